@@ -1,0 +1,82 @@
+/** The command line: does what the words ask and says in one line what went wrong. */
+import { type Command, parseCommand, type StartOptions, UsageError } from "./cli/flags.ts";
+import { HELP } from "./cli/help.ts";
+import type { Environment } from "./config/interpolate.ts";
+import type { Loaded } from "./config/load.ts";
+import { ConfigError } from "./config/mistake.ts";
+import { VERSION } from "./version.ts";
+
+/** Exit codes; sysexits has finer ones that no one tells apart. */
+const GOOD = 0;
+const FAILED = 1;
+const USAGE = 2;
+
+const out = (text: string) => process.stdout.write(text);
+const complain = (text: string) => process.stderr.write(`${text}\n`);
+
+/**
+ * Runs one command line (`args`: the words after the program's name) and resolves with the exit code: 0, 1 where it
+ * failed, 2 where the command line is wrong. A start resolves when the server has ended. Never rejects.
+ */
+export async function run(args: readonly string[], env: Environment): Promise<number> {
+	try {
+		return await perform(parseCommand(args), env);
+	} catch (error) {
+		if (error instanceof UsageError) {
+			complain(`router: ${error.message}\nTry \`router --help\`.`);
+			return USAGE;
+		}
+		complain(failure(error));
+		return FAILED;
+	}
+}
+
+// What a command needs is loaded when it is asked for: `--version` takes 20 ms, the server's modules take 100.
+async function perform(command: Command, env: Environment): Promise<number> {
+	const cwd = process.cwd();
+	switch (command.do) {
+		case "help":
+			out(HELP);
+			return GOOD;
+		case "version":
+			out(`${VERSION}\n`);
+			return GOOD;
+		case "init": {
+			const { initText, writeExample } = await import("./cli/init.ts");
+			out(command.file === "-" ? initText(command.what) : writeExample(command.file, cwd));
+			return GOOD;
+		}
+		case "check": {
+			const { loaded, variables } = await configuration(command, env, cwd);
+			const { check } = await import("./cli/check.ts");
+			out(await check(loaded, variables));
+			return GOOD;
+		}
+		case "start": {
+			const { loaded, variables } = await configuration(command, env, cwd);
+			const { start } = await import("./cli/start.ts");
+			return await start(loaded, variables, out);
+		}
+	}
+}
+
+async function configuration(
+	{ role, flags, envFile }: StartOptions,
+	env: Environment,
+	cwd: string,
+): Promise<{ loaded: Loaded; variables: Environment }> {
+	const { load } = await import("./config/load.ts");
+	// An empty variable counts as unset, here and for everyone who is handed these.
+	let variables: Environment = Object.fromEntries(Object.entries(env).filter(([, value]) => value));
+	if (envFile !== undefined) {
+		const { withEnvFile } = await import("./cli/env-file.ts");
+		variables = withEnvFile(variables, envFile, cwd);
+	}
+	return { loaded: load({ flags, env: variables, cwd, role }), variables };
+}
+
+/** One line for a person (one a mistake for a configuration); never a stack. */
+function failure(error: unknown): string {
+	if (error instanceof ConfigError) return error.message;
+	return `router: ${error instanceof Error ? error.message : "failed for an unknown reason"}`;
+}

@@ -1,0 +1,101 @@
+/** `router check`: what would run, where each setting comes from, and which providers are ready. No secret is shown. */
+import type { TSchema } from "@sinclair/typebox";
+import { isRecord } from "../config/document.ts";
+import type { Environment } from "../config/interpolate.ts";
+import type { Loaded, Source } from "../config/load.ts";
+import { type Path, pathText } from "../config/mistake.ts";
+import { ConfigSchema } from "../config/schema.ts";
+import { formatBytes, formatDuration } from "../config/units.ts";
+import { mapLeaves } from "../config/walk.ts";
+import { KEY_HINT, openDoor } from "../gate/door.ts";
+import type { ProviderState } from "../providers/registry.ts";
+import { StartError } from "../start-error.ts";
+import { VERSION } from "../version.ts";
+import { agentUrl, withAgentUrl } from "./local-agent.ts";
+
+const MASK = "********";
+/** Sections that say nothing to the other role. */
+const ONLY = {
+	router: ["server", "timeouts", "keys", "providers", "models"],
+	agent: ["agent"],
+	standalone: [] as string[],
+};
+
+/** Takes stock of the providers and reports; see `report`. Throws StartError for an address that leads back to this router. */
+export async function check(loaded: Loaded, env: Environment): Promise<string> {
+	const { config, role } = loaded;
+	// The agent relays to its own vLLM only.
+	if (role === "agent") return report(loaded, []);
+	const { configureUpstreams, describeProviders, loopProblem } = await import("../providers/registry.ts");
+	const { host, port, insecure, generate_key } = config.server;
+	const variables = withAgentUrl(env, role === "standalone" ? agentUrl(config.agent) : undefined);
+	const hasKeys = config.keys.length > 0 || generate_key;
+	const problem =
+		loopProblem(configureUpstreams(config, variables), host, port) ??
+		openDoor({ host, hasKeys, isInsecure: insecure, hint: KEY_HINT });
+	if (problem) throw new StartError(problem);
+	return report(loaded, describeProviders(config, variables));
+}
+
+/** What would run, with a line end. `providers`: as describeProviders of src/providers/registry.ts says. */
+export function report(loaded: Loaded, providers: readonly ProviderState[]): string {
+	const rows = settingRows(loaded);
+	return [
+		`router ${VERSION}, role ${loaded.role}, ${loaded.file === undefined ? "no configuration file" : `configuration ${loaded.file}`}`,
+		"",
+		"Settings",
+		...columns(rows),
+		...(providers.length > 0 ? ["", "Providers", ...columns(providers.map(providerRow))] : []),
+		"",
+		"The configuration is valid.",
+		"",
+	].join("\n");
+}
+
+function settingRows(loaded: Loaded): string[][] {
+	const foreign = loaded.role === "standalone" ? [] : ONLY[loaded.role === "router" ? "agent" : "router"];
+	const shown = mapLeaves(ConfigSchema, loaded.config, show) as Record<string, unknown>;
+	return Object.keys(ConfigSchema.properties)
+		.filter((section) => section in shown && !foreign.includes(section))
+		.flatMap((section) => flatten(shown[section], [section]))
+		.map(([path, text]) => [pathText(path), text, sourceText(loaded.sources.of(path))]);
+}
+
+function show(value: unknown, schema: TSchema): unknown {
+	if (schema["secret"]) return MASK;
+	if (schema["unit"] === "ms") return formatDuration(value as number);
+	if (schema["unit"] === "bytes") return formatBytes(value as number);
+	return typeof value === "string" ? withoutCredentials(value) : value;
+}
+
+/** `http://user:pass@host/?key=…` → the same with user, password and query masked. */
+export function withoutCredentials(text: string): string {
+	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)[?#].*$/i, `$1?${MASK}`);
+}
+
+function flatten(value: unknown, path: Path): [Path, string][] {
+	if (isRecord(value) && Object.keys(value).length > 0) {
+		return Object.entries(value).flatMap(([key, child]) => flatten(child, [...path, key]));
+	}
+	if (Array.isArray(value) && value.some(isRecord)) {
+		return value.flatMap((child, index) => flatten(child, [...path, index]));
+	}
+	if (Array.isArray(value)) return [[path, value.length === 0 ? "none" : value.join(", ")]];
+	return [[path, isRecord(value) ? "nothing set" : String(value)]];
+}
+
+function sourceText(source: Source): string {
+	if (source.from === "file") return `${source.file}:${source.line}`;
+	return source.from === "default" ? "default" : source.name;
+}
+
+function providerRow({ name, state, variable, baseUrl }: ProviderState): string[] {
+	const missing = state === "no-key" ? "no key" : "no address";
+	if (state === "ready") return [name, "ready", baseUrl === undefined ? "" : withoutCredentials(baseUrl)];
+	return [name, missing, variable === undefined ? "" : `set ${variable}`];
+}
+
+function columns(rows: string[][]): string[] {
+	const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+	return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd());
+}

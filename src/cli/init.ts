@@ -1,0 +1,28 @@
+/** `router init`: a commented `router.yaml`, or its JSON Schema. */
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { example } from "../config/example.ts";
+import { jsonSchema } from "../config/json-schema.ts";
+import { StartError } from "../start-error.ts";
+
+/** The text that `router init` is about, with a line end. */
+export function initText(what: "example" | "schema"): string {
+	return what === "schema" ? `${JSON.stringify(jsonSchema(), null, "\t")}\n` : example();
+}
+
+/** Writes the example to `file`, taken from `cwd`; returns what to tell. Throws StartError where the file exists or can't be written. */
+export function writeExample(file: string, cwd: string): string {
+	try {
+		// wx: fails on an existing file, also on one that appears in this moment.
+		writeFileSync(resolve(cwd, file), example(), { flag: "wx" });
+	} catch (error) {
+		const code = (error as NodeJS.ErrnoException).code;
+		if (code === "EEXIST") {
+			throw new StartError(`${file} exists already and was left as it is; \`router init --stdout\` prints the example`);
+		}
+		throw new StartError(
+			`${file} can't be written (${code ?? "unknown reason"}); \`router init --stdout\` prints the example`,
+		);
+	}
+	return `wrote ${file}; \`router check\` says what it means, \`router\` starts with it\n`;
+}

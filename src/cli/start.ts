@@ -1,0 +1,31 @@
+/** Starts what the command line asks for and waits until it has ended. */
+import type { Environment } from "../config/interpolate.ts";
+import type { Loaded } from "../config/load.ts";
+import { surviveCrashes } from "../crash.ts";
+import type { Running } from "../running.ts";
+import { banner } from "./banner.ts";
+import { withAgentUrl } from "./local-agent.ts";
+
+/**
+ * Starts the role(s) of `loaded` and prints a banner for each through `print`. Resolves with the exit code once all have
+ * ended. Rejects where a role can't start; what had started by then is stopped again.
+ */
+export async function start(loaded: Loaded, env: Environment, print: (text: string) => void): Promise<number> {
+	surviveCrashes();
+	const running: Running[] = [];
+	try {
+		if (loaded.role !== "router") {
+			const { startAgent } = await import("../agent/start.ts");
+			running.push(await startAgent(loaded, env));
+		}
+		if (loaded.role !== "agent") {
+			const { startRouter } = await import("../server/start.ts");
+			running.push(await startRouter(loaded, withAgentUrl(env, running[0]?.url)));
+		}
+	} catch (error) {
+		await Promise.all(running.map((role) => role.stop()));
+		throw error;
+	}
+	for (const role of running) print(banner(role));
+	return Math.max(...(await Promise.all(running.map((role) => role.finished))));
+}

@@ -1,0 +1,126 @@
+/** `router.yaml` as text → its values, and where each of them stands. */
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import type { Mistake, Path } from "./mistake.ts";
+
+/** Where something stands in the file; both count from 1. */
+export interface Position {
+	readonly line: number;
+	readonly column: number;
+}
+
+/** A file that was read. */
+export interface ParsedFile {
+	/** The plain values; `{}` for an empty file or one with mistakes in its syntax. */
+	readonly values: Record<string, unknown>;
+	/** Mistakes in the YAML itself. */
+	readonly mistakes: Mistake[];
+	/** The key at `path` (`key`) or its value (`value`); the nearest thing above it that exists, where it does not. */
+	position(path: Path, of: "key" | "value"): Position | undefined;
+}
+
+/** Aliases that may be resolved; 100 nested ones are enough to fill memory ("billion laughs"). */
+const MOST_ALIASES = 100;
+
+/**
+ * The parser's own messages quote the source, which may hold a secret, so each code has a sentence of ours.
+ * Codes: https://eemeli.org/yaml/#errors
+ */
+const SYNTAX: Record<string, string> = {
+	DUPLICATE_KEY: "this setting stands here twice; keep one",
+	TAB_AS_INDENT: "indented with a tab; YAML wants spaces",
+	BAD_INDENT: "the indentation does not fit the lines around it",
+	MISSING_CHAR: 'something is missing here: a closing quote, a "," or a ": "',
+	UNEXPECTED_TOKEN: "this does not belong here; text with special characters needs quotes",
+	BAD_SCALAR_START: "text that begins with this character needs quotes",
+	BAD_ALIAS: "no anchor has this alias's name; text that begins with * or & needs quotes",
+	TAG_RESOLVE_FAILED: "tags (!name) are not known here; text that begins with ! needs quotes",
+	MULTIPLE_DOCS: "only one document may stand in the file; remove the ---",
+	BLOCK_IN_FLOW: "a block can't stand inside { } or [ ]; text in them that holds { } [ ] or , needs quotes",
+	BLOCK_AS_IMPLICIT_KEY: "two settings stand on one line, or a text with a : needs quotes",
+	RESOURCE_EXHAUSTION: "is nested too deeply to read",
+	MULTILINE_IMPLICIT_KEY: 'a name must stand on one line and be followed by ": "',
+};
+
+/** Parses the text of a configuration file. `file` is its name as the user wrote it. Never throws. */
+export function parseFile(text: string, file: string): ParsedFile {
+	const lineCounter = new LineCounter();
+	const at = (offset: number): Position => {
+		const { line, col } = lineCounter.linePos(offset);
+		return { line, column: col };
+	};
+	let document: Document.Parsed;
+	try {
+		document = parseDocument(text, { lineCounter, prettyErrors: false });
+	} catch (error) {
+		if (!(error instanceof RangeError)) throw error;
+		return broken({ file, path: "", message: "is nested too deeply to read" });
+	}
+	const errors = [...document.errors, ...document.warnings];
+	// What follows on a parser that gave up is noise.
+	const fatal = errors.find((error) => error.code === "RESOURCE_EXHAUSTION");
+	const mistakes = (fatal ? [fatal] : errors).map((error): Mistake => {
+		const message = SYNTAX[error.code] ?? `is not valid YAML (${error.code})`;
+		return { file, ...at(error.pos[0]), path: "", message };
+	});
+	if (mistakes.length > 0) return { values: {}, mistakes, position: () => undefined };
+
+	let values: unknown;
+	try {
+		values = document.toJS({ maxAliasCount: MOST_ALIASES }) ?? {};
+	} catch (error) {
+		if (!(error instanceof ReferenceError || error instanceof RangeError)) throw error;
+		return broken({ file, path: "", message: `its aliases grow to too much (more than ${MOST_ALIASES} of them)` });
+	}
+	if (!isRecord(values)) {
+		return broken({
+			file,
+			line: 1,
+			column: 1,
+			path: "",
+			message: "must hold settings, as in `server: { port: 8000 }`",
+		});
+	}
+	return {
+		values,
+		mistakes: [],
+		position(path, of) {
+			const offset = offsetOf(document, path, of);
+			return offset === undefined ? undefined : at(offset);
+		},
+	};
+}
+
+/** A mapping of YAML, as JavaScript sees it. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+	return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function broken(mistake: Mistake): ParsedFile {
+	return { values: {}, mistakes: [mistake], position: () => undefined };
+}
+
+function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): number | undefined {
+	let node: unknown = document.contents;
+	let offset = start(node);
+	for (const [index, part] of path.entries()) {
+		if (isAlias(node)) node = node.resolve(document);
+		const last = index === path.length - 1;
+		if (isMap(node)) {
+			const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(part));
+			if (!pair) break;
+			node = pair.value;
+			// A setting left empty has no place of its own to point at.
+			const empty = isScalar(node) && node.value === null;
+			offset = (last && of === "key") || empty || !node ? start(pair.key) : start(node);
+		} else if (isSeq(node)) {
+			node = node.items[Number(part)];
+			if (node === undefined) break;
+			offset = start(node);
+		} else break;
+	}
+	return offset;
+}
+
+function start(node: unknown): number | undefined {
+	return (node as Node | null | undefined)?.range?.[0];
+}

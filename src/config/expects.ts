@@ -1,0 +1,81 @@
+/**
+ * What a setting takes, said in words and read from text. Messages, the example file and the
+ * reading of variables and flags all ask here, so that they agree.
+ */
+import type { TSchema } from "@sinclair/typebox";
+import { isRecord } from "./document.ts";
+
+/** `a whole number from 0 to 65535`, `one of order, balanced`: what a value of this schema must be. */
+export function expectation(schema: TSchema): string {
+	if (typeof schema["expects"] === "string") return schema["expects"];
+	if (schema["unit"] === "ms") return "a duration such as 10m (units ms, s, m, h, d)";
+	if (schema["unit"] === "bytes") return "a size such as 32MB (units B, KB, MB, GB, KiB, MiB, GiB)";
+	const literals = literalsOf(schema);
+	if (literals) return `one of ${literals.join(", ")}`;
+	if (schema.anyOf) return schema.anyOf.map(expectation).join(" or ");
+	switch (schema.type) {
+		case "integer":
+			return `a whole number${range(schema["minimum"], schema["maximum"])}`;
+		case "boolean":
+			return "true or false";
+		case "array":
+			return schema["minItems"] ? "a list with at least one entry" : "a list";
+		case "object":
+			return "a mapping (name: value)";
+		default:
+			return `text${lengths(schema["minLength"], schema["maxLength"])}`;
+	}
+}
+
+/** How a value that does not fit is called, without quoting it: it may be a secret. */
+export function kindOf(value: unknown): string {
+	if (value === null) return "nothing";
+	if (Array.isArray(value)) return "a list";
+	if (isRecord(value)) return "a mapping";
+	if (typeof value === "number") return "a number";
+	if (typeof value === "boolean") return "true or false";
+	return "text";
+}
+
+/**
+ * The value that a variable, a flag or a `${NAME}` gives to a setting of this schema. Text that can't be read
+ * so is returned as it is: checking it against the schema then tells what was expected.
+ */
+export function fromText(schema: TSchema, text: string): unknown {
+	switch (schema.type) {
+		case "integer":
+			return /^\d{1,15}$/.test(text) ? Number(text) : text;
+		case "boolean":
+			if (/^(true|yes|on|1)$/i.test(text)) return true;
+			return /^(false|no|off|0)$/i.test(text) ? false : text;
+		case "array":
+			return list(text);
+		default:
+			// LOG_LEVEL=INFO is common in other programs.
+			return literalsOf(schema)?.includes(text.toLowerCase()) ? text.toLowerCase() : text;
+	}
+}
+
+/** `a, b,,c` → `["a", "b", "c"]`. */
+export function list(text: string): string[] {
+	return text
+		.split(",")
+		.map((entry) => entry.trim())
+		.filter((entry) => entry !== "");
+}
+
+/** The texts a union of literals allows; undefined for any other schema. */
+function literalsOf(schema: TSchema): string[] | undefined {
+	const literals: unknown[] | undefined = schema.anyOf?.map((branch: TSchema) => branch["const"]);
+	return literals?.every((literal) => typeof literal === "string") ? literals : undefined;
+}
+
+function range(minimum: number | undefined, maximum: number | undefined): string {
+	if (minimum === undefined) return maximum === undefined ? "" : ` up to ${maximum}`;
+	return maximum === undefined ? `, at least ${minimum}` : ` from ${minimum} to ${maximum}`;
+}
+
+function lengths(minimum: number | undefined, maximum: number | undefined): string {
+	if (minimum !== undefined && minimum > 1) return `, at least ${minimum} characters`;
+	return maximum === undefined ? "" : `, at most ${maximum} characters`;
+}

@@ -1,0 +1,132 @@
+/** Flags, environment, file and defaults → one checked configuration. */
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { Value } from "@sinclair/typebox/value";
+import { isRecord, type ParsedFile, parseFile } from "./document.ts";
+import { finish } from "./finish.ts";
+import { type Environment, interpolate } from "./interpolate.ts";
+import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./mistake.ts";
+import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
+import { type Config, ConfigSchema } from "./schema.ts";
+import { semantics } from "./semantics.ts";
+import { validate } from "./validate.ts";
+
+export { ConfigError, type Mistake } from "./mistake.ts";
+export type { Flags, Role } from "./overlay.ts";
+
+/** The file that is read where none is named, if it exists. */
+export const DEFAULT_FILE = "router.yaml";
+
+/** Where a setting's value comes from. `name`: `--port`, `PORT`. `line` counts from 1. */
+export type Source =
+	| { readonly from: "flag" | "env"; readonly name: string }
+	| { readonly from: "file"; readonly file: string; readonly line: number }
+	| { readonly from: "default" };
+
+/** A configuration that can be used. */
+export interface Loaded {
+	/** Frozen, deeply. */
+	readonly config: Config;
+	readonly role: Role;
+	/** Absolute path of the file that was read; absent where there is none. */
+	readonly file?: string;
+	readonly sources: { of(path: Path): Source };
+}
+
+/**
+ * Loads the configuration: a flag wins over the environment, that over the file, that over the default.
+ * Relative paths are taken from `cwd`. Throws ConfigError with every mistake there is.
+ */
+export function load(input: { flags: Flags; env: Environment; cwd: string; role: Role }): Loaded {
+	const { flags, env, cwd, role } = input;
+	const named = flags.config ?? (env["ROUTER_CONFIG"] || undefined);
+	const file = named ?? (existsSync(resolve(cwd, DEFAULT_FILE)) ? DEFAULT_FILE : undefined);
+	const parsed = file === undefined ? parseFile("", DEFAULT_FILE) : parseFile(read(file, cwd, flags), file);
+	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
+
+	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env);
+	// Default fills in the value it is given; `written` must go on saying what the file says.
+	const values = Value.Default(ConfigSchema, structuredClone(written)) as Record<string, unknown>;
+	findings.push(...validate(ConfigSchema, values));
+	const outside = overlay(flags, env, role);
+	const overrides = apply(values, written, outside.overrides);
+	const origin = (path: Path) => overrides.findLast(({ path: set }) => set.every((part, at) => path[at] === part));
+
+	const mistakes = [
+		...findings.map((finding) => inFile(finding, parsed, file)),
+		...outside.findings.map((finding) => ({ path: pathText(finding.path), message: finding.message })),
+		...semantics(values, { env, cwd, role }).map((finding) => {
+			const override = origin(finding.path);
+			if (!override) return inFile(finding, parsed, file);
+			return { path: pathText(finding.path), message: `${finding.message} (set by ${override.name})` };
+		}),
+	];
+	if (mistakes.length > 0) throw new ConfigError(inOrder(mistakes));
+
+	const config = finish(values, cwd);
+	const sources = {
+		of(path: Path): Source {
+			const override = origin(path);
+			if (override) return { from: override.from, name: override.name };
+			const line = has(written, path) ? parsed.position(path, "value")?.line : undefined;
+			return file === undefined || line === undefined ? { from: "default" } : { from: "file", file, line };
+		},
+	};
+	return { config, role, ...(file !== undefined && { file: resolve(cwd, file) }), sources };
+}
+
+/** The text of the file; throws ConfigError where it can't be had. */
+function read(file: string, cwd: string, flags: Flags): string {
+	try {
+		return readFileSync(resolve(cwd, file), "utf8");
+	} catch (error) {
+		const code = (error as NodeJS.ErrnoException).code;
+		const reason = code === "ENOENT" ? "there is no such file" : `can't be read (${code ?? "unknown reason"})`;
+		const who = flags.config !== undefined ? "--config" : file === DEFAULT_FILE ? "" : "ROUTER_CONFIG";
+		throw new ConfigError([{ file, path: "", message: who === "" ? reason : `${reason} (named by ${who})` }]);
+	}
+}
+
+/** Puts the overrides into `values`; returns those that took effect, a key's `+` replaced by its index. */
+function apply(values: Record<string, unknown>, written: unknown, overrides: Override[]): Override[] {
+	return overrides.flatMap((override) => {
+		if (override.isDefault && has(written, override.path)) return [];
+		if (override.path.at(-1) === "+") {
+			const name = String(override.path[0]);
+			const list: unknown[] = Array.isArray(values[name]) ? values[name] : [];
+			values[name] = [...list, override.value];
+			return [{ ...override, path: [name, list.length] }];
+		}
+		const [section, name] = override.path as readonly string[];
+		if (name === undefined) values[section!] = override.value;
+		else values[section!] = { ...(isRecord(values[section!]) && (values[section!] as object)), [name]: override.value };
+		return [override];
+	});
+}
+
+function has(values: unknown, path: Path): boolean {
+	let value = values;
+	for (const part of path) {
+		if (typeof value !== "object" || value === null || !Object.hasOwn(value, part)) return false;
+		value = (value as Record<string | number, unknown>)[part];
+	}
+	return true;
+}
+
+function inFile(finding: Finding, parsed: ParsedFile, file: string | undefined): Mistake {
+	const position = parsed.position(finding.path, finding.of ?? "value");
+	return { file, ...position, path: pathText(finding.path), message: finding.message };
+}
+
+/** Down the file; one mistake a setting and place, the first found says most. Those of no file come last. */
+function inOrder(mistakes: Mistake[]): Mistake[] {
+	const first = new Map<string, Mistake>();
+	for (const mistake of mistakes) {
+		const key = `${mistake.file === undefined ? mistake.message : ""} ${mistake.path}`;
+		if (!first.has(key)) first.set(key, mistake);
+	}
+	const last = Number.MAX_SAFE_INTEGER;
+	return [...first.values()].sort(
+		(a, b) => (a.line ?? last) - (b.line ?? last) || (a.column ?? last) - (b.column ?? last),
+	);
+}

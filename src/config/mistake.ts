@@ -1,0 +1,51 @@
+/** What is wrong with a configuration: one entry a mistake, all of them at once. */
+
+/** The way to a setting: `["keys", 0, "name"]`. */
+export type Path = readonly (string | number)[];
+
+/** `["keys", 0, "name"]` → `keys[0].name`. Empty for the whole. */
+export function pathText(path: Path): string {
+	return path.reduce<string>(
+		(text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? part : `${text}.${part}`),
+		"",
+	);
+}
+
+/** One mistake. Its message quotes no value: a value may be a secret. */
+export interface Mistake {
+	/** The file as the user named it; absent where a flag or a variable is at fault. */
+	readonly file?: string | undefined;
+	/** Both count from 1. */
+	readonly line?: number | undefined;
+	readonly column?: number | undefined;
+	/** The setting, `keys[0].name`; empty where the file as a whole is meant. */
+	readonly path: string;
+	/** What is wrong and what to do. */
+	readonly message: string;
+}
+
+/** A mistake that is not yet located: the loader knows where `path` stands. */
+export interface Finding {
+	readonly path: Path;
+	readonly message: string;
+	/** What the position points at: the setting's name, or (default) its value. */
+	readonly of?: "key" | "value";
+}
+
+/** `router.yaml:12:5 server.prt: unknown setting; did you mean "port"?` */
+export function mistakeLine(mistake: Mistake): string {
+	const place = [mistake.file, mistake.line, mistake.column].filter((part) => part !== undefined).join(":");
+	const where = [place, mistake.path].filter((part) => part !== "").join(" ");
+	return where === "" ? mistake.message : `${where}: ${mistake.message}`;
+}
+
+/** The configuration can't be used. `message` holds a line for each of `mistakes`, which are never none. */
+export class ConfigError extends Error {
+	override readonly name = "ConfigError";
+	readonly mistakes: readonly Mistake[];
+
+	constructor(mistakes: readonly Mistake[]) {
+		super(mistakes.map(mistakeLine).join("\n"));
+		this.mistakes = mistakes;
+	}
+}

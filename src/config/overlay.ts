@@ -1,0 +1,109 @@
+/** Settings that come from flags and environment variables rather than from the file. */
+import { Value } from "@sinclair/typebox/value";
+import { expectation, fromText, list } from "./expects.ts";
+import type { Environment } from "./interpolate.ts";
+import type { Finding, Path } from "./mistake.ts";
+import { ConfigSchema } from "./schema.ts";
+import { type Setting, settings } from "./walk.ts";
+
+/** What this process is started as. */
+export type Role = "router" | "agent" | "standalone";
+
+/** The flags that set something; texts as they were typed. */
+export interface Flags {
+	readonly config?: string;
+	readonly host?: string;
+	readonly port?: string;
+	readonly insecure?: boolean;
+}
+
+/** One setting from outside the file. */
+export interface Override {
+	readonly path: Path;
+	readonly value: unknown;
+	/** `PORT`, `--port`. */
+	readonly name: string;
+	readonly from: "flag" | "env";
+	/** Used only where the file says nothing. */
+	readonly isDefault?: boolean;
+}
+
+/** What was found, later ones over earlier ones, and the texts that did not fit. */
+export interface Overlay {
+	readonly overrides: Override[];
+	readonly findings: Finding[];
+}
+
+/** Shorter secrets can be guessed; the same limit as `keys[].key` in the file. */
+const SHORTEST_KEY = 8;
+
+/** systemd's directories (systemd.exec(5): colon separated, absolute) stand in for the default ones. */
+const SYSTEMD = [
+	{ path: ["data_dir"], name: "STATE_DIRECTORY" },
+	{ path: ["log", "dir"], name: "LOGS_DIRECTORY" },
+] as const;
+
+/** Reads flags and environment for `role`. An empty variable counts as unset. Pure. */
+export function overlay(flags: Flags, env: Environment, role: Role): Overlay {
+	const overrides: Override[] = [];
+	const findings: Finding[] = [];
+	const take = (setting: Setting, text: string, name: string, from: Override["from"]) => {
+		const value = fromText(setting.schema, text);
+		if (Value.Check(setting.schema, value)) overrides.push({ path: setting.path, value, name, from });
+		else {
+			const what = from === "env" ? `the environment variable ${name}` : name;
+			findings.push({ path: setting.path, message: `${what} must be ${expectation(setting.schema)}` });
+		}
+	};
+
+	for (const { path, name } of SYSTEMD) {
+		const [first] = (env[name] ?? "").split(":");
+		if (first) overrides.push({ path, value: first, name, from: "env", isDefault: true });
+	}
+	const all = settings(ConfigSchema);
+	for (const setting of all) {
+		const name = variable(setting, role);
+		const text = name === undefined ? undefined : env[name];
+		if (name !== undefined && text) take(setting, text, name, "env");
+	}
+	if (role !== "agent") readKeys(env, overrides, findings);
+
+	const section = role === "agent" ? "agent" : "server";
+	for (const name of ["host", "port"] as const) {
+		const text = flags[name];
+		const setting = all.find(({ path }) => path[0] === section && path[1] === name);
+		if (text !== undefined && setting) take(setting, text, `--${name}`, "flag");
+	}
+	if (flags.insecure) overrides.push({ path: ["server", "insecure"], value: true, name: "--insecure", from: "flag" });
+	return { overrides, findings };
+}
+
+/**
+ * The variable that sets this setting in this role. HOST and PORT belong to the role that runs; with both in
+ * one process they are the router's, and AGENT_PORT is the agent's.
+ */
+function variable({ path, schema }: Setting, role: Role): string | undefined {
+	const name: string | undefined = schema["env"];
+	if (name !== "HOST" && name !== "PORT") return name;
+	if (role === "standalone" && path[0] === "agent") return name === "PORT" ? "AGENT_PORT" : undefined;
+	return (path[0] === "agent") === (role === "agent") ? name : undefined;
+}
+
+function readKeys(env: Environment, overrides: Override[], findings: Finding[]): void {
+	const name = "ROUTER_API_KEYS";
+	const keys = list(env[name] ?? "");
+	for (const [index, key] of keys.entries()) {
+		if (key.length < SHORTEST_KEY) {
+			const message = `the environment variable ${name} must hold keys of at least ${SHORTEST_KEY} characters; number ${index + 1} is shorter`;
+			findings.push({ path: ["keys"], message });
+		} else {
+			// The index is filled in when the file's own keys are known.
+			overrides.push({
+				path: ["keys", "+"],
+				value: { name: `env-${index + 1}`, key, models: ["*"] },
+				name,
+				from: "env",
+			});
+		}
+	}
+}

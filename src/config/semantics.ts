@@ -1,0 +1,98 @@
+/** What a schema can't say: names used twice, providers that lack what they need, files that can't be read. */
+import { accessSync, constants, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { isRecord } from "./document.ts";
+import type { Environment } from "./interpolate.ts";
+import type { Finding, Path } from "./mistake.ts";
+import { didYouMean } from "./nearest.ts";
+import type { Role } from "./overlay.ts";
+import { PROVIDER_TYPES } from "./schema.ts";
+
+/** Types that have no address of their own, and the variable that may give one to the provider of that name. */
+const NEED_ADDRESS: Partial<Record<string, string | null>> = {
+	"openai-compatible": null,
+	vllm: null,
+	"llm-d": "LLMD_BASE_URL",
+};
+
+/** Where things are looked up. */
+export interface Surroundings {
+	readonly env: Environment;
+	readonly cwd: string;
+	readonly role: Role;
+}
+
+/**
+ * Checks values with their defaults filled in. Parts that the schema refuses are passed over, so that
+ * all mistakes of a file come at once. Reads the TLS files; throws nothing.
+ */
+export function semantics(values: Record<string, unknown>, around: Surroundings): Finding[] {
+	const keys = entries(values["keys"]);
+	const providers = isRecord(values["providers"]) ? Object.entries(values["providers"]) : [];
+	return [
+		...repeated(keys, "keys", "name", "another key has this name too; names must differ"),
+		...repeated(keys, "keys", "key", "another key has this secret too; each needs its own"),
+		...repeated(entries(values["models"]), "models", "name", "another model has this name too; names must differ"),
+		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
+		...files(values, around),
+	];
+}
+
+type Entry = Record<string, unknown>;
+
+/** The mappings of a list under their index; what else stands in it the schema has refused. */
+function entries(list: unknown): [number, Entry][] {
+	if (!Array.isArray(list)) return [];
+	return [...list.entries()].filter((pair): pair is [number, Entry] => isRecord(pair[1]));
+}
+
+function repeated(found: [number, Entry][], list: string, field: string, message: string): Finding[] {
+	const seen = new Set<string>();
+	return found.flatMap(([index, entry]) => {
+		const value = entry[field];
+		if (typeof value !== "string") return [];
+		const isFirst = !seen.has(value);
+		seen.add(value);
+		return isFirst ? [] : [{ path: [list, index, field], message }];
+	});
+}
+
+function provider(name: string, entry: Entry, env: Environment): Finding[] {
+	const path = ["providers", name];
+	const type = entry["type"] ?? PROVIDER_TYPES.find((known) => known === name);
+	if (type === undefined) {
+		const hint = didYouMean(name, PROVIDER_TYPES);
+		const message = `is no provider the router knows; ${hint ? `${hint} Else give` : "give"} it a type, such as \`type: openai-compatible\``;
+		return [{ path, of: "key", message }];
+	}
+	const variable = NEED_ADDRESS[String(type)];
+	if (variable === undefined || entry["base_url"] !== undefined) return [];
+	if (variable !== null && name === type && env[variable]) return [];
+	const also = variable !== null && name === type ? `, or set ${variable}` : "";
+	return [{ path: [...path, "base_url"], message: `is missing; the type ${type} has no address of its own${also}` }];
+}
+
+/** The agent role serves no TLS of its own, so only the other roles need those files. */
+function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Finding[] {
+	const server = isRecord(values["server"]) ? values["server"] : {};
+	const tls = isRecord(server["tls"]) && role !== "agent" ? server["tls"] : {};
+	const named: [Path, unknown][] = [
+		[["server", "tls", "cert"], tls["cert"]],
+		[["server", "tls", "key"], tls["key"]],
+		[["ca_file"], values["ca_file"]],
+	];
+	return named.flatMap(([path, file]) => {
+		if (typeof file !== "string" || file === "") return [];
+		const problem = pemProblem(resolve(cwd, file));
+		return problem === undefined ? [] : [{ path, message: `${file} ${problem}` }];
+	});
+}
+
+function pemProblem(file: string): string | undefined {
+	try {
+		accessSync(file, constants.R_OK);
+		return readFileSync(file, "latin1").includes("-----BEGIN ") ? undefined : "is no PEM file";
+	} catch (error) {
+		return `can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown reason"})`;
+	}
+}

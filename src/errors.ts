@@ -1,0 +1,186 @@
+/**
+ * Every error the product can raise, in one place: code, HTTP status, OpenAI
+ * `type`, and the sentence that tells its reader what to do. The README's table
+ * is checked against this one by `test/readme.test.ts`.
+ */
+
+/** The four `type` values OpenAI's clients know, plus our own for upstream trouble. */
+export type ErrorType =
+	| "invalid_request_error"
+	| "authentication_error"
+	| "permission_error"
+	| "rate_limit_error"
+	| "upstream_error"
+	| "api_error";
+
+interface Entry {
+	readonly status: number;
+	readonly type: ErrorType;
+	/** What a person does about it; shown in the README. */
+	readonly remedy: string;
+}
+
+const INVALID = "invalid_request_error";
+
+/** The catalogue. The keys are the `code` a client sees. */
+export const ERRORS = {
+	invalid_json: { status: 400, type: INVALID, remedy: "Send a body that is valid UTF-8 JSON." },
+	invalid_value: { status: 400, type: INVALID, remedy: "Correct the field that `param` names." },
+	duplicate_key: { status: 400, type: INVALID, remedy: "Send each top-level field once." },
+	unsupported_parameter: {
+		status: 400,
+		type: INVALID,
+		remedy: "Leave the named field out, or use a model whose upstream takes it.",
+	},
+	context_length_exceeded: {
+		status: 400,
+		type: INVALID,
+		remedy: "Shorten the prompt, or use a model with a larger context.",
+	},
+	content_filter: { status: 400, type: INVALID, remedy: "The upstream's filter refused the prompt; reword it." },
+	invalid_api_key: {
+		status: 401,
+		type: "authentication_error",
+		remedy: "Send one of the router's own keys as `Authorization: Bearer …`.",
+	},
+	model_not_allowed: {
+		status: 403,
+		type: "permission_error",
+		remedy: "Use a model this key may use, or have its `models` widened.",
+	},
+	foreign_origin: {
+		status: 403,
+		type: "permission_error",
+		remedy: "Add the web page's origin to `CORS_ORIGINS`, or give the router keys.",
+	},
+	foreign_host: {
+		status: 403,
+		type: "permission_error",
+		remedy: "Without keys the router answers to localhost only: call it so, or give it keys.",
+	},
+	model_not_found: { status: 404, type: INVALID, remedy: "Pick a name from `GET /v1/models`." },
+	unknown_path: { status: 404, type: INVALID, remedy: "See `/swagger` for the paths there are." },
+	method_not_allowed: { status: 405, type: INVALID, remedy: "Use a method that the `allow` header lists." },
+	body_too_large: { status: 413, type: INVALID, remedy: "Send less, or raise `server.body_limit`." },
+	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },
+	rate_limit_exceeded: { status: 429, type: "rate_limit_error", remedy: "Wait for `Retry-After`, then call again." },
+	upstream_refused: {
+		status: 400,
+		type: INVALID,
+		remedy: "The upstream found the request wrong; its message says why. Its own 4xx status is kept.",
+	},
+	cancelled: { status: 499, type: "api_error", remedy: "The client left before the answer; seen in logs only." },
+	internal_error: {
+		status: 500,
+		type: "api_error",
+		remedy: "A fault of the router: look for the request id in its log and report it.",
+	},
+	upstream_auth: {
+		status: 502,
+		type: "upstream_error",
+		remedy: "The upstream refused the router's provider key: correct the variable the message names.",
+	},
+	upstream_quota: {
+		status: 502,
+		type: "upstream_error",
+		remedy: "The router's account at the upstream is out of credit: top it up.",
+	},
+	upstream_unreachable: {
+		status: 502,
+		type: "upstream_error",
+		remedy: "Check that the upstream runs and that its base URL is right.",
+	},
+	upstream_error: { status: 502, type: "upstream_error", remedy: "The upstream failed; call again." },
+	upstream_truncated: {
+		status: 502,
+		type: "upstream_error",
+		remedy: "The upstream broke off before the answer was complete; call again.",
+	},
+	provider_key_missing: {
+		status: 503,
+		type: "upstream_error",
+		remedy: "Set the variable the message names and restart the router.",
+	},
+	upstream_overloaded: { status: 503, type: "upstream_error", remedy: "Wait for `Retry-After`, then call again." },
+	shutting_down: { status: 503, type: "api_error", remedy: "This router is stopping: call again, elsewhere or later." },
+	upstream_timeout: {
+		status: 504,
+		type: "upstream_error",
+		remedy: "Call again, or raise the deadline (`timeouts`, `x-router-timeout-ms`).",
+	},
+	loop_detected: {
+		status: 508,
+		type: "api_error",
+		remedy: "A base URL leads back to this router: correct it.",
+	},
+} as const satisfies Record<string, Entry>;
+
+/** A `code` of the catalogue. */
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The body every failed call answers with (OpenAI's Error object, spec v2.3.0: all four fields required). */
+export interface ErrorBody {
+	error: { message: string; type: string; param: string | null; code: string | null };
+}
+
+/** What may differ from the catalogue's row for one error. */
+export interface ErrorOptions {
+	/** JSON path of the field at fault, `messages[0].role`. */
+	param?: string | undefined;
+	/** An upstream's own 4xx, kept for `upstream_refused`. */
+	status?: number | undefined;
+	/** An upstream's own `type` or `code`, kept where the fault is the caller's. */
+	type?: string | undefined;
+	upstreamCode?: string | undefined;
+	/** Extra answer headers: `retry-after`, `allow`. Lower-case names. */
+	headers?: Record<string, string> | undefined;
+	cause?: unknown;
+}
+
+/**
+ * The one error class. `errorCode`, not `code`: Elysia overwrites its own
+ * routing with an error's `code` (runtime traps, Elysia).
+ */
+export class RouterError extends Error {
+	override readonly name = "RouterError";
+	readonly errorCode: ErrorCode;
+	readonly status: number;
+	readonly headers: Record<string, string>;
+	readonly body: ErrorBody;
+
+	constructor(errorCode: ErrorCode, message: string, options: ErrorOptions = {}) {
+		super(message, options.cause === undefined ? undefined : { cause: options.cause });
+		const row = ERRORS[errorCode];
+		this.errorCode = errorCode;
+		this.status = options.status ?? row.status;
+		this.headers = options.headers ?? {};
+		this.body = {
+			error: {
+				message,
+				type: options.type ?? row.type,
+				param: options.param ?? null,
+				code: options.upstreamCode ?? errorCode,
+			},
+		};
+	}
+
+	/** The JSON answer for this error. A new Response each time: a body is read once. */
+	response(extra?: Record<string, string>): Response {
+		return new Response(JSON.stringify(this.body), {
+			status: this.status,
+			headers: { "content-type": "application/json", ...this.headers, ...extra },
+		});
+	}
+}
+
+/** Any thrown value as a RouterError; what is not ours becomes `internal_error` and tells the client nothing. */
+export function asRouterError(thrown: unknown): RouterError {
+	if (thrown instanceof RouterError) return thrown;
+	return new RouterError(
+		"internal_error",
+		"The router failed on this call. Its log has the details under this request id.",
+		{
+			cause: thrown,
+		},
+	);
+}

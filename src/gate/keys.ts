@@ -1,0 +1,72 @@
+/** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
+import { timingSafeEqual } from "node:crypto";
+import type { KeyConfig } from "../config/schema.ts";
+import { RouterError } from "../errors.ts";
+
+/** A key that was recognised. */
+export interface Caller {
+	readonly name: string;
+	/** Whether it may use a model of that name. */
+	mayUse(model: string): boolean;
+}
+
+/** The router's door. */
+export interface Gate {
+	/** No key is configured: everyone who gets through the keyless checks may call. */
+	readonly isOpen: boolean;
+	/** The caller; undefined where the gate is open. Throws `invalid_api_key`. */
+	admit(headers: Headers): Caller | undefined;
+}
+
+interface StoredKey extends Caller {
+	readonly hash: Buffer;
+}
+
+/** SHA-256 of a secret, as stored. */
+export function hashKey(secret: string): Buffer {
+	return new Bun.CryptoHasher("sha256").update(secret).digest() as Buffer;
+}
+
+/** The gate for the configured keys, and for one generated key's hash where there is one. */
+export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate {
+	const stored: StoredKey[] = keys.map(({ name, key, models }) => ({
+		name,
+		hash: hashKey(key),
+		mayUse: allowing(models),
+	}));
+	if (generated) stored.push({ name: "generated", hash: generated, mayUse: () => true });
+	return {
+		isOpen: stored.length === 0,
+		admit(headers) {
+			if (stored.length === 0) return undefined;
+			const secret = presented(headers);
+			if (secret === undefined) {
+				throw new RouterError(
+					"invalid_api_key",
+					"No API key: send one of the router's keys as `Authorization: Bearer …`.",
+				);
+			}
+			const hash = hashKey(secret);
+			let caller: Caller | undefined;
+			// Every key is compared, whether or not one has matched: the time tells nothing.
+			for (const key of stored) if (timingSafeEqual(key.hash, hash)) caller = key;
+			if (!caller) throw new RouterError("invalid_api_key", "This API key is none of the router's.");
+			return caller;
+		},
+	};
+}
+
+function presented(headers: Headers): string | undefined {
+	const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1];
+	return bearer ?? headers.get("x-api-key") ?? headers.get("x-goog-api-key") ?? undefined;
+}
+
+/** `*` in a pattern stands for any text. */
+function allowing(patterns: readonly string[]): (model: string) => boolean {
+	if (patterns.includes("*")) return () => true;
+	const expressions = patterns.map((pattern) => {
+		const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+		return new RegExp(`^${parts.join(".*")}$`, "s");
+	});
+	return (model) => expressions.some((expression) => expression.test(model));
+}

@@ -1,0 +1,44 @@
+/** What the servers of both roles share, in the order in which it must be registered. */
+import { Elysia } from "elysia";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { cors } from "./cors.ts";
+import { errors } from "./errors.ts";
+import { gatekeeper } from "./gatekeeper.ts";
+import { health } from "./health.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import { metricsRoute } from "./metrics.ts";
+import { swagger } from "./swagger.ts";
+
+/** What differs between the roles. */
+export interface HttpBaseOptions {
+	readonly role: "router" | "agent";
+	readonly version: string;
+	/** Web origins allowed besides localhost. */
+	readonly corsOrigins: readonly string[];
+	readonly metrics: Pick<Metrics, "text" | "contentType">;
+	readonly log: Pick<Log, "logger">;
+	readonly lifecycle: Pick<Lifecycle, "state">;
+	/** Of the API's description. */
+	readonly title: string;
+	readonly description: string;
+}
+
+/**
+ * A server with errors, CORS, draining, health, metrics and Swagger, to which the role adds its routes. Hooks reach
+ * only what is registered after them, so errors come first, then CORS (a call refused while stopping must still be
+ * readable by a web page).
+ */
+export function httpBase(options: HttpBaseOptions): Elysia {
+	const { role, version, title, description } = options;
+	const app = new Elysia({ name: "http" });
+	const routes = () => app.routes;
+	app
+		.use(errors(options.log.logger, routes))
+		.use(cors(options.corsOrigins))
+		.use(gatekeeper(options.lifecycle))
+		.use(health(role, options.lifecycle))
+		.use(metricsRoute(options.metrics))
+		.use(swagger({ title, version, description }, routes));
+	return app;
+}

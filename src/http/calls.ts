@@ -1,0 +1,136 @@
+/** From an HTTP request to a call, and to its answer. The same for both roles. */
+import type { Config } from "../config/schema.ts";
+import { asRouterError, RouterError } from "../errors.ts";
+import type { Caller, Gate } from "../gate/keys.ts";
+import { type Call, type Operation, parseRequest } from "../openai/call.ts";
+import { HOPS, INSTANCE } from "../providers/request-headers.ts";
+import { relay } from "../proxy/relay.ts";
+import { Settlement } from "../proxy/settlement.ts";
+import type { Catalog, Route } from "../routing/catalog.ts";
+import type { Sink } from "../telemetry/events.ts";
+import { refuseKeyless } from "./keyless.ts";
+import { readRequestText } from "./request-body.ts";
+
+/** What a call needs of its server. One immutable value; a reload makes another. */
+export interface CallContext {
+	readonly config: Config;
+	readonly catalog: Catalog;
+	readonly gate: Gate;
+	readonly sink: Sink;
+	/** Hears of errors that are the router's own fault. */
+	readonly onFault: (id: string, error: unknown) => void;
+}
+
+/** What is used of Bun's server. */
+interface Timeouts {
+	timeout(request: Request, seconds: number): void;
+}
+
+/** Seconds without a byte after which Bun cuts an idle connection (see listen.ts). */
+export const IDLE_SECONDS = 30;
+/** Routers a call may pass through. */
+const MAX_HOPS = 8;
+/** Longest `user` kept for the log, characters. */
+const MAX_USER = 128;
+
+/** Handles `POST /v1/…` for one operation. Never throws: every error is answered and settled here. */
+export function callHandler(operation: Operation, context: CallContext) {
+	return async (request: Request, server: Timeouts | null): Promise<Response> => {
+		const settlement = new Settlement(newCallId(), operation, performance.now(), context.sink);
+		try {
+			return await answer(operation, context, request, server, settlement);
+		} catch (thrown) {
+			const error = asRouterError(thrown);
+			if (error.errorCode === "internal_error") context.onFault(settlement.id, error.cause ?? error);
+			settlement.settle(error.status, error.errorCode);
+			return error.response(errorHeaders(settlement));
+		}
+	};
+}
+
+async function answer(
+	operation: Operation,
+	{ config, catalog, gate }: CallContext,
+	request: Request,
+	server: Timeouts | null,
+	settlement: Settlement,
+): Promise<Response> {
+	const caller = admit(gate, request, config);
+	settlement.key = caller?.name;
+	refuseLoop(request.headers);
+	const timeoutMs = timeoutIn(request.headers);
+	const parsed = parseRequest(operation, await readRequestText(request, config.server.body_limit));
+	const { model, user } = parsed.body;
+	settlement.requested = model.slice(0, 200);
+	settlement.stream = parsed.stream;
+	settlement.user = user?.slice(0, MAX_USER);
+	const route = catalog.resolve(model);
+	settlement.reason = route.reason;
+	mayUse(caller, model, route);
+	if (server) {
+		// From here the upstream sets the pace: a model may think for minutes before its first byte.
+		server.timeout(request, 0);
+		settlement.onSettled = () => server.timeout(request, IDLE_SECONDS);
+	}
+	const call: Call = {
+		...parsed,
+		id: settlement.id,
+		operation,
+		dialect: "openai",
+		headers: request.headers,
+		signal: request.signal,
+		startedAt: settlement.startedAt,
+		timeoutMs,
+		key: caller?.name,
+	};
+	return relay(call, route.targets, settlement);
+}
+
+/** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
+export function admit(gate: Gate, request: Request, config: Config): Caller | undefined {
+	if (!gate.isOpen) return gate.admit(request.headers);
+	const refusal = config.server.insecure
+		? undefined
+		: refuseKeyless(request.headers, request.url, config.server.cors_origins);
+	if (refusal) throw refusal;
+	return undefined;
+}
+
+/** A key's patterns may name what clients ask for, or where that runs (`local/*`). Throws `model_not_allowed`. */
+function mayUse(caller: Caller | undefined, model: string, { targets }: Route): void {
+	if (!caller || caller.mayUse(model) || targets.every(({ id }) => caller.mayUse(id))) return;
+	throw new RouterError("model_not_allowed", `The key "${caller.name}" may not use "${model.slice(0, 100)}".`, {
+		param: "model",
+	});
+}
+
+function refuseLoop(headers: Headers): void {
+	const hops = headers.get(HOPS);
+	if (hops === null) return;
+	const passed = hops.split(",");
+	if (!passed.includes(INSTANCE) && passed.length < MAX_HOPS) return;
+	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
+}
+
+/** `x-router-timeout-ms`. Throws `invalid_value`. */
+function timeoutIn(headers: Headers): number | undefined {
+	const value = headers.get("x-router-timeout-ms");
+	if (value === null) return undefined;
+	const ms = Number(value);
+	if (Number.isInteger(ms) && ms > 0 && ms <= 86_400_000) return ms;
+	throw new RouterError("invalid_value", "x-router-timeout-ms must be a whole number of milliseconds, 1 to 86400000.", {
+		param: "x-router-timeout-ms",
+	});
+}
+
+function errorHeaders(settlement: Settlement): Record<string, string> {
+	const headers: Record<string, string> = { "x-request-id": settlement.id };
+	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
+	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
+	return headers;
+}
+
+/** `req_` and 128 random bits. */
+export function newCallId(): string {
+	return `req_${crypto.randomUUID().replaceAll("-", "")}`;
+}

@@ -1,0 +1,76 @@
+/** One place where whatever was thrown becomes an answer in OpenAI's error shape. */
+import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
+import type { Logger } from "pino";
+import { nearest } from "../config/nearest.ts";
+import { asRouterError, RouterError } from "../errors.ts";
+import { methodsAt, type Route } from "./route-match.ts";
+
+/** Longest path shown back to a client, in UTF-16 units. */
+const LONGEST_PATH = 200;
+
+/** A new id for `x-request-id`: `req_` and 32 hexadecimal digits. */
+export function newRequestId(): string {
+	return `req_${crypto.randomUUID().replaceAll("-", "")}`;
+}
+
+/**
+ * The error handler of a whole server: register it before everything else (a hook reaches only what comes after).
+ *
+ * A RouterError answers as it says. An unknown path and a wrong method are told apart. Everything else is an
+ * `internal_error` that tells the client nothing and the log, under the answer's `x-request-id`, everything.
+ * That header is the one already in `set.headers`, or a new one.
+ * @param routes the server's routes at the time of the call
+ */
+export function errors(logger: Pick<Logger, "error">, routes: () => readonly Route[]) {
+	return new Elysia({ name: "http/errors" }).onError({ as: "global" }, ({ error, request, path, set }) => {
+		const id = String(set.headers["x-request-id"] ?? newRequestId());
+		set.headers["x-request-id"] = id;
+		if (error instanceof NotFoundError) {
+			const methods = methodsAt(path, routes());
+			if (request.method === "OPTIONS" && methods.length > 0)
+				return new Response(null, { status: 204, headers: { allow: allow(methods) } });
+			return unrouted(request.method, path, methods, routes()).response();
+		}
+		const known = translate(error);
+		if (known.errorCode === "internal_error")
+			logger.error({ id, method: request.method, path: clip(path), err: known.cause ?? known }, "internal error");
+		return known.response();
+	});
+}
+
+/** Elysia's own errors in our words: its messages quote the body that was wrong. */
+function translate(error: unknown): RouterError {
+	if (error instanceof ParseError)
+		return new RouterError("invalid_json", "The body is no valid JSON: correct it and send it again.", {
+			cause: error,
+		});
+	if (error instanceof ValidationError) {
+		const param = error.valueError?.path.slice(1).replaceAll("/", ".") || undefined;
+		const where = `${error.type}${param ? ` field ${param}` : ""}`;
+		return new RouterError("invalid_value", `The ${where} has a wrong value: /swagger shows what it may be.`, {
+			param,
+			cause: error,
+		});
+	}
+	return asRouterError(error);
+}
+
+function unrouted(method: string, path: string, methods: string[], routes: readonly Route[]): RouterError {
+	const shown = clip(path);
+	if (methods.length > 0)
+		return new RouterError("method_not_allowed", `${method} ${shown}: this path takes ${methods.join(", ")}.`, {
+			headers: { allow: allow(methods) },
+		});
+	const paths = [...new Set(routes.map((route) => route.path))];
+	const close = nearest(shown, paths);
+	const hint = close.length > 0 ? `Did you mean ${close.join(" or ")}?` : "GET /swagger lists the paths there are.";
+	return new RouterError("unknown_path", `There is no ${method} ${shown}. ${hint}`);
+}
+
+function allow(methods: string[]): string {
+	return [...methods, "OPTIONS"].join(", ");
+}
+
+function clip(path: string): string {
+	return path.length > LONGEST_PATH ? `${path.slice(0, LONGEST_PATH)}…` : path;
+}

@@ -1,0 +1,42 @@
+/** Health of this process alone: an upstream or Redis that is down never shows here. */
+import { Elysia } from "elysia";
+import { answer, type Detail } from "./docs.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+
+const NO_STORE = { "cache-control": "no-store" };
+
+/**
+ * `/health/live`: 200 while the process can answer. `/health/ready`: 200 while it wants calls, 503 before it
+ * listens and from the moment it was told to stop. The agent also has `/health`, as vLLM does. No key is needed.
+ */
+export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">) {
+	const live = () => Response.json({ status: "ok" }, { headers: NO_STORE });
+	const ready = () => {
+		const { state } = lifecycle;
+		return Response.json({ status: state }, { status: state === "ready" ? 200 : 503, headers: NO_STORE });
+	};
+	const app = new Elysia({ name: "http/health" })
+		.get("/health/live", live, { detail: LIVE })
+		.get("/health/ready", ready, { detail: READY });
+	return role === "agent" ? app.get("/health", live, { detail: LIVE_AGENT }) : app;
+}
+
+const LIVE: Detail = {
+	tags: ["Operations"],
+	summary: "Is the process up?",
+	operationId: "live",
+	security: [],
+	responses: { 200: answer("It is.", { status: "ok" }) },
+};
+const LIVE_AGENT: Detail = { ...LIVE, operationId: "health" };
+const READY: Detail = {
+	tags: ["Operations"],
+	summary: "Does it want calls?",
+	description: "Speaks of this process alone, whatever upstreams do.",
+	operationId: "ready",
+	security: [],
+	responses: {
+		200: answer("It does.", { status: "ready" }),
+		503: answer("It is starting or stopping.", { status: "draining" }),
+	},
+};

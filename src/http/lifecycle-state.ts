@@ -1,0 +1,50 @@
+/** The life of a process as a table (design.md beside this file shows it): pure, no clock, no signal, no socket. */
+
+/** `ready` alone wants calls. */
+export type State = "starting" | "ready" | "draining" | "stopping" | "stopped";
+
+/**
+ * - `listening`: the server listens
+ * - `signal`: SIGTERM or SIGINT
+ * - `stop`: the program itself wants to end, without a drain
+ * - `drained`: the time in which calls are still taken is over
+ * - `idle`: the last connection is closed
+ * - `deadline`: running calls had their time
+ */
+export type Event = "listening" | "signal" | "stop" | "drained" | "idle" | "deadline";
+
+/**
+ * - `wait-drain`: report `drained` after the drain time
+ * - `stop-listening`: close the listening sockets, report `idle` when the last connection is closed
+ * - `wait-deadline`: report `deadline` after the shutdown time
+ * - `cut`: close every connection now
+ * - `finish`: run the hooks, write the log, end with code 0
+ * - `abort`: end now with 128 + the signal's number
+ */
+export type Effect = "wait-drain" | "stop-listening" | "wait-deadline" | "cut" | "finish" | "abort";
+
+/** What follows from an event. */
+export interface Step {
+	readonly to: State;
+	readonly effects: readonly Effect[];
+}
+
+const ABORT: Step = { to: "stopped", effects: ["abort"] };
+const STOP: Step = { to: "stopping", effects: ["stop-listening", "wait-deadline"] };
+
+const TABLE: Readonly<Record<State, Partial<Record<Event, Step>>>> = {
+	starting: { listening: { to: "ready", effects: [] }, signal: STOP, stop: STOP },
+	ready: { signal: { to: "draining", effects: ["wait-drain"] }, stop: STOP },
+	draining: { drained: STOP, stop: STOP, signal: ABORT },
+	stopping: {
+		idle: { to: "stopped", effects: ["finish"] },
+		deadline: { to: "stopped", effects: ["cut", "finish"] },
+		signal: ABORT,
+	},
+	stopped: {},
+};
+
+/** The step for `event` in `state`; an event that means nothing there changes nothing. */
+export function step(state: State, event: Event): Step {
+	return TABLE[state][event] ?? { to: state, effects: [] };
+}

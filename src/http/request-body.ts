@@ -1,0 +1,57 @@
+/** Reading a client's body: media type, size, UTF-8. */
+import { RouterError } from "../errors.ts";
+
+/**
+ * The body's text, exactly: invalid UTF-8 is refused, since replacing it would send on something else than what came in.
+ * Throws `unsupported_media_type`, `body_too_large`, `invalid_json` or `cancelled`. A body that stops half way is cut
+ * off by the server's idle timeout.
+ */
+export async function readRequestText(request: Request, limit: number): Promise<string> {
+	const { headers } = request;
+	const type = headers.get("content-type") ?? "";
+	if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
+		const message = `The content-type must be application/json; it is ${type ? `"${type.slice(0, 100)}"` : "missing"}.`;
+		throw new RouterError("unsupported_media_type", message);
+	}
+	const encoding = headers.get("content-encoding");
+	if (encoding !== null && encoding !== "identity") {
+		throw new RouterError("unsupported_media_type", "Send the body uncompressed, without content-encoding.");
+	}
+	const length = headers.get("content-length");
+	if (length !== null && Number(length) > limit) throw tooLarge(limit);
+	const bytes = await readBytes(request, length !== null, limit);
+	try {
+		return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+	} catch {
+		throw new RouterError("invalid_json", "The body is no valid UTF-8.");
+	}
+}
+
+async function readBytes(request: Request, isBounded: boolean, limit: number): Promise<ArrayBuffer | Uint8Array> {
+	try {
+		if (isBounded || !request.body) return await request.arrayBuffer();
+		return await readCounting(request.body, limit);
+	} catch (thrown) {
+		if (thrown instanceof RouterError) throw thrown;
+		throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
+	}
+}
+
+/** A chunked body says its size only by coming to an end. */
+async function readCounting(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array> {
+	const chunks: Uint8Array[] = [];
+	let size = 0;
+	for await (const chunk of body) {
+		size += chunk.byteLength;
+		if (size > limit) throw tooLarge(limit);
+		chunks.push(chunk);
+	}
+	return Buffer.concat(chunks, size);
+}
+
+function tooLarge(limit: number): RouterError {
+	const size = limit >= 1e6 ? `${Math.round(limit / 1e5) / 10} MB` : `${limit} bytes`;
+	return new RouterError("body_too_large", `The body is larger than ${size} (server.body_limit).`, {
+		headers: { connection: "close" },
+	});
+}

@@ -1,0 +1,36 @@
+/**
+ * The entry: makes sure that Bun allows as many calls at once as there are, then runs the command line.
+ *
+ * Bun's fetch takes 256 requests at a time per process, and an open stream holds one; only this variable, read
+ * when the process starts, lifts that (runtime traps, "Outgoing fetch"). So a process that starts a server without it
+ * replaces itself, under the same process id, with one that has it. That costs some 60 ms, which is why commands
+ * that open no connection do without.
+ */
+import { startsServer } from "./cli/flags.ts";
+
+const LIMIT = "BUN_CONFIG_MAX_HTTP_REQUESTS";
+/** Bun takes no more. */
+const MOST = "65535";
+
+const isCompiled = import.meta.path.startsWith("/$bunfs/");
+
+const words = process.argv.slice(2);
+const isServer = startsServer(words);
+
+if (isServer && !process.env[LIMIT]) {
+	// argv is [bun, script, …]; a compiled binary has no script to name, and the first element must be there: it
+	// is the program's name, and without it the first flag is eaten.
+	const args = isCompiled ? words : [...process.execArgv, ...process.argv.slice(1)];
+	try {
+		process.execve?.(process.execPath, [process.execPath, ...args], { ...process.env, [LIMIT]: MOST });
+	} catch (error) {
+		const reason = error instanceof Error ? error.message : "unknown reason";
+		process.stderr.write(`router: at most 256 calls at once, as the process can't restart itself (${reason})\n`);
+	}
+}
+
+const { run } = await import("./cli.ts");
+process.exitCode = await run(words, process.env);
+// A server has flushed by now, and a socket an upstream keeps open must not keep the process. The other commands end by
+// themselves: what they wrote to a pipe may still be on its way.
+if (isServer) process.exit();

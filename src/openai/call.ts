@@ -1,0 +1,77 @@
+/** One call on its way through the house. */
+import type { TSchema } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { RouterError } from "../errors.ts";
+import { type Field, fieldsOf, repeatedKey } from "./json.ts";
+import { ChatRequest, CompletionRequest, EmbeddingRequest, type RequestBody } from "./request.ts";
+import { describe } from "./validation.ts";
+
+/** Which endpoint was called. */
+export type Operation = "chat" | "completions" | "embeddings";
+
+/** A checked call. `raw` is what upstreams of the same dialect get; `body` is its parse, for reading only. */
+export interface Call {
+	/** `req_…`, unique; the ledger's key and `x-request-id`. */
+	readonly id: string;
+	readonly operation: Operation;
+	readonly dialect: "openai";
+	/** The client's own JSON text. */
+	readonly raw: string;
+	readonly body: RequestBody;
+	/** Where the top-level fields stand in `raw`. */
+	readonly fields: readonly Field[];
+	readonly stream: boolean;
+	/** The client's headers. */
+	readonly headers: Headers;
+	/** Aborted when the client leaves. */
+	readonly signal: AbortSignal;
+	/** Name of the key it came with. */
+	readonly key?: string | undefined;
+	/** `performance.now()` when the call came in, ms. */
+	readonly startedAt: number;
+	/** `x-router-timeout-ms`, where the client sent one. */
+	readonly timeoutMs?: number | undefined;
+}
+
+const CHECKS: Record<Operation, ReturnType<typeof TypeCompiler.Compile<TSchema>>> = {
+	chat: TypeCompiler.Compile(ChatRequest as TSchema),
+	completions: TypeCompiler.Compile(CompletionRequest as TSchema),
+	embeddings: TypeCompiler.Compile(EmbeddingRequest as TSchema),
+};
+
+/**
+ * Reads a request's text. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
+ * or `invalid_value` with the path of the first field at fault; messages never quote the body.
+ */
+export function parseRequest(operation: Operation, raw: string): Pick<Call, "raw" | "body" | "fields" | "stream"> {
+	let body: unknown;
+	try {
+		body = JSON.parse(raw);
+	} catch (cause) {
+		throw new RouterError("invalid_json", `The body is no valid JSON: ${reasonOf(cause)}.`);
+	}
+	if (typeof body !== "object" || body === null || Array.isArray(body)) {
+		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
+	}
+	const fields = fieldsOf(raw);
+	const repeated = repeatedKey(fields);
+	if (repeated !== undefined) {
+		throw new RouterError("duplicate_key", `The field "${repeated.slice(0, 64)}" stands twice; send it once.`, {
+			param: repeated.slice(0, 64),
+		});
+	}
+	const check = CHECKS[operation];
+	if (!check.Check(body)) {
+		const error = check.Errors(body).First();
+		const { param, message } = error ? describe(error) : { param: undefined, message: "A field has a wrong type." };
+		throw new RouterError("invalid_value", message, { param });
+	}
+	const checked = body as RequestBody;
+	return { raw, body: checked, fields, stream: checked.stream === true && operation !== "embeddings" };
+}
+
+/** The parser's reason without what it quotes: that is the client's text. */
+function reasonOf(error: unknown): string {
+	const message = error instanceof SyntaxError ? error.message : "it is nested too deeply";
+	return message.replace(/^JSON Parse error: /, "").replace(/["'`].*["'`]/s, "an unexpected token");
+}

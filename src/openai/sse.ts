@@ -1,0 +1,100 @@
+/**
+ * Server-sent events (WHATWG HTML, section 9.2), as far as model streams use them:
+ * split what arrives into whole events, read an event's data, write one.
+ */
+
+/** One event with its text as it came, the closing blank line included. */
+export interface SseEvent {
+	readonly raw: string;
+	/** The `data:` lines joined; undefined for comments and empty events. */
+	readonly data: string | undefined;
+	/** The `event:` field, where there is one. */
+	readonly name?: string | undefined;
+}
+
+/** Longest event kept in memory while its end is awaited, in UTF-16 units. Images inside chunks reach some MB. */
+export const MAX_EVENT = 32 * 1024 * 1024;
+
+/** Thrown by `SseSplitter.push` when an event outgrows `MAX_EVENT`. */
+export class EventTooLarge extends Error {}
+
+/** Cuts a byte stream into events, wherever the chunks were cut: inside a line ending or a UTF-8 sequence, too. */
+export class SseSplitter {
+	readonly #decoder = new TextDecoder();
+	#rest = "";
+
+	/** The events that `chunk` completes. Throws `EventTooLarge`. */
+	push(chunk: Uint8Array): SseEvent[] {
+		return this.#split(this.#decoder.decode(chunk, { stream: true }));
+	}
+
+	/** What is left at the end of the stream: an event whose blank line never came counts as whole. */
+	end(): SseEvent[] {
+		const events = this.#split(`${this.#decoder.decode()}`);
+		const rest = this.#rest;
+		this.#rest = "";
+		if (rest.trim() !== "") events.push(parseEvent(`${rest.trimEnd()}\n\n`));
+		return events;
+	}
+
+	/** Whether nothing of a later event has been kept back. */
+	get isClean(): boolean {
+		return this.#rest === "";
+	}
+
+	#split(more: string): SseEvent[] {
+		// Only the new text, and the four characters before it, can hold a boundary: a long event is not searched again and again.
+		let from = Math.max(0, this.#rest.length - 3);
+		const text = this.#rest === "" ? more : this.#rest + more;
+		const events: SseEvent[] = [];
+		let start = 0;
+		for (;;) {
+			const end = boundary(text, from);
+			if (end === -1) break;
+			events.push(parseEvent(text.slice(start, end)));
+			start = end;
+			from = end;
+		}
+		this.#rest = start === 0 ? text : text.slice(start);
+		if (this.#rest.length > MAX_EVENT) throw new EventTooLarge(`an event larger than ${MAX_EVENT / 1024 / 1024} MB`);
+		return events;
+	}
+}
+
+/** Past the first blank line at or after `from`; -1 where there is none yet. Lines end with LF, CRLF or CR. */
+function boundary(text: string, from: number): number {
+	const lf = text.indexOf("\n\n", from);
+	const cr = text.indexOf("\r", from);
+	if (cr === -1 || (lf !== -1 && lf < cr)) return lf === -1 ? -1 : lf + 2;
+	const pattern = /\r\n\r\n|\n\r\n|\r\n\n|\n\n|\r\r/g;
+	pattern.lastIndex = from;
+	return pattern.exec(text) === null ? -1 : pattern.lastIndex;
+}
+
+/** One event's text, read. */
+function parseEvent(raw: string): SseEvent {
+	// The form nearly every upstream sends: one `data: …` line, nothing else.
+	if (raw.startsWith("data: ") && raw.indexOf("\n") === raw.length - 2) return { raw, data: raw.slice(6, -2) };
+	let data: string | undefined;
+	let name: string | undefined;
+	for (const line of raw.split(/\r\n|\n|\r/)) {
+		if (line.startsWith("data:")) {
+			const value = line.slice(line.charCodeAt(5) === 32 ? 6 : 5);
+			data = data === undefined ? value : `${data}\n${value}`;
+		} else if (line.startsWith("event:")) name = line.slice(6).trim();
+	}
+	return { raw, data, name };
+}
+
+/** An event with this data. JSON has no raw line ends, so one `data:` line always holds it. */
+export function sseData(data: string): string {
+	return `data: ${data}\n\n`;
+}
+
+/** A comment line: clients ignore it, connections stay open through it. */
+export function sseComment(text: string): string {
+	return `: ${text}\n\n`;
+}
+
+/** What ends every good stream of the OpenAI API. */
+export const DONE = sseData("[DONE]");

@@ -1,0 +1,66 @@
+/** TypeBox's findings in words a caller can act on. Values are never quoted: they may be a prompt. */
+import type { TSchema } from "@sinclair/typebox";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+
+/** JSON pointer `/messages/0/role` → `messages[0].role`. */
+export function pathOf(pointer: string): string {
+	return pointer
+		.split("/")
+		.slice(1)
+		.map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
+		.reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === "" ? part : `${path}.${part}`), "");
+}
+
+/** What is wrong, in one sentence, and the path of the field at fault. */
+export function describe(error: ValueError): { param: string; message: string } {
+	const deepest = descend(error);
+	const param = pathOf(deepest.path);
+	if (deepest.type === ValueErrorType.ObjectRequiredProperty) {
+		return { param, message: `The field "${param}" is missing.` };
+	}
+	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest.value)}.`;
+	return { param, message };
+}
+
+/** In a union, the branch that got furthest into the value says most. */
+function descend(error: ValueError): ValueError {
+	let best = error;
+	for (const branch of error.errors) {
+		for (const inner of branch) {
+			const candidate = descend(inner);
+			if (candidate.path.length > best.path.length) best = candidate;
+		}
+	}
+	return best;
+}
+
+function expectation(schema: TSchema): string {
+	if (Array.isArray(schema["anyOf"])) {
+		const options = schema["anyOf"].filter((option: TSchema) => option["type"] !== "null");
+		return options.map((option: TSchema) => expectation(option)).join(" or ");
+	}
+	switch (schema["type"]) {
+		case "string":
+			if (schema["minLength"]) return "a non-empty string";
+			return schema["maxLength"] ? `a string of at most ${schema["maxLength"]} characters` : "a string";
+		case "array":
+			return schema["minItems"] ? "a non-empty array" : "an array";
+		case "integer":
+			return "an integer";
+		case "object":
+			return "an object";
+		case "null":
+			return "null";
+		case "boolean":
+			return "true or false";
+		default:
+			return `a ${schema["type"] ?? "different value"}`;
+	}
+}
+
+function kindOf(value: unknown): string {
+	if (value === null) return "null";
+	if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
+	if (value === "") return "an empty string";
+	return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

@@ -1,0 +1,117 @@
+/**
+ * The model `dummy`: answers "Hello world" from inside this process, so that a new router can be tried, and a client's
+ * wiring tested, with no upstream and no key. It is a transport; everything around it is the real pipeline.
+ */
+import { DONE, sseData } from "../openai/sse.ts";
+import type { Transport, UpstreamRequest } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+
+const WORDS = ["Hello", " world"];
+const TEXT = WORDS.join("");
+
+interface DummyRequest {
+	stream?: boolean;
+	prompt?: unknown;
+	messages?: unknown;
+	input?: unknown;
+	dimensions?: number | null;
+	encoding_format?: string | null;
+}
+
+/** Stands in for an address; nothing is ever sent to it. */
+export const DUMMY_UPSTREAM: Omit<Upstream, "timeouts"> = {
+	name: "dummy",
+	type: "openai-compatible",
+	row: {
+		title: "dummy",
+		version: "",
+		needsKey: false,
+		isInternal: true,
+		keyVariables: [],
+		aliases: [],
+		prefixes: [],
+	},
+	baseUrl: "dummy:",
+	variable: "",
+	state: "ready",
+	headers: {},
+	keepsSystemPrompt: false,
+};
+
+/** Answers a request as an OpenAI upstream would. */
+export const dummyTransport: Transport = {
+	send: async (request) => answer(request),
+};
+
+function answer({ url, body }: UpstreamRequest): Response {
+	const request = JSON.parse(body ?? "{}") as DummyRequest;
+	if (url.endsWith("/embeddings")) return Response.json(embeddings(request));
+	const isChat = url.endsWith("/chat/completions");
+	const head = {
+		id: `cmpl-${crypto.randomUUID().replaceAll("-", "")}`,
+		created: Math.floor(Date.now() / 1000),
+		model: "dummy",
+	};
+	const usage = usageOf(isChat ? request.messages : request.prompt);
+	if (request.stream) {
+		const events = isChat ? chatEvents(head, usage) : textEvents(head, usage);
+		return new Response(events.map((event) => sseData(JSON.stringify(event))).join("") + DONE, {
+			headers: { "content-type": "text/event-stream" },
+		});
+	}
+	const choice = isChat
+		? { index: 0, message: { role: "assistant", content: TEXT }, finish_reason: "stop" }
+		: { index: 0, text: TEXT, logprobs: null, finish_reason: "stop" };
+	const object = isChat ? "chat.completion" : "text_completion";
+	return Response.json({ id: head.id, object, created: head.created, model: head.model, choices: [choice], usage });
+}
+
+type Head = { id: string; created: number; model: string };
+
+function chatEvents(head: Head, usage: object): object[] {
+	const chunk = (choices: object[]) => ({ ...head, object: "chat.completion.chunk", choices });
+	const first = { role: "assistant", content: "" };
+	return [
+		...[first, ...WORDS.map((content) => ({ content }))].map((delta) =>
+			chunk([{ index: 0, delta, finish_reason: null }]),
+		),
+		chunk([{ index: 0, delta: {}, finish_reason: "stop" }]),
+		{ ...chunk([]), usage },
+	];
+}
+
+function textEvents(head: Head, usage: object): object[] {
+	const chunk = (choices: object[]) => ({ ...head, object: "text_completion", choices });
+	return [
+		...WORDS.map((text) => chunk([{ index: 0, text, logprobs: null, finish_reason: null }])),
+		chunk([{ index: 0, text: "", logprobs: null, finish_reason: "stop" }]),
+		{ ...chunk([]), usage },
+	];
+}
+
+/** About four characters a token, as English runs. */
+function usageOf(input: unknown) {
+	const prompt_tokens = Math.max(1, Math.ceil(JSON.stringify(input ?? "").length / 4));
+	return { prompt_tokens, completion_tokens: WORDS.length, total_tokens: prompt_tokens + WORDS.length };
+}
+
+/** Unit vectors that differ with the text; as base64 of 32-bit floats where asked (the official client always does). */
+function embeddings(request: DummyRequest): object {
+	const isOneTokenList = Array.isArray(request.input) && typeof request.input[0] === "number";
+	const inputs = Array.isArray(request.input) && !isOneTokenList ? request.input : [request.input];
+	const data = inputs.map((input, index) => {
+		const vector = vectorOf(JSON.stringify(input), request.dimensions ?? 8);
+		const embedding =
+			request.encoding_format === "base64" ? Buffer.from(vector.buffer).toString("base64") : Array.from(vector);
+		return { object: "embedding", index, embedding };
+	});
+	const { prompt_tokens } = usageOf(request.input);
+	return { object: "list", data, model: "dummy", usage: { prompt_tokens, total_tokens: prompt_tokens } };
+}
+
+function vectorOf(text: string, dimensions: number): Float32Array<ArrayBuffer> {
+	const size = Math.min(Math.max(1, dimensions), 4096);
+	const vector = Float32Array.from({ length: size }, (_, i) => (Number(Bun.hash(text, i) % 2000n) - 1000) / 1000);
+	const length = Math.hypot(...vector) || 1;
+	return vector.map((value) => value / length);
+}

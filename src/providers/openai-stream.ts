@@ -1,0 +1,125 @@
+/** The chunks of an OpenAI-shaped stream: what each means, and what of it the client sees. */
+import type { Call } from "../openai/call.ts";
+import { type Edit, fieldNamed, fieldsOf, removeField, splice } from "../openai/json.ts";
+import { type SseEvent, sseData } from "../openai/sse.ts";
+import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
+import type { Failure, Out, StreamDecoder } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+import { failureOf, readErrorObject } from "./upstream-error.ts";
+
+/** What the router reads of a chunk. */
+interface Chunk {
+	error?: unknown;
+	usage?: Usage | null;
+	choices?: Choice[];
+}
+
+interface Choice {
+	index?: number;
+	delta?: Record<string, unknown> | null;
+	text?: string;
+	finish_reason?: string | null;
+	error?: unknown;
+}
+
+const AS_IT_CAME: Out = {};
+const DELTA: Out = { delta: true };
+const DROPPED: Out = { bytes: "", dropped: true };
+const END: Out = { bytes: "", done: true };
+
+/** Reads one stream of an OpenAI-shaped upstream. */
+export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
+	const showsUsage = call.body.stream_options?.include_usage === true;
+	/** Choices that have begun and not finished. */
+	const unfinished = new Set<number>();
+	let hasFinished = false;
+	let hasDelta = false;
+	let isDone = false;
+
+	function push({ data, name, raw }: SseEvent): Out {
+		if (data === undefined) return AS_IT_CAME;
+		if (data === "[DONE]") {
+			isDone = true;
+			return END;
+		}
+		const chunk = parse(data);
+		if (chunk === undefined) return DROPPED;
+		const failure = failureIn(upstream, chunk, name);
+		if (failure) return { bytes: "", failure, ...usageOf(chunk.usage) };
+		let finish: string | undefined;
+		let delta = false;
+		for (const choice of chunk.choices ?? []) {
+			const index = choice.index ?? 0;
+			if (choice.finish_reason) {
+				finish = choice.finish_reason;
+				hasFinished = true;
+				unfinished.delete(index);
+			} else if (carries(choice)) {
+				delta = true;
+				unfinished.add(index);
+			}
+		}
+		hasDelta ||= delta;
+		if (!chunk.usage) return finish === undefined ? (delta ? DELTA : AS_IT_CAME) : { delta, finish };
+		const { bytes, usage } = shown(data, chunk.usage, (chunk.choices?.length ?? 0) === 0, raw);
+		return { bytes, delta, finish, ...usageOf(usage) };
+	}
+
+	/** The event's text for the client, and its usage in OpenAI's sense. */
+	function shown(data: string, usage: Usage, isUsageOnly: boolean, raw: string) {
+		const mended = usageEdit(data, usage);
+		const counted = mended ? { ...usage, completion_tokens: mended.tokens } : usage;
+		if (!showsUsage && isUsageOnly) return { bytes: "", usage: counted };
+		const edit: Edit | undefined = showsUsage ? mended?.edit : withoutUsage(data);
+		return { bytes: edit ? sseData(splice(data, [edit])) : raw, usage: counted };
+	}
+
+	function end(): Failure | undefined {
+		if (isDone ? hasFinished || hasDelta : hasFinished && unfinished.size === 0) return undefined;
+		return { kind: "truncated", message: "it broke off before the answer was complete" };
+	}
+
+	return { push, end };
+}
+
+/**
+ * The error in an event, in any form recorded: `data: {"error"}` alone (vLLM, OpenRouter), beside choices (OpenRouter, also after
+ * a finish reason), inside a choice, or named `event: error` (Groq).
+ */
+function failureIn(upstream: Upstream, chunk: Chunk, name: string | undefined): Failure | undefined {
+	const broken = chunk.choices?.find((choice) => choice.error || choice.finish_reason === "error");
+	if (!chunk.error && !broken && name !== "error") return undefined;
+	const error = readErrorObject({ error: chunk.error ?? broken?.error ?? chunk }) ?? { message: "it failed" };
+	return failureOf(upstream, error.status ?? 500, error);
+}
+
+function parse(data: string): Chunk | undefined {
+	try {
+		const chunk = JSON.parse(data);
+		return typeof chunk === "object" && chunk !== null ? chunk : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+/** Whether a choice brings a piece of the answer, not just a role. */
+function carries({ delta, text }: Choice): boolean {
+	if (text) return true;
+	if (!delta) return false;
+	return Boolean(
+		delta["content"] ||
+			delta["tool_calls"] ||
+			delta["reasoning_content"] ||
+			delta["reasoning"] ||
+			delta["refusal"] ||
+			delta["function_call"],
+	);
+}
+
+const usageOf = (usage: Usage | null | undefined) => (usage ? { tokens: tokensOf(usage), cost: costOf(usage) } : {});
+
+function withoutUsage(data: string): Edit | undefined {
+	const fields = fieldsOf(data);
+	const field = fieldNamed(fields, "usage");
+	return field && removeField(fields, field);
+}

@@ -1,0 +1,100 @@
+/** What the pipeline asks of an upstream: wire to wire, with no message model in between. */
+import type { Call } from "../openai/call.ts";
+import type { SseEvent } from "../openai/sse.ts";
+import type { Tokens } from "../openai/usage.ts";
+import type { FailureKind } from "./failure.ts";
+
+/** One HTTP request, ready to send: a POST where it has a body, else a GET. */
+export interface UpstreamRequest {
+	readonly url: string;
+	readonly headers: Record<string, string>;
+	/** JSON text. */
+	readonly body?: string;
+}
+
+/** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
+export interface Transport {
+	/** Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted. */
+	send(request: UpstreamRequest, signal: AbortSignal): Promise<Response>;
+}
+
+/** One place where a model runs. The id is stable across reloads: state is keyed by it. */
+export interface Target {
+	/** `provider/model`. */
+	readonly id: string;
+	readonly provider: Provider;
+	/** What the upstream calls the model. */
+	readonly model: string;
+}
+
+/** An upstream's whole, successful answer. */
+export interface Answer {
+	/** JSON text for the client. */
+	readonly body: string;
+	readonly model?: string | undefined;
+	readonly tokens?: Tokens | undefined;
+	/** USD. */
+	readonly cost?: number | undefined;
+}
+
+/** What went wrong at an upstream, in our terms. */
+export interface Failure {
+	readonly kind: FailureKind;
+	/** For the client; never a secret, never the prompt. */
+	readonly message: string;
+	/** The upstream's status; absent when it gave none. */
+	readonly status?: number | undefined;
+	readonly param?: string | undefined;
+	/** The upstream's own `type` and `code`; shown where the fault is the caller's. */
+	readonly type?: string | undefined;
+	readonly code?: string | undefined;
+	readonly retryAfterMs?: number | undefined;
+}
+
+/** What one event of a stream meant, and what to send on for it. */
+export interface Out {
+	/** Text to send; undefined sends the event as it came, "" sends nothing. */
+	readonly bytes?: string | undefined;
+	/** It carried some of the answer: text, reasoning, a tool call. */
+	readonly delta?: boolean;
+	readonly tokens?: Tokens | undefined;
+	/** USD. */
+	readonly cost?: number | undefined;
+	readonly finish?: string | undefined;
+	readonly failure?: Failure | undefined;
+	/** It was no JSON: nothing is sent for it, it is counted. */
+	readonly dropped?: boolean;
+	/** It was `[DONE]`; the pipeline writes its own. */
+	readonly done?: boolean;
+}
+
+/** Reads one stream. */
+export interface StreamDecoder {
+	push(event: SseEvent): Out;
+	/** The upstream closed: undefined when the answer was complete. */
+	end(): Failure | undefined;
+}
+
+/** One configured upstream. */
+export interface Provider {
+	/** Its name in the configuration. */
+	readonly name: string;
+	/** The variable or setting that holds its key; named in errors. */
+	readonly keyVariable?: string | undefined;
+	readonly transport: Transport;
+	/** Deadlines towards it, ms. */
+	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
+	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
+	encode(call: Call, target: Target): UpstreamRequest;
+	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */
+	decode(status: number, headers: Headers, body: string, call: Call): Answer | Failure;
+	/** One per stream. */
+	decoder(call: Call): StreamDecoder;
+	/** Asks for the models its key can use; undefined where it can't be asked. */
+	listRequest(): UpstreamRequest | undefined;
+}
+
+/** Tells the two results of `decode` apart. */
+export function isFailure(result: Answer | Failure): result is Failure {
+	return "kind" in result;
+}

@@ -1,0 +1,130 @@
+/** From the table, the configuration and the environment to the upstreams this router has. */
+import { hostname, networkInterfaces } from "node:os";
+import type { Config, ProviderConfig } from "../config/schema.ts";
+import { StartError } from "../start-error.ts";
+import { type ProviderType, type Row, TABLE } from "./table.ts";
+
+/** One upstream, ready or not. */
+export interface Upstream {
+	readonly name: string;
+	readonly type: ProviderType;
+	readonly row: Row;
+	/** With its version, without a closing slash; absent when nobody said it. */
+	readonly baseUrl?: string | undefined;
+	readonly apiKey?: string | undefined;
+	/** The variable that would give what is missing; the configuration's path where there is none. */
+	readonly variable: string;
+	readonly state: "ready" | "no-key" | "no-url";
+	readonly headers: Readonly<Record<string, string>>;
+	/** Its own system prompt is wanted (Venice). */
+	readonly keepsSystemPrompt: boolean;
+	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Every upstream: the table's own and those of `providers:`. Addresses and keys: configuration over environment over table. */
+export function configureUpstreams(config: Config, env: Environment): Upstream[] {
+	const known = (Object.keys(TABLE) as ProviderType[]).filter((type) => TABLE[type].baseUrlVariable !== undefined);
+	const names = new Set<string>([...known, ...Object.keys(config.providers)]);
+	return [...names].map((name) => configure(name, config, env));
+}
+
+function configure(name: string, config: Config, env: Environment): Upstream {
+	const settings: ProviderConfig = config.providers[name] ?? {};
+	const type = settings.type ?? (name as ProviderType);
+	const row = TABLE[type];
+	// A second provider of a vendor's type has an account of its own: the vendor's variables belong to the first.
+	const own = name === type ? env : {};
+	const address = settings.base_url ?? (row.baseUrlVariable ? own[row.baseUrlVariable] : undefined) ?? row.baseUrl;
+	const apiKey = settings.api_key ?? row.keyVariables.map((variable) => own[variable]).find(Boolean);
+	const state = address ? (row.needsKey && !apiKey ? "no-key" : "ready") : "no-url";
+	const missing = state === "no-url" ? row.baseUrlVariable : row.keyVariables[0];
+	const field = state === "no-url" ? "base_url" : "api_key";
+	return {
+		name,
+		type,
+		row,
+		baseUrl: address ? versioned(address, row, row.baseUrlVariable ?? `providers.${name}.base_url`) : undefined,
+		apiKey,
+		variable: (name === type ? missing : undefined) ?? `providers.${name}.${field}`,
+		state,
+		headers: { ...row.headers, ...lowerCased(settings.headers) },
+		keepsSystemPrompt: settings.system_prompt === true,
+		timeouts: { ...config.timeouts, ...settings.timeouts },
+	};
+}
+
+/**
+ * `https://host/`, `…/v1` and `…/v1/` are the same base: the version is put in where no path segment names one. Throws
+ * StartError naming `setting` where the address is none.
+ */
+export function versioned(address: string, row: Pick<Row, "version" | "suffix">, setting: string): string {
+	const base = address.replace(/\/+$/, "");
+	if (!/^https?:\/\/./.test(base) || !URL.canParse(base)) {
+		throw new StartError(`${setting} is no http(s) address.`);
+	}
+	const whole = /\/v\d+[a-z]*\d*(\/|$)/.test(new URL(base).pathname) ? base : base + row.version;
+	return row.suffix && !whole.endsWith(row.suffix) ? whole + row.suffix : whole;
+}
+
+function lowerCased(headers: Record<string, string> = {}): Record<string, string> {
+	return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+/** What `router check` and the start banner print; nothing secret. */
+export interface ProviderState {
+	readonly name: string;
+	readonly title: string;
+	readonly state: Upstream["state"];
+	readonly variable: string;
+	/** Without user, password and query. */
+	readonly baseUrl?: string;
+}
+
+/** The state of every upstream. */
+export function describeProviders(config: Config, env: Environment): ProviderState[] {
+	return configureUpstreams(config, env).map(({ name, row, state, variable, baseUrl }) => ({
+		name,
+		title: row.title,
+		state,
+		variable,
+		...(baseUrl ? { baseUrl: withoutSecrets(baseUrl) } : {}),
+	}));
+}
+
+function withoutSecrets(address: string): string {
+	const url = new URL(address);
+	return `${url.origin}${url.pathname}`;
+}
+
+/**
+ * Why an upstream's address can't be right: it is the one this process listens on. People export `ANTHROPIC_BASE_URL` and the
+ * like to point other programs at the router; a router that reads them calls itself until every socket is used up.
+ * One line for a person, an upstream a line; undefined where all is well.
+ */
+export function loopProblem(upstreams: readonly Upstream[], host: string, port: number): string | undefined {
+	const loops = upstreams.filter(({ baseUrl }) => {
+		if (!baseUrl || port === 0) return false;
+		const url = new URL(baseUrl);
+		const urlPort = Number(url.port || (url.protocol === "https:" ? 443 : 80));
+		return urlPort === port && isThisMachine(url.hostname, host);
+	});
+	if (loops.length === 0) return undefined;
+	const lines = loops.map(({ name, row }) => {
+		const variable = row.baseUrlVariable
+			? `${row.baseUrlVariable} (providers.${name}.base_url)`
+			: `providers.${name}.base_url`;
+		return `${variable} leads back to this very router: give the upstream's own address, or unset it here`;
+	});
+	return lines.join("\n");
+}
+
+const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[?::1\]?|0\.0\.0\.0|\[?::\]?)$/;
+
+function isThisMachine(name: string, host: string): boolean {
+	const bare = name.replace(/^\[|\]$/g, "");
+	if (bare === host || LOOPBACK.test(name)) return true;
+	if (bare === hostname()) return true;
+	return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === bare));
+}

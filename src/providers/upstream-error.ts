@@ -1,0 +1,155 @@
+/**
+ * What upstreams say when they refuse, in every shape seen (`wire/observed-errors.md` and the recordings), read into one,
+ * and sorted into a failure kind.
+ */
+import type { FailureKind } from "./failure.ts";
+import type { Failure } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+
+/** An upstream's error, before it has a kind. */
+export interface UpstreamError {
+	readonly message: string;
+	readonly type?: string | undefined;
+	readonly param?: string | undefined;
+	readonly code?: string | undefined;
+	/** A status inside the body (OpenRouter, vLLM and Gemini put one there); what counts when the answer itself was a 200. */
+	readonly status?: number | undefined;
+}
+
+/** Longest message passed on, in characters: some upstreams quote the whole prompt. */
+const MAX_MESSAGE = 1000;
+
+type Json = Record<string, unknown>;
+const isObject = (value: unknown): value is Json =>
+	typeof value === "object" && value !== null && !Array.isArray(value);
+const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
+
+/** Reads an error body: JSON in any of the known shapes, or plain text. */
+export function readError(body: string, status: number): UpstreamError {
+	let parsed: unknown;
+	try {
+		parsed = JSON.parse(body);
+	} catch {
+		return { message: plainText(body, status) };
+	}
+	// Gemini's OpenAI half wraps its error in an array.
+	const whole = Array.isArray(parsed) ? parsed[0] : parsed;
+	if (!isObject(whole)) return { message: plainText(text(whole) ?? "", status) };
+	return readErrorObject(whole) ?? { message: `it answered ${status} without saying why` };
+}
+
+/** Reads the error in a JSON object, if there is one: the body of a refusal, a 200, or an event of a stream. */
+export function readErrorObject(whole: Json): UpstreamError | undefined {
+	const error = whole["error"];
+	if (isObject(error)) {
+		return {
+			message: clip(withRaw(text(error["message"]) ?? "no reason given", error["metadata"])),
+			type: text(error["type"]) ?? text(isObject(error["metadata"]) ? error["metadata"]["error_type"] : undefined),
+			param: text(error["param"]),
+			code: text(error["code"]) ?? text(error["status"]),
+			status: statusIn(error["code"]),
+		};
+	}
+	// xAI: {"code": "invalid-argument", "error": "…"}; Venice: {"error": "…", "context": {"errorCode", "issues"}}.
+	if (typeof error === "string") {
+		const context = isObject(whole["context"]) ? whole["context"] : {};
+		const issues = issuesOf(context["issues"]);
+		return { message: clip([error, ...issues].join(": ")), code: text(whole["code"]) ?? text(context["errorCode"]) };
+	}
+	// Venice's early form: {"error": [zod issue, …]}.
+	if (Array.isArray(error)) return { message: clip(issuesOf(error).join("; ")), code: "invalid_request" };
+	// Older vLLM: {"object": "error", "message", "code"}; FastAPI: {"detail": "…" | [{loc, msg}]}.
+	if (whole["object"] === "error") {
+		return {
+			message: clip(text(whole["message"]) ?? "no reason given"),
+			type: text(whole["type"]),
+			param: text(whole["param"]),
+			status: statusIn(whole["code"]),
+		};
+	}
+	const detail = text(whole["detail"]) ?? issuesOf(whole["detail"]).join("; ");
+	return detail ? { message: clip(detail) } : undefined;
+}
+
+/** OpenRouter hides the provider's own words under "Provider returned error". */
+function withRaw(message: string, metadata: unknown): string {
+	if (!isObject(metadata)) return message;
+	const name = text(metadata["provider_name"]);
+	const raw = text(metadata["raw"]);
+	return raw ? `${message}${name ? ` (${name})` : ""}: ${raw}` : message;
+}
+
+function issuesOf(issues: unknown): string[] {
+	if (!Array.isArray(issues)) return [];
+	return issues.filter(isObject).map((issue) => {
+		const where = [issue["path"], issue["loc"], issue["keys"]].find(Array.isArray)?.join(".");
+		const what = text(issue["message"]) ?? text(issue["msg"]) ?? text(issue["code"]) ?? "invalid";
+		return where ? `${where}: ${what}` : what;
+	});
+}
+
+function statusIn(code: unknown): number | undefined {
+	const number = typeof code === "string" && /^\d{3}$/.test(code) ? Number(code) : code;
+	return typeof number === "number" && number >= 400 && number < 600 ? number : undefined;
+}
+
+/** llm-d and many proxies answer in plain text (`inference error: 429 - …`) or HTML. */
+function plainText(body: string, status: number): string {
+	const trimmed = body.trim();
+	if (trimmed === "") return `it answered ${status} with an empty body`;
+	if (trimmed.startsWith("<")) return `it answered ${status} with an HTML page`;
+	return clip(trimmed);
+}
+
+const clip = (message: string): string =>
+	message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+
+const CONTEXT =
+	/context.?(?:length|window)|maximum context|prompt is too long|too many (?:input )?tokens|input.{0,40}(?:too long|exceeds)/i;
+const FILTER = /content.?(?:filter|policy)|moderation|flagged|safety/i;
+const MONEY =
+	/insufficient.?(?:quota|credit|funds|balance)|exceeded your current quota|billing|out of credits|payment.?required/i;
+
+/** Which kind of failure an upstream's status and words make. */
+export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
+	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
+	if (status === 401 || (status === 400 && badKey?.test(error.message))) return "auth";
+	if (status === 402 || ((status === 429 || status === 403) && MONEY.test(words))) return "quota";
+	if (status === 403) return FILTER.test(words) ? "content_filter" : "auth";
+	if (status === 400 || status === 413 || status === 422) {
+		if (CONTEXT.test(words)) return "context_length";
+		return FILTER.test(`${error.code ?? ""} ${error.type ?? ""}`) ? "content_filter" : "caller";
+	}
+	if (status === 404) return "not_found";
+	if (status === 408 || status === 504) return "timeout";
+	if (status === 429) return "rate";
+	if (status === 501) return "unsupported";
+	if (status === 503 || status === 529) return "overloaded";
+	return status >= 400 && status < 500 ? "caller" : "transport";
+}
+
+/** `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`, in ms. */
+export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
+	const ms = Number(headers.get("retry-after-ms") ?? Number.NaN);
+	if (ms >= 0) return ms;
+	const value = headers.get("retry-after");
+	if (value === null) return undefined;
+	const seconds = Number(value);
+	if (seconds >= 0) return seconds * 1000;
+	const date = Date.parse(value);
+	return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+/** The failure that an upstream's error makes. */
+export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
+	const kind = kindOf(status, error, upstream.row.badKey);
+	return {
+		kind,
+		status,
+		message: error.message,
+		param: error.param,
+		type: error.type,
+		code: error.code,
+		retryAfterMs: headers ? retryAfter(headers) : undefined,
+	};
+}

@@ -1,0 +1,104 @@
+/** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
+import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
+
+/** One model, as `GET /v1/models` shows it (OpenAI's Model object, spec v2.3.0). */
+export interface Model {
+	readonly id: string;
+	readonly object: "model";
+	/** Unix time, s; 0 where the upstream doesn't say. */
+	readonly created: number;
+	readonly owned_by: string;
+}
+
+/** How long a list counts as fresh, ms; how long a failure is not asked again; how long a client waits for a first list. */
+const FRESH_MS = 60_000;
+const FAILED_MS = 10_000;
+const WAIT_MS = 2_000;
+
+interface Kept {
+	models: Model[];
+	/** The upstream's own names. */
+	served: string[];
+	/** False until the upstream has answered once. */
+	isKnown: boolean;
+	askedAt: number;
+	pending: Promise<void> | undefined;
+}
+
+/** The lists of all upstreams of a catalog. */
+export class ModelList {
+	readonly #kept = new Map<CatalogEntry, Kept>();
+
+	constructor(private readonly catalog: Catalog) {}
+
+	/** Configured names first, then what each upstream lists, under the names that reach it here. Never throws. */
+	async all(): Promise<Model[]> {
+		const certain = this.catalog.names.map((id): Model => ({ id, object: "model", created: 0, owned_by: "router" }));
+		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
+		const byId = new Map([...certain, ...lists.flat()].map((model) => [model.id, model]));
+		return [...byId.values()];
+	}
+
+	/** What an upstream last said it serves, in its own words; asked again in the background. */
+	served(entry: CatalogEntry): readonly string[] {
+		void this.#listOf(entry);
+		return this.#keptFor(entry).served;
+	}
+
+	/** Whether the upstream has said what it serves. */
+	isKnown(entry: CatalogEntry): boolean {
+		return this.#kept.get(entry)?.isKnown ?? false;
+	}
+
+	async #listOf(entry: CatalogEntry): Promise<Model[]> {
+		const kept = this.#keptFor(entry);
+		const age = Date.now() - kept.askedAt;
+		if (age > (kept.isKnown ? FRESH_MS : FAILED_MS)) kept.pending ??= this.#ask(entry, kept);
+		// A known list is shown while it is asked for again.
+		if (!kept.isKnown && kept.pending) await Promise.race([kept.pending, Bun.sleep(WAIT_MS)]);
+		return kept.models;
+	}
+
+	#keptFor(entry: CatalogEntry): Kept {
+		let kept = this.#kept.get(entry);
+		if (!kept) {
+			kept = { models: [], served: [], isKnown: false, askedAt: Number.NEGATIVE_INFINITY, pending: undefined };
+			this.#kept.set(entry, kept);
+		}
+		return kept;
+	}
+
+	async #ask({ provider, upstream }: CatalogEntry, kept: Kept): Promise<void> {
+		const request = provider.listRequest();
+		try {
+			if (!request) return;
+			const response = await provider.transport.send(request, AbortSignal.timeout(WAIT_MS * 2));
+			const body = (await response.json()) as { data?: { id?: unknown; created?: unknown; owned_by?: unknown }[] };
+			if (!response.ok || !Array.isArray(body.data)) return;
+			kept.models = body.data.flatMap(({ id, created, owned_by }) => {
+				if (typeof id !== "string" || id === "") return [];
+				const owner = typeof owned_by === "string" ? owned_by : upstream.name;
+				return [
+					{
+						id: this.#nameFor(upstream.name, id),
+						object: "model" as const,
+						created: Number(created) || 0,
+						owned_by: owner,
+					},
+				];
+			});
+			kept.served = body.data.flatMap(({ id }) => (typeof id === "string" && id !== "" ? [id] : []));
+			kept.isKnown = true;
+		} catch {
+			// An upstream that can't be asked keeps its last list; calls to it say what is wrong.
+		} finally {
+			kept.askedAt = Date.now();
+			kept.pending = undefined;
+		}
+	}
+
+	/** The upstream's own name where that leads to it here, else `provider/name`. */
+	#nameFor(provider: string, model: string): string {
+		return this.catalog.find(model)?.targets[0]?.id === `${provider}/${model}` ? model : `${provider}/${model}`;
+	}
+}

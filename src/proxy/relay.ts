@@ -1,0 +1,48 @@
+/** A call and the targets it may run on → the client's answer. */
+import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
+import { FAILURES } from "../providers/failure.ts";
+import { errorOf } from "../providers/failure-error.ts";
+import type { Target } from "../providers/provider.ts";
+import { attempt } from "./attempt.ts";
+import type { Settlement } from "./settlement.ts";
+
+/**
+ * Tries the targets in order until one answers. What a failure allows, again at the same target or elsewhere, stands in the
+ * table of failure kinds. Throws the RouterError of the last failure; the caller settles that. A returned Response settles
+ * itself when its last byte has left.
+ */
+export async function relay(call: Call, targets: readonly Target[], settlement: Settlement): Promise<Response> {
+	let error = new RouterError("upstream_unreachable", "No upstream serves this model.");
+	for (const target of targets) {
+		const outcome = await tryTarget(call, target, settlement);
+		if (outcome instanceof Response) return outcome;
+		error = outcome.error;
+		if (!outcome.elsewhere) break;
+	}
+	throw error;
+}
+
+async function tryTarget(
+	call: Call,
+	target: Target,
+	settlement: Settlement,
+): Promise<Response | { error: RouterError; elsewhere: boolean }> {
+	for (let tries = 1; ; tries++) {
+		try {
+			const result = await attempt(call, target, settlement);
+			if (result instanceof Response) return result;
+			const rule = FAILURES[result.kind];
+			// A keep-alive connection that the upstream just closed looks like a reset: once more finds out.
+			if (rule.sameTarget === "once" && tries === 1) continue;
+			return { error: errorOf(result, target), elsewhere: rule.elsewhere };
+		} catch (thrown) {
+			if (!(thrown instanceof RouterError)) throw thrown;
+			settlement.provider = target.provider.name;
+			return {
+				error: thrown,
+				elsewhere: thrown.errorCode === "provider_key_missing" || thrown.errorCode === "unsupported_parameter",
+			};
+		}
+	}
+}

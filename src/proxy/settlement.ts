@@ -1,0 +1,102 @@
+/**
+ * The record of one call while it runs. An attempt closes exactly once, the call settles exactly once, however it ends: both
+ * are guarded here, so that the pipeline may say it twice.
+ */
+import type { Operation } from "../openai/call.ts";
+import type { Tokens } from "../openai/usage.ts";
+import type { Failure, Target } from "../providers/provider.ts";
+import type { Sink } from "../telemetry/events.ts";
+
+/** Closes an attempt; the first call counts. */
+export type CloseAttempt = (status?: number, failure?: Failure) => void;
+
+/** What becomes a `CallSettled`. The public fields are filled in on the way. */
+export class Settlement {
+	requested: string | undefined;
+	/** The name asked for; `unknown` until an upstream has answered for it: clients choose names, metrics must stay bounded. */
+	model = "unknown";
+	provider = "none";
+	stream = false;
+	attempts = 0;
+	tokens: Tokens | undefined;
+	cost: number | undefined;
+	key: string | undefined;
+	user: string | undefined;
+	reason: string | undefined;
+	dropped = 0;
+	/** Time spent waiting for upstreams' first bytes, ms. */
+	upstreamMs = 0;
+	/** Called once, when the call has settled. */
+	onSettled: (() => void) | undefined;
+	#firstTokenMs: number | undefined;
+	#isSettled = false;
+
+	constructor(
+		readonly id: string,
+		readonly operation: Operation,
+		/** `performance.now()` at the call's arrival. */
+		readonly startedAt: number,
+		private readonly sink: Sink,
+	) {
+		sink.callStarted();
+	}
+
+	/** Begins an attempt. */
+	attempt(target: Target): CloseAttempt {
+		this.attempts++;
+		this.provider = target.provider.name;
+		const startedAt = performance.now();
+		let isOpen = true;
+		return (status, failure) => {
+			if (!isOpen) return;
+			isOpen = false;
+			const { id: callId } = this;
+			const ms = performance.now() - startedAt;
+			this.sink.attemptClosed({
+				callId,
+				provider: target.provider.name,
+				target: target.id,
+				failure: failure?.kind,
+				status,
+				ms,
+			});
+		};
+	}
+
+	/** The first piece of the answer arrived. */
+	firstToken(): void {
+		this.#firstTokenMs ??= performance.now() - this.startedAt;
+	}
+
+	/** What the router itself has cost the call so far, ms. */
+	get overheadMs(): number {
+		return performance.now() - this.startedAt - this.upstreamMs;
+	}
+
+	/** Ends the call with the status its client saw, or would have seen. The first call counts. */
+	settle(status: number, error?: string): void {
+		if (this.#isSettled) return;
+		this.#isSettled = true;
+		const { id, operation, stream, requested, model, provider, attempts, tokens, cost, key, user, reason } = this;
+		this.sink.callSettled({
+			id,
+			operation,
+			stream,
+			requested,
+			model,
+			provider,
+			status,
+			attempts,
+			firstTokenMs: this.#firstTokenMs,
+			ms: performance.now() - this.startedAt,
+			tokens,
+			cost,
+			key,
+			user,
+			reason,
+			error,
+			dropped: this.dropped || undefined,
+		});
+		this.onSettled?.();
+	}
+}

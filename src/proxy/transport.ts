@@ -1,0 +1,52 @@
+/** The one place that calls `fetch`. */
+import { readFileSync } from "node:fs";
+import { rootCertificates } from "node:tls";
+import type { Transport } from "../providers/provider.ts";
+
+/** How to reach an upstream. */
+export interface TransportOptions {
+	/** In the user's own network: proxies of the environment and the extra CA file do not apply. */
+	readonly isInternal: boolean;
+	/** PEM with further certificate authorities. */
+	readonly ca?: string | undefined;
+	/** `HTTPS_PROXY` and friends, for vendors. */
+	readonly proxyFor: (url: string) => string | undefined;
+}
+
+/** Bun's own additions to `fetch`, as far as they are used here. */
+interface BunFetchInit extends RequestInit {
+	timeout: false;
+	proxy?: string | false;
+	tls?: { ca: string[] };
+}
+
+/**
+ * Requests over HTTP. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are kept by the caller's
+ * signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would carry the
+ * provider's key to another host, so a 3xx is an answer like any other.
+ */
+export function httpTransport({ isInternal, ca, proxyFor }: TransportOptions): Transport {
+	// `ca` takes the place of the built-in roots; both are wanted.
+	const tls = ca && !isInternal ? { tls: { ca: [...rootCertificates, ca] } } : {};
+	return {
+		send({ url, headers, body }, signal) {
+			const proxy = isInternal ? undefined : proxyFor(url);
+			const request = body === undefined ? { method: "GET" } : { method: "POST", body };
+			const init: BunFetchInit = {
+				...request,
+				headers,
+				signal,
+				redirect: "manual",
+				timeout: false,
+				proxy: proxy ?? false,
+				...tls,
+			};
+			return fetch(url, init as RequestInit);
+		},
+	};
+}
+
+/** The CA file's text. Throws when it can't be read. */
+export function readCa(file: string | undefined): string | undefined {
+	return file === undefined ? undefined : readFileSync(file, "utf8");
+}

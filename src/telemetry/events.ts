@@ -1,0 +1,59 @@
+/**
+ * What the rest of the house says about calls: plain values on one bus, so that
+ * metrics, the log and whatever comes later (ledger, console) listen without the
+ * pipeline knowing them.
+ */
+import type { Tokens } from "../openai/usage.ts";
+import type { FailureKind } from "../providers/failure.ts";
+
+/** One attempt at one target, closed exactly once. Times in ms. */
+export interface AttemptClosed {
+	readonly callId: string;
+	readonly provider: string;
+	readonly target: string;
+	/** Absent when the attempt succeeded. */
+	readonly failure?: FailureKind | undefined;
+	/** The upstream's status; absent when no answer came. */
+	readonly status?: number | undefined;
+	readonly ms: number;
+}
+
+/** One call, settled exactly once: answered, failed, rejected or left by its client. Times in ms. */
+export interface CallSettled {
+	readonly id: string;
+	readonly operation: "chat" | "completions" | "embeddings";
+	readonly stream: boolean;
+	/** The name the client asked for, as it wrote it; logged. */
+	readonly requested?: string | undefined;
+	/**
+	 * The name that resolved, bounded: `unknown` unless the catalog knew it. The metrics label.
+	 */
+	readonly model: string;
+	/** `none` when no upstream was chosen. */
+	readonly provider: string;
+	/** What the client saw; 499 when it left, and the failure's status when a stream broke after its 200. */
+	readonly status: number;
+	readonly attempts: number;
+	readonly firstTokenMs?: number | undefined;
+	readonly ms: number;
+	readonly tokens?: Tokens | undefined;
+	/** USD, where the upstream says it itself. */
+	readonly cost?: number | undefined;
+	readonly key?: string | undefined;
+	/** The end user the call was made for. */
+	readonly user?: string | undefined;
+	readonly cache?: "hit" | "miss" | "bypass" | undefined;
+	/** Why this target: one short phrase, `prefix gpt-*`. */
+	readonly reason?: string | undefined;
+	/** Code of the error the client got. */
+	readonly error?: string | undefined;
+	/** Events of a stream that were no JSON and were dropped. */
+	readonly dropped?: number | undefined;
+}
+
+/** Who listens. Every method is called synchronously and must not throw or block. */
+export interface Sink {
+	callStarted(): void;
+	attemptClosed(attempt: AttemptClosed): void;
+	callSettled(call: CallSettled): void;
+}

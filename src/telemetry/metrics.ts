@@ -1,0 +1,140 @@
+/**
+ * What `/metrics` shows: every call counted into a Prometheus registry of this
+ * process's own role. Several registries live side by side in one process
+ * (`--standalone`, tests), so nothing is kept in prom-client's global one.
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { CallSettled, Sink } from "./events.ts";
+import { boundedLabels, statusLabel } from "./labels.ts";
+import { addProcessMetrics } from "./process-metrics.ts";
+
+/** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
+export const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
+
+/** The registry and the hands that write to it. */
+export interface Metrics {
+	/** Counts calls and attempts. Never throws: a number that is none is left out. */
+	readonly sink: Sink;
+	/** The `content-type` of `text()`. */
+	readonly contentType: string;
+	/**
+	 * The whole registry in the Prometheus text format. Blocks for about 8 µs a line (13 ms at 1,700 lines),
+	 * which is why labels are few and bounded.
+	 */
+	text(): Promise<string>;
+	/** An exception that no call caught. */
+	crash(): void;
+	/** A log file that could not be written. */
+	logFailure(): void;
+}
+
+/**
+ * A registry for one role. Both roles use the prefix `router_`: what they count about calls means the same.
+ * @param role becomes the `role` label of `router_info`
+ */
+export function createMetrics(role: "router" | "agent"): Metrics {
+	const registry = new Registry();
+	const registers = [registry];
+	const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
+		new Counter({ name: `router_${name}`, help, labelNames, registers });
+	const latency = (name: string, help: string) =>
+		new Histogram({
+			name: `router_${name}`,
+			help,
+			labelNames: ["model", "provider"],
+			buckets: LATENCY_BUCKETS,
+			registers,
+		});
+
+	const requests = counter("requests_total", "Calls settled, by what the client saw (499: it left).", [
+		"model",
+		"provider",
+		"status",
+	]);
+	const duration = latency("request_duration_seconds", "From the call's arrival to the end of its answer.");
+	const firstToken = latency("time_to_first_token_seconds", "From the call's arrival to its first token.");
+	const tokens = counter(
+		"tokens_total",
+		"Tokens as upstreams count them. cached is part of input, reasoning of output: do not sum over direction.",
+		["direction", "model", "provider"],
+	);
+	const attempts = counter("attempts_total", "Attempts at upstreams, retries and failovers included.", ["provider"]);
+	const failures = counter("upstream_failures_total", "Attempts that failed, by kind of failure.", [
+		"provider",
+		"kind",
+	]);
+	const dropped = counter("dropped_events_total", "Events of upstream streams that were no JSON and were dropped.");
+	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
+	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
+	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
+	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
+	new Gauge({ name: "router_info", help: "1; says which role runs.", labelNames: ["role"], registers }).set(
+		{ role },
+		1,
+	);
+
+	let inFlight = 0;
+	new Gauge({
+		name: "router_in_flight_requests",
+		help: "Calls that have arrived and are not settled.",
+		registers,
+		collect() {
+			this.set(inFlight);
+		},
+	});
+	addProcessMetrics(registry);
+
+	const modelLabel = boundedLabels(500);
+
+	// Measured on Bun 1.4.5: inc with a label object 156 ns, observe 258 ns; through cached `.labels(…)` children
+	// 161 and 241 ns, since a child hashes its labels again at every call. So nothing is cached: a streamed call
+	// with tokens costs about 1.1 µs here, 1 % of what it costs in all.
+	const settle = (call: CallSettled) => {
+		const model = modelLabel(call.model);
+		const { provider } = call;
+		if (inFlight > 0) inFlight--;
+		requests.inc({ model, provider, status: statusLabel(call.status) });
+		observeMs(duration, model, provider, call.ms);
+		observeMs(firstToken, model, provider, call.firstTokenMs);
+		if (call.tokens) {
+			add(tokens, { direction: "input", model, provider }, call.tokens.input);
+			add(tokens, { direction: "output", model, provider }, call.tokens.output);
+			add(tokens, { direction: "cached", model, provider }, call.tokens.cached);
+			add(tokens, { direction: "reasoning", model, provider }, call.tokens.reasoning);
+		}
+		if (call.dropped) add(dropped, {}, call.dropped);
+		if (call.cache === "hit") cacheHits.inc();
+		else if (call.cache === "miss") cacheMisses.inc();
+	};
+
+	return {
+		contentType: registry.contentType,
+		text: () => registry.metrics(),
+		crash: () => crashes.inc(),
+		logFailure: () => logFailures.inc(),
+		sink: {
+			callStarted() {
+				inFlight++;
+			},
+			attemptClosed({ provider, failure }) {
+				attempts.inc({ provider });
+				if (failure) failures.inc({ provider, kind: failure });
+			},
+			callSettled: settle,
+		},
+	};
+}
+
+/** prom-client throws on what is no number, and an upstream's usage is not ours to trust. */
+function add<L extends string>(counter: Counter<L>, labels: Partial<Record<L, string>>, count: number | undefined) {
+	if (count !== undefined && count > 0 && Number.isFinite(count)) counter.inc(labels, count);
+}
+
+function observeMs(
+	histogram: Histogram<"model" | "provider">,
+	model: string,
+	provider: string,
+	ms: number | undefined,
+) {
+	if (ms !== undefined && ms >= 0 && Number.isFinite(ms)) histogram.observe({ model, provider }, ms / 1000);
+}

@@ -1,0 +1,107 @@
+/** Calls a second and what one costs: relay and router loaded in turn, several rounds, because machines are noisy. */
+import { load } from "./client.ts";
+import { cpuMicros, median, rssMb } from "./measure.ts";
+import type { Subject } from "./subject.ts";
+import type { Sent } from "./upstream.ts";
+import { EVENTS, type Mode, request } from "./wire.ts";
+
+/** One kind of load. */
+export interface Scenario {
+	readonly name: string;
+	readonly mode: Mode;
+	readonly connections: number;
+	/** The most the router may cost, as a multiple of the relay's CPU; absent where nothing is promised. */
+	readonly limit?: number;
+}
+
+/** The loads, in the order of the table. */
+export const SCENARIOS: readonly Scenario[] = [
+	{ name: "non-streamed, 1 KB, 32 connections", mode: "bench", connections: 32, limit: 1.8 },
+	{ name: `streamed, ${EVENTS} events 5 ms apart, 64 connections`, mode: "paced", connections: 64, limit: 1.35 },
+	{ name: `streamed, ${EVENTS} events at once, 64 connections`, mode: "burst", connections: 64 },
+];
+
+/** One measurement: a call is an answer or a whole stream. */
+export interface Sample {
+	callsPerSecond: number;
+	/** ms. */
+	p50: number;
+	/** ms. */
+	p99: number;
+	/** µs of the process under test, all its threads. */
+	cpuPerCall: number;
+	/** MB at the end of the load. */
+	rss: number;
+}
+
+/** Relay and router under one scenario: medians over the rounds, and the median of each round's own ratio. */
+export interface Comparison {
+	scenario: Scenario;
+	relay: Sample;
+	router: Sample;
+	/** CPU per call, router over relay. */
+	ratio: number;
+}
+
+/** Loaded but not counted: 1 s is 12,000 paced events, after which the JIT has seen the whole way. */
+const WARM_UP_S = 1;
+
+const calls = (sent: Sent) => sent.answers + sent.events / EVENTS;
+
+/**
+ * CPU and calls are read at both ends of a window inside the load, and calls are counted by what the upstream sent:
+ * neither the warm-up nor the streams that the client breaks off at its end distort the cost of one.
+ */
+async function measure(subject: Subject, upstream: Subject, scenario: Scenario, seconds: number): Promise<Sample> {
+	const read = async () => ({
+		cpu: cpuMicros(subject.pid),
+		calls: calls((await (await fetch(`${upstream.url}/stats`)).json()) as Sent),
+		at: performance.now(),
+	});
+	const body = request(scenario.mode);
+	const loading = load(`${subject.url}/v1/chat/completions`, body, scenario.connections, seconds + WARM_UP_S);
+	// A client that fails while we wait is reported by the await below, not as an unhandled rejection.
+	loading.catch(() => undefined);
+	await Bun.sleep(WARM_UP_S * 1000);
+	const before = await read();
+	await Bun.sleep(seconds * 1000 - 200);
+	const after = await read();
+	const rss = rssMb(subject.pid);
+	const { p50, p99 } = await loading;
+	const done = after.calls - before.calls;
+	return {
+		callsPerSecond: (done * 1000) / (after.at - before.at),
+		p50,
+		p99,
+		cpuPerCall: (after.cpu - before.cpu) / done,
+		rss,
+	};
+}
+
+function medians(samples: readonly Sample[]): Sample {
+	const of = (field: keyof Sample) => median(samples.map((sample) => sample[field]));
+	return {
+		callsPerSecond: of("callsPerSecond"),
+		p50: of("p50"),
+		p99: of("p99"),
+		cpuPerCall: of("cpuPerCall"),
+		rss: of("rss"),
+	};
+}
+
+/** Loads relay and router in turn, `rounds` times, `seconds` (a whole number) each. */
+export async function compare(
+	subjects: { relay: Subject; router: Subject; upstream: Subject },
+	scenario: Scenario,
+	rounds: number,
+	seconds: number,
+): Promise<Comparison> {
+	const relay: Sample[] = [];
+	const router: Sample[] = [];
+	for (let round = 0; round < rounds; round++) {
+		relay.push(await measure(subjects.relay, subjects.upstream, scenario, seconds));
+		router.push(await measure(subjects.router, subjects.upstream, scenario, seconds));
+	}
+	const ratio = median(router.map((sample, i) => sample.cpuPerCall / (relay[i]?.cpuPerCall ?? Number.NaN)));
+	return { scenario, relay: medians(relay), router: medians(router), ratio };
+}

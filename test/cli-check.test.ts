@@ -1,0 +1,86 @@
+import { describe, expect, test } from "bun:test";
+import { report, withoutCredentials } from "../src/cli/check.ts";
+import { agentUrl, withAgentUrl } from "../src/cli/local-agent.ts";
+import { load, type Role } from "../src/config/load.ts";
+import { cli, directory } from "./kit/cli.ts";
+
+const YAML = `server: { port: 81, drain: 90s }
+keys:
+  - { name: team-a, key: "\${TEAM_KEY}" }
+providers:
+  openai: { api_key: sk-openai-secret, headers: { x-secret: header-secret } }
+  box: { type: vllm, base_url: "http://user:url-secret@box/v1?token=query-secret" }
+`;
+
+function reported(role: Role): string {
+	using home = directory({ "router.yaml": YAML });
+	const env = { TEAM_KEY: "team-secret", ROUTER_API_KEYS: "another-secret", VLLM_API_KEY: "vllm-secret" };
+	const loaded = load({ flags: { host: "::1" }, env, cwd: home.path, role });
+	return report(loaded, []);
+}
+
+const row = (text: string, setting: string) =>
+	text
+		.split("\n")
+		.find((line) => line.trim().startsWith(`${setting} `))
+		?.trim()
+		.split(/\s{2,}/);
+
+describe("router check", () => {
+	test("shows no secret, wherever it was written", () => {
+		const text = reported("standalone");
+		expect(text).not.toContain("secret\n");
+		expect(text).not.toMatch(/(openai|header|url|query|team|another|vllm)-secret/);
+		expect(row(text, "keys[0].key")).toEqual(["keys[0].key", "********", "router.yaml:3"]);
+		expect(row(text, "providers.box.base_url")?.[1]).toBe("http://********@box/v1?********");
+	});
+
+	test("says where each setting comes from, with its unit", () => {
+		const text = reported("router");
+		expect(row(text, "server.host")).toEqual(["server.host", "::1", "--host"]);
+		expect(row(text, "server.port")).toEqual(["server.port", "81", "router.yaml:1"]);
+		expect(row(text, "server.drain")).toEqual(["server.drain", "90s", "router.yaml:1"]);
+		expect(row(text, "server.body_limit")).toEqual(["server.body_limit", "32MB", "default"]);
+		expect(row(text, "keys[1].key")).toEqual(["keys[1].key", "********", "ROUTER_API_KEYS"]);
+	});
+
+	test("refuses a base URL that leads back to this router, as a start would", async () => {
+		using home = directory();
+		const env = { ANTHROPIC_BASE_URL: "http://localhost:8000", ANTHROPIC_API_KEY: "sk-secret" };
+		const { code, stdout, stderr } = await cli(["check"], { cwd: home.path, env });
+		expect([code, stdout]).toEqual([1, ""]);
+		expect(stderr).toContain("providers.anthropic.base_url (or ANTHROPIC_BASE_URL) leads back to this very router");
+	});
+
+	test("shows a role what belongs to it", () => {
+		expect(reported("router")).not.toContain("agent.vllm_url");
+		expect(reported("agent")).toContain("agent.vllm_url");
+		expect(reported("agent")).not.toContain("providers");
+		expect(reported("standalone")).toContain("agent.vllm_url");
+	});
+
+	test("says which providers are ready and which variable the others lack", async () => {
+		using home = directory();
+		const { code, stdout } = await cli(["check"], { cwd: home.path, env: { OPENAI_API_KEY: "sk-secret" } });
+		expect(code).toBe(0);
+		expect(row(stdout, "openai")).toEqual(["openai", "ready", expect.stringContaining("https://")]);
+		expect(row(stdout, "anthropic")).toEqual(["anthropic", "no key", "set ANTHROPIC_API_KEY"]);
+		expect(stdout).not.toContain("sk-secret");
+	});
+});
+
+describe("an address", () => {
+	test("is shown without user, password, query and fragment", () => {
+		expect(withoutCredentials("https://u:p@h/v1?k=1")).toBe("https://********@h/v1?********");
+		expect(withoutCredentials("https://h/v1#k")).toBe("https://h/v1?********");
+		expect(withoutCredentials("https://h/a@b")).toBe("https://h/a@b");
+	});
+
+	test("of the agent in the same process is the router's local one, unless another is named", () => {
+		expect(agentUrl({ host: "::", port: 5000 })).toBe("http://127.0.0.1:5000");
+		expect(agentUrl({ host: "::1", port: 5000 })).toBe("http://[::1]:5000");
+		expect(withAgentUrl({}, "http://a")).toEqual({ LOCAL_AGENT_URL: "http://a" });
+		expect(withAgentUrl({ LOCAL_AGENT_URL: "http://b" }, "http://a")).toEqual({ LOCAL_AGENT_URL: "http://b" });
+		expect(withAgentUrl({}, undefined)).toEqual({});
+	});
+});

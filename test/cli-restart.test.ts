@@ -1,0 +1,40 @@
+/**
+ * Trap: "256 requests in flight per process, and an open stream holds a slot". Only BUN_CONFIG_MAX_HTTP_REQUESTS at
+ * process start lifts it. A preloaded file tells of every time the process (re)starts; the start itself then fails on a
+ * missing file, so that no server is needed.
+ */
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { cli, directory } from "./kit/cli.ts";
+
+const PROBE =
+	"console.log(JSON.stringify([process.pid, process.env.BUN_CONFIG_MAX_HTTP_REQUESTS ?? null, process.argv.slice(2)]))";
+
+async function starts(args: string[], env: Record<string, string> = {}): Promise<unknown[][]> {
+	using home = directory({ "probe.ts": PROBE });
+	const { stdout } = await cli(args, { cwd: home.path, env, bun: ["--preload", join(home.path, "probe.ts")] });
+	const told = stdout.split("\n").filter((line) => line.startsWith("["));
+	return told.map((line) => JSON.parse(line));
+}
+
+describe("trap: 256 requests in flight per process", () => {
+	const args = ["--agent", "--config", "none.yaml"];
+
+	test("a start without the variable restarts with it, keeping process id, flags and bun's own flags", async () => {
+		const [first, second, ...more] = await starts(args);
+		expect(first?.slice(1)).toEqual([null, args]);
+		expect(second).toEqual([first?.[0], "65535", args]);
+		expect(more).toEqual([]);
+	});
+
+	test("a start with the variable keeps what the user set", async () => {
+		const told = await starts(args, { BUN_CONFIG_MAX_HTTP_REQUESTS: "300" });
+		expect(told.map((start) => start[1])).toEqual(["300"]);
+	});
+
+	test("a command that opens no connection does not restart", async () => {
+		for (const words of [["--version"], ["--help"], ["check", "--config", "none.yaml"], ["--wrong"]]) {
+			expect(await starts(words)).toHaveLength(1);
+		}
+	});
+});

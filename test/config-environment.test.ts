@@ -1,0 +1,131 @@
+import { describe, expect, test } from "bun:test";
+import { ConfigError, type Flags, load, type Role } from "../src/config/load.ts";
+import { directory } from "./kit/cli.ts";
+
+interface Input {
+	yaml?: string;
+	env?: Record<string, string>;
+	flags?: Flags;
+	role?: Role;
+}
+
+function configure({ yaml = "", env = {}, flags = {}, role = "router" }: Input) {
+	using home = directory({ "router.yaml": yaml });
+	return load({ flags, env, cwd: home.path, role }).config;
+}
+
+function refusal(input: Input): string {
+	try {
+		configure(input);
+	} catch (error) {
+		if (error instanceof ConfigError) return error.message;
+		throw error;
+	}
+	throw new Error("the configuration was taken");
+}
+
+describe("a variable or a flag that does not fit", () => {
+	test("is named, and its value is not", () => {
+		expect(refusal({ env: { PORT: "sk-1" } })).toBe(
+			"server.port: the environment variable PORT must be a whole number from 0 to 65535",
+		);
+		expect(refusal({ env: { ROUTER_GENERATE_KEY: "maybe" } })).toContain("ROUTER_GENERATE_KEY must be true or false");
+		expect(refusal({ flags: { port: "-1" } })).toBe("server.port: --port must be a whole number from 0 to 65535");
+	});
+
+	test("comes together with the mistakes of the file", () => {
+		expect(refusal({ yaml: "log: { kep: 1 }", env: { PORT: "x", LOG_LEVEL: "loud" } }).split("\n")).toHaveLength(3);
+	});
+
+	test("is a key of ROUTER_API_KEYS that is too short to be one", () => {
+		const line = refusal({ env: { ROUTER_API_KEYS: "long-enough,short" } });
+		expect(line).toContain("ROUTER_API_KEYS must hold keys of at least 8 characters; number 2 is shorter");
+	});
+});
+
+describe("HOST and PORT", () => {
+	const env = { HOST: "1.1.1.1", PORT: "1", AGENT_PORT: "2" };
+	const places = (role: Role, flags: Flags = {}) => {
+		const { server, agent } = configure({ env, role, flags });
+		return { router: `${server.host}:${server.port}`, agent: `${agent.host}:${agent.port}` };
+	};
+
+	test("belong to the role that runs; AGENT_PORT counts only with both in one process", () => {
+		expect(places("router")).toEqual({ router: "1.1.1.1:1", agent: "127.0.0.1:5000" });
+		expect(places("agent")).toEqual({ router: "127.0.0.1:8000", agent: "1.1.1.1:1" });
+		expect(places("standalone")).toEqual({ router: "1.1.1.1:1", agent: "127.0.0.1:2" });
+	});
+
+	test("give way to --host and --port, which belong to the same role", () => {
+		const flags = { host: "::1", port: "9" };
+		expect(places("router", flags)).toEqual({ router: "::1:9", agent: "127.0.0.1:5000" });
+		expect(places("agent", flags)).toEqual({ router: "127.0.0.1:8000", agent: "::1:9" });
+	});
+});
+
+describe("lists in variables", () => {
+	test("ROUTER_API_KEYS adds keys to the file's", () => {
+		const { keys } = configure({
+			yaml: "keys: [{ name: a, key: file-secret, models: [x] }]",
+			env: { ROUTER_API_KEYS: "env-secret-1, env-secret-2,," },
+		});
+		expect(keys).toEqual([
+			{ name: "a", key: "file-secret", models: ["x"] },
+			{ name: "env-1", key: "env-secret-1", models: ["*"] },
+			{ name: "env-2", key: "env-secret-2", models: ["*"] },
+		]);
+	});
+
+	test("CORS_ORIGINS is comma separated", () => {
+		expect(configure({ env: { CORS_ORIGINS: "https://a.example, https://b.example" } }).server.cors_origins).toEqual([
+			"https://a.example",
+			"https://b.example",
+		]);
+	});
+
+	test("LOG_LEVEL may be in capitals", () => {
+		expect(configure({ env: { LOG_LEVEL: "WARN" } }).log.level).toBe("warn");
+	});
+});
+
+describe("${NAME} in the file", () => {
+	test("that is unset or empty is a mistake with variable and position", () => {
+		const yaml = 'keys:\n  - { name: a, key: "${TEAM_KEY}" }\n';
+		const line = "router.yaml:2:21 keys[0].key: the environment variable TEAM_KEY is not set";
+		expect(refusal({ yaml })).toBe(line);
+		expect(refusal({ yaml, env: { TEAM_KEY: "" } })).toBe(line);
+	});
+
+	test("that is never closed or holds no name is a mistake", () => {
+		expect(refusal({ yaml: 'log: { dir: "${HOME" }' })).toContain("never closed");
+		expect(refusal({ yaml: 'log: { dir: "${HOME:-x}" }' })).toContain("holds no variable's name");
+	});
+
+	test("becomes text only: nothing in it is read as YAML", () => {
+		const TEAM_KEY = 'x" }\nserver: { insecure: true } # ${HOME}';
+		const config = configure({ yaml: 'keys: [{ name: a, key: "${TEAM_KEY}" }]', env: { TEAM_KEY, HOME: "/h" } });
+		expect(config.keys[0]?.key).toBe(TEAM_KEY);
+		expect(config.server.insecure).toBe(false);
+	});
+
+	test("may stand inside other text, more than once; $${ is a literal", () => {
+		const yaml = 'providers: { box: { type: vllm, base_url: "http://${H}:${P}/$${x}" } }';
+		expect(configure({ yaml, env: { H: "h", P: "1" } }).providers["box"]?.base_url).toBe("http://h:1/${x}");
+	});
+
+	test("gives numbers and true/false their kind", () => {
+		const { server } = configure({ yaml: "server:\n  port: ${P}\n  insecure: ${I}\n", env: { P: "81", I: "yes" } });
+		expect(server).toMatchObject({ port: 81, insecure: true });
+	});
+
+	test("that is no number where one belongs is told at its place, without its value", () => {
+		const line = refusal({ yaml: "server:\n  port: ${P}\n", env: { P: "sk-1" } });
+		expect(line).toBe("router.yaml:2:9 server.port: must be a whole number from 0 to 65535, but is text");
+	});
+
+	test("set by the variable of an address serves for llm-d", () => {
+		expect(configure({ yaml: "providers: { llm-d: }", env: { LLMD_BASE_URL: "http://l" } }).providers).toEqual({
+			"llm-d": {},
+		});
+	});
+});

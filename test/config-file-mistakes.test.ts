@@ -1,0 +1,123 @@
+import { describe, expect, test } from "bun:test";
+import { ConfigError, load } from "../src/config/load.ts";
+import { directory } from "./kit/cli.ts";
+
+/** The lines a person sees for this `router.yaml`. */
+function mistakes(yaml: string, env: Record<string, string> = {}): string[] {
+	using home = directory({ "router.yaml": yaml });
+	try {
+		load({ flags: {}, env, cwd: home.path, role: "router" });
+	} catch (error) {
+		if (error instanceof ConfigError) return error.message.split("\n");
+		throw error;
+	}
+	throw new Error("the configuration was taken");
+}
+
+describe("a mistake in router.yaml", () => {
+	test("that is an unknown setting names line, column and the nearest right one", () => {
+		expect(mistakes("server:\n  prt: 8000\n")).toEqual([
+			'router.yaml:2:3 server.prt: unknown setting; did you mean "port"?',
+		]);
+	});
+
+	test("that is a setting in the wrong place names the right place", () => {
+		expect(mistakes("port: 8000\n")).toEqual(['router.yaml:1:1 port: unknown setting; did you mean "server.port"?']);
+	});
+
+	test("that is a setting like no other lists those there are", () => {
+		expect(mistakes("log: { zebra: 1 }")).toEqual([
+			"router.yaml:1:8 log.zebra: unknown setting; known here: level, dir, keep",
+		]);
+	});
+
+	test("does not hide another one: all come at once, down the file", () => {
+		const lines = mistakes(
+			[
+				"server: { port: abc }",
+				"keys: [{ name: a }]",
+				"models: [{ name: m, targets: [] }]",
+				"log: { level: loud }",
+			].join("\n"),
+		);
+		expect(lines).toEqual([
+			"router.yaml:1:17 server.port: must be a whole number from 0 to 65535, but is text",
+			"router.yaml:2:8 keys[0].key: is missing; it must be text, at least 8 characters",
+			"router.yaml:3:30 models[0].targets: must be a list with at least one entry",
+			"router.yaml:4:15 log.level: must be one of trace, debug, info, warn, error, silent",
+		]);
+	});
+
+	test("that is a number out of range says the range", () => {
+		expect(mistakes("server: { port: 65536 }")[0]).toContain("must be a whole number from 0 to 65535");
+	});
+
+	test("that is a duration without a unit shows one with", () => {
+		expect(mistakes("timeouts: { stall: 5 }")[0]).toContain("must be a duration such as 10m (units ms, s, m, h, d)");
+		expect(mistakes('server: { body_limit: "32 megabytes" }')[0]).toContain("must be a size such as 32MB");
+	});
+
+	test("that is a number where text belongs says to quote it", () => {
+		expect(mistakes("keys: [{ name: 12, key: 12345678 }]")).toEqual([
+			"router.yaml:1:16 keys[0].name: must be text, at most 64 characters, but is a number; put it in quotes",
+			"router.yaml:1:25 keys[0].key: must be text, at least 8 characters, but is a number; put it in quotes",
+		]);
+	});
+
+	test("inside a target is told of the target's form that was meant", () => {
+		expect(mistakes("models: [{ name: m, targets: [{ provider: openai, modl: x }] }]")).toEqual([
+			"router.yaml:1:31 models[0].targets[0].model: is missing; it must be text",
+			'router.yaml:1:51 models[0].targets[0].modl: unknown setting; did you mean "model"?',
+		]);
+	});
+
+	test("quotes no value: it may be a secret", () => {
+		const lines = mistakes("server: { port: sk-secret-1, sk: sk-secret-2 }\nkeys: [{ name: a, key: sk-3 }]\n");
+		expect(lines).toHaveLength(3);
+		expect(lines.join()).not.toMatch(/sk-secret|sk-3/);
+	});
+
+	test("that leaves a restriction empty is one: it does not become the default", () => {
+		const lines = mistakes("keys:\n  - name: a\n    key: long-enough\n    models:\n    # - fast\n");
+		expect(lines).toEqual(["router.yaml:4:5 keys[0].models: must be a list, but is nothing"]);
+	});
+});
+
+describe("names and needs the schema can't express", () => {
+	test("two keys or two models of one name are refused", () => {
+		const lines = mistakes(
+			"keys: [{ name: a, key: secret-1 }, { name: a, key: secret-2 }]\nmodels: [{ name: m, targets: [x] }, { name: m, targets: [y] }]",
+		);
+		expect(lines).toEqual([
+			"router.yaml:1:44 keys[1].name: another key has this name too; names must differ",
+			"router.yaml:2:45 models[1].name: another model has this name too; names must differ",
+		]);
+	});
+
+	test("a secret used for two keys is refused, across file and environment too", () => {
+		expect(mistakes("keys: [{ name: a, key: same-secret }]", { ROUTER_API_KEYS: "same-secret" })).toEqual([
+			"keys[1].key: another key has this secret too; each needs its own (set by ROUTER_API_KEYS)",
+		]);
+	});
+
+	test("a provider of unknown name needs a type, and a near miss is named", () => {
+		expect(mistakes("providers: { mybox: { base_url: http://b } }")[0]).toMatch(/mybox: .* give it a type/);
+		expect(mistakes("providers: { opnai: {} }")[0]).toContain('did you mean "openai"?');
+		expect(mistakes("providers: { OpenAI: {} }")[0]).toContain('such as "openai"');
+	});
+
+	test("providers without an address of their own need a base_url", () => {
+		const lines = mistakes("providers:\n  box: { type: openai-compatible }\n  vllm:\n  llm-d: {}\n");
+		expect(lines).toEqual([
+			"router.yaml:2:8 providers.box.base_url: is missing; the type openai-compatible has no address of its own",
+			"router.yaml:3:3 providers.vllm.base_url: is missing; the type vllm has no address of its own",
+			"router.yaml:4:10 providers.llm-d.base_url: is missing; the type llm-d has no address of its own, or set LLMD_BASE_URL",
+		]);
+	});
+
+	test("a TLS file that can't be read is named, and so is one that holds no PEM", () => {
+		const lines = mistakes("server: { tls: { cert: none.pem, key: router.yaml } }");
+		expect(lines[0]).toMatch(/^router.yaml:1:24 server.tls.cert: .*none.pem can't be read \(ENOENT\)$/);
+		expect(lines[1]).toMatch(/^router.yaml:1:39 server.tls.key: .*router.yaml is no PEM file$/);
+	});
+});

@@ -1,0 +1,127 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { t } from "elysia";
+import { type ErrorBody, RouterError } from "../src/errors.ts";
+import { methodsAt } from "../src/http/route-match.ts";
+import { base, listenOn } from "./kit/http-base.ts";
+
+const server = base();
+server.app
+	.post("/v1/chat/completions", () => "answered", { parse: "none" })
+	.get("/v1/models", () => "all")
+	.get("/v1/models/*", () => "one")
+	.get("/broken", () => {
+		throw new Error("SECRET detail of the inside");
+	})
+	.get("/thrown-later", async () => {
+		await Bun.sleep(1);
+		throw Object.assign(new Error("SECRET"), { code: "NOT_FOUND", status: 418 });
+	})
+	.get("/limited", ({ set }) => {
+		set.headers["x-request-id"] = "req_given";
+		throw new RouterError("rate_limit_exceeded", "Too many.", { headers: { "retry-after": "7" } });
+	})
+	.post("/typed", () => "typed", { body: t.Object({ count: t.Number() }) });
+const listening = listenOn(server);
+afterAll(() => listening.stop(true));
+
+const call = (path: string, init?: RequestInit) => fetch(`${listening.url}${path}`, init);
+const errorOf = async (response: Response) => ((await response.json()) as ErrorBody).error;
+
+describe("errors tell nothing of the inside", () => {
+	for (const path of ["/broken", "/thrown-later"])
+		test(`${path}: an unexpected error is a bare internal_error, and the log has its stack under the request id`, async () => {
+			const response = await call(path);
+			expect(response.status).toBe(500);
+			const text = await response.clone().text();
+			expect(text).not.toContain("SECRET");
+			expect(await errorOf(response)).toMatchObject({ type: "api_error", code: "internal_error", param: null });
+			await server.log.flush();
+			const id = String(response.headers.get("x-request-id"));
+			const line = readFileSync(String(server.log.file), "utf8")
+				.split("\n")
+				.find((each) => each.includes(id));
+			expect(JSON.parse(String(line))).toMatchObject({ level: "error", path, err: { stack: expect.any(String) } });
+		});
+
+	test("a body that does not fit its schema is named by field, never echoed (trap: Elysia's 422)", async () => {
+		const response = await call("/typed", {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body: JSON.stringify({ count: "SECRET", other: "SECRET" }),
+		});
+		expect(response.status).toBe(400);
+		const error = await errorOf(response);
+		expect(error).toMatchObject({ code: "invalid_value", param: "count" });
+		expect(JSON.stringify(error)).not.toContain("SECRET");
+	});
+
+	test("malformed JSON on a route that Elysia parses is invalid_json without the text", async () => {
+		const headers = { "content-type": "application/json" };
+		const response = await call("/typed", { method: "POST", headers, body: "{SECRET" });
+		expect(response.status).toBe(400);
+		const error = await errorOf(response);
+		expect(error.code).toBe("invalid_json");
+		expect(error.message).not.toContain("SECRET");
+	});
+});
+
+describe("a wrong path or method", () => {
+	test("an unknown path names itself and the nearest one there is", async () => {
+		const response = await call("/v1/chat/completion", { method: "POST" });
+		expect(response.status).toBe(404);
+		const error = await errorOf(response);
+		expect(error.code).toBe("unknown_path");
+		expect(error.message).toContain("POST /v1/chat/completion");
+		expect(error.message).toContain("Did you mean /v1/chat/completions?");
+	});
+
+	test("a path like no other points to /swagger, and a long one is cut", async () => {
+		const error = await errorOf(await call(`/${"x".repeat(4000)}`));
+		expect(error.message).toContain("/swagger");
+		expect(error.message.length).toBeLessThan(400);
+	});
+
+	test("a wrong method is 405 with `allow`, not Elysia's 404 (trap: wrong method)", async () => {
+		const response = await call("/v1/chat/completions");
+		expect(response.status).toBe(405);
+		expect(response.headers.get("allow")).toBe("POST, OPTIONS");
+		expect(await errorOf(response)).toMatchObject({ code: "method_not_allowed" });
+	});
+
+	test("a wrong method under a wildcard path is 405 as well", async () => {
+		const response = await call("/v1/models/org/name", { method: "DELETE" });
+		expect(response.status).toBe(405);
+		expect(response.headers.get("allow")).toBe("GET, HEAD, OPTIONS");
+	});
+
+	test("OPTIONS without CORS lists the methods; on an unknown path it is 404", async () => {
+		const known = await call("/v1/models", { method: "OPTIONS" });
+		expect([known.status, known.headers.get("allow")]).toEqual([204, "GET, HEAD, OPTIONS"]);
+		expect((await call("/nope", { method: "OPTIONS" })).status).toBe(404);
+	});
+
+	test("HEAD answers as GET does, without a body", async () => {
+		const response = await call("/v1/models", { method: "HEAD" });
+		expect([response.status, await response.text()]).toEqual([200, ""]);
+		expect((await call("/v1/chat/completions", { method: "HEAD" })).status).toBe(405);
+	});
+});
+
+test("a RouterError keeps its status, headers and the request id that was set before it", async () => {
+	const response = await call("/limited");
+	expect(response.status).toBe(429);
+	expect(response.headers.get("retry-after")).toBe("7");
+	expect(response.headers.get("x-request-id")).toBe("req_given");
+	expect(response.headers.get("content-type")).toBe("application/json");
+});
+
+test("methods are found by parameter and wildcard, a trailing slash apart, and a wildcard needs something to match", () => {
+	const routes = [
+		{ method: "GET", path: "/a/:id" },
+		{ method: "POST", path: "/a/*" },
+	];
+	expect(methodsAt("/a/b/", routes)).toEqual(["GET", "HEAD", "POST"]);
+	expect(methodsAt("/a/b/c", routes)).toEqual(["POST"]);
+	expect(methodsAt("/a", routes)).toEqual([]);
+});

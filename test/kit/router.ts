@@ -1,0 +1,149 @@
+/** The router under test: as a child process (from source, or the compiled binary) on a free loopback port. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Json } from "./exchange.ts";
+import { lines } from "./lines.ts";
+
+const ROOT = resolve(import.meta.dir, "../..");
+/** A child that has not said where it listens by then is reported with all it printed. */
+const START_MS = 20_000;
+
+/** How to start it. */
+export interface RouterOptions {
+	/** Added to a nearly empty environment: no variable of the developer's shell reaches the router. */
+	readonly env?: Record<string, string>;
+	/** `router.yaml`, as an object; without it there is no file. */
+	readonly config?: Json;
+	/** Further flags: `["--agent"]`. */
+	readonly args?: readonly string[];
+	/** `binary` is `dist/router`. Default `source`, or `binary` when `ROUTER_TEST=binary`. */
+	readonly source?: "source" | "binary";
+}
+
+/** A running router. */
+export interface RunningRouter {
+	/** `http://127.0.0.1:<port>`, no slash at the end. */
+	readonly url: string;
+	readonly pid: number;
+	/** Its working directory; `logs/` and `data/` lie in it. Removed by `stop`. */
+	readonly directory: string;
+	/** Standard output and standard error so far. */
+	output(): string;
+	/** Resident memory in bytes (Linux). */
+	rss(): Promise<number>;
+	/** The sum of a metric's samples whose labels contain every given pair; 0 when there is none. */
+	metric(name: string, labels?: Record<string, string>): Promise<number>;
+	/** Resolves when no call is in flight; rejects after 10 s. */
+	idle(): Promise<void>;
+	/** Ends that one process, at once. */
+	stop(): Promise<void>;
+}
+
+/** The command line that starts it. Throws when the binary was asked for and is not built. */
+export function command(source: "source" | "binary"): string[] {
+	if (source === "source") return [process.execPath, join(ROOT, "src/main.ts")];
+	const binary = join(ROOT, "dist/router");
+	if (!existsSync(binary)) throw new Error("dist/router is not there: run `make build` first");
+	return [binary];
+}
+
+/**
+ * Starts a router and waits until it is ready. Rejects with what it printed when
+ * it ends first or does not come up.
+ */
+export async function startRouter(options: RouterOptions = {}): Promise<RunningRouter> {
+	const directory = mkdtempSync(join(tmpdir(), "router-test-"));
+	const args = [...(options.args ?? [])];
+	if (options.config) {
+		const file = join(directory, "router.yaml");
+		writeFileSync(file, JSON.stringify(options.config)); // JSON is YAML
+		args.push("--config", file);
+	}
+	const source = options.source ?? (process.env["ROUTER_TEST"] === "binary" ? "binary" : "source");
+	const child = Bun.spawn([...command(source), ...args], {
+		cwd: directory,
+		env: {
+			PATH: process.env["PATH"] ?? "",
+			HOME: directory,
+			HOST: "127.0.0.1",
+			PORT: "0",
+			DATA_DIR: join(directory, "data"),
+			LOG_DIR: join(directory, "logs"),
+			...options.env,
+		},
+		stdin: "ignore",
+		stdout: "pipe",
+		stderr: "pipe",
+	});
+	let output = "";
+	const listening = new Promise<string>((found, failed) => {
+		const read = (line: string) => {
+			output += `${line}\n`;
+			const url = /listening on (https?:\/\/\S+)/.exec(line)?.[1];
+			if (url) found(url.replace(/[/,.]+$/, ""));
+		};
+		lines(child.stdout, read).catch(failed);
+		lines(child.stderr, read).catch(failed);
+		child.exited.then(
+			(code) => failed(new Error(`the router ended with ${code} before it listened:\n${output}`)),
+			failed,
+		);
+		setTimeout(() => failed(new Error(`the router did not say where it listens:\n${output}`)), START_MS).unref();
+	});
+	const stop = async () => {
+		child.kill("SIGKILL");
+		await child.exited;
+		rmSync(directory, { recursive: true, force: true });
+	};
+	try {
+		const url = await listening;
+		await ready(url);
+		return {
+			url,
+			pid: child.pid,
+			directory,
+			output: () => output,
+			rss: () => residentBytes(child.pid),
+			metric: (name, labels) => metric(url, name, labels),
+			idle: () => idle(url),
+			stop,
+		};
+	} catch (error) {
+		await stop();
+		throw error;
+	}
+}
+
+async function ready(url: string): Promise<void> {
+	for (let attempt = 0; attempt < 200; attempt++) {
+		const answer = await fetch(`${url}/health/ready`);
+		await answer.body?.cancel();
+		if (answer.ok) return;
+		await Bun.sleep(25);
+	}
+	throw new Error("the router listens but never gets ready");
+}
+
+async function idle(url: string): Promise<void> {
+	for (let look = 0; look < 200; look++) {
+		if ((await metric(url, "router_in_flight_requests")) === 0) return;
+		await Bun.sleep(50);
+	}
+	throw new Error("calls are still in flight");
+}
+
+async function residentBytes(pid: number): Promise<number> {
+	const status = await Bun.file(`/proc/${pid}/status`).text();
+	return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
+}
+
+async function metric(url: string, name: string, labels: Record<string, string> = {}): Promise<number> {
+	const text = await (await fetch(`${url}/metrics`)).text();
+	const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+	return text
+		.split("\n")
+		.filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+		.filter((line) => wanted.every((pair) => line.includes(pair)))
+		.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+}
