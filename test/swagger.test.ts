@@ -36,7 +36,7 @@ server.app
 	.get("/v1/models/*", () => "x", {
 		detail: { ...wildcard("model", "Its name.", "dummy"), responses: { 200: answer("It.", { id: "dummy" }) } },
 	})
-	.get("/plain", () => "x", { response: Type.Object({ a: Type.String() }, { title: "Plain" }) });
+	.get("/plain", () => ({ a: "x" }), { response: Type.Object({ a: Type.String() }, { title: "Plain" }) });
 const listening = listenOn(server);
 afterAll(() => listening.stop(true));
 const get = (path: string, init?: RequestInit) => fetch(`${listening.url}${path}`, { redirect: "manual", ...init });

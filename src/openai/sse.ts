@@ -21,7 +21,9 @@ export class EventTooLarge extends Error {}
 /** Cuts a byte stream into events, wherever the chunks were cut: inside a line ending or a UTF-8 sequence, too. */
 export class SseSplitter {
 	readonly #decoder = new TextDecoder();
-	#rest = "";
+	/** Pieces of an event whose end has not come. They are joined once: a join a chunk would cost the square of its length. */
+	#pieces: string[] = [];
+	#size = 0;
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
 	push(chunk: Uint8Array): SseEvent[] {
@@ -30,34 +32,51 @@ export class SseSplitter {
 
 	/** What is left at the end of the stream: an event whose blank line never came counts as whole. */
 	end(): SseEvent[] {
-		const events = this.#split(`${this.#decoder.decode()}`);
-		const rest = this.#rest;
-		this.#rest = "";
-		if (rest.trim() !== "") events.push(parseEvent(`${rest.trimEnd()}\n\n`));
+		const events = this.#split(this.#decoder.decode());
+		const rest = this.#pieces.join("").trimEnd();
+		this.#keep("");
+		if (rest !== "") events.push(parseEvent(`${rest}\n\n`));
 		return events;
 	}
 
 	/** Whether nothing of a later event has been kept back. */
 	get isClean(): boolean {
-		return this.#rest === "";
+		return this.#size === 0;
 	}
 
 	#split(more: string): SseEvent[] {
-		// Only the new text, and the four characters before it, can hold a boundary: a long event is not searched again and again.
-		let from = Math.max(0, this.#rest.length - 3);
-		const text = this.#rest === "" ? more : this.#rest + more;
+		if (this.#size > 0) {
+			// A boundary may lie across the cut; three characters back see it.
+			const tail = this.#pieces.at(-1)!.slice(-3);
+			if (boundary(tail + more, 0) === -1) {
+				this.#add(more);
+				return [];
+			}
+		}
+		const text = this.#size === 0 ? more : this.#pieces.join("") + more;
 		const events: SseEvent[] = [];
 		let start = 0;
 		for (;;) {
-			const end = boundary(text, from);
+			const end = boundary(text, start);
 			if (end === -1) break;
 			events.push(parseEvent(text.slice(start, end)));
 			start = end;
-			from = end;
 		}
-		this.#rest = start === 0 ? text : text.slice(start);
-		if (this.#rest.length > MAX_EVENT) throw new EventTooLarge(`an event larger than ${MAX_EVENT / 1024 / 1024} MB`);
+		this.#keep(text.slice(start));
 		return events;
+	}
+
+	#keep(text: string): void {
+		this.#pieces = [];
+		this.#size = 0;
+		this.#add(text);
+	}
+
+	#add(text: string): void {
+		if (text === "") return;
+		this.#pieces.push(text);
+		this.#size += text.length;
+		if (this.#size > MAX_EVENT) throw new EventTooLarge(`an event larger than ${MAX_EVENT / 1024 / 1024} MB`);
 	}
 }
 

@@ -20,6 +20,7 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 				type: failure.type,
 				param: failure.param,
 				upstreamCode: failure.code,
+				headers: failure.headers,
 			});
 		case "context_length":
 		case "content_filter":
@@ -27,14 +28,17 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 			return new RouterError(code, failure.message, { param: failure.param });
 		case "not_found":
 			return new RouterError(code, `${name} does not serve "${target.model}": ${failure.message}`, { param: "model" });
+		// Upstreams quote parts of the key: their words stay here.
 		case "auth":
-			return new RouterError(code, `${name} refused the router's key (${keyOf(target.provider)}): ${failure.message}`);
+			return new RouterError(code, `${name} refused the router's key: check ${keyOf(target.provider)}.`);
 		case "quota":
 			return new RouterError(code, `The router's account at ${name} is used up: ${failure.message}`);
 		case "rate":
 		case "overloaded": {
 			const seconds = Math.ceil((failure.retryAfterMs ?? DEFAULT_RETRY_AFTER * 1000) / 1000);
-			return new RouterError(code, `${name}: ${failure.message}`, { headers: { "retry-after": String(seconds) } });
+			return new RouterError(code, `${name}: ${failure.message}`, {
+				headers: { ...failure.headers, "retry-after": String(seconds) },
+			});
 		}
 		case "internal":
 			return new RouterError(code, ERRORS.internal_error.remedy);

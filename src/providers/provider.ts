@@ -49,6 +49,8 @@ export interface Failure {
 	readonly type?: string | undefined;
 	readonly code?: string | undefined;
 	readonly retryAfterMs?: number | undefined;
+	/** Headers of the refusal that its client should see: rate limits. Lower case. */
+	readonly headers?: Record<string, string> | undefined;
 }
 
 /** What one event of a stream meant, and what to send on for it. */

@@ -30,7 +30,6 @@ const KEPT_BACK = new Set([
 	"strict-transport-security",
 	"content-security-policy",
 	"x-request-id",
-	"retry-after",
 ]);
 
 /** The upstream's headers to pass on, lower case: rate limits, timings, versions, whatever a vendor adds. */

@@ -53,7 +53,7 @@ async function whole(
 	const text = await readText(response);
 	settlement.upstreamMs += performance.now() - sentAt;
 	const answer: Answer | Failure = target.provider.decode(response.status, response.headers, text, call);
-	if (isFailure(answer)) return answer;
+	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers) };
 	settlement.model = call.body.model;
 	settlement.tokens = answer.tokens;
 	settlement.cost = answer.cost;

@@ -65,7 +65,6 @@ const SECRETS = [
 	"x-goog-api-key",
 	"api_key",
 	"apiKey",
-	"key_secret",
 	"token",
 	"password",
 	"secret",
