@@ -115,7 +115,8 @@ describe("TLS", () => {
 		const stream = await fetch(`${listening.url}/stream`, { tls: { rejectUnauthorized: false } });
 		expect(await shownName(listening.port)).toBe("one");
 		write(certificate("two"));
-		await until(async () => (await shownName(listening.port)) === "two");
+		// A handshake that meets the instant of the change is reset; the next one is not.
+		await until(async () => (await shownName(listening.port).catch(() => "reset")) === "two");
 		release();
 		expect(await stream.text()).toBe("begin end");
 	});

@@ -68,16 +68,20 @@ describe.each(DIALECTS.map(({ name }) => [name] as const))("%s", (name) => {
 test.each(BROKEN_STREAMS.map((row) => [row.name, row] as const))(
 	"a stream that breaks throws: %s",
 	async (_, broken) => {
-		rig.replay.play({ status: 200, headers: { "content-type": "text/event-stream" }, sse: broken.sse }, "event");
+		const seen = Promise.withResolvers<void>();
+		const response = { status: 200, headers: { "content-type": "text/event-stream" }, sse: broken.sse };
+		rig.replay.play(response, { before: '"error"', until: seen.promise });
 		const exchange = fixture(dialect(broken.provider), "text", { stream: true });
 		const stream = await client.chat.completions.create(streamParams(exchange));
-		const error = await rejection(Array.fromAsync(stream));
+		const error = await rejection(Array.fromAsync(stream, () => seen.resolve()));
 		expect(error.message).toContain(broken.message);
 	},
 );
 
 test("an unknown model is a NotFoundError", async () => {
-	const error = await rejection(client.chat.completions.create({ model: "no-such-model", messages: [] }));
+	const error = await rejection(
+		client.chat.completions.create({ ...params(fixture(dialect("openai"), "text")), model: "no-such" }),
+	);
 	expect(error).toBeInstanceOf(OpenAI.NotFoundError);
 	expect(error.code).toBe("model_not_found");
 });

@@ -162,6 +162,14 @@ test("llm-d: routing headers of a client stay outside", async () => {
 	expect(headers.get("x-session-id")).toBe("kept");
 });
 
+test("rate headers come through on a 429, where clients need them most", async () => {
+	const headers = { "content-type": "application/json", "x-ratelimit-remaining-tokens": "0", "retry-after": "9" };
+	rig.replay.play({ status: 429, headers, body: { error: "Too many requests" } });
+	const answer = await rig.post(CHAT, fixture(dialect("venice"), "text").request.body!);
+	expect(answer.status).toBe(429);
+	expectHeadersPassed(answer.headers, headers);
+});
+
 test("Venice's rate headers and OpenAI's come through; cookies and connection headers do not", async () => {
 	const exchange = fixture(dialect("venice"), "text");
 	const headers = {
@@ -179,20 +187,30 @@ test("Venice's rate headers and OpenAI's come through; cookies and connection he
 	expect(answer.headers.get("x-venice-balance-usd")).toBe("1.5");
 });
 
-/** In one piece, the error comes in the very bytes that the answer begins with. */
-const cuts = BROKEN_STREAMS.flatMap((row) => (["event", "whole"] as const).map((cut) => [row.name, cut, row] as const));
-test.each(cuts)("a stream that breaks: %s, %s at a time", async (_, cut, broken) => {
-	const upstream = dialect(broken.provider);
-	rig.replay.play({ status: 200, headers: SSE, sse: broken.sse }, cut);
-	const { status, text } = await rig.post(CHAT, fixture(upstream, "text", { stream: true }).request.body!);
+const broken = BROKEN_STREAMS.map((row) => [row.name, row] as const);
+
+test.each(broken)("a stream that breaks after its first bytes: %s", async (_, { provider, sse, message }) => {
+	const { body } = fixture(dialect(provider), "text", { stream: true }).request;
+	const cut = { before: '"error"', marker: "so far" };
+	const { status, text } = await rig.postInTwo({ status: 200, headers: SSE, sse }, cut, body!);
 	expect(status).toBe(200);
-	const before = broken.sse.split("\n\n").filter((event) => event.startsWith("data: {") && !event.includes('"error"'));
+	const before = sse.split("\n\n").filter((event) => event.startsWith("data: {") && !event.includes('"error"'));
 	const error = expectBroken(
 		text,
 		before.map((event) => event.slice(6)),
 	);
-	expect(error.message).toContain(broken.message);
+	expect(error.message).toContain(message);
 });
+
+test.each(broken)(
+	"a stream that breaks within its first bytes has a status: %s",
+	async (_, { provider, sse, message }) => {
+		rig.replay.play({ status: 200, headers: SSE, sse });
+		const { status, text } = await rig.post(CHAT, fixture(dialect(provider), "text", { stream: true }).request.body!);
+		expect(status).toBeGreaterThanOrEqual(400);
+		expect(clientError(text).message).toContain(message);
+	},
+);
 
 test("an error as a stream's first event is an ordinary error with a status", async () => {
 	const sse = 'data: {"error":{"message":"No room","code":503}}\n\ndata: [DONE]\n\n';

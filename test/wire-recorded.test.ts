@@ -117,7 +117,7 @@ describe.skipIf(!present)("recorded exchanges", () => {
 		expect(error.message).toContain(expected.says);
 		if (expected.hides) expect(answer.text).not.toContain(expected.hides);
 		if (answer.status === 429) expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
-		expectHeadersPassed(answer.headers, recording.response.headers);
+		expect(answer.headers.get("www-authenticate")).toBeNull();
 	});
 
 	const responses = all.filter((recording) => isResponses(recording) && recording.response.status === 200);
@@ -161,9 +161,12 @@ describe.skipIf(!present)("recorded exchanges", () => {
 
 	test(`${BROKEN}: the error ends the stream`, async () => {
 		const recording = all.find(({ id }) => id === BROKEN)!;
-		const { answer } = await through(recording, undefined, "event");
+		const { text: body, model } = sent(recording);
+		const cut = { before: '"error"', marker: '"finish_reason":"length"' };
+		const { status, text } = await rig.postInTwo(recording.response, cut, body);
+		expect(status).toBe(200);
+		expectForwarded(rig.replay.only().body, body, { model });
 		const before = eventData(answerText(recording.response)).slice(0, -2);
-		const error = expectBroken(answer.text, before);
-		expect(error.message).toContain("Token limit reached");
+		expect(expectBroken(text, before).message).toContain("Token limit reached");
 	});
 });

@@ -45,7 +45,8 @@ export interface Listening extends Stoppable {
  * Makes `app` listen. `app.server` is Bun's server from then on.
  *
  * Bun 1.4.5's `server.reload` leaves TLS as it was. A changed certificate therefore moves the port to a new server
- * within one turn of the event loop: the old one stops listening and finishes what runs.
+ * within one turn of the event loop: the old one stops listening and finishes what it is answering. What is reset are
+ * connections that are idle, in their handshake or still sending a body at that instant, once a certificate.
  * @throws {ListenError} when the address is taken, not allowed or not of this machine, or a PEM file is unusable
  */
 export function listen(app: AnyElysia, options: ListenOptions): Listening {

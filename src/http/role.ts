@@ -47,14 +47,13 @@ export function startRole(options: RoleOptions): Running {
 	const loop = loopProblem(upstreams, host, port);
 	if (loop) throw new StartError(loop);
 	const { gate, lines: keyLines } = door(options);
+	const metrics = createMetrics(role);
 	const log = createLog({
-		dir: config.log.dir,
-		level: config.log.level,
-		keep: config.log.keep,
+		...config.log,
 		role,
 		stdout: process.stdout,
+		onFailure: () => metrics.logFailure(),
 	});
-	const metrics = createMetrics(role);
 	onCrash((_kind, line) => {
 		metrics.crash();
 		log.logger.error(line);

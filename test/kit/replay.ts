@@ -14,8 +14,11 @@ export interface Received {
 	readonly body: string;
 }
 
-/** How an answer's bytes are cut into writes: all at once, an event a write, or before each given byte offset. */
-export type Cut = "whole" | "event" | readonly number[];
+/**
+ * How an answer's bytes are cut into writes: all at once, an event a write, before each given byte offset, or before the
+ * event that holds a text; that one is sent once `until` resolves.
+ */
+export type Cut = "whole" | "event" | readonly number[] | { readonly before: string; readonly until: Promise<void> };
 
 /** The server. Holds one answer at a time: tests in a file run one after the other. */
 export interface Replay {
@@ -77,30 +80,37 @@ function replay(response: ExchangeResponse, cut: Cut): Response {
 		for (const one of typeof value === "string" ? [value] : value) headers.append(name, one);
 	}
 	const bytes = new TextEncoder().encode(answerText(response));
-	const body = cut === "whole" ? bytes : inPieces(pieces(bytes, cut));
+	const body =
+		cut === "whole"
+			? bytes
+			: inPieces(pieces(bytes, cut), typeof cut === "object" && "until" in cut ? cut.until : undefined);
 	return new Response(body, { status: response.status, headers });
 }
 
-/** The bytes, cut. An event ends with its empty line. */
-export function pieces(bytes: Uint8Array<ArrayBuffer>, cut: Cut): Uint8Array<ArrayBuffer>[] {
-	if (cut === "whole") return [bytes];
-	if (cut === "event") {
-		const events = new TextDecoder().decode(bytes).split(/(?<=\n\n)/);
-		return events.map((event) => new TextEncoder().encode(event));
+/** The bytes, cut. An event ends with its empty line. Throws when no event holds the text to cut before. */
+function pieces(bytes: Uint8Array<ArrayBuffer>, cut: Exclude<Cut, "whole">): Uint8Array<ArrayBuffer>[] {
+	const text = new TextDecoder().decode(bytes);
+	if (cut === "event") return text.split(/(?<=\n\n)/).map((event) => new TextEncoder().encode(event));
+	let offsets = cut;
+	if ("before" in offsets) {
+		const at = text.lastIndexOf("\n\n", text.indexOf(offsets.before)) + 2;
+		if (!text.includes(offsets.before) || at < 2) throw new Error(`nothing to cut before ${offsets.before}`);
+		offsets = [Buffer.byteLength(text.slice(0, at))];
 	}
-	const edges = [0, ...cut.filter((at) => at > 0 && at < bytes.length), bytes.length];
+	const edges = [0, ...offsets.filter((at) => at > 0 && at < bytes.length), bytes.length];
 	return edges.slice(1).map((end, index) => bytes.slice(edges[index], end));
 }
 
-/** One piece a turn of the event loop, so that each leaves the process as a write of its own. */
-function inPieces(parts: Uint8Array<ArrayBuffer>[]): ReadableStream<Uint8Array> {
-	const left = parts.values();
+/** One piece a turn of the event loop, so that each leaves the process as a write of its own; after the first, the wait. */
+function inPieces(parts: Uint8Array<ArrayBuffer>[], until: Promise<void> | undefined): ReadableStream<Uint8Array> {
+	const left = parts.entries();
 	return new ReadableStream({
 		async pull(controller) {
 			await Bun.sleep(0);
-			const next = left.next();
-			if (next.done) controller.close();
-			else controller.enqueue(next.value);
+			const { value, done } = left.next();
+			if (done) return controller.close();
+			if (value[0] > 0) await until;
+			controller.enqueue(value[1]);
 		},
 	});
 }

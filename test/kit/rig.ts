@@ -1,6 +1,6 @@
 /** A router in front of a replay upstream that plays every provider: what most wire tests stand on. */
 import { upstreamsAt } from "./dialects.ts";
-import type { Json } from "./exchange.ts";
+import type { ExchangeResponse, Json } from "./exchange.ts";
 import { type Replay, startReplay } from "./replay.ts";
 import { type RouterOptions, type RunningRouter, startRouter } from "./router.ts";
 
@@ -14,18 +14,25 @@ export interface ClientAnswer {
 /** The key a client sends; no upstream may ever see it. */
 export const CLIENT_KEY = "sk-of-the-client";
 
-/** POSTs this body, as its bytes when it is a string, and reads the answer to its end. */
+/** POSTs this body, as its bytes when it is a string, and reads the answer to its end. `seen` gets the text so far. */
 export async function post(
 	url: string,
 	body: string | Json,
 	headers: Record<string, string> = {},
+	seen: (text: string) => void = () => {},
 ): Promise<ClientAnswer> {
 	const answer = await fetch(url, {
 		method: "POST",
 		headers: { "content-type": "application/json", authorization: `Bearer ${CLIENT_KEY}`, ...headers },
 		body: typeof body === "string" ? body : JSON.stringify(body),
 	});
-	return { status: answer.status, headers: answer.headers, text: await answer.text() };
+	const decoder = new TextDecoder();
+	let text = "";
+	for await (const bytes of answer.body ?? []) {
+		text += decoder.decode(bytes, { stream: true });
+		seen(text);
+	}
+	return { status: answer.status, headers: answer.headers, text };
 }
 
 /** Both, and a way to call. */
@@ -34,6 +41,12 @@ export interface Rig {
 	readonly router: RunningRouter;
 	/** `path` is the router's: `/v1/chat/completions`. */
 	post(path: string, body: string | Json, headers?: Record<string, string>): Promise<ClientAnswer>;
+	/** Plays a stream up to the event that holds `before`, and the rest once the client has seen `marker`. */
+	postInTwo(
+		response: ExchangeResponse,
+		{ before, marker }: { before: string; marker: string },
+		body: string | Json,
+	): Promise<ClientAnswer>;
 	stop(): Promise<void>;
 }
 
@@ -50,6 +63,11 @@ export async function startRig(options: RouterOptions = {}): Promise<Rig> {
 		replay,
 		router,
 		post: (path, body, headers) => post(router.url + path, body, headers),
+		postInTwo(response, { before, marker }, body) {
+			const seen = Promise.withResolvers<void>();
+			replay.play(response, { before, until: seen.promise });
+			return post(`${router.url}/v1/chat/completions`, body, {}, (text) => text.includes(marker) && seen.resolve());
+		},
 		async stop() {
 			await router.stop();
 			await replay.stop();

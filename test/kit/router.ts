@@ -34,6 +34,8 @@ export interface RunningRouter {
 	rss(): Promise<number>;
 	/** The sum of a metric's samples whose labels contain every given pair; 0 when there is none. */
 	metric(name: string, labels?: Record<string, string>): Promise<number>;
+	/** Resolves once the output matches (log lines come in batches); rejects after 10 s. */
+	printed(pattern: RegExp): Promise<void>;
 	/** Resolves when no call is in flight; rejects after 10 s. */
 	idle(): Promise<void>;
 	/** Ends that one process, at once. */
@@ -104,9 +106,11 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 			pid: child.pid,
 			directory,
 			output: () => output,
+			printed: (pattern) => eventually(() => pattern.test(output), `the output never matched ${pattern}`),
 			rss: () => residentBytes(child.pid),
 			metric: (name, labels) => metric(url, name, labels),
-			idle: () => idle(url),
+			idle: () =>
+				eventually(async () => (await metric(url, "router_in_flight_requests")) === 0, "calls are still in flight"),
 			stop,
 		};
 	} catch (error) {
@@ -116,21 +120,20 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 }
 
 async function ready(url: string): Promise<void> {
-	for (let attempt = 0; attempt < 200; attempt++) {
+	await eventually(async () => {
 		const answer = await fetch(`${url}/health/ready`);
 		await answer.body?.cancel();
-		if (answer.ok) return;
-		await Bun.sleep(25);
-	}
-	throw new Error("the router listens but never gets ready");
+		return answer.ok;
+	}, "the router listens but never gets ready");
 }
 
-async function idle(url: string): Promise<void> {
-	for (let look = 0; look < 200; look++) {
-		if ((await metric(url, "router_in_flight_requests")) === 0) return;
-		await Bun.sleep(50);
+/** Looks again and again, for 10 s at most: the bound says when to give up, not how fast it has to be. */
+async function eventually(holds: () => boolean | Promise<boolean>, otherwise: string): Promise<void> {
+	for (let look = 0; look < 400; look++) {
+		if (await holds()) return;
+		await Bun.sleep(25);
 	}
-	throw new Error("calls are still in flight");
+	throw new Error(otherwise);
 }
 
 async function residentBytes(pid: number): Promise<number> {
