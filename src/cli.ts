@@ -52,6 +52,12 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			out(await check(loaded, variables));
 			return GOOD;
 		}
+		case "health": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { health } = await import("./cli/health.ts");
+			out(await health(loaded));
+			return GOOD;
+		}
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");

@@ -11,7 +11,7 @@ import {
 } from "./kit/contract.ts";
 import { DIALECTS, type Dialect, dialect } from "./kit/dialects.ts";
 import { BROKEN_STREAMS, REFUSALS } from "./kit/error-fixtures.ts";
-import { DONE, finishEvent, textEvent } from "./kit/events.ts";
+import { DONE, event, finishEvent, textEvent } from "./kit/events.ts";
 import { answerText, chunksOf, type Exchange, eventData } from "./kit/exchange.ts";
 import { type Asked, fixture } from "./kit/fixtures.ts";
 import { CLIENT_KEY, type Rig, startRig } from "./kit/rig.ts";
@@ -86,6 +86,35 @@ describe.each(DIALECTS.map((row) => [row.name, row] as const))("%s", (_, upstrea
 		expectStream(answer.text, answerText(exchange.response), options.usage === true);
 		expectRouterHeaders(answer.headers, upstream.name, upstream.upstreamModel);
 	});
+});
+
+test("embeddings go through, both ways byte for byte", async () => {
+	const sent = '{"input":["Grüße",""],"encoding_format":"float","model":"text-embedding-3-small","dimensions":2}';
+	const text =
+		'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[-0.10,1e-7]}],"usage":{"prompt_tokens":2,"total_tokens":2}}';
+	rig.replay.play({ status: 200, headers: { "content-type": "application/json" }, text });
+	expect((await rig.post("/v1/embeddings", sent)).text).toBe(text);
+	const { path, body } = rig.replay.only();
+	expect({ path, body }).toEqual({ path: "/v1/embeddings", body: sent });
+});
+
+test("legacy completions stream, and know no chat parameters of Venice", async () => {
+	const chunk = (text: string, finish_reason: string | null) =>
+		event({
+			id: "cmpl-1",
+			object: "text_completion",
+			created: 1,
+			model: "m",
+			choices: [{ index: 0, text, finish_reason }],
+		});
+	const sse = chunk("once ", null) + chunk("more", "stop") + DONE;
+	rig.replay.play({ status: 200, headers: SSE, sse }, "event");
+	const answer = await rig.post("/v1/completions", { model: "venice/m", prompt: "Say it", stream: true });
+	expectStream(answer.text, sse, false);
+	const { path, body } = rig.replay.only();
+	expect(path).toBe("/api/v1/completions");
+	const stream_options = { include_usage: true };
+	expect(JSON.parse(body)).toEqual({ model: "m", prompt: "Say it", stream: true, stream_options });
 });
 
 test("xAI: reasoning tokens are counted into completion_tokens, whole and streamed", async () => {
@@ -194,10 +223,10 @@ test.each(broken)("a stream that breaks after its first bytes: %s", async (_, { 
 	const cut = { before: '"error"', marker: "so far" };
 	const { status, text } = await rig.postInTwo({ status: 200, headers: SSE, sse }, cut, body!);
 	expect(status).toBe(200);
-	const before = sse.split("\n\n").filter((event) => event.startsWith("data: {") && !event.includes('"error"'));
+	const before = sse.split("\n\n").filter((each) => each.startsWith("data: {") && !each.includes('"error"'));
 	const error = expectBroken(
 		text,
-		before.map((event) => event.slice(6)),
+		before.map((each) => each.slice(6)),
 	);
 	expect(error.message).toContain(message);
 });
@@ -228,4 +257,19 @@ test("a complete stream without [DONE] gets one", async () => {
 		fixture(dialect("openai"), "text", { stream: true, usage: true }).request.body!,
 	);
 	expect(eventData(text)).toEqual(eventData(sse + DONE));
+});
+
+test("a stream cut inside characters, line ends and `usage` reads the same", async () => {
+	const upstream = dialect("openai");
+	const { request, response } = fixture(upstream, "text", { stream: true, usage: true });
+	const text = answerText(response);
+	const near = ["ü", "🙂", "\n\ndata", '"usage"', "[DONE]"].map(
+		(mark) => Buffer.byteLength(text.slice(0, text.indexOf(mark))) + 1,
+	);
+	rig.replay.play(
+		response,
+		near.sort((a, b) => a - b),
+	);
+	const answer = await rig.post(CHAT, request.body!);
+	expectStream(answer.text, text, true);
 });

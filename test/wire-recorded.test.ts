@@ -107,8 +107,11 @@ describe.skipIf(!present)("recorded exchanges", () => {
 	});
 
 	const refusals = all.filter(({ response }) => response.status >= 400);
-	test.each(refusals.map((recording) => [recording.id, recording] as const))("%s: refused", async (id, recording) => {
-		const expected = REFUSED[id];
+	const named = (recording: Recording) =>
+		recording.id + (isResponses(recording) ? " (of /v1/responses, on the chat path)" : "");
+	const refusedRows = refusals.map((recording) => [named(recording), recording] as const);
+	test.each(refusedRows)("%s: refused", async (_, recording) => {
+		const expected = REFUSED[recording.id];
 		if (!expected) throw new Error("say in REFUSED what becomes of it");
 		const { answer } = await through(recording);
 		const error = clientError(answer.text);

@@ -13,7 +13,7 @@ export interface StartOptions {
 /** One command line, understood. */
 export type Command =
 	| { readonly do: "help" | "version" }
-	| ({ readonly do: "start" | "check" } & StartOptions)
+	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
 	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
@@ -21,25 +21,25 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "init";
+type Subcommand = "start" | "check" | "health" | "init";
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 
 const OPTIONS = {
-	agent: toggle("start", "check"),
-	standalone: toggle("start", "check"),
-	config: text("start", "check", "init"),
-	host: text("start", "check"),
-	port: text("start", "check"),
-	"env-file": text("start", "check"),
+	agent: toggle("start", "check", "health"),
+	standalone: toggle("start", "check", "health"),
+	config: text("start", "check", "health", "init"),
+	host: text("start", "check", "health"),
+	port: text("start", "check", "health"),
+	"env-file": text("start", "check", "health"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "init"), short: "v" },
-	help: { ...toggle("start", "check", "init"), short: "h" },
+	version: { ...toggle("start", "check", "health", "init"), short: "v" },
+	help: { ...toggle("start", "check", "health", "init"), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init"] as const;
+const SUBCOMMANDS = ["check", "init", "health"] as const;
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -132,7 +132,7 @@ function subcommand(word: string | undefined): Subcommand {
 	if (found) return found;
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
-	throw new UsageError(`unknown command "${word}"; ${hint ?? "there are check and init, and none to start"}`);
+	throw new UsageError(`unknown command "${word}"; ${hint ?? "there are check, init and health, and none to start"}`);
 }
 
 function noMore(words: readonly string[]): void {

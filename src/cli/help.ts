@@ -10,6 +10,7 @@ Usage
   router --standalone         both in one process, for one box
   router check                say what would run, and every mistake in the configuration
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
+  router health               exit 0 if the router of this configuration takes calls, else 1
   router init --schema        print the JSON Schema of router.yaml
 
 Flags

@@ -11,13 +11,15 @@ export interface TransportOptions {
 	readonly ca?: string | undefined;
 	/** `HTTPS_PROXY` and friends, for vendors. */
 	readonly proxyFor: (url: string) => string | undefined;
+	/** Only for asking this machine about itself. */
+	readonly acceptsAnyCertificate?: boolean;
 }
 
 /** Bun's own additions to `fetch`, as far as they are used here. */
 interface BunFetchInit extends RequestInit {
 	timeout: false;
 	proxy?: string | false;
-	tls?: { ca: string[] };
+	tls?: { ca: string[] } | { rejectUnauthorized: false };
 }
 
 /**
@@ -25,9 +27,10 @@ interface BunFetchInit extends RequestInit {
  * signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would carry the
  * provider's key to another host, so a 3xx is an answer like any other.
  */
-export function httpTransport({ isInternal, ca, proxyFor }: TransportOptions): Transport {
+export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate }: TransportOptions): Transport {
 	// `ca` takes the place of the built-in roots; both are wanted.
-	const tls = ca && !isInternal ? { tls: { ca: [...rootCertificates, ca] } } : {};
+	const trusted = ca && !isInternal ? { tls: { ca: [...rootCertificates, ca] } } : {};
+	const tls = acceptsAnyCertificate ? { tls: { rejectUnauthorized: false as const } } : trusted;
 	return {
 		send({ url, headers, body }, signal) {
 			const proxy = isInternal ? undefined : proxyFor(url);

@@ -102,7 +102,7 @@ export function expectBroken(got: string, before: readonly string[]): ClientErro
 	return clientError(seen.at(-1) ?? "");
 }
 
-/** The headers that say where a call went; `stream` answers lack what is known at the end only. */
+/** The headers that say where a call went, after one attempt. `model` is what the upstream calls it. */
 export function expectRouterHeaders(headers: Headers, provider: string, model: string): void {
 	expect(headers.get("x-request-id")).toMatch(/^req_/);
 	expect(headers.get("x-router-provider")).toBe(provider);

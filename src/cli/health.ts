@@ -1,0 +1,22 @@
+/** `router health`: asks the router of this machine whether it takes calls. For containers, which have no curl. */
+import type { Loaded } from "../config/load.ts";
+import { httpTransport } from "../proxy/transport.ts";
+import { StartError } from "../start-error.ts";
+import { agentUrl } from "./local-agent.ts";
+
+/** How long the answer may take, ms: it needs no upstream. */
+const PATIENCE_MS = 3000;
+
+/** The answer, with a line end. Throws StartError where the router can't be reached or is not ready. */
+export async function health({ config, role }: Loaded): Promise<string> {
+	const base = agentUrl(role === "agent" ? config.agent : config.server);
+	const isTls = config.server.tls !== undefined;
+	// The certificate names the router's public host, which loopback is not.
+	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate: isTls });
+	const url = `${isTls ? base.replace("http:", "https:") : base}/health/ready`;
+	const response = await transport.send({ url, headers: {} }, AbortSignal.timeout(PATIENCE_MS)).catch(() => {
+		throw new StartError(`nothing answers at ${url}`);
+	});
+	if (!response.ok) throw new StartError(`${url} answers ${response.status}: not ready`);
+	return "ready\n";
+}
