@@ -49,7 +49,7 @@ describe("router check", () => {
 		const env = { ANTHROPIC_BASE_URL: "http://localhost:8000", ANTHROPIC_API_KEY: "sk-secret" };
 		const { code, stdout, stderr } = await cli(["check"], { cwd: home.path, env });
 		expect([code, stdout]).toEqual([1, ""]);
-		expect(stderr).toContain("providers.anthropic.base_url (or ANTHROPIC_BASE_URL) leads back to this very router");
+		expect(stderr).toContain("ANTHROPIC_BASE_URL (providers.anthropic.base_url) leads back to this very router");
 	});
 
 	test("shows a role what belongs to it", () => {

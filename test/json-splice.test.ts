@@ -58,9 +58,9 @@ describe("repeatedKey", () => {
 		expect(repeatedKey(fieldsOf(`{"${key}":1,"${key}":2}`))).toBe(key);
 	});
 
-	test("costs no square of the number of keys: 300,000 of them would take minutes", () => {
-		const fields = fieldsOf(`{${Array.from({ length: 300_000 }, (_, index) => `"k${index}":0`).join(",")}}`);
-		expect(fields.length).toBe(300_000);
+	test("costs no square of the number of keys: 150,000 of them would take a minute", () => {
+		const fields = fieldsOf(`{${Array.from({ length: 150_000 }, (_, index) => `"k${index}":0`).join(",")}}`);
+		expect(fields.length).toBe(150_000);
 		expect(repeatedKey(fields)).toBeUndefined();
 		expect(repeatedKey([...fields, fields[7]!])).toBe("k7");
 	});

@@ -54,11 +54,9 @@ export function fieldNamed(fields: readonly Field[], key: string): Field | undef
 
 /** The first key that stands twice, if any. */
 export function repeatedKey(fields: readonly Field[]): string | undefined {
-	for (let i = 1; i < fields.length; i++) {
-		const { key } = fields[i]!;
-		for (let j = 0; j < i; j++) if (fields[j]!.key === key) return key;
-	}
-	return undefined;
+	const seen = new Set<string>();
+	// Every key against every other took 5 minutes of the whole process for a 3 MB body of 300,000 keys.
+	return fields.find(({ key }) => seen.size === seen.add(key).size)?.key;
 }
 
 /** The edit that adds `"key":value` to the object whose `{` stands at `open`; `isEmpty` says whether it has no fields yet. */

@@ -24,6 +24,8 @@ export class SseSplitter {
 	/** Pieces of an event whose end has not come. They are joined once: a join a chunk would cost the square of its length. */
 	#pieces: string[] = [];
 	#size = 0;
+	/** The last three characters kept: the longest beginning of a boundary, which may come a byte at a time. */
+	#tail = "";
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
 	push(chunk: Uint8Array): SseEvent[] {
@@ -45,13 +47,9 @@ export class SseSplitter {
 	}
 
 	#split(more: string): SseEvent[] {
-		if (this.#size > 0) {
-			// A boundary may lie across the cut; three characters back see it.
-			const tail = this.#pieces.at(-1)!.slice(-3);
-			if (boundary(tail + more, 0) === -1) {
-				this.#add(more);
-				return [];
-			}
+		if (this.#size > 0 && boundary(this.#tail + more, 0) === -1) {
+			this.#add(more);
+			return [];
 		}
 		const text = this.#size === 0 ? more : this.#pieces.join("") + more;
 		const events: SseEvent[] = [];
@@ -69,6 +67,7 @@ export class SseSplitter {
 	#keep(text: string): void {
 		this.#pieces = [];
 		this.#size = 0;
+		this.#tail = "";
 		this.#add(text);
 	}
 
@@ -76,6 +75,7 @@ export class SseSplitter {
 		if (text === "") return;
 		this.#pieces.push(text);
 		this.#size += text.length;
+		this.#tail = (this.#tail + text.slice(-3)).slice(-3);
 		if (this.#size > MAX_EVENT) throw new EventTooLarge(`an event larger than ${MAX_EVENT / 1024 / 1024} MB`);
 	}
 }
