@@ -28,6 +28,7 @@ export async function startAgent(loaded: Loaded, env: Readonly<Record<string, st
 				baseUrl: versioned(vllm_url, TABLE.vllm, "VLLM_BASE_URL"),
 				apiKey: vllm_api_key,
 				variable: "VLLM_API_KEY",
+				addressPath: "agent.vllm_url",
 				state: "ready",
 				headers: {},
 				keepsSystemPrompt: false,

@@ -219,8 +219,8 @@ export const ConfigSchema = Type.Object(
 		ca_file: Type.Optional(
 			Type.String({
 				minLength: 1,
-				description: "PEM file with further certificate authorities for vendors.",
-				env: "NODE_EXTRA_CA_CERTS",
+				description: "PEM file with further certificate authorities, for vendors.",
+				env: "ROUTER_CA_FILE",
 				examples: ["tls/ca.pem"],
 			}),
 		),

@@ -64,9 +64,23 @@ function presented(headers: Headers): string | undefined {
 /** `*` in a pattern stands for any text. */
 function allowing(patterns: readonly string[]): (model: string) => boolean {
 	if (patterns.includes("*")) return () => true;
-	const expressions = patterns.map((pattern) => {
-		const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-		return new RegExp(`^${parts.join(".*")}$`, "s");
-	});
-	return (model) => expressions.some((expression) => expression.test(model));
+	const parts = patterns.map((pattern) => pattern.split("*"));
+	return (model) => parts.some((each) => matches(each, model));
+}
+
+/**
+ * Whether the text is these parts with any text between them. By hand: as a regular expression, a pattern of twelve stars
+ * and a long model name keep the process busy for hours.
+ */
+function matches([first = "", ...rest]: readonly string[], text: string): boolean {
+	const last = rest.pop();
+	if (last === undefined) return text === first;
+	if (!text.startsWith(first)) return false;
+	let at = first.length;
+	for (const part of rest) {
+		const found = text.indexOf(part, at);
+		if (found === -1) return false;
+		at = found + part.length;
+	}
+	return text.length - last.length >= at && text.endsWith(last);
 }

@@ -3,7 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import type { Caller, Gate } from "../gate/keys.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
-import { HOPS, INSTANCE } from "../providers/request-headers.ts";
+import { HOPS } from "../providers/request-headers.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog, Route } from "../routing/catalog.ts";
@@ -17,6 +17,8 @@ export interface CallContext {
 	readonly catalog: Catalog;
 	readonly gate: Gate;
 	readonly sink: Sink;
+	/** This server among routers. One of its own for each role: in one process a call passes through both. */
+	readonly instance: string;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }
@@ -37,11 +39,12 @@ const MAX_USER = 128;
 export function callHandler(operation: Operation, context: CallContext) {
 	return async (request: Request, server: Timeouts | null): Promise<Response> => {
 		const settlement = new Settlement(newCallId(), operation, performance.now(), context.sink);
+		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
 			return await answer(operation, context, request, server, settlement);
 		} catch (thrown) {
 			const error = asRouterError(thrown);
-			if (error.errorCode === "internal_error") context.onFault(settlement.id, error.cause ?? error);
+			if (error.errorCode === "internal_error") settlement.onFault(error.cause ?? error);
 			settlement.settle(error.status, error.errorCode);
 			return error.response(errorHeaders(settlement));
 		}
@@ -50,14 +53,14 @@ export function callHandler(operation: Operation, context: CallContext) {
 
 async function answer(
 	operation: Operation,
-	{ config, catalog, gate }: CallContext,
+	{ config, catalog, gate, instance }: CallContext,
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
 ): Promise<Response> {
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
-	refuseLoop(request.headers);
+	const hops = hopsWith(instance, request.headers);
 	const timeoutMs = timeoutIn(request.headers);
 	const parsed = parseRequest(operation, await readRequestText(request, config.server.body_limit));
 	const { model, user } = parsed.body;
@@ -66,7 +69,11 @@ async function answer(
 	settlement.user = user?.slice(0, MAX_USER);
 	const route = catalog.resolve(model);
 	settlement.reason = route.reason;
-	mayUse(caller, model, route);
+	if (!isAllowed(caller, model, route)) {
+		throw new RouterError("model_not_allowed", `The key "${caller?.name}" may not use "${model.slice(0, 100)}".`, {
+			param: "model",
+		});
+	}
 	if (server) {
 		// From here the upstream sets the pace: a model may think for minutes before its first byte.
 		server.timeout(request, 0);
@@ -78,6 +85,7 @@ async function answer(
 		operation,
 		dialect: "openai",
 		headers: request.headers,
+		hops,
 		signal: request.signal,
 		startedAt: settlement.startedAt,
 		timeoutMs,
@@ -96,19 +104,19 @@ export function admit(gate: Gate, request: Request, config: Config): Caller | un
 	return undefined;
 }
 
-/** A key's patterns may name what clients ask for, or where that runs (`local/*`). Throws `model_not_allowed`. */
-function mayUse(caller: Caller | undefined, model: string, { targets }: Route): void {
-	if (!caller || caller.mayUse(model) || targets.every(({ id }) => caller.mayUse(id))) return;
-	throw new RouterError("model_not_allowed", `The key "${caller.name}" may not use "${model.slice(0, 100)}".`, {
-		param: "model",
-	});
+/** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */
+export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
+	return !caller || caller.mayUse(model) || (route?.targets.every(({ id }) => caller.mayUse(id)) ?? false);
 }
 
-function refuseLoop(headers: Headers): void {
-	const hops = headers.get(HOPS);
-	if (hops === null) return;
-	const passed = hops.split(",");
-	if (!passed.includes(INSTANCE) && passed.length < MAX_HOPS) return;
+/** The routers a call has come through, this one last. Throws `loop_detected`. */
+function hopsWith(instance: string, headers: Headers): string {
+	const passed =
+		headers
+			.get(HOPS)
+			?.split(",")
+			.map((hop) => hop.trim()) ?? [];
+	if (!passed.includes(instance) && passed.length < MAX_HOPS) return [...passed, instance].join(",");
 	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
 }
 
@@ -116,8 +124,8 @@ function refuseLoop(headers: Headers): void {
 function timeoutIn(headers: Headers): number | undefined {
 	const value = headers.get("x-router-timeout-ms");
 	if (value === null) return undefined;
-	const ms = Number(value);
-	if (Number.isInteger(ms) && ms > 0 && ms <= 86_400_000) return ms;
+	const ms = /^\d{1,8}$/.test(value) ? Number(value) : 0;
+	if (ms > 0 && ms <= 86_400_000) return ms;
 	throw new RouterError("invalid_value", "x-router-timeout-ms must be a whole number of milliseconds, 1 to 86400000.", {
 		param: "x-router-timeout-ms",
 	});
@@ -130,7 +138,7 @@ function errorHeaders(settlement: Settlement): Record<string, string> {
 	return headers;
 }
 
-/** `req_` and 128 random bits. */
+/** `req_` and a random UUID. */
 export function newCallId(): string {
-	return `req_${crypto.randomUUID().replaceAll("-", "")}`;
+	return `req_${crypto.randomUUID()}`;
 }

@@ -1,6 +1,8 @@
 /** Reading a client's body: media type, size, UTF-8. */
 import { RouterError } from "../errors.ts";
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
 /**
  * The body's text, exactly: invalid UTF-8 is refused, since replacing it would send on something else than what came in.
  * Throws `unsupported_media_type`, `body_too_large`, `invalid_json` or `cancelled`. A body that stops half way is cut
@@ -21,7 +23,7 @@ export async function readRequestText(request: Request, limit: number): Promise<
 	if (length !== null && Number(length) > limit) throw tooLarge(limit);
 	const bytes = await readBytes(request, length !== null, limit);
 	try {
-		return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+		return utf8.decode(bytes);
 	} catch {
 		throw new RouterError("invalid_json", "The body is no valid UTF-8.");
 	}

@@ -89,11 +89,19 @@ export function startRole(options: RoleOptions): Running {
 					log.sink.callSettled(call);
 				},
 			},
+			instance: crypto.randomUUID().slice(0, 8),
 			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 		}),
 	);
 	const server = openPort(() =>
-		listen(app, { host, port, tls: config.server.tls, bodyLimit: config.server.body_limit, log }),
+		listen(app, {
+			host,
+			port,
+			// The agent serves no TLS: in one process the router would not trust its own certificate.
+			tls: role === "router" ? config.server.tls : undefined,
+			bodyLimit: config.server.body_limit,
+			log,
+		}),
 	);
 	lifecycle.started(server);
 	const { url } = server;
@@ -120,8 +128,9 @@ function openPort<T>(open: () => T): T {
 }
 
 /** The gate, and what the banner says of it. */
-function door({ loaded: { config }, host, keys, keyHint }: RoleOptions): { gate: Gate; lines: string[] } {
-	if (keys.length === 0 && config.server.generate_key) {
+function door({ role, loaded: { config }, host, keys, keyHint }: RoleOptions): { gate: Gate; lines: string[] } {
+	// The agent's token is known to two: one that it made itself would shut its own router out.
+	if (role === "router" && keys.length === 0 && config.server.generate_key) {
 		const { hash, secret, problem } = generatedKey(config.data_dir);
 		const lines = secret ? [`API key  ${secret}   (made now, shown only this once)`] : [];
 		if (problem) lines.push(`         it can't be kept (${problem}): the next start makes another`);

@@ -23,6 +23,8 @@ export interface Call {
 	readonly stream: boolean;
 	/** The client's headers. */
 	readonly headers: Headers;
+	/** The routers it came through, this one last, comma separated. */
+	readonly hops: string;
 	/** Aborted when the client leaves. */
 	readonly signal: AbortSignal;
 	/** Name of the key it came with. */

@@ -18,7 +18,7 @@ export function describe(error: ValueError): { param: string; message: string } 
 	if (deepest.type === ValueErrorType.ObjectRequiredProperty) {
 		return { param, message: `The field "${param}" is missing.` };
 	}
-	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest.value)}.`;
+	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest)}.`;
 	return { param, message };
 }
 
@@ -41,8 +41,8 @@ function expectation(schema: TSchema): string {
 	}
 	switch (schema["type"]) {
 		case "string":
-			if (schema["minLength"]) return "a non-empty string";
-			return schema["maxLength"] ? `a string of at most ${schema["maxLength"]} characters` : "a string";
+			if (schema["maxLength"]) return `a string of ${schema["minLength"] ?? 0} to ${schema["maxLength"]} characters`;
+			return schema["minLength"] ? "a non-empty string" : "a string";
 		case "array":
 			return schema["minItems"] ? "a non-empty array" : "an array";
 		case "integer":
@@ -58,9 +58,15 @@ function expectation(schema: TSchema): string {
 	}
 }
 
-function kindOf(value: unknown): string {
+function kindOf({ value, type }: ValueError): string {
 	if (value === null) return "null";
 	if (Array.isArray(value)) return value.length === 0 ? "an empty array" : "an array";
 	if (value === "") return "an empty string";
+	if (type === ValueErrorType.StringMaxLength) return `a string of ${String(value).length}`;
+	if (typeof value === "number") {
+		// JSON.parse makes Infinity of 1e400.
+		if (!Number.isFinite(value)) return "a number too large to hold";
+		return Number.isInteger(value) ? "a number" : "a number with a fraction";
+	}
 	return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }

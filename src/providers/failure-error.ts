@@ -15,6 +15,7 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 	const { code } = FAILURES[failure.kind];
 	switch (failure.kind) {
 		case "caller":
+			if (failure.status === ERRORS.loop_detected.status) return new RouterError("loop_detected", failure.message);
 			return new RouterError(code, failure.message, {
 				status: failure.status && failure.status >= 400 && failure.status < 500 ? failure.status : 400,
 				type: failure.type,
@@ -41,7 +42,7 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 			});
 		}
 		case "internal":
-			return new RouterError(code, ERRORS.internal_error.remedy);
+			return new RouterError(code, ERRORS.internal_error.remedy, { cause: failure.cause });
 		default:
 			return new RouterError(
 				failure.status === undefined && failure.kind === "transport" ? "upstream_unreachable" : code,

@@ -3,6 +3,7 @@ import type { Call } from "../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, removeField, splice } from "../openai/json.ts";
 import { type SseEvent, sseData } from "../openai/sse.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
+import { DeltaTemplate } from "./delta-template.ts";
 import type { Failure, Out, StreamDecoder } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
@@ -24,6 +25,7 @@ interface Choice {
 
 const AS_IT_CAME: Out = {};
 const DELTA: Out = { delta: true };
+const UNSENT: Out = { bytes: "" };
 const DROPPED: Out = { bytes: "", dropped: true };
 const END: Out = { bytes: "", done: true };
 
@@ -32,12 +34,14 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const showsUsage = call.body.stream_options?.include_usage === true;
 	/** Choices that have begun and not finished. */
 	const unfinished = new Set<number>();
+	const template = new DeltaTemplate();
 	let hasFinished = false;
 	let hasDelta = false;
 	let isDone = false;
 
 	function push({ data, name, raw }: SseEvent): Out {
-		if (data === undefined) return AS_IT_CAME;
+		// Another router's last word: this one has its own.
+		if (data === undefined) return raw.startsWith(": router {") ? UNSENT : AS_IT_CAME;
 		if (data === "[DONE]") {
 			isDone = true;
 			return END;
@@ -60,7 +64,12 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			}
 		}
 		hasDelta ||= delta;
-		if (!chunk.usage) return finish === undefined ? (delta ? DELTA : AS_IT_CAME) : { delta, finish };
+		if (!chunk.usage) {
+			if (finish !== undefined) return { delta, finish };
+			if (!delta) return AS_IT_CAME;
+			template.learn(raw);
+			return DELTA;
+		}
 		const { bytes, usage } = shown(data, chunk.usage, (chunk.choices?.length ?? 0) === 0, raw);
 		return { bytes, delta, finish, ...usageOf(usage) };
 	}
@@ -79,7 +88,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return { kind: "truncated", message: "it broke off before the answer was complete" };
 	}
 
-	return { push, end };
+	return { push, end, isPlain: (chunk) => template.matches(chunk) };
 }
 
 /**
@@ -96,10 +105,18 @@ function failureIn(upstream: Upstream, chunk: Chunk, name: string | undefined): 
 function parse(data: string): Chunk | undefined {
 	try {
 		const chunk = JSON.parse(data);
-		return typeof chunk === "object" && chunk !== null ? chunk : undefined;
+		return isChunk(chunk) ? chunk : undefined;
 	} catch {
 		return undefined;
 	}
+}
+
+/** Whether it has the shape that is read here; what else it holds goes on as it came. */
+function isChunk(value: unknown): value is Chunk {
+	if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+	const { choices } = value as { choices?: unknown };
+	if (choices === undefined || choices === null) return true;
+	return Array.isArray(choices) && choices.every((choice) => typeof choice === "object" && choice !== null);
 }
 
 /** Whether a choice brings a piece of the answer, not just a role. */

@@ -49,6 +49,8 @@ export interface Failure {
 	readonly type?: string | undefined;
 	readonly code?: string | undefined;
 	readonly retryAfterMs?: number | undefined;
+	/** What was thrown, where the fault is the router's own; for its log. */
+	readonly cause?: unknown;
 	/** Headers of the refusal that its client should see: rate limits. Lower case. */
 	readonly headers?: Record<string, string> | undefined;
 }
@@ -73,6 +75,11 @@ export interface Out {
 /** Reads one stream. */
 export interface StreamDecoder {
 	push(event: SseEvent): Out;
+	/**
+	 * Whether these bytes are whole events that carry text and nothing else, to be sent on as they came, unread. Asked only
+	 * between events.
+	 */
+	isPlain?(chunk: Uint8Array): boolean;
 	/** The upstream closed: undefined when the answer was complete. */
 	end(): Failure | undefined;
 }

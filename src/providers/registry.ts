@@ -14,6 +14,8 @@ export interface Upstream {
 	readonly apiKey?: string | undefined;
 	/** The variable that would give what is missing; the configuration's path where there is none. */
 	readonly variable: string;
+	/** The configuration's path for its address, where that is not `providers.<name>.base_url`. */
+	readonly addressPath?: string;
 	readonly state: "ready" | "no-key" | "no-url";
 	readonly headers: Readonly<Record<string, string>>;
 	/** Its own system prompt is wanted (Venice). */
@@ -36,7 +38,8 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 	const row = TABLE[type];
 	// A second provider of a vendor's type has an account of its own: the vendor's variables belong to the first.
 	const own = name === type ? env : {};
-	const address = settings.base_url ?? (row.baseUrlVariable ? own[row.baseUrlVariable] : undefined) ?? row.baseUrl;
+	// An empty variable counts as unset.
+	const address = settings.base_url ?? ((row.baseUrlVariable && own[row.baseUrlVariable]) || row.baseUrl);
 	const apiKey = settings.api_key ?? row.keyVariables.map((variable) => own[variable]).find(Boolean);
 	const state = address ? (row.needsKey && !apiKey ? "no-key" : "ready") : "no-url";
 	const missing = state === "no-url" ? row.baseUrlVariable : row.keyVariables[0];
@@ -64,6 +67,8 @@ export function versioned(address: string, row: Pick<Row, "version" | "suffix">,
 	if (!/^https?:\/\/./.test(base) || !URL.canParse(base)) {
 		throw new StartError(`${setting} is no http(s) address.`);
 	}
+	// Paths are put behind it.
+	if (/[?#]/.test(base)) throw new StartError(`${setting} must be an address without a query or fragment.`);
 	const whole = /\/v\d+[a-z]*\d*(\/|$)/.test(new URL(base).pathname) ? base : base + row.version;
 	return row.suffix && !whole.endsWith(row.suffix) ? whole + row.suffix : whole;
 }
@@ -111,20 +116,17 @@ export function loopProblem(upstreams: readonly Upstream[], host: string, port: 
 		return urlPort === port && isThisMachine(url.hostname, host);
 	});
 	if (loops.length === 0) return undefined;
-	const lines = loops.map(({ name, row }) => {
-		const variable = row.baseUrlVariable
-			? `${row.baseUrlVariable} (providers.${name}.base_url)`
-			: `providers.${name}.base_url`;
+	const lines = loops.map(({ name, row, addressPath = `providers.${name}.base_url` }) => {
+		const variable = row.baseUrlVariable ? `${row.baseUrlVariable} (${addressPath})` : addressPath;
 		return `${variable} leads back to this very router: give the upstream's own address, or unset it here`;
 	});
 	return lines.join("\n");
 }
 
-const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[?::1\]?|0\.0\.0\.0|\[?::\]?)$/;
+const LOOPBACK = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0|::)$/;
 
 function isThisMachine(name: string, host: string): boolean {
-	const bare = name.replace(/^\[|\]$/g, "");
-	if (bare === host || LOOPBACK.test(name)) return true;
-	if (bare === hostname()) return true;
+	const bare = name.replace(/^\[|\]$/g, "").replace(/\.$/, "");
+	if (bare === host.toLowerCase() || bare === hostname().toLowerCase() || LOOPBACK.test(bare)) return true;
 	return Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === bare));
 }

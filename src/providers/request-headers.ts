@@ -1,6 +1,7 @@
 /** The headers an upstream gets: our own, and the few of the client's that are meant for it. */
 import type { Call } from "../openai/call.ts";
 import { VERSION } from "../version.ts";
+import { headerText } from "./header-text.ts";
 import type { Upstream } from "./registry.ts";
 
 /**
@@ -17,8 +18,18 @@ const ATTRIBUTION = /^(?:http-referer|x-title)$/;
 /** Names the routers a call came through, so that one that leads back here is seen. */
 export const HOPS = "x-router-hops";
 
-/** This process, among routers. */
-export const INSTANCE = crypto.randomUUID().slice(0, 8);
+/** Clients send the same dozen names with every call: each is looked at once. Bounded, since clients choose them. */
+const known = new Map<string, "forward" | "attribution" | "keep">();
+const MOST_KNOWN = 1000;
+
+function fateOf(name: string): "forward" | "attribution" | "keep" {
+	let fate = known.get(name);
+	if (fate === undefined) {
+		fate = FORWARDED.test(name) ? "forward" : ATTRIBUTION.test(name) ? "attribution" : "keep";
+		if (known.size < MOST_KNOWN) known.set(name, fate);
+	}
+	return fate;
+}
 
 /** Header names in lower case. `accept-encoding: identity`: Bun decodes a compressed body but leaves its headers. */
 export function requestHeaders(upstream: Upstream, call: Call): Record<string, string> {
@@ -32,14 +43,14 @@ export function requestHeaders(upstream: Upstream, call: Call): Record<string, s
 	};
 	const isOpenRouter = upstream.type === "openrouter";
 	call.headers.forEach((value, name) => {
-		if (FORWARDED.test(name) || (isOpenRouter && ATTRIBUTION.test(name))) headers[name] = value;
+		const fate = fateOf(name);
+		if (fate === "forward" || (fate === "attribution" && isOpenRouter)) headers[name] = value;
 	});
 	if (upstream.apiKey) headers["authorization"] = `Bearer ${upstream.apiKey}`;
-	if (upstream.type === "llm-d" && call.key) headers["x-llm-d-inference-fairness-id"] = call.key;
+	if (upstream.type === "llm-d" && call.key) headers["x-llm-d-inference-fairness-id"] = headerText(call.key);
 	// Vendors at their own address can't lead back, and need not know.
 	if (upstream.row.isInternal || upstream.baseUrl !== upstream.row.baseUrl) {
-		const before = call.headers.get(HOPS);
-		headers[HOPS] = before ? `${before},${INSTANCE}` : INSTANCE;
+		headers[HOPS] = call.hops;
 	}
 	return headers;
 }

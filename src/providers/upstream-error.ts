@@ -2,6 +2,7 @@
  * What upstreams say when they refuse, in every shape seen (`wire/observed-errors.md` and the recordings), read into one,
  * and sorted into a failure kind.
  */
+import { statusNamed } from "./error-status.ts";
 import type { FailureKind } from "./failure.ts";
 import type { Failure } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
@@ -12,7 +13,10 @@ export interface UpstreamError {
 	readonly type?: string | undefined;
 	readonly param?: string | undefined;
 	readonly code?: string | undefined;
-	/** A status inside the body (OpenRouter, vLLM and Gemini put one there); what counts when the answer itself was a 200. */
+	/**
+	 * The status inside the body (OpenRouter, vLLM and Gemini put one there), or the one its words stand for; what counts when
+	 * the answer itself was a 200.
+	 */
 	readonly status?: number | undefined;
 }
 
@@ -42,12 +46,15 @@ export function readError(body: string, status: number): UpstreamError {
 export function readErrorObject(whole: Json): UpstreamError | undefined {
 	const error = whole["error"];
 	if (isObject(error)) {
+		const { metadata } = error;
+		const type = text(isObject(metadata) ? metadata["error_type"] : undefined) ?? text(error["type"]);
+		const code = text(error["code"]) ?? text(error["status"]);
 		return {
-			message: clip(withRaw(text(error["message"]) ?? "no reason given", error["metadata"])),
-			type: text(error["type"]) ?? text(isObject(error["metadata"]) ? error["metadata"]["error_type"] : undefined),
+			message: clip(withRaw(text(error["message"]) ?? "no reason given", metadata)),
+			type,
 			param: text(error["param"]),
-			code: text(error["code"]) ?? text(error["status"]),
-			status: statusIn(error["code"]),
+			code,
+			status: statusIn(error["code"]) ?? statusNamed(code, type),
 		};
 	}
 	// xAI: {"code": "invalid-argument", "error": "…"}; Venice: {"error": "…", "context": {"errorCode", "issues"}}.
@@ -105,7 +112,7 @@ const clip = (message: string): string =>
 	message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
 
 const CONTEXT =
-	/context.?(?:length|window)|maximum context|prompt is too long|too many (?:input )?tokens|input.{0,40}(?:too long|exceeds)/i;
+	/context.?(?:length|window)|maximum (?:context|model length|prompt length)|prompt is too long|too many (?:input )?tokens|token_limit_exceeded|input.{0,40}(?:too long|exceeds)/i;
 const FILTER = /content.?(?:filter|policy)|moderation|flagged|safety/i;
 const MONEY =
 	/insufficient.?(?:quota|credit|funds|balance)|exceeded your current quota|billing|out of credits|payment.?required/i;
@@ -114,7 +121,9 @@ const MONEY =
 export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
 	if (status === 401 || (status === 400 && badKey?.test(error.message))) return "auth";
-	if (status === 402 || ((status === 429 || status === 403) && MONEY.test(words))) return "quota";
+	// Gemini says "exceeded your current quota" for the limit of a minute, too, and names it so.
+	const isMoney = MONEY.test(words) && error.code !== "RESOURCE_EXHAUSTED";
+	if (status === 402 || ((status === 429 || status === 403) && isMoney)) return "quota";
 	if (status === 403) return FILTER.test(words) ? "content_filter" : "auth";
 	if (status === 400 || status === 413 || status === 422) {
 		if (CONTEXT.test(words)) return "context_length";
@@ -124,20 +133,26 @@ export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): F
 	if (status === 408 || status === 504) return "timeout";
 	if (status === 429) return "rate";
 	if (status === 501) return "unsupported";
+	// Loop detected (RFC 5842): to ask again, there or elsewhere, would send it round again.
+	if (status === 508) return "caller";
 	if (status === 503 || status === 529) return "overloaded";
 	return status >= 400 && status < 500 ? "caller" : "transport";
 }
 
-/** `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`, in ms. */
+/** `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`, in ms; undefined where it is none of these. */
 export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
-	const ms = Number(headers.get("retry-after-ms") ?? Number.NaN);
-	if (ms >= 0) return ms;
+	const ms = amount(headers.get("retry-after-ms"));
+	if (ms !== undefined) return ms;
 	const value = headers.get("retry-after");
-	if (value === null) return undefined;
-	const seconds = Number(value);
-	if (seconds >= 0) return seconds * 1000;
-	const date = Date.parse(value);
+	const seconds = amount(value);
+	if (seconds !== undefined) return seconds * 1000;
+	const date = /[a-z]/i.test(value ?? "") ? Date.parse(value ?? "") : Number.NaN;
 	return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+/** Nine digits are 31 years: more is no wait but a mistake. */
+function amount(value: string | null): number | undefined {
+	return value !== null && /^\d{1,9}(?:\.\d+)?$/.test(value) ? Number(value) : undefined;
 }
 
 /** The failure that an upstream's error makes. */

@@ -1,64 +1,107 @@
 /** One try at one target: a Response for the client, or the failure it ended in. */
-import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { sseComment, sseData } from "../openai/sse.ts";
 import { errorOf } from "../providers/failure-error.ts";
-import { type Answer, type Failure, isFailure, type Target } from "../providers/provider.ts";
+import { headerText } from "../providers/header-text.ts";
+import { type Answer, type Failure, isFailure, type Target, type UpstreamRequest } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import { readText } from "./body.ts";
 import { Deadline } from "./deadline.ts";
+import { guardedDecoder } from "./guarded-decoder.ts";
 import type { CloseAttempt, Settlement } from "./settlement.ts";
 import { EventRelay } from "./stream.ts";
+import { transportFailure } from "./transport-failure.ts";
 
-/** Throws RouterError where the call can't be put into the target's words (no key, a field it has no form for). */
+/** The answer's head; its text, too, unless that is a stream to relay. */
+interface Reached {
+	readonly response: Response;
+	readonly text: string | undefined;
+}
+
+/**
+ * Throws RouterError where the call can't be put into the target's words (no key, a field it has no form for), and whatever a
+ * fault of the router's own code throws. The attempt is closed in every case but one: a stream closes it at its end.
+ */
 export async function attempt(call: Call, target: Target, settlement: Settlement): Promise<Response | Failure> {
 	const { provider } = target;
 	const request = provider.encode(call, target);
 	const close = settlement.attempt(target);
 	const deadline = new Deadline(call.signal);
 	const limit = call.stream ? provider.timeouts.first_token : provider.timeouts.total;
-	deadline.within(Math.min(limit, call.timeoutMs ?? limit), call.stream ? "first token" : "answer");
+	deadline.within(Math.min(limit, timeLeft(call)), call.stream ? "first token" : "answer");
 
 	const sentAt = performance.now();
+	let status: number | undefined;
+	const failed = (failure: Failure): Failure => {
+		deadline.abort();
+		deadline.clear();
+		close(status, failure);
+		return failure;
+	};
+	try {
+		const reached = await reach(call, target, request, deadline);
+		if ("kind" in reached) {
+			status = reached.status;
+			return failed(reached);
+		}
+		const { response, text } = reached;
+		status = response.status;
+		if (text === undefined) {
+			const result = await stream(call, target, settlement, response, deadline, close, sentAt);
+			return result instanceof Response ? result : failed(result);
+		}
+		settlement.upstreamMs += performance.now() - sentAt;
+		const result = whole(call, target, settlement, response, text);
+		if (!(result instanceof Response)) return failed(result);
+		deadline.clear();
+		close(status);
+		return result;
+	} catch (thrown) {
+		failed({ kind: "internal", message: "the router failed" });
+		throw thrown;
+	}
+}
+
+/** What is left of the time that the client gave its call, ms; Infinity where it gave none. At least 1. */
+export function timeLeft({ timeoutMs, startedAt }: Call): number {
+	return timeoutMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, timeoutMs - (performance.now() - startedAt));
+}
+
+/** Sends the request and takes what comes of it from the network. */
+async function reach(
+	call: Call,
+	{ provider }: Target,
+	request: UpstreamRequest,
+	deadline: Deadline,
+): Promise<Reached | Failure> {
 	let response: Response | undefined;
-	let result: Response | Failure;
 	try {
 		response = await provider.transport.send(request, deadline.signal);
-		result =
-			call.stream && response.ok
-				? await stream(call, target, settlement, response, deadline, close, sentAt)
-				: await whole(call, target, settlement, response, sentAt);
+		return { response, text: call.stream && response.ok ? undefined : await readText(response) };
 	} catch (thrown) {
-		result = deadline.failure ?? transportFailure(thrown, response !== undefined);
+		const failure = deadline.failure ?? transportFailure(thrown, response !== undefined);
+		return { ...failure, status: response?.status };
 	}
-	if (result instanceof Response && call.stream) return result;
-	deadline.clear();
-	if (result instanceof Response) {
-		close(response?.status);
-		return result;
-	}
-	deadline.abort();
-	close(response?.status, result);
-	return result;
 }
 
 /** A non-streamed answer, or an error to either kind of call. */
-async function whole(
+function whole(
 	call: Call,
 	target: Target,
 	settlement: Settlement,
 	response: Response,
-	sentAt: number,
-): Promise<Response | Failure> {
-	const text = await readText(response);
-	settlement.upstreamMs += performance.now() - sentAt;
+	text: string,
+): Response | Failure {
 	const answer: Answer | Failure = target.provider.decode(response.status, response.headers, text, call);
 	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers) };
 	settlement.model = call.body.model;
 	settlement.tokens = answer.tokens;
 	settlement.cost = answer.cost;
+	const result = new Response(answer.body, {
+		headers: clientHeaders(response, target, settlement, "application/json"),
+	});
 	settlement.settle(200);
-	return new Response(answer.body, { headers: clientHeaders(response, target, settlement, "application/json") });
+	return result;
 }
 
 /** A streamed answer, once its first bytes are there. */
@@ -76,7 +119,7 @@ async function stream(
 		const message = "it answered a streamed call with something that is no event stream";
 		return { kind: "transport", status: response.status, message };
 	}
-	const relay = new EventRelay(response.body, target.provider.decoder(call), deadline, {
+	const relay = new EventRelay(response.body, guardedDecoder(target.provider.decoder(call)), deadline, {
 		out(out) {
 			if (out.delta) settlement.firstToken();
 			if (out.tokens) settlement.tokens = out.tokens;
@@ -86,8 +129,10 @@ async function stream(
 		end(failure) {
 			close(response.status, failure);
 			settlement.model = call.body.model;
-			if (failure) settlement.settle(errorOf(failure, target).status, failure.kind);
-			else settlement.settle(200);
+			if (!failure) return settlement.settle(200);
+			if (failure.kind === "internal") settlement.onFault?.(failure.cause);
+			const { status, errorCode } = errorOf(failure, target);
+			settlement.settle(status, errorCode);
 		},
 		errorEvent: (failure) => sseData(JSON.stringify(errorOf(failure, target).body)),
 		summary: () => summary(target, settlement),
@@ -95,7 +140,8 @@ async function stream(
 	const failure = await relay.begin();
 	if (failure) return failure;
 	settlement.upstreamMs += performance.now() - sentAt;
-	deadline.silence(target.provider.timeouts.stall);
+	// A short answer has ended by now: a watch would outlive it, and never end.
+	if (!relay.isOver) deadline.silence(target.provider.timeouts.stall);
 	return new Response(relay.readable(), {
 		headers: {
 			...clientHeaders(response, target, settlement, "text/event-stream; charset=utf-8"),
@@ -123,20 +169,9 @@ function clientHeaders(
 	headers["content-type"] = type;
 	headers["x-request-id"] = settlement.id;
 	headers["x-router-provider"] = target.provider.name;
-	headers["x-router-model"] = target.model;
+	headers["x-router-model"] = headerText(target.model);
 	headers["x-router-attempts"] = String(settlement.attempts);
 	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
 	if (settlement.cost !== undefined && !settlement.stream) headers["x-router-cost-usd"] = String(settlement.cost);
 	return headers;
-}
-
-/** Why a connection gave no answer, or broke inside one. Bun's messages name no secret: they never hold headers or bodies. */
-function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
-	if (thrown instanceof RouterError) throw thrown;
-	const { code, message } =
-		thrown instanceof Error ? (thrown as Error & { code?: string }) : { code: undefined, message: "" };
-	if (hasAnswer) return { kind: "truncated", message: "its answer broke off" };
-	const reason =
-		code === "ConnectionRefused" ? "nothing listens there (connection refused)" : message || "no connection";
-	return { kind: "transport", message: `it can't be reached: ${reason}` };
 }

@@ -1,6 +1,9 @@
 /** When an attempt must stop: its client left, or its time is up. One controller and one timer each. */
 import type { Failure } from "../providers/provider.ts";
 
+/** A timer of more ms (24.8 days) fires at once. */
+const LONGEST = 2 ** 31 - 1;
+
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
 export class Deadline {
 	readonly #controller = new AbortController();
@@ -9,6 +12,7 @@ export class Deadline {
 	#lastByteAt = 0;
 	#isWaiting = true;
 	#timedOut: string | undefined;
+	#isCleared = false;
 
 	constructor(private readonly client: AbortSignal) {
 		client.addEventListener("abort", this.#leave);
@@ -51,8 +55,9 @@ export class Deadline {
 		this.#controller.abort();
 	}
 
-	/** Ends the timer and lets go of the client's signal. */
+	/** Ends the timer and lets go of the client's signal, for good: what is set later is not. */
 	clear(): void {
+		this.#isCleared = true;
 		clearTimeout(this.#timer);
 		this.client.removeEventListener("abort", this.#leave);
 	}
@@ -80,7 +85,7 @@ export class Deadline {
 
 	#set(ms: number, expire: () => void): void {
 		clearTimeout(this.#timer);
-		this.#timer = setTimeout(expire, ms);
+		if (!this.#isCleared) this.#timer = setTimeout(expire, Math.min(ms, LONGEST));
 	}
 }
 

@@ -1,36 +1,27 @@
 /** Which proxy the environment names for an address (the conventions of curl and most tools). */
+import { noProxy } from "./no-proxy.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case. The function gives a proxy URL or undefined. */
+/**
+ * `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case, lower case first. The function gives a proxy URL or
+ * undefined; `proxy:3128` without a scheme is an HTTP proxy.
+ */
 export function proxyFromEnvironment(env: Environment): (url: string) => string | undefined {
 	const read = (name: string) => env[name.toLowerCase()] || env[name] || undefined;
-	const proxies = { "https:": read("HTTPS_PROXY"), "http:": read("HTTP_PROXY") };
-	const all = read("ALL_PROXY");
-	const exempt = (read("NO_PROXY") ?? "")
-		.split(",")
-		.map((entry) => entry.trim().toLowerCase())
-		.filter(Boolean);
+	const proxy = (name: string) => read(name)?.replace(/^(?!\w+:\/\/)/, "http://");
+	const proxies = { "https:": proxy("HTTPS_PROXY"), "http:": proxy("HTTP_PROXY") };
+	const all = proxy("ALL_PROXY");
 	if (!proxies["https:"] && !proxies["http:"] && !all) return () => undefined;
+	const isExempt = noProxy(read("NO_PROXY") ?? "");
 	const known = new Map<string, string | undefined>();
-	return (url) => {
+	return (address) => {
 		// A router has a handful of upstreams and thousands of calls a second.
-		if (!known.has(url)) known.set(url, choose(url));
-		return known.get(url);
+		if (!known.has(address)) known.set(address, choose(new URL(address)));
+		return known.get(address);
 	};
 
-	function choose(url: string): string | undefined {
-		const { protocol, hostname, port } = new URL(url);
-		if (exempt.some((entry) => isExempt(entry, hostname, port))) return undefined;
-		return proxies[protocol as keyof typeof proxies] ?? all;
+	function choose(url: URL): string | undefined {
+		return isExempt(url) ? undefined : (proxies[url.protocol as keyof typeof proxies] ?? all);
 	}
-}
-
-/** `*`, `host`, `.domain`, `*.domain` (subdomains, too) and `host:port`. */
-function isExempt(entry: string, hostname: string, port: string): boolean {
-	if (entry === "*") return true;
-	const [, name = entry, wanted] = /^(.*?)(?::(\d+))?$/.exec(entry) ?? [];
-	if (wanted !== undefined && wanted !== port) return false;
-	const domain = name.replace(/^\*?\./, "");
-	return hostname === domain || hostname.endsWith(`.${domain}`);
 }

@@ -1,5 +1,6 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
+import { readText } from "./body.ts";
 
 /** One model, as `GET /v1/models` shows it (OpenAI's Model object, spec v2.3.0). */
 export interface Model {
@@ -14,6 +15,8 @@ export interface Model {
 const FRESH_MS = 60_000;
 const FAILED_MS = 10_000;
 const WAIT_MS = 2_000;
+/** Largest list read, bytes. OpenRouter's, the longest there is, has 0.6 MB. */
+const MAX_LIST = 16 * 1024 * 1024;
 
 interface Kept {
 	models: Model[];
@@ -73,21 +76,16 @@ export class ModelList {
 		try {
 			if (!request) return;
 			const response = await provider.transport.send(request, AbortSignal.timeout(WAIT_MS * 2));
-			const body = (await response.json()) as { data?: { id?: unknown; created?: unknown; owned_by?: unknown }[] };
-			if (!response.ok || !Array.isArray(body.data)) return;
-			kept.models = body.data.flatMap(({ id, created, owned_by }) => {
-				if (typeof id !== "string" || id === "") return [];
-				const owner = typeof owned_by === "string" ? owned_by : upstream.name;
-				return [
-					{
-						id: this.#nameFor(upstream.name, id),
-						object: "model" as const,
-						created: Number(created) || 0,
-						owned_by: owner,
-					},
-				];
-			});
-			kept.served = body.data.flatMap(({ id }) => (typeof id === "string" && id !== "" ? [id] : []));
+			const text = await readText(response, MAX_LIST);
+			const listed = response.ok ? modelsIn(JSON.parse(text)) : undefined;
+			if (!listed) return;
+			kept.served = listed.map(({ id }) => id);
+			kept.models = listed.map(({ id, created, owned_by }) => ({
+				id: this.#nameFor(upstream.name, id),
+				object: "model",
+				created: Number.isSafeInteger(created) ? Number(created) : 0,
+				owned_by: typeof owned_by === "string" ? owned_by : upstream.name,
+			}));
 			kept.isKnown = true;
 		} catch {
 			// An upstream that can't be asked keeps its last list; calls to it say what is wrong.
@@ -101,4 +99,14 @@ export class ModelList {
 	#nameFor(provider: string, model: string): string {
 		return this.catalog.find(model)?.targets[0]?.id === `${provider}/${model}` ? model : `${provider}/${model}`;
 	}
+}
+
+/** An entry of an upstream's list. */
+type Listed = { id: string; created?: unknown; owned_by?: unknown };
+
+/** The models in an upstream's answer: entries without a name are passed over; undefined where it is no list. */
+function modelsIn(body: unknown): Listed[] | undefined {
+	const { data } = (body ?? {}) as { data?: unknown };
+	if (!Array.isArray(data)) return undefined;
+	return data.filter((each): each is Listed => typeof each?.id === "string" && each.id !== "");
 }

@@ -4,8 +4,11 @@ import type { Call } from "../openai/call.ts";
 import { FAILURES } from "../providers/failure.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Target } from "../providers/provider.ts";
-import { attempt } from "./attempt.ts";
+import { attempt, timeLeft } from "./attempt.ts";
 import type { Settlement } from "./settlement.ts";
+
+/** With less left of the time its client gave a call, ms, no further attempt is begun. */
+const TOO_LATE = 5;
 
 /**
  * Tries the targets in order until one answers. What a failure allows, again at the same target or elsewhere, stands in the
@@ -13,14 +16,14 @@ import type { Settlement } from "./settlement.ts";
  * itself when its last byte has left.
  */
 export async function relay(call: Call, targets: readonly Target[], settlement: Settlement): Promise<Response> {
-	let error = new RouterError("upstream_unreachable", "No upstream serves this model.");
+	let error: RouterError | undefined;
 	for (const target of targets) {
 		const outcome = await tryTarget(call, target, settlement);
 		if (outcome instanceof Response) return outcome;
 		error = outcome.error;
 		if (!outcome.elsewhere) break;
 	}
-	throw error;
+	throw error ?? new RouterError("upstream_unreachable", "No upstream serves this model.");
 }
 
 async function tryTarget(
@@ -33,9 +36,11 @@ async function tryTarget(
 			const result = await attempt(call, target, settlement);
 			if (result instanceof Response) return result;
 			const rule = FAILURES[result.kind];
+			const error = errorOf(result, target);
+			if (timeLeft(call) < TOO_LATE) return { error, elsewhere: false };
 			// A keep-alive connection that the upstream just closed looks like a reset: once more finds out.
 			if (rule.sameTarget === "once" && tries === 1) continue;
-			return { error: errorOf(result, target), elsewhere: rule.elsewhere };
+			return { error, elsewhere: rule.elsewhere };
 		} catch (thrown) {
 			if (!(thrown instanceof RouterError)) throw thrown;
 			settlement.provider = target.provider.name;

@@ -26,6 +26,8 @@ export class Settlement {
 	dropped = 0;
 	/** Time spent waiting for upstreams' first bytes, ms. */
 	upstreamMs = 0;
+	/** Hears of a fault of the router's own code after the answer has begun. */
+	onFault: ((thrown: unknown) => void) | undefined;
 	/** Called once, when the call has settled. */
 	onSettled: (() => void) | undefined;
 	#firstTokenMs: number | undefined;

@@ -4,6 +4,7 @@ import type { Config, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider, Target } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
+import { StartError } from "../start-error.ts";
 
 /** Where a call may run, in the order to try. */
 export interface Route {
@@ -29,7 +30,7 @@ export interface Catalog {
 	readonly entries: readonly CatalogEntry[];
 }
 
-/** The catalog of one configuration. Throws `model_not_found` where a target of `models:` leads nowhere. */
+/** The catalog of one configuration. Throws StartError naming the place where a target of `models:` leads nowhere. */
 export function createCatalog(config: Config, entries: readonly CatalogEntry[]): Catalog {
 	const byName = new Map<string, CatalogEntry>();
 	for (const entry of entries) {
@@ -38,16 +39,25 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[]):
 	for (const entry of entries) byName.set(entry.upstream.name, entry);
 
 	const aliases = new Map<string, Route>();
-	const names = [...config.models.map(({ name }) => name), "dummy"];
-	for (const { name, targets, fallback = [] } of config.models) {
-		aliases.set(name, { targets: [...targets, ...fallback].map(configured), reason: `models: ${name}` });
+	const names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
+	for (const [index, { name, targets, fallback = [] }] of config.models.entries()) {
+		const place = `models[${index}]`;
+		const first = targets.map((target, at) => configured(target, `${place}.targets[${at}]`));
+		const last = fallback.map((target, at) => configured(target, `${place}.fallback[${at}]`));
+		aliases.set(name, { targets: [...first, ...last], reason: `models: ${name}` });
 	}
 
-	function configured(target: TargetConfig): Target {
-		if (typeof target === "string") return resolve(target).targets[0]!;
+	/** A name that is itself one of `models:`, further up, stands for that one's first target. */
+	function configured(target: TargetConfig, place: string): Target {
+		if (typeof target === "string") {
+			const [found] = find(target)?.targets ?? [];
+			if (found) return found;
+			throw new StartError(`${place}: there is no model "${target}"; name its provider, too: \`provider/model\`.`);
+		}
 		const entry = byName.get(target.provider);
 		if (entry) return targetOf(entry, target.model);
-		throw new RouterError("model_not_found", `models: there is no provider "${target.provider}".`);
+		const hint = nearest(target.provider, byName.keys(), 1).map((close) => `; did you mean "${close}"?`);
+		throw new StartError(`${place}: there is no provider "${target.provider}"${hint[0] ?? "."}`);
 	}
 
 	function find(name: string): Route | undefined {

@@ -88,8 +88,12 @@ export function createLog(options: LogOptions): Log {
 		onRecovered: () => logger?.info({ file: file.path }, "The log file can be written again."),
 	});
 	const terminal = stdout ? stdoutBatch(stdout) : undefined;
-	const streams = [file, ...(terminal ? [terminal] : [])].map((stream) => ({ level: "trace" as const, stream }));
-
+	const destination = {
+		write(line: string) {
+			file.write(line);
+			terminal?.write(line);
+		},
+	};
 	const made = pino(
 		{
 			level,
@@ -99,7 +103,7 @@ export function createLog(options: LogOptions): Log {
 			serializers: { err: serializeError },
 			redact: SECRETS,
 		},
-		pino.multistream(streams),
+		destination,
 	);
 	logger = made;
 	if (problem) made.error(problem);
@@ -108,9 +112,10 @@ export function createLog(options: LogOptions): Log {
 		logger: made,
 		...(problem ? { problem } : { file: file.path }),
 		sink: {
+			// Not by way of pino, which takes 6 µs for these twenty plain fields: every call writes this line.
 			callSettled(call) {
 				const line = callLine(call);
-				made[line.level](line.fields, "call");
+				if (made.isLevelEnabled(line.level)) destination.write(`${JSON.stringify(line)}\n`);
 			},
 			attemptClosed(attempt) {
 				if (attempt.failure) made.debug(attemptFields(attempt), "attempt failed");

@@ -3,7 +3,7 @@
  *
  *     bun test/bench/bench.ts [--binary FILE] [--json FILE] [--strict]
  *
- * `BENCH_SECONDS` (3) is how long each of the measurements lasts, `BENCH_ROUNDS` (3) how often each is repeated: about
+ * `BENCH_SECONDS` (2) is how long each of the measurements lasts, `BENCH_ROUNDS` (5) how often each is repeated: about
  * two minutes by default. `--strict` exits 1 when a promise was not kept; without it the numbers are only printed,
  * since a busy machine is no fault of the code.
  */
@@ -76,8 +76,8 @@ const { values: flags } = parseArgs({
 		strict: { type: "boolean" },
 	},
 });
-const seconds = setting("BENCH_SECONDS", 3);
-const rounds = setting("BENCH_ROUNDS", 3);
+const seconds = setting("BENCH_SECONDS", 2);
+const rounds = setting("BENCH_ROUNDS", 5);
 console.log(`${cpus().length} × ${cpus()[0]?.model}, loaded by ${CLIENT}, ${rounds} rounds of ${seconds} s\n`);
 
 await using upstream = await startUpstream();

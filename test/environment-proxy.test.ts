@@ -1,0 +1,186 @@
+/** Proxies and certificate authorities of the environment: they are for vendors, never for one's own machines. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { rootCertificates } from "node:tls";
+import { proxyFromEnvironment } from "../src/proxy/environment-proxy.ts";
+import { authorities, httpTransport } from "../src/proxy/transport.ts";
+import { certificate } from "./kit/certificate.ts";
+import { type ConnectProxy, startConnectProxy } from "./kit/connect-proxy.ts";
+import { clientError } from "./kit/contract.ts";
+import { post } from "./kit/rig.ts";
+import { startRouter } from "./kit/router.ts";
+
+describe("which proxy an address gets", () => {
+	const http = "http://vendor.example/v1";
+	const https = "https://api.vendor.example/v1";
+	const P = "http://proxy:3128";
+
+	test.each([
+		[{}, https, undefined],
+		[{ HTTPS_PROXY: P }, https, P],
+		[{ https_proxy: P }, https, P],
+		[{ https_proxy: P, HTTPS_PROXY: "http://other:1" }, https, P],
+		[{ HTTPS_PROXY: P }, http, undefined],
+		[{ HTTP_PROXY: P }, http, P],
+		[{ HTTP_PROXY: P }, https, undefined],
+		[{ ALL_PROXY: P }, https, P],
+		[{ ALL_PROXY: P, HTTPS_PROXY: "http://other:1" }, https, "http://other:1"],
+		[{ HTTPS_PROXY: "" }, https, undefined],
+		[{ HTTPS_PROXY: "proxy:3128" }, https, P],
+		[{ HTTPS_PROXY: "user:pass@proxy:3128" }, https, "http://user:pass@proxy:3128"],
+		[{ HTTPS_PROXY: "https://proxy:3128" }, https, "https://proxy:3128"],
+	] as [Record<string, string>, string, string | undefined][])("%j: %s gets %p", (env, url, proxy) => {
+		expect(proxyFromEnvironment(env)(url)).toBe(proxy);
+	});
+
+	test.each([
+		["*", https, true],
+		["api.vendor.example", https, true],
+		["vendor.example", https, true],
+		[".vendor.example", https, true],
+		["*.vendor.example", https, true],
+		["API.Vendor.Example", https, true],
+		["a,b , api.vendor.example", https, true],
+		["a b api.vendor.example", https, true],
+		["endor.example", https, false],
+		["xapi.vendor.example", https, false],
+		["", https, false],
+		[",", https, false],
+		["api.vendor.example:443", https, true],
+		["api.vendor.example:8443", https, false],
+		["api.vendor.example:8443", "https://api.vendor.example:8443/v1", true],
+		["10.0.0.7", "https://10.0.0.7/v1", true],
+		["10.0.0.0/8", "https://10.1.2.3/v1", true],
+		["10.0.0.0/8", "https://11.1.2.3/v1", false],
+		["192.168.4.0/23", "https://192.168.5.9/v1", true],
+		["192.168.4.0/23", "https://192.168.6.9/v1", false],
+		["::1", "https://[::1]/v1", true],
+		["[::1]", "https://[::1]:8443/v1", true],
+		["[::1]:8443", "https://[::1]:8443/v1", true],
+		["::2", "https://[::1]/v1", false],
+	])("NO_PROXY=%p: %s goes without: %p", (NO_PROXY, url, without) => {
+		const env = { HTTPS_PROXY: P, HTTP_PROXY: P };
+		expect(proxyFromEnvironment({ ...env, NO_PROXY })(url)).toBe(without ? undefined : P);
+		expect(proxyFromEnvironment({ ...env, no_proxy: NO_PROXY })(url)).toBe(without ? undefined : P);
+	});
+});
+
+const ANSWER = '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[]}';
+const pair = certificate("an authority of one's own");
+const directory = mkdtempSync(join(tmpdir(), "ca-"));
+const caFile = join(directory, "ca.pem");
+const calls: string[] = [];
+const serve = (tls?: { cert: string; key: string }) =>
+	Bun.serve({
+		port: 0,
+		hostname: "localhost",
+		...(tls ? { tls } : {}),
+		fetch(request) {
+			calls.push(new URL(request.url).pathname);
+			return new Response(ANSWER, { headers: { "content-type": "application/json" } });
+		},
+	});
+const vendor = serve(pair);
+const inside = serve();
+const vendorUrl = `https://localhost:${vendor.port}`;
+const insideUrl = `http://localhost:${inside.port}`;
+let proxy: ConnectProxy;
+
+beforeAll(() => writeFileSync(caFile, pair.cert));
+beforeEach(() => {
+	proxy = startConnectProxy();
+	calls.length = 0;
+});
+afterAll(async () => {
+	await Promise.all([vendor.stop(true), inside.stop(true)]);
+	rmSync(directory, { recursive: true, force: true });
+});
+
+/** Calls these models, one after the other, at a router with this environment and file. */
+async function ask(models: readonly string[], env: Record<string, string>, config: Record<string, unknown> = {}) {
+	const router = await startRouter({
+		env: { OPENAI_API_KEY: "sk-x", OPENAI_BASE_URL: vendorUrl, ...env },
+		config,
+	});
+	try {
+		const answers = [];
+		for (const model of models) {
+			answers.push(
+				await post(`${router.url}/v1/chat/completions`, { model, messages: [{ role: "user", content: "hi" }] }),
+			);
+		}
+		return answers;
+	} finally {
+		await router.stop();
+		proxy.stop();
+	}
+}
+
+describe("a vendor's address", () => {
+	test("whose certificate nobody vouches for gets no call, and the answer says what to do", async () => {
+		const [answer] = await ask(["gpt-5"], {});
+		expect(answer?.status).toBe(502);
+		const { code, message } = clientError(answer!.text);
+		expect(code).toBe("upstream_unreachable");
+		expect(message).toContain("certificate is not trusted");
+		expect(message).toContain("ca_file");
+		expect(calls).toBeEmpty();
+	});
+
+	test("is trusted through ca_file", async () => {
+		const [answer] = await ask(["gpt-5"], {}, { ca_file: caFile });
+		expect([answer?.status, answer?.text]).toEqual([200, ANSWER]);
+		expect(proxy.asked).toBeEmpty();
+	});
+
+	test("is called through HTTPS_PROXY, in a tunnel, with the proxy's own credentials", async () => {
+		const withUser = proxy.origin.replace("://", "://me:pw@");
+		const [answer] = await ask(["gpt-5"], { HTTPS_PROXY: withUser }, { ca_file: caFile });
+		expect([answer?.status, answer?.text]).toEqual([200, ANSWER]);
+		expect(proxy.asked).toEqual([`CONNECT localhost:${vendor.port}`]);
+		expect(proxy.credentials).toEqual([`Basic ${btoa("me:pw")}`]);
+	});
+
+	test("goes past the proxy where NO_PROXY names it", async () => {
+		const env = { HTTPS_PROXY: proxy.origin, NO_PROXY: "localhost" };
+		expect((await ask(["gpt-5"], env, { ca_file: caFile }))[0]?.status).toBe(200);
+		expect(proxy.asked).toBeEmpty();
+	});
+
+	test("behind a proxy that is down is unreachable, and neither address nor password is told", async () => {
+		const gone = proxy.origin.replace("://", "://me:secretpw@");
+		proxy.stop();
+		const [answer] = await ask(["gpt-5"], { HTTPS_PROXY: gone }, { ca_file: caFile });
+		expect([answer?.status, clientError(answer!.text).code]).toEqual([502, "upstream_unreachable"]);
+		expect(answer?.text).not.toContain("secretpw");
+	});
+});
+
+test("one's own machines are called directly, whatever proxies and authorities the environment has", async () => {
+	const env = { HTTP_PROXY: proxy.origin, HTTPS_PROXY: proxy.origin, ALL_PROXY: proxy.origin };
+	const own = { LOCAL_AGENT_URL: insideUrl, LLMD_BASE_URL: insideUrl };
+	const config = { ca_file: caFile, providers: { box: { type: "vllm", base_url: insideUrl } } };
+	const answers = await ask(["local/m", "llm-d/m", "box/m"], { ...env, ...own }, config);
+	expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+	expect(calls).toEqual(Array(3).fill("/v1/chat/completions"));
+	expect(proxy.asked).toBeEmpty();
+});
+
+test("a vendor at a plain address goes through HTTP_PROXY", async () => {
+	const env = { HTTP_PROXY: proxy.origin, OPENAI_BASE_URL: insideUrl };
+	expect((await ask(["gpt-5"], env))[0]?.status).toBe(502);
+	expect(new Set(proxy.asked)).toEqual(new Set([`POST ${insideUrl}/v1/chat/completions`]));
+	expect(calls).toBeEmpty();
+});
+
+test("ca_file stands beside the public authorities, and may hold several of one's own", async () => {
+	const other = certificate("another");
+	const transport = httpTransport({ isInternal: false, ca: other.cert + pair.cert, proxyFor: () => undefined });
+	const request = { url: `${vendorUrl}/v1/models`, headers: {} };
+	expect((await transport.send(request, AbortSignal.timeout(5000))).status).toBe(200);
+	const trusted = authorities(pair.cert);
+	expect(trusted.length).toBeGreaterThan(50);
+	expect(rootCertificates.every((root) => trusted.includes(root))).toBe(true);
+});

@@ -1,0 +1,253 @@
+/** A model with several targets: which failure goes on to the next, and what is told of it, exactly once. */
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { clientError } from "./kit/contract.ts";
+import { goodStream, textEvent } from "./kit/events.ts";
+import { eventData } from "./kit/exchange.ts";
+import { startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers, begins, neverAnswers, resetsBeforeHeaders, streams } from "./kit/faults.ts";
+import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+
+const first = startFaultUpstream();
+const second = startFaultUpstream();
+afterAll(() => {
+	first.stop();
+	second.stop();
+});
+
+const ANSWER =
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}';
+const ok = answers("200 OK", ANSWER);
+const refuses = (status: string, message = "no", code = "c") =>
+	answers(status, JSON.stringify({ error: { message, type: "t", param: "temperature", code } }));
+const call = { model: "fast", messages: [{ role: "user", content: "hi" }] };
+const config = {
+	timeouts: { total: "300ms", first_token: "300ms", stall: "300ms" },
+	providers: {
+		one: { type: "vllm", base_url: first.origin },
+		two: { type: "vllm", base_url: second.origin },
+		keyless: { type: "openai" },
+	},
+	models: [
+		{ name: "fast", targets: ["one/a"], fallback: [{ provider: "two", model: "b" }] },
+		{ name: "half", targets: ["keyless/gpt-5-mini", "two/b"] },
+		{ name: "lost", targets: ["keyless/gpt-5-mini"] },
+	],
+};
+
+let router: Pipeline;
+beforeEach(() => {
+	router = pipeline({ config });
+	first.run(ok);
+	second.run(ok);
+});
+const kinds = () => router.attempts.map(({ target, failure, status }) => [target, failure, status]);
+
+describe("goes on to the next target", () => {
+	const dead = "after a dead one, once that was tried twice";
+	test(dead, async () => {
+		first.run(resetsBeforeHeaders);
+		const answer = await router.send(call);
+		expect([answer.status, await answer.text()]).toEqual([200, ANSWER]);
+		expect(answer.headers.get("x-router-provider")).toBe("two");
+		expect(answer.headers.get("x-router-model")).toBe("b");
+		expect(answer.headers.get("x-router-attempts")).toBe("3");
+		expect(first.received.length).toBe(2);
+		expect(kinds()).toEqual([
+			["one/a", "transport", undefined],
+			["one/a", "transport", undefined],
+			["two/b", undefined, 200],
+		]);
+		expect(JSON.parse(second.received[0]!.body).model).toBe("b");
+	});
+
+	test.each([
+		["401 Unauthorized", "auth"],
+		["402 Payment Required", "quota"],
+		["404 Not Found", "not_found"],
+		["429 Too Many Requests", "rate"],
+		["501 Not Implemented", "unsupported"],
+		["503 Service Unavailable", "overloaded"],
+	] as const)("after a %s, without asking the first again", async (status, kind) => {
+		first.run(refuses(status));
+		expect((await router.send(call)).status).toBe(200);
+		expect(kinds()).toEqual([
+			["one/a", kind, Number.parseInt(status, 10)],
+			["two/b", undefined, 200],
+		]);
+	});
+
+	test("after one that never answers", async () => {
+		first.run(neverAnswers);
+		expect((await router.send(call)).status).toBe(200);
+		expect(kinds()).toEqual([
+			["one/a", "timeout", undefined],
+			["two/b", undefined, 200],
+		]);
+	});
+
+	test("after one that a larger context would have served", async () => {
+		first.run(refuses("400 Bad Request", "too long", "context_length_exceeded"));
+		expect((await router.send(call)).status).toBe(200);
+	});
+
+	test("past one whose key is missing, which costs no attempt", async () => {
+		const answer = await router.send({ ...call, model: "half" });
+		expect(answer.status).toBe(200);
+		expect(answer.headers.get("x-router-attempts")).toBe("1");
+		expect(kinds()).toEqual([["two/b", undefined, 200]]);
+	});
+
+	test("in a stream that failed before its first event", async () => {
+		first.run(streams(['data: {"error":{"message":"boom","code":500}}\n\n']));
+		second.run(streams(goodStream(2)));
+		const answer = await router.send({ ...call, stream: true });
+		expect(answer.headers.get("x-router-provider")).toBe("two");
+		expect(eventData(await answer.text()).at(-1)).toBe("[DONE]");
+	});
+});
+
+describe("does not go on", () => {
+	test.each(["400 Bad Request", "409 Conflict", "413 Content Too Large", "422 Unprocessable Entity"])(
+		"after a %s, which is the caller's own fault and comes back as it was",
+		async (status) => {
+			first.run(refuses(status, "temperature is too hot"));
+			const answer = await router.send(call);
+			expect(answer.status).toBe(Number.parseInt(status, 10));
+			expect(clientError(await answer.text())).toEqual({
+				message: "temperature is too hot",
+				type: "t",
+				param: "temperature",
+				code: "c",
+			});
+			expect(second.received).toBeEmpty();
+		},
+	);
+
+	test("after the first events of a stream have left", async () => {
+		first.run(async (connection) => {
+			await begins([textEvent("a")])(connection);
+			await Bun.sleep(20); // else the end overtakes the first event
+			connection.end();
+		});
+		const answer = await router.send({ ...call, stream: true });
+		expect(clientError(eventData(await answer.text()).at(-1)!).code).toBe("upstream_truncated");
+		expect(second.received).toBeEmpty();
+	});
+
+	test.each([false, true])("after the client has left (streamed: %p)", async (stream) => {
+		first.run(neverAnswers);
+		const arrived = first.next();
+		const client = new AbortController();
+		const answer = router.send({ ...call, stream }, { signal: client.signal });
+		await arrived;
+		client.abort();
+		expect((await answer).status).toBe(499);
+		expect(second.received).toBeEmpty();
+		expect(kinds()).toEqual([["one/a", "cancelled", undefined]]);
+		expect(router.settled.map(({ status, error, attempts }) => [status, error, attempts])).toEqual([
+			[499, "cancelled", 1],
+		]);
+	});
+
+	test("after the time the client gave for the whole call", async () => {
+		first.run(neverAnswers);
+		second.run(neverAnswers);
+		const answer = await router.send(call, { headers: { "x-router-timeout-ms": "100" } });
+		expect(answer.status).toBe(504);
+		expect(second.received).toBeEmpty();
+		expect(kinds()).toEqual([["one/a", "timeout", undefined]]);
+	});
+});
+
+describe("when no target answers", () => {
+	test("the last failure is told", async () => {
+		first.run(refuses("503 Service Unavailable", "busy"));
+		second.run(answers("429 Too Many Requests", '{"error":{"message":"slow"}}', { "retry-after": "9" }));
+		const answer = await router.send(call);
+		expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "9"]);
+		expect(answer.headers.get("x-router-attempts")).toBe("2");
+		expect(answer.headers.get("x-router-provider")).toBe("two");
+		expect(clientError(await answer.text()).message).toBe("two: slow");
+	});
+
+	test("a missing key is told by its setting", async () => {
+		const answer = await router.send({ ...call, model: "lost" });
+		expect(answer.status).toBe(503);
+		expect(clientError(await answer.text()).message).toContain("providers.keyless.api_key");
+		expect(router.attempts).toBeEmpty();
+		expect(router.settled[0]).toMatchObject({ attempts: 0, provider: "keyless", error: "provider_key_missing" });
+	});
+
+	test("an address where nobody listens says so in words of ours", async () => {
+		const gone = startFaultUpstream();
+		gone.stop();
+		const lonely = pipeline({ config: { providers: { box: { type: "vllm", base_url: gone.origin } } } });
+		const answer = await lonely.send({ ...call, model: "box/m" });
+		const { message, code } = clientError(await answer.text());
+		expect([answer.status, code]).toEqual([502, "upstream_unreachable"]);
+		expect(message).toBe("box: it can't be reached: nothing listens there (connection refused)");
+	});
+});
+
+describe("each call settles exactly once", () => {
+	test("answered whole, with what it cost and why it went there", async () => {
+		first.run(refuses("503 Service Unavailable"));
+		await (await router.send(call)).text();
+		expect(router.started).toBe(1);
+		expect(router.settled).toEqual([
+			expect.objectContaining({
+				requested: "fast",
+				model: "fast",
+				provider: "two",
+				status: 200,
+				attempts: 2,
+				tokens: { input: 3, output: 2 },
+				reason: "models: fast",
+				stream: false,
+			}),
+		]);
+		expect(router.settled[0]?.error).toBeUndefined();
+	});
+
+	test("streamed to its end", async () => {
+		first.run(streams(goodStream(2)));
+		await (await router.send({ ...call, stream: true })).text();
+		const [settled] = await router.settledCalls(1);
+		expect(settled).toMatchObject({ status: 200, provider: "one", stream: true, tokens: { input: 5, output: 3 } });
+		expect(settled?.firstTokenMs).toBeNumber();
+		expect(kinds()).toEqual([["one/a", undefined, 200]]);
+	});
+
+	test("broken inside the stream: the status it would have had, and the code its client saw", async () => {
+		first.run(async (connection) => {
+			await begins([textEvent("a")])(connection);
+			await Bun.sleep(20); // else the end overtakes the first event
+			connection.end();
+		});
+		await (await router.send({ ...call, stream: true })).text();
+		await router.settledCalls(1);
+		expect(router.settled.map(({ status, error }) => [status, error])).toEqual([[502, "upstream_truncated"]]);
+		expect(kinds()).toEqual([["one/a", "truncated", 200]]);
+	});
+
+	test("left by its client inside the stream", async () => {
+		first.run(begins([textEvent("a")]));
+		const answer = await router.send({ ...call, stream: true });
+		const reader = answer.body!.getReader();
+		await reader.read();
+		await reader.cancel();
+		await router.settledCalls(1);
+		expect(router.settled.map(({ status, error }) => [status, error])).toEqual([[499, "cancelled"]]);
+		expect(kinds()).toEqual([["one/a", "cancelled", 200]]);
+	});
+
+	test.each([
+		[{ model: "no-such-model" }, 404, "model_not_found"],
+		[{ model: 5 }, 400, "invalid_value"],
+	])("refused before any upstream: %j", async (wrong, status, code) => {
+		expect((await router.send({ ...call, ...wrong })).status).toBe(status);
+		expect(router.settled).toEqual([
+			expect.objectContaining({ status, error: code, attempts: 0, provider: "none", model: "unknown" }),
+		]);
+	});
+});

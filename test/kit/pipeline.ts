@@ -1,0 +1,119 @@
+/** The pipeline of a call in this process, without a server: everything behind the HTTP route, with its events kept. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { load } from "../../src/config/load.ts";
+import type { Config } from "../../src/config/schema.ts";
+import { createGate } from "../../src/gate/keys.ts";
+import { type CallContext, callHandler } from "../../src/http/calls.ts";
+import type { Operation } from "../../src/openai/call.ts";
+import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
+import { openAiCompatible } from "../../src/providers/openai-compatible.ts";
+import type { Provider } from "../../src/providers/provider.ts";
+import { configureUpstreams } from "../../src/providers/registry.ts";
+import { httpTransport } from "../../src/proxy/transport.ts";
+import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
+import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
+import type { Json } from "./exchange.ts";
+
+/** The configuration that a file with these settings makes. Throws ConfigError. */
+export function configOf(settings: Json = {}, env: Record<string, string> = {}): Config {
+	const cwd = mkdtempSync(join(tmpdir(), "config-"));
+	try {
+		const file = join(cwd, "router.yaml");
+		writeFileSync(file, JSON.stringify(settings)); // JSON is YAML
+		return load({ flags: { config: file }, env, cwd, role: "router" }).config;
+	} finally {
+		rmSync(cwd, { recursive: true, force: true });
+	}
+}
+
+/** The upstreams of a configuration with real HTTP behind them. `change` may put another provider in one's place. */
+export function entriesOf(
+	config: Config,
+	env: Record<string, string> = {},
+	change: (provider: Provider) => Provider = (provider) => provider,
+): CatalogEntry[] {
+	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	const dummy = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
+	return [
+		...configureUpstreams(config, env).map((upstream) => ({
+			upstream,
+			provider: change(openAiCompatible(upstream, transport)),
+		})),
+		{ upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) },
+	];
+}
+
+/** What this process calls itself among routers. */
+export const INSTANCE = "pipeline";
+
+/** How to make one. */
+export interface PipelineOptions {
+	readonly config?: Json;
+	readonly env?: Record<string, string>;
+	readonly change?: (provider: Provider) => Provider;
+}
+
+/** How to send a call. */
+export interface SendOptions {
+	readonly operation?: Operation;
+	readonly headers?: Record<string, string>;
+	/** Aborted: the client leaves. */
+	readonly signal?: AbortSignal;
+}
+
+/** The pipeline, and what it told its listeners. */
+export interface Pipeline {
+	readonly context: CallContext;
+	readonly started: number;
+	readonly attempts: AttemptClosed[];
+	readonly settled: CallSettled[];
+	/** What it called the router's own fault. */
+	readonly faults: unknown[];
+	/** Answers a call; the body's stream is the caller's to read. */
+	send(body: Json, options?: SendOptions): Promise<Response>;
+	/** Resolves with the settled calls once there are this many. Throws after 5 s. */
+	settledCalls(count: number): Promise<readonly CallSettled[]>;
+}
+
+/** Makes one. No key is configured unless `config.keys` says so. */
+export function pipeline({ config: settings, env, change }: PipelineOptions = {}): Pipeline {
+	const config = configOf(settings, env);
+	const kept = { started: 0, attempts: [] as AttemptClosed[], settled: [] as CallSettled[], faults: [] as unknown[] };
+	const context: CallContext = {
+		config,
+		catalog: createCatalog(config, entriesOf(config, env, change)),
+		gate: createGate(config.keys),
+		sink: {
+			callStarted: () => {
+				kept.started++;
+			},
+			attemptClosed: (attempt) => kept.attempts.push(attempt),
+			callSettled: (call) => kept.settled.push(call),
+		},
+		instance: INSTANCE,
+		onFault: (_, error) => kept.faults.push(error),
+	};
+	return {
+		...kept,
+		get started() {
+			return kept.started;
+		},
+		context,
+		send(body, { operation = "chat", headers = {}, signal } = {}) {
+			const request = new Request("http://localhost/v1", {
+				method: "POST",
+				headers: { "content-type": "application/json", host: "localhost", ...headers },
+				body: JSON.stringify(body),
+				...(signal ? { signal } : {}),
+			});
+			return callHandler(operation, context)(request, null);
+		},
+		async settledCalls(count) {
+			for (let look = 0; look < 500 && kept.settled.length < count; look++) await Bun.sleep(10);
+			if (kept.settled.length < count) throw new Error(`${kept.settled.length} calls have settled, not ${count}`);
+			return kept.settled;
+		},
+	};
+}
