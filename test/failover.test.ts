@@ -185,7 +185,7 @@ describe("when no target answers", () => {
 		const answer = await lonely.send({ ...call, model: "box/m" });
 		const { message, code } = clientError(await answer.text());
 		expect([answer.status, code]).toEqual([502, "upstream_unreachable"]);
-		expect(message).toBe("box: it can't be reached: nothing listens there (connection refused)");
+		expect(message).toBe("box can't be reached: nothing listens there (connection refused)");
 	});
 });
 

@@ -13,6 +13,7 @@ const DEFAULT_RETRY_AFTER = 2;
 export function errorOf(failure: Failure, target: Target): RouterError {
 	const { name } = target.provider;
 	const { code } = FAILURES[failure.kind];
+	const said = withSubject(name, failure.message);
 	switch (failure.kind) {
 		case "caller":
 			if (failure.status === ERRORS.loop_detected.status) return new RouterError("loop_detected", failure.message);
@@ -37,7 +38,7 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 		case "rate":
 		case "overloaded": {
 			const seconds = Math.ceil((failure.retryAfterMs ?? DEFAULT_RETRY_AFTER * 1000) / 1000);
-			return new RouterError(code, `${name}: ${failure.message}`, {
+			return new RouterError(code, said ?? `${name}: ${failure.message}`, {
 				headers: { ...failure.headers, "retry-after": String(seconds) },
 			});
 		}
@@ -46,9 +47,15 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 		default:
 			return new RouterError(
 				failure.status === undefined && failure.kind === "transport" ? "upstream_unreachable" : code,
-				`${name}: ${failure.message}`,
+				said ?? `${name}: ${failure.message}`,
 			);
 	}
+}
+
+/** `it can't be reached` → `openai can't be reached`; undefined for messages that are the upstream's own words. */
+function withSubject(name: string, message: string): string | undefined {
+	const [, word, rest] = /^(it|its) (.*)$/s.exec(message) ?? [];
+	return word && (word === "it" ? `${name} ${rest}` : `${name}'s ${rest}`);
 }
 
 function keyOf(provider: Provider): string {
