@@ -52,6 +52,24 @@ describe("router check", () => {
 		expect(stderr).toContain("ANTHROPIC_BASE_URL (providers.anthropic.base_url) leads back to this very router");
 	});
 
+	test("refuses what a start would refuse: a target that leads nowhere, an open door, a CA file that is not there", async () => {
+		using home = directory({
+			"target.yaml": "models: [{ name: fast, targets: [nowhere/x] }]",
+			"door.yaml": "server: { host: 0.0.0.0 }",
+			"ca.yaml": "ca_file: missing.pem",
+			"dummy.yaml": "providers: { dummy: { type: vllm, base_url: http://localhost:1 } }",
+		});
+		const said = async (file: string) => {
+			const { code, stdout, stderr } = await cli(["check", "--config", file], { cwd: home.path });
+			expect([code, stdout]).toEqual([1, ""]);
+			return stderr;
+		};
+		expect(await said("target.yaml")).toContain("nowhere/x");
+		expect(await said("door.yaml")).toContain("0.0.0.0 without a key");
+		expect(await said("ca.yaml")).toContain("missing.pem");
+		expect(await said("dummy.yaml")).toContain("built-in model's name");
+	});
+
 	test("shows a role what belongs to it", () => {
 		expect(reported("router")).not.toContain("agent.vllm_url");
 		expect(reported("agent")).toContain("agent.vllm_url");

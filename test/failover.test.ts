@@ -31,6 +31,7 @@ const config = {
 		{ name: "fast", targets: ["one/a"], fallback: [{ provider: "two", model: "b" }] },
 		{ name: "half", targets: ["keyless/gpt-5-mini", "two/b"] },
 		{ name: "lost", targets: ["keyless/gpt-5-mini"] },
+		{ name: "last-resort", targets: ["one/a"], fallback: ["keyless/gpt-5-mini"] },
 	],
 };
 
@@ -168,6 +169,13 @@ describe("when no target answers", () => {
 		expect(answer.headers.get("x-router-attempts")).toBe("2");
 		expect(answer.headers.get("x-router-provider")).toBe("two");
 		expect(clientError(await answer.text()).message).toBe("two: slow");
+	});
+
+	test("a last resort without a key does not hide why the others failed", async () => {
+		first.run(refuses("503 Service Unavailable", "busy"));
+		const answer = await router.send({ ...call, model: "last-resort" });
+		expect(answer.status).toBe(503);
+		expect(clientError(await answer.text())).toMatchObject({ message: "one: busy", code: "upstream_overloaded" });
 	});
 
 	test("a missing key is told by its setting", async () => {

@@ -34,6 +34,10 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 		loopProblem(configureUpstreams(config, variables), host, port) ??
 		openDoor({ host, hasKeys, isInsecure: insecure, hint: KEY_HINT });
 	if (problem) throw new StartError(problem);
+	// A target that leads nowhere, or a file that can't be read, stops a start.
+	const { catalogEntries } = await import("../proxy/catalog-entries.ts");
+	const { createCatalog } = await import("../routing/catalog.ts");
+	createCatalog(config, catalogEntries(configureUpstreams(config, variables), config, variables));
 	return report(loaded, describeProviders(config, variables));
 }
 

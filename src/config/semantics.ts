@@ -59,6 +59,7 @@ function repeated(found: [number, Entry][], list: string, field: string, message
 
 function provider(name: string, entry: Entry, env: Environment): Finding[] {
 	const path = ["providers", name];
+	if (name === "dummy") return [{ path, of: "key", message: "is the built-in model's name; choose another" }];
 	const type = entry["type"] ?? PROVIDER_TYPES.find((known) => known === name);
 	if (type === undefined) {
 		const hint = didYouMean(name, PROVIDER_TYPES);

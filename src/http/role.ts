@@ -6,11 +6,8 @@ import { onCrash } from "../crash.ts";
 import { openDoor } from "../gate/door.ts";
 import { generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
-import { DUMMY_UPSTREAM, dummyTransport } from "../providers/dummy.ts";
-import { openAiCompatible } from "../providers/openai-compatible.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
-import { proxyFromEnvironment } from "../proxy/environment-proxy.ts";
-import { httpTransport, readCa } from "../proxy/transport.ts";
+import { catalogEntries } from "../proxy/catalog-entries.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import type { Running } from "../running.ts";
 import { StartError } from "../start-error.ts";
@@ -63,7 +60,7 @@ export function startRole(options: RoleOptions): Running {
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
-	const catalog = options.catalogOf(entriesFor(upstreams, loaded, env));
+	const catalog = options.catalogOf(catalogEntries(upstreams, config, env));
 	const app = httpBase({
 		role,
 		version: VERSION,
@@ -139,23 +136,4 @@ function door({ role, loaded: { config }, host, keys, keyHint }: RoleOptions): {
 	const problem = openDoor({ host, hasKeys: keys.length > 0, isInsecure: config.server.insecure, hint: keyHint });
 	if (problem) throw new StartError(problem);
 	return { gate: createGate(keys), lines: [] };
-}
-
-function entriesFor(upstreams: readonly Upstream[], { config }: Loaded, env: RoleOptions["env"]): CatalogEntry[] {
-	const proxyFor = proxyFromEnvironment(env);
-	const ca = readCaFile(config.ca_file);
-	const entries = upstreams.map((upstream): CatalogEntry => {
-		const transport = httpTransport({ isInternal: upstream.row.isInternal, ca, proxyFor });
-		return { upstream, provider: openAiCompatible(upstream, transport) };
-	});
-	const dummy: Upstream = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
-	return [...entries, { upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) }];
-}
-
-function readCaFile(file: string | undefined): string | undefined {
-	try {
-		return readCa(file);
-	} catch (error) {
-		throw new StartError(`ca_file can't be read: ${(error as Error).message}`);
-	}
 }

@@ -15,6 +15,14 @@ export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 				return { bytes: "", failure: fault(cause) };
 			}
 		},
+		isPlain(chunk): boolean {
+			try {
+				return decoder.isPlain?.(chunk) ?? false;
+			} catch {
+				// Read in full, the chunk meets the same fault in `push`, which reports it.
+				return false;
+			}
+		},
 		end(): Failure | undefined {
 			try {
 				return decoder.end();

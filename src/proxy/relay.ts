@@ -20,7 +20,8 @@ export async function relay(call: Call, targets: readonly Target[], settlement: 
 	for (const target of targets) {
 		const outcome = await tryTarget(call, target, settlement);
 		if (outcome instanceof Response) return outcome;
-		error = outcome.error;
+		// That the last resort has no key says less than why the others failed.
+		if (!error || outcome.error.errorCode !== "provider_key_missing") error = outcome.error;
 		if (!outcome.elsewhere) break;
 	}
 	throw error ?? new RouterError("upstream_unreachable", "No upstream serves this model.");

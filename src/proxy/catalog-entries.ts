@@ -1,0 +1,33 @@
+/** Upstreams with the transports that reach them. */
+import type { Config } from "../config/schema.ts";
+import { DUMMY_UPSTREAM, dummyTransport } from "../providers/dummy.ts";
+import { openAiCompatible } from "../providers/openai-compatible.ts";
+import type { Upstream } from "../providers/registry.ts";
+import type { CatalogEntry } from "../routing/catalog.ts";
+import { StartError } from "../start-error.ts";
+import { proxyFromEnvironment } from "./environment-proxy.ts";
+import { httpTransport, readCa } from "./transport.ts";
+
+/** What the catalog is made of: each upstream's provider, and `dummy`. Throws StartError where `ca_file` can't be read. */
+export function catalogEntries(
+	upstreams: readonly Upstream[],
+	config: Config,
+	env: Readonly<Record<string, string | undefined>>,
+): CatalogEntry[] {
+	const proxyFor = proxyFromEnvironment(env);
+	const ca = readCaFile(config.ca_file);
+	const entries = upstreams.map((upstream): CatalogEntry => {
+		const transport = httpTransport({ isInternal: upstream.row.isInternal, ca, proxyFor });
+		return { upstream, provider: openAiCompatible(upstream, transport) };
+	});
+	const dummy: Upstream = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
+	return [...entries, { upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) }];
+}
+
+function readCaFile(file: string | undefined): string | undefined {
+	try {
+		return readCa(file);
+	} catch (error) {
+		throw new StartError(`ca_file can't be read: ${(error as Error).message}`);
+	}
+}
