@@ -20,8 +20,7 @@ export function onCrash(listener: CrashListener): () => void {
 	return () => listeners.delete(listener);
 }
 
-/** Says that something crashed: the handlers below call it, and so may code that survives one itself. */
-export function reportCrash(kind: CrashKind, thrown: unknown): void {
+function reportCrash(kind: CrashKind, thrown: unknown): void {
 	const line = crashLine(kind, thrown);
 	process.stderr.write(`${line}\n`);
 	for (const listener of listeners) listener(kind, line);

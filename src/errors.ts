@@ -106,7 +106,7 @@ export const ERRORS = {
 	upstream_timeout: {
 		status: 504,
 		type: "upstream_error",
-		remedy: "Call again, or raise the deadline (`timeouts`, `x-router-timeout-ms`).",
+		remedy: "Call again, or raise `timeouts` (and the call's own `x-router-timeout-ms`, if it sent one).",
 	},
 	loop_detected: {
 		status: 508,

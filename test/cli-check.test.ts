@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { report, withoutCredentials } from "../src/cli/check.ts";
 import { agentUrl, withAgentUrl } from "../src/cli/local-agent.ts";
-import { load, type Role } from "../src/config/load.ts";
+import { load } from "../src/config/load.ts";
+import type { Role } from "../src/config/overlay.ts";
+import { certificate } from "./kit/certificate.ts";
 import { cli, directory } from "./kit/cli.ts";
 
 const YAML = `server: { port: 81, drain: 90s }
@@ -68,6 +70,44 @@ describe("router check", () => {
 		expect(await said("door.yaml")).toContain("0.0.0.0 without a key");
 		expect(await said("ca.yaml")).toContain("missing.pem");
 		expect(await said("dummy.yaml")).toContain("built-in model's name");
+	});
+
+	test.each([
+		[
+			"an address that leads back to it",
+			[],
+			{ VLLM_BASE_URL: "http://localhost:5000" },
+			/agent\.vllm_url\) leads back/,
+		],
+		["an address with a fragment", [], { VLLM_BASE_URL: "http://localhost:8001/#v1" }, /VLLM_BASE_URL/],
+		["an open door", ["agent.yaml"], {}, /0\.0\.0\.0 without a key.*ROUTER_AGENT_TOKEN/],
+		[
+			"an open door behind a router with keys",
+			["agent.yaml"],
+			{ ROUTER_API_KEYS: "router-secret" },
+			/ROUTER_AGENT_TOKEN/,
+		],
+	] as [string, string[], Record<string, string>, RegExp][])(
+		"refuses what the agent's start would refuse, in both roles that start one: %s",
+		async (_, [file], env, words) => {
+			using home = directory({ "agent.yaml": "agent: { host: 0.0.0.0 }" });
+			for (const role of ["--agent", "--standalone"]) {
+				const args = ["check", role, ...(file ? ["--config", file] : [])];
+				const { code, stdout, stderr } = await cli(args, { cwd: home.path, env });
+				expect([code, stdout]).toEqual([1, ""]);
+				expect(stderr).toMatch(words);
+			}
+		},
+	);
+
+	test("refuses a TLS key that belongs to another certificate, and takes it for the agent, which serves no TLS", async () => {
+		using home = directory({
+			"cert.pem": certificate("one").cert,
+			"key.pem": certificate("two").key,
+			"router.yaml": "server: { tls: { cert: cert.pem, key: key.pem } }",
+		});
+		expect((await cli(["check"], { cwd: home.path })).stderr).toContain("does not belong to the certificate");
+		expect((await cli(["check", "--agent"], { cwd: home.path })).code).toBe(0);
 	});
 
 	test("shows a role what belongs to it", () => {

@@ -1,28 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { ConfigError, type Flags, load, type Role } from "../src/config/load.ts";
-import { directory } from "./kit/cli.ts";
+import type { Flags, Role } from "../src/config/overlay.ts";
+import { type ConfigInput, configure, refusal } from "./kit/configure.ts";
 
-interface Input {
-	yaml?: string;
-	env?: Record<string, string>;
-	flags?: Flags;
-	role?: Role;
-}
-
-function configure({ yaml = "", env = {}, flags = {}, role = "router" }: Input) {
-	using home = directory({ "router.yaml": yaml });
-	return load({ flags, env, cwd: home.path, role }).config;
-}
-
-function refusal(input: Input): string {
-	try {
-		configure(input);
-	} catch (error) {
-		if (error instanceof ConfigError) return error.message;
-		throw error;
-	}
-	throw new Error("the configuration was taken");
-}
+const configOf = (input: ConfigInput) => configure(input).config;
 
 describe("a variable or a flag that does not fit", () => {
 	test("is named, and its value is not", () => {
@@ -46,7 +26,7 @@ describe("a variable or a flag that does not fit", () => {
 describe("HOST and PORT", () => {
 	const env = { HOST: "1.1.1.1", PORT: "1", AGENT_PORT: "2" };
 	const places = (role: Role, flags: Flags = {}) => {
-		const { server, agent } = configure({ env, role, flags });
+		const { server, agent } = configOf({ env, role, flags });
 		return { router: `${server.host}:${server.port}`, agent: `${agent.host}:${agent.port}` };
 	};
 
@@ -54,6 +34,14 @@ describe("HOST and PORT", () => {
 		expect(places("router")).toEqual({ router: "1.1.1.1:1", agent: "127.0.0.1:5000" });
 		expect(places("agent")).toEqual({ router: "127.0.0.1:8000", agent: "1.1.1.1:1" });
 		expect(places("standalone")).toEqual({ router: "1.1.1.1:1", agent: "127.0.0.1:2" });
+	});
+
+	test("must leave router and agent an address each where both are in one process", () => {
+		const same = { PORT: "5000" };
+		expect(refusal({ env: same, role: "standalone" })).toContain("agent.port: is the router's own port");
+		expect(configOf({ env: same, role: "router" }).server.port).toBe(5000);
+		expect(configOf({ env: { PORT: "0", AGENT_PORT: "0" }, role: "standalone" }).agent.port).toBe(0);
+		expect(configOf({ env: { ...same, HOST: "::1" }, role: "standalone" }).agent.port).toBe(5000);
 	});
 
 	test("give way to --host and --port, which belong to the same role", () => {
@@ -65,7 +53,7 @@ describe("HOST and PORT", () => {
 
 describe("lists in variables", () => {
 	test("ROUTER_API_KEYS adds keys to the file's", () => {
-		const { keys } = configure({
+		const { keys } = configOf({
 			yaml: "keys: [{ name: a, key: file-secret, models: [x] }]",
 			env: { ROUTER_API_KEYS: "env-secret-1, env-secret-2,," },
 		});
@@ -77,14 +65,14 @@ describe("lists in variables", () => {
 	});
 
 	test("CORS_ORIGINS is comma separated", () => {
-		expect(configure({ env: { CORS_ORIGINS: "https://a.example, https://b.example" } }).server.cors_origins).toEqual([
+		expect(configOf({ env: { CORS_ORIGINS: "https://a.example, https://b.example" } }).server.cors_origins).toEqual([
 			"https://a.example",
 			"https://b.example",
 		]);
 	});
 
 	test("LOG_LEVEL may be in capitals", () => {
-		expect(configure({ env: { LOG_LEVEL: "WARN" } }).log.level).toBe("warn");
+		expect(configOf({ env: { LOG_LEVEL: "WARN" } }).log.level).toBe("warn");
 	});
 });
 
@@ -103,18 +91,18 @@ describe("${NAME} in the file", () => {
 
 	test("becomes text only: nothing in it is read as YAML", () => {
 		const TEAM_KEY = 'x" }\nserver: { insecure: true } # ${HOME}';
-		const config = configure({ yaml: 'keys: [{ name: a, key: "${TEAM_KEY}" }]', env: { TEAM_KEY, HOME: "/h" } });
+		const config = configOf({ yaml: 'keys: [{ name: a, key: "${TEAM_KEY}" }]', env: { TEAM_KEY, HOME: "/h" } });
 		expect(config.keys[0]?.key).toBe(TEAM_KEY);
 		expect(config.server.insecure).toBe(false);
 	});
 
 	test("may stand inside other text, more than once; $${ is a literal", () => {
 		const yaml = 'providers: { box: { type: vllm, base_url: "http://${H}:${P}/$${x}" } }';
-		expect(configure({ yaml, env: { H: "h", P: "1" } }).providers["box"]?.base_url).toBe("http://h:1/${x}");
+		expect(configOf({ yaml, env: { H: "h", P: "1" } }).providers["box"]?.base_url).toBe("http://h:1/${x}");
 	});
 
 	test("gives numbers and true/false their kind", () => {
-		const { server } = configure({ yaml: "server:\n  port: ${P}\n  insecure: ${I}\n", env: { P: "81", I: "yes" } });
+		const { server } = configOf({ yaml: "server:\n  port: ${P}\n  insecure: ${I}\n", env: { P: "81", I: "yes" } });
 		expect(server).toMatchObject({ port: 81, insecure: true });
 	});
 
@@ -124,7 +112,7 @@ describe("${NAME} in the file", () => {
 	});
 
 	test("set by the variable of an address serves for llm-d", () => {
-		expect(configure({ yaml: "providers: { llm-d: }", env: { LLMD_BASE_URL: "http://l" } }).providers).toEqual({
+		expect(configOf({ yaml: "providers: { llm-d: }", env: { LLMD_BASE_URL: "http://l" } }).providers).toEqual({
 			"llm-d": {},
 		});
 	});

@@ -1,17 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { ConfigError, load } from "../src/config/load.ts";
-import { directory } from "./kit/cli.ts";
+import { refusal } from "./kit/configure.ts";
 
 /** The lines a person sees for this `router.yaml`. */
 function mistakes(yaml: string, env: Record<string, string> = {}): string[] {
-	using home = directory({ "router.yaml": yaml });
-	try {
-		load({ flags: {}, env, cwd: home.path, role: "router" });
-	} catch (error) {
-		if (error instanceof ConfigError) return error.message.split("\n");
-		throw error;
-	}
-	throw new Error("the configuration was taken");
+	return refusal({ yaml, env }).split("\n");
 }
 
 describe("a mistake in router.yaml", () => {

@@ -1,29 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { ConfigError, type Flags, load, type Role } from "../src/config/load.ts";
-import { directory } from "./kit/cli.ts";
-
-interface Input {
-	files?: Record<string, string>;
-	flags?: Flags;
-	env?: Record<string, string>;
-	role?: Role;
-}
-
-function configure({ files = {}, flags = {}, env = {}, role = "router" }: Input) {
-	using home = directory(files);
-	return { home: home.path, ...load({ flags, env, cwd: home.path, role }) };
-}
-
-function refusal(input: Input): string {
-	try {
-		configure(input);
-	} catch (error) {
-		if (error instanceof ConfigError) return error.message;
-		throw error;
-	}
-	throw new Error("the configuration was taken");
-}
+import { type ConfigInput, configure, refusal } from "./kit/configure.ts";
 
 describe("the file that is read", () => {
 	test("must exist where it was named, and the message says who named it", () => {
@@ -52,7 +29,7 @@ describe("one setting", () => {
 	const files = { "router.yaml": "server:\n  port: 1\n" };
 
 	test("comes from the flag before the environment before the file before the default, and says so", () => {
-		const port = (input: Input) => {
+		const port = (input: ConfigInput) => {
 			const { config, sources } = configure(input);
 			return [config.server.port, sources.of(["server", "port"])];
 		};

@@ -182,7 +182,7 @@ describe("a deadline", () => {
 		const deadline = new Deadline(client.signal);
 		deadline.within(1, "answer");
 		await new Promise((resolve) => deadline.signal.addEventListener("abort", resolve));
-		expect(deadline.failure).toEqual({ kind: "timeout", message: "no answer within 0 s" });
+		expect(deadline.failure).toEqual({ kind: "timeout", isOurs: true, message: "gave no answer within 0 s" });
 		client.abort();
 		expect(deadline.failure?.kind).toBe("cancelled");
 		deadline.clear();

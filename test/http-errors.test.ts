@@ -44,26 +44,18 @@ describe("errors tell nothing of the inside", () => {
 			expect(JSON.parse(String(line))).toMatchObject({ level: "error", path, err: { stack: expect.any(String) } });
 		});
 
-	test("a body that does not fit its schema is named by field, never echoed (trap: Elysia's 422)", async () => {
-		const response = await call("/typed", {
-			method: "POST",
-			headers: { "content-type": "application/json" },
-			body: JSON.stringify({ count: "SECRET", other: "SECRET" }),
+	for (const [what, body] of [
+		["a body that does not fit its schema", JSON.stringify({ count: "PROMPT", other: "PROMPT" })],
+		["malformed JSON", "{PROMPT"],
+	] as const)
+		test(`${what}, on a route that Elysia parses, is echoed neither to the client nor to the log (trap: Elysia's 422)`, async () => {
+			const headers = { "content-type": "application/json" };
+			const response = await call("/typed", { method: "POST", headers, body });
+			const text = await response.text();
+			expect(JSON.parse(text).error).toMatchObject({ code: "internal_error" });
+			await server.log.flush();
+			expect(text + readFileSync(String(server.log.file), "utf8")).not.toContain("PROMPT");
 		});
-		expect(response.status).toBe(400);
-		const error = await errorOf(response);
-		expect(error).toMatchObject({ code: "invalid_value", param: "count" });
-		expect(JSON.stringify(error)).not.toContain("SECRET");
-	});
-
-	test("malformed JSON on a route that Elysia parses is invalid_json without the text", async () => {
-		const headers = { "content-type": "application/json" };
-		const response = await call("/typed", { method: "POST", headers, body: "{SECRET" });
-		expect(response.status).toBe(400);
-		const error = await errorOf(response);
-		expect(error.code).toBe("invalid_json");
-		expect(error.message).not.toContain("SECRET");
-	});
 });
 
 describe("a wrong path or method", () => {

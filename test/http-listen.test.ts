@@ -1,11 +1,12 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { ListenError, type Listening, listen } from "../src/http/listen.ts";
+import { type Listening, listen } from "../src/http/listen.ts";
 import { readTls } from "../src/http/tls.ts";
+import { StartError } from "../src/start-error.ts";
 import { certificate } from "./kit/certificate.ts";
 import { base, listenOn, quietLog } from "./kit/http-base.ts";
 
@@ -53,7 +54,7 @@ describe("a server that can't listen says so in one line", () => {
 		const first = kept(listenOn(base()));
 		const { app, log } = base();
 		const again = () => listen(app, { host: "127.0.0.1", port: first.port, bodyLimit: 1, log });
-		expect(again).toThrow(ListenError);
+		expect(again).toThrow(StartError);
 		expect(again).toThrow(new RegExp(`Port ${first.port} on 127.0.0.1 is taken.*--port`));
 	});
 
@@ -136,5 +137,61 @@ describe("TLS", () => {
 		await Bun.sleep(50);
 		expect(await logged()).toBe(1);
 		expect(await shownName(listening.port)).toBe("one");
+	});
+
+	/** A server whose next starts fail as `problems` say, one each. */
+	function failing(tls: { cert: string; key: string }) {
+		const log = quietLog();
+		const { app } = base({ log });
+		const problems: string[] = [];
+		const real = app.listen.bind(app);
+		app.listen = (options: Parameters<typeof real>[0]) => {
+			const problem = problems.shift();
+			if (problem) throw new Error(problem);
+			return real(options);
+		};
+		const options = { host: "127.0.0.1", port: 0, bodyLimit: 1e6, log, tls, tlsPollMs: 5 };
+		const logged = async () => {
+			await log.flush();
+			return readFileSync(String(log.file), "utf8");
+		};
+		return { app, problems, logged, listening: kept(listen(app, options)) };
+	}
+
+	test("a certificate that no server takes leaves the one in use, and the log says so", async () => {
+		const { files, write } = pair("one");
+		const { problems, logged, listening } = failing(files);
+		problems.push("unfit");
+		write(certificate("two"));
+		await until(async () => (await logged()).includes("unfit. The certificate in use stays."));
+		await until(async () => (await shownName(listening.port).catch(() => "reset")) === "two");
+	});
+
+	test("where the one in use can't be served again either, the log says that nothing listens, and it is tried again", async () => {
+		const { files, write } = pair("one");
+		const { problems, logged, listening } = failing(files);
+		problems.push("unfit", "taken");
+		write(certificate("two"));
+		await until(async () => (await logged()).includes("unfit. With the certificate before neither: nothing listens"));
+		expect(await logged()).not.toContain("The certificate in use stays");
+		await until(async () => (await shownName(listening.port).catch(() => "reset")) === "two");
+	});
+
+	test("a server that was replaced and has ended is let go; one that fails to end is logged", async () => {
+		const { files, write } = pair("one");
+		const { app, logged, listening } = failing(files);
+		const first = spyOn(app.server!, "stop");
+		write(certificate("two"));
+		await until(async () => (await shownName(listening.port).catch(() => "reset")) === "two");
+		const server = app.server!;
+		const end = server.stop.bind(server);
+		const second = spyOn(server, "stop").mockImplementationOnce(async () => {
+			await end();
+			throw new Error("will not end");
+		});
+		write(certificate("three"));
+		await until(async () => (await logged()).includes("will not end"));
+		await listening.stop(true);
+		expect([first.mock.calls.length, second.mock.calls.length]).toEqual([1, 1]);
 	});
 });

@@ -168,8 +168,8 @@ describe("the state table", () => {
 		expect(effects.slice(-2)).toEqual(["cut", "finish"]);
 	});
 
-	test("a signal before listening skips the drain, and a late `listening` does not turn ready on", () => {
-		expect(after("signal", "listening")).toEqual({ state: "stopping", effects: ["stop-listening", "wait-deadline"] });
+	test("a stop before listening has nothing to drain, and a late `listening` does not turn ready on", () => {
+		expect(after("stop", "listening")).toEqual({ state: "stopping", effects: ["stop-listening", "wait-deadline"] });
 	});
 
 	test("`stop` twice stops once, and a signal after it ends at once", () => {

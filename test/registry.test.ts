@@ -192,7 +192,6 @@ test("what check and banner print holds no secret", () => {
 	expect(JSON.stringify(described)).not.toContain("sk-secret");
 	expect(described.find(({ name }) => name === "openai")).toEqual({
 		name: "openai",
-		title: "OpenAI",
 		state: "ready",
 		variable: "OPENAI_API_KEY",
 		baseUrl: "https://host/v1",

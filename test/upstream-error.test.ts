@@ -173,15 +173,15 @@ const ROWS: [string, number, unknown, FailureKind, string][] = [
 	],
 	["llm-d, plain text", 429, "inference error: 429 - saturated", "rate", "inference error: 429 - saturated"],
 	["llm-d, no endpoint", 503, "no healthy upstream", "overloaded", "no healthy upstream"],
-	["a proxy's HTML", 502, "<html><h1>Bad Gateway</h1></html>", "transport", "it answered 502 with an HTML page"],
-	["nothing", 500, "", "transport", "it answered 500 with an empty body"],
-	["JSON that says nothing", 400, {}, "caller", "it answered 400 without saying why"],
+	["a proxy's HTML", 502, "<html><h1>Bad Gateway</h1></html>", "transport", "answered 502 with an HTML page"],
+	["nothing", 500, "", "transport", "answered 500 with an empty body"],
+	["JSON that says nothing", 400, {}, "caller", "answered 400 without saying why"],
 	["a null for an error", 500, { error: null }, "transport", "without saying why"],
 	["a number for an error", 500, { error: 5 }, "transport", "without saying why"],
 	["an error without words", 500, { error: {} }, "transport", "no reason given"],
 	["a quoted text", 400, '"so not"', "caller", "so not"],
-	["an empty list", 400, "[]", "caller", "it answered 400"],
-	["a redirect", 307, "", "transport", "it answered 307"],
+	["an empty list", 400, "[]", "caller", "answered 400"],
+	["a redirect", 307, "", "transport", "answered 307"],
 	["another router, a loop", 508, openai("come back", "loop_detected", "api_error"), "caller", "come back"],
 	["not implemented", 501, openai("no embeddings here"), "unsupported", "no embeddings here"],
 ];
@@ -242,14 +242,14 @@ describe("Retry-After", () => {
 });
 
 describe("the table of failure kinds", () => {
-	const target = (keyVariable?: string) =>
-		({ id: "p/m", model: "m", provider: { name: "p", keyVariable } }) as unknown as Target;
+	const target = (keySetting = "providers.p.api_key") =>
+		({ id: "p/m", model: "m", provider: { name: "p", keySetting } }) as unknown as Target;
 	const failure = (kind: FailureKind, more: Partial<Failure> = {}): Failure => ({
 		kind,
 		message: "its words",
 		...more,
 	});
-	/** The design's table: kind, status, elsewhere, breaker. */
+	/** The design's table: kind, status, elsewhere, breaker. `truncated` goes elsewhere while nothing has left. */
 	const WANTED: [FailureKind, number, boolean, boolean][] = [
 		["caller", 400, false, false],
 		["unsupported", 400, true, false],
@@ -262,7 +262,7 @@ describe("the table of failure kinds", () => {
 		["overloaded", 503, true, true],
 		["transport", 502, true, true],
 		["timeout", 504, true, true],
-		["truncated", 502, false, true],
+		["truncated", 502, true, true],
 		["cancelled", 499, false, false],
 		["internal", 500, false, false],
 	];
@@ -299,6 +299,15 @@ describe("the table of failure kinds", () => {
 		expect(error.message).not.toContain("sk-secret");
 		expect(error.message).toContain("P_API_KEY");
 		expect(errorOf(failure("auth"), target()).message).toContain("providers.p.api_key");
+	});
+
+	test("an upstream's own words are not made into a sentence of ours", () => {
+		expect(errorOf(failure("transport", { message: "it has no room", status: 500 }), target()).message).toBe(
+			"p: it has no room",
+		);
+		expect(errorOf(failure("timeout", { message: "gave no answer", isOurs: true }), target()).message).toBe(
+			"p gave no answer",
+		);
 	});
 
 	test.each(["rate", "overloaded"] as const)("%s always says when to come back, in whole seconds", (kind) => {

@@ -1,9 +1,18 @@
 /** The names an agent answers to: what its vLLM serves, and `local` for whichever that is. */
+import { RouterError } from "../errors.ts";
+import type { RoleCatalog } from "../http/role-plan.ts";
 import { ModelList } from "../proxy/model-list.ts";
-import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
+import type { CatalogEntry } from "../routing/catalog.ts";
 
-/** Every name goes to the one vLLM, which knows best what it serves; `local` and `local-…` become its first model. */
-export function agentCatalog(entries: readonly CatalogEntry[]): Catalog {
+/** How often vLLM is asked what it serves, ms: until it has said so (it loads for minutes), and from then on. */
+const UNKNOWN_MS = 2_000;
+const KNOWN_MS = 30_000;
+
+/**
+ * Every name goes to the one vLLM, which knows best what it serves; `local` and `local-…` become its first model. Until
+ * that is known, `resolve` throws `upstream_unreachable` for them.
+ */
+export function agentCatalog(entries: readonly CatalogEntry[]): RoleCatalog {
 	const vllm = entries.find(({ upstream }) => upstream.type === "vllm")!;
 	const dummy = entries.find(({ upstream }) => upstream.name === "dummy")!;
 	const target = ({ provider, upstream }: CatalogEntry, model: string) => ({
@@ -11,17 +20,40 @@ export function agentCatalog(entries: readonly CatalogEntry[]): Catalog {
 		provider,
 		model,
 	});
+	/** Undefined while vLLM has not said it; one that is asked already is not asked twice. */
+	const firstServed = (maxAgeMs: number) => list.served(vllm, maxAgeMs)[0];
 
 	function find(name: string) {
-		if (name === "dummy") return { targets: [target(dummy, name)], reason: "built in" };
-		const model = /^local(?:$|[-_])/.test(name)
-			? (list.served(vllm)[0] ?? name)
-			: name.replace(/^(?:local|vllm)\//, "");
-		return { targets: [target(vllm, model)], reason: "this host's vLLM" };
+		if (name === "dummy") return { targets: [target(dummy, name)], reason: "built in", label: name };
+		const model = isLocal(name) ? (firstServed(KNOWN_MS) ?? name) : name.replace(/^(?:local|vllm)\//, "");
+		return { targets: [target(vllm, model)], reason: "this host's vLLM", label: model };
 	}
 
-	const catalog: Catalog = { entries, names: ["dummy"], find, resolve: find };
+	function resolve(name: string) {
+		// `local` itself would be a 404 of vLLM's. A call is reason enough to ask at once.
+		if (isLocal(name) && firstServed(KNOWN_MS) === undefined && firstServed(0) === undefined) {
+			throw new RouterError(
+				"upstream_unreachable",
+				`vLLM at ${new URL(vllm.upstream.baseUrl!).origin} has not said what it serves: is it running?`,
+			);
+		}
+		return find(name);
+	}
+
+	function watch() {
+		let timer: ReturnType<typeof setTimeout>;
+		const look = () => {
+			timer = setTimeout(look, firstServed(0) === undefined ? UNKNOWN_MS : KNOWN_MS);
+		};
+		look();
+		return () => clearTimeout(timer);
+	}
+
+	const catalog: RoleCatalog = { entries, names: ["dummy"], find, resolve, watch };
 	const list = new ModelList(catalog);
-	list.served(vllm);
 	return catalog;
+}
+
+function isLocal(name: string): boolean {
+	return /^local(?:$|[-_])/.test(name);
 }

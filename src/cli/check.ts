@@ -7,9 +7,7 @@ import { type Path, pathText } from "../config/mistake.ts";
 import { ConfigSchema } from "../config/schema.ts";
 import { formatBytes, formatDuration } from "../config/units.ts";
 import { mapLeaves } from "../config/walk.ts";
-import { KEY_HINT, openDoor } from "../gate/door.ts";
 import type { ProviderState } from "../providers/registry.ts";
-import { StartError } from "../start-error.ts";
 import { VERSION } from "../version.ts";
 import { agentUrl, withAgentUrl } from "./local-agent.ts";
 
@@ -21,23 +19,20 @@ const ONLY = {
 	standalone: [] as string[],
 };
 
-/** Takes stock of the providers and reports; see `report`. Throws StartError for an address that leads back to this router. */
+/** Takes stock of the providers and reports; see `report`. Throws StartError for all that a start would refuse. */
 export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { config, role } = loaded;
-	// The agent relays to its own vLLM only.
-	if (role === "agent") return report(loaded, []);
-	const { configureUpstreams, describeProviders, loopProblem } = await import("../providers/registry.ts");
-	const { host, port, insecure, generate_key } = config.server;
+	const { catalogOf } = await import("../http/role-plan.ts");
+	if (role !== "router") {
+		const { agentPlan } = await import("../agent/plan.ts");
+		catalogOf(agentPlan(config, env));
+		// It relays to its own vLLM only.
+		if (role === "agent") return report(loaded, []);
+	}
+	const { routerPlan } = await import("../server/plan.ts");
+	const { describeProviders } = await import("../providers/registry.ts");
 	const variables = withAgentUrl(env, role === "standalone" ? agentUrl(config.agent) : undefined);
-	const hasKeys = config.keys.length > 0 || generate_key;
-	const problem =
-		loopProblem(configureUpstreams(config, variables), host, port) ??
-		openDoor({ host, hasKeys, isInsecure: insecure, hint: KEY_HINT });
-	if (problem) throw new StartError(problem);
-	// A target that leads nowhere, or a file that can't be read, stops a start.
-	const { catalogEntries } = await import("../proxy/catalog-entries.ts");
-	const { createCatalog } = await import("../routing/catalog.ts");
-	createCatalog(config, catalogEntries(configureUpstreams(config, variables), config, variables));
+	catalogOf(routerPlan(config, variables));
 	return report(loaded, describeProviders(config, variables));
 }
 
@@ -94,9 +89,8 @@ function sourceText(source: Source): string {
 }
 
 function providerRow({ name, state, variable, baseUrl }: ProviderState): string[] {
-	const missing = state === "no-key" ? "no key" : "no address";
-	if (state === "ready") return [name, "ready", baseUrl === undefined ? "" : withoutCredentials(baseUrl)];
-	return [name, missing, variable === undefined ? "" : `set ${variable}`];
+	if (state === "ready") return [name, "ready", baseUrl ?? ""];
+	return [name, state === "no-key" ? "no key" : "no address", `set ${variable}`];
 }
 
 function columns(rows: string[][]): string[] {

@@ -10,7 +10,8 @@ const PATIENCE_MS = 3000;
 /** The answer, with a line end. Throws StartError where the router can't be reached or is not ready. */
 export async function health({ config, role }: Loaded): Promise<string> {
 	const base = agentUrl(role === "agent" ? config.agent : config.server);
-	const isTls = config.server.tls !== undefined;
+	// The agent serves no TLS, whatever the router beside it does.
+	const isTls = role !== "agent" && config.server.tls !== undefined;
 	// The certificate names the router's public host, which loopback is not.
 	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate: isTls });
 	const url = `${isTls ? base.replace("http:", "https:") : base}/health/ready`;

@@ -11,11 +11,8 @@ import { type Config, ConfigSchema } from "./schema.ts";
 import { semantics } from "./semantics.ts";
 import { validate } from "./validate.ts";
 
-export { ConfigError, type Mistake } from "./mistake.ts";
-export type { Flags, Role } from "./overlay.ts";
-
 /** The file that is read where none is named, if it exists. */
-export const DEFAULT_FILE = "router.yaml";
+const DEFAULT_FILE = "router.yaml";
 
 /** Where a setting's value comes from. `name`: `--port`, `PORT`. `line` counts from 1. */
 export type Source =

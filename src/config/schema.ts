@@ -267,11 +267,7 @@ export const ConfigSchema = Type.Object(
 export type Config = Static<typeof ConfigSchema>;
 /** One entry of `providers:`. */
 export type ProviderConfig = Static<typeof provider>;
-/** One entry of `models:`. */
-export type ModelConfig = Static<typeof model>;
 /** One entry of `targets:` or `fallback:`. */
 export type TargetConfig = Static<typeof target>;
-/** `timeouts:`, in ms. */
-export type Timeouts = Static<typeof timeouts>;
 /** One entry of `keys:`. */
 export type KeyConfig = Static<typeof key>;

@@ -35,6 +35,7 @@ export function semantics(values: Record<string, unknown>, around: Surroundings)
 		...repeated(entries(values["models"]), "models", "name", "another model has this name too; names must differ"),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
 		...files(values, around),
+		...(around.role === "standalone" ? samePort(values) : []),
 	];
 }
 
@@ -87,6 +88,13 @@ function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Fi
 		const problem = pemProblem(resolve(cwd, file));
 		return problem === undefined ? [] : [{ path, message: `${file} ${problem}` }];
 	});
+}
+
+/** One address can't be listened on twice; the ports of two addresses, or free ones, may be the same. */
+function samePort({ server, agent }: Entry): Finding[] {
+	if (!isRecord(server) || !isRecord(agent)) return [];
+	if (server["port"] !== agent["port"] || server["host"] !== agent["host"] || agent["port"] === 0) return [];
+	return [{ path: ["agent", "port"], message: "is the router's own port, too; in one process each needs its own" }];
 }
 
 function pemProblem(file: string): string | undefined {

@@ -6,6 +6,8 @@ import { RouterError } from "../errors.ts";
 /** A key that was recognised. */
 export interface Caller {
 	readonly name: string;
+	/** It may use some models only. */
+	readonly isRestricted: boolean;
 	/** Whether it may use a model of that name. */
 	mayUse(model: string): boolean;
 }
@@ -32,25 +34,23 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate
 	const stored: StoredKey[] = keys.map(({ name, key, models }) => ({
 		name,
 		hash: hashKey(key),
+		isRestricted: !models.includes("*"),
 		mayUse: allowing(models),
 	}));
-	if (generated) stored.push({ name: "generated", hash: generated, mayUse: () => true });
+	if (generated) stored.push({ name: "generated", hash: generated, isRestricted: false, mayUse: () => true });
 	return {
 		isOpen: stored.length === 0,
 		admit(headers) {
 			if (stored.length === 0) return undefined;
 			const secret = presented(headers);
 			if (secret === undefined) {
-				throw new RouterError(
-					"invalid_api_key",
-					"No API key: send one of the router's keys as `Authorization: Bearer …`.",
-				);
+				throw new RouterError("invalid_api_key", "No API key: send one as `Authorization: Bearer …`.");
 			}
 			const hash = hashKey(secret);
 			let caller: Caller | undefined;
 			// Every key is compared, whether or not one has matched: the time tells nothing.
 			for (const key of stored) if (timingSafeEqual(key.hash, hash)) caller = key;
-			if (!caller) throw new RouterError("invalid_api_key", "This API key is none of the router's.");
+			if (!caller) throw new RouterError("invalid_api_key", "This API key is not known here.");
 			return caller;
 		},
 	};

@@ -34,7 +34,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 	const app = new Elysia({ name: "http" });
 	const routes = () => app.routes;
 	app
-		.use(errors(options.log.logger, routes))
+		.use(errors(options.log, routes))
 		.use(cors(options.corsOrigins))
 		.use(gatekeeper(options.lifecycle))
 		.use(health(role, options.lifecycle))

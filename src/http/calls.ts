@@ -3,6 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import type { Caller, Gate } from "../gate/keys.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
+import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
@@ -32,16 +33,20 @@ interface Timeouts {
 export const IDLE_SECONDS = 30;
 /** Routers a call may pass through. */
 const MAX_HOPS = 8;
+/** Labels kept as known, an operation: the metrics hold 500 in all, and configured names must find room. */
+const MOST_ANSWERED = 100;
 /** Longest `user` kept for the log, characters. */
 const MAX_USER = 128;
 
 /** Handles `POST /v1/…` for one operation. Never throws: every error is answered and settled here. */
 export function callHandler(operation: Operation, context: CallContext) {
+	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
+	const answered = new Set<string>();
 	return async (request: Request, server: Timeouts | null): Promise<Response> => {
 		const settlement = new Settlement(newCallId(), operation, performance.now(), context.sink);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
-			return await answer(operation, context, request, server, settlement);
+			return await answer(operation, context, request, server, settlement, answered);
 		} catch (thrown) {
 			const error = asRouterError(thrown);
 			if (error.errorCode === "internal_error") settlement.onFault(error.cause ?? error);
@@ -57,27 +62,36 @@ async function answer(
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
+	answered: Set<string>,
 ): Promise<Response> {
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
 	const hops = hopsWith(instance, request.headers);
 	const timeoutMs = timeoutIn(request.headers);
-	const parsed = parseRequest(operation, await readRequestText(request, config.server.body_limit));
+	const text = await readRequestText(request, config.server.body_limit);
+	settlement.waitedMs = performance.now() - settlement.startedAt;
+	const parsed = parseRequest(operation, text);
 	const { model, user } = parsed.body;
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
 	settlement.user = user?.slice(0, MAX_USER);
-	const route = catalog.resolve(model);
+	const route = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
 	settlement.reason = route.reason;
+	settlement.label = route.label;
+	settlement.isKnown = catalog.names.includes(model) || answered.has(route.label);
 	if (!isAllowed(caller, model, route)) {
 		throw new RouterError("model_not_allowed", `The key "${caller?.name}" may not use "${model.slice(0, 100)}".`, {
 			param: "model",
 		});
 	}
+	refuseReroutes(caller, parsed.fields, route);
+	settlement.onSettled = () => {
+		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
+		server?.timeout(request, IDLE_SECONDS);
+	};
 	if (server) {
 		// From here the upstream sets the pace: a model may think for minutes before its first byte.
 		server.timeout(request, 0);
-		settlement.onSettled = () => server.timeout(request, IDLE_SECONDS);
 	}
 	const call: Call = {
 		...parsed,
@@ -107,6 +121,16 @@ export function admit(gate: Gate, request: Request, config: Config): Caller | un
 /** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
 	return !caller || caller.mayUse(model) || (route?.targets.every(({ id }) => caller.mayUse(id)) ?? false);
+}
+
+/** Keeps a key that may use some models only from leaving them by a field of the upstream's. Throws `model_not_allowed`. */
+function refuseReroutes(caller: Caller | undefined, fields: readonly Field[], { targets }: Route): void {
+	if (!caller?.isRestricted) return;
+	const reroutes = targets.flatMap(({ provider }) => provider.reroutes);
+	const field = fields.find(({ key }) => reroutes.includes(key));
+	if (!field) return;
+	const message = `The key "${caller.name}" may use some models only, so it may not send "${field.key}".`;
+	throw new RouterError("model_not_allowed", message, { param: field.key });
 }
 
 /** The routers a call has come through, this one last. Throws `loop_detected`. */

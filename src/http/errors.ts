@@ -1,27 +1,28 @@
 /** One place where whatever was thrown becomes an answer in OpenAI's error shape. */
-import { Elysia, NotFoundError, ParseError, ValidationError } from "elysia";
-import type { Logger } from "pino";
+import { Elysia, NotFoundError } from "elysia";
 import { nearest } from "../config/nearest.ts";
 import { asRouterError, RouterError } from "../errors.ts";
+import type { Log } from "../telemetry/log.ts";
 import { methodsAt, type Route } from "./route-match.ts";
 
 /** Longest path shown back to a client, in UTF-16 units. */
 const LONGEST_PATH = 200;
 
 /** A new id for `x-request-id`: `req_` and 32 hexadecimal digits. */
-export function newRequestId(): string {
+function newRequestId(): string {
 	return `req_${crypto.randomUUID().replaceAll("-", "")}`;
 }
 
 /**
  * The error handler of a whole server: register it before everything else (a hook reaches only what comes after).
  *
- * A RouterError answers as it says. An unknown path and a wrong method are told apart. Everything else is an
- * `internal_error` that tells the client nothing and the log, under the answer's `x-request-id`, everything.
- * That header is the one already in `set.headers`, or a new one.
+ * A RouterError answers as it says. An unknown path and a wrong method are told apart. Everything else, also Elysia's
+ * own errors (no route lets it parse or check a body), is an `internal_error` that tells the client nothing and the
+ * log, under the answer's `x-request-id`, everything. That header is the one already in `set.headers`, or a new one.
+ * @param log asked for its logger when there is something to log
  * @param routes the server's routes at the time of the call
  */
-export function errors(logger: Pick<Logger, "error">, routes: () => readonly Route[]) {
+export function errors(log: Pick<Log, "logger">, routes: () => readonly Route[]) {
 	return new Elysia({ name: "http/errors" }).onError({ as: "global" }, ({ error, request, path, set }) => {
 		const id = String(set.headers["x-request-id"] ?? newRequestId());
 		set.headers["x-request-id"] = id;
@@ -31,28 +32,11 @@ export function errors(logger: Pick<Logger, "error">, routes: () => readonly Rou
 				return new Response(null, { status: 204, headers: { allow: allow(methods) } });
 			return unrouted(request.method, path, methods, routes()).response();
 		}
-		const known = translate(error);
+		const known = asRouterError(error);
 		if (known.errorCode === "internal_error")
-			logger.error({ id, method: request.method, path: clip(path), err: known.cause ?? known }, "internal error");
+			log.logger.error({ id, method: request.method, path: clip(path), err: known.cause ?? known }, "internal error");
 		return known.response();
 	});
-}
-
-/** Elysia's own errors in our words: its messages quote the body that was wrong. */
-function translate(error: unknown): RouterError {
-	if (error instanceof ParseError)
-		return new RouterError("invalid_json", "The body is no valid JSON: correct it and send it again.", {
-			cause: error,
-		});
-	if (error instanceof ValidationError) {
-		const param = error.valueError?.path.slice(1).replaceAll("/", ".") || undefined;
-		const where = `${error.type}${param ? ` field ${param}` : ""}`;
-		return new RouterError("invalid_value", `The ${where} has a wrong value: /swagger shows what it may be.`, {
-			param,
-			cause: error,
-		});
-	}
-	return asRouterError(error);
 }
 
 function unrouted(method: string, path: string, methods: string[], routes: readonly Route[]): RouterError {

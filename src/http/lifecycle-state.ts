@@ -33,7 +33,7 @@ const ABORT: Step = { to: "stopped", effects: ["abort"] };
 const STOP: Step = { to: "stopping", effects: ["stop-listening", "wait-deadline"] };
 
 const TABLE: Readonly<Record<State, Partial<Record<Event, Step>>>> = {
-	starting: { listening: { to: "ready", effects: [] }, signal: STOP, stop: STOP },
+	starting: { listening: { to: "ready", effects: [] }, stop: STOP },
 	ready: { signal: { to: "draining", effects: ["wait-drain"] }, stop: STOP },
 	draining: { drained: STOP, stop: STOP, signal: ABORT },
 	stopping: {

@@ -4,7 +4,7 @@ import type { Log } from "../telemetry/log.ts";
 import { type Effect, type Event, type State, step } from "./lifecycle-state.ts";
 
 /** The signals that stop the process. */
-export type StopSignal = "SIGTERM" | "SIGINT";
+type StopSignal = "SIGTERM" | "SIGINT";
 type Hook = () => void | Promise<void>;
 
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
@@ -36,7 +36,10 @@ export interface LifecycleOptions {
 /** The life of one role's server. In `--standalone` two of them hear the same signals. */
 export interface Lifecycle {
 	readonly state: State;
-	/** The server listens: `/health/ready` turns on. */
+	/**
+	 * The server listens: `/health/ready` turns on, and SIGTERM and SIGINT are handled from here on (as PID 1 of a
+	 * container nothing else would). A start that fails before leaves no listener behind.
+	 */
 	started(server: Stoppable): void;
 	/** Runs before the end, in order of registration, after the last call: close files and links here. */
 	onStop(hook: Hook): void;
@@ -46,10 +49,7 @@ export interface Lifecycle {
 	readonly finished: Promise<number>;
 }
 
-/**
- * A lifecycle in state `starting`, which handles SIGTERM and SIGINT from here on: as PID 1 of a container nothing
- * else would. Its state table is in design.md.
- */
+/** A lifecycle in state `starting`. Its state table is in design.md. */
 export function createLifecycle({ drainMs, shutdownMs, log, signals = process }: LifecycleOptions): Lifecycle {
 	let state: State = "starting";
 	let last: StopSignal = "SIGTERM";
@@ -103,13 +103,13 @@ export function createLifecycle({ drainMs, shutdownMs, log, signals = process }:
 		abort: () => end(128 + constants.signals[last]),
 	};
 
-	for (const name of SIGNALS) signals.on(name, onSignal);
 	return {
 		get state() {
 			return state;
 		},
 		started(listening) {
 			server = listening;
+			for (const name of SIGNALS) signals.on(name, onSignal);
 			dispatch("listening");
 		},
 		onStop: (hook) => void hooks.push(hook),

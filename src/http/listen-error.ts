@@ -1,14 +1,10 @@
 /** Why a server could not listen, in words that say what to do. */
+import { StartError } from "../start-error.ts";
 
-/** Thrown by `listen`; its message is for people and complete. */
-export class ListenError extends Error {
-	override readonly name = "ListenError";
-}
-
-/** What Bun threw while binding `host:port`, as a ListenError. */
-export function listenProblem(cause: unknown, host: string, port: number): ListenError {
+/** What Bun threw while binding `host:port`, as a StartError. */
+export function listenProblem(cause: unknown, host: string, port: number): StartError {
 	const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-	return new ListenError(sentence(code, host, port, cause), { cause });
+	return new StartError(sentence(code, host, port, cause), { cause });
 }
 
 function sentence(code: string, host: string, port: number, cause: unknown): string {

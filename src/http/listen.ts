@@ -1,8 +1,9 @@
 /** Listening on an address: Bun's server with the options a streaming proxy needs, and TLS that follows its files. */
 import type { AnyElysia } from "elysia";
+import { StartError } from "../start-error.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Stoppable } from "./lifecycle.ts";
-import { ListenError, listenProblem } from "./listen-error.ts";
+import { listenProblem } from "./listen-error.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "./tls.ts";
 
 /**
@@ -15,8 +16,6 @@ const IDLE_SECONDS = 30;
  * the handlers count bytes themselves and answer `body_too_large`.
  */
 const BUN_BODY_LIMIT = 2 ** 40;
-
-export { ListenError };
 
 /** Where to listen. */
 export interface ListenOptions {
@@ -47,11 +46,12 @@ export interface Listening extends Stoppable {
  * Bun 1.4.5's `server.reload` leaves TLS as it was. A changed certificate therefore moves the port to a new server
  * within one turn of the event loop: the old one stops listening and finishes what it is answering. What is reset are
  * connections that are idle, in their handshake or still sending a body at that instant, once a certificate.
- * @throws {ListenError} when the address is taken, not allowed or not of this machine, or a PEM file is unusable
+ * @throws {StartError} when the address is taken, not allowed or not of this machine, or a PEM file is unusable
  */
 export function listen(app: AnyElysia, options: ListenOptions): Listening {
 	const { host, bodyLimit } = options;
-	const servers: Stoppable[] = [];
+	/** The one that listens, and those that finish what they are answering. */
+	const servers = new Set<Stoppable>();
 	const serve = (port: number, tls: TlsPair | undefined) => {
 		try {
 			app.listen({
@@ -68,23 +68,36 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 			throw listenProblem(cause, host, port);
 		}
 		const server = app.server;
-		if (!server) throw new ListenError(`Nothing listens on ${host}:${port}.`);
-		servers.push(server);
+		if (!server) throw new StartError(`Nothing listens on ${host}:${port}.`);
+		servers.add(server);
 		return server;
+	};
+	const retire = async (server: Stoppable) => {
+		try {
+			await server.stop();
+		} catch (err) {
+			options.log.logger.error({ err }, "The server of the certificate before failed to stop; going on.");
+		}
+		servers.delete(server);
 	};
 
 	const first = options.tls ? readTls(options.tls) : undefined;
-	const port = serve(options.port, first).port ?? options.port;
+	let current = serve(options.port, first);
+	const port = current.port ?? options.port;
 	let unwatch = () => {};
 	if (options.tls && first)
 		unwatch = watchTls(options.tls, first, options.log.logger, options.tlsPollMs, (pair, previous) => {
-			const old = servers.at(-1);
-			void old?.stop();
+			void retire(current);
 			try {
-				serve(port, pair);
+				current = serve(port, pair);
 			} catch (cause) {
-				serve(port, previous);
-				throw cause;
+				try {
+					current = serve(port, previous);
+				} catch {
+					const lost = "With the certificate before neither: nothing listens any more; it is tried again and again.";
+					throw new StartError(`${(cause as Error).message} ${lost}`, { cause });
+				}
+				throw new StartError(`${(cause as Error).message} The certificate in use stays.`, { cause });
 			}
 		});
 
@@ -94,7 +107,7 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 		port,
 		async stop(closeActiveConnections = false) {
 			unwatch();
-			await Promise.all(servers.map((server) => server.stop(closeActiveConnections)));
+			await Promise.all([...servers].map((server) => server.stop(closeActiveConnections)));
 		},
 	};
 }

@@ -1,66 +1,29 @@
 /** What both roles do to come up: log, metrics, transports, app, port. */
-
-import type { Loaded } from "../config/load.ts";
-import type { KeyConfig } from "../config/schema.ts";
 import { onCrash } from "../crash.ts";
-import { openDoor } from "../gate/door.ts";
 import { generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
-import { loopProblem, type Upstream } from "../providers/registry.ts";
-import { catalogEntries } from "../proxy/catalog-entries.ts";
-import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import type { Running } from "../running.ts";
-import { StartError } from "../start-error.ts";
-import { createLog } from "../telemetry/log.ts";
-import { createMetrics } from "../telemetry/metrics.ts";
+import { createLog, type Log } from "../telemetry/log.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
 import { httpBase } from "./app.ts";
 import { createLifecycle } from "./lifecycle.ts";
-import { ListenError, listen } from "./listen.ts";
+import { listen } from "./listen.ts";
 import { openAiRoutes } from "./openai-routes.ts";
+import { catalogOf, type RolePlan } from "./role-plan.ts";
 
-/** How one role differs from the other. */
-export interface RoleOptions {
-	readonly role: "router" | "agent";
-	readonly loaded: Loaded;
-	readonly env: Readonly<Record<string, string | undefined>>;
-	readonly host: string;
-	readonly port: number;
-	readonly keys: readonly KeyConfig[];
-	/** How a key is set, for the refusal to listen beyond loopback. */
-	readonly keyHint: string;
-	readonly upstreams: readonly Upstream[];
-	readonly catalogOf: (entries: readonly CatalogEntry[]) => Catalog;
-	readonly title: string;
-	readonly description: string;
-	/** Lines of the banner. */
-	readonly lines: readonly string[];
-}
-
-/** Starts a role. Throws StartError with one line for a person. */
-export function startRole(options: RoleOptions): Running {
-	const { role, loaded, host, port, upstreams, env } = options;
-	const { config } = loaded;
-	const loop = loopProblem(upstreams, host, port);
-	if (loop) throw new StartError(loop);
-	const { gate, lines: keyLines } = door(options);
+/** Starts a role. Throws StartError with one line for a person; nothing is left running then. */
+export function startRole(plan: RolePlan): Running {
+	const { role, config, host, port, tls, title, description } = plan;
+	const catalog = catalogOf(plan);
+	const { gate, lines: keyLines } = door(plan);
 	const metrics = createMetrics(role);
-	const log = createLog({
-		...config.log,
-		role,
-		stdout: process.stdout,
-		onFailure: () => metrics.logFailure(),
-	});
-	onCrash((_kind, line) => {
-		metrics.crash();
-		log.logger.error(line);
-	});
+	const log = lateLog(plan, metrics);
 	const lifecycle = createLifecycle({
 		drainMs: config.server.drain,
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
-	const catalog = options.catalogOf(catalogEntries(upstreams, config, env));
 	const app = httpBase({
 		role,
 		version: VERSION,
@@ -68,8 +31,8 @@ export function startRole(options: RoleOptions): Running {
 		metrics,
 		log,
 		lifecycle,
-		title: options.title,
-		description: options.description,
+		title,
+		description,
 	}).use(
 		openAiRoutes({
 			config,
@@ -90,50 +53,59 @@ export function startRole(options: RoleOptions): Running {
 			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 		}),
 	);
-	const server = openPort(() =>
-		listen(app, {
-			host,
-			port,
-			// The agent serves no TLS: in one process the router would not trust its own certificate.
-			tls: role === "router" ? config.server.tls : undefined,
-			bodyLimit: config.server.body_limit,
-			log,
+	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
+	lifecycle.started(server);
+	lifecycle.onStop(
+		onCrash((_kind, line) => {
+			metrics.crash();
+			log.logger.error(line);
 		}),
 	);
-	lifecycle.started(server);
+	const unwatch = catalog.watch?.();
+	if (unwatch) lifecycle.onStop(unwatch);
 	const { url } = server;
 	log.logger.info({ url, version: VERSION, role }, "listening");
+	const { file, problem } = log.opened();
 	const files = [
-		log.file ? `log      ${log.file}` : `log      stdout only: ${log.problem}`,
+		file ? `log      ${file}` : `log      stdout only: ${problem}`,
 		...(role === "router" ? [`data     ${config.data_dir}`] : []),
 	];
 	return {
 		role,
 		url,
-		lines: [...options.lines, ...files, ...keyLines],
+		lines: [...plan.lines, ...files, ...keyLines],
 		stop: () => lifecycle.stop(),
 		finished: lifecycle.finished,
 	};
 }
 
-function openPort<T>(open: () => T): T {
-	try {
-		return open();
-	} catch (error) {
-		throw error instanceof ListenError ? new StartError(error.message) : error;
-	}
+/**
+ * The log, opened when it is first used, which is after the port is ours: a second instance that fails on the port must
+ * neither touch nor rotate the file of the first.
+ */
+function lateLog({ role, config }: RolePlan, metrics: Metrics) {
+	let log: Log | undefined;
+	const opened = () => {
+		log ??= createLog({ ...config.log, role, stdout: process.stdout, onFailure: () => metrics.logFailure() });
+		return log;
+	};
+	return {
+		opened,
+		get logger() {
+			return opened().logger;
+		},
+		get sink() {
+			return opened().sink;
+		},
+		flush: () => opened().flush(),
+	};
 }
 
 /** The gate, and what the banner says of it. */
-function door({ role, loaded: { config }, host, keys, keyHint }: RoleOptions): { gate: Gate; lines: string[] } {
-	// The agent's token is known to two: one that it made itself would shut its own router out.
-	if (role === "router" && keys.length === 0 && config.server.generate_key) {
-		const { hash, secret, problem } = generatedKey(config.data_dir);
-		const lines = secret ? [`API key  ${secret}   (made now, shown only this once)`] : [];
-		if (problem) lines.push(`         it can't be kept (${problem}): the next start makes another`);
-		return { gate: createGate([], hash), lines };
-	}
-	const problem = openDoor({ host, hasKeys: keys.length > 0, isInsecure: config.server.insecure, hint: keyHint });
-	if (problem) throw new StartError(problem);
-	return { gate: createGate(keys), lines: [] };
+function door({ config, keys, generatesKey }: RolePlan): { gate: Gate; lines: string[] } {
+	if (!generatesKey) return { gate: createGate(keys), lines: [] };
+	const { hash, secret, problem } = generatedKey(config.data_dir);
+	const lines = secret ? [`API key  ${secret}   (made now, shown only this once)`] : [];
+	if (problem) lines.push(`         it can't be kept (${problem}): the next start makes another`);
+	return { gate: createGate([], hash), lines };
 }

@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
-import { ListenError } from "./listen-error.ts";
+import { StartError } from "../start-error.ts";
 
 /** How often the files are looked at, ms. By content, not by events: Kubernetes swaps a symlink two levels up. */
 const POLL_MS = 10_000;
@@ -21,7 +21,7 @@ export interface TlsPair {
 
 /**
  * Reads and checks a pair.
- * @throws {ListenError} naming the file when one can't be read or is no PEM, or when the two do not belong together
+ * @throws {StartError} naming the file when one can't be read or is no PEM, or when the two do not belong together
  */
 export function readTls(files: TlsFiles): TlsPair {
 	const cert = read(files.cert, "server.tls.cert");
@@ -29,13 +29,14 @@ export function readTls(files: TlsFiles): TlsPair {
 	const certificate = parse(() => new X509Certificate(cert), files.cert, "server.tls.cert", "certificate");
 	const secret = parse(() => createPrivateKey(key), files.key, "server.tls.key", "private key");
 	if (!certificate.checkPrivateKey(secret))
-		throw new ListenError(`The key in ${files.key} does not belong to the certificate in ${files.cert}.`);
+		throw new StartError(`The key in ${files.key} does not belong to the certificate in ${files.cert}.`);
 	return { cert, key };
 }
 
 /**
  * Looks at the files every `pollMs` and calls `use` with a pair that changed and is sound, and the one before. A
- * broken one, or one that `use` throws on, is logged once and the one in use stays.
+ * broken pair is logged once and the one in use stays; what `use` throws is logged once as it is, and the pair tried
+ * again at each look.
  * @returns stops looking
  */
 export function watchTls(
@@ -49,8 +50,8 @@ export function watchTls(
 	let complained = "";
 	const look = () => {
 		try {
-			const pair = readTls(files);
-			if (pair.cert !== inUse.cert || pair.key !== inUse.key) {
+			const pair = newPair(files, inUse);
+			if (pair) {
 				use(pair, inUse);
 				inUse = pair;
 				logger.info({ cert: files.cert }, "The TLS certificate was replaced.");
@@ -58,7 +59,7 @@ export function watchTls(
 			complained = "";
 		} catch (cause) {
 			const complaint = cause instanceof Error ? cause.message : String(cause);
-			if (complaint !== complained) logger.error(`${complaint} The certificate in use stays.`);
+			if (complaint !== complained) logger.error(complaint);
 			complained = complaint;
 		}
 	};
@@ -67,12 +68,23 @@ export function watchTls(
 	return () => clearInterval(timer);
 }
 
+/** What the files hold now, where that is not `inUse`. Throws StartError where it is no sound pair. */
+function newPair(files: TlsFiles, inUse: TlsPair): TlsPair | undefined {
+	try {
+		const pair = readTls(files);
+		return pair.cert !== inUse.cert || pair.key !== inUse.key ? pair : undefined;
+	} catch (cause) {
+		if (!(cause instanceof StartError)) throw cause;
+		throw new StartError(`${cause.message} The certificate in use stays.`, { cause });
+	}
+}
+
 function read(path: string, setting: string): string {
 	try {
 		return readFileSync(path, "utf8");
 	} catch (cause) {
 		const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unreadable";
-		throw new ListenError(`${setting}: can't read ${path} (${code}).`, { cause });
+		throw new StartError(`${setting}: can't read ${path} (${code}).`, { cause });
 	}
 }
 
@@ -80,6 +92,6 @@ function parse<T>(make: () => T, path: string, setting: string, what: string): T
 	try {
 		return make();
 	} catch (cause) {
-		throw new ListenError(`${setting}: ${path} holds no PEM ${what}.`, { cause });
+		throw new StartError(`${setting}: ${path} holds no PEM ${what}.`, { cause });
 	}
 }

@@ -75,5 +75,5 @@ export function parseRequest(operation: Operation, raw: string): Pick<Call, "raw
 /** The parser's reason without what it quotes: that is the client's text. */
 function reasonOf(error: unknown): string {
 	const message = error instanceof SyntaxError ? error.message : "it is nested too deeply";
-	return message.replace(/^JSON Parse error: /, "").replace(/["'`].*["'`]/s, "an unexpected token");
+	return message.replace(/^JSON Parse error: /, "").replace(/\s*(["'`]).{2,}\1/s, "");
 }

@@ -11,6 +11,8 @@ const BACKSLASH = 0x5c;
 const SPACE = 0x20;
 /** What may follow a backslash here: `"` `\` `/` b f n r t. Code points (`\u…`) are left to the parser. */
 const ESCAPED = new Set([0x22, 0x5c, 0x2f, 0x62, 0x66, 0x6e, 0x72, 0x74]);
+/** A longer event, in UTF-16 units, is no token: to learn it would cost the square of its length. */
+const LONGEST = 4096;
 /** Learnt so often without a match, a stream's chunks are not alike. */
 const MAX_TRIES = 8;
 
@@ -22,7 +24,7 @@ export class DeltaTemplate {
 
 	/** Takes the shape of an event that carried text and nothing else of weight. `raw` as it came, blank line included. */
 	learn(raw: string): void {
-		if (this.#tries++ >= MAX_TRIES) return;
+		if (raw.length > LONGEST || this.#tries++ >= MAX_TRIES) return;
 		const fixed: Buffer[] = [];
 		let start = 0;
 		for (const match of raw.matchAll(TEXT)) {

@@ -33,6 +33,7 @@ export const DUMMY_UPSTREAM: Omit<Upstream, "timeouts"> = {
 	},
 	baseUrl: "dummy:",
 	variable: "",
+	keySetting: "",
 	state: "ready",
 	headers: {},
 	keepsSystemPrompt: false,
@@ -45,7 +46,7 @@ export const dummyTransport: Transport = {
 
 function answer({ url, body }: UpstreamRequest): Response {
 	const request = JSON.parse(body ?? "{}") as DummyRequest;
-	if (url.endsWith("/embeddings")) return Response.json(embeddings(request));
+	if (url.endsWith("/embeddings")) return embeddings(request);
 	const isChat = url.endsWith("/chat/completions");
 	const head = {
 		id: `cmpl-${crypto.randomUUID().replaceAll("-", "")}`,
@@ -95,23 +96,43 @@ function usageOf(input: unknown) {
 	return { prompt_tokens, completion_tokens: WORDS.length, total_tokens: prompt_tokens + WORDS.length };
 }
 
+/** Inputs of one call, as OpenAI bounds them, and the longest vector made: `dummy` computes inside this process. */
+const MAX_INPUTS = 2048;
+const MAX_DIMENSIONS = 256;
+
 /** Unit vectors that differ with the text; as base64 of 32-bit floats where asked (the official client always does). */
-function embeddings(request: DummyRequest): object {
+function embeddings(request: DummyRequest): Response {
 	const isOneTokenList = Array.isArray(request.input) && typeof request.input[0] === "number";
 	const inputs = Array.isArray(request.input) && !isOneTokenList ? request.input : [request.input];
+	const dimensions = request.dimensions ?? 8;
+	if (inputs.length > MAX_INPUTS) return refusal("input", `dummy takes at most ${MAX_INPUTS} inputs.`);
+	if (dimensions < 1 || dimensions > MAX_DIMENSIONS) {
+		return refusal("dimensions", `dummy makes vectors of 1 to ${MAX_DIMENSIONS} dimensions.`);
+	}
 	const data = inputs.map((input, index) => {
-		const vector = vectorOf(JSON.stringify(input), request.dimensions ?? 8);
+		const vector = vectorOf(JSON.stringify(input), dimensions);
 		const embedding =
 			request.encoding_format === "base64" ? Buffer.from(vector.buffer).toString("base64") : Array.from(vector);
 		return { object: "embedding", index, embedding };
 	});
 	const { prompt_tokens } = usageOf(request.input);
-	return { object: "list", data, model: "dummy", usage: { prompt_tokens, total_tokens: prompt_tokens } };
+	return Response.json({ object: "list", data, model: "dummy", usage: { prompt_tokens, total_tokens: prompt_tokens } });
 }
 
+function refusal(param: string, message: string): Response {
+	return Response.json(
+		{ error: { message, type: "invalid_request_error", param, code: "invalid_value" } },
+		{ status: 400 },
+	);
+}
+
+/** Numbers from a linear congruential generator (Numerical Recipes' constants) seeded by the text's hash. */
 function vectorOf(text: string, dimensions: number): Float32Array<ArrayBuffer> {
-	const size = Math.min(Math.max(1, dimensions), 4096);
-	const vector = Float32Array.from({ length: size }, (_, i) => (Number(Bun.hash(text, i) % 2000n) - 1000) / 1000);
+	let state = Bun.hash.crc32(text);
+	const vector = Float32Array.from({ length: dimensions }, () => {
+		state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+		return state / 2 ** 31 - 1;
+	});
 	const length = Math.hypot(...vector) || 1;
 	return vector.map((value) => value / length);
 }

@@ -1,7 +1,7 @@
 /** A failure, as the client sees it. */
 import { ERRORS, RouterError } from "../errors.ts";
 import { FAILURES } from "./failure.ts";
-import type { Failure, Provider, Target } from "./provider.ts";
+import type { Failure, Target } from "./provider.ts";
 
 /** Sent where the upstream gave no `Retry-After`, in s: 429 and 503 must carry one (design, failure kinds). */
 const DEFAULT_RETRY_AFTER = 2;
@@ -13,11 +13,12 @@ const DEFAULT_RETRY_AFTER = 2;
 export function errorOf(failure: Failure, target: Target): RouterError {
 	const { name } = target.provider;
 	const { code } = FAILURES[failure.kind];
-	const said = withSubject(name, failure.message);
+	const said = failure.isOurs ? `${name} ${failure.message}` : failure.message;
+	const named = failure.isOurs ? said : `${name}: ${failure.message}`;
 	switch (failure.kind) {
 		case "caller":
 			if (failure.status === ERRORS.loop_detected.status) return new RouterError("loop_detected", failure.message);
-			return new RouterError(code, failure.message, {
+			return new RouterError(code, said, {
 				status: failure.status && failure.status >= 400 && failure.status < 500 ? failure.status : 400,
 				type: failure.type,
 				param: failure.param,
@@ -27,18 +28,18 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 		case "context_length":
 		case "content_filter":
 		case "unsupported":
-			return new RouterError(code, failure.message, { param: failure.param });
+			return new RouterError(code, said, { param: failure.param });
 		case "not_found":
-			return new RouterError(code, `${name} does not serve "${target.model}": ${failure.message}`, { param: "model" });
+			return new RouterError(code, `${name} does not serve "${target.model}": ${said}`, { param: "model" });
 		// Upstreams quote parts of the key: their words stay here.
 		case "auth":
-			return new RouterError(code, `${name} refused the router's key: check ${keyOf(target.provider)}.`);
+			return new RouterError(code, `${name} refused the router's key: check ${target.provider.keySetting}.`);
 		case "quota":
-			return new RouterError(code, `The router's account at ${name} is used up: ${failure.message}`);
+			return new RouterError(code, `The router's account at ${name} is used up: ${said}`);
 		case "rate":
 		case "overloaded": {
 			const seconds = Math.ceil((failure.retryAfterMs ?? DEFAULT_RETRY_AFTER * 1000) / 1000);
-			return new RouterError(code, said ?? `${name}: ${failure.message}`, {
+			return new RouterError(code, named, {
 				headers: { ...failure.headers, "retry-after": String(seconds) },
 			});
 		}
@@ -47,17 +48,7 @@ export function errorOf(failure: Failure, target: Target): RouterError {
 		default:
 			return new RouterError(
 				failure.status === undefined && failure.kind === "transport" ? "upstream_unreachable" : code,
-				said ?? `${name}: ${failure.message}`,
+				named,
 			);
 	}
-}
-
-/** `it can't be reached` → `openai can't be reached`; undefined for messages that are the upstream's own words. */
-function withSubject(name: string, message: string): string | undefined {
-	const [, word, rest] = /^(it|its) (.*)$/s.exec(message) ?? [];
-	return word && (word === "it" ? `${name} ${rest}` : `${name}'s ${rest}`);
-}
-
-function keyOf(provider: Provider): string {
-	return provider.keyVariable ?? `providers.${provider.name}.api_key`;
 }

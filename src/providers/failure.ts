@@ -1,7 +1,7 @@
 /**
- * The closed set of ways a call can fail, and what follows from each: retry,
- * failover, breaker, metrics label and the client's error all read this one table
- * (`Failure kinds` in the design).
+ * The closed set of ways a call can fail, and what follows from each (`Failure kinds` in the design).
+ * Failover, the retry at the same target (`once`), metrics label and the client's error read this one table; `breaker`, `wait` and
+ * `if-alone` stand here for the routing that is to come, and nothing reads them yet.
  */
 import type { ErrorCode } from "../errors.ts";
 
@@ -30,7 +30,8 @@ export const FAILURES = {
 	overloaded: { sameTarget: "if-alone", elsewhere: true, breaker: true, code: "upstream_overloaded" },
 	transport: { sameTarget: "once", elsewhere: true, breaker: true, code: "upstream_error" },
 	timeout: { sameTarget: "if-alone", elsewhere: true, breaker: true, code: "upstream_timeout" },
-	truncated: { sameTarget: "no", elsewhere: false, breaker: true, code: "upstream_truncated" },
+	// Before its first byte has left; what breaks later is not tried again.
+	truncated: { sameTarget: "no", elsewhere: true, breaker: true, code: "upstream_truncated" },
 	cancelled: { sameTarget: "no", elsewhere: false, breaker: false, code: "cancelled" },
 	internal: { sameTarget: "no", elsewhere: false, breaker: false, code: "internal_error" },
 } as const satisfies Record<string, FailureRule>;

@@ -22,8 +22,10 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 	return {
 		name: upstream.name,
 		transport,
-		keyVariable: upstream.variable,
+		keySetting: upstream.keySetting,
+		secret: upstream.apiKey,
 		timeouts: upstream.timeouts,
+		reroutes: upstream.row.reroutes ?? [],
 		encode: (call, target) => encode(upstream, defaults, call, target),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => chunkDecoder(upstream, call),
@@ -63,7 +65,6 @@ function encode(
 
 /** What the router reads of a whole answer. */
 interface Completion {
-	model?: unknown;
 	usage?: Usage | null;
 	choices?: { error?: unknown }[];
 }
@@ -74,18 +75,17 @@ function decode(upstream: Upstream, status: number, headers: Headers, body: stri
 	try {
 		parsed = JSON.parse(body);
 	} catch {
-		return { kind: "truncated", status, message: "its answer broke off or was no JSON" };
+		return { kind: "truncated", status, isOurs: true, message: "sent an answer that broke off or is no JSON" };
 	}
-	if (typeof parsed !== "object" || parsed === null) {
-		return { kind: "transport", status, message: "its answer was no JSON object" };
+	if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+		return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };
 	}
 	// A 200 may carry an error: OpenRouter puts it at the top, or inside the first choice.
 	const error = readErrorObject(parsed.error ? parsed : { error: parsed.choices?.[0]?.error });
 	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
 	const { usage } = parsed;
-	const model = typeof parsed.model === "string" ? parsed.model : undefined;
-	if (typeof usage !== "object" || usage === null) return { body, model };
+	if (typeof usage !== "object" || usage === null) return { body };
 	const edit = usageEdit(body, usage);
 	const tokens = tokensOf(edit ? { ...usage, completion_tokens: edit.tokens } : usage);
-	return { body: edit ? splice(body, [edit.edit]) : body, model, tokens, cost: costOf(usage) };
+	return { body: edit ? splice(body, [edit.edit]) : body, tokens, cost: costOf(usage) };
 }

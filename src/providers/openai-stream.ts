@@ -32,10 +32,10 @@ const END: Out = { bytes: "", done: true };
 /** Reads one stream of an OpenAI-shaped upstream. */
 export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const showsUsage = call.body.stream_options?.include_usage === true;
-	/** Choices that have begun and not finished. */
+	/** Choices that have begun and not finished, and those that have. */
 	const unfinished = new Set<number>();
+	const finished = new Set<number>();
 	const template = new DeltaTemplate();
-	let hasFinished = false;
 	let hasDelta = false;
 	let isDone = false;
 
@@ -50,13 +50,13 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		if (chunk === undefined) return DROPPED;
 		const failure = failureIn(upstream, chunk, name);
 		if (failure) return { bytes: "", failure, ...usageOf(chunk.usage) };
-		let finish: string | undefined;
+		let finishes = false;
 		let delta = false;
 		for (const choice of chunk.choices ?? []) {
 			const index = choice.index ?? 0;
 			if (choice.finish_reason) {
-				finish = choice.finish_reason;
-				hasFinished = true;
+				finishes = true;
+				finished.add(index);
 				unfinished.delete(index);
 			} else if (carries(choice)) {
 				delta = true;
@@ -65,13 +65,12 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		}
 		hasDelta ||= delta;
 		if (!chunk.usage) {
-			if (finish !== undefined) return { delta, finish };
 			if (!delta) return AS_IT_CAME;
-			template.learn(raw);
+			if (!finishes) template.learn(raw);
 			return DELTA;
 		}
 		const { bytes, usage } = shown(data, chunk.usage, (chunk.choices?.length ?? 0) === 0, raw);
-		return { bytes, delta, finish, ...usageOf(usage) };
+		return { bytes, delta, ...usageOf(usage) };
 	}
 
 	/** The event's text for the client, and its usage in OpenAI's sense. */
@@ -84,11 +83,19 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	function end(): Failure | undefined {
-		if (isDone ? hasFinished || hasDelta : hasFinished && unfinished.size === 0) return undefined;
-		return { kind: "truncated", message: "it broke off before the answer was complete" };
+		const isWhole = finished.size >= choicesOf(call) && unfinished.size === 0;
+		if (isDone ? finished.size > 0 || hasDelta : isWhole) return undefined;
+		return { kind: "truncated", isOurs: true, message: "broke off before the answer was complete" };
 	}
 
 	return { push, end, isPlain: (chunk) => template.matches(chunk) };
+}
+
+/** How many choices a call asks for: `n`, for each of the prompts (`/v1/completions` takes several). */
+function choicesOf({ body }: Call): number {
+	const n = typeof body["n"] === "number" && body["n"] > 1 ? body["n"] : 1;
+	const { prompt } = body;
+	return Array.isArray(prompt) && typeof prompt[0] !== "number" ? n * prompt.length : n;
 }
 
 /**
@@ -98,7 +105,10 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 function failureIn(upstream: Upstream, chunk: Chunk, name: string | undefined): Failure | undefined {
 	const broken = chunk.choices?.find((choice) => choice.error || choice.finish_reason === "error");
 	if (!chunk.error && !broken && name !== "error") return undefined;
-	const error = readErrorObject({ error: chunk.error ?? broken?.error ?? chunk }) ?? { message: "it failed" };
+	const error = readErrorObject({ error: chunk.error ?? broken?.error ?? chunk }) ?? {
+		isOurs: true,
+		message: "failed",
+	};
 	return failureOf(upstream, error.status ?? 500, error);
 }
 

@@ -31,7 +31,6 @@ export interface Target {
 export interface Answer {
 	/** JSON text for the client. */
 	readonly body: string;
-	readonly model?: string | undefined;
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
@@ -42,6 +41,8 @@ export interface Failure {
 	readonly kind: FailureKind;
 	/** For the client; never a secret, never the prompt. */
 	readonly message: string;
+	/** The message is ours, and says what the upstream did: `can't be reached`. Its name is put before it. */
+	readonly isOurs?: boolean | undefined;
 	/** The upstream's status; absent when it gave none. */
 	readonly status?: number | undefined;
 	readonly param?: string | undefined;
@@ -64,7 +65,6 @@ export interface Out {
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
-	readonly finish?: string | undefined;
 	readonly failure?: Failure | undefined;
 	/** It was no JSON: nothing is sent for it, it is counted. */
 	readonly dropped?: boolean;
@@ -89,10 +89,14 @@ export interface Provider {
 	/** Its name in the configuration. */
 	readonly name: string;
 	/** The variable or setting that holds its key; named in errors. */
-	readonly keyVariable?: string | undefined;
+	readonly keySetting: string;
 	readonly transport: Transport;
+	/** Its key, which no header of an answer may hand on. */
+	readonly secret?: string | undefined;
 	/** Deadlines towards it, ms. */
 	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
+	/** Fields by which a call could leave the model it names; a key restricted to some models may not send them. */
+	readonly reroutes: readonly string[];
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
 	encode(call: Call, target: Target): UpstreamRequest;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */

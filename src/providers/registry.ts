@@ -16,6 +16,8 @@ export interface Upstream {
 	readonly variable: string;
 	/** The configuration's path for its address, where that is not `providers.<name>.base_url`. */
 	readonly addressPath?: string;
+	/** Where its key comes from, or would: a variable or `providers.<name>.api_key`. */
+	readonly keySetting: string;
 	readonly state: "ready" | "no-key" | "no-url";
 	readonly headers: Readonly<Record<string, string>>;
 	/** Its own system prompt is wanted (Venice). */
@@ -40,7 +42,11 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 	const own = name === type ? env : {};
 	// An empty variable counts as unset.
 	const address = settings.base_url ?? ((row.baseUrlVariable && own[row.baseUrlVariable]) || row.baseUrl);
-	const apiKey = settings.api_key ?? row.keyVariables.map((variable) => own[variable]).find(Boolean);
+	const keyVariable = row.keyVariables.find((variable) => own[variable]);
+	const apiKey = settings.api_key ?? (keyVariable && own[keyVariable]);
+	const keySetting = settings.api_key || !keyVariable ? `providers.${name}.api_key` : keyVariable;
+	const headers = { ...row.headers, ...lowerCased(settings.headers) };
+	checkHeaders(name, keySetting, apiKey, headers);
 	const state = address ? (row.needsKey && !apiKey ? "no-key" : "ready") : "no-url";
 	const missing = state === "no-url" ? row.baseUrlVariable : row.keyVariables[0];
 	const field = state === "no-url" ? "base_url" : "api_key";
@@ -51,8 +57,9 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 		baseUrl: address ? versioned(address, row, row.baseUrlVariable ?? `providers.${name}.base_url`) : undefined,
 		apiKey,
 		variable: (name === type ? missing : undefined) ?? `providers.${name}.${field}`,
+		keySetting,
 		state,
-		headers: { ...row.headers, ...lowerCased(settings.headers) },
+		headers,
 		keepsSystemPrompt: settings.system_prompt === true,
 		timeouts: { ...config.timeouts, ...settings.timeouts },
 	};
@@ -73,6 +80,34 @@ export function versioned(address: string, row: Pick<Row, "version" | "suffix">,
 	return row.suffix && !whole.endsWith(row.suffix) ? whole + row.suffix : whole;
 }
 
+/** What the router sets itself: another value would break the message, or send the call to another host. */
+const RESERVED = new Set([
+	"host",
+	"content-length",
+	"content-type",
+	"transfer-encoding",
+	"accept-encoding",
+	"connection",
+]);
+
+/** Throws StartError naming the setting whose text no HTTP header can hold: typographic quotes around a pasted key, a line end. */
+function checkHeaders(
+	name: string,
+	keySetting: string,
+	apiKey: string | undefined,
+	headers: Record<string, string>,
+): void {
+	if (apiKey && /[^\x21-\x7e]/.test(apiKey)) {
+		throw new StartError(`${keySetting} has a space, a quote or another character that no key has: paste it again.`);
+	}
+	for (const [header, value] of Object.entries(headers)) {
+		const place = `providers.${name}.headers.${header}`;
+		if (RESERVED.has(header)) throw new StartError(`${place} is set by the router itself: take it out.`);
+		if (/[^\x20-\x7e]/.test(value)) throw new StartError(`${place} has a character that HTTP headers can't hold.`);
+		if (!/^[\w!#$%&'*+.^`|~-]+$/.test(header)) throw new StartError(`${place} is no header name.`);
+	}
+}
+
 function lowerCased(headers: Record<string, string> = {}): Record<string, string> {
 	return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
@@ -80,7 +115,6 @@ function lowerCased(headers: Record<string, string> = {}): Record<string, string
 /** What `router check` and the start banner print; nothing secret. */
 export interface ProviderState {
 	readonly name: string;
-	readonly title: string;
 	readonly state: Upstream["state"];
 	readonly variable: string;
 	/** Without user, password and query. */
@@ -89,9 +123,8 @@ export interface ProviderState {
 
 /** The state of every upstream. */
 export function describeProviders(config: Config, env: Environment): ProviderState[] {
-	return configureUpstreams(config, env).map(({ name, row, state, variable, baseUrl }) => ({
+	return configureUpstreams(config, env).map(({ name, state, variable, baseUrl }) => ({
 		name,
-		title: row.title,
 		state,
 		variable,
 		...(baseUrl ? { baseUrl: withoutSecrets(baseUrl) } : {}),

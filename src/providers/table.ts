@@ -38,6 +38,8 @@ export interface Row {
 	readonly headers?: Readonly<Record<string, string>>;
 	/** A model's own id begins with the provider's name when nothing else stands before the slash (`openrouter/auto`). */
 	readonly ownsBareNames?: boolean;
+	/** Top-level fields that send a call elsewhere than its `model`: not for keys that may use some models only. */
+	readonly reroutes?: readonly string[];
 	/** What its 400 says when it means a bad key. */
 	readonly badKey?: RegExp;
 }
@@ -61,7 +63,9 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "OPENAI_BASE_URL",
 		keyVariables: ["OPENAI_API_KEY"],
 		prefixes: [
-			{ pattern: /^(?:gpt-|chatgpt-|text-embedding-|davinci-|babbage-)/, label: "gpt-*" },
+			{ pattern: /^gpt-/, label: "gpt-*" },
+			{ pattern: /^chatgpt-/, label: "chatgpt-*" },
+			{ pattern: /^text-embedding-/, label: "text-embedding-*" },
 			{ pattern: /^o\d/, label: "o<digit>*" },
 		],
 	},
@@ -96,6 +100,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		prefixes: [{ pattern: /^openrouter/, label: "openrouter*" }],
 		headers: { "x-title": "router" },
 		ownsBareNames: true,
+		reroutes: ["models", "route", "provider", "plugins"],
 	},
 	xai: {
 		...plain,
@@ -114,6 +119,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "VENICE_BASE_URL",
 		keyVariables: ["VENICE_API_KEY"],
 		prefixes: [{ pattern: /^venice/, label: "venice*" }],
+		reroutes: ["fallbacks"],
 		// Venice puts a system prompt of its own before the caller's unless told not to (swagger 20260821: default true).
 		defaults: { venice_parameters: { include_venice_system_prompt: false } },
 	},

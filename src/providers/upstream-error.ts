@@ -10,6 +10,8 @@ import type { Upstream } from "./registry.ts";
 /** An upstream's error, before it has a kind. */
 export interface UpstreamError {
 	readonly message: string;
+	/** See {@link Failure}. */
+	readonly isOurs?: boolean;
 	readonly type?: string | undefined;
 	readonly param?: string | undefined;
 	readonly code?: string | undefined;
@@ -34,12 +36,12 @@ export function readError(body: string, status: number): UpstreamError {
 	try {
 		parsed = JSON.parse(body);
 	} catch {
-		return { message: plainText(body, status) };
+		return plainText(body, status);
 	}
 	// Gemini's OpenAI half wraps its error in an array.
 	const whole = Array.isArray(parsed) ? parsed[0] : parsed;
-	if (!isObject(whole)) return { message: plainText(text(whole) ?? "", status) };
-	return readErrorObject(whole) ?? { message: `it answered ${status} without saying why` };
+	if (!isObject(whole)) return plainText(text(whole) ?? "", status);
+	return readErrorObject(whole) ?? { isOurs: true, message: `answered ${status} without saying why` };
 }
 
 /** Reads the error in a JSON object, if there is one: the body of a refusal, a 200, or an event of a stream. */
@@ -101,11 +103,11 @@ function statusIn(code: unknown): number | undefined {
 }
 
 /** llm-d and many proxies answer in plain text (`inference error: 429 - …`) or HTML. */
-function plainText(body: string, status: number): string {
+function plainText(body: string, status: number): UpstreamError {
 	const trimmed = body.trim();
-	if (trimmed === "") return `it answered ${status} with an empty body`;
-	if (trimmed.startsWith("<")) return `it answered ${status} with an HTML page`;
-	return clip(trimmed);
+	if (trimmed === "") return { isOurs: true, message: `answered ${status} with an empty body` };
+	if (trimmed.startsWith("<")) return { isOurs: true, message: `answered ${status} with an HTML page` };
+	return { message: clip(trimmed) };
 }
 
 const clip = (message: string): string =>
@@ -155,13 +157,20 @@ function amount(value: string | null): number | undefined {
 	return value !== null && /^\d{1,9}(?:\.\d+)?$/.test(value) ? Number(value) : undefined;
 }
 
+/** The text without a secret that stands in it. */
+export function masked(text: string, secret: string | undefined): string {
+	return secret && text.includes(secret) ? text.replaceAll(secret, "********") : text;
+}
+
 /** The failure that an upstream's error makes. */
 export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
 	const kind = kindOf(status, error, upstream.row.badKey);
 	return {
 		kind,
 		status,
-		message: error.message,
+		// Some upstreams echo the key they were called with.
+		message: masked(error.message, upstream.apiKey),
+		isOurs: error.isOurs,
 		param: error.param,
 		type: error.type,
 		code: error.code,

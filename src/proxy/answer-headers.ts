@@ -30,14 +30,29 @@ const KEPT_BACK = new Set([
 	"strict-transport-security",
 	"content-security-policy",
 	"x-request-id",
+	"clear-site-data",
+	"refresh",
+	"openai-organization",
+	"openai-project",
 ]);
 
-/** The upstream's headers to pass on, lower case: rate limits, timings, versions, whatever a vendor adds. */
-export function answerHeaders(upstream: Headers): Record<string, string> {
+/** The upstream's headers to pass on, but for those that hold `secret`; lower case: rate limits, timings, versions, whatever a vendor adds. */
+export function answerHeaders(upstream: Headers, secret?: string): Record<string, string> {
 	const headers: Record<string, string> = {};
+	const hops =
+		upstream
+			.get("connection")
+			?.toLowerCase()
+			.split(/\s*,\s*/) ?? [];
 	upstream.forEach((value, name) => {
-		if (KEPT_BACK.has(name) || name.startsWith("access-control-") || name.startsWith("x-router-")) return;
-		headers[name] = value;
+		if (
+			KEPT_BACK.has(name) ||
+			hops.includes(name) ||
+			name.startsWith("access-control-") ||
+			name.startsWith("x-router-")
+		)
+			return;
+		if (secret === undefined || !value.includes(secret)) headers[name] = value;
 	});
 	return headers;
 }

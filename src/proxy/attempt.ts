@@ -32,7 +32,11 @@ export async function attempt(call: Call, target: Target, settlement: Settlement
 
 	const sentAt = performance.now();
 	let status: number | undefined;
+	const arrived = () => {
+		settlement.waitedMs += performance.now() - sentAt;
+	};
 	const failed = (failure: Failure): Failure => {
+		arrived();
 		deadline.abort();
 		deadline.clear();
 		close(status, failure);
@@ -47,11 +51,10 @@ export async function attempt(call: Call, target: Target, settlement: Settlement
 		const { response, text } = reached;
 		status = response.status;
 		if (text === undefined) {
-			const result = await stream(call, target, settlement, response, deadline, close, sentAt);
+			const result = await stream(call, target, settlement, response, deadline, close, arrived);
 			return result instanceof Response ? result : failed(result);
 		}
-		settlement.upstreamMs += performance.now() - sentAt;
-		const result = whole(call, target, settlement, response, text);
+		const result = whole(call, target, settlement, response, text, arrived);
 		if (!(result instanceof Response)) return failed(result);
 		deadline.clear();
 		close(status);
@@ -91,10 +94,12 @@ function whole(
 	settlement: Settlement,
 	response: Response,
 	text: string,
+	arrived: () => void,
 ): Response | Failure {
 	const answer: Answer | Failure = target.provider.decode(response.status, response.headers, text, call);
-	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers) };
-	settlement.model = call.body.model;
+	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers, target.provider.secret) };
+	arrived();
+	settlement.isKnown = true;
 	settlement.tokens = answer.tokens;
 	settlement.cost = answer.cost;
 	const result = new Response(answer.body, {
@@ -112,13 +117,10 @@ async function stream(
 	response: Response,
 	deadline: Deadline,
 	close: CloseAttempt,
-	sentAt: number,
+	arrived: () => void,
 ): Promise<Response | Failure> {
-	const type = response.headers.get("content-type") ?? "";
-	if (!type.startsWith("text/event-stream") || !response.body) {
-		const message = "it answered a streamed call with something that is no event stream";
-		return { kind: "transport", status: response.status, message };
-	}
+	const type = response.headers.get("content-type")?.toLowerCase() ?? "";
+	if (!type.startsWith("text/event-stream") || !response.body) return notAStream(call, target, response);
 	const relay = new EventRelay(response.body, guardedDecoder(target.provider.decoder(call)), deadline, {
 		out(out) {
 			if (out.delta) settlement.firstToken();
@@ -128,7 +130,7 @@ async function stream(
 		},
 		end(failure) {
 			close(response.status, failure);
-			settlement.model = call.body.model;
+			settlement.isKnown = true;
 			if (!failure) return settlement.settle(200);
 			if (failure.kind === "internal") settlement.onFault?.(failure.cause);
 			const { status, errorCode } = errorOf(failure, target);
@@ -136,12 +138,12 @@ async function stream(
 		},
 		errorEvent: (failure) => sseData(JSON.stringify(errorOf(failure, target).body)),
 		summary: () => summary(target, settlement),
+		// Until here the time to the first token runs; comments don't end it.
+		firstData: () => deadline.silence(target.provider.timeouts.stall),
 	});
 	const failure = await relay.begin();
 	if (failure) return failure;
-	settlement.upstreamMs += performance.now() - sentAt;
-	// A short answer has ended by now: a watch would outlive it, and never end.
-	if (!relay.isOver) deadline.silence(target.provider.timeouts.stall);
+	arrived();
 	return new Response(relay.readable(), {
 		headers: {
 			...clientHeaders(response, target, settlement, "text/event-stream; charset=utf-8"),
@@ -150,6 +152,18 @@ async function stream(
 			"x-accel-buffering": "no",
 		},
 	});
+}
+
+/**
+ * What it means that a streamed call got no stream: an error in a 200, or an upstream that can't stream. The call may
+ * have been paid for, so it is not made again there.
+ */
+async function notAStream(call: Call, target: Target, response: Response): Promise<Failure> {
+	const answer = target.provider.decode(response.status, response.headers, await readText(response), call);
+	if (isFailure(answer) && answer.kind !== "truncated") return answer;
+	const message = "answered a streamed call with something that is no event stream";
+	const kind = isFailure(answer) ? "truncated" : "unsupported";
+	return { kind, status: response.status, isOurs: true, param: "stream", message };
 }
 
 /** What only the end of a stream knows, as a comment that clients skip. */
@@ -165,7 +179,7 @@ function clientHeaders(
 	settlement: Settlement,
 	type: string,
 ): Record<string, string> {
-	const headers = answerHeaders(response.headers);
+	const headers = answerHeaders(response.headers, target.provider.secret);
 	headers["content-type"] = type;
 	headers["x-request-id"] = settlement.id;
 	headers["x-router-provider"] = target.provider.name;

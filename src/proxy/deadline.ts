@@ -26,7 +26,7 @@ export class Deadline {
 
 	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s". */
 	within(ms: number, what: string): void {
-		this.#set(ms, () => this.#expire(`no ${what} within ${seconds(ms)}`));
+		this.#set(ms, () => this.#expire(`gave no ${what} within ${seconds(ms)}`));
 	}
 
 	/**
@@ -65,7 +65,7 @@ export class Deadline {
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
 	get failure(): Failure | undefined {
 		if (this.client.aborted) return { kind: "cancelled", message: "the client left" };
-		return this.#timedOut ? { kind: "timeout", message: this.#timedOut } : undefined;
+		return this.#timedOut ? { kind: "timeout", isOurs: true, message: this.#timedOut } : undefined;
 	}
 
 	readonly #leave = (): void => this.#controller.abort();
@@ -78,7 +78,7 @@ export class Deadline {
 	#watch(ms: number): void {
 		this.#set(ms, () => {
 			const idle = this.#isWaiting ? performance.now() - this.#lastByteAt : 0;
-			if (idle >= this.#limitMs) this.#expire(`no byte for ${seconds(this.#limitMs)}`);
+			if (idle >= this.#limitMs) this.#expire(`sent no byte for ${seconds(this.#limitMs)}`);
 			else this.#watch(Math.max(1, this.#limitMs - idle));
 		});
 	}

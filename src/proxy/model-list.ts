@@ -42,10 +42,14 @@ export class ModelList {
 		return [...byId.values()];
 	}
 
-	/** What an upstream last said it serves, in its own words; asked again in the background. */
-	served(entry: CatalogEntry): readonly string[] {
-		void this.#listOf(entry);
-		return this.#keptFor(entry).served;
+	/**
+	 * What an upstream last said it serves, in its own words; asked again in the background where the last answer, or the
+	 * lack of one, is older than `maxAgeMs`.
+	 */
+	served(entry: CatalogEntry, maxAgeMs: number): readonly string[] {
+		const kept = this.#keptFor(entry);
+		if (Date.now() - kept.askedAt > maxAgeMs) kept.pending ??= this.#ask(entry, kept);
+		return kept.served;
 	}
 
 	/** Whether the upstream has said what it serves. */
@@ -80,7 +84,9 @@ export class ModelList {
 			const listed = response.ok ? modelsIn(JSON.parse(text)) : undefined;
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
-			kept.models = listed.map(({ id, created, owned_by }) => ({
+			// Every agent has a `dummy` of its own; one is enough.
+			const others = upstream.row.isInternal ? listed.filter(({ id }) => id !== "dummy") : listed;
+			kept.models = others.map(({ id, created, owned_by }) => ({
 				id: this.#nameFor(upstream.name, id),
 				object: "model",
 				created: Number.isSafeInteger(created) ? Number(created) : 0,

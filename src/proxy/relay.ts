@@ -12,8 +12,8 @@ const TOO_LATE = 5;
 
 /**
  * Tries the targets in order until one answers. What a failure allows, again at the same target or elsewhere, stands in the
- * table of failure kinds. Throws the RouterError of the last failure; the caller settles that. A returned Response settles
- * itself when its last byte has left.
+ * table of failure kinds. Throws the RouterError of the last failure; the caller settles that. A returned Response has
+ * settled, or does so when the upstream's stream ends.
  */
 export async function relay(call: Call, targets: readonly Target[], settlement: Settlement): Promise<Response> {
 	let error: RouterError | undefined;

@@ -13,8 +13,10 @@ export type CloseAttempt = (status?: number, failure?: Failure) => void;
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
 export class Settlement {
 	requested: string | undefined;
-	/** The name asked for; `unknown` until an upstream has answered for it: clients choose names, metrics must stay bounded. */
-	model = "unknown";
+	/** What the model is called in metrics: the route's label. Said only once `isKnown`, since clients choose names. */
+	label = "unknown";
+	/** The configuration has this name, or an upstream has answered for it. */
+	isKnown = false;
 	provider = "none";
 	stream = false;
 	attempts = 0;
@@ -24,8 +26,8 @@ export class Settlement {
 	user: string | undefined;
 	reason: string | undefined;
 	dropped = 0;
-	/** Time spent waiting for upstreams' first bytes, ms. */
-	upstreamMs = 0;
+	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
+	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */
 	onFault: ((thrown: unknown) => void) | undefined;
 	/** Called once, when the call has settled. */
@@ -72,20 +74,21 @@ export class Settlement {
 
 	/** What the router itself has cost the call so far, ms. */
 	get overheadMs(): number {
-		return performance.now() - this.startedAt - this.upstreamMs;
+		return performance.now() - this.startedAt - this.waitedMs;
 	}
 
 	/** Ends the call with the status its client saw, or would have seen. The first call counts. */
 	settle(status: number, error?: string): void {
 		if (this.#isSettled) return;
 		this.#isSettled = true;
-		const { id, operation, stream, requested, model, provider, attempts, tokens, cost, key, user, reason } = this;
+		const { id, operation, stream, requested, label, isKnown, provider, attempts, tokens, cost, key, user, reason } =
+			this;
 		this.sink.callSettled({
 			id,
 			operation,
 			stream,
 			requested,
-			model,
+			model: isKnown ? label : "unknown",
 			provider,
 			status,
 			attempts,

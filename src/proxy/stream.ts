@@ -5,7 +5,7 @@
  * `write` returns while the client doesn't read, and which resolves when the client leaves (bun-types 1.4.5,
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
-import { DONE, type SseEvent, SseSplitter } from "../openai/sse.ts";
+import { DONE, EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
 import type { Failure, Out, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
@@ -19,8 +19,16 @@ export interface StreamEvents {
 	errorEvent(failure: Failure): string;
 	/** A comment with what only the end knows, put before `[DONE]`. */
 	summary(): string;
+	/** Once: the first event that is no comment is here. */
+	firstData(): void;
 }
 
+/**
+ * How long comments alone (OpenRouter's `: OPENROUTER PROCESSING`) are held back, ms: until data comes, a failure can still have a
+ * status of its own. Longer, and the connection needs them.
+ */
+const COMMENTS_MS = 5000;
+const CUT: Failure = { kind: "truncated", isOurs: true, message: "broke off before the answer was complete" };
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
 const CLOSING_MS = 1000;
 
@@ -31,7 +39,9 @@ type Piece = Uint8Array | string;
 export class EventRelay {
 	readonly #reader: { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> };
 	readonly #splitter = new SseSplitter();
-	#first: Piece | undefined;
+	/** What came before `begin` returned. */
+	readonly #first: Piece[] = [];
+	#hasData = false;
 	/** Set once `begin` has returned: from then on the client's status is fixed. */
 	#hasBegun = false;
 	#isOver = false;
@@ -52,7 +62,11 @@ export class EventRelay {
 	 * failure, with a status of its own and other targets to try.
 	 */
 	async begin(): Promise<Failure | undefined> {
-		this.#first = await this.#next();
+		const patience = performance.now() + COMMENTS_MS;
+		do {
+			const piece = await this.#next();
+			if (piece !== undefined) this.#first.push(piece);
+		} while (!this.#isOver && !this.#hasData && performance.now() < patience);
 		this.#hasBegun = true;
 		return this.#early;
 	}
@@ -76,7 +90,7 @@ export class EventRelay {
 
 	/** Writes until the stream is over. Never throws: writes to a client that has left are empty. */
 	async #pump(sink: ReadableStreamDirectController): Promise<void> {
-		for (let piece = this.#first; piece !== undefined; piece = await this.#next()) {
+		for (let piece = this.#first.shift(); piece !== undefined; piece = this.#first.shift() ?? (await this.#next())) {
 			const taken = sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
 			// A promise says that the client reads more slowly than the upstream sends.
 			if (typeof taken === "number") continue;
@@ -118,6 +132,7 @@ export class EventRelay {
 			const event = events[index]!;
 			const out = this.decoder.push(event);
 			this.events.out(out);
+			if (event.data !== undefined) this.#sawData();
 			if (isAsItCame && out.bytes === undefined && !out.failure) continue;
 			if (isAsItCame) {
 				isAsItCame = false;
@@ -130,17 +145,23 @@ export class EventRelay {
 		return isAsItCame ? undefined : text;
 	}
 
+	#sawData(): void {
+		if (this.#hasData) return;
+		this.#hasData = true;
+		this.events.firstData();
+	}
+
 	/** The upstream closed its side. */
 	#finish(): string {
 		const text = this.#read(this.#splitter.end(), false) ?? "";
 		return this.#isOver ? text : text + this.#close();
 	}
 
-	/** Reading failed: the client left, time ran out, or the connection broke. After the finish reason that costs nothing. */
+	/** Reading failed: the client left, time ran out, or the connection broke, which is no clean end whatever came before. */
 	#broken(cause: unknown): string {
-		const failure = this.deadline.failure ?? this.decoder.end();
-		if (!failure) return this.#close();
-		const reason = failure.kind === "truncated" && cause instanceof Error ? ` (${cause.message})` : "";
+		const failure = this.deadline.failure ?? CUT;
+		// Bun's own words may name the address with its password; ours say what was too large.
+		const reason = cause instanceof EventTooLarge ? ` (${cause.message})` : "";
 		return this.#fail({ ...failure, message: failure.message + reason });
 	}
 
@@ -172,6 +193,9 @@ export class EventRelay {
 		// The last bytes of a good answer are on their way: reading them keeps the connection for the next call.
 		this.deadline.within(CLOSING_MS, "end");
 		const letGo = () => this.deadline.clear();
-		this.#reader.read().then(({ done }) => (done ? letGo() : this.deadline.abort()), letGo);
+		this.#reader.read().then(({ done }) => {
+			if (!done) this.deadline.abort();
+			letGo();
+		}, letGo);
 	}
 }

@@ -1,5 +1,6 @@
 /** Why a connection gave no answer, or broke inside one, in words for a person. */
 import type { Failure } from "../providers/provider.ts";
+import { AnswerTooLarge } from "./body.ts";
 
 /** Bun's codes (seen with 1.4.5, older names beside them) and what each means. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -26,9 +27,14 @@ const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNA
  * some name the address with its user and password.
  */
 export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
-	if (hasAnswer) return { kind: "truncated", message: "its answer broke off" };
+	if (thrown instanceof AnswerTooLarge) return { kind: "transport", isOurs: true, message: thrown.message };
+	if (hasAnswer) return { kind: "truncated", isOurs: true, message: "broke its answer off" };
 	const code = thrown instanceof Error ? (thrown as Error & { code?: unknown }).code : undefined;
-	return { kind: "transport", message: `it can't be reached: ${reasonOf(typeof code === "string" ? code : "")}` };
+	return {
+		kind: "transport",
+		isOurs: true,
+		message: `can't be reached: ${reasonOf(typeof code === "string" ? code : "")}`,
+	};
 }
 
 function reasonOf(code: string): string {

@@ -11,6 +11,8 @@ export interface Route {
 	readonly targets: readonly Target[];
 	/** Why: `models: fast`, `prefix gpt-*`. */
 	readonly reason: string;
+	/** The model in metrics: the name in `models:`, else the upstream's own. */
+	readonly label: string;
 }
 
 /** A provider with the configuration it was made from. */
@@ -21,8 +23,11 @@ export interface CatalogEntry {
 
 /** Names every OpenAI client may use on this router. */
 export interface Catalog {
-	/** Throws `model_not_found` naming close ones. Order: `models:`, `provider/model`, prefix (design, "Model names"). */
-	resolve(name: string): Route;
+	/**
+	 * Throws `model_not_found` naming close ones that `isVisible`. Order: `models:`, `provider/model`, prefix (design, "Model
+	 * names").
+	 */
+	resolve(name: string, isVisible?: (name: string) => boolean): Route;
 	/** The same without the throw. */
 	find(name: string): Route | undefined;
 	/** The names that are certain without asking an upstream: `models:` and `dummy`. */
@@ -44,7 +49,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[]):
 		const place = `models[${index}]`;
 		const first = targets.map((target, at) => configured(target, `${place}.targets[${at}]`));
 		const last = fallback.map((target, at) => configured(target, `${place}.fallback[${at}]`));
-		aliases.set(name, { targets: [...first, ...last], reason: `models: ${name}` });
+		aliases.set(name, { targets: [...first, ...last], reason: `models: ${name}`, label: name });
 	}
 
 	/** A name that is itself one of `models:`, further up, stands for that one's first target. */
@@ -65,8 +70,10 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[]):
 		return name === "dummy" ? route(byName.get("dummy")!, name, "built in") : (explicit(name) ?? prefixed(name));
 	}
 
-	function resolve(name: string): Route {
-		return find(name) ?? unknown(name);
+	function resolve(name: string, isVisible: (name: string) => boolean = () => true): Route {
+		const found = find(name);
+		if (found) return found;
+		throw modelNotFound(name, names.filter(isVisible));
 	}
 
 	function explicit(name: string): Route | undefined {
@@ -89,20 +96,20 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[]):
 		return undefined;
 	}
 
-	function unknown(name: string): never {
-		const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
-		const close = nearest(name, names, 3);
-		const hint = close.length > 0 ? ` Did you mean ${close.map((each) => `"${each}"`).join(" or ")}?` : "";
-		throw new RouterError("model_not_found", `There is no model "${shown}" here.${hint} GET /v1/models lists them.`, {
-			param: "model",
-		});
-	}
-
 	return { entries, names, find, resolve };
 }
 
+/** The error for a name that leads nowhere, with up to three of `names` that are close to it. */
+export function modelNotFound(name: string, names: Iterable<string>): RouterError {
+	const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
+	const close = nearest(name, names, 3).map((each) => `"${each}"`);
+	const hint = close.length > 0 ? ` Did you mean ${close.join(" or ")}?` : "";
+	const message = `There is no model "${shown}" here.${hint} GET /v1/models lists them.`;
+	return new RouterError("model_not_found", message, { param: "model" });
+}
+
 function route(entry: CatalogEntry, model: string, reason: string): Route {
-	return { targets: [targetOf(entry, model)], reason };
+	return { targets: [targetOf(entry, model)], reason, label: model };
 }
 
 function targetOf({ provider, upstream }: CatalogEntry, model: string): Target {

@@ -1,0 +1,41 @@
+/** What the router role will be. */
+import type { Environment } from "../config/interpolate.ts";
+import type { Config } from "../config/schema.ts";
+import { KEY_HINT } from "../gate/door.ts";
+import type { RolePlan } from "../http/role-plan.ts";
+import { configureUpstreams, type Upstream } from "../providers/registry.ts";
+import { createCatalog } from "../routing/catalog.ts";
+
+/** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
+export function routerPlan(config: Config, env: Environment): RolePlan {
+	const { host, port, tls, generate_key } = config.server;
+	const upstreams = configureUpstreams(config, env);
+	return {
+		role: "router",
+		config,
+		env,
+		host,
+		port,
+		tls,
+		keys: config.keys,
+		generatesKey: config.keys.length === 0 && generate_key,
+		keyHint: KEY_HINT,
+		upstreams,
+		catalogOf: (entries) => createCatalog(config, entries),
+		title: "router",
+		description: "One OpenAI API in front of every model you have.",
+		lines: providerLines(upstreams),
+	};
+}
+
+/** Which providers are ready, which lack a key, and which variable sets it. */
+function providerLines(upstreams: readonly Upstream[]): string[] {
+	const ready = upstreams.filter(({ state }) => state === "ready").map(({ name }) => name);
+	const missing = upstreams
+		.filter(({ state }) => state !== "ready")
+		.map(({ name, variable }) => `${name} (${variable})`);
+	return [
+		`ready    ${[...ready, "dummy"].join(", ")}`,
+		...(missing.length > 0 ? [`not set  ${missing.join(", ")}`] : []),
+	];
+}
