@@ -90,9 +90,10 @@ describe("${NAME} in the file", () => {
 	});
 
 	test("becomes text only: nothing in it is read as YAML", () => {
-		const TEAM_KEY = 'x" }\nserver: { insecure: true } # ${HOME}';
-		const config = configOf({ yaml: 'keys: [{ name: a, key: "${TEAM_KEY}" }]', env: { TEAM_KEY, HOME: "/h" } });
-		expect(config.keys[0]?.key).toBe(TEAM_KEY);
+		const NAME = 'x" }\nserver: { insecure: true } # ${HOME}';
+		const yaml = 'models: [{ name: "${NAME}", targets: [dummy] }]';
+		const config = configOf({ yaml, env: { NAME, HOME: "/h" } });
+		expect(config.models[0]?.name).toBe(NAME);
 		expect(config.server.insecure).toBe(false);
 	});
 

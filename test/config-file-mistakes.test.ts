@@ -113,3 +113,11 @@ describe("names and needs the schema can't express", () => {
 		expect(lines[1]).toMatch(/^router.yaml:1:39 server.tls.key: .*router.yaml is no PEM file$/);
 	});
 });
+
+test.each([
+	["server: { cors_origins: [nope] }", "cors_origins"],
+	['server: { cors_origins: ["https://a.b/path"] }', "cors_origins"],
+	['keys: [{ name: a, key: "two words and more" }]', "keys[0].key"],
+])("%s would never match anything", (text, path) => {
+	expect(refusal({ yaml: text })).toContain(path);
+});

@@ -116,4 +116,7 @@ test("methods are found by parameter and wildcard, a trailing slash apart, and a
 	expect(methodsAt("/a/b/", routes)).toEqual(["GET", "HEAD", "POST"]);
 	expect(methodsAt("/a/b/c", routes)).toEqual(["POST"]);
 	expect(methodsAt("/a", routes)).toEqual([]);
+	// Elysia serves no doubled slash but below a wildcard.
+	expect(methodsAt("//a/b", routes)).toEqual([]);
+	expect(methodsAt("/a//b", routes)).toEqual(["POST"]);
 });

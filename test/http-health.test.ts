@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
+import { RouterError } from "../src/errors.ts";
 import type { Lifecycle } from "../src/http/lifecycle.ts";
-import { base } from "./kit/http-base.ts";
+import { base, listenOn } from "./kit/http-base.ts";
 
 const in_ = (state: Lifecycle["state"], role: "router" | "agent" = "router") => {
 	const { app } = base({ role, lifecycle: { state } as Lifecycle });
@@ -39,4 +40,17 @@ test("/metrics is the Prometheus text format", async () => {
 	const response = await in_("ready")("/metrics");
 	expect(response.headers.get("content-type")).toStartWith("text/plain; version=0.0.4");
 	expect(await response.text()).toContain("# TYPE router_requests_total counter");
+});
+
+test("metrics and Swagger refuse what the server says; health never does", async () => {
+	const refuse = () => new RouterError("foreign_host", "not here");
+	const guarded = base({ refuse });
+	const server = listenOn(guarded);
+	try {
+		const status = async (path: string) => (await fetch(`${server.url}${path}`)).status;
+		expect(await Promise.all(["/metrics", "/swagger", "/swagger/json"].map(status))).toEqual([403, 403, 403]);
+		expect(await status("/health/live")).toBe(200);
+	} finally {
+		await server.stop(true);
+	}
 });

@@ -122,9 +122,9 @@ describe("the key made on the first start", () => {
 	test("is shown once, opens the gate ever after, and only its hash is kept, for the owner alone", () => {
 		const first = generatedKey(join(directory, "new", "data"));
 		expect(first.secret).toMatch(/^rk-[\w-]{43}$/);
-		expect(first.problem).toBeUndefined();
+		expect(first.keep()).toBeUndefined();
 		const again = generatedKey(join(directory, "new", "data"));
-		expect(again).toEqual({ hash: hashKey(first.secret!) });
+		expect([again.hash, again.secret]).toEqual([hashKey(first.secret!), undefined]);
 		const file = join(directory, "new", "data", "generated-key.sha256");
 		expect(readdirSync(join(directory, "new", "data"))).toEqual(["generated-key.sha256"]);
 		expect(readFileSync(file, "utf8")).not.toContain(first.secret!);
@@ -134,16 +134,22 @@ describe("the key made on the first start", () => {
 		expect(opened.admit(new Headers({ "x-api-key": first.secret! }))?.mayUse("anything")).toBe(true);
 	});
 
+	test("is not used up by a start that failed before it could be shown", () => {
+		const unshown = generatedKey(join(directory, "failed"));
+		expect(generatedKey(join(directory, "failed")).secret).not.toBe(unshown.secret!);
+	});
+
 	test("is made anew where the file holds none", () => {
 		writeFileSync(join(directory, "generated-key.sha256"), "not a hash\n");
-		const { secret, problem } = generatedKey(directory);
-		expect([typeof secret, problem]).toEqual(["string", undefined]);
+		const { secret, keep } = generatedKey(directory);
+		expect([typeof secret, keep()]).toEqual(["string", undefined]);
 		expect(generatedKey(directory).secret).toBeUndefined();
 	});
 
 	test("is made and told to be lost where nothing can be written", () => {
 		writeFileSync(join(directory, "a-file"), "");
-		const { secret, hash, problem } = generatedKey(join(directory, "a-file", "data"));
+		const { secret, hash, keep } = generatedKey(join(directory, "a-file", "data"));
+		const problem = keep();
 		expect(hash).toEqual(hashKey(secret!));
 		expect(problem).toBeString();
 		expect(problem).not.toContain(secret!);

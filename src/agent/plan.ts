@@ -2,7 +2,7 @@
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { RolePlan } from "../http/role-plan.ts";
-import { versioned } from "../providers/registry.ts";
+import { versioned, withoutSecrets } from "../providers/registry.ts";
 import { TABLE } from "../providers/table.ts";
 import { agentCatalog } from "./catalog.ts";
 
@@ -40,6 +40,6 @@ export function agentPlan(config: Config, env: Environment): RolePlan {
 		catalogOf: agentCatalog,
 		title: "router agent",
 		description: "The models of this GPU host, as an OpenAI API.",
-		lines: [`vLLM     ${vllm_url} (VLLM_BASE_URL)`],
+		lines: [`vLLM     ${withoutSecrets(vllm_url)} (VLLM_BASE_URL)`],
 	};
 }

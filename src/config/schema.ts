@@ -37,7 +37,7 @@ const server = section(
 			env: "ROUTER_GENERATE_KEY",
 		}),
 		body_limit: bytes({ default: "32MB", description: "Largest request body." }),
-		cors_origins: Type.Array(Type.String({ minLength: 1 }), {
+		cors_origins: Type.Array(Type.String({ pattern: "^(\\*|https?://[^/\\s]+)$" }), {
 			default: [],
 			description:
 				"Web origins that may call, besides localhost on any port: `https://chat.example.com`; `*` is every one.",
@@ -105,7 +105,7 @@ const log = section(
 const key = Type.Object(
 	{
 		name: Type.String({ minLength: 1, maxLength: 64, description: "Shown in logs." }),
-		key: secret({ minLength: 8, description: "The secret itself, best as `${NAME}`." }),
+		key: secret({ minLength: 8, pattern: "^[\\x21-\\x7e]*$", description: "The secret itself, best as `${NAME}`." }),
 		models: Type.Array(Type.String({ minLength: 1 }), {
 			default: ["*"],
 			description: "Model names this key may use; `*` stands for any text.",

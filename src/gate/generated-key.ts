@@ -1,6 +1,6 @@
 /** A key made on the first start, for a container that nobody has configured yet. */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { hashKey } from "./keys.ts";
 
 /** What the start needs to know of it. */
@@ -8,33 +8,39 @@ export interface GeneratedKey {
 	readonly hash: Buffer;
 	/** Only on the start that made it: shown once, stored nowhere. */
 	readonly secret?: string;
-	/** Why it could not be kept; the next start makes another. */
-	readonly problem?: string;
+	/** Keeps the hash for later starts; a sentence where that fails, so that the next start makes another key. */
+	keep(): string | undefined;
 }
 
 /** The key of this data directory, made if there is none. Its hash alone is kept, in `generated-key.sha256`. */
 export function generatedKey(dataDir: string): GeneratedKey {
 	const file = join(dataDir, "generated-key.sha256");
-	try {
-		const kept = Buffer.from(readFileSync(file, "utf8").trim(), "hex");
-		if (kept.length === 32) return { hash: kept };
-	} catch (error) {
-		// The first start: there is no such file yet. Any other reason shows again when it is written.
-		if ((error as NodeJS.ErrnoException).code !== "ENOENT") return made(file, (error as Error).message);
-	}
-	return made(file);
-}
-
-function made(file: string, readProblem?: string): GeneratedKey {
+	const kept = read(file);
+	if (kept instanceof Buffer) return { hash: kept, keep: () => undefined };
 	const secret = `rk-${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url")}`;
 	const hash = hashKey(secret);
-	if (readProblem) return { hash, secret, problem: readProblem };
+	// A file that is there and can't be read is not written over: it may be readable again.
+	return { hash, secret, keep: () => (typeof kept === "string" ? kept : write(file, hash)) };
+}
+
+/** The hash in the file; why it can't be read; undefined where there is none, or no hash in it. */
+function read(file: string): Buffer | string | undefined {
 	try {
-		mkdirSync(join(file, ".."), { recursive: true });
+		const kept = Buffer.from(readFileSync(file, "utf8").trim(), "hex");
+		return kept.length === 32 ? kept : undefined;
+	} catch (error) {
+		const { code, message } = error as NodeJS.ErrnoException;
+		return code === "ENOENT" ? undefined : message;
+	}
+}
+
+function write(file: string, hash: Buffer): string | undefined {
+	try {
+		mkdirSync(dirname(file), { recursive: true });
 		writeFileSync(file, `${hash.toString("hex")}\n`, { mode: 0o600 });
 		chmodSync(file, 0o600);
-		return { hash, secret };
+		return undefined;
 	} catch (error) {
-		return { hash, secret, problem: (error as Error).message };
+		return (error as Error).message;
 	}
 }

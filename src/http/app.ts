@@ -1,5 +1,6 @@
 /** What the servers of both roles share, in the order in which it must be registered. */
 import { Elysia } from "elysia";
+import type { RouterError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { cors } from "./cors.ts";
@@ -19,6 +20,8 @@ export interface HttpBaseOptions {
 	readonly metrics: Pick<Metrics, "text" | "contentType">;
 	readonly log: Pick<Log, "logger">;
 	readonly lifecycle: Pick<Lifecycle, "state">;
+	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
+	readonly refuse: (request: Request) => RouterError | undefined;
 	/** Of the API's description. */
 	readonly title: string;
 	readonly description: string;
@@ -30,7 +33,7 @@ export interface HttpBaseOptions {
  * readable by a web page).
  */
 export function httpBase(options: HttpBaseOptions): Elysia {
-	const { role, version, title, description } = options;
+	const { role, version, title, description, refuse } = options;
 	const app = new Elysia({ name: "http" });
 	const routes = () => app.routes;
 	app
@@ -38,7 +41,14 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 		.use(cors(options.corsOrigins))
 		.use(gatekeeper(options.lifecycle))
 		.use(health(role, options.lifecycle))
-		.use(metricsRoute(options.metrics))
-		.use(swagger({ title, version, description }, routes));
+		.use(
+			new Elysia({ name: "http/open" })
+				.onBeforeHandle({ as: "scoped" }, ({ request }) => {
+					const refusal = refuse(request);
+					if (refusal) throw refusal;
+				})
+				.use(metricsRoute(options.metrics))
+				.use(swagger({ title, version, description }, routes)),
+		);
 	return app;
 }

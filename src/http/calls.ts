@@ -111,11 +111,15 @@ async function answer(
 /** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
 export function admit(gate: Gate, request: Request, config: Config): Caller | undefined {
 	if (!gate.isOpen) return gate.admit(request.headers);
-	const refusal = config.server.insecure
-		? undefined
-		: refuseKeyless(request.headers, request.url, config.server.cors_origins);
+	const refusal = refuseStealth(gate, request, config);
 	if (refusal) throw refusal;
 	return undefined;
+}
+
+/** Why a router without keys refuses a request that a web page may have made by stealth; undefined where it does not. */
+export function refuseStealth(gate: Gate, request: Request, { server }: Config): RouterError | undefined {
+	if (!gate.isOpen || server.insecure) return undefined;
+	return refuseKeyless(request.headers, request.url, server.cors_origins);
 }
 
 /** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */

@@ -1,12 +1,16 @@
 /** What both roles do to come up: log, metrics, transports, app, port. */
+
+import { accessSync, constants } from "node:fs";
+import { dirname } from "node:path";
 import { onCrash } from "../crash.ts";
-import { generatedKey } from "../gate/generated-key.ts";
+import { type GeneratedKey, generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
 import type { Running } from "../running.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
 import { httpBase } from "./app.ts";
+import { refuseStealth } from "./calls.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { listen } from "./listen.ts";
 import { openAiRoutes } from "./openai-routes.ts";
@@ -16,7 +20,7 @@ import { catalogOf, type RolePlan } from "./role-plan.ts";
 export function startRole(plan: RolePlan): Running {
 	const { role, config, host, port, tls, title, description } = plan;
 	const catalog = catalogOf(plan);
-	const { gate, lines: keyLines } = door(plan);
+	const { gate, generated } = door(plan);
 	const metrics = createMetrics(role);
 	const log = lateLog(plan, metrics);
 	const lifecycle = createLifecycle({
@@ -33,6 +37,7 @@ export function startRole(plan: RolePlan): Running {
 		lifecycle,
 		title,
 		description,
+		refuse: (request) => refuseStealth(gate, request, config),
 	}).use(
 		openAiRoutes({
 			config,
@@ -64,11 +69,13 @@ export function startRole(plan: RolePlan): Running {
 	const unwatch = catalog.watch?.();
 	if (unwatch) lifecycle.onStop(unwatch);
 	const { url } = server;
+	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
+	const keyLines = generated ? linesOf(generated) : [];
 	log.logger.info({ url, version: VERSION, role }, "listening");
 	const { file, problem } = log.opened();
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
-		...(role === "router" ? [`data     ${config.data_dir}`] : []),
+		...(role === "router" ? [`data     ${config.data_dir}${unwritable(config.data_dir)}`] : []),
 	];
 	return {
 		role,
@@ -101,11 +108,29 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 	};
 }
 
-/** The gate, and what the banner says of it. */
-function door({ config, keys, generatesKey }: RolePlan): { gate: Gate; lines: string[] } {
-	if (!generatesKey) return { gate: createGate(keys), lines: [] };
-	const { hash, secret, problem } = generatedKey(config.data_dir);
-	const lines = secret ? [`API key  ${secret}   (made now, shown only this once)`] : [];
-	if (problem) lines.push(`         it can't be kept (${problem}): the next start makes another`);
-	return { gate: createGate([], hash), lines };
+/** The gate, and the key that was made for it. */
+function door({ config, keys, generatesKey }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys) };
+	const generated = generatedKey(config.data_dir);
+	return { gate: createGate([], generated.hash), generated };
+}
+
+/** Keeps a new key, and says in the banner what it is. */
+function linesOf({ secret, keep }: GeneratedKey): string[] {
+	if (!secret) return [];
+	const problem = keep();
+	const shown = `API key  ${secret}   (made now, shown only this once)`;
+	return problem ? [shown, `         it can't be kept (${problem}): the next start makes another`] : [shown];
+}
+
+/** What the banner adds where a directory, or the nearest one above it, can't be written; "" where it can. */
+function unwritable(directory: string): string {
+	try {
+		accessSync(directory, constants.W_OK);
+		return "";
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		if (code === "ENOENT" && dirname(directory) !== directory) return unwritable(dirname(directory));
+		return `   (can't be written: ${code}; nothing is remembered)`;
+	}
 }

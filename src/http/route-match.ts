@@ -19,7 +19,7 @@ export function methodsAt(path: string, routes: readonly Route[]): string[] {
 }
 
 function segments(path: string): string[] {
-	return path.split("/").filter(Boolean);
+	return path.replace(/^\/|\/$/g, "").split("/");
 }
 
 function matches(pattern: string[], wanted: string[]): boolean {

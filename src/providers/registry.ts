@@ -131,7 +131,8 @@ export function describeProviders(config: Config, env: Environment): ProviderSta
 	}));
 }
 
-function withoutSecrets(address: string): string {
+/** An address as people may see it: without user, password and query. */
+export function withoutSecrets(address: string): string {
 	const url = new URL(address);
 	return `${url.origin}${url.pathname}`;
 }

@@ -3,7 +3,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { httpBase } from "../../src/http/app.ts";
+import { type HttpBaseOptions, httpBase } from "../../src/http/app.ts";
 import { createLifecycle, type Lifecycle } from "../../src/http/lifecycle.ts";
 import { type Listening, listen } from "../../src/http/listen.ts";
 import { createLog, type Log } from "../../src/telemetry/log.ts";
@@ -22,7 +22,13 @@ export function quietLog(): Log {
 
 /** The base app and the pieces it was made of. Add routes, then `listenOn` it. */
 export function base(
-	over: { role?: "router" | "agent"; corsOrigins?: string[]; lifecycle?: Lifecycle; log?: Log } = {},
+	over: {
+		role?: "router" | "agent";
+		corsOrigins?: string[];
+		lifecycle?: Lifecycle;
+		log?: Log;
+		refuse?: HttpBaseOptions["refuse"];
+	} = {},
 ) {
 	const log = over.log ?? quietLog();
 	const metrics: Metrics = createMetrics(over.role ?? "router");
@@ -36,6 +42,7 @@ export function base(
 		lifecycle,
 		title: "router",
 		description: "test",
+		refuse: over.refuse ?? (() => undefined),
 	});
 	return { app, log, metrics, lifecycle };
 }
