@@ -63,10 +63,10 @@ export class EventRelay {
 	 */
 	async begin(): Promise<Failure | undefined> {
 		const patience = performance.now() + COMMENTS_MS;
-		do {
-			const piece = await this.#next();
-			if (piece !== undefined) this.#first.push(piece);
-		} while (!this.#isOver && !this.#hasData && performance.now() < patience);
+		await this.#run(
+			(piece) => this.#first.push(piece),
+			() => this.#hasData || performance.now() > patience,
+		);
 		this.#hasBegun = true;
 		return this.#early;
 	}
@@ -90,18 +90,17 @@ export class EventRelay {
 
 	/** Writes until the stream is over. Never throws: writes to a client that has left are empty. */
 	async #pump(sink: ReadableStreamDirectController): Promise<void> {
-		for (let piece = this.#first.shift(); piece !== undefined; piece = this.#first.shift() ?? (await this.#next())) {
-			const taken = sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
-			// A promise says that the client reads more slowly than the upstream sends.
-			if (typeof taken === "number") continue;
-			this.deadline.rest();
-			await taken;
-		}
+		const write = (piece: Piece) => sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
+		for (const piece of this.#first.splice(0)) await write(piece);
+		await this.#run(write, () => false);
 		sink.close();
 	}
 
-	/** The next piece for the client; undefined when the stream is over. */
-	async #next(): Promise<Piece | undefined> {
+	/**
+	 * Hands out pieces until the stream is over or `isEnough`. One loop, one await a chunk: each further one costs 0.3 µs. A
+	 * promise that `take` returns says that the client reads more slowly than the upstream sends.
+	 */
+	async #run(take: (piece: Piece) => number | Promise<number>, isEnough: () => boolean): Promise<void> {
 		while (!this.#isOver) {
 			let piece: Piece;
 			try {
@@ -111,9 +110,15 @@ export class EventRelay {
 			} catch (cause) {
 				piece = this.#broken(cause);
 			}
-			if (piece !== "") return piece;
+			if (piece !== "") {
+				const taken = take(piece);
+				if (typeof taken !== "number") {
+					this.deadline.rest();
+					await taken;
+				}
+			}
+			if (isEnough()) return;
 		}
-		return undefined;
 	}
 
 	/** What to send for a chunk. Untouched chunks go on as the bytes they came as. */

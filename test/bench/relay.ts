@@ -6,14 +6,5 @@ Bun.serve({
 	port: Number(port),
 	idleTimeout: 0,
 	development: false,
-	async fetch(request) {
-		if (request.method === "GET") return new Response("ok");
-		const answer = await fetch(upstream + new URL(request.url).pathname, {
-			method: "POST",
-			headers: { "content-type": "application/json" },
-			body: await request.arrayBuffer(),
-			signal: request.signal,
-		});
-		return new Response(answer.body, { headers: { "content-type": answer.headers.get("content-type") ?? "" } });
-	},
+	fetch: (request) => fetch(upstream + new URL(request.url).pathname, request),
 });
