@@ -9,8 +9,10 @@ import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog, Route } from "../routing/catalog.ts";
 import type { Sink } from "../telemetry/events.ts";
+import { IDLE_SECONDS } from "./idle.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
+import { newRequestId } from "./request-id.ts";
 
 /** What a call needs of its server. One immutable value; a reload makes another. */
 export interface CallContext {
@@ -29,8 +31,6 @@ interface Timeouts {
 	timeout(request: Request, seconds: number): void;
 }
 
-/** Seconds without a byte after which Bun cuts an idle connection (see listen.ts). */
-export const IDLE_SECONDS = 30;
 /** Routers a call may pass through. */
 const MAX_HOPS = 8;
 /** Labels kept as known, an operation: the metrics hold 500 in all, and configured names must find room. */
@@ -43,7 +43,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
 	return async (request: Request, server: Timeouts | null): Promise<Response> => {
-		const settlement = new Settlement(newCallId(), operation, performance.now(), context.sink);
+		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
 			return await answer(operation, context, request, server, settlement, answered);
@@ -164,9 +164,4 @@ function errorHeaders(settlement: Settlement): Record<string, string> {
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
 	return headers;
-}
-
-/** `req_` and a random UUID. */
-export function newCallId(): string {
-	return `req_${crypto.randomUUID()}`;
 }

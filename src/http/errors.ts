@@ -3,15 +3,11 @@ import { Elysia, NotFoundError } from "elysia";
 import { nearest } from "../config/nearest.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
+import { newRequestId } from "./request-id.ts";
 import { methodsAt, type Route } from "./route-match.ts";
 
 /** Longest path shown back to a client, in UTF-16 units. */
 const LONGEST_PATH = 200;
-
-/** A new id for `x-request-id`: `req_` and 32 hexadecimal digits. */
-function newRequestId(): string {
-	return `req_${crypto.randomUUID().replaceAll("-", "")}`;
-}
 
 /**
  * The error handler of a whole server: register it before everything else (a hook reaches only what comes after).

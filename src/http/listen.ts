@@ -2,15 +2,11 @@
 import type { AnyElysia } from "elysia";
 import { StartError } from "../start-error.ts";
 import type { Log } from "../telemetry/log.ts";
+import { IDLE_SECONDS } from "./idle.ts";
 import type { Stoppable } from "./lifecycle.ts";
 import { listenProblem } from "./listen-error.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "./tls.ts";
 
-/**
- * Seconds without a byte until Bun closes a connection (slow loris). Streams lift it for themselves with
- * `server.timeout(request, 0)`.
- */
-const IDLE_SECONDS = 30;
 /**
  * Bun answers a longer body with a bare 413 that no handler sees, so its limit (1 TiB at least) lies out of reach:
  * the handlers count bytes themselves and answer `body_too_large`.
