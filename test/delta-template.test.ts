@@ -20,6 +20,7 @@ describe("a chunk is plain", () => {
 			const raw = chunk({ content: "one" }).replace("one", text);
 			expect(() => JSON.parse(raw.slice(6))).not.toThrow();
 			expect(template.matches(bytes(raw))).toBe(true);
+			expect(template.matchesEvent(raw)).toBe(true);
 		});
 	}
 
@@ -60,7 +61,9 @@ describe("a chunk is read", () => {
 	for (const [what, raw] of Object.entries(cases)) {
 		test(what, () => {
 			const subject = raw === "" ? new DeltaTemplate() : template;
-			expect(subject.matches(bytes(raw || chunk({ content: "x" })))).toBe(false);
+			const text = raw || chunk({ content: "x" });
+			expect(subject.matches(bytes(text))).toBe(false);
+			expect(subject.matchesEvent(text)).toBe(false);
 		});
 	}
 });

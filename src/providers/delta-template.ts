@@ -19,28 +19,42 @@ const MAX_TRIES = 8;
 /** The shape of a stream's chunks, learnt from one and matched against the next. */
 export class DeltaTemplate {
 	/** What stands before the first text, between texts, and behind the last. Empty: nothing learnt. */
-	#fixed: Buffer[] = [];
+	#fixed: readonly string[] = [];
+	/** The same as bytes. */
+	#bytes: readonly Buffer[] = [];
 	#tries = 0;
 
 	/** Takes the shape of an event that carried text and nothing else of weight. `raw` as it came, blank line included. */
 	learn(raw: string): void {
 		if (raw.length > LONGEST || this.#tries++ >= MAX_TRIES) return;
-		const fixed: Buffer[] = [];
+		const fixed: string[] = [];
 		let start = 0;
 		for (const match of raw.matchAll(TEXT)) {
 			const from = match.index + match[0].length;
-			const bytes = Buffer.from(raw.slice(from));
-			const length = textLength(bytes, 0);
-			if (length === -1) return;
-			fixed.push(Buffer.from(raw.slice(start, from)));
-			start = from + bytes.subarray(0, length).toString().length;
+			fixed.push(raw.slice(start, from));
+			start = textEnd(raw, from);
+			if (start === -1) return;
 		}
-		if (fixed.length > 0) this.#fixed = [...fixed, Buffer.from(raw.slice(start))];
+		if (fixed.length === 0) return;
+		this.#fixed = [...fixed, raw.slice(start)];
+		this.#bytes = this.#fixed.map((part) => Buffer.from(part));
+	}
+
+	/** Whether `raw` is one event of the learnt shape: what a chunk cut inside an event leaves to look at. */
+	matchesEvent(raw: string): boolean {
+		let at = 0;
+		for (let i = 0; i < this.#fixed.length; i++) {
+			const fixed = this.#fixed[i]!;
+			if (i > 0) at = textEnd(raw, at);
+			if (at === -1 || !raw.startsWith(fixed, at)) return false;
+			at += fixed.length;
+		}
+		return at > 0 && at === raw.length;
 	}
 
 	/** Whether `chunk` is one or more whole events of the learnt shape. */
 	matches(chunk: Uint8Array): boolean {
-		if (this.#fixed.length === 0) return false;
+		if (this.#bytes.length === 0) return false;
 		let at = 0;
 		while (at < chunk.length) {
 			at = this.#eventEnd(chunk, at);
@@ -52,13 +66,10 @@ export class DeltaTemplate {
 
 	/** Past the event that begins at `at`; -1 where that is no event of this shape. */
 	#eventEnd(chunk: Uint8Array, at: number): number {
-		for (let i = 0; i < this.#fixed.length; i++) {
-			const fixed = this.#fixed[i]!;
-			if (i > 0) {
-				const length = textLength(chunk, at);
-				if (length === -1) return -1;
-				at += length;
-			}
+		for (let i = 0; i < this.#bytes.length; i++) {
+			const fixed = this.#bytes[i]!;
+			if (i > 0) at = textEndInBytes(chunk, at);
+			if (at === -1) return -1;
 			const end = at + fixed.length;
 			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
 			at = end;
@@ -67,11 +78,22 @@ export class DeltaTemplate {
 	}
 }
 
-/** Bytes of the JSON string from `at` up to its closing quote; -1 where it has none, or needs the parser. */
-function textLength(bytes: Uint8Array, at: number): number {
+/** Where the JSON string that goes on at `at` is closed; -1 where it is not, or needs the parser. */
+function textEnd(raw: string, at: number): number {
+	for (let i = at; i < raw.length; i++) {
+		const unit = raw.charCodeAt(i);
+		if (unit === QUOTE) return i;
+		if (unit < SPACE) return -1;
+		if (unit === BACKSLASH && !ESCAPED.has(raw.charCodeAt(++i))) return -1;
+	}
+	return -1;
+}
+
+/** The same in UTF-8: all that is looked for is ASCII. */
+function textEndInBytes(bytes: Uint8Array, at: number): number {
 	for (let i = at; i < bytes.length; i++) {
 		const byte = bytes[i]!;
-		if (byte === QUOTE) return i - at;
+		if (byte === QUOTE) return i;
 		if (byte < SPACE) return -1;
 		if (byte === BACKSLASH && !ESCAPED.has(bytes[++i] ?? 0)) return -1;
 	}

@@ -46,6 +46,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			isDone = true;
 			return END;
 		}
+		if (template.matchesEvent(raw)) return DELTA;
 		const chunk = parse(data);
 		if (chunk === undefined) return DROPPED;
 		const failure = failureIn(upstream, chunk, name);
