@@ -70,3 +70,7 @@ test("the metrics table names metrics that exist, all of them but the process's 
 	expect(listed.filter((name) => !existing.includes(name))).toEqual([]);
 	expect(existing.filter((name) => !listed.includes(name) && !/process|nodejs|info/.test(name))).toEqual([]);
 });
+
+test("no placeholder was left in it", () => {
+	expect(readme.match(/^[A-Z]+_[A-Z_]+$/gm)).toBeNull();
+});
