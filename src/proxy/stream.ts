@@ -71,11 +71,6 @@ export class EventRelay {
 		return this.#early;
 	}
 
-	/** Whether its end has been reached, though not all of it may have left. */
-	get isOver(): boolean {
-		return this.#isOver;
-	}
-
 	/** The client's side. */
 	readable(): ReadableStream<Uint8Array> {
 		return new ReadableStream<Uint8Array>({

@@ -9,7 +9,7 @@ import { boundedLabels, statusLabel } from "./labels.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 
 /** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
-export const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
+const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
 
 /** The registry and the hands that write to it. */
 export interface Metrics {
