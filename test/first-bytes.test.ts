@@ -63,6 +63,13 @@ test("a streamed call answered with an error in a 200 fails as that error does",
 	expect(router.attempts[0]?.failure).toBe("overloaded");
 });
 
+test("a streamed call answered with JSON that breaks off is the upstream's failure, not the router's", async () => {
+	first.run(shortBody);
+	expect((await router.send(call)).headers.get("x-router-provider")).toBe("two");
+	expect(router.attempts[0]?.failure).toBe("truncated");
+	expect(router.faults).toEqual([]);
+});
+
 test("the media type of a stream may be written in any case", async () => {
 	const stream = goodStream(1).join("");
 	first.run(answers("200 OK", stream, { "content-type": "Text/Event-Stream; charset=UTF-8" }));

@@ -89,10 +89,8 @@ async function answer(
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
 		server?.timeout(request, IDLE_SECONDS);
 	};
-	if (server) {
-		// From here the upstream sets the pace: a model may think for minutes before its first byte.
-		server.timeout(request, 0);
-	}
+	// From here the upstream sets the pace: a model may think for minutes before its first byte.
+	server?.timeout(request, 0);
 	const call: Call = {
 		...parsed,
 		id: settlement.id,

@@ -4,7 +4,7 @@ import { type Edit, fieldNamed, fieldsOf, removeField, splice } from "../openai/
 import { type SseEvent, sseData } from "../openai/sse.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
 import { DeltaTemplate } from "./delta-template.ts";
-import type { Failure, Out, StreamDecoder } from "./provider.ts";
+import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
 
@@ -86,7 +86,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	function end(): Failure | undefined {
 		const isWhole = finished.size >= choicesOf(call) && unfinished.size === 0;
 		if (isDone ? finished.size > 0 || hasDelta : isWhole) return undefined;
-		return { kind: "truncated", isOurs: true, message: "broke off before the answer was complete" };
+		return TRUNCATED;
 	}
 
 	return { push, end, isPlain: (chunk) => template.matches(chunk) };

@@ -56,6 +56,13 @@ export interface Failure {
 	readonly headers?: Record<string, string> | undefined;
 }
 
+/** An answer that ended before it was complete. */
+export const TRUNCATED: Failure = {
+	kind: "truncated",
+	isOurs: true,
+	message: "broke off before the answer was complete",
+};
+
 /** What one event of a stream meant, and what to send on for it. */
 export interface Out {
 	/** Text to send; undefined sends the event as it came, "" sends nothing. */

@@ -1,5 +1,6 @@
 /** From the table, the configuration and the environment to the upstreams this router has. */
 import { hostname, networkInterfaces } from "node:os";
+import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../start-error.ts";
 import { type ProviderType, type Row, TABLE } from "./table.ts";
@@ -24,8 +25,6 @@ export interface Upstream {
 	readonly keepsSystemPrompt: boolean;
 	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Every upstream: the table's own and those of `providers:`. Addresses and keys: configuration over environment over table. */
 export function configureUpstreams(config: Config, env: Environment): Upstream[] {

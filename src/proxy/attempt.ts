@@ -80,14 +80,15 @@ async function reach(
 	let response: Response | undefined;
 	try {
 		response = await provider.transport.send(request, deadline.signal);
-		return { response, text: call.stream && response.ok ? undefined : await readText(response) };
+		const isStream = call.stream && response.ok && isEventStream(response);
+		return { response, text: isStream ? undefined : await readText(response) };
 	} catch (thrown) {
 		const failure = deadline.failure ?? transportFailure(thrown, response !== undefined);
 		return { ...failure, status: response?.status };
 	}
 }
 
-/** A non-streamed answer, or an error to either kind of call. */
+/** An answer that came as a whole: what a non-streamed call wants, or a failure of either kind of call. */
 function whole(
 	call: Call,
 	target: Target,
@@ -97,6 +98,7 @@ function whole(
 	arrived: () => void,
 ): Response | Failure {
 	const answer: Answer | Failure = target.provider.decode(response.status, response.headers, text, call);
+	if (call.stream && response.ok) return notAStream(answer, response.status);
 	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers, target.provider.secret) };
 	arrived();
 	settlement.isKnown = true;
@@ -119,9 +121,7 @@ async function stream(
 	close: CloseAttempt,
 	arrived: () => void,
 ): Promise<Response | Failure> {
-	const type = response.headers.get("content-type")?.toLowerCase() ?? "";
-	if (!type.startsWith("text/event-stream") || !response.body) return notAStream(call, target, response);
-	const relay = new EventRelay(response.body, guardedDecoder(target.provider.decoder(call)), deadline, {
+	const relay = new EventRelay(response.body!, guardedDecoder(target.provider.decoder(call)), deadline, {
 		out(out) {
 			if (out.delta) settlement.firstToken();
 			if (out.tokens) settlement.tokens = out.tokens;
@@ -158,12 +158,16 @@ async function stream(
  * What it means that a streamed call got no stream: an error in a 200, or an upstream that can't stream. The call may
  * have been paid for, so it is not made again there.
  */
-async function notAStream(call: Call, target: Target, response: Response): Promise<Failure> {
-	const answer = target.provider.decode(response.status, response.headers, await readText(response), call);
+function notAStream(answer: Answer | Failure, status: number): Failure {
 	if (isFailure(answer) && answer.kind !== "truncated") return answer;
 	const message = "answered a streamed call with something that is no event stream";
 	const kind = isFailure(answer) ? "truncated" : "unsupported";
-	return { kind, status: response.status, isOurs: true, param: "stream", message };
+	return { kind, status, isOurs: true, param: "stream", message };
+}
+
+/** Media types are the same in any case (RFC 9110, 8.3.1). */
+function isEventStream({ headers, body }: Response): boolean {
+	return body !== null && (headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false);
 }
 
 /** What only the end of a stream knows, as a comment that clients skip. */

@@ -1,4 +1,5 @@
 /** Upstreams with the transports that reach them. */
+import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { DUMMY_UPSTREAM, dummyTransport } from "../providers/dummy.ts";
 import { openAiCompatible } from "../providers/openai-compatible.ts";
@@ -9,11 +10,7 @@ import { proxyFromEnvironment } from "./environment-proxy.ts";
 import { httpTransport, readCa } from "./transport.ts";
 
 /** What the catalog is made of: each upstream's provider, and `dummy`. Throws StartError where `ca_file` can't be read. */
-export function catalogEntries(
-	upstreams: readonly Upstream[],
-	config: Config,
-	env: Readonly<Record<string, string | undefined>>,
-): CatalogEntry[] {
+export function catalogEntries(upstreams: readonly Upstream[], config: Config, env: Environment): CatalogEntry[] {
 	const proxyFor = proxyFromEnvironment(env);
 	const ca = readCaFile(config.ca_file);
 	const entries = upstreams.map((upstream): CatalogEntry => {

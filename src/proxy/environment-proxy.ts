@@ -1,7 +1,6 @@
 /** Which proxy the environment names for an address (the conventions of curl and most tools). */
+import type { Environment } from "../config/interpolate.ts";
 import { noProxy } from "./no-proxy.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case, lower case first. The function gives a proxy URL or

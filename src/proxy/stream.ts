@@ -6,7 +6,7 @@
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
 import { DONE, EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
-import type { Failure, Out, StreamDecoder } from "../providers/provider.ts";
+import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** What a stream tells its surroundings. */
@@ -28,7 +28,6 @@ export interface StreamEvents {
  * status of its own. Longer, and the connection needs them.
  */
 const COMMENTS_MS = 5000;
-const CUT: Failure = { kind: "truncated", isOurs: true, message: "broke off before the answer was complete" };
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
 const CLOSING_MS = 1000;
 
@@ -159,7 +158,7 @@ export class EventRelay {
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is no clean end whatever came before. */
 	#broken(cause: unknown): string {
-		const failure = this.deadline.failure ?? CUT;
+		const failure = this.deadline.failure ?? TRUNCATED;
 		// Bun's own words may name the address with its password; ours say what was too large.
 		const reason = cause instanceof EventTooLarge ? ` (${cause.message})` : "";
 		return this.#fail({ ...failure, message: failure.message + reason });
