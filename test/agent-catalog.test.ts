@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, jest, test } from "bun:test";
 import { agentCatalog } from "../src/agent/catalog.ts";
 import { agentPlan } from "../src/agent/plan.ts";
 import { RouterError } from "../src/errors.ts";
+import { responseAnswer } from "../src/providers/response-answer.ts";
 import { catalogEntries } from "../src/proxy/catalog-entries.ts";
 import { configOf } from "./kit/pipeline.ts";
 
@@ -17,7 +18,7 @@ function agent() {
 		const send = async () => {
 			vllm.asked += 1;
 			if (vllm.models.length === 0) throw new Error("refused");
-			return Response.json({ data: vllm.models.map((id) => ({ id })) });
+			return responseAnswer(Response.json({ data: vllm.models.map((id) => ({ id })) }));
 		};
 		return { ...entry, provider: { ...entry.provider, transport: { ...entry.provider.transport, send } } };
 	});

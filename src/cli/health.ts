@@ -1,5 +1,6 @@
 /** `router health`: asks the router of this machine whether it takes calls. For containers, which have no curl. */
 import type { Loaded } from "../config/load.ts";
+import { isGood } from "../providers/provider.ts";
 import { httpTransport } from "../proxy/transport.ts";
 import { StartError } from "../start-error.ts";
 import { agentUrl } from "./local-agent.ts";
@@ -18,6 +19,6 @@ export async function health({ config, role }: Loaded): Promise<string> {
 	const response = await transport.send({ url, headers: {} }, AbortSignal.timeout(PATIENCE_MS)).catch(() => {
 		throw new StartError(`nothing answers at ${url}`);
 	});
-	if (!response.ok) throw new StartError(`${url} answers ${response.status}: not ready`);
+	if (!isGood(response)) throw new StartError(`${url} answers ${response.status}: not ready`);
 	return "ready\n";
 }

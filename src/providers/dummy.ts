@@ -5,6 +5,7 @@
 import { DONE, sseData } from "../openai/sse.ts";
 import type { Transport, UpstreamRequest } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
+import { responseAnswer } from "./response-answer.ts";
 
 const WORDS = ["Hello", " world"];
 const TEXT = WORDS.join("");
@@ -41,7 +42,7 @@ export const DUMMY_UPSTREAM: Omit<Upstream, "timeouts"> = {
 
 /** Answers a request as an OpenAI upstream would. */
 export const dummyTransport: Transport = {
-	send: async (request) => answer(request),
+	send: async (request) => responseAnswer(answer(request)),
 };
 
 function answer({ url, body }: UpstreamRequest): Response {

@@ -60,6 +60,7 @@ function encode(
 		url: upstream.baseUrl + PATHS[call.operation],
 		headers: requestHeaders(upstream, call),
 		body: splice(call.raw, splicesFor(call, target.model, defaults)),
+		stream: call.stream,
 	};
 }
 

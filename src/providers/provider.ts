@@ -10,12 +10,34 @@ export interface UpstreamRequest {
 	readonly headers: Record<string, string>;
 	/** JSON text. */
 	readonly body?: string;
+	/** An event stream is asked for. */
+	readonly stream?: boolean;
 }
 
 /** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
 export interface Transport {
 	/** Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted. */
-	send(request: UpstreamRequest, signal: AbortSignal): Promise<Response>;
+	send(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
+}
+
+/** An upstream's answer: the head, and a body that comes as it is read. Given up by the request's signal. */
+export interface UpstreamAnswer {
+	readonly status: number;
+	readonly headers: Headers;
+	readonly body: ByteSource;
+}
+
+/** Whether the status says that all went well. */
+export function isGood({ status }: Pick<UpstreamAnswer, "status">): boolean {
+	return status >= 200 && status < 300;
+}
+
+/** Bytes on their way. One reader, one `read` at a time. */
+export interface ByteSource {
+	/** The next bytes, never none; undefined at a clean end. Rejects where the connection broke or the signal was aborted. */
+	read(): Promise<Uint8Array | undefined>;
+	/** All of it as text, instead of reads: there where that is cheaper. Rejects as `read` does. */
+	text?(): Promise<string>;
 }
 
 /** One place where a model runs. The id is stable across reloads: state is keyed by it. */

@@ -3,7 +3,15 @@ import type { Call } from "../openai/call.ts";
 import { sseComment, sseData } from "../openai/sse.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import { headerText } from "../providers/header-text.ts";
-import { type Answer, type Failure, isFailure, type Target, type UpstreamRequest } from "../providers/provider.ts";
+import {
+	type Answer,
+	type Failure,
+	isFailure,
+	isGood,
+	type Target,
+	type UpstreamAnswer,
+	type UpstreamRequest,
+} from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import { readText } from "./body.ts";
 import { Deadline } from "./deadline.ts";
@@ -14,7 +22,7 @@ import { transportFailure } from "./transport-failure.ts";
 
 /** The answer's head; its text, too, unless that is a stream to relay. */
 interface Reached {
-	readonly response: Response;
+	readonly response: UpstreamAnswer;
 	readonly text: string | undefined;
 }
 
@@ -77,10 +85,10 @@ async function reach(
 	request: UpstreamRequest,
 	deadline: Deadline,
 ): Promise<Reached | Failure> {
-	let response: Response | undefined;
+	let response: UpstreamAnswer | undefined;
 	try {
 		response = await provider.transport.send(request, deadline.signal);
-		const isStream = call.stream && response.ok && isEventStream(response);
+		const isStream = call.stream && isGood(response) && isEventStream(response);
 		return { response, text: isStream ? undefined : await readText(response) };
 	} catch (thrown) {
 		const failure = deadline.failure ?? transportFailure(thrown, response !== undefined);
@@ -93,12 +101,12 @@ function whole(
 	call: Call,
 	target: Target,
 	settlement: Settlement,
-	response: Response,
+	response: UpstreamAnswer,
 	text: string,
 	arrived: () => void,
 ): Response | Failure {
 	const answer: Answer | Failure = target.provider.decode(response.status, response.headers, text, call);
-	if (call.stream && response.ok) return notAStream(answer, response.status);
+	if (call.stream && isGood(response)) return notAStream(answer, response.status);
 	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers, target.provider.secret) };
 	arrived();
 	settlement.isKnown = true;
@@ -116,12 +124,12 @@ async function stream(
 	call: Call,
 	target: Target,
 	settlement: Settlement,
-	response: Response,
+	response: UpstreamAnswer,
 	deadline: Deadline,
 	close: CloseAttempt,
 	arrived: () => void,
 ): Promise<Response | Failure> {
-	const relay = new EventRelay(response.body!, guardedDecoder(target.provider.decoder(call)), deadline, {
+	const relay = new EventRelay(response.body, guardedDecoder(target.provider.decoder(call)), deadline, {
 		out(out) {
 			if (out.delta) settlement.firstToken();
 			if (out.tokens) settlement.tokens = out.tokens;
@@ -166,8 +174,8 @@ function notAStream(answer: Answer | Failure, status: number): Failure {
 }
 
 /** Media types are the same in any case (RFC 9110, 8.3.1). */
-function isEventStream({ headers, body }: Response): boolean {
-	return body !== null && (headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false);
+function isEventStream({ headers }: UpstreamAnswer): boolean {
+	return headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
 }
 
 /** What only the end of a stream knows, as a comment that clients skip. */
@@ -178,7 +186,7 @@ function summary(target: Target, { attempts, tokens, cost }: Settlement): string
 }
 
 function clientHeaders(
-	response: Response,
+	response: UpstreamAnswer,
 	target: Target,
 	settlement: Settlement,
 	type: string,

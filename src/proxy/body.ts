@@ -1,4 +1,5 @@
 /** Reading an upstream's whole answer. */
+import type { UpstreamAnswer } from "../providers/provider.ts";
 
 /** Largest non-streamed answer kept in memory, bytes: long embeddings run to tens of MB, nothing honest runs to this. */
 const MAX_ANSWER = 256 * 1024 * 1024;
@@ -7,16 +8,15 @@ const MAX_ANSWER = 256 * 1024 * 1024;
 export class AnswerTooLarge extends Error {}
 
 /** The answer's text. Throws when the body breaks off or is shorter than it said; AnswerTooLarge past `limit` bytes. */
-export async function readText(response: Response, limit = MAX_ANSWER): Promise<string> {
-	const length = response.headers.get("content-length");
+export async function readText({ headers, body }: UpstreamAnswer, limit = MAX_ANSWER): Promise<string> {
+	const length = headers.get("content-length");
 	// A compressed body, which nobody asked for, is longer than it says.
-	const isPlain = !response.headers.has("content-encoding");
-	if (isPlain && length !== null && Number(length) <= limit) return response.text();
-	if (!response.body) return "";
+	const isPlain = !headers.has("content-encoding");
+	if (body.text && isPlain && length !== null && Number(length) <= limit) return body.text();
 	const decoder = new TextDecoder();
 	let text = "";
 	let size = 0;
-	for await (const chunk of response.body) {
+	for (let chunk = await body.read(); chunk; chunk = await body.read()) {
 		size += chunk.byteLength;
 		if (size > limit) throw new AnswerTooLarge(`sent an answer larger than ${limit / 1024 / 1024} MB`);
 		text += decoder.decode(chunk, { stream: true });

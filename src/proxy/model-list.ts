@@ -1,4 +1,5 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
+import { isGood } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { readText } from "./body.ts";
 
@@ -81,7 +82,7 @@ export class ModelList {
 			if (!request) return;
 			const response = await provider.transport.send(request, AbortSignal.timeout(WAIT_MS * 2));
 			const text = await readText(response, MAX_LIST);
-			const listed = response.ok ? modelsIn(JSON.parse(text)) : undefined;
+			const listed = isGood(response) ? modelsIn(JSON.parse(text)) : undefined;
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
 			// Every agent has a `dummy` of its own; one is enough.

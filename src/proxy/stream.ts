@@ -6,7 +6,7 @@
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
 import { DONE, EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
-import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "../providers/provider.ts";
+import { type ByteSource, type Failure, type Out, type StreamDecoder, TRUNCATED } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** What a stream tells its surroundings. */
@@ -36,7 +36,6 @@ type Piece = Uint8Array | string;
 
 /** One stream. Call `begin` once, then hand out `readable`. */
 export class EventRelay {
-	readonly #reader: { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> };
 	readonly #splitter = new SseSplitter();
 	/** What came before `begin` returned. */
 	readonly #first: Piece[] = [];
@@ -48,13 +47,11 @@ export class EventRelay {
 	#early: Failure | undefined;
 
 	constructor(
-		body: ReadableStream<Uint8Array>,
+		private readonly body: ByteSource,
 		private readonly decoder: StreamDecoder,
 		private readonly deadline: Deadline,
 		private readonly events: StreamEvents,
-	) {
-		this.#reader = body.getReader();
-	}
+	) {}
 
 	/**
 	 * Waits for the first bytes that are worth sending, so that an upstream that fails before them is still an ordinary
@@ -99,8 +96,8 @@ export class EventRelay {
 			let piece: Piece;
 			try {
 				this.deadline.touch();
-				const { value } = await this.#reader.read();
-				piece = value ? this.#take(value) : this.#finish();
+				const chunk = await this.body.read();
+				piece = chunk ? this.#take(chunk) : this.#finish();
 			} catch (cause) {
 				piece = this.#broken(cause);
 			}
@@ -192,8 +189,8 @@ export class EventRelay {
 		// The last bytes of a good answer are on their way: reading them keeps the connection for the next call.
 		this.deadline.within(CLOSING_MS, "end");
 		const letGo = () => this.deadline.clear();
-		this.#reader.read().then(({ done }) => {
-			if (!done) this.deadline.abort();
+		this.body.read().then((chunk) => {
+			if (chunk) this.deadline.abort();
 			letGo();
 		}, letGo);
 	}

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import type { Transport } from "../providers/provider.ts";
+import { responseAnswer } from "../providers/response-answer.ts";
 
 /** How to reach an upstream. */
 export interface TransportOptions {
@@ -32,7 +33,7 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 	const trusted = ca && !isInternal ? { ca: Buffer.from([...rootCertificates, ca].join("\n")) } : undefined;
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	return {
-		send({ url, headers, body }, signal) {
+		async send({ url, headers, body }, signal) {
 			const proxy = isInternal ? undefined : proxyFor(url);
 			const request = body === undefined ? { method: "GET" } : { method: "POST", body };
 			const init: BunFetchInit = {
@@ -44,7 +45,7 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 				proxy: proxy ?? false,
 				...(tls && url.startsWith("https:") ? { tls } : {}),
 			};
-			return fetch(url, init as RequestInit);
+			return responseAnswer(await fetch(url, init as RequestInit));
 		},
 	};
 }
