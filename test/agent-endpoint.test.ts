@@ -119,9 +119,7 @@ describe("agents.allow", () => {
 		"does not take %s",
 		(entry) => {
 			expect(parseAllowedHost(entry)).toBeUndefined();
-			expect(refusal({ yaml: `agents: { allow: ["${entry}"] }` })).toMatch(
-				/1:19 agents\.allow\[0\].*is no host name/s,
-			);
+			expect(refusal({ yaml: `agents: { allow: ["${entry}"] }` })).toMatch(/1:19 agents\.allow\[0\].*is no host name/s);
 		},
 	);
 });
