@@ -161,6 +161,7 @@ function timeoutIn(headers: Headers): number | undefined {
 function errorHeaders(settlement: Settlement): Record<string, string> {
 	const headers: Record<string, string> = { "x-request-id": settlement.id };
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
+	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
 	return headers;
 }
