@@ -123,13 +123,15 @@ describe("the link and the router", () => {
 		const router = await restartable();
 		await router.start();
 		const one = agentOf(router.url, { name: "gpu-1" });
+		// A model that is loaded when called is not called into a host that goes.
+		const two = agentOf(router.url, { name: "gpu-2", models: [{ name: "qwen", state: "stopped", load: "on-demand" }] });
+		await until(async () => (await states(router.url)).length === 2);
 		await until(async () => (await call(router.url)).status === 200);
 		await one.leave();
+		await two.leave();
 		const answer = await call(router.url);
-		expect([answer.status, ((await answer.json()) as { error: { code: string } }).error.code]).toEqual([
-			404,
-			"model_not_found",
-		]);
+		expect(answer.status).toBe(503);
+		expect(await answer.text()).toContain("gpu-1: draining (the agent is stopping)");
 	});
 
 	test("a failed agent's calls go to another, and a stream that has begun is not touched", async () => {

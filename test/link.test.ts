@@ -192,13 +192,16 @@ describe("a link", () => {
 		expect(running.state.problem).toBeUndefined();
 	});
 
-	test("takes its models out of the router when it stops", async () => {
+	test("says that its models drain when it stops", async () => {
 		const router = fake();
 		const { running } = link(router.url);
 		await router.hears(isHeartbeat);
 		await running.stop();
 		await running.stop();
-		expect(router.heard.at(-1)).toMatchObject({ path: "/heartbeat", body: { models: [] } });
+		expect(router.heard.at(-1)).toMatchObject({
+			path: "/heartbeat",
+			body: { models: [{ name: "qwen", state: "draining" }] },
+		});
 		expect(running.state.state).toBe("stopped");
 	});
 

@@ -61,8 +61,8 @@ export interface Link {
 	/** The report says something new: it is told now, not within the next second. */
 	changed(): void;
 	/**
-	 * Tells the router that nothing is served any more, so that it sends no further calls, and ends the link. To be called
-	 * when the process begins to drain. Takes 2 s at most; safe to call twice.
+	 * Tells the router that all models are draining, so that it sends no further calls, and ends the link. To be called when
+	 * the process begins to drain. Takes 2 s at most; safe to call twice.
 	 */
 	stop(): Promise<void>;
 }
@@ -189,7 +189,11 @@ export function startLink(options: LinkOptions): Link {
 		await running;
 		state = { ...state, state: "stopped" };
 		if (!wasJoined) return;
-		await client.heartbeat({ ...body(), models: [] }, AbortSignal.timeout(FAREWELL_MS));
+		const { models, ...rest } = body();
+		const draining = models.map((model): ModelReport => {
+			return { name: modelReport(model).name, state: "draining", reason: "the agent is stopping" };
+		});
+		await client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(FAREWELL_MS));
 	}
 	return {
 		get state() {
