@@ -10,7 +10,7 @@ import { until } from "./kit/until.ts";
 
 const TOKEN = "the-shared-token";
 const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
-const isRegistration = ({ path }: Heard) => path === "/register";
+const isRegistration = (heard: Heard): heard is Heard & { path: "/register" } => heard.path === "/register";
 const isHeartbeat = ({ path }: Heard) => path === "/heartbeat";
 
 let routers: FakeRouter[] = [];
@@ -130,6 +130,40 @@ describe("a link", () => {
 		addresses.here = "10.0.0.2";
 		const moved = await router.hears((heard) => isRegistration(heard) && heard.body !== router.heard[0]?.body);
 		expect(moved.body).toMatchObject({ endpoint: "http://10.0.0.2:5000" });
+	});
+
+	test("registers under the address that the router sees where that is one of its own, too", async () => {
+		const router = fake();
+		const own = "10.0.0.1 fd00::1";
+		const { lines, running } = link(router.url, { addresses: { to: async () => "fd00::1", now: () => own } });
+		router.answer((heard) => {
+			if (!isRegistration(heard) || heard.body.endpoint === "http://10.0.0.1:5000") return undefined;
+			const answer = refusal(403, "endpoint_not_allowed");
+			answer.headers.set("x-router-peer", "::ffff:10.0.0.1");
+			return answer;
+		});
+		await until(() => running.state.state === "joined");
+		expect(router.heard.filter(isRegistration).map(({ body }) => body.endpoint)).toEqual([
+			"http://[fd00::1]:5000",
+			"http://10.0.0.1:5000",
+		]);
+		expect(lines).toEqual(["The router has this agent."]);
+	});
+
+	test("does not take the address of a proxy for its own", async () => {
+		const router = fake();
+		const { running } = link(router.url, { addresses: { to: async () => "10.0.0.1", now: () => "10.0.0.1" } });
+		router.answer(() => {
+			const answer = refusal(403, "endpoint_not_allowed", "Not that one.");
+			answer.headers.set("x-router-peer", "10.0.0.200");
+			return answer;
+		});
+		await until(() => router.heard.length >= 2);
+		expect(router.heard.map(({ body }) => "endpoint" in body && body.endpoint)).toEqual([
+			"http://10.0.0.1:5000",
+			"http://10.0.0.1:5000",
+		]);
+		expect(running.state).toMatchObject({ state: "refused", problem: "Not that one." });
 	});
 
 	test("outlasts a router that goes and comes back, and says each once", async () => {

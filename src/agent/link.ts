@@ -78,6 +78,8 @@ export function startLink(options: LinkOptions): Link {
 	let heartbeatMs = HEARTBEAT_MS;
 	let told = "";
 	let knownAddresses = "";
+	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
+	let seenAs: string | undefined;
 	let complaint: string | undefined;
 	let wake = () => {};
 
@@ -103,10 +105,11 @@ export function startLink(options: LinkOptions): Link {
 
 	async function endpoint(): Promise<string> {
 		if (options.advertise) return options.advertise.replace(/\/+$/, "").replace(/\/v1$/, "");
-		return originOf(await addresses.to(router), options.port);
+		return originOf(seenAs ?? (await addresses.to(router)), options.port);
 	}
 
 	async function register(): Promise<Outcome> {
+		if (addresses.now() !== knownAddresses) seenAs = undefined;
 		knownAddresses = addresses.now();
 		let origin: string;
 		try {
@@ -116,7 +119,15 @@ export function startLink(options: LinkOptions): Link {
 			return failed({ outcome: "away", said: `${router} can't be reached (${code ?? message})` });
 		}
 		const result = await client.register({ ...body(), endpoint: origin, version: VERSION }, ending.signal);
-		if (result.outcome !== "ok") return failed(result);
+		if (result.outcome !== "ok") {
+			// Only an address of its own: a router behind a proxy sees the proxy's.
+			const seen = result.seenAs?.replace(/^::ffff:(?=\d+\.)/i, "");
+			if (seen && seen !== seenAs && knownAddresses.split(" ").includes(seen)) {
+				seenAs = seen;
+				return "unknown";
+			}
+			return failed(result);
+		}
 		const { secret, heartbeat_ms, reachable, problem } = result.answer;
 		heartbeatMs = Math.min(60_000, Math.max(100, heartbeat_ms));
 		options.onSecret(secret);
