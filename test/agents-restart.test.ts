@@ -119,6 +119,27 @@ describe("the link and the router", () => {
 		}
 	});
 
+	test("count a call while it runs, and the log names its agent", async () => {
+		const router = await restartable();
+		const running = await router.start();
+		const gate = Promise.withResolvers<undefined>();
+		agentOf(router.url, { name: "gpu-1", before: () => gate.promise });
+		await until(async () => (await states(router.url)).length === 1);
+		const inFlight = async () => {
+			const answer = await fetch(`${router.url}/agents`, { headers: { authorization: `Bearer ${TOKEN}` } });
+			const { data } = (await answer.json()) as { data: { models: { in_flight: number }[] }[] };
+			return data[0]?.models[0]?.in_flight;
+		};
+		const held = [call(router.url), call(router.url, "qwen", true)];
+		await until(async () => (await inFlight()) === 2);
+		gate.resolve(undefined);
+		await Promise.all((await Promise.all(held)).map((answer) => answer.text()));
+		await until(async () => (await inFlight()) === 0);
+		expect(await running.metric("router_agents", { state: "fresh" })).toBe(1);
+		expect(await running.metric("router_local_models", { state: "ready" })).toBe(1);
+		await running.printed(/"provider":"local","agent":"gpu-1"/);
+	});
+
 	test("an agent that leaves gets no further call, at once", async () => {
 		const router = await restartable();
 		await router.start();
