@@ -43,6 +43,8 @@ function link(router: string, options: Partial<LinkOptions> = {}) {
 		transport,
 		report: () => report,
 		onSecret: (secret) => secrets.push(secret),
+		// What this machine's other networks do in the meantime is no part of the test.
+		addresses: { to: localAddressTo, now: () => "" },
 		log: { logger: { info: write, warn: write, error: write } as unknown as LinkOptions["log"]["logger"] },
 		...options,
 	});
@@ -130,6 +132,16 @@ describe("a link", () => {
 		addresses.here = "10.0.0.2";
 		const moved = await router.hears((heard) => isRegistration(heard) && heard.body !== router.heard[0]?.body);
 		expect(moved.body).toMatchObject({ endpoint: "http://10.0.0.2:5000" });
+	});
+
+	test("stays as it is when an address changes that is not the router's way to it", async () => {
+		const router = fake();
+		const addresses = { all: "10.0.0.1" };
+		link(router.url, { addresses: { to: async () => "10.0.0.1", now: () => addresses.all } });
+		await router.hears(isHeartbeat);
+		addresses.all = "10.0.0.1 172.17.0.1";
+		for (let beats = 0; beats < 3; beats++) await router.hears(isHeartbeat, router.heard.length);
+		expect(router.heard.filter(isRegistration)).toHaveLength(1);
 	});
 
 	test("registers under the address that the router sees where that is one of its own, too", async () => {

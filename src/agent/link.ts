@@ -108,8 +108,21 @@ export function startLink(options: LinkOptions): Link {
 		return originOf(seenAs ?? (await addresses.to(router)), options.port);
 	}
 
+	/** Whether the router would have to look for this agent elsewhere: most changes are of other networks, Docker's for one. */
+	async function hasMoved(): Promise<boolean> {
+		const now = addresses.now();
+		if (now === knownAddresses) return false;
+		knownAddresses = now;
+		if (seenAs !== undefined && !now.split(" ").includes(seenAs)) seenAs = undefined;
+		try {
+			return (await endpoint()) !== state.endpoint;
+		} catch {
+			// The heartbeat will tell that the router is away.
+			return false;
+		}
+	}
+
 	async function register(): Promise<Outcome> {
-		if (addresses.now() !== knownAddresses) seenAs = undefined;
 		knownAddresses = addresses.now();
 		let origin: string;
 		try {
@@ -173,7 +186,7 @@ export function startLink(options: LinkOptions): Link {
 
 	async function run(): Promise<void> {
 		while (!ending.signal.aborted) {
-			if (addresses.now() !== knownAddresses) position = { ...position, isJoined: false };
+			if (position.isJoined && (await hasMoved())) position = { ...position, isJoined: false };
 			const outcome = await attempt();
 			const next = step(position, outcome, heartbeatMs, Math.random());
 			position = next.position;
