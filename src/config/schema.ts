@@ -306,6 +306,8 @@ export const ConfigSchema = Type.Object(
 export type Config = Static<typeof ConfigSchema>;
 /** One entry of `providers:`. */
 export type ProviderConfig = Static<typeof provider>;
+/** One entry of `models:`. */
+export type ModelConfig = Static<typeof model>;
 /** One entry of `targets:` or `fallback:`. */
 export type TargetConfig = Static<typeof target>;
 /** One entry of `keys:`. */

@@ -7,19 +7,29 @@ import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
-import type { Catalog, Route } from "../routing/catalog.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import type { Route } from "../routing/route.ts";
+import type { RoutingState } from "../routing/state.ts";
 import type { Sink } from "../telemetry/events.ts";
+import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import { IDLE_SECONDS } from "./idle.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
 
-/** What a call needs of its server. One immutable value; a reload makes another. */
+/**
+ * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
+ * them once, together.
+ */
 export interface CallContext {
 	readonly config: Config;
 	readonly catalog: Catalog;
 	readonly gate: Gate;
 	readonly sink: Sink;
+	/** What is known of upstreams; it outlives a reload. */
+	readonly state: RoutingState;
+	/** Told how long each plan took, ms. */
+	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
 	/** Hears of errors that are the router's own fault. */
@@ -43,7 +53,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
 	return async (request: Request, server: Timeouts | null): Promise<Response> => {
-		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink);
+		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink, context.state);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
 			return await answer(operation, context, request, server, settlement, answered);
@@ -58,12 +68,14 @@ export function callHandler(operation: Operation, context: CallContext) {
 
 async function answer(
 	operation: Operation,
-	{ config, catalog, gate, instance }: CallContext,
+	context: CallContext,
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
 	answered: Set<string>,
 ): Promise<Response> {
+	// What the call holds, whatever is loaded meanwhile.
+	const { config, catalog, gate, instance } = context;
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
 	const hops = hopsWith(instance, request.headers);
@@ -75,15 +87,12 @@ async function answer(
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
 	settlement.user = user?.slice(0, MAX_USER);
-	const route = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
-	settlement.reason = route.reason;
-	settlement.label = route.label;
-	settlement.isKnown = catalog.names.includes(model) || answered.has(route.label);
-	if (!isAllowed(caller, model, route)) {
-		throw new RouterError("model_not_allowed", `The key "${caller?.name}" may not use "${model.slice(0, 100)}".`, {
-			param: "model",
-		});
-	}
+	const resolved = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
+	settlement.reason = resolved.reason;
+	settlement.label = resolved.label;
+	settlement.isKnown = catalog.names.includes(model) || answered.has(resolved.label);
+	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
+	const route = permitted(caller, model, resolved);
 	refuseReroutes(caller, parsed.fields, route);
 	settlement.onSettled = () => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
@@ -103,7 +112,20 @@ async function answer(
 		timeoutMs,
 		key: caller?.name,
 	};
-	return relay(call, route.targets, settlement);
+	const choice = choose(call, route, context, request.headers.get("x-router-explain") === "1");
+	settlement.work = choice.work;
+	const explanation = choice.explained && explainHeader(choice.explained);
+	settlement.explanation = explanation;
+	if (choice.refusal) throw choice.refusal;
+	const response = await relay(call, choice.targets, settlement);
+	if (explanation !== undefined) response.headers.set("x-router-explain", explanation);
+	return response;
+}
+
+/** The refusal of a model that a key may not use. */
+export function notAllowed({ name }: Caller, model: string): RouterError {
+	const message = `The key "${name}" may not use "${model.slice(0, 100)}".`;
+	return new RouterError("model_not_allowed", message, { param: "model" });
 }
 
 /** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
@@ -120,10 +142,12 @@ export function refuseStealth(gate: Gate, request: Request, { server }: Config):
 	return refuseKeyless(request.headers, request.url, server.cors_origins);
 }
 
-/** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */
+/**
+ * Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`): then it may
+ * use those of the targets.
+ */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
-	if (!caller || caller.mayUse(model)) return true;
-	return route?.targets.every(({ id, name }) => caller.mayUse(id) || (name && caller.mayUse(name))) ?? false;
+	return !caller || caller.mayUse(model) || (route?.targets.some((target) => mayReach(caller, target)) ?? false);
 }
 
 /** Keeps a key that may use some models only from leaving them by a field of the upstream's. Throws `model_not_allowed`. */
@@ -163,5 +187,6 @@ function errorHeaders(settlement: Settlement): Record<string, string> {
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
+	if (settlement.explanation !== undefined) headers["x-router-explain"] = settlement.explanation;
 	return headers;
 }

@@ -5,6 +5,7 @@
 import type { Operation } from "../openai/call.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
+import type { OpenAttempt, RoutingState, Work } from "../routing/state.ts";
 import type { Sink } from "../telemetry/events.ts";
 
 /** Closes an attempt; the first call counts. */
@@ -34,6 +35,11 @@ export class Settlement {
 	onFault: ((thrown: unknown) => void) | undefined;
 	/** Called once, when the call has settled. */
 	onSettled: (() => void) | undefined;
+	/** Why its targets were chosen, as the client asked to be told. */
+	explanation: string | undefined;
+	/** What the call brings to its targets, where one was chosen. */
+	work: Work | undefined;
+	#open: OpenAttempt | undefined;
 	#firstTokenMs: number | undefined;
 	#isSettled = false;
 
@@ -43,6 +49,8 @@ export class Settlement {
 		/** `performance.now()` at the call's arrival. */
 		readonly startedAt: number,
 		private readonly sink: Sink,
+		/** Learns of each attempt. */
+		private readonly routing?: RoutingState,
 	) {
 		sink.callStarted();
 	}
@@ -55,11 +63,14 @@ export class Settlement {
 		this.sink.attemptOpened?.(target.id);
 		const startedAt = performance.now();
 		let isOpen = true;
+		const seen = this.routing?.opened(target.id, this.stream, this.work);
+		this.#open = seen;
 		return (status, failure) => {
 			if (!isOpen) return;
 			isOpen = false;
 			const { id: callId } = this;
 			const ms = performance.now() - startedAt;
+			seen?.closed({ failure: failure?.kind, status, retryAfterMs: failure?.retryAfterMs });
 			this.sink.attemptClosed({
 				callId,
 				provider: target.provider.name,
@@ -74,7 +85,9 @@ export class Settlement {
 
 	/** The first piece of the answer arrived. */
 	firstToken(): void {
-		this.#firstTokenMs ??= performance.now() - this.startedAt;
+		if (this.#firstTokenMs !== undefined) return;
+		this.#firstTokenMs = performance.now() - this.startedAt;
+		this.#open?.firstToken();
 	}
 
 	/** What the router itself has cost the call so far, ms. */

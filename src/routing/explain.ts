@@ -2,7 +2,7 @@
 import type { Judged } from "./judge.ts";
 import type { Needs } from "./needs.ts";
 import type { Plan } from "./plan.ts";
-import type { Kind, Policy, Route, RouteTarget } from "./route.ts";
+import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
 
 /** One candidate. Numbers that were not known are absent. */
 export interface Candidate {
@@ -12,7 +12,7 @@ export interface Candidate {
 	readonly provider: string;
 	readonly model: string;
 	readonly agent?: string | undefined;
-	readonly tier: RouteTarget["tier"];
+	readonly tier: Tier;
 	readonly kind: Kind;
 	/** Least first, among those of its kind and tier; absent where there was nothing to choose. */
 	readonly score?: number | undefined;
@@ -69,7 +69,7 @@ export function explain({ model, needs, route, plan, now }: Explained): Explanat
 		model: model.slice(0, 200),
 		route: route.reason,
 		policy: route.alias?.policy ?? "balanced",
-		max_wait_ms: route.alias?.maxWaitMs,
+		max_wait_ms: route.alias?.max_wait,
 		call: {
 			operation,
 			stream: isStream,
@@ -79,19 +79,18 @@ export function explain({ model, needs, route, plan, now }: Explained): Explanat
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged
-			? plan.judged.map((judged, at) => candidate(judged, at, plan.judged!, now))
-			: plan.targets.map((target, at) => ({ ...head(target), rank: at + 1, reason: "the only one", inputs: {} })),
+		candidates: plan.judged.map((judged, at) => candidate(judged, at, plan.judged, now)),
 	};
 }
 
-function head({ id, provider, model, agent, tier, kind }: RouteTarget) {
+function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: RouteTarget) {
 	return { id, provider: provider.name, model, agent, tier, kind };
 }
 
 function candidate(judged: Judged, at: number, all: readonly Judged[], now: number): Candidate {
 	const { target, missing, score, inFlight, queued, uncached, waitMs, timeMs, cost, view } = judged;
-	const isOwn = target.kind !== "cloud";
+	const { kind } = head(target);
+	const isOwn = kind !== "cloud";
 	return {
 		rank: missing === undefined ? at + 1 : undefined,
 		...head(target),
@@ -99,7 +98,7 @@ function candidate(judged: Judged, at: number, all: readonly Judged[], now: numb
 		reason: reasonOf(judged, at, all, now),
 		inputs: {
 			in_flight: inFlight,
-			...(target.kind === "local" && { queued_characters: queued, uncached_characters: uncached }),
+			...(kind === "local" && { queued_characters: queued, uncached_characters: uncached }),
 			...(isOwn && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
 			...(timeMs !== undefined && { time_ms: Math.round(timeMs) }),
 			...(cost !== undefined && { cost_usd: round(cost) }),
@@ -161,11 +160,11 @@ function chosen({ basis, target: { kind } }: Judged, all: readonly Judged[]): st
 function passed(judged: Judged, before: Judged): string {
 	const { target, basis } = judged;
 	if (basis === "ramp") return "coming back: gets its share little by little";
-	if (before.level < judged.level) return "tried last";
-	if (before.target.tier !== target.tier) return "fallback: where no target answers";
+	if (before.setback !== judged.setback) return "tried last";
+	if (head(before.target).tier !== head(target).tier) return "fallback: where no target answers";
 	if (before.group !== judged.group) {
 		if (basis === "order" || before.target.place !== target.place) return standing(judged) ?? "later in order";
-		return standing(judged) ?? `${KINDS[target.kind]} later`;
+		return standing(judged) ?? `${KINDS[head(target).kind]} later`;
 	}
 	if (before.score === judged.score) return "as good as the one before it";
 	const what = {

@@ -17,8 +17,7 @@ export interface Judged {
 	readonly setback: Setback | undefined;
 	/** What it can't do, where it is therefore no target at all. */
 	readonly missing: Feature | undefined;
-	readonly level: number;
-	/** Its part of the order: tier, what the policy puts first (kind, or place in the configuration), an agent's standing. */
+	/** Least first: its setback's level, tier, what the policy puts first (kind, or place in the configuration), standing. */
 	readonly group: number;
 	/** Within its group, least first: by `basis`. */
 	score: number;
@@ -72,9 +71,12 @@ const LEAST_TIME = 1;
 /** Judges every target of the route, in the route's order. */
 export function judge(given: Case): Judged[] {
 	const { route, state, needs } = given;
-	const views = route.targets.map(({ id }) => state.of(id));
+	const { targets } = route;
+	const views: TargetView[] = [];
+	for (const { id } of targets) views.push(state.of(id));
 	const field = survey(given, views);
-	const judged = route.targets.map((target, at) => judgeOne(given, field, target, views[at]!));
+	const judged: Judged[] = [];
+	for (let at = 0; at < targets.length; at++) judged.push(judgeOne(given, field, targets[at]!, views[at]!));
 	const last = needs.session === undefined ? undefined : state.session(needs.session);
 	if (last !== undefined) keepTogether(judged, last);
 	return judged;
@@ -91,7 +93,7 @@ interface Field {
 
 /** Equals, as far as the breaker's rule goes: of one kind and tier. */
 const SORTS = 6;
-const sortOf = ({ tier, kind }: RouteTarget): number => KINDS[kind] + (tier === "fallback" ? 3 : 0);
+const sortOf = ({ tier, kind = "cloud" }: RouteTarget): number => KINDS[kind] + (tier === "fallback" ? 3 : 0);
 
 function survey({ route, needs, now }: Case, views: readonly TargetView[]): Field {
 	const well = new Array<number>(SORTS).fill(0);
@@ -107,7 +109,7 @@ function survey({ route, needs, now }: Case, views: readonly TargetView[]): Fiel
 		const counts = isOpen ? open : well;
 		counts[sortOf(target)]! += 1;
 		if (!isOpen) wellInAll++;
-		if (target.kind !== "cloud") continue;
+		if (target.kind !== "cloud" && target.kind !== undefined) continue;
 		usualTime = Math.min(usualTime, timeOf(view, needs, now) ?? usualTime);
 		const cost = expectedCost(target, needs);
 		if (cost === undefined) continue;
@@ -124,7 +126,7 @@ function survey({ route, needs, now }: Case, views: readonly TargetView[]): Fiel
 
 function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetView): Judged {
 	const { needs, prompt, route, now, dice } = given;
-	const { tier, kind, place, standing = 0 } = target;
+	const { tier, kind = "cloud", place = 0, standing = 0 } = target;
 	const { inFlight, queued, breaker } = view;
 	const policy: Policy = tier === "fallback" ? "order" : (route.alias?.policy ?? "balanced");
 	const admitted = admits(breaker, now);
@@ -170,8 +172,9 @@ function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetVi
 		view,
 		setback,
 		missing,
-		level: setback === undefined ? 0 : LEVELS[setback],
-		group: ((tier === "fallback" ? ROOM : 0) + part) * ROOM + standing,
+		group:
+			(((setback === undefined ? 0 : LEVELS[setback]) * 2 + (tier === "fallback" ? 1 : 0)) * ROOM + part) * ROOM +
+			standing,
 		score,
 		second,
 		// Replicas are as good as each other; between others their owner's order counts.
@@ -201,7 +204,7 @@ function setbackOf(
 	if (now < pausedUntil) return "paused";
 	if (standing >= LATE) return "late";
 	if (context !== undefined && needs.leastTokens + (needs.maxTokens ?? 0) > context) return "long";
-	return route.alias?.maxWaitMs !== undefined && waitMs > route.alias.maxWaitMs ? "busy" : undefined;
+	return route.alias?.max_wait !== undefined && waitMs > route.alias.max_wait ? "busy" : undefined;
 }
 
 /**
@@ -229,9 +232,7 @@ function keepTogether(judged: readonly Judged[], last: string): void {
 	const its = judged.find(({ target }) => target.id === last);
 	if (!its || its.basis === "probe" || its.basis === "ramp") return;
 	let least = Number.POSITIVE_INFINITY;
-	for (const { level, group, inFlight } of judged) {
-		if (level === its.level && group === its.group) least = Math.min(least, inFlight);
-	}
+	for (const { group, inFlight } of judged) if (group === its.group) least = Math.min(least, inFlight);
 	if (its.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
 	its.score = -1;
 	its.basis = "session";

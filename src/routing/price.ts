@@ -19,7 +19,7 @@ export interface Listed {
 /** Looks things up; each target once. */
 export interface PriceBook {
 	/** `id`: `provider/model`, as `prices:` names it. What nobody knows stays undefined. */
-	of(id: string, type: ProviderType, model: string): Listed;
+	of(id: string, type: ProviderType, model: string, isOwn: boolean): Listed;
 }
 
 /** What the table calls our types. The others are not in it: Venice, and whatever answers at an address of the user's. */
@@ -30,8 +30,7 @@ const VENDORS: Partial<Record<ProviderType, string>> = {
 	openrouter: "openrouter",
 	xai: "x-ai",
 };
-/** In the house: a call costs no more than no call. */
-const OWN = new Set<ProviderType>(["local", "vllm", "llm-d", "openai-compatible"]);
+/** In the house a call costs no more than no call. */
 const FREE: Price = { input: 0, output: 0 };
 /** A look into the table takes up to 8 ms, so each is kept; clients choose the names behind `openrouter/`. */
 const MOST_KEPT = 5_000;
@@ -45,11 +44,11 @@ export function priceBook(settings: Config["prices"]): PriceBook {
 		.map(([name, price]) => ({ pattern: patternOf(name), price }));
 	const kept = new Map<string, Listed>();
 	return {
-		of(id, type, model) {
+		of(id, type, model, isOwn) {
 			let listed = kept.get(id);
 			if (!listed) {
 				const own = exact.get(id) ?? patterns.find(({ pattern }) => pattern.test(id))?.price;
-				listed = { ...fromTable(type, model), ...(own && { price: own }) };
+				listed = { ...(isOwn ? { price: FREE } : fromTable(type, model)), ...(own && { price: own }) };
 				if (kept.size < MOST_KEPT) kept.set(id, listed);
 			}
 			return listed;
@@ -64,7 +63,7 @@ export function costOf(price: Price | undefined, input: number, output: number):
 
 function fromTable(type: ProviderType, model: string): Listed {
 	const vendor = VENDORS[type];
-	if (!vendor) return OWN.has(type) ? { price: type === "openai-compatible" ? undefined : FREE } : {};
+	if (!vendor) return {};
 	// 20 ms and 4 MB: most routers that are started never choose between vendors.
 	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");
 	try {

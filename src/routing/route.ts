@@ -1,23 +1,28 @@
 /** Where a call may run: what the catalog says of a name, before anyone has looked at the call or at the time. */
-import type { Config } from "../config/schema.ts";
+import type { ModelConfig } from "../config/schema.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Price } from "./price.ts";
 
 /** How an alias's targets are put in order. */
-export type Policy = Config["models"][number]["policy"];
+export type Policy = ModelConfig["policy"];
 
 /** Where a target stands: a replica of the house's own, llm-d's gateway in front of more of them, or a vendor. */
 export type Kind = "local" | "llm-d" | "cloud";
+
+/** The list of its alias that a target stands in. */
+export type Tier = "targets" | "fallback";
 
 /** What a model can't do, where that is known. */
 export type Feature = "tools" | "images" | "schema" | "embeddings";
 
 /** A target with all that is known of it without asking it. */
 export interface RouteTarget extends Target {
-	readonly tier: "targets" | "fallback";
-	readonly kind: Kind;
-	/** The entry of its tier that it comes from, from 0: several agents may come from one. */
-	readonly place: number;
+	/** Default `targets`. */
+	readonly tier?: Tier | undefined;
+	/** Default `cloud`. */
+	readonly kind?: Kind | undefined;
+	/** The entry of its tier that it comes from, from 0 (the default): several agents may come from one. */
+	readonly place?: number | undefined;
 	/** One of several that are the same (agents, vLLM servers): between equals chance decides, else the owner's order. */
 	readonly isReplica?: boolean | undefined;
 	/** It can't be called: its key, or its address, is missing. */
@@ -33,13 +38,6 @@ export interface RouteTarget extends Target {
 	readonly reportedWaiting?: number | undefined;
 }
 
-/** What an alias's owner has said about it. */
-export interface AliasSettings {
-	readonly policy: Policy;
-	/** Longest wait, ms, that is predicted for a call before it goes elsewhere. */
-	readonly maxWaitMs?: number | undefined;
-}
-
 /** Where a call may run, in the order of the configuration. */
 export interface Route {
 	readonly targets: readonly RouteTarget[];
@@ -47,6 +45,6 @@ export interface Route {
 	readonly reason: string;
 	/** The model in metrics: the name in `models:`, else the upstream's own. */
 	readonly label: string;
-	/** Absent where the name is none of `models:`. */
-	readonly alias?: AliasSettings | undefined;
+	/** Its entry in `models:`. */
+	readonly alias?: ModelConfig | undefined;
 }

@@ -28,8 +28,11 @@ export interface AttemptEnd {
 export interface OpenAttempt {
 	/** It finds out whether a target that was out of use is well again. */
 	readonly isProbe: boolean;
-	/** The first piece of a streamed answer is here. Only the first call counts. */
-	firstToken(): void;
+	/**
+	 * The first piece of a streamed answer is here. Only the first call counts. Not `isTypical`: a model had to be loaded first, which
+	 * says nothing of the next call.
+	 */
+	firstToken(isTypical?: boolean): void;
 	/** Must be called; only the first call counts. */
 	closed(end: AttemptEnd): void;
 }
@@ -81,6 +84,8 @@ class Known implements TargetView {
 	prefixes: PrefixCache | undefined = undefined;
 	pausedUntil = Number.NEGATIVE_INFINITY;
 	pausedFor = "";
+	/** Times its breaker has opened. */
+	openings = 0;
 	readonly firstToken = new Latency();
 	readonly answer = new Latency();
 	readonly turn = new Latency();
@@ -120,9 +125,18 @@ export class RoutingState implements StateView {
 		return this.#sessions.get(name);
 	}
 
-	/** All targets that anything is known of. */
-	entries(): IterableIterator<[string, TargetView]> {
-		return this.#targets.entries();
+	/** Targets that are out of use, or once were. */
+	*breakers(): Iterable<readonly [string, Breaker["state"]]> {
+		for (const [id, { breaker }] of this.#targets) {
+			if (breaker.state !== "closed" || breaker.closedAt > Number.NEGATIVE_INFINITY) yield [id, breaker.state];
+		}
+	}
+
+	/** How often a target was taken out of use. */
+	get openings(): number {
+		let count = 0;
+		for (const { openings } of this.#targets.values()) count += openings;
+		return count;
 	}
 
 	/** Begins an attempt. Without `work` (nobody had to choose) only its number, health and times are kept. */
@@ -203,13 +217,15 @@ class Attempt implements OpenAttempt {
 		this.isProbe = known.breaker !== before;
 	}
 
-	firstToken(): void {
+	firstToken(isTypical = true): void {
 		if (!this.#isQueued || !this.isStream) return;
 		this.#computed();
 		const { known, startedAt } = this;
 		const now = this.time();
-		known.firstToken.add(now - startedAt, now);
-		known.turn.add((now - startedAt) / (this.#ahead + 1), now);
+		if (isTypical) {
+			known.firstToken.add(now - startedAt, now);
+			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
+		}
 		// A probe has found out what it was for: a long answer need not keep everyone else away.
 		if (this.isProbe) known.breaker = breakerAfter(known.breaker, "good", now, true);
 	}
@@ -221,7 +237,9 @@ class Attempt implements OpenAttempt {
 		const { known } = this;
 		const now = this.time();
 		known.inFlight--;
+		const before = known.breaker.state;
 		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.isProbe);
+		if (before !== "open" && known.breaker.state === "open") known.openings++;
 		if (failure === undefined) {
 			known.pausedUntil = Number.NEGATIVE_INFINITY;
 			if (!this.isStream) known.answer.add(now - this.startedAt, now);

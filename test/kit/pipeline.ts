@@ -13,6 +13,7 @@ import type { Provider } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
+import { RoutingState } from "../../src/routing/state.ts";
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
 import type { Json } from "./exchange.ts";
 
@@ -92,6 +93,7 @@ export function pipeline({ config: settings, env, change }: PipelineOptions = {}
 			attemptClosed: (attempt) => kept.attempts.push(attempt),
 			callSettled: (call) => kept.settled.push(call),
 		},
+		state: new RoutingState(),
 		instance: INSTANCE,
 		onFault: (_, error) => kept.faults.push(error),
 	};
