@@ -5,6 +5,7 @@ import type { Caller, Gate } from "../gate/keys.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
 import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
+import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog, Route } from "../routing/catalog.ts";
@@ -20,6 +21,8 @@ export interface CallContext {
 	readonly catalog: Catalog;
 	readonly gate: Gate;
 	readonly sink: Sink;
+	/** What is known of upstreams; it outlives a reload. */
+	readonly state: ProxyState;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
 	/** Hears of errors that are the router's own fault. */
@@ -58,7 +61,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 
 async function answer(
 	operation: Operation,
-	{ config, catalog, gate, instance }: CallContext,
+	{ config, catalog, gate, state, instance }: CallContext,
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
@@ -67,7 +70,9 @@ async function answer(
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
 	const hops = hopsWith(instance, request.headers);
-	const timeoutMs = timeoutIn(request.headers);
+	const timeoutMs = msIn(request.headers, "x-router-timeout-ms");
+	const limits = limitsIn(request.headers);
+	const priority = priorityIn(request.headers, caller?.priority ?? 0);
 	const text = await readRequestText(request, config.server.body_limit);
 	settlement.waitedMs = performance.now() - settlement.startedAt;
 	const parsed = parseRequest(operation, text);
@@ -85,10 +90,10 @@ async function answer(
 		});
 	}
 	refuseReroutes(caller, parsed.fields, route);
-	settlement.onSettled = () => {
+	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
 		server?.timeout(request, IDLE_SECONDS);
-	};
+	});
 	// From here the upstream sets the pace: a model may think for minutes before its first byte.
 	server?.timeout(request, 0);
 	const call: Call = {
@@ -101,9 +106,12 @@ async function answer(
 		signal: request.signal,
 		startedAt: settlement.startedAt,
 		timeoutMs,
+		limits,
+		priority,
 		key: caller?.name,
 	};
-	return relay(call, route.targets, settlement);
+	const plan = { targets: route.targets, alias: route.alias, attemptsMs: config.timeouts.attempts };
+	return relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
 }
 
 /** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
@@ -147,14 +155,31 @@ function hopsWith(instance: string, headers: Headers): string {
 	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
 }
 
-/** `x-router-timeout-ms`. Throws `invalid_value`. */
-function timeoutIn(headers: Headers): number | undefined {
-	const value = headers.get("x-router-timeout-ms");
+/** A header that holds ms. Throws `invalid_value`. */
+function msIn(headers: Headers, name: string): number | undefined {
+	const value = headers.get(name);
 	if (value === null) return undefined;
 	const ms = /^\d{1,8}$/.test(value) ? Number(value) : 0;
 	if (ms > 0 && ms <= 86_400_000) return ms;
-	throw new RouterError("invalid_value", "x-router-timeout-ms must be a whole number of milliseconds, 1 to 86400000.", {
-		param: "x-router-timeout-ms",
+	throw new RouterError("invalid_value", `${name} must be a whole number of milliseconds, 1 to 86400000.`, {
+		param: name,
+	});
+}
+
+/** The call's own limits on its upstream's silence. Throws `invalid_value`. */
+function limitsIn(headers: Headers): Call["limits"] {
+	const first_token = msIn(headers, "x-router-first-token-ms");
+	const stall = msIn(headers, "x-router-stall-ms");
+	return first_token === undefined && stall === undefined ? undefined : { first_token, stall };
+}
+
+/** The key's place in a line, or a lower one where the call asks for that. Throws `invalid_value`. */
+function priorityIn(headers: Headers, ofKey: number): number {
+	const value = headers.get("x-router-priority");
+	if (value === null) return ofKey;
+	if (/^-?\d{1,3}$/.test(value) && Math.abs(Number(value)) <= 100) return Math.min(Number(value), ofKey);
+	throw new RouterError("invalid_value", "x-router-priority must be a whole number, -100 to 100.", {
+		param: "x-router-priority",
 	});
 }
 

@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { onCrash } from "../crash.ts";
 import { type GeneratedKey, generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
+import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -29,6 +30,7 @@ export function startRole(plan: RolePlan): Running {
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
+	const state = new ProxyState();
 	const refuse = (request: Request) => refuseStealth(gate, request, config);
 	const extension = catalog.extension?.({ log, metrics, gate, refuse });
 	const app = httpBase({
@@ -46,6 +48,7 @@ export function startRole(plan: RolePlan): Running {
 			config,
 			catalog,
 			gate,
+			state,
 			sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 			instance: crypto.randomUUID().slice(0, 8),
 			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),

@@ -2,6 +2,7 @@
  * Which of a provider's keys the next attempt uses. They take turns; one that was refused is out of use for a minute, then one
  * call finds out whether it is good again. Times are ms on any clock that never goes back.
  */
+import type { FailureKind } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
 
 /** How long a refused key is out of use; how long the call that tries it again may take to tell. */
@@ -17,6 +18,8 @@ const MOST_MODELS = 500;
 interface Refusal {
 	/** From when it may be tried again, by one call. */
 	until: number;
+	/** `auth` or `quota`. */
+	readonly kind: FailureKind;
 }
 
 /** An account that was taken for an attempt. */
@@ -59,14 +62,18 @@ export class AccountRing {
 		return this.#find(model, now, tried) !== undefined;
 	}
 
-	/** When the first of them may be tried again, ms from now; 0 where one is in use. */
-	backIn(model: string, now: number): number {
-		let soonest = Number.POSITIVE_INFINITY;
+	/** Why none is in use, and when the first may be tried again, ms from now; undefined where one is in use. */
+	refusal(model: string, now: number): { readonly kind: FailureKind; readonly backInMs: number } | undefined {
+		let soonest: Refusal | undefined;
 		for (let index = 0; index < this.size; index++) {
-			const waits = this.#refusals(index, model).map(({ until }) => Math.max(0, until - now));
-			soonest = Math.min(soonest, Math.max(0, ...waits));
+			const last = this.#refusals(index, model).reduce<Refusal | undefined>(
+				(latest, each) => (latest && latest.until > each.until ? latest : each),
+				undefined,
+			);
+			if (!last || last.until <= now) return undefined;
+			if (!soonest || last.until < soonest.until) soonest = last;
 		}
-		return soonest;
+		return soonest && { kind: soonest.kind, backInMs: soonest.until - now };
 	}
 
 	/** Accounts out of use, for some model or all. */
@@ -84,7 +91,7 @@ export class AccountRing {
 			this.#restsUntil[index] = now + restMs;
 		}
 		if (failure?.kind === "quota" || (failure?.kind === "auth" && failure.status !== 403)) {
-			this.#keys.set(index, { until: now + OUT_MS });
+			this.#keys.set(index, { until: now + OUT_MS, kind: failure.kind });
 		} else if (failure?.kind === "auth" && !failure.isOurs) this.#close(index, model, now);
 		// Another attempt's end tells of the time before the refusal.
 		else if (isProbe) this.#found(index, model, failure, now);
@@ -117,7 +124,7 @@ export class AccountRing {
 
 	/** A page or nothing at all, which `isOurs` tells, is a proxy's word about one call: it must not close the model to all others. */
 	#close(index: number, model: string, now: number): void {
-		this.#models.set(`${index}/${model}`, { until: now + OUT_MS });
+		this.#models.set(`${index}/${model}`, { until: now + OUT_MS, kind: "auth" });
 		if (this.#models.size <= MOST_MODELS) return;
 		for (const oldest of this.#models.keys()) {
 			this.#models.delete(oldest);

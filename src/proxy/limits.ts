@@ -1,5 +1,5 @@
 /** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
-import type { Timeouts } from "../providers/provider.ts";
+import type { SomeTimeouts, Timeouts } from "../providers/provider.ts";
 
 /** Calls after which a target's own times are believed. */
 const KNOWN_FROM = 20;
@@ -37,7 +37,7 @@ export interface LimitInputs {
 	/** The provider's, those of all providers filled in. */
 	readonly timeouts: Timeouts;
 	/** What was set for it, for the alias and for the call, the last one first: these hold whatever else there is. */
-	readonly set: readonly (Partial<Timeouts> | undefined)[];
+	readonly set: readonly (SomeTimeouts | undefined)[];
 	/** Another target is left that the call has not tried. */
 	readonly hasOthers: boolean;
 	/** What has begun here could be finished elsewhere. */

@@ -1,6 +1,6 @@
 /** Model names → the targets that serve them. */
 import { nearest } from "../config/nearest.ts";
-import type { Config, TargetConfig } from "../config/schema.ts";
+import type { Config, ModelConfig, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider, Target } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
@@ -15,6 +15,8 @@ export interface Route {
 	readonly reason: string;
 	/** The model in metrics: the name in `models:`, else the upstream's own. */
 	readonly label: string;
+	/** Its entry in `models:`. */
+	readonly alias?: ModelConfig | undefined;
 }
 
 /** A provider with the configuration it was made from. */
@@ -56,6 +58,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	const local = localNames(localEntry, fleet);
 
 	const aliases = new Map<string, readonly Place[]>();
+	const settings = new Map(config.models.map((model) => [model.name, model]));
 	const names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
 	for (const [index, { name, targets, fallback = [] }] of config.models.entries()) {
 		const place = `models[${index}]`;
@@ -98,7 +101,9 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		const places = aliases.get(name);
 		if (places) {
 			const targets = places.flatMap((place) => place.targets());
-			return targets.length > 0 ? { targets, reason: `models: ${name}`, label: name } : undefined;
+			return targets.length > 0
+				? { targets, reason: `models: ${name}`, label: name, alias: settings.get(name) }
+				: undefined;
 		}
 		const found = fixed(name);
 		if (!found) return local.plain(name);

@@ -31,8 +31,11 @@ export interface AttemptEnd {
 export interface OpenAttempt {
 	/** It finds out whether a target that was out of use is well again. */
 	readonly isProbe: boolean;
-	/** The first piece of a streamed answer is here. Only the first call counts. */
-	firstToken(): void;
+	/**
+	 * The first piece of a streamed answer is here. Only the first call counts. Not `isTypical`: a model had to be loaded first, which
+	 * says nothing of the next call.
+	 */
+	firstToken(isTypical?: boolean): void;
 	/** Must be called; only the first call counts. */
 	closed(end: AttemptEnd): void;
 }
@@ -183,14 +186,16 @@ class Attempt implements OpenAttempt {
 		this.isProbe = known.breaker !== before;
 	}
 
-	firstToken(): void {
+	firstToken(isTypical = true): void {
 		if (!this.#isWaiting || !this.#isOpen) return;
 		this.#served();
 		if (!this.isStream) return;
 		const now = this.time();
 		const ms = now - this.startedAt;
-		this.known.firstToken.add(ms, now);
-		this.known.turn.add(ms / (this.#ahead + 1), now);
+		if (isTypical) {
+			this.known.firstToken.add(ms, now);
+			this.known.turn.add(ms / (this.#ahead + 1), now);
+		}
 		// A probe has found out what it was for: a long answer need not keep everyone else away.
 		if (this.isProbe) this.known.breaker = breakerAfter(this.known.breaker, "good", now, true);
 	}

@@ -11,6 +11,7 @@ import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
 import { openAiCompatible } from "../../src/providers/openai-compatible.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
+import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
@@ -92,6 +93,7 @@ export function pipeline({ config: settings, env, change }: PipelineOptions = {}
 			attemptClosed: (attempt) => kept.attempts.push(attempt),
 			callSettled: (call) => kept.settled.push(call),
 		},
+		state: new ProxyState(),
 		instance: INSTANCE,
 		onFault: (_, error) => kept.faults.push(error),
 	};
