@@ -43,6 +43,11 @@ const server = section(
 				"Web origins that may call, besides localhost on any port: `https://chat.example.com`; `*` is every one.",
 			env: "CORS_ORIGINS",
 		}),
+		keep_alive: duration({
+			default: "15s",
+			description:
+				"A stream that is silent for so long gets a comment, so that no proxy on its way cuts it; 0s never sends one.",
+		}),
 		drain: duration({
 			default: "5s",
 			description: "How long calls are still taken after SIGTERM, with /health/ready off.",
@@ -75,15 +80,41 @@ const server = section(
 const total = { description: "From sending a call to the end of a non-streamed answer." };
 const firstToken = { description: "From sending a streamed call to its first event." };
 const stall = { description: "Longest silence inside a stream before it counts as broken." };
+const connect = { description: "To a connection." };
 
 const timeouts = section(
 	{
 		total: duration({ ...total, default: "10m" }),
-		first_token: duration({ ...firstToken, default: "10m" }),
-		stall: duration({ ...stall, default: "10m" }),
+		first_token: duration({
+			description: `${firstToken.description} While another target is left: what is usual for the target (3 x p99, 10 s to 2 m; until 20 calls are known 30 s, for calls that reason 2 m), and no more than this.`,
+			default: "10m",
+		}),
+		stall: duration({
+			description: `${stall.description} Where the answer can go on elsewhere: 30 s, and no more than this.`,
+			default: "10m",
+		}),
+		connect: duration({ ...connect, default: "5s" }),
+		attempts: duration({
+			description: "From a call's arrival: how long further attempts may be begun for it.",
+			default: "10m",
+		}),
 	},
 	"Deadlines towards upstreams. A client lowers `total` and `first_token` for its call with `x-router-timeout-ms`.",
 );
+
+/** Deadlines that differ somewhere: no defaults, which would win over the file's own `timeouts:`. */
+const ownTimeouts = (description: string) =>
+	Type.Optional(
+		Type.Object(
+			{
+				total: Type.Optional(duration(total)),
+				first_token: Type.Optional(duration(firstToken)),
+				stall: Type.Optional(duration(stall)),
+				connect: Type.Optional(duration(connect)),
+			},
+			{ ...closed, description },
+		),
+	);
 
 const log = section(
 	{
@@ -110,6 +141,13 @@ const key = Type.Object(
 			default: ["*"],
 			description: "Model names this key may use; `*` stands for any text.",
 		}),
+		priority: Type.Optional(
+			Type.Integer({
+				minimum: -100,
+				maximum: 100,
+				description: "Place in line where a model has a queue: higher ones go first. Default: 0.",
+			}),
+		),
 	},
 	closed,
 );
@@ -138,6 +176,12 @@ const provider = Type.Object(
 		),
 		base_url: Type.Optional(url({ description: "Where it answers, with or without the `/v1`." })),
 		api_key: Type.Optional(secret({ minLength: 1, description: "Its key, best as `${NAME}`." })),
+		api_keys: Type.Optional(
+			Type.Array(secret({ minLength: 1 }), {
+				minItems: 1,
+				description: "Several keys, which take turns; one that is refused is left out for a minute.",
+			}),
+		),
 		headers: Type.Optional(
 			Type.Record(Type.String({ minLength: 1 }), secret({}), {
 				description: "Further headers for every call to it. OpenRouter's attribution: `http-referer`, `x-title`.",
@@ -146,17 +190,7 @@ const provider = Type.Object(
 		system_prompt: Type.Optional(
 			Type.Boolean({ description: "Venice only: let it add its own system prompt (the router switches that off)." }),
 		),
-		timeouts: Type.Optional(
-			// Not Type.Partial(timeouts): that keeps the defaults, which would then win over the file's own `timeouts:`.
-			Type.Object(
-				{
-					total: Type.Optional(duration(total)),
-					first_token: Type.Optional(duration(firstToken)),
-					stall: Type.Optional(duration(stall)),
-				},
-				{ ...closed, description: "Deadlines that differ for this provider." },
-			),
-		),
+		timeouts: ownTimeouts("Deadlines that differ for this provider; they hold whatever other targets there are."),
 	},
 	closed,
 );
@@ -184,6 +218,22 @@ const model = Type.Object(
 		),
 		max_wait: Type.Optional(
 			duration({ description: "Calls go past a target of the house's own whose queue will make them wait longer." }),
+		),
+		timeouts: ownTimeouts("Deadlines that differ for this model; they hold whatever other targets there are."),
+		hedge: Type.Optional(
+			Type.Boolean({
+				description:
+					"Send a stream whose first token is late (later than 95 % of those of its target) to the next target, too, and take the first to answer: at most 5 % of calls.",
+			}),
+		),
+		concurrency: Type.Optional(
+			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in line." }),
+		),
+		queue: Type.Optional(
+			Type.Integer({
+				minimum: 0,
+				description: "Calls that may wait in line; further ones are refused with a 429. Default: 100.",
+			}),
 		),
 	},
 	closed,

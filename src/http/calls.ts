@@ -5,11 +5,11 @@ import type { Caller, Gate } from "../gate/keys.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
 import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
+import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
-import type { RoutingState } from "../routing/state.ts";
 import type { Sink } from "../telemetry/events.ts";
 import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import { IDLE_SECONDS } from "./idle.ts";
@@ -27,7 +27,7 @@ export interface CallContext {
 	readonly gate: Gate;
 	readonly sink: Sink;
 	/** What is known of upstreams; it outlives a reload. */
-	readonly state: RoutingState;
+	readonly state: ProxyState;
 	/** Told how long each plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
@@ -53,7 +53,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
 	return async (request: Request, server: Timeouts | null): Promise<Response> => {
-		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink, context.state);
+		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
 			return await answer(operation, context, request, server, settlement, answered);
@@ -75,11 +75,13 @@ async function answer(
 	answered: Set<string>,
 ): Promise<Response> {
 	// What the call holds, whatever is loaded meanwhile.
-	const { config, catalog, gate, instance } = context;
+	const { config, catalog, gate, state, instance } = context;
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
 	const hops = hopsWith(instance, request.headers);
-	const timeoutMs = timeoutIn(request.headers);
+	const timeoutMs = msIn(request.headers, "x-router-timeout-ms");
+	const limits = limitsIn(request.headers);
+	const priority = priorityIn(request.headers, caller?.priority ?? 0);
 	const text = await readRequestText(request, config.server.body_limit);
 	settlement.waitedMs = performance.now() - settlement.startedAt;
 	const parsed = parseRequest(operation, text);
@@ -94,10 +96,10 @@ async function answer(
 	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
 	const route = permitted(caller, model, resolved);
 	refuseReroutes(caller, parsed.fields, route);
-	settlement.onSettled = () => {
+	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
 		server?.timeout(request, IDLE_SECONDS);
-	};
+	});
 	// From here the upstream sets the pace: a model may think for minutes before its first byte.
 	server?.timeout(request, 0);
 	const call: Call = {
@@ -110,16 +112,25 @@ async function answer(
 		signal: request.signal,
 		startedAt: settlement.startedAt,
 		timeoutMs,
+		limits,
+		priority,
 		key: caller?.name,
 	};
-	const choice = choose(call, route, context, request.headers.get("x-router-explain") === "1");
-	settlement.work = choice.work;
-	const explanation = choice.explained && explainHeader(choice.explained);
+	const { targets, work, explained, refusal } = choose(call, route, context, wantsReasons(request.headers));
+	const explanation = explained && explainHeader(explained);
 	settlement.explanation = explanation;
-	if (choice.refusal) throw choice.refusal;
-	const response = await relay(call, choice.targets, settlement);
-	if (explanation !== undefined) response.headers.set("x-router-explain", explanation);
+	if (refusal) throw refusal;
+	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts };
+	const response = await relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+	if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
 	return response;
+}
+
+/** Asks for the reasons of the choice, and gives them. */
+const EXPLAIN = "x-router-explain";
+
+function wantsReasons(headers: Headers): boolean {
+	return headers.get(EXPLAIN) === "1";
 }
 
 /** The refusal of a model that a key may not use. */
@@ -171,14 +182,31 @@ function hopsWith(instance: string, headers: Headers): string {
 	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
 }
 
-/** `x-router-timeout-ms`. Throws `invalid_value`. */
-function timeoutIn(headers: Headers): number | undefined {
-	const value = headers.get("x-router-timeout-ms");
+/** A header that holds ms. Throws `invalid_value`. */
+function msIn(headers: Headers, name: string): number | undefined {
+	const value = headers.get(name);
 	if (value === null) return undefined;
 	const ms = /^\d{1,8}$/.test(value) ? Number(value) : 0;
 	if (ms > 0 && ms <= 86_400_000) return ms;
-	throw new RouterError("invalid_value", "x-router-timeout-ms must be a whole number of milliseconds, 1 to 86400000.", {
-		param: "x-router-timeout-ms",
+	throw new RouterError("invalid_value", `${name} must be a whole number of milliseconds, 1 to 86400000.`, {
+		param: name,
+	});
+}
+
+/** The call's own limits on its upstream's silence. Throws `invalid_value`. */
+function limitsIn(headers: Headers): Call["limits"] {
+	const first_token = msIn(headers, "x-router-first-token-ms");
+	const stall = msIn(headers, "x-router-stall-ms");
+	return first_token === undefined && stall === undefined ? undefined : { first_token, stall };
+}
+
+/** The key's place in a line, or a lower one where the call asks for that. Throws `invalid_value`. */
+function priorityIn(headers: Headers, ofKey: number): number {
+	const value = headers.get("x-router-priority");
+	if (value === null) return ofKey;
+	if (/^-?\d{1,3}$/.test(value) && Math.abs(Number(value)) <= 100) return Math.min(Number(value), ofKey);
+	throw new RouterError("invalid_value", "x-router-priority must be a whole number, -100 to 100.", {
+		param: "x-router-priority",
 	});
 }
 
@@ -187,6 +215,6 @@ function errorHeaders(settlement: Settlement): Record<string, string> {
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
-	if (settlement.explanation !== undefined) headers["x-router-explain"] = settlement.explanation;
+	if (settlement.explanation !== undefined) headers[EXPLAIN] = settlement.explanation;
 	return headers;
 }

@@ -9,7 +9,7 @@ import type { RoutingState, Work } from "../routing/state.ts";
 
 /** What the choice is made by, besides the call. */
 export interface Chooser {
-	readonly state: RoutingState;
+	readonly state: { readonly targets: RoutingState };
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** 0 to 1. */
@@ -43,10 +43,11 @@ export function choose(asked: Asked, route: Route, chooser: Chooser, wantsReason
 	const isSole = route.targets.length === 1;
 	if (isSole && !wantsReasons) return { targets: route.targets };
 	const { state, onPlanned, dice = Math.random } = chooser;
+	const { targets: known } = state;
 	const startedAt = performance.now();
 	const needs = needsOf(asked);
-	const now = state.now();
-	const made = plan(needs, route, state, now, dice, wantsReasons ? route.targets.length : undefined);
+	const now = known.now();
+	const made = plan(needs, route, known, now, dice, wantsReasons ? route.targets.length : undefined);
 	onPlanned?.(performance.now() - startedAt);
 	return {
 		// One that was asked for by its own name gets what was asked: its upstream's word on that is the truer one.

@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { onCrash } from "../crash.ts";
 import { type GeneratedKey, generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
-import { RoutingState } from "../routing/state.ts";
+import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -30,8 +30,8 @@ export function startRole(plan: RolePlan): Running {
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
-	const state = new RoutingState();
-	metrics.watchTargets(state);
+	const state = new ProxyState();
+	metrics.watchTargets(state.targets);
 	const refuse = (request: Request) => refuseStealth(gate, request, config);
 	const extension = catalog.extension?.({ log, metrics, gate, refuse });
 	const app = httpBase({

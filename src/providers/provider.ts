@@ -12,6 +12,8 @@ export interface UpstreamRequest {
 	readonly body?: string;
 	/** An event stream is asked for. */
 	readonly stream?: boolean;
+	/** How long the connection may take, ms; the transport's own limit where absent. */
+	readonly connectMs?: number;
 }
 
 /** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
@@ -117,6 +119,17 @@ export interface StreamDecoder {
 	end(): Failure | undefined;
 }
 
+/** Deadlines towards an upstream, ms. */
+export interface Timeouts {
+	readonly total: number;
+	readonly first_token: number;
+	readonly stall: number;
+	readonly connect: number;
+}
+
+/** Some of them. */
+export type SomeTimeouts = { readonly [name in keyof Timeouts]?: number | undefined };
+
 /** One configured upstream. */
 export interface Provider {
 	/** Its name in the configuration. */
@@ -126,8 +139,13 @@ export interface Provider {
 	readonly transport: Transport;
 	/** Its key, which no header of an answer may hand on. */
 	readonly secret?: string | undefined;
-	/** Deadlines towards it, ms. */
-	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
+	/** The same upstream with each of its further keys. */
+	readonly otherAccounts?: readonly Provider[] | undefined;
+	/** Deadlines towards it, and those of them that were set for it alone. */
+	readonly timeouts: Timeouts;
+	readonly ownTimeouts?: SomeTimeouts | undefined;
+	/** Its comments before the first event say how far the loading of a model is. */
+	readonly tellsLoading?: boolean | undefined;
 	/** Fields by which a call could leave the model it names; a key restricted to some models may not send them. */
 	readonly reroutes: readonly string[];
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */

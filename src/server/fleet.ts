@@ -288,6 +288,7 @@ export class AgentFleet implements Fleet {
 			...upstream,
 			baseUrl: `${who.endpoint}/v1`,
 			apiKey: secrets().of(who),
+			otherKeys: [],
 			state: "ready",
 			keySetting: `agent "${who.name}", which has to register again`,
 		};

@@ -11,9 +11,9 @@ import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
 import { openAiCompatible } from "../../src/providers/openai-compatible.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
+import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
-import { RoutingState } from "../../src/routing/state.ts";
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
 import type { Json } from "./exchange.ts";
 
@@ -93,7 +93,7 @@ export function pipeline({ config: settings, env, change }: PipelineOptions = {}
 			attemptClosed: (attempt) => kept.attempts.push(attempt),
 			callSettled: (call) => kept.settled.push(call),
 		},
-		state: new RoutingState(),
+		state: new ProxyState(),
 		instance: INSTANCE,
 		onFault: (_, error) => kept.faults.push(error),
 	};
