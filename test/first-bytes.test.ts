@@ -19,7 +19,7 @@ beforeEach(() => {
 				one: { type: "vllm", base_url: first.origin },
 				two: { type: "vllm", base_url: second.origin },
 			},
-			models: [{ name: "fast", targets: ["one/a", "two/b"] }],
+			models: [{ name: "fast", targets: ["one/a", "two/b"], policy: "order" }],
 		},
 	});
 });

@@ -208,6 +208,17 @@ const model = Type.Object(
 			description: "Where it runs, in order: `provider/model` or `{provider, model}`.",
 		}),
 		fallback: Type.Optional(Type.Array(target, { description: "Where it goes when no target answers." })),
+		policy: Type.Union(
+			[Type.Literal("order"), Type.Literal("balanced"), Type.Literal("cheapest"), Type.Literal("fastest")],
+			{
+				default: "balanced",
+				description:
+					"How targets are put in order. `balanced`: the house's own by cached prompt and load, then llm-d, then vendors by price and speed.",
+			},
+		),
+		max_wait: Type.Optional(
+			duration({ description: "Calls go past a target of the house's own whose queue will make them wait longer." }),
+		),
 		timeouts: ownTimeouts("Deadlines that differ for this model; they hold whatever other targets there are."),
 		hedge: Type.Optional(
 			Type.Boolean({
@@ -225,6 +236,13 @@ const model = Type.Object(
 			}),
 		),
 	},
+	closed,
+);
+
+const amount = (description: string) => Type.Number({ minimum: 0, maximum: 1_000_000, description });
+
+const price = Type.Object(
+	{ input: amount("USD per million tokens of prompt."), output: amount("USD per million tokens of answer.") },
 	closed,
 );
 
@@ -316,9 +334,17 @@ export const ConfigSchema = Type.Object(
 						name: "fast",
 						targets: ["local/qwen3-8b", { provider: "openrouter", model: "qwen/qwen3-8b" }],
 						fallback: ["gpt-5-mini"],
+						policy: "balanced",
+						max_wait: "5s",
 					},
 				],
 			],
+		}),
+		prices: Type.Record(Type.String({ minLength: 1 }), price, {
+			default: {},
+			description:
+				"What `provider/model` costs (`*` stands for any text), where the router's table of list prices is wrong or silent.",
+			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2 }, "mybox/*": { input: 0, output: 0 } }],
 		}),
 		agents,
 		agent,

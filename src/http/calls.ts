@@ -8,14 +8,19 @@ import { HOPS } from "../providers/request-headers.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
-import type { Catalog, Route } from "../routing/catalog.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import type { Route } from "../routing/route.ts";
 import type { Sink } from "../telemetry/events.ts";
+import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import { IDLE_SECONDS } from "./idle.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
 
-/** What a call needs of its server. One immutable value; a reload makes another. */
+/**
+ * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
+ * them once, together.
+ */
 export interface CallContext {
 	readonly config: Config;
 	readonly catalog: Catalog;
@@ -23,6 +28,8 @@ export interface CallContext {
 	readonly sink: Sink;
 	/** What is known of upstreams; it outlives a reload. */
 	readonly state: ProxyState;
+	/** Told how long each plan took, ms. */
+	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
 	/** Hears of errors that are the router's own fault. */
@@ -61,12 +68,14 @@ export function callHandler(operation: Operation, context: CallContext) {
 
 async function answer(
 	operation: Operation,
-	{ config, catalog, gate, state, instance }: CallContext,
+	context: CallContext,
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
 	answered: Set<string>,
 ): Promise<Response> {
+	// What the call holds, whatever is loaded meanwhile.
+	const { config, catalog, gate, state, instance } = context;
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
 	const hops = hopsWith(instance, request.headers);
@@ -80,15 +89,12 @@ async function answer(
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
 	settlement.user = user?.slice(0, MAX_USER);
-	const route = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
-	settlement.reason = route.reason;
-	settlement.label = route.label;
-	settlement.isKnown = catalog.names.includes(model) || answered.has(route.label);
-	if (!isAllowed(caller, model, route)) {
-		throw new RouterError("model_not_allowed", `The key "${caller?.name}" may not use "${model.slice(0, 100)}".`, {
-			param: "model",
-		});
-	}
+	const resolved = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
+	settlement.reason = resolved.reason;
+	settlement.label = resolved.label;
+	settlement.isKnown = catalog.names.includes(model) || answered.has(resolved.label);
+	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
+	const route = permitted(caller, model, resolved);
 	refuseReroutes(caller, parsed.fields, route);
 	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
@@ -110,8 +116,27 @@ async function answer(
 		priority,
 		key: caller?.name,
 	};
-	const plan = { targets: route.targets, alias: route.alias, attemptsMs: config.timeouts.attempts };
-	return relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+	const { targets, work, explained, refusal } = choose(call, route, context, wantsReasons(request.headers));
+	const explanation = explained && explainHeader(explained);
+	settlement.explanation = explanation;
+	if (refusal) throw refusal;
+	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts };
+	const response = await relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+	if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
+	return response;
+}
+
+/** Asks for the reasons of the choice, and gives them. */
+const EXPLAIN = "x-router-explain";
+
+function wantsReasons(headers: Headers): boolean {
+	return headers.get(EXPLAIN) === "1";
+}
+
+/** The refusal of a model that a key may not use. */
+export function notAllowed({ name }: Caller, model: string): RouterError {
+	const message = `The key "${name}" may not use "${model.slice(0, 100)}".`;
+	return new RouterError("model_not_allowed", message, { param: "model" });
 }
 
 /** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
@@ -128,10 +153,12 @@ export function refuseStealth(gate: Gate, request: Request, { server }: Config):
 	return refuseKeyless(request.headers, request.url, server.cors_origins);
 }
 
-/** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */
+/**
+ * Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`): then it may
+ * use those of the targets.
+ */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
-	if (!caller || caller.mayUse(model)) return true;
-	return route?.targets.every(({ id, name }) => caller.mayUse(id) || (name && caller.mayUse(name))) ?? false;
+	return !caller || caller.mayUse(model) || (route?.targets.some((target) => mayReach(caller, target)) ?? false);
 }
 
 /** Keeps a key that may use some models only from leaving them by a field of the upstream's. Throws `model_not_allowed`. */
@@ -188,5 +215,6 @@ function errorHeaders(settlement: Settlement): Record<string, string> {
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
+	if (settlement.explanation !== undefined) headers[EXPLAIN] = settlement.explanation;
 	return headers;
 }

@@ -25,6 +25,7 @@ export function startRole(plan: RolePlan): Running {
 	const { gate, generated } = door(plan);
 	const metrics = createMetrics(role);
 	const state = new ProxyState();
+	metrics.watchTargets(state.targets);
 	metrics.watchProxy({ waiting: () => state.waiting(), keysOut: () => state.keysOut(catalog.entries) });
 	const log = lateLog(plan, metrics);
 	const lifecycle = createLifecycle({
@@ -50,6 +51,7 @@ export function startRole(plan: RolePlan): Running {
 			catalog,
 			gate,
 			state,
+			onPlanned: metrics.planned,
 			sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 			instance: crypto.randomUUID().slice(0, 8),
 			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),

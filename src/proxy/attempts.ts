@@ -6,6 +6,7 @@ import { isReasoning } from "../openai/reasoning.ts";
 import { FAILURES } from "../providers/failure.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Failure, Target } from "../providers/provider.ts";
+import type { Work } from "../routing/state.ts";
 import { Attempt, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
@@ -19,6 +20,8 @@ import type { OpenRecord, Settlement } from "./settlement.ts";
 export interface CallPlan {
 	/** In the order to try. */
 	readonly targets: readonly Planned[];
+	/** What it brings to whichever it goes to; absent where there was nothing to choose. */
+	readonly work?: Work | undefined;
 	/** What `models:` says of the name besides. */
 	readonly alias?: ModelConfig | undefined;
 	/** From the call's arrival: how long attempts may be begun, ms. */
@@ -240,12 +243,13 @@ export class Attempts {
 
 	#record(target: Planned): OpenRecord {
 		const close = this.settlement.attempt(target);
-		const seen = this.state.targets.opened(target.id, this.call.stream, target.work);
+		const seen = this.state.targets.opened(target.id, this.call.stream, this.plan.work);
 		return {
 			firstToken: (isTypical) => seen.firstToken(isTypical),
 			closed: (end) => {
 				close(end);
-				seen.closed({ failure: end.failure?.kind, status: end.status });
+				const { status, failure } = end;
+				seen.closed({ status, failure: failure?.kind, retryAfterMs: failure?.retryAfterMs });
 			},
 		};
 	}

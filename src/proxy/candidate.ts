@@ -1,7 +1,6 @@
 /** One of a call's targets, and what the call has learned of it. */
 import { RouterError } from "../errors.ts";
 import type { Failure, Provider, Target } from "../providers/provider.ts";
-import type { Work } from "../routing/state.ts";
 import type { Account, AccountRing } from "./account-ring.ts";
 import type { Tried } from "./retry.ts";
 
@@ -9,8 +8,6 @@ import type { Tried } from "./retry.ts";
 export interface Planned extends Target {
 	/** Tokens its model takes, where that is known. */
 	readonly context?: number | undefined;
-	/** What the call means for it. */
-	readonly work?: Work | undefined;
 }
 
 /** Times are `performance.now()`'s. */

@@ -43,6 +43,8 @@ export class Settlement {
 	user: string | undefined;
 	reason: string | undefined;
 	dropped = 0;
+	/** Why its targets were chosen, as the client asked to be told. */
+	explanation: string | undefined;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */

@@ -7,16 +7,11 @@ import { PrefixCache, type Prompt } from "./affinity.ts";
 import { type Breaker, breakerAfter, CLOSED } from "./breaker.ts";
 import { Latency } from "./latency.ts";
 
-/** What an attempt means for its target. */
+/** What a call brings to whichever target it goes to. */
 export interface Work {
-	/** The call's prompt. */
 	readonly prompt: Prompt;
-	/** Characters of it that the target will have to compute. */
-	readonly uncached: number;
 	/** The session it belongs to: later calls of it go to the same place. */
 	readonly session?: string | undefined;
-	/** An answer in pieces is expected: its first token will be told. */
-	readonly isStream: boolean;
 }
 
 /** How an attempt ended. */
@@ -25,6 +20,8 @@ export interface AttemptEnd {
 	readonly failure?: FailureKind | undefined;
 	/** The upstream's status; absent where it gave none. */
 	readonly status?: number | undefined;
+	/** How long it asked to be left alone, ms. */
+	readonly retryAfterMs?: number | undefined;
 }
 
 /** An attempt under way. Its times are taken here. */
@@ -46,6 +43,8 @@ export interface TargetView {
 	readonly inFlight: number;
 	/** Those of them that wait for their first token. */
 	readonly waiting: number;
+	/** When the one that waits longest began; undefined where none waits. */
+	readonly waitingSince: number | undefined;
 	/** Characters they will have to compute, together. */
 	readonly queued: number;
 	readonly breaker: Breaker;
@@ -57,6 +56,9 @@ export interface TargetView {
 	readonly turn: Latency;
 	/** Undefined where it was given no prompt yet. */
 	readonly prefixes: PrefixCache | undefined;
+	/** Until then it asked to be left alone (`Retry-After`), or its key is out of use; and why. */
+	readonly pausedUntil: number;
+	readonly pausedFor: string;
 }
 
 /** What the plan reads. */
@@ -72,26 +74,35 @@ const MOST_TARGETS = 2_000;
 /** Most sessions remembered. */
 const MOST_SESSIONS = 10_000;
 
-interface Known extends TargetView {
-	inFlight: number;
-	waiting: number;
-	queued: number;
-	breaker: Breaker;
-	prefixes: PrefixCache | undefined;
+/** Longest that a target's own `Retry-After` keeps calls away, ms: some vendors send hours. */
+const LONGEST_PAUSE_MS = 60_000;
+
+class Known implements TargetView {
+	inFlight = 0;
+	queued = 0;
+	breaker = CLOSED;
+	prefixes: PrefixCache | undefined = undefined;
+	pausedUntil = Number.NEGATIVE_INFINITY;
+	pausedFor = "";
+	/** Times its breaker has opened. */
+	openings = 0;
+	readonly firstToken = new Latency();
+	readonly answer = new Latency();
+	readonly turn = new Latency();
+	/** Streamed attempts that wait for their first token, the oldest first. */
+	readonly unanswered = new Set<Attempt>();
+
+	get waiting(): number {
+		return this.unanswered.size;
+	}
+
+	get waitingSince(): number | undefined {
+		for (const { startedAt } of this.unanswered) return startedAt;
+		return undefined;
+	}
 }
 
-const newlyKnown = (): Known => ({
-	inFlight: 0,
-	waiting: 0,
-	queued: 0,
-	breaker: CLOSED,
-	firstToken: new Latency(),
-	answer: new Latency(),
-	turn: new Latency(),
-	prefixes: undefined,
-});
-
-const UNKNOWN: TargetView = Object.freeze(newlyKnown());
+const UNKNOWN: TargetView = new Known();
 
 /** The holder. */
 export class RoutingState implements StateView {
@@ -114,30 +125,48 @@ export class RoutingState implements StateView {
 		return this.#sessions.get(name);
 	}
 
-	/** All targets that anything is known of. */
-	entries(): IterableIterator<[string, TargetView]> {
-		return this.#targets.entries();
+	/** Targets that are out of use, or once were. */
+	*breakers(): Iterable<readonly [string, Breaker["state"]]> {
+		for (const [id, { breaker }] of this.#targets) {
+			if (breaker.state !== "closed" || breaker.closedAt > Number.NEGATIVE_INFINITY) yield [id, breaker.state];
+		}
+	}
+
+	/** How often a target was taken out of use. */
+	get openings(): number {
+		let count = 0;
+		for (const { openings } of this.#targets.values()) count += openings;
+		return count;
 	}
 
 	/** Begins an attempt. Without `work` (nobody had to choose) only its number, health and times are kept. */
 	opened(target: string, isStream: boolean, work?: Work): OpenAttempt {
 		const known = this.#known(target);
-		const now = this.time();
-		const attempt = new Attempt(known, this.time, now, isStream, work?.uncached ?? 0);
-		if (!work) return attempt;
-		if (work.prompt.blocks.length > 0) {
-			known.prefixes ??= new PrefixCache();
-			known.prefixes.add(work.prompt);
+		let uncached = 0;
+		if (work) {
+			const { prompt, session } = work;
+			uncached = known.prefixes?.uncached(prompt) ?? prompt.characters;
+			if (prompt.blocks.length > 0) {
+				known.prefixes ??= new PrefixCache();
+				known.prefixes.add(prompt);
+			}
+			if (session !== undefined) this.#remember(session, target);
 		}
-		if (work.session !== undefined) this.#remember(work.session, target);
-		return attempt;
+		return new Attempt(known, this.time, isStream, uncached);
+	}
+
+	/** Puts a target behind all others for so long, and says why. Anything it answers well meanwhile ends that. */
+	pause(target: string, ms: number, why: string): void {
+		const known = this.#known(target);
+		known.pausedUntil = this.time() + ms;
+		known.pausedFor = why;
 	}
 
 	#known(target: string): Known {
 		let known = this.#targets.get(target);
 		if (!known) {
 			if (this.#targets.size >= MOST_TARGETS) this.#forget();
-			known = newlyKnown();
+			known = new Known();
 			this.#targets.set(target, known);
 		}
 		return known;
@@ -164,61 +193,71 @@ export class RoutingState implements StateView {
 }
 
 class Attempt implements OpenAttempt {
+	readonly startedAt: number;
 	readonly isProbe: boolean;
 	/** Calls that waited for their first token when this one began. */
 	readonly #ahead: number;
-	#isWaiting = true;
+	/** Its prompt is not computed yet, as far as is known. */
+	#isQueued = true;
 	#isOpen = true;
 
 	constructor(
 		private readonly known: Known,
 		private readonly time: () => number,
-		private readonly startedAt: number,
 		private readonly isStream: boolean,
 		private readonly uncached: number,
 	) {
+		this.startedAt = time();
 		this.#ahead = known.waiting;
 		known.inFlight++;
-		if (isStream) known.waiting++;
 		known.queued += uncached;
+		if (isStream) known.unanswered.add(this);
 		const before = known.breaker;
-		known.breaker = breakerAfter(before, "begun", startedAt);
+		known.breaker = breakerAfter(before, "begun", this.startedAt);
 		this.isProbe = known.breaker !== before;
 	}
 
 	firstToken(isTypical = true): void {
-		if (!this.#isWaiting || !this.#isOpen) return;
-		this.#served();
-		if (!this.isStream) return;
+		if (!this.#isQueued || !this.isStream) return;
+		this.#computed();
+		const { known, startedAt } = this;
 		const now = this.time();
-		const ms = now - this.startedAt;
 		if (isTypical) {
-			this.known.firstToken.add(ms, now);
-			this.known.turn.add(ms / (this.#ahead + 1), now);
+			known.firstToken.add(now - startedAt, now);
+			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
 		}
 		// A probe has found out what it was for: a long answer need not keep everyone else away.
-		if (this.isProbe) this.known.breaker = breakerAfter(this.known.breaker, "good", now, true);
+		if (this.isProbe) known.breaker = breakerAfter(known.breaker, "good", now, true);
 	}
 
-	closed({ failure, status }: AttemptEnd): void {
+	closed({ failure, status, retryAfterMs }: AttemptEnd): void {
 		if (!this.#isOpen) return;
-		this.#served();
 		this.#isOpen = false;
+		this.#computed();
 		const { known } = this;
-		known.inFlight--;
 		const now = this.time();
-		if (!failure && !this.isStream) known.answer.add(now - this.startedAt, now);
+		known.inFlight--;
+		const before = known.breaker.state;
 		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.isProbe);
+		if (before !== "open" && known.breaker.state === "open") known.openings++;
+		if (failure === undefined) {
+			known.pausedUntil = Number.NEGATIVE_INFINITY;
+			if (!this.isStream) known.answer.add(now - this.startedAt, now);
+			return;
+		}
 		// Nobody listens there any more: whoever comes back has an empty memory.
 		if (failure === "transport" && status === undefined) known.prefixes?.clear();
+		if (retryAfterMs !== undefined && retryAfterMs > 0) {
+			known.pausedUntil = now + Math.min(retryAfterMs, LONGEST_PAUSE_MS);
+			known.pausedFor = "asked to be left alone";
+		}
 	}
 
-	/** Its prompt is computed. */
-	#served(): void {
-		if (!this.#isWaiting) return;
-		this.#isWaiting = false;
-		if (this.isStream) this.known.waiting--;
+	#computed(): void {
+		if (!this.#isQueued) return;
+		this.#isQueued = false;
 		this.known.queued -= this.uncached;
+		this.known.unanswered.delete(this);
 	}
 }
 

@@ -3,9 +3,18 @@ import { RouterError } from "../errors.ts";
 import type { AgentSecrets } from "../gate/agent-secrets.ts";
 import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../protocol/agent.ts";
 import { openAiCompatible } from "../providers/openai-compatible.ts";
-import type { Provider, Target, Transport } from "../providers/provider.ts";
+import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import { absenceOf, admission, agentsFor, type Fleet, firstServed, servedModels } from "../routing/fleet.ts";
+import {
+	absenceOf,
+	admission,
+	agentsFor,
+	type Fleet,
+	type FleetTarget,
+	firstServed,
+	servedModels,
+	standingOf,
+} from "../routing/fleet.ts";
 import { heardBeforeRestart, LeaseClock, leaseAt } from "../routing/lease.ts";
 import type { Store } from "../store/store.ts";
 import type { Sink } from "../telemetry/events.ts";
@@ -13,6 +22,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { AgentCounts } from "../telemetry/metrics.ts";
 import { type AgentRecord, isSameWork, modelsByName, type ShownAgent, shownOf, storedOf } from "./agent-record.ts";
 import { callBack } from "./call-back.ts";
+import { ServedNames } from "./served-names.ts";
 
 /** The lease clock is wound, leases are looked at, ms. */
 const TICK_MS = 1_000;
@@ -45,10 +55,12 @@ export class AgentFleet implements Fleet {
 	readonly #clock: LeaseClock;
 	readonly #wall: () => number;
 	readonly #random: () => number;
+	readonly #served: ServedNames;
 	#log: Pick<Log, "logger"> | undefined;
 	#storedAt = 0;
 
 	constructor(private readonly options: AgentFleetOptions) {
+		this.#served = new ServedNames(options.store);
 		this.#clock = new LeaseClock(options.time ?? (() => performance.now()));
 		this.#wall = options.wall ?? Date.now;
 		this.#random = options.random ?? Math.random;
@@ -79,7 +91,8 @@ export class AgentFleet implements Fleet {
 	async register(body: Register, endpoint: string): Promise<RegisterAnswer> {
 		const { name, instance, version } = body;
 		this.#admit(name, instance, endpoint);
-		const problem = await callBack(endpoint, this.options.transport);
+		const secret = this.options.secrets().of({ name, instance, endpoint });
+		const problem = await callBack(endpoint, secret, this.options.transport);
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
 		const before = this.#agents.get(name);
@@ -94,7 +107,6 @@ export class AgentFleet implements Fleet {
 		if (how === "takeover") this.#log?.logger.warn(what, "Another agent took over the name of one that is gone.");
 		else if (before?.endpoint !== endpoint) this.#log?.logger.info(what, "An agent registered.");
 		if (problem !== undefined) this.#log?.logger.warn(what, `The agent gets no calls: ${problem}`);
-		const secret = agent.provider.secret!;
 		return {
 			secret,
 			heartbeat_ms: HEARTBEAT_MS,
@@ -118,6 +130,7 @@ export class AgentFleet implements Fleet {
 		const models = modelsByName(body.models);
 		const isSame = isSameWork(agent.models, models);
 		agent.models = models;
+		this.#served.add(models.keys());
 		agent.gpus = body.gpus ?? agent.gpus;
 		agent.heardAt = this.#clock.now();
 		agent.heardAtTime = this.#wall();
@@ -126,7 +139,7 @@ export class AgentFleet implements Fleet {
 		this.#tellLease(agent);
 		if (!isSame) this.#store(agent);
 		if (agent.isReachable) return {};
-		agent.problem = await callBack(agent.endpoint, this.options.transport);
+		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
 		agent.isReachable = agent.problem === undefined;
 		if (agent.isReachable) this.#log?.logger.info({ agent: agent.name }, "The agent can be reached now.");
 		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
@@ -151,7 +164,7 @@ export class AgentFleet implements Fleet {
 		return firstServed(servedModels(this.#agents.values(), this.#clock.now()));
 	}
 
-	targets(model: string): readonly Target[] {
+	targets(model: string): readonly FleetTarget[] {
 		const found = this.#targetsOf(model, this.#agents.values());
 		if (found.length > 0) return found;
 		const slash = model.indexOf("/");
@@ -163,6 +176,10 @@ export class AgentFleet implements Fleet {
 		return absenceOf(model, this.#agents.values(), this.#clock.now());
 	}
 
+	knows(model: string): boolean {
+		return this.#served.has(model);
+	}
+
 	/** Counts attempts, and sees agents that calls can't reach. */
 	readonly sink: Partial<Sink> = {
 		attemptOpened: (target) => {
@@ -172,7 +189,9 @@ export class AgentFleet implements Fleet {
 			const rest = (this.#inFlight.get(target) ?? 0) - 1;
 			if (rest > 0) this.#inFlight.set(target, rest);
 			else this.#inFlight.delete(target);
-			const record = agent !== undefined && failure === "transport" && status === undefined && this.#agents.get(agent);
+			// `auth`: it has restarted and does not know its secret yet.
+			const isAway = failure === "auth" || (failure === "transport" && status === undefined);
+			const record = isAway && agent !== undefined && this.#agents.get(agent);
 			if (record) record.isShaky = true;
 		},
 	};
@@ -208,15 +227,23 @@ export class AgentFleet implements Fleet {
 		if (now - this.#storedAt >= STORE_MS) this.#store();
 	}
 
-	#targetsOf(model: string, agents: Iterable<AgentRecord>): Target[] {
+	#targetsOf(model: string, agents: Iterable<AgentRecord>): FleetTarget[] {
+		const now = this.#clock.now();
 		const busy = (agent: string) => this.#inFlight.get(targetId(agent, model)) ?? 0;
-		return agentsFor(model, agents, this.#clock.now(), busy, this.#random).map((agent) => ({
-			id: targetId(agent, model),
-			provider: this.#agents.get(agent)!.provider,
-			model,
-			name: PREFIX + model,
-			agent,
-		}));
+		return agentsFor(model, agents, now, busy, this.#random).map((name): FleetTarget => {
+			const agent = this.#agents.get(name)!;
+			const report = agent.models.get(model);
+			return {
+				id: targetId(name, model),
+				provider: agent.provider,
+				model,
+				name: PREFIX + model,
+				agent: name,
+				standing: standingOf(agent, report, now),
+				context: report?.max_model_len,
+				reportedWaiting: report?.waiting,
+			};
+		});
 	}
 
 	#admit(name: string, instance: string | undefined, endpoint: string) {
@@ -251,6 +278,7 @@ export class AgentFleet implements Fleet {
 			isDirty: false,
 		};
 		this.#agents.set(who.name, agent);
+		this.#served.add(agent.models.keys());
 		return agent;
 	}
 

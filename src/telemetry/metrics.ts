@@ -7,6 +7,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { CallSettled, Sink } from "./events.ts";
 import { boundedLabels, statusLabel } from "./labels.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
+import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
 /** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
 const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
@@ -26,7 +27,7 @@ export interface ProxyCounts {
 }
 
 /** The registry and the hands that write to it. */
-export interface Metrics {
+export interface Metrics extends RoutingMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
@@ -162,6 +163,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		byState("agents", "Agents that have registered.", () => agentCounts?.agents());
 		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
 	}
+	const routing = addRoutingMetrics(registry);
 	addProcessMetrics(registry);
 
 	const modelLabel = boundedLabels(500);
@@ -189,6 +191,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 	};
 
 	return {
+		...routing,
 		contentType: registry.contentType,
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
