@@ -24,14 +24,15 @@ export function startRole(plan: RolePlan): Running {
 	const catalog = catalogOf(plan);
 	const { gate, generated } = door(plan);
 	const metrics = createMetrics(role);
+	const state = new ProxyState();
+	metrics.watchTargets(state.targets);
+	metrics.watchProxy({ waiting: () => state.waiting(), keysOut: () => state.keysOut(catalog.entries) });
 	const log = lateLog(plan, metrics);
 	const lifecycle = createLifecycle({
 		drainMs: config.server.drain,
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
-	const state = new ProxyState();
-	metrics.watchTargets(state.targets);
 	const refuse = (request: Request) => refuseStealth(gate, request, config);
 	const extension = catalog.extension?.({ log, metrics, gate, refuse });
 	const app = httpBase({

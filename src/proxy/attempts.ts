@@ -189,7 +189,8 @@ export class Attempts {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
-			const { target, ended } = candidate.account();
+			const isAllThereIs = this.#candidates.every((each) => each === candidate || each.isUnasked);
+			const { target, ended } = candidate.account(isAllThereIs);
 			attempt = new Attempt({
 				call,
 				target,
@@ -222,6 +223,7 @@ export class Attempts {
 		if (!kind) throw error;
 		const failure = { kind, message: error.message };
 		candidate.failed(failure);
+		candidate.isUnasked = true;
 		return { index, failure, error, isUnasked: error.errorCode !== "unsupported_parameter" };
 	}
 
