@@ -64,11 +64,12 @@ export interface Explained {
 
 /** The explanation, as JSON shows it. */
 export function explain({ model, needs, route, plan, now }: Explained): Explanation {
+	const policy = route.alias?.policy ?? "balanced";
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
 		model: model.slice(0, 200),
 		route: route.reason,
-		policy: route.alias?.policy ?? "balanced",
+		policy,
 		max_wait_ms: route.alias?.max_wait,
 		call: {
 			operation,
@@ -79,7 +80,7 @@ export function explain({ model, needs, route, plan, now }: Explained): Explanat
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged.map((judged, at) => candidate(judged, at, plan.judged, now)),
+		candidates: plan.judged.map((judged, at) => candidate(judged, { at, all: plan.judged, now, policy })),
 	};
 }
 
@@ -87,15 +88,23 @@ function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: 
 	return { id, provider: provider.name, model, agent, tier, kind };
 }
 
-function candidate(judged: Judged, at: number, all: readonly Judged[], now: number): Candidate {
+/** Where a candidate stands among the others. */
+interface Standing {
+	readonly at: number;
+	readonly all: readonly Judged[];
+	readonly now: number;
+	readonly policy: Policy;
+}
+
+function candidate(judged: Judged, standing: Standing): Candidate {
 	const { target, missing, score, inFlight, queued, uncached, waitMs, timeMs, cost, view } = judged;
 	const { kind } = head(target);
 	const isOwn = kind !== "cloud";
 	return {
-		rank: missing === undefined ? at + 1 : undefined,
+		rank: missing === undefined ? standing.at + 1 : undefined,
 		...head(target),
 		score: Number.isFinite(score) ? round(score) : undefined,
-		reason: reasonOf(judged, at, all, now),
+		reason: reasonOf(judged, standing),
 		inputs: {
 			in_flight: inFlight,
 			...(kind === "local" && { queued_characters: queued, uncached_characters: uncached }),
@@ -115,9 +124,9 @@ const FEATURES = {
 	embeddings: "makes no embeddings",
 } as const;
 
-function reasonOf(judged: Judged, at: number, all: readonly Judged[], now: number): string {
+function reasonOf(judged: Judged, { at, all, now, policy }: Standing): string {
 	const { setback, missing, target, view, waitMs } = judged;
-	const text = at === 0 ? chosen(judged, all) : passed(judged, all[at - 1]!);
+	const text = at === 0 ? chosen(judged, all) : passed(judged, all[at - 1]!, policy);
 	switch (setback) {
 		case "missing":
 			return FEATURES[missing!];
@@ -157,75 +166,35 @@ function chosen({ basis, target: { kind } }: Judged, all: readonly Judged[]): st
 }
 
 /** Why it stands behind the one before it. */
-function passed(judged: Judged, before: Judged): string {
+function passed(judged: Judged, before: Judged, policy: Policy): string {
 	const { target, basis } = judged;
-	if (basis === "ramp") return "coming back: gets its share little by little";
+	const [its, other] = [head(target), head(before.target)];
 	if (before.setback !== judged.setback) return "tried last";
-	if (head(before.target).tier !== head(target).tier) return "fallback: where no target answers";
+	if (other.tier !== its.tier) return "fallback: where no target answers";
 	if (before.group !== judged.group) {
-		if (basis === "order" || before.target.place !== target.place) return standing(judged) ?? "later in order";
-		return standing(judged) ?? `${KINDS[head(target).kind]} later`;
+		if (its.tier === "fallback" || (policy === "order" && target.place !== before.target.place))
+			return "later in order";
+		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
+		return "its model has yet to be loaded";
 	}
-	if (before.score === judged.score) return "as good as the one before it";
-	const what = {
-		load: "more uncached prompt × load",
-		price: "dearer",
-		time: "slower",
-		"price and time": "worse price × time",
-	};
-	return (what as Partial<Record<string, string>>)[basis] ?? "later in order";
+	if (basis === "ramp") return "coming back: gets its share little by little";
+	if (before.score === judged.score && before.second === judged.second) return "as good as the one before it";
+	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
 }
 
-const KINDS: Record<Kind, string> = { local: "own replicas come", "llm-d": "llm-d comes", cloud: "vendors come" };
-
-function standing({ target }: Judged): string | undefined {
-	return target.standing ? "its model has yet to be loaded" : undefined;
-}
-
-/** The same as a table for people, with a line end. */
-export function explanationText(explanation: Explanation): string {
-	const { model, route, policy, max_wait_ms, call, candidates } = explanation;
-	const needs = call.needs.length > 0 ? `, needs ${call.needs.join(", ")}` : "";
-	const rows = candidates.map(({ rank, id, agent, score, inputs, reason }) => [
-		rank === undefined ? "–" : String(rank),
-		agent === undefined ? id : `${id}`,
-		score === undefined ? "" : String(score),
-		inputsText(inputs),
-		reason,
-	]);
-	const table = [["", "target", "score", "inputs", "why"], ...rows];
-	const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]!.length)));
-	return [
-		`${model}: ${route}, policy ${policy}${max_wait_ms === undefined ? "" : `, max_wait ${seconds(max_wait_ms)}`}`,
-		`${call.operation}${call.stream ? ", streamed" : ""}, about ${call.tokens} tokens${needs}`,
-		"",
-		...table.map((row) =>
-			row
-				.map((cell, column) => cell.padEnd(widths[column] ?? 0))
-				.join("  ")
-				.trimEnd(),
-		),
-		"",
-	].join("\n");
-}
-
-const INPUT_NAMES: Record<keyof Inputs, string> = {
-	in_flight: "in flight",
-	queued_characters: "queued",
-	uncached_characters: "uncached",
-	wait_ms: "wait ms",
-	time_ms: "time ms",
-	cost_usd: "USD",
-	context: "context",
-	breaker: "breaker",
+const LATER = {
+	local: "the house's own come later",
+	"llm-d": "behind the house's own replicas",
+	cloud: "behind all of the house's own",
+} as const;
+const BEHIND: Partial<Record<Judged["basis"], string>> = {
+	load: "more uncached prompt × load",
+	price: "dearer",
+	time: "slower",
+	"price and time": "worse price × time",
 };
-
-function inputsText(inputs: Inputs): string {
-	return Object.entries(inputs)
-		.map(([name, value]) => `${INPUT_NAMES[name as keyof Inputs] ?? name} ${value}`)
-		.join(", ");
-}
 
 /** Three digits that say something. */
 const round = (value: number): number => Number(value.toPrecision(4));
-const seconds = (ms: number): string => `${Math.max(0, Math.round(ms / 100) / 10)} s`;
+/** 1234 → `1.2 s`. */
+export const seconds = (ms: number): string => `${Math.max(0, Math.round(ms / 100) / 10)} s`;

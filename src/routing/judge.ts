@@ -140,7 +140,10 @@ function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetVi
 	const load = kind === "local" ? (uncached + queued) * (inFlight + 1) : inFlight;
 
 	let basis: Basis = kind === "cloud" ? "price and time" : "load";
-	let score = kind === "cloud" ? (cost ?? field.usualCost) * Math.max(timeMs ?? field.usualTime, LEAST_TIME) : load;
+	let score =
+		kind === "cloud"
+			? Math.max(cost ?? field.usualCost, LEAST_COST) * Math.max(timeMs ?? field.usualTime, LEAST_TIME)
+			: load;
 	let second = 0;
 	if (policy === "cheapest") {
 		basis = "price";
@@ -223,8 +226,7 @@ function timeOf(view: TargetView, { isStream }: Needs, now: number): number | un
 }
 
 function expectedCost({ price }: RouteTarget, { tokens, maxTokens = USUAL_ANSWER }: Needs): number | undefined {
-	const cost = costOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
-	return cost === undefined ? undefined : Math.max(cost, LEAST_COST);
+	return costOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
 }
 
 /** Puts the target that has the session's history first in its group, where that does not make it wait. */
