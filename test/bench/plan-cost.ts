@@ -72,4 +72,3 @@ function text(below: (limit: number) => number, blocks: number): string {
 	for (let at = 0; at < blocks; at++) content += String(below(2 ** 31)).padEnd(BLOCK, "abcdefghij");
 	return content;
 }
-if (import.meta.main) console.log(planCosts());
