@@ -170,7 +170,7 @@ describe("what a call needs", () => {
 	test("targets that are known not to have it are left out", () => {
 		const { targets, judged } = new Clock().plan(call("hi", { features: ["images"] }), way);
 		expect(targets.map(({ id }) => id)).toEqual(["small/m", "all/m"]);
-		expect(judged.at(-1)).toMatchObject({ missing: "images" });
+		expect(judged.at(-1)).toMatchObject({ setback: "missing" });
 	});
 
 	test("nothing is left where none has it", () => {
@@ -262,7 +262,7 @@ describe("health", () => {
 		expect(clock.ids(call(), way).slice(0, 2)).toEqual(["c/m", "d/m"]);
 		clock.failed("c/m", 5);
 		const plan = clock.plan(call(), way);
-		expect(plan.judged.filter(({ isIgnored }) => isIgnored)).toHaveLength(3);
+		expect(plan.judged.filter(({ view }) => view.breaker.state === "open")).toHaveLength(3);
 		expect(plan.judged.every(({ setback }) => setback === undefined)).toBe(true);
 	});
 

@@ -1,5 +1,6 @@
 /** A plan in words: every candidate, with what was known of it and why it stands where it stands. Pure. */
-import type { Judged } from "./judge.ts";
+import { admits } from "./breaker.ts";
+import { expectedCost, type Judged, missingOf, timeOf, uncachedOf, waitOf } from "./judge.ts";
 import type { Needs } from "./needs.ts";
 import type { Plan } from "./plan.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
@@ -53,7 +54,7 @@ export interface Explanation {
 	readonly candidates: readonly Candidate[];
 }
 
-/** What a plan was made of, and the plan. `now`: when, on the state's clock. */
+/** What a plan was made of, and the plan. `now`: when, on the state's clock; nothing may have happened since. */
 export interface Explained {
 	readonly model: string;
 	readonly needs: Needs;
@@ -80,7 +81,7 @@ export function explain({ model, needs, route, plan, now }: Explained): Explanat
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged.map((judged, at) => candidate(judged, { at, all: plan.judged, now, policy })),
+		candidates: plan.judged.map((judged, at) => candidate(judged, { needs, at, plan, now, policy })),
 	};
 }
 
@@ -90,25 +91,32 @@ function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: 
 
 /** Where a candidate stands among the others. */
 interface Standing {
+	readonly needs: Needs;
 	readonly at: number;
-	readonly all: readonly Judged[];
+	readonly plan: Plan;
 	readonly now: number;
 	readonly policy: Policy;
 }
 
 function candidate(judged: Judged, standing: Standing): Candidate {
-	const { target, missing, score, inFlight, queued, uncached, waitMs, timeMs, cost, view } = judged;
+	const { target, view, setback, score } = judged;
+	const { needs, plan, now, at } = standing;
 	const { kind } = head(target);
-	const isOwn = kind !== "cloud";
+	const waitMs = waitOf(target, view, now);
+	const timeMs = timeOf(view, needs, now);
+	const cost = expectedCost(target, needs);
 	return {
-		rank: missing === undefined ? standing.at + 1 : undefined,
+		rank: setback === "missing" ? undefined : at + 1,
 		...head(target),
 		score: Number.isFinite(score) ? round(score) : undefined,
 		reason: reasonOf(judged, standing),
 		inputs: {
-			in_flight: inFlight,
-			...(kind === "local" && { queued_characters: queued, uncached_characters: uncached }),
-			...(isOwn && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
+			in_flight: view.inFlight,
+			...(kind === "local" && {
+				queued_characters: view.queued,
+				uncached_characters: uncachedOf(target, view, plan.work.prompt),
+			}),
+			...(kind !== "cloud" && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
 			...(timeMs !== undefined && { time_ms: Math.round(timeMs) }),
 			...(cost !== undefined && { cost_usd: round(cost) }),
 			...(target.context !== undefined && { context: target.context }),
@@ -124,12 +132,13 @@ const FEATURES = {
 	embeddings: "makes no embeddings",
 } as const;
 
-function reasonOf(judged: Judged, { at, all, now, policy }: Standing): string {
-	const { setback, missing, target, view, waitMs } = judged;
-	const text = at === 0 ? chosen(judged, all) : passed(judged, all[at - 1]!, policy);
+function reasonOf(judged: Judged, { needs, at, plan, now, policy }: Standing): string {
+	const { setback, target, view } = judged;
+	const waitMs = waitOf(target, view, now);
+	const text = at === 0 ? chosen(judged, plan.judged) : passed(judged, plan.judged[at - 1]!, policy);
 	switch (setback) {
 		case "missing":
-			return FEATURES[missing!];
+			return FEATURES[missingOf(target, needs)!];
 		case "open":
 			return `failed too often: tried last, and again in ${seconds(view.breaker.probeAt - now)}`;
 		case "paused":
@@ -145,7 +154,7 @@ function reasonOf(judged: Judged, { at, all, now, policy }: Standing): string {
 				? `its queue makes a call wait ${seconds(waitMs)}, longer than max_wait`
 				: "its model is being loaded, which takes longer than max_wait";
 		default:
-			return judged.isIgnored ? `${text}; its breaker is open, as most are, and so not heeded` : text;
+			return admits(view.breaker, now) === "no" ? `${text}; its breaker is open, as most are, and so not heeded` : text;
 	}
 }
 

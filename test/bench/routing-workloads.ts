@@ -49,13 +49,13 @@ export function sharedPrompts(seconds: number): Workload {
 	return { name: "shared system prompts", chats };
 }
 
-/** Conversations of seven turns that grow from 500 to some 3,000 tokens. */
+/** Conversations of ten turns that grow from 400 to some 3,400 tokens. */
 export function conversations(seconds: number): Workload {
 	const { below } = random(2);
-	const chats = arrivals(below, Math.round(1.6 * seconds), 1.6).map((at) => ({
+	const chats = arrivals(below, Math.round(1.8 * seconds), 1.8).map((at) => ({
 		at,
 		system: words(below, 60),
-		turns: Array.from({ length: 7 }, () => words(below, 250 + below(250))),
+		turns: Array.from({ length: 10 }, () => words(below, 200 + below(200))),
 		thinkMs: 300 + below(1_200),
 	}));
 	return { name: "multi-turn chats", chats };
