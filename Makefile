@@ -4,7 +4,7 @@ run = node_modules/.bin/bun --no-env-file --silent run
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench image clean
+.PHONY: dev test check format build bench faults image clean
 
 dev: $(ready)
 	@$(run) dev
@@ -22,6 +22,9 @@ build: dist/router
 
 bench: dist/router
 	@$(run) bench
+
+faults: $(ready)
+	@$(run) faults
 
 image:
 	@docker build --tag $(image) .
