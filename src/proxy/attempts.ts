@@ -196,7 +196,7 @@ export class Attempts {
 				target,
 				limits: this.#limits(index),
 				waiting: this.waiting,
-				record: () => this.#record(candidate.target),
+				record: () => this.#record(candidate),
 				onKey: ended,
 			});
 			this.#running.add(attempt);
@@ -241,15 +241,21 @@ export class Attempts {
 		});
 	}
 
-	#record(target: Planned): OpenRecord {
+	#record(candidate: Candidate): OpenRecord {
+		const { target } = candidate;
+		const { targets } = this.state;
 		const close = this.settlement.attempt(target);
-		const seen = this.state.targets.opened(target.id, this.call.stream, this.plan.work);
+		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
 		return {
 			firstToken: (isTypical) => seen.firstToken(isTypical),
 			closed: (end) => {
 				close(end);
 				const { status, failure } = end;
-				seen.closed({ status, failure: failure?.kind, retryAfterMs: failure?.retryAfterMs });
+				// What one key was told is not said of the target while another is in use.
+				const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
+				seen.closed({ status, failure: failure?.kind, retryAfterMs });
+				const outMs = failure && candidate.outOfUseMs;
+				if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
 			},
 		};
 	}

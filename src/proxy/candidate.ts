@@ -55,6 +55,11 @@ export class Candidate implements Tried {
 		};
 	}
 
+	/** For how long none of its keys is in use, ms; undefined where one is. */
+	get outOfUseMs(): number | undefined {
+		return this.ring.refusal(this.target.model, performance.now())?.backInMs;
+	}
+
 	/** An attempt at it failed. */
 	failed(failure: Failure): void {
 		this.tries++;

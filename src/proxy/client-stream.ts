@@ -147,7 +147,9 @@ export class ClientStream implements Waiting {
 		this.settlement.cost = cost;
 	}
 
+	/** Said twice where both the attempts and the stream tell of it. */
 	#fail(error: RouterError): void {
+		if (this.settlement.isSettled) return;
 		if (error.errorCode === "internal_error") this.settlement.onFault?.(error.cause ?? error);
 		this.settlement.settle(error.status, error.errorCode);
 	}
