@@ -9,6 +9,7 @@ import { directory } from "./kit/cli.ts";
 import { upstreamsAt } from "./kit/dialects.ts";
 import { goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
+import { startFakeAgent } from "./kit/fake-agent.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins } from "./kit/faults.ts";
 import { configOf } from "./kit/pipeline.ts";
@@ -203,6 +204,23 @@ describe("a running router", () => {
 		await router.printed(/take effect after a restart/);
 		expect(router.output()).toContain("server.drain: 5s → 1s");
 		expect(await status("quick")).toBe(200);
+	});
+
+	test("keeps its agents, and calls them by the new settings", async () => {
+		const agent = startFakeAgent({ router: router.url, name: "gpu-1", models: ["qwen"] });
+		try {
+			await until(async () => (await status("local/qwen")) === 200);
+			write({
+				...base,
+				providers: { ...base.providers, local: { timeouts: { total: "9m" } } },
+				models: [{ name: "mine", targets: ["local/qwen"] }],
+			});
+			hup();
+			await router.printed(/providers\.local\.timeouts\.total: 9m \(new\)/);
+			for (const name of ["local/qwen", "qwen", "mine"]) expect([name, await status(name)]).toEqual([name, 200]);
+		} finally {
+			await agent.stop();
+		}
 	});
 
 	test("changes nothing under a running call", async () => {
