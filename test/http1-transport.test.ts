@@ -243,14 +243,14 @@ test("a connection that does not come about in time is ETIMEDOUT", async () => {
 		const { value } = await child.stdout.getReader().read();
 		const port = Number(Buffer.from(value ?? []).toString());
 		child.kill("SIGSTOP");
-		const patient = http1Transport({ connectMs: 200 });
+		const patient = http1Transport();
 		const url = `http://127.0.0.1:${port}/`;
 		let outcome = "";
 		for (let round = 0; round < 100 && outcome !== "ETIMEDOUT"; round++) {
 			for (let i = 0; i < 50; i++) {
 				knocks.push(Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }));
 			}
-			outcome = await fate(patient.send({ url, headers: {} }, AbortSignal.timeout(400)));
+			outcome = await fate(patient.send({ url, headers: {} }, AbortSignal.timeout(400), 200));
 		}
 		expect(outcome).toBe("ETIMEDOUT");
 	} finally {

@@ -68,7 +68,8 @@ export class Attempts {
 		const { alias } = this.plan;
 		this.state.retries.call(performance.now());
 		if (alias?.hedge) this.state.hedges(alias.name).call();
-		await this.#standInLine();
+		// An await that waits for nothing costs each call 0.5 µs.
+		if (alias?.concurrency !== undefined) await this.#standInLine(alias.name, alias.concurrency, alias.queue);
 		let error: RouterError | undefined;
 		for (let index = 0; ; ) {
 			if (this.#pause.isOver) throw left();
@@ -135,9 +136,12 @@ export class Attempts {
 	}
 
 	/** One attempt; or two, where the first is late and calls for this name may be sent twice. */
-	async #round(index: number): Promise<Opened | Failed> {
+	#round(index: number): Promise<Opened | Failed> {
 		const lateMs = this.#hedgeAfter(index);
-		if (lateMs === undefined) return this.#try(index);
+		return lateMs === undefined ? this.#try(index) : this.#hedged(index, lateMs);
+	}
+
+	async #hedged(index: number, lateMs: number): Promise<Opened | Failed> {
 		const startedAt = performance.now();
 		const waitedMs = this.settlement.waitedMs;
 		try {
@@ -230,7 +234,10 @@ export class Attempts {
 	#limits(index: number): Limits {
 		const { call, plan, state } = this;
 		const target = plan.targets[index]!;
-		const others = plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
+		const others =
+			plan.targets.length === 1
+				? NONE
+				: plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
 		return limitsOf({
 			timeouts: target.provider.timeouts,
 			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
@@ -261,10 +268,8 @@ export class Attempts {
 	}
 
 	/** Waits for the call's turn, where its model takes only so many at once. Throws `model_busy`. */
-	async #standInLine(): Promise<void> {
-		const { alias, attemptsMs } = this.plan;
-		if (alias?.concurrency === undefined) return;
-		const { name, concurrency, queue: size = QUEUE } = alias;
+	async #standInLine(name: string, concurrency: number, size = QUEUE): Promise<void> {
+		const { attemptsMs } = this.plan;
 		const queue = this.state.queue(name, { concurrency, size });
 		const withinMs = Math.min(attemptsMs, timeLeft(this.call));
 		const ticket = queue.enter(this.call.priority ?? 0, withinMs);
@@ -300,6 +305,8 @@ export class Attempts {
 		if (this.#pause.isOver) throw left();
 	}
 }
+
+const NONE: readonly Target[] = [];
 
 /** Calls that may wait for a model where nothing is said. */
 const QUEUE = 100;

@@ -13,11 +13,15 @@ const PATIENCE_MS = 1_000;
 export class ConnectWatch {
 	readonly #aliveAt = new Map<string, number>();
 
+	/** Whether there was a sign of life of late: nobody need watch. */
+	isFresh(url: string): boolean {
+		const aliveAt = this.#aliveAt.get(originOf(url));
+		return aliveAt !== undefined && performance.now() - aliveAt < FRESH_MS;
+	}
+
 	/** The answer to a request to `url`; rejects with ConnectionLost `ETIMEDOUT` where no connection came about within `connectMs`. */
 	async over<T>(answer: Promise<T>, url: string, connectMs: number): Promise<T> {
 		const origin = originOf(url);
-		const aliveAt = this.#aliveAt.get(origin);
-		if (aliveAt !== undefined && performance.now() - aliveAt < FRESH_MS) return this.#alive(origin, await answer);
 		const { promise: unreached, reject } = Promise.withResolvers<never>();
 		const patienceMs = Math.min(PATIENCE_MS, connectMs);
 		const timer = setTimeout(() => {

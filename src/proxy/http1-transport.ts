@@ -18,22 +18,21 @@ const MOST_IDLE = 512;
 
 /** What may differ. */
 export interface Http1Options {
-	readonly connectMs?: number;
 	readonly idleSeconds?: number;
 }
 
 /** A transport with connections of its own. Its addresses must begin with `http://`. */
-export function http1Transport({ connectMs = CONNECT_MS, idleSeconds = IDLE_SECONDS }: Http1Options = {}): Transport {
+export function http1Transport({ idleSeconds = IDLE_SECONDS }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
 	return {
-		async send(request, signal) {
+		async send(request, signal, connectMs = CONNECT_MS) {
 			const url = new URL(request.url);
 			let pool = pools.get(url.host);
 			if (!pool) {
 				pool = new Pool(originOf(url), idleSeconds);
 				pools.set(url.host, pool);
 			}
-			return pool.send(requestText(request, url), signal, request.connectMs ?? connectMs);
+			return pool.send(requestText(request, url), signal, connectMs);
 		},
 	};
 }

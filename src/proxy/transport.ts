@@ -38,10 +38,10 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	return {
-		async send(outgoing, signal) {
-			const { url, headers, body, stream, connectMs } = outgoing;
+		async send(outgoing, signal, connectMs) {
+			const { url, headers, body, stream } = outgoing;
 			const proxy = isInternal ? undefined : proxyFor(url);
-			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal);
+			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
 			const request = body === undefined ? { method: "GET" } : { method: "POST", body };
 			const init: BunFetchInit = {
 				...request,
@@ -53,7 +53,8 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 				...(tls && url.startsWith("https:") ? { tls } : {}),
 			};
 			const answer = fetch(url, init as RequestInit);
-			return responseAnswer(await (connectMs === undefined ? answer : watch.over(answer, proxy ?? url, connectMs)));
+			if (connectMs === undefined || watch.isFresh(proxy ?? url)) return responseAnswer(await answer);
+			return responseAnswer(await watch.over(answer, proxy ?? url, connectMs));
 		},
 	};
 }
