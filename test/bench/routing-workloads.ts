@@ -49,13 +49,13 @@ export function sharedPrompts(seconds: number): Workload {
 	return { name: "shared system prompts", chats };
 }
 
-/** Conversations of ten turns that grow from 400 to some 3,400 tokens. */
+/** Conversations of ten turns that grow from 500 to some 5,000 tokens, as those of coding agents do. */
 export function conversations(seconds: number): Workload {
 	const { below } = random(2);
-	const chats = arrivals(below, Math.round(1.8 * seconds), 1.8).map((at) => ({
+	const chats = arrivals(below, Math.round(1.5 * seconds), 1.5).map((at) => ({
 		at,
 		system: words(below, 60),
-		turns: Array.from({ length: 10 }, () => words(below, 200 + below(200))),
+		turns: Array.from({ length: 10 }, () => words(below, 300 + below(300))),
 		thinkMs: 300 + below(1_200),
 	}));
 	return { name: "multi-turn chats", chats };
