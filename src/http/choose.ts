@@ -2,6 +2,7 @@
 import { RouterError } from "../errors.ts";
 import type { Caller } from "../gate/keys.ts";
 import { type Explained, explain } from "../routing/explain.ts";
+import { missingOf } from "../routing/judge.ts";
 import { type Asked, needsOf } from "../routing/needs.ts";
 import { plan } from "../routing/plan.ts";
 import type { Feature, Route, RouteTarget } from "../routing/route.ts";
@@ -54,7 +55,8 @@ export function choose(asked: Asked, route: Route, chooser: Chooser, wantsReason
 		targets: isSole ? route.targets : made.targets,
 		work: made.work,
 		explained: wantsReasons ? { model: asked.body.model, needs, route, plan: made, now } : undefined,
-		refusal: isSole || made.targets.length > 0 ? undefined : cannot(made.judged[0]!.missing!, route.label),
+		refusal:
+			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.judged[0]!.target, needs)!, route.label),
 	};
 }
 
