@@ -61,6 +61,7 @@ describe("calls of one beginning", () => {
 		const through = router();
 		const before = counts();
 		await ask(through, "x".repeat(2_000));
+		await through.settledCalls(1);
 		const home = only(before)!;
 		const held = Promise.withResolvers<void>();
 		upstreams[home]!.run(async (connection) => {
@@ -68,7 +69,8 @@ describe("calls of one beginning", () => {
 			connection.destroy();
 		});
 		const waiting = [1, 2, 3].map(() => ask(through, "x".repeat(2_000) + "y".repeat(4_000)));
-		while (upstreams[home]!.received.length === 0) await Bun.sleep(1);
+		// One of them waits there; the others saw that, and were served elsewhere.
+		await through.settledCalls(3);
 		const others = counts();
 		await ask(through, "x".repeat(2_000));
 		expect(only(others)).not.toBe(home);
