@@ -6,7 +6,7 @@ const SRC = resolve(import.meta.dir, "../src");
 /** A folder may import itself and what stands in an earlier row. */
 const ROWS = [
 	[""],
-	["config", "openai"],
+	["config", "openai", "protocol"],
 	["providers"],
 	// Events name the kinds of failure that providers tell apart.
 	["store", "telemetry"],
