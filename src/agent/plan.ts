@@ -8,7 +8,7 @@ import { agentCatalog } from "./catalog.ts";
 
 /** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address. */
 export function agentPlan(config: Config, env: Environment): RolePlan {
-	const { host, port, vllm_url, vllm_api_key } = config.agent;
+	const { host, port, vllm_url = "http://localhost:8001", vllm_api_key } = config.agent;
 	const token = env["ROUTER_AGENT_TOKEN"];
 	return {
 		role: "agent",

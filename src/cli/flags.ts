@@ -33,6 +33,14 @@ const OPTIONS = {
 	host: text("start", "check", "health"),
 	port: text("start", "check", "health"),
 	"env-file": text("start", "check", "health"),
+	model: text("start", "check"),
+	name: text("start", "check"),
+	gpus: text("start", "check"),
+	devices: text("start", "check"),
+	router: text("start", "check"),
+	advertise: text("start", "check"),
+	"vllm-url": text("start", "check"),
+	"stop-containers": toggle("start", "check"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	stdout: toggle("init"),
@@ -43,14 +51,16 @@ const SUBCOMMANDS = ["check", "init", "health"] as const;
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
+	// What follows `--` is vLLM's own.
+	const end = args.includes("--") ? args.indexOf("--") : args.length;
 	const { tokens } = parseArgs({
-		args: [...args],
+		args: args.slice(0, end),
 		options: OPTIONS,
 		strict: false,
 		allowPositionals: true,
 		tokens: true,
 	});
-	const given: Partial<Record<keyof typeof OPTIONS, string>> = {};
+	const given: Given = {};
 	const words: string[] = [];
 	for (const token of tokens) {
 		if (token.kind === "positional") words.push(token.value);
@@ -78,16 +88,41 @@ export function parseCommand(args: readonly string[]): Command {
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
+	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
 	return {
 		do: command,
-		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
+		role,
 		flags: {
 			...(given.config !== undefined && { config: given.config }),
 			...(given.host !== undefined && { host: given.host }),
 			...(given.port !== undefined && { port: given.port }),
 			...("insecure" in given && { insecure: true }),
+			...agentFlags(role, given, end < args.length ? args.slice(end + 1) : undefined),
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
+	};
+}
+
+type Given = Partial<Record<keyof typeof OPTIONS, string>>;
+
+/** Flags of the agent alone, and those among them that say more of `--model`. */
+const OF_AGENT = ["model", "name", "gpus", "devices", "router", "advertise", "vllm-url", "stop-containers"] as const;
+const OF_MODEL = ["name", "gpus", "devices"] as const;
+
+/** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
+function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
+	const stray = OF_AGENT.find((name) => name in given) ?? (args && "");
+	if (role === "router" && stray !== undefined) {
+		throw new UsageError(`--${stray} belongs to \`router --agent\` (or --standalone)`);
+	}
+	const lone = OF_MODEL.find((name) => name in given) ?? (args && "");
+	if (!("model" in given) && lone !== undefined)
+		throw new UsageError(`--${lone} says more of a --model; there is none`);
+	const { model, name, gpus, devices, router, advertise, "vllm-url": vllmUrl } = given;
+	const said = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
+	return {
+		...Object.fromEntries(said.filter(([, value]) => value !== undefined)),
+		...("stop-containers" in given && { stopContainers: true }),
 	};
 }
 

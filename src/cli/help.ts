@@ -22,6 +22,17 @@ Flags
   -v, --version     print the version
   -h, --help        print this
 
+Flags of the agent
+  --model ID        run this model in a vLLM container: Qwen/Qwen3-8B
+  --name NAME       what callers call it (else what --model says)
+  --gpus N          GPUs it spans; 0 runs on the CPU
+  --devices 0,1     the GPUs it may use
+  --router URL      the router to join
+  --advertise URL   where the router reaches this agent
+  --vllm-url URL    serve a vLLM that already runs
+  --stop-containers stop the containers when the agent stops
+  -- ARGUMENTS      further arguments of vLLM, for --model
+
 A flag wins over the environment, that over the file, that over the default.
 Providers need only their variable: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY,
 OPENROUTER_API_KEY, XAI_API_KEY, VENICE_API_KEY, LLMD_BASE_URL, LOCAL_AGENT_URL.

@@ -4,6 +4,7 @@
  * table all come from this schema.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { agent } from "./agent-schema.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -176,32 +177,6 @@ const model = Type.Object(
 		fallback: Type.Optional(Type.Array(target, { description: "Where it goes when no target answers." })),
 	},
 	closed,
-);
-
-const agent = section(
-	{
-		host: Type.String({
-			default: "127.0.0.1",
-			minLength: 1,
-			description: "Address the agent listens on.",
-			env: "HOST",
-		}),
-		port: Type.Integer({ default: 5000, minimum: 0, maximum: 65535, description: "Port of the agent.", env: "PORT" }),
-		vllm_url: url({
-			default: "http://localhost:8001",
-			description: "An already running vLLM that the agent relays to.",
-			env: "VLLM_BASE_URL",
-		}),
-		vllm_api_key: Type.Optional(
-			secret({
-				minLength: 1,
-				description: "The key that vLLM was started with.",
-				env: "VLLM_API_KEY",
-				examples: ["${VLLM_API_KEY}"],
-			}),
-		),
-	},
-	"The agent role (`router --agent`).",
 );
 
 /** The whole of `router.yaml`. */
