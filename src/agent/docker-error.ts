@@ -1,6 +1,6 @@
-/** What can go wrong with the Docker CLI, told apart from what it printed. */
+/** What can go wrong with the Docker CLI. */
 
-/** Closed set. `failed` is what no pattern knows. */
+/** Closed set. `registry`: it can't be reached or refuses for now. `gone`: no such container. `failed`: no pattern knows it. */
 export type DockerProblem =
 	| "missing"
 	| "not-running"
@@ -8,7 +8,10 @@ export type DockerProblem =
 	| "no-nvidia"
 	| "no-space"
 	| "no-image"
+	| "registry"
 	| "port-taken"
+	| "name-taken"
+	| "gone"
 	| "timeout"
 	| "failed";
 
