@@ -136,9 +136,19 @@ export const RegisterAnswer = open(
 );
 export type RegisterAnswer = Static<typeof RegisterAnswer>;
 
-/** `POST /heartbeat`. Answered with `{}`; 404 where the router does not know the agent, which then registers. */
+/**
+ * `POST /heartbeat`. 404 where the router does not know the agent, which then registers; 409 where another agent of that
+ * name is alive.
+ */
 export const Heartbeat = open({ name: AgentName, instance, models, gpus }, "An agent that is alive.");
 export type Heartbeat = Static<typeof Heartbeat>;
+
+/** What `POST /heartbeat` answers: `{}`, or what is wrong with the way back. */
+export const HeartbeatAnswer = open(
+	{ reachable: Type.Optional(Type.Boolean()), problem: Type.Optional(Type.String()) },
+	"The router has heard it.",
+);
+export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
 
 /** The report of a model that was told by its bare name. */
 export function modelReport(model: string | ModelReport): ModelReport {
