@@ -1,4 +1,5 @@
 /** Lines of vLLM's log that name a cause, each with what it means and what to do. The more exact stand first. Pure data. */
+import { pinnedImage } from "./spec.ts";
 import type { Circumstances, Diagnosis } from "./vllm-log.ts";
 
 interface Cause {
@@ -93,16 +94,15 @@ export const CAUSES: readonly Cause[] = [
 			/NVIDIA driver on your system is too old(?: \(found version (\d+)\))?|CUDA driver version is insufficient|unsatisfied condition: cuda/i,
 		says: () => ({
 			reason: "the host's NVIDIA driver is older than the image's CUDA",
-			fix: "install driver 580 or newer, or set `agent.image: vllm/vllm-openai:v0.30.0-cu129` (driver 525 or newer)",
+			fix: `install driver 580 or newer, or set \`agent.image: ${pinnedImage("nvidia", "570")}\``,
 		}),
 	},
 	{
-		pattern: /no kernel image is available for execution on the device|compute capability.*(?:not supported|at least)/i,
+		pattern:
+			/Bfloat16 is only supported on GPUs with compute capability|no kernel image is available for execution on the device|quantization method \S+ is not supported for the current GPU/i,
 		says: ([line]) => ({
 			reason: `the GPU is too old for what was asked of it: ${line}`,
-			fix: /bfloat16/i.test(line)
-				? paste("--dtype", "half")
-				: `${paste("--dtype", "half")}, another quantisation, or a newer GPU`,
+			fix: /bfloat16/i.test(line) ? paste("--dtype", "half") : "take another quantisation of the model, or a newer GPU",
 		}),
 	},
 	{
@@ -125,14 +125,6 @@ export const CAUSES: readonly Cause[] = [
 		says: (_, { lines }) => ({
 			reason: `Hugging Face knows no ${modelOf(lines)}, or shows it to its owner alone`,
 			fix: "check the spelling of `model` (ORGANISATION/NAME); for a private one set HF_TOKEN in the agent's environment",
-		}),
-	},
-	{
-		pattern:
-			/LocalEntryNotFoundError|couldn't connect to ['"]?(https?:\/\/[^\s'"]+)|Max retries exceeded with url|Name or service not known|Temporary failure in name resolution/i,
-		says: ([, url]) => ({
-			reason: `the model can't be downloaded: ${url ?? "Hugging Face"} is out of reach from the container`,
-			fix: "check the host's network and proxy, set HF_ENDPOINT to a mirror, or fill `agent.cache_dir` beforehand",
 		}),
 	},
 	{
@@ -171,10 +163,18 @@ export const CAUSES: readonly Cause[] = [
 		}),
 	},
 	{
-		pattern: /NCCL error|ncclUnhandledCudaError|ncclSystemError|NCCL WARN/i,
+		pattern: /NCCL error|ncclUnhandledCudaError|ncclSystemError/i,
 		says: ([line]) => ({
 			reason: `the GPUs can't talk to each other: ${line}`,
 			fix: "set NCCL_DEBUG=INFO and list it in the model's `env` to see why; without NVLink or peer access NCCL_P2P_DISABLE=1 helps",
+		}),
+	},
+	{
+		pattern:
+			/LocalEntryNotFoundError|couldn't connect to ['"]?(https?:\/\/[^\s'"]+)|Max retries exceeded with url|Name or service not known|Temporary failure in name resolution/i,
+		says: ([, url]) => ({
+			reason: `the model can't be downloaded: ${url ?? "Hugging Face"} is out of reach from the container`,
+			fix: "check the host's network and proxy, set HF_ENDPOINT to a mirror, or fill `agent.cache_dir` beforehand",
 		}),
 	},
 ];
@@ -188,7 +188,7 @@ function gib(amount: string | number | undefined): string {
 function modelOf(lines: readonly string[], otherwise = "the model"): string {
 	for (const line of lines) {
 		const [, name] =
-			/(?:Access to model|huggingface\.co\/(?:api\/models\/)?|^|\s)['"]?([\w.-]+\/[\w.-]+?)['"]?(?:\/resolve\/| is (?:restricted|not a))/.exec(
+			/(?:Access to model|https?:\/\/[^/\s]+\/(?:api\/models\/)?|^|\s)['"]?([\w.-]+\/[\w.-]+?)['"]?(?:\/resolve\/| is (?:restricted|not a))/.exec(
 				line,
 			) ?? [];
 		if (name) return name;
