@@ -1,5 +1,7 @@
 /** What the Docker CLI printed → what went wrong and what to do about it. Pure. */
+
 import { DockerError, type DockerProblem } from "./docker-error.ts";
+import { pinnedImage } from "./spec.ts";
 
 /** A call of the CLI that failed. */
 export interface FailedCall {
@@ -101,7 +103,7 @@ const ROWS: readonly Row[] = [
 		pattern: /invalid reference format|invalid repository name/i,
 		says: ({ subject }) => [
 			`${subject ?? "the image"} is no image name`,
-			"correct `agent.image`, `agent.registry` or the model's `image`: `vllm/vllm-openai:v0.30.0`",
+			`correct \`agent.image\`, \`agent.registry\` or the model's \`image\`: \`${pinnedImage("nvidia")}\``,
 		],
 	},
 	{
