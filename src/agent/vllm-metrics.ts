@@ -10,6 +10,8 @@ export interface VllmMetrics {
 	readonly prefixHits: number;
 	readonly prefixQueries: number;
 	readonly preemptions: number;
+	/** Tokens read and written since its start: they stand still where the engine does. */
+	readonly tokens: number;
 }
 
 interface Sample {
@@ -42,6 +44,7 @@ export function parseVllmMetrics(text: string): VllmMetrics {
 		prefixHits: sum("vllm:prefix_cache_hits_total"),
 		prefixQueries: sum("vllm:prefix_cache_queries_total"),
 		preemptions: sum("vllm:num_preemptions_total"),
+		tokens: sum("vllm:prompt_tokens_total") + sum("vllm:generation_tokens_total"),
 	};
 }
 

@@ -6,10 +6,12 @@ const closed = { additionalProperties: false } as const;
 
 const section = <T extends Record<string, TSchema>>(properties: T, description: string) =>
 	Type.Object(properties, { ...closed, description, default: {} });
-const choice = <T extends string>(values: readonly T[], options: { default: T; description: string }) =>
-	Type.Union(
-		values.map((value) => Type.Literal(value)),
-		options,
+const choice = <const T extends string>(values: readonly T[], options: { default: NoInfer<T>; description: string }) =>
+	Type.Unsafe<T>(
+		Type.Union(
+			values.map((value) => Type.Literal(value)),
+			options,
+		),
 	);
 
 /** What a name may be, so that no part of it is a flag, a path that leads out, or a shell's word. */
@@ -60,7 +62,7 @@ export const AgentModel = Type.Object(
 		),
 		image: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: "Another image than the agent's." })),
 		env: Type.Optional(
-			Type.Array(Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]*$", expects: "a variable's name" }), {
+			Type.Array(Type.String({ pattern: "^[A-Z][A-Z0-9_]*$", expects: "a variable's name" }), {
 				maxItems: 64,
 				description: "Variables of the agent's own environment that its container gets, by name.",
 			}),
