@@ -119,10 +119,13 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 /** The container for one replica. `spec` must have passed `specProblem`; `port` is free on loopback. */
 export function containerSpec(
 	spec: ModelSpec,
-	placement: Placement & { port: number },
+	placed: Placement & { port: number },
 	settings: SpecSettings,
 ): ContainerSpec {
-	const { devices, replica, bytes, port } = placement;
+	const { replica, port } = placed;
+	const isOnCpu = acceleratorOf(spec, settings) === "cpu";
+	const placement: Placement = isOnCpu ? { replica, devices: [], bytes: 0 } : placed;
+	const { devices, bytes } = placement;
 	const hash = specHash(spec, settings);
 	const suffix = replica > 0 ? `-${replica}` : "";
 	const name = `router-${spec.name.replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 60)}-${hash.slice(0, 8)}${suffix}`;
@@ -188,14 +191,17 @@ function accelerated(spec: ModelSpec, { devices }: Placement, settings: SpecSett
 			...(devices.length > 0 ? [`--env=HIP_VISIBLE_DEVICES=${devices.join(",")}`] : []),
 		];
 	}
-	if (accelerator === "cpu" || devices.length === 0) {
+	if (accelerator === "cpu") {
 		// NUMA binding needs both (vLLM's page on CPUs); `gpu_memory` is its KV cache here, in whole GiB.
 		const cache = spec.gpu_memory
 			? [`--env=VLLM_CPU_KVCACHE_SPACE=${Math.max(1, Math.floor(spec.gpu_memory / 1024 ** 3))}`]
 			: [];
 		return ["--cap-add=SYS_NICE", "--security-opt=seccomp=unconfined", ...cache];
 	}
-	if (settings.command === "podman") return devices.map((device) => `--device=nvidia.com/gpu=${device}`);
+	if (settings.command === "podman") {
+		return (devices.length > 0 ? devices : ["all"]).map((device) => `--device=nvidia.com/gpu=${device}`);
+	}
+	if (devices.length === 0) return ["--gpus", "all"];
 	// The inner quotes are part of the value: Docker reads it as CSV, where a comma would end `device=`.
 	return ["--gpus", `"device=${devices.join(",")}"`];
 }
