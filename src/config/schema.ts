@@ -179,6 +179,18 @@ const model = Type.Object(
 	closed,
 );
 
+const agents = section(
+	{
+		allow: Type.Array(Type.String({ minLength: 1 }), {
+			default: [],
+			description:
+				"Where agents may be, besides the address they register from: host names, addresses, blocks (10.0.0.0/8), origins.",
+			env: "ROUTER_AGENTS_ALLOW",
+		}),
+	},
+	"Agents that register with this router.",
+);
+
 /** The whole of `router.yaml`. */
 export const ConfigSchema = Type.Object(
 	{
@@ -233,6 +245,7 @@ export const ConfigSchema = Type.Object(
 				],
 			],
 		}),
+		agents,
 		agent,
 	},
 	{ ...closed, $id: "router.yaml" },
