@@ -78,6 +78,15 @@ export class Book {
 		return this.#keep(name, { order, ...(written && { spec: written }) });
 	}
 
+	/** What was ordered is done: from here on the model's own `load` counts. */
+	settle(name: string): void {
+		const entry = this.#entries.get(name);
+		if (!entry) return;
+		this.#entries.set(name, { ...entry, order: undefined });
+		const spec = this.file.content.models?.[name]?.spec;
+		this.#keep(name, { ...(spec && { spec }) });
+	}
+
 	/** Forgets a model that an API call named. False where the configuration has it. */
 	forget(name: string): boolean {
 		if (this.#entries.get(name)?.isConfigured) return false;

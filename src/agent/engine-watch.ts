@@ -53,20 +53,22 @@ export class EngineWatch {
 		this.#listedAt = Date.now();
 	}
 
-	/** Lists anew where that is due. Never rejects. */
-	async refresh(): Promise<void> {
+	/** Lists anew where that is due; whether it did. Never rejects. */
+	async refresh(): Promise<boolean> {
 		const now = Date.now();
 		const isDue = this.problem ? now - this.#listedAt >= AGAIN_MS : this.#isStale || now - this.#listedAt >= LIST_MS;
-		if (!isDue) return;
+		if (!isDue) return false;
 		this.#isStale = false;
 		this.#listedAt = now;
 		try {
 			this.containers = await this.docker.containers(this.agent);
 			this.problem = undefined;
 			this.isKnown = true;
+			return true;
 		} catch (error) {
 			const { message, fix = "" } = error as DockerError;
 			this.problem = { reason: message, fix };
+			return false;
 		}
 	}
 
