@@ -6,6 +6,7 @@ import { localAddressTo, originOf } from "../src/agent/local-address.ts";
 import type { ModelReport } from "../src/protocol/agent.ts";
 import { httpTransport } from "../src/proxy/transport.ts";
 import { type FakeRouter, type Heard, refusal, startFakeRouter, TAKEN } from "./kit/fake-router.ts";
+import { until } from "./kit/until.ts";
 
 const TOKEN = "the-shared-token";
 const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
@@ -47,15 +48,6 @@ function link(router: string, options: Partial<LinkOptions> = {}) {
 	});
 	links.push(running);
 	return { running, lines, secrets, report };
-}
-
-/** Looks again and again, for 20 s at most. */
-async function until(holds: () => boolean): Promise<void> {
-	for (let look = 0; look < 2000; look++) {
-		if (holds()) return;
-		await Bun.sleep(10);
-	}
-	throw new Error("it never came about");
 }
 
 describe("a link", () => {

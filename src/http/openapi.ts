@@ -28,6 +28,7 @@ const ErrorSchema = Type.Object(
 const SHARED = {
 	tags: [
 		{ name: "OpenAI", description: "The OpenAI API." },
+		{ name: "Agents", description: "What GPU hosts say to the router." },
 		{ name: "Operations", description: "For those who run the router." },
 	],
 	security: [{ key: [] }],
