@@ -21,7 +21,9 @@ const KINDS: Record<Kind, readonly string[]> = {
 		enable-ssl-refresh enable-tokenizer-info-endpoint enforce-eager exclude-tools-when-tool-choice-none
 		fully-sharded-loras headless interleave-mm-strings kv-sharing-fast-prefill language-model-only log-error-stack
 		mm-encoder-only ray-workers-use-nsight return-tokens-as-token-ids skip-mm-profiling skip-tokenizer-init
-		tokens-only trust-remote-code trust-request-chat-template use-tqdm-on-load`),
+		tokens-only trust-remote-code trust-request-chat-template use-tqdm-on-load
+		aggregate-engine-logging disable-mm-preprocessor-cache enable-multimodal-encoder-data-parallel
+		enable-flash-late-interaction enable-per-request-metrics eplb-log-balancedness cohere-is-reasoning-model`),
 	text: words(`
 		all2all-backend allowed-local-media-path attention-backend chat-template chat-template-content-format code-revision
 		collect-detailed-traces config config-format convert cp-kv-cache-interleave-size data-parallel-address
@@ -34,7 +36,8 @@ const KINDS: Record<Kind, readonly string[]> = {
 		reasoning-parser-plugin response-role revision root-path runner safetensors-load-strategy scheduler-cls
 		scheduling-policy show-hidden-metrics-for-version ssl-ca-certs ssl-certfile ssl-ciphers ssl-keyfile task
 		tokenizer tokenizer-mode tokenizer-revision tool-call-parser tool-parser-plugin tool-server uds
-		uvicorn-log-level worker-cls worker-extension-cls`),
+		uvicorn-log-level worker-cls worker-extension-cls
+		expert-placement-strategy override-attention-dtype pt-load-map-location cohere-format`),
 	int: words(`
 		api-server-count block-size data-parallel-rank data-parallel-rpc-port data-parallel-size
 		data-parallel-size-local data-parallel-start-rank decode-context-parallel-size h11-max-header-count
@@ -42,18 +45,21 @@ const KINDS: Record<Kind, readonly string[]> = {
 		max-logprobs max-long-partial-prefills max-lora-rank max-loras max-num-partial-prefills max-num-seqs
 		max-parallel-loading-workers mm-processor-cache-gb mm-shm-cache-max-object-size-mb nnodes node-rank
 		num-gpu-blocks-override pipeline-parallel-size port prefill-context-parallel-size seed shutdown-timeout
-		ssl-cert-reqs stream-interval tensor-parallel-size`),
+		ssl-cert-reqs stream-interval tensor-parallel-size
+		dbo-decode-token-threshold dbo-prefill-token-threshold eplb-step-interval eplb-window-size
+		data-parallel-supervisor-port dp-supervisor-probe-failure-threshold lora-extra-vocab-size max-cudagraph-capture-size
+		max-num-queued-reqs max-num-queued-tokens num-lookahead-slots num-redundant-experts optimization-level`),
 	float: words(`
-		cpu-offload-gb gpu-memory-utilization kv-offloading-size rope-theta swap-space video-pruning-rate`),
+		cpu-offload-gb gpu-memory-utilization kv-offloading-size rope-theta dp-supervisor-probe-interval-s dp-supervisor-probe-timeout-s swap-space video-pruning-rate`),
 	length: words("kv-cache-memory-bytes max-model-len max-num-batched-tokens"),
 	json: words(`
 		additional-config allowed-headers allowed-methods allowed-origins attention-config compilation-config
 		default-chat-template-kwargs ec-transfer-config eplb-config hf-overrides kernel-config kv-events-config
 		kv-transfer-config limit-mm-per-prompt media-io-kwargs mm-processor-kwargs model-loader-extra-config
 		offload-config override-generation-config override-pooler-config pooler-config profiler-config rope-scaling
-		speculative-config structured-outputs-config weight-transfer-config`),
+		default-mm-loras speculative-config structured-outputs-config weight-transfer-config`),
 	list: words(
-		"allowed-media-domains api-key cudagraph-capture-sizes ignore-patterns logits-processors lora-modules middleware served-model-name",
+		"allowed-media-domains api-key cuda-graph-sizes cudagraph-capture-sizes ignore-patterns logits-processors lora-modules middleware served-model-name",
 	),
 };
 
@@ -63,9 +69,16 @@ const SHORT: Record<string, string> = {
 	"-dp": "data-parallel-size",
 	"-dcp": "decode-context-parallel-size",
 	"-q": "quantization",
-	"-r": "data-parallel-rank",
-	"-n": "nnodes",
-	"-O": "compilation-config",
+	"-dpn": "data-parallel-rank",
+	"-dpr": "data-parallel-start-rank",
+	"-dpl": "data-parallel-size-local",
+	"-dpa": "data-parallel-address",
+	"-dpp": "data-parallel-rpc-port",
+	"-dpb": "data-parallel-backend",
+	"-dph": "data-parallel-hybrid-lb",
+	"-dpe": "data-parallel-external-lb",
+	"-ep": "enable-expert-parallel",
+	"-O": "optimization-level",
 	"-cc": "compilation-config",
 	"-asc": "api-server-count",
 	"-ac": "attention-config",
@@ -79,7 +92,7 @@ export function flag(
 	written: string,
 ): { readonly name: string; readonly kind: Kind; readonly off: boolean } | undefined {
 	if (SHORT[written]) return { name: SHORT[written], kind: kinds.get(SHORT[written])!, off: false };
-	if (/^-O\d$/.test(written)) return { name: "compilation-config", kind: "switch", off: false };
+	if (/^-O\d$/.test(written)) return { name: "optimization-level", kind: "switch", off: false };
 	if (!written.startsWith("--")) return undefined;
 	const name = written.slice(2).replaceAll("_", "-");
 	const kind = kinds.get(name);

@@ -7,6 +7,7 @@ import { Engine } from "./engine.ts";
 import { portTaken, sayEngineDied } from "./failures.ts";
 import { err } from "./log.ts";
 import { readModel } from "./model.ts";
+import { checkParsers } from "./parsers.ts";
 import type { Json } from "./request.ts";
 import { createServer } from "./server.ts";
 import { sayServing, start } from "./startup.ts";
@@ -26,6 +27,7 @@ function readCommandLine() {
 			);
 		}
 		const args = parseArguments(rest);
+		checkParsers(args);
 		const switches = readSwitches(process.env);
 		return { args, switches, model: readModel(args, switches) };
 	} catch (error) {
@@ -116,7 +118,7 @@ const { fetch, routes } = createServer({
 	devMode: process.env["VLLM_SERVER_DEV_MODE"] === "1",
 	canSleep: given.has("enable-sleep-mode"),
 	pooling,
-	maxWaiting: switches.maxWaiting,
+	maxQueued: Number(one("max-num-queued-reqs") ?? Number.POSITIVE_INFINITY),
 	accessLog: one("disable-uvicorn-access-log") !== "true",
 	napMs: switches.startMs / 20,
 	abilities: { autoTools, reasoning: given.has("reasoning-parser"), natural: switches.answerTokens },

@@ -21,8 +21,8 @@ export interface ServerOptions extends Pick<Site, "abilities" | "details" | "for
 	readonly canSleep: boolean;
 	/** Embeddings instead of text. */
 	readonly pooling: boolean;
-	/** Per engine. */
-	readonly maxWaiting: number;
+	/** `--max-num-queued-reqs`: in flight, over all engines; more are refused with 503. */
+	readonly maxQueued: number;
 	readonly accessLog: boolean;
 	/** How long falling asleep and waking take. */
 	readonly napMs: number;
@@ -52,8 +52,8 @@ export function createServer(options: ServerOptions): {
 			if (sleeping) options.died();
 			const engine = engines.reduce((best, one) => (busy(one) < busy(best) ? one : best));
 			if (engine.dead) throw engineDead();
-			if (engine.waiting.length >= options.maxWaiting) {
-				throw new ApiError(503, "The server is overloaded: too many queued requests. Please retry later.");
+			if (engines.reduce((sum, one) => sum + busy(one), 0) >= options.maxQueued) {
+				throw new ApiError(503, `Too many requests in flight: the limit is ${options.maxQueued}. Please retry later.`);
 			}
 			options.arrived();
 			return engine;

@@ -58,8 +58,6 @@ export interface Switches {
 	readonly answerTokens: number | undefined;
 	/** SIM_VERSION: of vLLM. */
 	readonly version: string;
-	/** SIM_MAX_WAITING: calls beyond the running ones; more are refused with 503. */
-	readonly maxWaiting: number;
 }
 
 /** Throws when a variable isn't what it may be: a typo must not become a test that tests nothing. */
@@ -102,7 +100,6 @@ export function readSwitches(env: Record<string, string | undefined>): Switches 
 		kvTokens: number("SIM_KV_TOKENS"),
 		answerTokens: number("SIM_ANSWER_TOKENS"),
 		version: text("SIM_VERSION") ?? "0.13.0",
-		maxWaiting: number("SIM_MAX_WAITING") ?? Number.POSITIVE_INFINITY,
 	};
 	const stray = Object.keys(env).filter((name) => name.startsWith("SIM_") && !known.has(name));
 	if (stray.length > 0) throw new Error(`no such switch: ${stray.join(", ")}`);
