@@ -16,7 +16,15 @@ export class GpuWatch {
 	/** It has answered, or failed to, once. */
 	isAsked = false;
 
-	constructor(private readonly env: Environment) {}
+	constructor(private readonly env: Environment) {
+		const { promise, resolve } = Promise.withResolvers<GpuReading>();
+		this.first = promise;
+		this.#tellFirst = resolve;
+	}
+
+	/** The first reading, once it is there. */
+	readonly first: Promise<GpuReading>;
+	#tellFirst: (reading: GpuReading) => void;
 
 	/** Reads once, then every so often. Resolves with the first reading. */
 	async start(): Promise<GpuReading> {
@@ -53,5 +61,6 @@ export class GpuWatch {
 		this.isAsked = true;
 		// A driver that hiccups has not lost its GPUs: the last known ones stay.
 		if (reading.gpus.length > 0 || this.reading.gpus.length === 0) this.reading = reading;
+		this.#tellFirst(this.reading);
 	}
 }

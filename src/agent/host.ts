@@ -26,6 +26,7 @@ import {
 	type Memory,
 	NOTHING,
 	type Reason,
+	type ReplicaState,
 	replicaKey,
 	type Supervised,
 	supervise,
@@ -153,6 +154,11 @@ export class Host {
 	/** A model as a whole, as of the last tick. */
 	whole(model: string): WholeState {
 		return this.#wholes.get(model) ?? { state: "stopped" };
+	}
+
+	/** A replica, as of the last tick. */
+	replica(key: string): ReplicaState | undefined {
+		return this.#supervised?.states.get(key);
 	}
 
 	/** Why Docker can't be used. */

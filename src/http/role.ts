@@ -35,7 +35,10 @@ export function startRole(plan: RolePlan): Running {
 		role,
 		version: VERSION,
 		corsOrigins: config.server.cors_origins,
-		metrics,
+		metrics: {
+			contentType: metrics.contentType,
+			text: async () => (await metrics.text()) + ((await extension?.metrics?.()) ?? ""),
+		},
 		log,
 		lifecycle,
 		title,
@@ -60,7 +63,7 @@ export function startRole(plan: RolePlan): Running {
 			log.logger.error(line);
 		}),
 	);
-	const unwatch = catalog.watch?.();
+	const unwatch = catalog.watch?.({ port: server.port, log, onDrain: (hook) => lifecycle.onDrain(hook) });
 	if (unwatch) lifecycle.onStop(unwatch);
 	const { url } = server;
 	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
@@ -104,8 +107,8 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 }
 
 /** The gate, and the key that was made for it. */
-function door({ config, keys, generatesKey }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys) };
+function door({ config, keys, generatesKey, guest }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys, undefined, guest) };
 	const generated = generatedKey(config.data_dir);
 	return { gate: createGate([], generated.hash), generated };
 }
