@@ -160,7 +160,8 @@ async function lastLines(docker: Docker, id: string): Promise<string[]> {
 
 function endOf(exitCode: number): Reason {
 	const reason = `its container ended with exit code ${exitCode} and logged no error`;
-	if (exitCode === 0) return { reason: "its container ended by itself, with exit code 0", fix: "see its log" };
+	if (exitCode === 0)
+		return { reason: "its container ended by itself, with exit code 0", fix: "see its log: GET /models/{name}/logs" };
 	return { reason, fix: "see its log: GET /models/{name}/logs" };
 }
 

@@ -109,6 +109,7 @@ export class Host {
 				stallMs: options.stallMs,
 				startedAt: container.startedAt,
 				onNews: () => this.look(),
+				isEngineAway: () => this.#watch.problem !== undefined,
 			});
 		});
 		this.#placer = new Placer(book, options.gpus, options.infos, settings.cacheDir, (entry) => this.#sleeps(entry));
@@ -314,7 +315,7 @@ export class Host {
 		const { traffic, book } = this.options;
 		const keys = Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replicaKey(name, replica));
 		const states = keys.flatMap((key) => this.#supervised?.states.get(key) ?? []);
-		let whole = wholeState(states);
+		let whole = wholeState(states, name);
 		let misfit: Reason | undefined;
 		if (misfits.has(name)) {
 			const fixed = new Set(

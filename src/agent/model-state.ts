@@ -15,13 +15,14 @@ export interface WholeState {
 const ORDER: readonly ModelState[] = ["ready", "sleeping", "starting", "pulling", "draining", "failed", "stopped"];
 
 /** The state of the model of these replicas; one that failed is told of even where another serves. */
-export function wholeState(replicas: readonly ReplicaState[]): WholeState {
+export function wholeState(replicas: readonly ReplicaState[], name: string): WholeState {
 	const state = ORDER.find((each) => replicas.some((replica) => replica.state === each)) ?? "stopped";
 	const speaker = replicas.find((replica) => replica.state === state && replica.why);
 	const failed = replicas.find((replica) => replica.state === "failed");
 	const why = speaker?.why ?? failed?.why;
 	const retryAt = state === "failed" ? earliest(replicas.map((replica) => replica.retryAt)) : undefined;
-	return { state, ...(why && { why }), ...(retryAt !== undefined && { retryAt }) };
+	const named = why && { ...why, fix: why.fix.replaceAll("{name}", name) };
+	return { state, ...(named && { why: named }), ...(retryAt !== undefined && { retryAt }) };
 }
 
 /** What decides whether a model's calls may wait for it. */

@@ -38,6 +38,8 @@ export interface MonitorOptions {
 	readonly startedAt: number;
 	/** Something changed: somebody should look. */
 	readonly onNews: () => void;
+	/** The engine is away, and with it perhaps its proxy: silence is no sign of illness. */
+	readonly isEngineAway: () => boolean;
 }
 
 /** One container's. Inert until `look` is called. */
@@ -46,7 +48,7 @@ export class Monitor {
 	/** Why it is dead or hung. */
 	why: Reason | undefined;
 	/** Of this agent: when it first saw it. */
-	readonly seenAt = Date.now();
+	seenAt = Date.now();
 	progressAt = this.seenAt;
 	progress: Progress | undefined;
 	/** Bytes of weights that lie in the cache, while they grow. */
@@ -71,7 +73,8 @@ export class Monitor {
 		this.#isAsking = true;
 		void this.#ask().finally(() => {
 			this.#isAsking = false;
-			this.#nextAt = Date.now() + (this.health === "unknown" ? STARTING_MS : UP_MS);
+			const isOpen = this.health === "unknown" || this.#silent > 0;
+			this.#nextAt = Date.now() + (isOpen ? STARTING_MS : UP_MS);
 		});
 		if (this.health === "unknown") {
 			this.#follow();
@@ -169,8 +172,14 @@ export class Monitor {
 		}
 		const quietSince = this.options.traffic.quietSince(this.options.id);
 		if (quietSince !== undefined && Date.now() - quietSince < ALIVE_MS) return;
-		this.hurry();
 		if (++this.#silent < MOST_SILENT) return;
+		if (this.options.isEngineAway()) {
+			this.health = "unknown";
+			this.#silent = 0;
+			this.seenAt = Date.now();
+			this.progressAt = this.seenAt;
+			return;
+		}
 		this.fail({
 			reason: `it does not answer /health, ${MOST_SILENT} times in a row`,
 			fix: "it is restarted; its log may say why",
