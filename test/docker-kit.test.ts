@@ -121,6 +121,20 @@ describe.skipIf(dockerProblem() !== undefined)("the Docker Engine of the tests",
 		expect(await new Response(logs.stdout).text()).toContain("CUDA out of memory");
 	});
 
+	test("containers that share a volume share the memory of their GPUs", async () => {
+		const share = ["-v", "vllm-cache:/root/.cache/vllm", "-e", "SIM_GPU_DIR=/root/.cache/vllm/gpus"];
+		const first = await serve("vllm-sim:test", "--gpus", "device=1", ...share);
+		const second = await run("vllm-sim:test", "--gpus", "device=1", ...share);
+		await eventually(
+			() => state(second),
+			({ Status }) => Status === "exited",
+		);
+		await serve("vllm-sim:test", "--gpus", "device=2", ...share);
+		await engine.docker("kill", first.id);
+		await engine.docker("start", second);
+		await healthy(await originOf(second));
+	});
+
 	test("pulls from the registry, and from it in Docker Hub's place", async () => {
 		expect(await engine.docker("pull", `${registry.host}/vllm/vllm-openai:v1`)).toContain("Pull complete");
 		await engine.docker("pull", "vllm/vllm-openai:v1");

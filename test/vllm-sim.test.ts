@@ -645,7 +645,7 @@ describe("trouble", () => {
 		await using sim = await startSim({ env: { SIM_SPEED: "0.2" } });
 		const { rest } = await begun(sim);
 		expect(await sim.kill("SIGTERM")).toBe(0);
-		expect(await rest).not.toContain("[DONE]");
+		expect(await rest).toBe("broken");
 	});
 
 	test("SIGTERM waits with --shutdown-timeout, and takes no new call", async () => {
@@ -659,19 +659,83 @@ describe("trouble", () => {
 		expect(sim.output()).toContain("Finished server process");
 	});
 
-	test("sleep and wake, with an empty prefix cache after it", async () => {
-		await using sim = await startSim({
-			args: ["--enable-sleep-mode"],
-			env: { VLLM_SERVER_DEV_MODE: "1" },
+	test("aborted calls: a stream without a reason, and with nothing where nothing was said yet", async () => {
+		await using sim = await startSim({ env: { SIM_SPEED: "0.2" } });
+		const { rest } = await begun(sim);
+		await sim.control({ abort: true });
+		expect(await rest).toContain("[DONE]");
+		expect(await rest).not.toContain('"finish_reason":"');
+		await sim.control({ hang: true });
+		const { headers, body } = await fetch(`${sim.origin}/v1/chat/completions`, {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body: JSON.stringify({ ...hi(), stream: true }),
 		});
-		const call = async (path: string, method = "POST") => fetch(`${sim.origin}${path}`, { method });
+		await sim.control({ abort: true });
+		expect(headers.get("content-type")).toStartWith("text/event-stream");
+		expect(await new Response(body).text()).toBe("data: [DONE]\n\n");
+	});
+
+	test("a model that is gated needs the right token", async () => {
+		const env = { SIM_GATED: "hf_allowed" };
+		expect((await ends({ env })).output).toContain("gated repo");
+		expect((await ends({ env: { ...env, HF_TOKEN: "hf_wrong" } })).output).toContain("401 Client Error");
+		await using sim = await startSim({ env: { ...env, HF_TOKEN: "hf_allowed" } });
+		expect(sim.output()).not.toContain("hf_allowed");
+	});
+});
+
+describe("sleep", () => {
+	const env = { VLLM_SERVER_DEV_MODE: "1" };
+	const args = ["--enable-sleep-mode"];
+	const call = async (sim: Sim, path: string, method = "POST") => fetch(`${sim.origin}${path}`, { method });
+
+	test("and waking leave an empty prefix cache", async () => {
+		await using sim = await startSim({ args, env });
 		await chat(sim, hi("x ".repeat(100)));
-		expect((await call("/sleep?level=1")).status).toBe(200);
-		expect(await (await call("/is_sleeping", "GET")).json()).toEqual({ is_sleeping: true });
-		expect((await call("/health", "GET")).status).toBe(200);
-		expect((await call("/wake_up")).status).toBe(200);
-		expect(await (await call("/is_sleeping", "GET")).json()).toEqual({ is_sleeping: false });
+		expect((await call(sim, "/sleep?level=1")).status).toBe(200);
+		expect(await (await call(sim, "/is_sleeping", "GET")).json()).toEqual({ is_sleeping: true });
+		expect((await call(sim, "/health", "GET")).status).toBe(200);
+		expect((await call(sim, "/wake_up")).status).toBe(200);
+		expect(await (await call(sim, "/is_sleeping", "GET")).json()).toEqual({ is_sleeping: false });
 		await chat(sim, hi("x ".repeat(100)));
 		expect(await sim.metric("vllm:prefix_cache_hits_total")).toBe(0);
+	});
+
+	test("is for models that were started for it, and no time for calls", async () => {
+		await using plain = await startSim({ env });
+		expect((await call(plain, "/sleep?level=1")).status).toBe(500);
+		await using sim = await startSim({ args, env });
+		await call(sim, "/sleep?level=1");
+		expect((await chat(sim, hi())).status).toBe(500);
+		expect(await sim.exited).toBe(1);
+	});
+
+	test("gives a GPU's memory to another, and a GPU has no more than its memory", async () => {
+		const SIM_GPU_DIR = mkdtempSync(join(tmpdir(), "router-test-"));
+		const on = (share: string, NVIDIA_VISIBLE_DEVICES: string) => ({
+			args: [...args, "--gpu-memory-utilization", share],
+			env: { ...env, SIM_GPU_DIR, NVIDIA_VISIBLE_DEVICES },
+		});
+		try {
+			await using one = await startSim(on("0.5", "0,1"));
+			const two = await startSim(on("0.5", "0"));
+			const refused = await ends(on("0.6", "1,2"));
+			expect(refused.output).toContain("Free memory on device (39.60/79.20 GiB) on startup is less than desired");
+			// What a refused one had claimed before is free again.
+			await using three = await startSim(on("1", "2"));
+			expect((await ends(on("0.1", "0"))).code).toBe(1);
+			// A process that is killed leaves nothing taken, and one that sleeps little.
+			await two.kill("SIGKILL");
+			expect((await call(one, "/sleep?level=1")).status).toBe(200);
+			await using four = await startSim(on("1", "0,1"));
+			expect((await call(one, "/wake_up")).status).toBe(500);
+			expect(await one.exited).toBe(1);
+			expect([await three.metric("vllm:num_requests_running"), await four.metric("vllm:num_requests_running")]).toEqual(
+				[0, 0],
+			);
+		} finally {
+			rmSync(SIM_GPU_DIR, { recursive: true, force: true });
+		}
 	});
 });
