@@ -234,6 +234,17 @@ describe("an endpoint that the router can't reach", () => {
 	});
 });
 
+test("an endpoint elsewhere is taken where agents.allow lists it", async () => {
+	const router = await startRouter({ config: { agents: { allow: ["192.0.2.0/24"] } } });
+	// Addresses that are nobody's (RFC 5737): whether the router reaches them is another matter.
+	const taken = await ask(router.url, "/register", registration({ endpoint: "http://192.0.2.1:5000/v1" }));
+	expect([taken.status, await taken.json()]).toEqual([200, expect.objectContaining({ reachable: false })]);
+	const refused = await ask(router.url, "/register", registration({ name: "gpu-2", endpoint: "http://198.51.100.1" }));
+	expect(refused.status).toBe(403);
+	expect(refused.headers.get("x-router-peer")).toBe("127.0.0.1");
+	await router.stop();
+});
+
 describe("without any agent token", () => {
 	test("a router on loopback that has no keys takes agents of this machine, and no web page", async () => {
 		const router = await startRouter();

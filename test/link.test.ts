@@ -10,7 +10,7 @@ import { until } from "./kit/until.ts";
 
 const TOKEN = "the-shared-token";
 const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
-const isRegistration = ({ path }: Heard) => path === "/register";
+const isRegistration = (heard: Heard): heard is Heard & { path: "/register" } => heard.path === "/register";
 const isHeartbeat = ({ path }: Heard) => path === "/heartbeat";
 
 let routers: FakeRouter[] = [];
@@ -43,6 +43,8 @@ function link(router: string, options: Partial<LinkOptions> = {}) {
 		transport,
 		report: () => report,
 		onSecret: (secret) => secrets.push(secret),
+		// What this machine's other networks do in the meantime is no part of the test.
+		addresses: { to: localAddressTo, now: () => "" },
 		log: { logger: { info: write, warn: write, error: write } as unknown as LinkOptions["log"]["logger"] },
 		...options,
 	});
@@ -132,6 +134,50 @@ describe("a link", () => {
 		expect(moved.body).toMatchObject({ endpoint: "http://10.0.0.2:5000" });
 	});
 
+	test("stays as it is when an address changes that is not the router's way to it", async () => {
+		const router = fake();
+		const addresses = { all: "10.0.0.1" };
+		link(router.url, { addresses: { to: async () => "10.0.0.1", now: () => addresses.all } });
+		await router.hears(isHeartbeat);
+		addresses.all = "10.0.0.1 172.17.0.1";
+		for (let beats = 0; beats < 3; beats++) await router.hears(isHeartbeat, router.heard.length);
+		expect(router.heard.filter(isRegistration)).toHaveLength(1);
+	});
+
+	test("registers under the address that the router sees where that is one of its own, too", async () => {
+		const router = fake();
+		const own = "10.0.0.1 fd00::1";
+		const { lines, running } = link(router.url, { addresses: { to: async () => "fd00::1", now: () => own } });
+		router.answer((heard) => {
+			if (!isRegistration(heard) || heard.body.endpoint === "http://10.0.0.1:5000") return undefined;
+			const answer = refusal(403, "endpoint_not_allowed");
+			answer.headers.set("x-router-peer", "::ffff:10.0.0.1");
+			return answer;
+		});
+		await until(() => running.state.state === "joined");
+		expect(router.heard.filter(isRegistration).map(({ body }) => body.endpoint)).toEqual([
+			"http://[fd00::1]:5000",
+			"http://10.0.0.1:5000",
+		]);
+		expect(lines).toEqual(["The router has this agent."]);
+	});
+
+	test("does not take the address of a proxy for its own", async () => {
+		const router = fake();
+		const { running } = link(router.url, { addresses: { to: async () => "10.0.0.1", now: () => "10.0.0.1" } });
+		router.answer(() => {
+			const answer = refusal(403, "endpoint_not_allowed", "Not that one.");
+			answer.headers.set("x-router-peer", "10.0.0.200");
+			return answer;
+		});
+		await until(() => router.heard.length >= 2);
+		expect(router.heard.map(({ body }) => "endpoint" in body && body.endpoint)).toEqual([
+			"http://10.0.0.1:5000",
+			"http://10.0.0.1:5000",
+		]);
+		expect(running.state).toMatchObject({ state: "refused", problem: "Not that one." });
+	});
+
 	test("outlasts a router that goes and comes back, and says each once", async () => {
 		const router = fake();
 		const { running, lines } = link(router.url);
@@ -192,13 +238,16 @@ describe("a link", () => {
 		expect(running.state.problem).toBeUndefined();
 	});
 
-	test("takes its models out of the router when it stops", async () => {
+	test("says that its models drain when it stops", async () => {
 		const router = fake();
 		const { running } = link(router.url);
 		await router.hears(isHeartbeat);
 		await running.stop();
 		await running.stop();
-		expect(router.heard.at(-1)).toMatchObject({ path: "/heartbeat", body: { models: [] } });
+		expect(router.heard.at(-1)).toMatchObject({
+			path: "/heartbeat",
+			body: { models: [{ name: "qwen", state: "draining" }] },
+		});
 		expect(running.state.state).toBe("stopped");
 	});
 

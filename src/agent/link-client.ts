@@ -1,7 +1,7 @@
 /** The two requests an agent makes of its router, and what their answers mean. */
 import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { type Heartbeat, HeartbeatAnswer, type Register, RegisterAnswer } from "../protocol/agent.ts";
+import { type Heartbeat, HeartbeatAnswer, PEER, type Register, RegisterAnswer } from "../protocol/agent.ts";
 import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/body.ts";
 import { VERSION } from "../version.ts";
@@ -16,8 +16,13 @@ const MAX_ANSWER = 64 * 1024;
 const registerAnswer = TypeCompiler.Compile(RegisterAnswer);
 const heartbeatAnswer = TypeCompiler.Compile(HeartbeatAnswer);
 
-/** How a request ended; `said` is one sentence for a person where it was not `ok`. */
-export type Told<Answer> = { outcome: "ok"; answer: Answer } | { outcome: Exclude<Outcome, "ok">; said: string };
+/**
+ * How a request ended; `said` is one sentence for a person where it was not `ok`, `seenAs` the address that the router saw
+ * where it does not take the endpoint.
+ */
+export type Told<Answer> =
+	| { outcome: "ok"; answer: Answer }
+	| { outcome: Exclude<Outcome, "ok">; said: string; seenAs?: string | undefined };
 
 /** The router, as an agent sees it. Nothing here throws. */
 export interface RouterClient {
@@ -49,7 +54,7 @@ export function routerClient(router: string, token: string | undefined, transpor
 			const text = await readText(response, MAX_ANSWER);
 			const answer = parsed(text);
 			if (response.status === 200 && check.Check(answer)) return { outcome: "ok", answer };
-			return failure(path, url, response.status, answer);
+			return { ...failure(path, url, response.status, answer), seenAs: response.headers.get(PEER) ?? undefined };
 		} catch (thrown) {
 			const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : undefined;
 			return { outcome: "away", said: `${base} can't be reached${code ? ` (${code})` : ""}` };
@@ -65,14 +70,15 @@ export function routerClient(router: string, token: string | undefined, transpor
 type Checker<Answer> = ReturnType<typeof TypeCompiler.Compile<TSchema>> & { Check(value: unknown): value is Answer };
 
 /** What a refusal means. Its own words are shown: they say what to do. */
-function failure(path: string, url: string, status: number, answer: unknown): Told<never> {
+function failure(path: string, url: string, status: number, answer: unknown) {
 	const { message, code } = errorIn(answer);
 	const said = message ?? `${url} answered ${status}`;
-	if (status === 409) return { outcome: "conflict", said };
-	if (path === "/heartbeat" && status === 404 && code === "agent_not_found") return { outcome: "unknown", said };
-	if (status >= 500 || status === 429 || status === 408) return { outcome: "away", said };
+	if (status === 409) return { outcome: "conflict" as const, said };
+	if (path === "/heartbeat" && status === 404 && code === "agent_not_found")
+		return { outcome: "unknown" as const, said };
+	if (status >= 500 || status === 429 || status === 408) return { outcome: "away" as const, said };
 	// A 404 without the router's own words, or a 200 of another shape: something else lives at that address.
-	return { outcome: "refused", said: message ? said : `${said}: is that the router?` };
+	return { outcome: "refused" as const, said: message ? said : `${said}: is that the router?` };
 }
 
 function errorIn(answer: unknown): { message?: string; code?: unknown } {

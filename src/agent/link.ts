@@ -61,8 +61,8 @@ export interface Link {
 	/** The report says something new: it is told now, not within the next second. */
 	changed(): void;
 	/**
-	 * Tells the router that nothing is served any more, so that it sends no further calls, and ends the link. To be called
-	 * when the process begins to drain. Takes 2 s at most; safe to call twice.
+	 * Tells the router that all models are draining, so that it sends no further calls, and ends the link. To be called when
+	 * the process begins to drain. Takes 2 s at most; safe to call twice.
 	 */
 	stop(): Promise<void>;
 }
@@ -78,6 +78,8 @@ export function startLink(options: LinkOptions): Link {
 	let heartbeatMs = HEARTBEAT_MS;
 	let told = "";
 	let knownAddresses = "";
+	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
+	let seenAs: string | undefined;
 	let complaint: string | undefined;
 	let wake = () => {};
 
@@ -103,7 +105,21 @@ export function startLink(options: LinkOptions): Link {
 
 	async function endpoint(): Promise<string> {
 		if (options.advertise) return options.advertise.replace(/\/+$/, "").replace(/\/v1$/, "");
-		return originOf(await addresses.to(router), options.port);
+		return originOf(seenAs ?? (await addresses.to(router)), options.port);
+	}
+
+	/** Whether the router would have to look for this agent elsewhere: most changes are of other networks, Docker's for one. */
+	async function hasMoved(): Promise<boolean> {
+		const now = addresses.now();
+		if (now === knownAddresses) return false;
+		knownAddresses = now;
+		if (seenAs !== undefined && !now.split(" ").includes(seenAs)) seenAs = undefined;
+		try {
+			return (await endpoint()) !== state.endpoint;
+		} catch {
+			// The heartbeat will tell that the router is away.
+			return false;
+		}
 	}
 
 	async function register(): Promise<Outcome> {
@@ -116,7 +132,15 @@ export function startLink(options: LinkOptions): Link {
 			return failed({ outcome: "away", said: `${router} can't be reached (${code ?? message})` });
 		}
 		const result = await client.register({ ...body(), endpoint: origin, version: VERSION }, ending.signal);
-		if (result.outcome !== "ok") return failed(result);
+		if (result.outcome !== "ok") {
+			// Only an address of its own: a router behind a proxy sees the proxy's.
+			const seen = result.seenAs?.replace(/^::ffff:(?=\d+\.)/i, "");
+			if (seen && seen !== seenAs && knownAddresses.split(" ").includes(seen)) {
+				seenAs = seen;
+				return "unknown";
+			}
+			return failed(result);
+		}
 		const { secret, heartbeat_ms, reachable, problem } = result.answer;
 		heartbeatMs = Math.min(60_000, Math.max(100, heartbeat_ms));
 		options.onSecret(secret);
@@ -162,7 +186,7 @@ export function startLink(options: LinkOptions): Link {
 
 	async function run(): Promise<void> {
 		while (!ending.signal.aborted) {
-			if (addresses.now() !== knownAddresses) position = { ...position, isJoined: false };
+			if (position.isJoined && (await hasMoved())) position = { ...position, isJoined: false };
 			const outcome = await attempt();
 			const next = step(position, outcome, heartbeatMs, Math.random());
 			position = next.position;
@@ -189,7 +213,11 @@ export function startLink(options: LinkOptions): Link {
 		await running;
 		state = { ...state, state: "stopped" };
 		if (!wasJoined) return;
-		await client.heartbeat({ ...body(), models: [] }, AbortSignal.timeout(FAREWELL_MS));
+		const { models, ...rest } = body();
+		const draining = models.map((model): ModelReport => {
+			return { name: modelReport(model).name, state: "draining", reason: "the agent is stopping" };
+		});
+		await client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(FAREWELL_MS));
 	}
 	return {
 		get state() {

@@ -39,6 +39,11 @@ const SHARED = {
 				scheme: "bearer",
 				description: "One of the router's own keys. Not needed while it has none.",
 			},
+			agentToken: {
+				type: "http",
+				scheme: "bearer",
+				description: "`ROUTER_AGENT_TOKEN` of the router, or a token from `router agents invite`.",
+			},
 		},
 		schemas: { Error: ErrorSchema },
 		responses: {

@@ -16,6 +16,9 @@ export const MOST_GPUS = 64;
 /** Largest body of a registration or a heartbeat, bytes: 256 models with a reason each stay below. */
 export const MAX_REPORT = 1024 * 1024;
 
+/** Header of a refused registration: the address that the router saw it come from. */
+export const PEER = "x-router-peer";
+
 /** An agent's name: it stands in paths, labels and logs, so it can be neither a path nor a flag. */
 export const AgentName = Type.String({
 	maxLength: 64,

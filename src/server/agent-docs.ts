@@ -3,6 +3,7 @@ import { answer, type Detail, errorResponses } from "../http/docs.ts";
 import { Heartbeat, HeartbeatAnswer, Register, RegisterAnswer } from "../protocol/agent.ts";
 
 const TAGS = ["Agents"];
+const SECURITY = [{ agentToken: [] }];
 const gpu = {
 	index: 0,
 	name: "NVIDIA L4",
@@ -28,6 +29,7 @@ const body = (schema: object, example: object) =>
 /** `POST /register`. */
 export const REGISTER: Detail = {
 	tags: TAGS,
+	security: SECURITY,
 	operationId: "registerAgent",
 	summary: "Register an agent",
 	description:
@@ -49,6 +51,7 @@ export const REGISTER: Detail = {
 /** `POST /heartbeat`. */
 export const HEARTBEAT: Detail = {
 	tags: TAGS,
+	security: SECURITY,
 	operationId: "heartbeat",
 	summary: "An agent is alive",
 	description:
@@ -63,6 +66,7 @@ export const HEARTBEAT: Detail = {
 /** `GET /agents`. */
 export const AGENTS: Detail = {
 	tags: TAGS,
+	security: SECURITY,
 	operationId: "listAgents",
 	summary: "The agents",
 	description: "Takes the agent token.",

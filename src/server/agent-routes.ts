@@ -2,7 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { Elysia } from "elysia";
 import { RouterError } from "../errors.ts";
-import { Heartbeat, Register } from "../protocol/agent.ts";
+import { Heartbeat, PEER, Register } from "../protocol/agent.ts";
 import { bodyReader } from "./agent-body.ts";
 import { AGENTS, HEARTBEAT, REGISTER } from "./agent-docs.ts";
 import { checkEndpoint } from "./endpoint.ts";
@@ -38,7 +38,9 @@ export function agentRoutes(
 				const body = await registerBody(request);
 				const checked = check(body.endpoint, peer);
 				if ("problem" in checked) {
-					throw new RouterError("endpoint_not_allowed", checked.problem, { param: "endpoint" });
+					// An agent that reaches the router by another of its addresses than it thought tries that one.
+					const headers = peer ? { [PEER]: peer } : undefined;
+					throw new RouterError("endpoint_not_allowed", checked.problem, { param: "endpoint", headers });
 				}
 				return await fleet.register(body, checked.origin);
 			},

@@ -3,7 +3,9 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { type AgentSecrets, agentSecrets } from "../gate/agent-secrets.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
+import type { Transport } from "../providers/provider.ts";
 import { configureUpstreams } from "../providers/registry.ts";
+import { http1Transport } from "../proxy/http1-transport.ts";
 import { httpTransport } from "../proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
 import { sqliteStore } from "../store/sqlite.ts";
@@ -21,7 +23,7 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 		// What the configuration says of `local`, its deadlines for one, holds for every agent.
 		upstream: (entries.map(({ upstream }) => upstream).find(isLocal) ??
 			configureUpstreams({ ...config, providers: {} }, {}).find(isLocal))!,
-		transport: httpTransport({ isInternal: true, proxyFor: () => undefined }),
+		transport: agentTransport(),
 		store,
 		secrets() {
 			if (!secrets) {
@@ -47,6 +49,16 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 			return { routes: agentRoutes(fleet, admit, config.agents.allow), sink: fleet.sink };
 		},
 	};
+}
+
+/**
+ * Plain addresses are called over connections of our own, whole answers too: a host that lost its power is told from a model
+ * that thinks after 5 s, where fetch waits for minutes.
+ */
+function agentTransport(): Transport {
+	const plain = http1Transport();
+	const other = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	return { send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal) };
 }
 
 function isLocal({ name, type }: { name: string; type: string }): boolean {

@@ -4,14 +4,20 @@ import { isGood, type Transport } from "../providers/provider.ts";
 /** How long the agent has to answer, ms. */
 const PATIENCE_MS = 3_000;
 
-/** Why `GET {origin}/health` does not answer, one sentence with what to do; undefined where it does. Never rejects. */
-export async function callBack(origin: string, transport: Transport, ms = PATIENCE_MS): Promise<string | undefined> {
+/** Why `GET {origin}/health` does not answer, one sentence with what to do; undefined where it does. Never rejects. The call carries the agent's secret, as all calls to it do. */
+export async function callBack(
+	origin: string,
+	secret: string,
+	transport: Transport,
+	ms = PATIENCE_MS,
+): Promise<string | undefined> {
 	const { hostname, port, protocol } = new URL(origin);
 	const number = port || (protocol === "https:" ? "443" : "80");
 	const giveUp = new AbortController();
 	const timer = setTimeout(() => giveUp.abort(), ms);
 	try {
-		const answer = await transport.send({ url: `${origin}/health`, headers: { accept: "*/*" } }, giveUp.signal);
+		const headers = { accept: "*/*", authorization: `Bearer ${secret}` };
+		const answer = await transport.send({ url: `${origin}/health`, headers }, giveUp.signal);
 		if (isGood(answer)) return undefined;
 		return `${origin}/health answers ${answer.status}: something else than the agent listens on port ${number}.`;
 	} catch (thrown) {

@@ -79,7 +79,8 @@ export class AgentFleet implements Fleet {
 	async register(body: Register, endpoint: string): Promise<RegisterAnswer> {
 		const { name, instance, version } = body;
 		this.#admit(name, instance, endpoint);
-		const problem = await callBack(endpoint, this.options.transport);
+		const secret = this.options.secrets().of({ name, instance, endpoint });
+		const problem = await callBack(endpoint, secret, this.options.transport);
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
 		const before = this.#agents.get(name);
@@ -94,7 +95,6 @@ export class AgentFleet implements Fleet {
 		if (how === "takeover") this.#log?.logger.warn(what, "Another agent took over the name of one that is gone.");
 		else if (before?.endpoint !== endpoint) this.#log?.logger.info(what, "An agent registered.");
 		if (problem !== undefined) this.#log?.logger.warn(what, `The agent gets no calls: ${problem}`);
-		const secret = agent.provider.secret!;
 		return {
 			secret,
 			heartbeat_ms: HEARTBEAT_MS,
@@ -126,7 +126,7 @@ export class AgentFleet implements Fleet {
 		this.#tellLease(agent);
 		if (!isSame) this.#store(agent);
 		if (agent.isReachable) return {};
-		agent.problem = await callBack(agent.endpoint, this.options.transport);
+		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
 		agent.isReachable = agent.problem === undefined;
 		if (agent.isReachable) this.#log?.logger.info({ agent: agent.name }, "The agent can be reached now.");
 		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
@@ -172,7 +172,9 @@ export class AgentFleet implements Fleet {
 			const rest = (this.#inFlight.get(target) ?? 0) - 1;
 			if (rest > 0) this.#inFlight.set(target, rest);
 			else this.#inFlight.delete(target);
-			const record = agent !== undefined && failure === "transport" && status === undefined && this.#agents.get(agent);
+			// `auth`: it has restarted and does not know its secret yet.
+			const isAway = failure === "auth" || (failure === "transport" && status === undefined);
+			const record = isAway && agent !== undefined && this.#agents.get(agent);
 			if (record) record.isShaky = true;
 		},
 	};
