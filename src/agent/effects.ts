@@ -15,8 +15,9 @@ const LOG_LINES = 500;
 const SLEEP_MS = 120_000;
 /** Other ports to try where one is taken between its choice and its use. */
 const PORTS = 5;
-/** A container that failed has nothing left to finish, s. */
+/** A container that failed has nothing left to finish, s; one that is told to go has had its time to drain. */
 const FAILED_GRACE_S = 5;
+const MOST_GRACE_S = 15;
 
 /** How an effect ended. */
 export type Outcome =
@@ -39,7 +40,8 @@ export interface EffectTools {
 	readonly graceOf: (key: string) => number;
 	readonly vllmOf: (id: string) => Vllm | undefined;
 	readonly imageIsThere: (image: string, isThere: boolean) => void;
-	readonly pulling: (image: string, percent: number | undefined) => void;
+	/** `over`: no pull of it runs any more. */
+	readonly pulling: (image: string, percent: number | undefined | "over") => void;
 	readonly onSlept: (id: string, what: "asleep" | "up") => void;
 	readonly onSick: (id: string, why: Reason) => void;
 	/** The last words of a container that is gone. */
@@ -80,7 +82,7 @@ async function pull(image: string, { docker, imageIsThere, pulling, signal }: Ef
 		try {
 			await docker.pull(image, (line) => pulling(image, percent(line)), signal);
 		} finally {
-			pulling(image, undefined);
+			pulling(image, "over");
 		}
 	}
 	imageIsThere(image, true);
@@ -123,7 +125,7 @@ async function stop(
 			outcome = { ended: "failed", why: { reason: `${seen.why.reason} (its log: ${said.reason})`, fix: said.fix } };
 		}
 	}
-	if (seen?.state === "running") await docker.stop(id, failed ? FAILED_GRACE_S : graceOf(key));
+	if (seen?.state === "running") await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MOST_GRACE_S, graceOf(key)));
 	await docker.remove(id);
 	return outcome;
 }

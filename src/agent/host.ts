@@ -162,6 +162,12 @@ export class Host {
 		return this.#supervised?.states.get(key);
 	}
 
+	/** The image of a model, and how far its pull is in percent, where one runs. */
+	pullOf(entry: Entry): { readonly image: string; readonly percent: number | undefined } | undefined {
+		const image = imageOf(entry.spec, this.#settingsOf(entry));
+		return this.pulls.has(image) ? { image, percent: this.pulls.get(image) } : undefined;
+	}
+
 	/** Why Docker can't be used. */
 	get engineProblem(): Reason | undefined {
 		return this.#watch.problem;
@@ -394,16 +400,23 @@ export class Host {
 
 	#finished(action: Action, model: string, outcome: Outcome): void {
 		const { key } = action;
-		const { events, gpus, book } = this.options;
+		const { events, gpus, book, log } = this.options;
 		this.#ended.add(key);
 		this.#watch.stale();
 		if (outcome.ended === "engine") this.#watch.failed(outcome.error);
 		const entry = book.get(model);
+		if (action.do === "stop" && action.failed) {
+			const why = outcome.ended === "failed" ? outcome.why : this.#memory.history.get(key)?.why;
+			log().warn(
+				{ model, replica: key, reason: why && reasonText(why).replaceAll("{name}", model) },
+				"a container failed and was removed",
+			);
+		}
+		// What failed was counted when it was seen; here comes why.
 		if (outcome.ended === "failed" && entry) {
 			const history = new Map(this.#memory.history);
 			const past = history.get(key);
 			const hash = specHash(entry.spec, this.#settingsOf(entry));
-			// What failed was counted when it was seen; here comes why.
 			if (action.do === "stop" && action.failed && past) history.set(key, { ...past, why: outcome.why });
 			else if (action.do !== "stop") history.set(key, failure(past, hash, outcome.why, Date.now()));
 			this.#memory = { ...this.#memory, history };
@@ -434,7 +447,8 @@ export class Host {
 				return origin ? this.vllm(origin) : undefined;
 			},
 			imageIsThere: (image, isThere) => void (isThere ? this.#images.add(image) : this.#images.delete(image)),
-			pulling: (image, percent) => void this.pulls.set(image, percent),
+			pulling: (image, percent) =>
+				void (percent === "over" ? this.pulls.delete(image) : this.pulls.set(image, percent)),
 			onSlept: (id, what) => this.inventory.monitor(id)?.became(what),
 			onSick: (id, why) => this.inventory.monitor(id)?.fail(why),
 			keepLog: (key, lines) => void this.logs.set(key, lines),

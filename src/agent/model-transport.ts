@@ -64,10 +64,12 @@ async function serve(
 	try {
 		answer = await http.send({ ...request, url: request.url.replace(CONTAINER, lease.origin) }, signal);
 	} catch (thrown) {
-		lease.release(!signal.aborted);
+		if (!signal.aborted) lease.doubt();
+		lease.release();
 		throw thrown;
 	}
 	lease.moved();
+	if (answer.status >= 500) lease.doubt();
 	const { body } = answer;
 	const ended = () => {
 		signal.removeEventListener("abort", release);
@@ -81,6 +83,7 @@ async function serve(
 				else ended();
 				return chunk;
 			} catch (thrown) {
+				if (!signal.aborted) lease.doubt();
 				ended();
 				throw thrown;
 			}

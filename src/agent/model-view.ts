@@ -80,11 +80,12 @@ export class Views {
 	/** How far a model is, in a few words; undefined where it is not on its way. */
 	progress(name: string): string | undefined {
 		const { state, why } = this.host.whole(name);
-		const spec = this.book.get(name)?.spec;
-		if (!spec) return undefined;
+		const entry = this.book.get(name);
+		if (!entry) return undefined;
 		if (state === "pulling") {
-			const [image, percent] = [...this.host.pulls][0] ?? [];
-			return `pulling its image${image ? ` ${imageLabel(image)}` : ""}${percent === undefined ? "" : `, ${percent} %`}`;
+			const pull = this.host.pullOf(entry);
+			if (!pull) return "looking for its image";
+			return `pulling its image ${imageLabel(pull.image)}${pull.percent === undefined ? "" : `, ${pull.percent} %`}`;
 		}
 		if (state === "sleeping") return "waking";
 		if (state !== "starting") return undefined;

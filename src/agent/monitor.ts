@@ -30,7 +30,7 @@ export interface MonitorOptions {
 	/** It was started with sleep mode. */
 	readonly sleeps: boolean;
 	readonly docker: Pick<Docker, "logs">;
-	readonly traffic: Pick<Traffic, "quietSince">;
+	readonly traffic: Pick<Traffic, "quietSince" | "doubtedAt" | "trust">;
 	readonly cacheDir: string;
 	/** How long calls may run without a byte or a token, ms. */
 	readonly stallMs: number;
@@ -60,6 +60,7 @@ export class Monitor {
 	maxModelLen: number | undefined;
 	#tokensAt = 0;
 	#nextAt = 0;
+	#askedAt = 0;
 	#growthAt = 0;
 	#isAsking = false;
 	#silent = 0;
@@ -69,7 +70,9 @@ export class Monitor {
 
 	/** Asks it how it is, if that is due. */
 	look(now = Date.now()): void {
-		if (this.#isAsking || now < this.#nextAt) return;
+		const isDue = now >= this.#nextAt || (this.options.traffic.doubtedAt(this.options.id) ?? 0) > this.#askedAt;
+		if (this.#isAsking || !isDue) return;
+		this.#askedAt = now;
 		this.#isAsking = true;
 		void this.#ask().finally(() => {
 			this.#isAsking = false;
@@ -115,6 +118,7 @@ export class Monitor {
 			// What was done to it meanwhile counts.
 			if (this.health === before) this.health = isAsleep ? "asleep" : "up";
 			if (before === "unknown") this.#arrived();
+			if (this.health === "up") this.options.traffic.trust(model, this.options.id);
 			await this.#measure(vllm);
 		} else if (before === "up" || before === "asleep") this.#missing(health);
 		if (this.health !== before) onNews();

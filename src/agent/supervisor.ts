@@ -186,7 +186,7 @@ function replica(
 		failures: past,
 		...more,
 	});
-	if (work) return quiet(whileWorking(work, seen, past, now));
+	if (work) return quiet(whileWorking(work, seen));
 	if (observed.engine) return quiet(withoutEngine(seen, want, observed.engine));
 	const stop = (id: string, failed: boolean): Action => ({ do: "stop", key, id, failed });
 	if (others.length > 0) return quiet(stateOf(seen!), { actions: [stop(others.at(-1)!.id, false)] });
@@ -195,7 +195,8 @@ function replica(
 	const isRunning = seen.state === "running" || seen.state === "restarting" || seen.state === "paused";
 	const failed = (why: Reason): Decided => {
 		const failures = failure(past, hash, why, now);
-		return { state: afterFailure(failures, now, "starting"), actions: [stop(seen.id, true)], failures };
+		// Why will be known once its log is read, as it is removed: until then calls wait.
+		return { state: { state: "draining" }, actions: [stop(seen.id, true)], failures };
 	};
 	if (seen.state === "removing") return quiet({ state: want === "down" ? "draining" : "starting" });
 	if (!isRunning) {
@@ -255,12 +256,7 @@ function rank({ hash, state }: Seen, wanted: string): number {
 	return (hash === wanted ? 2 : 0) + (state === "running" ? 1 : 0);
 }
 
-/** `failed` until it is tried again; where that is at once, what it is on its way to. */
-function afterFailure({ why, retryAt }: Failures, now: number, next: ModelState): ReplicaState {
-	return retryAt > now ? { state: "failed", why, retryAt } : { state: next, why };
-}
-
-function whileWorking(work: Work, seen: Seen | undefined, past: Failures | undefined, now: number): ReplicaState {
+function whileWorking(work: Work, seen: Seen | undefined): ReplicaState {
 	switch (work) {
 		case "pull":
 			// A replacement is pulled while the container before it serves.
@@ -268,7 +264,7 @@ function whileWorking(work: Work, seen: Seen | undefined, past: Failures | undef
 		case "start":
 			return { state: "starting" };
 		case "stop":
-			return past ? afterFailure(past, now, "draining") : { state: "draining" };
+			return { state: "draining" };
 		case "sleep":
 		case "wake":
 			return { state: "sleeping" };

@@ -15,8 +15,10 @@ export interface Destination {
 export interface Lease extends Destination {
 	/** Bytes came. */
 	moved(): void;
-	/** The call has ended; `failed`: its container could not be reached. The first call counts. */
-	release(failed?: boolean): void;
+	/** The container may be ill: it gets no further calls until it has been asked. */
+	doubt(): void;
+	/** The call has ended. The first call counts. */
+	release(): void;
 }
 
 /** Why a call is not let through. The message says what was wrong and what to do. */
@@ -60,11 +62,12 @@ interface Place {
 	running: number;
 	/** When bytes last came, or the first of its calls was sent. */
 	movedAt: number;
-	failedAt: number;
+	/** Since when it may be ill; 0 for no. */
+	doubtedAt: number;
 }
 
-/** For so long after it could not be reached a container is the last to be chosen, ms. */
-const SHUNNED_MS = 5000;
+/** A doubt that nobody looks into ends by itself, ms. */
+const DOUBT_MS = 10_000;
 
 /** All calls of an agent. */
 export class Traffic {
@@ -75,7 +78,7 @@ export class Traffic {
 		private readonly limits: TrafficLimits,
 		/** How far a model is, for a call that has waited too long: `starting, loading weights 40 %`. */
 		private readonly progress: (model: string) => string,
-		/** A call began to wait, or a container could not be reached: somebody should look. */
+		/** A call began to wait, or a container may be ill: somebody should look. */
 		private readonly onNews: () => void,
 	) {}
 
@@ -142,9 +145,17 @@ export class Traffic {
 		return place && place.running > 0 ? place.movedAt : undefined;
 	}
 
-	/** When it could last not be reached; 0 for never. */
-	failedAt(id: string): number {
-		return this.#places.get(id)?.failedAt ?? 0;
+	/** Since when it may be ill; undefined for no. */
+	doubtedAt(id: string): number | undefined {
+		return this.#places.get(id)?.doubtedAt || undefined;
+	}
+
+	/** It has been asked, and is well. */
+	trust(model: string, id: string): void {
+		const place = this.#places.get(id);
+		if (!place?.doubtedAt) return;
+		place.doubtedAt = 0;
+		this.#dispatch(this.#lane(model));
 	}
 
 	/** Containers other than these are gone for good. */
@@ -164,7 +175,7 @@ export class Traffic {
 	#place(id: string): Place {
 		let place = this.#places.get(id);
 		if (!place) {
-			place = { running: 0, movedAt: 0, failedAt: 0 };
+			place = { running: 0, movedAt: 0, doubtedAt: 0 };
 			this.#places.set(id, place);
 		}
 		return place;
@@ -176,12 +187,10 @@ export class Traffic {
 		let least = Number.POSITIVE_INFINITY;
 		const now = Date.now();
 		for (const each of lane.open) {
-			const { running, failedAt } = this.#place(each.id);
-			if (running >= this.limits.running) continue;
-			const load = running + (now - failedAt < SHUNNED_MS ? this.limits.running : 0);
-			if (load >= least) continue;
+			const { running, doubtedAt } = this.#place(each.id);
+			if (running >= this.limits.running || running >= least || now - doubtedAt < DOUBT_MS) continue;
 			best = each;
-			least = load;
+			least = running;
 		}
 		return best;
 	}
@@ -199,16 +208,16 @@ export class Traffic {
 			moved: () => {
 				place.movedAt = Date.now();
 			},
-			release: (failed = false) => {
+			doubt: () => {
+				place.doubtedAt = Date.now();
+				this.onNews();
+			},
+			release: () => {
 				if (!isHeld) return;
 				isHeld = false;
 				place.running--;
 				lane.running--;
 				lane.usedAt = Date.now();
-				if (failed) {
-					place.failedAt = lane.usedAt;
-					this.onNews();
-				}
 				this.#dispatch(lane);
 			},
 		};
