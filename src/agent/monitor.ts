@@ -77,7 +77,8 @@ export class Monitor {
 		void this.#ask().finally(() => {
 			this.#isAsking = false;
 			const isOpen = this.health === "unknown" || this.#silent > 0;
-			this.#nextAt = Date.now() + (isOpen ? STARTING_MS : UP_MS);
+			const upMs = Math.min(UP_MS, Math.max(STARTING_MS, this.options.stallMs / 2));
+			this.#nextAt = Date.now() + (isOpen ? STARTING_MS : upMs);
 		});
 		if (this.health === "unknown") {
 			this.#follow();
