@@ -49,7 +49,7 @@ const RefusalPart = Type.Object({ type: Type.Literal("refusal"), refusal: Type.S
 /** One piece of a message's content. */
 export type Part = Static<typeof TextPart | typeof ImagePart | typeof FilePart | typeof AudioPart | typeof RefusalPart>;
 /** A prompt-cache marker. */
-export type CacheControl = Static<typeof cache_control>;
+export type CacheControl = Static<typeof cache_control> | undefined;
 
 /** Checks by the `type` or `role` of what they check. */
 export type Checks = Readonly<Record<string, TypeCheck<TSchema>>>;
