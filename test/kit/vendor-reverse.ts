@@ -2,12 +2,10 @@
  * From a vendor's recorded request back to the OpenAI request a client would send for the same: written apart from the router's
  * translators, so that one checks the other.
  */
-import type { Json } from "./exchange.ts";
-
-type Obj = Record<string, any>;
+import type { Json, Loose } from "./exchange.ts";
 
 /** What a client would send to get this Messages API request made. */
-export function openAiOfAnthropic(body: Obj): Json {
+export function openAiOfAnthropic(body: Loose): Json {
 	const messages: Json[] = [];
 	const system = typeof body["system"] === "string" ? [{ type: "text", text: body["system"] }] : (body["system"] ?? []);
 	if (system.length > 0) messages.push({ role: "system", content: system });
@@ -44,7 +42,7 @@ export function openAiOfAnthropic(body: Obj): Json {
 	};
 }
 
-const toolOf = ({ name, description, input_schema, strict, cache_control }: Obj): Json => ({
+const toolOf = ({ name, description, input_schema, strict, cache_control }: Loose): Json => ({
 	type: "function",
 	function: {
 		name,
@@ -55,7 +53,7 @@ const toolOf = ({ name, description, input_schema, strict, cache_control }: Obj)
 	...(cache_control ? { cache_control } : {}),
 });
 
-function messagesOfTurn(role: string, content: string | Obj[]): Json[] {
+function messagesOfTurn(role: string, content: string | Loose[]): Json[] {
 	if (typeof content === "string") return [{ role, content }];
 	if (role === "assistant") {
 		const of = (type: string) => content.filter((block) => block["type"] === type);
@@ -98,7 +96,7 @@ function messagesOfTurn(role: string, content: string | Obj[]): Json[] {
 	];
 }
 
-function partOf({ type, text, source, cache_control }: Obj): Json {
+function partOf({ type, text, source, cache_control }: Loose): Json {
 	const cache = cache_control ? { cache_control } : {};
 	if (type === "text") return { type, text, ...cache };
 	const url = source.type === "url" ? source.url : `data:${source.media_type};base64,${source.data}`;
@@ -107,9 +105,9 @@ function partOf({ type, text, source, cache_control }: Obj): Json {
 }
 
 /** What a client would send to get this `generateContent` request made. */
-export function openAiOfGemini(model: string, stream: boolean, body: Obj): Json {
+export function openAiOfGemini(model: string, stream: boolean, body: Loose): Json {
 	const messages: Json[] = [];
-	const system = (body["systemInstruction"]?.parts ?? []).map(({ text }: Obj) => ({ type: "text", text }));
+	const system = (body["systemInstruction"]?.parts ?? []).map(({ text }: Loose) => ({ type: "text", text }));
 	if (system.length > 0) messages.push({ role: "system", content: system });
 	const ids: Record<string, string> = {};
 	for (const { role, parts } of body["contents"]) {
@@ -121,7 +119,7 @@ export function openAiOfGemini(model: string, stream: boolean, body: Obj): Json 
 	const named = (name: string) => ({ type: "function", function: { name } });
 	const choice: Record<string, unknown> = { AUTO: "auto", NONE: "none", VALIDATED: "auto" };
 	const allowed = calling?.allowedFunctionNames;
-	const tools = (body["tools"]?.[0]?.functionDeclarations ?? []) as Obj[];
+	const tools = (body["tools"]?.[0]?.functionDeclarations ?? []) as Loose[];
 	const isStrict = calling?.mode === "VALIDATED";
 	const vendor = {
 		...(body["safetySettings"] ? { safetySettings: body["safetySettings"] } : {}),
@@ -143,7 +141,7 @@ export function openAiOfGemini(model: string, stream: boolean, body: Obj): Json 
 						function: {
 							name,
 							description,
-							parameters: rest["parameters_json_schema"] ?? lowered(rest["parameters"]),
+							parameters: rest["parametersJsonSchema"] ?? lowered(rest["parameters"]),
 							...(isStrict ? { strict: true } : {}),
 						},
 					})),
@@ -171,7 +169,7 @@ export function lowered(schema: unknown): unknown {
 	);
 }
 
-function saidOf(parts: Obj[], ids: Record<string, string>): Json {
+function saidOf(parts: Loose[], ids: Record<string, string>): Json {
 	const calls = parts.filter((part) => part["functionCall"]);
 	return {
 		role: "assistant",
@@ -189,7 +187,7 @@ function saidOf(parts: Obj[], ids: Record<string, string>): Json {
 	};
 }
 
-function userOf(parts: Obj[], ids: Record<string, string>): Json[] {
+function userOf(parts: Loose[], ids: Record<string, string>): Json[] {
 	const results = parts.filter((part) => part["functionResponse"]);
 	if (results.length > 0) {
 		return results.map(({ functionResponse: { id, name, response } }) => ({
