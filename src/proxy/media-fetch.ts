@@ -52,6 +52,9 @@ export async function fetchMedia(
 	const abort = () => stop.abort();
 	const timer = setTimeout(abort, MAX_MS);
 	signal.addEventListener("abort", abort);
+	// A name server can't be told to stop.
+	const aborted = new Promise<never>((_, fail) => stop.signal.addEventListener("abort", fail));
+	aborted.catch(() => {});
 	if (signal.aborted) abort();
 	try {
 		let at = new URL(url);
@@ -80,7 +83,7 @@ export async function fetchMedia(
 			throw invalid(param, "must lead to https addresses without a user or password");
 		}
 		const name = hostname.replace(/^\[|\]$/g, "");
-		const addresses = isIP(name) ? [name] : await resolve(name);
+		const addresses = isIP(name) ? [name] : await Promise.race([resolve(name), aborted]);
 		if (addresses.length === 0 || !addresses.every(isAllowed)) {
 			throw invalid(param, "leads to an address that is not on the public internet");
 		}
