@@ -44,7 +44,7 @@ afterAll(() => server.stop(true));
 function here(names: Record<string, readonly string[]> = {}): World {
 	asked = [];
 	return {
-		fetch: fileFetch({ ca: cert, proxyFor: () => undefined }),
+		get: fileFetch({ ca: cert, proxyFor: () => undefined }),
 		resolve: async (name) => {
 			const found = names[name] ?? (name === "localhost" ? ["127.0.0.1"] : undefined);
 			if (!found) throw new Error("ENOTFOUND");

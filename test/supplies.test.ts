@@ -47,7 +47,7 @@ describe("memory", () => {
 const call = (key?: string) => ({ key, signal: new AbortController().signal }) as unknown as Call;
 const signal = new AbortController().signal;
 const nowhere: World = {
-	fetch: async () => {
+	get: async () => {
 		throw new Error("nothing is fetched here");
 	},
 	resolve: async () => [],
@@ -70,7 +70,7 @@ test("a file is fetched once a call, however often the call is tried", async () 
 	const supplies = suppliesFor({
 		...nowhere,
 		resolve: async () => ["127.0.0.1"],
-		fetch: async () => {
+		get: async () => {
 			times++;
 			const bytes = [Buffer.from("GIF89a")];
 			return { status: 200, headers: new Headers(), body: { read: async () => bytes.pop() } };

@@ -29,8 +29,8 @@ export function readChat(body: RequestBody): Chat & RequestBody {
 		if (!checker) {
 			throw unsupported(`${place}.role`, "only system, developer, user, assistant and tool have a counterpart");
 		}
-		check(checker, message, place);
 		if (message.role === "assistant") checkSaid(message, place);
+		check(checker, message, place);
 		if (Array.isArray(message.content)) checkParts(message.content, place);
 	}
 	return body as Chat & RequestBody;
@@ -105,4 +105,14 @@ export function unsupported(param: string, why: string): RouterError {
 /** The refusal of a value that is wrong for every upstream. `why` completes "The field "x" …". */
 export function invalid(param: string, why: string): RouterError {
 	return new RouterError("invalid_value", `The field "${param}" ${why}.`, { param });
+}
+
+/** What an encoder makes. Throws `invalid_value` where the request is nested so deeply that the stack overflows. */
+export function encoded(encode: () => string): string {
+	try {
+		return encode();
+	} catch (thrown) {
+		if (thrown instanceof RangeError) throw new RouterError("invalid_value", "The request is nested too deeply.");
+		throw thrown;
+	}
 }

@@ -1,6 +1,6 @@
 /** Anthropic's Messages API behind OpenAI's. */
 import type { Call } from "../openai/call.ts";
-import { unsupported } from "../openai/chat.ts";
+import { encoded, unsupported } from "../openai/chat.ts";
 import { addressOf } from "./address.ts";
 import { answerOf } from "./anthropic-answer.ts";
 import { messagesRequest } from "./anthropic-request.ts";
@@ -37,7 +37,7 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Su
 			return {
 				url: `${addressOf(upstream)}/messages`,
 				headers: requestHeaders(upstream, call),
-				body: messagesRequest(call.body, model, call.stream, got),
+				body: encoded(() => messagesRequest(call.body, model, call.stream, got)),
 			};
 		},
 		decode: (status, headers, body) => decode(upstream, status, headers, body),

@@ -1,6 +1,6 @@
 /** Google's Gemini API behind OpenAI's. */
 import type { Call } from "../openai/call.ts";
-import { unsupported } from "../openai/chat.ts";
+import { encoded, unsupported } from "../openai/chat.ts";
 import { addressOf } from "./address.ts";
 import { answerOf } from "./gemini-answer.ts";
 import { embedAnswer, embedRequest } from "./gemini-embeddings.ts";
@@ -56,7 +56,7 @@ function encode(upstream: Upstream, call: Call, model: string, got: Got): Upstre
 	switch (call.operation) {
 		case "chat": {
 			const method = call.stream ? "streamGenerateContent?alt=sse" : "generateContent";
-			return { url: `${at}:${method}`, headers, body: generateRequest(call.body, model, baseUrl, got) };
+			return { url: `${at}:${method}`, headers, body: encoded(() => generateRequest(call.body, model, baseUrl, got)) };
 		}
 		case "embeddings":
 			return { url: `${at}:batchEmbedContents`, headers, body: embedRequest(call.body, path) };

@@ -16,15 +16,15 @@ const MAX_REDIRECTS = 4;
 
 /** What stands between this and the world; tests put their own there. */
 export interface World {
-	readonly fetch: FileFetch;
+	readonly get: FileFetch;
 	/** The addresses a name means. Rejects where it means none. */
 	readonly resolve: (name: string) => Promise<readonly string[]>;
 	readonly isAllowed: (address: string) => boolean;
 }
 
 /** The world as it is. */
-export const world = (fetch: FileFetch): World => ({
-	fetch,
+export const world = (get: FileFetch): World => ({
+	get,
 	resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
 	isAllowed: isPublic,
 });
@@ -44,7 +44,7 @@ export const allowance = (): Allowance => ({ left: MAX_FILES });
 export async function fetchMedia(
 	url: string,
 	param: string,
-	{ fetch, resolve, isAllowed }: World,
+	{ get, resolve, isAllowed }: World,
 	allowance: Allowance,
 	signal: AbortSignal,
 ): Promise<Media> {
@@ -60,7 +60,7 @@ export async function fetchMedia(
 		let at = new URL(url);
 		for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
 			const address = await addressOf(at);
-			const answer = await fetch(at, address, stop.signal);
+			const answer = await get(at, address, stop.signal);
 			const location = answer.headers.get("location");
 			if (answer.status < 300 || answer.status >= 400 || location === null) return await fileOf(answer);
 			if (!URL.canParse(location, at.href)) throw invalid(param, "leads to an address that is none");
