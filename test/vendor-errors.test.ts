@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { clientError } from "./kit/contract.ts";
 import { type ExchangeResponse, eventData, type Json } from "./kit/exchange.ts";
+import { post } from "./kit/rig.ts";
 import { CLAUDE_KEY, GEMINI_KEY, startVendorRig, type VendorRig } from "./kit/vendor-rig.ts";
 
 let rig: VendorRig;
@@ -284,17 +285,40 @@ describe("streams that break", () => {
 	};
 	const piece = (more: Json) =>
 		`data: ${JSON.stringify({ candidates: [{ content: { parts: [{ text: "so far" }] }, index: 0, ...more }], responseId: "r", modelVersion: "m" })}\r\n\r\n`;
+	/** The last: the text before which the stream waits until the client has seen the first bytes. Without one only its end comes later. */
 	const rows = [
-		["Claude: an error event", "claude-x", sse(start, open, delta, overloaded), "upstream_overloaded", "Overloaded"],
-		["Claude: no message_stop", "claude-x", sse(start, open, delta, finish), "upstream_truncated", "broke off"],
-		["Claude: nothing behind the text", "claude-x", sse(start, open, delta), "upstream_truncated", "broke off"],
-		["Gemini: no finish reason", "gemini-x", piece({}) + piece({}), "upstream_truncated", "broke off"],
+		[
+			"Claude: an error event",
+			"claude-x",
+			sse(start, open, delta, overloaded),
+			"upstream_overloaded",
+			"Overloaded",
+			"overloaded_error",
+		],
+		[
+			"Claude: no message_stop",
+			"claude-x",
+			sse(start, open, delta, finish),
+			"upstream_truncated",
+			"broke off",
+			undefined,
+		],
+		[
+			"Claude: nothing behind the text",
+			"claude-x",
+			sse(start, open, delta),
+			"upstream_truncated",
+			"broke off",
+			undefined,
+		],
+		["Gemini: no finish reason", "gemini-x", piece({}) + piece({}), "upstream_truncated", "broke off", undefined],
 		[
 			"Gemini: a malformed call at the end",
 			"gemini-x",
 			piece({}) + piece({ finishReason: "MALFORMED_FUNCTION_CALL" }),
 			"upstream_error",
 			"MALFORMED_FUNCTION_CALL",
+			undefined,
 		],
 		[
 			"Gemini: an error as an event",
@@ -302,13 +326,15 @@ describe("streams that break", () => {
 			`${piece({})}data: {"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}\r\n\r\n`,
 			"upstream_overloaded",
 			"overloaded",
+			"UNAVAILABLE",
 		],
 	] as const;
-	test.each(rows)("%s: after the first bytes an error event ends it", async (_, model, text, code, says) => {
-		const events = text.split(/(?<=\n\r?\n)/);
-		const first = Buffer.byteLength(events.slice(0, model === "claude-x" ? 3 : 1).join(""));
-		rig.replay.play({ status: 200, headers: { "content-type": "text/event-stream" }, sse: text }, [first]);
-		const answer = await rig.post(CHAT, ask(model, { stream: true }));
+	test.each(rows)("%s: after the first bytes an error event ends it", async (_, model, text, code, says, before) => {
+		const seen = Promise.withResolvers<void>();
+		const cut = before === undefined ? "whole" : { before, until: seen.promise };
+		rig.replay.play({ status: 200, headers: { "content-type": "text/event-stream" }, sse: text }, cut);
+		const look = (sofar: string) => sofar.includes("so far") && seen.resolve();
+		const answer = await post(rig.router.url + CHAT, ask(model, { stream: true }), {}, look);
 		expect(answer.status).toBe(200);
 		const data = eventData(answer.text);
 		expect(data).not.toContain("[DONE]");

@@ -4,10 +4,8 @@
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
+import { closed, open, optional } from "./shapes.ts";
 
-const closed = { additionalProperties: false } as const;
-const open = { additionalProperties: true } as const;
-const optional = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 const anything = Type.Optional(Type.Unknown());
 
 /** A prompt-cache marker (Anthropic's and OpenRouter's field): passed on where the vendor has one. */

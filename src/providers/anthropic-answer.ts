@@ -1,40 +1,60 @@
 /** Anthropic's whole answers (SDK 1.12, Message), as OpenAI's. */
+import { type Static, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { fieldNamed, fieldsOf, itemsOf } from "../openai/json.ts";
+import { open, optional } from "../openai/shapes.ts";
 import { tokensOf } from "../openai/usage.ts";
 import { type FinishReason, now } from "./chat-chunks.ts";
 import { type ChatUsage, chatUsage, countOf } from "./chat-usage.ts";
 import type { Answer, Failure, Keep } from "./provider.ts";
 import { detailsOf, type Thought } from "./thoughts.ts";
 
-/** A block, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
-export interface Block {
-	readonly type?: string;
-	readonly text?: string;
-	readonly thinking?: string;
-	readonly signature?: string;
-	readonly data?: string;
-	readonly id?: string;
-	readonly name?: string;
-}
+const text = optional(Type.String());
+const count = optional(Type.Number());
 
-/** What is read of a message. */
-export interface Message {
-	readonly id?: string;
-	readonly model?: string;
-	readonly content?: readonly Block[];
-	readonly stop_reason?: string | null;
-	readonly stop_details?: { readonly explanation?: string | null } | null;
-	readonly usage?: AnthropicUsage | null;
-}
+/** A block, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
+export const BlockSchema = Type.Object(
+	{ type: Type.String(), text, thinking: text, signature: text, data: text, id: text, name: text },
+	open,
+);
+/** A block. */
+export type Block = Static<typeof BlockSchema>;
 
 /** Its tokens: `input_tokens` are those that no cache was read or written for. */
-export interface AnthropicUsage {
-	readonly input_tokens?: number | null;
-	readonly output_tokens?: number | null;
-	readonly cache_creation_input_tokens?: number | null;
-	readonly cache_read_input_tokens?: number | null;
-	readonly output_tokens_details?: { readonly thinking_tokens?: number | null } | null;
-}
+export const UsageSchema = Type.Object(
+	{
+		input_tokens: count,
+		output_tokens: count,
+		cache_creation_input_tokens: count,
+		cache_read_input_tokens: count,
+		output_tokens_details: optional(Type.Object({ thinking_tokens: count }, open)),
+	},
+	open,
+);
+/** Its tokens. */
+export type AnthropicUsage = Static<typeof UsageSchema>;
+
+/** Why the answer is over. */
+export const StopSchema = Type.Object(
+	{ stop_reason: text, stop_details: optional(Type.Object({ explanation: text }, open)) },
+	open,
+);
+
+/** What is read of a message. */
+export const MessageSchema = Type.Object(
+	{
+		id: text,
+		model: text,
+		content: optional(Type.Array(BlockSchema)),
+		usage: optional(UsageSchema),
+		...StopSchema.properties,
+	},
+	open,
+);
+/** What is read of a message. */
+export type Message = Static<typeof MessageSchema>;
+
+const MESSAGE = TypeCompiler.Compile(MessageSchema);
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
 	end_turn: "stop",
@@ -72,8 +92,8 @@ export function keepsOf(thoughts: readonly Thought[], ids: readonly string[]): K
 }
 
 /** The answer for the client, from the body's text and its parse. */
-export function answerOf(body: string, message: Message): Answer | Failure {
-	if (!Array.isArray(message.content) || !message.stop_reason) {
+export function answerOf(body: string, message: unknown): Answer | Failure {
+	if (!MESSAGE.Check(message) || !message.content || !message.stop_reason) {
 		return { kind: "truncated", isOurs: true, message: "sent an answer that is no whole message" };
 	}
 	const thoughts: Thought[] = [];
@@ -81,10 +101,11 @@ export function answerOf(body: string, message: Message): Answer | Failure {
 	let text = "";
 	let reasoning: string | undefined;
 	const after = () => ({ text: text.length, calls: calls.length });
-	for (const [index, block] of (message.content as readonly Block[]).entries()) {
+	for (const [index, block] of message.content.entries()) {
 		if (block.type === "text") text += block.text ?? "";
 		else if (block.type === "thinking") {
-			const { thinking = "", signature = "" } = block;
+			const thinking = block.thinking ?? "";
+			const { signature } = block;
 			reasoning = (reasoning ?? "") + thinking;
 			// One cut off has no signature, and can't come back.
 			if (signature) thoughts.push({ block: { type: "thinking", thinking, signature }, after: after() });

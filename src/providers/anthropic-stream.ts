@@ -1,43 +1,63 @@
 /** Anthropic's streams (platform.claude.com, streaming), as OpenAI's: each event becomes its chunks at once. */
+import { type Static, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../openai/call.ts";
+import { open, optional } from "../openai/shapes.ts";
 import type { SseEvent } from "../openai/sse.ts";
 import { tokensOf } from "../openai/usage.ts";
-import { type AnthropicUsage, type Block, finishOf, keepsOf, type Message, usageOf } from "./anthropic-answer.ts";
+import {
+	type AnthropicUsage,
+	type Block,
+	BlockSchema,
+	finishOf,
+	keepsOf,
+	type Message,
+	MessageSchema,
+	StopSchema,
+	UsageSchema,
+	usageOf,
+} from "./anthropic-answer.ts";
 import { ChatChunks, now } from "./chat-chunks.ts";
 import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { detailsOf, type Thought } from "./thoughts.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
 
-/** What is read of an event. */
-interface Event {
-	readonly type?: string;
-	readonly message?: Message;
-	readonly content_block?: Block;
-	readonly delta?: Delta;
-	readonly usage?: AnthropicUsage;
-	readonly error?: unknown;
-}
+const text = optional(Type.String());
 
-interface Delta {
-	readonly type?: string;
-	readonly text?: string;
-	readonly thinking?: string;
-	readonly signature?: string;
-	readonly partial_json?: string;
-	readonly stop_reason?: string | null;
-	readonly stop_details?: { readonly explanation?: string | null } | null;
-}
+const DeltaSchema = Type.Object(
+	{ type: text, text, thinking: text, signature: text, partial_json: text, ...StopSchema.properties },
+	open,
+);
+type Delta = Static<typeof DeltaSchema>;
+
+/** What is read of an event. */
+const EventSchema = Type.Object(
+	{
+		type: Type.String(),
+		message: Type.Optional(MessageSchema),
+		content_block: Type.Optional(BlockSchema),
+		delta: Type.Optional(DeltaSchema),
+		usage: optional(UsageSchema),
+		error: Type.Optional(Type.Unknown()),
+	},
+	open,
+);
+type Event = Static<typeof EventSchema>;
+const EVENT = TypeCompiler.Compile(EventSchema);
 
 const NOTHING: Out = { bytes: "" };
+const NONE = { type: "" };
+/** Events that may come first. */
+const BEFORE = new Set(["message_start", "ping", "error"]);
 
 /** Reads one stream. */
 export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const chunks = new ChatChunks(now());
 	const thoughts: Thought[] = [];
 	const ids: string[] = [];
-	/** The block that is open: of thinking, what came of it; of a call, whether arguments came. */
-	let open: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
+	/** The block that is being sent: of thinking, what came of it; of a call, whether arguments came. */
+	let current: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
 	let textLength = 0;
 	let usage: AnthropicUsage = {};
 	let isDone = false;
@@ -45,12 +65,13 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	function push({ data }: SseEvent): Out {
 		if (data === undefined) return NOTHING;
 		const event = parse(data);
-		if (!event) return { bytes: "", dropped: true };
+		// What comes before its message belongs to none.
+		if (!event || !(chunks.hasBegun || BEFORE.has(event.type) || event.error)) return { bytes: "", dropped: true };
 		switch (event.type) {
 			case "content_block_delta":
-				return delta(event.delta ?? {});
+				return delta(event.delta ?? NONE);
 			case "content_block_start":
-				return start(event.content_block ?? {});
+				return start(event.content_block ?? NONE);
 			case "content_block_stop":
 				return stop();
 			case "message_start":
@@ -75,7 +96,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	function start(block: Block): Out {
-		open = { block, thinking: block.thinking ?? "", signature: block.signature ?? "", hasInput: false };
+		current = { block, thinking: block.thinking ?? "", signature: block.signature ?? "", hasInput: false };
 		if (block.type === "tool_use") {
 			ids.push(block.id ?? "");
 			return { bytes: chunks.call(ids.length - 1, block.id ?? "", block.name ?? "", ""), delta: true };
@@ -88,14 +109,14 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	function delta({ type, text, thinking, signature, partial_json }: Delta): Out {
 		if (type === "text_delta" && text) return said(text);
 		if (type === "input_json_delta" && partial_json) {
-			if (open) open.hasInput = true;
+			if (current) current.hasInput = true;
 			return { bytes: chunks.args(ids.length - 1, partial_json), delta: true };
 		}
 		if (type === "thinking_delta" && thinking) {
-			if (open) open.thinking += thinking;
+			if (current) current.thinking += thinking;
 			return { bytes: chunks.reasoning(thinking), delta: true };
 		}
-		if (type === "signature_delta" && open) open.signature += signature ?? "";
+		if (type === "signature_delta" && current) current.signature += signature ?? "";
 		return NOTHING;
 	}
 
@@ -105,8 +126,8 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	function stop(): Out {
-		const ended = open;
-		open = undefined;
+		const ended = current;
+		current = undefined;
 		if (!ended) return NOTHING;
 		const after = { text: textLength, calls: ids.length };
 		const { block, thinking, signature, hasInput } = ended;
@@ -121,7 +142,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return NOTHING;
 	}
 
-	function finish({ delta = {}, usage: more }: Event): Out {
+	function finish({ delta = NONE, usage: more }: Event): Out {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
 		usage = { ...usage, ...Object.fromEntries(Object.entries(more ?? {}).filter(([, value]) => value !== null)) };
 		const counted = usageOf(usage);
@@ -146,8 +167,8 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 function parse(data: string): Event | undefined {
 	try {
-		const event = JSON.parse(data);
-		return typeof event === "object" && event !== null && !Array.isArray(event) ? event : undefined;
+		const event: unknown = JSON.parse(data);
+		return EVENT.Check(event) ? event : undefined;
 	} catch {
 		return undefined;
 	}

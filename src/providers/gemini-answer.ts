@@ -1,53 +1,80 @@
 /** Gemini's whole answers (@google/genai 2.32, GenerateContentResponse), as OpenAI's. */
+import { type Static, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../openai/call.ts";
+import { open, optional } from "../openai/shapes.ts";
 import { tokensOf } from "../openai/usage.ts";
 import { type FinishReason, now } from "./chat-chunks.ts";
 import { type ChatUsage, chatUsage, countOf } from "./chat-usage.ts";
-import { type LogprobsResult, logprobsOf } from "./gemini-logprobs.ts";
+import { LogprobsResult, logprobsOf } from "./gemini-logprobs.ts";
 import type { Answer, Failure, Keep } from "./provider.ts";
 
+const text = optional(Type.String());
+const count = optional(Type.Number());
+const counts = optional(Type.Array(Type.Object({ modality: text, tokenCount: count }, open)));
+
+const FunctionCall = Type.Object({ id: text, name: text, args: Type.Optional(Type.Unknown()) }, open);
+const InlineData = Type.Object({ mimeType: text, data: text }, open);
+
+const Part = Type.Object(
+	{
+		text,
+		thought: optional(Type.Boolean()),
+		thoughtSignature: text,
+		functionCall: optional(FunctionCall),
+		inlineData: optional(InlineData),
+	},
+	open,
+);
 /** A part, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
-export interface ResponsePart {
-	readonly text?: string;
-	readonly thought?: boolean;
-	readonly thoughtSignature?: string;
-	readonly functionCall?: { readonly id?: string; readonly name?: string; readonly args?: unknown };
-	readonly inlineData?: { readonly mimeType?: string; readonly data?: string };
-}
+export type ResponsePart = Static<typeof Part>;
 
+const Candidate = Type.Object(
+	{
+		index: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+		content: optional(Type.Object({ parts: optional(Type.Array(Part)) }, open)),
+		finishReason: text,
+		logprobsResult: optional(LogprobsResult),
+	},
+	open,
+);
 /** One of several answers. */
-export interface Candidate {
-	readonly index?: number;
-	readonly content?: { readonly parts?: readonly ResponsePart[] };
-	readonly finishReason?: string;
-	readonly logprobsResult?: LogprobsResult;
-}
-
-/** An answer, or a piece of one. */
-export interface GenerateResponse {
-	readonly candidates?: readonly Candidate[];
-	readonly promptFeedback?: { readonly blockReason?: string };
-	readonly usageMetadata?: GeminiUsage;
-	readonly modelVersion?: string;
-	readonly responseId?: string;
-	readonly error?: unknown;
-}
-
-interface ModalityCount {
-	readonly modality?: string;
-	readonly tokenCount?: number;
-}
+export type Candidate = Static<typeof Candidate>;
 
 /** Its tokens: `candidatesTokenCount` is without the thoughts. */
-export interface GeminiUsage {
-	readonly promptTokenCount?: number;
-	readonly candidatesTokenCount?: number;
-	readonly thoughtsTokenCount?: number;
-	readonly toolUsePromptTokenCount?: number;
-	readonly cachedContentTokenCount?: number;
-	readonly promptTokensDetails?: readonly ModalityCount[];
-	readonly candidatesTokensDetails?: readonly ModalityCount[];
-}
+const Usage = Type.Object(
+	{
+		promptTokenCount: count,
+		candidatesTokenCount: count,
+		thoughtsTokenCount: count,
+		toolUsePromptTokenCount: count,
+		cachedContentTokenCount: count,
+		promptTokensDetails: counts,
+		candidatesTokensDetails: counts,
+	},
+	open,
+);
+/** Its tokens. */
+export type GeminiUsage = Static<typeof Usage>;
+
+const Generated = Type.Object(
+	{
+		candidates: optional(Type.Array(Candidate)),
+		promptFeedback: optional(Type.Object({ blockReason: text }, open)),
+		usageMetadata: optional(Usage),
+		modelVersion: text,
+		responseId: text,
+		error: Type.Optional(Type.Unknown()),
+	},
+	open,
+);
+/** An answer, or a piece of one. */
+export type GenerateResponse = Static<typeof Generated>;
+
+const GENERATED = TypeCompiler.Compile(Generated);
+
+/** Whether it has the shape that is read here. */
+export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);
 
 /** OpenAI's usage. */
 export function usageOf(usage: GeminiUsage): ChatUsage {
@@ -64,9 +91,8 @@ export function usageOf(usage: GeminiUsage): ChatUsage {
 	});
 }
 
-function countIn(details: readonly ModalityCount[] | undefined, modality: string): number {
-	return Array.isArray(details) ? countOf(details.find((each) => each?.modality === modality)?.tokenCount) : 0;
-}
+const countIn = (details: GeminiUsage["promptTokensDetails"], modality: string): number =>
+	countOf(details?.find((each) => each.modality === modality)?.tokenCount);
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
 	STOP: "stop",
@@ -102,7 +128,12 @@ export function blocked({ promptFeedback, candidates }: GenerateResponse): Failu
 }
 
 /** The id of a call: Google's own, from Gemini 3 on, else one made of the answer's, so that it is the same each time it is read. */
-export function callId(call: { readonly id?: string }, responseId: string, candidate: number, at: number): string {
+export function callId(
+	call: { readonly id?: string | null },
+	responseId: string,
+	candidate: number,
+	at: number,
+): string {
 	if (call.id) return call.id;
 	return `call_${responseId}_${candidate === 0 ? "" : `${candidate}_`}${at}`;
 }
@@ -111,23 +142,26 @@ export function callId(call: { readonly id?: string }, responseId: string, candi
 export const signatureExtra = (signature: string) => ({ extra_content: { google: { thought_signature: signature } } });
 
 /** An image of the answer, in the form that OpenRouter gave it. */
-export const imageOf = ({ mimeType = "image/png", data = "" }: NonNullable<ResponsePart["inlineData"]>) => ({
+export const imageOf = ({ mimeType, data }: NonNullable<ResponsePart["inlineData"]>) => ({
 	type: "image_url",
-	image_url: { url: `data:${mimeType};base64,${data}` },
+	image_url: { url: `data:${mimeType ?? "image/png"};base64,${data ?? ""}` },
 });
 
 /** The answer for the client. */
-export function answerOf(response: GenerateResponse, call: Call): Answer | Failure {
+export function answerOf(response: unknown, call: Call): Answer | Failure {
+	if (!isGenerated(response)) {
+		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer of another shape than its API's" };
+	}
 	const refused = blocked(response);
 	if (refused) return refused;
 	const { candidates } = response;
-	if (!Array.isArray(candidates) || candidates.length === 0) {
+	if (!candidates?.length) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without any candidate" };
 	}
 	const keeps: Keep[] = [];
 	const choices: object[] = [];
 	const responseId = response.responseId || crypto.randomUUID();
-	for (const [position, candidate] of (candidates as readonly Candidate[]).entries()) {
+	for (const [position, candidate] of candidates.entries()) {
 		const index = candidate.index ?? position;
 		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
 		const { message, hasCalls } = messageOf(candidate, responseId, index, keeps);
@@ -155,11 +189,16 @@ function messageOf({ content }: Candidate, responseId: string, index: number, ke
 	const images: object[] = [];
 	for (const part of content?.parts ?? []) {
 		if (part.functionCall) {
-			const { name = "", args = {} } = part.functionCall;
+			const { name, args } = part.functionCall;
 			const id = callId(part.functionCall, responseId, index, calls.length);
 			const extra = part.thoughtSignature ? signatureExtra(part.thoughtSignature) : {};
 			if (part.thoughtSignature) keeps.push({ id, value: part.thoughtSignature });
-			calls.push({ id, type: "function", function: { name, arguments: JSON.stringify(args) }, ...extra });
+			calls.push({
+				id,
+				type: "function",
+				function: { name: name ?? "", arguments: JSON.stringify(args ?? {}) },
+				...extra,
+			});
 			continue;
 		}
 		if (part.thought) reasoning += part.text ?? "";

@@ -1,6 +1,9 @@
 /** Embeddings by Gemini's `batchEmbedContents`, as OpenAI's. */
+import { Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../openai/chat.ts";
 import type { RequestBody } from "../openai/request.ts";
+import { open } from "../openai/shapes.ts";
 import { tokensOf } from "../openai/usage.ts";
 import { countOf } from "./chat-usage.ts";
 import { type FieldRules, refuseOthers, vendorFields } from "./fields.ts";
@@ -37,21 +40,27 @@ export function embedRequest(body: RequestBody, model: string): string {
 	return JSON.stringify({ requests });
 }
 
+const EMBEDDED = TypeCompiler.Compile(
+	Type.Object(
+		{
+			embeddings: Type.Array(Type.Object({ values: Type.Array(Type.Number()) }, open)),
+			usageMetadata: Type.Optional(Type.Object({ promptTokenCount: Type.Optional(Type.Number()) }, open)),
+		},
+		open,
+	),
+);
+
 /** The answer for the client. Where Google counts no tokens for embeddings the usage says 0. */
-export function embedAnswer(response: Record<string, unknown>, body: RequestBody): Answer | Failure {
-	const { embeddings, usageMetadata } = response as {
-		embeddings?: { values?: number[] }[];
-		usageMetadata?: { promptTokenCount?: number };
-	};
-	if (!Array.isArray(embeddings)) {
+export function embedAnswer(response: unknown, body: RequestBody): Answer | Failure {
+	if (!EMBEDDED.Check(response)) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without embeddings" };
 	}
 	const isBase64 = body["encoding_format"] === "base64";
-	const data = embeddings.map(({ values = [] }, index) => {
+	const data = response.embeddings.map(({ values }, index) => {
 		const embedding = isBase64 ? Buffer.from(new Float32Array(values).buffer).toString("base64") : values;
 		return { object: "embedding", index, embedding };
 	});
-	const prompt_tokens = countOf(usageMetadata?.promptTokenCount);
+	const prompt_tokens = countOf(response.usageMetadata?.promptTokenCount);
 	const usage = { prompt_tokens, total_tokens: prompt_tokens };
 	return {
 		body: JSON.stringify({ object: "list", data, model: body.model, usage }),

@@ -1,27 +1,33 @@
 /** Gemini's log probabilities, as OpenAI's. */
+import { type Static, Type } from "@sinclair/typebox";
+import { open } from "../openai/shapes.ts";
 
-interface TokenLogprob {
-	readonly token?: string;
-	readonly logProbability?: number;
-}
+const TokenLogprob = Type.Object(
+	{ token: Type.Optional(Type.String()), logProbability: Type.Optional(Type.Number()) },
+	open,
+);
 
 /** As a candidate brings them. */
-export interface LogprobsResult {
-	readonly chosenCandidates?: readonly TokenLogprob[];
-	readonly topCandidates?: readonly { readonly candidates?: readonly TokenLogprob[] }[];
-}
+export const LogprobsResult = Type.Object(
+	{
+		chosenCandidates: Type.Optional(Type.Array(TokenLogprob)),
+		topCandidates: Type.Optional(
+			Type.Array(Type.Object({ candidates: Type.Optional(Type.Array(TokenLogprob)) }, open)),
+		),
+	},
+	open,
+);
 
 /** `choices[].logprobs`; null where there are none. */
-export function logprobsOf(result: LogprobsResult | undefined): object | null {
-	const chosen = result?.chosenCandidates;
-	if (!Array.isArray(chosen)) return null;
-	const content = (chosen as readonly TokenLogprob[]).map((each, index) => ({
+export function logprobsOf(result: Static<typeof LogprobsResult> | null | undefined): object | null {
+	if (!result?.chosenCandidates) return null;
+	const content = result.chosenCandidates.map((each, index) => ({
 		...entryOf(each),
-		top_logprobs: (result?.topCandidates?.[index]?.candidates ?? []).map(entryOf),
+		top_logprobs: (result.topCandidates?.[index]?.candidates ?? []).map(entryOf),
 	}));
 	return { content, refusal: null };
 }
 
-function entryOf({ token = "", logProbability = 0 }: TokenLogprob) {
+function entryOf({ token = "", logProbability = 0 }: Static<typeof TokenLogprob>) {
 	return { token, logprob: logProbability, bytes: [...Buffer.from(token)] };
 }

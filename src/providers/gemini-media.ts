@@ -1,7 +1,7 @@
 /** Files in Gemini's words: bytes inline, or the name of a file that Google already has. */
 
 import { unsupported } from "../openai/chat.ts";
-import type { Part } from "../openai/chat-schema.ts";
+import type { Message, Part } from "../openai/chat-schema.ts";
 import { sourceOf } from "./media.ts";
 import type { Got, Media, Need } from "./provider.ts";
 
@@ -10,11 +10,11 @@ const OWN_HOSTS = new Set(["generativelanguage.googleapis.com", "www.youtube.com
 
 const isOwn = (url: string): boolean => OWN_HOSTS.has(new URL(url).hostname);
 
-/** What must be fetched for the parts of these messages. What has another shape is the encoder's to refuse. */
-export function mediaNeeds(messages: readonly { readonly content?: unknown }[]): Need[] {
+/** What must be fetched for the parts of these messages. */
+export function mediaNeeds(messages: readonly Message[]): Need[] {
 	return messages.flatMap(({ content }, message) => {
 		if (!Array.isArray(content)) return [];
-		return content.flatMap((part: Part, index): Need[] => {
+		return content.flatMap((part, index): Need[] => {
 			if (part.type !== "image_url" && part.type !== "file") return [];
 			const { source, param } = sourceOf(part, `messages[${message}].content[${index}]`);
 			return source.kind === "url" && !isOwn(source.url) ? [{ kind: "media", url: source.url, param }] : [];

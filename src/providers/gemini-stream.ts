@@ -11,6 +11,7 @@ import {
 	type GeminiUsage,
 	type GenerateResponse,
 	imageOf,
+	isGenerated,
 	type ResponsePart,
 	signatureExtra,
 	usageOf,
@@ -128,10 +129,8 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 function parse(json: string): GenerateResponse | undefined {
 	try {
-		const response = JSON.parse(json);
-		if (typeof response !== "object" || response === null || Array.isArray(response)) return undefined;
-		const { candidates } = response;
-		return candidates === undefined || Array.isArray(candidates) ? response : undefined;
+		const response: unknown = JSON.parse(json);
+		return isGenerated(response) ? response : undefined;
 	} catch {
 		return undefined;
 	}

@@ -1,6 +1,6 @@
 /** Google's Gemini API behind OpenAI's. */
 import type { Call } from "../openai/call.ts";
-import { encoded, unsupported } from "../openai/chat.ts";
+import { encoded, readChat, unsupported } from "../openai/chat.ts";
 import { addressOf } from "./address.ts";
 import { answerOf } from "./gemini-answer.ts";
 import { embedAnswer, embedRequest } from "./gemini-embeddings.ts";
@@ -45,7 +45,7 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Suppl
 
 function chatNeeds(body: Call["body"]): Need[] {
 	const kept = toolCallIds(body).map((id): Need => ({ kind: "kept", id }));
-	return [...kept, ...mediaNeeds(body["messages"] as { content?: unknown }[])];
+	return [...kept, ...mediaNeeds(readChat(body).messages)];
 }
 
 function encode(upstream: Upstream, call: Call, model: string, got: Got): UpstreamRequest {
