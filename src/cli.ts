@@ -58,6 +58,22 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			out(await health(loaded));
 			return GOOD;
 		}
+		case "agents":
+		case "models": {
+			const { loaded, variables } = await configuration(command, env, cwd);
+			const { agentsTable, modelsTable } = await import("./cli/agents.ts");
+			const table = command.do === "agents" ? agentsTable : modelsTable;
+			out(await table(command.url, loaded.config, variables));
+			return GOOD;
+		}
+		case "invite": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { invite } = await import("./cli/invite.ts");
+			const { line, note } = invite(command.url, loaded.config);
+			out(line);
+			if (note !== undefined) complain(note);
+			return GOOD;
+		}
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");

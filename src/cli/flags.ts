@@ -14,6 +14,7 @@ export interface StartOptions {
 export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
+	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
 	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
@@ -21,7 +22,7 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "health" | "init";
+type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models";
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
@@ -29,17 +30,18 @@ const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, comma
 const OPTIONS = {
 	agent: toggle("start", "check", "health"),
 	standalone: toggle("start", "check", "health"),
-	config: text("start", "check", "health", "init"),
-	host: text("start", "check", "health"),
-	port: text("start", "check", "health"),
-	"env-file": text("start", "check", "health"),
+	config: text("start", "check", "health", "init", "agents", "models"),
+	host: text("start", "check", "health", "agents", "models"),
+	port: text("start", "check", "health", "agents", "models"),
+	url: text("agents", "models"),
+	"env-file": text("start", "check", "health", "agents", "models"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "health", "init"), short: "v" },
-	help: { ...toggle("start", "check", "health", "init"), short: "h" },
+	version: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "v" },
+	help: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init", "health"] as const;
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models"] as const;
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -72,6 +74,8 @@ export function parseCommand(args: readonly string[]): Command {
 		noMore(words);
 		return { do: "init", what: "schema" in given ? "schema" : "example", file };
 	}
+	const isInvitation = command === "agents" && words[0] === "invite";
+	if (isInvitation) words.shift();
 	noMore(words);
 	if ("agent" in given && "standalone" in given) {
 		throw new UsageError(
@@ -79,7 +83,8 @@ export function parseCommand(args: readonly string[]): Command {
 		);
 	}
 	return {
-		do: command,
+		do: isInvitation ? "invite" : command,
+		...(given.url !== undefined && { url: given.url }),
 		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
 		flags: {
 			...(given.config !== undefined && { config: given.config }),
@@ -132,7 +137,9 @@ function subcommand(word: string | undefined): Subcommand {
 	if (found) return found;
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
-	throw new UsageError(`unknown command "${word}"; ${hint ?? "there are check, init and health, and none to start"}`);
+	throw new UsageError(
+		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents and models, and none to start"}`,
+	);
 }
 
 function noMore(words: readonly string[]): void {

@@ -11,6 +11,9 @@ Usage
   router check                say what would run, and every mistake in the configuration
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router health               exit 0 if the router of this configuration takes calls, else 1
+  router models               list the models of a running router, and what agents do with theirs
+  router agents               list the agents of a running router
+  router agents invite        make a token for agents; prints the line to paste on a GPU host
   router init --schema        print the JSON Schema of router.yaml
 
 Flags
@@ -18,6 +21,7 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
+  --url URL         agents, models: the router to ask; invite: as the GPU host reaches it
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this

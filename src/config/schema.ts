@@ -204,6 +204,18 @@ const agent = section(
 	"The agent role (`router --agent`).",
 );
 
+const agents = section(
+	{
+		allow: Type.Array(Type.String({ minLength: 1 }), {
+			default: [],
+			description:
+				"Where agents may be, besides the address they register from: host names, addresses, blocks (10.0.0.0/8), origins.",
+			env: "ROUTER_AGENTS_ALLOW",
+		}),
+	},
+	"Agents that register with this router.",
+);
+
 /** The whole of `router.yaml`. */
 export const ConfigSchema = Type.Object(
 	{
@@ -258,6 +270,7 @@ export const ConfigSchema = Type.Object(
 				],
 			],
 		}),
+		agents,
 		agent,
 	},
 	{ ...closed, $id: "router.yaml" },

@@ -42,7 +42,7 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate
 		isOpen: stored.length === 0,
 		admit(headers) {
 			if (stored.length === 0) return undefined;
-			const secret = presented(headers);
+			const secret = presentedSecret(headers);
 			if (secret === undefined) {
 				throw new RouterError("invalid_api_key", "No API key: send one as `Authorization: Bearer …`.");
 			}
@@ -56,7 +56,8 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate
 	};
 }
 
-function presented(headers: Headers): string | undefined {
+/** The key or token that a request carries: `Authorization: Bearer …`, `x-api-key` or `x-goog-api-key`. */
+export function presentedSecret(headers: Headers): string | undefined {
 	const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1];
 	return bearer ?? headers.get("x-api-key") ?? headers.get("x-goog-api-key") ?? undefined;
 }

@@ -122,7 +122,8 @@ export function refuseStealth(gate: Gate, request: Request, { server }: Config):
 
 /** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
-	return !caller || caller.mayUse(model) || (route?.targets.every(({ id }) => caller.mayUse(id)) ?? false);
+	if (!caller || caller.mayUse(model)) return true;
+	return route?.targets.every(({ id, name }) => caller.mayUse(id) || (name && caller.mayUse(name))) ?? false;
 }
 
 /** Keeps a key that may use some models only from leaving them by a field of the upstream's. Throws `model_not_allowed`. */
@@ -160,6 +161,7 @@ function timeoutIn(headers: Headers): number | undefined {
 function errorHeaders(settlement: Settlement): Record<string, string> {
 	const headers: Record<string, string> = { "x-request-id": settlement.id };
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
+	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
 	return headers;
 }

@@ -1,17 +1,41 @@
 /** What a role will be, decided before anything is opened: `router check` and a start make the same plan. */
+import type { AnyElysia } from "elysia";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config, KeyConfig } from "../config/schema.ts";
+import type { RouterError } from "../errors.ts";
 import { openDoor } from "../gate/door.ts";
+import type { Gate } from "../gate/keys.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { catalogEntries } from "../proxy/catalog-entries.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { StartError } from "../start-error.ts";
+import type { Sink } from "../telemetry/events.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { readTls, type TlsFiles } from "./tls.ts";
 
 /** A catalog, and what has to run beside it while the role does. */
 export interface RoleCatalog extends Catalog {
-	/** Begins to keep it true; returns how to end that. Nothing runs before. */
+	/** Begins to keep it true, once the port is the role's; returns how to end that. Nothing runs before. */
 	readonly watch?: () => () => void;
+	/** What the role serves and hears besides the OpenAI API. Opens nothing. */
+	readonly extension?: (tools: RoleTools) => RoleExtension;
+}
+
+/** What a role's own part may use. */
+export interface RoleTools {
+	readonly log: Pick<Log, "logger">;
+	readonly metrics: Metrics;
+	readonly gate: Gate;
+	/** Why a request is refused that a web page may have made by stealth; see `refuseStealth`. */
+	readonly refuse: (request: Request) => RouterError | undefined;
+}
+
+/** What a role adds to what both share. */
+export interface RoleExtension {
+	/** Put behind the OpenAI routes. */
+	readonly routes: AnyElysia;
+	readonly sink?: Partial<Sink>;
 }
 
 /** How one role differs from the other. */

@@ -8,6 +8,7 @@ import { createGate, type Gate } from "../gate/keys.ts";
 import type { Running } from "../running.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { sinkOf } from "../telemetry/sinks.ts";
 import { VERSION } from "../version.ts";
 import { httpBase } from "./app.ts";
 import { refuseStealth } from "./calls.ts";
@@ -28,6 +29,8 @@ export function startRole(plan: RolePlan): Running {
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
+	const refuse = (request: Request) => refuseStealth(gate, request, config);
+	const extension = catalog.extension?.({ log, metrics, gate, refuse });
 	const app = httpBase({
 		role,
 		version: VERSION,
@@ -37,27 +40,18 @@ export function startRole(plan: RolePlan): Running {
 		lifecycle,
 		title,
 		description,
-		refuse: (request) => refuseStealth(gate, request, config),
+		refuse,
 	}).use(
 		openAiRoutes({
 			config,
 			catalog,
 			gate,
-			sink: {
-				callStarted: () => metrics.sink.callStarted(),
-				attemptClosed(attempt) {
-					metrics.sink.attemptClosed(attempt);
-					log.sink.attemptClosed(attempt);
-				},
-				callSettled(call) {
-					metrics.sink.callSettled(call);
-					log.sink.callSettled(call);
-				},
-			},
+			sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 			instance: crypto.randomUUID().slice(0, 8),
 			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 		}),
 	);
+	if (extension) app.use(extension.routes);
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
 	lifecycle.started(server);
 	lifecycle.onStop(
@@ -101,9 +95,10 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 		get logger() {
 			return opened().logger;
 		},
-		get sink() {
-			return opened().sink;
-		},
+		sink: {
+			attemptClosed: (attempt) => opened().sink.attemptClosed(attempt),
+			callSettled: (call) => opened().sink.callSettled(call),
+		} satisfies Log["sink"],
 		flush: () => opened().flush(),
 	};
 }

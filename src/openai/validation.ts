@@ -35,6 +35,7 @@ export function furthest(error: ValueError): ValueError {
 }
 
 function expectation(schema: TSchema): string {
+	if (typeof schema["expects"] === "string") return schema["expects"];
 	if (Array.isArray(schema["anyOf"])) {
 		const options = schema["anyOf"].filter((option: TSchema) => option["type"] !== "null");
 		return options.map((option: TSchema) => expectation(option)).join(" or ");

@@ -37,6 +37,7 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Su
 			return {
 				url: `${addressOf(upstream)}/messages`,
 				headers: requestHeaders(upstream, call),
+				stream: call.stream,
 				body: encoded(() => messagesRequest(call.body, model, call.stream, got)),
 			};
 		},

@@ -56,7 +56,13 @@ function encode(upstream: Upstream, call: Call, model: string, got: Got): Upstre
 	switch (call.operation) {
 		case "chat": {
 			const method = call.stream ? "streamGenerateContent?alt=sse" : "generateContent";
-			return { url: `${at}:${method}`, headers, body: encoded(() => generateRequest(call.body, model, baseUrl, got)) };
+			const { stream } = call;
+			return {
+				url: `${at}:${method}`,
+				headers,
+				stream,
+				body: encoded(() => generateRequest(call.body, model, baseUrl, got)),
+			};
 		}
 		case "embeddings":
 			return { url: `${at}:batchEmbedContents`, headers, body: embedRequest(call.body, path) };

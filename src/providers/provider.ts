@@ -47,6 +47,10 @@ export interface Target {
 	readonly provider: Provider;
 	/** What the upstream calls the model. */
 	readonly model: string;
+	/** The name that reaches it here, where that is not the id: `local/model` for a model of several agents. */
+	readonly name?: string | undefined;
+	/** The agent it runs on. */
+	readonly agent?: string | undefined;
 }
 
 /** Something an encoder needs that is not in the call: the proxy gets it before. */

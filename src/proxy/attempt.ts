@@ -197,9 +197,9 @@ function isEventStream({ headers }: UpstreamAnswer): boolean {
 
 /** What only the end of a stream knows, as a comment that clients skip. */
 function summary(target: Target, { attempts, tokens, cost }: Settlement): string {
-	return sseComment(
-		`router ${JSON.stringify({ provider: target.provider.name, model: target.model, attempts, usage: tokens, cost_usd: cost })}`,
-	);
+	const { provider, model, agent } = target;
+	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, cost_usd: cost };
+	return sseComment(`router ${JSON.stringify(facts)}`);
 }
 
 function clientHeaders(
@@ -213,6 +213,7 @@ function clientHeaders(
 	headers["x-request-id"] = settlement.id;
 	headers["x-router-provider"] = target.provider.name;
 	headers["x-router-model"] = headerText(target.model);
+	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
 	headers["x-router-attempts"] = String(settlement.attempts);
 	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
 	if (settlement.cost !== undefined && !settlement.stream) headers["x-router-cost-usd"] = String(settlement.cost);

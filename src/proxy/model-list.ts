@@ -37,11 +37,12 @@ export class ModelList {
 
 	constructor(private readonly catalog: Catalog) {}
 
-	/** Configured names first, then what each upstream lists, under the names that reach it here. Never throws. */
+	/** Configured names first, then what agents serve, then what each upstream lists, under the names that reach it here. Never throws. */
 	async all(): Promise<Model[]> {
-		const certain = this.catalog.names.map((id): Model => ({ id, object: "model", created: 0, owned_by: "router" }));
+		const certain = this.catalog.names.map((id) => named(id, "router"));
+		const agents = (this.catalog.agentModels?.() ?? []).map((id) => named(id, "local"));
 		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
-		const byId = new Map([...certain, ...lists.flat()].map((model) => [model.id, model]));
+		const byId = new Map([...certain, ...lists.flat(), ...agents].map((model) => [model.id, model]));
 		return [...byId.values()];
 	}
 
@@ -104,6 +105,10 @@ export class ModelList {
 	#nameFor(provider: string, model: string): string {
 		return this.catalog.find(model)?.targets[0]?.id === `${provider}/${model}` ? model : `${provider}/${model}`;
 	}
+}
+
+function named(id: string, owner: string): Model {
+	return { id, object: "model", created: 0, owned_by: owner };
 }
 
 /** All pages of an upstream's list; undefined where it can't be asked, or gives none. */

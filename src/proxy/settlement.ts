@@ -18,6 +18,8 @@ export class Settlement {
 	/** The configuration has this name, or an upstream has answered for it. */
 	isKnown = false;
 	provider = "none";
+	/** The agent that the last attempt went to. */
+	agent: string | undefined;
 	stream = false;
 	attempts = 0;
 	tokens: Tokens | undefined;
@@ -49,6 +51,8 @@ export class Settlement {
 	attempt(target: Target): CloseAttempt {
 		this.attempts++;
 		this.provider = target.provider.name;
+		this.agent = target.agent;
+		this.sink.attemptOpened?.(target.id);
 		const startedAt = performance.now();
 		let isOpen = true;
 		return (status, failure) => {
@@ -60,6 +64,7 @@ export class Settlement {
 				callId,
 				provider: target.provider.name,
 				target: target.id,
+				agent: target.agent,
 				failure: failure?.kind,
 				status,
 				ms,
@@ -81,8 +86,8 @@ export class Settlement {
 	settle(status: number, error?: string): void {
 		if (this.#isSettled) return;
 		this.#isSettled = true;
-		const { id, operation, stream, requested, label, isKnown, provider, attempts, tokens, cost, key, user, reason } =
-			this;
+		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens, cost } = this;
+		const { key, user, reason } = this;
 		this.sink.callSettled({
 			id,
 			operation,
@@ -90,6 +95,7 @@ export class Settlement {
 			requested,
 			model: isKnown ? label : "unknown",
 			provider,
+			agent,
 			status,
 			attempts,
 			firstTokenMs: this.#firstTokenMs,

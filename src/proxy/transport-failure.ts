@@ -1,6 +1,7 @@
 /** Why a connection gave no answer, or broke inside one, in words for a person. */
 import type { Failure } from "../providers/provider.ts";
 import { AnswerTooLarge } from "./body.ts";
+import { MalformedAnswer } from "./http1-parser.ts";
 
 /** Bun's codes (seen with 1.4.5, older names beside them) and what each means. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -28,6 +29,7 @@ const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNA
  */
 export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
 	if (thrown instanceof AnswerTooLarge) return { kind: "transport", isOurs: true, message: thrown.message };
+	if (thrown instanceof MalformedAnswer) return { kind: "transport", isOurs: true, message: thrown.message };
 	if (hasAnswer) return { kind: "truncated", isOurs: true, message: "broke its answer off" };
 	const code = thrown instanceof Error ? (thrown as Error & { code?: unknown }).code : undefined;
 	return {

@@ -1,10 +1,11 @@
-/** The one place that calls `fetch`. */
+/** How upstreams are reached: the one place that calls `fetch`. */
 import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
 import type { Transport, UpstreamAnswer } from "../providers/provider.ts";
 import { responseAnswer } from "../providers/response-answer.ts";
 import { VERSION } from "../version.ts";
+import { http1Transport } from "./http1-transport.ts";
 
 /** How to reach an upstream. */
 export interface TransportOptions {
@@ -26,17 +27,21 @@ interface BunFetchInit extends RequestInit {
 }
 
 /**
- * Requests over HTTP. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are kept by the caller's
+ * Requests over HTTP: streams of plain `http:` addresses over connections of our own, which save 3 of 21 µs a token; all else by
+ * `fetch`, whose own thread takes 20 of 110 µs off a whole answer. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are kept by the caller's
  * signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would carry the
  * provider's key to another host, so a 3xx is an answer like any other.
  */
 export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate }: TransportOptions): Transport {
 	// `ca` takes the place of the built-in roots; both are wanted. In one buffer they cost 20 µs a call, as a list 130.
 	const trusted = ca && !isInternal ? { ca: trustedWith(ca) } : undefined;
+	const plain = http1Transport();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	return {
-		async send({ url, headers, body }, signal) {
+		async send(outgoing, signal) {
+			const { url, headers, body, stream } = outgoing;
 			const proxy = isInternal ? undefined : proxyFor(url);
+			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal);
 			const request = body === undefined ? { method: "GET" } : { method: "POST", body };
 			const init: BunFetchInit = {
 				...request,

@@ -11,6 +11,8 @@ export interface AttemptClosed {
 	readonly callId: string;
 	readonly provider: string;
 	readonly target: string;
+	/** The agent it ran on. */
+	readonly agent?: string | undefined;
 	/** Absent when the attempt succeeded. */
 	readonly failure?: FailureKind | undefined;
 	/** The upstream's status; absent when no answer came. */
@@ -31,6 +33,8 @@ export interface CallSettled {
 	readonly model: string;
 	/** `none` when no upstream was chosen. */
 	readonly provider: string;
+	/** The agent of the last attempt. */
+	readonly agent?: string | undefined;
 	/** What the client saw; 499 when it left, and the failure's status when a stream broke after its 200. */
 	readonly status: number;
 	readonly attempts: number;
@@ -54,6 +58,8 @@ export interface CallSettled {
 /** Who listens. Every method is called synchronously and must not throw or block. */
 export interface Sink {
 	callStarted(): void;
+	/** An attempt at this target has begun; it is closed once. */
+	attemptOpened?(target: string): void;
 	attemptClosed(attempt: AttemptClosed): void;
 	callSettled(call: CallSettled): void;
 }

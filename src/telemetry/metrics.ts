@@ -11,6 +11,12 @@ import { addProcessMetrics } from "./process-metrics.ts";
 /** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
 const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
 
+/** Agents by standing, and their models by state. */
+export interface AgentCounts {
+	agents(): Readonly<Record<string, number>>;
+	models(): Readonly<Record<string, number>>;
+}
+
 /** The registry and the hands that write to it. */
 export interface Metrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
@@ -26,6 +32,8 @@ export interface Metrics {
 	crash(): void;
 	/** A log file that could not be written. */
 	logFailure(): void;
+	/** Where the router's agents are counted, asked at each scrape. */
+	watchAgents(counts: AgentCounts): void;
 }
 
 /**
@@ -82,6 +90,22 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			this.set(inFlight);
 		},
 	});
+	let agentCounts: AgentCounts | undefined;
+	const byState = (name: string, help: string, counts: () => Readonly<Record<string, number>> | undefined) =>
+		new Gauge({
+			name: `router_${name}`,
+			help,
+			labelNames: ["state"],
+			registers,
+			collect() {
+				this.reset();
+				for (const [state, count] of Object.entries(counts() ?? {})) this.set({ state }, count);
+			},
+		});
+	if (role === "router") {
+		byState("agents", "Agents that have registered.", () => agentCounts?.agents());
+		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
+	}
 	addProcessMetrics(registry);
 
 	const modelLabel = boundedLabels(500);
@@ -112,6 +136,9 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
 		logFailure: () => logFailures.inc(),
+		watchAgents(counts) {
+			agentCounts = counts;
+		},
 		sink: {
 			callStarted() {
 				inFlight++;

@@ -1,0 +1,137 @@
+/** The answers of HTTP/1.1, however their bytes are cut, and the ones that are none. */
+import { describe, expect, test } from "bun:test";
+import { AnswerParser, MalformedAnswer } from "../src/proxy/http1-parser.ts";
+import { random } from "./kit/random.ts";
+
+/** What a parser makes of these pieces, and of the connection's clean end where `closes`. */
+function parse(pieces: readonly (string | Buffer)[], closes = false) {
+	const parser = new AnswerParser();
+	const body: Buffer[] = [];
+	for (const piece of pieces) {
+		// A copy: the parser may overwrite what it gets.
+		const bytes = parser.push(Buffer.from(piece));
+		if (bytes) body.push(Buffer.from(bytes));
+	}
+	const isComplete = closes ? parser.close() : parser.isDone;
+	const { head, isReusable } = parser;
+	return { status: head?.status, headers: head?.headers, body: Buffer.concat(body).toString(), isComplete, isReusable };
+}
+
+const OK = "HTTP/1.1 200 OK\r\n";
+const CHUNKED = `${OK}content-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n`;
+
+describe("a whole answer", () => {
+	test.each([
+		["with a length", `${OK}content-length: 5\r\n\r\nhello`, "hello", true],
+		["of no bytes", `${OK}content-length: 0\r\n\r\n`, "", true],
+		["in chunks", `${CHUNKED}5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n`, "hello world", true],
+		["in chunks with extensions", `${CHUNKED}5;a=b\r\nhello\r\n0 ;x\r\n\r\n`, "hello", true],
+		["in chunks with trailers", `${CHUNKED}A\r\n0123456789\r\n0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n`, "0123456789", true],
+		[
+			"behind interim answers",
+			`HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nlink: x\r\n\r\n${OK}content-length: 2\r\n\r\nhi`,
+			"hi",
+			true,
+		],
+		["with bare line feeds", "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi", "hi", true],
+		["without a reason phrase", "HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nhi", "hi", true],
+		["that says close", `${OK}content-length: 2\r\nConnection: Close\r\n\r\nhi`, "hi", false],
+		["of HTTP/1.0", "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi", "hi", false],
+		[
+			"with both a length and chunks",
+			`${OK}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n`,
+			"hi",
+			false,
+		],
+		["with the same length twice", `${OK}content-length: 2\r\ncontent-length: 2\r\n\r\nhi`, "hi", true],
+		["with bytes behind it", `${OK}content-length: 2\r\n\r\nhiHTTP/1.1 200 OK`, "hi", false],
+		["with bytes behind its last chunk", `${CHUNKED}2\r\nhi\r\n0\r\n\r\nx`, "hi", false],
+	])("%s", (_, wire, body, isReusable) => {
+		expect(parse([wire])).toMatchObject({ status: 200, body, isComplete: true, isReusable });
+		// Bytes behind an answer are seen only when they come with it: later ones meet an idle connection.
+		for (let cut = 1; cut < wire.length; cut++) {
+			expect(parse([wire.slice(0, cut), wire.slice(cut)])).toMatchObject({ status: 200, body, isComplete: true });
+		}
+		expect(parse([...wire])).toMatchObject({ status: 200, body, isComplete: true });
+	});
+
+	test.each(["204 No Content", "304 Not Modified"])("%s has no body, whatever its length says", (line) => {
+		expect(parse([`HTTP/1.1 ${line}\r\ncontent-length: 5\r\n\r\n`])).toMatchObject({
+			isComplete: true,
+			isReusable: true,
+		});
+	});
+
+	test("that only the connection's end closes is complete then, not before", () => {
+		const wire = `${OK}content-type: text/event-stream\r\n\r\ndata: x\n\n`;
+		expect(parse([wire])).toMatchObject({ body: "data: x\n\n", isComplete: false });
+		expect(parse([wire], true)).toMatchObject({ body: "data: x\n\n", isComplete: true, isReusable: false });
+	});
+
+	test("keeps its headers: several of a name, bytes beyond ASCII, blanks around values", () => {
+		const { headers } = parse([
+			`${OK}Set-Cookie: a\r\nset-cookie: b\r\nX-Name: \t caf\xe9 \r\ncontent-length: 0\r\n\r\n`,
+		]);
+		expect(headers?.getSetCookie()).toEqual(["a", "b"]);
+		expect(headers?.get("x-name")).toBe(Buffer.from("café").toString("latin1"));
+	});
+});
+
+test.each([
+	["in its head", "HTTP/1.1 200 OK\r\ncontent-le"],
+	["in its body", `${OK}content-length: 5\r\n\r\nhel`],
+	["in a chunk", `${CHUNKED}5\r\nhel`],
+	["between chunks", `${CHUNKED}5\r\nhello\r\n`],
+	["before the end of its trailers", `${CHUNKED}5\r\nhello\r\n0\r\n`],
+])("an answer that breaks off %s is not complete, though its connection ended cleanly", (_, wire) => {
+	expect(parse([wire], true).isComplete).toBe(false);
+});
+
+test.each([
+	["another protocol", "SSH-2.0-OpenSSH\r\n\r\n"],
+	["HTTP/2", "HTTP/2 200\r\n\r\n"],
+	["a status beyond 599", "HTTP/1.1 999 X\r\n\r\n"],
+	["a switch of protocols", "HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\n"],
+	["a header without a colon", `${OK}nonsense\r\n\r\n`],
+	["a header without a name", `${OK}: x\r\n\r\n`],
+	["a folded header", `${OK}a: b\r\n c\r\n\r\n`],
+	["a blank before the colon", `${OK}content-length : 5\r\n\r\n`],
+	["two different lengths", `${OK}content-length: 5\r\ncontent-length: 6\r\n\r\n`],
+	["a length that is none", `${OK}content-length: -1\r\n\r\n`],
+	["a list of lengths", `${OK}content-length: 5, 5\r\n\r\n`],
+	["another transfer encoding", `${OK}transfer-encoding: gzip, chunked\r\n\r\n`],
+	["a chunk size that is none", `${CHUNKED}xyz\r\n`],
+	["an empty chunk size", `${CHUNKED}\r\n`],
+	["a chunk size beyond any", `${CHUNKED}fffffffffffffffff\r\n`],
+	["a chunk longer than its size", `${CHUNKED}2\r\nhello\r\n`],
+	["an endless head", `${OK}a: ${"x".repeat(70_000)}`],
+	["an endless chunk size", `${CHUNKED}2;${"x".repeat(20_000)}`],
+	["endless trailers", `${CHUNKED}0\r\n${"a: b\r\n".repeat(5000)}`],
+])("%s is refused", (_, wire) => {
+	expect(() => parse([wire])).toThrow(MalformedAnswer);
+});
+
+test("any body in any chunks, cut anywhere, comes out whole", () => {
+	const dice = random(7);
+	for (let round = 0; round < 300; round++) {
+		const body = Buffer.from(Array.from({ length: dice.below(401) }, () => dice.below(256)));
+		const wire: Buffer[] = [Buffer.from(CHUNKED)];
+		for (let at = 0; at < body.length; ) {
+			const size = 1 + dice.below(60);
+			const piece = body.subarray(at, at + size);
+			wire.push(Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n"));
+			at += size;
+		}
+		const whole = Buffer.concat([...wire, Buffer.from("0\r\n\r\n")]);
+		const parser = new AnswerParser();
+		const out: Buffer[] = [];
+		for (let at = 0; at < whole.length; ) {
+			const size = 1 + dice.below(90);
+			const bytes = parser.push(Buffer.from(whole.subarray(at, at + size)));
+			if (bytes) out.push(bytes);
+			at += size;
+		}
+		expect(Buffer.concat(out).equals(body)).toBe(true);
+		expect([parser.isDone, parser.isReusable]).toEqual([true, true]);
+	}
+});

@@ -1,0 +1,260 @@
+/** HTTP/1.1 over connections of our own: what is sent, which connections are used again, and every way one ends. */
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import type { UpstreamAnswer } from "../src/providers/provider.ts";
+import { http1Transport } from "../src/proxy/http1-transport.ts";
+import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers, neverAnswers, resetsBeforeHeaders } from "./kit/faults.ts";
+
+const upstream = startFaultUpstream();
+afterAll(() => upstream.stop());
+let transport = http1Transport();
+beforeEach(() => {
+	transport = http1Transport();
+});
+
+const never = new AbortController().signal;
+const send = (more: { body?: string; headers?: Record<string, string>; path?: string } = {}, signal = never) => {
+	const { path = "/v1/x?y=z", headers = {}, body } = more;
+	return transport.send({ url: upstream.origin + path, headers, ...(body === undefined ? {} : { body }) }, signal);
+};
+async function text({ body }: UpstreamAnswer): Promise<string> {
+	const pieces: Uint8Array[] = [];
+	for (let piece = await body.read(); piece; piece = await body.read()) pieces.push(piece);
+	return Buffer.concat(pieces).toString();
+}
+const fate = (promise: Promise<unknown>) =>
+	promise.then(
+		() => "it went well",
+		(error: Error & { code?: string }) => error.code ?? error.message,
+	);
+/** Lets what the sockets have to say be heard. */
+const settled = () => Bun.sleep(20);
+const raw =
+	(wire: string, after: (connection: Parameters<Script>[0]) => void = () => {}): Script =>
+	async (connection) => {
+		await connection.write(wire);
+		after(connection);
+	};
+
+describe("a request", () => {
+	test("has its method, target, host, headers and length; the body arrives byte for byte", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		const body = '{"text":"grüße 🙂"}';
+		expect(await text(await send({ body, headers: { "x-one": "1", authorization: "Bearer k" } }))).toBe("fine");
+		const [request] = upstream.received;
+		expect([request?.method, request?.path, request?.body]).toEqual(["POST", "/v1/x?y=z", body]);
+		expect(request?.headers.get("host")).toBe(new URL(upstream.origin).host);
+		expect(request?.headers.get("x-one")).toBe("1");
+		expect(request?.headers.get("content-length")).toBe(String(Buffer.byteLength(body)));
+	});
+
+	test("without a body is a GET", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		await text(await send());
+		expect(upstream.received[0]?.method).toBe("GET");
+	});
+
+	test("of many megabytes arrives whole, however slowly it is taken", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		const body = "0123456789".repeat(3_000_000);
+		expect(await text(await send({ body }))).toBe("fine");
+		expect(Bun.hash(upstream.received[0]?.body ?? "")).toBe(Bun.hash(body));
+	});
+
+	test.each(["a\r\nx-evil: 1", "a\nb", "a\0b", "emoji 🙂"])("is not made of the header value %j", async (value) => {
+		upstream.run(answers("200 OK", "fine"));
+		expect(await fate(send({ headers: { "x-name": value } }))).toContain("x-name");
+		expect(upstream.received).toHaveLength(0);
+	});
+
+	test("to an address with a user and a password carries them as Basic, unless there is a key", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		const url = upstream.origin.replace("http://", "http://us%20er:p%3Ass@");
+		await text(await transport.send({ url, headers: {} }, never));
+		await text(await transport.send({ url, headers: { authorization: "Bearer k" } }, never));
+		const sent = upstream.received.map(({ headers }) => headers.get("authorization"));
+		expect(sent).toEqual([`Basic ${btoa("us er:p:ss")}`, "Bearer k"]);
+	});
+});
+
+describe("a connection", () => {
+	test("is used again for the next call, and a second one is opened only while it is busy", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		for (let call = 0; call < 3; call++) await text(await send());
+		expect(upstream.accepted).toBe(1);
+		await Promise.all([send(), send()].map(async (answer) => text(await answer)));
+		expect(upstream.accepted).toBe(2);
+	});
+
+	test.each([
+		["its upstream says close", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi"],
+		["bytes stand behind the answer", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi!"],
+		[
+			"the answer has two kinds of length",
+			"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+		],
+	])("is not used again where %s", async (_, wire) => {
+		upstream.run(raw(wire));
+		await text(await send());
+		await text(await send());
+		expect(upstream.accepted).toBe(2);
+	});
+
+	test("on which bytes come unasked, after its answer, is not used again", async () => {
+		upstream.run(raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", (c) => void c.write("HTTP/1.1 200 OK\r\n")));
+		await text(await send());
+		await settled();
+		await text(await send());
+		expect(upstream.accepted).toBe(2);
+	});
+
+	test.each(["end", "destroy"] as const)(
+		"that its upstream closes while idle (%s) costs the next call nothing",
+		async (how) => {
+			upstream.run(raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", (c) => c[how]()));
+			await text(await send());
+			await settled();
+			expect(await text(await send())).toBe("hi");
+			expect(upstream.accepted).toBe(2);
+		},
+	);
+
+	test("that was given up is closed, and the upstream hears of it", async () => {
+		for (const script of [neverAnswers, raw("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nhi")]) {
+			upstream.run(script);
+			const next = upstream.next();
+			const client = new AbortController();
+			const answer = send({}, client.signal).then(text);
+			const connection = await next;
+			await settled();
+			client.abort(new Error("left"));
+			expect(await fate(answer)).toBe("left");
+			await connection.closed;
+		}
+	});
+
+	test("is not even opened for a call that was given up", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		expect(await fate(send({}, AbortSignal.abort(new Error("left"))))).toBe("left");
+		await settled();
+		expect(upstream.accepted).toBe(0);
+	});
+});
+
+describe("an upstream that fails", () => {
+	test("by not being there is ECONNREFUSED", async () => {
+		const gone = startFaultUpstream();
+		gone.stop();
+		expect(await fate(transport.send({ url: gone.origin, headers: {} }, never))).toBe("ECONNREFUSED");
+	});
+
+	test("by an unknown name is ENOTFOUND", async () => {
+		expect(await fate(transport.send({ url: "http://nowhere.invalid/", headers: {} }, never))).toBe("ENOTFOUND");
+	});
+
+	test("by resetting before it answers is ECONNRESET", async () => {
+		upstream.run(resetsBeforeHeaders);
+		expect(await fate(send())).toBe("ECONNRESET");
+	});
+
+	test.each([
+		["in its head", "HTTP/1.1 200 OK\r\ncontent-le"],
+		["in a body with a length", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi"],
+		["in a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhi"],
+	])("by ending cleanly %s is ECONNRESET", async (_, wire) => {
+		upstream.run(raw(wire, (c) => c.end()));
+		expect(await fate(send().then(text))).toBe("ECONNRESET");
+	});
+
+	test("by ending a body without a length is the end of it; by resetting there is none", async () => {
+		const wire = "HTTP/1.1 200 OK\r\n\r\nhi";
+		upstream.run(raw(wire, (c) => c.end()));
+		expect(await text(await send())).toBe("hi");
+		upstream.run(
+			raw(wire, (c) => {
+				setTimeout(() => c.destroy(), 20);
+			}),
+		);
+		expect(await fate(send().then(text))).toBe("ECONNRESET");
+	});
+
+	test("by answering before it has the whole request is heard, and its connection left", async () => {
+		const body = "x".repeat(40_000_000);
+		const server = Bun.listen({
+			hostname: "127.0.0.1",
+			port: 0,
+			socket: {
+				open(socket) {
+					socket.pause();
+					socket.write("HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig");
+				},
+				data() {},
+			},
+		});
+		const answer = await transport.send({ url: `http://127.0.0.1:${server.port}/`, headers: {}, body }, never);
+		expect([answer.status, await text(answer)]).toEqual([413, "big"]);
+		server.stop(true);
+	});
+});
+
+test("an upstream that sends faster than it is read is held back", async () => {
+	const megabyte = "x".repeat(1_000_000);
+	upstream.run(async (connection) => {
+		await connection.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+		for (let sent = 0; sent < 60; sent++) {
+			if (!(await connection.write(`${megabyte.length.toString(16)}\r\n${megabyte}\r\n`))) return;
+		}
+		await connection.write("0\r\n\r\n");
+	});
+	const answer = await send();
+	await answer.body.read();
+	let before = -1;
+	for (let look = 0; look < 50 && upstream.sentBytes !== before; look++) {
+		before = upstream.sentBytes;
+		await Bun.sleep(50);
+	}
+	// What the kernel's buffers of both sides take: 4 to 10 MB on Linux by default.
+	expect(upstream.sentBytes).toBeLessThan(30_000_000);
+	expect(upstream.sentBytes).toBe(before);
+	let size = 0;
+	for (let piece = await answer.body.read(); piece; piece = await answer.body.read()) size += piece.length;
+	expect(size).toBeGreaterThan(59_000_000);
+});
+
+test("names with several addresses and literal ones of either family are reached", async () => {
+	for (const [hostname, url] of [
+		["127.0.0.1", "http://localhost"],
+		["::1", "http://localhost"],
+		["::1", "http://[::1]"],
+	] as const) {
+		const server = Bun.serve({ hostname, port: 0, fetch: () => new Response("here") });
+		const answer = await transport.send({ url: `${url}:${server.port}/`, headers: {} }, never);
+		expect(await text(answer)).toBe("here");
+		await server.stop(true);
+	}
+});
+
+test("a connection that does not come about in time is ETIMEDOUT", async () => {
+	// A stopped process accepts nothing: once its backlog is full, the kernel neither makes nor refuses a connection.
+	const program = `Bun.listen({hostname:"127.0.0.1",port:0,socket:{data(){}}}).port`;
+	const child = Bun.spawn([process.execPath, "-e", `process.stdout.write(${program}+"\\n")`], { stdout: "pipe" });
+	const knocks: Promise<{ terminate(): void }>[] = [];
+	try {
+		const { value } = await child.stdout.getReader().read();
+		const port = Number(Buffer.from(value ?? []).toString());
+		child.kill("SIGSTOP");
+		const patient = http1Transport({ connectMs: 200 });
+		const url = `http://127.0.0.1:${port}/`;
+		let outcome = "";
+		for (let round = 0; round < 100 && outcome !== "ETIMEDOUT"; round++) {
+			for (let i = 0; i < 50; i++) {
+				knocks.push(Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }));
+			}
+			outcome = await fate(patient.send({ url, headers: {} }, AbortSignal.timeout(400)));
+		}
+		expect(outcome).toBe("ETIMEDOUT");
+	} finally {
+		child.kill("SIGKILL");
+		for (const knock of await Promise.allSettled(knocks)) if (knock.status === "fulfilled") knock.value.terminate();
+	}
+}, 60_000);
