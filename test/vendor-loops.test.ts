@@ -53,7 +53,7 @@ const CLAUDE = [
 		use("3b", { at: "car" }),
 		use("3c", { at: "park" }),
 	],
-	[thinking(""), use("4", { at: "bag" })],
+	[thinking(""), use("4a", { at: "bag" }), thinking("Sure?"), use("4b")],
 	[thinking("There."), text("It was in the bag.")],
 ];
 
@@ -192,7 +192,7 @@ describe("Claude", () => {
 			["enabled", 1],
 			[undefined, 2],
 			[undefined, 5],
-			[undefined, 6],
+			[undefined, 7],
 		]);
 	});
 
@@ -230,7 +230,7 @@ describe("Claude", () => {
 		const types = claude.bodies
 			.at(-1)!
 			["messages"].flatMap(({ content }: Loose) => content.map(({ type }: Loose) => type));
-		expect(types.filter((type: string) => /thinking/.test(type)).length).toBe(6);
+		expect(types.filter((type: string) => /thinking/.test(type)).length).toBe(7);
 	});
 });
 

@@ -88,24 +88,27 @@ function thoughtsOf(message: AssistantMessage, got: Got): Thought[] {
 function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], place: string): string[] {
 	const calls = (message.tool_calls ?? []).map((call, index) => useBlock(call, `${place}.tool_calls[${index}]`));
 	if (thoughts.length === 0) return [...saidText(message, place), ...calls];
-	const text = typeof message.content === "string" ? message.content : undefined;
 	// Content in parts is no longer what the model said: thoughts go before it.
-	if (text === undefined) return [...thoughts.map(thoughtText), ...saidText(message, place), ...calls];
+	if (Array.isArray(message.content)) {
+		return [...thoughts.map(({ block }) => JSON.stringify(block)), ...saidText(message, place), ...calls];
+	}
+	const text = typeof message.content === "string" ? message.content : "";
 	const blocks: string[] = [];
 	let said = 0;
 	let called = 0;
-	for (const { block, after } of [...thoughts, undefined].map((thought) => ({
-		block: thought,
-		after: thought?.after ?? { text: text.length, calls: calls.length },
-	}))) {
-		const upTo = Math.min(after.text, text.length);
-		if (upTo > said)
-			blocks.push(textBlock(text.slice(said, upTo), upTo === text.length ? message.cache_control : undefined));
-		said = Math.max(said, upTo);
-		blocks.push(...calls.slice(called, after.calls));
-		called = Math.max(called, after.calls);
-		if (block) blocks.push(thoughtText(block));
+	const goOn = (upTo: number, callsUpTo: number) => {
+		const end = Math.min(upTo, text.length);
+		const cache = end === text.length ? message.cache_control : undefined;
+		if (end > said) blocks.push(textBlock(text.slice(said, end), cache));
+		said = Math.max(said, end);
+		blocks.push(...calls.slice(called, callsUpTo));
+		called = Math.max(called, callsUpTo);
+	};
+	for (const { block, after } of thoughts) {
+		goOn(after.text, after.calls);
+		blocks.push(JSON.stringify(block));
 	}
+	goOn(text.length, calls.length);
 	return blocks;
 }
 
@@ -115,8 +118,6 @@ function saidText(message: AssistantMessage, place: string): string[] {
 }
 
 const isThought = (block: string): boolean => /^\{"type":"(?:redacted_)?thinking"/.test(block);
-
-const thoughtText = ({ block }: Thought): string => JSON.stringify(block);
 
 /** The arguments go on as the text they came as, so that big numbers survive. */
 function useBlock(
