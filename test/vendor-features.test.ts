@@ -16,7 +16,7 @@ const GOT = { media: () => ({ type: "image/webp", data: "ZmV0Y2hlZA==" }), kept:
 
 const encoders = {
 	anthropic: (body: ReturnType<typeof parseRequest>["body"], model = "claude-opus-4-7") =>
-		messagesRequest(body, model, false, GOT),
+		messagesRequest(body, model, false, GOT).body,
 	gemini: (body: ReturnType<typeof parseRequest>["body"], model = "gemini-3-flash-preview") =>
 		generateRequest(body, model, "https://g.example/v1beta", GOT),
 };

@@ -152,7 +152,7 @@ describe("Claude", () => {
 	] as const)("%s", (model, params) => {
 		test.each(ways)("five turns, %s", async (_, keep, stream) => {
 			expect(await run({ model, params, keep, stream })).toEqual({ turns: 5, said: "It was in the bag." });
-			expect(claude.refusals).toEqual([]);
+			expect([claude.refusals, claude.dropped]).toEqual([[], 0]);
 			const turns = claude.bodies.at(-1)!["messages"].filter(({ role }: Loose) => role === "assistant");
 			expect(turns.map(({ content }: Loose) => content.map(({ type }: Loose) => type))).toEqual(
 				CLAUDE.slice(0, 4).map((blocks) => blocks.map(({ type }) => type)),
@@ -196,6 +196,27 @@ describe("Claude", () => {
 		]);
 	});
 
+	test("a model that binds thoughts to what stood before them drops those that a client's changes unbind", async () => {
+		const messages: ChatCompletionMessageParam[] = [{ role: "user", content: "Where is my key?" }];
+		const ask = async (model: string, time: string) => {
+			const clock: ChatCompletionMessageParam = { role: "system", content: `It is ${time}.` };
+			const request = { model, messages: [clock, ...messages], tools };
+			const options = { headers: { "anthropic-beta": "context-1m-2025-08-07" } };
+			return (await client.chat.completions.create(request, options)).choices[0]!.message;
+		};
+		for (const time of ["noon", "one", "two"]) {
+			const message = await ask("claude-opus-5-5", time);
+			messages.push(known(message as unknown as Loose) as ChatCompletionMessageParam);
+			for (const { id } of message.tool_calls ?? []) messages.push({ role: "tool", tool_call_id: id, content: "no" });
+		}
+		expect(claude.refusals).toEqual([]);
+		expect(claude.dropped).toBe(3);
+		const bound = { type: "adaptive", block_binding: { prefix_mismatch_behavior: "drop_block" } };
+		expect(claude.bodies.map(({ thinking: asked }) => asked)).toEqual([undefined, bound, bound]);
+		const refused = ask("claude-opus-4-7", "three");
+		expect(await refused.catch((error) => error.message)).toContain("bound to a different conversation");
+	});
+
 	test("after a restart, with a client that dropped the thinking, a model with a budget goes on without", async () => {
 		const before = async (turn: number) => {
 			if (turn !== 3) return;
@@ -226,7 +247,7 @@ describe("Claude", () => {
 			await start();
 		};
 		await run({ model: "claude-opus-5-5", keep: everything, stream: true, before });
-		expect(claude.refusals).toEqual([]);
+		expect([claude.refusals, claude.dropped]).toEqual([[], 0]);
 		const types = claude.bodies
 			.at(-1)!
 			["messages"].flatMap(({ content }: Loose) => content.map(({ type }: Loose) => type));

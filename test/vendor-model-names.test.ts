@@ -1,7 +1,14 @@
 /** What Claude and Gemini models take, told by their names. */
 import { describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
-import { claude, defaultMaxTokens, refusesSampling, takesSystemTurns, thinkingFor } from "../src/providers/claude.ts";
+import {
+	bindsThoughts,
+	claude,
+	defaultMaxTokens,
+	refusesSampling,
+	takesSystemTurns,
+	thinkingFor,
+} from "../src/providers/claude.ts";
 import { isThird, thinkingConfig, versionOf } from "../src/providers/gemini-model.ts";
 
 test.each([
@@ -47,6 +54,19 @@ test.each([
 ])("%s refuses sampling: %p, takes later system messages: %p", (name, refuses, takes) => {
 	expect([refusesSampling(claude(name)), takesSystemTurns(claude(name))]).toEqual([refuses, takes]);
 });
+
+test.each([
+	["claude-opus-5", false],
+	["claude-opus-5-5", true],
+	["claude-sonnet-5", false],
+	["claude-sonnet-5-5", true],
+	["claude-haiku-5-5", true],
+	["claude-fable-5", false],
+	["claude-fable-5-1", true],
+	["claude-mythos-5-2", true],
+	["claude-opus-4-8", false],
+	["my-own-model", false],
+])("%s binds thoughts to what stood before them: %p", (name, binds) => expect(bindsThoughts(claude(name))).toBe(binds));
 
 describe("reasoning_effort at Claude", () => {
 	const asked = (effort: Parameters<typeof thinkingFor>[0], name: string, max = 64_000, isOpenLoop = false) =>

@@ -41,7 +41,7 @@ function leads(path: string, body: unknown): boolean {
 const counts = (text: string, marks: readonly string[]) => marks.map((mark) => text.split(mark).length - 1);
 
 describe.each([
-	["Anthropic", CLAUDES, (body: Call["body"], model: string) => messagesRequest(body, model, false, GOT_NOTHING)],
+	["Anthropic", CLAUDES, (body: Call["body"], model: string) => messagesRequest(body, model, false, GOT_NOTHING).body],
 	[
 		"Gemini",
 		GEMINIS,

@@ -11,7 +11,7 @@ import type { Json, Loose } from "./kit/exchange.ts";
 const request = (more: Json) =>
 	parseRequest("chat", JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }], ...more })).body;
 const toClaude = (more: Json, model = "claude-opus-4-7"): Loose =>
-	JSON.parse(messagesRequest(request(more), model, false, GOT_NOTHING));
+	JSON.parse(messagesRequest(request(more), model, false, GOT_NOTHING).body);
 const toGemini = (more: Json, model = "gemini-3-flash"): Loose =>
 	JSON.parse(generateRequest(request(more), model, "https://g/v1beta", GOT_NOTHING));
 
@@ -139,7 +139,7 @@ describe.each([
 		];
 		const text =
 			encode === toClaude
-				? messagesRequest(request({ messages }), "c", false, GOT_NOTHING)
+				? messagesRequest(request({ messages }), "c", false, GOT_NOTHING).body
 				: generateRequest(request({ messages }), "g", "", GOT_NOTHING);
 		expect(text).toContain('{"n": 12345678901234567890, "f": 1e400}');
 	});

@@ -108,7 +108,7 @@ export function invalid(param: string, why: string): RouterError {
 }
 
 /** What an encoder makes. Throws `invalid_value` where the request is nested so deeply that the stack overflows. */
-export function encoded(encode: () => string): string {
+export function encoded<T>(encode: () => T): T {
 	try {
 		return encode();
 	} catch (thrown) {

@@ -14,6 +14,8 @@ export interface Conversation {
 	readonly messages: readonly string[];
 	/** It goes on with tool calls whose thinking is not known. */
 	readonly isOpenLoop: boolean;
+	/** Thinking comes back with it. */
+	readonly hasThoughts: boolean;
 }
 
 interface Turn {
@@ -26,6 +28,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 	const system: string[] = [];
 	const turns: Turn[] = [];
 	let isOpenLoop = false;
+	let hasThoughts = false;
 	let isBeginning = true;
 	const add = (role: string, blocks: readonly string[]) => {
 		if (blocks.length === 0) return;
@@ -56,6 +59,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 			case "assistant": {
 				refuseFiles(message.content, place);
 				const thoughts = thoughtsOf(message, got);
+				hasThoughts ||= thoughts.length > 0;
 				add("assistant", saidBlocks(message, thoughts, place));
 				// One turn of the model may be several messages, of which only the first thinks.
 				if (message.tool_calls?.length) isOpenLoop = !isThought(turns.at(-1)?.blocks[0] ?? "");
@@ -63,7 +67,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 		}
 		isBeginning = false;
 	}
-	return { system, messages: turns.map(turnText), isOpenLoop };
+	return { system, messages: turns.map(turnText), isOpenLoop, hasThoughts };
 }
 
 /** Only users show files. */

@@ -6,7 +6,16 @@ import type { RequestBody } from "../openai/request.ts";
 import { cacheText } from "./anthropic-content.ts";
 import { conversationOf } from "./anthropic-messages.ts";
 import { strictSchema } from "./anthropic-schema.ts";
-import { type Claude, claude, defaultMaxTokens, refusesSampling, thinkingFor } from "./claude.ts";
+import {
+	BINDING_BETA,
+	bindsThoughts,
+	type Claude,
+	claude,
+	DROPPING,
+	defaultMaxTokens,
+	refusesSampling,
+	thinkingFor,
+} from "./claude.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "./fields.ts";
 import type { Got } from "./provider.ts";
 import { allowedTools } from "./tools.ts";
@@ -27,15 +36,24 @@ const VENDOR = new Set([
 	"thinking",
 ]);
 
-/** The body. Throws RouterError naming what has no form there. */
-export function messagesRequest(body: RequestBody, modelName: string, stream: boolean, got: Got): string {
+/** A request: its body, and the betas it needs. */
+export interface MessagesRequest {
+	readonly body: string;
+	readonly betas: readonly string[];
+}
+
+/** The request. Throws RouterError naming what has no form there. */
+export function messagesRequest(body: RequestBody, modelName: string, stream: boolean, got: Got): MessagesRequest {
 	const chat = readChat(body);
 	refuseOthers(body, RULES);
 	const model = claude(modelName);
 	const vendor = vendorFields(body, "anthropic", VENDOR);
 	const maxTokens = chat.max_completion_tokens ?? chat.max_tokens ?? defaultMaxTokens(model);
-	const { system, messages, isOpenLoop } = conversationOf(chat.messages, model, got);
-	const { thinking, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpenLoop);
+	const { system, messages, isOpenLoop, hasThoughts } = conversationOf(chat.messages, model, got);
+	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpenLoop);
+	const isBound = hasThoughts && bindsThoughts(model) && !vendor["thinking"] && asked?.["type"] !== "disabled";
+	// These models think so when nothing is asked.
+	const thinking = isBound ? { type: "adaptive", ...asked, ...DROPPING } : asked;
 	const format = formatOf(chat);
 	const output_config = {
 		...(effort === undefined ? {} : { effort }),
@@ -58,7 +76,7 @@ export function messagesRequest(body: RequestBody, modelName: string, stream: bo
 		vendorRest,
 		"anthropic",
 	);
-	return objectText({
+	const text = objectText({
 		model: JSON.stringify(modelName),
 		max_tokens: String(maxTokens),
 		system: system.length > 0 ? `[${system.join(",")}]` : undefined,
@@ -67,6 +85,7 @@ export function messagesRequest(body: RequestBody, modelName: string, stream: bo
 		cache_control: cacheText(chat.cache_control),
 		...texts(options),
 	});
+	return { body: text, betas: isBound ? [BINDING_BETA] : [] };
 }
 
 const texts = (fields: Record<string, unknown>): Record<string, string | undefined> =>

@@ -34,12 +34,10 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Su
 		needs: ({ body }) => toolCallIds(body).map((id): Need => ({ kind: "kept", id })),
 		encode(call, { model }, got = GOT_NOTHING) {
 			refuseOperation(call);
-			return {
-				url: `${addressOf(upstream)}/messages`,
-				headers: requestHeaders(upstream, call),
-				stream: call.stream,
-				body: encoded(() => messagesRequest(call.body, model, call.stream, got)),
-			};
+			const url = `${addressOf(upstream)}/messages`;
+			const { stream } = call;
+			const { body, betas } = encoded(() => messagesRequest(call.body, model, stream, got));
+			return { url, headers: withBetas(requestHeaders(upstream, call), betas), body, stream };
 		},
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => messageDecoder(upstream, call),
@@ -52,6 +50,13 @@ function refuseOperation({ operation }: Call): void {
 	if (operation === "chat") return;
 	const what = operation === "embeddings" ? "embeddings" : "text completions";
 	throw unsupported("model", `Anthropic has no ${what}, only /v1/chat/completions`);
+}
+
+/** The client's own betas stay. */
+function withBetas(headers: Record<string, string>, betas: readonly string[]): Record<string, string> {
+	if (betas.length === 0) return headers;
+	const own = headers["anthropic-beta"];
+	return { ...headers, "anthropic-beta": [...(own ? [own] : []), ...betas].join(",") };
 }
 
 function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {

@@ -51,6 +51,15 @@ function alwaysThinks(model: Claude): boolean {
 	);
 }
 
+/**
+ * Whether thinking that comes back is held against all that stands before it (platform.claude.com, preserved thinking): a client
+ * that changed its system prompt, or left old messages out, would get a 400 for thoughts that it never saw.
+ */
+export function bindsThoughts({ family, version }: Claude): boolean {
+	const first = family === "fable" || family === "mythos" ? 501 : 505;
+	return version !== undefined && version >= first;
+}
+
 /** Tokens to think with, where the model takes a budget. */
 const BUDGETS: Readonly<Record<Exclude<Effort, "none">, number>> = {
 	minimal: 1024,
@@ -62,6 +71,11 @@ const BUDGETS: Readonly<Record<Exclude<Effort, "none">, number>> = {
 };
 /** The least that the API takes. */
 const MIN_BUDGET = 1024;
+
+/** What `thinking` must say for such thoughts to be dropped instead, and the beta it belongs to. */
+export const DROPPING = { block_binding: { prefix_mismatch_behavior: "drop_block" } };
+/** The beta of that. */
+export const BINDING_BETA = "thinking-binding-controls-2026-08-01";
 
 /** The fields that make a model think as hard as asked; none where the caller asks for nothing. */
 export interface Thinking {

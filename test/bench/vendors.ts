@@ -78,7 +78,7 @@ const line = (name: string, value: number, limit: number) =>
 console.log(`history: ${(Buffer.byteLength(raw) / 1024).toFixed(0)} KB, ${fieldsOf(raw).length} fields\n`);
 line(
 	"Anthropic: encode the history",
-	medianMicros(() => messagesRequest(body, "claude-opus-4-7", true, keptThoughts), 300),
+	medianMicros(() => messagesRequest(body, "claude-opus-4-7", true, keptThoughts).body, 300),
 	1000,
 );
 line(

@@ -14,6 +14,8 @@ export interface StrictClaude {
 	/** Bodies that were answered, and what was wrong with those that were not. */
 	readonly bodies: Loose[];
 	readonly refusals: string[];
+	/** Thoughts that were let go, since something before them had changed. */
+	readonly dropped: number;
 	/** Begins a new loop. */
 	play(script: Script): void;
 	stop(): Promise<void>;
@@ -38,13 +40,13 @@ function signatureFor(
 
 /** Starts it. */
 export function startStrictClaude(): StrictClaude {
-	const state = { script: [] as Script, bodies: [] as Loose[], refusals: [] as string[] };
+	const state = { script: [] as Script, bodies: [] as Loose[], refusals: [] as string[], dropped: 0 };
 	const server = Bun.serve({
 		port: 0,
 		hostname: "127.0.0.1",
 		async fetch(request) {
 			const body = (await request.json()) as Loose;
-			const problem = problemWith(body, request);
+			const problem = problemWith(body, request, () => state.dropped++);
 			if (problem) {
 				state.refusals.push(problem);
 				const error = { type: "invalid_request_error", message: problem };
@@ -62,18 +64,28 @@ export function startStrictClaude(): StrictClaude {
 		get refusals() {
 			return state.refusals;
 		},
-		play: (script) => void Object.assign(state, { script, bodies: [], refusals: [] }),
+		get dropped() {
+			return state.dropped;
+		},
+		play: (script) => void Object.assign(state, { script, bodies: [], refusals: [], dropped: 0 }),
 		stop: () => server.stop(true),
 	};
 }
 
 const isThought = ({ type }: Loose) => type === "thinking" || type === "redacted_thinking";
 
-function problemWith(body: Loose, request: Request): string | undefined {
+function problemWith(body: Loose, request: Request, drop: () => void): string | undefined {
 	if (request.headers.get("x-api-key") !== "sk-ant-strict") return "invalid x-api-key";
 	if (request.headers.get("anthropic-version") !== "2023-06-01") return "anthropic-version: header is required";
 	if (!(body["max_tokens"] > 0)) return "max_tokens: Field required";
 	const messages = body["messages"] as Loose[];
+	const isDropping = body["thinking"]?.block_binding?.prefix_mismatch_behavior === "drop_block";
+	if (
+		isDropping &&
+		!request.headers.get("anthropic-beta")?.split(",").includes("thinking-binding-controls-2026-08-01")
+	) {
+		return "thinking.block_binding: Extra inputs are not permitted";
+	}
 	if (messages[0]?.["role"] !== "user") return "messages: first message must use the user role";
 	for (const [index, { role, content }] of messages.entries()) {
 		if (role === messages[index - 1]?.["role"]) return `messages.${index}: roles must alternate`;
@@ -81,9 +93,11 @@ function problemWith(body: Loose, request: Request): string | undefined {
 			if (block["type"] === "text" && block["text"] === "") return "messages: text content blocks must be non-empty";
 			if (isThought(block)) {
 				const signed = block["signature"] ?? block["data"];
-				if (signed !== signatureFor(body, messages.slice(0, index), content.slice(0, at), block)) {
+				const isBound = signed === signatureFor(body, messages.slice(0, index), content.slice(0, at), block);
+				if (!isBound && !isDropping) {
 					return `messages.${index}.content.${at}: Invalid \`signature\` in \`thinking\` block. The block is bound to a different conversation.`;
 				}
+				if (!isBound) drop();
 			}
 		}
 		const used = (role === "assistant" ? content : []).filter(({ type }: Loose) => type === "tool_use");
