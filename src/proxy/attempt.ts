@@ -6,6 +6,8 @@ import { headerText } from "../providers/header-text.ts";
 import {
 	type Answer,
 	type Failure,
+	GOT_NOTHING,
+	type Got,
 	isFailure,
 	isGood,
 	type Target,
@@ -32,7 +34,7 @@ interface Reached {
  */
 export async function attempt(call: Call, target: Target, settlement: Settlement): Promise<Response | Failure> {
 	const { provider } = target;
-	const request = provider.encode(call, target);
+	const request = provider.encode(call, target, await supplied(call, target, settlement));
 	const close = settlement.attempt(target);
 	const deadline = new Deadline(call.signal);
 	const limit = call.stream ? provider.timeouts.first_token : provider.timeouts.total;
@@ -70,6 +72,19 @@ export async function attempt(call: Call, target: Target, settlement: Settlement
 	} catch (thrown) {
 		failed({ kind: "internal", message: "the router failed" });
 		throw thrown;
+	}
+}
+
+/** What the encoder needs beside the call; the time it takes to come is not the router's own. */
+async function supplied(call: Call, target: Target, settlement: Settlement): Promise<Got> {
+	const { provider } = target;
+	const needs = provider.needs?.(call, target) ?? [];
+	if (needs.length === 0 || !provider.supplies) return GOT_NOTHING;
+	const askedAt = performance.now();
+	try {
+		return await provider.supplies.get(call, needs, call.signal);
+	} finally {
+		settlement.waitedMs += performance.now() - askedAt;
 	}
 }
 
@@ -112,6 +127,7 @@ function whole(
 	settlement.isKnown = true;
 	settlement.tokens = answer.tokens;
 	settlement.cost = answer.cost;
+	if (answer.keeps?.length) target.provider.supplies?.keep(call, answer.keeps);
 	const result = new Response(answer.body, {
 		headers: clientHeaders(response, target, settlement, "application/json"),
 	});
@@ -134,6 +150,7 @@ async function stream(
 			if (out.delta) settlement.firstToken();
 			if (out.tokens) settlement.tokens = out.tokens;
 			if (out.cost !== undefined) settlement.cost = out.cost;
+			if (out.keeps?.length) target.provider.supplies?.keep(call, out.keeps);
 			if (out.dropped) settlement.dropped++;
 		},
 		end(failure) {

@@ -165,7 +165,10 @@ export class EventRelay {
 	#close(): string {
 		const failure = this.decoder.end();
 		if (failure) return this.#fail(failure);
-		const text = this.events.summary() + DONE;
+		const rest = this.decoder.rest?.() ?? {};
+		this.events.out(rest);
+		if (rest.failure) return this.#fail(rest.failure);
+		const text = (rest.bytes ?? "") + this.events.summary() + DONE;
 		this.#over(undefined);
 		return text;
 	}

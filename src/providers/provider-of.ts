@@ -1,0 +1,13 @@
+/** From a configured upstream to the provider that speaks its wire. */
+import { anthropic } from "./anthropic.ts";
+import { gemini } from "./gemini.ts";
+import { openAiCompatible } from "./openai-compatible.ts";
+import type { Provider, Supplies, Transport } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+
+/** The provider. Only two vendors' need more than a row of data. */
+export function providerOf(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+	if (upstream.type === "anthropic") return anthropic(upstream, transport, supplies);
+	if (upstream.type === "gemini") return gemini(upstream, transport, supplies);
+	return openAiCompatible(upstream, transport);
+}
