@@ -12,6 +12,8 @@ Usage
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router health               exit 0 if the router of this configuration takes calls, else 1
   router init --schema        print the JSON Schema of router.yaml
+  router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
+  router init --compose       the same as a compose file
 
 Flags
   --config FILE     configuration (else ROUTER_CONFIG, else ./router.yaml where there is one)
