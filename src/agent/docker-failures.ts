@@ -128,10 +128,7 @@ const ROWS: readonly Row[] = [
 		problem: "port-taken",
 		pattern: /port is already allocated|address already in use|ports are not available|proxy already running/i,
 		says: ({ stderr }) => [
-			`the container's port ${/:(\d+)(?!.*:\d)/.exec(portLine(stderr))?.[1] ?? ""} is taken by another program`.replace(
-				"  ",
-				" ",
-			),
+			`the container's port${takenPort(stderr)} is taken by another program`,
 			"nothing: the agent tries the next one",
 		],
 	},
@@ -204,6 +201,9 @@ function lastLine(stderr: string): string {
 	return line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
 }
 
-function portLine(stderr: string): string {
-	return stderr.split("\n").find((line) => /already (?:allocated|in use)|not available/.test(line)) ?? "";
+/** ` 20001`, from the line that says what could not be bound: there the host's port comes before the container's. */
+function takenPort(stderr: string): string {
+	const line = stderr.split("\n").find((said) => /already (?:allocated|in use)|not available/.test(said)) ?? "";
+	const [, port] = /(?:\d+\.){3}\d+:(\d+)/.exec(line) ?? [];
+	return port ? ` ${port}` : "";
 }
