@@ -133,6 +133,7 @@ const RECORDED: [problem: DockerProblem, fix: RegExp, stderr: string, command?: 
 	],
 	["gone", /agent/, "Error response from daemon: No such container: 0f3c\n"],
 	["gone", /agent/, 'Error: no container with name or ID "0f3c" found: no such container\n', "podman"],
+	["not-running", /systemctl start docker/, "unexpected EOF\n"],
 	[
 		"failed",
 		/journalctl/,
@@ -174,6 +175,10 @@ test("a missing program and a deadline say so, whatever was printed", () => {
 	expect(classify(call("", { end: "missing", command: "podman" })).fix).toContain("podman");
 	const late = classify(call("no space left on device", { end: "timeout", verb: "stop" }));
 	expect([late.problem, late.message]).toEqual(["timeout", "`docker stop` did not end in time"]);
+});
+
+test("a pull that breaks off is the registry's, not the daemon's", () => {
+	expect(classify(call("unexpected EOF", { verb: "pull" })).problem).toBe("failed");
 });
 
 test("one endless line is cut", () => {

@@ -17,6 +17,8 @@ export interface FailedCall {
 
 interface Row {
 	readonly problem: DockerProblem;
+	/** Of this verb the words mean something else. */
+	readonly notFor?: string;
 	readonly pattern: RegExp;
 	readonly says: (call: FailedCall, found: RegExpExecArray) => readonly [message: string, fix: string];
 }
@@ -157,6 +159,16 @@ const ROWS: readonly Row[] = [
 			"check the network and the daemon's proxy, or name a mirror by `agent.registry`",
 		],
 	},
+	{
+		problem: "not-running",
+		// During a pull it is the registry that broke off.
+		notFor: "pull",
+		pattern: /\bEOF\s*$/,
+		says: ({ command }) => [
+			`${command} broke off: its daemon went away`,
+			`\`sudo systemctl start ${command}\` if it does not come back`,
+		],
+	},
 ];
 
 /** What failed, and what to do about it. Never throws; the words of the call are not repeated, only its verb. */
@@ -178,8 +190,8 @@ export function classify(call: FailedCall): DockerError {
 			command === "docker" ? "`sudo systemctl restart docker` if it stays so" : `see whether \`${command} ps\` answers`,
 		);
 	}
-	for (const { problem, pattern, says } of ROWS) {
-		const found = pattern.exec(stderr);
+	for (const { problem, notFor, pattern, says } of ROWS) {
+		const found = verb === notFor ? null : pattern.exec(stderr);
 		if (found) return new DockerError(problem, ...says(call, found));
 	}
 	return new DockerError(
