@@ -6,6 +6,17 @@ import { dirname, join } from "node:path";
 /** Where the sim starts, for those who run it from source. */
 export const SIM_SOURCE = join(import.meta.dir, "vllm-sim/main.ts");
 
+/**
+ * The image's settings: as in the real one the entry point is `vllm serve`. `SIM_DEVICE`: without `--gpus` it finds no
+ * device.
+ */
+export const SIM_IMAGE = {
+	Entrypoint: ["vllm", "serve"],
+	Env: ["PATH=/usr/local/bin", "HOME=/root", "SIM_DEVICE=cuda"],
+	WorkingDir: "/root",
+	ExposedPorts: { "8000/tcp": {} },
+} as const;
+
 /** What the executable is made of. */
 function contentHash(): string {
 	const hash = new Bun.CryptoHasher("sha256").update(Bun.version);
