@@ -119,9 +119,9 @@ describe("a long command", () => {
 	});
 
 	test("is ended after a silence, and the reader's own pause is none", async () => {
-		const lines = commandLines(shell("echo a; echo b; exec sleep 600"), { env, silenceMs: 200 });
+		const lines = commandLines(shell("echo a; echo b; exec sleep 600"), { env, silenceMs: 1000 });
 		await lines.next();
-		await Bun.sleep(400);
+		await Bun.sleep(1300);
 		expect((await lines.next()).value).toEqual({ from: "stdout", line: "b" });
 		expect((await failureOf(lines.next())).kind).toBe("timeout");
 	});

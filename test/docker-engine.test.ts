@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createDocker, type Docker } from "../src/agent/docker.ts";
 import { DockerError } from "../src/agent/docker-error.ts";
+import { pullProgress } from "../src/agent/pull-progress.ts";
 import { containerSpec, type ModelSpec, type SpecSettings } from "../src/agent/spec.ts";
 import { type DockerEngine, dockerProblem, startDockerEngine } from "./kit/docker.ts";
+import { startRegistry } from "./kit/registry.ts";
 
 const IMAGE = "vllm-sim:test";
 const PATH = process.env["PATH"];
@@ -171,6 +173,36 @@ describe.skipIf(dockerProblem() !== undefined)("a real engine", () => {
 		expect(failure.problem).toBe("no-image");
 	});
 
+	test("stops a pull that is not wanted any more, and one that sends nothing", async () => {
+		await using registry = await startRegistry();
+		// Before any other pull: an engine does not fetch layers it has.
+		registry.pace(0);
+		const image = `${registry.host}/vllm/vllm-openai:v2`;
+		const stop = new AbortController();
+		const aborted = docker.pull(image, () => stop.abort(), stop.signal);
+		expect((await failureOf(aborted)).problem).toBe("timeout");
+		const impatient = dockerOf(engine.env, { pullSilenceMs: 1000 });
+		expect((await failureOf(impatient.pull(image, () => {}, new AbortController().signal))).problem).toBe("timeout");
+		expect(await docker.hasImage(image)).toBe(false);
+	}, 60_000);
+
+	test("pulls an image with progress from nothing to all, and says of another name that there is none", async () => {
+		await using registry = await startRegistry();
+		registry.only("vllm/vllm-openai");
+		const image = `${registry.host}/vllm/vllm-openai:v1`;
+		const percent = pullProgress();
+		const seen: (number | undefined)[] = [];
+		await docker.pull(image, (line) => seen.push(percent(line)), new AbortController().signal);
+		expect(seen.at(-1)).toBe(100);
+		expect(seen).toContain(0);
+		expect(await docker.hasImage(image)).toBe(true);
+		const failure = await failureOf(
+			docker.pull(`${registry.host}/vllm/vllm-opnai:v1`, () => {}, new AbortController().signal),
+		);
+		expect(failure.problem).toBe("no-image");
+		expect(failure.message).toContain("vllm-opnai:v1");
+	}, 60_000);
+
 	test("an image from a registry that does not answer", async () => {
 		const lines: string[] = [];
 		const image = `127.0.0.1:${freePort()}/vllm/vllm-openai:v1`;
@@ -254,7 +286,7 @@ describe("a CLI that", () => {
 	test("pulls in silence is ended; one that is aborted, too", async () => {
 		const { env } = standIn("echo 'a3ed95caeb02: Pulling fs layer'; exec sleep 600");
 		const lines: string[] = [];
-		const silent = dockerOf(env, { pullSilenceMs: 200 }).pull(
+		const silent = dockerOf(env, { pullSilenceMs: 1000 }).pull(
 			"a",
 			(line) => lines.push(line),
 			new AbortController().signal,
