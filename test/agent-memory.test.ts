@@ -78,6 +78,7 @@ describe("a model of known size", () => {
 			"chat needs 17.6 GiB (weights 13.0 × 1.2 + 2); GPU 0 has 11.2 GiB free of 24.0: chat-7b holds 12.8",
 		);
 		expect(refusal.candidates).toEqual([[0]]);
+		expect(refusal.fix).toContain("unload");
 		expect(refusal.short! / GIB).toBeCloseTo(6.4, 6);
 	});
 
@@ -131,7 +132,7 @@ describe("gpu_memory", () => {
 
 	test("larger than the GPU is no place", () => {
 		const refusal = refused(want({ gpu_memory: 30 * GIB }), gpus(1), []);
-		expect(refusal).toEqual({
+		expect(refusal).toMatchObject({
 			message: "chat needs 30.0 GiB (`gpu_memory`); GPU 0 has 24.0 GiB free of 24.0",
 			candidates: [],
 		});
@@ -206,6 +207,7 @@ describe("devices and replicas", () => {
 		expect(refused(want({ devices: [5] }), gpus(2), []).message).toBe(
 			"chat asks for GPU 5, and this host has GPUs 0, 1",
 		);
+		expect(refused(want({ devices: [5] }), gpus(2), []).fix).toContain("`devices`");
 		expect(refused(want({ gpus: 4 }), gpus(1), []).message).toBe("chat spans 4 GPUs, and this host has GPU 0");
 	});
 
