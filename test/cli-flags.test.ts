@@ -62,11 +62,11 @@ describe("a command line", () => {
 
 	test("makes a file, or prints", () => {
 		const file = (...args: string[]) => parseCommand(["init", ...args]);
-		expect(file()).toEqual({ do: "init", what: "example", file: "router.yaml" });
-		expect(file("a.yaml")).toEqual({ do: "init", what: "example", file: "a.yaml" });
-		expect(file("-")).toEqual({ do: "init", what: "example", file: "-" });
-		expect(file("--stdout")).toEqual({ do: "init", what: "example", file: "-" });
-		expect(file("--schema")).toEqual({ do: "init", what: "schema", file: "-" });
+		expect(file()).toEqual({ do: "init", what: "example", role: "router", file: "router.yaml" });
+		expect(file("a.yaml")).toEqual({ do: "init", what: "example", role: "router", file: "a.yaml" });
+		expect(file("-")).toEqual({ do: "init", what: "example", role: "router", file: "-" });
+		expect(file("--stdout")).toEqual({ do: "init", what: "example", role: "router", file: "-" });
+		expect(file("--schema")).toEqual({ do: "init", what: "schema", role: "router", file: "-" });
 	});
 
 	test("asks for help or the version, whatever else it says", () => {

@@ -16,19 +16,44 @@ export async function* lines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<
 	if (rest !== "") yield rest;
 }
 
-/** Both streams' lines as they come. Reads no further than its reader: at most one line of each is held. */
+/**
+ * Both streams' lines as they come. Reads no further than its reader: at most one line of each is held. No
+ * `Promise.race`: one more reaction on the quiet stream's promise for every line of the other would add up for months.
+ */
 export async function* merged<Name extends string>(
-	streams: Record<Name, AsyncGenerator<string>>,
+	streams: Record<Name, AsyncIterable<string>>,
 ): AsyncGenerator<{ from: Name; line: string }> {
-	const next = (from: Name) => streams[from].next().then((result) => ({ from, result }));
-	const waiting = new Map((Object.keys(streams) as Name[]).map((from) => [from, next(from)]));
-	while (waiting.size > 0) {
-		const { from, result } = await Promise.race(waiting.values());
-		if (result.done) {
-			waiting.delete(from);
-			continue;
+	const held: { from: Name; line: string; taken: () => void }[] = [];
+	const names = Object.keys(streams) as Name[];
+	let open = names.length;
+	let failure: { error: unknown } | undefined;
+	let wake = () => {};
+	const pump = async (from: Name) => {
+		try {
+			for await (const line of streams[from]) {
+				await new Promise<void>((taken) => {
+					held.push({ from, line, taken });
+					wake();
+				});
+			}
+		} catch (error) {
+			failure ??= { error };
 		}
-		yield { from, line: result.value };
-		waiting.set(from, next(from));
+		open -= 1;
+		wake();
+	};
+	for (const name of names) void pump(name);
+	for (;;) {
+		const next = held.shift();
+		if (next) {
+			yield { from: next.from, line: next.line };
+			next.taken();
+		} else if (failure) throw failure.error;
+		else if (open === 0) return;
+		else {
+			await new Promise<void>((resolve) => {
+				wake = resolve;
+			});
+		}
 	}
 }

@@ -17,6 +17,8 @@ export interface FailedCall {
 
 interface Row {
 	readonly problem: DockerProblem;
+	/** Of this verb the words mean something else. */
+	readonly notFor?: string;
 	readonly pattern: RegExp;
 	readonly says: (call: FailedCall, found: RegExpExecArray) => readonly [message: string, fix: string];
 }
@@ -128,10 +130,7 @@ const ROWS: readonly Row[] = [
 		problem: "port-taken",
 		pattern: /port is already allocated|address already in use|ports are not available|proxy already running/i,
 		says: ({ stderr }) => [
-			`the container's port ${/:(\d+)(?!.*:\d)/.exec(portLine(stderr))?.[1] ?? ""} is taken by another program`.replace(
-				"  ",
-				" ",
-			),
+			`the container's port${takenPort(stderr)} is taken by another program`,
 			"nothing: the agent tries the next one",
 		],
 	},
@@ -160,6 +159,16 @@ const ROWS: readonly Row[] = [
 			"check the network and the daemon's proxy, or name a mirror by `agent.registry`",
 		],
 	},
+	{
+		problem: "not-running",
+		// During a pull it is the registry that broke off.
+		notFor: "pull",
+		pattern: /\bEOF\s*$/,
+		says: ({ command }) => [
+			`${command} broke off: its daemon went away`,
+			`\`sudo systemctl start ${command}\` if it does not come back`,
+		],
+	},
 ];
 
 /** What failed, and what to do about it. Never throws; the words of the call are not repeated, only its verb. */
@@ -181,8 +190,8 @@ export function classify(call: FailedCall): DockerError {
 			command === "docker" ? "`sudo systemctl restart docker` if it stays so" : `see whether \`${command} ps\` answers`,
 		);
 	}
-	for (const { problem, pattern, says } of ROWS) {
-		const found = pattern.exec(stderr);
+	for (const { problem, notFor, pattern, says } of ROWS) {
+		const found = verb === notFor ? null : pattern.exec(stderr);
 		if (found) return new DockerError(problem, ...says(call, found));
 	}
 	return new DockerError(
@@ -204,6 +213,9 @@ function lastLine(stderr: string): string {
 	return line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
 }
 
-function portLine(stderr: string): string {
-	return stderr.split("\n").find((line) => /already (?:allocated|in use)|not available/.test(line)) ?? "";
+/** ` 20001`, from the line that says what could not be bound: there the host's port comes before the container's. */
+function takenPort(stderr: string): string {
+	const line = stderr.split("\n").find((said) => /already (?:allocated|in use)|not available/.test(said)) ?? "";
+	const [, port] = /(?:\d+\.){3}\d+:(\d+)/.exec(line) ?? [];
+	return port ? ` ${port}` : "";
 }

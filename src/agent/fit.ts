@@ -31,8 +31,5 @@ export function unfit(want: Want, info: ModelInfo, host: Host): Diagnosis | unde
 	const empty = host.gpus.map((gpu) => ({ ...gpu, memory_used: 0 }));
 	const result = place({ ...want, ...(size && { size }) }, empty, []);
 	if ("placement" in result) return undefined;
-	return {
-		reason: result.message,
-		fix: "spread it over more `gpus`, take a smaller or quantised one (`router models suggest`), or raise its `gpu_memory`",
-	};
+	return { reason: result.message, fix: result.fix };
 }

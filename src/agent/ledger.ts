@@ -23,6 +23,8 @@ export type PlaceResult =
 	| {
 			/** The arithmetic, for a person. */
 			readonly message: string;
+			/** What a person does about it. */
+			readonly fix: string;
 			/** Bytes that have to go from the first of `candidates`, on its fullest GPU; absent where no eviction helps. */
 			readonly short?: number;
 			/** Sets of GPUs that would do if enough of their holdings went, least to evict first. */
@@ -70,7 +72,8 @@ export function place(want: Want, gpus: readonly Gpu[], ledger: readonly Holding
 	if (unknown !== undefined || allowed.length < count) {
 		const there = `this host has ${gpus.length === 1 ? "GPU" : "GPUs"} ${gpus.map(({ index }) => index).join(", ")}`;
 		const asked = unknown === undefined ? `spans ${count} GPUs` : `asks for GPU ${unknown}`;
-		return { message: `${spec.name} ${asked}, and ${there}`, candidates: [] };
+		const fix = "correct the model's `devices` or `gpus`";
+		return { message: `${spec.name} ${asked}, and ${there}`, fix, candidates: [] };
 	}
 	const rooms = allowed.map((gpu) => room(gpu, want, count, ledger));
 	// A given size goes where it fits tightest, so that whole GPUs stay for others; the rest goes where there is most.
@@ -143,8 +146,12 @@ function refusal(want: Want, count: number, rooms: readonly Room[]): PlaceResult
 	const candidates = [...combinations(possible, count)].slice(0, MOST_CANDIDATES);
 	const message = `${want.spec.name} needs ${needOf(want, count, rooms[0]!.gpu.memory_total).says}; ${described(rooms)}`;
 	const [best] = candidates;
+	const fix = best
+		? "unload what is not needed, or give each model a `gpu_memory`"
+		: "spread it over more `gpus`, take a smaller or quantised one (`router models suggest`), or change its `gpu_memory`";
 	return {
 		message,
+		fix,
 		...(best && { short: Math.max(...best.map(short)) }),
 		candidates: candidates.map((set) => set.map(({ gpu }) => gpu.index)),
 	};

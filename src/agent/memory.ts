@@ -19,6 +19,8 @@ const SHARE = 0.9;
 /** Weights and what is computed with them, as others estimate it (see `needOf`). */
 const PER_WEIGHT = 1.2;
 const BESIDES = 2 * GIB;
+/** A GPU "of 24 GB" has 23.99 GiB, and a desktop on it takes 0.3: three models of `8GiB` share it all the same. */
+const TOLERANCE = 0.02;
 /** What is certainly no KV cache: a little more than the weights, CUDA's context, activations of one step, graphs. */
 const LOADED = 1.05;
 const WORKSPACE = 1.5 * GIB;
@@ -48,9 +50,8 @@ export function needOf({ spec, size }: Want, count: number, total: number): Need
 			given >= floor
 				? `${gib(given)} GiB${each} (${from})`
 				: `${gib(floor)} GiB${each} for its weights, more than its ${from} of ${gib(given)}`;
-		return given >= floor
-			? { least: given, most: given, says }
-			: { least: Number.POSITIVE_INFINITY, most: given, says };
+		const least = given >= floor ? Math.max(floor, given - TOLERANCE * total) : Number.POSITIVE_INFINITY;
+		return { least, most: given, says };
 	}
 	const most = SHARE * total + OVERHEAD;
 	if (weights === undefined) {

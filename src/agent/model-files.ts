@@ -16,6 +16,7 @@ export interface ModelFiles {
 
 /** What of `model` lies on this host; undefined for nothing. Never rejects: what can't be read is not there. */
 export async function cachedFiles(model: string, cacheDir: string, revision = "main"): Promise<ModelFiles | undefined> {
+	if (revision.includes("..")) return undefined;
 	const folder = model.startsWith("/") ? model : await snapshot(model.split(":")[0]!, cacheDir, revision);
 	const names = folder && (await readdir(folder).catch(() => undefined));
 	if (!names || names.length === 0) return undefined;

@@ -60,6 +60,14 @@ async function fromHub(model: string, { endpoint, token, revision = "main", get 
 	const at = encodeURIComponent(revision);
 	try {
 		const listed = await get(`${endpoint}/api/models/${repository}/revision/${at}?blobs=true`, headers);
+		if (/invalid credentials/i.test(listed.body.slice(0, 500)) && listed.status === 401) {
+			return {
+				refused: {
+					reason: "Hugging Face does not know HF_TOKEN",
+					fix: `make a new one at ${endpoint}/settings/tokens`,
+				},
+			};
+		}
 		if (listed.status === 401 || listed.status === 403 || listed.status === 404) {
 			return {
 				refused: {

@@ -12,6 +12,8 @@ const FETCHED = /^(?:Download complete|Verifying Checksum|Extracting)/;
 export function pullProgress(): (line: string) => number | undefined {
 	const layers = new Map<string, number>();
 	return (line) => {
+		// podman does not say when a blob is done; after the last of them comes this.
+		if (line.startsWith("Copying config")) for (const layer of layers.keys()) layers.set(layer, 1);
 		const [, layer, said = ""] = DOCKER.exec(line) ?? PODMAN.exec(line) ?? [];
 		if (layer) layers.set(layer, Math.max(layers.get(layer) ?? 0, DONE.test(said) ? 1 : FETCHED.test(said) ? 0.8 : 0));
 		if (layers.size === 0) return undefined;

@@ -15,7 +15,15 @@ export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
-	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
+	| InitCommand;
+
+/** `file`: `-` is stdout. `role`: whose unit or compose file. */
+export interface InitCommand {
+	readonly do: "init";
+	readonly what: "example" | "schema" | "systemd" | "compose";
+	readonly role: Role;
+	readonly file: string;
+}
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
 export class UsageError extends Error {
@@ -28,8 +36,8 @@ const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 
 const OPTIONS = {
-	agent: toggle("start", "check", "health"),
-	standalone: toggle("start", "check", "health"),
+	agent: toggle("start", "check", "health", "init"),
+	standalone: toggle("start", "check", "health", "init"),
 	config: text("start", "check", "health", "init", "agents", "models"),
 	host: text("start", "check", "health", "agents", "models"),
 	port: text("start", "check", "health", "agents", "models"),
@@ -45,6 +53,8 @@ const OPTIONS = {
 	"stop-containers": toggle("start", "check"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
+	systemd: toggle("init"),
+	compose: toggle("init"),
 	stdout: toggle("init"),
 	version: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "v" },
 	help: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "h" },
@@ -79,20 +89,16 @@ export function parseCommand(args: readonly string[]): Command {
 			throw new UsageError(`--${name} does not belong to ${command === "start" ? "a plain start" : `\`${command}\``}`);
 		}
 	}
-	if (command === "init") {
-		const file = "stdout" in given || "schema" in given ? "-" : (words.shift() ?? given.config ?? "router.yaml");
-		noMore(words);
-		return { do: "init", what: "schema" in given ? "schema" : "example", file };
-	}
-	const isInvitation = command === "agents" && words[0] === "invite";
-	if (isInvitation) words.shift();
-	noMore(words);
 	if ("agent" in given && "standalone" in given) {
 		throw new UsageError(
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
 	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
+	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
+	const isInvitation = command === "agents" && words[0] === "invite";
+	if (isInvitation) words.shift();
+	noMore(words);
 	return {
 		do: isInvitation ? "invite" : command,
 		...(given.url !== undefined && { url: given.url }),
@@ -129,6 +135,18 @@ function agentFlags(role: Role, given: Given, args: readonly string[] | undefine
 		...Object.fromEntries(said.filter(([, value]) => value !== undefined)),
 		...("stop-containers" in given && { stopContainers: true }),
 	};
+}
+
+function initCommand(given: readonly string[], words: string[], role: Role, config: string | undefined): InitCommand {
+	const [what = "example", more] = (["schema", "systemd", "compose"] as const).filter((name) => given.includes(name));
+	if (more) throw new UsageError(`--${what} and --${more} are two files: ask for one at a time`);
+	if (role !== "router" && what !== "systemd" && what !== "compose") {
+		throw new UsageError(`--${role} belongs to \`init\` with --systemd or --compose only: router.yaml is one for all`);
+	}
+	const isPrinted = what !== "example" || given.includes("stdout");
+	const file = isPrinted ? "-" : (words.shift() ?? config ?? "router.yaml");
+	noMore(words);
+	return { do: "init", what, role, file };
 }
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */

@@ -15,6 +15,8 @@ Usage
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
   router init --schema        print the JSON Schema of router.yaml
+  router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
+  router init --compose       the same as a compose file
 
 Flags
   --config FILE     configuration (else ROUTER_CONFIG, else ./router.yaml where there is one)
