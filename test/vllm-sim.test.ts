@@ -1,11 +1,14 @@
 /** The look-alike of vLLM behaves as vLLM does, as far as the agent and the router can tell. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Json } from "./kit/exchange.ts";
 import { FAILURES } from "./kit/vllm-sim/switches.ts";
 import { type Sim, type SimOptions, startSim } from "./kit/vllm-sim-process.ts";
+
+// Each starts a process or three, which is nothing on an idle machine.
+setDefaultTimeout(60_000);
 
 const MODEL = "Qwen/Qwen3-0.6B";
 const hi = (content = "hi") => ({ model: MODEL, messages: [{ role: "user", content }] });
@@ -460,7 +463,7 @@ describe("a start", () => {
 
 	test("stops on its way where it is told, and answers nobody", async () => {
 		await using sim = await startSim({ env: { SIM_STALL: "graphs" }, ready: false });
-		for (let look = 0; look < 400 && !sim.output().includes("Maximum concurrency"); look++) await Bun.sleep(10);
+		for (let look = 0; look < 4000 && !sim.output().includes("Maximum concurrency"); look++) await Bun.sleep(10);
 		expect(sim.output()).toContain("GPU KV cache size");
 		expect(sim.output()).not.toContain("Capturing CUDA graphs");
 		expect(await sim.kill("SIGTERM")).toBe(0);
@@ -526,11 +529,11 @@ describe("an engine", () => {
 		await using sim = await startSim({ args: ["--max-num-seqs", "2", "--max-num-queued-reqs", "5"] });
 		await sim.control({ hang: true });
 		const calls = Array.from({ length: 5 }, (_, at) => chat(sim, { ...hi(String(at)), max_tokens: 2 }));
-		for (let look = 0; look < 400 && (await sim.metric("vllm:num_requests_waiting")) < 5; look++) await Bun.sleep(5);
+		for (let look = 0; look < 4000 && (await sim.metric("vllm:num_requests_waiting")) < 5; look++) await Bun.sleep(5);
 		const refused = await chat(sim, hi());
 		expect([refused.status, error(refused.json).code]).toEqual([503, 503]);
 		await sim.control({ speed: 0.05, hang: false });
-		for (let look = 0; look < 400 && (await sim.metric("vllm:num_requests_running")) < 2; look++) await Bun.sleep(5);
+		for (let look = 0; look < 4000 && (await sim.metric("vllm:num_requests_running")) < 2; look++) await Bun.sleep(5);
 		expect(await sim.metric("vllm:num_requests_running")).toBe(2);
 		expect(await sim.metric("vllm:num_requests_waiting")).toBe(3);
 		expect(await sim.metric("vllm:kv_cache_usage_perc")).toBeGreaterThan(0);
@@ -562,7 +565,7 @@ describe("an engine", () => {
 		await answer.body!.getReader().read();
 		expect(await sim.metric("vllm:num_requests_running")).toBe(1);
 		leave.abort();
-		for (let look = 0; look < 400 && (await sim.metric("vllm:num_requests_running")) > 0; look++) await Bun.sleep(5);
+		for (let look = 0; look < 4000 && (await sim.metric("vllm:num_requests_running")) > 0; look++) await Bun.sleep(5);
 		expect(await sim.metric("vllm:num_requests_running")).toBe(0);
 		expect(await sim.metric("vllm:request_success_total")).toBe(1);
 	});
@@ -652,7 +655,7 @@ describe("trouble", () => {
 		await using sim = await startSim({ args: ["--shutdown-timeout", "30"], env: { SIM_SPEED: "1" } });
 		const { rest } = await begun(sim);
 		const ended = sim.kill("SIGTERM");
-		for (let look = 0; look < 400 && !sim.output().includes("Shutting down"); look++) await Bun.sleep(5);
+		for (let look = 0; look < 4000 && !sim.output().includes("Shutting down"); look++) await Bun.sleep(5);
 		expect(await chat(sim, hi()).catch(() => "refused")).toBe("refused");
 		expect(await rest).toContain("data: [DONE]");
 		expect(await ended).toBe(0);
