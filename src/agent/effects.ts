@@ -27,16 +27,20 @@ export type Outcome =
 	/** Docker itself is away: no fault of the replica's. */
 	| { readonly ended: "engine"; readonly error: DockerError };
 
+/** What `docker run` gets, and the variables that its `-e NAME` take their values from. */
+export interface RunWords {
+	readonly args: readonly string[];
+	readonly env: Environment;
+	readonly image: string;
+}
+
 /** What effects work with. */
 export interface EffectTools {
 	readonly docker: Docker;
 	/** Of the agent: PATH for nvidia-smi. */
 	readonly env: Environment;
 	/** The arguments of `docker run` for a replica on a port, and their variables. */
-	readonly runOf: (
-		key: string,
-		port: number,
-	) => { args: readonly string[]; env: Environment; image: string } | undefined;
+	readonly runOf: (key: string, port: number) => RunWords | undefined;
 	readonly graceOf: (key: string) => number;
 	readonly vllmOf: (id: string) => Vllm | undefined;
 	readonly imageIsThere: (image: string, isThere: boolean) => void;

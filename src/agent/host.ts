@@ -5,20 +5,22 @@
 import type { Transport } from "../providers/provider.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AgentFile } from "./agent-file.ts";
+import { Blueprints, modelOfKey } from "./blueprints.ts";
 import type { Book, Entry } from "./book.ts";
+import { Deeds } from "./deeds.ts";
 import type { Docker } from "./docker.ts";
-import { type EffectTools, type Outcome, perform } from "./effects.ts";
+import type { Outcome } from "./effects.ts";
 import { EngineWatch } from "./engine-watch.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 import { Hardware } from "./hardware.ts";
 import { Inventory, type Item } from "./inventory.ts";
 import type { ModelInfos } from "./model-infos.ts";
-import { reasonText, refusalOf, type WholeState, wholeState } from "./model-state.ts";
+import type { WholeState } from "./model-state.ts";
 import { Monitor } from "./monitor.ts";
 import { Placer } from "./placer.ts";
 import { type Decision, type Demand, type Residents, schedule } from "./scheduler.ts";
 import type { AgentSettings } from "./settings.ts";
-import { containerSpec, imageOf, type SpecSettings, specHash } from "./spec.ts";
+import { keysOf, Standing } from "./standing.ts";
 import {
 	type Action,
 	failure,
@@ -31,10 +33,8 @@ import {
 	type Supervised,
 	supervise,
 	type Wanted,
-	type Work,
 } from "./supervisor.ts";
-import type { Destination, Traffic } from "./traffic.ts";
-import { canSleep, stopGraceS } from "./vllm-args.ts";
+import type { Traffic } from "./traffic.ts";
 
 /** How soon the next look is due, ms: while something is under way, and while nothing is. */
 const BUSY_MS = 200;
@@ -70,20 +70,14 @@ export interface HostOptions {
 export class Host {
 	readonly inventory: Inventory;
 	readonly hardware: Hardware;
-	/** Percent of the pull of an image; undefined inside while it has not said. */
-	readonly pulls = new Map<string, number | undefined>();
-	/** Last words of containers that are gone, by replica. */
-	readonly logs = new Map<string, readonly string[]>();
+	readonly #blueprints: Blueprints;
 	readonly #watch: EngineWatch;
 	readonly #placer: Placer;
+	readonly #deeds: Deeds;
 	#memory: Memory = NOTHING;
 	#residents: Residents = { awake: new Set(), asleep: new Set() };
 	#supervised: Supervised | undefined;
-	#wholes = new Map<string, WholeState>();
-	readonly #images = new Set<string>();
-	readonly #working = new Map<string, Work>();
-	/** Effects that have ended; what they did shows in the next list. */
-	readonly #ended = new Set<string>();
+	readonly #standing: Standing;
 	#isAdopting = true;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#isTicking = false;
@@ -94,6 +88,8 @@ export class Host {
 		const { docker, settings, book } = options;
 		this.#watch = new EngineWatch(docker, settings.agent, () => this.look());
 		this.hardware = new Hardware(settings, options.gpus, options.file);
+		const blueprints = new Blueprints(book, settings, this.hardware);
+		this.#blueprints = blueprints;
 		this.inventory = new Inventory((container, origin) => {
 			const model = container.labels["router.model"] ?? "";
 			const entry = book.get(model);
@@ -102,7 +98,7 @@ export class Host {
 				model,
 				weights: entry?.spec.model ?? model,
 				vllm: this.vllm(origin),
-				sleeps: entry !== undefined && this.#sleeps(entry),
+				sleeps: () => entry !== undefined && blueprints.sleeps(entry),
 				docker,
 				traffic: options.traffic,
 				cacheDir: settings.cacheDir,
@@ -112,7 +108,19 @@ export class Host {
 				isEngineAway: () => this.#watch.problem !== undefined,
 			});
 		});
-		this.#placer = new Placer(book, options.gpus, options.infos, settings.cacheDir, (entry) => this.#sleeps(entry));
+		const { gpus, infos, log } = options;
+		this.#standing = new Standing(book, options.traffic, log, options.onChange);
+		this.#placer = new Placer(book, gpus, infos, settings.cacheDir, (entry) => blueprints.sleeps(entry));
+		this.#deeds = new Deeds({
+			docker,
+			settings,
+			blueprints,
+			placer: this.#placer,
+			inventory: this.inventory,
+			vllm: (origin) => this.vllm(origin),
+			log,
+			onEnd: (action, outcome) => this.#finished(action, outcome),
+		});
 	}
 
 	/** Begins. */
@@ -128,6 +136,7 @@ export class Host {
 		this.#watch.end();
 		this.options.gpus.end();
 		this.inventory.end();
+		this.#deeds.end();
 	}
 
 	/** Stops and removes all containers. For the very end, after `end`. */
@@ -135,7 +144,7 @@ export class Host {
 		const { docker, log } = this.options;
 		const stop = async ({ id, key, state }: Item) => {
 			try {
-				if (state === "running") await docker.stop(id, this.#graceOf(key));
+				if (state === "running") await docker.stop(id, this.#blueprints.grace(key));
 				await docker.remove(id);
 			} catch (err) {
 				log().error({ err, container: id }, "A container could not be stopped.");
@@ -154,7 +163,7 @@ export class Host {
 
 	/** A model as a whole, as of the last tick. */
 	whole(model: string): WholeState {
-		return this.#wholes.get(model) ?? { state: "stopped" };
+		return this.#standing.of(model);
 	}
 
 	/** A replica, as of the last tick. */
@@ -164,8 +173,14 @@ export class Host {
 
 	/** The image of a model, and how far its pull is in percent, where one runs. */
 	pullOf(entry: Entry): { readonly image: string; readonly percent: number | undefined } | undefined {
-		const image = imageOf(entry.spec, this.#settingsOf(entry));
-		return this.pulls.has(image) ? { image, percent: this.pulls.get(image) } : undefined;
+		const image = this.#blueprints.image(entry);
+		const { pulls } = this.#deeds;
+		return pulls.has(image) ? { image, percent: pulls.get(image) } : undefined;
+	}
+
+	/** The last words of a replica's container that is gone. */
+	lastWords(key: string): readonly string[] {
+		return this.#deeds.lastWords.get(key) ?? [];
 	}
 
 	/** Why Docker can't be used. */
@@ -199,21 +214,16 @@ export class Host {
 	}
 
 	async #tick(): Promise<void> {
-		const ended = [...this.#ended];
+		const ended = this.#deeds.ended();
 		const isNew = await this.#watch.refresh();
 		if (this.#end.signal.aborted) return;
-		if (isNew) {
-			for (const key of ended) {
-				this.#ended.delete(key);
-				this.#working.delete(key);
-				this.#placer.release(key);
-			}
-		}
+		if (isNew) this.#deeds.seen(ended);
 		this.inventory.sync(this.#watch.containers);
 		const { items } = this.inventory;
 		this.options.traffic.keepOnly(new Set(items.map(({ id }) => id)));
 		const entries = this.options.book.all();
-		if (!this.hardware.known) return this.#blind(entries);
+		// Without knowing what the models run on nothing may be started, stopped or replaced.
+		if (!this.hardware.known) return this.#standing.blind(entries, this.hardware.problem);
 		if (this.#watch.isKnown && this.#isAdopting) this.#adopt(entries, items);
 
 		const now = Date.now();
@@ -233,12 +243,20 @@ export class Host {
 		// Before its first answer the engine has not said what is not there.
 		const engine =
 			this.#watch.problem ?? (this.#watch.isKnown ? undefined : { reason: "Docker is being asked", fix: "" });
-		const observed = { engine, containers: items, images: this.#images, working: this.#working };
+		const observed = { engine, containers: items, images: this.#deeds.images, working: this.#deeds.working };
 		const supervised = supervise(wanted, observed, this.#memory, this.options.limits, now);
 		this.#memory = supervised;
 		this.#supervised = supervised;
-		for (const action of supervised.actions) this.#act(action, items);
-		for (const entry of entries) this.#let(entry, decision, room.why, now);
+		for (const action of supervised.actions) {
+			const item = "id" in action ? items.find(({ id }) => id === action.id) : undefined;
+			if (action.do === "stop" && action.failed) this.options.events.restarted(modelOfKey(action.key));
+			this.#deeds.act(action, item);
+		}
+		const originOf = (id: string) => items.find((item) => item.id === id)?.origin;
+		for (const entry of entries) {
+			const states = keysOf(entry).flatMap((key) => supervised.states.get(key) ?? []);
+			this.#standing.tell(entry, states, decision, room.why, originOf, now);
+		}
 	}
 
 	/** What runs from before is kept: an on-demand model that is there has its place. */
@@ -292,14 +310,13 @@ export class Host {
 		memory: ReturnType<Placer["see"]>,
 	): Wanted[] {
 		const { spec } = entry;
-		const settings = this.#settingsOf(entry);
 		const want = awake.has(spec.name) ? "up" : asleep.has(spec.name) ? "asleep" : "down";
-		const hash = specHash(spec, settings);
-		const image = imageOf(spec, settings);
+		const hash = this.#blueprints.hash(entry);
+		const image = this.#blueprints.image(entry);
 		return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => {
 			const key = replicaKey(spec.name, replica);
 			const own = items.find((item) => item.key === key);
-			const needsPlace = want === "up" && (!own || own.health === "asleep") && !this.#working.has(key);
+			const needsPlace = want === "up" && (!own || own.health === "asleep") && !this.#deeds.working.has(key);
 			const others = items.filter(({ model }) => model !== spec.name);
 			const leaving = others
 				.filter(({ model, health }) => health !== "asleep" && !awake.has(model))
@@ -309,170 +326,35 @@ export class Host {
 		});
 	}
 
-	/** Says what is so, and lets calls through, or waits, or refuses them. */
-	#let(
-		entry: Entry,
-		{ awake, closed, misfits }: Decision,
-		why: (name: string, awake: ReadonlySet<string>) => string,
-		now: number,
-	): void {
-		const { spec, load, order } = entry;
-		const { name } = spec;
-		const { traffic, book } = this.options;
-		const keys = Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replicaKey(name, replica));
-		const states = keys.flatMap((key) => this.#supervised?.states.get(key) ?? []);
-		let whole = wholeState(states, name);
-		let misfit: Reason | undefined;
-		if (misfits.has(name)) {
-			const fixed = new Set(
-				book
-					.all()
-					.filter((each) => each.load === "always" || each.order === "load")
-					.map((each) => each.spec.name),
-			);
-			misfit = {
-				reason: why(name, fixed),
-				fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `args`)",
-			};
-			whole = { state: "failed", why: misfit };
-		}
-		this.#say(name, whole);
-		const isOpen = awake.has(name) && !closed.has(name);
-		const destinations = states.flatMap(({ id }): Destination[] => {
-			const origin = this.inventory.items.find((item) => item.id === id)?.origin;
-			return isOpen && id && origin ? [{ id, origin }] : [];
-		});
-		traffic.open(name, destinations);
-		if (destinations.length === 0)
-			traffic.refuse(name, closed.has(name) ? undefined : refusalOf({ name, load, order, whole, misfit }, now));
-		// An on-demand model that was told to go is gone; its next call may bring it back.
-		if (load === "on-demand" && order === "unload" && whole.state === "stopped") book.settle(name);
-	}
-
-	/** Without knowing what the models run on nothing may be started, stopped or replaced. */
-	#blind(entries: readonly Entry[]): void {
-		const why = this.hardware.problem;
-		for (const { spec, load, order } of entries) {
-			const whole: WholeState = why ? { state: "failed", why } : { state: "starting" };
-			this.#say(spec.name, whole);
-			this.options.traffic.refuse(spec.name, refusalOf({ name: spec.name, load, order, whole }, Date.now()));
-		}
-	}
-
-	#say(name: string, whole: WholeState): void {
-		const before = this.#wholes.get(name);
-		this.#wholes.set(name, whole);
-		if (before?.state === whole.state && before.why?.reason === whole.why?.reason) return;
-		const { log, onChange } = this.options;
-		const reason = whole.why && reasonText(whole.why);
-		const fields = { model: name, state: whole.state, ...(reason && { reason }) };
-		if (whole.state === "failed") log().warn(fields, "model");
-		else if (before || whole.state !== "stopped") log().info(fields, "model");
-		onChange();
-	}
-
 	#evicted(name: string, { asleep }: Decision): void {
 		this.options.events.evicted(name);
 		this.options.log().info({ model: name, asleep: asleep.has(name) }, "evicted: another model needs its memory");
 	}
 
-	#act(action: Action, items: readonly Item[]): void {
+	#finished(action: Action, outcome: Outcome): void {
 		const { key } = action;
-		const { events, log } = this.options;
-		this.#working.set(key, action.do);
-		const item = "id" in action ? items.find(({ id }) => id === action.id) : undefined;
-		const model = item?.model ?? key.slice(0, key.lastIndexOf("#"));
-		if (action.do === "start") this.#placer.reserve(key);
-		if (action.do === "stop" && action.failed) events.restarted(model);
-		log().debug({ model, key, action: action.do }, "effect");
-		const run = async () => {
-			const outcome = await perform(action, item, this.#tools());
-			this.#finished(action, model, outcome);
-		};
-		run().catch((err) => {
-			log().error({ err, model, action: action.do }, "An effect failed by a fault of the agent's own.");
-			this.#finished(action, model, {
-				ended: "failed",
-				why: { reason: "the agent failed on it", fix: "see agent.log" },
-			});
-		});
-	}
-
-	#finished(action: Action, model: string, outcome: Outcome): void {
-		const { key } = action;
-		const { events, gpus, book, log } = this.options;
-		this.#ended.add(key);
+		const { events, gpus, book } = this.options;
 		this.#watch.stale();
 		if (outcome.ended === "engine") this.#watch.failed(outcome.error);
-		const entry = book.get(model);
-		if (action.do === "stop" && action.failed) {
-			const why = outcome.ended === "failed" ? outcome.why : this.#memory.history.get(key)?.why;
-			log().warn(
-				{ model, replica: key, reason: why && reasonText(why).replaceAll("{name}", model) },
-				"a container failed and was removed",
-			);
-		}
-		// What failed was counted when it was seen; here comes why.
+		const isFailure = action.do === "stop" && action.failed;
+		const past = this.#memory.history.get(key);
+		if (isFailure) this.#deeds.tell(key, outcome.ended === "failed" ? outcome.why : past?.why);
+		const entry = book.get(modelOfKey(key));
 		if (outcome.ended === "failed" && entry) {
 			const history = new Map(this.#memory.history);
-			const past = history.get(key);
-			const hash = specHash(entry.spec, this.#settingsOf(entry));
-			if (action.do === "stop" && action.failed && past) history.set(key, { ...past, why: outcome.why });
-			else if (action.do !== "stop") history.set(key, failure(past, hash, outcome.why, Date.now()));
+			// What failed was counted when it was seen; here comes why.
+			if (isFailure && past) history.set(key, { ...past, why: outcome.why });
+			else if (!isFailure) history.set(key, failure(past, this.#blueprints.hash(entry), outcome.why, Date.now()));
 			this.#memory = { ...this.#memory, history };
 		}
-		if (outcome.ended === "well" && action.do === "start") events.loaded(model);
-		if (outcome.ended === "well" && action.do === "wake") events.woken(model);
+		if (outcome.ended === "well" && action.do === "start") events.loaded(modelOfKey(key));
+		if (outcome.ended === "well" && action.do === "wake") events.woken(modelOfKey(key));
 		if (action.do === "stop" || action.do === "sleep") gpus.soon();
 		this.look();
 	}
 
-	#tools(): EffectTools {
-		const { docker, settings, book } = this.options;
-		return {
-			docker,
-			env: settings.variables,
-			signal: this.#end.signal,
-			runOf: (key, port) => {
-				const entry = book.get(key.slice(0, key.lastIndexOf("#")));
-				const placement = this.#placer.placement(key);
-				if (!entry || !placement) return undefined;
-				const spec = this.#settingsOf(entry);
-				const { args } = containerSpec(entry.spec, { ...placement, port }, spec);
-				return { args, env: settings.variables, image: imageOf(entry.spec, spec) };
-			},
-			graceOf: (key) => this.#graceOf(key),
-			vllmOf: (id) => {
-				const origin = this.inventory.items.find((item) => item.id === id)?.origin;
-				return origin ? this.vllm(origin) : undefined;
-			},
-			imageIsThere: (image, isThere) => void (isThere ? this.#images.add(image) : this.#images.delete(image)),
-			pulling: (image, percent) =>
-				void (percent === "over" ? this.pulls.delete(image) : this.pulls.set(image, percent)),
-			onSlept: (id, what) => this.inventory.monitor(id)?.became(what),
-			onSick: (id, why) => this.inventory.monitor(id)?.fail(why),
-			keepLog: (key, lines) => void this.logs.set(key, lines),
-		};
-	}
-
-	#graceOf(key: string): number {
-		const entry = this.options.book.get(key.slice(0, key.lastIndexOf("#")));
-		return entry ? stopGraceS(entry.spec, this.#settingsOf(entry)) : 10;
-	}
-
-	#settingsOf(entry: Entry): SpecSettings {
-		const { accelerator, driver } = this.hardware.known ?? { accelerator: "cpu" as const };
-		const { sleep, ...settings } = this.options.settings;
-		// What is never evicted needs no development mode.
-		return { ...settings, accelerator, ...(driver && { driver }), sleep: sleep && entry.load === "on-demand" };
-	}
-
-	#sleeps(entry: Entry): boolean {
-		return canSleep(entry.spec, this.#settingsOf(entry));
-	}
-
 	#isBusy(): boolean {
-		if (this.#working.size > 0 || this.#watch.problem) return true;
+		if (this.#deeds.working.size > 0 || this.#watch.problem) return true;
 		return this.options.book
 			.all()
 			.some(

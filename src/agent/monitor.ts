@@ -28,7 +28,7 @@ export interface MonitorOptions {
 	readonly weights: string;
 	readonly vllm: Vllm;
 	/** It was started with sleep mode. */
-	readonly sleeps: boolean;
+	readonly sleeps: () => boolean;
 	readonly docker: Pick<Docker, "logs">;
 	readonly traffic: Pick<Traffic, "quietSince" | "doubtedAt" | "trust">;
 	readonly cacheDir: string;
@@ -115,7 +115,7 @@ export class Monitor {
 		if (health === "up") {
 			this.#silent = 0;
 			if (before === "unknown" && !(await this.#serves(vllm, model))) return;
-			const isAsleep = sleeps && before !== "up" && (await askSleeping(vllm));
+			const isAsleep = sleeps() && before !== "up" && (await askSleeping(vllm));
 			// What was done to it meanwhile counts.
 			if (this.health === before) this.health = isAsleep ? "asleep" : "up";
 			if (before === "unknown") this.#arrived();

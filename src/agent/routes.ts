@@ -129,7 +129,7 @@ function readLog({ host, docker, book }: AgentApi, request: Request, server: Tim
 	const tail = whole(query, "tail", 200, 100_000);
 	const key = `${name}#${replica}`;
 	const id = host.inventory.items.find((item) => item.key === key)?.id;
-	const kept = host.logs.get(key) ?? [];
+	const kept = host.lastWords(key);
 	if (query.get("follow") !== "1") return logLines(docker, id, kept, tail);
 	server?.timeout(request, 0);
 	return logStream(docker, id, kept, tail, request.signal, () => server?.timeout(request, IDLE_SECONDS));
