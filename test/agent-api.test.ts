@@ -112,7 +112,7 @@ describe("an agent and its router", () => {
 		} finally {
 			await Promise.all([agent.stop(), router.stop()]);
 		}
-	});
+	}, 30_000);
 
 	test("a router on another machine makes the agent listen for it, which wants a token", async () => {
 		using home = directory();

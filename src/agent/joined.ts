@@ -15,7 +15,12 @@ export class Joined {
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#isEnded = false;
 
-	constructor({ agent }: Config, http: Transport) {
+	constructor(
+		{ agent }: Config,
+		http: Transport,
+		/** It serves something else than before, or no more. */
+		private readonly onChange: () => void,
+	) {
 		const origin = agent.vllm_url!.replace(/\/+$/, "").replace(/\/v1$/, "");
 		this.#vllm = { origin, key: agent.vllm_api_key, http };
 		this.#address = withoutSecrets(origin);
@@ -36,6 +41,7 @@ export class Joined {
 	}
 
 	async #look(): Promise<void> {
+		const before = this.#reports.map(({ name, state }) => `${name} ${state}`).join();
 		const answer = await askModels(this.#vllm);
 		if (answer?.models) {
 			const load = (await askMetrics(this.#vllm))?.metrics;
@@ -54,6 +60,7 @@ export class Joined {
 			const reason = `vLLM at ${this.#address} ${said}. What to do: check that it runs, and VLLM_BASE_URL and VLLM_API_KEY`;
 			this.#reports = this.#reports.map(({ name }) => ({ name, state: "failed" as const, reason }));
 		}
+		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.onChange();
 		if (!this.#isEnded) this.#timer = setTimeout(() => void this.#look(), EVERY_MS);
 	}
 }

@@ -100,7 +100,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 	const views = new Views(book, host, traffic);
 	const progress = (model: string) => views.progress(model) ?? host.whole(model).state;
 	const providerOf = modelProviders({ book, traffic, http, key: vllmKey, config, progress });
-	const joined = agent.vllm_url && agent.router ? new Joined(config, http) : undefined;
+	const joined = agent.vllm_url && agent.router ? new Joined(config, http, () => link?.changed()) : undefined;
 	metrics.watch({
 		book,
 		host,
