@@ -114,6 +114,18 @@ describe.skipIf(dockerProblem() !== undefined)("a model that runs", () => {
 		await none.stop();
 	}, 60_000);
 
+	test("is replaced where the agent has lost the key that it was started with", async () => {
+		const first = await start({ models });
+		await becomes(first, "small", "ready");
+		const [id] = await host.containers();
+		await agents.pop()!.stop();
+		const forgetful = await start({ models, env: { DATA_DIR: "another-data" } });
+		await until(async () => (await host.containers()).some((each) => each !== id), "another container");
+		await becomes(forgetful, "small", "ready");
+		await until(() => answers(forgetful));
+		expect(await host.containers(true)).toHaveLength(1);
+	}, 60_000);
+
 	test("outlives SIGTERM of its agent, and goes with it where that was asked for", async () => {
 		const stays = await start({ models, config: { server: { drain: "0s" } } });
 		await becomes(stays, "small", "ready");
