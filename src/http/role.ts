@@ -58,6 +58,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 			return current.gate;
 		},
 		state,
+		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
 		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 		instance: crypto.randomUUID().slice(0, 8),
