@@ -43,7 +43,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			return GOOD;
 		case "init": {
 			const { initText, writeExample } = await import("./cli/init.ts");
-			out(command.file === "-" ? initText(command.what) : writeExample(command.file, cwd));
+			out(command.file === "-" ? initText(command) : writeExample(command.file, cwd));
 			return GOOD;
 		}
 		case "check": {

@@ -4,6 +4,7 @@
  * table all come from this schema.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { agent } from "./agent-schema.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -268,32 +269,6 @@ const amount = (description: string) => Type.Number({ minimum: 0, maximum: 1_000
 const price = Type.Object(
 	{ input: amount("USD per million tokens of prompt."), output: amount("USD per million tokens of answer.") },
 	closed,
-);
-
-const agent = section(
-	{
-		host: Type.String({
-			default: "127.0.0.1",
-			minLength: 1,
-			description: "Address the agent listens on.",
-			env: "HOST",
-		}),
-		port: Type.Integer({ default: 5000, minimum: 0, maximum: 65535, description: "Port of the agent.", env: "PORT" }),
-		vllm_url: url({
-			default: "http://localhost:8001",
-			description: "An already running vLLM that the agent relays to.",
-			env: "VLLM_BASE_URL",
-		}),
-		vllm_api_key: Type.Optional(
-			secret({
-				minLength: 1,
-				description: "The key that vLLM was started with.",
-				env: "VLLM_API_KEY",
-				examples: ["${VLLM_API_KEY}"],
-			}),
-		),
-	},
-	"The agent role (`router --agent`).",
 );
 
 const agents = section(

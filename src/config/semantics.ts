@@ -34,6 +34,7 @@ export function semantics(values: Record<string, unknown>, around: Surroundings)
 		...repeated(keys, "keys", "name", "another key has this name too; names must differ"),
 		...repeated(keys, "keys", "key", "another key has this secret too; each needs its own"),
 		...repeated(entries(values["models"]), "models", "name", "another model has this name too; names must differ"),
+		...repeatedModels(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
 		...allowedHosts(values["agents"]),
 		...files(values, around),
@@ -58,6 +59,17 @@ function repeated(found: [number, Entry][], list: string, field: string, message
 		seen.add(value);
 		return isFirst ? [] : [{ path: [list, index, field], message }];
 	});
+}
+
+/** A model that has no name is called what it is. */
+function repeatedModels(agent: unknown): Finding[] {
+	const named = entries(isRecord(agent) ? agent["models"] : undefined).map(([index, entry]): [number, Entry] => [
+		index,
+		{ name: entry["name"] ?? entry["model"] },
+	]);
+	return repeated(named, "models", "name", "another model has this name too; give one of them another `name`").map(
+		({ path, message }) => ({ path: ["agent", ...path], message }),
+	);
 }
 
 function provider(name: string, entry: Entry, env: Environment): Finding[] {

@@ -58,6 +58,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 			return current.gate;
 		},
 		state,
+		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
 		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 		instance: crypto.randomUUID().slice(0, 8),
@@ -67,7 +68,10 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 		role,
 		version: VERSION,
 		corsOrigins: config.server.cors_origins,
-		metrics,
+		metrics: {
+			contentType: metrics.contentType,
+			text: async () => (await metrics.text()) + ((await extension?.metrics?.()) ?? ""),
+		},
 		log,
 		lifecycle,
 		title,
@@ -84,7 +88,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 			log.logger.error(line);
 		}),
 	);
-	const unwatch = catalog.watch?.();
+	const unwatch = catalog.watch?.({ port: server.port, log, onDrain: (hook) => lifecycle.onDrain(hook) });
 	if (unwatch) lifecycle.onStop(unwatch);
 	if (renewal) {
 		const take = (snapshot: Snapshot) => {
@@ -136,8 +140,8 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 }
 
 /** The gate, and the key that was made for it. */
-function door({ config, keys, generatesKey }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys) };
+function door({ config, keys, generatesKey, guest }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys, undefined, guest) };
 	const generated = generatedKey(config.data_dir);
 	return { gate: createGate([], generated.hash), generated };
 }

@@ -3,8 +3,11 @@ import type { Call } from "../openai/call.ts";
 import {
 	type Answer,
 	type Failure,
+	GOT_NOTHING,
+	type Got,
 	isFailure,
 	isGood,
+	type Keep,
 	type Target,
 	type UpstreamAnswer,
 	type UpstreamRequest,
@@ -77,7 +80,7 @@ export class Attempt {
 	 */
 	async open(): Promise<Opened | Failure> {
 		const { call, target, limits, record } = this.options;
-		const request = this.#encode();
+		const request = await this.#encode();
 		this.#record = record();
 		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, timeLeft(call));
 		this.#deadline.within(limit, call.stream ? "first token" : "answer");
@@ -97,6 +100,7 @@ export class Attempt {
 			this.#arrived();
 			this.options.onKey(undefined);
 			this.#deadline.clear();
+			this.#keep(read.keeps);
 			this.#record.closed({ status, tokens: read.tokens, cost: read.cost });
 			return { target, head, answer: read, first: [] };
 		} catch (thrown) {
@@ -110,13 +114,31 @@ export class Attempt {
 		this.#deadline.drop(why);
 	}
 
-	#encode(): UpstreamRequest {
+	/** The call in the target's words. Where that takes more than the call itself, it is waited for. */
+	#encode(): UpstreamRequest | Promise<UpstreamRequest> {
 		const { call, target } = this.options;
+		const { provider } = target;
 		try {
-			return target.provider.encode(call, target);
+			const needs = provider.needs?.(call, target) ?? [];
+			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, GOT_NOTHING);
+			return this.#supplied(provider.supplies.get(call, needs, call.signal));
 		} catch (thrown) {
 			this.#deadline.clear();
 			throw thrown;
+		}
+	}
+
+	async #supplied(coming: Promise<Got>): Promise<UpstreamRequest> {
+		const { call, target } = this.options;
+		const askedAt = performance.now();
+		try {
+			const got = await coming;
+			return target.provider.encode(call, target, got);
+		} catch (thrown) {
+			this.#deadline.clear();
+			throw thrown;
+		} finally {
+			this.waitedMs += performance.now() - askedAt;
 		}
 	}
 
@@ -147,6 +169,7 @@ export class Attempt {
 			},
 			firstDelta: () => this.#record?.firstToken(!this.#isLoading),
 			comment: (text) => this.#heard(text),
+			keeps: (keeps) => this.#keep(keeps),
 			end: (failure) => {
 				if (failure || !reader.hasBegun) onKey(failure);
 				this.#record?.closed({ status: head.status, failure, tokens: reader.tokens, cost: reader.cost });
@@ -178,8 +201,13 @@ export class Attempt {
 		this.#deadline.rearm();
 	}
 
+	/** What later calls will need. */
+	#keep(keeps: readonly Keep[] | undefined): void {
+		if (keeps?.length) this.options.target.provider.supplies?.keep(this.options.call, keeps);
+	}
+
 	#arrived(): void {
-		this.waitedMs = performance.now() - this.#sentAt;
+		this.waitedMs += performance.now() - this.#sentAt;
 	}
 
 	#failed(failure: Failure, status: number | undefined): Failure {

@@ -26,6 +26,8 @@ export interface CallPlan {
 	readonly alias?: ModelConfig | undefined;
 	/** From the call's arrival: how long attempts may be begun, ms. */
 	readonly attemptsMs: number;
+	/** See Situation. */
+	readonly isImpatient?: boolean | undefined;
 }
 
 /** With less left of the time that its client gave a call, ms, no further attempt is begun. */
@@ -123,7 +125,8 @@ export class Attempts {
 		const { startedAt } = this.call;
 		const until = Math.min(startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
 		const hasBudget = retries.has(now);
-		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance() };
+		const { isImpatient } = this.plan;
+		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance(), isImpatient };
 		const step = nextStep(situation);
 		const provider = this.#candidates[index]!.target.provider.name;
 		const said = { provider, failure: failure.kind };
