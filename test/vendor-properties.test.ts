@@ -161,7 +161,8 @@ function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: str
 	}
 	take(splitter.end());
 	expect(decoder.end()).toBeUndefined();
-	return { text: `${text}${decoder.rest?.().bytes ?? ""}data: [DONE]\n\n`, keeps };
+	const rest = decoder.rest?.() ?? {};
+	return { text: `${text}${rest.bytes ?? ""}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.keeps ?? [])] };
 }
 
 /** Null and an empty text say the same; the JSON of arguments may be spaced. */

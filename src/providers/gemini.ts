@@ -34,7 +34,7 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Suppl
 		secret: upstream.apiKey,
 		timeouts: upstream.timeouts,
 		reroutes: [],
-		needs: ({ operation, body }) => (operation === "chat" ? chatNeeds(body) : []),
+		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
 		encode: (call, { model }, got = GOT_NOTHING) => encode(upstream, call, model, got),
 		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),
 		decoder: (call) => generateDecoder(upstream, call),
