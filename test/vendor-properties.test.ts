@@ -308,7 +308,7 @@ test("Gemini's stream, added up, is the whole answer", () => {
 							...signed,
 						};
 					case 2:
-						return { inlineData: { mimeType: "image/png", data: "AAAA" } };
+						return { inlineData: { mimeType: "image/png", data: "AAAA" }, thought: dice.below(4) === 0, ...signed };
 					default:
 						return { text: words(dice), ...signed };
 				}
