@@ -54,6 +54,7 @@ describe.each([
 			[user("x"), { role: "assistant", tool_calls: [{ id: "1", type: "custom", custom: {} }] }],
 			"messages[1].tool_calls[0].type",
 		],
+		["instructions alone", [{ role: "system", content: "x" }], "messages"],
 		["an image in the system prompt", [{ role: "system", content: [PIXEL] }, user("x")], "messages[0].content[0].type"],
 		[
 			"an image that the assistant said",
@@ -267,7 +268,6 @@ describe("Anthropic", () => {
 	});
 
 	test.each([
-		["instructions alone", [{ role: "system", content: "x" }], "messages"],
 		["a question that says nothing", [user("")], "messages[0].content"],
 		["null", [user(null)], "messages[0].content"],
 		// Left out, it would have Claude go on with its own words.
@@ -277,7 +277,7 @@ describe("Anthropic", () => {
 			"messages[2].content",
 		],
 	])("what leaves nothing to answer is refused: %s", (_, messages, param) => {
-		expect(refusal(() => toClaude({ messages }))).toEqual(["invalid_value", param]);
+		expect(refusal(() => toClaude({ messages }))).toEqual(["unsupported_parameter", param]);
 	});
 
 	const SYSTEM = { role: "system", content: "s" };

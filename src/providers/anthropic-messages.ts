@@ -1,6 +1,6 @@
 /** A conversation in Anthropic's words: the system prompt apart, turns of alternating roles, results in the turn behind their calls. */
 
-import { invalid, unsupported } from "../openai/chat.ts";
+import { unsupported } from "../openai/chat.ts";
 import type { AssistantMessage, Message, ToolMessage } from "../openai/chat-schema.ts";
 import { cacheText, contentBlocks, says, textBlock } from "./anthropic-content.ts";
 import { argumentsText } from "./arguments.ts";
@@ -61,7 +61,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 				const blocks = contentBlocks(message.content, place, message.cache_control);
 				// Left out, it would have Claude go on with its own words.
 				if (blocks.length === 0 && index === messages.length - 1)
-					throw invalid(`${place}.content`, "must say something");
+					throw unsupported(`${place}.content`, "Claude answers no message that says nothing");
 				add("user", blocks);
 				isOpenLoop = false;
 				break;
@@ -80,7 +80,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 		}
 		isBeginning = false;
 	}
-	if (turns.length === 0) throw invalid("messages", "must hold something to answer");
+	if (turns.length === 0) throw unsupported("messages", "Claude answers no instructions alone");
 	return { system, messages: turns.map(turnText), isOpenLoop, hasThoughts };
 }
 

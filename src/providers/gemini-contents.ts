@@ -61,6 +61,7 @@ export function contentsOf(messages: readonly Message[], model: string, baseUrl:
 		}
 	}
 	flush();
+	if (contents.length === 0) throw unsupported("messages", "Gemini answers no instructions alone");
 	return { system, contents };
 }
 
