@@ -97,7 +97,8 @@ const USED = new Set(["generateContent", "embedContent", "batchEmbedContents"]);
 function readList(body: unknown): ModelPage | undefined {
 	const { models, nextPageToken } = (body ?? {}) as Record<string, unknown>;
 	if (!Array.isArray(models)) return undefined;
-	const used = models.filter(({ name, supportedGenerationMethods: methods }) => {
+	const used = models.filter((each) => {
+		const { name, supportedGenerationMethods: methods } = each ?? {};
 		return typeof name === "string" && (!Array.isArray(methods) || methods.some((method) => USED.has(method)));
 	});
 	return {
