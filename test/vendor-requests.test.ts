@@ -280,6 +280,12 @@ describe("Anthropic", () => {
 		expect(refusal(() => toClaude({ messages }))).toEqual(["unsupported_parameter", param]);
 	});
 
+	test("an empty question behind another is left out", () => {
+		expect(toClaude({ messages: [user("x"), user("")] })["messages"]).toEqual(
+			toClaude({ messages: [user("x")] })["messages"],
+		);
+	});
+
 	const SYSTEM = { role: "system", content: "s" };
 	test.each([
 		["before a user's", [user("x"), SYSTEM, user("y")], "messages[1].role"],

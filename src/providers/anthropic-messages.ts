@@ -59,9 +59,9 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 			}
 			case "user": {
 				const blocks = contentBlocks(message.content, place, message.cache_control);
-				// Left out, it would have Claude go on with its own words.
-				if (blocks.length === 0 && index === messages.length - 1)
-					throw unsupported(`${place}.content`, "Claude answers no message that says nothing");
+				// Left out behind an answer, it would have Claude go on with its own words.
+				const isLost = blocks.length === 0 && index === messages.length - 1 && turns.at(-1)?.role !== "user";
+				if (isLost) throw unsupported(`${place}.content`, "Claude answers no message that says nothing");
 				add("user", blocks);
 				isOpenLoop = false;
 				break;
