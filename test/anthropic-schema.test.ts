@@ -69,6 +69,11 @@ test.each([
 		{ $schema: "http://json-schema.org/draft-07/schema#", type: "string", default: "x", examples: ["y"] },
 		{ type: "string" },
 	],
+	[
+		"a branch of an object without fields of its own",
+		{ type: "object", properties: {}, anyOf: [object({})] },
+		{ anyOf: [object({})] },
+	],
 	["an object of nothing", { type: "object", additionalProperties: false }, object({})],
 ] as const)("%s", (_, schema, wanted) => {
 	const made = strictSchema(schema, "schema");
@@ -93,6 +98,16 @@ test.each([
 	["if", { type: "object", properties: {}, if: {} }, "schema.if"],
 	["tuples", { type: "array", prefixItems: [] }, "schema.prefixItems"],
 	["a branch that is no shape", { anyOf: [{ type: "string" }, { required: ["a"] }] }, "schema.anyOf[1]"],
+	[
+		"fields beside a branch, which its closed objects could never have",
+		object(
+			{ a: { type: "string" } },
+			{ anyOf: [object({ b: { type: "string" } }), object({ c: { type: "string" } })] },
+		),
+		"schema.properties",
+	],
+	["one branch beside another", { anyOf: [object({})], allOf: [object({})] }, "schema.allOf"],
+	["choices beside a branch", { anyOf: [{ type: "string" }], enum: ["a"] }, "schema.enum"],
 	["a definition that is none", { $defs: { X: {} }, type: "string" }, "schema.$defs.X"],
 ] as const)("%s is refused by its place", (_, schema, place) => {
 	expect(() => strictSchema(schema, "schema")).toThrow(`"${place}"`);

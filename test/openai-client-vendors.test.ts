@@ -160,8 +160,16 @@ describe("Gemini's embeddings", () => {
 		expect(JSON.parse(body)).toEqual({ requests: [request("Grüße"), request("🙂")] });
 	});
 
-	test("come as numbers where numbers are asked for", async () => {
+	test("of another number of texts are no answer", async () => {
 		rig.replay.play(answer);
+		const error = await client.embeddings
+			.create({ model: "gemini-embedding-001", input: ["a", "b", "c"] })
+			.catch((thrown) => thrown);
+		expect([error.status, error.code]).toEqual([502, "upstream_error"]);
+	});
+
+	test("come as numbers where numbers are asked for", async () => {
+		rig.replay.play({ ...answer, body: { embeddings: answer.body.embeddings.slice(0, 1) } });
 		const embedding = { model: "gemini-embedding-001", input: "Hi", encoding_format: "float" as const };
 		expect((await client.embeddings.create(embedding)).data[0]?.embedding).toEqual([0.25, -0.5]);
 	});

@@ -351,6 +351,26 @@ describe("streams that break", () => {
 		expect(clientError(last).code).toBe(code);
 	});
 
+	test("Claude: an end that never said why is none", async () => {
+		const text = sse(start, open, delta, { type: "message_stop" });
+		rig.replay.play({ status: 200, headers: { "content-type": "text/event-stream" }, sse: text }, "event");
+		const answer = await rig.post(CHAT, ask("claude-x", { stream: true }));
+		const last = answer.status === 200 ? eventData(answer.text).at(-1)! : answer.text;
+		expect(clientError(last).code).toBe("upstream_truncated");
+	});
+
+	test("Claude: several message_deltas are one end, and the last count is the count", async () => {
+		const more = { ...finish, usage: { output_tokens: 9 } };
+		const text = sse(start, open, delta, finish, more, { type: "message_stop" });
+		rig.replay.play({ status: 200, headers: { "content-type": "text/event-stream" }, sse: text }, "event");
+		const answer = await rig.post(CHAT, ask("claude-x", { stream: true, stream_options: { include_usage: true } }));
+		const chunks = eventData(answer.text)
+			.slice(0, -1)
+			.map((each) => JSON.parse(each));
+		expect(chunks.flatMap(({ choices }) => choices[0]?.finish_reason ?? [])).toEqual(["stop"]);
+		expect(chunks.flatMap(({ usage }) => usage?.completion_tokens ?? [])).toEqual([9]);
+	});
+
 	test("garbage inside is passed over and counted, unknown events and pings are silent", async () => {
 		const text = `${sse(start, { type: "ping" }, open)}event: x\ndata: {"half\n\n${sse({ type: "brand_new" }, delta, { type: "ping" }, finish, { type: "message_stop" })}`;
 		rig.replay.play({ status: 200, headers: { "content-type": "text/event-stream" }, sse: text }, "event");
@@ -365,6 +385,17 @@ describe("streams that break", () => {
 		]);
 		expect(await rig.router.metric("router_dropped_events_total")).toBe(1);
 	});
+});
+
+test.each(["claude-x", "gemini-x"])("%s: a request nested too deeply is the caller's fault", async (model) => {
+	const deep = `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`;
+	// A field that is null has all the others looked at again, without it.
+	const tool = `{"type":"function","function":{"name":"f","strict":null,"later":null,"parameters":${deep}}}`;
+	const answer = await rig.post(
+		CHAT,
+		`{"model":"${model}","messages":[{"role":"user","content":"x"}],"tools":[${tool}]}`,
+	);
+	expect([answer.status, clientError(answer.text).code]).toEqual([400, "invalid_value"]);
 });
 
 test.each([

@@ -275,6 +275,28 @@ describe("Gemini 3", () => {
 		expect(said).toEqual({ role: "model", parts: [{ text: "Hello.", thoughtSignature: expect.any(String) }] });
 	});
 
+	test("images come back, each with its own signature", async () => {
+		const image = { inlineData: { mimeType: "image/png", data: "aGk=" } };
+		gemini.play([
+			[
+				{ text: "A cat.", sign: true },
+				{ ...image, sign: true },
+			],
+			[{ text: "Bluer." }],
+		]);
+		const messages: ChatCompletionMessageParam[] = [{ role: "user", content: "A cat?" }];
+		const first = await client.chat.completions.create({ model, messages });
+		messages.push(first.choices[0]!.message, { role: "user", content: "Bluer?" });
+		await client.chat.completions.create({ model, messages });
+		const { parts } = gemini.bodies.at(-1)!["contents"][1];
+		const thoughtSignature = expect.any(String);
+		expect(parts).toEqual([
+			{ text: "A cat.", thoughtSignature },
+			{ ...image, thoughtSignature },
+		]);
+		expect(parts[0].thoughtSignature).not.toBe(parts[1].thoughtSignature);
+	});
+
 	test("calls whose signature nobody has go with Google's word for that, and older models without", async () => {
 		const call = { id: "call_of_gpt", type: "function" as const, function: { name: "look", arguments: "{}" } };
 		const second = { ...call, id: "call_of_gpt_2" };

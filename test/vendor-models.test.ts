@@ -109,6 +109,12 @@ test("a vendor whose pages never end is asked for ten", async () => {
 	expect(asked.length).toBe(20);
 });
 
+test("an entry that is no model is passed over", async () => {
+	answer = () =>
+		Response.json({ data: [null, 1, { id: "claude-x" }], models: [null, "x", { name: "models/gemini-x" }] });
+	expect((await router()()).map(({ id }) => id)).toEqual(["smart", "dummy", "claude-x", "gemini-x"]);
+});
+
 test.each([
 	["nothing to be had", () => new Response("no", { status: 500 })],
 	["no list", () => Response.json([])],

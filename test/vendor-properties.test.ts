@@ -161,7 +161,8 @@ function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: str
 	}
 	take(splitter.end());
 	expect(decoder.end()).toBeUndefined();
-	return { text: `${text}${decoder.rest?.().bytes ?? ""}data: [DONE]\n\n`, keeps };
+	const rest = decoder.rest?.() ?? {};
+	return { text: `${text}${rest.bytes ?? ""}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.keeps ?? [])] };
 }
 
 /** Null and an empty text say the same; the JSON of arguments may be spaced. */
@@ -307,7 +308,7 @@ test("Gemini's stream, added up, is the whole answer", () => {
 							...signed,
 						};
 					case 2:
-						return { inlineData: { mimeType: "image/png", data: "AAAA" } };
+						return { inlineData: { mimeType: "image/png", data: "AAAA" }, thought: dice.below(4) === 0, ...signed };
 					default:
 						return { text: words(dice), ...signed };
 				}

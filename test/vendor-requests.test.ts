@@ -27,6 +27,9 @@ function refusal(run: () => unknown): [string, string | null] {
 }
 const user = (content: unknown, more: Json = {}) => ({ role: "user", content, ...more });
 const call = (args: string, id = "call_1") => ({ id, type: "function", function: { name: "f", arguments: args } });
+const TWO_CALLS = { role: "assistant", content: null, tool_calls: [call("{}"), call("{}", "call_2")] };
+const result = (id: string) => ({ role: "tool", tool_call_id: id, content: "r" });
+const THOUGHT = [{ type: "reasoning.text", text: "t", signature: "s", format: "anthropic-claude-v1" }];
 const PIXEL = { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } };
 
 describe.each([
@@ -51,6 +54,7 @@ describe.each([
 			[user("x"), { role: "assistant", tool_calls: [{ id: "1", type: "custom", custom: {} }] }],
 			"messages[1].tool_calls[0].type",
 		],
+		["instructions alone", [{ role: "system", content: "x" }], "messages"],
 		["an image in the system prompt", [{ role: "system", content: [PIXEL] }, user("x")], "messages[0].content[0].type"],
 		[
 			"an image that the assistant said",
@@ -240,6 +244,65 @@ describe("Anthropic", () => {
 			[{ type: "tool_use", id: "call_1", name: "f", input: {} }],
 			[{ type: "tool_result", tool_use_id: "call_1" }],
 		]);
+	});
+
+	test("text that is all space, which the API refuses where none stands beside it, is left out", () => {
+		const messages = [
+			user([{ type: "text", text: " " }, PIXEL]),
+			{ role: "assistant", content: "\n\n", tool_calls: [call("")], reasoning_details: THOUGHT },
+			{ role: "tool", tool_call_id: "call_1", content: " " },
+			user([
+				{ type: "text", text: "\n" },
+				{ type: "text", text: "x" },
+			]),
+			{ role: "assistant", content: " " },
+			{ role: "user", content: "y" },
+		];
+		const turns = toClaude({ messages })["messages"] as Loose[];
+		expect(turns.map(({ content }) => content.map((block: Loose) => block["text"] ?? block["type"]))).toEqual([
+			["image"],
+			["thinking", "tool_use"],
+			["tool_result", "\n", "x", "y"],
+		]);
+		expect(turns[2]?.["content"][0]).toEqual({ type: "tool_result", tool_use_id: "call_1" });
+	});
+
+	test.each([
+		["a question that says nothing", [user("")], "messages[0].content"],
+		["null", [user(null)], "messages[0].content"],
+		// Left out, it would have Claude go on with its own words.
+		[
+			"an empty one behind an answer",
+			[user("x"), { role: "assistant", content: "y" }, user(" ")],
+			"messages[2].content",
+		],
+	])("what leaves nothing to answer is refused: %s", (_, messages, param) => {
+		expect(refusal(() => toClaude({ messages }))).toEqual(["unsupported_parameter", param]);
+	});
+
+	test("an empty question behind another is left out", () => {
+		expect(toClaude({ messages: [user("x"), user("")] })["messages"]).toEqual(
+			toClaude({ messages: [user("x")] })["messages"],
+		);
+	});
+
+	const SYSTEM = { role: "system", content: "s" };
+	test.each([
+		["before a user's", [user("x"), SYSTEM, user("y")], "messages[1].role"],
+		["behind an answer", [user("x"), { role: "assistant", content: "y" }, SYSTEM, user("z")], "messages[2].role"],
+		["before any turn", [user(""), SYSTEM, user("z")], "messages[1].role"],
+		["among results", [user("x"), TWO_CALLS, result("call_1"), SYSTEM, result("call_2")], "messages[3].role"],
+	])("a later system message where the API takes none is refused: %s", (_, messages, param) => {
+		expect(refusal(() => toClaude({ messages }, "claude-opus-5"))).toEqual(["unsupported_parameter", param]);
+	});
+
+	test("temperature and top_p, which the API takes one of, go together where one says nothing", () => {
+		const sonnet = (more: Json) => toClaude(more, "claude-sonnet-4-5");
+		expect(sonnet({ temperature: 0.5, top_p: 1 })).toEqual(sonnet({ temperature: 0.5 }));
+		expect(sonnet({ temperature: 1, top_p: 0.5 })).toEqual(sonnet({ top_p: 0.5 }));
+		expect(sonnet({ temperature: 1, top_p: 1 })).toEqual(sonnet({ temperature: 1 }));
+		expect(sonnet({ top_p: 1 })["top_p"]).toBe(1);
+		expect(sonnet({ temperature: 0.5, top_p: 0.5 })).toMatchObject({ temperature: 0.5, top_p: 0.5 });
 	});
 
 	test("ids of other vendors are written in letters that the API takes, call and result alike", () => {

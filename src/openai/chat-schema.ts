@@ -91,6 +91,7 @@ const AssistantMessage = Type.Object(
 		refusal: optional(Type.String()),
 		audio: anything,
 		function_call: anything,
+		images: anything,
 		reasoning_details: anything,
 		extra_content: anything,
 	},

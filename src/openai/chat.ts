@@ -107,7 +107,7 @@ export function invalid(param: string, why: string): RouterError {
 	return new RouterError("invalid_value", `The field "${param}" ${why}.`, { param });
 }
 
-/** What an encoder makes. Throws `invalid_value` where the request is nested so deeply that the stack overflows. */
+/** What an encoder makes, or needs. Throws `invalid_value` where the request is nested so deeply that the stack overflows. */
 export function encoded<T>(encode: () => T): T {
 	try {
 		return encode();

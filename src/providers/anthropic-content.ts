@@ -11,25 +11,33 @@ const IMAGES = new Set(["image/jpeg", "image/png", "image/gif", "image/webp"]);
 /** The marker's JSON; undefined where there is none. */
 export const cacheText = (cache: CacheControl): string | undefined => (cache ? JSON.stringify(cache) : undefined);
 
-/** The blocks of a message's content. Empty text is left out, which the API refuses. `last` marks the last block for the cache. */
+/** Whether a text says anything. Blocks that are all space are a 400 where no other text stands beside them. */
+export const says = (text: string): boolean => /\S/.test(text);
+
+/**
+ * The blocks of a message's content. Text that the API refuses is left out: what is empty, and what is all space with no other
+ * text beside it. `last` marks the last block for the cache.
+ */
 export function contentBlocks(
 	content: string | readonly Part[] | null | undefined,
 	place: string,
 	last?: CacheControl,
 ): string[] {
-	if (typeof content === "string") return content === "" ? [] : [textBlock(content, last)];
+	if (typeof content === "string") return says(content) ? [textBlock(content, last)] : [];
+	const parts = content ?? [];
+	const isSaid = parts.some((part) => says(textOf(part) ?? ""));
 	const blocks: string[] = [];
-	for (const [index, part] of (content ?? []).entries()) {
-		const cache = cacheOf(part) ?? (index === (content?.length ?? 0) - 1 ? last : undefined);
-		if (part.type === "text") {
-			if (part.text !== "") blocks.push(textBlock(part.text, cache));
-		} else if (part.type === "refusal") {
-			if (part.refusal !== "") blocks.push(textBlock(part.refusal, cache));
-		} else blocks.push(fileBlock(part, `${place}.content[${index}]`, cache));
+	for (const [index, part] of parts.entries()) {
+		const cache = cacheOf(part) ?? (index === parts.length - 1 ? last : undefined);
+		const text = textOf(part);
+		if (text === undefined) blocks.push(fileBlock(part, `${place}.content[${index}]`, cache));
+		else if (isSaid && text !== "") blocks.push(textBlock(text, cache));
 	}
 	return blocks;
 }
 
+const textOf = (part: Part): string | undefined =>
+	part.type === "text" ? part.text : part.type === "refusal" ? part.refusal : undefined;
 const cacheOf = (part: Part): CacheControl => (part.type === "refusal" ? undefined : part.cache_control);
 
 /** A block of text. */

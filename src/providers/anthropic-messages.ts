@@ -2,7 +2,7 @@
 
 import { unsupported } from "../openai/chat.ts";
 import type { AssistantMessage, Message, ToolMessage } from "../openai/chat-schema.ts";
-import { cacheText, contentBlocks, textBlock } from "./anthropic-content.ts";
+import { cacheText, contentBlocks, says, textBlock } from "./anthropic-content.ts";
 import { argumentsText } from "./arguments.ts";
 import { type Claude, takesSystemTurns } from "./claude.ts";
 import type { Got } from "./provider.ts";
@@ -30,9 +30,15 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 	let isOpenLoop = false;
 	let hasThoughts = false;
 	let isBeginning = true;
+	/** The last system message among the turns. */
+	let later = "";
 	const add = (role: string, blocks: readonly string[]) => {
 		if (blocks.length === 0) return;
 		const last = turns.at(-1);
+		// Anything else is a 400 there (platform.claude.com, mid-conversation system messages, placement).
+		const isMisplaced =
+			role === "system" ? !last || last.role === "assistant" : role === "user" && last?.role === "system";
+		if (isMisplaced) throw unsupported(`${later}.role`, "Claude takes it between a user's message and an answer only");
 		if (last?.role === role) last.blocks.push(...blocks);
 		else turns.push({ role, blocks: [...blocks] });
 	};
@@ -45,14 +51,21 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 				refuseFiles(message.content, place);
 				const blocks = contentBlocks(message.content, place, message.cache_control);
 				if (isBeginning) system.push(...blocks);
-				else if (takesSystemTurns(model)) add("system", blocks);
-				else throw unsupported(`${place}.role`, "this model takes system messages at the beginning only");
+				else if (takesSystemTurns(model)) {
+					later = place;
+					add("system", blocks);
+				} else throw unsupported(`${place}.role`, "this model takes system messages at the beginning only");
 				continue;
 			}
-			case "user":
-				add("user", contentBlocks(message.content, place, message.cache_control));
+			case "user": {
+				const blocks = contentBlocks(message.content, place, message.cache_control);
+				// Left out behind an answer, it would have Claude go on with its own words.
+				const isLost = blocks.length === 0 && index === messages.length - 1 && turns.at(-1)?.role !== "user";
+				if (isLost) throw unsupported(`${place}.content`, "Claude answers no message that says nothing");
+				add("user", blocks);
 				isOpenLoop = false;
 				break;
+			}
 			case "tool":
 				add("user", [resultBlock(message, place)]);
 				break;
@@ -67,6 +80,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 		}
 		isBeginning = false;
 	}
+	if (turns.length === 0) throw unsupported("messages", "Claude answers no instructions alone");
 	return { system, messages: turns.map(turnText), isOpenLoop, hasThoughts };
 }
 
@@ -96,7 +110,7 @@ function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], pla
 	if (Array.isArray(message.content)) {
 		return [...thoughts.map(({ block }) => JSON.stringify(block)), ...saidText(message, place), ...calls];
 	}
-	const text = typeof message.content === "string" ? message.content : "";
+	const text = message.content && says(message.content) ? message.content : "";
 	const blocks: string[] = [];
 	let said = 0;
 	let called = 0;

@@ -100,7 +100,11 @@ function samplingOf({ temperature, top_p, top_k }: Chat, model: Claude) {
 		return {};
 	}
 	if (temperature && temperature > 1) throw unsupported("temperature", "Claude takes 0 to 1");
-	return { temperature: temperature ?? undefined, top_p: top_p ?? undefined, top_k: top_k ?? undefined };
+	const sampling = { temperature: temperature ?? undefined, top_p: top_p ?? undefined, top_k: top_k ?? undefined };
+	if (sampling.temperature === undefined || sampling.top_p === undefined) return sampling;
+	// From Opus 4.1 on only one of the two is taken (`cannot both be specified`): one that is 1, the default, says nothing.
+	if (sampling.top_p === 1) return { ...sampling, top_p: undefined };
+	return sampling.temperature === 1 ? { ...sampling, temperature: undefined } : sampling;
 }
 
 function userOf({ safety_identifier, user }: Chat & Pick<RequestBody, "user">) {

@@ -22,6 +22,9 @@ const SHAPING = [
 	"$dynamicRef",
 ] as const;
 
+/** Words that give a shape: two of them at one place would have to be one shape, and each object here is closed. */
+const SHAPES = [...BRANCHES, "properties", "items", "enum", "const"] as const;
+
 /** The schema in the subset. `place` is its path in the request. Throws `unsupported_parameter` naming what it can't say. */
 export function strictSchema(schema: unknown, place: string): Json {
 	if (!isObject(schema)) throw unsupported(place, "a schema here must be an object");
@@ -50,6 +53,8 @@ function shapeOf(schema: Json, place: string): Json {
 	}
 	const branch = BRANCHES.find((word) => Array.isArray(schema[word]));
 	if (branch) {
+		const beside = SHAPES.find((word) => word !== branch && schema[word] !== undefined && !isEmpty(schema[word]));
+		if (beside) throw unsupported(`${place}.${beside}`, `structured outputs take none beside ${branch}`);
 		const inner = (schema[branch] as unknown[]).map((each, index) =>
 			strictSchema(each, `${place}.${branch}[${index}]`),
 		);
@@ -66,6 +71,8 @@ function shapeOf(schema: Json, place: string): Json {
 	const { format } = schema;
 	return typeof format === "string" && type === "string" && FORMATS.has(format) ? { type, format } : { type };
 }
+
+const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0;
 
 function objectShape(schema: Json, place: string): Json {
 	const { properties, required, additionalProperties } = schema;
@@ -98,7 +105,11 @@ const SILENT = new Set(["$schema", "$id", "$comment", "examples", "default", "de
 /** `shape` with the title and description of `schema`, and all that only restricts a value as part of the latter. */
 function described(schema: Json, shape: Json): Json {
 	const rules = Object.entries(schema).filter(
-		([word]) => !(word in shape) && !SILENT.has(word) && !["type", "title", "description", "oneOf"].includes(word),
+		([word, value]) =>
+			!(word in shape) &&
+			!SILENT.has(word) &&
+			!isEmpty(value) &&
+			!["type", "title", "description", "oneOf"].includes(word),
 	);
 	const isSaid = !("anyOf" in shape && Array.isArray(schema["type"]));
 	const words =

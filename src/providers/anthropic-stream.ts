@@ -60,6 +60,8 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	let current: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
 	let textLength = 0;
 	let usage: AnthropicUsage = {};
+	/** Why the answer is over. Said before its end: more counts may come behind it. */
+	let ending: Delta | undefined;
 	let isDone = false;
 
 	function push({ data }: SseEvent): Out {
@@ -77,7 +79,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			case "message_start":
 				return begin(event.message ?? {});
 			case "message_delta":
-				return finish(event);
+				return count(event);
 			case "message_stop":
 				isDone = true;
 				return { bytes: "", done: true };
@@ -142,13 +144,17 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return NOTHING;
 	}
 
-	function finish({ delta = NONE, usage: more }: Event): Out {
+	function count({ delta, usage: more }: Event): Out {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
 		usage = { ...usage, ...Object.fromEntries(Object.entries(more ?? {}).filter(([, value]) => value !== null)) };
+		if (delta?.stop_reason) ending = delta;
+		return { bytes: "", tokens: tokensOf(usageOf(usage)) };
+	}
+
+	function rest(): Out {
 		const counted = usageOf(usage);
-		if (!delta.stop_reason) return { bytes: "", tokens: tokensOf(counted) };
-		const reason = finishOf(delta.stop_reason);
-		const refusal = reason === "content_filter" ? delta.stop_details?.explanation : undefined;
+		const reason = finishOf(ending?.stop_reason);
+		const refusal = reason === "content_filter" ? ending?.stop_details?.explanation : undefined;
 		let bytes = "";
 		if (thoughts.length > 0) bytes += chunks.delta(JSON.stringify({ reasoning_details: detailsOf(thoughts) }));
 		if (refusal) bytes += chunks.delta(JSON.stringify({ refusal }));
@@ -162,7 +168,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return failureOf(upstream, error.status ?? 500, error);
 	}
 
-	return { push, end: () => (isDone && chunks.hasBegun ? undefined : TRUNCATED) };
+	return { push, end: () => (isDone && ending ? undefined : TRUNCATED), rest };
 }
 
 function parse(data: string): Event | undefined {

@@ -2,6 +2,7 @@
 import type { Call } from "../openai/call.ts";
 import { encoded, unsupported } from "../openai/chat.ts";
 import { addressOf } from "./address.ts";
+import { answerObject } from "./answer-object.ts";
 import { answerOf } from "./anthropic-answer.ts";
 import { messagesRequest } from "./anthropic-request.ts";
 import { messageDecoder } from "./anthropic-stream.ts";
@@ -19,7 +20,6 @@ import {
 import type { Upstream } from "./registry.ts";
 import { listHeaders, requestHeaders } from "./request-headers.ts";
 import { toolCallIds } from "./tools.ts";
-import { failureOf, readError, readErrorObject } from "./upstream-error.ts";
 
 /** The provider for a configured upstream of this type. */
 export function anthropic(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
@@ -61,19 +61,8 @@ function withBetas(headers: Record<string, string>, betas: readonly string[]): R
 }
 
 function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
-	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
-	let message: Record<string, unknown>;
-	try {
-		message = JSON.parse(body);
-	} catch {
-		return { kind: "truncated", status, isOurs: true, message: "sent an answer that broke off or is no JSON" };
-	}
-	if (typeof message !== "object" || message === null) {
-		return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };
-	}
-	const error = message["error"] ? readErrorObject(message) : undefined;
-	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
-	return answerOf(body, message);
+	const answer = answerObject(upstream, status, headers, body);
+	return "object" in answer ? answerOf(body, answer.object) : answer;
 }
 
 function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {

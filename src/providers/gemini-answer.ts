@@ -141,10 +141,11 @@ export function callId(
 /** The `extra_content` that carries a signature, as Google's own OpenAI half names it. */
 export const signatureExtra = (signature: string) => ({ extra_content: { google: { thought_signature: signature } } });
 
-/** An image of the answer, in the form that OpenRouter gave it. */
-export const imageOf = ({ mimeType, data }: NonNullable<ResponsePart["inlineData"]>) => ({
+/** An image of the answer, in the form that OpenRouter gave it, with the signature that must come back with it. */
+export const imageOf = ({ mimeType, data }: NonNullable<ResponsePart["inlineData"]>, signature?: string | null) => ({
 	type: "image_url",
 	image_url: { url: `data:${mimeType ?? "image/png"};base64,${data ?? ""}` },
+	...(signature ? signatureExtra(signature) : {}),
 });
 
 /** The answer for the client. */
@@ -201,9 +202,13 @@ function messageOf({ content }: Candidate, responseId: string, index: number, ke
 			});
 			continue;
 		}
+		// Sketches on the way to an image are thoughts, which OpenAI has no place for.
+		if (part.inlineData) {
+			if (!part.thought) images.push(imageOf(part.inlineData, part.thoughtSignature));
+			continue;
+		}
 		if (part.thought) reasoning += part.text ?? "";
 		else if (part.text) text += part.text;
-		if (part.inlineData) images.push(imageOf(part.inlineData));
 		signature = part.thoughtSignature ?? signature;
 	}
 	const message = {

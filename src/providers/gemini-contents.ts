@@ -61,6 +61,7 @@ export function contentsOf(messages: readonly Message[], model: string, baseUrl:
 		}
 	}
 	flush();
+	if (contents.length === 0) throw unsupported("messages", "Gemini answers no instructions alone");
 	return { system, contents };
 }
 
@@ -117,6 +118,7 @@ function saidParts(message: AssistantMessage, place: string, context: Context): 
 		signed(`{"text":${JSON.stringify(text)}`, index === texts.length - 1 ? own : undefined),
 	);
 	if (parts.length === 0 && own) parts.push(signed('{"text":""', own));
+	parts.push(...imageParts(message, place, context));
 	const signatures = calls.map(({ id, extra_content }) => context.got.kept(id) ?? signatureIn(extra_content));
 	const isUnsigned = isThird(context.model) && signatures.every((signature) => signature === undefined);
 	for (const [index, call] of calls.entries()) {
@@ -126,6 +128,26 @@ function saidParts(message: AssistantMessage, place: string, context: Context): 
 		parts.push(signed(callText(call, `${place}.tool_calls[${index}]`), signature));
 	}
 	return parts;
+}
+
+const Image = Type.Object(
+	{
+		image_url: Type.Object({ url: Type.String({ pattern: "^data:" }) }, { additionalProperties: true }),
+		extra_content: Type.Optional(Type.Unknown()),
+	},
+	{ additionalProperties: true },
+);
+const IMAGE = TypeCompiler.Compile(Image);
+
+/** The images that a model made, as its answer brought them. The third generation refuses one without its signature. */
+function imageParts({ images }: AssistantMessage, place: string, { got }: Context): string[] {
+	if (!Array.isArray(images)) return [];
+	return images.flatMap((image: unknown, index) => {
+		if (!IMAGE.Check(image)) return [];
+		const { image_url, extra_content } = image;
+		const part = inlinePart({ type: "image_url", image_url }, `${place}.images[${index}]`, got) ?? "";
+		return [signed(part.slice(0, -1), signatureIn(extra_content))];
+	});
 }
 
 /** A part that lacks its closing brace, with the signature that belongs to it. */

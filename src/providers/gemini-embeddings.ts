@@ -55,6 +55,11 @@ export function embedAnswer(response: unknown, body: RequestBody): Answer | Fail
 	if (!EMBEDDED.Check(response)) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without embeddings" };
 	}
+	const wanted = Array.isArray(body["input"]) ? body["input"].length : 1;
+	if (response.embeddings.length !== wanted) {
+		const message = `sent ${response.embeddings.length} embeddings for ${wanted} texts`;
+		return { kind: "transport", isOurs: true, status: 500, message };
+	}
 	const isBase64 = body["encoding_format"] === "base64";
 	const data = response.embeddings.map(({ values }, index) => {
 		const embedding = isBase64 ? Buffer.from(new Float32Array(values).buffer).toString("base64") : values;

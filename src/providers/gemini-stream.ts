@@ -88,12 +88,14 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			piece.delta = true;
 			return;
 		}
+		if (inlineData) {
+			if (thought) return;
+			piece.bytes += chunks.delta(JSON.stringify({ images: [imageOf(inlineData, signature)] }), index);
+			piece.delta = true;
+			return;
+		}
 		if (text) {
 			piece.bytes += thought ? chunks.reasoning(text, index) : chunks.text(text, index);
-			piece.delta = true;
-		}
-		if (inlineData) {
-			piece.bytes += chunks.delta(JSON.stringify({ images: [imageOf(inlineData)] }), index);
 			piece.delta = true;
 		}
 		if (signature) piece.bytes += chunks.delta(JSON.stringify(signatureExtra(signature)), index);

@@ -2,6 +2,7 @@
 import type { Call } from "../openai/call.ts";
 import { encoded, readChat, unsupported } from "../openai/chat.ts";
 import { addressOf } from "./address.ts";
+import { answerObject } from "./answer-object.ts";
 import { answerOf } from "./gemini-answer.ts";
 import { embedAnswer, embedRequest } from "./gemini-embeddings.ts";
 import { mediaNeeds } from "./gemini-media.ts";
@@ -22,7 +23,6 @@ import {
 import type { Upstream } from "./registry.ts";
 import { listHeaders, requestHeaders } from "./request-headers.ts";
 import { toolCallIds } from "./tools.ts";
-import { failureOf, readError, readErrorObject } from "./upstream-error.ts";
 
 /** The provider for a configured upstream of this type. */
 export function gemini(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
@@ -35,7 +35,7 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Suppl
 		timeouts: upstream.timeouts,
 		ownTimeouts: upstream.ownTimeouts,
 		reroutes: [],
-		needs: ({ operation, body }) => (operation === "chat" ? chatNeeds(body) : []),
+		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
 		encode: (call, { model }, got = GOT_NOTHING) => encode(upstream, call, model, got),
 		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),
 		decoder: (call) => generateDecoder(upstream, call),
@@ -80,19 +80,9 @@ function pathOf(model: string): string {
 }
 
 function decode(upstream: Upstream, status: number, headers: Headers, body: string, call: Call): Answer | Failure {
-	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
-	let response: Record<string, unknown>;
-	try {
-		response = JSON.parse(body);
-	} catch {
-		return { kind: "truncated", status, isOurs: true, message: "sent an answer that broke off or is no JSON" };
-	}
-	if (typeof response !== "object" || response === null) {
-		return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };
-	}
-	const error = response["error"] ? readErrorObject(response) : undefined;
-	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
-	return call.operation === "embeddings" ? embedAnswer(response, call.body) : answerOf(response, call);
+	const answer = answerObject(upstream, status, headers, body);
+	if (!("object" in answer)) return answer;
+	return call.operation === "embeddings" ? embedAnswer(answer.object, call.body) : answerOf(answer.object, call);
 }
 
 function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {
@@ -108,7 +98,8 @@ const USED = new Set(["generateContent", "embedContent", "batchEmbedContents"]);
 function readList(body: unknown): ModelPage | undefined {
 	const { models, nextPageToken } = (body ?? {}) as Record<string, unknown>;
 	if (!Array.isArray(models)) return undefined;
-	const used = models.filter(({ name, supportedGenerationMethods: methods }) => {
+	const used = models.filter((each) => {
+		const { name, supportedGenerationMethods: methods } = each ?? {};
 		return typeof name === "string" && (!Array.isArray(methods) || methods.some((method) => USED.has(method)));
 	});
 	return {

@@ -68,7 +68,7 @@ export const FEATURES: readonly Feature[] = [
 		gemini: sends({ systemInstruction: { parts: [{ text: "A." }, { text: "B." }] } }),
 	},
 	{
-		name: "system messages later on (Claude: from Opus 4.8 and Sonnet 5.5 on)",
+		name: "system messages later on (Claude: from Opus 4.8 and Sonnet 5.5 on, between a user's message and an answer)",
 		ask: { messages: [user("Hi"), { role: "system", content: "B." }] },
 		models: { anthropic: "claude-opus-5" },
 		anthropic: sends({
