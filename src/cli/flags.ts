@@ -13,7 +13,7 @@ export interface StartOptions {
 /** One command line, understood. */
 export type Command =
 	| { readonly do: "help" | "version" }
-	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
+	| ({ readonly do: "start" | "check" | "health" | "suggest" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
 	| InitCommand;
 
@@ -60,6 +60,11 @@ const OPTIONS = {
 	help: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "h" },
 } as const;
 const SUBCOMMANDS = ["check", "init", "health", "agents", "models"] as const;
+/** Commands of two words. */
+const FURTHER: Readonly<Record<string, "invite" | "suggest">> = {
+	"agents invite": "invite",
+	"models suggest": "suggest",
+};
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -96,11 +101,12 @@ export function parseCommand(args: readonly string[]): Command {
 	}
 	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
 	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
-	const isInvitation = command === "agents" && words[0] === "invite";
-	if (isInvitation) words.shift();
+	const more = FURTHER[`${command} ${words[0]}`];
+	if (more) words.shift();
 	noMore(words);
+	if (more === "suggest" && given.url !== undefined) throw new UsageError("--url does not belong to `models suggest`");
 	return {
-		do: isInvitation ? "invite" : command,
+		do: more ?? command,
 		...(given.url !== undefined && { url: given.url }),
 		role,
 		flags: {
