@@ -3,7 +3,8 @@ import { RouterError } from "../errors.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
 import type { Provider, Target } from "../providers/provider.ts";
 import { ModelList } from "../proxy/model-list.ts";
-import { type CatalogEntry, modelNotFound, type Route } from "../routing/catalog.ts";
+import { type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
+import type { Route } from "../routing/route.ts";
 
 /** How often that vLLM is asked what it serves, ms: until it has said so (it loads for minutes), and from then on. */
 const UNKNOWN_MS = 2_000;

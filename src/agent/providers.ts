@@ -21,7 +21,7 @@ export interface ProviderTools {
 /** The providers by model, made when they are first asked for. */
 export function modelProviders({ book, traffic, http, key, config, progress }: ProviderTools) {
 	const made = new Map<string, Provider>();
-	const { total, first_token, stall } = config.timeouts;
+	const { total, first_token, stall, connect } = config.timeouts;
 	const { wait } = config.agent.queue;
 	const upstream: Upstream = {
 		name: "vllm",
@@ -35,7 +35,7 @@ export function modelProviders({ book, traffic, http, key, config, progress }: P
 		headers: {},
 		keepsSystemPrompt: false,
 		// What a call waits for its model is no fault of the model's.
-		timeouts: { total: total + wait, first_token: first_token + wait, stall },
+		timeouts: { total: total + wait, first_token: first_token + wait, stall, connect },
 	};
 	return (model: string): Provider | undefined => {
 		const entry = book.get(model);

@@ -15,6 +15,12 @@ export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" | "suggest" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
+	| ({
+			readonly do: "explain";
+			readonly url?: string;
+			readonly model: string /** A request's body. */;
+			readonly file?: string;
+	  } & StartOptions)
 	| InitCommand;
 
 /** `file`: `-` is stdout. `role`: whose unit or compose file. */
@@ -30,7 +36,7 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models";
+type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models" | "explain";
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
@@ -38,11 +44,11 @@ const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, comma
 const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
-	config: text("start", "check", "health", "init", "agents", "models"),
-	host: text("start", "check", "health", "agents", "models"),
-	port: text("start", "check", "health", "agents", "models"),
-	url: text("agents", "models"),
-	"env-file": text("start", "check", "health", "agents", "models"),
+	config: text("start", "check", "health", "init", "agents", "models", "explain"),
+	host: text("start", "check", "health", "agents", "models", "explain"),
+	port: text("start", "check", "health", "agents", "models", "explain"),
+	url: text("agents", "models", "explain"),
+	"env-file": text("start", "check", "health", "agents", "models", "explain"),
 	model: text("start", "check"),
 	name: text("start", "check"),
 	gpus: text("start", "check"),
@@ -51,15 +57,16 @@ const OPTIONS = {
 	advertise: text("start", "check"),
 	"vllm-url": text("start", "check"),
 	"stop-containers": toggle("start", "check"),
+	file: text("explain"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	systemd: toggle("init"),
 	compose: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "v" },
-	help: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "h" },
+	version: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "v" },
+	help: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models"] as const;
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain"] as const;
 /** Commands of two words. */
 const FURTHER: Readonly<Record<string, "invite" | "suggest">> = {
 	"agents invite": "invite",
@@ -101,12 +108,14 @@ export function parseCommand(args: readonly string[]): Command {
 	}
 	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
 	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
+	const asked = command === "explain" ? words.shift() : undefined;
+	if (command === "explain" && asked === undefined)
+		throw new UsageError("`explain` needs a model: router explain MODEL");
 	const more = FURTHER[`${command} ${words[0]}`];
 	if (more) words.shift();
 	noMore(words);
 	if (more === "suggest" && given.url !== undefined) throw new UsageError("--url does not belong to `models suggest`");
-	return {
-		do: more ?? command,
+	const shared: StartOptions & { url?: string } = {
 		...(given.url !== undefined && { url: given.url }),
 		role,
 		flags: {
@@ -118,6 +127,10 @@ export function parseCommand(args: readonly string[]): Command {
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
+	if (command === "explain") {
+		return { do: command, model: asked!, ...(given.file !== undefined && { file: given.file }), ...shared };
+	}
+	return { do: more ?? command, ...shared };
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;
@@ -197,7 +210,7 @@ function subcommand(word: string | undefined): Subcommand {
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
 	throw new UsageError(
-		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents and models, and none to start"}`,
+		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents, models and explain, and none to start"}`,
 	);
 }
 

@@ -8,6 +8,8 @@ export interface Caller {
 	readonly name: string;
 	/** It may use some models only. */
 	readonly isRestricted: boolean;
+	/** Its place in a line: higher ones go first. */
+	readonly priority: number;
 	/** Whether it may use a model of that name. */
 	mayUse(model: string): boolean;
 }
@@ -34,13 +36,15 @@ export type Guest = () => { readonly name: string; readonly hash: Buffer } | und
 
 /** The gate for the configured keys, for one generated key's hash where there is one, and for a guest. */
 export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest): Gate {
-	const stored: StoredKey[] = keys.map(({ name, key, models }) => ({
+	const stored: StoredKey[] = keys.map(({ name, key, models, priority = 0 }) => ({
 		name,
+		priority,
 		hash: hashKey(key),
 		isRestricted: !models.includes("*"),
 		mayUse: allowing(models),
 	}));
-	if (generated) stored.push({ name: "generated", hash: generated, isRestricted: false, mayUse: () => true });
+	if (generated)
+		stored.push({ name: "generated", hash: generated, isRestricted: false, priority: 0, mayUse: () => true });
 	return {
 		isOpen: stored.length === 0,
 		admit(headers) {
@@ -55,7 +59,7 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest
 			for (const key of stored) if (timingSafeEqual(key.hash, hash)) caller = key;
 			const visitor = guest?.();
 			if (visitor && timingSafeEqual(visitor.hash, hash)) {
-				caller = { name: visitor.name, isRestricted: false, mayUse: () => true };
+				caller = { name: visitor.name, isRestricted: false, priority: 0, mayUse: () => true };
 			}
 			if (!caller) throw new RouterError("invalid_api_key", "This API key is not known here.");
 			return caller;

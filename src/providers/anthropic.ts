@@ -30,6 +30,7 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Su
 		keySetting: upstream.keySetting,
 		secret: upstream.apiKey,
 		timeouts: upstream.timeouts,
+		ownTimeouts: upstream.ownTimeouts,
 		reroutes: [],
 		needs: ({ body }) => toolCallIds(body).map((id): Need => ({ kind: "kept", id })),
 		encode(call, { model }, got = GOT_NOTHING) {

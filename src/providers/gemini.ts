@@ -33,6 +33,7 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Suppl
 		keySetting: upstream.keySetting,
 		secret: upstream.apiKey,
 		timeouts: upstream.timeouts,
+		ownTimeouts: upstream.ownTimeouts,
 		reroutes: [],
 		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
 		encode: (call, { model }, got = GOT_NOTHING) => encode(upstream, call, model, got),

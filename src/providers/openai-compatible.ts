@@ -34,6 +34,8 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		keySetting: upstream.keySetting,
 		secret: upstream.apiKey,
 		timeouts: upstream.timeouts,
+		ownTimeouts: upstream.ownTimeouts,
+		tellsLoading: upstream.type === "local",
 		reroutes: upstream.row.reroutes ?? [],
 		encode: (call, target) => encode(upstream, defaults, call, target),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),

@@ -22,7 +22,7 @@ export interface UpstreamError {
 	readonly status?: number | undefined;
 	/** Google's own word for the cause, `API_KEY_INVALID`. */
 	readonly reason?: string | undefined;
-	/** Where the body says when to come back. */
+	/** When to come back, ms from now, where the body says so. */
 	readonly retryAfterMs?: number | undefined;
 }
 

@@ -13,6 +13,7 @@ import type { Provider } from "../../src/providers/provider.ts";
 import { providerOf } from "../../src/providers/provider-of.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { world } from "../../src/proxy/media-fetch.ts";
+import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { suppliesFor } from "../../src/proxy/supplies.ts";
 import { fileFetch, httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
@@ -96,6 +97,7 @@ export function pipeline({ config: settings, env, change }: PipelineOptions = {}
 			attemptClosed: (attempt) => kept.attempts.push(attempt),
 			callSettled: (call) => kept.settled.push(call),
 		},
+		state: new ProxyState(),
 		instance: INSTANCE,
 		onFault: (_, error) => kept.faults.push(error),
 	};
