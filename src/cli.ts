@@ -43,7 +43,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			return GOOD;
 		case "init": {
 			const { initText, writeExample } = await import("./cli/init.ts");
-			out(command.file === "-" ? initText(command.what) : writeExample(command.file, cwd));
+			out(command.file === "-" ? initText(command) : writeExample(command.file, cwd));
 			return GOOD;
 		}
 		case "check": {
@@ -56,6 +56,28 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			const { loaded } = await configuration(command, env, cwd);
 			const { health } = await import("./cli/health.ts");
 			out(await health(loaded));
+			return GOOD;
+		}
+		case "agents":
+		case "models": {
+			const { loaded, variables } = await configuration(command, env, cwd);
+			const { agentsTable, modelsTable } = await import("./cli/agents.ts");
+			const table = command.do === "agents" ? agentsTable : modelsTable;
+			out(await table(command.url, loaded.config, variables));
+			return GOOD;
+		}
+		case "explain": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { explainText } = await import("./cli/explain.ts");
+			out(await explainText(command, loaded.config, cwd));
+			return GOOD;
+		}
+		case "invite": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { invite } = await import("./cli/invite.ts");
+			const { line, note } = invite(command.url, loaded.config);
+			out(line);
+			if (note !== undefined) complain(note);
 			return GOOD;
 		}
 		case "start": {

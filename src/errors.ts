@@ -48,6 +48,16 @@ export const ERRORS = {
 		type: "permission_error",
 		remedy: "Use a model this key may use, or have its `models` widened.",
 	},
+	invalid_agent_token: {
+		status: 401,
+		type: "authentication_error",
+		remedy: "Send `ROUTER_AGENT_TOKEN`, or a token from `router agents invite`, as `Authorization: Bearer …`.",
+	},
+	endpoint_not_allowed: {
+		status: 403,
+		type: "permission_error",
+		remedy: "Register the agent's own address (`--advertise`), or list it under `agents.allow`.",
+	},
 	foreign_origin: {
 		status: 403,
 		type: "permission_error",
@@ -59,11 +69,22 @@ export const ERRORS = {
 		remedy: "Without keys the router answers to localhost only: call it so, or give it keys.",
 	},
 	model_not_found: { status: 404, type: INVALID, remedy: "Pick a name from `GET /v1/models`." },
+	agent_not_found: { status: 404, type: INVALID, remedy: "Register the agent first: `POST /register`." },
 	unknown_path: { status: 404, type: INVALID, remedy: "See `/swagger` for the paths there are." },
 	method_not_allowed: { status: 405, type: INVALID, remedy: "Use a method that the `allow` header lists." },
+	agent_name_taken: {
+		status: 409,
+		type: INVALID,
+		remedy: "Give the agent another `name`, or wait 15 s if it is the same one.",
+	},
 	body_too_large: { status: 413, type: INVALID, remedy: "Send less, or raise `server.body_limit`." },
 	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },
 	rate_limit_exceeded: { status: 429, type: "rate_limit_error", remedy: "Wait for `Retry-After`, then call again." },
+	model_busy: {
+		status: 429,
+		type: "rate_limit_error",
+		remedy: "Wait for `Retry-After`, then call again; or raise the model's `concurrency` or `queue`.",
+	},
 	upstream_refused: {
 		status: 400,
 		type: INVALID,
@@ -100,6 +121,11 @@ export const ERRORS = {
 		status: 503,
 		type: "upstream_error",
 		remedy: "Set the variable the message names and restart the router.",
+	},
+	model_unavailable: {
+		status: 503,
+		type: "upstream_error",
+		remedy: "Wait for `Retry-After`; the message says what keeps each agent from serving the model.",
 	},
 	upstream_overloaded: { status: 503, type: "upstream_error", remedy: "Wait for `Retry-After`, then call again." },
 	shutting_down: { status: 503, type: "api_error", remedy: "This router is stopping: call again, elsewhere or later." },

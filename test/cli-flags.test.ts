@@ -22,7 +22,8 @@ describe("a command line that is wrong", () => {
 	test("names the nearest right command, or the flag that was meant", () => {
 		expect(refusal("chek")).toBe('unknown command "chek"; did you mean "check"?');
 		expect(refusal("agent")).toBe('unknown command "agent"; did you mean "--agent"?');
-		expect(refusal("serve")).toContain("there are check, init and health");
+		expect(refusal("serve")).toContain("there are check, init, health, agents, models and explain");
+		expect(refusal("explain")).toContain("router explain MODEL");
 	});
 
 	test("leaves a value out: the next flag is not taken for it", () => {
@@ -56,17 +57,32 @@ describe("a command line", () => {
 		expect(parseCommand(words.split(" "))).toEqual(expected);
 	});
 
+	test("explains a model", () => {
+		const words = "explain a/b --file - --url http://router:8000";
+		const expected = {
+			do: "explain",
+			model: "a/b",
+			file: "-",
+			url: "http://router:8000",
+			role: "router",
+			flags: {},
+		} as const;
+		expect(parseCommand(words.split(" "))).toEqual(expected);
+		expect(refusal("explain", "a", "b")).toBe('"b" is one word too many');
+		expect(refusal("check", "--file", "x")).toBe("--file does not belong to `check`");
+	});
+
 	test("checks a role", () => {
 		expect(parseCommand(["check", "--standalone"])).toEqual({ do: "check", role: "standalone", flags: {} });
 	});
 
 	test("makes a file, or prints", () => {
 		const file = (...args: string[]) => parseCommand(["init", ...args]);
-		expect(file()).toEqual({ do: "init", what: "example", file: "router.yaml" });
-		expect(file("a.yaml")).toEqual({ do: "init", what: "example", file: "a.yaml" });
-		expect(file("-")).toEqual({ do: "init", what: "example", file: "-" });
-		expect(file("--stdout")).toEqual({ do: "init", what: "example", file: "-" });
-		expect(file("--schema")).toEqual({ do: "init", what: "schema", file: "-" });
+		expect(file()).toEqual({ do: "init", what: "example", role: "router", file: "router.yaml" });
+		expect(file("a.yaml")).toEqual({ do: "init", what: "example", role: "router", file: "a.yaml" });
+		expect(file("-")).toEqual({ do: "init", what: "example", role: "router", file: "-" });
+		expect(file("--stdout")).toEqual({ do: "init", what: "example", role: "router", file: "-" });
+		expect(file("--schema")).toEqual({ do: "init", what: "schema", role: "router", file: "-" });
 	});
 
 	test("asks for help or the version, whatever else it says", () => {
@@ -80,4 +96,30 @@ test("only a start needs the raised fetch limit", () => {
 		expect([words, startsServer(words.split(" "))]).toEqual([words, false]);
 	}
 	expect(startsServer(["--config", "check"])).toBe(true);
+});
+
+describe("the agent's flags", () => {
+	test("name a model and what belongs to it; what follows -- is vLLM's", () => {
+		const words =
+			"--agent --model Qwen/Qwen3-8B --name q --gpus 2 --devices 0,1 --router http://r -- --max-model-len 100";
+		expect(parseCommand(words.split(" "))).toEqual({
+			do: "start",
+			role: "agent",
+			flags: {
+				model: "Qwen/Qwen3-8B",
+				name: "q",
+				gpus: "2",
+				devices: "0,1",
+				router: "http://r",
+				args: ["--max-model-len", "100"],
+			},
+		});
+	});
+
+	test("make sense with an agent only, and with a model where they speak of one", () => {
+		expect(refusal("--model", "m")).toContain("router --agent");
+		expect(refusal("--", "--max-model-len", "1")).toContain("router --agent");
+		expect(refusal("--agent", "--name", "n")).toContain("--name says more of a --model");
+		expect(refusal("--agent", "--", "--max-model-len", "1")).toContain("of a --model");
+	});
 });

@@ -35,11 +35,13 @@ describe("an address", () => {
 	});
 
 	test.each([
-		["https://g", "https://g/v1beta/openai"],
-		["https://g/v1beta", "https://g/v1beta/openai"],
-		["https://g/v1beta/", "https://g/v1beta/openai"],
-		["https://g/v1beta/openai/", "https://g/v1beta/openai"],
-	])("of Gemini leads to its OpenAI half: %s", (address, base) => {
+		["https://g", "https://g/v1beta"],
+		["https://g/v1beta", "https://g/v1beta"],
+		["https://g/v1beta/", "https://g/v1beta"],
+		["https://g/v1", "https://g/v1"],
+		["https://g/v1beta/openai", "https://g/v1beta"],
+		["https://g/v1beta/openai/", "https://g/v1beta"],
+	])("of Gemini leads to its own API, not to its OpenAI half: %s", (address, base) => {
 		expect(upstream("gemini", {}, { GEMINI_BASE_URL: address }).baseUrl).toBe(base);
 	});
 
@@ -123,7 +125,9 @@ test("headers are the configuration's over the table's, in lower case", () => {
 
 test("deadlines of a provider replace those of all, one by one", () => {
 	const config = { timeouts: { stall: "1m" }, providers: { openai: { timeouts: { total: "5s" } } } };
-	expect(upstream("openai", config).timeouts).toEqual({ total: 5000, first_token: 600_000, stall: 60_000 });
+	const { timeouts, ownTimeouts } = upstream("openai", config);
+	expect(timeouts).toMatchObject({ total: 5000, first_token: 600_000, stall: 60_000, connect: 5000 });
+	expect(ownTimeouts).toEqual({ total: 5000 });
 });
 
 describe("an address that leads back here", () => {

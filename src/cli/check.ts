@@ -14,7 +14,7 @@ import { agentUrl, withAgentUrl } from "./local-agent.ts";
 const MASK = "********";
 /** Sections that say nothing to the other role. */
 const ONLY = {
-	router: ["server", "timeouts", "keys", "providers", "models"],
+	router: ["server", "timeouts", "keys", "providers", "models", "prices", "agents"],
 	agent: ["agent"],
 	standalone: [] as string[],
 };
@@ -25,7 +25,7 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { catalogOf } = await import("../http/role-plan.ts");
 	if (role !== "router") {
 		const { agentPlan } = await import("../agent/plan.ts");
-		catalogOf(agentPlan(config, env));
+		catalogOf(agentPlan(loaded, env));
 		// It relays to its own vLLM only.
 		if (role === "agent") return report(loaded, []);
 	}

@@ -14,43 +14,72 @@ export interface StartOptions {
 export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
-	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
+	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
+	| ({
+			readonly do: "explain";
+			readonly url?: string;
+			readonly model: string /** A request's body. */;
+			readonly file?: string;
+	  } & StartOptions)
+	| InitCommand;
+
+/** `file`: `-` is stdout. `role`: whose unit or compose file. */
+export interface InitCommand {
+	readonly do: "init";
+	readonly what: "example" | "schema" | "systemd" | "compose";
+	readonly role: Role;
+	readonly file: string;
+}
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
 export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "health" | "init";
+type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models" | "explain";
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 
 const OPTIONS = {
-	agent: toggle("start", "check", "health"),
-	standalone: toggle("start", "check", "health"),
-	config: text("start", "check", "health", "init"),
-	host: text("start", "check", "health"),
-	port: text("start", "check", "health"),
-	"env-file": text("start", "check", "health"),
+	agent: toggle("start", "check", "health", "init"),
+	standalone: toggle("start", "check", "health", "init"),
+	config: text("start", "check", "health", "init", "agents", "models", "explain"),
+	host: text("start", "check", "health", "agents", "models", "explain"),
+	port: text("start", "check", "health", "agents", "models", "explain"),
+	url: text("agents", "models", "explain"),
+	"env-file": text("start", "check", "health", "agents", "models", "explain"),
+	model: text("start", "check"),
+	name: text("start", "check"),
+	gpus: text("start", "check"),
+	devices: text("start", "check"),
+	router: text("start", "check"),
+	advertise: text("start", "check"),
+	"vllm-url": text("start", "check"),
+	"stop-containers": toggle("start", "check"),
+	file: text("explain"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
+	systemd: toggle("init"),
+	compose: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "health", "init"), short: "v" },
-	help: { ...toggle("start", "check", "health", "init"), short: "h" },
+	version: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "v" },
+	help: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init", "health"] as const;
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain"] as const;
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
+	// What follows `--` is vLLM's own.
+	const end = args.includes("--") ? args.indexOf("--") : args.length;
 	const { tokens } = parseArgs({
-		args: [...args],
+		args: args.slice(0, end),
 		options: OPTIONS,
 		strict: false,
 		allowPositionals: true,
 		tokens: true,
 	});
-	const given: Partial<Record<keyof typeof OPTIONS, string>> = {};
+	const given: Given = {};
 	const words: string[] = [];
 	for (const token of tokens) {
 		if (token.kind === "positional") words.push(token.value);
@@ -67,28 +96,70 @@ export function parseCommand(args: readonly string[]): Command {
 			throw new UsageError(`--${name} does not belong to ${command === "start" ? "a plain start" : `\`${command}\``}`);
 		}
 	}
-	if (command === "init") {
-		const file = "stdout" in given || "schema" in given ? "-" : (words.shift() ?? given.config ?? "router.yaml");
-		noMore(words);
-		return { do: "init", what: "schema" in given ? "schema" : "example", file };
-	}
-	noMore(words);
 	if ("agent" in given && "standalone" in given) {
 		throw new UsageError(
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
-	return {
-		do: command,
-		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
+	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
+	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
+	const asked = command === "explain" ? words.shift() : undefined;
+	if (command === "explain" && asked === undefined)
+		throw new UsageError("`explain` needs a model: router explain MODEL");
+	const isInvitation = command === "agents" && words[0] === "invite";
+	if (isInvitation) words.shift();
+	noMore(words);
+	const shared: StartOptions & { url?: string } = {
+		...(given.url !== undefined && { url: given.url }),
+		role,
 		flags: {
 			...(given.config !== undefined && { config: given.config }),
 			...(given.host !== undefined && { host: given.host }),
 			...(given.port !== undefined && { port: given.port }),
 			...("insecure" in given && { insecure: true }),
+			...agentFlags(role, given, end < args.length ? args.slice(end + 1) : undefined),
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
+	if (command === "explain") {
+		return { do: command, model: asked!, ...(given.file !== undefined && { file: given.file }), ...shared };
+	}
+	return { do: isInvitation ? "invite" : command, ...shared };
+}
+
+type Given = Partial<Record<keyof typeof OPTIONS, string>>;
+
+/** Flags of the agent alone, and those among them that say more of `--model`. */
+const OF_AGENT = ["model", "name", "gpus", "devices", "router", "advertise", "vllm-url", "stop-containers"] as const;
+const OF_MODEL = ["name", "gpus", "devices"] as const;
+
+/** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
+function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
+	const stray = OF_AGENT.find((name) => name in given) ?? (args && "");
+	if (role === "router" && stray !== undefined) {
+		throw new UsageError(`--${stray} belongs to \`router --agent\` (or --standalone)`);
+	}
+	const lone = OF_MODEL.find((name) => name in given) ?? (args && "");
+	if (!("model" in given) && lone !== undefined)
+		throw new UsageError(`--${lone} says more of a --model; there is none`);
+	const { model, name, gpus, devices, router, advertise, "vllm-url": vllmUrl } = given;
+	const said = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
+	return {
+		...Object.fromEntries(said.filter(([, value]) => value !== undefined)),
+		...("stop-containers" in given && { stopContainers: true }),
+	};
+}
+
+function initCommand(given: readonly string[], words: string[], role: Role, config: string | undefined): InitCommand {
+	const [what = "example", more] = (["schema", "systemd", "compose"] as const).filter((name) => given.includes(name));
+	if (more) throw new UsageError(`--${what} and --${more} are two files: ask for one at a time`);
+	if (role !== "router" && what !== "systemd" && what !== "compose") {
+		throw new UsageError(`--${role} belongs to \`init\` with --systemd or --compose only: router.yaml is one for all`);
+	}
+	const isPrinted = what !== "example" || given.includes("stdout");
+	const file = isPrinted ? "-" : (words.shift() ?? config ?? "router.yaml");
+	noMore(words);
+	return { do: "init", what, role, file };
 }
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */
@@ -132,7 +203,9 @@ function subcommand(word: string | undefined): Subcommand {
 	if (found) return found;
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
-	throw new UsageError(`unknown command "${word}"; ${hint ?? "there are check, init and health, and none to start"}`);
+	throw new UsageError(
+		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents, models and explain, and none to start"}`,
+	);
 }
 
 function noMore(words: readonly string[]): void {

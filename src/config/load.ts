@@ -28,6 +28,13 @@ export interface Loaded {
 	/** Absolute path of the file that was read; absent where there is none. */
 	readonly file?: string;
 	readonly sources: { of(path: Path): Source };
+	/** Where a file is, or would be looked for: absolute. */
+	readonly watched: string;
+	/**
+	 * Loads it anew: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that was read is
+	 * gone, since without it nothing would be left of keys and models.
+	 */
+	again(): Loaded;
 }
 
 /**
@@ -69,7 +76,12 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 			return file === undefined || line === undefined ? { from: "default" } : { from: "file", file, line };
 		},
 	};
-	return { config, role, ...(file !== undefined && { file: resolve(cwd, file) }), sources };
+	const watched = resolve(cwd, file ?? DEFAULT_FILE);
+	const again = () => {
+		if (file !== undefined) read(file, cwd, flags);
+		return load(input);
+	};
+	return { config, role, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
 
 /** The text of the file; throws ConfigError where it can't be had. */
@@ -88,17 +100,23 @@ function read(file: string, cwd: string, flags: Flags): string {
 function apply(values: Record<string, unknown>, written: unknown, overrides: Override[]): Override[] {
 	return overrides.flatMap((override) => {
 		if (override.isDefault && has(written, override.path)) return [];
-		if (override.path.at(-1) === "+") {
-			const name = String(override.path[0]);
-			const list: unknown[] = Array.isArray(values[name]) ? values[name] : [];
-			values[name] = [...list, override.value];
-			return [{ ...override, path: [name, list.length] }];
+		const path = override.path as readonly string[];
+		if (path.at(-1) !== "+") {
+			put(values, path, override.value);
+			return [override];
 		}
-		const [section, name] = override.path as readonly string[];
-		if (name === undefined) values[section!] = override.value;
-		else values[section!] = { ...(isRecord(values[section!]) && (values[section!] as object)), [name]: override.value };
-		return [override];
+		const at = path.slice(0, -1);
+		const kept = at.reduce<unknown>((value, name) => (isRecord(value) ? value[name] : undefined), values);
+		const list: unknown[] = Array.isArray(kept) ? kept : [];
+		put(values, at, [...list, override.value]);
+		return [{ ...override, path: [...at, list.length] }];
 	});
+}
+
+/** Sets the value at `path`, of one or two names. */
+function put(values: Record<string, unknown>, [section, name]: readonly string[], value: unknown): void {
+	if (name === undefined) values[section!] = value;
+	else values[section!] = { ...(isRecord(values[section!]) && (values[section!] as object)), [name]: value };
 }
 
 function has(values: unknown, path: Path): boolean {

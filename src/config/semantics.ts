@@ -1,6 +1,7 @@
 /** What a schema can't say: names used twice, providers that lack what they need, files that can't be read. */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { parseAllowedHost } from "./allowed-host.ts";
 import { isRecord } from "./document.ts";
 import type { Environment } from "./interpolate.ts";
 import type { Finding, Path } from "./mistake.ts";
@@ -33,7 +34,9 @@ export function semantics(values: Record<string, unknown>, around: Surroundings)
 		...repeated(keys, "keys", "name", "another key has this name too; names must differ"),
 		...repeated(keys, "keys", "key", "another key has this secret too; each needs its own"),
 		...repeated(entries(values["models"]), "models", "name", "another model has this name too; names must differ"),
+		...repeatedModels(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
+		...allowedHosts(values["agents"]),
 		...files(values, around),
 		...(around.role === "standalone" ? samePort(values) : []),
 	];
@@ -58,6 +61,17 @@ function repeated(found: [number, Entry][], list: string, field: string, message
 	});
 }
 
+/** A model that has no name is called what it is. */
+function repeatedModels(agent: unknown): Finding[] {
+	const named = entries(isRecord(agent) ? agent["models"] : undefined).map(([index, entry]): [number, Entry] => [
+		index,
+		{ name: entry["name"] ?? entry["model"] },
+	]);
+	return repeated(named, "models", "name", "another model has this name too; give one of them another `name`").map(
+		({ path, message }) => ({ path: ["agent", ...path], message }),
+	);
+}
+
 function provider(name: string, entry: Entry, env: Environment): Finding[] {
 	const path = ["providers", name];
 	if (name === "dummy") return [{ path, of: "key", message: "is the built-in model's name; choose another" }];
@@ -72,6 +86,15 @@ function provider(name: string, entry: Entry, env: Environment): Finding[] {
 	if (variable !== null && name === type && env[variable]) return [];
 	const also = variable !== null && name === type ? `, or set ${variable}` : "";
 	return [{ path: [...path, "base_url"], message: `is missing; the type ${type} has no address of its own${also}` }];
+}
+
+function allowedHosts(agents: unknown): Finding[] {
+	const allow = isRecord(agents) && Array.isArray(agents["allow"]) ? agents["allow"] : [];
+	return [...allow.entries()].flatMap(([index, entry]) => {
+		if (typeof entry !== "string" || parseAllowedHost(entry)) return [];
+		const message = "is no host name, address, block (10.0.0.0/8) or origin without a path (http://gpu-1:5000)";
+		return [{ path: ["agents", "allow", index], message }];
+	});
 }
 
 /** The agent role serves no TLS of its own, so only the other roles need those files. */

@@ -8,6 +8,8 @@ export interface Caller {
 	readonly name: string;
 	/** It may use some models only. */
 	readonly isRestricted: boolean;
+	/** Its place in a line: higher ones go first. */
+	readonly priority: number;
 	/** Whether it may use a model of that name. */
 	mayUse(model: string): boolean;
 }
@@ -29,20 +31,25 @@ export function hashKey(secret: string): Buffer {
 	return new Bun.CryptoHasher("sha256").update(secret).digest() as Buffer;
 }
 
-/** The gate for the configured keys, and for one generated key's hash where there is one. */
-export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate {
-	const stored: StoredKey[] = keys.map(({ name, key, models }) => ({
+/** A secret that comes and changes while the gate stands: what a router shows its agent. */
+export type Guest = () => { readonly name: string; readonly hash: Buffer } | undefined;
+
+/** The gate for the configured keys, for one generated key's hash where there is one, and for a guest. */
+export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest): Gate {
+	const stored: StoredKey[] = keys.map(({ name, key, models, priority = 0 }) => ({
 		name,
+		priority,
 		hash: hashKey(key),
 		isRestricted: !models.includes("*"),
 		mayUse: allowing(models),
 	}));
-	if (generated) stored.push({ name: "generated", hash: generated, isRestricted: false, mayUse: () => true });
+	if (generated)
+		stored.push({ name: "generated", hash: generated, isRestricted: false, priority: 0, mayUse: () => true });
 	return {
 		isOpen: stored.length === 0,
 		admit(headers) {
 			if (stored.length === 0) return undefined;
-			const secret = presented(headers);
+			const secret = presentedSecret(headers);
 			if (secret === undefined) {
 				throw new RouterError("invalid_api_key", "No API key: send one as `Authorization: Bearer …`.");
 			}
@@ -50,13 +57,18 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate
 			let caller: Caller | undefined;
 			// Every key is compared, whether or not one has matched: the time tells nothing.
 			for (const key of stored) if (timingSafeEqual(key.hash, hash)) caller = key;
+			const visitor = guest?.();
+			if (visitor && timingSafeEqual(visitor.hash, hash)) {
+				caller = { name: visitor.name, isRestricted: false, priority: 0, mayUse: () => true };
+			}
 			if (!caller) throw new RouterError("invalid_api_key", "This API key is not known here.");
 			return caller;
 		},
 	};
 }
 
-function presented(headers: Headers): string | undefined {
+/** The key or token that a request carries: `Authorization: Bearer …`, `x-api-key` or `x-goog-api-key`. */
+export function presentedSecret(headers: Headers): string | undefined {
 	const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1];
 	return bearer ?? headers.get("x-api-key") ?? headers.get("x-goog-api-key") ?? undefined;
 }

@@ -1,5 +1,6 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 import type { Caller } from "../gate/keys.ts";
+import type { Target } from "../providers/provider.ts";
 import type { Model, ModelList } from "../proxy/model-list.ts";
 import { modelNotFound } from "../routing/catalog.ts";
 import type { CallContext } from "./calls.ts";
@@ -27,13 +28,18 @@ export async function oneModel(context: CallContext, list: ModelList, request: R
 	const route = context.catalog.find(id);
 	const target = route?.targets[0];
 	const entry = context.catalog.entries.find(({ provider }) => provider === target?.provider);
-	if (target && entry && isAllowed(caller, id, route)) {
-		const known = data.find((model) => context.catalog.find(model.id)?.targets[0]?.id === target.id);
+	if (target && isAllowed(caller, id, route)) {
+		const known = data.find((model) => placeOf(context.catalog.find(model.id)?.targets[0]) === placeOf(target));
 		if (known) return { ...known, id };
-		if (!list.isKnown(entry)) return { id, object: "model", created: 0, owned_by: entry.upstream.name };
+		if (entry && !list.isKnown(entry)) return { id, object: "model", created: 0, owned_by: entry.upstream.name };
 	}
 	throw modelNotFound(
 		id,
 		data.map((model) => model.id),
 	);
+}
+
+/** The same for all targets under one name: several agents serve one model. */
+function placeOf(target: Target | undefined): string | undefined {
+	return target?.name ?? target?.id;
 }

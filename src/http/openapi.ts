@@ -28,6 +28,7 @@ const ErrorSchema = Type.Object(
 const SHARED = {
 	tags: [
 		{ name: "OpenAI", description: "The OpenAI API." },
+		{ name: "Agents", description: "What GPU hosts say to the router." },
 		{ name: "Operations", description: "For those who run the router." },
 	],
 	security: [{ key: [] }],
@@ -37,6 +38,11 @@ const SHARED = {
 				type: "http",
 				scheme: "bearer",
 				description: "One of the router's own keys. Not needed while it has none.",
+			},
+			agentToken: {
+				type: "http",
+				scheme: "bearer",
+				description: "`ROUTER_AGENT_TOKEN` of the router, or a token from `router agents invite`.",
 			},
 		},
 		schemas: { Error: ErrorSchema },

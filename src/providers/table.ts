@@ -1,4 +1,4 @@
-/** The upstreams that speak OpenAI, one row of data each: everything in which they differ. */
+/** The upstreams, one row of data each: everything in which those that speak OpenAI differ. */
 import type { PROVIDER_TYPES } from "../config/schema.ts";
 import type { Continuation } from "./provider.ts";
 
@@ -26,8 +26,10 @@ export interface Row {
 	readonly needsKey: boolean;
 	/** Put behind an address that names no version. */
 	readonly version: string;
-	/** Put behind the version: the vendor's OpenAI half lives there. */
-	readonly suffix?: string;
+	/** Cut off the end of an address: people have the one of the vendor's OpenAI half at hand. */
+	readonly drops?: string;
+	/** The header that holds the key, bare; absent: `authorization: Bearer …`. */
+	readonly keyHeader?: string;
 	/** Other names for it in front of a `/`. */
 	readonly aliases: readonly string[];
 	readonly prefixes: readonly Prefix[];
@@ -72,7 +74,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 			{ pattern: /^o\d/, label: "o<digit>*" },
 		],
 	},
-	// The two vendors below speak a wire of their own; what is used here is the OpenAI-compatible half they offer.
+	// The two vendors below speak a wire of their own (`anthropic.ts`, `gemini.ts`).
 	anthropic: {
 		...plain,
 		title: "Anthropic",
@@ -81,18 +83,21 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		keyVariables: ["ANTHROPIC_API_KEY"],
 		aliases: ["claude"],
 		prefixes: [{ pattern: /^claude/, label: "claude*" }],
+		keyHeader: "x-api-key",
+		headers: { "anthropic-version": "2023-06-01" },
 	},
 	gemini: {
 		...plain,
 		title: "Google Gemini",
 		version: "/v1beta",
-		suffix: "/openai",
+		drops: "/openai",
 		baseUrl: "https://generativelanguage.googleapis.com/v1beta",
 		baseUrlVariable: "GEMINI_BASE_URL",
 		keyVariables: ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
 		aliases: ["google"],
 		prefixes: [{ pattern: /^(?:gemini|google)/, label: "gemini*" }],
-		badKey: /api.key not valid/i,
+		keyHeader: "x-goog-api-key",
+		badKey: /api.key (?:not valid|expired)/i,
 	},
 	openrouter: {
 		...plain,

@@ -20,6 +20,10 @@ export interface UpstreamError {
 	 * the answer itself was a 200.
 	 */
 	readonly status?: number | undefined;
+	/** Google's own word for the cause, `API_KEY_INVALID`. */
+	readonly reason?: string | undefined;
+	/** When to come back, ms from now, where the body says so. */
+	readonly retryAfterMs?: number | undefined;
 }
 
 /** Longest message passed on, in characters: some upstreams quote the whole prompt. */
@@ -57,6 +61,7 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 			param: text(error["param"]),
 			code,
 			status: statusIn(error["code"]) ?? statusNamed(code, type),
+			...detailsOf(error["details"]),
 		};
 	}
 	// xAI: {"code": "invalid-argument", "error": "…"}; Venice: {"error": "…", "context": {"errorCode", "issues"}}.
@@ -78,6 +83,17 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 	}
 	const detail = text(whole["detail"]) ?? issuesOf(whole["detail"]).join("; ");
 	return detail ? { message: clip(detail) } : undefined;
+}
+
+/** What the parts of `google.rpc.Status` add (Gemini): `ErrorInfo` a reason, `RetryInfo` a delay such as `48.9s`. */
+function detailsOf(details: unknown): Pick<UpstreamError, "reason" | "retryAfterMs"> {
+	if (!Array.isArray(details)) return {};
+	const parts = details.filter(isObject);
+	const delay = /^(\d{1,9}(?:\.\d+)?)s$/.exec(parts.map((part) => text(part["retryDelay"])).find(Boolean) ?? "")?.[1];
+	return {
+		reason: parts.map((part) => text(part["reason"])).find(Boolean),
+		retryAfterMs: delay === undefined ? undefined : Number(delay) * 1000,
+	};
 }
 
 /** OpenRouter hides the provider's own words under "Provider returned error". */
@@ -116,20 +132,28 @@ const clip = (message: string): string =>
 const CONTEXT =
 	/context.?(?:length|window)|maximum (?:context|model length|prompt length)|prompt is too long|too many (?:input )?tokens|token_limit_exceeded|input.{0,40}(?:too long|exceeds)/i;
 const FILTER = /content.?(?:filter|policy)|moderation|flagged|safety/i;
+/** Anthropic's words for it. A 400's message may speak of filters for other reasons. */
+const BLOCKED = /blocked by content filter/i;
 const MONEY =
-	/insufficient.?(?:quota|credit|funds|balance)|exceeded your current quota|billing|out of credits|payment.?required/i;
+	/insufficient.?(?:quota|credit|funds|balance)|exceeded your current quota|billing|out of credits|payment.?required|credits? (?:are|is) depleted/i;
+/** Anthropic says 400 to an account without money, Google to one that must have a card first. */
+const UNPAID = /credit balance is too low|enable billing/i;
 
 /** Which kind of failure an upstream's status and words make. */
 export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
-	if (status === 401 || (status === 400 && badKey?.test(error.message))) return "auth";
+	const isBadKey = error.reason === "API_KEY_INVALID" || badKey?.test(error.message);
+	if (status === 401 || (status === 400 && isBadKey)) return "auth";
 	// Gemini says "exceeded your current quota" for the limit of a minute, too, and names it so.
-	const isMoney = MONEY.test(words) && error.code !== "RESOURCE_EXHAUSTED";
-	if (status === 402 || ((status === 429 || status === 403) && isMoney)) return "quota";
+	const isMinute = error.code === "RESOURCE_EXHAUSTED" && !/depleted/.test(error.message);
+	const isMoney = MONEY.test(words) && !isMinute;
+	if (status === 402 || (status === 400 && UNPAID.test(error.message))) return "quota";
+	if ((status === 429 || status === 403) && isMoney) return "quota";
 	if (status === 403) return FILTER.test(words) ? "content_filter" : "auth";
 	if (status === 400 || status === 413 || status === 422) {
 		if (CONTEXT.test(words)) return "context_length";
-		return FILTER.test(`${error.code ?? ""} ${error.type ?? ""}`) ? "content_filter" : "caller";
+		const isFiltered = FILTER.test(`${error.code ?? ""} ${error.type ?? ""}`) || BLOCKED.test(error.message);
+		return isFiltered ? "content_filter" : "caller";
 	}
 	if (status === 404) return "not_found";
 	if (status === 408 || status === 504) return "timeout";
@@ -174,6 +198,6 @@ export function failureOf(upstream: Upstream, status: number, error: UpstreamErr
 		param: error.param,
 		type: error.type,
 		code: error.code,
-		retryAfterMs: headers ? retryAfter(headers) : undefined,
+		retryAfterMs: (headers && retryAfter(headers)) ?? error.retryAfterMs,
 	};
 }

@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 import { KEY_HINT } from "../gate/door.ts";
 import type { RolePlan } from "../http/role-plan.ts";
 import { configureUpstreams, type Upstream } from "../providers/registry.ts";
-import { createCatalog } from "../routing/catalog.ts";
+import { routerCatalog } from "./agents.ts";
 
 /** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
 export function routerPlan(config: Config, env: Environment): RolePlan {
@@ -21,7 +21,7 @@ export function routerPlan(config: Config, env: Environment): RolePlan {
 		generatesKey: config.keys.length === 0 && generate_key,
 		keyHint: KEY_HINT,
 		upstreams,
-		catalogOf: (entries) => createCatalog(config, entries),
+		catalogOf: (entries) => routerCatalog(config, env, entries),
 		title: "router",
 		description: "One OpenAI API in front of every model you have.",
 		lines: providerLines(upstreams),

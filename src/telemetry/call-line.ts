@@ -29,6 +29,7 @@ export function callLine(call: CallSettled, now = new Date()): CallLine {
 		requested: call.requested === call.model ? undefined : clip(call.requested),
 		model: call.model,
 		provider: call.provider,
+		agent: call.agent,
 		status: call.status,
 		attempts: call.attempts,
 		ttft_ms: tenth(call.firstTokenMs),

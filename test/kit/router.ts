@@ -60,7 +60,8 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 	if (options.config) {
 		const file = join(directory, "router.yaml");
 		writeFileSync(file, JSON.stringify(options.config)); // JSON is YAML
-		args.push("--config", file);
+		// In front: what follows a `--` is not the router's.
+		args.unshift("--config", file);
 	}
 	const source = options.source ?? (process.env["ROUTER_TEST"] === "binary" ? "binary" : "source");
 	const child = Bun.spawn([...command(source), ...args], {

@@ -1,0 +1,74 @@
+/** `router agents` and `router models`: what a running router says, as tables. */
+import type { Environment } from "../config/interpolate.ts";
+import type { Config } from "../config/schema.ts";
+import type { ShownAgent } from "../server/agent-record.ts";
+import { askRouter, ownKey } from "./ask-router.ts";
+import { plainText, table } from "./table.ts";
+
+type ShownModel = ShownAgent["models"][number];
+
+/** A table of the agents, and below it what is wrong with some. Throws StartError. */
+export async function agentsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
+	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", env["ROUTER_AGENT_TOKEN"])) ?? [];
+	if (agents.length === 0) return "No agent has registered. `router agents invite` makes the line that starts one.\n";
+	const rows = agents.map(({ name, state, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
+		name,
+		reachable || state === "gone" ? state : "unreachable",
+		endpoint,
+		models.map((model) => `${model.name} (${model.state})`).join(", ") || "none",
+		gpuText(gpus),
+		version ?? "",
+		ago(last_heartbeat),
+	]);
+	const problems = agents.flatMap(({ name, problem, models }) => [
+		...(problem ? [`${name}: ${problem}`] : []),
+		...models.flatMap((model) => (model.reason ? [`${name}: ${model.name} is ${model.state}: ${model.reason}`] : [])),
+	]);
+	const head = ["AGENT", "STATE", "ENDPOINT", "MODELS", "GPUS", "VERSION", "HEARD"];
+	return (
+		table([head, ...rows].map((row) => row.map(plainText))) + problems.map((line) => `${plainText(line)}\n`).join("")
+	);
+}
+
+/** A table of all models; those of agents with what each does there. Throws StartError. */
+export async function modelsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
+	const router = askRouter(url, config);
+	const [listed, agents = []] = await Promise.all([
+		router.list<{ id: string; owned_by: string }>("/v1/models", ownKey(config)),
+		// Who may call need not be who may see the agents.
+		router.list<ShownAgent>("/agents", env["ROUTER_AGENT_TOKEN"], true),
+	]);
+	const known = agents.filter(({ state }) => state !== "gone");
+	const ofAgents = known.flatMap(({ name, models }) =>
+		models.map((model) => [`local/${model.name}`, name, model.state, busyness(model)]),
+	);
+	const shown = new Set(ofAgents.map(([id]) => id));
+	const others = (listed ?? []).filter(({ id }) => !shown.has(id)).map(({ id, owned_by }) => [id, owned_by, "", ""]);
+	const head = ["MODEL", "WHERE", "STATE", "LOAD"];
+	return table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
+}
+
+function busyness({ in_flight, running, waiting, kv_cache }: ShownModel): string {
+	const parts = [
+		in_flight > 0 ? `${in_flight} from here` : "",
+		running ? `${running} running` : "",
+		waiting ? `${waiting} waiting` : "",
+		kv_cache === undefined ? "" : `KV cache ${Math.round(kv_cache * 100)} %`,
+	];
+	return parts.filter((part) => part !== "").join(", ");
+}
+
+/** `2 × NVIDIA L4, 41 of 48 GB`. */
+function gpuText(gpus: ShownAgent["gpus"]): string {
+	if (gpus.length === 0) return "none";
+	const names = [...new Set(gpus.map(({ name }) => name))].join(" + ");
+	const gigabytes = (pick: "memory_used" | "memory_total") =>
+		Math.round(gpus.reduce((sum, gpu) => sum + gpu[pick], 0) / 1e9);
+	return `${gpus.length} × ${names}, ${gigabytes("memory_used")} of ${gigabytes("memory_total")} GB`;
+}
+
+function ago(time: string): string {
+	const seconds = Math.max(0, Math.round((Date.now() - Date.parse(time)) / 1000));
+	if (seconds < 120) return `${seconds} s ago`;
+	return seconds < 7200 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
+}

@@ -1,0 +1,87 @@
+/** Asks a running router, as `router agents` and `router models` do. */
+import type { Config } from "../config/schema.ts";
+import { isGood, type UpstreamAnswer } from "../providers/provider.ts";
+import { readText } from "../proxy/body.ts";
+import { httpTransport } from "../proxy/transport.ts";
+import { StartError } from "../start-error.ts";
+import { agentUrl } from "./local-agent.ts";
+import { plainText } from "./table.ts";
+
+/** How long the answer may take, ms: a list of models may wait 2 s for upstreams. */
+const PATIENCE_MS = 10_000;
+/** Largest answer read, bytes. */
+const MAX_ANSWER = 64 * 1024 * 1024;
+
+/** The router that is asked. */
+export interface Asked {
+	/** Its base URL, without a closing slash. */
+	readonly url: string;
+	/**
+	 * The `data` of a list. Throws StartError where nothing answers or the answer is no list; undefined for a 401 or 403 where
+	 * `mayRefuse`.
+	 */
+	list<Item>(path: string, secret: string | undefined, mayRefuse?: boolean): Promise<Item[] | undefined>;
+	/** The answer to this JSON text. Throws StartError where nothing answers, and with the router's own words where it refuses. */
+	post(path: string, secret: string | undefined, body: string): Promise<unknown>;
+}
+
+/** The key by which the command line asks: one that may use every model, if there is one. */
+export function ownKey({ keys }: Config): string | undefined {
+	return (keys.find(({ models }) => models.includes("*")) ?? keys[0])?.key;
+}
+
+/** The router at `url`, by default the one that this configuration starts on this machine. */
+export function askRouter(url: string | undefined, { server }: Config): Asked {
+	const isTls = server.tls !== undefined;
+	const own = isTls ? agentUrl(server).replace("http:", "https:") : agentUrl(server);
+	const base = (url ?? own).replace(/\/+$/, "").replace(/\/v1$/, "");
+	if (!/^https?:\/\//.test(base) || !URL.canParse(base)) {
+		throw new StartError(`--url ${base} is no http(s) address: http://router:8000`);
+	}
+	// The certificate names the router's public host, which loopback is not.
+	const acceptsAnyCertificate = url === undefined && isTls;
+	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate });
+	async function ask(path: string, secret: string | undefined, body?: string) {
+		const headers: Record<string, string> = { accept: "application/json" };
+		if (secret) headers["authorization"] = `Bearer ${secret}`;
+		if (body !== undefined) headers["content-type"] = "application/json";
+		let answer: UpstreamAnswer;
+		let text: string;
+		try {
+			const request = { url: base + path, headers, ...(body !== undefined && { body }) };
+			answer = await transport.send(request, AbortSignal.timeout(PATIENCE_MS));
+			text = await readText(answer, MAX_ANSWER);
+		} catch {
+			throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
+		}
+		return { answer, content: parsed(text) };
+	}
+	function refused(path: string, answer: UpstreamAnswer, content: unknown): StartError {
+		const { error } = (content ?? {}) as { error?: { message?: unknown } };
+		const message = typeof error?.message === "string" ? plainText(error.message) : "is that a router?";
+		return new StartError(`${base}${path} answers ${answer.status}: ${message}`);
+	}
+	return {
+		url: base,
+		async list<Item>(path: string, secret: string | undefined, mayRefuse = false) {
+			const { answer, content } = await ask(path, secret);
+			if (mayRefuse && (answer.status === 401 || answer.status === 403)) return undefined;
+			const { data } = (content ?? {}) as { data?: unknown };
+			if (isGood(answer) && Array.isArray(data)) return data as Item[];
+			throw refused(path, answer, content);
+		},
+		async post(path, secret, body) {
+			const { answer, content } = await ask(path, secret, body);
+			if (isGood(answer) && content !== undefined) return content;
+			throw refused(path, answer, content);
+		},
+	};
+}
+
+function parsed(text: string): unknown {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return undefined;
+	}
+}

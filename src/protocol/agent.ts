@@ -1,0 +1,159 @@
+/**
+ * What an agent and its router say to each other: `POST /register`, `POST /heartbeat`. Every object lets unknown fields
+ * through, so that either side may be upgraded first; every size is bounded, since the other side may be anyone.
+ */
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+
+const open = <T extends Record<string, TSchema>>(properties: T, description: string) =>
+	Type.Object(properties, { additionalProperties: true, description });
+const count = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
+
+/** How often an agent is heard of, ms. */
+export const HEARTBEAT_MS = 5_000;
+/** Most models and GPUs of one agent. */
+export const MOST_MODELS = 256;
+export const MOST_GPUS = 64;
+/** Largest body of a registration or a heartbeat, bytes: 256 models with a reason each stay below. */
+export const MAX_REPORT = 1024 * 1024;
+
+/** Header of a refused registration: the address that the router saw it come from. */
+export const PEER = "x-router-peer";
+
+/** An agent's name: it stands in paths, labels and logs, so it can be neither a path nor a flag. */
+export const AgentName = Type.String({
+	maxLength: 64,
+	pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+	expects: "a name of letters, digits, `.`, `_` and `-` that begins with a letter or a digit",
+	description: "The agent's name: letters, digits, `.`, `_` and `-`.",
+	examples: ["gpu-1"],
+});
+
+/**
+ * A model's name, as the agent's OpenAI API knows it: `qwen3-8b`, `Qwen/Qwen3-8B`, `/models/qwen3` (what a vLLM that was
+ * started on a directory calls it). No part of it is `..` and none begins with a dash: no name is a flag or leads out of a
+ * directory.
+ */
+export const ModelName = Type.String({
+	maxLength: 200,
+	pattern: "^/?[.]?\\w[\\w.:@+=-]*(/[.]?\\w[\\w.:@+=-]*)*$",
+	expects: "a model name of letters, digits and `._-:@+=`, with `/` between its parts",
+	description: "The model's name at the agent: letters, digits and `._-:@+=`, with `/` between its parts.",
+	examples: ["qwen3-8b"],
+});
+
+/** What a model is doing. `sleeping`: its weights wait in host memory; it wakes in seconds. */
+export const ModelState = Type.Union([
+	Type.Literal("stopped"),
+	Type.Literal("pulling"),
+	Type.Literal("starting"),
+	Type.Literal("ready"),
+	Type.Literal("sleeping"),
+	Type.Literal("draining"),
+	Type.Literal("failed"),
+]);
+export type ModelState = Static<typeof ModelState>;
+
+/** When it is loaded: at once, when a call asks for it, or only when somebody says so. */
+export const LoadMode = Type.Union([Type.Literal("always"), Type.Literal("on-demand"), Type.Literal("manual")]);
+export type LoadMode = Static<typeof LoadMode>;
+
+/** One model of an agent. */
+export const ModelReport = open(
+	{
+		name: ModelName,
+		model: Type.Optional(Type.String({ maxLength: 512, description: "Where its weights are: `Qwen/Qwen3-8B`." })),
+		state: ModelState,
+		load: Type.Optional(LoadMode),
+		reason: Type.Optional(Type.String({ maxLength: 2048, description: "Why it is in that state, and what to do." })),
+		running: Type.Optional(count("Requests it works on.")),
+		waiting: Type.Optional(count("Requests that wait for it.")),
+		kv_cache: Type.Optional(
+			Type.Number({ minimum: 0, maximum: 1, description: "Share of its KV cache in use, 0 to 1." }),
+		),
+		max_model_len: Type.Optional(count("Longest context, tokens.")),
+	},
+	"One model of the agent.",
+);
+export type ModelReport = Static<typeof ModelReport>;
+
+/** One GPU of an agent. What a driver does not tell is left out. */
+export const GpuReport = open(
+	{
+		index: Type.Integer({ minimum: 0, maximum: 1023 }),
+		name: Type.String({ maxLength: 128, examples: ["NVIDIA L4"] }),
+		uuid: Type.Optional(Type.String({ maxLength: 128 })),
+		memory_total: count("Bytes."),
+		memory_used: count("Bytes."),
+		utilization: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: "0 to 1." })),
+		temperature: Type.Optional(Type.Number({ description: "°C." })),
+		power: Type.Optional(Type.Number({ minimum: 0, description: "W." })),
+	},
+	"One GPU of the host.",
+);
+export type GpuReport = Static<typeof GpuReport>;
+
+const models = Type.Array(Type.Union([ModelName, ModelReport]), {
+	maxItems: MOST_MODELS,
+	description: "What it serves. A bare name counts as ready.",
+});
+const gpus = Type.Optional(Type.Array(GpuReport, { maxItems: MOST_GPUS }));
+const instance = Type.Optional(
+	Type.String({
+		maxLength: 64,
+		pattern: "^[A-Za-z0-9-]+$",
+		expects: "a UUID",
+		description: "A UUID of this installation: tells a changed address from a second agent of that name.",
+	}),
+);
+
+/** `POST /register`. */
+export const Register = open(
+	{
+		name: AgentName,
+		endpoint: Type.String({
+			minLength: 1,
+			maxLength: 300,
+			description: "Where the router reaches it: an origin, without `/v1`.",
+			examples: ["http://10.0.0.7:5000"],
+		}),
+		models,
+		instance,
+		gpus,
+		version: Type.Optional(Type.String({ maxLength: 64 })),
+	},
+	"An agent that wants to serve.",
+);
+export type Register = Static<typeof Register>;
+
+/** What `POST /register` answers. */
+export const RegisterAnswer = open(
+	{
+		secret: Type.String({
+			description: "What the router's calls to this agent will carry as `Authorization: Bearer …`.",
+		}),
+		heartbeat_ms: Type.Integer({ minimum: 1, description: "How often it wants to hear of the agent." }),
+		reachable: Type.Boolean({ description: "Whether the router could call the endpoint." }),
+		problem: Type.Optional(Type.String({ description: "If not, why, and what to do." })),
+	},
+	"The router takes it.",
+);
+export type RegisterAnswer = Static<typeof RegisterAnswer>;
+
+/**
+ * `POST /heartbeat`. 404 where the router does not know the agent, which then registers; 409 where another agent of that
+ * name is alive.
+ */
+export const Heartbeat = open({ name: AgentName, instance, models, gpus }, "An agent that is alive.");
+export type Heartbeat = Static<typeof Heartbeat>;
+
+/** What `POST /heartbeat` answers: `{}`, or what is wrong with the way back. */
+export const HeartbeatAnswer = open(
+	{ reachable: Type.Optional(Type.Boolean()), problem: Type.Optional(Type.String()) },
+	"The router has heard it.",
+);
+export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
+
+/** The report of a model that was told by its bare name. */
+export function modelReport(model: string | ModelReport): ModelReport {
+	return typeof model === "string" ? { name: model, state: "ready" } : model;
+}

@@ -1,0 +1,149 @@
+/** Which agent serves a model, and in what order agents are tried. Pure decisions over what the agents have said. */
+import type { ModelReport } from "../protocol/agent.ts";
+import type { Target } from "../providers/provider.ts";
+import { type Lease, leaseAt } from "./lease.ts";
+import type { RouteTarget } from "./route.ts";
+
+/** The agents' models as they are at this moment, as the catalog asks for them. */
+export interface Fleet {
+	/** Nobody is there who could serve anything: no agent, or none that was heard of lately. */
+	readonly isEmpty: boolean;
+	/** The models that can be called now, agents in the order of their coming. */
+	readonly names: readonly string[];
+	/** The model that `local` means: the first that is ready, else the first that can be loaded. */
+	readonly first: string | undefined;
+	/** Where a model (or `agent/model`) runs, the readiest first; none where nobody serves it. */
+	targets(model: string): readonly FleetTarget[];
+	/** Why no agent serves a model that agents know, one clause an agent; undefined where none knows it. */
+	absence(model: string): string | undefined;
+	/** Some agent has served a model of this name, now or ever: prompts for it are meant for the house. */
+	knows(model: string): boolean;
+}
+
+/** A model at an agent, and what the agent last said of it. */
+export type FleetTarget = Target & Pick<RouteTarget, "standing" | "context" | "reportedWaiting">;
+
+/** A router without agents. */
+export const NO_FLEET: Fleet = {
+	isEmpty: true,
+	names: [],
+	first: undefined,
+	targets: () => [],
+	absence: () => undefined,
+	knows: () => false,
+};
+
+/** What is known of one agent. */
+export interface AgentView {
+	readonly name: string;
+	/** On the lease clock, ms. */
+	readonly heardAt: number;
+	/** The router could call its endpoint when it last tried. */
+	readonly isReachable: boolean;
+	/** A call could not reach it since it was last heard of. */
+	readonly isShaky: boolean;
+	/** By name, in the order of its report. */
+	readonly models: ReadonlyMap<string, ModelReport>;
+}
+
+/** What loading takes, least first: a model that is on its way somewhere is not loaded elsewhere, too. */
+const LOADING = ["sleeping", "starting", "pulling", "stopped", "draining"];
+
+/**
+ * How well an agent serves a model, 0 best; undefined where it does not. Ready comes first, then what the agent loads
+ * when called: a sleeping model, and one that is `on-demand` and has not failed.
+ */
+function readiness({ state, load }: ModelReport): number | undefined {
+	if (state === "ready") return 0;
+	if (state !== "sleeping" && (load !== "on-demand" || state === "failed")) return undefined;
+	return 1 + LOADING.indexOf(state);
+}
+
+/** Behind every fresh one. */
+const SUSPECT = 100;
+
+/** The same with the agent's own standing: `RouteTarget.standing`. Undefined where it does not serve the model. */
+export function standingOf(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
+	const lease = leaseAt(agent.heardAt, now);
+	const ready = model && lease !== "gone" && agent.isReachable ? readiness(model) : undefined;
+	if (ready === undefined) return undefined;
+	return lease === "suspect" || agent.isShaky ? SUSPECT + ready : ready;
+}
+
+/** The agents that serve a model, in the order to try: by rank, then by calls in flight, then by chance. */
+export function agentsFor(
+	model: string,
+	agents: Iterable<AgentView>,
+	now: number,
+	inFlight: (agent: string) => number,
+	random: () => number,
+): string[] {
+	const found: { name: string; rank: number; busy: number; chance: number }[] = [];
+	for (const agent of agents) {
+		const its = standingOf(agent, agent.models.get(model), now);
+		if (its !== undefined) found.push({ name: agent.name, rank: its, busy: inFlight(agent.name), chance: random() });
+	}
+	found.sort((a, b) => a.rank - b.rank || a.busy - b.busy || a.chance - b.chance);
+	return found.map(({ name }) => name);
+}
+
+/** Every model that some agent serves, with its best rank; in the order in which agents and their models stand. */
+export function servedModels(agents: Iterable<AgentView>, now: number): Map<string, number> {
+	const served = new Map<string, number>();
+	for (const agent of agents) {
+		for (const model of agent.models.values()) {
+			const its = standingOf(agent, model, now);
+			if (its !== undefined) served.set(model.name, Math.min(its, served.get(model.name) ?? its));
+		}
+	}
+	return served;
+}
+
+/** The first model of the best rank. */
+export function firstServed(served: ReadonlyMap<string, number>): string | undefined {
+	let first: string | undefined;
+	for (const [name, its] of served) if (first === undefined || its < served.get(first)!) first = name;
+	return first;
+}
+
+/** What keeps the agents that know a model from serving it: `gpu-1: failed (…); gpu-2: not heard of`. */
+export function absenceOf(model: string, agents: Iterable<AgentView>, now: number): string | undefined {
+	const clauses: string[] = [];
+	for (const agent of agents) {
+		const report = agent.models.get(model);
+		if (report) clauses.push(`${agent.name}: ${trouble(agent, report, leaseAt(agent.heardAt, now))}`);
+	}
+	return clauses.length > 0 ? clauses.join("; ") : undefined;
+}
+
+function trouble(agent: AgentView, { state, reason }: ModelReport, lease: Lease): string {
+	if (lease === "gone") return "not heard of any more";
+	if (!agent.isReachable) return "the router can't reach it";
+	return reason ? `${state} (${reason.slice(0, 200)})` : state;
+}
+
+/** Who asks to be registered, and who has the name. */
+interface Identity {
+	readonly instance?: string | undefined;
+	readonly endpoint: string;
+}
+
+/**
+ * What becomes of a registration under a name that another may have.
+ * - `new`: nobody has it
+ * - `same`: the same agent, perhaps with another address
+ * - `takeover`: another one, whose forerunner is not fresh any more
+ * - `conflict`: another one, while the first is alive
+ *
+ * An agent without an instance is the same as long as its endpoint is.
+ */
+export function admission(
+	holder: (Identity & { readonly lease: Lease }) | undefined,
+	asking: Identity,
+): "new" | "same" | "takeover" | "conflict" {
+	if (!holder) return "new";
+	const isSame =
+		holder.instance === asking.instance && (asking.instance !== undefined || holder.endpoint === asking.endpoint);
+	if (isSame) return "same";
+	return holder.lease === "fresh" ? "conflict" : "takeover";
+}

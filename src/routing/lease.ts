@@ -1,0 +1,49 @@
+/** How long an agent that is not heard of still counts. Pure. */
+
+/** Up to this age an agent is fresh, up to that it is suspect, ms: two and five heartbeats may be lost. */
+export const FRESH_MS = 15_000;
+export const SUSPECT_MS = 30_000;
+
+/** `suspect`: used only where nothing else serves. `gone`: not used. */
+export type Lease = "fresh" | "suspect" | "gone";
+
+/** The lease of an agent that was last heard of at `heardAt`. Both on the clock below, ms. */
+export function leaseAt(heardAt: number, now: number): Lease {
+	const age = now - heardAt;
+	if (age <= FRESH_MS) return "fresh";
+	return age <= SUSPECT_MS ? "suspect" : "gone";
+}
+
+/**
+ * When an agent counts as last heard of that a restarted router knows from before: suspect, and gone after 15 s. By then
+ * it has been heard of, or it is not there.
+ */
+export function heardBeforeRestart(now: number): number {
+	return now - FRESH_MS - 1;
+}
+
+/** Longest step the clock below takes, ms. It is wound every second. */
+const LONGEST_STEP_MS = 2_000;
+
+/**
+ * A clock of the time in which this process was there to hear heartbeats. A router that was stopped for a minute (a debugger,
+ * a suspended machine, a full disk) has heard of nobody, and that is no agent's fault: by the wall clock all of them
+ * would be gone at once. So a step longer than 2 s counts as 2 s. To be wound at least every second.
+ */
+export class LeaseClock {
+	#now = 0;
+	#seen: number;
+
+	/** @param time a clock that never goes back, ms */
+	constructor(private readonly time: () => number) {
+		this.#seen = time();
+	}
+
+	/** The time now, ms from the start. Reading it winds it. */
+	now(): number {
+		const seen = this.time();
+		this.#now += Math.max(0, Math.min(seen - this.#seen, LONGEST_STEP_MS));
+		this.#seen = seen;
+		return this.#now;
+	}
+}

@@ -1,0 +1,167 @@
+/** `router agents`, `router models`, `router agents invite`. */
+import { Database } from "bun:sqlite";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { parseCommand } from "../src/cli/flags.ts";
+import { plainText, table } from "../src/cli/table.ts";
+import { hashKey } from "../src/gate/keys.ts";
+import { cli, directory } from "./kit/cli.ts";
+import { type FakeAgent, startFakeAgent } from "./kit/fake-agent.ts";
+import { type RunningRouter, startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
+
+const TOKEN = "the-shared-agent-token";
+const KEY = "the-key-of-a-client";
+
+describe("a running router", () => {
+	let router: RunningRouter;
+	let agent: FakeAgent;
+	let home: ReturnType<typeof directory>;
+	const env = () => ({ ROUTER_AGENT_TOKEN: TOKEN, ROUTER_API_KEYS: KEY, PORT: new URL(router.url).port });
+	const run = (args: string[], more: Record<string, string> = env()) => cli(args, { cwd: home.path, env: more });
+
+	beforeAll(async () => {
+		home = directory();
+		router = await startRouter({ env: { ROUTER_AGENT_TOKEN: TOKEN, ROUTER_API_KEYS: KEY } });
+	});
+	afterAll(async () => {
+		await agent?.stop();
+		await router.stop();
+		home[Symbol.dispose]();
+	});
+
+	test("that has no agents says how to get one", async () => {
+		expect(await run(["agents"])).toEqual({
+			code: 0,
+			stdout: "No agent has registered. `router agents invite` makes the line that starts one.\n",
+			stderr: "",
+		});
+	});
+
+	test("shows its agents and their models, asked by its address or by the configuration", async () => {
+		agent = startFakeAgent({
+			router: router.url,
+			token: TOKEN,
+			models: [
+				{ name: "qwen", state: "ready", running: 2, waiting: 1, kv_cache: 0.314 },
+				{ name: "llama", state: "failed", reason: "out of GPU memory" },
+			],
+		});
+		await until(() => agent.link?.state.state === "joined");
+		const agents = await run(["agents"]);
+		expect(agents).toMatchObject({ code: 0, stderr: "" });
+		const [head, row, reason] = agents.stdout.split("\n");
+		expect(head?.split(/ {2,}/)).toEqual(["AGENT", "STATE", "ENDPOINT", "MODELS", "GPUS", "VERSION", "HEARD"]);
+		expect(row).toMatch(
+			/^gpu-1 +fresh +http:\/\/127\.0\.0\.1:\d+ +qwen \(ready\), llama \(failed\) +none +\S+ +\d+ s ago$/,
+		);
+		expect(reason).toBe("gpu-1: llama is failed: out of GPU memory");
+
+		const models = await run(["models", "--url", `${router.url}/v1`]);
+		expect(models).toMatchObject({ code: 0, stderr: "" });
+		const rows = models.stdout.split("\n").map((line) => line.split(/ {2,}/));
+		expect(rows).toContainEqual(["local/qwen", "gpu-1", "ready", "2 running, 1 waiting, KV cache 31 %"]);
+		expect(rows).toContainEqual(["local/llama", "gpu-1", "failed"]);
+		expect(rows).toContainEqual(["dummy", "router"]);
+		expect(rows.filter(([id]) => id === "local/qwen")).toHaveLength(1);
+	});
+
+	test("shows its models also to who may not see its agents", async () => {
+		const { code, stdout } = await run(["models"], { ...env(), ROUTER_AGENT_TOKEN: "" });
+		expect([code, stdout]).toEqual([0, expect.stringMatching(/^local\/qwen +local$/m)]);
+	});
+
+	test("says in one line what is missing or wrong", async () => {
+		const refused = await run(["agents"], { ...env(), ROUTER_AGENT_TOKEN: "wrong" });
+		expect(refused).toEqual({
+			code: 1,
+			stdout: "",
+			stderr: `router: ${router.url}/agents answers 401: This agent token is not known here.\n`,
+		});
+		const keyless = await run(["models"], { ...env(), ROUTER_API_KEYS: "" });
+		expect(keyless.stderr).toContain("answers 401: No API key");
+		const nowhere = await run(["agents", "--url", "http://127.0.0.1:9"]);
+		expect([nowhere.code, nowhere.stderr]).toEqual([
+			1,
+			"router: nothing answers at http://127.0.0.1:9: is the router running there? --url names another\n",
+		]);
+		expect((await run(["models", "--url", "gpu"])).stderr).toBe(
+			"router: --url gpu is no http(s) address: http://router:8000\n",
+		);
+	});
+
+	test("takes an agent whose token was made while it ran, and none that was not", async () => {
+		const data = join(router.directory, "data");
+		const { code, stdout } = await run(["agents", "invite", "--url", router.url], { DATA_DIR: data });
+		expect(code).toBe(0);
+		const [, token, url] = /^ROUTER_AGENT_TOKEN=(ra-[\w-]{43}) router --agent --router (\S+)\n$/.exec(stdout) ?? [];
+		expect(url).toBe(router.url);
+		const invited = startFakeAgent({ router: router.url, token: token!, name: "gpu-2" });
+		await until(() => invited.link?.state.state === "joined");
+		await invited.stop();
+		const kept = new Database(join(data, "router.db"));
+		expect(kept.query("SELECT hash FROM agent_tokens").all()).toEqual([{ hash: new Uint8Array(hashKey(token!)) }]);
+		expect(kept.serialize().toString()).not.toContain(token!);
+		expect(router.output()).not.toContain(token!);
+	});
+});
+
+describe("an invitation", () => {
+	const line = /^ROUTER_AGENT_TOKEN=ra-[\w-]{43} router --agent --router (\S+)\n$/;
+
+	test("names the router as other hosts reach it, and says where none does", async () => {
+		using home = directory();
+		const near = await cli(["agents", "invite"], { cwd: home.path });
+		expect(line.exec(near.stdout)?.[1]).toBe("http://127.0.0.1:8000");
+		expect(near.stderr).toContain("set HOST=0.0.0.0");
+		const far = await cli(["agents", "invite", "--host", "10.0.0.1", "--port", "80"], { cwd: home.path });
+		expect([line.exec(far.stdout)?.[1], far.stderr]).toEqual(["http://10.0.0.1:80", ""]);
+		expect(near.stdout).not.toBe(far.stdout);
+	});
+
+	test.each(["router:8000", "http://r/;rm -rf ~", "http://$(id)", "http://r'x", "javascript:alert(1)"])(
+		"has nothing in it that a shell would run: %s",
+		async (url) => {
+			using home = directory();
+			const { code, stdout, stderr } = await cli(["agents", "invite", "--url", url], { cwd: home.path });
+			expect([code, stdout]).toEqual([1, ""]);
+			expect(stderr).toContain("is no http(s) address");
+		},
+	);
+
+	test("is not given where its token can't be kept", async () => {
+		using home = directory({ file: "" });
+		const { code, stdout, stderr } = await cli(["agents", "invite"], {
+			cwd: home.path,
+			env: { DATA_DIR: join(home.path, "file") },
+		});
+		expect([code, stdout]).toEqual([1, ""]);
+		expect(stderr).toMatch(/^router: The token can't be kept: .*router\.db can't be used/);
+	});
+});
+
+test("check and --version open no database", async () => {
+	using home = directory();
+	expect((await cli(["check"], { cwd: home.path })).code).toBe(0);
+	expect([...new Bun.Glob("**").scanSync({ cwd: home.path })]).toEqual([]);
+});
+
+test("the words are understood", () => {
+	expect(parseCommand(["agents"])).toEqual({ do: "agents", role: "router", flags: {} });
+	expect(parseCommand(["models", "--url=http://r"])).toEqual({
+		do: "models",
+		url: "http://r",
+		role: "router",
+		flags: {},
+	});
+	expect(parseCommand(["agents", "invite"])).toEqual({ do: "invite", role: "router", flags: {} });
+	expect(() => parseCommand(["agents", "evict"])).toThrow('"evict" is one word too many');
+	expect(() => parseCommand(["models", "invite"])).toThrow('"invite" is one word too many');
+	expect(() => parseCommand(["check", "--url", "x"])).toThrow("--url does not belong to `check`");
+});
+
+test("a table is aligned, and what agents say can't command the terminal", () => {
+	expect(table([])).toBe("");
+	expect(table([["a", "bb"], ["ccc", "d", "e"], ["f"]])).toBe("a    bb\nccc  d   e\nf\n");
+	expect(plainText("red\u001b[31m\nnext\u009b2J\u0007")).toBe("red [31m next 2J ");
+});

@@ -1,0 +1,216 @@
+/** Leases, the order of agents, and who may have a name: decisions over plain values and a clock that the test winds. */
+import { describe, expect, test } from "bun:test";
+import type { LoadMode, ModelReport, ModelState } from "../src/protocol/agent.ts";
+import { type AgentView, absenceOf, admission, agentsFor, firstServed, servedModels } from "../src/routing/fleet.ts";
+import { FRESH_MS, heardBeforeRestart, LeaseClock, leaseAt, SUSPECT_MS } from "../src/routing/lease.ts";
+import { random as seeded } from "./kit/random.ts";
+
+/** 0 to 1, the same on every run. */
+function randomSource(seed: number): () => number {
+	const source = seeded(seed);
+	return () => source.below(1e9) / 1e9;
+}
+
+type Told = Partial<Omit<AgentView, "models">> & { models?: (string | ModelReport)[] };
+
+function agent(name: string, { models = ["qwen"], ...rest }: Told = {}): AgentView {
+	const reports = models.map((each): ModelReport => (typeof each === "string" ? { name: each, state: "ready" } : each));
+	return {
+		name,
+		heardAt: 0,
+		isReachable: true,
+		isShaky: false,
+		models: new Map(reports.map((report) => [report.name, report])),
+		...rest,
+	};
+}
+const qwen = (state: ModelState, load?: LoadMode): ModelReport => ({ name: "qwen", state, ...(load ? { load } : {}) });
+/** The order with no calls in flight and no chance. */
+const order = (agents: AgentView[], now = 0, busy: Record<string, number> = {}) =>
+	agentsFor(
+		"qwen",
+		agents,
+		now,
+		(name) => busy[name] ?? 0,
+		() => 0,
+	);
+
+describe("a lease", () => {
+	test.each([
+		[0, "fresh"],
+		[FRESH_MS, "fresh"],
+		[FRESH_MS + 1, "suspect"],
+		[SUSPECT_MS, "suspect"],
+		[SUSPECT_MS + 1, "gone"],
+	] as const)("of %d ms is %s", (age, lease) => expect(leaseAt(1000, 1000 + age)).toBe(lease));
+
+	test("of an agent from before a restart is suspect at once, and gone when it has not been heard of for 15 s", () => {
+		const heardAt = heardBeforeRestart(0);
+		expect([0, 14_999, 15_000].map((now) => leaseAt(heardAt, now))).toEqual(["suspect", "suspect", "gone"]);
+	});
+
+	/** A thousand agents and routers with random pauses, losses and delays: what must hold of every history. */
+	test("holds whatever is lost or paused: one heard of within 15 s of the router's own time is fresh, none outlives 30 s", () => {
+		const random = randomSource(20_260_801);
+		for (let run = 0; run < 300; run++) {
+			let wall = random() * 1e6;
+			let attended = 0;
+			const clock = new LeaseClock(() => wall);
+			let heardAt = clock.now();
+			let heardAttended = 0;
+			for (let at = 0; at < 200; at++) {
+				// Mostly a second; now and then the whole process stands still for up to an hour.
+				const step = random() < 0.05 ? random() * 3_600_000 : random() * 1_000;
+				wall += step;
+				attended += Math.min(step, 2_000);
+				const now = clock.now();
+				expect(now).toBeCloseTo(attended, 3);
+				if (random() < 0.1) {
+					heardAt = now;
+					heardAttended = attended;
+				}
+				const silence = attended - heardAttended;
+				const lease = leaseAt(heardAt, now);
+				if (silence < FRESH_MS - 1) expect(lease).toBe("fresh");
+				if (silence > SUSPECT_MS + 1) expect(lease).toBe("gone");
+			}
+		}
+	});
+
+	test("outlasts a pause of the router: an hour of standing still ages nobody by more than 2 s", () => {
+		let wall = 0;
+		const clock = new LeaseClock(() => wall);
+		const heardAt = Array.from({ length: 50 }, () => clock.now());
+		wall += 3_600_000;
+		expect(new Set(heardAt.map((at) => leaseAt(at, clock.now())))).toEqual(new Set(["fresh"]));
+	});
+
+	test("never goes back with its clock", () => {
+		let wall = 5_000;
+		const clock = new LeaseClock(() => wall);
+		wall = 1_000;
+		expect(clock.now()).toBe(0);
+		wall = 1_500;
+		expect(clock.now()).toBe(500);
+	});
+});
+
+describe("the order in which agents are tried", () => {
+	test("is ready, then loadable with what is furthest first, then suspect or shaky in the same order", () => {
+		const agents = [
+			agent("suspect-stopped", { heardAt: -20_000, models: [qwen("stopped", "on-demand")] }),
+			agent("suspect-ready", { heardAt: -20_000 }),
+			agent("draining", { models: [qwen("draining", "on-demand")] }),
+			agent("stopped", { models: [qwen("stopped", "on-demand")] }),
+			agent("pulling", { models: [qwen("pulling", "on-demand")] }),
+			agent("starting", { models: [qwen("starting", "on-demand")] }),
+			agent("sleeping", { models: [qwen("sleeping", "always")] }),
+			agent("ready"),
+		];
+		expect(order(agents)).toEqual([
+			"ready",
+			"sleeping",
+			"starting",
+			"pulling",
+			"stopped",
+			"draining",
+			"suspect-ready",
+			"suspect-stopped",
+		]);
+		expect(order([agent("shaky", { isShaky: true }), agent("busy")], 0, { busy: 99 })).toEqual(["busy", "shaky"]);
+	});
+
+	test.each([
+		["failed", "on-demand"],
+		["failed", "always"],
+		["stopped", "manual"],
+		["stopped", "always"],
+		["starting", "always"],
+		["draining", "always"],
+		["pulling", undefined],
+	] as [ModelState, LoadMode | undefined][])("leaves out a model that is %s and %p", (state, load) => {
+		expect(order([agent("a", { models: [qwen(state, load)] })])).toEqual([]);
+	});
+
+	test("leaves out who is gone, who can't be reached and who does not have it", () => {
+		const agents = [
+			agent("gone", { heardAt: -SUSPECT_MS - 1 }),
+			agent("behind-a-firewall", { isReachable: false }),
+			agent("other", { models: ["llama"] }),
+		];
+		expect(order(agents)).toEqual([]);
+	});
+
+	test("is least in flight first", () => {
+		expect(order([agent("a"), agent("b"), agent("c")], 0, { a: 2, b: 0, c: 1 })).toEqual(["b", "c", "a"]);
+	});
+
+	test("is by chance among equals: each of four comes first about as often", () => {
+		const random = randomSource(7);
+		const firsts: Record<string, number> = {};
+		const four = ["a", "b", "c", "d"].map((name) => agent(name));
+		for (let run = 0; run < 4000; run++) {
+			const [first] = agentsFor("qwen", four, 0, () => 0, random);
+			firsts[first!] = (firsts[first!] ?? 0) + 1;
+		}
+		for (const count of Object.values(firsts)) expect(Math.abs(count - 1000)).toBeLessThan(150);
+	});
+});
+
+describe("what is served", () => {
+	test("is every model somebody serves, in the order of agents and reports", () => {
+		const agents = [
+			agent("a", { models: ["one", { name: "broken", state: "failed" }] }),
+			agent("b", { models: ["two", "one"] }),
+			agent("gone", { heardAt: -60_000, models: ["three"] }),
+		];
+		expect([...servedModels(agents, 0).keys()]).toEqual(["one", "two"]);
+	});
+
+	test("begins with the first that is ready, however early one stands that has to be loaded", () => {
+		const agents = [
+			agent("a", { models: [{ name: "cold", state: "stopped", load: "on-demand" }] }),
+			agent("b", { models: ["warm", "warm-too"] }),
+		];
+		expect(firstServed(servedModels(agents, 0))).toBe("warm");
+		expect(firstServed(servedModels(agents.slice(0, 1), 0))).toBe("cold");
+		expect(firstServed(servedModels([], 0))).toBeUndefined();
+	});
+
+	test("is explained where nobody serves it", () => {
+		const agents = [
+			agent("a", { models: [{ name: "qwen", state: "failed", reason: "out of GPU memory" }] }),
+			agent("b", { models: [qwen("starting", "always")] }),
+			agent("c", { heardAt: -60_000 }),
+			agent("d", { isReachable: false }),
+			agent("e", { models: ["llama"] }),
+		];
+		expect(absenceOf("qwen", agents, 0)).toBe(
+			"a: failed (out of GPU memory); b: starting; c: not heard of any more; d: the router can't reach it",
+		);
+		expect(absenceOf("nothing", agents, 0)).toBeUndefined();
+	});
+});
+
+describe("a name", () => {
+	const at = (port: number) => `http://10.0.0.7:${port}`;
+	const holder = { instance: "one", endpoint: at(1), lease: "fresh" } as const;
+	const plain = { endpoint: at(1), lease: "fresh" } as const;
+
+	test("is free, or its holder's own, also at another address", () => {
+		expect(admission(undefined, { instance: "one", endpoint: at(1) })).toBe("new");
+		expect(admission(holder, { instance: "one", endpoint: at(2) })).toBe("same");
+		expect(admission(plain, { endpoint: at(1) })).toBe("same");
+	});
+
+	test.each([
+		["another instance", holder, { instance: "two", endpoint: at(1) }],
+		["one without an instance at an instance's address", holder, { endpoint: at(1) }],
+		["an instance at the address of one without", plain, { instance: "two", endpoint: at(1) }],
+		["one without at another address", plain, { endpoint: at(2) }],
+	] as const)("is not given to %s while its holder is fresh, and is afterwards", (_, held, asking) => {
+		expect(admission(held, asking)).toBe("conflict");
+		expect(admission({ ...held, lease: "suspect" }, asking)).toBe("takeover");
+		expect(admission({ ...held, lease: "gone" }, asking)).toBe("takeover");
+	});
+});

@@ -1,0 +1,236 @@
+/** The router's agents over time: leases, restarts, pauses, calls in flight. The test winds the clock. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { RouterError } from "../src/errors.ts";
+import type { AttemptClosed } from "../src/telemetry/events.ts";
+import { directory } from "./kit/cli.ts";
+import { endpointOf, type FleetRig, fleetRig } from "./kit/fleet.ts";
+
+let home: ReturnType<typeof directory>;
+let rig: FleetRig;
+beforeEach(() => {
+	home = directory();
+	rig = fleetRig(home.path);
+});
+afterEach(() => {
+	rig.close();
+	home[Symbol.dispose]();
+});
+
+const agentsFor = (model: string, from = rig) => from.fleet.targets(model).map(({ agent }) => agent);
+const stateOf = (name: string, from = rig) => from.fleet.list().find((agent) => agent.name === name)?.state;
+async function codeOf(refused: Promise<unknown>): Promise<string> {
+	try {
+		await refused;
+	} catch (thrown) {
+		if (thrown instanceof RouterError) return thrown.errorCode;
+	}
+	return "none";
+}
+
+describe("an agent that is not heard of", () => {
+	test("is used last after 15 s and not at all after 30 s, and comes back with a heartbeat", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		await rig.register("gpu-2", ["qwen"]);
+		rig.pass(10_000);
+		await rig.heartbeat("gpu-2", ["qwen"]);
+		rig.pass(6_000);
+		expect(stateOf("gpu-1")).toBe("suspect");
+		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
+		rig.pass(8_000);
+		await rig.heartbeat("gpu-2", ["qwen"]);
+		rig.pass(7_000);
+		expect(stateOf("gpu-1")).toBe("gone");
+		expect(agentsFor("qwen")).toEqual(["gpu-2"]);
+		await rig.heartbeat("gpu-1", ["qwen"]);
+		expect(agentsFor("qwen").sort()).toEqual(["gpu-1", "gpu-2"]);
+		expect(rig.lines.filter((line) => /late|any more|again/.test(line))).toEqual([
+			"The agent is late: used only where nothing else serves.",
+			"The agent is not heard of any more: it gets no calls.",
+			"The agent is heard of again.",
+		]);
+	});
+
+	test("is not to blame when the router itself stood still: nobody is lost", async () => {
+		for (const name of ["gpu-1", "gpu-2", "gpu-3"]) await rig.register(name, ["qwen"]);
+		rig.standStill(600_000);
+		expect(rig.fleet.list().map(({ state }) => state)).toEqual(["fresh", "fresh", "fresh"]);
+		rig.pass(31_000);
+		expect(rig.fleet.list().map(({ state }) => state)).toEqual(["gone", "gone", "gone"]);
+	});
+
+	test("is forgotten after a week", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		rig.pass(31_000);
+		rig.standStill(6 * 86_400_000);
+		expect(stateOf("gpu-1")).toBe("gone");
+		rig.standStill(86_400_000);
+		expect(rig.fleet.list()).toEqual([]);
+		expect(rig.restarted().fleet.list()).toEqual([]);
+	});
+});
+
+describe("after a restart of the router", () => {
+	test("the agents of before serve at once, and are lost only if they are not heard of within 15 s", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		await rig.register("gpu-2", ["qwen"]);
+		const [before] = rig.fleet.targets("qwen");
+		const after = rig.restarted();
+		expect(after.fleet.list().map(({ state }) => state)).toEqual(["suspect", "suspect"]);
+		expect(agentsFor("qwen", after)).toEqual(["gpu-1", "gpu-2"]);
+		expect(after.fleet.targets("qwen")[0]?.provider.secret).toBe(before!.provider.secret!);
+		after.pass(14_000);
+		await after.heartbeat("gpu-2", ["qwen"]);
+		after.pass(2_000);
+		expect(agentsFor("qwen", after)).toEqual(["gpu-2"]);
+	});
+
+	test("a model that became ready by a heartbeat alone is known", async () => {
+		await rig.register("gpu-1", []);
+		await rig.heartbeat("gpu-1", ["qwen"]);
+		expect(agentsFor("qwen", rig.restarted())).toEqual(["gpu-1"]);
+	});
+
+	test("an agent that is heard of is not asked to register again", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		const after = rig.restarted();
+		expect(await after.heartbeat("gpu-1", ["qwen"])).toEqual({});
+		expect(stateOf("gpu-1", after)).toBe("fresh");
+	});
+});
+
+describe("an agent", () => {
+	test("that moved is the same one at its new address", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		await rig.register("gpu-1", ["qwen"], { endpoint: "http://10.0.0.99:5000" });
+		expect(rig.fleet.list().map(({ endpoint }) => endpoint)).toEqual(["http://10.0.0.99:5000"]);
+		expect(rig.fleet.targets("qwen")).toHaveLength(1);
+	});
+
+	test("whose name another wants keeps it while it is fresh, and loses it then", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		const other = { instance: "other", endpoint: "http://10.0.0.99:5000" };
+		expect(await codeOf(rig.register("gpu-1", ["llama"], other))).toBe("agent_name_taken");
+		rig.pass(16_000);
+		await rig.register("gpu-1", ["llama"], other);
+		expect(rig.fleet.names).toEqual(["llama"]);
+		// The first one comes back from wherever it was.
+		expect(await codeOf(rig.heartbeat("gpu-1", ["qwen"]))).toBe("agent_name_taken");
+		expect(await codeOf(rig.register("gpu-1", ["qwen"]))).toBe("agent_name_taken");
+	});
+
+	test("that takes the name while another is called back is refused like any other", async () => {
+		const both = await Promise.allSettled([
+			rig.register("gpu-1", ["qwen"]),
+			rig.register("gpu-1", ["qwen"], { instance: "other", endpoint: "http://10.0.0.99:5000" }),
+		]);
+		expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+		expect(rig.fleet.list()).toHaveLength(1);
+	});
+
+	test("whose endpoint it could not register now has to register anew", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		const seen: string[] = [];
+		const refused = rig.fleet.heartbeat({ name: "gpu-1", instance: "gpu-1-a", models: [] }, (endpoint) => {
+			seen.push(endpoint);
+			return false;
+		});
+		expect(await codeOf(refused)).toBe("agent_not_found");
+		expect(seen).toEqual([endpointOf("gpu-1")]);
+		expect(agentsFor("qwen")).toEqual(["gpu-1"]);
+	});
+
+	test("that can't be called back gets calls once it can", async () => {
+		rig.blocked.add(endpointOf("gpu-1"));
+		expect(await rig.register("gpu-1", ["qwen"])).toMatchObject({ reachable: false, problem: expect.any(String) });
+		expect([agentsFor("qwen"), rig.fleet.names, rig.fleet.isEmpty]).toEqual([[], [], false]);
+		expect(await rig.heartbeat("gpu-1", ["qwen"])).toMatchObject({ reachable: false });
+		rig.blocked.clear();
+		expect(await rig.heartbeat("gpu-1", ["qwen"])).toEqual({ reachable: true });
+		expect(agentsFor("qwen")).toEqual(["gpu-1"]);
+	});
+});
+
+describe("calls in flight", () => {
+	const closed = (target: string, over: Partial<AttemptClosed> = {}): AttemptClosed => ({
+		callId: "1",
+		provider: "local",
+		target,
+		ms: 1,
+		...over,
+	});
+
+	test("send the next call to the agent with the fewest, of that model", async () => {
+		await rig.register("gpu-1", ["qwen", "llama"]);
+		await rig.register("gpu-2", ["qwen", "llama"]);
+		const { sink } = rig.fleet;
+		const open = (target: string) => sink.attemptOpened?.(target);
+		open("local/gpu-1/qwen");
+		expect([agentsFor("qwen"), agentsFor("llama")]).toEqual([
+			["gpu-2", "gpu-1"],
+			["gpu-1", "gpu-2"],
+		]);
+		open("local/gpu-2/qwen");
+		open("local/gpu-2/qwen");
+		expect(agentsFor("qwen")).toEqual(["gpu-1", "gpu-2"]);
+		expect(rig.fleet.list().map(({ models }) => models[0]?.in_flight)).toEqual([1, 2]);
+		for (const target of ["local/gpu-2/qwen", "local/gpu-2/qwen"]) sink.attemptClosed?.(closed(target));
+		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
+		// One that is closed without having been opened, or at another provider, takes nothing away.
+		sink.attemptClosed?.(closed("local/gpu-2/qwen"));
+		sink.attemptClosed?.(closed("openai/gpt-5"));
+		expect(rig.fleet.list().map(({ models }) => models[0]?.in_flight)).toEqual([1, 0]);
+	});
+
+	test("that could not reach an agent put it last until it is heard of again", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		await rig.register("gpu-2", ["qwen"]);
+		const { sink } = rig.fleet;
+		sink.attemptClosed?.(closed("local/gpu-1/qwen", { agent: "gpu-1", failure: "transport", status: 500 }));
+		expect(agentsFor("qwen")[0]).toBe("gpu-1");
+		sink.attemptClosed?.(closed("local/gpu-1/qwen", { agent: "gpu-1", failure: "transport" }));
+		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
+		await rig.heartbeat("gpu-1", ["qwen"]);
+		expect(agentsFor("qwen")[0]).toBe("gpu-1");
+	});
+});
+
+test("a target's id is the same before and after a restart, and names the agent and the model, slashes included", async () => {
+	await rig.register("gpu-1", ["Qwen/Qwen3-8B"]);
+	for (const from of [rig, rig.restarted()]) {
+		const [target] = from.fleet.targets("Qwen/Qwen3-8B");
+		expect(target).toMatchObject({
+			id: "local/gpu-1/Qwen/Qwen3-8B",
+			name: "local/Qwen/Qwen3-8B",
+			model: "Qwen/Qwen3-8B",
+			agent: "gpu-1",
+		});
+		expect(target?.provider.name).toBe("local");
+	}
+	expect(agentsFor("gpu-1/Qwen/Qwen3-8B")).toEqual(["gpu-1"]);
+	expect(agentsFor("gpu-2/Qwen/Qwen3-8B")).toEqual([]);
+});
+
+test("the metrics count agents by standing and the models of those that are there by state", async () => {
+	await rig.register("gpu-1", [
+		{ name: "a", state: "failed" },
+		{ name: "b", state: "ready" },
+	]);
+	await rig.register("gpu-2", ["b", "c"]);
+	rig.blocked.add(endpointOf("gpu-3"));
+	await rig.register("gpu-3", []);
+	expect(rig.fleet.counts.agents()).toEqual({ fresh: 2, suspect: 0, gone: 0, unreachable: 1 });
+	expect(rig.fleet.counts.models()).toEqual({ failed: 1, ready: 3 });
+	rig.pass(31_000);
+	expect(rig.fleet.counts.agents()).toEqual({ fresh: 0, suspect: 0, gone: 3, unreachable: 0 });
+	expect(rig.fleet.counts.models()).toEqual({});
+});
+
+test("a data directory that can't be used is said once, and the agents serve all the same", async () => {
+	using broken = directory({ file: "" });
+	const lost = fleetRig(`${broken.path}/file`);
+	await lost.register("gpu-1", ["qwen"]);
+	await lost.heartbeat("gpu-1", ["qwen", "llama"]);
+	expect(agentsFor("qwen", lost)).toEqual(["gpu-1"]);
+	expect(lost.lines.filter((line) => line.includes("can't be used"))).toHaveLength(1);
+	lost.close();
+});

@@ -1,0 +1,81 @@
+/** The router's agents in this process: a fleet whose clock the test winds, and whose call backs it answers. */
+import { agentSecrets } from "../../src/gate/agent-secrets.ts";
+import type { ModelReport } from "../../src/protocol/agent.ts";
+import type { Transport } from "../../src/providers/provider.ts";
+import { configureUpstreams } from "../../src/providers/registry.ts";
+import { responseAnswer } from "../../src/providers/response-answer.ts";
+import { AgentFleet } from "../../src/server/fleet.ts";
+import { sqliteStore } from "../../src/store/sqlite.ts";
+import { configOf } from "./pipeline.ts";
+
+/** It, and the hands on it. */
+export interface FleetRig {
+	readonly fleet: AgentFleet;
+	/** What it logged. */
+	readonly lines: string[];
+	/** Origins that don't answer call backs. */
+	readonly blocked: Set<string>;
+	/** Lets time pass, a second at a time, as the running process has it. */
+	pass(ms: number): void;
+	/** The process stands still: the clock jumps. */
+	standStill(ms: number): void;
+	/** Registers an agent at 10.0.0.<n>, n being the number in its name. */
+	register(
+		name: string,
+		models: (string | ModelReport)[],
+		over?: { instance?: string; endpoint?: string },
+	): Promise<object>;
+	heartbeat(name: string, models: (string | ModelReport)[], instance?: string): Promise<object>;
+	/** Another one on the same data, as after a restart. */
+	restarted(): FleetRig;
+	close(): void;
+}
+
+/** `gpu-7` → `http://10.0.0.7:5000`. */
+export function endpointOf(name: string): string {
+	return `http://10.0.0.${/\d+$/.exec(name)?.[0] ?? 1}:5000`;
+}
+
+/** Makes one on a data directory. @param random chance; 0 unless told, so that the order is the agents' own */
+export function fleetRig(dataDir: string, random: () => number = () => 0, start = 0): FleetRig {
+	const lines: string[] = [];
+	const blocked = new Set<string>();
+	let now = start;
+	const transport: Transport = {
+		send({ url }) {
+			if (blocked.has(new URL(url).origin)) return Promise.reject(new Error("blocked"));
+			return Promise.resolve(responseAnswer(new Response("{}")));
+		},
+	};
+	const config = configOf();
+	const write = (_fields: unknown, text: string) => void lines.push(text);
+	const log = { logger: { info: write, warn: write, error: write } } as unknown as Parameters<AgentFleet["open"]>[0];
+	const fleet = new AgentFleet({
+		upstream: configureUpstreams(config, {}).find(({ name }) => name === "local")!,
+		transport,
+		store: sqliteStore(dataDir, (problem) => lines.push(problem)),
+		secrets: () => agentSecrets(dataDir),
+		time: () => now,
+		wall: () => 1_790_000_000_000 + now,
+		random,
+	});
+	const close = fleet.open(log);
+	const jump = (ms: number) => {
+		now += ms;
+		fleet.tick();
+	};
+	return {
+		fleet,
+		lines,
+		blocked,
+		pass(ms) {
+			for (let left = ms; left > 0; left -= 1000) jump(Math.min(left, 1000));
+		},
+		standStill: jump,
+		register: (name, models, { instance = `${name}-a`, endpoint = endpointOf(name) } = {}) =>
+			fleet.register({ name, models, instance, endpoint }, endpoint),
+		heartbeat: (name, models, instance = `${name}-a`) => fleet.heartbeat({ name, models, instance }, () => true),
+		restarted: () => fleetRig(dataDir, random, now),
+		close,
+	};
+}
