@@ -72,10 +72,10 @@ export class Transcript {
 		if (this.#size > FOLD_AT) this.#fold();
 	}
 
-	/** All that was sent so far. */
+	/** All that was sent so far; what is added later does not change it. */
 	told(): Told {
 		this.#fold();
-		return this.#told;
+		return { ...this.#told, toolCalls: this.#told.toolCalls.map((call) => ({ ...call })) };
 	}
 
 	#fold(): void {

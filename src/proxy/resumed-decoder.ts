@@ -7,7 +7,8 @@ import type { FollowUp } from "./continuation.ts";
 
 /** Asked again, the model said something else than what its client has read already. */
 export const DIVERGED: Failure = {
-	kind: "truncated",
+	// Nothing is wrong with the target: it can't do what this call needs.
+	kind: "unsupported",
 	isOurs: true,
 	message: "gave another answer when it was asked again",
 };
@@ -38,8 +39,12 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 	function push(event: SseEvent): Out {
 		const out = inner.push(event);
 		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return counted(out);
+		return joined(out, out.bytes ?? event.raw);
+	}
+
+	function joined(out: Out, text: string): Out {
 		try {
-			const bytes = rewritten(out.bytes ?? event.raw);
+			const bytes = rewritten(text);
 			return { ...counted(out), bytes, delta: out.delta === true && bytes !== "" };
 		} catch (thrown) {
 			if (thrown instanceof Diverged) return { bytes: "", failure: DIVERGED };
@@ -109,6 +114,10 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 
 	return {
 		push,
+		rest: () => {
+			const out = inner.rest?.() ?? {};
+			return out.bytes ? joined(out, out.bytes) : counted(out);
+		},
 		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
 	};
 }
