@@ -4,6 +4,7 @@ import { type Call, parseRequest } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
 import { SseSplitter } from "../src/openai/sse.ts";
 import { type Told, Transcript } from "../src/openai/transcript.ts";
+import { claude, takesPrefill } from "../src/providers/claude.ts";
 import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../src/providers/registry.ts";
@@ -261,6 +262,16 @@ describe("the call for the rest", () => {
 	] as [string, Json, string[]][])("%s can't go on", (_, body, sent) => {
 		expect(obstacleOf(callOf(body), toldBy(sent))).toBeString();
 	});
+});
+
+test.each([
+	["claude-sonnet-4-5-20250929", true],
+	["claude-3-7-sonnet-20250219", true],
+	["claude-opus-4-6", false],
+	["claude-sonnet-5", false],
+	["claude-of-some-future", false],
+])("%s takes the beginning of an answer: %p", (model, takes) => {
+	expect(takesPrefill(claude(model))).toBe(takes);
 });
 
 test("the rest counts what was told before as answer, and the totals stay", () => {
