@@ -80,6 +80,13 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			if (note !== undefined) complain(note);
 			return GOOD;
 		}
+		case "suggest": {
+			const { suggest } = await import("./cli/suggest.ts");
+			const { text, note } = await suggest(env);
+			out(text);
+			if (note !== undefined) complain(note);
+			return GOOD;
+		}
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");

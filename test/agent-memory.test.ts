@@ -6,7 +6,8 @@ import { ASLEEP, type Holding, holdingsAt, holdingsOf, place } from "../src/agen
 import { contextLength, GIB, OVERHEAD } from "../src/agent/memory.ts";
 import type { ModelSize } from "../src/agent/model-size.ts";
 import { containerSpec, type ModelSpec, type Placement } from "../src/agent/spec.ts";
-import { suggestions, suggestText } from "../src/agent/suggest.ts";
+import { suggestions } from "../src/agent/suggest.ts";
+import { suggestText } from "../src/cli/suggest.ts";
 import { random } from "./kit/random.ts";
 
 const gpu = (index: number, total = 24, used = 0): Gpu => ({

@@ -65,11 +65,25 @@ describe("a replica without a container", () => {
 			["start"],
 		],
 		["that nobody wants is stopped", wanted({ want: "down" }), observed(), NOTHING, "stopped", []],
-		["that nobody wants any more says why it failed", wanted({ want: "down" }), observed(), failed(NOW), "failed", []],
+		["that nobody wants any more has failed", wanted({ want: "down" }), observed(), failed(NOW + 1), "failed", []],
+		[
+			"that failed may be called once its time has come",
+			wanted({ want: "down" }),
+			observed(),
+			failed(NOW),
+			"stopped",
+			[],
+		],
 		["without Docker has failed", wanted(), observed([], { engine: WHY }), NOTHING, "failed", []],
 	] as const)("%s", (_, each, world, memory, state, does) => {
 		const decided = decide(each, world, memory);
 		expect([decided.state.state, decided.does]).toEqual([state, [...does]]);
+	});
+
+	// A router calls no model that has failed: one that stayed so until a call started it would never be called again.
+	test.each([NOW - 1, NOW, NOW + 1])("that failed and waits for a call says why", (retryAt) => {
+		const { state } = decide(wanted({ want: "down" }), observed(), failed(retryAt));
+		expect(state.why).toEqual(WHY);
 	});
 });
 

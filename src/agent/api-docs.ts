@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { AgentModel } from "../config/agent-schema.ts";
 import { answer, type Detail, errorResponses, wildcard } from "../http/docs.ts";
 
-const TAGS = ["Models"];
+const TAGS = ["Operations"];
 const EXAMPLE = {
 	name: "qwen3-8b",
 	model: "Qwen/Qwen3-8B",

@@ -1,4 +1,5 @@
 /** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
+import type { Claim } from "./claim.ts";
 import type { Container, Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
 import type { Reason } from "./supervisor.ts";
@@ -29,6 +30,7 @@ export class EngineWatch {
 	constructor(
 		private readonly docker: Docker,
 		private readonly agent: string,
+		private readonly claim: Claim,
 		private readonly onNews: () => void,
 	) {}
 
@@ -39,6 +41,12 @@ export class EngineWatch {
 
 	end(): void {
 		this.#end.abort();
+		this.claim.yield();
+	}
+
+	/** From now on another agent of this name may take over. */
+	yield(): void {
+		this.claim.yield();
 	}
 
 	/** What was listed is no longer true. */
@@ -56,14 +64,21 @@ export class EngineWatch {
 	/** Lists anew where that is due; whether it did. Never rejects. */
 	async refresh(): Promise<boolean> {
 		const now = Date.now();
+		// An engine that is not there is the first thing to tell of.
+		const taken = this.isKnown ? this.claim.problem() : undefined;
+		if (taken) {
+			this.problem = taken;
+			this.#listedAt = now;
+			return false;
+		}
 		const isDue = this.problem ? now - this.#listedAt >= AGAIN_MS : this.#isStale || now - this.#listedAt >= LIST_MS;
 		if (!isDue) return false;
 		this.#isStale = false;
 		this.#listedAt = now;
 		try {
 			this.containers = await this.docker.containers(this.agent);
-			this.problem = undefined;
 			this.isKnown = true;
+			this.problem = this.claim.problem();
 			return true;
 		} catch (error) {
 			const { message, fix = "" } = error as DockerError;

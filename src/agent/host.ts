@@ -2,11 +2,13 @@
  * The agent's loop: sees what there is, asks the scheduler and the supervisor (both pure) what to do, does it, and lets
  * calls through to what is ready. One tick at a time; whatever happens asks for another one.
  */
+import type { Environment } from "../config/interpolate.ts";
 import type { Transport } from "../providers/provider.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AgentFile } from "./agent-file.ts";
 import { Blueprints, modelOfKey } from "./blueprints.ts";
 import type { Book, Entry } from "./book.ts";
+import { Claim } from "./claim.ts";
 import { Deeds } from "./deeds.ts";
 import type { Docker } from "./docker.ts";
 import type { Outcome } from "./effects.ts";
@@ -52,6 +54,8 @@ export interface HostOptions {
 	readonly book: Book;
 	readonly settings: AgentSettings;
 	readonly docker: Docker;
+	/** Of the engine's CLI. */
+	readonly env: Environment;
 	readonly http: Transport;
 	readonly gpus: GpuWatch;
 	readonly infos: ModelInfos;
@@ -86,7 +90,8 @@ export class Host {
 
 	constructor(private readonly options: HostOptions) {
 		const { docker, settings, book } = options;
-		this.#watch = new EngineWatch(docker, settings.agent, () => this.look());
+		const claim = new Claim(settings.agent, settings.command, options.env);
+		this.#watch = new EngineWatch(docker, settings.agent, claim, () => this.look());
 		this.hardware = new Hardware(settings, options.gpus, options.file);
 		const blueprints = new Blueprints(book, settings, this.hardware);
 		this.#blueprints = blueprints;
@@ -127,6 +132,11 @@ export class Host {
 	start(): void {
 		this.#watch.start();
 		void this.options.gpus.start().then(() => this.look());
+	}
+
+	/** Another agent may take over the containers; until one does this one goes on. */
+	yield(): void {
+		this.#watch.yield();
 	}
 
 	/** Ends the loop; containers stay as they are. */

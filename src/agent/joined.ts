@@ -1,6 +1,7 @@
 /** A vLLM that ran already: what it serves and how busy it is, for the router. Nothing of it is started or stopped here. */
+import { Value } from "@sinclair/typebox/value";
 import type { Config } from "../config/schema.ts";
-import type { ModelReport } from "../protocol/agent.ts";
+import { ModelName, type ModelReport } from "../protocol/agent.ts";
 import type { Transport } from "../providers/provider.ts";
 import { withoutSecrets } from "../providers/registry.ts";
 import { askMetrics, askModels, type Vllm } from "./vllm-probe.ts";
@@ -45,7 +46,9 @@ export class Joined {
 		const answer = await askModels(this.#vllm);
 		if (answer?.models) {
 			const load = (await askMetrics(this.#vllm))?.metrics;
-			this.#reports = answer.models.map(({ id, maxModelLen }) => ({
+			// A name that no router could be told would spoil the whole report.
+			const named = answer.models.filter(({ id }) => Value.Check(ModelName, id));
+			this.#reports = named.map(({ id, maxModelLen }) => ({
 				name: id,
 				state: "ready" as const,
 				...(maxModelLen && { max_model_len: maxModelLen }),

@@ -90,8 +90,6 @@ export class Placer {
 			return {};
 		}
 		if (leaving.length > 0) return { hold: `it waits for the memory of ${[...new Set(leaving)].join(", ")}` };
-		// A reading may be older than what was just freed.
-		this.gpus.soon();
 		return {
 			misfit: {
 				reason: result,

@@ -81,6 +81,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 		book,
 		settings,
 		docker,
+		env,
 		http,
 		gpus,
 		infos,
@@ -153,6 +154,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 			const { id: instance, problem } = agentInstance(data_dir);
 			for (const sentence of [...problems, problem]) if (sentence) log.warn(sentence);
 			host.start();
+			onDrain(() => host.yield());
 			void gpus.first.then((reading) => {
 				if (reading.problem && !host.hardware.problem) roleLog.logger.info(`No GPU is used: ${reading.problem}.`);
 			});

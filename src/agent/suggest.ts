@@ -1,7 +1,7 @@
 /** `router models suggest`: well-known models that fit this host. Pure; the numbers are those of the models' repositories. */
 import type { Gpu } from "./gpu.ts";
 import { place } from "./ledger.ts";
-import { contextLength, GIB } from "./memory.ts";
+import { contextLength } from "./memory.ts";
 import type { ModelSize } from "./model-size.ts";
 
 interface KnownModel {
@@ -99,35 +99,6 @@ export function suggestions(gpus: readonly Gpu[]): Suggestion[] {
 		}
 		return [];
 	});
-}
-
-/** What the command prints: a table, and how to start with one of them. */
-export function suggestText(gpus: readonly Gpu[]): string {
-	const found = suggestions(gpus);
-	const host =
-		gpus.length === 0
-			? "no GPU: small models on the CPU"
-			: `${gpus.length} × ${gpus[0]!.name}, ${Math.round(gpus[0]!.memory_total / GIB)} GiB`;
-	const head = ["MODEL", "WEIGHTS", "GPUS", "CONTEXT", "GOOD FOR"];
-	const rows = found.map(({ model, gigabytes, gpus: span, context, gated, good }) => [
-		model,
-		`${gigabytes} GB`,
-		span === 0 ? "CPU" : String(span),
-		String(context),
-		gated ? `${good}; gated: needs HF_TOKEN` : good,
-	]);
-	const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]!.length)));
-	const table = [head, ...rows].map((row) =>
-		row
-			.map((cell, column) => cell.padEnd(widths[column]!))
-			.join("  ")
-			.trimEnd(),
-	);
-	const [first] = found;
-	const start = first
-		? `Start one: router --agent --model ${first.model}${first.gpus > 1 ? ` --gpus ${first.gpus}` : ""}`
-		: "No model of this list fits; any other can be tried with `router --agent --model ORGANISATION/NAME`.";
-	return `${[`This host: ${host}`, "", ...(found.length > 0 ? table : []), "", start].join("\n")}\n`;
 }
 
 function sizeOf({ gigabytes, kv: [heads, dimension, layers], context }: KnownModel): ModelSize {

@@ -200,7 +200,7 @@ function replica(
 	};
 	if (seen.state === "removing") return quiet({ state: want === "down" ? "draining" : "starting" });
 	if (!isRunning) {
-		if (want === "down" || seen.hash !== hash) return quiet(resting(past), { actions: [stop(seen.id, false)] });
+		if (want === "down" || seen.hash !== hash) return quiet(resting(past, now), { actions: [stop(seen.id, false)] });
 		return failed(seen.why ?? ENDED);
 	}
 	if (want === "down" || seen.hash !== hash) {
@@ -239,7 +239,7 @@ function replica(
 function absent(wanted: Wanted, observed: Observed, past: Failures | undefined, now: number): Decided {
 	const { key, want, image, hold, misfit } = wanted;
 	const quiet = (state: ReplicaState, actions: Action[] = []): Decided => ({ state, actions, failures: past });
-	if (want !== "up") return quiet(resting(past));
+	if (want !== "up") return quiet(resting(past, now));
 	if (past && past.retryAt > now) return quiet({ state: "failed", why: past.why, retryAt: past.retryAt });
 	if (misfit) return quiet({ state: "failed", why: misfit });
 	if (!observed.images.has(image)) return quiet({ state: "pulling" }, [{ do: "pull", key, image }]);
@@ -247,9 +247,14 @@ function absent(wanted: Wanted, observed: Observed, past: Failures | undefined, 
 	return quiet({ state: "starting" }, [{ do: "start", key }]);
 }
 
-/** Nothing is wanted of it; why it failed is told until it is tried again. */
-function resting(past: Failures | undefined): ReplicaState {
-	return past ? { state: "failed", why: past.why, retryAt: past.retryAt } : { state: "stopped" };
+/**
+ * Nothing is wanted of it; why it failed is told until it is tried again. Once its time has come it waits for a call like any
+ * other: a router sends none to what has failed.
+ */
+function resting(past: Failures | undefined, now: number): ReplicaState {
+	if (!past) return { state: "stopped" };
+	const { why, retryAt } = past;
+	return retryAt > now ? { state: "failed", why, retryAt } : { state: "stopped", why };
 }
 
 function rank({ hash, state }: Seen, wanted: string): number {

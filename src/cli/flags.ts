@@ -13,7 +13,7 @@ export interface StartOptions {
 /** One command line, understood. */
 export type Command =
 	| { readonly do: "help" | "version" }
-	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
+	| ({ readonly do: "start" | "check" | "health" | "suggest" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
 	| ({
 			readonly do: "explain";
@@ -67,6 +67,11 @@ const OPTIONS = {
 	help: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "h" },
 } as const;
 const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain"] as const;
+/** Commands of two words. */
+const FURTHER: Readonly<Record<string, "invite" | "suggest">> = {
+	"agents invite": "invite",
+	"models suggest": "suggest",
+};
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -106,9 +111,10 @@ export function parseCommand(args: readonly string[]): Command {
 	const asked = command === "explain" ? words.shift() : undefined;
 	if (command === "explain" && asked === undefined)
 		throw new UsageError("`explain` needs a model: router explain MODEL");
-	const isInvitation = command === "agents" && words[0] === "invite";
-	if (isInvitation) words.shift();
+	const more = FURTHER[`${command} ${words[0]}`];
+	if (more) words.shift();
 	noMore(words);
+	if (more === "suggest" && given.url !== undefined) throw new UsageError("--url does not belong to `models suggest`");
 	const shared: StartOptions & { url?: string } = {
 		...(given.url !== undefined && { url: given.url }),
 		role,
@@ -124,7 +130,7 @@ export function parseCommand(args: readonly string[]): Command {
 	if (command === "explain") {
 		return { do: command, model: asked!, ...(given.file !== undefined && { file: given.file }), ...shared };
 	}
-	return { do: isInvitation ? "invite" : command, ...shared };
+	return { do: more ?? command, ...shared };
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;

@@ -12,6 +12,7 @@ Usage
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router health               exit 0 if the router of this configuration takes calls, else 1
   router models               list the models of a running router, and what agents do with theirs
+  router models suggest       list well-known models that fit this host's GPUs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
   router explain MODEL        where a running router would send a call, and why; --file gives the call's body

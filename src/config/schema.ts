@@ -251,6 +251,12 @@ const model = Type.Object(
 					"Send a stream whose first token is late (later than 95 % of those of its target) to the next target, too, and take the first to answer: at most 5 % of calls.",
 			}),
 		),
+		resume: Type.Optional(
+			Type.Union([Type.Literal("targets"), Type.Literal("any"), Type.Literal("off")], {
+				description:
+					"Where a stream that breaks goes on: `targets` (the default) are equal for that, `any` is in `fallback`, too, `off` is nowhere.",
+			}),
+		),
 		concurrency: Type.Optional(
 			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in line." }),
 		),

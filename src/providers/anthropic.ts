@@ -6,6 +6,7 @@ import { answerObject } from "./answer-object.ts";
 import { answerOf } from "./anthropic-answer.ts";
 import { messagesRequest } from "./anthropic-request.ts";
 import { messageDecoder } from "./anthropic-stream.ts";
+import { claude, takesPrefill } from "./claude.ts";
 import {
 	type Answer,
 	type Failure,
@@ -40,6 +41,7 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Su
 			const { body, betas } = encoded(() => messagesRequest(call.body, model, stream, got));
 			return { url, headers: withBetas(requestHeaders(upstream, call), betas), body, stream };
 		},
+		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => messageDecoder(upstream, call),
 		listRequest: (after) => listRequest(upstream, after),

@@ -33,6 +33,11 @@ export function defaultMaxTokens(model: Claude): number {
 	return version >= 305 ? 8192 : 4096;
 }
 
+/** Whether a last message of the assistant's is the beginning of the answer; from 4.6 on it is a 400 (migration guide, prefill removal). */
+export function takesPrefill({ version }: Claude): boolean {
+	return version !== undefined && version < 406;
+}
+
 /** Whether any `temperature`, `top_p` or `top_k` but the default is a 400. */
 export function refusesSampling(model: Claude): boolean {
 	return isMythosPreview(model) || (model.version ?? 0) >= 407;

@@ -38,6 +38,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		tellsLoading: upstream.type === "local",
 		reroutes: upstream.row.reroutes ?? [],
 		encode: (call, target) => encode(upstream, defaults, call, target),
+		continuation: () => upstream.row.continuation ?? "replay",
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => chunkDecoder(upstream, call),
 		listRequest: () => listRequest(upstream),

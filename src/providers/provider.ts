@@ -163,6 +163,12 @@ export interface StreamDecoder {
 	rest?(): Out;
 }
 
+/**
+ * How an answer that broke off can go on at a target: as the last message, which it is asked to continue (vLLM); as a last message of
+ * the assistant's, which the vendor takes for the beginning of the answer; or only by asking again and comparing.
+ */
+export type Continuation = "continue_final_message" | "prefill" | "replay";
+
 /** A page of an upstream's list of models. */
 export interface ModelPage {
 	readonly models: readonly ListedModel[];
@@ -213,6 +219,8 @@ export interface Provider {
 	readonly supplies?: Supplies | undefined;
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
 	encode(call: Call, target: Target, got?: Got): UpstreamRequest;
+	/** How it goes on with an answer that another began; `replay` where it does not say. */
+	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */
 	decode(status: number, headers: Headers, body: string, call: Call): Answer | Failure;
 	/** One per stream. */

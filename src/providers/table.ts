@@ -1,5 +1,6 @@
 /** The upstreams, one row of data each: everything in which those that speak OpenAI differ. */
 import type { PROVIDER_TYPES } from "../config/schema.ts";
+import type { Continuation } from "./provider.ts";
 
 /** A known kind of upstream. */
 export type ProviderType = (typeof PROVIDER_TYPES)[number];
@@ -42,6 +43,8 @@ export interface Row {
 	readonly ownsBareNames?: boolean;
 	/** Top-level fields that send a call elsewhere than its `model`: not for keys that may use some models only. */
 	readonly reroutes?: readonly string[];
+	/** See {@link Continuation}; absent: only by asking again. */
+	readonly continuation?: Continuation;
 	/** What its 400 says when it means a bad key. */
 	readonly badKey?: RegExp;
 }
@@ -134,6 +137,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "LLMD_BASE_URL",
 		aliases: ["llmd"],
 		prefixes: [{ pattern: /^llmd-/, label: "llmd-*", strip: "llmd-" }],
+		continuation: "continue_final_message",
 	},
 	local: {
 		...inside,
@@ -142,7 +146,8 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "LOCAL_AGENT_URL",
 		keyVariables: ["ROUTER_AGENT_TOKEN"],
 		prefixes: [{ pattern: /^local/, label: "local*" }],
+		continuation: "continue_final_message",
 	},
-	vllm: { ...inside, title: "vLLM" },
+	vllm: { ...inside, title: "vLLM", continuation: "continue_final_message" },
 	"openai-compatible": { ...inside, isInternal: false, title: "OpenAI-compatible" },
 };

@@ -8,6 +8,7 @@ import {
 	isFailure,
 	isGood,
 	type Keep,
+	type StreamDecoder,
 	type Target,
 	type UpstreamAnswer,
 	type UpstreamRequest,
@@ -52,6 +53,8 @@ export interface AttemptOptions {
 	readonly record: () => OpenRecord;
 	/** The upstream has taken the key, or failed before it could. */
 	readonly onKey: (failure: Failure | undefined) => void;
+	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
+	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
 }
 
 /**
@@ -160,9 +163,9 @@ export class Attempt {
 
 	/** A streamed answer, once it has begun: until then its failure is an ordinary one, with other targets to try. */
 	async #stream(head: UpstreamAnswer): Promise<Opened | Failure> {
-		const { call, target, limits, waiting, onKey } = this.options;
+		const { call, target, limits, waiting, onKey, read = (decoder) => decoder } = this.options;
 		const deadline = this.#deadline;
-		const reader = new EventReader(head.body, guardedDecoder(target.provider.decoder(call)), deadline, {
+		const reader = new EventReader(head.body, guardedDecoder(read(target.provider.decoder(call))), deadline, {
 			begun: () => {
 				onKey(undefined);
 				deadline.silence(limits.stallMs);
