@@ -78,7 +78,7 @@ export class Placer {
 			const info = this.infos.of(spec, true);
 			if (!info) return { hold: "its size is being looked up" };
 			const { gpus } = world;
-			const { freeDisk } = this.infos;
+			const { freeDisk } = info;
 			const want = { spec, replica, ...(info.size && { size: info.size }) };
 			const misfit = unfit(want, info, { gpus, cacheDir: this.cacheDir, ...(freeDisk !== undefined && { freeDisk }) });
 			if (misfit) return { misfit };
