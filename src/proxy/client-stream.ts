@@ -36,6 +36,7 @@ export class ClientStream implements Waiting {
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
+	#isGone = false;
 
 	/** @param keepAliveMs how long the client may hear nothing; 0: for ever */
 	constructor(
@@ -97,6 +98,8 @@ export class ClientStream implements Waiting {
 	async #forward(sink: ReadableStreamDirectController, opened: Opened): Promise<Opened | undefined> {
 		const reader = opened.reader!;
 		this.#reader = reader;
+		// It left in the moment in which this attempt was no longer running, and not yet being read.
+		if (this.#isGone) reader.leave(LEFT);
 		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new Transcript();
 		const transcript = this.#transcript;
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
@@ -141,6 +144,7 @@ export class ClientStream implements Waiting {
 
 	/** The client is gone. */
 	#leave(): void {
+		this.#isGone = true;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
 		const reader = this.#reader;
