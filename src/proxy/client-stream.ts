@@ -33,6 +33,8 @@ export class ClientStream implements Waiting {
 	#transcript: Transcript | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#broke: RouterError | undefined;
+	/** Since when nothing of what comes is for the client: it has read that already, told by a target before. */
+	#mutedSince: number | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
@@ -116,7 +118,11 @@ export class ClientStream implements Waiting {
 			} catch (cause) {
 				piece = reader.broken(cause);
 			}
-			if (piece === "") continue;
+			if (piece === "") {
+				this.#mutedSince ??= performance.now();
+				continue;
+			}
+			this.#mutedSince = undefined;
 			transcript?.add(piece);
 			const taken = write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
@@ -183,7 +189,9 @@ export class ClientStream implements Waiting {
 		if (this.keepAliveMs === 0) return;
 		this.#timer = setTimeout(() => {
 			const now = performance.now();
-			const quietMs = Math.min(now - this.#saidAt, this.#reader ? this.#reader.quietMs : Number.POSITIVE_INFINITY);
+			const muteMs = now - (this.#mutedSince ?? now);
+			const unheardMs = this.#reader ? Math.max(this.#reader.quietMs, muteMs) : Number.POSITIVE_INFINITY;
+			const quietMs = Math.min(now - this.#saidAt, unheardMs);
 			if (quietMs < this.keepAliveMs) return this.#listen(Math.max(1, this.keepAliveMs - quietMs));
 			this.#say(SIGN_OF_LIFE);
 			this.#listen(this.keepAliveMs);
