@@ -4,7 +4,9 @@ import { type Call, parseRequest } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
 import { SseSplitter } from "../src/openai/sse.ts";
 import { type Told, Transcript } from "../src/openai/transcript.ts";
+import { messageDecoder } from "../src/providers/anthropic-stream.ts";
 import { claude, takesPrefill } from "../src/providers/claude.ts";
+import { generateDecoder } from "../src/providers/gemini-stream.ts";
 import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../src/providers/registry.ts";
@@ -222,6 +224,44 @@ describe("recorded answers, cut behind every event", () => {
 			everyCut(response.sse!, response.sse!.replaceAll(/"id":"(chatcmpl|gen)-/g, '"id":"again-'), call);
 		},
 	);
+});
+
+describe("answers of Claude and Gemini, whose events make several chunks, and whose end brings more", () => {
+	const present = haveRecordings();
+	const read = (decoder: StreamDecoder, text: string) => {
+		const { sent, failure } = sentFor(decoder, text);
+		const last = failure === undefined ? decoder.rest?.() : undefined;
+		return { sent: [...sent, last?.bytes ?? ""].join(""), failure: failure ?? last?.failure?.message };
+	};
+	const vendors = [
+		["anthropic", messageDecoder],
+		["gemini", generateDecoder],
+	] as const;
+	const streams = present
+		? vendors.flatMap(([name, make]) =>
+				recordings(name)
+					.filter(({ response }) => response.sse && !response.sse.includes('"error"'))
+					.map((each) => [each.id, make, each.response.sse!] as const)
+					.filter(([, , text]) => read(make(upstream, callOf()), text).failure === undefined),
+			)
+		: [];
+	test.skipIf(!present)("there are such", () => expect(streams.length).toBeGreaterThan(5));
+	test.each(streams)("%s goes on as itself behind every chunk", (_, make, text) => {
+		const call = callOf({ stream_options: { include_usage: true } });
+		const vendor = { ...upstream, name: "vendor" };
+		const whole = read(make(vendor, call), text);
+		const chunks = whole.sent.split(/(?<=\n\n)/);
+		const expected = folded(whole.sent);
+		for (let cut = 1; cut < chunks.length; cut++) {
+			const before = chunks.slice(0, cut);
+			const told = toldBy(before);
+			if (obstacleOf(call, told) !== undefined) continue;
+			const decoder = resumedDecoder(make(vendor, call), told, { call, mode: "replay", trimmed: "" });
+			const after = read(decoder, text);
+			expect(after.failure).toBeUndefined();
+			expect(folded([...before, after.sent].join(""))).toEqual(expected);
+		}
+	});
 });
 
 describe("the call for the rest", () => {

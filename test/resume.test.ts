@@ -159,6 +159,18 @@ describe("a stream goes on", () => {
 		expect(firstToken.count).toBe(0);
 	});
 
+	test("nowhere, and is complete, where only what follows its finish reason was cut off", async () => {
+		first.run(async (connection) => {
+			await begins([...WORDS.map(textEvent), finishEvent()])(connection);
+			await Bun.sleep(20);
+			connection.destroy();
+		});
+		const { text, error, sse } = await read();
+		expect([text, error, sse.endsWith(DONE)]).toEqual([WHOLE, undefined, true]);
+		expect(second.received).toHaveLength(0);
+		expect(await router.settledCalls(1)).toMatchObject([{ status: 200 }]);
+	});
+
 	test("where the only one left comes back while its client waits", async () => {
 		first.run((connection) => {
 			if (connection.nth === 0) return breaksAfter(2)(connection);

@@ -13,6 +13,7 @@ import { errorOf } from "../providers/failure-error.ts";
 import type { Target } from "../providers/provider.ts";
 import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
 import type { Attempts } from "./attempts.ts";
+import { isWhole } from "./continuation.ts";
 import { LEFT } from "./deadline.ts";
 import type { EventReader, Piece } from "./event-reader.ts";
 import type { Settlement } from "./settlement.ts";
@@ -135,7 +136,8 @@ export class ClientStream implements Waiting {
 		const { failure } = reader;
 		const { target } = opened;
 		this.settlement.dropped += reader.dropped;
-		if (!failure) {
+		const told = failure && failure.kind !== "cancelled" ? this.#transcript?.told() : undefined;
+		if (!failure || (told && isWhole(this.#attempts!.call, told))) {
 			this.#bill(reader);
 			this.settlement.settle(200);
 			await write(sink, summary(target, this.settlement) + DONE);
@@ -143,7 +145,7 @@ export class ClientStream implements Waiting {
 		}
 		if (failure.kind === "cancelled") return undefined;
 		this.#broke ??= errorOf(failure, target);
-		const next = this.#transcript && (await this.#attempts?.goOn(opened, failure, this.#transcript.told()));
+		const next = told && (await this.#attempts?.goOn(opened, failure, told));
 		if (next) return next;
 		throw this.#broke;
 	}
