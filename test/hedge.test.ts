@@ -5,7 +5,7 @@ import { clientError } from "./kit/contract.ts";
 import { goodStream } from "./kit/events.ts";
 import { eventData, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
-import { answers, neverAnswers, resetsBeforeHeaders, streams } from "./kit/faults.ts";
+import { answers, begins, neverAnswers, resetsBeforeHeaders, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 
 const first = startFaultUpstream();
@@ -71,6 +71,17 @@ test("the second target answers a call whose first is late; the first is ended, 
 		["hedge-won", "one"],
 	]);
 	expect(Number(answer.headers.get("x-router-overhead-ms"))).toBeLessThan(40);
+});
+
+test("the one that was ended is well: it goes on with the answer where the other breaks off", async () => {
+	first.run((connection) => (connection.nth === 0 ? neverAnswers : streams(goodStream(4)))(connection));
+	second.run(async (connection) => {
+		await begins(goodStream(4).slice(0, 3))(connection);
+		connection.end();
+	});
+	const text = await (await hedging().send(call)).text();
+	expect(first.received).toHaveLength(2);
+	expect(eventData(text).at(-1)).toBe("[DONE]");
 });
 
 test("the first may still answer first", async () => {

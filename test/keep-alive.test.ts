@@ -160,7 +160,7 @@ describe("after the first token", () => {
 			while (await connection.write(": keep-alive\n\n")) await Bun.sleep(20);
 		});
 		const impatient = pipeline({ config: config({ timeouts: { stall: "300ms" } }) });
-		const text = await (await impatient.send(call)).text();
+		const text = await (await impatient.send({ ...call, model: "one/a" })).text();
 		expect(clientError(eventData(text).at(-1)!).message).toContain("no byte for 0.3 s");
 	});
 

@@ -4,7 +4,9 @@ import { type Call, parseRequest } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
 import { SseSplitter } from "../src/openai/sse.ts";
 import { type Told, Transcript } from "../src/openai/transcript.ts";
+import { messageDecoder } from "../src/providers/anthropic-stream.ts";
 import { claude, takesPrefill } from "../src/providers/claude.ts";
+import { generateDecoder } from "../src/providers/gemini-stream.ts";
 import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../src/providers/registry.ts";
@@ -117,6 +119,13 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 		expect(everyCut(one, two, callOf())).toBe(4);
 	});
 
+	test("thinking that is told under both of its names, as vLLM does", () => {
+		const think = (text: string) => choiceEvent({ reasoning: text, reasoning_content: text });
+		const one = told("one", think("ha"), think(" ha"), think(" hm"), textEvent("Four"), textEvent("."));
+		const two = told("two", think("ha"), think(" ha hm"), textEvent("Four."));
+		expect(everyCut(one, two, callOf())).toBe(5);
+	});
+
 	test("tool calls, inside their arguments too; the ids that were told stay", () => {
 		const one = told(
 			"one",
@@ -176,6 +185,25 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 	});
 });
 
+test("text that a reasoning parser takes for thinking, having seen no end of that, is not put there", () => {
+	const before = ["The ", "quick"].map(textEvent);
+	const call = callOf();
+	const followUp = followUps(call, toldBy(before), "continue_final_message")[0]!;
+	const decoder = resumedDecoder(chunkDecoder(upstream, followUp.call), toldBy(before), followUp);
+	const { sent, failure } = sentFor(
+		decoder,
+		told("two", choiceEvent({ reasoning: " brown", reasoning_content: " brown" })),
+	);
+	expect([sent.join(""), failure]).toEqual(["", DIVERGED.message]);
+});
+
+test.each(["replay", "continue"] as const)("several choices of the rest are no rest: %s", (mode) => {
+	const call = callOf();
+	const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy([textEvent("a")]), { call, mode, trimmed: "" });
+	const { failure } = sentFor(decoder, event({ choices: [{ index: 1, delta: { content: "ab" } }] }));
+	expect(failure).toBe(DIVERGED.message);
+});
+
 describe("recorded answers, cut behind every event", () => {
 	const present = haveRecordings();
 	const streams = present
@@ -196,6 +224,44 @@ describe("recorded answers, cut behind every event", () => {
 			everyCut(response.sse!, response.sse!.replaceAll(/"id":"(chatcmpl|gen)-/g, '"id":"again-'), call);
 		},
 	);
+});
+
+describe("answers of Claude and Gemini, whose events make several chunks, and whose end brings more", () => {
+	const present = haveRecordings();
+	const read = (decoder: StreamDecoder, text: string) => {
+		const { sent, failure } = sentFor(decoder, text);
+		const last = failure === undefined ? decoder.rest?.() : undefined;
+		return { sent: [...sent, last?.bytes ?? ""].join(""), failure: failure ?? last?.failure?.message };
+	};
+	const vendors = [
+		["anthropic", messageDecoder],
+		["gemini", generateDecoder],
+	] as const;
+	const streams = present
+		? vendors.flatMap(([name, make]) =>
+				recordings(name)
+					.filter(({ response }) => response.sse && !response.sse.includes('"error"'))
+					.map((each) => [each.id, make, each.response.sse!] as const)
+					.filter(([, , text]) => read(make(upstream, callOf()), text).failure === undefined),
+			)
+		: [];
+	test.skipIf(!present)("there are such", () => expect(streams.length).toBeGreaterThan(5));
+	test.each(streams)("%s goes on as itself behind every chunk", (_, make, text) => {
+		const call = callOf({ stream_options: { include_usage: true } });
+		const vendor = { ...upstream, name: "vendor" };
+		const whole = read(make(vendor, call), text);
+		const chunks = whole.sent.split(/(?<=\n\n)/);
+		const expected = folded(whole.sent);
+		for (let cut = 1; cut < chunks.length; cut++) {
+			const before = chunks.slice(0, cut);
+			const told = toldBy(before);
+			if (obstacleOf(call, told) !== undefined) continue;
+			const decoder = resumedDecoder(make(vendor, call), told, { call, mode: "replay", trimmed: "" });
+			const after = read(decoder, text);
+			expect(after.failure).toBeUndefined();
+			expect(folded([...before, after.sent].join(""))).toEqual(expected);
+		}
+	});
 });
 
 describe("the call for the rest", () => {
@@ -234,10 +300,15 @@ describe("the call for the rest", () => {
 		expect(bodyOf(first!)["prompt"]).toBe("Once upon a time ");
 	});
 
-	test("the caller's limit shrinks by what was told, and never to nothing", () => {
-		const [first] = followUps(callOf({ max_tokens: 10, max_completion_tokens: 2 }), partial, "prefill");
+	test("the caller's limit shrinks by what was told", () => {
+		const [first] = followUps(callOf({ max_tokens: 10, max_completion_tokens: 3 }), partial, "prefill");
 		expect(bodyOf(first!)).toMatchObject({ max_tokens: 8, max_completion_tokens: 1 });
 		expect("continue_final_message" in bodyOf(first!)).toBe(false);
+	});
+
+	test("text alone is no grammar", () => {
+		const modes = followUps(callOf({ response_format: { type: "text" } }), partial, "continue_final_message");
+		expect(modes.map(({ mode }) => mode)).toEqual(["continue", "replay"]);
 	});
 
 	test.each([
@@ -245,6 +316,8 @@ describe("the call for the rest", () => {
 		["inside a tool call", [textEvent("Look"), toolDelta(0, "{", "call_1", "f")], {}],
 		["before any text", [choiceEvent({ role: "assistant", content: "" })], {}],
 		["of JSON by a schema", [textEvent("{")], { response_format: { type: "json_object" } }],
+		["of a grammar of vLLM's", [textEvent("a")], { structured_outputs: { regex: "a+" } }],
+		["at the limit of its tokens", [textEvent("a"), textEvent("b")], { max_tokens: 2 }],
 		[
 			"behind an assistant's words",
 			[textEvent("a")],
@@ -258,6 +331,7 @@ describe("the call for the rest", () => {
 		["several choices asked for", { n: 2 }, [textEvent("a")]],
 		["a finished answer", {}, [textEvent("a"), finishEvent()]],
 		["several choices told", {}, [event({ choices: [{ index: 1, delta: { content: "a" } }] })]],
+		["several prompts", { prompt: ["a", "b"] }, [event({ choices: [{ index: 0, text: "a" }] })]],
 		["sound", {}, [choiceEvent({ audio: { data: "AAAA" } })]],
 	] as [string, Json, string[]][])("%s can't go on", (_, body, sent) => {
 		expect(obstacleOf(callOf(body), toldBy(sent))).toBeString();

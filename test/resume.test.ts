@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, eventData, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
-import { answers, begins, streams } from "./kit/faults.ts";
+import { answers, begins, streams, trickles } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 
 const first = startFaultUpstream();
@@ -143,6 +143,50 @@ describe("a stream goes on", () => {
 	test("on the same server, where its connection was cut and no other one serves it", async () => {
 		second.run((connection) => connection.destroy());
 		first.run((connection) => (connection.nth === 0 ? breaksAfter(2)(connection) : answersAsModel()(connection)));
+		expect(await read()).toMatchObject({ text: WHOLE, error: undefined });
+	});
+
+	test("and while what its client has read is told once more, there are signs of life", async () => {
+		router = pipeline({ config: { ...config(), server: { keep_alive: "60ms" } } });
+		first.run(breaksAfter(4));
+		const again = [...WHOLE].map(textEvent);
+		third.run(trickles([choiceEvent({ role: "assistant", content: "" }), ...again, finishEvent(), DONE], 30));
+		const { text, error, sse } = await read({ ...call, model: "other" });
+		expect([text, error]).toEqual([WHOLE, undefined]);
+		// Waiting for the other target makes one or two; all that is told again, eight.
+		expect(sse.split(": keep-alive").length).toBeGreaterThan(4);
+		const { firstToken } = router.context.state.targets.of("plain/c");
+		expect(firstToken.count).toBe(0);
+	});
+
+	test("nowhere, and is complete, where only what follows its finish reason was cut off", async () => {
+		first.run(async (connection) => {
+			await begins([...WORDS.map(textEvent), finishEvent()])(connection);
+			await Bun.sleep(20);
+			connection.destroy();
+		});
+		const { text, error, sse } = await read();
+		expect([text, error, sse.endsWith(DONE)]).toEqual([WHOLE, undefined, true]);
+		expect(second.received).toHaveLength(0);
+		expect(await router.settledCalls(1)).toMatchObject([{ status: 200 }]);
+	});
+
+	test("where the only one left comes back while its client waits", async () => {
+		first.run((connection) => {
+			if (connection.nth === 0) return breaksAfter(2)(connection);
+			return connection.nth < 3 ? connection.destroy() : answersAsModel()(connection);
+		});
+		second.run(answers("503 Service Unavailable", '{"error":{"message":"busy"}}'));
+		expect(await read()).toMatchObject({ text: WHOLE, error: undefined });
+	});
+
+	test("on a target that had failed before it began", async () => {
+		first.run((connection) =>
+			connection.nth === 0
+				? answers("503 Service Unavailable", '{"error":{"message":"busy"}}')(connection)
+				: answersAsModel()(connection),
+		);
+		second.run(breaksAfter(2));
 		expect(await read()).toMatchObject({ text: WHOLE, error: undefined });
 	});
 

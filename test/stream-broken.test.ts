@@ -165,6 +165,19 @@ test("only [DONE], before any token, is no success", async () => {
 	expect(clientError(answer.text).code).toBe("upstream_truncated");
 });
 
+test("[DONE] behind text without a finish reason is no success: vLLM ends so what it breaks off", async () => {
+	faults.run(trickles([...goodStream(2).slice(0, 3), DONE], 20));
+	expect(expectBroken((await stream()).text, words(2)).code).toBe("upstream_truncated");
+});
+
+test("an answer that vLLM calls aborted is no success, streamed or whole", async () => {
+	faults.run(trickles([...goodStream(2).slice(0, 3), finishEvent("abort"), DONE], 20));
+	expect(expectBroken((await stream()).text, words(2)).code).toBe("upstream_truncated");
+	const message = { role: "assistant", content: "half" };
+	faults.run(answers("200 OK", JSON.stringify({ choices: [{ index: 0, message, finish_reason: "abort" }] })));
+	expect(clientError((await whole()).text).code).toBe("upstream_truncated");
+});
+
 test("an empty stream is no success", async () => {
 	faults.run(streams([]));
 	const answer = await stream();

@@ -3,16 +3,17 @@ import type { Call, Operation } from "../openai/call.ts";
 import { splice } from "../openai/json.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
 import { addressOf } from "./address.ts";
-import { chunkDecoder } from "./openai-stream.ts";
-import type {
-	Answer,
-	Failure,
-	ListedModel,
-	ModelPage,
-	Provider,
-	Target,
-	Transport,
-	UpstreamRequest,
+import { ABORTED, chunkDecoder } from "./openai-stream.ts";
+import {
+	type Answer,
+	type Failure,
+	type ListedModel,
+	type ModelPage,
+	type Provider,
+	type Target,
+	TRUNCATED,
+	type Transport,
+	type UpstreamRequest,
 } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { listHeaders, requestHeaders } from "./request-headers.ts";
@@ -76,7 +77,7 @@ function encode(
 /** What the router reads of a whole answer. */
 interface Completion {
 	usage?: Usage | null;
-	choices?: { error?: unknown }[];
+	choices?: { error?: unknown; finish_reason?: unknown }[];
 }
 
 function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
@@ -93,6 +94,7 @@ function decode(upstream: Upstream, status: number, headers: Headers, body: stri
 	// A 200 may carry an error: OpenRouter puts it at the top, or inside the first choice.
 	const error = readErrorObject(parsed.error ? parsed : { error: parsed.choices?.[0]?.error });
 	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
+	if (parsed.choices?.some?.((choice) => choice?.finish_reason === ABORTED)) return { ...TRUNCATED, status };
 	const { usage } = parsed;
 	if (typeof usage !== "object" || usage === null) return { body };
 	const edit = usageEdit(body, usage);

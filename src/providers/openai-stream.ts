@@ -28,6 +28,8 @@ const DELTA: Out = { delta: true };
 const UNSENT: Out = { bytes: "" };
 const DROPPED: Out = { bytes: "", dropped: true };
 const END: Out = { bytes: "", done: true };
+/** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
+export const ABORTED = "abort";
 
 /** Reads one stream of an OpenAI-shaped upstream. */
 export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
@@ -36,7 +38,6 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const unfinished = new Set<number>();
 	const finished = new Set<number>();
 	const template = new DeltaTemplate();
-	let hasDelta = false;
 	let isDone = false;
 
 	function push({ data, name, raw }: SseEvent): Out {
@@ -55,6 +56,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		let delta = false;
 		for (const choice of chunk.choices ?? []) {
 			const index = choice.index ?? 0;
+			if (choice.finish_reason === ABORTED) return { bytes: "", failure: TRUNCATED, ...usageOf(chunk.usage) };
 			if (choice.finish_reason) {
 				finishes = true;
 				finished.add(index);
@@ -64,7 +66,6 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 				unfinished.add(index);
 			}
 		}
-		hasDelta ||= delta;
 		if (!chunk.usage) {
 			if (!delta) return AS_IT_CAME;
 			if (!finishes) template.learn(raw);
@@ -84,9 +85,9 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	function end(): Failure | undefined {
-		const isWhole = finished.size >= choicesOf(call) && unfinished.size === 0;
-		if (isDone ? finished.size > 0 || hasDelta : isWhole) return undefined;
-		return TRUNCATED;
+		// `[DONE]` alone says nothing: vLLM also sends it behind answers that it broke off.
+		const least = isDone ? 1 : choicesOf(call);
+		return finished.size >= least && unfinished.size === 0 ? undefined : TRUNCATED;
 	}
 
 	return { push, end, isPlain: (chunk) => template.matches(chunk) };

@@ -170,7 +170,8 @@ export class Attempt {
 				onKey(undefined);
 				deadline.silence(limits.stallMs);
 			},
-			firstDelta: () => this.#record?.firstToken(!this.#isLoading),
+			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
+			firstDelta: () => this.#record?.firstToken(!this.#isLoading && this.options.read === undefined),
 			comment: (text) => this.#heard(text),
 			keeps: (keeps) => this.#keep(keeps),
 			end: (failure) => {

@@ -98,13 +98,22 @@ export class Attempts {
 
 	/** The rest of a stream that broke after its client was told so much; undefined where it goes on nowhere. */
 	async goOn(broken: Opened, failure: Failure, told: Told): Promise<Opened | undefined> {
+		const { targets } = this.plan;
 		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
 		const opened = await goOn(broken, failure, {
 			...this.#resumeTerms(),
 			told,
-			tries: (target) => this.#candidates.find((each) => each.target === target)?.tries ?? 0,
+			tries: (target) => this.#candidates[targets.indexOf(target)]!.tries,
+			isUnwell: ({ id }) => {
+				const { breaker, pausedUntil } = this.state.targets.of(id);
+				return breaker.state !== "closed" || pausedUntil > this.state.targets.now();
+			},
+			wait: async (ms) => {
+				await this.#pause.until(undefined, ms);
+				return !this.#pause.isOver;
+			},
 			attempt: async (target, followUp) => {
-				const result = await this.#try(this.plan.targets.indexOf(target), followUp.call, (decoder) =>
+				const result = await this.#try(targets.indexOf(target), followUp.call, (decoder) =>
 					resumedDecoder(decoder, told, followUp),
 				);
 				return "head" in result ? result : result.failure;

@@ -13,6 +13,7 @@ import { errorOf } from "../providers/failure-error.ts";
 import type { Target } from "../providers/provider.ts";
 import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
 import type { Attempts } from "./attempts.ts";
+import { isWhole } from "./continuation.ts";
 import { LEFT } from "./deadline.ts";
 import type { EventReader, Piece } from "./event-reader.ts";
 import type { Settlement } from "./settlement.ts";
@@ -33,9 +34,12 @@ export class ClientStream implements Waiting {
 	#transcript: Transcript | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#broke: RouterError | undefined;
+	/** Since when nothing of what comes is for the client: it has read that already, told by a target before. */
+	#mutedSince: number | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
+	#isGone = false;
 
 	/** @param keepAliveMs how long the client may hear nothing; 0: for ever */
 	constructor(
@@ -97,6 +101,8 @@ export class ClientStream implements Waiting {
 	async #forward(sink: ReadableStreamDirectController, opened: Opened): Promise<Opened | undefined> {
 		const reader = opened.reader!;
 		this.#reader = reader;
+		// It left in the moment in which this attempt was no longer running, and not yet being read.
+		if (this.#isGone) reader.leave(LEFT);
 		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new Transcript();
 		const transcript = this.#transcript;
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
@@ -113,7 +119,11 @@ export class ClientStream implements Waiting {
 			} catch (cause) {
 				piece = reader.broken(cause);
 			}
-			if (piece === "") continue;
+			if (piece === "") {
+				this.#mutedSince ??= performance.now();
+				continue;
+			}
+			this.#mutedSince = undefined;
 			transcript?.add(piece);
 			const taken = write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
@@ -126,7 +136,8 @@ export class ClientStream implements Waiting {
 		const { failure } = reader;
 		const { target } = opened;
 		this.settlement.dropped += reader.dropped;
-		if (!failure) {
+		const told = failure && failure.kind !== "cancelled" ? this.#transcript?.told() : undefined;
+		if (!failure || (told && isWhole(this.#attempts!.call, told))) {
 			this.#bill(reader);
 			this.settlement.settle(200);
 			await write(sink, summary(target, this.settlement) + DONE);
@@ -134,13 +145,14 @@ export class ClientStream implements Waiting {
 		}
 		if (failure.kind === "cancelled") return undefined;
 		this.#broke ??= errorOf(failure, target);
-		const next = this.#transcript && (await this.#attempts?.goOn(opened, failure, this.#transcript.told()));
+		const next = told && (await this.#attempts?.goOn(opened, failure, told));
 		if (next) return next;
 		throw this.#broke;
 	}
 
 	/** The client is gone. */
 	#leave(): void {
+		this.#isGone = true;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
 		const reader = this.#reader;
@@ -179,7 +191,9 @@ export class ClientStream implements Waiting {
 		if (this.keepAliveMs === 0) return;
 		this.#timer = setTimeout(() => {
 			const now = performance.now();
-			const quietMs = Math.min(now - this.#saidAt, this.#reader ? this.#reader.quietMs : Number.POSITIVE_INFINITY);
+			const muteMs = now - (this.#mutedSince ?? now);
+			const unheardMs = this.#reader ? Math.max(this.#reader.quietMs, muteMs) : Number.POSITIVE_INFINITY;
+			const quietMs = Math.min(now - this.#saidAt, unheardMs);
 			if (quietMs < this.keepAliveMs) return this.#listen(Math.max(1, this.keepAliveMs - quietMs));
 			this.#say(SIGN_OF_LIFE);
 			this.#listen(this.keepAliveMs);

@@ -18,11 +18,19 @@ export interface FollowUp {
 
 /** Why an answer can't go on anywhere, a clause behind "it can't go on elsewhere: "; undefined where it can. */
 export function obstacleOf(call: Call, told: Told): string | undefined {
-	const { n, best_of: bestOf, echo } = call.body;
+	const { n, best_of: bestOf, echo, prompt } = call.body;
 	if ((typeof n === "number" && n > 1) || (typeof bestOf === "number" && bestOf > 1)) return "it has several choices";
+	if (Array.isArray(prompt) && prompt.length > 1 && typeof prompt[0] !== "number") return "it has several prompts";
 	if (echo === true) return "it echoes its prompt";
-	if (told.isFinished) return "it had finished";
+	if (told.isFinished) return FINISHED;
 	return told.obstacle;
+}
+
+const FINISHED = "it had finished";
+
+/** Whether all of an answer was sent, so that what broke behind it is no loss but of its usage. */
+export function isWhole(call: Call, told: Told): boolean {
+	return told.obstacle === undefined && obstacleOf(call, told) === FINISHED;
 }
 
 /**
@@ -36,7 +44,9 @@ export function followUps(call: Call, told: Told, capability: Continuation): Fol
 }
 
 function continuing(call: Call, told: Told, capability: Continuation): FollowUp | undefined {
-	if (told.toolCalls.length > 0 || told.refusal !== "") return undefined;
+	if (told.toolCalls.length > 0 || told.refusal !== "" || hasGrammar(call)) return undefined;
+	// As good as finished: a limit of less than a token can't be asked for, and one more would be too much.
+	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= told.deltas)) return undefined;
 	const sent = call.operation === "completions" ? told.text : told.content;
 	// Chat templates trim what stands last; vendors refuse a prefill that ends with white space.
 	const partial = sent.trimEnd();
@@ -51,6 +61,17 @@ function continuing(call: Call, told: Told, capability: Continuation): FollowUp 
 	};
 }
 
+/** A grammar knows of no beginning that stands in the prompt: it would begin a new document. */
+function hasGrammar({ body }: Call): boolean {
+	const { type = undefined } = (body["response_format"] ?? {}) as { type?: string };
+	return (type !== undefined && type !== "text") || GRAMMARS.some((name) => body[name] != null);
+}
+
+/** Fields by which vLLM takes one, in the versions before and since 0.12. */
+const GRAMMARS = ["structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"];
+/** Fields that limit an answer's tokens. */
+const LIMITS = ["max_tokens", "max_completion_tokens"];
+
 /** The prompt with what it led to behind it; undefined for prompts that are no text. */
 function promptEdits({ body, fields }: Call, sent: string): Edit[] | undefined {
 	const { prompt } = body;
@@ -64,8 +85,6 @@ function messageEdits({ raw, body, fields }: Call, partial: string, capability: 
 	const messages = body["messages"] as { role?: string }[] | undefined;
 	const field = fieldNamed(fields, "messages");
 	if (!messages || !field || messages.at(-1)?.role === "assistant") return undefined;
-	// A grammar knows of no beginning that stands in the prompt: it would begin a new document.
-	if (body["response_format"]) return undefined;
 	const end = raw.lastIndexOf("]", field.end - 1);
 	const insert = `,${JSON.stringify({ role: "assistant", content: partial })}`;
 	const edits: Edit[] = [{ start: end, end, insert }];
@@ -78,9 +97,9 @@ function messageEdits({ raw, body, fields }: Call, partial: string, capability: 
 
 /** The tokens that are left of the caller's limit: about one came with each chunk. */
 function budgetEdits({ raw, body, fields }: Call, spent: number): Edit[] {
-	return ["max_tokens", "max_completion_tokens"].flatMap((name) => {
+	return LIMITS.flatMap((name) => {
 		const limit = body[name];
-		return typeof limit === "number" ? setField(raw, fields, name, String(Math.max(1, limit - spent))) : [];
+		return typeof limit === "number" ? setField(raw, fields, name, String(limit - spent)) : [];
 	});
 }
 

@@ -19,8 +19,12 @@ export interface ResumeTerms {
 /** The way: one attempt for the rest of the answer. Never throws for what an upstream does. */
 export interface Elsewhere extends ResumeTerms {
 	readonly told: Told;
-	/** Attempts that the call has made there. */
+	/** Attempts that the call has made there and that failed. */
 	tries(target: RouteTarget): number;
+	/** Calls are kept from it at present. */
+	isUnwell(target: RouteTarget): boolean;
+	/** False where the client has left meanwhile. */
+	wait(ms: number): Promise<boolean>;
 	attempt(target: RouteTarget, followUp: FollowUp): Promise<Opened | Failure>;
 }
 
@@ -31,30 +35,53 @@ export function mayGoOn({ call, alias, targets }: ResumeTerms, but: RouteTarget)
 }
 
 /**
- * The rest of an answer that broke: a stream that begins where what was sent ended. Undefined where there is none: the
- * client then gets an error event. Targets that the call has not tried come first; the one that broke may itself go on where it
- * can be told what it said (a connection was cut, and its server lives), once, though never be asked for the whole again: only
- * what others say anew is worth paying for twice.
+ * The rest of an answer that broke: a stream that begins where what was sent ended. Undefined where there is none: the client then
+ * gets an error event. Targets that the call has not tried come first, then those it has; the one that broke comes last, since its
+ * server may live and only a connection have been cut, unless it has fallen silent. Where all fail in a way that passes, they are asked once more after a pause:
+ * a server that starts again is back in seconds, and the client has nothing to lose.
  */
 export async function goOn(broken: Opened, failure: Failure, elsewhere: Elsewhere): Promise<Opened | undefined> {
-	const { call, alias, targets, told } = elsewhere;
+	const { call, alias, told } = elsewhere;
 	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, told) !== undefined) return undefined;
-	const ofAll = targets.filter((target) => isWithin(alias, target));
-	const others = ofAll.filter((target) => target.id !== broken.target.id && elsewhere.tries(target) === 0);
-	const mayItself = failure.kind !== "timeout";
-	const itself = ofAll.filter((target) => mayItself && target.id === broken.target.id && elsewhere.tries(target) < 2);
-	for (const target of [...others, ...itself]) {
-		const capability = target.provider.continuation?.(target) ?? "replay";
-		for (const followUp of followUps(call, told, capability)) {
-			if (followUp.mode === "replay" && target.id === broken.target.id) break;
-			const result = await elsewhere.attempt(target, followUp);
+	const isSilent = failure.kind === "timeout";
+	let left = elsewhere.targets.filter((each) => isWithin(alias, each) && !(isSilent && each.id === broken.target.id));
+	const ranks = new Map(left.map((target) => [target, rank(target, broken, elsewhere)]));
+	left.sort((one, other) => ranks.get(one)! - ranks.get(other)!);
+	for (const pauseMs of [0, ...PAUSES_MS]) {
+		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
+		const again: RouteTarget[] = [];
+		for (const target of left) {
+			const result = await ask(target, elsewhere);
 			if ("head" in result) return result;
 			if (result.kind === "cancelled") return undefined;
-			// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
-			if (result.kind !== "caller" && result.kind !== "unsupported") break;
+			if (PASSING.has(result.kind)) again.push(target);
 		}
+		if (again.length === 0) return undefined;
+		left = again;
 	}
 	return undefined;
+}
+
+/** Pauses before all are asked again, ms. */
+const PAUSES_MS = [500, 2000];
+/** Failures that say nothing of the next attempt. */
+const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated"]);
+
+function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number {
+	if (target.id === broken.target.id) return 3;
+	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnwell(target));
+}
+
+/** Asks one target, in all the ways that it may be asked. */
+async function ask(target: RouteTarget, { call, told, attempt }: Elsewhere): Promise<Opened | Failure> {
+	const capability = target.provider.continuation?.(target) ?? "replay";
+	let result: Opened | Failure | undefined;
+	for (const followUp of followUps(call, told, capability)) {
+		result = await attempt(target, followUp);
+		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
+		if ("head" in result || (result.kind !== "caller" && result.kind !== "unsupported")) return result;
+	}
+	return result!;
 }
 
 /** Only targets that the owner calls equal go on with each other's answers, unless the owner says more, or less. */

@@ -19,6 +19,7 @@ class Diverged extends Error {}
 type Delta = Record<string, unknown>;
 
 interface Choice {
+	index?: number;
 	delta?: Delta | null;
 	text?: string;
 	finish_reason?: string | null;
@@ -76,6 +77,7 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 
 	/** The choice without what the client has; none where nothing is left of it. */
 	function choiceLeft(choice: Choice): Choice[] {
+		if ((choice.index ?? 0) > 0) throw new Diverged();
 		const left: Choice = { ...choice };
 		if (typeof choice.text === "string") left.text = rest ? rest.take("text", choice.text) : choice.text;
 		if (choice.delta) left.delta = deltaLeft(choice.delta);
@@ -87,6 +89,8 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 	function deltaLeft(delta: Delta): Delta {
 		const { role: _, ...left } = delta;
 		if (rest) return rest.delta(left);
+		// It takes the text for thinking, having seen no end of that: what follows would stand in the wrong place.
+		if (left["reasoning_content"] || left["reasoning"]) throw new Diverged();
 		if (typeof left["content"] === "string") left["content"] = withoutSpace(left["content"]);
 		if (left["content"] === "") delete left["content"];
 		return left;
@@ -162,10 +166,14 @@ class Rest {
 
 	delta(delta: Delta): Delta {
 		const left: Delta = {};
+		const taken = new Map<string, string>();
 		for (const [key, value] of Object.entries(delta)) {
 			const part = PARTS[key];
 			if (part && typeof value === "string") {
-				const news = this.take(part, value);
+				// vLLM tells a thought twice, under both of its names.
+				const same = taken.get(part + value);
+				const news = same ?? this.take(part, value);
+				taken.set(part + value, news);
 				if (news !== "") left[key] = news;
 			} else if (key === "tool_calls" && Array.isArray(value)) {
 				const calls = (value as ToolCallDelta[]).flatMap((call) => this.#toolCall(call));

@@ -67,7 +67,7 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 		const tokens = tokenize(text);
 		const limit = tokenLimit({ max_tokens: 16, ...body }, tokens.length, site.model)!;
 		const prompt = { text, partial: undefined };
-		const able = { ...site.abilities, reasoning: false, limit };
+		const able = { ...site.abilities, reasoning: false, isChained: true, limit };
 		const plain = { ...body, tools: undefined, tool_choice: "none" };
 		return {
 			tokens,

@@ -28,6 +28,8 @@ export interface Abilities {
 	readonly reasoning: boolean;
 	/** Length of an answer that nothing limits. */
 	readonly natural: number | undefined;
+	/** See Options in text.ts: of plain completions, whose prompt has no end of its own. */
+	readonly isChained?: boolean | undefined;
 }
 
 /** Throws vLLM's 400 for tools that the server's flags don't allow. */
@@ -51,7 +53,7 @@ export function plan(
 	if (call) parts.push({ kind: "call", tool: call.name, pieces: tokenize(JSON.stringify(call.args)) });
 	else if (shape) parts.push({ kind: "content", pieces: tokenize(JSON.stringify(example(shape))) });
 	else {
-		const options = { index, natural: able.natural };
+		const options = { index, natural: able.natural, isChained: able.isChained };
 		const { text, partial } = prompt;
 		const { natural } =
 			partial === undefined ? answer(root, text, options) : continuation(root, text, partial, options);

@@ -21,11 +21,18 @@ export interface Answer {
 }
 
 /** The answer's first `length` pieces, or up to its natural end when that is `undefined`. */
-export function answer(root: string, prompt: string, { length, index = 0, natural: fixed }: Options = {}): Answer {
+export function answer(root: string, prompt: string, options: Options = {}): Answer {
+	const { length, index = 0, natural: fixed, isChained = false } = options;
 	const draw = random(seedOf(root, prompt, String(index)));
 	const own = 12 + draw.below(49);
 	const natural = fixed ?? own;
 	const pieces: string[] = [];
+	if (isChained) {
+		for (let text = prompt; pieces.length < (length ?? natural); text += pieces.at(-1)!) {
+			pieces.push(random(seedOf(root, text, String(index))).pick(WORDS));
+		}
+		return { pieces, natural };
+	}
 	let sentence = true;
 	while (pieces.length < (length ?? natural)) {
 		const word = draw.pick(WORDS);
@@ -41,6 +48,8 @@ interface Options {
 	/** Which of `n` choices. */
 	readonly index?: number;
 	readonly natural?: number | undefined;
+	/** Each piece follows from all text before it: a prompt with a part of its answer behind it leads to the rest. */
+	readonly isChained?: boolean | undefined;
 }
 
 const capital = (word: string) => ` ${word[1]!.toUpperCase()}${word.slice(2)}`;

@@ -1,0 +1,183 @@
+/**
+ * `make chaos`: load over four simulated vLLM replicas while a script kills, freezes, hangs, slows, restarts and cuts them at random.
+ * Every answer is compared with the one that it must be. Exits 1 where a call failed, or its answer was cut short or wrong.
+ *
+ *     bun test/bench/chaos.ts [--source]
+ *
+ * CHAOS_MINUTES (10), CHAOS_CLIENTS (12) and CHAOS_SEED (1) set how long, how many at once, and which misfortunes. At each moment one
+ * replica at least is left alone, but for cuts.
+ */
+import { random } from "../kit/random.ts";
+import { type RunningRouter, startRouter } from "../kit/router.ts";
+import { type ChaosCall, callOf, judged, type Verdict } from "./chaos-calls.ts";
+import { MISHAPS, type Mishap, Replica } from "./chaos-replicas.ts";
+
+const REPLICAS = 4;
+/** Of the whole time is spent without misfortune, before; as much for the replicas by themselves. */
+const CALM_S = 15;
+/** Longest and shortest pause between two misfortunes, ms. */
+const PAUSE_MS = [200, 2200] as const;
+
+const number = (name: string, otherwise: number) => {
+	const value = Number(process.env[name] ?? otherwise);
+	if (!(value > 0)) throw new Error(`chaos: ${name} must be a number above 0`);
+	return value;
+};
+const minutes = number("CHAOS_MINUTES", 10);
+const clients = number("CHAOS_CLIENTS", 12);
+const seed = number("CHAOS_SEED", 1);
+
+/** What a while of load gave. */
+class Tally {
+	calls = 0;
+	readonly verdicts = new Map<Verdict, number>();
+	/** To the first event, of streams, ms. */
+	readonly first: number[] = [];
+	/** What the router says it took itself, ms. */
+	readonly overhead: number[] = [];
+	readonly examples: string[] = [];
+	/** The longest that a client heard nothing inside a stream, ms. */
+	longestGapMs = 0;
+
+	count(verdict: Verdict): number {
+		return this.verdicts.get(verdict) ?? 0;
+	}
+
+	add(call: ChaosCall, [verdict, what]: readonly [Verdict, string?]): void {
+		this.calls++;
+		this.verdicts.set(verdict, this.count(verdict) + 1);
+		if (verdict !== "ok" && this.examples.length < 20) this.examples.push(`${verdict}, ${call.kind}: ${what}`);
+	}
+}
+
+async function send(origin: string, call: ChaosCall, tally: Tally): Promise<void> {
+	const startedAt = performance.now();
+	try {
+		const answer = await fetch(origin + call.path, {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body: JSON.stringify(call.body),
+		});
+		const overhead = answer.headers.get("x-router-overhead-ms");
+		if (overhead !== null) tally.overhead.push(Number(overhead));
+		const decoder = new TextDecoder();
+		let text = "";
+		let lastAt = startedAt;
+		for await (const bytes of answer.body ?? []) {
+			const now = performance.now();
+			if (text === "" && call.body.stream) tally.first.push(now - startedAt);
+			else tally.longestGapMs = Math.max(tally.longestGapMs, now - lastAt);
+			lastAt = now;
+			text += decoder.decode(bytes, { stream: true });
+		}
+		tally.add(call, judged(call, answer.status, text));
+	} catch (error) {
+		tally.add(call, ["failed", String(error)]);
+	}
+}
+
+/** Load until `isOver`, over these in turn. */
+async function load(origins: readonly string[], model: string, isOver: () => boolean, from: number): Promise<Tally> {
+	const tally = new Tally();
+	let n = from;
+	const draw = random(seed + from);
+	await Promise.all(
+		Array.from({ length: clients }, async () => {
+			while (!isOver()) {
+				const call = callOf(n, draw);
+				const origin = origins[n++ % origins.length]!;
+				await send(origin, { ...call, body: { ...call.body, model } }, tally);
+				await Bun.sleep(draw.below(100));
+			}
+		}),
+	);
+	return tally;
+}
+
+/** Misfortune until `isOver`; resolves when all that was done is undone. */
+async function misfortune(replicas: readonly Replica[], isOver: () => boolean): Promise<Map<Mishap, number>> {
+	const draw = random(seed);
+	const done = new Map<Mishap, number>();
+	const running = new Set<Promise<unknown>>();
+	while (!isOver()) {
+		await Bun.sleep(PAUSE_MS[0] + draw.below(PAUSE_MS[1] - PAUSE_MS[0]));
+		const well = replicas.filter(({ isWell }) => isWell);
+		const mishap = draw.pick(MISHAPS);
+		const replica = draw.pick(well);
+		if (well.length === 1 && mishap !== "cut") continue;
+		done.set(mishap, (done.get(mishap) ?? 0) + 1);
+		const suffering = replica.suffer(mishap, draw).then((wasDone) => {
+			if (!wasDone) done.set(mishap, done.get(mishap)! - 1);
+		});
+		const settled = suffering.finally(() => running.delete(settled));
+		running.add(settled);
+	}
+	await Promise.all(running);
+	return done;
+}
+
+const after = (seconds: number) => {
+	const endsAt = performance.now() + seconds * 1000;
+	return () => performance.now() > endsAt;
+};
+const percentile = (values: readonly number[], share: number) =>
+	values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
+const ms = (values: readonly number[], share: number) => `${percentile(values, share).toFixed(1)} ms`;
+const times = (name: string, { first }: Tally) =>
+	console.log(`time to first token, ${name}: p50 ${ms(first, 0.5)}, p99 ${ms(first, 0.99)} (${first.length} streams)`);
+
+const replicas = await Promise.all(Array.from({ length: REPLICAS }, (_, at) => Replica.start(at % 2 === 1)));
+let router: RunningRouter | undefined;
+try {
+	router = await startRouter({
+		source: process.argv.includes("--source") ? "source" : "binary",
+		env: { LOG_LEVEL: "error" },
+		config: {
+			providers: Object.fromEntries(
+				replicas.map(({ origin }, at) => [`sim${at}`, { type: "vllm", base_url: `${origin}/v1` }]),
+			),
+			models: [
+				{
+					name: "chaos",
+					targets: replicas.map((_, at) => `sim${at}/m`),
+					// A tenth of the defaults, as are the times for which the replicas are away.
+					timeouts: { first_token: "3s", stall: "3s" },
+				},
+			],
+		},
+	});
+	times(
+		"the sims alone",
+		await load(
+			replicas.map(({ direct }) => direct),
+			"m",
+			after(CALM_S),
+			1_000_000,
+		),
+	);
+	const calm = await load([router.url], "chaos", after(CALM_S), 2_000_000);
+	times("through the router, calm", calm);
+	const isOver = after(minutes * 60);
+	const [tally, mishaps] = await Promise.all([load([router.url], "chaos", isOver, 0), misfortune(replicas, isOver)]);
+	times("through the router, chaos", tally);
+	console.log(
+		`router's own time a call: calm p50 ${ms(calm.overhead, 0.5)}, p99 ${ms(calm.overhead, 0.99)}; ` +
+			`chaos p50 ${ms(tally.overhead, 0.5)}, p99 ${ms(tally.overhead, 0.99)}`,
+	);
+	console.log(`longest silence inside an answer: ${(tally.longestGapMs / 1000).toFixed(1)} s`);
+	console.log([...mishaps].map(([mishap, count]) => `${mishap} ${count}`).join(", "));
+	const metric = (name: string) => router!.metric(`router_${name}_total`);
+	const [attempts, failures, failovers, resumes] = await Promise.all(
+		["attempts", "upstream_failures", "failovers", "resumes"].map(metric),
+	);
+	console.log(`attempts ${attempts}, of them failed ${failures}; failovers ${failovers}, resumes ${resumes}`);
+	const [failed, truncated, wrong] = (["failed", "truncated", "wrong"] as const).map((verdict) => tally.count(verdict));
+	console.log(
+		`${minutes} minutes, ${clients} clients, seed ${seed}: ${tally.calls} calls, ${failed} failed, ${truncated} truncated, ` +
+			`${wrong} wrong, ${tally.count("miscounted")} with another count of tokens`,
+	);
+	for (const example of [...calm.examples, ...tally.examples]) console.log(`  ${example}`);
+	if (failed || truncated || wrong || calm.examples.length > 0) process.exitCode = 1;
+} finally {
+	await Promise.all([router?.stop(), ...replicas.map((replica) => replica.stop())]);
+}
