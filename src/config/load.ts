@@ -41,7 +41,7 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 	const parsed = file === undefined ? parseFile("", DEFAULT_FILE) : parseFile(read(file, cwd, flags), file);
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
-	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env);
+	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
 	// Default fills in the value it is given; `written` must go on saying what the file says.
 	const values = Value.Default(ConfigSchema, structuredClone(written)) as Record<string, unknown>;
 	findings.push(...validate(ConfigSchema, values));
@@ -89,16 +89,27 @@ function apply(values: Record<string, unknown>, written: unknown, overrides: Ove
 	return overrides.flatMap((override) => {
 		if (override.isDefault && has(written, override.path)) return [];
 		if (override.path.at(-1) === "+") {
-			const name = String(override.path[0]);
-			const list: unknown[] = Array.isArray(values[name]) ? values[name] : [];
-			values[name] = [...list, override.value];
-			return [{ ...override, path: [name, list.length] }];
+			const path = override.path.slice(0, -1);
+			const name = String(path.at(-1));
+			const holder = path.slice(0, -1).reduce(sectionOf, values);
+			const list: unknown[] = Array.isArray(holder[name]) ? holder[name] : [];
+			holder[name] = [...list, override.value];
+			return [{ ...override, path: [...path, list.length] }];
 		}
 		const [section, name] = override.path as readonly string[];
 		if (name === undefined) values[section!] = override.value;
 		else values[section!] = { ...(isRecord(values[section!]) && (values[section!] as object)), [name]: override.value };
 		return [override];
 	});
+}
+
+/** The section of that name in `values`, made anew where a mistake stands in its place. */
+function sectionOf(values: Record<string, unknown>, name: string | number): Record<string, unknown> {
+	const section = values[name];
+	if (isRecord(section)) return section;
+	const made = {};
+	values[name] = made;
+	return made;
 }
 
 function has(values: unknown, path: Path): boolean {

@@ -1,8 +1,10 @@
 /** What a schema can't say: names used twice, providers that lack what they need, files that can't be read. */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { accessRules } from "./access-rules.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import { isRecord } from "./document.ts";
+import { type Entry, entries, repeated } from "./entries.ts";
 import type { Environment } from "./interpolate.ts";
 import type { Finding, Path } from "./mistake.ts";
 import { didYouMean } from "./nearest.ts";
@@ -28,36 +30,15 @@ export interface Surroundings {
  * all mistakes of a file come at once. Reads the TLS files; throws nothing.
  */
 export function semantics(values: Record<string, unknown>, around: Surroundings): Finding[] {
-	const keys = entries(values["keys"]);
 	const providers = isRecord(values["providers"]) ? Object.entries(values["providers"]) : [];
 	return [
-		...repeated(keys, "keys", "name", "another key has this name too; names must differ"),
-		...repeated(keys, "keys", "key", "another key has this secret too; each needs its own"),
-		...repeated(entries(values["models"]), "models", "name", "another model has this name too; names must differ"),
+		...accessRules(values),
+		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
 		...allowedHosts(values["agents"]),
 		...files(values, around),
 		...(around.role === "standalone" ? samePort(values) : []),
 	];
-}
-
-type Entry = Record<string, unknown>;
-
-/** The mappings of a list under their index; what else stands in it the schema has refused. */
-function entries(list: unknown): [number, Entry][] {
-	if (!Array.isArray(list)) return [];
-	return [...list.entries()].filter((pair): pair is [number, Entry] => isRecord(pair[1]));
-}
-
-function repeated(found: [number, Entry][], list: string, field: string, message: string): Finding[] {
-	const seen = new Set<string>();
-	return found.flatMap(([index, entry]) => {
-		const value = entry[field];
-		if (typeof value !== "string") return [];
-		const isFirst = !seen.has(value);
-		seen.add(value);
-		return isFirst ? [] : [{ path: [list, index, field], message }];
-	});
 }
 
 function provider(name: string, entry: Entry, env: Environment): Finding[] {

@@ -1,6 +1,6 @@
 /** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
-import type { KeyConfig } from "../config/schema.ts";
+import type { KeyConfig } from "../config/access.ts";
 import { RouterError } from "../errors.ts";
 
 /** A key that was recognised. */

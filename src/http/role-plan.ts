@@ -1,7 +1,8 @@
 /** What a role will be, decided before anything is opened: `router check` and a start make the same plan. */
 import type { AnyElysia } from "elysia";
+import type { KeyConfig } from "../config/access.ts";
 import type { Environment } from "../config/interpolate.ts";
-import type { Config, KeyConfig } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import type { RouterError } from "../errors.ts";
 import { openDoor } from "../gate/door.ts";
 import type { Gate } from "../gate/keys.ts";
