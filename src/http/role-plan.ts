@@ -5,7 +5,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { RouterError } from "../errors.ts";
 import { openDoor } from "../gate/door.ts";
-import type { Gate } from "../gate/keys.ts";
+import type { FoundKeys, Gate } from "../gate/keys.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { catalogEntries } from "../proxy/catalog-entries.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
@@ -13,12 +13,14 @@ import { StartError } from "../start-error.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Accounts } from "./calls.ts";
+import type { PageDoor } from "./page-door.ts";
 import { readTls, type TlsFiles } from "./tls.ts";
 
 /** A catalog, and what has to run beside it while the role does. */
 export interface RoleCatalog extends Catalog {
 	/** Begins to keep it true, once the port is the role's; returns how to end that. Nothing runs before. */
-	readonly watch?: () => () => void;
+	readonly watch?: () => () => void | Promise<void>;
 	/** What the role serves and hears besides the OpenAI API. Opens nothing. */
 	readonly extension?: (tools: RoleTools) => RoleExtension;
 }
@@ -37,6 +39,10 @@ export interface RoleExtension {
 	/** Put behind the OpenAI routes. */
 	readonly routes: AnyElysia;
 	readonly sink?: Partial<Sink>;
+	/** Limits, budgets and prices. */
+	readonly accounts?: Accounts;
+	/** Why a request for metrics or Swagger is refused, besides `RoleTools.refuse`. */
+	readonly refusePage?: PageDoor;
 }
 
 /** How one role differs from the other. */
@@ -49,6 +55,8 @@ export interface RolePlan {
 	/** PEM files; absent for plain HTTP. */
 	readonly tls?: TlsFiles | undefined;
 	readonly keys: readonly KeyConfig[];
+	/** Keys that were made at run time. */
+	readonly made?: FoundKeys;
 	/** No key is configured, and the start makes one (or takes the one it made before). */
 	readonly generatesKey: boolean;
 	/** How a key is set, for the refusal to listen beyond loopback. */
@@ -68,8 +76,8 @@ export interface RolePlan {
  * `models:` that leads nowhere
  */
 export function catalogOf(plan: RolePlan): RoleCatalog {
-	const { config, env, host, port, keys, generatesKey, keyHint: hint, upstreams, tls } = plan;
-	const hasKeys = keys.length > 0 || generatesKey;
+	const { config, env, host, port, keys, made, generatesKey, keyHint: hint, upstreams, tls } = plan;
+	const hasKeys = keys.length > 0 || generatesKey || made?.isEmpty === false;
 	const problem =
 		loopProblem(upstreams, host, port) ?? openDoor({ host, hasKeys, isInsecure: config.server.insecure, hint });
 	if (problem) throw new StartError(problem);

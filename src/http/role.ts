@@ -43,13 +43,14 @@ export function startRole(plan: RolePlan): Running {
 		lifecycle,
 		title,
 		description,
-		refuse,
+		refuse: (request, server) => refuse(request) ?? extension?.refusePage?.(request, server),
 	}).use(
 		openAiRoutes({
 			config,
 			catalog,
 			gate,
 			state,
+			accounts: extension?.accounts,
 			onPlanned: metrics.planned,
 			sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 			instance: crypto.randomUUID().slice(0, 8),
@@ -109,10 +110,10 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 }
 
 /** The gate, and the key that was made for it. */
-function door({ config, keys, generatesKey }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys) };
+function door({ config, keys, made, generatesKey }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys, undefined, made) };
 	const generated = generatedKey(config.data_dir);
-	return { gate: createGate([], generated.hash), generated };
+	return { gate: createGate([], generated.hash, made), generated };
 }
 
 /** Keeps a new key, and says in the banner what it is. */

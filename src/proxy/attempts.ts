@@ -242,7 +242,9 @@ export class Attempts {
 	#record(target: Planned): OpenRecord {
 		const close = this.settlement.attempt(target);
 		const seen = this.state.targets.opened(target.id, this.call.stream, this.plan.work);
+		const { settlement } = this;
 		return {
+			costOf: settlement.tellsCost ? (tokens, cost) => settlement.costOf(target, tokens, cost) : undefined,
 			firstToken: (isTypical) => seen.firstToken(isTypical),
 			closed: (end) => {
 				close(end);

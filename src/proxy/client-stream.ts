@@ -26,8 +26,9 @@ export class ClientStream implements Waiting {
 	#sink: ReadableStreamDirectController | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#attempts: Attempts | undefined;
-	/** The stream that is being sent on. */
+	/** The stream that is being sent on, and whose it is. */
 	#reader: EventReader | undefined;
+	#source: Target | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
@@ -63,7 +64,10 @@ export class ClientStream implements Waiting {
 	}
 
 	#readable(opening: Opened | Promise<Opened>): ReadableStream<Uint8Array> {
-		if (!(opening instanceof Promise)) this.#reader = opening.reader;
+		if (!(opening instanceof Promise)) {
+			this.#reader = opening.reader;
+			this.#source = opening.target;
+		}
 		return new ReadableStream<Uint8Array>({
 			type: "direct",
 			pull: (sink) => this.#pump(sink, opening),
@@ -92,6 +96,7 @@ export class ClientStream implements Waiting {
 	async #forward(sink: ReadableStreamDirectController, opened: Opened): Promise<Opened | undefined> {
 		const reader = opened.reader!;
 		this.#reader = reader;
+		this.#source = opened.target;
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
 			const taken = write(sink, piece);
@@ -118,7 +123,7 @@ export class ClientStream implements Waiting {
 		const { target } = opened;
 		this.settlement.dropped += reader.dropped;
 		if (!failure) {
-			this.#bill(reader);
+			this.#bill(target, reader, true);
 			this.settlement.settle(200);
 			await write(sink, summary(target, this.settlement) + DONE);
 			return undefined;
@@ -136,15 +141,15 @@ export class ClientStream implements Waiting {
 		const reader = this.#reader;
 		// Before there is one, the attempts' end settles the call.
 		if (!reader) return;
-		this.#bill(reader);
+		this.#bill(this.#source!, reader, false);
 		reader.leave(LEFT);
 		this.#fail(new RouterError("cancelled", LEFT.message));
 	}
 
 	/** What an attempt that failed has cost is not its caller's. */
-	#bill({ tokens, cost }: EventReader): void {
-		this.settlement.tokens = tokens;
-		this.settlement.cost = cost;
+	#bill(target: Target, reader: EventReader, isWhole: boolean): void {
+		const { tokens, cost } = reader;
+		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole);
 	}
 
 	#fail(error: RouterError): void {

@@ -1,6 +1,7 @@
 /** A call and where it may run → the client's answer. */
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
+import { answerCharacters, decimal, withCost } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import type { Opened } from "./attempt.ts";
@@ -15,6 +16,9 @@ export interface RelayOptions {
 	/** A stream's client hears something at least so often, ms; 0: no matter. */
 	readonly keepAliveMs: number;
 }
+
+/** Of an answer whose tokens nobody has counted. */
+const CHARACTERS_A_TOKEN = 4;
 
 /** Nobody waits for the pieces of a whole answer. */
 const UNHEARD = { hasLeft: false, comments: () => undefined };
@@ -37,12 +41,12 @@ export async function relay(
 	}
 	const opened = await new Attempts(call, plan, settlement, state, UNHEARD).open();
 	const { body, tokens, cost } = opened.answer!;
-	settlement.tokens = tokens;
-	settlement.cost = cost;
+	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
 	const headers = clientHeaders(opened, settlement, "application/json");
-	if (cost !== undefined) headers["x-router-cost-usd"] = String(cost);
+	const usd = settlement.cost;
+	if (usd !== undefined) headers["x-router-cost-usd"] = decimal(usd);
 	settlement.settle(200);
-	return new Response(body, { headers });
+	return new Response(usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body, { headers });
 }
 
 /** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */

@@ -62,8 +62,8 @@ export interface Explained {
 	readonly now: number;
 }
 
-/** The explanation, as JSON shows it. */
-export function explain({ model, needs, route, plan, now }: Explained): Explanation {
+/** The explanation, as JSON shows it, of the best `most` candidates. */
+export function explain({ model, needs, route, plan, now }: Explained, most = plan.judged.length): Explanation {
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
 		model: model.slice(0, 200),
@@ -79,7 +79,7 @@ export function explain({ model, needs, route, plan, now }: Explained): Explanat
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged.map((judged, at) => candidate(judged, at, plan.judged, now)),
+		candidates: plan.judged.slice(0, most).map((judged, at) => candidate(judged, at, plan.judged, now)),
 	};
 }
 

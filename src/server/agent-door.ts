@@ -27,7 +27,7 @@ const LOCAL_HOST = /^(?:localhost|127(?:\.\d+){3}|::1|\[::1\])$/;
 export function agentDoor({ token, store, gate, host, refuse }: AgentDoorOptions) {
 	const own = token ? [hashKey(token)] : [];
 	return (request: Request, peer: string): void => {
-		const hashes = [...own, ...store.agentTokens()];
+		const hashes = [...own, ...store.agentTokens().map(({ hash }) => hash)];
 		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(host) && isLoopback(peer)) {
 			const refusal = refuse(request);
 			if (refusal) throw refusal;

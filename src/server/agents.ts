@@ -1,24 +1,39 @@
 /** The router's agents, put together: their catalog, their routes, and what is kept of them. */
+
+import { Elysia } from "elysia";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
+import { createAdminDoor } from "../gate/admin.ts";
 import { type AgentSecrets, agentSecrets } from "../gate/agent-secrets.ts";
+import { Turnstile } from "../gate/turnstile.ts";
+import { clientAddresses } from "../http/client-address.ts";
+import { pageDoor } from "../http/page-door.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
 import type { Transport } from "../providers/provider.ts";
 import { configureUpstreams } from "../providers/registry.ts";
+import { createBiller } from "../proxy/biller.ts";
 import { http1Transport } from "../proxy/http1-transport.ts";
 import { httpTransport } from "../proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
-import { sqliteStore } from "../store/sqlite.ts";
 import type { Log } from "../telemetry/log.ts";
+import { sinkOf } from "../telemetry/sinks.ts";
+import { adminRoutes } from "./admin-routes.ts";
 import { agentDoor } from "./agent-door.ts";
 import { agentRoutes } from "./agent-routes.ts";
 import { AgentFleet } from "./fleet.ts";
+import type { House } from "./house.ts";
 
 /** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
-export function routerCatalog(config: Config, env: Environment, entries: readonly CatalogEntry[]): RoleCatalog {
+export function routerCatalog(
+	config: Config,
+	env: Environment,
+	entries: readonly CatalogEntry[],
+	house: House,
+): RoleCatalog {
 	let log: Pick<Log, "logger"> | undefined;
 	let secrets: AgentSecrets | undefined;
-	const store = sqliteStore(config.data_dir, (problem) => log?.logger.error(problem));
+	const { store } = house;
+	const adminDoor = createAdminDoor(config.admin.keys);
 	const fleet = new AgentFleet({
 		// What the configuration says of `local`, its deadlines for one, holds for every agent.
 		upstream: (entries.map(({ upstream }) => upstream).find(isLocal) ??
@@ -33,12 +48,24 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 			return secrets;
 		},
 	});
+	const catalog = createCatalog(config, entries, fleet);
 	return {
-		...createCatalog(config, entries, fleet),
-		watch: () => fleet.open(log!),
+		...catalog,
+		watch() {
+			const close = house.open();
+			// Closes the store.
+			const leave = fleet.open(log!);
+			return async () => {
+				await close();
+				leave();
+			};
+		},
 		extension(tools) {
 			({ log } = tools);
-			tools.metrics.watchAgents(fleet.counts);
+			house.tell(log);
+			const { metrics } = tools;
+			metrics.watchAgents(fleet.counts);
+			const addresses = clientAddresses(config.server.trusted_proxies);
 			const admit = agentDoor({
 				token: env["ROUTER_AGENT_TOKEN"],
 				store,
@@ -46,7 +73,24 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 				host: config.server.host,
 				refuse: tools.refuse,
 			});
-			return { routes: agentRoutes(fleet, admit, config.agents.allow), sink: fleet.sink };
+			const door = { admit, isAdmin: (request: Request) => adminDoor.find(request.headers) !== undefined };
+			return {
+				routes: new Elysia({ name: "router" })
+					.use(agentRoutes(fleet, door, config.agents.allow))
+					.use(adminRoutes(house, config, adminDoor, log)),
+				sink: sinkOf([fleet.sink, house.ledger.sink]),
+				accounts: {
+					turnstile: new Turnstile({
+						limits: config.limits,
+						limiter: house.limiter,
+						spend: house.spend,
+						onRefused: metrics.refused,
+					}),
+					biller: createBiller((target) => catalog.listed!(target), house.clocks),
+					addresses,
+				},
+				refusePage: pageDoor(config.server, adminDoor, addresses),
+			};
 		},
 	};
 }

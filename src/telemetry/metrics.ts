@@ -4,6 +4,7 @@
  * (`--standalone`, tests), so nothing is kept in prom-client's global one.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type AccountMetrics, addAccountMetrics } from "./account-metrics.ts";
 import type { CallSettled, Sink } from "./events.ts";
 import { boundedLabels, statusLabel } from "./labels.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
@@ -19,7 +20,7 @@ export interface AgentCounts {
 }
 
 /** The registry and the hands that write to it. */
-export interface Metrics extends RoutingMetrics {
+export interface Metrics extends RoutingMetrics, AccountMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
@@ -108,6 +109,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
 	}
 	const routing = addRoutingMetrics(registry);
+	const accounts = addAccountMetrics(registry);
 	addProcessMetrics(registry);
 
 	const modelLabel = boundedLabels(500);
@@ -128,6 +130,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			add(tokens, { direction: "cached", model, provider }, call.tokens.cached);
 			add(tokens, { direction: "reasoning", model, provider }, call.tokens.reasoning);
 		}
+		accounts.settled(call, model);
 		if (call.dropped) add(dropped, {}, call.dropped);
 		if (call.cache === "hit") cacheHits.inc();
 		else if (call.cache === "miss") cacheMisses.inc();
@@ -135,6 +138,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 
 	return {
 		...routing,
+		refused: accounts.refused,
 		contentType: registry.contentType,
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
