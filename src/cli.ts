@@ -74,6 +74,14 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			if (note !== undefined) complain(note);
 			return GOOD;
 		}
+		case "office": {
+			const { loaded, variables } = await configuration(command, env, cwd);
+			const { takeOrder } = await import("./cli/office.ts");
+			const { text, note } = await takeOrder(command.order, command.url, loaded.config, variables);
+			out(text);
+			if (note !== undefined) complain(note);
+			return GOOD;
+		}
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");

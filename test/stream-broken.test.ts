@@ -30,6 +30,7 @@ beforeAll(async () => {
 		config: {
 			providers: { box: { type: "openai-compatible", base_url: faults.origin } },
 			timeouts: { first_token: "400ms", stall: "400ms", total: "400ms" },
+			usage: { cost_in_answers: false },
 		},
 	});
 });

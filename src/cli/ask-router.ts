@@ -21,6 +21,8 @@ export interface Asked {
 	 * `mayRefuse`.
 	 */
 	list<Item>(path: string, secret: string | undefined, mayRefuse?: boolean): Promise<Item[] | undefined>;
+	/** The answer's JSON; a POST where there is a body. Throws StartError for every other answer than a good one. */
+	ask<Body>(path: string, secret: string | undefined, body?: object): Promise<Body>;
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */
@@ -34,23 +36,37 @@ export function askRouter(url: string | undefined, { server }: Config): Asked {
 	// The certificate names the router's public host, which loopback is not.
 	const acceptsAnyCertificate = url === undefined && isTls;
 	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate });
+	const send = async (path: string, secret: string | undefined, body?: object) => {
+		const headers = {
+			accept: "application/json",
+			...(body ? { "content-type": "application/json" } : {}),
+			...(secret ? { authorization: `Bearer ${secret}` } : {}),
+		};
+		const request = { url: base + path, headers, ...(body ? { body: JSON.stringify(body) } : {}) };
+		let answer: UpstreamAnswer;
+		let text: string;
+		try {
+			answer = await transport.send(request, AbortSignal.timeout(PATIENCE_MS));
+			text = await readText(answer, MAX_ANSWER);
+		} catch {
+			throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
+		}
+		const json = parsed(text) as { data?: unknown; error?: { message?: unknown } } | undefined;
+		const message = typeof json?.error?.message === "string" ? plainText(json.error.message) : "is that a router?";
+		return { answer, json, problem: `${base}${path} answers ${answer.status}: ${message}` };
+	};
 	return {
 		url: base,
 		async list<Item>(path: string, secret: string | undefined, mayRefuse = false) {
-			const headers = { accept: "application/json", ...(secret ? { authorization: `Bearer ${secret}` } : {}) };
-			let answer: UpstreamAnswer;
-			let text: string;
-			try {
-				answer = await transport.send({ url: base + path, headers }, AbortSignal.timeout(PATIENCE_MS));
-				text = await readText(answer, MAX_ANSWER);
-			} catch {
-				throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
-			}
+			const { answer, json, problem } = await send(path, secret);
 			if (mayRefuse && (answer.status === 401 || answer.status === 403)) return undefined;
-			const body = parsed(text) as { data?: unknown; error?: { message?: unknown } } | undefined;
-			if (isGood(answer) && Array.isArray(body?.data)) return body.data as Item[];
-			const message = typeof body?.error?.message === "string" ? plainText(body.error.message) : "is that a router?";
-			throw new StartError(`${base}${path} answers ${answer.status}: ${message}`);
+			if (isGood(answer) && Array.isArray(json?.data)) return json.data as Item[];
+			throw new StartError(problem);
+		},
+		async ask<Body>(path: string, secret: string | undefined, body?: object) {
+			const { answer, json, problem } = await send(path, secret, body);
+			if (isGood(answer) && json !== undefined) return json as Body;
+			throw new StartError(problem);
 		},
 	};
 }

@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { didYouMean } from "../config/nearest.ts";
 import type { Flags, Role } from "../config/overlay.ts";
+import { KEY_FLAGS, type Order, orderOf } from "./order.ts";
 
 /** What sets something for `start` and `check`; texts as they were typed. */
 export interface StartOptions {
@@ -15,6 +16,7 @@ export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
+	| ({ readonly do: "office"; readonly order: Order; readonly url?: string } & StartOptions)
 	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
@@ -22,26 +24,37 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models";
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "keys", "usage", "why"] as const;
+type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
+/** Commands that ask a router. */
+const ASKING = ["agents", "models", "keys", "usage", "why"] as const;
 
 const OPTIONS = {
 	agent: toggle("start", "check", "health"),
 	standalone: toggle("start", "check", "health"),
-	config: text("start", "check", "health", "init", "agents", "models"),
-	host: text("start", "check", "health", "agents", "models"),
-	port: text("start", "check", "health", "agents", "models"),
-	url: text("agents", "models"),
-	"env-file": text("start", "check", "health", "agents", "models"),
+	config: text("start", "check", "health", "init", ...ASKING),
+	host: text("start", "check", "health", ...ASKING),
+	port: text("start", "check", "health", ...ASKING),
+	url: text(...ASKING),
+	"env-file": text("start", "check", "health", ...ASKING),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "v" },
-	help: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "h" },
+	...(Object.fromEntries(KEY_FLAGS.map((name) => [name, text("keys")])) as Record<
+		(typeof KEY_FLAGS)[number],
+		ReturnType<typeof text>
+	>),
+	overlap: text("keys"),
+	by: text("usage"),
+	from: text("usage"),
+	to: text("usage"),
+	csv: toggle("usage"),
+	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
+	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models"] as const;
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -74,6 +87,13 @@ export function parseCommand(args: readonly string[]): Command {
 		noMore(words);
 		return { do: "init", what: "schema" in given ? "schema" : "example", file };
 	}
+	const isOrder =
+		command === "keys" ||
+		command === "usage" ||
+		command === "why" ||
+		(command === "agents" && OFFICE.includes(words[0]!));
+	const order = isOrder ? orderOf(command, words, given) : undefined;
+	if (typeof order === "string") throw new UsageError(order);
 	const isInvitation = command === "agents" && words[0] === "invite";
 	if (isInvitation) words.shift();
 	noMore(words);
@@ -82,8 +102,11 @@ export function parseCommand(args: readonly string[]): Command {
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
+	const what = order
+		? { do: "office" as const, order }
+		: { do: isInvitation ? ("invite" as const) : (command as "start" | "check" | "health" | "agents" | "models") };
 	return {
-		do: isInvitation ? "invite" : command,
+		...what,
 		...(given.url !== undefined && { url: given.url }),
 		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
 		flags: {
@@ -95,6 +118,9 @@ export function parseCommand(args: readonly string[]): Command {
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
 }
+
+/** What of `router agents …` is asked of the office. */
+const OFFICE = ["invitations", "revoke"];
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */
 export function startsServer(args: readonly string[]): boolean {
@@ -138,7 +164,7 @@ function subcommand(word: string | undefined): Subcommand {
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
 	throw new UsageError(
-		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents and models, and none to start"}`,
+		`unknown command "${word}"; ${hint ?? `there are ${SUBCOMMANDS.join(", ")}, and none to start`}`,
 	);
 }
 

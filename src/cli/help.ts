@@ -14,6 +14,16 @@ Usage
   router models               list the models of a running router, and what agents do with theirs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
+  router agents invitations   list those tokens; \`router agents revoke ID\` takes one back
+  router keys                 list the keys
+  router keys create --name NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
+                              make a key; prints its secret, once
+  router keys rotate NAME [--overlap 24h]
+                              give a key a new secret; the old one stays good for so long
+  router keys revoke NAME     take a key back
+  router usage [--by key,team,user,model,provider,day] [--from DAY] [--to DAY] [--csv]
+                              calls, tokens and cost
+  router why REQUEST-ID       where a past call went, why, and what it cost
   router init --schema        print the JSON Schema of router.yaml
 
 Flags
@@ -21,10 +31,13 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
-  --url URL         agents, models: the router to ask; invite: as the GPU host reaches it
+  --url URL         the router to ask, with an admin key (agents, models: an agent token, a key);
+                    invite: as the GPU host reaches it
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this
+
+Without --url, keys, usage and why work on the data directory, whether or not a router runs.
 
 A flag wins over the environment, that over the file, that over the default.
 Providers need only their variable: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY,

@@ -47,6 +47,6 @@ function soleCandidate(model: string, route: string | undefined, target: string 
 	return { model, ...(route === undefined ? {} : { route }), candidates };
 }
 
-function filled(texts: Readonly<Record<string, string>>): Record<string, string> {
-	return Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== ""));
+function filled<Name extends string>(texts: Readonly<Record<Name, string>>): { [N in Name]?: string } {
+	return Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== "")) as { [N in Name]?: string };
 }
