@@ -66,6 +66,12 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			out(await table(command.url, loaded.config, variables));
 			return GOOD;
 		}
+		case "explain": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { explainText } = await import("./cli/explain.ts");
+			out(await explainText(command, loaded.config, cwd));
+			return GOOD;
+		}
 		case "invite": {
 			const { loaded } = await configuration(command, env, cwd);
 			const { invite } = await import("./cli/invite.ts");
@@ -75,9 +81,9 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			return GOOD;
 		}
 		case "office": {
-			const { loaded, variables } = await configuration(command, env, cwd);
+			const { loaded } = await configuration(command, env, cwd);
 			const { takeOrder } = await import("./cli/office.ts");
-			const { text, note } = await takeOrder(command.order, command.url, loaded.config, variables);
+			const { text, note } = await takeOrder(command.order, command.url, loaded.config);
 			out(text);
 			if (note !== undefined) complain(note);
 			return GOOD;

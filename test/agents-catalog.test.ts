@@ -53,6 +53,20 @@ describe("an agent's model", () => {
 		["local-anything", ["local/gpu-1/qwen3-8b", "local/gpu-2/qwen3-8b"]],
 	])("answers to %s", (name, targets) => expect(ids(name)).toEqual(targets));
 
+	test("comes with what its agent said of it, for the choice", async () => {
+		await rig.register("gpu-3", [
+			{ name: "qwen3-8b", state: "stopped", load: "on-demand", max_model_len: 32_768, waiting: 3 },
+		]);
+		const { targets } = catalog({ models: [{ name: "fast", targets: ["local/qwen3-8b", "dummy"] }] }).find("fast")!;
+		expect(targets.map(({ kind, place, standing, isReplica }) => [kind, place, standing, isReplica])).toEqual([
+			["local", 0, 0, true],
+			["local", 0, 0, true],
+			["local", 0, 4, true],
+			["cloud", 1, undefined, false],
+		]);
+		expect(targets[2]).toMatchObject({ context: 32_768, reportedWaiting: 3, agent: "gpu-3" });
+	});
+
 	test("is called by its own name in the metrics", () => {
 		expect(catalog().find("local")).toMatchObject({ label: "qwen3-8b", reason: "2 agents" });
 	});

@@ -104,7 +104,9 @@ describe("where nothing can be kept", () => {
 		store.saveAgents([bare]);
 		expect(store.agents()).toHaveLength(2);
 		expect(problems).toHaveLength(1);
-		expect(problems[0]).toMatch(/router\.db can't be used \(E\w+\): what is new is remembered until this process ends\.$/);
+		expect(problems[0]).toMatch(
+			/router\.db can't be used \(E\w+\): what is new is remembered until this process ends\.$/,
+		);
 		expect(store.addAgentToken(hashKey("a"))).toBe(false);
 		expect(store.agentTokens()).toHaveLength(1);
 	});

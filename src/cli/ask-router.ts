@@ -22,7 +22,13 @@ export interface Asked {
 	 */
 	list<Item>(path: string, secret: string | undefined, mayRefuse?: boolean): Promise<Item[] | undefined>;
 	/** The answer's JSON; a POST where there is a body. Throws StartError for every other answer than a good one. */
-	ask<Body>(path: string, secret: string | undefined, body?: object): Promise<Body>;
+	ask<Body>(path: string, secret: string | undefined, body?: string): Promise<Body>;
+}
+
+/** The key by which the command line asks: one that may use every model, if there is one; those given by their hash are no help. */
+export function ownKey({ keys }: Config): string | undefined {
+	const plain = keys.filter(({ key }) => !/^sha256:/i.test(key));
+	return (plain.find(({ models }) => models.includes("*")) ?? plain[0])?.key;
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */
@@ -36,37 +42,39 @@ export function askRouter(url: string | undefined, { server }: Config): Asked {
 	// The certificate names the router's public host, which loopback is not.
 	const acceptsAnyCertificate = url === undefined && isTls;
 	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate });
-	const send = async (path: string, secret: string | undefined, body?: object) => {
-		const headers = {
-			accept: "application/json",
-			...(body ? { "content-type": "application/json" } : {}),
-			...(secret ? { authorization: `Bearer ${secret}` } : {}),
-		};
-		const request = { url: base + path, headers, ...(body ? { body: JSON.stringify(body) } : {}) };
+	async function ask(path: string, secret: string | undefined, body?: string) {
+		const headers: Record<string, string> = { accept: "application/json" };
+		if (secret) headers["authorization"] = `Bearer ${secret}`;
+		if (body !== undefined) headers["content-type"] = "application/json";
 		let answer: UpstreamAnswer;
 		let text: string;
 		try {
+			const request = { url: base + path, headers, ...(body !== undefined && { body }) };
 			answer = await transport.send(request, AbortSignal.timeout(PATIENCE_MS));
 			text = await readText(answer, MAX_ANSWER);
 		} catch {
 			throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
 		}
-		const json = parsed(text) as { data?: unknown; error?: { message?: unknown } } | undefined;
-		const message = typeof json?.error?.message === "string" ? plainText(json.error.message) : "is that a router?";
-		return { answer, json, problem: `${base}${path} answers ${answer.status}: ${message}` };
-	};
+		return { answer, content: parsed(text) };
+	}
+	function refused(path: string, answer: UpstreamAnswer, content: unknown): StartError {
+		const { error } = (content ?? {}) as { error?: { message?: unknown } };
+		const message = typeof error?.message === "string" ? plainText(error.message) : "is that a router?";
+		return new StartError(`${base}${path} answers ${answer.status}: ${message}`);
+	}
 	return {
 		url: base,
 		async list<Item>(path: string, secret: string | undefined, mayRefuse = false) {
-			const { answer, json, problem } = await send(path, secret);
+			const { answer, content } = await ask(path, secret);
 			if (mayRefuse && (answer.status === 401 || answer.status === 403)) return undefined;
-			if (isGood(answer) && Array.isArray(json?.data)) return json.data as Item[];
-			throw new StartError(problem);
+			const { data } = (content ?? {}) as { data?: unknown };
+			if (isGood(answer) && Array.isArray(data)) return data as Item[];
+			throw refused(path, answer, content);
 		},
-		async ask<Body>(path: string, secret: string | undefined, body?: object) {
-			const { answer, json, problem } = await send(path, secret, body);
-			if (isGood(answer) && json !== undefined) return json as Body;
-			throw new StartError(problem);
+		async ask<Body>(path: string, secret: string | undefined, body?: string) {
+			const { answer, content } = await ask(path, secret, body);
+			if (isGood(answer) && content !== undefined) return content as Body;
+			throw refused(path, answer, content);
 		},
 	};
 }

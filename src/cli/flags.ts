@@ -17,6 +17,12 @@ export type Command =
 	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
 	| ({ readonly do: "office"; readonly order: Order; readonly url?: string } & StartOptions)
+	| ({
+			readonly do: "explain";
+			readonly url?: string;
+			readonly model: string /** A request's body. */;
+			readonly file?: string;
+	  } & StartOptions)
 	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
@@ -24,13 +30,13 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "keys", "usage", "why"] as const;
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain", "keys", "usage", "why"] as const;
 type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 /** Commands that ask a router. */
-const ASKING = ["agents", "models", "keys", "usage", "why"] as const;
+const ASKING = ["agents", "models", "explain", "keys", "usage", "why"] as const;
 
 const OPTIONS = {
 	agent: toggle("start", "check", "health"),
@@ -40,6 +46,7 @@ const OPTIONS = {
 	port: text("start", "check", "health", ...ASKING),
 	url: text(...ASKING),
 	"env-file": text("start", "check", "health", ...ASKING),
+	file: text("explain"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	stdout: toggle("init"),
@@ -94,6 +101,9 @@ export function parseCommand(args: readonly string[]): Command {
 		(command === "agents" && OFFICE.includes(words[0]!));
 	const order = isOrder ? orderOf(command, words, given) : undefined;
 	if (typeof order === "string") throw new UsageError(order);
+	const model = command === "explain" ? words.shift() : undefined;
+	if (command === "explain" && model === undefined)
+		throw new UsageError("`explain` needs a model: router explain MODEL");
 	const isInvitation = command === "agents" && words[0] === "invite";
 	if (isInvitation) words.shift();
 	noMore(words);
@@ -102,11 +112,7 @@ export function parseCommand(args: readonly string[]): Command {
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
-	const what = order
-		? { do: "office" as const, order }
-		: { do: isInvitation ? ("invite" as const) : (command as "start" | "check" | "health" | "agents" | "models") };
-	return {
-		...what,
+	const shared: StartOptions & { url?: string } = {
 		...(given.url !== undefined && { url: given.url }),
 		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
 		flags: {
@@ -117,6 +123,11 @@ export function parseCommand(args: readonly string[]): Command {
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
+	if (command === "explain") {
+		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
+	}
+	if (order) return { do: "office", order, ...shared };
+	return { do: isInvitation ? "invite" : (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
 }
 
 /** What of `router agents …` is asked of the office. */

@@ -24,6 +24,7 @@ Usage
   router usage [--by key,team,user,model,provider,day] [--from DAY] [--to DAY] [--csv]
                               calls, tokens and cost
   router why REQUEST-ID       where a past call went, why, and what it cost
+  router explain MODEL        where a running router would send a call, and why; --file gives the call's body
   router init --schema        print the JSON Schema of router.yaml
 
 Flags
@@ -31,8 +32,9 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
-  --url URL         the router to ask, with an admin key (agents, models: an agent token, a key);
+  --url URL         the router to ask; keys, usage and why take an admin key there;
                     invite: as the GPU host reaches it
+  --file FILE       explain: a request as JSON; - is stdin
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this

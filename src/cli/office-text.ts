@@ -2,9 +2,10 @@
 
 import type { ShownUsage } from "../gate/usage.ts";
 import { decimal } from "../openai/usage-cost.ts";
-import { type Explanation, explanationText } from "../routing/explain.ts";
+import type { Explanation } from "../routing/explain.ts";
 import type { Office, ShownInvitation, ShownSecret, UsageQuery } from "../server/office.ts";
 import type { ShownCall } from "../server/shown-call.ts";
+import { explanationText } from "./explain.ts";
 import { plainText, table } from "./table.ts";
 
 type ListedKey = ReturnType<Office["keys"]>[number];

@@ -1,6 +1,5 @@
 /** `router keys`, `router usage`, `router why`: on the data directory of this machine, or over HTTP where a router is named. */
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import { usageCsv } from "../gate/usage.ts";
@@ -35,14 +34,9 @@ type Counter = { readonly isRemote?: boolean } & {
 };
 
 /** Carries an order out. Throws StartError. */
-export async function takeOrder(
-	order: Order,
-	url: string | undefined,
-	config: Config,
-	env: Environment,
-): Promise<Delivered> {
+export async function takeOrder(order: Order, url: string | undefined, config: Config): Promise<Delivered> {
 	try {
-		if (url !== undefined) return await deliver(order, remote(url, config, env));
+		if (url !== undefined) return await deliver(order, remote(url, config));
 		const notes: string[] = [];
 		const house = createHouse(config);
 		try {
@@ -116,22 +110,21 @@ function newKey({ name, team, models, budget, ...limits }: KeyOptions): NewKeyBo
 }
 
 /** The office of another router, over HTTP. */
-function remote(url: string, config: Config, env: Environment): Counter {
+function remote(url: string, config: Config): Counter {
 	const router = askRouter(url, config);
-	const key = config.admin.keys.find((admin) => !/^sha256:/i.test(admin.key))?.key ?? env["ROUTER_ADMIN_KEY"];
+	const key = config.admin.keys.find((admin) => !/^sha256:/i.test(admin.key))?.key;
 	if (key === undefined) throw new StartError("--url needs an admin key: set ROUTER_ADMIN_KEYS to one");
 	const at = (...parts: string[]) => `/admin/${parts.map(encodeURIComponent).join("/")}`;
 	const list = async <Item>(path: string) => (await router.list<Item>(path, key)) ?? [];
 	return {
 		isRemote: true,
 		keys: () => list(at("keys")),
-		createKey: (body) => router.ask(at("keys"), key, body),
-		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, {}),
-		rotateKey: (which, overlap) =>
-			router.ask(at("keys", which, "rotate"), key, overlap === undefined ? {} : { overlap }),
+		createKey: (body) => router.ask(at("keys"), key, JSON.stringify(body)),
+		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),
+		rotateKey: (which, overlap) => router.ask(at("keys", which, "rotate"), key, JSON.stringify({ overlap })),
 		usage: ({ by, from, to }) => list(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`),
 		call: (id) => router.ask<ShownCall>(at("calls", id), key),
 		invitations: () => list<ShownInvitation>(at("invitations")),
-		revokeInvitation: (id) => router.ask(at("invitations", id, "revoke"), key, {}),
+		revokeInvitation: (id) => router.ask(at("invitations", id, "revoke"), key, "{}"),
 	};
 }

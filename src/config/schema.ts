@@ -188,7 +188,30 @@ const provider = Type.Object(
 
 const target = Type.Union([
 	Type.String({ minLength: 1 }),
-	Type.Object({ provider: Type.String({ minLength: 1 }), model: Type.String({ minLength: 1 }) }, closed),
+	Type.Object(
+		{
+			provider: Type.String({ minLength: 1 }),
+			model: Type.String({ minLength: 1 }),
+			context: Type.Optional(
+				Type.Integer({
+					minimum: 1,
+					description: "Tokens of prompt and answer together, where the router does not know.",
+				}),
+			),
+			lacks: Type.Optional(
+				Type.Array(
+					Type.Union([
+						Type.Literal("tools"),
+						Type.Literal("images"),
+						Type.Literal("schema"),
+						Type.Literal("embeddings"),
+					]),
+					{ description: "What it can't do: calls that need it go elsewhere." },
+				),
+			),
+		},
+		closed,
+	),
 ]);
 
 const model = Type.Object(
@@ -196,7 +219,8 @@ const model = Type.Object(
 		name: Type.String({ minLength: 1, description: "The name clients use." }),
 		targets: Type.Array(target, {
 			minItems: 1,
-			description: "Where it runs, in order: `provider/model` or `{provider, model}`.",
+			description:
+				"Where it runs: `provider/model`, or `{provider, model}` and, where the router can't know, its `context` (tokens) and what it `lacks` (tools, images, schema, embeddings).",
 		}),
 		fallback: Type.Optional(Type.Array(target, { description: "Where it goes when no target answers." })),
 		policy: Type.Union(

@@ -22,7 +22,7 @@ export interface LedgerBounds {
 /** What it works with. */
 export interface LedgerOptions {
 	readonly store: LedgerStore;
-	readonly bounds: LedgerBounds;
+	readonly bounds: () => LedgerBounds;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
 }
@@ -94,7 +94,8 @@ export class Ledger {
 
 	#trim(): void {
 		const { store, bounds } = this.options;
-		store.trim(this.#wall() - bounds.keep, bounds.size, MOST_TRIMMED);
+		const { keep, size } = bounds();
+		store.trim(this.#wall() - keep, size, MOST_TRIMMED);
 	}
 
 	#count({ status, bill, tokens }: CallSettled, row: LedgerCall): void {

@@ -44,6 +44,8 @@ export interface TurnstileOptions {
 	readonly limits: Config["limits"];
 	readonly limiter: Limiter;
 	readonly spend: SpendBoard;
+	/** USD that calls under way may cost, by key. */
+	readonly pending?: Map<string, number>;
 	/** Told whose limit, and of what, kept a call out. */
 	readonly onRefused?: (by: "key" | "model" | "address" | "budget", counts: string) => void;
 	/** ms; never goes back. */
@@ -66,8 +68,7 @@ interface LimitSet {
 export class Turnstile {
 	readonly #models: readonly { readonly fits: (name: string) => boolean; readonly set: LimitSet }[];
 	readonly #callers = new WeakMap<Caller, LimitSet>();
-	/** USD that calls under way may cost, by key. */
-	readonly #pending = new Map<string, number>();
+	readonly #pending: Map<string, number>;
 	readonly #time: () => number;
 	readonly #wall: () => number;
 
@@ -76,6 +77,7 @@ export class Turnstile {
 			fits: allowing([pattern]),
 			set: setOf(`model:${pattern}`, limits),
 		}));
+		this.#pending = options.pending ?? new Map();
 		this.#time = options.time ?? (() => performance.now());
 		this.#wall = options.wall ?? Date.now;
 	}

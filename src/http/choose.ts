@@ -2,6 +2,7 @@
 import { RouterError } from "../errors.ts";
 import type { Caller } from "../gate/keys.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
+import { missingOf } from "../routing/judge.ts";
 import { type Asked, needsOf } from "../routing/needs.ts";
 import { plan } from "../routing/plan.ts";
 import type { Feature, Route, RouteTarget } from "../routing/route.ts";
@@ -58,7 +59,8 @@ export function choose(asked: Asked, route: Route, chooser: Chooser, wantsReason
 		work: made.work,
 		explained: wantsReasons ? explained : undefined,
 		decision: explain(explained, MOST_REMEMBERED),
-		refusal: isSole || made.targets.length > 0 ? undefined : cannot(made.judged[0]!.missing!, route.label),
+		refusal:
+			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.judged[0]!.target, needs)!, route.label),
 	};
 }
 

@@ -12,14 +12,15 @@ export interface UpstreamRequest {
 	readonly body?: string;
 	/** An event stream is asked for. */
 	readonly stream?: boolean;
-	/** How long the connection may take, ms; the transport's own limit where absent. */
-	readonly connectMs?: number;
 }
 
 /** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
 export interface Transport {
-	/** Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted. */
-	send(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
+	/**
+	 * Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted.
+	 * @param connectMs how long the connection may take; where it is left out, as long as the transport thinks right
+	 */
+	send(request: UpstreamRequest, signal: AbortSignal, connectMs?: number): Promise<UpstreamAnswer>;
 }
 
 /** An upstream's answer: the head, and a body that comes as it is read. Given up by the request's signal. */

@@ -57,6 +57,13 @@ export class AccountRing {
 		return { index, isProbe: refusals.length > 0 };
 	}
 
+	/** One that is out of use, for a call that has nowhere else to go: it finds out whether the key is good again. */
+	takeAnyway(): Account {
+		const index = this.#next;
+		this.#next = (index + 1) % this.size;
+		return { index, isProbe: true };
+	}
+
 	/** Whether `take` would find one. */
 	has(model: string, now: number, tried: readonly number[] = []): boolean {
 		return this.#find(model, now, tried) !== undefined;

@@ -113,9 +113,9 @@ export class Attempt {
 	}
 
 	#encode(): UpstreamRequest {
-		const { call, target, limits } = this.options;
+		const { call, target } = this.options;
 		try {
-			return { ...target.provider.encode(call, target), connectMs: limits.connectMs };
+			return target.provider.encode(call, target);
 		} catch (thrown) {
 			this.#deadline.clear();
 			throw thrown;
@@ -126,10 +126,10 @@ export class Attempt {
 	async #reach(
 		request: UpstreamRequest,
 	): Promise<{ answer: UpstreamAnswer; text: string | undefined; status: number } | Failure> {
-		const { call, target } = this.options;
+		const { call, target, limits } = this.options;
 		let answer: UpstreamAnswer | undefined;
 		try {
-			answer = await target.provider.transport.send(request, this.#deadline.signal);
+			answer = await target.provider.transport.send(request, this.#deadline.signal, limits.connectMs);
 			const isStream = call.stream && isGood(answer) && isEventStream(answer);
 			return { answer, text: isStream ? undefined : await readText(answer), status: answer.status };
 		} catch (thrown) {

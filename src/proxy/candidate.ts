@@ -16,6 +16,8 @@ export class Candidate implements Tried {
 	failure: Failure | undefined;
 	failedAt = 0;
 	waitedMs = 0;
+	/** It could not even be asked: no key in use, none at all, or a field that it has no form for. */
+	isUnasked = false;
 	/** Accounts that this call was refused with. */
 	readonly #refused: number[] = [];
 
@@ -32,13 +34,17 @@ export class Candidate implements Tried {
 		return this.#refused.length > 0 && this.ring.has(this.target.model, performance.now(), this.#refused);
 	}
 
-	/** The account for the next attempt. Throws `upstream_auth` or `upstream_quota` where all are out of use. */
-	account(): { readonly target: Target; readonly ended: (failure: Failure | undefined) => void } {
+	/**
+	 * The account for the next attempt. Throws `upstream_auth` or `upstream_quota` where all are out of use, unless this target is
+	 * all that the call has.
+	 */
+	account(isAllThereIs: boolean): { readonly target: Target; readonly ended: (failure: Failure | undefined) => void } {
 		const { target, ring } = this;
 		const now = performance.now();
 		// Back after a pause it may be the same again: its limit had been used up.
-		const account = ring.take(target.model, now, this.#refused) ?? ring.take(target.model, now);
-		if (!account) throw this.#outOfUse(now);
+		const inUse = ring.take(target.model, now, this.#refused) ?? ring.take(target.model, now);
+		if (!inUse && !isAllThereIs) throw this.#outOfUse(now);
+		const account = inUse ?? ring.takeAnyway();
 		const provider = providerOf(target.provider, account);
 		return {
 			target: provider === target.provider ? target : { ...target, provider },
@@ -47,6 +53,11 @@ export class Candidate implements Tried {
 				ring.ended(account, target.model, failure, performance.now());
 			},
 		};
+	}
+
+	/** For how long none of its keys is in use, ms; undefined where one is. */
+	get outOfUseMs(): number | undefined {
+		return this.ring.refusal(this.target.model, performance.now())?.backInMs;
 	}
 
 	/** An attempt at it failed. */

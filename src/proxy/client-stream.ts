@@ -152,7 +152,9 @@ export class ClientStream implements Waiting {
 		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole);
 	}
 
+	/** Said twice where both the attempts and the stream tell of it. */
 	#fail(error: RouterError): void {
+		if (this.settlement.isSettled) return;
 		if (error.errorCode === "internal_error") this.settlement.onFault?.(error.cause ?? error);
 		this.settlement.settle(error.status, error.errorCode);
 	}

@@ -36,7 +36,7 @@ export interface Learned {
 export interface LimitInputs {
 	/** The provider's, those of all providers filled in. */
 	readonly timeouts: Timeouts;
-	/** What was set for it, for the alias and for the call, the last one first: these hold whatever else there is. */
+	/** What was set for the call, for the alias and for the provider: the first that says something holds, whatever else there is. */
 	readonly set: readonly (SomeTimeouts | undefined)[];
 	/** Another target is left that the call has not tried. */
 	readonly hasOthers: boolean;
@@ -49,7 +49,10 @@ export interface LimitInputs {
 
 /** The limits of one attempt. */
 export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoning }: LimitInputs): Limits {
-	const said = (name: keyof Timeouts) => set.find((each) => each?.[name] !== undefined)?.[name];
+	const said = (name: keyof Timeouts): number | undefined => {
+		for (const each of set) if (each?.[name] !== undefined) return each[name];
+		return undefined;
+	};
 	const patience = hasOthers ? Math.min(timeouts.first_token, impatience(learned, isReasoning)) : timeouts.first_token;
 	return {
 		connectMs: said("connect") ?? timeouts.connect,

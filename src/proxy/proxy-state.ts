@@ -35,6 +35,14 @@ export class ProxyState {
 		return ring;
 	}
 
+	/** Keys out of use of each provider that has some. */
+	*keysOut(entries: Iterable<{ readonly provider: Provider }>): Iterable<readonly [string, number]> {
+		for (const { provider } of entries) {
+			const count = this.#rings.get(provider)?.outOfUse(performance.now()) ?? 0;
+			if (count > 0) yield [provider.name, count];
+		}
+	}
+
 	/** How often calls for this name may be sent twice. */
 	hedges(alias: string): HedgeBudget {
 		return kept(this.#hedges, alias, () => new HedgeBudget());

@@ -173,6 +173,11 @@ export class Settlement {
 		return Math.max(0, performance.now() - this.startedAt - this.waitedMs);
 	}
 
+	/** The call has ended. */
+	get isSettled(): boolean {
+		return this.#isSettled;
+	}
+
 	/** Ends the call with the status its client saw, or would have seen. The first call counts. */
 	settle(status: number, error?: string): void {
 		if (this.#isSettled) return;

@@ -76,7 +76,10 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 			throw new StartError(`${place}: there is no model "${target}"; name its provider, too: \`provider/model\`.`);
 		}
 		const entry = byName.get(target.provider);
-		if (entry) return placeOf(`${entry.upstream.name}/${target.model}`, route(entry, target.model, ""), isChoice);
+		if (entry) {
+			const name = `${entry.upstream.name}/${target.model}`;
+			return withFacts(placeOf(name, route(entry, target.model, ""), isChoice), target);
+		}
 		const hint = nearest(target.provider, byName.keys(), 1).map((close) => `; did you mean "${close}"?`);
 		throw new StartError(`${place}: there is no provider "${target.provider}"${hint[0] ?? "."}`);
 	}
@@ -88,6 +91,14 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		}
 		const [target] = found.targets as readonly [RouteTarget];
 		return { target: isChoice ? weighed(target) : target };
+	}
+
+	/** What its owner says of a model counts more than what a table does. */
+	function withFacts(place: Place, { context, lacks }: { context?: number; lacks?: readonly Feature[] }): Place {
+		const said = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
+		if (context === undefined && !lacks) return place;
+		if ("target" in place) return { target: { ...place.target, ...said } };
+		return { ...place, targets: () => place.targets().map((target) => ({ ...target, ...said })) };
 	}
 
 	/** A target with what there is to know of it before a call. */

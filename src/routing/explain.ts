@@ -1,5 +1,6 @@
 /** A plan in words: every candidate, with what was known of it and why it stands where it stands. Pure. */
-import type { Judged } from "./judge.ts";
+import { admits } from "./breaker.ts";
+import { expectedCost, type Judged, missingOf, timeOf, uncachedOf, waitOf } from "./judge.ts";
 import type { Needs } from "./needs.ts";
 import type { Plan } from "./plan.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
@@ -53,7 +54,7 @@ export interface Explanation {
 	readonly candidates: readonly Candidate[];
 }
 
-/** What a plan was made of, and the plan. `now`: when, on the state's clock. */
+/** What a plan was made of, and the plan. `now`: when, on the state's clock; nothing may have happened since. */
 export interface Explained {
 	readonly model: string;
 	readonly needs: Needs;
@@ -64,11 +65,12 @@ export interface Explained {
 
 /** The explanation, as JSON shows it, of the best `most` candidates. */
 export function explain({ model, needs, route, plan, now }: Explained, most = plan.judged.length): Explanation {
+	const policy = route.alias?.policy ?? "balanced";
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
 		model: model.slice(0, 200),
 		route: route.reason,
-		policy: route.alias?.policy ?? "balanced",
+		policy,
 		max_wait_ms: route.alias?.max_wait,
 		call: {
 			operation,
@@ -79,7 +81,7 @@ export function explain({ model, needs, route, plan, now }: Explained, most = pl
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged.slice(0, most).map((judged, at) => candidate(judged, at, plan.judged, now)),
+		candidates: plan.judged.slice(0, most).map((judged, at) => candidate(judged, { needs, at, plan, now, policy })),
 	};
 }
 
@@ -87,19 +89,34 @@ function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: 
 	return { id, provider: provider.name, model, agent, tier, kind };
 }
 
-function candidate(judged: Judged, at: number, all: readonly Judged[], now: number): Candidate {
-	const { target, missing, score, inFlight, queued, uncached, waitMs, timeMs, cost, view } = judged;
+/** Where a candidate stands among the others. */
+interface Standing {
+	readonly needs: Needs;
+	readonly at: number;
+	readonly plan: Plan;
+	readonly now: number;
+	readonly policy: Policy;
+}
+
+function candidate(judged: Judged, standing: Standing): Candidate {
+	const { target, view, setback, score } = judged;
+	const { needs, plan, now, at } = standing;
 	const { kind } = head(target);
-	const isOwn = kind !== "cloud";
+	const waitMs = waitOf(target, view, now);
+	const timeMs = timeOf(view, needs, now);
+	const cost = expectedCost(target, needs);
 	return {
-		rank: missing === undefined ? at + 1 : undefined,
+		rank: setback === "missing" ? undefined : at + 1,
 		...head(target),
 		score: Number.isFinite(score) ? round(score) : undefined,
-		reason: reasonOf(judged, at, all, now),
+		reason: reasonOf(judged, standing),
 		inputs: {
-			in_flight: inFlight,
-			...(kind === "local" && { queued_characters: queued, uncached_characters: uncached }),
-			...(isOwn && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
+			in_flight: view.inFlight,
+			...(kind === "local" && {
+				queued_characters: view.queued,
+				uncached_characters: uncachedOf(target, view, plan.work.prompt),
+			}),
+			...(kind !== "cloud" && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
 			...(timeMs !== undefined && { time_ms: Math.round(timeMs) }),
 			...(cost !== undefined && { cost_usd: round(cost) }),
 			...(target.context !== undefined && { context: target.context }),
@@ -115,12 +132,13 @@ const FEATURES = {
 	embeddings: "makes no embeddings",
 } as const;
 
-function reasonOf(judged: Judged, at: number, all: readonly Judged[], now: number): string {
-	const { setback, missing, target, view, waitMs } = judged;
-	const text = at === 0 ? chosen(judged, all) : passed(judged, all[at - 1]!);
+function reasonOf(judged: Judged, { needs, at, plan, now, policy }: Standing): string {
+	const { setback, target, view } = judged;
+	const waitMs = waitOf(target, view, now);
+	const text = at === 0 ? chosen(judged, plan.judged) : passed(judged, plan.judged[at - 1]!, policy);
 	switch (setback) {
 		case "missing":
-			return FEATURES[missing!];
+			return FEATURES[missingOf(target, needs)!];
 		case "open":
 			return `failed too often: tried last, and again in ${seconds(view.breaker.probeAt - now)}`;
 		case "paused":
@@ -136,7 +154,7 @@ function reasonOf(judged: Judged, at: number, all: readonly Judged[], now: numbe
 				? `its queue makes a call wait ${seconds(waitMs)}, longer than max_wait`
 				: "its model is being loaded, which takes longer than max_wait";
 		default:
-			return judged.isIgnored ? `${text}; its breaker is open, as most are, and so not heeded` : text;
+			return admits(view.breaker, now) === "no" ? `${text}; its breaker is open, as most are, and so not heeded` : text;
 	}
 }
 
@@ -157,75 +175,35 @@ function chosen({ basis, target: { kind } }: Judged, all: readonly Judged[]): st
 }
 
 /** Why it stands behind the one before it. */
-function passed(judged: Judged, before: Judged): string {
+function passed(judged: Judged, before: Judged, policy: Policy): string {
 	const { target, basis } = judged;
-	if (basis === "ramp") return "coming back: gets its share little by little";
+	const [its, other] = [head(target), head(before.target)];
 	if (before.setback !== judged.setback) return "tried last";
-	if (head(before.target).tier !== head(target).tier) return "fallback: where no target answers";
+	if (other.tier !== its.tier) return "fallback: where no target answers";
 	if (before.group !== judged.group) {
-		if (basis === "order" || before.target.place !== target.place) return standing(judged) ?? "later in order";
-		return standing(judged) ?? `${KINDS[head(target).kind]} later`;
+		if (its.tier === "fallback" || (policy === "order" && target.place !== before.target.place))
+			return "later in order";
+		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
+		return "its model has yet to be loaded";
 	}
-	if (before.score === judged.score) return "as good as the one before it";
-	const what = {
-		load: "more uncached prompt × load",
-		price: "dearer",
-		time: "slower",
-		"price and time": "worse price × time",
-	};
-	return (what as Partial<Record<string, string>>)[basis] ?? "later in order";
+	if (basis === "ramp") return "coming back: gets its share little by little";
+	if (before.score === judged.score && before.second === judged.second) return "as good as the one before it";
+	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
 }
 
-const KINDS: Record<Kind, string> = { local: "own replicas come", "llm-d": "llm-d comes", cloud: "vendors come" };
-
-function standing({ target }: Judged): string | undefined {
-	return target.standing ? "its model has yet to be loaded" : undefined;
-}
-
-/** The same as a table for people, with a line end. */
-export function explanationText(explanation: Explanation): string {
-	const { model, route, policy, max_wait_ms, call, candidates } = explanation;
-	const needs = call.needs.length > 0 ? `, needs ${call.needs.join(", ")}` : "";
-	const rows = candidates.map(({ rank, id, agent, score, inputs, reason }) => [
-		rank === undefined ? "–" : String(rank),
-		agent === undefined ? id : `${id}`,
-		score === undefined ? "" : String(score),
-		inputsText(inputs),
-		reason,
-	]);
-	const table = [["", "target", "score", "inputs", "why"], ...rows];
-	const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]!.length)));
-	return [
-		`${model}: ${route}, policy ${policy}${max_wait_ms === undefined ? "" : `, max_wait ${seconds(max_wait_ms)}`}`,
-		`${call.operation}${call.stream ? ", streamed" : ""}, about ${call.tokens} tokens${needs}`,
-		"",
-		...table.map((row) =>
-			row
-				.map((cell, column) => cell.padEnd(widths[column] ?? 0))
-				.join("  ")
-				.trimEnd(),
-		),
-		"",
-	].join("\n");
-}
-
-const INPUT_NAMES: Record<keyof Inputs, string> = {
-	in_flight: "in flight",
-	queued_characters: "queued",
-	uncached_characters: "uncached",
-	wait_ms: "wait ms",
-	time_ms: "time ms",
-	cost_usd: "USD",
-	context: "context",
-	breaker: "breaker",
+const LATER = {
+	local: "the house's own come later",
+	"llm-d": "behind the house's own replicas",
+	cloud: "behind all of the house's own",
+} as const;
+const BEHIND: Partial<Record<Judged["basis"], string>> = {
+	load: "more uncached prompt × load",
+	price: "dearer",
+	time: "slower",
+	"price and time": "worse price × time",
 };
-
-function inputsText(inputs: Inputs): string {
-	return Object.entries(inputs)
-		.map(([name, value]) => `${INPUT_NAMES[name as keyof Inputs] ?? name} ${value}`)
-		.join(", ");
-}
 
 /** Three digits that say something. */
 const round = (value: number): number => Number(value.toPrecision(4));
-const seconds = (ms: number): string => `${Math.max(0, Math.round(ms / 100) / 10)} s`;
+/** 1234 → `1.2 s`. */
+export const seconds = (ms: number): string => `${Math.max(0, Math.round(ms / 100) / 10)} s`;

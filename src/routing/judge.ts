@@ -10,13 +10,12 @@ import type { StateView, TargetView } from "./state.ts";
 export const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
 export type Setback = keyof typeof LEVELS;
 
-/** A candidate with all that the decision was made by. Times in ms, on the state's clock. */
+/** A candidate, and what it is worth. Few fields: a hundred of these are made for a call. */
 export interface Judged {
 	readonly target: RouteTarget;
 	readonly view: TargetView;
+	/** `missing`: what the call asks is something it can't do, so it is no target at all. */
 	readonly setback: Setback | undefined;
-	/** What it can't do, where it is therefore no target at all. */
-	readonly missing: Feature | undefined;
 	/** Least first: its setback's level, tier, what the policy puts first (kind, or place in the configuration), standing. */
 	readonly group: number;
 	/** Within its group, least first: by `basis`. */
@@ -25,18 +24,6 @@ export interface Judged {
 	readonly second: number;
 	readonly tie: number;
 	basis: Basis;
-	readonly inFlight: number;
-	readonly queued: number;
-	/** Characters of the prompt that are not in its cache. */
-	readonly uncached: number;
-	/** How long a call is likely to wait in its queue. */
-	readonly waitMs: number;
-	/** Its breaker is open, and not listened to. */
-	readonly isIgnored: boolean;
-	/** Mean time to the first token, or to the whole answer; undefined where nothing was measured. */
-	readonly timeMs: number | undefined;
-	/** USD the call is likely to cost; undefined where nobody knows the price. */
-	readonly cost: number | undefined;
 }
 
 /** What made a score. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
@@ -84,8 +71,9 @@ export function judge(given: Case): Judged[] {
 
 /** What one candidate's worth depends on besides itself. */
 interface Field {
-	/** Of each sort: its open breakers are not listened to. */
-	readonly ignored: readonly boolean[];
+	readonly policy: Policy;
+	/** Of each sort: its open breakers are not listened to; undefined where none is open. */
+	readonly ignored: readonly boolean[] | undefined;
 	/** Of vendors whose time, or price, is not known. */
 	readonly usualTime: number;
 	readonly usualCost: number;
@@ -96,19 +84,14 @@ const SORTS = 6;
 const sortOf = ({ tier, kind = "cloud" }: RouteTarget): number => KINDS[kind] + (tier === "fallback" ? 3 : 0);
 
 function survey({ route, needs, now }: Case, views: readonly TargetView[]): Field {
-	const well = new Array<number>(SORTS).fill(0);
-	const open = new Array<number>(SORTS).fill(0);
-	let wellInAll = 0;
+	let isAnyOpen = false;
 	let usualTime = Number.POSITIVE_INFINITY;
 	let costs = 0;
 	let priced = 0;
 	for (let at = 0; at < views.length; at++) {
 		const target = route.targets[at]!;
 		const view = views[at]!;
-		const isOpen = admits(view.breaker, now) === "no";
-		const counts = isOpen ? open : well;
-		counts[sortOf(target)]! += 1;
-		if (!isOpen) wellInAll++;
+		if (admits(view.breaker, now) === "no") isAnyOpen = true;
 		if (target.kind !== "cloud" && target.kind !== undefined) continue;
 		usualTime = Math.min(usualTime, timeOf(view, needs, now) ?? usualTime);
 		const cost = expectedCost(target, needs);
@@ -117,114 +100,132 @@ function survey({ route, needs, now }: Case, views: readonly TargetView[]): Fiel
 		priced++;
 	}
 	return {
-		// Most of them ill at once: more likely we are, or few would bear the load of all. Unless another sort is well.
-		ignored: open.map((count, sort) => count > well[sort]! && wellInAll === well[sort]),
+		policy: route.alias?.policy ?? "balanced",
+		ignored: isAnyOpen ? ignoredSorts(route.targets, views, now) : undefined,
 		usualTime: usualTime === Number.POSITIVE_INFINITY ? LEAST_TIME : usualTime,
 		usualCost: priced > 0 ? costs / priced : LEAST_COST,
 	};
 }
 
-function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetView): Judged {
-	const { needs, prompt, route, now, dice } = given;
-	const { tier, kind = "cloud", place = 0, standing = 0 } = target;
-	const { inFlight, queued, breaker } = view;
-	const policy: Policy = tier === "fallback" ? "order" : (route.alias?.policy ?? "balanced");
-	const admitted = admits(breaker, now);
-	const isIgnored = admitted === "no" && field.ignored[sortOf(target)]!;
-	const waitMs = kind === "cloud" ? 0 : waitOf(target, view, now);
-	const missing = target.lacks && needs.features.find((feature) => target.lacks!.includes(feature));
-	const setback = setbackOf(given, target, view, waitMs, missing, admitted === "no" && !isIgnored);
-	const uncached = kind === "local" && view.prefixes ? view.prefixes.uncached(prompt) : Math.max(1, prompt.characters);
-	const timeMs = timeOf(view, needs, now);
-	const cost = expectedCost(target, needs);
-	const load = kind === "local" ? (uncached + queued) * (inFlight + 1) : inFlight;
+/** Most of them ill at once: more likely we are, or few would bear the load of all. Unless another sort is well. */
+function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetView[], now: number): boolean[] {
+	const well = new Array<number>(SORTS).fill(0);
+	const open = new Array<number>(SORTS).fill(0);
+	for (let at = 0; at < views.length; at++) {
+		const counts = admits(views[at]!.breaker, now) === "no" ? open : well;
+		counts[sortOf(targets[at]!)]! += 1;
+	}
+	const wellInAll = well.reduce((sum, count) => sum + count);
+	return open.map((count, sort) => count > well[sort]! && wellInAll === well[sort]);
+}
 
-	let basis: Basis = kind === "cloud" ? "price and time" : "load";
-	let score = kind === "cloud" ? (cost ?? field.usualCost) * Math.max(timeMs ?? field.usualTime, LEAST_TIME) : load;
+function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetView): Judged {
+	const { needs, prompt, now, dice } = given;
+	const { tier, kind = "cloud", place = 0, standing = 0 } = target;
+	const { inFlight, breaker } = view;
+	const isFallback = tier === "fallback";
+	const policy = isFallback ? "order" : field.policy;
+	const admitted = admits(breaker, now);
+	const setback = setbackOf(given, target, view, admitted === "no" && field.ignored?.[sortOf(target)] !== true);
+	const isVendor = kind === "cloud";
+	const load = kind === "local" ? (uncachedOf(target, view, prompt) + view.queued) * (inFlight + 1) : inFlight;
+
+	let basis: Basis = "load";
+	let score = load;
 	let second = 0;
 	if (policy === "cheapest") {
 		basis = "price";
-		score = cost ?? FAR;
-		second = KINDS[kind] * FAR + (kind === "cloud" ? (timeMs ?? field.usualTime) : load);
+		score = expectedCost(target, needs) ?? FAR;
+		second = KINDS[kind] * FAR + (isVendor ? (timeOf(view, needs, now) ?? field.usualTime) : load);
 	} else if (policy === "fastest") {
 		basis = "time";
 		// A vendor's capacity is no matter of the few calls that we have there.
-		score = (timeMs ?? 0) * (kind === "cloud" ? 1 : inFlight + 1);
+		score = (timeOf(view, needs, now) ?? 0) * (isVendor ? 1 : inFlight + 1);
 		second = load;
-	} else if (policy === "order" && kind === "cloud") {
-		basis = "order";
-		score = 0;
+	} else if (isVendor) {
+		basis = policy === "order" ? "order" : "price and time";
+		score = policy === "order" ? 0 : vendorScore(field, target, view, needs, now);
 	}
 	if (admitted === "probe") {
 		basis = "probe";
 		score = Number.NEGATIVE_INFINITY;
-	} else if (
-		admitted === "yes" &&
-		now - breaker.closedAt < Number.POSITIVE_INFINITY &&
-		dice() >= shareOf(breaker, now)
-	) {
+	} else if (breaker.closedAt > Number.NEGATIVE_INFINITY && dice() >= shareOf(breaker, now)) {
 		basis = "ramp";
 		score = Number.POSITIVE_INFINITY;
 	}
+	const level = setback === undefined ? 0 : LEVELS[setback];
 	const part = policy === "order" ? place : policy === "balanced" ? KINDS[kind] : 0;
 	return {
 		target,
 		view,
 		setback,
-		missing,
-		group:
-			(((setback === undefined ? 0 : LEVELS[setback]) * 2 + (tier === "fallback" ? 1 : 0)) * ROOM + part) * ROOM +
-			standing,
+		group: ((level * 2 + (isFallback ? 1 : 0)) * ROOM + part) * ROOM + standing,
 		score,
 		second,
 		// Replicas are as good as each other; between others their owner's order counts.
 		tie: target.isReplica ? dice() : place,
 		basis,
-		inFlight,
-		queued,
-		uncached,
-		waitMs,
-		isIgnored,
-		timeMs,
-		cost,
 	};
+}
+
+function vendorScore(field: Field, target: RouteTarget, view: TargetView, needs: Needs, now: number): number {
+	const cost = expectedCost(target, needs) ?? field.usualCost;
+	const time = timeOf(view, needs, now) ?? field.usualTime;
+	return Math.max(cost, LEAST_COST) * Math.max(time, LEAST_TIME);
 }
 
 function setbackOf(
 	{ needs, route, now }: Case,
-	{ context, standing = 0, isKeyless }: RouteTarget,
-	{ pausedUntil }: TargetView,
-	waitMs: number,
-	missing: Feature | undefined,
+	target: RouteTarget,
+	view: TargetView,
 	isOpen: boolean,
 ): Setback | undefined {
-	if (missing !== undefined) return "missing";
-	if (isKeyless) return "keyless";
+	const { context, standing = 0, lacks } = target;
+	if (lacks && missingOf(target, needs) !== undefined) return "missing";
+	if (target.isKeyless) return "keyless";
 	if (isOpen) return "open";
-	if (now < pausedUntil) return "paused";
+	if (now < view.pausedUntil) return "paused";
 	if (standing >= LATE) return "late";
 	if (context !== undefined && needs.leastTokens + (needs.maxTokens ?? 0) > context) return "long";
-	return route.alias?.max_wait !== undefined && waitMs > route.alias.max_wait ? "busy" : undefined;
+	const maxWait = route.alias?.max_wait;
+	return maxWait !== undefined && waitOf(target, view, now) > maxWait ? "busy" : undefined;
+}
+
+/** What the call asks that the target is known not to do. */
+export function missingOf({ lacks }: RouteTarget, { features }: Needs): Feature | undefined {
+	return lacks && features.find((feature) => lacks.includes(feature));
+}
+
+/** Characters of a prompt that a target would have to compute. Only of replicas anything is known. */
+export function uncachedOf({ kind }: RouteTarget, { prefixes }: TargetView, prompt: Prompt): number {
+	return kind === "local" && prefixes ? prefixes.uncached(prompt) : Math.max(1, prompt.characters);
 }
 
 /**
- * How long a call would wait for its turn. What each call before it takes was measured; and it won't be served before the one
- * that waits longest. A model that has yet to be loaded keeps all but the call that has it loaded waiting for minutes.
+ * How long a call would wait for its turn, ms. What each call before it takes was measured; and it won't be served before the one
+ * that waits longest. A model that has yet to be loaded keeps all but the call that has it loaded waiting for minutes. Vendors
+ * have no queue that is ours to see.
  */
-function waitOf({ standing = 0, reportedWaiting = 0 }: RouteTarget, view: TargetView, now: number): number {
+export function waitOf(
+	{ kind = "cloud", standing = 0, reportedWaiting = 0 }: RouteTarget,
+	view: TargetView,
+	now: number,
+): number {
+	if (kind === "cloud") return 0;
 	const { waiting, waitingSince = now, inFlight } = view;
 	if (standing > 0 && standing < LATE) return inFlight > 0 ? Number.POSITIVE_INFINITY : 0;
 	const ahead = Math.max(waiting, reportedWaiting);
 	return ahead === 0 ? 0 : Math.max(now - waitingSince, ahead * (view.turn.mean(now) ?? 0));
 }
 
-function timeOf(view: TargetView, { isStream }: Needs, now: number): number | undefined {
+/** Mean time to the first token, or to the whole answer, ms; undefined where nothing was measured. */
+export function timeOf(view: TargetView, { isStream }: Needs, now: number): number | undefined {
 	return (isStream ? view.firstToken : view.answer).mean(now);
 }
 
-function expectedCost({ price }: RouteTarget, { tokens, maxTokens = USUAL_ANSWER }: Needs): number | undefined {
-	const cost = costOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
-	return cost === undefined ? undefined : Math.max(cost, LEAST_COST);
+/** USD the call is likely to cost; undefined where nobody knows the price. */
+export function expectedCost({ price }: RouteTarget, { tokens, maxTokens = USUAL_ANSWER }: Needs): number | undefined {
+	return price && costOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
 }
 
 /** Puts the target that has the session's history first in its group, where that does not make it wait. */
@@ -232,8 +233,8 @@ function keepTogether(judged: readonly Judged[], last: string): void {
 	const its = judged.find(({ target }) => target.id === last);
 	if (!its || its.basis === "probe" || its.basis === "ramp") return;
 	let least = Number.POSITIVE_INFINITY;
-	for (const { group, inFlight } of judged) if (group === its.group) least = Math.min(least, inFlight);
-	if (its.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
+	for (const { group, view } of judged) if (group === its.group) least = Math.min(least, view.inFlight);
+	if (its.view.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
 	its.score = -1;
 	its.basis = "session";
 }

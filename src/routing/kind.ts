@@ -4,8 +4,9 @@ import type { Kind } from "./route.ts";
 
 /** Names that no public host has: of one label, or ended so. */
 const PRIVATE_NAME = /^[^.:]+$|\.(?:local|internal|lan|home|svc|cluster\.local|localhost)$/i;
-/** Loopback, RFC 1918, unique local IPv6; as URLs write them. */
-const PRIVATE_ADDRESS = /^(?:127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|\[::1\]$|\[f[cd][0-9a-f]{2}:)/i;
+/** Loopback, RFC 1918, unique local IPv6; as URLs write them: four numbers, whatever was typed. */
+const PRIVATE_ADDRESS =
+	/^(?:(?:127|10)\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+$|^\[(?:::1|f[cd][0-9a-f]{2}:[0-9a-f:]+)\]$/;
 
 /**
  * What stands at an upstream's address. A server of unknown make (`openai-compatible`) that answers at a private address is taken

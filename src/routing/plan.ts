@@ -41,7 +41,7 @@ export function plan(
 	if (ranked < judged.length) bringForward(judged, ranked);
 	else judged.sort(byWorth);
 	const targets: RouteTarget[] = [];
-	for (const { target, missing } of judged) if (missing === undefined) targets.push(target);
+	for (const { target, setback } of judged) if (setback !== "missing") targets.push(target);
 	return { targets, work: { prompt, session: needs.session }, judged };
 }
 

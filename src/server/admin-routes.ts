@@ -17,12 +17,17 @@ const nothing = bodyReader(Type.Object({}, { additionalProperties: false }) as T
 const JSON_TYPE = "application/json";
 
 /** The plugin. Every answer is private, so that no cache on its way keeps it. */
-export function adminRoutes(house: House, config: Config, door: AdminDoor, log: Pick<Log, "logger">) {
+export function adminRoutes(
+	house: House,
+	desk: () => { readonly config: Config; readonly admin: AdminDoor },
+	log: Pick<Log, "logger">,
+) {
 	/** The office as one admin sees it: changes are put down under that name, whatever level is logged. */
 	const enter = (request: Request) => {
-		const admin = door.admit(request.headers);
+		const { config, admin } = desk();
+		const by = admin.admit(request.headers);
 		return openOffice(house, config, (action, what) =>
-			log.logger.child({}, { level: "info" }).info({ audit: action, by: admin, ...what }, "audit"),
+			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),
 		);
 	};
 	const answer = (body: unknown, status = 200) =>

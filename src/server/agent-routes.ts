@@ -25,8 +25,8 @@ export interface AgentRoutesDoor {
 	isAdmin(request: Request): boolean;
 }
 
-/** The plugin. `allow` is `agents.allow`. */
-export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: readonly string[]) {
+/** The plugin. `allow` gives `agents.allow`. */
+export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () => readonly string[]) {
 	/** Who asks; has to be known before the body is read: the connection may be gone afterwards. */
 	const enter = (request: Request, server: Peers | null): string => {
 		const peer = server?.requestIP(request)?.address ?? "";
@@ -36,7 +36,8 @@ export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: rea
 	const look = (request: Request, server: Peers | null): void => {
 		if (!door.isAdmin(request)) enter(request, server);
 	};
-	const check = (endpoint: string, peer: string) => checkEndpoint(endpoint, { peer, allow, own: ownAddresses() });
+	const check = (endpoint: string, peer: string) =>
+		checkEndpoint(endpoint, { peer, allow: allow(), own: ownAddresses() });
 
 	return new Elysia({ name: "agents" })
 		.post(

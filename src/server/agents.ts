@@ -10,7 +10,7 @@ import { clientAddresses } from "../http/client-address.ts";
 import { pageDoor } from "../http/page-door.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
 import type { Transport } from "../providers/provider.ts";
-import { configureUpstreams } from "../providers/registry.ts";
+import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import { createBiller } from "../proxy/biller.ts";
 import { http1Transport } from "../proxy/http1-transport.ts";
 import { httpTransport } from "../proxy/transport.ts";
@@ -33,11 +33,10 @@ export function routerCatalog(
 	let log: Pick<Log, "logger"> | undefined;
 	let secrets: AgentSecrets | undefined;
 	const { store } = house;
-	const adminDoor = createAdminDoor(config.admin.keys);
+	/** What of the configuration is asked at each request; a reload puts another in its place. */
+	let desk = deskOf(config);
 	const fleet = new AgentFleet({
-		// What the configuration says of `local`, its deadlines for one, holds for every agent.
-		upstream: (entries.map(({ upstream }) => upstream).find(isLocal) ??
-			configureUpstreams({ ...config, providers: {} }, {}).find(isLocal))!,
+		upstream: upstreamOf(config, entries),
 		transport: agentTransport(),
 		store,
 		secrets() {
@@ -48,9 +47,14 @@ export function routerCatalog(
 			return secrets;
 		},
 	});
-	const catalog = createCatalog(config, entries, fleet);
 	return {
-		...catalog,
+		...createCatalog(config, entries, fleet),
+		renewed(next, nextEntries) {
+			const catalog = createCatalog(next, nextEntries, fleet);
+			desk = deskOf(next);
+			fleet.callAs(upstreamOf(next, nextEntries));
+			return catalog;
+		},
 		watch() {
 			const close = house.open();
 			// Closes the store.
@@ -65,7 +69,6 @@ export function routerCatalog(
 			house.tell(log);
 			const { metrics } = tools;
 			metrics.watchAgents(fleet.counts);
-			const addresses = clientAddresses(config.server.trusted_proxies);
 			const admit = agentDoor({
 				token: env["ROUTER_AGENT_TOKEN"],
 				store,
@@ -73,26 +76,37 @@ export function routerCatalog(
 				host: config.server.host,
 				refuse: tools.refuse,
 			});
-			const door = { admit, isAdmin: (request: Request) => adminDoor.find(request.headers) !== undefined };
+			const door = { admit, isAdmin: (request: Request) => desk.admin.find(request.headers) !== undefined };
 			return {
 				routes: new Elysia({ name: "router" })
-					.use(agentRoutes(fleet, door, config.agents.allow))
-					.use(adminRoutes(house, config, adminDoor, log)),
+					.use(agentRoutes(fleet, door, () => desk.config.agents.allow))
+					.use(adminRoutes(house, () => desk, log)),
 				sink: sinkOf([fleet.sink, house.ledger.sink]),
-				accounts: {
-					turnstile: new Turnstile({
-						limits: config.limits,
-						limiter: house.limiter,
-						spend: house.spend,
-						onRefused: metrics.refused,
-					}),
-					biller: createBiller((target) => catalog.listed!(target), house.clocks),
-					addresses,
+				accountsOf(current, catalog) {
+					house.use(current);
+					return {
+						turnstile: new Turnstile({
+							limits: current.limits,
+							limiter: house.limiter,
+							spend: house.spend,
+							pending: house.pending,
+							onRefused: metrics.refused,
+						}),
+						biller: createBiller((target) => catalog.listed!(target), house.clocks),
+						addresses: desk.addresses,
+					};
 				},
-				refusePage: pageDoor(config.server, adminDoor, addresses),
+				refusePage: (request, server) => desk.refusePage(request, server),
 			};
 		},
 	};
+}
+
+/** The part of a configuration that requests meet at the doors. */
+function deskOf(config: Config) {
+	const admin = createAdminDoor(config.admin.keys);
+	const addresses = clientAddresses(config.server.trusted_proxies);
+	return { config, admin, addresses, refusePage: pageDoor(config.server, admin, addresses) };
 }
 
 /**
@@ -103,6 +117,12 @@ function agentTransport(): Transport {
 	const plain = http1Transport();
 	const other = httpTransport({ isInternal: true, proxyFor: () => undefined });
 	return { send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal) };
+}
+
+/** What the configuration says of `local`, its deadlines for one, holds for every agent. */
+function upstreamOf(config: Config, entries: readonly CatalogEntry[]): Upstream {
+	const own = entries.map(({ upstream }) => upstream).find(isLocal);
+	return (own ?? configureUpstreams({ ...config, providers: {} }, {}).find(isLocal))!;
 }
 
 function isLocal({ name, type }: { name: string; type: string }): boolean {

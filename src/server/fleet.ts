@@ -59,7 +59,10 @@ export class AgentFleet implements Fleet {
 	#log: Pick<Log, "logger"> | undefined;
 	#storedAt = 0;
 
+	#upstream: Upstream;
+
 	constructor(private readonly options: AgentFleetOptions) {
+		this.#upstream = options.upstream;
 		this.#served = new ServedNames(options.store);
 		this.#clock = new LeaseClock(options.time ?? (() => performance.now()));
 		this.#wall = options.wall ?? Date.now;
@@ -216,6 +219,12 @@ export class AgentFleet implements Fleet {
 		},
 	};
 
+	/** From now on agents are called with these settings; what runs keeps the old ones. */
+	callAs(upstream: Upstream): void {
+		this.#upstream = upstream;
+		for (const agent of this.#agents.values()) agent.provider = this.#providerOf(agent);
+	}
+
 	/** What is done every second. */
 	tick(): void {
 		this.#clock.now();
@@ -283,9 +292,9 @@ export class AgentFleet implements Fleet {
 	}
 
 	#providerOf(who: Pick<AgentRecord, "name" | "instance" | "endpoint">): Provider {
-		const { upstream, transport, secrets } = this.options;
+		const { transport, secrets } = this.options;
 		const own: Upstream = {
-			...upstream,
+			...this.#upstream,
 			baseUrl: `${who.endpoint}/v1`,
 			apiKey: secrets().of(who),
 			otherKeys: [],

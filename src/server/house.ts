@@ -20,6 +20,10 @@ export interface House {
 	readonly limiter: Limiter;
 	readonly spend: SpendBoard;
 	readonly clocks: Clocks;
+	/** USD that calls under way may cost, by key. */
+	readonly pending: Map<string, number>;
+	/** Goes by another configuration from now on. */
+	use(config: Config): void;
 	/** The usage of these days, both included: of all replicas that can be asked. */
 	usage(from: string, to: string): Promise<readonly UsageRow[]>;
 	/** Says what goes wrong there from now on. */
@@ -29,11 +33,12 @@ export interface House {
 }
 
 /** The house of a configuration. Opens nothing. */
-export function createHouse({ data_dir, keys, usage }: Config): House {
+export function createHouse(first: Config): House {
+	let config = first;
 	let log: Pick<Log, "logger"> | undefined;
-	const store = sqliteStore(data_dir, (problem) => log?.logger.error(problem));
-	const made = madeKeys({ store, taken: () => keys.map(({ name }) => name) });
-	const ledger = new Ledger({ store: store.ledger, bounds: usage });
+	const store = sqliteStore(config.data_dir, (problem) => log?.logger.error(problem));
+	const made = madeKeys({ store, taken: () => config.keys.map(({ name }) => name) });
+	const ledger = new Ledger({ store: store.ledger, bounds: () => config.usage });
 	return {
 		store,
 		keys: made,
@@ -41,6 +46,10 @@ export function createHouse({ data_dir, keys, usage }: Config): House {
 		limiter: new WindowLimiter(),
 		spend: ownSpend(store.ledger),
 		clocks: new Clocks(),
+		pending: new Map(),
+		use(next) {
+			config = next;
+		},
 		async usage(from, to) {
 			ledger.flush();
 			return store.ledger.usage(from, to);

@@ -7,11 +7,13 @@ import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import { routerCatalog } from "./agents.ts";
 import { createHouse } from "./house.ts";
 
-/** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
-export function routerPlan(config: Config, env: Environment): RolePlan {
+/**
+ * The plan. Opens nothing but what is kept of keys. Throws StartError where an upstream's address is none.
+ * @param house of the process, where one runs already
+ */
+export function routerPlan(config: Config, env: Environment, house = createHouse(config)): RolePlan {
 	const { host, port, tls, generate_key } = config.server;
 	const upstreams = configureUpstreams(config, env);
-	const house = createHouse(config);
 	return {
 		role: "router",
 		config,

@@ -6,12 +6,14 @@ import { plan } from "../../src/routing/plan.ts";
 import type { Route, RouteTarget } from "../../src/routing/route.ts";
 import { RoutingState } from "../../src/routing/state.ts";
 import { random } from "../kit/random.ts";
+import { median } from "./measure.ts";
 
 const TARGETS = 100;
 const BLOCKS = 10_000;
 /** 16,384 characters: 4,000 tokens. */
 const PROMPT_BLOCKS = 64;
-const ROUNDS = 20_000;
+const BATCHES = 21;
+const BATCH = 1_000;
 
 /** One kind of prompt, and what its plan took. */
 export interface PlanCost {
@@ -39,10 +41,15 @@ export function planCosts(): PlanCost[] {
 	const cost = (name: string, content: string): PlanCost => {
 		const needs = needsOf(content);
 		const once = () => plan(needs, route, state, 0, Math.random);
-		for (let at = 0; at < ROUNDS / 10; at++) once();
-		const began = performance.now();
-		for (let at = 0; at < ROUNDS; at++) once();
-		return { name, micros: ((performance.now() - began) / ROUNDS) * 1000 };
+		for (let at = 0; at < BATCH * 4; at++) once();
+		const batches = Array.from({ length: BATCHES }, () => {
+			// CPU time: other processes use this machine, too.
+			const before = process.cpuUsage();
+			for (let at = 0; at < BATCH; at++) once();
+			const { user, system } = process.cpuUsage(before);
+			return (user + system) / BATCH;
+		});
+		return { name, micros: median(batches) };
 	};
 	return [
 		cost("a prompt that none knows", text(below, PROMPT_BLOCKS)),
@@ -72,4 +79,3 @@ function text(below: (limit: number) => number, blocks: number): string {
 	for (let at = 0; at < blocks; at++) content += String(below(2 ** 31)).padEnd(BLOCK, "abcdefghij");
 	return content;
 }
-if (import.meta.main) console.log(planCosts());
