@@ -55,6 +55,7 @@ export interface TurnstileOptions {
 }
 
 const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
 const COUNTS = { rpm: "requests", tpm: "tokens", concurrency: "concurrency" } as const;
 
 /** Whose limits they are, as bounds but for their amounts. */
@@ -71,6 +72,9 @@ export class Turnstile {
 	readonly #pending: Map<string, number>;
 	readonly #time: () => number;
 	readonly #wall: () => number;
+	/** The periods of a day: to name them anew for each call would cost 1 µs. */
+	#day = Number.NaN;
+	#periods = periodsOf(0);
 
 	constructor(private readonly options: TurnstileOptions) {
 		this.#models = Object.entries(options.limits.models).map(([pattern, limits]) => ({
@@ -126,9 +130,19 @@ export class Turnstile {
 		};
 	}
 
+	#periodsNow(): ReturnType<typeof periodsOf> {
+		const now = this.#wall();
+		const day = Math.floor(now / DAY_MS);
+		if (day !== this.#day) {
+			this.#day = day;
+			this.#periods = periodsOf(now);
+		}
+		return this.#periods;
+	}
+
 	/** Sees that the budget has room, and counts what the call may cost as long as it runs: so that many at once don't all fit in. */
 	#reserve(caller: Caller, { usd, per }: Budget, cost: () => number | undefined): number {
-		const period = periodsOf(this.#wall())[per];
+		const period = this.#periodsNow()[per];
 		const pending = this.#pending.get(caller.id) ?? 0;
 		if (this.options.spend.spent(caller.id, period) + pending >= usd) {
 			const expected = usd === 0 ? cost() : undefined;
@@ -147,7 +161,7 @@ export class Turnstile {
 	}
 
 	#spent(id: string, usd: number): void {
-		const { day, month, total } = periodsOf(this.#wall());
+		const { day, month, total } = this.#periodsNow();
 		for (const period of [day, month, total]) this.options.spend.add(id, period, usd);
 	}
 

@@ -2,7 +2,7 @@
  * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way. 16 bytes a
  * call in the window.
  */
-import type { Bound, Limiter, Reservation, Standing, Verdict } from "./limiter.ts";
+import type { Bound, Counted, Limiter, Reservation, Standing, Verdict } from "./limiter.ts";
 
 /** How often counters that count nothing any more are let go, ms. */
 const SWEEP_MS = 60_000;
@@ -15,6 +15,8 @@ class Held implements Reservation {
 	constructor(
 		readonly id: string,
 		readonly bounds: readonly Bound[],
+		/** Of each bound. One that is let go meanwhile counted nothing any more. */
+		readonly counters: readonly Counter[],
 		/** Of each bound: the number of its entry; -1 for `concurrency`. */
 		readonly entries: readonly number[],
 	) {}
@@ -22,7 +24,11 @@ class Held implements Reservation {
 
 /** The limiter. Everything happens at once, so calls can't race. */
 export class WindowLimiter implements Limiter {
-	readonly #counters = new Map<string, Counter>();
+	readonly #counters: Readonly<Record<Counted, Map<string, Counter>>> = {
+		requests: new Map(),
+		tokens: new Map(),
+		concurrency: new Map(),
+	};
 	#taken = 0;
 	#sweptAt = 0;
 
@@ -43,7 +49,7 @@ export class WindowLimiter implements Limiter {
 		}
 		if (refused) return { isAllowed: false, refused, retryAfterMs, standings: standings(bounds, counters, now) };
 		const entries = bounds.map((bound, at) => counters[at]!.add(bound.amount, now));
-		const reservation = new Held(String(++this.#taken), bounds, entries);
+		const reservation = new Held(String(++this.#taken), bounds, counters, entries);
 		return { isAllowed: true, reservation, standings: standings(bounds, counters, now) };
 	}
 
@@ -59,35 +65,35 @@ export class WindowLimiter implements Limiter {
 		const held = reservation as Held;
 		if (!held.isOpen) return;
 		held.isOpen = false;
-		for (const [at, bound] of held.bounds.entries()) {
-			const counter = this.#counters.get(nameOf(bound));
-			if (!counter) continue;
+		for (let at = 0; at < held.bounds.length; at++) {
+			const bound = held.bounds[at]!;
+			const counter = held.counters[at]!;
 			counter.expire(now);
 			if (bound.counts === "concurrency") counter.leave(bound.amount);
 			else counter.change(held.entries[at]!, amountOf(bound));
 		}
 	}
 
-	#counter(bound: Bound): Counter {
-		const name = nameOf(bound);
-		let counter = this.#counters.get(name);
+	#counter({ id, counts, windowMs }: Bound): Counter {
+		const counters = this.#counters[counts];
+		let counter = counters.get(id);
 		if (!counter) {
-			counter = bound.counts === "concurrency" ? new UnderWay() : new Window(bound.windowMs);
-			this.#counters.set(name, counter);
+			counter = counts === "concurrency" ? new UnderWay() : new Window(windowMs);
+			counters.set(id, counter);
 		}
 		return counter;
 	}
 
 	#sweep(now: number): void {
 		this.#sweptAt = now;
-		for (const [name, counter] of this.#counters) {
-			counter.expire(now);
-			if (counter.isEmpty) this.#counters.delete(name);
+		for (const counters of Object.values(this.#counters)) {
+			for (const [id, counter] of counters) {
+				counter.expire(now);
+				if (counter.isEmpty) counters.delete(id);
+			}
 		}
 	}
 }
-
-const nameOf = ({ id, counts }: Bound): string => `${counts} ${id}`;
 
 function standings(bounds: readonly Bound[], counters: readonly Counter[], now: number): Standing[] {
 	return bounds.map((bound, at) => {

@@ -142,7 +142,6 @@ async function answer(
 	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts };
 	const response = await relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
 	if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
-	for (const name in settlement.headers) response.headers.set(name, settlement.headers[name]!);
 	return response;
 }
 

@@ -54,7 +54,7 @@ function streamHeaders(opened: Opened | undefined, settlement: Settlement): Reco
 	const type = "text/event-stream; charset=utf-8";
 	const headers: Record<string, string> = opened
 		? clientHeaders(opened, settlement, type)
-		: { "content-type": type, "x-request-id": settlement.id };
+		: { "content-type": type, "x-request-id": settlement.id, ...settlement.headers };
 	headers["cache-control"] = "no-cache";
 	// nginx holds streams back unless told not to.
 	headers["x-accel-buffering"] = "no";
@@ -70,5 +70,6 @@ function clientHeaders({ head, target }: Opened, settlement: Settlement, type: s
 	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
 	headers["x-router-attempts"] = String(settlement.attempts);
 	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
-	return headers;
+	// In the place of the upstream's own limits, which are not the caller's.
+	return Object.assign(headers, settlement.headers);
 }

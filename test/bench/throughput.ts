@@ -10,6 +10,8 @@ export interface Scenario {
 	readonly name: string;
 	readonly mode: Mode;
 	readonly connections: number;
+	/** Keys, limits, a budget and prices are on. */
+	readonly isGuarded?: boolean;
 	/** The most the router may cost, as a multiple of the relay's CPU; absent where nothing is promised. */
 	readonly limit?: number;
 }
@@ -17,6 +19,7 @@ export interface Scenario {
 /** The loads, in the order of the table. */
 export const SCENARIOS: readonly Scenario[] = [
 	{ name: "non-streamed, 1 KB, 32 connections", mode: "bench", connections: 32, limit: 1.8 },
+	{ name: "the same with keys, limits and a budget", mode: "bench", connections: 32, limit: 2.2, isGuarded: true },
 	{ name: `streamed, ${EVENTS} events 5 ms apart, 64 connections`, mode: "paced", connections: 64, limit: 1.35 },
 	{ name: `streamed, ${EVENTS} events at once, 64 connections`, mode: "burst", connections: 64 },
 ];
