@@ -9,6 +9,7 @@ import { health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { metricsRoute } from "./metrics.ts";
 import type { PageDoor } from "./page-door.ts";
+import { requestLine } from "./request-line.ts";
 import { swagger } from "./swagger.ts";
 
 /** What differs between the roles. */
@@ -38,6 +39,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 	const routes = () => app.routes;
 	app
 		.use(errors(options.log, routes))
+		.use(requestLine())
 		.use(cors(options.corsOrigins))
 		.use(gatekeeper(options.lifecycle))
 		.use(health(role, options.lifecycle))
