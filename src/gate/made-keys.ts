@@ -1,5 +1,5 @@
 /** Keys that were made at run time, kept in this replica's own database and looked up in memory. */
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
@@ -103,7 +103,7 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 			}
 			const secret = newSecret();
 			const now = wall();
-			const key = { id: `key_${randomUUID()}`, ...asked, ...hashed(secret), createdAt: now, changedAt: now };
+			const key = { id: `key_${Bun.randomUUIDv7()}`, ...asked, ...hashed(secret), createdAt: now, changedAt: now };
 			return { key: change(key), secret };
 		},
 		revoke(which) {
@@ -119,7 +119,7 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 			if (!key) return undefined;
 			const secret = newSecret();
 			const now = after(key);
-			const previous = overlapMs > 0 ? { hash: key.hash, until: now + overlapMs } : undefined;
+			const previous = overlapMs > 0 ? { hash: key.hash, until: wall() + overlapMs } : undefined;
 			return { key: change({ ...key, ...hashed(secret), previous, changedAt: now }), secret };
 		},
 		merge(keys) {
