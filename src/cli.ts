@@ -43,7 +43,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			return GOOD;
 		case "init": {
 			const { initText, writeExample } = await import("./cli/init.ts");
-			out(command.file === "-" ? initText(command.what) : writeExample(command.file, cwd));
+			out(command.file === "-" ? initText(command) : writeExample(command.file, cwd));
 			return GOOD;
 		}
 		case "check": {
@@ -84,6 +84,13 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			const { loaded } = await configuration(command, env, cwd);
 			const { takeOrder } = await import("./cli/office.ts");
 			const { text, note } = await takeOrder(command.order, command.url, loaded.config);
+			out(text);
+			if (note !== undefined) complain(note);
+			return GOOD;
+		}
+		case "suggest": {
+			const { suggest } = await import("./cli/suggest.ts");
+			const { text, note } = await suggest(env);
 			out(text);
 			if (note !== undefined) complain(note);
 			return GOOD;

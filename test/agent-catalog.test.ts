@@ -5,16 +5,21 @@ import { agentPlan } from "../src/agent/plan.ts";
 import { RouterError } from "../src/errors.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
 import { catalogEntries } from "../src/proxy/catalog-entries.ts";
+import { quietLog } from "./kit/http-base.ts";
 import { configOf } from "./kit/pipeline.ts";
 
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
 
+const NONE = { names: () => [], find: () => undefined, any: () => undefined };
+const SITE = { port: 0, log: quietLog(), onDrain: () => {} };
+
 /** An agent's catalog beside a vLLM that serves `models`; none of them is one that does not answer. */
 function agent() {
 	const vllm = { models: [] as string[], asked: 0 };
 	const config = configOf({ agent: { vllm_url: "http://user:secret@gpu:8001" } });
-	const entries = catalogEntries(agentPlan(config, {}).upstreams, config, {}).map((entry) => {
+	const sources = { of: () => ({ from: "default" }) as const };
+	const entries = catalogEntries(agentPlan({ config, sources }, {}).upstreams, config, {}).map((entry) => {
 		const send = async () => {
 			vllm.asked += 1;
 			if (vllm.models.length === 0) throw new Error("refused");
@@ -22,7 +27,7 @@ function agent() {
 		};
 		return { ...entry, provider: { ...entry.provider, transport: { ...entry.provider.transport, send } } };
 	});
-	return { vllm, catalog: agentCatalog(entries) };
+	return { vllm, catalog: agentCatalog(entries, NONE) };
 }
 /** Lets `ms` pass, and what is under way come to its end. */
 async function pass(ms: number): Promise<void> {
@@ -70,7 +75,7 @@ test("a catalog that is only made, as a check does, asks nothing", async () => {
 
 test("watching asks every 2 s until vLLM has said what it serves, every 30 s after, and no more once it has ended", async () => {
 	const { vllm, catalog } = agent();
-	const end = catalog.watch!();
+	const end = catalog.watch!(SITE);
 	await pass(0);
 	await pass(2000);
 	expect(vllm.asked).toBe(2);

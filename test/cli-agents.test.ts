@@ -7,6 +7,7 @@ import { plainText, table } from "../src/cli/table.ts";
 import { hashKey } from "../src/gate/keys.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { type FakeAgent, startFakeAgent } from "./kit/fake-agent.ts";
+import { nvidiaSmi } from "./kit/nvidia-smi.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
@@ -164,4 +165,30 @@ test("a table is aligned, and what agents say can't command the terminal", () =>
 	expect(table([])).toBe("");
 	expect(table([["a", "bb"], ["ccc", "d", "e"], ["f"]])).toBe("a    bb\nccc  d   e\nf\n");
 	expect(plainText("red\u001b[31m\nnext\u009b2J\u0007")).toBe("red [31m next 2J ");
+});
+
+describe("`router models suggest`", () => {
+	const run = async (args: string[], env: Record<string, string>) => {
+		using home = directory();
+		return await cli(args, { cwd: home.path, env });
+	};
+
+	test("lists what fits the GPUs of this host, and needs no router", async () => {
+		using smi = nvidiaSmi("1x24GB");
+		const { code, stdout, stderr } = await run(["models", "suggest"], { PATH: `${smi.bin}:${process.env["PATH"]}` });
+		expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+		expect(stdout).toStartWith("This host: 1 × NVIDIA GeForce RTX 4090, 24 GiB\n\nMODEL ");
+		expect(stdout).toContain("Qwen/Qwen3-8B ");
+	});
+
+	test("says why it found no GPU, and what a CPU can do", async () => {
+		const { code, stdout, stderr } = await run(["models", "suggest"], { PATH: "/nowhere" });
+		expect({ code, stderr }).toEqual({ code: 0, stderr: "No GPU was found: there is no nvidia-smi on the PATH.\n" });
+		expect(stdout).toContain("Qwen/Qwen3-0.6B");
+	});
+
+	test("asks no router", () => {
+		expect(() => parseCommand(["models", "suggest", "--url", "http://x"])).toThrow("--url does not belong");
+		expect(() => parseCommand(["models", "suggests"])).toThrow('"suggests" is one word too many');
+	});
 });

@@ -111,10 +111,10 @@ describe("router check", () => {
 	});
 
 	test("shows a role what belongs to it", () => {
-		expect(reported("router")).not.toContain("agent.vllm_url");
-		expect(reported("agent")).toContain("agent.vllm_url");
+		expect(reported("router")).not.toContain("agent.docker");
+		expect(reported("agent")).toContain("agent.docker");
 		expect(reported("agent")).not.toContain("providers");
-		expect(reported("standalone")).toContain("agent.vllm_url");
+		expect(reported("standalone")).toContain("agent.docker");
 	});
 
 	test("says which providers are ready and which variable the others lack", async () => {

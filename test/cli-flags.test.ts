@@ -78,11 +78,11 @@ describe("a command line", () => {
 
 	test("makes a file, or prints", () => {
 		const file = (...args: string[]) => parseCommand(["init", ...args]);
-		expect(file()).toEqual({ do: "init", what: "example", file: "router.yaml" });
-		expect(file("a.yaml")).toEqual({ do: "init", what: "example", file: "a.yaml" });
-		expect(file("-")).toEqual({ do: "init", what: "example", file: "-" });
-		expect(file("--stdout")).toEqual({ do: "init", what: "example", file: "-" });
-		expect(file("--schema")).toEqual({ do: "init", what: "schema", file: "-" });
+		expect(file()).toEqual({ do: "init", what: "example", role: "router", file: "router.yaml" });
+		expect(file("a.yaml")).toEqual({ do: "init", what: "example", role: "router", file: "a.yaml" });
+		expect(file("-")).toEqual({ do: "init", what: "example", role: "router", file: "-" });
+		expect(file("--stdout")).toEqual({ do: "init", what: "example", role: "router", file: "-" });
+		expect(file("--schema")).toEqual({ do: "init", what: "schema", role: "router", file: "-" });
 	});
 
 	test("asks for help or the version, whatever else it says", () => {
@@ -96,4 +96,30 @@ test("only a start needs the raised fetch limit", () => {
 		expect([words, startsServer(words.split(" "))]).toEqual([words, false]);
 	}
 	expect(startsServer(["--config", "check"])).toBe(true);
+});
+
+describe("the agent's flags", () => {
+	test("name a model and what belongs to it; what follows -- is vLLM's", () => {
+		const words =
+			"--agent --model Qwen/Qwen3-8B --name q --gpus 2 --devices 0,1 --router http://r -- --max-model-len 100";
+		expect(parseCommand(words.split(" "))).toEqual({
+			do: "start",
+			role: "agent",
+			flags: {
+				model: "Qwen/Qwen3-8B",
+				name: "q",
+				gpus: "2",
+				devices: "0,1",
+				router: "http://r",
+				args: ["--max-model-len", "100"],
+			},
+		});
+	});
+
+	test("make sense with an agent only, and with a model where they speak of one", () => {
+		expect(refusal("--model", "m")).toContain("router --agent");
+		expect(refusal("--", "--max-model-len", "1")).toContain("router --agent");
+		expect(refusal("--agent", "--name", "n")).toContain("--name says more of a --model");
+		expect(refusal("--agent", "--", "--max-model-len", "1")).toContain("of a --model");
+	});
 });

@@ -118,3 +118,28 @@ describe("${NAME} in the file", () => {
 		});
 	});
 });
+
+describe("the agent's flags", () => {
+	const agent = (flags: Flags, yaml = "") => configOf({ flags, yaml, role: "agent" }).agent;
+
+	test("add a model to those of the file", () => {
+		const yaml = "agent: { models: [{ model: a/b, gpu_memory: 6GiB, ttl: 10m, load: on-demand }] }";
+		const flags = { model: "Qwen/Qwen3-8B", gpus: "2", devices: "0,1", args: ["--max-model-len", "100"] };
+		expect(agent(flags, yaml).models).toEqual([
+			{ model: "a/b", gpu_memory: 6 * 1024 ** 3, ttl: 600_000, load: "on-demand" },
+			{ model: "Qwen/Qwen3-8B", gpus: 2, devices: [0, 1], args: ["--max-model-len", "100"], load: "always" },
+		]);
+	});
+
+	test("that do not fit are named", () => {
+		const said = (flags: Flags) => refusal({ flags: { model: "m", ...flags }, role: "agent" });
+		expect(said({ gpus: "two" })).toContain("--gpus must be a whole number");
+		expect(said({ devices: "0,x" })).toContain("--devices must be numbers of GPUs");
+		for (const name of ["../../x", "--privileged", "a/../b", "a b", "-x"])
+			expect(said({ name })).toContain("--name must be");
+		expect(said({ model: "--privileged" })).toContain("--model must be");
+		expect(refusal({ flags: { model: "m" }, yaml: "agent: { models: [{ model: m }] }", role: "agent" })).toContain(
+			"too",
+		);
+	});
+});

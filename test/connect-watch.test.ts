@@ -50,19 +50,19 @@ test("the call goes elsewhere, and its client is told nothing", async () => {
 test("an upstream that thinks for longer than a connection may take is waited for", async () => {
 	// Its own, to which no earlier request has left a connection: one carries the request, one knocks.
 	const fresh = startFaultUpstream(async (connection) => {
-		await Bun.sleep(400);
+		await Bun.sleep(1_500);
 		await answers("200 OK", "fine")(connection);
 	});
-	const answer = await transport.send({ url: `${fresh.origin}/v1`, headers: {}, body: "{}" }, never, 100);
+	const answer = await transport.send({ url: `${fresh.origin}/v1`, headers: {}, body: "{}" }, never, 1_000);
 	expect([await answer.body.text?.(), fresh.accepted]).toEqual(["fine", 2]);
 	fresh.stop();
 });
 
 test("one that answered of late is not knocked at, nor is one that nobody set a limit for", async () => {
 	slowly(0);
-	expect(await send(100)).toBe("fine");
-	slowly(300);
-	expect(await send(100)).toBe("fine");
+	expect(await send(200)).toBe("fine");
+	slowly(400);
+	expect(await send(200)).toBe("fine");
 	transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
 	expect(await send()).toBe("fine");
 	expect(upstream.received.length).toBe(2);

@@ -18,7 +18,7 @@ function keysIn(path: string, clock = { wall: 1_790_000_000_000, time: 0 }) {
 		throw new Error(problem);
 	});
 	const keys = madeKeys({ store, taken: () => ["of-config"], wall: () => clock.wall, time: () => clock.time });
-	const gate = createGate([], undefined, keys);
+	const gate = createGate([], undefined, undefined, keys);
 	const name = (secret: string) => {
 		// A change by another process is looked for no more often than every 20 ms.
 		clock.time += 20;

@@ -1,6 +1,7 @@
 /** The README against the code: its tables say what the program does. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { agentMetrics } from "../src/agent/agent-metrics.ts";
 import { ConfigSchema } from "../src/config/schema.ts";
 import { settings } from "../src/config/walk.ts";
 import { ERRORS } from "../src/errors.ts";
@@ -62,7 +63,7 @@ describe("the upstream table", () => {
 });
 
 test("the metrics table names metrics that exist, all of them but the process's own", async () => {
-	const text = await createMetrics("router").text();
+	const text = (await createMetrics("router").text()) + (await agentMetrics().text());
 	const existing = [...text.matchAll(/^# TYPE (router_\w+)/gm)].map(([, name]) => String(name));
 	const listed = [...readme.matchAll(/^\| (`router_[^|]+) \|/gm)].flatMap(([, cell]) =>
 		[...String(cell).matchAll(/`(router_\w+)`/g)].map(([, name]) => String(name)),

@@ -35,11 +35,13 @@ describe("an address", () => {
 	});
 
 	test.each([
-		["https://g", "https://g/v1beta/openai"],
-		["https://g/v1beta", "https://g/v1beta/openai"],
-		["https://g/v1beta/", "https://g/v1beta/openai"],
-		["https://g/v1beta/openai/", "https://g/v1beta/openai"],
-	])("of Gemini leads to its OpenAI half: %s", (address, base) => {
+		["https://g", "https://g/v1beta"],
+		["https://g/v1beta", "https://g/v1beta"],
+		["https://g/v1beta/", "https://g/v1beta"],
+		["https://g/v1", "https://g/v1"],
+		["https://g/v1beta/openai", "https://g/v1beta"],
+		["https://g/v1beta/openai/", "https://g/v1beta"],
+	])("of Gemini leads to its own API, not to its OpenAI half: %s", (address, base) => {
 		expect(upstream("gemini", {}, { GEMINI_BASE_URL: address }).baseUrl).toBe(base);
 	});
 

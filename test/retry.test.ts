@@ -151,6 +151,15 @@ test("when all were tried, the one whose time comes first is tried again", () =>
 	expect(after(targets, { last: 2, now: 1_000 })).toEqual({ target: 1, waitMs: 400, isRetry: true });
 });
 
+test("behind a router a busy target is not waited for, and one that broke off is asked once more", () => {
+	const step = (tried: Tried, others: Tried[] = []) => after([tried, ...others], { isImpatient: true });
+	expect(step(failed("rate", { retryAfterMs: 10 }))).toBeUndefined();
+	expect(step(failed("overloaded"))).toBeUndefined();
+	expect(step(failed("timeout"))).toBeUndefined();
+	expect(step(failed("transport"))).toEqual(again());
+	expect(step(failed("overloaded"), [FRESH])).toEqual(elsewhere);
+});
+
 /** What an upstream does: each attempt in turn, then the last for ever. */
 type Script = readonly { readonly kind?: FailureKind; readonly retryAfterMs?: number; readonly ms: number }[];
 

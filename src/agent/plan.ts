@@ -1,45 +1,91 @@
-/** What the agent role will be: for now a relay to a vLLM that already runs. */
+/** What the agent role will be: models in containers of its own, a vLLM that already runs, or both. */
 import type { Environment } from "../config/interpolate.ts";
+import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import { isLoopback } from "../gate/door.ts";
+import { hashKey } from "../gate/keys.ts";
 import type { RolePlan } from "../http/role-plan.ts";
-import { versioned, withoutSecrets } from "../providers/registry.ts";
+import { type Upstream, versioned, withoutSecrets } from "../providers/registry.ts";
 import { TABLE } from "../providers/table.ts";
 import { agentCatalog } from "./catalog.ts";
+import { createRuntime } from "./runtime.ts";
+import { agentName } from "./settings.ts";
 
-/** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address. */
-export function agentPlan(config: Config, env: Environment): RolePlan {
-	const { host, port, vllm_url, vllm_api_key } = config.agent;
+/** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address, or a model can't be run. */
+export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources">, env: Environment): RolePlan {
+	const { port, vllm_url } = config.agent;
 	const token = env["ROUTER_AGENT_TOKEN"];
+	const runtime = createRuntime(config, env);
+	const isHostSet = sources.of(["agent", "host"]).from !== "default";
 	return {
 		role: "agent",
 		config,
 		env,
-		host,
+		host: isHostSet ? config.agent.host : hostFor(config),
 		port,
 		// No TLS: in one process the router would not trust its own certificate.
 		keys: token ? [{ name: "router", key: token, models: ["*"] }] : [],
 		// The agent's token is known to two: one that it made itself would shut its own router out.
 		generatesKey: false,
 		keyHint: "set ROUTER_AGENT_TOKEN",
-		upstreams: [
-			{
-				name: "vllm",
-				type: "vllm",
-				row: { ...TABLE.vllm, baseUrlVariable: "VLLM_BASE_URL" },
-				baseUrl: versioned(vllm_url, TABLE.vllm, "VLLM_BASE_URL"),
-				apiKey: vllm_api_key,
-				variable: "VLLM_API_KEY",
-				keySetting: "VLLM_API_KEY",
-				addressPath: "agent.vllm_url",
-				state: "ready",
-				headers: {},
-				keepsSystemPrompt: false,
-				timeouts: config.timeouts,
-			},
-		],
-		catalogOf: agentCatalog,
+		guest: () => {
+			const secret = runtime.routerSecret();
+			return secret === undefined ? undefined : { name: "router", hash: hashKey(secret) };
+		},
+		upstreams: vllm_url === undefined ? [] : [running(vllm_url, config)],
+		catalogOf: (entries) => {
+			const catalog = agentCatalog(entries, runtime.own);
+			return {
+				...catalog,
+				get names() {
+					return catalog.names;
+				},
+				extension: runtime.extension,
+				watch: (site) => {
+					const unwatch = catalog.watch?.(site);
+					const end = runtime.begin(site);
+					return async () => {
+						await unwatch?.();
+						await end();
+					};
+				},
+			};
+		},
 		title: "router agent",
 		description: "The models of this GPU host, as an OpenAI API.",
-		lines: [`vLLM     ${withoutSecrets(vllm_url)} (VLLM_BASE_URL)`],
+		lines: lines(config),
+	};
+}
+
+/** A router on another machine has to reach the agent. */
+function hostFor({ agent }: Config): string {
+	const url = URL.parse(agent.router ?? "");
+	return url && !isLoopback(url.hostname) ? "0.0.0.0" : agent.host;
+}
+
+function lines(config: Config): string[] {
+	const { docker, models, router, vllm_url } = config.agent;
+	const names = models.map(({ name, model, load }) => `${name ?? model} (${load})`);
+	return [
+		...(vllm_url ? [`vLLM     ${withoutSecrets(vllm_url)} (VLLM_BASE_URL)`] : []),
+		`models   ${names.length > 0 ? names.join(", ") : "none yet"}, by ${docker}`,
+		...(router ? [`joins    ${withoutSecrets(router)} as ${agentName(config)}`] : []),
+	];
+}
+
+function running(address: string, { agent, timeouts }: Config): Upstream {
+	return {
+		name: "vllm",
+		type: "vllm",
+		row: { ...TABLE.vllm, baseUrlVariable: "VLLM_BASE_URL" },
+		baseUrl: versioned(address, TABLE.vllm, "VLLM_BASE_URL"),
+		apiKey: agent.vllm_api_key,
+		variable: "VLLM_API_KEY",
+		keySetting: "VLLM_API_KEY",
+		addressPath: "agent.vllm_url",
+		state: "ready",
+		headers: {},
+		keepsSystemPrompt: false,
+		timeouts,
 	};
 }

@@ -6,6 +6,6 @@ import type { Running } from "../running.ts";
 import { agentPlan } from "./plan.ts";
 
 /** Starts the agent. Throws StartError as the router does. */
-export async function startAgent({ config }: Loaded, env: Environment): Promise<Running> {
-	return startRole(agentPlan(config, env));
+export async function startAgent(loaded: Loaded, env: Environment): Promise<Running> {
+	return startRole(agentPlan(loaded, env));
 }

@@ -25,7 +25,7 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { catalogOf } = await import("../http/role-plan.ts");
 	if (role !== "router") {
 		const { agentPlan } = await import("../agent/plan.ts");
-		catalogOf(agentPlan(config, env));
+		catalogOf(agentPlan(loaded, env));
 		// It relays to its own vLLM only.
 		if (role === "agent") return report(loaded, []);
 	}

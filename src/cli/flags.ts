@@ -14,7 +14,7 @@ export interface StartOptions {
 /** One command line, understood. */
 export type Command =
 	| { readonly do: "help" | "version" }
-	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
+	| ({ readonly do: "start" | "check" | "health" | "suggest" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
 	| ({ readonly do: "office"; readonly order: Order; readonly url?: string } & StartOptions)
 	| ({
@@ -23,7 +23,15 @@ export type Command =
 			readonly model: string /** A request's body. */;
 			readonly file?: string;
 	  } & StartOptions)
-	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
+	| InitCommand;
+
+/** `file`: `-` is stdout. `role`: whose unit or compose file. */
+export interface InitCommand {
+	readonly do: "init";
+	readonly what: "example" | "schema" | "systemd" | "compose";
+	readonly role: Role;
+	readonly file: string;
+}
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
 export class UsageError extends Error {
@@ -39,19 +47,30 @@ const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, comma
 const ASKING = ["agents", "models", "explain", "keys", "usage", "why"] as const;
 
 const OPTIONS = {
-	agent: toggle("start", "check", "health"),
-	standalone: toggle("start", "check", "health"),
+	agent: toggle("start", "check", "health", "init"),
+	standalone: toggle("start", "check", "health", "init"),
 	config: text("start", "check", "health", "init", ...ASKING),
 	host: text("start", "check", "health", ...ASKING),
 	port: text("start", "check", "health", ...ASKING),
 	url: text(...ASKING),
 	"env-file": text("start", "check", "health", ...ASKING),
+	model: text("start", "check"),
+	// Of the agent; the other is a key's.
+	name: text("start", "check", "keys"),
+	gpus: text("start", "check"),
+	devices: text("start", "check"),
+	router: text("start", "check"),
+	advertise: text("start", "check"),
+	"vllm-url": text("start", "check"),
+	"stop-containers": toggle("start", "check"),
 	file: text("explain"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
+	systemd: toggle("init"),
+	compose: toggle("init"),
 	stdout: toggle("init"),
-	...(Object.fromEntries(KEY_FLAGS.map((name) => [name, text("keys")])) as Record<
-		(typeof KEY_FLAGS)[number],
+	...(Object.fromEntries(KEY_FLAGS.filter((name) => name !== "name").map((name) => [name, text("keys")])) as Record<
+		Exclude<(typeof KEY_FLAGS)[number], "name">,
 		ReturnType<typeof text>
 	>),
 	overlap: text("keys"),
@@ -62,17 +81,24 @@ const OPTIONS = {
 	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
 	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;
+/** Commands of two words. */
+const FURTHER: Readonly<Record<string, "invite" | "suggest">> = {
+	"agents invite": "invite",
+	"models suggest": "suggest",
+};
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
+	// What follows `--` is vLLM's own.
+	const end = args.includes("--") ? args.indexOf("--") : args.length;
 	const { tokens } = parseArgs({
-		args: [...args],
+		args: args.slice(0, end),
 		options: OPTIONS,
 		strict: false,
 		allowPositionals: true,
 		tokens: true,
 	});
-	const given: Partial<Record<keyof typeof OPTIONS, string>> = {};
+	const given: Given = {};
 	const words: string[] = [];
 	for (const token of tokens) {
 		if (token.kind === "positional") words.push(token.value);
@@ -89,11 +115,16 @@ export function parseCommand(args: readonly string[]): Command {
 			throw new UsageError(`--${name} does not belong to ${command === "start" ? "a plain start" : `\`${command}\``}`);
 		}
 	}
-	if (command === "init") {
-		const file = "stdout" in given || "schema" in given ? "-" : (words.shift() ?? given.config ?? "router.yaml");
-		noMore(words);
-		return { do: "init", what: "schema" in given ? "schema" : "example", file };
+	if ("agent" in given && "standalone" in given) {
+		throw new UsageError(
+			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
+		);
 	}
+	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
+	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
+	const asked = command === "explain" ? words.shift() : undefined;
+	if (command === "explain" && asked === undefined)
+		throw new UsageError("`explain` needs a model: router explain MODEL");
 	const isOrder =
 		command === "keys" ||
 		command === "usage" ||
@@ -101,33 +132,62 @@ export function parseCommand(args: readonly string[]): Command {
 		(command === "agents" && OFFICE.includes(words[0]!));
 	const order = isOrder ? orderOf(command, words, given) : undefined;
 	if (typeof order === "string") throw new UsageError(order);
-	const model = command === "explain" ? words.shift() : undefined;
-	if (command === "explain" && model === undefined)
-		throw new UsageError("`explain` needs a model: router explain MODEL");
-	const isInvitation = command === "agents" && words[0] === "invite";
-	if (isInvitation) words.shift();
+	const more = FURTHER[`${command} ${words[0]}`];
+	if (more) words.shift();
 	noMore(words);
-	if ("agent" in given && "standalone" in given) {
-		throw new UsageError(
-			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
-		);
-	}
+	if (more === "suggest" && given.url !== undefined) throw new UsageError("--url does not belong to `models suggest`");
 	const shared: StartOptions & { url?: string } = {
 		...(given.url !== undefined && { url: given.url }),
-		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
+		role,
 		flags: {
 			...(given.config !== undefined && { config: given.config }),
 			...(given.host !== undefined && { host: given.host }),
 			...(given.port !== undefined && { port: given.port }),
 			...("insecure" in given && { insecure: true }),
+			...(order ? {} : agentFlags(role, given, end < args.length ? args.slice(end + 1) : undefined)),
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
 	if (command === "explain") {
-		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
+		return { do: command, model: asked!, ...(given.file !== undefined && { file: given.file }), ...shared };
 	}
 	if (order) return { do: "office", order, ...shared };
-	return { do: isInvitation ? "invite" : (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
+	return { do: more ?? (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
+}
+
+type Given = Partial<Record<keyof typeof OPTIONS, string>>;
+
+/** Flags of the agent alone, and those among them that say more of `--model`. */
+const OF_AGENT = ["model", "name", "gpus", "devices", "router", "advertise", "vllm-url", "stop-containers"] as const;
+const OF_MODEL = ["name", "gpus", "devices"] as const;
+
+/** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
+function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
+	const stray = OF_AGENT.find((name) => name in given) ?? (args && "");
+	if (role === "router" && stray !== undefined) {
+		throw new UsageError(`--${stray} belongs to \`router --agent\` (or --standalone)`);
+	}
+	const lone = OF_MODEL.find((name) => name in given) ?? (args && "");
+	if (!("model" in given) && lone !== undefined)
+		throw new UsageError(`--${lone} says more of a --model; there is none`);
+	const { model, name, gpus, devices, router, advertise, "vllm-url": vllmUrl } = given;
+	const said = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
+	return {
+		...Object.fromEntries(said.filter(([, value]) => value !== undefined)),
+		...("stop-containers" in given && { stopContainers: true }),
+	};
+}
+
+function initCommand(given: readonly string[], words: string[], role: Role, config: string | undefined): InitCommand {
+	const [what = "example", more] = (["schema", "systemd", "compose"] as const).filter((name) => given.includes(name));
+	if (more) throw new UsageError(`--${what} and --${more} are two files: ask for one at a time`);
+	if (role !== "router" && what !== "systemd" && what !== "compose") {
+		throw new UsageError(`--${role} belongs to \`init\` with --systemd or --compose only: router.yaml is one for all`);
+	}
+	const isPrinted = what !== "example" || given.includes("stdout");
+	const file = isPrinted ? "-" : (words.shift() ?? config ?? "router.yaml");
+	noMore(words);
+	return { do: "init", what, role, file };
 }
 
 /** What of `router agents …` is asked of the office. */

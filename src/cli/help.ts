@@ -12,6 +12,7 @@ Usage
   router init [FILE]          write a commented router.yaml; - or --stdout prints it
   router health               exit 0 if the router of this configuration takes calls, else 1
   router models               list the models of a running router, and what agents do with theirs
+  router models suggest       list well-known models that fit this host's GPUs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
   router agents invitations   list those tokens; \`router agents revoke ID\` takes one back
@@ -26,6 +27,8 @@ Usage
   router why REQUEST-ID       where a past call went, why, and what it cost
   router explain MODEL        where a running router would send a call, and why; --file gives the call's body
   router init --schema        print the JSON Schema of router.yaml
+  router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
+  router init --compose       the same as a compose file
 
 Flags
   --config FILE     configuration (else ROUTER_CONFIG, else ./router.yaml where there is one)
@@ -40,6 +43,17 @@ Flags
   -h, --help        print this
 
 Without --url, keys, usage and why work on the data directory, whether or not a router runs.
+
+Flags of the agent
+  --model ID        run this model in a vLLM container: Qwen/Qwen3-8B
+  --name NAME       what callers call it (else what --model says)
+  --gpus N          GPUs it spans; 0 runs on the CPU
+  --devices 0,1     the GPUs it may use
+  --router URL      the router to join
+  --advertise URL   where the router reaches this agent
+  --vllm-url URL    serve a vLLM that already runs
+  --stop-containers stop the containers when the agent stops
+  -- ARGUMENTS      further arguments of vLLM, for --model
 
 A flag wins over the environment, that over the file, that over the default.
 Providers need only their variable: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY,

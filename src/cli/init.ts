@@ -1,13 +1,24 @@
-/** `router init`: a commented `router.yaml`, or its JSON Schema. */
+/** `router init`: a commented `router.yaml`, its JSON Schema, or what starts it at boot. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
 import { jsonSchema } from "../config/json-schema.ts";
 import { StartError } from "../start-error.ts";
+import type { InitCommand } from "./flags.ts";
+import { composeFile, INSTALLED, systemdUnit } from "./units.ts";
 
 /** The text that `router init` is about, with a line end. */
-export function initText(what: "example" | "schema"): string {
-	return what === "schema" ? `${JSON.stringify(jsonSchema(), null, "\t")}\n` : example();
+export function initText({ what, role }: Pick<InitCommand, "what" | "role">): string {
+	switch (what) {
+		case "schema":
+			return `${JSON.stringify(jsonSchema(), null, "\t")}\n`;
+		case "systemd":
+			return systemdUnit(role, import.meta.path.startsWith("/$bunfs/") ? process.execPath : INSTALLED);
+		case "compose":
+			return composeFile(role);
+		case "example":
+			return example();
+	}
 }
 
 /** Writes the example to `file`, taken from `cwd`; returns what to tell. Throws StartError where the file exists or can't be written. */

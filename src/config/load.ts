@@ -100,28 +100,23 @@ function read(file: string, cwd: string, flags: Flags): string {
 function apply(values: Record<string, unknown>, written: unknown, overrides: Override[]): Override[] {
 	return overrides.flatMap((override) => {
 		if (override.isDefault && has(written, override.path)) return [];
-		if (override.path.at(-1) === "+") {
-			const path = override.path.slice(0, -1);
-			const name = String(path.at(-1));
-			const holder = path.slice(0, -1).reduce(sectionOf, values);
-			const list: unknown[] = Array.isArray(holder[name]) ? holder[name] : [];
-			holder[name] = [...list, override.value];
-			return [{ ...override, path: [...path, list.length] }];
+		const path = override.path as readonly string[];
+		if (path.at(-1) !== "+") {
+			put(values, path, override.value);
+			return [override];
 		}
-		const [section, name] = override.path as readonly string[];
-		if (name === undefined) values[section!] = override.value;
-		else values[section!] = { ...(isRecord(values[section!]) && (values[section!] as object)), [name]: override.value };
-		return [override];
+		const at = path.slice(0, -1);
+		const kept = at.reduce<unknown>((value, name) => (isRecord(value) ? value[name] : undefined), values);
+		const list: unknown[] = Array.isArray(kept) ? kept : [];
+		put(values, at, [...list, override.value]);
+		return [{ ...override, path: [...at, list.length] }];
 	});
 }
 
-/** The section of that name in `values`, made anew where a mistake stands in its place. */
-function sectionOf(values: Record<string, unknown>, name: string | number): Record<string, unknown> {
-	const section = values[name];
-	if (isRecord(section)) return section;
-	const made = {};
-	values[name] = made;
-	return made;
+/** Sets the value at `path`, of one or two names. */
+function put(values: Record<string, unknown>, [section, name]: readonly string[], value: unknown): void {
+	if (name === undefined) values[section!] = value;
+	else values[section!] = { ...(isRecord(values[section!]) && (values[section!] as object)), [name]: value };
 }
 
 function has(values: unknown, path: Path): boolean {

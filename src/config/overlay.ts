@@ -1,5 +1,7 @@
 /** Settings that come from flags and environment variables rather than from the file. */
+import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { AgentModel } from "./agent-schema.ts";
 import { expectation, fromText, list } from "./expects.ts";
 import type { Environment } from "./interpolate.ts";
 import type { Finding, Path } from "./mistake.ts";
@@ -15,6 +17,17 @@ export interface Flags {
 	readonly host?: string;
 	readonly port?: string;
 	readonly insecure?: boolean;
+	/** A model that the agent runs, and what belongs to it. */
+	readonly model?: string;
+	readonly name?: string;
+	readonly gpus?: string;
+	readonly devices?: string;
+	/** vLLM's own arguments: the words after `--`. */
+	readonly args?: readonly string[];
+	readonly router?: string;
+	readonly advertise?: string;
+	readonly vllmUrl?: string;
+	readonly stopContainers?: boolean;
 }
 
 /** One setting from outside the file. */
@@ -41,6 +54,13 @@ const SHORTEST_KEY = 8;
 const SYSTEMD = [
 	{ path: ["data_dir"], name: "STATE_DIRECTORY" },
 	{ path: ["log", "dir"], name: "LOGS_DIRECTORY" },
+] as const;
+
+/** Flags that set one setting of the agent. */
+const AGENT_FLAGS = [
+	["router", "router"],
+	["advertise", "advertise"],
+	["vllm_url", "vllmUrl"],
 ] as const;
 
 /** Reads flags and environment for `role`. An empty variable counts as unset. Pure. */
@@ -77,7 +97,15 @@ export function overlay(flags: Flags, env: Environment, role: Role): Overlay {
 		const setting = all.find(({ path }) => path[0] === section && path[1] === name);
 		if (text !== undefined && setting) take(setting, text, `--${name}`, "flag");
 	}
-	if (flags.insecure) overrides.push({ path: ["server", "insecure"], value: true, name: "--insecure", from: "flag" });
+	for (const [name, flag] of AGENT_FLAGS) {
+		const text = flags[flag];
+		const setting = all.find(({ path }) => path[0] === "agent" && path[1] === name);
+		if (text !== undefined && setting) take(setting, text, `--${name.replace("_", "-")}`, "flag");
+	}
+	const on = (path: Path, name: string) => overrides.push({ path, value: true, name, from: "flag" });
+	if (flags.insecure) on(["server", "insecure"], "--insecure");
+	if (flags.stopContainers) on(["agent", "stop_containers"], "--stop-containers");
+	if (flags.model !== undefined) readModel(flags, overrides, findings);
 	return { overrides, findings };
 }
 
@@ -91,6 +119,35 @@ function variable({ path, schema }: Setting, role: Role): string | undefined {
 	if (role === "standalone" && path[0] === "agent") return name === "PORT" ? "AGENT_PORT" : undefined;
 	return (path[0] === "agent") === (role === "agent") ? name : undefined;
 }
+
+/** `--model` and what belongs to it, as an entry of `agent.models`. */
+function readModel(flags: Flags, overrides: Override[], findings: Finding[]): void {
+	const fields: [string, string, unknown][] = [
+		["model", "--model", flags.model],
+		["name", "--name", flags.name],
+		["gpus", "--gpus", flags.gpus],
+		["devices", "--devices", flags.devices === undefined ? undefined : list(flags.devices)],
+		["args", "the words after --", flags.args],
+	];
+	const value: Record<string, unknown> = { load: "always" };
+	for (const [field, name, given] of fields) {
+		if (given === undefined) continue;
+		const schema: TSchema = AgentModel.properties[field as keyof typeof AgentModel.properties];
+		const typed = typeof given === "string" ? fromText(schema, given) : numbers(schema, given);
+		if (Value.Check(schema, typed)) value[field] = typed;
+		else findings.push({ path: ["agent", "models"], message: `${name} must be ${expected(schema)}` });
+	}
+	overrides.push({ path: ["agent", "models", "+"], value, name: "--model", from: "flag" });
+}
+
+/** Texts become numbers where the list is one of numbers. */
+function numbers(schema: TSchema, given: unknown): unknown {
+	const item: TSchema = schema["items"];
+	return Array.isArray(given) ? given.map((text: string) => fromText(item, text)) : given;
+}
+
+const expected = (schema: TSchema): string =>
+	schema["items"]?.type === "integer" ? "numbers of GPUs such as 0,1" : expectation(schema);
 
 /** Adds the keys of a variable to a list of keys; each gets `rest`, too. */
 function readKeys(

@@ -5,6 +5,7 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { admin, key, limitsSection, price, usage } from "./access.ts";
+import { agent } from "./agent-schema.ts";
 import { closed, section } from "./section.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
@@ -241,6 +242,12 @@ const model = Type.Object(
 					"Send a stream whose first token is late (later than 95 % of those of its target) to the next target, too, and take the first to answer: at most 5 % of calls.",
 			}),
 		),
+		resume: Type.Optional(
+			Type.Union([Type.Literal("targets"), Type.Literal("any"), Type.Literal("off")], {
+				description:
+					"Where a stream that breaks goes on: `targets` (the default) are equal for that, `any` is in `fallback`, too, `off` is nowhere.",
+			}),
+		),
 		concurrency: Type.Optional(
 			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in line." }),
 		),
@@ -252,32 +259,6 @@ const model = Type.Object(
 		),
 	},
 	closed,
-);
-
-const agent = section(
-	{
-		host: Type.String({
-			default: "127.0.0.1",
-			minLength: 1,
-			description: "Address the agent listens on.",
-			env: "HOST",
-		}),
-		port: Type.Integer({ default: 5000, minimum: 0, maximum: 65535, description: "Port of the agent.", env: "PORT" }),
-		vllm_url: url({
-			default: "http://localhost:8001",
-			description: "An already running vLLM that the agent relays to.",
-			env: "VLLM_BASE_URL",
-		}),
-		vllm_api_key: Type.Optional(
-			secret({
-				minLength: 1,
-				description: "The key that vLLM was started with.",
-				env: "VLLM_API_KEY",
-				examples: ["${VLLM_API_KEY}"],
-			}),
-		),
-	},
-	"The agent role (`router --agent`).",
 );
 
 const agents = section(

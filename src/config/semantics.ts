@@ -34,11 +34,22 @@ export function semantics(values: Record<string, unknown>, around: Surroundings)
 	return [
 		...accessRules(values),
 		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
+		...repeatedModels(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
 		...allowedHosts(values["agents"]),
 		...files(values, around),
 		...(around.role === "standalone" ? samePort(values) : []),
 	];
+}
+
+/** A model that has no name is called what it is. */
+function repeatedModels(agent: unknown): Finding[] {
+	const named = entries(isRecord(agent) ? agent["models"] : undefined).map(([index, entry]): [number, Entry] => [
+		index,
+		{ name: entry["name"] ?? entry["model"] },
+	]);
+	const message = "another model has this name too; give one of them another `name`";
+	return repeated(named, ["agent", "models"], "name", message);
 }
 
 function provider(name: string, entry: Entry, env: Environment): Finding[] {

@@ -3,6 +3,11 @@
 /** Addresses that only this machine reaches. */
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|::1|\[::1\])$/;
 
+/** Whether a host is one that only this machine reaches. */
+export function isLoopback(host: string): boolean {
+	return LOOPBACK.test(host);
+}
+
 /** How the router gets a key. */
 export const KEY_HINT = "set ROUTER_API_KEYS, add `keys:` to router.yaml or run `router keys create`";
 

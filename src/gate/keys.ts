@@ -48,8 +48,11 @@ export function hashOf(secret: string): Buffer {
 	return /^sha256:/i.test(secret) ? Buffer.from(secret.slice(7), "hex") : hashKey(secret);
 }
 
-/** The gate for the configured keys, one generated key's hash where there is one, and those that were made at run time. */
-export function createGate(keys: readonly KeyConfig[], generated?: Buffer, made?: FoundKeys): Gate {
+/** A secret that comes and changes while the gate stands: what a router shows its agent. */
+export type Guest = () => { readonly name: string; readonly hash: Buffer } | undefined;
+
+/** The gate for the configured keys, one generated key's hash where there is one, a guest, and keys that were made at run time. */
+export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest, made?: FoundKeys): Gate {
 	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, ...rest }) => ({
 		id: `config:${name}`,
 		name,
@@ -78,6 +81,10 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer, made?
 			let caller: Caller | undefined;
 			// Every key is compared, whether or not one has matched: the time tells nothing.
 			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
+			const visitor = guest?.();
+			if (visitor && timingSafeEqual(visitor.hash, hash)) {
+				caller = { id: `guest:${visitor.name}`, name: visitor.name, ...ofModels(["*"]), limits: {} };
+			}
 			if (caller) return caller;
 			// Found by its hash: what the time tells of a hash leads to no secret.
 			const found = made?.find(hash.toString("hex"));

@@ -37,6 +37,8 @@ export interface CallContext {
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** Limits, budgets and prices; a router has them, an agent has none. The first two outlive a reload. */
 	readonly accounts?: Accounts | undefined;
+	/** It stands behind a router, which knows other places: a busy upstream is not waited for here, too. */
+	readonly isBehindRouter?: boolean | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
 	/** Hears of errors that are the router's own fault. */
@@ -139,7 +141,8 @@ async function answer(
 	settlement.explanation = explanation;
 	settlement.decision = decision;
 	if (refusal) throw refusal;
-	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts };
+	const isImpatient = context.isBehindRouter;
+	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
 	const response = await relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
 	if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
 	return response;

@@ -41,6 +41,8 @@ export interface Lifecycle {
 	 * container nothing else would). A start that fails before leaves no listener behind.
 	 */
 	started(server: Stoppable): void;
+	/** Runs, without being waited for, as soon as the process no longer wants calls. */
+	onDrain(hook: () => unknown): void;
 	/** Runs before the end, in order of registration, after the last call: close files and links here. */
 	onStop(hook: Hook): void;
 	/** Stops without a drain; running calls may finish. Resolves when all is done. Safe to call twice. */
@@ -56,12 +58,15 @@ export function createLifecycle({ drainMs, shutdownMs, log, signals = process }:
 	let server: Stoppable | undefined;
 	let cut: Promise<unknown> = Promise.resolve();
 	const hooks: Hook[] = [];
+	const drainHooks: (() => unknown)[] = [];
 	const timers: ReturnType<typeof setTimeout>[] = [];
 	const { promise: finished, resolve } = Promise.withResolvers<number>();
 
 	const dispatch = (event: Event) => {
 		const next = step(state, event);
+		const wasReady = state === "ready";
 		state = next.to;
+		if (wasReady && state !== "ready") runAll(drainHooks, log);
 		for (const effect of next.effects) effects[effect]();
 	};
 	const after = (ms: number, event: Event) => timers.push(setTimeout(() => dispatch(event), ms));
@@ -112,6 +117,7 @@ export function createLifecycle({ drainMs, shutdownMs, log, signals = process }:
 			for (const name of SIGNALS) signals.on(name, onSignal);
 			dispatch("listening");
 		},
+		onDrain: (hook) => void drainHooks.push(hook),
 		onStop: (hook) => void hooks.push(hook),
 		async stop() {
 			dispatch("stop");
@@ -119,6 +125,14 @@ export function createLifecycle({ drainMs, shutdownMs, log, signals = process }:
 		},
 		finished,
 	};
+}
+
+/** None of them can keep the others from running. */
+function runAll(hooks: readonly (() => unknown)[], log: LifecycleOptions["log"]): void {
+	for (const hook of hooks) {
+		const run = async () => hook();
+		run().catch((err) => log.logger.error({ err }, "A hook failed while draining; going on."));
+	}
 }
 
 /** The end of the house: hooks one after the other, none of which can keep the others or the log from finishing. */

@@ -64,7 +64,7 @@ export function reload({
 		if (plan.generatesKey && !generatedGate) {
 			throw new StartError("without any key left one would have to be made, which takes a restart.");
 		}
-		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, plan.made);
+		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, plan.guest, plan.made);
 		const { config } = plan;
 		const renewed = catalog.renewed!(config, entriesOf(plan));
 		take({ config, catalog: renewed, gate, accounts: accountsOf?.(config, renewed) });

@@ -5,7 +5,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { RouterError } from "../errors.ts";
 import { openDoor } from "../gate/door.ts";
-import type { FoundKeys, Gate } from "../gate/keys.ts";
+import type { FoundKeys, Gate, Guest } from "../gate/keys.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { catalogEntries } from "../proxy/catalog-entries.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
@@ -20,11 +20,20 @@ import { readTls, type TlsFiles } from "./tls.ts";
 /** A catalog, and what has to run beside it while the role does. */
 export interface RoleCatalog extends Catalog {
 	/** Begins to keep it true, once the port is the role's; returns how to end that. Nothing runs before. */
-	readonly watch?: () => () => void | Promise<void>;
+	readonly watch?: (site: RoleSite) => () => void | Promise<void>;
 	/** The same for another configuration, with the same agents. Absent where a role takes none. May throw StartError. */
 	readonly renewed?: (config: Config, entries: readonly CatalogEntry[]) => Catalog;
 	/** What the role serves and hears besides the OpenAI API. Opens nothing. */
 	readonly extension?: (tools: RoleTools) => RoleExtension;
+}
+
+/** Where a role has come up. */
+export interface RoleSite {
+	/** The port it got. */
+	readonly port: number;
+	readonly log: Pick<Log, "logger">;
+	/** Runs once the process is told to stop, while calls are still taken. */
+	readonly onDrain: (hook: () => unknown) => void;
 }
 
 /** What a role's own part may use. */
@@ -45,6 +54,8 @@ export interface RoleExtension {
 	readonly accountsOf?: (config: Config, catalog: Catalog) => Accounts;
 	/** Why a request for metrics or Swagger is refused, besides `RoleTools.refuse`. */
 	readonly refusePage?: PageDoor;
+	/** Further metrics, as text. */
+	readonly metrics?: () => Promise<string>;
 }
 
 /** How one role differs from the other. */
@@ -63,6 +74,8 @@ export interface RolePlan {
 	readonly generatesKey: boolean;
 	/** How a key is set, for the refusal to listen beyond loopback. */
 	readonly keyHint: string;
+	/** A further secret that is let in, where keys are asked for. */
+	readonly guest?: Guest;
 	readonly upstreams: readonly Upstream[];
 	/** Asks no upstream. May throw StartError. */
 	readonly catalogOf: (entries: readonly CatalogEntry[]) => RoleCatalog;

@@ -62,6 +62,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 			return current.accounts;
 		},
 		state,
+		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
 		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 		instance: crypto.randomUUID().slice(0, 8),
@@ -71,7 +72,10 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 		role,
 		version: VERSION,
 		corsOrigins: config.server.cors_origins,
-		metrics,
+		metrics: {
+			contentType: metrics.contentType,
+			text: async () => (await metrics.text()) + ((await extension?.metrics?.()) ?? ""),
+		},
 		log,
 		lifecycle,
 		title,
@@ -88,7 +92,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 			log.logger.error(line);
 		}),
 	);
-	const unwatch = catalog.watch?.();
+	const unwatch = catalog.watch?.({ port: server.port, log, onDrain: (hook) => lifecycle.onDrain(hook) });
 	if (unwatch) lifecycle.onStop(unwatch);
 	if (renewal) {
 		const take = (snapshot: Snapshot) => {
@@ -141,10 +145,10 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 }
 
 /** The gate, and the key that was made for it. */
-function door({ config, keys, made, generatesKey }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys, undefined, made) };
+function door({ config, keys, made, generatesKey, guest }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys, undefined, guest, made) };
 	const generated = generatedKey(config.data_dir);
-	return { gate: createGate([], generated.hash, made), generated };
+	return { gate: createGate([], generated.hash, undefined, made), generated };
 }
 
 /** Keeps a new key, and says in the banner what it is. */

@@ -47,6 +47,30 @@ export function fieldsOf(text: string, from = 0): Field[] {
 	}
 }
 
+/** Where the items of the array whose `[` is the first character at or after `from` stand in the text, in order. */
+export function itemsOf(text: string, from: number): Pick<Field, "start" | "end">[] {
+	const items: Pick<Field, "start" | "end">[] = [];
+	let at = text.indexOf("[", from) + 1;
+	for (;;) {
+		at = skipSpace(text, at);
+		if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
+		if (at >= text.length || text.charCodeAt(at) === CLOSE_BRACKET) return items;
+		const start = at;
+		at = valueEnd(text, start);
+		items.push({ start, end: at });
+	}
+}
+
+/** An object's text from the texts of its values; a field without one is left out. */
+export function objectText(fields: Readonly<Record<string, string | undefined>>): string {
+	let text = "";
+	for (const key in fields) {
+		const value = fields[key];
+		if (value !== undefined) text += `${text === "" ? "{" : ","}${JSON.stringify(key)}:${value}`;
+	}
+	return text === "" ? "{}" : `${text}}`;
+}
+
 /** The last field of that name (the one `JSON.parse` keeps), if any. */
 export function fieldNamed(fields: readonly Field[], key: string): Field | undefined {
 	return fields.findLast((field) => field.key === key);

@@ -85,6 +85,8 @@ function boundary(text: string, from: number): number {
 	const lf = text.indexOf("\n\n", from);
 	const cr = text.indexOf("\r", from);
 	if (cr === -1 || (lf !== -1 && lf < cr)) return lf === -1 ? -1 : lf + 2;
+	// CRLF throughout is Gemini's form: no need for the pattern.
+	if (text.startsWith("\r\n\r\n", cr) && (cr === from || text.charCodeAt(cr - 1) !== 10)) return cr + 4;
 	const pattern = /\r\n\r\n|\n\r\n|\r\n\n|\n\n|\r\r/g;
 	pattern.lastIndex = from;
 	return pattern.exec(text) === null ? -1 : pattern.lastIndex;
@@ -94,6 +96,16 @@ function boundary(text: string, from: number): number {
 function parseEvent(raw: string): SseEvent {
 	// The form nearly every upstream sends: one `data: …` line, nothing else.
 	if (raw.startsWith("data: ") && raw.indexOf("\n") === raw.length - 2) return { raw, data: raw.slice(6, -2) };
+	if (raw.startsWith("data: ") && raw.indexOf("\r") === raw.length - 4 && raw.indexOf("\n") === raw.length - 3) {
+		return { raw, data: raw.slice(6, -4) };
+	}
+	// Anthropic's: an `event: …` line before it.
+	if (raw.startsWith("event: ")) {
+		const end = raw.indexOf("\n");
+		if (raw.startsWith("data: ", end + 1) && raw.indexOf("\n", end + 1) === raw.length - 2) {
+			return { raw, data: raw.slice(end + 7, -2), name: raw.slice(7, end).trim() };
+		}
+	}
 	let data: string | undefined;
 	let name: string | undefined;
 	for (const line of raw.split(/\r\n|\n|\r/)) {

@@ -13,7 +13,7 @@ export function pathOf(pointer: string): string {
 
 /** What is wrong, in one sentence, and the path of the field at fault. */
 export function describe(error: ValueError): { param: string; message: string } {
-	const deepest = descend(error);
+	const deepest = furthest(error);
 	const param = pathOf(deepest.path);
 	if (deepest.type === ValueErrorType.ObjectRequiredProperty) {
 		return { param, message: `The field "${param}" is missing.` };
@@ -23,11 +23,11 @@ export function describe(error: ValueError): { param: string; message: string } 
 }
 
 /** In a union, the branch that got furthest into the value says most. */
-function descend(error: ValueError): ValueError {
+export function furthest(error: ValueError): ValueError {
 	let best = error;
 	for (const branch of error.errors) {
 		for (const inner of branch) {
-			const candidate = descend(inner);
+			const candidate = furthest(inner);
 			if (candidate.path.length > best.path.length) best = candidate;
 		}
 	}
@@ -40,6 +40,7 @@ function expectation(schema: TSchema): string {
 		const options = schema["anyOf"].filter((option: TSchema) => option["type"] !== "null");
 		return options.map((option: TSchema) => expectation(option)).join(" or ");
 	}
+	if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
 	switch (schema["type"]) {
 		case "string":
 			if (schema["maxLength"]) return `a string of ${schema["minLength"] ?? 0} to ${schema["maxLength"]} characters`;

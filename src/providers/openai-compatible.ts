@@ -1,12 +1,21 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`table.ts`). */
-import { RouterError } from "../errors.ts";
 import type { Call, Operation } from "../openai/call.ts";
 import { splice } from "../openai/json.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
+import { addressOf } from "./address.ts";
 import { chunkDecoder } from "./openai-stream.ts";
-import type { Answer, Failure, Provider, Target, Transport, UpstreamRequest } from "./provider.ts";
+import type {
+	Answer,
+	Failure,
+	ListedModel,
+	ModelPage,
+	Provider,
+	Target,
+	Transport,
+	UpstreamRequest,
+} from "./provider.ts";
 import type { Upstream } from "./registry.ts";
-import { requestHeaders } from "./request-headers.ts";
+import { listHeaders, requestHeaders } from "./request-headers.ts";
 import { splicesFor } from "./splices.ts";
 import { failureOf, readError, readErrorObject } from "./upstream-error.ts";
 
@@ -24,27 +33,30 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		transport,
 		keySetting: upstream.keySetting,
 		secret: upstream.apiKey,
-		otherAccounts: upstream.otherKeys?.map((key) =>
-			openAiCompatible({ ...upstream, ...key, otherKeys: [] }, transport),
-		),
 		timeouts: upstream.timeouts,
 		ownTimeouts: upstream.ownTimeouts,
 		tellsLoading: upstream.type === "local",
 		reroutes: upstream.row.reroutes ?? [],
 		encode: (call, target) => encode(upstream, defaults, call, target),
+		continuation: () => upstream.row.continuation ?? "replay",
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => chunkDecoder(upstream, call),
 		listRequest: () => listRequest(upstream),
+		readList,
 	};
 }
 
-function listRequest({ state, baseUrl, headers, apiKey }: Upstream): UpstreamRequest | undefined {
+function listRequest(upstream: Upstream): UpstreamRequest | undefined {
+	const { state, baseUrl } = upstream;
 	if (state !== "ready" || !baseUrl || baseUrl.startsWith("dummy:")) return undefined;
-	const authorization = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
-	return {
-		url: `${baseUrl}/models`,
-		headers: { ...headers, accept: "application/json", "accept-encoding": "identity", ...authorization },
-	};
+	return { url: `${baseUrl}/models`, headers: listHeaders(upstream) };
+}
+
+/** The models in the answer: entries without a name are passed over. */
+function readList(body: unknown): ModelPage | undefined {
+	const { data } = (body ?? {}) as { data?: unknown };
+	if (!Array.isArray(data)) return undefined;
+	return { models: data.filter((each): each is ListedModel => typeof each?.id === "string" && each.id !== "") };
 }
 
 function encode(
@@ -53,16 +65,8 @@ function encode(
 	call: Call,
 	target: Target,
 ): UpstreamRequest {
-	if (upstream.state === "no-key") {
-		const message = `No key for ${upstream.row.title}: set ${upstream.variable} and restart the router.`;
-		throw new RouterError("provider_key_missing", message);
-	}
-	if (!upstream.baseUrl) {
-		const message = `No address for ${upstream.row.title}: set ${upstream.variable} and restart the router.`;
-		throw new RouterError("provider_key_missing", message);
-	}
 	return {
-		url: upstream.baseUrl + PATHS[call.operation],
+		url: addressOf(upstream) + PATHS[call.operation],
 		headers: requestHeaders(upstream, call),
 		body: splice(call.raw, splicesFor(call, target.model, defaults)),
 		stream: call.stream,

@@ -56,10 +56,50 @@ export interface Target {
 	readonly agent?: string | undefined;
 }
 
+/** Something an encoder needs that is not in the call: the proxy gets it before. */
+export type Need =
+	/** The bytes behind an https address, for an upstream that fetches none itself. `param` names the field it stands in. */
+	| { readonly kind: "media"; readonly url: string; readonly param: string }
+	/** What this upstream once gave with that tool call, to be put back (`Keep`). */
+	| { readonly kind: "kept"; readonly id: string };
+
+/** A file's content. */
+export interface Media {
+	readonly type: string;
+	/** Base64. */
+	readonly data: string;
+}
+
+/** What was got for an encoder's needs. */
+export interface Got {
+	/** There for every `media` that was needed: one that can't be got refuses the call. */
+	media(url: string): Media | undefined;
+	/** Undefined where nothing was kept, or no longer is. */
+	kept(id: string): string | undefined;
+}
+
+/** Something of an answer that must come back with the conversation, though its client may drop what it does not know. */
+export interface Keep {
+	/** The tool call's id. */
+	readonly id: string;
+	readonly value: string;
+}
+
+/** Gets what encoders need and keeps what answers bring. Kept values are the caller's own: no other key gets them back. */
+export interface Supplies {
+	/** Throws RouterError `invalid_value` naming the field whose address gives nothing that can be sent. */
+	get(call: Call, needs: readonly Need[], signal: AbortSignal): Promise<Got>;
+	keep(call: Call, keeps: readonly Keep[]): void;
+}
+
+/** Nothing was needed. */
+export const GOT_NOTHING: Got = { media: () => undefined, kept: () => undefined };
+
 /** An upstream's whole, successful answer. */
 export interface Answer {
 	/** JSON text for the client. */
 	readonly body: string;
+	readonly keeps?: readonly Keep[] | undefined;
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
@@ -102,6 +142,7 @@ export interface Out {
 	/** USD. */
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;
+	readonly keeps?: readonly Keep[] | undefined;
 	/** It was no JSON: nothing is sent for it, it is counted. */
 	readonly dropped?: boolean;
 	/** It was `[DONE]`; the pipeline writes its own. */
@@ -118,6 +159,29 @@ export interface StreamDecoder {
 	isPlain?(chunk: Uint8Array): boolean;
 	/** The upstream closed: undefined when the answer was complete. */
 	end(): Failure | undefined;
+	/** After a good `end`: what is left to send, where only the end tells that no more comes. */
+	rest?(): Out;
+}
+
+/**
+ * How an answer that broke off can go on at a target: as the last message, which it is asked to continue (vLLM); as a last message of
+ * the assistant's, which the vendor takes for the beginning of the answer; or only by asking again and comparing.
+ */
+export type Continuation = "continue_final_message" | "prefill" | "replay";
+
+/** A page of an upstream's list of models. */
+export interface ModelPage {
+	readonly models: readonly ListedModel[];
+	/** What `listRequest` needs to ask for the page behind it; absent on the last. */
+	readonly next?: string | undefined;
+}
+
+/** A model, as its upstream lists it. */
+export interface ListedModel {
+	readonly id: string;
+	/** Unix time, s. */
+	readonly created?: unknown;
+	readonly owned_by?: unknown;
 }
 
 /** Deadlines towards an upstream, ms. */
@@ -149,14 +213,22 @@ export interface Provider {
 	readonly tellsLoading?: boolean | undefined;
 	/** Fields by which a call could leave the model it names; a key restricted to some models may not send them. */
 	readonly reroutes: readonly string[];
+	/** What `encode` needs; absent where it never needs anything. Pure; throws as `encode` does. */
+	needs?(call: Call, target: Target): readonly Need[];
+	/** There where there are `needs`. */
+	readonly supplies?: Supplies | undefined;
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
-	encode(call: Call, target: Target): UpstreamRequest;
+	encode(call: Call, target: Target, got?: Got): UpstreamRequest;
+	/** How it goes on with an answer that another began; `replay` where it does not say. */
+	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */
 	decode(status: number, headers: Headers, body: string, call: Call): Answer | Failure;
 	/** One per stream. */
 	decoder(call: Call): StreamDecoder;
-	/** Asks for the models its key can use; undefined where it can't be asked. */
-	listRequest(): UpstreamRequest | undefined;
+	/** Asks for the models its key can use, or for the page behind `after`; undefined where it can't be asked. */
+	listRequest(after?: string): UpstreamRequest | undefined;
+	/** Reads the answer to that, parsed; undefined where it is no list. */
+	readList(body: unknown): ModelPage | undefined;
 }
 
 /** Tells the two results of `decode` apart. */

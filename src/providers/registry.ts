@@ -85,15 +85,15 @@ function keysOf(name: string, settings: ProviderConfig, fromVariable: string | u
  * `https://host/`, `…/v1` and `…/v1/` are the same base: the version is put in where no path segment names one. Throws
  * StartError naming `setting` where the address is none.
  */
-export function versioned(address: string, row: Pick<Row, "version" | "suffix">, setting: string): string {
-	const base = address.replace(/\/+$/, "");
+export function versioned(address: string, row: Pick<Row, "version" | "drops">, setting: string): string {
+	const bare = address.replace(/\/+$/, "");
+	const base = row.drops && bare.endsWith(row.drops) ? bare.slice(0, -row.drops.length) : bare;
 	if (!/^https?:\/\/./.test(base) || !URL.canParse(base)) {
 		throw new StartError(`${setting} is no http(s) address.`);
 	}
 	// Paths are put behind it.
 	if (/[?#]/.test(base)) throw new StartError(`${setting} must be an address without a query or fragment.`);
-	const whole = /\/v\d+[a-z]*\d*(\/|$)/.test(new URL(base).pathname) ? base : base + row.version;
-	return row.suffix && !whole.endsWith(row.suffix) ? whole + row.suffix : whole;
+	return /\/v\d+[a-z]*\d*(\/|$)/.test(new URL(base).pathname) ? base : base + row.version;
 }
 
 /** What the router sets itself: another value would break the message, or send the call to another host. */

@@ -31,6 +31,22 @@ function fateOf(name: string): "forward" | "attribution" | "keep" {
 	return fate;
 }
 
+/** The header that holds the upstream's key; none where it has no key. */
+export function keyHeaders({ apiKey, row }: Upstream): Record<string, string> {
+	if (!apiKey) return {};
+	return row.keyHeader ? { [row.keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` };
+}
+
+/** The headers of the question which models there are. */
+export function listHeaders(upstream: Upstream): Record<string, string> {
+	return {
+		...upstream.headers,
+		accept: "application/json",
+		"accept-encoding": "identity",
+		...keyHeaders(upstream),
+	};
+}
+
 /** Header names in lower case. `accept-encoding: identity`: Bun decodes a compressed body but leaves its headers. */
 export function requestHeaders(upstream: Upstream, call: Call): Record<string, string> {
 	const headers: Record<string, string> = {
@@ -46,7 +62,7 @@ export function requestHeaders(upstream: Upstream, call: Call): Record<string, s
 		const fate = fateOf(name);
 		if (fate === "forward" || (fate === "attribution" && isOpenRouter)) headers[name] = value;
 	});
-	if (upstream.apiKey) headers["authorization"] = `Bearer ${upstream.apiKey}`;
+	Object.assign(headers, keyHeaders(upstream));
 	if (upstream.type === "llm-d" && call.key) headers["x-llm-d-inference-fairness-id"] = headerText(call.key);
 	// Vendors at their own address can't lead back, and need not know.
 	if (upstream.row.isInternal || upstream.baseUrl !== upstream.row.baseUrl) {

@@ -1,5 +1,6 @@
-/** The upstreams that speak OpenAI, one row of data each: everything in which they differ. */
+/** The upstreams, one row of data each: everything in which those that speak OpenAI differ. */
 import type { PROVIDER_TYPES } from "../config/schema.ts";
+import type { Continuation } from "./provider.ts";
 
 /** A known kind of upstream. */
 export type ProviderType = (typeof PROVIDER_TYPES)[number];
@@ -25,8 +26,10 @@ export interface Row {
 	readonly needsKey: boolean;
 	/** Put behind an address that names no version. */
 	readonly version: string;
-	/** Put behind the version: the vendor's OpenAI half lives there. */
-	readonly suffix?: string;
+	/** Cut off the end of an address: people have the one of the vendor's OpenAI half at hand. */
+	readonly drops?: string;
+	/** The header that holds the key, bare; absent: `authorization: Bearer …`. */
+	readonly keyHeader?: string;
 	/** Other names for it in front of a `/`. */
 	readonly aliases: readonly string[];
 	readonly prefixes: readonly Prefix[];
@@ -40,6 +43,8 @@ export interface Row {
 	readonly ownsBareNames?: boolean;
 	/** Top-level fields that send a call elsewhere than its `model`: not for keys that may use some models only. */
 	readonly reroutes?: readonly string[];
+	/** See {@link Continuation}; absent: only by asking again. */
+	readonly continuation?: Continuation;
 	/** What its 400 says when it means a bad key. */
 	readonly badKey?: RegExp;
 }
@@ -69,7 +74,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 			{ pattern: /^o\d/, label: "o<digit>*" },
 		],
 	},
-	// The two vendors below speak a wire of their own; what is used here is the OpenAI-compatible half they offer.
+	// The two vendors below speak a wire of their own (`anthropic.ts`, `gemini.ts`).
 	anthropic: {
 		...plain,
 		title: "Anthropic",
@@ -78,18 +83,21 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		keyVariables: ["ANTHROPIC_API_KEY"],
 		aliases: ["claude"],
 		prefixes: [{ pattern: /^claude/, label: "claude*" }],
+		keyHeader: "x-api-key",
+		headers: { "anthropic-version": "2023-06-01" },
 	},
 	gemini: {
 		...plain,
 		title: "Google Gemini",
 		version: "/v1beta",
-		suffix: "/openai",
+		drops: "/openai",
 		baseUrl: "https://generativelanguage.googleapis.com/v1beta",
 		baseUrlVariable: "GEMINI_BASE_URL",
 		keyVariables: ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
 		aliases: ["google"],
 		prefixes: [{ pattern: /^(?:gemini|google)/, label: "gemini*" }],
-		badKey: /api.key not valid/i,
+		keyHeader: "x-goog-api-key",
+		badKey: /api.key (?:not valid|expired)/i,
 	},
 	openrouter: {
 		...plain,
@@ -129,6 +137,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "LLMD_BASE_URL",
 		aliases: ["llmd"],
 		prefixes: [{ pattern: /^llmd-/, label: "llmd-*", strip: "llmd-" }],
+		continuation: "continue_final_message",
 	},
 	local: {
 		...inside,
@@ -137,7 +146,8 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "LOCAL_AGENT_URL",
 		keyVariables: ["ROUTER_AGENT_TOKEN"],
 		prefixes: [{ pattern: /^local/, label: "local*" }],
+		continuation: "continue_final_message",
 	},
-	vllm: { ...inside, title: "vLLM" },
+	vllm: { ...inside, title: "vLLM", continuation: "continue_final_message" },
 	"openai-compatible": { ...inside, isInternal: false, title: "OpenAI-compatible" },
 };

@@ -20,6 +20,8 @@ export interface UpstreamError {
 	 * the answer itself was a 200.
 	 */
 	readonly status?: number | undefined;
+	/** Google's own word for the cause, `API_KEY_INVALID`. */
+	readonly reason?: string | undefined;
 	/** When to come back, ms from now, where the body says so. */
 	readonly retryAfterMs?: number | undefined;
 }
@@ -59,7 +61,7 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 			param: text(error["param"]),
 			code,
 			status: statusIn(error["code"]) ?? statusNamed(code, type),
-			retryAfterMs: retryInfo(error["details"]),
+			...detailsOf(error["details"]),
 		};
 	}
 	// xAI: {"code": "invalid-argument", "error": "…"}; Venice: {"error": "…", "context": {"errorCode", "issues"}}.
@@ -83,12 +85,15 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 	return detail ? { message: clip(detail) } : undefined;
 }
 
-/** Gemini's `google.rpc.RetryInfo`: `"retryDelay": "48s"`, or `"1.5s"`. */
-function retryInfo(details: unknown): number | undefined {
-	if (!Array.isArray(details)) return undefined;
-	const info = details.filter(isObject).find((detail) => String(detail["@type"]).endsWith("google.rpc.RetryInfo"));
-	const seconds = /^(\d{1,9}(?:\.\d+)?)s$/.exec(text(info?.["retryDelay"]) ?? "")?.[1];
-	return seconds === undefined ? undefined : Number(seconds) * 1000;
+/** What the parts of `google.rpc.Status` add (Gemini): `ErrorInfo` a reason, `RetryInfo` a delay such as `48.9s`. */
+function detailsOf(details: unknown): Pick<UpstreamError, "reason" | "retryAfterMs"> {
+	if (!Array.isArray(details)) return {};
+	const parts = details.filter(isObject);
+	const delay = /^(\d{1,9}(?:\.\d+)?)s$/.exec(parts.map((part) => text(part["retryDelay"])).find(Boolean) ?? "")?.[1];
+	return {
+		reason: parts.map((part) => text(part["reason"])).find(Boolean),
+		retryAfterMs: delay === undefined ? undefined : Number(delay) * 1000,
+	};
 }
 
 /** OpenRouter hides the provider's own words under "Provider returned error". */
@@ -127,20 +132,28 @@ const clip = (message: string): string =>
 const CONTEXT =
 	/context.?(?:length|window)|maximum (?:context|model length|prompt length)|prompt is too long|too many (?:input )?tokens|token_limit_exceeded|input.{0,40}(?:too long|exceeds)/i;
 const FILTER = /content.?(?:filter|policy)|moderation|flagged|safety/i;
+/** Anthropic's words for it. A 400's message may speak of filters for other reasons. */
+const BLOCKED = /blocked by content filter/i;
 const MONEY =
-	/insufficient.?(?:quota|credit|funds|balance)|exceeded your current quota|billing|out of credits|payment.?required/i;
+	/insufficient.?(?:quota|credit|funds|balance)|exceeded your current quota|billing|out of credits|payment.?required|credits? (?:are|is) depleted/i;
+/** Anthropic says 400 to an account without money, Google to one that must have a card first. */
+const UNPAID = /credit balance is too low|enable billing/i;
 
 /** Which kind of failure an upstream's status and words make. */
 export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
-	if (status === 401 || (status === 400 && badKey?.test(error.message))) return "auth";
+	const isBadKey = error.reason === "API_KEY_INVALID" || badKey?.test(error.message);
+	if (status === 401 || (status === 400 && isBadKey)) return "auth";
 	// Gemini says "exceeded your current quota" for the limit of a minute, too, and names it so.
-	const isMoney = MONEY.test(words) && error.code !== "RESOURCE_EXHAUSTED";
-	if (status === 402 || ((status === 429 || status === 403) && isMoney)) return "quota";
+	const isMinute = error.code === "RESOURCE_EXHAUSTED" && !/depleted/.test(error.message);
+	const isMoney = MONEY.test(words) && !isMinute;
+	if (status === 402 || (status === 400 && UNPAID.test(error.message))) return "quota";
+	if ((status === 429 || status === 403) && isMoney) return "quota";
 	if (status === 403) return FILTER.test(words) ? "content_filter" : "auth";
 	if (status === 400 || status === 413 || status === 422) {
 		if (CONTEXT.test(words)) return "context_length";
-		return FILTER.test(`${error.code ?? ""} ${error.type ?? ""}`) ? "content_filter" : "caller";
+		const isFiltered = FILTER.test(`${error.code ?? ""} ${error.type ?? ""}`) || BLOCKED.test(error.message);
+		return isFiltered ? "content_filter" : "caller";
 	}
 	if (status === 404) return "not_found";
 	if (status === 408 || status === 504) return "timeout";

@@ -33,6 +33,7 @@ const KEPT_BACK = new Set([
 	"clear-site-data",
 	"refresh",
 	"openai-organization",
+	"anthropic-organization-id",
 	"openai-project",
 ]);
 

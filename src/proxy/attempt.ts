@@ -5,8 +5,12 @@ import { eventsWithCost } from "../openai/usage-cost.ts";
 import {
 	type Answer,
 	type Failure,
+	GOT_NOTHING,
+	type Got,
 	isFailure,
 	isGood,
+	type Keep,
+	type StreamDecoder,
 	type Target,
 	type UpstreamAnswer,
 	type UpstreamRequest,
@@ -51,6 +55,8 @@ export interface AttemptOptions {
 	readonly record: () => OpenRecord;
 	/** The upstream has taken the key, or failed before it could. */
 	readonly onKey: (failure: Failure | undefined) => void;
+	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
+	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
 }
 
 /**
@@ -79,7 +85,7 @@ export class Attempt {
 	 */
 	async open(): Promise<Opened | Failure> {
 		const { call, target, limits, record } = this.options;
-		const request = this.#encode();
+		const request = await this.#encode();
 		this.#record = record();
 		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, timeLeft(call));
 		this.#deadline.within(limit, call.stream ? "first token" : "answer");
@@ -99,6 +105,7 @@ export class Attempt {
 			this.#arrived();
 			this.options.onKey(undefined);
 			this.#deadline.clear();
+			this.#keep(read.keeps);
 			this.#record.closed({ status, tokens: read.tokens, cost: read.cost });
 			return { target, head, answer: read, first: [] };
 		} catch (thrown) {
@@ -112,13 +119,31 @@ export class Attempt {
 		this.#deadline.drop(why);
 	}
 
-	#encode(): UpstreamRequest {
+	/** The call in the target's words. Where that takes more than the call itself, it is waited for. */
+	#encode(): UpstreamRequest | Promise<UpstreamRequest> {
 		const { call, target } = this.options;
+		const { provider } = target;
 		try {
-			return target.provider.encode(call, target);
+			const needs = provider.needs?.(call, target) ?? [];
+			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, GOT_NOTHING);
+			return this.#supplied(provider.supplies.get(call, needs, call.signal));
 		} catch (thrown) {
 			this.#deadline.clear();
 			throw thrown;
+		}
+	}
+
+	async #supplied(coming: Promise<Got>): Promise<UpstreamRequest> {
+		const { call, target } = this.options;
+		const askedAt = performance.now();
+		try {
+			const got = await coming;
+			return target.provider.encode(call, target, got);
+		} catch (thrown) {
+			this.#deadline.clear();
+			throw thrown;
+		} finally {
+			this.waitedMs += performance.now() - askedAt;
 		}
 	}
 
@@ -140,9 +165,9 @@ export class Attempt {
 
 	/** A streamed answer, once it has begun: until then its failure is an ordinary one, with other targets to try. */
 	async #stream(head: UpstreamAnswer): Promise<Opened | Failure> {
-		const { call, target, limits, waiting, onKey } = this.options;
+		const { call, target, limits, waiting, onKey, read = (decoder) => decoder } = this.options;
 		const deadline = this.#deadline;
-		const reader = new EventReader(head.body, guardedDecoder(target.provider.decoder(call)), deadline, {
+		const reader = new EventReader(head.body, guardedDecoder(read(target.provider.decoder(call))), deadline, {
 			begun: () => {
 				onKey(undefined);
 				deadline.silence(limits.stallMs);
@@ -150,6 +175,7 @@ export class Attempt {
 			firstDelta: () => this.#record?.firstToken(!this.#isLoading),
 			comment: (text) => this.#heard(text),
 			withCost: this.#teller(),
+			keeps: (keeps) => this.#keep(keeps),
 			end: (failure) => {
 				if (failure || !reader.hasBegun) onKey(failure);
 				this.#record?.closed({ status: head.status, failure, tokens: reader.tokens, cost: reader.cost });
@@ -191,8 +217,13 @@ export class Attempt {
 		this.#deadline.rearm();
 	}
 
+	/** What later calls will need. */
+	#keep(keeps: readonly Keep[] | undefined): void {
+		if (keeps?.length) this.options.target.provider.supplies?.keep(this.options.call, keeps);
+	}
+
 	#arrived(): void {
-		this.waitedMs = performance.now() - this.#sentAt;
+		this.waitedMs += performance.now() - this.#sentAt;
 	}
 
 	#failed(failure: Failure, status: number | undefined): Failure {

@@ -3,16 +3,19 @@ import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { isReasoning } from "../openai/reasoning.ts";
+import type { Told } from "../openai/transcript.ts";
 import { FAILURES } from "../providers/failure.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Failure, Target } from "../providers/provider.ts";
 import type { Work } from "../routing/state.ts";
-import { Attempt, type Opened, timeLeft, type Waiting } from "./attempt.ts";
+import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
 import { type Limits, limitsOf } from "./limits.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
+import { goOn, mayGoOn, type ResumeTerms } from "./resume.ts";
+import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers, nextStep, type Step } from "./retry.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 
@@ -26,6 +29,8 @@ export interface CallPlan {
 	readonly alias?: ModelConfig | undefined;
 	/** From the call's arrival: how long attempts may be begun, ms. */
 	readonly attemptsMs: number;
+	/** See Situation. */
+	readonly isImpatient?: boolean | undefined;
 }
 
 /** With less left of the time that its client gave a call, ms, no further attempt is begun. */
@@ -86,22 +91,33 @@ export class Attempts {
 		}
 	}
 
-	/** The rest of a stream that broke; undefined where it goes on nowhere. See Resume. */
-	async goOn(broken: Opened, failure: Failure): Promise<Opened | undefined> {
-		const { call } = this;
-		const targets = this.plan.targets;
-		const elsewhere = {
-			call,
-			targets,
-			hasTried: (target: Target) => this.#candidates.some((each) => each.target === target && each.tries > 0),
-			attempt: async (target: Target, as: Call = call) => {
-				const result = await this.#try(targets.indexOf(target as Planned), as);
+	/** Whether what this target has begun might go on elsewhere, so that what its client is told must be kept. */
+	mayGoOn(target: Target): boolean {
+		return mayGoOn(this.#resumeTerms(), target);
+	}
+
+	/** The rest of a stream that broke after its client was told so much; undefined where it goes on nowhere. */
+	async goOn(broken: Opened, failure: Failure, told: Told): Promise<Opened | undefined> {
+		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
+		const opened = await goOn(broken, failure, {
+			...this.#resumeTerms(),
+			told,
+			tries: (target) => this.#candidates.find((each) => each.target === target)?.tries ?? 0,
+			attempt: async (target, followUp) => {
+				const result = await this.#try(this.plan.targets.indexOf(target), followUp.call, (decoder) =>
+					resumedDecoder(decoder, told, followUp),
+				);
 				return "head" in result ? result : result.failure;
 			},
-		};
-		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
-		const opened = await this.state.resume.goOn(broken, failure, elsewhere);
-		return opened && this.#won(opened);
+		});
+		if (!opened) return undefined;
+		this.settlement.step({ how: "resume", provider: broken.target.provider.name, failure: failure.kind });
+		return this.#won(opened);
+	}
+
+	#resumeTerms(): ResumeTerms {
+		const { targets, alias } = this.plan;
+		return { call: this.call, alias, targets };
 	}
 
 	/** The client is gone: whatever runs is ended, nothing more begins. */
@@ -123,7 +139,8 @@ export class Attempts {
 		const { startedAt } = this.call;
 		const until = Math.min(startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
 		const hasBudget = retries.has(now);
-		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance() };
+		const { isImpatient } = this.plan;
+		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance(), isImpatient };
 		const step = nextStep(situation);
 		const provider = this.#candidates[index]!.target.provider.name;
 		const said = { provider, failure: failure.kind };
@@ -189,7 +206,7 @@ export class Attempts {
 		return firstToken.count >= KNOWN_FROM ? firstToken.percentile(0.95) : undefined;
 	}
 
-	async #try(index: number, call = this.call): Promise<Opened | Failed> {
+	async #try(index: number, call = this.call, read?: AttemptOptions["read"]): Promise<Opened | Failed> {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
@@ -202,6 +219,7 @@ export class Attempts {
 				waiting: this.waiting,
 				record: () => this.#record(candidate),
 				onKey: ended,
+				read,
 			});
 			this.#running.add(attempt);
 			const result = await attempt.open();
@@ -242,7 +260,7 @@ export class Attempts {
 			timeouts: target.provider.timeouts,
 			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
 			hasOthers: others.length > 0 && hasOthers(this.#candidates, index),
-			canGoOn: call.stream && state.resume.canGoOn(call, target, others),
+			canGoOn: mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
 			learned: state.targets.of(target.id).firstToken,
 			isReasoning: () => isReasoning(call.body, target.model),
 		});

@@ -1,14 +1,12 @@
 /** One of a call's targets, and what the call has learned of it. */
 import { RouterError } from "../errors.ts";
 import type { Failure, Provider, Target } from "../providers/provider.ts";
+import type { RouteTarget } from "../routing/route.ts";
 import type { Account, AccountRing } from "./account-ring.ts";
 import type { Tried } from "./retry.ts";
 
 /** A target as the plan gives it. */
-export interface Planned extends Target {
-	/** Tokens its model takes, where that is known. */
-	readonly context?: number | undefined;
-}
+export type Planned = RouteTarget;
 
 /** Times are `performance.now()`'s. */
 export class Candidate implements Tried {

@@ -8,6 +8,7 @@
  */
 import { asRouterError, RouterError } from "../errors.ts";
 import { DONE, sseComment, sseData } from "../openai/sse.ts";
+import { Transcript } from "../openai/transcript.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Target } from "../providers/provider.ts";
 import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
@@ -29,6 +30,10 @@ export class ClientStream implements Waiting {
 	/** The stream that is being sent on, and whose it is. */
 	#reader: EventReader | undefined;
 	#source: Target | undefined;
+	/** What the client has been told, kept where the answer might have to go on elsewhere. */
+	#transcript: Transcript | undefined;
+	/** What a stream first broke of: how the attempts to go on ended says less. */
+	#broke: RouterError | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
@@ -97,8 +102,11 @@ export class ClientStream implements Waiting {
 		const reader = opened.reader!;
 		this.#reader = reader;
 		this.#source = opened.target;
+		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new Transcript();
+		const transcript = this.#transcript;
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
+			transcript?.add(piece);
 			const taken = write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
@@ -111,6 +119,7 @@ export class ClientStream implements Waiting {
 				piece = reader.broken(cause);
 			}
 			if (piece === "") continue;
+			transcript?.add(piece);
 			const taken = write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
@@ -129,9 +138,10 @@ export class ClientStream implements Waiting {
 			return undefined;
 		}
 		if (failure.kind === "cancelled") return undefined;
-		const next = await this.#attempts?.goOn(opened, failure);
+		this.#broke ??= errorOf(failure, target);
+		const next = this.#transcript && (await this.#attempts?.goOn(opened, failure, this.#transcript.told()));
 		if (next) return next;
-		throw errorOf(failure, target);
+		throw this.#broke;
 	}
 
 	/** The client is gone. */

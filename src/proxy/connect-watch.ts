@@ -6,7 +6,7 @@ import { ConnectionLost } from "./http1-connection.ts";
 
 /** A sign of life counts for so long, ms. */
 const FRESH_MS = 10_000;
-/** Most requests are answered within this, ms; only then is knocked. */
+/** Most requests are answered within this, ms; only then is knocked. At most half of the time that a connection may take. */
 const PATIENCE_MS = 1_000;
 
 /** What is known of the origins that requests go to. */
@@ -23,7 +23,7 @@ export class ConnectWatch {
 	async over<T>(answer: Promise<T>, url: string, connectMs: number): Promise<T> {
 		const origin = originOf(url);
 		const { promise: unreached, reject } = Promise.withResolvers<never>();
-		const patienceMs = Math.min(PATIENCE_MS, connectMs);
+		const patienceMs = Math.min(PATIENCE_MS, connectMs / 2);
 		const timer = setTimeout(() => {
 			this.#knock(origin, connectMs - patienceMs).then((isThere) => {
 				if (!isThere) reject(new ConnectionLost("ETIMEDOUT"));

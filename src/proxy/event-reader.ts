@@ -1,7 +1,14 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
 import { EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
-import { type ByteSource, type Failure, type Out, type StreamDecoder, TRUNCATED } from "../providers/provider.ts";
+import {
+	type ByteSource,
+	type Failure,
+	type Keep,
+	type Out,
+	type StreamDecoder,
+	TRUNCATED,
+} from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** What is written at once: the upstream's own bytes, or text of ours. */
@@ -15,6 +22,8 @@ export interface ReaderEvents {
 	firstDelta(): void;
 	/** A comment, before the answer has begun. */
 	comment(text: string): void;
+	/** What later calls will need. */
+	keeps(keeps: readonly Keep[]): void;
 	/** Once: complete, or why not. */
 	end(failure: Failure | undefined): void;
 	/** What to send for events that tell the tokens used, where the client is to be told the cost, too. */
@@ -85,8 +94,7 @@ export class EventReader {
 	/** The upstream closed its side. */
 	finish(): Piece {
 		const text = this.#read(this.#splitter.end(), false) ?? "";
-		if (!this.isOver) this.#over(this.decoder.end());
-		return text;
+		return this.isOver ? text : text + this.#end();
 	}
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is no clean end whatever came before. */
@@ -137,7 +145,7 @@ export class EventReader {
 			const event = events[index]!;
 			const out = this.decoder.push(event);
 			this.#heed(out, event);
-			const bytes = this.#bytesOf(out, event);
+			const bytes = this.#bytesOf(out, event.raw);
 			if (isAsItCame && bytes === undefined && !out.failure) continue;
 			if (isAsItCame) {
 				isAsItCame = false;
@@ -147,24 +155,35 @@ export class EventReader {
 				this.#over(out.failure);
 				return text;
 			}
-			if (out.done) {
-				this.#over(this.decoder.end());
-				return text;
-			}
+			if (out.done) return text + this.#end();
 			text += bytes ?? event.raw;
 		}
 		return isAsItCame ? undefined : text;
 	}
 
-	#bytesOf({ bytes, tokens, cost }: Out, { raw }: SseEvent): string | undefined {
+	#bytesOf({ bytes, tokens, cost }: Out, raw: string): string | undefined {
 		const { withCost } = this.events;
 		return tokens && withCost && bytes !== "" ? withCost(bytes ?? raw, tokens, cost) : bytes;
 	}
 
-	#heed(out: Out, event: SseEvent): void {
+	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
+	#end(): string {
+		const failure = this.decoder.end();
+		const rest = failure ? undefined : this.decoder.rest?.();
+		if (rest) this.#learn(rest);
+		this.#over(failure ?? rest?.failure);
+		return !rest || rest.failure ? "" : (this.#bytesOf(rest, "") ?? "");
+	}
+
+	#learn(out: Out): void {
 		if (out.tokens) this.tokens = out.tokens;
 		if (out.cost !== undefined) this.cost = out.cost;
+		if (out.keeps?.length) this.events.keeps(out.keeps);
 		if (out.dropped) this.dropped++;
+	}
+
+	#heed(out: Out, event: SseEvent): void {
+		this.#learn(out);
 		if (event.data === undefined) {
 			if (!this.hasBegun) this.events.comment(event.raw);
 			return;

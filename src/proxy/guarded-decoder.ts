@@ -23,6 +23,13 @@ export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 				return false;
 			}
 		},
+		rest(): Out {
+			try {
+				return decoder.rest?.() ?? {};
+			} catch (cause) {
+				return { bytes: "", failure: fault(cause) };
+			}
+		},
 		end(): Failure | undefined {
 			try {
 				return decoder.end();

@@ -1,5 +1,5 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
-import { isGood } from "../providers/provider.ts";
+import { isGood, type ListedModel, type Provider } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { readText } from "./body.ts";
 
@@ -18,6 +18,8 @@ const FAILED_MS = 10_000;
 const WAIT_MS = 2_000;
 /** Largest list read, bytes. OpenRouter's, the longest there is, has 0.6 MB. */
 const MAX_LIST = 16 * 1024 * 1024;
+/** Pages asked for; a vendor's have 1,000 models each. */
+const MAX_PAGES = 10;
 
 interface Kept {
 	models: Model[];
@@ -78,12 +80,8 @@ export class ModelList {
 	}
 
 	async #ask({ provider, upstream }: CatalogEntry, kept: Kept): Promise<void> {
-		const request = provider.listRequest();
 		try {
-			if (!request) return;
-			const response = await provider.transport.send(request, AbortSignal.timeout(WAIT_MS * 2));
-			const text = await readText(response, MAX_LIST);
-			const listed = isGood(response) ? modelsIn(JSON.parse(text)) : undefined;
+			const listed = await fetchList(provider);
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
 			// Every agent has a `dummy` of its own; one is enough.
@@ -113,12 +111,21 @@ function named(id: string, owner: string): Model {
 	return { id, object: "model", created: 0, owned_by: owner };
 }
 
-/** An entry of an upstream's list. */
-type Listed = { id: string; created?: unknown; owned_by?: unknown };
-
-/** The models in an upstream's answer: entries without a name are passed over; undefined where it is no list. */
-function modelsIn(body: unknown): Listed[] | undefined {
-	const { data } = (body ?? {}) as { data?: unknown };
-	if (!Array.isArray(data)) return undefined;
-	return data.filter((each): each is Listed => typeof each?.id === "string" && each.id !== "");
+/** All pages of an upstream's list; undefined where it can't be asked, or gives none. */
+async function fetchList(provider: Provider): Promise<ListedModel[] | undefined> {
+	const signal = AbortSignal.timeout(WAIT_MS * 2);
+	let models: ListedModel[] | undefined;
+	let after: string | undefined;
+	for (let page = 0; page < MAX_PAGES; page++) {
+		const request = provider.listRequest(after);
+		if (!request) return models;
+		const response = await provider.transport.send(request, signal);
+		const text = await readText(response, MAX_LIST);
+		const listed = isGood(response) ? provider.readList(JSON.parse(text)) : undefined;
+		if (!listed) return undefined;
+		models = [...(models ?? []), ...listed.models];
+		after = listed.next;
+		if (!after) return models;
+	}
+	return models;
 }

@@ -4,7 +4,6 @@ import { RoutingState } from "../routing/state.ts";
 import { AccountRing } from "./account-ring.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
-import { NO_RESUME, type Resume } from "./resume.ts";
 import { RetryBudget } from "./retry-budget.ts";
 
 /** The holder. */
@@ -19,8 +18,6 @@ export class ProxyState {
 	constructor(
 		/** What is known of each target. */
 		readonly targets: RoutingState = new RoutingState(),
-		/** How a broken stream goes on elsewhere. */
-		readonly resume: Resume = NO_RESUME,
 		/** 0 to 1. */
 		readonly chance: () => number = Math.random,
 	) {}

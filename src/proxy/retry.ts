@@ -40,6 +40,8 @@ export interface Situation {
 	readonly hasBudget: boolean;
 	/** 0 to 1. */
 	readonly chance: number;
+	/** A busy target is not waited for: whoever made the call decides that, who may know another. */
+	readonly isImpatient?: boolean | undefined;
 }
 
 /** What comes next; undefined gives up. */
@@ -55,7 +57,7 @@ const OF_THE_KEY: readonly string[] = ["auth", "quota", "rate"];
 
 /** The next step of a call whose attempt at `last` failed. */
 export function nextStep(situation: Situation): Step | undefined {
-	const { targets, last, now, until, hasBudget } = situation;
+	const { targets, last, now, until, hasBudget, isImpatient } = situation;
 	const tried = targets[last]!;
 	const { kind, retryAfterMs } = tried.failure!;
 	const rule = FAILURES[kind];
@@ -67,13 +69,18 @@ export function nextStep(situation: Situation): Step | undefined {
 	if (hasBudget && hasTriesLeft) {
 		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out.
 		if (rule.sameTarget === "once" && tried.tries === 1) return { target: last, waitMs: 0, isRetry: true };
-		if (rule.sameTarget === "wait" && retryAfterMs !== undefined && tried.waitedMs + retryAfterMs <= LONGEST_WAIT_MS) {
+		if (
+			rule.sameTarget === "wait" &&
+			!isImpatient &&
+			retryAfterMs !== undefined &&
+			tried.waitedMs + retryAfterMs <= LONGEST_WAIT_MS
+		) {
 			if (now + retryAfterMs < until) return { target: last, waitMs: retryAfterMs, isRetry: true };
 		}
 	}
 	const fresh = targets.findIndex((each) => each.tries === 0 && takesMore(each, targets));
 	if (fresh !== -1) return { target: fresh, waitMs: 0, isRetry: false };
-	return hasBudget ? roundAgain(situation) : undefined;
+	return hasBudget && !isImpatient ? roundAgain(situation) : undefined;
 }
 
 /** Of all targets that may be tried again the one whose time comes first: none is left that was not tried. */

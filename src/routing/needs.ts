@@ -42,7 +42,7 @@ const PARTS: Record<Operation, readonly string[]> = {
 	embeddings: ["input"],
 };
 
-/** Reads it. 1 µs and 5 ns a message; the prompt is hashed when it is asked for. */
+/** Reads it: 1 µs. The prompt is hashed when it is asked for: 37 µs for 100 KB. */
 export function needsOf(call: Asked): Needs {
 	const { operation, body } = call;
 	const parts = PARTS[operation].flatMap((name) => {

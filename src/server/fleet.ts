@@ -342,7 +342,7 @@ function targetId(agent: string, model: string): string {
 }
 
 function nameTaken(name: string): RouterError {
-	const message = `Another agent is called "${name}" and is alive: give this one another name (--name).`;
+	const message = `Another agent is called "${name}" and is alive: give this one another name (ROUTER_AGENT_NAME).`;
 	return new RouterError("agent_name_taken", message, { param: "name" });
 }
 

@@ -30,9 +30,9 @@ export interface AttemptClosed {
 export interface AttemptStep {
 	/**
 	 * `retry`: again at the same target, `failover`: at another one. `hedge`: at another one, too, because the first was late; `hedge-won`
-	 * where that one was used. `refused`: not tried again, since all calls together had been tried again too often.
+	 * where that one was used. `resume`: an answer that had begun went on elsewhere. `refused`: not tried again, since all calls together had been tried again too often.
 	 */
-	readonly how: "retry" | "failover" | "hedge" | "hedge-won" | "refused";
+	readonly how: "retry" | "failover" | "hedge" | "hedge-won" | "refused" | "resume";
 	/** The provider of the attempt before it. */
 	readonly provider: string;
 	/** How that one failed. */

@@ -9,12 +9,8 @@ gone() { # process, tenths of a second to wait
 	while kill -0 "$1" 2>/dev/null && [ "$n" -lt "$2" ]; do sleep 0.1; n=$((n + 1)); done
 	! kill -0 "$1" 2>/dev/null
 }
-# Its daemon, containerd and shims all name a file below $DIR; this script doesn't.
-mine() {
-	for process in /proc/[0-9]*; do
-		if tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF "$DIR/"; then echo "${process#/proc/}"; fi
-	done
-}
+# Its daemon, containerd and shims all name a file below $DIR; this script doesn't, nor the grep, which reads it.
+mine() { printf '%s/\n' "$DIR" | grep -lsFf - /proc/[0-9]*/cmdline | tr -dc '0-9\n'; }
 
 daemon=$(pid "$DIR/docker.pid")
 if [ -n "$daemon" ]; then

@@ -2,9 +2,20 @@
  * A real Docker Engine of the tests' own: its files in one temporary directory, its own network, no rule in the
  * machine's firewall, so that it neither meets nor disturbs another one. `--gpus` works without a GPU.
  */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+	chmodSync,
+	closeSync,
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	openSync,
+	readFileSync,
+	rmSync,
+	writeFileSync,
+	writeSync,
+} from "node:fs";
 import { join } from "node:path";
-import { simRoot } from "./vllm-sim-binary.ts";
+import { SIM_IMAGE, simRoot } from "./vllm-sim-binary.ts";
 
 const DAEMON_MS = 30_000;
 /** CAP_SYS_ADMIN and CAP_NET_ADMIN: mounts and bridges. */
@@ -42,6 +53,8 @@ export interface EngineOptions {
 	readonly disk?: string;
 	/** `false`: as without NVIDIA's container toolkit, `--gpus` fails. */
 	readonly nvidia?: boolean;
+	/** A registry (./registry.ts) that stands for Docker Hub. */
+	readonly mirror?: string;
 	/** Containers outlive the daemon's restart, as with `"live-restore": true` in daemon.json. */
 	readonly liveRestore?: boolean;
 }
@@ -50,6 +63,8 @@ export interface EngineOptions {
 export interface DockerEngine {
 	/** For the client: `DOCKER_HOST`, and a `DOCKER_CONFIG` of its own. */
 	readonly env: Readonly<Record<"DOCKER_HOST" | "DOCKER_CONFIG", string>>;
+	/** All its files. */
+	readonly directory: string;
 	/** Of the daemon; changes with every `up`. */
 	readonly pid: number;
 	/** Address of this machine as containers see it. */
@@ -116,6 +131,8 @@ export async function startDockerEngine(options: EngineOptions = {}): Promise<Do
 		const docker = (...args: readonly string[]) => run(["docker", ...args], env);
 		let daemon: Bun.Subprocess | undefined;
 		const up = async () => {
+			// Appended to: the daemon before may still have a word to say.
+			const log = openSync(at("dockerd.log"), "a");
 			daemon = Bun.spawn(
 				[
 					"dockerd",
@@ -124,29 +141,35 @@ export async function startDockerEngine(options: EngineOptions = {}): Promise<Do
 					...["--bridge", bridge, "--cgroup-parent", cgroup],
 					// Ports are published by docker-proxy alone: another daemon's start would delete our rules, and ours its.
 					...["--iptables=false", "--ip-masq=false", "--ip-forward=false"],
+					...(options.mirror ? ["--registry-mirror", options.mirror] : []),
 					...(options.liveRestore ? ["--live-restore"] : []),
 				],
 				{
 					env: { PATH: `${at("bin")}:${path()}`, HOME: dir },
 					stdin: "ignore",
 					stdout: "ignore",
-					stderr: Bun.file(at("dockerd.log")),
+					stderr: log,
 					detached: true,
 				},
 			);
+			closeSync(log);
 			await ready(daemon, docker, at("dockerd.log"));
 		};
 		writeFileSync(at("config/daemon.json"), "{}");
 		const down = async (signal: NodeJS.Signals = "SIGTERM") => {
 			daemon?.kill(signal);
 			await daemon?.exited;
-			// One that was killed leaves it, and the next would not start.
-			if (signal === "SIGKILL") rmSync(at("docker.pid"), { force: true });
+			if (signal !== "SIGKILL") return;
+			// A daemon that was killed leaves its containerd dying, and the next would take that for a living one.
+			const containerd = at("exec/containerd/containerd.pid");
+			if (existsSync(containerd)) await sh("sh", "-c", 'kill -KILL "$(cat "$0")" || true', containerd);
+			for (const file of [containerd, at("docker.pid")]) rmSync(file, { force: true });
 		};
 		let base: Promise<string> | undefined;
 		await up();
 		return {
 			env,
+			directory: dir,
 			get pid() {
 				return daemon!.pid;
 			},
@@ -218,12 +241,10 @@ async function createBridge(name: string): Promise<string> {
 async function importRoot(env: Record<string, string>): Promise<string> {
 	const tar = Bun.spawn(["tar", "-C", await simRoot(), "-c", "."], { stdout: "pipe" });
 	const changes = [
-		'ENTRYPOINT ["vllm","serve"]',
-		"ENV PATH=/usr/local/bin",
-		"ENV HOME=/root",
-		"ENV SIM_DEVICE=cuda",
-		"WORKDIR /root",
-		"EXPOSE 8000",
+		`ENTRYPOINT ${JSON.stringify(SIM_IMAGE.Entrypoint)}`,
+		...SIM_IMAGE.Env.map((pair) => `ENV ${pair}`),
+		`WORKDIR ${SIM_IMAGE.WorkingDir}`,
+		...Object.keys(SIM_IMAGE.ExposedPorts).map((port) => `EXPOSE ${port}`),
 	];
 	const flags = changes.flatMap((change) => ["--change", change]);
 	return (await run(["docker", "import", ...flags, "-"], env, tar.stdout)).trim();
@@ -231,14 +252,15 @@ async function importRoot(env: Record<string, string>): Promise<string> {
 
 function fill(data: string, { disk }: EngineOptions): void {
 	if (!disk) throw new Error("fill: the engine has no disk of its own, and would fill the machine's; give it `disk`");
-	const ballast = Bun.file(join(data, "ballast")).writer();
+	const ballast = openSync(join(data, "ballast"), "w");
+	const piece = new Uint8Array(1 << 16);
 	try {
-		for (;;) {
-			ballast.write(new Uint8Array(1 << 16));
-			ballast.flush();
-		}
-	} catch {
-		// No space left on device.
+		// Bun's own writers don't say that a disk is full.
+		while (writeSync(ballast, piece) > 0);
+	} catch (error) {
+		if ((error as { code?: string }).code !== "ENOSPC") throw error;
+	} finally {
+		closeSync(ballast);
 	}
 }
 

@@ -3,6 +3,10 @@
 /** A JSON object whose fields are read by tests. */
 export type Json = Record<string, unknown>;
 
+/** A JSON object of any depth, for tests that reach deep into one. */
+// biome-ignore lint/suspicious/noExplicitAny: `unknown` would need a cast at every step, and a wrong step fails the test
+export type Loose = Record<string, any>;
+
 /** What a client sent. `body` is null where the recording kept the answer only. */
 export interface ExchangeRequest {
 	readonly method: string;

@@ -10,9 +10,12 @@ import type { Operation } from "../../src/openai/call.ts";
 import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
 import { openAiCompatible } from "../../src/providers/openai-compatible.ts";
 import type { Provider } from "../../src/providers/provider.ts";
+import { providerOf } from "../../src/providers/provider-of.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
+import { world } from "../../src/proxy/media-fetch.ts";
 import { ProxyState } from "../../src/proxy/proxy-state.ts";
-import { httpTransport } from "../../src/proxy/transport.ts";
+import { suppliesFor } from "../../src/proxy/supplies.ts";
+import { fileFetch, httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
 import type { Json } from "./exchange.ts";
@@ -36,11 +39,12 @@ export function entriesOf(
 	change: (provider: Provider) => Provider = (provider) => provider,
 ): CatalogEntry[] {
 	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	const supplies = suppliesFor(world(fileFetch({ proxyFor: () => undefined })));
 	const dummy = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [
 		...configureUpstreams(config, env).map((upstream) => ({
 			upstream,
-			provider: change(openAiCompatible(upstream, transport)),
+			provider: change(providerOf(upstream, transport, supplies(upstream.name))),
 		})),
 		{ upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) },
 	];

@@ -90,11 +90,12 @@ function replay(response: ExchangeResponse, cut: Cut): Response {
 /** The bytes, cut. An event ends with its empty line. Throws when no event holds the text to cut before. */
 function pieces(bytes: Uint8Array<ArrayBuffer>, cut: Exclude<Cut, "whole">): Uint8Array<ArrayBuffer>[] {
 	const text = new TextDecoder().decode(bytes);
-	if (cut === "event") return text.split(/(?<=\n\n)/).map((event) => new TextEncoder().encode(event));
+	if (cut === "event") return text.split(/(?<=\n\n|\r\n\r\n)/).map((event) => new TextEncoder().encode(event));
 	let offsets = cut;
 	if ("before" in offsets) {
-		const at = text.lastIndexOf("\n\n", text.indexOf(offsets.before)) + 2;
-		if (!text.includes(offsets.before) || at < 2) throw new Error(`nothing to cut before ${offsets.before}`);
+		const found = text.indexOf(offsets.before);
+		const at = Math.max(text.lastIndexOf("\n\n", found) + 2, text.lastIndexOf("\r\n\r\n", found) + 4);
+		if (!text.includes(offsets.before) || at < 4) throw new Error(`nothing to cut before ${offsets.before}`);
 		offsets = [Buffer.byteLength(text.slice(0, at))];
 	}
 	const edges = [0, ...offsets.filter((at) => at > 0 && at < bytes.length), bytes.length];

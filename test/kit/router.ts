@@ -60,7 +60,8 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 	if (options.config) {
 		const file = join(directory, "router.yaml");
 		writeFileSync(file, JSON.stringify(options.config)); // JSON is YAML
-		args.push("--config", file);
+		// In front: what follows a `--` is not the router's.
+		args.unshift("--config", file);
 	}
 	const source = options.source ?? (process.env["ROUTER_TEST"] === "binary" ? "binary" : "source");
 	const child = Bun.spawn([...command(source), ...args], {
@@ -93,7 +94,9 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 		);
 		setTimeout(() => failed(new Error(`the router did not say where it listens:\n${output}`)), START_MS).unref();
 	});
+	let isWanted = true;
 	const stop = async () => {
+		isWanted = false;
 		child.kill("SIGKILL");
 		await child.exited;
 		rmSync(directory, { recursive: true, force: true });
@@ -101,6 +104,10 @@ export async function startRouter(options: RouterOptions = {}): Promise<RunningR
 	try {
 		const url = await listening;
 		await ready(url);
+		void child.exited.then((code) => {
+			// A router that a test ends by a signal of its own says nothing new; one that dies says why the tests behind it fail.
+			if (isWanted && code !== 0) console.error(`the router under test ended with ${code}:\n${output.slice(-4000)}`);
+		});
 		return {
 			url,
 			pid: child.pid,

@@ -1,10 +1,35 @@
 /** The look-alike of vLLM as one executable, and as the root of an image. Compiled once per machine and source. */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+	chmodSync,
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	statSync,
+	utimesSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
+/** One that no test used for so long is deleted. */
+const KEEP_MS = 24 * 3_600_000;
+
 /** Where the sim starts, for those who run it from source. */
 export const SIM_SOURCE = join(import.meta.dir, "vllm-sim/main.ts");
+
+/**
+ * The image's settings: as in the real one the entry point is `vllm serve`. `SIM_DEVICE`: without `--gpus` it finds no
+ * device.
+ */
+export const SIM_IMAGE = {
+	Entrypoint: ["vllm", "serve"],
+	Env: ["PATH=/usr/local/bin", "HOME=/root", "SIM_DEVICE=cuda"],
+	WorkingDir: "/root",
+	ExposedPorts: { "8000/tcp": {} },
+} as const;
 
 /** What the executable is made of. */
 function contentHash(): string {
@@ -22,7 +47,11 @@ function contentHash(): string {
  */
 export async function simRoot(): Promise<string> {
 	const root = join(tmpdir(), `router-vllm-sim-${contentHash()}`);
-	if (existsSync(root)) return root;
+	if (existsSync(root)) {
+		utimesSync(root, new Date(), new Date());
+		return root;
+	}
+	forgetOld();
 	const draft = mkdtempSync(`${root}-`);
 	try {
 		const binary = join(draft, "usr/local/bin/vllm");
@@ -46,6 +75,15 @@ export async function simRoot(): Promise<string> {
 		if (!existsSync(root)) throw error;
 	}
 	return root;
+}
+
+/** Each is 110 MB, and every change of the source makes one. */
+function forgetOld(): void {
+	for (const name of readdirSync(tmpdir()).filter((each) => each.startsWith("router-vllm-sim-"))) {
+		const path = join(tmpdir(), name);
+		const { mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
+		if (Date.now() - mtimeMs > KEEP_MS) rmSync(path, { recursive: true, force: true });
+	}
 }
 
 /** The executable. */

@@ -21,6 +21,18 @@ export interface SimOptions {
 	readonly ready?: boolean;
 }
 
+/** What a running sim is told to do. */
+export interface SimOrder {
+	/** The engine stops, or goes on; /health says 200. */
+	readonly hang?: boolean;
+	/** The process or the engine dies. */
+	readonly crash?: "exit" | "engine";
+	/** As SIM_SPEED. */
+	readonly speed?: number;
+	/** Every call ends where it is: a stream without a reason, before its first token with nothing but `[DONE]`. */
+	readonly abort?: true;
+}
+
 /** A running sim. */
 export interface Sim {
 	/** `http://127.0.0.1:<port>`. */
@@ -32,8 +44,8 @@ export interface Sim {
 	output(): string;
 	/** The sum of a metric's samples over all engines; 0 when there is none. */
 	metric(name: string): Promise<number>;
-	/** An order to the running sim: `{ hang: true }`, `{ crash: "exit" | "engine" }`, `{ speed: 1 }`. */
-	control(order: { hang?: boolean; crash?: "exit" | "engine"; speed?: number }): Promise<void>;
+	/** An order to the running sim; in a container: the same as `POST /sim`. */
+	control(order: SimOrder): Promise<void>;
 	/** That one process; resolves when it has ended. */
 	kill(signal: NodeJS.Signals): Promise<number>;
 	/** SIGKILL. */

@@ -29,6 +29,7 @@ export function startVllm(models: readonly string[], key?: string): FakeVllm {
 				const data = models.map((id) => ({ id, object: "model", created: 1_760_000_000, owned_by: "vllm" }));
 				return Response.json({ object: "list", data });
 			}
+			if (request.method === "GET") return refuse(404, "Not Found");
 			const body = await request.text();
 			received.push({ method: request.method, path, headers: request.headers, body });
 			const { model, stream } = JSON.parse(body) as { model: string; stream?: boolean };

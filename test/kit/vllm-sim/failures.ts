@@ -6,8 +6,8 @@ import { api, err, line, say } from "./log.ts";
 import type { Model } from "./model.ts";
 import type { Failure } from "./switches.ts";
 
-/** Says why, and returns the exit code. */
-export function fail(failure: Failure, model: Model, gpuGib: number): number {
+/** Says why, and returns the exit code. `free`: part of a GPU's memory that others left. */
+export function fail(failure: Failure, model: Model, gpuGib: number, free = 0.3): number {
 	const { root, maxLength, bytesPerToken } = model;
 	const total = gpuGib * 0.99;
 	const needed = (maxLength * bytesPerToken) / 2 ** 30;
@@ -17,7 +17,7 @@ export function fail(failure: Failure, model: Model, gpuGib: number): number {
 	switch (failure) {
 		case "gpu-memory-taken":
 			return engineFailed(
-				`ValueError: Free memory on device (${(total * 0.3).toFixed(2)}/${total.toFixed(2)} GiB) on startup is less than desired GPU memory utilization (${model.utilization}, ${(total * model.utilization).toFixed(2)} GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.`,
+				`ValueError: Free memory on device (${(total * free).toFixed(2)}/${total.toFixed(2)} GiB) on startup is less than desired GPU memory utilization (${model.utilization}, ${(total * model.utilization).toFixed(2)} GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.`,
 				"gpu_worker.py",
 			);
 		case "kv-cache-too-small":

@@ -5,12 +5,15 @@
 import { parseArguments, UsageError } from "./arguments.ts";
 import { Engine } from "./engine.ts";
 import { portTaken, sayEngineDied } from "./failures.ts";
+import { gpuShare } from "./gpu-share.ts";
+import { serve } from "./http.ts";
 import { err } from "./log.ts";
 import { readModel } from "./model.ts";
 import { checkParsers } from "./parsers.ts";
 import type { Json } from "./request.ts";
 import { createServer } from "./server.ts";
 import { sayServing, start } from "./startup.ts";
+import { logStatistics } from "./statistics.ts";
 import { readSwitches } from "./switches.ts";
 
 /** Leaves with a code; what was printed is out by then, pipes included. */
@@ -43,7 +46,10 @@ let stop: () => void = () => leave(0);
 process.on("SIGTERM", () => stop());
 process.on("SIGINT", () => stop());
 
-const failed = await start({ args, model, switches, env: process.env, sleep: Bun.sleep });
+const share = switches.gpuDir
+	? gpuShare(switches.gpuDir, process.env["NVIDIA_VISIBLE_DEVICES"] ?? "0", model.share)
+	: undefined;
+const failed = await start({ args, model, switches, env: process.env, claim: () => share?.claim() });
 if (failed !== undefined) leave(failed);
 
 const one = (name: string) => given.get(name)?.[0];
@@ -92,13 +98,16 @@ function crash(what: "exit" | "engine"): void {
 	// vLLM's watchdog ends a server whose engine is dead; until then /health says 503.
 	setTimeout(() => {
 		err("(APIServer pid=1) INFO:     Shutting down");
-		server.stop(true).then(() => leave(1));
+		void server.stop(true).then(() => leave(1));
 	}, switches.lingerMs);
 }
 
 function control(order: Json): void {
 	if (typeof order["speed"] === "number") for (const engine of engines) engine.speed = order["speed"];
 	if (typeof order["hang"] === "boolean") hang(order["hang"]);
+	if (order["abort"] === true) {
+		for (const engine of engines) for (const job of [...engine.running, ...engine.waiting]) engine.abort(job);
+	}
 	if (order["crash"] === "exit" || order["crash"] === "engine") setTimeout(crash, 0, order["crash"]);
 }
 
@@ -121,6 +130,7 @@ const { fetch, routes } = createServer({
 	maxQueued: Number(one("max-num-queued-reqs") ?? Number.POSITIVE_INFINITY),
 	accessLog: one("disable-uvicorn-access-log") !== "true",
 	napMs: switches.startMs / 20,
+	memory: { claim: () => share?.claim() === undefined, release: () => share?.release() },
 	abilities: { autoTools, reasoning: given.has("reasoning-parser"), natural: switches.answerTokens },
 	details: one("enable-prompt-tokens-details") === "true",
 	forceUsage: one("enable-force-include-usage") === "true",
@@ -132,23 +142,10 @@ const { fetch, routes } = createServer({
 	control,
 });
 
-const server = listen();
-function listen() {
-	try {
-		return Bun.serve({
-			port,
-			hostname,
-			fetch,
-			idleTimeout: 0,
-			reusePort: false,
-			development: false,
-			maxRequestBodySize: 2 ** 31,
-		});
-	} catch (error) {
-		if ((error as { code?: string }).code === "EADDRINUSE") return leave(portTaken(port));
-		throw error;
-	}
-}
+const server = await serve(port, hostname, fetch).catch((error) => {
+	if ((error as { code?: string }).code === "EADDRINUSE") return leave(portTaken(port));
+	throw error;
+});
 
 stop = () => {
 	stop = () => {};
@@ -164,8 +161,9 @@ stop = () => {
 	};
 	if (patience === 0 || idle()) return void end(true);
 	// Requests that run are answered; no other connection is taken.
-	server.stop(false).then(() => end(false));
+	void server.stop(false).then(() => end(false));
 	setTimeout(() => end(true), patience * 1000);
 };
 if (switches.crashAfterMs) setTimeout(() => crash(switches.crash), switches.crashAfterMs);
-sayServing(hostname, server.port!, routes);
+if (one("disable-log-stats") !== "true") logStatistics(engines);
+sayServing(hostname, server.port, routes);

@@ -27,6 +27,8 @@ export interface Model {
 	readonly tensorParallel: number;
 	readonly dataParallel: number;
 	readonly utilization: number;
+	/** Of each GPU's memory, from 0 to 1: the utilisation, or what a cache of a given size comes to. */
+	readonly share: number;
 }
 
 /** Parameters in billions, from a name such as `Qwen3-30B-A3B` or `llama3.2:1b`; 0.6 when it says nothing. */
@@ -74,5 +76,6 @@ export function readModel({ model: root, given }: Arguments, switches: Switches)
 		tensorParallel,
 		dataParallel: number("data-parallel-size", 1),
 		utilization,
+		share: fixed ? (weightsGib + kvGib + 1.2) / tensorParallel / (switches.gpuGib ?? 80) : utilization,
 	};
 }

@@ -26,6 +26,8 @@ export interface ServerOptions extends Pick<Site, "abilities" | "details" | "for
 	readonly accessLog: boolean;
 	/** How long falling asleep and waking take. */
 	readonly napMs: number;
+	/** The GPUs' memory, given back in sleep: `false` when a model that wakes finds it taken. */
+	readonly memory: { claim(): boolean; release(): void };
 	/** Called before each generation. */
 	readonly arrived: () => void;
 	/** The engine was found dead, or has to die. */
@@ -44,7 +46,6 @@ export function createServer(options: ServerOptions): {
 	const { model, engines } = options;
 	const since = Math.floor(Date.now() / 1000);
 	let sleeping = false;
-	let load = 0;
 
 	const site: Site = {
 		...options,
@@ -64,12 +65,7 @@ export function createServer(options: ServerOptions): {
 		async (request) => {
 			const body = await readBody(request);
 			if (options.pooling) throw new ApiError(400, `The model does not support ${name} API`);
-			load++;
-			try {
-				return await serve(body, request.signal, site);
-			} finally {
-				load--;
-			}
+			return serve(body, request.signal, site);
 		};
 	const nap =
 		(asleep: boolean): Handler =>
@@ -82,6 +78,11 @@ export function createServer(options: ServerOptions): {
 				}
 			}
 			await Bun.sleep(options.napMs);
+			if (asleep) options.memory.release();
+			else if (sleeping && !options.memory.claim()) {
+				options.died();
+				throw engineDead();
+			}
 			sleeping = asleep;
 			return new Response();
 		};
@@ -89,7 +90,7 @@ export function createServer(options: ServerOptions): {
 	const routes: Record<string, Handler> = {
 		"GET /health": () => new Response(null, { status: engines.some(({ dead }) => dead) ? 503 : 200 }),
 		"GET /ping": () => new Response(),
-		"GET /load": () => Response.json({ server_load: load }),
+		"GET /load": () => Response.json({ server_load: engines.reduce((sum, one) => sum + busy(one), 0) }),
 		"GET /version": () => Response.json({ version: options.version }),
 		"GET /metrics": () =>
 			new Response(metricsText(engines, model, since, sleeping), {

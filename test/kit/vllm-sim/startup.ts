@@ -13,8 +13,8 @@ export interface Start {
 	readonly model: Model;
 	readonly switches: Switches;
 	readonly env: Record<string, string | undefined>;
-	/** Instead of `Bun.sleep`. */
-	readonly sleep: (ms: number) => Promise<void>;
+	/** Claims the GPUs' memory; tells how much of one is free where that isn't enough. */
+	readonly claim: () => { readonly free: number } | undefined;
 }
 
 /** Which stage a failure ends: what is checked before weights, and what only after. */
@@ -25,7 +25,7 @@ const FAILS_AT: Partial<Record<string, Stage>> = {
 };
 
 /** Resolves with an exit code when the start failed, else with nothing. Never resolves where it stalls. */
-export async function start({ args, model, switches, env, sleep }: Start): Promise<number | undefined> {
+export async function start({ args, model, switches, env, claim }: Start): Promise<number | undefined> {
 	const { startMs, shards, version } = switches;
 	const failure = problem({ args, model, switches, env });
 	const gpu = switches.gpuGib ?? 80;
@@ -40,7 +40,7 @@ export async function start({ args, model, switches, env, sleep }: Start): Promi
 	api("utils.py:253", `non-default args: {${[`'model_tag': '${args.model}'`, ...given].join(", ")}}`);
 	let ended = await enter("begin");
 	if (ended !== undefined) return ended;
-	await sleep(startMs * 0.1);
+	await Bun.sleep(startMs * 0.1);
 	api("model.py:637", "Resolved architecture: Qwen3ForCausalLM");
 	api("model.py:1750", `Using max model len ${model.maxLength}`);
 	api("scheduler.py:228", `Chunked prefill is enabled with max_num_batched_tokens=${model.batchTokens}.`);
@@ -52,6 +52,8 @@ export async function start({ args, model, switches, env, sleep }: Start): Promi
 		"parallel_state.py:1203",
 		`world_size=${model.tensorParallel} rank=0 local_rank=0 distributed_init_method=tcp://172.17.0.2:45391 backend=nccl`,
 	);
+	const taken = claim();
+	if (taken) return fail("gpu-memory-taken", model, gpu, taken.free);
 	engine("gpu_model_runner.py:3562", `Starting to load model ${model.root}...`);
 	ended = await enter("weights");
 	if (ended !== undefined) return ended;
@@ -63,7 +65,7 @@ export async function start({ args, model, switches, env, sleep }: Start): Promi
 		const percent = String(Math.round((shard / shards) * 100)).padStart(3);
 		const rate = shard === 0 ? "00:00<?, ?it/s" : `00:0${shard % 10}<00:0${(shards - shard) % 10},  1.04s/it`;
 		err(`\rLoading safetensors checkpoint shards: ${percent}% Completed | ${shard}/${shards} [${rate}]`);
-		if (shard < shards) await sleep((startMs * 0.4) / shards);
+		if (shard < shards) await Bun.sleep((startMs * 0.4) / shards);
 	}
 	err("");
 	engine("default_loader.py:308", `Loading weights took ${seconds(0.4)} seconds`);
@@ -78,12 +80,12 @@ export async function start({ args, model, switches, env, sleep }: Start): Promi
 			"Using cache directory: /root/.cache/vllm/torch_compile_cache/8f0a3c1b22/rank_0_0/backbone for vLLM's torch.compile",
 		);
 		engine("backends.py:703", `Dynamo bytecode transform time: ${seconds(0.1)} s`);
-		await sleep(startMs * 0.2);
+		await Bun.sleep(startMs * 0.2);
 		engine("monitor.py:34", `torch.compile takes ${seconds(0.2)} s in total`);
 	}
 	ended = await enter("kv-cache");
 	if (ended !== undefined) return ended;
-	await sleep(startMs * 0.1);
+	await Bun.sleep(startMs * 0.1);
 	const tokens = model.kvTokens.toLocaleString("en-US");
 	engine("gpu_worker.py:375", `Available KV cache memory: ${model.kvGib.toFixed(2)} GiB`);
 	engine("kv_cache_utils.py:1291", `GPU KV cache size: ${tokens} tokens`);
@@ -101,7 +103,7 @@ export async function start({ args, model, switches, env, sleep }: Start): Promi
 			process.stderr.write(
 				`\rCapturing CUDA graphs (mixed prefill-decode, PIECEWISE): ${String(Math.round((done / 67) * 100)).padStart(3)}%|${bar}| ${done}/67 [00:0${done % 4}<00:00, 26.13it/s]`,
 			);
-			await sleep(startMs * 0.05);
+			await Bun.sleep(startMs * 0.05);
 		}
 		err("");
 		engine(
@@ -111,7 +113,7 @@ export async function start({ args, model, switches, env, sleep }: Start): Promi
 	}
 	engine("core.py:259", `init engine (profile, create kv cache, warmup model) took ${seconds(0.45)} seconds`);
 	await enter("server");
-	await sleep(startMs * 0.05);
+	await Bun.sleep(startMs * 0.05);
 	api("api_server.py:1520", "Supported tasks: ['generate']");
 	return undefined;
 }
@@ -130,6 +132,7 @@ function python(name: string, values: readonly string[]): string {
 function problem({ model, switches, env }: Pick<Start, "args" | "model" | "switches" | "env">) {
 	if (switches.fail && starts(switches) <= switches.failTimes) return switches.fail;
 	if (switches.device === "cuda" && !env["NVIDIA_VISIBLE_DEVICES"]) return "no-device";
+	if (switches.gated && env["HF_TOKEN"] !== switches.gated) return env["HF_TOKEN"] ? "unauthorized" : "gated";
 	if (model.root === "serve") return "unknown-model";
 	if (model.kvGib <= 0) return "no-cache-memory";
 	return model.kvTokens < model.maxLength ? "kv-cache-too-small" : undefined;

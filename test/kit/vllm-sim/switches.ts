@@ -56,6 +56,10 @@ export interface Switches {
 	readonly kvTokens: number | undefined;
 	/** SIM_ANSWER_TOKENS: length of every answer that isn't limited; else the conversation decides, 12 to 60. */
 	readonly answerTokens: number | undefined;
+	/** SIM_GATED: the model is gated, and this is the token that may read it: `HF_TOKEN` has to be it. */
+	readonly gated: string | undefined;
+	/** SIM_GPU_DIR: directory that stands for the memory of this host's GPUs (./gpu-share.ts). */
+	readonly gpuDir: string | undefined;
 	/** SIM_VERSION: of vLLM. */
 	readonly version: string;
 }
@@ -99,6 +103,8 @@ export function readSwitches(env: Record<string, string | undefined>): Switches 
 		gpuGib: number("SIM_GPU_GIB"),
 		kvTokens: number("SIM_KV_TOKENS"),
 		answerTokens: number("SIM_ANSWER_TOKENS"),
+		gated: text("SIM_GATED"),
+		gpuDir: text("SIM_GPU_DIR"),
 		version: text("SIM_VERSION") ?? "0.13.0",
 	};
 	const stray = Object.keys(env).filter((name) => name.startsWith("SIM_") && !known.has(name));

@@ -1,0 +1,78 @@
+/** What the agent remembers between two starts: `agent.json` in the data directory. Readable by its user alone. */
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Static, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+
+const open = { additionalProperties: true } as const;
+
+const Remembered = Type.Object(
+	{
+		/** What the containers were started with as VLLM_API_KEY: a container that runs on must know it. */
+		vllm_key: Type.Optional(Type.String({ minLength: 16 })),
+		/** What the GPUs were last known to be: a driver that hiccups must not turn every model's container into another. */
+		accelerator: Type.Optional(Type.String()),
+		driver: Type.Optional(Type.String()),
+		/** What API calls said of models, by name. */
+		models: Type.Optional(
+			Type.Record(
+				Type.String(),
+				Type.Object(
+					{
+						order: Type.Optional(Type.Union([Type.Literal("load"), Type.Literal("unload")])),
+						/** As the call brought it, for a model that the configuration does not know. */
+						spec: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+					},
+					open,
+				),
+			),
+		),
+	},
+	open,
+);
+export type Remembered = Static<typeof Remembered>;
+
+/** The file of one data directory. */
+export interface AgentFile {
+	readonly content: Remembered;
+	/** Writes it with these changes; a sentence where that fails: they then hold until the agent ends. */
+	change(changes: Partial<Remembered>): string | undefined;
+}
+
+/** Reads it; one that is missing, or no such file, counts as empty. Never throws. */
+export function agentFile(dataDir: string): AgentFile {
+	const file = join(dataDir, "agent.json");
+	let content = read(file);
+	return {
+		get content() {
+			return content;
+		},
+		change(changes) {
+			content = { ...content, ...changes };
+			return write(dataDir, file, `${JSON.stringify(content, null, "\t")}\n`);
+		},
+	};
+}
+
+function read(file: string): Remembered {
+	try {
+		const value: unknown = JSON.parse(readFileSync(file, "utf8"));
+		return Value.Check(Remembered, value) ? value : {};
+	} catch {
+		return {};
+	}
+}
+
+function write(dataDir: string, file: string, text: string): string | undefined {
+	try {
+		mkdirSync(dataDir, { recursive: true });
+		// Whole or not at all: half a file would lose what is running.
+		writeFileSync(`${file}.new`, text, { mode: 0o600 });
+		chmodSync(`${file}.new`, 0o600);
+		renameSync(`${file}.new`, file);
+		return undefined;
+	} catch (error) {
+		const { code, message } = error as NodeJS.ErrnoException;
+		return `${file} can't be written (${code ?? message}): what API calls load or unload is forgotten at the next start`;
+	}
+}

@@ -1,0 +1,158 @@
+/** What `/swagger` says of the agent's own routes. */
+import { Type } from "@sinclair/typebox";
+import { AgentModel } from "../config/agent-schema.ts";
+import { answer, type Detail, errorResponses, wildcard } from "../http/docs.ts";
+
+const TAGS = ["Operations"];
+const EXAMPLE = {
+	name: "qwen3-8b",
+	model: "Qwen/Qwen3-8B",
+	load: "on-demand",
+	state: "ready",
+	running: 2,
+	waiting: 0,
+	kv_cache: 0.12,
+	max_model_len: 32768,
+	replicas: [
+		{
+			replica: 0,
+			state: "ready",
+			container: "4f1c0f7a2b1d",
+			port: 40123,
+			gpus: [0],
+			gpu_memory: 21474836480,
+			running: 2,
+		},
+	],
+};
+const refusals = errorResponses("invalid_api_key", "foreign_host", "foreign_origin", "internal_error");
+const unknown = errorResponses("model_not_found", "invalid_api_key", "internal_error");
+const parameter = {
+	name: "name",
+	in: "path",
+	required: true,
+	schema: { type: "string" },
+	example: "qwen3-8b",
+} as const;
+const NAME = "The model's name; one with slashes may be written with them.";
+
+/** `GET /models`. */
+export const MODELS: Detail = {
+	tags: TAGS,
+	operationId: "agentModels",
+	summary: "The agent's models and their states",
+	responses: { 200: answer("Every model that the agent may run.", { object: "list", data: [EXAMPLE] }), ...refusals },
+};
+
+/** `GET /models/{name}`. */
+export const MODEL: Detail = {
+	tags: TAGS,
+	operationId: "agentModel",
+	summary: "One model",
+	...wildcard("name", NAME, "qwen3-8b"),
+	responses: { 200: answer("The model.", EXAMPLE), ...unknown },
+};
+
+/** What an API call may say of a model that the configuration does not know. */
+export const LoadBody = Type.Partial(Type.Omit(AgentModel, ["name"]), {
+	description: "For a model the agent does not know: what it is, in the words of `agent.models`.",
+	additionalProperties: false,
+});
+
+/** `POST /models/{name}/load`. */
+export const LOAD: Detail = {
+	tags: TAGS,
+	operationId: "loadModel",
+	summary: "Load a model",
+	description: "Answers at once; the model's state says how far it is. Clears the wait after failures.",
+	parameters: [{ ...parameter, description: NAME }],
+	requestBody: {
+		required: false,
+		content: { "application/json": { schema: LoadBody as object, example: { model: "Qwen/Qwen3-8B", gpus: 1 } } },
+	},
+	responses: {
+		202: answer("It is on its way.", { ...EXAMPLE, state: "starting", progress: "starting: loading, 40 %" }),
+		...unknown,
+		...errorResponses("invalid_value", "invalid_json", "unsupported_media_type", "body_too_large"),
+	},
+};
+
+/** `POST /models/{name}/unload`. */
+export const UNLOAD: Detail = {
+	tags: TAGS,
+	operationId: "unloadModel",
+	summary: "Unload a model",
+	description:
+		"Running calls finish first. An on-demand model is loaded again by its next call, others by `load` alone.",
+	parameters: [{ ...parameter, description: NAME }],
+	responses: { 202: answer("It is on its way out.", { ...EXAMPLE, state: "draining" }), ...unknown },
+};
+
+/** `GET /models/{name}/logs`. */
+export const LOGS: Detail = {
+	tags: TAGS,
+	operationId: "modelLogs",
+	summary: "A model's log",
+	description: "What its container logged; once that is gone, its last words. With `follow=1` as server-sent events.",
+	parameters: [
+		{ ...parameter, description: NAME },
+		{
+			name: "follow",
+			in: "query",
+			schema: { type: "string", enum: ["1", "0"] },
+			description: "Go on as it is written.",
+		},
+		{
+			name: "tail",
+			in: "query",
+			schema: { type: "integer", minimum: 0, maximum: 100000, default: 200 },
+			description: "Lines to begin with.",
+		},
+		{
+			name: "replica",
+			in: "query",
+			schema: { type: "integer", minimum: 0, default: 0 },
+			description: "Which of its containers.",
+		},
+	],
+	responses: {
+		200: {
+			description: "Lines of text; with `follow=1` an event each.",
+			content: {
+				"text/plain": {
+					schema: { type: "string" },
+					example: "INFO 09-01 12:00:00 [api_server.py:1772] vLLM API server\n",
+				},
+				"text/event-stream": { schema: { type: "string" }, example: "data: INFO 09-01 12:00:00 vLLM API server\n\n" },
+			},
+		},
+		...unknown,
+		...errorResponses("invalid_value"),
+	},
+};
+
+/** `GET /gpus`. */
+export const GPUS: Detail = {
+	tags: TAGS,
+	operationId: "agentGpus",
+	summary: "The host's GPUs and who holds their memory",
+	responses: {
+		200: answer("Every GPU that nvidia-smi lists.", {
+			object: "list",
+			accelerator: "nvidia",
+			data: [
+				{
+					index: 0,
+					name: "NVIDIA L4",
+					memory_total: 24152899584,
+					memory_used: 21474836480,
+					utilization: 0.4,
+					temperature: 61,
+					power: 54.3,
+					models: [{ model: "qwen3-8b", replica: 0, bytes: 21474836480 }],
+				},
+			],
+		}),
+		...refusals,
+	},
+};

@@ -1,0 +1,29 @@
+/** What can go wrong with the Docker CLI. */
+
+/** Closed set. `registry`: it can't be reached or refuses for now. `gone`: no such container. `failed`: no pattern knows it. */
+export type DockerProblem =
+	| "missing"
+	| "not-running"
+	| "permission"
+	| "no-nvidia"
+	| "no-space"
+	| "no-image"
+	| "registry"
+	| "port-taken"
+	| "name-taken"
+	| "gone"
+	| "timeout"
+	| "failed";
+
+/** A failed call of the Docker CLI. `message` says what was wrong and where, `fix` what to do about it. */
+export class DockerError extends Error {
+	override readonly name = "DockerError";
+	constructor(
+		readonly problem: DockerProblem,
+		message: string,
+		/** The command or the setting that mends it, ready to paste where there is one. */
+		readonly fix: string,
+	) {
+		super(message);
+	}
+}

@@ -1,0 +1,76 @@
+/** A container's log as an answer. */
+import type { Docker } from "./docker.ts";
+import { DockerError } from "./docker-error.ts";
+
+const encoder = new TextEncoder();
+
+/** The last lines as text; those of a container that is gone where there is none now. */
+export function logLines(docker: Docker, id: string | undefined, kept: readonly string[], tail: number): Response {
+	const lines = id ? docker.logs(id, { tail }) : last(kept, tail);
+	return new Response(
+		pulled(lines, (line) => `${line}\n`),
+		{
+			headers: { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" },
+		},
+	);
+}
+
+/** The same as events that go on for as long as the container runs and the client stays. `ended` is called once. */
+export function logStream(
+	docker: Docker,
+	id: string | undefined,
+	kept: readonly string[],
+	tail: number,
+	signal: AbortSignal,
+	ended: () => void,
+): Response {
+	const end = new AbortController();
+	const stop = () => end.abort();
+	signal.addEventListener("abort", stop, { once: true });
+	const over = () => {
+		signal.removeEventListener("abort", stop);
+		end.abort();
+		ended();
+	};
+	const lines = id ? docker.logs(id, { follow: true, tail, signal: end.signal }) : last(kept, tail);
+	return new Response(
+		pulled(lines, (line) => `data: ${line.replace(/[\r\n]+/g, " ")}\n\n`, over),
+		{
+			headers: {
+				"content-type": "text/event-stream; charset=utf-8",
+				"cache-control": "no-cache",
+				"x-accel-buffering": "no",
+			},
+		},
+	);
+}
+
+async function* last(lines: readonly string[], tail: number): AsyncGenerator<string> {
+	yield* tail === 0 ? [] : lines.slice(-tail);
+}
+
+/** A pull wrapper: an async generator as a body can be crashed by its client (runtime traps, "Streaming out"). */
+function pulled(lines: AsyncIterable<string>, format: (line: string) => string, over: () => void = () => {}) {
+	const iterator = lines[Symbol.asyncIterator]();
+	return new ReadableStream<Uint8Array>({
+		async pull(controller) {
+			try {
+				const { done, value } = await iterator.next();
+				if (!done) {
+					controller.enqueue(encoder.encode(format(value)));
+					return;
+				}
+			} catch (error) {
+				const said =
+					error instanceof DockerError ? `${error.message}. What to do: ${error.fix}` : "the log can't be read";
+				controller.enqueue(encoder.encode(format(said)));
+			}
+			controller.close();
+			over();
+		},
+		async cancel() {
+			over();
+			await iterator.return?.();
+		},
+	});
+}

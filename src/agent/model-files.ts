@@ -1,0 +1,51 @@
+/** The files of a model on this host: in the Hugging Face cache, or in a directory of their own. */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+/** A model's files, as far as they are known. */
+export interface ModelFiles {
+	/** Name → bytes of all that belong to it; NaN where the size is not known. */
+	readonly files: Readonly<Record<string, number>>;
+	/** The same of those on this host. */
+	readonly present: Readonly<Record<string, number>>;
+	/** Its config.json. */
+	readonly config?: Record<string, unknown>;
+	/** Bytes of all tensors, as the index of the safetensors says. */
+	readonly indexed?: number;
+}
+
+/** What of `model` lies on this host; undefined for nothing. Never rejects: what can't be read is not there. */
+export async function cachedFiles(model: string, cacheDir: string, revision = "main"): Promise<ModelFiles | undefined> {
+	if (revision.includes("..")) return undefined;
+	const folder = model.startsWith("/") ? model : await snapshot(model.split(":")[0]!, cacheDir, revision);
+	const names = folder && (await readdir(folder).catch(() => undefined));
+	if (!names || names.length === 0) return undefined;
+	const present: Record<string, number> = {};
+	await Promise.all(
+		names.map(async (name) => {
+			// Follows the links to blobs; one without its blob is not there yet.
+			const found = await stat(join(folder, name)).catch(() => undefined);
+			if (found?.isFile()) present[name] = found.size;
+		}),
+	);
+	const config = await json(join(folder, "config.json"));
+	const index = await json(join(folder, "model.safetensors.index.json"));
+	const indexed = Number((index?.["metadata"] as { total_size?: unknown } | undefined)?.total_size);
+	return { files: present, present, ...(config && { config }), ...(indexed > 0 && { indexed }) };
+}
+
+/** `hub/models--Qwen--Qwen3-8B/snapshots/<commit>`, of the commit that the revision stands for. */
+async function snapshot(model: string, cacheDir: string, revision: string): Promise<string> {
+	const repository = join(cacheDir, "hub", `models--${model.replaceAll("/", "--")}`);
+	const commit = await readFile(join(repository, "refs", revision), "utf8").catch(() => revision);
+	return join(repository, "snapshots", commit.trim());
+}
+
+async function json(file: string): Promise<Record<string, unknown> | undefined> {
+	try {
+		const value: unknown = JSON.parse(await readFile(file, "utf8"));
+		return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+	} catch {
+		return undefined;
+	}
+}

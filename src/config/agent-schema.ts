@@ -1,0 +1,225 @@
+/** The `agent:` section of the configuration. */
+import { type Static, Type } from "@sinclair/typebox";
+import { closed, section } from "./section.ts";
+import { bytes, duration, secret, url } from "./units.ts";
+
+const choice = <const T extends string>(values: readonly T[], options: { default: NoInfer<T>; description: string }) =>
+	Type.Unsafe<T>(
+		Type.Union(
+			values.map((value) => Type.Literal(value)),
+			options,
+		),
+	);
+
+/** What a name may be, so that no part of it is a flag, a path that leads out, or a shell's word. */
+const NAME = {
+	maxLength: 200,
+	pattern: "^/?[.]?\\w[\\w.:@+=-]*(/[.]?\\w[\\w.:@+=-]*)*$",
+	expects: "a name of letters, digits and `._-:@+=`, with `/` between its parts",
+};
+
+/** One model that the agent runs in containers of its own. */
+export const AgentModel = Type.Object(
+	{
+		model: Type.String({
+			...NAME,
+			description: "Hugging Face id (`Qwen/Qwen3-8B`), or the absolute path of a directory with the weights.",
+		}),
+		name: Type.Optional(Type.String({ ...NAME, description: "What callers call it; without one, what `model` says." })),
+		gpus: Type.Optional(
+			Type.Integer({ minimum: 0, maximum: 64, description: "GPUs a replica spans; 1 unless told, 0 runs on the CPU." }),
+		),
+		devices: Type.Optional(
+			Type.Array(Type.Integer({ minimum: 0, maximum: 63 }), {
+				minItems: 1,
+				description: "Numbers of the GPUs it may use; any without it.",
+			}),
+		),
+		replicas: Type.Optional(
+			Type.Integer({ minimum: 1, maximum: 64, description: "How many containers serve it; 1 unless told." }),
+		),
+		gpu_memory: Type.Optional(
+			bytes({
+				description: "Memory it takes of each of its GPUs, so that others fit beside it; all that is free unless told.",
+			}),
+		),
+		args: Type.Optional(
+			Type.Array(Type.String({ maxLength: 4096 }), {
+				maxItems: 128,
+				description:
+					'Further arguments of vLLM: `["--max-model-len", "32768"]`. They win over what the agent would add.',
+			}),
+		),
+		load: choice(["always", "on-demand", "manual"], {
+			default: "always",
+			description: "When it is loaded: at the start, by the first call for it, or by `POST /models/{name}/load` alone.",
+		}),
+		ttl: Type.Optional(
+			duration({ description: "How long an on-demand model may idle before it is unloaded; for ever without it." }),
+		),
+		image: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: "Another image than the agent's." })),
+		env: Type.Optional(
+			Type.Array(Type.String({ pattern: "^[A-Z][A-Z0-9_]*$", expects: "a variable's name" }), {
+				maxItems: 64,
+				description: "Variables of the agent's own environment that its container gets, by name.",
+			}),
+		),
+	},
+	closed,
+);
+
+/** The section. */
+export const agent = section(
+	{
+		host: Type.String({
+			default: "127.0.0.1",
+			minLength: 1,
+			description:
+				"Address the agent listens on; 0.0.0.0 where its router is another machine and nothing else is said.",
+			env: "HOST",
+		}),
+		port: Type.Integer({ default: 5000, minimum: 0, maximum: 65535, description: "Port of the agent.", env: "PORT" }),
+		name: Type.Optional(
+			Type.String({
+				maxLength: 64,
+				pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+				expects: "a name of letters, digits, `.`, `_` and `-`",
+				description: "What the router calls this agent, and the label of its containers; the host's name unless told.",
+				env: "ROUTER_AGENT_NAME",
+				examples: ["gpu-1"],
+			}),
+		),
+		router: Type.Optional(
+			url({
+				description: "The router to join. Without one the agent works alone.",
+				env: "ROUTER_URL",
+				examples: ["http://router:8000"],
+			}),
+		),
+		advertise: Type.Optional(
+			url({
+				description: "Where the router reaches this agent; the local address that reaches the router unless told.",
+				env: "ROUTER_ADVERTISE_URL",
+				examples: ["http://10.0.0.7:5000"],
+			}),
+		),
+		models: Type.Array(AgentModel, {
+			default: [],
+			description: "Models that the agent runs in vLLM containers.",
+			examples: [
+				[
+					{ model: "Qwen/Qwen3-8B", name: "qwen3-8b", gpus: 1, args: ["--max-model-len", "32768"] },
+					{ model: "BAAI/bge-m3", gpu_memory: "6GiB", load: "on-demand", ttl: "30m" },
+				],
+			],
+		}),
+		docker: choice(["docker", "podman"], { default: "docker", description: "The command that runs containers." }),
+		accelerator: choice(["auto", "nvidia", "rocm", "cpu"], {
+			default: "auto",
+			description: "What models run on; `auto` is NVIDIA where nvidia-smi finds a GPU, else the CPU.",
+		}),
+		image: Type.Optional(
+			Type.String({
+				minLength: 1,
+				maxLength: 512,
+				description: "vLLM's image; a pinned version unless told.",
+				examples: ["vllm/vllm-openai:v0.11.0"],
+			}),
+		),
+		registry: Type.Optional(
+			Type.String({
+				pattern: "^[A-Za-z0-9][\\w.:/-]*$",
+				expects: "a registry such as mirror.internal:5000",
+				description: "Registry mirror that images are pulled from.",
+				examples: ["mirror.internal:5000"],
+			}),
+		),
+		cache_dir: Type.Optional(
+			Type.String({
+				minLength: 1,
+				description:
+					"Directory of the Hugging Face cache, shared with the containers; ~/.cache/huggingface unless told.",
+				env: "HF_HOME",
+				examples: ["/data/huggingface"],
+			}),
+		),
+		hf_token: Type.Optional(
+			secret({
+				minLength: 1,
+				pattern: "^[\\x21-\\x7e]*$",
+				description: "Hugging Face token, for gated models.",
+				env: "HF_TOKEN",
+				examples: ["${HF_TOKEN}"],
+			}),
+		),
+		hf_endpoint: url({
+			default: "https://huggingface.co",
+			description: "Where models are looked up and downloaded.",
+			env: "HF_ENDPOINT",
+		}),
+		queue: section(
+			{
+				size: Type.Integer({
+					default: 256,
+					minimum: 1,
+					maximum: 100_000,
+					description: "Calls that may wait for one model; further ones get 429.",
+				}),
+				running: Type.Integer({
+					default: 256,
+					minimum: 1,
+					maximum: 100_000,
+					description: "Calls that one container is sent at a time; further ones wait here.",
+				}),
+				wait: duration({ default: "10m", description: "How long a call may wait for its model." }),
+				switch_after: duration({
+					default: "30s",
+					description:
+						"How long calls may wait before a busy on-demand model that holds the memory takes no further ones.",
+				}),
+			},
+			"Calls that wait for a model.",
+		),
+		start: section(
+			{
+				silence: duration({
+					default: "10m",
+					description: "Longest time without any sign of progress before a start counts as failed.",
+				}),
+				limit: duration({ default: "1h", description: "Longest that a start may take in all, downloads included." }),
+			},
+			"How long a container may take to get ready.",
+		),
+		stall: duration({
+			default: "5m",
+			description: "How long a model with running calls may send nothing and count no token before it is restarted.",
+		}),
+		sleep: Type.Boolean({
+			default: true,
+			description: "Put on-demand models to sleep in host memory, where they fit, rather than stop them.",
+		}),
+		stop_containers: Type.Boolean({
+			default: false,
+			description: "Stop the containers when the agent stops; else they go on and the next start takes them over.",
+		}),
+		vllm_url: Type.Optional(
+			url({
+				description: "An already running vLLM that the agent serves, too.",
+				env: "VLLM_BASE_URL",
+				examples: ["http://localhost:8001"],
+			}),
+		),
+		vllm_api_key: Type.Optional(
+			secret({
+				minLength: 1,
+				description: "The key that vLLM was started with.",
+				env: "VLLM_API_KEY",
+				examples: ["${VLLM_API_KEY}"],
+			}),
+		),
+	},
+	"The agent role (`router --agent`).",
+);
+
+/** One entry of `agent.models`, loaded: `ttl` in ms, `gpu_memory` in bytes. */
+export type AgentModelConfig = Static<typeof AgentModel>;

@@ -1,0 +1,118 @@
+/**
+ * A chat request, read for a translation to another wire. Every field that can't be carried is refused by name: an answer to
+ * less than was asked is worse than none.
+ */
+import type { TSchema } from "@sinclair/typebox";
+import type { TypeCheck } from "@sinclair/typebox/compiler";
+import { ValueErrorType } from "@sinclair/typebox/errors";
+import { RouterError } from "../errors.ts";
+import { CHOICES, type Chat, type Checks, FORMATS, MESSAGES, OPTIONS, PARTS } from "./chat-schema.ts";
+import type { RequestBody } from "./request.ts";
+import { describe, furthest, pathOf } from "./validation.ts";
+
+/**
+ * The body of a chat call, checked. Throws `unsupported_parameter` for a field, a role or a kind of content that has no place in
+ * a translation, and `invalid_value` for one of the wrong shape; both name it.
+ */
+export function readChat(body: RequestBody): Chat & RequestBody {
+	const tools = Array.isArray(body["tools"]) ? body["tools"] : [];
+	const other = tools.findIndex(({ type }) => type !== "function");
+	if (other !== -1) throw unsupported(`tools[${other}].type`, "only functions have a counterpart");
+	check(OPTIONS, body, "");
+	checkKind(CHOICES, body["tool_choice"], "tool_choice");
+	checkKind(FORMATS, body["response_format"], "response_format");
+	const messages = body["messages"] as { role: string; content?: unknown; [field: string]: unknown }[];
+	for (let index = 0; index < messages.length; index++) {
+		const message = messages[index]!;
+		const place = `messages[${index}]`;
+		const checker = named(MESSAGES, message.role);
+		if (!checker) {
+			throw unsupported(`${place}.role`, "only system, developer, user, assistant and tool have a counterpart");
+		}
+		if (message.role === "assistant") checkSaid(message, place);
+		check(checker, message, place);
+		if (Array.isArray(message.content)) checkParts(message.content, place);
+	}
+	return body as Chat & RequestBody;
+}
+
+/** What an assistant message of another kind of model may hold. */
+function checkSaid(message: Record<string, unknown>, place: string): void {
+	for (const field of ["audio", "function_call"]) {
+		if (message[field]) throw unsupported(`${place}.${field}`, "it has no counterpart");
+	}
+	const calls = (message["tool_calls"] ?? []) as readonly { type?: unknown }[];
+	const other = calls.findIndex(({ type }) => type !== undefined && type !== "function");
+	if (other !== -1) throw unsupported(`${place}.tool_calls[${other}].type`, "only functions have a counterpart");
+}
+
+function checkParts(parts: readonly { type: string }[], place: string): void {
+	for (let index = 0; index < parts.length; index++) {
+		checkKind(PARTS, parts[index], `${place}.content[${index}]`);
+	}
+}
+
+const named = (checks: Checks, name: unknown): TypeCheck<TSchema> | undefined =>
+	typeof name === "string" && Object.hasOwn(checks, name) ? checks[name] : undefined;
+
+/** Checks an object by its `type`. What is no object is one of the words that `request.ts` lets through. */
+function checkKind(checks: Checks, value: unknown, place: string): void {
+	if (typeof value === "string" && place === "tool_choice") {
+		if (!["auto", "none", "required"].includes(value)) throw invalid(place, 'must be "auto", "none" or "required"');
+		return;
+	}
+	if (typeof value !== "object" || value === null) return;
+	const checker = named(checks, (value as { type?: unknown }).type);
+	if (!checker) throw unsupported(`${place}.type`, "this kind has no counterpart");
+	check(checker, value, place);
+}
+
+function check(checker: TypeCheck<TSchema>, value: unknown, place: string): void {
+	if (checker.Check(value)) return;
+	// A field that is null says nothing, so nothing is lost with it.
+	const said = withoutNulls(value);
+	const first = checker.Errors(said).First();
+	if (!first) return;
+	const deepest = furthest(first);
+	const param = joined(place, pathOf(deepest.path));
+	if (deepest.type === ValueErrorType.ObjectAdditionalProperties) throw unsupported(param, "it has no counterpart");
+	const { message } = describe(first);
+	throw new RouterError(
+		"invalid_value",
+		message.replace(/"[^"]*"/, () => JSON.stringify(param)),
+		{ param },
+	);
+}
+
+function withoutNulls(value: unknown): unknown {
+	if (Array.isArray(value)) return value.map(withoutNulls);
+	if (typeof value !== "object" || value === null) return value;
+	return Object.fromEntries(
+		Object.entries(value).flatMap(([key, inner]) => (inner === null ? [] : [[key, withoutNulls(inner)]])),
+	);
+}
+
+const joined = (place: string, path: string): string =>
+	place === "" ? path : path === "" ? place : `${place}.${path}`;
+
+/** The refusal of a field that can't be carried. `why` completes "The upstream of this model can't take "x": …". */
+export function unsupported(param: string, why: string): RouterError {
+	return new RouterError("unsupported_parameter", `The upstream of this model can't take "${param}": ${why}.`, {
+		param,
+	});
+}
+
+/** The refusal of a value that is wrong for every upstream. `why` completes "The field "x" …". */
+export function invalid(param: string, why: string): RouterError {
+	return new RouterError("invalid_value", `The field "${param}" ${why}.`, { param });
+}
+
+/** What an encoder makes, or needs. Throws `invalid_value` where the request is nested so deeply that the stack overflows. */
+export function encoded<T>(encode: () => T): T {
+	try {
+		return encode();
+	} catch (thrown) {
+		if (thrown instanceof RangeError) throw new RouterError("invalid_value", "The request is nested too deeply.");
+		throw thrown;
+	}
+}

@@ -1,0 +1,161 @@
+/**
+ * What a client has been sent of a streamed answer, so that the answer can go on elsewhere. Kept as the bytes that were sent and
+ * read only when somebody asks: nearly every stream ends well, and a read costs 1 µs a chunk.
+ */
+import { SseSplitter } from "./sse.ts";
+
+/** A tool call as far as it was sent. */
+export interface ToldToolCall {
+	readonly id: string | undefined;
+	readonly name: string;
+	readonly arguments: string;
+}
+
+/** An answer as far as it was sent; one choice. */
+export interface Told {
+	/** The first chunk's fields but for `choices` and `usage`: id, object, created, model, … */
+	readonly head: Readonly<Record<string, unknown>>;
+	readonly content: string;
+	readonly reasoning: string;
+	readonly refusal: string;
+	/** Of a text completion. */
+	readonly text: string;
+	/** By their index. */
+	readonly toolCalls: readonly ToldToolCall[];
+	/** Chunks that carried a piece of the answer: about the tokens of it. */
+	readonly deltas: number;
+	/** What was sent holds something that can't be compared or continued: audio, several choices; named for a person. */
+	readonly obstacle?: string | undefined;
+	/** The finish reason has been sent: nothing may follow but usage. */
+	readonly isFinished: boolean;
+}
+
+/** Kept bytes are read into text when there are this many: 1,000 streams then hold 64 MB at most. */
+const FOLD_AT = 64 * 1024;
+
+/** Deltas that are understood here; `extra` ones go on as they come and are not compared. */
+const PLAIN = new Set(["role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"]);
+const EXTRA = new Set(["reasoning_details", "extra_content", "annotations", "provider_specific_fields", "token_ids"]);
+
+interface Mutable {
+	head: Record<string, unknown>;
+	content: string;
+	reasoning: string;
+	refusal: string;
+	text: string;
+	toolCalls: { id: string | undefined; name: string; arguments: string }[];
+	deltas: number;
+	obstacle?: string;
+	isFinished: boolean;
+}
+
+/** The record of one stream. */
+export class Transcript {
+	#pieces: (Uint8Array | string)[] = [];
+	#size = 0;
+	readonly #splitter = new SseSplitter();
+	readonly #told: Mutable = {
+		head: {},
+		content: "",
+		reasoning: "",
+		refusal: "",
+		text: "",
+		toolCalls: [],
+		deltas: 0,
+		isFinished: false,
+	};
+
+	/** Takes what goes to the client: whole events. */
+	add(piece: Uint8Array | string): void {
+		this.#pieces.push(piece);
+		this.#size += piece.length;
+		if (this.#size > FOLD_AT) this.#fold();
+	}
+
+	/** All that was sent so far; what is added later does not change it. */
+	told(): Told {
+		this.#fold();
+		return { ...this.#told, toolCalls: this.#told.toolCalls.map((call) => ({ ...call })) };
+	}
+
+	#fold(): void {
+		const pieces = this.#pieces;
+		this.#pieces = [];
+		this.#size = 0;
+		for (const piece of pieces) {
+			const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
+			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) take(this.#told, data);
+		}
+	}
+}
+
+/** A chunk, as far as it is looked at. */
+interface Chunk {
+	choices?: {
+		index?: number;
+		delta?: Record<string, unknown> | null;
+		text?: string;
+		finish_reason?: string | null;
+	}[];
+}
+
+function take(told: Mutable, data: string): void {
+	let chunk: Chunk & Record<string, unknown>;
+	try {
+		chunk = JSON.parse(data);
+	} catch {
+		// The decoders send only JSON on, and `[DONE]`, behind which nothing is resumed.
+		return;
+	}
+	const { choices, usage: _, ...head } = chunk;
+	if (Object.keys(told.head).length === 0) told.head = head;
+	for (const choice of choices ?? []) {
+		if ((choice.index ?? 0) > 0) told.obstacle = "it has several choices";
+		if (choice.finish_reason) told.isFinished = true;
+		if (typeof choice.text === "string") {
+			told.text += choice.text;
+			if (choice.text !== "") told.deltas++;
+		}
+		takeDelta(told, choice.delta ?? {});
+	}
+}
+
+function takeDelta(told: Mutable, delta: Record<string, unknown>): void {
+	const before = weight(told);
+	told.content += text(delta["content"]);
+	told.reasoning += text(delta["reasoning_content"]) || text(delta["reasoning"]);
+	told.refusal += text(delta["refusal"]);
+	const calls = delta["tool_calls"];
+	if (Array.isArray(calls)) for (const call of calls) takeToolCall(told, call);
+	const strange = Object.keys(delta).find((key) => !PLAIN.has(key) && !EXTRA.has(key) && delta[key]);
+	if (strange !== undefined) told.obstacle = `it holds "${strange}"`;
+	if (weight(told) > before) told.deltas++;
+}
+
+function takeToolCall(told: Mutable, call: unknown): void {
+	const { index = 0, id, function: called } = call as ToolCallDelta;
+	if (index > told.toolCalls.length) {
+		told.obstacle = "its tool calls are out of order";
+		return;
+	}
+	told.toolCalls[index] ??= { id: undefined, name: "", arguments: "" };
+	const its = told.toolCalls[index];
+	its.id ??= id;
+	its.name += text(called?.name);
+	its.arguments += text(called?.arguments);
+}
+
+/** A piece of a tool call in a chunk. */
+export interface ToolCallDelta {
+	index?: number;
+	id?: string;
+	type?: string;
+	function?: { name?: string | null; arguments?: string | null };
+}
+
+function weight({ content, reasoning, refusal, toolCalls }: Mutable): number {
+	const calls = toolCalls.reduce((sum, call) => sum + 1 + call.name.length + call.arguments.length, 0);
+	return content.length + reasoning.length + refusal.length + calls;
+}
+
+const text = (value: unknown): string => (typeof value === "string" ? value : "");

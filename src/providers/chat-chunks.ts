@@ -1,0 +1,70 @@
+/** Chunks of an OpenAI chat stream, written for an upstream that sends something else. */
+import { sseData } from "../openai/sse.ts";
+import type { ChatUsage } from "./chat-usage.ts";
+
+/** OpenAI's reasons for an answer's end. */
+export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter";
+
+/** Writes one stream. The head of every chunk is the same text, made once: a chunk of text costs one `JSON.stringify` of it. */
+export class ChatChunks {
+	#head = "";
+
+	/** `created`: unix time, s. */
+	constructor(private readonly created: number) {}
+
+	/** Whether `begin` was called. */
+	get hasBegun(): boolean {
+		return this.#head !== "";
+	}
+
+	/** Sets what all chunks share. */
+	begin(id: string, model: string): void {
+		const shared = JSON.stringify({ id, object: "chat.completion.chunk", created: this.created, model });
+		this.#head = `data: ${shared.slice(0, -1)},"choices":[{"index":`;
+	}
+
+	/** The chunk that opens a choice. */
+	role(index = 0): string {
+		return this.delta('{"role":"assistant","content":""}', index);
+	}
+
+	/** A piece of the answer. */
+	text(text: string, index = 0): string {
+		return this.delta(`{"content":${JSON.stringify(text)}}`, index);
+	}
+
+	/** A piece of what the model thinks. */
+	reasoning(text: string, index = 0): string {
+		return this.delta(`{"reasoning_content":${JSON.stringify(text)}}`, index);
+	}
+
+	/** A call; its arguments so far. `extra` goes beside the function. */
+	call(at: number, id: string, name: string, args: string, extra?: object, index = 0): string {
+		const call = { index: at, id, type: "function", function: { name, arguments: args }, ...extra };
+		return this.delta(`{"tool_calls":[${JSON.stringify(call)}]}`, index);
+	}
+
+	/** A piece of a call's arguments. */
+	args(at: number, args: string, index = 0): string {
+		return this.delta(`{"tool_calls":[{"index":${at},"function":{"arguments":${JSON.stringify(args)}}}]}`, index);
+	}
+
+	/** A delta, as JSON. */
+	delta(delta: string, index = 0, logprobs = "null"): string {
+		return `${this.#head}${index},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]}\n\n`;
+	}
+
+	/** The chunk that closes a choice. */
+	finish(reason: FinishReason, index = 0): string {
+		return `${this.#head}${index},"delta":{},"logprobs":null,"finish_reason":"${reason}"}]}\n\n`;
+	}
+
+	/** The chunk behind the last, for callers that asked for it. */
+	usage(usage: ChatUsage): string {
+		const head = this.#head.slice("data: ".length, -'[{"index":'.length);
+		return sseData(`${head}[],"usage":${JSON.stringify(usage)}}`);
+	}
+}
+
+/** Now, unix time, s: vendors that are translated give no time of their own. */
+export const now = (): number => Math.floor(Date.now() / 1000);

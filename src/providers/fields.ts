@@ -1,0 +1,99 @@
+/** Which fields of a request a translator carries, which it may leave out, and that it refuses all others. */
+import { invalid, unsupported } from "../openai/chat.ts";
+
+/** What becomes of a request's top-level fields at one upstream. */
+export interface FieldRules {
+	/** Translated. */
+	readonly carried: ReadonlySet<string>;
+	/** Left out without harm: the answer is no other one without them. */
+	readonly dropped: ReadonlySet<string>;
+}
+
+/** Carried by every translator. */
+export const CARRIED = [
+	"model",
+	"messages",
+	"stream",
+	"stream_options",
+	"tools",
+	"tool_choice",
+	"response_format",
+	"reasoning_effort",
+	"stop",
+	"temperature",
+	"top_p",
+	"top_k",
+	"max_tokens",
+	"max_completion_tokens",
+	"parallel_tool_calls",
+	"service_tier",
+] as const;
+
+/**
+ * Left out by every translator: labels of OpenAI's own store, hints that make an answer cheaper or sooner and no other one, and
+ * the fields that are named for a vendor, which only that vendor's translator reads.
+ */
+export const DROPPED = [
+	"metadata",
+	"prediction",
+	"prompt_cache_key",
+	"prompt_cache_options",
+	"prompt_cache_retention",
+	"anthropic",
+	"gemini",
+] as const;
+
+/** Values that say no more than the field's absence, as JSON. */
+const DEFAULTS: Readonly<Record<string, string>> = {
+	audio: "{}",
+	frequency_penalty: "0",
+	functions: "[]",
+	logit_bias: "{}",
+	logprobs: "false",
+	modalities: '["text"]',
+	n: "1",
+	presence_penalty: "0",
+	store: "false",
+	top_logprobs: "0",
+	verbosity: '"medium"',
+};
+
+/** Throws `unsupported_parameter` for the first field that is neither carried nor without meaning. */
+export function refuseOthers(body: Readonly<Record<string, unknown>>, { carried, dropped }: FieldRules): void {
+	for (const [name, value] of Object.entries(body)) {
+		if (value === null || carried.has(name) || dropped.has(name)) continue;
+		if (Object.hasOwn(DEFAULTS, name) && JSON.stringify(value) === DEFAULTS[name]) continue;
+		throw unsupported(name.slice(0, 64), "it has no counterpart there");
+	}
+}
+
+/**
+ * The fields under a vendor's name (`anthropic`, `gemini`), which go into the vendor's request as they are. Throws for one that
+ * is not of that kind: what the OpenAI fields say, the model above all, can't be said a second time.
+ */
+export function vendorFields(
+	body: Readonly<Record<string, unknown>>,
+	vendor: string,
+	allowed: ReadonlySet<string>,
+): Readonly<Record<string, unknown>> {
+	const fields = body[vendor] ?? {};
+	if (typeof fields !== "object" || Array.isArray(fields)) throw invalid(vendor, "must be an object");
+	for (const name of Object.keys(fields)) {
+		if (!allowed.has(name)) {
+			throw unsupported(`${vendor}.${name.slice(0, 64)}`, `only these go there: ${[...allowed].join(", ")}`);
+		}
+	}
+	return fields as Readonly<Record<string, unknown>>;
+}
+
+/** `ours` with `theirs`. Throws where both say something of one field. */
+export function joined(
+	ours: Readonly<Record<string, unknown>>,
+	theirs: Readonly<Record<string, unknown>>,
+	place: string,
+): Record<string, unknown> {
+	for (const name of Object.keys(theirs)) {
+		if (ours[name] !== undefined) throw invalid(`${place}.${name}`, "says again what another field says");
+	}
+	return { ...ours, ...theirs };
+}

@@ -1,0 +1,139 @@
+/** Gemini's streams (`streamGenerateContent?alt=sse`), as OpenAI's: each event becomes its chunks at once, but for the last. */
+import type { Call } from "../openai/call.ts";
+import type { SseEvent } from "../openai/sse.ts";
+import { tokensOf } from "../openai/usage.ts";
+import { ChatChunks, now } from "./chat-chunks.ts";
+import {
+	blocked,
+	type Candidate,
+	callId,
+	finishOf,
+	type GeminiUsage,
+	type GenerateResponse,
+	imageOf,
+	isGenerated,
+	type ResponsePart,
+	signatureExtra,
+	usageOf,
+} from "./gemini-answer.ts";
+import { logprobsOf } from "./gemini-logprobs.ts";
+import { type Failure, type Keep, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+import { failureOf, readErrorObject } from "./upstream-error.ts";
+
+/** What is known of one candidate. */
+interface Choice {
+	calls: number;
+	/** Any piece may bring one; only the last counts, and that it was the last is known at the end. */
+	finishReason: string | undefined;
+}
+
+/** What a piece of an answer becomes. */
+interface Piece {
+	bytes: string;
+	delta: boolean;
+	readonly keeps: Keep[];
+}
+
+/** Reads one stream. */
+export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
+	const chunks = new ChatChunks(now());
+	const choices = new Map<number, Choice>();
+	let responseId = "";
+	let usage: GeminiUsage = {};
+
+	function push({ data, raw }: SseEvent): Out {
+		// An error inside a stream comes bare, without `data:` before it.
+		const json = data ?? (raw.trimStart().startsWith("{") ? raw : undefined);
+		if (json === undefined) return { bytes: "" };
+		const response = parse(json);
+		if (!response) return { bytes: "", dropped: true };
+		if (response.error) return { bytes: "", failure: failed(response) };
+		if (response.usageMetadata) usage = response.usageMetadata;
+		const tokens = tokensOf(usageOf(usage));
+		const refused = blocked(response);
+		if (refused) return { bytes: "", failure: refused, tokens };
+		if (!chunks.hasBegun) {
+			responseId = response.responseId || crypto.randomUUID();
+			chunks.begin(responseId, response.modelVersion ?? call.body.model);
+		}
+		const piece: Piece = { bytes: "", delta: false, keeps: [] };
+		for (const [position, candidate] of (response.candidates ?? []).entries()) {
+			read(candidate, candidate.index ?? position, piece);
+		}
+		return { ...piece, tokens };
+	}
+
+	function read(candidate: Candidate, index: number, piece: Piece): void {
+		let choice = choices.get(index);
+		if (!choice) {
+			choice = { calls: 0, finishReason: undefined };
+			choices.set(index, choice);
+			piece.bytes += chunks.role(index);
+		}
+		for (const part of candidate.content?.parts ?? []) readPart(part, index, choice, piece);
+		const logprobs = logprobsOf(candidate.logprobsResult);
+		if (logprobs) piece.bytes += chunks.delta("{}", index, JSON.stringify(logprobs));
+		choice.finishReason = candidate.finishReason ?? choice.finishReason;
+	}
+
+	function readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {
+		const { text, thought, functionCall, inlineData, thoughtSignature: signature } = part;
+		if (functionCall) {
+			const id = callId(functionCall, responseId, index, choice.calls);
+			const args = JSON.stringify(functionCall.args ?? {});
+			const extra = signature ? signatureExtra(signature) : {};
+			if (signature) piece.keeps.push({ id, value: signature });
+			piece.bytes += chunks.call(choice.calls++, id, functionCall.name ?? "", args, extra, index);
+			piece.delta = true;
+			return;
+		}
+		if (inlineData) {
+			if (thought) return;
+			piece.bytes += chunks.delta(JSON.stringify({ images: [imageOf(inlineData, signature)] }), index);
+			piece.delta = true;
+			return;
+		}
+		if (text) {
+			piece.bytes += thought ? chunks.reasoning(text, index) : chunks.text(text, index);
+			piece.delta = true;
+		}
+		if (signature) piece.bytes += chunks.delta(JSON.stringify(signatureExtra(signature)), index);
+	}
+
+	function failed(response: GenerateResponse): Failure {
+		const error = readErrorObject({ error: response.error }) ?? { isOurs: true, message: "failed" };
+		// CANCELLED: not by the caller, whose stream it is.
+		const status = error.status === 499 ? 500 : (error.status ?? 500);
+		return failureOf(upstream, status, error);
+	}
+
+	function end(): Failure | undefined {
+		const isWhole = choices.size > 0 && [...choices.values()].every(({ finishReason }) => finishReason !== undefined);
+		return isWhole ? undefined : TRUNCATED;
+	}
+
+	function rest(): Out {
+		let bytes = "";
+		const counted = usageOf(usage);
+		const tokens = tokensOf(counted);
+		for (const [index, { calls, finishReason = "" }] of choices) {
+			const reason = finishOf(finishReason, calls > 0);
+			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
+			bytes += chunks.finish(reason, index);
+		}
+		if (call.body.stream_options?.include_usage === true) bytes += chunks.usage(counted);
+		return { bytes, tokens };
+	}
+
+	return { push, end, rest };
+}
+
+function parse(json: string): GenerateResponse | undefined {
+	try {
+		const response: unknown = JSON.parse(json);
+		return isGenerated(response) ? response : undefined;
+	} catch {
+		return undefined;
+	}
+}

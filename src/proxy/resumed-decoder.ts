@@ -1,0 +1,217 @@
+/** Reads the stream by which a broken answer goes on, and makes of it the rest of the one that the client is reading. */
+import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
+import type { Told, ToolCallDelta } from "../openai/transcript.ts";
+import type { Tokens } from "../openai/usage.ts";
+import type { Failure, Out, StreamDecoder } from "../providers/provider.ts";
+import type { FollowUp } from "./continuation.ts";
+
+/** Asked again, the model said something else than what its client has read already. */
+export const DIVERGED: Failure = {
+	// Nothing is wrong with the target: it can't do what this call needs.
+	kind: "unsupported",
+	isOurs: true,
+	message: "gave another answer when it was asked again",
+};
+
+/** Thrown inside, caught inside. */
+class Diverged extends Error {}
+
+type Delta = Record<string, unknown>;
+
+interface Choice {
+	delta?: Delta | null;
+	text?: string;
+	finish_reason?: string | null;
+}
+
+interface Chunk {
+	choices?: Choice[];
+	usage?: Record<string, unknown> | null;
+	[field: string]: unknown;
+}
+
+/** `inner` reads the target's own stream; what comes out continues `told`. */
+export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed }: FollowUp): StreamDecoder {
+	const rest = mode === "replay" ? new Rest(told) : undefined;
+	const spent = mode === "continue" ? told.deltas : 0;
+	let space = trimmed;
+
+	function push(event: SseEvent): Out {
+		const out = inner.push(event);
+		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return counted(out);
+		return joined(out, out.bytes ?? event.raw);
+	}
+
+	function joined(out: Out, text: string): Out {
+		try {
+			const bytes = rewritten(text);
+			return { ...counted(out), bytes, delta: out.delta === true && bytes !== "" };
+		} catch (thrown) {
+			if (thrown instanceof Diverged) return { bytes: "", failure: DIVERGED };
+			throw thrown;
+		}
+	}
+
+	/** One event's text, or several: some decoders make more of one. */
+	function rewritten(text: string): string {
+		const splitter = new SseSplitter();
+		const events = [...splitter.push(Buffer.from(text)), ...splitter.end()];
+		return events.map((each) => (each.data === undefined ? each.raw : chunkText(each.data))).join("");
+	}
+
+	function chunkText(data: string): string {
+		const chunk = JSON.parse(data) as Chunk;
+		const { id, created, model } = told.head;
+		const its = {
+			...chunk,
+			...(id === undefined ? {} : { id }),
+			...(created === undefined ? {} : { created }),
+			...(model === undefined ? {} : { model }),
+		};
+		if (chunk.usage) its.usage = shownUsage(chunk.usage);
+		const choices = (chunk.choices ?? []).flatMap(choiceLeft);
+		if (choices.length === 0 && (chunk.choices?.length ?? 0) > 0 && !chunk.usage) return "";
+		return sseData(JSON.stringify({ ...its, ...(chunk.choices ? { choices } : {}) }));
+	}
+
+	/** The choice without what the client has; none where nothing is left of it. */
+	function choiceLeft(choice: Choice): Choice[] {
+		const left: Choice = { ...choice };
+		if (typeof choice.text === "string") left.text = rest ? rest.take("text", choice.text) : choice.text;
+		if (choice.delta) left.delta = deltaLeft(choice.delta);
+		if (choice.finish_reason) rest?.finish();
+		const isEmpty = !left.text && Object.keys(left.delta ?? {}).length === 0;
+		return isEmpty && !choice.finish_reason ? [] : [left];
+	}
+
+	function deltaLeft(delta: Delta): Delta {
+		const { role: _, ...left } = delta;
+		if (rest) return rest.delta(left);
+		if (typeof left["content"] === "string") left["content"] = withoutSpace(left["content"]);
+		if (left["content"] === "") delete left["content"];
+		return left;
+	}
+
+	/** White space that the call left out and the client has already. */
+	function withoutSpace(content: string): string {
+		let at = 0;
+		while (at < space.length && content[at] === space[at]) at++;
+		space = at === content.length ? space.slice(at) : "";
+		return content.slice(at);
+	}
+
+	/** What was sent before counts as part of the answer, though this target got it with the prompt. */
+	function shownUsage(usage: Record<string, unknown>): Record<string, unknown> {
+		const { prompt_tokens: input, completion_tokens: output } = usage;
+		if (typeof input !== "number" || typeof output !== "number") return usage;
+		const moved = Math.min(spent, input);
+		return { ...usage, prompt_tokens: input - moved, completion_tokens: output + moved };
+	}
+
+	function counted(out: Out): Out {
+		return out.tokens && spent > 0 ? { ...out, tokens: movedTokens(out.tokens, spent) } : out;
+	}
+
+	return {
+		push,
+		rest: () => {
+			const out = inner.rest?.() ?? {};
+			return out.bytes ? joined(out, out.bytes) : counted(out);
+		},
+		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
+	};
+}
+
+function movedTokens(tokens: Tokens, spent: number): Tokens {
+	const moved = Math.min(spent, tokens.input);
+	return { ...tokens, input: tokens.input - moved, output: tokens.output + moved };
+}
+
+type Part = "content" | "reasoning" | "refusal" | "text";
+
+/** What of a replayed answer the client has not read yet. Throws Diverged where it is another answer. */
+class Rest {
+	readonly #ahead: Record<Part, string>;
+	readonly #calls: { name: string; arguments: string }[];
+
+	constructor(private readonly told: Told) {
+		this.#ahead = { content: told.content, reasoning: told.reasoning, refusal: told.refusal, text: told.text };
+		this.#calls = told.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
+	}
+
+	/** Everything that was sent has been seen again. */
+	get isCaughtUp(): boolean {
+		return (
+			Object.values(this.#ahead).every((text) => text === "") &&
+			this.#calls.every((call) => call.name === "" && call.arguments === "")
+		);
+	}
+
+	/** An answer that ends before that is another one. */
+	finish(): void {
+		if (!this.isCaughtUp) throw new Diverged();
+	}
+
+	/** What of `text` is new. Nothing may be while anything is still ahead. */
+	take(part: Part, text: string): string {
+		const [left, ahead] = behind(this.#ahead[part], text);
+		this.#ahead[part] = ahead;
+		if (left !== "" && !this.isCaughtUp) throw new Diverged();
+		return left;
+	}
+
+	delta(delta: Delta): Delta {
+		const left: Delta = {};
+		for (const [key, value] of Object.entries(delta)) {
+			const part = PARTS[key];
+			if (part && typeof value === "string") {
+				const news = this.take(part, value);
+				if (news !== "") left[key] = news;
+			} else if (key === "tool_calls" && Array.isArray(value)) {
+				const calls = (value as ToolCallDelta[]).flatMap((call) => this.#toolCall(call));
+				if (calls.length > 0) left[key] = calls;
+			} else if (value !== null && value !== undefined && this.isCaughtUp) left[key] = value;
+		}
+		return left;
+	}
+
+	#toolCall(call: ToolCallDelta): ToolCallDelta[] {
+		const { index = 0, function: called } = call;
+		const ahead = this.#calls[index];
+		if (!ahead) {
+			if (!this.isCaughtUp) throw new Diverged();
+			return [call];
+		}
+		const [name, nameAhead] = behind(ahead.name, called?.name ?? "");
+		const [args, argumentsAhead] = behind(ahead.arguments, called?.arguments ?? "");
+		Object.assign(ahead, { name: nameAhead, arguments: argumentsAhead });
+		if (name === "" && args === "") return [];
+		if (!this.isCaughtUp) throw new Diverged();
+		// Its id the client has already, or was never told: a call that is told again has another.
+		const { id: toldId } = this.told.toolCalls[index] ?? {};
+		return [
+			{
+				index,
+				...(toldId === undefined && call.id ? { id: call.id } : {}),
+				function: { ...(name ? { name } : {}), arguments: args },
+			},
+		];
+	}
+}
+
+const PARTS: Readonly<Record<string, Part>> = {
+	content: "content",
+	reasoning_content: "reasoning",
+	reasoning: "reasoning",
+	refusal: "refusal",
+};
+
+/** What `text` brings beyond `ahead`, and what of `ahead` is left. Throws Diverged where they differ. */
+function behind(ahead: string, text: string): [string, string] {
+	if (text.length <= ahead.length) {
+		if (!ahead.startsWith(text)) throw new Diverged();
+		return ["", ahead.slice(text.length)];
+	}
+	if (!text.startsWith(ahead)) throw new Diverged();
+	return [text.slice(ahead.length), ""];
+}

@@ -1,0 +1,70 @@
+/** Two agents of one name on one engine: the second leaves the first's containers alone, and takes over when it ends. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { Claim } from "../src/agent/claim.ts";
+import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
+import { dockerProblem } from "./kit/docker.ts";
+import { until } from "./kit/until.ts";
+
+describe("a claim", () => {
+	const name = crypto.randomUUID();
+	const claim = (env = {}, agent = name) => new Claim(agent, "docker", env);
+
+	test("is had by one at a time, and says what to do about another one", () => {
+		const first = claim();
+		expect(first.problem()).toBeUndefined();
+		expect(first.problem()).toBeUndefined();
+		const second = claim({ DOCKER_HOST: "unix:///var/run/docker.sock" });
+		expect(second.problem()).toEqual({
+			reason: `another agent called "${name}" runs on this host and drives the same engine`,
+			fix: "stop that one, or give this one another name: ROUTER_AGENT_NAME or `agent.name`",
+		});
+		first.yield();
+		expect(second.problem()).toBeUndefined();
+		second.yield();
+	});
+
+	test("is of one name on one engine", () => {
+		const held = [claim(), claim({ DOCKER_HOST: "unix:///other.sock" }), claim({}, crypto.randomUUID())];
+		expect(held.map((each) => each.problem())).toEqual([undefined, undefined, undefined]);
+		for (const each of held) each.yield();
+	});
+
+	test("that was yielded is kept by nobody until another agent comes, and then is that one's", () => {
+		const [old, next] = [claim(), claim()];
+		expect(old.problem()).toBeUndefined();
+		old.yield();
+		expect(old.problem()).toBeUndefined();
+		expect(next.problem()).toBeUndefined();
+		expect(old.problem()?.reason).toContain("another agent");
+		next.yield();
+	});
+});
+
+describe.skipIf(dockerProblem() !== undefined)("a second agent of the same name", () => {
+	let host: AgentHost;
+	beforeAll(async () => {
+		host = await startAgentHost({ gpus: "1x24GB" });
+	}, 60_000);
+	afterAll(async () => host?.stop(), 60_000);
+
+	test("stops nothing of the first's, says why, and serves once that one has gone", async () => {
+		const first = await host.agent({ models: [{ model: "Qwen/Qwen3-0.6B", name: "one", gpu_memory: "2GiB" }] });
+		await becomes(first, "one", "ready");
+		const before = await host.containers();
+		const second = await host.agent({
+			models: [{ model: "Qwen/Qwen3-0.6B", name: "two", gpu_memory: "2GiB" }],
+			env: { DATA_DIR: join(host.engine.directory, "second") },
+		});
+		const { reason } = await becomes(second, "two", "failed");
+		expect(reason).toBe('another agent called "test" runs on this host and drives the same engine');
+		expect(await host.containers(true)).toEqual(before);
+		expect((await modelOf(first, "one")).state).toBe("ready");
+
+		await first.stop();
+		await becomes(second, "two", "ready");
+		// What the first has left is an orphan now.
+		await until(async () => (await host.containers(true)).length === 1);
+		await second.stop();
+	}, 60_000);
+});

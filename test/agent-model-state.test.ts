@@ -1,0 +1,66 @@
+/** What is said of a model, and whether its calls may wait. */
+import { describe, expect, test } from "bun:test";
+import { type Prospects, refusalOf, wholeState } from "../src/agent/model-state.ts";
+import type { ReplicaState } from "../src/agent/supervisor.ts";
+
+const WHY = { reason: "it broke", fix: "see GET /models/{name}/logs" };
+
+describe("a model", () => {
+	test.each([
+		[["ready", "failed"], "ready"],
+		[["starting", "failed", "stopped"], "starting"],
+		[["sleeping", "starting"], "sleeping"],
+		[["failed", "stopped"], "failed"],
+		[[], "stopped"],
+	] as [ReplicaState["state"][], string][])("with replicas %p is %s", (states, expected) => {
+		expect<string>(
+			wholeState(
+				states.map((state) => ({ state })),
+				"m",
+			).state,
+		).toBe(expected);
+	});
+
+	test("tells why a replica failed though another serves, with its own name in the remedy", () => {
+		const whole = wholeState([{ state: "ready" }, { state: "failed", why: WHY, retryAt: 5 }], "m");
+		expect(whole).toEqual({ state: "ready", why: { reason: "it broke", fix: "see GET /models/m/logs" } });
+	});
+
+	test("that failed is tried again when the first of its replicas is", () => {
+		const states = [7, 5].map((retryAt): ReplicaState => ({ state: "failed", why: WHY, retryAt }));
+		expect(wholeState(states, "m").retryAt).toBe(5);
+	});
+});
+
+describe("a call", () => {
+	const now = 1000;
+	const said = (over: Partial<Prospects>) =>
+		refusalOf({ name: "m", load: "on-demand", whole: { state: "stopped" }, ...over }, now);
+
+	test("waits for a model that may be loaded, and for one that is on its way", () => {
+		expect(said({})).toBeUndefined();
+		for (const state of ["starting", "pulling", "sleeping", "draining", "ready"] as const) {
+			expect(said({ load: "always", whole: { state } })).toBeUndefined();
+		}
+	});
+
+	test("does not wait for one that nobody loads", () => {
+		for (const over of [{ load: "manual" }, { order: "unload" }] as const) {
+			expect(said(over)?.message).toContain("POST /models/m/load");
+		}
+		expect(said({ load: "manual", order: "load" })).toBeUndefined();
+	});
+
+	test("hears why a model failed and what to do, and when it is tried again", () => {
+		const failed = said({ whole: { state: "failed", why: WHY, retryAt: now + 4500 } });
+		expect([failed?.status, failed?.retryAfter]).toEqual([503, 5]);
+		expect(failed?.message).toBe('"m" failed: it broke. What to do: see GET /models/{name}/logs');
+		expect(said({ whole: { state: "failed", why: WHY, retryAt: now } })).toBeUndefined();
+	});
+
+	test("hears that a model does not fit", () => {
+		expect(said({ misfit: WHY, whole: { state: "failed", why: WHY } })?.message).toContain(
+			'"m" does not fit: it broke',
+		);
+	});
+});

@@ -1,0 +1,119 @@
+/** The scheduler's questions about memory. */
+import { describe, expect, test } from "bun:test";
+import { parseGpus } from "../src/agent/gpu.ts";
+import { GIB } from "../src/agent/memory.ts";
+import { foreignOf, type Held, holdingsNow, type MemoryWorld, placeNow, roomOf } from "../src/agent/room.ts";
+import type { ModelSpec } from "../src/agent/spec.ts";
+
+const gpus = parseGpus(
+	[0, 1].map((index) => `${index}, NVIDIA L40S, GPU-${index}, 00:0${index}, 40960, 0, 0, 30, 50, 570.1`).join("\n"),
+);
+const model = (name: string, gib: number, more: Partial<ModelSpec> = {}): ModelSpec => ({
+	name,
+	model: "a/b",
+	gpu_memory: gib * GIB,
+	...more,
+});
+const held = (name: string, gpu: number, gib: number, isAsleep = false): Held => ({
+	model: name,
+	replica: 0,
+	holdings: [{ model: name, replica: 0, gpu, bytes: gib * GIB }],
+	isAsleep,
+});
+const world = (specs: ModelSpec[], more: Partial<MemoryWorld> = {}): MemoryWorld => ({
+	gpus,
+	foreign: new Map(),
+	held: [],
+	specs: new Map(specs.map((spec) => [spec.name, spec])),
+	sizeOf: () => undefined,
+	canSleep: () => true,
+	hostFree: 100 * GIB,
+	...more,
+});
+const set = (...names: string[]) => new Set(names);
+
+describe("whether a model fits", () => {
+	const specs = [model("a", 30), model("b", 30), model("c", 30)];
+
+	test("beside those that hold their memory, and those that are about to", () => {
+		const { fits } = roomOf(world(specs, { held: [held("a", 0, 30)] }));
+		expect([fits("c", set("a"), set()), fits("c", set("a", "b"), set()), fits("c", set("b"), set())]).toEqual([
+			true,
+			false,
+			true,
+		]);
+	});
+
+	test("beside a sleeping one, of which little stays", () => {
+		const there = { held: [held("a", 0, 30), held("b", 1, 30)] };
+		expect(roomOf(world(specs, there)).fits("c", set("a"), set("b"))).toBe(true);
+		const large = [model("a", 30), model("b", 30), model("c", 40)];
+		expect(roomOf(world(large, there)).fits("c", set("a"), set("b"))).toBe(false);
+		expect(roomOf(world(large, there)).fits("c", set("a"), set())).toBe(true);
+	});
+
+	test("on its own GPU alone, once it has one: it sleeps there", () => {
+		const { fits } = roomOf(world(specs, { held: [held("a", 0, 30, true), held("b", 0, 30)] }));
+		expect([fits("a", set("b"), set()), fits("a", set(), set())]).toEqual([false, true]);
+	});
+
+	test("beside strangers", () => {
+		const { fits, why } = roomOf(
+			world(specs, {
+				foreign: new Map([
+					[0, 20 * GIB],
+					[1, 20 * GIB],
+				]),
+			}),
+		);
+		expect(fits("a", set(), set())).toBe(false);
+		expect(why("a", set())).toMatch(/30\.0 GiB.*20\.0 GiB free of 40\.0/);
+	});
+
+	test("with all of its replicas", () => {
+		const twice = [model("a", 30, { replicas: 2 }), model("b", 30)];
+		const { fits } = roomOf(world(twice));
+		expect([fits("a", set(), set()), fits("a", set("b"), set())]).toEqual([true, false]);
+	});
+});
+
+describe("whether it may sleep", () => {
+	const specs = [model("a", 30), model("b", 30)];
+	const there = { held: [held("a", 0, 30), held("b", 1, 30)] };
+
+	test("is whether the host's memory takes its weights, at most what it holds", () => {
+		expect(roomOf(world(specs, there)).sleeps("a", set())).toBe(true);
+		expect(roomOf(world(specs, { ...there, hostFree: 33 * GIB })).sleeps("a", set())).toBe(false);
+		const size = { weights: 10 * GIB, download: 0 };
+		expect(roomOf(world(specs, { ...there, hostFree: 33 * GIB, sizeOf: () => size })).sleeps("a", set())).toBe(true);
+	});
+
+	test("counts those that are on their way to sleep", () => {
+		expect(roomOf(world(specs, { ...there, hostFree: 60 * GIB })).sleeps("a", set("b"))).toBe(false);
+		const dozing = { held: [held("a", 0, 30), held("b", 1, 30, true)], hostFree: 60 * GIB };
+		expect(roomOf(world(specs, dozing)).sleeps("a", set("b"))).toBe(true);
+	});
+
+	test("is no where it has no container, or one that can't", () => {
+		expect(roomOf(world(specs)).sleeps("a", set())).toBe(false);
+		expect(roomOf(world(specs, { ...there, canSleep: () => false })).sleeps("a", set())).toBe(false);
+	});
+});
+
+test("what strangers hold is what is used beyond what is ours", () => {
+	const used = gpus.map((gpu) => ({ ...gpu, memory_used: 25 * GIB }));
+	const ours = holdingsNow([held("a", 0, 30), held("b", 1, 30, true)]);
+	expect([...foreignOf(used, ours)]).toEqual([
+		[0, 0],
+		[1, 24 * GIB],
+	]);
+});
+
+test("a place is found beside what is held now; a message is what there is else", () => {
+	const specs = [model("a", 30), model("b", 30)];
+	expect(placeNow(world(specs, { held: [held("a", 0, 30)] }), "b", 0)).toMatchObject({
+		placement: { replica: 0, devices: [1], bytes: 30 * GIB },
+	});
+	const full = world(specs, { held: [held("x", 0, 30), held("y", 1, 30)] });
+	expect(placeNow(full, "a", 0)).toContain("x holds 30.0");
+});

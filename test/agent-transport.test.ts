@@ -1,0 +1,188 @@
+/** A model's containers as one upstream: what a call sees while it waits, and what becomes of its place. */
+import { describe, expect, test } from "bun:test";
+import { CONTAINER, modelTransport } from "../src/agent/model-transport.ts";
+import { type Lease, Refused } from "../src/agent/traffic.ts";
+import type { UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
+import { responseAnswer } from "../src/providers/response-answer.ts";
+
+interface Played {
+	/** Resolves when the call is let through. */
+	readonly entering: Promise<Lease>;
+	readonly answer?: (request: UpstreamRequest, signal: AbortSignal) => Promise<UpstreamAnswer>;
+}
+
+function lease(): Lease & { log: string[] } {
+	const log: string[] = [];
+	return {
+		id: "c",
+		origin: "http://127.0.0.1:7",
+		log,
+		moved: () => void log.push("moved"),
+		doubt: () => void log.push("doubt"),
+		release: () => void log.push("release"),
+	};
+}
+
+const stream = (...events: string[]) =>
+	responseAnswer(new Response(events.join(""), { headers: { "content-type": "text/event-stream" } }));
+
+function transport({ entering, answer = async () => stream("data: 1\n\n", "data: [DONE]\n\n") }: Played) {
+	const sent: UpstreamRequest[] = [];
+	const made = modelTransport({
+		model: "m",
+		traffic: { enter: () => entering },
+		http: {
+			send: (request, signal) => {
+				sent.push(request);
+				return answer(request, signal);
+			},
+		},
+		progress: () => "starting: loading, 40 %",
+		explain: (body) => body.replace("cryptic", "clear"),
+	});
+	return { made, sent };
+}
+const CALL: UpstreamRequest = { url: `${CONTAINER}/v1/chat/completions`, headers: {}, body: "{}" };
+
+async function text({ body }: UpstreamAnswer): Promise<string> {
+	const decoder = new TextDecoder();
+	let all = "";
+	for (let chunk = await body.read(); chunk; chunk = await body.read()) all += decoder.decode(chunk, { stream: true });
+	return all;
+}
+const stays = new AbortController().signal;
+
+describe("a call that is let through", () => {
+	test("goes to its container, and gives its place back at the end of the answer", async () => {
+		const place = lease();
+		const { made, sent } = transport({ entering: Promise.resolve(place) });
+		const answer = await made.send({ ...CALL, stream: true }, stays);
+		expect(sent[0]?.url).toBe("http://127.0.0.1:7/v1/chat/completions");
+		expect(place.log).not.toContain("release");
+		expect(await text(answer)).toEndWith("data: [DONE]\n\n");
+		expect(place.log.at(-1)).toBe("release");
+		expect(place.log).not.toContain("doubt");
+	});
+
+	test("gives it back when it is read as a whole", async () => {
+		const place = lease();
+		const { made } = transport({
+			entering: Promise.resolve(place),
+			answer: async () => responseAnswer(Response.json({ ok: true })),
+		});
+		const answer = await made.send(CALL, stays);
+		expect(await answer.body.text!()).toBe('{"ok":true}');
+		expect(place.log.at(-1)).toBe("release");
+	});
+
+	test("gives it back, with a doubt, where the container can't be reached or breaks off", async () => {
+		const refused = lease();
+		const gone = transport({ entering: Promise.resolve(refused), answer: () => Promise.reject(new Error("refused")) });
+		expect(await gone.made.send(CALL, stays).catch(String)).toContain("refused");
+		expect(refused.log).toEqual(["doubt", "release"]);
+
+		const broken = lease();
+		const cut = new ReadableStream({ pull: (controller) => controller.error(new Error("cut")) });
+		const breaks = transport({
+			entering: Promise.resolve(broken),
+			answer: async () => responseAnswer(new Response(cut)),
+		});
+		expect(await text(await breaks.made.send(CALL, stays)).catch(String)).toContain("cut");
+		expect(broken.log).toEqual(["moved", "doubt", "release"]);
+	});
+
+	test("gives it back without one when its client leaves", async () => {
+		const place = lease();
+		const leaving = new AbortController();
+		const { made } = transport({ entering: Promise.resolve(place) });
+		await made.send({ ...CALL, stream: true }, leaving.signal);
+		leaving.abort();
+		expect(place.log).toEqual(["moved", "release"]);
+	});
+
+	test("a 5xx is a doubt; a 400 is told in clear words", async () => {
+		const ill = lease();
+		const failing = transport({
+			entering: Promise.resolve(ill),
+			answer: async () => responseAnswer(new Response("", { status: 500 })),
+		});
+		await text(await failing.made.send(CALL, stays));
+		expect(ill.log).toContain("doubt");
+
+		const fine = lease();
+		const refusing = transport({
+			entering: Promise.resolve(fine),
+			answer: async () => responseAnswer(new Response('{"error":{"message":"cryptic"}}', { status: 400 })),
+		});
+		const answer = await refusing.made.send(CALL, stays);
+		expect([answer.status, await text(answer)]).toEqual([400, '{"error":{"message":"clear"}}']);
+		expect(fine.log.at(-1)).toBe("release");
+		expect(fine.log).not.toContain("doubt");
+	});
+});
+
+describe("a stream that waits", () => {
+	test("is told how far its model is, and then gets the container's own events", async () => {
+		const { promise, resolve } = Promise.withResolvers<Lease>();
+		const { made } = transport({ entering: promise });
+		const answer = await made.send({ ...CALL, stream: true }, stays);
+		expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+		const first = new TextDecoder().decode(await answer.body.read());
+		expect(first).toBe(": m: starting: loading, 40 %\n\n");
+		resolve(lease());
+		expect(await text(answer)).toBe("data: 1\n\ndata: [DONE]\n\n");
+	});
+
+	test.each([
+		[
+			"the model failed",
+			() => Promise.reject(new Refused(503, "it failed", 5)),
+			undefined,
+			{ message: "it failed", code: 503 },
+		],
+		[
+			"its container refuses the call",
+			() => Promise.resolve(lease()),
+			() => new Response('{"error":{"message":"cryptic","type":"BadRequestError","code":400}}', { status: 400 }),
+			{ message: "clear", code: 400 },
+		],
+		[
+			"its container answers with no JSON",
+			() => Promise.resolve(lease()),
+			() => new Response("<html>", { status: 500 }),
+			{ code: 500 },
+		],
+	] as [string, () => Promise<Lease>, (() => Response) | undefined, object][])(
+		"ends with an event that says so where %s",
+		async (_, outcome, response, error) => {
+			const { promise, resolve } = Promise.withResolvers<void>();
+			const { made } = transport({
+				entering: promise.then(outcome),
+				...(response && { answer: async () => responseAnswer(response()) }),
+			});
+			const answer = await made.send({ ...CALL, stream: true }, stays);
+			await answer.body.read();
+			resolve();
+			const event = await text(answer);
+			expect(event).toStartWith("data: {");
+			expect(JSON.parse(event.slice(6)).error).toMatchObject(error);
+		},
+	);
+
+	test("asks once more where its container went away in that moment, and then says so", async () => {
+		const { promise, resolve } = Promise.withResolvers<Lease>();
+		const { made, sent } = transport({ entering: promise, answer: () => Promise.reject(new Error("refused")) });
+		const answer = await made.send({ ...CALL, stream: true }, stays);
+		await answer.body.read();
+		resolve(lease());
+		expect(JSON.parse((await text(answer)).slice(6)).error).toMatchObject({ code: 502 });
+		expect(sent).toHaveLength(2);
+	});
+});
+
+test("a call that is no stream and is refused gets the status, and how long to wait", async () => {
+	const { made } = transport({ entering: Promise.reject(new Refused(429, "full", 5)) });
+	const answer = await made.send(CALL, stays);
+	expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "5"]);
+	expect(JSON.parse(await text(answer)).error).toMatchObject({ message: "full", type: "rate_limit_error", code: 429 });
+});

@@ -1,0 +1,105 @@
+/** A GPU host of the tests' own: a Docker Engine with the sim's image, `nvidia-smi`, and agents on it that share a data directory. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import type { ModelView } from "../../src/agent/model-view.ts";
+import { type DockerEngine, type EngineOptions, startDockerEngine } from "./docker.ts";
+import type { Json } from "./exchange.ts";
+import { type NvidiaSmi, nvidiaSmi } from "./nvidia-smi.ts";
+import { type RouterOptions, type RunningRouter, startRouter } from "./router.ts";
+import { until } from "./until.ts";
+
+/** Nothing answers there: sizes of models are not known, at once. */
+const NO_HUB = "http://127.0.0.1:1";
+const IMAGE = "vllm-sim:test";
+
+/** How to start one. */
+export interface HostOptions extends EngineOptions {
+	/** GPUs; without any it serves on its CPU. */
+	readonly gpus?: "1x24GB" | "8x80GB";
+	/** SIM_… switches baked into the image. */
+	readonly sim?: Readonly<Record<string, string>>;
+}
+
+/** How to start an agent on it. */
+export interface AgentOptions extends Omit<RouterOptions, "config"> {
+	/** Entries of `agent.models`. */
+	readonly models?: readonly Json[];
+	/** Further settings of `agent:`. */
+	readonly agent?: Json;
+	readonly config?: Json;
+}
+
+/** The host. */
+export interface AgentHost {
+	readonly engine: DockerEngine;
+	readonly smi: NvidiaSmi | undefined;
+	/** An agent; several, one after the other, know what those before knew. */
+	agent(options?: AgentOptions): Promise<RunningRouter>;
+	/** Ids of the agent's containers, running or not. */
+	containers(all?: boolean): Promise<string[]>;
+	stop(): Promise<void>;
+}
+
+export async function startAgentHost({ gpus, sim = {}, ...options }: HostOptions = {}): Promise<AgentHost> {
+	const directory = mkdtempSync(join(tmpdir(), "router-agent-"));
+	const engine = await startDockerEngine(options);
+	const smi = gpus && nvidiaSmi(gpus);
+	await engine.importSim(IMAGE, { ...(gpus ? {} : { SIM_DEVICE: "any" }), ...sim });
+	return {
+		engine,
+		smi,
+		agent: ({ models, agent, config, args = ["--agent"], env, ...more } = {}) =>
+			startRouter({
+				...more,
+				args,
+				env: {
+					...engine.env,
+					PATH: [...(smi ? [smi.bin] : []), process.env["PATH"]].join(delimiter),
+					DATA_DIR: join(directory, "data"),
+					HF_HOME: join(directory, "hf"),
+					HF_ENDPOINT: NO_HUB,
+					...env,
+				},
+				config: { ...config, agent: { image: IMAGE, name: "test", ...(models && { models }), ...agent } },
+			}),
+		async containers(all = false) {
+			const flags = ["ps", "--quiet", "--no-trunc", ...(all ? ["--all"] : [])];
+			return (await engine.docker(...flags)).split("\n").filter((id) => id !== "");
+		},
+		async stop() {
+			await engine.stop();
+			smi?.[Symbol.dispose]();
+			rmSync(directory, { recursive: true, force: true });
+		},
+	};
+}
+
+/** What an agent says of a model. */
+export async function modelOf(agent: Pick<RunningRouter, "url">, name: string): Promise<ModelView> {
+	const answer = await fetch(`${agent.url}/models/${name}`);
+	if (!answer.ok) throw new Error(`GET /models/${name} is ${answer.status}: ${await answer.text()}`);
+	return (await answer.json()) as ModelView;
+}
+
+/** Waits until a model is in a state, 30 s at most; what is said of it then. */
+export async function becomes(agent: RunningRouter, name: string, state: ModelView["state"]): Promise<ModelView> {
+	let seen: ModelView | undefined;
+	try {
+		await until(async () => {
+			seen = await modelOf(agent, name);
+			return seen.state === state;
+		});
+	} catch {
+		throw new Error(`${name} never became ${state}: ${JSON.stringify(seen)}\n${agent.output()}`);
+	}
+	return seen!;
+}
+
+/** POSTs to an agent's own API. */
+export function order(agent: RunningRouter, name: string, what: "load" | "unload", body?: Json): Promise<Response> {
+	return fetch(`${agent.url}/models/${name}/${what}`, {
+		method: "POST",
+		...(body && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+	});
+}

@@ -1,0 +1,97 @@
+/** What is kept between calls: bounded, the least used given up first, each key's own. */
+import { describe, expect, test } from "bun:test";
+import type { Call } from "../src/openai/call.ts";
+import type { World } from "../src/proxy/media-fetch.ts";
+import { Memory } from "../src/proxy/memory.ts";
+import { suppliesFor } from "../src/proxy/supplies.ts";
+
+describe("memory", () => {
+	/** Entries of one size: a key and a value of 50 units are 200 bytes. */
+	const key = (n: number) => String(n).padStart(50, "k");
+	const value = "v".repeat(50);
+
+	test("holds no more than its limit, whatever comes", () => {
+		const memory = new Memory(2000);
+		for (let n = 0; n < 1000; n++) {
+			memory.put(key(n), value);
+			expect(memory.size).toBeLessThanOrEqual(2000);
+		}
+		expect(memory.get(key(999))).toBe(value);
+		expect(memory.get(key(990))).toBe(value);
+		expect(memory.get(key(989))).toBeUndefined();
+	});
+
+	test("gives up what was used least", () => {
+		const memory = new Memory(2000);
+		for (let n = 0; n < 10; n++) memory.put(key(n), value);
+		memory.get(key(0));
+		memory.put(key(10), value);
+		expect([memory.get(key(0)), memory.get(key(1))]).toEqual([value, undefined]);
+	});
+
+	test("counts a value once that is put twice, and takes the later one", () => {
+		const memory = new Memory(2000);
+		memory.put("a", "x");
+		memory.put("a", "yy");
+		expect([memory.get("a"), memory.size]).toEqual(["yy", 6]);
+	});
+
+	test("does not give up everything for one that is too large", () => {
+		const memory = new Memory(2000);
+		memory.put("a", "x");
+		memory.put("b", "y".repeat(200));
+		expect([memory.get("a"), memory.get("b")]).toEqual(["x", undefined]);
+	});
+});
+
+const call = (key?: string) => ({ key, signal: new AbortController().signal }) as unknown as Call;
+const signal = new AbortController().signal;
+const nowhere: World = {
+	get: async () => {
+		throw new Error("nothing is fetched here");
+	},
+	resolve: async () => [],
+	isAllowed: () => true,
+};
+
+test("what one key's answer brought, no other key gets, nor another upstream", async () => {
+	const supplies = suppliesFor(nowhere);
+	const claude = supplies("anthropic");
+	claude.keep(call("ann"), [{ id: "toolu_1", value: "thought" }]);
+	const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).kept("toolu_1");
+	expect(await kept(claude, "ann")).toBe("thought");
+	expect(await kept(claude, "bob")).toBeUndefined();
+	expect(await kept(claude)).toBeUndefined();
+	expect(await kept(supplies("gemini"), "ann")).toBeUndefined();
+});
+
+test("a file is fetched once a call, however often the call is tried", async () => {
+	let times = 0;
+	const supplies = suppliesFor({
+		...nowhere,
+		resolve: async () => ["127.0.0.1"],
+		get: async () => {
+			times++;
+			const bytes = [Buffer.from("GIF89a")];
+			return { status: 200, headers: new Headers(), body: { read: async () => bytes.pop() } };
+		},
+	})("gemini");
+	const one = call();
+	const need = { kind: "media", url: "https://a.example/a.gif", param: "p" } as const;
+	const first = await supplies.get(one, [need, { ...need, param: "q" }], signal);
+	const second = await supplies.get(one, [need], signal);
+	expect(first.media(need.url)).toEqual({ type: "image/gif", data: "R0lGODlh" });
+	expect(second.media(need.url)).toEqual(first.media(need.url));
+	expect(times).toBe(1);
+	await supplies.get(call(), [need], signal);
+	expect(times).toBe(2);
+});
+
+test("a call may name only so many files", async () => {
+	const needs = Array.from(
+		{ length: 33 },
+		(_, n) => ({ kind: "media", url: `https://a/${n}`, param: `p${n}` }) as const,
+	);
+	const refused = suppliesFor(nowhere)("gemini").get(call(), needs, signal);
+	expect(await refused.catch((error) => [error.errorCode, error.body.error.param])).toEqual(["invalid_value", "p32"]);
+});

@@ -1,0 +1,414 @@
+/** Of all requests and answers: nothing is lost or made up, counts add up, a stream is the whole answer in pieces. */
+import { describe, expect, test } from "bun:test";
+import { RouterError } from "../src/errors.ts";
+import type { Call } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
+import { SseSplitter } from "../src/openai/sse.ts";
+import { answerOf as claudeAnswer, usageOf as claudeUsage } from "../src/providers/anthropic-answer.ts";
+import { messagesRequest } from "../src/providers/anthropic-request.ts";
+import { messageDecoder } from "../src/providers/anthropic-stream.ts";
+import { answerOf as geminiAnswer, usageOf as geminiUsage } from "../src/providers/gemini-answer.ts";
+import { generateRequest } from "../src/providers/gemini-request.ts";
+import { generateDecoder } from "../src/providers/gemini-stream.ts";
+import { GOT_NOTHING, type Keep, type StreamDecoder } from "../src/providers/provider.ts";
+import { configureUpstreams } from "../src/providers/registry.ts";
+import type { Json, Loose } from "./kit/exchange.ts";
+import { folded } from "./kit/folded.ts";
+import { configOf } from "./kit/pipeline.ts";
+import { type Random, random } from "./kit/random.ts";
+import { randomChat } from "./kit/random-chat.ts";
+
+const CLAUDES = [
+	"claude-opus-4-7",
+	"claude-sonnet-4-5",
+	"claude-opus-4-6",
+	"claude-haiku-5-5",
+	"claude-3-7-sonnet-20250219",
+];
+const GEMINIS = ["gemini-3-flash-preview", "gemini-2.5-flash", "gemini-flash-latest"];
+
+/** Whether a path such as `messages[0].content[1].type` leads to something in the request. */
+function leads(path: string, body: unknown): boolean {
+	let at: unknown = body;
+	for (const step of path.match(/[^.[\]]+/g) ?? []) {
+		if (typeof at !== "object" || at === null || !(step in at)) return false;
+		at = (at as Json)[step];
+	}
+	return true;
+}
+
+/** How often each mark stands in the text. */
+const counts = (text: string, marks: readonly string[]) => marks.map((mark) => text.split(mark).length - 1);
+
+describe.each([
+	["Anthropic", CLAUDES, (body: Call["body"], model: string) => messagesRequest(body, model, false, GOT_NOTHING).body],
+	[
+		"Gemini",
+		GEMINIS,
+		(body: Call["body"], model: string) => generateRequest(body, model, "https://g/v1beta", GOT_NOTHING),
+	],
+] as const)("a request to %s", (_, models, encode) => {
+	test("goes whole, in its order, or is refused with the name of a field that it has", () => {
+		let refused = 0;
+		const params = new Set<string>();
+		const rounds = 1500;
+		for (let seed = 0; seed < rounds; seed++) {
+			const dice = random(seed);
+			const { body, marks, toolMarks, fileMarks } = randomChat(dice);
+			const { body: parsed } = parseRequest("chat", JSON.stringify(body));
+			let text: string;
+			try {
+				text = encode(parsed, dice.pick(models));
+			} catch (error) {
+				if (!(error instanceof RouterError)) throw error;
+				expect(["unsupported_parameter", "invalid_value"]).toContain(error.errorCode);
+				const { param, message } = error.body.error;
+				expect([seed, param, leads(param!, body)]).toEqual([seed, param, true]);
+				expect(message).toContain(`"${param}"`);
+				params.add(param!.replace(/\d+/g, "#"));
+				refused++;
+				continue;
+			}
+			const sent = JSON.parse(text) as Loose;
+			const conversation = JSON.stringify([
+				sent["system"] ?? sent["systemInstruction"],
+				sent["messages"] ?? sent["contents"],
+			]);
+			expect([seed, counts(conversation, marks)]).toEqual([seed, marks.map(() => 1)]);
+			expect([seed, counts(conversation, fileMarks)]).toEqual([seed, fileMarks.map(() => 1)]);
+			const order = marks.toSorted((a, b) => conversation.indexOf(a) - conversation.indexOf(b));
+			expect([seed, order.join()]).toEqual([seed, marks.join()]);
+			const isChosen = Array.isArray((body["tool_choice"] as Loose | undefined)?.["allowed_tools"]?.tools);
+			if (!isChosen)
+				expect([seed, counts(JSON.stringify(sent["tools"] ?? ""), toolMarks)]).toEqual([seed, toolMarks.map(() => 1)]);
+			if (marks.some((mark) => text.includes(`"at": "${mark}"`))) expect(text).toContain("12345678901234567890");
+			for (const value of [body["temperature"], body["max_completion_tokens"] ?? body["max_tokens"], body["seed"]]) {
+				if (typeof value === "number" && value !== 1) expect([seed, text.includes(`:${value}`)]).toEqual([seed, true]);
+			}
+		}
+		expect(refused).toBeGreaterThan(rounds / 10);
+		expect(refused).toBeLessThan((rounds * 9) / 10);
+		expect(params.size).toBeGreaterThan(8);
+	});
+});
+
+const count = (dice: Random) => dice.pick([0, 1, 7, 1234, undefined, null, -5, 1.5, "9"]);
+
+test("usage adds up, whatever a vendor counts", () => {
+	for (let seed = 0; seed < 1000; seed++) {
+		const dice = random(seed);
+		const claude = {
+			input_tokens: count(dice),
+			output_tokens: count(dice),
+			cache_creation_input_tokens: count(dice),
+			cache_read_input_tokens: count(dice),
+			output_tokens_details: dice.pick([undefined, null, { thinking_tokens: count(dice) }]),
+		};
+		const details = [
+			{ modality: "IMAGE", tokenCount: count(dice) },
+			{ modality: "TEXT", tokenCount: 3 },
+		];
+		const gemini = {
+			promptTokenCount: count(dice),
+			candidatesTokenCount: count(dice),
+			thoughtsTokenCount: count(dice),
+			toolUsePromptTokenCount: count(dice),
+			cachedContentTokenCount: count(dice),
+			promptTokensDetails: dice.pick([undefined, details]),
+		};
+		for (const usage of [claudeUsage(claude as never), geminiUsage(gemini as never)]) {
+			expect(usage.total_tokens).toBe(usage.prompt_tokens + usage.completion_tokens);
+			const numbers = [usage.prompt_tokens, usage.completion_tokens, ...Object.values(usage.prompt_tokens_details)];
+			for (const number of [...numbers, ...Object.values(usage.completion_tokens_details)]) {
+				expect(Number.isSafeInteger(number) && number >= 0).toBe(true);
+			}
+		}
+	}
+});
+
+const WORDS = ["Grüße ", "你好", " 🙂", '"quoted" \\ ', "\n\ndata: x\n\n", "{", " [DONE]"];
+const words = (dice: Random) => Array.from({ length: 1 + dice.below(6) }, () => dice.pick(WORDS)).join("");
+/** A text in pieces, cut anywhere but inside a character. */
+const pieces = (dice: Random, text: string) => {
+	const characters = [...text];
+	const made: string[] = [];
+	while (characters.length > 0) made.push(characters.splice(0, 1 + dice.below(4)).join(""));
+	return made;
+};
+
+const upstreams = configureUpstreams(configOf(), {});
+const upstream = (name: string) => upstreams.find((each) => each.name === name)!;
+const call = { body: { model: "asked", stream_options: { include_usage: true } } } as unknown as Call;
+
+/** What a decoder makes of a stream whose bytes come in random pieces, and what it keeps. */
+function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: string; keeps: Keep[] } {
+	const splitter = new SseSplitter();
+	const bytes = Buffer.from(sse);
+	let text = "";
+	const keeps: Keep[] = [];
+	const take = (events: ReturnType<SseSplitter["push"]>) => {
+		for (const event of events) {
+			const out = decoder.push(event);
+			expect(out.failure).toBeUndefined();
+			text += out.bytes ?? event.raw;
+			keeps.push(...(out.keeps ?? []));
+		}
+	};
+	for (let at = 0; at < bytes.length; ) {
+		const end = at + 1 + dice.below(200);
+		take(splitter.push(bytes.subarray(at, end)));
+		at = end;
+	}
+	take(splitter.end());
+	expect(decoder.end()).toBeUndefined();
+	const rest = decoder.rest?.() ?? {};
+	return { text: `${text}${rest.bytes ?? ""}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.keeps ?? [])] };
+}
+
+/** Null and an empty text say the same; the JSON of arguments may be spaced. */
+function comparable(choices: readonly Loose[]): unknown {
+	return choices.map(({ message, logprobs, ...choice }) => ({
+		...choice,
+		logprobs: logprobs ?? null,
+		message: {
+			...message,
+			content: message.content ?? "",
+			refusal: message.refusal ?? null,
+			...(message.tool_calls
+				? {
+						tool_calls: message.tool_calls.map(({ index: _, ...each }: Loose) => ({
+							...each,
+							function: { ...each["function"], arguments: JSON.parse(each["function"].arguments) },
+						})),
+					}
+				: {}),
+		},
+	}));
+}
+
+function expectSame(whole: string, stream: string): void {
+	const { id, model, choices, usage } = JSON.parse(whole) as Loose;
+	const added = folded(stream);
+	expect(comparable(added["choices"])).toEqual(comparable(choices));
+	expect([added["id"], added["model"], added["usage"]]).toEqual([id, model, usage]);
+}
+
+test("Anthropic's stream, added up, is the whole answer", () => {
+	for (let seed = 0; seed < 200; seed++) {
+		const dice = random(seed);
+		const content = Array.from({ length: dice.below(6) }, (_, index): Loose => {
+			switch (dice.below(4)) {
+				case 0:
+					return { type: "thinking", thinking: dice.pick(["", words(dice)]), signature: `sig${index}` };
+				case 1:
+					return { type: "redacted_thinking", data: `data${index}` };
+				case 2: {
+					const input = dice.pick([{}, { a: words(dice) }, { n: [1, { b: null }] }]);
+					return { type: "tool_use", id: `toolu_${index}`, name: "f", input };
+				}
+				default:
+					return { type: "text", text: words(dice) };
+			}
+		});
+		const stop_reason = dice.pick([
+			"end_turn",
+			"tool_use",
+			"max_tokens",
+			"stop_sequence",
+			"refusal",
+			"pause_turn",
+			"new_one",
+		]);
+		const stop_details = stop_reason === "refusal" ? { type: "refusal", explanation: dice.pick([null, "No."]) } : null;
+		const usage = {
+			input_tokens: 3,
+			cache_read_input_tokens: dice.below(9),
+			cache_creation_input_tokens: 1,
+			output_tokens: 7,
+		};
+		const message = {
+			id: "msg_1",
+			type: "message",
+			role: "assistant",
+			model: "claude-x",
+			content,
+			stop_reason,
+			stop_details,
+			usage,
+		};
+		const events = [
+			{
+				type: "message_start",
+				message: { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } },
+			},
+			...content.flatMap((block, index) => blockEvents(dice, block, index)),
+			{ type: "message_delta", delta: { stop_reason, stop_details }, usage: { output_tokens: 7 } },
+			{ type: "message_stop" },
+		];
+		const sse = events
+			.flatMap((event) => (dice.below(5) === 0 ? [event, { type: "ping" }] : [event]))
+			.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}${" ".repeat(dice.below(9))}\n\n`)
+			.join("");
+		const whole = claudeAnswer(JSON.stringify(message), message as never);
+		if ("kind" in whole) throw new Error(whole.message);
+		const { text, keeps } = decoded(messageDecoder(upstream("anthropic"), call), sse, dice);
+		expectSame(whole.body, text);
+		expect(keeps).toEqual([...(whole.keeps ?? [])]);
+	}
+});
+
+function blockEvents(dice: Random, block: Loose, index: number): { type: string; [field: string]: unknown }[] {
+	const delta = (of: Loose) => ({ type: "content_block_delta", index, delta: of });
+	const start = (content_block: Loose) => ({ type: "content_block_start", index, content_block });
+	const stop = { type: "content_block_stop", index };
+	switch (block["type"]) {
+		case "text":
+			return [
+				start({ type: "text", text: "" }),
+				...pieces(dice, block["text"]).map((text) => delta({ type: "text_delta", text })),
+				stop,
+			];
+		case "thinking":
+			return [
+				start({ type: "thinking", thinking: "", signature: "" }),
+				...pieces(dice, block["thinking"]).map((thinking) => delta({ type: "thinking_delta", thinking })),
+				delta({ type: "signature_delta", signature: block["signature"] }),
+				stop,
+			];
+		case "tool_use": {
+			const json = JSON.stringify(block["input"]);
+			const parts = json === "{}" && dice.below(2) === 0 ? [""] : pieces(dice, json);
+			return [
+				start({ ...block, input: {} }),
+				...parts.map((partial_json) => delta({ type: "input_json_delta", partial_json })),
+				stop,
+			];
+		}
+		default:
+			return [start(block), stop];
+	}
+}
+
+test("Gemini's stream, added up, is the whole answer", () => {
+	for (let seed = 0; seed < 200; seed++) {
+		const dice = random(seed);
+		const candidates = Array.from({ length: 1 + dice.below(2) }, (_, index) => {
+			const parts = Array.from({ length: dice.below(5) }, (_, at): Loose => {
+				const signed = dice.below(3) === 0 ? { thoughtSignature: `sig${index}${at}` } : {};
+				switch (dice.below(5)) {
+					case 0:
+						return { text: words(dice), thought: true };
+					case 1:
+						return {
+							functionCall: {
+								...(dice.below(2) === 0 ? { id: `id${index}${at}` } : {}),
+								name: "f",
+								args: { a: words(dice) },
+							},
+							...signed,
+						};
+					case 2:
+						return { inlineData: { mimeType: "image/png", data: "AAAA" }, thought: dice.below(4) === 0, ...signed };
+					default:
+						return { text: words(dice), ...signed };
+				}
+			});
+			const finishReason = dice.pick(["STOP", "MAX_TOKENS", "SAFETY", "RECITATION"]);
+			return { content: { role: "model", parts }, finishReason, index };
+		});
+		const usageMetadata = {
+			promptTokenCount: 11,
+			candidatesTokenCount: dice.below(90),
+			thoughtsTokenCount: 4,
+			totalTokenCount: 0,
+		};
+		const head = { modelVersion: "gemini-x", responseId: "resp" };
+		const pieceOf = (index: number, parts: Loose[], more: Loose = {}) => ({
+			candidates: [{ content: { role: "model", parts }, index, ...more }],
+			usageMetadata: { promptTokenCount: 11 },
+			...head,
+		});
+		const events = [
+			...candidates.flatMap(({ content, index }) => [
+				pieceOf(index, []),
+				...content.parts.flatMap((part) => {
+					const { text, thoughtSignature, ...rest } = part;
+					if (text === undefined) return [pieceOf(index, [part])];
+					const cut = pieces(dice, text).map((each): Loose => ({ ...rest, text: each }));
+					if (thoughtSignature) cut.at(-1)!["thoughtSignature"] = thoughtSignature;
+					return cut.map((each) => pieceOf(index, [each]));
+				}),
+			]),
+			{ candidates: candidates.map(({ finishReason, index }) => ({ finishReason, index })), usageMetadata, ...head },
+		];
+		const ending = dice.pick(["\n\n", "\r\n\r\n"]);
+		const sse = events.map((event) => `data: ${JSON.stringify(event)}${ending}`).join("");
+		const whole = geminiAnswer({ candidates, usageMetadata, ...head }, call);
+		if ("kind" in whole) throw new Error(whole.message);
+		const { text, keeps } = decoded(generateDecoder(upstream("gemini"), call), sse, dice);
+		expectSame(whole.body, text);
+		expect(keeps).toEqual([...(whole.keeps ?? [])]);
+	}
+});
+
+/** The same JSON with one value in it replaced by another. */
+function mutated(dice: Random, value: unknown): unknown {
+	if (typeof value === "object" && value !== null && dice.below(4) > 0) {
+		const keys = Object.keys(value);
+		if (keys.length > 0) {
+			const key = dice.pick(keys);
+			const inner = mutated(dice, (value as Json)[key]);
+			if (Array.isArray(value)) return value.map((each, index) => (String(index) === key ? inner : each));
+			return { ...value, [key]: inner };
+		}
+	}
+	return dice.pick<unknown>([null, "", "x", -1, 1.5, true, [], [null], {}, { a: {} }, [[[]]]]);
+}
+
+test("answers of any shape are answers or failures of the vendor, never a fault of the router's", () => {
+	const parts = [
+		{ text: "a", thoughtSignature: "s" },
+		{ functionCall: { name: "f", args: {} } },
+		{ inlineData: { data: "" } },
+	];
+	const logprobsResult = { chosenCandidates: [{ token: "a", logProbability: 0 }], topCandidates: [{ candidates: [] }] };
+	const generated = {
+		candidates: [{ content: { parts }, finishReason: "STOP", index: 0, logprobsResult }],
+		usageMetadata: { promptTokenCount: 1, promptTokensDetails: [{ modality: "IMAGE", tokenCount: 1 }] },
+		promptFeedback: { blockReason: "SAFETY" },
+		modelVersion: "m",
+		responseId: "r",
+	};
+	const usage = { input_tokens: 1, output_tokens: 1, output_tokens_details: { thinking_tokens: 1 } };
+	const content = [
+		{ type: "thinking", thinking: "t", signature: "s" },
+		{ type: "text", text: "a" },
+		{ type: "tool_use", id: "i", name: "n", input: {} },
+	];
+	const message = { id: "m", model: "m", content, stop_reason: "refusal", stop_details: { explanation: "e" }, usage };
+	const events = [
+		{ type: "message_start", message: { id: "m", model: "m", usage } },
+		...content.flatMap((block, index) => blockEvents(random(index), block, index)),
+		{ type: "message_delta", delta: { stop_reason: "end_turn" }, usage },
+		{ type: "message_stop" },
+		{ type: "error", error: { type: "overloaded_error", message: "Overloaded" } },
+	];
+	for (let seed = 0; seed < 3000; seed++) {
+		const dice = random(seed);
+		const odd = mutated(dice, message);
+		expect(claudeAnswer(JSON.stringify(odd), odd)).toBeObject();
+		expect(geminiAnswer(mutated(dice, generated), call)).toBeObject();
+		const claude = messageDecoder(upstream("anthropic"), call);
+		const gemini = generateDecoder(upstream("gemini"), call);
+		for (const event of events) {
+			const data = JSON.stringify(dice.below(3) === 0 ? mutated(dice, event) : event);
+			expect(claude.push({ raw: `data: ${data}\n\n`, data })).toBeObject();
+		}
+		for (let i = 0; i < 3; i++) {
+			const data = JSON.stringify(mutated(dice, generated));
+			const { bytes } = gemini.push({ raw: `data: ${data}\n\n`, data });
+			for (const line of bytes?.split("\n\n").filter(Boolean) ?? []) expect(JSON.parse(line.slice(6))).toBeObject();
+		}
+		for (const decoder of [claude, gemini]) if (!decoder.end()) expect(decoder.rest?.() ?? {}).toBeObject();
+	}
+});

@@ -1,0 +1,122 @@
+/** vLLM's metrics: read for the agent, and shown again beside those of other models. The text is vLLM's own. */
+import { describe, expect, test } from "bun:test";
+import { parseVllmMetrics, relabel } from "../src/agent/vllm-metrics.ts";
+import { startSim } from "./kit/vllm-sim-process.ts";
+
+const TEXT = `# HELP python_gc_objects_collected_total Objects collected during gc
+# TYPE python_gc_objects_collected_total counter
+python_gc_objects_collected_total{generation="0"} 11012.0
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="chat"} 3.0
+vllm:num_requests_running{engine="1",model_name="chat"} 2.0
+# HELP vllm:num_requests_waiting Number of requests waiting to be processed.
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="chat"} 7.0
+vllm:num_requests_waiting{engine="1",model_name="chat"} 0.0
+# HELP vllm:kv_cache_usage_perc KV-cache usage. 1 means 100 percent usage.
+# TYPE vllm:kv_cache_usage_perc gauge
+vllm:kv_cache_usage_perc{engine="0",model_name="chat"} 0.5
+vllm:kv_cache_usage_perc{engine="1",model_name="chat"} 0.25
+# HELP vllm:prefix_cache_queries_total Prefix cache queries, in terms of number of queried tokens.
+# TYPE vllm:prefix_cache_queries_total counter
+vllm:prefix_cache_queries_total{engine="0",model_name="chat"} 1.2e+06
+# HELP vllm:prefix_cache_hits_total Prefix cache hits, in terms of number of cached tokens.
+# TYPE vllm:prefix_cache_hits_total counter
+vllm:prefix_cache_hits_total{engine="0",model_name="chat"} 9e+05
+# HELP vllm:num_preemptions_total Cumulative number of preemption from the engine.
+# TYPE vllm:num_preemptions_total counter
+vllm:num_preemptions_total{engine="0",model_name="chat"} 4.0
+# HELP vllm:prompt_tokens_total Number of prefill tokens processed.
+# TYPE vllm:prompt_tokens_total counter
+vllm:prompt_tokens_total{engine="0",model_name="chat"} 1000.0
+vllm:prompt_tokens_total{engine="1",model_name="chat"} 200.0
+# HELP vllm:generation_tokens_total Number of generation tokens processed.
+# TYPE vllm:generation_tokens_total counter
+vllm:generation_tokens_total{engine="0",model_name="chat"} 300.0
+# HELP vllm:time_to_first_token_seconds Histogram of time to first token in seconds.
+# TYPE vllm:time_to_first_token_seconds histogram
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.001",model_name="chat"} 0.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="chat"} 9.0
+vllm:time_to_first_token_seconds_count{engine="0",model_name="chat"} 9.0
+vllm:time_to_first_token_seconds_sum{engine="0",model_name="chat"} 1.5
+`;
+
+test("the load is summed over engines; the cache's use is their mean", () => {
+	expect(parseVllmMetrics(TEXT)).toEqual({
+		running: 5,
+		waiting: 7,
+		kvCache: 0.375,
+		prefixHits: 900_000,
+		prefixQueries: 1_200_000,
+		preemptions: 4,
+		tokens: 1500,
+	});
+});
+
+test("an older name of the cache's use is read, and a text without any is no load", () => {
+	expect(parseVllmMetrics('vllm:gpu_cache_usage_perc{model_name="a"} 0.75\n').kvCache).toBe(0.75);
+	const nothing = { running: 0, waiting: 0, prefixHits: 0, prefixQueries: 0, preemptions: 0, tokens: 0 };
+	for (const text of ["", "<html>", "vllm:num_requests_running{} NaN\nvllm:num_requests_running\n"]) {
+		expect(parseVllmMetrics(text)).toEqual(nothing);
+	}
+});
+
+describe("shown again", () => {
+	const text = relabel([
+		{ text: TEXT, labels: { model: "chat", replica: "0" } },
+		{ text: TEXT, labels: { model: 'a "b"\\', replica: "1" } },
+	]);
+	const lines = text.split("\n");
+
+	test("a name has its type once, and all its samples after it", () => {
+		const at = lines.indexOf("# TYPE vllm:num_requests_running gauge");
+		expect(lines.slice(at + 1, at + 5)).toEqual([
+			'vllm:num_requests_running{model="chat",replica="0",engine="0",model_name="chat"} 3.0',
+			'vllm:num_requests_running{model="chat",replica="0",engine="1",model_name="chat"} 2.0',
+			'vllm:num_requests_running{model="a \\"b\\"\\\\",replica="1",engine="0",model_name="chat"} 3.0',
+			'vllm:num_requests_running{model="a \\"b\\"\\\\",replica="1",engine="1",model_name="chat"} 2.0',
+		]);
+		const types = lines.filter((line) => line.startsWith("# TYPE "));
+		expect(new Set(types).size).toBe(types.length);
+	});
+
+	test("a histogram's lines stay together under its name", () => {
+		const at = lines.indexOf("# TYPE vllm:time_to_first_token_seconds histogram");
+		expect(lines.slice(at + 1, at + 9).every((line) => line.startsWith("vllm:time_to_first_token_seconds_"))).toBe(
+			true,
+		);
+		expect(text.endsWith("1.5\n")).toBe(true);
+	});
+
+	test("what the Python process tells of itself is left out", () => {
+		expect(text).not.toContain("python_");
+	});
+
+	test("nothing is the empty text", () => {
+		expect(relabel([])).toBe("");
+		expect(relabel([{ text: "# TYPE vllm:x gauge\n", labels: { model: "a" } }])).toBe("");
+	});
+
+	test("without labels of its own a sample keeps what it has", () => {
+		expect(relabel([{ text: 'vllm:x 1\nvllm:y{a="b",} 2 1700000000\n', labels: {} }])).toBe(
+			'vllm:x 1\nvllm:y{a="b"} 2 1700000000\n',
+		);
+		expect(relabel([{ text: "vllm:x 1\n", labels: { model: "m" } }])).toBe('vllm:x{model="m"} 1\n');
+	});
+});
+
+test("vLLM's look-alike counts a call as it would", async () => {
+	await using sim = await startSim({ args: ["--served-model-name", "chat"] });
+	await fetch(`${sim.origin}/v1/completions`, {
+		method: "POST",
+		headers: { "content-type": "application/json" },
+		body: JSON.stringify({ model: "chat", prompt: "a b c d e f g h ".repeat(20), max_tokens: 2 }),
+	}).then((answer) => answer.text());
+	const text = await (await fetch(`${sim.origin}/metrics`)).text();
+	const metrics = parseVllmMetrics(text);
+	expect(metrics).toMatchObject({ running: 0, waiting: 0 });
+	expect(metrics.kvCache).toBeGreaterThanOrEqual(0);
+	expect(metrics.prefixQueries).toBeGreaterThan(20);
+	expect(relabel([{ text, labels: { model: "chat" } }])).toMatch(/^vllm:num_requests_running\{model="chat",/m);
+});
