@@ -27,8 +27,12 @@ export interface Asked {
 
 /** The key by which the command line asks: one that may use every model, if there is one; those given by their hash are no help. */
 export function ownKey({ keys }: Config): string | undefined {
-	const plain = keys.filter(({ key }) => !/^sha256:/i.test(key));
-	return (plain.find(({ models }) => models.includes("*")) ?? plain[0])?.key;
+	return plainKey(keys.filter(({ models }) => models.includes("*"))) ?? plainKey(keys);
+}
+
+/** The first of these that is there as itself, not as its hash. */
+export function plainKey(keys: readonly { readonly key: string }[]): string | undefined {
+	return keys.find(({ key }) => !/^sha256:/i.test(key))?.key;
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */

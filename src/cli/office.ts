@@ -15,7 +15,7 @@ import {
 } from "../server/office.ts";
 import type { ShownCall } from "../server/shown-call.ts";
 import { StartError } from "../start-error.ts";
-import { askRouter } from "./ask-router.ts";
+import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./office-text.ts";
 import type { KeyOptions, Order } from "./order.ts";
@@ -112,7 +112,7 @@ function newKey({ name, team, models, budget, ...limits }: KeyOptions): NewKeyBo
 /** The office of another router, over HTTP. */
 function remote(url: string, config: Config): Counter {
 	const router = askRouter(url, config);
-	const key = config.admin.keys.find((admin) => !/^sha256:/i.test(admin.key))?.key;
+	const key = plainKey(config.admin.keys);
 	if (key === undefined) throw new StartError("--url needs an admin key: set ROUTER_ADMIN_KEYS to one");
 	const at = (...parts: string[]) => `/admin/${parts.map(encodeURIComponent).join("/")}`;
 	const list = async <Item>(path: string) => (await router.list<Item>(path, key)) ?? [];

@@ -27,12 +27,17 @@ export function decimal(usd: number): string {
 	return text.includes("e") ? usd.toFixed(12).replace(/\.?0+$/, "") : text;
 }
 
+/** What of a message no model has written. */
+const FRAME = new Set(["role", "type", "id"]);
+
 /** Characters of all that an answer says, as far as it can be read. */
 export function answerCharacters(json: string): number {
 	let characters = 0;
 	const add = (value: unknown): void => {
 		if (typeof value === "string") characters += value.length;
-		else if (typeof value === "object" && value !== null) Object.values(value).forEach(add);
+		else if (typeof value === "object" && value !== null) {
+			for (const [name, part] of Object.entries(value)) if (!FRAME.has(name)) add(part);
+		}
 	};
 	try {
 		const { choices } = JSON.parse(json) as { choices?: unknown };

@@ -92,11 +92,11 @@ function fromTable(type: ProviderType, model: string, now: number): Listed {
 		const found = calcPrice(usage, model, { providerId: vendor, timestamp: new Date(now) });
 		if (!found) return {};
 		const { input_price, output_price } = found;
+		const rates = ratesOfTable(model, found.model_price);
 		return {
 			price: { input: input_price * 1000, output: output_price * 1000 },
 			context: found.model.context_window,
-			rates: ratesOfTable(found.model_price),
-			source: "list",
+			...(rates && { rates, source: "list" }),
 		};
 	} catch {
 		// A model that is priced by the picture or by the second has no price a token.

@@ -87,7 +87,9 @@ const TABLE_NAMES: Readonly<Record<Exclude<keyof Rates, "request" | "gpu_hour">,
 };
 
 /** Rates of an entry of @pydantic/genai-prices; undefined where it has none for plain tokens: it is priced by the second, say. */
-export function ratesOfTable(prices: Readonly<Record<string, unknown>>): Rates | undefined {
+export function ratesOfTable(model: string, prices: Readonly<Record<string, unknown>>): Rates | undefined {
+	// OpenRouter's free models have no prices there.
+	if (model.endsWith(":free") && Object.keys(prices).length === 0) return { input: 0, output: 0 };
 	if (prices["input_mtok"] === undefined) return undefined;
 	// Embeddings have no answer to price.
 	const rates: Record<string, Rate | number> = { output: 0 };

@@ -1,6 +1,7 @@
 /** The router's agents, put together: their catalog, their routes, and what is kept of them. */
 
 import { Elysia } from "elysia";
+import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { createAdminDoor } from "../gate/admin.ts";
@@ -70,7 +71,7 @@ export function routerCatalog(
 			const { metrics } = tools;
 			metrics.watchAgents(fleet.counts);
 			const admit = agentDoor({
-				token: env["ROUTER_AGENT_TOKEN"],
+				tokens: agentTokens(env),
 				store,
 				gate: tools.gate,
 				host: config.server.host,

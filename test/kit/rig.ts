@@ -51,7 +51,7 @@ export interface Rig {
 }
 
 /** What comes of an upstream is to be seen as it came: nothing about its cost is added. */
-const UNPRICED = { usage: { cost_in_answers: false } };
+export const UNPRICED = { usage: { cost_in_answers: false } };
 
 /** Starts both. `options` add to the settings that point all providers at the replay upstream. */
 export async function startRig(options: RouterOptions = {}): Promise<Rig> {
