@@ -26,9 +26,11 @@ export function clientAddresses(trusted: readonly string[]): ClientAddresses {
 		if (block?.kind === "block") proxies.addSubnet(block.address, block.prefix, block.family);
 	}
 	const isProxy = (address: string) => proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+	const isTrusted = (peer: string) => trusted.length > 0 && peer !== "" && isProxy(peer);
+	const peerOf = (request: Request, server: Peers | null) => plain(server?.requestIP(request)?.address ?? "");
 	const client = (request: Request, server: Peers | null): string => {
-		const peer = plain(server?.requestIP(request)?.address ?? "");
-		if (trusted.length === 0 || peer === "" || !isProxy(peer)) return peer;
+		const peer = peerOf(request, server);
+		if (!isTrusted(peer)) return peer;
 		const said = request.headers.get("x-forwarded-for")?.split(",") ?? [];
 		// From the right: each proxy adds whom it heard it from, and what stands further left anyone may have written.
 		for (const entry of said.reverse()) {
@@ -41,9 +43,9 @@ export function clientAddresses(trusted: readonly string[]): ClientAddresses {
 	return {
 		of: (request, server) => subscriber(client(request, server)),
 		isLocal(request, server) {
-			const address = client(request, server);
-			if (!isLoopback(address)) return false;
-			return trusted.length > 0 || !FORWARDED.some((name) => request.headers.has(name));
+			if (!isLoopback(client(request, server))) return false;
+			// A proxy on this machine that nobody said to trust: its clients may be anywhere.
+			return isTrusted(peerOf(request, server)) || !FORWARDED.some((name) => request.headers.has(name));
 		},
 	};
 }
