@@ -102,8 +102,8 @@ describe.skipIf(dockerProblem() !== undefined)("on a host without a GPU", () => 
 		const other = { model: "Qwen/Qwen3-0.6B", image: `${registry.host}/vllm/there:v1`, gpus: 0 };
 		registry.pace(20_000_000);
 		expect((await order(agent, "pulled", "load", other)).status).toBe(202);
-		const pulling = await becomes(agent, "pulled", "pulling");
-		expect(pulling.progress).toContain("pulling its image there:v1");
+		const progress = async () => (await modelOf(agent, "pulled")).progress ?? "";
+		await until(async () => (await progress()).includes("pulling its image there:v1"), "the pull's progress");
 		registry.pace(Number.POSITIVE_INFINITY);
 		// The image in the registry wants a GPU, as the real one does.
 		expect((await becomes(agent, "pulled", "failed")).reason).not.toContain("image");

@@ -26,7 +26,7 @@ const config = (more: Json = {}) => ({
 		one: { type: "vllm", base_url: first.origin },
 		two: { type: "vllm", base_url: second.origin },
 	},
-	models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"] }],
+	models: [{ name: "fast", policy: "order", resume: "off", targets: ["one/a", "two/b"] }],
 	...more,
 });
 let router: Pipeline;

@@ -10,6 +10,8 @@ const SOON_MS = 1500;
 /** The last reading. */
 export class GpuWatch {
 	reading: GpuReading = { gpus: [], problem: "not asked yet" };
+	/** When that was asked for, ms: what was freed later may not show in it. */
+	askedAt = 0;
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#soon: ReturnType<typeof setTimeout> | undefined;
 	#isReading = false;
@@ -56,11 +58,15 @@ export class GpuWatch {
 	async #read(): Promise<void> {
 		if (this.#isReading) return;
 		this.#isReading = true;
+		const askedAt = Date.now();
 		const reading = await readGpus(this.env, DEADLINE_MS);
 		this.#isReading = false;
 		this.isAsked = true;
 		// A driver that hiccups has not lost its GPUs: the last known ones stay.
-		if (reading.gpus.length > 0 || this.reading.gpus.length === 0) this.reading = reading;
+		if (reading.gpus.length > 0 || this.reading.gpus.length === 0) {
+			this.reading = reading;
+			this.askedAt = askedAt;
+		}
 		this.#tellFirst(this.reading);
 	}
 }

@@ -9,8 +9,14 @@ import { flagsOf } from "./vllm-args.ts";
 /** When an answer that says no, or nothing, is asked for again, ms. */
 const AGAIN_MS = 60_000;
 
+/** A model's files, and the room for what is still to be downloaded: of one moment, as a download changes both. */
+export interface KnownModel extends ModelInfo {
+	/** Free bytes where the cache lies; absent where that can't be told. */
+	readonly freeDisk?: number;
+}
+
 interface Known {
-	info: ModelInfo | undefined;
+	info: KnownModel | undefined;
 	askedAt: number;
 	isAsking: boolean;
 }
@@ -18,19 +24,19 @@ interface Known {
 /** The infos of all models of this host. */
 export class ModelInfos {
 	readonly #known = new Map<string, Known>();
-	/** Free bytes where the cache lies; undefined where that can't be told. */
-	freeDisk: number | undefined;
 
+	/** @param world for tests: a clock, ms, and the free bytes of a directory */
 	constructor(
 		private readonly source: ModelSource,
 		private readonly onNews: () => void,
+		private readonly world = { now: Date.now, freeBytes },
 	) {}
 
 	/**
-	 * What is known now; undefined while it is being looked up for the first time. An answer that says no, or nothing, is asked
-	 * for again where the model is to be started.
+	 * What is known now; undefined while it is being looked up for the first time. Where the model is to be started, an answer
+	 * that says no, or nothing, or that something is still to be downloaded, is asked for again.
 	 */
-	of(spec: ModelSpec, isToStart: boolean): ModelInfo | undefined {
+	of(spec: ModelSpec, isToStart: boolean): KnownModel | undefined {
 		const revision = flagsOf(spec.args ?? []).get("--revision");
 		const key = `${spec.model}@${revision ?? ""}`;
 		let known = this.#known.get(key);
@@ -38,17 +44,22 @@ export class ModelInfos {
 			known = { info: undefined, askedAt: 0, isAsking: false };
 			this.#known.set(key, known);
 		}
-		const isGood = known.info?.size !== undefined && !known.info.refused;
-		const isDue = known.askedAt === 0 || (isToStart && !isGood && Date.now() - known.askedAt >= AGAIN_MS);
+		const isFinal = known.info?.size?.download === 0 && !known.info.refused;
+		const isLate = this.world.now() - known.askedAt >= AGAIN_MS;
+		const isDue = known.info === undefined || (isToStart && !isFinal && isLate);
 		if (isDue && !known.isAsking) void this.#ask(spec.model, revision, known);
 		return known.info;
 	}
 
 	async #ask(model: string, revision: string | undefined, known: Known): Promise<void> {
 		known.isAsking = true;
-		this.freeDisk = await freeBytes(this.source.cacheDir);
-		known.info = await modelInfo(model, { ...this.source, ...(revision && { revision }) });
-		known.askedAt = Date.now();
+		const freeDisk = await this.world.freeBytes(this.source.cacheDir);
+		const info = await modelInfo(model, { ...this.source, ...(revision && { revision }) });
+		// A Hub that does not answer now has not changed what it said before.
+		if (info.size || info.refused || !known.info?.size) {
+			known.info = { ...info, ...(freeDisk !== undefined && { freeDisk }) };
+		}
+		known.askedAt = this.world.now();
 		known.isAsking = false;
 		this.onNews();
 	}

@@ -11,6 +11,9 @@ import { foreignOf, type Held, holdingsNow, type MemoryWorld, placeNow, roomOf }
 import type { Placement } from "./spec.ts";
 import { type Reason, replicaKey } from "./supervisor.ts";
 
+/** So long after a container ended or fell asleep its memory may still count as used, ms. */
+const FREED_MS = 1000;
+
 /** What a wanted replica without a place is told. */
 export interface PlaceFound {
 	readonly hold?: string;
@@ -23,14 +26,19 @@ export class Placer {
 	/** Starts under way. */
 	readonly #reserved = new Map<string, Held>();
 	#reading: GpuReading | undefined;
+	/** Ids of containers that held their memory at the last look, and when one of them gave it back. */
+	#holders: ReadonlySet<string> = new Set();
+	#freedAt = 0;
 	#foreign: ReadonlyMap<number, number> = new Map();
 
 	constructor(
 		private readonly book: Book,
-		private readonly gpus: GpuWatch,
+		private readonly gpus: Pick<GpuWatch, "reading" | "askedAt" | "soon">,
 		private readonly infos: ModelInfos,
 		private readonly cacheDir: string,
 		private readonly sleeps: (entry: Entry) => boolean,
+		/** For tests: a clock, ms. */
+		private readonly now = Date.now,
 	) {}
 
 	/** The world of this moment. Its `held` grows as places are found. */
@@ -39,11 +47,16 @@ export class Placer {
 		const running = items.filter(({ state }) => state === "running");
 		const held = running.map((item) => item.held);
 		for (const [key, each] of this.#reserved) if (!running.some((item) => item.key === key)) held.push(each);
-		const { reading } = this.gpus;
-		if (reading !== this.#reading) {
+		const holders = new Set(running.filter((item) => !item.held.isAsleep).map(({ id }) => id));
+		if ([...this.#holders].some((id) => !holders.has(id))) this.#freedAt = this.now();
+		this.#holders = holders;
+		const { reading, askedAt } = this.gpus;
+		if (reading !== this.#reading && askedAt >= this.#freedAt + FREED_MS) {
 			this.#reading = reading;
 			this.#foreign = foreignOf(reading.gpus, holdingsNow(held));
 		}
+		// Asked for too early, it shows as a stranger's what was ours.
+		else if (reading !== this.#reading) this.gpus.soon();
 		const entries = new Map(this.book.all().map((entry) => [entry.spec.name, entry]));
 		return {
 			gpus: reading.gpus,
@@ -78,7 +91,7 @@ export class Placer {
 			const info = this.infos.of(spec, true);
 			if (!info) return { hold: "its size is being looked up" };
 			const { gpus } = world;
-			const { freeDisk } = this.infos;
+			const { freeDisk } = info;
 			const want = { spec, replica, ...(info.size && { size: info.size }) };
 			const misfit = unfit(want, info, { gpus, cacheDir: this.cacheDir, ...(freeDisk !== undefined && { freeDisk }) });
 			if (misfit) return { misfit };

@@ -137,7 +137,7 @@ export function containerSpec(
 		"router.replica": String(replica),
 		// For the ledger of an agent that finds the container running.
 		"router.devices": devices.join(","),
-		"router.memory": String(bytes),
+		"router.memory": String(Math.floor(bytes)),
 	};
 	const isLocal = spec.model.startsWith("/");
 	const args = [

@@ -182,7 +182,8 @@ export class Attempt {
 			},
 		});
 		const first: Piece[] = [];
-		const patience = performance.now() + COMMENTS_MS;
+		// From the sending, so that two relays in a row hold no longer than one.
+		const patience = this.#sentAt + COMMENTS_MS;
 		while (!reader.isOver && !reader.hasBegun) {
 			let piece: Piece;
 			try {
