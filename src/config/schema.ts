@@ -4,6 +4,7 @@
  * table all come from this schema.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { cache, modelCache, redis } from "./sharing-schema.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -174,6 +175,7 @@ const model = Type.Object(
 			description: "Where it runs, in order: `provider/model` or `{provider, model}`.",
 		}),
 		fallback: Type.Optional(Type.Array(target, { description: "Where it goes when no target answers." })),
+		cache: modelCache,
 	},
 	closed,
 );
@@ -266,10 +268,13 @@ export const ConfigSchema = Type.Object(
 						name: "fast",
 						targets: ["local/qwen3-8b", { provider: "openrouter", model: "qwen/qwen3-8b" }],
 						fallback: ["gpt-5-mini"],
+						cache: { enabled: true, ttl: "10m" },
 					},
 				],
 			],
 		}),
+		cache,
+		redis,
 		agents,
 		agent,
 	},

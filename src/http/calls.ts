@@ -9,6 +9,7 @@ import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog, Route } from "../routing/catalog.ts";
 import type { Sink } from "../telemetry/events.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import { IDLE_SECONDS } from "./idle.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
@@ -22,6 +23,8 @@ export interface CallContext {
 	readonly sink: Sink;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
+	/** Answers of before; absent where they are switched off. */
+	readonly cache?: AnswerCache | undefined;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }
@@ -58,7 +61,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 
 async function answer(
 	operation: Operation,
-	{ config, catalog, gate, instance }: CallContext,
+	{ config, catalog, gate, instance, cache }: CallContext,
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
@@ -103,7 +106,8 @@ async function answer(
 		timeoutMs,
 		key: caller?.name,
 	};
-	return relay(call, route.targets, settlement);
+	const run = (led: Call) => relay(led, route.targets, settlement);
+	return cache ? cache.answer(call, route.targets, settlement, run) : run(call);
 }
 
 /** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */

@@ -12,6 +12,7 @@ import { StartError } from "../start-error.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import { readTls, type TlsFiles } from "./tls.ts";
 
 /** A catalog, and what has to run beside it while the role does. */
@@ -36,6 +37,7 @@ export interface RoleExtension {
 	/** Put behind the OpenAI routes. */
 	readonly routes: AnyElysia;
 	readonly sink?: Partial<Sink>;
+	readonly cache?: AnswerCache | undefined;
 }
 
 /** How one role differs from the other. */

@@ -48,6 +48,7 @@ export function startRole(plan: RolePlan): Running {
 			gate,
 			sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 			instance: crypto.randomUUID().slice(0, 8),
+			cache: extension?.cache,
 			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 		}),
 	);

@@ -112,6 +112,7 @@ function whole(
 	settlement.isKnown = true;
 	settlement.tokens = answer.tokens;
 	settlement.cost = answer.cost;
+	settlement.audience?.whole(answer.body);
 	const result = new Response(answer.body, {
 		headers: clientHeaders(response, target, settlement, "application/json"),
 	});
@@ -129,6 +130,8 @@ async function stream(
 	close: CloseAttempt,
 	arrived: () => void,
 ): Promise<Response | Failure> {
+	const { audience } = settlement;
+	let broken: { status: number; error: string } | undefined;
 	const relay = new EventRelay(response.body, guardedDecoder(target.provider.decoder(call)), deadline, {
 		out(out) {
 			if (out.delta) settlement.firstToken();
@@ -142,8 +145,14 @@ async function stream(
 			if (!failure) return settlement.settle(200);
 			if (failure.kind === "internal") settlement.onFault?.(failure.cause);
 			const { status, errorCode } = errorOf(failure, target);
+			broken = { status, error: errorCode };
 			settlement.settle(status, errorCode);
 		},
+		...(audience && {
+			sent: (piece, taken) => audience.sent(piece, taken),
+			goesOn: () => audience.goesOn(),
+			closed: () => audience.ended(broken),
+		}),
 		errorEvent: (failure) => sseData(JSON.stringify(errorOf(failure, target).body)),
 		summary: () => summary(target, settlement),
 		// Until here the time to the first token runs; comments don't end it.
@@ -198,6 +207,7 @@ function clientHeaders(
 	headers["x-router-model"] = headerText(target.model);
 	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
 	headers["x-router-attempts"] = String(settlement.attempts);
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
 	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
 	if (settlement.cost !== undefined && !settlement.stream) headers["x-router-cost-usd"] = String(settlement.cost);
 	return headers;

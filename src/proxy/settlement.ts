@@ -5,7 +5,9 @@
 import type { Operation } from "../openai/call.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
-import type { Sink } from "../telemetry/events.ts";
+import type { CallSettled, Sink } from "../telemetry/events.ts";
+
+import type { Audience } from "./audience.ts";
 
 /** Closes an attempt; the first call counts. */
 export type CloseAttempt = (status?: number, failure?: Failure) => void;
@@ -18,6 +20,8 @@ export class Settlement {
 	/** The configuration has this name, or an upstream has answered for it. */
 	isKnown = false;
 	provider = "none";
+	/** What the upstream of the last attempt calls the model. */
+	upstreamModel: string | undefined;
 	/** The agent that the last attempt went to. */
 	agent: string | undefined;
 	stream = false;
@@ -28,6 +32,12 @@ export class Settlement {
 	user: string | undefined;
 	reason: string | undefined;
 	dropped = 0;
+	/** What the cache did; undefined where there is none. */
+	cache: CallSettled["cache"];
+	/** Hears the answer, too. */
+	audience: Audience | undefined;
+	/** The client has left, and the call goes on for others. */
+	hasLeft = false;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */
@@ -52,6 +62,7 @@ export class Settlement {
 		this.attempts++;
 		this.provider = target.provider.name;
 		this.agent = target.agent;
+		this.upstreamModel = target.model;
 		this.sink.attemptOpened?.(target.id);
 		const startedAt = performance.now();
 		let isOpen = true;
@@ -87,7 +98,7 @@ export class Settlement {
 		if (this.#isSettled) return;
 		this.#isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens, cost } = this;
-		const { key, user, reason } = this;
+		const { key, user, reason, cache, hasLeft } = this;
 		this.sink.callSettled({
 			id,
 			operation,
@@ -96,7 +107,7 @@ export class Settlement {
 			model: isKnown ? label : "unknown",
 			provider,
 			agent,
-			status,
+			status: hasLeft ? 499 : status,
 			attempts,
 			firstTokenMs: this.#firstTokenMs,
 			ms: performance.now() - this.startedAt,
@@ -104,8 +115,9 @@ export class Settlement {
 			cost,
 			key,
 			user,
+			cache,
 			reason,
-			error,
+			error: hasLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 		});
 		this.onSettled?.();

@@ -21,6 +21,12 @@ export interface StreamEvents {
 	summary(): string;
 	/** Once: the first event that is no comment is here. */
 	firstData(): void;
+	/** A piece went to the client, whose side says `taken`: returns what to wait for in its place. */
+	sent?(piece: Piece, taken: number | Promise<number>): number | Promise<unknown>;
+	/** The client has left: whether the stream goes on without it. */
+	goesOn?(): boolean;
+	/** Everything was handed out, the error event of a broken stream included. */
+	closed?(): void;
 }
 
 /**
@@ -73,6 +79,7 @@ export class EventRelay {
 			type: "direct",
 			pull: (sink) => this.#pump(sink),
 			cancel: () => {
+				if (this.events.goesOn?.()) return;
 				this.deadline.abort();
 				this.#over({ kind: "cancelled", message: "the client left" });
 			},
@@ -81,17 +88,21 @@ export class EventRelay {
 
 	/** Writes until the stream is over. Never throws: writes to a client that has left are empty. */
 	async #pump(sink: ReadableStreamDirectController): Promise<void> {
-		const write = (piece: Piece) => sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
+		const write = (piece: Piece) => {
+			const taken = sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
+			return this.events.sent?.(piece, taken) ?? taken;
+		};
 		for (const piece of this.#first.splice(0)) await write(piece);
 		await this.#run(write, () => false);
 		sink.close();
+		this.events.closed?.();
 	}
 
 	/**
 	 * Hands out pieces until the stream is over or `isEnough`. One loop, one await a chunk: each further one costs 0.3 µs. A
 	 * promise that `take` returns says that the client reads more slowly than the upstream sends.
 	 */
-	async #run(take: (piece: Piece) => number | Promise<number>, isEnough: () => boolean): Promise<void> {
+	async #run(take: (piece: Piece) => number | Promise<unknown>, isEnough: () => boolean): Promise<void> {
 		while (!this.#isOver) {
 			let piece: Piece;
 			try {

@@ -12,6 +12,7 @@ import { sqliteStore } from "../store/sqlite.ts";
 import type { Log } from "../telemetry/log.ts";
 import { agentDoor } from "./agent-door.ts";
 import { agentRoutes } from "./agent-routes.ts";
+import { answersOf } from "./answers.ts";
 import { AgentFleet } from "./fleet.ts";
 
 /** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
@@ -46,7 +47,9 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 				host: config.server.host,
 				refuse: tools.refuse,
 			});
-			return { routes: agentRoutes(fleet, admit, config.agents.allow), sink: fleet.sink };
+			const cache = answersOf(config);
+			if (cache) tools.metrics.watchCache(() => cache.stats);
+			return { routes: agentRoutes(fleet, admit, config.agents.allow), sink: fleet.sink, cache };
 		},
 	};
 }

@@ -32,6 +32,8 @@ export interface Metrics {
 	crash(): void;
 	/** A log file that could not be written. */
 	logFailure(): void;
+	/** Where the size of the cache is read, at each scrape. */
+	watchCache(stats: () => { readonly entries: number; readonly bytes: number }): void;
 	/** Where the router's agents are counted, asked at each scrape. */
 	watchAgents(counts: AgentCounts): void;
 }
@@ -74,6 +76,18 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 	const dropped = counter("dropped_events_total", "Events of upstream streams that were no JSON and were dropped.");
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
+	let cacheStats: (() => { readonly entries: number; readonly bytes: number }) | undefined;
+	const cacheGauge = (name: string, help: string, read: (stats: { entries: number; bytes: number }) => number) =>
+		new Gauge({
+			name: `router_cache_${name}`,
+			help,
+			registers,
+			collect() {
+				this.set(cacheStats ? read(cacheStats()) : 0);
+			},
+		});
+	cacheGauge("entries", "Answers held in this process.", ({ entries }) => entries);
+	cacheGauge("bytes", "Memory in use for them.", ({ bytes }) => bytes);
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
 	new Gauge({ name: "router_info", help: "1; says which role runs.", labelNames: ["role"], registers }).set(
@@ -136,6 +150,9 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
 		logFailure: () => logFailures.inc(),
+		watchCache(stats) {
+			cacheStats = stats;
+		},
 		watchAgents(counts) {
 			agentCounts = counts;
 		},
