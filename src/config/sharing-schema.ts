@@ -50,7 +50,7 @@ export const redis = section(
 				...REDIS_FORMS,
 				description: `Redis 6.2 or later, for several routers as one. ${REDIS_FORMS.description}`,
 				env: "REDIS_URL",
-				examples: ["${REDIS_URL}"],
+				examples: ["redis://:${REDIS_PASSWORD}@redis:6379/0"],
 			}),
 		),
 		prefix: Type.String({
@@ -69,7 +69,7 @@ export const redis = section(
 			Type.String({
 				minLength: 1,
 				description: "PEM file with the authority of Redis's certificate, where that is no public one.",
-				examples: ["tls/redis-ca.pem"],
+				examples: ["tls/ca.pem"],
 			}),
 		),
 	},
