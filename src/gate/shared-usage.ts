@@ -5,7 +5,7 @@ import type { UsageExchange } from "./spend.ts";
 /** As long as ledgers are kept. */
 const TTL_MS = 400 * 86_400_000;
 /** How often it is looked whether Redis still has what was published, ms. */
-const LOOK_MS = 5_000;
+const LOOK_MS = 1_000;
 
 /** Days in a Redis, a hash each, with a field for each replica. */
 export class SharedUsage<Row> implements UsageExchange<Row> {

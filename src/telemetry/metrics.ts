@@ -34,6 +34,12 @@ export interface Metrics {
 	logFailure(): void;
 	/** Where the size of the cache is read, at each scrape. */
 	watchCache(stats: () => { readonly entries: number; readonly bytes: number }): void;
+	/** What becomes of the Redis that routers share. */
+	readonly redis: {
+		up(isUp: boolean): void;
+		/** A command gave nothing; why is one of a few words. */
+		failed(why: string): void;
+	};
 	/** Where the router's agents are counted, asked at each scrape. */
 	watchAgents(counts: AgentCounts): void;
 }
@@ -88,6 +94,12 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		});
 	cacheGauge("entries", "Answers held in this process.", ({ entries }) => entries);
 	cacheGauge("bytes", "Memory in use for them.", ({ bytes }) => bytes);
+	const redisUp = new Gauge({ name: "router_redis_up", help: "1 while the shared Redis answers.", registers });
+	const redisFailures = counter(
+		"redis_failures_total",
+		"Commands that gave nothing: not sent during an outage (refused), too late, lost, or answered with an error.",
+		["reason"],
+	);
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
 	new Gauge({ name: "router_info", help: "1; says which role runs.", labelNames: ["role"], registers }).set(
@@ -152,6 +164,10 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		logFailure: () => logFailures.inc(),
 		watchCache(stats) {
 			cacheStats = stats;
+		},
+		redis: {
+			up: (isUp) => redisUp.set(isUp ? 1 : 0),
+			failed: (reason) => redisFailures.inc({ reason }),
 		},
 		watchAgents(counts) {
 			agentCounts = counts;
