@@ -4,7 +4,7 @@ run = node_modules/.bin/bun --no-env-file --silent run
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench image clean
+.PHONY: dev test check format build bench bench-routing faults image clean
 
 dev: $(ready)
 	@$(run) dev
@@ -22,6 +22,12 @@ build: dist/router
 
 bench: dist/router
 	@$(run) bench
+
+bench-routing: dist/router
+	@$(run) bench-routing
+
+faults: $(ready)
+	@$(run) faults
 
 image:
 	@docker build --tag $(image) .

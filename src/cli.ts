@@ -66,6 +66,12 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			out(await table(command.url, loaded.config, variables));
 			return GOOD;
 		}
+		case "explain": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { explainText } = await import("./cli/explain.ts");
+			out(await explainText(command, loaded.config, cwd));
+			return GOOD;
+		}
 		case "invite": {
 			const { loaded } = await configuration(command, env, cwd);
 			const { invite } = await import("./cli/invite.ts");

@@ -80,6 +80,11 @@ export const ERRORS = {
 	body_too_large: { status: 413, type: INVALID, remedy: "Send less, or raise `server.body_limit`." },
 	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },
 	rate_limit_exceeded: { status: 429, type: "rate_limit_error", remedy: "Wait for `Retry-After`, then call again." },
+	model_busy: {
+		status: 429,
+		type: "rate_limit_error",
+		remedy: "Wait for `Retry-After`, then call again; or raise the model's `concurrency` or `queue`.",
+	},
 	upstream_refused: {
 		status: 400,
 		type: INVALID,

@@ -53,6 +53,20 @@ describe("an agent's model", () => {
 		["local-anything", ["local/gpu-1/qwen3-8b", "local/gpu-2/qwen3-8b"]],
 	])("answers to %s", (name, targets) => expect(ids(name)).toEqual(targets));
 
+	test("comes with what its agent said of it, for the choice", async () => {
+		await rig.register("gpu-3", [
+			{ name: "qwen3-8b", state: "stopped", load: "on-demand", max_model_len: 32_768, waiting: 3 },
+		]);
+		const { targets } = catalog({ models: [{ name: "fast", targets: ["local/qwen3-8b", "dummy"] }] }).find("fast")!;
+		expect(targets.map(({ kind, place, standing, isReplica }) => [kind, place, standing, isReplica])).toEqual([
+			["local", 0, 0, true],
+			["local", 0, 0, true],
+			["local", 0, 4, true],
+			["cloud", 1, undefined, false],
+		]);
+		expect(targets[2]).toMatchObject({ context: 32_768, reportedWaiting: 3, agent: "gpu-3" });
+	});
+
 	test("is called by its own name in the metrics", () => {
 		expect(catalog().find("local")).toMatchObject({ label: "qwen3-8b", reason: "2 agents" });
 	});
@@ -91,7 +105,7 @@ describe("an agent's model", () => {
 		[["local/qwen3-8b"], "qwen3-8b", true],
 		[["local/qwen3-8b"], "local/Qwen/Qwen3-8B", false],
 		[["local/gpu-2/*"], "local/gpu-2/qwen3-8b", true],
-		[["local/gpu-2/*"], "local/qwen3-8b", false],
+		[["local/gpu-2/*"], "local/qwen3-8b", true],
 		[["qwen3-8b"], "qwen3-8b", true],
 		[["qwen3-8b"], "local/qwen3-8b", false],
 		[["openai/*"], "local/qwen3-8b", false],
@@ -106,8 +120,6 @@ describe("an agent's plain name never takes the place of", () => {
 	test.each([
 		["a name of `models:`", "fast", ["openai/gpt-5"]],
 		["the built-in model", "dummy", ["dummy/dummy"]],
-		["a vendor's prefix", "gpt-oss-20b", ["openai/gpt-oss-20b"]],
-		["another vendor's prefix", "claude-at-home", ["anthropic/claude-at-home"]],
 		["a provider's own name", "openai/gpt-5", ["openai/gpt-5"]],
 		["a configured provider's name", "mybox/qwen", ["mybox/qwen"]],
 	])("%s", async (_, name, targets) => {
@@ -118,6 +130,42 @@ describe("an agent's plain name never takes the place of", () => {
 		});
 		expect(ids(name, mine)).toEqual(targets);
 		expect(ids(`local/${name}`, mine)).toEqual([`local/gpu-1/${name}`]);
+	});
+});
+
+describe("a name that an agent has served, and that a vendor's prefix fits, too", () => {
+	const names = ["gpt-oss-20b", "claude-at-home"];
+
+	test.each(names)("leads to the agent: %s", async (name) => {
+		expect(ids(name)).toEqual([expect.stringMatching(/^(?:openai|anthropic)\//)]);
+		await rig.register("gpu-1", [name]);
+		expect(ids(name)).toEqual([`local/gpu-1/${name}`]);
+	});
+
+	test.each(names)("leads nowhere once the agent is gone, also after a restart: %s", async (name) => {
+		await rig.register("gpu-1", [name]);
+		rig.pass(31_000);
+		expect(refusal(name)).toMatchObject({ status: 503, errorCode: "model_unavailable" });
+		rig = rig.restarted();
+		rig.pass(16_000);
+		expect(ids(name)).toBeUndefined();
+		expect(refusal(name)).toMatchObject({ status: 503, errorCode: "model_unavailable" });
+	});
+
+	test("stays in the house also when the agent has taken the model off, until an alias says otherwise", async () => {
+		await rig.register("gpu-1", ["gpt-oss-20b"]);
+		await rig.heartbeat("gpu-1", []);
+		const { status, message } = refusal("gpt-oss-20b");
+		expect(status).toBe(503);
+		expect(message).toContain("`models:`");
+		expect(ids("gpt-oss-120b")).toEqual(["openai/gpt-oss-120b"]);
+		const mine = catalog({ models: [{ name: "gpt-oss-20b", targets: ["openai/gpt-oss-20b"] }] });
+		expect(ids("gpt-oss-20b", mine)).toEqual(["openai/gpt-oss-20b"]);
+	});
+
+	test("is still the vendor's where the client names the vendor", async () => {
+		await rig.register("gpu-1", ["gpt-oss-20b"]);
+		expect(ids("openai/gpt-oss-20b")).toEqual(["openai/gpt-oss-20b"]);
 	});
 });
 

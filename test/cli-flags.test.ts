@@ -22,7 +22,8 @@ describe("a command line that is wrong", () => {
 	test("names the nearest right command, or the flag that was meant", () => {
 		expect(refusal("chek")).toBe('unknown command "chek"; did you mean "check"?');
 		expect(refusal("agent")).toBe('unknown command "agent"; did you mean "--agent"?');
-		expect(refusal("serve")).toContain("there are check, init, health, agents and models");
+		expect(refusal("serve")).toContain("there are check, init, health, agents, models and explain");
+		expect(refusal("explain")).toContain("router explain MODEL");
 	});
 
 	test("leaves a value out: the next flag is not taken for it", () => {
@@ -54,6 +55,21 @@ describe("a command line", () => {
 		const expected = { do: "start", role: "agent", flags, envFile: ".env" } as const;
 		const words = "--agent --insecure --host :: --port=0 --config=a=b.yaml --env-file .env";
 		expect(parseCommand(words.split(" "))).toEqual(expected);
+	});
+
+	test("explains a model", () => {
+		const words = "explain a/b --file - --url http://router:8000";
+		const expected = {
+			do: "explain",
+			model: "a/b",
+			file: "-",
+			url: "http://router:8000",
+			role: "router",
+			flags: {},
+		} as const;
+		expect(parseCommand(words.split(" "))).toEqual(expected);
+		expect(refusal("explain", "a", "b")).toBe('"b" is one word too many');
+		expect(refusal("check", "--file", "x")).toBe("--file does not belong to `check`");
 	});
 
 	test("checks a role", () => {

@@ -50,7 +50,13 @@ describe("one setting", () => {
 		const { config } = configure({
 			files: { "router.yaml": "timeouts: { stall: 1.5h }\nserver: { body_limit: 1KiB }" },
 		});
-		expect(config.timeouts).toEqual({ total: 600_000, first_token: 600_000, stall: 5_400_000 });
+		expect(config.timeouts).toEqual({
+			total: 600_000,
+			first_token: 600_000,
+			stall: 5_400_000,
+			connect: 5000,
+			attempts: 600_000,
+		});
 		expect(config.server.body_limit).toBe(1024);
 	});
 

@@ -43,18 +43,21 @@ describe("too late", () => {
 		["first_token", "no head", true, neverAnswers, "no first token within 0.1 s"],
 		["first_token", "a head without an event", true, begins([]), "no first token within 0.1 s"],
 		["first_token", "half an event", true, begins(['data: {"choices":[']), "no first token within 0.1 s"],
-	] as const)("%s: %s is a 504, and the upstream is let go", async (limit, _, stream, script, words) => {
-		upstream.run(script);
-		const arrived = upstream.next();
-		const router = withLimits({ [limit]: "100ms" });
-		const answer = await router.send({ ...call, stream });
-		const { code, message } = clientError(await answer.text());
-		expect([answer.status, code]).toEqual([504, "upstream_timeout"]);
-		expect(message).toContain(words);
-		expect(upstream.received.length).toBe(1);
-		expect(router.attempts.map(({ failure }) => failure)).toEqual(["timeout"]);
-		await (await arrived).closed;
-	});
+	] as const)(
+		"%s: %s is a 504 the second time, and the upstream is let go",
+		async (limit, _, stream, script, words) => {
+			upstream.run(script);
+			const arrived = upstream.next();
+			const router = withLimits({ [limit]: "100ms" });
+			const answer = await router.send({ ...call, stream });
+			const { code, message } = clientError(await answer.text());
+			expect([answer.status, code]).toEqual([504, "upstream_timeout"]);
+			expect(message).toContain(words);
+			expect(upstream.received.length).toBe(2);
+			expect(router.attempts.map(({ failure }) => failure)).toEqual(["timeout", "timeout"]);
+			await (await arrived).closed;
+		},
+	);
 
 	test("stall: a stream that falls silent ends with an error event, and the upstream is let go", async () => {
 		upstream.run(stallsAfter(2));

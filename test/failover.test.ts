@@ -162,7 +162,7 @@ describe("does not go on", () => {
 
 describe("when no target answers", () => {
 	test("the last failure is told", async () => {
-		first.run(refuses("503 Service Unavailable", "busy"));
+		first.run(refuses("404 Not Found", "no such model"));
 		second.run(answers("429 Too Many Requests", '{"error":{"message":"slow"}}', { "retry-after": "9" }));
 		const answer = await router.send(call);
 		expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "9"]);

@@ -19,7 +19,7 @@ beforeEach(() => {
 				one: { type: "vllm", base_url: first.origin },
 				two: { type: "vllm", base_url: second.origin },
 			},
-			models: [{ name: "fast", targets: ["one/a", "two/b"] }],
+			models: [{ name: "fast", targets: ["one/a", "two/b"], policy: "order" }],
 		},
 	});
 });
@@ -92,7 +92,7 @@ test("waiting for an upstream that gives nothing is not counted as the router's 
 
 test("a broken stream is told in words of ours", async () => {
 	first.run(async (connection) => {
-		await begins(goodStream(3).slice(0, 1))(connection);
+		await begins(goodStream(3).slice(0, 2))(connection);
 		await Bun.sleep(20);
 		connection.destroy();
 	});

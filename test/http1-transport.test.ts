@@ -4,6 +4,7 @@ import type { UpstreamAnswer } from "../src/providers/provider.ts";
 import { http1Transport } from "../src/proxy/http1-transport.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, neverAnswers, resetsBeforeHeaders } from "./kit/faults.ts";
+import { fullListener } from "./kit/full-listener.ts";
 
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
@@ -235,26 +236,8 @@ test("names with several addresses and literal ones of either family are reached
 });
 
 test("a connection that does not come about in time is ETIMEDOUT", async () => {
-	// A stopped process accepts nothing: once its backlog is full, the kernel neither makes nor refuses a connection.
-	const program = `Bun.listen({hostname:"127.0.0.1",port:0,socket:{data(){}}}).port`;
-	const child = Bun.spawn([process.execPath, "-e", `process.stdout.write(${program}+"\\n")`], { stdout: "pipe" });
-	const knocks: Promise<{ terminate(): void }>[] = [];
-	try {
-		const { value } = await child.stdout.getReader().read();
-		const port = Number(Buffer.from(value ?? []).toString());
-		child.kill("SIGSTOP");
-		const patient = http1Transport({ connectMs: 200 });
-		const url = `http://127.0.0.1:${port}/`;
-		let outcome = "";
-		for (let round = 0; round < 100 && outcome !== "ETIMEDOUT"; round++) {
-			for (let i = 0; i < 50; i++) {
-				knocks.push(Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } }));
-			}
-			outcome = await fate(patient.send({ url, headers: {} }, AbortSignal.timeout(400)));
-		}
-		expect(outcome).toBe("ETIMEDOUT");
-	} finally {
-		child.kill("SIGKILL");
-		for (const knock of await Promise.allSettled(knocks)) if (knock.status === "fulfilled") knock.value.terminate();
-	}
+	await using closed = await fullListener();
+	expect(await fate(transport.send({ url: closed.url, headers: {} }, AbortSignal.timeout(10_000), 200))).toBe(
+		"ETIMEDOUT",
+	);
 }, 60_000);

@@ -117,6 +117,31 @@ describe("metrics of a call", () => {
 		expect(sample(page, "router_dropped_events_total")).toBe(3);
 	});
 
+	test("what calls did after a failure is counted by the provider that failed", async () => {
+		const { sink, text } = createMetrics("router");
+		const said = { provider: "venice", failure: "overloaded" } as const;
+		for (const how of ["retry", "failover", "refused", "hedge", "hedge-won"] as const)
+			sink.attemptFollowed?.({ how, ...said });
+		const page = await text();
+		for (const name of ["retries", "failovers", "retries_refused", "hedges", "hedges_won"])
+			expect(sample(page, `router_${name}_total{provider="venice"}`)).toBe(1);
+	});
+
+	test("lines and keys out of use are counted when they are asked for", async () => {
+		const { sink, text, watchProxy } = createMetrics("router");
+		let waiting = 3;
+		watchProxy({ waiting: () => [["fast", waiting]], keysOut: () => [["venice", 2]] });
+		sink.queued?.({ model: "fast", waitedMs: 300 });
+		sink.queued?.({ model: "fast", refused: "full" });
+		expect(sample(await text(), 'router_queue_waiting{model="fast"}')).toBe(3);
+		waiting = 0;
+		const page = await text();
+		expect(sample(page, 'router_queue_waiting{model="fast"}')).toBe(0);
+		expect(sample(page, 'router_keys_out_of_use{provider="venice"}')).toBe(2);
+		expect(sample(page, 'router_queue_wait_seconds_sum{model="fast"}')).toBe(0.3);
+		expect(sample(page, 'router_queue_refused_total{model="fast",reason="full"}')).toBe(1);
+	});
+
 	test("process metrics are live numbers, and none of Bun's zero heap spaces (trap: prom-client)", async () => {
 		const { text } = createMetrics("router");
 		const page = await text();

@@ -162,7 +162,7 @@ describe("calls at once", () => {
 		const key = "t:{limits}:c:60000:key:a";
 		await take([places(2)]);
 		await take([places(2)], 1);
-		const [dead] = await server.client.zrange(key, 0, 0);
+		const [dead] = await server.client.zrange(key, "0", "0");
 		expect(await server.client.pttl(key)).toBeGreaterThan(20_000);
 		await server.client.call("ZADD", key, "1", dead!);
 		expect((await take([places(2)])).isAllowed).toBe(true);

@@ -123,7 +123,9 @@ test("headers are the configuration's over the table's, in lower case", () => {
 
 test("deadlines of a provider replace those of all, one by one", () => {
 	const config = { timeouts: { stall: "1m" }, providers: { openai: { timeouts: { total: "5s" } } } };
-	expect(upstream("openai", config).timeouts).toEqual({ total: 5000, first_token: 600_000, stall: 60_000 });
+	const { timeouts, ownTimeouts } = upstream("openai", config);
+	expect(timeouts).toMatchObject({ total: 5000, first_token: 600_000, stall: 60_000, connect: 5000 });
+	expect(ownTimeouts).toEqual({ total: 5000 });
 });
 
 describe("an address that leads back here", () => {

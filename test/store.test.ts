@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashKey } from "../src/gate/keys.ts";
+import { ServedNames } from "../src/server/served-names.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import type { StoredAgent } from "../src/store/store.ts";
 import { directory } from "./kit/cli.ts";
@@ -54,6 +55,21 @@ describe("the store", () => {
 		expect(other.agentTokens()).toHaveLength(2);
 	});
 
+	test("keeps the names that agents have served, each once, and no end of them", () => {
+		using home = directory();
+		const { store } = storeIn(home.path);
+		store.addServedNames(["qwen", "gpt-oss-20b"]);
+		store.addServedNames(["qwen", 'it\'s "quoted"']);
+		store.close();
+		const { store: again, problems } = storeIn(home.path);
+		expect(again.servedNames().sort()).toEqual(["gpt-oss-20b", 'it\'s "quoted"', "qwen"]);
+		const names = new ServedNames(again);
+		names.add(Array.from({ length: 20_000 }, (_, at) => `made-up-${at}`));
+		expect(again.servedNames()).toHaveLength(10_000);
+		expect([names.has("qwen"), names.has("made-up-19999")]).toEqual([true, false]);
+		expect(problems).toEqual([]);
+	});
+
 	test("makes no file until there is something to keep, and a private one then", () => {
 		using home = directory();
 		const { store } = storeIn(join(home.path, "data"));
@@ -69,7 +85,7 @@ describe("the store", () => {
 		storeIn(home.path).store.saveAgents([agent]);
 		const db = new Database(join(home.path, "router.db"));
 		expect(db.query("PRAGMA journal_mode").get()).toEqual({ journal_mode: "wal" });
-		expect(db.query("PRAGMA user_version").get()).toEqual({ user_version: 1 });
+		expect(db.query("PRAGMA user_version").get()).toEqual({ user_version: 2 });
 	});
 });
 

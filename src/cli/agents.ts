@@ -2,7 +2,7 @@
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { ShownAgent } from "../server/agent-record.ts";
-import { askRouter } from "./ask-router.ts";
+import { askRouter, ownKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 
 type ShownModel = ShownAgent["models"][number];
@@ -33,9 +33,8 @@ export async function agentsTable(url: string | undefined, config: Config, env: 
 /** A table of all models; those of agents with what each does there. Throws StartError. */
 export async function modelsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const router = askRouter(url, config);
-	const key = config.keys.find(({ models }) => models.includes("*")) ?? config.keys[0];
 	const [listed, agents = []] = await Promise.all([
-		router.list<{ id: string; owned_by: string }>("/v1/models", key?.key),
+		router.list<{ id: string; owned_by: string }>("/v1/models", ownKey(config)),
 		// Who may call need not be who may see the agents.
 		router.list<ShownAgent>("/agents", env["ROUTER_AGENT_TOKEN"], true),
 	]);

@@ -21,6 +21,13 @@ export interface Asked {
 	 * `mayRefuse`.
 	 */
 	list<Item>(path: string, secret: string | undefined, mayRefuse?: boolean): Promise<Item[] | undefined>;
+	/** The answer to this JSON text. Throws StartError where nothing answers, and with the router's own words where it refuses. */
+	post(path: string, secret: string | undefined, body: string): Promise<unknown>;
+}
+
+/** The key by which the command line asks: one that may use every model, if there is one. */
+export function ownKey({ keys }: Config): string | undefined {
+	return (keys.find(({ models }) => models.includes("*")) ?? keys[0])?.key;
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */
@@ -34,23 +41,39 @@ export function askRouter(url: string | undefined, { server }: Config): Asked {
 	// The certificate names the router's public host, which loopback is not.
 	const acceptsAnyCertificate = url === undefined && isTls;
 	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate });
+	async function ask(path: string, secret: string | undefined, body?: string) {
+		const headers: Record<string, string> = { accept: "application/json" };
+		if (secret) headers["authorization"] = `Bearer ${secret}`;
+		if (body !== undefined) headers["content-type"] = "application/json";
+		let answer: UpstreamAnswer;
+		let text: string;
+		try {
+			const request = { url: base + path, headers, ...(body !== undefined && { body }) };
+			answer = await transport.send(request, AbortSignal.timeout(PATIENCE_MS));
+			text = await readText(answer, MAX_ANSWER);
+		} catch {
+			throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
+		}
+		return { answer, content: parsed(text) };
+	}
+	function refused(path: string, answer: UpstreamAnswer, content: unknown): StartError {
+		const { error } = (content ?? {}) as { error?: { message?: unknown } };
+		const message = typeof error?.message === "string" ? plainText(error.message) : "is that a router?";
+		return new StartError(`${base}${path} answers ${answer.status}: ${message}`);
+	}
 	return {
 		url: base,
 		async list<Item>(path: string, secret: string | undefined, mayRefuse = false) {
-			const headers = { accept: "application/json", ...(secret ? { authorization: `Bearer ${secret}` } : {}) };
-			let answer: UpstreamAnswer;
-			let text: string;
-			try {
-				answer = await transport.send({ url: base + path, headers }, AbortSignal.timeout(PATIENCE_MS));
-				text = await readText(answer, MAX_ANSWER);
-			} catch {
-				throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
-			}
+			const { answer, content } = await ask(path, secret);
 			if (mayRefuse && (answer.status === 401 || answer.status === 403)) return undefined;
-			const body = parsed(text) as { data?: unknown; error?: { message?: unknown } } | undefined;
-			if (isGood(answer) && Array.isArray(body?.data)) return body.data as Item[];
-			const message = typeof body?.error?.message === "string" ? plainText(body.error.message) : "is that a router?";
-			throw new StartError(`${base}${path} answers ${answer.status}: ${message}`);
+			const { data } = (content ?? {}) as { data?: unknown };
+			if (isGood(answer) && Array.isArray(data)) return data as Item[];
+			throw refused(path, answer, content);
+		},
+		async post(path, secret, body) {
+			const { answer, content } = await ask(path, secret, body);
+			if (isGood(answer) && content !== undefined) return content;
+			throw refused(path, answer, content);
 		},
 	};
 }

@@ -14,7 +14,7 @@ import { agentUrl, withAgentUrl } from "./local-agent.ts";
 const MASK = "********";
 /** Sections that say nothing to the other role. */
 const ONLY = {
-	router: ["server", "timeouts", "keys", "providers", "models", "agents"],
+	router: ["server", "timeouts", "keys", "providers", "models", "prices", "agents"],
 	agent: ["agent"],
 	standalone: [] as string[],
 };

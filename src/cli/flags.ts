@@ -15,6 +15,12 @@ export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
+	| ({
+			readonly do: "explain";
+			readonly url?: string;
+			readonly model: string /** A request's body. */;
+			readonly file?: string;
+	  } & StartOptions)
 	| { readonly do: "init"; readonly what: "example" | "schema" /** `-`: stdout. */; readonly file: string };
 
 /** The command line makes no sense. The message is one line for a person; the process exits with 2. */
@@ -22,7 +28,7 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models";
+type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models" | "explain";
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
@@ -30,18 +36,19 @@ const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, comma
 const OPTIONS = {
 	agent: toggle("start", "check", "health"),
 	standalone: toggle("start", "check", "health"),
-	config: text("start", "check", "health", "init", "agents", "models"),
-	host: text("start", "check", "health", "agents", "models"),
-	port: text("start", "check", "health", "agents", "models"),
-	url: text("agents", "models"),
-	"env-file": text("start", "check", "health", "agents", "models"),
+	config: text("start", "check", "health", "init", "agents", "models", "explain"),
+	host: text("start", "check", "health", "agents", "models", "explain"),
+	port: text("start", "check", "health", "agents", "models", "explain"),
+	url: text("agents", "models", "explain"),
+	"env-file": text("start", "check", "health", "agents", "models", "explain"),
+	file: text("explain"),
 	insecure: toggle("start", "check"),
 	schema: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "v" },
-	help: { ...toggle("start", "check", "health", "init", "agents", "models"), short: "h" },
+	version: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "v" },
+	help: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models"] as const;
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain"] as const;
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
@@ -74,6 +81,9 @@ export function parseCommand(args: readonly string[]): Command {
 		noMore(words);
 		return { do: "init", what: "schema" in given ? "schema" : "example", file };
 	}
+	const model = command === "explain" ? words.shift() : undefined;
+	if (command === "explain" && model === undefined)
+		throw new UsageError("`explain` needs a model: router explain MODEL");
 	const isInvitation = command === "agents" && words[0] === "invite";
 	if (isInvitation) words.shift();
 	noMore(words);
@@ -82,8 +92,7 @@ export function parseCommand(args: readonly string[]): Command {
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
-	return {
-		do: isInvitation ? "invite" : command,
+	const shared: StartOptions & { url?: string } = {
 		...(given.url !== undefined && { url: given.url }),
 		role: "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router",
 		flags: {
@@ -94,6 +103,10 @@ export function parseCommand(args: readonly string[]): Command {
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
+	if (command === "explain") {
+		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
+	}
+	return { do: isInvitation ? "invite" : command, ...shared };
 }
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */
@@ -138,7 +151,7 @@ function subcommand(word: string | undefined): Subcommand {
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
 	throw new UsageError(
-		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents and models, and none to start"}`,
+		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents, models and explain, and none to start"}`,
 	);
 }
 

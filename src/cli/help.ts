@@ -14,6 +14,7 @@ Usage
   router models               list the models of a running router, and what agents do with theirs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
+  router explain MODEL        where a running router would send a call, and why; --file gives the call's body
   router init --schema        print the JSON Schema of router.yaml
 
 Flags
@@ -21,7 +22,8 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
-  --url URL         agents, models: the router to ask; invite: as the GPU host reaches it
+  --url URL         agents, models, explain: the router to ask; invite: as the GPU host reaches it
+  --file FILE       explain: a request as JSON; - is stdin
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this

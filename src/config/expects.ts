@@ -16,6 +16,8 @@ export function expectation(schema: TSchema): string {
 	switch (schema.type) {
 		case "integer":
 			return `a whole number${range(schema["minimum"], schema["maximum"])}`;
+		case "number":
+			return `a number${range(schema["minimum"], schema["maximum"])}`;
 		case "boolean":
 			return "true or false";
 		case "array":
@@ -45,6 +47,8 @@ export function fromText(schema: TSchema, text: string): unknown {
 	switch (schema.type) {
 		case "integer":
 			return /^\d{1,15}$/.test(text) ? Number(text) : text;
+		case "number":
+			return /^\d{1,15}(\.\d{1,15})?$/.test(text) ? Number(text) : text;
 		case "boolean":
 			if (/^(true|yes|on|1)$/i.test(text)) return true;
 			return /^(false|no|off|0)$/i.test(text) ? false : text;

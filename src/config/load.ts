@@ -28,6 +28,13 @@ export interface Loaded {
 	/** Absolute path of the file that was read; absent where there is none. */
 	readonly file?: string;
 	readonly sources: { of(path: Path): Source };
+	/** Where a file is, or would be looked for: absolute. */
+	readonly watched: string;
+	/**
+	 * Loads it anew: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that was read is
+	 * gone, since without it nothing would be left of keys and models.
+	 */
+	again(): Loaded;
 }
 
 /**
@@ -69,7 +76,12 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 			return file === undefined || line === undefined ? { from: "default" } : { from: "file", file, line };
 		},
 	};
-	return { config, role, ...(file !== undefined && { file: resolve(cwd, file) }), sources };
+	const watched = resolve(cwd, file ?? DEFAULT_FILE);
+	const again = () => {
+		if (file !== undefined) read(file, cwd, flags);
+		return load(input);
+	};
+	return { config, role, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
 
 /** The text of the file; throws ConfigError where it can't be had. */

@@ -44,6 +44,11 @@ const server = section(
 				"Web origins that may call, besides localhost on any port: `https://chat.example.com`; `*` is every one.",
 			env: "CORS_ORIGINS",
 		}),
+		keep_alive: duration({
+			default: "15s",
+			description:
+				"A stream that is silent for so long gets a comment, so that no proxy on its way cuts it; 0s never sends one.",
+		}),
 		drain: duration({
 			default: "5s",
 			description: "How long calls are still taken after SIGTERM, with /health/ready off.",
@@ -76,15 +81,41 @@ const server = section(
 const total = { description: "From sending a call to the end of a non-streamed answer." };
 const firstToken = { description: "From sending a streamed call to its first event." };
 const stall = { description: "Longest silence inside a stream before it counts as broken." };
+const connect = { description: "To a connection." };
 
 const timeouts = section(
 	{
 		total: duration({ ...total, default: "10m" }),
-		first_token: duration({ ...firstToken, default: "10m" }),
-		stall: duration({ ...stall, default: "10m" }),
+		first_token: duration({
+			description: `${firstToken.description} While another target is left: what is usual for the target (3 x p99, 10 s to 2 m; until 20 calls are known 30 s, for calls that reason 2 m), and no more than this.`,
+			default: "10m",
+		}),
+		stall: duration({
+			description: `${stall.description} Where the answer can go on elsewhere: 30 s, and no more than this.`,
+			default: "10m",
+		}),
+		connect: duration({ ...connect, default: "5s" }),
+		attempts: duration({
+			description: "From a call's arrival: how long further attempts may be begun for it.",
+			default: "10m",
+		}),
 	},
 	"Deadlines towards upstreams. A client lowers `total` and `first_token` for its call with `x-router-timeout-ms`.",
 );
+
+/** Deadlines that differ somewhere: no defaults, which would win over the file's own `timeouts:`. */
+const ownTimeouts = (description: string) =>
+	Type.Optional(
+		Type.Object(
+			{
+				total: Type.Optional(duration(total)),
+				first_token: Type.Optional(duration(firstToken)),
+				stall: Type.Optional(duration(stall)),
+				connect: Type.Optional(duration(connect)),
+			},
+			{ ...closed, description },
+		),
+	);
 
 const log = section(
 	{
@@ -111,6 +142,13 @@ const key = Type.Object(
 			default: ["*"],
 			description: "Model names this key may use; `*` stands for any text.",
 		}),
+		priority: Type.Optional(
+			Type.Integer({
+				minimum: -100,
+				maximum: 100,
+				description: "Place in line where a model has a queue: higher ones go first. Default: 0.",
+			}),
+		),
 	},
 	closed,
 );
@@ -139,6 +177,12 @@ const provider = Type.Object(
 		),
 		base_url: Type.Optional(url({ description: "Where it answers, with or without the `/v1`." })),
 		api_key: Type.Optional(secret({ minLength: 1, description: "Its key, best as `${NAME}`." })),
+		api_keys: Type.Optional(
+			Type.Array(secret({ minLength: 1 }), {
+				minItems: 1,
+				description: "Several keys, which take turns; one that is refused is left out for a minute.",
+			}),
+		),
 		headers: Type.Optional(
 			Type.Record(Type.String({ minLength: 1 }), secret({}), {
 				description: "Further headers for every call to it. OpenRouter's attribution: `http-referer`, `x-title`.",
@@ -147,24 +191,37 @@ const provider = Type.Object(
 		system_prompt: Type.Optional(
 			Type.Boolean({ description: "Venice only: let it add its own system prompt (the router switches that off)." }),
 		),
-		timeouts: Type.Optional(
-			// Not Type.Partial(timeouts): that keeps the defaults, which would then win over the file's own `timeouts:`.
-			Type.Object(
-				{
-					total: Type.Optional(duration(total)),
-					first_token: Type.Optional(duration(firstToken)),
-					stall: Type.Optional(duration(stall)),
-				},
-				{ ...closed, description: "Deadlines that differ for this provider." },
-			),
-		),
+		timeouts: ownTimeouts("Deadlines that differ for this provider; they hold whatever other targets there are."),
 	},
 	closed,
 );
 
 const target = Type.Union([
 	Type.String({ minLength: 1 }),
-	Type.Object({ provider: Type.String({ minLength: 1 }), model: Type.String({ minLength: 1 }) }, closed),
+	Type.Object(
+		{
+			provider: Type.String({ minLength: 1 }),
+			model: Type.String({ minLength: 1 }),
+			context: Type.Optional(
+				Type.Integer({
+					minimum: 1,
+					description: "Tokens of prompt and answer together, where the router does not know.",
+				}),
+			),
+			lacks: Type.Optional(
+				Type.Array(
+					Type.Union([
+						Type.Literal("tools"),
+						Type.Literal("images"),
+						Type.Literal("schema"),
+						Type.Literal("embeddings"),
+					]),
+					{ description: "What it can't do: calls that need it go elsewhere." },
+				),
+			),
+		},
+		closed,
+	),
 ]);
 
 const model = Type.Object(
@@ -172,11 +229,46 @@ const model = Type.Object(
 		name: Type.String({ minLength: 1, description: "The name clients use." }),
 		targets: Type.Array(target, {
 			minItems: 1,
-			description: "Where it runs, in order: `provider/model` or `{provider, model}`.",
+			description:
+				"Where it runs: `provider/model`, or `{provider, model}` and, where the router can't know, its `context` (tokens) and what it `lacks` (tools, images, schema, embeddings).",
 		}),
 		fallback: Type.Optional(Type.Array(target, { description: "Where it goes when no target answers." })),
+		policy: Type.Union(
+			[Type.Literal("order"), Type.Literal("balanced"), Type.Literal("cheapest"), Type.Literal("fastest")],
+			{
+				default: "balanced",
+				description:
+					"How targets are put in order. `balanced`: the house's own by cached prompt and load, then llm-d, then vendors by price and speed.",
+			},
+		),
+		max_wait: Type.Optional(
+			duration({ description: "Calls go past a target of the house's own whose queue will make them wait longer." }),
+		),
+		timeouts: ownTimeouts("Deadlines that differ for this model; they hold whatever other targets there are."),
+		hedge: Type.Optional(
+			Type.Boolean({
+				description:
+					"Send a stream whose first token is late (later than 95 % of those of its target) to the next target, too, and take the first to answer: at most 5 % of calls.",
+			}),
+		),
+		concurrency: Type.Optional(
+			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in line." }),
+		),
+		queue: Type.Optional(
+			Type.Integer({
+				minimum: 0,
+				description: "Calls that may wait in line; further ones are refused with a 429. Default: 100.",
+			}),
+		),
 		cache: modelCache,
 	},
+	closed,
+);
+
+const amount = (description: string) => Type.Number({ minimum: 0, maximum: 1_000_000, description });
+
+const price = Type.Object(
+	{ input: amount("USD per million tokens of prompt."), output: amount("USD per million tokens of answer.") },
 	closed,
 );
 
@@ -268,10 +360,18 @@ export const ConfigSchema = Type.Object(
 						name: "fast",
 						targets: ["local/qwen3-8b", { provider: "openrouter", model: "qwen/qwen3-8b" }],
 						fallback: ["gpt-5-mini"],
+						policy: "balanced",
+						max_wait: "5s",
 						cache: { enabled: true, ttl: "10m" },
 					},
 				],
 			],
+		}),
+		prices: Type.Record(Type.String({ minLength: 1 }), price, {
+			default: {},
+			description:
+				"What `provider/model` costs (`*` stands for any text), where the router's table of list prices is wrong or silent.",
+			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2 }, "mybox/*": { input: 0, output: 0 } }],
 		}),
 		cache,
 		redis,
@@ -285,6 +385,8 @@ export const ConfigSchema = Type.Object(
 export type Config = Static<typeof ConfigSchema>;
 /** One entry of `providers:`. */
 export type ProviderConfig = Static<typeof provider>;
+/** One entry of `models:`. */
+export type ModelConfig = Static<typeof model>;
 /** One entry of `targets:` or `fallback:`. */
 export type TargetConfig = Static<typeof target>;
 /** One entry of `keys:`. */

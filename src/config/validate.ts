@@ -42,6 +42,8 @@ function finding(root: TSchema, error: ValueError, path: Path): Finding {
 		case ValueErrorType.StringMaxLength:
 		case ValueErrorType.IntegerMinimum:
 		case ValueErrorType.IntegerMaximum:
+		case ValueErrorType.NumberMinimum:
+		case ValueErrorType.NumberMaximum:
 		case ValueErrorType.ArrayMinItems:
 			break;
 		default:

@@ -8,6 +8,8 @@ export interface Caller {
 	readonly name: string;
 	/** It may use some models only. */
 	readonly isRestricted: boolean;
+	/** Its place in a line: higher ones go first. */
+	readonly priority: number;
 	/** Whether it may use a model of that name. */
 	mayUse(model: string): boolean;
 }
@@ -31,13 +33,15 @@ export function hashKey(secret: string): Buffer {
 
 /** The gate for the configured keys, and for one generated key's hash where there is one. */
 export function createGate(keys: readonly KeyConfig[], generated?: Buffer): Gate {
-	const stored: StoredKey[] = keys.map(({ name, key, models }) => ({
+	const stored: StoredKey[] = keys.map(({ name, key, models, priority = 0 }) => ({
 		name,
+		priority,
 		hash: hashKey(key),
 		isRestricted: !models.includes("*"),
 		mayUse: allowing(models),
 	}));
-	if (generated) stored.push({ name: "generated", hash: generated, isRestricted: false, mayUse: () => true });
+	if (generated)
+		stored.push({ name: "generated", hash: generated, isRestricted: false, priority: 0, mayUse: () => true });
 	return {
 		isOpen: stored.length === 0,
 		admit(headers) {

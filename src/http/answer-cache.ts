@@ -21,7 +21,7 @@ export interface AnswerCacheOptions {
 	/** Largest answer kept, bytes before compression. */
 	readonly maxEntry: number;
 	/** All keys share their answers. */
-	readonly isShared: boolean;
+	readonly isShared: () => boolean;
 	readonly settingsFor: (model: string) => CacheSettings;
 	readonly secondLevel?: SecondLevel | undefined;
 }
@@ -78,7 +78,7 @@ export class AnswerCache {
 		// Agents come and go: what counts is the model, wherever it runs.
 		const places = targets.map(({ id, name }) => name ?? id);
 		try {
-			return cacheKey(call, places, this.options.isShared ? "" : (call.key ?? ""));
+			return cacheKey(call, places, this.options.isShared() ? "" : (call.key ?? ""));
 		} catch (error) {
 			if (error instanceof RangeError) return undefined;
 			throw error;

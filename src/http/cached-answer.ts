@@ -35,7 +35,7 @@ export function tailAnswer(flight: Flight, tail: Tail, settlement: Settlement, l
 		async pull(controller) {
 			const pieces = await tail.read();
 			if (pieces) {
-				settlement.firstToken();
+				settlement.firstTokenAt ??= performance.now();
 				for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece);
 				return;
 			}

@@ -5,22 +5,32 @@ import type { Caller, Gate } from "../gate/keys.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
 import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
+import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
-import type { Catalog, Route } from "../routing/catalog.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import type { Route } from "../routing/route.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { AnswerCache } from "./answer-cache.ts";
+import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import { IDLE_SECONDS } from "./idle.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
 
-/** What a call needs of its server. One immutable value; a reload makes another. */
+/**
+ * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
+ * them once, together.
+ */
 export interface CallContext {
 	readonly config: Config;
 	readonly catalog: Catalog;
 	readonly gate: Gate;
 	readonly sink: Sink;
+	/** What is known of upstreams; it outlives a reload. */
+	readonly state: ProxyState;
+	/** Told how long each plan took, ms. */
+	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
 	/** Answers of before; absent where they are switched off. */
@@ -61,16 +71,20 @@ export function callHandler(operation: Operation, context: CallContext) {
 
 async function answer(
 	operation: Operation,
-	{ config, catalog, gate, instance, cache }: CallContext,
+	context: CallContext,
 	request: Request,
 	server: Timeouts | null,
 	settlement: Settlement,
 	answered: Set<string>,
 ): Promise<Response> {
+	// What the call holds, whatever is loaded meanwhile.
+	const { config, catalog, gate, state, instance, cache } = context;
 	const caller = admit(gate, request, config);
 	settlement.key = caller?.name;
 	const hops = hopsWith(instance, request.headers);
-	const timeoutMs = timeoutIn(request.headers);
+	const timeoutMs = msIn(request.headers, "x-router-timeout-ms");
+	const limits = limitsIn(request.headers);
+	const priority = priorityIn(request.headers, caller?.priority ?? 0);
 	const text = await readRequestText(request, config.server.body_limit);
 	settlement.waitedMs = performance.now() - settlement.startedAt;
 	const parsed = parseRequest(operation, text);
@@ -78,20 +92,17 @@ async function answer(
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
 	settlement.user = user?.slice(0, MAX_USER);
-	const route = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
-	settlement.reason = route.reason;
-	settlement.label = route.label;
-	settlement.isKnown = catalog.names.includes(model) || answered.has(route.label);
-	if (!isAllowed(caller, model, route)) {
-		throw new RouterError("model_not_allowed", `The key "${caller?.name}" may not use "${model.slice(0, 100)}".`, {
-			param: "model",
-		});
-	}
+	const resolved = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
+	settlement.reason = resolved.reason;
+	settlement.label = resolved.label;
+	settlement.isKnown = catalog.names.includes(model) || answered.has(resolved.label);
+	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
+	const route = permitted(caller, model, resolved);
 	refuseReroutes(caller, parsed.fields, route);
-	settlement.onSettled = () => {
+	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
 		server?.timeout(request, IDLE_SECONDS);
-	};
+	});
 	// From here the upstream sets the pace: a model may think for minutes before its first byte.
 	server?.timeout(request, 0);
 	const call: Call = {
@@ -104,10 +115,34 @@ async function answer(
 		signal: request.signal,
 		startedAt: settlement.startedAt,
 		timeoutMs,
+		limits,
+		priority,
 		key: caller?.name,
 	};
-	const run = (led: Call) => relay(led, route.targets, settlement);
+	const run = async (led: Call) => {
+		const { targets, work, explained, refusal } = choose(led, route, context, wantsReasons(request.headers));
+		const explanation = explained && explainHeader(explained);
+		settlement.explanation = explanation;
+		if (refusal) throw refusal;
+		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts };
+		const response = await relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+		if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
+		return response;
+	};
 	return cache ? cache.answer(call, route.targets, settlement, run) : run(call);
+}
+
+/** Asks for the reasons of the choice, and gives them. */
+const EXPLAIN = "x-router-explain";
+
+function wantsReasons(headers: Headers): boolean {
+	return headers.get(EXPLAIN) === "1";
+}
+
+/** The refusal of a model that a key may not use. */
+export function notAllowed({ name }: Caller, model: string): RouterError {
+	const message = `The key "${name}" may not use "${model.slice(0, 100)}".`;
+	return new RouterError("model_not_allowed", message, { param: "model" });
 }
 
 /** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
@@ -124,10 +159,12 @@ export function refuseStealth(gate: Gate, request: Request, { server }: Config):
 	return refuseKeyless(request.headers, request.url, server.cors_origins);
 }
 
-/** Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`). */
+/**
+ * Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`): then it may
+ * use those of the targets.
+ */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
-	if (!caller || caller.mayUse(model)) return true;
-	return route?.targets.every(({ id, name }) => caller.mayUse(id) || (name && caller.mayUse(name))) ?? false;
+	return !caller || caller.mayUse(model) || (route?.targets.some((target) => mayReach(caller, target)) ?? false);
 }
 
 /** Keeps a key that may use some models only from leaving them by a field of the upstream's. Throws `model_not_allowed`. */
@@ -151,14 +188,31 @@ function hopsWith(instance: string, headers: Headers): string {
 	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
 }
 
-/** `x-router-timeout-ms`. Throws `invalid_value`. */
-function timeoutIn(headers: Headers): number | undefined {
-	const value = headers.get("x-router-timeout-ms");
+/** A header that holds ms. Throws `invalid_value`. */
+function msIn(headers: Headers, name: string): number | undefined {
+	const value = headers.get(name);
 	if (value === null) return undefined;
 	const ms = /^\d{1,8}$/.test(value) ? Number(value) : 0;
 	if (ms > 0 && ms <= 86_400_000) return ms;
-	throw new RouterError("invalid_value", "x-router-timeout-ms must be a whole number of milliseconds, 1 to 86400000.", {
-		param: "x-router-timeout-ms",
+	throw new RouterError("invalid_value", `${name} must be a whole number of milliseconds, 1 to 86400000.`, {
+		param: name,
+	});
+}
+
+/** The call's own limits on its upstream's silence. Throws `invalid_value`. */
+function limitsIn(headers: Headers): Call["limits"] {
+	const first_token = msIn(headers, "x-router-first-token-ms");
+	const stall = msIn(headers, "x-router-stall-ms");
+	return first_token === undefined && stall === undefined ? undefined : { first_token, stall };
+}
+
+/** The key's place in a line, or a lower one where the call asks for that. Throws `invalid_value`. */
+function priorityIn(headers: Headers, ofKey: number): number {
+	const value = headers.get("x-router-priority");
+	if (value === null) return ofKey;
+	if (/^-?\d{1,3}$/.test(value) && Math.abs(Number(value)) <= 100) return Math.min(Number(value), ofKey);
+	throw new RouterError("invalid_value", "x-router-priority must be a whole number, -100 to 100.", {
+		param: "x-router-priority",
 	});
 }
 
@@ -167,5 +221,6 @@ function errorHeaders(settlement: Settlement): Record<string, string> {
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
+	if (settlement.explanation !== undefined) headers[EXPLAIN] = settlement.explanation;
 	return headers;
 }

@@ -8,7 +8,9 @@ const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /** Answer headers a page may read. By name: `*` is not understood by Safari before 15.4. */
 const EXPOSED = [
 	"x-request-id",
-	...["provider", "model", "agent", "attempts", "cache", "overhead-ms", "cost-usd"].map((name) => `x-router-${name}`),
+	...["provider", "model", "agent", "attempts", "cache", "overhead-ms", "cost-usd", "explain"].map(
+		(name) => `x-router-${name}`,
+	),
 	"retry-after",
 	...["limit", "remaining", "reset"].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),
 ].join(", ");

@@ -41,7 +41,7 @@ export class Leader implements Audience {
 
 	ended(broken?: Broken): void {
 		const { flight, call, settlement } = this.led;
-		const pieces = broken ? undefined : flight.pieces;
+		const pieces = broken || flight.signal.aborted ? undefined : flight.pieces;
 		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
 		const body = bytes && foldStream(call.operation, Buffer.concat(bytes));
 		this.land(body === undefined ? undefined : this.#entryOf(withUsage(body, settlement.tokens)), broken);

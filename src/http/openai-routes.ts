@@ -1,6 +1,7 @@
 /** The OpenAI API's routes, the same on router and agent. */
 import { Elysia } from "elysia";
 import { ModelList } from "../proxy/model-list.ts";
+import type { Catalog } from "../routing/catalog.ts";
 import { type CallContext, callHandler } from "./calls.ts";
 import { listModels, oneModel } from "./models.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, MODEL, MODELS } from "./openai-docs.ts";
@@ -13,7 +14,14 @@ export function openAiRoutes(context: CallContext) {
 	const chat = callHandler("chat", context);
 	const completions = callHandler("completions", context);
 	const embeddings = callHandler("embeddings", context);
-	const list = new ModelList(context.catalog);
+	const lists = new WeakMap<Catalog, ModelList>();
+	/** One a catalog: a reload makes another. */
+	const list = (): ModelList => {
+		const { catalog } = context;
+		const known = lists.get(catalog) ?? new ModelList(catalog);
+		lists.set(catalog, known);
+		return known;
+	};
 	return new Elysia({ name: "openai-routes" })
 		.post("/v1/chat/completions", ({ request, server }) => chat(request, server), { parse: "none", detail: CHAT })
 		.post("/v1/completions", ({ request, server }) => completions(request, server), {
@@ -21,8 +29,8 @@ export function openAiRoutes(context: CallContext) {
 			detail: COMPLETIONS,
 		})
 		.post("/v1/embeddings", ({ request, server }) => embeddings(request, server), { parse: "none", detail: EMBEDDINGS })
-		.get("/v1/models", ({ request }) => listModels(context, list, request), { detail: MODELS })
-		.get("/v1/models/*", ({ request, params }) => oneModel(context, list, request, decoded(params["*"])), {
+		.get("/v1/models", ({ request }) => listModels(context, list(), request), { detail: MODELS })
+		.get("/v1/models/*", ({ request, params }) => oneModel(context, list(), request, decoded(params["*"])), {
 			detail: MODEL,
 		});
 }

@@ -19,6 +19,8 @@ import { readTls, type TlsFiles } from "./tls.ts";
 export interface RoleCatalog extends Catalog {
 	/** Begins to keep it true, once the port is the role's; returns how to end that. Nothing runs before. */
 	readonly watch?: () => () => void;
+	/** The same for another configuration, with the same agents. Absent where a role takes none. May throw StartError. */
+	readonly renewed?: (config: Config, entries: readonly CatalogEntry[]) => Catalog;
 	/** What the role serves and hears besides the OpenAI API. Opens nothing. */
 	readonly extension?: (tools: RoleTools) => RoleExtension;
 }
@@ -65,15 +67,31 @@ export interface RolePlan {
 
 /**
  * The catalog of a plan that can be started, as far as configuration and files tell; only the port is left to try.
- * @throws {StartError} for a base URL that leads back here, an open door, unusable TLS or CA files, a target of
- * `models:` that leads nowhere
+ * @throws {StartError} as {@link entriesOf} does, and for a target of `models:` that leads nowhere
  */
 export function catalogOf(plan: RolePlan): RoleCatalog {
-	const { config, env, host, port, keys, generatesKey, keyHint: hint, upstreams, tls } = plan;
+	return plan.catalogOf(entriesOf(plan));
+}
+
+/**
+ * The upstreams of a plan, ready to be called.
+ * @throws {StartError} for a base URL that leads back here, an open door, unusable TLS or CA files
+ */
+export function entriesOf({
+	config,
+	env,
+	host,
+	port,
+	keys,
+	generatesKey,
+	keyHint,
+	upstreams,
+	tls,
+}: RolePlan): CatalogEntry[] {
 	const hasKeys = keys.length > 0 || generatesKey;
-	const problem =
-		loopProblem(upstreams, host, port) ?? openDoor({ host, hasKeys, isInsecure: config.server.insecure, hint });
+	const { insecure: isInsecure } = config.server;
+	const problem = loopProblem(upstreams, host, port) ?? openDoor({ host, hasKeys, isInsecure, hint: keyHint });
 	if (problem) throw new StartError(problem);
 	if (tls) readTls(tls);
-	return plan.catalogOf(catalogEntries(upstreams, config, env));
+	return catalogEntries(upstreams, config, env);
 }

@@ -5,32 +5,65 @@ import { dirname } from "node:path";
 import { onCrash } from "../crash.ts";
 import { type GeneratedKey, generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
+import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { sinkOf } from "../telemetry/sinks.ts";
 import { VERSION } from "../version.ts";
 import { httpBase } from "./app.ts";
-import { refuseStealth } from "./calls.ts";
+import { type CallContext, refuseStealth } from "./calls.ts";
+import { explainRoute } from "./explain-route.ts";
 import { createLifecycle } from "./lifecycle.ts";
 import { listen } from "./listen.ts";
 import { openAiRoutes } from "./openai-routes.ts";
+import { type Renewal, type Snapshot, watchConfiguration } from "./reload.ts";
 import { catalogOf, type RolePlan } from "./role-plan.ts";
 
-/** Starts a role. Throws StartError with one line for a person; nothing is left running then. */
-export function startRole(plan: RolePlan): Running {
+/**
+ * Starts a role. Throws StartError with one line for a person; nothing is left running then.
+ * @param renewal where other configurations come from while it runs; absent where none do
+ */
+export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 	const { role, config, host, port, tls, title, description } = plan;
 	const catalog = catalogOf(plan);
 	const { gate, generated } = door(plan);
+	let current: Snapshot = { config, catalog, gate };
 	const metrics = createMetrics(role);
+	const state = new ProxyState();
+	metrics.watchTargets(state.targets);
+	metrics.watchProxy({ waiting: () => state.waiting(), keysOut: () => state.keysOut(current.catalog.entries) });
 	const log = lateLog(plan, metrics);
 	const lifecycle = createLifecycle({
 		drainMs: config.server.drain,
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
-	const refuse = (request: Request) => refuseStealth(gate, request, config);
-	const extension = catalog.extension?.({ log, metrics, gate, refuse });
+	const refuse = (request: Request) => refuseStealth(current.gate, request, current.config);
+	const liveGate: Gate = {
+		get isOpen() {
+			return current.gate.isOpen;
+		},
+		admit: (headers) => current.gate.admit(headers),
+	};
+	const extension = catalog.extension?.({ log, metrics, gate: liveGate, refuse });
+	const context: CallContext = {
+		get config() {
+			return current.config;
+		},
+		get catalog() {
+			return current.catalog;
+		},
+		get gate() {
+			return current.gate;
+		},
+		state,
+		onPlanned: metrics.planned,
+		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
+		instance: crypto.randomUUID().slice(0, 8),
+		cache: extension?.cache,
+		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
+	};
 	const app = httpBase({
 		role,
 		version: VERSION,
@@ -41,17 +74,8 @@ export function startRole(plan: RolePlan): Running {
 		title,
 		description,
 		refuse,
-	}).use(
-		openAiRoutes({
-			config,
-			catalog,
-			gate,
-			sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
-			instance: crypto.randomUUID().slice(0, 8),
-			cache: extension?.cache,
-			onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
-		}),
-	);
+	}).use(openAiRoutes(context));
+	if (role === "router") app.use(explainRoute(context));
 	if (extension) app.use(extension.routes);
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
 	lifecycle.started(server);
@@ -63,6 +87,14 @@ export function startRole(plan: RolePlan): Running {
 	);
 	const unwatch = catalog.watch?.();
 	if (unwatch) lifecycle.onStop(unwatch);
+	if (renewal) {
+		const take = (snapshot: Snapshot) => {
+			current = snapshot;
+		};
+		const generatedGate = generated && gate;
+		const options = { renewal, catalog, generatedGate, current: () => current, take, log, metrics };
+		lifecycle.onStop(watchConfiguration(options));
+	}
 	const { url } = server;
 	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
 	const keyLines = generated ? linesOf(generated) : [];

@@ -33,6 +33,10 @@ export interface Call {
 	readonly startedAt: number;
 	/** `x-router-timeout-ms`, where the client sent one. */
 	readonly timeoutMs?: number | undefined;
+	/** Its own limits on silence, where the client set some, ms. */
+	readonly limits?: { readonly first_token?: number | undefined; readonly stall?: number | undefined } | undefined;
+	/** Its place in a line: higher ones go first. 0 where nothing is said. */
+	readonly priority?: number | undefined;
 }
 
 const CHECKS: Record<Operation, ReturnType<typeof TypeCompiler.Compile<TSchema>>> = {

@@ -1,4 +1,5 @@
 /** The status that an upstream's own word for an error stands for: errors inside a 200 or a stream often bring no number. */
+import { ERRORS, type ErrorCode } from "../errors.ts";
 
 /** Words of `type`, `code` and `status`; spec-facts of each vendor. A word that is not here says nothing. */
 const STATUS: Readonly<Record<string, number>> = {
@@ -48,11 +49,14 @@ const STATUS: Readonly<Record<string, number>> = {
 	deadline_exceeded: 504,
 };
 
-/** The status of the first of these words that is known. */
+/** The status of the first of these words that is known. Agents, and routers behind this one, use the catalogue's. */
 export function statusNamed(...words: readonly (string | undefined)[]): number | undefined {
 	for (const word of words) {
 		const key = word?.toLowerCase();
-		if (key !== undefined && Object.hasOwn(STATUS, key)) return STATUS[key];
+		if (key === undefined) continue;
+		if (Object.hasOwn(STATUS, key)) return STATUS[key];
+		// Whose client left is not known; it was not this one's.
+		if (Object.hasOwn(ERRORS, key) && key !== "cancelled") return ERRORS[key as ErrorCode].status;
 	}
 	return undefined;
 }

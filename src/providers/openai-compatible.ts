@@ -24,7 +24,12 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		transport,
 		keySetting: upstream.keySetting,
 		secret: upstream.apiKey,
+		otherAccounts: upstream.otherKeys?.map((key) =>
+			openAiCompatible({ ...upstream, ...key, otherKeys: [] }, transport),
+		),
 		timeouts: upstream.timeouts,
+		ownTimeouts: upstream.ownTimeouts,
+		tellsLoading: upstream.type === "local",
 		reroutes: upstream.row.reroutes ?? [],
 		encode: (call, target) => encode(upstream, defaults, call, target),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),

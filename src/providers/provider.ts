@@ -16,8 +16,11 @@ export interface UpstreamRequest {
 
 /** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
 export interface Transport {
-	/** Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted. */
-	send(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
+	/**
+	 * Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted.
+	 * @param connectMs how long the connection may take; where it is left out, as long as the transport thinks right
+	 */
+	send(request: UpstreamRequest, signal: AbortSignal, connectMs?: number): Promise<UpstreamAnswer>;
 }
 
 /** An upstream's answer: the head, and a body that comes as it is read. Given up by the request's signal. */
@@ -117,6 +120,17 @@ export interface StreamDecoder {
 	end(): Failure | undefined;
 }
 
+/** Deadlines towards an upstream, ms. */
+export interface Timeouts {
+	readonly total: number;
+	readonly first_token: number;
+	readonly stall: number;
+	readonly connect: number;
+}
+
+/** Some of them. */
+export type SomeTimeouts = { readonly [name in keyof Timeouts]?: number | undefined };
+
 /** One configured upstream. */
 export interface Provider {
 	/** Its name in the configuration. */
@@ -126,8 +140,13 @@ export interface Provider {
 	readonly transport: Transport;
 	/** Its key, which no header of an answer may hand on. */
 	readonly secret?: string | undefined;
-	/** Deadlines towards it, ms. */
-	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
+	/** The same upstream with each of its further keys. */
+	readonly otherAccounts?: readonly Provider[] | undefined;
+	/** Deadlines towards it, and those of them that were set for it alone. */
+	readonly timeouts: Timeouts;
+	readonly ownTimeouts?: SomeTimeouts | undefined;
+	/** Its comments before the first event say how far the loading of a model is. */
+	readonly tellsLoading?: boolean | undefined;
 	/** Fields by which a call could leave the model it names; a key restricted to some models may not send them. */
 	readonly reroutes: readonly string[];
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */

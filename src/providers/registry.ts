@@ -3,6 +3,7 @@ import { hostname, networkInterfaces } from "node:os";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../start-error.ts";
+import type { SomeTimeouts, Timeouts } from "./provider.ts";
 import { type ProviderType, type Row, TABLE } from "./table.ts";
 
 /** One upstream, ready or not. */
@@ -13,6 +14,8 @@ export interface Upstream {
 	/** With its version, without a closing slash; absent when nobody said it. */
 	readonly baseUrl?: string | undefined;
 	readonly apiKey?: string | undefined;
+	/** Further keys, and where each comes from. */
+	readonly otherKeys?: readonly { readonly apiKey: string; readonly keySetting: string }[];
 	/** The variable that would give what is missing; the configuration's path where there is none. */
 	readonly variable: string;
 	/** The configuration's path for its address, where that is not `providers.<name>.base_url`. */
@@ -23,7 +26,9 @@ export interface Upstream {
 	readonly headers: Readonly<Record<string, string>>;
 	/** Its own system prompt is wanted (Venice). */
 	readonly keepsSystemPrompt: boolean;
-	readonly timeouts: { readonly total: number; readonly first_token: number; readonly stall: number };
+	readonly timeouts: Timeouts;
+	/** Those of them that were set for it alone. */
+	readonly ownTimeouts?: SomeTimeouts | undefined;
 }
 
 /** Every upstream: the table's own and those of `providers:`. Addresses and keys: configuration over environment over table. */
@@ -42,10 +47,11 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 	// An empty variable counts as unset.
 	const address = settings.base_url ?? ((row.baseUrlVariable && own[row.baseUrlVariable]) || row.baseUrl);
 	const keyVariable = row.keyVariables.find((variable) => own[variable]);
-	const apiKey = settings.api_key ?? (keyVariable && own[keyVariable]);
-	const keySetting = settings.api_key || !keyVariable ? `providers.${name}.api_key` : keyVariable;
+	const [first, ...otherKeys] = keysOf(name, settings, keyVariable && own[keyVariable], keyVariable);
+	const { apiKey, keySetting } = first ?? { apiKey: undefined, keySetting: `providers.${name}.api_key` };
 	const headers = { ...row.headers, ...lowerCased(settings.headers) };
-	checkHeaders(name, keySetting, apiKey, headers);
+	for (const key of first ? [first, ...otherKeys] : []) checkKey(key);
+	checkHeaders(name, headers);
 	const state = address ? (row.needsKey && !apiKey ? "no-key" : "ready") : "no-url";
 	const missing = state === "no-url" ? row.baseUrlVariable : row.keyVariables[0];
 	const field = state === "no-url" ? "base_url" : "api_key";
@@ -55,13 +61,24 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 		row,
 		baseUrl: address ? versioned(address, row, row.baseUrlVariable ?? `providers.${name}.base_url`) : undefined,
 		apiKey,
+		...(otherKeys.length > 0 ? { otherKeys } : {}),
 		variable: (name === type ? missing : undefined) ?? `providers.${name}.${field}`,
 		keySetting,
 		state,
 		headers,
 		keepsSystemPrompt: settings.system_prompt === true,
 		timeouts: { ...config.timeouts, ...settings.timeouts },
+		ownTimeouts: settings.timeouts,
 	};
+}
+
+/** The keys of a provider, the first one first, each once: of the configuration, else of its variable. */
+function keysOf(name: string, settings: ProviderConfig, fromVariable: string | undefined, variable = "") {
+	const place = `providers.${name}`;
+	const keys = (settings.api_keys ?? []).map((apiKey, at) => ({ apiKey, keySetting: `${place}.api_keys[${at}]` }));
+	if (settings.api_key) keys.unshift({ apiKey: settings.api_key, keySetting: `${place}.api_key` });
+	if (keys.length === 0 && fromVariable) keys.push({ apiKey: fromVariable, keySetting: variable });
+	return keys.filter(({ apiKey }, at) => keys.findIndex((other) => other.apiKey === apiKey) === at);
 }
 
 /**
@@ -90,15 +107,14 @@ const RESERVED = new Set([
 ]);
 
 /** Throws StartError naming the setting whose text no HTTP header can hold: typographic quotes around a pasted key, a line end. */
-function checkHeaders(
-	name: string,
-	keySetting: string,
-	apiKey: string | undefined,
-	headers: Record<string, string>,
-): void {
-	if (apiKey && /[^\x21-\x7e]/.test(apiKey)) {
+function checkKey({ apiKey, keySetting }: { apiKey: string; keySetting: string }): void {
+	if (/[^\x21-\x7e]/.test(apiKey)) {
 		throw new StartError(`${keySetting} has a space, a quote or another character that no key has: paste it again.`);
 	}
+}
+
+/** The same for headers. */
+function checkHeaders(name: string, headers: Record<string, string>): void {
 	for (const [header, value] of Object.entries(headers)) {
 		const place = `providers.${name}.headers.${header}`;
 		if (RESERVED.has(header)) throw new StartError(`${place} is set by the router itself: take it out.`);

@@ -20,6 +20,8 @@ export interface UpstreamError {
 	 * the answer itself was a 200.
 	 */
 	readonly status?: number | undefined;
+	/** When to come back, ms from now, where the body says so. */
+	readonly retryAfterMs?: number | undefined;
 }
 
 /** Longest message passed on, in characters: some upstreams quote the whole prompt. */
@@ -57,6 +59,7 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 			param: text(error["param"]),
 			code,
 			status: statusIn(error["code"]) ?? statusNamed(code, type),
+			retryAfterMs: retryInfo(error["details"]),
 		};
 	}
 	// xAI: {"code": "invalid-argument", "error": "…"}; Venice: {"error": "…", "context": {"errorCode", "issues"}}.
@@ -78,6 +81,14 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 	}
 	const detail = text(whole["detail"]) ?? issuesOf(whole["detail"]).join("; ");
 	return detail ? { message: clip(detail) } : undefined;
+}
+
+/** Gemini's `google.rpc.RetryInfo`: `"retryDelay": "48s"`, or `"1.5s"`. */
+function retryInfo(details: unknown): number | undefined {
+	if (!Array.isArray(details)) return undefined;
+	const info = details.filter(isObject).find((detail) => String(detail["@type"]).endsWith("google.rpc.RetryInfo"));
+	const seconds = /^(\d{1,9}(?:\.\d+)?)s$/.exec(text(info?.["retryDelay"]) ?? "")?.[1];
+	return seconds === undefined ? undefined : Number(seconds) * 1000;
 }
 
 /** OpenRouter hides the provider's own words under "Provider returned error". */
@@ -174,6 +185,6 @@ export function failureOf(upstream: Upstream, status: number, error: UpstreamErr
 		param: error.param,
 		type: error.type,
 		code: error.code,
-		retryAfterMs: headers ? retryAfter(headers) : undefined,
+		retryAfterMs: (headers && retryAfter(headers)) ?? error.retryAfterMs,
 	};
 }

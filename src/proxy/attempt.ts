@@ -1,8 +1,5 @@
-/** One try at one target: a Response for the client, or the failure it ended in. */
+/** One try at one target: an answer that has begun, or the failure it ended in. */
 import type { Call } from "../openai/call.ts";
-import { sseComment, sseData } from "../openai/sse.ts";
-import { errorOf } from "../providers/failure-error.ts";
-import { headerText } from "../providers/header-text.ts";
 import {
 	type Answer,
 	type Failure,
@@ -15,160 +12,192 @@ import {
 import { answerHeaders } from "./answer-headers.ts";
 import { readText } from "./body.ts";
 import { Deadline } from "./deadline.ts";
+import { EventReader, type Piece } from "./event-reader.ts";
 import { guardedDecoder } from "./guarded-decoder.ts";
-import type { CloseAttempt, Settlement } from "./settlement.ts";
-import { EventRelay } from "./stream.ts";
+import type { Limits } from "./limits.ts";
+import type { OpenRecord } from "./settlement.ts";
 import { transportFailure } from "./transport-failure.ts";
 
-/** The answer's head; its text, too, unless that is a stream to relay. */
-interface Reached {
-	readonly response: UpstreamAnswer;
-	readonly text: string | undefined;
+/** An answer that has begun. */
+export interface Opened {
+	/** Its provider is the account that was used. */
+	readonly target: Target;
+	readonly head: UpstreamAnswer;
+	/** The whole of it, unless it is a stream. */
+	readonly answer?: Answer;
+	/** The stream, and what of it has come and is not sent yet. The attempt lasts until the reader is over. */
+	readonly reader?: EventReader;
+	readonly first: Piece[];
+}
+
+/** Who waits for a stream to begin. */
+export interface Waiting {
+	/** Bytes have left, so that comments may, too. */
+	readonly hasLeft: boolean;
+	/** Comments of the upstream's that were held back long enough, or need not be. */
+	comments(pieces: readonly Piece[]): void;
+}
+
+/** What an attempt is made of. */
+export interface AttemptOptions {
+	readonly call: Call;
+	/** Its provider is the account to use. */
+	readonly target: Target;
+	readonly limits: Limits;
+	readonly waiting: Waiting;
+	/** Tells that the attempt has begun; what it returns hears the rest of it. */
+	readonly record: () => OpenRecord;
+	/** The upstream has taken the key, or failed before it could. */
+	readonly onKey: (failure: Failure | undefined) => void;
 }
 
 /**
- * Throws RouterError where the call can't be put into the target's words (no key, a field it has no form for), and whatever a
- * fault of the router's own code throws. The attempt is closed in every case but one: a stream closes it at its end.
+ * How long comments alone (OpenRouter's `: OPENROUTER PROCESSING`) are held back, ms: until data comes, a failure can still have a
+ * status of its own. Longer, and the connection needs them.
  */
-export async function attempt(call: Call, target: Target, settlement: Settlement): Promise<Response | Failure> {
-	const { provider } = target;
-	const request = provider.encode(call, target);
-	const close = settlement.attempt(target);
-	const deadline = new Deadline(call.signal);
-	const limit = call.stream ? provider.timeouts.first_token : provider.timeouts.total;
-	deadline.within(Math.min(limit, timeLeft(call)), call.stream ? "first token" : "answer");
+const COMMENTS_MS = 5000;
 
-	const sentAt = performance.now();
-	let status: number | undefined;
-	const arrived = () => {
-		settlement.waitedMs += performance.now() - sentAt;
-	};
-	const failed = (failure: Failure): Failure => {
-		arrived();
-		deadline.abort();
-		deadline.clear();
-		close(status, failure);
-		return failure;
-	};
-	try {
-		const reached = await reach(call, target, request, deadline);
-		if ("kind" in reached) {
+/** One try. `open` it once. */
+export class Attempt {
+	readonly #deadline: Deadline;
+	#record: OpenRecord | undefined;
+	#sentAt = 0;
+	#isLoading = false;
+	/** Time spent waiting for the upstream, up to its answer's beginning or its failure, ms. */
+	waitedMs = 0;
+
+	constructor(private readonly options: AttemptOptions) {
+		this.#deadline = new Deadline(options.call.signal);
+	}
+
+	/**
+	 * Throws RouterError where the call can't be put into the target's words (no key, a field it has no form for), before the
+	 * attempt has begun; and whatever a fault of the router's own code throws. The attempt is closed in every case but one: a stream
+	 * closes it at its end.
+	 */
+	async open(): Promise<Opened | Failure> {
+		const { call, target, limits, record } = this.options;
+		const request = this.#encode();
+		this.#record = record();
+		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, timeLeft(call));
+		this.#deadline.within(limit, call.stream ? "first token" : "answer");
+		this.#sentAt = performance.now();
+		let status: number | undefined;
+		try {
+			const reached = await this.#reach(request);
 			status = reached.status;
-			return failed(reached);
+			if ("kind" in reached) return this.#failed(reached, status);
+			const { answer: head, text } = reached;
+			if (text === undefined) return await this.#stream(head);
+			const read = target.provider.decode(head.status, head.headers, text, call);
+			if (call.stream && isGood(head)) return this.#failed(notAStream(read, head.status), status);
+			if (isFailure(read)) {
+				return this.#failed({ ...read, headers: answerHeaders(head.headers, target.provider.secret) }, status);
+			}
+			this.#arrived();
+			this.options.onKey(undefined);
+			this.#deadline.clear();
+			this.#record.closed({ status, tokens: read.tokens, cost: read.cost });
+			return { target, head, answer: read, first: [] };
+		} catch (thrown) {
+			this.#failed({ kind: "internal", message: "the router failed" }, status);
+			throw thrown;
 		}
-		const { response, text } = reached;
-		status = response.status;
-		if (text === undefined) {
-			const result = await stream(call, target, settlement, response, deadline, close, arrived);
-			return result instanceof Response ? result : failed(result);
+	}
+
+	/** Ends it, since nobody wants its answer any more: `why` says it of the attempt. Its failure is `cancelled`. */
+	drop(why: string): void {
+		this.#deadline.drop(why);
+	}
+
+	#encode(): UpstreamRequest {
+		const { call, target } = this.options;
+		try {
+			return target.provider.encode(call, target);
+		} catch (thrown) {
+			this.#deadline.clear();
+			throw thrown;
 		}
-		const result = whole(call, target, settlement, response, text, arrived);
-		if (!(result instanceof Response)) return failed(result);
-		deadline.clear();
-		close(status);
-		return result;
-	} catch (thrown) {
-		failed({ kind: "internal", message: "the router failed" });
-		throw thrown;
+	}
+
+	/** Sends the request and takes what comes of it from the network: the head; the text, too, unless that is a stream to relay. */
+	async #reach(
+		request: UpstreamRequest,
+	): Promise<{ answer: UpstreamAnswer; text: string | undefined; status: number } | Failure> {
+		const { call, target, limits } = this.options;
+		let answer: UpstreamAnswer | undefined;
+		try {
+			answer = await target.provider.transport.send(request, this.#deadline.signal, limits.connectMs);
+			const isStream = call.stream && isGood(answer) && isEventStream(answer);
+			return { answer, text: isStream ? undefined : await readText(answer), status: answer.status };
+		} catch (thrown) {
+			const failure = this.#deadline.failure ?? transportFailure(thrown, answer !== undefined);
+			return { ...failure, status: answer?.status };
+		}
+	}
+
+	/** A streamed answer, once it has begun: until then its failure is an ordinary one, with other targets to try. */
+	async #stream(head: UpstreamAnswer): Promise<Opened | Failure> {
+		const { call, target, limits, waiting, onKey } = this.options;
+		const deadline = this.#deadline;
+		const reader = new EventReader(head.body, guardedDecoder(target.provider.decoder(call)), deadline, {
+			begun: () => {
+				onKey(undefined);
+				deadline.silence(limits.stallMs);
+			},
+			firstDelta: () => this.#record?.firstToken(!this.#isLoading),
+			comment: (text) => this.#heard(text),
+			end: (failure) => {
+				if (failure || !reader.hasBegun) onKey(failure);
+				this.#record?.closed({ status: head.status, failure, tokens: reader.tokens, cost: reader.cost });
+			},
+		});
+		const first: Piece[] = [];
+		const patience = performance.now() + COMMENTS_MS;
+		while (!reader.isOver && !reader.hasBegun) {
+			let piece: Piece;
+			try {
+				const chunk = await reader.read();
+				piece = chunk ? reader.take(chunk) : reader.finish();
+			} catch (cause) {
+				piece = reader.broken(cause);
+			}
+			if (piece !== "") first.push(piece);
+			const isHeld = !waiting.hasLeft && performance.now() <= patience;
+			if (reader.isOver || reader.hasBegun || reader.hasEvent || isHeld || first.length === 0) continue;
+			waiting.comments(first.splice(0));
+		}
+		this.#arrived();
+		return reader.failure ?? { target, head, reader, first };
+	}
+
+	/** A model that is being loaded is not a slow one: its agent says how far it is. */
+	#heard(comment: string): void {
+		if (!this.options.target.provider.tellsLoading || comment.startsWith(KEEP_ALIVE)) return;
+		this.#isLoading = true;
+		this.#deadline.rearm();
+	}
+
+	#arrived(): void {
+		this.waitedMs = performance.now() - this.#sentAt;
+	}
+
+	#failed(failure: Failure, status: number | undefined): Failure {
+		this.#arrived();
+		this.#deadline.abort();
+		this.#deadline.clear();
+		this.options.onKey(failure);
+		this.#record?.closed({ status, failure });
+		return failure;
 	}
 }
+
+/** The comment of a stream that has nothing to say yet. */
+export const KEEP_ALIVE = ": keep-alive";
 
 /** What is left of the time that the client gave its call, ms; Infinity where it gave none. At least 1. */
 export function timeLeft({ timeoutMs, startedAt }: Call): number {
 	return timeoutMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, timeoutMs - (performance.now() - startedAt));
-}
-
-/** Sends the request and takes what comes of it from the network. */
-async function reach(
-	call: Call,
-	{ provider }: Target,
-	request: UpstreamRequest,
-	deadline: Deadline,
-): Promise<Reached | Failure> {
-	let response: UpstreamAnswer | undefined;
-	try {
-		response = await provider.transport.send(request, deadline.signal);
-		const isStream = call.stream && isGood(response) && isEventStream(response);
-		return { response, text: isStream ? undefined : await readText(response) };
-	} catch (thrown) {
-		const failure = deadline.failure ?? transportFailure(thrown, response !== undefined);
-		return { ...failure, status: response?.status };
-	}
-}
-
-/** An answer that came as a whole: what a non-streamed call wants, or a failure of either kind of call. */
-function whole(
-	call: Call,
-	target: Target,
-	settlement: Settlement,
-	response: UpstreamAnswer,
-	text: string,
-	arrived: () => void,
-): Response | Failure {
-	const answer: Answer | Failure = target.provider.decode(response.status, response.headers, text, call);
-	if (call.stream && isGood(response)) return notAStream(answer, response.status);
-	if (isFailure(answer)) return { ...answer, headers: answerHeaders(response.headers, target.provider.secret) };
-	arrived();
-	settlement.isKnown = true;
-	settlement.tokens = answer.tokens;
-	settlement.cost = answer.cost;
-	settlement.audience?.whole(answer.body);
-	const result = new Response(answer.body, {
-		headers: clientHeaders(response, target, settlement, "application/json"),
-	});
-	settlement.settle(200);
-	return result;
-}
-
-/** A streamed answer, once its first bytes are there. */
-async function stream(
-	call: Call,
-	target: Target,
-	settlement: Settlement,
-	response: UpstreamAnswer,
-	deadline: Deadline,
-	close: CloseAttempt,
-	arrived: () => void,
-): Promise<Response | Failure> {
-	const { audience } = settlement;
-	let broken: { status: number; error: string } | undefined;
-	const relay = new EventRelay(response.body, guardedDecoder(target.provider.decoder(call)), deadline, {
-		out(out) {
-			if (out.delta) settlement.firstToken();
-			if (out.tokens) settlement.tokens = out.tokens;
-			if (out.cost !== undefined) settlement.cost = out.cost;
-			if (out.dropped) settlement.dropped++;
-		},
-		end(failure) {
-			close(response.status, failure);
-			settlement.isKnown = true;
-			if (!failure) return settlement.settle(200);
-			if (failure.kind === "internal") settlement.onFault?.(failure.cause);
-			const { status, errorCode } = errorOf(failure, target);
-			broken = { status, error: errorCode };
-			settlement.settle(status, errorCode);
-		},
-		...(audience && {
-			sent: (piece, taken) => audience.sent(piece, taken),
-			goesOn: () => audience.goesOn(),
-			closed: () => audience.ended(broken),
-		}),
-		errorEvent: (failure) => sseData(JSON.stringify(errorOf(failure, target).body)),
-		summary: () => summary(target, settlement),
-		// Until here the time to the first token runs; comments don't end it.
-		firstData: () => deadline.silence(target.provider.timeouts.stall),
-	});
-	const failure = await relay.begin();
-	if (failure) return failure;
-	arrived();
-	return new Response(relay.readable(), {
-		headers: {
-			...clientHeaders(response, target, settlement, "text/event-stream; charset=utf-8"),
-			"cache-control": "no-cache",
-			// nginx holds streams back unless told not to.
-			"x-accel-buffering": "no",
-		},
-	});
 }
 
 /**
@@ -185,30 +214,4 @@ function notAStream(answer: Answer | Failure, status: number): Failure {
 /** Media types are the same in any case (RFC 9110, 8.3.1). */
 function isEventStream({ headers }: UpstreamAnswer): boolean {
 	return headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
-}
-
-/** What only the end of a stream knows, as a comment that clients skip. */
-function summary(target: Target, { attempts, tokens, cost }: Settlement): string {
-	const { provider, model, agent } = target;
-	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, cost_usd: cost };
-	return sseComment(`router ${JSON.stringify(facts)}`);
-}
-
-function clientHeaders(
-	response: UpstreamAnswer,
-	target: Target,
-	settlement: Settlement,
-	type: string,
-): Record<string, string> {
-	const headers = answerHeaders(response.headers, target.provider.secret);
-	headers["content-type"] = type;
-	headers["x-request-id"] = settlement.id;
-	headers["x-router-provider"] = target.provider.name;
-	headers["x-router-model"] = headerText(target.model);
-	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
-	headers["x-router-attempts"] = String(settlement.attempts);
-	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
-	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
-	if (settlement.cost !== undefined && !settlement.stream) headers["x-router-cost-usd"] = String(settlement.cost);
-	return headers;
 }

@@ -4,6 +4,9 @@ import type { Failure } from "../providers/provider.ts";
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
 
+/** What an attempt ends in whose client is gone. */
+export const LEFT: Failure = { kind: "cancelled", message: "the client left" };
+
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
 export class Deadline {
 	readonly #controller = new AbortController();
@@ -12,6 +15,8 @@ export class Deadline {
 	#lastByteAt = 0;
 	#isWaiting = true;
 	#timedOut: string | undefined;
+	#dropped: string | undefined;
+	#again: (() => void) | undefined;
 	#isCleared = false;
 
 	constructor(private readonly client: AbortSignal) {
@@ -26,7 +31,13 @@ export class Deadline {
 
 	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s". */
 	within(ms: number, what: string): void {
-		this.#set(ms, () => this.#expire(`gave no ${what} within ${seconds(ms)}`));
+		this.#again = () => this.#set(ms, () => this.#expire(`gave no ${what} within ${seconds(ms)}`));
+		this.#again();
+	}
+
+	/** The time that `within` gave begins anew: what is waited for is on its way. */
+	rearm(): void {
+		this.#again?.();
 	}
 
 	/**
@@ -34,12 +45,13 @@ export class Deadline {
 	 * a timer per chunk would cost more than the chunk's parse.
 	 */
 	silence(ms: number): void {
+		this.#again = undefined;
 		this.#limitMs = ms;
 		this.touch();
 		this.#watch(ms);
 	}
 
-	/** Bytes arrived, or are now waited for. */
+	/** Bytes of the answer arrived, or are waited for from now on. Comments are none. */
 	touch(): void {
 		this.#lastByteAt = performance.now();
 		this.#isWaiting = true;
@@ -50,8 +62,19 @@ export class Deadline {
 		this.#isWaiting = false;
 	}
 
+	/** How long the upstream has been waited for without a byte of the answer, ms; 0 while it is not waited for. */
+	get quietMs(): number {
+		return this.#isWaiting ? performance.now() - this.#lastByteAt : 0;
+	}
+
 	/** Stops the upstream's work now. */
 	abort(): void {
+		this.#controller.abort();
+	}
+
+	/** The same, because nobody wants the answer any more: `why` says it of the attempt. */
+	drop(why: string): void {
+		this.#dropped = why;
 		this.#controller.abort();
 	}
 
@@ -64,7 +87,8 @@ export class Deadline {
 
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
 	get failure(): Failure | undefined {
-		if (this.client.aborted) return { kind: "cancelled", message: "the client left" };
+		if (this.client.aborted) return LEFT;
+		if (this.#dropped !== undefined) return { kind: "cancelled", message: this.#dropped };
 		return this.#timedOut ? { kind: "timeout", isOurs: true, message: this.#timedOut } : undefined;
 	}
 
@@ -77,7 +101,7 @@ export class Deadline {
 
 	#watch(ms: number): void {
 		this.#set(ms, () => {
-			const idle = this.#isWaiting ? performance.now() - this.#lastByteAt : 0;
+			const idle = this.quietMs;
 			if (idle >= this.#limitMs) this.#expire(`sent no byte for ${seconds(this.#limitMs)}`);
 			else this.#watch(Math.max(1, this.#limitMs - idle));
 		});

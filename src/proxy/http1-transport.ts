@@ -16,24 +16,23 @@ const IDLE_SECONDS = 4;
 /** Idle connections kept an origin. */
 const MOST_IDLE = 512;
 
-/** What may differ, for tests. */
+/** What may differ. */
 export interface Http1Options {
-	readonly connectMs?: number;
 	readonly idleSeconds?: number;
 }
 
 /** A transport with connections of its own. Its addresses must begin with `http://`. */
-export function http1Transport({ connectMs = CONNECT_MS, idleSeconds = IDLE_SECONDS }: Http1Options = {}): Transport {
+export function http1Transport({ idleSeconds = IDLE_SECONDS }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
 	return {
-		async send(request, signal) {
+		async send(request, signal, connectMs = CONNECT_MS) {
 			const url = new URL(request.url);
 			let pool = pools.get(url.host);
 			if (!pool) {
-				pool = new Pool(originOf(url), connectMs, idleSeconds);
+				pool = new Pool(originOf(url), idleSeconds);
 				pools.set(url.host, pool);
 			}
-			return pool.send(requestText(request, url), signal);
+			return pool.send(requestText(request, url), signal, connectMs);
 		},
 	};
 }
@@ -45,12 +44,11 @@ class Pool implements ConnectionOwner {
 
 	constructor(
 		private readonly origin: Origin,
-		private readonly connectMs: number,
 		private readonly idleSeconds: number,
 	) {}
 
-	async send(request: string | Buffer, signal: AbortSignal): Promise<UpstreamAnswer> {
-		const connection = this.#idle.pop() ?? (await Http1Connection.open(this.origin, this.connectMs, signal, this));
+	async send(request: string | Buffer, signal: AbortSignal, connectMs: number): Promise<UpstreamAnswer> {
+		const connection = this.#idle.pop() ?? (await Http1Connection.open(this.origin, connectMs, signal, this));
 		return decodedAnswer(await connection.send(request, signal));
 	}
 

@@ -1,54 +1,73 @@
-/** A call and the targets it may run on → the client's answer. */
+/** A call and where it may run → the client's answer. */
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
-import { FAILURES } from "../providers/failure.ts";
-import { errorOf } from "../providers/failure-error.ts";
-import type { Target } from "../providers/provider.ts";
-import { attempt, timeLeft } from "./attempt.ts";
+import { headerText } from "../providers/header-text.ts";
+import { answerHeaders } from "./answer-headers.ts";
+import type { Opened } from "./attempt.ts";
+import { Attempts, type CallPlan } from "./attempts.ts";
+import { ClientStream } from "./client-stream.ts";
+import type { ProxyState } from "./proxy-state.ts";
 import type { Settlement } from "./settlement.ts";
 
-/** With less left of the time its client gave a call, ms, no further attempt is begun. */
-const TOO_LATE = 5;
-
-/**
- * Tries the targets in order until one answers. What a failure allows, again at the same target or elsewhere, stands in the
- * table of failure kinds. Throws the RouterError of the last failure; the caller settles that. A returned Response has
- * settled, or does so when the upstream's stream ends.
- */
-export async function relay(call: Call, targets: readonly Target[], settlement: Settlement): Promise<Response> {
-	let error: RouterError | undefined;
-	for (const target of targets) {
-		const outcome = await tryTarget(call, target, settlement);
-		if (outcome instanceof Response) return outcome;
-		// That the last resort has no key says less than why the others failed.
-		if (!error || outcome.error.errorCode !== "provider_key_missing") error = outcome.error;
-		if (!outcome.elsewhere) break;
-	}
-	throw error ?? new RouterError("upstream_unreachable", "No upstream serves this model.");
+/** What a server gives its calls. */
+export interface RelayOptions {
+	readonly state: ProxyState;
+	/** A stream's client hears something at least so often, ms; 0: no matter. */
+	readonly keepAliveMs: number;
 }
 
-async function tryTarget(
+/** Nobody waits for the pieces of a whole answer. */
+const UNHEARD = { hasLeft: false, comments: () => undefined };
+
+/**
+ * Tries targets until one answers. Throws the RouterError of the last failure; the caller settles that. A returned Response has
+ * settled, or does so when its stream ends.
+ */
+export async function relay(
 	call: Call,
-	target: Target,
+	plan: CallPlan,
 	settlement: Settlement,
-): Promise<Response | { error: RouterError; elsewhere: boolean }> {
-	for (let tries = 1; ; tries++) {
-		try {
-			const result = await attempt(call, target, settlement);
-			if (result instanceof Response) return result;
-			const rule = FAILURES[result.kind];
-			const error = errorOf(result, target);
-			if (timeLeft(call) < TOO_LATE) return { error, elsewhere: false };
-			// A keep-alive connection that the upstream just closed looks like a reset: once more finds out.
-			if (rule.sameTarget === "once" && tries === 1) continue;
-			return { error, elsewhere: rule.elsewhere };
-		} catch (thrown) {
-			if (!(thrown instanceof RouterError)) throw thrown;
-			settlement.provider = target.provider.name;
-			return {
-				error: thrown,
-				elsewhere: thrown.errorCode === "provider_key_missing" || thrown.errorCode === "unsupported_parameter",
-			};
-		}
+	{ state, keepAliveMs }: RelayOptions,
+): Promise<Response> {
+	if (plan.targets.length === 0) throw new RouterError("upstream_unreachable", "No upstream serves this model.");
+	if (call.stream) {
+		const client = new ClientStream(settlement, keepAliveMs);
+		const { opened, body } = await client.begin(new Attempts(call, plan, settlement, state, client));
+		return new Response(body, { headers: streamHeaders(opened, settlement) });
 	}
+	const opened = await new Attempts(call, plan, settlement, state, UNHEARD).open();
+	const { body, tokens, cost } = opened.answer!;
+	settlement.tokens = tokens;
+	settlement.cost = cost;
+	settlement.audience?.whole(body);
+	const headers = clientHeaders(opened, settlement, "application/json");
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
+	if (cost !== undefined) headers["x-router-cost-usd"] = String(cost);
+	settlement.settle(200);
+	return new Response(body, { headers });
+}
+
+/** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */
+function streamHeaders(opened: Opened | undefined, settlement: Settlement): Record<string, string> {
+	const type = "text/event-stream; charset=utf-8";
+	const headers: Record<string, string> = opened
+		? clientHeaders(opened, settlement, type)
+		: { "content-type": type, "x-request-id": settlement.id };
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
+	headers["cache-control"] = "no-cache";
+	// nginx holds streams back unless told not to.
+	headers["x-accel-buffering"] = "no";
+	return headers;
+}
+
+function clientHeaders({ head, target }: Opened, settlement: Settlement, type: string): Record<string, string> {
+	const headers = answerHeaders(head.headers, target.provider.secret);
+	headers["content-type"] = type;
+	headers["x-request-id"] = settlement.id;
+	headers["x-router-provider"] = target.provider.name;
+	headers["x-router-model"] = headerText(target.model);
+	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
+	headers["x-router-attempts"] = String(settlement.attempts);
+	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
+	return headers;
 }

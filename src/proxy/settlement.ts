@@ -5,12 +5,26 @@
 import type { Operation } from "../openai/call.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
-import type { CallSettled, Sink } from "../telemetry/events.ts";
-
+import type { AttemptStep, CallSettled, Queued, Sink } from "../telemetry/events.ts";
 import type { Audience } from "./audience.ts";
 
-/** Closes an attempt; the first call counts. */
-export type CloseAttempt = (status?: number, failure?: Failure) => void;
+/** How an attempt ended. */
+export interface RecordEnd {
+	/** The upstream's; absent where it gave none. */
+	readonly status?: number | undefined;
+	readonly failure?: Failure | undefined;
+	/** What it cost, whether or not its answer was used. */
+	readonly tokens?: Tokens | undefined;
+	readonly cost?: number | undefined;
+}
+
+/** What an attempt tells of itself while it is under way. */
+export interface OpenRecord {
+	/** The first piece of a streamed answer is here; `isTypical` where it took no longer for a reason of its own. */
+	firstToken(isTypical: boolean): void;
+	/** The first call counts. */
+	closed(end: RecordEnd): void;
+}
 
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
 export class Settlement {
@@ -38,13 +52,15 @@ export class Settlement {
 	audience: Audience | undefined;
 	/** The client has left, and the call goes on for others. */
 	hasLeft = false;
+	/** Why its targets were chosen, as the client asked to be told. */
+	explanation: string | undefined;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */
 	onFault: ((thrown: unknown) => void) | undefined;
-	/** Called once, when the call has settled. */
-	onSettled: (() => void) | undefined;
-	#firstTokenMs: number | undefined;
+	/** When the first piece of the answer was here, as `performance.now()` tells. */
+	firstTokenAt: number | undefined;
+	readonly #hooks: (() => void)[] = [];
 	#isSettled = false;
 
 	constructor(
@@ -58,39 +74,59 @@ export class Settlement {
 	}
 
 	/** Begins an attempt. */
-	attempt(target: Target): CloseAttempt {
+	attempt(target: Target): (end: RecordEnd) => void {
 		this.attempts++;
-		this.provider = target.provider.name;
-		this.agent = target.agent;
-		this.upstreamModel = target.model;
+		this.servedBy(target);
 		this.sink.attemptOpened?.(target.id);
 		const startedAt = performance.now();
 		let isOpen = true;
-		return (status, failure) => {
+		return ({ status, failure, tokens, cost }) => {
 			if (!isOpen) return;
 			isOpen = false;
-			const { id: callId } = this;
-			const ms = performance.now() - startedAt;
 			this.sink.attemptClosed({
-				callId,
+				callId: this.id,
 				provider: target.provider.name,
 				target: target.id,
 				agent: target.agent,
 				failure: failure?.kind,
 				status,
-				ms,
+				ms: performance.now() - startedAt,
+				tokens,
+				cost,
 			});
 		};
 	}
 
-	/** The first piece of the answer arrived. */
-	firstToken(): void {
-		this.#firstTokenMs ??= performance.now() - this.startedAt;
+	/** The call goes on after an attempt that failed, or beside one that is late. */
+	step(step: AttemptStep): void {
+		this.sink.attemptFollowed?.(step);
+	}
+
+	/** The call has stood in line before its model, or was not let in. */
+	queued(what: Queued): void {
+		this.sink.queued?.(what);
+	}
+
+	/** Whom the client, the log and the metrics see: of the last attempt, and at the end of the one that answered. */
+	servedBy({ provider, agent, model }: Target): void {
+		this.provider = provider.name;
+		this.agent = agent;
+		this.upstreamModel = model;
+	}
+
+	/** To be done once, when the call has settled. */
+	atEnd(hook: () => void): void {
+		this.#hooks.push(hook);
 	}
 
 	/** What the router itself has cost the call so far, ms. */
 	get overheadMs(): number {
-		return performance.now() - this.startedAt - this.waitedMs;
+		return Math.max(0, performance.now() - this.startedAt - this.waitedMs);
+	}
+
+	/** The call has ended. */
+	get isSettled(): boolean {
+		return this.#isSettled;
 	}
 
 	/** Ends the call with the status its client saw, or would have seen. The first call counts. */
@@ -109,7 +145,7 @@ export class Settlement {
 			agent,
 			status: hasLeft ? 499 : status,
 			attempts,
-			firstTokenMs: this.#firstTokenMs,
+			firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenAt - this.startedAt,
 			ms: performance.now() - this.startedAt,
 			tokens,
 			cost,
@@ -120,6 +156,6 @@ export class Settlement {
 			error: hasLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 		});
-		this.onSettled?.();
+		for (const hook of this.#hooks) hook();
 	}
 }

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import type { Transport } from "../providers/provider.ts";
 import { responseAnswer } from "../providers/response-answer.ts";
+import { ConnectWatch } from "./connect-watch.ts";
 import { http1Transport } from "./http1-transport.ts";
 
 /** How to reach an upstream. */
@@ -34,12 +35,13 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 	// `ca` takes the place of the built-in roots; both are wanted. In one buffer they cost 20 µs a call, as a list 130.
 	const trusted = ca && !isInternal ? { ca: Buffer.from([...rootCertificates, ca].join("\n")) } : undefined;
 	const plain = http1Transport();
+	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	return {
-		async send(outgoing, signal) {
+		async send(outgoing, signal, connectMs) {
 			const { url, headers, body, stream } = outgoing;
 			const proxy = isInternal ? undefined : proxyFor(url);
-			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal);
+			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
 			const request = body === undefined ? { method: "GET" } : { method: "POST", body };
 			const init: BunFetchInit = {
 				...request,
@@ -50,7 +52,9 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 				proxy: proxy ?? false,
 				...(tls && url.startsWith("https:") ? { tls } : {}),
 			};
-			return responseAnswer(await fetch(url, init as RequestInit));
+			const answer = fetch(url, init as RequestInit);
+			if (connectMs === undefined || watch.isFresh(proxy ?? url)) return responseAnswer(await answer);
+			return responseAnswer(await watch.over(answer, proxy ?? url, connectMs));
 		},
 	};
 }

@@ -2,20 +2,16 @@
 import { nearest } from "../config/nearest.ts";
 import type { Config, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
-import type { Provider, Target } from "../providers/provider.ts";
+import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
+import type { ProviderType } from "../providers/table.ts";
 import { StartError } from "../start-error.ts";
+import { type Alias, createAlias, type Place } from "./alias.ts";
 import { type Fleet, NO_FLEET } from "./fleet.ts";
+import { kindOf } from "./kind.ts";
 import { localNames } from "./local-names.ts";
-
-/** Where a call may run, in the order to try. */
-export interface Route {
-	readonly targets: readonly Target[];
-	/** Why: `models: fast`, `prefix gpt-*`. */
-	readonly reason: string;
-	/** The model in metrics: the name in `models:`, else the upstream's own. */
-	readonly label: string;
-}
+import { priceBook } from "./price.ts";
+import type { Feature, Route, RouteTarget } from "./route.ts";
 
 /** A provider with the configuration it was made from. */
 export interface CatalogEntry {
@@ -27,7 +23,8 @@ export interface CatalogEntry {
 export interface Catalog {
 	/**
 	 * Throws `model_not_found` naming close ones that `isVisible`, and `model_unavailable` where agents know the model and none
-	 * serves it now. Order: `models:`, `provider/model`, prefix, an agent's plain name: those never shadow another.
+	 * serves it now. Order: `models:`, `provider/model`, an agent's plain name, prefix. A name that an agent has ever served leads
+	 * to no vendor: prompts for it are meant for the house.
 	 */
 	resolve(name: string, isVisible?: (name: string) => boolean): Route;
 	/** The same without the throw. */
@@ -39,11 +36,8 @@ export interface Catalog {
 	agentModels?(): readonly string[];
 }
 
-/** One entry of `targets:`; where it leads is asked anew for every call, since agents come and go. */
-interface Place {
-	targets(): readonly Target[];
-	absence(): string | undefined;
-}
+/** What no model of a vendor's does. */
+const LACKS: Partial<Record<ProviderType, readonly Feature[]>> = { anthropic: ["embeddings"] };
 
 /** The catalog of one configuration. Throws StartError naming the place where a target of `models:` leads nowhere. */
 export function createCatalog(config: Config, entries: readonly CatalogEntry[], fleet: Fleet = NO_FLEET): Catalog {
@@ -54,35 +48,65 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	for (const entry of entries) byName.set(entry.upstream.name, entry);
 	const localEntry = entries.find(({ upstream }) => upstream.name === "local" && upstream.type === "local");
 	const local = localNames(localEntry, fleet);
+	const prices = priceBook(config.prices);
 
-	const aliases = new Map<string, readonly Place[]>();
+	const aliases = new Map<string, Alias>();
 	const names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
-	for (const [index, { name, targets, fallback = [] }] of config.models.entries()) {
+	for (const [index, model] of config.models.entries()) {
+		const { targets, fallback = [] } = model;
 		const place = `models[${index}]`;
-		const first = targets.map((target, at) => configured(target, `${place}.targets[${at}]`));
-		const last = fallback.map((target, at) => configured(target, `${place}.fallback[${at}]`));
-		aliases.set(name, [...first, ...last]);
+		// Where there is nothing to choose nobody asks for a price.
+		const isChoice = targets.length + fallback.length > 1;
+		const places = {
+			targets: targets.map((target, at) => configured(target, `${place}.targets[${at}]`, isChoice)),
+			fallback: fallback.map((target, at) => configured(target, `${place}.fallback[${at}]`, isChoice)),
+		};
+		aliases.set(model.name, createAlias(model, places));
 	}
 
 	/** A name that is itself one of `models:`, further up, stands for that one's first target. */
-	function configured(target: TargetConfig, place: string): Place {
+	function configured(target: TargetConfig, place: string, isChoice: boolean): Place {
 		if (typeof target === "string") {
-			const [alias] = aliases.get(target) ?? [];
-			if (alias) return alias;
+			const alias = aliases.get(target);
+			if (alias) return alias.first;
 			const found = fixed(target);
-			if (found) return placeOf(target, found);
+			if (found) return placeOf(target, found, isChoice);
 			throw new StartError(`${place}: there is no model "${target}"; name its provider, too: \`provider/model\`.`);
 		}
 		const entry = byName.get(target.provider);
-		if (entry) return placeOf(`${entry.upstream.name}/${target.model}`, route(entry, target.model, ""));
+		if (entry) {
+			const name = `${entry.upstream.name}/${target.model}`;
+			return withFacts(placeOf(name, route(entry, target.model, ""), isChoice), target);
+		}
 		const hint = nearest(target.provider, byName.keys(), 1).map((close) => `; did you mean "${close}"?`);
 		throw new StartError(`${place}: there is no provider "${target.provider}"${hint[0] ?? "."}`);
 	}
 
 	/** A place of the agents is theirs also while none of them is there. */
-	function placeOf(name: string, found: Route): Place {
-		if (!isLocal(found)) return { targets: () => found.targets, absence: () => undefined };
-		return { targets: () => local.find(name, found)?.targets ?? [], absence: () => local.absence(name) };
+	function placeOf(name: string, found: Route, isChoice: boolean): Place {
+		if (isLocal(found)) {
+			return { targets: () => local.find(name, found)?.targets ?? [], absence: () => local.absence(name) };
+		}
+		const [target] = found.targets as readonly [RouteTarget];
+		return { target: isChoice ? weighed(target) : target };
+	}
+
+	/** What its owner says of a model counts more than what a table does. */
+	function withFacts(place: Place, { context, lacks }: { context?: number; lacks?: readonly Feature[] }): Place {
+		const said = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
+		if (context === undefined && !lacks) return place;
+		if ("target" in place) return { target: { ...place.target, ...said } };
+		return { ...place, targets: () => place.targets().map((target) => ({ ...target, ...said })) };
+	}
+
+	/** A target with what there is to know of it before a call. */
+	function weighed(target: RouteTarget): RouteTarget {
+		const { upstream } = entries.find(({ provider }) => provider === target.provider)!;
+		return {
+			...target,
+			...prices.of(target.id, upstream.type, target.model, target.kind !== "cloud"),
+			lacks: LACKS[upstream.type],
+		};
 	}
 
 	function isLocal({ targets }: Route): boolean {
@@ -95,22 +119,18 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	}
 
 	function find(name: string): Route | undefined {
-		const places = aliases.get(name);
-		if (places) {
-			const targets = places.flatMap((place) => place.targets());
-			return targets.length > 0 ? { targets, reason: `models: ${name}`, label: name } : undefined;
-		}
+		const alias = aliases.get(name);
+		if (alias) return alias.route();
+		if (name !== "dummy" && !isExplicit(name) && local.isOurs(name)) return local.plain(name);
 		const found = fixed(name);
-		if (!found) return local.plain(name);
-		return isLocal(found) ? local.find(name, found) : found;
+		return found && isLocal(found) ? local.find(name, found) : found;
 	}
 
 	function resolve(name: string, isVisible: (name: string) => boolean = () => true): Route {
 		const found = find(name);
 		if (found) return found;
-		const absence = aliases.has(name)
-			? aliases.get(name)!.flatMap((place) => place.absence() ?? [])[0]
-			: local.absence(name);
+		const alias = aliases.get(name);
+		const absence = alias ? alias.absence() : local.absence(name);
 		if (absence !== undefined && (isVisible(name) || isVisible(`local/${name}`))) {
 			throw new RouterError("model_unavailable", `No agent serves "${name.slice(0, 100)}" now: ${absence}.`, {
 				param: "model",
@@ -122,6 +142,12 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 
 	function agentModels(): readonly string[] {
 		return fleet.names.map((name) => `local/${name}`);
+	}
+
+	/** Names its provider. */
+	function isExplicit(name: string): boolean {
+		const slash = name.indexOf("/");
+		return slash > 0 && byName.has(name.slice(0, slash));
 	}
 
 	function explicit(name: string): Route | undefined {
@@ -160,6 +186,9 @@ function route(entry: CatalogEntry, model: string, reason: string): Route {
 	return { targets: [targetOf(entry, model)], reason, label: model };
 }
 
-function targetOf({ provider, upstream }: CatalogEntry, model: string): Target {
-	return { id: `${upstream.name}/${model}`, provider, model };
+function targetOf({ provider, upstream }: CatalogEntry, model: string): RouteTarget {
+	const { type, state } = upstream;
+	const kind = kindOf(upstream);
+	const isReplica = type === "local" || type === "vllm";
+	return { id: `${upstream.name}/${model}`, provider, model, kind, isReplica, isKeyless: state !== "ready" };
 }

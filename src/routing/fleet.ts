@@ -2,6 +2,7 @@
 import type { ModelReport } from "../protocol/agent.ts";
 import type { Target } from "../providers/provider.ts";
 import { type Lease, leaseAt } from "./lease.ts";
+import type { RouteTarget } from "./route.ts";
 
 /** The agents' models as they are at this moment, as the catalog asks for them. */
 export interface Fleet {
@@ -11,11 +12,16 @@ export interface Fleet {
 	readonly names: readonly string[];
 	/** The model that `local` means: the first that is ready, else the first that can be loaded. */
 	readonly first: string | undefined;
-	/** Where a model (or `agent/model`) runs, in the order to try; none where nobody serves it. */
-	targets(model: string): readonly Target[];
+	/** Where a model (or `agent/model`) runs, the readiest first; none where nobody serves it. */
+	targets(model: string): readonly FleetTarget[];
 	/** Why no agent serves a model that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
+	/** Some agent has served a model of this name, now or ever: prompts for it are meant for the house. */
+	knows(model: string): boolean;
 }
+
+/** A model at an agent, and what the agent last said of it. */
+export type FleetTarget = Target & Pick<RouteTarget, "standing" | "context" | "reportedWaiting">;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {
@@ -24,6 +30,7 @@ export const NO_FLEET: Fleet = {
 	first: undefined,
 	targets: () => [],
 	absence: () => undefined,
+	knows: () => false,
 };
 
 /** What is known of one agent. */
@@ -55,8 +62,8 @@ function readiness({ state, load }: ModelReport): number | undefined {
 /** Behind every fresh one. */
 const SUSPECT = 100;
 
-/** The same with the agent's own standing. */
-function rank(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
+/** The same with the agent's own standing: `RouteTarget.standing`. Undefined where it does not serve the model. */
+export function standingOf(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
 	const lease = leaseAt(agent.heardAt, now);
 	const ready = model && lease !== "gone" && agent.isReachable ? readiness(model) : undefined;
 	if (ready === undefined) return undefined;
@@ -73,7 +80,7 @@ export function agentsFor(
 ): string[] {
 	const found: { name: string; rank: number; busy: number; chance: number }[] = [];
 	for (const agent of agents) {
-		const its = rank(agent, agent.models.get(model), now);
+		const its = standingOf(agent, agent.models.get(model), now);
 		if (its !== undefined) found.push({ name: agent.name, rank: its, busy: inFlight(agent.name), chance: random() });
 	}
 	found.sort((a, b) => a.rank - b.rank || a.busy - b.busy || a.chance - b.chance);
@@ -85,7 +92,7 @@ export function servedModels(agents: Iterable<AgentView>, now: number): Map<stri
 	const served = new Map<string, number>();
 	for (const agent of agents) {
 		for (const model of agent.models.values()) {
-			const its = rank(agent, model, now);
+			const its = standingOf(agent, model, now);
 			if (its !== undefined) served.set(model.name, Math.min(its, served.get(model.name) ?? its));
 		}
 	}

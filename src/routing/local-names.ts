@@ -1,8 +1,8 @@
 /** What `local…` leads to: agents that have registered, or the one at LOCAL_AGENT_URL. */
-import type { Target } from "../providers/provider.ts";
 import { versioned } from "../providers/registry.ts";
-import type { CatalogEntry, Route } from "./catalog.ts";
-import type { Fleet } from "./fleet.ts";
+import type { CatalogEntry } from "./catalog.ts";
+import type { Fleet, FleetTarget } from "./fleet.ts";
+import type { Route, RouteTarget, Tier } from "./route.ts";
 
 /** Names of the fleet. `Absent`: agents know the model and none serves it; the clause says why. */
 export interface LocalNames {
@@ -10,8 +10,15 @@ export interface LocalNames {
 	find(name: string, fixed: Route | undefined): Route | undefined;
 	/** Where a model's plain name leads: agents alone. */
 	plain(name: string): Route | undefined;
+	/** A plain name that agents have, or once had: it leads nowhere else. */
+	isOurs(name: string): boolean;
 	/** Why a name leads nowhere although agents know it. */
 	absence(name: string): string | undefined;
+}
+
+/** A model at an agent as a target. `tier` and `place`: of the alias's entry that it comes from. */
+export function replica(target: FleetTarget, tier: Tier = "targets", place = 0): RouteTarget {
+	return { ...target, tier, kind: "local", place, isReplica: true };
 }
 
 /** `local`, `local-small`: whatever model is ready. */
@@ -42,16 +49,21 @@ export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): Local
 			const targets = fleet.targets(name);
 			return targets.length > 0 ? routeTo(targets) : undefined;
 		},
+		isOurs: (name) => fleet.knows(name),
 		absence(name) {
 			const model = name.startsWith(OWN) ? name.slice(OWN.length) : name;
 			const known = fleet.absence(model);
-			if (known !== undefined || fleet.isEmpty || !ANY.test(name)) return known;
+			if (known !== undefined) return known;
+			if (fleet.knows(model))
+				return "the agents that had it are gone, and its prompts stay in the house unless `models:` says otherwise";
+			if (fleet.isEmpty || !ANY.test(name)) return undefined;
 			return "no agent has a model that is ready or can be loaded; GET /agents says what each is doing";
 		},
 	};
 }
 
-function routeTo(targets: readonly Target[]): Route {
-	const [{ model }] = targets as readonly [Target];
+function routeTo(found: readonly FleetTarget[]): Route {
+	const [{ model }] = found as readonly [FleetTarget];
+	const targets = found.map((target) => replica(target));
 	return { targets, reason: targets.length > 1 ? `${targets.length} agents` : "agent", label: model };
 }

@@ -13,7 +13,7 @@ export interface AgentRecord extends AgentView {
 	/** Unix time, ms. */
 	readonly registeredAt: number;
 	/** Calls its endpoint with its own secret. */
-	readonly provider: Provider;
+	provider: Provider;
 	models: ReadonlyMap<string, ModelReport>;
 	gpus: readonly GpuReport[] | undefined;
 	heardAt: number;

@@ -16,11 +16,11 @@ interface Peers {
 const registerBody = bodyReader(Register);
 const heartbeatBody = bodyReader(Heartbeat);
 
-/** The plugin. `admit` throws for who may not; `allow` is `agents.allow`. */
+/** The plugin. `admit` throws for who may not; `allow` gives `agents.allow`. */
 export function agentRoutes(
 	fleet: AgentFleet,
 	admit: (request: Request, peer: string) => void,
-	allow: readonly string[],
+	allow: () => readonly string[],
 ) {
 	/** Who asks; has to be known before the body is read: the connection may be gone afterwards. */
 	const enter = (request: Request, server: Peers | null): string => {
@@ -28,7 +28,8 @@ export function agentRoutes(
 		admit(request, peer);
 		return peer;
 	};
-	const check = (endpoint: string, peer: string) => checkEndpoint(endpoint, { peer, allow, own: ownAddresses() });
+	const check = (endpoint: string, peer: string) =>
+		checkEndpoint(endpoint, { peer, allow: allow(), own: ownAddresses() });
 
 	return new Elysia({ name: "agents" })
 		.post(

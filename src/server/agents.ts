@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 import { type AgentSecrets, agentSecrets } from "../gate/agent-secrets.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
 import type { Transport } from "../providers/provider.ts";
-import { configureUpstreams } from "../providers/registry.ts";
+import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import { http1Transport } from "../proxy/http1-transport.ts";
 import { httpTransport } from "../proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
@@ -19,11 +19,11 @@ import { AgentFleet } from "./fleet.ts";
 export function routerCatalog(config: Config, env: Environment, entries: readonly CatalogEntry[]): RoleCatalog {
 	let log: Pick<Log, "logger"> | undefined;
 	let secrets: AgentSecrets | undefined;
+	let live = config;
+	let { allow } = config.agents;
 	const store = sqliteStore(config.data_dir, (problem) => log?.logger.error(problem));
 	const fleet = new AgentFleet({
-		// What the configuration says of `local`, its deadlines for one, holds for every agent.
-		upstream: (entries.map(({ upstream }) => upstream).find(isLocal) ??
-			configureUpstreams({ ...config, providers: {} }, {}).find(isLocal))!,
+		upstream: upstreamOf(config, entries),
 		transport: agentTransport(),
 		store,
 		secrets() {
@@ -36,6 +36,13 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 	});
 	return {
 		...createCatalog(config, entries, fleet),
+		renewed(next, nextEntries) {
+			const catalog = createCatalog(next, nextEntries, fleet);
+			live = next;
+			({ allow } = next.agents);
+			fleet.callAs(upstreamOf(next, nextEntries));
+			return catalog;
+		},
 		watch: () => fleet.open(log!),
 		extension(tools) {
 			({ log } = tools);
@@ -47,9 +54,9 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 				host: config.server.host,
 				refuse: tools.refuse,
 			});
-			const cache = answersOf(config);
+			const cache = answersOf(() => live);
 			if (cache) tools.metrics.watchCache(() => cache.stats);
-			return { routes: agentRoutes(fleet, admit, config.agents.allow), sink: fleet.sink, cache };
+			return { routes: agentRoutes(fleet, admit, () => allow), sink: fleet.sink, cache };
 		},
 	};
 }
@@ -62,6 +69,12 @@ function agentTransport(): Transport {
 	const plain = http1Transport();
 	const other = httpTransport({ isInternal: true, proxyFor: () => undefined });
 	return { send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal) };
+}
+
+/** What the configuration says of `local`, its deadlines for one, holds for every agent. */
+function upstreamOf(config: Config, entries: readonly CatalogEntry[]): Upstream {
+	const own = entries.map(({ upstream }) => upstream).find(isLocal);
+	return (own ?? configureUpstreams({ ...config, providers: {} }, {}).find(isLocal))!;
 }
 
 function isLocal({ name, type }: { name: string; type: string }): boolean {

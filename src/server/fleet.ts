@@ -3,9 +3,18 @@ import { RouterError } from "../errors.ts";
 import type { AgentSecrets } from "../gate/agent-secrets.ts";
 import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../protocol/agent.ts";
 import { openAiCompatible } from "../providers/openai-compatible.ts";
-import type { Provider, Target, Transport } from "../providers/provider.ts";
+import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import { absenceOf, admission, agentsFor, type Fleet, firstServed, servedModels } from "../routing/fleet.ts";
+import {
+	absenceOf,
+	admission,
+	agentsFor,
+	type Fleet,
+	type FleetTarget,
+	firstServed,
+	servedModels,
+	standingOf,
+} from "../routing/fleet.ts";
 import { heardBeforeRestart, LeaseClock, leaseAt } from "../routing/lease.ts";
 import type { Store } from "../store/store.ts";
 import type { Sink } from "../telemetry/events.ts";
@@ -13,6 +22,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { AgentCounts } from "../telemetry/metrics.ts";
 import { type AgentRecord, isSameWork, modelsByName, type ShownAgent, shownOf, storedOf } from "./agent-record.ts";
 import { callBack } from "./call-back.ts";
+import { ServedNames } from "./served-names.ts";
 
 /** The lease clock is wound, leases are looked at, ms. */
 const TICK_MS = 1_000;
@@ -45,10 +55,15 @@ export class AgentFleet implements Fleet {
 	readonly #clock: LeaseClock;
 	readonly #wall: () => number;
 	readonly #random: () => number;
+	readonly #served: ServedNames;
 	#log: Pick<Log, "logger"> | undefined;
 	#storedAt = 0;
 
+	#upstream: Upstream;
+
 	constructor(private readonly options: AgentFleetOptions) {
+		this.#upstream = options.upstream;
+		this.#served = new ServedNames(options.store);
 		this.#clock = new LeaseClock(options.time ?? (() => performance.now()));
 		this.#wall = options.wall ?? Date.now;
 		this.#random = options.random ?? Math.random;
@@ -118,6 +133,7 @@ export class AgentFleet implements Fleet {
 		const models = modelsByName(body.models);
 		const isSame = isSameWork(agent.models, models);
 		agent.models = models;
+		this.#served.add(models.keys());
 		agent.gpus = body.gpus ?? agent.gpus;
 		agent.heardAt = this.#clock.now();
 		agent.heardAtTime = this.#wall();
@@ -151,7 +167,7 @@ export class AgentFleet implements Fleet {
 		return firstServed(servedModels(this.#agents.values(), this.#clock.now()));
 	}
 
-	targets(model: string): readonly Target[] {
+	targets(model: string): readonly FleetTarget[] {
 		const found = this.#targetsOf(model, this.#agents.values());
 		if (found.length > 0) return found;
 		const slash = model.indexOf("/");
@@ -161,6 +177,10 @@ export class AgentFleet implements Fleet {
 
 	absence(model: string): string | undefined {
 		return absenceOf(model, this.#agents.values(), this.#clock.now());
+	}
+
+	knows(model: string): boolean {
+		return this.#served.has(model);
 	}
 
 	/** Counts attempts, and sees agents that calls can't reach. */
@@ -199,6 +219,12 @@ export class AgentFleet implements Fleet {
 		},
 	};
 
+	/** From now on agents are called with these settings; what runs keeps the old ones. */
+	callAs(upstream: Upstream): void {
+		this.#upstream = upstream;
+		for (const agent of this.#agents.values()) agent.provider = this.#providerOf(agent);
+	}
+
 	/** What is done every second. */
 	tick(): void {
 		this.#clock.now();
@@ -210,15 +236,23 @@ export class AgentFleet implements Fleet {
 		if (now - this.#storedAt >= STORE_MS) this.#store();
 	}
 
-	#targetsOf(model: string, agents: Iterable<AgentRecord>): Target[] {
+	#targetsOf(model: string, agents: Iterable<AgentRecord>): FleetTarget[] {
+		const now = this.#clock.now();
 		const busy = (agent: string) => this.#inFlight.get(targetId(agent, model)) ?? 0;
-		return agentsFor(model, agents, this.#clock.now(), busy, this.#random).map((agent) => ({
-			id: targetId(agent, model),
-			provider: this.#agents.get(agent)!.provider,
-			model,
-			name: PREFIX + model,
-			agent,
-		}));
+		return agentsFor(model, agents, now, busy, this.#random).map((name): FleetTarget => {
+			const agent = this.#agents.get(name)!;
+			const report = agent.models.get(model);
+			return {
+				id: targetId(name, model),
+				provider: agent.provider,
+				model,
+				name: PREFIX + model,
+				agent: name,
+				standing: standingOf(agent, report, now),
+				context: report?.max_model_len,
+				reportedWaiting: report?.waiting,
+			};
+		});
 	}
 
 	#admit(name: string, instance: string | undefined, endpoint: string) {
@@ -253,15 +287,17 @@ export class AgentFleet implements Fleet {
 			isDirty: false,
 		};
 		this.#agents.set(who.name, agent);
+		this.#served.add(agent.models.keys());
 		return agent;
 	}
 
 	#providerOf(who: Pick<AgentRecord, "name" | "instance" | "endpoint">): Provider {
-		const { upstream, transport, secrets } = this.options;
+		const { transport, secrets } = this.options;
 		const own: Upstream = {
-			...upstream,
+			...this.#upstream,
 			baseUrl: `${who.endpoint}/v1`,
 			apiKey: secrets().of(who),
+			otherKeys: [],
 			state: "ready",
 			keySetting: `agent "${who.name}", which has to register again`,
 		};

@@ -1,4 +1,5 @@
 /** The router role. */
+import { keepFixed } from "../config/fixed.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { startRole } from "../http/role.ts";
@@ -6,6 +7,12 @@ import type { Running } from "../running.ts";
 import { routerPlan } from "./plan.ts";
 
 /** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
-export async function startRouter({ config }: Loaded, env: Environment): Promise<Running> {
-	return startRole(routerPlan(config, env));
+export async function startRouter(loaded: Loaded, env: Environment): Promise<Running> {
+	return startRole(routerPlan(loaded.config, env), {
+		file: loaded.watched,
+		again(running) {
+			const { config, waiting } = keepFixed(running, loaded.again().config);
+			return { plan: routerPlan(config, env), waiting };
+		},
+	});
 }

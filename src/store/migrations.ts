@@ -14,4 +14,8 @@ export const MIGRATIONS: readonly string[] = [
 		hash BLOB PRIMARY KEY,
 		created_at INTEGER NOT NULL
 	) STRICT;`,
+	`CREATE TABLE served_names (
+		name TEXT PRIMARY KEY,
+		first_at INTEGER NOT NULL
+	) STRICT;`,
 ];

@@ -78,6 +78,14 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		removeAgent(name) {
 			write((to) => to.query("DELETE FROM agents WHERE name = ?").run(name));
 		},
+		servedNames: () =>
+			read((from) => from.query("SELECT name FROM served_names").all() as { name: string }[]).map(({ name }) => name),
+		addServedNames(names) {
+			write((to) => {
+				const insert = to.query("INSERT OR IGNORE INTO served_names VALUES (?, ?)");
+				for (const name of names) insert.run(name, Date.now());
+			});
+		},
 		agentTokens: () =>
 			read((from) =>
 				(from.query("SELECT hash FROM agent_tokens").all() as { hash: Uint8Array }[]).map(({ hash }) =>

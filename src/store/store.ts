@@ -23,6 +23,9 @@ export interface Store {
 	/** All of them or none. */
 	saveAgents(agents: readonly StoredAgent[]): void;
 	removeAgent(name: string): void;
+	/** Every name by which an agent has ever served a model. */
+	servedNames(): string[];
+	addServedNames(names: readonly string[]): void;
 	/** SHA-256 hashes of the agent tokens that were given out. */
 	agentTokens(): Buffer[];
 	/** False where it can't be kept, with the reason in `problem`. */

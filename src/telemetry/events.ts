@@ -18,6 +18,32 @@ export interface AttemptClosed {
 	/** The upstream's status; absent when no answer came. */
 	readonly status?: number | undefined;
 	readonly ms: number;
+	/** What it cost, where its upstream said so, whether or not its answer was used. */
+	readonly tokens?: Tokens | undefined;
+	/** USD. */
+	readonly cost?: number | undefined;
+}
+
+/** What a call did after an attempt that failed, or beside one that was late. */
+export interface AttemptStep {
+	/**
+	 * `retry`: again at the same target, `failover`: at another one. `hedge`: at another one, too, because the first was late; `hedge-won`
+	 * where that one was used. `refused`: not tried again, since all calls together had been tried again too often.
+	 */
+	readonly how: "retry" | "failover" | "hedge" | "hedge-won" | "refused";
+	/** The provider of the attempt before it. */
+	readonly provider: string;
+	/** How that one failed. */
+	readonly failure?: FailureKind | undefined;
+}
+
+/** What became of a call in the line before a model that takes only so many at once. */
+export interface Queued {
+	/** The name in `models:`. */
+	readonly model: string;
+	/** How long it waited, ms; absent where it was refused. */
+	readonly waitedMs?: number | undefined;
+	readonly refused?: "full" | "late" | undefined;
 }
 
 /** One call, settled exactly once: answered, failed, rejected or left by its client. Times in ms. */
@@ -61,5 +87,7 @@ export interface Sink {
 	/** An attempt at this target has begun; it is closed once. */
 	attemptOpened?(target: string): void;
 	attemptClosed(attempt: AttemptClosed): void;
+	attemptFollowed?(step: AttemptStep): void;
+	queued?(what: Queued): void;
 	callSettled(call: CallSettled): void;
 }

@@ -7,6 +7,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { CallSettled, Sink } from "./events.ts";
 import { boundedLabels, statusLabel } from "./labels.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
+import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
 /** Seconds. From 10 ms (an embedding, a cached answer) to the 10 min a long generation may take. */
 const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
@@ -17,8 +18,16 @@ export interface AgentCounts {
 	models(): Readonly<Record<string, number>>;
 }
 
+/** What calls wait for. */
+export interface ProxyCounts {
+	/** Calls in line, by model. */
+	waiting(): Iterable<readonly [model: string, count: number]>;
+	/** Keys out of use, by provider. */
+	keysOut(): Iterable<readonly [provider: string, count: number]>;
+}
+
 /** The registry and the hands that write to it. */
-export interface Metrics {
+export interface Metrics extends RoutingMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
@@ -40,6 +49,8 @@ export interface Metrics {
 		/** A command gave nothing; why is one of a few words. */
 		failed(why: string): void;
 	};
+	/** Where lines and keys are counted, asked at each scrape. */
+	watchProxy(counts: ProxyCounts): void;
 	/** Where the router's agents are counted, asked at each scrape. */
 	watchAgents(counts: AgentCounts): void;
 }
@@ -79,6 +90,28 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		"provider",
 		"kind",
 	]);
+	const retries = counter("retries_total", "Attempts made again at the same target.", ["provider"]);
+	const refusedRetries = counter(
+		"retries_refused_total",
+		"Attempts not made again because all calls together had been tried again too often.",
+		["provider"],
+	);
+	const failovers = counter("failovers_total", "Calls that went on elsewhere, by the provider that failed.", [
+		"provider",
+	]);
+	const hedges = counter("hedges_total", "Calls sent to a second target, by the provider that was late.", ["provider"]);
+	const hedgesWon = counter("hedges_won_total", "Those of them that the second target answered.", ["provider"]);
+	const queueWait = new Histogram({
+		name: "router_queue_wait_seconds",
+		help: "Time in line before a model, of calls that had their turn.",
+		labelNames: ["model"],
+		buckets: [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+		registers,
+	});
+	const queueRefused = counter("queue_refused_total", "Calls not let into the line, or too late for their turn.", [
+		"model",
+		"reason",
+	]);
 	const dropped = counter("dropped_events_total", "Events of upstream streams that were no JSON and were dropped.");
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
@@ -116,6 +149,30 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			this.set(inFlight);
 		},
 	});
+	let proxyCounts: ProxyCounts | undefined;
+	const counted = <L extends string>(
+		name: string,
+		help: string,
+		label: L,
+		counts: () => Iterable<readonly [string, number]>,
+	) =>
+		new Gauge({
+			name: `router_${name}`,
+			help,
+			labelNames: [label],
+			registers,
+			collect() {
+				this.reset();
+				for (const [value, count] of counts()) this.inc({ [label]: value } as Record<L, string>, count);
+			},
+		});
+	counted("queue_waiting", "Calls in line before a model.", "model", () => proxyCounts?.waiting() ?? []);
+	counted(
+		"keys_out_of_use",
+		"Keys that an upstream refused, until they are tried again.",
+		"provider",
+		() => proxyCounts?.keysOut() ?? [],
+	);
 	let agentCounts: AgentCounts | undefined;
 	const byState = (name: string, help: string, counts: () => Readonly<Record<string, number>> | undefined) =>
 		new Gauge({
@@ -132,9 +189,11 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		byState("agents", "Agents that have registered.", () => agentCounts?.agents());
 		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
 	}
+	const routing = addRoutingMetrics(registry);
 	addProcessMetrics(registry);
 
 	const modelLabel = boundedLabels(500);
+	const steps = { retry: retries, refused: refusedRetries, failover: failovers, hedge: hedges, "hedge-won": hedgesWon };
 
 	// Measured on Bun 1.4.5: inc with a label object 156 ns, observe 258 ns; through cached `.labels(…)` children
 	// 161 and 241 ns, since a child hashes its labels again at every call. So nothing is cached: a streamed call
@@ -158,6 +217,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 	};
 
 	return {
+		...routing,
 		contentType: registry.contentType,
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
@@ -169,6 +229,9 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			up: (isUp) => redisUp.set(isUp ? 1 : 0),
 			failed: (reason) => redisFailures.inc({ reason }),
 		},
+		watchProxy(counts) {
+			proxyCounts = counts;
+		},
 		watchAgents(counts) {
 			agentCounts = counts;
 		},
@@ -179,6 +242,11 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			attemptClosed({ provider, failure }) {
 				attempts.inc({ provider });
 				if (failure) failures.inc({ provider, kind: failure });
+			},
+			attemptFollowed: ({ how, provider }) => steps[how].inc({ provider }),
+			queued({ model, waitedMs, refused }) {
+				if (refused) queueRefused.inc({ model, reason: refused });
+				else if (waitedMs !== undefined) queueWait.observe({ model }, waitedMs / 1000);
 			},
 			callSettled: settle,
 		},

@@ -13,6 +13,12 @@ export function sinkOf(sinks: readonly Partial<Sink>[]): Sink {
 		attemptClosed(attempt) {
 			for (const sink of sinks) sink.attemptClosed?.(attempt);
 		},
+		attemptFollowed(step) {
+			for (const sink of sinks) sink.attemptFollowed?.(step);
+		},
+		queued(what) {
+			for (const sink of sinks) sink.queued?.(what);
+		},
 		callSettled(call) {
 			for (const sink of sinks) sink.callSettled?.(call);
 		},

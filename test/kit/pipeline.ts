@@ -12,6 +12,7 @@ import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
 import { openAiCompatible } from "../../src/providers/openai-compatible.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
+import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
 import { answersOf } from "../../src/server/answers.ts";
@@ -103,8 +104,9 @@ export function pipeline({
 			attemptClosed: (attempt) => kept.attempts.push(attempt),
 			callSettled: (call) => kept.settled.push(call),
 		},
+		state: new ProxyState(),
 		instance: INSTANCE,
-		cache: cached ? answersOf(config, secondLevel) : undefined,
+		cache: cached ? answersOf(() => config, secondLevel) : undefined,
 		onFault: (_, error) => kept.faults.push(error),
 	};
 	return {

@@ -2,6 +2,8 @@
 
 /** A source of randomness; the same seed gives the same values. */
 export interface Random {
+	/** 0 to 1. */
+	next(): number;
 	/** A whole number from 0 to `below` - 1. */
 	below(below: number): number;
 	/** One of these. */
@@ -18,5 +20,5 @@ export function random(seed: number): Random {
 		return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
 	};
 	const below = (limit: number) => Math.floor(next() * limit);
-	return { below, pick: (options) => options[below(options.length)]! };
+	return { next, below, pick: (options) => options[below(options.length)]! };
 }

@@ -1,0 +1,72 @@
+/** `router explain MODEL`: asks a running router where a call would go, and why. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Config } from "../config/schema.ts";
+import { type Explanation, type Inputs, seconds } from "../routing/explain.ts";
+import { StartError } from "../start-error.ts";
+import { askRouter, ownKey } from "./ask-router.ts";
+import { plainText, table } from "./table.ts";
+
+/** The explanation as a table. Throws StartError. */
+export async function explainText(
+	{ model, file, url }: { readonly model: string; readonly file?: string; readonly url?: string },
+	config: Config,
+	cwd: string,
+): Promise<string> {
+	const body = JSON.stringify({ ...(file === undefined ? {} : bodyIn(file, cwd)), model });
+	const answer = await askRouter(url, config).post("/v1/route", ownKey(config), body);
+	return explanationText(answer as Explanation);
+}
+
+function bodyIn(file: string, cwd: string): object {
+	let text: string;
+	try {
+		text = readFileSync(file === "-" ? 0 : resolve(cwd, file), "utf8");
+	} catch (error) {
+		throw new StartError(`--file ${file} can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown reason"})`);
+	}
+	try {
+		const body: unknown = JSON.parse(text);
+		if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
+	} catch {
+		// Said below.
+	}
+	throw new StartError(`--file ${file} holds no JSON object, such as {"messages": …}`);
+}
+
+/** As a table for people, with a line end. */
+export function explanationText({ model, route, policy, max_wait_ms, call, candidates }: Explanation): string {
+	const needs = call.needs.length > 0 ? `, needs ${call.needs.join(", ")}` : "";
+	const wait = max_wait_ms === undefined ? "" : `, max_wait ${seconds(max_wait_ms)}`;
+	const rows = candidates.map(({ rank, id, score, inputs, reason }) => [
+		String(rank ?? "–"),
+		id,
+		String(score ?? ""),
+		inputsText(inputs),
+		reason,
+	]);
+	// The model's name is whatever was typed, and targets are named by agents.
+	return [
+		`${plainText(model)}: ${plainText(route)}, policy ${policy}${wait}`,
+		`${call.operation}${call.stream ? ", streamed" : ""}, about ${call.tokens} tokens${needs}`,
+		"",
+		table([["", "TARGET", "SCORE", "INPUTS", "WHY"], ...rows].map((row) => row.map(plainText))),
+	].join("\n");
+}
+
+const INPUT_NAMES: Record<keyof Inputs, string> = {
+	in_flight: "in flight",
+	queued_characters: "queued",
+	uncached_characters: "uncached",
+	wait_ms: "wait ms",
+	time_ms: "time ms",
+	cost_usd: "USD",
+	context: "context",
+	breaker: "breaker",
+};
+
+function inputsText(inputs: Inputs): string {
+	return Object.entries(inputs)
+		.map(([name, value]) => `${INPUT_NAMES[name as keyof Inputs] ?? name} ${value}`)
+		.join(", ");
+}

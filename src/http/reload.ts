@@ -1,0 +1,91 @@
+/** Another configuration for a server that runs: when its file changes, and on SIGHUP. */
+import { type Difference, differenceLine, differences } from "../config/difference.ts";
+import { ConfigError } from "../config/mistake.ts";
+import type { Config } from "../config/schema.ts";
+import { watchFile } from "../config/watch.ts";
+import { createGate, type Gate } from "../gate/keys.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import { StartError } from "../start-error.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { entriesOf, type RoleCatalog, type RolePlan } from "./role-plan.ts";
+
+/** What calls are answered by. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
+export interface Snapshot {
+	readonly config: Config;
+	readonly catalog: Catalog;
+	readonly gate: Gate;
+}
+
+/** Where another configuration comes from. */
+export interface Renewal {
+	/** The file that is watched: absolute. */
+	readonly file: string;
+	/**
+	 * Loads it, as far as a process that runs with `running` can take it. `waiting`: what takes a restart. Throws ConfigError and
+	 * StartError.
+	 */
+	again(running: Config): { readonly plan: RolePlan; readonly waiting: readonly Difference[] };
+}
+
+/** What reloads work with. */
+export interface ReloadOptions {
+	readonly renewal: Renewal;
+	/** Of the start: what it runs beside it goes on. */
+	readonly catalog: RoleCatalog;
+	/** There where the start made a key. */
+	readonly generatedGate: Gate | undefined;
+	readonly current: () => Snapshot;
+	readonly take: (snapshot: Snapshot) => void;
+	readonly log: Pick<Log, "logger">;
+	readonly metrics: Pick<Metrics, "reloaded">;
+}
+
+/** Most settings that one reload logs. */
+const MOST_SHOWN = 50;
+
+/** Loads anew once. What can't be used is logged and counted, and the last good configuration goes on. */
+export function reload({ renewal, catalog, generatedGate, current, take, log, metrics }: ReloadOptions): void {
+	const { config: running } = current();
+	try {
+		const { plan, waiting } = renewal.again(running);
+		if (plan.generatesKey && !generatedGate) {
+			throw new StartError("without any key left one would have to be made, which takes a restart.");
+		}
+		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys);
+		take({ config: plan.config, catalog: catalog.renewed!(plan.config, entriesOf(plan)), gate });
+		metrics.reloaded("loaded");
+		const changes = differences(running, plan.config).map(differenceLine);
+		log.logger.info(
+			{ file: renewal.file, changes: changes.slice(0, MOST_SHOWN), changed: changes.length },
+			"The configuration was loaded anew.",
+		);
+		if (waiting.length > 0) {
+			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
+		}
+	} catch (error) {
+		metrics.reloaded("refused");
+		// Their messages quote no value; any other error is a fault of ours.
+		const isMistake = error instanceof ConfigError || error instanceof StartError;
+		const mistakes = isMistake ? error.message.split("\n").slice(0, MOST_SHOWN) : undefined;
+		log.logger.error(
+			{ file: renewal.file, ...(isMistake ? { mistakes } : { err: error }) },
+			"The configuration can't be used; the last good one stays.",
+		);
+	}
+}
+
+/** Watches the file and hears SIGHUP. Returns how to end it. */
+export function watchConfiguration(options: ReloadOptions): () => void {
+	const again = () => reload(options);
+	const watch = watchFile(options.renewal.file, again);
+	const onSignal = () => {
+		watch.seen();
+		again();
+	};
+	process.on("SIGHUP", onSignal);
+	return () => {
+		watch.stop();
+		process.off("SIGHUP", onSignal);
+	};
+}

@@ -1,0 +1,143 @@
+/**
+ * Which of a provider's keys the next attempt uses. They take turns; one that was refused is out of use for a minute, then one
+ * call finds out whether it is good again. Times are ms on any clock that never goes back.
+ */
+import type { FailureKind } from "../providers/failure.ts";
+import type { Failure } from "../providers/provider.ts";
+
+/** How long a refused key is out of use; how long the call that tries it again may take to tell. */
+export const OUT_MS = 60_000;
+export const PROBE_MS = 60_000;
+/** How long a key rests whose limit is used up: as long as the upstream says, within these. */
+const LEAST_REST_MS = 1_000;
+const MOST_REST_MS = 60_000;
+/** Models remembered as closed to a key. */
+const MOST_MODELS = 500;
+
+/** A key, or a key and a model, that was refused. */
+interface Refusal {
+	/** From when it may be tried again, by one call. */
+	until: number;
+	/** `auth` or `quota`. */
+	readonly kind: FailureKind;
+}
+
+/** An account that was taken for an attempt. */
+export interface Account {
+	/** Which of the provider's keys. */
+	readonly index: number;
+	/** It was out of use: this attempt finds out whether it is good again. */
+	readonly isProbe: boolean;
+}
+
+/** The keys of one provider. A provider without a key has one account, too. */
+export class AccountRing {
+	#next = 0;
+	/** By account. */
+	readonly #keys = new Map<number, Refusal>();
+	/** By account and model. */
+	readonly #models = new Map<string, Refusal>();
+	readonly #restsUntil: number[];
+
+	constructor(private readonly size: number) {
+		this.#restsUntil = new Array<number>(size).fill(0);
+	}
+
+	/**
+	 * The account to use: the next in turn that is in use and not in `tried`; of those, one whose limit is not used up. Undefined
+	 * where none is left. Who takes it tells how it went.
+	 */
+	take(model: string, now: number, tried: readonly number[] = []): Account | undefined {
+		const index = this.#find(model, now, tried);
+		if (index === undefined) return undefined;
+		this.#next = (index + 1) % this.size;
+		const refusals = this.#refusals(index, model);
+		// One call finds out; should its end never be told, the next does.
+		for (const refusal of refusals) refusal.until = now + PROBE_MS;
+		return { index, isProbe: refusals.length > 0 };
+	}
+
+	/** One that is out of use, for a call that has nowhere else to go: it finds out whether the key is good again. */
+	takeAnyway(): Account {
+		const index = this.#next;
+		this.#next = (index + 1) % this.size;
+		return { index, isProbe: true };
+	}
+
+	/** Whether `take` would find one. */
+	has(model: string, now: number, tried: readonly number[] = []): boolean {
+		return this.#find(model, now, tried) !== undefined;
+	}
+
+	/** Why none is in use, and when the first may be tried again, ms from now; undefined where one is in use. */
+	refusal(model: string, now: number): { readonly kind: FailureKind; readonly backInMs: number } | undefined {
+		let soonest: Refusal | undefined;
+		for (let index = 0; index < this.size; index++) {
+			const last = this.#refusals(index, model).reduce<Refusal | undefined>(
+				(latest, each) => (latest && latest.until > each.until ? latest : each),
+				undefined,
+			);
+			if (!last || last.until <= now) return undefined;
+			if (!soonest || last.until < soonest.until) soonest = last;
+		}
+		return soonest && { kind: soonest.kind, backInMs: soonest.until - now };
+	}
+
+	/** Accounts out of use, for some model or all. */
+	outOfUse(now: number): number {
+		const out = new Set<number>();
+		for (const [index, { until }] of this.#keys) if (until > now) out.add(index);
+		for (const [key, { until }] of this.#models) if (until > now) out.add(Number.parseInt(key, 10));
+		return out.size;
+	}
+
+	/** How an attempt with this account ended: undefined where the upstream took the key. */
+	ended({ index, isProbe }: Account, model: string, failure: Failure | undefined, now: number): void {
+		if (failure?.kind === "rate") {
+			const restMs = Math.min(Math.max(failure.retryAfterMs ?? 0, LEAST_REST_MS), MOST_REST_MS);
+			this.#restsUntil[index] = now + restMs;
+		}
+		if (failure?.kind === "quota" || (failure?.kind === "auth" && failure.status !== 403)) {
+			this.#keys.set(index, { until: now + OUT_MS, kind: failure.kind });
+		} else if (failure?.kind === "auth" && !failure.isOurs) this.#close(index, model, now);
+		// Another attempt's end tells of the time before the refusal.
+		else if (isProbe) this.#found(index, model, failure, now);
+	}
+
+	/** An answer of any kind says that the key is good; without one nothing is known, and the next call may find out. */
+	#found(index: number, model: string, failure: Failure | undefined, now: number): void {
+		if (failure === undefined || failure.status !== undefined) {
+			this.#keys.delete(index);
+			this.#models.delete(`${index}/${model}`);
+		} else for (const refusal of this.#refusals(index, model)) refusal.until = now;
+	}
+
+	#find(model: string, now: number, tried: readonly number[]): number | undefined {
+		let resting: number | undefined;
+		for (let step = 0; step < this.size; step++) {
+			const index = (this.#next + step) % this.size;
+			if (tried.includes(index) || this.#refusals(index, model).some(({ until }) => until > now)) continue;
+			if (this.#restsUntil[index]! <= now) return index;
+			resting ??= index;
+		}
+		return resting;
+	}
+
+	#refusals(index: number, model: string): Refusal[] {
+		if (this.#keys.size === 0 && this.#models.size === 0) return NONE;
+		const found = [this.#keys.get(index), this.#models.get(`${index}/${model}`)];
+		return found.filter((refusal) => refusal !== undefined);
+	}
+
+	/** A page or nothing at all, which `isOurs` tells, is a proxy's word about one call: it must not close the model to all others. */
+	#close(index: number, model: string, now: number): void {
+		this.#models.set(`${index}/${model}`, { until: now + OUT_MS, kind: "auth" });
+		if (this.#models.size <= MOST_MODELS) return;
+		for (const oldest of this.#models.keys()) {
+			this.#models.delete(oldest);
+			return;
+		}
+	}
+}
+
+const NONE: Refusal[] = [];

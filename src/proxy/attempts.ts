@@ -1,0 +1,339 @@
+/** A call's way over its targets: attempts one after the other, now and then two at once, until one has begun to answer. */
+import type { ModelConfig } from "../config/schema.ts";
+import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
+import { isReasoning } from "../openai/reasoning.ts";
+import { FAILURES } from "../providers/failure.ts";
+import { errorOf } from "../providers/failure-error.ts";
+import type { Failure, Target } from "../providers/provider.ts";
+import type { Work } from "../routing/state.ts";
+import { Attempt, type Opened, timeLeft, type Waiting } from "./attempt.ts";
+import { Candidate, type Planned } from "./candidate.ts";
+import { LEFT } from "./deadline.ts";
+import { type Limits, limitsOf } from "./limits.ts";
+import { Pause } from "./pause.ts";
+import type { ProxyState } from "./proxy-state.ts";
+import { hasOthers, nextStep, type Step } from "./retry.ts";
+import type { OpenRecord, Settlement } from "./settlement.ts";
+
+/** Where a call may run, and under which terms. */
+export interface CallPlan {
+	/** In the order to try. */
+	readonly targets: readonly Planned[];
+	/** What it brings to whichever it goes to; absent where there was nothing to choose. */
+	readonly work?: Work | undefined;
+	/** What `models:` says of the name besides. */
+	readonly alias?: ModelConfig | undefined;
+	/** From the call's arrival: how long attempts may be begun, ms. */
+	readonly attemptsMs: number;
+}
+
+/** With less left of the time that its client gave a call, ms, no further attempt is begun. */
+const TOO_LATE = 5;
+/** Calls after which a target's usual time is known well enough to call one late. */
+const KNOWN_FROM = 20;
+
+/** An attempt that gave no answer. */
+interface Failed {
+	readonly index: number;
+	readonly failure: Failure;
+	readonly error: RouterError;
+	/** No attempt was made. */
+	readonly isUnasked: boolean;
+}
+
+/** The attempts of one call. */
+export class Attempts {
+	readonly #candidates: readonly Candidate[];
+	readonly #running = new Set<Attempt>();
+	readonly #pause: Pause;
+	#hasHedged = false;
+
+	constructor(
+		readonly call: Call,
+		private readonly plan: CallPlan,
+		private readonly settlement: Settlement,
+		private readonly state: ProxyState,
+		private readonly waiting: Waiting,
+	) {
+		this.#candidates = plan.targets.map((target) => new Candidate(target, state.accounts(target.provider)));
+		this.#pause = new Pause(call.signal);
+	}
+
+	/**
+	 * Resolves once a target answers. Throws the RouterError of the last failure. What a failure allows, again at the same target or
+	 * elsewhere, stands in the table of failure kinds.
+	 */
+	async open(): Promise<Opened> {
+		const { alias } = this.plan;
+		this.state.retries.call(performance.now());
+		if (alias?.hedge) this.state.hedges(alias.name).call();
+		// An await that waits for nothing costs each call 0.5 µs.
+		if (alias?.concurrency !== undefined) await this.#standInLine(alias.name, alias.concurrency, alias.queue);
+		let error: RouterError | undefined;
+		for (let index = 0; ; ) {
+			if (this.#pause.isOver) throw left();
+			const result = await this.#round(index);
+			if ("head" in result) return this.#won(result);
+			if (!error || !result.isUnasked) error = result.error;
+			const step = this.#next(result);
+			if (!step) throw error;
+			if (step.waitMs > 0) {
+				await this.#wait(step.waitMs);
+				this.#candidates[step.target]!.waitedMs += step.waitMs;
+			}
+			index = step.target;
+		}
+	}
+
+	/** The rest of a stream that broke; undefined where it goes on nowhere. See Resume. */
+	async goOn(broken: Opened, failure: Failure): Promise<Opened | undefined> {
+		const { call } = this;
+		const targets = this.plan.targets;
+		const elsewhere = {
+			call,
+			targets,
+			hasTried: (target: Target) => this.#candidates.some((each) => each.target === target && each.tries > 0),
+			attempt: async (target: Target, as: Call = call) => {
+				const result = await this.#try(targets.indexOf(target as Planned), as);
+				return "head" in result ? result : result.failure;
+			},
+		};
+		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
+		const opened = await this.state.resume.goOn(broken, failure, elsewhere);
+		return opened && this.#won(opened);
+	}
+
+	/** The client is gone: whatever runs is ended, nothing more begins. */
+	leave(): void {
+		this.#pause.end();
+		for (const attempt of this.#running) attempt.drop(LEFT.message);
+	}
+
+	#won(opened: Opened): Opened {
+		this.settlement.servedBy(opened.target);
+		this.settlement.isKnown = true;
+		return opened;
+	}
+
+	/** The next step, counted. */
+	#next({ index, failure, isUnasked }: Failed): Step | undefined {
+		const { retries, chance } = this.state;
+		const now = performance.now();
+		const { startedAt } = this.call;
+		const until = Math.min(startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
+		const hasBudget = retries.has(now);
+		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance() };
+		const step = nextStep(situation);
+		const provider = this.#candidates[index]!.target.provider.name;
+		const said = { provider, failure: failure.kind };
+		if (!hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry)
+			this.settlement.step({ how: "refused", ...said });
+		if (!step) return undefined;
+		if (step.isRetry) retries.spend(now);
+		if (!isUnasked) this.settlement.step({ how: step.target === index ? "retry" : "failover", ...said });
+		return step;
+	}
+
+	/** One attempt; or two, where the first is late and calls for this name may be sent twice. */
+	#round(index: number): Promise<Opened | Failed> {
+		const lateMs = this.#hedgeAfter(index);
+		return lateMs === undefined ? this.#try(index) : this.#hedged(index, lateMs);
+	}
+
+	async #hedged(index: number, lateMs: number): Promise<Opened | Failed> {
+		const startedAt = performance.now();
+		const waitedMs = this.settlement.waitedMs;
+		try {
+			const first = this.#try(index);
+			const settled = first.then(
+				() => true,
+				() => true,
+			);
+			const isInTime = await this.#pause.until(settled, lateMs);
+			const other = isInTime ? undefined : this.#hedgeAt(index);
+			return other === undefined ? await first : await this.#both(first, index, other);
+		} finally {
+			// Two were waited for at once.
+			this.settlement.waitedMs = waitedMs + performance.now() - startedAt;
+		}
+	}
+
+	async #both(first: Promise<Opened | Failed>, index: number, other: number): Promise<Opened | Failed> {
+		const { targets } = this.plan;
+		const provider = targets[index]!.provider.name;
+		this.settlement.step({ how: "hedge", provider });
+		try {
+			const result = await firstGood(first, this.#try(other));
+			if ("head" in result && result.target.id === targets[other]!.id)
+				this.settlement.step({ how: "hedge-won", provider });
+			return result;
+		} finally {
+			for (const attempt of this.#running) attempt.drop(BEATEN);
+		}
+	}
+
+	/** The second target of a call whose first is late; undefined where it gets none. Only once a call. */
+	#hedgeAt(index: number): number | undefined {
+		const other = this.#candidates.findIndex((each, at) => at !== index && each.tries === 0);
+		if (other === -1 || this.#pause.isOver || !this.state.hedges(this.plan.alias!.name).take()) return undefined;
+		this.#hasHedged = true;
+		return other;
+	}
+
+	/** How long the first token may take before the call is sent to a second target, ms; undefined where it is not. */
+	#hedgeAfter(index: number): number | undefined {
+		const { alias, targets } = this.plan;
+		if (!alias?.hedge || !this.call.stream || this.#hasHedged) return undefined;
+		const { firstToken } = this.state.targets.of(targets[index]!.id);
+		return firstToken.count >= KNOWN_FROM ? firstToken.percentile(0.95) : undefined;
+	}
+
+	async #try(index: number, call = this.call): Promise<Opened | Failed> {
+		const candidate = this.#candidates[index]!;
+		let attempt: Attempt | undefined;
+		try {
+			const isAllThereIs = this.#candidates.every((each) => each === candidate || each.isUnasked);
+			const { target, ended } = candidate.account(isAllThereIs);
+			attempt = new Attempt({
+				call,
+				target,
+				limits: this.#limits(index),
+				waiting: this.waiting,
+				record: () => this.#record(candidate),
+				onKey: ended,
+			});
+			this.#running.add(attempt);
+			const result = await attempt.open();
+			if ("head" in result) return result;
+			candidate.failed(result);
+			return { index, failure: result, error: errorOf(result, target), isUnasked: false };
+		} catch (thrown) {
+			if (!(thrown instanceof RouterError)) throw thrown;
+			return this.#unasked(index, thrown);
+		} finally {
+			if (attempt) {
+				this.#running.delete(attempt);
+				this.settlement.waitedMs += attempt.waitedMs;
+			}
+		}
+	}
+
+	/** No attempt could be made. */
+	#unasked(index: number, error: RouterError): Failed {
+		const candidate = this.#candidates[index]!;
+		this.settlement.servedBy(candidate.target);
+		const kind = KINDS[error.errorCode];
+		if (!kind) throw error;
+		const failure = { kind, message: error.message };
+		candidate.failed(failure);
+		candidate.isUnasked = true;
+		return { index, failure, error, isUnasked: error.errorCode !== "unsupported_parameter" };
+	}
+
+	#limits(index: number): Limits {
+		const { call, plan, state } = this;
+		const target = plan.targets[index]!;
+		const others =
+			plan.targets.length === 1
+				? NONE
+				: plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
+		return limitsOf({
+			timeouts: target.provider.timeouts,
+			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
+			hasOthers: others.length > 0 && hasOthers(this.#candidates, index),
+			canGoOn: call.stream && state.resume.canGoOn(call, target, others),
+			learned: state.targets.of(target.id).firstToken,
+			isReasoning: () => isReasoning(call.body, target.model),
+		});
+	}
+
+	#record(candidate: Candidate): OpenRecord {
+		const { target } = candidate;
+		const { targets } = this.state;
+		const close = this.settlement.attempt(target);
+		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
+		return {
+			firstToken: (isTypical) => seen.firstToken(isTypical),
+			closed: (end) => {
+				close(end);
+				const { status, failure } = end;
+				// What one key was told is not said of the target while another is in use.
+				const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
+				seen.closed({ status, failure: failure?.kind, retryAfterMs });
+				const outMs = failure && candidate.outOfUseMs;
+				if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
+			},
+		};
+	}
+
+	/** Waits for the call's turn, where its model takes only so many at once. Throws `model_busy`. */
+	async #standInLine(name: string, concurrency: number, size = QUEUE): Promise<void> {
+		const { attemptsMs } = this.plan;
+		const queue = this.state.queue(name, { concurrency, size });
+		const withinMs = Math.min(attemptsMs, timeLeft(this.call));
+		const ticket = queue.enter(this.call.priority ?? 0, withinMs);
+		if ("reason" in ticket) throw this.#refused(name, ticket.reason, ticket.retryAfterMs);
+		this.settlement.atEnd(ticket.leave);
+		const startedAt = performance.now();
+		const isServed = await this.#pause.until(
+			ticket.turn.then(() => true),
+			withinMs,
+		);
+		const waitedMs = performance.now() - startedAt;
+		this.settlement.waitedMs += waitedMs;
+		if (this.#pause.isOver) throw left();
+		if (!isServed) throw this.#refused(name, "late", 0);
+		this.settlement.queued({ model: name, waitedMs });
+	}
+
+	#refused(model: string, reason: "full" | "late", retryAfterMs: number): RouterError {
+		this.settlement.queued({ model, refused: reason });
+		const why =
+			reason === "full"
+				? "as many calls wait for it as may"
+				: "the calls before this one would take longer than it can wait";
+		return new RouterError("model_busy", `"${model}" is busy: ${why}.`, {
+			headers: { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+		});
+	}
+
+	async #wait(ms: number): Promise<void> {
+		const startedAt = performance.now();
+		await this.#pause.until(undefined, ms);
+		this.settlement.waitedMs += performance.now() - startedAt;
+		if (this.#pause.isOver) throw left();
+	}
+}
+
+const NONE: readonly Target[] = [];
+
+/** Calls that may wait for a model where nothing is said. */
+const QUEUE = 100;
+
+/** What it means for the call that no attempt could be made. */
+const KINDS: Partial<Record<string, Failure["kind"]>> = {
+	provider_key_missing: "auth",
+	upstream_auth: "auth",
+	upstream_quota: "quota",
+	unsupported_parameter: "unsupported",
+};
+
+const left = (): RouterError => new RouterError("cancelled", LEFT.message);
+
+/** The first of the two that answers, or fails as it would anywhere; else the last failure. An answer that comes later is let go. */
+async function firstGood(one: Promise<Opened | Failed>, two: Promise<Opened | Failed>): Promise<Opened | Failed> {
+	const tries = [one, two].map((each, at) => each.then((result) => ({ at, result })));
+	const { at, result } = await Promise.race(tries);
+	const other = tries[1 - at]!;
+	if (!("head" in result) && FAILURES[result.failure.kind].elsewhere) return (await other).result;
+	other.then(
+		({ result: late }) => "head" in late && late.reader?.leave({ kind: "cancelled", message: BEATEN }),
+		// It was dropped, and what became of it concerns nobody.
+		() => undefined,
+	);
+	return result;
+}
+
+/** Said of the attempt whose answer was not needed. */
+const BEATEN = "another target was faster";

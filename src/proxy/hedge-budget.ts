@@ -1,0 +1,24 @@
+/** How often a call may be sent to a second target at once. */
+
+/** Share of an alias's calls. */
+const SHARE = 0.05;
+/** Unused ones are saved up to this many. */
+const MOST_SAVED = 10;
+
+/** Never more than every twentieth call so far. */
+export class HedgeBudget {
+	/** In twentieths of a hedge: whole numbers, which add up exactly. */
+	#saved = 0;
+
+	/** A call came. */
+	call(): void {
+		this.#saved = Math.min(this.#saved + 1, MOST_SAVED / SHARE);
+	}
+
+	/** Takes one, if there is one. */
+	take(): boolean {
+		if (this.#saved < 1 / SHARE) return false;
+		this.#saved -= 1 / SHARE;
+		return true;
+	}
+}

@@ -1,0 +1,70 @@
+/** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
+import type { SomeTimeouts, Timeouts } from "../providers/provider.ts";
+
+/** Calls after which a target's own times are believed. */
+const KNOWN_FROM = 20;
+/** So many times the slowest hundredth is too slow, within these. */
+const TIMES_P99 = 3;
+const LEAST_MS = 10_000;
+const MOST_MS = 120_000;
+/** Until then. */
+const UNKNOWN_MS = 30_000;
+const UNKNOWN_REASONING_MS = 120_000;
+/** Silence inside a stream whose answer can go on elsewhere. */
+const STALL_MS = 30_000;
+
+/** What one attempt is held to. */
+export interface Limits {
+	/** To its connection. */
+	readonly connectMs: number;
+	/** From sending a streamed call to its first event. */
+	readonly firstTokenMs: number;
+	/** Longest silence from then on. */
+	readonly stallMs: number;
+	/** From sending any other call to the end of its answer. */
+	readonly totalMs: number;
+}
+
+/** What has been learned of a target's time to first token. */
+export interface Learned {
+	readonly count: number;
+	/** The time that this share of its last calls kept within; undefined where there were none. */
+	percentile(share: number): number | undefined;
+}
+
+/** What they follow from. */
+export interface LimitInputs {
+	/** The provider's, those of all providers filled in. */
+	readonly timeouts: Timeouts;
+	/** What was set for the call, for the alias and for the provider: the first that says something holds, whatever else there is. */
+	readonly set: readonly (SomeTimeouts | undefined)[];
+	/** Another target is left that the call has not tried. */
+	readonly hasOthers: boolean;
+	/** What has begun here could be finished elsewhere. */
+	readonly canGoOn: boolean;
+	readonly learned: Learned | undefined;
+	/** Asked only where nothing was learned. */
+	readonly isReasoning: () => boolean;
+}
+
+/** The limits of one attempt. */
+export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoning }: LimitInputs): Limits {
+	const said = (name: keyof Timeouts): number | undefined => {
+		for (const each of set) if (each?.[name] !== undefined) return each[name];
+		return undefined;
+	};
+	const patience = hasOthers ? Math.min(timeouts.first_token, impatience(learned, isReasoning)) : timeouts.first_token;
+	return {
+		connectMs: said("connect") ?? timeouts.connect,
+		firstTokenMs: said("first_token") ?? patience,
+		stallMs: said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall),
+		totalMs: said("total") ?? timeouts.total,
+	};
+}
+
+/** How long a first token may take where another target could give one. */
+function impatience(learned: Learned | undefined, isReasoning: () => boolean): number {
+	const p99 = learned && learned.count >= KNOWN_FROM ? learned.percentile(0.99) : undefined;
+	if (p99 !== undefined) return Math.min(Math.max(TIMES_P99 * p99, LEAST_MS), MOST_MS);
+	return isReasoning() ? UNKNOWN_REASONING_MS : UNKNOWN_MS;
+}

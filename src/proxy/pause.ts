@@ -1,0 +1,38 @@
+/** Waiting that ends early when the client leaves. */
+
+/** One call's pauses, one at a time. */
+export class Pause {
+	#isEnded = false;
+	#wake: (() => void) | undefined;
+
+	constructor(private readonly client: AbortSignal) {}
+
+	/** The client is gone. */
+	get isOver(): boolean {
+		return this.#isEnded || this.client.aborted;
+	}
+
+	/** Ends the pause at hand, and every later one at once. */
+	end(): void {
+		this.#isEnded = true;
+		this.#wake?.();
+	}
+
+	/** True as soon as `done` resolves; false after `ms`, or when the client leaves. `done` must not reject. */
+	async until(done: Promise<unknown> | undefined, ms: number): Promise<boolean> {
+		if (this.isOver) return false;
+		const { promise, resolve } = Promise.withResolvers<boolean>();
+		const wake = () => resolve(false);
+		const timer = setTimeout(wake, Math.min(ms, LONGEST));
+		this.#wake = wake;
+		this.client.addEventListener("abort", wake);
+		void done?.then(() => resolve(true));
+		const isDone = await promise;
+		clearTimeout(timer);
+		this.client.removeEventListener("abort", wake);
+		return isDone;
+	}
+}
+
+/** A timer of more ms (24.8 days) fires at once. */
+const LONGEST = 2 ** 31 - 1;

@@ -1,0 +1,116 @@
+/**
+ * What to do after an attempt that failed: again there, elsewhere, or give up. Pure; what a kind of failure allows stands in the
+ * table (src/providers/failure.ts).
+ */
+import { FAILURES } from "../providers/failure.ts";
+import type { Failure } from "../providers/provider.ts";
+
+/** Attempts at one target a call may make, whatever they ended in. */
+export const MOST_TRIES = 3;
+/** Longest wait for a target, at its own word or ours, ms: a client that waits longer had better know. */
+export const LONGEST_WAIT_MS = 5_000;
+/** First pause before a target is tried again without having said when; each further one is twice as long. */
+export const FIRST_PAUSE_MS = 250;
+
+/** What a call knows of one of its targets. Times on the caller's clock, ms. */
+export interface Tried {
+	/** Attempts at it that have ended. */
+	readonly tries: number;
+	/** How the last of them ended. */
+	readonly failure?: Pick<Failure, "kind" | "retryAfterMs"> | undefined;
+	readonly failedAt: number;
+	/** What it was waited for already, ms. */
+	readonly waitedMs: number;
+	/** It has a key in use that this call has not tried: an account of its own. */
+	readonly hasOtherKey?: boolean | undefined;
+	/** Tokens its model takes, where that is known. */
+	readonly context?: number | undefined;
+}
+
+/** Where a call stands. */
+export interface Situation {
+	/** In the order of the plan. */
+	readonly targets: readonly Tried[];
+	/** Which of them failed just now. */
+	readonly last: number;
+	readonly now: number;
+	/** No attempt may begin from then on. */
+	readonly until: number;
+	/** The budget for retries at the same target has room. */
+	readonly hasBudget: boolean;
+	/** 0 to 1. */
+	readonly chance: number;
+}
+
+/** What comes next; undefined gives up. */
+export interface Step {
+	readonly target: number;
+	readonly waitMs: number;
+	/** An attempt at a target that was tried before: it counts against the budget. */
+	readonly isRetry: boolean;
+}
+
+/** Kinds of failure that speak against one account, not against the target. */
+const OF_THE_KEY: readonly string[] = ["auth", "quota", "rate"];
+
+/** The next step of a call whose attempt at `last` failed. */
+export function nextStep(situation: Situation): Step | undefined {
+	const { targets, last, now, until, hasBudget } = situation;
+	const tried = targets[last]!;
+	const { kind, retryAfterMs } = tried.failure!;
+	const rule = FAILURES[kind];
+	if ((rule.sameTarget === "no" && !rule.elsewhere) || now >= until) return undefined;
+	const hasTriesLeft = tried.tries < MOST_TRIES;
+	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
+		return { target: last, waitMs: 0, isRetry: false };
+	}
+	if (hasBudget && hasTriesLeft) {
+		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out.
+		if (rule.sameTarget === "once" && tried.tries === 1) return { target: last, waitMs: 0, isRetry: true };
+		if (rule.sameTarget === "wait" && retryAfterMs !== undefined && tried.waitedMs + retryAfterMs <= LONGEST_WAIT_MS) {
+			if (now + retryAfterMs < until) return { target: last, waitMs: retryAfterMs, isRetry: true };
+		}
+	}
+	const fresh = targets.findIndex((each) => each.tries === 0 && takesMore(each, targets));
+	if (fresh !== -1) return { target: fresh, waitMs: 0, isRetry: false };
+	return hasBudget ? roundAgain(situation) : undefined;
+}
+
+/** Of all targets that may be tried again the one whose time comes first: none is left that was not tried. */
+function roundAgain({ targets, now, until, chance }: Situation): Step | undefined {
+	let best: Step | undefined;
+	for (const [target, tried] of targets.entries()) {
+		if (!mayReturn(tried)) continue;
+		const waitMs = Math.max(0, tried.failedAt + pauseAfter(tried, chance) - now);
+		if (waitMs > LONGEST_WAIT_MS || now + waitMs >= until) continue;
+		if (!best || waitMs < best.waitMs) best = { target, waitMs, isRetry: true };
+	}
+	return best;
+}
+
+function mayReturn({ tries, failure }: Tried): boolean {
+	if (!failure || tries >= MOST_TRIES) return false;
+	const rule = FAILURES[failure.kind];
+	return rule.sameTarget !== "no" && tries < rule.most;
+}
+
+/** As long as the target said; else longer with each try, between half and the whole of it, so that calls don't come back in step. */
+function pauseAfter({ tries, failure }: Tried, chance: number): number {
+	return failure?.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + chance / 2);
+}
+
+/** A prompt that was too long for a target needs one that takes more; where that is not known it counts as more. */
+function takesMore({ context }: Tried, targets: readonly Tried[]): boolean {
+	return targets.every(
+		(other) =>
+			other.failure?.kind !== "context_length" ||
+			other.context === undefined ||
+			context === undefined ||
+			context > other.context,
+	);
+}
+
+/** Whether a target is left that this call has not tried and that could take it. */
+export function hasOthers(targets: readonly Tried[], besides: number): boolean {
+	return targets.some((each, index) => index !== besides && each.tries === 0 && takesMore(each, targets));
+}

@@ -1,0 +1,67 @@
+/**
+ * What a replica probably still has in its prefix cache, told without a tokenizer: a prompt is cut into blocks of 256 characters,
+ * each block's hash covers all before it, and each replica's blocks are remembered, most recently used ones first.
+ */
+import { LruSet } from "./lru-set.ts";
+
+/** Characters a block. */
+export const BLOCK = 256;
+/** Most blocks of a prompt that are looked at: 524,288 characters. What comes behind them counts as they do. */
+export const MOST_BLOCKS = 2_048;
+/** Blocks remembered of a replica: 2.5 million characters. */
+const KEPT_BLOCKS = 10_000;
+
+/** A prompt as replicas' caches see it. */
+export interface Prompt {
+	/** Its length, characters. */
+	readonly characters: number;
+	/** Chained hashes of its whole blocks; none where nobody will ask. */
+	readonly blocks: Int32Array;
+}
+
+/** A prompt of which no replica knows anything. */
+export const NO_BLOCKS = new Int32Array(0);
+
+/** Cuts the parts of a prompt, in the order in which a model reads them, into blocks. `seed` begins the chain: the model. */
+export function promptOf(seed: string, parts: readonly string[]): Prompt {
+	let characters = 0;
+	for (const part of parts) characters += part.length;
+	const text = parts.length === 1 ? parts[0]! : parts.join("");
+	const blocks = new Int32Array(Math.min(MOST_BLOCKS, Math.floor(characters / BLOCK)));
+	let hash = Bun.hash.xxHash32(seed);
+	for (let at = 0; at < blocks.length; at++) {
+		hash = Bun.hash.xxHash32(text.slice(at * BLOCK, (at + 1) * BLOCK), hash);
+		blocks[at] = hash;
+	}
+	return { characters, blocks };
+}
+
+/** One replica's blocks. */
+export class PrefixCache {
+	readonly #blocks = new LruSet(KEPT_BLOCKS);
+
+	/** It is given this prompt. Last block first: of a prompt that is half forgotten the beginning is kept. */
+	add({ blocks }: Prompt): void {
+		for (let at = blocks.length - 1; at >= 0; at--) this.#blocks.add(blocks[at]!);
+	}
+
+	/** How many characters of a prompt it would have to compute, at least 1: there is always a last token. */
+	uncached({ characters, blocks }: Prompt): number {
+		if (blocks.length === 0 || !this.#blocks.has(blocks[0]!)) return Math.max(1, characters);
+		// A block's hash covers what is before it, so what is known ends at one place: found in log2(2048) looks.
+		let known = 1;
+		let end = blocks.length;
+		while (known < end) {
+			const middle = (known + end + 1) >> 1;
+			if (this.#blocks.has(blocks[middle - 1]!)) known = middle;
+			else end = middle - 1;
+		}
+		const isAll = known === MOST_BLOCKS;
+		return Math.max(1, isAll ? 0 : characters - known * BLOCK);
+	}
+
+	/** Its memory is empty: it was started anew. */
+	clear(): void {
+		this.#blocks.clear();
+	}
+}

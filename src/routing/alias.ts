@@ -1,0 +1,56 @@
+/** One entry of `models:`: its places, and the route that they make at this moment. */
+import type { ModelConfig } from "../config/schema.ts";
+import type { Route, RouteTarget, Tier } from "./route.ts";
+
+/** Where one entry of `targets:` or `fallback:` leads: always to the same target, or to whichever agents are there. */
+export type Place =
+	| { readonly target: RouteTarget }
+	| {
+			/** Asked anew for every call, since agents come and go. */
+			targets(): readonly RouteTarget[];
+			/** Why it leads nowhere now. */
+			absence(): string | undefined;
+	  };
+
+/** A name of the owner's own. */
+export interface Alias {
+	/** Its first place, for an alias further down that names this one. */
+	readonly first: Place;
+	/** Undefined where every place leads nowhere now. */
+	route(): Route | undefined;
+	/** Why. */
+	absence(): string | undefined;
+}
+
+/** Makes one. */
+export function createAlias(
+	settings: ModelConfig,
+	{ targets, fallback }: { readonly targets: readonly Place[]; readonly fallback: readonly Place[] },
+): Alias {
+	const { name } = settings;
+	const places = [
+		...targets.map((place, at) => ({ place, tier: "targets" as const, at })),
+		...fallback.map((place, at) => ({ place, tier: "fallback" as const, at })),
+	];
+	const routeTo = (found: readonly RouteTarget[]): Route | undefined =>
+		found.length > 0 ? { targets: found, reason: `models: ${name}`, label: name, alias: settings } : undefined;
+	const current = () => routeTo(places.flatMap(({ place, tier, at }) => targetsOf(place, tier, at)));
+	const isConstant = places.every(({ place }) => "target" in place);
+	const constant = isConstant ? current() : undefined;
+	return {
+		first: targets[0]!,
+		route: () => constant ?? current(),
+		absence() {
+			for (const { place } of places) {
+				const absence = "target" in place ? undefined : place.absence();
+				if (absence !== undefined) return absence;
+			}
+			return undefined;
+		},
+	};
+}
+
+function targetsOf(place: Place, tier: Tier, at: number): readonly RouteTarget[] {
+	const found = "target" in place ? [place.target] : place.targets();
+	return found.map((target) => ({ ...target, tier, place: at }));
+}

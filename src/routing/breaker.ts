@@ -1,0 +1,125 @@
+/**
+ * The circuit breaker of one target: a pure state machine. Its table, and why each number is what it is, stand in ./design.md.
+ * Times are ms on any clock that never goes back.
+ */
+
+/** Failures in a row that open it. */
+export const CONSECUTIVE = 5;
+/** Or: this many attempts within the window, more than half of them failed. */
+export const LEAST_ATTEMPTS = 20;
+export const WINDOW_MS = 30_000;
+/** First and longest pause before a probe; each failed probe doubles it. */
+export const FIRST_PAUSE_MS = 1_000;
+export const LONGEST_PAUSE_MS = 30_000;
+/** A probe that has not ended by then no longer keeps the next one waiting: nothing latches, even if its end is never told. */
+export const PROBE_MS = 120_000;
+/** How long a target that has just come back takes to get its whole share again; and its share at first. */
+export const RAMP_MS = 30_000;
+export const FIRST_SHARE = 0.1;
+
+const SLOTS = 6;
+const SLOT_MS = WINDOW_MS / SLOTS;
+
+/** One breaker. Immutable. */
+export interface Breaker {
+	readonly state: "closed" | "open" | "probing";
+	/** Failures since the last success. */
+	readonly consecutive: number;
+	/** The slot of the window that is being filled, counted from the clock's zero. */
+	readonly slot: number;
+	/** The window: per slot, newest first, how many were good and how many bad. */
+	readonly counts: readonly number[];
+	/** How long it paused when it last opened; 0 where it has not, or has been well for a whole ramp. */
+	readonly pauseMs: number;
+	/** `open`: from when a probe may go. `probing`: from when another may. */
+	readonly probeAt: number;
+	/** When it last closed after having been open; -Infinity where it never was. */
+	readonly closedAt: number;
+}
+
+/**
+ * What happened. `begun`: an attempt begins. `good`: the target has answered, whatever it said. `bad`: it failed in a way that
+ * speaks against its health. `void`: the attempt says nothing (its client left).
+ */
+export type BreakerEvent = "begun" | "good" | "bad" | "void";
+
+const NO_COUNTS: readonly number[] = new Array<number>(SLOTS * 2).fill(0);
+
+/** A target nothing is known of. */
+export const CLOSED: Breaker = {
+	state: "closed",
+	consecutive: 0,
+	slot: 0,
+	counts: NO_COUNTS,
+	pauseMs: 0,
+	probeAt: 0,
+	closedAt: Number.NEGATIVE_INFINITY,
+};
+
+/** Whether a call may be sent there now as any other (`yes`), as the one that finds out (`probe`), or not at all. */
+export function admits({ state, probeAt }: Breaker, now: number): "yes" | "probe" | "no" {
+	if (state === "closed") return "yes";
+	return now >= probeAt ? "probe" : "no";
+}
+
+/** The share of its calls that a target may get now, 0 to 1: all, or after an outage first a tenth, then more. */
+export function shareOf({ state, closedAt }: Breaker, now: number): number {
+	if (state !== "closed") return 0;
+	const share = (now - closedAt) / RAMP_MS;
+	return share >= 1 ? 1 : Math.max(FIRST_SHARE, share);
+}
+
+/**
+ * The breaker after an event. `isProbe`: of the attempt whose beginning made it `probing`. What other attempts come to while it
+ * is not closed changes nothing: they began before.
+ */
+export function breakerAfter(breaker: Breaker, event: BreakerEvent, now: number, isProbe = false): Breaker {
+	if (breaker.state === "closed") return event === "good" || event === "bad" ? counted(breaker, event, now) : breaker;
+	if (event === "begun") {
+		return now >= breaker.probeAt ? { ...breaker, state: "probing", probeAt: now + PROBE_MS } : breaker;
+	}
+	if (!isProbe || breaker.state !== "probing") return breaker;
+	switch (event) {
+		case "good":
+			return { ...CLOSED, pauseMs: breaker.pauseMs, closedAt: now };
+		case "bad":
+			return open(breaker, now);
+		default:
+			return { ...breaker, state: "open", probeAt: now };
+	}
+}
+
+function counted(breaker: Breaker, event: "good" | "bad", now: number): Breaker {
+	const slot = Math.floor(now / SLOT_MS);
+	const counts = movedBy(breaker.counts, slot - breaker.slot);
+	counts[event === "good" ? 0 : 1]! += 1;
+	const consecutive = event === "good" ? 0 : breaker.consecutive + 1;
+	const next: Breaker = { ...breaker, consecutive, slot, counts };
+	return event === "bad" && (consecutive >= CONSECUTIVE || isMostlyBad(counts)) ? open(next, now) : next;
+}
+
+/** The window, with as many empty slots before it as have passed. */
+function movedBy(counts: readonly number[], slots: number): number[] {
+	if (slots <= 0) return counts.slice();
+	if (slots >= SLOTS) return NO_COUNTS.slice();
+	return [...NO_COUNTS.slice(0, slots * 2), ...counts.slice(0, (SLOTS - slots) * 2)];
+}
+
+function isMostlyBad(counts: readonly number[]): boolean {
+	let good = 0;
+	let bad = 0;
+	for (let at = 0; at < counts.length; at += 2) {
+		good += counts[at]!;
+		bad += counts[at + 1]!;
+	}
+	return good + bad >= LEAST_ATTEMPTS && bad > good;
+}
+
+/** Opens it: for twice as long as before where that was not long ago. The window starts anew, so that it closes for good. */
+function open(breaker: Breaker, now: number): Breaker {
+	const isRelapse = breaker.state !== "closed" || now - breaker.closedAt < RAMP_MS;
+	const pauseMs = isRelapse
+		? Math.min(Math.max(breaker.pauseMs * 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
+		: FIRST_PAUSE_MS;
+	return { ...CLOSED, state: "open", pauseMs, probeAt: now + pauseMs };
+}

@@ -1,0 +1,209 @@
+/** A plan in words: every candidate, with what was known of it and why it stands where it stands. Pure. */
+import { admits } from "./breaker.ts";
+import { expectedCost, type Judged, missingOf, timeOf, uncachedOf, waitOf } from "./judge.ts";
+import type { Needs } from "./needs.ts";
+import type { Plan } from "./plan.ts";
+import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
+
+/** One candidate. Numbers that were not known are absent. */
+export interface Candidate {
+	/** 1 is tried first; absent where it is no candidate for this call. */
+	readonly rank?: number | undefined;
+	readonly id: string;
+	readonly provider: string;
+	readonly model: string;
+	readonly agent?: string | undefined;
+	readonly tier: Tier;
+	readonly kind: Kind;
+	/** Least first, among those of its kind and tier; absent where there was nothing to choose. */
+	readonly score?: number | undefined;
+	readonly reason: string;
+	readonly inputs: Inputs;
+}
+
+/** What its score was made of. */
+export interface Inputs {
+	readonly in_flight?: number;
+	readonly queued_characters?: number;
+	readonly uncached_characters?: number;
+	readonly wait_ms?: number;
+	readonly time_ms?: number;
+	readonly cost_usd?: number;
+	readonly context?: number;
+	readonly breaker?: string;
+}
+
+/** The whole of it. */
+export interface Explanation {
+	/** As the client wrote it. */
+	readonly model: string;
+	/** How the name led here. */
+	readonly route: string;
+	readonly policy: Policy;
+	readonly max_wait_ms?: number | undefined;
+	/** What the call asks for. */
+	readonly call: {
+		readonly operation: Needs["operation"];
+		readonly stream: boolean;
+		readonly characters: number;
+		readonly tokens: number;
+		readonly max_tokens?: number | undefined;
+		readonly needs: Needs["features"];
+		readonly has_session: boolean;
+	};
+	readonly candidates: readonly Candidate[];
+}
+
+/** What a plan was made of, and the plan. `now`: when, on the state's clock; nothing may have happened since. */
+export interface Explained {
+	readonly model: string;
+	readonly needs: Needs;
+	readonly route: Route;
+	readonly plan: Plan;
+	readonly now: number;
+}
+
+/** The explanation, as JSON shows it. */
+export function explain({ model, needs, route, plan, now }: Explained): Explanation {
+	const policy = route.alias?.policy ?? "balanced";
+	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
+	return {
+		model: model.slice(0, 200),
+		route: route.reason,
+		policy,
+		max_wait_ms: route.alias?.max_wait,
+		call: {
+			operation,
+			stream: isStream,
+			characters,
+			tokens,
+			max_tokens: maxTokens,
+			needs: features,
+			has_session: session !== undefined,
+		},
+		candidates: plan.judged.map((judged, at) => candidate(judged, { needs, at, plan, now, policy })),
+	};
+}
+
+function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: RouteTarget) {
+	return { id, provider: provider.name, model, agent, tier, kind };
+}
+
+/** Where a candidate stands among the others. */
+interface Standing {
+	readonly needs: Needs;
+	readonly at: number;
+	readonly plan: Plan;
+	readonly now: number;
+	readonly policy: Policy;
+}
+
+function candidate(judged: Judged, standing: Standing): Candidate {
+	const { target, view, setback, score } = judged;
+	const { needs, plan, now, at } = standing;
+	const { kind } = head(target);
+	const waitMs = waitOf(target, view, now);
+	const timeMs = timeOf(view, needs, now);
+	const cost = expectedCost(target, needs);
+	return {
+		rank: setback === "missing" ? undefined : at + 1,
+		...head(target),
+		score: Number.isFinite(score) ? round(score) : undefined,
+		reason: reasonOf(judged, standing),
+		inputs: {
+			in_flight: view.inFlight,
+			...(kind === "local" && {
+				queued_characters: view.queued,
+				uncached_characters: uncachedOf(target, view, plan.work.prompt),
+			}),
+			...(kind !== "cloud" && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
+			...(timeMs !== undefined && { time_ms: Math.round(timeMs) }),
+			...(cost !== undefined && { cost_usd: round(cost) }),
+			...(target.context !== undefined && { context: target.context }),
+			...(view.breaker.state !== "closed" && { breaker: view.breaker.state }),
+		},
+	};
+}
+
+const FEATURES = {
+	tools: "takes no tools",
+	images: "takes no images",
+	schema: "can't be held to a JSON schema",
+	embeddings: "makes no embeddings",
+} as const;
+
+function reasonOf(judged: Judged, { needs, at, plan, now, policy }: Standing): string {
+	const { setback, target, view } = judged;
+	const waitMs = waitOf(target, view, now);
+	const text = at === 0 ? chosen(judged, plan.judged) : passed(judged, plan.judged[at - 1]!, policy);
+	switch (setback) {
+		case "missing":
+			return FEATURES[missingOf(target, needs)!];
+		case "open":
+			return `failed too often: tried last, and again in ${seconds(view.breaker.probeAt - now)}`;
+		case "paused":
+			return `${view.pausedFor}: tried last for ${seconds(view.pausedUntil - now)}`;
+		case "keyless":
+			return "has no key or address: tried last";
+		case "late":
+			return "its agent was not heard of lately: used where nothing else serves";
+		case "long":
+			return `the prompt is longer than its context of ${target.context} tokens`;
+		case "busy":
+			return Number.isFinite(waitMs)
+				? `its queue makes a call wait ${seconds(waitMs)}, longer than max_wait`
+				: "its model is being loaded, which takes longer than max_wait";
+		default:
+			return admits(view.breaker, now) === "no" ? `${text}; its breaker is open, as most are, and so not heeded` : text;
+	}
+}
+
+const CHOSEN = {
+	load: "least uncached prompt × load",
+	"price and time": "best price × time",
+	price: "cheapest",
+	time: "fastest",
+	order: "first in order",
+	session: "has the session's last calls",
+	probe: "tried, to find out whether it is well again",
+	ramp: "coming back, and nothing else is there",
+} as const;
+
+function chosen({ basis, target: { kind } }: Judged, all: readonly Judged[]): string {
+	if (all.length === 1) return "the only one";
+	return basis === "load" && kind === "llm-d" ? "llm-d comes before vendors" : CHOSEN[basis];
+}
+
+/** Why it stands behind the one before it. */
+function passed(judged: Judged, before: Judged, policy: Policy): string {
+	const { target, basis } = judged;
+	const [its, other] = [head(target), head(before.target)];
+	if (before.setback !== judged.setback) return "tried last";
+	if (other.tier !== its.tier) return "fallback: where no target answers";
+	if (before.group !== judged.group) {
+		if (its.tier === "fallback" || (policy === "order" && target.place !== before.target.place))
+			return "later in order";
+		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
+		return "its model has yet to be loaded";
+	}
+	if (basis === "ramp") return "coming back: gets its share little by little";
+	if (before.score === judged.score && before.second === judged.second) return "as good as the one before it";
+	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
+}
+
+const LATER = {
+	local: "the house's own come later",
+	"llm-d": "behind the house's own replicas",
+	cloud: "behind all of the house's own",
+} as const;
+const BEHIND: Partial<Record<Judged["basis"], string>> = {
+	load: "more uncached prompt × load",
+	price: "dearer",
+	time: "slower",
+	"price and time": "worse price × time",
+};
+
+/** Three digits that say something. */
+const round = (value: number): number => Number(value.toPrecision(4));
+/** 1234 → `1.2 s`. */
+export const seconds = (ms: number): string => `${Math.max(0, Math.round(ms / 100) / 10)} s`;

@@ -1,0 +1,64 @@
+/**
+ * Which targets a call is tried at, and in which order. Pure: everything it decides by is handed to it, so the same call in the
+ * same state with the same dice gets the same plan. Budget: 20 µs with 100 targets that remember 10,000 blocks each.
+ */
+import { NO_BLOCKS } from "./affinity.ts";
+import { type Judged, judge } from "./judge.ts";
+import type { Needs } from "./needs.ts";
+import type { Route, RouteTarget } from "./route.ts";
+import type { StateView, Work } from "./state.ts";
+
+/** What a call is to do. */
+export interface Plan {
+	/** In the order to try. Empty where no target can do what the call asks. */
+	readonly targets: readonly RouteTarget[];
+	/** For `RoutingState.opened`. */
+	readonly work: Work;
+	/** Every candidate in that order, those that can't do it last. */
+	readonly judged: readonly Judged[];
+}
+
+/** Who stands behind so many that all failed is no matter of merit, and sorting a hundred would cost half of the budget. */
+const RANKED = 8;
+
+/**
+ * The plan for a call. Last come targets that are out of use: where all others have failed, they are worth a try.
+ * @param dice a number from 0 to 1, anew at each call
+ * @param ranked how many are put in order; the others follow in the route's
+ */
+export function plan(
+	needs: Needs,
+	route: Route,
+	state: StateView,
+	now: number,
+	dice: () => number,
+	ranked: number = RANKED,
+): Plan {
+	let replicas = 0;
+	for (const { kind } of route.targets) if (kind === "local") replicas++;
+	const prompt = replicas > 1 ? needs.prompt() : { characters: needs.characters, blocks: NO_BLOCKS };
+	const judged = judge({ needs, prompt, route, state, now, dice });
+	if (ranked < judged.length) bringForward(judged, ranked);
+	else judged.sort(byWorth);
+	const targets: RouteTarget[] = [];
+	for (const { target, setback } of judged) if (setback !== "missing") targets.push(target);
+	return { targets, work: { prompt, session: needs.session }, judged };
+}
+
+/** Puts the best `count` first, in order. */
+function bringForward(judged: Judged[], count: number): void {
+	for (let place = 0; place < count; place++) {
+		let best = place;
+		for (let at = place + 1; at < judged.length; at++) if (byWorth(judged[at]!, judged[best]!) < 0) best = at;
+		const other = judged[place]!;
+		judged[place] = judged[best]!;
+		judged[best] = other;
+	}
+}
+
+function byWorth(a: Judged, b: Judged): number {
+	if (a.group !== b.group) return a.group - b.group;
+	// Not by their difference: two may be infinite.
+	if (a.score !== b.score) return a.score < b.score ? -1 : 1;
+	return a.second - b.second || a.tie - b.tie;
+}

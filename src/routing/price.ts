@@ -1,0 +1,88 @@
+/** What targets cost, and how much their models read: from the configuration, else from a table of vendors' list prices. */
+import type * as GenaiPrices from "@pydantic/genai-prices";
+import type { Config } from "../config/schema.ts";
+import type { ProviderType } from "../providers/table.ts";
+
+/** USD per million tokens. */
+export interface Price {
+	readonly input: number;
+	readonly output: number;
+}
+
+/** What is known of a model without asking anyone. */
+export interface Listed {
+	readonly price?: Price | undefined;
+	/** Tokens of prompt and answer together. */
+	readonly context?: number | undefined;
+}
+
+/** Looks things up; each target once. */
+export interface PriceBook {
+	/** `id`: `provider/model`, as `prices:` names it. What nobody knows stays undefined. */
+	of(id: string, type: ProviderType, model: string, isOwn: boolean): Listed;
+}
+
+/** What the table calls our types. The others are not in it: Venice, and whatever answers at an address of the user's. */
+const VENDORS: Partial<Record<ProviderType, string>> = {
+	openai: "openai",
+	anthropic: "anthropic",
+	gemini: "google",
+	openrouter: "openrouter",
+	xai: "x-ai",
+};
+/** In the house a call costs no more than no call. */
+const FREE: Price = { input: 0, output: 0 };
+/** A look into the table takes up to 8 ms, so each is kept; clients choose the names behind `openrouter/`. */
+const MOST_KEPT = 5_000;
+const MILLION = 1_000_000;
+
+/** The price book of one configuration. Nothing is loaded before a vendor's price is asked for. */
+export function priceBook(settings: Config["prices"]): PriceBook {
+	const exact = new Map(Object.entries(settings));
+	const patterns = Object.entries(settings)
+		.filter(([name]) => name.includes("*"))
+		.map(([name, price]) => ({ pattern: patternOf(name), price }));
+	const kept = new Map<string, Listed>();
+	return {
+		of(id, type, model, isOwn) {
+			let listed = kept.get(id);
+			if (!listed) {
+				const own = exact.get(id) ?? patterns.find(({ pattern }) => pattern.test(id))?.price;
+				listed = { ...(isOwn ? { price: FREE } : fromTable(type, model)), ...(own && { price: own }) };
+				if (kept.size < MOST_KEPT) kept.set(id, listed);
+			}
+			return listed;
+		},
+	};
+}
+
+/** USD that a call of so many tokens costs; undefined where the price is not known. */
+export function costOf(price: Price | undefined, input: number, output: number): number | undefined {
+	return price && (price.input * input + price.output * output) / MILLION;
+}
+
+function fromTable(type: ProviderType, model: string): Listed {
+	const vendor = VENDORS[type];
+	if (!vendor) return {};
+	// 20 ms and 4 MB: most routers that are started never choose between vendors.
+	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");
+	try {
+		// A thousand tokens: many vendors ask more for long prompts, and few calls are.
+		const found = calcPrice({ input_tokens: 1000, output_tokens: 1000 }, model, { providerId: vendor });
+		if (!found) return {};
+		const { input_price, output_price } = found;
+		return {
+			price: { input: input_price * 1000, output: output_price * 1000 },
+			context: found.model.context_window,
+		};
+	} catch {
+		// A model that is priced by the picture or by the second has no price a token.
+		return {};
+	}
+}
+
+/** `venice/*` → what it stands for. */
+function patternOf(name: string): RegExp {
+	const parts = name.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+	return new RegExp(`^${parts.join(".*")}$`);
+}

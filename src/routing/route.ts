@@ -1,0 +1,50 @@
+/** Where a call may run: what the catalog says of a name, before anyone has looked at the call or at the time. */
+import type { ModelConfig } from "../config/schema.ts";
+import type { Target } from "../providers/provider.ts";
+import type { Price } from "./price.ts";
+
+/** How an alias's targets are put in order. */
+export type Policy = ModelConfig["policy"];
+
+/** Where a target stands: a replica of the house's own, llm-d's gateway in front of more of them, or a vendor. */
+export type Kind = "local" | "llm-d" | "cloud";
+
+/** The list of its alias that a target stands in. */
+export type Tier = "targets" | "fallback";
+
+/** What a model can't do, where that is known. */
+export type Feature = "tools" | "images" | "schema" | "embeddings";
+
+/** A target with all that is known of it without asking it. */
+export interface RouteTarget extends Target {
+	/** Default `targets`. */
+	readonly tier?: Tier | undefined;
+	/** Default `cloud`. */
+	readonly kind?: Kind | undefined;
+	/** The entry of its tier that it comes from, from 0 (the default): several agents may come from one. */
+	readonly place?: number | undefined;
+	/** One of several that are the same (agents, vLLM servers): between equals chance decides, else the owner's order. */
+	readonly isReplica?: boolean | undefined;
+	/** It can't be called: its key, or its address, is missing. */
+	readonly isKeyless?: boolean | undefined;
+	/** USD per million tokens; undefined where nobody knows. The house's own cost nothing unless the configuration says so. */
+	readonly price?: Price | undefined;
+	/** Tokens that prompt and answer may have together, where known. */
+	readonly context?: number | undefined;
+	readonly lacks?: readonly Feature[] | undefined;
+	/** Of an agent: 0 ready, 1 to 99 what it must do first (least work first), from 100 not heard of lately. */
+	readonly standing?: number | undefined;
+	/** Of an agent: calls that wait at its engine, as it last said. */
+	readonly reportedWaiting?: number | undefined;
+}
+
+/** Where a call may run, in the order of the configuration. */
+export interface Route {
+	readonly targets: readonly RouteTarget[];
+	/** Why: `models: fast`, `prefix gpt-*`. */
+	readonly reason: string;
+	/** The model in metrics: the name in `models:`, else the upstream's own. */
+	readonly label: string;
+	/** Its entry in `models:`. */
+	readonly alias?: ModelConfig | undefined;
+}

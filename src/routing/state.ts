@@ -1,0 +1,269 @@
+/**
+ * What is known of each target at this moment: attempts under way, health, times, cached prompts. One per server; keyed by target
+ * ids, which are the same after a reload of the configuration. Everything is synchronous and in this process.
+ */
+import { FAILURES, type FailureKind } from "../providers/failure.ts";
+import { PrefixCache, type Prompt } from "./affinity.ts";
+import { type Breaker, breakerAfter, CLOSED } from "./breaker.ts";
+import { Latency } from "./latency.ts";
+
+/** What a call brings to whichever target it goes to. */
+export interface Work {
+	readonly prompt: Prompt;
+	/** The session it belongs to: later calls of it go to the same place. */
+	readonly session?: string | undefined;
+}
+
+/** How an attempt ended. */
+export interface AttemptEnd {
+	/** Absent where it succeeded. */
+	readonly failure?: FailureKind | undefined;
+	/** The upstream's status; absent where it gave none. */
+	readonly status?: number | undefined;
+	/** How long it asked to be left alone, ms. */
+	readonly retryAfterMs?: number | undefined;
+}
+
+/** An attempt under way. Its times are taken here. */
+export interface OpenAttempt {
+	/** It finds out whether a target that was out of use is well again. */
+	readonly isProbe: boolean;
+	/**
+	 * The first piece of a streamed answer is here. Only the first call counts. Not `isTypical`: a model had to be loaded first, which
+	 * says nothing of the next call.
+	 */
+	firstToken(isTypical?: boolean): void;
+	/** Must be called; only the first call counts. */
+	closed(end: AttemptEnd): void;
+}
+
+/** What is known of one target. Live: read it, don't keep it. */
+export interface TargetView {
+	/** Attempts under way. */
+	readonly inFlight: number;
+	/** Those of them that wait for their first token. */
+	readonly waiting: number;
+	/** When the one that waits longest began; undefined where none waits. */
+	readonly waitingSince: number | undefined;
+	/** Characters they will have to compute, together. */
+	readonly queued: number;
+	readonly breaker: Breaker;
+	/** Of streamed answers: from the attempt's beginning to the first token. */
+	readonly firstToken: Latency;
+	/** Of whole answers: from the attempt's beginning to its end. */
+	readonly answer: Latency;
+	/** What one call adds to the time to the first token of those behind it, ms; undefined where nothing was measured. */
+	readonly turn: Latency;
+	/** Undefined where it was given no prompt yet. */
+	readonly prefixes: PrefixCache | undefined;
+	/** Until then it asked to be left alone (`Retry-After`), or its key is out of use; and why. */
+	readonly pausedUntil: number;
+	readonly pausedFor: string;
+}
+
+/** What the plan reads. */
+export interface StateView {
+	/** Never undefined: of an unknown target, nothing is known. */
+	of(target: string): TargetView;
+	/** Where a session's last call went. */
+	session(name: string): string | undefined;
+}
+
+/** Most targets remembered: clients choose the names behind `openrouter/`. Those with nothing under way are forgotten first. */
+const MOST_TARGETS = 2_000;
+/** Most sessions remembered. */
+const MOST_SESSIONS = 10_000;
+
+/** Longest that a target's own `Retry-After` keeps calls away, ms: some vendors send hours. */
+const LONGEST_PAUSE_MS = 60_000;
+
+class Known implements TargetView {
+	inFlight = 0;
+	queued = 0;
+	breaker = CLOSED;
+	prefixes: PrefixCache | undefined = undefined;
+	pausedUntil = Number.NEGATIVE_INFINITY;
+	pausedFor = "";
+	/** Times its breaker has opened. */
+	openings = 0;
+	readonly firstToken = new Latency();
+	readonly answer = new Latency();
+	readonly turn = new Latency();
+	/** Streamed attempts that wait for their first token, the oldest first. */
+	readonly unanswered = new Set<Attempt>();
+
+	get waiting(): number {
+		return this.unanswered.size;
+	}
+
+	get waitingSince(): number | undefined {
+		for (const { startedAt } of this.unanswered) return startedAt;
+		return undefined;
+	}
+}
+
+const UNKNOWN: TargetView = new Known();
+
+/** The holder. */
+export class RoutingState implements StateView {
+	readonly #targets = new Map<string, Known>();
+	readonly #sessions = new Map<string, string>();
+
+	/** @param time a clock that never goes back, ms */
+	constructor(private readonly time: () => number = () => performance.now()) {}
+
+	/** Its clock, ms: what plans are made by. */
+	now(): number {
+		return this.time();
+	}
+
+	of(target: string): TargetView {
+		return this.#targets.get(target) ?? UNKNOWN;
+	}
+
+	session(name: string): string | undefined {
+		return this.#sessions.get(name);
+	}
+
+	/** Targets that are out of use, or once were. */
+	*breakers(): Iterable<readonly [string, Breaker["state"]]> {
+		for (const [id, { breaker }] of this.#targets) {
+			if (breaker.state !== "closed" || breaker.closedAt > Number.NEGATIVE_INFINITY) yield [id, breaker.state];
+		}
+	}
+
+	/** How often a target was taken out of use. */
+	get openings(): number {
+		let count = 0;
+		for (const { openings } of this.#targets.values()) count += openings;
+		return count;
+	}
+
+	/** Begins an attempt. Without `work` (nobody had to choose) only its number, health and times are kept. */
+	opened(target: string, isStream: boolean, work?: Work): OpenAttempt {
+		const known = this.#known(target);
+		let uncached = 0;
+		if (work) {
+			const { prompt, session } = work;
+			uncached = known.prefixes?.uncached(prompt) ?? prompt.characters;
+			if (prompt.blocks.length > 0) {
+				known.prefixes ??= new PrefixCache();
+				known.prefixes.add(prompt);
+			}
+			if (session !== undefined) this.#remember(session, target);
+		}
+		return new Attempt(known, this.time, isStream, uncached);
+	}
+
+	/** Puts a target behind all others for so long, and says why. Anything it answers well meanwhile ends that. */
+	pause(target: string, ms: number, why: string): void {
+		const known = this.#known(target);
+		known.pausedUntil = this.time() + ms;
+		known.pausedFor = why;
+	}
+
+	#known(target: string): Known {
+		let known = this.#targets.get(target);
+		if (!known) {
+			if (this.#targets.size >= MOST_TARGETS) this.#forget();
+			known = new Known();
+			this.#targets.set(target, known);
+		}
+		return known;
+	}
+
+	/** Makes room: the first to come that is idle and well. */
+	#forget(): void {
+		for (const [id, { inFlight, breaker }] of this.#targets) {
+			if (inFlight > 0 || breaker.state !== "closed") continue;
+			this.#targets.delete(id);
+			return;
+		}
+	}
+
+	#remember(session: string, target: string): void {
+		this.#sessions.delete(session);
+		this.#sessions.set(session, target);
+		if (this.#sessions.size <= MOST_SESSIONS) return;
+		for (const oldest of this.#sessions.keys()) {
+			this.#sessions.delete(oldest);
+			return;
+		}
+	}
+}
+
+class Attempt implements OpenAttempt {
+	readonly startedAt: number;
+	readonly isProbe: boolean;
+	/** Calls that waited for their first token when this one began. */
+	readonly #ahead: number;
+	/** Its prompt is not computed yet, as far as is known. */
+	#isQueued = true;
+	#isOpen = true;
+
+	constructor(
+		private readonly known: Known,
+		private readonly time: () => number,
+		private readonly isStream: boolean,
+		private readonly uncached: number,
+	) {
+		this.startedAt = time();
+		this.#ahead = known.waiting;
+		known.inFlight++;
+		known.queued += uncached;
+		if (isStream) known.unanswered.add(this);
+		const before = known.breaker;
+		known.breaker = breakerAfter(before, "begun", this.startedAt);
+		this.isProbe = known.breaker !== before;
+	}
+
+	firstToken(isTypical = true): void {
+		if (!this.#isQueued || !this.isStream) return;
+		this.#computed();
+		const { known, startedAt } = this;
+		const now = this.time();
+		if (isTypical) {
+			known.firstToken.add(now - startedAt, now);
+			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
+		}
+		// A probe has found out what it was for: a long answer need not keep everyone else away.
+		if (this.isProbe) known.breaker = breakerAfter(known.breaker, "good", now, true);
+	}
+
+	closed({ failure, status, retryAfterMs }: AttemptEnd): void {
+		if (!this.#isOpen) return;
+		this.#isOpen = false;
+		this.#computed();
+		const { known } = this;
+		const now = this.time();
+		known.inFlight--;
+		const before = known.breaker.state;
+		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.isProbe);
+		if (before !== "open" && known.breaker.state === "open") known.openings++;
+		if (failure === undefined) {
+			known.pausedUntil = Number.NEGATIVE_INFINITY;
+			if (!this.isStream) known.answer.add(now - this.startedAt, now);
+			return;
+		}
+		// Nobody listens there any more: whoever comes back has an empty memory.
+		if (failure === "transport" && status === undefined) known.prefixes?.clear();
+		if (retryAfterMs !== undefined && retryAfterMs > 0) {
+			known.pausedUntil = now + Math.min(retryAfterMs, LONGEST_PAUSE_MS);
+			known.pausedFor = "asked to be left alone";
+		}
+	}
+
+	#computed(): void {
+		if (!this.#isQueued) return;
+		this.#isQueued = false;
+		this.known.queued -= this.uncached;
+		this.known.unanswered.delete(this);
+	}
+}
+
+/** Transport, 5xx and timeouts speak against a target; whatever else it answers shows that it is there. */
+function eventOf(failure: FailureKind | undefined): "good" | "bad" | "void" {
+	if (failure === undefined) return "good";
+	if (failure === "cancelled" || failure === "internal") return "void";
+	return FAILURES[failure].breaker ? "bad" : "good";
+}

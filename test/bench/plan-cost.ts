@@ -1,0 +1,81 @@
+/** What `plan` costs with 100 replicas that remember 10,000 blocks each: `make bench-routing` prints it. */
+import type { Provider } from "../../src/providers/provider.ts";
+import { BLOCK, promptOf } from "../../src/routing/affinity.ts";
+import type { Needs } from "../../src/routing/needs.ts";
+import { plan } from "../../src/routing/plan.ts";
+import type { Route, RouteTarget } from "../../src/routing/route.ts";
+import { RoutingState } from "../../src/routing/state.ts";
+import { random } from "../kit/random.ts";
+import { median } from "./measure.ts";
+
+const TARGETS = 100;
+const BLOCKS = 10_000;
+/** 16,384 characters: 4,000 tokens. */
+const PROMPT_BLOCKS = 64;
+const BATCHES = 21;
+const BATCH = 1_000;
+
+/** One kind of prompt, and what its plan took. */
+export interface PlanCost {
+	readonly name: string;
+	readonly micros: number;
+}
+
+/** Measures it for prompts that no replica knows, that some know in part and that all know whole. */
+export function planCosts(): PlanCost[] {
+	const { below } = random(7);
+	const state = new RoutingState(() => 0);
+	const targets = Array.from({ length: TARGETS }, (_, at): RouteTarget => {
+		const id = `local/gpu-${at}/m`;
+		return { id, provider: {} as Provider, model: "m", tier: "targets", kind: "local", place: 0, isReplica: true };
+	});
+	const route: Route = { targets, reason: "agents", label: "m" };
+	const shared = text(below, PROMPT_BLOCKS);
+	const partly = text(below, PROMPT_BLOCKS);
+	const give = (id: string, content: string) => state.opened(id, true, { prompt: promptOf("", [content]) }).closed({});
+	for (const [at, { id }] of targets.entries()) {
+		for (let block = 0; block < BLOCKS; block += 100) give(id, text(below, 100));
+		give(id, shared);
+		if (at % 3 === 0) give(id, partly.slice(0, below(PROMPT_BLOCKS) * BLOCK));
+	}
+	const cost = (name: string, content: string): PlanCost => {
+		const needs = needsOf(content);
+		const once = () => plan(needs, route, state, 0, Math.random);
+		for (let at = 0; at < BATCH * 4; at++) once();
+		const batches = Array.from({ length: BATCHES }, () => {
+			// CPU time: other processes use this machine, too.
+			const before = process.cpuUsage();
+			for (let at = 0; at < BATCH; at++) once();
+			const { user, system } = process.cpuUsage(before);
+			return (user + system) / BATCH;
+		});
+		return { name, micros: median(batches) };
+	};
+	return [
+		cost("a prompt that none knows", text(below, PROMPT_BLOCKS)),
+		cost("one that a third knows in part", partly),
+		cost("one that all know", shared),
+	];
+}
+
+function needsOf(content: string): Needs {
+	const prompt = promptOf("", [content]);
+	const { characters } = prompt;
+	return {
+		operation: "chat",
+		isStream: true,
+		features: [],
+		characters,
+		leastTokens: characters / 8,
+		tokens: characters / 4,
+		maxTokens: undefined,
+		session: undefined,
+		prompt: () => prompt,
+	};
+}
+
+function text(below: (limit: number) => number, blocks: number): string {
+	let content = "";
+	for (let at = 0; at < blocks; at++) content += String(below(2 ** 31)).padEnd(BLOCK, "abcdefghij");
+	return content;
+}

@@ -1,0 +1,76 @@
+/** What the routing benchmark sends: three kinds of load, the same at every run. */
+import { random } from "../kit/random.ts";
+
+/** One message. */
+export interface Message {
+	readonly role: "system" | "user" | "assistant";
+	readonly content: string;
+}
+
+/** A client that comes at a time and says this, each line once the answer to the one before it is there. */
+export interface Chat {
+	/** When it comes, ms from the beginning. */
+	readonly at: number;
+	readonly system: string | undefined;
+	readonly turns: readonly string[];
+	/** Between an answer and the next line, ms. */
+	readonly thinkMs: number;
+}
+
+/** One kind of load. */
+export interface Workload {
+	readonly name: string;
+	readonly chats: readonly Chat[];
+}
+
+/** Words of four letters and a space are a token each to the simulator, as to a real tokenizer. */
+function words(below: (limit: number) => number, count: number): string {
+	let text = "";
+	for (let at = 0; at < count; at++) text += `${(below(26 ** 4) + 26 ** 4).toString(26).slice(-4)} `;
+	return text;
+}
+
+/** Poisson arrivals: the times of so many, at this rate a second. */
+function arrivals(below: (limit: number) => number, count: number, rate: number): number[] {
+	let at = 0;
+	return Array.from({ length: count }, () => {
+		at += (-Math.log((1 + below(1e6)) / (1e6 + 1)) / rate) * 1000;
+		return at;
+	});
+}
+
+/** 24 applications with a system prompt of 2,400 tokens each, and short questions of many users. */
+export function sharedPrompts(seconds: number): Workload {
+	const { below, pick } = random(1);
+	const systems = Array.from({ length: 24 }, () => words(below, 2_400));
+	const chats = arrivals(below, 9 * seconds, 9).map((at) => {
+		return { at, system: pick(systems), turns: [words(below, 40 + below(120))], thinkMs: 0 };
+	});
+	return { name: "shared system prompts", chats };
+}
+
+/** Conversations of ten turns that grow from 400 to some 3,400 tokens. */
+export function conversations(seconds: number): Workload {
+	const { below } = random(2);
+	const chats = arrivals(below, Math.round(1.8 * seconds), 1.8).map((at) => ({
+		at,
+		system: words(below, 60),
+		turns: Array.from({ length: 10 }, () => words(below, 200 + below(200))),
+		thinkMs: 300 + below(1_200),
+	}));
+	return { name: "multi-turn chats", chats };
+}
+
+/** Prompts of 100 to 4,000 tokens that have nothing in common. */
+export function unrelated(seconds: number): Workload {
+	const { below } = random(3);
+	const chats = arrivals(below, 8 * seconds, 8).map((at) => {
+		return {
+			at,
+			system: undefined,
+			turns: [words(below, 100 + Math.floor((below(1_000) / 1_000) ** 2 * 3_900))],
+			thinkMs: 0,
+		};
+	});
+	return { name: "unrelated prompts", chats };
+}

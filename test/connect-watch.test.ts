@@ -1,0 +1,70 @@
+/** What `fetch` keeps to itself: that no connection comes about. And that an upstream which thinks is not taken for one. */
+import { afterAll, beforeEach, expect, test } from "bun:test";
+import { httpTransport } from "../src/proxy/transport.ts";
+import { startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers } from "./kit/faults.ts";
+import { fullListener } from "./kit/full-listener.ts";
+import { pipeline } from "./kit/pipeline.ts";
+
+const upstream = startFaultUpstream();
+afterAll(() => upstream.stop());
+let transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+beforeEach(() => {
+	transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+});
+
+const never = new AbortController().signal;
+const slowly = (ms: number) =>
+	upstream.run(async (connection) => {
+		await Bun.sleep(ms);
+		await answers("200 OK", "fine")(connection);
+	});
+const send = async (connectMs?: number) => {
+	const answer = await transport.send({ url: `${upstream.origin}/v1`, headers: {}, body: "{}" }, never, connectMs);
+	return answer.body.text?.();
+};
+
+test("a whole answer's connection that does not come about in time is ETIMEDOUT", async () => {
+	await using full = await fullListener();
+	const client = new AbortController();
+	const sent = transport.send({ url: full.url, headers: {}, body: "{}" }, client.signal, 300);
+	expect(await sent.catch((error: { code?: string }) => error.code)).toBe("ETIMEDOUT");
+	client.abort();
+}, 60_000);
+
+test("the call goes elsewhere, and its client is told nothing", async () => {
+	await using full = await fullListener();
+	upstream.run(answers("200 OK", '{"choices":[]}'));
+	const router = pipeline({
+		config: {
+			timeouts: { connect: "300ms" },
+			providers: { one: { type: "vllm", base_url: full.url }, two: { type: "vllm", base_url: upstream.origin } },
+			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"] }],
+		},
+	});
+	const answer = await router.send({ model: "fast", messages: [{ role: "user", content: "hi" }] });
+	expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "two"]);
+	expect(router.attempts.map(({ failure }) => failure)).toEqual(["transport", "transport", undefined]);
+}, 60_000);
+
+test("an upstream that thinks for longer than a connection may take is waited for", async () => {
+	// Its own, to which no earlier request has left a connection: one carries the request, one knocks.
+	const fresh = startFaultUpstream(async (connection) => {
+		await Bun.sleep(400);
+		await answers("200 OK", "fine")(connection);
+	});
+	const answer = await transport.send({ url: `${fresh.origin}/v1`, headers: {}, body: "{}" }, never, 100);
+	expect([await answer.body.text?.(), fresh.accepted]).toEqual(["fine", 2]);
+	fresh.stop();
+});
+
+test("one that answered of late is not knocked at, nor is one that nobody set a limit for", async () => {
+	slowly(0);
+	expect(await send(100)).toBe("fine");
+	slowly(300);
+	expect(await send(100)).toBe("fine");
+	transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	expect(await send()).toBe("fine");
+	expect(upstream.received.length).toBe(2);
+	expect(upstream.accepted).toBeLessThanOrEqual(1);
+});

@@ -1,0 +1,169 @@
+/** A stream whose first token is late is asked of a second target, too: who answers, who is ended, who is paid. */
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import type { AttemptStep } from "../src/telemetry/events.ts";
+import { clientError } from "./kit/contract.ts";
+import { goodStream } from "./kit/events.ts";
+import { eventData, type Json } from "./kit/exchange.ts";
+import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers, neverAnswers, resetsBeforeHeaders, streams } from "./kit/faults.ts";
+import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+
+const first = startFaultUpstream();
+const second = startFaultUpstream();
+afterAll(() => {
+	first.stop();
+	second.stop();
+});
+
+const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };
+const good = streams(goodStream(2));
+const late =
+	(ms: number, script: Script): Script =>
+	async (connection) => {
+		await Bun.sleep(ms);
+		await script(connection);
+	};
+let router: Pipeline;
+let steps: AttemptStep[];
+/** With this many calls behind it, each of which has earned a twentieth of a hedge; the target's usual time is known. */
+function hedging({ calls = 20, known = 20, usualMs = 40, alias = {} as Json } = {}): Pipeline {
+	steps = [];
+	router = pipeline({
+		config: {
+			timeouts: { first_token: "20s", stall: "20s" },
+			providers: {
+				one: { type: "vllm", base_url: first.origin },
+				two: { type: "vllm", base_url: second.origin },
+			},
+			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"], hedge: true, ...alias }],
+		},
+	});
+	Object.assign(router.context.sink, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
+	const { state } = router.context;
+	for (let earlier = 1; earlier < calls; earlier++) state.hedges("fast").call();
+	const { firstToken } = state.targets.of("one/a");
+	if (firstToken.count === 0) state.targets.opened("one/a", true).closed({ failure: "cancelled" });
+	for (let sample = 0; sample < known; sample++) state.targets.of("one/a").firstToken.add(usualMs, sample);
+	return router;
+}
+const closed = () => router.attempts.map(({ target, failure }) => `${target} ${failure ?? "ok"}`).sort();
+beforeEach(() => {
+	first.run(good);
+	second.run(good);
+});
+
+test("the second target answers a call whose first is late; the first is ended, and only the second is paid for", async () => {
+	first.run(neverAnswers);
+	const arrived = first.next();
+	const answer = await hedging().send(call);
+	expect([answer.status, answer.headers.get("x-router-provider"), answer.headers.get("x-router-attempts")]).toEqual([
+		200,
+		"two",
+		"2",
+	]);
+	expect(eventData(await answer.text()).at(-1)).toBe("[DONE]");
+	await (await arrived).closed;
+	const [settled] = await router.settledCalls(1);
+	expect(settled).toMatchObject({ status: 200, provider: "two", attempts: 2, tokens: { input: 5, output: 3 } });
+	expect(closed()).toEqual(["one/a cancelled", "two/b ok"]);
+	expect(steps.map(({ how, provider }) => [how, provider])).toEqual([
+		["hedge", "one"],
+		["hedge-won", "one"],
+	]);
+	expect(Number(answer.headers.get("x-router-overhead-ms"))).toBeLessThan(40);
+});
+
+test("the first may still answer first", async () => {
+	first.run(late(120, good));
+	second.run(neverAnswers);
+	const arrived = second.next();
+	const answer = await hedging().send(call);
+	expect(answer.headers.get("x-router-provider")).toBe("one");
+	expect(eventData(await answer.text()).at(-1)).toBe("[DONE]");
+	await (await arrived).closed;
+	expect(closed()).toEqual(["one/a ok", "two/b cancelled"]);
+	expect(steps.map(({ how }) => how)).toEqual(["hedge"]);
+});
+
+test("what the loser says after the winner has begun reaches nobody, and is let go", async () => {
+	first.run(late(100, good));
+	second.run(late(50, good));
+	const answer = await hedging().send(call);
+	const text = await answer.text();
+	expect(text.split("word0")).toHaveLength(2);
+	await router.settledCalls(1);
+	expect(router.attempts.filter(({ failure }) => failure === undefined)).toHaveLength(1);
+});
+
+describe("one of the two fails", () => {
+	test.each([
+		["the first", late(80, resetsBeforeHeaders), late(120, good), "two"],
+		["the second", late(200, good), late(20, answers("404 Not Found", "{}")), "one"],
+	] as const)("%s: the other answers", async (_, one, two, provider) => {
+		first.run(one);
+		second.run(two);
+		const answer = await hedging().send(call);
+		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, provider]);
+		await answer.text();
+	});
+
+	test("by the caller's own fault: it is told, and the other is ended", async () => {
+		first.run(neverAnswers);
+		const arrived = first.next();
+		second.run(answers("400 Bad Request", '{"error":{"message":"too hot"}}'));
+		const answer = await hedging().send(call);
+		expect(answer.status).toBe(400);
+		expect(clientError(await answer.text()).message).toBe("too hot");
+		await (await arrived).closed;
+	});
+
+	test("and so does the other: the failure is told", async () => {
+		first.run(late(80, answers("404 Not Found", "{}")));
+		second.run(answers("404 Not Found", "{}"));
+		expect((await hedging().send(call)).status).toBe(404);
+		expect(closed()).toEqual(["one/a not_found", "two/b not_found"]);
+	});
+});
+
+describe("no second target is asked", () => {
+	const slow = () => first.run(late(120, good));
+	test.each([
+		["fewer than twenty calls are known of the target", { known: 19 }],
+		["fewer than twenty calls came before", { calls: 19 }],
+		["the alias does not say so", { alias: { hedge: false } }],
+		["it is not late", { usualMs: 2_000 }],
+		["there is none", { alias: { targets: ["one/a"] } }],
+	])("where %s", async (_, options) => {
+		slow();
+		await (await hedging(options).send(call)).text();
+		expect(second.received).toBeEmpty();
+	});
+
+	test("for a whole answer", async () => {
+		first.run(late(120, answers("200 OK", '{"choices":[]}')));
+		expect((await hedging().send({ ...call, stream: false })).status).toBe(200);
+		expect(second.received).toBeEmpty();
+	});
+
+	test("twice: the next twenty calls have to come first", async () => {
+		slow();
+		const twice = hedging();
+		await (await twice.send(call)).text();
+		second.run(good);
+		await (await twice.send(call)).text();
+		expect(second.received).toBeEmpty();
+	});
+});
+
+test("a client that leaves ends both", async () => {
+	first.run(neverAnswers);
+	second.run(neverAnswers);
+	const [one, two] = [first.next(), second.next()];
+	const client = new AbortController();
+	const answer = hedging().send(call, { signal: client.signal });
+	await Promise.all([one, two]);
+	client.abort();
+	expect((await answer).status).toBe(499);
+	await Promise.all([(await one).closed, (await two).closed]);
+	expect(closed()).toEqual(["one/a cancelled", "two/b cancelled"]);
+});

@@ -1,0 +1,73 @@
+/** Routes and calls for tests of the plan: targets without providers, and a clock that the test winds. */
+import type { ModelConfig } from "../../src/config/schema.ts";
+import type { Provider } from "../../src/providers/provider.ts";
+import { promptOf } from "../../src/routing/affinity.ts";
+import type { Needs } from "../../src/routing/needs.ts";
+import { type Plan, plan } from "../../src/routing/plan.ts";
+import type { Policy, Route, RouteTarget } from "../../src/routing/route.ts";
+import { RoutingState } from "../../src/routing/state.ts";
+
+/** A target of this id. */
+export function target(id: string, over: Partial<RouteTarget> = {}): RouteTarget {
+	const provider = { name: id.slice(0, id.indexOf("/")) } as Provider;
+	return { id, provider, model: id.slice(id.indexOf("/") + 1), ...over };
+}
+
+/** A replica of the house's own. */
+export const replica = (id: string, over: Partial<RouteTarget> = {}) =>
+	target(id, { kind: "local", isReplica: true, ...over });
+
+/** A route over these targets, each with its place where none is given. */
+export function route(
+	targets: readonly RouteTarget[],
+	{ policy = "balanced", max_wait }: { policy?: Policy; max_wait?: number } = {},
+): Route {
+	const alias: ModelConfig = { name: "m", targets: ["x"], policy, ...(max_wait !== undefined && { max_wait }) };
+	return { targets: targets.map((each, place) => ({ place, ...each })), reason: "test", label: "m", alias };
+}
+
+/** A call with this prompt. */
+export function call(text = "hello", over: Partial<Needs> = {}): Needs {
+	const prompt = promptOf("", [text]);
+	return {
+		operation: "chat",
+		isStream: true,
+		features: [],
+		characters: text.length,
+		leastTokens: text.length / 8,
+		tokens: text.length / 4,
+		maxTokens: undefined,
+		session: undefined,
+		prompt: () => prompt,
+		...over,
+	};
+}
+
+/** A state whose time the test sets. */
+export class Clock {
+	now = 0;
+	readonly state = new RoutingState(() => this.now);
+
+	/** The plan at this time. */
+	plan(needs: Needs, way: Route, dice: () => number = () => 0): Plan {
+		return plan(needs, way, this.state, this.now, dice);
+	}
+
+	/** Its targets' ids, in order. */
+	ids(needs: Needs, way: Route, dice?: () => number): string[] {
+		return this.plan(needs, way, dice).targets.map(({ id }) => id);
+	}
+
+	/** A streamed attempt that gave its first token after so long, and ended well then. */
+	served(id: string, ms: number, needs: Needs = call()): void {
+		const attempt = this.state.opened(id, true, { prompt: needs.prompt(), session: needs.session });
+		this.now += ms;
+		attempt.firstToken();
+		attempt.closed({});
+	}
+
+	/** So many attempts that the target failed at. */
+	failed(id: string, count: number): void {
+		for (let at = 0; at < count; at++) this.state.opened(id, true).closed({ failure: "transport" });
+	}
+}

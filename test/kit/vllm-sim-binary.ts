@@ -1,0 +1,63 @@
+/** The look-alike of vLLM as one executable, and as the root of an image. Compiled once per machine and source. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
+/** Where the sim starts, for those who run it from source. */
+export const SIM_SOURCE = join(import.meta.dir, "vllm-sim/main.ts");
+
+/** What the executable is made of. */
+function contentHash(): string {
+	const hash = new Bun.CryptoHasher("sha256").update(Bun.version);
+	const own = readdirSync(dirname(SIM_SOURCE)).map((name) => join("vllm-sim", name));
+	for (const file of [...own.sort(), "random.ts", "vllm-sim-binary.ts"]) {
+		hash.update(file).update(readFileSync(join(import.meta.dir, file)));
+	}
+	return hash.digest("hex").slice(0, 16);
+}
+
+/**
+ * A directory that holds `usr/local/bin/vllm` and the shared libraries it needs: the file system of the image.
+ * Made in a directory beside it and moved there, so that two test runs don't see half of one.
+ */
+export async function simRoot(): Promise<string> {
+	const root = join(tmpdir(), `router-vllm-sim-${contentHash()}`);
+	if (existsSync(root)) return root;
+	const draft = mkdtempSync(`${root}-`);
+	try {
+		const binary = join(draft, "usr/local/bin/vllm");
+		mkdirSync(dirname(binary), { recursive: true });
+		for (const empty of ["tmp", "root", "proc", "dev", "sys", "etc"]) mkdirSync(join(draft, empty));
+		const flags = ["--format=esm", "--bytecode", "--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"];
+		await output([process.execPath, "build", SIM_SOURCE, "--compile", ...flags, "--outfile", binary], draft);
+		// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, and the loader by its path alone.
+		const libraries = (await output(["ldd", binary])).matchAll(/(\/\S+) \(0x/g);
+		for (const [, library] of libraries) {
+			const copy = join(draft, library!);
+			mkdirSync(dirname(copy), { recursive: true });
+			await Bun.write(copy, Bun.file(library!));
+			chmodSync(copy, 0o755);
+		}
+		chmodSync(draft, 0o755);
+		renameSync(draft, root);
+	} catch (error) {
+		rmSync(draft, { recursive: true, force: true });
+		// Somebody else was faster.
+		if (!existsSync(root)) throw error;
+	}
+	return root;
+}
+
+/** The executable. */
+export const simBinary = async (): Promise<string> => join(await simRoot(), "usr/local/bin/vllm");
+
+async function output(command: string[], cwd?: string): Promise<string> {
+	const child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe", stdin: "ignore", ...(cwd && { cwd }) });
+	const [text, errors, code] = await Promise.all([
+		new Response(child.stdout).text(),
+		new Response(child.stderr).text(),
+		child.exited,
+	]);
+	if (code !== 0) throw new Error(`${command.join(" ")} ended with ${code}:\n${errors}`);
+	return text;
+}

@@ -1,0 +1,171 @@
+/**
+ * A vLLM without a GPU: `vllm serve <model> …`, whose command line, log, endpoints, errors and timing are vLLM's, and
+ * whose answers are a pure function of the conversation. SIM_… variables (./switches.ts) make it fail.
+ */
+import { parseArguments, UsageError } from "./arguments.ts";
+import { Engine } from "./engine.ts";
+import { portTaken, sayEngineDied } from "./failures.ts";
+import { err } from "./log.ts";
+import { readModel } from "./model.ts";
+import { checkParsers } from "./parsers.ts";
+import type { Json } from "./request.ts";
+import { createServer } from "./server.ts";
+import { sayServing, start } from "./startup.ts";
+import { readSwitches } from "./switches.ts";
+
+/** Leaves with a code; what was printed is out by then, pipes included. */
+function leave(code: number): never {
+	process.exit(code);
+}
+
+function readCommandLine() {
+	const [command, ...rest] = process.argv.slice(2);
+	try {
+		if (command !== "serve") {
+			throw new UsageError(
+				`usage: vllm [-h] [-v] {chat,complete,serve,launch,bench,collect-env,run-batch} ...\nvllm: error: argument subparser: invalid choice: '${command ?? ""}' (choose from 'chat', 'complete', 'serve', 'launch', 'bench', 'collect-env', 'run-batch')`,
+			);
+		}
+		const args = parseArguments(rest);
+		checkParsers(args);
+		const switches = readSwitches(process.env);
+		return { args, switches, model: readModel(args, switches) };
+	} catch (error) {
+		err((error as Error).message);
+		return leave(error instanceof UsageError ? error.code : 70);
+	}
+}
+
+const { args, switches, model } = readCommandLine();
+const { given } = args;
+// Before anything else: a container's PID 1 has no default for SIGTERM, and a start may be stopped.
+let stop: () => void = () => leave(0);
+process.on("SIGTERM", () => stop());
+process.on("SIGINT", () => stop());
+
+const failed = await start({ args, model, switches, env: process.env, sleep: Bun.sleep });
+if (failed !== undefined) leave(failed);
+
+const one = (name: string) => given.get(name)?.[0];
+const caching = one("enable-prefix-caching") !== "false";
+let requests = 0;
+const engines = Array.from(
+	{ length: model.dataParallel },
+	() =>
+		new Engine({
+			blocks: model.kvTokens / model.blockSize,
+			blockSize: model.blockSize,
+			caching,
+			maxSeqs: model.maxSeqs,
+			batchTokens: model.batchTokens,
+			speed: switches.speed,
+			onSaid: said,
+		}),
+);
+
+function said(): void {
+	const total = engines.reduce((sum, { counters }) => sum + counters.generated, 0);
+	if (switches.hangAfterTokens && total >= switches.hangAfterTokens) hang(true);
+	if (switches.crashAfterTokens && total >= switches.crashAfterTokens) crash(switches.crash);
+}
+
+function arrived(): void {
+	requests++;
+	if (switches.hangAfterRequests && requests >= switches.hangAfterRequests) hang(true);
+	if (switches.crashAfterRequests && requests >= switches.crashAfterRequests) crash(switches.crash);
+}
+
+function hang(hung: boolean): void {
+	for (const engine of engines) {
+		engine.hung = hung;
+		engine.resume();
+	}
+}
+
+let dying = false;
+function crash(what: "exit" | "engine"): void {
+	if (what === "exit") process.kill(process.pid, "SIGKILL");
+	if (dying) return;
+	dying = true;
+	sayEngineDied();
+	for (const engine of engines) engine.die();
+	// vLLM's watchdog ends a server whose engine is dead; until then /health says 503.
+	setTimeout(() => {
+		err("(APIServer pid=1) INFO:     Shutting down");
+		server.stop(true).then(() => leave(1));
+	}, switches.lingerMs);
+}
+
+function control(order: Json): void {
+	if (typeof order["speed"] === "number") for (const engine of engines) engine.speed = order["speed"];
+	if (typeof order["hang"] === "boolean") hang(order["hang"]);
+	if (order["crash"] === "exit" || order["crash"] === "engine") setTimeout(crash, 0, order["crash"]);
+}
+
+const port = Number(one("port") ?? process.env["VLLM_PORT"] ?? 8000);
+const hostname = one("host") ?? "0.0.0.0";
+const autoTools = given.has("enable-auto-tool-choice") && given.has("tool-call-parser");
+const pooling =
+	one("runner") === "pooling" ||
+	/^embed/.test(one("convert") ?? one("task") ?? "") ||
+	/embed|bge-|\be5-/i.test(args.model);
+const environmentKey = process.env["VLLM_API_KEY"];
+const { fetch, routes } = createServer({
+	model,
+	engines,
+	keys: given.get("api-key") ?? (environmentKey ? [environmentKey] : []),
+	version: switches.version,
+	devMode: process.env["VLLM_SERVER_DEV_MODE"] === "1",
+	canSleep: given.has("enable-sleep-mode"),
+	pooling,
+	maxQueued: Number(one("max-num-queued-reqs") ?? Number.POSITIVE_INFINITY),
+	accessLog: one("disable-uvicorn-access-log") !== "true",
+	napMs: switches.startMs / 20,
+	abilities: { autoTools, reasoning: given.has("reasoning-parser"), natural: switches.answerTokens },
+	details: one("enable-prompt-tokens-details") === "true",
+	forceUsage: one("enable-force-include-usage") === "true",
+	finished: (reason) => {
+		engines[0]!.counters.finished[reason === "length" ? "length" : "stop"]++;
+	},
+	arrived,
+	died: () => crash("engine"),
+	control,
+});
+
+const server = listen();
+function listen() {
+	try {
+		return Bun.serve({
+			port,
+			hostname,
+			fetch,
+			idleTimeout: 0,
+			reusePort: false,
+			development: false,
+			maxRequestBodySize: 2 ** 31,
+		});
+	} catch (error) {
+		if ((error as { code?: string }).code === "EADDRINUSE") return leave(portTaken(port));
+		throw error;
+	}
+}
+
+stop = () => {
+	stop = () => {};
+	err("(APIServer pid=1) INFO:     Shutting down");
+	const patience = Number(one("shutdown-timeout") ?? 0);
+	const idle = () => engines.every(({ running, waiting }) => running.length + waiting.length === 0);
+	const end = async (force: boolean) => {
+		await server.stop(force);
+		err("(APIServer pid=1) INFO:     Waiting for application shutdown.");
+		err("(APIServer pid=1) INFO:     Application shutdown complete.");
+		err("(APIServer pid=1) INFO:     Finished server process [1]");
+		leave(0);
+	};
+	if (patience === 0 || idle()) return void end(true);
+	// Requests that run are answered; no other connection is taken.
+	server.stop(false).then(() => end(false));
+	setTimeout(() => end(true), patience * 1000);
+};
+if (switches.crashAfterMs) setTimeout(() => crash(switches.crash), switches.crashAfterMs);
+sayServing(hostname, server.port!, routes);
