@@ -59,6 +59,30 @@ test("two routers racing for one limit let exactly as many in as it says", async
 	expect(left.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
 });
 
+test("20,000 calls from 50 keys over their limits, by three routers in turn: every limit exact", async () => {
+	const third = connectRedis(server.url, { timeoutMs: 5000 });
+	connected.push(third);
+	await third.up();
+	limiters.push(new RedisLimiter(third.redis, openLimiter(), "router-2"));
+	const limitOf = (key: number) => 20 + key * 5;
+	const letIn = Array<number>(50).fill(0);
+	let next = 0;
+	await Promise.all(
+		Array.from({ length: 60 }, async () => {
+			for (let call = next++; call < 20_000; call = next++) {
+				const key = call % 50;
+				const bounds = [requests(limitOf(key), { id: `key:${key}` }), requests(1_000_000, { id: "model:m" })];
+				if ((await take(bounds, call % 3)).isAllowed) letIn[key]!++;
+			}
+		}),
+	);
+	expect(letIn).toEqual(letIn.map((_, key) => limitOf(key)));
+	// What was refused by its key has taken nothing of its model.
+	const used = letIn.reduce((sum, each) => sum + each, 0);
+	const [model] = (await take([requests(1_000_000, { id: "model:m" })])).standings;
+	expect(1_000_000 - model!.remaining).toBe(used + 1);
+}, 60_000);
+
 test("a refusal says which bound, and when: the oldest call has left the window by then", async () => {
 	const short = requests(3, { windowMs: 1200 });
 	for (let call = 0; call < 3; call++) await take([short]);

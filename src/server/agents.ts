@@ -10,10 +10,13 @@ import { httpTransport } from "../proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { agentDoor } from "./agent-door.ts";
 import { agentRoutes } from "./agent-routes.ts";
 import { answersOf } from "./answers.ts";
 import { AgentFleet } from "./fleet.ts";
+import { shareAgents } from "./shared-agents.ts";
+import { sharingOf } from "./sharing.ts";
 
 /** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
 export function routerCatalog(config: Config, env: Environment, entries: readonly CatalogEntry[]): RoleCatalog {
@@ -21,19 +24,24 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 	let secrets: AgentSecrets | undefined;
 	let live = config;
 	let { allow } = config.agents;
+	let metrics: Metrics | undefined;
 	const store = sqliteStore(config.data_dir, (problem) => log?.logger.error(problem));
+	const sharing = sharingOf(config, () => (log && metrics ? { log, metrics } : undefined));
+	const secretsOf = () => {
+		if (!secrets) {
+			secrets = agentSecrets(config.data_dir);
+			if (secrets.problem) log?.logger.error(secrets.problem);
+		}
+		return secrets;
+	};
 	const fleet = new AgentFleet({
 		upstream: upstreamOf(config, entries),
 		transport: agentTransport(),
 		store,
-		secrets() {
-			if (!secrets) {
-				secrets = agentSecrets(config.data_dir);
-				if (secrets.problem) log?.logger.error(secrets.problem);
-			}
-			return secrets;
-		},
+		secrets: secretsOf,
+		...(sharing ? { isCutOff: () => !sharing.isUp } : {}),
 	});
+	if (sharing) shareAgents(sharing, fleet, store, secretsOf);
 	return {
 		...createCatalog(config, entries, fleet),
 		renewed(next, nextEntries) {
@@ -43,9 +51,16 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 			fleet.callAs(upstreamOf(next, nextEntries));
 			return catalog;
 		},
-		watch: () => fleet.open(log!),
+		watch() {
+			const close = fleet.open(log!);
+			const closeSharing = sharing?.open();
+			return () => {
+				closeSharing?.();
+				close();
+			};
+		},
 		extension(tools) {
-			({ log } = tools);
+			({ log, metrics } = tools);
 			tools.metrics.watchAgents(fleet.counts);
 			const admit = agentDoor({
 				token: env["ROUTER_AGENT_TOKEN"],
@@ -54,7 +69,7 @@ export function routerCatalog(config: Config, env: Environment, entries: readonl
 				host: config.server.host,
 				refuse: tools.refuse,
 			});
-			const cache = answersOf(() => live);
+			const cache = answersOf(() => live, sharing?.answers());
 			if (cache) tools.metrics.watchCache(() => cache.stats);
 			return { routes: agentRoutes(fleet, admit, () => allow), sink: fleet.sink, cache };
 		},

@@ -21,6 +21,8 @@ export interface TableHolder {
 	take(rows: readonly SharedRow[]): void;
 	/** All rows it has. */
 	rows(): Iterable<SharedRow>;
+	/** Rows that another process has put into what the replica holds, since this was last asked; asked every second. */
+	found?(): readonly SharedRow[];
 	/** Whether a row will never matter again: it is taken out of Redis. */
 	isOver?(field: string): boolean;
 }
@@ -120,6 +122,7 @@ export class SharedTable {
 		const revision = await this.redis.run((client) => client.get(this.#revisionKey));
 		if (revision === undefined) return;
 		if (revision === null || Number(revision) !== this.#seen) await this.#read();
+		await this.put(this.holder.found?.() ?? []);
 	}
 
 	/** Takes over what Redis has, and gives it what it lacks. */
