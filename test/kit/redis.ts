@@ -110,8 +110,10 @@ export function slowProxy(port: number): { readonly port: number; delayMs: numbe
 						},
 						close: () => void socket.end(),
 						error: () => void socket.end(),
+						connectError: () => void socket.end(),
 					},
-				});
+				}).catch(() => undefined);
+				if (!peer) return;
 				socket.data.peer = peer;
 				for (const bytes of socket.data.waiting.splice(0)) peer.write(bytes);
 			},
