@@ -19,12 +19,12 @@ test("gives back what was put, newest first", () => {
 	expect([ring.get(keyOf("a")), ring.count]).toEqual([undefined, 1]);
 });
 
-test("what it gave is a copy: later puts don't change it", () => {
+test("what it took is a copy: its giver may change its own", () => {
 	const ring = new Ring(4096);
-	ring.put(keyOf("a"), Buffer.from("mine"));
-	const mine = ring.get(keyOf("a"));
-	for (let index = 0; index < 200; index++) ring.put(keyOf(index), filled("x", 100));
-	expect(Buffer.from(mine!).toString()).toBe("mine");
+	const mine = Buffer.from("mine");
+	ring.put(keyOf("a"), mine);
+	mine.fill("x");
+	expect(Buffer.from(ring.get(keyOf("a"))!).toString()).toBe("mine");
 });
 
 test("takes no value that would push out too many others", () => {

@@ -37,18 +37,26 @@ export async function encodeEntry({ facts, body }: Entry): Promise<Uint8Array> {
 	return Buffer.concat([Buffer.of(ZSTD), packed]);
 }
 
-/** The answer in these bytes; undefined where there is none that this version can read. */
-export async function decodeEntry(bytes: Uint8Array): Promise<Entry | undefined> {
+/** The answer in these bytes (its body may lie in them), at once unless it is large; undefined where there is none that this version can read. */
+export function decodeEntry(bytes: Uint8Array): Entry | undefined | Promise<Entry | undefined> {
 	try {
-		const text = await unpacked(bytes);
-		const end = text?.indexOf(NEWLINE) ?? -1;
-		if (!text || end === -1) return undefined;
-		const facts = JSON.parse(decoder.decode(text.subarray(0, end))) as EntryFacts;
-		return { facts, body: text.subarray(end + 1) };
+		if (bytes[0] === PLAIN) return entryIn(bytes.subarray(1));
+		if (bytes[0] !== ZSTD) return undefined;
+		const packed = bytes.subarray(1);
+		if (packed.length <= LARGE) return entryIn(Bun.zstdDecompressSync(packed));
+		// What is given may be good for this moment only.
+		return Bun.zstdDecompress(packed.slice()).then(entryIn, () => undefined);
 	} catch {
 		// Somebody else has written there.
 		return undefined;
 	}
+}
+
+function entryIn(text: Uint8Array): Entry | undefined {
+	const end = text.indexOf(NEWLINE);
+	if (end === -1) return undefined;
+	const facts = JSON.parse(decoder.decode(text.subarray(0, end))) as EntryFacts;
+	return { facts, body: text.subarray(end + 1) };
 }
 
 /** Whether an entry that others may have written to is what it should be. */
@@ -67,11 +75,4 @@ export function isSound({ facts, body }: Entry): boolean {
 /** Whether the entry may still answer a call that takes answers of that age. */
 export function isFresh({ storedAt, expiresAt }: EntryFacts, maxAgeMs: number, now: number): boolean {
 	return now < expiresAt && now - storedAt <= maxAgeMs;
-}
-
-async function unpacked(bytes: Uint8Array): Promise<Uint8Array | undefined> {
-	const rest = bytes.subarray(1);
-	if (bytes[0] === PLAIN) return rest;
-	if (bytes[0] !== ZSTD) return undefined;
-	return rest.length > LARGE ? await Bun.zstdDecompress(rest) : Bun.zstdDecompressSync(rest);
 }

@@ -21,7 +21,7 @@ const LARGEST = 8;
 /** Value length of a record that only fills the end of the ring. */
 const FILLER = 0xffffffff;
 
-/** The store. Values are copied in and out. */
+/** The store. */
 export class Ring {
 	readonly #bytes: Uint8Array;
 	readonly #view: DataView;
@@ -59,7 +59,7 @@ export class Ring {
 		return Math.floor(this.#bytes.length / LARGEST) - HEAD - KEY_BYTES;
 	}
 
-	/** A copy of the value; undefined where there is none. */
+	/** The value where it lies, good until the next `put`; undefined where there is none. */
 	get(key: RingKey): Uint8Array | undefined {
 		const slot = this.#slotOf(key, 0);
 		const entry = this.#index[slot]!;
@@ -67,9 +67,10 @@ export class Ring {
 		const at = (entry - 1) * ALIGN;
 		const length = this.#view.getUint32(at + 4, true);
 		const start = at + HEAD + KEY_BYTES;
-		const value = this.#bytes.slice(start, start + length);
 		const age = (this.#head - at + this.#bytes.length) % this.#bytes.length;
-		if (age > this.#bytes.length / 2) this.put(key, value);
+		if (age <= this.#bytes.length / 2) return this.#bytes.subarray(start, start + length);
+		const value = this.#bytes.slice(start, start + length);
+		this.put(key, value);
 		return value;
 	}
 

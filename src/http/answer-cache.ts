@@ -1,7 +1,7 @@
 /** The cache in a call's way: an older answer, one that is on its way to somebody else, or the upstream's. */
 import { decodeEntry, type Entry, encodeEntry, isFresh, isSound } from "../cache/entry.ts";
 import { Flight } from "../cache/flight.ts";
-import { cacheKey } from "../cache/key.ts";
+import { CacheKeys } from "../cache/key.ts";
 import { patiently } from "../cache/patience.ts";
 import { Ring, type RingKey } from "../cache/ring.ts";
 import { type CacheSettings, type CacheUse, cacheUse } from "../cache/rules.ts";
@@ -47,6 +47,7 @@ interface Claimed {
 /** One for a process. Takes its memory with the first answer that is kept. */
 export class AnswerCache {
 	#ring: Ring | undefined;
+	readonly #keys = new CacheKeys();
 	/** Calls on their way upstream that others may join, by key. */
 	readonly #flights = new Map<string, Flight>();
 
@@ -65,7 +66,8 @@ export class AnswerCache {
 		if (!use || !key) return run(call);
 		const asked = { key, use, call, settlement, run };
 		if (!use.looksUp) return this.#lead(asked);
-		const kept = await this.#kept(asked);
+		const found = this.#kept(asked);
+		const kept = found instanceof Promise ? await found : found;
 		if (kept) return hit(kept, asked);
 		const id = Buffer.from(key).toString("latin1");
 		const flight = this.#flights.get(id);
@@ -78,17 +80,20 @@ export class AnswerCache {
 		// Agents come and go: what counts is the model, wherever it runs.
 		const places = targets.map(({ id, name }) => name ?? id);
 		try {
-			return cacheKey(call, places, this.options.isShared() ? "" : (call.key ?? ""));
+			return this.#keys.of(call, places, this.options.isShared() ? "" : (call.key ?? ""));
 		} catch (error) {
 			if (error instanceof RangeError) return undefined;
 			throw error;
 		}
 	}
 
-	async #kept({ key, use }: Asked): Promise<Entry | undefined> {
+	/** At once unless it is large: a hit is to cost as little as it can. */
+	#kept({ key, use }: Asked): Entry | undefined | Promise<Entry | undefined> {
 		const bytes = this.#ring?.get(key);
-		const entry = bytes && (await decodeEntry(bytes));
-		return entry && isFresh(entry.facts, use.maxAgeMs, Date.now()) ? entry : undefined;
+		const decoded = bytes && decodeEntry(bytes);
+		const fresh = (entry: Entry | undefined) =>
+			entry && isFresh(entry.facts, use.maxAgeMs, Date.now()) ? entry : undefined;
+		return decoded instanceof Promise ? decoded.then(fresh) : fresh(decoded);
 	}
 
 	/** Waits with others for an answer; undefined where none came. Throws `cancelled` and `upstream_timeout`. */

@@ -19,9 +19,12 @@ export function entryAnswer({ facts, body }: Entry, call: Call, settlement: Sett
 		content = events + sseComment(`router ${JSON.stringify(last)}`) + DONE;
 	}
 	const age = Math.max(0, Math.floor((Date.now() - facts.storedAt) / 1000));
-	const headers = { ...hitHeaders(facts, call.stream, settlement), age: String(age) };
+	// The body is copied here, before anything else may change what it lies in.
+	const answer = new Response(content as Uint8Array<ArrayBuffer> | string, {
+		headers: hitHeaders(facts, call.stream, settlement, String(age)),
+	});
 	settlement.settle(200);
-	return new Response(content as Uint8Array<ArrayBuffer> | string, { headers });
+	return answer;
 }
 
 /** Reads another caller's stream along; settles when that is over. `leave` is called when this client leaves. */
@@ -55,8 +58,9 @@ function hitHeaders(
 	{ provider, model }: { provider: string; model: string },
 	isStream: boolean,
 	settlement: Settlement,
+	age?: string,
 ): Record<string, string> {
-	return {
+	const headers: Record<string, string> = {
 		"content-type": isStream ? "text/event-stream; charset=utf-8" : "application/json",
 		"x-request-id": settlement.id,
 		"x-router-provider": provider,
@@ -64,6 +68,11 @@ function hitHeaders(
 		"x-router-attempts": "0",
 		"x-router-cache": "hit",
 		"x-router-overhead-ms": settlement.overheadMs.toFixed(2),
-		...(isStream ? { "cache-control": "no-cache", "x-accel-buffering": "no" } : {}),
 	};
+	if (age !== undefined) headers["age"] = age;
+	if (isStream) {
+		headers["cache-control"] = "no-cache";
+		headers["x-accel-buffering"] = "no";
+	}
+	return headers;
 }

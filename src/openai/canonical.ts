@@ -15,6 +15,8 @@ const CLOSE_BRACE = 125;
 /** Digits that a double holds exactly, whatever they are (IEEE 754: 15.95), and the smallest number of which that is true. */
 const EXACT_DIGITS = 15;
 const EXACT_FROM = 1e-300;
+/** What most bodies hold, and what is canonical without a look. */
+const PLAIN = new Set(["0", "1", "true", "false", "null"]);
 
 /** The canonical form of the value that stands at `start`. Throws RangeError where it is nested thousands of levels deep. */
 export function canonical(text: string, start = 0): string {
@@ -40,25 +42,29 @@ class Reader {
 	}
 
 	#object(): string {
-		const fields: { key: string; value: string }[] = [];
+		const fields: [key: string, value: string][] = [];
+		let isSorted = true;
+		let last = "";
 		this.at++;
 		while (this.#isBefore(CLOSE_BRACE)) {
 			const key = this.value();
 			// The colon, which white space may surround.
 			this.at = skipSpace(this.text, this.at) + 1;
-			fields.push({ key, value: this.value() });
+			fields.push([key, this.value()]);
+			isSorted &&= last <= key;
+			last = key;
 		}
-		return `{${fields
-			.sort(byKey)
-			.map(({ key, value }) => `${key}:${value}`)
-			.join(",")}}`;
+		if (!isSorted) fields.sort(byKey);
+		let text = "{";
+		for (const [key, value] of fields) text += `${text === "{" ? "" : ","}${key}:${value}`;
+		return `${text}}`;
 	}
 
 	#array(): string {
-		const items: string[] = [];
+		let text = "[";
 		this.at++;
-		while (this.#isBefore(CLOSE_BRACKET)) items.push(this.value());
-		return `[${items.join(",")}]`;
+		while (this.#isBefore(CLOSE_BRACKET)) text += (text === "[" ? "" : ",") + this.value();
+		return `${text}]`;
 	}
 
 	/** Whether something comes before the bracket; past commas, and past the bracket where nothing does. */
@@ -72,9 +78,9 @@ class Reader {
 }
 
 /** A key that stands twice keeps its order: parsers take the last. */
-function byKey(one: { key: string }, other: { key: string }): number {
-	if (one.key === other.key) return 0;
-	return one.key < other.key ? -1 : 1;
+function byKey([one]: [string, string], [other]: [string, string]): number {
+	if (one === other) return 0;
+	return one < other ? -1 : 1;
 }
 
 /** `"\u0041"` is `"A"`, and `\/` a slash. All other escapes have but one form. */
@@ -84,6 +90,7 @@ function canonicalString(text: string): string {
 
 /** `1.0` and `1e0` are `1`; `true`, `false` and `null` are themselves. */
 function canonicalScalar(text: string): string {
+	if (PLAIN.has(text)) return text;
 	const digits = text.length <= EXACT_DIGITS ? text.length : text.replace(/[eE].*$|\D/g, "").length;
 	const value = Number(text);
 	if (digits > EXACT_DIGITS || !Number.isFinite(value)) return text;
