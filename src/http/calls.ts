@@ -112,7 +112,10 @@ async function answer(
 		dialect: "openai",
 		headers: request.headers,
 		hops,
-		signal: request.signal,
+		// Bun makes it when it is asked for, and a cached answer needs none.
+		get signal() {
+			return request.signal;
+		},
 		startedAt: settlement.startedAt,
 		timeoutMs,
 		limits,
