@@ -28,11 +28,10 @@ const asked = (rest: Partial<Entering> = {}): Entering => ({
 function turnstile(limits: ConstructorParameters<typeof Turnstile>[0]["limits"] = { models: {} }) {
 	const clock = { now: 0, wall: Date.parse("2026-03-10T12:00:00Z") };
 	const refusals: string[] = [];
-	const ledger = { spent: () => 0 };
+	const ledger = { spent: () => 0, spenders: () => [] };
 	const made = new Turnstile({
 		limits,
-		limiter: new WindowLimiter(),
-		spend: ownSpend(ledger),
+		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger), pending: new Map() },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
 		time: () => clock.now,
 		wall: () => clock.wall,
@@ -241,6 +240,7 @@ describe("a budget", () => {
 	test("goes on from what the ledger says was spent before", () => {
 		const asked: string[] = [];
 		const spend = ownSpend({
+			spenders: () => ["k"],
 			spent: (key, days) => {
 				asked.push(`${key} ${days}`);
 				return days === "" ? 5 : days.length === 7 ? 3 : 0.5;

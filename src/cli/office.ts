@@ -66,8 +66,9 @@ async function deliver(order: Order, office: Counter): Promise<Delivered> {
 		case "usage": {
 			const { csv, ...asked } = order.options;
 			const query = usageQuery(asked);
-			const groups = await office.usage(query);
-			return { text: csv ? usageCsv(groups, query.by) : usageTable(groups, query) };
+			const { data, partial } = await office.usage(query);
+			const text = csv ? usageCsv(data, query.by) : usageTable(data, query);
+			return { text, note: partial && "Redis could not be asked: other routers' usage is not in this." };
 		}
 		case "why":
 			return { text: callText(await office.call(order.which)) };
@@ -122,7 +123,7 @@ function remote(url: string, config: Config): Counter {
 		createKey: (body) => router.ask(at("keys"), key, JSON.stringify(body)),
 		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),
 		rotateKey: (which, overlap) => router.ask(at("keys", which, "rotate"), key, JSON.stringify({ overlap })),
-		usage: ({ by, from, to }) => list(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`),
+		usage: ({ by, from, to }) => router.ask(`/admin/usage?by=${by.join(",")}&from=${from}&to=${to}`, key),
 		call: (id) => router.ask<ShownCall>(at("calls", id), key),
 		invitations: () => list<ShownInvitation>(at("invitations")),
 		revokeInvitation: (id) => router.ask(at("invitations", id, "revoke"), key, "{}"),

@@ -7,6 +7,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { admin, key, limitsSection, price, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
 import { closed, section } from "./section.ts";
+import { cache, modelCache, redis } from "./sharing-schema.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
 /** Who may read a page that is open on loopback. */
@@ -257,6 +258,7 @@ const model = Type.Object(
 				description: "Calls that may wait in line; further ones are refused with a 429. Default: 100.",
 			}),
 		),
+		cache: modelCache,
 	},
 	closed,
 );
@@ -335,6 +337,7 @@ export const ConfigSchema = Type.Object(
 						fallback: ["gpt-5-mini"],
 						policy: "balanced",
 						max_wait: "5s",
+						cache: { enabled: true, ttl: "10m" },
 					},
 				],
 			],
@@ -345,6 +348,8 @@ export const ConfigSchema = Type.Object(
 				"What `provider/model` costs (`*` stands for any text), where the router's table of list prices is wrong or silent.",
 			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2, cached: 0.025 }, "local/*": { gpu_hour: 1.2 } }],
 		}),
+		cache,
+		redis,
 		agents,
 		agent,
 	},

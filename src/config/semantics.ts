@@ -9,6 +9,7 @@ import type { Environment } from "./interpolate.ts";
 import type { Finding, Path } from "./mistake.ts";
 import { didYouMean } from "./nearest.ts";
 import type { Role } from "./overlay.ts";
+import { parseRedisUrl } from "./redis-url.ts";
 import { PROVIDER_TYPES } from "./schema.ts";
 
 /** Types that have no address of their own, and the variable that may give one to the provider of that name. */
@@ -37,6 +38,7 @@ export function semantics(values: Record<string, unknown>, around: Surroundings)
 		...repeatedModels(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
 		...allowedHosts(values["agents"]),
+		...redisUrl(values["redis"]),
 		...files(values, around),
 		...(around.role === "standalone" ? samePort(values) : []),
 	];
@@ -77,6 +79,12 @@ function allowedHosts(agents: unknown): Finding[] {
 	});
 }
 
+function redisUrl(redis: unknown): Finding[] {
+	const url = isRecord(redis) ? redis["url"] : undefined;
+	const address = typeof url === "string" && /^rediss?(\+\w+)?:/.test(url) ? parseRedisUrl(url) : undefined;
+	return typeof address === "string" ? [{ path: ["redis", "url"], message: address }] : [];
+}
+
 /** The agent role serves no TLS of its own, so only the other roles need those files. */
 function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Finding[] {
 	const server = isRecord(values["server"]) ? values["server"] : {};
@@ -85,6 +93,7 @@ function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Fi
 		[["server", "tls", "cert"], tls["cert"]],
 		[["server", "tls", "key"], tls["key"]],
 		[["ca_file"], values["ca_file"]],
+		[["redis", "ca_file"], isRecord(values["redis"]) && role !== "agent" ? values["redis"]["ca_file"] : undefined],
 	];
 	return named.flatMap(([path, file]) => {
 		if (typeof file !== "string" || file === "") return [];

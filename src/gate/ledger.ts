@@ -32,6 +32,7 @@ export class Ledger {
 	#calls: LedgerCall[] = [];
 	#attempts: LedgerAttempt[] = [];
 	readonly #usage = new Map<string, UsageRow & UsageSums>();
+	readonly #changedDays = new Set<string>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	readonly #wall: () => number;
 
@@ -68,6 +69,14 @@ export class Ledger {
 		};
 	}
 
+	/** Days whose sums have changed since this was last asked, as they are written. */
+	changedDays(): string[] {
+		this.flush();
+		const days = [...this.#changedDays];
+		this.#changedDays.clear();
+		return days;
+	}
+
 	/** Writes all that waits. */
 	flush(): void {
 		clearTimeout(this.#timer);
@@ -82,6 +91,7 @@ export class Ledger {
 		this.#attempts = [];
 		this.#usage.clear();
 		this.options.store.write(batch);
+		for (const { day } of batch.usage) this.#changedDays.add(day);
 		if (batch.calls.length > 0) this.#trim();
 	}
 

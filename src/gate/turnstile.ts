@@ -39,13 +39,19 @@ export interface Pass {
 	settle(outcome: Outcome): void;
 }
 
-/** What decides. */
-export interface TurnstileOptions {
-	readonly limits: Config["limits"];
+/** Where it is counted. */
+export interface Counts {
 	readonly limiter: Limiter;
 	readonly spend: SpendBoard;
 	/** USD that calls under way may cost, by key. */
-	readonly pending?: Map<string, number>;
+	readonly pending: Map<string, number>;
+}
+
+/** What decides. */
+export interface TurnstileOptions {
+	readonly limits: Config["limits"];
+	/** What has been counted so far, which outlives a reload. */
+	readonly counts: Counts;
 	/** Told whose limit, and of what, kept a call out. */
 	readonly onRefused?: (by: "key" | "model" | "address" | "budget", counts: string) => void;
 	/** ms; never goes back. */
@@ -69,7 +75,6 @@ interface LimitSet {
 export class Turnstile {
 	readonly #models: readonly { readonly fits: (name: string) => boolean; readonly set: LimitSet }[];
 	readonly #callers = new WeakMap<Caller, LimitSet>();
-	readonly #pending: Map<string, number>;
 	readonly #time: () => number;
 	readonly #wall: () => number;
 	/** The periods of a day: to name them anew for each call would cost 1 µs. */
@@ -81,7 +86,6 @@ export class Turnstile {
 			fits: allowing([pattern]),
 			set: setOf(`model:${pattern}`, limits),
 		}));
-		this.#pending = options.pending ?? new Map();
 		this.#time = options.time ?? (() => performance.now());
 		this.#wall = options.wall ?? Date.now;
 	}
@@ -108,13 +112,14 @@ export class Turnstile {
 			}
 		}
 		if (bounds.length === 0) return this.#pass(call.caller, reserved, undefined);
-		const verdict = this.options.limiter.take(bounds, this.#time());
+		const verdict = this.options.counts.limiter.take(bounds, this.#time());
 		if (!(verdict instanceof Promise)) return this.#pass(call.caller, reserved, verdict);
 		return verdict.then((made) => this.#pass(call.caller, reserved, made));
 	}
 
 	#pass(caller: Caller | undefined, reserved: number, verdict: Verdict | undefined): Pass {
-		const { limiter, onRefused } = this.options;
+		const { counts, onRefused } = this.options;
+		const { limiter } = counts;
 		if (verdict && !verdict.isAllowed) {
 			this.#release(caller, reserved);
 			onRefused?.(ownerOf(verdict.refused), verdict.refused.counts);
@@ -143,26 +148,26 @@ export class Turnstile {
 	/** Sees that the budget has room, and counts what the call may cost as long as it runs: so that many at once don't all fit in. */
 	#reserve(caller: Caller, { usd, per }: Budget, cost: () => number | undefined): number {
 		const period = this.#periodsNow()[per];
-		const pending = this.#pending.get(caller.id) ?? 0;
-		if (this.options.spend.spent(caller.id, period) + pending >= usd) {
+		const pending = this.options.counts.pending.get(caller.id) ?? 0;
+		if (this.options.counts.spend.spent(caller.id, period) + pending >= usd) {
 			const expected = usd === 0 ? cost() : undefined;
 			if (expected !== 0) throw this.#overBudget(caller, usd, per);
 		}
 		const reserved = cost() ?? 0;
-		this.#pending.set(caller.id, pending + reserved);
+		this.options.counts.pending.set(caller.id, pending + reserved);
 		return reserved;
 	}
 
 	#release(caller: Caller | undefined, reserved: number): void {
 		if (!caller || reserved === 0) return;
-		const rest = (this.#pending.get(caller.id) ?? 0) - reserved;
-		if (rest > 1e-12) this.#pending.set(caller.id, rest);
-		else this.#pending.delete(caller.id);
+		const rest = (this.options.counts.pending.get(caller.id) ?? 0) - reserved;
+		if (rest > 1e-12) this.options.counts.pending.set(caller.id, rest);
+		else this.options.counts.pending.delete(caller.id);
 	}
 
 	#spent(id: string, usd: number): void {
 		const { day, month, total } = this.#periodsNow();
-		for (const period of [day, month, total]) this.options.spend.add(id, period, usd);
+		for (const period of [day, month, total]) this.options.counts.spend.add(id, period, usd);
 	}
 
 	#overBudget(caller: Caller, usd: number, per: Budget["per"]): RouterError {

@@ -14,6 +14,7 @@ import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
 import type { Sink } from "../telemetry/events.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
 import { affordable, endUser, enter } from "./entry.ts";
@@ -41,6 +42,8 @@ export interface CallContext {
 	readonly isBehindRouter?: boolean | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
+	/** Answers of before; absent where they are switched off. */
+	readonly cache?: AnswerCache | undefined;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }
@@ -89,7 +92,7 @@ async function answer(
 	answered: Set<string>,
 ): Promise<Response> {
 	// What the call holds, whatever is loaded meanwhile.
-	const { config, catalog, gate, state, instance, accounts } = context;
+	const { config, catalog, gate, state, instance, accounts, cache } = context;
 	const caller = admit(gate, request, config);
 	settlement.caller = caller;
 	const hops = hopsWith(instance, request.headers);
@@ -129,23 +132,30 @@ async function answer(
 		id: settlement.id,
 		dialect: "openai",
 		hops,
-		signal: request.signal,
+		// Bun makes it when it is asked for, and a cached answer needs none.
+		get signal() {
+			return request.signal;
+		},
 		startedAt: settlement.startedAt,
 		timeoutMs,
 		limits,
 		priority,
 		key: caller?.name,
 	};
-	const { targets, work, explained, decision, refusal } = choose(call, route, context, wantsReasons(request.headers));
-	const explanation = explained && explainHeader(explained);
-	settlement.explanation = explanation;
-	settlement.decision = decision;
-	if (refusal) throw refusal;
-	const isImpatient = context.isBehindRouter;
-	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
-	const response = await relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
-	if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
-	return response;
+	const run = async (led: Call) => {
+		const reasons = wantsReasons(request.headers);
+		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);
+		const explanation = explained && explainHeader(explained);
+		settlement.explanation = explanation;
+		settlement.decision = decision;
+		if (refusal) throw refusal;
+		const isImpatient = context.isBehindRouter;
+		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
+		const response = await relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+		if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
+		return response;
+	};
+	return cache ? cache.answer(call, route.targets, settlement, run) : run(call);
 }
 
 /** Asks for the reasons of the choice, and gives them. */

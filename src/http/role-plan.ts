@@ -13,6 +13,7 @@ import { StartError } from "../start-error.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import type { Accounts } from "./calls.ts";
 import type { PageDoor } from "./page-door.ts";
 import { readTls, type TlsFiles } from "./tls.ts";
@@ -56,6 +57,7 @@ export interface RoleExtension {
 	readonly refusePage?: PageDoor;
 	/** Further metrics, as text. */
 	readonly metrics?: () => Promise<string>;
+	readonly cache?: AnswerCache | undefined;
 }
 
 /** How one role differs from the other. */

@@ -66,6 +66,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 		onPlanned: metrics.planned,
 		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 		instance: crypto.randomUUID().slice(0, 8),
+		cache: extension?.cache,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 	};
 	const app = httpBase({

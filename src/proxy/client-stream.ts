@@ -34,6 +34,8 @@ export class ClientStream implements Waiting {
 	#transcript: Transcript | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#broke: RouterError | undefined;
+	/** How it ended, where that was badly. */
+	#broken: { readonly status: number; readonly error: string } | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
@@ -83,18 +85,19 @@ export class ClientStream implements Waiting {
 	/** Writes until the stream is over. Never throws: writes to a client that has left are empty. */
 	async #pump(sink: ReadableStreamDirectController, opening: Opened | Promise<Opened>): Promise<void> {
 		this.#sink = sink;
-		for (const piece of this.#held.splice(0)) await write(sink, piece);
+		for (const piece of this.#held.splice(0)) await this.#write(sink, piece);
 		try {
 			let opened: Opened | undefined = opening instanceof Promise ? await opening : opening;
 			while (opened) opened = await this.#forward(sink, opened);
 		} catch (thrown) {
 			const error = asRouterError(thrown);
 			this.#fail(error);
-			if (error.errorCode !== "cancelled") await write(sink, sseData(JSON.stringify(error.body)));
+			if (error.errorCode !== "cancelled") await this.#write(sink, sseData(JSON.stringify(error.body)));
 		}
 		clearTimeout(this.#timer);
 		this.#sink = undefined;
 		sink.close();
+		this.settlement.audience?.ended(this.#broken);
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
@@ -107,7 +110,7 @@ export class ClientStream implements Waiting {
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
 			transcript?.add(piece);
-			const taken = write(sink, piece);
+			const taken = this.#write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		while (!reader.isOver) {
@@ -120,7 +123,7 @@ export class ClientStream implements Waiting {
 			}
 			if (piece === "") continue;
 			transcript?.add(piece);
-			const taken = write(sink, piece);
+			const taken = this.#write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		return this.#end(sink, reader, opened);
@@ -134,10 +137,14 @@ export class ClientStream implements Waiting {
 		if (!failure) {
 			this.#bill(target, reader, true);
 			this.settlement.settle(200);
-			await write(sink, summary(target, this.settlement) + DONE);
+			await this.#write(sink, summary(target, this.settlement) + DONE);
 			return undefined;
 		}
-		if (failure.kind === "cancelled") return undefined;
+		if (failure.kind === "cancelled") {
+			this.#bill(target, reader, false);
+			this.#fail(new RouterError("cancelled", LEFT.message));
+			return undefined;
+		}
 		this.#broke ??= errorOf(failure, target);
 		const next = this.#transcript && (await this.#attempts?.goOn(opened, failure, this.#transcript.told()));
 		if (next) return next;
@@ -146,6 +153,8 @@ export class ClientStream implements Waiting {
 
 	/** The client is gone. */
 	#leave(): void {
+		// Others want the answer: it goes on, and what is written to this client is lost.
+		if (this.settlement.audience?.goesOn()) return;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
 		const reader = this.#reader;
@@ -156,6 +165,12 @@ export class ClientStream implements Waiting {
 		this.#fail(new RouterError("cancelled", LEFT.message));
 	}
 
+	/** Returns what to wait for before the next piece. */
+	#write(sink: ReadableStreamDirectController, piece: Piece): number | Promise<unknown> {
+		const taken = write(sink, piece);
+		return this.settlement.audience?.sent(piece, taken) ?? taken;
+	}
+
 	/** What an attempt that failed has cost is not its caller's. */
 	#bill(target: Target, reader: EventReader, isWhole: boolean): void {
 		const { tokens, cost } = reader;
@@ -164,6 +179,7 @@ export class ClientStream implements Waiting {
 
 	/** Said twice where both the attempts and the stream tell of it. */
 	#fail(error: RouterError): void {
+		this.#broken ??= { status: error.status, error: error.errorCode };
 		if (this.settlement.isSettled) return;
 		if (error.errorCode === "internal_error") this.settlement.onFault?.(error.cause ?? error);
 		this.settlement.settle(error.status, error.errorCode);
@@ -173,7 +189,7 @@ export class ClientStream implements Waiting {
 	#say(piece: Piece): void {
 		this.#saidAt = performance.now();
 		// A client that doesn't read need not be told that it is waiting.
-		if (this.#sink) void write(this.#sink, piece);
+		if (this.#sink) void this.#write(this.#sink, piece);
 		else this.#held.push(piece);
 		this.hasLeft = true;
 		this.#hasLeft.resolve(undefined);

@@ -42,7 +42,9 @@ export async function relay(
 	const opened = await new Attempts(call, plan, settlement, state, UNHEARD).open();
 	const { body, tokens, cost } = opened.answer!;
 	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
+	settlement.audience?.whole(body);
 	const headers = clientHeaders(opened, settlement, "application/json");
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
 	const usd = settlement.cost;
 	if (usd !== undefined) headers["x-router-cost-usd"] = decimal(usd);
 	settlement.settle(200);
@@ -55,6 +57,7 @@ function streamHeaders(opened: Opened | undefined, settlement: Settlement): Reco
 	const headers: Record<string, string> = opened
 		? clientHeaders(opened, settlement, type)
 		: { "content-type": type, "x-request-id": settlement.id, ...settlement.headers };
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
 	headers["cache-control"] = "no-cache";
 	// nginx holds streams back unless told not to.
 	headers["x-accel-buffering"] = "no";

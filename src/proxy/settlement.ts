@@ -5,7 +5,8 @@
 import type { Operation } from "../openai/call.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
-import type { AttemptStep, Bill, Queued, Sink } from "../telemetry/events.ts";
+import type { AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { Audience } from "./audience.ts";
 import type { Biller, Meter } from "./biller.ts";
 
 /** How an attempt ended. */
@@ -36,6 +37,8 @@ export class Settlement {
 	/** The configuration has this name, or an upstream has answered for it. */
 	isKnown = false;
 	provider = "none";
+	/** What the upstream of the last attempt calls the model. */
+	upstreamModel: string | undefined;
 	/** The agent that the last attempt went to. */
 	agent: string | undefined;
 	stream = false;
@@ -48,6 +51,12 @@ export class Settlement {
 	user: string | undefined;
 	reason: string | undefined;
 	dropped = 0;
+	/** What the cache did; undefined where there is none. */
+	cache: CallSettled["cache"];
+	/** Hears the answer, too. */
+	audience: Audience | undefined;
+	/** The client has left, and the call goes on for others. */
+	hasLeft = false;
 	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
 	explanation: string | undefined;
 	decision: object | undefined;
@@ -123,10 +132,11 @@ export class Settlement {
 	}
 
 	/** Whom the client, the log and the metrics see: of the last attempt, and at the end of the one that answered. */
-	servedBy({ id, provider, agent }: Target): void {
+	servedBy({ id, provider, agent, model }: Target): void {
 		this.#target = id;
 		this.provider = provider.name;
 		this.agent = agent;
+		this.upstreamModel = model;
 	}
 
 	/**
@@ -183,7 +193,7 @@ export class Settlement {
 		if (this.#isSettled) return;
 		this.#isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens, cost } = this;
-		const { caller, user, reason } = this;
+		const { caller, user, reason, cache, hasLeft } = this;
 		this.sink.callSettled({
 			id,
 			operation,
@@ -192,7 +202,7 @@ export class Settlement {
 			model: isKnown ? label : "unknown",
 			provider,
 			agent,
-			status,
+			status: hasLeft ? 499 : status,
 			attempts,
 			firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenAt - this.startedAt,
 			ms: performance.now() - this.startedAt,
@@ -205,8 +215,9 @@ export class Settlement {
 			user,
 			target: this.#target,
 			decision: this.decision,
+			cache,
 			reason,
-			error,
+			error: hasLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 		});
 		for (const hook of this.#hooks) hook();

@@ -89,24 +89,27 @@ export const USAGE: Detail = {
 		parameter("format", "query", "`csv` for CSV.", "csv"),
 	],
 	responses: {
-		200: answer("The sums. `unpriced` calls were answered, and are not in `cost_usd`: nobody knows their price.", {
-			object: "list",
-			data: [
-				{
-					key: "team-a",
-					model: "fast",
-					calls: 120,
-					failed: 2,
-					tokens_in: 41_000,
-					tokens_out: 9_000,
-					tokens_cached: 20_000,
-					tokens_reasoning: 0,
-					cost_usd: 0.0312,
-					estimated: 1,
-					unpriced: 0,
-				},
-			],
-		}),
+		200: answer(
+			"The sums, of all routers that share a Redis; `partial` where they could not be asked. `unpriced` calls were answered, and are not in `cost_usd`: nobody knows their price.",
+			{
+				object: "list",
+				data: [
+					{
+						key: "team-a",
+						model: "fast",
+						calls: 120,
+						failed: 2,
+						tokens_in: 41_000,
+						tokens_out: 9_000,
+						tokens_cached: 20_000,
+						tokens_reasoning: 0,
+						cost_usd: 0.0312,
+						estimated: 1,
+						unpriced: 0,
+					},
+				],
+			},
+		),
 		...errorResponses("invalid_value", "invalid_admin_key", "internal_error"),
 	},
 };

@@ -71,9 +71,9 @@ export function adminRoutes(
 			async ({ request, query }) => {
 				const office = enter(request);
 				const asked = usageQuery({ by: query["by"], from: query["from"], to: query["to"] });
-				const groups = await office.usage(asked);
-				if (query["format"] !== "csv") return list(groups);
-				return new Response(usageCsv(groups, asked.by), {
+				const usage = await office.usage(asked);
+				if (query["format"] !== "csv") return answer({ object: "list", ...usage });
+				return new Response(usageCsv(usage.data, asked.by), {
 					headers: { "content-type": "text/csv; charset=utf-8", "cache-control": "no-store" },
 				});
 			},

@@ -21,8 +21,10 @@ import { sinkOf } from "../telemetry/sinks.ts";
 import { adminRoutes } from "./admin-routes.ts";
 import { agentDoor } from "./agent-door.ts";
 import { agentRoutes } from "./agent-routes.ts";
+import { answersOf } from "./answers.ts";
 import { AgentFleet } from "./fleet.ts";
 import type { House } from "./house.ts";
+import { shareAgents } from "./shared-agents.ts";
 
 /** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
 export function routerCatalog(
@@ -33,21 +35,24 @@ export function routerCatalog(
 ): RoleCatalog {
 	let log: Pick<Log, "logger"> | undefined;
 	let secrets: AgentSecrets | undefined;
-	const { store } = house;
+	const { store, sharing } = house;
 	/** What of the configuration is asked at each request; a reload puts another in its place. */
 	let desk = deskOf(config);
+	const secretsOf = () => {
+		if (!secrets) {
+			secrets = agentSecrets(config.data_dir);
+			if (secrets.problem) log?.logger.error(secrets.problem);
+		}
+		return secrets;
+	};
 	const fleet = new AgentFleet({
 		upstream: upstreamOf(config, entries),
 		transport: agentTransport(),
 		store,
-		secrets() {
-			if (!secrets) {
-				secrets = agentSecrets(config.data_dir);
-				if (secrets.problem) log?.logger.error(secrets.problem);
-			}
-			return secrets;
-		},
+		secrets: secretsOf,
+		...(sharing ? { isCutOff: () => !sharing.isUp } : {}),
 	});
+	if (sharing) shareAgents(sharing, fleet, store, secretsOf);
 	return {
 		...createCatalog(config, entries, fleet),
 		renewed(next, nextEntries) {
@@ -67,8 +72,8 @@ export function routerCatalog(
 		},
 		extension(tools) {
 			({ log } = tools);
-			house.tell(log);
 			const { metrics } = tools;
+			house.tell({ log, metrics });
 			metrics.watchAgents(fleet.counts);
 			const admit = agentDoor({
 				tokens: agentTokens(env),
@@ -78,21 +83,18 @@ export function routerCatalog(
 				refuse: tools.refuse,
 			});
 			const door = { admit, isAdmin: (request: Request) => desk.admin.find(request.headers) !== undefined };
+			const cache = answersOf(() => desk.config, sharing?.answers());
+			if (cache) metrics.watchCache(() => cache.stats);
 			return {
 				routes: new Elysia({ name: "router" })
 					.use(agentRoutes(fleet, door, () => desk.config.agents.allow))
 					.use(adminRoutes(house, () => desk, log)),
 				sink: sinkOf([fleet.sink, house.ledger.sink]),
+				cache,
 				accountsOf(current, catalog) {
 					house.use(current);
 					return {
-						turnstile: new Turnstile({
-							limits: current.limits,
-							limiter: house.limiter,
-							spend: house.spend,
-							pending: house.pending,
-							onRefused: metrics.refused,
-						}),
+						turnstile: new Turnstile({ limits: current.limits, counts: house, onRefused: metrics.refused }),
 						biller: createBiller((target) => catalog.listed!(target), house.clocks),
 						addresses: desk.addresses,
 					};

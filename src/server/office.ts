@@ -130,7 +130,10 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 			audit("key.rotate", { key: rotated.key.id, name: rotated.key.name, overlap });
 			return withWarning(rotated.key, rotated.secret);
 		},
-		usage: async ({ by, from, to }: UsageQuery): Promise<ShownUsage[]> => usageBy(await house.usage(from, to), by),
+		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
+			const { rows, isPartial } = await house.usage(from, to);
+			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
+		},
 		call(id: string): ShownCall {
 			house.ledger.flush();
 			const found = store.ledger.call(id);
@@ -146,9 +149,10 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 			})),
 		revokeInvitation(id: string): ShownInvitation {
 			const token = store.agentTokens().find(({ hash }) => idOf(hash) === id);
-			if (!token || !store.removeAgentToken(token.hash)) {
+			if (!token) {
 				throw new RouterError("invitation_not_found", `There is no invitation "${id.slice(0, 100)}".`, { param: "id" });
 			}
+			store.revokeAgentToken(token.hash);
 			audit("invitation.revoke", { invitation: id });
 			return { id, created_at: new Date(token.createdAt).toISOString() };
 		},

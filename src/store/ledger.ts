@@ -86,6 +86,10 @@ export interface LedgerStore {
 	usage(from: string, to: string): UsageRow[];
 	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all. */
 	spent(keyId: string, days: string): number;
+	/** Keys that have ever spent something. */
+	spenders(): string[];
+	/** Days of which there are sums, the latest first. */
+	days(): string[];
 	/**
 	 * Lets go the oldest calls, `most` of them at most: those of before `before` (Unix time, ms), and as many as it takes to keep the
 	 * file's used part below `bytes`. How many went.
@@ -132,6 +136,14 @@ export function ledgerStore({ read, write, sync }: Connection): LedgerStore {
 			const [sum] = read((from) => from.query(sql).all(keyId, days, `${days}~`) as { usd: number }[]);
 			return sum?.usd ?? 0;
 		},
+		spenders: () =>
+			read((db) => db.query("SELECT DISTINCT key_id AS id FROM usage_days WHERE cost > 0").all() as { id: string }[])
+				.map(({ id }) => id)
+				.filter((id) => id !== ""),
+		days: () =>
+			read((db) => db.query("SELECT DISTINCT day FROM usage_days ORDER BY day DESC").all() as { day: string }[]).map(
+				({ day }) => day,
+			),
 		trim(before, bytes, most) {
 			const over = read(used)[0] ?? 0;
 			const age = `req_${Math.max(0, before).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;

@@ -19,7 +19,8 @@ export const MIGRATIONS: readonly string[] = [
 		first_at INTEGER NOT NULL
 	) STRICT;`,
 	// Ids of calls begin with their time, so that rows are added at the end, and the oldest are the first.
-	`CREATE TABLE keys (
+	`ALTER TABLE agent_tokens ADD COLUMN revoked_at INTEGER;
+	CREATE TABLE keys (
 		id TEXT PRIMARY KEY,
 		value TEXT NOT NULL
 	) STRICT;

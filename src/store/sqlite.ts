@@ -109,19 +109,22 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		},
 		agentTokens: () =>
 			read((from) =>
-				(from.query("SELECT * FROM agent_tokens ORDER BY created_at").all() as TokenRow[]).map(
+				(from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NULL ORDER BY created_at").all() as TokenRow[]).map(
 					({ hash, created_at }) => ({ hash: Buffer.from(hash), createdAt: created_at }),
 				),
 			),
 		addAgentToken: (hash) =>
-			write((to) => to.query("INSERT OR IGNORE INTO agent_tokens VALUES (?, ?)").run(hash, Date.now())),
-		removeAgentToken(hash) {
-			let removed = 0;
-			write((to) => {
-				removed = to.query("DELETE FROM agent_tokens WHERE hash = ?").run(hash).changes;
-			});
-			return removed > 0;
-		},
+			write((to) => to.query("INSERT OR IGNORE INTO agent_tokens VALUES (?, ?, NULL)").run(hash, Date.now())),
+		revokeAgentToken: (hash) =>
+			write((to) =>
+				to
+					.query("INSERT INTO agent_tokens VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET revoked_at = ?2")
+					.run(hash, Date.now()),
+			),
+		revokedAgentTokens: () =>
+			read((from) => from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NOT NULL").all() as TokenRow[]).map(
+				({ hash }) => Buffer.from(hash),
+			),
 		keys: () =>
 			read((from) => from.query("SELECT value FROM keys").all() as { value: string }[]).map(({ value }) => value),
 		saveKeys: (keys) =>

@@ -35,10 +35,12 @@ export interface Store {
 	addServedNames(names: readonly string[]): void;
 	/** The agent tokens that were given out, the oldest first. */
 	agentTokens(): StoredToken[];
-	/** False where it can't be kept, with the reason in `problem`. */
+	/** False where it can't be kept, with the reason in `problem`. One that was taken back stays so. */
 	addAgentToken(hash: Buffer): boolean;
-	/** Whether there was such a token. */
-	removeAgentToken(hash: Buffer): boolean;
+	/** Takes one back, whether or not it is known. */
+	revokeAgentToken(hash: Buffer): boolean;
+	/** Hashes of those that were taken back: kept, so that no other replica brings them back. */
+	revokedAgentTokens(): Buffer[];
 	/** API keys, each a JSON text. */
 	keys(): string[];
 	/** All of them or none; false where they can't be kept. */

@@ -42,6 +42,14 @@ export interface Metrics extends RoutingMetrics, AccountMetrics {
 	crash(): void;
 	/** A log file that could not be written. */
 	logFailure(): void;
+	/** Where the size of the cache is read, at each scrape. */
+	watchCache(stats: () => { readonly entries: number; readonly bytes: number }): void;
+	/** What becomes of the Redis that routers share. */
+	readonly redis: {
+		up(isUp: boolean): void;
+		/** A command gave nothing; why is one of a few words. */
+		failed(why: string): void;
+	};
 	/** Where lines and keys are counted, asked at each scrape. */
 	watchProxy(counts: ProxyCounts): void;
 	/** Where the router's agents are counted, asked at each scrape. */
@@ -113,6 +121,24 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 	const dropped = counter("dropped_events_total", "Events of upstream streams that were no JSON and were dropped.");
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
+	let cacheStats: (() => { readonly entries: number; readonly bytes: number }) | undefined;
+	const cacheGauge = (name: string, help: string, read: (stats: { entries: number; bytes: number }) => number) =>
+		new Gauge({
+			name: `router_cache_${name}`,
+			help,
+			registers,
+			collect() {
+				this.set(cacheStats ? read(cacheStats()) : 0);
+			},
+		});
+	cacheGauge("entries", "Answers held in this process.", ({ entries }) => entries);
+	cacheGauge("bytes", "Memory in use for them.", ({ bytes }) => bytes);
+	const redisUp = new Gauge({ name: "router_redis_up", help: "1 while the shared Redis answers.", registers });
+	const redisFailures = counter(
+		"redis_failures_total",
+		"Commands that gave nothing: not sent during an outage (refused), too late, lost, or answered with an error.",
+		["reason"],
+	);
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
 	new Gauge({ name: "router_info", help: "1; says which role runs.", labelNames: ["role"], registers }).set(
@@ -212,6 +238,13 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
 		logFailure: () => logFailures.inc(),
+		watchCache(stats) {
+			cacheStats = stats;
+		},
+		redis: {
+			up: (isUp) => redisUp.set(isUp ? 1 : 0),
+			failed: (reason) => redisFailures.inc({ reason }),
+		},
 		watchProxy(counts) {
 			proxyCounts = counts;
 		},

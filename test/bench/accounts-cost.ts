@@ -45,8 +45,7 @@ cost("its cost in the answer", () => withCost(ANSWER, 0.000446));
 
 const turnstile = new Turnstile({
 	limits: GUARDED.limits,
-	limiter: new WindowLimiter(),
-	spend: ownSpend(store.ledger),
+	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger), pending: new Map() },
 });
 const caller = gate.admit(headers)!;
 cost("limits and budget, entered and settled", () => {
