@@ -80,6 +80,14 @@ async function perform(command: Command, env: Environment): Promise<number> {
 			if (note !== undefined) complain(note);
 			return GOOD;
 		}
+		case "office": {
+			const { loaded } = await configuration(command, env, cwd);
+			const { takeOrder } = await import("./cli/office.ts");
+			const { text, note } = await takeOrder(command.order, command.url, loaded.config);
+			out(text);
+			if (note !== undefined) complain(note);
+			return GOOD;
+		}
 		case "suggest": {
 			const { suggest } = await import("./cli/suggest.ts");
 			const { text, note } = await suggest(env);

@@ -10,6 +10,7 @@ export type ErrorType =
 	| "authentication_error"
 	| "permission_error"
 	| "rate_limit_error"
+	| "insufficient_quota"
 	| "upstream_error"
 	| "api_error";
 
@@ -24,6 +25,7 @@ const INVALID = "invalid_request_error";
 
 /** The catalogue. The keys are the `code` a client sees. */
 export const ERRORS = {
+	invalid_host: { status: 400, type: INVALID, remedy: "Send one `Host` header." },
 	invalid_json: { status: 400, type: INVALID, remedy: "Send a body that is valid UTF-8 JSON." },
 	invalid_value: { status: 400, type: INVALID, remedy: "Correct the field that `param` names." },
 	duplicate_key: { status: 400, type: INVALID, remedy: "Send each top-level field once." },
@@ -43,10 +45,20 @@ export const ERRORS = {
 		type: "authentication_error",
 		remedy: "Send one of the router's own keys as `Authorization: Bearer …`.",
 	},
+	invalid_admin_key: {
+		status: 401,
+		type: "authentication_error",
+		remedy: "Send one of the keys of `admin.keys` (or `ROUTER_ADMIN_KEYS`) as `Authorization: Bearer …`.",
+	},
 	model_not_allowed: {
 		status: 403,
 		type: "permission_error",
 		remedy: "Use a model this key may use, or have its `models` widened.",
+	},
+	price_unknown: {
+		status: 403,
+		type: "permission_error",
+		remedy: "Set the model's price under `prices:`, or use a key without a budget.",
 	},
 	invalid_agent_token: {
 		status: 401,
@@ -70,6 +82,13 @@ export const ERRORS = {
 	},
 	model_not_found: { status: 404, type: INVALID, remedy: "Pick a name from `GET /v1/models`." },
 	agent_not_found: { status: 404, type: INVALID, remedy: "Register the agent first: `POST /register`." },
+	key_not_found: { status: 404, type: INVALID, remedy: "See `GET /admin/keys` for the keys there are." },
+	call_not_found: {
+		status: 404,
+		type: INVALID,
+		remedy: "Check the id; calls are kept for `usage.keep`, and as long as `usage.size` has room.",
+	},
+	invitation_not_found: { status: 404, type: INVALID, remedy: "See `GET /admin/invitations` for those there are." },
 	unknown_path: { status: 404, type: INVALID, remedy: "See `/swagger` for the paths there are." },
 	method_not_allowed: { status: 405, type: INVALID, remedy: "Use a method that the `allow` header lists." },
 	agent_name_taken: {
@@ -77,8 +96,16 @@ export const ERRORS = {
 		type: INVALID,
 		remedy: "Give the agent another `name`, or wait 15 s if it is the same one.",
 	},
+	key_name_taken: { status: 409, type: INVALID, remedy: "Give the key another `name`, or rotate the one there is." },
 	body_too_large: { status: 413, type: INVALID, remedy: "Send less, or raise `server.body_limit`." },
+	input_too_large: { status: 413, type: INVALID, remedy: "Shorten the prompt, or have the key's `input` raised." },
+	url_too_long: { status: 414, type: INVALID, remedy: "Send a URL of at most 8 KB; prompts belong in the body." },
 	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },
+	insufficient_quota: {
+		status: 429,
+		type: "insufficient_quota",
+		remedy: "The key's budget is spent: wait for the next period, or have it raised.",
+	},
 	rate_limit_exceeded: { status: 429, type: "rate_limit_error", remedy: "Wait for `Retry-After`, then call again." },
 	model_busy: {
 		status: 429,

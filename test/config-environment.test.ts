@@ -143,3 +143,45 @@ describe("the agent's flags", () => {
 		);
 	});
 });
+
+describe("${file:…} in the file", () => {
+	const yaml = 'keys:\n  - { name: a, key: "${file:secrets/a.txt}" }\n';
+
+	test("is what the file holds, without its last line end; relative to where the router is started", () => {
+		const files = { "router.yaml": yaml.replace("secrets/", "") };
+		const key = (text: string) => configure({ files: { ...files, "a.txt": text } }).config.keys[0]?.key;
+		expect([key("key-in-a-file\n"), key("key-in-a-file\r\n"), key("key-in-a-file")]).toEqual(
+			Array(3).fill("key-in-a-file"),
+		);
+	});
+
+	test("that can't be read, is empty or is no secret at all is a mistake at its place, without what it holds", () => {
+		expect(refusal({ yaml })).toMatch(
+			/^router\.yaml:2:21 keys\[0\]\.key: the file \S+secrets\/a\.txt can't be read \(ENOENT\)$/,
+		);
+		const holding = (text: string) =>
+			refusal({ files: { "router.yaml": yaml.replace("secrets/", ""), "a.txt": text } });
+		expect(holding("\n")).toContain("is empty");
+		expect(holding("x".repeat(70_000))).toContain("is too long for a setting");
+		expect(holding("two words here")).not.toContain("words");
+	});
+});
+
+describe("ROUTER_ADMIN_KEYS", () => {
+	test("adds admin keys to those of the file", () => {
+		const yaml = "admin: { keys: [{ name: ops, key: ops-admin-key }] }";
+		const { keys } = configOf({ yaml, env: { ROUTER_ADMIN_KEYS: "admin-key-1, admin-key-2" } }).admin;
+		expect(keys).toEqual([
+			{ name: "ops", key: "ops-admin-key" },
+			{ name: "env-1", key: "admin-key-1" },
+			{ name: "env-2", key: "admin-key-2" },
+		]);
+		expect(configOf({ env: { ROUTER_ADMIN_KEYS: "admin-key-1" } }).admin.keys).toHaveLength(1);
+	});
+
+	test("that are too short to be safe are refused", () => {
+		expect(refusal({ env: { ROUTER_ADMIN_KEYS: "short" } })).toContain(
+			"ROUTER_ADMIN_KEYS must hold keys of at least 8",
+		);
+	});
+});

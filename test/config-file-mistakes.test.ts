@@ -121,3 +121,38 @@ test.each([
 ])("%s would never match anything", (text, path) => {
 	expect(refusal({ yaml: text })).toContain(path);
 });
+
+describe("keys, limits and prices", () => {
+	test.each([
+		["keys: [{ name: a, key: 'sha256:abcd' }]", "keys[0].key: must be sha256: and 64 hexadecimal digits"],
+		[
+			"keys: [{ name: a, key: same-secret }]\nadmin: { keys: [{ name: b, key: same-secret }] }",
+			"admin.keys[0].key: is one of `keys:`, too; administration needs its own",
+		],
+		[
+			"admin: { keys: [{ name: b, key: secret-1 }, { name: b, key: secret-2 }] }",
+			"admin.keys[1].name: another admin key has this name too; names must differ",
+		],
+		["keys: [{ name: a, key: secret-1, rpm: 0 }]", "keys[0].rpm: must be a whole number from 1 to 1000000000"],
+		["keys: [{ name: a, key: secret-1, budget: { per: day } }]", "keys[0].budget.usd: is missing"],
+		[
+			"keys: [{ name: a, key: secret-1, budget: { usd: 5, per: week } }]",
+			"keys[0].budget.per: must be one of day, month, total",
+		],
+		["limits: { models: { fast: { qps: 1 } } }", "limits.models.fast.qps: unknown setting"],
+		[
+			"prices: { a/b: { input: 1 } }",
+			"prices.a/b: needs input and output, or gpu_hour, or request: a price that is missing is not zero",
+		],
+		["prices: { a/b: { cached: 1, gpu_hour: 1 } }", "prices.a/b: needs input and output"],
+		["prices: { a/b: { input: 1, output: -1 } }", "prices.a/b.output: must be a number from 0 to 1000000"],
+		[
+			"server: { trusted_proxies: [proxy.example] }",
+			"server.trusted_proxies[0]: is no address or block such as 10.0.0.0/8",
+		],
+		["server: { metrics: closed }", "server.metrics: must be one of open, admin"],
+		["usage: { user_headers: ['x user'] }", "usage.user_headers[0]"],
+	])("%s", (yaml, line) => {
+		expect(mistakes(yaml)[0]).toContain(line);
+	});
+});

@@ -54,6 +54,7 @@ test.each([
 	["fetch(", /(?<![\w.])fetch\(/, ["proxy/transport.ts"]],
 	["Bun.spawn", /\bBun\.spawn/, ["agent/command.ts"]],
 	["bun:sqlite", /"bun:sqlite"/, ["store/sqlite.ts"]],
+	["ioredis", /"ioredis"/, ["store/redis-client.ts"]],
 	["node:child_process", /"(?:node:)?child_process"/, []],
 ] as [string, RegExp, string[]][])("%s stands only where it may", (_, pattern, allowed) => {
 	// Comments may speak of it.

@@ -34,6 +34,7 @@ beforeAll(async () => {
 				patient: { type: "openai-compatible", base_url: faults.origin, timeouts: { first_token: "30s", stall: "30s" } },
 			},
 			timeouts: { first_token: "400ms", stall: "400ms", total: "400ms" },
+			usage: { cost_in_answers: false },
 		},
 	});
 });

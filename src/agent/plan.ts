@@ -1,4 +1,5 @@
 /** What the agent role will be: models in containers of its own, a vLLM that already runs, or both. */
+import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
@@ -14,7 +15,6 @@ import { agentName } from "./settings.ts";
 /** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address, or a model can't be run. */
 export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources">, env: Environment): RolePlan {
 	const { port, vllm_url } = config.agent;
-	const token = env["ROUTER_AGENT_TOKEN"];
 	const runtime = createRuntime(config, env);
 	const isHostSet = sources.of(["agent", "host"]).from !== "default";
 	return {
@@ -24,7 +24,7 @@ export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources"
 		host: isHostSet ? config.agent.host : hostFor(config),
 		port,
 		// No TLS: in one process the router would not trust its own certificate.
-		keys: token ? [{ name: "router", key: token, models: ["*"] }] : [],
+		keys: agentTokens(env).map((key, at) => ({ name: at === 0 ? "router" : `router-${at + 1}`, key, models: ["*"] })),
 		// The agent's token is known to two: one that it made itself would shut its own router out.
 		generatesKey: false,
 		keyHint: "set ROUTER_AGENT_TOKEN",

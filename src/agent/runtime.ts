@@ -1,4 +1,5 @@
 /** The agent's parts, put together. Nothing runs before `begin`. */
+import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { RoleExtension, RoleSite, RoleTools } from "../http/role-plan.ts";
@@ -162,7 +163,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 			if (agent.router !== undefined) {
 				link = startLink({
 					router: agent.router,
-					token: env["ROUTER_AGENT_TOKEN"],
+					token: agentTokens(env)[0],
 					name: settings.agent,
 					instance,
 					...(agent.advertise !== undefined && { advertise: agent.advertise }),

@@ -1,15 +1,21 @@
 /** `router agents` and `router models`: what a running router says, as tables. */
+import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { ShownAgent } from "../server/agent-record.ts";
-import { askRouter, ownKey } from "./ask-router.ts";
+import { askRouter, ownKey, plainKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
+
+/** What lets this machine see the agents: an agent token, or an admin key. */
+function tokenOf(config: Config, env: Environment): string | undefined {
+	return agentTokens(env)[0] ?? plainKey(config.admin.keys);
+}
 
 type ShownModel = ShownAgent["models"][number];
 
 /** A table of the agents, and below it what is wrong with some. Throws StartError. */
 export async function agentsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
-	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", env["ROUTER_AGENT_TOKEN"])) ?? [];
+	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", tokenOf(config, env))) ?? [];
 	if (agents.length === 0) return "No agent has registered. `router agents invite` makes the line that starts one.\n";
 	const rows = agents.map(({ name, state, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
 		name,
@@ -36,7 +42,7 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 	const [listed, agents = []] = await Promise.all([
 		router.list<{ id: string; owned_by: string }>("/v1/models", ownKey(config)),
 		// Who may call need not be who may see the agents.
-		router.list<ShownAgent>("/agents", env["ROUTER_AGENT_TOKEN"], true),
+		router.list<ShownAgent>("/agents", tokenOf(config, env), true),
 	]);
 	const known = agents.filter(({ state }) => state !== "gone");
 	const ofAgents = known.flatMap(({ name, models }) =>

@@ -21,13 +21,18 @@ export interface Asked {
 	 * `mayRefuse`.
 	 */
 	list<Item>(path: string, secret: string | undefined, mayRefuse?: boolean): Promise<Item[] | undefined>;
-	/** The answer to this JSON text. Throws StartError where nothing answers, and with the router's own words where it refuses. */
-	post(path: string, secret: string | undefined, body: string): Promise<unknown>;
+	/** The answer's JSON; a POST where there is a body. Throws StartError for every other answer than a good one. */
+	ask<Body>(path: string, secret: string | undefined, body?: string): Promise<Body>;
 }
 
-/** The key by which the command line asks: one that may use every model, if there is one. */
+/** The key by which the command line asks: one that may use every model, if there is one; those given by their hash are no help. */
 export function ownKey({ keys }: Config): string | undefined {
-	return (keys.find(({ models }) => models.includes("*")) ?? keys[0])?.key;
+	return plainKey(keys.filter(({ models }) => models.includes("*"))) ?? plainKey(keys);
+}
+
+/** The first of these that is there as itself, not as its hash. */
+export function plainKey(keys: readonly { readonly key: string }[]): string | undefined {
+	return keys.find(({ key }) => !/^sha256:/i.test(key))?.key;
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */
@@ -70,9 +75,9 @@ export function askRouter(url: string | undefined, { server }: Config): Asked {
 			if (isGood(answer) && Array.isArray(data)) return data as Item[];
 			throw refused(path, answer, content);
 		},
-		async post(path, secret, body) {
+		async ask<Body>(path: string, secret: string | undefined, body?: string) {
 			const { answer, content } = await ask(path, secret, body);
-			if (isGood(answer) && content !== undefined) return content;
+			if (isGood(answer) && content !== undefined) return content as Body;
 			throw refused(path, answer, content);
 		},
 	};

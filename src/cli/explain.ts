@@ -14,8 +14,8 @@ export async function explainText(
 	cwd: string,
 ): Promise<string> {
 	const body = JSON.stringify({ ...(file === undefined ? {} : bodyIn(file, cwd)), model });
-	const answer = await askRouter(url, config).post("/v1/route", ownKey(config), body);
-	return explanationText(answer as Explanation);
+	const answer = await askRouter(url, config).ask<Explanation>("/v1/route", ownKey(config), body);
+	return explanationText(answer);
 }
 
 function bodyIn(file: string, cwd: string): object {

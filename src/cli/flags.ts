@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { didYouMean } from "../config/nearest.ts";
 import type { Flags, Role } from "../config/overlay.ts";
+import { KEY_FLAGS, type Order, orderOf } from "./order.ts";
 
 /** What sets something for `start` and `check`; texts as they were typed. */
 export interface StartOptions {
@@ -15,6 +16,7 @@ export type Command =
 	| { readonly do: "help" | "version" }
 	| ({ readonly do: "start" | "check" | "health" | "suggest" } & StartOptions)
 	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
+	| ({ readonly do: "office"; readonly order: Order; readonly url?: string } & StartOptions)
 	| ({
 			readonly do: "explain";
 			readonly url?: string;
@@ -36,21 +38,25 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-type Subcommand = "start" | "check" | "health" | "init" | "agents" | "models" | "explain";
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain", "keys", "usage", "why"] as const;
+type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
+/** Commands that ask a router. */
+const ASKING = ["agents", "models", "explain", "keys", "usage", "why"] as const;
 
 const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
-	config: text("start", "check", "health", "init", "agents", "models", "explain"),
-	host: text("start", "check", "health", "agents", "models", "explain"),
-	port: text("start", "check", "health", "agents", "models", "explain"),
-	url: text("agents", "models", "explain"),
-	"env-file": text("start", "check", "health", "agents", "models", "explain"),
+	config: text("start", "check", "health", "init", ...ASKING),
+	host: text("start", "check", "health", ...ASKING),
+	port: text("start", "check", "health", ...ASKING),
+	url: text(...ASKING),
+	"env-file": text("start", "check", "health", ...ASKING),
 	model: text("start", "check"),
-	name: text("start", "check"),
+	// Of the agent; the other is a key's.
+	name: text("start", "check", "keys"),
 	gpus: text("start", "check"),
 	devices: text("start", "check"),
 	router: text("start", "check"),
@@ -63,10 +69,18 @@ const OPTIONS = {
 	systemd: toggle("init"),
 	compose: toggle("init"),
 	stdout: toggle("init"),
-	version: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "v" },
-	help: { ...toggle("start", "check", "health", "init", "agents", "models", "explain"), short: "h" },
+	...(Object.fromEntries(KEY_FLAGS.filter((name) => name !== "name").map((name) => [name, text("keys")])) as Record<
+		Exclude<(typeof KEY_FLAGS)[number], "name">,
+		ReturnType<typeof text>
+	>),
+	overlap: text("keys"),
+	by: text("usage"),
+	from: text("usage"),
+	to: text("usage"),
+	csv: toggle("usage"),
+	version: { ...toggle("start", ...SUBCOMMANDS), short: "v" },
+	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain"] as const;
 /** Commands of two words. */
 const FURTHER: Readonly<Record<string, "invite" | "suggest">> = {
 	"agents invite": "invite",
@@ -111,6 +125,13 @@ export function parseCommand(args: readonly string[]): Command {
 	const asked = command === "explain" ? words.shift() : undefined;
 	if (command === "explain" && asked === undefined)
 		throw new UsageError("`explain` needs a model: router explain MODEL");
+	const isOrder =
+		command === "keys" ||
+		command === "usage" ||
+		command === "why" ||
+		(command === "agents" && OFFICE.includes(words[0]!));
+	const order = isOrder ? orderOf(command, words, given) : undefined;
+	if (typeof order === "string") throw new UsageError(order);
 	const more = FURTHER[`${command} ${words[0]}`];
 	if (more) words.shift();
 	noMore(words);
@@ -123,14 +144,15 @@ export function parseCommand(args: readonly string[]): Command {
 			...(given.host !== undefined && { host: given.host }),
 			...(given.port !== undefined && { port: given.port }),
 			...("insecure" in given && { insecure: true }),
-			...agentFlags(role, given, end < args.length ? args.slice(end + 1) : undefined),
+			...(order ? {} : agentFlags(role, given, end < args.length ? args.slice(end + 1) : undefined)),
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
 	if (command === "explain") {
 		return { do: command, model: asked!, ...(given.file !== undefined && { file: given.file }), ...shared };
 	}
-	return { do: more ?? command, ...shared };
+	if (order) return { do: "office", order, ...shared };
+	return { do: more ?? (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;
@@ -167,6 +189,9 @@ function initCommand(given: readonly string[], words: string[], role: Role, conf
 	noMore(words);
 	return { do: "init", what, role, file };
 }
+
+/** What of `router agents …` is asked of the office. */
+const OFFICE = ["invitations", "revoke"];
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */
 export function startsServer(args: readonly string[]): boolean {
@@ -210,7 +235,7 @@ function subcommand(word: string | undefined): Subcommand {
 	const flags = Object.keys(OPTIONS);
 	const hint = flags.includes(word) ? `did you mean "--${word}"?` : didYouMean(word, SUBCOMMANDS);
 	throw new UsageError(
-		`unknown command "${word}"; ${hint ?? "there are check, init, health, agents, models and explain, and none to start"}`,
+		`unknown command "${word}"; ${hint ?? `there are ${SUBCOMMANDS.join(", ")}, and none to start`}`,
 	);
 }
 

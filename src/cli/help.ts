@@ -15,6 +15,16 @@ Usage
   router models suggest       list well-known models that fit this host's GPUs
   router agents               list the agents of a running router
   router agents invite        make a token for agents; prints the line to paste on a GPU host
+  router agents invitations   list those tokens; \`router agents revoke ID\` takes one back
+  router keys                 list the keys
+  router keys create --name NAME [--team T --models a,b --rpm N --tpm N --concurrency N --input N --budget 50/month]
+                              make a key; prints its secret, once
+  router keys rotate NAME [--overlap 24h]
+                              give a key a new secret; the old one stays good for so long
+  router keys revoke NAME     take a key back
+  router usage [--by key,team,user,model,provider,day] [--from DAY] [--to DAY] [--csv]
+                              calls, tokens and cost
+  router why REQUEST-ID       where a past call went, why, and what it cost
   router explain MODEL        where a running router would send a call, and why; --file gives the call's body
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
@@ -25,11 +35,14 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
-  --url URL         agents, models, explain: the router to ask; invite: as the GPU host reaches it
+  --url URL         the router to ask; keys, usage and why take an admin key there;
+                    invite: as the GPU host reaches it
   --file FILE       explain: a request as JSON; - is stdin
   --insecure        listen beyond loopback without any key
   -v, --version     print the version
   -h, --help        print this
+
+Without --url, keys, usage and why work on the data directory, whether or not a router runs.
 
 Flags of the agent
   --model ID        run this model in a vLLM container: Qwen/Qwen3-8B

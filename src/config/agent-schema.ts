@@ -1,11 +1,8 @@
 /** The `agent:` section of the configuration. */
-import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
+import { closed, section } from "./section.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
-const closed = { additionalProperties: false } as const;
-
-const section = <T extends Record<string, TSchema>>(properties: T, description: string) =>
-	Type.Object(properties, { ...closed, description, default: {} });
 const choice = <const T extends string>(values: readonly T[], options: { default: NoInfer<T>; description: string }) =>
 	Type.Unsafe<T>(
 		Type.Union(

@@ -6,7 +6,15 @@ import { parseBytes, parseDuration } from "./units.ts";
 import { mapLeaves } from "./walk.ts";
 
 /** Settings that name a file or a directory. */
-const PATHS = new Set(["data_dir", "log.dir", "ca_file", "server.tls.cert", "server.tls.key", "agent.cache_dir"]);
+const PATHS = new Set([
+	"data_dir",
+	"log.dir",
+	"ca_file",
+	"redis.ca_file",
+	"server.tls.cert",
+	"server.tls.key",
+	"agent.cache_dir",
+]);
 
 /** Durations become ms, sizes bytes, paths absolute (from `cwd`); the result is frozen, deeply. Takes only what validated. */
 export function finish(values: Record<string, unknown>, cwd: string): Config {

@@ -1,4 +1,4 @@
-/** What a running process can't change: its port is bound, its log is open. */
+/** What a running process can't change: its port is bound, its log is open, its memory taken. */
 import { type Difference, differences } from "./difference.ts";
 import type { Config } from "./schema.ts";
 
@@ -12,7 +12,8 @@ const FIXED_SERVER = [
 	"drain",
 	"shutdown_timeout",
 ] as const satisfies readonly (keyof Config["server"])[];
-const FIXED = ["log", "data_dir", "agent"] as const satisfies readonly (keyof Config)[];
+const FIXED_CACHE = ["enabled", "memory", "max_entry"] as const satisfies readonly (keyof Config["cache"])[];
+const FIXED = ["log", "data_dir", "redis", "agent"] as const satisfies readonly (keyof Config)[];
 
 /** The new configuration as far as a running process can take it, and what of it has to wait for a restart. */
 export function keepFixed(running: Config, next: Config): { config: Config; waiting: Difference[] } {
@@ -20,6 +21,7 @@ export function keepFixed(running: Config, next: Config): { config: Config; wait
 		...next,
 		...pick(running, FIXED),
 		server: { ...without(next.server, FIXED_SERVER), ...pick(running.server, FIXED_SERVER) },
+		cache: { ...next.cache, ...pick(running.cache, FIXED_CACHE) },
 	} as Config;
 	return { config, waiting: differences(config, next) };
 }

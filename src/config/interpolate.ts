@@ -1,4 +1,6 @@
-/** `${NAME}` inside the file's texts becomes the environment variable's value. */
+/** `${NAME}` inside the file's texts becomes the environment variable's value, `${file:/path}` what is in a file. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { fromText } from "./expects.ts";
 import type { Finding } from "./mistake.ts";
@@ -10,16 +12,21 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** `$${` (kept as a literal `${`), a whole reference, or one that is never closed. */
 const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+const FILE = "file:";
+/** Secrets are short: a longer file is another one than was meant. Bytes. */
+const LONGEST_FILE = 64 * 1024;
 
 /**
  * The file's values with their references resolved. It works on parsed values, so nothing in a variable can
  * become YAML. A setting that is a number or true/false takes the variable's text as such. An empty
  * mapping (`server:` and nothing below) becomes `{}`.
+ * @param cwd where relative paths of `${file:…}` begin
  */
 export function interpolate(
 	schema: TSchema,
 	values: unknown,
 	env: Environment,
+	cwd = "",
 ): { values: unknown; findings: Finding[] } {
 	const findings: Finding[] = [];
 	const resolved = mapLeaves(schema, values, (value, leaf, path) => {
@@ -34,6 +41,7 @@ export function interpolate(
 		const text = value.replace(REFERENCE, (match: string, name: string, end: string) => {
 			if (match === "$${") return "${";
 			if (end === "") return complain("has a ${ that is never closed; write $${ for a literal ${");
+			if (name.startsWith(FILE)) return inFile(resolve(cwd, name.slice(FILE.length)), complain);
 			if (!NAME.test(name)) return complain("has a ${…} that holds no variable's name; write $${ for a literal ${");
 			return env[name] || complain(`the environment variable ${name} is not set`);
 		});
@@ -41,4 +49,16 @@ export function interpolate(
 		return leaf.type === "array" ? text : fromText(leaf, text);
 	});
 	return { values: resolved, findings };
+}
+
+/** What the file holds, without the line end that editors put behind it. */
+function inFile(path: string, complain: (message: string) => string): string {
+	let text: string;
+	try {
+		text = readFileSync(path, "utf8").replace(/\r?\n$/, "");
+	} catch (error) {
+		return complain(`the file ${path} can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown reason"})`);
+	}
+	if (text === "") return complain(`the file ${path} is empty`);
+	return text.length > LONGEST_FILE ? complain(`the file ${path} is too long for a setting`) : text;
 }

@@ -48,7 +48,7 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 	const parsed = file === undefined ? parseFile("", DEFAULT_FILE) : parseFile(read(file, cwd, flags), file);
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
-	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env);
+	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
 	// Default fills in the value it is given; `written` must go on saying what the file says.
 	const values = Value.Default(ConfigSchema, structuredClone(written)) as Record<string, unknown>;
 	findings.push(...validate(ConfigSchema, values));

@@ -86,7 +86,10 @@ export function overlay(flags: Flags, env: Environment, role: Role): Overlay {
 		const text = name === undefined ? undefined : env[name];
 		if (name !== undefined && text) take(setting, text, name, "env");
 	}
-	if (role !== "agent") readKeys(env, overrides, findings);
+	if (role !== "agent") {
+		readKeys("ROUTER_API_KEYS", ["keys"], { models: ["*"] }, env, overrides, findings);
+		readKeys("ROUTER_ADMIN_KEYS", ["admin", "keys"], {}, env, overrides, findings);
+	}
 
 	const section = role === "agent" ? "agent" : "server";
 	for (const name of ["host", "port"] as const) {
@@ -146,18 +149,25 @@ function numbers(schema: TSchema, given: unknown): unknown {
 const expected = (schema: TSchema): string =>
 	schema["items"]?.type === "integer" ? "numbers of GPUs such as 0,1" : expectation(schema);
 
-function readKeys(env: Environment, overrides: Override[], findings: Finding[]): void {
-	const name = "ROUTER_API_KEYS";
+/** Adds the keys of a variable to a list of keys; each gets `rest`, too. */
+function readKeys(
+	name: string,
+	path: readonly string[],
+	rest: object,
+	env: Environment,
+	overrides: Override[],
+	findings: Finding[],
+): void {
 	const keys = list(env[name] ?? "");
 	for (const [index, key] of keys.entries()) {
 		if (key.length < SHORTEST_KEY) {
 			const message = `the environment variable ${name} must hold keys of at least ${SHORTEST_KEY} characters; number ${index + 1} is shorter`;
-			findings.push({ path: ["keys"], message });
+			findings.push({ path, message });
 		} else {
 			// The index is filled in when the file's own keys are known.
 			overrides.push({
-				path: ["keys", "+"],
-				value: { name: `env-${index + 1}`, key, models: ["*"] },
+				path: [...path, "+"],
+				value: { name: `env-${index + 1}`, key, ...rest },
 				name,
 				from: "env",
 			});

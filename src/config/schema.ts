@@ -3,16 +3,19 @@
  * (`router init --schema`), the commented example (`router init`) and the README's
  * table all come from this schema.
  */
-import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
+import { admin, key, limitsSection, price, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
+import { closed, section } from "./section.ts";
+import { cache, modelCache, redis } from "./sharing-schema.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
-const closed = { additionalProperties: false } as const;
-
-/** An object whose fields are all optional in the file and all present, by default, in the program. */
-const section = <T extends Record<string, TSchema>>(properties: T, description: string) =>
-	Type.Object(properties, { ...closed, description, default: {} });
-
+/** Who may read a page that is open on loopback. */
+const access = (what: string) =>
+	Type.Union([Type.Literal("open"), Type.Literal("admin")], {
+		default: "open",
+		description: `Who may see ${what} from other machines: everyone, or who has an admin key. This machine always may.`,
+	});
 const server = section(
 	{
 		host: Type.String({
@@ -38,6 +41,14 @@ const server = section(
 			env: "ROUTER_GENERATE_KEY",
 		}),
 		body_limit: bytes({ default: "32MB", description: "Largest request body." }),
+		trusted_proxies: Type.Array(Type.String({ minLength: 1 }), {
+			default: [],
+			description:
+				"Proxies whose X-Forwarded-For is believed: addresses or blocks (10.0.0.0/8). Else a client is whoever connects.",
+			env: "TRUSTED_PROXIES",
+		}),
+		metrics: access("GET /metrics"),
+		swagger: access("/swagger"),
 		cors_origins: Type.Array(Type.String({ pattern: "^(\\*|https?://[^/\\s]+)$" }), {
 			default: [],
 			description:
@@ -132,25 +143,6 @@ const log = section(
 		keep: Type.Integer({ default: 14, minimum: 1, maximum: 3650, description: "How many days of log files are kept." }),
 	},
 	"The log: JSON lines, rotated daily.",
-);
-
-const key = Type.Object(
-	{
-		name: Type.String({ minLength: 1, maxLength: 64, description: "Shown in logs." }),
-		key: secret({ minLength: 8, pattern: "^[\\x21-\\x7e]*$", description: "The secret itself, best as `${NAME}`." }),
-		models: Type.Array(Type.String({ minLength: 1 }), {
-			default: ["*"],
-			description: "Model names this key may use; `*` stands for any text.",
-		}),
-		priority: Type.Optional(
-			Type.Integer({
-				minimum: -100,
-				maximum: 100,
-				description: "Place in line where a model has a queue: higher ones go first. Default: 0.",
-			}),
-		),
-	},
-	closed,
 );
 
 /** Provider types the file may name. */
@@ -266,14 +258,8 @@ const model = Type.Object(
 				description: "Calls that may wait in line; further ones are refused with a 429. Default: 100.",
 			}),
 		),
+		cache: modelCache,
 	},
-	closed,
-);
-
-const amount = (description: string) => Type.Number({ minimum: 0, maximum: 1_000_000, description });
-
-const price = Type.Object(
-	{ input: amount("USD per million tokens of prompt."), output: amount("USD per million tokens of answer.") },
 	closed,
 );
 
@@ -314,11 +300,21 @@ export const ConfigSchema = Type.Object(
 			description: "Who may call. None: loopback only, no key asked. ROUTER_API_KEYS adds secrets, comma separated.",
 			examples: [
 				[
-					{ name: "team-a", key: "${TEAM_A_KEY}", models: ["fast", "local/*"] },
+					{
+						name: "team-a",
+						key: "${TEAM_A_KEY}",
+						models: ["fast", "local/*"],
+						rpm: 600,
+						tpm: 1000000,
+						budget: { usd: 50, per: "day" },
+					},
 					{ name: "ops", key: "${OPS_KEY}" },
 				],
 			],
 		}),
+		limits: limitsSection,
+		admin,
+		usage,
 		providers: Type.Record(Type.String({ pattern: "^[a-z0-9][a-z0-9._-]*$" }), provider, {
 			...closed,
 			default: {},
@@ -341,6 +337,7 @@ export const ConfigSchema = Type.Object(
 						fallback: ["gpt-5-mini"],
 						policy: "balanced",
 						max_wait: "5s",
+						cache: { enabled: true, ttl: "10m" },
 					},
 				],
 			],
@@ -349,8 +346,10 @@ export const ConfigSchema = Type.Object(
 			default: {},
 			description:
 				"What `provider/model` costs (`*` stands for any text), where the router's table of list prices is wrong or silent.",
-			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2 }, "mybox/*": { input: 0, output: 0 } }],
+			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2, cached: 0.025 }, "local/*": { gpu_hour: 1.2 } }],
 		}),
+		cache,
+		redis,
 		agents,
 		agent,
 	},
@@ -365,5 +364,3 @@ export type ProviderConfig = Static<typeof provider>;
 export type ModelConfig = Static<typeof model>;
 /** One entry of `targets:` or `fallback:`. */
 export type TargetConfig = Static<typeof target>;
-/** One entry of `keys:`. */
-export type KeyConfig = Static<typeof key>;

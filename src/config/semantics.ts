@@ -1,12 +1,15 @@
 /** What a schema can't say: names used twice, providers that lack what they need, files that can't be read. */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { accessRules } from "./access-rules.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import { isRecord } from "./document.ts";
+import { type Entry, entries, repeated } from "./entries.ts";
 import type { Environment } from "./interpolate.ts";
 import type { Finding, Path } from "./mistake.ts";
 import { didYouMean } from "./nearest.ts";
 import type { Role } from "./overlay.ts";
+import { parseRedisUrl } from "./redis-url.ts";
 import { PROVIDER_TYPES } from "./schema.ts";
 
 /** Types that have no address of their own, and the variable that may give one to the provider of that name. */
@@ -28,37 +31,17 @@ export interface Surroundings {
  * all mistakes of a file come at once. Reads the TLS files; throws nothing.
  */
 export function semantics(values: Record<string, unknown>, around: Surroundings): Finding[] {
-	const keys = entries(values["keys"]);
 	const providers = isRecord(values["providers"]) ? Object.entries(values["providers"]) : [];
 	return [
-		...repeated(keys, "keys", "name", "another key has this name too; names must differ"),
-		...repeated(keys, "keys", "key", "another key has this secret too; each needs its own"),
-		...repeated(entries(values["models"]), "models", "name", "another model has this name too; names must differ"),
+		...accessRules(values),
+		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
 		...repeatedModels(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
 		...allowedHosts(values["agents"]),
+		...redisUrl(values["redis"]),
 		...files(values, around),
 		...(around.role === "standalone" ? samePort(values) : []),
 	];
-}
-
-type Entry = Record<string, unknown>;
-
-/** The mappings of a list under their index; what else stands in it the schema has refused. */
-function entries(list: unknown): [number, Entry][] {
-	if (!Array.isArray(list)) return [];
-	return [...list.entries()].filter((pair): pair is [number, Entry] => isRecord(pair[1]));
-}
-
-function repeated(found: [number, Entry][], list: string, field: string, message: string): Finding[] {
-	const seen = new Set<string>();
-	return found.flatMap(([index, entry]) => {
-		const value = entry[field];
-		if (typeof value !== "string") return [];
-		const isFirst = !seen.has(value);
-		seen.add(value);
-		return isFirst ? [] : [{ path: [list, index, field], message }];
-	});
 }
 
 /** A model that has no name is called what it is. */
@@ -67,9 +50,8 @@ function repeatedModels(agent: unknown): Finding[] {
 		index,
 		{ name: entry["name"] ?? entry["model"] },
 	]);
-	return repeated(named, "models", "name", "another model has this name too; give one of them another `name`").map(
-		({ path, message }) => ({ path: ["agent", ...path], message }),
-	);
+	const message = "another model has this name too; give one of them another `name`";
+	return repeated(named, ["agent", "models"], "name", message);
 }
 
 function provider(name: string, entry: Entry, env: Environment): Finding[] {
@@ -97,6 +79,12 @@ function allowedHosts(agents: unknown): Finding[] {
 	});
 }
 
+function redisUrl(redis: unknown): Finding[] {
+	const url = isRecord(redis) ? redis["url"] : undefined;
+	const address = typeof url === "string" && /^rediss?(\+\w+)?:/.test(url) ? parseRedisUrl(url) : undefined;
+	return typeof address === "string" ? [{ path: ["redis", "url"], message: address }] : [];
+}
+
 /** The agent role serves no TLS of its own, so only the other roles need those files. */
 function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Finding[] {
 	const server = isRecord(values["server"]) ? values["server"] : {};
@@ -105,6 +93,7 @@ function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Fi
 		[["server", "tls", "cert"], tls["cert"]],
 		[["server", "tls", "key"], tls["key"]],
 		[["ca_file"], values["ca_file"]],
+		[["redis", "ca_file"], isRecord(values["redis"]) && role !== "agent" ? values["redis"]["ca_file"] : undefined],
 	];
 	return named.flatMap(([path, file]) => {
 		if (typeof file !== "string" || file === "") return [];

@@ -10,12 +10,23 @@ export interface AgentIdentity {
 	readonly endpoint: string;
 }
 
+/** What secrets are derived from. Routers that share a Redis have the same: of several the oldest. */
+export interface SecretKey {
+	/** 32 bytes, hex. */
+	readonly hex: string;
+	/** When it was made, Unix time, ms. */
+	readonly since: number;
+}
+
 /** Makes secrets. */
 export interface AgentSecrets {
 	/** An instance keeps its secret wherever it moves; an agent without one has one for its endpoint. */
 	of(agent: AgentIdentity): string;
+	readonly key: SecretKey;
+	/** Takes another router's key where that is older, for good: every agent's secret is another one then. False where it is not. */
+	adopt(key: SecretKey): boolean;
 	/** Why the router's own secret, and with it every agent's, will be another one after a restart; a sentence. */
-	readonly problem?: string;
+	readonly problem?: string | undefined;
 }
 
 const BYTES = 32;
@@ -23,37 +34,60 @@ const BYTES = 32;
 /** The secrets of a data directory. Makes `agent-secret.key` (mode 0600) if there is none. Never throws. */
 export function agentSecrets(dataDir: string): AgentSecrets {
 	const file = join(dataDir, "agent-secret.key");
-	const { key, problem } = serverKey(file);
+	let { key, problem } = serverKey(file);
 	return {
 		of({ name, instance, endpoint }) {
 			// NUL stands in none of them, so that no two agents make the same text.
 			const text = instance === undefined ? `endpoint\0${name}\0${endpoint}` : `instance\0${name}\0${instance}`;
-			return createHmac("sha256", key).update(text).digest("base64url");
+			return createHmac("sha256", Buffer.from(key.hex, "hex")).update(text).digest("base64url");
 		},
-		...(problem ? { problem } : {}),
+		get key() {
+			return key;
+		},
+		adopt(other) {
+			const isOlder = other.since < key.since || (other.since === key.since && other.hex < key.hex);
+			if (!isOlder || !/^[0-9a-f]{64}$/.test(other.hex)) return false;
+			key = other;
+			problem = keep(file, key);
+			return true;
+		},
+		get problem() {
+			return problem;
+		},
 	};
 }
 
-function serverKey(file: string): { key: Buffer; problem?: string } {
+function serverKey(file: string): { key: SecretKey; problem: string | undefined } {
+	const made = { hex: randomBytes(BYTES).toString("hex"), since: Date.now() };
 	try {
 		const kept = read(file);
-		if (kept) return { key: kept };
-		const key = randomBytes(BYTES);
-		mkdirSync(dirname(file), { recursive: true });
-		writeFileSync(file, `${key.toString("hex")}\n`, { mode: 0o600 });
-		return { key };
+		return kept ? { key: kept, problem: undefined } : { key: made, problem: keep(file, made) };
 	} catch (error) {
-		const { code, message } = error as NodeJS.ErrnoException;
-		const problem = `${file} can't be used (${code ?? message}): after a restart agents refuse this router until they have registered again.`;
-		return { key: randomBytes(BYTES), problem };
+		return { key: made, problem: problemOf(file, error) };
 	}
 }
 
-/** Undefined where there is no file, or no key in it. */
-function read(file: string): Buffer | undefined {
+/** Undefined where it is kept, else why it is not. */
+function keep(file: string, { hex, since }: SecretKey): string | undefined {
 	try {
-		const key = Buffer.from(readFileSync(file, "utf8").trim(), "hex");
-		return key.length === BYTES ? key : undefined;
+		mkdirSync(dirname(file), { recursive: true });
+		writeFileSync(file, `${hex}\n${since}\n`, { mode: 0o600 });
+		return undefined;
+	} catch (error) {
+		return problemOf(file, error);
+	}
+}
+
+function problemOf(file: string, error: unknown): string {
+	const { code, message } = error as NodeJS.ErrnoException;
+	return `${file} can't be used (${code ?? message}): after a restart agents refuse this router until they have registered again.`;
+}
+
+/** Undefined where there is no file, or no key in it. */
+function read(file: string): SecretKey | undefined {
+	try {
+		const [hex = "", since] = readFileSync(file, "utf8").split("\n");
+		return /^[0-9a-f]{64}$/.test(hex) ? { hex, since: Number(since) || 0 } : undefined;
 	} catch (error) {
 		if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
 		throw error;

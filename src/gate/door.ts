@@ -9,7 +9,7 @@ export function isLoopback(host: string): boolean {
 }
 
 /** How the router gets a key. */
-export const KEY_HINT = "set ROUTER_API_KEYS or add `keys:` to router.yaml";
+export const KEY_HINT = "set ROUTER_API_KEYS, add `keys:` to router.yaml or run `router keys create`";
 
 /** What decides. */
 export interface Door {

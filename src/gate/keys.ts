@@ -1,28 +1,40 @@
 /** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
-import type { KeyConfig } from "../config/schema.ts";
+import type { KeyConfig } from "../config/access.ts";
 import { RouterError } from "../errors.ts";
+import type { Budget, KeyLimits, KeyStore, StoredKey } from "./key-store.ts";
 
-/** A key that was recognised. */
+/** A key that was recognised. One object a key, until the key is changed. */
 export interface Caller {
+	/** Whose limits and spending it is: stays the same when the secret is replaced. */
+	readonly id: string;
 	readonly name: string;
+	readonly team?: string | undefined;
 	/** It may use some models only. */
 	readonly isRestricted: boolean;
-	/** Its place in a line: higher ones go first. */
-	readonly priority: number;
+	/** Its calls' place in a line; 0 where nothing is said. */
+	readonly priority?: number | undefined;
+	readonly limits: KeyLimits;
+	readonly budget?: Budget | undefined;
 	/** Whether it may use a model of that name. */
 	mayUse(model: string): boolean;
 }
 
 /** The router's door. */
 export interface Gate {
-	/** No key is configured: everyone who gets through the keyless checks may call. */
+	/** There never was a key: everyone who gets through the keyless checks may call. */
 	readonly isOpen: boolean;
 	/** The caller; undefined where the gate is open. Throws `invalid_api_key`. */
 	admit(headers: Headers): Caller | undefined;
 }
 
-interface StoredKey extends Caller {
+/** What the gate needs of keys that were made at run time. */
+export interface FoundKeys extends Pick<KeyStore, "find"> {
+	/** None was ever made. */
+	readonly isEmpty: boolean;
+}
+
+interface ConfiguredKey extends Caller {
 	readonly hash: Buffer;
 }
 
@@ -31,24 +43,36 @@ export function hashKey(secret: string): Buffer {
 	return new Bun.CryptoHasher("sha256").update(secret).digest() as Buffer;
 }
 
+/** A secret of the configuration, which may be given by its hash. */
+export function hashOf(secret: string): Buffer {
+	return /^sha256:/i.test(secret) ? Buffer.from(secret.slice(7), "hex") : hashKey(secret);
+}
+
 /** A secret that comes and changes while the gate stands: what a router shows its agent. */
 export type Guest = () => { readonly name: string; readonly hash: Buffer } | undefined;
 
-/** The gate for the configured keys, for one generated key's hash where there is one, and for a guest. */
-export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest): Gate {
-	const stored: StoredKey[] = keys.map(({ name, key, models, priority = 0 }) => ({
+/** The gate for the configured keys, one generated key's hash where there is one, a guest, and keys that were made at run time. */
+export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest, made?: FoundKeys): Gate {
+	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, ...rest }) => ({
+		id: `config:${name}`,
 		name,
+		team,
+		hash: hashOf(key),
+		...ofModels(models),
 		priority,
-		hash: hashKey(key),
-		isRestricted: !models.includes("*"),
-		mayUse: allowing(models),
+		limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input },
+		budget,
 	}));
-	if (generated)
-		stored.push({ name: "generated", hash: generated, isRestricted: false, priority: 0, mayUse: () => true });
+	if (generated) {
+		configured.push({ id: "generated", name: "generated", hash: generated, ...ofModels(["*"]), limits: {} });
+	}
 	return {
-		isOpen: stored.length === 0,
+		// A key that was revoked keeps the gate shut: else revoking the last one would let everyone in.
+		get isOpen() {
+			return configured.length === 0 && (made?.isEmpty ?? true);
+		},
 		admit(headers) {
-			if (stored.length === 0) return undefined;
+			if (this.isOpen) return undefined;
 			const secret = presentedSecret(headers);
 			if (secret === undefined) {
 				throw new RouterError("invalid_api_key", "No API key: send one as `Authorization: Bearer …`.");
@@ -56,15 +80,35 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest
 			const hash = hashKey(secret);
 			let caller: Caller | undefined;
 			// Every key is compared, whether or not one has matched: the time tells nothing.
-			for (const key of stored) if (timingSafeEqual(key.hash, hash)) caller = key;
+			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
 			const visitor = guest?.();
 			if (visitor && timingSafeEqual(visitor.hash, hash)) {
-				caller = { name: visitor.name, isRestricted: false, priority: 0, mayUse: () => true };
+				caller = { id: `guest:${visitor.name}`, name: visitor.name, ...ofModels(["*"]), limits: {} };
 			}
-			if (!caller) throw new RouterError("invalid_api_key", "This API key is not known here.");
-			return caller;
+			if (caller) return caller;
+			// Found by its hash: what the time tells of a hash leads to no secret.
+			const found = made?.find(hash.toString("hex"));
+			if (!found) throw new RouterError("invalid_api_key", "This API key is not known here.");
+			return callerOf(found);
 		},
 	};
+}
+
+const callers = new WeakMap<StoredKey, Caller>();
+
+/** The key as a caller. */
+function callerOf(key: StoredKey): Caller {
+	let caller = callers.get(key);
+	if (!caller) {
+		const { id, name, team, models, limits, budget } = key;
+		caller = { id, name, team, ...ofModels(models), limits, budget };
+		callers.set(key, caller);
+	}
+	return caller;
+}
+
+function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse"> {
+	return { isRestricted: !models.includes("*"), mayUse: allowing(models) };
 }
 
 /** The key or token that a request carries: `Authorization: Bearer …`, `x-api-key` or `x-goog-api-key`. */
@@ -73,8 +117,8 @@ export function presentedSecret(headers: Headers): string | undefined {
 	return bearer ?? headers.get("x-api-key") ?? headers.get("x-goog-api-key") ?? undefined;
 }
 
-/** `*` in a pattern stands for any text. */
-function allowing(patterns: readonly string[]): (model: string) => boolean {
+/** Whether a name fits one of these patterns; `*` stands for any text. */
+export function allowing(patterns: readonly string[]): (model: string) => boolean {
 	if (patterns.includes("*")) return () => true;
 	const parts = patterns.map((pattern) => pattern.split("*"));
 	return (model) => parts.some((each) => matches(each, model));

@@ -1,6 +1,5 @@
 /** What the servers of both roles share, in the order in which it must be registered. */
 import { Elysia } from "elysia";
-import type { RouterError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { cors } from "./cors.ts";
@@ -9,6 +8,8 @@ import { gatekeeper } from "./gatekeeper.ts";
 import { health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { metricsRoute } from "./metrics.ts";
+import type { PageDoor } from "./page-door.ts";
+import { requestLine } from "./request-line.ts";
 import { swagger } from "./swagger.ts";
 
 /** What differs between the roles. */
@@ -21,7 +22,7 @@ export interface HttpBaseOptions {
 	readonly log: Pick<Log, "logger">;
 	readonly lifecycle: Pick<Lifecycle, "state">;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
-	readonly refuse: (request: Request) => RouterError | undefined;
+	readonly refuse: PageDoor;
 	/** Of the API's description. */
 	readonly title: string;
 	readonly description: string;
@@ -38,13 +39,14 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 	const routes = () => app.routes;
 	app
 		.use(errors(options.log, routes))
+		.use(requestLine())
 		.use(cors(options.corsOrigins))
 		.use(gatekeeper(options.lifecycle))
 		.use(health(role, options.lifecycle))
 		.use(
 			new Elysia({ name: "http/open" })
-				.onBeforeHandle({ as: "scoped" }, ({ request }) => {
-					const refusal = refuse(request);
+				.onBeforeHandle({ as: "scoped" }, ({ request, server }) => {
+					const refusal = refuse(request, server);
 					if (refusal) throw refusal;
 				})
 				.use(metricsRoute(options.metrics))

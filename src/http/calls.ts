@@ -1,17 +1,23 @@
 /** From an HTTP request to a call, and to its answer. The same for both roles. */
 import type { Config } from "../config/schema.ts";
 import { asRouterError, RouterError } from "../errors.ts";
+import { estimatedTokens } from "../gate/estimate.ts";
 import type { Caller, Gate } from "../gate/keys.ts";
+import type { Turnstile } from "../gate/turnstile.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
 import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
+import type { Biller } from "../proxy/biller.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
 import { Settlement } from "../proxy/settlement.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
 import type { Sink } from "../telemetry/events.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
+import type { ClientAddresses, Peers } from "./client-address.ts";
+import { affordable, endUser, enter } from "./entry.ts";
 import { IDLE_SECONDS } from "./idle.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
@@ -30,16 +36,27 @@ export interface CallContext {
 	readonly state: ProxyState;
 	/** Told how long each plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
+	/** Limits, budgets and prices; a router has them, an agent has none. The first two outlive a reload. */
+	readonly accounts?: Accounts | undefined;
 	/** It stands behind a router, which knows other places: a busy upstream is not waited for here, too. */
 	readonly isBehindRouter?: boolean | undefined;
 	/** This server among routers. One of its own for each role: in one process a call passes through both. */
 	readonly instance: string;
+	/** Answers of before; absent where they are switched off. */
+	readonly cache?: AnswerCache | undefined;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }
 
+/** What a router keeps of its callers. */
+export interface Accounts {
+	readonly turnstile: Turnstile;
+	readonly biller: Biller;
+	readonly addresses: ClientAddresses;
+}
+
 /** What is used of Bun's server. */
-interface Timeouts {
+interface BunServer extends Peers {
 	timeout(request: Request, seconds: number): void;
 }
 
@@ -47,14 +64,12 @@ interface Timeouts {
 const MAX_HOPS = 8;
 /** Labels kept as known, an operation: the metrics hold 500 in all, and configured names must find room. */
 const MOST_ANSWERED = 100;
-/** Longest `user` kept for the log, characters. */
-const MAX_USER = 128;
 
 /** Handles `POST /v1/…` for one operation. Never throws: every error is answered and settled here. */
 export function callHandler(operation: Operation, context: CallContext) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
-	return async (request: Request, server: Timeouts | null): Promise<Response> => {
+	return async (request: Request, server: BunServer | null): Promise<Response> => {
 		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
@@ -72,14 +87,14 @@ async function answer(
 	operation: Operation,
 	context: CallContext,
 	request: Request,
-	server: Timeouts | null,
+	server: BunServer | null,
 	settlement: Settlement,
 	answered: Set<string>,
 ): Promise<Response> {
 	// What the call holds, whatever is loaded meanwhile.
-	const { config, catalog, gate, state, instance } = context;
+	const { config, catalog, gate, state, instance, accounts, cache } = context;
 	const caller = admit(gate, request, config);
-	settlement.key = caller?.name;
+	settlement.caller = caller;
 	const hops = hopsWith(instance, request.headers);
 	const timeoutMs = msIn(request.headers, "x-router-timeout-ms");
 	const limits = limitsIn(request.headers);
@@ -87,17 +102,25 @@ async function answer(
 	const text = await readRequestText(request, config.server.body_limit);
 	settlement.waitedMs = performance.now() - settlement.startedAt;
 	const parsed = parseRequest(operation, text);
-	const { model, user } = parsed.body;
+	const { model } = parsed.body;
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
-	settlement.user = user?.slice(0, MAX_USER);
+	const asked = { ...parsed, operation, headers: request.headers };
+	settlement.user = endUser(asked, config);
 	const resolved = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
 	settlement.reason = resolved.reason;
 	settlement.label = resolved.label;
 	settlement.isKnown = catalog.names.includes(model) || answered.has(resolved.label);
 	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
-	const route = permitted(caller, model, resolved);
+	const route = affordable(caller, model, permitted(caller, model, resolved), catalog);
 	refuseReroutes(caller, parsed.fields, route);
+	if (accounts) {
+		const address = () => accounts.addresses.of(request, server);
+		await enter(accounts.turnstile, catalog, { call: asked, caller, route, settlement, address });
+		settlement.biller = accounts.biller;
+		settlement.tellsCost = config.usage.cost_in_answers;
+		settlement.promptTokens = () => estimatedTokens(asked);
+	}
 	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
 		server?.timeout(request, IDLE_SECONDS);
@@ -105,28 +128,34 @@ async function answer(
 	// From here the upstream sets the pace: a model may think for minutes before its first byte.
 	server?.timeout(request, 0);
 	const call: Call = {
-		...parsed,
+		...asked,
 		id: settlement.id,
-		operation,
 		dialect: "openai",
-		headers: request.headers,
 		hops,
-		signal: request.signal,
+		// Bun makes it when it is asked for, and a cached answer needs none.
+		get signal() {
+			return request.signal;
+		},
 		startedAt: settlement.startedAt,
 		timeoutMs,
 		limits,
 		priority,
 		key: caller?.name,
 	};
-	const { targets, work, explained, refusal } = choose(call, route, context, wantsReasons(request.headers));
-	const explanation = explained && explainHeader(explained);
-	settlement.explanation = explanation;
-	if (refusal) throw refusal;
-	const isImpatient = context.isBehindRouter;
-	const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
-	const response = await relay(call, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
-	if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
-	return response;
+	const run = async (led: Call) => {
+		const reasons = wantsReasons(request.headers);
+		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);
+		const explanation = explained && explainHeader(explained);
+		settlement.explanation = explanation;
+		settlement.decision = decision;
+		if (refusal) throw refusal;
+		const isImpatient = context.isBehindRouter;
+		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
+		const response = await relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+		if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
+		return response;
+	};
+	return cache ? cache.answer(call, route.targets, settlement, run) : run(call);
 }
 
 /** Asks for the reasons of the choice, and gives them. */
@@ -214,7 +243,7 @@ function priorityIn(headers: Headers, ofKey: number): number {
 }
 
 function errorHeaders(settlement: Settlement): Record<string, string> {
-	const headers: Record<string, string> = { "x-request-id": settlement.id };
+	const headers: Record<string, string> = { "x-request-id": settlement.id, ...settlement.headers };
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
 	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);

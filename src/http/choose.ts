@@ -1,7 +1,7 @@
 /** Where a call goes: the caller's part of its route, put in order, and said why where that was asked for. */
 import { RouterError } from "../errors.ts";
 import type { Caller } from "../gate/keys.ts";
-import { type Explained, explain } from "../routing/explain.ts";
+import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { missingOf } from "../routing/judge.ts";
 import { type Asked, needsOf } from "../routing/needs.ts";
 import { plan } from "../routing/plan.ts";
@@ -24,6 +24,8 @@ export interface Choice {
 	readonly work?: Work | undefined;
 	/** There where it was asked for. */
 	readonly explained?: Explained | undefined;
+	/** What is remembered of it; absent where there was nothing to choose. */
+	readonly decision?: Explanation | undefined;
 	/** There where no target can do what the call asks. */
 	readonly refusal?: RouterError | undefined;
 }
@@ -50,15 +52,20 @@ export function choose(asked: Asked, route: Route, chooser: Chooser, wantsReason
 	const now = known.now();
 	const made = plan(needs, route, known, now, dice, wantsReasons ? route.targets.length : undefined);
 	onPlanned?.(performance.now() - startedAt);
+	const explained = { model: asked.body.model, needs, route, plan: made, now };
 	return {
 		// One that was asked for by its own name gets what was asked: its upstream's word on that is the truer one.
 		targets: isSole ? route.targets : made.targets,
 		work: made.work,
-		explained: wantsReasons ? { model: asked.body.model, needs, route, plan: made, now } : undefined,
+		explained: wantsReasons ? explained : undefined,
+		decision: explain(explained, MOST_REMEMBERED),
 		refusal:
 			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.judged[0]!.target, needs)!, route.label),
 	};
 }
+
+/** Candidates that are remembered, the best first: those that are put in order. */
+const MOST_REMEMBERED = 8;
 
 const FIELDS: Record<Feature, { param: string; what: string }> = {
 	tools: { param: "tools", what: "takes tools" },

@@ -29,6 +29,7 @@ const SHARED = {
 	tags: [
 		{ name: "OpenAI", description: "The OpenAI API." },
 		{ name: "Agents", description: "What GPU hosts say to the router." },
+		{ name: "Administration", description: "Keys, usage and past calls; takes an admin key." },
 		{ name: "Operations", description: "For those who run the router." },
 	],
 	security: [{ key: [] }],
@@ -38,6 +39,11 @@ const SHARED = {
 				type: "http",
 				scheme: "bearer",
 				description: "One of the router's own keys. Not needed while it has none.",
+			},
+			adminKey: {
+				type: "http",
+				scheme: "bearer",
+				description: "A key of `admin.keys`, or of `ROUTER_ADMIN_KEYS`.",
 			},
 			agentToken: {
 				type: "http",

@@ -8,6 +8,7 @@ import type { Catalog } from "../routing/catalog.ts";
 import { StartError } from "../start-error.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Accounts } from "./calls.ts";
 import { entriesOf, type RoleCatalog, type RolePlan } from "./role-plan.ts";
 
 /** What calls are answered by. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
@@ -15,6 +16,7 @@ export interface Snapshot {
 	readonly config: Config;
 	readonly catalog: Catalog;
 	readonly gate: Gate;
+	readonly accounts?: Accounts | undefined;
 }
 
 /** Where another configuration comes from. */
@@ -33,6 +35,7 @@ export interface ReloadOptions {
 	readonly renewal: Renewal;
 	/** Of the start: what it runs beside it goes on. */
 	readonly catalog: RoleCatalog;
+	readonly accountsOf?: ((config: Config, catalog: Catalog) => Accounts) | undefined;
 	/** There where the start made a key. */
 	readonly generatedGate: Gate | undefined;
 	readonly current: () => Snapshot;
@@ -45,15 +48,26 @@ export interface ReloadOptions {
 const MOST_SHOWN = 50;
 
 /** Loads anew once. What can't be used is logged and counted, and the last good configuration goes on. */
-export function reload({ renewal, catalog, generatedGate, current, take, log, metrics }: ReloadOptions): void {
+export function reload({
+	renewal,
+	catalog,
+	accountsOf,
+	generatedGate,
+	current,
+	take,
+	log,
+	metrics,
+}: ReloadOptions): void {
 	const { config: running } = current();
 	try {
 		const { plan, waiting } = renewal.again(running);
 		if (plan.generatesKey && !generatedGate) {
 			throw new StartError("without any key left one would have to be made, which takes a restart.");
 		}
-		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys);
-		take({ config: plan.config, catalog: catalog.renewed!(plan.config, entriesOf(plan)), gate });
+		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, plan.guest, plan.made);
+		const { config } = plan;
+		const renewed = catalog.renewed!(config, entriesOf(plan));
+		take({ config, catalog: renewed, gate, accounts: accountsOf?.(config, renewed) });
 		metrics.reloaded("loaded");
 		const changes = differences(running, plan.config).map(differenceLine);
 		log.logger.info(

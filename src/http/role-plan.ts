@@ -1,10 +1,11 @@
 /** What a role will be, decided before anything is opened: `router check` and a start make the same plan. */
 import type { AnyElysia } from "elysia";
+import type { KeyConfig } from "../config/access.ts";
 import type { Environment } from "../config/interpolate.ts";
-import type { Config, KeyConfig } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import type { RouterError } from "../errors.ts";
 import { openDoor } from "../gate/door.ts";
-import type { Gate, Guest } from "../gate/keys.ts";
+import type { FoundKeys, Gate, Guest } from "../gate/keys.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { catalogEntries } from "../proxy/catalog-entries.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
@@ -12,6 +13,9 @@ import { StartError } from "../start-error.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { AnswerCache } from "./answer-cache.ts";
+import type { Accounts } from "./calls.ts";
+import type { PageDoor } from "./page-door.ts";
 import { readTls, type TlsFiles } from "./tls.ts";
 
 /** A catalog, and what has to run beside it while the role does. */
@@ -47,8 +51,13 @@ export interface RoleExtension {
 	/** Put behind the OpenAI routes. */
 	readonly routes: AnyElysia;
 	readonly sink?: Partial<Sink>;
+	/** Limits, budgets and prices as a configuration says; asked anew after each reload. */
+	readonly accountsOf?: (config: Config, catalog: Catalog) => Accounts;
+	/** Why a request for metrics or Swagger is refused, besides `RoleTools.refuse`. */
+	readonly refusePage?: PageDoor;
 	/** Further metrics, as text. */
 	readonly metrics?: () => Promise<string>;
+	readonly cache?: AnswerCache | undefined;
 }
 
 /** How one role differs from the other. */
@@ -61,6 +70,8 @@ export interface RolePlan {
 	/** PEM files; absent for plain HTTP. */
 	readonly tls?: TlsFiles | undefined;
 	readonly keys: readonly KeyConfig[];
+	/** Keys that were made at run time. */
+	readonly made?: FoundKeys;
 	/** No key is configured, and the start makes one (or takes the one it made before). */
 	readonly generatesKey: boolean;
 	/** How a key is set, for the refusal to listen beyond loopback. */
@@ -94,12 +105,13 @@ export function entriesOf({
 	host,
 	port,
 	keys,
+	made,
 	generatesKey,
 	keyHint,
 	upstreams,
 	tls,
 }: RolePlan): CatalogEntry[] {
-	const hasKeys = keys.length > 0 || generatesKey;
+	const hasKeys = keys.length > 0 || generatesKey || made?.isEmpty === false;
 	const { insecure: isInsecure } = config.server;
 	const problem = loopProblem(upstreams, host, port) ?? openDoor({ host, hasKeys, isInsecure, hint: keyHint });
 	if (problem) throw new StartError(problem);

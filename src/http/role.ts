@@ -47,6 +47,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 		admit: (headers) => current.gate.admit(headers),
 	};
 	const extension = catalog.extension?.({ log, metrics, gate: liveGate, refuse });
+	current = { ...current, accounts: extension?.accountsOf?.(config, catalog) };
 	const context: CallContext = {
 		get config() {
 			return current.config;
@@ -57,11 +58,15 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 		get gate() {
 			return current.gate;
 		},
+		get accounts() {
+			return current.accounts;
+		},
 		state,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
 		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
 		instance: crypto.randomUUID().slice(0, 8),
+		cache: extension?.cache,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 	};
 	const app = httpBase({
@@ -76,7 +81,7 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 		lifecycle,
 		title,
 		description,
-		refuse,
+		refuse: (request, server) => refuse(request) ?? extension?.refusePage?.(request, server),
 	}).use(openAiRoutes(context));
 	if (role === "router") app.use(explainRoute(context));
 	if (extension) app.use(extension.routes);
@@ -95,7 +100,8 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 			current = snapshot;
 		};
 		const generatedGate = generated && gate;
-		const options = { renewal, catalog, generatedGate, current: () => current, take, log, metrics };
+		const { accountsOf } = extension ?? {};
+		const options = { renewal, catalog, accountsOf, generatedGate, current: () => current, take, log, metrics };
 		lifecycle.onStop(watchConfiguration(options));
 	}
 	const { url } = server;
@@ -140,10 +146,10 @@ function lateLog({ role, config }: RolePlan, metrics: Metrics) {
 }
 
 /** The gate, and the key that was made for it. */
-function door({ config, keys, generatesKey, guest }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys, undefined, guest) };
+function door({ config, keys, made, generatesKey, guest }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys, undefined, guest, made) };
 	const generated = generatedKey(config.data_dir);
-	return { gate: createGate([], generated.hash), generated };
+	return { gate: createGate([], generated.hash, undefined, made), generated };
 }
 
 /** Keeps a new key, and says in the banner what it is. */

@@ -109,13 +109,14 @@ export function splice(text: string, edits: readonly Edit[]): string {
 	return result + text.slice(at);
 }
 
-function skipSpace(text: string, at: number): number {
+/** Past the white space at `at`. */
+export function skipSpace(text: string, at: number): number {
 	while (text.charCodeAt(at) <= SPACE) at++;
 	return at;
 }
 
 /** Past the closing quote of the string that opens at `at`. `indexOf` is native: a 100 KB prompt costs a few µs. */
-function stringEnd(text: string, at: number): number {
+export function stringEnd(text: string, at: number): number {
 	let end = text.indexOf('"', at + 1);
 	while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
 	return end === -1 ? text.length : end + 1;
@@ -146,7 +147,8 @@ function valueEnd(text: string, at: number): number {
 	return at;
 }
 
-function scalarEnd(text: string, at: number): number {
+/** Past the number or word at `at`. */
+export function scalarEnd(text: string, at: number): number {
 	while (at < text.length) {
 		const code = text.charCodeAt(at);
 		if (code === COMMA || code === CLOSE_BRACE || code === CLOSE_BRACKET || code <= SPACE) break;

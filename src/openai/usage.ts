@@ -6,8 +6,19 @@ export interface Usage {
 	prompt_tokens?: number;
 	completion_tokens?: number;
 	total_tokens?: number;
-	prompt_tokens_details?: { cached_tokens?: number | null } | null;
-	completion_tokens_details?: { reasoning_tokens?: number | null } | null;
+	prompt_tokens_details?: {
+		cached_tokens?: number | null;
+		/** OpenRouter; the router's own translators, too. Of those that are written, `cache_write_1h_tokens` for an hour (Anthropic). */
+		cache_write_tokens?: number | null;
+		cache_write_1h_tokens?: number | null;
+		audio_tokens?: number | null;
+		image_tokens?: number | null;
+	} | null;
+	completion_tokens_details?: {
+		reasoning_tokens?: number | null;
+		audio_tokens?: number | null;
+		image_tokens?: number | null;
+	} | null;
 	/** USD (OpenRouter). */
 	cost?: number | null;
 	/** 1e-10 USD (xAI). */
@@ -20,6 +31,14 @@ export interface Tokens {
 	output: number;
 	cached?: number | undefined;
 	reasoning?: number | undefined;
+	/** Further kinds that have prices of their own: parts of `input` and `output`. */
+	cacheWrite?: number | undefined;
+	/** The part of `cacheWrite` that is kept for an hour. */
+	cacheWriteLong?: number | undefined;
+	inputImage?: number | undefined;
+	inputAudio?: number | undefined;
+	outputImage?: number | undefined;
+	outputAudio?: number | undefined;
 }
 
 const count = (value: unknown): number =>
@@ -27,14 +46,21 @@ const count = (value: unknown): number =>
 
 /** Tokens of a `usage` object, already in OpenAI's sense. Missing or senseless numbers count as 0. */
 export function tokensOf(usage: Usage): Tokens {
-	const cached = usage.prompt_tokens_details?.cached_tokens;
-	const reasoning = usage.completion_tokens_details?.reasoning_tokens;
-	return {
-		input: count(usage.prompt_tokens),
-		output: count(usage.completion_tokens),
-		...(cached ? { cached: count(cached) } : {}),
-		...(reasoning ? { reasoning: count(reasoning) } : {}),
-	};
+	const tokens: Tokens = { input: count(usage.prompt_tokens), output: count(usage.completion_tokens) };
+	const { prompt_tokens_details: read, completion_tokens_details: written } = usage;
+	if (read) {
+		if (read.cached_tokens) tokens.cached = count(read.cached_tokens);
+		if (read.cache_write_tokens) tokens.cacheWrite = count(read.cache_write_tokens);
+		if (read.cache_write_1h_tokens) tokens.cacheWriteLong = count(read.cache_write_1h_tokens);
+		if (read.image_tokens) tokens.inputImage = count(read.image_tokens);
+		if (read.audio_tokens) tokens.inputAudio = count(read.audio_tokens);
+	}
+	if (written) {
+		if (written.reasoning_tokens) tokens.reasoning = count(written.reasoning_tokens);
+		if (written.image_tokens) tokens.outputImage = count(written.image_tokens);
+		if (written.audio_tokens) tokens.outputAudio = count(written.audio_tokens);
+	}
+	return tokens;
 }
 
 /** USD, where the upstream says what the call cost. xAI counts in ticks of 1e-10 USD. */

@@ -26,6 +26,7 @@ export const UsageSchema = Type.Object(
 		input_tokens: count,
 		output_tokens: count,
 		cache_creation_input_tokens: count,
+		cache_creation: optional(Type.Object({ ephemeral_1h_input_tokens: count }, open)),
 		cache_read_input_tokens: count,
 		output_tokens_details: optional(Type.Object({ thinking_tokens: count }, open)),
 	},
@@ -80,6 +81,7 @@ export function usageOf(usage: AnthropicUsage): ChatUsage {
 		output: countOf(usage.output_tokens),
 		cached,
 		cacheWrite,
+		cacheWriteLong: countOf(usage.cache_creation?.ephemeral_1h_input_tokens),
 		reasoning: countOf(usage.output_tokens_details?.thinking_tokens),
 	});
 }

@@ -6,6 +6,8 @@ export interface Counts {
 	readonly output: number;
 	readonly cached?: number | undefined;
 	readonly cacheWrite?: number | undefined;
+	/** The part of `cacheWrite` that is kept for an hour. */
+	readonly cacheWriteLong?: number | undefined;
 	readonly reasoning?: number | undefined;
 	readonly inputImage?: number | undefined;
 	readonly inputAudio?: number | undefined;
@@ -22,6 +24,7 @@ export function chatUsage(counts: Counts) {
 		prompt_tokens_details: {
 			cached_tokens: counts.cached ?? 0,
 			...(counts.cacheWrite ? { cache_write_tokens: counts.cacheWrite } : {}),
+			...(counts.cacheWriteLong ? { cache_write_1h_tokens: counts.cacheWriteLong } : {}),
 			...(counts.inputImage ? { image_tokens: counts.inputImage } : {}),
 			...(counts.inputAudio ? { audio_tokens: counts.inputAudio } : {}),
 		},

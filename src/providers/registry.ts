@@ -1,5 +1,6 @@
 /** From the table, the configuration and the environment to the upstreams this router has. */
 import { hostname, networkInterfaces } from "node:os";
+import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../start-error.ts";
@@ -47,7 +48,7 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 	// An empty variable counts as unset.
 	const address = settings.base_url ?? ((row.baseUrlVariable && own[row.baseUrlVariable]) || row.baseUrl);
 	const keyVariable = row.keyVariables.find((variable) => own[variable]);
-	const [first, ...otherKeys] = keysOf(name, settings, keyVariable && own[keyVariable], keyVariable);
+	const [first, ...otherKeys] = keysOf(name, settings, keyVariable && keyIn(keyVariable, own), keyVariable);
 	const { apiKey, keySetting } = first ?? { apiKey: undefined, keySetting: `providers.${name}.api_key` };
 	const headers = { ...row.headers, ...lowerCased(settings.headers) };
 	for (const key of first ? [first, ...otherKeys] : []) checkKey(key);
@@ -70,6 +71,11 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 		timeouts: { ...config.timeouts, ...settings.timeouts },
 		ownTimeouts: settings.timeouts,
 	};
+}
+
+/** Of agents' tokens, of which two may be good, the one that is shown. */
+function keyIn(variable: string, env: Environment): string | undefined {
+	return variable === AGENT_TOKEN ? agentTokens(env)[0] : env[variable];
 }
 
 /** The keys of a provider, the first one first, each once: of the configuration, else of its variable. */

@@ -280,7 +280,9 @@ export class Attempts {
 		const { targets } = this.state;
 		const close = this.settlement.attempt(target);
 		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
+		const { settlement } = this;
 		return {
+			costOf: settlement.tellsCost ? (tokens, cost) => settlement.costOf(target, tokens, cost) : undefined,
 			firstToken: (isTypical) => seen.firstToken(isTypical),
 			closed: (end) => {
 				close(end);

@@ -28,14 +28,17 @@ export class ClientStream implements Waiting {
 	#sink: ReadableStreamDirectController | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#attempts: Attempts | undefined;
-	/** The stream that is being sent on. */
+	/** The stream that is being sent on, and whose it is. */
 	#reader: EventReader | undefined;
+	#source: Target | undefined;
 	/** What the client has been told, kept where the answer might have to go on elsewhere. */
 	#transcript: Transcript | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#broke: RouterError | undefined;
 	/** Since when nothing of what comes is for the client: it has read that already, told by a target before. */
 	#mutedSince: number | undefined;
+	/** How it ended, where that was badly. */
+	#broken: { readonly status: number; readonly error: string } | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
 	#saidAt = performance.now();
 	hasLeft = false;
@@ -72,7 +75,10 @@ export class ClientStream implements Waiting {
 	}
 
 	#readable(opening: Opened | Promise<Opened>): ReadableStream<Uint8Array> {
-		if (!(opening instanceof Promise)) this.#reader = opening.reader;
+		if (!(opening instanceof Promise)) {
+			this.#reader = opening.reader;
+			this.#source = opening.target;
+		}
 		return new ReadableStream<Uint8Array>({
 			type: "direct",
 			pull: (sink) => this.#pump(sink, opening),
@@ -83,24 +89,26 @@ export class ClientStream implements Waiting {
 	/** Writes until the stream is over. Never throws: writes to a client that has left are empty. */
 	async #pump(sink: ReadableStreamDirectController, opening: Opened | Promise<Opened>): Promise<void> {
 		this.#sink = sink;
-		for (const piece of this.#held.splice(0)) await write(sink, piece);
+		for (const piece of this.#held.splice(0)) await this.#write(sink, piece);
 		try {
 			let opened: Opened | undefined = opening instanceof Promise ? await opening : opening;
 			while (opened) opened = await this.#forward(sink, opened);
 		} catch (thrown) {
 			const error = asRouterError(thrown);
 			this.#fail(error);
-			if (error.errorCode !== "cancelled") await write(sink, sseData(JSON.stringify(error.body)));
+			if (error.errorCode !== "cancelled") await this.#write(sink, sseData(JSON.stringify(error.body)));
 		}
 		clearTimeout(this.#timer);
 		this.#sink = undefined;
 		sink.close();
+		this.settlement.audience?.ended(this.#broken);
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
 	async #forward(sink: ReadableStreamDirectController, opened: Opened): Promise<Opened | undefined> {
 		const reader = opened.reader!;
 		this.#reader = reader;
+		this.#source = opened.target;
 		// It left in the moment in which this attempt was no longer running, and not yet being read.
 		if (this.#isGone) reader.leave(LEFT);
 		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new Transcript();
@@ -108,7 +116,7 @@ export class ClientStream implements Waiting {
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
 			transcript?.add(piece);
-			const taken = write(sink, piece);
+			const taken = this.#write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		while (!reader.isOver) {
@@ -125,7 +133,7 @@ export class ClientStream implements Waiting {
 			}
 			this.#mutedSince = undefined;
 			transcript?.add(piece);
-			const taken = write(sink, piece);
+			const taken = this.#write(sink, piece);
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		return this.#end(sink, reader, opened);
@@ -138,12 +146,16 @@ export class ClientStream implements Waiting {
 		this.settlement.dropped += reader.dropped;
 		const told = failure && failure.kind !== "cancelled" ? this.#transcript?.told() : undefined;
 		if (!failure || (told && isWhole(this.#attempts!.call, told))) {
-			this.#bill(reader);
+			this.#bill(target, reader, true);
 			this.settlement.settle(200);
-			await write(sink, summary(target, this.settlement) + DONE);
+			await this.#write(sink, summary(target, this.settlement) + DONE);
 			return undefined;
 		}
-		if (failure.kind === "cancelled") return undefined;
+		if (failure.kind === "cancelled") {
+			this.#bill(target, reader, false);
+			this.#fail(new RouterError("cancelled", LEFT.message));
+			return undefined;
+		}
 		this.#broke ??= errorOf(failure, target);
 		const next = told && (await this.#attempts?.goOn(opened, failure, told));
 		if (next) return next;
@@ -152,25 +164,34 @@ export class ClientStream implements Waiting {
 
 	/** The client is gone. */
 	#leave(): void {
+		// Others want the answer: it goes on, and what is written to this client is lost.
+		if (this.settlement.audience?.goesOn()) return;
 		this.#isGone = true;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
 		const reader = this.#reader;
 		// Before there is one, the attempts' end settles the call.
 		if (!reader) return;
-		this.#bill(reader);
+		this.#bill(this.#source!, reader, false);
 		reader.leave(LEFT);
 		this.#fail(new RouterError("cancelled", LEFT.message));
 	}
 
+	/** Returns what to wait for before the next piece. */
+	#write(sink: ReadableStreamDirectController, piece: Piece): number | Promise<unknown> {
+		const taken = write(sink, piece);
+		return this.settlement.audience?.sent(piece, taken) ?? taken;
+	}
+
 	/** What an attempt that failed has cost is not its caller's. */
-	#bill({ tokens, cost }: EventReader): void {
-		this.settlement.tokens = tokens;
-		this.settlement.cost = cost;
+	#bill(target: Target, reader: EventReader, isWhole: boolean): void {
+		const { tokens, cost } = reader;
+		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole);
 	}
 
 	/** Said twice where both the attempts and the stream tell of it. */
 	#fail(error: RouterError): void {
+		this.#broken ??= { status: error.status, error: error.errorCode };
 		if (this.settlement.isSettled) return;
 		if (error.errorCode === "internal_error") this.settlement.onFault?.(error.cause ?? error);
 		this.settlement.settle(error.status, error.errorCode);
@@ -180,7 +201,7 @@ export class ClientStream implements Waiting {
 	#say(piece: Piece): void {
 		this.#saidAt = performance.now();
 		// A client that doesn't read need not be told that it is waiting.
-		if (this.#sink) void write(this.#sink, piece);
+		if (this.#sink) void this.#write(this.#sink, piece);
 		else this.#held.push(piece);
 		this.hasLeft = true;
 		this.#hasLeft.resolve(undefined);

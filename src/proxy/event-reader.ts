@@ -26,6 +26,8 @@ export interface ReaderEvents {
 	keeps(keeps: readonly Keep[]): void;
 	/** Once: complete, or why not. */
 	end(failure: Failure | undefined): void;
+	/** What to send for events that tell the tokens used, where the client is to be told the cost, too. */
+	withCost?: ((text: string, tokens: Tokens, cost: number | undefined) => string) | undefined;
 }
 
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
@@ -53,6 +55,10 @@ export class EventReader {
 	cost: number | undefined;
 	/** Events that were no JSON. */
 	dropped = 0;
+	/** Events that carried some of the answer, how long they were in all, and the shortest: UTF-16 units or bytes. */
+	#deltas = 0;
+	#deltaLength = 0;
+	#shortest = Number.POSITIVE_INFINITY;
 
 	constructor(
 		private readonly body: ByteSource,
@@ -71,6 +77,9 @@ export class EventReader {
 		const wasClean = this.#splitter.isClean;
 		if (wasClean && this.decoder.isPlain?.(chunk)) {
 			this.deadline.touch();
+			// They are alike, so their number is told by their length.
+			this.#deltas += Math.max(1, Math.round((chunk.length * this.#deltas) / this.#deltaLength) || 1);
+			this.#deltaLength += chunk.length;
 			return chunk;
 		}
 		const events = this.#splitter.push(chunk);
@@ -114,6 +123,15 @@ export class EventReader {
 		return this.deadline.quietMs;
 	}
 
+	/**
+	 * Tokens of the answer so far, where nobody has counted them: vLLM and OpenAI send one an event, others several; what is longer
+	 * than the shortest event is text, four characters a token.
+	 */
+	get guess(): number {
+		if (this.#deltas === 0) return 0;
+		return Math.max(this.#deltas, Math.ceil((this.#deltaLength - this.#deltas * (this.#shortest - 2)) / 4));
+	}
+
 	/** Ends it from this side: the client is gone. */
 	leave(failure: Failure): void {
 		this.#over(failure);
@@ -127,7 +145,8 @@ export class EventReader {
 			const event = events[index]!;
 			const out = this.decoder.push(event);
 			this.#heed(out, event);
-			if (isAsItCame && out.bytes === undefined && !out.failure) continue;
+			const bytes = this.#bytesOf(out, event.raw);
+			if (isAsItCame && bytes === undefined && !out.failure) continue;
 			if (isAsItCame) {
 				isAsItCame = false;
 				for (let before = 0; before < index; before++) text += events[before]!.raw;
@@ -137,9 +156,14 @@ export class EventReader {
 				return text;
 			}
 			if (out.done) return text + this.#end();
-			text += out.bytes ?? event.raw;
+			text += bytes ?? event.raw;
 		}
 		return isAsItCame ? undefined : text;
+	}
+
+	#bytesOf({ bytes, tokens, cost }: Out, raw: string): string | undefined {
+		const { withCost } = this.events;
+		return tokens && withCost && bytes !== "" ? withCost(bytes ?? raw, tokens, cost) : bytes;
 	}
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
@@ -148,7 +172,7 @@ export class EventReader {
 		const rest = failure ? undefined : this.decoder.rest?.();
 		if (rest) this.#learn(rest);
 		this.#over(failure ?? rest?.failure);
-		return rest?.failure ? "" : (rest?.bytes ?? "");
+		return !rest || rest.failure ? "" : (this.#bytesOf(rest, "") ?? "");
 	}
 
 	#learn(out: Out): void {
@@ -165,6 +189,12 @@ export class EventReader {
 			return;
 		}
 		this.#sawData = true;
+		if (out.delta) {
+			const { length } = out.bytes ?? event.raw;
+			this.#deltas++;
+			this.#deltaLength += length;
+			if (length < this.#shortest) this.#shortest = length;
+		}
 		if (out.delta && this.firstDeltaAt === undefined) {
 			this.firstDeltaAt = performance.now();
 			this.events.firstDelta();

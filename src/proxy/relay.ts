@@ -1,6 +1,7 @@
 /** A call and where it may run → the client's answer. */
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
+import { answerCharacters, decimal, withCost } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import type { Opened } from "./attempt.ts";
@@ -15,6 +16,9 @@ export interface RelayOptions {
 	/** A stream's client hears something at least so often, ms; 0: no matter. */
 	readonly keepAliveMs: number;
 }
+
+/** Of an answer whose tokens nobody has counted. */
+const CHARACTERS_A_TOKEN = 4;
 
 /** Nobody waits for the pieces of a whole answer. */
 const UNHEARD = { hasLeft: false, comments: () => undefined };
@@ -37,12 +41,14 @@ export async function relay(
 	}
 	const opened = await new Attempts(call, plan, settlement, state, UNHEARD).open();
 	const { body, tokens, cost } = opened.answer!;
-	settlement.tokens = tokens;
-	settlement.cost = cost;
+	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
+	settlement.audience?.whole(body);
 	const headers = clientHeaders(opened, settlement, "application/json");
-	if (cost !== undefined) headers["x-router-cost-usd"] = String(cost);
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
+	const usd = settlement.cost;
+	if (usd !== undefined) headers["x-router-cost-usd"] = decimal(usd);
 	settlement.settle(200);
-	return new Response(body, { headers });
+	return new Response(usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body, { headers });
 }
 
 /** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */
@@ -50,7 +56,8 @@ function streamHeaders(opened: Opened | undefined, settlement: Settlement): Reco
 	const type = "text/event-stream; charset=utf-8";
 	const headers: Record<string, string> = opened
 		? clientHeaders(opened, settlement, type)
-		: { "content-type": type, "x-request-id": settlement.id };
+		: { "content-type": type, "x-request-id": settlement.id, ...settlement.headers };
+	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
 	headers["cache-control"] = "no-cache";
 	// nginx holds streams back unless told not to.
 	headers["x-accel-buffering"] = "no";
@@ -66,5 +73,6 @@ function clientHeaders({ head, target }: Opened, settlement: Settlement, type: s
 	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
 	headers["x-router-attempts"] = String(settlement.attempts);
 	headers["x-router-overhead-ms"] = settlement.overheadMs.toFixed(2);
-	return headers;
+	// In the place of the upstream's own limits, which are not the caller's.
+	return Object.assign(headers, settlement.headers);
 }

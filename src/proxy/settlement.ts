@@ -5,7 +5,9 @@
 import type { Operation } from "../openai/call.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
-import type { AttemptStep, Queued, Sink } from "../telemetry/events.ts";
+import type { AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { Audience } from "./audience.ts";
+import type { Biller, Meter } from "./biller.ts";
 
 /** How an attempt ended. */
 export interface RecordEnd {
@@ -23,6 +25,8 @@ export interface OpenRecord {
 	firstToken(isTypical: boolean): void;
 	/** The first call counts. */
 	closed(end: RecordEnd): void;
+	/** What its tokens cost, USD; absent where the client is not to be told. */
+	readonly costOf?: ((tokens: Tokens, cost: number | undefined) => number | undefined) | undefined;
 }
 
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
@@ -33,18 +37,37 @@ export class Settlement {
 	/** The configuration has this name, or an upstream has answered for it. */
 	isKnown = false;
 	provider = "none";
+	/** What the upstream of the last attempt calls the model. */
+	upstreamModel: string | undefined;
 	/** The agent that the last attempt went to. */
 	agent: string | undefined;
 	stream = false;
 	attempts = 0;
 	tokens: Tokens | undefined;
+	/** USD; undefined where nobody knows. */
 	cost: number | undefined;
-	key: string | undefined;
+	/** Whose call it is; the name is shown. */
+	caller: { readonly id: string; readonly name: string; readonly team?: string | undefined } | undefined;
 	user: string | undefined;
 	reason: string | undefined;
 	dropped = 0;
-	/** Why its targets were chosen, as the client asked to be told. */
+	/** What the cache did; undefined where there is none. */
+	cache: CallSettled["cache"];
+	/** Hears the answer, too. */
+	audience: Audience | undefined;
+	/** The client has left, and the call goes on for others. */
+	hasLeft = false;
+	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
 	explanation: string | undefined;
+	decision: object | undefined;
+	/** Headers that every answer to this call has, also an error: how its limits stand. */
+	headers: Readonly<Record<string, string>> | undefined;
+	/** Knows what targets cost; without one only what upstreams say themselves is known. */
+	biller: Biller | undefined;
+	/** The client is told what its call cost in the answer's `usage`. */
+	tellsCost = false;
+	/** Tokens of the prompt, where nobody has counted them. */
+	promptTokens: (() => number) | undefined;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */
@@ -52,6 +75,9 @@ export class Settlement {
 	/** When the first piece of the answer was here, as `performance.now()` tells. */
 	firstTokenAt: number | undefined;
 	readonly #hooks: (() => void)[] = [];
+	#target: string | undefined;
+	#bill: Bill | undefined;
+	#meters: Map<string, Meter> | undefined;
 	#isSettled = false;
 
 	constructor(
@@ -66,16 +92,23 @@ export class Settlement {
 
 	/** Begins an attempt. */
 	attempt(target: Target): (end: RecordEnd) => void {
-		this.attempts++;
+		const number = ++this.attempts;
 		this.servedBy(target);
 		this.sink.attemptOpened?.(target.id);
+		const meter = this.biller?.meter(target);
+		if (meter) {
+			this.#meters ??= new Map();
+			this.#meters.set(target.id, meter);
+		}
 		const startedAt = performance.now();
 		let isOpen = true;
 		return ({ status, failure, tokens, cost }) => {
 			if (!isOpen) return;
 			isOpen = false;
+			meter?.stop();
 			this.sink.attemptClosed({
 				callId: this.id,
+				number,
 				provider: target.provider.name,
 				target: target.id,
 				agent: target.agent,
@@ -99,9 +132,45 @@ export class Settlement {
 	}
 
 	/** Whom the client, the log and the metrics see: of the last attempt, and at the end of the one that answered. */
-	servedBy({ provider, agent }: Target): void {
+	servedBy({ id, provider, agent, model }: Target): void {
+		this.#target = id;
 		this.provider = provider.name;
 		this.agent = agent;
+		this.upstreamModel = model;
+	}
+
+	/**
+	 * The answer is there, or as much of it as the client wanted: puts down what it used and what that costs. Attempts that failed
+	 * are never billed.
+	 * @param cost USD, where the upstream says so itself
+	 * @param guess tokens of the answer as far as they can be told from its text; where the upstream has counted none
+	 * @param isWhole false: the client left, so that what was counted so far may not be all
+	 */
+	billFor(
+		target: Target,
+		tokens: Tokens | undefined,
+		cost: number | undefined,
+		guess: () => number,
+		isWhole = true,
+	): void {
+		let counted = tokens;
+		if (!tokens) counted = { input: this.promptTokens?.() ?? 0, output: guess() };
+		else if (!isWhole) counted = { ...tokens, output: Math.max(tokens.output, guess()) };
+		const isEstimated = tokens === undefined || counted?.output !== tokens.output;
+		this.tokens = counted;
+		if (cost === undefined && this.biller) {
+			const priced = this.biller.price(target, counted!, this.#meters?.get(target.id)?.ms() ?? 0);
+			this.cost = priced?.cost;
+			this.#bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
+		} else {
+			this.cost = cost;
+			this.#bill = { source: cost === undefined ? "none" : "upstream", isEstimated };
+		}
+	}
+
+	/** USD that these tokens cost there, whoever says so; undefined where nobody does. */
+	costOf(target: Target, tokens: Tokens, cost: number | undefined): number | undefined {
+		return cost ?? this.biller?.price(target, tokens, this.#meters?.get(target.id)?.ms() ?? 0)?.cost;
 	}
 
 	/** To be done once, when the call has settled. */
@@ -124,7 +193,7 @@ export class Settlement {
 		if (this.#isSettled) return;
 		this.#isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens, cost } = this;
-		const { key, user, reason } = this;
+		const { caller, user, reason, cache, hasLeft } = this;
 		this.sink.callSettled({
 			id,
 			operation,
@@ -133,16 +202,22 @@ export class Settlement {
 			model: isKnown ? label : "unknown",
 			provider,
 			agent,
-			status,
+			status: hasLeft ? 499 : status,
 			attempts,
 			firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenAt - this.startedAt,
 			ms: performance.now() - this.startedAt,
 			tokens,
 			cost,
-			key,
+			bill: this.#bill,
+			key: caller?.name,
+			keyId: caller?.id,
+			team: caller?.team,
 			user,
+			target: this.#target,
+			decision: this.decision,
+			cache,
 			reason,
-			error,
+			error: hasLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 		});
 		for (const hook of this.#hooks) hook();

@@ -10,7 +10,7 @@ import { type Alias, createAlias, type Place } from "./alias.ts";
 import { type Fleet, NO_FLEET } from "./fleet.ts";
 import { kindOf } from "./kind.ts";
 import { localNames } from "./local-names.ts";
-import { priceBook } from "./price.ts";
+import { type Listed, priceBook } from "./price.ts";
 import type { Feature, Route, RouteTarget } from "./route.ts";
 
 /** A provider with the configuration it was made from. */
@@ -34,6 +34,8 @@ export interface Catalog {
 	readonly entries: readonly CatalogEntry[];
 	/** What agents serve at this moment, as `local/<name>`. */
 	agentModels?(): readonly string[];
+	/** What a target costs, as far as that is known. */
+	listed?(target: RouteTarget): Listed;
 }
 
 /** What no model of a vendor's does. */
@@ -101,12 +103,16 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 
 	/** A target with what there is to know of it before a call. */
 	function weighed(target: RouteTarget): RouteTarget {
-		const { upstream } = entries.find(({ provider }) => provider === target.provider)!;
-		return {
-			...target,
-			...prices.of(target.id, upstream.type, target.model, target.kind !== "cloud"),
-			lacks: LACKS[upstream.type],
-		};
+		const { upstream } = byName.get(target.provider.name)!;
+		const { price, context } = listed(target);
+		return { ...target, price, context, lacks: LACKS[upstream.type] };
+	}
+
+	/** Of an agent's model by its name, of others by their id. */
+	function listed({ id, name, provider, model, kind }: RouteTarget): Listed {
+		const type = byName.get(provider.name)?.upstream.type ?? "openai-compatible";
+		const isOwn = (kind ?? "cloud") !== "cloud" || provider.name === "dummy";
+		return prices.of(name ?? id, type, model, isOwn);
 	}
 
 	function isLocal({ targets }: Route): boolean {
@@ -170,7 +176,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		return undefined;
 	}
 
-	return { entries, names, find, resolve, agentModels };
+	return { entries, names, find, resolve, agentModels, listed };
 }
 
 /** The error for a name that leads nowhere, with up to three of `names` that are close to it. */

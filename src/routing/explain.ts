@@ -63,8 +63,8 @@ export interface Explained {
 	readonly now: number;
 }
 
-/** The explanation, as JSON shows it. */
-export function explain({ model, needs, route, plan, now }: Explained): Explanation {
+/** The explanation, as JSON shows it, of the best `most` candidates. */
+export function explain({ model, needs, route, plan, now }: Explained, most = plan.judged.length): Explanation {
 	const policy = route.alias?.policy ?? "balanced";
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
@@ -81,7 +81,7 @@ export function explain({ model, needs, route, plan, now }: Explained): Explanat
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged.map((judged, at) => candidate(judged, { needs, at, plan, now, policy })),
+		candidates: plan.judged.slice(0, most).map((judged, at) => candidate(judged, { needs, at, plan, now, policy })),
 	};
 }
 

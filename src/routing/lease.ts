@@ -34,15 +34,21 @@ export class LeaseClock {
 	#now = 0;
 	#seen: number;
 
-	/** @param time a clock that never goes back, ms */
-	constructor(private readonly time: () => number) {
+	/**
+	 * @param time a clock that never goes back, ms
+	 * @param stands whether it stands still for now: news of agents may come to others that can't tell them
+	 */
+	constructor(
+		private readonly time: () => number,
+		private readonly stands: () => boolean = () => false,
+	) {
 		this.#seen = time();
 	}
 
 	/** The time now, ms from the start. Reading it winds it. */
 	now(): number {
 		const seen = this.time();
-		this.#now += Math.max(0, Math.min(seen - this.#seen, LONGEST_STEP_MS));
+		if (!this.stands()) this.#now += Math.max(0, Math.min(seen - this.#seen, LONGEST_STEP_MS));
 		this.#seen = seen;
 		return this.#now;
 	}

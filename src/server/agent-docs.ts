@@ -4,6 +4,7 @@ import { Heartbeat, HeartbeatAnswer, Register, RegisterAnswer } from "../protoco
 
 const TAGS = ["Agents"];
 const SECURITY = [{ agentToken: [] }];
+const READERS = [{ agentToken: [] }, { adminKey: [] }];
 const gpu = {
 	index: 0,
 	name: "NVIDIA L4",
@@ -66,10 +67,10 @@ export const HEARTBEAT: Detail = {
 /** `GET /agents`. */
 export const AGENTS: Detail = {
 	tags: TAGS,
-	security: SECURITY,
+	security: READERS,
 	operationId: "listAgents",
 	summary: "The agents",
-	description: "Takes the agent token.",
+	description: "Takes the agent token or an admin key.",
 	responses: {
 		200: answer("All that have registered, the first to come first.", {
 			object: "list",
@@ -87,6 +88,21 @@ export const AGENTS: Detail = {
 					last_heartbeat: "2026-08-01T09:30:00.000Z",
 				},
 			],
+		}),
+		...errorResponses("invalid_agent_token", "internal_error"),
+	},
+};
+
+/** `GET /agents/targets`. */
+export const TARGETS: Detail = {
+	tags: TAGS,
+	security: READERS,
+	operationId: "listAgentTargets",
+	summary: "The agents, for Prometheus",
+	description: "For `http_sd_configs`: each agent that is not gone, as a target whose `/metrics` can be scraped.",
+	responses: {
+		200: answer("The targets.", [{ targets: ["10.0.0.7:5000"], labels: { agent: "gpu-1", __scheme__: "http" } }], {
+			type: "array",
 		}),
 		...errorResponses("invalid_agent_token", "internal_error"),
 	},

@@ -7,8 +7,8 @@ import { isLoopback } from "./endpoint.ts";
 
 /** What decides. */
 export interface AgentDoorOptions {
-	/** `ROUTER_AGENT_TOKEN`. */
-	readonly token: string | undefined;
+	/** Of `ROUTER_AGENT_TOKEN`. */
+	readonly tokens: readonly string[];
 	/** Holds the tokens that `router agents invite` has made; asked each time, since that is another process. */
 	readonly store: Pick<Store, "agentTokens">;
 	readonly gate: Pick<Gate, "isOpen">;
@@ -24,10 +24,10 @@ const LOCAL_HOST = /^(?:localhost|127(?:\.\d+){3}|::1|\[::1\])$/;
  * Lets a request in or throws why not. Without any token a router on loopback that has no keys either takes agents
  * of this machine: its API is open to them, too. With keys that would be a way past them.
  */
-export function agentDoor({ token, store, gate, host, refuse }: AgentDoorOptions) {
-	const own = token ? [hashKey(token)] : [];
+export function agentDoor({ tokens, store, gate, host, refuse }: AgentDoorOptions) {
+	const own = tokens.map(hashKey);
 	return (request: Request, peer: string): void => {
-		const hashes = [...own, ...store.agentTokens()];
+		const hashes = [...own, ...store.agentTokens().map(({ hash }) => hash)];
 		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(host) && isLoopback(peer)) {
 			const refusal = refuse(request);
 			if (refusal) throw refusal;

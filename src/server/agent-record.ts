@@ -23,6 +23,8 @@ export interface AgentRecord extends AgentView {
 	/** Why it can't be reached. */
 	problem: string | undefined;
 	isShaky: boolean;
+	/** It does not know its secret: its next heartbeat is told to register. */
+	mustRegister: boolean;
 	/** The lease that was last logged. */
 	toldLease: Lease;
 	/** Heard of since it was last stored. */

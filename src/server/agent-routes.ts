@@ -4,7 +4,8 @@ import { Elysia } from "elysia";
 import { RouterError } from "../errors.ts";
 import { Heartbeat, PEER, Register } from "../protocol/agent.ts";
 import { bodyReader } from "./agent-body.ts";
-import { AGENTS, HEARTBEAT, REGISTER } from "./agent-docs.ts";
+import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
+import type { ShownAgent } from "./agent-record.ts";
 import { checkEndpoint } from "./endpoint.ts";
 import type { AgentFleet } from "./fleet.ts";
 
@@ -16,17 +17,24 @@ interface Peers {
 const registerBody = bodyReader(Register);
 const heartbeatBody = bodyReader(Heartbeat);
 
-/** The plugin. `admit` throws for who may not; `allow` gives `agents.allow`. */
-export function agentRoutes(
-	fleet: AgentFleet,
-	admit: (request: Request, peer: string) => void,
-	allow: () => readonly string[],
-) {
+/** Who may do what. */
+export interface AgentRoutesDoor {
+	/** Throws for who may not register agents and see them. */
+	admit(request: Request, peer: string): void;
+	/** Who may see them, too. */
+	isAdmin(request: Request): boolean;
+}
+
+/** The plugin. `allow` gives `agents.allow`. */
+export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () => readonly string[]) {
 	/** Who asks; has to be known before the body is read: the connection may be gone afterwards. */
 	const enter = (request: Request, server: Peers | null): string => {
 		const peer = server?.requestIP(request)?.address ?? "";
-		admit(request, peer);
+		door.admit(request, peer);
 		return peer;
+	};
+	const look = (request: Request, server: Peers | null): void => {
+		if (!door.isAdmin(request)) enter(request, server);
 	};
 	const check = (endpoint: string, peer: string) =>
 		checkEndpoint(endpoint, { peer, allow: allow(), own: ownAddresses() });
@@ -59,11 +67,26 @@ export function agentRoutes(
 		.get(
 			"/agents",
 			({ request, server }) => {
-				enter(request, server);
+				look(request, server);
 				return { object: "list" as const, data: fleet.list() };
 			},
 			{ detail: AGENTS },
+		)
+		.get(
+			"/agents/targets",
+			({ request, server }) => {
+				look(request, server);
+				return fleet.list().flatMap(targetOf);
+			},
+			{ detail: TARGETS },
 		);
+}
+
+/** An agent for Prometheus (http_sd); those that are gone are none of its targets. */
+function targetOf({ name, endpoint, state }: ShownAgent) {
+	if (state === "gone") return [];
+	const { host, protocol } = new URL(endpoint);
+	return [{ targets: [host], labels: { agent: name, __scheme__: protocol.slice(0, -1) } }];
 }
 
 function ownAddresses(): string[] {

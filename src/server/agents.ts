@@ -1,59 +1,115 @@
 /** The router's agents, put together: their catalog, their routes, and what is kept of them. */
+
+import { Elysia } from "elysia";
+import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
+import { createAdminDoor } from "../gate/admin.ts";
 import { type AgentSecrets, agentSecrets } from "../gate/agent-secrets.ts";
+import { Turnstile } from "../gate/turnstile.ts";
+import { clientAddresses } from "../http/client-address.ts";
+import { pageDoor } from "../http/page-door.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
 import type { Transport } from "../providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../providers/registry.ts";
+import { createBiller } from "../proxy/biller.ts";
 import { http1Transport } from "../proxy/http1-transport.ts";
 import { httpTransport } from "../proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
-import { sqliteStore } from "../store/sqlite.ts";
 import type { Log } from "../telemetry/log.ts";
+import { sinkOf } from "../telemetry/sinks.ts";
+import { adminRoutes } from "./admin-routes.ts";
 import { agentDoor } from "./agent-door.ts";
 import { agentRoutes } from "./agent-routes.ts";
+import { answersOf } from "./answers.ts";
 import { AgentFleet } from "./fleet.ts";
+import type { House } from "./house.ts";
+import { shareAgents } from "./shared-agents.ts";
 
 /** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
-export function routerCatalog(config: Config, env: Environment, entries: readonly CatalogEntry[]): RoleCatalog {
+export function routerCatalog(
+	config: Config,
+	env: Environment,
+	entries: readonly CatalogEntry[],
+	house: House,
+): RoleCatalog {
 	let log: Pick<Log, "logger"> | undefined;
 	let secrets: AgentSecrets | undefined;
-	let { allow } = config.agents;
-	const store = sqliteStore(config.data_dir, (problem) => log?.logger.error(problem));
+	const { store, sharing } = house;
+	/** What of the configuration is asked at each request; a reload puts another in its place. */
+	let desk = deskOf(config);
+	const secretsOf = () => {
+		if (!secrets) {
+			secrets = agentSecrets(config.data_dir);
+			if (secrets.problem) log?.logger.error(secrets.problem);
+		}
+		return secrets;
+	};
 	const fleet = new AgentFleet({
 		upstream: upstreamOf(config, entries),
 		transport: agentTransport(),
 		store,
-		secrets() {
-			if (!secrets) {
-				secrets = agentSecrets(config.data_dir);
-				if (secrets.problem) log?.logger.error(secrets.problem);
-			}
-			return secrets;
-		},
+		secrets: secretsOf,
+		...(sharing ? { isCutOff: () => !sharing.isUp } : {}),
 	});
+	if (sharing) shareAgents(sharing, fleet, store, secretsOf);
 	return {
 		...createCatalog(config, entries, fleet),
 		renewed(next, nextEntries) {
 			const catalog = createCatalog(next, nextEntries, fleet);
-			({ allow } = next.agents);
+			desk = deskOf(next);
 			fleet.callAs(upstreamOf(next, nextEntries));
 			return catalog;
 		},
-		watch: () => fleet.open(log!),
+		watch() {
+			const close = house.open();
+			// Closes the store.
+			const leave = fleet.open(log!);
+			return async () => {
+				await close();
+				leave();
+			};
+		},
 		extension(tools) {
 			({ log } = tools);
-			tools.metrics.watchAgents(fleet.counts);
+			const { metrics } = tools;
+			house.tell({ log, metrics });
+			metrics.watchAgents(fleet.counts);
 			const admit = agentDoor({
-				token: env["ROUTER_AGENT_TOKEN"],
+				tokens: agentTokens(env),
 				store,
 				gate: tools.gate,
 				host: config.server.host,
 				refuse: tools.refuse,
 			});
-			return { routes: agentRoutes(fleet, admit, () => allow), sink: fleet.sink };
+			const door = { admit, isAdmin: (request: Request) => desk.admin.find(request.headers) !== undefined };
+			const cache = answersOf(() => desk.config, sharing?.answers());
+			if (cache) metrics.watchCache(() => cache.stats);
+			return {
+				routes: new Elysia({ name: "router" })
+					.use(agentRoutes(fleet, door, () => desk.config.agents.allow))
+					.use(adminRoutes(house, () => desk, log)),
+				sink: sinkOf([fleet.sink, house.ledger.sink]),
+				cache,
+				accountsOf(current, catalog) {
+					house.use(current);
+					return {
+						turnstile: new Turnstile({ limits: current.limits, counts: house, onRefused: metrics.refused }),
+						biller: createBiller((target) => catalog.listed!(target), house.clocks),
+						addresses: desk.addresses,
+					};
+				},
+				refusePage: (request, server) => desk.refusePage(request, server),
+			};
 		},
 	};
+}
+
+/** The part of a configuration that requests meet at the doors. */
+function deskOf(config: Config) {
+	const admin = createAdminDoor(config.admin.keys);
+	const addresses = clientAddresses(config.server.trusted_proxies);
+	return { config, admin, addresses, refusePage: pageDoor(config.server, admin, addresses) };
 }
 
 /**

@@ -16,7 +16,7 @@ import {
 	standingOf,
 } from "../routing/fleet.ts";
 import { heardBeforeRestart, LeaseClock, leaseAt } from "../routing/lease.ts";
-import type { Store } from "../store/store.ts";
+import type { Store, StoredAgent } from "../store/store.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AgentCounts } from "../telemetry/metrics.ts";
@@ -41,6 +41,8 @@ export interface AgentFleetOptions {
 	readonly store: Store;
 	/** Asked when the first agent is there. */
 	readonly secrets: () => AgentSecrets;
+	/** Leases stand still: agents may be heard by other routers, which can't tell this one now. */
+	readonly isCutOff?: () => boolean;
 	/** Tests: clocks (ms; the first never goes back) and chance. */
 	readonly time?: () => number;
 	readonly wall?: () => number;
@@ -56,6 +58,7 @@ export class AgentFleet implements Fleet {
 	readonly #wall: () => number;
 	readonly #random: () => number;
 	readonly #served: ServedNames;
+	#heard: ((agent: StoredAgent) => void) | undefined;
 	#log: Pick<Log, "logger"> | undefined;
 	#storedAt = 0;
 
@@ -64,7 +67,7 @@ export class AgentFleet implements Fleet {
 	constructor(private readonly options: AgentFleetOptions) {
 		this.#upstream = options.upstream;
 		this.#served = new ServedNames(options.store);
-		this.#clock = new LeaseClock(options.time ?? (() => performance.now()));
+		this.#clock = new LeaseClock(options.time ?? (() => performance.now()), options.isCutOff);
 		this.#wall = options.wall ?? Date.now;
 		this.#random = options.random ?? Math.random;
 	}
@@ -106,6 +109,7 @@ export class AgentFleet implements Fleet {
 		agent.isReachable = problem === undefined;
 		agent.problem = problem;
 		this.options.store.saveAgents([storedOf(agent)]);
+		this.#heard?.(storedOf(agent));
 		const what = { agent: name, endpoint, models: agent.models.size };
 		if (how === "takeover") this.#log?.logger.warn(what, "Another agent took over the name of one that is gone.");
 		else if (before?.endpoint !== endpoint) this.#log?.logger.info(what, "An agent registered.");
@@ -129,7 +133,7 @@ export class AgentFleet implements Fleet {
 		if (agent.instance !== body.instance) {
 			throw this.#lease(agent) === "fresh" ? nameTaken(body.name) : unknownAgent(body.name);
 		}
-		if (!mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
+		if (agent.mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
 		const models = modelsByName(body.models);
 		const isSame = isSameWork(agent.models, models);
 		agent.models = models;
@@ -141,11 +145,52 @@ export class AgentFleet implements Fleet {
 		agent.isDirty = true;
 		this.#tellLease(agent);
 		if (!isSame) this.#store(agent);
-		if (agent.isReachable) return {};
+		this.#heard?.(storedOf(agent));
+		return agent.isReachable ? {} : this.#reach(agent);
+	}
+
+	/** Tries again to call an agent back that could not be reached. */
+	async #reach(agent: AgentRecord): Promise<object> {
 		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
 		agent.isReachable = agent.problem === undefined;
 		if (agent.isReachable) this.#log?.logger.info({ agent: agent.name }, "The agent can be reached now.");
 		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
+	}
+
+	/** Tells of each registration and heartbeat that this router hears. */
+	onHeard(listener: (agent: StoredAgent) => void): void {
+		this.#heard = listener;
+	}
+
+	/** Takes over what another router has heard, unless it is older than what this one has. */
+	adopt(news: StoredAgent): void {
+		const known = this.#agents.get(news.name);
+		if (known && known.heardAtTime >= news.heardAt) return;
+		if (!known && this.#agents.size >= MOST) return;
+		// The routers' clocks may differ: news of an agent that is known count as heard now.
+		const age = known ? 0 : Math.max(0, this.#wall() - news.heardAt);
+		const { models, gpus, heardAt: heardAtTime, ...who } = news;
+		const agent = this.#put(
+			{ ...who, instance: who.instance, version: who.version },
+			{ heardAt: this.#clock.now() - age, heardAtTime, models, gpus },
+		);
+		agent.isDirty = true;
+		if (known?.endpoint !== agent.endpoint) return;
+		agent.toldLease = known.toldLease;
+		this.#tellLease(agent);
+		agent.isReachable = known.isReachable;
+		if (!agent.isReachable) void this.#reach(agent);
+	}
+
+	/** All of them, as they are kept. */
+	stored(): StoredAgent[] {
+		return [...this.#agents.values()].map(storedOf);
+	}
+
+	/** Secrets are derived from something else now: agents get theirs when they register again, at their next heartbeat. */
+	renewSecrets(): void {
+		this.callAs(this.#upstream);
+		for (const agent of this.#agents.values()) agent.mustRegister = true;
 	}
 
 	/** All agents, the first to come first. */
@@ -195,7 +240,9 @@ export class AgentFleet implements Fleet {
 			// `auth`: it has restarted and does not know its secret yet.
 			const isAway = failure === "auth" || (failure === "transport" && status === undefined);
 			const record = isAway && agent !== undefined && this.#agents.get(agent);
-			if (record) record.isShaky = true;
+			if (!record) return;
+			record.isShaky = true;
+			if (failure === "auth") record.mustRegister = true;
 		},
 	};
 
@@ -283,6 +330,7 @@ export class AgentFleet implements Fleet {
 			isReachable: true,
 			problem: undefined,
 			isShaky: false,
+			mustRegister: false,
 			toldLease: leaseAt(heard.heardAt, this.#clock.now()),
 			isDirty: false,
 		};

@@ -5,9 +5,13 @@ import { KEY_HINT } from "../gate/door.ts";
 import type { RolePlan } from "../http/role-plan.ts";
 import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import { routerCatalog } from "./agents.ts";
+import { createHouse } from "./house.ts";
 
-/** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
-export function routerPlan(config: Config, env: Environment): RolePlan {
+/**
+ * The plan. Opens nothing but what is kept of keys. Throws StartError where an upstream's address is none.
+ * @param house of the process, where one runs already
+ */
+export function routerPlan(config: Config, env: Environment, house = createHouse(config)): RolePlan {
 	const { host, port, tls, generate_key } = config.server;
 	const upstreams = configureUpstreams(config, env);
 	return {
@@ -18,10 +22,11 @@ export function routerPlan(config: Config, env: Environment): RolePlan {
 		port,
 		tls,
 		keys: config.keys,
+		made: house.keys,
 		generatesKey: config.keys.length === 0 && generate_key,
 		keyHint: KEY_HINT,
 		upstreams,
-		catalogOf: (entries) => routerCatalog(config, env, entries),
+		catalogOf: (entries) => routerCatalog(config, env, entries, house),
 		title: "router",
 		description: "One OpenAI API in front of every model you have.",
 		lines: providerLines(upstreams),

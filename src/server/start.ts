@@ -4,15 +4,17 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { startRole } from "../http/role.ts";
 import type { Running } from "../running.ts";
+import { createHouse } from "./house.ts";
 import { routerPlan } from "./plan.ts";
 
 /** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
 export async function startRouter(loaded: Loaded, env: Environment): Promise<Running> {
-	return startRole(routerPlan(loaded.config, env), {
+	const house = createHouse(loaded.config);
+	return startRole(routerPlan(loaded.config, env, house), {
 		file: loaded.watched,
 		again(running) {
 			const { config, waiting } = keepFixed(running, loaded.again().config);
-			return { plan: routerPlan(config, env), waiting };
+			return { plan: routerPlan(config, env, house), waiting };
 		},
 	});
 }

@@ -18,4 +18,56 @@ export const MIGRATIONS: readonly string[] = [
 		name TEXT PRIMARY KEY,
 		first_at INTEGER NOT NULL
 	) STRICT;`,
+	// Ids of calls begin with their time, so that rows are added at the end, and the oldest are the first.
+	`ALTER TABLE agent_tokens ADD COLUMN revoked_at INTEGER;
+	CREATE TABLE keys (
+		id TEXT PRIMARY KEY,
+		value TEXT NOT NULL
+	) STRICT;
+	CREATE TABLE calls (
+		id TEXT PRIMARY KEY,
+		at INTEGER NOT NULL,
+		key_id TEXT NOT NULL,
+		key TEXT NOT NULL,
+		team TEXT NOT NULL,
+		user TEXT NOT NULL,
+		model TEXT NOT NULL,
+		provider TEXT NOT NULL,
+		status INTEGER NOT NULL,
+		tokens_in INTEGER,
+		tokens_out INTEGER,
+		cost REAL,
+		details TEXT NOT NULL
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE attempts (
+		call TEXT NOT NULL,
+		number INTEGER NOT NULL,
+		provider TEXT NOT NULL,
+		target TEXT NOT NULL,
+		failure TEXT,
+		status INTEGER,
+		ms REAL NOT NULL,
+		details TEXT NOT NULL,
+		PRIMARY KEY (call, number)
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE usage_days (
+		day TEXT NOT NULL,
+		key_id TEXT NOT NULL,
+		user TEXT NOT NULL,
+		model TEXT NOT NULL,
+		provider TEXT NOT NULL,
+		key TEXT NOT NULL,
+		team TEXT NOT NULL,
+		calls INTEGER NOT NULL,
+		failed INTEGER NOT NULL,
+		estimated INTEGER NOT NULL,
+		unpriced INTEGER NOT NULL,
+		tokens_in INTEGER NOT NULL,
+		tokens_out INTEGER NOT NULL,
+		tokens_cached INTEGER NOT NULL,
+		tokens_reasoning INTEGER NOT NULL,
+		cost REAL NOT NULL,
+		PRIMARY KEY (day, key_id, user, model, provider)
+	) STRICT, WITHOUT ROWID;
+	CREATE INDEX usage_by_key ON usage_days (key_id, day, cost);`,
 ];

@@ -1,8 +1,11 @@
 /** The one place for SQL: the store in `router.db` of the data directory. */
 import { Database } from "bun:sqlite";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from "node:fs";
+import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { agentOf, rowOf } from "./agent-row.ts";
+import type { Connection } from "./connection.ts";
+import { ledgerStore } from "./ledger.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { Store } from "./store.ts";
 
@@ -22,7 +25,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	const complain = (error: unknown) => {
 		const { code, message } = error as { code?: string; message: string };
 		const isNew = problem === undefined;
-		problem = `${file} can't be used (${code ?? message}): agents and their tokens are remembered until this process ends`;
+		problem = `${file} can't be used (${code ?? message}): what is new is remembered until this process ends`;
 		if (isNew) onProblem(`${problem}.`);
 	};
 	/** Undefined where there is no file yet and nothing to write. */
@@ -59,6 +62,24 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		return isKept;
 	};
 
+	/**
+	 * Has the disk take what was written: not by SQLite, which would keep every call waiting meanwhile, but by a thread of the
+	 * runtime's. The locks that closing a file would lose are on other files than this one.
+	 */
+	const sync = async () => {
+		if (db?.filename !== file) return;
+		try {
+			const log = await openFile(`${file}-wal`, "r+");
+			try {
+				await log.datasync();
+			} finally {
+				await log.close();
+			}
+		} catch (error) {
+			complain(error);
+		}
+	};
+
 	return {
 		get problem() {
 			return problem;
@@ -88,12 +109,32 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		},
 		agentTokens: () =>
 			read((from) =>
-				(from.query("SELECT hash FROM agent_tokens").all() as { hash: Uint8Array }[]).map(({ hash }) =>
-					Buffer.from(hash),
+				(from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NULL ORDER BY created_at").all() as TokenRow[]).map(
+					({ hash, created_at }) => ({ hash: Buffer.from(hash), createdAt: created_at }),
 				),
 			),
 		addAgentToken: (hash) =>
-			write((to) => to.query("INSERT OR IGNORE INTO agent_tokens VALUES (?, ?)").run(hash, Date.now())),
+			write((to) => to.query("INSERT OR IGNORE INTO agent_tokens VALUES (?, ?, NULL)").run(hash, Date.now())),
+		revokeAgentToken: (hash) =>
+			write((to) =>
+				to
+					.query("INSERT INTO agent_tokens VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET revoked_at = ?2")
+					.run(hash, Date.now()),
+			),
+		revokedAgentTokens: () =>
+			read((from) => from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NOT NULL").all() as TokenRow[]).map(
+				({ hash }) => Buffer.from(hash),
+			),
+		keys: () =>
+			read((from) => from.query("SELECT value FROM keys").all() as { value: string }[]).map(({ value }) => value),
+		saveKeys: (keys) =>
+			write((to) => {
+				const insert = to.query("INSERT OR REPLACE INTO keys (id, value) VALUES ($id, $value)");
+				for (const { id, value } of keys) insert.run({ id, value });
+			}),
+		version: () =>
+			read((from) => from.query("PRAGMA data_version").values() as [number][]).map(([version]) => version)[0] ?? 0,
+		ledger: ledgerStore({ read, write, sync } satisfies Connection),
 		close() {
 			db?.close();
 			db = undefined;
@@ -135,4 +176,9 @@ function prepared(db: Database): Database {
 	});
 	migrate.immediate();
 	return db;
+}
+
+interface TokenRow {
+	readonly hash: Uint8Array;
+	readonly created_at: number;
 }

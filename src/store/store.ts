@@ -1,5 +1,6 @@
 /** What the router remembers across restarts, whatever it is kept in. */
 import type { GpuReport, ModelReport } from "../protocol/agent.ts";
+import type { LedgerStore } from "./ledger.ts";
 
 /** An agent, as it registered and as it was last heard of. Times are Unix times, ms. */
 export interface StoredAgent {
@@ -11,6 +12,12 @@ export interface StoredAgent {
 	readonly version?: string | undefined;
 	readonly registeredAt: number;
 	readonly heardAt: number;
+}
+
+/** A token's hash, and when it was made: Unix time, ms. */
+export interface StoredToken {
+	readonly hash: Buffer;
+	readonly createdAt: number;
 }
 
 /**
@@ -26,10 +33,21 @@ export interface Store {
 	/** Every name by which an agent has ever served a model. */
 	servedNames(): string[];
 	addServedNames(names: readonly string[]): void;
-	/** SHA-256 hashes of the agent tokens that were given out. */
-	agentTokens(): Buffer[];
-	/** False where it can't be kept, with the reason in `problem`. */
+	/** The agent tokens that were given out, the oldest first. */
+	agentTokens(): StoredToken[];
+	/** False where it can't be kept, with the reason in `problem`. One that was taken back stays so. */
 	addAgentToken(hash: Buffer): boolean;
+	/** Takes one back, whether or not it is known. */
+	revokeAgentToken(hash: Buffer): boolean;
+	/** Hashes of those that were taken back: kept, so that no other replica brings them back. */
+	revokedAgentTokens(): Buffer[];
+	/** API keys, each a JSON text. */
+	keys(): string[];
+	/** All of them or none; false where they can't be kept. */
+	saveKeys(keys: readonly { readonly id: string; readonly value: string }[]): boolean;
+	/** Another number after each change by another process; takes 3 µs. 0 where nothing is kept. */
+	version(): number;
+	readonly ledger: LedgerStore;
 	/** Why nothing is kept, a sentence; undefined where all is well. */
 	readonly problem: string | undefined;
 	close(): void;

@@ -9,6 +9,8 @@ import type { FailureKind } from "../providers/failure.ts";
 /** One attempt at one target, closed exactly once. Times in ms. */
 export interface AttemptClosed {
 	readonly callId: string;
+	/** From 1, in the order in which the call's attempts began. */
+	readonly number?: number | undefined;
 	readonly provider: string;
 	readonly target: string;
 	/** The agent it ran on. */
@@ -67,9 +69,18 @@ export interface CallSettled {
 	readonly firstTokenMs?: number | undefined;
 	readonly ms: number;
 	readonly tokens?: Tokens | undefined;
-	/** USD, where the upstream says it itself. */
+	/** USD; undefined where nobody knows. */
 	readonly cost?: number | undefined;
+	/** How the cost came about; absent where nothing was answered. */
+	readonly bill?: Bill | undefined;
 	readonly key?: string | undefined;
+	/** What stays the same of the key when its secret or name changes. */
+	readonly keyId?: string | undefined;
+	readonly team?: string | undefined;
+	/** Where it ran, as the target's id. */
+	readonly target?: string | undefined;
+	/** Why there: the candidates and what was known of them, as JSON shows it. */
+	readonly decision?: object | undefined;
 	/** The end user the call was made for. */
 	readonly user?: string | undefined;
 	readonly cache?: "hit" | "miss" | "bypass" | undefined;
@@ -79,6 +90,16 @@ export interface CallSettled {
 	readonly error?: string | undefined;
 	/** Events of a stream that were no JSON and were dropped. */
 	readonly dropped?: number | undefined;
+}
+
+/** How the cost of a call came about. */
+export interface Bill {
+	/** Who named the price: the upstream itself; `prices:`; the table of list prices; `own` hardware. `none`: nobody. */
+	readonly source: "upstream" | "prices" | "list" | "own" | "none";
+	/** The tokens are a guess: the upstream did not say, or the client left before it could. */
+	readonly isEstimated: boolean;
+	/** The price that was used, by kind of token, USD per million. */
+	readonly price?: object | undefined;
 }
 
 /** Who listens. Every method is called synchronously and must not throw or block. */

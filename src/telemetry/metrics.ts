@@ -4,6 +4,7 @@
  * (`--standalone`, tests), so nothing is kept in prom-client's global one.
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type AccountMetrics, addAccountMetrics } from "./account-metrics.ts";
 import type { CallSettled, Sink } from "./events.ts";
 import { boundedLabels, statusLabel } from "./labels.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
@@ -27,7 +28,7 @@ export interface ProxyCounts {
 }
 
 /** The registry and the hands that write to it. */
-export interface Metrics extends RoutingMetrics {
+export interface Metrics extends RoutingMetrics, AccountMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
@@ -41,6 +42,14 @@ export interface Metrics extends RoutingMetrics {
 	crash(): void;
 	/** A log file that could not be written. */
 	logFailure(): void;
+	/** Where the size of the cache is read, at each scrape. */
+	watchCache(stats: () => { readonly entries: number; readonly bytes: number }): void;
+	/** What becomes of the Redis that routers share. */
+	readonly redis: {
+		up(isUp: boolean): void;
+		/** A command gave nothing; why is one of a few words. */
+		failed(why: string): void;
+	};
 	/** Where lines and keys are counted, asked at each scrape. */
 	watchProxy(counts: ProxyCounts): void;
 	/** Where the router's agents are counted, asked at each scrape. */
@@ -112,6 +121,24 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 	const dropped = counter("dropped_events_total", "Events of upstream streams that were no JSON and were dropped.");
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
+	let cacheStats: (() => { readonly entries: number; readonly bytes: number }) | undefined;
+	const cacheGauge = (name: string, help: string, read: (stats: { entries: number; bytes: number }) => number) =>
+		new Gauge({
+			name: `router_cache_${name}`,
+			help,
+			registers,
+			collect() {
+				this.set(cacheStats ? read(cacheStats()) : 0);
+			},
+		});
+	cacheGauge("entries", "Answers held in this process.", ({ entries }) => entries);
+	cacheGauge("bytes", "Memory in use for them.", ({ bytes }) => bytes);
+	const redisUp = new Gauge({ name: "router_redis_up", help: "1 while the shared Redis answers.", registers });
+	const redisFailures = counter(
+		"redis_failures_total",
+		"Commands that gave nothing: not sent during an outage (refused), too late, lost, or answered with an error.",
+		["reason"],
+	);
 	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
 	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
 	new Gauge({ name: "router_info", help: "1; says which role runs.", labelNames: ["role"], registers }).set(
@@ -169,6 +196,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
 	}
 	const routing = addRoutingMetrics(registry);
+	const accounts = addAccountMetrics(registry);
 	addProcessMetrics(registry);
 
 	const modelLabel = boundedLabels(500);
@@ -197,6 +225,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			add(tokens, { direction: "cached", model, provider }, call.tokens.cached);
 			add(tokens, { direction: "reasoning", model, provider }, call.tokens.reasoning);
 		}
+		accounts.settled(call, model);
 		if (call.dropped) add(dropped, {}, call.dropped);
 		if (call.cache === "hit") cacheHits.inc();
 		else if (call.cache === "miss") cacheMisses.inc();
@@ -204,10 +233,18 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 
 	return {
 		...routing,
+		refused: accounts.refused,
 		contentType: registry.contentType,
 		text: () => registry.metrics(),
 		crash: () => crashes.inc(),
 		logFailure: () => logFailures.inc(),
+		watchCache(stats) {
+			cacheStats = stats;
+		},
+		redis: {
+			up: (isUp) => redisUp.set(isUp ? 1 : 0),
+			failed: (reason) => redisFailures.inc({ reason }),
+		},
 		watchProxy(counts) {
 			proxyCounts = counts;
 		},

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { CLIENT } from "./client.ts";
 import { median, rssMb } from "./measure.ts";
 import { openStreams, stalledReader } from "./memory.ts";
-import { type Subject, startRelay, startRouter, startUpstream } from "./subject.ts";
+import { GUARDED, type Subject, startRelay, startRouter, startUpstream } from "./subject.ts";
 import { type Fact, factTable, kept, throughputTable } from "./table.ts";
 import { type Comparison, compare, SCENARIOS } from "./throughput.ts";
 import { request } from "./wire.ts";
@@ -62,9 +62,11 @@ async function memory(upstream: Subject, binary: string): Promise<Fact[]> {
 async function throughput(upstream: Subject, binary: string, rounds: number, seconds: number): Promise<Comparison[]> {
 	await using relay = await startRelay(upstream.url);
 	await using router = await startRouter(upstream.url, binary);
+	await using guarded = await startRouter(upstream.url, binary, GUARDED);
 	const comparisons: Comparison[] = [];
 	for (const scenario of SCENARIOS) {
-		comparisons.push(await compare({ relay, router, upstream }, scenario, rounds, seconds));
+		const subjects = { relay, router: scenario.isGuarded ? guarded : router, upstream };
+		comparisons.push(await compare(subjects, scenario, rounds, seconds));
 	}
 	return comparisons;
 }

@@ -1,5 +1,6 @@
 /** Loads a URL from a process of its own: wrk where it is installed, else load.ts. */
 import { join } from "node:path";
+import { KEY } from "./subject.ts";
 
 /** What the clients saw; latencies in ms over whole answers. */
 export interface Load {
@@ -24,7 +25,7 @@ export async function load(url: string, body: string, connections: number, secon
 		? [wrk, "-t1", `-c${connections}`, `-d${seconds}s`, "--timeout", "20s", "-s", file("load.lua"), url]
 		: [process.execPath, file("load.ts"), url, String(connections), String(seconds)];
 	const child = Bun.spawn(command, {
-		env: { PATH: process.env.PATH ?? "", BUN_CONFIG_MAX_HTTP_REQUESTS: "65535", BENCH_BODY: body },
+		env: { PATH: process.env.PATH ?? "", BUN_CONFIG_MAX_HTTP_REQUESTS: "65535", BENCH_BODY: body, BENCH_KEY: KEY },
 		stdout: "pipe",
 		stderr: "inherit",
 	});

@@ -2,6 +2,7 @@
 wrk.method = "POST"
 wrk.body = os.getenv("BENCH_BODY")
 wrk.headers["content-type"] = "application/json"
+wrk.headers["authorization"] = "Bearer " .. os.getenv("BENCH_KEY")
 
 function done(summary, latency)
 	local e = summary.errors

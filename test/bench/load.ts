@@ -12,7 +12,7 @@ async function caller(): Promise<void> {
 		const began = performance.now();
 		const ok = await fetch(url, {
 			method: "POST",
-			headers: { "content-type": "application/json" },
+			headers: { "content-type": "application/json", authorization: `Bearer ${process.env["BENCH_KEY"]}` },
 			body: process.env["BENCH_BODY"] ?? "",
 		}).then(
 			async (answer) => (await answer.arrayBuffer()).byteLength > 0 && answer.ok,

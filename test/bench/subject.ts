@@ -1,5 +1,5 @@
 /** The processes of a bench: upstream, bare relay, router. Each starts on a free port and is stopped by its own pid. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -85,11 +85,12 @@ export const startRelay = (upstream: string) =>
  * The compiled router in front of `upstream`, as people run it: metrics, validation and the log on. It is started
  * without the variable for its fetch limit, so that its own re-exec is in the measured start.
  */
-export const startRouter = (upstream: string, binary: string) =>
+export const startRouter = (upstream: string, binary: string, settings?: object) =>
 	start(
 		() => [resolve(binary)],
 		"/health/ready",
 		(port, dir) => ({
+			...(settings ? { ROUTER_CONFIG: configIn(dir, settings) } : {}),
 			HOST: "127.0.0.1",
 			PORT: String(port),
 			OPENAI_BASE_URL: `${upstream}/v1`,
@@ -98,3 +99,30 @@ export const startRouter = (upstream: string, binary: string) =>
 			LOG_DIR: join(dir, "logs"),
 		}),
 	);
+
+/** The key of {@link GUARDED}. */
+export const KEY = "bench-key-of-the-client";
+
+/** A router that asks for a key, and counts, limits and prices what comes with it: nothing of it is ever reached. */
+export const GUARDED = {
+	keys: [
+		...Array.from({ length: 9 }, (_, at) => ({ name: `other-${at}`, key: `another-key-${at}` })),
+		{
+			name: "bench",
+			key: KEY,
+			rpm: 1e9,
+			tpm: 1e9,
+			concurrency: 1e6,
+			input: 1e6,
+			budget: { usd: 1e6, per: "month" },
+		},
+	],
+	limits: { models: { "openai/*": { rpm: 1e9, concurrency: 1e6 } } },
+	prices: { "openai/*": { input: 0.25, output: 2, cached: 0.025 } },
+};
+
+function configIn(dir: string, settings: object): string {
+	const file = join(dir, "router.yaml");
+	writeFileSync(file, JSON.stringify(settings)); // JSON is YAML
+	return file;
+}

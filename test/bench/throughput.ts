@@ -3,13 +3,15 @@ import { load } from "./client.ts";
 import { cpuMicros, median, rssMb } from "./measure.ts";
 import type { Subject } from "./subject.ts";
 import type { Sent } from "./upstream.ts";
-import { EVENTS, type Mode, request } from "./wire.ts";
+import { EVENTS, isCached, type Mode, request } from "./wire.ts";
 
 /** One kind of load. */
 export interface Scenario {
 	readonly name: string;
 	readonly mode: Mode;
 	readonly connections: number;
+	/** Keys, limits, a budget and prices are on. */
+	readonly isGuarded?: boolean;
 	/** The most the router may cost, as a multiple of the relay's CPU; absent where nothing is promised. */
 	readonly limit?: number;
 }
@@ -17,8 +19,11 @@ export interface Scenario {
 /** The loads, in the order of the table. */
 export const SCENARIOS: readonly Scenario[] = [
 	{ name: "non-streamed, 1 KB, 32 connections", mode: "bench", connections: 32, limit: 1.8 },
+	{ name: "the same with keys, limits and a budget", mode: "bench", connections: 32, limit: 2.2, isGuarded: true },
 	{ name: `streamed, ${EVENTS} events 5 ms apart, 64 connections`, mode: "paced", connections: 64, limit: 1.35 },
 	{ name: `streamed, ${EVENTS} events at once, 64 connections`, mode: "burst", connections: 64 },
+	{ name: "non-streamed, answered before, 32 connections", mode: "cached", connections: 32, limit: 0.9 },
+	{ name: "streamed, answered before, 32 connections", mode: "replayed", connections: 32, limit: 0.9 },
 ];
 
 /** One measurement: a call is an answer or a whole stream. */
@@ -59,6 +64,7 @@ async function measure(subject: Subject, upstream: Subject, scenario: Scenario, 
 		at: performance.now(),
 	});
 	const body = request(scenario.mode);
+	if (isCached(scenario.mode)) return measureWhole(subject, body, scenario.connections, seconds + WARM_UP_S);
 	const loading = load(`${subject.url}/v1/chat/completions`, body, scenario.connections, seconds + WARM_UP_S);
 	// A client that fails while we wait is reported by the await below, not as an unhandled rejection.
 	loading.catch(() => undefined);
@@ -76,6 +82,14 @@ async function measure(subject: Subject, upstream: Subject, scenario: Scenario, 
 		cpuPerCall: (after.cpu - before.cpu) / done,
 		rss,
 	};
+}
+
+/** Where the upstream is not asked the client counts: over the whole load, its beginning included. */
+async function measureWhole(subject: Subject, body: string, connections: number, seconds: number): Promise<Sample> {
+	const before = cpuMicros(subject.pid);
+	const { calls: done, p50, p99 } = await load(`${subject.url}/v1/chat/completions`, body, connections, seconds);
+	const cpu = cpuMicros(subject.pid) - before;
+	return { callsPerSecond: done / seconds, p50, p99, cpuPerCall: cpu / done, rss: rssMb(subject.pid) };
 }
 
 function medians(samples: readonly Sample[]): Sample {

@@ -1,5 +1,5 @@
 /** The instant upstream, a process of its own: `bun upstream.ts PORT`. `GET /stats` tells what it has sent. */
-import { ANSWER, EVENTS, FLOOD_BYTES, type Mode, modeOf, PACE_MS, STREAM, TOKEN } from "./wire.ts";
+import { ANSWER, EVENTS, FLOOD_BYTES, isWhole, type Mode, modeOf, PACE_MS, STREAM, TOKEN } from "./wire.ts";
 
 /** What the upstream has sent since it started. `calls` counts a stream by its events, so unfinished ones count in part. */
 export interface Sent {
@@ -49,7 +49,7 @@ Bun.serve({
 	async fetch(request) {
 		if (request.method === "GET") return Response.json(sent);
 		const mode = modeOf(await request.text());
-		if (mode !== "bench") return stream(mode);
+		if (!isWhole(mode)) return stream(mode);
 		sent.answers++;
 		return new Response(ANSWER, { headers: { "content-type": "application/json" } });
 	},

@@ -4,9 +4,10 @@
  * How the upstream answers, chosen by the model's name.
  * `bench`: 1 KB of JSON at once. `paced`: 200 events 5 ms apart, as a model emits tokens. `burst`: 200 events at once
  * (the kernel merges them, so it measures the cost of a stream rather than of a token). `hold`: one event a second
- * until the client leaves. `flood`: 400 MB as fast as it is taken.
+ * until the client leaves. `flood`: 400 MB as fast as it is taken. `cached`: as `bench`, for a call that the router answers from its
+ * cache. `replayed`: the same as a stream.
  */
-export const MODES = ["bench", "paced", "burst", "hold", "flood"] as const;
+export const MODES = ["bench", "paced", "burst", "hold", "flood", "cached", "replayed"] as const;
 /** One of `MODES`. */
 export type Mode = (typeof MODES)[number];
 
@@ -51,10 +52,15 @@ export const ANSWER = kilobyte((content) => ({
 export function request(mode: Mode): string {
 	return kilobyte((content) => ({
 		model: `openai/${mode}`,
-		stream: mode !== "bench",
+		stream: !isWhole(mode),
+		...(isCached(mode) ? { temperature: 0 } : {}),
 		messages: [{ role: "user", content }],
 	}));
 }
+
+/** Whether the answer comes at once, and whether the upstream is asked for it only once. */
+export const isWhole = (mode: Mode) => mode === "bench" || mode === "cached";
+export const isCached = (mode: Mode) => mode === "cached" || mode === "replayed";
 
 /** The mode that a request's raw text asks for, whether or not the router took `openai/` off the name. */
 export function modeOf(body: string): Mode {

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { SecondLevel } from "../../src/cache/second-level.ts";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { createGate } from "../../src/gate/keys.ts";
@@ -17,6 +18,7 @@ import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { suppliesFor } from "../../src/proxy/supplies.ts";
 import { fileFetch, httpTransport } from "../../src/proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
+import { answersOf } from "../../src/server/answers.ts";
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
 import type { Json } from "./exchange.ts";
 
@@ -58,6 +60,9 @@ export interface PipelineOptions {
 	readonly config?: Json;
 	readonly env?: Record<string, string>;
 	readonly change?: (provider: Provider) => Provider;
+	/** With the cache of answers, and a second level behind it. */
+	readonly cached?: boolean;
+	readonly secondLevel?: SecondLevel;
 }
 
 /** How to send a call. */
@@ -83,7 +88,13 @@ export interface Pipeline {
 }
 
 /** Makes one. No key is configured unless `config.keys` says so. */
-export function pipeline({ config: settings, env, change }: PipelineOptions = {}): Pipeline {
+export function pipeline({
+	config: settings,
+	env,
+	change,
+	cached = false,
+	secondLevel,
+}: PipelineOptions = {}): Pipeline {
 	const config = configOf(settings, env);
 	const kept = { started: 0, attempts: [] as AttemptClosed[], settled: [] as CallSettled[], faults: [] as unknown[] };
 	const context: CallContext = {
@@ -99,6 +110,7 @@ export function pipeline({ config: settings, env, change }: PipelineOptions = {}
 		},
 		state: new ProxyState(),
 		instance: INSTANCE,
+		cache: cached ? answersOf(() => config, secondLevel) : undefined,
 		onFault: (_, error) => kept.faults.push(error),
 	};
 	return {

@@ -50,6 +50,9 @@ export interface Rig {
 	stop(): Promise<void>;
 }
 
+/** What comes of an upstream is to be seen as it came: nothing about its cost is added. */
+export const UNPRICED = { usage: { cost_in_answers: false } };
+
 /** Starts both. `options` add to the settings that point all providers at the replay upstream. */
 export async function startRig(options: RouterOptions = {}): Promise<Rig> {
 	const replay = startReplay();
@@ -57,7 +60,7 @@ export async function startRig(options: RouterOptions = {}): Promise<Rig> {
 	const router = await startRouter({
 		...options,
 		env: { ...env, ...options.env },
-		config: { ...config, ...options.config },
+		config: { ...config, ...UNPRICED, ...options.config },
 	});
 	return {
 		replay,

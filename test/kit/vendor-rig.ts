@@ -2,7 +2,7 @@
 
 import type { Json } from "./exchange.ts";
 import { type Replay, startReplay } from "./replay.ts";
-import { type ClientAnswer, post } from "./rig.ts";
+import { type ClientAnswer, post, UNPRICED } from "./rig.ts";
 import type { RouterOptions, RunningRouter } from "./router.ts";
 import { startRouter } from "./router.ts";
 
@@ -31,7 +31,8 @@ export const vendorsAt = (origin: string): Record<string, string> => ({
 /** Starts both. */
 export async function startVendorRig(options: RouterOptions = {}): Promise<VendorRig> {
 	const replay = startReplay();
-	const router = await startRouter({ ...options, env: { ...vendorsAt(replay.origin), ...options.env } });
+	const config = { ...UNPRICED, ...options.config };
+	const router = await startRouter({ ...options, config, env: { ...vendorsAt(replay.origin), ...options.env } });
 	return {
 		replay,
 		router,

@@ -1,0 +1,172 @@
+/**
+ * Values by key in one block of memory whose size never changes; the least recently used make room for new ones.
+ *
+ * A `Map` of buffers would leave the bound to the garbage collector: over 1 M distinct answers it held up to twice what was
+ * counted. Here records lie one behind the other in a ring. The oldest are overwritten; one that is asked for while it
+ * lies in the older half is written anew at the front, so what is in use stays. Nothing is allocated for a record.
+ */
+
+/** A SHA-256 hash; evenly spread, so that its first bytes can be the place in the index. */
+export type RingKey = Uint8Array;
+
+const KEY_BYTES = 32;
+/** Length of the record (u32), length of its value (u32). Records begin at multiples of 8, so that an index entry is a u32. */
+const HEAD = 8;
+const ALIGN = 8;
+/** One byte in 16 is the index's: 4 bytes a slot, filled to three quarters. Records of 100 bytes would still find room. */
+const INDEX_SHARE = 16;
+const FULL = 0.75;
+/** A value may take this part of the ring. */
+const LARGEST = 8;
+/** Value length of a record that only fills the end of the ring. */
+const FILLER = 0xffffffff;
+
+/** The store. */
+export class Ring {
+	readonly #bytes: Uint8Array;
+	readonly #view: DataView;
+	/** Place of a record in units of 8 bytes, plus 1; 0 is a free slot. Open addressing, linear probing. */
+	readonly #index: Uint32Array;
+	readonly #mask: number;
+	/** Where the next record goes, and the oldest one lies. They meet when the ring is empty, or full. */
+	#head = 0;
+	#tail = 0;
+	#used = 0;
+	#count = 0;
+
+	/** @param limit all memory it may take, bytes; at least 4096 */
+	constructor(readonly limit: number) {
+		const slots = 2 ** Math.floor(Math.log2(limit / INDEX_SHARE / 4));
+		this.#index = new Uint32Array(slots);
+		this.#mask = slots - 1;
+		const size = Math.floor((limit - slots * 4) / ALIGN) * ALIGN;
+		this.#bytes = new Uint8Array(size);
+		this.#view = new DataView(this.#bytes.buffer);
+	}
+
+	/** How many values there are. */
+	get count(): number {
+		return this.#count;
+	}
+
+	/** Bytes in use, those of overwritten values included until the ring has come round. */
+	get used(): number {
+		return this.#used;
+	}
+
+	/** Largest value it takes, bytes. */
+	get largest(): number {
+		return Math.floor(this.#bytes.length / LARGEST) - HEAD - KEY_BYTES;
+	}
+
+	/** The value where it lies, good until the next `put`; undefined where there is none. */
+	get(key: RingKey): Uint8Array | undefined {
+		const slot = this.#slotOf(key, 0);
+		const entry = this.#index[slot]!;
+		if (entry === 0) return undefined;
+		const at = (entry - 1) * ALIGN;
+		const length = this.#view.getUint32(at + 4, true);
+		const start = at + HEAD + KEY_BYTES;
+		const age = (this.#head - at + this.#bytes.length) % this.#bytes.length;
+		if (age <= this.#bytes.length / 2) return this.#bytes.subarray(start, start + length);
+		const value = this.#bytes.slice(start, start + length);
+		this.put(key, value);
+		return value;
+	}
+
+	/** Keeps a value in place of any before it. False where it is too large. */
+	put(key: RingKey, value: Uint8Array): boolean {
+		if (value.length > this.largest) return false;
+		const size = Math.ceil((HEAD + KEY_BYTES + value.length) / ALIGN) * ALIGN;
+		this.#reserve(size);
+		const at = this.#head;
+		this.#view.setUint32(at, size, true);
+		this.#view.setUint32(at + 4, value.length, true);
+		this.#bytes.set(key, at + HEAD);
+		this.#bytes.set(value, at + HEAD + KEY_BYTES);
+		this.#advance(size);
+		// Looked up only now: making room may have moved slots.
+		const slot = this.#slotOf(key, 0);
+		if (this.#index[slot] === 0) this.#count++;
+		this.#index[slot] = at / ALIGN + 1;
+		return true;
+	}
+
+	/** Forgets a value. Its bytes are free once the ring has come round. */
+	delete(key: RingKey): void {
+		const slot = this.#slotOf(key, 0);
+		if (this.#index[slot] !== 0) this.#free(slot);
+	}
+
+	/** Makes room at the head for a record of this size, in one piece. */
+	#reserve(size: number): void {
+		const rest = this.#bytes.length - this.#head;
+		if (rest < size) {
+			this.#evict(rest);
+			this.#view.setUint32(this.#head, rest, true);
+			this.#view.setUint32(this.#head + 4, FILLER, true);
+			this.#advance(rest);
+		}
+		this.#evict(size);
+		while (this.#count >= this.#index.length * FULL) this.#evictOldest();
+	}
+
+	#advance(size: number): void {
+		this.#used += size;
+		this.#head = (this.#head + size) % this.#bytes.length;
+	}
+
+	#evict(size: number): void {
+		while (this.#bytes.length - this.#used < size) this.#evictOldest();
+	}
+
+	#evictOldest(): void {
+		const at = this.#tail;
+		const size = this.#view.getUint32(at, true);
+		if (this.#view.getUint32(at + 4, true) !== FILLER) {
+			const slot = this.#slotOf(this.#bytes, at + HEAD);
+			// A record that was written anew is no longer what the index points at.
+			if (this.#index[slot] === at / ALIGN + 1) this.#free(slot);
+		}
+		this.#used -= size;
+		this.#tail = (at + size) % this.#bytes.length;
+	}
+
+	/** The slot that holds the key that stands there, or the free one where it would go. */
+	#slotOf(from: Uint8Array, start: number): number {
+		let slot = home(from, start) & this.#mask;
+		for (let entry = this.#index[slot]!; entry !== 0; entry = this.#index[slot]!) {
+			if (isSame(this.#bytes, (entry - 1) * ALIGN + HEAD, from, start)) return slot;
+			slot = (slot + 1) & this.#mask;
+		}
+		return slot;
+	}
+
+	/** Empties a slot, and moves those behind it that would no longer be found (Knuth, 6.4, algorithm R). */
+	#free(slot: number): void {
+		this.#count--;
+		let hole = slot;
+		let next = slot;
+		for (;;) {
+			next = (next + 1) & this.#mask;
+			const entry = this.#index[next]!;
+			if (entry === 0) break;
+			const wanted = home(this.#bytes, (entry - 1) * ALIGN + HEAD) & this.#mask;
+			// It may move into the hole unless its own place lies between the hole and where it is.
+			const isBetween = hole <= next ? wanted > hole && wanted <= next : wanted > hole || wanted <= next;
+			if (isBetween) continue;
+			this.#index[hole] = entry;
+			hole = next;
+		}
+		this.#index[hole] = 0;
+	}
+}
+
+function home(from: Uint8Array, at: number): number {
+	return from[at]! | (from[at + 1]! << 8) | (from[at + 2]! << 16) | (from[at + 3]! << 24);
+}
+
+function isSame(one: Uint8Array, at: number, other: Uint8Array, start: number): boolean {
+	for (let index = 0; index < KEY_BYTES; index++) if (one[at + index] !== other[start + index]) return false;
+	return true;
+}

@@ -1,0 +1,87 @@
+/** Which calls the cache is for. Pure decisions over a call, its headers and the configuration. */
+import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
+
+/** What the configuration says for one model; times in ms. */
+export interface CacheSettings {
+	/** True: every call. False: none. Absent: those that say themselves that they want the same answer each time. */
+	readonly enabled?: boolean | undefined;
+	readonly ttl: number;
+}
+
+/** What the cache may do for a call. */
+export interface CacheUse {
+	/** It may be answered by an older answer, or by one that is on its way to another caller. */
+	readonly looksUp: boolean;
+	/** Its answer may be kept. */
+	readonly stores: boolean;
+	/** How old an answer may be, ms. */
+	readonly maxAgeMs: number;
+	/** How long its answer is kept, ms. */
+	readonly ttlMs: number;
+}
+
+/** What is read of a call. */
+export type JudgedCall = Pick<Call, "operation" | "body" | "headers">;
+
+/** Longest that a caller may have its answer kept, s. */
+const MOST_SECONDS = 30 * 86_400;
+
+/** Fields with which the answer depends on more than the call: the web as it is now. */
+const LIVE = ["web_search_options", "search_parameters", "plugins"];
+
+/**
+ * What the cache may do; undefined where it keeps out of the way. A call is for the cache where its model's settings or its own
+ * `Cache-Control: max-age` ask for it, or where it says `temperature: 0` (an omitted one counts as 1); embeddings have
+ * no temperature and are always the same. Throws `invalid_value` for an `x-router-cache` that means nothing.
+ */
+export function cacheUse(call: JudgedCall, settings: CacheSettings): CacheUse | undefined {
+	const own = ownHeader(call.headers);
+	const asked = cacheControl(call.headers);
+	if (own === "bypass" || settings.enabled === false || settings.ttl === 0) return undefined;
+	const wants = settings.enabled === true || (asked.maxAgeMs ?? 0) > 0;
+	if (!(wants || isAlwaysTheSame(call)) || hasEffects(call)) return undefined;
+	const looksUp = !asked.noCache && own !== "no-cache" && asked.maxAgeMs !== 0;
+	const stores = !asked.noStore && own !== "no-store";
+	if (!looksUp && !stores) return undefined;
+	return {
+		looksUp,
+		stores,
+		maxAgeMs: asked.maxAgeMs ?? settings.ttl,
+		ttlMs: asked.maxAgeMs || settings.ttl,
+	};
+}
+
+function ownHeader(headers: Headers): string | undefined {
+	const value = headers.get("x-router-cache")?.trim().toLowerCase();
+	if (value === undefined || ["bypass", "no-store", "no-cache"].includes(value)) return value;
+	throw new RouterError("invalid_value", "x-router-cache must be bypass, no-cache or no-store.", {
+		param: "x-router-cache",
+	});
+}
+
+/** RFC 9111, 5.2.1, as far as it makes sense here; a caller that says nonsense has said nothing. */
+function cacheControl(headers: Headers): { noCache: boolean; noStore: boolean; maxAgeMs: number | undefined } {
+	const parts = (headers.get("cache-control") ?? "").toLowerCase().split(/\s*,\s*/);
+	const seconds = parts.map((part) => /^max-age="?(\d{1,10})"?$/.exec(part.trim())?.[1]).find(Boolean);
+	return {
+		noCache: parts.includes("no-cache"),
+		noStore: parts.includes("no-store"),
+		maxAgeMs: seconds === undefined ? undefined : Math.min(Number(seconds), MOST_SECONDS) * 1000,
+	};
+}
+
+function isAlwaysTheSame({ operation, body }: JudgedCall): boolean {
+	if (operation === "embeddings") return true;
+	return body["temperature"] === 0 && !LIVE.some((field) => body[field] != null) && !usesServerTools(body["tools"]);
+}
+
+/** Tools that the upstream runs itself (web search, code): only `function` and `custom` ones are the client's. */
+function usesServerTools(tools: unknown): boolean {
+	return Array.isArray(tools) && tools.some((tool) => !["function", "custom"].includes(tool?.type));
+}
+
+/** The call does something besides being answered: the vendor keeps it, or makes audio that can be referred to later. */
+function hasEffects({ body }: JudgedCall): boolean {
+	return body["store"] === true || body["audio"] != null;
+}

@@ -1,0 +1,58 @@
+/** What is wanted of the router's office: `router keys …`, `router usage`, `router why`. Pure. */
+
+/** An order. Texts as they were typed. */
+export type Order =
+	| { readonly what: "list-keys" | "list-invitations" }
+	| { readonly what: "create-key"; readonly options: KeyOptions }
+	| { readonly what: "revoke-key" | "revoke-invitation" | "why"; readonly which: string }
+	| { readonly what: "rotate-key"; readonly which: string; readonly overlap?: string }
+	| { readonly what: "usage"; readonly options: UsageOptions };
+
+/** What a new key may do, by its flags. */
+export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string };
+/** What usage is shown by. */
+export interface UsageOptions {
+	readonly by?: string;
+	readonly from?: string;
+	readonly to?: string;
+	readonly csv?: boolean;
+}
+
+/** Flags of `router keys create`. */
+export const KEY_FLAGS = ["name", "team", "models", "rpm", "tpm", "concurrency", "input", "budget"] as const;
+
+/** The words and flags of one command line, as far as they are an order; a sentence about what is wrong with them where they are none. */
+export function orderOf(
+	command: "keys" | "usage" | "why" | "agents",
+	words: string[],
+	given: Readonly<Record<string, string | undefined>>,
+): Order | string {
+	if (command === "why") {
+		const id = words.shift();
+		return id === undefined ? "why needs the id of a call, as `x-request-id` says it" : { what: "why", which: id };
+	}
+	if (command === "usage") {
+		const { by, from, to } = given;
+		const options = { ...(by && { by }), ...(from && { from }), ...(to && { to }), csv: given["csv"] !== undefined };
+		return { what: "usage", options };
+	}
+	const action = words.shift() ?? "list";
+	if (command === "agents") {
+		if (action === "invitations") return { what: "list-invitations" };
+		const id = words.shift();
+		return id === undefined ? "agents revoke needs the id of an invitation" : { what: "revoke-invitation", which: id };
+	}
+	if (action === "list") return { what: "list-keys" };
+	if (action === "create") {
+		if (given["name"] === undefined) return "keys create needs a name: --name=…";
+		return { what: "create-key", options: Object.fromEntries(KEY_FLAGS.map((name) => [name, given[name]])) };
+	}
+	if (action !== "revoke" && action !== "rotate") {
+		return `unknown "keys ${action}"; there are list, create, revoke and rotate`;
+	}
+	const which = words.shift();
+	if (which === undefined) return `keys ${action} needs the name or id of a key`;
+	if (action === "revoke") return { what: "revoke-key", which };
+	const { overlap } = given;
+	return { what: "rotate-key", which, ...(overlap !== undefined && { overlap }) };
+}

@@ -1,0 +1,65 @@
+/** What a schema can't say of keys, prices and proxies. */
+import { parseAllowedHost } from "./allowed-host.ts";
+import { isRecord } from "./document.ts";
+import { type Entry, entries, repeated } from "./entries.ts";
+import type { Finding, Path } from "./mistake.ts";
+
+/** A key that is given by its hash. */
+const HASHED = /^sha256:/i;
+const HASH = /^sha256:[0-9a-f]{64}$/i;
+const ADMIN: Path = ["admin", "keys"];
+
+/** Findings in `keys:`, `admin:`, `prices:` and `server.trusted_proxies`. */
+export function accessRules(values: Entry): Finding[] {
+	const keys = entries(values["keys"]);
+	const admins = entries(isRecord(values["admin"]) ? values["admin"]["keys"] : undefined);
+	return [
+		...repeated(keys, ["keys"], "name", "another key has this name too; names must differ"),
+		...repeated(keys, ["keys"], "key", "another key has this secret too; each needs its own"),
+		...hashes(keys, ["keys"]),
+		...repeated(admins, ADMIN, "name", "another admin key has this name too; names must differ"),
+		...repeated(admins, ADMIN, "key", "another admin key has this secret too; each needs its own"),
+		...hashes(admins, ADMIN),
+		...shared(keys, admins),
+		...prices(values["prices"]),
+		...proxies(isRecord(values["server"]) ? values["server"]["trusted_proxies"] : undefined),
+	];
+}
+
+function hashes(found: readonly [number, Entry][], path: Path): Finding[] {
+	return found.flatMap(([index, { key }]) => {
+		if (typeof key !== "string" || !HASHED.test(key) || HASH.test(key)) return [];
+		return [{ path: [...path, index, "key"], message: "must be sha256: and 64 hexadecimal digits" }];
+	});
+}
+
+/** Who may call must not thereby be able to make keys. */
+function shared(keys: readonly [number, Entry][], admins: readonly [number, Entry][]): Finding[] {
+	const secrets = new Set(keys.map(([, { key }]) => key));
+	return admins.flatMap(([index, { key }]) => {
+		if (typeof key !== "string" || !secrets.has(key)) return [];
+		return [{ path: [...ADMIN, index, "key"], message: "is one of `keys:`, too; administration needs its own" }];
+	});
+}
+
+/** What a call costs must be known whichever way its tokens are split. */
+function prices(values: unknown): Finding[] {
+	if (!isRecord(values)) return [];
+	return Object.entries(values).flatMap(([name, price]) => {
+		if (!isRecord(price)) return [];
+		const { input, output, gpu_hour, request, ...others } = price;
+		const hasBoth = input !== undefined && output !== undefined;
+		const hasTokens = input !== undefined || output !== undefined || Object.keys(others).length > 0;
+		if (hasBoth || (!hasTokens && (gpu_hour !== undefined || request !== undefined))) return [];
+		const message = "needs input and output, or gpu_hour, or request: a price that is missing is not zero";
+		return [{ path: ["prices", name], message }];
+	});
+}
+
+function proxies(list: unknown): Finding[] {
+	if (!Array.isArray(list)) return [];
+	return [...list.entries()].flatMap(([index, entry]) => {
+		if (typeof entry !== "string" || parseAllowedHost(entry)?.kind === "block") return [];
+		return [{ path: ["server", "trusted_proxies", index], message: "is no address or block such as 10.0.0.0/8" }];
+	});
+}

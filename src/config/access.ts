@@ -1,0 +1,140 @@
+/** The part of the schema about who may call, how much, and what it costs. */
+import { type Static, Type } from "@sinclair/typebox";
+import { closed, section } from "./section.ts";
+import { bytes, duration, secret } from "./units.ts";
+
+/** Most of a limit: more is no limit. */
+const MOST = 1_000_000_000;
+const limit = (description: string, example: number) =>
+	Type.Optional(Type.Integer({ minimum: 1, maximum: MOST, description, examples: [example] }));
+
+/** What a key, a model or an address may take. Absent: as much as it likes. */
+const limits = {
+	rpm: limit("Calls a minute.", 60),
+	tpm: limit("Tokens a minute, of prompts and answers.", 100_000),
+	concurrency: limit("Calls at once.", 4),
+	input: limit("Tokens of the longest prompt, estimated.", 32_000),
+};
+
+const keyName = Type.String({ minLength: 1, maxLength: 64, description: "Shown in logs." });
+const keySecret = secret({
+	minLength: 8,
+	pattern: "^[\\x21-\\x7e]*$",
+	description: "The secret itself, best as `${NAME}` or `${file:/path}`; or `sha256:` and the hash of it.",
+});
+
+const budget = Type.Object(
+	{
+		usd: Type.Number({ minimum: 0, maximum: MOST, description: "USD it may spend." }),
+		per: Type.Union([Type.Literal("day"), Type.Literal("month"), Type.Literal("total")], {
+			default: "month",
+			description: "In which time (UTC).",
+		}),
+	},
+	{ ...closed, description: "What it may spend. Models whose price nobody knows are refused." },
+);
+
+/** One entry of `keys:`. */
+export const key = Type.Object(
+	{
+		name: keyName,
+		key: keySecret,
+		team: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: "Whose usage it counts as, too." })),
+		models: Type.Array(Type.String({ minLength: 1 }), {
+			default: ["*"],
+			description: "Model names this key may use; `*` stands for any text.",
+		}),
+		priority: Type.Optional(
+			Type.Integer({
+				minimum: -100,
+				maximum: 100,
+				description: "Place in line where a model has a queue: higher ones go first. Default: 0.",
+			}),
+		),
+		...limits,
+		budget: Type.Optional(budget),
+	},
+	closed,
+);
+
+const adminKey = Type.Object({ name: keyName, key: keySecret }, closed);
+
+const limitSet = (description: string) => Type.Object(limits, { ...closed, description });
+
+const amount = (description: string) => Type.Number({ minimum: 0, maximum: 1_000_000, description });
+
+const kind = (description: string) => Type.Optional(amount(`USD per million ${description}`));
+
+/** One entry of `prices:`. */
+export const price = Type.Object(
+	{
+		input: kind("tokens of prompt."),
+		output: kind("tokens of answer."),
+		cached: kind("tokens of prompt that were read from the upstream's cache; as `input` where it is not set."),
+		cache_write: kind("tokens of prompt that were written to it; as `input`."),
+		reasoning: kind("tokens of thought; as `output`."),
+		input_image: kind("tokens of pictures in the prompt; as `input`."),
+		output_image: kind("tokens of pictures in the answer; as `output`."),
+		input_audio: kind("tokens of sound in the prompt; as `input`."),
+		output_audio: kind("tokens of sound in the answer; as `output`."),
+		request: Type.Optional(amount("USD a call.")),
+		gpu_hour: Type.Optional(
+			amount("USD an hour of the model's hardware: calls that run at once share it, and idle time is nobody's."),
+		),
+	},
+	closed,
+);
+
+/** `limits:`. */
+export const limitsSection = section(
+	{
+		models: Type.Record(Type.String({ minLength: 1 }), limitSet("What all calls for these models may take together."), {
+			default: {},
+			description:
+				"By model name, `*` stands for any text: what all calls whose model fits an entry may take together.",
+			examples: [{ "gpt-5*": { rpm: 500, tpm: 200000 }, fast: { concurrency: 64 } }],
+		}),
+		address: Type.Optional(
+			Type.Object(limits, { ...closed, description: "What each client address may take, where there are no keys." }),
+		),
+	},
+	"Limits besides those of `keys:`. None applies unless it is set.",
+);
+
+/** `usage:`. */
+export const usage = section(
+	{
+		cost_in_answers: Type.Boolean({
+			default: true,
+			description: "Say in an answer's `usage.cost` what it cost, USD.",
+		}),
+		user_headers: Type.Array(Type.String({ pattern: "^[A-Za-z0-9-]+$" }), {
+			default: ["x-openwebui-user-email", "x-openwebui-user-id"],
+			description: "Headers that name the end user of a call, the first that is there; before the body's `user`.",
+		}),
+		keep: duration({ default: "30d", description: "How long single calls are kept. Sums by day are kept for ever." }),
+		size: bytes({ default: "1GB", description: "How much room they may take: the oldest go first." }),
+	},
+	"What is remembered of calls.",
+);
+
+/** `admin:`. */
+export const admin = section(
+	{
+		keys: Type.Array(adminKey, {
+			default: [],
+			description: "Who may use /admin. ROUTER_ADMIN_KEYS adds secrets, comma separated. None: nobody.",
+			examples: [[{ name: "ops", key: "${OPS_ADMIN_KEY}" }]],
+		}),
+	},
+	"Administration over HTTP.",
+);
+
+/** A key. */
+export type KeyConfig = Static<typeof key>;
+/** An admin's key. */
+export type AdminKeyConfig = Static<typeof adminKey>;
+/** Limits of a key, a model or an address. */
+export type LimitsConfig = Static<ReturnType<typeof limitSet>>;
+/** A price. */
+export type PriceConfig = Static<typeof price>;

@@ -1,0 +1,74 @@
+/** API keys that were made at run time, wherever they are kept. Each replica holds all of them. */
+
+/** What a key may take; what is absent is not limited. */
+export interface KeyLimits {
+	/** Requests and tokens a minute. */
+	readonly rpm?: number | undefined;
+	readonly tpm?: number | undefined;
+	/** Calls at once. */
+	readonly concurrency?: number | undefined;
+	/** Largest input, estimated tokens. */
+	readonly input?: number | undefined;
+}
+
+/** What a key may spend. */
+export interface Budget {
+	readonly usd: number;
+	readonly per: "day" | "month" | "total";
+}
+
+/** A key as it is stored: never its secret. Times are Unix times, ms. */
+export interface StoredKey {
+	/** Stays the same when the key is rotated. */
+	readonly id: string;
+	/** Unique among keys that are not revoked; shown in logs. */
+	readonly name: string;
+	readonly team?: string | undefined;
+	/** SHA-256 of the secret, hex. */
+	readonly hash: string;
+	/** The secret before the last rotation, good until then. */
+	readonly previous?: { readonly hash: string; readonly until: number } | undefined;
+	/** The secret's first characters, to recognise it by: `rk-a1b2`. */
+	readonly prefix?: string | undefined;
+	readonly models: readonly string[];
+	readonly limits: KeyLimits;
+	readonly budget?: Budget | undefined;
+	readonly createdAt: number;
+	/** Revoked keys are kept, so that no replica that missed the news brings them back. */
+	readonly revokedAt?: number | undefined;
+	/** Of two versions of a key the one changed later counts; a revoked one always. */
+	readonly changedAt: number;
+}
+
+/** What a new key may do. */
+export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget">;
+
+/**
+ * The keys. `find` looks into memory; changes are written to the replica's own database before they return, and told to
+ * `onChange`, from where other replicas hear of them.
+ */
+export interface KeyStore {
+	/** By the hash of a presented secret (hex): a key that is valid now. */
+	find(hash: string): StoredKey | undefined;
+	/** All of them, revoked ones too, the oldest first. */
+	list(): readonly StoredKey[];
+	/** The only time that the secret is seen. Throws RouterError where the name is taken. */
+	create(key: NewKey): { readonly key: StoredKey; readonly secret: string };
+	/** By id or name; undefined where there is none. */
+	revoke(which: string): StoredKey | undefined;
+	/** The old secret stays good for `overlapMs`. */
+	rotate(which: string, overlapMs: number): { readonly key: StoredKey; readonly secret: string } | undefined;
+	/** Takes over what another replica knows, by {@link isNewer}. Returns the keys that this one did not have so. */
+	merge(keys: readonly StoredKey[]): readonly StoredKey[];
+	/** Hears of every change made here (`create`, `revoke`, `rotate`), not of those that `merge` brought. */
+	onChange(listener: (key: StoredKey) => void): () => void;
+}
+
+/** Whether `other` is a later version of the same key than `held`. The same on every replica, in whatever order news come. */
+export function isNewer(other: StoredKey, held: StoredKey | undefined): boolean {
+	if (!held) return true;
+	if ((other.revokedAt === undefined) !== (held.revokedAt === undefined)) return other.revokedAt !== undefined;
+	if (other.changedAt !== held.changedAt) return other.changedAt > held.changedAt;
+	// Two changes in one millisecond: any order will do, as long as all agree.
+	return other.hash > held.hash;
+}

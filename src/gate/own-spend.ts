@@ -1,0 +1,37 @@
+/** What keys have spent on this replica: counted in memory, on top of what its ledger says of the time before. */
+import type { LedgerStore } from "../store/ledger.ts";
+import type { OwnSpend } from "./shared-spend.ts";
+import { periodsOf } from "./spend.ts";
+
+/** The board. The ledger is asked once a key and period, 30 µs, before the first call that counts there has been written to it. */
+export function ownSpend(ledger: Pick<LedgerStore, "spent" | "spenders">, wall: () => number = Date.now): OwnSpend {
+	const keys = new Map<string, Map<string, number>>();
+	const kept = (key: string) => {
+		const periods = keys.get(key) ?? new Map<string, number>();
+		keys.set(key, periods);
+		return periods;
+	};
+	const spent = (key: string, period: string): number => {
+		const periods = kept(key);
+		let usd = periods.get(period);
+		if (usd === undefined) {
+			usd = ledger.spent(key, period === "total" ? "" : period);
+			// Names of days have one length, those of months another: the day before is over.
+			for (const other of periods.keys()) if (other.length === period.length) periods.delete(other);
+			periods.set(period, usd);
+		}
+		return usd;
+	};
+	return {
+		spent,
+		*all() {
+			const { day, month, total } = periodsOf(wall());
+			for (const key of new Set([...ledger.spenders(), ...keys.keys()])) {
+				for (const period of [total, month, day]) yield { key, period, usd: spent(key, period) };
+			}
+		},
+		add(key, period, usd) {
+			kept(key).set(period, spent(key, period) + usd);
+		},
+	};
+}

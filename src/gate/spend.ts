@@ -1,0 +1,33 @@
+/** What keys have spent, on this replica and on the others. */
+
+/**
+ * The board. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
+ * what they last said, at most a second or two ago.
+ */
+export interface SpendBoard {
+	/** This replica's calls of `key` cost `usd` more. */
+	add(key: string, period: string, usd: number): void;
+	/** Spent by all replicas in that period, USD. */
+	spent(key: string, period: string): number;
+}
+
+/** What one replica has spent of one key's budget, as it is published. It only grows. */
+export interface Spent {
+	readonly key: string;
+	readonly period: string;
+	readonly usd: number;
+}
+
+/** Periods that a moment belongs to. @param time Unix time, ms */
+export function periodsOf(time: number): { readonly day: string; readonly month: string; readonly total: "total" } {
+	const day = new Date(time).toISOString().slice(0, 10);
+	return { day, month: day.slice(0, 7), total: "total" };
+}
+
+/** What replicas tell each other of their usage: rows of one day, in the ledger's own form. */
+export interface UsageExchange<Row> {
+	/** Publishes this replica's rows of a day (`2026-01-31`) in place of those before. Returns at once. */
+	publish(day: string, rows: readonly Row[]): void;
+	/** The other replicas' rows of these days; undefined where they can't be asked now. */
+	others(days: readonly string[]): Promise<readonly Row[] | undefined>;
+}

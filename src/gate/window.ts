@@ -1,0 +1,214 @@
+/**
+ * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way. 16 bytes a
+ * call in the window.
+ */
+import type { Bound, Counted, Limiter, Reservation, Standing, Verdict } from "./limiter.ts";
+
+/** How often counters that count nothing any more are let go, ms. */
+const SWEEP_MS = 60_000;
+const SMALLEST = 16;
+
+/** A reservation, with where it stands in each counter. */
+class Held implements Reservation {
+	isOpen = true;
+
+	constructor(
+		readonly id: string,
+		readonly bounds: readonly Bound[],
+		/** Of each bound. One that is let go meanwhile counted nothing any more. */
+		readonly counters: readonly Counter[],
+		/** Of each bound: the number of its entry; -1 for `concurrency`. */
+		readonly entries: readonly number[],
+	) {}
+}
+
+/** The limiter. Everything happens at once, so calls can't race. */
+export class WindowLimiter implements Limiter {
+	readonly #counters: Readonly<Record<Counted, Map<string, Counter>>> = {
+		requests: new Map(),
+		tokens: new Map(),
+		concurrency: new Map(),
+	};
+	#taken = 0;
+	#sweptAt = 0;
+
+	take(bounds: readonly Bound[], now: number): Verdict {
+		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
+		const counters: Counter[] = [];
+		let refused: Bound | undefined;
+		let retryAfterMs = 0;
+		for (const bound of bounds) {
+			const counter = this.#counter(bound);
+			counters.push(counter);
+			counter.expire(now);
+			if (counter.sum + bound.amount <= bound.limit) continue;
+			const wait = counter.waitFor(bound, now);
+			if (refused && wait <= retryAfterMs) continue;
+			refused = bound;
+			retryAfterMs = wait;
+		}
+		if (refused) return { isAllowed: false, refused, retryAfterMs, standings: standings(bounds, counters, now) };
+		const entries = bounds.map((bound, at) => counters[at]!.add(bound.amount, now));
+		const reservation = new Held(String(++this.#taken), bounds, counters, entries);
+		return { isAllowed: true, reservation, standings: standings(bounds, counters, now) };
+	}
+
+	settle(reservation: Reservation, tokens: number, now: number): void {
+		this.#end(reservation, now, (bound) => (bound.counts === "tokens" ? tokens : bound.amount));
+	}
+
+	cancel(reservation: Reservation, now: number): void {
+		this.#end(reservation, now, () => 0);
+	}
+
+	#end(reservation: Reservation, now: number, amountOf: (bound: Bound) => number): void {
+		const held = reservation as Held;
+		if (!held.isOpen) return;
+		held.isOpen = false;
+		for (let at = 0; at < held.bounds.length; at++) {
+			const bound = held.bounds[at]!;
+			const counter = held.counters[at]!;
+			counter.expire(now);
+			if (bound.counts === "concurrency") counter.leave(bound.amount);
+			else counter.change(held.entries[at]!, amountOf(bound));
+		}
+	}
+
+	#counter({ id, counts, windowMs }: Bound): Counter {
+		const counters = this.#counters[counts];
+		let counter = counters.get(id);
+		if (!counter) {
+			counter = counts === "concurrency" ? new UnderWay() : new Window(windowMs);
+			counters.set(id, counter);
+		}
+		return counter;
+	}
+
+	#sweep(now: number): void {
+		this.#sweptAt = now;
+		for (const counters of Object.values(this.#counters)) {
+			for (const [id, counter] of counters) {
+				counter.expire(now);
+				if (counter.isEmpty) counters.delete(id);
+			}
+		}
+	}
+}
+
+function standings(bounds: readonly Bound[], counters: readonly Counter[], now: number): Standing[] {
+	return bounds.map((bound, at) => {
+		const counter = counters[at]!;
+		return { bound, remaining: Math.max(0, bound.limit - counter.sum), resetMs: counter.resetMs(now) };
+	});
+}
+
+interface Counter {
+	readonly sum: number;
+	readonly isEmpty: boolean;
+	/** Forgets what has left the window. */
+	expire(now: number): void;
+	/** Returns the entry's number. */
+	add(amount: number, now: number): number;
+	/** Puts another amount in an entry's place; one that has left the window is gone. */
+	change(entry: number, amount: number): void;
+	/** What was under way is over. */
+	leave(amount: number): void;
+	/** When there will be room, if nobody else comes, ms. */
+	waitFor(bound: Bound, now: number): number;
+	resetMs(now: number): number;
+}
+
+class UnderWay implements Counter {
+	sum = 0;
+	expire(): void {}
+	add(amount: number): number {
+		this.sum += amount;
+		return -1;
+	}
+	change(): void {}
+	leave(amount: number): void {
+		this.sum -= amount;
+	}
+	/** Nobody knows; a second is as good a guess as any. */
+	waitFor(): number {
+		return 1000;
+	}
+	resetMs(): number {
+		return 0;
+	}
+	get isEmpty(): boolean {
+		return this.sum === 0;
+	}
+}
+
+/** The entries of a window, the oldest first, in a ring that grows by doubling and shrinks by halves. */
+class Window implements Counter {
+	sum = 0;
+	#times = new Float64Array(SMALLEST);
+	#amounts = new Float64Array(SMALLEST);
+	/** Numbers of the oldest entry and of the next one; entries are numbered through. */
+	#first = 0;
+	#next = 0;
+
+	constructor(private readonly windowMs: number) {}
+
+	get isEmpty(): boolean {
+		return this.#first === this.#next;
+	}
+
+	expire(now: number): void {
+		const mask = this.#times.length - 1;
+		while (this.#first < this.#next && this.#times[this.#first & mask]! + this.windowMs <= now) {
+			this.sum -= this.#amounts[this.#first & mask]!;
+			this.#first++;
+		}
+		const size = this.#next - this.#first;
+		if (this.#times.length > SMALLEST && size < this.#times.length / 8) this.#resize(this.#times.length / 2);
+	}
+
+	add(amount: number, now: number): number {
+		if (this.#next - this.#first === this.#times.length) this.#resize(this.#times.length * 2);
+		const at = this.#next & (this.#times.length - 1);
+		this.#times[at] = now;
+		this.#amounts[at] = amount;
+		this.sum += amount;
+		return this.#next++;
+	}
+
+	change(entry: number, amount: number): void {
+		if (entry < this.#first) return;
+		const at = entry & (this.#times.length - 1);
+		this.sum += amount - this.#amounts[at]!;
+		this.#amounts[at] = amount;
+	}
+
+	leave(): void {}
+
+	waitFor({ amount, limit }: Bound, now: number): number {
+		let excess = this.sum + amount - limit;
+		if (amount > limit) return Number.POSITIVE_INFINITY;
+		const mask = this.#times.length - 1;
+		for (let entry = this.#first; entry < this.#next; entry++) {
+			excess -= this.#amounts[entry & mask]!;
+			if (excess <= 0) return this.#times[entry & mask]! + this.windowMs - now;
+		}
+		return this.windowMs;
+	}
+
+	resetMs(now: number): number {
+		if (this.isEmpty) return 0;
+		return this.#times[(this.#next - 1) & (this.#times.length - 1)]! + this.windowMs - now;
+	}
+
+	#resize(length: number): void {
+		const times = new Float64Array(length);
+		const amounts = new Float64Array(length);
+		const mask = this.#times.length - 1;
+		for (let entry = this.#first; entry < this.#next; entry++) {
+			times[entry & (length - 1)] = this.#times[entry & mask]!;
+			amounts[entry & (length - 1)] = this.#amounts[entry & mask]!;
+		}
+		this.#times = times;
+		this.#amounts = amounts;
+	}
+}

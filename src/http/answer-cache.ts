@@ -1,0 +1,198 @@
+/** The cache in a call's way: an older answer, one that is on its way to somebody else, or the upstream's. */
+import { decodeEntry, type Entry, encodeEntry, isFresh, isSound } from "../cache/entry.ts";
+import { Flight } from "../cache/flight.ts";
+import { CacheKeys } from "../cache/key.ts";
+import { patiently } from "../cache/patience.ts";
+import { Ring, type RingKey } from "../cache/ring.ts";
+import { type CacheSettings, type CacheUse, cacheUse } from "../cache/rules.ts";
+import type { Release, SecondLevel } from "../cache/second-level.ts";
+import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
+import type { Target } from "../providers/provider.ts";
+import { timeLeft } from "../proxy/attempt.ts";
+import type { Settlement } from "../proxy/settlement.ts";
+import { entryAnswer, tailAnswer } from "./cached-answer.ts";
+import { Leader } from "./leader.ts";
+
+/** What the configuration says of the cache as a whole. */
+export interface AnswerCacheOptions {
+	/** Memory for answers, bytes. */
+	readonly memory: number;
+	/** Largest answer kept, bytes before compression. */
+	readonly maxEntry: number;
+	/** All keys share their answers. */
+	readonly isShared: () => boolean;
+	readonly settingsFor: (model: string) => CacheSettings;
+	readonly secondLevel?: SecondLevel | undefined;
+}
+
+/** Makes a call upstream. */
+export type Run = (call: Call) => Promise<Response>;
+
+/** A call that the cache is for. */
+interface Asked {
+	readonly key: RingKey;
+	readonly use: CacheUse;
+	readonly call: Call;
+	readonly settlement: Settlement;
+	readonly run: Run;
+}
+
+/** What the second level said: an answer, or the right to make the call, or neither. */
+interface Claimed {
+	readonly found?: Entry | undefined;
+	readonly release?: Release | undefined;
+}
+
+/** One for a process. Takes its memory with the first answer that is kept. */
+export class AnswerCache {
+	#ring: Ring | undefined;
+	readonly #keys = new CacheKeys();
+	/** Calls on their way upstream that others may join, by key. */
+	readonly #flights = new Map<string, Flight>();
+
+	constructor(private readonly options: AnswerCacheOptions) {}
+
+	/** Answers held in this process, and the bytes they take. */
+	get stats(): { readonly entries: number; readonly bytes: number } {
+		return { entries: this.#ring?.count ?? 0, bytes: this.#ring?.used ?? 0 };
+	}
+
+	/** Answers a call, by `run` where nothing else can. Throws what that throws, and `invalid_value` for the cache's own header. */
+	async answer(call: Call, targets: readonly Target[], settlement: Settlement, run: Run): Promise<Response> {
+		const use = cacheUse(call, this.options.settingsFor(call.body.model));
+		const key = use && this.#keyOf(call, targets);
+		settlement.cache = use?.looksUp && key ? "miss" : "bypass";
+		if (!use || !key) return run(call);
+		const asked = { key, use, call, settlement, run };
+		if (!use.looksUp) return this.#lead(asked);
+		const found = this.#kept(asked);
+		const kept = found instanceof Promise ? await found : found;
+		if (kept) return hit(kept, asked);
+		const id = Buffer.from(key).toString("latin1");
+		const flight = this.#flights.get(id);
+		if (flight) return (await this.#follow(flight, asked)) ?? this.#lead(asked);
+		return use.stores ? this.#lead(asked, id) : run(call);
+	}
+
+	/** The key; undefined for a body too deep to be read for it. */
+	#keyOf(call: Call, targets: readonly Target[]): RingKey | undefined {
+		// Agents come and go: what counts is the model, wherever it runs.
+		const places = targets.map(({ id, name }) => name ?? id);
+		try {
+			return this.#keys.of(call, places, this.options.isShared() ? "" : (call.key ?? ""));
+		} catch (error) {
+			if (error instanceof RangeError) return undefined;
+			throw error;
+		}
+	}
+
+	/** At once unless it is large: a hit is to cost as little as it can. */
+	#kept({ key, use }: Asked): Entry | undefined | Promise<Entry | undefined> {
+		const bytes = this.#ring?.get(key);
+		const decoded = bytes && decodeEntry(bytes);
+		const fresh = (entry: Entry | undefined) =>
+			entry && isFresh(entry.facts, use.maxAgeMs, Date.now()) ? entry : undefined;
+		return decoded instanceof Promise ? decoded.then(fresh) : fresh(decoded);
+	}
+
+	/** Waits with others for an answer; undefined where none came. Throws `cancelled` and `upstream_timeout`. */
+	async #follow(flight: Flight, asked: Asked): Promise<Response | undefined> {
+		const { call, settlement, use } = asked;
+		const leave = flight.enter();
+		const tail = flight.tail(shapeOf(call));
+		const landed: Promise<unknown> = tail ? flight.begun : flight.result;
+		const waited = await waiting(landed, call.signal, asked);
+		if (waited && tail && flight.origin && tail.backlog > 0) {
+			settlement.cache = "hit";
+			settlement.isKnown = true;
+			return tailAnswer(flight, tail, settlement, leave);
+		}
+		if (tail) flight.drop(tail);
+		leave();
+		if (!waited) throw gaveUp(call);
+		const entry = await flight.result;
+		return entry && isFresh(entry.facts, use.maxAgeMs, Date.now()) ? hit(entry, asked) : undefined;
+	}
+
+	/** Has the call made, and its answer kept. @param id under which others may join */
+	async #lead(asked: Asked, id?: string): Promise<Response> {
+		const { call, settlement, run, use } = asked;
+		const flight = new Flight(shapeOf(call), this.options.maxEntry);
+		let claimed: Claimed = {};
+		const over = async (entry: Entry | undefined) => {
+			call.signal.removeEventListener("abort", leader.left);
+			await this.#keep(asked, entry, claimed);
+			if (id !== undefined) this.#flights.delete(id);
+		};
+		const leader = new Leader({ call, settlement, flight, ttlMs: use.ttlMs, over: (entry) => void over(entry) });
+		if (id !== undefined) this.#flights.set(id, flight);
+		call.signal.addEventListener("abort", leader.left);
+		if (call.signal.aborted) leader.left();
+		try {
+			if (id !== undefined && this.options.secondLevel) {
+				claimed = await this.#claim(this.options.secondLevel, asked, flight);
+				if (claimed.found) {
+					leader.land(claimed.found);
+					return hit(claimed.found, asked);
+				}
+			}
+			settlement.audience = leader;
+			return await run(leader.call);
+		} catch (thrown) {
+			leader.land(undefined);
+			throw thrown;
+		}
+	}
+
+	/** What the other replicas have, or the right to make the call. Throws `cancelled` and `upstream_timeout`. */
+	async #claim(level: SecondLevel, asked: Asked, flight: Flight): Promise<Claimed> {
+		const { key, use, call } = asked;
+		const claiming = level
+			.claim(key)
+			.then((claim) => (claim.is === "elsewhere" ? level.wait(key, flight.signal) : claim));
+		const waited = await waiting(claiming, flight.signal, asked);
+		if (!waited) {
+			// Nobody will use what it may still get.
+			void claiming.then((late) => late.is === "ours" && late.release(undefined));
+			throw gaveUp(call);
+		}
+		const { came: claim } = waited;
+		if (claim.is === "ours") return { release: claim.release };
+		const entry = claim.is === "found" ? await decodeEntry(claim.bytes) : undefined;
+		const isUsable = entry && isSound(entry) && isFresh(entry.facts, use.maxAgeMs, Date.now());
+		return isUsable ? { found: entry } : {};
+	}
+
+	async #keep({ key, use }: Asked, entry: Entry | undefined, { found, release }: Claimed): Promise<void> {
+		const fits = entry && use.stores && entry.body.length <= this.options.maxEntry;
+		if (!fits) return release?.(undefined);
+		const bytes = await encodeEntry(entry);
+		this.#ring ??= new Ring(this.options.memory);
+		this.#ring.put(key, bytes);
+		const ttlMs = entry.facts.expiresAt - Date.now();
+		if (release) release({ bytes, ttlMs });
+		else if (!found) this.options.secondLevel?.put(key, bytes, ttlMs);
+	}
+}
+
+const shapeOf = ({ stream, body }: Call) => ({ stream, showsUsage: body.stream_options?.include_usage === true });
+
+function hit(entry: Entry, { call, settlement }: Asked): Response {
+	settlement.cache = "hit";
+	settlement.isKnown = true;
+	return entryAnswer(entry, call, settlement);
+}
+
+/** What came; undefined where the client left or its time was over before. The time is not the router's own. */
+async function waiting<T>(promise: Promise<T>, client: AbortSignal, { call, settlement }: Asked) {
+	const since = performance.now();
+	const waited = await patiently(promise, client, timeLeft(call));
+	settlement.waitedMs += performance.now() - since;
+	return waited;
+}
+
+function gaveUp({ signal }: Call): RouterError {
+	if (signal.aborted) return new RouterError("cancelled", "The client left.");
+	return new RouterError("upstream_timeout", "The same call of another caller gave no answer in this call's time.");
+}

@@ -1,0 +1,73 @@
+/** What a call does at the gate once it is understood: limits, budget, and what it will cost. */
+import type { Config } from "../config/schema.ts";
+import { RouterError } from "../errors.ts";
+import { estimatedTokens, mostAnswerTokens } from "../gate/estimate.ts";
+import type { Caller } from "../gate/keys.ts";
+import type { Pass, Turnstile } from "../gate/turnstile.ts";
+import type { Call } from "../openai/call.ts";
+import type { Settlement } from "../proxy/settlement.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import { chargeFor } from "../routing/rates.ts";
+import type { Route } from "../routing/route.ts";
+
+/** A call at the gate. */
+export interface Entry {
+	readonly call: Pick<Call, "operation" | "raw" | "body" | "fields" | "headers">;
+	readonly caller: Caller | undefined;
+	readonly route: Route;
+	readonly settlement: Settlement;
+	/** The client's; found out only where a limit needs it. */
+	address(): string;
+}
+
+/** Lets the call in, and settles its limits and budget when it is over. Throws what the turnstile does. */
+export async function enter(turnstile: Turnstile, catalog: Catalog, entry: Entry): Promise<void> {
+	const { call, caller, route, settlement, address } = entry;
+	const entered = turnstile.enter({
+		caller,
+		names: [call.body.model, route.label],
+		address,
+		promptTokens: () => estimatedTokens(call),
+		answerTokens: mostAnswerTokens(call),
+		cost(prompt) {
+			const target = route.targets[0];
+			const rates = target && catalog.listed?.(target).rates;
+			return rates && chargeFor(rates, { input: prompt, output: mostAnswerTokens(call) });
+		},
+	});
+	if (!entered) return;
+	const pass: Pass = entered instanceof Promise ? await entered : entered;
+	settlement.headers = pass.headers;
+	settlement.atEnd(() => {
+		const { tokens, cost } = settlement;
+		pass.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
+	});
+}
+
+/**
+ * The route, without targets whose price nobody knows, for a key with a budget: it could spend without end. Throws `price_unknown`
+ * where none is left.
+ */
+export function affordable(caller: Caller | undefined, model: string, route: Route, catalog: Catalog): Route {
+	if (!caller?.budget || !catalog.listed) return route;
+	const targets = route.targets.filter((target) => catalog.listed!(target).rates !== undefined);
+	if (targets.length === route.targets.length) return route;
+	if (targets.length > 0) return { ...route, targets };
+	const id = route.targets[0]?.id ?? model;
+	const message =
+		`The price of "${model.slice(0, 100)}" is not known, and the key "${caller.name}" has a budget: ` +
+		`set the price of "${id.slice(0, 100)}" under \`prices:\`.`;
+	throw new RouterError("price_unknown", message, { param: "model" });
+}
+
+/** Longest name of an end user that is kept, characters. */
+const MAX_USER = 128;
+
+/** The end user of a call: by the first header of the configuration that is there, else by the body. */
+export function endUser({ headers, body }: Entry["call"], config: Config): string | undefined {
+	for (const name of config.usage.user_headers) {
+		const user = headers.get(name);
+		if (user) return user.slice(0, MAX_USER);
+	}
+	return body.user?.slice(0, MAX_USER);
+}

@@ -1,0 +1,52 @@
+/** What a call cost, told in its `usage`, as OpenRouter does. */
+import { fieldNamed, fieldsOf } from "./json.ts";
+
+/** An answer or a chunk as JSON text, with `usage.cost` in it; as it was where there is no usage, or a cost already. 2 µs a KB. */
+export function withCost(json: string, usd: number): string {
+	const usage = fieldNamed(fieldsOf(json), "usage");
+	if (!usage || json[usage.start] !== "{") return json;
+	const fields = fieldsOf(json, usage.start);
+	if (fieldNamed(fields, "cost")) return json;
+	// No exponent: some parsers of money take none.
+	const last = fields.at(-1);
+	const cost = `"cost":${decimal(usd)}`;
+	const at = last?.end ?? usage.start + 1;
+	return `${json.slice(0, at)}${last ? "," : ""}${cost}${json.slice(at)}`;
+}
+
+/** The same for events of a stream: of each that has a usage. */
+export function eventsWithCost(text: string, usd: number): string {
+	return text.replace(/^data:[ ]?(\{.*\})[ ]*$/gm, (line, json: string) =>
+		json.includes('"usage"') ? `data: ${withCost(json, usd)}` : line,
+	);
+}
+
+/** A number as JSON without an exponent, to 1e-12. */
+export function decimal(usd: number): string {
+	const text = String(usd);
+	return text.includes("e") ? usd.toFixed(12).replace(/\.?0+$/, "") : text;
+}
+
+/** What of a message no model has written. */
+const FRAME = new Set(["role", "type", "id"]);
+
+/** Characters of all that an answer says, as far as it can be read. */
+export function answerCharacters(json: string): number {
+	let characters = 0;
+	const add = (value: unknown): void => {
+		if (typeof value === "string") characters += value.length;
+		else if (typeof value === "object" && value !== null) {
+			for (const [name, part] of Object.entries(value)) if (!FRAME.has(name)) add(part);
+		}
+	};
+	try {
+		const { choices } = JSON.parse(json) as { choices?: unknown };
+		for (const choice of Array.isArray(choices) ? choices : []) {
+			const { message, text } = (choice ?? {}) as { message?: unknown; text?: unknown };
+			add(message ?? text);
+		}
+	} catch {
+		return 0;
+	}
+	return characters;
+}

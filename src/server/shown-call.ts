@@ -1,0 +1,52 @@
+/** A past call as `GET /admin/calls/{id}` shows it. */
+import type { CallDetails } from "../gate/ledger.ts";
+import type { LedgerAttempt, LedgerCall } from "../store/ledger.ts";
+import type { AttemptClosed } from "../telemetry/events.ts";
+
+/** The call. */
+export type ShownCall = ReturnType<typeof shownCall>;
+
+/** Puts a call and its attempts together. */
+export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) {
+	const { bill, decision, attempts: _, target, route, tokens, ...details } = JSON.parse(call.details) as CallDetails;
+	const { id, at, key, team, user, model, provider, status, cost } = call;
+	return {
+		id,
+		at: new Date(at).toISOString(),
+		...filled({ key, team, user }),
+		model,
+		...details,
+		status,
+		provider,
+		...(target === undefined ? {} : { target }),
+		attempts: attempts.map(shownAttempt),
+		...(tokens ? { tokens } : {}),
+		...(cost === undefined ? {} : { cost_usd: cost }),
+		...(bill ? { price: { source: bill.source, ...(bill.price ? { rates: bill.price } : {}) } } : {}),
+		...(bill?.isEstimated ? { estimated: true } : {}),
+		decision: decision ?? soleCandidate(details.requested ?? model, route, target),
+	};
+}
+
+function shownAttempt({ number, provider, target, failure, status, ms, details }: LedgerAttempt) {
+	const rest = JSON.parse(details) as Pick<AttemptClosed, "agent" | "tokens" | "cost">;
+	return {
+		number,
+		provider,
+		target,
+		outcome: failure ?? "answered",
+		...(status === undefined ? {} : { status }),
+		ms,
+		...rest,
+	};
+}
+
+/** Where there was one target only nothing was weighed. */
+function soleCandidate(model: string, route: string | undefined, target: string | undefined) {
+	const candidates = target === undefined ? [] : [{ rank: 1, id: target, reason: "the only one" }];
+	return { model, ...(route === undefined ? {} : { route }), candidates };
+}
+
+function filled<Name extends string>(texts: Readonly<Record<Name, string>>): { [N in Name]?: string } {
+	return Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== "")) as { [N in Name]?: string };
+}

@@ -1,0 +1,26 @@
+/** What the tables' files need of the database. */
+
+/** A statement, prepared once. */
+export interface Statement {
+	run(...values: Value[]): { changes: number };
+	all(...values: Value[]): unknown[];
+}
+
+/** What SQLite keeps. */
+export type Value = string | number | null | Uint8Array<ArrayBuffer> | Record<string, string>;
+
+/** The database. */
+export interface Sql {
+	/** Keeps the statement for the next time. */
+	query(sql: string): Statement;
+}
+
+/** Reading and writing, with all that can go wrong taken care of: see `Store`. */
+export interface Connection {
+	/** None where nothing is kept yet or it can't be read. */
+	read<T>(query: (db: Sql) => T[]): T[];
+	/** In one transaction. Whether it is on the disk. */
+	write(change: (db: Sql) => unknown): boolean;
+	/** Resolves when all that was written would survive a loss of power. Never rejects. */
+	sync(): Promise<void>;
+}

@@ -1,0 +1,280 @@
+/** The ledger: a row a call, its attempts, and sums by day that outlive them. */
+import type { Connection, Sql } from "./connection.ts";
+
+/** One call. Texts that have no value are empty; times are Unix times, ms. */
+export interface LedgerCall {
+	/** `req_` and a UUID of version 7: later ones are greater. */
+	readonly id: string;
+	/** When it settled. */
+	readonly at: number;
+	readonly keyId: string;
+	readonly key: string;
+	readonly team: string;
+	readonly user: string;
+	readonly model: string;
+	readonly provider: string;
+	readonly status: number;
+	readonly tokensIn: number | undefined;
+	readonly tokensOut: number | undefined;
+	/** USD; undefined where nobody knows. */
+	readonly cost: number | undefined;
+	/** All the rest, as JSON. */
+	readonly details: string;
+}
+
+/** One attempt. */
+export interface LedgerAttempt {
+	readonly call: string;
+	/** From 1. */
+	readonly number: number;
+	readonly provider: string;
+	readonly target: string;
+	readonly failure: string | undefined;
+	readonly status: number | undefined;
+	readonly ms: number;
+	readonly details: string;
+}
+
+/** What is summed by. */
+export interface UsageKey {
+	/** `2026-01-31` (UTC). */
+	readonly day: string;
+	readonly keyId: string;
+	readonly key: string;
+	readonly team: string;
+	readonly user: string;
+	readonly model: string;
+	readonly provider: string;
+}
+
+/** The sums. */
+export interface UsageSums {
+	calls: number;
+	/** Those that were not answered. */
+	failed: number;
+	/** Those whose tokens the upstream did not say. */
+	estimated: number;
+	/** Those that were answered and whose price nobody knows: their cost is not in `cost`. */
+	unpriced: number;
+	tokensIn: number;
+	tokensOut: number;
+	tokensCached: number;
+	tokensReasoning: number;
+	/** USD. */
+	cost: number;
+}
+
+/** Sums of one day and one of each. */
+export type UsageRow = UsageKey & Readonly<UsageSums>;
+
+/** A batch of what happened: all of it is written or none. */
+export interface LedgerBatch {
+	readonly calls: readonly LedgerCall[];
+	readonly attempts: readonly LedgerAttempt[];
+	/** To be added to what stands there. */
+	readonly usage: readonly UsageRow[];
+}
+
+/** The ledger's tables. */
+export interface LedgerStore {
+	/** Whether it is on the disk. */
+	write(batch: LedgerBatch): boolean;
+	/** Resolves when it would survive a loss of power. */
+	sync(): Promise<void>;
+	call(id: string): { call: LedgerCall; attempts: LedgerAttempt[] } | undefined;
+	/** The sums of these days, both included. */
+	usage(from: string, to: string): UsageRow[];
+	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all. */
+	spent(keyId: string, days: string): number;
+	/** Keys that have ever spent something. */
+	spenders(): string[];
+	/** Days of which there are sums, the latest first. */
+	days(): string[];
+	/**
+	 * Lets go the oldest calls, `most` of them at most: those of before `before` (Unix time, ms), and as many as it takes to keep the
+	 * file's used part below `bytes`. How many went.
+	 */
+	trim(before: number, bytes: number, most: number): number;
+}
+
+const CALL = `INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+const ATTEMPT = `INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+const SUMS = [
+	"calls",
+	"failed",
+	"estimated",
+	"unpriced",
+	"tokens_in",
+	"tokens_out",
+	"tokens_cached",
+	"tokens_reasoning",
+];
+const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
+	${[...SUMS, "cost"].map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
+
+/** The ledger in this database. */
+export function ledgerStore({ read, write, sync }: Connection): LedgerStore {
+	return {
+		write: (batch) => write((to) => insert(to, batch)),
+		sync,
+		call(id) {
+			const [call] = read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);
+			if (!call) return undefined;
+			const attempts = read(
+				(from) => from.query("SELECT * FROM attempts WHERE call = ? ORDER BY number").all(id) as AttemptRow[],
+			);
+			return { call: callOf(call), attempts: attempts.map(attemptOf) };
+		},
+		usage: (from, to) =>
+			read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[]).map(
+				usageOf,
+			),
+		spent(keyId, days) {
+			const sql = "SELECT TOTAL(cost) AS usd FROM usage_days WHERE key_id = ? AND day BETWEEN ? AND ?";
+			// No digit or dash comes after "~".
+			const [sum] = read((from) => from.query(sql).all(keyId, days, `${days}~`) as { usd: number }[]);
+			return sum?.usd ?? 0;
+		},
+		spenders: () =>
+			read((db) => db.query("SELECT DISTINCT key_id AS id FROM usage_days WHERE cost > 0").all() as { id: string }[])
+				.map(({ id }) => id)
+				.filter((id) => id !== ""),
+		days: () =>
+			read((db) => db.query("SELECT DISTINCT day FROM usage_days ORDER BY day DESC").all() as { day: string }[]).map(
+				({ day }) => day,
+			),
+		trim(before, bytes, most) {
+			const over = read(used)[0] ?? 0;
+			const age = `req_${Math.max(0, before).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
+			const oldest = "SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?";
+			const [last] = read(
+				(from) =>
+					from
+						.query(`SELECT MAX(id) AS id, COUNT(*) AS count FROM (${oldest})`)
+						.all(over > bytes ? "~" : age, most) as { id: string | null; count: number }[],
+			);
+			const id = last?.id;
+			if (!last || !id) return 0;
+			write((to) => {
+				to.query("DELETE FROM calls WHERE id <= ?").run(id);
+				to.query("DELETE FROM attempts WHERE call <= ?").run(id);
+			});
+			return last.count;
+		},
+	};
+}
+
+function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
+	const call = to.query(CALL);
+	for (const each of calls) {
+		call.run(
+			each.id,
+			each.at,
+			each.keyId,
+			each.key,
+			each.team,
+			each.user,
+			each.model,
+			each.provider,
+			each.status,
+			each.tokensIn ?? null,
+			each.tokensOut ?? null,
+			each.cost ?? null,
+			each.details,
+		);
+	}
+	const attempt = to.query(ATTEMPT);
+	for (const each of attempts) {
+		const { failure = null, status = null } = each;
+		attempt.run(each.call, each.number, each.provider, each.target, failure, status, each.ms, each.details);
+	}
+	const day = to.query(USAGE);
+	for (const each of usage) {
+		day.run(
+			each.day,
+			each.keyId,
+			each.user,
+			each.model,
+			each.provider,
+			each.key,
+			each.team,
+			each.calls,
+			each.failed,
+			each.estimated,
+			each.unpriced,
+			each.tokensIn,
+			each.tokensOut,
+			each.tokensCached,
+			each.tokensReasoning,
+			each.cost,
+		);
+	}
+}
+
+/** Bytes of the file that hold something. */
+function used(from: Sql): number[] {
+	const pragma = (name: string) =>
+		Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;
+	return [(pragma("page_count") - pragma("freelist_count")) * pragma("page_size")];
+}
+
+interface CallRow {
+	readonly id: string;
+	readonly at: number;
+	readonly key_id: string;
+	readonly key: string;
+	readonly team: string;
+	readonly user: string;
+	readonly model: string;
+	readonly provider: string;
+	readonly status: number;
+	readonly tokens_in: number | null;
+	readonly tokens_out: number | null;
+	readonly cost: number | null;
+	readonly details: string;
+}
+
+function callOf({ key_id, tokens_in, tokens_out, cost, ...rest }: CallRow): LedgerCall {
+	return {
+		...rest,
+		keyId: key_id,
+		tokensIn: tokens_in ?? undefined,
+		tokensOut: tokens_out ?? undefined,
+		cost: cost ?? undefined,
+	};
+}
+
+type AttemptRow = Omit<LedgerAttempt, "failure" | "status"> & {
+	readonly failure: string | null;
+	readonly status: number | null;
+};
+
+function attemptOf({ failure, status, ...rest }: AttemptRow): LedgerAttempt {
+	return { ...rest, failure: failure ?? undefined, status: status ?? undefined };
+}
+
+interface DayRow extends Omit<UsageKey, "keyId"> {
+	readonly key_id: string;
+	readonly calls: number;
+	readonly failed: number;
+	readonly estimated: number;
+	readonly unpriced: number;
+	readonly tokens_in: number;
+	readonly tokens_out: number;
+	readonly tokens_cached: number;
+	readonly tokens_reasoning: number;
+	readonly cost: number;
+}
+
+function usageOf(row: DayRow): UsageRow {
+	const { key_id, tokens_in, tokens_out, tokens_cached, tokens_reasoning, ...rest } = row;
+	return {
+		...rest,
+		keyId: key_id,
+		tokensIn: tokens_in,
+		tokensOut: tokens_out,
+		tokensCached: tokens_cached,
+		tokensReasoning: tokens_reasoning,
+	};
+}

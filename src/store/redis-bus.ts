@@ -1,0 +1,53 @@
+/** Messages between replicas: published to all, lost where somebody is not connected. */
+
+import type { SharedRedis } from "./redis.ts";
+import type { RedisClient } from "./redis-client.ts";
+
+/** What a channel's listeners get. */
+export type Message = (text: string) => void;
+
+/** Channels of one Redis. Connects when `open` is called. */
+export class RedisBus {
+	readonly #listeners = new Map<string, Set<Message>>();
+	readonly #resumed = new Set<() => void>();
+	#client: RedisClient | undefined;
+
+	constructor(private readonly redis: SharedRedis) {}
+
+	/** Hears a channel's messages. To be called before `open`. */
+	listen(channel: string, listener: Message): void {
+		const name = this.redis.key(channel);
+		const listeners = this.#listeners.get(name) ?? new Set();
+		this.#listeners.set(name, listeners.add(listener));
+	}
+
+	/** Hears each time that messages may have been missed: after the subscription began, or began again. */
+	onResumed(listener: () => void): void {
+		this.#resumed.add(listener);
+	}
+
+	/** Sends a message. Returns at once; nobody knows who got it. */
+	publish(channel: string, text: string): void {
+		void this.redis.run((client) => client.publish(this.redis.key(channel), text));
+	}
+
+	/** Begins to listen, for as long as it takes. Returns how to end it. */
+	open(): () => void {
+		const client = this.redis.subscriber();
+		this.#client = client;
+		const channels = [...this.#listeners.keys()];
+		client.on("message", (channel: string, text: string) => {
+			for (const listener of this.#listeners.get(channel) ?? []) listener(text);
+		});
+		client.on("ready", () => {
+			client.subscribe(...channels).then(
+				() => {
+					for (const listener of this.#resumed) listener();
+				},
+				// The connection was lost again: its next `ready` subscribes.
+				() => undefined,
+			);
+		});
+		return () => this.#client?.disconnect();
+	}
+}

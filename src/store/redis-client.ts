@@ -1,0 +1,57 @@
+/** Connections to Redis, in every form it is run. ioredis: Bun's own client knows neither Sentinel nor Cluster. */
+import { rootCertificates } from "node:tls";
+import { Cluster, Redis } from "ioredis";
+import type { RedisAddress } from "../config/redis-url.ts";
+
+/** A client. Commands fail at once while there is no connection; connections are made again for ever. */
+export type RedisClient = Redis | Cluster;
+
+/** Longest pause between two tries to connect, ms: a Redis that is back is found within this. */
+const RETRY_MS = 1_000;
+const CONNECT_MS = 2_000;
+
+/** Makes one, which begins to connect. @param ca PEM with further authorities */
+export function redisClient(address: RedisAddress, ca: string | undefined): RedisClient {
+	const { kind, nodes, tls, username, password, database, master, sentinelPassword } = address;
+	const secure = tls ? { tls: ca === undefined ? {} : { ca: [...rootCertificates, ca] } } : {};
+	const common = {
+		...secure,
+		...(username === undefined ? {} : { username }),
+		...(password === undefined ? {} : { password }),
+		// RESP3 would need one more answer before the first command, and nothing here uses it.
+		protocol: 2 as const,
+		enableOfflineQueue: false,
+		autoResendUnfulfilledCommands: false,
+		maxRetriesPerRequest: 0,
+		connectTimeout: CONNECT_MS,
+		connectionName: "router",
+		retryStrategy,
+		// After a failover the old master is a replica, and says so.
+		reconnectOnError: ({ message }: Error) => message.startsWith("READONLY"),
+	};
+	if (kind === "cluster") {
+		return new Cluster([...nodes], {
+			redisOptions: common,
+			enableOfflineQueue: false,
+			clusterRetryStrategy: retryStrategy,
+			clusterNodeRetryStrategy: retryStrategy,
+			slotsRefreshTimeout: CONNECT_MS,
+			// Names in certificates are host names: addresses that the cluster tells of would not match.
+			...(tls ? { dnsLookup: (host, callback) => callback(null, host) } : {}),
+		});
+	}
+	if (kind === "single") return new Redis({ ...common, ...nodes[0], db: database });
+	return new Redis({
+		...common,
+		db: database,
+		sentinels: [...nodes],
+		name: master!,
+		sentinelRetryStrategy: retryStrategy,
+		...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: secure.tls! } : {}),
+		...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+	});
+}
+
+function retryStrategy(times: number): number {
+	return Math.min(times * 50, RETRY_MS);
+}

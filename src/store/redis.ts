@@ -1,0 +1,241 @@
+/**
+ * The shared Redis: whatever state it is in, nobody waits for it longer than its deadline, and nobody fails because of it.
+ * Its states stand in design.md beside this file.
+ */
+import type { RedisAddress } from "../config/redis-url.ts";
+import { Deadlines } from "./deadlines.ts";
+import { type RedisClient, redisClient } from "./redis-client.ts";
+import { AWAY, afterEvent, type RedisEvent, type RedisStanding, type RedisState } from "./redis-state.ts";
+
+/** How often an unsure Redis is asked whether it answers, ms. */
+const PROBE_MS = 250;
+/** Probes in vain until the connection is made anew: it may lead to a machine that is gone. */
+const MOST_PROBES = 20;
+/** The oldest version that does what is needed. */
+const OLDEST = [6, 2] as const;
+
+/** Why a command gave nothing. `refused`: it was not sent, since Redis is known to be away. */
+export type RedisFailure = "refused" | "timeout" | "lost" | "error";
+
+/** A script, known to the server by its hash. All keys must lie in one slot. */
+export interface RedisScript {
+	readonly name: string;
+	readonly lua: string;
+}
+
+/** What is told of it. Called synchronously; must not throw. */
+export interface RedisListener {
+	/** The state changed. `reason` says why it is not `up`: a clause without address or secret. */
+	changed(state: RedisState, reason: string | undefined): void;
+	failed(why: RedisFailure): void;
+	/** The server refused a command: its first word, such as `OOM`. */
+	refused(word: string): void;
+}
+
+/** How to reach it. */
+export interface RedisOptions {
+	readonly address: RedisAddress;
+	readonly ca?: string | undefined;
+	readonly prefix: string;
+	/** How long a command may take, ms. */
+	readonly timeoutMs: number;
+	readonly listener: RedisListener;
+}
+
+type Command = (client: RedisClient) => Promise<unknown>;
+type Scripted = Record<string, ((...args: unknown[]) => Promise<unknown>) | undefined>;
+
+/** One for a process. Connects when `open` is called. */
+export class SharedRedis {
+	#client: RedisClient | undefined;
+	#standing: RedisStanding = AWAY;
+	#reason: string | undefined = "it was not reached yet";
+	#probe: ReturnType<typeof setInterval> | undefined;
+	#probes = 0;
+	readonly #deadlines: Deadlines;
+	readonly #upListeners = new Set<() => void>();
+	readonly #defined = new Set<string>();
+
+	constructor(private readonly options: RedisOptions) {
+		this.#deadlines = new Deadlines(options.timeoutMs);
+	}
+
+	/** Whether commands are sent. */
+	get isUp(): boolean {
+		return this.#standing.state === "up";
+	}
+
+	/** The full name of a key or channel. */
+	key(name: string): string {
+		return this.options.prefix + name;
+	}
+
+	/** Begins to connect, for as long as it takes. Returns how to end it. */
+	open(): () => void {
+		const client = this.#connect();
+		this.#client = client;
+		client.on("ready", () => void this.#ready(client));
+		client.on("close", () => this.#event("lost", "the connection was lost"));
+		client.on("end", () => this.#event("lost", "the connection was lost"));
+		client.on("error", (error: Error) => this.#complain(error));
+		return () => {
+			clearInterval(this.#probe);
+			this.#client = undefined;
+			client.disconnect();
+			this.#event("lost", "this router ends");
+		};
+	}
+
+	/** Hears each time that commands are sent again: what was missed meanwhile has to be read. */
+	onUp(listener: () => void): void {
+		this.#upListeners.add(listener);
+	}
+
+	/** Runs a command: what it gave, or undefined where nothing came in time or the server refused it. Never rejects. */
+	run<T>(command: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
+		if (this.isUp) return this.#send(command, false) as Promise<T | undefined>;
+		this.options.listener.failed("refused");
+		return Promise.resolve(undefined);
+	}
+
+	/** Runs a script in the same way. */
+	script(
+		script: RedisScript,
+		keys: readonly string[],
+		args: readonly (string | number | Uint8Array)[],
+	): Promise<unknown> {
+		return this.run((client) => this.#scripted(client, script, "", keys, args));
+	}
+
+	/** The same, with texts in its answer as bytes. */
+	scriptBuffer(script: RedisScript, keys: readonly string[], args: readonly (string | number | Uint8Array)[]) {
+		return this.run((client) => this.#scripted(client, script, "Buffer", keys, args));
+	}
+
+	/** Another connection of the same kind, for subscriptions: it keeps what it is asked until it is connected. */
+	subscriber(): RedisClient {
+		const client = this.#connect();
+		client.on("error", () => undefined);
+		return client;
+	}
+
+	#connect(): RedisClient {
+		return redisClient(this.options.address, this.options.ca);
+	}
+
+	#scripted(
+		client: RedisClient,
+		{ name, lua }: RedisScript,
+		form: "" | "Buffer",
+		keys: readonly string[],
+		args: readonly (string | number | Uint8Array)[],
+	): Promise<unknown> {
+		if (!this.#defined.has(name)) {
+			client.defineCommand(name, { lua });
+			this.#defined.add(name);
+		}
+		return (client as unknown as Scripted)[name + form]!(keys.length, ...keys, ...args);
+	}
+
+	#send(command: Command, isProbe: boolean): Promise<unknown> {
+		const { promise, resolve } = Promise.withResolvers<unknown>();
+		const failed = (why: RedisFailure) => {
+			if (!isProbe) this.options.listener.failed(why);
+			resolve(undefined);
+		};
+		const entry = this.#deadlines.add(() => {
+			this.#event("miss", `it gave no answer within ${this.options.timeoutMs} ms`);
+			failed("timeout");
+		});
+		const came = (): boolean => {
+			const isInTime = !entry.isOver;
+			entry.isOver = true;
+			return isInTime;
+		};
+		this.#begin(command).then(
+			(value) => {
+				if (!came()) return;
+				this.#event("reply", undefined);
+				resolve(value);
+			},
+			(error: Error) => {
+				if (came()) failed(this.#judge(error));
+			},
+		);
+		return promise;
+	}
+
+	async #begin(command: Command): Promise<unknown> {
+		// A client that is not connected throws or rejects, as the command has it.
+		return command(this.#client!);
+	}
+
+	/** What a command's failure says of the server. */
+	#judge({ name, message }: Error): RedisFailure {
+		if (name !== "ReplyError") {
+			this.#event("miss", "the connection was lost");
+			return "lost";
+		}
+		const word = /^[A-Z]+/.exec(message)?.[0] ?? "ERR";
+		// Words of a server that is there and can't serve: while it loads, or lost its master or its slots.
+		if (/^(?:LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN)$/.test(word)) this.#event("miss", `it says ${word}`);
+		else this.#event("reply", undefined);
+		this.options.listener.refused(word);
+		return "error";
+	}
+
+	async #ready(client: RedisClient): Promise<void> {
+		const problem = await versionProblem(client);
+		if (problem) this.#event("unfit", problem);
+		else this.#event("ready", "it has not answered yet");
+	}
+
+	#event(event: RedisEvent, reason: string | undefined): void {
+		const before = this.#standing.state;
+		this.#standing = afterEvent(this.#standing, event);
+		const { state } = this.#standing;
+		if (state === before) return;
+		this.#reason = state === "up" ? undefined : reason;
+		clearInterval(this.#probe);
+		if (state === "unsure") this.#beginProbes();
+		this.options.listener.changed(state, this.#reason);
+		if (state === "up") for (const listener of this.#upListeners) listener();
+	}
+
+	#beginProbes(): void {
+		this.#probes = 0;
+		const probe = () => {
+			if (++this.#probes > MOST_PROBES) this.#reconnect();
+			else void this.#send((client) => client.ping(), true);
+		};
+		this.#probe = setInterval(probe, PROBE_MS);
+		this.#probe.unref();
+		probe();
+	}
+
+	#reconnect(): void {
+		this.#probes = 0;
+		if (this.#client && "isCluster" in this.#client && this.#client.isCluster) return;
+		this.#client?.disconnect(true);
+	}
+
+	/** The reason of an outage, as far as it can be told without the address and the password that Redis's words may hold. */
+	#complain(error: Error & { code?: string }): void {
+		const { state } = this.#standing;
+		if (state !== "away") return;
+		const word = /^[A-Z]{3,}/.exec(error.message)?.[0];
+		const reason = error.code ?? word ?? "no connection";
+		if (reason === this.#reason) return;
+		this.#reason = reason;
+		this.options.listener.changed(state, reason);
+	}
+}
+
+/** Why this server will not do; undefined where it will, or does not say which version it is. */
+async function versionProblem(client: RedisClient): Promise<string | undefined> {
+	const info = await client.info("server").catch(() => "");
+	const [, version = "", major, minor] = /redis_version:((\d+)\.(\d+)\S*)/.exec(info) ?? [];
+	if (version === "") return undefined;
+	const isOld = Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1]);
+	return isOld ? `it is version ${version}, and ${OLDEST.join(".")} is the oldest that will do` : undefined;
+}

@@ -1,0 +1,96 @@
+/** What keys, limits, a budget, prices and the ledger cost a call, µs: `bun test/bench/accounts-cost.ts`. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { estimatedTokens } from "../../src/gate/estimate.ts";
+import { createGate } from "../../src/gate/keys.ts";
+import { Ledger } from "../../src/gate/ledger.ts";
+import { ownSpend } from "../../src/gate/own-spend.ts";
+import { Turnstile } from "../../src/gate/turnstile.ts";
+import { WindowLimiter } from "../../src/gate/window.ts";
+import { newRequestId } from "../../src/http/request-id.ts";
+import { parseRequest } from "../../src/openai/call.ts";
+import { withCost } from "../../src/openai/usage-cost.ts";
+import { priceBook } from "../../src/routing/price.ts";
+import { chargeFor } from "../../src/routing/rates.ts";
+import { sqliteStore } from "../../src/store/sqlite.ts";
+import { GUARDED, KEY } from "./subject.ts";
+import { ANSWER, request } from "./wire.ts";
+
+const ROUNDS = 100_000;
+const directory = mkdtempSync(join(tmpdir(), "accounts-cost-"));
+
+function cost(name: string, once: (at: number) => unknown): void {
+	for (let at = 0; at < ROUNDS / 5; at++) once(at);
+	// Of this process's own CPU time: others may be at work on the machine.
+	const began = process.cpuUsage();
+	for (let at = 0; at < ROUNDS; at++) once(at);
+	const { user, system } = process.cpuUsage(began);
+	console.log(`${name.padEnd(60)} ${((user + system) / ROUNDS).toFixed(2)} µs`);
+}
+
+const gate = createGate(GUARDED.keys.map((key) => ({ models: ["*"], ...key })) as never);
+const headers = new Headers({ authorization: `Bearer ${KEY}` });
+cost("a key among ten", () => gate.admit(headers));
+
+const store = sqliteStore(directory, console.error);
+const parsed = { ...parseRequest("chat", request("bench")), operation: "chat" as const };
+cost("the estimate of a prompt of 1 KB", () => estimatedTokens(parsed));
+
+const book = priceBook(GUARDED.prices as never);
+const rates = () => book.of("openai/bench", "openai", "bench", false).rates!;
+const tokens = { input: 200, output: 198, cached: 20 };
+cost("its price", () => chargeFor(rates(), tokens));
+cost("its cost in the answer", () => withCost(ANSWER, 0.000446));
+
+const turnstile = new Turnstile({
+	limits: GUARDED.limits,
+	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger), pending: new Map() },
+});
+const caller = gate.admit(headers)!;
+cost("limits and budget, entered and settled", () => {
+	const pass = turnstile.enter({
+		caller,
+		names: ["openai/bench", "bench"],
+		address: () => "",
+		promptTokens: () => 250,
+		answerTokens: 0,
+		cost: () => 0.0001,
+	});
+	if (pass && !(pass instanceof Promise)) pass.settle({ tokens: 398, cost: 0.000446 });
+});
+
+const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 30 * 86_400_000, size: 1e9 }) });
+cost("the ledger's rows of a call and its attempt", () => {
+	const id = newRequestId();
+	ledger.sink.attemptClosed({
+		callId: id,
+		number: 1,
+		provider: "openai",
+		target: "openai/bench",
+		status: 200,
+		ms: 12.3,
+		tokens,
+	});
+	ledger.sink.callSettled({
+		id,
+		operation: "chat",
+		stream: false,
+		requested: "openai/bench",
+		model: "bench",
+		provider: "openai",
+		target: "openai/bench",
+		status: 200,
+		attempts: 1,
+		ms: 13.1,
+		tokens,
+		cost: 0.000446,
+		bill: { source: "prices", isEstimated: false, price: rates() },
+		key: "bench",
+		keyId: "config:bench",
+		reason: "provider openai",
+	});
+});
+ledger.flush();
+store.close();
+rmSync(directory, { recursive: true, force: true });

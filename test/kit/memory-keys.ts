@@ -1,0 +1,44 @@
+/** Keys of a replica, in memory: what the mirror needs of the real store. */
+import { isNewer, type KeyStore, type StoredKey } from "../../src/gate/key-store.ts";
+
+/** A store whose clock the test winds. */
+export function memoryKeys(now: () => number): KeyStore {
+	const keys = new Map<string, StoredKey>();
+	const listeners = new Set<(key: StoredKey) => void>();
+	const change = (key: StoredKey): StoredKey => {
+		keys.set(key.id, key);
+		for (const listener of listeners) listener(key);
+		return key;
+	};
+	const hashOf = (secret: string) => new Bun.CryptoHasher("sha256").update(secret).digest("hex");
+	const of = (which: string) => [...keys.values()].find(({ id, name }) => id === which || name === which);
+	return {
+		find: (hash) => [...keys.values()].find((key) => key.hash === hash && key.revokedAt === undefined),
+		list: () => [...keys.values()],
+		create(key) {
+			const secret = `rk-${key.name}`;
+			const made = { ...key, id: `id-${key.name}`, hash: hashOf(secret), createdAt: now(), changedAt: now() };
+			return { key: change(made), secret };
+		},
+		revoke(which) {
+			const key = of(which);
+			return key && change({ ...key, revokedAt: now(), changedAt: now() });
+		},
+		rotate(which, overlapMs) {
+			const key = of(which);
+			if (!key) return undefined;
+			const secret = `rk-${key.name}-${now()}`;
+			const previous = { hash: key.hash, until: now() + overlapMs };
+			return { key: change({ ...key, previous, hash: hashOf(secret), changedAt: now() }), secret };
+		},
+		merge(others) {
+			const newer = others.filter((other) => isNewer(other, keys.get(other.id)));
+			for (const key of newer) keys.set(key.id, key);
+			return newer;
+		},
+		onChange(listener) {
+			listeners.add(listener);
+			return () => void listeners.delete(listener);
+		},
+	};
+}

@@ -1,0 +1,311 @@
+/** The ledger: a row a call, its attempts, sums by day; bounded, and whole whatever happens to the process. */
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ledger } from "../src/gate/ledger.ts";
+import { usageBy, usageCsv } from "../src/gate/usage.ts";
+import { newRequestId } from "../src/http/request-id.ts";
+import { sqliteStore } from "../src/store/sqlite.ts";
+import type { CallSettled } from "../src/telemetry/events.ts";
+import { directory } from "./kit/cli.ts";
+import { random } from "./kit/random.ts";
+import { startRouter } from "./kit/router.ts";
+
+const settled = (rest: Partial<CallSettled> = {}): CallSettled => ({
+	id: newRequestId(),
+	operation: "chat",
+	stream: false,
+	requested: "fast",
+	model: "fast",
+	provider: "openai",
+	target: "openai/gpt-5-mini",
+	status: 200,
+	attempts: 1,
+	ms: 120.34,
+	tokens: { input: 100, output: 20, cached: 60 },
+	cost: 0.001,
+	bill: { source: "list", isEstimated: false, price: { input: 0.25, output: 2 } },
+	key: "team-a",
+	keyId: "config:team-a",
+	team: "red",
+	...rest,
+});
+
+function ledgerIn(path: string, bounds = { keep: 30 * 86_400_000, size: 1e9 }, wall = Date.now) {
+	const store = sqliteStore(path, (problem) => {
+		throw new Error(problem);
+	});
+	return { store, ledger: new Ledger({ store: store.ledger, bounds: () => bounds, wall }) };
+}
+
+describe("what is kept", () => {
+	test("of a call: what it was, where it went, what it cost by which price, and each attempt", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const call = settled({ attempts: 2, user: "bob", reason: "models: fast", decision: { candidates: [1] } });
+		const attempt = { callId: call.id, provider: "openai", target: "openai/gpt-5-mini", ms: 100.06 };
+		ledger.sink.attemptClosed({
+			...attempt,
+			number: 1,
+			target: "xai/grok",
+			provider: "xai",
+			failure: "overloaded",
+			status: 503,
+		});
+		ledger.sink.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens });
+		ledger.sink.callSettled(call);
+		ledger.flush();
+		const found = store.ledger.call(call.id)!;
+		expect(found.call).toMatchObject({
+			id: call.id,
+			keyId: "config:team-a",
+			key: "team-a",
+			team: "red",
+			user: "bob",
+			model: "fast",
+			provider: "openai",
+			status: 200,
+			tokensIn: 100,
+			tokensOut: 20,
+			cost: 0.001,
+		});
+		expect(JSON.parse(found.call.details)).toEqual({
+			operation: "chat",
+			stream: false,
+			requested: "fast",
+			target: "openai/gpt-5-mini",
+			attempts: 2,
+			ms: 120.3,
+			tokens: { input: 100, output: 20, cached: 60 },
+			bill: { source: "list", isEstimated: false, price: { input: 0.25, output: 2 } },
+			route: "models: fast",
+			decision: { candidates: [1] },
+		});
+		expect(
+			found.attempts.map(({ number, target, failure, status, ms }) => [number, target, failure, status, ms]),
+		).toEqual([
+			[1, "xai/grok", "overloaded", 503, 100.1],
+			[2, "openai/gpt-5-mini", undefined, 200, 100.1],
+		]);
+		expect(store.ledger.call("req_unknown")).toBeUndefined();
+	});
+
+	test("of calls that belong to no key is nothing: who has none could fill the disk", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		for (const error of ["invalid_api_key", "foreign_host", "foreign_origin"]) {
+			ledger.sink.callSettled(settled({ status: 401, error, key: undefined, keyId: undefined }));
+		}
+		ledger.flush();
+		expect(store.ledger.usage("2000-01-01", "9999-12-31")).toEqual([]);
+	});
+
+	test("by day adds up what single calls say: 5,000 random ones, by any of what they can be shown by", () => {
+		using home = directory();
+		let now = Date.parse("2026-03-30T00:00:00Z");
+		const { store, ledger } = ledgerIn(home.path, undefined, () => now);
+		const { below, pick } = random(8);
+		const expected = new Map<string, { calls: number; cost: number; in: number; unpriced: number; failed: number }>();
+		for (let at = 0; at < 5_000; at++) {
+			now += below(120_000);
+			const key = pick(["a", "b", undefined]);
+			const isGood = below(5) > 0;
+			const isPriced = below(4) > 0;
+			const call = settled({
+				key,
+				keyId: key && `config:${key}`,
+				user: pick(["bob", "eve", undefined]),
+				model: pick(["fast", "slow"]),
+				status: isGood ? 200 : 502,
+				tokens: isGood ? { input: below(1_000), output: below(100) } : undefined,
+				cost: isGood && isPriced ? below(1_000) / 1e6 : undefined,
+				bill: isGood ? { source: isPriced ? "list" : "none", isEstimated: false } : undefined,
+			});
+			ledger.sink.callSettled(call);
+			const day = new Date(now).toISOString().slice(0, 10);
+			const name = `${day} ${key ?? ""} ${call.model}`;
+			const sums = expected.get(name) ?? { calls: 0, cost: 0, in: 0, unpriced: 0, failed: 0 };
+			expected.set(name, sums);
+			sums.calls++;
+			sums.cost += call.cost ?? 0;
+			sums.in += call.tokens?.input ?? 0;
+			if (isGood && !isPriced) sums.unpriced++;
+			if (!isGood) sums.failed++;
+		}
+		ledger.flush();
+		const groups = usageBy(store.ledger.usage("2026-03-30", "2026-04-30"), ["day", "key", "model"]);
+		expect(groups.length).toBe(expected.size);
+		for (const { day, key, model, calls, cost_usd, tokens_in, unpriced, failed } of groups) {
+			const sums = expected.get(`${day} ${key} ${model}`)!;
+			expect([calls, tokens_in, unpriced, failed]).toEqual([sums.calls, sums.in, sums.unpriced, sums.failed]);
+			expect(cost_usd).toBeCloseTo(sums.cost, 9);
+		}
+		const total = [...expected].filter(([name]) => name.includes(" a ")).reduce((sum, [, { cost }]) => sum + cost, 0);
+		expect(store.ledger.spent("config:a", "")).toBeCloseTo(total, 9);
+		const april = [...expected]
+			.filter(([name]) => /^2026-04.* a /.test(name))
+			.reduce((sum, [, { cost }]) => sum + cost, 0);
+		expect(store.ledger.spent("config:a", "2026-04")).toBeCloseTo(april, 9);
+		expect(store.ledger.usage("2026-04-01", "2026-04-01").every(({ day }) => day === "2026-04-01")).toBe(true);
+	});
+
+	test("as CSV is what spreadsheets read, and no formula of a client's", () => {
+		const row = {
+			day: "2026-03-30",
+			keyId: "k",
+			key: 'a "b", c',
+			team: "",
+			user: '=HYPERLINK("x")',
+			model: "fast",
+			provider: "openai",
+			calls: 1,
+			failed: 0,
+			estimated: 0,
+			unpriced: 0,
+			tokensIn: 5,
+			tokensOut: 1,
+			tokensCached: 0,
+			tokensReasoning: 0,
+			cost: 1e-7,
+		};
+		expect(usageCsv(usageBy([row, row], ["key", "user"]), ["key", "user"])).toBe(
+			"key,user,calls,failed,tokens_in,tokens_out,tokens_cached,tokens_reasoning,cost_usd,estimated,unpriced\r\n" +
+				`"a ""b"", c","'=HYPERLINK(""x"")",2,0,10,2,0,0,0.0000002,0,0\r\n`,
+		);
+	});
+});
+
+describe("what is let go", () => {
+	test("are calls older than they are kept, their attempts with them; sums by day stay", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path, { keep: 10, size: 1e9 });
+		const old = settled();
+		ledger.sink.attemptClosed({ callId: old.id, provider: "openai", target: "t", ms: 1 });
+		ledger.sink.callSettled(old);
+		ledger.flush();
+		Bun.sleepSync(30);
+		const fresh = settled();
+		ledger.sink.callSettled(fresh);
+		ledger.flush();
+		expect(store.ledger.call(old.id)).toBeUndefined();
+		expect(store.ledger.call(fresh.id)).toBeDefined();
+		expect(usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls).toBe(2);
+		store.close();
+		using db = new Database(join(home.path, "router.db"));
+		expect(db.query("SELECT COUNT(*) AS count FROM attempts").get()).toEqual({ count: 0 });
+	});
+
+	test("are the oldest, as many as it takes to stay within the size", async () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path, { keep: 1e12, size: 3e6 });
+		const ids: string[] = [];
+		for (let at = 0; at < 20_000; at++) {
+			const call = settled({ decision: { text: "x".repeat(300) } });
+			ids.push(call.id);
+			ledger.sink.callSettled(call);
+		}
+		ledger.flush();
+		expect(store.ledger.call(ids.at(-1)!)).toBeDefined();
+		expect(store.ledger.call(ids[0]!)).toBeUndefined();
+		expect(usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls).toBe(20_000);
+		store.close();
+		expect(Bun.file(join(home.path, "router.db")).size).toBeLessThan(4e6);
+	});
+});
+
+/** Calls a router from several clients until it is gone. The answered calls' ids, with when each answer was complete. */
+async function load(url: string, until: Promise<unknown>): Promise<Map<string, number>> {
+	const answered = new Map<string, number>();
+	let isOver = false;
+	void until.then(() => {
+		isOver = true;
+	});
+	const client = async (stream: boolean) => {
+		while (!isOver) {
+			try {
+				const answer = await fetch(`${url}/v1/chat/completions`, {
+					method: "POST",
+					headers: { "content-type": "application/json", authorization: "Bearer test-key-1" },
+					body: JSON.stringify({ model: "dummy", stream, messages: [{ role: "user", content: "hi" }] }),
+				});
+				await answer.text();
+				if (answer.ok) answered.set(answer.headers.get("x-request-id")!, performance.now());
+			} catch {
+				// It was killed: whether this call got that far is for the ledger to say.
+				if (!isOver) await Bun.sleep(5);
+			}
+		}
+	};
+	await Promise.all([client(false), client(true), client(false)]);
+	return answered;
+}
+
+const config = { keys: [{ name: "a", key: "test-key-1" }], server: { drain: "0s" }, log: { level: "error" } };
+
+function rowsIn(path: string) {
+	using db = new Database(join(path, "router.db"));
+	expect(db.query("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+	const ids = (db.query("SELECT id FROM calls").all() as { id: string }[]).map(({ id }) => id);
+	const { sum } = db.query("SELECT SUM(calls) AS sum FROM usage_days").get() as { sum: number };
+	const { orphans } = db
+		.query("SELECT COUNT(*) AS orphans FROM calls WHERE id NOT IN (SELECT call FROM attempts)")
+		.get() as { orphans: number };
+	return { ids, sum, orphans };
+}
+
+test("kill -9 under load, 20 times: it opens, no call is there twice, and at most the last second is missing", async () => {
+	using home = directory();
+	const answered = new Map<string, number>();
+	const lost: number[] = [];
+	for (let round = 0; round < 20; round++) {
+		const router = await startRouter({ config, env: { DATA_DIR: home.path } });
+		const killed = Promise.withResolvers<void>();
+		const loading = load(router.url, killed.promise);
+		await Bun.sleep(600 + random(round).below(700));
+		process.kill(router.pid, "SIGKILL");
+		const killedAt = performance.now();
+		killed.resolve();
+		const now = await loading;
+		await router.stop();
+		const { ids, sum, orphans } = rowsIn(home.path);
+		const kept = new Set(ids);
+		expect(kept.size).toBe(ids.length);
+		expect(sum).toBe(ids.length);
+		expect(orphans).toBe(0);
+		const missing = [...now].filter(([id]) => !kept.has(id));
+		lost.push(missing.length);
+		for (const [, at] of missing) expect(killedAt - at).toBeLessThan(1_000);
+		for (const id of answered.keys()) expect(kept.has(id)).toBe(true);
+		for (const [id, at] of now) if (kept.has(id)) answered.set(id, at);
+	}
+	expect(answered.size).toBeGreaterThan(1_000);
+	console.log(`${answered.size} calls kept; missing after each kill: ${lost.join(", ")}`);
+}, 240_000);
+
+test("SIGTERM under load loses nothing", async () => {
+	using home = directory();
+	const router = await startRouter({ config, env: { DATA_DIR: home.path } });
+	const ended = Promise.withResolvers<void>();
+	const loading = load(router.url, ended.promise);
+	await Bun.sleep(800);
+	process.kill(router.pid, "SIGTERM");
+	while (isRunning(router.pid)) await Bun.sleep(20);
+	ended.resolve();
+	const answered = await loading;
+	await router.stop();
+	const { ids, sum } = rowsIn(home.path);
+	expect(answered.size).toBeGreaterThan(50);
+	expect([...answered.keys()].filter((id) => !ids.includes(id))).toEqual([]);
+	expect(sum).toBe(new Set(ids).size);
+}, 60_000);
+
+function isRunning(pid: number): boolean {
+	try {
+		process.kill(pid, 0);
+		// A child that nobody has waited for yet is there as a zombie.
+		return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+	} catch {
+		return false;
+	}
+}

@@ -1,0 +1,186 @@
+/** Keys that are made at run time: shown once, kept as hashes, taken back at once. */
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { RouterError } from "../src/errors.ts";
+import type { StoredKey } from "../src/gate/key-store.ts";
+import { createGate, hashKey } from "../src/gate/keys.ts";
+import { keyIn, madeKeys } from "../src/gate/made-keys.ts";
+import { sqliteStore } from "../src/store/sqlite.ts";
+import { directory } from "./kit/cli.ts";
+
+const asked = { name: "team-a", team: "red", models: ["fast", "local/*"], limits: { rpm: 60 }, budget: undefined };
+const HOUR = 3_600_000;
+
+/** Keys in a data directory, on a clock of the test's. */
+function keysIn(path: string, clock = { wall: 1_790_000_000_000, time: 0 }) {
+	const store = sqliteStore(path, (problem) => {
+		throw new Error(problem);
+	});
+	const keys = madeKeys({ store, taken: () => ["of-config"], wall: () => clock.wall, time: () => clock.time });
+	const gate = createGate([], undefined, undefined, keys);
+	const name = (secret: string) => {
+		// A change by another process is looked for no more often than every 20 ms.
+		clock.time += 20;
+		try {
+			return gate.admit(new Headers({ authorization: `Bearer ${secret}` }))?.name;
+		} catch (thrown) {
+			return thrown instanceof RouterError ? thrown.errorCode : thrown;
+		}
+	};
+	return { store, keys, gate, name, clock };
+}
+
+describe("a key", () => {
+	test("is 256 random bits behind a prefix, and only its hash is kept", () => {
+		using home = directory();
+		const { keys, store, name } = keysIn(home.path);
+		const { key, secret } = keys.create(asked);
+		expect(secret).toMatch(/^rk-[\w-]{43}$/);
+		expect(key).toMatchObject({ ...asked, hash: hashKey(secret).toString("hex"), prefix: secret.slice(0, 7) });
+		expect(name(secret)).toBe("team-a");
+		expect(name(`${secret}x`)).toBe("invalid_api_key");
+		store.close();
+		for (const file of ["router.db", "router.db-wal"]) {
+			try {
+				expect(readFileSync(join(home.path, file), "latin1")).not.toContain(secret.slice(8));
+			} catch (error) {
+				expect((error as NodeJS.ErrnoException).code).toBe("ENOENT");
+			}
+		}
+	});
+
+	test("makes the caller that its settings say, the same one each time", () => {
+		using home = directory();
+		const { keys, gate } = keysIn(home.path);
+		const { secret, key } = keys.create({ ...asked, budget: { usd: 5, per: "day" } });
+		const headers = new Headers({ "x-api-key": secret });
+		const caller = gate.admit(headers);
+		expect(caller).toMatchObject({
+			id: key.id,
+			name: "team-a",
+			team: "red",
+			isRestricted: true,
+			limits: { rpm: 60 },
+			budget: { usd: 5, per: "day" },
+		});
+		expect([caller?.mayUse("fast"), caller?.mayUse("local/x"), caller?.mayUse("slow")]).toEqual([true, true, false]);
+		expect(gate.admit(headers)).toBe(caller);
+	});
+
+	test("is known after a restart", () => {
+		using home = directory();
+		const first = keysIn(home.path);
+		const { secret } = first.keys.create(asked);
+		first.store.close();
+		expect(keysIn(home.path).name(secret)).toBe("team-a");
+	});
+
+	test("has a name of its own among those in use, those of the configuration among them", () => {
+		using home = directory();
+		const { keys } = keysIn(home.path);
+		keys.create(asked);
+		for (const name of ["team-a", "of-config"]) {
+			expect(() => keys.create({ ...asked, name })).toThrow(`There is a key called "${name}"`);
+		}
+		keys.revoke("team-a");
+		expect(keys.create(asked).key.name).toBe("team-a");
+		expect(keys.list().map(({ name, revokedAt }) => [name, revokedAt !== undefined])).toEqual([
+			["team-a", true],
+			["team-a", false],
+		]);
+	});
+
+	test("that is revoked is refused from the next call on, and keeps the gate shut", () => {
+		using home = directory();
+		const { keys, gate, name } = keysIn(home.path);
+		expect(gate.isOpen).toBe(true);
+		const { secret, key } = keys.create(asked);
+		expect(gate.isOpen).toBe(false);
+		expect(keys.revoke(key.id)?.name).toBe("team-a");
+		expect(name(secret)).toBe("invalid_api_key");
+		expect(gate.isOpen).toBe(false);
+		expect(keys.revoke(key.id)).toBeUndefined();
+	});
+
+	test("that is rotated has two secrets for as long as they may overlap, and the same id", () => {
+		using home = directory();
+		const { keys, name, clock } = keysIn(home.path);
+		const { secret: old, key } = keys.create(asked);
+		const rotated = keys.rotate("team-a", HOUR)!;
+		expect(rotated.key.id).toBe(key.id);
+		expect([name(old), name(rotated.secret)]).toEqual(["team-a", "team-a"]);
+		clock.wall += HOUR;
+		expect([name(old), name(rotated.secret)]).toEqual(["invalid_api_key", "team-a"]);
+		const third = keys.rotate("team-a", 0)!;
+		expect([name(rotated.secret), name(third.secret)]).toEqual(["invalid_api_key", "team-a"]);
+		keys.rotate("team-a", HOUR);
+		keys.revoke("team-a");
+		expect(name(third.secret)).toBe("invalid_api_key");
+	});
+});
+
+describe("what another process changes in the database", () => {
+	test("is heard of within 20 ms of its end: a key that is made, rotated, revoked there", () => {
+		using home = directory();
+		const router = keysIn(home.path);
+		expect(router.name("rk-unknown")).toBeUndefined();
+		const other = keysIn(home.path);
+		const heard: string[] = [];
+		router.keys.onChange(({ name, revokedAt }) => heard.push(`${name} ${revokedAt ? "revoked" : "in use"}`));
+		const { secret } = other.keys.create(asked);
+		expect(router.name(secret)).toBe("team-a");
+		const { secret: second } = other.keys.rotate("team-a", 0)!;
+		expect([router.name(secret), router.name(second)]).toEqual(["invalid_api_key", "team-a"]);
+		other.keys.revoke("team-a");
+		expect(router.name(second)).toBe("invalid_api_key");
+		expect(heard).toEqual(["team-a in use", "team-a in use", "team-a revoked"]);
+	});
+
+	test("is nothing: a database that holds rubbish is read as far as it makes sense", () => {
+		using home = directory();
+		const { keys, store } = keysIn(home.path);
+		const { key } = keys.create(asked);
+		const rubbish = ["{", "null", JSON.stringify({ ...key, hash: "zz" }), JSON.stringify({ ...key, models: "all" })];
+		store.saveKeys(rubbish.map((value, at) => ({ id: `key_${at}`, value })));
+		expect(keysIn(home.path).keys.list()).toEqual([key]);
+		expect(keyIn(JSON.stringify(key))).toEqual(key);
+	});
+});
+
+describe("what other replicas know", () => {
+	const key = (rest: Partial<StoredKey> = {}): StoredKey => ({
+		id: "key_1",
+		name: "shared",
+		hash: "a".repeat(64),
+		models: ["*"],
+		limits: {},
+		createdAt: 1,
+		changedAt: 1,
+		...rest,
+	});
+
+	test("is taken over, the later version of each, and kept", () => {
+		using home = directory();
+		const { keys, store } = keysIn(home.path);
+		expect(keys.merge([key()])).toEqual([key()]);
+		expect(keys.merge([key()])).toEqual([]);
+		const later = key({ hash: "b".repeat(64), changedAt: 2 });
+		expect(keys.merge([later])).toEqual([later]);
+		expect(keys.merge([key()])).toEqual([]);
+		expect([keys.find("a".repeat(64)), keys.find("b".repeat(64))]).toEqual([undefined, later]);
+		store.close();
+		expect(keysIn(home.path).keys.list()).toEqual([later]);
+	});
+
+	test("never brings a revoked key back, and is told to nobody", () => {
+		using home = directory();
+		const { keys } = keysIn(home.path);
+		const heard: StoredKey[] = [];
+		keys.onChange((changed) => heard.push(changed));
+		keys.merge([key({ revokedAt: 5, changedAt: 5 })]);
+		keys.merge([key({ changedAt: 9 })]);
+		expect(keys.find("a".repeat(64))).toBeUndefined();
+		expect(heard).toEqual([]);
+	});
+});

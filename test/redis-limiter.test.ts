@@ -1,0 +1,260 @@
+/** Limits that several routers count together: exact whoever asks first, and none is held up or let through by an outage. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
+import { RedisLimiter } from "../src/gate/redis-limiter.ts";
+import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";
+import { type RedisServer, startRedis } from "./kit/redis.ts";
+import { type Connected, connectRedis } from "./kit/shared-redis.ts";
+
+const MINUTE = 60_000;
+let server: RedisServer;
+let connected: Connected[];
+let own: OpenLimiter[];
+let limiters: RedisLimiter[];
+beforeAll(async () => {
+	server = await startRedis();
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+	await server.client.flushall();
+	// Two routers. The deadline is not what is tested here, and the machine may be busy.
+	connected = [1, 2].map(() => connectRedis(server.url, { timeoutMs: 5000 }));
+	await Promise.all(connected.map((each) => each.up()));
+	own = connected.map(() => openLimiter());
+	limiters = connected.map(({ redis }, index) => new RedisLimiter(redis, own[index]!, `router-${index}`));
+});
+afterEach(() => {
+	for (const each of connected) each.close();
+});
+
+const requests = (limit: number, over: Partial<Bound> = {}): Bound => ({
+	id: "key:a",
+	counts: "requests",
+	limit,
+	windowMs: MINUTE,
+	amount: 1,
+	...over,
+});
+const tokens = (limit: number, amount: number, over: Partial<Bound> = {}): Bound => ({
+	...requests(limit, over),
+	counts: "tokens",
+	amount,
+});
+const places = (limit: number, over: Partial<Bound> = {}): Bound => ({
+	...requests(limit, over),
+	counts: "concurrency",
+});
+const take = async (bounds: Bound[], router = 0): Promise<Verdict> => limiters[router]!.take(bounds, 0);
+const reservationOf = (verdict: Verdict): Reservation => {
+	if (!verdict.isAllowed) throw new Error("it was refused");
+	return verdict.reservation;
+};
+/** Resolves once Redis has done all that it was sent before. */
+const settled = () => Promise.all(connected.map(({ redis }) => redis.run((client) => client.ping())));
+
+test("two routers racing for one limit let exactly as many in as it says", async () => {
+	const verdicts = await Promise.all(Array.from({ length: 500 }, (_, index) => take([requests(100)], index % 2)));
+	expect(verdicts.filter(({ isAllowed }) => isAllowed).length).toBe(100);
+	const left = verdicts.flatMap((each) => (each.isAllowed ? each.standings[0]!.remaining : []));
+	expect(left.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
+});
+
+test("20,000 calls from 50 keys over their limits, by three routers in turn: every limit exact", async () => {
+	const third = connectRedis(server.url, { timeoutMs: 5000 });
+	connected.push(third);
+	await third.up();
+	limiters.push(new RedisLimiter(third.redis, openLimiter(), "router-2"));
+	const limitOf = (key: number) => 20 + key * 5;
+	const letIn = Array<number>(50).fill(0);
+	let next = 0;
+	await Promise.all(
+		Array.from({ length: 60 }, async () => {
+			for (let call = next++; call < 20_000; call = next++) {
+				const key = call % 50;
+				const bounds = [requests(limitOf(key), { id: `key:${key}` }), requests(1_000_000, { id: "model:m" })];
+				if ((await take(bounds, call % 3)).isAllowed) letIn[key]!++;
+			}
+		}),
+	);
+	expect(letIn).toEqual(letIn.map((_, key) => limitOf(key)));
+	// What was refused by its key has taken nothing of its model.
+	const used = letIn.reduce((sum, each) => sum + each, 0);
+	const [model] = (await take([requests(1_000_000, { id: "model:m" })])).standings;
+	expect(1_000_000 - model!.remaining).toBe(used + 1);
+}, 60_000);
+
+test("a refusal says which bound, and when: the oldest call has left the window by then", async () => {
+	const short = requests(3, { windowMs: 1200 });
+	for (let call = 0; call < 3; call++) await take([short]);
+	const refused = await take([requests(100, { id: "model:m" }), short], 1);
+	if (refused.isAllowed) throw new Error("it was let in");
+	expect(refused.refused).toEqual(short);
+	expect(refused.standings.map(({ remaining }) => remaining)).toEqual([100, 0]);
+	expect(refused.retryAfterMs).toBeGreaterThan(0);
+	expect(refused.retryAfterMs).toBeLessThanOrEqual(1205);
+	await Bun.sleep(refused.retryAfterMs);
+	expect((await take([short], 1)).isAllowed).toBe(true);
+});
+
+test("a window slides: what was let in late leaves late", async () => {
+	const short = requests(2, { windowMs: 2400 });
+	await take([short]);
+	await Bun.sleep(1200);
+	await take([short]);
+	const refused = await take([short]);
+	if (refused.isAllowed) throw new Error("it was let in");
+	await Bun.sleep(refused.retryAfterMs);
+	// Room for the first only.
+	expect((await take([short])).isAllowed).toBe(true);
+	expect((await take([short])).isAllowed).toBe(false);
+});
+
+test("all bounds or none: what one refuses consumes nothing of the others", async () => {
+	const key = requests(10);
+	const model = requests(1, { id: "model:m" });
+	expect((await take([key, tokens(100, 30), model])).isAllowed).toBe(true);
+	for (let call = 0; call < 5; call++) expect((await take([key, tokens(100, 30), model], 1)).isAllowed).toBe(false);
+	const after = await take([key, tokens(100, 1)]);
+	expect(after.standings.map(({ remaining }) => remaining)).toEqual([8, 69]);
+	// Nor in the process.
+	expect(own[1]!.taken.get("requests key:a")).toBe(0);
+});
+
+test("of several bounds in the way the one that frees up last is named", async () => {
+	const soon = requests(1, { windowMs: 1200 });
+	const late = requests(1, { id: "model:m" });
+	await take([soon, late]);
+	const refused = await take([soon, late, tokens(5, 1)]);
+	if (refused.isAllowed) throw new Error("it was let in");
+	expect(refused.refused).toEqual(late);
+	expect(refused.retryAfterMs).toBeGreaterThan(50_000);
+});
+
+test("what asks for more than the limit will never find room", async () => {
+	const refused = await take([tokens(100, 101), requests(1)]);
+	if (refused.isAllowed) throw new Error("it was let in");
+	expect([refused.retryAfterMs, refused.refused.counts]).toEqual([Number.POSITIVE_INFINITY, "tokens"]);
+});
+
+describe("tokens", () => {
+	test("the estimate is reserved, and what was really taken stands in its place", async () => {
+		const first = reservationOf(await take([tokens(1000, 400)]));
+		const second = reservationOf(await take([tokens(1000, 400)], 1));
+		expect((await take([tokens(1000, 400)])).isAllowed).toBe(false);
+		limiters[0]!.settle(first, 100, 0);
+		limiters[1]!.settle(second, 700, 0);
+		await settled();
+		const after = await take([tokens(1000, 200)]);
+		expect([after.isAllowed, after.standings[0]!.remaining]).toEqual([true, 0]);
+		expect(own[0]!.taken.get("tokens key:a")).toBe(300);
+	});
+
+	test("a cancelled call has taken nothing", async () => {
+		const call = reservationOf(await take([tokens(1000, 400), requests(2), places(1)]));
+		limiters[0]!.cancel(call, 0);
+		await settled();
+		const after = await take([tokens(1000, 1000), requests(2), places(1)], 1);
+		expect([after.isAllowed, after.standings.map(({ remaining }) => remaining)]).toEqual([true, [0, 1, 0]]);
+	});
+
+	test("what settles after its window, or after a flush, changes nothing", async () => {
+		const short = tokens(100, 100, { windowMs: 240 });
+		const call = reservationOf(await take([short]));
+		await Bun.sleep(300);
+		expect((await take([short])).isAllowed).toBe(true);
+		limiters[0]!.settle(call, 0, 0);
+		await settled();
+		expect((await take([short])).isAllowed).toBe(false);
+		const other = reservationOf(await take([tokens(100, 50, { id: "b" })]));
+		await server.client.flushall();
+		limiters[0]!.settle(other, 10, 0);
+		await settled();
+		expect((await take([tokens(100, 1, { id: "b" })])).standings[0]!.remaining).toBe(99);
+	});
+});
+
+describe("calls at once", () => {
+	test("are counted over all routers, and free when they settle", async () => {
+		const calls = await Promise.all([take([places(2)]), take([places(2)], 1)]);
+		expect((await take([places(2)])).isAllowed).toBe(false);
+		limiters[1]!.settle(reservationOf(calls[1]!), 0, 0);
+		await settled();
+		expect((await take([places(2)])).isAllowed).toBe(true);
+	});
+
+	test("of a router that died are free after half a minute; those of one that lives are not", async () => {
+		const key = "t:{limits}:c:60000:key:a";
+		await take([places(2)]);
+		await take([places(2)], 1);
+		const [dead] = await server.client.zrange(key, "0", "0");
+		expect(await server.client.pttl(key)).toBeGreaterThan(20_000);
+		await server.client.call("ZADD", key, "1", dead!);
+		expect((await take([places(2)])).isAllowed).toBe(true);
+		expect((await take([places(2)])).isAllowed).toBe(false);
+	});
+});
+
+describe("while Redis", () => {
+	test("is away, each process counts for itself", async () => {
+		connected[0]!.close();
+		const verdict = await take([requests(1)]);
+		expect(verdict).toMatchObject({ isAllowed: true, standings: [{ remaining: 7, resetMs: 70 }] });
+		own[0]!.refuses.add("key:a");
+		expect(await take([requests(1)])).toMatchObject({ isAllowed: false, retryAfterMs: 5 });
+		limiters[0]!.settle(reservationOf(verdict), 3, 0);
+	});
+
+	test("is there, what the process alone has used up needs no question", async () => {
+		own[0]!.refuses.add("key:a");
+		expect((await take([requests(10)])).isAllowed).toBe(false);
+		expect((await take([requests(10)], 1)).standings[0]!.remaining).toBe(9);
+	});
+
+	test("is flushed, each process goes on with what it counted", async () => {
+		expect((await take([requests(1)])).isAllowed).toBe(true);
+		await server.client.flushall();
+		own[0]!.refuses.add("key:a");
+		expect((await take([requests(1)])).isAllowed).toBe(false);
+	});
+});
+
+test("every key it leaves in Redis ends by itself", async () => {
+	await take([requests(5), tokens(5, 1), places(5)]);
+	const keys = await server.client.keys("*");
+	expect(keys.length).toBe(3);
+	for (const key of keys) {
+		expect(key).toStartWith("t:{limits}:");
+		expect(await server.client.pttl(key)).toBeGreaterThan(0);
+		expect(await server.client.pttl(key)).toBeLessThanOrEqual(61_000);
+	}
+});
+
+test("against a model of a sliding window: random calls of random sizes, none too many, none refused without need", async () => {
+	// Redis counts in steps of 10 ms here: what is due in the step that ends now may go either way.
+	const windowMs = 2400;
+	const limit = 50;
+	const let_in: { at: number; amount: number }[] = [];
+	const clock = async () => {
+		const [seconds, micros] = await server.client.time();
+		return Number(seconds) * 1000 + Number(micros) / 1000;
+	};
+	const within = (at: number, slack: number) =>
+		let_in.filter((each) => each.at > at - windowMs + slack).reduce((sum, { amount }) => sum + amount, 0);
+	let refused = 0;
+	for (let call = 0; call < 600; call++) {
+		const amount = 1 + ((call * 7) % 9);
+		const before = await clock();
+		const verdict = await take([tokens(limit, amount, { windowMs })], call % 2);
+		const after = await clock();
+		if (verdict.isAllowed) {
+			expect(within(before, after - before) + amount).toBeLessThanOrEqual(limit);
+			let_in.push({ at: after, amount });
+		} else {
+			refused++;
+			expect(within(before, -(after - before) - 10) + amount).toBeGreaterThan(limit);
+		}
+		await Bun.sleep(call % 5 === 0 ? 20 : 1);
+	}
+	expect(refused).toBeGreaterThan(50);
+	expect(let_in.length).toBeGreaterThan(20);
+}, 60_000);

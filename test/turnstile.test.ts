@@ -1,0 +1,258 @@
+/** Where calls are let through: whose limits count, budgets, and what clients are told. */
+import { describe, expect, test } from "bun:test";
+import { RouterError } from "../src/errors.ts";
+import type { Caller } from "../src/gate/keys.ts";
+import { limitHeaders, resetText } from "../src/gate/limit-answer.ts";
+import { ownSpend } from "../src/gate/own-spend.ts";
+import { type Entering, type Pass, Turnstile } from "../src/gate/turnstile.ts";
+import { WindowLimiter } from "../src/gate/window.ts";
+
+const caller = (rest: Partial<Caller> = {}): Caller => ({
+	id: "config:a",
+	name: "a",
+	isRestricted: false,
+	limits: {},
+	mayUse: () => true,
+	...rest,
+});
+const asked = (rest: Partial<Entering> = {}): Entering => ({
+	caller: undefined,
+	names: ["fast", "fast"],
+	address: () => "10.0.0.7",
+	promptTokens: () => 100,
+	answerTokens: 0,
+	cost: () => 0,
+	...rest,
+});
+
+function turnstile(limits: ConstructorParameters<typeof Turnstile>[0]["limits"] = { models: {} }) {
+	const clock = { now: 0, wall: Date.parse("2026-03-10T12:00:00Z") };
+	const refusals: string[] = [];
+	const ledger = { spent: () => 0, spenders: () => [] };
+	const made = new Turnstile({
+		limits,
+		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger), pending: new Map() },
+		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
+		time: () => clock.now,
+		wall: () => clock.wall,
+	});
+	const enter = (call: Partial<Entering>) => made.enter(asked(call)) as Pass | undefined;
+	const refusal = (call: Partial<Entering>): RouterError => {
+		try {
+			enter(call);
+		} catch (thrown) {
+			if (thrown instanceof RouterError) return thrown;
+			throw thrown;
+		}
+		throw new Error("it was let in");
+	};
+	return { clock, refusals, enter, refusal };
+}
+
+describe("limits", () => {
+	test("none applies unless it is set: nothing is counted, estimated or asked", () => {
+		const { enter } = turnstile();
+		const never = () => {
+			throw new Error("asked for nothing");
+		};
+		const call = { promptTokens: never, address: never, cost: never };
+		for (let at = 0; at < 1_000; at++) expect(enter({ ...call, caller: caller() })?.headers).toBeUndefined();
+		expect(enter(call)).toBeUndefined();
+	});
+
+	test("of a key are its own, also when its secret is replaced and it is another object", () => {
+		const { enter, refusal } = turnstile();
+		const limits = { rpm: 2 };
+		enter({ caller: caller({ limits }) });
+		enter({ caller: caller({ limits }) });
+		expect(refusal({ caller: caller({ limits }) }).errorCode).toBe("rate_limit_exceeded");
+		enter({ caller: caller({ id: "config:b", limits }) });
+	});
+
+	test("of a model count all callers, by the name that was asked for or where that leads", () => {
+		const { enter, refusal, refusals } = turnstile({ models: { "gpt-5*": { rpm: 2 }, other: { rpm: 1 } } });
+		enter({ names: ["gpt-5-mini", "gpt-5-mini"] });
+		enter({ names: ["my-alias", "gpt-5"], caller: caller() });
+		expect(refusal({ names: ["gpt-5-nano", "gpt-5-nano"] }).message).toContain(
+			"this model may take 2 requests a minute",
+		);
+		enter({ names: ["fast", "fast"] });
+		expect(refusals).toEqual(["model requests"]);
+	});
+
+	test("of an address are for calls without a key", () => {
+		const { enter, refusal } = turnstile({ models: {}, address: { rpm: 1 } });
+		enter({});
+		expect(refusal({}).message).toContain("your address");
+		enter({ address: () => "10.0.0.8" });
+		enter({ caller: caller() });
+	});
+
+	test("reserve the prompt and the longest answer, and settle with what was used", () => {
+		const { enter, refusal } = turnstile();
+		const key = caller({ limits: { tpm: 1_000 } });
+		const first = enter({ caller: key, answerTokens: 700 });
+		expect(first?.headers?.["x-ratelimit-remaining-tokens"]).toBe("200");
+		expect(refusal({ caller: key, answerTokens: 200 }).message).toContain("The call may take 300.");
+		first?.settle({ tokens: 150, cost: 0 });
+		expect(enter({ caller: key, answerTokens: 700 })?.headers?.["x-ratelimit-remaining-tokens"]).toBe("50");
+	});
+
+	test("of input refuse a prompt that is too long, before anything is counted", () => {
+		const { enter, refusal } = turnstile();
+		const key = caller({ limits: { rpm: 1, input: 99 } });
+		const error = refusal({ caller: key });
+		expect([error.errorCode, error.status]).toEqual(["input_too_large", 413]);
+		expect(error.message).toContain("about 100 tokens; this key may send 99");
+		enter({ caller: key, promptTokens: () => 99 });
+	});
+
+	test("of calls at once are given back when the call is over", () => {
+		const { enter, refusal } = turnstile();
+		const key = caller({ limits: { concurrency: 1 } });
+		const pass = enter({ caller: key });
+		expect(refusal({ caller: key }).headers["retry-after"]).toBe("1");
+		pass?.settle({ tokens: 0, cost: 0 });
+		enter({ caller: key });
+	});
+
+	test("are told in OpenAI's words, also to who is let in", () => {
+		const { clock, enter, refusal } = turnstile({ models: { fast: { rpm: 100 } } });
+		const key = caller({ limits: { rpm: 2, tpm: 1_000 } });
+		expect(enter({ caller: key })?.headers).toEqual({
+			"x-ratelimit-limit-requests": "2",
+			"x-ratelimit-remaining-requests": "1",
+			"x-ratelimit-reset-requests": "1m0s",
+			"x-ratelimit-limit-tokens": "1000",
+			"x-ratelimit-remaining-tokens": "900",
+			"x-ratelimit-reset-tokens": "1m0s",
+		});
+		clock.now = 500;
+		enter({ caller: key });
+		clock.now = 2_000;
+		const { headers, status, body } = refusal({ caller: key });
+		expect(status).toBe(429);
+		expect(headers).toMatchObject({
+			"retry-after": "58",
+			"retry-after-ms": "58000",
+			"x-ratelimit-limit-requests": "2",
+			"x-ratelimit-remaining-requests": "0",
+			"x-ratelimit-reset-requests": "58.5s",
+			"x-ratelimit-remaining-tokens": "800",
+		});
+		expect(body.error.message).toBe("Rate limit reached: this key may take 2 requests a minute. Try again in 58s.");
+	});
+
+	test("that a call can never meet are no reason to try again", () => {
+		const { refusal } = turnstile();
+		const { headers, message } = refusal({ caller: caller({ limits: { tpm: 50 } }) });
+		expect(headers["x-should-retry"]).toBe("false");
+		expect(headers["retry-after"]).toBeUndefined();
+		expect(message).toContain("It will never fit");
+	});
+
+	test.each([
+		[0, "0ms"],
+		[1, "1ms"],
+		[999.2, "1s"],
+		[1_500, "1.5s"],
+		[59_999, "59.999s"],
+		[60_000, "1m0s"],
+		[61_000, "1m1s"],
+	])("%d ms are written %s", (ms, text) => {
+		expect(resetText(ms)).toBe(text);
+	});
+
+	test("on nothing give no header", () => {
+		expect(limitHeaders([])).toBeUndefined();
+	});
+});
+
+describe("a budget", () => {
+	const budget = { usd: 1, per: "day" } as const;
+
+	test("lets calls in until it is spent, and again on the next day", () => {
+		const { clock, enter, refusal, refusals } = turnstile();
+		const key = caller({ budget });
+		enter({ caller: key })?.settle({ tokens: 1, cost: 0.6 });
+		enter({ caller: key })?.settle({ tokens: 1, cost: 0.6 });
+		const error = refusal({ caller: key });
+		expect([error.status, error.errorCode, error.body.error.type]).toEqual([
+			429,
+			"insufficient_quota",
+			"insufficient_quota",
+		]);
+		expect(error.message).toBe('The key "a" has spent its budget of 1 USD a day. It begins anew at midnight (UTC).');
+		expect(error.headers).toEqual({ "x-should-retry": "false" });
+		expect(refusals).toEqual(["budget day"]);
+		clock.wall += 12 * 3_600_000;
+		enter({ caller: key });
+	});
+
+	test.each([
+		["month", "2026-03-31T23:59:00Z", "2026-04-01T00:00:00Z"],
+		["day", "2026-03-10T23:59:00Z", "2026-03-11T00:00:00Z"],
+	] as const)("by %s begins anew at its end (UTC)", (per, before, after) => {
+		const { clock, enter, refusal } = turnstile();
+		const key = caller({ budget: { usd: 1, per } });
+		enter({ caller: key })?.settle({ tokens: 1, cost: 1 });
+		clock.wall = Date.parse(before);
+		refusal({ caller: key });
+		clock.wall = Date.parse(after);
+		enter({ caller: key });
+	});
+
+	test("in all never begins anew", () => {
+		const { clock, enter, refusal } = turnstile();
+		const key = caller({ budget: { usd: 1, per: "total" } });
+		enter({ caller: key })?.settle({ tokens: 1, cost: 1 });
+		clock.wall += 10 * 365 * 86_400_000;
+		expect(refusal({ caller: key }).message).toEndWith("of 1 USD in all.");
+	});
+
+	test("is not passed by many calls at once: what runs is counted by what it may cost", () => {
+		const { enter, refusal } = turnstile();
+		const key = caller({ budget });
+		const passes = [1, 2, 3, 4].map(() => enter({ caller: key, cost: () => 0.25 }));
+		refusal({ caller: key, cost: () => 0.25 });
+		// They cost less than they might have.
+		for (const pass of passes) pass?.settle({ tokens: 1, cost: 0.1 });
+		enter({ caller: key, cost: () => 0.25 });
+	});
+
+	test("is not held up by a call that a limit kept out", () => {
+		const { clock, enter, refusal } = turnstile();
+		const key = caller({ budget, limits: { rpm: 1 } });
+		enter({ caller: key, cost: () => 0.2 })?.settle({ tokens: 1, cost: 0.2 });
+		for (let at = 0; at < 10; at++)
+			expect(refusal({ caller: key, cost: () => 0.7 }).errorCode).toBe("rate_limit_exceeded");
+		clock.now = 60_000;
+		enter({ caller: key, cost: () => 0.7 });
+	});
+
+	test("of nothing leaves what costs nothing", () => {
+		const { enter, refusal } = turnstile();
+		const key = caller({ budget: { usd: 0, per: "month" } });
+		enter({ caller: key, cost: () => 0 });
+		refusal({ caller: key, cost: () => 0.0001 });
+	});
+
+	test("goes on from what the ledger says was spent before", () => {
+		const asked: string[] = [];
+		const spend = ownSpend({
+			spenders: () => ["k"],
+			spent: (key, days) => {
+				asked.push(`${key} ${days}`);
+				return days === "" ? 5 : days.length === 7 ? 3 : 0.5;
+			},
+		});
+		expect([spend.spent("k", "2026-03-10"), spend.spent("k", "2026-03"), spend.spent("k", "total")]).toEqual([
+			0.5, 3, 5,
+		]);
+		spend.add("k", "2026-03-10", 0.25);
+		spend.add("k", "total", 1);
+		expect([spend.spent("k", "2026-03-10"), spend.spent("k", "total")]).toEqual([0.75, 6]);
+		expect(asked).toEqual(["k 2026-03-10", "k 2026-03", "k "]);
+		expect(spend.spent("k", "2026-03-11")).toBe(0.5);
+	});
+});

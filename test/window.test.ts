@@ -1,0 +1,184 @@
+/** Limits in one process: exact sliding windows, all or nothing, reserved and settled. */
+import { describe, expect, test } from "bun:test";
+import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
+import { WindowLimiter } from "../src/gate/window.ts";
+import { random } from "./kit/random.ts";
+
+const requests = (limit: number, id = "key:a"): Bound => ({
+	id,
+	counts: "requests",
+	limit,
+	windowMs: 60_000,
+	amount: 1,
+});
+const tokens = (limit: number, amount: number, id = "key:a"): Bound => ({
+	id,
+	counts: "tokens",
+	limit,
+	windowMs: 60_000,
+	amount,
+});
+const atOnce = (limit: number, id = "key:a"): Bound => ({ id, counts: "concurrency", limit, windowMs: 0, amount: 1 });
+
+function taken(verdict: Verdict): Reservation {
+	if (!verdict.isAllowed) throw new Error(`refused by ${verdict.refused.id} ${verdict.refused.counts}`);
+	return verdict.reservation;
+}
+function refused(verdict: Verdict) {
+	if (verdict.isAllowed) throw new Error("it was let in");
+	return verdict;
+}
+
+describe("a window", () => {
+	test("slides: what was taken comes back one by one, to the millisecond", () => {
+		const limiter = new WindowLimiter();
+		for (const now of [0, 100, 200]) taken(limiter.take([requests(3)], now));
+		expect(refused(limiter.take([requests(3)], 300)).retryAfterMs).toBe(59_700);
+		expect(limiter.take([requests(3)], 59_999).isAllowed).toBe(false);
+		taken(limiter.take([requests(3)], 60_000));
+		expect(refused(limiter.take([requests(3)], 60_000)).retryAfterMs).toBe(100);
+		taken(limiter.take([requests(3)], 60_100));
+	});
+
+	test("of which no minute, wherever it begins, holds more than the limit: 200,000 random calls against a count by hand", () => {
+		const { below } = random(11);
+		const limiter = new WindowLimiter();
+		const let_in: number[] = [];
+		let now = 0;
+		let refusals = 0;
+		for (let call = 0; call < 200_000; call++) {
+			now += below(4) === 0 ? below(400) : below(3);
+			while (let_in.length > 0 && let_in[0]! + 1_000 <= now) let_in.shift();
+			const verdict = limiter.take([{ ...requests(50), windowMs: 1_000 }], now);
+			expect(verdict.isAllowed).toBe(let_in.length < 50);
+			if (verdict.isAllowed) let_in.push(now);
+			else {
+				refusals++;
+				expect(verdict.retryAfterMs).toBe(let_in[0]! + 1_000 - now);
+			}
+		}
+		expect(refusals).toBeGreaterThan(1_000);
+		expect(let_in.length).toBeGreaterThan(0);
+	});
+
+	test("that is waited for is free when it said, and not before", () => {
+		const { below } = random(12);
+		const limiter = new WindowLimiter();
+		let now = 0;
+		for (let call = 0; call < 5_000; call++) {
+			now += below(50);
+			const bound = tokens(1_000, 1 + below(900));
+			const verdict = limiter.take([bound], now);
+			if (verdict.isAllowed) continue;
+			const { retryAfterMs } = verdict;
+			expect(limiter.take([bound], now + retryAfterMs - 1).isAllowed).toBe(false);
+			now += retryAfterMs;
+			expect(limiter.take([bound], now).isAllowed).toBe(true);
+		}
+	});
+
+	test("never has room for more than its limit, and says so", () => {
+		expect(refused(new WindowLimiter().take([tokens(100, 101)], 0)).retryAfterMs).toBe(Number.POSITIVE_INFINITY);
+	});
+
+	test("of one name is shared, of another is not", () => {
+		const limiter = new WindowLimiter();
+		taken(limiter.take([requests(1)], 0));
+		expect(limiter.take([requests(1)], 1).isAllowed).toBe(false);
+		taken(limiter.take([requests(1, "key:b")], 1));
+		taken(limiter.take([tokens(1, 1)], 1));
+	});
+
+	test("says how it stands", () => {
+		const limiter = new WindowLimiter();
+		taken(limiter.take([requests(10), tokens(500, 120)], 0));
+		const verdict = limiter.take([requests(10), tokens(500, 80)], 20_000);
+		expect(verdict.standings.map(({ remaining, resetMs }) => [remaining, resetMs])).toEqual([
+			[8, 60_000],
+			[300, 60_000],
+		]);
+	});
+});
+
+describe("several limits", () => {
+	test("are all looked at before any is touched: a refused call takes nothing", () => {
+		const limiter = new WindowLimiter();
+		const bounds = [requests(5), tokens(100, 60), atOnce(9), requests(1, "model:m")];
+		taken(limiter.take(bounds, 0));
+		for (let call = 0; call < 20; call++) refused(limiter.take(bounds, 1));
+		expect(limiter.take([requests(5)], 2).standings[0]?.remaining).toBe(3);
+		expect(limiter.take([tokens(100, 40)], 2).isAllowed).toBe(true);
+		expect(limiter.take([atOnce(9)], 2).standings[0]?.remaining).toBe(7);
+	});
+
+	test("name the one that is in the way for longest", () => {
+		const limiter = new WindowLimiter();
+		taken(limiter.take([requests(1)], 0));
+		taken(limiter.take([tokens(10, 10, "model:m")], 30_000));
+		const { refused: bound, retryAfterMs } = refused(limiter.take([requests(1), tokens(10, 1, "model:m")], 40_000));
+		expect([bound.id, bound.counts, retryAfterMs]).toEqual(["model:m", "tokens", 50_000]);
+	});
+});
+
+describe("tokens", () => {
+	test("are what the call really used, once that is known: more or less than was reserved", () => {
+		const limiter = new WindowLimiter();
+		const [less, more] = [taken(limiter.take([tokens(1_000, 400)], 0)), taken(limiter.take([tokens(1_000, 400)], 10))];
+		refused(limiter.take([tokens(1_000, 400)], 20));
+		limiter.settle(less, 100, 30);
+		taken(limiter.take([tokens(1_000, 400)], 40));
+		limiter.settle(more, 1_500, 50);
+		// What was overdrawn is paid back first.
+		const { retryAfterMs } = refused(limiter.take([tokens(1_000, 1)], 60));
+		expect(retryAfterMs).toBe(10 + 60_000 - 60);
+	});
+
+	test("stand at the time that the call began, and are gone a minute later even if it has not ended", () => {
+		const limiter = new WindowLimiter();
+		const long = taken(limiter.take([tokens(100, 90)], 0));
+		taken(limiter.take([tokens(100, 90)], 60_000));
+		limiter.settle(long, 5_000, 61_000);
+		expect(limiter.take([tokens(100, 10)], 61_000).isAllowed).toBe(true);
+	});
+
+	test("settle once, whatever is said later", () => {
+		const limiter = new WindowLimiter();
+		const held = taken(limiter.take([tokens(100, 50), atOnce(2)], 0));
+		limiter.settle(held, 10, 1);
+		limiter.settle(held, 90, 2);
+		limiter.cancel(held, 3);
+		const { standings } = limiter.take([tokens(100, 20), atOnce(2)], 4);
+		expect(standings.map(({ remaining }) => remaining)).toEqual([70, 1]);
+	});
+
+	test("and requests come back where a call was never made", () => {
+		const limiter = new WindowLimiter();
+		const held = taken(limiter.take([requests(1), tokens(100, 100), atOnce(1)], 0));
+		limiter.cancel(held, 1);
+		taken(limiter.take([requests(1), tokens(100, 100), atOnce(1)], 2));
+	});
+});
+
+test("calls at once are free again when they are over, however long they took", () => {
+	const limiter = new WindowLimiter();
+	const first = taken(limiter.take([atOnce(2)], 0));
+	taken(limiter.take([atOnce(2)], 1));
+	expect(refused(limiter.take([atOnce(2)], 3_600_000)).refused.counts).toBe("concurrency");
+	limiter.settle(first, 0, 3_600_001);
+	taken(limiter.take([atOnce(2)], 3_600_002));
+});
+
+test("300,000 names that are over take no memory for long", () => {
+	const limiter = new WindowLimiter();
+	let now = 0;
+	for (let call = 0; call < 300_000; call++) {
+		now += 1;
+		limiter.settle(taken(limiter.take([requests(5, `address:${call}`), atOnce(5, `address:${call}`)], now)), 0, now);
+	}
+	limiter.take([requests(5)], now + 120_000);
+	Bun.gc(true);
+	const { heapUsed } = process.memoryUsage();
+	expect(limiter.take([requests(5)], now + 120_001).isAllowed).toBe(true);
+	// 300,000 windows would be 100 MB.
+	expect(heapUsed).toBeLessThan(60e6);
+});
