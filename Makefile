@@ -4,7 +4,7 @@ run = node_modules/.bin/bun --no-env-file --silent run
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-routing faults image clean
+.PHONY: dev test check format build bench bench-routing fuzz faults image clean
 
 dev: $(ready)
 	@$(run) dev
@@ -25,6 +25,9 @@ bench: dist/router
 
 bench-routing: dist/router
 	@$(run) bench-routing
+
+fuzz: dist/router
+	@$(run) fuzz
 
 faults: $(ready)
 	@$(run) faults
