@@ -4,7 +4,7 @@ run = node_modules/.bin/bun --no-env-file --silent run
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-routing chaos faults image clean
+.PHONY: dev test check format build bench bench-routing chaos faults fuzz image clean
 
 dev: $(ready)
 	@$(run) dev
@@ -28,6 +28,9 @@ bench-routing: dist/router
 
 chaos: dist/router
 	@$(run) chaos
+
+fuzz: dist/router
+	@$(run) fuzz
 
 faults: $(ready)
 	@$(run) faults

@@ -184,6 +184,27 @@ describe("what a call costs", () => {
 	});
 });
 
+test("a call that was answered before costs nothing, takes no tokens, and its answer tells its own limits", async () => {
+	const limited = await startRouter({ config: SETTINGS });
+	const ask = () =>
+		post(
+			`${limited.url}/v1/chat/completions`,
+			{ model: "one/m", temperature: 0, messages: [{ role: "user", content: "hi" }] },
+			{ authorization: "Bearer key-of-slow" },
+		);
+	const [paid, free] = [await ask(), await ask()];
+	expect([paid.headers.get("x-router-cache"), free.headers.get("x-router-cache")]).toEqual(["miss", "hit"]);
+	expect(first.received).toHaveLength(1);
+	expect(free.headers.get("x-router-cost-usd")).toBeNull();
+	expect(free.headers.get("x-ratelimit-remaining-requests")).toBe("1");
+	const third = await ask();
+	expect(Number(third.headers.get("x-ratelimit-remaining-tokens"))).toBeWithin(5000 - 1100 - 20, 5000 - 1100);
+	const answer = await fetch(`${limited.url}/admin/usage?by=key`, { headers: { authorization: `Bearer ${ADMIN}` } });
+	const { data } = (await answer.json()) as Loose;
+	expect(data).toMatchObject([{ key: "slow", calls: 3, cost_usd: COST, unpriced: 0, estimated: 0 }]);
+	await limited.stop();
+});
+
 describe("limits", () => {
 	test("are told with every answer, keep calls out with a 429, and count what a stream really used", async () => {
 		first.run(streamed());

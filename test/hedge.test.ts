@@ -70,7 +70,6 @@ test("the second target answers a call whose first is late; the first is ended, 
 		["hedge", "one"],
 		["hedge-won", "one"],
 	]);
-	expect(Number(answer.headers.get("x-router-overhead-ms"))).toBeLessThan(40);
 });
 
 test("the one that was ended is well: it goes on with the answer where the other breaks off", async () => {

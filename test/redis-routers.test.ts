@@ -20,7 +20,11 @@ beforeAll(async () => {
 		[1, 2, 3].map(() =>
 			startRouter({
 				env: { REDIS_URL: `redis://127.0.0.1:${proxy.port}/0`, ROUTER_AGENT_TOKEN: "token-of-the-agents" },
-				config: { providers: { box: { type: "vllm", base_url: upstream.origin } } },
+				config: {
+					providers: { box: { type: "vllm", base_url: upstream.origin } },
+					// A kept answer has cost nothing: without this only the first of three would tell a cost.
+					usage: { cost_in_answers: false },
+				},
 			}),
 		),
 	);

@@ -14,7 +14,20 @@ import { agentUrl, withAgentUrl } from "./local-agent.ts";
 const MASK = "********";
 /** Sections that say nothing to the other role. */
 const ONLY = {
-	router: ["server", "timeouts", "keys", "providers", "models", "prices", "agents"],
+	router: [
+		"server",
+		"timeouts",
+		"keys",
+		"providers",
+		"limits",
+		"admin",
+		"usage",
+		"models",
+		"prices",
+		"cache",
+		"redis",
+		"agents",
+	],
 	agent: ["agent"],
 	standalone: [] as string[],
 };

@@ -80,7 +80,7 @@ export class AnswerCache {
 		// Agents come and go: what counts is the model, wherever it runs.
 		const places = targets.map(({ id, name }) => name ?? id);
 		try {
-			return this.#keys.of(call, places, this.options.isShared() ? "" : (call.key ?? ""));
+			return this.#keys.of(call, places, this.options.isShared() ? "" : (call.keyId ?? ""));
 		} catch (error) {
 			if (error instanceof RangeError) return undefined;
 			throw error;

@@ -74,5 +74,5 @@ function hitHeaders(
 		headers["cache-control"] = "no-cache";
 		headers["x-accel-buffering"] = "no";
 	}
-	return headers;
+	return Object.assign(headers, settlement.headers);
 }

@@ -141,6 +141,7 @@ async function answer(
 		limits,
 		priority,
 		key: caller?.name,
+		keyId: caller?.id,
 	};
 	const run = async (led: Call) => {
 		const reasons = wantsReasons(request.headers);

@@ -17,6 +17,9 @@ const USER_ERRORS = [
 	"body_too_large",
 	"unsupported_media_type",
 	"rate_limit_exceeded",
+	"insufficient_quota",
+	"price_unknown",
+	"input_too_large",
 ] as const;
 const UPSTREAM_ERRORS = [
 	"internal_error",

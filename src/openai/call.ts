@@ -29,6 +29,8 @@ export interface Call {
 	readonly signal: AbortSignal;
 	/** Name of the key it came with. */
 	readonly key?: string | undefined;
+	/** What no other key ever has, though it had the same name. */
+	readonly keyId?: string | undefined;
 	/** `performance.now()` when the call came in, ms. */
 	readonly startedAt: number;
 	/** `x-router-timeout-ms`, where the client sent one. */
