@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cli } from "./kit/cli.ts";
+import { cli, directory } from "./kit/cli.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { post } from "./kit/rig.ts";
@@ -271,6 +271,25 @@ describe("the command line", () => {
 		expect((await agents()).status).toBe(401);
 	});
 });
+
+test("a key that was made lets the router listen beyond loopback, also once it is revoked: then nobody gets in", async () => {
+	using home = directory();
+	const env = { DATA_DIR: join(home.path, "data"), LOG_DIR: join(home.path, "logs") };
+	const start = () => startRouter({ env: { ...env, HOST: "0.0.0.0" } });
+	await expect(start()).rejects.toThrow("run `router keys create`");
+	const secret = (await cli(["keys", "create", "--name", "first"], { cwd: home.path, env })).stdout.trim();
+	const open = await start();
+	const url = open.url.replace("0.0.0.0", "127.0.0.1");
+	const models = async (key: string) =>
+		(await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).status;
+	expect([await models(secret), await models("other")]).toEqual([200, 401]);
+	await cli(["keys", "revoke", "first"], { cwd: home.path, env });
+	expect(await models(secret)).toBe(401);
+	await open.stop();
+	const shut = await start();
+	expect((await fetch(`${shut.url.replace("0.0.0.0", "127.0.0.1")}/v1/models`)).status).toBe(401);
+	await shut.stop();
+}, 30_000);
 
 test("every change is in the log, with who made it; no secret is", () => {
 	const lines = audits();

@@ -5,9 +5,9 @@
 import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow, UsageSums } from "../store/ledger.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../telemetry/events.ts";
 
-/** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
+/** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 1 ms. */
 const FLUSH_MS = 500;
-const MOST_WAITING = 200;
+const MOST_WAITING = 100;
 /** Calls let go at once where there is no more room for them. */
 const MOST_TRIMMED = 500;
 /** How often old calls are looked for while nothing is written, ms. */
