@@ -37,7 +37,12 @@ export function endpointOf(name: string): string {
 }
 
 /** Makes one on a data directory. @param random chance; 0 unless told, so that the order is the agents' own */
-export function fleetRig(dataDir: string, random: () => number = () => 0, start = 0): FleetRig {
+export function fleetRig(
+	dataDir: string,
+	random: () => number = () => 0,
+	start = 0,
+	isCutOff: () => boolean = () => false,
+): FleetRig {
 	const lines: string[] = [];
 	const blocked = new Set<string>();
 	let now = start;
@@ -55,6 +60,7 @@ export function fleetRig(dataDir: string, random: () => number = () => 0, start 
 		transport,
 		store: sqliteStore(dataDir, (problem) => lines.push(problem)),
 		secrets: () => agentSecrets(dataDir),
+		isCutOff,
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now,
 		random,

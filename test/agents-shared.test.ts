@@ -1,0 +1,146 @@
+/** Agents that another router has heard: taken over, kept while nothing can be heard of them, called with one secret. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { agentSecrets } from "../src/gate/agent-secrets.ts";
+import type { StoredAgent } from "../src/store/store.ts";
+import { directory } from "./kit/cli.ts";
+import { endpointOf, type FleetRig, fleetRig } from "./kit/fleet.ts";
+
+const T0 = 1_790_000_000_000;
+let home: ReturnType<typeof directory>;
+let rig: FleetRig;
+let isCutOff: boolean;
+beforeEach(() => {
+	home = directory();
+	isCutOff = false;
+	rig = fleetRig(
+		home.path,
+		() => 0,
+		0,
+		() => isCutOff,
+	);
+});
+afterEach(() => {
+	rig.close();
+	home[Symbol.dispose]();
+});
+
+const news = (name: string, heardAt: number, over: Partial<StoredAgent> = {}): StoredAgent => ({
+	name,
+	instance: `${name}-a`,
+	endpoint: endpointOf(name),
+	models: [{ name: "qwen", state: "ready" }],
+	registeredAt: T0,
+	heardAt: T0 + heardAt,
+	...over,
+});
+const serving = (model = "qwen") => rig.fleet.targets(model).map(({ agent }) => agent);
+const states = () => rig.fleet.list().map(({ name, state }) => `${name} ${state}`);
+
+describe("an agent that another router has heard", () => {
+	test("serves here, too", () => {
+		rig.fleet.adopt(news("gpu-1", 0));
+		expect(serving()).toEqual(["gpu-1"]);
+		expect(states()).toEqual(["gpu-1 fresh"]);
+	});
+
+	test("is as old as its news when it is new here, and fresh by each further one, whatever the other's clock says", () => {
+		rig.fleet.adopt(news("gpu-1", -20_000));
+		expect(states()).toEqual(["gpu-1 suspect"]);
+		rig.fleet.adopt(news("gpu-1", -19_000));
+		expect(states()).toEqual(["gpu-1 fresh"]);
+		rig.pass(16_000);
+		expect(states()).toEqual(["gpu-1 suspect"]);
+		rig.fleet.adopt(news("gpu-1", 100_000));
+		expect(states()).toEqual(["gpu-1 fresh"]);
+	});
+
+	test("is taken at its newest: old news change nothing", async () => {
+		await rig.register("gpu-1", ["llama"]);
+		rig.fleet.adopt(news("gpu-1", -1));
+		expect([serving(), serving("llama")]).toEqual([[], ["gpu-1"]]);
+		rig.fleet.adopt(news("gpu-1", 1));
+		expect([serving(), serving("llama")]).toEqual([["gpu-1"], []]);
+	});
+
+	test("is kept across a restart", () => {
+		rig.fleet.adopt(news("gpu-1", 0));
+		rig.close();
+		rig = rig.restarted();
+		expect(serving()).toEqual(["gpu-1"]);
+	});
+
+	test("and that this one can't reach gets no calls from here until it can", async () => {
+		rig.blocked.add(endpointOf("gpu-1"));
+		await rig.register("gpu-1", ["qwen"]);
+		rig.fleet.adopt(news("gpu-1", 1));
+		await Bun.sleep(1);
+		expect(serving()).toEqual([]);
+		rig.blocked.clear();
+		rig.fleet.adopt(news("gpu-1", 2));
+		await Bun.sleep(1);
+		expect(serving()).toEqual(["gpu-1"]);
+	});
+
+	test("is told of with each registration and heartbeat that is heard here", async () => {
+		const told: [string, number][] = [];
+		rig.fleet.onHeard(({ name, heardAt }) => told.push([name, heardAt]));
+		await rig.register("gpu-1", ["qwen"]);
+		rig.pass(5000);
+		await rig.heartbeat("gpu-1", ["qwen"]);
+		rig.fleet.adopt(news("gpu-2", 0));
+		expect(told).toEqual([
+			["gpu-1", T0],
+			["gpu-1", T0 + 5000],
+		]);
+		expect(rig.fleet.stored().map(({ name }) => name)).toEqual(["gpu-1", "gpu-2"]);
+	});
+});
+
+test("while the others can't tell, leases stand still; then they run on", async () => {
+	await rig.register("gpu-1", ["qwen"]);
+	isCutOff = true;
+	rig.pass(300_000);
+	expect(states()).toEqual(["gpu-1 fresh"]);
+	isCutOff = false;
+	rig.pass(16_000);
+	expect(states()).toEqual(["gpu-1 suspect"]);
+	rig.pass(20_000);
+	expect(serving()).toEqual([]);
+});
+
+describe("secrets", () => {
+	test("of routers that share are derived from the oldest key, for good", () => {
+		const one = agentSecrets(home.path);
+		using other = directory();
+		const second = agentSecrets(other.path);
+		const older = { ...second.key, since: one.key.since - 1000 };
+		const agent = { name: "gpu-1", endpoint: "http://10.0.0.1:5000" };
+		const before = one.of(agent);
+		expect(one.adopt({ ...second.key, since: one.key.since + 1000 })).toBe(false);
+		expect(one.of(agent)).toBe(before);
+		expect(one.adopt(older)).toBe(true);
+		expect(one.of(agent)).not.toBe(before);
+		expect(one.of(agent)).toBe(second.of(agent));
+		expect(agentSecrets(home.path).key).toEqual(older);
+		// What is no key is not taken, whatever its age.
+		expect(one.adopt({ hex: "00", since: 0 })).toBe(false);
+	});
+
+	test("that have changed, or that an agent does not know, make it register again", async () => {
+		await rig.register("gpu-1", ["qwen"]);
+		rig.fleet.renewSecrets();
+		expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
+		await rig.register("gpu-1", ["qwen"]);
+		await rig.heartbeat("gpu-1", ["qwen"]);
+		rig.fleet.sink.attemptClosed!({
+			callId: "x",
+			provider: "local",
+			target: "local/gpu-1/qwen",
+			agent: "gpu-1",
+			failure: "auth",
+			status: 401,
+			ms: 1,
+		});
+		expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
+	});
+});
