@@ -127,7 +127,7 @@ describe("before the first token", () => {
 
 	test("an answer that comes in time brings none, and its upstream's name is in the headers", async () => {
 		first.run(streams(goodStream(2)));
-		const answer = await router.send(call);
+		const answer = await pipeline({ config: config({ server: { keep_alive: "30s" } }) }).send(call);
 		expect(answer.headers.get("x-router-provider")).toBe("one");
 		expect(count(await answer.text())).toBe(0);
 	});
