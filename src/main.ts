@@ -1,6 +1,5 @@
 /**
- * The entry: makes sure that Bun allows as many calls at once as there are, and lets little garbage lie; then runs the
- * command line.
+ * The entry: makes sure that Bun allows as many calls at once as there are, then runs the command line.
  *
  * Bun's fetch takes 256 requests at a time per process, and an open stream holds one; only this variable, read
  * when the process starts, lifts that (runtime traps, "Outgoing fetch"). So a process that starts a server without it
@@ -13,13 +12,6 @@ const LIMIT = "BUN_CONFIG_MAX_HTTP_REQUESTS";
 /** Bun takes no more. */
 const MOST = "65535";
 
-/**
- * How much garbage is let lie, read at the start, too: 24 MB or four tenths of what is in use. JavaScriptCore's own is up to
- * twice that, and the memory of kept answers counts as in use: with 64 MB of them the process grew to 560 MB, so to 180, at no
- * more CPU (200,000 calls: 12 s against 13).
- */
-const GARBAGE = { BUN_JSC_largeHeapSize: String(24 * 1024 * 1024), BUN_JSC_heapGrowthMaxIncrease: "0.4" };
-
 const isCompiled = import.meta.path.startsWith("/$bunfs/");
 
 const words = process.argv.slice(2);
@@ -30,7 +22,7 @@ if (isServer && !process.env[LIMIT]) {
 	// is the program's name, and without it the first flag is eaten.
 	const args = isCompiled ? words : [...process.execArgv, ...process.argv.slice(1)];
 	try {
-		process.execve?.(process.execPath, [process.execPath, ...args], { ...GARBAGE, ...process.env, [LIMIT]: MOST });
+		process.execve?.(process.execPath, [process.execPath, ...args], { ...process.env, [LIMIT]: MOST });
 	} catch (error) {
 		const reason = error instanceof Error ? error.message : "unknown reason";
 		process.stderr.write(`router: at most 256 calls at once, as the process can't restart itself (${reason})\n`);
