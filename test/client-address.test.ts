@@ -82,3 +82,20 @@ test("limits by address count each client of a trusted proxy for itself", async 
 	]);
 	await router.stop();
 });
+
+test("shut pages shut nothing else: calls and health from elsewhere are answered", async () => {
+	const router = await startRouter({
+		config: {
+			server: { metrics: "admin", swagger: "admin", trusted_proxies: ["127.0.0.1"] },
+			keys: [{ name: "team-a", key: "key-of-team-a" }],
+		},
+	});
+	const headers = { authorization: "Bearer key-of-team-a", "x-forwarded-for": "1.1.1.1" };
+	const statusOf = async (path: string) => (await fetch(router.url + path, { headers })).status;
+	const body = { model: "dummy", messages: [{ role: "user", content: "hi" }] };
+	expect((await post(`${router.url}/v1/chat/completions`, body, headers)).status).toBe(200);
+	expect(await Promise.all(["/v1/models", "/health/live", "/metrics", "/swagger/json"].map(statusOf))).toEqual([
+		200, 200, 401, 401,
+	]);
+	await router.stop();
+});

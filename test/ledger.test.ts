@@ -91,6 +91,39 @@ describe("what is kept", () => {
 		expect(store.ledger.call("req_unknown")).toBeUndefined();
 	});
 
+	test("of an attempt that ended after its call, because another was faster: the same", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const call = settled();
+		const attempt = { callId: call.id, provider: "openai", target: "openai/gpt-5-mini", ms: 3 };
+		ledger.sink.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens, cost: 0.1, agent: "box" });
+		ledger.sink.callSettled(call);
+		ledger.flush();
+		ledger.sink.attemptClosed({ ...attempt, number: 1, failure: "cancelled", tokens: { input: 1, output: 2 } });
+		ledger.flush();
+		expect(store.ledger.call(call.id)!.attempts).toEqual([
+			{
+				number: 1,
+				provider: "openai",
+				target: "openai/gpt-5-mini",
+				failure: "cancelled",
+				status: undefined,
+				ms: 3,
+				tokens: { input: 1, output: 2 },
+			},
+			{
+				number: 2,
+				provider: "openai",
+				target: "openai/gpt-5-mini",
+				status: 200,
+				ms: 3,
+				tokens: { input: 100, output: 20, cached: 60 },
+				cost: 0.1,
+				agent: "box",
+			},
+		]);
+	});
+
 	test("of calls that belong to no key is nothing: who has none could fill the disk", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
@@ -248,9 +281,9 @@ function rowsIn(path: string) {
 	expect(db.query("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
 	const ids = (db.query("SELECT id FROM calls").all() as { id: string }[]).map(({ id }) => id);
 	const { sum } = db.query("SELECT SUM(calls) AS sum FROM usage_days").get() as { sum: number };
-	const { orphans } = db
-		.query("SELECT COUNT(*) AS orphans FROM calls WHERE id NOT IN (SELECT call FROM attempts)")
-		.get() as { orphans: number };
+	const { orphans } = db.query("SELECT COUNT(*) AS orphans FROM calls WHERE attempts IS NULL").get() as {
+		orphans: number;
+	};
 	return { ids, sum, orphans };
 }
 

@@ -60,9 +60,20 @@ function ownHeader(headers: Headers): string | undefined {
 	});
 }
 
+/** What a caller says of caches. */
+interface CacheControl {
+	readonly noCache: boolean;
+	readonly noStore: boolean;
+	readonly maxAgeMs: number | undefined;
+}
+
+const SAYS_NOTHING: CacheControl = { noCache: false, noStore: false, maxAgeMs: undefined };
+
 /** RFC 9111, 5.2.1, as far as it makes sense here; a caller that says nonsense has said nothing. */
-function cacheControl(headers: Headers): { noCache: boolean; noStore: boolean; maxAgeMs: number | undefined } {
-	const parts = (headers.get("cache-control") ?? "").toLowerCase().split(/\s*,\s*/);
+function cacheControl(headers: Headers): CacheControl {
+	const header = headers.get("cache-control");
+	if (header === null) return SAYS_NOTHING;
+	const parts = header.toLowerCase().split(/\s*,\s*/);
 	const seconds = parts.map((part) => /^max-age="?(\d{1,10})"?$/.exec(part.trim())?.[1]).find(Boolean);
 	return {
 		noCache: parts.includes("no-cache"),

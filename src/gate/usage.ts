@@ -1,7 +1,7 @@
 /** Usage, summed by whatever is asked for. Pure. */
 import { decimal } from "../openai/usage-cost.ts";
 import type { UsageRow, UsageSums } from "../store/ledger.ts";
-import { NOTHING } from "./ledger.ts";
+import { NOTHING } from "./ledger-rows.ts";
 
 /** What usage can be shown by. */
 export const USAGE_BY = ["key", "team", "user", "model", "provider", "day"] as const;

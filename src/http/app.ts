@@ -45,7 +45,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 		.use(health(role, options.lifecycle))
 		.use(
 			new Elysia({ name: "http/open" })
-				.onBeforeHandle({ as: "scoped" }, ({ request, server }) => {
+				.onBeforeHandle(({ request, server }) => {
 					const refusal = refuse(request, server);
 					if (refusal) throw refusal;
 				})

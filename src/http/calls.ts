@@ -116,7 +116,8 @@ async function answer(
 	refuseReroutes(caller, parsed.fields, route);
 	if (accounts) {
 		const address = () => accounts.addresses.of(request, server);
-		await enter(accounts.turnstile, catalog, { call: asked, caller, route, settlement, address });
+		const entering = enter(accounts.turnstile, catalog, { call: asked, caller, route, settlement, address });
+		if (entering) await entering;
 		settlement.biller = accounts.biller;
 		settlement.tellsCost = config.usage.cost_in_answers;
 		settlement.promptTokens = () => estimatedTokens(asked);
@@ -206,11 +207,9 @@ function refuseReroutes(caller: Caller | undefined, fields: readonly Field[], { 
 
 /** The routers a call has come through, this one last. Throws `loop_detected`. */
 function hopsWith(instance: string, headers: Headers): string {
-	const passed =
-		headers
-			.get(HOPS)
-			?.split(",")
-			.map((hop) => hop.trim()) ?? [];
+	const through = headers.get(HOPS);
+	if (through === null) return instance;
+	const passed = through.split(",").map((hop) => hop.trim());
 	if (!passed.includes(instance) && passed.length < MAX_HOPS) return [...passed, instance].join(",");
 	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
 }

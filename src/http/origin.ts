@@ -1,6 +1,8 @@
 /** Which web pages may call: a decision about one `Origin` header. */
 
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
+const LOOPBACK_V4 = /^127(\.\d{1,3}){3}$/;
+const PORT = /:\d*$/;
 
 /**
  * Whether a page of this origin may call: one on localhost (any port, http or https), or one that is configured.
@@ -17,8 +19,8 @@ export function allowedOrigin(origin: string, configured: readonly string[]): bo
 
 /** Whether a `Host` header's value names this machine: `localhost`, `127.…` or `[::1]`, with or without a port. */
 export function loopbackHost(host: string): boolean {
-	const name = host.toLowerCase().replace(/:\d*$/, "");
-	return LOOPBACK.has(name) || name === "localhost." || /^127(\.\d{1,3}){3}$/.test(name);
+	const name = host.toLowerCase().replace(PORT, "");
+	return LOOPBACK.has(name) || name === "localhost." || LOOPBACK_V4.test(name);
 }
 
 function normal(origin: string): string {

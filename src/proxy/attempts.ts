@@ -50,7 +50,7 @@ interface Failed {
 /** The attempts of one call. */
 export class Attempts {
 	readonly #candidates: readonly Candidate[];
-	readonly #running = new Set<Attempt>();
+	readonly #running: Attempt[] = [];
 	readonly #pause: Pause;
 	#hasHedged = false;
 
@@ -230,7 +230,7 @@ export class Attempts {
 				onKey: ended,
 				read,
 			});
-			this.#running.add(attempt);
+			this.#running.push(attempt);
 			const result = await attempt.open();
 			if ("head" in result) return result;
 			candidate.failed(result);
@@ -240,7 +240,7 @@ export class Attempts {
 			return this.#unasked(index, thrown);
 		} finally {
 			if (attempt) {
-				this.#running.delete(attempt);
+				this.#running.splice(this.#running.indexOf(attempt), 1);
 				this.settlement.waitedMs += attempt.waitedMs;
 			}
 		}
@@ -269,7 +269,7 @@ export class Attempts {
 			timeouts: target.provider.timeouts,
 			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
 			hasOthers: others.length > 0 && hasOthers(this.#candidates, index),
-			canGoOn: mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
+			canGoOn: call.stream && others.length > 0 && mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
 			learned: state.targets.of(target.id).firstToken,
 			isReasoning: () => isReasoning(call.body, target.model),
 		});

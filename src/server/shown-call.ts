@@ -1,7 +1,6 @@
 /** A past call as `GET /admin/calls/{id}` shows it. */
-import type { CallDetails } from "../gate/ledger.ts";
+import type { CallDetails } from "../gate/ledger-rows.ts";
 import type { LedgerAttempt, LedgerCall } from "../store/ledger.ts";
-import type { AttemptClosed } from "../telemetry/events.ts";
 
 /** The call. */
 export type ShownCall = ReturnType<typeof shownCall>;
@@ -28,8 +27,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 	};
 }
 
-function shownAttempt({ number, provider, target, failure, status, ms, details }: LedgerAttempt) {
-	const rest = JSON.parse(details) as Pick<AttemptClosed, "agent" | "tokens" | "cost">;
+function shownAttempt({ number, provider, target, failure, status, ms, agent, tokens, cost }: LedgerAttempt) {
 	return {
 		number,
 		provider,
@@ -37,7 +35,9 @@ function shownAttempt({ number, provider, target, failure, status, ms, details }
 		outcome: failure ?? "answered",
 		...(status === undefined ? {} : { status }),
 		ms,
-		...rest,
+		...(agent === undefined ? {} : { agent }),
+		...(tokens ? { tokens } : {}),
+		...(cost === undefined ? {} : { cost }),
 	};
 }
 

@@ -20,19 +20,30 @@ export interface LedgerCall {
 	readonly cost: number | undefined;
 	/** All the rest, as JSON. */
 	readonly details: string;
+	/** Its attempts that were over when it was: a JSON array of `LedgerAttempt`. Undefined where there were none. */
+	readonly attempts: string | undefined;
 }
 
 /** One attempt. */
 export interface LedgerAttempt {
-	readonly call: string;
 	/** From 1. */
 	readonly number: number;
 	readonly provider: string;
 	readonly target: string;
-	readonly failure: string | undefined;
-	readonly status: number | undefined;
+	readonly failure?: string | undefined;
+	readonly status?: number | undefined;
 	readonly ms: number;
-	readonly details: string;
+	readonly agent?: string | undefined;
+	/** What its upstream counted. */
+	readonly tokens?: object | undefined;
+	/** USD. */
+	readonly cost?: number | undefined;
+}
+
+/** An attempt that ended after its call. */
+export interface LateAttempt {
+	readonly call: string;
+	readonly attempt: LedgerAttempt;
 }
 
 /** What is summed by. */
@@ -70,7 +81,7 @@ export type UsageRow = UsageKey & Readonly<UsageSums>;
 /** A batch of what happened: all of it is written or none. */
 export interface LedgerBatch {
 	readonly calls: readonly LedgerCall[];
-	readonly attempts: readonly LedgerAttempt[];
+	readonly attempts: readonly LateAttempt[];
 	/** To be added to what stands there. */
 	readonly usage: readonly UsageRow[];
 }
@@ -97,7 +108,7 @@ export interface LedgerStore {
 	trim(before: number, bytes: number, most: number): number;
 }
 
-const CALL = `INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+const CALL = `INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const ATTEMPT = `INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
 const SUMS = [
 	"calls",
@@ -121,10 +132,9 @@ export function ledgerStore({ read, write, sync }: Connection): LedgerStore {
 		call(id) {
 			const [call] = read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);
 			if (!call) return undefined;
-			const attempts = read(
-				(from) => from.query("SELECT * FROM attempts WHERE call = ? ORDER BY number").all(id) as AttemptRow[],
-			);
-			return { call: callOf(call), attempts: attempts.map(attemptOf) };
+			const late = read((from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[]);
+			const attempts = [...(JSON.parse(call.attempts ?? "[]") as LedgerAttempt[]), ...late.map(attemptOf)];
+			return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
 		},
 		usage: (from, to) =>
 			read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[]).map(
@@ -182,12 +192,13 @@ function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
 			each.tokensOut ?? null,
 			each.cost ?? null,
 			each.details,
+			each.attempts ?? null,
 		);
 	}
-	const attempt = to.query(ATTEMPT);
-	for (const each of attempts) {
-		const { failure = null, status = null } = each;
-		attempt.run(each.call, each.number, each.provider, each.target, failure, status, each.ms, each.details);
+	const late = to.query(ATTEMPT);
+	for (const { call: id, attempt } of attempts) {
+		const { number, provider, target, failure = null, status = null, ms, ...details } = attempt;
+		late.run(id, number, provider, target, failure, status, ms, JSON.stringify(details));
 	}
 	const day = to.query(USAGE);
 	for (const each of usage) {
@@ -233,25 +244,29 @@ interface CallRow {
 	readonly tokens_out: number | null;
 	readonly cost: number | null;
 	readonly details: string;
+	readonly attempts: string | null;
 }
 
-function callOf({ key_id, tokens_in, tokens_out, cost, ...rest }: CallRow): LedgerCall {
+function callOf({ key_id, tokens_in, tokens_out, cost, attempts, ...rest }: CallRow): LedgerCall {
 	return {
 		...rest,
 		keyId: key_id,
 		tokensIn: tokens_in ?? undefined,
 		tokensOut: tokens_out ?? undefined,
 		cost: cost ?? undefined,
+		attempts: attempts ?? undefined,
 	};
 }
 
-type AttemptRow = Omit<LedgerAttempt, "failure" | "status"> & {
+interface AttemptRow extends Pick<LedgerAttempt, "number" | "provider" | "target" | "ms"> {
+	readonly call: string;
 	readonly failure: string | null;
 	readonly status: number | null;
-};
+	readonly details: string;
+}
 
-function attemptOf({ failure, status, ...rest }: AttemptRow): LedgerAttempt {
-	return { ...rest, failure: failure ?? undefined, status: status ?? undefined };
+function attemptOf({ call: _, failure, status, details, ...rest }: AttemptRow): LedgerAttempt {
+	return { ...rest, failure: failure ?? undefined, status: status ?? undefined, ...JSON.parse(details) };
 }
 
 interface DayRow extends Omit<UsageKey, "keyId"> {

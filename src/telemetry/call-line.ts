@@ -12,15 +12,20 @@ export interface CallLine {
 	readonly [field: string]: string | number | boolean | undefined;
 }
 
+/** 5xx are warnings (somebody must look), 4xx and 499 are not (the caller must). */
+export function levelOf({ status }: Pick<CallSettled, "status">): CallLine["level"] {
+	return status >= 500 ? "warn" : "info";
+}
+
 /**
- * A call as a log line: no prompt, no answer, no secret; times in ms, cost in USD. 5xx are warnings (somebody must
- * look), 4xx and 499 are not (the caller must).
+ * A call as a log line: no prompt, no answer, no secret; times in ms, cost in USD.
+ * @param time when it settled, as ISO 8601 says it
  */
-export function callLine(call: CallSettled, now = new Date()): CallLine {
+export function callLine(call: CallSettled, time: string): CallLine {
 	const { tokens } = call;
 	return {
-		level: call.status >= 500 ? "warn" : "info",
-		time: now.toISOString(),
+		level: levelOf(call),
+		time,
 		id: call.id,
 		op: call.operation,
 		stream: call.stream,
