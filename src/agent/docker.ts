@@ -42,6 +42,7 @@ export interface DockerEvent {
 	readonly action: string;
 }
 
+/** How much of a log, and for how long. */
 export interface LogOptions {
 	/** Goes on until the container ends or the signal fires. */
 	readonly follow?: boolean;
@@ -72,6 +73,7 @@ export interface Docker {
 	events(agent: string, signal: AbortSignal): AsyncIterable<DockerEvent>;
 }
 
+/** Which CLI, and how long it may take. */
 export interface DockerOptions {
 	readonly command: "docker" | "podman";
 	/** Environment of the CLI: PATH, HOME, DOCKER_HOST and the like. */
