@@ -5,6 +5,7 @@ import { eventData } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { post } from "./kit/rig.ts";
 import { type RouterOptions, type RunningRouter, startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 import { type FakeVllm, startVllm } from "./kit/vllm.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -28,11 +29,8 @@ const get = (router: RunningRouter, path: string, headers: Record<string, string
 	fetch(router.url + path, { headers });
 /** Waits until the agent's list of models holds what its vLLM serves: it asks in the background. */
 async function listed(router: RunningRouter, model: string, headers: Record<string, string> = {}): Promise<void> {
-	for (let look = 0; look < 100; look++) {
-		if ((await (await get(router, "/v1/models", headers)).text()).includes(`"${model}"`)) return;
-		await Bun.sleep(50);
-	}
-	throw new Error(`${model} is never listed`);
+	const text = async () => (await get(router, "/v1/models", headers)).text();
+	await until(async () => (await text()).includes(`"${model}"`), `${model} in the list`);
 }
 
 describe("an agent", () => {

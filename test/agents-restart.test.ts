@@ -169,6 +169,23 @@ describe("the link and the router", () => {
 	});
 });
 
+test("an agent that refused its secret, told too late, is still asked where no other answers", async () => {
+	const router = await restartable();
+	await router.start();
+	let refusals = 0;
+	const unknowing = () => Response.json({ error: { message: "Unauthorized" } }, { status: 401 });
+	agentOf(router.url, { name: "gpu-1", before: () => (refusals++ === 0 ? unknowing() : undefined) });
+	const two = agentOf(router.url, { name: "gpu-2" });
+	await until(async () => (await states(router.url)).length === 2);
+	await until(async () => {
+		expect((await call(router.url)).status).toBe(200);
+		return refusals > 0;
+	}, "a call at gpu-1");
+	await two.stop();
+	const answer = await call(router.url);
+	expect([answer.status, answer.headers.get("x-router-agent")]).toEqual([200, "gpu-1"]);
+});
+
 describe("a router that ends and comes back", () => {
 	test(
 		"is found again within 10 s by an agent that was there all along, and knows it from the first call on",

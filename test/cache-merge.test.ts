@@ -5,6 +5,7 @@ import type { Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { until } from "./kit/until.ts";
 
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
@@ -39,7 +40,7 @@ const read = async (sent: Promise<Response>) => {
 };
 /** Resolves once so many calls have come this far, and those that wait for others do so. */
 async function underWay(count: number): Promise<void> {
-	for (let look = 0; look < 500 && router.started < count; look++) await Bun.sleep(2);
+	await until(() => router.started >= count, "the calls");
 	await Bun.sleep(20);
 }
 const whole = async (connection: Connection) => {

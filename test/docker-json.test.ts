@@ -1,6 +1,6 @@
 /** What docker and podman print as JSON, recorded from Docker 20.10 and 28 and from podman 4 and 5. */
 import { describe, expect, test } from "bun:test";
-import { parseContainers, parseEvent, parseInfo, parseTime } from "../src/agent/docker-json.ts";
+import { parseContainers, parseEvent, parseTime } from "../src/agent/docker-json.ts";
 
 const ID = "99f66530fe9c7249f7cf29f78e8661669d5831cbe4ee80ea757d5e922dd6a8a6";
 const LABELS = { "router.agent": "gpu-1", "router.model": "chat", "router.port": "20001" };
@@ -139,30 +139,5 @@ describe("an event", () => {
 		expect(parseEvent(JSON.stringify({ Type: "network", Action: "connect", Actor: { ID } }))).toBeUndefined();
 		expect(parseEvent("json")).toBeUndefined();
 		expect(parseEvent("")).toBeUndefined();
-	});
-});
-
-describe("info", () => {
-	const docker = { ServerVersion: "28.2.2", DockerRootDir: "/var/lib/docker", Runtimes: { runc: { path: "runc" } } };
-
-	test("of Docker: the runtime or CDI's devices mean NVIDIA", () => {
-		expect(parseInfo(JSON.stringify(docker))).toEqual({
-			version: "28.2.2",
-			rootDir: "/var/lib/docker",
-			hasNvidia: false,
-		});
-		expect(parseInfo(JSON.stringify({ ...docker, Runtimes: { nvidia: {} } })).hasNvidia).toBe(true);
-		const DiscoveredDevices = [{ Source: "cdi", ID: "nvidia.com/gpu=0" }];
-		expect(parseInfo(JSON.stringify({ ...docker, DiscoveredDevices })).hasNvidia).toBe(true);
-	});
-
-	test("of podman knows its disk", () => {
-		const store = { graphRoot: "/var/lib/containers/storage", graphRootAllocated: 1000, graphRootUsed: 400 };
-		expect(parseInfo(JSON.stringify({ host: {}, store, version: { Version: "5.4.0" } }))).toEqual({
-			version: "5.4.0",
-			rootDir: "/var/lib/containers/storage",
-			hasNvidia: false,
-			freeBytes: 600,
-		});
 	});
 });

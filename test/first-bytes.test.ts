@@ -85,9 +85,12 @@ test("an answer that breaks off before anything has left goes elsewhere", async 
 
 test("waiting for an upstream that gives nothing is not counted as the router's own time", async () => {
 	first.run(neverAnswers);
+	const startedAt = performance.now();
 	const answer = await router.send(call);
 	expect(answer.headers.get("x-router-provider")).toBe("two");
-	expect(Number(answer.headers.get("x-router-overhead-ms"))).toBeLessThan(200);
+	// Of all that it took at least the first target's 400 ms are none of the router's, however busy the machine. 5: timers are rounded.
+	const wholeMs = performance.now() - startedAt;
+	expect(Number(answer.headers.get("x-router-overhead-ms"))).toBeLessThan(wholeMs - 400 + 5);
 });
 
 test("a broken stream is told in words of ours", async () => {

@@ -29,7 +29,7 @@ const fate = (promise: Promise<unknown>) =>
 		(error: Error & { code?: string }) => error.code ?? error.message,
 	);
 /** Lets what the sockets have to say be heard. */
-const settled = () => Bun.sleep(20);
+const settled = () => Bun.sleep(100);
 const raw =
 	(wire: string, after: (connection: Parameters<Script>[0]) => void = () => {}): Script =>
 	async (connection) => {

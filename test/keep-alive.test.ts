@@ -167,10 +167,11 @@ describe("after the first token", () => {
 	test("a client that doesn't read gets none: it is not the upstream that is silent", async () => {
 		const piece = textEvent("y".repeat(60_000));
 		first.run(streams([...Array.from({ length: 60 }, () => piece), ...goodStream(1)]));
-		const answer = await router.send(call);
+		const patient = pipeline({ config: config({ server: { keep_alive: "500ms" } }) });
+		const answer = await patient.send(call);
 		const reader = answer.body!.getReader();
 		await reader.read();
-		await Bun.sleep(300);
+		await Bun.sleep(1_500);
 		const decoder = new TextDecoder();
 		let text = "";
 		for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) {

@@ -7,6 +7,7 @@ import { eventData, type Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { until } from "./kit/until.ts";
 
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
@@ -34,11 +35,6 @@ beforeEach(() => {
 	open = [];
 	upstream.run((connection) => void open.push(connection));
 });
-/** Looks again until it holds. */
-async function until(holds: () => boolean): Promise<void> {
-	for (let look = 0; look < 500 && !holds(); look++) await Bun.sleep(5);
-	if (!holds()) throw new Error("it never came");
-}
 
 test("as many run as may, the others wait, and each has its turn", async () => {
 	line({ concurrency: 2, queue: 5 });
@@ -58,13 +54,17 @@ test("time in line is not the router's own", async () => {
 	line({ concurrency: 1 });
 	const one = router.send(call);
 	await until(() => open.length === 1);
+	const startedAt = performance.now();
 	const two = router.send(call);
+	await until(() => waiting()["fast"] === 1);
 	await Bun.sleep(150);
 	await ok(open[0]!);
 	await until(() => open.length === 2);
 	await ok(open[1]!);
 	expect((await one).status).toBe(200);
-	expect(Number((await two).headers.get("x-router-overhead-ms"))).toBeLessThan(100);
+	const overheadMs = Number((await two).headers.get("x-router-overhead-ms"));
+	// Of all that it took the time in line is none of the router's, however busy the machine. 5: timers are rounded.
+	expect(overheadMs).toBeLessThan(performance.now() - startedAt - 150 + 5);
 });
 
 test("a stream holds its place until its end", async () => {

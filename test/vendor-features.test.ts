@@ -9,7 +9,8 @@ import { generateRequest } from "../src/providers/gemini-request.ts";
 import { openAiCompatible } from "../src/providers/openai-compatible.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
 import type { Json } from "./kit/exchange.ts";
-import { FEATURES, type Outcome } from "./kit/features.ts";
+import type { Outcome } from "./kit/feature.ts";
+import { FEATURES } from "./kit/features.ts";
 import { configOf } from "./kit/pipeline.ts";
 
 const GOT = { media: () => ({ type: "image/webp", data: "ZmV0Y2hlZA==" }), kept: () => undefined };

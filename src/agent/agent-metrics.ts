@@ -22,6 +22,7 @@ export interface AgentMetrics {
 	text(): Promise<string>;
 }
 
+/** What is read at each scrape. */
 export interface MetricsWorld {
 	readonly book: Book;
 	readonly host: Host;
@@ -31,6 +32,7 @@ export interface MetricsWorld {
 	vllms(): readonly { readonly model: string; readonly replica: string; readonly vllm: Vllm }[];
 }
 
+/** The agent's registry. Until it is given its world it tells of the counters alone. */
 export function agentMetrics(): AgentMetrics {
 	const registry = new Registry();
 	const registers = [registry];

@@ -9,6 +9,7 @@ import { canSleep, stopGraceS } from "./vllm-args.ts";
 /** The model of a replica's key. */
 export const modelOfKey = (key: string): string => key.slice(0, key.lastIndexOf("#"));
 
+/** What each replica's container is made of. */
 export class Blueprints {
 	constructor(
 		private readonly book: Book,

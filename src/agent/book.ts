@@ -87,15 +87,6 @@ export class Book {
 		this.#keep(name, { ...(spec && { spec }) });
 	}
 
-	/** Forgets a model that an API call named. False where the configuration has it. */
-	forget(name: string): boolean {
-		if (this.#entries.get(name)?.isConfigured) return false;
-		this.#entries.delete(name);
-		const { [name]: _gone, ...rest } = this.file.content.models ?? {};
-		this.file.change({ models: rest });
-		return true;
-	}
-
 	#described(name: string, body: unknown): Entry {
 		if (!this.#entries.has(name) && this.#entries.size >= MOST_MODELS) {
 			throw new RouterError("invalid_value", `This agent has ${MOST_MODELS} models, which is as many as it may have.`);

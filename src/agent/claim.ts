@@ -9,6 +9,7 @@ import type { Reason } from "./supervisor.ts";
 /** Where Docker listens unless DOCKER_HOST says otherwise: both spellings are one engine. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
+/** This agent's hold on its name at one engine. */
 export class Claim {
 	readonly #address: string;
 	#held: { stop(): void } | undefined;

@@ -17,6 +17,7 @@ export class CommandFailure extends Error {
 	}
 }
 
+/** How a program ended, and what it printed. */
 export interface CommandResult {
 	/** 128 + n for a program that signal n ended, as shells have it. */
 	readonly code: number;
@@ -47,6 +48,7 @@ export async function runCommand(
 	}
 }
 
+/** One line that a program printed. */
 export interface CommandLine {
 	readonly from: "stdout" | "stderr";
 	readonly line: string;

@@ -10,6 +10,7 @@ import type { AgentSettings } from "./settings.ts";
 import type { Action, Reason, Work } from "./supervisor.ts";
 import type { Vllm } from "./vllm-probe.ts";
 
+/** What they are done with. */
 export interface DeedTools {
 	readonly docker: Docker;
 	readonly settings: AgentSettings;

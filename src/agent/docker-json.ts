@@ -74,31 +74,7 @@ export function parseEvent(line: string): DockerEvent | undefined {
 	return { id, action: PODMAN_ACTIONS[action] ?? action.replace(/:.*/s, "") };
 }
 
-const PODMAN_ACTIONS: Record<string, string> = { died: "die", remove: "destroy", cleanup: "cleanup" };
-
-/** What `info` says, before the disk is looked at. Throws where it is no JSON. */
-export function parseInfo(text: string): { version: string; rootDir: string; hasNvidia: boolean; freeBytes?: number } {
-	const info = object(JSON.parse(text));
-	const store = object(info["store"]);
-	if (store["graphRoot"] !== undefined) {
-		const free = Number(store["graphRootAllocated"]) - Number(store["graphRootUsed"]);
-		return {
-			version: string(object(info["version"])["Version"]),
-			rootDir: string(store["graphRoot"]),
-			hasNvidia: false,
-			...(Number.isFinite(free) && { freeBytes: free }),
-		};
-	}
-	// Docker 28 and newer lists what CDI found beside the runtimes.
-	const devices = Array.isArray(info["DiscoveredDevices"]) ? info["DiscoveredDevices"] : [];
-	return {
-		version: string(info["ServerVersion"]),
-		rootDir: string(info["DockerRootDir"]),
-		hasNvidia:
-			object(info["Runtimes"])["nvidia"] !== undefined ||
-			devices.some((device) => string(object(device)["ID"]).startsWith("nvidia.com/gpu")),
-	};
-}
+const PODMAN_ACTIONS: Record<string, string> = { died: "die", remove: "destroy" };
 
 function object(value: unknown): Json {
 	return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};

@@ -4,27 +4,14 @@
  * Argument arrays only, never a shell. Every call has a deadline, and what it prints is read to its end. Every failure is
  * a DockerError (docker-error.ts) that says what to do; none is ever latched: the next call tries again.
  */
-import { existsSync } from "node:fs";
-import { readFile, rm, statfs } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Environment } from "../config/interpolate.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
 import { DockerError } from "./docker-error.ts";
 import { classify } from "./docker-failures.ts";
-import { parseContainers, parseEvent, parseInfo } from "./docker-json.ts";
-
-/** What the agent knows of the engine. */
-export interface DockerInfo {
-	/** Of the engine (docker) or of podman itself. */
-	readonly version: string;
-	/** Where images and layers lie: what runs full when an image is pulled. */
-	readonly rootDir: string;
-	/** Whether the engine says that it has NVIDIA's runtime or devices. False proves nothing: a hook on its PATH is enough. */
-	readonly hasNvidia: boolean;
-	/** Free bytes below `rootDir`; absent where the directory is not this machine's to look at. */
-	readonly freeBytes?: number;
-}
+import { parseContainers, parseEvent } from "./docker-json.ts";
 
 /** The states of an engine's container; podman's own words are mapped to them. */
 export type ContainerState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";
@@ -55,6 +42,7 @@ export interface DockerEvent {
 	readonly action: string;
 }
 
+/** How much of a log, and for how long. */
 export interface LogOptions {
 	/** Goes on until the container ends or the signal fires. */
 	readonly follow?: boolean;
@@ -65,7 +53,6 @@ export interface LogOptions {
 
 /** All that the agent asks of an engine. Every method rejects with a DockerError and with nothing else. */
 export interface Docker {
-	info(): Promise<DockerInfo>;
 	/** Every container, running or not, that carries `router.agent=<agent>`. */
 	containers(agent: string): Promise<Container[]>;
 	hasImage(image: string): Promise<boolean>;
@@ -86,6 +73,7 @@ export interface Docker {
 	events(agent: string, signal: AbortSignal): AsyncIterable<DockerEvent>;
 }
 
+/** Which CLI, and how long it may take. */
 export interface DockerOptions {
 	readonly command: "docker" | "podman";
 	/** Environment of the CLI: PATH, HOME, DOCKER_HOST and the like. */
@@ -98,8 +86,6 @@ export interface DockerOptions {
 
 /** A container is created from an image of 10 GB: 40 s on a slow disk. */
 const RUN_MS = 120_000;
-/** Docker's own default; what is elsewhere may be another machine's. */
-const LOCAL_HOST = /^(?:$|unix:)/;
 const GONE = /no such (?:container|object)|no container with (?:name|ID)/i;
 const NO_IMAGE = /no such image|image not known|no such object|failed to find image/i;
 
@@ -169,19 +155,6 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 	}
 
 	return {
-		async info() {
-			const text = await must(["info", "--format", "{{json .}}"]);
-			const info = parsed("info", () => parseInfo(text));
-			if (info.freeBytes !== undefined || !LOCAL_HOST.test(env["DOCKER_HOST"] ?? "")) return withCdi(info);
-			try {
-				const { bavail, bsize } = await statfs(info.rootDir);
-				return withCdi({ ...info, freeBytes: bavail * bsize });
-			} catch {
-				// Docker Desktop's root lies in its own machine.
-				return withCdi(info);
-			}
-		},
-
 		async containers(agent) {
 			const ids = (
 				await must(["ps", "--all", "--no-trunc", "--quiet", "--filter", `label=router.agent=${agent}`])
@@ -268,10 +241,4 @@ async function* untilAborted<T>(source: AsyncGenerator<T>, signal: AbortSignal |
 	} catch (error) {
 		if (!signal?.aborted) throw error;
 	}
-}
-
-/** podman tells of no devices: where NVIDIA's CDI file lies, it has them. */
-function withCdi(info: DockerInfo): DockerInfo {
-	const hasFile = ["/etc/cdi/nvidia.yaml", "/var/run/cdi/nvidia.yaml"].some((file) => existsSync(file));
-	return { ...info, hasNvidia: info.hasNvidia || hasFile };
 }

@@ -12,6 +12,7 @@ const AGAIN_MS = 2000;
 /** Problems that speak of the engine, not of what it was asked for. */
 const OF_ENGINE: readonly DockerError["problem"][] = ["missing", "not-running", "permission", "timeout"];
 
+/** Whether the engine itself is at fault, not what it was asked. */
 export function isOfEngine(error: unknown): error is DockerError {
 	return error instanceof DockerError && OF_ENGINE.includes(error.problem);
 }

@@ -5,6 +5,7 @@ import { GIB, gib, type Want } from "./memory.ts";
 import type { ModelInfo } from "./model-size.ts";
 import type { Diagnosis } from "./vllm-log.ts";
 
+/** What a model may have of this machine. */
 export interface Host {
 	readonly gpus: readonly Gpu[];
 	/** Free bytes where the model cache lies; absent where not known. */

@@ -8,12 +8,14 @@ import type { AgentSettings } from "./settings.ts";
 import type { Accelerator } from "./spec.ts";
 import type { Reason } from "./supervisor.ts";
 
+/** What the models run on. */
 export interface KnownHardware {
 	readonly accelerator: Accelerator;
 	/** Of NVIDIA. */
 	readonly driver?: string;
 }
 
+/** What was decided, or is once it can be. */
 export class Hardware {
 	#known: KnownHardware | undefined;
 

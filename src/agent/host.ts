@@ -50,6 +50,7 @@ export interface HostEvents {
 	restarted(model: string): void;
 }
 
+/** What it works with. */
 export interface HostOptions {
 	readonly book: Book;
 	readonly settings: AgentSettings;

@@ -11,6 +11,7 @@ export interface Want {
 	readonly size?: ModelSize;
 }
 
+/** Bytes. */
 export const GIB = 1024 ** 3;
 /** CUDA's context, which vLLM does not count into its share of a GPU. */
 export const OVERHEAD = GIB / 2;

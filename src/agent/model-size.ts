@@ -31,6 +31,7 @@ export interface ModelInfo {
 	readonly refused?: { readonly reason: string; readonly fix: string };
 }
 
+/** Where a model's files are looked for. */
 export interface ModelSource {
 	/** HF_HOME on this host. */
 	readonly cacheDir: string;

@@ -18,6 +18,7 @@ const MAX_REFUSAL = 1024 * 1024;
 
 const encoder = new TextEncoder();
 
+/** Whose calls it carries, and what it says where they can't be. */
 export interface ModelTransportOptions {
 	readonly model: string;
 	readonly traffic: Pick<Traffic, "enter">;

@@ -34,6 +34,7 @@ export interface ModelView {
 	readonly replicas: readonly ReplicaView[];
 }
 
+/** One replica, as the agent's API shows it. */
 export interface ReplicaView {
 	readonly replica: number;
 	readonly state: ModelState;

@@ -20,6 +20,7 @@ const LOG_AGAIN_MS = 2000;
 /** While bytes still come a probe without an answer says that it is busy, ms. */
 const ALIVE_MS = 10_000;
 
+/** What is watched, and who is told. */
 export interface MonitorOptions {
 	readonly id: string;
 	/** What it serves. */

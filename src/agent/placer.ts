@@ -20,6 +20,7 @@ export interface PlaceFound {
 	readonly misfit?: Reason;
 }
 
+/** Finds each start its place, and holds it until the container does. */
 export class Placer {
 	/** Found in this tick, by replica. */
 	readonly #found = new Map<string, Placement>();

@@ -9,6 +9,7 @@ import { toolMistake } from "./families.ts";
 import { CONTAINER, modelTransport } from "./model-transport.ts";
 import type { Traffic } from "./traffic.ts";
 
+/** What they are made with. */
 export interface ProviderTools {
 	readonly book: Book;
 	readonly traffic: Traffic;

@@ -15,6 +15,7 @@ import { holdingsNow } from "./room.ts";
 /** A description of a model is small. */
 const MAX_BODY = 64 * 1024;
 
+/** What the routes show and change. */
 export interface AgentApi {
 	readonly book: Book;
 	readonly host: Host;

@@ -35,6 +35,7 @@ export interface Room {
 	sleeps(name: string, asleep: ReadonlySet<string>): boolean;
 }
 
+/** What is set, not seen. */
 export interface Rules {
 	/** How long calls wait before a busy model in their way takes no further ones, ms. */
 	readonly switchAfterMs: number;
@@ -46,6 +47,7 @@ export interface Residents {
 	readonly asleep: ReadonlySet<string>;
 }
 
+/** Who holds memory from now on, and at whose cost. */
 export interface Decision extends Residents {
 	/** Residents whose calls wait from now on: they make room as soon as those in flight have ended. */
 	readonly closed: ReadonlySet<string>;

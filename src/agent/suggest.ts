@@ -71,6 +71,7 @@ const KNOWN: readonly KnownModel[] = [
 /** How many of the GPUs a model may span: vLLM shares its heads evenly. */
 const SPANS = [1, 2, 4, 8];
 
+/** A model that fits here. */
 export interface Suggestion {
 	readonly model: string;
 	readonly gigabytes: number;

@@ -71,6 +71,7 @@ export interface Failures {
 	readonly why: Reason;
 }
 
+/** One thing to do. */
 export type Action =
 	| { readonly do: "pull"; readonly key: string; readonly image: string }
 	| { readonly do: "start"; readonly key: string }
@@ -86,6 +87,7 @@ export interface ReplicaState {
 	readonly retryAt?: number | undefined;
 }
 
+/** How long is too long. */
 export interface Limits {
 	/** Longest time without progress of a start, ms. */
 	readonly silenceMs: number;
@@ -95,6 +97,7 @@ export interface Limits {
 	readonly drainMs: number;
 }
 
+/** What to do now, how things stand, and what to remember. */
 export interface Supervised {
 	readonly actions: readonly Action[];
 	/** By key. */
@@ -108,6 +111,7 @@ export interface Supervised {
 /** What the call before left behind. */
 export type Memory = Pick<Supervised, "history" | "draining">;
 
+/** The memory of an agent that has just started. */
 export const NOTHING: Memory = { history: new Map(), draining: new Map() };
 
 /** The key of one replica. `#` stands in no model's name. */

@@ -34,6 +34,7 @@ export class Refused extends Error {
 	}
 }
 
+/** How many calls are held, and for how long. */
 export interface TrafficLimits {
 	/** Calls that may wait for one model. */
 	readonly size: number;

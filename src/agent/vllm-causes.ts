@@ -15,6 +15,7 @@ const SMALLER =
 /** Ready to paste into the configuration. */
 const paste = (...args: string[]) => `args: ${JSON.stringify(args).replaceAll(",", ", ")}`;
 
+/** In the order in which they are looked for: the first that matches is the reason. */
 export const CAUSES: readonly Cause[] = [
 	{
 		pattern:

@@ -6,10 +6,6 @@ export interface VllmMetrics {
 	readonly waiting: number;
 	/** 0 … 1, the mean of its engines; absent where vLLM does not tell. */
 	readonly kvCache?: number;
-	/** Tokens found in the prefix cache, and looked up, since its start. */
-	readonly prefixHits: number;
-	readonly prefixQueries: number;
-	readonly preemptions: number;
 	/** Tokens read and written since its start: they stand still where the engine does. */
 	readonly tokens: number;
 }
@@ -41,9 +37,6 @@ export function parseVllmMetrics(text: string): VllmMetrics {
 		running: sum("vllm:num_requests_running"),
 		waiting: sum("vllm:num_requests_waiting"),
 		...(cache.length > 0 && { kvCache: cache.reduce((all, value) => all + value, 0) / cache.length }),
-		prefixHits: sum("vllm:prefix_cache_hits_total"),
-		prefixQueries: sum("vllm:prefix_cache_queries_total"),
-		preemptions: sum("vllm:num_preemptions_total"),
 		tokens: sum("vllm:prompt_tokens_total") + sum("vllm:generation_tokens_total"),
 	};
 }

@@ -6,7 +6,7 @@ import { parseVllmMetrics, type VllmMetrics } from "./vllm-metrics.ts";
 /** Longest answer read, bytes: a vLLM's metrics have 100 KB. */
 const MOST = 8 * 1024 * 1024;
 /** A busy API server takes its time, ms. */
-export const PROBE_MS = 5000;
+const PROBE_MS = 5000;
 
 /** One vLLM. */
 export interface Vllm {

@@ -1,8 +1,7 @@
 /** `--env-file FILE`: further environment variables, as KEY=VALUE lines. */
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import type { Environment } from "../config/interpolate.ts";
 import { ConfigError, type Mistake } from "../config/mistake.ts";
+import { readNamedFile } from "../config/named-file.ts";
 
 const LINE = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$/;
 const QUOTED = /^(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:#.*)?$/;
@@ -13,7 +12,7 @@ const ESCAPES: Record<string, string> = { n: "\n", r: "\r", t: "\t" };
  * file can't be read or a line is no KEY=VALUE.
  */
 export function withEnvFile(env: Environment, file: string, cwd: string): Environment {
-	const added = parseEnvFile(readText(file, cwd), file);
+	const added = parseEnvFile(readNamedFile(file, cwd, "--env-file"), file);
 	const isSet = (name: string) => env[name] !== undefined && env[name] !== "";
 	const news = Object.entries(added).filter(([name, value]) => !isSet(name) && value !== "");
 	return { ...env, ...Object.fromEntries(news) };
@@ -50,14 +49,4 @@ function unquote(raw: string): string | undefined {
 	if (!/^["']/.test(raw)) return raw.replace(/(^|\s+)#.*$/, "");
 	const [, double, single] = QUOTED.exec(raw) ?? [];
 	return single ?? double?.replace(/\\(.)/g, (_, letter: string) => ESCAPES[letter] ?? letter);
-}
-
-function readText(file: string, cwd: string): string {
-	try {
-		return readFileSync(resolve(cwd, file), "utf8");
-	} catch (error) {
-		const code = (error as NodeJS.ErrnoException).code;
-		const reason = code === "ENOENT" ? "there is no such file" : `can't be read (${code ?? "unknown reason"})`;
-		throw new ConfigError([{ file, path: "", message: `${reason} (named by --env-file)` }]);
-	}
 }

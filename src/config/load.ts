@@ -1,11 +1,12 @@
 /** Flags, environment, file and defaults → one checked configuration. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Value } from "@sinclair/typebox/value";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
 import { finish } from "./finish.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
 import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./mistake.ts";
+import { readNamedFile } from "./named-file.ts";
 import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { semantics } from "./semantics.ts";
@@ -86,14 +87,8 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 
 /** The text of the file; throws ConfigError where it can't be had. */
 function read(file: string, cwd: string, flags: Flags): string {
-	try {
-		return readFileSync(resolve(cwd, file), "utf8");
-	} catch (error) {
-		const code = (error as NodeJS.ErrnoException).code;
-		const reason = code === "ENOENT" ? "there is no such file" : `can't be read (${code ?? "unknown reason"})`;
-		const who = flags.config !== undefined ? "--config" : file === DEFAULT_FILE ? "" : "ROUTER_CONFIG";
-		throw new ConfigError([{ file, path: "", message: who === "" ? reason : `${reason} (named by ${who})` }]);
-	}
+	const namedBy = flags.config !== undefined ? "--config" : file === DEFAULT_FILE ? undefined : "ROUTER_CONFIG";
+	return readNamedFile(file, cwd, namedBy);
 }
 
 /** Puts the overrides into `values`; returns those that took effect, a key's `+` replaced by its index. */

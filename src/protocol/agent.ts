@@ -12,7 +12,7 @@ const count = (description: string) => Type.Integer({ minimum: 0, maximum: Numbe
 export const HEARTBEAT_MS = 5_000;
 /** Most models and GPUs of one agent. */
 export const MOST_MODELS = 256;
-export const MOST_GPUS = 64;
+const MOST_GPUS = 64;
 /** Largest body of a registration or a heartbeat, bytes: 256 models with a reason each stay below. */
 export const MAX_REPORT = 1024 * 1024;
 

@@ -20,20 +20,16 @@ import {
 	type Transport,
 	type UpstreamRequest,
 } from "./provider.ts";
-import type { Upstream } from "./registry.ts";
+import { configuredOf, type Upstream } from "./registry.ts";
 import { listHeaders, requestHeaders } from "./request-headers.ts";
 import { toolCallIds } from "./tools.ts";
 
 /** The provider for a configured upstream of this type. */
 export function gemini(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
 	return {
-		name: upstream.name,
+		...configuredOf(upstream),
 		transport,
 		supplies,
-		keySetting: upstream.keySetting,
-		secret: upstream.apiKey,
-		timeouts: upstream.timeouts,
-		ownTimeouts: upstream.ownTimeouts,
 		reroutes: [],
 		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
 		encode: (call, { model }, got = GOT_NOTHING) => encode(upstream, call, model, got),

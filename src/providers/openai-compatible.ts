@@ -15,7 +15,7 @@ import {
 	type Transport,
 	type UpstreamRequest,
 } from "./provider.ts";
-import type { Upstream } from "./registry.ts";
+import { configuredOf, type Upstream } from "./registry.ts";
 import { listHeaders, requestHeaders } from "./request-headers.ts";
 import { splicesFor } from "./splices.ts";
 import { failureOf, readError, readErrorObject } from "./upstream-error.ts";
@@ -30,12 +30,8 @@ const PATHS: Record<Operation, string> = {
 export function openAiCompatible(upstream: Upstream, transport: Transport): Provider {
 	const defaults = upstream.keepsSystemPrompt ? undefined : upstream.row.defaults;
 	return {
-		name: upstream.name,
+		...configuredOf(upstream),
 		transport,
-		keySetting: upstream.keySetting,
-		secret: upstream.apiKey,
-		timeouts: upstream.timeouts,
-		ownTimeouts: upstream.ownTimeouts,
 		tellsLoading: upstream.type === "local",
 		reroutes: upstream.row.reroutes ?? [],
 		encode: (call, target) => encode(upstream, defaults, call, target),

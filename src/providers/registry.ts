@@ -32,6 +32,15 @@ export interface Upstream {
 	readonly ownTimeouts?: SomeTimeouts | undefined;
 }
 
+/** What of a provider is its upstream's configuration alone. */
+export const configuredOf = ({ name, keySetting, apiKey, timeouts, ownTimeouts }: Upstream) => ({
+	name,
+	keySetting,
+	secret: apiKey,
+	timeouts,
+	ownTimeouts,
+});
+
 /** Every upstream: the table's own and those of `providers:`. Addresses and keys: configuration over environment over table. */
 export function configureUpstreams(config: Config, env: Environment): Upstream[] {
 	const known = (Object.keys(TABLE) as ProviderType[]).filter((type) => TABLE[type].baseUrlVariable !== undefined);

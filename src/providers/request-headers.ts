@@ -32,7 +32,7 @@ function fateOf(name: string): "forward" | "attribution" | "keep" {
 }
 
 /** The header that holds the upstream's key; none where it has no key. */
-export function keyHeaders({ apiKey, row }: Upstream): Record<string, string> {
+function keyHeaders({ apiKey, row }: Upstream): Record<string, string> {
 	if (!apiKey) return {};
 	return row.keyHeader ? { [row.keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` };
 }

@@ -182,7 +182,7 @@ function amount(value: string | null): number | undefined {
 }
 
 /** The text without a secret that stands in it. */
-export function masked(text: string, secret: string | undefined): string {
+function masked(text: string, secret: string | undefined): string {
 	return secret && text.includes(secret) ? text.replaceAll(secret, "********") : text;
 }
 

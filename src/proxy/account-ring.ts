@@ -5,9 +5,10 @@
 import type { FailureKind } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
 
-/** How long a refused key is out of use; how long the call that tries it again may take to tell. */
+/** How long a refused key is out of use. */
 export const OUT_MS = 60_000;
-export const PROBE_MS = 60_000;
+/** How long the call that tries it again may take to tell. */
+const PROBE_MS = 60_000;
 /** How long a key rests whose limit is used up: as long as the upstream says, within these. */
 const LEAST_REST_MS = 1_000;
 const MOST_REST_MS = 60_000;

@@ -34,14 +34,15 @@ export class Candidate implements Tried {
 
 	/**
 	 * The account for the next attempt. Throws `upstream_auth` or `upstream_quota` where all are out of use, unless this target is
-	 * all that the call has.
+	 * all that the call has. An agent has none that could be: one that refused its secret was told it too late, and stands behind
+	 * all others until it is heard of again.
 	 */
 	account(isAllThereIs: boolean): { readonly target: Target; readonly ended: (failure: Failure | undefined) => void } {
 		const { target, ring } = this;
 		const now = performance.now();
 		// Back after a pause it may be the same again: its limit had been used up.
 		const inUse = ring.take(target.model, now, this.#refused) ?? ring.take(target.model, now);
-		if (!inUse && !isAllThereIs) throw this.#outOfUse(now);
+		if (!inUse && !isAllThereIs && target.agent === undefined) throw this.#outOfUse(now);
 		const account = inUse ?? ring.takeAnyway();
 		const provider = providerOf(target.provider, account);
 		return {
@@ -53,8 +54,9 @@ export class Candidate implements Tried {
 		};
 	}
 
-	/** For how long none of its keys is in use, ms; undefined where one is. */
+	/** For how long none of its keys is in use, ms; undefined where one is, and at an agent. */
 	get outOfUseMs(): number | undefined {
+		if (this.target.agent !== undefined) return undefined;
 		return this.ring.refusal(this.target.model, performance.now())?.backInMs;
 	}
 

@@ -7,14 +7,17 @@
 export const CONSECUTIVE = 5;
 /** Or: this many attempts within the window, more than half of them failed. */
 export const LEAST_ATTEMPTS = 20;
+/** How long that looks back. */
 export const WINDOW_MS = 30_000;
-/** First and longest pause before a probe; each failed probe doubles it. */
+/** First pause before a probe; each failed probe doubles it. */
 export const FIRST_PAUSE_MS = 1_000;
+/** The longest. */
 export const LONGEST_PAUSE_MS = 30_000;
 /** A probe that has not ended by then no longer keeps the next one waiting: nothing latches, even if its end is never told. */
 export const PROBE_MS = 120_000;
-/** How long a target that has just come back takes to get its whole share again; and its share at first. */
+/** How long a target that has just come back takes to get its whole share again. */
 export const RAMP_MS = 30_000;
+/** Its share at first. */
 export const FIRST_SHARE = 0.1;
 
 const SLOTS = 6;

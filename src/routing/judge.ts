@@ -7,7 +7,8 @@ import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
 import type { StateView, TargetView } from "./state.ts";
 
 /** Why a candidate stands behind the others, and how far: level 0 is for those with none. */
-export const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
+const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
+/** The name of one. */
 export type Setback = keyof typeof LEVELS;
 
 /** A candidate, and what it is worth. Few fields: a hundred of these are made for a call. */

@@ -1,7 +1,8 @@
 /** How long an agent that is not heard of still counts. Pure. */
 
-/** Up to this age an agent is fresh, up to that it is suspect, ms: two and five heartbeats may be lost. */
+/** Up to this age an agent is fresh, ms: two heartbeats may be lost. */
 export const FRESH_MS = 15_000;
+/** Up to this age it is suspect: five may be. */
 export const SUSPECT_MS = 30_000;
 
 /** `suspect`: used only where nothing else serves. `gone`: not used. */

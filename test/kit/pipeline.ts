@@ -129,7 +129,7 @@ export function pipeline({
 			return callHandler(operation, context)(request, null);
 		},
 		async settledCalls(count) {
-			for (let look = 0; look < 500 && kept.settled.length < count; look++) await Bun.sleep(10);
+			for (let look = 0; look < 3_000 && kept.settled.length < count; look++) await Bun.sleep(10);
 			if (kept.settled.length < count) throw new Error(`${kept.settled.length} calls have settled, not ${count}`);
 			return kept.settled;
 		},

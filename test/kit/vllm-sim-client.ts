@@ -64,6 +64,6 @@ export async function ends(options: SimOptions) {
 	await using sim = await startSim({ ...options, ready: false });
 	const code = await sim.exited;
 	// Its pipes end with it; their last lines come a moment later.
-	for (let look = 0; look < 50 && sim.output() === ""; look++) await Bun.sleep(10);
+	for (let look = 0; look < 1_000 && sim.output() === ""; look++) await Bun.sleep(10);
 	return { code, output: sim.output() };
 }

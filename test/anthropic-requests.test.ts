@@ -1,0 +1,207 @@
+/** Corners of requests to Anthropic that the table of features has no row for. */
+import { describe, expect, test } from "bun:test";
+import type { Json, Loose } from "./kit/exchange.ts";
+import { call, PIXEL, refusal, result, THOUGHT, TWO_CALLS, toClaude, user } from "./kit/vendor-requests.ts";
+
+describe("Anthropic's own fields", () => {
+	test.each([
+		[{ anthropic: { model: "claude-other" } }, "unsupported_parameter", "anthropic.model"],
+		[{ anthropic: { messages: [] } }, "unsupported_parameter", "anthropic.messages"],
+		[{ anthropic: { stream: true } }, "unsupported_parameter", "anthropic.stream"],
+		[{ anthropic: "x" }, "invalid_value", "anthropic"],
+		[{ anthropic: { thinking: { type: "disabled" } }, reasoning_effort: "low" }, "invalid_value", "anthropic.thinking"],
+		[
+			{ anthropic: { output_config: { effort: "low" } }, reasoning_effort: "low" },
+			"invalid_value",
+			"anthropic.output_config.effort",
+		],
+	] as const)("%j", (more, code, param) => expect(refusal(() => toClaude({ ...more }))).toEqual([code, param]));
+
+	test("join what OpenAI's say", () => {
+		const schema = { type: "object", properties: { a: { type: "string" } } };
+		const sent = toClaude({
+			anthropic: { output_config: { effort: "max" }, inference_geo: "eu" },
+			response_format: { type: "json_schema", json_schema: { name: "s", schema } },
+		});
+		expect(sent["output_config"]).toEqual({ effort: "max", format: expect.objectContaining({ type: "json_schema" }) });
+		expect(sent["inference_geo"]).toBe("eu");
+	});
+});
+
+describe("Anthropic", () => {
+	test.each([
+		["temperature", { temperature: 0.5 }],
+		["top_p", { top_p: 0.5 }],
+		["top_k", { top_k: 5 }],
+	])("models that take no %s get none, and say so", (param, more) => {
+		expect(refusal(() => toClaude(more))).toEqual(["unsupported_parameter", param]);
+	});
+
+	test("the default of a field that a model refuses is left out", () => {
+		expect(toClaude({ temperature: 1, top_p: 1 })).toEqual(toClaude({}));
+	});
+
+	test("consecutive messages of one role are one turn, results first", () => {
+		const messages = [
+			user("a"),
+			user("b"),
+			{ role: "assistant", content: "c" },
+			{ role: "assistant", content: null, tool_calls: [call("{}")] },
+			{ role: "tool", tool_call_id: "call_1", content: "d" },
+			user("e"),
+		];
+		const turns = toClaude({ messages })["messages"] as Loose[];
+		expect(turns.map(({ role, content }) => [role, content.map(({ type }: Loose) => type)])).toEqual([
+			["user", ["text", "text"]],
+			["assistant", ["text", "tool_use"]],
+			["user", ["tool_result", "text"]],
+		]);
+	});
+
+	test("empty text, which the API refuses, is left out", () => {
+		const messages = [
+			user([
+				{ type: "text", text: "" },
+				{ type: "text", text: "x" },
+			]),
+			{ role: "assistant", content: "", tool_calls: [call("")] },
+			{ role: "tool", tool_call_id: "call_1", content: "" },
+		];
+		const turns = toClaude({ messages })["messages"] as Loose[];
+		expect(turns.map(({ content }) => content)).toEqual([
+			[{ type: "text", text: "x" }],
+			[{ type: "tool_use", id: "call_1", name: "f", input: {} }],
+			[{ type: "tool_result", tool_use_id: "call_1" }],
+		]);
+	});
+
+	test("text that is all space, which the API refuses where none stands beside it, is left out", () => {
+		const messages = [
+			user([{ type: "text", text: " " }, PIXEL]),
+			{ role: "assistant", content: "\n\n", tool_calls: [call("")], reasoning_details: THOUGHT },
+			{ role: "tool", tool_call_id: "call_1", content: " " },
+			user([
+				{ type: "text", text: "\n" },
+				{ type: "text", text: "x" },
+			]),
+			{ role: "assistant", content: " " },
+			{ role: "user", content: "y" },
+		];
+		const turns = toClaude({ messages })["messages"] as Loose[];
+		expect(turns.map(({ content }) => content.map((block: Loose) => block["text"] ?? block["type"]))).toEqual([
+			["image"],
+			["thinking", "tool_use"],
+			["tool_result", "\n", "x", "y"],
+		]);
+		expect(turns[2]?.["content"][0]).toEqual({ type: "tool_result", tool_use_id: "call_1" });
+	});
+
+	test.each([
+		["a question that says nothing", [user("")], "messages[0].content"],
+		["null", [user(null)], "messages[0].content"],
+		// Left out, it would have Claude go on with its own words.
+		[
+			"an empty one behind an answer",
+			[user("x"), { role: "assistant", content: "y" }, user(" ")],
+			"messages[2].content",
+		],
+	])("what leaves nothing to answer is refused: %s", (_, messages, param) => {
+		expect(refusal(() => toClaude({ messages }))).toEqual(["unsupported_parameter", param]);
+	});
+
+	test("an empty question behind another is left out", () => {
+		expect(toClaude({ messages: [user("x"), user("")] })["messages"]).toEqual(
+			toClaude({ messages: [user("x")] })["messages"],
+		);
+	});
+
+	const SYSTEM = { role: "system", content: "s" };
+	test.each([
+		["before a user's", [user("x"), SYSTEM, user("y")], "messages[1].role"],
+		["behind an answer", [user("x"), { role: "assistant", content: "y" }, SYSTEM, user("z")], "messages[2].role"],
+		["before any turn", [user(""), SYSTEM, user("z")], "messages[1].role"],
+		["among results", [user("x"), TWO_CALLS, result("call_1"), SYSTEM, result("call_2")], "messages[3].role"],
+	])("a later system message where the API takes none is refused: %s", (_, messages, param) => {
+		expect(refusal(() => toClaude({ messages }, "claude-opus-5"))).toEqual(["unsupported_parameter", param]);
+	});
+
+	test("temperature and top_p, which the API takes one of, go together where one says nothing", () => {
+		const sonnet = (more: Json) => toClaude(more, "claude-sonnet-4-5");
+		expect(sonnet({ temperature: 0.5, top_p: 1 })).toEqual(sonnet({ temperature: 0.5 }));
+		expect(sonnet({ temperature: 1, top_p: 0.5 })).toEqual(sonnet({ top_p: 0.5 }));
+		expect(sonnet({ temperature: 1, top_p: 1 })).toEqual(sonnet({ temperature: 1 }));
+		expect(sonnet({ top_p: 1 })["top_p"]).toBe(1);
+		expect(sonnet({ temperature: 0.5, top_p: 0.5 })).toMatchObject({ temperature: 0.5, top_p: 0.5 });
+	});
+
+	test("ids of other vendors are written in letters that the API takes, call and result alike", () => {
+		const messages = [
+			user("x"),
+			{ role: "assistant", tool_calls: [call("{}", "functions.f:0")] },
+			{ role: "tool", tool_call_id: "functions.f:0", content: "y" },
+		];
+		const turns = toClaude({ messages })["messages"] as Loose[];
+		expect(turns[1]!["content"][0].id).toBe("functions_2ef_3a0");
+		expect(turns[2]!["content"][0].tool_use_id).toBe("functions_2ef_3a0");
+	});
+
+	test("markers for the cache stand on tools, messages and the whole request, too", () => {
+		const cache_control = { type: "ephemeral" };
+		const sent = toClaude({
+			cache_control,
+			tools: [{ type: "function", function: { name: "f" }, cache_control }],
+			messages: [
+				{ role: "system", content: "s", cache_control },
+				user(
+					[
+						{ type: "text", text: "a" },
+						{ type: "text", text: "b" },
+					],
+					{ cache_control },
+				),
+			],
+		});
+		expect(sent["cache_control"]).toEqual(cache_control);
+		expect(sent["tools"][0]).toEqual({ name: "f", input_schema: { type: "object", properties: {} }, cache_control });
+		expect(sent["system"]).toEqual([{ type: "text", text: "s", cache_control }]);
+		expect(sent["messages"][0].content).toEqual([
+			{ type: "text", text: "a" },
+			{ type: "text", text: "b", cache_control },
+		]);
+	});
+
+	test("an image in a form that Claude can't read is refused by its place", () => {
+		const messages = [user([{ type: "image_url", image_url: { url: "data:image/tiff;base64,AAAA" } }])];
+		expect(refusal(() => toClaude({ messages }))).toEqual([
+			"unsupported_parameter",
+			"messages[0].content[0].image_url.url",
+		]);
+	});
+
+	test("a refusal in the history is what the assistant said", () => {
+		const messages = [user("x"), { role: "assistant", content: null, refusal: "No." }, user("y")];
+		expect(toClaude({ messages })["messages"][1].content).toEqual([{ type: "text", text: "No." }]);
+	});
+
+	test("thoughts that a client has bent are passed over, those of others, too", () => {
+		const reasoning_details = [
+			{ type: "reasoning.text", text: "no signature", format: "anthropic-claude-v1" },
+			{ type: "reasoning.text", text: "x", signature: "s", format: "google-gemini-v1" },
+			{ type: "reasoning.summary", summary: "x" },
+			"x",
+			null,
+			{
+				type: "reasoning.text",
+				text: "good",
+				signature: "s",
+				format: "anthropic-claude-v1",
+				after: { text: 999, calls: 7 },
+			},
+		];
+		const messages = [user("x"), { role: "assistant", content: "said", reasoning_details }, user("y")];
+		expect(toClaude({ messages })["messages"][1].content).toEqual([
+			{ type: "text", text: "said" },
+			{ type: "thinking", thinking: "good", signature: "s" },
+		]);
+	});
+});
