@@ -126,12 +126,14 @@ async function answer(
 	const route = affordable(caller, model, permitted(caller, model, resolved), catalog);
 	refuseReroutes(caller, parsed.fields, route);
 	if (accounts) {
-		const address = () => accounts.addresses.of(request, server);
-		const entering = enter(accounts.turnstile, catalog, { call, caller, route, settlement, address });
-		if (entering) await entering;
 		settlement.biller = accounts.biller;
 		settlement.tellsCost = config.usage.cost_in_answers;
 		settlement.promptTokens = () => estimatedTokens(call);
+	}
+	if (accounts && (caller || accounts.turnstile.hasLimits)) {
+		const address = () => accounts.addresses.of(request, server);
+		const entering = enter(accounts.turnstile, catalog, { call, caller, route, settlement, address });
+		if (entering) await entering;
 	}
 	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
@@ -139,7 +141,7 @@ async function answer(
 	});
 	// From here the upstream sets the pace: a model may think for minutes before its first byte.
 	server?.timeout(request, 0);
-	const run = async (led: Call) => {
+	const run = (led: Call) => {
 		const reasons = wantsReasons(request.headers);
 		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);
 		const explanation = explained && explainHeader(explained);
@@ -148,9 +150,12 @@ async function answer(
 		if (refusal) throw refusal;
 		const isImpatient = context.isBehindRouter;
 		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
-		const response = await relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
-		if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
-		return response;
+		const relayed = relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+		if (explanation === undefined) return relayed;
+		return relayed.then((response) => {
+			response.headers.set(EXPLAIN, explanation);
+			return response;
+		});
 	};
 	return cache ? cache.answer(call, route.targets, settlement, run) : run(call);
 }
