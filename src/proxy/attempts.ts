@@ -104,10 +104,7 @@ export class Attempts {
 			...this.#resumeTerms(),
 			told,
 			tries: (target) => this.#candidates[targets.indexOf(target)]!.tries,
-			isUnwell: ({ id }) => {
-				const { breaker, pausedUntil } = this.state.targets.of(id);
-				return breaker.state !== "closed" || pausedUntil > this.state.targets.now();
-			},
+			isUnwell: ({ id }) => this.#isOpen(id) || this.state.targets.of(id).pausedUntil > this.state.targets.now(),
 			wait: async (ms) => {
 				await this.#pause.until(undefined, ms);
 				return !this.#pause.isOver;
@@ -149,9 +146,11 @@ export class Attempts {
 		const until = Math.min(startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
 		const hasBudget = retries.has(now);
 		const { isImpatient } = this.plan;
+		const candidate = this.#candidates[index]!;
+		candidate.isUnwell = this.#isOpen(candidate.target.id);
 		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance(), isImpatient };
 		const step = nextStep(situation);
-		const provider = this.#candidates[index]!.target.provider.name;
+		const provider = candidate.target.provider.name;
 		const said = { provider, failure: failure.kind };
 		if (!hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry)
 			this.settlement.step({ how: "refused", ...said });
@@ -159,6 +158,11 @@ export class Attempts {
 		if (step.isRetry) retries.spend(now);
 		if (!isUnasked) this.settlement.step({ how: step.target === index ? "retry" : "failover", ...said });
 		return step;
+	}
+
+	/** Its breaker is not closed. */
+	#isOpen(id: string): boolean {
+		return this.state.targets.of(id).breaker.state !== "closed";
 	}
 
 	/** One attempt; or two, where the first is late and calls for this name may be sent twice. */
