@@ -1,7 +1,7 @@
 /** How long an upstream may take, and what that depends on. */
 import { describe, expect, test } from "bun:test";
 import { isReasoning } from "../src/openai/reasoning.ts";
-import { type LimitInputs, limitsOf } from "../src/proxy/limits.ts";
+import { type Haste, isHasty, type LimitInputs, limitsOf } from "../src/proxy/limits.ts";
 
 const MINUTE = 60_000;
 const timeouts = { total: 10 * MINUTE, first_token: 10 * MINUTE, stall: 10 * MINUTE, connect: 5_000 };
@@ -84,4 +84,24 @@ describe("a call reasons", () => {
 	])("%j to %s: %p", (body, model, expected) => {
 		expect(isReasoning({ model, ...body }, model)).toBe(expected);
 	});
+});
+
+describe("a call ran out of time by its own making", () => {
+	const usual = { connectMs: 5_000, firstTokenMs: 30_000, stallMs: 30_000, totalMs: 600_000 };
+	const hasty = (more: Partial<Haste>) =>
+		isHasty(
+			{ isStream: true, limits: undefined, timeLeftMs: Number.POSITIVE_INFINITY, hasBegun: false, ...more },
+			usual,
+		);
+	test.each([
+		["that says nothing", {}, false],
+		["whole, with less time than usual", { isStream: false, timeLeftMs: 599_999 }, true],
+		["whole, with as much", { isStream: false, timeLeftMs: 600_000 }, false],
+		["streamed, with little time in all", { timeLeftMs: 1_000 }, true],
+		["streamed, and had begun by then", { timeLeftMs: 1_000, hasBegun: true }, false],
+		["that wants its first token soon", { limits: { first_token: 100 } }, true],
+		["that waits longer than usual", { limits: { first_token: 40_000, stall: 40_000 } }, false],
+		["that bears no silence", { limits: { stall: 100 }, hasBegun: true }, true],
+		["that bears no silence, before it began", { limits: { stall: 100 } }, false],
+	])("one %s", (_, more, is) => expect(hasty(more)).toBe(is));
 });

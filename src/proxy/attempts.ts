@@ -7,16 +7,17 @@ import type { Told } from "../openai/transcript.ts";
 import { FAILURES } from "../providers/failure.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Failure, Target } from "../providers/provider.ts";
+import type { RouteTarget } from "../routing/route.ts";
 import type { Work } from "../routing/state.ts";
 import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
-import { type Limits, limitsOf } from "./limits.ts";
+import { isHasty, type Limits, limitsOf } from "./limits.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { goOn, mayGoOn, type ResumeTerms } from "./resume.ts";
+import { goOn, isPassing, mayGoOn, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
-import { hasOthers, nextStep, type Step } from "./retry.ts";
+import { hasOthers as isAnyLeft, nextStep, type Step } from "./retry.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 
 /** Where a call may run, and under which terms. */
@@ -109,10 +110,9 @@ export class Attempts {
 				await this.#pause.until(undefined, ms);
 				return !this.#pause.isOver;
 			},
-			attempt: async (target, followUp) => {
-				const result = await this.#try(targets.indexOf(target), followUp.call, (decoder) =>
-					resumedDecoder(decoder, told, followUp),
-				);
+			attempt: async (target, followUp, hasOthers) => {
+				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, told, followUp);
+				const result = await this.#try(targets.indexOf(target), followUp.call, { read, hasOthers });
 				return "head" in result ? result : result.failure;
 			},
 		});
@@ -219,7 +219,7 @@ export class Attempts {
 		return firstToken.count >= KNOWN_FROM ? firstToken.percentile(0.95) : undefined;
 	}
 
-	async #try(index: number, call = this.call, read?: AttemptOptions["read"]): Promise<Opened | Failed> {
+	async #try(index: number, call = this.call, rest?: Rest): Promise<Opened | Failed> {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
@@ -228,11 +228,11 @@ export class Attempts {
 			attempt = new Attempt({
 				call,
 				target,
-				limits: this.#limits(index),
+				limits: this.#limits(index, rest?.hasOthers),
 				waiting: this.waiting,
 				record: () => this.#record(candidate),
 				onKey: ended,
-				read,
+				read: rest?.read,
 			});
 			this.#running.add(attempt);
 			const result = await attempt.open();
@@ -262,20 +262,29 @@ export class Attempts {
 		return { index, failure, error, isUnasked: error.errorCode !== "unsupported_parameter" };
 	}
 
-	#limits(index: number): Limits {
-		const { call, plan, state } = this;
+	/** @param hasOthers whether others are left to ask; by default those that were not tried */
+	#limits(index: number, hasOthers = isAnyLeft(this.#candidates, index)): Limits {
+		const { call, plan } = this;
 		const target = plan.targets[index]!;
+		// What has begun may go on also where it once failed, if that may have passed.
 		const others =
-			plan.targets.length === 1
-				? NONE
-				: plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
+			plan.targets.length === 1 ? NONE : plan.targets.filter((_, at) => at !== index && mayHelp(this.#candidates[at]!));
+		return this.#limitsFor(
+			target,
+			call.limits,
+			hasOthers,
+			mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
+		);
+	}
+
+	#limitsFor(target: Target, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): Limits {
 		return limitsOf({
 			timeouts: target.provider.timeouts,
-			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
-			hasOthers: others.length > 0 && hasOthers(this.#candidates, index),
-			canGoOn: mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
-			learned: state.targets.of(target.id).firstToken,
-			isReasoning: () => isReasoning(call.body, target.model),
+			set: [own, this.plan.alias?.timeouts, target.provider.ownTimeouts],
+			hasOthers,
+			canGoOn,
+			learned: this.state.targets.of(target.id).firstToken,
+			isReasoning: () => isReasoning(this.call.body, target.model),
 		});
 	}
 
@@ -284,16 +293,26 @@ export class Attempts {
 		const { targets } = this.state;
 		const close = this.settlement.attempt(target);
 		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
-		const { settlement } = this;
+		const { settlement, call } = this;
+		const timeLeftMs = timeLeft(call);
+		let hasBegun = false;
+		const ranOut = () => {
+			const haste = { isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun };
+			return isHasty(haste, this.#limitsFor(target, undefined, true, true));
+		};
 		return {
 			costOf: settlement.tellsCost ? (tokens, cost) => settlement.costOf(target, tokens, cost) : undefined,
-			firstToken: (isTypical) => seen.firstToken(isTypical),
+			firstToken: (isTypical) => {
+				hasBegun = true;
+				seen.firstToken(isTypical);
+			},
 			closed: (end) => {
 				close(end);
 				const { status, failure } = end;
 				// What one key was told is not said of the target while another is in use.
 				const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
-				seen.closed({ status, failure: failure?.kind, retryAfterMs });
+				const isVoid = failure?.kind === "timeout" && failure.isOurs && ranOut();
+				seen.closed({ status, failure: isVoid ? "cancelled" : failure?.kind, retryAfterMs });
 				const outMs = failure && candidate.outOfUseMs;
 				if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
 			},
@@ -339,7 +358,15 @@ export class Attempts {
 	}
 }
 
-const NONE: readonly Target[] = [];
+/** How the rest of an answer that broke is asked for. */
+interface Rest {
+	readonly read: AttemptOptions["read"];
+	readonly hasOthers: boolean;
+}
+
+const NONE: readonly RouteTarget[] = [];
+const mayHelp = ({ tries, failure }: Candidate): boolean =>
+	tries === 0 || (failure !== undefined && isPassing(failure));
 
 /** Calls that may wait for a model where nothing is said. */
 const QUEUE = 100;

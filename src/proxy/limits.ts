@@ -62,6 +62,27 @@ export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoni
 	};
 }
 
+/** How little time a client gives its call, ms; Infinity where it says nothing. */
+export interface Haste {
+	readonly isStream: boolean;
+	/** Its own limits. */
+	readonly limits: SomeTimeouts | undefined;
+	/** What was left of the call's time when the attempt began. */
+	readonly timeLeftMs: number;
+	/** The stream had begun when time ran out. */
+	readonly hasBegun: boolean;
+}
+
+/**
+ * Whether time ran out that its client had set shorter than the router would have where it has others to ask: that says nothing of
+ * the target, or a few hasty calls could have it left alone by everyone.
+ */
+export function isHasty({ isStream, limits, timeLeftMs, hasBegun }: Haste, usual: Limits): boolean {
+	if (!isStream) return timeLeftMs < usual.totalMs;
+	if (hasBegun) return (limits?.stall ?? Number.POSITIVE_INFINITY) < usual.stallMs;
+	return Math.min(limits?.first_token ?? Number.POSITIVE_INFINITY, timeLeftMs) < usual.firstTokenMs;
+}
+
 /** How long a first token may take where another target could give one. */
 function impatience(learned: Learned | undefined, isReasoning: () => boolean): number {
 	const p99 = learned && learned.count >= KNOWN_FROM ? learned.percentile(0.99) : undefined;

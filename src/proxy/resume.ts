@@ -25,13 +25,13 @@ export interface Elsewhere extends ResumeTerms {
 	isUnwell(target: RouteTarget): boolean;
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
-	attempt(target: RouteTarget, followUp: FollowUp): Promise<Opened | Failure>;
+	/** `hasOthers`: where it gives nothing, others are asked. */
+	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<Opened | Failure>;
 }
 
 /** Whether what one target began could go on at another of these: silence inside it is then borne for less long. */
 export function mayGoOn({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
-	if (!call.stream || targets.length < 2) return false;
-	return targets.some((target) => target.id !== but.id && isWithin(alias, target));
+	return call.stream && targets.some((target) => target.id !== but.id && isWithin(alias, target));
 }
 
 /**
@@ -50,11 +50,12 @@ export async function goOn(broken: Opened, failure: Failure, elsewhere: Elsewher
 	for (const pauseMs of [0, ...PAUSES_MS]) {
 		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
 		const again: RouteTarget[] = [];
-		for (const target of left) {
-			const result = await ask(target, elsewhere);
+		for (const [at, target] of left.entries()) {
+			const hasOthers = at + 1 < left.length || again.length > 0;
+			const result = await ask(target, hasOthers, elsewhere);
 			if ("head" in result) return result;
 			if (result.kind === "cancelled") return undefined;
-			if (PASSING.has(result.kind)) again.push(target);
+			if (isPassing(result)) again.push(target);
 		}
 		if (again.length === 0) return undefined;
 		left = again;
@@ -67,17 +68,24 @@ const PAUSES_MS = [500, 2000];
 /** Failures that say nothing of the next attempt. */
 const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated"]);
 
+/** Whether what failed so may be well the next time. */
+export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);
+
 function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number {
 	if (target.id === broken.target.id) return 3;
 	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnwell(target));
 }
 
 /** Asks one target, in all the ways that it may be asked. */
-async function ask(target: RouteTarget, { call, told, attempt }: Elsewhere): Promise<Opened | Failure> {
+async function ask(
+	target: RouteTarget,
+	hasOthers: boolean,
+	{ call, told, attempt }: Elsewhere,
+): Promise<Opened | Failure> {
 	const capability = target.provider.continuation?.(target) ?? "replay";
 	let result: Opened | Failure | undefined;
 	for (const followUp of followUps(call, told, capability)) {
-		result = await attempt(target, followUp);
+		result = await attempt(target, followUp, hasOthers);
 		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
 		if ("head" in result || (result.kind !== "caller" && result.kind !== "unsupported")) return result;
 	}
