@@ -13,6 +13,7 @@ import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } fro
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
 import { isHasty, type Limits, limitsOf } from "./limits.ts";
+import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { goOn, isPassing, mayGoOn, type ResumeTerms } from "./resume.ts";
@@ -75,7 +76,7 @@ export class Attempts {
 		this.state.retries.call(performance.now());
 		if (alias?.hedge) this.state.hedges(alias.name).call();
 		// An await that waits for nothing costs each call 0.5 µs.
-		if (alias?.concurrency !== undefined) await this.#standInLine(alias.name, alias.concurrency, alias.queue);
+		if (alias?.concurrency !== undefined) await this.#standInLine(alias, alias.concurrency);
 		let error: RouterError | undefined;
 		for (let index = 0; ; ) {
 			if (this.#pause.isOver) throw left();
@@ -83,13 +84,22 @@ export class Attempts {
 			if ("head" in result) return this.#won(result);
 			if (!error || !result.isUnasked) error = result.error;
 			const step = this.#next(result);
-			if (!step) throw error;
+			if (!step) throw this.#soonest(error);
 			if (step.waitMs > 0) {
 				await this.#wait(step.waitMs);
 				this.#candidates[step.target]!.waitedMs += step.waitMs;
 			}
 			index = step.target;
 		}
+	}
+
+	/** A client that is told to come back is told when the first of its targets may take it. */
+	#soonest(error: RouterError): RouterError {
+		if (error.headers["retry-after"] === undefined) return error;
+		const waits = this.#candidates.flatMap(({ failure }) => failure?.retryAfterMs ?? []);
+		const seconds = Math.ceil(Math.min(...waits) / 1000);
+		if (seconds < Number(error.headers["retry-after"])) error.headers["retry-after"] = String(seconds);
+		return error;
 	}
 
 	/** Whether what this target has begun might go on elsewhere, so that what its client is told must be kept. */
@@ -319,34 +329,12 @@ export class Attempts {
 		};
 	}
 
-	/** Waits for the call's turn, where its model takes only so many at once. Throws `model_busy`. */
-	async #standInLine(name: string, concurrency: number, size = QUEUE): Promise<void> {
-		const { attemptsMs } = this.plan;
-		const queue = this.state.queue(name, { concurrency, size });
-		const withinMs = Math.min(attemptsMs, timeLeft(this.call));
-		const ticket = queue.enter(this.call.priority ?? 0, withinMs);
-		if ("reason" in ticket) throw this.#refused(name, ticket.reason, ticket.retryAfterMs);
-		this.settlement.atEnd(ticket.leave);
-		const startedAt = performance.now();
-		const isServed = await this.#pause.until(
-			ticket.turn.then(() => true),
-			withinMs,
-		);
-		const waitedMs = performance.now() - startedAt;
-		this.settlement.waitedMs += waitedMs;
-		if (this.#pause.isOver) throw left();
-		if (!isServed) throw this.#refused(name, "late", 0);
-		this.settlement.queued({ model: name, waitedMs });
-	}
-
-	#refused(model: string, reason: "full" | "late", retryAfterMs: number): RouterError {
-		this.settlement.queued({ model, refused: reason });
-		const why =
-			reason === "full"
-				? "as many calls wait for it as may"
-				: "the calls before this one would take longer than it can wait";
-		return new RouterError("model_busy", `"${model}" is busy: ${why}.`, {
-			headers: { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+	#standInLine({ name, queue }: ModelConfig, concurrency: number): Promise<void> {
+		return standInLine(name, this.state.queue(name, { concurrency, size: queue ?? QUEUE }), {
+			priority: this.call.priority ?? 0,
+			withinMs: Math.min(this.plan.attemptsMs, timeLeft(this.call)),
+			pause: this.#pause,
+			settlement: this.settlement,
 		});
 	}
 
@@ -378,8 +366,6 @@ const KINDS: Partial<Record<string, Failure["kind"]>> = {
 	upstream_quota: "quota",
 	unsupported_parameter: "unsupported",
 };
-
-const left = (): RouterError => new RouterError("cancelled", LEFT.message);
 
 /** The first of the two that answers, or fails as it would anywhere; else the last failure. An answer that comes later is let go. */
 async function firstGood(one: Promise<Opened | Failed>, two: Promise<Opened | Failed>): Promise<Opened | Failed> {
