@@ -4,7 +4,7 @@ import type { Call } from "../src/openai/call.ts";
 import { Transcript } from "../src/openai/transcript.ts";
 import type { Failure } from "../src/providers/provider.ts";
 import type { Opened } from "../src/proxy/attempt.ts";
-import { goOn, mayGoOn } from "../src/proxy/resume.ts";
+import { goOn, mayGoOn, Progress } from "../src/proxy/resume.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, eventData, type Json } from "./kit/exchange.ts";
@@ -239,6 +239,20 @@ describe("a stream ends in an error event, and never silently", () => {
 		expect(second.received).toHaveLength(0);
 	});
 
+	test("where it breaks at the same place whenever it is told again", async () => {
+		const breaks = async (connection: Parameters<Script>[0]) => {
+			await begins([choiceEvent({ role: "assistant", content: "" }), ...WORDS.slice(0, 3).map(textEvent)])(connection);
+			await Bun.sleep(5);
+			connection.destroy();
+		};
+		third.run(breaks);
+		first.run(breaks);
+		const { text, error } = await read({ ...call, model: "other", tools: [] });
+		expect(text).toStartWith("The quick brown ");
+		expect(error).toContain("broke off");
+		expect(first.received.length + third.received.length).toBeLessThan(30);
+	}, 20_000);
+
 	test("where every other target fails, too: it says how the first one broke", async () => {
 		first.run(breaksAfter(3));
 		second.run(answers("503 Service Unavailable", '{"error":{"message":"busy"}}'));
@@ -276,6 +290,20 @@ test("a call with one target keeps nothing of what it sends, and ends as it alwa
 	expect(text).toBe(WORDS.slice(0, 3).join(""));
 	expect(error).toContain("broke off");
 	expect(first.received).toHaveLength(1);
+});
+
+describe("an answer that breaks again and again", () => {
+	test("goes on while it gets further, twenty times at most", () => {
+		const progress = new Progress();
+		for (let told = 0; told < 20; told++) expect(progress.broke(told)).toBe(0);
+		expect(progress.broke(20)).toBeUndefined();
+	});
+
+	test("goes on after a pause where it got no further, and ends after three of these", () => {
+		const progress = new Progress();
+		const waits = [3, 3, 3, 5, 5, 5, 5, 5].map((told) => progress.broke(told));
+		expect(waits).toEqual([0, 500, 1000, 0, 500, 1000, 2000, undefined]);
+	});
 });
 
 describe("how long an answer's rest is waited for depends on who is left", () => {

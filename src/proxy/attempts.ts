@@ -16,7 +16,7 @@ import { isHasty, type Limits, limitsOf } from "./limits.ts";
 import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { goOn, isPassing, mayGoOn, type ResumeTerms } from "./resume.ts";
+import { goOn, isPassing, mayGoOn, Progress, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers as isAnyLeft, nextStep, type Step } from "./retry.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
@@ -55,6 +55,7 @@ export class Attempts {
 	readonly #running = new Set<Attempt>();
 	readonly #pause: Pause;
 	#hasHedged = false;
+	readonly #progress = new Progress();
 
 	constructor(
 		readonly call: Call,
@@ -111,15 +112,14 @@ export class Attempts {
 	async goOn(broken: Opened, failure: Failure, told: Told): Promise<Opened | undefined> {
 		const { targets } = this.plan;
 		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
+		const pauseMs = this.#progress.broke(told.deltas);
+		if (pauseMs === undefined || (pauseMs > 0 && !(await this.#pauses(pauseMs)))) return undefined;
 		const opened = await goOn(broken, failure, {
 			...this.#resumeTerms(),
 			told,
 			tries: (target) => this.#candidates[targets.indexOf(target)]!.tries,
 			isUnwell: ({ id }) => this.#isOpen(id) || this.state.targets.of(id).pausedUntil > this.state.targets.now(),
-			wait: async (ms) => {
-				await this.#pause.until(undefined, ms);
-				return !this.#pause.isOver;
-			},
+			wait: (ms) => this.#pauses(ms),
 			attempt: async (target, followUp, hasOthers) => {
 				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, told, followUp);
 				const result = await this.#try(targets.indexOf(target), followUp.call, { read, hasOthers });
@@ -129,6 +129,12 @@ export class Attempts {
 		if (!opened) return undefined;
 		this.settlement.step({ how: "resume", provider: broken.target.provider.name, failure: failure.kind });
 		return this.#won(opened);
+	}
+
+	/** False where the client has left meanwhile. */
+	async #pauses(ms: number): Promise<boolean> {
+		await this.#pause.until(undefined, ms);
+		return !this.#pause.isOver;
 	}
 
 	#resumeTerms(): ResumeTerms {

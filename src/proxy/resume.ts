@@ -63,6 +63,30 @@ export async function goOn(broken: Opened, failure: Failure, elsewhere: Elsewher
 	return undefined;
 }
 
+/** How often an answer may break and go on; and how often in a row with nothing new in between. */
+const MOST_BREAKS = 20;
+const MOST_BARREN = 4;
+/** Before it goes on after a break that brought nothing, ms; twice as long after each further one. */
+const BARREN_PAUSE_MS = 500;
+
+/**
+ * Whether an answer that breaks again and again gets anywhere. A prompt that kills its server, or a proxy that cuts at the same
+ * place each time, would else have the call made for ever.
+ */
+export class Progress {
+	#breaks = 0;
+	#barren = 0;
+	#told = -1;
+
+	/** It broke after so many pieces were told in all: how long to wait before it goes on, ms; undefined where it may not. */
+	broke(told: number): number | undefined {
+		this.#barren = told > this.#told ? 0 : this.#barren + 1;
+		this.#told = told;
+		if (++this.#breaks > MOST_BREAKS || this.#barren >= MOST_BARREN) return undefined;
+		return this.#barren === 0 ? 0 : BARREN_PAUSE_MS * 2 ** (this.#barren - 1);
+	}
+}
+
 /** Pauses before all are asked again, ms. */
 const PAUSES_MS = [500, 2000];
 /** Failures that say nothing of the next attempt. */
