@@ -19,6 +19,8 @@ export interface Limits {
 	readonly connectMs: number;
 	/** From sending a streamed call to its first event. */
 	readonly firstTokenMs: number;
+	/** Longest silence from then on to its first piece of text: a model may say who speaks, and then think. */
+	readonly thinkMs: number;
 	/** Longest silence from then on. */
 	readonly stallMs: number;
 	/** From sending any other call to the end of its answer. */
@@ -54,10 +56,13 @@ export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoni
 		return undefined;
 	};
 	const patience = hasOthers ? Math.min(timeouts.first_token, impatience(learned, isReasoning)) : timeouts.first_token;
+	const firstTokenMs = said("first_token") ?? patience;
+	const stallMs = said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
 	return {
 		connectMs: said("connect") ?? timeouts.connect,
-		firstTokenMs: said("first_token") ?? patience,
-		stallMs: said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall),
+		firstTokenMs,
+		thinkMs: said("stall") ?? Math.max(stallMs, Math.min(firstTokenMs, timeouts.stall)),
+		stallMs,
 		totalMs: said("total") ?? timeouts.total,
 	};
 }
@@ -69,7 +74,7 @@ export interface Haste {
 	readonly limits: SomeTimeouts | undefined;
 	/** What was left of the call's time when the attempt began. */
 	readonly timeLeftMs: number;
-	/** The stream had begun when time ran out. */
+	/** The stream's first piece was there when time ran out. */
 	readonly hasBegun: boolean;
 }
 
@@ -79,8 +84,8 @@ export interface Haste {
  */
 export function isHasty({ isStream, limits, timeLeftMs, hasBegun }: Haste, usual: Limits): boolean {
 	if (!isStream) return timeLeftMs < usual.totalMs;
-	if (hasBegun) return (limits?.stall ?? Number.POSITIVE_INFINITY) < usual.stallMs;
-	return Math.min(limits?.first_token ?? Number.POSITIVE_INFINITY, timeLeftMs) < usual.firstTokenMs;
+	const { first_token: first = Number.POSITIVE_INFINITY, stall = Number.POSITIVE_INFINITY } = limits ?? {};
+	return hasBegun ? stall < usual.stallMs : Math.min(first, stall, timeLeftMs) < usual.firstTokenMs;
 }
 
 /** How long a first token may take where another target could give one. */
