@@ -145,15 +145,16 @@ const spendOf = (name: string, own = ledger()) =>
 
 describe("spend", () => {
 	test("is the sum of what all replicas have spent, each told by itself", async () => {
+		const { month } = periodsOf(Date.now());
 		const [one, other] = [spendOf("r1"), spendOf("r2")];
-		one.add("team a", "2026-01", 0.25);
-		other.add("team a", "2026-01", 0.5);
+		one.add("team a", month, 0.25);
+		other.add("team a", month, 0.5);
 		other.add("team a", "total", 3);
-		expect(one.spent("team a", "2026-01")).toBe(0.25);
-		await until(() => one.spent("team a", "2026-01") === 0.75 && other.spent("team a", "2026-01") === 0.75);
-		expect([one.spent("team a", "total"), one.spent("team", "2026-01")]).toEqual([3, 0]);
-		one.add("team a", "2026-01", 1);
-		await until(() => other.spent("team a", "2026-01") === 1.75);
+		expect(one.spent("team a", month)).toBe(0.25);
+		await until(() => one.spent("team a", month) === 0.75 && other.spent("team a", month) === 0.75);
+		expect([one.spent("team a", "total"), one.spent("team", month)]).toEqual([3, 0]);
+		one.add("team a", month, 1);
+		await until(() => other.spent("team a", month) === 1.75);
 	});
 
 	test("heals by itself after a flush, and after a restart of a replica", async () => {
