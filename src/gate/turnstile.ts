@@ -90,6 +90,11 @@ export class Turnstile {
 		this.#wall = options.wall ?? Date.now;
 	}
 
+	/** Whether anything limits calls that come without a key. */
+	get hasLimits(): boolean {
+		return this.#models.length > 0 || this.options.limits.address !== undefined;
+	}
+
 	/**
 	 * Lets a call through. Undefined where nothing limits it. Throws `rate_limit_exceeded`, `insufficient_quota` or `input_too_large`;
 	 * it has taken nothing then.

@@ -58,14 +58,21 @@ export class AnswerCache {
 		return { entries: this.#ring?.count ?? 0, bytes: this.#ring?.used ?? 0 };
 	}
 
-	/** Answers a call, by `run` where nothing else can. Throws what that throws, and `invalid_value` for the cache's own header. */
-	async answer(call: Call, targets: readonly Target[], settlement: Settlement, run: Run): Promise<Response> {
+	/**
+	 * Answers a call, by `run` where nothing else can. Throws what that throws, and `invalid_value` for the cache's own header, at once.
+	 * No async function, as nothing is on a call's way that need not be: one costs 0.8 µs.
+	 */
+	answer(call: Call, targets: readonly Target[], settlement: Settlement, run: Run): Promise<Response> {
 		const use = cacheUse(call, this.options.settingsFor(call.body.model));
 		const key = use && this.#keyOf(call, targets);
 		settlement.cache = use?.looksUp && key ? "miss" : "bypass";
 		if (!use || !key) return run(call);
 		const asked = { key, use, call, settlement, run };
-		if (!use.looksUp) return this.#lead(asked);
+		return use.looksUp ? this.#lookUp(asked) : this.#lead(asked);
+	}
+
+	async #lookUp(asked: Asked): Promise<Response> {
+		const { key, use, call, run } = asked;
 		const found = this.#kept(asked);
 		const kept = found instanceof Promise ? await found : found;
 		if (kept) return hit(kept, asked);

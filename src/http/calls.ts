@@ -19,6 +19,7 @@ import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
 import { affordable, endUser, enter } from "./entry.ts";
 import { IDLE_SECONDS } from "./idle.ts";
+import { IncomingCall } from "./incoming-call.ts";
 import { refuseKeyless } from "./keyless.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
@@ -102,11 +103,21 @@ async function answer(
 	const text = await readRequestText(request, config.server.body_limit);
 	settlement.waitedMs = performance.now() - settlement.startedAt;
 	const parsed = parseRequest(operation, text);
+	const call = new IncomingCall(request, parsed, {
+		id: settlement.id,
+		operation,
+		hops,
+		startedAt: settlement.startedAt,
+		timeoutMs,
+		limits,
+		priority,
+		key: caller?.name,
+		keyId: caller?.id,
+	});
 	const { model } = parsed.body;
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
-	const asked = { ...parsed, operation, headers: request.headers };
-	settlement.user = endUser(asked, config);
+	settlement.user = endUser(call, config);
 	const resolved = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
 	settlement.reason = resolved.reason;
 	settlement.label = resolved.label;
@@ -115,12 +126,14 @@ async function answer(
 	const route = affordable(caller, model, permitted(caller, model, resolved), catalog);
 	refuseReroutes(caller, parsed.fields, route);
 	if (accounts) {
-		const address = () => accounts.addresses.of(request, server);
-		const entering = enter(accounts.turnstile, catalog, { call: asked, caller, route, settlement, address });
-		if (entering) await entering;
 		settlement.biller = accounts.biller;
 		settlement.tellsCost = config.usage.cost_in_answers;
-		settlement.promptTokens = () => estimatedTokens(asked);
+		settlement.promptTokens = () => estimatedTokens(call);
+	}
+	if (accounts && (caller || accounts.turnstile.hasLimits)) {
+		const address = () => accounts.addresses.of(request, server);
+		const entering = enter(accounts.turnstile, catalog, { call, caller, route, settlement, address });
+		if (entering) await entering;
 	}
 	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
@@ -128,23 +141,7 @@ async function answer(
 	});
 	// From here the upstream sets the pace: a model may think for minutes before its first byte.
 	server?.timeout(request, 0);
-	const call: Call = {
-		...asked,
-		id: settlement.id,
-		dialect: "openai",
-		hops,
-		// Bun makes it when it is asked for, and a cached answer needs none.
-		get signal() {
-			return request.signal;
-		},
-		startedAt: settlement.startedAt,
-		timeoutMs,
-		limits,
-		priority,
-		key: caller?.name,
-		keyId: caller?.id,
-	};
-	const run = async (led: Call) => {
+	const run = (led: Call) => {
 		const reasons = wantsReasons(request.headers);
 		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);
 		const explanation = explained && explainHeader(explained);
@@ -153,9 +150,12 @@ async function answer(
 		if (refusal) throw refusal;
 		const isImpatient = context.isBehindRouter;
 		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
-		const response = await relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
-		if (explanation !== undefined) response.headers.set(EXPLAIN, explanation);
-		return response;
+		const relayed = relay(led, plan, settlement, { state, keepAliveMs: config.server.keep_alive });
+		if (explanation === undefined) return relayed;
+		return relayed.then((response) => {
+			response.headers.set(EXPLAIN, explanation);
+			return response;
+		});
 	};
 	return cache ? cache.answer(call, route.targets, settlement, run) : run(call);
 }

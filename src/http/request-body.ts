@@ -22,21 +22,17 @@ export async function readRequestText(request: Request, limit: number): Promise<
 	}
 	const length = headers.get("content-length");
 	if (length !== null && Number(length) > limit) throw tooLarge(limit);
-	const bytes = await readBytes(request, length !== null, limit);
+	let bytes: ArrayBuffer | Uint8Array;
+	try {
+		bytes = length !== null || !request.body ? await request.arrayBuffer() : await readCounting(request.body, limit);
+	} catch (thrown) {
+		if (thrown instanceof RouterError) throw thrown;
+		throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
+	}
 	try {
 		return utf8.decode(bytes);
 	} catch {
 		throw new RouterError("invalid_json", "The body is no valid UTF-8.");
-	}
-}
-
-async function readBytes(request: Request, isBounded: boolean, limit: number): Promise<ArrayBuffer | Uint8Array> {
-	try {
-		if (isBounded || !request.body) return await request.arrayBuffer();
-		return await readCounting(request.body, limit);
-	} catch (thrown) {
-		if (thrown instanceof RouterError) throw thrown;
-		throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
 	}
 }
 

@@ -11,7 +11,7 @@ import type { Work } from "../routing/state.ts";
 import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
-import { type Limits, limitsOf } from "./limits.ts";
+import { type Limits, limitsOf, soleLimits } from "./limits.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { goOn, mayGoOn, type ResumeTerms } from "./resume.ts";
@@ -219,7 +219,8 @@ export class Attempts {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
-			const isAllThereIs = this.#candidates.every((each) => each === candidate || each.isUnasked);
+			const isAllThereIs =
+				this.#candidates.length === 1 || this.#candidates.every((each) => each === candidate || each.isUnasked);
 			const { target, ended } = candidate.account(isAllThereIs);
 			attempt = new Attempt({
 				call,
@@ -261,15 +262,13 @@ export class Attempts {
 	#limits(index: number): Limits {
 		const { call, plan, state } = this;
 		const target = plan.targets[index]!;
-		const others =
-			plan.targets.length === 1
-				? NONE
-				: plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
+		if (plan.targets.length === 1 && !call.limits && !plan.alias?.timeouts) return soleLimits(target.provider);
+		const others = plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
 		return limitsOf({
 			timeouts: target.provider.timeouts,
 			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
 			hasOthers: others.length > 0 && hasOthers(this.#candidates, index),
-			canGoOn: call.stream && others.length > 0 && mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
+			canGoOn: mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
 			learned: state.targets.of(target.id).firstToken,
 			isReasoning: () => isReasoning(call.body, target.model),
 		});
@@ -334,8 +333,6 @@ export class Attempts {
 		if (this.#pause.isOver) throw left();
 	}
 }
-
-const NONE: readonly Target[] = [];
 
 /** Calls that may wait for a model where nothing is said. */
 const QUEUE = 100;

@@ -8,11 +8,15 @@ const MAX_ANSWER = 256 * 1024 * 1024;
 export class AnswerTooLarge extends Error {}
 
 /** The answer's text. Throws when the body breaks off or is shorter than it said; AnswerTooLarge past `limit` bytes. */
-export async function readText({ headers, body }: UpstreamAnswer, limit = MAX_ANSWER): Promise<string> {
+export function readText({ headers, body }: UpstreamAnswer, limit = MAX_ANSWER): Promise<string> {
 	const length = headers.get("content-length");
 	// A compressed body, which nobody asked for, is longer than it says.
 	const isPlain = !headers.has("content-encoding");
 	if (body.text && isPlain && length !== null && Number(length) <= limit) return body.text();
+	return readCounting(body, limit);
+}
+
+async function readCounting(body: UpstreamAnswer["body"], limit: number): Promise<string> {
 	const decoder = new TextDecoder();
 	let text = "";
 	let size = 0;

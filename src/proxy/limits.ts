@@ -1,5 +1,5 @@
 /** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
-import type { SomeTimeouts, Timeouts } from "../providers/provider.ts";
+import type { Provider, SomeTimeouts, Timeouts } from "../providers/provider.ts";
 
 /** Calls after which a target's own times are believed. */
 const KNOWN_FROM = 20;
@@ -60,6 +60,20 @@ export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoni
 		stallMs: said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall),
 		totalMs: said("total") ?? timeouts.total,
 	};
+}
+
+const sole = new WeakMap<Provider, Limits>();
+
+/** The limits of an attempt at the only target that a call has, where neither the call nor its alias set some: always the same. */
+export function soleLimits(provider: Provider): Limits {
+	let limits = sole.get(provider);
+	if (!limits) {
+		const { timeouts, ownTimeouts } = provider;
+		const others = { hasOthers: false, canGoOn: false, learned: undefined, isReasoning: () => false };
+		limits = limitsOf({ timeouts, set: [ownTimeouts], ...others });
+		sole.set(provider, limits);
+	}
+	return limits;
 }
 
 /** How long a first token may take where another target could give one. */

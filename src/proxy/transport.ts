@@ -40,7 +40,7 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	return {
-		async send(outgoing, signal, connectMs) {
+		send(outgoing, signal, connectMs) {
 			const { url, headers, body, stream } = outgoing;
 			const proxy = isInternal ? undefined : proxyFor(url);
 			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
@@ -55,8 +55,8 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 				...(tls && url.startsWith("https:") ? { tls } : {}),
 			};
 			const answer = fetch(url, init as RequestInit);
-			if (connectMs === undefined || watch.isFresh(proxy ?? url)) return responseAnswer(await answer);
-			return responseAnswer(await watch.over(answer, proxy ?? url, connectMs));
+			const isWatched = connectMs !== undefined && !watch.isFresh(proxy ?? url);
+			return (isWatched ? watch.over(answer, proxy ?? url, connectMs) : answer).then(responseAnswer);
 		},
 	};
 }

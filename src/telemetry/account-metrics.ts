@@ -1,6 +1,5 @@
 /** What `/metrics` shows of limits and of money. */
 import { Counter, type Registry } from "prom-client";
-import type { CallSettled } from "./events.ts";
 
 /** The hands that write to it. */
 export interface AccountMetrics {
@@ -8,10 +7,16 @@ export interface AccountMetrics {
 	refused(by: string, counts: string): void;
 }
 
+/** What calls have cost together, USD, and how many of them have no price that anybody knows. */
+export interface CallCosts {
+	readonly cost: number;
+	readonly unpriced: number;
+}
+
 /** Adds them to a registry. @returns what `Metrics` shows, and what hears of calls */
 export function addAccountMetrics(
 	registry: Registry,
-): AccountMetrics & { settled(call: CallSettled, model: string): void } {
+): AccountMetrics & { settled(model: string, provider: string, costs: CallCosts): void } {
 	const registers = [registry];
 	const labelNames = ["model", "provider"] as const;
 	const limited = new Counter({
@@ -34,9 +39,9 @@ export function addAccountMetrics(
 	});
 	return {
 		refused: (by, counts) => limited.inc({ by, counts }),
-		settled({ provider, bill, cost: usd }, model) {
-			if (bill?.source === "none") unpriced.inc({ model, provider });
-			if (usd !== undefined && usd > 0 && Number.isFinite(usd)) cost.inc({ model, provider }, usd);
+		settled(model, provider, costs) {
+			if (costs.unpriced > 0) unpriced.inc({ model, provider }, costs.unpriced);
+			if (costs.cost > 0) cost.inc({ model, provider }, costs.cost);
 		},
 	};
 }
