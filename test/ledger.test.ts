@@ -1,9 +1,11 @@
 /** The ledger: a row a call, its attempts, sums by day; bounded, and whole whatever happens to the process. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger } from "../src/gate/ledger.ts";
+import { ownSpend } from "../src/gate/own-spend.ts";
+import { periodsOf } from "../src/gate/spend.ts";
 import { usageBy, usageCsv } from "../src/gate/usage.ts";
 import { newRequestId } from "../src/http/request-id.ts";
 import { shownCall } from "../src/server/shown-call.ts";
@@ -231,6 +233,87 @@ describe("what is kept", () => {
 			"key,user,calls,failed,tokens_in,tokens_out,tokens_cached,tokens_reasoning,cost_usd,estimated,unpriced\r\n" +
 				`"a ""b"", c","'=HYPERLINK(""x"")",2,0,10,2,0,0,0.0000002,0,0\r\n`,
 		);
+	});
+});
+
+describe("what is spent", () => {
+	test("counts each call once, also the first of a key that comes as a batch is written", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const spend = ownSpend(store.ledger);
+		const { total } = periodsOf(Date.now());
+		for (let at = 0; at < 1000; at++) {
+			ledger.sink.callSettled(settled({ keyId: `config:${at}` }));
+			spend.add(`config:${at}`, total, 0.001);
+		}
+		const wrong = Array.from({ length: 1000 }, (_, at) => spend.spent(`config:${at}`, total)).filter(
+			(usd) => usd !== 0.001,
+		);
+		expect(wrong).toEqual([]);
+	});
+});
+
+describe("where nothing can be written", () => {
+	const full = (path: string) => {
+		const db = new Database(join(path, "router.db"));
+		db.run(
+			"CREATE TRIGGER full BEFORE INSERT ON usage_days BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+		);
+		return () => void db.run("DROP TRIGGER full");
+	};
+	const openedIn = (path: string) => {
+		const problems: string[] = [];
+		const store = sqliteStore(path, (problem) => problems.push(problem));
+		const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+		ledger.sink.callSettled(settled());
+		ledger.flush();
+		return { store, ledger, problems };
+	};
+	const count = (store: ReturnType<typeof sqliteStore>) =>
+		usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls;
+
+	test("calls wait, and are written once there is room again: each once", () => {
+		using home = directory();
+		const { store, ledger, problems } = openedIn(home.path);
+		const makeRoom = full(home.path);
+		const ids = Array.from({ length: 1000 }, () => {
+			const call = settled();
+			ledger.sink.callSettled(call);
+			return call.id;
+		});
+		ledger.flush();
+		ledger.flush();
+		expect([count(store), problems.length]).toEqual([1, 1]);
+		makeRoom();
+		ledger.sink.callSettled(settled());
+		ledger.flush();
+		expect(count(store)).toBe(1002);
+		expect(ids.filter((id) => !store.ledger.call(id))).toEqual([]);
+	});
+
+	test("no more wait than there is memory for", () => {
+		using home = directory();
+		const { store, ledger } = openedIn(home.path);
+		const makeRoom = full(home.path);
+		for (let at = 0; at < 15_000; at++) {
+			const call = settled();
+			ledger.sink.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
+			ledger.sink.callSettled(call);
+		}
+		makeRoom();
+		ledger.flush();
+		expect(count(store)).toBe(10_001);
+	});
+
+	test("because the directory is no directory: they are remembered, each once, in bounded memory", () => {
+		using home = directory();
+		writeFileSync(join(home.path, "file"), "");
+		const store = sqliteStore(join(home.path, "file"), () => {});
+		const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+		for (let at = 0; at < 60_000; at++) ledger.sink.callSettled(settled({ decision: { text: "x".repeat(2000) } }));
+		ledger.flush();
+		expect(count(store)).toBe(60_000);
+		expect(store.ledger.used()).toBeLessThan(70e6);
 	});
 });
 

@@ -5,6 +5,7 @@ import { RedisLimiter } from "../src/gate/redis-limiter.ts";
 import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
+import { until } from "./kit/until.ts";
 
 const MINUTE = 60_000;
 let server: RedisServer;
@@ -208,6 +209,46 @@ describe("while Redis", () => {
 		own[0]!.refuses.add("key:a");
 		expect((await take([requests(10)])).isAllowed).toBe(false);
 		expect((await take([requests(10)], 1)).standings[0]!.remaining).toBe(9);
+	});
+
+	test("hangs, what ended meanwhile is given back once it answers: nobody is refused for calls that are over", async () => {
+		const short = connectRedis(server.url, { timeoutMs: 50 });
+		await short.up();
+		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2");
+		const bounds = [places(3), tokens(1000, 300)];
+		const before = reservationOf(await limiter.take(bounds, 0));
+		server.hang();
+		// Redis carries them out when it goes on, and nobody hears the answers.
+		const unheard = reservationOf(await limiter.take(bounds, 0));
+		const left = reservationOf(await limiter.take(bounds, 0));
+		limiter.cancel(left, 0);
+		await until(async () => {
+			await short.redis.run((client) => client.ping());
+			return !short.redis.isUp;
+		}, "the outage");
+		limiter.settle(before, 10, 0);
+		limiter.settle(unheard, 10, 0);
+		server.resume();
+		await short.up();
+		await short.redis.run((client) => client.ping());
+		expect(await server.client.zcard("t:{limits}:c:60000:key:a")).toBe(0);
+		const after = await limiter.take([tokens(1000, 1)], 0);
+		// Of the two that were not heard of, the estimates stand until they leave the window.
+		expect(after.standings[0]!.remaining).toBe(1000 - 10 - 2 * 300 - 1);
+		short.close();
+	});
+
+	test("misses one command, a place that it did not give back is given back a second later", async () => {
+		const short = connectRedis(server.url, { timeoutMs: 50 });
+		await short.up();
+		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2");
+		const call = reservationOf(await limiter.take([places(1)], 0));
+		await server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+		limiter.settle(call, 0, 0);
+		await short.up();
+		await until(async () => (await server.client.zcard("t:{limits}:c:60000:key:a")) === 0, "the place");
+		expect((await limiter.take([places(1)], 0)).isAllowed).toBe(true);
+		short.close();
 	});
 
 	test("is flushed, each process goes on with what it counted", async () => {

@@ -145,15 +145,16 @@ const spendOf = (name: string, own = ledger()) =>
 
 describe("spend", () => {
 	test("is the sum of what all replicas have spent, each told by itself", async () => {
+		const { month } = periodsOf(Date.now());
 		const [one, other] = [spendOf("r1"), spendOf("r2")];
-		one.add("team a", "2026-01", 0.25);
-		other.add("team a", "2026-01", 0.5);
+		one.add("team a", month, 0.25);
+		other.add("team a", month, 0.5);
 		other.add("team a", "total", 3);
-		expect(one.spent("team a", "2026-01")).toBe(0.25);
-		await until(() => one.spent("team a", "2026-01") === 0.75 && other.spent("team a", "2026-01") === 0.75);
-		expect([one.spent("team a", "total"), one.spent("team", "2026-01")]).toEqual([3, 0]);
-		one.add("team a", "2026-01", 1);
-		await until(() => other.spent("team a", "2026-01") === 1.75);
+		expect(one.spent("team a", month)).toBe(0.25);
+		await until(() => one.spent("team a", month) === 0.75 && other.spent("team a", month) === 0.75);
+		expect([one.spent("team a", "total"), one.spent("team", month)]).toEqual([3, 0]);
+		one.add("team a", month, 1);
+		await until(() => other.spent("team a", month) === 1.75);
 	});
 
 	test("heals by itself after a flush, and after a restart of a replica", async () => {
@@ -167,6 +168,19 @@ describe("spend", () => {
 		await until(async () => (await server.client.hlen("t:{spend}")) === 2);
 		const restarted = spendOf("r1", own);
 		await until(() => restarted.spent("a", "total") === 3);
+	});
+
+	test("of a replica that is gone is told to a flushed Redis by those that know it", async () => {
+		const one = spendOf("r1");
+		const before = closing.length;
+		const gone = spendOf("r2");
+		gone.add("a", "total", 2);
+		await until(() => one.spent("a", "total") === 2);
+		for (const close of closing.splice(before)) close();
+		await server.client.flushall();
+		await until(async () => (await server.client.hexists("t:{spend}", "r2 total a")) === 1);
+		const late = spendOf("r3");
+		await until(() => late.spent("a", "total") === 2);
 	});
 
 	test("of days that are long over is taken out of Redis", async () => {
@@ -209,8 +223,19 @@ describe("usage", () => {
 		one.publish("2026-01-01", [{ key: "a", calls: 1 }]);
 		await until(async () => (await server.client.exists("t:usage:2026-01-01", "t:usage:of:r1")) === 2);
 		await server.client.flushall();
+		await until(async () => (await server.client.pttl("t:usage:2026-01-01")) > 0);
+	});
+
+	test("that Redis did not take is published again once it does", async () => {
+		const one = usageOf("r1");
+		await one.connected.up();
+		await until(async () => (await server.client.exists("t:usage:of:r1")) === 1);
+		// It hangs up, and has lost nothing.
+		await server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+		await one.connected.down();
+		one.publish("2026-01-01", [{ key: "a", calls: 1 }]);
+		await one.connected.up();
 		await until(async () => (await server.client.exists("t:usage:2026-01-01")) === 1);
-		expect(await server.client.pttl("t:usage:2026-01-01")).toBeGreaterThan(0);
 	});
 
 	test("says that it is not known where Redis is away", async () => {

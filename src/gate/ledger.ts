@@ -10,6 +10,10 @@ import { batchOf } from "./ledger-rows.ts";
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
 const FLUSH_MS = 500;
 const MOST_WAITING = 250;
+/** How long until it is tried again where nothing can be written, ms: a database that another process holds keeps calls waiting. */
+const RETRY_MS = 5_000;
+/** Calls that wait for that: some 20 MB. Those that come on top are in no ledger. */
+const MOST_KEPT = 10_000;
 /** Calls let go at once where there is no more room for them. */
 const MOST_TRIMMED = 500;
 /** How often old calls are looked for while nothing is written, ms. */
@@ -37,6 +41,8 @@ export class Ledger {
 	#attempts: AttemptClosed[] = [];
 	readonly #changedDays = new Set<string>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	/** The last batch could not be written, and still waits. */
+	#isStuck = false;
 	readonly #wall: () => number;
 
 	constructor(private readonly options: LedgerOptions) {
@@ -46,16 +52,19 @@ export class Ledger {
 	/** Hears of calls. */
 	readonly sink: Pick<Sink, "attemptClosed" | "callSettled"> = {
 		attemptClosed: (attempt) => {
-			this.#attempts.push(attempt);
+			if (this.#attempts.length < 2 * MOST_KEPT) this.#attempts.push(attempt);
 			this.#wake();
 		},
 		callSettled: (call) => {
 			// Nobody's calls are nobody's: who can't show a key could fill the disk with them.
 			if (STRANGERS.has(call.error ?? "")) return;
-			this.#calls.push(call);
-			this.#times.push(this.#wall());
-			if (this.#calls.length >= MOST_WAITING) this.flush();
-			else this.#wake();
+			// Before this one is among them: it is not counted as spent yet, and would be by whoever asks what the ledger says.
+			if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.flush();
+			if (this.#calls.length < MOST_KEPT) {
+				this.#calls.push(call);
+				this.#times.push(this.#wall());
+			}
+			this.#wake();
 		},
 	};
 
@@ -78,25 +87,32 @@ export class Ledger {
 		return days;
 	}
 
-	/** Writes all that waits. */
+	/** Writes all that waits; where that fails, it goes on waiting. */
 	flush(): void {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
 		if (this.#calls.length === 0 && this.#attempts.length === 0) return;
 		const batch = batchOf(this.#calls, this.#times, this.#attempts);
+		this.#isStuck = !this.options.store.write(batch);
+		if (this.#isStuck) {
+			this.#wake();
+			return;
+		}
 		this.#calls = [];
 		this.#times = [];
 		this.#attempts = [];
-		this.options.store.write(batch);
 		for (const { day } of batch.usage) this.#changedDays.add(day);
 		if (batch.calls.length > 0) this.#trim();
 	}
 
 	#wake(): void {
-		this.#timer ??= setTimeout(() => {
-			this.flush();
-			void this.options.store.sync();
-		}, FLUSH_MS);
+		this.#timer ??= setTimeout(
+			() => {
+				this.flush();
+				void this.options.store.sync();
+			},
+			this.#isStuck ? RETRY_MS : FLUSH_MS,
+		);
 	}
 
 	#trim(): void {

@@ -5,6 +5,10 @@ import { LEASE_MS, RENEW, SETTLE, TAKE } from "./limiter-script.ts";
 
 /** How often places of running calls are renewed, ms: two renewals may be lost. */
 const RENEW_MS = LEASE_MS / 3;
+/** How soon Redis is told again what it did not take while it was there, ms. */
+const TELL_AGAIN_MS = 1_000;
+/** Kept to be told: what was under way when Redis went away. More than any router has under way at once. */
+const MOST_UNTOLD = 20_000;
 
 const LETTERS = { requests: "r", tokens: "t", concurrency: "c" } as const;
 
@@ -12,8 +16,19 @@ const LETTERS = { requests: "r", tokens: "t", concurrency: "c" } as const;
 interface Taken {
 	/** In this process. */
 	readonly own: Reservation;
-	/** In Redis: when, on its clock, ms. Absent where it was not asked or gave no answer. */
+	/** In Redis. */
+	readonly id: string;
+	readonly bounds: readonly Bound[];
+	/** When, on Redis's clock, ms. Absent where it gave no answer: it may have taken it all the same, or may yet. */
 	readonly at?: number;
+}
+
+/** What Redis is to be told of a call that is over. */
+interface Change {
+	readonly id: string;
+	readonly at: number;
+	/** Added to what was taken of each; of places nothing is left. */
+	readonly changes: readonly { readonly bound: Bound; readonly delta: number }[];
 }
 
 /**
@@ -24,7 +39,10 @@ interface Taken {
 export class RedisLimiter implements Limiter {
 	readonly #taken = new WeakMap<Reservation, Taken>();
 	/** Those that hold a place at once. */
-	readonly #running = new Set<Reservation>();
+	readonly #running = new Set<Taken>();
+	/** Calls that ended while Redis took nothing: their places would keep others out for half a minute, and their estimates for a whole one. */
+	readonly #untold = new Set<Change>();
+	#telling: ReturnType<typeof setTimeout> | undefined;
 	#count = 0;
 
 	/** @param router names this router among those that share the Redis */
@@ -32,7 +50,9 @@ export class RedisLimiter implements Limiter {
 		private readonly redis: SharedRedis,
 		private readonly own: Limiter,
 		private readonly router: string,
-	) {}
+	) {
+		redis.onUp(() => this.#tellAgain());
+	}
 
 	/** Renews places until it is ended. */
 	open(): () => void {
@@ -46,8 +66,12 @@ export class RedisLimiter implements Limiter {
 		if (!own.isAllowed || bounds.length === 0) return own;
 		const id = `${this.router}:${this.#count++}`;
 		const args = bounds.flatMap(({ counts, limit, windowMs, amount }) => [LETTERS[counts], limit, windowMs, amount]);
+		const isAsked = this.redis.isUp;
 		const answer = await this.redis.script(TAKE, this.#keys(bounds), [id, ...args]);
-		if (!isNumbers(answer, 4 + bounds.length * 2)) return own;
+		if (!isNumbers(answer, 4 + bounds.length * 2)) {
+			if (isAsked) this.#begin(own.reservation, { own: own.reservation, id, bounds });
+			return own;
+		}
 		const [isTaken, at, refused, waitMs] = answer as [number, number, number, number];
 		const standings = bounds.map((bound, index): Standing => {
 			const [remaining, resetMs] = answer.slice(4 + index * 2) as [number, number];
@@ -55,8 +79,7 @@ export class RedisLimiter implements Limiter {
 		});
 		if (isTaken === 1) {
 			const reservation = { bounds, id };
-			this.#taken.set(reservation, { own: own.reservation, at });
-			if (bounds.some(isPlace)) this.#running.add(reservation);
+			this.#begin(reservation, { own: own.reservation, id, bounds, at });
 			return { isAllowed: true, reservation, standings };
 		}
 		this.own.cancel(own.reservation, now);
@@ -65,30 +88,60 @@ export class RedisLimiter implements Limiter {
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
-		const { own, at } = this.#end(reservation);
-		this.own.settle(own, tokens, now);
-		this.#change(reservation, at, ({ counts, amount }) => (counts === "tokens" ? tokens - amount : 0));
+		const taken = this.#end(reservation);
+		this.own.settle(taken?.own ?? reservation, tokens, now);
+		this.#change(taken, ({ counts, amount }) => (counts === "tokens" ? tokens - amount : 0));
 	}
 
 	cancel(reservation: Reservation, now: number): void {
-		const { own, at } = this.#end(reservation);
-		this.own.cancel(own, now);
-		this.#change(reservation, at, ({ amount }) => -amount);
+		const taken = this.#end(reservation);
+		this.own.cancel(taken?.own ?? reservation, now);
+		this.#change(taken, ({ amount }) => -amount);
 	}
 
-	/** What stood behind a reservation: one that Redis has not heard of is the process's own. */
-	#end(reservation: Reservation): Taken {
+	#begin(reservation: Reservation, taken: Taken): void {
+		this.#taken.set(reservation, taken);
+		if (taken.bounds.some(isPlace)) this.#running.add(taken);
+	}
+
+	/** What stood behind a reservation; undefined for one that Redis was not asked for: it is the process's own. */
+	#end(reservation: Reservation): Taken | undefined {
 		const taken = this.#taken.get(reservation);
 		this.#taken.delete(reservation);
-		this.#running.delete(reservation);
-		return taken ?? { own: reservation };
+		if (taken) this.#running.delete(taken);
+		return taken;
 	}
 
-	#change(reservation: Reservation, at: number | undefined, deltaOf: (bound: Bound) => number): void {
-		const bounds = reservation.bounds.filter((bound) => isPlace(bound) || deltaOf(bound) !== 0);
-		if (at === undefined || bounds.length === 0) return;
-		const args = bounds.flatMap((bound) => [LETTERS[bound.counts], bound.windowMs, Math.round(deltaOf(bound))]);
-		void this.redis.script(SETTLE, this.#keys(bounds), [reservation.id, at, ...args]);
+	#change(taken: Taken | undefined, deltaOf: (bound: Bound) => number): void {
+		if (!taken) return;
+		const { id, bounds, at } = taken;
+		const changes = bounds
+			.map((bound) => ({ bound, delta: Math.round(deltaOf(bound)) }))
+			// Which step an unheard one would stand in nobody knows: it leaves with its window.
+			.filter(({ bound, delta }) => isPlace(bound) || (at !== undefined && delta !== 0));
+		if (changes.length > 0) void this.#tell({ id, at: at ?? 0, changes });
+	}
+
+	async #tell(change: Change): Promise<void> {
+		const { id, at, changes } = change;
+		const isSent = this.redis.isUp;
+		const args = changes.flatMap(({ bound, delta }) => [LETTERS[bound.counts], bound.windowMs, delta]);
+		const answer = await this.redis.script(SETTLE, this.#keys(changes.map(({ bound }) => bound)), [id, at, ...args]);
+		if (answer !== undefined) return;
+		// What was sent may be carried out yet: amounts must not be told twice, places may be.
+		const left = isSent ? changes.filter(({ bound }) => isPlace(bound)) : changes;
+		if (left.length === 0 || this.#untold.size >= MOST_UNTOLD) return;
+		this.#untold.add({ id, at, changes: left });
+		if (this.redis.isUp) this.#telling ??= setTimeout(() => this.#tellAgain(), TELL_AGAIN_MS).unref();
+	}
+
+	#tellAgain(): void {
+		clearTimeout(this.#telling);
+		this.#telling = undefined;
+		if (!this.redis.isUp) return;
+		const untold = [...this.#untold];
+		this.#untold.clear();
+		for (const change of untold) void this.#tell(change);
 	}
 
 	#renew(): void {

@@ -37,7 +37,7 @@ export class SharedSpend implements SpendBoard {
 			take: (rows) => {
 				for (const row of rows) this.#take(row);
 			},
-			rows: () => [...this.own.all()].map((spent) => this.#rowOf(spent)),
+			rows: () => [...[...this.own.all()].map((spent) => this.#rowOf(spent)), ...this.#othersRows()],
 			isOver: (field) => isLongOver(field.split(" ")[1] ?? "", Date.now()),
 		});
 	}
@@ -74,9 +74,18 @@ export class SharedSpend implements SpendBoard {
 		if (rows.length > 0) void this.#table.put(rows);
 	}
 
-	/** Spending only grows, so its amount is its version. */
 	#rowOf({ key, period, usd }: Spent): SharedRow {
-		return { field: `${this.replica} ${nameOf(period, key)}`, version: Math.round(usd * UNIT), value: "" };
+		return rowOf(this.replica, nameOf(period, key), usd);
+	}
+
+	/** What others told, too: one that is gone can't fill a flushed Redis with what it had spent. Days long over are let go. */
+	*#othersRows(): Iterable<SharedRow> {
+		for (const [replica, sums] of this.#others) {
+			for (const [name, usd] of sums) {
+				if (isLongOver(name.split(" ")[0] ?? "", Date.now())) sums.delete(name);
+				else yield rowOf(replica, name, usd);
+			}
+		}
 	}
 
 	#take({ field, version }: SharedRow): void {
@@ -88,6 +97,11 @@ export class SharedSpend implements SpendBoard {
 		const name = field.slice(space + 1);
 		spent.set(name, Math.max(spent.get(name) ?? 0, version / UNIT));
 	}
+}
+
+/** Spending only grows, so its amount is its version. */
+function rowOf(replica: string, name: string, usd: number): SharedRow {
+	return { field: `${replica} ${name}`, version: Math.round(usd * UNIT), value: "" };
 }
 
 /** Whether a period ended so long ago (UTC) that no replica's clock takes it for the current one. */

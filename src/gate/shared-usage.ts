@@ -9,6 +9,9 @@ const LOOK_MS = 1_000;
 
 /** Days in a Redis, a hash each, with a field for each replica. */
 export class SharedUsage<Row> implements UsageExchange<Row> {
+	/** Days that Redis did not take, in their newest form. */
+	readonly #untold = new Map<string, readonly Row[]>();
+
 	/** @param days what this replica has published so far, for a Redis that lost it */
 	constructor(
 		private readonly redis: SharedRedis,
@@ -25,11 +28,17 @@ export class SharedUsage<Row> implements UsageExchange<Row> {
 	}
 
 	publish(day: string, rows: readonly Row[]): void {
+		this.#untold.set(day, rows);
+		void this.#put(day, rows);
+	}
+
+	async #put(day: string, rows: readonly Row[]): Promise<void> {
 		const key = this.#keyOf(day);
-		void this.redis.run(async (client) => {
-			await client.hset(key, this.replica, JSON.stringify(rows));
-			await client.pexpire(key, TTL_MS);
-		});
+		const taken = await this.redis.run((client) =>
+			Promise.all([client.hset(key, this.replica, JSON.stringify(rows)), client.pexpire(key, TTL_MS)]),
+		);
+		// Published anew meanwhile: that is what is to be taken now.
+		if (taken !== undefined && this.#untold.get(day) === rows) this.#untold.delete(day);
 	}
 
 	async others(days: readonly string[]): Promise<readonly Row[] | undefined> {
@@ -43,11 +52,13 @@ export class SharedUsage<Row> implements UsageExchange<Row> {
 		return rows;
 	}
 
-	/** A flushed Redis has lost the mark, and with it the days. */
+	/** A flushed Redis has lost the mark, and with it the days; one that was away has missed some. */
 	async #look(): Promise<void> {
 		const mark = this.redis.key(`usage:of:${this.replica}`);
 		const isMarked = await this.redis.run((client) => client.set(mark, "1", "PX", TTL_MS, "GET"));
+		if (isMarked === undefined) return;
 		if (isMarked === null) for (const [day, rows] of this.days()) this.publish(day, rows);
+		else for (const [day, rows] of this.#untold) void this.#put(day, rows);
 	}
 
 	#keyOf(day: string): string {

@@ -19,8 +19,10 @@ export interface Sql {
 export interface Connection {
 	/** None where nothing is kept yet or it can't be read. */
 	read<T>(query: (db: Sql) => T[]): T[];
-	/** In one transaction. Whether it is on the disk. */
+	/** In one transaction. Whether it was done, be it in memory. */
 	write(change: (db: Sql) => unknown): boolean;
+	/** There is no file that can be used. */
+	isInMemory(): boolean;
 	/** Resolves when all that was written would survive a loss of power. Never rejects. */
 	sync(): Promise<void>;
 }

@@ -88,7 +88,7 @@ export interface LedgerBatch {
 
 /** The ledger's tables. */
 export interface LedgerStore {
-	/** Whether it is on the disk. */
+	/** Whether it was: else it is as if it had not been asked for. */
 	write(batch: LedgerBatch): boolean;
 	/** Resolves when it would survive a loss of power. */
 	sync(): Promise<void>;
@@ -106,7 +106,12 @@ export interface LedgerStore {
 	 * file's used part below `bytes`. How many went.
 	 */
 	trim(before: number, bytes: number, most: number): number;
+	/** Bytes that hold something. */
+	used(): number;
 }
+
+/** Where there is no file, bytes: what is kept there is lost with the process, so it is not worth more of the memory. */
+const MOST_IN_MEMORY = 64 * 1024 * 1024;
 
 const CALL = `INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const ATTEMPT = `INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
@@ -125,8 +130,10 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 	${[...SUMS, "cost"].map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
 /** The ledger in this database. */
-export function ledgerStore({ read, write, sync }: Connection): LedgerStore {
+export function ledgerStore({ read, write, sync, isInMemory }: Connection): LedgerStore {
+	const inUse = () => read(used)[0] ?? 0;
 	return {
+		used: inUse,
 		write: (batch) => write((to) => insert(to, batch)),
 		sync,
 		call(id) {
@@ -155,14 +162,15 @@ export function ledgerStore({ read, write, sync }: Connection): LedgerStore {
 				({ day }) => day,
 			),
 		trim(before, bytes, most) {
-			const over = read(used)[0] ?? 0;
+			const isOver = inUse() > (isInMemory() ? Math.min(bytes, MOST_IN_MEMORY) : bytes);
 			const age = `req_${Math.max(0, before).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
 			const oldest = "SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?";
 			const [last] = read(
 				(from) =>
-					from
-						.query(`SELECT MAX(id) AS id, COUNT(*) AS count FROM (${oldest})`)
-						.all(over > bytes ? "~" : age, most) as { id: string | null; count: number }[],
+					from.query(`SELECT MAX(id) AS id, COUNT(*) AS count FROM (${oldest})`).all(isOver ? "~" : age, most) as {
+						id: string | null;
+						count: number;
+					}[],
 			);
 			const id = last?.id;
 			if (!last || !id) return 0;

@@ -48,19 +48,21 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			return [];
 		}
 	};
-	/** Whether it is on the disk. */
-	const write = (change: (db: Database) => unknown): boolean => {
+	const isInMemory = () => db?.filename === ":memory:";
+	/** Whether it was done, be it in memory. */
+	const change = (by: (db: Database) => unknown): boolean => {
 		const to = opened(true)!;
 		try {
-			to.transaction(() => change(to)).immediate();
+			to.transaction(() => by(to)).immediate();
 		} catch (error) {
 			complain(error);
 			return false;
 		}
-		const isKept = to.filename !== ":memory:";
-		if (isKept) problem = undefined;
-		return isKept;
+		if (!isInMemory()) problem = undefined;
+		return true;
 	};
+	/** Whether it is on the disk. */
+	const write = (by: (db: Database) => unknown): boolean => change(by) && !isInMemory();
 
 	/**
 	 * Has the disk take what was written: not by SQLite, which would keep every call waiting meanwhile, but by a thread of the
@@ -134,7 +136,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			}),
 		version: () =>
 			read((from) => from.query("PRAGMA data_version").values() as [number][]).map(([version]) => version)[0] ?? 0,
-		ledger: ledgerStore({ read, write, sync } satisfies Connection),
+		ledger: ledgerStore({ read, write: change, sync, isInMemory } satisfies Connection),
 		close() {
 			db?.close();
 			db = undefined;
