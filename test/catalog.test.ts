@@ -147,9 +147,28 @@ describe("models:", () => {
 	test.each([
 		[["nowhere-at-all"], undefined, 'models[0].targets[0]: there is no model "nowhere-at-all"'],
 		[["dummy"], [{ provider: "nope", model: "x" }], 'models[0].fallback[0]: there is no provider "nope"'],
+		[["dummy"], ["a"], `models[0].fallback[0]: "a" can't lead to itself`],
 	])("that lead nowhere stop the start, naming the place: %j %j", (targets, fallback, words) => {
 		const make = () => catalog({ models: [{ name: "a", targets, ...(fallback ? { fallback } : {}) }] });
 		expect(make).toThrow(StartError);
 		expect(make).toThrow(words);
+	});
+
+	test("that lead to one further down say so", () => {
+		const models = [
+			{ name: "a", targets: ["b"] },
+			{ name: "b", targets: ["a"] },
+		];
+		expect(() => catalog({ models })).toThrow('models[0].targets[0]: "b" stands further down, as models[1]');
+	});
+
+	test("name each target once, where it stands first", () => {
+		const twice = catalog({
+			models: [
+				{ name: "a", targets: ["openai/gpt-5", "xai/grok-4", "openai/gpt-5"], fallback: ["xai/grok-4", "dummy"] },
+			],
+		});
+		expect(ids("a", twice)).toEqual(["openai/gpt-5", "xai/grok-4", "dummy/dummy"]);
+		expect(twice.find("a")?.targets.map(({ tier }) => tier)).toEqual(["targets", "targets", "fallback"]);
 	});
 });

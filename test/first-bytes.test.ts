@@ -1,8 +1,11 @@
 /** What an upstream sends before its first event, or instead of one. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
+import { parseRequest } from "../src/openai/call.ts";
+import { Attempt } from "../src/proxy/attempt.ts";
+import type { RecordEnd } from "../src/proxy/settlement.ts";
 import { clientError } from "./kit/contract.ts";
-import { goodStream } from "./kit/events.ts";
-import { startFaultUpstream } from "./kit/fault-upstream.ts";
+import { choiceEvent, goodStream, textEvent } from "./kit/events.ts";
+import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, neverAnswers, shortBody, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 
@@ -68,6 +71,58 @@ test("a streamed call answered with JSON that breaks off is the upstream's failu
 	expect((await router.send(call)).headers.get("x-router-provider")).toBe("two");
 	expect(router.attempts[0]?.failure).toBe("truncated");
 	expect(router.faults).toEqual([]);
+});
+
+test("who speaks may be told long before the first piece of text; from then on silence is borne for less long", async () => {
+	const [target] = router.context.catalog.resolve("one/a").targets;
+	const ends: RecordEnd[] = [];
+	async function read(thinkMs: number) {
+		const body = { ...call, model: "one/a" };
+		const attempt = new Attempt({
+			call: {
+				...parseRequest("chat", JSON.stringify(body)),
+				id: "req",
+				operation: "chat",
+				dialect: "openai",
+				headers: new Headers(),
+				hops: "",
+				signal: new AbortController().signal,
+				startedAt: performance.now(),
+			},
+			target: target!,
+			limits: { connectMs: 5_000, firstTokenMs: 5_000, thinkMs, stallMs: 60, totalMs: 5_000 },
+			waiting: { hasLeft: false, comments: () => undefined },
+			record: () => ({ firstToken: () => undefined, closed: (end) => void ends.push(end) }),
+			onKey: () => undefined,
+		});
+		const opened = await attempt.open();
+		const reader = "reader" in opened ? opened.reader! : undefined;
+		while (reader && !reader.isOver) {
+			try {
+				const chunk = await reader.read();
+				if (chunk) reader.take(chunk);
+				else reader.finish();
+			} catch (cause) {
+				reader.broken(cause);
+			}
+		}
+		return ends.pop()?.failure?.message;
+	}
+	const says = choiceEvent({ role: "assistant", content: "" });
+	const thinks: Script = async (connection) => {
+		await begins([says, says])(connection);
+		await Bun.sleep(300);
+		await connection.write(textEvent("a"));
+		await connection.closed;
+	};
+	first.run(thinks);
+	expect(await read(5_000)).toBe("sent no byte for 0.1 s");
+	expect(first.received).toHaveLength(1);
+	first.run(async (connection) => {
+		await begins([says, says])(connection);
+		await connection.closed;
+	});
+	expect(await read(150)).toBe("sent no byte for 0.2 s");
 });
 
 test("the media type of a stream may be written in any case", async () => {

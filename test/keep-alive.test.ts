@@ -43,6 +43,14 @@ const later =
 	};
 
 describe("before the first token", () => {
+	test("a byte order mark is no part of the first event that follows a comment", async () => {
+		first.run(later(120, streams([`\ufeff${textEvent("Hello")}`, ...goodStream(1).slice(1)])));
+		const bytes = Buffer.from(await (await router.send(call)).arrayBuffer()).toString();
+		expect(bytes.startsWith(SIGN)).toBe(true);
+		expect(bytes).not.toContain("\ufeff");
+		expect(eventData(bytes)[0]).toContain("Hello");
+	});
+
 	test("a silent upstream's client gets a 200 and comments, then the answer", async () => {
 		first.run(later(220, streams(goodStream(2))));
 		const answer = await router.send(call);

@@ -9,6 +9,7 @@ import { periodsOf } from "../src/gate/spend.ts";
 import { usageBy, usageCsv } from "../src/gate/usage.ts";
 import { newRequestId } from "../src/http/request-id.ts";
 import { createHouse } from "../src/server/house.ts";
+import { shownCall } from "../src/server/shown-call.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import type { CallSettled } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
@@ -99,7 +100,7 @@ describe("what is kept", () => {
 	test("of an attempt that ended after its call, because another was faster: the same", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
-		const call = settled();
+		const call = settled({ attempts: 2 });
 		const attempt = { callId: call.id, provider: "openai", target: "openai/gpt-5-mini", ms: 3 };
 		ledger.sink.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens, cost: 0.1, agent: "box" });
 		ledger.sink.callSettled(call);
@@ -125,6 +126,30 @@ describe("what is kept", () => {
 				tokens: { input: 100, output: 20, cached: 60 },
 				cost: 0.1,
 				agent: "box",
+			},
+		]);
+	});
+
+	test("of the only attempt, which was good, is what the call says already, and how long it took", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const call = settled({ agent: "box" });
+		const attempt = { callId: call.id, number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200 };
+		ledger.sink.attemptClosed({ ...attempt, ms: 100.06, tokens: call.tokens });
+		ledger.sink.callSettled(call);
+		ledger.flush();
+		const found = store.ledger.call(call.id)!;
+		expect(found.call.attempts).toBeUndefined();
+		expect(shownCall(found.call, found.attempts).attempts).toEqual([
+			{
+				number: 1,
+				provider: "openai",
+				target: "openai/gpt-5-mini",
+				outcome: "answered",
+				status: 200,
+				ms: 100.1,
+				agent: "box",
+				tokens: { input: 100, output: 20, cached: 60 },
 			},
 		]);
 	});
@@ -386,7 +411,9 @@ function rowsIn(path: string) {
 	expect(db.query("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
 	const ids = (db.query("SELECT id FROM calls").all() as { id: string }[]).map(({ id }) => id);
 	const { sum } = db.query("SELECT SUM(calls) AS sum FROM usage_days").get() as { sum: number };
-	const { orphans } = db.query("SELECT COUNT(*) AS orphans FROM calls WHERE attempts IS NULL").get() as {
+	const { orphans } = db
+		.query("SELECT COUNT(*) AS orphans FROM calls WHERE attempts IS NULL AND details NOT LIKE '%\"attempt_ms\":%'")
+		.get() as {
 		orphans: number;
 	};
 	return { ids, sum, orphans };

@@ -1,7 +1,7 @@
 /** How long an upstream may take, and what that depends on. */
 import { describe, expect, test } from "bun:test";
 import { isReasoning } from "../src/openai/reasoning.ts";
-import { type LimitInputs, limitsOf } from "../src/proxy/limits.ts";
+import { type Haste, isHasty, type LimitInputs, limitsOf } from "../src/proxy/limits.ts";
 
 const MINUTE = 60_000;
 const timeouts = { total: 10 * MINUTE, first_token: 10 * MINUTE, stall: 10 * MINUTE, connect: 5_000 };
@@ -47,6 +47,14 @@ test("silence is borne for 30 s where the answer can go on elsewhere, else ten m
 	expect(limits({ canGoOn: true, timeouts: { ...timeouts, stall: 9_000 } }).stallMs).toBe(9_000);
 });
 
+test("before its first piece of text a stream may be as silent as before its first event", () => {
+	const thinking = { canGoOn: true, isReasoning: () => true };
+	expect(limits(thinking)).toMatchObject({ thinkMs: 120_000, stallMs: 30_000 });
+	expect(limits({ ...thinking, learned: learned(20, 1_000) })).toMatchObject({ thinkMs: 30_000, stallMs: 30_000 });
+	expect(limits({ ...thinking, set: [{ stall: 5_000 }] })).toMatchObject({ thinkMs: 5_000, stallMs: 5_000 });
+	expect(limits({ ...thinking, timeouts: { ...timeouts, stall: 9_000 } }).thinkMs).toBe(9_000);
+});
+
 test("whole answers and connections have one limit each, whatever else there is", () => {
 	for (const hasOthers of [true, false]) {
 		expect(limits({ hasOthers })).toMatchObject({ totalMs: 10 * MINUTE, connectMs: 5_000 });
@@ -58,8 +66,8 @@ test("what is set for the call comes before the alias, that before the provider,
 	const alias = { first_token: 2, stall: 2 };
 	const provider = { first_token: 3, stall: 3, total: 3, connect: 3 };
 	const set = (...each: object[]) => limits({ set: each, canGoOn: true, learned: learned(100, 1_000) });
-	expect(set(call, alias, provider)).toEqual({ firstTokenMs: 1, stallMs: 2, totalMs: 3, connectMs: 3 });
-	expect(set(provider)).toEqual({ firstTokenMs: 3, stallMs: 3, totalMs: 3, connectMs: 3 });
+	expect(set(call, alias, provider)).toEqual({ firstTokenMs: 1, thinkMs: 2, stallMs: 2, totalMs: 3, connectMs: 3 });
+	expect(set(provider)).toEqual({ firstTokenMs: 3, thinkMs: 3, stallMs: 3, totalMs: 3, connectMs: 3 });
 });
 
 describe("a call reasons", () => {
@@ -84,4 +92,24 @@ describe("a call reasons", () => {
 	])("%j to %s: %p", (body, model, expected) => {
 		expect(isReasoning({ model, ...body }, model)).toBe(expected);
 	});
+});
+
+describe("a call ran out of time by its own making", () => {
+	const usual = { connectMs: 5_000, firstTokenMs: 30_000, thinkMs: 30_000, stallMs: 30_000, totalMs: 600_000 };
+	const hasty = (more: Partial<Haste>) =>
+		isHasty(
+			{ isStream: true, limits: undefined, timeLeftMs: Number.POSITIVE_INFINITY, hasBegun: false, ...more },
+			usual,
+		);
+	test.each([
+		["that says nothing", {}, false],
+		["whole, with less time than usual", { isStream: false, timeLeftMs: 599_999 }, true],
+		["whole, with as much", { isStream: false, timeLeftMs: 600_000 }, false],
+		["streamed, with little time in all", { timeLeftMs: 1_000 }, true],
+		["streamed, and had begun by then", { timeLeftMs: 1_000, hasBegun: true }, false],
+		["that wants its first token soon", { limits: { first_token: 100 } }, true],
+		["that waits longer than usual", { limits: { first_token: 40_000, stall: 40_000 } }, false],
+		["that bears no silence", { limits: { stall: 100 }, hasBegun: true }, true],
+		["that bears no silence, before its first piece", { limits: { stall: 100 } }, true],
+	])("one %s", (_, more, is) => expect(hasty(more)).toBe(is));
 });

@@ -166,6 +166,78 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 		}
 	});
 
+	test("behind a first chunk without an id, as Azure's is, it has the id of those that follow", () => {
+		const before = [
+			event({ id: "", object: "", created: 0, model: "", choices: [], prompt_filter_results: [] }),
+			...[choiceEvent({ role: "assistant", content: "" }), textEvent("The ")].map((each) =>
+				each.replaceAll("chatcmpl-kit", "one"),
+			),
+		];
+		for (const [cut, id] of [
+			[1, "two"],
+			[2, "one"],
+			[3, "one"],
+		] as const) {
+			const call = callOf();
+			const followUp = { call, mode: "replay", trimmed: "" } as const;
+			const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before.slice(0, cut)), followUp);
+			const { sent } = sentFor(decoder, told("two", textEvent("The "), textEvent("end.")));
+			expect(new Set(chunksOf(sent.join("")).map((chunk) => chunk["id"]))).toEqual(new Set([id]));
+		}
+	});
+
+	test("an id that comes again with what the client has, which was told none, is told with the next piece, once", () => {
+		const before = [toolDelta(0, '{"a', undefined, "f")];
+		const call = callOf();
+		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), { call, mode: "replay", trimmed: "" });
+		const { sent } = sentFor(
+			decoder,
+			told("two", toolDelta(0, "", "call_b", "f"), toolDelta(0, '{"a":'), toolDelta(0, "1}")),
+		);
+		expect(sent.join("").match(/call_b/g)).toHaveLength(1);
+		expect(folded([...before, ...sent].join("")).calls).toEqual([{ id: "call_b", name: "f", arguments: '{"a":1}' }]);
+	});
+
+	test.each([
+		["Claude's", "toolu_2", true],
+		["Gemini's", "call_2", false],
+	])("what a later call of %s will need is kept by the id that was told", (_, id, isClaude) => {
+		const data = (value: Json) => `event: ${value["type"]}\ndata: ${JSON.stringify(value)}\n\n`;
+		const block = (index: number, content_block: Json, delta: Json) =>
+			data({ type: "content_block_start", index, content_block }) +
+			data({ type: "content_block_delta", index, delta }) +
+			data({ type: "content_block_stop", index });
+		const again = isClaude
+			? data({ type: "message_start", message: { id: "m", model: "c" } }) +
+				block(0, { type: "thinking", thinking: "", signature: "signed" }, { type: "thinking_delta", thinking: "Hm" }) +
+				block(1, { type: "tool_use", id, name: "f" }, { type: "input_json_delta", partial_json: '{"a":1}' }) +
+				data({ type: "message_delta", delta: { stop_reason: "tool_use" } }) +
+				data({ type: "message_stop" })
+			: event({
+					responseId: "r",
+					candidates: [
+						{
+							content: {
+								parts: [
+									{ text: "Hm", thought: true },
+									{ functionCall: { id, name: "f", args: { a: 1 } }, thoughtSignature: "signed" },
+								],
+							},
+							finishReason: "STOP",
+						},
+					],
+				});
+		const before = [choiceEvent({ reasoning_content: "Hm" }), toolDelta(0, '{"a"', "call_1", "f")];
+		const call = callOf();
+		const inner = (isClaude ? messageDecoder : generateDecoder)(upstream, call);
+		const decoder = resumedDecoder(inner, toldBy(before), { call, mode: "replay", trimmed: "" });
+		const splitter = new SseSplitter();
+		const outs = splitter.push(Buffer.from(again)).map((each) => decoder.push(each));
+		const keeps = [...outs, decoder.rest!()].flatMap((out) => out.keeps ?? []);
+		expect(keeps.map((keep) => keep.id)).toEqual(["call_1"]);
+		expect(JSON.stringify(keeps)).toContain("signed");
+	});
+
 	test.each([
 		["says something else", ["The ", "slow", " fox"]],
 		["stops short", ["The "]],

@@ -1,5 +1,11 @@
 /** A stream that breaks after its first bytes goes on from another target, and its client reads one unbroken answer. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import type { Call } from "../src/openai/call.ts";
+import { Transcript } from "../src/openai/transcript.ts";
+import type { Failure } from "../src/providers/provider.ts";
+import type { Opened } from "../src/proxy/attempt.ts";
+import { goOn, mayGoOn, Progress } from "../src/proxy/resume.ts";
+import type { RouteTarget } from "../src/routing/route.ts";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, eventData, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -233,6 +239,20 @@ describe("a stream ends in an error event, and never silently", () => {
 		expect(second.received).toHaveLength(0);
 	});
 
+	test("where it breaks at the same place whenever it is told again", async () => {
+		const breaks = async (connection: Parameters<Script>[0]) => {
+			await begins([choiceEvent({ role: "assistant", content: "" }), ...WORDS.slice(0, 3).map(textEvent)])(connection);
+			await Bun.sleep(5);
+			connection.destroy();
+		};
+		third.run(breaks);
+		first.run(breaks);
+		const { text, error } = await read({ ...call, model: "other", tools: [] });
+		expect(text).toStartWith("The quick brown ");
+		expect(error).toContain("broke off");
+		expect(first.received.length + third.received.length).toBeLessThan(30);
+	}, 20_000);
+
 	test("where every other target fails, too: it says how the first one broke", async () => {
 		first.run(breaksAfter(3));
 		second.run(answers("503 Service Unavailable", '{"error":{"message":"busy"}}'));
@@ -270,4 +290,63 @@ test("a call with one target keeps nothing of what it sends, and ends as it alwa
 	expect(text).toBe(WORDS.slice(0, 3).join(""));
 	expect(error).toContain("broke off");
 	expect(first.received).toHaveLength(1);
+});
+
+describe("an answer that breaks again and again", () => {
+	test("goes on while it gets further, twenty times at most", () => {
+		const progress = new Progress();
+		for (let told = 0; told < 20; told++) expect(progress.broke(told)).toBe(0);
+		expect(progress.broke(20)).toBeUndefined();
+	});
+
+	test("goes on after a pause where it got no further, and ends after three of these", () => {
+		const progress = new Progress();
+		const waits = [3, 3, 3, 5, 5, 5, 5, 5].map((told) => progress.broke(told));
+		expect(waits).toEqual([0, 500, 1000, 0, 500, 1000, 2000, undefined]);
+	});
+});
+
+describe("how long an answer's rest is waited for depends on who is left", () => {
+	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
+	const told = new Transcript().told();
+	const streamed = { stream: true, body: { messages: [] } } as unknown as Call;
+
+	test("one other target is a place to go on at, the one that began it is none", () => {
+		const may = (...left: RouteTarget[]) => mayGoOn({ call: streamed, targets: left }, targets[0]!);
+		expect([may(), may(targets[0]!), may(targets[1]!)]).toEqual([false, false, true]);
+		expect(mayGoOn({ call: { ...streamed, stream: false }, targets }, targets[0]!)).toBe(false);
+	});
+
+	/** Whom it asks, and whether it is told that others are left; each fails so. */
+	async function asked(broke: Failure["kind"], kinds: Record<string, Failure["kind"]>, among = targets) {
+		const seen: string[] = [];
+		const broken = { target: among[0]! } as Opened;
+		const end = await goOn(
+			broken,
+			{ kind: broke, message: "" },
+			{
+				call: streamed,
+				targets: among,
+				told,
+				tries: ({ id }) => Number(id === "a"),
+				isUnwell: () => false,
+				wait: async () => true,
+				attempt: async ({ id }, _, hasOthers) => {
+					seen.push(`${id}${hasOthers ? "+" : ""}`);
+					return { kind: kinds[id]!, message: "" };
+				},
+			},
+		);
+		expect(end).toBeUndefined();
+		return seen.join(" ");
+	}
+
+	test.each([
+		["truncated", { a: "not_found", b: "timeout", c: "timeout" }, "b+ c+ a"],
+		["timeout", { b: "timeout", c: "timeout" }, "b+ c"],
+		["timeout", { b: "overloaded", c: "timeout" }, "b+ c+ b b"],
+		["truncated", { a: "transport", b: "transport", c: "not_found" }, "b+ c+ a+ b+ a+ b+ a+"],
+	] as const)("after %s, %o", async (broke, kinds, order) => {
+		expect(await asked(broke, kinds)).toBe(order);
+	});
 });

@@ -209,6 +209,13 @@ describe("deadlines of the call's own", () => {
 	});
 });
 
+test("a client that is to come back is told when the first of all its targets may take it", async () => {
+	first.run(error("429 Too Many Requests", { "retry-after": "30" }));
+	second.run(error("429 Too Many Requests", { "retry-after": "999999999" }));
+	const answer = await router.send(call);
+	expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "30"]);
+});
+
 describe("a model that is being loaded", () => {
 	const agent = (script: Script) => {
 		first.run(script);

@@ -49,6 +49,12 @@ describe("with another target left", () => {
 		expect(after([failed("transport", { tries: 2 }), FRESH])).toEqual(elsewhere);
 	});
 
+	test("a reset of a target that is out of order anyway goes elsewhere at once; where nothing is left, it is asked again", () => {
+		expect(after([failed("transport", { isUnwell: true }), FRESH])).toEqual(elsewhere);
+		expect(after([failed("transport", { isUnwell: true })])).toEqual(again());
+		expect(after([failed("transport", { isUnwell: true }), failed("not_found")])).toEqual(again());
+	});
+
 	test.each([
 		[1_000, again(1_000)],
 		[5_000, again(5_000)],

@@ -98,6 +98,26 @@ describe("a target that fails", () => {
 		expect(through.context.state.targets.of("box0/m").breaker.state).toBe("closed");
 	});
 
+	test.each([
+		["x-router-timeout-ms", true],
+		["x-router-timeout-ms", false],
+		["x-router-first-token-ms", true],
+	])("only to be as fast as a hasty call wants is as well as before: %s (streamed: %p)", async (header, stream) => {
+		const through = router({ targets: ["box0/m"] });
+		upstreams[0].run((connection) => connection.closed);
+		const asks = Array.from({ length: 8 }, () => ask(through, "hi", { stream }, { [header]: "20" }));
+		for (const answer of await Promise.all(asks)) expect(answer.status).toBe(504);
+		expect(through.attempts.every(({ failure }) => failure === "timeout")).toBe(true);
+		expect(through.context.state.targets.of("box0/m").breaker.state).toBe("closed");
+	});
+
+	test("to be as fast as its owner wants is left alone", async () => {
+		const through = router({ targets: ["box0/m"], timeouts: { first_token: "20ms" } });
+		upstreams[0].run((connection) => connection.closed);
+		await Promise.all(Array.from({ length: 8 }, () => ask(through, "hi")));
+		expect(through.context.state.targets.of("box0/m").breaker.state).toBe("open");
+	});
+
 	test("alone is called all the same", async () => {
 		const through = router({ targets: ["box0/m"] });
 		upstreams[0].run(resetsBeforeHeaders);

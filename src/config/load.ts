@@ -33,7 +33,7 @@ export interface Loaded {
 	readonly watched: string;
 	/**
 	 * Loads it anew: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that was read is
-	 * gone, since without it nothing would be left of keys and models.
+	 * gone, or has been emptied, as by an editor that is about to write: nothing would be left of keys and models.
 	 */
 	again(): Loaded;
 }
@@ -46,7 +46,8 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 	const { flags, env, cwd, role } = input;
 	const named = flags.config ?? (env["ROUTER_CONFIG"] || undefined);
 	const file = named ?? (existsSync(resolve(cwd, DEFAULT_FILE)) ? DEFAULT_FILE : undefined);
-	const parsed = file === undefined ? parseFile("", DEFAULT_FILE) : parseFile(read(file, cwd, flags), file);
+	const text = file === undefined ? "" : read(file, cwd, flags);
+	const parsed = parseFile(text, file ?? DEFAULT_FILE);
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
 	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
@@ -79,11 +80,15 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 	};
 	const watched = resolve(cwd, file ?? DEFAULT_FILE);
 	const again = () => {
-		if (file !== undefined) read(file, cwd, flags);
+		if (file !== undefined && read(file, cwd, flags).trim() === "" && text.trim() !== "") {
+			throw new ConfigError([{ file, path: "", message: EMPTIED }]);
+		}
 		return load(input);
 	};
 	return { config, role, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
+
+const EMPTIED = "has been emptied; write `{}` into it if nothing is to be set";
 
 /** The text of the file; throws ConfigError where it can't be had. */
 function read(file: string, cwd: string, flags: Flags): string {

@@ -97,6 +97,8 @@ export interface CallDetails {
 	readonly agent?: string | undefined;
 	readonly attempts: number;
 	readonly ms: number;
+	/** Of the only attempt, which was good: the call says all else that there is to say of it. */
+	readonly attempt_ms?: number | undefined;
 	readonly first_token_ms?: number | undefined;
 	readonly tokens?: object | undefined;
 	readonly bill?: CallSettled["bill"];
@@ -108,6 +110,9 @@ export interface CallDetails {
 
 function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt[]): LedgerCall {
 	const { tokens, requested, firstTokenMs } = call;
+	const [first] = attempts;
+	const isSole =
+		attempts.length === 1 && call.attempts === 1 && first!.failure === undefined && first!.status === call.status;
 	const details: CallDetails = {
 		operation: call.operation,
 		stream: call.stream,
@@ -116,6 +121,7 @@ function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt
 		agent: call.agent,
 		attempts: call.attempts,
 		ms: tenth(call.ms),
+		attempt_ms: isSole ? first!.ms : undefined,
 		first_token_ms: firstTokenMs === undefined ? undefined : tenth(firstTokenMs),
 		tokens,
 		bill: call.bill,
@@ -138,7 +144,7 @@ function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt
 		tokensOut: tokens?.output,
 		cost: call.cost,
 		details: JSON.stringify(details),
-		attempts: attempts.length > 0 ? JSON.stringify(attempts) : undefined,
+		attempts: isSole || attempts.length === 0 ? undefined : JSON.stringify(attempts),
 	};
 }
 

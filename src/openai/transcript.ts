@@ -13,7 +13,7 @@ export interface ToldToolCall {
 
 /** An answer as far as it was sent; one choice. */
 export interface Told {
-	/** The first chunk's fields but for `choices` and `usage`: id, object, created, model, … */
+	/** The fields of the first chunk that has an id, but for `choices` and `usage`: id, object, created, model, … */
 	readonly head: Readonly<Record<string, unknown>>;
 	readonly content: string;
 	readonly reasoning: string;
@@ -108,7 +108,8 @@ function take(told: Mutable, data: string): void {
 		return;
 	}
 	const { choices, usage: _, ...head } = chunk;
-	if (Object.keys(told.head).length === 0) told.head = head;
+	// Azure's first chunk, which tells of its filters, has an empty id: the first that has one says what the others are called.
+	if (!told.head["id"] && (head["id"] || Object.keys(told.head).length === 0)) told.head = head;
 	for (const choice of choices ?? []) {
 		if ((choice.index ?? 0) > 0) told.obstacle = "it has several choices";
 		if (choice.finish_reason) told.isFinished = true;

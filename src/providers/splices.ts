@@ -3,6 +3,9 @@ import type { Call } from "../openai/call.ts";
 import { addField, type Edit, type Field, fieldNamed, fieldsOf } from "../openai/json.ts";
 import type { Row } from "./table.ts";
 
+/** Nothing to escape: `JSON.stringify` costs 0.9 µs. */
+const PLAIN = /^[\w.:/@-]+$/;
+
 /**
  * `model` where the upstream calls it something else; `stream_options.include_usage` on streams, since settling needs the
  * usage; and the row's defaults. A field the client set is never changed but for these.
@@ -11,7 +14,11 @@ export function splicesFor(call: Call, model: string, defaults: Row["defaults"])
 	const edits: Edit[] = [];
 	if (call.body.model !== model) {
 		const field = fieldNamed(call.fields, "model")!;
-		edits.push({ start: field.start, end: field.end, insert: JSON.stringify(model) });
+		edits.push({
+			start: field.start,
+			end: field.end,
+			insert: PLAIN.test(model) ? `"${model}"` : JSON.stringify(model),
+		});
 	}
 	if (call.stream && call.body.stream_options?.include_usage !== true) {
 		edits.push(setInside(call, "stream_options", "include_usage", true));

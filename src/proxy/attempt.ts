@@ -170,10 +170,13 @@ export class Attempt {
 		const reader = new EventReader(head.body, guardedDecoder(read(target.provider.decoder(call))), deadline, {
 			begun: () => {
 				onKey(undefined);
-				deadline.silence(limits.stallMs);
+				deadline.silence(reader.firstDeltaAt === undefined ? limits.thinkMs : limits.stallMs);
 			},
 			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
-			firstDelta: () => this.#record?.firstToken(!this.#isLoading && this.options.read === undefined),
+			firstDelta: () => {
+				if (reader.hasBegun) deadline.silence(limits.stallMs);
+				this.#record?.firstToken(!this.#isLoading && this.options.read === undefined);
+			},
 			comment: (text) => this.#heard(text),
 			withCost: this.#teller(),
 			keeps: (keeps) => this.#keep(keeps),

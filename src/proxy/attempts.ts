@@ -11,12 +11,13 @@ import type { Work } from "../routing/state.ts";
 import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
-import { type Limits, limitsOf, soleLimits } from "./limits.ts";
+import { isHasty, type Limits, limitsOf, soleLimits } from "./limits.ts";
+import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { goOn, mayGoOn, type ResumeTerms } from "./resume.ts";
+import { goOn, isPassing, mayGoOn, Progress, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
-import { hasOthers, nextStep, type Step } from "./retry.ts";
+import { hasOthers as isAnyLeft, nextStep, type Step } from "./retry.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 
 /** Where a call may run, and under which terms. */
@@ -53,6 +54,7 @@ export class Attempts {
 	readonly #running: Attempt[] = [];
 	readonly #pause: Pause;
 	#hasHedged = false;
+	readonly #progress = new Progress();
 
 	constructor(
 		readonly call: Call,
@@ -74,7 +76,7 @@ export class Attempts {
 		this.state.retries.call(performance.now());
 		if (alias?.hedge) this.state.hedges(alias.name).call();
 		// An await that waits for nothing costs each call 0.5 µs.
-		if (alias?.concurrency !== undefined) await this.#standInLine(alias.name, alias.concurrency, alias.queue);
+		if (alias?.concurrency !== undefined) await this.#standInLine(alias, alias.concurrency);
 		let error: RouterError | undefined;
 		for (let index = 0; ; ) {
 			if (this.#pause.isOver) throw left();
@@ -82,13 +84,22 @@ export class Attempts {
 			if ("head" in result) return this.#won(result);
 			if (!error || !result.isUnasked) error = result.error;
 			const step = this.#next(result);
-			if (!step) throw error;
+			if (!step) throw this.#soonest(error);
 			if (step.waitMs > 0) {
 				await this.#wait(step.waitMs);
 				this.#candidates[step.target]!.waitedMs += step.waitMs;
 			}
 			index = step.target;
 		}
+	}
+
+	/** A client that is told to come back is told when the first of its targets may take it. */
+	#soonest(error: RouterError): RouterError {
+		if (error.headers["retry-after"] === undefined) return error;
+		const waits = this.#candidates.flatMap(({ failure }) => failure?.retryAfterMs ?? []);
+		const seconds = Math.ceil(Math.min(...waits) / 1000);
+		if (seconds < Number(error.headers["retry-after"])) error.headers["retry-after"] = String(seconds);
+		return error;
 	}
 
 	/** Whether what this target has begun might go on elsewhere, so that what its client is told must be kept. */
@@ -100,28 +111,29 @@ export class Attempts {
 	async goOn(broken: Opened, failure: Failure, told: Told): Promise<Opened | undefined> {
 		const { targets } = this.plan;
 		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
+		const pauseMs = this.#progress.broke(told.deltas);
+		if (pauseMs === undefined || (pauseMs > 0 && !(await this.#pauses(pauseMs)))) return undefined;
 		const opened = await goOn(broken, failure, {
 			...this.#resumeTerms(),
 			told,
 			tries: (target) => this.#candidates[targets.indexOf(target)]!.tries,
-			isUnwell: ({ id }) => {
-				const { breaker, pausedUntil } = this.state.targets.of(id);
-				return breaker.state !== "closed" || pausedUntil > this.state.targets.now();
-			},
-			wait: async (ms) => {
-				await this.#pause.until(undefined, ms);
-				return !this.#pause.isOver;
-			},
-			attempt: async (target, followUp) => {
-				const result = await this.#try(targets.indexOf(target), followUp.call, (decoder) =>
-					resumedDecoder(decoder, told, followUp),
-				);
+			isUnwell: ({ id }) => this.#isOpen(id) || this.state.targets.of(id).pausedUntil > this.state.targets.now(),
+			wait: (ms) => this.#pauses(ms),
+			attempt: async (target, followUp, hasOthers) => {
+				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, told, followUp);
+				const result = await this.#try(targets.indexOf(target), followUp.call, { read, hasOthers });
 				return "head" in result ? result : result.failure;
 			},
 		});
 		if (!opened) return undefined;
 		this.settlement.step({ how: "resume", provider: broken.target.provider.name, failure: failure.kind });
 		return this.#won(opened);
+	}
+
+	/** False where the client has left meanwhile. */
+	async #pauses(ms: number): Promise<boolean> {
+		await this.#pause.until(undefined, ms);
+		return !this.#pause.isOver;
 	}
 
 	#resumeTerms(): ResumeTerms {
@@ -149,9 +161,11 @@ export class Attempts {
 		const until = Math.min(startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
 		const hasBudget = retries.has(now);
 		const { isImpatient } = this.plan;
+		const candidate = this.#candidates[index]!;
+		candidate.isUnwell = this.#isOpen(candidate.target.id);
 		const situation = { targets: this.#candidates, last: index, now, until, hasBudget, chance: chance(), isImpatient };
 		const step = nextStep(situation);
-		const provider = this.#candidates[index]!.target.provider.name;
+		const provider = candidate.target.provider.name;
 		const said = { provider, failure: failure.kind };
 		if (!hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry)
 			this.settlement.step({ how: "refused", ...said });
@@ -159,6 +173,11 @@ export class Attempts {
 		if (step.isRetry) retries.spend(now);
 		if (!isUnasked) this.settlement.step({ how: step.target === index ? "retry" : "failover", ...said });
 		return step;
+	}
+
+	/** Its breaker is not closed. */
+	#isOpen(id: string): boolean {
+		return this.state.targets.of(id).breaker.state !== "closed";
 	}
 
 	/** One attempt; or two, where the first is late and calls for this name may be sent twice. */
@@ -215,7 +234,7 @@ export class Attempts {
 		return firstToken.count >= KNOWN_FROM ? firstToken.percentile(0.95) : undefined;
 	}
 
-	async #try(index: number, call = this.call, read?: AttemptOptions["read"]): Promise<Opened | Failed> {
+	async #try(index: number, call = this.call, rest?: Rest): Promise<Opened | Failed> {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
@@ -225,11 +244,11 @@ export class Attempts {
 			attempt = new Attempt({
 				call,
 				target,
-				limits: this.#limits(index),
+				limits: this.#limits(index, rest?.hasOthers),
 				waiting: this.waiting,
 				record: () => this.#record(candidate),
 				onKey: ended,
-				read,
+				read: rest?.read,
 			});
 			this.#running.push(attempt);
 			const result = await attempt.open();
@@ -259,18 +278,30 @@ export class Attempts {
 		return { index, failure, error, isUnasked: error.errorCode !== "unsupported_parameter" };
 	}
 
-	#limits(index: number): Limits {
-		const { call, plan, state } = this;
+	/** @param hasOthers whether others are left to ask; by default those that were not tried */
+	#limits(index: number, hasOthers = isAnyLeft(this.#candidates, index)): Limits {
+		const { call, plan } = this;
 		const target = plan.targets[index]!;
-		if (plan.targets.length === 1 && !call.limits && !plan.alias?.timeouts) return soleLimits(target.provider);
-		const others = plan.targets.filter((_, at) => at !== index && this.#candidates[at]!.tries === 0);
+		const isSole = plan.targets.length === 1 && !hasOthers;
+		if (isSole && !call.limits && !plan.alias?.timeouts) return soleLimits(target.provider);
+		// What has begun may go on also where it once failed, if that may have passed.
+		const others = plan.targets.filter((_, at) => at !== index && mayHelp(this.#candidates[at]!));
+		return this.#limitsFor(
+			target,
+			call.limits,
+			hasOthers,
+			mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
+		);
+	}
+
+	#limitsFor(target: Target, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): Limits {
 		return limitsOf({
 			timeouts: target.provider.timeouts,
-			set: [call.limits, plan.alias?.timeouts, target.provider.ownTimeouts],
-			hasOthers: others.length > 0 && hasOthers(this.#candidates, index),
-			canGoOn: mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
-			learned: state.targets.of(target.id).firstToken,
-			isReasoning: () => isReasoning(call.body, target.model),
+			set: [own, this.plan.alias?.timeouts, target.provider.ownTimeouts],
+			hasOthers,
+			canGoOn,
+			learned: this.state.targets.of(target.id).firstToken,
+			isReasoning: () => isReasoning(this.call.body, target.model),
 		});
 	}
 
@@ -279,50 +310,38 @@ export class Attempts {
 		const { targets } = this.state;
 		const close = this.settlement.attempt(target);
 		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
-		const { settlement } = this;
+		const { settlement, call } = this;
+		const timeLeftMs = timeLeft(call);
+		let hasBegun = false;
+		const ranOut = () => {
+			const haste = { isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun };
+			return isHasty(haste, this.#limitsFor(target, undefined, true, true));
+		};
 		return {
 			costOf: settlement.tellsCost ? (tokens, cost) => settlement.costOf(target, tokens, cost) : undefined,
-			firstToken: (isTypical) => seen.firstToken(isTypical),
+			firstToken: (isTypical) => {
+				hasBegun = true;
+				seen.firstToken(isTypical);
+			},
 			closed: (end) => {
 				close(end);
 				const { status, failure } = end;
 				// What one key was told is not said of the target while another is in use.
 				const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
-				seen.closed({ status, failure: failure?.kind, retryAfterMs });
+				const isVoid = failure?.kind === "timeout" && failure.isOurs && ranOut();
+				seen.closed({ status, failure: isVoid ? "cancelled" : failure?.kind, retryAfterMs });
 				const outMs = failure && candidate.outOfUseMs;
 				if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
 			},
 		};
 	}
 
-	/** Waits for the call's turn, where its model takes only so many at once. Throws `model_busy`. */
-	async #standInLine(name: string, concurrency: number, size = QUEUE): Promise<void> {
-		const { attemptsMs } = this.plan;
-		const queue = this.state.queue(name, { concurrency, size });
-		const withinMs = Math.min(attemptsMs, timeLeft(this.call));
-		const ticket = queue.enter(this.call.priority ?? 0, withinMs);
-		if ("reason" in ticket) throw this.#refused(name, ticket.reason, ticket.retryAfterMs);
-		this.settlement.atEnd(ticket.leave);
-		const startedAt = performance.now();
-		const isServed = await this.#pause.until(
-			ticket.turn.then(() => true),
-			withinMs,
-		);
-		const waitedMs = performance.now() - startedAt;
-		this.settlement.waitedMs += waitedMs;
-		if (this.#pause.isOver) throw left();
-		if (!isServed) throw this.#refused(name, "late", 0);
-		this.settlement.queued({ model: name, waitedMs });
-	}
-
-	#refused(model: string, reason: "full" | "late", retryAfterMs: number): RouterError {
-		this.settlement.queued({ model, refused: reason });
-		const why =
-			reason === "full"
-				? "as many calls wait for it as may"
-				: "the calls before this one would take longer than it can wait";
-		return new RouterError("model_busy", `"${model}" is busy: ${why}.`, {
-			headers: { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+	#standInLine({ name, queue }: ModelConfig, concurrency: number): Promise<void> {
+		return standInLine(name, this.state.queue(name, { concurrency, size: queue ?? QUEUE }), {
+			priority: this.call.priority ?? 0,
+			withinMs: Math.min(this.plan.attemptsMs, timeLeft(this.call)),
+			pause: this.#pause,
+			settlement: this.settlement,
 		});
 	}
 
@@ -334,6 +353,15 @@ export class Attempts {
 	}
 }
 
+/** How the rest of an answer that broke is asked for. */
+interface Rest {
+	readonly read: AttemptOptions["read"];
+	readonly hasOthers: boolean;
+}
+
+const mayHelp = ({ tries, failure }: Candidate): boolean =>
+	tries === 0 || (failure !== undefined && isPassing(failure));
+
 /** Calls that may wait for a model where nothing is said. */
 const QUEUE = 100;
 
@@ -344,8 +372,6 @@ const KINDS: Partial<Record<string, Failure["kind"]>> = {
 	upstream_quota: "quota",
 	unsupported_parameter: "unsupported",
 };
-
-const left = (): RouterError => new RouterError("cancelled", LEFT.message);
 
 /** The first of the two that answers, or fails as it would anywhere; else the last failure. An answer that comes later is let go. */
 async function firstGood(one: Promise<Opened | Failed>, two: Promise<Opened | Failed>): Promise<Opened | Failed> {

@@ -16,6 +16,8 @@ export class Candidate implements Tried {
 	waitedMs = 0;
 	/** It could not even be asked: no key in use, none at all, or a field that it has no form for. */
 	isUnasked = false;
+	/** See Tried. */
+	isUnwell = false;
 	/** Accounts that this call was refused with. */
 	readonly #refused: number[] = [];
 

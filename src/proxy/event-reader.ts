@@ -73,8 +73,10 @@ export class EventReader {
 	}
 
 	/** What to send for a chunk. Untouched chunks go on as the bytes they came as. */
-	take(chunk: Uint8Array): Piece {
+	take(bytes: Uint8Array): Piece {
+		// A byte order mark is good only at the very beginning, which this may not be for the client.
 		const wasClean = this.#splitter.isClean;
+		const chunk = wasClean && !this.hasBegun && isMarked(bytes) ? bytes.subarray(3) : bytes;
 		if (wasClean && this.decoder.isPlain?.(chunk)) {
 			this.deadline.touch();
 			// They are alike, so their number is told by their length.
@@ -226,3 +228,6 @@ export class EventReader {
 		}, letGo);
 	}
 }
+
+/** UTF-8's byte order mark stands first. */
+const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;

@@ -19,6 +19,8 @@ export interface Limits {
 	readonly connectMs: number;
 	/** From sending a streamed call to its first event. */
 	readonly firstTokenMs: number;
+	/** Longest silence from then on to its first piece of text: a model may say who speaks, and then think. */
+	readonly thinkMs: number;
 	/** Longest silence from then on. */
 	readonly stallMs: number;
 	/** From sending any other call to the end of its answer. */
@@ -54,10 +56,13 @@ export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoni
 		return undefined;
 	};
 	const patience = hasOthers ? Math.min(timeouts.first_token, impatience(learned, isReasoning)) : timeouts.first_token;
+	const firstTokenMs = said("first_token") ?? patience;
+	const stallMs = said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
 	return {
 		connectMs: said("connect") ?? timeouts.connect,
-		firstTokenMs: said("first_token") ?? patience,
-		stallMs: said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall),
+		firstTokenMs,
+		thinkMs: said("stall") ?? Math.max(stallMs, Math.min(firstTokenMs, timeouts.stall)),
+		stallMs,
 		totalMs: said("total") ?? timeouts.total,
 	};
 }
@@ -74,6 +79,27 @@ export function soleLimits(provider: Provider): Limits {
 		sole.set(provider, limits);
 	}
 	return limits;
+}
+
+/** How little time a client gives its call, ms; Infinity where it says nothing. */
+export interface Haste {
+	readonly isStream: boolean;
+	/** Its own limits. */
+	readonly limits: SomeTimeouts | undefined;
+	/** What was left of the call's time when the attempt began. */
+	readonly timeLeftMs: number;
+	/** The stream's first piece was there when time ran out. */
+	readonly hasBegun: boolean;
+}
+
+/**
+ * Whether time ran out that its client had set shorter than the router would have where it has others to ask: that says nothing of
+ * the target, or a few hasty calls could have it left alone by everyone.
+ */
+export function isHasty({ isStream, limits, timeLeftMs, hasBegun }: Haste, usual: Limits): boolean {
+	if (!isStream) return timeLeftMs < usual.totalMs;
+	const { first_token: first = Number.POSITIVE_INFINITY, stall = Number.POSITIVE_INFINITY } = limits ?? {};
+	return hasBegun ? stall < usual.stallMs : Math.min(first, stall, timeLeftMs) < usual.firstTokenMs;
 }
 
 /** How long a first token may take where another target could give one. */

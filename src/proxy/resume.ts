@@ -25,13 +25,13 @@ export interface Elsewhere extends ResumeTerms {
 	isUnwell(target: RouteTarget): boolean;
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
-	attempt(target: RouteTarget, followUp: FollowUp): Promise<Opened | Failure>;
+	/** `hasOthers`: where it gives nothing, others are asked. */
+	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<Opened | Failure>;
 }
 
 /** Whether what one target began could go on at another of these: silence inside it is then borne for less long. */
 export function mayGoOn({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
-	if (!call.stream || targets.length < 2) return false;
-	return targets.some((target) => target.id !== but.id && isWithin(alias, target));
+	return call.stream && targets.some((target) => target.id !== but.id && isWithin(alias, target));
 }
 
 /**
@@ -50,11 +50,12 @@ export async function goOn(broken: Opened, failure: Failure, elsewhere: Elsewher
 	for (const pauseMs of [0, ...PAUSES_MS]) {
 		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
 		const again: RouteTarget[] = [];
-		for (const target of left) {
-			const result = await ask(target, elsewhere);
+		for (const [at, target] of left.entries()) {
+			const hasOthers = at + 1 < left.length || again.length > 0;
+			const result = await ask(target, hasOthers, elsewhere);
 			if ("head" in result) return result;
 			if (result.kind === "cancelled") return undefined;
-			if (PASSING.has(result.kind)) again.push(target);
+			if (isPassing(result)) again.push(target);
 		}
 		if (again.length === 0) return undefined;
 		left = again;
@@ -62,10 +63,37 @@ export async function goOn(broken: Opened, failure: Failure, elsewhere: Elsewher
 	return undefined;
 }
 
+/** How often an answer may break and go on; and how often in a row with nothing new in between. */
+const MOST_BREAKS = 20;
+const MOST_BARREN = 4;
+/** Before it goes on after a break that brought nothing, ms; twice as long after each further one. */
+const BARREN_PAUSE_MS = 500;
+
+/**
+ * Whether an answer that breaks again and again gets anywhere. A prompt that kills its server, or a proxy that cuts at the same
+ * place each time, would else have the call made for ever.
+ */
+export class Progress {
+	#breaks = 0;
+	#barren = 0;
+	#told = -1;
+
+	/** It broke after so many pieces were told in all: how long to wait before it goes on, ms; undefined where it may not. */
+	broke(told: number): number | undefined {
+		this.#barren = told > this.#told ? 0 : this.#barren + 1;
+		this.#told = told;
+		if (++this.#breaks > MOST_BREAKS || this.#barren >= MOST_BARREN) return undefined;
+		return this.#barren === 0 ? 0 : BARREN_PAUSE_MS * 2 ** (this.#barren - 1);
+	}
+}
+
 /** Pauses before all are asked again, ms. */
 const PAUSES_MS = [500, 2000];
 /** Failures that say nothing of the next attempt. */
 const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated"]);
+
+/** Whether what failed so may be well the next time. */
+export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);
 
 function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number {
 	if (target.id === broken.target.id) return 3;
@@ -73,11 +101,15 @@ function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number
 }
 
 /** Asks one target, in all the ways that it may be asked. */
-async function ask(target: RouteTarget, { call, told, attempt }: Elsewhere): Promise<Opened | Failure> {
+async function ask(
+	target: RouteTarget,
+	hasOthers: boolean,
+	{ call, told, attempt }: Elsewhere,
+): Promise<Opened | Failure> {
 	const capability = target.provider.continuation?.(target) ?? "replay";
 	let result: Opened | Failure | undefined;
 	for (const followUp of followUps(call, told, capability)) {
-		result = await attempt(target, followUp);
+		result = await attempt(target, followUp, hasOthers);
 		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
 		if ("head" in result || (result.kind !== "caller" && result.kind !== "unsupported")) return result;
 	}

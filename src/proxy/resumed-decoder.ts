@@ -46,7 +46,7 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 	function joined(out: Out, text: string): Out {
 		try {
 			const bytes = rewritten(text);
-			return { ...counted(out), bytes, delta: out.delta === true && bytes !== "" };
+			return { ...kept(counted(out)), bytes, delta: out.delta === true && bytes !== "" };
 		} catch (thrown) {
 			if (thrown instanceof Diverged) return { bytes: "", failure: DIVERGED };
 			throw thrown;
@@ -65,9 +65,9 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		const { id, created, model } = told.head;
 		const its = {
 			...chunk,
-			...(id === undefined ? {} : { id }),
-			...(created === undefined ? {} : { created }),
-			...(model === undefined ? {} : { model }),
+			...(id ? { id } : {}),
+			...(created ? { created } : {}),
+			...(model ? { model } : {}),
 		};
 		if (chunk.usage) its.usage = shownUsage(chunk.usage);
 		const choices = (chunk.choices ?? []).flatMap(choiceLeft);
@@ -112,6 +112,12 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		return { ...usage, prompt_tokens: input - moved, completion_tokens: output + moved };
 	}
 
+	/** What later calls will need is asked for by the ids that the client was told. */
+	function kept(out: Out): Out {
+		if (!out.keeps || !rest) return out;
+		return { ...out, keeps: out.keeps.map((keep) => ({ ...keep, id: rest.ids.get(keep.id) ?? keep.id })) };
+	}
+
 	function counted(out: Out): Out {
 		return out.tokens && spent > 0 ? { ...out, tokens: movedTokens(out.tokens, spent) } : out;
 	}
@@ -120,7 +126,7 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		push,
 		rest: () => {
 			const out = inner.rest?.() ?? {};
-			return out.bytes ? joined(out, out.bytes) : counted(out);
+			return out.bytes ? joined(out, out.bytes) : kept(counted(out));
 		},
 		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
 	};
@@ -136,7 +142,9 @@ type Part = "content" | "reasoning" | "refusal" | "text";
 /** What of a replayed answer the client has not read yet. Throws Diverged where it is another answer. */
 class Rest {
 	readonly #ahead: Record<Part, string>;
-	readonly #calls: { name: string; arguments: string }[];
+	readonly #calls: { name: string; arguments: string; id?: string | undefined }[];
+	/** By the id of a tool call that is told again: what the client knows it by. */
+	readonly ids = new Map<string, string>();
 
 	constructor(private readonly told: Told) {
 		this.#ahead = { content: told.content, reasoning: told.reasoning, refusal: told.refusal, text: told.text };
@@ -193,17 +201,16 @@ class Rest {
 		const [name, nameAhead] = behind(ahead.name, called?.name ?? "");
 		const [args, argumentsAhead] = behind(ahead.arguments, called?.arguments ?? "");
 		Object.assign(ahead, { name: nameAhead, arguments: argumentsAhead });
+		// Its id the client has already, or was never told: a call that is told again has another.
+		const { id: toldId } = this.told.toolCalls[index]!;
+		if (toldId) {
+			if (call.id) this.ids.set(call.id, toldId);
+		} else ahead.id ??= call.id;
 		if (name === "" && args === "") return [];
 		if (!this.isCaughtUp) throw new Diverged();
-		// Its id the client has already, or was never told: a call that is told again has another.
-		const { id: toldId } = this.told.toolCalls[index] ?? {};
-		return [
-			{
-				index,
-				...(toldId === undefined && call.id ? { id: call.id } : {}),
-				function: { ...(name ? { name } : {}), arguments: args },
-			},
-		];
+		const { id } = ahead;
+		ahead.id = "";
+		return [{ index, ...(id ? { id } : {}), function: { ...(name ? { name } : {}), arguments: args } }];
 	}
 }
 

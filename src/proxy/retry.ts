@@ -21,6 +21,8 @@ export interface Tried {
 	readonly failedAt: number;
 	/** What it was waited for already, ms. */
 	readonly waitedMs: number;
+	/** Calls are kept from it at present: that it failed is no news. */
+	readonly isUnwell?: boolean | undefined;
 	/** It has a key in use that this call has not tried: an account of its own. */
 	readonly hasOtherKey?: boolean | undefined;
 	/** Tokens its model takes, where that is known. */
@@ -66,9 +68,12 @@ export function nextStep(situation: Situation): Step | undefined {
 	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
 		return { target: last, waitMs: 0, isRetry: false };
 	}
+	const fresh = targets.findIndex((each) => each.tries === 0 && takesMore(each, targets));
 	if (hasBudget && hasTriesLeft) {
-		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out.
-		if (rule.sameTarget === "once" && tried.tries === 1) return { target: last, waitMs: 0, isRetry: true };
+		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out. Of a target that is known to
+		// be out of order it finds out nothing, and the budget is gone when a call needs it.
+		const isNews = !tried.isUnwell || fresh === -1;
+		if (rule.sameTarget === "once" && tried.tries === 1 && isNews) return { target: last, waitMs: 0, isRetry: true };
 		if (
 			rule.sameTarget === "wait" &&
 			!isImpatient &&
@@ -78,7 +83,6 @@ export function nextStep(situation: Situation): Step | undefined {
 			if (now + retryAfterMs < until) return { target: last, waitMs: retryAfterMs, isRetry: true };
 		}
 	}
-	const fresh = targets.findIndex((each) => each.tries === 0 && takesMore(each, targets));
 	if (fresh !== -1) return { target: fresh, waitMs: 0, isRetry: false };
 	return hasBudget && !isImpatient ? roundAgain(situation) : undefined;
 }

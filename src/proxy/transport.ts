@@ -7,6 +7,7 @@ import { responseAnswer } from "../providers/response-answer.ts";
 import { VERSION } from "../version.ts";
 import { ConnectWatch } from "./connect-watch.ts";
 import { http1Transport } from "./http1-transport.ts";
+import { endOfTurn } from "./together.ts";
 
 /** How to reach an upstream. */
 export interface TransportOptions {
@@ -54,7 +55,7 @@ export function httpTransport({ isInternal, ca, proxyFor, acceptsAnyCertificate 
 				proxy: proxy ?? false,
 				...(tls && url.startsWith("https:") ? { tls } : {}),
 			};
-			const answer = fetch(url, init as RequestInit);
+			const answer = endOfTurn().then(() => fetch(url, init as RequestInit));
 			const isWatched = connectMs !== undefined && !watch.isFresh(proxy ?? url);
 			return (isWatched ? watch.over(answer, proxy ?? url, connectMs) : answer).then(responseAnswer);
 		},

@@ -34,7 +34,7 @@ export function createAlias(
 	];
 	const routeTo = (found: readonly RouteTarget[]): Route | undefined =>
 		found.length > 0 ? { targets: found, reason: `models: ${name}`, label: name, alias: settings } : undefined;
-	const current = () => routeTo(places.flatMap(({ place, tier, at }) => targetsOf(place, tier, at)));
+	const current = () => routeTo(distinct(places.flatMap(({ place, tier, at }) => targetsOf(place, tier, at))));
 	const isConstant = places.every(({ place }) => "target" in place);
 	const constant = isConstant ? current() : undefined;
 	return {
@@ -48,6 +48,12 @@ export function createAlias(
 			return undefined;
 		},
 	};
+}
+
+/** What two entries lead to counts once, where it stands first: else a call would be made there twice as often as it may. */
+function distinct(targets: readonly RouteTarget[]): readonly RouteTarget[] {
+	const seen = new Set<string>();
+	return targets.filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
 function targetsOf(place: Place, tier: Tier, at: number): readonly RouteTarget[] {

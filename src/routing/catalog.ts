@@ -73,7 +73,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 			if (alias) return alias.first;
 			const found = fixed(target);
 			if (found) return placeOf(target, found, isChoice);
-			throw new StartError(`${place}: there is no model "${target}"; name its provider, too: \`provider/model\`.`);
+			throw new StartError(`${place}: ${nowhere(target, place)}`);
 		}
 		const entry = byName.get(target.provider);
 		if (entry) {
@@ -82,6 +82,15 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		}
 		const hint = nearest(target.provider, byName.keys(), 1).map((close) => `; did you mean "${close}"?`);
 		throw new StartError(`${place}: there is no provider "${target.provider}"${hint[0] ?? "."}`);
+	}
+
+	/** Why a name in `models:` leads nowhere. */
+	function nowhere(target: string, place: string): string {
+		const at = config.models.findIndex(({ name }) => name === target);
+		if (at === -1) return `there is no model "${target}"; name its provider, too: \`provider/model\`.`;
+		return place.startsWith(`models[${at}].`)
+			? `"${target}" can't lead to itself; name a \`provider/model\`.`
+			: `"${target}" stands further down, as models[${at}]; put it before this one.`;
 	}
 
 	/** A place of the agents is theirs also while none of them is there. */

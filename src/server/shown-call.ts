@@ -7,8 +7,18 @@ export type ShownCall = ReturnType<typeof shownCall>;
 
 /** Puts a call and its attempts together. */
 export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) {
-	const { bill, decision, attempts: _, target, route, tokens, ...details } = JSON.parse(call.details) as CallDetails;
+	const {
+		bill,
+		decision,
+		attempts: _,
+		attempt_ms,
+		target,
+		route,
+		tokens,
+		...details
+	} = JSON.parse(call.details) as CallDetails;
 	const { id, at, key, team, user, model, provider, status, cost } = call;
+	const sole = { number: 1, provider, target: target ?? "", status, ms: attempt_ms ?? 0, agent: details.agent, tokens };
 	return {
 		id,
 		at: new Date(at).toISOString(),
@@ -18,7 +28,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		status,
 		provider,
 		...(target === undefined ? {} : { target }),
-		attempts: attempts.map(shownAttempt),
+		attempts: (attempt_ms === undefined ? attempts : [sole, ...attempts]).map(shownAttempt),
 		...(tokens ? { tokens } : {}),
 		...(cost === undefined ? {} : { cost_usd: cost }),
 		...(bill ? { price: { source: bill.source, ...(bill.price ? { rates: bill.price } : {}) } } : {}),

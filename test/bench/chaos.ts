@@ -27,6 +27,11 @@ const minutes = number("CHAOS_MINUTES", 10);
 const clients = number("CHAOS_CLIENTS", 12);
 const seed = number("CHAOS_SEED", 1);
 
+/** What befell the replicas, and when: said of a call that went wrong. */
+const events: { readonly at: number; readonly what: string }[] = [];
+const note = (what: string) => events.push({ at: performance.now(), what });
+const time = (ms: number) => `${ms < 0 ? "-" : "+"}${Math.abs(ms / 1000).toFixed(2)} s`;
+
 /** What a while of load gave. */
 class Tally {
 	calls = 0;
@@ -43,10 +48,14 @@ class Tally {
 		return this.verdicts.get(verdict) ?? 0;
 	}
 
-	add(call: ChaosCall, [verdict, what]: readonly [Verdict, string?]): void {
+	add(call: ChaosCall, [verdict, what]: readonly [Verdict, string?], startedAt: number): void {
 		this.calls++;
 		this.verdicts.set(verdict, this.count(verdict) + 1);
-		if (verdict !== "ok" && this.examples.length < 20) this.examples.push(`${verdict}, ${call.kind}: ${what}`);
+		if (verdict === "ok" || this.examples.length >= 20) return;
+		const ms = Math.round(performance.now() - startedAt);
+		this.examples.push(`${verdict}, ${call.kind}, after ${ms} ms: ${what}`);
+		for (const { at, what } of events)
+			if (at > startedAt - 3000) this.examples.push(`    ${time(at - startedAt)} ${what}`);
 	}
 }
 
@@ -70,9 +79,9 @@ async function send(origin: string, call: ChaosCall, tally: Tally): Promise<void
 			lastAt = now;
 			text += decoder.decode(bytes, { stream: true });
 		}
-		tally.add(call, judged(call, answer.status, text));
+		tally.add(call, judged(call, answer.status, text), startedAt);
 	} catch (error) {
-		tally.add(call, ["failed", String(error)]);
+		tally.add(call, ["failed", String(error)], startedAt);
 	}
 }
 
@@ -106,7 +115,10 @@ async function misfortune(replicas: readonly Replica[], isOver: () => boolean): 
 		const replica = draw.pick(well);
 		if (well.length === 1 && mishap !== "cut") continue;
 		done.set(mishap, (done.get(mishap) ?? 0) + 1);
+		const name = `sim${replicas.indexOf(replica)}`;
+		note(`${name}: ${mishap}`);
 		const suffering = replica.suffer(mishap, draw).then((wasDone) => {
+			note(`${name}: well again after ${mishap}`);
 			if (!wasDone) done.set(mishap, done.get(mishap)! - 1);
 		});
 		const settled = suffering.finally(() => running.delete(settled));
@@ -167,10 +179,13 @@ try {
 	console.log(`longest silence inside an answer: ${(tally.longestGapMs / 1000).toFixed(1)} s`);
 	console.log([...mishaps].map(([mishap, count]) => `${mishap} ${count}`).join(", "));
 	const metric = (name: string) => router!.metric(`router_${name}_total`);
-	const [attempts, failures, failovers, resumes] = await Promise.all(
-		["attempts", "upstream_failures", "failovers", "resumes"].map(metric),
+	const [attempts, failures, retries, refused, failovers, resumes] = await Promise.all(
+		["attempts", "upstream_failures", "retries", "retries_refused", "failovers", "resumes"].map(metric),
 	);
-	console.log(`attempts ${attempts}, of them failed ${failures}; failovers ${failovers}, resumes ${resumes}`);
+	console.log(
+		`attempts ${attempts}, of them failed ${failures}; retries ${retries}, refused for want of budget ${refused}; ` +
+			`failovers ${failovers}, resumes ${resumes}`,
+	);
 	const [failed, truncated, wrong] = (["failed", "truncated", "wrong"] as const).map((verdict) => tally.count(verdict));
 	console.log(
 		`${minutes} minutes, ${clients} clients, seed ${seed}: ${tally.calls} calls, ${failed} failed, ${truncated} truncated, ` +

@@ -66,7 +66,9 @@ async function outcome(row: Row, model: string, isAlone: boolean, second: number
 	const limit = String(ALONE_S * second);
 	const headers = isAlone ? { "x-router-first-token-ms": limit } : {};
 	const body = { model, messages: [{ role: "user", content: "hi" }], ...(row.isWhole ? {} : { stream: true }) };
-	const answer = await send(body, { ...headers, "x-router-stall-ms": limit });
+	// At full length the router's own patience with silence, where another target is left, is what is shown.
+	const isScaled = second !== 1000;
+	const answer = await send(body, { ...headers, ...(isAlone || isScaled ? { "x-router-stall-ms": limit } : {}) });
 	const text = await answer.text();
 	if (answer.status !== 200) return `${answer.status} ${JSON.parse(text).error.code}`;
 	if (row.isWhole) return told(JSON.parse(text).choices[0].message.content, undefined);
