@@ -148,6 +148,24 @@ describe("/admin", () => {
 	});
 
 	test.each([
+		[{ name: "x", rpm: -1 }, 'The field "rpm" must be 1 or more.'],
+		[{ name: "x", budget: { usd: 1e12 } }, 'The field "budget.usd" must be 1000000000 or less.'],
+		[{ name: "x", secret: "mine" }, 'There is no field "secret" here.'],
+		[{ name: "a\nb" }, 'The field "name" must be a text of 1 to 64 characters in one line; it is a string.'],
+	])("says of %j what it may be", async (body, message) => {
+		expect(clientError(await (await send("/admin/keys", body)).text()).message).toBe(message);
+	});
+
+	test("an overlap longer than a year is refused, and leaves the key as it was", async () => {
+		const { secret } = await json(send("/admin/keys", { name: "long" }));
+		for (const overlap of ["366d", "99999999999d"]) {
+			const answer = await send("/admin/keys/long/rotate", { overlap });
+			expect([answer.status, clientError(await answer.text()).param]).toEqual([400, "overlap"]);
+		}
+		expect([await use(secret), (await at("/admin/keys")).status]).toEqual([200, 200]);
+	});
+
+	test.each([
 		["a name that is taken", "/admin/keys", { name: "old" }, 409, "key_name_taken"],
 		["a key of the configuration", "/admin/keys/old/revoke", {}, 404, "key_not_found"],
 		["an overlap that is none", "/admin/keys/old/rotate", { overlap: "soon" }, 400, "invalid_value"],
@@ -203,6 +221,9 @@ describe("the command line", () => {
 		expect(await use(secret)).toBe(200);
 		const list = await run("keys");
 		expect(list.stdout).toMatch(/^cli +key_\S+ +dummy,gpt-\* +50 rpm +0 of 2 USD a day +in use$/m);
+		// Without its unit it must not pass for no overlap: who has the old secret would be shut out.
+		const senseless = await run("keys", "rotate", "cli", "--overlap", "24");
+		expect([senseless.code === 0, await use(secret)]).toEqual([false, 200]);
 		const rotated = (await run("keys", "rotate", "cli", "--overlap", "1h")).stdout.trim();
 		expect([await use(secret), await use(rotated)]).toEqual([200, 200]);
 		expect((await run("keys", "revoke", "cli")).stdout).toBe('The key "cli" is revoked.\n');
@@ -300,6 +321,7 @@ test("every change is in the log, with who made it; no secret is", () => {
 		["key.rotate", "team a/ü"],
 		["key.rotate", "team a/ü"],
 		["key.revoke", "team a/ü"],
+		["key.create", "long"],
 		["key.create", "far"],
 		["key.revoke", "far"],
 	]);

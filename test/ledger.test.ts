@@ -8,12 +8,15 @@ import { ownSpend } from "../src/gate/own-spend.ts";
 import { periodsOf } from "../src/gate/spend.ts";
 import { usageBy, usageCsv } from "../src/gate/usage.ts";
 import { newRequestId } from "../src/http/request-id.ts";
+import { createHouse } from "../src/server/house.ts";
 import { shownCall } from "../src/server/shown-call.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import type { CallSettled } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
+import { configure } from "./kit/configure.ts";
 import { random } from "./kit/random.ts";
 import { startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 const settled = (rest: Partial<CallSettled> = {}): CallSettled => ({
 	id: newRequestId(),
@@ -251,6 +254,25 @@ describe("what is spent", () => {
 		);
 		expect(wrong).toEqual([]);
 	});
+});
+
+test("what two processes with one data directory spend is the sum, a second later", async () => {
+	using home = directory();
+	const { config } = configure({ env: { DATA_DIR: home.path } });
+	const houses = [createHouse(config), createHouse(config)];
+	const closing = houses.map((house) => house.open());
+	const { total } = periodsOf(Date.now());
+	const call = ({ ledger, spend }: (typeof houses)[number]) => {
+		ledger.sink.callSettled(settled());
+		spend.add("config:team-a", total, 0.001);
+	};
+	for (const house of houses) for (let at = 0; at < 100; at++) call(house);
+	const spent = () => houses.map(({ spend }) => spend.spent("config:team-a", total).toFixed(6));
+	await until(() => spent().join() === "0.200000,0.200000", "the sum");
+	call(houses[0]!);
+	expect(spent()[0]).toBe("0.201000");
+	await until(() => spent()[1] === "0.201000", "the sum");
+	await Promise.all(closing.map((close) => close()));
 });
 
 describe("where nothing can be written", () => {

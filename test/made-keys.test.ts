@@ -1,6 +1,6 @@
 /** Keys that are made at run time: shown once, kept as hashes, taken back at once. */
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RouterError } from "../src/errors.ts";
 import type { StoredKey } from "../src/gate/key-store.ts";
@@ -145,6 +145,43 @@ describe("what another process changes in the database", () => {
 		store.saveKeys(rubbish.map((value, at) => ({ id: `key_${at}`, value })));
 		expect(keysIn(home.path).keys.list()).toEqual([key]);
 		expect(keyIn(JSON.stringify(key))).toEqual(key);
+	});
+});
+
+describe("where the database", () => {
+	/** What a disk that can only be read is to SQLite: it can't have its files beside the database. */
+	const readOnly = (path: string) => mkdirSync(join(path, "router.db-shm"));
+	const closed = (path: string) => {
+		const { store, keys } = keysIn(path);
+		const { secret } = keys.create(asked);
+		store.close();
+		return secret;
+	};
+	const opened = (path: string) => {
+		const problems: string[] = [];
+		const keys = madeKeys({ store: sqliteStore(path, (problem) => problems.push(problem)) });
+		const gate = createGate([], undefined, undefined, keys);
+		const name = (secret: string) => gate.admit(new Headers({ authorization: `Bearer ${secret}` }))?.name;
+		return { problems, keys, gate, name };
+	};
+
+	test("can only be read, the keys in it are good", () => {
+		using home = directory();
+		const secret = closed(home.path);
+		readOnly(home.path);
+		const { problems, keys, gate, name } = opened(home.path);
+		expect([gate.isOpen, name(secret), problems.length]).toEqual([false, "team-a", 1]);
+		keys.revoke("team-a");
+		expect(() => name(secret)).toThrow("not known");
+	});
+
+	test("can't be read, the gate stays shut: there may be keys in it", () => {
+		using home = directory();
+		const secret = closed(home.path);
+		writeFileSync(join(home.path, "router.db"), "x".repeat(4096));
+		const { problems, gate, name } = opened(home.path);
+		expect([gate.isOpen, problems.length]).toEqual([false, 1]);
+		expect(() => name(secret)).toThrow("not known");
 	});
 });
 

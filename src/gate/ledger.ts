@@ -87,6 +87,11 @@ export class Ledger {
 		return days;
 	}
 
+	/** All that it was told is written. */
+	get isWritten(): boolean {
+		return this.#calls.length === 0;
+	}
+
 	/** Writes all that waits; where that fails, it goes on waiting. */
 	flush(): void {
 		clearTimeout(this.#timer);

@@ -16,7 +16,7 @@ const PREFIX = 7;
 
 /** Where keys are kept, and what else is called what. */
 export interface MadeKeysOptions {
-	readonly store: Pick<Store, "keys" | "saveKeys" | "version">;
+	readonly store: Pick<Store, "keys" | "saveKeys" | "version"> & Partial<Pick<Store, "isUnreadable">>;
 	/** Names of keys in the configuration. */
 	readonly taken?: () => readonly string[];
 	/** Unix time, ms. */
@@ -82,7 +82,8 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 	return {
 		get isEmpty() {
 			look();
-			return byId.size === 0;
+			// A gate that opened because a file can't be read would let everyone in.
+			return byId.size === 0 && store.isUnreadable !== true;
 		},
 		find(hash) {
 			look();

@@ -4,7 +4,13 @@ import type { OwnSpend } from "./shared-spend.ts";
 import { periodsOf } from "./spend.ts";
 
 /** The board. The ledger is asked once a key and period, 30 µs, before the first call that counts there has been written to it. */
-export function ownSpend(ledger: Pick<LedgerStore, "spent" | "spenders">, wall: () => number = Date.now): OwnSpend {
+export function ownSpend(
+	ledger: Pick<LedgerStore, "spent" | "spenders">,
+	wall: () => number = Date.now,
+): OwnSpend & {
+	/** Has the ledger asked again, since another process has written to it; all that was added must be in it. */
+	refresh(): void;
+} {
 	const keys = new Map<string, Map<string, number>>();
 	const kept = (key: string) => {
 		const periods = keys.get(key) ?? new Map<string, number>();
@@ -24,6 +30,7 @@ export function ownSpend(ledger: Pick<LedgerStore, "spent" | "spenders">, wall: 
 	};
 	return {
 		spent,
+		refresh: () => keys.clear(),
 		*all() {
 			const { day, month, total } = periodsOf(wall());
 			for (const key of new Set([...ledger.spenders(), ...keys.keys()])) {

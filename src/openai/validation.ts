@@ -11,6 +11,9 @@ export function pathOf(pointer: string): string {
 		.reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : path === "" ? part : `${path}.${part}`), "");
 }
 
+const BELOW = new Set([ValueErrorType.IntegerMinimum, ValueErrorType.NumberMinimum]);
+const ABOVE = new Set([ValueErrorType.IntegerMaximum, ValueErrorType.NumberMaximum]);
+
 /** What is wrong, in one sentence, and the path of the field at fault. */
 export function describe(error: ValueError): { param: string; message: string } {
 	const deepest = furthest(error);
@@ -18,6 +21,12 @@ export function describe(error: ValueError): { param: string; message: string } 
 	if (deepest.type === ValueErrorType.ObjectRequiredProperty) {
 		return { param, message: `The field "${param}" is missing.` };
 	}
+	if (deepest.type === ValueErrorType.ObjectAdditionalProperties) {
+		return { param, message: `There is no field "${param.slice(0, 100)}" here.` };
+	}
+	const { minimum, maximum } = deepest.schema;
+	if (BELOW.has(deepest.type)) return { param, message: `The field "${param}" must be ${minimum} or more.` };
+	if (ABOVE.has(deepest.type)) return { param, message: `The field "${param}" must be ${maximum} or less.` };
 	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest)}.`;
 	return { param, message };
 }

@@ -15,6 +15,8 @@ import { type Sharing, type SharingTools, sharingOf } from "./sharing.ts";
 
 /** How often the day's usage is told to other routers, ms: all of its rows each time. */
 const TELL_MS = 5_000;
+/** How often it is looked whether another process has written to the ledger, ms: a router with the same data directory. */
+const LOOK_MS = 1_000;
 const DAY_MS = 86_400_000;
 
 /** Usage, and whether other routers that should have been asked could not be. */
@@ -57,6 +59,16 @@ export function createHouse(first: Config): House {
 	let limiter: Limiter = own.limiter;
 	let spend: SpendBoard = own.spend;
 	let exchange: UsageExchange<UsageRow> | undefined;
+
+	let version = 0;
+	const lookForOthers = () => {
+		const found = store.version();
+		if (found === version) return;
+		ledger.flush();
+		if (!ledger.isWritten) return;
+		own.spend.refresh();
+		version = found;
+	};
 
 	const usageOf = (day: string) => store.ledger.usage(day, day);
 	/** Shares what there is to share. Returns how to end it. */
@@ -110,10 +122,13 @@ export function createHouse(first: Config): House {
 		},
 		open() {
 			const unwatch = keys.watch();
+			const looking = setInterval(lookForOthers, LOOK_MS);
+			looking.unref();
 			const close = ledger.open();
 			const unshare = sharing && share(sharing);
 			return async () => {
 				unwatch();
+				clearInterval(looking);
 				await close();
 				unshare?.();
 			};

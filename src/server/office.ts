@@ -12,7 +12,13 @@ import { type ShownCall, shownCall } from "./shown-call.ts";
 const closed = { additionalProperties: false } as const;
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
 const shortText = (description: string) =>
-	Type.String({ minLength: 1, maxLength: 64, pattern: "^[^\\u0000-\\u001f\\u007f]*$", description });
+	Type.String({
+		minLength: 1,
+		maxLength: 64,
+		pattern: "^[^\\u0000-\\u001f\\u007f]*$",
+		description,
+		expects: "a text of 1 to 64 characters in one line",
+	});
 
 /** The body of `POST /admin/keys`. */
 export const NewKeyBody = Type.Object(
@@ -80,6 +86,7 @@ export interface ShownInvitation {
 export type Office = ReturnType<typeof openOffice>;
 
 const DAY_MS = 86_400_000;
+const LONGEST_OVERLAP_MS = 365 * DAY_MS;
 /** What is shown of an invitation's hash. */
 const ID_LENGTH = 12;
 
@@ -125,7 +132,7 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 			return shown(key);
 		},
 		rotateKey(which: string, overlap = "0s"): ShownSecret {
-			const rotated = keys.rotate(which, parseDuration(overlap) ?? 0);
+			const rotated = keys.rotate(which, overlapMs(overlap));
 			if (!rotated) throw noKey(which, config);
 			audit("key.rotate", { key: rotated.key.id, name: rotated.key.name, overlap });
 			return withWarning(rotated.key, rotated.secret);
@@ -157,6 +164,13 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 			return { id, created_at: new Date(token.createdAt).toISOString() };
 		},
 	};
+}
+
+/** Throws `invalid_value` for what is no duration, or so long that the old secret might as well stay. */
+function overlapMs(text: string): number {
+	const ms = parseDuration(text);
+	if (ms !== undefined && ms <= LONGEST_OVERLAP_MS) return ms;
+	throw new RouterError("invalid_value", "overlap must be a duration such as 24h, 365d at most.", { param: "overlap" });
 }
 
 const idOf = (hash: Buffer): string => hash.toString("hex").slice(0, ID_LENGTH);

@@ -1,10 +1,11 @@
 /** The one place for SQL: the store in `router.db` of the data directory. */
-import { Database } from "bun:sqlite";
+import { constants, Database } from "bun:sqlite";
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { agentOf, rowOf } from "./agent-row.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Value } from "./connection.ts";
 import { ledgerStore } from "./ledger.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { Store } from "./store.ts";
@@ -21,6 +22,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	const file = join(dataDir, "router.db");
 	let db: Database | undefined;
 	let problem: string | undefined;
+	let isUnreadable = false;
 
 	const complain = (error: unknown) => {
 		const { code, message } = error as { code?: string; message: string };
@@ -36,6 +38,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		} catch (error) {
 			complain(error);
 			db = prepared(new Database(":memory:"));
+			isUnreadable = existsSync(file) && !takeOver(file, db);
 		}
 		return db;
 	};
@@ -85,6 +88,9 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	return {
 		get problem() {
 			return problem;
+		},
+		get isUnreadable() {
+			return isUnreadable;
 		},
 		agents: () =>
 			read((from) => from.query("SELECT * FROM agents ORDER BY registered_at, name").all().flatMap(agentOf)),
@@ -155,6 +161,40 @@ function open(file: string): Database {
 	} catch (error) {
 		db.close();
 		throw error;
+	}
+}
+
+/** What is asked for on a call's way, and is small: single calls stay where they are. */
+const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_days"];
+
+/** Copies what a file holds that can be read, though not written to: callers' keys are good on a disk without room, too. */
+function takeOver(file: string, to: Database): boolean {
+	try {
+		const log = `${file}-wal`;
+		const hasLog = existsSync(log) && statSync(log).size > 0;
+		// Beside a log the file alone is not the newest: a key in it may be revoked.
+		const from = hasLog
+			? new Database(file, { readonly: true })
+			: new Database(`${pathToFileURL(file)}?immutable=1`, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
+		try {
+			const { user_version: taken } = from.query("PRAGMA user_version").get() as { user_version: number };
+			if (taken !== MIGRATIONS.length) return false;
+			to.transaction(() => {
+				for (const table of TAKEN_OVER) {
+					for (const row of from.query(`SELECT * FROM ${table}`).values() as Value[][]) {
+						to.query(`INSERT OR REPLACE INTO ${table} VALUES (${row.map(() => "?").join(", ")})`).run(
+							...(row as never[]),
+						);
+					}
+				}
+			})();
+			return true;
+		} finally {
+			from.close();
+		}
+	} catch {
+		// The reason is that of the opening, which was told.
+		return false;
 	}
 }
 

@@ -50,5 +50,7 @@ export interface Store {
 	readonly ledger: LedgerStore;
 	/** Why nothing is kept, a sentence; undefined where all is well. */
 	readonly problem: string | undefined;
+	/** Something is kept, and can't be read, as far as it has been tried: it may be keys. */
+	readonly isUnreadable: boolean;
 	close(): void;
 }

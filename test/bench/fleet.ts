@@ -1,0 +1,165 @@
+/**
+ * Three routers behind one Redis, called in turn: are limits exact whoever is asked, and does anybody notice what befalls Redis?
+ *
+ *     bun test/bench/fleet.ts [--source]
+ *
+ * Needs `redis-server`. Exits 1 where a limit was off by more than 1 %, a call failed, the overhead's p99 rose by 60 ms or more, or
+ * Redis was not used again 5 s after it was back.
+ */
+import { type RedisServer, slowProxy, startRedis } from "../kit/redis.ts";
+import { type RunningRouter, startRouter } from "../kit/router.ts";
+
+const CALLS = 20_000;
+const KEYS = 50;
+const RPM = 300;
+const CLIENTS = 24;
+/** How long each misfortune lasts, ms. */
+const LASTS_MS = 4_000;
+const MOST_RISE_MS = 60;
+const MOST_RECOVERY_MS = 5_000;
+
+const server = await startRedis();
+const proxy = slowProxy(server.port);
+const config = {
+	keys: [
+		...Array.from({ length: KEYS }, (_, at) => ({ name: `team-${at}`, key: `key-of-team-${at}`, rpm: RPM })),
+		{ name: "busy", key: "key-of-busy", rpm: 1_000_000, tpm: 1_000_000_000, concurrency: 1000, budget: { usd: 1000 } },
+	],
+	prices: { "dummy*": { input: 1, output: 1 } },
+	log: { level: "error" },
+};
+const env = { REDIS_URL: `redis://127.0.0.1:${proxy.port}/0` };
+const source = process.argv.includes("--source") ? "source" : "binary";
+const routers = await Promise.all([1, 2, 3].map(() => startRouter({ config, env, source })));
+await used(1);
+let isBad = false;
+try {
+	await limits();
+	await trouble(server, routers);
+} finally {
+	await Promise.all(routers.map((router) => router.stop()));
+	proxy.stop();
+	await server.stop();
+}
+process.exit(isBad ? 1 : 0);
+
+async function used(value: number): Promise<number> {
+	const since = performance.now();
+	for (;;) {
+		const ups = await Promise.all(routers.map((router) => router.metric("router_redis_up")));
+		if (ups.every((up) => up === value)) return performance.now() - since;
+		if (performance.now() - since > 30_000) throw new Error(`fleet: Redis never came to be ${value}`);
+		await Bun.sleep(20);
+	}
+}
+
+async function call(router: RunningRouter, key: string, seed: number) {
+	const answer = await fetch(`${router.url}/v1/chat/completions`, {
+		method: "POST",
+		headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+		body: JSON.stringify({ model: "dummy", seed, temperature: 0, messages: [{ role: "user", content: "hi" }] }),
+	});
+	await answer.arrayBuffer();
+	return { status: answer.status, overhead: Number(answer.headers.get("x-router-overhead-ms") ?? 0) };
+}
+
+async function limits(): Promise<void> {
+	const letIn = new Array<number>(KEYS).fill(0);
+	let others = 0;
+	let next = 0;
+	const since = performance.now();
+	const client = async () => {
+		for (let at = next++; at < CALLS; at = next++) {
+			const key = Math.floor(at / routers.length) % KEYS;
+			const { status } = await call(routers[at % routers.length]!, `key-of-team-${key}`, at);
+			if (status === 200) letIn[key]!++;
+			else if (status !== 429) others++;
+		}
+	};
+	await Promise.all(Array.from({ length: CLIENTS }, client));
+	const took = (performance.now() - since) / 1000;
+	const off = Math.max(...letIn.map((count) => Math.abs(count - RPM) / RPM));
+	console.log(
+		`${CALLS} calls of ${KEYS} keys with ${RPM} a minute, in ${took.toFixed(1)} s: let in ${Math.min(...letIn)} to ${Math.max(...letIn)}, neither 200 nor 429: ${others}`,
+	);
+	if (took > 55) throw new Error("fleet: it took so long that windows slid: nothing was shown");
+	isBad ||= off > 0.01 || others > 0;
+}
+
+/** Load until told otherwise. */
+function load() {
+	let seed = 0;
+	let overheads: number[] = [];
+	let failed = 0;
+	let isOver = false;
+	const client = async (at: number) => {
+		while (!isOver) {
+			const { status, overhead } = await call(
+				routers[at % routers.length]!,
+				"key-of-busy",
+				++seed % 2 === 0 ? seed : seed % 99,
+			);
+			if (status === 200) overheads.push(overhead);
+			else failed++;
+			await Bun.sleep(10);
+		}
+	};
+	const clients = Array.from({ length: CLIENTS }, (_, at) => client(at));
+	return {
+		/** What came since this was last asked. */
+		take() {
+			const taken = {
+				calls: overheads.length + failed,
+				failed,
+				p99: overheads.toSorted((a, b) => a - b)[Math.floor(overheads.length * 0.99)] ?? Number.NaN,
+			};
+			overheads = [];
+			failed = 0;
+			return taken;
+		},
+		async end() {
+			isOver = true;
+			await Promise.all(clients);
+		},
+	};
+}
+
+async function trouble(redis: RedisServer, all: readonly RunningRouter[]): Promise<void> {
+	const loaded = load();
+	const none = async () => undefined;
+	const kinds: [name: string, begin: () => unknown, end: () => unknown][] = [
+		["hung (SIGSTOP)", () => redis.hang(), () => redis.resume()],
+		[
+			"slow (100 ms)",
+			() => {
+				proxy.delayMs = 100;
+			},
+			() => {
+				proxy.delayMs = 0;
+			},
+		],
+		["flushed", () => redis.client.flushall(), none],
+		["killed", () => redis.kill(), () => redis.restart()],
+	];
+	await Bun.sleep(LASTS_MS);
+	loaded.take();
+	for (const [name, begin, end] of kinds) {
+		await Bun.sleep(LASTS_MS);
+		const before = loaded.take();
+		await begin();
+		await Bun.sleep(LASTS_MS);
+		await end();
+		const recovery = await used(1);
+		const during = loaded.take();
+		const failed = before.failed + during.failed;
+		const rise = during.p99 - before.p99;
+		console.log(
+			`${name.padEnd(14)} ${during.calls} calls, ${failed} failed; overhead p99 ${before.p99.toFixed(1)} → ${during.p99.toFixed(1)} ms; used again after ${Math.round(recovery)} ms`,
+		);
+		isBad ||= failed > 0 || !(rise < MOST_RISE_MS) || recovery > MOST_RECOVERY_MS;
+	}
+	await loaded.end();
+	const { failed } = loaded.take();
+	console.log(`afterwards: ${failed} failed; ${all.length} routers still run`);
+	isBad ||= failed > 0;
+}
