@@ -48,7 +48,8 @@ export interface Comparison {
 	ratio: number;
 }
 
-/** Loaded but not counted: 1 s is 12,000 paced events, after which the JIT has seen the whole way. */
+/** Loaded but not counted: at first until the JIT has made all that a call passes (25,000 calls), then until the load is steady. */
+const FIRST_WARM_UP_S = 4;
 const WARM_UP_S = 1;
 
 const calls = (sent: Sent) => sent.answers + sent.events / EVENTS;
@@ -112,6 +113,9 @@ export async function compare(
 ): Promise<Comparison> {
 	const relay: Sample[] = [];
 	const router: Sample[] = [];
+	for (const subject of [subjects.relay, subjects.router]) {
+		await load(`${subject.url}/v1/chat/completions`, request(scenario.mode), scenario.connections, FIRST_WARM_UP_S);
+	}
 	for (let round = 0; round < rounds; round++) {
 		relay.push(await measure(subjects.relay, subjects.upstream, scenario, seconds));
 		router.push(await measure(subjects.router, subjects.upstream, scenario, seconds));
