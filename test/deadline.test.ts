@@ -154,7 +154,7 @@ describe("a deadline", () => {
 	test("once cleared sets no timer again: a watch that nobody ends would last for ever", () => {
 		jest.useFakeTimers();
 		try {
-			const deadline = new Deadline(never);
+			const deadline = new Deadline({ signal: never });
 			deadline.within(100, "answer");
 			expect(jest.getTimerCount()).toBe(1);
 			deadline.clear();
@@ -167,22 +167,55 @@ describe("a deadline", () => {
 		}
 	});
 
+	test("hears of its client's leaving, and of being late, also while it is young", async () => {
+		const client = new AbortController();
+		const [leaves, isLate] = [new Deadline(client), new Deadline({ signal: never })];
+		leaves.within(60_000, "answer");
+		isLate.within(60, "answer");
+		client.abort();
+		const over = ({ signal }: Deadline) => new Promise((resolve) => signal.addEventListener("abort", resolve));
+		await Promise.all([over(leaves), over(isLate)]);
+		expect([leaves.failure?.kind, isLate.failure?.kind]).toEqual(["cancelled", "timeout"]);
+		for (const each of [leaves, isLate]) each.clear();
+	});
+
+	test("that is over while it is young has set no timer of its own, and asked for no signal", () => {
+		jest.useFakeTimers();
+		try {
+			const client = {
+				get signal(): AbortSignal {
+					throw new Error("asked for");
+				},
+			};
+			const both = [new Deadline(client), new Deadline(client)];
+			for (const each of both) each.within(60_000, "answer");
+			expect(jest.getTimerCount()).toBe(1);
+			for (const each of both) each.clear();
+			expect(jest.getTimerCount()).toBe(0);
+		} finally {
+			jest.useRealTimers();
+		}
+	});
+
 	test("lets go of its client's signal", () => {
 		const client = new AbortController();
-		const deadline = new Deadline(client.signal);
+		const deadline = new Deadline(client);
+		deadline.grow();
 		deadline.clear();
 		client.abort();
 		expect(deadline.signal.aborted).toBe(false);
 	});
 
-	test("of a client that had left before is over at once", () => {
-		const deadline = new Deadline(AbortSignal.abort());
+	test("of a client that had left before is over as soon as it has grown up", () => {
+		const deadline = new Deadline({ signal: AbortSignal.abort() });
+		expect(deadline.failure?.kind).toBe("cancelled");
+		deadline.grow();
 		expect([deadline.signal.aborted, deadline.failure?.kind]).toEqual([true, "cancelled"]);
 	});
 
 	test("that ran out and whose client then left was its client's leaving", async () => {
 		const client = new AbortController();
-		const deadline = new Deadline(client.signal);
+		const deadline = new Deadline(client);
 		deadline.within(1, "answer");
 		await new Promise((resolve) => deadline.signal.addEventListener("abort", resolve));
 		expect(deadline.failure).toEqual({ kind: "timeout", isOurs: true, message: "gave no answer within 0 s" });

@@ -75,7 +75,7 @@ export class Attempt {
 	waitedMs = 0;
 
 	constructor(private readonly options: AttemptOptions) {
-		this.#deadline = new Deadline(options.call.signal);
+		this.#deadline = new Deadline(options.call);
 	}
 
 	/**

@@ -64,7 +64,7 @@ export class Attempts {
 		private readonly waiting: Waiting,
 	) {
 		this.#candidates = plan.targets.map((target) => new Candidate(target, state.accounts(target.provider)));
-		this.#pause = new Pause(call.signal);
+		this.#pause = new Pause(call);
 	}
 
 	/**
@@ -79,7 +79,8 @@ export class Attempts {
 		if (alias?.concurrency !== undefined) await this.#standInLine(alias, alias.concurrency);
 		let error: RouterError | undefined;
 		for (let index = 0; ; ) {
-			if (this.#pause.isOver) throw left();
+			// Of a first attempt the deadline sees it soon enough.
+			if (error && this.#pause.isOver) throw left();
 			const result = await this.#round(index);
 			if ("head" in result) return this.#won(result);
 			if (!error || !result.isUnasked) error = result.error;

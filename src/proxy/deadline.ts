@@ -1,11 +1,17 @@
 /** When an attempt must stop: its client left, or its time is up. One controller and one timer each. */
 import type { Failure } from "../providers/provider.ts";
+import { begin, end, YOUNG_MS } from "./young.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
 
 /** What an attempt ends in whose client is gone. */
 export const LEFT: Failure = { kind: "cancelled", message: "the client left" };
+
+/** Whose call it is: the signal is aborted when the client leaves. Asked for late, since Bun makes it only then. */
+export interface Client {
+	readonly signal: AbortSignal;
+}
 
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
 export class Deadline {
@@ -18,10 +24,24 @@ export class Deadline {
 	#dropped: string | undefined;
 	#again: (() => void) | undefined;
 	#isCleared = false;
+	#isYoung = true;
+	/** What its timer does, and when, while it is too young to have one. */
+	#expire: (() => void) | undefined;
+	#dueAt = 0;
 
-	constructor(private readonly client: AbortSignal) {
-		client.addEventListener("abort", this.#leave);
-		if (client.aborted) this.#leave();
+	constructor(private readonly client: Client) {
+		begin(this);
+	}
+
+	/** From now on its client's leaving is noticed at once. */
+	grow(): void {
+		if (!this.#isYoung) return;
+		this.#isYoung = false;
+		end();
+		const { signal } = this.client;
+		signal.addEventListener("abort", this.#leave);
+		if (signal.aborted) this.#leave();
+		else if (this.#expire) this.#set(Math.max(1, this.#dueAt - performance.now()), this.#expire);
 	}
 
 	/** What the attempt's `fetch` gets. */
@@ -31,7 +51,7 @@ export class Deadline {
 
 	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s". */
 	within(ms: number, what: string): void {
-		this.#again = () => this.#set(ms, () => this.#expire(`gave no ${what} within ${seconds(ms)}`));
+		this.#again = () => this.#set(ms, () => this.#timeOut(`gave no ${what} within ${seconds(ms)}`));
 		this.#again();
 	}
 
@@ -45,6 +65,7 @@ export class Deadline {
 	 * a timer per chunk would cost more than the chunk's parse.
 	 */
 	silence(ms: number): void {
+		this.grow();
 		this.#again = undefined;
 		this.#limitMs = ms;
 		this.touch();
@@ -80,21 +101,24 @@ export class Deadline {
 
 	/** Ends the timer and lets go of the client's signal, for good: what is set later is not. */
 	clear(): void {
+		if (this.#isCleared) return;
 		this.#isCleared = true;
 		clearTimeout(this.#timer);
-		this.client.removeEventListener("abort", this.#leave);
+		if (this.#isYoung) end();
+		else this.client.signal.removeEventListener("abort", this.#leave);
+		this.#isYoung = false;
 	}
 
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
 	get failure(): Failure | undefined {
-		if (this.client.aborted) return LEFT;
+		if (this.client.signal.aborted) return LEFT;
 		if (this.#dropped !== undefined) return { kind: "cancelled", message: this.#dropped };
 		return this.#timedOut ? { kind: "timeout", isOurs: true, message: this.#timedOut } : undefined;
 	}
 
 	readonly #leave = (): void => this.#controller.abort();
 
-	#expire(message: string): void {
+	#timeOut(message: string): void {
 		this.#timedOut = message;
 		this.#controller.abort();
 	}
@@ -102,12 +126,18 @@ export class Deadline {
 	#watch(ms: number): void {
 		this.#set(ms, () => {
 			const idle = this.quietMs;
-			if (idle >= this.#limitMs) this.#expire(`sent no byte for ${seconds(this.#limitMs)}`);
+			if (idle >= this.#limitMs) this.#timeOut(`sent no byte for ${seconds(this.#limitMs)}`);
 			else this.#watch(Math.max(1, this.#limitMs - idle));
 		});
 	}
 
 	#set(ms: number, expire: () => void): void {
+		if (this.#isYoung && ms > YOUNG_MS) {
+			this.#expire = expire;
+			this.#dueAt = performance.now() + ms;
+			return;
+		}
+		this.#expire = undefined;
 		clearTimeout(this.#timer);
 		if (!this.#isCleared) this.#timer = setTimeout(expire, Math.min(ms, LONGEST));
 	}

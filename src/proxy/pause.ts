@@ -1,15 +1,17 @@
 /** Waiting that ends early when the client leaves. */
 
+import type { Client } from "./deadline.ts";
+
 /** One call's pauses, one at a time. */
 export class Pause {
 	#isEnded = false;
 	#wake: (() => void) | undefined;
 
-	constructor(private readonly client: AbortSignal) {}
+	constructor(private readonly client: Client) {}
 
 	/** The client is gone. */
 	get isOver(): boolean {
-		return this.#isEnded || this.client.aborted;
+		return this.#isEnded || this.client.signal.aborted;
 	}
 
 	/** Ends the pause at hand, and every later one at once. */
@@ -25,11 +27,11 @@ export class Pause {
 		const wake = () => resolve(false);
 		const timer = setTimeout(wake, Math.min(ms, LONGEST));
 		this.#wake = wake;
-		this.client.addEventListener("abort", wake);
+		this.client.signal.addEventListener("abort", wake);
 		void done?.then(() => resolve(true));
 		const isDone = await promise;
 		clearTimeout(timer);
-		this.client.removeEventListener("abort", wake);
+		this.client.signal.removeEventListener("abort", wake);
 		return isDone;
 	}
 }
