@@ -157,6 +157,21 @@ describe("a running router", () => {
 		expect(await router.metric("router_config_reloads_total", { result: "loaded" })).toBe(1);
 	});
 
+	test("reads the secrets behind ${file:…} again", async () => {
+		const secret = join(router.directory, "secret.txt");
+		writeFileSync(secret, "key-of-before\n");
+		write({ ...base, keys: [{ name: "a", key: `\${file:${secret}}` }] });
+		hup();
+		await router.printed(/loaded anew/);
+		const as = (key: string) => status("dummy", { authorization: `Bearer ${key}` });
+		expect([await as("key-of-before"), await as("key-of-after")]).toEqual([200, 401]);
+		writeFileSync(secret, "key-of-after\n");
+		hup();
+		await until(async () => (await as("key-of-after")) === 200, "the new secret");
+		expect(await as("key-of-before")).toBe(401);
+		expect(router.output()).not.toMatch(/key-of-(?:before|after)/);
+	});
+
 	test.each([
 		["that is no YAML", "models: [", /router\.yaml:1/],
 		["with a wrong setting", '{"models":[{"name":"x","targets":[],"polcy":"order"}]}', /did you mean \\"policy\\"/],

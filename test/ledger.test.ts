@@ -253,6 +253,7 @@ describe("what is spent", () => {
 			(usd) => usd !== 0.001,
 		);
 		expect(wrong).toEqual([]);
+		ledger.flush();
 	});
 });
 

@@ -59,7 +59,7 @@ export class Ledger {
 			// Nobody's calls are nobody's: who can't show a key could fill the disk with them.
 			if (STRANGERS.has(call.error ?? "")) return;
 			// Before this one is among them: it is not counted as spent yet, and would be by whoever asks what the ledger says.
-			if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.flush();
+			if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.#write(call.id);
 			if (this.#calls.length < MOST_KEPT) {
 				this.#calls.push(call);
 				this.#times.push(this.#wall());
@@ -96,8 +96,15 @@ export class Ledger {
 	flush(): void {
 		clearTimeout(this.#timer);
 		this.#timer = undefined;
+		this.#write();
+	}
+
+	/** @param settling a call that is not among them yet: its attempts wait for it */
+	#write(settling?: string): void {
 		if (this.#calls.length === 0 && this.#attempts.length === 0) return;
-		const batch = batchOf(this.#calls, this.#times, this.#attempts);
+		const left = this.#attempts.filter(({ callId }) => callId === settling);
+		const attempts = left.length === 0 ? this.#attempts : this.#attempts.filter(({ callId }) => callId !== settling);
+		const batch = batchOf(this.#calls, this.#times, attempts);
 		this.#isStuck = !this.options.store.write(batch);
 		if (this.#isStuck) {
 			this.#wake();
@@ -105,7 +112,7 @@ export class Ledger {
 		}
 		this.#calls = [];
 		this.#times = [];
-		this.#attempts = [];
+		this.#attempts = left;
 		for (const { day } of batch.usage) this.#changedDays.add(day);
 		if (batch.calls.length > 0) this.#trim();
 	}
