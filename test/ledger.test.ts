@@ -154,6 +154,27 @@ describe("what is kept", () => {
 		]);
 	});
 
+	test("of the only attempt are the tokens that its upstream counted and the cost that it said, no estimate and no price of ours", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const attempt = { number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200, ms: 100 };
+		const ofSole = (bill: CallSettled["bill"], own: Pick<CallSettled, "tokens" | "cost">) => {
+			const call = settled({ bill });
+			ledger.sink.attemptClosed({ ...attempt, callId: call.id, ...own });
+			ledger.sink.callSettled(call);
+			ledger.flush();
+			const found = store.ledger.call(call.id)!;
+			const [shown] = shownCall(found.call, found.attempts).attempts;
+			return { tokens: shown?.tokens, cost: shown?.cost };
+		};
+		const { tokens } = settled();
+		expect(ofSole({ source: "upstream", isEstimated: false }, { tokens, cost: 0.001 })).toEqual({
+			tokens,
+			cost: 0.001,
+		});
+		expect(ofSole({ source: "list", isEstimated: true }, {})).toEqual({ tokens: undefined, cost: undefined });
+	});
+
 	test("of calls that belong to no key is nothing: who has none could fill the disk", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);

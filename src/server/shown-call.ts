@@ -18,7 +18,12 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		...details
 	} = JSON.parse(call.details) as CallDetails;
 	const { id, at, key, team, user, model, provider, status, cost } = call;
-	const sole = { number: 1, provider, target: target ?? "", status, ms: attempt_ms ?? 0, agent: details.agent, tokens };
+	const sole = {
+		...{ number: 1, provider, target: target ?? "", status, ms: attempt_ms ?? 0, agent: details.agent },
+		// What was estimated the upstream did not count, and what was worked out by a price it did not say.
+		tokens: bill?.isEstimated ? undefined : tokens,
+		cost: bill?.source === "upstream" ? cost : undefined,
+	};
 	return {
 		id,
 		at: new Date(at).toISOString(),
