@@ -52,6 +52,15 @@ describe("metrics stay bounded and truthful", () => {
 		expect(sample(page, 'router_requests_total{model="gpt-5-mini",provider="openai",status="200"}')).toBe(1);
 	});
 
+	test("nor do numbers whose sum is none", async () => {
+		const { sink, text } = createMetrics("router");
+		const huge = { cost: Number.MAX_VALUE, tokens: { input: Number.MAX_VALUE, output: 1 } };
+		for (let calls = 0; calls < 2; calls++) sink.callSettled(call(huge));
+		const page = await text();
+		expect(sample(page, 'router_requests_total{model="gpt-5-mini",provider="openai",status="200"}')).toBe(2);
+		expect(sample(page, 'router_tokens_total{direction="output",model="gpt-5-mini",provider="openai"}')).toBe(2);
+	});
+
 	test("what never happened reads zero instead of being absent", async () => {
 		const page = await createMetrics("router").text();
 		for (const name of ["cache_hits", "cache_misses", "dropped_events", "crashes", "log_failures"])

@@ -112,9 +112,10 @@ export function addCallMetrics(registry: Registry): CallMetrics {
 		for (const { model, provider, status, ...sums } of groups.values()) {
 			requests.inc({ model, provider, status }, sums.calls);
 			for (const direction of ["input", "output", "cached", "reasoning"] as const) {
-				if (sums[direction] > 0) tokens.inc({ direction, model, provider }, sums[direction]);
+				const sum = counted(sums[direction]);
+				if (sum > 0) tokens.inc({ direction, model, provider }, sum);
 			}
-			accounts.settled(model, provider, sums);
+			accounts.settled(model, provider, { cost: counted(sums.cost), unpriced: sums.unpriced });
 		}
 	};
 
