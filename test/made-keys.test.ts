@@ -1,4 +1,5 @@
 /** Keys that are made at run time: shown once, kept as hashes, taken back at once. */
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -179,6 +180,24 @@ describe("where the database", () => {
 		using home = directory();
 		const secret = closed(home.path);
 		writeFileSync(join(home.path, "router.db"), "x".repeat(4096));
+		const { problems, gate, name } = opened(home.path);
+		expect([gate.isOpen, problems.length]).toEqual([false, 1]);
+		expect(() => name(secret)).toThrow("not known");
+	});
+
+	test("is whole but for where the keys stand, the gate stays shut, too", () => {
+		using home = directory();
+		const secret = closed(home.path);
+		const file = join(home.path, "router.db");
+		const db = new Database(file);
+		db.run("PRAGMA wal_checkpoint(TRUNCATE)");
+		const { rootpage } = db.query("SELECT rootpage FROM sqlite_master WHERE name = 'keys'").get() as {
+			rootpage: number;
+		};
+		const { page_size: size } = db.query("PRAGMA page_size").get() as { page_size: number };
+		db.close();
+		const bytes = readFileSync(file);
+		writeFileSync(file, bytes.fill(0xff, (rootpage - 1) * size, rootpage * size));
 		const { problems, gate, name } = opened(home.path);
 		expect([gate.isOpen, problems.length]).toEqual([false, 1]);
 		expect(() => name(secret)).toThrow("not known");

@@ -57,8 +57,10 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 		const found = store.version();
 		if (found === version) return;
 		const isFirst = version === undefined;
-		version = found;
-		for (const text of store.keys()) {
+		const texts = store.keys();
+		// What can't be read is asked for again.
+		if (store.isUnreadable !== true) version = found;
+		for (const text of texts) {
 			const key = keyIn(text);
 			if (!key || !isNewer(key, byId.get(key.id)) || byId.get(key.id)?.changedAt === key.changedAt) continue;
 			put(key);

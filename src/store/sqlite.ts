@@ -42,15 +42,16 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		}
 		return db;
 	};
-	const read = <T>(query: (db: Database) => T[]): T[] => {
+	const tried = <T>(query: (db: Database) => T[]): T[] | undefined => {
 		const from = opened(false);
 		try {
 			return from ? query(from) : [];
 		} catch (error) {
 			complain(error);
-			return [];
+			return undefined;
 		}
 	};
+	const read = <T>(query: (db: Database) => T[]): T[] => tried(query) ?? [];
 	const isInMemory = () => db?.filename === ":memory:";
 	/** Whether it was done, be it in memory. */
 	const change = (by: (db: Database) => unknown): boolean => {
@@ -133,8 +134,11 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			read((from) => from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NOT NULL").all() as TokenRow[]).map(
 				({ hash }) => Buffer.from(hash),
 			),
-		keys: () =>
-			read((from) => from.query("SELECT value FROM keys").all() as { value: string }[]).map(({ value }) => value),
+		keys() {
+			const rows = tried((from) => from.query("SELECT value FROM keys").all() as { value: string }[]);
+			if (!isInMemory()) isUnreadable = rows === undefined;
+			return (rows ?? []).map(({ value }) => value);
+		},
 		saveKeys: (keys) =>
 			write((to) => {
 				const insert = to.query("INSERT OR REPLACE INTO keys (id, value) VALUES ($id, $value)");
