@@ -197,6 +197,20 @@ describe("a deadline", () => {
 		}
 	});
 
+	test("that is given more time while it is young has that", () => {
+		jest.useFakeTimers();
+		try {
+			const deadline = new Deadline({ signal: never });
+			deadline.within(20, "answer");
+			deadline.within(60_000, "end");
+			jest.advanceTimersByTime(1000);
+			expect(deadline.failure).toBeUndefined();
+			deadline.clear();
+		} finally {
+			jest.useRealTimers();
+		}
+	});
+
 	test("lets go of its client's signal", () => {
 		const client = new AbortController();
 		const deadline = new Deadline(client);

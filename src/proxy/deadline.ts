@@ -132,13 +132,13 @@ export class Deadline {
 	}
 
 	#set(ms: number, expire: () => void): void {
+		clearTimeout(this.#timer);
 		if (this.#isYoung && ms > YOUNG_MS) {
 			this.#expire = expire;
 			this.#dueAt = performance.now() + ms;
 			return;
 		}
 		this.#expire = undefined;
-		clearTimeout(this.#timer);
 		if (!this.#isCleared) this.#timer = setTimeout(expire, Math.min(ms, LONGEST));
 	}
 }
