@@ -1,7 +1,9 @@
 /** Limits that several routers count together: exact whoever asks first, and none is held up or let through by an outage. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
+import { SETTLE } from "../src/gate/limiter-script.ts";
 import { RedisLimiter } from "../src/gate/redis-limiter.ts";
+import type { SharedRedis } from "../src/store/redis.ts";
 import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
@@ -249,6 +251,29 @@ describe("while Redis", () => {
 		await until(async () => (await server.client.zcard("t:{limits}:c:60000:key:a")) === 0, "the place");
 		expect((await limiter.take([places(1)], 0)).isAllowed).toBe(true);
 		short.close();
+	});
+
+	test("refuses a change each time, it is told until the place has lapsed by itself, and no longer", async () => {
+		let told = 0;
+		let goesUp: (() => void) | undefined;
+		const refusing = {
+			isUp: true,
+			onUp: (listener: () => void) => {
+				goesUp = listener;
+			},
+			key: (name: string) => name,
+			script: async ({ name }: { name: string }) => {
+				if (name === SETTLE.name) told++;
+			},
+		};
+		const limiter = new RedisLimiter(refusing as unknown as SharedRedis, openLimiter(), "router-2");
+		limiter.settle(reservationOf(await limiter.take([places(1)], 0)), 0, 0);
+		for (let second = 0; second < 100; second++) {
+			await Promise.resolve();
+			await Promise.resolve();
+			goesUp!();
+		}
+		expect(told).toBe(31);
 	});
 
 	test("is flushed, each process goes on with what it counted", async () => {

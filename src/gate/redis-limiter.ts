@@ -7,6 +7,8 @@ import { LEASE_MS, RENEW, SETTLE, TAKE } from "./limiter-script.ts";
 const RENEW_MS = LEASE_MS / 3;
 /** How soon Redis is told again what it did not take while it was there, ms. */
 const TELL_AGAIN_MS = 1_000;
+/** After so many times places have lapsed by themselves: a Redis that refuses each change would else be told for ever. */
+const MOST_MISSES = LEASE_MS / TELL_AGAIN_MS;
 /** Kept to be told: what was under way when Redis went away. More than any router has under way at once. */
 const MOST_UNTOLD = 20_000;
 
@@ -29,6 +31,8 @@ interface Change {
 	readonly at: number;
 	/** Added to what was taken of each; of places nothing is left. */
 	readonly changes: readonly { readonly bound: Bound; readonly delta: number }[];
+	/** How often Redis did not take it while it was there. */
+	readonly misses: number;
 }
 
 /**
@@ -119,7 +123,7 @@ export class RedisLimiter implements Limiter {
 			.map((bound) => ({ bound, delta: Math.round(deltaOf(bound)) }))
 			// Which step an unheard one would stand in nobody knows: it leaves with its window.
 			.filter(({ bound, delta }) => isPlace(bound) || (at !== undefined && delta !== 0));
-		if (changes.length > 0) void this.#tell({ id, at: at ?? 0, changes });
+		if (changes.length > 0) void this.#tell({ id, at: at ?? 0, changes, misses: 0 });
 	}
 
 	async #tell(change: Change): Promise<void> {
@@ -130,8 +134,9 @@ export class RedisLimiter implements Limiter {
 		if (answer !== undefined) return;
 		// What was sent may be carried out yet: amounts must not be told twice, places may be.
 		const left = isSent ? changes.filter(({ bound }) => isPlace(bound)) : changes;
-		if (left.length === 0 || this.#untold.size >= MOST_UNTOLD) return;
-		this.#untold.add({ id, at, changes: left });
+		const misses = change.misses + Number(isSent);
+		if (left.length === 0 || misses > MOST_MISSES || this.#untold.size >= MOST_UNTOLD) return;
+		this.#untold.add({ id, at, changes: left, misses });
 		if (this.redis.isUp) this.#telling ??= setTimeout(() => this.#tellAgain(), TELL_AGAIN_MS).unref();
 	}
 
