@@ -238,6 +238,14 @@ describe("usage", () => {
 		await until(async () => (await server.client.exists("t:usage:2026-01-01")) === 1);
 	});
 
+	test("that Redis did not take before its replica was started anew is published then", async () => {
+		const before = usageOf("r1");
+		await before.connected.up();
+		await until(async () => (await server.client.exists("t:usage:of:r1")) === 1);
+		await usageOf("r1", new Map([["2026-01-01", [{ key: "a", calls: 1 }]]])).connected.up();
+		await until(async () => (await server.client.exists("t:usage:2026-01-01")) === 1);
+	});
+
 	test("says that it is not known where Redis is away", async () => {
 		const one = usageOf("r1");
 		await one.connected.up();

@@ -4,6 +4,8 @@ import type { UsageExchange } from "./spend.ts";
 
 /** As long as ledgers are kept. */
 const TTL_MS = 400 * 86_400_000;
+/** Days that are published again when a replica starts: it may have stopped while Redis took nothing. More would be much at each start. */
+const STARTED_DAYS = 7;
 /** How often it is looked whether Redis still has what was published, ms. */
 const LOOK_MS = 1_000;
 
@@ -11,8 +13,9 @@ const LOOK_MS = 1_000;
 export class SharedUsage<Row> implements UsageExchange<Row> {
 	/** Days that Redis did not take, in their newest form. */
 	readonly #untold = new Map<string, readonly Row[]>();
+	#hasLooked = false;
 
-	/** @param days what this replica has published so far, for a Redis that lost it */
+	/** @param days what this replica has published so far, the latest first, for a Redis that lost it */
 	constructor(
 		private readonly redis: SharedRedis,
 		private readonly replica: string,
@@ -57,8 +60,19 @@ export class SharedUsage<Row> implements UsageExchange<Row> {
 		const mark = this.redis.key(`usage:of:${this.replica}`);
 		const isMarked = await this.redis.run((client) => client.set(mark, "1", "PX", TTL_MS, "GET"));
 		if (isMarked === undefined) return;
-		if (isMarked === null) for (const [day, rows] of this.days()) this.publish(day, rows);
+		const isFirst = !this.#hasLooked;
+		this.#hasLooked = true;
+		if (isMarked === null) this.#publishAgain(Number.POSITIVE_INFINITY);
+		else if (isFirst) this.#publishAgain(STARTED_DAYS);
 		else for (const [day, rows] of this.#untold) void this.#put(day, rows);
+	}
+
+	#publishAgain(most: number): void {
+		let count = 0;
+		for (const [day, rows] of this.days()) {
+			if (++count > most) return;
+			this.publish(day, rows);
+		}
 	}
 
 	#keyOf(day: string): string {
