@@ -1,6 +1,6 @@
 /** The ledger: a row a call, its attempts, sums by day; bounded, and whole whatever happens to the process. */
 import { Database } from "bun:sqlite";
-import { describe, expect, test } from "bun:test";
+import { describe, expect, jest, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger } from "../src/gate/ledger.ts";
@@ -333,6 +333,34 @@ describe("where nothing can be written", () => {
 		ledger.flush();
 		expect(count(store)).toBe(1002);
 		expect(ids.filter((id) => !store.ledger.call(id))).toEqual([]);
+	});
+
+	test("is not tried more often because another process writes: each time may keep calls waiting for half a second", async () => {
+		using home = directory();
+		const { config } = configure({ env: { DATA_DIR: home.path } });
+		const house = createHouse(config);
+		house.ledger.sink.callSettled(settled());
+		house.ledger.flush();
+		const makeRoom = full(home.path);
+		let flushes = 0;
+		const flush = house.ledger.flush.bind(house.ledger);
+		house.ledger.flush = () => {
+			flushes++;
+			flush();
+		};
+		jest.useFakeTimers();
+		try {
+			const close = house.open();
+			house.ledger.sink.callSettled(settled());
+			jest.advanceTimersByTime(20_000);
+			expect(flushes).toBeLessThan(7);
+			makeRoom();
+			jest.advanceTimersByTime(5_000);
+			expect(house.ledger.isWritten).toBe(true);
+			await close();
+		} finally {
+			jest.useRealTimers();
+		}
 	});
 
 	test("no more wait than there is memory for", () => {

@@ -68,7 +68,7 @@ export class Ledger {
 		},
 	};
 
-	/** Begins to let old calls go. Returns how to end that: all that waits is then on the disk. */
+	/** Begins to let old calls go. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
 	open(): () => Promise<void> {
 		const timer = setInterval(() => this.#trim(), TRIM_MS);
 		timer.unref();
@@ -85,6 +85,11 @@ export class Ledger {
 		const days = [...this.#changedDays];
 		this.#changedDays.clear();
 		return days;
+	}
+
+	/** Nothing could be written the last time; it is tried again by itself. */
+	get isStuck(): boolean {
+		return this.#isStuck;
 	}
 
 	/** All that it was told is written. */

@@ -63,7 +63,8 @@ export function createHouse(first: Config): House {
 	let version = 0;
 	const lookForOthers = () => {
 		const found = store.version();
-		if (found === version) return;
+		// To try in vain keeps calls waiting, and the ledger does so by itself.
+		if (found === version || ledger.isStuck) return;
 		ledger.flush();
 		if (!ledger.isWritten) return;
 		own.spend.refresh();

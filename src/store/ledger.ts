@@ -20,7 +20,7 @@ export interface LedgerCall {
 	readonly cost: number | undefined;
 	/** All the rest, as JSON. */
 	readonly details: string;
-	/** Its attempts that were over when it was: a JSON array of `LedgerAttempt`. Undefined where there were none. */
+	/** Its attempts that are written with it: a JSON array of `LedgerAttempt`. Undefined where there are none. */
 	readonly attempts: string | undefined;
 }
 
@@ -40,7 +40,7 @@ export interface LedgerAttempt {
 	readonly cost?: number | undefined;
 }
 
-/** An attempt that ended after its call. */
+/** An attempt that is not written with its call: it ended after that, or a batch or more before. */
 export interface LateAttempt {
 	readonly call: string;
 	readonly attempt: LedgerAttempt;

@@ -13,7 +13,7 @@ import { prettyLine } from "./log-pretty.ts";
 /** Longest that `flush` waits for a stalled disk or pipe, ms. */
 const FLUSH_MS = 2000;
 
-/** How long the line of a call waits for others, ms; and how many wait at most: more would keep others waiting for longer than 1 ms. */
+/** How long the line of a call waits for others, ms, before the batch that a crash may lose; and how many wait at most: more would keep others waiting for longer than 1 ms. */
 const CALLS_MS = 20;
 const MOST_CALLS = 250;
 
