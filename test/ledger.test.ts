@@ -1,7 +1,7 @@
 /** The ledger: a row a call, its attempts, sums by day; bounded, and whole whatever happens to the process. */
 import { Database } from "bun:sqlite";
 import { describe, expect, jest, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger } from "../src/gate/ledger.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
@@ -40,7 +40,8 @@ const settled = (rest: Partial<CallSettled> = {}): CallSettled => ({
 
 function ledgerIn(path: string, bounds = { keep: 30 * 86_400_000, size: 1e9 }, wall = Date.now) {
 	const store = sqliteStore(path, (problem) => {
-		throw new Error(problem);
+		// A ledger's timer may outlive its test by half a second, and the directory does not.
+		if (existsSync(path)) throw new Error(problem);
 	});
 	return { store, ledger: new Ledger({ store: store.ledger, bounds: () => bounds, wall }) };
 }
