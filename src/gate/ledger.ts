@@ -19,6 +19,10 @@ const MOST_TRIMMED = 500;
 /** How often old calls are looked for while nothing is written, ms. */
 const TRIM_MS = 60_000;
 
+/** At the end a store that can't be written is tried so often, with a pause between, ms: another process may hold it for a moment. */
+const CLOSING_TRIES = 4;
+const CLOSING_MS = 250;
+
 /** How long calls are kept, ms, and how many bytes they may take. */
 export interface LedgerBounds {
 	readonly keep: number;
@@ -75,6 +79,11 @@ export class Ledger {
 		return async () => {
 			clearInterval(timer);
 			this.flush();
+			for (let tries = 1; this.#isStuck && tries < CLOSING_TRIES; tries++) {
+				await Bun.sleep(CLOSING_MS);
+				this.flush();
+			}
+			clearTimeout(this.#timer);
 			await this.options.store.sync();
 		};
 	}
