@@ -212,6 +212,14 @@ describe("usage.cost", () => {
 		['{"usage":{"cost":9}}', '{"usage":{"cost":9}}'],
 		['{"usage":null}', '{"usage":null}'],
 		['{"choices":[{"usage":{}}]}', '{"choices":[{"usage":{}}]}'],
+		['{"x":{"usage":{"a":1}}}', '{"x":{"usage":{"a":1}}}'],
+		['{"x":{"usage":{"a":1}},"y":2}', '{"x":{"usage":{"a":1}},"y":2}'],
+		['{"usage":{"a":{"b":1},"c":[{}]},"tier":"x"}', '{"usage":{"a":{"b":1},"c":[{}],"cost":0.25},"tier":"x"}'],
+		['{"usage":{"a":"}"},"z":null}\n', '{"usage":{"a":"}","cost":0.25},"z":null}\n'],
+		['{"text":"\\"usage\\":{}}","n":1}', '{"text":"\\"usage\\":{}}","n":1}'],
+		['{"a\\"usage":{"b":1}}', '{"a\\"usage":{"b":1}}'],
+		['{"usage":{"a":1},"text":",\\"usage\\":{}}"}', '{"usage":{"a":1,"cost":0.25},"text":",\\"usage\\":{}}"}'],
+		['{"usage":{"a":1},"b":{"usage":{"c":1}}}', '{"usage":{"a":1,"cost":0.25},"b":{"usage":{"c":1}}}'],
 	])("stands in the usage of %s", (json, told) => {
 		expect(withCost(json, 0.25)).toBe(told);
 	});

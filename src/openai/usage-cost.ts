@@ -1,18 +1,37 @@
 /** What a call cost, told in its `usage`, as OpenRouter does. */
 import { fieldNamed, fieldsOf } from "./json.ts";
 
-/** An answer or a chunk as JSON text, with `usage.cost` in it; as it was where there is no usage, or a cost already. 2 µs a KB. */
+/** An answer or a chunk as JSON text, with `usage.cost` in it; as it was where there is no usage, or a cost already. */
 export function withCost(json: string, usd: number): string {
-	const usage = fieldNamed(fieldsOf(json), "usage");
-	if (!usage || json[usage.start] !== "{") return json;
-	const fields = fieldsOf(json, usage.start);
+	const start = usageAtEnd(json) ?? usageAnywhere(json);
+	if (start === undefined) return json;
+	const fields = fieldsOf(json, start);
 	if (fieldNamed(fields, "cost")) return json;
 	// No exponent: some parsers of money take none.
 	const last = fields.at(-1);
 	const cost = `"cost":${decimal(usd)}`;
-	const at = last?.end ?? usage.start + 1;
+	const at = last?.end ?? start + 1;
 	return `${json.slice(0, at)}${last ? "," : ""}${cost}${json.slice(at)}`;
 }
+
+/** Where the usage's `{` stands. 2 µs a KB. */
+function usageAnywhere(json: string): number | undefined {
+	const usage = fieldNamed(fieldsOf(json), "usage");
+	return usage && json[usage.start] === "{" ? usage.start : undefined;
+}
+
+/** The same where only plain fields come behind it, as most upstreams have it: no walk over the whole answer. Undefined where that is not so. */
+function usageAtEnd(json: string): number | undefined {
+	const key = json.lastIndexOf('"usage":{');
+	// Behind a backslash it would be the end of some text.
+	if (key < 1 || (json[key - 1] !== "," && json[key - 1] !== "{")) return undefined;
+	const start = key + '"usage":'.length;
+	const end = json.indexOf("}", fieldsOf(json, start).at(-1)?.end ?? start);
+	return PLAIN_END.test(json.slice(end + 1)) ? start : undefined;
+}
+
+/** Some fields, and the one brace that ends an answer: what stands before them is the answer's own. */
+const PLAIN_END = /^(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/;
 
 /** The same for events of a stream: of each that has a usage. */
 export function eventsWithCost(text: string, usd: number): string {

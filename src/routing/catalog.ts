@@ -38,6 +38,9 @@ export interface Catalog {
 	listed?(target: RouteTarget): Listed;
 }
 
+/** Names remembered: clients choose them. */
+const MOST_KNOWN = 500;
+
 /** What no model of a vendor's does. */
 const LACKS: Partial<Record<ProviderType, readonly Feature[]>> = { anthropic: ["embeddings"] };
 
@@ -51,6 +54,8 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	const localEntry = entries.find(({ upstream }) => upstream.name === "local" && upstream.type === "local");
 	const local = localNames(localEntry, fleet);
 	const prices = priceBook(config.prices);
+	/** What names lead to for as long as this configuration lasts: most calls ask for the same few. */
+	const known = new Map<string, Route>();
 
 	const aliases = new Map<string, Alias>();
 	const names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
@@ -130,7 +135,12 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 
 	/** Where a name leads that is none of `models:`, as if there were no agents. */
 	function fixed(name: string): Route | undefined {
-		return name === "dummy" ? route(byName.get("dummy")!, name, "built in") : (explicit(name) ?? prefixed(name));
+		let found = known.get(name);
+		if (found) return found;
+		found = name === "dummy" ? route(byName.get("dummy")!, name, "built in") : (explicit(name) ?? prefixed(name));
+		if (found && known.size >= MOST_KNOWN) known.clear();
+		if (found) known.set(name, found);
+		return found;
 	}
 
 	function find(name: string): Route | undefined {
