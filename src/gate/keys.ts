@@ -120,20 +120,36 @@ export function presentedSecret(headers: Headers): string | undefined {
 /** Whether a name fits one of these patterns; `*` stands for any text. */
 export function allowing(patterns: readonly string[]): (model: string) => boolean {
 	if (patterns.includes("*")) return () => true;
-	const parts = patterns.map((pattern) => pattern.split("*"));
-	return (model) => parts.some((each) => matches(each, model));
+	const shapes = patterns.map(shapeOf);
+	return (model) => {
+		for (const shape of shapes) if (fits(shape, model)) return true;
+		return false;
+	};
+}
+
+/** A pattern, taken apart once: every call is compared with those of its key and of all models' limits. */
+interface Shape {
+	readonly first: string;
+	readonly middle: readonly string[];
+	/** Undefined where the pattern has no star. */
+	readonly last: string | undefined;
+}
+
+function shapeOf(pattern: string): Shape {
+	const [first = "", ...middle] = pattern.split("*");
+	const last = middle.pop();
+	return { first, middle, last };
 }
 
 /**
  * Whether the text is these parts with any text between them. By hand: as a regular expression, a pattern of twelve stars
  * and a long model name keep the process busy for hours.
  */
-function matches([first = "", ...rest]: readonly string[], text: string): boolean {
-	const last = rest.pop();
+function fits({ first, middle, last }: Shape, text: string): boolean {
 	if (last === undefined) return text === first;
 	if (!text.startsWith(first)) return false;
 	let at = first.length;
-	for (const part of rest) {
+	for (const part of middle) {
 		const found = text.indexOf(part, at);
 		if (found === -1) return false;
 		at = found + part.length;

@@ -34,35 +34,39 @@ const HOUR_MS = 3_600_000;
 export function chargeFor(rates: Rates, tokens: Tokens, gpuMs = 0): number {
 	const { input, output } = tokens;
 	const long = tokens.cacheWriteLong ?? 0;
-	const sum =
-		partsOf(input, input, rates.input, [
-			[tokens.cached, rates.cached],
-			[long, rates.cache_write_1h ?? rates.cache_write],
-			[(tokens.cacheWrite ?? 0) - long, rates.cache_write],
-			[tokens.inputAudio, rates.input_audio],
-			[tokens.inputImage, rates.input_image],
-		]) +
-		partsOf(output, input, rates.output, [
-			[tokens.reasoning, rates.reasoning],
-			[tokens.outputAudio, rates.output_audio],
-			[tokens.outputImage, rates.output_image],
-		]);
+	const read = new Parts(input, input);
+	read.take(tokens.cached, rates.cached);
+	read.take(long, rates.cache_write_1h ?? rates.cache_write);
+	read.take((tokens.cacheWrite ?? 0) - long, rates.cache_write);
+	read.take(tokens.inputAudio, rates.input_audio);
+	read.take(tokens.inputImage, rates.input_image);
+	const written = new Parts(output, input);
+	written.take(tokens.reasoning, rates.reasoning);
+	written.take(tokens.outputAudio, rates.output_audio);
+	written.take(tokens.outputImage, rates.output_image);
+	const sum = read.total(rates.input) + written.total(rates.output);
 	return sum / MILLION + (rates.request ?? 0) + ((rates.gpu_hour ?? 0) * gpuMs) / HOUR_MS;
 }
 
-type Part = readonly [count: number | undefined, rate: Rate | undefined];
+/** Tokens of one direction, each kind at its own rate and the rest at the plain one. No lists: each call is priced twice. */
+class Parts {
+	#sum = 0;
 
-/** Tokens of one direction, each kind at its own rate and the rest at `plain`. */
-function partsOf(all: number, prompt: number, plain: Rate, parts: readonly Part[]): number {
-	let rest = all;
-	let sum = 0;
-	for (const [count, rate] of parts) {
-		if (!count || rate === undefined) continue;
-		const taken = Math.max(0, Math.min(count, rest));
-		rest -= taken;
-		sum += taken * at(rate, prompt);
+	constructor(
+		private rest: number,
+		private readonly prompt: number,
+	) {}
+
+	take(count: number | undefined, rate: Rate | undefined): void {
+		if (!count || rate === undefined) return;
+		const taken = Math.max(0, Math.min(count, this.rest));
+		this.rest -= taken;
+		this.#sum += taken * at(rate, this.prompt);
 	}
-	return sum + rest * at(plain, prompt);
+
+	total(plain: Rate): number {
+		return this.#sum + this.rest * at(plain, this.prompt);
+	}
 }
 
 function at(rate: Rate, prompt: number): number {
