@@ -56,6 +56,6 @@ export function resetText(ms: number): string {
 	const whole = Math.max(0, Math.ceil(ms));
 	if (whole < 1000) return `${whole}ms`;
 	const seconds = whole / 1000;
-	if (seconds < 60) return `${Number(seconds.toFixed(3))}s`;
+	if (seconds < 60) return `${seconds}s`;
 	return `${Math.floor(seconds / 60)}m${Math.round(seconds % 60)}s`;
 }

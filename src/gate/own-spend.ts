@@ -13,8 +13,11 @@ export function ownSpend(
 } {
 	const keys = new Map<string, Map<string, number>>();
 	const kept = (key: string) => {
-		const periods = keys.get(key) ?? new Map<string, number>();
-		keys.set(key, periods);
+		let periods = keys.get(key);
+		if (!periods) {
+			periods = new Map<string, number>();
+			keys.set(key, periods);
+		}
 		return periods;
 	};
 	const spent = (key: string, period: string): number => {

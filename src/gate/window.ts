@@ -54,14 +54,15 @@ export class WindowLimiter implements Limiter {
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
-		this.#end(reservation, now, (bound) => (bound.counts === "tokens" ? tokens : bound.amount));
+		this.#end(reservation, now, tokens);
 	}
 
 	cancel(reservation: Reservation, now: number): void {
-		this.#end(reservation, now, () => 0);
+		this.#end(reservation, now, undefined);
 	}
 
-	#end(reservation: Reservation, now: number, amountOf: (bound: Bound) => number): void {
+	/** @param tokens used; undefined where nothing was */
+	#end(reservation: Reservation, now: number, tokens: number | undefined): void {
 		const held = reservation as Held;
 		if (!held.isOpen) return;
 		held.isOpen = false;
@@ -70,7 +71,8 @@ export class WindowLimiter implements Limiter {
 			const counter = held.counters[at]!;
 			counter.expire(now);
 			if (bound.counts === "concurrency") counter.leave(bound.amount);
-			else counter.change(held.entries[at]!, amountOf(bound));
+			else if (tokens === undefined) counter.change(held.entries[at]!, 0);
+			else if (bound.counts === "tokens") counter.change(held.entries[at]!, tokens);
 		}
 	}
 
