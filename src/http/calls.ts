@@ -18,9 +18,9 @@ import type { AnswerCache } from "./answer-cache.ts";
 import { choose, explainHeader, mayReach, permitted } from "./choose.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
 import { affordable, endUser, enter } from "./entry.ts";
-import { IDLE_SECONDS } from "./idle.ts";
 import { IncomingCall } from "./incoming-call.ts";
 import { refuseKeyless } from "./keyless.ts";
+import { Patience, type Timeouts } from "./patience.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
 
@@ -57,9 +57,7 @@ export interface Accounts {
 }
 
 /** What is used of Bun's server. */
-interface BunServer extends Peers {
-	timeout(request: Request, seconds: number): void;
-}
+interface BunServer extends Peers, Timeouts {}
 
 /** Routers a call may pass through. */
 const MAX_HOPS = 8;
@@ -135,12 +133,12 @@ async function answer(
 		const entering = enter(accounts.turnstile, catalog, { call, caller, route, settlement, address });
 		if (entering) await entering;
 	}
+	// From here the upstream sets the pace.
+	const patience = server ? new Patience(server, request) : undefined;
 	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
-		server?.timeout(request, IDLE_SECONDS);
+		patience?.over();
 	});
-	// From here the upstream sets the pace: a model may think for minutes before its first byte.
-	server?.timeout(request, 0);
 	const run = (led: Call) => {
 		const reasons = wantsReasons(request.headers);
 		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);

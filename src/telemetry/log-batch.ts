@@ -4,7 +4,7 @@
  */
 
 /** How long a line waits for company, ms. A person watching does not notice; a crash loses no more than this. */
-const WAIT_MS = 20;
+const WAIT_MS = 50;
 /** A batch is written early at this many UTF-16 units. */
 const FULL = 64 * 1024;
 /** What may wait for a stalled disk or pipe, in UTF-16 units, before lines are dropped: logging never eats the memory. */

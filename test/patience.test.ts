@@ -1,0 +1,33 @@
+/** The idle timeout of a connection whose call runs. */
+import { expect, jest, test } from "bun:test";
+import { IDLE_SECONDS } from "../src/http/idle.ts";
+import { Patience } from "../src/http/patience.ts";
+
+const request = new Request("http://localhost/");
+
+function server() {
+	const said: number[] = [];
+	return { said, timeout: (_: Request, seconds: number) => said.push(seconds) };
+}
+
+test("is lifted from a call that takes its time, and restored when that is over", async () => {
+	const bun = server();
+	const patience = new Patience(bun, request);
+	while (bun.said.length === 0) await Bun.sleep(5);
+	patience.over();
+	expect(bun.said).toEqual([0, IDLE_SECONDS]);
+});
+
+test("is left alone by a call that is over at once, which leaves no timer behind", () => {
+	jest.useFakeTimers();
+	try {
+		const bun = server();
+		const calls = [new Patience(bun, request), new Patience(bun, request)];
+		for (const each of calls) each.over();
+		expect([bun.said, jest.getTimerCount()]).toEqual([[], 0]);
+		calls[0]!.grow();
+		expect(bun.said).toEqual([]);
+	} finally {
+		jest.useRealTimers();
+	}
+});
