@@ -1,12 +1,8 @@
 /** The sections of the configuration about answers that are kept, and about Redis. */
-import { type TSchema, Type } from "@sinclair/typebox";
+import { Type } from "@sinclair/typebox";
 import { REDIS_FORMS } from "./redis-url.ts";
+import { closed, section } from "./section.ts";
 import { bytes, duration, secret } from "./units.ts";
-
-const closed = { additionalProperties: false } as const;
-
-const section = <T extends Record<string, TSchema>>(properties: T, description: string) =>
-	Type.Object(properties, { ...closed, description, default: {} });
 
 /** The `cache:` section. */
 export const cache = section(

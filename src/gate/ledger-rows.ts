@@ -1,5 +1,6 @@
 /** What settled calls and closed attempts become in the ledger. Pure. */
 import type { LateAttempt, LedgerAttempt, LedgerBatch, LedgerCall, UsageRow, UsageSums } from "../store/ledger.ts";
+import { tenth } from "../telemetry/call-line.ts";
 import type { AttemptClosed, CallSettled } from "../telemetry/events.ts";
 
 /**
@@ -122,7 +123,7 @@ function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt
 		attempts: call.attempts,
 		ms: tenth(call.ms),
 		attempt_ms: isSole ? first!.ms : undefined,
-		first_token_ms: firstTokenMs === undefined ? undefined : tenth(firstTokenMs),
+		first_token_ms: tenth(firstTokenMs),
 		tokens,
 		bill: call.bill,
 		cache: call.cache,
@@ -152,5 +153,3 @@ function attemptOf(attempt: AttemptClosed): LedgerAttempt {
 	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost } = attempt;
 	return { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
 }
-
-const tenth = (ms: number): number => Math.round(ms * 10) / 10;

@@ -67,7 +67,7 @@ function hitHeaders(
 		"x-router-model": headerText(model),
 		"x-router-attempts": "0",
 		"x-router-cache": "hit",
-		"x-router-overhead-ms": String(Math.round(settlement.overheadMs * 100) / 100),
+		"x-router-overhead-ms": settlement.overheadText,
 	};
 	if (age !== undefined) headers["age"] = age;
 	if (isStream) {

@@ -1,6 +1,6 @@
 /** When an attempt must stop: its client left, or its time is up. One controller and one timer each. */
 import type { Failure } from "../providers/provider.ts";
-import { begin, end, YOUNG_MS } from "./young.ts";
+import { YOUNG_MS, Young } from "./young.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
@@ -14,7 +14,7 @@ export interface Client {
 }
 
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
-export class Deadline {
+export class Deadline extends Young {
 	readonly #controller = new AbortController();
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#limitMs = 0;
@@ -24,20 +24,16 @@ export class Deadline {
 	#dropped: string | undefined;
 	#again: (() => void) | undefined;
 	#isCleared = false;
-	#isYoung = true;
 	/** What its timer does, and when, while it is too young to have one. */
 	#expire: (() => void) | undefined;
 	#dueAt = 0;
 
 	constructor(private readonly client: Client) {
-		begin(this);
+		super();
 	}
 
 	/** From now on its client's leaving is noticed at once. */
-	grow(): void {
-		if (!this.#isYoung) return;
-		this.#isYoung = false;
-		end();
+	protected override grown(): void {
 		const { signal } = this.client;
 		signal.addEventListener("abort", this.#leave);
 		if (signal.aborted) this.#leave();
@@ -104,9 +100,7 @@ export class Deadline {
 		if (this.#isCleared) return;
 		this.#isCleared = true;
 		clearTimeout(this.#timer);
-		if (this.#isYoung) end();
-		else this.client.signal.removeEventListener("abort", this.#leave);
-		this.#isYoung = false;
+		if (this.end()) this.client.signal.removeEventListener("abort", this.#leave);
 	}
 
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
@@ -133,7 +127,7 @@ export class Deadline {
 
 	#set(ms: number, expire: () => void): void {
 		clearTimeout(this.#timer);
-		if (this.#isYoung && ms > YOUNG_MS) {
+		if (this.isYoung && ms > YOUNG_MS) {
 			this.#expire = expire;
 			this.#dueAt = performance.now() + ms;
 			return;

@@ -1,5 +1,5 @@
 /**
- * Attempts that have only just begun. Most whole answers of small models, embeddings above all, are there before anything could be
+ * What has only just begun. Most whole answers of small models, embeddings above all, are there before anything could be
  * late: to listen for a client's leaving and to set a timer for each costs 5 of their 100 µs. So one timer is set for all that begin
  * within its time, and only what is still there when it fires gets its own.
  */
@@ -7,30 +7,50 @@
 /** How long anything is young at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
 export const YOUNG_MS = 40;
 
-/** What grows up. */
-export interface Young {
-	/** It is still there. */
-	grow(): void;
-}
-
 let young: Young[] = [];
 let count = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Has it grow up within {@link YOUNG_MS}, unless it is over before. */
-export function begin(one: Young): void {
-	young.push(one);
-	count++;
-	timer ??= setTimeout(growAll, YOUNG_MS);
-}
+/** Something that grows up within {@link YOUNG_MS}, unless it is over before. */
+export abstract class Young {
+	#isYoung = true;
 
-/** It is over, or has grown up. To be called once for each that has begun; those that grow by themselves need not. */
-export function end(): void {
-	count--;
-	if (count > 0) return;
-	clearTimeout(timer);
-	timer = undefined;
-	young = [];
+	constructor() {
+		young.push(this);
+		count++;
+		timer ??= setTimeout(growAll, YOUNG_MS);
+	}
+
+	/** It has not grown up, and is not over. */
+	protected get isYoung(): boolean {
+		return this.#isYoung;
+	}
+
+	/** It grows up now, if it is still young. */
+	grow(): void {
+		if (this.#leave()) this.grown();
+	}
+
+	/** It is over: never grows up any more. Whether it had. */
+	protected end(): boolean {
+		return !this.#leave();
+	}
+
+	/** It has grown up. */
+	protected abstract grown(): void;
+
+	/** Whether it was young until now. */
+	#leave(): boolean {
+		if (!this.#isYoung) return false;
+		this.#isYoung = false;
+		count--;
+		if (count === 0) {
+			clearTimeout(timer);
+			timer = undefined;
+			young = [];
+		}
+		return true;
+	}
 }
 
 function growAll(): void {

@@ -1,18 +1,24 @@
 /** The ledger: a row a call, its attempts, and sums by day that outlive them. */
 import type { Connection, Sql } from "./connection.ts";
 
-/** One call. Texts that have no value are empty; times are Unix times, ms. */
-export interface LedgerCall {
-	/** `req_` and a UUID of version 7: later ones are greater. */
-	readonly id: string;
-	/** When it settled. */
-	readonly at: number;
+/** What is summed by. */
+export interface UsageKey {
+	/** `2026-01-31` (UTC). */
+	readonly day: string;
 	readonly keyId: string;
 	readonly key: string;
 	readonly team: string;
 	readonly user: string;
 	readonly model: string;
 	readonly provider: string;
+}
+
+/** One call. Texts that have no value are empty; times are Unix times, ms. */
+export interface LedgerCall extends Omit<UsageKey, "day"> {
+	/** `req_` and a UUID of version 7: later ones are greater. */
+	readonly id: string;
+	/** When it settled. */
+	readonly at: number;
 	readonly status: number;
 	readonly tokensIn: number | undefined;
 	readonly tokensOut: number | undefined;
@@ -44,18 +50,6 @@ export interface LedgerAttempt {
 export interface LateAttempt {
 	readonly call: string;
 	readonly attempt: LedgerAttempt;
-}
-
-/** What is summed by. */
-export interface UsageKey {
-	/** `2026-01-31` (UTC). */
-	readonly day: string;
-	readonly keyId: string;
-	readonly key: string;
-	readonly team: string;
-	readonly user: string;
-	readonly model: string;
-	readonly provider: string;
 }
 
 /** The sums. */

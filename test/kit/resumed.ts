@@ -1,0 +1,76 @@
+/** Streams that break off, taken apart: what a client was sent, and what that comes to. */
+import { type Call, parseRequest } from "../../src/openai/call.ts";
+import { SseSplitter } from "../../src/openai/sse.ts";
+import { type Told, Transcript } from "../../src/openai/transcript.ts";
+import type { StreamDecoder } from "../../src/providers/provider.ts";
+import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
+import { choiceEvent } from "./events.ts";
+import { chunksOf, type Json } from "./exchange.ts";
+import { configOf } from "./pipeline.ts";
+
+/** What answers. */
+export const upstream = configureUpstreams(configOf(), {}).find(({ name }) => name === "local") as Upstream;
+/** The prompt of every call. */
+export const messages = [{ role: "user", content: "hi" }];
+
+/** A streamed call. */
+export function callOf(body: Json = {}, operation: Call["operation"] = "chat"): Call {
+	const raw = JSON.stringify({ model: "m", stream: true, ...(operation === "chat" ? { messages } : {}), ...body });
+	return { ...parseRequest(operation, raw), operation } as Call;
+}
+
+/** What a client gets of these events: the text that is sent on for each. */
+export function sentFor(decoder: StreamDecoder, text: string): { sent: string[]; failure: string | undefined } {
+	const splitter = new SseSplitter();
+	const sent: string[] = [];
+	for (const each of [...splitter.push(Buffer.from(text)), ...splitter.end()]) {
+		const out = decoder.push(each);
+		if (out.failure) return { sent, failure: out.failure.message };
+		if (out.done) break;
+		sent.push(out.bytes ?? each.raw);
+	}
+	return { sent, failure: decoder.end()?.message };
+}
+
+/** What a client was told by these pieces. */
+export function toldBy(sent: readonly string[]): Told {
+	const transcript = new Transcript();
+	for (const piece of sent) transcript.add(piece);
+	return transcript.told();
+}
+
+/** A stream, folded into one answer. */
+export function folded(sse: string) {
+	const calls: { id?: string; name: string; arguments: string }[] = [];
+	const whole = { content: "", reasoning: "", refusal: "", text: "", finish: "", ids: new Set<unknown>(), calls };
+	for (const { id, choices } of chunksOf(sse) as { id: unknown; choices?: Json[] }[]) {
+		whole.ids.add(id);
+		for (const choice of choices ?? []) {
+			const delta = (choice["delta"] ?? {}) as Record<string, string | null>;
+			whole.content += delta["content"] ?? "";
+			whole.reasoning += delta["reasoning_content"] ?? delta["reasoning"] ?? "";
+			whole.refusal += delta["refusal"] ?? "";
+			whole.text += (choice["text"] as string) ?? "";
+			whole.finish += (choice["finish_reason"] as string) ?? "";
+			for (const { index, id: callId, function: f } of (delta["tool_calls"] ?? []) as unknown as {
+				index: number;
+				id?: string;
+				function?: { name?: string; arguments?: string };
+			}[]) {
+				calls[index] ??= { name: "", arguments: "" };
+				if (callId) calls[index].id ??= callId;
+				calls[index].name += f?.name ?? "";
+				calls[index].arguments += f?.arguments ?? "";
+			}
+		}
+	}
+	return whole;
+}
+
+/** An event with a piece of a tool call. */
+export const toolDelta = (index: number, args: string, id?: string, name?: string) =>
+	choiceEvent({
+		tool_calls: [
+			{ index, ...(id ? { id, type: "function" } : {}), function: { ...(name ? { name } : {}), arguments: args } },
+		],
+	});

@@ -1,0 +1,161 @@
+/** The ledger beside other processes, and where nothing can be written: each call is kept and counted once. */
+import { Database } from "bun:sqlite";
+import { describe, expect, jest, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ledger } from "../src/gate/ledger.ts";
+import { ownSpend } from "../src/gate/own-spend.ts";
+import { periodsOf } from "../src/gate/spend.ts";
+import { usageBy } from "../src/gate/usage.ts";
+import { createHouse } from "../src/server/house.ts";
+import { sqliteStore } from "../src/store/sqlite.ts";
+import { directory } from "./kit/cli.ts";
+import { configure } from "./kit/configure.ts";
+import { ledgerIn, settled } from "./kit/ledger.ts";
+import { until } from "./kit/until.ts";
+
+describe("what is spent", () => {
+	test("counts each call once, also the first of a key that comes as a batch is written", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const spend = ownSpend(store.ledger);
+		const { total } = periodsOf(Date.now());
+		for (let at = 0; at < 1000; at++) {
+			ledger.sink.callSettled(settled({ keyId: `config:${at}` }));
+			spend.add(`config:${at}`, total, 0.001);
+		}
+		const wrong = Array.from({ length: 1000 }, (_, at) => spend.spent(`config:${at}`, total)).filter(
+			(usd) => usd !== 0.001,
+		);
+		expect(wrong).toEqual([]);
+		ledger.flush();
+	});
+});
+
+test("what two processes with one data directory spend is the sum, a second later", async () => {
+	using home = directory();
+	const { config } = configure({ env: { DATA_DIR: home.path } });
+	const houses = [createHouse(config), createHouse(config)];
+	const closing = houses.map((house) => house.open());
+	const { total } = periodsOf(Date.now());
+	const call = ({ ledger, spend }: (typeof houses)[number]) => {
+		ledger.sink.callSettled(settled());
+		spend.add("config:team-a", total, 0.001);
+	};
+	for (const house of houses) for (let at = 0; at < 100; at++) call(house);
+	const spent = () => houses.map(({ spend }) => spend.spent("config:team-a", total).toFixed(6));
+	await until(() => spent().join() === "0.200000,0.200000", "the sum");
+	call(houses[0]!);
+	expect(spent()[0]).toBe("0.201000");
+	await until(() => spent()[1] === "0.201000", "the sum");
+	await Promise.all(closing.map((close) => close()));
+});
+
+test("a database that another process holds at the end is waited for, and nothing is lost", async () => {
+	using home = directory();
+	const { store, ledger } = ledgerIn(home.path);
+	const close = ledger.open();
+	ledger.sink.callSettled(settled());
+	ledger.flush();
+	using other = new Database(join(home.path, "router.db"));
+	other.run("BEGIN IMMEDIATE");
+	const call = settled();
+	ledger.sink.callSettled(call);
+	const closed = close();
+	expect(store.ledger.call(call.id)).toBeUndefined();
+	other.run("COMMIT");
+	await closed;
+	expect(store.ledger.call(call.id)?.call.id).toBe(call.id);
+});
+
+describe("where nothing can be written", () => {
+	const full = (path: string) => {
+		const db = new Database(join(path, "router.db"));
+		db.run(
+			"CREATE TRIGGER full BEFORE INSERT ON usage_days BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+		);
+		return () => void db.run("DROP TRIGGER full");
+	};
+	const openedIn = (path: string) => {
+		const problems: string[] = [];
+		const store = sqliteStore(path, (problem) => problems.push(problem));
+		const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+		ledger.sink.callSettled(settled());
+		ledger.flush();
+		return { store, ledger, problems };
+	};
+	const count = (store: ReturnType<typeof sqliteStore>) =>
+		usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls;
+
+	test("calls wait, and are written once there is room again: each once", () => {
+		using home = directory();
+		const { store, ledger, problems } = openedIn(home.path);
+		const makeRoom = full(home.path);
+		const ids = Array.from({ length: 1000 }, () => {
+			const call = settled();
+			ledger.sink.callSettled(call);
+			return call.id;
+		});
+		ledger.flush();
+		ledger.flush();
+		expect([count(store), problems.length]).toEqual([1, 1]);
+		makeRoom();
+		ledger.sink.callSettled(settled());
+		ledger.flush();
+		expect(count(store)).toBe(1002);
+		expect(ids.filter((id) => !store.ledger.call(id))).toEqual([]);
+	});
+
+	test("is not tried more often because another process writes: each time may keep calls waiting for half a second", async () => {
+		using home = directory();
+		const { config } = configure({ env: { DATA_DIR: home.path } });
+		const house = createHouse(config);
+		house.ledger.sink.callSettled(settled());
+		house.ledger.flush();
+		const makeRoom = full(home.path);
+		let flushes = 0;
+		const flush = house.ledger.flush.bind(house.ledger);
+		house.ledger.flush = () => {
+			flushes++;
+			flush();
+		};
+		jest.useFakeTimers();
+		try {
+			const close = house.open();
+			house.ledger.sink.callSettled(settled());
+			jest.advanceTimersByTime(20_000);
+			expect(flushes).toBeLessThan(7);
+			makeRoom();
+			jest.advanceTimersByTime(5_000);
+			expect(house.ledger.isWritten).toBe(true);
+			await close();
+		} finally {
+			jest.useRealTimers();
+		}
+	});
+
+	test("no more wait than there is memory for", () => {
+		using home = directory();
+		const { store, ledger } = openedIn(home.path);
+		const makeRoom = full(home.path);
+		for (let at = 0; at < 15_000; at++) {
+			const call = settled();
+			ledger.sink.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
+			ledger.sink.callSettled(call);
+		}
+		makeRoom();
+		ledger.flush();
+		expect(count(store)).toBe(10_001);
+	});
+
+	test("because the directory is no directory: they are remembered, each once, in bounded memory", () => {
+		using home = directory();
+		writeFileSync(join(home.path, "file"), "");
+		const store = sqliteStore(join(home.path, "file"), () => {});
+		const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+		for (let at = 0; at < 60_000; at++) ledger.sink.callSettled(settled({ decision: { text: "x".repeat(2000) } }));
+		ledger.flush();
+		expect(count(store)).toBe(60_000);
+		expect(store.ledger.used()).toBeLessThan(70e6);
+	});
+});
