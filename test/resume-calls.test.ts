@@ -7,13 +7,9 @@ import { claude, takesPrefill } from "../src/providers/claude.ts";
 import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import { type FollowUp, followUps, obstacleOf } from "../src/proxy/continuation.ts";
 import { resumedDecoder } from "../src/proxy/resumed-decoder.ts";
-import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
+import { choiceEvent, event, finishEvent, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
-import { callOf, folded, messages, sentFor, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
-
-/** A whole answer in these pieces, as an upstream that gives its chunks this id tells it. */
-const told = (id: string, ...pieces: string[]) =>
-	[...pieces, finishEvent(), usageEvent(), DONE].join("").replaceAll("chatcmpl-kit", id);
+import { callOf, folded, messages, sentFor, told, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
 
 describe("the call for the rest", () => {
 	const partial = toldBy(["Hello ", "wor"].map(textEvent));

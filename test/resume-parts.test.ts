@@ -8,10 +8,10 @@ import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
 import { type FollowUp, followUps, obstacleOf } from "../src/proxy/continuation.ts";
 import { DIVERGED, resumedDecoder } from "../src/proxy/resumed-decoder.ts";
-import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
+import { choiceEvent, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { haveRecordings, recordings } from "./kit/recordings.ts";
-import { callOf, folded, sentFor, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
+import { callOf, folded, sentFor, told, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
 
 /** Cuts a stream behind each of its events and lets it go on: by `again`, the same answer as another upstream tells it. */
 function everyCut(whole: string, again: string, call: Call, mode: FollowUp["mode"] = "replay") {
@@ -31,9 +31,6 @@ function everyCut(whole: string, again: string, call: Call, mode: FollowUp["mode
 	}
 	return cuts;
 }
-
-const told = (id: string, ...pieces: string[]) =>
-	[...pieces, finishEvent(), usageEvent(), DONE].join("").replaceAll("chatcmpl-kit", id);
 
 describe("asked again, an answer goes on wherever it was cut", () => {
 	test("text, in whatever pieces it comes the second time", () => {

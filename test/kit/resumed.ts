@@ -4,7 +4,7 @@ import { SseSplitter } from "../../src/openai/sse.ts";
 import { type Told, Transcript } from "../../src/openai/transcript.ts";
 import type { StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
-import { choiceEvent } from "./events.ts";
+import { choiceEvent, DONE, finishEvent, usageEvent } from "./events.ts";
 import { chunksOf, type Json } from "./exchange.ts";
 import { configOf } from "./pipeline.ts";
 
@@ -74,3 +74,7 @@ export const toolDelta = (index: number, args: string, id?: string, name?: strin
 			{ index, ...(id ? { id, type: "function" } : {}), function: { ...(name ? { name } : {}), arguments: args } },
 		],
 	});
+
+/** A whole answer in these pieces, as an upstream that gives its chunks this id tells it. */
+export const told = (id: string, ...pieces: string[]) =>
+	[...pieces, finishEvent(), usageEvent(), DONE].join("").replaceAll("chatcmpl-kit", id);
