@@ -83,6 +83,59 @@ describe("whatever comes, in whatever order", () => {
 	});
 });
 
+describe("a place", () => {
+	test("is another one for every value, also after coming round", () => {
+		const ring = new Ring(16 * 1024);
+		const seen = new Set<number>();
+		for (let index = 0; index < 2000; index++) {
+			ring.put(keyOf(index % 5), filled("v", 100 + (index % 7)));
+			const place = ring.find(keyOf(index % 5))!;
+			expect(seen.has(place)).toBe(false);
+			seen.add(place);
+			expect(ring.read(place).length).toBe(100 + (index % 7));
+		}
+	});
+
+	test("stays as long as the value does, and changes when that is moved", () => {
+		const ring = new Ring(16 * 1024);
+		ring.put(keyOf("a"), Buffer.from("one"));
+		const place = ring.find(keyOf("a"))!;
+		expect(ring.find(keyOf("a"))).toBe(place);
+		let moved = place;
+		for (let index = 0; moved === place; index++) {
+			ring.put(keyOf(index), filled("v", 300));
+			moved = ring.find(keyOf("a"))!;
+		}
+		expect(Buffer.from(ring.read(moved)).toString()).toBe("one");
+		ring.delete(keyOf("a"));
+		expect(ring.find(keyOf("a"))).toBeUndefined();
+	});
+});
+
+test("a large ring grows once, and keeps what it has", () => {
+	const ring = new Ring(16 * 1024 * 1024);
+	const value = (index: number) => new Uint8Array(filled(String(index), 1000));
+	// Up to where the first block ends, and past that.
+	for (let index = 0; index < 9000; index++) {
+		ring.put(keyOf(index), value(index));
+		if (index % 1000 === 0) expect(ring.get(keyOf(0))).toEqual(value(0));
+	}
+	expect(ring.count).toBe(9000);
+	for (let index = 0; index < 9000; index += 100) expect(ring.get(keyOf(index))).toEqual(value(index));
+});
+
+test.each([8, 16, 24, 1000].map((more) => 8 * 1024 * 1024 + more))(
+	"a ring just larger than its first block comes round there (%p)",
+	(size) => {
+		// The index takes one part in 16 at most, rounded down to a power of two.
+		const ring = new Ring(size + 2 ** Math.floor(Math.log2(size / 16)));
+		for (let index = 0; index < 20_000; index++) {
+			ring.put(keyOf(index), filled("v", 900 + (index % 40)));
+			expect(ring.get(keyOf(index))!.length).toBe(900 + (index % 40));
+		}
+	},
+);
+
 test("1 M distinct answers take the configured memory, not more", () => {
 	const limit = 64_000_000;
 	// In a process of its own, which makes no garbage: what it grows by is the ring.

@@ -14,7 +14,8 @@ export function batchOf(
 	attempts: readonly AttemptClosed[],
 ): LedgerBatch {
 	const ours = new Map<string, LedgerAttempt[]>();
-	for (const { id } of calls) ours.set(id, []);
+	// Calls that the cache answers have none, and are not even looked up.
+	if (attempts.length > 0) for (const { id, attempts: count } of calls) if (count > 0) ours.set(id, []);
 	const others: LateAttempt[] = [];
 	for (const each of attempts) {
 		const attempt = attemptOf(each);
@@ -24,16 +25,19 @@ export function batchOf(
 	}
 	const usage = new UsageCount();
 	const rows = calls.map((call, at) => {
-		const row = callRow(call, times[at]!, ours.get(call.id)!);
+		const row = callRow(call, times[at]!, (call.attempts > 0 && ours.get(call.id)) || NO_ATTEMPTS);
 		usage.add(call, row);
 		return row;
 	});
 	return { calls: rows, attempts: others, usage: usage.rows };
 }
 
+const NO_ATTEMPTS: readonly LedgerAttempt[] = [];
+
 /** Adds calls up by day, and by whatever they can be shown by. */
 class UsageCount {
 	readonly #sums = new Map<string, UsageRow & UsageSums>();
+	#last: (UsageRow & UsageSums) | undefined;
 	#dayNumber = Number.NaN;
 	#day = "";
 
@@ -41,14 +45,9 @@ class UsageCount {
 		return [...this.#sums.values()];
 	}
 
-	add({ status, bill, tokens }: CallSettled, { at, keyId, key, team, user, model, provider, cost }: LedgerCall): void {
-		const day = this.#dayOf(at);
-		const name = `${day}\n${keyId}\n${user}\n${model}\n${provider}`;
-		let sums = this.#sums.get(name);
-		if (!sums) {
-			sums = { day, keyId, key, team, user, model, provider, ...NOTHING };
-			this.#sums.set(name, sums);
-		}
+	add({ status, bill, tokens }: CallSettled, row: LedgerCall): void {
+		const { cost } = row;
+		const sums = this.#sumsOf(row);
 		sums.calls++;
 		if (status >= 400) sums.failed++;
 		if (bill?.isEstimated) sums.estimated++;
@@ -58,6 +57,23 @@ class UsageCount {
 		sums.tokensCached += tokens?.cached ?? 0;
 		sums.tokensReasoning += tokens?.reasoning ?? 0;
 		sums.cost += cost ?? 0;
+	}
+
+	/** Neighbours are mostly alike: to look for each by name would cost 0.4 µs. */
+	#sumsOf({ at, keyId, key, team, user, model, provider }: LedgerCall): UsageRow & UsageSums {
+		const day = this.#dayOf(at);
+		const last = this.#last;
+		if (last?.day === day && last.keyId === keyId && last.user === user) {
+			if (last.model === model && last.provider === provider) return last;
+		}
+		const name = `${day}\n${keyId}\n${user}\n${model}\n${provider}`;
+		let sums = this.#sums.get(name);
+		if (!sums) {
+			sums = { day, keyId, key, team, user, model, provider, ...NOTHING };
+			this.#sums.set(name, sums);
+		}
+		this.#last = sums;
+		return sums;
 	}
 
 	/** To write the date anew for each call would cost 0.5 µs. */

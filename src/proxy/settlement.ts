@@ -173,9 +173,10 @@ export class Settlement {
 		return cost ?? this.biller?.price(target, tokens, this.#meters?.get(target.id)?.ms() ?? 0)?.cost;
 	}
 
-	/** To be done once, when the call has settled. */
+	/** To be done once, when the call has settled; at once where it has. */
 	atEnd(hook: () => void): void {
-		this.#hooks.push(hook);
+		if (this.#isSettled) hook();
+		else this.#hooks.push(hook);
 	}
 
 	/** What the router itself has cost the call so far, ms, with two decimals at most. `toFixed` costs 0.9 µs. */

@@ -32,6 +32,8 @@ interface Sums {
 	reasoning: number;
 	cost: number;
 	unpriced: number;
+	hits: number;
+	misses: number;
 }
 
 /**
@@ -79,16 +81,23 @@ export function addCallMetrics(registry: Registry): CallMetrics {
 	let settled: CallSettled[] = [];
 	let closed: AttemptClosed[] = [];
 
-	const addCall = (groups: Map<string, Sums>, call: CallSettled) => {
+	/** @param last what the call before was added to: neighbours are mostly alike */
+	const sumsOf = (groups: Map<string, Sums>, call: CallSettled, last: Sums | undefined) => {
 		const model = modelLabel(call.model);
 		const { provider } = call;
 		const status = statusLabel(call.status);
+		if (last?.model === model && last.provider === provider && last.status === status) return last;
 		const name = `${status}\n${provider}\n${model}`;
 		let sums = groups.get(name);
 		if (!sums) {
 			sums = { model, provider, status, calls: 0, ...NOTHING };
 			groups.set(name, sums);
 		}
+		return sums;
+	};
+
+	const addCall = (sums: Sums, call: CallSettled) => {
+		const { model, provider } = sums;
 		sums.calls++;
 		const { tokens: used } = call;
 		if (used) {
@@ -102,19 +111,25 @@ export function addCallMetrics(registry: Registry): CallMetrics {
 		observeMs(duration, model, provider, call.ms);
 		observeMs(firstToken, model, provider, call.firstTokenMs);
 		if (call.dropped) dropped.inc(counted(call.dropped));
-		if (call.cache === "hit") cacheHits.inc();
-		else if (call.cache === "miss") cacheMisses.inc();
+		if (call.cache === "hit") sums.hits++;
+		else if (call.cache === "miss") sums.misses++;
 	};
 
 	const countCalls = (calls: readonly CallSettled[]) => {
 		const groups = new Map<string, Sums>();
-		for (const call of calls) addCall(groups, call);
+		let sums: Sums | undefined;
+		for (const call of calls) {
+			sums = sumsOf(groups, call, sums);
+			addCall(sums, call);
+		}
 		for (const { model, provider, status, ...sums } of groups.values()) {
 			requests.inc({ model, provider, status }, sums.calls);
 			for (const direction of ["input", "output", "cached", "reasoning"] as const) {
 				const sum = counted(sums[direction]);
 				if (sum > 0) tokens.inc({ direction, model, provider }, sum);
 			}
+			if (sums.hits > 0) cacheHits.inc(sums.hits);
+			if (sums.misses > 0) cacheMisses.inc(sums.misses);
 			accounts.settled(model, provider, { cost: counted(sums.cost), unpriced: sums.unpriced });
 		}
 	};
@@ -150,7 +165,7 @@ export function addCallMetrics(registry: Registry): CallMetrics {
 	};
 }
 
-const NOTHING = { input: 0, output: 0, cached: 0, reasoning: 0, cost: 0, unpriced: 0 };
+const NOTHING = { input: 0, output: 0, cached: 0, reasoning: 0, cost: 0, unpriced: 0, hits: 0, misses: 0 };
 
 /** prom-client throws on what is no number, and an upstream's usage is not ours to trust. */
 function counted(count: number | undefined): number {

@@ -1,0 +1,163 @@
+/** Calls that are sent again and again in the same bytes: what is remembered of them must never show. */
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { Repeats } from "../src/cache/repeats.ts";
+import { entryAnswer } from "../src/http/cached-answer.ts";
+import { type Call, parseRequest } from "../src/openai/call.ts";
+import { Settlement } from "../src/proxy/settlement.ts";
+import { startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers } from "./kit/faults.ts";
+import { type Pipeline, pipeline, type SendOptions } from "./kit/pipeline.ts";
+
+const upstream = startFaultUpstream();
+afterAll(() => upstream.stop());
+
+const whole = (content: string) =>
+	`{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"${content}"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}`;
+const EMBEDDING =
+	'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.1]}],"model":"m","usage":{"prompt_tokens":1,"total_tokens":1}}';
+const config = (target = "box/m") => ({
+	providers: { box: { type: "vllm", base_url: upstream.origin } },
+	models: [
+		{ name: "alias", targets: [target] },
+		{ name: "briefly", targets: ["box/m"], cache: { ttl: "300ms" } },
+	],
+	keys: ["a", "b"].map((name) => ({ name, key: `key-of-${name}-1234` })),
+});
+const asking = (model: string) => ({ model, messages: [{ role: "user", content: "hi" }], input: "hi", temperature: 0 });
+
+let router: Pipeline;
+beforeEach(() => {
+	router = pipeline({ config: config(), cached: true });
+	upstream.run(answers("200 OK", whole("first")));
+});
+
+async function send(model = "box/m", { headers = {}, ...options }: SendOptions = {}) {
+	const answer = await router.send(asking(model), {
+		headers: { authorization: "Bearer key-of-a-1234", ...headers },
+		...options,
+	});
+	return { cache: answer.headers.get("x-router-cache"), headers: answer.headers, text: await answer.text() };
+}
+/** Sends a call until it is remembered; from now on the upstream says something else. */
+async function repeated(model?: string): Promise<void> {
+	for (let round = 0; round < 3; round++) await send(model);
+	expect(upstream.received.length).toBe(1);
+	upstream.run(answers("200 OK", whole("second")));
+}
+
+test("every answer is whole, and has its own id", async () => {
+	await repeated();
+	const [one, other] = [await send(), await send()];
+	expect([one.cache, one.text, other.text]).toEqual(["hit", whole("first"), whole("first")]);
+	expect(new Set(router.settled.map(({ id }) => id)).size).toBe(5);
+	expect([one, other].map(({ headers }) => headers.get("x-request-id"))).toEqual(
+		router.settled.slice(3).map(({ id }) => id),
+	);
+});
+
+test("its age grows", async () => {
+	await repeated();
+	expect((await send()).headers.get("age")).toBe("0");
+	await Bun.sleep(1005);
+	expect((await send()).headers.get("age")).toBe("1");
+});
+
+describe("is another call", () => {
+	test("by another key", async () => {
+		await repeated();
+		const other = await send("box/m", { headers: { authorization: "Bearer key-of-b-1234" } });
+		expect([other.cache, other.text]).toEqual(["miss", whole("second")]);
+		expect((await send()).text).toBe(whole("first"));
+	});
+
+	test("with a header that upstreams see", async () => {
+		await repeated();
+		for (const name of ["openai-beta", "anthropic-beta"])
+			expect((await send("box/m", { headers: { [name]: "x" } })).cache).toBe("miss");
+		expect((await send()).text).toBe(whole("first"));
+	});
+
+	test("to another endpoint", async () => {
+		await repeated();
+		upstream.run(answers("200 OK", EMBEDDING));
+		const other = await send("box/m", { operation: "embeddings" });
+		expect([other.cache, other.text]).toEqual(["miss", EMBEDDING]);
+	});
+
+	test("once its alias leads elsewhere", async () => {
+		await repeated("alias");
+		Object.assign(router.context, { catalog: pipeline({ config: config("box/n") }).context.catalog });
+		expect((await send("alias")).text).toBe(whole("second"));
+	});
+});
+
+test("a fresh answer takes the place of what is remembered", async () => {
+	await repeated();
+	expect((await send("box/m", { headers: { "cache-control": "no-cache" } })).text).toBe(whole("second"));
+	const again = await send();
+	expect([again.cache, again.text]).toEqual(["hit", whole("second")]);
+});
+
+test("what is remembered does not outlive its time", async () => {
+	await repeated("briefly");
+	await Bun.sleep(305);
+	expect((await send("briefly")).text).toBe(whole("second"));
+});
+
+test("what one caller is told of its limits is not told to the next", async () => {
+	const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
+	const told = async (headers: Record<string, string>) => {
+		const settlement = new Settlement("req_1", "chat", performance.now(), sink);
+		settlement.headers = headers;
+		const answer = entryAnswer(entry, { stream: false } as Call, settlement, true);
+		return [answer.headers.get("x-ratelimit-limit-requests"), await answer.text()];
+	};
+	const facts = { provider: "box", model: "m", storedAt: Date.now(), expiresAt: Date.now() + 60_000 };
+	const entry = { facts, body: new TextEncoder().encode(whole("x")) };
+	expect(await told({ "x-ratelimit-limit-requests": "5" })).toEqual(["5", whole("x")]);
+	expect(await told({})).toEqual([null, whole("x")]);
+});
+
+describe("memory", () => {
+	const asker = { tenant: "", targets: [], headers: new Headers() };
+	const found = (body = new Uint8Array(8)) => ({
+		key: new Uint8Array(32),
+		place: 1,
+		entry: { facts: { provider: "box", model: "m", storedAt: 0, expiresAt: 1 }, body },
+	});
+	const callOf = (text: string) => {
+		const raw = JSON.stringify({ model: "m", messages: [{ role: "user", content: text }] });
+		return { ...parseRequest("chat", raw), operation: "chat" } as Call;
+	};
+	const isKept = (repeats: Repeats, call: Call) => repeats.find(call, asker) !== undefined;
+
+	test("is bounded: the latest stay", () => {
+		const repeats = new Repeats(64_000_000);
+		const calls = Array.from({ length: 1000 }, (_, index) => callOf(`call ${index}`));
+		for (const call of calls) repeats.keep(call, asker, found());
+		const kept = calls.filter((call) => isKept(repeats, call));
+		expect(kept.length).toBe(Math.floor(64_000_000 / 32 / (24 * 1024)));
+		expect(kept).toEqual(calls.slice(-kept.length));
+	});
+
+	test("a small cache remembers none", () => {
+		const repeats = new Repeats(64 * 1024);
+		repeats.keep(callOf("hi"), asker, found());
+		expect(isKept(repeats, callOf("hi"))).toBe(false);
+	});
+
+	test("nothing large is kept", () => {
+		const repeats = new Repeats(64_000_000);
+		repeats.keep(callOf("x".repeat(5000)), asker, found());
+		repeats.keep(callOf("hi"), asker, found(new Uint8Array(5000)));
+		expect([callOf("x".repeat(5000)), callOf("hi")].map((call) => isKept(repeats, call))).toEqual([false, false]);
+	});
+
+	test("the body is a copy", () => {
+		const repeats = new Repeats(64_000_000);
+		const body = new Uint8Array(8).fill(1);
+		repeats.keep(callOf("hi"), asker, found(body));
+		body.fill(2);
+		expect(repeats.find(callOf("hi"), asker)!.entry.body).toEqual(new Uint8Array(8).fill(1));
+	});
+});
