@@ -198,6 +198,29 @@ describe("what is kept", () => {
 		expect(store.ledger.usage("2026-04-01", "2026-04-01").every(({ day }) => day === "2026-04-01")).toBe(true);
 	});
 
+	test("tells 10,000 end users of a key and day apart: whoever sends more of them fills no disk", () => {
+		using home = directory();
+		let now = Date.UTC(2026, 0, 1);
+		const { store, ledger } = ledgerIn(home.path, undefined, () => now);
+		const send = (user: string, keyId = "config:a") => ledger.sink.callSettled(settled({ keyId, user }));
+		for (let at = 0; at < 10_050; at++) send(`user ${at}`);
+		send("user 0");
+		send("user 10040");
+		send("user 10040", "config:b");
+		now += 86_400_000;
+		send("user 10040");
+		ledger.flush();
+		const callsBy = (day: string) => {
+			const rows = store.ledger.usage(day, day);
+			return [
+				rows.length,
+				...["user 0", "(others)", "user 10040"].map((of) => rows.find(({ user }) => user === of)?.calls),
+			];
+		};
+		expect(callsBy("2026-01-01")).toEqual([10_002, 2, 51, 1]);
+		expect(callsBy("2026-01-02")).toEqual([1, undefined, undefined, 1]);
+	});
+
 	test("as CSV is what spreadsheets read, and no formula of a client's", () => {
 		const row = {
 			day: "2026-03-30",

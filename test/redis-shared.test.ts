@@ -2,9 +2,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { mirrorKeys } from "../src/gate/key-mirror.ts";
 import { isNewer, type KeyStore, type StoredKey } from "../src/gate/key-store.ts";
+import { NOTHING } from "../src/gate/ledger-rows.ts";
 import { type OwnSpend, SharedSpend } from "../src/gate/shared-spend.ts";
 import { SharedUsage } from "../src/gate/shared-usage.ts";
 import { periodsOf } from "../src/gate/spend.ts";
+import type { UsageRow } from "../src/store/ledger.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { memoryKeys } from "./kit/memory-keys.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
@@ -194,36 +196,63 @@ describe("spend", () => {
 });
 
 describe("usage", () => {
-	type Row = { key: string; calls: number };
-	const usageOf = (name: string, days = new Map<string, Row[]>()) => {
+	const DAY = "2026-01-01";
+	const row = (calls: number, more: Partial<UsageRow> = {}): UsageRow => ({
+		...{ day: DAY, keyId: "k", key: "a", team: "", user: "", model: "m", provider: "p" },
+		...NOTHING,
+		calls,
+		...more,
+	});
+	const usageOf = (name: string, days: UsageRow[][] = []) => {
 		const connected = connectRedis(server.url, { timeoutMs: 5000 });
-		const usage = new SharedUsage<Row>(connected.redis, name, () => days);
+		const usage = new SharedUsage(connected.redis, name, () => days);
 		closing.push(usage.open(), connected.close);
-		return {
-			usage,
-			connected,
-			publish: (day: string, rows: Row[]) => usage.publish(day, days.set(day, rows).get(day)!),
+		const publish = (rows: UsageRow[]) => {
+			days.unshift(rows);
+			usage.publish(rows);
 		};
+		return { usage, connected, publish };
 	};
+	const fields = () => server.client.hlen(`t:usage:${DAY}`);
 
-	test("of a day is read from all others, in the newest form of each", async () => {
+	test("of a day is read from all others, in the newest form of each row", async () => {
 		const [one, other] = [usageOf("r1"), usageOf("r2")];
 		await Promise.all([one.connected.up(), other.connected.up()]);
-		one.publish("2026-01-01", [{ key: "a", calls: 1 }]);
-		one.publish("2026-01-01", [{ key: "a", calls: 2 }]);
-		other.publish("2026-01-01", [{ key: "a", calls: 5 }]);
-		await until(async () => (await server.client.hlen("t:usage:2026-01-01")) === 2);
-		expect(await other.usage.others(["2026-01-01", "2026-01-02"])).toEqual([{ key: "a", calls: 2 }]);
-		expect(await one.usage.others(["2026-01-01"])).toEqual([{ key: "a", calls: 5 }]);
+		one.publish([row(1), row(7, { user: "u\nv" })]);
+		one.publish([row(2)]);
+		other.publish([row(5)]);
+		await until(async () => (await fields()) === 3);
+		await Promise.all([one.usage.told(), other.usage.told()]);
+		const told = await other.usage.others([DAY, "2026-01-02"]);
+		expect(told!.map(({ calls, user }) => [calls, user]).sort()).toEqual([
+			[2, ""],
+			[7, "u\nv"],
+		]);
+		expect(await one.usage.others([DAY])).toEqual([row(5)]);
+	});
+
+	test("of thousands of users is told and read in pages, each within a command's time", async () => {
+		const [one, other] = [usageOf("r1"), usageOf("r2")];
+		await Promise.all([one.connected.up(), other.connected.up()]);
+		const rows = Array.from({ length: 5000 }, (_, at) => row(at, { user: `user ${at}` }));
+		await server.client.config("RESETSTAT");
+		one.publish(rows);
+		await one.usage.told();
+		const told = await other.usage.others([DAY]);
+		expect(told!.toSorted((a, b) => a.calls - b.calls)).toEqual(rows);
+		const stats = await server.client.info("commandstats");
+		const times = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1]);
+		expect(times("hset")).toBe(25);
+		expect(times("hscan")).toBeGreaterThan(10);
 	});
 
 	test("is published again after a flush", async () => {
 		const one = usageOf("r1");
 		await one.connected.up();
-		one.publish("2026-01-01", [{ key: "a", calls: 1 }]);
-		await until(async () => (await server.client.exists("t:usage:2026-01-01", "t:usage:of:r1")) === 2);
+		one.publish([row(1)]);
+		await until(async () => (await server.client.exists(`t:usage:${DAY}`, "t:usage:of:r1")) === 2);
 		await server.client.flushall();
-		await until(async () => (await server.client.pttl("t:usage:2026-01-01")) > 0);
+		await until(async () => (await server.client.pttl(`t:usage:${DAY}`)) > 0);
 	});
 
 	test("that Redis did not take is published again once it does", async () => {
@@ -233,24 +262,32 @@ describe("usage", () => {
 		// It hangs up, and has lost nothing.
 		await server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
 		await one.connected.down();
-		one.publish("2026-01-01", [{ key: "a", calls: 1 }]);
+		one.publish([row(1)]);
+		await one.usage.told();
 		await one.connected.up();
-		await until(async () => (await server.client.exists("t:usage:2026-01-01")) === 1);
+		await until(async () => (await fields()) === 1);
 	});
 
 	test("that Redis did not take before its replica was started anew is published then", async () => {
 		const before = usageOf("r1");
 		await before.connected.up();
 		await until(async () => (await server.client.exists("t:usage:of:r1")) === 1);
-		await usageOf("r1", new Map([["2026-01-01", [{ key: "a", calls: 1 }]]])).connected.up();
-		await until(async () => (await server.client.exists("t:usage:2026-01-01")) === 1);
+		await usageOf("r1", [[row(1)]]).connected.up();
+		await until(async () => (await fields()) === 1);
+	});
+
+	test("of a field that somebody else has written is left out", async () => {
+		const one = usageOf("r1");
+		await one.connected.up();
+		await server.client.hset(`t:usage:${DAY}`, { "r2\nx": "{", "r2\ny": "[]", "r2\nz": "null" });
+		expect(await one.usage.others([DAY])).toEqual([]);
 	});
 
 	test("says that it is not known where Redis is away", async () => {
 		const one = usageOf("r1");
 		await one.connected.up();
 		one.connected.close();
-		expect(await one.usage.others(["2026-01-01"])).toBeUndefined();
+		expect(await one.usage.others([DAY])).toBeUndefined();
 	});
 });
 

@@ -117,7 +117,7 @@ test("usage is the sum of all, whichever is asked", async () => {
 		return partial ? undefined : `${calls} ${cost_usd}`;
 	};
 	const counted = async () => new Set(await Promise.all(routers.map(total)));
-	// Told every five seconds. A router may have let a call in before it had heard what the others spent.
+	// Told every second. A router may have let a call in before it had heard what the others spent.
 	await until(async () => {
 		const [sum, ...others] = await counted();
 		return others.length === 0 && Number(sum?.split(" ")[1]) >= 1;

@@ -2,16 +2,19 @@
 import type { LateAttempt, LedgerAttempt, LedgerBatch, LedgerCall, UsageRow, UsageSums } from "../store/ledger.ts";
 import { tenth } from "../telemetry/call-line.ts";
 import type { AttemptClosed, CallSettled } from "../telemetry/events.ts";
+import type { EndUsers } from "./end-users.ts";
 
 /**
  * A batch of what happened.
  * @param times when each call settled, Unix time, ms
  * @param attempts of these calls, or of others that are still under way or already written
+ * @param users of the day so far
  */
 export function batchOf(
 	calls: readonly CallSettled[],
 	times: readonly number[],
 	attempts: readonly AttemptClosed[],
+	users: EndUsers,
 ): LedgerBatch {
 	const ours = new Map<string, LedgerAttempt[]>();
 	// Calls that the cache answers have none, and are not even looked up.
@@ -23,7 +26,7 @@ export function batchOf(
 		if (own) own.push(attempt);
 		else others.push({ call: each.callId, attempt });
 	}
-	const usage = new UsageCount();
+	const usage = new UsageCount(users);
 	const rows = calls.map((call, at) => {
 		const row = callRow(call, times[at]!, (call.attempts > 0 && ours.get(call.id)) || NO_ATTEMPTS);
 		usage.add(call, row);
@@ -38,8 +41,12 @@ const NO_ATTEMPTS: readonly LedgerAttempt[] = [];
 class UsageCount {
 	readonly #sums = new Map<string, UsageRow & UsageSums>();
 	#last: (UsageRow & UsageSums) | undefined;
+	/** As they come: what the last of these sums was for, before it was one of many. */
+	#lastUser = "";
 	#dayNumber = Number.NaN;
 	#day = "";
+
+	constructor(private readonly users: EndUsers) {}
 
 	get rows(): readonly UsageRow[] {
 		return [...this.#sums.values()];
@@ -63,16 +70,18 @@ class UsageCount {
 	#sumsOf({ at, keyId, key, team, user, model, provider }: LedgerCall): UsageRow & UsageSums {
 		const day = this.#dayOf(at);
 		const last = this.#last;
-		if (last?.day === day && last.keyId === keyId && last.user === user) {
+		if (last?.day === day && last.keyId === keyId && this.#lastUser === user) {
 			if (last.model === model && last.provider === provider) return last;
 		}
-		const name = `${day}\n${keyId}\n${user}\n${model}\n${provider}`;
+		const shown = this.users.nameOf(day, keyId, user);
+		const name = `${day}\n${keyId}\n${shown}\n${model}\n${provider}`;
 		let sums = this.#sums.get(name);
 		if (!sums) {
-			sums = { day, keyId, key, team, user, model, provider, ...NOTHING };
+			sums = { day, keyId, key, team, user: shown, model, provider, ...NOTHING };
 			this.#sums.set(name, sums);
 		}
 		this.#last = sums;
+		this.#lastUser = user;
 		return sums;
 	}
 

@@ -3,8 +3,9 @@
  * killed process loses what half a second brought. A call leaves no more than itself here: rows made of a hundred in one go cost
  * half of what they cost one at a time, between all else that a call does.
  */
-import type { LedgerStore } from "../store/ledger.ts";
+import type { LedgerStore, UsageRow } from "../store/ledger.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../telemetry/events.ts";
+import { EndUsers } from "./end-users.ts";
 import { batchOf } from "./ledger-rows.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
@@ -33,6 +34,8 @@ export interface LedgerBounds {
 export interface LedgerOptions {
 	readonly store: LedgerStore;
 	readonly bounds: () => LedgerBounds;
+	/** Hears which sums have grown, and by how much. */
+	readonly onWritten?: (usage: readonly UsageRow[]) => void;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
 }
@@ -43,8 +46,8 @@ export class Ledger {
 	/** When each of them settled. */
 	#times: number[] = [];
 	#attempts: AttemptClosed[] = [];
-	readonly #changedDays = new Set<string>();
 	#timer: ReturnType<typeof setTimeout> | undefined;
+	readonly #users = new EndUsers();
 	/** The last batch could not be written, and still waits. */
 	#isStuck = false;
 	readonly #wall: () => number;
@@ -88,14 +91,6 @@ export class Ledger {
 		};
 	}
 
-	/** Days whose sums have changed since this was last asked, as they are written. */
-	changedDays(): string[] {
-		this.flush();
-		const days = [...this.#changedDays];
-		this.#changedDays.clear();
-		return days;
-	}
-
 	/** Nothing could be written the last time; it is tried again by itself. */
 	get isStuck(): boolean {
 		return this.#isStuck;
@@ -118,7 +113,7 @@ export class Ledger {
 		if (this.#calls.length === 0 && this.#attempts.length === 0) return;
 		const left = this.#attempts.filter(({ callId }) => callId === settling);
 		const attempts = left.length === 0 ? this.#attempts : this.#attempts.filter(({ callId }) => callId !== settling);
-		const batch = batchOf(this.#calls, this.#times, attempts);
+		const batch = batchOf(this.#calls, this.#times, attempts, this.#users);
 		this.#isStuck = !this.options.store.write(batch);
 		if (this.#isStuck) {
 			this.#wake();
@@ -127,7 +122,7 @@ export class Ledger {
 		this.#calls = [];
 		this.#times = [];
 		this.#attempts = left;
-		for (const { day } of batch.usage) this.#changedDays.add(day);
+		this.options.onWritten?.(batch.usage);
 		if (batch.calls.length > 0) this.#trim();
 	}
 

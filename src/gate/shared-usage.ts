@@ -1,4 +1,5 @@
-/** Usage of all replicas: each publishes its own days, and reads the others' when somebody asks. */
+/** Usage of all replicas: each publishes the sums that have changed, and reads the others' when somebody asks. */
+import type { UsageRow } from "../store/ledger.ts";
 import type { SharedRedis } from "../store/redis.ts";
 import type { UsageExchange } from "./spend.ts";
 
@@ -8,18 +9,23 @@ const TTL_MS = 400 * 86_400_000;
 const STARTED_DAYS = 7;
 /** How often it is looked whether Redis still has what was published, ms. */
 const LOOK_MS = 1_000;
+/** Rows told, or asked for, at once: some 50 KB, so that a command is over long before its deadline. */
+const PAGE = 200;
 
-/** Days in a Redis, a hash each, with a field for each replica. */
-export class SharedUsage<Row> implements UsageExchange<Row> {
-	/** Days that Redis did not take, in their newest form. */
-	readonly #untold = new Map<string, readonly Row[]>();
-	#hasLooked = false;
+/** Days in a Redis, a hash each, with a field for each row of each replica. */
+export class SharedUsage implements UsageExchange {
+	/** Rows that Redis has not taken, in their newest form, by day and field. */
+	readonly #untold = new Map<string, Map<string, UsageRow>>();
+	#telling: Promise<void> | undefined;
+	/** Days to be told again, the latest first. */
+	#behind = STARTED_DAYS;
+	#isLooking = false;
 
 	/** @param days what this replica has published so far, the latest first, for a Redis that lost it */
 	constructor(
 		private readonly redis: SharedRedis,
 		private readonly replica: string,
-		private readonly days: () => Iterable<readonly [string, readonly Row[]]>,
+		private readonly days: () => Iterable<readonly UsageRow[]>,
 	) {}
 
 	/** Begins to look after what was published. Returns how to end it. */
@@ -30,49 +36,93 @@ export class SharedUsage<Row> implements UsageExchange<Row> {
 		return () => clearInterval(timer);
 	}
 
-	publish(day: string, rows: readonly Row[]): void {
-		this.#untold.set(day, rows);
-		void this.#put(day, rows);
-	}
-
-	async #put(day: string, rows: readonly Row[]): Promise<void> {
-		const key = this.#keyOf(day);
-		const taken = await this.redis.run((client) =>
-			Promise.all([client.hset(key, this.replica, JSON.stringify(rows)), client.pexpire(key, TTL_MS)]),
-		);
-		// Published anew meanwhile: that is what is to be taken now.
-		if (taken !== undefined && this.#untold.get(day) === rows) this.#untold.delete(day);
-	}
-
-	async others(days: readonly string[]): Promise<readonly Row[] | undefined> {
-		const answers = await Promise.all(days.map((day) => this.redis.run((client) => client.hgetall(this.#keyOf(day)))));
-		const rows: Row[] = [];
-		for (const answer of answers) {
-			if (answer === undefined) return undefined;
-			for (const [replica, text] of Object.entries(answer))
-				if (replica !== this.replica) rows.push(...rowsOf<Row>(text));
+	publish(rows: readonly UsageRow[]): void {
+		for (const row of rows) {
+			let day = this.#untold.get(row.day);
+			if (!day) {
+				day = new Map();
+				this.#untold.set(row.day, day);
+			}
+			day.set(this.#fieldOf(row), row);
 		}
-		return rows;
+		void this.told();
+	}
+
+	told(): Promise<void> {
+		this.#telling ??= this.#tell().finally(() => {
+			this.#telling = undefined;
+		});
+		return this.#telling;
+	}
+
+	async others(days: readonly string[]): Promise<readonly UsageRow[] | undefined> {
+		const read = await Promise.all(days.map((day) => this.#othersOf(day)));
+		return read.includes(undefined) ? undefined : read.flatMap((rows) => rows!);
+	}
+
+	async #othersOf(day: string): Promise<readonly UsageRow[] | undefined> {
+		const key = this.#keyOf(day);
+		// A field may come twice while the hash is being rehashed.
+		const rows = new Map<string, UsageRow>();
+		let cursor = "0";
+		do {
+			const page = await this.redis.run((client) => client.hscan(key, cursor, "COUNT", PAGE));
+			if (page === undefined) return undefined;
+			const [next, pairs] = page;
+			for (let at = 0; at < pairs.length; at += 2) {
+				const [field, text] = [pairs[at]!, pairs[at + 1]!];
+				const row = field.startsWith(`${this.replica}\n`) ? undefined : rowIn(text);
+				if (row) rows.set(field, row);
+			}
+			cursor = next;
+		} while (cursor !== "0");
+		return [...rows.values()];
+	}
+
+	/** Until Redis has all, or takes no more. */
+	async #tell(): Promise<void> {
+		for (const [day, rows] of this.#untold) {
+			const key = this.#keyOf(day);
+			while (rows.size > 0) {
+				const page = [...rows.entries().take(PAGE)];
+				const fields = Object.fromEntries(page.map(([field, row]) => [field, JSON.stringify(row)]));
+				const taken = await this.redis.run((client) =>
+					Promise.all([client.hset(key, fields), client.pexpire(key, TTL_MS)]),
+				);
+				if (taken === undefined) return;
+				// Published anew meanwhile: that is what is to be taken now.
+				for (const [field, row] of page) if (rows.get(field) === row) rows.delete(field);
+			}
+			this.#untold.delete(day);
+		}
 	}
 
 	/** A flushed Redis has lost the mark, and with it the days; one that was away has missed some. */
 	async #look(): Promise<void> {
+		if (this.#isLooking) return;
+		this.#isLooking = true;
 		const mark = this.redis.key(`usage:of:${this.replica}`);
 		const isMarked = await this.redis.run((client) => client.set(mark, "1", "PX", TTL_MS, "GET"));
-		if (isMarked === undefined) return;
-		const isFirst = !this.#hasLooked;
-		this.#hasLooked = true;
-		if (isMarked === null) this.#publishAgain(Number.POSITIVE_INFINITY);
-		else if (isFirst) this.#publishAgain(STARTED_DAYS);
-		else for (const [day, rows] of this.#untold) void this.#put(day, rows);
+		if (isMarked === null) this.#behind = Number.POSITIVE_INFINITY;
+		if (isMarked !== undefined) await (this.#behind > 0 ? this.#tellAgain() : this.told());
+		this.#isLooking = false;
 	}
 
-	#publishAgain(most: number): void {
+	/** A day after the other, since all of them may be more than there is memory for. */
+	async #tellAgain(): Promise<void> {
 		let count = 0;
-		for (const [day, rows] of this.days()) {
-			if (++count > most) return;
-			this.publish(day, rows);
+		for (const rows of this.days()) {
+			if (++count > this.#behind) break;
+			this.publish(rows);
+			await this.told();
+			// It takes no more: the next look begins anew.
+			if (this.#untold.size > 0) return;
 		}
+		this.#behind = 0;
+	}
+
+	#fieldOf({ keyId, user, model, provider }: UsageRow): string {
+		return `${this.replica}\n${JSON.stringify([keyId, user, model, provider])}`;
 	}
 
 	#keyOf(day: string): string {
@@ -80,11 +130,11 @@ export class SharedUsage<Row> implements UsageExchange<Row> {
 	}
 }
 
-function rowsOf<Row>(text: string): Row[] {
+function rowIn(text: string): UsageRow | undefined {
 	try {
-		const rows: unknown = JSON.parse(text);
-		return Array.isArray(rows) ? (rows as Row[]) : [];
+		const row: unknown = JSON.parse(text);
+		return typeof row === "object" && row !== null && "day" in row ? (row as UsageRow) : undefined;
 	} catch {
-		return [];
+		return undefined;
 	}
 }

@@ -1,4 +1,5 @@
 /** What keys have spent, on this replica and on the others. */
+import type { UsageRow } from "../store/ledger.ts";
 
 /**
  * The board. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
@@ -24,10 +25,12 @@ export function periodsOf(time: number): { readonly day: string; readonly month:
 	return { day, month: day.slice(0, 7), total: "total" };
 }
 
-/** What replicas tell each other of their usage: rows of one day, in the ledger's own form. */
-export interface UsageExchange<Row> {
-	/** Publishes this replica's rows of a day (`2026-01-31`) in place of those before. Returns at once. */
-	publish(day: string, rows: readonly Row[]): void;
+/** What replicas tell each other of their usage: rows in the ledger's own form. */
+export interface UsageExchange {
+	/** Publishes rows of this replica in place of those before that have the same day and names. Returns at once. */
+	publish(rows: readonly UsageRow[]): void;
+	/** Resolves when the others can read all that was published, or nobody can be told now. */
+	told(): Promise<void>;
 	/** The other replicas' rows of these days; undefined where they can't be asked now. */
-	others(days: readonly string[]): Promise<readonly Row[] | undefined>;
+	others(days: readonly string[]): Promise<readonly UsageRow[] | undefined>;
 }

@@ -7,14 +7,15 @@ import { ownSpend } from "../gate/own-spend.ts";
 import type { SpendBoard, UsageExchange } from "../gate/spend.ts";
 import { WindowLimiter } from "../gate/window.ts";
 import { Clocks } from "../proxy/biller.ts";
-import type { UsageRow } from "../store/ledger.ts";
+import type { UsageKey, UsageRow } from "../store/ledger.ts";
 import { replicaName } from "../store/replica.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { type Sharing, type SharingTools, sharingOf } from "./sharing.ts";
 
-/** How often the day's usage is told to other routers, ms: all of its rows each time. */
-const TELL_MS = 5_000;
+/** How often sums that have grown are told to other routers, ms, and how many at once: to read them keeps calls waiting for 3 ms. */
+const TELL_MS = 1_000;
+const MOST_TOLD = 500;
 /** How often it is looked whether another process has written to the ledger, ms: a router with the same data directory. */
 const LOOK_MS = 1_000;
 const DAY_MS = 86_400_000;
@@ -53,12 +54,17 @@ export function createHouse(first: Config): House {
 	let tools: SharingTools | undefined;
 	const store = sqliteStore(config.data_dir, (problem) => tools?.log.logger.error(problem));
 	const keys = madeKeys({ store, taken: () => config.keys.map(({ name }) => name) });
-	const ledger = new Ledger({ store: store.ledger, bounds: () => config.usage });
 	const sharing = sharingOf(config, () => tools);
+	/** Sums that other routers have not heard of. */
+	const grown = new Map<string, UsageKey>();
+	const onWritten = (rows: readonly UsageKey[]) => {
+		for (const row of rows) grown.set(`${row.day}\n${row.keyId}\n${row.user}\n${row.model}\n${row.provider}`, row);
+	};
+	const ledger = new Ledger({ store: store.ledger, bounds: () => config.usage, ...(sharing ? { onWritten } : {}) });
 	const own = { limiter: new WindowLimiter(), spend: ownSpend(store.ledger) };
 	let limiter: Limiter = own.limiter;
 	let spend: SpendBoard = own.spend;
-	let exchange: UsageExchange<UsageRow> | undefined;
+	let exchange: UsageExchange | undefined;
 
 	let version = 0;
 	const lookForOthers = () => {
@@ -71,26 +77,32 @@ export function createHouse(first: Config): House {
 		version = found;
 	};
 
-	const usageOf = (day: string) => store.ledger.usage(day, day);
 	/** Shares what there is to share. Returns how to end it. */
-	const share = (with_: Sharing): (() => void) => {
+	const share = (with_: Sharing): (() => Promise<void>) => {
 		const replica = replicaName(config.data_dir);
 		limiter = with_.limiter(own.limiter);
 		spend = with_.spend(replica, own.spend);
 		with_.keys(keys);
-		const usage = with_.usage<UsageRow>(replica, function* () {
-			for (const day of store.ledger.days()) yield [day, usageOf(day)] as const;
+		const usage = with_.usage(replica, function* () {
+			for (const day of store.ledger.days()) yield store.ledger.usage(day, day);
 		});
 		exchange = usage;
-		const tellUsage = () => {
-			for (const day of ledger.changedDays()) usage.publish(day, usageOf(day));
+		const tellUsage = (most: number) => {
+			ledger.flush();
+			const told = [...grown.entries().take(most)];
+			const rows = store.ledger.sums(told.map(([, sums]) => sums));
+			// None: there is nothing to tell, or a disk that can't be read now.
+			if (rows.length === 0) return;
+			for (const [name] of told) grown.delete(name);
+			usage.publish(rows);
 		};
-		const timer = setInterval(tellUsage, TELL_MS);
+		const timer = setInterval(() => tellUsage(MOST_TOLD), TELL_MS);
 		timer.unref();
 		const close = with_.open();
-		return () => {
+		return async () => {
 			clearInterval(timer);
-			tellUsage();
+			tellUsage(Number.POSITIVE_INFINITY);
+			await usage.told();
 			close();
 		};
 	};
@@ -131,7 +143,7 @@ export function createHouse(first: Config): House {
 				unwatch();
 				clearInterval(looking);
 				await close();
-				unshare?.();
+				await unshare?.();
 			};
 		},
 	};

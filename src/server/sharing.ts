@@ -13,6 +13,7 @@ import { type OwnSpend, SharedSpend } from "../gate/shared-spend.ts";
 import { SharedUsage } from "../gate/shared-usage.ts";
 import type { SpendBoard, UsageExchange } from "../gate/spend.ts";
 import { StartError } from "../start-error.ts";
+import type { UsageRow } from "../store/ledger.ts";
 import { SharedRedis } from "../store/redis.ts";
 import { RedisBus } from "../store/redis-bus.ts";
 import type { RedisState } from "../store/redis-state.ts";
@@ -36,7 +37,8 @@ export interface Sharing {
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
 	spend(replica: string, own: OwnSpend): SpendBoard;
-	usage<Row>(replica: string, days: () => Iterable<readonly [string, readonly Row[]]>): UsageExchange<Row>;
+	/** @param days the ledger's rows, a day each, the latest first */
+	usage(replica: string, days: () => Iterable<readonly UsageRow[]>): UsageExchange;
 	/** A table of the caller's own. Returns how to tell of its rows. */
 	table(name: string, ttlMs: number, holder: TableHolder): (rows: readonly SharedRow[]) => void;
 	/** Begins to connect. Returns how to end it. */
@@ -81,8 +83,8 @@ export function sharingOf({ redis: config }: Config, tools: () => SharingTools |
 			opening.push(() => board.open());
 			return board;
 		},
-		usage<Row>(replica: string, days: () => Iterable<readonly [string, readonly Row[]]>) {
-			const usage = new SharedUsage<Row>(redis, replica, days);
+		usage(replica, days) {
+			const usage = new SharedUsage(redis, replica, days);
 			opening.push(() => usage.open());
 			return usage;
 		},

@@ -89,6 +89,8 @@ export interface LedgerStore {
 	call(id: string): { call: LedgerCall; attempts: LedgerAttempt[] } | undefined;
 	/** The sums of these days, both included. */
 	usage(from: string, to: string): UsageRow[];
+	/** What these sums are now. */
+	sums(of: readonly UsageKey[]): UsageRow[];
 	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all. */
 	spent(keyId: string, days: string): number;
 	/** Keys that have ever spent something. */
@@ -123,6 +125,8 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
 	${[...SUMS, "cost"].map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
+const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
+
 /** The ledger in this database. */
 export function ledgerStore({ read, write, sync, isInMemory }: Connection): LedgerStore {
 	const inUse = () => read(used)[0] ?? 0;
@@ -141,6 +145,13 @@ export function ledgerStore({ read, write, sync, isInMemory }: Connection): Ledg
 			read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[]).map(
 				usageOf,
 			),
+		sums: (of) =>
+			read((from) => {
+				const row = from.query(SUM);
+				return of.flatMap(
+					({ day, keyId, user, model, provider }) => row.all(day, keyId, user, model, provider) as DayRow[],
+				);
+			}).map(usageOf),
 		spent(keyId, days) {
 			const sql = "SELECT TOTAL(cost) AS usd FROM usage_days WHERE key_id = ? AND day BETWEEN ? AND ?";
 			// No digit or dash comes after "~".
