@@ -153,6 +153,46 @@ describe("memory", () => {
 		expect([callOf("x".repeat(5000)), callOf("hi")].map((call) => isKept(repeats, call))).toEqual([false, false]);
 	});
 
+	test.each([
+		// Of the last one JavaScriptCore makes 3.7 MB.
+		["objects", `[${Array(1000).fill("{}").join()}]`],
+		["arrays", `[${Array(1000).fill("[]").join()}]`],
+		["levels", `${"[".repeat(1800)}${"]".repeat(1800)}`],
+		["names", `{${Array.from({ length: 400 }, (_, at) => `"a${at}":1`).join()}}`],
+		["numbers for names", `[${Array(390).fill('{"999":1}').join()}]`],
+	])("what takes far more than its text is not kept: %s", (_, json) => {
+		const repeats = new Repeats(64_000_000);
+		const raw = `{"model":"m","messages":[{"role":"user","content":"hi"}],"extra":${json}}`;
+		expect(raw.length).toBeLessThan(4096);
+		const call = { ...parseRequest("chat", raw), operation: "chat" } as Call;
+		repeats.keep(call, asker, found());
+		expect(isKept(repeats, call)).toBe(false);
+	});
+
+	test("many fields, or headers as long as they may be, are not kept", () => {
+		const repeats = new Repeats(64_000_000);
+		const raw = `{"model":"m","messages":[{"role":"user","content":"hi"}],${Array.from({ length: 400 }, (_, at) => `"a${at}":1`).join()}}`;
+		const call = { ...parseRequest("chat", raw), operation: "chat" } as Call;
+		repeats.keep(call, asker, found());
+		const long = { ...asker, headers: new Headers({ "openai-beta": "x".repeat(15_000) }) };
+		repeats.keep(callOf("hi"), long, found());
+		expect([isKept(repeats, call), repeats.find(callOf("hi"), long)]).toEqual([false, undefined]);
+	});
+
+	test("a conversation with tools is kept, and as long a text as may be, in any alphabet", () => {
+		const repeats = new Repeats(64_000_000);
+		const messages = Array.from({ length: 12 }, (_, at) => ({
+			role: at % 2 ? "assistant" : "user",
+			content: `say ${at}`,
+		}));
+		const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+		const tools = ["a", "b"].map((name) => ({ type: "function", function: { name, parameters } }));
+		const raw = JSON.stringify({ model: "m", messages, tools, temperature: 0, seed: 1 });
+		const calls = [{ ...parseRequest("chat", raw), operation: "chat" } as Call, callOf("ж".repeat(4000))];
+		for (const call of calls) repeats.keep(call, asker, found(new Uint8Array(4096)));
+		expect(calls.map((call) => isKept(repeats, call))).toEqual([true, true]);
+	});
+
 	test("the body is a copy", () => {
 		const repeats = new Repeats(64_000_000);
 		const body = new Uint8Array(8).fill(1);

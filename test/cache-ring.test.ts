@@ -51,6 +51,16 @@ test("the least recently used make room", () => {
 	expect(ring.get(keyOf(4999 - others))).toBeUndefined();
 });
 
+test("the very oldest of a full ring makes no room once it is asked for", () => {
+	const ring = new Ring(4096);
+	// 30 records of 128 bytes are all that the ring takes: the next goes where the first lies.
+	for (let index = 0; index < 30; index++) ring.put(keyOf(index), filled("v", 88));
+	expect([ring.count, ring.used]).toEqual([30, 30 * 128]);
+	const place = ring.find(keyOf(0))!;
+	ring.put(keyOf("next"), filled("v", 88));
+	expect([ring.find(keyOf(0)), ring.find(keyOf(1))]).toEqual([place, undefined]);
+});
+
 describe("whatever comes, in whatever order", () => {
 	test.each([1, 2, 3])("every value it has is the last that was put (seed %p)", (seed) => {
 		const source = random(seed);

@@ -33,9 +33,20 @@ export interface Repeat {
 
 /** Longest text and longest answer that are remembered, characters and bytes. */
 const LONGEST = 4096;
-/** What one takes at most, with all that was made of its text, bytes: one part in 32 of the cache's memory may go there. */
+/** What one may take by `sizeOf`, with all that was made of its text, bytes: one part in 32 of the cache's memory may go there. */
 const SIZE = 24 * 1024;
 const SHARE = 32;
+/**
+ * Bytes that parts of a parsed text take in JavaScriptCore: measured, and rounded up. 4 KB of `[]` take 110 KB; 4 KB of `{"999":1}` take
+ * 3.7 MB, since numbers for names are places in an array.
+ */
+const OBJECT = 80;
+const PROPERTY = 160;
+const ITEM = 8;
+const STRING = 48;
+const FIELD = 112;
+/** All else that is remembered of a call. */
+const REST = 1024;
 
 /**
  * The calls, the latest to be answered: a hit that finds its text here need not be read, checked and hashed again, nor its answer looked
@@ -69,6 +80,9 @@ export class Repeats {
 		const { raw, body, fields, stream, operation } = call;
 		const { facts, body: answer } = found.entry;
 		if (raw.length > LONGEST || answer.length > LONGEST) return;
+		const betas = BETAS.map((name) => asker.headers.get(name));
+		const made = fields.length * FIELD + sizeOf(body) + sizeOf(betas);
+		if (REST + 2 * raw.length + answer.length + made > SIZE) return;
 		this.#byText.delete(raw);
 		this.#byText.set(raw, {
 			...found,
@@ -76,7 +90,7 @@ export class Repeats {
 			parsed: { raw, body, fields, stream },
 			tenant: asker.tenant,
 			targets: asker.targets,
-			betas: BETAS.map((name) => asker.headers.get(name)),
+			betas,
 			// What lies in the ring is good for a moment only.
 			entry: { facts, body: answer.slice() },
 		});
@@ -87,4 +101,20 @@ export class Repeats {
 	#of(text: string): Repeat | undefined {
 		return this.#byText.size > 0 && text.length <= LONGEST ? this.#byText.get(text) : undefined;
 	}
+}
+
+/** Bytes that a parsed value takes, roughly and rather too many; Infinity where names are numbers. */
+function sizeOf(value: unknown): number {
+	if (typeof value === "string") return STRING + 2 * value.length;
+	if (typeof value !== "object" || value === null) return 0;
+	let size = OBJECT;
+	if (Array.isArray(value)) {
+		for (const item of value) size += ITEM + sizeOf(item);
+		return size;
+	}
+	for (const [name, item] of Object.entries(value)) {
+		if (/^\d/.test(name)) return Number.POSITIVE_INFINITY;
+		size += PROPERTY + 2 * name.length + sizeOf(item);
+	}
+	return size;
 }

@@ -1,5 +1,5 @@
 /**
- * Values by key in one block of memory whose size never changes; the least recently used make room for new ones.
+ * Values by key in one block of memory, which grows once at most; the least recently used make room for new ones.
  *
  * A `Map` of buffers would leave the bound to the garbage collector: over 1 M distinct answers it held up to twice what was
  * counted. Here records lie one behind the other in a ring. The oldest are overwritten; one that is asked for while it
@@ -76,7 +76,8 @@ export class Ring {
 		const entry = this.#index[this.#slotOf(key, 0)]!;
 		if (entry === 0) return undefined;
 		const at = (entry - 1) * ALIGN;
-		if ((this.#head - at + this.#size) % this.#size <= this.#size / 2) return this.#placeOf(at);
+		const place = this.#placeOf(at);
+		if (this.#passed + this.#head - place <= this.#size / 2) return place;
 		this.put(key, this.#valueAt(at).slice());
 		return this.#placeOf((this.#index[this.#slotOf(key, 0)]! - 1) * ALIGN);
 	}

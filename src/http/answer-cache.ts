@@ -48,7 +48,7 @@ interface Claimed {
 	readonly release?: Release | undefined;
 }
 
-/** One for a process. Takes its memory with the first answer that is kept. */
+/** One for a process. Takes no memory before the first answer that is kept. */
 export class AnswerCache {
 	#ring: Ring | undefined;
 	readonly #repeats: Repeats;

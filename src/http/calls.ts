@@ -186,6 +186,7 @@ function fulfil(
 	});
 	return answering;
 }
+
 /** Asks for the reasons of the choice, and gives them. */
 const EXPLAIN = "x-router-explain";
 
