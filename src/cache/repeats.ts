@@ -49,7 +49,7 @@ const FIELD = 112;
 const REST = 1024;
 
 /**
- * The calls, the latest to be answered: a hit that finds its text here need not be read, checked and hashed again, nor its answer looked
+ * The calls, the latest to be remembered: a hit that finds its text here need not be read, checked and hashed again, nor its answer looked
  * up: 8 of its 60 µs.
  */
 export class Repeats {
@@ -59,6 +59,11 @@ export class Repeats {
 	/** @param memory the cache's, bytes */
 	constructor(memory: number) {
 		this.#most = Math.floor(memory / SHARE / SIZE);
+	}
+
+	/** What all of them take at most, bytes. */
+	get memory(): number {
+		return this.#most * SIZE;
 	}
 
 	/** What this text was read as; undefined where that has to be done. */

@@ -183,7 +183,7 @@ export class AnswerCache {
 		const fits = entry && use.stores && entry.body.length <= this.options.maxEntry;
 		if (!fits) return release?.(undefined);
 		const bytes = await encodeEntry(entry);
-		this.#ring ??= new Ring(this.options.memory);
+		this.#ring ??= new Ring(this.options.memory - this.#repeats.memory);
 		this.#ring.put(key, bytes);
 		const ttlMs = entry.facts.expiresAt - Date.now();
 		if (release) release({ bytes, ttlMs });
