@@ -8,6 +8,7 @@ import { ownSpend } from "../src/gate/own-spend.ts";
 import { periodsOf } from "../src/gate/spend.ts";
 import { usageBy } from "../src/gate/usage.ts";
 import { createHouse } from "../src/server/house.ts";
+import { shownCall } from "../src/server/shown-call.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
 import { configure } from "./kit/configure.ts";
@@ -104,6 +105,33 @@ describe("where nothing can be written", () => {
 		ledger.flush();
 		expect(count(store)).toBe(1002);
 		expect(ids.filter((id) => !store.ledger.call(id))).toEqual([]);
+	});
+
+	test("a call that waits is told of as one that is written", () => {
+		using home = directory();
+		const { ledger } = openedIn(home.path);
+		const makeRoom = full(home.path);
+		const failed = { provider: "openai", target: "openai/gpt-5-mini", ms: 3 };
+		const told = () =>
+			[sole, twice].map(({ id }) => {
+				const { call, attempts } = ledger.call(id)!;
+				return shownCall(call, attempts);
+			});
+		const [sole, twice] = [settled(), settled({ attempts: 2 })];
+		ledger.sink.attemptClosed({ ...failed, callId: sole.id, status: 200 });
+		ledger.sink.attemptClosed({ ...failed, callId: twice.id, failure: "transport" });
+		ledger.sink.attemptClosed({ ...failed, callId: twice.id, number: 2, status: 200 });
+		for (const call of [sole, twice]) ledger.sink.callSettled(call);
+		const waiting = told();
+		expect(ledger.isWritten).toBe(false);
+		expect(waiting.map(({ attempts }) => attempts.map(({ outcome }) => outcome))).toEqual([
+			["answered"],
+			["transport", "answered"],
+		]);
+		makeRoom();
+		expect(told()).toEqual(waiting);
+		expect(ledger.isWritten).toBe(true);
+		expect(ledger.call("req_none")).toBeUndefined();
 	});
 
 	test("is not tried more often because another process writes: each time may keep calls waiting for half a second", async () => {

@@ -3,7 +3,7 @@
  * killed process loses what half a second brought. A call leaves no more than itself here: rows made of a hundred in one go cost
  * half of what they cost one at a time, between all else that a call does.
  */
-import type { LedgerStore, UsageRow } from "../store/ledger.ts";
+import type { LedgerAttempt, LedgerCall, LedgerStore, UsageRow } from "../store/ledger.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../telemetry/events.ts";
 import { EndUsers } from "./end-users.ts";
 import { batchOf } from "./ledger-rows.ts";
@@ -89,6 +89,16 @@ export class Ledger {
 			clearTimeout(this.#timer);
 			await this.options.store.sync();
 		};
+	}
+
+	/** A call that has settled, and its attempts: also where nothing can be written. Undefined where it is not known, or no more. */
+	call(id: string): { readonly call: LedgerCall; readonly attempts: readonly LedgerAttempt[] } | undefined {
+		this.flush();
+		const at = this.#calls.findIndex((call) => call.id === id);
+		if (at === -1) return this.options.store.call(id);
+		const own = this.#attempts.filter(({ callId }) => callId === id);
+		const [call] = batchOf([this.#calls[at]!], [this.#times[at]!], own, new EndUsers()).calls;
+		return { call: call!, attempts: JSON.parse(call!.attempts ?? "[]") };
 	}
 
 	/** Nothing could be written the last time; it is tried again by itself. */

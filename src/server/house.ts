@@ -88,7 +88,6 @@ export function createHouse(first: Config): House {
 		});
 		exchange = usage;
 		const tellUsage = (most: number) => {
-			ledger.flush();
 			const told = [...grown.entries().take(most)];
 			const rows = store.ledger.sums(told.map(([, sums]) => sums));
 			// None: there is nothing to tell, or a disk that can't be read now.

@@ -142,8 +142,7 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
 		},
 		call(id: string): ShownCall {
-			house.ledger.flush();
-			const found = store.ledger.call(id);
+			const found = house.ledger.call(id);
 			if (found) return shownCall(found.call, found.attempts);
 			throw new RouterError("call_not_found", `There is no call "${id.slice(0, 100)}" in this router's ledger.`, {
 				param: "id",
