@@ -69,6 +69,39 @@ test("a database that another process holds at the end is waited for, and nothin
 	expect(store.ledger.call(call.id)?.call.id).toBe(call.id);
 });
 
+test("a ledger that can't be read is asked anew, until it can be", () => {
+	let written: number | undefined;
+	const spend = ownSpend({ spent: () => written, spenders: () => [] });
+	spend.add("a", "total", 2);
+	expect([spend.spent("a", "total"), spend.isUnsure]).toEqual([2, true]);
+	spend.refresh();
+	expect([spend.spent("a", "total"), spend.isUnsure]).toEqual([0, true]);
+	written = 5;
+	spend.refresh();
+	expect([spend.spent("a", "total"), spend.isUnsure]).toEqual([5, false]);
+});
+
+test("what was spent before is counted again once the ledger can be read", async () => {
+	using home = directory();
+	const { store, ledger } = ledgerIn(home.path);
+	ledger.sink.callSettled(settled());
+	ledger.flush();
+	store.close();
+	const { config } = configure({ env: { DATA_DIR: home.path } });
+	const house = createHouse(config);
+	const close = house.open();
+	using other = new Database(join(home.path, "router.db"));
+	other.run("ALTER TABLE usage_days RENAME TO away");
+	const spent = () => house.spend.spent("config:team-a", "total").toFixed(6);
+	expect(spent()).toBe("0.000000");
+	house.spend.add("config:team-a", "total", 0.002);
+	expect(spent()).toBe("0.002000");
+	other.run("ALTER TABLE away RENAME TO usage_days");
+	house.ledger.sink.callSettled(settled({ cost: 0.002 }));
+	await until(() => spent() === "0.003000", "the sum");
+	await close();
+});
+
 describe("where nothing can be written", () => {
 	const full = (path: string) => {
 		const db = new Database(join(path, "router.db"));

@@ -10,8 +10,11 @@ export function ownSpend(
 ): OwnSpend & {
 	/** Has the ledger asked again, since another process has written to it; all that was added must be in it. */
 	refresh(): void;
+	/** The ledger could not be read: what was spent before is missing until `refresh`. */
+	readonly isUnsure: boolean;
 } {
 	const keys = new Map<string, Map<string, number>>();
+	let isUnsure = false;
 	const kept = (key: string) => {
 		let periods = keys.get(key);
 		if (!periods) {
@@ -24,7 +27,9 @@ export function ownSpend(
 		const periods = kept(key);
 		let usd = periods.get(period);
 		if (usd === undefined) {
-			usd = ledger.spent(key, period === "total" ? "" : period);
+			const written = ledger.spent(key, period === "total" ? "" : period);
+			if (written === undefined) isUnsure = true;
+			usd = written ?? 0;
 			// Names of days have one length, those of months another: the day before is over.
 			for (const other of periods.keys()) if (other.length === period.length) periods.delete(other);
 			periods.set(period, usd);
@@ -33,7 +38,13 @@ export function ownSpend(
 	};
 	return {
 		spent,
-		refresh: () => keys.clear(),
+		refresh() {
+			keys.clear();
+			isUnsure = false;
+		},
+		get isUnsure() {
+			return isUnsure;
+		},
 		*all() {
 			const { day, month, total } = periodsOf(wall());
 			for (const key of new Set([...ledger.spenders(), ...keys.keys()])) {

@@ -67,10 +67,11 @@ export function createHouse(first: Config): House {
 	let exchange: UsageExchange | undefined;
 
 	let version = 0;
+	/** Has the ledger asked anew where others have written to it, or it could not be read. */
 	const lookForOthers = () => {
 		const found = store.version();
 		// To try in vain keeps calls waiting, and the ledger does so by itself.
-		if (found === version || ledger.isStuck) return;
+		if ((found === version && !own.spend.isUnsure) || ledger.isStuck) return;
 		ledger.flush();
 		if (!ledger.isWritten) return;
 		own.spend.refresh();

@@ -19,6 +19,8 @@ export interface Sql {
 export interface Connection {
 	/** None where nothing is kept yet or it can't be read. */
 	read<T>(query: (db: Sql) => T[]): T[];
+	/** The same, but undefined where it can't be read. */
+	tried<T>(query: (db: Sql) => T[]): T[] | undefined;
 	/** In one transaction. Whether it was done, be it in memory. */
 	write(change: (db: Sql) => unknown): boolean;
 	/** There is no file that can be used. */

@@ -91,8 +91,8 @@ export interface LedgerStore {
 	usage(from: string, to: string): UsageRow[];
 	/** What these sums are now. */
 	sums(of: readonly UsageKey[]): UsageRow[];
-	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all. */
-	spent(keyId: string, days: string): number;
+	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all; undefined where that can't be read. */
+	spent(keyId: string, days: string): number | undefined;
 	/** Keys that have ever spent something. */
 	spenders(): string[];
 	/** Days of which there are sums, the latest first. */
@@ -128,7 +128,7 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 
 /** The ledger in this database. */
-export function ledgerStore({ read, write, sync, isInMemory }: Connection): LedgerStore {
+export function ledgerStore({ read, tried, write, sync, isInMemory }: Connection): LedgerStore {
 	const inUse = () => read(used)[0] ?? 0;
 	return {
 		used: inUse,
@@ -155,8 +155,8 @@ export function ledgerStore({ read, write, sync, isInMemory }: Connection): Ledg
 		spent(keyId, days) {
 			const sql = "SELECT TOTAL(cost) AS usd FROM usage_days WHERE key_id = ? AND day BETWEEN ? AND ?";
 			// No digit or dash comes after "~".
-			const [sum] = read((from) => from.query(sql).all(keyId, days, `${days}~`) as { usd: number }[]);
-			return sum?.usd ?? 0;
+			const sums = tried((from) => from.query(sql).all(keyId, days, `${days}~`) as { usd: number }[]);
+			return sums && (sums[0]?.usd ?? 0);
 		},
 		spenders: () =>
 			read((db) => db.query("SELECT DISTINCT key_id AS id FROM usage_days WHERE cost > 0").all() as { id: string }[])

@@ -146,7 +146,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			}),
 		version: () =>
 			read((from) => from.query("PRAGMA data_version").values() as [number][]).map(([version]) => version)[0] ?? 0,
-		ledger: ledgerStore({ read, write: change, sync, isInMemory } satisfies Connection),
+		ledger: ledgerStore({ read, tried, write: change, sync, isInMemory } satisfies Connection),
 		close() {
 			db?.close();
 			db = undefined;
