@@ -41,14 +41,11 @@ describe("what is kept", () => {
 			cost: 0.001,
 		});
 		expect(JSON.parse(found.call.details)).toEqual({
-			operation: "chat",
-			stream: false,
-			requested: "fast",
 			target: "openai/gpt-5-mini",
-			attempts: 2,
 			ms: 120.3,
 			tokens: { input: 100, output: 20, cached: 60 },
-			bill: { source: "list", isEstimated: false, price: { input: 0.25, output: 2 } },
+			source: "list",
+			price: { input: 0.25, output: 2 },
 			route: "models: fast",
 			decision: { candidates: [1] },
 		});
@@ -137,6 +134,45 @@ describe("what is kept", () => {
 			cost: 0.001,
 		});
 		expect(ofSole({ source: "list", isEstimated: true }, {})).toEqual({ tokens: undefined, cost: undefined });
+	});
+
+	test.each([
+		[{}, { operation: "chat", stream: false, requested: "fast", price: { source: "list" } }],
+		[{ tokens: { input: 3, output: 2 } }, { tokens: { input: 3, output: 2 } }],
+		[
+			{ operation: "embeddings" as const, stream: true },
+			{ operation: "embeddings", stream: true },
+		],
+		[{ requested: "quick" }, { requested: "quick", model: "fast" }],
+		[
+			{ requested: undefined, model: "unknown" },
+			{ requested: undefined, model: "unknown" },
+		],
+		[{ bill: { source: "none" as const, isEstimated: true } }, { price: { source: "none" }, estimated: true }],
+		[
+			{ bill: undefined, tokens: undefined, cost: undefined },
+			{ price: undefined, tokens: undefined },
+		],
+	])("of what most calls have in common is not kept, and yet shown: %j", (own, shown) => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const call = settled({ attempts: 0, ...own });
+		ledger.sink.callSettled(call);
+		ledger.flush();
+		const { call: found } = store.ledger.call(call.id)!;
+		const { price, ...rest } = shownCall(found, []);
+		const seen: Record<string, unknown> = { ...rest, price: price && { source: price.source } };
+		expect(Object.fromEntries(Object.keys(shown).map((name) => [name, seen[name]]))).toEqual(shown);
+	});
+
+	test("that an older router has kept is shown", () => {
+		const { id, keyId, key, team, model, provider } = settled() as Required<CallSettled>;
+		const columns = { at: 0, user: "", status: 200, tokensIn: 3, tokensOut: 2, cost: 0.1, attempts: undefined };
+		const bill = { source: "list", isEstimated: true, price: { input: 1 } };
+		const details = JSON.stringify({ operation: "chat", stream: false, requested: "fast", attempts: 1, ms: 5, bill });
+		const shown = shownCall({ id, keyId, key, team, model, provider, ...columns, details }, []);
+		expect(shown).toMatchObject({ price: { source: "list", rates: { input: 1 } }, estimated: true, attempts: [] });
+		expect(shown).not.toHaveProperty("bill");
 	});
 
 	test("of calls that belong to no key is nothing: who has none could fill the disk", () => {

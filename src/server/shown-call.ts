@@ -1,6 +1,13 @@
 /** A past call as `GET /admin/calls/{id}` shows it. */
 import type { CallDetails } from "../gate/ledger-rows.ts";
 import type { LedgerAttempt, LedgerCall } from "../store/ledger.ts";
+import type { Bill } from "../telemetry/events.ts";
+
+/** What the first ledgers kept in place of `source`, `price` and `estimated`. */
+interface OlderDetails {
+	readonly bill?: Bill;
+	readonly attempts?: number;
+}
 
 /** The call. */
 export type ShownCall = ReturnType<typeof shownCall>;
@@ -8,27 +15,36 @@ export type ShownCall = ReturnType<typeof shownCall>;
 /** Puts a call and its attempts together. */
 export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) {
 	const {
+		operation = "chat",
+		stream = false,
+		requested = call.model,
 		bill,
-		decision,
 		attempts: _,
+		source = bill?.source,
+		price = bill?.price,
+		estimated = bill?.isEstimated || undefined,
+		decision,
 		attempt_ms,
 		target,
 		route,
-		tokens,
+		tokens = counted(call),
 		...details
-	} = JSON.parse(call.details) as CallDetails;
+	} = JSON.parse(call.details) as CallDetails & OlderDetails;
 	const { id, at, key, team, user, model, provider, status, cost } = call;
 	const sole = {
 		...{ number: 1, provider, target: target ?? "", status, ms: attempt_ms ?? 0, agent: details.agent },
 		// What was estimated the upstream did not count, and what was worked out by a price it did not say.
-		tokens: bill?.isEstimated ? undefined : tokens,
-		cost: bill?.source === "upstream" ? cost : undefined,
+		tokens: estimated ? undefined : tokens,
+		cost: source === "upstream" ? cost : undefined,
 	};
 	return {
 		id,
 		at: new Date(at).toISOString(),
 		...filled({ key, team, user }),
 		model,
+		operation,
+		stream,
+		...(requested === null ? {} : { requested }),
 		...details,
 		status,
 		provider,
@@ -36,9 +52,9 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		attempts: (attempt_ms === undefined ? attempts : [sole, ...attempts]).map(shownAttempt),
 		...(tokens ? { tokens } : {}),
 		...(cost === undefined ? {} : { cost_usd: cost }),
-		...(bill ? { price: { source: bill.source, ...(bill.price ? { rates: bill.price } : {}) } } : {}),
-		...(bill?.isEstimated ? { estimated: true } : {}),
-		decision: decision ?? soleCandidate(details.requested ?? model, route, target),
+		...(source ? { price: { source, ...(price ? { rates: price } : {}) } } : {}),
+		...(estimated ? { estimated } : {}),
+		decision: decision ?? soleCandidate(requested ?? model, route, target),
 	};
 }
 
@@ -54,6 +70,11 @@ function shownAttempt({ number, provider, target, failure, status, ms, agent, to
 		...(tokens ? { tokens } : {}),
 		...(cost === undefined ? {} : { cost }),
 	};
+}
+
+/** Tokens that have no kind but the two. */
+function counted({ tokensIn, tokensOut }: LedgerCall) {
+	return tokensIn === undefined ? undefined : { input: tokensIn, output: tokensOut ?? 0 };
 }
 
 /** Where there was one target only nothing was weighed. */
