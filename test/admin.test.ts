@@ -274,6 +274,16 @@ describe("the command line", () => {
 		}
 	});
 
+	test("says of a call that the cache answered that it did", async () => {
+		const body = { model: "dummy", messages: [{ role: "user", content: "again" }], temperature: 0 };
+		const send = () => post(`${router.url}/v1/chat/completions`, body, { authorization: "Bearer key-of-config" });
+		await send();
+		const id = (await send()).headers.get("x-request-id")!;
+		let stdout = "";
+		for (let look = 0; look < 100 && stdout === ""; look++) ({ stdout } = await run("why", id));
+		expect(stdout).toContain("dummy: chat, built in, from the cache\n");
+	});
+
 	test("shows usage as a table and as CSV", async () => {
 		const table = (await run("usage", "--by", "key", "--url", router.url)).stdout;
 		expect(table).toMatch(/^KEY +CALLS +FAILED +IN +CACHED +OUT +USD +UNPRICED$/m);

@@ -193,6 +193,32 @@ describe("what befalls the first", () => {
 		if (!body["stream"]) expect(leader!.tokens).toEqual({ input: 3, output: 2 });
 	});
 
+	test("it leaves before its stream has begun, and nobody reads that: the others get it all the same", async () => {
+		upstream.run(async (connection) => {
+			await gate.promise;
+			await streams(goodStream(2))(connection);
+		});
+		const client = new AbortController();
+		const first = send({ stream: true }, { signal: client.signal });
+		await underWay(1);
+		const others = [read(send({ stream: true })), read(send())];
+		await underWay(3);
+		client.abort();
+		gate.resolve();
+		for (const { status, cache, text } of await Promise.all(others)) {
+			expect([status, cache]).toEqual([200, "hit"]);
+			expect(text).toContain("word1");
+		}
+		await first;
+		await router.settledCalls(3);
+		expect(upstream.received.length).toBe(1);
+		const leader = router.settled.find(({ attempts }) => attempts === 1);
+		expect(leader).toMatchObject({ status: 499, error: "cancelled" });
+		expect(leader!.tokens).toBeDefined();
+		// Nobody hangs on what it began.
+		expect((await read(send())).cache).toBe("hit");
+	});
+
 	test("it leaves and nobody else waits: the upstream is let go", async () => {
 		upstream.run(whole);
 		const client = new AbortController();

@@ -102,11 +102,12 @@ export function callText(call: ShownCall): string {
 		.join("\n");
 }
 
-function decisionText({ decision, requested, model, operation, stream, target }: ShownCall): string {
+function decisionText({ decision, requested, model, operation, stream, target, cache }: ShownCall): string {
 	if ("policy" in decision) return explanationText(decision as Explanation);
 	const { route } = decision as { route?: string };
 	const asked = `${plainText(requested ?? model)}: ${operation}${stream ? ", streamed" : ""}`;
-	return `${asked}${route === undefined ? "" : `, ${route}`}${target === undefined ? "" : ` → ${target}, the only one`}\n`;
+	const by = cache === "hit" ? ", from the cache" : target === undefined ? "" : ` → ${target}, the only one`;
+	return `${asked}${route === undefined ? "" : `, ${route}`}${by}\n`;
 }
 
 const SOURCES = {

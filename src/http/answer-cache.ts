@@ -154,7 +154,8 @@ export class AnswerCache {
 				}
 			}
 			settlement.audience = leader;
-			return await run(leader.call);
+			const answer = await run(leader.call);
+			return call.stream && call.signal.aborted ? unread(answer) : answer;
 		} catch (thrown) {
 			leader.land(undefined);
 			throw thrown;
@@ -214,6 +215,15 @@ function hit(entry: Entry, { call, settlement, repeat }: Asked): Response {
 	settlement.cache = "hit";
 	settlement.isKnown = true;
 	return entryAnswer(entry, call, settlement, entry === repeat?.entry);
+}
+
+/**
+ * The answer to a client that left before its stream had begun. Bun neither reads nor cancels such a stream, and one that nobody reads
+ * would never end: neither for those who wait for it, nor for those who come later.
+ */
+function unread({ body }: Response): Response {
+	void body?.pipeTo(new WritableStream()).catch(() => undefined);
+	return new Response(null, { status: 499 });
 }
 
 /** What came; undefined where the client left or its time was over before. The time is not the router's own. */
