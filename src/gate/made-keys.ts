@@ -7,8 +7,11 @@ import type { Store } from "../store/store.ts";
 import { isNewer, type KeyStore, type NewKey, type StoredKey } from "./key-store.ts";
 import { hashKey } from "./keys.ts";
 
-/** How soon a change is noticed that another process has made in the database (`router keys revoke`), ms. A look takes 3 µs. */
-const LOOK_MS = 20;
+/**
+ * How soon a change is noticed that another process has made in the database (`router keys revoke`), ms: sooner than that process can
+ * end, so that nobody finds a new key refused. A look takes 3 µs.
+ */
+const LOOK_MS = 2;
 /** The same while no calls come, ms. */
 const WATCH_MS = 1_000;
 /** Characters of a secret that are kept to recognise it by. */
