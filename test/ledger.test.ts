@@ -166,7 +166,8 @@ describe("what is kept", () => {
 	});
 
 	test("that an older router has kept is shown", () => {
-		const { id, keyId, key, team, model, provider } = settled() as CallSettled & Record<"keyId" | "key" | "team", string>;
+		const { id, keyId, key, team, model, provider } = settled() as CallSettled &
+			Record<"keyId" | "key" | "team", string>;
 		const columns = { at: 0, user: "", status: 200, tokensIn: 3, tokensOut: 2, cost: 0.1, attempts: undefined };
 		const bill = { source: "list", isEstimated: true, price: { input: 1 } };
 		const details = JSON.stringify({ operation: "chat", stream: false, requested: "fast", attempts: 1, ms: 5, bill });
