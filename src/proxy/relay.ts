@@ -1,7 +1,7 @@
 /** A call and where it may run → the client's answer. */
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
-import { answerCharacters, decimal, withCost } from "../openai/usage-cost.ts";
+import { answerCharacters, withCost } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import type { Opened } from "./attempt.ts";
@@ -9,6 +9,7 @@ import { Attempts, type CallPlan } from "./attempts.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import type { Settlement } from "./settlement.ts";
+import { wholeAnswer } from "./whole-headers.ts";
 
 /** What a server gives its calls. */
 export interface RelayOptions {
@@ -43,12 +44,11 @@ export async function relay(
 	const { body, tokens, cost } = opened.answer!;
 	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
 	settlement.audience?.whole(body);
-	const headers = clientHeaders(opened, settlement, "application/json");
-	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
 	const usd = settlement.cost;
-	if (usd !== undefined) headers["x-router-cost-usd"] = decimal(usd);
+	const told = usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body;
+	const answer = wholeAnswer(told, opened, settlement);
 	settlement.settle(200);
-	return new Response(usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body, { headers });
+	return answer;
 }
 
 /** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */
