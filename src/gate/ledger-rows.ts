@@ -75,7 +75,7 @@ class UsageCount {
 			if (last.model === model && last.provider === provider) return last;
 		}
 		const shown = this.users.nameOf(day, keyId, user);
-		const name = `${day}\n${keyId}\n${shown}\n${model}\n${provider}`;
+		const name = usageName({ day, keyId, user: shown, model, provider });
 		let sums = this.#sums.get(name);
 		if (!sums) {
 			sums = { day, keyId, key, team, user: shown, model, provider, ...NOTHING };
@@ -95,6 +95,11 @@ class UsageCount {
 		}
 		return this.#day;
 	}
+}
+
+/** Names sums by what they are of: the columns that are unique together. */
+export function usageName(of: Pick<UsageRow, "day" | "keyId" | "user" | "model" | "provider">): string {
+	return `${of.day}\n${of.keyId}\n${of.user}\n${of.model}\n${of.provider}`;
 }
 
 const DAY_MS = 86_400_000;

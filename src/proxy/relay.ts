@@ -53,10 +53,10 @@ export async function relay(
 
 /** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */
 function streamHeaders(opened: Opened | undefined, settlement: Settlement): Record<string, string> {
-	const type = "text/event-stream; charset=utf-8";
 	const headers: Record<string, string> = opened
-		? clientHeaders(opened, settlement, type)
-		: { "content-type": type, "x-request-id": settlement.id, ...settlement.headers };
+		? clientHeaders(opened, settlement)
+		: { "x-request-id": settlement.id, ...settlement.headers };
+	headers["content-type"] = "text/event-stream; charset=utf-8";
 	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
 	headers["cache-control"] = "no-cache";
 	// nginx holds streams back unless told not to.
@@ -64,9 +64,8 @@ function streamHeaders(opened: Opened | undefined, settlement: Settlement): Reco
 	return headers;
 }
 
-function clientHeaders({ head, target }: Opened, settlement: Settlement, type: string): Record<string, string> {
+function clientHeaders({ head, target }: Opened, settlement: Settlement): Record<string, string> {
 	const headers = answerHeaders(head.headers, target.provider.secret);
-	headers["content-type"] = type;
 	headers["x-request-id"] = settlement.id;
 	headers["x-router-provider"] = target.provider.name;
 	headers["x-router-model"] = headerText(target.model);

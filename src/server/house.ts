@@ -1,6 +1,7 @@
 /** What the router keeps of its callers: keys, limits, spending and the ledger, where they are kept, and who else is told. */
 import type { Config } from "../config/schema.ts";
 import { Ledger } from "../gate/ledger.ts";
+import { usageName } from "../gate/ledger-rows.ts";
 import type { Limiter } from "../gate/limiter.ts";
 import { type MadeKeys, madeKeys } from "../gate/made-keys.ts";
 import { ownSpend } from "../gate/own-spend.ts";
@@ -58,7 +59,7 @@ export function createHouse(first: Config): House {
 	/** Sums that other routers have not heard of. */
 	const grown = new Map<string, UsageKey>();
 	const onWritten = (rows: readonly UsageKey[]) => {
-		for (const row of rows) grown.set(`${row.day}\n${row.keyId}\n${row.user}\n${row.model}\n${row.provider}`, row);
+		for (const row of rows) grown.set(usageName(row), row);
 	};
 	const ledger = new Ledger({ store: store.ledger, bounds: () => config.usage, ...(sharing ? { onWritten } : {}) });
 	const own = { limiter: new WindowLimiter(), spend: ownSpend(store.ledger) };
