@@ -1,10 +1,12 @@
 # Every target sets up what it needs; a machine needs make and either bun or npm.
 # The targets wrap the scripts of package.json, which CI calls the same way.
 run = node_modules/.bin/bun --no-env-file --silent run
+# Programs beside the packages of bun.lock, installed where the machine is a Debian or Ubuntu and the user is root.
+parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-routing chaos faults fuzz image clean
+.PHONY: dev test check format build bench bench-routing chaos faults fuzz image try-binary try-image clean
 
 dev: $(ready)
 	@$(run) dev
@@ -21,6 +23,7 @@ format: $(ready)
 build: dist/router
 
 bench: dist/router
+	$(parts) wrk
 	@$(run) bench
 
 bench-routing: dist/router
@@ -37,6 +40,15 @@ faults: $(ready)
 
 image:
 	@docker build --tag $(image) .
+
+# What is built, tried as a newcomer would: the binary alone in a folder, and the container.
+try-binary: dist/router
+	$(parts) curl jq ip chromium
+	@.ci/drive
+
+try-image: $(ready)
+	$(parts) docker debootstrap curl
+	@.ci/image
 
 clean:
 	rm -rf dist node_modules

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Claim } from "../src/agent/claim.ts";
 import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
-import { dockerProblem } from "./kit/docker.ts";
+import { needing } from "./kit/needing.ts";
 import { until } from "./kit/until.ts";
 
 describe("a claim", () => {
@@ -41,7 +41,7 @@ describe("a claim", () => {
 	});
 });
 
-describe.skipIf(dockerProblem() !== undefined)("a second agent of the same name", () => {
+needing("docker").describe("a second agent of the same name", () => {
 	let host: AgentHost;
 	beforeAll(async () => {
 		host = await startAgentHost({ gpus: "1x24GB" });

@@ -1,8 +1,8 @@
 /** Accidents of containers and images on a real Docker Engine: each ends in the documented state, with a reason to act on. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, type AgentOptions, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
-import { dockerProblem } from "./kit/docker.ts";
+import { needing } from "./kit/needing.ts";
 import { startRegistry } from "./kit/registry.ts";
 import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
@@ -12,7 +12,7 @@ const CHAT = "/v1/chat/completions";
 const messages = [{ role: "user", content: "hi" }];
 const models = [{ model: "Qwen/Qwen3-0.6B", name: "small" }];
 
-describe.skipIf(dockerProblem() !== undefined)("on a host without a GPU", () => {
+needing("docker").describe("on a host without a GPU", () => {
 	let host: AgentHost;
 	const agents: RunningRouter[] = [];
 	beforeAll(async () => {
@@ -152,7 +152,7 @@ describe.skipIf(dockerProblem() !== undefined)("on a host without a GPU", () => 
 	}, 60_000);
 });
 
-describe.skipIf(dockerProblem() !== undefined)("the engine itself", () => {
+needing("docker").describe("the engine itself", () => {
 	test("without an engine the agent runs, and says what to do; it heals by itself", async () => {
 		const host = await startAgentHost();
 		await host.engine.down();

@@ -1,9 +1,9 @@
 /** Models that are loaded by their first call, on a real Docker Engine: they take turns, and nobody's call is lost. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, type AgentOptions, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
-import { dockerProblem } from "./kit/docker.ts";
 import { eventData } from "./kit/exchange.ts";
+import { needing } from "./kit/needing.ts";
 import { random } from "./kit/random.ts";
 import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
@@ -20,7 +20,7 @@ const named = (name: string, more = {}) => ({
 });
 const three = ["a", "b", "c"].map((name) => named(name));
 
-describe.skipIf(dockerProblem() !== undefined)("on-demand models on a GPU with room for two of three", () => {
+needing("docker").describe("on-demand models on a GPU with room for two of three", () => {
 	let host: AgentHost;
 	const agents: RunningRouter[] = [];
 	beforeAll(async () => {

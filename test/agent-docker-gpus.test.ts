@@ -1,8 +1,8 @@
 /** Where models go on a host with several GPUs, and what is said of those that can't go anywhere, on a real Docker Engine. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, type AgentOptions, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
-import { dockerProblem } from "./kit/docker.ts";
 import { startHub } from "./kit/hugging-face.ts";
+import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -10,7 +10,7 @@ import { until } from "./kit/until.ts";
 const CHAT = "/v1/chat/completions";
 const messages = [{ role: "user", content: "hi" }];
 
-describe.skipIf(dockerProblem() !== undefined)("on a host with 8 GPUs of 80 GB", () => {
+needing("docker").describe("on a host with 8 GPUs of 80 GB", () => {
 	let host: AgentHost;
 	const agents: RunningRouter[] = [];
 	beforeAll(async () => {
@@ -99,7 +99,7 @@ describe.skipIf(dockerProblem() !== undefined)("on a host with 8 GPUs of 80 GB",
 	}, 60_000);
 });
 
-describe.skipIf(dockerProblem() !== undefined)("--standalone", () => {
+needing("docker").describe("--standalone", () => {
 	test("with a model is one command, and one call to the router is answered", async () => {
 		const host = await startAgentHost({ gpus: "1x24GB" });
 		const both = await host.agent({

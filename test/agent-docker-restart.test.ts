@@ -1,9 +1,9 @@
 /** The agent, its router and the engine come and go; the model's container stays. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, type AgentOptions, becomes, startAgentHost } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
-import { dockerProblem } from "./kit/docker.ts";
 import { eventData } from "./kit/exchange.ts";
+import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
@@ -17,7 +17,7 @@ async function answers(agent: RunningRouter, model = "small"): Promise<boolean> 
 	return answer.status === 200;
 }
 
-describe.skipIf(dockerProblem() !== undefined)("an agent that is killed during 50 streams", () => {
+needing("docker").describe("an agent that is killed during 50 streams", () => {
 	let host: AgentHost;
 	let router: RunningRouter;
 	beforeAll(async () => {
@@ -68,7 +68,7 @@ describe.skipIf(dockerProblem() !== undefined)("an agent that is killed during 5
 	}, 60_000);
 });
 
-describe.skipIf(dockerProblem() !== undefined)("a model that runs", () => {
+needing("docker").describe("a model that runs", () => {
 	let host: AgentHost;
 	beforeAll(async () => {
 		host = await startAgentHost({ gpus: "1x24GB", liveRestore: true });

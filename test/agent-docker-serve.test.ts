@@ -1,16 +1,16 @@
 /** An agent with models in containers, on a real Docker Engine: one command, and a call is answered. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
-import { dockerProblem } from "./kit/docker.ts";
 import { eventData } from "./kit/exchange.ts";
+import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
 
 const CHAT = "/v1/chat/completions";
 const messages = [{ role: "user", content: "hi" }];
 
-describe.skipIf(dockerProblem() !== undefined)("one command", () => {
+needing("docker").describe("one command", () => {
 	let host: AgentHost;
 	let agent: RunningRouter;
 	beforeAll(async () => {

@@ -7,7 +7,7 @@ import { parse } from "yaml";
 import { parseCommand, UsageError } from "../src/cli/flags.ts";
 import { initText } from "../src/cli/init.ts";
 import { composeFile, systemdUnit } from "../src/cli/units.ts";
-import { skippable } from "./kit/skippable.ts";
+import { needing } from "./kit/needing.ts";
 
 const ROLES = ["router", "agent", "standalone"] as const;
 const dir = mkdtempSync(join(tmpdir(), "router-units-"));
@@ -57,7 +57,7 @@ describe("the flags", () => {
 });
 
 describe("the systemd unit", () => {
-	skippable("systemd-analyze").each(ROLES)("of the %s is one that systemd takes without a word", async (role) => {
+	needing("systemd").test.each(ROLES)("of the %s is one that systemd takes without a word", async (role) => {
 		// It must name a program that is there.
 		const file = join(dir, `router-${role}-test.service`);
 		await Bun.write(file, systemdUnit(role, process.execPath));
@@ -84,14 +84,14 @@ describe("the systemd unit", () => {
 describe("the compose file", () => {
 	const env = { ROUTER_URL: "http://10.0.0.5:8000", ROUTER_AGENT_TOKEN: "a-token" };
 
-	skippable("docker-compose").each(ROLES)("of the %s is one that docker-compose takes", async (role) => {
+	needing("compose").test.each(ROLES)("of the %s is one that docker-compose takes", async (role) => {
 		const file = join(dir, `${role}.yml`);
 		await Bun.write(file, composeFile(role));
 		const { code, err } = await program(["docker-compose", "--file", file, "config"], env);
 		expect({ code, err }).toEqual({ code: 0, err: "" });
 	});
 
-	skippable("docker-compose")("of the agent says what is missing", async () => {
+	needing("compose").test("of the agent says what is missing", async () => {
 		const file = join(dir, "agent-without.yml");
 		await Bun.write(file, composeFile("agent"));
 		const { code, err } = await program(["docker-compose", "--file", file, "config"], {

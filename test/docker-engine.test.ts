@@ -7,7 +7,8 @@ import { createDocker, type Docker } from "../src/agent/docker.ts";
 import { DockerError } from "../src/agent/docker-error.ts";
 import { pullProgress } from "../src/agent/pull-progress.ts";
 import { containerSpec, type ModelSpec, type SpecSettings } from "../src/agent/spec.ts";
-import { type DockerEngine, dockerProblem, startDockerEngine } from "./kit/docker.ts";
+import { type DockerEngine, startDockerEngine } from "./kit/docker.ts";
+import { needing } from "./kit/needing.ts";
 import { startRegistry } from "./kit/registry.ts";
 
 const IMAGE = "vllm-sim:test";
@@ -48,7 +49,7 @@ const settings = (agent: string): SpecSettings => ({
 const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-0.6B" };
 const placed = { replica: 0, devices: [0], bytes: 6 * 1024 ** 3, share: 0.22 };
 
-describe.skipIf(dockerProblem() !== undefined)("a real engine", () => {
+needing("docker").describe("a real engine", () => {
 	let engine: DockerEngine;
 	let docker: Docker;
 	beforeAll(async () => {
@@ -226,7 +227,7 @@ describe.skipIf(dockerProblem() !== undefined)("a real engine", () => {
 	}, 90_000);
 });
 
-describe.skipIf(dockerProblem() !== undefined)("an engine", () => {
+needing("docker").describe("an engine", () => {
 	test("without NVIDIA's toolkit is told from one with it", async () => {
 		await using engine = await startDockerEngine({ nvidia: false });
 		await engine.importSim(IMAGE);

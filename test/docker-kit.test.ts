@@ -1,8 +1,9 @@
 /** The tests' own Docker Engine: real, private, and gone without a trace. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { type DockerEngine, dockerProblem, startDockerEngine } from "./kit/docker.ts";
+import { type DockerEngine, startDockerEngine } from "./kit/docker.ts";
+import { needing } from "./kit/needing.ts";
 import { type Registry, startRegistry } from "./kit/registry.ts";
 
 // A start of the daemon and an import take two seconds on an idle machine.
@@ -40,7 +41,7 @@ const traces = ({ directory, gateway }: Pick<DockerEngine, "directory" | "gatewa
 });
 const NOTHING = { addresses: 0, mounts: 0, files: false, processes: 0 };
 
-describe.skipIf(dockerProblem() !== undefined)("the Docker Engine of the tests", () => {
+needing("docker").describe("the Docker Engine of the tests", () => {
 	let engine: DockerEngine;
 	let registry: Registry;
 	/** Runs the sim; gives the container's id. */
@@ -167,7 +168,7 @@ describe.skipIf(dockerProblem() !== undefined)("the Docker Engine of the tests",
 	});
 });
 
-describe.skipIf(dockerProblem() !== undefined)("an engine of its own kind", () => {
+needing("docker").describe("an engine of its own kind", () => {
 	test("keeps containers over a restart, beside another engine, without NVIDIA's toolkit", async () => {
 		await using first = await startDockerEngine({ liveRestore: true, nvidia: false });
 		await using second = await startDockerEngine();

@@ -4,7 +4,7 @@ import { estimatedTokens, mostAnswerTokens } from "../src/gate/estimate.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
 import { estimates, percentile } from "./kit/estimates.ts";
 import type { Json } from "./kit/exchange.ts";
-import { haveRecordings } from "./kit/recordings.ts";
+import { needing } from "./kit/needing.ts";
 
 const estimate = (body: Json, operation: Operation = "chat") =>
 	estimatedTokens({ ...parseRequest(operation, JSON.stringify({ model: "m", ...body })), operation });
@@ -59,7 +59,7 @@ describe("the estimate", () => {
 	});
 });
 
-test.skipIf(!haveRecordings())("on recorded calls half are off by less than 160 tokens, 95 % by less than 700", () => {
+needing("recordings").test("on recorded calls half are off by less than 160 tokens, 95 % by less than 700", () => {
 	const off = estimates().map(({ estimated, counted }) => Math.abs(estimated - counted));
 	expect(off.length).toBeGreaterThan(55);
 	expect(percentile(off, 0.5)).toBeLessThan(160);

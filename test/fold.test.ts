@@ -8,7 +8,8 @@ import { DIALECTS } from "./kit/dialects.ts";
 import { DONE, event } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
 import { fixture } from "./kit/fixtures.ts";
-import { haveRecordings, recordings } from "./kit/recordings.ts";
+import { needing } from "./kit/needing.ts";
+import { recordings } from "./kit/recordings.ts";
 import { SCENARIO_NAMES } from "./kit/scenarios.ts";
 
 const bytes = (text: string) => Buffer.from(text);
@@ -136,7 +137,7 @@ describe("a replayed stream reads as the one it was made of", () => {
 	}
 });
 
-describe.if(haveRecordings())("recorded streams, replayed, read as they came", () => {
+needing("recordings").describe("recorded streams, replayed, read as they came", () => {
 	for (const provider of ["openai", "openrouter", "xai", "venice", "vllm"]) {
 		for (const { id, request, response } of recordings(provider)) {
 			if (

@@ -2,11 +2,12 @@
  * The ledger against recorded exchanges: what each call cost by the vendor's own usage. What is expected is made from the recording
  * and the price table's own arithmetic, by none of the router's code.
  */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { calcPrice } from "@pydantic/genai-prices";
 import { upstreamsAt } from "./kit/dialects.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
-import { haveRecordings, type Recording, recordings } from "./kit/recordings.ts";
+import { needing } from "./kit/needing.ts";
+import { type Recording, recordings } from "./kit/recordings.ts";
 import { type Replay, startReplay } from "./kit/replay.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -28,8 +29,7 @@ const PRICES = {
 };
 const ADMIN = "admin-key-of-the-test";
 
-const present = haveRecordings();
-const all = present ? FOLDERS.flatMap(recordings) : [];
+const all = FOLDERS.flatMap(recordings);
 /** Failed attempts, which cost their callers nothing; `/v1/responses` is not spoken; this one's error comes after its first bytes. */
 const isGood = ({ id, request, response }: Recording) =>
 	response.status === 200 &&
@@ -130,7 +130,7 @@ function expectedCost({ provider }: Recording, model: string, usage: Loose): num
 	return (input + output) / 1e6;
 }
 
-describe.skipIf(!present)("recorded exchanges", () => {
+needing("recordings").describe("recorded exchanges", () => {
 	let replay: Replay;
 	let router: RunningRouter;
 	beforeAll(async () => {

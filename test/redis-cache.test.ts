@@ -1,15 +1,18 @@
 /** Answers that routers share: one call for all of them, and a Redis in any state is nobody's trouble. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { redisLevel } from "../src/cache/redis-level.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, streams } from "./kit/faults.ts";
+import { needing } from "./kit/needing.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
+
+const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("redis");
 
 const upstream = startFaultUpstream();
 let server: RedisServer;

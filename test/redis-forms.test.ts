@@ -1,13 +1,16 @@
 /** Redis behind a password, behind TLS, in another database, under Sentinel and as a Cluster: each is a form of its address. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { certificate } from "./kit/certificate.ts";
+import { needing } from "./kit/needing.ts";
 import { freePort, startRedis } from "./kit/redis.ts";
 import { startCluster, startSentinel } from "./kit/redis-forms.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
+
+const { afterEach, describe, test } = needing("redis");
 
 let connected: Connected;
 afterEach(() => connected?.close());

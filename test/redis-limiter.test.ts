@@ -1,13 +1,16 @@
 /** Limits that several routers count together: exact whoever asks first, and none is held up or let through by an outage. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
 import { SETTLE } from "../src/gate/limiter-script.ts";
 import { RedisLimiter } from "../src/gate/redis-limiter.ts";
 import type { SharedRedis } from "../src/store/redis.ts";
+import { needing } from "./kit/needing.ts";
 import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
+
+const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("redis");
 
 const MINUTE = 60_000;
 let server: RedisServer;

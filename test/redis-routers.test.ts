@@ -1,11 +1,14 @@
 /** Three routers as processes behind one Redis: what one knows all know, and Redis trouble is nobody else's. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
+import { needing } from "./kit/needing.ts";
 import { type RedisServer, slowProxy, startRedis } from "./kit/redis.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
+
+const { afterAll, beforeAll, test } = needing("redis");
 
 const WHOLE =
 	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}';

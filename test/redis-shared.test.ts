@@ -1,5 +1,5 @@
 /** Keys, spend and usage of several replicas: told at once, found again after an outage, and healed after a flush. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { mirrorKeys } from "../src/gate/key-mirror.ts";
 import { isNewer, type KeyStore, type StoredKey } from "../src/gate/key-store.ts";
 import { NOTHING } from "../src/gate/ledger-rows.ts";
@@ -9,9 +9,12 @@ import { periodsOf } from "../src/gate/spend.ts";
 import type { UsageRow } from "../src/store/ledger.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { memoryKeys } from "./kit/memory-keys.ts";
+import { needing } from "./kit/needing.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
+
+const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("redis");
 
 let server: RedisServer;
 beforeAll(async () => {

@@ -4,6 +4,7 @@ import { parseRedisUrl } from "../src/config/redis-url.ts";
 import { Deadlines } from "../src/store/deadlines.ts";
 import { AWAY, afterEvent, MOST_MISSES, type RedisEvent, type RedisState } from "../src/store/redis-state.ts";
 import { refusal } from "./kit/configure.ts";
+import { needing } from "./kit/needing.ts";
 import { type RedisServer, slowProxy, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
@@ -116,7 +117,7 @@ describe("addresses", () => {
 	});
 });
 
-describe("a server that", () => {
+needing("redis").describe("a server that", () => {
 	let server: RedisServer;
 	let connected: Connected;
 	beforeAll(async () => {

@@ -1,13 +1,16 @@
 /** Several routers that share a Redis: keys, limits, budgets and usage are those of one. */
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import { join } from "node:path";
 import { cli } from "./kit/cli.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
+import { needing } from "./kit/needing.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Replay, startReplay } from "./kit/replay.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
+
+const { afterAll, beforeAll, test } = needing("redis");
 
 const ADMIN = "admin-key-of-the-test";
 const KEYS = 10;

@@ -10,7 +10,8 @@ import { type FollowUp, followUps, obstacleOf } from "../src/proxy/continuation.
 import { DIVERGED, resumedDecoder } from "../src/proxy/resumed-decoder.ts";
 import { choiceEvent, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
-import { haveRecordings, recordings } from "./kit/recordings.ts";
+import { needing } from "./kit/needing.ts";
+import { recordings } from "./kit/recordings.ts";
 import { callOf, folded, sentFor, told, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
 
 /** Cuts a stream behind each of its events and lets it go on: by `again`, the same answer as another upstream tells it. */
@@ -208,18 +209,15 @@ test.each(["replay", "continue"] as const)("several choices of the rest are no r
 });
 
 describe("recorded answers, cut behind every event", () => {
-	const present = haveRecordings();
-	const streams = present
-		? ["openai", "openrouter", "xai", "vllm"]
-				.flatMap(recordings)
-				.filter(
-					({ response, request }) =>
-						response.sse?.includes("[DONE]") &&
-						!response.sse.includes('"error"') &&
-						request.path.endsWith("/chat/completions"),
-				)
-		: [];
-	test.skipIf(!present)("there are such", () => expect(streams.length).toBeGreaterThan(5));
+	const streams = ["openai", "openrouter", "xai", "vllm"]
+		.flatMap(recordings)
+		.filter(
+			({ response, request }) =>
+				response.sse?.includes("[DONE]") &&
+				!response.sse.includes('"error"') &&
+				request.path.endsWith("/chat/completions"),
+		);
+	needing("recordings").test("there are such", () => expect(streams.length).toBeGreaterThan(5));
 	test.each(streams.map((each) => [each.id, each] as const))(
 		"%s goes on as itself, or says why not",
 		(_, { response, request }) => {
@@ -230,7 +228,6 @@ describe("recorded answers, cut behind every event", () => {
 });
 
 describe("answers of Claude and Gemini, whose events make several chunks, and whose end brings more", () => {
-	const present = haveRecordings();
 	const read = (decoder: StreamDecoder, text: string) => {
 		const { sent, failure } = sentFor(decoder, text);
 		const last = failure === undefined ? decoder.rest?.() : undefined;
@@ -240,15 +237,13 @@ describe("answers of Claude and Gemini, whose events make several chunks, and wh
 		["anthropic", messageDecoder],
 		["gemini", generateDecoder],
 	] as const;
-	const streams = present
-		? vendors.flatMap(([name, make]) =>
-				recordings(name)
-					.filter(({ response }) => response.sse && !response.sse.includes('"error"'))
-					.map((each) => [each.id, make, each.response.sse!] as const)
-					.filter(([, , text]) => read(make(upstream, callOf()), text).failure === undefined),
-			)
-		: [];
-	test.skipIf(!present)("there are such", () => expect(streams.length).toBeGreaterThan(5));
+	const streams = vendors.flatMap(([name, make]) =>
+		recordings(name)
+			.filter(({ response }) => response.sse && !response.sse.includes('"error"'))
+			.map((each) => [each.id, make, each.response.sse!] as const)
+			.filter(([, , text]) => read(make(upstream, callOf()), text).failure === undefined),
+	);
+	needing("recordings").test("there are such", () => expect(streams.length).toBeGreaterThan(5));
 	test.each(streams)("%s goes on as itself behind every chunk", (_, make, text) => {
 		const call = callOf({ stream_options: { include_usage: true } });
 		const vendor = { ...upstream, name: "vendor" };

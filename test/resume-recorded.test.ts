@@ -4,13 +4,13 @@ import { SseSplitter } from "../src/openai/sse.ts";
 import { chunksOf, type Json, type Loose } from "./kit/exchange.ts";
 import { type FaultUpstream, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins, streams } from "./kit/faults.ts";
+import { needing } from "./kit/needing.ts";
 import { pipeline } from "./kit/pipeline.ts";
-import { haveRecordings, type Recording, recordings } from "./kit/recordings.ts";
+import { type Recording, recordings } from "./kit/recordings.ts";
 
 /** A cut each, and a router each: longer recordings show nothing more. */
 const MOST_EVENTS = 90;
-const present = haveRecordings();
-const all = present ? ["openai", "openrouter", "xai", "vllm"].flatMap(recordings).filter(isWholeStream) : [];
+const all = ["openai", "openrouter", "xai", "vllm"].flatMap(recordings).filter(isWholeStream);
 const KINDS = {
 	"text, after a space": ({ sse }: { sse: string }) => /"content":"[^"]* "/.test(sse),
 	"tool arguments": ({ sse }: { sse: string }) => sse.includes('"tool_calls"'),
@@ -63,7 +63,7 @@ function answerOf(sse: string) {
 	return { ...answer, calls: calls.map(({ ids, ...call }) => ({ ...call, ids: ids.size })) };
 }
 
-test.skipIf(!present)("there are recordings of each kind", () => {
+needing("recordings").test("there are recordings of each kind", () => {
 	expect(new Set(chosen.map(([kind]) => kind))).toEqual(new Set(Object.keys(KINDS)));
 });
 

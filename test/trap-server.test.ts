@@ -5,6 +5,7 @@ import { goodStream } from "./kit/events.ts";
 import { eventData } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins, trickles } from "./kit/faults.ts";
+import { needing } from "./kit/needing.ts";
 import { postBytes, rawClient } from "./kit/raw-client.ts";
 import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -30,9 +31,6 @@ const callOf = (bytes: number) => {
 	const empty = JSON.stringify({ ...call, user: "" });
 	return empty.replace('"user":""', `"user":"${"u".repeat(bytes - empty.length)}"`);
 };
-/** Waiting for a server's idle timeout takes longer than it is worth on every run. */
-const inCi = process.env["CI"] === "true";
-
 test("a body of exactly the limit is taken", async () => {
 	expect((await post(router.url + CHAT, callOf(LIMIT))).status).toBe(200);
 });
@@ -82,8 +80,8 @@ test("malformed HTTP is refused and costs nobody else anything", async () => {
 	expect((await post(router.url + CHAT, call)).status).toBe(200);
 });
 
-test.skipIf(!inCi)(
-	"trap: a stream that is quiet for longer than the server's idle timeout is not cut (CI only: 70 s)",
+needing("patience").test(
+	"trap: a stream that is quiet for longer than the server's idle timeout is not cut (70 s)",
 	async () => {
 		const events = goodStream(1);
 		faults.run(trickles([events.slice(0, 2).join(""), events.slice(2).join("")], 35_000));
@@ -93,8 +91,8 @@ test.skipIf(!inCi)(
 	200_000,
 );
 
-test.skipIf(!inCi)(
-	"trap: a half-sent body is cut off, also on a connection that streamed before (CI only: 30 s)",
+needing("patience").test(
+	"trap: a half-sent body is cut off, also on a connection that streamed before (30 s)",
 	async () => {
 		const client = await rawClient(router.url, postBytes(CHAT, JSON.stringify({ ...call, stream: true })));
 		await client.until(/\[DONE\]/);

@@ -1,5 +1,5 @@
 /** Every recorded exchange, through the router: what the upstream gets and what the client gets. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
 	clientError,
 	expectBroken,
@@ -11,7 +11,8 @@ import {
 } from "./kit/contract.ts";
 import { dialect } from "./kit/dialects.ts";
 import { answerText, eventData, type Json } from "./kit/exchange.ts";
-import { haveRecordings, type Recording, recordings } from "./kit/recordings.ts";
+import { needing } from "./kit/needing.ts";
+import { type Recording, recordings } from "./kit/recordings.ts";
 import { CLIENT_KEY, type Rig, startRig } from "./kit/rig.ts";
 
 /** Folder of the recordings, and the provider that stands for it here. */
@@ -55,12 +56,11 @@ const REFUSED: Record<string, { status: number; code: string; says: string; hide
 const BROKEN = "openrouter/openrouter-stream-error";
 const RESPONSES = "/v1/responses";
 
-const present = haveRecordings();
-const all = present ? PROVIDERS.flatMap(([folder]) => recordings(folder)) : [];
+const all = PROVIDERS.flatMap(([folder]) => recordings(folder));
 const isResponses = ({ request }: Recording) => request.path.endsWith(RESPONSES);
 const isWhole = ({ request, response }: Recording) => response.sse === undefined && request.path !== RESPONSES;
 
-describe.skipIf(!present)("recorded exchanges", () => {
+needing("recordings").describe("recorded exchanges", () => {
 	let rig: Rig;
 	beforeAll(async () => {
 		rig = await startRig();

@@ -1,12 +1,13 @@
 /** Every recorded exchange with Anthropic and Gemini, through the router: what the vendor gets and what the client gets. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import type OpenAI from "openai";
 import { clientError, expectRouterHeaders } from "./kit/contract.ts";
 import { answerText, eventData, type Json, type Loose } from "./kit/exchange.ts";
 import { folded } from "./kit/folded.ts";
+import { needing } from "./kit/needing.ts";
 import { openAiClient } from "./kit/openai-client.ts";
 import { random } from "./kit/random.ts";
-import { haveRecordings, type Recording, recordings } from "./kit/recordings.ts";
+import { type Recording, recordings } from "./kit/recordings.ts";
 import { CLIENT_KEY } from "./kit/rig.ts";
 import { camel, meaningOfAnthropic, meaningOfGemini } from "./kit/vendor-meaning.ts";
 import { ANSWERS, REFUSED, saidIn } from "./kit/vendor-recorded-answers.ts";
@@ -14,8 +15,7 @@ import { openAiOfAnthropic, openAiOfGemini } from "./kit/vendor-reverse.ts";
 import { CLAUDE_KEY, GEMINI_KEY, startVendorRig, type VendorRig } from "./kit/vendor-rig.ts";
 
 const CHAT = "/v1/chat/completions";
-const present = haveRecordings();
-const all = present ? ["anthropic", "gemini"].flatMap(recordings) : [];
+const all = ["anthropic", "gemini"].flatMap(recordings);
 const row = (recording: Recording) => [recording.id, recording] as const;
 
 /** Recorded without `alt=sse`, whose form the router always asks for: the pieces, as events. */
@@ -63,7 +63,7 @@ function camelSchema(body: Json): Json {
 	return { ...rest, generationConfig: responseSchema ? { ...config, responseJsonSchema: responseSchema } : config };
 }
 
-describe.skipIf(!present)("recorded exchanges", () => {
+needing("recordings").describe("recorded exchanges", () => {
 	let rig: VendorRig;
 	let client: OpenAI;
 	beforeAll(async () => {

@@ -21,25 +21,16 @@ const DAEMON_MS = 30_000;
 /** CAP_SYS_ADMIN and CAP_NET_ADMIN: mounts and bridges. */
 const CAPABILITIES = (1n << 21n) | (1n << 12n);
 
-let told = false;
-
 /**
- * Why no engine can be had here; `undefined` when one can. Says so once: tests that need it are skipped, as in
- * `describe.skipIf(dockerProblem() !== undefined)("…")`, and CI counts skipped tests as failed.
+ * Why no engine can be had here; `undefined` when one can. Tests that need it are declared by `needing("docker")`.
+ * `ROUTER_TEST_DOCKER` is what ../parts/run.ts saw when it tried to start a container.
  */
 export function dockerProblem(): string | undefined {
-	const missing = ["dockerd", "docker", "ip", "tar"].find((program) => !Bun.which(program));
-	const problem =
-		process.platform !== "linux"
-			? "Docker Engine runs on Linux only"
-			: missing
-				? `${missing} is not installed`
-				: process.getuid?.() !== 0 || !capable()
-					? "dockerd needs root"
-					: undefined;
-	if (problem && !told) process.stderr.write(`tests that need a Docker Engine are skipped: ${problem}\n`);
-	told = true;
-	return problem;
+	if (process.platform !== "linux") return "Docker Engine runs on Linux only";
+	if (process.getuid?.() !== 0 || !capable()) return "dockerd needs root";
+	const missing = ["dockerd", "docker", "ip", "tar"].filter((program) => !Bun.which(program));
+	if (missing.length > 0) return `${missing.join(", ")} is not installed`;
+	return process.env["ROUTER_TEST_DOCKER"] || undefined;
 }
 
 function capable(): boolean {

@@ -1,0 +1,55 @@
+/**
+ * `make test`: installs the real parts where it may, runs the tests, and says at the end what was missing.
+ *
+ *     bun test/parts/run.ts [arguments of `bun test`]
+ *
+ * Ends with bun's own code; with 1 where `CI=true` and a test was skipped.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { dockerProblem, startDockerEngine } from "../kit/docker.ts";
+import { install } from "./install.ts";
+import { lines, skippedIn } from "./report.ts";
+import { OF_TESTS } from "./table.ts";
+
+await install(OF_TESTS);
+const problem = dockerProblem() ?? (await tryDocker());
+const scratch = mkdtempSync(join(tmpdir(), "router-tests-"));
+const report = join(scratch, "report.xml");
+const flags = ["--isolate", "--timeout", "30000", "--reporter=junit", `--reporter-outfile=${report}`];
+const child = Bun.spawn([process.execPath, "--no-env-file", "test", ...flags, ...process.argv.slice(2)], {
+	env: { ...process.env, ...(problem && { ROUTER_TEST_DOCKER: problem }) },
+	stdio: ["inherit", "inherit", "inherit"],
+});
+// A terminal's Ctrl-C reaches the tests, too: they end, and the report follows.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => child.kill("SIGTERM"));
+let code = await child.exited;
+if (existsSync(report)) {
+	if (problem) process.env["ROUTER_TEST_DOCKER"] = problem;
+	const skipped = skippedIn(readFileSync(report, "utf8"));
+	const told = lines(skipped);
+	if (told.length > 0) console.error(`\n${told.join("\n")}`);
+	if (told.length > 0 && process.env["CI"] === "true") {
+		console.error("CI may skip no test");
+		code ||= 1;
+	}
+}
+rmSync(scratch, { recursive: true, force: true });
+process.exit(code);
+
+/** Where the programs are there a container may still not start: no cgroups, no mounts. One is tried before the tests. */
+async function tryDocker(): Promise<string | undefined> {
+	try {
+		await using engine = await startDockerEngine();
+		await engine.importSim();
+		await engine.docker("run", "--rm", "--entrypoint", "vllm", "vllm-sim:test", "--version");
+		return undefined;
+	} catch (error) {
+		return `no container starts here: ${String(error instanceof Error ? error.message : error)
+			.trim()
+			.split("\n")
+			.at(-1)}`;
+	}
+}

@@ -1,0 +1,106 @@
+/**
+ * The real programs that tests and benches use beside the packages of bun.lock, and where they come from. The install
+ * (./install.ts), the tests (../kit/needing.ts) and the report at the end of a run (./report.ts) all read this table.
+ */
+import { existsSync } from "node:fs";
+import { dockerProblem } from "../kit/docker.ts";
+import { RECORDINGS } from "../kit/recordings.ts";
+
+/** One of them. */
+export interface Part {
+	/** What a report calls it. */
+	readonly what: string;
+	/** Programs and the Debian packages that bring them; the first package that Debian's lists know is installed. */
+	readonly programs: Readonly<Record<string, readonly string[]>>;
+	/** How a person gets it. */
+	readonly how: string;
+	/** Why tests can't have it here; `undefined` where they can. Default: the programs that are not on PATH. */
+	readonly problem?: () => string | undefined;
+}
+
+/** The programs of a browser, by the names that distributions give it. `CHROMIUM` names another. */
+const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
+
+/** Path of the browser, or `undefined`. */
+export function browser(): string | undefined {
+	const named = process.env["CHROMIUM"];
+	if (named) return existsSync(named) ? named : undefined;
+	return BROWSERS.map((name) => Bun.which(name)).find((path) => path !== null) ?? undefined;
+}
+
+/** A program whose package bears its name. */
+const plain = (name: string, how = `apt-get install ${name}`): Part => ({
+	what: name,
+	programs: { [name]: [name] },
+	how,
+});
+
+/** All of them. */
+export const PARTS = {
+	redis: {
+		what: "Redis",
+		programs: { "redis-server": ["redis-server"] },
+		how: "apt-get install redis-server",
+	},
+	docker: {
+		what: "a Docker Engine of the tests' own",
+		// From trixie on the client is a package of its own, which docker.io only recommends.
+		programs: { dockerd: ["docker.io"], docker: ["docker-cli", "docker.io"], ip: ["iproute2"], tar: ["tar"] },
+		how: "Linux, root, and apt-get install docker.io iproute2",
+		problem: dockerProblem,
+	},
+	compose: {
+		what: "Docker Compose",
+		programs: { "docker-compose": ["docker-compose"] },
+		how: "apt-get install docker-compose",
+	},
+	systemd: {
+		what: "systemd-analyze",
+		programs: { "systemd-analyze": ["systemd"] },
+		how: "apt-get install systemd",
+	},
+	chromium: {
+		what: "Chromium",
+		programs: { chromium: ["chromium"] },
+		how: "apt-get install chromium, or set CHROMIUM to the path of one",
+		problem: () => (browser() ? undefined : "no Chromium is installed"),
+	},
+	recordings: {
+		what: "the recorded exchanges, one more test for each",
+		programs: {},
+		how: "put the folder shared beside the clone",
+		problem: () => (existsSync(RECORDINGS) ? undefined : "../shared/wire is not there"),
+	},
+	patience: {
+		what: "waits of more than half a minute",
+		programs: {},
+		how: "CI=true make test",
+		problem: () => (process.env["CI"] === "true" ? undefined : "only CI waits so long"),
+	},
+	// Of other targets of the Makefile.
+	wrk: plain("wrk"),
+	debootstrap: plain("debootstrap"),
+	curl: plain("curl"),
+	jq: plain("jq"),
+	ip: { what: "ip", programs: { ip: ["iproute2"] }, how: "apt-get install iproute2" },
+} as const satisfies Readonly<Record<string, Part>>;
+
+/** A key of the table. */
+export type PartName = keyof typeof PARTS;
+
+/** What `make test` uses, in the order of the table. */
+export const OF_TESTS = ["redis", "docker", "compose", "systemd", "chromium", "recordings", "patience"] as const;
+
+/** Why there is no such part on this machine, in a few words; `undefined` where there is one. */
+export function problemOf(name: PartName): string | undefined {
+	const { programs, problem }: Part = PARTS[name];
+	if (problem) return problem();
+	const missing = Object.keys(programs).filter((program) => !Bun.which(program));
+	return missing.length > 0 ? `${missing.join(", ")} is not installed` : undefined;
+}
+
+/** Its programs that are not on PATH. Chromium counts as there under any of its names. */
+export function missingPrograms(name: PartName): string[] {
+	if (name === "chromium" && browser()) return [];
+	return Object.keys(PARTS[name].programs).filter((program) => !Bun.which(program));
+}
