@@ -8,9 +8,9 @@ import { pipeline } from "./kit/pipeline.ts";
 
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
-let transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+let transport = httpTransport();
 beforeEach(() => {
-	transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	transport = httpTransport();
 });
 
 const never = new AbortController().signal;
@@ -63,7 +63,7 @@ test("one that answered of late is not knocked at, nor is one that nobody set a 
 	expect(await send(2_000)).toBe("fine");
 	slowly(1_200);
 	expect(await send(2_000)).toBe("fine");
-	transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	transport = httpTransport();
 	expect(await send()).toBe("fine");
 	expect(upstream.received.length).toBe(2);
 	expect(upstream.accepted).toBeLessThanOrEqual(1);

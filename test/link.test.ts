@@ -9,7 +9,7 @@ import { type FakeRouter, type Heard, refusal, startFakeRouter, TAKEN } from "./
 import { until } from "./kit/until.ts";
 
 const TOKEN = "the-shared-token";
-const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+const transport = httpTransport();
 const isRegistration = (heard: Heard): heard is Heard & { path: "/register" } => heard.path === "/register";
 const isHeartbeat = ({ path }: Heard) => path === "/heartbeat";
 

@@ -1,6 +1,7 @@
 /** What plans are made from: cached prompts, times, needs, prices. */
 import { describe, expect, test } from "bun:test";
 import { parseRequest } from "../src/openai/call.ts";
+import { TABLE } from "../src/providers/table.ts";
 import { BLOCK, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { kindOf } from "../src/routing/kind.ts";
 import { Latency } from "../src/routing/latency.ts";
@@ -267,5 +268,10 @@ test.each([
 	["openai-compatible", "http://ollama.default.svc.cluster.local/v1", "local"],
 	["openai-compatible", "https://api.together.xyz/v1", "cloud"],
 	["openai-compatible", "http://10.example.com/v1", "cloud"],
+	["openai-compatible", "http://100.64.0.1/v1", "local"],
+	["openai-compatible", "http://169.254.1.1/v1", "local"],
+	["openai-compatible", "http://[fe80::1]/v1", "local"],
 	["openai-compatible", undefined, "cloud"],
-] as const)("%s at %p is %s", (type, baseUrl, kind) => expect(kindOf({ type, baseUrl, name: "x" })).toBe(kind));
+] as const)("%s at %p is %s", (type, baseUrl, kind) =>
+	expect(kindOf({ type, baseUrl, name: "x", row: TABLE[type] })).toBe(kind),
+);

@@ -6,7 +6,7 @@ import type { RoleExtension, RoleSite, RoleTools } from "../http/role-plan.ts";
 import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/body.ts";
 import { proxyFromEnvironment } from "../proxy/environment-proxy.ts";
-import { httpTransport } from "../proxy/transport.ts";
+import { httpTransport, readCa } from "../proxy/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import { agentFile } from "./agent-file.ts";
 import { agentMetrics } from "./agent-metrics.ts";
@@ -51,8 +51,9 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 	const vllmKey =
 		file.content.vllm_key ?? Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
 	const settings = agentSettings(config, env, vllmKey);
-	const http = httpTransport({ isInternal: true, proxyFor: () => undefined });
-	const outside = httpTransport({ isInternal: false, proxyFor: proxyFromEnvironment(env) });
+	const ca = readCa(config.ca_file);
+	const http = httpTransport({ ca });
+	const outside = httpTransport({ ca, proxyFor: proxyFromEnvironment(env) });
 	const docker = createDocker({
 		command: settings.command,
 		env,

@@ -2,7 +2,7 @@
 import type { Config } from "../config/schema.ts";
 import { isGood, type UpstreamAnswer } from "../providers/provider.ts";
 import { readText } from "../proxy/body.ts";
-import { httpTransport } from "../proxy/transport.ts";
+import { httpTransport, readCa } from "../proxy/transport.ts";
 import { StartError } from "../start-error.ts";
 import { agentUrl } from "./local-agent.ts";
 import { plainText } from "./table.ts";
@@ -36,7 +36,7 @@ export function plainKey(keys: readonly { readonly key: string }[]): string | un
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */
-export function askRouter(url: string | undefined, { server }: Config): Asked {
+export function askRouter(url: string | undefined, { server, ca_file }: Config): Asked {
 	const isTls = server.tls !== undefined;
 	const own = isTls ? agentUrl(server).replace("http:", "https:") : agentUrl(server);
 	const base = (url ?? own).replace(/\/+$/, "").replace(/\/v1$/, "");
@@ -45,7 +45,7 @@ export function askRouter(url: string | undefined, { server }: Config): Asked {
 	}
 	// The certificate names the router's public host, which loopback is not.
 	const acceptsAnyCertificate = url === undefined && isTls;
-	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate });
+	const transport = httpTransport({ ca: readCa(ca_file), acceptsAnyCertificate });
 	async function ask(path: string, secret: string | undefined, body?: string) {
 		const headers: Record<string, string> = { accept: "application/json" };
 		if (secret) headers["authorization"] = `Bearer ${secret}`;

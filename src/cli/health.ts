@@ -14,7 +14,7 @@ export async function health({ config, role }: Loaded): Promise<string> {
 	// The agent serves no TLS, whatever the router beside it does.
 	const isTls = role !== "agent" && config.server.tls !== undefined;
 	// The certificate names the router's public host, which loopback is not.
-	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined, acceptsAnyCertificate: isTls });
+	const transport = httpTransport({ acceptsAnyCertificate: isTls });
 	const url = `${isTls ? base.replace("http:", "https:") : base}/health/ready`;
 	const response = await transport.send({ url, headers: {} }, AbortSignal.timeout(PATIENCE_MS)).catch(() => {
 		throw new StartError(`nothing answers at ${url}`);

@@ -290,7 +290,8 @@ export const ConfigSchema = Type.Object(
 		ca_file: Type.Optional(
 			Type.String({
 				minLength: 1,
-				description: "PEM file with further certificate authorities, for vendors.",
+				description:
+					"PEM file with further certificate authorities, for every upstream, agent and router that is called.",
 				env: "ROUTER_CA_FILE",
 				examples: ["tls/ca.pem"],
 			}),

@@ -2,11 +2,11 @@
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { DUMMY_UPSTREAM, dummyTransport } from "../providers/dummy.ts";
+import { isLocal } from "../providers/locality.ts";
 import { openAiCompatible } from "../providers/openai-compatible.ts";
 import { providerOf } from "../providers/provider-of.ts";
 import type { Upstream } from "../providers/registry.ts";
 import type { CatalogEntry } from "../routing/catalog.ts";
-import { StartError } from "../start-error.ts";
 import { proxyFromEnvironment } from "./environment-proxy.ts";
 import { world } from "./media-fetch.ts";
 import { suppliesFor } from "./supplies.ts";
@@ -15,20 +15,12 @@ import { fileFetch, httpTransport, readCa } from "./transport.ts";
 /** What the catalog is made of: each upstream's provider, and `dummy`. Throws StartError where `ca_file` can't be read. */
 export function catalogEntries(upstreams: readonly Upstream[], config: Config, env: Environment): CatalogEntry[] {
 	const proxyFor = proxyFromEnvironment(env);
-	const ca = readCaFile(config.ca_file);
+	const ca = readCa(config.ca_file);
 	const supplies = suppliesFor(world(fileFetch({ ca, proxyFor })));
 	const entries = upstreams.map((upstream): CatalogEntry => {
-		const transport = httpTransport({ isInternal: upstream.row.isInternal, ca, proxyFor });
+		const transport = httpTransport({ ca, proxyFor: isLocal(upstream) ? undefined : proxyFor });
 		return { upstream, provider: providerOf(upstream, transport, supplies(upstream.name)) };
 	});
 	const dummy: Upstream = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [...entries, { upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) }];
-}
-
-function readCaFile(file: string | undefined): string | undefined {
-	try {
-		return readCa(file);
-	} catch (error) {
-		throw new StartError(`ca_file can't be read: ${(error as Error).message}`);
-	}
 }

@@ -1,4 +1,5 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
+import { isLocal } from "../providers/locality.ts";
 import { isGood, type ListedModel, type Provider } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { readText } from "./body.ts";
@@ -85,7 +86,7 @@ export class ModelList {
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
 			// Every agent has a `dummy` of its own; one is enough.
-			const others = upstream.row.isInternal ? listed.filter(({ id }) => id !== "dummy") : listed;
+			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
 			kept.models = others.map(({ id, created, owned_by }) => ({
 				id: this.#nameFor(upstream.name, id),
 				object: "model",

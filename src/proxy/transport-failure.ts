@@ -2,6 +2,7 @@
 import type { Failure } from "../providers/provider.ts";
 import { AnswerTooLarge } from "./body.ts";
 import { MalformedAnswer } from "./http1-parser.ts";
+import { ProxyTrouble } from "./proxy-trouble.ts";
 
 /** Bun's codes (seen with 1.4.5, older names beside them) and what each means. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -16,8 +17,6 @@ const REASONS: Readonly<Record<string, string>> = {
 	ENETUNREACH: "there is no route to it",
 	ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host",
 	CERT_HAS_EXPIRED: "its certificate has expired",
-	ERR_INVALID_ARG_VALUE: "the proxy that the environment names has no valid address",
-	UnsupportedProxyProtocol: "the proxy that the environment names must be http:// or https://",
 };
 
 /** OpenSSL's names for a chain that ends at no known authority. */
@@ -30,6 +29,9 @@ const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNA
 export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
 	if (thrown instanceof AnswerTooLarge) return { kind: "transport", isOurs: true, message: thrown.message };
 	if (thrown instanceof MalformedAnswer) return { kind: "transport", isOurs: true, message: thrown.message };
+	if (thrown instanceof ProxyTrouble) {
+		return { kind: "transport", isOurs: true, message: `can't be reached: ${thrown.message}` };
+	}
 	if (hasAnswer) return { kind: "truncated", isOurs: true, message: "broke its answer off" };
 	const code = thrown instanceof Error ? (thrown as Error & { code?: unknown }).code : undefined;
 	return {

@@ -1,16 +1,12 @@
 /** Whether a target is one of the house's own. */
+import { isLocal } from "../providers/locality.ts";
 import type { Upstream } from "../providers/registry.ts";
 import type { Kind } from "./route.ts";
 
-/** Names that no public host has: of one label, or ended so. */
-const PRIVATE_NAME = /^[^.:]+$|\.(?:local|internal|lan|home|svc|cluster\.local|localhost)$/i;
-/** Loopback, RFC 1918, unique local IPv6; as URLs write them: four numbers, whatever was typed. */
-const PRIVATE_ADDRESS =
-	/^(?:(?:127|10)\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+$|^\[(?:::1|f[cd][0-9a-f]{2}:[0-9a-f:]+)\]$/;
-
 /**
- * What stands at an upstream's address. A server of unknown make (`openai-compatible`) that answers at a private address is taken
- * for one of the house's own: its prompts are compared with its cache, and it costs nothing.
+ * What stands at an upstream's address. A server of unknown make (`openai-compatible`) at a local address is taken for one of
+ * the house's own: its prompts are compared with its cache, and it costs nothing. A vendor's type at one is a gateway to that
+ * vendor, who is paid: it stays a vendor, though it is called without a proxy.
  */
 export function kindOf(upstream: Asked): Kind {
 	let kind = known.get(upstream);
@@ -21,15 +17,14 @@ export function kindOf(upstream: Asked): Kind {
 	return kind;
 }
 
-type Asked = Pick<Upstream, "type" | "baseUrl" | "name">;
+type Asked = Pick<Upstream, "type" | "baseUrl" | "name" | "row">;
 
 /** Every call asks: parsing an address takes 1 µs. */
 const known = new WeakMap<Asked, Kind>();
 
-function look({ type, baseUrl, name }: Asked): Kind {
-	if (type === "local" || type === "vllm") return "local";
+function look(upstream: Asked): Kind {
+	const { type, name } = upstream;
 	if (type === "llm-d") return "llm-d";
-	if (type !== "openai-compatible" || name === "dummy" || !baseUrl || !URL.canParse(baseUrl)) return "cloud";
-	const { hostname } = new URL(baseUrl);
-	return PRIVATE_NAME.test(hostname) || PRIVATE_ADDRESS.test(hostname) ? "local" : "cloud";
+	const isOurs = upstream.row.isInternal || type === "openai-compatible";
+	return isOurs && name !== "dummy" && isLocal(upstream) ? "local" : "cloud";
 }

@@ -14,7 +14,7 @@ import type { Transport } from "../providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import { createBiller } from "../proxy/biller.ts";
 import { http1Transport } from "../proxy/http1-transport.ts";
-import { httpTransport } from "../proxy/transport.ts";
+import { httpTransport, readCa } from "../proxy/transport.ts";
 import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
 import type { Log } from "../telemetry/log.ts";
 import { sinkOf } from "../telemetry/sinks.ts";
@@ -45,9 +45,10 @@ export function routerCatalog(
 		}
 		return secrets;
 	};
+	const reach = agentTransport(config);
 	const fleet = new AgentFleet({
 		upstream: upstreamOf(config, entries),
-		transport: agentTransport(),
+		transport: reach,
 		store,
 		secrets: secretsOf,
 		...(sharing ? { isCutOff: () => !sharing.isUp } : {}),
@@ -58,6 +59,7 @@ export function routerCatalog(
 		renewed(next, nextEntries) {
 			const catalog = createCatalog(next, nextEntries, fleet);
 			desk = deskOf(next);
+			reach.trust(next);
 			fleet.callAs(upstreamOf(next, nextEntries));
 			return catalog;
 		},
@@ -116,10 +118,18 @@ function deskOf(config: Config) {
  * Plain addresses are called over connections of our own, whole answers too: a host that lost its power is told from a model
  * that thinks after 5 s, where fetch waits for minutes.
  */
-function agentTransport(): Transport {
+function agentTransport(config: Config): Transport & { trust(config: Config): void } {
 	const plain = http1Transport();
-	const other = httpTransport({ isInternal: true, proxyFor: () => undefined });
-	return { send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal) };
+	let trusted = config.ca_file;
+	let other = httpTransport({ ca: readCa(trusted) });
+	return {
+		send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal),
+		trust({ ca_file }) {
+			if (ca_file === trusted) return;
+			trusted = ca_file;
+			other = httpTransport({ ca: readCa(ca_file) });
+		},
+	};
 }
 
 /** What the configuration says of `local`, its deadlines for one, holds for every agent. */

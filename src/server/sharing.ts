@@ -1,6 +1,5 @@
 /** What this router shares with others through Redis, put together: one connection, and each thing that uses it. */
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { redisLevel } from "../cache/redis-level.ts";
 import type { SecondLevel } from "../cache/second-level.ts";
 import { parseRedisUrl } from "../config/redis-url.ts";
@@ -12,6 +11,7 @@ import { RedisLimiter } from "../gate/redis-limiter.ts";
 import { type OwnSpend, SharedSpend } from "../gate/shared-spend.ts";
 import { SharedUsage } from "../gate/shared-usage.ts";
 import type { SpendBoard, UsageExchange } from "../gate/spend.ts";
+import { readCa } from "../proxy/transport.ts";
 import { StartError } from "../start-error.ts";
 import type { UsageRow } from "../store/ledger.ts";
 import { SharedRedis } from "../store/redis.ts";
@@ -59,7 +59,7 @@ export function sharingOf({ redis: config }: Config, tools: () => SharingTools |
 	const router = randomBytes(6).toString("hex");
 	const redis = new SharedRedis({
 		address,
-		ca: readCa(config.ca_file),
+		ca: readCa(config.ca_file, "redis.ca_file"),
 		prefix: config.prefix,
 		timeoutMs: config.timeout,
 		listener: { ...outageLog(tools), failed: (why) => tools()?.metrics.redis.failed(why) },
@@ -129,12 +129,4 @@ function outageLog(tools: () => SharingTools | undefined) {
 			tools()?.log.logger.warn({ answer: word }, "Redis refuses commands: what they were for is done without it.");
 		},
 	};
-}
-
-function readCa(file: string | undefined): string | undefined {
-	try {
-		return file === undefined ? undefined : readFileSync(file, "utf8");
-	} catch (error) {
-		throw new StartError(`redis.ca_file can't be read: ${(error as Error).message}`);
-	}
 }

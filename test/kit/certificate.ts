@@ -17,12 +17,15 @@ const ECDSA_SHA256 = sequence(oid(0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02
 const COMMON_NAME = oid(0x55, 0x04, 0x03);
 const SUBJECT_ALT_NAME = oid(0x55, 0x1d, 0x11);
 
-/** A certificate for `localhost` with that common name, valid from 2020 to 2049, and its key, both PEM. */
-export function certificate(commonName: string): { cert: string; key: string } {
+/** A certificate for `localhost` (or these names) with that common name, valid from 2020 to 2049, and its key, both PEM. */
+export function certificate(
+	commonName: string,
+	hosts: readonly string[] = ["localhost"],
+): { cert: string; key: string } {
 	const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
 	const name = sequence(der(0x31, sequence(COMMON_NAME, der(0x0c, Buffer.from(commonName)))));
 	const time = (text: string) => der(0x17, Buffer.from(text));
-	const alternative = der(0x04, sequence(der(0x82, Buffer.from("localhost"))));
+	const alternative = der(0x04, sequence(...hosts.map((host) => der(0x82, Buffer.from(host)))));
 	const body = sequence(
 		der(0xa0, der(0x02, Buffer.from([2]))),
 		der(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),

@@ -18,8 +18,16 @@ interface Wire {
 	far?: ReturnType<typeof connect>;
 }
 
+/** What may differ. */
+export interface ConnectProxyOptions {
+	/** Where a name leads to, in place of what DNS says: `host:port` to `host:port`. */
+	readonly names?: Readonly<Record<string, string>>;
+	/** Answered to everything, and nothing passes: `407 Proxy Authentication Required`. */
+	readonly refuses?: string;
+}
+
 /** Starts it on a free loopback port. Tunnels lead to where they ask; other requests get a 502. */
-export function startConnectProxy(): ConnectProxy {
+export function startConnectProxy({ names = {}, refuses }: ConnectProxyOptions = {}): ConnectProxy {
 	const asked: string[] = [];
 	const credentials: string[] = [];
 	function open(socket: Socket<Wire>, target: string): void {
@@ -47,8 +55,8 @@ export function startConnectProxy(): ConnectProxy {
 				asked.push(`${method} ${target}`);
 				const credential = /^proxy-authorization: (.*)\r$/im.exec(wire.head)?.[1];
 				if (credential) credentials.push(credential);
-				if (method === "CONNECT") open(socket, target);
-				else socket.end("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+				if (method === "CONNECT" && !refuses) open(socket, names[target] ?? target);
+				else socket.end(`HTTP/1.1 ${refuses ?? "502 Bad Gateway"}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
 			},
 			close: (socket) => void socket.data.far?.destroy(),
 			error: (socket) => void socket.terminate(),

@@ -35,7 +35,7 @@ export interface FakeAgent {
 	stop(): Promise<void>;
 }
 
-const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+const transport = httpTransport();
 const quiet = { logger: { info() {}, warn() {}, error() {} } } as unknown as Parameters<typeof startLink>[0]["log"];
 
 /** Starts it. Its answers say its name; a call without its secret gets a 401. */

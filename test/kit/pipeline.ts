@@ -40,7 +40,7 @@ export function entriesOf(
 	env: Record<string, string> = {},
 	change: (provider: Provider) => Provider = (provider) => provider,
 ): CatalogEntry[] {
-	const transport = httpTransport({ isInternal: true, proxyFor: () => undefined });
+	const transport = httpTransport();
 	const supplies = suppliesFor(world(fileFetch({ proxyFor: () => undefined })));
 	const dummy = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [
