@@ -71,6 +71,15 @@ describe("lists in variables", () => {
 		]);
 	});
 
+	test.each(["ROUTER_API_KEYS", "ROUTER_ADMIN_KEYS", "CORS_ORIGINS", "TRUSTED_PROXIES", "ROUTER_AGENTS_ALLOW"])(
+		"%s that holds nothing but commas is refused: what was meant to stand in it is missing",
+		(name) => {
+			for (const text of [",", " ", " , ,"])
+				expect(refusal({ env: { [name]: text } })).toContain(`${name} holds nothing`);
+			expect(configOf({ env: { [name]: "" } }).keys).toEqual([]);
+		},
+	);
+
 	test("LOG_LEVEL may be in capitals", () => {
 		expect(configOf({ env: { LOG_LEVEL: "WARN" } }).log.level).toBe("warn");
 	});

@@ -71,8 +71,47 @@ describe("a mistake in router.yaml", () => {
 
 	test("that leaves a restriction empty is one: it does not become the default", () => {
 		const lines = mistakes("keys:\n  - name: a\n    key: long-enough\n    models:\n    # - fast\n");
-		expect(lines).toEqual(["router.yaml:4:5 keys[0].models: must be a list, but is nothing"]);
+		expect(lines).toEqual([
+			"router.yaml:4:5 keys[0].models: must be a list, but is nothing; write `models: […]`, or `models: []` for none",
+		]);
 	});
+});
+
+describe("a mapping where a list belongs, and the other way round, says what shape is wanted and how it is written", () => {
+	test.each([
+		[
+			"keys:\n  a: { key: long-enough }",
+			"2:3 keys: must be a list, but is a mapping; write `keys: [{ name: …, key: … }]`",
+		],
+		[
+			"keys: [{ name: a, key: long-enough, models: { fast: true } }]",
+			"1:45 keys[0].models: must be a list, but is a mapping; write `models: […]`",
+		],
+		[
+			"models: { fast: { targets: [dummy] } }",
+			"1:9 models: must be a list, but is a mapping; write `models: [{ name: …, targets: […] }]`",
+		],
+		[
+			"admin: { keys: { ops: { key: long-enough } } }",
+			"1:16 admin.keys: must be a list, but is a mapping; write `keys: [{ name: …, key: … }]`",
+		],
+		["agents: { allow: { gpu-1: true } }", "1:18 agents.allow: must be a list, but is a mapping; write `allow: […]`"],
+		["keys:", "1:1 keys: must be a list, but is nothing; write `keys: [{ name: …, key: … }]`, or `keys: []` for none"],
+		[
+			"providers: []",
+			"1:12 providers: must be a mapping (name: value), but is a list; write `providers: { NAME: { type: … } }`",
+		],
+		["server: []", "1:9 server: must be a mapping (name: value), but is a list; write `server: { host: … }`"],
+		[
+			"limits: { models: [fast] }",
+			"1:19 limits.models: must be a mapping (name: value), but is a list; write `models: { NAME: { rpm: … } }`",
+		],
+		[
+			"limits: { address: }",
+			"1:11 limits.address: must be a mapping (name: value), but is nothing; write `address: { rpm: … }`, or `address: {}` for none",
+		],
+		["models: [a]", "1:10 models[0]: must be a mapping (name: value), but is text; write `{ name: …, targets: […] }`"],
+	])("%j", (yaml, line) => expect(mistakes(yaml)).toEqual([`router.yaml:${line}`]));
 });
 
 describe("names and needs the schema can't express", () => {

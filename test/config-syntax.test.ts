@@ -24,6 +24,23 @@ describe("YAML that can't be used", () => {
 		expect(lines("hello\n")[0]).toContain("must hold settings");
 	});
 
+	test.each([
+		["a: { <<: { port: 1 } }", "1:6: merge keys (<<) are not known here"],
+		["a: &x { b: 1 }\nc:\n  <<: *x\n", "3:3: merge keys"],
+		["a: { __proto__: { b: 1 } }", "1:6: nothing can have this name"],
+		["? [a]\n: b", "1:3: a name must be plain text"],
+		["? { a: b }\n: c", "1:3: a name must be plain text"],
+		["a: { : 1 }", "1:5: a name must be plain text"],
+		["a: &x b\n*x : c", "2:1: a name must be plain text"],
+		["a: { 1: b, '1': c }", "1:12: this setting stands here twice"],
+		["a: { true: b, 'true': c }", "1:15: this setting stands here twice"],
+		["a: !!set { b }", "1:4: tags (!name) are not known here"],
+		["a: !!omap [b: 1]", "1:4: tags (!name) are not known here"],
+		["a: !!binary aGk=", "1:4: tags (!name) are not known here"],
+	])("%j holds what has no shape of its own", (text, line) => {
+		expect(lines(text)).toEqual([expect.stringContaining(`r.yaml:${line}`)]);
+	});
+
 	test("a second document is refused", () => {
 		expect(lines("log: {}\n---\nlog: {}\n").join()).toContain("only one document");
 	});
@@ -42,7 +59,16 @@ describe("YAML that can't be used", () => {
 describe("YAML that can be used", () => {
 	test("an empty file says nothing", () => {
 		expect(parseFile("", "r.yaml")).toMatchObject({ values: {}, mistakes: [] });
-		expect(parseFile("# only a comment\n", "r.yaml")).toMatchObject({ values: {}, mistakes: [] });
+		for (const text of ["# only a comment\n", "---\n", "null", "~\n"])
+			expect(parseFile(text, "r.yaml")).toMatchObject({ values: {}, mistakes: [], isEmpty: true });
+		expect(parseFile("{}", "r.yaml").isEmpty).toBe(false);
+	});
+
+	test("words and numbers are those of YAML 1.2, whatever a %YAML line says", () => {
+		const text = "a: no\nb: 1:20\nc: 0o10\nd: 2024-01-01\n";
+		const values = { a: "no", b: "1:20", c: 8, d: "2024-01-01" };
+		for (const directive of ["", "%YAML 1.1\n---\n", "%YAML 1.2\n---\n"])
+			expect(parseFile(directive + text, "r.yaml")).toMatchObject({ values, mistakes: [] });
 	});
 
 	test("a setting is found where it stands, through an alias too", () => {

@@ -1,6 +1,6 @@
 /** The models this agent may run: those of the configuration, and those that authorised API calls have named. */
-import { Value } from "@sinclair/typebox/value";
 import { AgentModel, type AgentModelConfig } from "../config/agent-schema.ts";
+import { withDefaults } from "../config/defaults.ts";
 import { pathText } from "../config/mistake.ts";
 import { parseBytes, parseDuration } from "../config/units.ts";
 import { validate } from "../config/validate.ts";
@@ -110,7 +110,7 @@ export class Book {
 
 /** An API call's model. Throws `invalid_value`. */
 function entryOf(name: string, body: unknown): Entry {
-	const filled = Value.Default(AgentModel, { load: "manual", ...(body as object), name });
+	const filled = withDefaults(AgentModel, { load: "manual", ...(body as object), name });
 	const [finding] = validate(AgentModel, filled);
 	if (finding) {
 		const field = pathText(finding.path);

@@ -1,6 +1,7 @@
 /** `router.yaml` as text → its values, and where each of them stands. */
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type { Mistake, Path } from "./mistake.ts";
+import { wrongNames } from "./setting-names.ts";
 
 /** Where something stands in the file; both count from 1. */
 export interface Position {
@@ -12,6 +13,8 @@ export interface Position {
 export interface ParsedFile {
 	/** The plain values; `{}` for an empty file or one with mistakes in its syntax. */
 	readonly values: Record<string, unknown>;
+	/** Nothing stands in it but comments: not even `{}`. */
+	readonly isEmpty: boolean;
 	/** Mistakes in the YAML itself. */
 	readonly mistakes: Mistake[];
 	/** The key at `path` (`key`) or its value (`value`); the nearest thing above it that exists, where it does not. */
@@ -20,6 +23,12 @@ export interface ParsedFile {
 
 /** Aliases that may be resolved; 100 nested ones are enough to fill memory ("billion laughs"). */
 const MOST_ALIASES = 100;
+
+/**
+ * Read as YAML 1.2 whatever a `%YAML` line says: in 1.1 `no` is false, `1:20` is 80, and `!!set` and `!!omap` make what is neither
+ * a list nor a mapping.
+ */
+const ONE_YAML = { schema: "core", merge: false, resolveKnownTags: false } as const;
 
 /**
  * The parser's own messages quote the source, which may hold a secret, so each code has a sentence of ours.
@@ -50,7 +59,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 	};
 	let document: Document.Parsed;
 	try {
-		document = parseDocument(text, { lineCounter, prettyErrors: false });
+		document = parseDocument(text, { lineCounter, prettyErrors: false, ...ONE_YAML });
 	} catch (error) {
 		if (!(error instanceof RangeError)) throw error;
 		return broken({ file, path: "", message: "is nested too deeply to read" });
@@ -62,15 +71,19 @@ export function parseFile(text: string, file: string): ParsedFile {
 		const message = SYNTAX[error.code] ?? `is not valid YAML (${error.code})`;
 		return { file, ...at(error.pos[0]), path: "", message };
 	});
-	if (mistakes.length > 0) return { values: {}, mistakes, position: () => undefined };
+	if (mistakes.length === 0) {
+		mistakes.push(...wrongNames(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
+	}
+	if (mistakes.length > 0) return { values: {}, isEmpty: false, mistakes, position: () => undefined };
 
-	let values: unknown;
+	let content: unknown;
 	try {
-		values = document.toJS({ maxAliasCount: MOST_ALIASES }) ?? {};
+		content = document.toJS({ maxAliasCount: MOST_ALIASES });
 	} catch (error) {
 		if (!(error instanceof ReferenceError || error instanceof RangeError)) throw error;
 		return broken({ file, path: "", message: `its aliases grow to too much (more than ${MOST_ALIASES} of them)` });
 	}
+	const values = content ?? {};
 	if (!isRecord(values)) {
 		return broken({
 			file,
@@ -82,6 +95,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 	}
 	return {
 		values,
+		isEmpty: content === null || content === undefined,
 		mistakes: [],
 		position(path, of) {
 			const offset = offsetOf(document, path, of);
@@ -96,7 +110,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function broken(mistake: Mistake): ParsedFile {
-	return { values: {}, mistakes: [mistake], position: () => undefined };
+	return { values: {}, isEmpty: false, mistakes: [mistake], position: () => undefined };
 }
 
 function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): number | undefined {

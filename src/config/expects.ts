@@ -29,6 +29,29 @@ export function expectation(schema: TSchema): string {
 	}
 }
 
+/**
+ * How a list or a mapping is written, with `…` for what stands in it: `keys: [{ name: …, key: … }]`, `server: { host: … }`.
+ * Undefined where the schema wants neither.
+ * @param name the setting's; none for an entry of a list
+ */
+export function howToWrite(schema: TSchema, name?: string): string | undefined {
+	if (schema.type !== "array" && schema.type !== "object") return undefined;
+	return name === undefined ? sketch(schema) : `${name}: ${sketch(schema)}`;
+}
+
+function sketch(schema: TSchema): string {
+	if (schema.type === "array") return `[${sketch(schema["items"])}]`;
+	if (schema.type !== "object") return "…";
+	const [named] = Object.values<TSchema>(schema["patternProperties"] ?? {});
+	if (named) return `{ NAME: ${sketch(named)} }`;
+	const properties: Record<string, TSchema> = schema["properties"] ?? {};
+	const needed = Object.keys(properties).filter(
+		(field) => schema["required"]?.includes(field) && properties[field]?.default === undefined,
+	);
+	const shown = needed.length > 0 ? needed : Object.keys(properties).slice(0, 1);
+	return `{ ${shown.map((field) => `${field}: ${sketch(properties[field]!)}`).join(", ")} }`;
+}
+
 /** How a value that does not fit is called, without quoting it: it may be a secret. */
 export function kindOf(value: unknown): string {
 	if (value === null) return "nothing";

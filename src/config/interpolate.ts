@@ -18,8 +18,8 @@ const LONGEST_FILE = 64 * 1024;
 
 /**
  * The file's values with their references resolved. It works on parsed values, so nothing in a variable can
- * become YAML. A setting that is a number or true/false takes the variable's text as such. An empty
- * mapping (`server:` and nothing below) becomes `{}`.
+ * become YAML. A setting that is a number or true/false takes the variable's text as such. A section
+ * with nothing in it (`server:`) becomes `{}`.
  * @param cwd where relative paths of `${file:…}` begin
  */
 export function interpolate(
@@ -30,7 +30,7 @@ export function interpolate(
 ): { values: unknown; findings: Finding[] } {
 	const findings: Finding[] = [];
 	const resolved = mapLeaves(schema, values, (value, leaf, path) => {
-		if (value === null && leaf.type === "object") return {};
+		if (value === null && leaf["mayBeEmpty"]) return {};
 		if (typeof value !== "string" || !value.includes("${")) return value;
 		let sound = true;
 		const complain = (message: string) => {

@@ -4,7 +4,7 @@ import { isRecord } from "./document.ts";
 import { ConfigSchema } from "./schema.ts";
 
 /** Keywords of our own, which a validator in strict mode would refuse. */
-const OWN = new Set(["env", "secret", "unit", "expects"]);
+const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty"]);
 
 /** `router.yaml` as plain JSON Schema (draft 7), descriptions, defaults and ranges included. */
 export function jsonSchema(): Record<string, unknown> {
@@ -22,7 +22,7 @@ function plain(schema: TSchema): unknown {
 		// The loader fills defaults in before it checks, so the file need not hold what has one.
 		if (keyword === "required") return withoutDefaults(schema, value);
 		// A section with nothing below it (`server:`) is null in YAML; the loader takes it as empty.
-		if (keyword === "type" && value === "object") return [[keyword, ["object", "null"]]];
+		if (keyword === "type" && schema["mayBeEmpty"]) return [[keyword, ["object", "null"]]];
 		return [[keyword, value]];
 	});
 	return Object.fromEntries(copy);

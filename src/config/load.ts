@@ -1,7 +1,7 @@
 /** Flags, environment, file and defaults → one checked configuration. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { Value } from "@sinclair/typebox/value";
+import { withDefaults } from "./defaults.ts";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
 import { finish } from "./finish.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
@@ -51,8 +51,7 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
 	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
-	// Default fills in the value it is given; `written` must go on saying what the file says.
-	const values = Value.Default(ConfigSchema, structuredClone(written)) as Record<string, unknown>;
+	const values = withDefaults(ConfigSchema, written) as Record<string, unknown>;
 	findings.push(...validate(ConfigSchema, values));
 	const outside = overlay(flags, env, role);
 	const overrides = apply(values, written, outside.overrides);

@@ -6,7 +6,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { admin, key, limitsSection, price, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
-import { closed, section } from "./section.ts";
+import { closed, mayBeEmpty, section } from "./section.ts";
 import { cache, modelCache, redis } from "./sharing-schema.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
@@ -185,7 +185,7 @@ const provider = Type.Object(
 		),
 		timeouts: ownTimeouts("Deadlines that differ for this provider; they hold whatever other targets there are."),
 	},
-	closed,
+	{ ...closed, ...mayBeEmpty },
 );
 
 const target = Type.Union([
@@ -318,6 +318,7 @@ export const ConfigSchema = Type.Object(
 		usage,
 		providers: Type.Record(Type.String({ pattern: "^[a-z0-9][a-z0-9._-]*$" }), provider, {
 			...closed,
+			...mayBeEmpty,
 			default: {},
 			description: "Upstreams. The known ones need only their environment variable.",
 			examples: [
@@ -344,6 +345,7 @@ export const ConfigSchema = Type.Object(
 			],
 		}),
 		prices: Type.Record(Type.String({ minLength: 1 }), price, {
+			...mayBeEmpty,
 			default: {},
 			description:
 				"What `provider/model` costs (`*` stands for any text), where the router's table of list prices is wrong or silent.",

@@ -3,7 +3,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
 import { isRecord } from "./document.ts";
-import { expectation, kindOf } from "./expects.ts";
+import { expectation, howToWrite, kindOf } from "./expects.ts";
 import { type Finding, type Path, pathText } from "./mistake.ts";
 import { didYouMean, nearest } from "./nearest.ts";
 import { branchFor, settings } from "./walk.ts";
@@ -48,16 +48,28 @@ function finding(root: TSchema, error: ValueError, path: Path): Finding {
 			break;
 		default:
 			if (typeof error.value !== "string" || error.schema.type !== undefined) {
-				return { path, message: wrongKind(expectation(error.schema), error.value) };
+				return { path, message: wrongKind(error.schema, error.value, path) };
 			}
 	}
 	return { path, message: `must be ${expectation(error.schema)}` };
 }
 
-function wrongKind(expected: string, value: unknown): string {
+function wrongKind(schema: TSchema, value: unknown, path: Path): string {
+	const expected = expectation(schema);
 	const isBare = typeof value === "number" || typeof value === "boolean";
-	const hint = isBare && expected.startsWith("text") ? "; put it in quotes" : "";
+	const hint = isBare && expected.startsWith("text") ? "; put it in quotes" : shapeHint(schema, value, path);
 	return `must be ${expected}, but is ${kindOf(value)}${hint}`;
+}
+
+/** How the list or mapping that belongs here is written, and how an empty one where there is nothing. */
+function shapeHint(schema: TSchema, value: unknown, path: Path): string {
+	const name = path.at(-1);
+	const written = howToWrite(schema, typeof name === "string" ? name : undefined);
+	if (written === undefined) return "";
+	const isEmptyGood = schema["minItems"] === undefined && (schema["required"] ?? []).length === 0;
+	const empty = schema.type === "array" ? "[]" : "{}";
+	const none = value === null && typeof name === "string" && isEmptyGood ? `, or \`${name}: ${empty}\` for none` : "";
+	return `; write \`${written}\`${none}`;
 }
 
 function unknownSetting(root: TSchema, parent: TSchema, path: Path): string {

@@ -41,7 +41,7 @@ export function settings(schema: TSchema, path: readonly string[] = []): Setting
 }
 
 /** The schema of the setting `key` inside an object or a record; undefined where there is none. */
-function schemaOf(schema: TSchema, key: string): TSchema | undefined {
+export function schemaOf(schema: TSchema, key: string): TSchema | undefined {
 	const properties: Record<string, TSchema> = schema["properties"] ?? {};
 	if (Object.hasOwn(properties, key)) return properties[key];
 	const patterns: Record<string, TSchema> = schema["patternProperties"] ?? {};
