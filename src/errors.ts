@@ -168,6 +168,12 @@ export const ERRORS = {
 	},
 } as const satisfies Record<string, Entry>;
 
+/**
+ * Longest `Retry-After`, s, that every client keeps. OpenAI's older clients take a longer one for a mistake and call again within a
+ * second, the newer ones sleep for up to two minutes: `x-should-retry: false` has all of them tell their user.
+ */
+const LONGEST_WAIT = 60;
+
 /** A `code` of the catalogue. */
 export type ErrorCode = keyof typeof ERRORS;
 
@@ -219,9 +225,15 @@ export class RouterError extends Error {
 
 	/** The JSON answer for this error. A new Response each time: a body is read once. */
 	response(extra?: Record<string, string>): Response {
+		const isLong = Number(this.headers["retry-after"]) > LONGEST_WAIT && this.headers["x-should-retry"] === undefined;
 		return new Response(JSON.stringify(this.body), {
 			status: this.status,
-			headers: { "content-type": "application/json", ...this.headers, ...extra },
+			headers: {
+				"content-type": "application/json",
+				...this.headers,
+				...(isLong ? { "x-should-retry": "false" } : undefined),
+				...extra,
+			},
 		});
 	}
 }

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { t } from "elysia";
 import { type ErrorBody, RouterError } from "../src/errors.ts";
+import { nearPaths } from "../src/http/near-path.ts";
 import { methodsAt } from "../src/http/route-match.ts";
 import { base, listenOn } from "./kit/http-base.ts";
 
@@ -58,6 +59,20 @@ describe("errors tell nothing of the inside", () => {
 		});
 });
 
+/** As the router has them. */
+const PATHS = [
+	...["/health/live", "/health/ready", "/metrics", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"],
+	...[
+		"/v1/models",
+		"/v1/models/*",
+		"/v1/route",
+		"/agents",
+		"/agents/targets",
+		"/admin/keys",
+		"/admin/keys/:key/revoke",
+	],
+];
+
 describe("a wrong path or method", () => {
 	test("an unknown path names itself and the nearest one there is", async () => {
 		const response = await call("/v1/chat/completion", { method: "POST" });
@@ -67,6 +82,29 @@ describe("a wrong path or method", () => {
 		expect(error.message).toContain("POST /v1/chat/completion");
 		expect(error.message).toContain("Did you mean /v1/chat/completions?");
 	});
+
+	test.each([
+		["/chat/completions", "/v1/chat/completions"],
+		["/api/v1/chat/completions", "/v1/chat/completions"],
+		["/v1/chatcompletions", "/v1/chat/completions"],
+		["/V1/Chat/Completion", "/v1/chat/completions"],
+		["/v1/model/gpt-5", "/v1/models/{name}"],
+		["/metrisc", "/metrics"],
+	])("%s is near %s", (path, near) => {
+		expect(nearPaths(path, PATHS)).toEqual([near]);
+	});
+
+	test("a path with a few others right below it names those", () => {
+		expect(nearPaths("/health", PATHS)).toEqual(["/health/live", "/health/ready"]);
+		expect(nearPaths("/v1/chat", PATHS)).toEqual(["/v1/chat/completions"]);
+	});
+
+	test.each(["/", "/v1", "/x", "/v1/moderations", "/v1/messages", "/agents/foo", "/.env", "/wp-admin", "//"])(
+		"nothing is near %s",
+		(path) => {
+			expect(nearPaths(path, PATHS)).toEqual([]);
+		},
+	);
 
 	test("a path like no other points to /swagger, and a long one is cut", async () => {
 		const error = await errorOf(await call(`/${"x".repeat(4000)}`));
@@ -98,6 +136,18 @@ describe("a wrong path or method", () => {
 		expect([response.status, await response.text()]).toEqual([200, ""]);
 		expect((await call("/v1/chat/completions", { method: "HEAD" })).status).toBe(405);
 	});
+});
+
+test.each([
+	[{ "retry-after": "61" }, "false"],
+	[{ "retry-after": "3600" }, "false"],
+	[{ "retry-after": "60" }, null],
+	[{ "retry-after": "0" }, null],
+	[{}, null],
+	[{ "retry-after": "90", "x-should-retry": "true" }, "true"],
+] as const)("a client told %j hears x-should-retry: %p", (headers, expected) => {
+	const answer = new RouterError("rate_limit_exceeded", "Too many.", { headers }).response();
+	expect(answer.headers.get("x-should-retry")).toBe(expected);
 });
 
 test("a RouterError keeps its status, headers and the request id that was set before it", async () => {

@@ -175,6 +175,39 @@ describe("one model", () => {
 	});
 });
 
+test.each([
+	["of a date", "claude-sonnet-4-5", ["claude-sonnet-4-5-20250929"], true],
+	["of OpenAI's date", "gpt-5", ["gpt-5-2025-08-07"], true],
+	["that says latest", "grok-4-latest", ["grok-4"], true],
+	["that says latest, of one with a date", "grok-4-latest", ["grok-4-0709"], true],
+	["of a variant", "org/m:free", ["org/m"], true],
+	["of another size", "gpt-5", ["gpt-5-mini"], false],
+	["that begins the same", "claude-sonnet-4", ["claude-sonnet-4-5-20250929"], false],
+	["of nothing listed", "gpt-5", [], false],
+] as const)("a name %s: %s of %j is known: %p", async (_, model, listed, isKnown) => {
+	odd.run(answers("200 OK", JSON.stringify({ data: listed.map((id) => ({ id })) })));
+	const made = router();
+	await made.ids();
+	const found = await made.one(`odd/${model}`).catch((error) => error.errorCode);
+	expect(found).toEqual(
+		isKnown ? { id: `odd/${model}`, object: "model", created: 0, owned_by: "odd" } : "model_not_found",
+	);
+});
+
+test.each(["local", "local-small", "local/shared", "fast", "team/fast"])(
+	"%s, which calls are served under, is known",
+	async (id) => {
+		odd.run(answers("200 OK", '{"data":[{"id":"shared"}]}'));
+		const models = [
+			{ name: "fast", targets: ["box/shared"] },
+			{ name: "team/fast", targets: ["box/unlisted"] },
+		];
+		const made = router({ models });
+		await made.ids();
+		expect(await made.one(id)).toMatchObject({ id, object: "model" });
+	},
+);
+
 describe("a restricted key sees what it may call, and nothing else", () => {
 	const keys = [
 		{ name: "a", key: "key-of-a", models: ["box/Qwen/*"] },

@@ -5,7 +5,7 @@ import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
 import { errorOf } from "../src/providers/failure-error.ts";
 import type { Failure, Target } from "../src/providers/provider.ts";
 import { TABLE } from "../src/providers/table.ts";
-import { kindOf, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
+import { kindOf, masked, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
 
 /** What a vendor's 400 says when it means a bad key. */
 const BAD_KEY: Record<string, RegExp | undefined> = { xAI: TABLE.xai.badKey, Gemini: TABLE.gemini.badKey };
@@ -323,4 +323,18 @@ describe("the table of failure kinds", () => {
 	test("a fault of ours tells the client nothing", () => {
 		expect(errorOf(failure("internal"), target()).message).not.toContain("its words");
 	});
+});
+
+test.each([
+	["of one letter", "a", "a bad parameter", "a bad parameter"],
+	["of seven characters", "secret1", "key secret1 is bad", "key secret1 is bad"],
+	["of eight", "secret12", "key secret12 is bad", "key ******** is bad"],
+	["that is part of a word", "sk-12345", "sk-123456 and xsk-12345", "sk-123456 and xsk-12345"],
+	["behind a word that holds it", "sk-12345", "sk-123456, sk-12345", "sk-123456, ********"],
+	["in quotes, twice", "sk-12345", '"sk-12345" is not "sk-12345"', '"********" is not "********"'],
+	["at both ends", "sk-12345", "sk-12345:sk-12345", "********:********"],
+	["that overlaps itself", "--------", "----------- --------", "----------- ********"],
+	["that is none", undefined, "a message", "a message"],
+])("a key %s, echoed by its upstream", (_, secret, text, shown) => {
+	expect(masked(text, secret)).toBe(shown);
 });

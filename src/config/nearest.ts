@@ -45,8 +45,8 @@ function rankOf(word: string, candidate: string): number | undefined {
 	return undefined;
 }
 
-/** Optimal string alignment distance (Damerau–Levenshtein without repeated edits of one place). */
-function editDistance(a: string, b: string): number {
+/** Optimal string alignment distance (Damerau–Levenshtein without repeated edits of one place). Costs length × length. */
+export function editDistance(a: string, b: string): number {
 	let beforeLast: number[] = [];
 	let last = Array.from({ length: b.length + 1 }, (_, column) => column);
 	for (let row = 1; row <= a.length; row++) {

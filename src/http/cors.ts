@@ -12,6 +12,8 @@ const EXPOSED = [
 		(name) => `x-router-${name}`,
 	),
 	"retry-after",
+	"retry-after-ms",
+	"x-should-retry",
 	...["limit", "remaining", "reset"].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),
 ].join(", ");
 

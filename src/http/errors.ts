@@ -1,8 +1,8 @@
 /** One place where whatever was thrown becomes an answer in OpenAI's error shape. */
 import { Elysia, NotFoundError } from "elysia";
-import { nearest } from "../config/nearest.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
+import { nearPaths } from "./near-path.ts";
 import { newRequestId } from "./request-id.ts";
 import { methodsAt, type Route } from "./route-match.ts";
 
@@ -41,8 +41,10 @@ function unrouted(method: string, path: string, methods: string[], routes: reado
 		return new RouterError("method_not_allowed", `${method} ${shown}: this path takes ${methods.join(", ")}.`, {
 			headers: { allow: allow(methods) },
 		});
-	const paths = [...new Set(routes.map((route) => route.path))];
-	const close = nearest(shown, paths);
+	const close = nearPaths(
+		path,
+		routes.map((route) => route.path),
+	);
 	const hint = close.length > 0 ? `Did you mean ${close.join(" or ")}?` : "GET /swagger lists the paths there are.";
 	return new RouterError("unknown_path", `There is no ${method} ${shown}. ${hint}`);
 }

@@ -2,7 +2,7 @@
 import type { Caller } from "../gate/keys.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Model, ModelList } from "../proxy/model-list.ts";
-import { modelNotFound } from "../routing/catalog.ts";
+import { type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
 import type { CallContext } from "./calls.ts";
 import { admit, isAllowed } from "./calls.ts";
 
@@ -17,8 +17,8 @@ async function visible(context: CallContext, list: ModelList, caller: Caller | u
 }
 
 /**
- * One model. A name that leads to an upstream which has not said what it serves (no key, no network) is taken at its
- * word. Throws what the gate says, and `model_not_found` naming close ones, also for a model the caller may not use.
+ * One model, by any name that a call would be served under. A name that leads to an upstream which has not said what it
+ * serves (no key, no network) is taken at its word. Throws what the gate says, and `model_not_found` naming close ones, also for a model the caller may not use.
  */
 export async function oneModel(context: CallContext, list: ModelList, request: Request, id: string): Promise<Model> {
 	const caller = admit(context.gate, request, context.config);
@@ -31,12 +31,29 @@ export async function oneModel(context: CallContext, list: ModelList, request: R
 	if (target && isAllowed(caller, id, route)) {
 		const known = data.find((model) => placeOf(context.catalog.find(model.id)?.targets[0]) === placeOf(target));
 		if (known) return { ...known, id };
-		if (entry && !list.isKnown(entry)) return { id, object: "model", created: 0, owned_by: entry.upstream.name };
+		if (entry && (!list.isKnown(entry) || isServed(target.model, list.served(entry, Infinity), entry)))
+			return { id, object: "model", created: 0, owned_by: entry.upstream.name };
 	}
 	throw modelNotFound(
 		id,
 		data.map((model) => model.id),
 	);
+}
+
+/** What stands behind a name that vendors let one leave out: a date (Anthropic, OpenAI), `latest` (xAI, Google). */
+const VERSION = /^-(?:\d{8}|\d{4}-\d{2}-\d{2}|\d{4}|latest)$/;
+/** An agent serves any model that is ready under such a name. */
+const ANY_LOCAL = /^local(?:$|[-_])/;
+
+/**
+ * Whether an upstream serves a name that its list says in another way only: without its version, with `-latest`, with a variant
+ * (OpenRouter's `:free`).
+ */
+function isServed(model: string, listed: readonly string[], { upstream }: CatalogEntry): boolean {
+	if (listed.length === 0) return false;
+	if (upstream.type === "local" && ANY_LOCAL.test(model)) return true;
+	const bare = model.replace(/:[^/:]+$/, "").replace(/-latest$/, "");
+	return listed.some((each) => each === bare || (each.startsWith(bare) && VERSION.test(each.slice(bare.length))));
 }
 
 /** The same for all targets under one name: several agents serve one model. */

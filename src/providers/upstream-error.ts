@@ -181,9 +181,23 @@ function amount(value: string | null): number | undefined {
 	return value !== null && /^\d{1,9}(?:\.\d+)?$/.test(value) ? Number(value) : undefined;
 }
 
-/** The text without a secret that stands in it. */
-function masked(text: string, secret: string | undefined): string {
-	return secret && text.includes(secret) ? text.replaceAll(secret, "********") : text;
+/** Shorter keys are no secrets but placeholders (`a`, `none`, `EMPTY`), and words of every message. */
+const SHORTEST_SECRET = 8;
+/** What a word of a key is made of. */
+const WORD = /[\w-]/;
+
+/** The text without a secret that stands in it as a word of its own: `token` is none in `tokens`. */
+export function masked(text: string, secret: string | undefined): string {
+	if (secret === undefined || secret.length < SHORTEST_SECRET) return text;
+	let result = "";
+	let from = 0;
+	for (let at = text.indexOf(secret); at !== -1; at = text.indexOf(secret, at + 1)) {
+		const end = at + secret.length;
+		if (at < from || WORD.test(text[at - 1] ?? "") || WORD.test(text[end] ?? "")) continue;
+		result += `${text.slice(from, at)}********`;
+		from = end;
+	}
+	return result + text.slice(from);
 }
 
 /** The failure that an upstream's error makes. */
