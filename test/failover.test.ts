@@ -171,6 +171,20 @@ describe("when no target answers", () => {
 		expect(clientError(await answer.text()).message).toBe("two: slow");
 	});
 
+	test("a wait of more than a minute is told with x-should-retry: false, unless another target may be asked sooner", async () => {
+		const limited = (seconds: string) =>
+			answers("429 Too Many Requests", '{"error":{"message":"slow"}}', { "retry-after": seconds });
+		first.run(limited("90"));
+		second.run(limited("3600"));
+		const told = async () => {
+			const { headers } = await router.send(call);
+			return [headers.get("retry-after"), headers.get("x-should-retry")];
+		};
+		expect(await told()).toEqual(["90", "false"]);
+		first.run(limited("10"));
+		expect(await told()).toEqual(["10", null]);
+	});
+
 	test("a last resort without a key does not hide why the others failed", async () => {
 		first.run(refuses("503 Service Unavailable", "busy"));
 		const answer = await router.send({ ...call, model: "last-resort" });
