@@ -33,7 +33,8 @@ export interface Loaded {
 	readonly watched: string;
 	/**
 	 * Loads it anew: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that was read is
-	 * gone, or has been emptied, as by an editor that is about to write: nothing would be left of keys and models.
+	 * gone, or has been emptied (but for comments), as by an editor that is about to write: nothing would be left of keys and models.
+	 * What it returns is what the next one is asked of: a file that was not there at the start may come, and go again.
 	 */
 	again(): Loaded;
 }
@@ -79,7 +80,7 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 	};
 	const watched = resolve(cwd, file ?? DEFAULT_FILE);
 	const again = () => {
-		if (file !== undefined && read(file, cwd, flags).trim() === "" && text.trim() !== "") {
+		if (file !== undefined && !parsed.isEmpty && parseFile(read(file, cwd, flags), file).isEmpty) {
 			throw new ConfigError([{ file, path: "", message: EMPTIED }]);
 		}
 		return load(input);

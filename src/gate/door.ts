@@ -1,4 +1,6 @@
 /** May a role listen where it is asked to, given the keys it has? */
+import type { Loaded } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
 
 /** Addresses that only this machine reaches. */
 const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|::1|\[::1\])$/;
@@ -25,4 +27,13 @@ export interface Door {
 export function openDoor({ host, hasKeys, isInsecure, hint }: Door): string | undefined {
 	if (hasKeys || isInsecure || LOOPBACK.test(host)) return undefined;
 	return `Listening on ${host} without a key would let everyone in: ${hint}, or pass --insecure.`;
+}
+
+/**
+ * Whether a configuration that leaves no key means that everyone may call: its file says `keys: []`, and somebody said where that
+ * is to be, by `server.insecure` or by naming a loopback address. Keys that are merely missing say nothing: a file may be half written.
+ */
+export function saysOpen({ server }: Pick<Config, "server">, sources: Loaded["sources"]): boolean {
+	if (sources.of(["keys"]).from !== "file") return false;
+	return server.insecure || (sources.of(["server", "host"]).from !== "default" && LOOPBACK.test(server.host));
 }

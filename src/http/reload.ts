@@ -19,15 +19,21 @@ export interface Snapshot {
 	readonly accounts?: Accounts | undefined;
 }
 
+/** Another configuration. */
+export interface Renewed {
+	readonly plan: RolePlan;
+	/** What takes a restart. */
+	readonly waiting: readonly Difference[];
+	/** Whoever wrote it means that it leaves no key: see `saysOpen`. */
+	readonly mayOpen: boolean;
+}
+
 /** Where another configuration comes from. */
 export interface Renewal {
 	/** The file that is watched: absolute. */
 	readonly file: string;
-	/**
-	 * Loads it, as far as a process that runs with `running` can take it. `waiting`: what takes a restart. Throws ConfigError and
-	 * StartError.
-	 */
-	again(running: Config): { readonly plan: RolePlan; readonly waiting: readonly Difference[] };
+	/** Loads it, as far as a process that runs with `running` can take it. Throws ConfigError and StartError. */
+	again(running: Config): Renewed;
 }
 
 /** What reloads work with. */
@@ -47,6 +53,9 @@ export interface ReloadOptions {
 /** Most settings that one reload logs. */
 const MOST_SHOWN = 50;
 
+const OPENED =
+	"No key would be left, and everyone who reaches this port could call. If that is meant, write `keys: []` and name the loopback address under `server.host`, or write `keys: []` and `server: { insecure: true }`.";
+
 /** Loads anew once. What can't be used is logged and counted, and the last good configuration goes on. */
 export function reload({
 	renewal,
@@ -58,13 +67,14 @@ export function reload({
 	log,
 	metrics,
 }: ReloadOptions): void {
-	const { config: running } = current();
+	const { config: running, gate: before } = current();
 	try {
-		const { plan, waiting } = renewal.again(running);
+		const { plan, waiting, mayOpen } = renewal.again(running);
 		if (plan.generatesKey && !generatedGate) {
 			throw new StartError("without any key left one would have to be made, which takes a restart.");
 		}
 		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, plan.guest, plan.made);
+		if (gate.isOpen && !before.isOpen && !mayOpen) throw new StartError(OPENED);
 		const { config } = plan;
 		const renewed = catalog.renewed!(config, entriesOf(plan));
 		take({ config, catalog: renewed, gate, accounts: accountsOf?.(config, renewed) });

@@ -2,6 +2,7 @@
 import { keepFixed } from "../config/fixed.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
+import { saysOpen } from "../gate/door.ts";
 import { startRole } from "../http/role.ts";
 import type { Running } from "../running.ts";
 import { createHouse } from "./house.ts";
@@ -10,11 +11,15 @@ import { routerPlan } from "./plan.ts";
 /** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
 export async function startRouter(loaded: Loaded, env: Environment): Promise<Running> {
 	const house = createHouse(loaded.config);
+	let latest = loaded;
 	return startRole(routerPlan(loaded.config, env, house), {
 		file: loaded.watched,
 		again(running) {
-			const { config, waiting } = keepFixed(running, loaded.again().config);
-			return { plan: routerPlan(config, env, house), waiting };
+			const next = latest.again();
+			const { config, waiting } = keepFixed(running, next.config);
+			const plan = routerPlan(config, env, house);
+			latest = next;
+			return { plan, waiting, mayOpen: saysOpen(config, next.sources) };
 		},
 	});
 }
