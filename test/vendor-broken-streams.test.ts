@@ -42,14 +42,6 @@ describe("streams that break", () => {
 			"overloaded_error",
 		],
 		[
-			"Claude: no message_stop",
-			"claude-x",
-			sse(start, open, delta, finish),
-			"upstream_truncated",
-			"broke off",
-			undefined,
-		],
-		[
 			"Claude: nothing behind the text",
 			"claude-x",
 			sse(start, open, delta),

@@ -62,7 +62,6 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	let usage: AnthropicUsage = {};
 	/** Why the answer is over. Said before its end: more counts may come behind it. */
 	let ending: Delta | undefined;
-	let isDone = false;
 
 	function push({ data }: SseEvent): Out {
 		if (data === undefined) return NOTHING;
@@ -81,7 +80,6 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			case "message_delta":
 				return count(event);
 			case "message_stop":
-				isDone = true;
 				return { bytes: "", done: true };
 			case "error":
 				return { bytes: "", failure: failed(event) };
@@ -148,7 +146,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
 		usage = { ...usage, ...Object.fromEntries(Object.entries(more ?? {}).filter(([, value]) => value !== null)) };
 		if (delta?.stop_reason) ending = delta;
-		return { bytes: "", tokens: tokensOf(usageOf(usage)) };
+		return { bytes: "", finish: ending !== undefined, tokens: tokensOf(usageOf(usage)) };
 	}
 
 	function rest(): Out {
@@ -168,7 +166,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return failureOf(upstream, error.status ?? 500, error);
 	}
 
-	return { push, end: () => (isDone && ending ? undefined : TRUNCATED), rest };
+	return { push, end: () => (ending ? undefined : TRUNCATED), rest };
 }
 
 function parse(data: string): Event | undefined {

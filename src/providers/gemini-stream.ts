@@ -32,6 +32,7 @@ interface Choice {
 interface Piece {
 	bytes: string;
 	delta: boolean;
+	finish: boolean | undefined;
 	readonly keeps: Keep[];
 }
 
@@ -41,6 +42,8 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const choices = new Map<number, Choice>();
 	let responseId = "";
 	let usage: GeminiUsage = {};
+	/** Each piece says `STOP`, as models before 2.0 do: the end of the stream alone tells which of them was the last. */
+	let saysAlways = false;
 
 	function push({ data, raw }: SseEvent): Out {
 		// An error inside a stream comes bare, without `data:` before it.
@@ -57,7 +60,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			responseId = response.responseId || crypto.randomUUID();
 			chunks.begin(responseId, response.modelVersion ?? call.body.model);
 		}
-		const piece: Piece = { bytes: "", delta: false, keeps: [] };
+		const piece: Piece = { bytes: "", delta: false, finish: undefined, keeps: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			read(candidate, candidate.index ?? position, piece);
 		}
@@ -71,10 +74,14 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			choices.set(index, choice);
 			piece.bytes += chunks.role(index);
 		}
-		for (const part of candidate.content?.parts ?? []) readPart(part, index, choice, piece);
+		const parts = candidate.content?.parts ?? [];
+		if (choice.finishReason !== undefined && parts.length > 0) saysAlways = true;
+		for (const part of parts) readPart(part, index, choice, piece);
 		const logprobs = logprobsOf(candidate.logprobsResult);
 		if (logprobs) piece.bytes += chunks.delta("{}", index, JSON.stringify(logprobs));
 		choice.finishReason = candidate.finishReason ?? choice.finishReason;
+		if (saysAlways) piece.finish = false;
+		else if (candidate.finishReason) piece.finish = true;
 	}
 
 	function readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {

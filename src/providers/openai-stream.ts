@@ -25,6 +25,7 @@ interface Choice {
 
 const AS_IT_CAME: Out = {};
 const DELTA: Out = { delta: true };
+const FINISH: Out = { finish: true };
 const UNSENT: Out = { bytes: "" };
 const DROPPED: Out = { bytes: "", dropped: true };
 const END: Out = { bytes: "", done: true };
@@ -63,16 +64,18 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 				unfinished.delete(index);
 			} else if (carries(choice)) {
 				delta = true;
-				unfinished.add(index);
+				// What comes behind its finish reason makes it no less complete.
+				if (!finished.has(index)) unfinished.add(index);
 			}
 		}
 		if (!chunk.usage) {
+			if (finishes) return delta ? { delta, finish: true } : FINISH;
 			if (!delta) return AS_IT_CAME;
-			if (!finishes) template.learn(raw);
+			template.learn(raw);
 			return DELTA;
 		}
 		const { bytes, usage } = shown(data, chunk.usage, (chunk.choices?.length ?? 0) === 0, raw);
-		return { bytes, delta, ...usageOf(usage) };
+		return { bytes, delta, finish: finishes || undefined, ...usageOf(usage) };
 	}
 
 	/** The event's text for the client, and its usage in OpenAI's sense. */

@@ -138,6 +138,8 @@ export interface Out {
 	readonly bytes?: string | undefined;
 	/** It carried some of the answer: text, reasoning, a tool call. */
 	readonly delta?: boolean;
+	/** It carried a finish reason: `end` may say from now on that the answer is complete. False: the one before was none. */
+	readonly finish?: boolean | undefined;
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;

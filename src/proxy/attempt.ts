@@ -16,7 +16,7 @@ import {
 	type UpstreamRequest,
 } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
-import { readText } from "./body.ts";
+import { readJsonText } from "./body.ts";
 import { Deadline } from "./deadline.ts";
 import { EventReader, type Piece } from "./event-reader.ts";
 import { guardedDecoder } from "./guarded-decoder.ts";
@@ -64,6 +64,9 @@ export interface AttemptOptions {
  * status of its own. Longer, and the connection needs them.
  */
 const COMMENTS_MS = 5000;
+
+/** How long the counts and the end of an answer that is complete are waited for, ms: its client has all else. */
+const FINISHED_MS = 5000;
 
 /** One try. `open` it once. */
 export class Attempt {
@@ -156,7 +159,11 @@ export class Attempt {
 		try {
 			answer = await target.provider.transport.send(request, this.#deadline.signal, limits.connectMs);
 			const isStream = call.stream && isGood(answer) && isEventStream(answer);
-			return { answer, text: isStream ? undefined : await readText(answer), status: answer.status };
+			if (isStream) return { answer, text: undefined, status: answer.status };
+			const text = await readJsonText(answer, this.#deadline);
+			// What broke behind a complete answer was this side of it.
+			const left = this.#deadline.signal.aborted ? this.#deadline.failure : undefined;
+			return left?.kind === "cancelled" ? { ...left, status: answer.status } : { answer, text, status: answer.status };
 		} catch (thrown) {
 			const failure = this.#deadline.failure ?? transportFailure(thrown, answer !== undefined);
 			return { ...failure, status: answer?.status };
@@ -174,9 +181,10 @@ export class Attempt {
 			},
 			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
 			firstDelta: () => {
-				if (reader.hasBegun) deadline.silence(limits.stallMs);
+				if (reader.hasBegun && !reader.isFinished) deadline.silence(limits.stallMs);
 				this.#record?.firstToken(!this.#isLoading && this.options.read === undefined);
 			},
+			finished: (is) => deadline.silence(is ? Math.min(limits.stallMs, FINISHED_MS) : limits.stallMs),
 			comment: (text) => this.#heard(text),
 			withCost: this.#teller(),
 			keeps: (keeps) => this.#keep(keeps),

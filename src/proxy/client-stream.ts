@@ -13,7 +13,6 @@ import { errorOf } from "../providers/failure-error.ts";
 import type { Target } from "../providers/provider.ts";
 import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
 import type { Attempts } from "./attempts.ts";
-import { isWhole } from "./continuation.ts";
 import { LEFT } from "./deadline.ts";
 import type { EventReader, Piece } from "./event-reader.ts";
 import type { Settlement } from "./settlement.ts";
@@ -144,8 +143,7 @@ export class ClientStream implements Waiting {
 		const { failure } = reader;
 		const { target } = opened;
 		this.settlement.dropped += reader.dropped;
-		const told = failure && failure.kind !== "cancelled" ? this.#transcript?.told() : undefined;
-		if (!failure || (told && isWhole(this.#attempts!.call, told))) {
+		if (!failure) {
 			this.#bill(target, reader, true);
 			this.settlement.settle(200);
 			await this.#write(sink, summary(target, this.settlement) + DONE);
@@ -157,6 +155,7 @@ export class ClientStream implements Waiting {
 			return undefined;
 		}
 		this.#broke ??= errorOf(failure, target);
+		const told = this.#transcript?.told();
 		const next = told && (await this.#attempts?.goOn(opened, failure, told));
 		if (next) return next;
 		throw this.#broke;

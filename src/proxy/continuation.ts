@@ -22,15 +22,8 @@ export function obstacleOf(call: Call, told: Told): string | undefined {
 	if ((typeof n === "number" && n > 1) || (typeof bestOf === "number" && bestOf > 1)) return "it has several choices";
 	if (Array.isArray(prompt) && prompt.length > 1 && typeof prompt[0] !== "number") return "it has several prompts";
 	if (echo === true) return "it echoes its prompt";
-	if (told.isFinished) return FINISHED;
+	if (told.isFinished) return "it had finished";
 	return told.obstacle;
-}
-
-const FINISHED = "it had finished";
-
-/** Whether all of an answer was sent, so that what broke behind it is no loss but of its usage. */
-export function isWhole(call: Call, told: Told): boolean {
-	return told.obstacle === undefined && obstacleOf(call, told) === FINISHED;
 }
 
 /**

@@ -20,6 +20,8 @@ export interface ReaderEvents {
 	begun(): void;
 	/** Once: the first event that carries some of the answer. */
 	firstDelta(): void;
+	/** The answer is complete, and only its end is to come, or counts of tokens; or it is not, after all. Behind `begun`. */
+	finished(isFinished: boolean): void;
 	/** A comment, before the answer has begun. */
 	comment(text: string): void;
 	/** What later calls will need. */
@@ -45,6 +47,8 @@ export class EventReader {
 	#sawData = false;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
+	/** All of the answer has come: whatever breaks now is no loss but of its counts. */
+	isFinished = false;
 	isOver = false;
 	/** When the first piece of the answer was here, as `performance.now()` tells. */
 	firstDeltaAt: number | undefined;
@@ -84,12 +88,13 @@ export class EventReader {
 			this.#deltaLength += chunk.length;
 			return chunk;
 		}
+		const deltas = this.#deltas;
 		const events = this.#splitter.push(chunk);
 		const isClean = this.#splitter.isClean;
 		this.#sawData = !isClean;
 		const text = this.#read(events, wasClean && isClean) ?? chunk;
 		// A piece of an event is a sign of life; a comment is one of the connection only.
-		if (this.#sawData) this.deadline.touch();
+		if (this.isFinished ? this.#deltas > deltas : this.#sawData) this.deadline.touch();
 		return text;
 	}
 
@@ -99,9 +104,10 @@ export class EventReader {
 		return this.isOver ? text : text + this.#end();
 	}
 
-	/** Reading failed: the client left, time ran out, or the connection broke, which is no clean end whatever came before. */
+	/** Reading failed: the client left, time ran out, or the connection broke, which is a clean end only of an answer that is complete. */
 	broken(cause: unknown): Piece {
 		const failure = this.deadline.failure ?? TRUNCATED;
+		if (this.isFinished && failure.kind !== "cancelled") return this.#end();
 		// Bun's own words may name the address with its password; ours say what was too large.
 		const reason = cause instanceof EventTooLarge ? ` (${cause.message})` : "";
 		this.#over({ ...failure, message: failure.message + reason });
@@ -154,6 +160,7 @@ export class EventReader {
 				for (let before = 0; before < index; before++) text += events[before]!.raw;
 			}
 			if (out.failure) {
+				if (this.isFinished) return text + this.#end();
 				this.#over(out.failure);
 				return text;
 			}
@@ -206,6 +213,18 @@ export class EventReader {
 			this.hasBegun = true;
 			this.events.begun();
 		}
+		if (out.finish !== undefined && out.finish !== this.isFinished) this.#finishes(out.finish);
+	}
+
+	#finishes(isFinished: boolean): void {
+		// Of several choices others may still be on their way.
+		if (isFinished && this.decoder.end() !== undefined) return;
+		this.isFinished = isFinished;
+		if (!this.hasBegun) {
+			this.hasBegun = true;
+			this.events.begun();
+		}
+		this.events.finished(isFinished);
 	}
 
 	#over(failure: Failure | undefined): void {
