@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { needing } from "./kit/needing.ts";
 import { type Host, install } from "./parts/install.ts";
 import { lines, skippedIn } from "./parts/report.ts";
 import { OF_TESTS, PARTS, type Part } from "./parts/table.ts";
@@ -76,6 +77,24 @@ describe("a run of the tests on a machine that has no part", () => {
 			text: expect.stringContaining("CI may skip no test"),
 		});
 	}, 60_000);
+});
+
+needing("docker").describe("a run of the tests where a container starts", () => {
+	const file = join(ROOT, "test/parts-container.test.ts");
+	afterAll(() => rmSync(file, { force: true }));
+
+	test("runs those that need one", async () => {
+		writeFileSync(
+			file,
+			`import { test } from "bun:test";
+			import { needing } from "./kit/needing.ts";
+			needing("docker").test("it ran", () => {});
+			test("another", () => {});`,
+		);
+		const { code, text } = await bun(["test/parts/run.ts", file], { PATH: process.env["PATH"]!, TMPDIR: tmpdir() });
+		expect(text).not.toContain("skip");
+		expect(code).toBe(0);
+	}, 120_000);
 });
 
 describe("the report", () => {
