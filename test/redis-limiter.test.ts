@@ -13,6 +13,8 @@ import { until } from "./kit/until.ts";
 const { afterAll, afterEach, beforeAll, beforeEach, describe, test } = needing("redis");
 
 const MINUTE = 60_000;
+/** A replica that has spent nothing. */
+const NOBODY = { replica: "nobody", spent: () => 0 };
 let server: RedisServer;
 let connected: Connected[];
 let own: OpenLimiter[];
@@ -27,7 +29,7 @@ beforeEach(async () => {
 	connected = [1, 2].map(() => connectRedis(server.url, { timeoutMs: 5000 }));
 	await Promise.all(connected.map((each) => each.up()));
 	own = connected.map(() => openLimiter());
-	limiters = connected.map(({ redis }, index) => new RedisLimiter(redis, own[index]!, `router-${index}`));
+	limiters = connected.map(({ redis }, index) => new RedisLimiter(redis, own[index]!, `router-${index}`, NOBODY));
 });
 afterEach(() => {
 	for (const each of connected) each.close();
@@ -69,7 +71,7 @@ test("20,000 calls from 50 keys over their limits, by three routers in turn: eve
 	const third = connectRedis(server.url, { timeoutMs: 5000 });
 	connected.push(third);
 	await third.up();
-	limiters.push(new RedisLimiter(third.redis, openLimiter(), "router-2"));
+	limiters.push(new RedisLimiter(third.redis, openLimiter(), "router-2", NOBODY));
 	const limitOf = (key: number) => 20 + key * 5;
 	const letIn = Array<number>(50).fill(0);
 	let next = 0;
@@ -219,7 +221,7 @@ describe("while Redis", () => {
 	test("hangs, what ended meanwhile is given back once it answers: nobody is refused for calls that are over", async () => {
 		const short = connectRedis(server.url, { timeoutMs: 50 });
 		await short.up();
-		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2");
+		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2", NOBODY);
 		const bounds = [places(3), tokens(1000, 300)];
 		const before = reservationOf(await limiter.take(bounds, 0));
 		server.hang();
@@ -246,7 +248,7 @@ describe("while Redis", () => {
 	test("misses one command, a place that it did not give back is given back a second later", async () => {
 		const short = connectRedis(server.url, { timeoutMs: 50 });
 		await short.up();
-		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2");
+		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2", NOBODY);
 		const call = reservationOf(await limiter.take([places(1)], 0));
 		await server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
 		limiter.settle(call, 0, 0);
@@ -269,7 +271,7 @@ describe("while Redis", () => {
 				if (name === SETTLE.name) told++;
 			},
 		};
-		const limiter = new RedisLimiter(refusing as unknown as SharedRedis, openLimiter(), "router-2");
+		const limiter = new RedisLimiter(refusing as unknown as SharedRedis, openLimiter(), "router-2", NOBODY);
 		limiter.settle(reservationOf(await limiter.take([places(1)], 0)), 0, 0);
 		for (let second = 0; second < 100; second++) {
 			await Promise.resolve();

@@ -5,6 +5,7 @@ import type { Caller } from "../src/gate/keys.ts";
 import { limitHeaders, resetText } from "../src/gate/limit-answer.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
 import { type Entering, type Pass, Turnstile } from "../src/gate/turnstile.ts";
+import { UsualCalls } from "../src/gate/usual.ts";
 import { WindowLimiter } from "../src/gate/window.ts";
 
 const caller = (rest: Partial<Caller> = {}): Caller => ({
@@ -20,7 +21,8 @@ const asked = (rest: Partial<Entering> = {}): Entering => ({
 	names: ["fast", "fast"],
 	address: () => "10.0.0.7",
 	promptTokens: () => 100,
-	answerTokens: 0,
+	answerTokens: () => 0,
+	isAnswerLimited: true,
 	cost: () => 0,
 	...rest,
 });
@@ -31,7 +33,7 @@ function turnstile(limits: ConstructorParameters<typeof Turnstile>[0]["limits"] 
 	const ledger = { spent: () => 0, spenders: () => [] };
 	const made = new Turnstile({
 		limits,
-		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger), pending: new Map() },
+		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger), usual: new UsualCalls() },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
 		time: () => clock.now,
 		wall: () => clock.wall,
@@ -91,11 +93,11 @@ describe("limits", () => {
 	test("reserve the prompt and the longest answer, and settle with what was used", () => {
 		const { enter, refusal } = turnstile();
 		const key = caller({ limits: { tpm: 1_000 } });
-		const first = enter({ caller: key, answerTokens: 700 });
+		const first = enter({ caller: key, answerTokens: () => 700 });
 		expect(first?.headers?.["x-ratelimit-remaining-tokens"]).toBe("200");
-		expect(refusal({ caller: key, answerTokens: 200 }).message).toContain("The call may take 300.");
+		expect(refusal({ caller: key, answerTokens: () => 200 }).message).toContain("The call may take 300.");
 		first?.settle({ tokens: 150, cost: 0 });
-		expect(enter({ caller: key, answerTokens: 700 })?.headers?.["x-ratelimit-remaining-tokens"]).toBe("50");
+		expect(enter({ caller: key, answerTokens: () => 700 })?.headers?.["x-ratelimit-remaining-tokens"]).toBe("50");
 	});
 
 	test("of input refuse a prompt that is too long, before anything is counted", () => {

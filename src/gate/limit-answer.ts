@@ -1,5 +1,7 @@
 /** How limits are told to clients, in the words that OpenAI uses. Pure. */
 import { RouterError } from "../errors.ts";
+import { decimal } from "../openai/usage-cost.ts";
+import type { Budget } from "./key-store.ts";
 import type { Bound, Standing, Verdict } from "./limiter.ts";
 
 /** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
@@ -28,7 +30,12 @@ function nearestOf(standings: readonly Standing[], counts: Bound["counts"]): Sta
 
 const shareLeft = ({ bound, remaining }: Standing): number => remaining / bound.limit;
 
-const WHAT = { requests: "requests a minute", tokens: "tokens a minute", concurrency: "calls at once" } as const;
+const WHAT = {
+	requests: "requests a minute",
+	tokens: "tokens a minute",
+	concurrency: "calls at once",
+	usd: "USD",
+} as const;
 
 /** The refusal. */
 export function refusalOf({ refused, retryAfterMs, standings }: Extract<Verdict, { isAllowed: false }>): RouterError {
@@ -50,6 +57,53 @@ export function refusalOf({ refused, retryAfterMs, standings }: Extract<Verdict,
 		},
 	});
 }
+
+const BEGINS = {
+	day: " It begins anew at midnight (UTC).",
+	month: " It begins anew on the 1st (UTC).",
+	total: "",
+} as const;
+
+/** The refusal of a key whose budget is spent. @param name the key's */
+export function spentBudget(name: string, { usd, per }: Budget): RouterError {
+	const message = `The key "${name}" has spent its budget of ${usd} USD ${wholeOf(per)}.${BEGINS[per]}`;
+	return new RouterError("insufficient_quota", message, { headers: { "x-should-retry": "false" } });
+}
+
+/** A call whose reserve does not fit in what is left of its key's budget. */
+export interface Unaffordable {
+	/** The key's. */
+	readonly name: string;
+	readonly budget: Budget;
+	/** USD that are neither spent nor reserved, and what this call needs of them. */
+	readonly left: number;
+	readonly reserve: number;
+	/** What the reserve is made of, and whether the client has said how long its answer may be. */
+	readonly tokens: { readonly prompt: number; readonly answer: number; readonly isLimited: boolean };
+	readonly retryAfterMs: number;
+}
+
+/** Its refusal: what was reserved, and how to make that less. Calls under way hold the rest, so that it is worth another try. */
+export function reservedBudget({ name, budget, left, reserve, tokens, retryAfterMs }: Unaffordable): RouterError {
+	const { prompt, answer, isLimited } = tokens;
+	const asked = isLimited ? `up to ${answer} tokens (max_tokens)` : `${answer} tokens (it sets no max_tokens)`;
+	const less = isLimited ? "Send a smaller max_tokens" : "Send a max_tokens, which is reserved instead";
+	const message =
+		`Calls under way hold the rest of the budget of the key "${name}", ${budget.usd} USD ${wholeOf(budget.per)}: ${usdText(left)} USD are ` +
+		`free, and ${usdText(reserve)} USD are reserved for this call, for a prompt of about ${prompt} tokens and an answer of ${asked}. ` +
+		`${less}, or try again when they are over.`;
+	return new RouterError("insufficient_quota", message, {
+		headers: {
+			"retry-after": String(Math.ceil(retryAfterMs / 1000)),
+			"retry-after-ms": String(Math.ceil(retryAfterMs)),
+		},
+	});
+}
+
+const wholeOf = (per: Budget["per"]): string => (per === "total" ? "in all" : `a ${per}`);
+
+/** Three digits: what is reserved is no exact figure. */
+const usdText = (usd: number): string => decimal(Number(usd.toPrecision(3)));
 
 /** `120ms`, `1.5s`, `1m0s`: as OpenAI writes it. */
 export function resetText(ms: number): string {

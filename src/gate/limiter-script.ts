@@ -7,13 +7,15 @@
  *
  * - requests, tokens: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
  * - concurrency: a sorted set of reservations by when they lapse
+ * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
+ *   told it twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
  */
 
 /** Steps a window is kept in. */
 export const STEPS = 240;
-/** How long a reservation of concurrency lasts that is not renewed, ms: those of a router that died are free then. */
+/** How long a reservation of concurrency or of a budget lasts that is not renewed, ms: those of a router that died are free then. */
 export const LEASE_MS = 30_000;
-/** When a place at once may be free nobody knows; asking again after so long costs little, ms. */
+/** When a place at once, or a part of a budget, may be free nobody knows; asking again after so long costs little, ms. */
 const ASK_AGAIN_MS = 1_000;
 
 /** What all scripts share: the clock, and a window brought up to date. */
@@ -46,26 +48,71 @@ local function advance(key, window)
 end
 `;
 
+/** What is spent and reserved of budgets, in whole billionths of a USD. */
+const BUDGET = `
+local function whole(number) return string.format('%.0f', number) end
+-- What is reserved by calls under way; those of routers that died are let go.
+local function heldOf(heldKey, sumKey)
+	local lapsed = redis.call('ZRANGEBYSCORE', heldKey, '-inf', now)
+	local sum = tonumber(redis.call('GET', sumKey) or '0')
+	if #lapsed > 0 then
+		for _, member in ipairs(lapsed) do sum = sum - tonumber(string.match(member, '%d+$')) end
+		redis.call('ZREMRANGEBYSCORE', heldKey, '-inf', now)
+		redis.call('SET', sumKey, whole(sum), 'KEEPTTL')
+	end
+	if redis.call('ZCARD', heldKey) == 0 then return 0 end
+	return sum
+end
+-- Takes down what a replica has spent. Returns what all have.
+local function spentOf(key, replica, own, ttl)
+	local kept = redis.call('HMGET', key, 's', replica)
+	local sum, before = tonumber(kept[1] or '0'), tonumber(kept[2] or '0')
+	if own <= before then return sum end
+	sum = sum + own - before
+	redis.call('HSET', key, 's', whole(sum), replica, whole(own))
+	redis.call('PEXPIRE', key, ttl)
+	return sum
+end
+`;
+
 /**
- * KEYS: one a bound. ARGV: the reservation, then of each bound what it counts (`r`, `t`, `c`), limit, window in ms, amount.
+ * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, the replica and how long its spending is
+ * kept in ms, then of each bound what it counts (`r`, `t`, `c`, `b`), limit, window in ms, amount, and what of that is certain (a guess
+ * that does not fit is left out; -1 where there is none). Of a budget, instead of the window what all replicas have spent as this one has
+ * heard, and last what it has spent itself.
  * Returns whether it was taken (1 or 0), the time, the refused bound's number and its wait in ms (-1: for ever), then of each bound
- * what is left and when all is there again in ms.
+ * what is left, when all is there again in ms, and what was taken.
  */
 export const TAKE = {
 	name: "routerTake",
-	lua: `${WINDOW}
+	lua: `${WINDOW}${BUDGET}
+local count = (#ARGV - 3) / 5
+local further = count
 local answer = { 1, now, -1, 0 }
 local states = {}
-for index, key in ipairs(KEYS) do
-	local at = 2 + (index - 1) * 4
+for index = 1, count do
+	local key, at = KEYS[index], 4 + (index - 1) * 5
 	local counts, limit, window, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+	local last = tonumber(ARGV[at + 4])
 	local sum, oldest, newest, wait = 0, 0, 0, nil
-	if counts == 'c' then
+	if counts == 'b' then
+		local heldKey, sumKey = KEYS[further + 1], KEYS[further + 2]
+		further = further + 2
+		local spent = math.max(window, spentOf(key, ARGV[2], last, ARGV[3]))
+		local held = heldOf(heldKey, sumKey)
+		if spent >= limit then
+			wait = -1
+		elseif spent + held + amount > limit and redis.call('ZCARD', heldKey) > 0 then
+			wait = ${ASK_AGAIN_MS}
+		end
+		sum, oldest, newest = spent + held, heldKey, sumKey
+	elseif counts == 'c' then
 		redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
 		sum = redis.call('ZCARD', key)
 		if sum + amount > limit then wait = ${ASK_AGAIN_MS} end
 	else
 		sum, oldest, newest = advance(key, window)
+		if last >= 0 and sum + amount > limit then amount = last end
 		if amount > limit then
 			wait = -1
 		elseif sum + amount > limit then
@@ -81,14 +128,19 @@ for index, key in ipairs(KEYS) do
 	if wait and answer[4] ~= -1 and (wait == -1 or wait > answer[4] or answer[1] == 1) then
 		answer[1], answer[3], answer[4] = 0, index - 1, wait
 	end
-	states[index] = { sum, oldest, newest }
+	states[index] = { sum, oldest, newest, amount }
 end
-for index, key in ipairs(KEYS) do
-	local at = 2 + (index - 1) * 4
-	local counts, limit, window, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-	local sum, oldest, newest = states[index][1], states[index][2], states[index][3]
+for index = 1, count do
+	local key, at = KEYS[index], 4 + (index - 1) * 5
+	local counts, limit, window = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+	local sum, oldest, newest, amount = unpack(states[index])
 	if answer[1] == 1 then
-		if counts == 'c' then
+		if counts == 'b' then
+			local held = redis.call('ZCARD', oldest) == 0 and 0 or tonumber(redis.call('GET', newest) or '0')
+			redis.call('ZADD', oldest, now + ${LEASE_MS}, ARGV[1] .. ' ' .. whole(amount))
+			redis.call('SET', newest, whole(held + amount), 'PX', ${LEASE_MS})
+			redis.call('PEXPIRE', oldest, ${LEASE_MS})
+		elseif counts == 'c' then
 			redis.call('ZADD', key, now + ${LEASE_MS}, ARGV[1])
 			redis.call('PEXPIRE', key, ${LEASE_MS})
 		else
@@ -100,25 +152,38 @@ for index, key in ipairs(KEYS) do
 		sum = sum + amount
 	end
 	local reset = 0
-	if counts ~= 'c' and sum > 0 then reset = math.ceil(endOf(newest, window) + window - now) end
+	if counts ~= 'c' and counts ~= 'b' and sum > 0 then reset = math.ceil(endOf(newest, window) + window - now) end
 	answer[#answer + 1] = math.max(0, limit - sum)
 	answer[#answer + 1] = reset
+	answer[#answer + 1] = amount
 end
 return answer`,
 };
 
 /**
- * KEYS: one a bound. ARGV: the reservation, when it was taken, then of each bound what it counts, window, and what is to be added
- * to what was taken (a negative number takes back; of concurrency any number frees the place).
+ * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, when it was taken, the replica and how
+ * long its spending is kept in ms, then of each bound what it counts, window, and what is to be added to what was taken (a negative
+ * number takes back; of concurrency any number frees the place). Of a budget, instead of the window what this replica has spent, and
+ * what was reserved.
  */
 export const SETTLE = {
 	name: "routerSettle",
-	lua: `${WINDOW}
+	lua: `${WINDOW}${BUDGET}
 local taken = tonumber(ARGV[2])
-for index, key in ipairs(KEYS) do
-	local at = 3 + (index - 1) * 3
+local count = (#ARGV - 4) / 3
+local further = count
+for index = 1, count do
+	local key, at = KEYS[index], 5 + (index - 1) * 3
 	local counts, window, delta = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-	if counts == 'c' then
+	if counts == 'b' then
+		local heldKey, sumKey = KEYS[further + 1], KEYS[further + 2]
+		further = further + 2
+		spentOf(key, ARGV[3], window, ARGV[4])
+		local held = heldOf(heldKey, sumKey)
+		if redis.call('ZREM', heldKey, ARGV[1] .. ' ' .. whole(delta)) == 1 then
+			redis.call('SET', sumKey, whole(held - delta), 'KEEPTTL')
+		end
+	elseif counts == 'c' then
 		redis.call('ZREM', key, ARGV[1])
 	else
 		local sum, oldest = advance(key, window)
@@ -133,12 +198,19 @@ end
 return 1`,
 };
 
-/** KEYS: of concurrency. ARGV: the reservation. Makes its places last, there where they still are. */
+/**
+ * KEYS: sorted sets of reservations, and sums of those of budgets. ARGV: of each the reservation as it stands there, or nothing. Makes
+ * them last, there where they still are.
+ */
 export const RENEW = {
 	name: "routerRenewPlaces",
 	lua: `${WINDOW}
-for _, key in ipairs(KEYS) do
-	if redis.call('ZADD', key, 'XX', 'CH', now + ${LEASE_MS}, ARGV[1]) == 1 then redis.call('PEXPIRE', key, ${LEASE_MS}) end
+for index, key in ipairs(KEYS) do
+	if ARGV[index] == '' then
+		redis.call('PEXPIRE', key, ${LEASE_MS})
+	elseif redis.call('ZADD', key, 'XX', 'CH', now + ${LEASE_MS}, ARGV[index]) == 1 then
+		redis.call('PEXPIRE', key, ${LEASE_MS})
+	end
 end
 return 1`,
 };

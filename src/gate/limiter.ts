@@ -3,8 +3,21 @@
  * (`redis-limiter.ts`).
  */
 
-/** What a limit counts. `concurrency` is what is under way; the others are what was taken inside the window. */
-export type Counted = "requests" | "tokens" | "concurrency";
+/**
+ * What a limit counts. `concurrency` is what is under way, `usd` what was spent and what is reserved for calls under way; the others
+ * are what was taken inside the window.
+ */
+export type Counted = "requests" | "tokens" | "concurrency" | "usd";
+
+/** A key's spending in the current period of its budget. */
+export interface Spending {
+	/** The key's id. */
+	readonly key: string;
+	/** As {@link SpendBoard} names it: `2026-01-31`, `2026-01`, `total`. */
+	readonly period: string;
+	/** USD that all replicas have spent, as far as this one knows. */
+	readonly usd: number;
+}
 
 /** One limit, and what a call would take of it. */
 export interface Bound {
@@ -13,10 +26,20 @@ export interface Bound {
 	readonly counts: Counted;
 	/** The most inside any window (or at once). */
 	readonly limit: number;
-	/** Length of the sliding window, ms. Of no meaning for `concurrency`. */
+	/** Length of the sliding window, ms. Of no meaning for `concurrency` and `usd`. */
 	readonly windowMs: number;
-	/** What this call takes: 1, or its estimated tokens. */
+	/** What this call takes: 1, its estimated tokens, or the USD that it may cost (above 0). */
 	readonly amount: number;
+	/**
+	 * Of `tokens`: what of `amount` is certain. The rest is a guess: where it does not fit, and none of the count's calls is under way, the
+	 * call is let in for what is certain. Absent: all of it is.
+	 */
+	readonly certain?: number | undefined;
+	/**
+	 * Of `usd`, and only there. A call is let in where `amount` fits beside what was spent and reserved, or where anything is left and
+	 * nothing is reserved: so a budget is passed by one call at most, and none of it is out of reach.
+	 */
+	readonly spending?: Spending | undefined;
 }
 
 /** How a bound stands after the call was let in or refused; makes the `x-ratelimit-*` headers. */
@@ -24,12 +47,13 @@ export interface Standing {
 	readonly bound: Bound;
 	/** What is left, at least 0. */
 	readonly remaining: number;
-	/** Until all of it is there again, ms. 0 for `concurrency`. */
+	/** Until all of it is there again, ms. 0 for `concurrency` and `usd`. */
 	readonly resetMs: number;
 }
 
 /** What a call that was let in has taken: given back to `settle` or `cancel`, once. */
 export interface Reservation {
+	/** With the amounts that were taken; `certain` only where none of the count's calls was under way. */
 	readonly bounds: readonly Bound[];
 	/** Unique among all replicas. */
 	readonly id: string;
@@ -42,7 +66,7 @@ export type Verdict =
 			readonly isAllowed: false;
 			/** The bound that frees up last of those in the way. */
 			readonly refused: Bound;
-			/** When the call would find room if nobody else came, ms; Infinity where it asks for more than the limit. */
+			/** When the call would find room if nobody else came, ms; Infinity where it asks for more than the limit, or a budget is spent. */
 			readonly retryAfterMs: number;
 			readonly standings: readonly Standing[];
 	  };
@@ -54,7 +78,10 @@ export type Verdict =
 export interface Limiter {
 	/** @param now `performance.now()`, ms; a limiter with a clock of its own does not look at it */
 	take(bounds: readonly Bound[], now: number): Verdict | Promise<Verdict>;
-	/** The call is over: `tokens` it really took stand where the estimate stood (more or less), its concurrency is free. */
+	/**
+	 * The call is over: `tokens` it really took stand where the estimate stood (more or less), its concurrency and what was reserved of a
+	 * budget are free. What it cost has been added to the board before.
+	 */
 	settle(reservation: Reservation, tokens: number, now: number): void;
 	/** The call was refused for another reason, or never made: as if it had not been taken. */
 	cancel(reservation: Reservation, now: number): void;

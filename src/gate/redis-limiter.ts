@@ -1,7 +1,8 @@
 /** Limits that all replicas count together, in Redis. */
 import type { SharedRedis } from "../store/redis.ts";
-import type { Bound, Limiter, Reservation, Standing, Verdict } from "./limiter.ts";
+import type { Bound, Limiter, Reservation, Spending, Verdict } from "./limiter.ts";
 import { LEASE_MS, RENEW, SETTLE, TAKE } from "./limiter-script.ts";
+import type { SpendBoard } from "./spend.ts";
 
 /** How often places of running calls are renewed, ms: two renewals may be lost. */
 const RENEW_MS = LEASE_MS / 3;
@@ -12,7 +13,13 @@ const MOST_MISSES = LEASE_MS / TELL_AGAIN_MS;
 /** Kept to be told: what was under way when Redis went away. More than any router has under way at once. */
 const MOST_UNTOLD = 20_000;
 
-const LETTERS = { requests: "r", tokens: "t", concurrency: "c" } as const;
+const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b" } as const;
+/** Money is counted in whole billionths of a USD, so that it is compared exactly. */
+const UNIT = 1e9;
+const units = (usd: number): number => Math.round(usd * UNIT);
+/** How long what was spent in a period is kept there, ms: longer than the period, in which the last call may have come at its beginning. */
+const MONTH_KEPT_MS = 40 * 86_400_000;
+const TOTAL_KEPT_MS = 400 * 86_400_000;
 
 /** What stands behind a reservation. */
 interface Taken {
@@ -23,6 +30,13 @@ interface Taken {
 	readonly bounds: readonly Bound[];
 	/** When, on Redis's clock, ms. Absent where it gave no answer: it may have taken it all the same, or may yet. */
 	readonly at?: number;
+}
+
+/** Whose spending is told. */
+export interface Spender {
+	readonly replica: string;
+	/** USD. */
+	readonly spent: SpendBoard["spent"];
 }
 
 /** What Redis is to be told of a call that is over. */
@@ -42,18 +56,22 @@ interface Change {
  */
 export class RedisLimiter implements Limiter {
 	readonly #taken = new WeakMap<Reservation, Taken>();
-	/** Those that hold a place at once. */
+	/** Those that hold a place at once, or a part of a budget. */
 	readonly #running = new Set<Taken>();
 	/** Calls that ended while Redis took nothing: their places would keep others out for half a minute, and their estimates for a whole one. */
 	readonly #untold = new Set<Change>();
 	#telling: ReturnType<typeof setTimeout> | undefined;
 	#count = 0;
 
-	/** @param router names this router among those that share the Redis */
+	/**
+	 * @param router names this router among those that share the Redis
+	 * @param spender what this replica alone has spent, and its name, which is the same after a restart
+	 */
 	constructor(
 		private readonly redis: SharedRedis,
 		private readonly own: Limiter,
 		private readonly router: string,
+		private readonly spender: Spender,
 	) {
 		redis.onUp(() => this.#tellAgain());
 	}
@@ -68,27 +86,29 @@ export class RedisLimiter implements Limiter {
 	async take(bounds: readonly Bound[], now: number): Promise<Verdict> {
 		const own = await this.own.take(bounds, now);
 		if (!own.isAllowed || bounds.length === 0) return own;
+		const { reservation } = own;
+		const taken = reservation.bounds;
 		const id = `${this.router}:${this.#count++}`;
-		const args = bounds.flatMap(({ counts, limit, windowMs, amount }) => [LETTERS[counts], limit, windowMs, amount]);
+		const args = taken.flatMap((bound) => this.#asked(bound));
 		const isAsked = this.redis.isUp;
-		const answer = await this.redis.script(TAKE, this.#keys(bounds), [id, ...args]);
-		if (!isNumbers(answer, 4 + bounds.length * 2)) {
-			if (isAsked) this.#begin(own.reservation, { own: own.reservation, id, bounds });
+		const answer = await this.redis.script(TAKE, this.#keys(taken), [id, ...this.#spender(taken), ...args]);
+		if (!isNumbers(answer, 4 + taken.length * 3)) {
+			if (isAsked) this.#begin(reservation, { own: reservation, id, bounds: taken });
 			return own;
 		}
 		const [isTaken, at, refused, waitMs] = answer as [number, number, number, number];
-		const standings = bounds.map((bound, index): Standing => {
-			const [remaining, resetMs] = answer.slice(4 + index * 2) as [number, number];
-			return { bound, remaining, resetMs };
+		const found = taken.map((bound, index) => {
+			const [remaining, resetMs, amount] = answer.slice(4 + index * 3) as [number, number, number];
+			return { bound: amountOf(bound, amount), remaining: amountFrom(bound, remaining), resetMs };
 		});
 		if (isTaken === 1) {
-			const reservation = { bounds, id };
-			this.#begin(reservation, { own: own.reservation, id, bounds, at });
-			return { isAllowed: true, reservation, standings };
+			const shared = { bounds: found.map(({ bound }) => bound), id };
+			this.#begin(shared, { own: reservation, id, bounds: shared.bounds, at });
+			return { isAllowed: true, reservation: shared, standings: found };
 		}
-		this.own.cancel(own.reservation, now);
+		this.own.cancel(reservation, now);
 		const retryAfterMs = waitMs === -1 ? Number.POSITIVE_INFINITY : waitMs;
-		return { isAllowed: false, refused: bounds[refused]!, retryAfterMs, standings };
+		return { isAllowed: false, refused: taken[refused]!, retryAfterMs, standings: found };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -105,7 +125,7 @@ export class RedisLimiter implements Limiter {
 
 	#begin(reservation: Reservation, taken: Taken): void {
 		this.#taken.set(reservation, taken);
-		if (taken.bounds.some(isPlace)) this.#running.add(taken);
+		if (taken.bounds.some(isHeld)) this.#running.add(taken);
 	}
 
 	/** What stood behind a reservation; undefined for one that Redis was not asked for: it is the process's own. */
@@ -120,20 +140,25 @@ export class RedisLimiter implements Limiter {
 		if (!taken) return;
 		const { id, bounds, at } = taken;
 		const changes = bounds
-			.map((bound) => ({ bound, delta: Math.round(deltaOf(bound)) }))
+			.map((bound) => ({ bound, delta: bound.spending ? units(bound.amount) : Math.round(deltaOf(bound)) }))
 			// Which step an unheard one would stand in nobody knows: it leaves with its window.
-			.filter(({ bound, delta }) => isPlace(bound) || (at !== undefined && delta !== 0));
+			.filter(({ bound, delta }) => isHeld(bound) || (at !== undefined && delta !== 0));
 		if (changes.length > 0) void this.#tell({ id, at: at ?? 0, changes, misses: 0 });
 	}
 
 	async #tell(change: Change): Promise<void> {
 		const { id, at, changes } = change;
 		const isSent = this.redis.isUp;
-		const args = changes.flatMap(({ bound, delta }) => [LETTERS[bound.counts], bound.windowMs, delta]);
-		const answer = await this.redis.script(SETTLE, this.#keys(changes.map(({ bound }) => bound)), [id, at, ...args]);
+		const args = changes.flatMap(({ bound, delta }) => {
+			const window = bound.spending ? this.#ownSpending(bound.spending) : bound.windowMs;
+			return [LETTERS[bound.counts], window, delta];
+		});
+		const bounds = changes.map(({ bound }) => bound);
+		const all = [id, at, ...this.#spender(bounds), ...args];
+		const answer = await this.redis.script(SETTLE, this.#keys(bounds), all);
 		if (answer !== undefined) return;
-		// What was sent may be carried out yet: amounts must not be told twice, places may be.
-		const left = isSent ? changes.filter(({ bound }) => isPlace(bound)) : changes;
+		// What was sent may be carried out yet: amounts must not be told twice, what is held may be given back twice.
+		const left = isSent ? changes.filter(({ bound }) => isHeld(bound)) : changes;
 		const misses = change.misses + Number(isSent);
 		if (left.length === 0 || misses > MOST_MISSES || this.#untold.size >= MOST_UNTOLD) return;
 		this.#untold.add({ id, at, changes: left, misses });
@@ -150,16 +175,67 @@ export class RedisLimiter implements Limiter {
 	}
 
 	#renew(): void {
-		for (const { id, bounds } of this.#running) void this.redis.script(RENEW, this.#keys(bounds.filter(isPlace)), [id]);
+		for (const { id, bounds } of this.#running) {
+			const keys: string[] = [];
+			const members: string[] = [];
+			for (const bound of bounds) {
+				if (bound.counts === "concurrency") {
+					keys.push(this.#keyOf(bound));
+					members.push(id);
+				} else if (bound.spending) {
+					keys.push(...this.#heldKeys(bound.spending));
+					members.push(`${id} ${units(bound.amount)}`, "");
+				}
+			}
+			void this.redis.script(RENEW, keys, members);
+		}
 	}
 
-	/** All in one slot: a script may touch no other. The window is part of the name, since its steps are. */
+	/** What TAKE is told of a bound. */
+	#asked({ counts, limit, windowMs, amount, certain, spending }: Bound): (string | number)[] {
+		if (!spending) return [LETTERS[counts], limit, windowMs, amount, certain ?? -1];
+		return [LETTERS[counts], units(limit), units(spending.usd), units(amount), this.#ownSpending(spending)];
+	}
+
+	#ownSpending({ key, period }: Spending): number {
+		return units(this.spender.spent(key, period));
+	}
+
+	/** Who spends, and how long that is kept. */
+	#spender(bounds: readonly Bound[]): readonly [string, number] {
+		const isTotal = bounds.some(({ spending }) => spending?.period === "total");
+		return [`of ${this.spender.replica}`, isTotal ? TOTAL_KEPT_MS : MONTH_KEPT_MS];
+	}
+
+	/** All in one slot: a script may touch no other. */
 	#keys(bounds: readonly Bound[]): string[] {
-		return bounds.map(({ id, counts, windowMs }) => this.redis.key(`{limits}:${LETTERS[counts]}:${windowMs}:${id}`));
+		const keys = bounds.map((bound) => this.#keyOf(bound));
+		for (const { spending } of bounds) if (spending) keys.push(...this.#heldKeys(spending));
+		return keys;
+	}
+
+	/** The window, or the period, is part of the name, since what is kept there is of it alone. */
+	#keyOf({ id, counts, windowMs, spending }: Bound): string {
+		return this.redis.key(
+			`{limits}:${LETTERS[counts]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
+		);
+	}
+
+	/** What is reserved of a key's budget does not end with its period. */
+	#heldKeys({ key }: Spending): [string, string] {
+		return [this.redis.key(`{limits}:held:${key}`), this.redis.key(`{limits}:sum:${key}`)];
 	}
 }
 
-const isPlace = ({ counts }: Bound): boolean => counts === "concurrency";
+/** It lasts as long as the call, and no longer than it is renewed. */
+const isHeld = ({ counts }: Bound): boolean => counts === "concurrency" || counts === "usd";
+
+/** The bound with what Redis took of it. */
+function amountOf(bound: Bound, amount: number): Bound {
+	return bound.counts === "tokens" && amount !== bound.amount ? { ...bound, amount } : bound;
+}
+
+const amountFrom = ({ spending }: Bound, counted: number): number => (spending ? counted / UNIT : counted);
 
 function isNumbers(answer: unknown, count: number): answer is number[] {
 	return Array.isArray(answer) && answer.length === count && answer.every((each) => typeof each === "number");

@@ -4,9 +4,10 @@ import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Budget } from "./key-store.ts";
 import { allowing, type Caller } from "./keys.ts";
-import { limitHeaders, refusalOf } from "./limit-answer.ts";
+import { limitHeaders, refusalOf, reservedBudget, spentBudget } from "./limit-answer.ts";
 import type { Bound, Limiter, Verdict } from "./limiter.ts";
 import { periodsOf, type SpendBoard } from "./spend.ts";
+import type { UsualCalls } from "./usual.ts";
 
 /** A call before the turnstile. What costs something to find out is asked for only where a limit needs it. */
 export interface Entering {
@@ -17,13 +18,15 @@ export interface Entering {
 	address(): string;
 	/** Of the prompt, estimated. */
 	promptTokens(): number;
-	/** Of the answer, at most; 0 where nothing is said. */
-	readonly answerTokens: number;
-	/** What so many tokens of prompt and the answer may cost, USD; undefined where nobody knows. */
-	cost(promptTokens: number): number | undefined;
+	/** Of the answer: what is reserved for it. */
+	answerTokens(): number;
+	/** The client has set its answer a limit: what is reserved for it is no guess. */
+	readonly isAnswerLimited: boolean;
+	/** What it may cost, USD; 0 where it costs nothing, or nobody knows. */
+	cost(): number;
 }
 
-/** What became of it. */
+/** What became of a call. */
 export interface Outcome {
 	/** All that it used. */
 	readonly tokens: number;
@@ -43,8 +46,7 @@ export interface Pass {
 export interface Counts {
 	readonly limiter: Limiter;
 	readonly spend: SpendBoard;
-	/** USD that calls under way may cost, by key. */
-	readonly pending: Map<string, number>;
+	readonly usual: UsualCalls;
 }
 
 /** What decides. */
@@ -90,6 +92,11 @@ export class Turnstile {
 		this.#wall = options.wall ?? Date.now;
 	}
 
+	/** What calls usually come to: what is reserved where the client sets no limit. */
+	get usual(): UsualCalls {
+		return this.options.counts.usual;
+	}
+
 	/** Whether anything limits calls that come without a key. */
 	get hasLimits(): boolean {
 		return this.#models.length > 0 || this.options.limits.address !== undefined;
@@ -103,39 +110,33 @@ export class Turnstile {
 		const sets = this.#setsOf(call);
 		const budget = call.caller?.budget;
 		if (sets.length === 0 && !call.caller) return undefined;
-		let prompt: number | undefined;
-		const promptTokens = () => {
-			prompt ??= call.promptTokens();
-			return prompt;
-		};
-		for (const { id, input } of sets) if (input !== undefined) checkInput(id, input, promptTokens());
-		const reserved = budget ? this.#reserve(call.caller!, budget, () => call.cost(promptTokens())) : 0;
+		for (const { id, input } of sets) if (input !== undefined) checkInput(id, input, call.promptTokens());
 		const bounds: Bound[] = [];
+		const reserved = budget && this.#reserve(call, budget);
+		if (reserved) bounds.push(reserved);
 		for (const set of sets) {
-			for (const bound of set.bounds) {
-				bounds.push(bound.counts === "tokens" ? { ...bound, amount: promptTokens() + call.answerTokens } : bound);
-			}
+			for (const bound of set.bounds) bounds.push(bound.counts === "tokens" ? ofTokens(bound, call) : bound);
 		}
-		if (bounds.length === 0) return this.#pass(call.caller, reserved, undefined);
+		if (bounds.length === 0) return this.#pass(call, undefined);
 		const verdict = this.options.counts.limiter.take(bounds, this.#time());
-		if (!(verdict instanceof Promise)) return this.#pass(call.caller, reserved, verdict);
-		return verdict.then((made) => this.#pass(call.caller, reserved, made));
+		if (!(verdict instanceof Promise)) return this.#pass(call, verdict);
+		return verdict.then((made) => this.#pass(call, made));
 	}
 
-	#pass(caller: Caller | undefined, reserved: number, verdict: Verdict | undefined): Pass {
+	#pass(call: Entering, verdict: Verdict | undefined): Pass {
 		const { counts, onRefused } = this.options;
-		const { limiter } = counts;
+		const { caller } = call;
 		if (verdict && !verdict.isAllowed) {
-			this.#release(caller, reserved);
+			if (verdict.refused.spending) throw this.#overBudget(call, verdict);
 			onRefused?.(ownerOf(verdict.refused), verdict.refused.counts);
 			throw refusalOf(verdict);
 		}
 		return {
 			headers: verdict && limitHeaders(verdict.standings),
 			settle: ({ tokens, cost }) => {
-				if (verdict) limiter.settle(verdict.reservation, tokens, this.#time());
-				this.#release(caller, reserved);
-				if (caller && cost > 0) this.#spent(caller.id, cost);
+				// Before what was reserved is free: what others are told then holds it.
+				if (caller && cost > 0 && Number.isFinite(cost)) this.#spent(caller.id, cost);
+				if (verdict) counts.limiter.settle(verdict.reservation, tokens, this.#time());
 			},
 		};
 	}
@@ -150,24 +151,19 @@ export class Turnstile {
 		return this.#periods;
 	}
 
-	/** Sees that the budget has room, and counts what the call may cost as long as it runs: so that many at once don't all fit in. */
-	#reserve(caller: Caller, { usd, per }: Budget, cost: () => number | undefined): number {
+	/**
+	 * What is reserved of the budget for as long as the call runs, so that many at once don't pass it together. Undefined for what costs
+	 * nothing, which a budget that is spent refuses all the same; one of 0 USD does not.
+	 */
+	#reserve(call: Entering, budget: Budget): Bound | undefined {
+		const { id } = call.caller!;
+		const { usd, per } = budget;
 		const period = this.#periodsNow()[per];
-		const pending = this.options.counts.pending.get(caller.id) ?? 0;
-		if (this.options.counts.spend.spent(caller.id, period) + pending >= usd) {
-			const expected = usd === 0 ? cost() : undefined;
-			if (expected !== 0) throw this.#overBudget(caller, usd, per);
-		}
-		const reserved = cost() ?? 0;
-		this.options.counts.pending.set(caller.id, pending + reserved);
-		return reserved;
-	}
-
-	#release(caller: Caller | undefined, reserved: number): void {
-		if (!caller || reserved === 0) return;
-		const rest = (this.options.counts.pending.get(caller.id) ?? 0) - reserved;
-		if (rest > 1e-12) this.options.counts.pending.set(caller.id, rest);
-		else this.options.counts.pending.delete(caller.id);
+		const spending = { key: id, period, usd: this.options.counts.spend.spent(id, period) };
+		const amount = call.cost();
+		if (amount > 0) return { id, counts: "usd", limit: usd, windowMs: 0, amount, spending };
+		if (usd > 0 && spending.usd >= usd) throw this.#spentBudget(call.caller!, budget);
+		return undefined;
 	}
 
 	#spent(id: string, usd: number): void {
@@ -175,14 +171,22 @@ export class Turnstile {
 		for (const period of [day, month, total]) this.options.counts.spend.add(id, period, usd);
 	}
 
-	#overBudget(caller: Caller, usd: number, per: Budget["per"]): RouterError {
-		this.options.onRefused?.("budget", per);
-		const until = { day: "It begins anew at midnight (UTC).", month: "It begins anew on the 1st (UTC).", total: "" }[
-			per
-		];
-		const whole = per === "total" ? "in all" : `a ${per}`;
-		const message = `The key "${caller.name}" has spent its budget of ${usd} USD ${whole}. ${until}`.trimEnd();
-		return new RouterError("insufficient_quota", message, { headers: { "x-should-retry": "false" } });
+	#overBudget(
+		call: Entering,
+		{ refused, retryAfterMs, standings }: Extract<Verdict, { isAllowed: false }>,
+	): RouterError {
+		const caller = call.caller!;
+		const budget = caller.budget!;
+		if (retryAfterMs === Number.POSITIVE_INFINITY) return this.#spentBudget(caller, budget);
+		this.options.onRefused?.("budget", budget.per);
+		const left = standings.find(({ bound }) => bound.counts === "usd")?.remaining ?? 0;
+		const tokens = { prompt: call.promptTokens(), answer: call.answerTokens(), isLimited: call.isAnswerLimited };
+		return reservedBudget({ name: caller.name, budget, left, reserve: refused.amount, tokens, retryAfterMs });
+	}
+
+	#spentBudget({ name }: Caller, budget: Budget): RouterError {
+		this.options.onRefused?.("budget", budget.per);
+		return spentBudget(name, budget);
 	}
 
 	#setsOf({ caller, names, address }: Entering): LimitSet[] {
@@ -219,6 +223,13 @@ function checkInput(id: string, most: number, tokens: number): void {
 	if (tokens <= most) return;
 	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "callers without a key";
 	throw new RouterError("input_too_large", `The prompt has about ${tokens} tokens; ${whose} may send ${most}.`);
+}
+
+/** The bound with what the call takes of it. */
+function ofTokens(bound: Bound, call: Entering): Bound {
+	const certain = call.promptTokens();
+	const amount = certain + call.answerTokens();
+	return call.isAnswerLimited || amount === certain ? { ...bound, amount } : { ...bound, amount, certain };
 }
 
 function ownerOf({ id }: Bound): "key" | "model" | "address" {

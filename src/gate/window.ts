@@ -1,6 +1,6 @@
 /**
- * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way. 16 bytes a
- * call in the window.
+ * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way, a sum for what
+ * is reserved of budgets. 16 bytes a call in the window.
  */
 import type { Bound, Counted, Limiter, Reservation, Standing, Verdict } from "./limiter.ts";
 
@@ -17,7 +17,7 @@ class Held implements Reservation {
 		readonly bounds: readonly Bound[],
 		/** Of each bound. One that is let go meanwhile counted nothing any more. */
 		readonly counters: readonly Counter[],
-		/** Of each bound: the number of its entry; -1 for `concurrency`. */
+		/** Of each bound: the number of its entry; -1 for `concurrency` and `usd`. */
 		readonly entries: readonly number[],
 	) {}
 }
@@ -28,6 +28,7 @@ export class WindowLimiter implements Limiter {
 		requests: new Map(),
 		tokens: new Map(),
 		concurrency: new Map(),
+		usd: new Map(),
 	};
 	#taken = 0;
 	#sweptAt = 0;
@@ -35,22 +36,25 @@ export class WindowLimiter implements Limiter {
 	take(bounds: readonly Bound[], now: number): Verdict {
 		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
 		const counters: Counter[] = [];
+		const taken: Bound[] = [];
 		let refused: Bound | undefined;
 		let retryAfterMs = 0;
-		for (const bound of bounds) {
-			const counter = this.#counter(bound);
+		for (const asked of bounds) {
+			const counter = this.#counter(asked);
 			counters.push(counter);
 			counter.expire(now);
-			if (counter.sum + bound.amount <= bound.limit) continue;
+			const bound = asked.certain === undefined ? asked : guessed(asked, counter);
+			taken.push(bound);
+			if (counter.hasRoom(bound)) continue;
 			const wait = counter.waitFor(bound, now);
 			if (refused && wait <= retryAfterMs) continue;
 			refused = bound;
 			retryAfterMs = wait;
 		}
 		if (refused) return { isAllowed: false, refused, retryAfterMs, standings: standings(bounds, counters, now) };
-		const entries = bounds.map((bound, at) => counters[at]!.add(bound.amount, now));
-		const reservation = new Held(String(++this.#taken), bounds, counters, entries);
-		return { isAllowed: true, reservation, standings: standings(bounds, counters, now) };
+		const entries = taken.map((bound, at) => counters[at]!.add(bound.amount, now));
+		const reservation = new Held(String(++this.#taken), taken, counters, entries);
+		return { isAllowed: true, reservation, standings: standings(taken, counters, now) };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -70,8 +74,8 @@ export class WindowLimiter implements Limiter {
 			const bound = held.bounds[at]!;
 			const counter = held.counters[at]!;
 			counter.expire(now);
-			if (bound.counts === "concurrency") counter.leave(bound.amount);
-			else if (tokens === undefined) counter.change(held.entries[at]!, 0);
+			counter.leave(bound.amount);
+			if (tokens === undefined) counter.change(held.entries[at]!, 0);
 			else if (bound.counts === "tokens") counter.change(held.entries[at]!, tokens);
 		}
 	}
@@ -80,7 +84,7 @@ export class WindowLimiter implements Limiter {
 		const counters = this.#counters[counts];
 		let counter = counters.get(id);
 		if (!counter) {
-			counter = counts === "concurrency" ? new UnderWay() : new Window(windowMs);
+			counter = counts === "concurrency" ? new UnderWay() : counts === "usd" ? new Reserved() : new Window(windowMs);
 			counters.set(id, counter);
 		}
 		return counter;
@@ -100,20 +104,31 @@ export class WindowLimiter implements Limiter {
 function standings(bounds: readonly Bound[], counters: readonly Counter[], now: number): Standing[] {
 	return bounds.map((bound, at) => {
 		const counter = counters[at]!;
-		return { bound, remaining: Math.max(0, bound.limit - counter.sum), resetMs: counter.resetMs(now) };
+		const spent = bound.spending?.usd ?? 0;
+		return { bound, remaining: Math.max(0, bound.limit - spent - counter.sum), resetMs: counter.resetMs(now) };
 	});
+}
+
+/** The bound as it is to be taken: without the guess where that does not fit, and the guess counts only beside other calls. */
+function guessed(bound: Bound, counter: Counter): Bound {
+	const { certain, ...rest } = bound;
+	if (counter.running > 0) return rest;
+	return counter.hasRoom(bound) ? bound : { ...bound, amount: certain! };
 }
 
 interface Counter {
 	readonly sum: number;
+	/** Calls that have taken of it and are under way. */
+	readonly running: number;
 	readonly isEmpty: boolean;
+	hasRoom(bound: Bound): boolean;
 	/** Forgets what has left the window. */
 	expire(now: number): void;
 	/** Returns the entry's number. */
 	add(amount: number, now: number): number;
 	/** Puts another amount in an entry's place; one that has left the window is gone. */
 	change(entry: number, amount: number): void;
-	/** What was under way is over. */
+	/** A call that took so much is over. */
 	leave(amount: number): void;
 	/** When there will be room, if nobody else comes, ms. */
 	waitFor(bound: Bound, now: number): number;
@@ -122,6 +137,12 @@ interface Counter {
 
 class UnderWay implements Counter {
 	sum = 0;
+	get running(): number {
+		return this.sum;
+	}
+	hasRoom({ amount, limit }: Bound): boolean {
+		return this.sum + amount <= limit;
+	}
 	expire(): void {}
 	add(amount: number): number {
 		this.sum += amount;
@@ -143,9 +164,45 @@ class UnderWay implements Counter {
 	}
 }
 
+/** USD: sums of doubles drift by less, and no call is refused for so little. */
+const GRAIN = 1e-9;
+
+/** What calls under way may cost of one budget, USD. What was spent comes with the bound. */
+class Reserved implements Counter {
+	sum = 0;
+	running = 0;
+	hasRoom({ amount, limit, spending }: Bound): boolean {
+		const spent = spending?.usd ?? 0;
+		return spent + this.sum + amount <= limit + GRAIN || (this.running === 0 && spent < limit);
+	}
+	expire(): void {}
+	add(amount: number): number {
+		this.running++;
+		this.sum += amount;
+		return -1;
+	}
+	change(): void {}
+	leave(amount: number): void {
+		this.running--;
+		// Sums of doubles drift: nothing under way is nothing.
+		this.sum = this.running === 0 ? 0 : this.sum - amount;
+	}
+	/** What is reserved may be free at any moment; what is spent, never in this period. */
+	waitFor({ limit, spending }: Bound): number {
+		return (spending?.usd ?? 0) >= limit ? Number.POSITIVE_INFINITY : 1000;
+	}
+	resetMs(): number {
+		return 0;
+	}
+	get isEmpty(): boolean {
+		return this.running === 0;
+	}
+}
+
 /** The entries of a window, the oldest first, in a ring that grows by doubling and shrinks by halves. */
 class Window implements Counter {
 	sum = 0;
+	running = 0;
 	#times = new Float64Array(SMALLEST);
 	#amounts = new Float64Array(SMALLEST);
 	/** Numbers of the oldest entry and of the next one; entries are numbered through. */
@@ -156,6 +213,10 @@ class Window implements Counter {
 
 	get isEmpty(): boolean {
 		return this.#first === this.#next;
+	}
+
+	hasRoom({ amount, limit }: Bound): boolean {
+		return this.sum + amount <= limit;
 	}
 
 	expire(now: number): void {
@@ -174,6 +235,7 @@ class Window implements Counter {
 		this.#times[at] = now;
 		this.#amounts[at] = amount;
 		this.sum += amount;
+		this.running++;
 		return this.#next++;
 	}
 
@@ -184,7 +246,9 @@ class Window implements Counter {
 		this.#amounts[at] = amount;
 	}
 
-	leave(): void {}
+	leave(): void {
+		this.running--;
+	}
 
 	waitFor({ amount, limit }: Bound, now: number): number {
 		let excess = this.sum + amount - limit;

@@ -1,23 +1,18 @@
 /** What a call does at the gate once it is understood: limits, budget, and what it will cost. */
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
-import { estimatedTokens, mostAnswerTokens } from "../gate/estimate.ts";
 import type { Caller } from "../gate/keys.ts";
 import type { Pass, Turnstile } from "../gate/turnstile.ts";
 import type { Call } from "../openai/call.ts";
 import type { Settlement } from "../proxy/settlement.ts";
 import type { Catalog } from "../routing/catalog.ts";
-import { chargeFor } from "../routing/rates.ts";
 import type { Route } from "../routing/route.ts";
+import { Admission, type Asking } from "./admission.ts";
 
 /** A call at the gate. */
-export interface Entry {
+export interface Entry extends Asking {
 	readonly call: Pick<Call, "operation" | "raw" | "body" | "fields" | "headers">;
-	readonly caller: Caller | undefined;
-	readonly route: Route;
 	readonly settlement: Settlement;
-	/** The client's; found out only where a limit needs it. */
-	address(): string;
 }
 
 /**
@@ -25,25 +20,16 @@ export interface Entry {
  * be asked: to wait for nothing would cost each call 0.5 µs.
  */
 export function enter(turnstile: Turnstile, catalog: Catalog, entry: Entry): Promise<void> | undefined {
-	const { call, caller, route, settlement, address } = entry;
-	const entered = turnstile.enter({
-		caller,
-		names: [call.body.model, route.label],
-		address,
-		promptTokens: () => estimatedTokens(call),
-		answerTokens: mostAnswerTokens(call),
-		cost(prompt) {
-			const target = route.targets[0];
-			const rates = target && catalog.listed?.(target).rates;
-			return rates && chargeFor(rates, { input: prompt, output: mostAnswerTokens(call) });
-		},
-	});
+	const { settlement } = entry;
+	const admission = new Admission(entry, catalog, turnstile.usual);
+	const entered = turnstile.enter(admission);
 	if (!entered) return undefined;
 	const passed = (pass: Pass) => {
 		settlement.headers = pass.headers;
 		settlement.atEnd(() => {
-			const { tokens, cost } = settlement;
+			const { tokens, cost, isCutShort } = settlement;
 			pass.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
+			if (tokens && !isCutShort) admission.learn(tokens.output, cost);
 		});
 	};
 	if (entered instanceof Promise) return entered.then(passed);

@@ -46,6 +46,8 @@ export class Settlement {
 	tokens: Tokens | undefined;
 	/** USD; undefined where nobody knows. */
 	cost: number | undefined;
+	/** The client left before the answer was whole: it tells nothing of how long answers are. */
+	isCutShort = false;
 	/** Whose call it is; the name is shown. */
 	caller: { readonly id: string; readonly name: string; readonly team?: string | undefined } | undefined;
 	user: string | undefined;
@@ -153,6 +155,7 @@ export class Settlement {
 		guess: () => number,
 		isWhole = true,
 	): void {
+		this.isCutShort = !isWhole;
 		let counted = tokens;
 		if (!tokens) counted = { input: this.promptTokens?.() ?? 0, output: guess() };
 		else if (!isWhole) counted = { ...tokens, output: Math.max(tokens.output, guess()) };

@@ -48,6 +48,38 @@ export function chargeFor(rates: Rates, tokens: Tokens, gpuMs = 0): number {
 	return sum / MILLION + (rates.request ?? 0) + ((rates.gpu_hour ?? 0) * gpuMs) / HOUR_MS;
 }
 
+/** What of a call is known before it is made. Tokens. */
+export interface Expected {
+	/** Of the prompt; `image` and `audio` are parts of it. */
+	readonly prompt: { readonly tokens: number; readonly image: number; readonly audio: number };
+	/** Of the answer, at most. */
+	readonly answer: number;
+	/** What the answer may be besides text. */
+	readonly modalities: { readonly image: boolean; readonly audio: boolean };
+	/** The client asks for its prompt to be kept for an hour. */
+	readonly keepsLong: boolean;
+}
+
+/**
+ * USD that a call may cost at most: whatever of its prompt may be written to a cache is, and its answer is of the dearest kind that it
+ * may have. What has no price by the token (searches, hours of hardware) is not in it.
+ */
+export function mostCharge(rates: Rates, { prompt, answer, modalities, keepsLong }: Expected): number {
+	const { tokens, image, audio } = prompt;
+	const rate = (one: Rate | undefined, other: number): number =>
+		one === undefined ? other : Math.max(at(one, tokens), other);
+	let text = rate(rates.cache_write, at(rates.input, tokens));
+	if (keepsLong) text = rate(rates.cache_write_1h, text);
+	let written = rate(rates.reasoning, at(rates.output, tokens));
+	if (modalities.image) written = rate(rates.output_image, written);
+	if (modalities.audio) written = rate(rates.output_audio, written);
+	const read =
+		Math.max(0, tokens - image - audio) * text +
+		image * rate(rates.input_image, text) +
+		audio * rate(rates.input_audio, text);
+	return (read + answer * written) / MILLION + (rates.request ?? 0);
+}
+
 /** Tokens of one direction, each kind at its own rate and the rest at the plain one. No lists: each call is priced twice. */
 class Parts {
 	#sum = 0;

@@ -6,6 +6,7 @@ import type { Limiter } from "../gate/limiter.ts";
 import { type MadeKeys, madeKeys } from "../gate/made-keys.ts";
 import { ownSpend } from "../gate/own-spend.ts";
 import type { SpendBoard, UsageExchange } from "../gate/spend.ts";
+import { UsualCalls } from "../gate/usual.ts";
 import { WindowLimiter } from "../gate/window.ts";
 import { Clocks } from "../proxy/biller.ts";
 import type { UsageKey, UsageRow } from "../store/ledger.ts";
@@ -35,8 +36,8 @@ export interface House {
 	readonly limiter: Limiter;
 	readonly spend: SpendBoard;
 	readonly clocks: Clocks;
-	/** USD that calls under way may cost, by key. */
-	readonly pending: Map<string, number>;
+	/** What calls usually come to. */
+	readonly usual: UsualCalls;
 	/** What routers share through Redis, where there is one. */
 	readonly sharing: Sharing | undefined;
 	/** Goes by another configuration from now on. */
@@ -82,7 +83,7 @@ export function createHouse(first: Config): House {
 	/** Shares what there is to share. Returns how to end it. */
 	const share = (with_: Sharing): (() => Promise<void>) => {
 		const replica = replicaName(config.data_dir);
-		limiter = with_.limiter(own.limiter);
+		limiter = with_.limiter(own.limiter, { replica, spent: (key, period) => own.spend.spent(key, period) });
 		spend = with_.spend(replica, own.spend);
 		with_.keys(keys);
 		const usage = with_.usage(replica, function* () {
@@ -119,7 +120,7 @@ export function createHouse(first: Config): House {
 			return spend;
 		},
 		clocks: new Clocks(),
-		pending: new Map(),
+		usual: new UsualCalls(),
 		sharing,
 		use(next) {
 			config = next;

@@ -7,7 +7,7 @@ import type { Config } from "../config/schema.ts";
 import { mirrorKeys } from "../gate/key-mirror.ts";
 import type { KeyStore } from "../gate/key-store.ts";
 import type { Limiter } from "../gate/limiter.ts";
-import { RedisLimiter } from "../gate/redis-limiter.ts";
+import { RedisLimiter, type Spender } from "../gate/redis-limiter.ts";
 import { type OwnSpend, SharedSpend } from "../gate/shared-spend.ts";
 import { SharedUsage } from "../gate/shared-usage.ts";
 import type { SpendBoard, UsageExchange } from "../gate/spend.ts";
@@ -33,7 +33,7 @@ export interface Sharing {
 	/** Whether Redis answers. */
 	readonly isUp: boolean;
 	answers(): SecondLevel;
-	limiter(own: Limiter): Limiter;
+	limiter(own: Limiter, spender: Spender): Limiter;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
 	spend(replica: string, own: OwnSpend): SpendBoard;
@@ -72,8 +72,8 @@ export function sharingOf({ redis: config }: Config, tools: () => SharingTools |
 			return redis.isUp;
 		},
 		answers: () => redisLevel(redis, bus, router),
-		limiter(own) {
-			const limiter = new RedisLimiter(redis, own, router);
+		limiter(own, spender) {
+			const limiter = new RedisLimiter(redis, own, router, spender);
 			opening.push(() => limiter.open());
 			return limiter;
 		},

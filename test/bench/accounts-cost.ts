@@ -7,6 +7,7 @@ import { createGate } from "../../src/gate/keys.ts";
 import { Ledger } from "../../src/gate/ledger.ts";
 import { ownSpend } from "../../src/gate/own-spend.ts";
 import { Turnstile } from "../../src/gate/turnstile.ts";
+import { UsualCalls } from "../../src/gate/usual.ts";
 import { WindowLimiter } from "../../src/gate/window.ts";
 import { newRequestId } from "../../src/http/request-id.ts";
 import { parseRequest } from "../../src/openai/call.ts";
@@ -45,7 +46,7 @@ cost("its cost in the answer", () => withCost(ANSWER, 0.000446));
 
 const turnstile = new Turnstile({
 	limits: GUARDED.limits,
-	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger), pending: new Map() },
+	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger), usual: new UsualCalls() },
 });
 const caller = gate.admit(headers)!;
 cost("limits and budget, entered and settled", () => {
@@ -54,7 +55,8 @@ cost("limits and budget, entered and settled", () => {
 		names: ["openai/bench", "bench"],
 		address: () => "",
 		promptTokens: () => 250,
-		answerTokens: 0,
+		answerTokens: () => 0,
+		isAnswerLimited: true,
 		cost: () => 0.0001,
 	});
 	if (pass && !(pass instanceof Promise)) pass.settle({ tokens: 398, cost: 0.000446 });

@@ -1,0 +1,127 @@
+/** What a call asks of limits and budget: each figure is found out when a limit first needs it, and once. */
+import { answerLimit, choicesOf } from "../gate/answer-limit.ts";
+import { type Estimated, estimatedPrompt, type PromptEstimate } from "../gate/estimate.ts";
+import type { Caller } from "../gate/keys.ts";
+import type { Entering } from "../gate/turnstile.ts";
+import type { UsualCalls } from "../gate/usual.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import { mostCharge } from "../routing/rates.ts";
+import type { Route, RouteTarget } from "../routing/route.ts";
+
+/** Tokens reserved for an answer of which nothing is known: the client sets no limit, and nobody has had an answer yet. */
+const UNKNOWN_ANSWER = 4096;
+
+/** The call that asks. */
+export interface Asking {
+	readonly call: Estimated;
+	readonly caller: Caller | undefined;
+	/** Where it may go: its caller's part of it. */
+	readonly route: Route;
+	/** The client's; found out only where a limit needs it. */
+	address(): string;
+}
+
+/** A call before its limits. */
+export class Admission implements Entering {
+	readonly isAnswerLimited: boolean;
+	readonly #limit: number | undefined;
+	readonly #choices: number;
+	#prompt: PromptEstimate | undefined;
+	#answer: number | undefined;
+	#tokensCost: number | undefined;
+
+	constructor(
+		private readonly asking: Asking,
+		private readonly catalog: Pick<Catalog, "listed">,
+		private readonly usual: UsualCalls,
+	) {
+		this.#limit = answerLimit(asking.call);
+		this.#choices = choicesOf(asking.call);
+		this.isAnswerLimited = this.#limit !== undefined;
+	}
+
+	get caller(): Caller | undefined {
+		return this.asking.caller;
+	}
+
+	get names(): readonly string[] {
+		return [this.asking.call.body.model, this.asking.route.label];
+	}
+
+	address(): string {
+		return this.asking.address();
+	}
+
+	promptTokens(): number {
+		return this.#promptOf().tokens;
+	}
+
+	/** Of the target whose answer may be longest. */
+	answerTokens(): number {
+		if (this.#answer !== undefined) return this.#answer;
+		let most = 0;
+		for (const target of this.asking.route.targets) most = Math.max(most, this.#answerAt(target));
+		this.#answer = most;
+		return most;
+	}
+
+	/**
+	 * At the dearest target that it may reach, with what such calls usually cost on top of their tokens. What another attempt has cost is
+	 * never the key's, so one answer is all there is to reserve.
+	 */
+	cost(): number {
+		this.#tokensCost ??= this.#costOfTokens();
+		return this.#tokensCost + this.usual.surplus(this.caller?.id ?? "", this.asking.route.label);
+	}
+
+	#costOfTokens(): number {
+		const { call, route } = this.asking;
+		let most = 0;
+		for (const target of route.targets) {
+			const rates = this.catalog.listed?.(target).rates;
+			// What costs nothing, the house's own, needs no look at the prompt.
+			if (!rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) continue;
+			const answer = this.#answerAt(target);
+			const keepsLong = rates.cache_write_1h !== undefined && call.raw.includes('"1h"');
+			const usd = mostCharge(rates, { prompt: this.#promptOf(), answer, modalities: modalitiesOf(call), keepsLong });
+			most = Math.max(most, usd);
+		}
+		return most;
+	}
+
+	/**
+	 * Learns from what became of it.
+	 * @param output tokens of its answer, which was whole
+	 * @param usd what it cost; undefined where nobody knows
+	 */
+	learn(output: number, usd: number | undefined): void {
+		const answer = this.isAnswerLimited ? undefined : Math.ceil(output / this.#choices);
+		// An answer longer than was reserved says nothing of what else costs.
+		const isAsReserved = this.#tokensCost !== undefined && output <= this.answerTokens();
+		const surplus = isAsReserved && usd !== undefined ? Math.max(0, usd - this.#tokensCost!) : undefined;
+		if (answer === undefined && surplus === undefined) return;
+		this.usual.learn(this.caller?.id ?? "", this.asking.route.label, { answer, surplus });
+	}
+
+	#promptOf(): PromptEstimate {
+		this.#prompt ??= estimatedPrompt(this.asking.call);
+		return this.#prompt;
+	}
+
+	/** No model says more than it can hold. */
+	#answerAt(target: RouteTarget): number {
+		const { route } = this.asking;
+		const each = this.#limit ?? this.usual.answerTokens(this.caller?.id ?? "", route.label) ?? UNKNOWN_ANSWER;
+		const context = target.context ?? this.catalog.listed?.(target).context;
+		return (context === undefined ? each : Math.min(each, context)) * this.#choices;
+	}
+}
+
+const TEXT_ONLY = { image: false, audio: false };
+
+/** What the answer may be besides text: where the client asks for it. */
+function modalitiesOf({ body }: Estimated): { image: boolean; audio: boolean } {
+	const asked = body["modalities"];
+	if (!Array.isArray(asked)) return TEXT_ONLY;
+	return { image: asked.includes("image"), audio: asked.includes("audio") };
+}

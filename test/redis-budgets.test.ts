@@ -1,0 +1,148 @@
+/** Budgets that several routers keep together: what runs anywhere is reserved everywhere, and given back once. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
+import { ownSpend } from "../src/gate/own-spend.ts";
+import { RedisLimiter } from "../src/gate/redis-limiter.ts";
+import { WindowLimiter } from "../src/gate/window.ts";
+import { type RedisServer, startRedis } from "./kit/redis.ts";
+import { type Connected, connectRedis } from "./kit/shared-redis.ts";
+import { until } from "./kit/until.ts";
+
+const PERIOD = "2026-03";
+const KEY = "config:a";
+
+/** A router: its limiter, and what it has spent itself, which the others have not heard of yet. */
+function router(connected: Connected, index: number) {
+	const spend = ownSpend({ spent: () => 0, spenders: () => [] });
+	const spender = { replica: `replica-${index}`, spent: spend.spent };
+	const limiter = new RedisLimiter(connected.redis, new WindowLimiter(), `router-${index}`, spender);
+	const bound = (limit: number, amount: number): Bound => ({
+		id: KEY,
+		counts: "usd",
+		limit,
+		windowMs: 0,
+		amount,
+		spending: { key: KEY, period: PERIOD, usd: spend.spent(KEY, PERIOD) },
+	});
+	return {
+		connected,
+		limiter,
+		take: (limit: number, amount: number, further: Bound[] = []): Promise<Verdict> =>
+			limiter.take([bound(limit, amount), ...further], 0),
+		settle(reservation: Reservation, cost: number) {
+			spend.add(KEY, PERIOD, cost);
+			limiter.settle(reservation, 0, 0);
+		},
+	};
+}
+
+let server: RedisServer;
+let routers: ReturnType<typeof router>[];
+beforeAll(async () => {
+	server = await startRedis();
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+	await server.client.flushall();
+	// The deadline is not what is tested here, and the machine may be busy.
+	const connected = [0, 1].map(() => connectRedis(server.url, { timeoutMs: 5000 }));
+	await Promise.all(connected.map((each) => each.up()));
+	routers = connected.map(router);
+});
+afterEach(() => {
+	for (const { connected } of routers) connected.close();
+});
+
+const reservationOf = (verdict: Verdict): Reservation => {
+	if (!verdict.isAllowed) throw new Error("it was refused");
+	return verdict.reservation;
+};
+const retryOf = (verdict: Verdict): number => {
+	if (verdict.isAllowed) throw new Error("it was let in");
+	return verdict.retryAfterMs;
+};
+/** Resolves once Redis has done all that it was sent before. */
+const done = () => Promise.all(routers.map(({ connected }) => connected.redis.run((client) => client.ping())));
+
+test("of 50 calls at once at two routers as many are let in as the budget has room for", async () => {
+	const verdicts = await Promise.all(Array.from({ length: 50 }, (_, index) => routers[index % 2]!.take(1, 0.1)));
+	expect(verdicts.filter(({ isAllowed }) => isAllowed).length).toBe(10);
+	expect(verdicts.filter((each) => !each.isAllowed).map(retryOf)).toEqual(Array(40).fill(1000));
+});
+
+test("what one has spent the other knows at once, also what had not been reserved", async () => {
+	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	one.settle(reservationOf(await one.take(1, 0.1)), 0.85);
+	await done();
+	const next = reservationOf(await other.take(1, 0.15));
+	expect(retryOf(await one.take(1, 0.01))).toBe(1000);
+	other.settle(next, 0.2);
+	await done();
+	// 1.05 are spent.
+	expect(retryOf(await one.take(1, 0.01))).toBe(Number.POSITIVE_INFINITY);
+	expect(retryOf(await other.take(1, 0.01))).toBe(Number.POSITIVE_INFINITY);
+});
+
+test("a call that needs more than is left is let in alone, wherever it comes", async () => {
+	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const alone = reservationOf(await one.take(1, 5));
+	expect(retryOf(await other.take(1, 5))).toBe(1000);
+	expect(retryOf(await other.take(1, 0.01))).toBe(1000);
+	one.settle(alone, 0.2);
+	await done();
+	reservationOf(await other.take(1, 5));
+});
+
+test("a call that another limit keeps out reserves nothing, nor one that is cancelled", async () => {
+	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const limit: Bound = { id: "key:a", counts: "requests", limit: 1, windowMs: 60_000, amount: 1 };
+	one.limiter.cancel(reservationOf(await one.take(1, 0.9, [limit])), 0);
+	await done();
+	const first = reservationOf(await other.take(1, 0.1, [limit]));
+	expect((await one.take(1, 0.8, [limit])).isAllowed).toBe(false);
+	reservationOf(await other.take(1, 0.9));
+	// Said twice it is given back once.
+	other.settle(first, 0);
+	other.settle(first, 0);
+	await done();
+	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
+});
+
+test("what was reserved by a router that died is free when it lapses", async () => {
+	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	await one.take(1, 0.9);
+	const member = (await server.client.zrange("t:{limits}:held:config:a", 0, -1))[0]!;
+	expect(member).toEndWith(" 900000000");
+	await server.client.zadd("t:{limits}:held:config:a", "1", member);
+	reservationOf(await other.take(1, 0.9));
+	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
+});
+
+test("a Redis that was flushed is told anew what was spent", async () => {
+	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	one.settle(reservationOf(await one.take(1, 0.1)), 0.5);
+	other.settle(reservationOf(await other.take(1, 0.1)), 0.5);
+	await done();
+	await server.client.flushall();
+	await one.take(1, 0.2);
+	expect(retryOf(await other.take(1, 0.01))).toBe(Number.POSITIVE_INFINITY);
+});
+
+test("while Redis is away each counts for itself, and what ended meanwhile is given back and spent once", async () => {
+	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
+	const before = reservationOf(await one.take(1, 0.6));
+	await server.kill();
+	await until(() => routers.every(({ connected }) => !connected.redis.isUp), "the outage");
+	// In vain, but answered.
+	expect(retryOf(await one.take(1, 0.6))).toBe(1000);
+	reservationOf(await other.take(1, 0.6));
+	one.settle(before, 0.5);
+	one.settle(reservationOf(await one.take(1, 0.4)), 0.4);
+	expect(retryOf(await other.take(1, 0.6))).toBe(1000);
+	await server.restart();
+	await until(() => routers.every(({ connected }) => connected.redis.isUp), "Redis");
+	await one.take(1, 0.05);
+	await done();
+	expect(await server.client.hget("t:{limits}:b:2026-03:config:a", "s")).toBe("900000000");
+	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("50000000");
+});
