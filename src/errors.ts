@@ -104,7 +104,8 @@ export const ERRORS = {
 	insufficient_quota: {
 		status: 429,
 		type: "insufficient_quota",
-		remedy: "The key's budget is spent: wait for the next period, or have it raised.",
+		remedy:
+			"The key's budget is spent (wait for the next period, or have it raised), or calls under way hold the rest: send a smaller `max_tokens`, or try again when they are over.",
 	},
 	rate_limit_exceeded: { status: 429, type: "rate_limit_error", remedy: "Wait for `Retry-After`, then call again." },
 	model_busy: {

@@ -111,7 +111,7 @@ test("a call that another limit keeps out reserves nothing, nor one that is canc
 test("what was reserved by a router that died is free when it lapses", async () => {
 	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
 	await one.take(1, 0.9);
-	const member = (await server.client.zrange("t:{limits}:held:config:a", 0, -1))[0]!;
+	const member = (await server.client.zrange("t:{limits}:held:config:a", "0", "-1"))[0]!;
 	expect(member).toEndWith(" 900000000");
 	await server.client.zadd("t:{limits}:held:config:a", "1", member);
 	reservationOf(await other.take(1, 0.9));

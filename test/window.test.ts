@@ -159,6 +159,71 @@ describe("tokens", () => {
 	});
 });
 
+describe("a guess", () => {
+	const guess = (limit: number, certain: number, amount: number): Bound => ({ ...tokens(limit, amount), certain });
+
+	test("that does not fit keeps no call out while none is under way: then what is certain is taken", () => {
+		const limiter = new WindowLimiter();
+		const first = taken(limiter.take([guess(5_000, 100, 4_196)], 0));
+		expect(first.bounds[0]?.amount).toBe(4_196);
+		refused(limiter.take([guess(5_000, 100, 4_196)], 1));
+		limiter.settle(first, 1_000, 2);
+		const alone = limiter.take([guess(5_000, 100, 4_196)], 3);
+		expect(alone.standings[0]?.remaining).toBe(3_900);
+		refused(limiter.take([guess(5_000, 100, 4_196)], 4));
+		limiter.settle(taken(alone), 1_000, 5);
+		taken(limiter.take([guess(5_000, 100, 4_196)], 6));
+	});
+
+	test("larger than the limit still lets calls in, what is certain and larger does not", () => {
+		const limiter = new WindowLimiter();
+		limiter.settle(taken(limiter.take([guess(500, 100, 4_196)], 0)), 450, 1);
+		const { retryAfterMs } = refused(limiter.take([guess(500, 100, 4_196)], 2));
+		expect(retryAfterMs).toBe(59_998);
+		expect(refused(limiter.take([guess(500, 600, 4_196)], 3)).retryAfterMs).toBe(Number.POSITIVE_INFINITY);
+	});
+});
+
+describe("a budget", () => {
+	const usd = (amount: number, spent = 0): Bound => ({
+		...requests(1),
+		counts: "usd",
+		amount,
+		spending: { key: "a", period: "total", usd: spent },
+	});
+
+	test("takes what fits beside what is spent and reserved, and gives it back once", () => {
+		const limiter = new WindowLimiter();
+		const held = Array.from({ length: 10 }, () => taken(limiter.take([usd(0.1)], 0)));
+		expect(refused(limiter.take([usd(0.1)], 1)).retryAfterMs).toBe(1000);
+		limiter.settle(held[0]!, 0, 2);
+		limiter.settle(held[0]!, 0, 3);
+		limiter.cancel(held[0]!, 4);
+		taken(limiter.take([usd(0.1)], 5));
+		refused(limiter.take([usd(0.1)], 6));
+	});
+
+	test("lets one call in that needs more than is left, and none beside it", () => {
+		const limiter = new WindowLimiter();
+		const large = taken(limiter.take([usd(7, 0.9)], 0));
+		expect(refused(limiter.take([usd(0.01, 0.9)], 1)).retryAfterMs).toBe(1000);
+		limiter.settle(large, 0, 2);
+		taken(limiter.take([usd(7, 0.9)], 3));
+	});
+
+	test("that is spent lets nothing in", () => {
+		const limiter = new WindowLimiter();
+		expect(refused(limiter.take([usd(0.01, 1)], 1)).retryAfterMs).toBe(Number.POSITIVE_INFINITY);
+	});
+
+	test("is not touched by a call that another limit keeps out", () => {
+		const limiter = new WindowLimiter();
+		taken(limiter.take([requests(1)], 0));
+		for (let at = 0; at < 5; at++) refused(limiter.take([usd(0.9), requests(1)], 1));
+		taken(limiter.take([usd(1)], 2));
+	});
+});
+
 test("calls at once are free again when they are over, however long they took", () => {
 	const limiter = new WindowLimiter();
 	const first = taken(limiter.take([atOnce(2)], 0));

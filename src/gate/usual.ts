@@ -9,8 +9,8 @@ const KEPT = 64;
 const SHARE = 0.9;
 /** Values from which on it is believed. */
 const KNOWN_FROM = 8;
-/** Values until it is looked at anew: sorting at each call would cost 2 µs. */
-const REFRESHED = 8;
+/** Values until it is looked at anew: sorting at each call would cost 1 µs. */
+const REFRESHED = 16;
 /** Pairs of key and model that are remembered: clients choose the names of models. */
 const MOST = 5_000;
 
@@ -80,7 +80,7 @@ const nameOf = (key: string, model: string): string => `${key}\n${model}`;
 
 /** What most of the newest values keep within. */
 class Upper {
-	readonly #values: number[] = [];
+	readonly #values = new Float64Array(KEPT);
 	#count = 0;
 	#upper: number | undefined;
 
@@ -92,8 +92,8 @@ class Upper {
 	add(value: number): void {
 		if (!Number.isFinite(value)) return;
 		this.#values[this.#count++ % KEPT] = value;
-		if (this.#count < KNOWN_FROM || this.#count % REFRESHED !== 0) return;
-		const sorted = [...this.#values].sort((a, b) => a - b);
+		if (this.#count !== KNOWN_FROM && this.#count % REFRESHED !== 0) return;
+		const sorted = this.#values.slice(0, this.#count).sort();
 		this.#upper = sorted[Math.ceil(sorted.length * SHARE) - 1];
 	}
 }
