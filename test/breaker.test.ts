@@ -10,6 +10,7 @@ import {
 	FIRST_PAUSE_MS,
 	FIRST_SHARE,
 	LEAST_ATTEMPTS,
+	LEAST_GAP_MS,
 	LONGEST_PAUSE_MS,
 	PROBE_MS,
 	RAMP_MS,
@@ -70,20 +71,33 @@ describe("an open breaker", () => {
 		for (const event of ["good", "bad", "void"] as const) expect(breakerAfter(probing, event, 2000)).toBe(probing);
 	});
 
-	test("pauses twice as long after each failed probe, up to the longest", () => {
+	test("pauses longer after each failed probe, up to the longest", () => {
 		let breaker = opened();
 		const pauses: number[] = [];
 		for (let round = 0; round < 8; round++) {
 			pauses.push(breaker.pauseMs);
 			breaker = breakerAfter(probe(breaker, breaker.probeAt), "bad", breaker.probeAt, true);
 		}
-		expect(pauses).toEqual([1000, 2000, 4000, 8000, 16_000, LONGEST_PAUSE_MS, LONGEST_PAUSE_MS, LONGEST_PAUSE_MS]);
+		expect(pauses).toEqual([1000, 5000, ...new Array(6).fill(LONGEST_PAUSE_MS)]);
 	});
 
-	test("a probe whose client left makes room for the next at once", () => {
+	test("a probe whose client left makes room for the next, no sooner than it may come", () => {
 		const probing = probe(opened(), FIRST_PAUSE_MS);
 		const again = breakerAfter(probing, "void", 1500, true);
-		expect([again.state, admits(again, 1500)]).toEqual(["open", "probe"]);
+		const next = FIRST_PAUSE_MS + LEAST_GAP_MS;
+		expect([again.state, again.pauseMs]).toEqual(["open", FIRST_PAUSE_MS]);
+		expect([admits(again, next - 1), admits(again, next)]).toEqual(["no", "probe"]);
+	});
+
+	test("a probe that hangs keeps no other waiting, and what it comes to in the end no more", () => {
+		const first = probe(opened(), FIRST_PAUSE_MS);
+		const second = probe(first, FIRST_PAUSE_MS + PROBE_MS);
+		const now = FIRST_PAUSE_MS + PROBE_MS + 9_000;
+		const failed = breakerAfter(second, "bad", now, true);
+		expect(failed.state).toBe("open");
+		expect(failed.probeAt - now).toBeLessThanOrEqual(LEAST_GAP_MS);
+		expect(breakerAfter(failed, "bad", now + 1, true)).toBe(failed);
+		expect(breakerAfter(failed, "good", now + 1, true).state).toBe("closed");
 	});
 
 	test("a probe whose end is never told does not keep it shut", () => {
@@ -106,7 +120,7 @@ describe("a breaker that closes again", () => {
 
 	test("remembers its pause for as long as the ramp, and no failures", () => {
 		expect(after(closed, bad(4), 2001).state).toBe("closed");
-		expect(after(closed, bad(5), 2001).pauseMs).toBe(FIRST_PAUSE_MS * 2);
+		expect(after(closed, bad(5), 2001).pauseMs).toBe(LEAST_GAP_MS);
 		expect(after(closed, bad(5), 2000 + RAMP_MS).pauseMs).toBe(FIRST_PAUSE_MS);
 	});
 });
@@ -139,11 +153,45 @@ describe("whatever happens", () => {
 
 	test("it opens only on a failure, and a pause is never longer than the longest", () => {
 		histories((breaker, now, event, before) => {
+			expect(breaker.probeAt - now).toBeLessThanOrEqual(LONGEST_PAUSE_MS);
 			if (breaker.state === "open" && before.state === "closed") expect(event).toBe("bad");
 			expect(breaker.pauseMs).toBeLessThanOrEqual(LONGEST_PAUSE_MS);
-			if (breaker.state === "open") expect(breaker.probeAt - now).toBeLessThanOrEqual(LONGEST_PAUSE_MS);
 		});
 	});
+
+	test("from one probe to the next there are five seconds at least", () => {
+		let last = Number.NEGATIVE_INFINITY;
+		histories((breaker, now, event, before) => {
+			if (now < last) last = Number.NEGATIVE_INFINITY;
+			if (event !== "begun" || breaker === before || breaker.state !== "probing") return;
+			expect(now - last).toBeGreaterThanOrEqual(LEAST_GAP_MS);
+			last = now;
+		});
+	});
+
+	test.each(["refuses", "hangs"] as const)(
+		"with a call a second, a target that %s is in use again within 15 s",
+		(how) => {
+			for (let away = 10; away < 80; away++) {
+				let breaker = CLOSED;
+				let back: number | undefined;
+				const ends: { at: number; isProbe: boolean }[] = [];
+				for (let now = 0; back === undefined && now < (away + 60) * 1000; now += 1000) {
+					for (const { at, isProbe } of ends) if (at === now) breaker = breakerAfter(breaker, "bad", now, isProbe);
+					if (admits(breaker, now) === "no") continue;
+					const begun = breakerAfter(breaker, "begun", now);
+					const isProbe = begun !== breaker;
+					breaker = begun;
+					if (now >= away * 1000) {
+						breaker = breakerAfter(breaker, "good", now, isProbe);
+						if (breaker.state === "closed") back = now;
+					} else if (how === "refuses") breaker = breakerAfter(breaker, "bad", now, isProbe);
+					else ends.push({ at: now + 30_000, isProbe });
+				}
+				expect(back! - away * 1000).toBeLessThanOrEqual(15_000);
+			}
+		},
+	);
 
 	test("it opens never on fewer than five failures", () => {
 		for (let seed = 1; seed <= 300; seed++) {

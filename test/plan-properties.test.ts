@@ -147,7 +147,7 @@ describe("over time", () => {
 			if (first === "a/m") wasted++;
 			clock.state.opened(first!, true).closed(first === "a/m" ? { failure: "transport" } : {});
 		}
-		// 60 s: some twenty before it opens, then the probes after 1, 2, 4, 8, 16 and 30 s.
+		// 60 s: some twenty before it opens, then the probes after 1, 5, and every further 10 s.
 		expect(wasted).toBeLessThan(40);
 	});
 });

@@ -9,12 +9,14 @@ export const CONSECUTIVE = 5;
 export const LEAST_ATTEMPTS = 20;
 /** How long that looks back. */
 export const WINDOW_MS = 30_000;
-/** First pause before a probe; each failed probe doubles it. */
+/** First pause before a probe. */
 export const FIRST_PAUSE_MS = 1_000;
-/** The longest. */
-export const LONGEST_PAUSE_MS = 30_000;
-/** A probe that has not ended by then no longer keeps the next one waiting: nothing latches, even if its end is never told. */
-export const PROBE_MS = 120_000;
+/** From the beginning of one probe to that of the next, at least: each may cost a call its time. */
+export const LEAST_GAP_MS = 5_000;
+/** The longest pause; each failed probe doubles it up to that. With a call a second a target is found back within it. */
+export const LONGEST_PAUSE_MS = 10_000;
+/** A probe that has not ended by then no longer keeps the next one waiting: it may hang where the target has come back since. */
+export const PROBE_MS = 10_000;
 /** How long a target that has just come back takes to get its whole share again. */
 export const RAMP_MS = 30_000;
 /** Its share at first. */
@@ -36,6 +38,8 @@ export interface Breaker {
 	readonly pauseMs: number;
 	/** `open`: from when a probe may go. `probing`: from when another may. */
 	readonly probeAt: number;
+	/** When the last probe began; -Infinity where none did since it was last closed. */
+	readonly probedAt: number;
 	/** When it last closed after having been open; -Infinity where it never was. */
 	readonly closedAt: number;
 }
@@ -56,6 +60,7 @@ export const CLOSED: Breaker = {
 	counts: NO_COUNTS,
 	pauseMs: 0,
 	probeAt: 0,
+	probedAt: Number.NEGATIVE_INFINITY,
 	closedAt: Number.NEGATIVE_INFINITY,
 };
 
@@ -73,23 +78,25 @@ export function shareOf({ state, closedAt }: Breaker, now: number): number {
 }
 
 /**
- * The breaker after an event. `isProbe`: of the attempt whose beginning made it `probing`. What other attempts come to while it
- * is not closed changes nothing: they began before.
+ * The breaker after an event. `isProbe`: of an attempt whose beginning made it `probing`; there may be several, begun one after the
+ * other. What other attempts come to while it is not closed changes nothing: they began before.
  */
 export function breakerAfter(breaker: Breaker, event: BreakerEvent, now: number, isProbe = false): Breaker {
 	if (breaker.state === "closed") return event === "good" || event === "bad" ? counted(breaker, event, now) : breaker;
 	if (event === "begun") {
-		return now >= breaker.probeAt ? { ...breaker, state: "probing", probeAt: now + PROBE_MS } : breaker;
+		return now >= breaker.probeAt ? { ...breaker, state: "probing", probedAt: now, probeAt: now + PROBE_MS } : breaker;
 	}
-	if (!isProbe || breaker.state !== "probing") return breaker;
-	switch (event) {
-		case "good":
-			return { ...CLOSED, pauseMs: breaker.pauseMs, closedAt: now };
-		case "bad":
-			return open(breaker, now);
-		default:
-			return { ...breaker, state: "open", probeAt: now };
-	}
+	if (!isProbe) return breaker;
+	if (event === "good") return { ...CLOSED, pauseMs: breaker.pauseMs, closedAt: now };
+	if (breaker.state === "open") return breaker;
+	// From its beginning, not its end: a probe that hangs for long must not keep the next one waiting, too.
+	const pauseMs = event === "bad" ? longer(breaker) : LEAST_GAP_MS;
+	return {
+		...breaker,
+		state: "open",
+		pauseMs: event === "bad" ? pauseMs : breaker.pauseMs,
+		probeAt: Math.max(now, breaker.probedAt + pauseMs),
+	};
 }
 
 function counted(breaker: Breaker, event: "good" | "bad", now: number): Breaker {
@@ -120,9 +127,12 @@ function isMostlyBad(counts: readonly number[]): boolean {
 
 /** Opens it: for twice as long as before where that was not long ago. The window starts anew, so that it closes for good. */
 function open(breaker: Breaker, now: number): Breaker {
-	const isRelapse = breaker.state !== "closed" || now - breaker.closedAt < RAMP_MS;
-	const pauseMs = isRelapse
-		? Math.min(Math.max(breaker.pauseMs * 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
-		: FIRST_PAUSE_MS;
+	const isRelapse = now - breaker.closedAt < RAMP_MS;
+	const pauseMs = isRelapse ? longer(breaker) : FIRST_PAUSE_MS;
 	return { ...CLOSED, state: "open", pauseMs, probeAt: now + pauseMs };
+}
+
+/** The pause after one more failure. */
+function longer({ pauseMs }: Breaker): number {
+	return Math.min(Math.max(pauseMs * 2, LEAST_GAP_MS), LONGEST_PAUSE_MS);
 }

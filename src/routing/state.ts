@@ -195,6 +195,8 @@ export class RoutingState implements StateView {
 class Attempt implements OpenAttempt {
 	readonly startedAt: number;
 	readonly isProbe: boolean;
+	/** A probe that has not found out yet. */
+	#isToTell: boolean;
 	/** Calls that waited for their first token when this one began. */
 	readonly #ahead: number;
 	/** Its prompt is not computed yet, as far as is known. */
@@ -215,6 +217,7 @@ class Attempt implements OpenAttempt {
 		const before = known.breaker;
 		known.breaker = breakerAfter(before, "begun", this.startedAt);
 		this.isProbe = known.breaker !== before;
+		this.#isToTell = this.isProbe;
 	}
 
 	firstToken(isTypical = true): void {
@@ -227,7 +230,9 @@ class Attempt implements OpenAttempt {
 			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
 		}
 		// A probe has found out what it was for: a long answer need not keep everyone else away.
-		if (this.isProbe) known.breaker = breakerAfter(known.breaker, "good", now, true);
+		if (!this.#isToTell) return;
+		this.#isToTell = false;
+		known.breaker = breakerAfter(known.breaker, "good", now, true);
 	}
 
 	closed({ failure, status, retryAfterMs }: AttemptEnd): void {
@@ -238,7 +243,7 @@ class Attempt implements OpenAttempt {
 		const now = this.time();
 		known.inFlight--;
 		const before = known.breaker.state;
-		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.isProbe);
+		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.#isToTell);
 		if (before !== "open" && known.breaker.state === "open") known.openings++;
 		if (failure === undefined) {
 			known.pausedUntil = Number.NEGATIVE_INFINITY;
