@@ -1,7 +1,7 @@
 /** The store: what is remembered across restarts, and what happens where nothing can be. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashKey } from "../src/gate/keys.ts";
 import { ServedNames } from "../src/server/served-names.ts";
@@ -124,6 +124,24 @@ describe("where nothing can be kept", () => {
 		store.saveAgents([agent]);
 		expect(store.agents()).toEqual([agent]);
 		expect(problems).toHaveLength(1);
+	});
+
+	test.each([
+		["was deleted", () => {}],
+		["is another's by now", (path: string) => storeIn(path).store.saveAgents([bare])],
+	])("because the directory %s while it was in use, it is said once, and all stays known", (_, then) => {
+		using home = directory();
+		const path = join(home.path, "data");
+		const { store, problems } = storeIn(path);
+		expect(store.addAgentToken(hashKey("before"))).toBe(true);
+		rmSync(path, { recursive: true });
+		then(path);
+		expect(store.saveKeys([{ id: "a", value: "{}" }])).toBe(false);
+		expect(store.addAgentToken(hashKey("after"))).toBe(false);
+		expect([store.keys(), store.agentTokens().length]).toEqual([["{}"], 2]);
+		expect(problems).toEqual([expect.stringContaining("router.db can't be used (it was deleted or replaced")]);
+		expect(store.problem).toContain("remembered until this process ends");
+		store.close();
 	});
 
 	test("because a newer router made it: nothing of it is touched", () => {

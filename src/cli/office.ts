@@ -1,4 +1,5 @@
 /** `router keys`, `router usage`, `router why`: on the data directory of this machine, or over HTTP where a router is named. */
+import { existsSync } from "node:fs";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
@@ -37,7 +38,7 @@ type Counter = { readonly isRemote?: boolean } & {
 export async function takeOrder(order: Order, url: string | undefined, config: Config): Promise<Delivered> {
 	try {
 		if (url !== undefined) return await deliver(order, remote(url, config));
-		const notes: string[] = [];
+		const notes: string[] = madeAnew(order, config);
 		const house = createHouse(config);
 		try {
 			const { text, note } = await deliver(order, openOffice(house, config, auditLine(config, notes)));
@@ -49,6 +50,14 @@ export async function takeOrder(order: Order, url: string | undefined, config: C
 		if (thrown instanceof RouterError) throw new StartError(thrown.message);
 		throw thrown;
 	}
+}
+
+/** A running router whose data directory was deleted goes on with what it has open, and never looks into a new one. */
+function madeAnew(order: Order, { data_dir }: Config): string[] {
+	if (order.what !== "create-key" || existsSync(data_dir)) return [];
+	return [
+		`There was no ${data_dir}: it is made now. A router that was started before does not know the key until it is restarted.`,
+	];
 }
 
 async function deliver(order: Order, office: Counter): Promise<Delivered> {

@@ -23,6 +23,8 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	let db: Database | undefined;
 	let problem: string | undefined;
 	let isUnreadable = false;
+	/** Which file was opened: another one may have its name by now. */
+	let opening: number | undefined;
 
 	const complain = (error: unknown) => {
 		const { code, message } = error as { code?: string; message: string };
@@ -35,6 +37,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		if (db || !(isWrite || existsSync(file))) return db;
 		try {
 			db = open(file);
+			opening = inodeOf(file);
 		} catch (error) {
 			complain(error);
 			db = prepared(new Database(":memory:"));
@@ -62,11 +65,14 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			complain(error);
 			return false;
 		}
-		if (!isInMemory()) problem = undefined;
+		if (isInMemory()) return true;
+		// What is written to a file without a name is gone with the process.
+		if (inodeOf(file) === opening) problem = undefined;
+		else complain({ message: "it was deleted or replaced while it was in use" });
 		return true;
 	};
-	/** Whether it is on the disk. */
-	const write = (by: (db: Database) => unknown): boolean => change(by) && !isInMemory();
+	/** Whether it is on the disk, where the next start finds it. */
+	const write = (by: (db: Database) => unknown): boolean => change(by) && problem === undefined;
 
 	/**
 	 * Has the disk take what was written: not by SQLite, which would keep every call waiting meanwhile, but by a thread of the
@@ -153,6 +159,9 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 		},
 	};
 }
+
+/** The file of that name; undefined where there is none. */
+const inodeOf = (file: string): number | undefined => statSync(file, { throwIfNoEntry: false })?.ino;
 
 /** Opens or makes the file. Throws what SQLite or the file system says. */
 function open(file: string): Database {
