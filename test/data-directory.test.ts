@@ -1,9 +1,11 @@
 /** The data directory as people treat it: deleted under a running router, or given to two of them. */
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { lockDirectory } from "../src/store/directory-lock.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 test("a key that is made while the data directory is gone says that it will be forgotten, by the command, too", async () => {
 	using home = directory();
@@ -35,4 +37,75 @@ test("a key that is made while the data directory is gone says that it will be f
 	} finally {
 		await running.stop();
 	}
+});
+
+describe("a data directory that a router uses", () => {
+	const used = /is in use by another router \(process (\d+), since 2\d{3}-[\dT:-]+Z\): stop that one, or give this one/;
+
+	test("is refused to a second one, which names the first; the agent on it is none", async () => {
+		using home = directory();
+		const env = { DATA_DIR: home.path };
+		const first = await startRouter({ env });
+		const refused = await startRouter({ env }).then(String, String);
+		expect(refused).toMatch(used);
+		expect(used.exec(refused)?.[1]).toBe(String(first.pid));
+		expect(refused).toContain("ended with 1");
+		expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
+		const agent = await startRouter({ env, args: ["--agent"] });
+		await expect(startRouter({ env, args: ["--agent"] })).rejects.toThrow("in use by another agent");
+		await expect(startRouter({ env: { ...env, AGENT_PORT: "0" }, args: ["--standalone"] })).rejects.toThrow(
+			"in use by",
+		);
+		await agent.stop();
+		await first.stop();
+	}, 60_000);
+
+	test("is free once that one was killed, or has been told to end, though it still answers", async () => {
+		using home = directory();
+		const env = { DATA_DIR: home.path };
+		const killed = await startRouter({ env });
+		await killed.stop();
+		const ending = await startRouter({ env, config: { server: { drain: "1m" } } });
+		process.kill(ending.pid, "SIGTERM");
+		await ending.printed(/SIGTERM: calls are taken a moment more/);
+		const successor = await startRouter({ env });
+		expect((await fetch(`${ending.url}/v1/models`)).status).toBe(200);
+		await expect(startRouter({ env })).rejects.toThrow(`process ${successor.pid}`);
+		await ending.stop();
+		await successor.stop();
+	}, 60_000);
+
+	test("lets one in that says it takes the place, and is held by that one afterwards", async () => {
+		using home = directory();
+		const env = { DATA_DIR: home.path };
+		const first = await startRouter({ env });
+		const successor = await startRouter({ env: { ...env, ROUTER_SUCCESSOR: "1" } });
+		expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
+		await first.stop();
+		await until(() => {
+			try {
+				lockDirectory(home.path, "router").release();
+				return false;
+			} catch (error) {
+				return (error as Error).message.includes(`process ${successor.pid},`);
+			}
+		});
+		await successor.stop();
+	}, 60_000);
+
+	test("that can't be written, or is none, is nobody's", () => {
+		using home = directory({ file: "" });
+		lockDirectory(join(home.path, "file"), "router").release();
+		lockDirectory("/proc/nothing", "router").release();
+	});
+});
+
+test("two routers of one process are two, too", () => {
+	using home = directory();
+	const first = lockDirectory(home.path, "router");
+	expect(() => lockDirectory(home.path, "router")).toThrow("in use by another router");
+	lockDirectory(home.path, "agent").release();
+	first.release();
+	first.release();
+	lockDirectory(home.path, "router").release();
 });

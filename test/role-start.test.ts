@@ -7,8 +7,8 @@ import { surviveCrashes } from "../src/crash.ts";
 import { startRouter } from "../src/server/start.ts";
 import { directory } from "./kit/cli.ts";
 
-const startIn = (cwd: string, port: number) =>
-	startRouter(load({ flags: { port: String(port) }, env: {}, cwd, role: "router" }), {});
+const startIn = (cwd: string, port: number, env: Record<string, string> = {}) =>
+	startRouter(load({ flags: { port: String(port) }, env: {}, cwd, role: "router" }), env);
 const heard = () => ["SIGTERM", "SIGINT"].map((name) => process.listenerCount(name));
 
 test("a router whose port is taken opens no log file and hears no signals: both are the first one's", async () => {
@@ -28,7 +28,7 @@ test("a router that has ended hears no signals, and leaves crashes to those that
 		readFileSync(join(home.path, "logs/router.log"), "utf8").split(`unhandled rejection: ${name}`).length - 1;
 	const before = heard();
 	const ended = await startIn(home.path, 0);
-	const running = await startIn(home.path, 0);
+	const running = await startIn(home.path, 0, { ROUTER_SUCCESSOR: "1" });
 	expect(heard()).toEqual(before.map((count) => count + 2));
 	const printed = spyOn(process.stderr, "write").mockImplementation(() => true);
 	try {

@@ -7,6 +7,7 @@ import { type GeneratedKey, generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
 import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
+import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { sinkOf } from "../telemetry/sinks.ts";
@@ -25,6 +26,17 @@ import { catalogOf, type RolePlan } from "./role-plan.ts";
  * @param renewal where other configurations come from while it runs; absent where none do
  */
 export function startRole(plan: RolePlan, renewal?: Renewal): Running {
+	const { config, role, env } = plan;
+	const lock = lockDirectory(config.data_dir, role, env["ROUTER_SUCCESSOR"] === "1");
+	try {
+		return started(plan, renewal, lock);
+	} catch (error) {
+		lock.release();
+		throw error;
+	}
+}
+
+function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLock): Running {
 	const { role, config, host, port, tls, title, description } = plan;
 	const catalog = catalogOf(plan);
 	const { gate, generated } = door(plan);
@@ -87,6 +99,8 @@ export function startRole(plan: RolePlan, renewal?: Renewal): Running {
 	if (extension) app.use(extension.routes);
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
 	lifecycle.started(server);
+	// Whoever starts from now on takes this one's place.
+	lifecycle.onDrain(() => lock.release());
 	lifecycle.onStop(
 		onCrash((_kind, line) => {
 			metrics.crash();
