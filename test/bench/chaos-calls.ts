@@ -25,6 +25,13 @@ const TOOLS = [
 	},
 ];
 
+/** Clients ask for the usage, and don't. */
+const USAGES: readonly Json[] = [
+	{ stream_options: { include_usage: true } },
+	{ stream_options: { include_usage: true, continuous_usage_stats: true } },
+	{},
+];
+
 /** A call. */
 export interface ChaosCall {
 	readonly path: "/v1/chat/completions" | "/v1/completions";
@@ -40,11 +47,13 @@ interface Saying {
 	/** The tool and its arguments. */
 	readonly call: string;
 	readonly finish: string;
-	readonly completionTokens: number;
+	/** As the usage has them; undefined where none was told. */
+	readonly promptTokens: number | undefined;
+	readonly completionTokens: number | undefined;
 }
 
-/** What came of a call: `ok`, or how it was wrong. */
-export type Verdict = "ok" | "failed" | "truncated" | "wrong" | "miscounted";
+/** What came of a call: `ok`, or how it was wrong; `longer`: there was more of it than its `max_tokens` allow. */
+export type Verdict = "ok" | "failed" | "truncated" | "longer" | "wrong" | "miscounted";
 
 /** The n-th call. */
 export function callOf(n: number, draw: Random): ChaosCall {
@@ -56,7 +65,7 @@ export function callOf(n: number, draw: Random): ChaosCall {
 			model: "chaos",
 			messages: [{ role: "system", content: "Be brief." }, user],
 			stream: isStream,
-			...(isStream ? { stream_options: { include_usage: true } } : {}),
+			...(isStream ? USAGES[n % USAGES.length] : {}),
 			...more,
 		},
 	});
@@ -86,7 +95,7 @@ export function callOf(n: number, draw: Random): ChaosCall {
 				max_tokens: 60,
 				ignore_eos: true,
 				stream: true,
-				stream_options: { include_usage: true },
+				...USAGES[n % USAGES.length],
 			},
 		}),
 	];
@@ -106,6 +115,7 @@ export function expected({ path, body }: ChaosCall): Saying {
 		content: text("content"),
 		call: (parts.find(({ kind }) => kind === "call")?.tool ?? "") + text("call"),
 		finish,
+		promptTokens: promptTokens(prompt).length,
 		completionTokens: parts.reduce((sum, { pieces }) => sum + pieces.length, 0),
 	};
 }
@@ -127,7 +137,7 @@ interface Chunk {
 	id?: string;
 	error?: { code?: string };
 	choices?: Choice[];
-	usage?: { completion_tokens: number } | null;
+	usage?: { prompt_tokens: number; completion_tokens: number } | null;
 }
 
 /** Compares what came with what had to. The second is what was seen of it, where that is not right. */
@@ -140,16 +150,37 @@ export function judged(call: ChaosCall, status: number, text: string): [Verdict,
 	if (error) return ["failed", JSON.stringify(error)];
 	if (isStream && eventData(text).filter((data) => data === "[DONE]").length !== 1)
 		return ["truncated", text.slice(-500)];
-	const got = folded(chunks);
-	const { completionTokens, ...said } = got;
-	const { completionTokens: counted, ...all } = wanted;
+	const { promptTokens: prompt, completionTokens: completion, ...said } = folded(chunks);
+	const { promptTokens: wantedPrompt, completionTokens: wantedCompletion, ...all } = wanted;
 	if (JSON.stringify(said) !== JSON.stringify(all)) {
-		const isPart = (["reasoning", "content", "call"] as const).every((name) => all[name].startsWith(said[name]));
-		return [isPart ? "truncated" : "wrong", JSON.stringify({ said, all })];
+		const is = (beginning: typeof all, of: typeof all) => TEXTS.every((name) => of[name].startsWith(beginning[name]));
+		const isLonger = is(all, said) && TEXTS.some((name) => said[name].length > all[name].length);
+		return [isLonger ? "longer" : is(said, all) ? "truncated" : "wrong", JSON.stringify({ said, all })];
 	}
 	if (new Set(chunks.map(({ id }) => id)).size !== 1) return ["wrong", "several ids"];
-	if (completionTokens !== counted) return ["miscounted", `${completionTokens} instead of ${counted}`];
-	return ["ok"];
+	const { include_usage: isAsked = !isStream } = (call.body["stream_options"] ?? {}) as { include_usage?: boolean };
+	const counted = isAsked ? `${wantedPrompt} + ${wantedCompletion}` : "nothing";
+	const told = completion === undefined ? "nothing" : `${prompt} + ${completion}`;
+	if (told !== counted) return ["miscounted", `usage ${told} instead of ${counted}`];
+	return miscounted(call, chunks) ?? ["ok"];
+}
+
+const TEXTS = ["reasoning", "content", "call"] as const;
+
+/** Counts while an answer comes are told where they were asked for, in each chunk, and never fall. */
+function miscounted({ body }: ChaosCall, chunks: readonly Chunk[]): [Verdict, string] | undefined {
+	const options = body["stream_options"] as { continuous_usage_stats?: boolean } | undefined;
+	const running = chunks.filter(({ choices }) => (choices?.length ?? 0) > 0);
+	if (!body.stream) return undefined;
+	if (!options?.continuous_usage_stats) {
+		return running.some(({ usage }) => usage) ? ["miscounted", "told counts that nobody asked for"] : undefined;
+	}
+	let last = 0;
+	for (const { usage } of running) {
+		if (!usage || usage.completion_tokens < last) return ["miscounted", `${usage?.completion_tokens} behind ${last}`];
+		last = usage.completion_tokens;
+	}
+	return undefined;
 }
 
 function folded(chunks: readonly Chunk[]): Saying {
@@ -163,6 +194,7 @@ function folded(chunks: readonly Chunk[]): Saying {
 			calls.map((each) => each.function?.name ?? "").join("") +
 			calls.map((each) => each.function?.arguments ?? "").join(""),
 		finish: choices.map(({ finish_reason: reason }) => reason ?? "").join(""),
-		completionTokens: chunks.reduce((sum, { usage }) => usage?.completion_tokens ?? sum, -1),
+		promptTokens: chunks.findLast(({ usage }) => usage)?.usage?.prompt_tokens,
+		completionTokens: chunks.findLast(({ usage }) => usage)?.usage?.completion_tokens,
 	};
 }

@@ -8,7 +8,7 @@ export const MODEL = "Qwen/Qwen3-0.6B";
 const ARGS = "--served-model-name m --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3".split(
 	" ",
 );
-const ENV = { SIM_SPEED: "1", SIM_START_MS: "300" };
+const ENV = { SIM_SPEED: "1", SIM_START_MS: "300", SIM_PACK: "8" };
 
 /** What may happen. Most lasts a while; what does not is over at once. */
 export const MISHAPS = ["kill", "terminate", "engine dies", "hang", "freeze", "slow", "cut", "abort"] as const;

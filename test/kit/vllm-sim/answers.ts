@@ -1,7 +1,8 @@
 /** The JSON of answers and of stream events, field by field as vLLM writes them. */
+import type { Usage } from "./counts.ts";
 import type { Plan } from "./plan.ts";
 import type { Json } from "./request.ts";
-import type { Said, Usage } from "./serving.ts";
+import type { Said } from "./serving.ts";
 
 /** What all chunks and the answer of a call share. */
 export interface Head {
@@ -110,16 +111,20 @@ export const roleChunk = (head: Head, index: number): Json => ({
 	prompt_token_ids: null,
 });
 
-/** One piece of a chat. `first`: of its part. */
-export function chatChunk(head: Head, said: Said, plan: Plan, first: boolean): Json {
-	const { choice: index, part, piece, last } = said;
-	const call = { index: 0, function: { ...(first && { name: part.tool }), arguments: piece } };
+/** Pieces of a chat that go out together. `begun`: kinds of parts of which some went out before. */
+export function chatChunk(head: Head, pieces: readonly Said[], plan: Plan, begun: ReadonlySet<string>): Json {
+	const { choice: index, last } = pieces.at(-1)!;
+	const { reasoning, content, calls } = collect(pieces, index);
+	const has = (kind: string) => pieces.some(({ part }) => part.kind === kind);
+	const isFirst = !begun.has("call");
+	const call = { index: 0, function: { ...(isFirst && { name: calls?.name }), arguments: calls?.args } };
 	const delta = {
-		reasoning: { reasoning: piece, reasoning_content: piece },
-		content: { content: piece },
-		end: { content: "" },
-		call: { tool_calls: [first ? { id: toolId(head, index), type: "function", ...call } : call] },
-	}[part.kind];
+		...(has("reasoning") && { reasoning, reasoning_content: reasoning }),
+		...((has("content") || has("end")) && { content }),
+		...(has("call") && {
+			tool_calls: [isFirst ? { id: toolId(head, index), type: "function", ...call } : call],
+		}),
+	};
 	return {
 		...objectHead(head, "chat.completion.chunk"),
 		choices: [
@@ -135,19 +140,22 @@ export function chatChunk(head: Head, said: Said, plan: Plan, first: boolean): J
 	};
 }
 
-/** One piece of a completion. */
-export const textChunk = (head: Head, index: number, said: Said, plan: Plan): Json => ({
-	...objectHead(head, "text_completion"),
-	choices: [
-		{
-			index,
-			text: said.piece,
-			logprobs: null,
-			finish_reason: said.last ? plan.finish : null,
-			stop_reason: said.last ? plan.stopped : null,
-		},
-	],
-});
+/** Pieces of a completion that go out together. */
+export function textChunk(head: Head, index: number, pieces: readonly Said[], plan: Plan): Json {
+	const { last } = pieces.at(-1)!;
+	return {
+		...objectHead(head, "text_completion"),
+		choices: [
+			{
+				index,
+				text: pieces.map(({ piece }) => piece).join(""),
+				logprobs: null,
+				finish_reason: last ? plan.finish : null,
+				stop_reason: last ? plan.stopped : null,
+			},
+		],
+	};
+}
 
 /** The event with usage, and no choice. */
 export const usageChunk = (head: Head, object: string, usage: Usage): Json => ({

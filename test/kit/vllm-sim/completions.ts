@@ -1,11 +1,13 @@
 /** `/v1/chat/completions` and `/v1/completions`. */
 import { chatAnswer, chatChunk, type Head, roleChunk, textAnswer, textChunk, usageChunk } from "./answers.ts";
+import { random } from "../random.ts";
+import { Counts } from "./counts.ts";
 import type { Engine } from "./engine.ts";
 import { ApiError, engineDead, invalid } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { type Abilities, type Plan, plan } from "./plan.ts";
 import { checkModel, type Json, promptTokens, readPrompts, renderChat, tokenLimit } from "./request.ts";
-import { EngineDead, type Run, run, type Said, type Usage } from "./serving.ts";
+import { EngineDead, type Run, run, type Said } from "./serving.ts";
 import { tokenize } from "./tokens.ts";
 
 /** What both endpoints need of the server. */
@@ -15,6 +17,8 @@ export interface Site {
 	/** `--enable-prompt-tokens-details`, `--enable-force-include-usage`. */
 	readonly details: boolean;
 	readonly forceUsage: boolean;
+	/** Tokens that go out in one chunk of a stream at most: vLLM packs as many as have come while it was busy. */
+	readonly pack: number;
 	/** The engine with the least to do. Throws when it is dead or full. */
 	engine(): Engine;
 	/** Told of the end of each choice. */
@@ -35,12 +39,12 @@ export async function chat(body: Json, signal: AbortSignal, site: Site): Promise
 	);
 	const head = newHead("chatcmpl-", name);
 	const running = run(site.engine(), tokens, plans, site.details);
+	const counts = new Counts([running], site.abilities.reasoning);
 	if (body["stream"] !== true) {
-		const [said] = await whole([running], signal, site, [plans]);
-		return Response.json(chatAnswer(head, plans, said!, running.usage(), running.aborted));
+		const [said] = await whole([running], signal, site, [plans], counts);
+		return Response.json(chatAnswer(head, plans, said!, counts.total(), running.aborted));
 	}
-	const begun = new Set<number>();
-	const seen = new Set<string>();
+	const begun = new Map<number, Set<string>>();
 	return stream(
 		[running],
 		head,
@@ -48,14 +52,18 @@ export async function chat(body: Json, signal: AbortSignal, site: Site): Promise
 		signal,
 		site,
 		"chat.completion.chunk",
-		function* (_, said) {
-			if (!begun.has(said.choice)) yield roleChunk(head, said.choice);
-			begun.add(said.choice);
-			const part = `${said.choice} ${said.part.kind}`;
-			yield chatChunk(head, said, plans[said.choice]!, !seen.has(part));
-			seen.add(part);
+		// A role goes out before the first token is counted.
+		(_, choice) => {
+			begun.set(choice, new Set());
+			return roleChunk(head, choice);
+		},
+		(_, choice, pieces) => {
+			const chunk = chatChunk(head, pieces, plans[choice]!, begun.get(choice)!);
+			for (const { part } of pieces) begun.get(choice)!.add(part.kind);
+			return chunk;
 		},
 		[plans],
+		counts,
 	);
 }
 
@@ -77,8 +85,9 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 	const head = newHead("cmpl-", name);
 	const runs = calls.map(({ tokens, plans }) => run(site.engine(), tokens, plans, site.details));
 	const plans = calls.map((call) => call.plans);
+	const counts = new Counts(runs, false);
 	if (body["stream"] !== true) {
-		const said = await whole(runs, signal, site, plans);
+		const said = await whole(runs, signal, site, plans, counts);
 		const texts = plans.flatMap((of, at) =>
 			of.map((one, choice) => ({
 				plan: one,
@@ -88,7 +97,7 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 					.join(""),
 			})),
 		);
-		return Response.json(textAnswer(head, texts, total(runs)));
+		return Response.json(textAnswer(head, texts, counts.total()));
 	}
 	return stream(
 		runs,
@@ -97,10 +106,10 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 		signal,
 		site,
 		"text_completion",
-		function* (at, said) {
-			yield textChunk(head, at * choices + said.choice, said, plans[at]![said.choice]!);
-		},
+		undefined,
+		(at, choice, pieces) => textChunk(head, at * choices + choice, pieces, plans[at]![choice]!),
 		plans,
+		counts,
 	);
 }
 
@@ -109,6 +118,7 @@ async function whole(
 	signal: AbortSignal,
 	site: Site,
 	plans: readonly (readonly Plan[])[],
+	counts: Counts,
 ): Promise<Said[][]> {
 	const abort = () => {
 		for (const one of runs) one.abort();
@@ -120,6 +130,7 @@ async function whole(
 				const said: Said[] = [];
 				for await (const piece of one.said()) {
 					said.push(piece);
+					counts.add(at, piece.choice, [piece]);
 					if (piece.last) site.finished(plans[at]![piece.choice]!.finish);
 				}
 				return said;
@@ -141,28 +152,44 @@ function stream(
 	signal: AbortSignal,
 	site: Site,
 	object: string,
-	chunks: (run: number, said: Said) => Iterable<Json>,
+	begin: ((run: number, choice: number) => Json) | undefined,
+	chunk: (run: number, choice: number, pieces: readonly Said[]) => Json,
 	plans: readonly (readonly Plan[])[],
+	counts: Counts,
 ): Response {
 	const options = (body["stream_options"] ?? {}) as Json;
 	const wanted = options["include_usage"] === true || site.forceUsage;
-	const running = options["continuous_usage_stats"] === true && wanted;
+	const running = site.forceUsage || (options["continuous_usage_stats"] === true && wanted);
 	const abort = () => {
 		for (const one of runs) one.abort();
 	};
 	signal.addEventListener("abort", abort, { once: true });
+	const draw = random(Number(Bun.hash(head.id) & 0xffff_ffffn));
+	const told = (at: number, choice: number, json: Json) =>
+		event(running ? { ...json, usage: counts.running(at, choice) } : json);
 	async function* events(): AsyncGenerator<string> {
 		try {
 			for (const [at, one] of runs.entries()) {
+				const waiting = new Map<number, { pieces: Said[]; due: number }>();
 				for await (const said of one.said()) {
-					if (said.last) site.finished(plans[at]![said.choice]!.finish);
-					for (const chunk of chunks(at, said)) {
-						yield event(running ? { ...chunk, usage: one.usage() } : wanted ? { ...chunk, usage: null } : chunk);
+					const { choice, last } = said;
+					if (!waiting.has(choice)) {
+						// Nothing is held back of a first token.
+						waiting.set(choice, { pieces: [], due: 1 });
+						if (begin) yield told(at, choice, begin(at, choice));
 					}
+					const held = waiting.get(choice)!;
+					held.pieces.push(said);
+					if (held.pieces.length < held.due && !last) continue;
+					if (last) site.finished(plans[at]![choice]!.finish);
+					const pieces = held.pieces.splice(0);
+					held.due = 1 + draw.below(site.pack);
+					counts.add(at, choice, pieces);
+					yield told(at, choice, chunk(at, choice, pieces));
 				}
 			}
 			// An aborted call ends without a reason, and without usage.
-			if (wanted && !runs.some((one) => one.aborted)) yield event(usageChunk(head, object, total(runs)));
+			if (wanted && !runs.some((one) => one.aborted)) yield event(usageChunk(head, object, counts.total()));
 		} catch (error) {
 			if (!(error instanceof EngineDead)) throw error;
 			site.died();
@@ -184,18 +211,6 @@ function stream(
 }
 
 const event = (payload: unknown) => `data: ${JSON.stringify(payload)}\n\n`;
-
-function total(runs: readonly Run[]): Usage {
-	const all = runs.map((one) => one.usage());
-	const sum = (key: "prompt_tokens" | "total_tokens" | "completion_tokens") =>
-		all.reduce((before, usage) => before + usage[key], 0);
-	return {
-		prompt_tokens: sum("prompt_tokens"),
-		total_tokens: sum("total_tokens"),
-		completion_tokens: sum("completion_tokens"),
-		prompt_tokens_details: all[0]!.prompt_tokens_details,
-	};
-}
 
 function choiceCount(body: Json): number {
 	const n = body["n"] ?? 1;

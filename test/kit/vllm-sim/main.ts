@@ -134,6 +134,7 @@ const { fetch, routes } = createServer({
 	abilities: { autoTools, reasoning: given.has("reasoning-parser"), natural: switches.answerTokens },
 	details: one("enable-prompt-tokens-details") === "true",
 	forceUsage: one("enable-force-include-usage") === "true",
+	pack: switches.pack,
 	finished: (reason) => {
 		engines[0]!.counters.finished[reason === "length" ? "length" : "stop"]++;
 	},

@@ -15,20 +15,13 @@ export interface Said {
 export interface Run {
 	/** Pieces of all choices, as they come. Throws EngineDead when the engine dies; ends early when aborted. */
 	said(): AsyncGenerator<Said>;
-	/** So far. */
-	usage(): Usage;
+	/** Tokens of the prompt, and those of them that the prefix cache had; undefined where nobody is to know. */
+	readonly prompt: number;
+	readonly cached: number | undefined;
 	/** The caller left, or the server stops. */
 	abort(): void;
 	/** Ended by `abort`, not by itself. */
 	readonly aborted: boolean;
-}
-
-/** vLLM's usage, with details where `--enable-prompt-tokens-details` asks for them. */
-export interface Usage {
-	readonly prompt_tokens: number;
-	readonly total_tokens: number;
-	readonly completion_tokens: number;
-	readonly prompt_tokens_details: { readonly cached_tokens: number } | null;
 }
 
 /** The engine died under a call. */
@@ -51,14 +44,9 @@ export function run(engine: Engine, prompt: readonly string[], plans: readonly P
 			return aborted();
 		},
 		said: () => merge(engine, jobs, flat),
-		usage: () => {
-			const completion = jobs.reduce((sum, job) => sum + job.said, 0);
-			return {
-				prompt_tokens: prompt.length,
-				total_tokens: prompt.length + completion,
-				completion_tokens: completion,
-				prompt_tokens_details: details ? { cached_tokens: jobs[0]!.cached } : null,
-			};
+		prompt: prompt.length,
+		get cached() {
+			return details ? jobs[0]!.cached : undefined;
 		},
 		abort: () => {
 			for (const job of jobs) engine.abort(job);

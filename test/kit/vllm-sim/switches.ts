@@ -56,6 +56,8 @@ export interface Switches {
 	readonly kvTokens: number | undefined;
 	/** SIM_ANSWER_TOKENS: length of every answer that isn't limited; else the conversation decides, 12 to 60. */
 	readonly answerTokens: number | undefined;
+	/** SIM_PACK: tokens of a stream that go out in one chunk at most; each chunk has a number of its own, from 1 on. */
+	readonly pack: number;
 	/** SIM_GATED: the model is gated, and this is the token that may read it: `HF_TOKEN` has to be it. */
 	readonly gated: string | undefined;
 	/** SIM_GPU_DIR: directory that stands for the memory of this host's GPUs (./gpu-share.ts). */
@@ -103,6 +105,7 @@ export function readSwitches(env: Record<string, string | undefined>): Switches 
 		gpuGib: number("SIM_GPU_GIB"),
 		kvTokens: number("SIM_KV_TOKENS"),
 		answerTokens: number("SIM_ANSWER_TOKENS"),
+		pack: number("SIM_PACK") || 1,
 		gated: text("SIM_GATED"),
 		gpuDir: text("SIM_GPU_DIR"),
 		version: text("SIM_VERSION") ?? "0.13.0",

@@ -35,6 +35,11 @@ export function answer(root: string, prompt: string, options: Options = {}): Ans
 	}
 	let sentence = true;
 	while (pieces.length < (length ?? natural)) {
+		// White space that is a token of its own: an answer may break right behind it.
+		if (pieces.at(-1) === "." && draw.below(3) === 0) {
+			pieces.push("\n");
+			continue;
+		}
 		const word = draw.pick(WORDS);
 		if (sentence) pieces.push(pieces.length === 0 ? capital(word).slice(1) : capital(word));
 		else pieces.push(draw.below(9) === 0 && pieces.length > 2 ? "." : word);
