@@ -5,6 +5,8 @@ import { DeltaTemplate } from "../src/providers/delta-template.ts";
 const chunk = (delta: object, rest: object = {}) =>
 	`data: ${JSON.stringify({ id: "a", model: "m", choices: [{ index: 0, delta, finish_reason: null }], ...rest })}\n\n`;
 const bytes = (text: string) => new TextEncoder().encode(text);
+/** Whether a chunk is sent on as it came. */
+const isPlain = (template: DeltaTemplate, chunk: Uint8Array) => template.plain(chunk) === chunk;
 
 function learnt(raw: string): DeltaTemplate {
 	const template = new DeltaTemplate();
@@ -19,22 +21,22 @@ describe("a chunk is plain", () => {
 		test(`with other text: ${text}`, () => {
 			const raw = chunk({ content: "one" }).replace("one", text);
 			expect(() => JSON.parse(raw.slice(6))).not.toThrow();
-			expect(template.matches(bytes(raw))).toBe(true);
+			expect(isPlain(template, bytes(raw))).toBe(true);
 			expect(template.matchesEvent(raw)).toBe(true);
 		});
 	}
 
 	test("also many of them at once", () => {
-		expect(template.matches(bytes(["a", "b", "c"].map((content) => chunk({ content })).join("")))).toBe(true);
+		expect(isPlain(template, bytes(["a", "b", "c"].map((content) => chunk({ content })).join("")))).toBe(true);
 	});
 
 	test("with padding that differs, as OpenAI's obfuscation does", () => {
 		const padded = learnt(chunk({ content: "one" }, { obfuscation: "xyz" }));
-		expect(padded.matches(bytes(chunk({ content: "other" }, { obfuscation: "q" })))).toBe(true);
+		expect(isPlain(padded, bytes(chunk({ content: "other" }, { obfuscation: "q" })))).toBe(true);
 	});
 
 	test("after a shape with text that is no ASCII", () => {
-		expect(learnt(chunk({ content: "é模" })).matches(bytes(chunk({ content: "plain" })))).toBe(true);
+		expect(isPlain(learnt(chunk({ content: "é模" })), bytes(chunk({ content: "plain" })))).toBe(true);
 	});
 });
 
@@ -62,25 +64,131 @@ describe("a chunk is read", () => {
 		test(what, () => {
 			const subject = raw === "" ? new DeltaTemplate() : template;
 			const text = raw || chunk({ content: "x" });
-			expect(subject.matches(bytes(text))).toBe(false);
+			expect(isPlain(subject, bytes(text))).toBe(false);
 			expect(subject.matchesEvent(text)).toBe(false);
 		});
 	}
 });
 
 test("a shape without text teaches nothing", () => {
-	expect(learnt(chunk({ role: "assistant" })).matches(bytes(chunk({ role: "assistant" })))).toBe(false);
+	expect(isPlain(learnt(chunk({ role: "assistant" })), bytes(chunk({ role: "assistant" })))).toBe(false);
 });
 
 test("a text field's name inside a text is text", () => {
 	const template = learnt(chunk({ content: 'say "content":"x"' }));
-	expect(template.matches(bytes(chunk({ content: "else" })))).toBe(true);
-	expect(template.matches(bytes(chunk({ content: "x" }, { error: {} })))).toBe(false);
+	expect(isPlain(template, bytes(chunk({ content: "else" })))).toBe(true);
+	expect(isPlain(template, bytes(chunk({ content: "x" }, { error: {} })))).toBe(false);
 });
 
 test("learning stops where chunks are never alike, so that it costs nothing", () => {
 	const template = new DeltaTemplate();
 	for (let i = 0; i < 20; i++) template.learn(chunk({ content: "x" }, { created: i }));
-	expect(template.matches(bytes(chunk({ content: "y" }, { created: 19 })))).toBe(false);
-	expect(template.matches(bytes(chunk({ content: "y" }, { created: 7 })))).toBe(true);
+	expect(isPlain(template, bytes(chunk({ content: "y" }, { created: 19 })))).toBe(false);
+	expect(isPlain(template, bytes(chunk({ content: "y" }, { created: 7 })))).toBe(true);
+});
+
+describe("a chunk that tells the tokens so far", () => {
+	const usage = (output: number) => ({ prompt_tokens: 5, total_tokens: 5 + output, completion_tokens: output });
+	const counting = (content: string, output: number) => chunk({ content }, { usage: usage(output) });
+	/** Learnt from a chunk of which the client is not told the usage. */
+	function hiding(): DeltaTemplate {
+		const raw = counting("one", 1);
+		const template = new DeltaTemplate();
+		template.learn(raw, { start: raw.indexOf(',"usage"'), end: raw.length - 3 });
+		return template;
+	}
+	const text = (plain: Uint8Array | undefined) => plain && new TextDecoder().decode(plain);
+
+	test("is sent on without them where its client has not asked, and they are known", () => {
+		const template = hiding();
+		expect(text(template.plain(bytes(counting(" two é", 3))))).toBe(chunk({ content: " two é" }));
+		expect([template.output, template.solid]).toEqual([3, 3]);
+	});
+
+	test("is sent on without them also where several come at once, with counts of another length", () => {
+		const template = hiding();
+		const several = [counting("a", 9), counting("b", 10), counting("", 1000)].join("");
+		expect(text(template.plain(bytes(several)))).toBe(["a", "b", ""].map((content) => chunk({ content })).join(""));
+		expect(template.output).toBe(1000);
+	});
+
+	test("is sent on as it came where its client has asked", () => {
+		const template = learnt(counting("one", 1));
+		expect(isPlain(template, bytes(counting("two", 22)))).toBe(true);
+		expect(template.output).toBe(22);
+	});
+
+	test("keeps its bytes, and its count is not taken, where anything behind it must be read", () => {
+		const template = hiding();
+		const both = bytes(counting("a", 2) + chunk({ content: "b" }, { error: {} }));
+		const before = both.slice();
+		expect(template.plain(both)).toBeUndefined();
+		expect(both).toEqual(before);
+		expect(template.output).toBe(0);
+	});
+
+	test.each(["5.5", "-1", "007", "1e3", '"5"', "12345678901"])("is read where a count is %s", (count) => {
+		const raw = counting("x", 1).replace('"completion_tokens":1', `"completion_tokens":${count}`);
+		expect(hiding().plain(bytes(raw))).toBeUndefined();
+	});
+
+	test.each([
+		["a word", [["one", 1]], 1],
+		[
+			"white space of its own",
+			[
+				["one", 1],
+				[" ", 2],
+			],
+			1,
+		],
+		[
+			"several of these",
+			[
+				["one", 1],
+				[" ", 2],
+				["\n", 4],
+			],
+			1,
+		],
+		[
+			"white space behind a word in one chunk",
+			[
+				["one", 1],
+				[" two\n", 4],
+			],
+			3,
+		],
+		[
+			"a word behind white space",
+			[
+				["one", 1],
+				["\n", 2],
+				[" two", 3],
+			],
+			3,
+		],
+		[
+			"an escaped backslash before an n",
+			[
+				["one", 1],
+				["\\n", 3],
+			],
+			3,
+		],
+	] as [string, [string, number][], number][])(
+		"says how many stand before the white space at its end: %s",
+		(_, said, solid) => {
+			const template = hiding();
+			for (const [content, output] of said) template.plain(bytes(counting(content, output)));
+			expect(template.solid).toBe(solid);
+		},
+	);
+});
+
+test("text that is no UTF-8 is read", () => {
+	const template = learnt(chunk({ content: "one" }));
+	const broken = bytes(chunk({ content: "aXb" }));
+	broken[broken.indexOf(0x58)] = 0xff;
+	expect(template.plain(broken)).toBeUndefined();
 });

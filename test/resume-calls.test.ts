@@ -5,11 +5,11 @@ import { fieldsOf } from "../src/openai/json.ts";
 import { Transcript } from "../src/openai/transcript.ts";
 import { claude, takesPrefill } from "../src/providers/claude.ts";
 import { chunkDecoder } from "../src/providers/openai-stream.ts";
-import { type FollowUp, followUps, obstacleOf } from "../src/proxy/continuation.ts";
+import { type FollowUp, obstacleOf } from "../src/proxy/continuation.ts";
 import { resumedDecoder } from "../src/proxy/resumed-decoder.ts";
 import { choiceEvent, event, finishEvent, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
-import { callOf, folded, messages, sentFor, told, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
+import { callOf, folded, messages, sentFor, told, toldBy, toolDelta, upstream, waysOf } from "./kit/resumed.ts";
 
 describe("the call for the rest", () => {
 	const partial = toldBy(["Hello ", "wor"].map(textEvent));
@@ -19,7 +19,7 @@ describe("the call for the rest", () => {
 		const plain = callOf({ extra: { big: 1 } });
 		const raw = plain.raw.replace('"big":1', '"big":12345678901234567890');
 		const call: Call = { ...plain, raw, fields: fieldsOf(raw) };
-		const [first, second] = followUps(call, partial, "continue_final_message");
+		const [first, second] = waysOf(call, partial, "continue_final_message");
 		expect(bodyOf(first!)).toMatchObject({
 			messages: [...messages, { role: "assistant", content: "Hello wor" }],
 			add_generation_prompt: false,
@@ -32,7 +32,7 @@ describe("the call for the rest", () => {
 
 	test("white space at its end is left out, and what comes back of it is not sent twice", () => {
 		const spaced = toldBy([textEvent("Hello"), textEvent(" \n")]);
-		const [first] = followUps(callOf(), spaced, "continue_final_message");
+		const [first] = waysOf(callOf(), spaced, "continue_final_message");
 		expect((bodyOf(first!)["messages"] as Json[]).at(-1)).toEqual({ role: "assistant", content: "Hello" });
 		for (const pieces of [[" \nworld"], [" ", "\nworld"], ["world"], [" ", "world"]]) {
 			const decoder = resumedDecoder(chunkDecoder(upstream, first!.call), spaced, first!);
@@ -43,18 +43,18 @@ describe("the call for the rest", () => {
 
 	test("a text completion goes on from its prompt and what that led to", () => {
 		const said = toldBy([event({ id: "c", choices: [{ index: 0, text: " a time ", finish_reason: null }] })]);
-		const [first] = followUps(callOf({ prompt: "Once upon" }, "completions"), said, "continue_final_message");
+		const [first] = waysOf(callOf({ prompt: "Once upon" }, "completions"), said, "continue_final_message");
 		expect(bodyOf(first!)["prompt"]).toBe("Once upon a time ");
 	});
 
 	test("the caller's limit shrinks by what was told", () => {
-		const [first] = followUps(callOf({ max_tokens: 10, max_completion_tokens: 3 }), partial, "prefill");
+		const [first] = waysOf(callOf({ max_tokens: 10, max_completion_tokens: 3 }), partial, "prefill");
 		expect(bodyOf(first!)).toMatchObject({ max_tokens: 8, max_completion_tokens: 1 });
 		expect("continue_final_message" in bodyOf(first!)).toBe(false);
 	});
 
 	test("text alone is no grammar", () => {
-		const modes = followUps(callOf({ response_format: { type: "text" } }), partial, "continue_final_message");
+		const modes = waysOf(callOf({ response_format: { type: "text" } }), partial, "continue_final_message");
 		expect(modes.map(({ mode }) => mode)).toEqual(["continue", "replay"]);
 	});
 
@@ -71,7 +71,7 @@ describe("the call for the rest", () => {
 			{ messages: [...messages, { role: "assistant", content: "So" }] },
 		],
 	] as [string, string[], Json][])("an answer that broke off %s is only asked for again", (_, sent, body) => {
-		expect(followUps(callOf(body), toldBy(sent), "continue_final_message").map(({ mode }) => mode)).toEqual(["replay"]);
+		expect(waysOf(callOf(body), toldBy(sent), "continue_final_message").map(({ mode }) => mode)).toEqual(["replay"]);
 	});
 
 	test.each([
@@ -98,11 +98,11 @@ test.each([
 test("the rest counts what was told before as answer, and the totals stay", () => {
 	const call = callOf({ stream_options: { include_usage: true } });
 	const before = ["one ", "two "].map(textEvent);
-	const followUp = followUps(call, toldBy(before), "continue_final_message")[0]!;
+	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
 	const decoder = resumedDecoder(chunkDecoder(upstream, followUp.call), toldBy(before), followUp);
 	const { sent } = sentFor(decoder, told("two", textEvent("three")));
 	const usage = chunksOf(sent.join("")).find((chunk) => chunk["usage"])?.["usage"];
-	expect(usage).toMatchObject({ prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 });
+	expect(usage).toMatchObject({ prompt_tokens: 4, completion_tokens: 4, total_tokens: 8, estimated: true });
 });
 
 test("a long answer is kept as text, not as the chunks it came in", () => {

@@ -6,13 +6,13 @@ import { messageDecoder } from "../src/providers/anthropic-stream.ts";
 import { generateDecoder } from "../src/providers/gemini-stream.ts";
 import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
-import { type FollowUp, followUps, obstacleOf } from "../src/proxy/continuation.ts";
+import { type FollowUp, obstacleOf } from "../src/proxy/continuation.ts";
 import { DIVERGED, resumedDecoder } from "../src/proxy/resumed-decoder.ts";
 import { choiceEvent, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
 import { recordings } from "./kit/recordings.ts";
-import { callOf, folded, sentFor, told, toldBy, toolDelta, upstream } from "./kit/resumed.ts";
+import { callOf, folded, NOTHING_SPENT, sentFor, told, toldBy, toolDelta, upstream, waysOf } from "./kit/resumed.ts";
 
 /** Cuts a stream behind each of its events and lets it go on: by `again`, the same answer as another upstream tells it. */
 function everyCut(whole: string, again: string, call: Call, mode: FollowUp["mode"] = "replay") {
@@ -23,7 +23,12 @@ function everyCut(whole: string, again: string, call: Call, mode: FollowUp["mode
 		const before = sent.slice(0, cut);
 		const told = toldBy(before);
 		if (obstacleOf(call, told) !== undefined || told.deltas === 0) continue;
-		const decoder = resumedDecoder(chunkDecoder(upstream, call), told, { call, mode, trimmed: "" });
+		const decoder = resumedDecoder(chunkDecoder(upstream, call), told, {
+			call,
+			mode,
+			trimmed: "",
+			spent: NOTHING_SPENT,
+		});
 		const { sent: after, failure } = sentFor(decoder, again);
 		expect(failure).toBeUndefined();
 		const joined = folded([...before, ...after].join(""));
@@ -83,6 +88,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 				call,
 				mode: "replay",
 				trimmed: "",
+				spent: NOTHING_SPENT,
 			});
 			const { sent: after, failure } = sentFor(decoder, two);
 			expect(failure).toBeUndefined();
@@ -111,7 +117,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 			[3, "one"],
 		] as const) {
 			const call = callOf();
-			const followUp = { call, mode: "replay", trimmed: "" } as const;
+			const followUp = { call, mode: "replay", trimmed: "", spent: NOTHING_SPENT } as const;
 			const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before.slice(0, cut)), followUp);
 			const { sent } = sentFor(decoder, told("two", textEvent("The "), textEvent("end.")));
 			expect(new Set(chunksOf(sent.join("")).map((chunk) => chunk["id"]))).toEqual(new Set([id]));
@@ -121,7 +127,12 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 	test("an id that comes again with what the client has, which was told none, is told with the next piece, once", () => {
 		const before = [toolDelta(0, '{"a', undefined, "f")];
 		const call = callOf();
-		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), { call, mode: "replay", trimmed: "" });
+		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), {
+			call,
+			mode: "replay",
+			trimmed: "",
+			spent: NOTHING_SPENT,
+		});
 		const { sent } = sentFor(
 			decoder,
 			told("two", toolDelta(0, "", "call_b", "f"), toolDelta(0, '{"a":'), toolDelta(0, "1}")),
@@ -162,7 +173,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 		const before = [choiceEvent({ reasoning_content: "Hm" }), toolDelta(0, '{"a"', "call_1", "f")];
 		const call = callOf();
 		const inner = (isClaude ? messageDecoder : generateDecoder)(upstream, call);
-		const decoder = resumedDecoder(inner, toldBy(before), { call, mode: "replay", trimmed: "" });
+		const decoder = resumedDecoder(inner, toldBy(before), { call, mode: "replay", trimmed: "", spent: NOTHING_SPENT });
 		const splitter = new SseSplitter();
 		const outs = splitter.push(Buffer.from(again)).map((each) => decoder.push(each));
 		const keeps = [...outs, decoder.rest!()].flatMap((out) => out.keeps ?? []);
@@ -182,7 +193,12 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 			...(pieces.length === 0 ? [choiceEvent({ reasoning_content: "Hm" })] : []),
 		);
 		const call = callOf();
-		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), { call, mode: "replay", trimmed: "" });
+		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), {
+			call,
+			mode: "replay",
+			trimmed: "",
+			spent: NOTHING_SPENT,
+		});
 		const { sent, failure } = sentFor(decoder, again);
 		expect(failure).toBe(DIVERGED.message);
 		expect(sent.join("")).toBe("");
@@ -192,7 +208,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 test("text that a reasoning parser takes for thinking, having seen no end of that, is not put there", () => {
 	const before = ["The ", "quick"].map(textEvent);
 	const call = callOf();
-	const followUp = followUps(call, toldBy(before), "continue_final_message")[0]!;
+	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
 	const decoder = resumedDecoder(chunkDecoder(upstream, followUp.call), toldBy(before), followUp);
 	const { sent, failure } = sentFor(
 		decoder,
@@ -203,7 +219,12 @@ test("text that a reasoning parser takes for thinking, having seen no end of tha
 
 test.each(["replay", "continue"] as const)("several choices of the rest are no rest: %s", (mode) => {
 	const call = callOf();
-	const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy([textEvent("a")]), { call, mode, trimmed: "" });
+	const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy([textEvent("a")]), {
+		call,
+		mode,
+		trimmed: "",
+		spent: NOTHING_SPENT,
+	});
 	const { failure } = sentFor(decoder, event({ choices: [{ index: 1, delta: { content: "ab" } }] }));
 	expect(failure).toBe(DIVERGED.message);
 });
@@ -254,7 +275,12 @@ describe("answers of Claude and Gemini, whose events make several chunks, and wh
 			const before = chunks.slice(0, cut);
 			const told = toldBy(before);
 			if (obstacleOf(call, told) !== undefined) continue;
-			const decoder = resumedDecoder(make(vendor, call), told, { call, mode: "replay", trimmed: "" });
+			const decoder = resumedDecoder(make(vendor, call), told, {
+				call,
+				mode: "replay",
+				trimmed: "",
+				spent: NOTHING_SPENT,
+			});
 			const after = read(decoder, text);
 			expect(after.failure).toBeUndefined();
 			expect(folded([...before, after.sent].join(""))).toEqual(expected);

@@ -5,6 +5,7 @@ import { Transcript } from "../src/openai/transcript.ts";
 import type { Failure } from "../src/providers/provider.ts";
 import type { Opened } from "../src/proxy/attempt.ts";
 import { goOn, mayGoOn, Progress } from "../src/proxy/resume.ts";
+import { spentAfter } from "../src/proxy/spent.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, eventData, type Json } from "./kit/exchange.ts";
@@ -200,9 +201,10 @@ describe("a stream goes on", () => {
 		first.run(breaksAfter(2));
 		const { sse } = await read({ ...call, stream_options: { include_usage: true } });
 		const usages = chunksOf(sse).flatMap(({ usage }) => (usage ? [usage] : []));
-		expect(usages).toEqual([{ prompt_tokens: 3, completion_tokens: 5, total_tokens: 8 }]);
+		// Nobody had counted the first two words: the white space behind the second is made once more.
+		expect(usages).toEqual([{ prompt_tokens: 4, completion_tokens: 4, total_tokens: 8, estimated: true }]);
 		const [settled] = await router.settledCalls(1);
-		expect(settled).toMatchObject({ status: 200, attempts: 2, tokens: { input: 3, output: 5 } });
+		expect(settled).toMatchObject({ status: 200, attempts: 2, tokens: { input: 4, output: 4 } });
 	});
 });
 
@@ -328,6 +330,7 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 				call: streamed,
 				targets: among,
 				told,
+				spent: spentAfter(told, undefined, undefined),
 				tries: ({ id }) => Number(id === "a"),
 				isUnwell: () => false,
 				wait: async () => true,

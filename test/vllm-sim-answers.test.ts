@@ -242,3 +242,32 @@ describe("refusals", () => {
 		expect((await chat(pooling, { ...hi(), model: input.model })).status).toBe(400);
 	});
 });
+
+describe("a stream that packs tokens into chunks", () => {
+	const counted = (chunks: readonly Json[]) =>
+		chunks.map(({ usage }) => (usage as { completion_tokens: number } | undefined)?.completion_tokens);
+
+	test("says the same, in fewer chunks, and counts with each where it is asked to", async () => {
+		await using packing = await startSim({ env: { SIM_PACK: "8" } });
+		const body = { ...hi(), max_tokens: 100, ignore_eos: true };
+		const whole = await chat(packing, body);
+		const options = { include_usage: true, continuous_usage_stats: true };
+		const { chunks } = await stream(packing, { ...body, stream_options: options });
+		expect(textOf(chunks)).toBe(choices(whole.json)[0]!.message.content!);
+		expect(chunks.length).toBeLessThan(60);
+		// The role, then the first token by itself, then up to eight.
+		const counts = counted(chunks) as number[];
+		expect(counts.slice(0, 2)).toEqual([0, 1]);
+		expect(Math.max(...counts.slice(1, -1).map((count, at) => count - counts[at]!))).toBeGreaterThan(4);
+		expect(counts.slice(-2)).toEqual([100, 100]);
+	});
+
+	test("counts nothing before its end where it is not asked to, or for no usage at all", async () => {
+		await using sim = await startSim();
+		for (const options of [{ include_usage: true }, { continuous_usage_stats: true }]) {
+			const { chunks } = await stream(sim, { ...hi(), stream_options: options });
+			const isLast = "include_usage" in options;
+			expect(counted(chunks).filter((count) => count !== undefined)).toHaveLength(isLast ? 1 : 0);
+		}
+	});
+});

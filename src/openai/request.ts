@@ -29,7 +29,9 @@ const message = object({
 const common = {
 	model: Type.String({ minLength: 1, maxLength: 512, examples: ["dummy"] }),
 	stream: boolean,
-	stream_options: optional(object({ include_usage: boolean, include_obfuscation: boolean })),
+	stream_options: optional(
+		object({ include_usage: boolean, include_obfuscation: boolean, continuous_usage_stats: boolean }),
+	),
 	user: string,
 	temperature: number,
 	top_p: number,

@@ -22,8 +22,13 @@ export interface Told {
 	readonly text: string;
 	/** By their index. */
 	readonly toolCalls: readonly ToldToolCall[];
-	/** Chunks that carried a piece of the answer: about the tokens of it. */
+	/** Chunks that carried a piece of the answer: about the tokens of it, where its upstream packs none together. */
 	readonly deltas: number;
+	/** All that was said, UTF-16 units and bytes: texts, thoughts, tool calls. */
+	readonly characters: number;
+	readonly bytes: number;
+	/** Chunks, the one that it shares with other text included, that the white space at the end of `content` came in: about its tokens. */
+	readonly spaces: number;
 	/** What was sent holds something that can't be compared or continued: audio, several choices; named for a person. */
 	readonly obstacle?: string | undefined;
 	/** The finish reason has been sent: nothing may follow but usage. */
@@ -45,6 +50,9 @@ interface Mutable {
 	text: string;
 	toolCalls: { id: string | undefined; name: string; arguments: string }[];
 	deltas: number;
+	characters: number;
+	bytes: number;
+	spaces: number;
 	obstacle?: string;
 	isFinished: boolean;
 }
@@ -62,6 +70,9 @@ export class Transcript {
 		text: "",
 		toolCalls: [],
 		deltas: 0,
+		characters: 0,
+		bytes: 0,
+		spaces: 0,
 		isFinished: false,
 	};
 
@@ -115,6 +126,8 @@ function take(told: Mutable, data: string): void {
 		if (choice.finish_reason) told.isFinished = true;
 		if (typeof choice.text === "string") {
 			told.text += choice.text;
+			told.characters += choice.text.length;
+			told.bytes += Buffer.byteLength(choice.text);
 			if (choice.text !== "") told.deltas++;
 		}
 		takeDelta(told, choice.delta ?? {});
@@ -122,15 +135,21 @@ function take(told: Mutable, data: string): void {
 }
 
 function takeDelta(told: Mutable, delta: Record<string, unknown>): void {
-	const before = weight(told);
-	told.content += text(delta["content"]);
-	told.reasoning += text(delta["reasoning_content"]) || text(delta["reasoning"]);
+	const before = told.characters;
+	const content = text(delta["content"]);
+	told.content += content;
+	say(told, content);
+	if (content !== "") told.spaces = spacesAfter(content, told.spaces);
+	const reasoning = text(delta["reasoning_content"]) || text(delta["reasoning"]);
+	told.reasoning += reasoning;
+	say(told, reasoning);
 	told.refusal += text(delta["refusal"]);
+	say(told, text(delta["refusal"]));
 	const calls = delta["tool_calls"];
 	if (Array.isArray(calls)) for (const call of calls) takeToolCall(told, call);
 	const strange = Object.keys(delta).find((key) => !PLAIN.has(key) && !EXTRA.has(key) && delta[key]);
 	if (strange !== undefined) told.obstacle = `it holds "${strange}"`;
-	if (weight(told) > before) told.deltas++;
+	if (told.characters > before) told.deltas++;
 }
 
 function takeToolCall(told: Mutable, call: unknown): void {
@@ -144,6 +163,18 @@ function takeToolCall(told: Mutable, call: unknown): void {
 	its.id ??= id;
 	its.name += text(called?.name);
 	its.arguments += text(called?.arguments);
+	say(told, text(called?.name) + text(called?.arguments));
+}
+
+function say(told: Mutable, text: string): void {
+	told.characters += text.length;
+	told.bytes += Buffer.byteLength(text);
+}
+
+/** Chunks in which the white space at the end came, after one with this text. */
+function spacesAfter(content: string, before: number): number {
+	const solid = content.trimEnd();
+	return solid === "" ? before + 1 : solid.length < content.length ? 1 : 0;
 }
 
 /** A piece of a tool call in a chunk. */
@@ -152,11 +183,6 @@ export interface ToolCallDelta {
 	id?: string;
 	type?: string;
 	function?: { name?: string | null; arguments?: string | null };
-}
-
-function weight({ content, reasoning, refusal, toolCalls }: Mutable): number {
-	const calls = toolCalls.reduce((sum, call) => sum + 1 + call.name.length + call.arguments.length, 0);
-	return content.length + reasoning.length + refusal.length + calls;
 }
 
 const text = (value: unknown): string => (typeof value === "string" ? value : "");

@@ -1,14 +1,26 @@
 /**
- * Chunks of one stream are alike but for their text. One that matches the last understood chunk byte for byte outside its text
- * needs no decoding and no parse: it is whole, valid, and says what that one said. Saves 2 of 9 µs of our own CPU a chunk.
+ * Chunks of one stream are alike but for their text, and for counts where a chunk tells those. One that matches the last understood
+ * chunk byte for byte outside of these needs no decoding and no parse: it is whole, valid, and says what that one said. Saves 2 of 9
+ * µs of our own CPU a chunk.
  */
+import { isUtf8 } from "node:buffer";
 
-/** Fields whose value may differ from chunk to chunk. OpenAI pads each chunk to one length with `obfuscation`. */
-const TEXT = /"(?:content|reasoning_content|reasoning|text|arguments|refusal|obfuscation)":"/g;
+/** What differs from chunk to chunk, and how it is read. */
+type Kind = "text" | "told" | "number" | "output";
+
+/**
+ * Fields whose value may differ. OpenAI pads each chunk to one length with `obfuscation`. A key can stand in no text: its quotes would
+ * be escaped there.
+ */
+const VARIABLE =
+	/"(?:(content|text)|reasoning_content|reasoning|arguments|refusal|obfuscation)":"|"(?:(completion_tokens)|total_tokens|reasoning_tokens)":(?=\d)/g;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const SPACE = 0x20;
+const ZERO = 0x30;
+const NINE = 0x39;
+const ASCII_END = 0x80;
 /** What may follow a backslash here: `"` `\` `/` b f n r t. Code points (`\u…`) are left to the parser. */
 const ESCAPED = new Set([0x22, 0x5c, 0x2f, 0x62, 0x66, 0x6e, 0x72, 0x74]);
 /** A longer event, in UTF-16 units, is no token: to learn it would cost the square of its length. */
@@ -16,59 +28,137 @@ const LONGEST = 4096;
 /** Learnt so often without a match, a stream's chunks are not alike. */
 const MAX_TRIES = 8;
 
+/** A part of an event that is not sent on: from the first character to before the last, in UTF-16 units. */
+export interface Cut {
+	readonly start: number;
+	readonly end: number;
+}
+
+/** A place in the shape: an offset in bytes into one of its fixed parts. */
+interface Place {
+	readonly part: number;
+	readonly offset: number;
+}
+
 /** The shape of a stream's chunks, learnt from one and matched against the next. */
 export class DeltaTemplate {
-	/** What stands before the first text, between texts, and behind the last. Empty: nothing learnt. */
+	/** What stands before the first variable, between variables, and behind the last. Empty: nothing learnt. */
 	#fixed: readonly string[] = [];
 	/** The same as bytes. */
 	#bytes: readonly Buffer[] = [];
+	/** What stands between them. */
+	#kinds: readonly Kind[] = [];
+	/** The part that is not sent on. */
+	#cut: { readonly from: Place; readonly to: Place } | undefined;
+	/** Where the cuts of a chunk at hand begin and end. */
+	readonly #cuts: number[] = [];
 	#tries = 0;
+	/** All bytes of the texts at hand, or-ed: from 128 on where one is no ASCII. */
+	#bits = 0;
+	/** Its chunks tell how many tokens there were so far. */
+	counts = false;
+	/** Tokens as the last event that matched tells them, and up to the white space at the end of what was told. */
+	output = 0;
+	solid = 0;
+	#countAt = 0;
+	#toldFrom = 0;
+	#toldTo = 0;
 
-	/** Takes the shape of an event that carried text and nothing else of weight. `raw` as it came, blank line included. */
-	learn(raw: string): void {
+	/**
+	 * Takes the shape of an event that carried text and nothing else of weight. `raw` as it came, blank line included; `cut` is not
+	 * sent on of events like it.
+	 */
+	learn(raw: string, cut?: Cut): void {
 		if (raw.length > LONGEST || this.#tries++ >= MAX_TRIES) return;
 		const fixed: string[] = [];
+		const starts: number[] = [];
+		const kinds: Kind[] = [];
 		let start = 0;
-		for (const match of raw.matchAll(TEXT)) {
+		for (const match of raw.matchAll(VARIABLE)) {
 			const from = match.index + match[0].length;
 			fixed.push(raw.slice(start, from));
-			start = textEnd(raw, from);
+			starts.push(start);
+			const isText = match[0].endsWith('"');
+			kinds.push(isText ? (match[1] ? "told" : "text") : match[2] ? "output" : "number");
+			start = isText ? textEnd(raw, from) : digitsEnd(raw, from);
 			if (start === -1) return;
 		}
-		if (fixed.length === 0) return;
-		this.#fixed = [...fixed, raw.slice(start)];
-		this.#bytes = this.#fixed.map((part) => Buffer.from(part));
+		// Without text to vary, it may be anything.
+		if (!kinds.some((kind) => kind === "text" || kind === "told")) return;
+		if (cut && !kinds.includes("output")) return;
+		starts.push(start);
+		fixed.push(raw.slice(start));
+		const place = (at: number): Place => {
+			const part = starts.findLastIndex((each) => each <= at);
+			return { part, offset: Buffer.byteLength(fixed[part]!.slice(0, at - starts[part]!)) };
+		};
+		this.#fixed = fixed;
+		this.#bytes = fixed.map((part) => Buffer.from(part));
+		this.#kinds = kinds;
+		this.#cut = cut && { from: place(cut.start), to: place(cut.end) };
+		this.counts = kinds.includes("output");
 	}
 
-	/** Whether `raw` is one event of the learnt shape: what a chunk cut inside an event leaves to look at. */
+	/** Whether `raw` is one event of the learnt shape, which goes on as it came: what a chunk cut inside an event leaves to look at. */
 	matchesEvent(raw: string): boolean {
+		if (this.counts || this.#cut) return false;
 		let at = 0;
 		for (let i = 0; i < this.#fixed.length; i++) {
 			const fixed = this.#fixed[i]!;
-			if (i > 0) at = textEnd(raw, at);
+			if (i > 0) at = this.#kinds[i - 1] === "number" ? digitsEnd(raw, at) : textEnd(raw, at);
 			if (at === -1 || !raw.startsWith(fixed, at)) return false;
 			at += fixed.length;
 		}
 		return at > 0 && at === raw.length;
 	}
 
-	/** Whether `chunk` is one or more whole events of the learnt shape. */
-	matches(chunk: Uint8Array): boolean {
-		if (this.#bytes.length === 0) return false;
+	/**
+	 * What is sent on for a chunk of one or more whole events of the learnt shape; undefined where it is something else. The bytes are
+	 * the chunk's own: what is cut out of it is overwritten there.
+	 */
+	plain(chunk: Uint8Array): Uint8Array | undefined {
+		if (this.#bytes.length === 0) return undefined;
+		this.#bits = 0;
+		return this.counts ? this.#plainCounting(chunk) : this.#plain(chunk);
+	}
+
+	#plain(chunk: Uint8Array): Uint8Array | undefined {
 		let at = 0;
 		while (at < chunk.length) {
 			at = this.#eventEnd(chunk, at);
-			if (at === -1) return false;
+			if (at === -1) return undefined;
 		}
+		if (!this.#isUtf8(chunk)) return undefined;
 		this.#tries = 0;
-		return true;
+		return chunk;
+	}
+
+	#plainCounting(chunk: Uint8Array): Uint8Array | undefined {
+		let { output, solid } = this;
+		let at = 0;
+		this.#cuts.length = 0;
+		while (at < chunk.length) {
+			at = this.#countingEventEnd(chunk, at);
+			if (at === -1) return undefined;
+			output = numberAt(chunk, this.#countAt);
+			solid = solidTokens(output, solid, textAt(chunk, this.#toldFrom, this.#toldTo));
+		}
+		if (!this.#isUtf8(chunk)) return undefined;
+		this.#tries = 0;
+		this.output = output;
+		this.solid = solid;
+		return this.#cut ? this.#withoutCuts(chunk) : chunk;
+	}
+
+	#isUtf8(chunk: Uint8Array): boolean {
+		return this.#bits < ASCII_END || isUtf8(chunk);
 	}
 
 	/** Past the event that begins at `at`; -1 where that is no event of this shape. */
 	#eventEnd(chunk: Uint8Array, at: number): number {
 		for (let i = 0; i < this.#bytes.length; i++) {
 			const fixed = this.#bytes[i]!;
-			if (i > 0) at = textEndInBytes(chunk, at);
+			if (i > 0) at = this.#textEnd(chunk, at);
 			if (at === -1) return -1;
 			const end = at + fixed.length;
 			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
@@ -76,6 +166,84 @@ export class DeltaTemplate {
 		}
 		return at;
 	}
+
+	/** The same for a shape with counts in it: where they are, and what is cut out, is noted. */
+	#countingEventEnd(chunk: Uint8Array, at: number): number {
+		const cut = this.#cut;
+		this.#toldFrom = 0;
+		this.#toldTo = 0;
+		for (let i = 0; i < this.#bytes.length; i++) {
+			const fixed = this.#bytes[i]!;
+			if (i > 0) at = this.#variableEnd(chunk, at, this.#kinds[i - 1]!);
+			if (at === -1) return -1;
+			const end = at + fixed.length;
+			if (end > chunk.length || fixed.compare(chunk, at, end) !== 0) return -1;
+			if (cut?.from.part === i) this.#cuts.push(at + cut.from.offset);
+			if (cut?.to.part === i) this.#cuts.push(at + cut.to.offset);
+			at = end;
+		}
+		return at;
+	}
+
+	#variableEnd(chunk: Uint8Array, from: number, kind: Kind): number {
+		if (kind === "output") this.#countAt = from;
+		if (kind === "output" || kind === "number") return digitsEndInBytes(chunk, from);
+		const end = this.#textEnd(chunk, from);
+		if (kind === "told") {
+			this.#toldFrom = from;
+			this.#toldTo = end;
+		}
+		return end;
+	}
+
+	/** Where the JSON string that goes on at `at` is closed, in UTF-8: all that is looked for is ASCII. */
+	#textEnd(bytes: Uint8Array, at: number): number {
+		let bits = 0;
+		for (let i = at; i < bytes.length; i++) {
+			const byte = bytes[i]!;
+			if (byte === QUOTE) {
+				this.#bits |= bits;
+				return i;
+			}
+			if (byte < SPACE) return -1;
+			bits |= byte;
+			if (byte === BACKSLASH && !ESCAPED.has(bytes[++i] ?? 0)) return -1;
+		}
+		return -1;
+	}
+
+	#withoutCuts(chunk: Uint8Array): Uint8Array {
+		const cuts = this.#cuts;
+		let to = cuts[0]!;
+		for (let i = 0; i < cuts.length; i += 2) {
+			const from = cuts[i + 1]!;
+			const end = cuts[i + 2] ?? chunk.length;
+			chunk.copyWithin(to, from, end);
+			to += end - from;
+		}
+		return chunk.subarray(0, to);
+	}
+}
+
+/**
+ * How many of an answer's tokens stand before the white space at its end: what goes on with the answer is given it without that. White
+ * space in one chunk with other text counts as one token.
+ * @param output tokens with the chunk that brought `text`
+ * @param solid the same before it
+ */
+export function solidTokens(output: number, solid: number, text: string): number {
+	if (!SPACE_LAST.test(text)) return output;
+	return text.trimEnd() === "" ? Math.min(solid, output) : output - 1;
+}
+
+const SPACE_LAST = /\s$/;
+
+/** The text that ends with white space; any other, which needs no reading, is empty. */
+function textAt(bytes: Uint8Array, from: number, to: number): string {
+	const last = bytes[to - 1];
+	const isEscape = bytes[to - 2] === BACKSLASH && (last === 0x6e || last === 0x72 || last === 0x74);
+	if (to <= from || (last !== SPACE && !isEscape)) return "";
+	return JSON.parse(`"${Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString()}"`) as string;
 }
 
 /** Where the JSON string that goes on at `at` is closed; -1 where it is not, or needs the parser. */
@@ -89,13 +257,27 @@ function textEnd(raw: string, at: number): number {
 	return -1;
 }
 
-/** The same in UTF-8: all that is looked for is ASCII. */
-function textEndInBytes(bytes: Uint8Array, at: number): number {
-	for (let i = at; i < bytes.length; i++) {
-		const byte = bytes[i]!;
-		if (byte === QUOTE) return i;
-		if (byte < SPACE) return -1;
-		if (byte === BACKSLASH && !ESCAPED.has(bytes[++i] ?? 0)) return -1;
-	}
-	return -1;
+function digitsEnd(raw: string, at: number): number {
+	let end = at;
+	while (raw.charCodeAt(end) >= ZERO && raw.charCodeAt(end) <= NINE) end++;
+	return isCount(end - at, raw.charCodeAt(at)) ? end : -1;
+}
+
+function digitsEndInBytes(bytes: Uint8Array, at: number): number {
+	let end = at;
+	while (bytes[end]! >= ZERO && bytes[end]! <= NINE) end++;
+	return isCount(end - at, bytes[at]!) ? end : -1;
+}
+
+/** JSON's numbers begin with no 0. */
+const isCount = (digits: number, first: number): boolean =>
+	digits === 1 || (digits > 1 && digits <= MOST_DIGITS && first !== ZERO);
+
+/** Of a count: more are none. */
+const MOST_DIGITS = 9;
+
+function numberAt(bytes: Uint8Array, at: number): number {
+	let number = 0;
+	for (let i = at; bytes[i]! >= ZERO && bytes[i]! <= NINE; i++) number = number * 10 + bytes[i]! - ZERO;
+	return number;
 }

@@ -14,6 +14,7 @@ import {
 	TRUNCATED,
 	type Transport,
 	type UpstreamRequest,
+	type Wishes,
 } from "./provider.ts";
 import { configuredOf, type Upstream } from "./registry.ts";
 import { listHeaders, requestHeaders } from "./request-headers.ts";
@@ -34,7 +35,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		transport,
 		tellsLoading: upstream.type === "local",
 		reroutes: upstream.row.reroutes ?? [],
-		encode: (call, target) => encode(upstream, defaults, call, target),
+		encode: (call, target, _, wishes) => encode(upstream, defaults, call, target, wishes),
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => chunkDecoder(upstream, call),
@@ -61,12 +62,16 @@ function encode(
 	defaults: Upstream["row"]["defaults"],
 	call: Call,
 	target: Target,
+	wishes: Wishes | undefined,
 ): UpstreamRequest {
+	const counts = wishes?.counts && upstream.row.countsChunks;
+	const { edits, names } = splicesFor(call, target.model, defaults, counts, wishes?.without);
 	return {
 		url: addressOf(upstream) + PATHS[call.operation],
 		headers: requestHeaders(upstream, call),
-		body: splice(call.raw, splicesFor(call, target.model, defaults)),
+		body: splice(call.raw, edits),
 		stream: call.stream,
+		added: names,
 	};
 }
 

@@ -3,8 +3,8 @@ import type { Call } from "../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, removeField, splice } from "../openai/json.ts";
 import { type SseEvent, sseData } from "../openai/sse.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
-import { DeltaTemplate } from "./delta-template.ts";
-import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
+import { DeltaTemplate, solidTokens } from "./delta-template.ts";
+import { type Counted, type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
 
@@ -29,16 +29,26 @@ const FINISH: Out = { finish: true };
 const UNSENT: Out = { bytes: "" };
 const DROPPED: Out = { bytes: "", dropped: true };
 const END: Out = { bytes: "", done: true };
+/** What stands before an event's data, in the form that nearly every upstream sends. */
+const FIELD = "data: ";
 /** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
 export const ABORTED = "abort";
 
 /** Reads one stream of an OpenAI-shaped upstream. */
 export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
-	const showsUsage = call.body.stream_options?.include_usage === true;
+	const { include_usage, continuous_usage_stats } = call.body.stream_options ?? {};
+	const showsUsage = include_usage === true;
+	/** Counts that may come with each chunk since the router asked for them. */
+	const hidesCounts = upstream.row.countsChunks === true && !(showsUsage && continuous_usage_stats === true);
 	/** Choices that have begun and not finished, and those that have. */
 	const unfinished = new Set<number>();
 	const finished = new Set<number>();
 	const template = new DeltaTemplate();
+	/** Told by the last chunk that brought some of the answer; none where that told nothing. */
+	let counted: Counted | undefined;
+	let isBehind = false;
+	/** The last usage that came with a piece of the answer. */
+	let merged: { readonly data: string; readonly usage: Usage } | undefined;
 	let isDone = false;
 
 	function push({ data, name, raw }: SseEvent): Out {
@@ -71,20 +81,72 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		if (!chunk.usage) {
 			if (finishes) return delta ? { delta, finish: true } : FINISH;
 			if (!delta) return AS_IT_CAME;
+			counted = undefined;
 			template.learn(raw);
 			return DELTA;
 		}
-		const { bytes, usage } = shown(data, chunk.usage, (chunk.choices?.length ?? 0) === 0, raw);
+		const isUsageOnly = !chunk.choices?.length;
+		if (!isUsageOnly) count(chunk.choices!, chunk.usage, delta);
+		const { bytes, usage, cut } = shown(data, chunk.usage, isUsageOnly, raw);
+		if (delta && !finishes && counted && (cut || bytes === raw) && raw.startsWith(FIELD)) {
+			template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
+		}
 		return { bytes, delta, finish: finishes || undefined, ...usageOf(usage) };
 	}
 
-	/** The event's text for the client, and its usage in OpenAI's sense. */
-	function shown(data: string, usage: Usage, isUsageOnly: boolean, raw: string) {
+	/** A chunk tells what there was so far. Where there are several choices it tells of one alone, which is of no use. */
+	function count(choices: readonly Choice[], usage: Usage, delta: boolean): void {
+		const { input, output } = tokensOf(usage);
+		const before = countedNow();
+		const isOne = choices.length === 1 && (choices[0]!.index ?? 0) === 0;
+		if (!isOne || output < (before?.output ?? 0) || (delta && output === 0)) {
+			counted = undefined;
+			return;
+		}
+		const { delta: piece, text } = choices[0]!;
+		const said = typeof text === "string" ? text : piece?.["content"];
+		counted = { input, output, solid: solidTokens(output, before?.solid ?? 0, typeof said === "string" ? said : "") };
+		template.solid = counted.solid;
+	}
+
+	/** The event's text for the client, its usage in OpenAI's sense, and what was taken out of its data. */
+	function shown(
+		data: string,
+		usage: Usage,
+		isUsageOnly: boolean,
+		raw: string,
+	): { bytes: string; usage: Usage; cut?: Edit | undefined } {
 		const mended = usageEdit(data, usage);
-		const counted = mended ? { ...usage, completion_tokens: mended.tokens } : usage;
-		if (!showsUsage && isUsageOnly) return { bytes: "", usage: counted };
-		const edit: Edit | undefined = showsUsage ? mended?.edit : withoutUsage(data);
-		return { bytes: edit ? sseData(splice(data, [edit])) : raw, usage: counted };
+		const counts = mended ? { ...usage, completion_tokens: mended.tokens } : usage;
+		if (isUsageOnly) merged = undefined;
+		if (!showsUsage && isUsageOnly) return { bytes: "", usage: counts };
+		if (isUsageOnly || (showsUsage && !hidesCounts)) {
+			return { bytes: mended ? sseData(splice(data, [mended.edit])) : raw, usage: counts };
+		}
+		// Clients look for it behind the answer, in a chunk of its own.
+		if (showsUsage) merged = { data, usage: counts };
+		const cut = withoutUsage(data);
+		return { bytes: cut ? sseData(splice(data, [cut])) : raw, usage: counts, cut };
+	}
+
+	/** The usage that came with a piece of the answer, and in no chunk of its own. */
+	function rest(): Out {
+		if (!merged) return {};
+		const { choices: _, ...chunk } = JSON.parse(merged.data) as Record<string, unknown>;
+		return { bytes: sseData(JSON.stringify({ ...chunk, choices: [], usage: merged.usage })) };
+	}
+
+	function plain(chunk: Uint8Array): Uint8Array | undefined {
+		const bytes = template.plain(chunk);
+		if (bytes && template.counts) isBehind = true;
+		return bytes;
+	}
+
+	/** What the template has counted is looked at when somebody asks. */
+	function countedNow(): Counted | undefined {
+		if (isBehind && counted) counted = { input: counted.input, output: template.output, solid: template.solid };
+		isBehind = false;
+		return counted;
 	}
 
 	function end(): Failure | undefined {
@@ -93,7 +155,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return finished.size >= least && unfinished.size === 0 ? undefined : TRUNCATED;
 	}
 
-	return { push, end, isPlain: (chunk) => template.matches(chunk) };
+	return { push, end, rest, plain, counted: countedNow };
 }
 
 /** How many choices a call asks for: `n`, for each of the prompts (`/v1/completions` takes several). */

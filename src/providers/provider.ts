@@ -12,6 +12,19 @@ export interface UpstreamRequest {
 	readonly body?: string;
 	/** An event stream is asked for. */
 	readonly stream?: boolean;
+	/** What of the body the router has added of its own accord: an upstream that refuses one of these is asked without it. */
+	readonly added?: readonly Addition[] | undefined;
+}
+
+/** A top-level field that the router adds, or the part of one that it does. */
+export type Addition = string;
+
+/** How a call is put, besides by what it says itself. */
+export interface Wishes {
+	/** Its answer may have to go on elsewhere: how many tokens there were is asked for with each chunk, where the upstream can say it. */
+	readonly counts?: boolean | undefined;
+	/** Additions that the target refuses. */
+	readonly without?: ReadonlySet<Addition> | undefined;
 }
 
 /** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
@@ -151,14 +164,24 @@ export interface Out {
 	readonly done?: boolean;
 }
 
+/** Tokens of an answer that is under way, as its upstream counts them. */
+export interface Counted {
+	readonly input: number;
+	readonly output: number;
+	/** Those of `output` that stand before the white space at the end of the answer so far. */
+	readonly solid: number;
+}
+
 /** Reads one stream. */
 export interface StreamDecoder {
 	push(event: SseEvent): Out;
 	/**
-	 * Whether these bytes are whole events that carry text and nothing else, to be sent on as they came, unread. Asked only
-	 * between events.
+	 * What to send on for bytes that are whole events, and carry text and nothing else of weight; undefined where they must be read. Asked
+	 * only between events. It may be the chunk itself, and may lie in the chunk's own memory.
 	 */
-	isPlain?(chunk: Uint8Array): boolean;
+	plain?(chunk: Uint8Array): Uint8Array | undefined;
+	/** Tokens of the answer so far; undefined where its upstream does not count them with each chunk. */
+	counted?(): Counted | undefined;
 	/** The upstream closed: undefined when the answer was complete. */
 	end(): Failure | undefined;
 	/** After a good `end`: what is left to send, where only the end tells that no more comes. */
@@ -220,7 +243,7 @@ export interface Provider {
 	/** There where there are `needs`. */
 	readonly supplies?: Supplies | undefined;
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
-	encode(call: Call, target: Target, got?: Got): UpstreamRequest;
+	encode(call: Call, target: Target, got?: Got, wishes?: Wishes): UpstreamRequest;
 	/** How it goes on with an answer that another began; `replay` where it does not say. */
 	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */

@@ -45,6 +45,8 @@ export interface Row {
 	readonly reroutes?: readonly string[];
 	/** See {@link Continuation}; absent: only by asking again. */
 	readonly continuation?: Continuation;
+	/** It tells the tokens so far with each chunk of a stream where it is asked for them (vLLM's `continuous_usage_stats`). */
+	readonly countsChunks?: boolean;
 	/** What its 400 says when it means a bad key. */
 	readonly badKey?: RegExp;
 }
@@ -138,6 +140,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		aliases: ["llmd"],
 		prefixes: [{ pattern: /^llmd-/, label: "llmd-*", strip: "llmd-" }],
 		continuation: "continue_final_message",
+		countsChunks: true,
 	},
 	local: {
 		...inside,
@@ -147,7 +150,8 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		keyVariables: ["ROUTER_AGENT_TOKEN"],
 		prefixes: [{ pattern: /^local/, label: "local*" }],
 		continuation: "continue_final_message",
+		countsChunks: true,
 	},
-	vllm: { ...inside, title: "vLLM", continuation: "continue_final_message" },
+	vllm: { ...inside, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
 	"openai-compatible": { ...inside, isInternal: false, title: "OpenAI-compatible" },
 };

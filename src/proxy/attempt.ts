@@ -14,6 +14,7 @@ import {
 	type Target,
 	type UpstreamAnswer,
 	type UpstreamRequest,
+	type Wishes,
 } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import { readJsonText } from "./body.ts";
@@ -55,6 +56,8 @@ export interface AttemptOptions {
 	readonly record: () => OpenRecord;
 	/** The upstream has taken the key, or failed before it could. */
 	readonly onKey: (failure: Failure | undefined) => void;
+	/** See Wishes. */
+	readonly counts?: boolean | undefined;
 	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
 	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
 }
@@ -122,13 +125,17 @@ export class Attempt {
 		this.#deadline.drop(why);
 	}
 
+	get #wishes(): Wishes | undefined {
+		return this.options.counts ? COUNTS : undefined;
+	}
+
 	/** The call in the target's words. Where that takes more than the call itself, it is waited for. */
 	#encode(): UpstreamRequest | Promise<UpstreamRequest> {
 		const { call, target } = this.options;
 		const { provider } = target;
 		try {
 			const needs = provider.needs?.(call, target) ?? [];
-			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, GOT_NOTHING);
+			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, GOT_NOTHING, this.#wishes);
 			return this.#supplied(provider.supplies.get(call, needs, call.signal));
 		} catch (thrown) {
 			this.#deadline.clear();
@@ -141,7 +148,7 @@ export class Attempt {
 		const askedAt = performance.now();
 		try {
 			const got = await coming;
-			return target.provider.encode(call, target, got);
+			return target.provider.encode(call, target, got, this.#wishes);
 		} catch (thrown) {
 			this.#deadline.clear();
 			throw thrown;
@@ -248,6 +255,8 @@ export class Attempt {
 		return failure;
 	}
 }
+
+const COUNTS: Wishes = { counts: true };
 
 /** The comment of a stream that has nothing to say yet. */
 export const KEEP_ALIVE = ": keep-alive";

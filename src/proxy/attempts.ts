@@ -19,6 +19,7 @@ import { goOn, isPassing, mayGoOn, Progress, type ResumeTerms } from "./resume.t
 import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers as isAnyLeft, nextStep, type Step } from "./retry.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
+import { type Spent, spentAfter } from "./spent.ts";
 
 /** Where a call may run, and under which terms. */
 export interface CallPlan {
@@ -55,6 +56,8 @@ export class Attempts {
 	readonly #pause: Pause;
 	#hasHedged = false;
 	readonly #progress = new Progress();
+	/** Tokens that had been told when the answer broke last. */
+	#spent: Spent | undefined;
 
 	constructor(
 		readonly call: Call,
@@ -114,9 +117,12 @@ export class Attempts {
 		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
 		const pauseMs = this.#progress.broke(told.deltas);
 		if (pauseMs === undefined || (pauseMs > 0 && !(await this.#pauses(pauseMs)))) return undefined;
+		const spent = spentAfter(told, broken.reader?.counted, this.#spent);
+		this.#spent = spent;
 		const opened = await goOn(broken, failure, {
 			...this.#resumeTerms(),
 			told,
+			spent,
 			tries: (target) => this.#candidates[targets.indexOf(target)]!.tries,
 			isUnwell: ({ id }) => this.#isOpen(id) || this.state.targets.of(id).pausedUntil > this.state.targets.now(),
 			wait: (ms) => this.#pauses(ms),
@@ -249,6 +255,7 @@ export class Attempts {
 				waiting: this.waiting,
 				record: () => this.#record(candidate),
 				onKey: ended,
+				counts: this.mayGoOn(target),
 				read: rest?.read,
 			});
 			this.#running.push(attempt);

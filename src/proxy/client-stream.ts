@@ -185,7 +185,7 @@ export class ClientStream implements Waiting {
 	/** What an attempt that failed has cost is not its caller's. */
 	#bill(target: Target, reader: EventReader, isWhole: boolean): void {
 		const { tokens, cost } = reader;
-		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole);
+		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole || reader.counted !== undefined);
 	}
 
 	/** Said twice where both the attempts and the stream tell of it. */

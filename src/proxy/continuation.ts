@@ -3,6 +3,7 @@ import type { Call } from "../openai/call.ts";
 import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../openai/json.ts";
 import type { Told } from "../openai/transcript.ts";
 import type { Continuation } from "../providers/provider.ts";
+import type { Spent } from "./spent.ts";
 
 /** The call that asks for the rest of an answer, and how its answer is to be read. */
 export interface FollowUp {
@@ -14,6 +15,8 @@ export interface FollowUp {
 	readonly mode: "continue" | "replay";
 	/** White space at the end of what was sent that the call leaves out; the answer may begin with it again. */
 	readonly trimmed: string;
+	/** Tokens of what was sent. */
+	readonly spent: Spent;
 }
 
 /** Why an answer can't go on anywhere, a clause behind "it can't go on elsewhere: "; undefined where it can. */
@@ -30,27 +33,30 @@ export function obstacleOf(call: Call, told: Told): string | undefined {
  * The ways to ask a target for the rest, best first. Continuing needs plain text to go on from: an answer that broke off inside
  * its thinking, a refusal or a tool call is only ever replayed.
  */
-export function followUps(call: Call, told: Told, capability: Continuation): FollowUp[] {
-	const replay: FollowUp = { call, mode: "replay", trimmed: "" };
-	const continued = capability === "replay" ? undefined : continuing(call, told, capability);
+export function followUps(call: Call, told: Told, capability: Continuation, spent: Spent): FollowUp[] {
+	const replay: FollowUp = { call, mode: "replay", trimmed: "", spent };
+	const continued = capability === "replay" ? undefined : continuing(call, told, capability, spent);
 	return continued ? [continued, replay] : [replay];
 }
 
-function continuing(call: Call, told: Told, capability: Continuation): FollowUp | undefined {
+function continuing(call: Call, told: Told, capability: Continuation, spent: Spent): FollowUp | undefined {
 	if (told.toolCalls.length > 0 || told.refusal !== "" || hasGrammar(call)) return undefined;
+	const isPrompt = call.operation === "completions";
+	// What a text completion goes on from keeps its white space.
+	const tokens = isPrompt ? spent.all : spent.tokens;
 	// As good as finished: a limit of less than a token can't be asked for, and one more would be too much.
-	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= told.deltas)) return undefined;
-	const sent = call.operation === "completions" ? told.text : told.content;
+	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= tokens)) return undefined;
+	const sent = isPrompt ? told.text : told.content;
 	// Chat templates trim what stands last; vendors refuse a prefill that ends with white space.
 	const partial = sent.trimEnd();
 	if (partial === "") return undefined;
-	const edits = call.operation === "completions" ? promptEdits(call, sent) : messageEdits(call, partial, capability);
+	const edits = isPrompt ? promptEdits(call, sent) : messageEdits(call, partial, capability);
 	if (!edits) return undefined;
-	const isPrompt = call.operation === "completions";
 	return {
-		call: edited(call, [...edits, ...budgetEdits(call, told.deltas)]),
+		call: edited(call, [...edits, ...budgetEdits(call, tokens)]),
 		mode: "continue",
 		trimmed: isPrompt ? "" : sent.slice(partial.length),
+		spent: { ...spent, tokens },
 	};
 }
 
@@ -88,7 +94,7 @@ function messageEdits({ raw, body, fields }: Call, partial: string, capability: 
 	return edits;
 }
 
-/** The tokens that are left of the caller's limit: about one came with each chunk. */
+/** The tokens that are left of the caller's limit. */
 function budgetEdits({ raw, body, fields }: Call, spent: number): Edit[] {
 	return LIMITS.flatMap((name) => {
 		const limit = body[name];

@@ -3,6 +3,7 @@ import { EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import {
 	type ByteSource,
+	type Counted,
 	type Failure,
 	type Keep,
 	type Out,
@@ -54,7 +55,7 @@ export class EventReader {
 	firstDeltaAt: number | undefined;
 	/** How it ended, where that was badly. Told by no piece. */
 	failure: Failure | undefined;
-	tokens: Tokens | undefined;
+	#tokens: Tokens | undefined;
 	/** USD. */
 	cost: number | undefined;
 	/** Events that were no JSON. */
@@ -81,12 +82,13 @@ export class EventReader {
 		// A byte order mark is good only at the very beginning, which this may not be for the client.
 		const wasClean = this.#splitter.isClean;
 		const chunk = wasClean && !this.hasBegun && isMarked(bytes) ? bytes.subarray(3) : bytes;
-		if (wasClean && this.decoder.isPlain?.(chunk)) {
+		const plain = wasClean ? this.decoder.plain?.(chunk) : undefined;
+		if (plain) {
 			this.deadline.touch();
 			// They are alike, so their number is told by their length.
-			this.#deltas += Math.max(1, Math.round((chunk.length * this.#deltas) / this.#deltaLength) || 1);
-			this.#deltaLength += chunk.length;
-			return chunk;
+			this.#deltas += Math.max(1, Math.round((plain.length * this.#deltas) / this.#deltaLength) || 1);
+			this.#deltaLength += plain.length;
+			return plain;
 		}
 		const deltas = this.#deltas;
 		const events = this.#splitter.push(chunk);
@@ -124,6 +126,18 @@ export class EventReader {
 	/** An event that is no comment has come. */
 	get hasEvent(): boolean {
 		return this.#events > 0 || this.hasBegun;
+	}
+
+	/** What the upstream has counted: of the whole answer, or of as much of it as has come, where it counts with each chunk. */
+	get tokens(): Tokens | undefined {
+		const counted = this.counted;
+		if (!counted || (this.#tokens && this.#tokens.output >= counted.output)) return this.#tokens;
+		return { ...this.#tokens, input: counted.input, output: counted.output };
+	}
+
+	/** Tokens of the answer as far as it has come; undefined where its upstream does not count with each chunk. */
+	get counted(): Counted | undefined {
+		return this.decoder.counted?.();
 	}
 
 	/** How long it has given nothing of the answer, ms. */
@@ -185,7 +199,7 @@ export class EventReader {
 	}
 
 	#learn(out: Out): void {
-		if (out.tokens) this.tokens = out.tokens;
+		if (out.tokens) this.#tokens = out.tokens;
 		if (out.cost !== undefined) this.cost = out.cost;
 		if (out.keeps?.length) this.events.keeps(out.keeps);
 		if (out.dropped) this.dropped++;

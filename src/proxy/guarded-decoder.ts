@@ -15,12 +15,12 @@ export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 				return { bytes: "", failure: fault(cause) };
 			}
 		},
-		isPlain(chunk): boolean {
+		plain(chunk): Uint8Array | undefined {
 			try {
-				return decoder.isPlain?.(chunk) ?? false;
+				return decoder.plain?.(chunk);
 			} catch {
 				// Read in full, the chunk meets the same fault in `push`, which reports it.
-				return false;
+				return undefined;
 			}
 		},
 		rest(): Out {

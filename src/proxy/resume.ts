@@ -7,6 +7,7 @@ import type { Failure } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { Opened } from "./attempt.ts";
 import { type FollowUp, followUps, obstacleOf } from "./continuation.ts";
+import type { Spent } from "./spent.ts";
 
 /** What of a call the decision needs. */
 export interface ResumeTerms {
@@ -19,6 +20,8 @@ export interface ResumeTerms {
 /** The way: one attempt for the rest of the answer. Never throws for what an upstream does. */
 export interface Elsewhere extends ResumeTerms {
 	readonly told: Told;
+	/** Tokens of that. */
+	readonly spent: Spent;
 	/** Attempts that the call has made there and that failed. */
 	tries(target: RouteTarget): number;
 	/** Calls are kept from it at present. */
@@ -104,11 +107,11 @@ function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number
 async function ask(
 	target: RouteTarget,
 	hasOthers: boolean,
-	{ call, told, attempt }: Elsewhere,
+	{ call, told, spent, attempt }: Elsewhere,
 ): Promise<Opened | Failure> {
 	const capability = target.provider.continuation?.(target) ?? "replay";
 	let result: Opened | Failure | undefined;
-	for (const followUp of followUps(call, told, capability)) {
+	for (const followUp of followUps(call, told, capability, spent)) {
 		result = await attempt(target, followUp, hasOthers);
 		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
 		if ("head" in result || (result.kind !== "caller" && result.kind !== "unsupported")) return result;

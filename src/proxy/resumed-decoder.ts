@@ -2,7 +2,7 @@
 import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import type { Told, ToolCallDelta } from "../openai/transcript.ts";
 import type { Tokens } from "../openai/usage.ts";
-import type { Failure, Out, StreamDecoder } from "../providers/provider.ts";
+import type { Counted, Failure, Out, StreamDecoder } from "../providers/provider.ts";
 import type { FollowUp } from "./continuation.ts";
 
 /** Asked again, the model said something else than what its client has read already. */
@@ -32,9 +32,10 @@ interface Chunk {
 }
 
 /** `inner` reads the target's own stream; what comes out continues `told`. */
-export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed }: FollowUp): StreamDecoder {
+export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed, spent }: FollowUp): StreamDecoder {
 	const rest = mode === "replay" ? new Rest(told) : undefined;
-	const spent = mode === "continue" ? told.deltas : 0;
+	/** Tokens that this target got with the prompt, and that are part of the answer. */
+	const moved = mode === "continue" ? spent.tokens : 0;
 	let space = trimmed;
 
 	function push(event: SseEvent): Out {
@@ -71,7 +72,7 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		};
 		if (chunk.usage) its.usage = shownUsage(chunk.usage);
 		const choices = (chunk.choices ?? []).flatMap(choiceLeft);
-		if (choices.length === 0 && (chunk.choices?.length ?? 0) > 0 && !chunk.usage) return "";
+		if (choices.length === 0 && (chunk.choices?.length ?? 0) > 0) return "";
 		return sseData(JSON.stringify({ ...its, ...(chunk.choices ? { choices } : {}) }));
 	}
 
@@ -108,8 +109,21 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 	function shownUsage(usage: Record<string, unknown>): Record<string, unknown> {
 		const { prompt_tokens: input, completion_tokens: output } = usage;
 		if (typeof input !== "number" || typeof output !== "number") return usage;
-		const moved = Math.min(spent, input);
-		return { ...usage, prompt_tokens: input - moved, completion_tokens: output + moved };
+		const { input: prompt, output: completion } = wholeOf(input, output);
+		const isEstimated = moved > 0 && spent.isEstimated;
+		return {
+			...usage,
+			prompt_tokens: prompt,
+			completion_tokens: completion,
+			...("total_tokens" in usage ? { total_tokens: prompt + completion } : {}),
+			...(isEstimated ? { estimated: true } : {}),
+		};
+	}
+
+	/** Tokens of the whole call. Its prompt is what the answer's first upstream was given, as that counted it. */
+	function wholeOf(input: number, output: number): { input: number; output: number } {
+		if (moved === 0) return { input, output };
+		return { input: spent.prompt ?? Math.max(0, input - moved), output: output + moved };
 	}
 
 	/** What later calls will need is asked for by the ids that the client was told. */
@@ -119,7 +133,19 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 	}
 
 	function counted(out: Out): Out {
-		return out.tokens && spent > 0 ? { ...out, tokens: movedTokens(out.tokens, spent) } : out;
+		return out.tokens && moved > 0 ? { ...out, tokens: wholeTokens(out.tokens) } : out;
+	}
+
+	function wholeTokens(tokens: Tokens): Tokens {
+		const whole = { ...tokens, ...wholeOf(tokens.input, tokens.output) };
+		// Of what the rest's prompt had in a cache, some was the answer's beginning.
+		if (whole.cached !== undefined) whole.cached = Math.min(whole.cached, whole.input);
+		return whole;
+	}
+
+	function countedSoFar(): Counted | undefined {
+		const its = inner.counted?.();
+		return its && { ...wholeOf(its.input, its.output), solid: its.solid + moved };
 	}
 
 	return {
@@ -128,13 +154,9 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 			const out = inner.rest?.() ?? {};
 			return out.bytes ? joined(out, out.bytes) : kept(counted(out));
 		},
+		counted: countedSoFar,
 		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
 	};
-}
-
-function movedTokens(tokens: Tokens, spent: number): Tokens {
-	const moved = Math.min(spent, tokens.input);
-	return { ...tokens, input: tokens.input - moved, output: tokens.output + moved };
 }
 
 type Part = "content" | "reasoning" | "refusal" | "text";

@@ -187,7 +187,9 @@ try {
 		`attempts ${attempts}, of them failed ${failures}; retries ${retries}, refused for want of budget ${refused}; ` +
 			`failovers ${failovers}, resumes ${resumes}`,
 	);
-	const wrongs = (["failed", "truncated", "longer", "wrong", "miscounted"] as const).map((verdict) => tally.count(verdict));
+	const wrongs = (["failed", "truncated", "longer", "wrong", "miscounted"] as const).map((verdict) =>
+		tally.count(verdict),
+	);
 	const [failed, truncated, longer, wrong, miscounted] = wrongs;
 	console.log(
 		`${minutes} minutes, ${clients} clients, seed ${seed}: ${tally.calls} calls, ${failed} failed, ${truncated} truncated, ` +

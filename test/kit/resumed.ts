@@ -2,8 +2,10 @@
 import { type Call, parseRequest } from "../../src/openai/call.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
 import { type Told, Transcript } from "../../src/openai/transcript.ts";
-import type { StreamDecoder } from "../../src/providers/provider.ts";
+import type { Continuation, StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
+import { type FollowUp, followUps } from "../../src/proxy/continuation.ts";
+import { spentAfter } from "../../src/proxy/spent.ts";
 import { choiceEvent, DONE, finishEvent, usageEvent } from "./events.ts";
 import { chunksOf, type Json } from "./exchange.ts";
 import { configOf } from "./pipeline.ts";
@@ -38,6 +40,13 @@ export function toldBy(sent: readonly string[]): Told {
 	for (const piece of sent) transcript.add(piece);
 	return transcript.told();
 }
+
+/** Before anything was told. */
+export const NOTHING_SPENT = spentAfter(toldBy([]), undefined, undefined);
+
+/** The ways to ask for the rest of what was told, where its upstream counted nothing. */
+export const waysOf = (call: Call, sent: Told, capability: Continuation): FollowUp[] =>
+	followUps(call, sent, capability, spentAfter(sent, undefined, undefined));
 
 /** A stream, folded into one answer. */
 export function folded(sse: string) {

@@ -1,6 +1,7 @@
 /** `/v1/chat/completions` and `/v1/completions`. */
-import { chatAnswer, chatChunk, type Head, roleChunk, textAnswer, textChunk, usageChunk } from "./answers.ts";
+
 import { random } from "../random.ts";
+import { chatAnswer, chatChunk, type Head, roleChunk, textAnswer, textChunk, usageChunk } from "./answers.ts";
 import { Counts } from "./counts.ts";
 import type { Engine } from "./engine.ts";
 import { ApiError, engineDead, invalid } from "./errors.ts";
