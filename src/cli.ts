@@ -3,7 +3,7 @@ import { type Command, parseCommand, type StartOptions, UsageError } from "./cli
 import { HELP } from "./cli/help.ts";
 import type { Environment } from "./config/interpolate.ts";
 import type { Loaded } from "./config/load.ts";
-import { ConfigError } from "./config/mistake.ts";
+import { ConfigError, mistakeLine } from "./config/mistake.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes; sysexits has finer ones that no one tells apart. */
@@ -115,7 +115,10 @@ async function configuration(
 		const { withEnvFile } = await import("./cli/env-file.ts");
 		variables = withEnvFile(variables, envFile, cwd);
 	}
-	return { loaded: load({ flags, env: variables, cwd, role }), variables };
+	const { FURTHER_VARIABLES } = await import("./cli/further-variables.ts");
+	const loaded = load({ flags, env: variables, cwd, role, variables: FURTHER_VARIABLES });
+	for (const warning of loaded.warnings) complain(`warning: ${mistakeLine(warning)}`);
+	return { loaded, variables: loaded.env };
 }
 
 /** One line for a person (one a mistake for a configuration); never a stack. */

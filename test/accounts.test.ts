@@ -90,7 +90,7 @@ describe("keys of the configuration", () => {
 		expect((await call(key)).status).toBe(status);
 	});
 
-	test.each(["x-api-key", "x-goog-api-key"])("are taken from %s", async (name) => {
+	test.each(["x-api-key", "api-key", "x-goog-api-key"])("are taken from %s", async (name) => {
 		expect((await call("", {}, { authorization: "", [name]: "key-of-plain" })).status).toBe(200);
 	});
 });

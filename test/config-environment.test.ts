@@ -75,7 +75,7 @@ describe("lists in variables", () => {
 		"%s that holds nothing but commas is refused: what was meant to stand in it is missing",
 		(name) => {
 			for (const text of [",", " ", " , ,"])
-				expect(refusal({ env: { [name]: text } })).toContain(`${name} holds nothing`);
+				expect(refusal({ env: { [name]: text } })).toContain(`${name} has nothing in it`);
 			expect(configOf({ env: { [name]: "" } }).keys).toEqual([]);
 		},
 	);

@@ -37,6 +37,7 @@ describe("no key, no call", () => {
 		{ authorization: "Bearer " },
 		{ authorization: "Basic key-of-one" },
 		{ authorization: "key-of-one" },
+		{ "x-api-key": "" },
 		{ cookie: "key=key-of-one" },
 	])("without one the header is named: %j", (headers) => {
 		expect(refusal(headers)).toContain("Authorization: Bearer");
@@ -48,6 +49,9 @@ describe("no key, no call", () => {
 		{ authorization: "Bearer KEY-OF-ONE" },
 		{ authorization: "Bearer wrong", "x-api-key": "key-of-one" },
 		{ "x-api-key": "wrong" },
+		{ "api-key": "wrong" },
+		{ "x-api-key": "wrong", "api-key": "key-of-one" },
+		{ "api-key": "wrong", "x-goog-api-key": "key-of-one" },
 		{ "x-goog-api-key": "wrong" },
 	])("a wrong one is refused and not repeated: %j", (headers) => {
 		const message = refusal(headers);
@@ -56,11 +60,34 @@ describe("no key, no call", () => {
 	});
 });
 
+describe("a refused key that was pasted with something around it, or is none, is told so without being repeated", () => {
+	test.each([
+		[{ authorization: 'Bearer "key-of-one"' }, "This API key is not known here: it has quotes around it."],
+		[
+			{ "api-key": "Bearer key-of-one" },
+			"This API key is not known here: it is a header (`Bearer …` or the like): leave all but the key out.",
+		],
+		[
+			{ authorization: "Bearer ${ROUTER_KEY}" },
+			"This API key is not known here: it is a reference (${…}) that nothing has resolved: put the value itself there.",
+		],
+		[
+			{ authorization: "Bearer nope", "api-key": "key-of-one" },
+			"This API key is not known here (of authorization, api-key the first counts).",
+		],
+		[{ "x-api-key": `"${"k".repeat(600)}"` }, "This API key is not known here."],
+	] as [Record<string, string>, string][])("%j", (headers, message) => expect(refusal(headers)).toBe(message));
+});
+
 test.each([
 	{ authorization: "Bearer key-of-one" },
 	{ authorization: "bearer   key-of-one " },
 	{ "x-api-key": "key-of-one" },
+	{ "api-key": "key-of-one" },
 	{ "x-goog-api-key": "key-of-one" },
+	{ "x-api-key": "", "api-key": "key-of-one" },
+	{ authorization: "Bearer key-of-one", "api-key": "key-of-two" },
+	{ authorization: "Bearer", "api-key": "key-of-one" },
 	{ authorization: "Basic abc", "x-api-key": "key-of-one" },
 ])("a key is taken from any header that clients use: %j", (headers) => {
 	expect(admit(headers)?.name).toBe("one");

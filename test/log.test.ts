@@ -208,7 +208,13 @@ describe("what a line says", () => {
 	test("authorization-like fields are redacted at the top and in headers, in child loggers too", async () => {
 		const stdout = memory();
 		const log = open({ stdout });
-		const headers = { authorization: "Bearer sk-1", cookie: "sk-2", "x-api-key": "sk-3", host: "kept" };
+		const headers = {
+			authorization: "Bearer sk-1",
+			cookie: "sk-2",
+			"x-api-key": "sk-3",
+			"api-key": "sk-7",
+			host: "kept",
+		};
 		log.logger.info({ headers, api_key: "sk-4" }, "x");
 		log.logger.child({ authorization: "sk-5" }).info({ password: "sk-6" }, "y");
 		await log.flush();

@@ -147,7 +147,7 @@ test("Venice's system prompt is switched off beside other Venice parameters", as
 	});
 });
 
-test("OpenRouter: the client's attribution headers go on, its cookie does not", async () => {
+test("OpenRouter: the client's attribution headers go on, its cookie and its credentials do not", async () => {
 	const openrouter = dialect("openrouter");
 	const exchange = fixture(openrouter, "text");
 	rig.replay.play(exchange.response);
@@ -155,8 +155,12 @@ test("OpenRouter: the client's attribution headers go on, its cookie does not", 
 		"http-referer": "https://app.example",
 		"x-title": "App",
 		cookie: "a=b",
+		"x-api-key": "client-1",
+		"api-key": "client-2",
+		"x-goog-api-key": "client-3",
 	});
 	const { headers } = rig.replay.only();
+	expect([...headers].join()).not.toContain("client-");
 	expect(headers.get("http-referer")).toBe("https://app.example");
 	expect(headers.get("x-title")).toBe("App");
 	expect(headers.get("cookie")).toBeNull();

@@ -4,7 +4,7 @@ import { isRecord } from "./document.ts";
 import { ConfigSchema } from "./schema.ts";
 
 /** Keywords of our own, which a validator in strict mode would refuse. */
-const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty"]);
+const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty", "pasted"]);
 
 /** `router.yaml` as plain JSON Schema (draft 7), descriptions, defaults and ranges included. */
 export function jsonSchema(): Record<string, unknown> {

@@ -5,12 +5,14 @@ import { withDefaults } from "./defaults.ts";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
 import { finish } from "./finish.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
+import { mendSettings } from "./mended.ts";
 import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./mistake.ts";
 import { readNamedFile } from "./named-file.ts";
 import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { semantics } from "./semantics.ts";
 import { validate } from "./validate.ts";
+import { CONFIG_VARIABLES, mendVariables, type Variable } from "./variables.ts";
 
 /** The file that is read where none is named, if it exists. */
 const DEFAULT_FILE = "router.yaml";
@@ -26,6 +28,10 @@ export interface Loaded {
 	/** Frozen, deeply. */
 	readonly config: Config;
 	readonly role: Role;
+	/** The environment as it was meant: without the quotes, spaces and line ends that were pasted around values. */
+	readonly env: Environment;
+	/** What of that and of the file's secrets and addresses had to be mended. */
+	readonly warnings: readonly Mistake[];
 	/** Absolute path of the file that was read; absent where there is none. */
 	readonly file?: string;
 	readonly sources: { of(path: Path): Source };
@@ -39,19 +45,33 @@ export interface Loaded {
 	again(): Loaded;
 }
 
+/** What a configuration is loaded from. */
+export interface LoadInput {
+	readonly flags: Flags;
+	readonly env: Environment;
+	/** Where relative paths begin. */
+	readonly cwd: string;
+	readonly role: Role;
+	/** Variables that others read, to be looked at, too. */
+	readonly variables?: readonly Variable[];
+}
+
 /**
  * Loads the configuration: a flag wins over the environment, that over the file, that over the default.
- * Relative paths are taken from `cwd`. Throws ConfigError with every mistake there is.
+ * Throws ConfigError with every mistake there is.
  */
-export function load(input: { flags: Flags; env: Environment; cwd: string; role: Role }): Loaded {
-	const { flags, env, cwd, role } = input;
+export function load(input: LoadInput): Loaded {
+	const { flags, cwd, role, variables = [] } = input;
+	const { env, ...pasted } = mendVariables(input.env, [...CONFIG_VARIABLES, ...variables]);
 	const named = flags.config ?? (env["ROUTER_CONFIG"] || undefined);
 	const file = named ?? (existsSync(resolve(cwd, DEFAULT_FILE)) ? DEFAULT_FILE : undefined);
 	const text = file === undefined ? "" : read(file, cwd, flags);
 	const parsed = parseFile(text, file ?? DEFAULT_FILE);
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
-	const { values: written, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
+	const { values: resolved, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
+	const { values: written, ...mended } = mendSettings(ConfigSchema, resolved, parsed.values);
+	findings.push(...mended.findings);
 	const values = withDefaults(ConfigSchema, written) as Record<string, unknown>;
 	findings.push(...validate(ConfigSchema, values));
 	const outside = overlay(flags, env, role);
@@ -60,6 +80,7 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 
 	const mistakes = [
 		...findings.map((finding) => inFile(finding, parsed, file)),
+		...pasted.mistakes,
 		...outside.findings.map((finding) => ({ path: pathText(finding.path), message: finding.message })),
 		...semantics(values, { env, cwd, role }).map((finding) => {
 			const override = origin(finding.path);
@@ -85,7 +106,8 @@ export function load(input: { flags: Flags; env: Environment; cwd: string; role:
 		}
 		return load(input);
 	};
-	return { config, role, ...(file !== undefined && { file: watched }), sources, watched, again };
+	const warnings = [...mended.warnings.map((finding) => inFile(finding, parsed, file)), ...pasted.warnings];
+	return { config, role, env, warnings, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
 
 const EMPTIED = "has been emptied; write `{}` into it if nothing is to be set";

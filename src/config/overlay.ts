@@ -50,9 +50,6 @@ export interface Overlay {
 /** Shorter secrets can be guessed; the same limit as `keys[].key` in the file. */
 const SHORTEST_KEY = 8;
 
-/** A list whose parts are all gone, as of `"${A},${B}"` with neither set: whoever wrote it meant it to hold something. */
-const HOLDS_NOTHING = "holds nothing but commas and spaces; unset it, or leave it empty, if nothing is meant";
-
 /** systemd's directories (systemd.exec(5): colon separated, absolute) stand in for the default ones. */
 const SYSTEMD = [
 	{ path: ["data_dir"], name: "STATE_DIRECTORY" },
@@ -72,9 +69,7 @@ export function overlay(flags: Flags, env: Environment, role: Role): Overlay {
 	const findings: Finding[] = [];
 	const take = (setting: Setting, text: string, name: string, from: Override["from"]) => {
 		const value = fromText(setting.schema, text);
-		if (Array.isArray(value) && value.length === 0) {
-			findings.push({ path: setting.path, message: `the environment variable ${name} ${HOLDS_NOTHING}` });
-		} else if (Value.Check(setting.schema, value)) overrides.push({ path: setting.path, value, name, from });
+		if (Value.Check(setting.schema, value)) overrides.push({ path: setting.path, value, name, from });
 		else {
 			const what = from === "env" ? `the environment variable ${name}` : name;
 			findings.push({ path: setting.path, message: `${what} must be ${expectation(setting.schema)}` });
@@ -164,8 +159,6 @@ function readKeys(
 	findings: Finding[],
 ): void {
 	const keys = list(env[name] ?? "");
-	if (env[name] && keys.length === 0)
-		findings.push({ path, message: `the environment variable ${name} ${HOLDS_NOTHING}` });
 	for (const [index, key] of keys.entries()) {
 		if (key.length < SHORTEST_KEY) {
 			const message = `the environment variable ${name} must hold keys of at least ${SHORTEST_KEY} characters; number ${index + 1} is shorter`;

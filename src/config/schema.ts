@@ -176,7 +176,7 @@ const provider = Type.Object(
 			}),
 		),
 		headers: Type.Optional(
-			Type.Record(Type.String({ minLength: 1 }), secret({}), {
+			Type.Record(Type.String({ minLength: 1 }), secret({ pasted: "header" }), {
 				description: "Further headers for every call to it. OpenRouter's attribution: `http-referer`, `x-title`.",
 			}),
 		),

@@ -46,6 +46,7 @@ export const redis = section(
 				...REDIS_FORMS,
 				description: `Redis 6.2 or later, for several routers as one. ${REDIS_FORMS.description}`,
 				env: "REDIS_URL",
+				pasted: "address",
 				examples: ["redis://:${REDIS_PASSWORD}@redis:6379/0"],
 			}),
 		),

@@ -1,5 +1,6 @@
 /** Settings that people write with a unit: `10m`, `32MB`. In the program they are plain numbers. */
 import { type StringOptions, Type } from "@sinclair/typebox";
+import type { PastedKind } from "./pasted.ts";
 
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
 const BYTES = /^(\d+(?:\.\d+)?)(B|KB|MB|GB|KiB|MiB|GiB)$/;
@@ -17,12 +18,18 @@ export const duration = (options: StringOptions) =>
 export const bytes = (options: StringOptions) =>
 	Type.Unsafe<number>(Type.String({ ...options, pattern: BYTES.source, unit: "bytes" satisfies Unit }));
 
-/** A string that is never shown: `router check`, logs and errors mask it. */
-export const secret = (options: StringOptions & { env?: string }) => Type.String({ ...options, secret: true });
+/** A string that is never shown: `router check`, logs and errors mask it. `pasted`: where it is not a key; see `pasted.ts`. */
+export const secret = (options: StringOptions & { env?: string; pasted?: PastedKind }) =>
+	Type.String({ ...options, secret: true });
 
 /** An http(s) URL with a host; kept as text. */
 export const url = (options: StringOptions & { env?: string }) =>
-	Type.String({ ...options, pattern: "^https?://[^/\\s]\\S*$", expects: "a URL that begins with http:// or https://" });
+	Type.String({
+		...options,
+		pattern: "^https?://[^/\\s]\\S*$",
+		expects: "a URL that begins with http:// or https://",
+		pasted: "address" satisfies PastedKind,
+	});
 
 /** `"1.5h"` → ms; undefined where the text is no duration. */
 export function parseDuration(text: string): number | undefined {

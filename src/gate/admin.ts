@@ -2,7 +2,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { AdminKeyConfig } from "../config/access.ts";
 import { RouterError } from "../errors.ts";
-import { hashKey, hashOf, presentedSecret } from "./keys.ts";
+import { hashKey, hashOf, presentedSecret, whyUnknown } from "./keys.ts";
 
 /** The door to /admin. */
 export interface AdminDoor {
@@ -29,14 +29,14 @@ export function createAdminDoor(keys: readonly AdminKeyConfig[]): AdminDoor {
 		admit(headers) {
 			const name = find(headers);
 			if (name !== undefined) return name;
-			throw new RouterError("invalid_admin_key", refusal(known.length > 0, presentedSecret(headers) !== undefined));
+			throw new RouterError("invalid_admin_key", refusal(known.length > 0, headers));
 		},
 	};
 }
 
-function refusal(hasKeys: boolean, isPresented: boolean): string {
+function refusal(hasKeys: boolean, headers: Headers): string {
 	if (!hasKeys) return "This router has no admin key: set ROUTER_ADMIN_KEYS or `admin.keys`.";
-	return isPresented
-		? "This key is no admin key of this router."
+	return presentedSecret(headers) !== undefined
+		? `This key is no admin key of this router${whyUnknown(headers)}.`
 		: "No admin key: send one as `Authorization: Bearer …`.";
 }

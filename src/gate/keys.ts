@@ -1,6 +1,7 @@
 /** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import type { KeyConfig } from "../config/access.ts";
+import { pasted } from "../config/pasted.ts";
 import { RouterError } from "../errors.ts";
 import type { Budget, KeyLimits, KeyStore, StoredKey } from "./key-store.ts";
 
@@ -88,7 +89,7 @@ export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest
 			if (caller) return caller;
 			// Found by its hash: what the time tells of a hash leads to no secret.
 			const found = made?.find(hash.toString("hex"));
-			if (!found) throw new RouterError("invalid_api_key", "This API key is not known here.");
+			if (!found) throw new RouterError("invalid_api_key", `This API key is not known here${whyUnknown(headers)}.`);
 			return callerOf(found);
 		},
 	};
@@ -111,10 +112,36 @@ function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "may
 	return { isRestricted: !models.includes("*"), mayUse: allowing(models) };
 }
 
-/** The key or token that a request carries: `Authorization: Bearer …`, `x-api-key` or `x-goog-api-key`. */
+/**
+ * The key or token that a request carries: `Authorization: Bearer …`, else `x-api-key`, else `api-key` (Azure's), else
+ * `x-goog-api-key`. The first that is there counts, and no other is looked at: of two that differ, a wrong one is refused although
+ * a right one stands behind it.
+ */
 export function presentedSecret(headers: Headers): string | undefined {
-	const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1];
-	return bearer ?? headers.get("x-api-key") ?? headers.get("x-goog-api-key") ?? undefined;
+	const bearer = BEARER.exec(headers.get("authorization") ?? "")?.[1];
+	if (bearer !== undefined) return bearer;
+	for (const name of BARE) {
+		const secret = headers.get(name);
+		if (secret) return secret;
+	}
+	return undefined;
+}
+
+const BEARER = /^Bearer\s+(\S+)\s*$/i;
+/** The headers that hold a key as it is. */
+const BARE = ["x-api-key", "api-key", "x-goog-api-key"];
+/** Longer secrets are answered without a hint: to look at them takes time. */
+const LONGEST_HINTED = 512;
+
+/** For the refusal of a secret, what is wrong with it or that another one was not looked at, where that can be told. Repeats nothing of it. */
+export function whyUnknown(headers: Headers): string {
+	const secret = presentedSecret(headers) ?? "";
+	const { problem, mended } = secret.length > LONGEST_HINTED ? {} : pasted(secret, "secret");
+	const hint = problem ?? mended;
+	if (hint !== undefined) return `: it ${hint}`;
+	const given = BARE.filter((name) => headers.get(name));
+	if (BEARER.test(headers.get("authorization") ?? "")) given.unshift("authorization");
+	return given.length > 1 ? ` (of ${given.join(", ")} the first counts)` : "";
 }
 
 /** Whether a name fits one of these patterns; `*` stands for any text. */

@@ -1,6 +1,6 @@
 /** Another configuration for a server that runs: when its file changes, and on SIGHUP. */
 import { type Difference, differenceLine, differences } from "../config/difference.ts";
-import { ConfigError } from "../config/mistake.ts";
+import { ConfigError, type Mistake, mistakeLine } from "../config/mistake.ts";
 import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
@@ -24,6 +24,8 @@ export interface Renewed {
 	readonly plan: RolePlan;
 	/** What takes a restart. */
 	readonly waiting: readonly Difference[];
+	/** What of it had to be mended. */
+	readonly warnings: readonly Mistake[];
 	/** Whoever wrote it means that it leaves no key: see `saysOpen`. */
 	readonly mayOpen: boolean;
 }
@@ -69,7 +71,7 @@ export function reload({
 }: ReloadOptions): void {
 	const { config: running, gate: before } = current();
 	try {
-		const { plan, waiting, mayOpen } = renewal.again(running);
+		const { plan, waiting, warnings, mayOpen } = renewal.again(running);
 		if (plan.generatesKey && !generatedGate) {
 			throw new StartError("without any key left one would have to be made, which takes a restart.");
 		}
@@ -84,6 +86,7 @@ export function reload({
 			{ file: renewal.file, changes: changes.slice(0, MOST_SHOWN), changed: changes.length },
 			"The configuration was loaded anew.",
 		);
+		for (const warning of warnings) log.logger.warn(mistakeLine(warning));
 		if (waiting.length > 0) {
 			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
 		}

@@ -1,7 +1,7 @@
 /** Who may register agents and see them. Tokens are held as hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import { RouterError } from "../errors.ts";
-import { type Gate, hashKey, presentedSecret } from "../gate/keys.ts";
+import { type Gate, hashKey, presentedSecret, whyUnknown } from "../gate/keys.ts";
 import type { Store } from "../store/store.ts";
 import { isLoopback } from "./endpoint.ts";
 
@@ -48,6 +48,8 @@ export function agentDoor({ tokens, store, gate, host, refuse }: AgentDoorOption
 		let isKnown = false;
 		// Every hash is compared, whether or not one has matched: the time tells nothing.
 		for (const each of hashes) if (timingSafeEqual(each, hash)) isKnown = true;
-		if (!isKnown) throw new RouterError("invalid_agent_token", "This agent token is not known here.");
+		if (!isKnown) {
+			throw new RouterError("invalid_agent_token", `This agent token is not known here${whyUnknown(request.headers)}.`);
+		}
 	};
 }

@@ -19,7 +19,9 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 			const { config, waiting } = keepFixed(running, next.config);
 			const plan = routerPlan(config, env, house);
 			latest = next;
-			return { plan, waiting, mayOpen: saysOpen(config, next.sources) };
+			// Variables are as they were: the start has said what was mended in them.
+			const warnings = next.warnings.filter(({ file }) => file !== undefined);
+			return { plan, waiting, warnings, mayOpen: saysOpen(config, next.sources) };
 		},
 	});
 }

@@ -66,6 +66,7 @@ const SECRETS = [
 	"cookie",
 	"set-cookie",
 	"x-api-key",
+	"api-key",
 	"x-goog-api-key",
 	"api_key",
 	"apiKey",

@@ -1,0 +1,14 @@
+/** The variables that are read besides those of the configuration: providers' keys and addresses, and proxies. */
+import type { Variable } from "../config/variables.ts";
+import { TABLE } from "../providers/table.ts";
+
+const PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+
+/** All of them. */
+export const FURTHER_VARIABLES: readonly Variable[] = [
+	...Object.values(TABLE).flatMap(({ keyVariables, baseUrlVariable }): Variable[] => [
+		...keyVariables.map((name): Variable => ({ name, kind: "secret" })),
+		...(baseUrlVariable === undefined ? [] : [{ name: baseUrlVariable, kind: "address" } as const]),
+	]),
+	...PROXIES.flatMap((name) => [name, name.toLowerCase()]).map((name): Variable => ({ name, kind: "address" })),
+];
