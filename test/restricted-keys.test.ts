@@ -3,7 +3,7 @@ import { afterAll, beforeEach, expect, test } from "bun:test";
 import { clientError } from "./kit/contract.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
-import { pipeline } from "./kit/pipeline.ts";
+import { configOf, entriesOf, pipeline } from "./kit/pipeline.ts";
 
 const upstream = startFaultUpstream();
 beforeEach(() => upstream.run(answers("200 OK", '{"choices":[]}')));
@@ -12,14 +12,26 @@ afterAll(() => upstream.stop());
 const router = pipeline({
 	config: {
 		keys: [
-			{ name: "team", key: "team-key-1", models: ["openrouter/qwen/*", "venice-*"] },
+			{
+				name: "team",
+				key: "team-key-1",
+				models: ["openrouter/qwen/*", "venice-*", "box/*", "plain/*", "engine/*", "gpt-*", "mixed"],
+			},
+			{ name: "fast", key: "fast-key-1", models: ["openrouter/qwen/*:nitro"] },
 			{ name: "boss", key: "boss-key-1" },
 		],
 		providers: {
 			openrouter: { base_url: upstream.origin, api_key: "k" },
 			venice: { base_url: upstream.origin, api_key: "k" },
+			openai: { base_url: upstream.origin, api_key: "k" },
+			box: { type: "openai-compatible", base_url: upstream.origin },
+			plain: { type: "openai-compatible", base_url: upstream.origin, model_routing: false },
+			engine: { type: "vllm", base_url: upstream.origin },
 		},
-		models: [{ name: "secret-project", targets: ["openrouter/x/y"] }],
+		models: [
+			{ name: "mixed", targets: ["engine/m"], fallback: ["box/m"] },
+			{ name: "secret-project", targets: ["openrouter/x/y"] },
+		],
 	},
 });
 const send = (key: string, body: object) =>
@@ -33,7 +45,17 @@ test.each([
 	["openrouter/qwen/qwen3-8b", "provider", { order: ["x"] }],
 	["openrouter/qwen/qwen3-8b", "route", "fallback"],
 	["openrouter/qwen/qwen3-8b", "plugins", [{ id: "web" }]],
+	["openrouter/qwen/qwen3-8b", "preset", "mine"],
 	["venice-uncensored", "fallbacks", ["other"]],
+	["box/m", "fallbacks", ["other"]],
+	["box/m", "Fallbacks", ["other"]],
+	["box/m", "models", ["other"]],
+	["box/m", "api_base", "http://other.example"],
+	["box/m", "user_config", { model_list: [] }],
+	// Nobody knows what stands at an address that is not the vendor's own.
+	["gpt-4o", "fallbacks", ["other"]],
+	// The field would reach where the call may go on.
+	["mixed", "provider", { order: ["x"] }],
 ])("to %s it may not send %s; a key for every model may", async (model, field, value) => {
 	const before = upstream.received.length;
 	const refused = await send("team-key-1", { model, [field]: value });
@@ -41,6 +63,65 @@ test.each([
 	expect(clientError(await refused.text())).toMatchObject({ code: "model_not_allowed", param: field });
 	expect(upstream.received.length).toBe(before);
 	expect((await send("boss-key-1", { model, [field]: value })).status).toBe(200);
+});
+
+test.each([
+	["box/m", { extra_body: { fallbacks: ["other"] } }, "extra_body.fallbacks"],
+	["box/m", { extra_body: { model: "other" } }, "extra_body.model"],
+	["box/m", { extra_body: { a: [{ Provider: { order: ["x"] } }] } }, "extra_body.a.0.Provider"],
+	["box/m", { providerOptions: { gateway: { models: ["other"] } } }, "providerOptions"],
+	["venice-uncensored", { venice_parameters: { fallbacks: ["other"] } }, "venice_parameters.fallbacks"],
+])("to %s it may not send %j", async (model, fields, param) => {
+	const refused = await send("team-key-1", { model, ...fields });
+	expect(clientError(await refused.text())).toMatchObject({ code: "model_not_allowed", param });
+	expect((await send("boss-key-1", { model, ...fields })).status).toBe(200);
+});
+
+test("what is nested deeper than anyone reads is refused, too", async () => {
+	const deep = (levels: number): object => (levels === 0 ? { fallbacks: ["other"] } : { a: deep(levels - 1) });
+	expect((await send("team-key-1", { model: "box/m", extra_body: deep(50) })).status).toBe(403);
+});
+
+test("the refusal says which upstream it is about, and how its owner says that it has no such field", async () => {
+	const { message } = clientError(await (await send("team-key-1", { model: "box/m", route: "fallback" })).text());
+	expect(message).toContain('may not send "route" to "box"');
+	expect(message).toContain("providers.box.model_routing: false");
+});
+
+test.each([
+	["plain/m", { fallbacks: ["other"], extra_body: { models: [] } }],
+	["engine/m", { provider: "x" }],
+	[
+		"box/m",
+		{ metadata: { provider: "x" }, tools: [{ type: "function", function: { name: "f", parameters: { model: 1 } } }] },
+	],
+	["box/m", { chat_template_kwargs: { enable_thinking: false }, reasoning: { effort: "low" } }],
+	["openrouter/qwen/qwen3-8b:free", {}],
+])("to %s it may send %j", async (model, fields) => {
+	expect((await send("team-key-1", { model, ...fields })).status).toBe(200);
+});
+
+test.each([":online", ":nitro", ":floor", ":exacto", "@preset/other"])(
+	"a star does not stand for %s",
+	async (suffix) => {
+		const model = `openrouter/qwen/qwen3-8b${suffix}`;
+		const refused = await send("team-key-1", { model });
+		expect(clientError(await refused.text())).toMatchObject({ code: "model_not_allowed", param: "model" });
+		expect((await send("boss-key-1", { model })).status).toBe(200);
+		expect((await send("fast-key-1", { model })).status).toBe(suffix === ":nitro" ? 200 : 403);
+	},
+);
+
+test("a vendor at its own address heeds no such field, whatever the way it is written", () => {
+	const routes = (settings: object) =>
+		entriesOf(configOf({ providers: settings })).flatMap(({ upstream }) =>
+			upstream.routesModels ? [upstream.name] : [],
+		);
+	expect(routes({ openai: { api_key: "k" } })).toEqual(["openrouter", "venice"]);
+	expect(routes({ openai: { base_url: "https://api.openai.com/" } })).not.toContain("openai");
+	expect(routes({ openai: { base_url: "https://api.openai.com.example/v1" } })).toContain("openai");
+	expect(routes({ openai: { base_url: "https://api.openai" } })).toContain("openai");
+	expect(routes({ openrouter: { model_routing: false }, xai: { model_routing: true } })).toEqual(["xai", "venice"]);
 });
 
 test("a wrong name is not answered with the names of models it may not use", async () => {

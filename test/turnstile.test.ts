@@ -18,7 +18,7 @@ const caller = (rest: Partial<Caller> = {}): Caller => ({
 });
 const asked = (rest: Partial<Entering> = {}): Entering => ({
 	caller: undefined,
-	names: ["fast", "fast"],
+	names: () => ["fast", "fast"],
 	address: () => "10.0.0.7",
 	promptTokens: () => 100,
 	answerTokens: () => 0,
@@ -73,12 +73,12 @@ describe("limits", () => {
 
 	test("of a model count all callers, by the name that was asked for or where that leads", () => {
 		const { enter, refusal, refusals } = turnstile({ models: { "gpt-5*": { rpm: 2 }, other: { rpm: 1 } } });
-		enter({ names: ["gpt-5-mini", "gpt-5-mini"] });
-		enter({ names: ["my-alias", "gpt-5"], caller: caller() });
-		expect(refusal({ names: ["gpt-5-nano", "gpt-5-nano"] }).message).toContain(
+		enter({ names: () => ["gpt-5-mini", "gpt-5-mini"] });
+		enter({ names: () => ["my-alias", "gpt-5"], caller: caller() });
+		expect(refusal({ names: () => ["gpt-5-nano", "gpt-5-nano"] }).message).toContain(
 			"this model may take 2 requests a minute",
 		);
-		enter({ names: ["fast", "fast"] });
+		enter({ names: () => ["fast", "fast"] });
 		expect(refusals).toEqual(["model requests"]);
 	});
 

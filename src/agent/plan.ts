@@ -85,6 +85,7 @@ function running(address: string, { agent, timeouts }: Config): Upstream {
 		addressPath: "agent.vllm_url",
 		state: "ready",
 		headers: {},
+		routesModels: false,
 		keepsSystemPrompt: false,
 		timeouts,
 	};

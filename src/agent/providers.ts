@@ -34,6 +34,7 @@ export function modelProviders({ book, traffic, http, key, config, progress }: P
 		keySetting: "VLLM_API_KEY",
 		state: "ready",
 		headers: {},
+		routesModels: false,
 		keepsSystemPrompt: false,
 		// What a call waits for its model is no fault of the model's.
 		timeouts: { total: total + wait, first_token: first_token + wait, stall, connect },

@@ -91,7 +91,7 @@ export const limitsSection = section(
 		models: Type.Record(Type.String({ minLength: 1 }), limitSet("What all calls for these models may take together."), {
 			default: {},
 			description:
-				"By model name, `*` stands for any text: what all calls whose model fits an entry may take together.",
+				"By model name, `*` stands for any text: what all calls that may reach a model that fits an entry may take together, whichever of its names they ask for.",
 			examples: [{ "gpt-5*": { rpm: 500, tpm: 200000 }, fast: { concurrency: 64 } }],
 		}),
 		address: Type.Optional(

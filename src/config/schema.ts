@@ -183,6 +183,12 @@ const provider = Type.Object(
 		system_prompt: Type.Optional(
 			Type.Boolean({ description: "Venice only: let it add its own system prompt (the router switches that off)." }),
 		),
+		model_routing: Type.Optional(
+			Type.Boolean({
+				description:
+					"Whether fields of a call may lead it to another model there (`models`, `fallbacks`, `provider`, `plugins` and the like), so that keys with `models` may not send them. Default: true for openrouter, venice, openai-compatible, and for a vendor behind an address that is not its own; false says that it has none.",
+			}),
+		),
 		timeouts: ownTimeouts("Deadlines that differ for this provider; they hold whatever other targets there are."),
 	},
 	{ ...closed, ...mayBeEmpty },
@@ -348,7 +354,7 @@ export const ConfigSchema = Type.Object(
 			...mayBeEmpty,
 			default: {},
 			description:
-				"What `provider/model` costs (`*` stands for any text), where the router's table of list prices is wrong or silent.",
+				"What `provider/model` costs (`*` stands for any text; upper or lower case), where the router's table of list prices is wrong or silent.",
 			examples: [{ "openai/gpt-5-mini": { input: 0.25, output: 2, cached: 0.025 }, "local/*": { gpu_hour: 1.2 } }],
 		}),
 		cache,

@@ -1,6 +1,7 @@
 /** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import type { KeyConfig } from "../config/access.ts";
+import { type Fits, fitting } from "../config/name-pattern.ts";
 import { pasted } from "../config/pasted.ts";
 import { RouterError } from "../errors.ts";
 import type { Budget, KeyLimits, KeyStore, StoredKey } from "./key-store.ts";
@@ -18,7 +19,9 @@ export interface Caller {
 	readonly limits: KeyLimits;
 	readonly budget?: Budget | undefined;
 	/** Whether it may use a model of that name. */
-	mayUse(model: string): boolean;
+	readonly mayUse: Fits;
+	/** Whether one of the patterns of its models has this text in it. Absent: none has. */
+	names?(text: string): boolean;
 }
 
 /** The router's door. */
@@ -108,8 +111,12 @@ function callerOf(key: StoredKey): Caller {
 	return caller;
 }
 
-function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse"> {
-	return { isRestricted: !models.includes("*"), mayUse: allowing(models) };
+function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse" | "names"> {
+	return {
+		isRestricted: !models.includes("*"),
+		mayUse: fitting(models),
+		names: (text) => models.some((model) => model.includes(text)),
+	};
 }
 
 /**
@@ -142,44 +149,4 @@ export function whyUnknown(headers: Headers): string {
 	const given = BARE.filter((name) => headers.get(name));
 	if (BEARER.test(headers.get("authorization") ?? "")) given.unshift("authorization");
 	return given.length > 1 ? ` (of ${given.join(", ")} the first counts)` : "";
-}
-
-/** Whether a name fits one of these patterns; `*` stands for any text. */
-export function allowing(patterns: readonly string[]): (model: string) => boolean {
-	if (patterns.includes("*")) return () => true;
-	const shapes = patterns.map(shapeOf);
-	return (model) => {
-		for (const shape of shapes) if (fits(shape, model)) return true;
-		return false;
-	};
-}
-
-/** A pattern, taken apart once: every call is compared with those of its key and of all models' limits. */
-interface Shape {
-	readonly first: string;
-	readonly middle: readonly string[];
-	/** Undefined where the pattern has no star. */
-	readonly last: string | undefined;
-}
-
-function shapeOf(pattern: string): Shape {
-	const [first = "", ...middle] = pattern.split("*");
-	const last = middle.pop();
-	return { first, middle, last };
-}
-
-/**
- * Whether the text is these parts with any text between them. By hand: as a regular expression, a pattern of twelve stars
- * and a long model name keep the process busy for hours.
- */
-function fits({ first, middle, last }: Shape, text: string): boolean {
-	if (last === undefined) return text === first;
-	if (!text.startsWith(first)) return false;
-	let at = first.length;
-	for (const part of middle) {
-		const found = text.indexOf(part, at);
-		if (found === -1) return false;
-		at = found + part.length;
-	}
-	return text.length - last.length >= at && text.endsWith(last);
 }

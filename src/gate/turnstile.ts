@@ -1,9 +1,10 @@
 /** Where a call is let through: all its limits and its budget are looked at before any is touched. */
 import type { LimitsConfig } from "../config/access.ts";
+import { type Fits, fitting } from "../config/name-pattern.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Budget } from "./key-store.ts";
-import { allowing, type Caller } from "./keys.ts";
+import type { Caller } from "./keys.ts";
 import { limitHeaders, refusalOf, reservedBudget, spentBudget } from "./limit-answer.ts";
 import type { Bound, Limiter, Verdict } from "./limiter.ts";
 import { periodsOf, type SpendBoard } from "./spend.ts";
@@ -12,8 +13,8 @@ import type { UsualCalls } from "./usual.ts";
 /** A call before the turnstile. What costs something to find out is asked for only where a limit needs it. */
 export interface Entering {
 	readonly caller: Caller | undefined;
-	/** What the client asked for, and what it resolved to. */
-	readonly names: readonly string[];
+	/** All names, in lower case, that a limit on models may count it by. */
+	names(): readonly string[];
 	/** The client's. */
 	address(): string;
 	/** Of the prompt, estimated. */
@@ -75,7 +76,7 @@ interface LimitSet {
 
 /** The turnstile of one configuration; what has been counted lives in its limiter and its board. */
 export class Turnstile {
-	readonly #models: readonly { readonly fits: (name: string) => boolean; readonly set: LimitSet }[];
+	readonly #models: readonly { readonly fits: Fits; readonly set: LimitSet }[];
 	readonly #callers = new WeakMap<Caller, LimitSet>();
 	readonly #time: () => number;
 	readonly #wall: () => number;
@@ -85,7 +86,7 @@ export class Turnstile {
 
 	constructor(private readonly options: TurnstileOptions) {
 		this.#models = Object.entries(options.limits.models).map(([pattern, limits]) => ({
-			fits: allowing([pattern]),
+			fits: fitting([pattern.toLowerCase()]),
 			set: setOf(`model:${pattern}`, limits),
 		}));
 		this.#time = options.time ?? (() => performance.now());
@@ -189,15 +190,18 @@ export class Turnstile {
 		return spentBudget(name, budget);
 	}
 
-	#setsOf({ caller, names, address }: Entering): LimitSet[] {
+	#setsOf(call: Entering): LimitSet[] {
+		const { caller } = call;
 		const sets: LimitSet[] = [];
 		if (caller) {
 			const own = this.#ofCaller(caller);
 			if (own.bounds.length > 0 || own.input !== undefined) sets.push(own);
 		} else if (this.options.limits.address) {
-			sets.push(setOf(`address:${address()}`, this.options.limits.address));
+			sets.push(setOf(`address:${call.address()}`, this.options.limits.address));
 		}
-		for (const { fits, set } of this.#models) if (names.some(fits)) sets.push(set);
+		if (this.#models.length === 0) return sets;
+		const all = call.names();
+		for (const { fits, set } of this.#models) if (all.some(fits)) sets.push(set);
 		return sets;
 	}
 

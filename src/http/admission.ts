@@ -5,11 +5,15 @@ import type { Caller } from "../gate/keys.ts";
 import type { Entering } from "../gate/turnstile.ts";
 import type { UsualCalls } from "../gate/usual.ts";
 import type { Catalog } from "../routing/catalog.ts";
+import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import { mostCharge } from "../routing/rates.ts";
 import type { Route, RouteTarget } from "../routing/route.ts";
 
 /** Tokens reserved for an answer of which nothing is known: the client sets no limit, and nobody has had an answer yet. */
 const UNKNOWN_ANSWER = 4096;
+
+/** Models that a call names in a field of its own and that are priced: to look for a price takes up to 8 ms, and upstreams take three. */
+const MOST_PRICED = 8;
 
 /** The call that asks. */
 export interface Asking {
@@ -26,6 +30,7 @@ export class Admission implements Entering {
 	readonly isAnswerLimited: boolean;
 	readonly #limit: number | undefined;
 	readonly #choices: number;
+	#further: readonly RouteTarget[] | undefined;
 	#prompt: PromptEstimate | undefined;
 	#answer: number | undefined;
 	#tokensCost: number | undefined;
@@ -44,8 +49,9 @@ export class Admission implements Entering {
 		return this.asking.caller;
 	}
 
-	get names(): readonly string[] {
-		return [this.asking.call.body.model, this.asking.route.label];
+	names(): readonly string[] {
+		const { call, route } = this.asking;
+		return limitedNames(call.body.model, route, this.#furtherOf());
 	}
 
 	address(): string {
@@ -60,7 +66,7 @@ export class Admission implements Entering {
 	answerTokens(): number {
 		if (this.#answer !== undefined) return this.#answer;
 		let most = 0;
-		for (const target of this.asking.route.targets) most = Math.max(most, this.#answerAt(target));
+		for (const target of this.#targetsOf()) most = Math.max(most, this.#answerAt(target));
 		this.#answer = most;
 		return most;
 	}
@@ -75,9 +81,9 @@ export class Admission implements Entering {
 	}
 
 	#costOfTokens(): number {
-		const { call, route } = this.asking;
+		const { call } = this.asking;
 		let most = 0;
-		for (const target of route.targets) {
+		for (const target of this.#targetsOf()) {
 			const rates = this.catalog.listed?.(target).rates;
 			// What costs nothing, the house's own, needs no look at the prompt.
 			if (!rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) continue;
@@ -101,6 +107,18 @@ export class Admission implements Entering {
 		const surplus = isAsReserved && usd !== undefined ? Math.max(0, usd - this.#tokensCost!) : undefined;
 		if (answer === undefined && surplus === undefined) return;
 		this.usual.learn(this.caller?.id ?? "", this.asking.route.label, { answer, surplus });
+	}
+
+	#furtherOf(): readonly RouteTarget[] {
+		this.#further ??= furtherTargets(this.asking.call.body, this.asking.route);
+		return this.#further;
+	}
+
+	/** Where it may run: those of its route, and models that its own fields name besides. */
+	#targetsOf(): readonly RouteTarget[] {
+		const further = this.#furtherOf();
+		const { targets } = this.asking.route;
+		return further.length === 0 ? targets : [...targets, ...further.slice(0, MOST_PRICED)];
 	}
 
 	#promptOf(): PromptEstimate {

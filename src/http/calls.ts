@@ -5,7 +5,6 @@ import { estimatedTokens } from "../gate/estimate.ts";
 import type { Caller, Gate } from "../gate/keys.ts";
 import type { Turnstile } from "../gate/turnstile.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
-import type { Field } from "../openai/json.ts";
 import { HOPS } from "../providers/request-headers.ts";
 import type { Biller } from "../proxy/biller.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
@@ -23,6 +22,7 @@ import { refuseKeyless } from "./keyless.ts";
 import { Patience, type Timeouts } from "./patience.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
+import { refuseReroutes } from "./reroutes.ts";
 
 /**
  * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
@@ -137,7 +137,7 @@ function answer(
 	settlement.isKnown = catalog.names.includes(model) || answered.has(resolved.label);
 	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
 	const route = affordable(caller, model, permitted(caller, model, resolved), catalog);
-	refuseReroutes(caller, parsed.fields, route);
+	refuseReroutes(caller, parsed, route);
 	if (accounts) {
 		settlement.biller = accounts.biller;
 		settlement.tellsCost = config.usage.cost_in_answers;
@@ -220,16 +220,6 @@ export function refuseStealth(gate: Gate, request: Request, { server }: Config):
  */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
 	return !caller || caller.mayUse(model) || (route?.targets.some((target) => mayReach(caller, target)) ?? false);
-}
-
-/** Keeps a key that may use some models only from leaving them by a field of the upstream's. Throws `model_not_allowed`. */
-function refuseReroutes(caller: Caller | undefined, fields: readonly Field[], { targets }: Route): void {
-	if (!caller?.isRestricted) return;
-	const reroutes = targets.flatMap(({ provider }) => provider.reroutes);
-	const field = fields.find(({ key }) => reroutes.includes(key));
-	if (!field) return;
-	const message = `The key "${caller.name}" may use some models only, so it may not send "${field.key}".`;
-	throw new RouterError("model_not_allowed", message, { param: field.key });
 }
 
 /** The routers a call has come through, this one last. Throws `loop_detected`. */

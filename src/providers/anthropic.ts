@@ -28,7 +28,7 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Su
 		...configuredOf(upstream),
 		transport,
 		supplies,
-		reroutes: [],
+		routesModels: false,
 		needs: ({ body }) => toolCallIds(body).map((id): Need => ({ kind: "kept", id })),
 		encode(call, { model }, got = GOT_NOTHING) {
 			refuseOperation(call);

@@ -37,6 +37,7 @@ export const DUMMY_UPSTREAM: Omit<Upstream, "timeouts"> = {
 	keySetting: "",
 	state: "ready",
 	headers: {},
+	routesModels: false,
 	keepsSystemPrompt: false,
 };
 

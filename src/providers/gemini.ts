@@ -30,7 +30,7 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Suppl
 		...configuredOf(upstream),
 		transport,
 		supplies,
-		reroutes: [],
+		routesModels: false,
 		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
 		encode: (call, { model }, got = GOT_NOTHING) => encode(upstream, call, model, got),
 		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),

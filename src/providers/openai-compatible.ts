@@ -34,7 +34,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		...configuredOf(upstream),
 		transport,
 		tellsLoading: upstream.type === "local",
-		reroutes: upstream.row.reroutes ?? [],
+		routesModels: upstream.routesModels,
 		encode: (call, target, _, wishes) => encode(upstream, defaults, call, target, wishes),
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: (status, headers, body) => decode(upstream, status, headers, body),

@@ -236,8 +236,8 @@ export interface Provider {
 	readonly ownTimeouts?: SomeTimeouts | undefined;
 	/** Its comments before the first event say how far the loading of a model is. */
 	readonly tellsLoading?: boolean | undefined;
-	/** Fields by which a call could leave the model it names; a key restricted to some models may not send them. */
-	readonly reroutes: readonly string[];
+	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
+	readonly routesModels: boolean;
 	/** What `encode` needs; absent where it never needs anything. Pure; throws as `encode` does. */
 	needs?(call: Call, target: Target): readonly Need[];
 	/** There where there are `needs`. */

@@ -25,6 +25,8 @@ export interface Upstream {
 	readonly keySetting: string;
 	readonly state: "ready" | "no-key" | "no-url";
 	readonly headers: Readonly<Record<string, string>>;
+	/** Fields of a call may lead it to another model than it names. */
+	readonly routesModels: boolean;
 	/** Its own system prompt is wanted (Venice). */
 	readonly keepsSystemPrompt: boolean;
 	readonly timeouts: Timeouts;
@@ -62,6 +64,7 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 	const headers = { ...row.headers, ...lowerCased(settings.headers) };
 	for (const key of first ? [first, ...otherKeys] : []) checkKey(key);
 	checkHeaders(name, headers);
+	const baseUrl = address ? versioned(address, row, row.baseUrlVariable ?? `providers.${name}.base_url`) : undefined;
 	const state = address ? (row.needsKey && !apiKey ? "no-key" : "ready") : "no-url";
 	const missing = state === "no-url" ? row.baseUrlVariable : row.keyVariables[0];
 	const field = state === "no-url" ? "base_url" : "api_key";
@@ -69,17 +72,23 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 		name,
 		type,
 		row,
-		baseUrl: address ? versioned(address, row, row.baseUrlVariable ?? `providers.${name}.base_url`) : undefined,
+		baseUrl,
 		apiKey,
 		...(otherKeys.length > 0 ? { otherKeys } : {}),
 		variable: (name === type ? missing : undefined) ?? `providers.${name}.${field}`,
 		keySetting,
 		state,
 		headers,
+		routesModels: settings.model_routing ?? routesModels(row, baseUrl),
 		keepsSystemPrompt: settings.system_prompt === true,
 		timeouts: { ...config.timeouts, ...settings.timeouts },
 		ownTimeouts: settings.timeouts,
 	};
+}
+
+/** What stands at a vendor's own address is the vendor; behind another one may be a gateway to any model. */
+function routesModels(row: Row, baseUrl: string | undefined): boolean {
+	return row.routesModels ?? (!row.isInternal && baseUrl !== undefined && baseUrl !== row.baseUrl);
 }
 
 /** Of agents' tokens, of which two may be good, the one that is shown. */

@@ -41,8 +41,8 @@ export interface Row {
 	readonly headers?: Readonly<Record<string, string>>;
 	/** A model's own id begins with the provider's name when nothing else stands before the slash (`openrouter/auto`). */
 	readonly ownsBareNames?: boolean;
-	/** Top-level fields that send a call elsewhere than its `model`: not for keys that may use some models only. */
-	readonly reroutes?: readonly string[];
+	/** Fields of a call may send it elsewhere than its `model` (`model-routing.ts`). Of the others so does what stands at another address. */
+	readonly routesModels?: boolean;
 	/** See {@link Continuation}; absent: only by asking again. */
 	readonly continuation?: Continuation;
 	/** It tells the tokens so far with each chunk of a stream where it is asked for them (vLLM's `continuous_usage_stats`). */
@@ -110,7 +110,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		prefixes: [{ pattern: /^openrouter/, label: "openrouter*" }],
 		headers: { "x-title": "router" },
 		ownsBareNames: true,
-		reroutes: ["models", "route", "provider", "plugins"],
+		routesModels: true,
 	},
 	xai: {
 		...plain,
@@ -129,7 +129,7 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		baseUrlVariable: "VENICE_BASE_URL",
 		keyVariables: ["VENICE_API_KEY"],
 		prefixes: [{ pattern: /^venice/, label: "venice*" }],
-		reroutes: ["fallbacks"],
+		routesModels: true,
 		// Venice puts a system prompt of its own before the caller's unless told not to (swagger 20260821: default true).
 		defaults: { venice_parameters: { include_venice_system_prompt: false } },
 	},
@@ -153,5 +153,6 @@ export const TABLE: Readonly<Record<ProviderType, Row>> = {
 		countsChunks: true,
 	},
 	vllm: { ...inside, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
-	"openai-compatible": { ...inside, isInternal: false, title: "OpenAI-compatible" },
+	// Nobody knows what it heeds.
+	"openai-compatible": { ...inside, isInternal: false, title: "OpenAI-compatible", routesModels: true },
 };

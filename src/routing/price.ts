@@ -1,7 +1,9 @@
 /** What targets cost, and how much their models read: from the configuration, else from a table of vendors' list prices. */
 import type * as GenaiPrices from "@pydantic/genai-prices";
 import type { PriceConfig } from "../config/access.ts";
+import { fitting } from "../config/name-pattern.ts";
 import type { Config } from "../config/schema.ts";
+import { routingSuffix } from "../providers/model-routing.ts";
 import type { ProviderType } from "../providers/table.ts";
 import { type Rates, ratesOfTable } from "./rates.ts";
 
@@ -50,9 +52,11 @@ const MILLION = 1_000_000;
 /** The price book of one configuration. Nothing is loaded before a vendor's price is asked for. */
 export function priceBook(settings: Config["prices"], wall: () => number = Date.now): PriceBook {
 	const exact = new Map(Object.entries(settings).map(([name, price]) => [name, configured(price)]));
+	// An upstream may take a name in any case: no spelling of it has another price.
 	const patterns = Object.entries(settings)
-		.filter(([name]) => name.includes("*"))
-		.map(([name, price]) => ({ pattern: patternOf(name), price: configured(price) }));
+		.sort(([a], [b]) => Number(a.includes("*")) - Number(b.includes("*")))
+		.map(([name, price]) => ({ fits: fitting([name.toLowerCase()]), price: configured(price) }));
+	const priceOf = (id: string) => exact.get(id) ?? patterns.find(({ fits }) => fits(id.toLowerCase()))?.price;
 	const kept = new Map<string, Listed>();
 	let day = 0;
 	return {
@@ -62,7 +66,8 @@ export function priceBook(settings: Config["prices"], wall: () => number = Date.
 			day = today;
 			let listed = kept.get(id);
 			if (!listed) {
-				const own = exact.get(id) ?? patterns.find(({ pattern }) => pattern.test(id))?.price;
+				const suffix = routingSuffix(id);
+				const own = priceOf(id) ?? (suffix === undefined ? undefined : priceOf(id.slice(0, -suffix.length)));
 				listed = { ...(isOwn ? OWN : fromTable(type, model, wall())), ...own };
 				if (kept.size < MOST_KEPT) kept.set(id, listed);
 			}
@@ -102,10 +107,4 @@ function fromTable(type: ProviderType, model: string, now: number): Listed {
 		// A model that is priced by the picture or by the second has no price a token.
 		return {};
 	}
-}
-
-/** `venice/*` → what it stands for. */
-function patternOf(name: string): RegExp {
-	const parts = name.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-	return new RegExp(`^${parts.join(".*")}$`);
 }

@@ -52,7 +52,7 @@ const caller = gate.admit(headers)!;
 cost("limits and budget, entered and settled", () => {
 	const pass = turnstile.enter({
 		caller,
-		names: ["openai/bench", "bench"],
+		names: () => ["openai/bench", "bench"],
 		address: () => "",
 		promptTokens: () => 250,
 		answerTokens: () => 0,

@@ -1,0 +1,58 @@
+/**
+ * Fields of a request by which an upstream may answer with another model than `model` names: model routing, fallbacks, other addresses.
+ * Of OpenRouter, Venice, LiteLLM and gateways like them. Pure.
+ */
+import type { Field } from "../openai/json.ts";
+
+/** In lower case, as some servers read them in any. */
+const ROUTING = new Set(
+	(
+		"models route router routing provider providers provideroptions provider_options plugins preset gateway engine model_id " +
+		"fallback fallbacks fallback_model fallback_models default_fallbacks context_window_fallbacks content_policy_fallbacks " +
+		"context_window_fallback_dict model_list model_group user_config router_settings_override custom_llm_provider api_base " +
+		"base_url deployment_id specific_deployment"
+	).split(" "),
+);
+
+/** Fields of OpenAI's, in which such names mean something else. All others are looked into: some servers take what is in them for fields. */
+const KNOWN = new Set(
+	(
+		"messages prompt input suffix tools functions tool_choice function_call response_format stream_options logit_bias metadata audio " +
+		"prediction web_search_options reasoning modalities stop prompt_cache_options documents structured_outputs guided_json"
+	).split(" "),
+);
+/** How deep that goes. */
+const DEPTH = 6;
+
+/** The first field, as `extra_body.fallbacks` where it stands in another; undefined where there is none. */
+export function routingField(fields: readonly Field[], body: Readonly<Record<string, unknown>>): string | undefined {
+	for (const { key } of fields) {
+		if (ROUTING.has(key.toLowerCase())) return key;
+		const value = body[key];
+		if (typeof value !== "object" || value === null || KNOWN.has(key)) continue;
+		const inner = fieldIn(value, DEPTH);
+		if (inner !== undefined) return `${key}.${inner}`;
+	}
+	return undefined;
+}
+
+function fieldIn(value: object, depth: number): string | undefined {
+	for (const [key, inner] of Object.entries(value)) {
+		const name = key.toLowerCase();
+		// In here it would take the place of the call's own.
+		if (!Array.isArray(value) && (ROUTING.has(name) || name === "model")) return key;
+		if (typeof inner !== "object" || inner === null) continue;
+		// What is nested deeper than anyone reads is not let through unread.
+		const found = depth > 0 ? fieldIn(inner, depth - 1) : "…";
+		if (found !== undefined) return `${key}.${found}`;
+	}
+	return undefined;
+}
+
+/** The end of a model's name that does the same: OpenRouter's routing variants, its web search, settings of the account's. */
+const SUFFIX = /(?::(?:nitro|floor|exacto|online)|@preset\/.*)$/i;
+
+/** It; undefined where the name has none. */
+export function routingSuffix(model: string): string | undefined {
+	return SUFFIX.exec(model)?.[0];
+}

@@ -1,0 +1,67 @@
+/**
+ * The names under which a call counts towards `limits.models`: whatever a key's `models` would let it pass by, and whatever else the
+ * same model is called. A permission is read narrowly and a limit widely, so that no other spelling gets past either. Pure.
+ */
+import type { Route, RouteTarget } from "./route.ts";
+
+/** The part of a route that is read. */
+type Named = Pick<RouteTarget, "id" | "name" | "model">;
+
+const known = new WeakMap<Route, readonly string[]>();
+
+/**
+ * Names in lower case, each once: the name asked for and that of the route, and of every target that the call may reach
+ * `provider/model`, for agents `local/model`, and the upstream's own name for the model; all of them without what chooses a variant of
+ * the same model (`:nitro`) behind them, too. Fallbacks count: nobody knows beforehand who will answer.
+ * @param further models that the call names besides, as targets
+ */
+export function limitedNames(asked: string, route: Route, further: readonly Named[]): readonly string[] {
+	let own = known.get(route);
+	if (!own) {
+		own = namesOf([route.label], route.targets);
+		known.set(route, own);
+	}
+	const name = asked.toLowerCase();
+	if (further.length === 0 && own.includes(name)) return own;
+	return [...new Set([...own, ...namesOf([asked], further)])];
+}
+
+function namesOf(plain: readonly string[], targets: readonly Named[]): readonly string[] {
+	const names = new Set<string>();
+	const add = (name: string) => {
+		const lower = name.toLowerCase();
+		names.add(lower);
+		names.add(lower.replace(VARIANT, ""));
+	};
+	for (const name of plain) add(name);
+	for (const { id, name, model } of targets) {
+		add(id);
+		add(model);
+		if (name !== undefined) add(name);
+	}
+	return [...names];
+}
+
+/** OpenRouter's variants of a model, and settings of the account's that go with it. */
+const VARIANT = /(?::[a-z]+|@preset\/.*)$/;
+
+const NONE: readonly RouteTarget[] = [];
+/** Lists in lists that are looked into. */
+const MOST_NESTED = 3;
+
+/**
+ * The models that a call's own fields name besides `model`, to go on with where that fails (`models`, `fallbacks`: names, or objects
+ * that have a `model`), at upstreams that heed them, as targets there.
+ */
+export function furtherTargets(body: Readonly<Record<string, unknown>>, { targets }: Route): readonly RouteTarget[] {
+	if (body["models"] === undefined && body["fallbacks"] === undefined) return NONE;
+	const named = [body["models"], body["fallbacks"]]
+		.flat(MOST_NESTED)
+		.flatMap((each) => (typeof each === "string" ? each : ((each as { model?: unknown } | null)?.model ?? [])))
+		.filter((each) => typeof each === "string");
+	return targets
+		.filter(({ provider }) => provider.routesModels)
+		.flatMap((target) =>
+			named.map((model) => ({ ...target, id: `${target.provider.name}/${model}`, model, name: undefined })),
+		);
+}
