@@ -77,13 +77,38 @@ describe.each(ENDINGS)("a stream with %s line endings", (_, ending) => {
 });
 
 test("what came is given back as it came", () => {
-	const text = ': x\n\ndata: {"a":1}\n\nevent: e\r\ndata: 2\r\n\r\n';
+	const text = ': x\n\ndata: {"a":1}\n\ndata: 2\r\n\r\n';
 	expect(
 		new SseSplitter()
 			.push(bytes(text))
 			.map(({ raw }) => raw)
 			.join(""),
 	).toBe(text);
+});
+
+test.each([
+	["a field that clients of the OpenAI API don't know", "event: e\ndata: 1\n\n", "data: 1\n\n"],
+	["fields that would have a browser come back otherwise", "id: 7\nretry: 1\ndata: 1\n\n", "data: 1\n\n"],
+	["a line that is no field", "garbage\ndata: 1\n\n", "data: 1\n\n"],
+	["an event of such lines only", "garbage\nevent: e\n\n", ""],
+	["a comment with one behind it", ": c\ngarbage\n\n", ": c\n\n"],
+	["control characters in a comment", ": a\0b\n\n", ": ab\n\n"],
+	["lines that end with CR", 'data: {"a":1}\r\r', 'data: {"a":1}\n\n'],
+	["data over several lines", 'data: {"a":\ndata: 1}\n\n', 'data: {"a": 1}\n\n'],
+	["a byte order mark in the middle", "\uFEFFdata: 1\n\n", "data: 1\n\n"],
+	["an empty line too many", "\ndata: 1\n\n", "data: 1\n\n"],
+	["JSON without a field", '{\n "error": 1\n}\n\n', 'data: {  "error": 1 }\n\n'],
+])("%s does not go on", (_, text, sent) => {
+	const [event] = new SseSplitter().push(bytes(`data: 0\n\n${text}`)).slice(1);
+	expect(event).toMatchObject({ raw: sent, isMended: true });
+});
+
+test("bytes that are no UTF-8 are told", () => {
+	const splitter = new SseSplitter();
+	splitter.push(bytes("data: é\n\n"));
+	expect(splitter.isFaithful).toBe(true);
+	splitter.push(new Uint8Array([...bytes("data: "), 0xff, ...bytes("\n\n")]));
+	expect(splitter.isFaithful).toBe(false);
 });
 
 test("isClean says whether a piece of an event is kept back", () => {

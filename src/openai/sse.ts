@@ -3,9 +3,14 @@
  * split what arrives into whole events, read an event's data, write one.
  */
 
-/** One event with its text as it came, the closing blank line included. */
+/** One event. */
 export interface SseEvent {
+	/**
+	 * Its text, the closing blank line included: as it came, unless `isMended`. Comments and one line of data are left of it then, and
+	 * nothing where it had neither: clients of the OpenAI API know no other fields, and some end at what is no field at all.
+	 */
 	readonly raw: string;
+	readonly isMended?: boolean;
 	/** The `data:` lines joined; undefined for comments and empty events. */
 	readonly data: string | undefined;
 	/** The `event:` field, where there is one. */
@@ -24,12 +29,16 @@ export class SseSplitter {
 	/** Pieces of an event whose end has not come. They are joined once: a join a chunk would cost the square of its length. */
 	#pieces: string[] = [];
 	#size = 0;
+	/** The bytes of the last chunk were UTF-8: its text says what they said. Of one that holds U+FFFD itself that is not known. */
+	isFaithful = true;
 	/** The last three characters kept: the longest beginning of a boundary, which may come a byte at a time. */
 	#tail = "";
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
 	push(chunk: Uint8Array): SseEvent[] {
-		return this.#split(this.#decoder.decode(chunk, { stream: true }));
+		const text = this.#decoder.decode(chunk, { stream: true });
+		this.isFaithful = !text.includes(REPLACEMENT);
+		return this.#split(text);
 	}
 
 	/** What is left at the end of the stream: an event whose blank line never came counts as whole. */
@@ -103,19 +112,41 @@ function parseEvent(raw: string): SseEvent {
 	if (raw.startsWith("event: ")) {
 		const end = raw.indexOf("\n");
 		if (raw.startsWith("data: ", end + 1) && raw.indexOf("\n", end + 1) === raw.length - 2) {
-			return { raw, data: raw.slice(end + 7, -2), name: raw.slice(7, end).trim() };
+			const line = raw.slice(end + 1);
+			return { raw: line, isMended: true, data: line.slice(6, -2), name: raw.slice(7, end).trim() };
 		}
 	}
+	if (raw.startsWith(":") && raw.indexOf("\n") === raw.length - 2 && !CONTROL.test(raw))
+		return { raw, data: undefined };
+	return mended(raw);
+}
+
+/** An event in any other form: of what it says, data, comments and its name are kept. */
+function mended(raw: string): SseEvent {
 	let data: string | undefined;
 	let name: string | undefined;
-	for (const line of raw.split(/\r\n|\n|\r/)) {
+	let comments = "";
+	for (const line of raw.replaceAll(MARK, "").split(/\r\n|\n|\r/)) {
 		if (line.startsWith("data:")) {
 			const value = line.slice(line.charCodeAt(5) === 32 ? 6 : 5);
 			data = data === undefined ? value : `${data}\n${value}`;
 		} else if (line.startsWith("event:")) name = line.slice(6).trim();
+		else if (line.startsWith(":")) comments += `${line.replace(CONTROLS, "")}\n`;
 	}
-	return { raw, data, name };
+	// Google's servers put an error into a stream bare.
+	if (data === undefined && raw.trimStart().startsWith("{")) data = raw.trim();
+	// In JSON, a line's end stands between two values only.
+	const kept = data === undefined ? comments : `${comments}data: ${data.replaceAll(/[\r\n]+/g, " ")}\n`;
+	return { raw: kept === "" ? "" : `${kept}\n`, isMended: true, data, name };
 }
+
+/** What a decoder puts in the place of bytes that are no UTF-8. */
+const REPLACEMENT = "\uFFFD";
+/** The byte order mark. In JSON it may stand inside a text. */
+const MARK = /^\uFEFF/gm;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are looked for
+const CONTROL = /[\0-\x08\x0B\x0C\x0E-\x1F\x7F]/;
+const CONTROLS = new RegExp(CONTROL, "g");
 
 /** An event with this data. JSON has no raw line ends, so one `data:` line always holds it. */
 export function sseData(data: string): string {

@@ -45,11 +45,9 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	/** Each piece says `STOP`, as models before 2.0 do: the end of the stream alone tells which of them was the last. */
 	let saysAlways = false;
 
-	function push({ data, raw }: SseEvent): Out {
-		// An error inside a stream comes bare, without `data:` before it.
-		const json = data ?? (raw.trimStart().startsWith("{") ? raw : undefined);
-		if (json === undefined) return { bytes: "" };
-		const response = parse(json);
+	function push({ data }: SseEvent): Out {
+		if (data === undefined) return { bytes: "" };
+		const response = parse(data);
 		if (!response) return { bytes: "", dropped: true };
 		if (response.error) return { bytes: "", failure: failed(response) };
 		if (response.usageMetadata) usage = response.usageMetadata;

@@ -94,7 +94,7 @@ export class EventReader {
 		const events = this.#splitter.push(chunk);
 		const isClean = this.#splitter.isClean;
 		this.#sawData = !isClean;
-		const text = this.#read(events, wasClean && isClean) ?? chunk;
+		const text = this.#read(events, wasClean && isClean && this.#splitter.isFaithful) ?? chunk;
 		// A piece of an event is a sign of life; a comment is one of the connection only.
 		if (this.isFinished ? this.#deltas > deltas : this.#sawData) this.deadline.touch();
 		return text;
@@ -168,7 +168,7 @@ export class EventReader {
 			const out = this.decoder.push(event);
 			this.#heed(out, event);
 			const bytes = this.#bytesOf(out, event.raw);
-			if (isAsItCame && bytes === undefined && !out.failure) continue;
+			if (isAsItCame && bytes === undefined && !out.failure && !event.isMended) continue;
 			if (isAsItCame) {
 				isAsItCame = false;
 				for (let before = 0; before < index; before++) text += events[before]!.raw;
@@ -208,7 +208,7 @@ export class EventReader {
 	#heed(out: Out, event: SseEvent): void {
 		this.#learn(out);
 		if (event.data === undefined) {
-			if (!this.hasBegun) this.events.comment(event.raw);
+			if (!this.hasBegun && event.raw !== "") this.events.comment(event.raw);
 			return;
 		}
 		this.#sawData = true;
