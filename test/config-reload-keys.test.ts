@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ConfigError } from "../src/config/mistake.ts";
 import { saysOpen } from "../src/gate/door.ts";
 import { configure } from "./kit/configure.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -71,7 +72,7 @@ describe("a router with keys, on the loopback address that nobody named,", () =>
 	])("opens where the file says `keys: []` and that it is to be %s", async (_, server) => {
 		await start();
 		reload({ keys: [], server });
-		await router.printed(/loaded anew/);
+		await router.printed(/No key is left: whoever reaches this port may call/);
 		expect(await status()).toBe(200);
 	});
 });
@@ -111,4 +112,20 @@ test.each([
 ])("that everyone may call is said by %j with %j: %p", (yaml, env, says) => {
 	const { config, sources } = configure({ yaml, env });
 	expect(saysOpen(config, sources)).toBe(says);
+});
+
+test("no beginning of a file says that everyone may call: it is refused, has keys, or says nothing of them", () => {
+	const yaml =
+		'server:\n  host: 127.0.0.1\nkeys:\n  - name: a\n    key: "key-of-the-team"\n  - { name: b, key: key-of-another }\n';
+	const counts = [...yaml].map((_, length) => {
+		try {
+			const { config, sources } = configure({ yaml: yaml.slice(0, length) });
+			expect(saysOpen(config, sources)).toBe(false);
+			return config.keys.length;
+		} catch (error) {
+			expect(error).toBeInstanceOf(ConfigError);
+			return undefined;
+		}
+	});
+	expect(new Set(counts)).toEqual(new Set([0, undefined, 1, 2]));
 });

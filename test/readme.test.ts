@@ -1,8 +1,11 @@
 /** The README against the code: its tables say what the program does. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import type { TSchema } from "@sinclair/typebox";
 import { agentMetrics } from "../src/agent/agent-metrics.ts";
+import { HELP } from "../src/cli/help.ts";
 import { ConfigSchema } from "../src/config/schema.ts";
+import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { settings } from "../src/config/walk.ts";
 import { ERRORS } from "../src/errors.ts";
 import { TABLE } from "../src/providers/table.ts";
@@ -49,6 +52,49 @@ describe("the settings table", () => {
 			if (schema["env"]) expect(variable).toContain(schema["env"]);
 		});
 	}
+});
+
+describe("the settings table lists every field of an entry, and no other, of", () => {
+	/** The schema of what a list or a set of free names holds. */
+	const entry = ({ items, patternProperties = {} }: TSchema): TSchema => items ?? Object.values(patternProperties)[0];
+	const collections = settings(ConfigSchema).filter(
+		({ schema }) => ["array", "object"].includes(schema.type) && entry(schema)["properties"],
+	);
+
+	test.each(collections.map(({ path, schema }) => [path.join("."), schema] as const))("%s", (name, schema) => {
+		const row = rows.find(([cell]) => cell === `\`${name}\``) ?? [];
+		const named = [...(row.at(-1) ?? "").matchAll(/`([a-z_]+)`/g)].map(([, field]) => field);
+		const fields = Object.entries<TSchema>(entry(schema)["properties"]);
+		expect(fields.map(([field]) => field).filter((field) => !named.includes(field))).toEqual([]);
+		const inner = fields.flatMap(([, field]) => Object.keys(field["properties"] ?? {}));
+		const known = [...fields.map(([field]) => field), ...inner];
+		expect(named.filter((field) => !known.includes(field!))).toEqual([]);
+	});
+});
+
+test("the settings table names flags that exist, and every flag that sets something", () => {
+	const start = readme.indexOf("| setting | default |");
+	const table = readme.slice(start, readme.indexOf("\n\n", start));
+	const listed = [...table.matchAll(/`(--[a-z-]+)`/g)].map(([, flag]) => flag!);
+	expect(listed.filter((flag) => !HELP.includes(flag))).toEqual([]);
+	const explained = [...HELP.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag!);
+	const settingNothing = ["--config", "--env-file", "--url", "--file"];
+	expect(explained.filter((flag) => !listed.includes(flag) && !settingNothing.includes(flag))).toEqual([]);
+});
+
+test("the settings table names variables that are read, and no other", () => {
+	const start = readme.indexOf("| setting | default |");
+	const table = readme.slice(start, readme.indexOf("\n\n", start));
+	const read = [
+		...CONFIG_VARIABLES.map(({ name }) => name),
+		"STATE_DIRECTORY",
+		"LOGS_DIRECTORY",
+		"AGENT_PORT",
+		"NODE_EXTRA_CA_CERTS",
+	];
+	const listed = [...table.matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, name]) => name!);
+	expect(listed.filter((name) => !read.includes(name))).toEqual([]);
+	expect(CONFIG_VARIABLES.map(({ name }) => name).filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
 });
 
 describe("the upstream table", () => {

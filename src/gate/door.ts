@@ -30,10 +30,10 @@ export function openDoor({ host, hasKeys, isInsecure, hint }: Door): string | un
 }
 
 /**
- * Whether a configuration that leaves no key means that everyone may call: its file says `keys: []`, and somebody said where that
+ * Whether a configuration has no key and means that everyone may call: its file says `keys: []`, and somebody said where that
  * is to be, by `server.insecure` or by naming a loopback address. Keys that are merely missing say nothing: a file may be half written.
  */
-export function saysOpen({ server }: Pick<Config, "server">, sources: Loaded["sources"]): boolean {
-	if (sources.of(["keys"]).from !== "file") return false;
+export function saysOpen({ server, keys }: Pick<Config, "server" | "keys">, sources: Loaded["sources"]): boolean {
+	if (keys.length > 0 || sources.of(["keys"]).from !== "file") return false;
 	return server.insecure || (sources.of(["server", "host"]).from !== "default" && LOOPBACK.test(server.host));
 }

@@ -86,6 +86,7 @@ export function reload({
 			{ file: renewal.file, changes: changes.slice(0, MOST_SHOWN), changed: changes.length },
 			"The configuration was loaded anew.",
 		);
+		if (gate.isOpen && !before.isOpen) log.logger.warn("No key is left: whoever reaches this port may call.");
 		for (const warning of warnings) log.logger.warn(mistakeLine(warning));
 		if (waiting.length > 0) {
 			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
