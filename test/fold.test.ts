@@ -163,7 +163,7 @@ describe("usage", () => {
 
 	test("a stream whose client did not ask for usage has it all the same once it is folded", () => {
 		const tokens = { input: 5, output: 3, cached: 2, reasoning: 1 };
-		expect(JSON.parse(withUsage('{"a":1}', tokens))).toEqual({
+		expect(JSON.parse(withUsage('{"a":1}', tokens, false))).toEqual({
 			a: 1,
 			usage: {
 				prompt_tokens: 5,
@@ -173,7 +173,7 @@ describe("usage", () => {
 				completion_tokens_details: { reasoning_tokens: 1 },
 			},
 		});
-		expect(withUsage(answer, tokens)).toBe(answer);
-		expect(withUsage("{}", undefined)).toBe("{}");
+		expect(withUsage(answer, tokens, true)).toBe(answer);
+		expect(withUsage("{}", undefined, false)).toBe("{}");
 	});
 });

@@ -1,8 +1,8 @@
 /** What calls cost: every kind of token, list prices, settings, and the hours of hardware. */
 import { describe, expect, test } from "bun:test";
 import { calcPrice } from "@pydantic/genai-prices";
-import { type Tokens, tokensOf } from "../src/openai/usage.ts";
-import { decimal, eventsWithCost, withCost } from "../src/openai/usage-cost.ts";
+import type { Tokens } from "../src/openai/usage.ts";
+import { decimal, withCost } from "../src/openai/usage-cost.ts";
 import { Clocks } from "../src/proxy/biller.ts";
 import { priceBook } from "../src/routing/price.ts";
 import { chargeFor, type Rates } from "../src/routing/rates.ts";
@@ -224,11 +224,6 @@ describe("usage.cost", () => {
 		expect(withCost(json, 0.25)).toBe(told);
 	});
 
-	test("stands in events that have a usage, and nowhere else", () => {
-		const events = 'data: {"choices":[{"delta":{"content":"usage"}}]}\n\n: comment\n\ndata: {"usage":{"a":1}}\n\n';
-		expect(eventsWithCost(events, 1e-9)).toBe(events.replace('{"a":1}', '{"a":1,"cost":0.000000001}'));
-	});
-
 	test.each([
 		[0, "0"],
 		[1.5, "1.5"],
@@ -237,25 +232,5 @@ describe("usage.cost", () => {
 		[123456, "123456"],
 	])("%d is written %s", (cost, text) => {
 		expect(decimal(cost)).toBe(text);
-	});
-});
-
-test("tokens are read from every usage, kinds and all; senseless ones count as 0", () => {
-	const usage = {
-		prompt_tokens: 10,
-		completion_tokens: 5,
-		prompt_tokens_details: { cached_tokens: 2, cache_write_tokens: 3, audio_tokens: 1, image_tokens: 4 },
-		completion_tokens_details: { reasoning_tokens: 1, audio_tokens: 2, image_tokens: -3 },
-	};
-	expect(tokensOf(usage)).toEqual({
-		input: 10,
-		output: 5,
-		cached: 2,
-		cacheWrite: 3,
-		inputAudio: 1,
-		inputImage: 4,
-		reasoning: 1,
-		outputAudio: 2,
-		outputImage: 0,
 	});
 });

@@ -8,7 +8,7 @@ import { chunkDecoder } from "../src/providers/openai-stream.ts";
 import { type FollowUp, obstacleOf } from "../src/proxy/continuation.ts";
 import { resumedDecoder } from "../src/proxy/resumed-decoder.ts";
 import { choiceEvent, event, finishEvent, textEvent } from "./kit/events.ts";
-import { chunksOf, type Json } from "./kit/exchange.ts";
+import type { Json } from "./kit/exchange.ts";
 import { callOf, folded, messages, sentFor, told, toldBy, toolDelta, upstream, waysOf } from "./kit/resumed.ts";
 
 describe("the call for the rest", () => {
@@ -100,8 +100,8 @@ test("the rest counts what was told before as answer, and the totals stay", () =
 	const before = ["one ", "two "].map(textEvent);
 	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
 	const decoder = resumedDecoder(chunkDecoder(upstream, followUp.call), toldBy(before), followUp);
-	const { sent } = sentFor(decoder, told("two", textEvent("three")));
-	const usage = chunksOf(sent.join("")).find((chunk) => chunk["usage"])?.["usage"];
+	sentFor(decoder, told("two", textEvent("three")));
+	const { usage } = JSON.parse(decoder.rest?.().usage ?? "{}");
 	expect(usage).toMatchObject({ prompt_tokens: 4, completion_tokens: 4, total_tokens: 8, estimated: true });
 });
 

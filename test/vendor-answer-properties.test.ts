@@ -1,10 +1,11 @@
 /** Of all answers of Anthropic and Gemini: counts add up, a stream is the whole answer in pieces, no shape of one is the router's fault. */
 import { expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
-import { SseSplitter } from "../src/openai/sse.ts";
-import { answerOf as claudeAnswer, usageOf as claudeUsage } from "../src/providers/anthropic-answer.ts";
+import { SseSplitter, sseData } from "../src/openai/sse.ts";
+import { answerOf as claudeAnswer, tokensOf as claudeTokens } from "../src/providers/anthropic-answer.ts";
 import { messageDecoder } from "../src/providers/anthropic-stream.ts";
-import { answerOf as geminiAnswer, usageOf as geminiUsage } from "../src/providers/gemini-answer.ts";
+import { chatUsage } from "../src/providers/chat-usage.ts";
+import { answerOf as geminiAnswer, tokensOf as geminiTokens } from "../src/providers/gemini-answer.ts";
 import { generateDecoder } from "../src/providers/gemini-stream.ts";
 import type { Keep, StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
@@ -37,7 +38,8 @@ test("usage adds up, whatever a vendor counts", () => {
 			cachedContentTokenCount: count(dice),
 			promptTokensDetails: dice.pick([undefined, details]),
 		};
-		for (const usage of [claudeUsage(claude as never), geminiUsage(gemini as never)]) {
+		for (const tokens of [claudeTokens(claude), geminiTokens(gemini)]) {
+			const usage = chatUsage(tokens);
 			expect(usage.total_tokens).toBe(usage.prompt_tokens + usage.completion_tokens);
 			const numbers = [usage.prompt_tokens, usage.completion_tokens, ...Object.values(usage.prompt_tokens_details)];
 			for (const number of [...numbers, ...Object.values(usage.completion_tokens_details)]) {
@@ -83,7 +85,8 @@ function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: str
 	take(splitter.end());
 	expect(decoder.end()).toBeUndefined();
 	const rest = decoder.rest?.() ?? {};
-	return { text: `${text}${rest.bytes ?? ""}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.keeps ?? [])] };
+	const usage = rest.usage === undefined ? "" : sseData(rest.usage);
+	return { text: `${text}${rest.bytes ?? ""}${usage}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.keeps ?? [])] };
 }
 
 /** Null and an empty text say the same; the JSON of arguments may be spaced. */

@@ -169,6 +169,12 @@ needing("recordings").describe("recorded exchanges", () => {
 		expect(status).toBe(200);
 		expectForwarded(rig.replay.only().body, body, { model });
 		const before = eventData(answerText(recording.response)).slice(0, -2);
-		expect(eventData(text)).toEqual([...before, "[DONE]"]);
+		const seen = eventData(text);
+		const { choices, usage } = JSON.parse(seen.splice(-2, 1)[0]!);
+		expect(seen).toEqual([...before, "[DONE]"]);
+		expect({ choices, usage }).toEqual({
+			choices: [],
+			usage: JSON.parse(eventData(recording.response.sse!).at(-2)!).usage,
+		});
 	});
 });

@@ -141,8 +141,8 @@ function answer(
 	if (accounts) {
 		settlement.biller = accounts.biller;
 		settlement.tellsCost = config.usage.cost_in_answers;
-		settlement.promptTokens = () => estimatedTokens(call);
 	}
+	settlement.promptTokens = () => estimatedTokens(call);
 	let entering: Promise<void> | undefined;
 	if (accounts && (caller || accounts.turnstile.hasLimits)) {
 		const address = () => accounts.addresses.of(request, server);

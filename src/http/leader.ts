@@ -44,7 +44,10 @@ export class Leader implements Audience {
 		const pieces = broken || flight.signal.aborted ? undefined : flight.pieces;
 		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
 		const body = bytes && foldStream(call.operation, Buffer.concat(bytes));
-		this.land(body === undefined ? undefined : this.#entryOf(withUsage(body, settlement.tokens)), broken);
+		this.land(
+			body === undefined ? undefined : this.#entryOf(withUsage(body, settlement.tokens, settlement.isEstimated)),
+			broken,
+		);
 	}
 
 	goesOn(): boolean {

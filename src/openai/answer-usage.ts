@@ -1,6 +1,6 @@
 /** The `usage` of a whole answer, edited in its text. */
-import { type Edit, fieldNamed, fieldsOf, splice } from "./json.ts";
-import type { Tokens } from "./usage.ts";
+import { type Edit, type Field, fieldNamed, fieldsOf, splice } from "./json.ts";
+import { MOST_TOKENS, MOST_USD, numberIn, objectIn, type Tokens, type Usage } from "./usage.ts";
 
 /** What vendors call the price of a call. */
 const COSTS = ["cost", "cost_in_usd_ticks"];
@@ -17,17 +17,93 @@ export function withoutCost(answer: string): string {
 }
 
 /** The answer with a usage of these counts, where it has none: its stream's client had not asked for it. */
-export function withUsage(answer: string, tokens: Tokens | undefined): string {
-	const fields = fieldsOf(answer);
-	if (!tokens || fieldNamed(fields, "usage")) return answer;
+export function withUsage(answer: string, tokens: Tokens | undefined, isEstimated: boolean): string {
+	if (!tokens || fieldNamed(fieldsOf(answer), "usage")) return answer;
+	return withShownUsage(answer, shownUsage({}, tokens, isEstimated));
+}
+
+/** The answer, or a chunk of one, with the counts of its `usage` put right; it may have none. JSON text of an object. */
+export function withCounts(answer: string, tokens: Tokens, isEstimated: boolean): string {
+	const field = fieldNamed(fieldsOf(answer), "usage");
+	const before = field && objectIn(JSON.parse(answer.slice(field.start, field.end)));
+	return withShownUsage(answer, shownUsage(before ?? {}, tokens, isEstimated), field);
+}
+
+function withShownUsage(answer: string, usage: object, field?: Field): string {
+	const json = JSON.stringify(usage);
+	if (field) return splice(answer, [{ start: field.start, end: field.end, insert: json }]);
+	const end = answer.lastIndexOf("}");
+	return `${answer.slice(0, end)}${fieldsOf(answer).length > 0 ? "," : ""}"usage":${json}}`;
+}
+
+/**
+ * A `usage` object that says these counts, and all else that the upstream's own said but for prices that are none. `estimated: true`
+ * marks a guess.
+ */
+export function shownUsage(upstreams: Usage, tokens: Tokens, isEstimated: boolean): object {
 	const { input, output, cached, reasoning } = tokens;
-	const usage = {
+	const {
+		cost,
+		cost_in_usd_ticks,
+		prompt_tokens_details: read,
+		completion_tokens_details: written,
+		...rest
+	} = upstreams;
+	const parts = (details: unknown, name: string, count: number | undefined) =>
+		count === undefined ? objectIn(details) && whole(details) : { ...objectIn(whole(details)), [name]: count };
+	const inputDetails = parts(read, "cached_tokens", cached);
+	const outputDetails = parts(written, "reasoning_tokens", reasoning);
+	return {
+		...rest,
 		prompt_tokens: input,
 		completion_tokens: output,
 		total_tokens: input + output,
-		...(cached === undefined ? {} : { prompt_tokens_details: { cached_tokens: cached } }),
-		...(reasoning === undefined ? {} : { completion_tokens_details: { reasoning_tokens: reasoning } }),
+		...(inputDetails ? { prompt_tokens_details: inputDetails } : {}),
+		...(outputDetails ? { completion_tokens_details: outputDetails } : {}),
+		...(numberIn(cost, MOST_USD) === undefined ? {} : { cost }),
+		...(numberIn(cost_in_usd_ticks, Number.MAX_SAFE_INTEGER) === undefined ? {} : { cost_in_usd_ticks }),
+		...(isEstimated ? { estimated: true } : {}),
 	};
-	const end = answer.lastIndexOf("}");
-	return `${answer.slice(0, end)}${fields.length > 0 ? "," : ""}"usage":${JSON.stringify(usage)}}`;
+}
+
+/** The details without what is no count. */
+function whole(details: unknown): object {
+	return Object.fromEntries(
+		Object.entries(objectIn(details) ?? {}).filter(([, count]) => typeof count === "object" || isCount(count)),
+	);
+}
+
+/**
+ * Whether clients can read a `usage` as it is: the three counts are whole numbers within bounds (an embedding has no answer to count), and
+ * no price is negative, endless or a text.
+ */
+export function isPlainUsage(value: unknown): boolean {
+	const usage: Usage | undefined = objectIn(value);
+	if (!usage) return false;
+	const { cost, cost_in_usd_ticks: ticks } = usage;
+	return (
+		isCount(usage.prompt_tokens) &&
+		(usage.completion_tokens === undefined || isCount(usage.completion_tokens)) &&
+		isCount(usage.total_tokens, 2 * MOST_TOKENS) &&
+		areCounts(usage.prompt_tokens_details) &&
+		areCounts(usage.completion_tokens_details) &&
+		(cost === undefined || cost === null || (typeof cost === "number" && cost >= 0 && cost <= MOST_USD)) &&
+		(ticks === undefined ||
+			ticks === null ||
+			(typeof ticks === "number" && ticks >= 0 && ticks <= Number.MAX_SAFE_INTEGER))
+	);
+}
+
+function isCount(value: unknown, most = MOST_TOKENS): boolean {
+	return typeof value === "number" && value >= 0 && value <= most && Number.isInteger(value);
+}
+
+function areCounts(details: unknown): boolean {
+	if (details === undefined || details === null) return true;
+	if (typeof details !== "object") return false;
+	for (const kind in details) {
+		const count = (details as Record<string, unknown>)[kind];
+		if (typeof count !== "object" && !isCount(count)) return false;
+	}
+	return true;
 }

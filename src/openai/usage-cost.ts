@@ -33,13 +33,6 @@ function usageAtEnd(json: string): number | undefined {
 /** Some fields, and the one brace that ends an answer: what stands before them is the answer's own. */
 const PLAIN_END = /^(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/;
 
-/** The same for events of a stream: of each that has a usage. */
-export function eventsWithCost(text: string, usd: number): string {
-	return text.replace(/^data:[ ]?(\{.*\})[ ]*$/gm, (line, json: string) =>
-		json.includes('"usage"') ? `data: ${withCost(json, usd)}` : line,
-	);
-}
-
 /** A number as JSON without an exponent, to 1e-12. */
 export function decimal(usd: number): string {
 	const text = String(usd);
@@ -49,11 +42,14 @@ export function decimal(usd: number): string {
 /** What of a message no model has written. */
 const FRAME = new Set(["role", "type", "id"]);
 
+/** What a picture or a sound counts for, whose bytes stand in the answer: some 500 tokens. */
+const MEDIA_CHARACTERS = 2000;
+
 /** Characters of all that an answer says, as far as it can be read. */
 export function answerCharacters(json: string): number {
 	let characters = 0;
 	const add = (value: unknown): void => {
-		if (typeof value === "string") characters += value.length;
+		if (typeof value === "string") characters += value.startsWith("data:") ? MEDIA_CHARACTERS : value.length;
 		else if (typeof value === "object" && value !== null) {
 			for (const [name, part] of Object.entries(value)) if (!FRAME.has(name)) add(part);
 		}

@@ -1,31 +1,50 @@
 /** Token counts, as OpenAI's `usage` object gives them. */
 import { type Edit, fieldNamed, fieldsOf } from "./json.ts";
 
-/** The parts of `usage` the router reads (CompletionUsage, spec v2.3.0; cost fields as recorded from each vendor). */
+/** More tokens than any call has: what is above is no count. Sums over nine billion calls at this bound fit SQLite's integers. */
+export const MOST_TOKENS = 1_000_000_000;
+/** More USD than any call costs. */
+export const MOST_USD = 1_000_000;
+
+/**
+ * The parts of `usage` the router reads (CompletionUsage, spec v2.3.0; the others as their vendors document them). Nothing here is
+ * checked: upstreams send fractions, texts and numbers of any size, so each value is read by `tokensOf` and `costOf` alone.
+ */
 export interface Usage {
-	prompt_tokens?: number;
-	completion_tokens?: number;
-	total_tokens?: number;
-	prompt_tokens_details?: {
-		cached_tokens?: number | null;
-		/** OpenRouter; the router's own translators, too. Of those that are written, `cache_write_1h_tokens` for an hour (Anthropic). */
-		cache_write_tokens?: number | null;
-		cache_write_1h_tokens?: number | null;
-		audio_tokens?: number | null;
-		image_tokens?: number | null;
-	} | null;
-	completion_tokens_details?: {
-		reasoning_tokens?: number | null;
-		audio_tokens?: number | null;
-		image_tokens?: number | null;
-	} | null;
+	prompt_tokens?: unknown;
+	completion_tokens?: unknown;
+	total_tokens?: unknown;
+	prompt_tokens_details?: unknown;
+	completion_tokens_details?: unknown;
+	/** The Responses API's names for the same, which some upstreams use in chat, too. */
+	input_tokens?: unknown;
+	output_tokens?: unknown;
+	input_tokens_details?: unknown;
+	output_tokens_details?: unknown;
+	/** Part of `prompt_tokens` (Moonshot, Together). */
+	cached_tokens?: unknown;
+	/** Both together are `prompt_tokens` (DeepSeek). */
+	prompt_cache_hit_tokens?: unknown;
+	prompt_cache_miss_tokens?: unknown;
+	/** Not part of `input_tokens` (Anthropic); part of `prompt_tokens` where a translator kept it (LiteLLM). */
+	cache_read_input_tokens?: unknown;
+	cache_creation_input_tokens?: unknown;
 	/** USD (OpenRouter). */
-	cost?: number | null;
+	cost?: unknown;
 	/** 1e-10 USD (xAI). */
-	cost_in_usd_ticks?: number | null;
+	cost_in_usd_ticks?: unknown;
+	/** The router's own mark: these counts are a guess. */
+	estimated?: unknown;
 }
 
-/** Tokens the way the router counts them: `input` includes `cached`, `output` includes `reasoning`. */
+/** What llama.cpp's server counts beside `usage`, or without one: `prompt_n` tokens were read, `cache_n` more were there already. */
+export interface Timings {
+	prompt_n?: unknown;
+	cache_n?: unknown;
+	predicted_n?: unknown;
+}
+
+/** Tokens the way the router counts them: `input` includes `cached`, `output` includes `reasoning`. Whole numbers, none above `MOST_TOKENS`. */
 export interface Tokens {
 	input: number;
 	output: number;
@@ -39,34 +58,128 @@ export interface Tokens {
 	inputAudio?: number | undefined;
 	outputImage?: number | undefined;
 	outputAudio?: number | undefined;
+	/** What the upstream has not counted in whole numbers: 0 there is to be estimated, another number is its own, rounded up. */
+	uncounted?: "input" | "output" | "both" | undefined;
 }
 
-const count = (value: unknown): number =>
-	typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : 0;
+/** Counts as an upstream sent them, whatever they are. Null and undefined: it said nothing of them. */
+export type Sent = { readonly [kind in Exclude<keyof Tokens, "uncounted">]?: unknown };
 
-/** Tokens of a `usage` object, already in OpenAI's sense. Missing or senseless numbers count as 0. */
-export function tokensOf(usage: Usage): Tokens {
-	const tokens: Tokens = { input: count(usage.prompt_tokens), output: count(usage.completion_tokens) };
-	const { prompt_tokens_details: read, completion_tokens_details: written } = usage;
-	if (read) {
-		if (read.cached_tokens) tokens.cached = count(read.cached_tokens);
-		if (read.cache_write_tokens) tokens.cacheWrite = count(read.cache_write_tokens);
-		if (read.cache_write_1h_tokens) tokens.cacheWriteLong = count(read.cache_write_1h_tokens);
-		if (read.image_tokens) tokens.inputImage = count(read.image_tokens);
-		if (read.audio_tokens) tokens.inputAudio = count(read.audio_tokens);
+const NUMERIC = /^\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?$/i;
+
+/** A number from 0 to `most`, or the text of one; undefined for all else: NaN, negative, larger, another kind of value. */
+export function numberIn(value: unknown, most: number): number | undefined {
+	const number = typeof value === "string" && NUMERIC.test(value) ? Number(value) : value;
+	// 0 for -0, which SQLite takes for a fraction.
+	return typeof number === "number" && number >= 0 && number <= most ? number + 0 : undefined;
+}
+
+/** The sum of counts of which an upstream may leave some out; undefined where one of them is no count, or all are left out. */
+export function sumOf(...counts: readonly unknown[]): number | undefined {
+	let sum: number | undefined;
+	for (const value of counts) {
+		if (value === null || value === undefined) continue;
+		const count = numberIn(value, MOST_TOKENS);
+		if (count === undefined) return undefined;
+		sum = (sum ?? 0) + count;
 	}
-	if (written) {
-		if (written.reasoning_tokens) tokens.reasoning = count(written.reasoning_tokens);
-		if (written.image_tokens) tokens.outputImage = count(written.image_tokens);
-		if (written.audio_tokens) tokens.outputAudio = count(written.audio_tokens);
-	}
+	return sum;
+}
+
+/** An object; none for all else. */
+export function objectIn(value: unknown): Readonly<Record<string, unknown>> | undefined {
+	return typeof value === "object" && value !== null && !Array.isArray(value)
+		? (value as Record<string, unknown>)
+		: undefined;
+}
+
+/**
+ * What an upstream counted, checked: each count is whole and within bounds, or said to be uncounted. A part is never larger than what it
+ * is a part of. No call is without a prompt, so a prompt of 0 tokens has not been counted.
+ */
+export function checkedTokens(sent: Sent): Tokens {
+	const input = numberIn(sent.input, MOST_TOKENS);
+	const output = numberIn(sent.output, MOST_TOKENS);
+	const tokens: Tokens = { input: Math.ceil(input ?? 0), output: Math.ceil(output ?? 0) };
+	let isInputSure = input !== undefined && input > 0 && Number.isInteger(input);
+	let isOutputSure = output !== undefined && Number.isInteger(output) && (output > 0 || isInputSure);
+	for (const kind of INPUT_KINDS) if (sent[kind] && !setPart(tokens, kind, sent[kind])) isInputSure = false;
+	for (const kind of OUTPUT_KINDS) if (sent[kind] && !setPart(tokens, kind, sent[kind])) isOutputSure = false;
+	if (!isInputSure || !isOutputSure) tokens.uncounted = isInputSure ? "output" : isOutputSure ? "input" : "both";
 	return tokens;
 }
 
-/** USD, where the upstream says what the call cost. xAI counts in ticks of 1e-10 USD. */
-export function costOf(usage: Usage): number | undefined {
-	if (typeof usage.cost === "number") return usage.cost;
-	return typeof usage.cost_in_usd_ticks === "number" ? usage.cost_in_usd_ticks / 1e10 : undefined;
+const INPUT_KINDS = ["cached", "cacheWrite", "cacheWriteLong", "inputImage", "inputAudio"] as const;
+const OUTPUT_KINDS = ["reasoning", "outputImage", "outputAudio"] as const;
+
+/** Whether it is a count: what is none is left out, so that it costs what the plain token does. */
+function setPart(tokens: Tokens, kind: (typeof INPUT_KINDS)[number] | (typeof OUTPUT_KINDS)[number], value: unknown) {
+	const count = numberIn(value, MOST_TOKENS);
+	if (count === undefined || !Number.isInteger(count)) return false;
+	const all = (OUTPUT_KINDS as readonly string[]).includes(kind) ? tokens.output : tokens.input;
+	// Of what was not counted nobody knows the whole.
+	if (count > 0) tokens[kind] = all > 0 ? Math.min(count, all) : count;
+	return true;
+}
+
+/** Tokens of a `usage` object, or of llama.cpp's `timings`; undefined where neither is there. */
+export function tokensOf(sentUsage: unknown, sentTimings?: unknown): Tokens | undefined {
+	const timings: Timings | undefined = objectIn(sentTimings);
+	const usage: Usage | undefined = objectIn(sentUsage) ?? (timings?.predicted_n === undefined ? undefined : {});
+	if (!usage) return undefined;
+	const read = objectIn(usage.prompt_tokens_details) ?? objectIn(usage.input_tokens_details);
+	const written = objectIn(usage.completion_tokens_details) ?? objectIn(usage.output_tokens_details);
+	const input = inputOf(usage, timings);
+	const tokens = checkedTokens({
+		input,
+		output: outputOf(usage, timings, input),
+		cached:
+			read?.["cached_tokens"] ||
+			usage.cached_tokens ||
+			usage.prompt_cache_hit_tokens ||
+			usage.cache_read_input_tokens ||
+			timings?.cache_n,
+		cacheWrite: read?.["cache_write_tokens"],
+		cacheWriteLong: read?.["cache_write_1h_tokens"],
+		inputImage: read?.["image_tokens"],
+		inputAudio: read?.["audio_tokens"],
+		reasoning: written?.["reasoning_tokens"],
+		outputImage: written?.["image_tokens"],
+		outputAudio: written?.["audio_tokens"],
+	});
+	if (usage.estimated === true) tokens.uncounted = "both";
+	return tokens;
+}
+
+function inputOf(usage: Usage, timings: Timings | undefined): number | undefined {
+	const { input_tokens_details, cache_read_input_tokens, cache_creation_input_tokens } = usage;
+	const caches = input_tokens_details ? [] : [cache_read_input_tokens, cache_creation_input_tokens];
+	return (
+		numberIn(usage.prompt_tokens, MOST_TOKENS) ??
+		(usage.input_tokens === undefined ? undefined : sumOf(usage.input_tokens, ...caches)) ??
+		sumOf(usage.prompt_cache_hit_tokens, usage.prompt_cache_miss_tokens) ??
+		sumOf(timings?.prompt_n, timings?.cache_n)
+	);
+}
+
+function outputOf(usage: Usage, timings: Timings | undefined, input: number | undefined): number | undefined {
+	const counted =
+		numberIn(usage.completion_tokens, MOST_TOKENS) ??
+		numberIn(usage.output_tokens, MOST_TOKENS) ??
+		numberIn(timings?.predicted_n, MOST_TOKENS);
+	if (counted !== undefined) return counted;
+	const total = numberIn(usage.total_tokens, MOST_TOKENS);
+	return total !== undefined && input !== undefined && total >= input ? total - input : undefined;
+}
+
+/** USD, where the upstream says what the call cost. xAI counts in ticks of 1e-10 USD. What can be no price is none. */
+export function costOf(sentUsage: unknown): number | undefined {
+	const usage: Usage | undefined = objectIn(sentUsage);
+	if (!usage) return undefined;
+	const cost = numberIn(usage.cost, MOST_USD);
+	if (cost !== undefined) return cost;
+	const ticks = numberIn(usage.cost_in_usd_ticks, MOST_USD * 1e10);
+	return ticks === undefined ? undefined : ticks / 1e10;
 }
 
 /**
@@ -74,15 +187,18 @@ export function costOf(usage: Usage): number | undefined {
  * completion 2, reasoning 198, total 413); the total tells, so a vendor that mends its count is not counted twice.
  */
 function completionWithReasoning(usage: Usage): number | undefined {
-	const reasoning = count(usage.completion_tokens_details?.reasoning_tokens);
+	const count = (value: unknown) => numberIn(value, MOST_TOKENS) ?? 0;
+	const reasoning = count(objectIn(usage.completion_tokens_details)?.["reasoning_tokens"]);
+	if (reasoning === 0) return undefined;
 	const output = count(usage.completion_tokens);
-	const isLeftOut = reasoning > 0 && count(usage.prompt_tokens) + output + reasoning === usage.total_tokens;
+	const isLeftOut = count(usage.prompt_tokens) + output + reasoning === count(usage.total_tokens);
 	return isLeftOut ? output + reasoning : undefined;
 }
 
-/** The edit that puts reasoning into `usage.completion_tokens` where the upstream left it out. */
-export function usageEdit(text: string, usage: Usage): { edit: Edit; tokens: number } | undefined {
-	const tokens = completionWithReasoning(usage);
+/** The edit that puts reasoning into `usage.completion_tokens` where the upstream left it out. @param sent its usage */
+export function usageEdit(text: string, sent: unknown): { edit: Edit; tokens: number } | undefined {
+	const usage: Usage | undefined = objectIn(sent);
+	const tokens = usage && completionWithReasoning(usage);
 	const whole = tokens === undefined ? undefined : fieldNamed(fieldsOf(text), "usage");
 	const field = whole && fieldNamed(fieldsOf(text, whole.start), "completion_tokens");
 	if (!field || tokens === undefined) return undefined;

@@ -3,14 +3,13 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { fieldNamed, fieldsOf, itemsOf } from "../openai/json.ts";
 import { open, optional } from "../openai/shapes.ts";
-import { tokensOf } from "../openai/usage.ts";
+import { checkedTokens, objectIn, sumOf, type Tokens } from "../openai/usage.ts";
 import { type FinishReason, now } from "./chat-chunks.ts";
-import { type ChatUsage, chatUsage, countOf } from "./chat-usage.ts";
+import { chatUsage } from "./chat-usage.ts";
 import type { Answer, Failure, Keep } from "./provider.ts";
 import { detailsOf, type Thought } from "./thoughts.ts";
 
 const text = optional(Type.String());
-const count = optional(Type.Number());
 
 /** A block, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
 export const BlockSchema = Type.Object(
@@ -20,20 +19,15 @@ export const BlockSchema = Type.Object(
 /** A block. */
 export type Block = Static<typeof BlockSchema>;
 
-/** Its tokens: `input_tokens` are those that no cache was read or written for. */
-export const UsageSchema = Type.Object(
-	{
-		input_tokens: count,
-		output_tokens: count,
-		cache_creation_input_tokens: count,
-		cache_creation: optional(Type.Object({ ephemeral_1h_input_tokens: count }, open)),
-		cache_read_input_tokens: count,
-		output_tokens_details: optional(Type.Object({ thinking_tokens: count }, open)),
-	},
-	open,
-);
-/** Its tokens. */
-export type AnthropicUsage = Static<typeof UsageSchema>;
+/** Its tokens, unchecked: `input_tokens` are those that no cache was read or written for. */
+export interface AnthropicUsage {
+	readonly input_tokens?: unknown;
+	readonly output_tokens?: unknown;
+	readonly cache_creation_input_tokens?: unknown;
+	readonly cache_creation?: unknown;
+	readonly cache_read_input_tokens?: unknown;
+	readonly output_tokens_details?: unknown;
+}
 
 /** Why the answer is over. */
 export const StopSchema = Type.Object(
@@ -47,7 +41,7 @@ export const MessageSchema = Type.Object(
 		id: text,
 		model: text,
 		content: optional(Type.Array(BlockSchema)),
-		usage: optional(UsageSchema),
+		usage: Type.Optional(Type.Unknown()),
 		...StopSchema.properties,
 	},
 	open,
@@ -72,17 +66,17 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
 export const finishOf = (reason: string | null | undefined): FinishReason =>
 	reason && Object.hasOwn(FINISH, reason) ? FINISH[reason]! : "stop";
 
-/** OpenAI's usage. */
-export function usageOf(usage: AnthropicUsage): ChatUsage {
-	const cached = countOf(usage.cache_read_input_tokens);
-	const cacheWrite = countOf(usage.cache_creation_input_tokens);
-	return chatUsage({
-		input: countOf(usage.input_tokens) + cached + cacheWrite,
-		output: countOf(usage.output_tokens),
+/** Its tokens, in OpenAI's sense and checked. What it leaves out is not there, but for the counts themselves. */
+export function tokensOf(sent: unknown): Tokens {
+	const usage: AnthropicUsage = objectIn(sent) ?? {};
+	const { cache_read_input_tokens: cached, cache_creation_input_tokens: cacheWrite } = usage;
+	return checkedTokens({
+		input: sumOf(usage.input_tokens, cached, cacheWrite),
+		output: usage.output_tokens,
 		cached,
 		cacheWrite,
-		cacheWriteLong: countOf(usage.cache_creation?.ephemeral_1h_input_tokens),
-		reasoning: countOf(usage.output_tokens_details?.thinking_tokens),
+		cacheWriteLong: objectIn(usage.cache_creation)?.["ephemeral_1h_input_tokens"],
+		reasoning: objectIn(usage.output_tokens_details)?.["thinking_tokens"],
 	});
 }
 
@@ -127,17 +121,17 @@ export function answerOf(body: string, message: unknown): Answer | Failure {
 		...(thoughts.length > 0 ? { reasoning_details: detailsOf(thoughts) } : {}),
 		...(calls.length > 0 ? { tool_calls: calls } : {}),
 	};
-	const usage = usageOf(message.usage ?? {});
+	const tokens = tokensOf(message.usage);
 	const completion = {
 		id: message.id ?? "",
 		object: "chat.completion",
 		created: now(),
 		model: message.model ?? "",
 		choices: [{ index: 0, message: said, logprobs: null, finish_reason }],
-		usage,
+		usage: chatUsage(tokens),
 	};
 	const ids = calls.map(({ id }) => id);
-	return { body: JSON.stringify(completion), tokens: tokensOf(usage), keeps: keepsOf(thoughts, ids) };
+	return { body: JSON.stringify(completion), tokens, keeps: keepsOf(thoughts, ids) };
 }
 
 /** The input of the block there, as its text stands in the answer: a parse would round big numbers. */

@@ -4,7 +4,7 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../openai/call.ts";
 import { open, optional } from "../openai/shapes.ts";
 import type { SseEvent } from "../openai/sse.ts";
-import { tokensOf } from "../openai/usage.ts";
+import { objectIn, type Tokens } from "../openai/usage.ts";
 import {
 	type AnthropicUsage,
 	type Block,
@@ -14,10 +14,10 @@ import {
 	type Message,
 	MessageSchema,
 	StopSchema,
-	UsageSchema,
-	usageOf,
+	tokensOf,
 } from "./anthropic-answer.ts";
 import { ChatChunks, now } from "./chat-chunks.ts";
+import { chatUsage } from "./chat-usage.ts";
 import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { detailsOf, type Thought } from "./thoughts.ts";
@@ -38,7 +38,7 @@ const EventSchema = Type.Object(
 		message: Type.Optional(MessageSchema),
 		content_block: Type.Optional(BlockSchema),
 		delta: Type.Optional(DeltaSchema),
-		usage: optional(UsageSchema),
+		usage: Type.Optional(Type.Unknown()),
 		error: Type.Optional(Type.Unknown()),
 	},
 	open,
@@ -60,6 +60,8 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	let current: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
 	let textLength = 0;
 	let usage: AnthropicUsage = {};
+	/** The answer's tokens have been said. */
+	let isCounted = false;
 	/** Why the answer is over. Said before its end: more counts may come behind it. */
 	let ending: Delta | undefined;
 
@@ -91,8 +93,8 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 	function begin(message: Message): Out {
 		chunks.begin(message.id ?? "", message.model ?? "");
-		usage = message.usage ?? {};
-		return { bytes: chunks.role(), tokens: tokensOf(usageOf(usage)) };
+		usage = objectIn(message.usage) ?? {};
+		return { bytes: chunks.role(), tokens: tokens() };
 	}
 
 	function start(block: Block): Out {
@@ -144,21 +146,28 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 	function count({ delta, usage: more }: Event): Out {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
-		usage = { ...usage, ...Object.fromEntries(Object.entries(more ?? {}).filter(([, value]) => value !== null)) };
+		const counts = objectIn(more) ?? {};
+		usage = { ...usage, ...Object.fromEntries(Object.entries(counts).filter(([, value]) => value !== null)) };
+		if (typeof counts["output_tokens"] !== "undefined") isCounted = true;
 		if (delta?.stop_reason) ending = delta;
-		return { bytes: "", finish: ending !== undefined, tokens: tokensOf(usageOf(usage)) };
+		return { bytes: "", finish: ending !== undefined, tokens: tokens() };
+	}
+
+	/** What was counted so far; at the answer's beginning its end is not, whatever is said then. */
+	function tokens(): Tokens {
+		return tokensOf(isCounted || !ending ? usage : { ...usage, output_tokens: undefined });
 	}
 
 	function rest(): Out {
-		const counted = usageOf(usage);
+		const counted = tokens();
 		const reason = finishOf(ending?.stop_reason);
 		const refusal = reason === "content_filter" ? ending?.stop_details?.explanation : undefined;
 		let bytes = "";
 		if (thoughts.length > 0) bytes += chunks.delta(JSON.stringify({ reasoning_details: detailsOf(thoughts) }));
 		if (refusal) bytes += chunks.delta(JSON.stringify({ refusal }));
 		bytes += chunks.finish(reason);
-		if (call.body.stream_options?.include_usage === true) bytes += chunks.usage(counted);
-		return { bytes, tokens: tokensOf(counted), keeps: keepsOf(thoughts, ids) };
+		const told = call.body.stream_options?.include_usage === true ? chunks.usage(chatUsage(counted)) : undefined;
+		return { bytes, usage: told, tokens: counted, keeps: keepsOf(thoughts, ids) };
 	}
 
 	function failed(event: Event): Failure {

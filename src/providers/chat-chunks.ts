@@ -1,5 +1,4 @@
 /** Chunks of an OpenAI chat stream, written for an upstream that sends something else. */
-import { sseData } from "../openai/sse.ts";
 import type { ChatUsage } from "./chat-usage.ts";
 
 /** OpenAI's reasons for an answer's end. */
@@ -59,10 +58,10 @@ export class ChatChunks {
 		return `${this.#head}${index},"delta":{},"logprobs":null,"finish_reason":"${reason}"}]}\n\n`;
 	}
 
-	/** The chunk behind the last, for callers that asked for it. */
+	/** The chunk behind the last, for callers that asked for it; JSON, no event yet. */
 	usage(usage: ChatUsage): string {
 		const head = this.#head.slice("data: ".length, -'[{"index":'.length);
-		return sseData(`${head}[],"usage":${JSON.stringify(usage)}}`);
+		return `${head}[],"usage":${JSON.stringify(usage)}}`;
 	}
 }
 

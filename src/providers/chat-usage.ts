@@ -1,22 +1,8 @@
 /** Tokens of vendors that count in other words, as OpenAI's `usage` (spec v2.3.0 and the client's types, 7.57). */
-
-/** What a vendor counted. `input` includes all that was read from and written to caches, `output` all thinking. */
-export interface Counts {
-	readonly input: number;
-	readonly output: number;
-	readonly cached?: number | undefined;
-	readonly cacheWrite?: number | undefined;
-	/** The part of `cacheWrite` that is kept for an hour. */
-	readonly cacheWriteLong?: number | undefined;
-	readonly reasoning?: number | undefined;
-	readonly inputImage?: number | undefined;
-	readonly inputAudio?: number | undefined;
-	readonly outputImage?: number | undefined;
-	readonly outputAudio?: number | undefined;
-}
+import type { Tokens } from "../openai/usage.ts";
 
 /** The `usage` object; the total is always the sum. */
-export function chatUsage(counts: Counts) {
+export function chatUsage(counts: Tokens) {
 	return {
 		prompt_tokens: counts.input,
 		completion_tokens: counts.output,
@@ -38,8 +24,3 @@ export function chatUsage(counts: Counts) {
 
 /** A `usage` object. */
 export type ChatUsage = ReturnType<typeof chatUsage>;
-
-/** A count that an upstream sent: senseless ones are 0. */
-export function countOf(value: unknown): number {
-	return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : 0;
-}

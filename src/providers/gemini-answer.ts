@@ -3,15 +3,13 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../openai/call.ts";
 import { open, optional } from "../openai/shapes.ts";
-import { tokensOf } from "../openai/usage.ts";
+import { checkedTokens, objectIn, sumOf, type Tokens } from "../openai/usage.ts";
 import { type FinishReason, now } from "./chat-chunks.ts";
-import { type ChatUsage, chatUsage, countOf } from "./chat-usage.ts";
+import { chatUsage } from "./chat-usage.ts";
 import { LogprobsResult, logprobsOf } from "./gemini-logprobs.ts";
 import type { Answer, Failure, Keep } from "./provider.ts";
 
 const text = optional(Type.String());
-const count = optional(Type.Number());
-const counts = optional(Type.Array(Type.Object({ modality: text, tokenCount: count }, open)));
 
 const FunctionCall = Type.Object({ id: text, name: text, args: Type.Optional(Type.Unknown()) }, open);
 const InlineData = Type.Object({ mimeType: text, data: text }, open);
@@ -41,27 +39,23 @@ const Candidate = Type.Object(
 /** One of several answers. */
 export type Candidate = Static<typeof Candidate>;
 
-/** Its tokens: `candidatesTokenCount` is without the thoughts. */
-const Usage = Type.Object(
-	{
-		promptTokenCount: count,
-		candidatesTokenCount: count,
-		thoughtsTokenCount: count,
-		toolUsePromptTokenCount: count,
-		cachedContentTokenCount: count,
-		promptTokensDetails: counts,
-		candidatesTokensDetails: counts,
-	},
-	open,
-);
-/** Its tokens. */
-export type GeminiUsage = Static<typeof Usage>;
+/** Its tokens, unchecked: `candidatesTokenCount` is without the thoughts. */
+export interface GeminiUsage {
+	readonly promptTokenCount?: unknown;
+	readonly candidatesTokenCount?: unknown;
+	readonly thoughtsTokenCount?: unknown;
+	readonly toolUsePromptTokenCount?: unknown;
+	readonly totalTokenCount?: unknown;
+	readonly cachedContentTokenCount?: unknown;
+	readonly promptTokensDetails?: unknown;
+	readonly candidatesTokensDetails?: unknown;
+}
 
 const Generated = Type.Object(
 	{
 		candidates: optional(Type.Array(Candidate)),
 		promptFeedback: optional(Type.Object({ blockReason: text }, open)),
-		usageMetadata: optional(Usage),
+		usageMetadata: Type.Optional(Type.Unknown()),
 		modelVersion: text,
 		responseId: text,
 		error: Type.Optional(Type.Unknown()),
@@ -76,14 +70,17 @@ const GENERATED = TypeCompiler.Compile(Generated);
 /** Whether it has the shape that is read here. */
 export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);
 
-/** OpenAI's usage. */
-export function usageOf(usage: GeminiUsage): ChatUsage {
-	const reasoning = countOf(usage.thoughtsTokenCount);
-	return chatUsage({
-		input: countOf(usage.promptTokenCount) + countOf(usage.toolUsePromptTokenCount),
-		output: countOf(usage.candidatesTokenCount) + reasoning,
-		cached: countOf(usage.cachedContentTokenCount),
-		reasoning,
+/** Its tokens, in OpenAI's sense and checked. Counts of 0 are left out on its wire: the total tells whether there were none. */
+export function tokensOf(sent: unknown): Tokens {
+	const usage: GeminiUsage = objectIn(sent) ?? {};
+	const { thoughtsTokenCount: thoughts, candidatesTokenCount: said, totalTokenCount: total } = usage;
+	const input = sumOf(usage.promptTokenCount, usage.toolUsePromptTokenCount);
+	const isNone = said === undefined && thoughts === undefined && input !== undefined && total === input;
+	return checkedTokens({
+		input,
+		output: isNone ? 0 : sumOf(said, thoughts),
+		cached: usage.cachedContentTokenCount,
+		reasoning: thoughts,
 		inputImage: countIn(usage.promptTokensDetails, "IMAGE"),
 		inputAudio: countIn(usage.promptTokensDetails, "AUDIO"),
 		outputImage: countIn(usage.candidatesTokensDetails, "IMAGE"),
@@ -91,8 +88,10 @@ export function usageOf(usage: GeminiUsage): ChatUsage {
 	});
 }
 
-const countIn = (details: GeminiUsage["promptTokensDetails"], modality: string): number =>
-	countOf(details?.find((each) => each.modality === modality)?.tokenCount);
+function countIn(details: unknown, modality: string): unknown {
+	if (!Array.isArray(details)) return undefined;
+	return objectIn(details.find((each) => objectIn(each)?.["modality"] === modality))?.["tokenCount"];
+}
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
 	STOP: "stop",
@@ -170,16 +169,16 @@ export function answerOf(response: unknown, call: Call): Answer | Failure {
 		if (typeof finish_reason !== "string") return finish_reason;
 		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
 	}
-	const usage = usageOf(response.usageMetadata ?? {});
+	const tokens = tokensOf(response.usageMetadata);
 	const completion = {
 		id: responseId,
 		object: "chat.completion",
 		created: now(),
 		model: response.modelVersion ?? call.body.model,
 		choices,
-		usage,
+		usage: chatUsage(tokens),
 	};
-	return { body: JSON.stringify(completion), tokens: tokensOf(usage), keeps };
+	return { body: JSON.stringify(completion), tokens, keeps };
 }
 
 function messageOf({ content }: Candidate, responseId: string, index: number, keeps: Keep[]) {

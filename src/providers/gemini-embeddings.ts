@@ -4,8 +4,7 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../openai/chat.ts";
 import type { RequestBody } from "../openai/request.ts";
 import { open } from "../openai/shapes.ts";
-import { tokensOf } from "../openai/usage.ts";
-import { countOf } from "./chat-usage.ts";
+import { checkedTokens, objectIn } from "../openai/usage.ts";
 import { type FieldRules, refuseOthers, vendorFields } from "./fields.ts";
 import type { Answer, Failure } from "./provider.ts";
 
@@ -44,13 +43,13 @@ const EMBEDDED = TypeCompiler.Compile(
 	Type.Object(
 		{
 			embeddings: Type.Array(Type.Object({ values: Type.Array(Type.Number()) }, open)),
-			usageMetadata: Type.Optional(Type.Object({ promptTokenCount: Type.Optional(Type.Number()) }, open)),
+			usageMetadata: Type.Optional(Type.Unknown()),
 		},
 		open,
 	),
 );
 
-/** The answer for the client. Where Google counts no tokens for embeddings the usage says 0. */
+/** The answer for the client. Google counts no tokens for most embeddings. */
 export function embedAnswer(response: unknown, body: RequestBody): Answer | Failure {
 	if (!EMBEDDED.Check(response)) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without embeddings" };
@@ -65,10 +64,10 @@ export function embedAnswer(response: unknown, body: RequestBody): Answer | Fail
 		const embedding = isBase64 ? Buffer.from(new Float32Array(values).buffer).toString("base64") : values;
 		return { object: "embedding", index, embedding };
 	});
-	const prompt_tokens = countOf(response.usageMetadata?.promptTokenCount);
-	const usage = { prompt_tokens, total_tokens: prompt_tokens };
+	const tokens = checkedTokens({ input: objectIn(response.usageMetadata)?.["promptTokenCount"], output: 0 });
+	const usage = { prompt_tokens: tokens.input, total_tokens: tokens.input };
 	return {
 		body: JSON.stringify({ object: "list", data, model: body.model, usage }),
-		tokens: prompt_tokens > 0 ? tokensOf(usage) : undefined,
+		tokens,
 	};
 }

@@ -1,20 +1,19 @@
 /** Gemini's streams (`streamGenerateContent?alt=sse`), as OpenAI's: each event becomes its chunks at once, but for the last. */
 import type { Call } from "../openai/call.ts";
 import type { SseEvent } from "../openai/sse.ts";
-import { tokensOf } from "../openai/usage.ts";
 import { ChatChunks, now } from "./chat-chunks.ts";
+import { chatUsage } from "./chat-usage.ts";
 import {
 	blocked,
 	type Candidate,
 	callId,
 	finishOf,
-	type GeminiUsage,
 	type GenerateResponse,
 	imageOf,
 	isGenerated,
 	type ResponsePart,
 	signatureExtra,
-	usageOf,
+	tokensOf,
 } from "./gemini-answer.ts";
 import { logprobsOf } from "./gemini-logprobs.ts";
 import { type Failure, type Keep, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
@@ -41,7 +40,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const chunks = new ChatChunks(now());
 	const choices = new Map<number, Choice>();
 	let responseId = "";
-	let usage: GeminiUsage = {};
+	let usage: unknown;
 	/** Each piece says `STOP`, as models before 2.0 do: the end of the stream alone tells which of them was the last. */
 	let saysAlways = false;
 
@@ -51,7 +50,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		if (!response) return { bytes: "", dropped: true };
 		if (response.error) return { bytes: "", failure: failed(response) };
 		if (response.usageMetadata) usage = response.usageMetadata;
-		const tokens = tokensOf(usageOf(usage));
+		const tokens = usage === undefined ? undefined : tokensOf(usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
 		if (!chunks.hasBegun) {
@@ -120,15 +119,14 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 	function rest(): Out {
 		let bytes = "";
-		const counted = usageOf(usage);
-		const tokens = tokensOf(counted);
+		const tokens = tokensOf(usage);
 		for (const [index, { calls, finishReason = "" }] of choices) {
 			const reason = finishOf(finishReason, calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
 			bytes += chunks.finish(reason, index);
 		}
-		if (call.body.stream_options?.include_usage === true) bytes += chunks.usage(counted);
-		return { bytes, tokens };
+		const told = call.body.stream_options?.include_usage === true ? chunks.usage(chatUsage(tokens)) : undefined;
+		return { bytes, usage: told, tokens };
 	}
 
 	return { push, end, rest };

@@ -1,4 +1,5 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`table.ts`). */
+import { isPlainUsage, withCounts } from "../openai/answer-usage.ts";
 import type { Call, Operation } from "../openai/call.ts";
 import { splice } from "../openai/json.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
@@ -77,7 +78,8 @@ function encode(
 
 /** What the router reads of a whole answer. */
 interface Completion {
-	usage?: Usage | null;
+	usage?: unknown;
+	timings?: unknown;
 	choices?: { error?: unknown; finish_reason?: unknown }[];
 }
 
@@ -96,9 +98,13 @@ function decode(upstream: Upstream, status: number, headers: Headers, body: stri
 	const error = readErrorObject(parsed.error ? parsed : { error: parsed.choices?.[0]?.error });
 	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
 	if (parsed.choices?.some?.((choice) => choice?.finish_reason === ABORTED)) return { ...TRUNCATED, status };
-	const { usage } = parsed;
-	if (typeof usage !== "object" || usage === null) return { body };
+	const { usage, timings } = parsed;
 	const edit = usageEdit(body, usage);
-	const tokens = tokensOf(edit ? { ...usage, completion_tokens: edit.tokens } : usage);
-	return { body: edit ? splice(body, [edit.edit]) : body, tokens, cost: costOf(usage) };
+	const counted = edit ? { ...(usage as Usage), completion_tokens: edit.tokens } : usage;
+	const tokens = tokensOf(counted, timings);
+	const cost = costOf(usage);
+	if (usage == null || !tokens) return { body, tokens, cost };
+	// What was not counted at all is put right where it is estimated.
+	if (!isPlainUsage(counted)) return { body: withCounts(body, tokens, tokens.uncounted !== undefined), tokens, cost };
+	return { body: edit ? splice(body, [edit.edit]) : body, tokens, cost };
 }

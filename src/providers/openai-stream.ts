@@ -1,8 +1,9 @@
 /** The chunks of an OpenAI-shaped stream: what each means, and what of it the client sees. */
+import { isPlainUsage, withCounts } from "../openai/answer-usage.ts";
 import type { Call } from "../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, removeField, splice } from "../openai/json.ts";
 import { type SseEvent, sseData } from "../openai/sse.ts";
-import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
+import { costOf, objectIn, type Tokens, tokensOf, usageEdit } from "../openai/usage.ts";
 import { DeltaTemplate, solidTokens } from "./delta-template.ts";
 import { type Counted, type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
@@ -11,7 +12,11 @@ import { failureOf, readErrorObject } from "./upstream-error.ts";
 /** What the router reads of a chunk. */
 interface Chunk {
 	error?: unknown;
-	usage?: Usage | null;
+	usage?: unknown;
+	/** llama.cpp's own counts. */
+	timings?: unknown;
+	/** Groq's place for usage that nobody asked for. */
+	x_groq?: { readonly usage?: unknown } | null;
 	choices?: Choice[];
 }
 
@@ -20,6 +25,8 @@ interface Choice {
 	delta?: Record<string, unknown> | null;
 	text?: string;
 	finish_reason?: string | null;
+	/** Moonshot's place for it. */
+	usage?: unknown;
 	error?: unknown;
 }
 
@@ -38,8 +45,8 @@ export const ABORTED = "abort";
 export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const { include_usage, continuous_usage_stats } = call.body.stream_options ?? {};
 	const showsUsage = include_usage === true;
-	/** Counts that may come with each chunk since the router asked for them. */
-	const hidesCounts = upstream.row.countsChunks === true && !(showsUsage && continuous_usage_stats === true);
+	/** The client asked for counts in each chunk. */
+	const showsCounts = showsUsage && continuous_usage_stats === true;
 	/** Choices that have begun and not finished, and those that have. */
 	const unfinished = new Set<number>();
 	const finished = new Set<number>();
@@ -47,8 +54,9 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	/** Told by the last chunk that brought some of the answer; none where that told nothing. */
 	let counted: Counted | undefined;
 	let isBehind = false;
-	/** The last usage that came with a piece of the answer. */
-	let merged: { readonly data: string; readonly usage: Usage } | undefined;
+	/** The last chunk that was good, and the last usage that was told: beside it, or beside an error. */
+	let head: string | undefined;
+	let told: { readonly usage: unknown; readonly tokens: Tokens } | undefined;
 	let isDone = false;
 
 	function push({ data, name, raw }: SseEvent): Out {
@@ -62,12 +70,18 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		const chunk = parse(data);
 		if (chunk === undefined) return DROPPED;
 		const failure = failureIn(upstream, chunk, name);
-		if (failure) return { bytes: "", failure, ...usageOf(chunk.usage) };
+		const sent = usageIn(chunk);
+		const tokens = tokensOf(sent, chunk.timings);
+		const cost = costOf(sent);
+		if (failure) {
+			if (tokens) told = { usage: sent, tokens };
+			return { bytes: "", failure, tokens, cost };
+		}
 		let finishes = false;
 		let delta = false;
 		for (const choice of chunk.choices ?? []) {
 			const index = choice.index ?? 0;
-			if (choice.finish_reason === ABORTED) return { bytes: "", failure: TRUNCATED, ...usageOf(chunk.usage) };
+			if (choice.finish_reason === ABORTED) return { bytes: "", failure: TRUNCATED, tokens, cost };
 			if (choice.finish_reason) {
 				finishes = true;
 				finished.add(index);
@@ -78,28 +92,35 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 				if (!finished.has(index)) unfinished.add(index);
 			}
 		}
-		if (!chunk.usage) {
+		if (!tokens) {
+			if (!told) head = data;
+			if (chunk.usage != null) return { bytes: textOf(data, cutOf(data, chunk)), delta, finish: finishes || undefined };
 			if (finishes) return delta ? { delta, finish: true } : FINISH;
 			if (!delta) return AS_IT_CAME;
 			counted = undefined;
 			template.learn(raw);
 			return DELTA;
 		}
-		const isUsageOnly = !chunk.choices?.length;
-		if (!isUsageOnly) count(chunk.choices!, chunk.usage, delta);
-		const { bytes, usage, cut } = shown(data, chunk.usage, isUsageOnly, raw);
-		if (delta && !finishes && counted && (cut || bytes === raw) && raw.startsWith(FIELD)) {
+		const edit = chunk.usage == null ? undefined : usageEdit(data, chunk.usage);
+		const whole = edit ? { ...tokens, output: edit.tokens } : tokens;
+		head = edit ? splice(data, [edit.edit]) : data;
+		told = { usage: edit ? { ...objectIn(sent), completion_tokens: edit.tokens } : sent, tokens: whole };
+		const out = { delta, finish: finishes || undefined, tokens: whole, cost };
+		if (chunk.usage == null) return out;
+		if (!chunk.choices?.length) return { ...out, bytes: "" };
+		count(chunk.choices, whole, delta);
+		const cut = showsCounts ? undefined : cutOf(data, chunk);
+		if (delta && !finishes && counted && (cut || !edit) && raw.startsWith(FIELD)) {
 			template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
 		}
-		return { bytes, delta, finish: finishes || undefined, ...usageOf(usage) };
+		return { ...out, bytes: textOf(data, cut ?? edit?.edit) };
 	}
 
 	/** A chunk tells what there was so far. Where there are several choices it tells of one alone, which is of no use. */
-	function count(choices: readonly Choice[], usage: Usage, delta: boolean): void {
-		const { input, output } = tokensOf(usage);
+	function count(choices: readonly Choice[], { input, output, uncounted }: Tokens, delta: boolean): void {
 		const before = countedNow();
 		const isOne = choices.length === 1 && (choices[0]!.index ?? 0) === 0;
-		if (!isOne || output < (before?.output ?? 0) || (delta && output === 0)) {
+		if (!isOne || uncounted || output < (before?.output ?? 0) || (delta && output === 0)) {
 			counted = undefined;
 			return;
 		}
@@ -109,31 +130,9 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		template.solid = counted.solid;
 	}
 
-	/** The event's text for the client, its usage in OpenAI's sense, and what was taken out of its data. */
-	function shown(
-		data: string,
-		usage: Usage,
-		isUsageOnly: boolean,
-		raw: string,
-	): { bytes: string; usage: Usage; cut?: Edit | undefined } {
-		const mended = usageEdit(data, usage);
-		const counts = mended ? { ...usage, completion_tokens: mended.tokens } : usage;
-		if (isUsageOnly) merged = undefined;
-		if (!showsUsage && isUsageOnly) return { bytes: "", usage: counts };
-		if (isUsageOnly || (showsUsage && !hidesCounts)) {
-			return { bytes: mended ? sseData(splice(data, [mended.edit])) : raw, usage: counts };
-		}
-		// Clients look for it behind the answer, in a chunk of its own.
-		if (showsUsage) merged = { data, usage: counts };
-		const cut = withoutUsage(data);
-		return { bytes: cut ? sseData(splice(data, [cut])) : raw, usage: counts, cut };
-	}
-
-	/** The usage that came with a piece of the answer, and in no chunk of its own. */
+	/** The usage comes in one place for all clients: behind the answer, as OpenAI has it, whichever of its chunks told it here. */
 	function rest(): Out {
-		if (!merged) return {};
-		const { choices: _, ...chunk } = JSON.parse(merged.data) as Record<string, unknown>;
-		return { bytes: sseData(JSON.stringify({ ...chunk, choices: [], usage: merged.usage })) };
+		return showsUsage && head !== undefined ? { usage: usageChunk(head, told?.usage, told?.tokens) } : {};
 	}
 
 	function plain(chunk: Uint8Array): Uint8Array | undefined {
@@ -210,10 +209,29 @@ function carries({ delta, text }: Choice): boolean {
 	);
 }
 
-const usageOf = (usage: Usage | null | undefined) => (usage ? { tokens: tokensOf(usage), cost: costOf(usage) } : {});
+/** Where an upstream may put it. */
+function usageIn({ usage, choices, x_groq }: Chunk): unknown {
+	return usage ?? choices?.[0]?.usage ?? x_groq?.usage;
+}
 
-function withoutUsage(data: string): Edit | undefined {
+/** The edit that takes the usage out; undefined where it has none. */
+function cutOf(data: string, { usage }: Chunk): Edit | undefined {
+	if (usage === undefined || usage === null) return undefined;
 	const fields = fieldsOf(data);
 	const field = fieldNamed(fields, "usage");
 	return field && removeField(fields, field);
+}
+
+/** The event with that edit; undefined where it goes on as it came. */
+const textOf = (data: string, edit: Edit | undefined) => (edit ? sseData(splice(data, [edit])) : undefined);
+
+/**
+ * The chunk that tells the usage and nothing else; as it came where it did so, and clients can read it.
+ * @param data the chunk whose id and model it has
+ */
+function usageChunk(data: string, usage: unknown, tokens: Tokens | undefined): string {
+	const chunk = JSON.parse(data) as Chunk;
+	if (chunk.choices?.length === 0 && chunk.usage != null && isPlainUsage(usage)) return data;
+	const told = JSON.stringify({ ...chunk, choices: [], usage: objectIn(usage) ?? {} });
+	return tokens && !isPlainUsage(usage) ? withCounts(told, tokens, tokens.uncounted !== undefined) : told;
 }

@@ -154,6 +154,11 @@ export interface Out {
 	/** It carried a finish reason: `end` may say from now on that the answer is complete. False: the one before was none. */
 	readonly finish?: boolean | undefined;
 	readonly tokens?: Tokens | undefined;
+	/**
+	 * Of `rest`, where the client asked for the usage: the chunk that tells it, as JSON. What its upstream has not counted the pipeline
+	 * puts into it.
+	 */
+	readonly usage?: string | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;

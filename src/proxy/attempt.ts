@@ -1,7 +1,5 @@
 /** One try at one target: an answer that has begun, or the failure it ended in. */
 import type { Call } from "../openai/call.ts";
-import type { Tokens } from "../openai/usage.ts";
-import { eventsWithCost } from "../openai/usage-cost.ts";
 import {
 	type Answer,
 	type Failure,
@@ -193,7 +191,6 @@ export class Attempt {
 			},
 			finished: (is) => deadline.silence(is ? Math.min(limits.stallMs, FINISHED_MS) : limits.stallMs),
 			comment: (text) => this.#heard(text),
-			withCost: this.#teller(),
 			keeps: (keeps) => this.#keep(keeps),
 			end: (failure) => {
 				if (failure || !reader.hasBegun) onKey(failure);
@@ -218,16 +215,6 @@ export class Attempt {
 		}
 		this.#arrived();
 		return reader.failure ?? { target, head, reader, first };
-	}
-
-	/** Puts the cost beside the tokens of a stream whose client wants to see those. */
-	#teller(): ((text: string, tokens: Tokens, cost: number | undefined) => string) | undefined {
-		const costOf = this.#record?.costOf;
-		if (!costOf || this.options.call.body.stream_options?.include_usage !== true) return undefined;
-		return (text, tokens, cost) => {
-			const usd = costOf(tokens, cost);
-			return usd === undefined ? text : eventsWithCost(text, usd);
-		};
 	}
 
 	/** A model that is being loaded is not a slow one: its agent says how far it is. */

@@ -318,7 +318,7 @@ export class Attempts {
 		const { targets } = this.state;
 		const close = this.settlement.attempt(target);
 		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
-		const { settlement, call } = this;
+		const { call } = this;
 		const timeLeftMs = timeLeft(call);
 		let hasBegun = false;
 		const ranOut = () => {
@@ -326,7 +326,6 @@ export class Attempts {
 			return isHasty(haste, this.#limitsFor(target, undefined, true, true));
 		};
 		return {
-			costOf: settlement.tellsCost ? (tokens, cost) => settlement.costOf(target, tokens, cost) : undefined,
 			firstToken: (isTypical) => {
 				hasBegun = true;
 				seen.firstToken(isTypical);

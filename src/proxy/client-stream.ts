@@ -7,8 +7,10 @@
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
 import { asRouterError, RouterError } from "../errors.ts";
+import { withCounts } from "../openai/answer-usage.ts";
 import { DONE, sseComment, sseData } from "../openai/sse.ts";
 import { Transcript } from "../openai/transcript.ts";
+import { withCost } from "../openai/usage-cost.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Target } from "../providers/provider.ts";
 import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
@@ -146,7 +148,8 @@ export class ClientStream implements Waiting {
 		if (!failure) {
 			this.#bill(target, reader, true);
 			this.settlement.settle(200);
-			await this.#write(sink, summary(target, this.settlement) + DONE);
+			const usage = reader.usage === undefined ? "" : sseData(toldUsage(reader.usage, this.settlement));
+			await this.#write(sink, usage + summary(target, this.settlement) + DONE);
 			return undefined;
 		}
 		if (failure.kind === "cancelled") {
@@ -225,9 +228,16 @@ function write(sink: ReadableStreamDirectController, piece: Piece): number | Pro
 	return sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
 }
 
+/** The chunk that tells the usage, with what its upstream has not counted estimated, and with the cost where clients are to be told. */
+function toldUsage(chunk: string, { tokens, cost, isEstimated, tellsCost }: Settlement): string {
+	const counted = isEstimated && tokens ? withCounts(chunk, tokens, true) : chunk;
+	return tellsCost && cost !== undefined ? withCost(counted, cost) : counted;
+}
+
 /** What only the end of a stream knows, as a comment that clients skip. */
-function summary(target: Target, { attempts, tokens, cost }: Settlement): string {
+function summary(target: Target, { attempts, tokens, cost, isEstimated }: Settlement): string {
 	const { provider, model, agent } = target;
-	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, cost_usd: cost };
+	const estimated = isEstimated || undefined;
+	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, estimated, cost_usd: cost };
 	return sseComment(`router ${JSON.stringify(facts)}`);
 }

@@ -29,8 +29,6 @@ export interface ReaderEvents {
 	keeps(keeps: readonly Keep[]): void;
 	/** Once: complete, or why not. */
 	end(failure: Failure | undefined): void;
-	/** What to send for events that tell the tokens used, where the client is to be told the cost, too. */
-	withCost?: ((text: string, tokens: Tokens, cost: number | undefined) => string) | undefined;
 }
 
 /** How long a finished upstream may take to close its side before the connection is given up, ms. */
@@ -58,6 +56,8 @@ export class EventReader {
 	#tokens: Tokens | undefined;
 	/** USD. */
 	cost: number | undefined;
+	/** The chunk that tells the client the usage, as JSON, once the answer is over; absent where it did not ask for it. */
+	usage: string | undefined;
 	/** Events that were no JSON. */
 	dropped = 0;
 	/** Events that carried some of the answer, how long they were in all, and the shortest: UTF-16 units or bytes. */
@@ -167,7 +167,7 @@ export class EventReader {
 			const event = events[index]!;
 			const out = this.decoder.push(event);
 			this.#heed(out, event);
-			const bytes = this.#bytesOf(out, event.raw);
+			const { bytes } = out;
 			if (isAsItCame && bytes === undefined && !out.failure && !event.isMended) continue;
 			if (isAsItCame) {
 				isAsItCame = false;
@@ -184,22 +184,19 @@ export class EventReader {
 		return isAsItCame ? undefined : text;
 	}
 
-	#bytesOf({ bytes, tokens, cost }: Out, raw: string): string | undefined {
-		const { withCost } = this.events;
-		return tokens && withCost && bytes !== "" ? withCost(bytes ?? raw, tokens, cost) : bytes;
-	}
-
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
 	#end(): string {
 		const failure = this.decoder.end();
 		const rest = failure ? undefined : this.decoder.rest?.();
 		if (rest) this.#learn(rest);
 		this.#over(failure ?? rest?.failure);
-		return !rest || rest.failure ? "" : (this.#bytesOf(rest, "") ?? "");
+		return !rest || rest.failure ? "" : (rest.bytes ?? "");
 	}
 
 	#learn(out: Out): void {
-		if (out.tokens) this.#tokens = out.tokens;
+		// What was counted stands against a later count that is none.
+		if (out.tokens && !(out.tokens.uncounted && this.#tokens && !this.#tokens.uncounted)) this.#tokens = out.tokens;
+		if (out.usage) this.usage = out.usage;
 		if (out.cost !== undefined) this.cost = out.cost;
 		if (out.keeps?.length) this.events.keeps(out.keeps);
 		if (out.dropped) this.dropped++;
@@ -213,7 +210,7 @@ export class EventReader {
 		}
 		this.#sawData = true;
 		if (out.delta) {
-			const { length } = out.bytes ?? event.raw;
+			const length = spokenLength(out.bytes ?? event.raw);
 			this.#deltas++;
 			this.#deltaLength += length;
 			if (length < this.#shortest) this.#shortest = length;
@@ -261,6 +258,15 @@ export class EventReader {
 		}, letGo);
 	}
 }
+
+/** A piece longer than this, UTF-16 units, may be a picture: it is looked into. */
+const LONG = 16_384;
+/** What one counts for: some 500 tokens. */
+const MEDIA_LENGTH = 2_000;
+
+/** How long a piece of the answer is, as far as its length tells its tokens. */
+const spokenLength = (text: string): number =>
+	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;
 
 /** UTF-8's byte order mark stands first. */
 const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;

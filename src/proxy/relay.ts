@@ -1,5 +1,6 @@
 /** A call and where it may run → the client's answer. */
 import { RouterError } from "../errors.ts";
+import { withCounts } from "../openai/answer-usage.ts";
 import type { Call } from "../openai/call.ts";
 import { answerCharacters, withCost } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
@@ -41,8 +42,9 @@ export async function relay(
 		return new Response(body, { headers: streamHeaders(opened, settlement) });
 	}
 	const opened = await new Attempts(call, plan, settlement, state, UNHEARD).open();
-	const { body, tokens, cost } = opened.answer!;
-	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
+	const { body: sent, tokens, cost } = opened.answer!;
+	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(sent) / CHARACTERS_A_TOKEN));
+	const body = settlement.isEstimated ? withCounts(sent, settlement.tokens!, true) : sent;
 	settlement.audience?.whole(body);
 	const usd = settlement.cost;
 	const told = usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body;

@@ -61,15 +61,21 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		return events.map((each) => (each.data === undefined ? each.raw : chunkText(each.data))).join("");
 	}
 
+	/** A chunk under the answer's own name. */
+	function named(chunk: Chunk): Chunk {
+		const { id, created, model } = told.head;
+		return { ...chunk, ...(id ? { id } : {}), ...(created ? { created } : {}), ...(model ? { model } : {}) };
+	}
+
+	/** The chunk that tells the usage. */
+	function usageText(data: string): string {
+		const chunk = named(JSON.parse(data) as Chunk);
+		return JSON.stringify({ ...chunk, ...(chunk.usage ? { usage: shownUsage(chunk.usage) } : {}) });
+	}
+
 	function chunkText(data: string): string {
 		const chunk = JSON.parse(data) as Chunk;
-		const { id, created, model } = told.head;
-		const its = {
-			...chunk,
-			...(id ? { id } : {}),
-			...(created ? { created } : {}),
-			...(model ? { model } : {}),
-		};
+		const its = named(chunk);
 		if (chunk.usage) its.usage = shownUsage(chunk.usage);
 		const choices = (chunk.choices ?? []).flatMap(choiceLeft);
 		if (choices.length === 0 && (chunk.choices?.length ?? 0) > 0) return "";
@@ -140,6 +146,7 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		const whole = { ...tokens, ...wholeOf(tokens.input, tokens.output) };
 		// Of what the rest's prompt had in a cache, some was the answer's beginning.
 		if (whole.cached !== undefined) whole.cached = Math.min(whole.cached, whole.input);
+		if (spent.isEstimated) whole.uncounted = "both";
 		return whole;
 	}
 
@@ -151,7 +158,8 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 	return {
 		push,
 		rest: () => {
-			const out = inner.rest?.() ?? {};
+			const left = inner.rest?.() ?? {};
+			const out = left.usage ? { ...left, usage: usageText(left.usage) } : left;
 			return out.bytes ? joined(out, out.bytes) : kept(counted(out));
 		},
 		counted: countedSoFar,

@@ -3,7 +3,7 @@
  * are guarded here, so that the pipeline may say it twice.
  */
 import type { Operation } from "../openai/call.ts";
-import type { Tokens } from "../openai/usage.ts";
+import { numberIn, type Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
 import type { AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
 import type { Audience } from "./audience.ts";
@@ -25,8 +25,6 @@ export interface OpenRecord {
 	firstToken(isTypical: boolean): void;
 	/** The first call counts. */
 	closed(end: RecordEnd): void;
-	/** What its tokens cost, USD; absent where the client is not to be told. */
-	readonly costOf?: ((tokens: Tokens, cost: number | undefined) => number | undefined) | undefined;
 }
 
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
@@ -156,14 +154,11 @@ export class Settlement {
 		isWhole = true,
 	): void {
 		this.isCutShort = !isWhole;
-		let counted = tokens;
-		if (!tokens) counted = { input: this.promptTokens?.() ?? 0, output: guess() };
-		else if (!isWhole) counted = { ...tokens, output: Math.max(tokens.output, guess()) };
-		const isEstimated = tokens === undefined || counted?.output !== tokens.output;
+		const { counted, isEstimated } = this.#counted(tokens, guess, isWhole);
 		this.tokens = counted;
 		if (cost === undefined && this.biller) {
-			const priced = this.biller.price(target, counted!, this.#meters?.get(target.id)?.ms() ?? 0);
-			this.cost = priced?.cost;
+			const priced = this.biller.price(target, counted, this.#meters?.get(target.id)?.ms() ?? 0);
+			this.cost = numberIn(priced?.cost, Number.MAX_VALUE);
 			this.#bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
 		} else {
 			this.cost = cost;
@@ -171,9 +166,26 @@ export class Settlement {
 		}
 	}
 
-	/** USD that these tokens cost there, whoever says so; undefined where nobody does. */
-	costOf(target: Target, tokens: Tokens, cost: number | undefined): number | undefined {
-		return cost ?? this.biller?.price(target, tokens, this.#meters?.get(target.id)?.ms() ?? 0)?.cost;
+	/** The tokens are a guess, or partly. */
+	get isEstimated(): boolean {
+		return this.#bill?.isEstimated === true;
+	}
+
+	/** The tokens with a guess in the place of what was not counted. */
+	#counted(tokens: Tokens | undefined, guess: () => number, isWhole: boolean) {
+		if (tokens && !tokens.uncounted && isWhole) return { counted: tokens, isEstimated: false };
+		const { uncounted, ...counted }: Tokens = tokens ?? { input: 0, output: 0, uncounted: "both" };
+		// What an upstream has rounded stands: no guess of ours is nearer.
+		const isInputOpen = uncounted === "input" || uncounted === "both";
+		if (isInputOpen && counted.input === 0) {
+			counted.input = Math.max(this.promptTokens?.() ?? 0, counted.cached ?? 0);
+		}
+		if (this.operation === "embeddings") return { counted, isEstimated: isInputOpen };
+		const isOutputOpen = uncounted === "output" || uncounted === "both";
+		const written = !isWhole || (isOutputOpen && counted.output === 0) ? guess() : 0;
+		const isMore = written > counted.output;
+		if (isMore) counted.output = written;
+		return { counted, isEstimated: isInputOpen || isOutputOpen || isMore };
 	}
 
 	/** To be done once, when the call has settled; at once where it has. */
