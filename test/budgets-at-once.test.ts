@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
-import { answers } from "./kit/faults.ts";
+import { answers, streams } from "./kit/faults.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type ClientAnswer, post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -56,9 +56,16 @@ const BUDGETS: Record<string, number> = {
 };
 const keyOf = (name: string) => `key-of-the-test-${name}`;
 const settings = (over: Json = {}): Json => ({
-	keys: Object.entries(BUDGETS).flatMap(([name, usd]) =>
-		[1, 2].map((at) => ({ name: `${name}${at}`, key: keyOf(`${name}${at}`), budget: { usd, per: "day" } })),
-	),
+	keys: Object.entries(BUDGETS)
+		.flatMap(([name, usd]) =>
+			[1, 2].map((at) => ({ name: `${name}${at}`, key: keyOf(`${name}${at}`), budget: { usd, per: "day" } })),
+		)
+		.concat(
+			[1, 2].flatMap((at) => [
+				{ name: `minute${at}`, key: keyOf(`minute${at}`), tpm: 10_000 } as never,
+				{ name: `stream${at}`, key: keyOf(`stream${at}`), budget: { usd: 0.0105, per: "month" } },
+			]),
+		),
 	providers: {
 		one: { type: "openai-compatible", base_url: first.origin },
 		two: { type: "openai-compatible", base_url: second.origin },
@@ -109,7 +116,13 @@ describe.each([
 	const paid = new Map<string, number>();
 	const spent = (name: string) => paid.get(name) ?? 0;
 	/** 50 calls at once; those that are let in are answered when all others have been refused. */
-	const burst = async (name: string, body: Json, tokens: number, at: typeof first = first) => {
+	const burst = async (
+		name: string,
+		body: Json,
+		tokens: number,
+		at: typeof first = first,
+		code = "insufficient_quota",
+	) => {
 		const upstream = keeper(at);
 		const refused: ClientAnswer[] = [];
 		const all = Promise.all(
@@ -124,8 +137,7 @@ describe.each([
 		await upstream.release(tokens);
 		const got = await all;
 		expect(got.filter(({ status }) => status === 200).length).toBe(letIn);
-		for (const { status, text } of refused)
-			expect([status, clientError(text).code]).toEqual([429, "insufficient_quota"]);
+		for (const { status, text } of refused) expect([status, clientError(text).code]).toEqual([429, code]);
 		return { letIn, refused };
 	};
 	const costOf = (tokens: number, price = CHEAP) => tokens * price + PROMPT * (price === DEAR ? 2e-6 : 1e-6);
@@ -181,6 +193,34 @@ describe.each([
 		const over = await call("small", {});
 		expect(clientError(over.text).message).toContain("has spent its budget of 0.005 USD a day");
 		expect(over.headers.get("x-should-retry")).toBe("false");
+	});
+
+	test("a limit on tokens a minute holds in the same way, and lets one call after another in", async () => {
+		const code = "rate_limit_exceeded";
+		const { letIn } = await burst("minute", { model: "one/n" }, 1_000, first, code);
+		// Two fit, and a guess that does not keeps no call out of a router that has none under way.
+		expect(letIn).toBeWithin(2, 2 + urls().length);
+		first.run(whole(1_000));
+		for (let at = letIn; at < 6; at++) expect((await call("minute", { model: "one/n" }, at)).status).toBe(200);
+		const last = await burst("minute", { model: "one/n", max_tokens: 900 }, 900, first, code);
+		expect(last.letIn).toBe(4);
+	});
+
+	test("streams reserve and settle as whole answers do, also where the upstream counts nothing", async () => {
+		const chunk = (delta: object, finish: string | null) =>
+			`data: ${JSON.stringify({ id: "x", choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
+		const words = Array.from({ length: 100 }, () => chunk({ content: "word" }, null));
+		first.run(streams([...words, chunk({}, "stop"), "data: [DONE]\n\n"]));
+		const got = await Promise.all(
+			Array.from({ length: CALLS }, (_, at) => call("stream", { stream: true, max_tokens: 100 }, at)),
+		);
+		// Each is over at once, so that others find room again: what they cost together is what counts.
+		const costs = got.map(({ text }) => Number(/"cost_usd":([\d.]+)/.exec(text)?.[1] ?? 0));
+		expect(got.filter(({ status }) => status === 200).length).toBeWithin(1, 11);
+		expect(costs.reduce((sum, cost) => sum + cost, 0)).toBeLessThanOrEqual(0.0105);
+		await Promise.all(routersOf().map((router) => router.idle()));
+		for (let at = 0; at < 20; at++) await call("stream", { stream: true, max_tokens: 100 }, at);
+		expect((await call("stream", { stream: true })).status).toBe(429);
 	});
 
 	test("calls that fail, or whose clients leave, give back what was reserved", async () => {

@@ -22,6 +22,8 @@ const settings = {
 		{ name: "fast", targets: ["gpt-4o"] },
 		{ name: "safe", targets: ["mybox/qwen"], fallback: [{ provider: "openai", model: "gpt-4o" }] },
 		{ name: "house", targets: ["local/qwen3-8b"] },
+		{ name: "second", targets: ["fast"] },
+		{ name: "third", targets: ["second"], fallback: ["house"] },
 	],
 };
 const config = configOf(settings);
@@ -81,6 +83,8 @@ const MODELS: readonly { readonly names: readonly string[]; readonly patterns: r
 		],
 		patterns: ["openrouter/qwen/qwen3-8b", "qwen/qwen3-8b", "openrouter/qwen/*"],
 	},
+	{ names: ["fast", "second", "third"], patterns: ["fast", "FAST", "gpt-4o"] },
+	{ names: ["house", "third"], patterns: ["house", "qwen3-8b"] },
 	{ names: ["openrouter/auto"], patterns: ["openrouter/auto", "openrouter/*"] },
 	{ names: ["mybox/qwen", "safe"], patterns: ["mybox/qwen", "qwen", "mybox/*"] },
 ];

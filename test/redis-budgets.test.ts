@@ -10,6 +10,7 @@ import { until } from "./kit/until.ts";
 
 const PERIOD = "2026-03";
 const KEY = "config:a";
+const places: Bound = { id: KEY, counts: "concurrency", limit: 1, windowMs: 60_000, amount: 1 };
 
 /** A router: its limiter, and what it has spent itself, which the others have not heard of yet. */
 function router(connected: Connected, index: number) {
@@ -116,6 +117,28 @@ test("what was reserved by a router that died is free when it lapses", async () 
 	await server.client.zadd("t:{limits}:held:config:a", "1", member);
 	reservationOf(await other.take(1, 0.9));
 	expect(await server.client.get("t:{limits}:sum:config:a")).toBe("900000000");
+});
+
+test("what a call that runs for long has reserved is renewed, its place too", async () => {
+	const { connected } = routers[0]!;
+	const spender = { replica: "replica-2", spent: () => 0 };
+	const limiter = new RedisLimiter(connected.redis, new WindowLimiter(), "router-2", spender, 20);
+	const close = limiter.open();
+	const budget: Bound = { ...places, counts: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
+	await limiter.take([budget, places], 0);
+	const sets = ["t:{limits}:held:config:a", "t:{limits}:c:60000:config:a"];
+	const soon = Date.now() + 5_000;
+	for (const name of sets)
+		await server.client.zadd(name, String(soon), (await server.client.zrange(name, "0", "-1"))[0]!);
+	await server.client.pexpire("t:{limits}:sum:config:a", 5_000);
+	await until(async () => {
+		const ends = await Promise.all(
+			sets.map(async (name) => (await server.client.zrange(name, "0", "-1", "WITHSCORES"))[1]),
+		);
+		const left = await server.client.pttl("t:{limits}:sum:config:a");
+		return ends.every((end) => Number(end) > soon) && left > 5_000;
+	}, "the renewal");
+	close();
 });
 
 test("a Redis that was flushed is told anew what was spent", async () => {

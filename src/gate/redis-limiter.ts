@@ -66,19 +66,21 @@ export class RedisLimiter implements Limiter {
 	/**
 	 * @param router names this router among those that share the Redis
 	 * @param spender what this replica alone has spent, and its name, which is the same after a restart
+	 * @param renewMs how often places of running calls are renewed
 	 */
 	constructor(
 		private readonly redis: SharedRedis,
 		private readonly own: Limiter,
 		private readonly router: string,
 		private readonly spender: Spender,
+		private readonly renewMs = RENEW_MS,
 	) {
 		redis.onUp(() => this.#tellAgain());
 	}
 
 	/** Renews places until it is ended. */
 	open(): () => void {
-		const timer = setInterval(() => this.#renew(), RENEW_MS);
+		const timer = setInterval(() => this.#renew(), this.renewMs);
 		timer.unref();
 		return () => clearInterval(timer);
 	}

@@ -75,7 +75,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	function configured(target: TargetConfig, place: string, isChoice: boolean): Place {
 		if (typeof target === "string") {
 			const alias = aliases.get(target);
-			if (alias) return alias.first;
+			if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
 			const found = fixed(target);
 			if (found) return placeOf(target, found, isChoice);
 			throw new StartError(`${place}: ${nowhere(target, place)}`);
@@ -83,7 +83,9 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		const entry = byName.get(target.provider);
 		if (entry) {
 			const name = `${entry.upstream.name}/${target.model}`;
-			return withFacts(placeOf(name, route(entry, target.model, ""), isChoice), target);
+			const { context, lacks } = target;
+			const said = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
+			return withFacts(placeOf(name, route(entry, target.model, ""), isChoice), () => said);
 		}
 		const hint = nearest(target.provider, byName.keys(), 1).map((close) => `; did you mean "${close}"?`);
 		throw new StartError(`${place}: there is no provider "${target.provider}"${hint[0] ?? "."}`);
@@ -108,11 +110,9 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	}
 
 	/** What its owner says of a model counts more than what a table does. */
-	function withFacts(place: Place, { context, lacks }: { context?: number; lacks?: readonly Feature[] }): Place {
-		const said = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
-		if (context === undefined && !lacks) return place;
-		if ("target" in place) return { target: { ...place.target, ...said } };
-		return { ...place, targets: () => place.targets().map((target) => ({ ...target, ...said })) };
+	function withFacts(place: Place, said: (target: RouteTarget) => Partial<RouteTarget>): Place {
+		if ("target" in place) return { target: { ...place.target, ...said(place.target) } };
+		return { ...place, targets: () => place.targets().map((target) => ({ ...target, ...said(target) })) };
 	}
 
 	/** A target with what there is to know of it before a call. */

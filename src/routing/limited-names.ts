@@ -5,7 +5,7 @@
 import type { Route, RouteTarget } from "./route.ts";
 
 /** The part of a route that is read. */
-type Named = Pick<RouteTarget, "id" | "name" | "model">;
+type Named = Pick<RouteTarget, "id" | "name" | "model" | "aliases">;
 
 const known = new WeakMap<Route, readonly string[]>();
 
@@ -34,9 +34,10 @@ function namesOf(plain: readonly string[], targets: readonly Named[]): readonly 
 		names.add(lower.replace(VARIANT, ""));
 	};
 	for (const name of plain) add(name);
-	for (const { id, name, model } of targets) {
+	for (const { id, name, model, aliases = [] } of targets) {
 		add(id);
 		add(model);
+		for (const alias of aliases) add(alias);
 		if (name !== undefined) add(name);
 	}
 	return [...names];
@@ -62,6 +63,12 @@ export function furtherTargets(body: Readonly<Record<string, unknown>>, { target
 	return targets
 		.filter(({ provider }) => provider.routesModels)
 		.flatMap((target) =>
-			named.map((model) => ({ ...target, id: `${target.provider.name}/${model}`, model, name: undefined })),
+			named.map((model) => ({
+				...target,
+				id: `${target.provider.name}/${model}`,
+				model,
+				name: undefined,
+				aliases: undefined,
+			})),
 		);
 }

@@ -25,6 +25,8 @@ export interface RouteTarget extends Target {
 	readonly place?: number | undefined;
 	/** One of several that are the same (agents, vLLM servers): between equals chance decides, else the owner's order. */
 	readonly isReplica?: boolean | undefined;
+	/** Names in `models:` by which the name asked for leads here, besides itself. */
+	readonly aliases?: readonly string[] | undefined;
 	/** It can't be called: its key, or its address, is missing. */
 	readonly isKeyless?: boolean | undefined;
 	/** USD per million tokens; undefined where nobody knows. The house's own cost nothing unless the configuration says so. */

@@ -1,0 +1,170 @@
+/** What is reserved for a call before it is made: of tokens and of money, at the dearest place that it may reach. */
+import { describe, expect, test } from "bun:test";
+import { estimatedTokens } from "../src/gate/estimate.ts";
+import type { Caller } from "../src/gate/keys.ts";
+import { UsualCalls } from "../src/gate/usual.ts";
+import { Admission } from "../src/http/admission.ts";
+import { type Operation, parseRequest } from "../src/openai/call.ts";
+import type { Rates } from "../src/routing/rates.ts";
+import type { Route, RouteTarget } from "../src/routing/route.ts";
+import type { Json } from "./kit/exchange.ts";
+
+const RATES: Record<string, Rates> = {
+	"one/m": { input: 1, output: 10 },
+	"dear/m": { input: 2, output: 100 },
+	"own/m": { input: 0, output: 0 },
+	"hour/m": { input: 0, output: 0, gpu_hour: 2 },
+	"fee/m": { input: 0, output: 0, request: 0.5 },
+	"claude/m": { input: 1, output: 10, cached: 0.1, cache_write: 1.25, cache_write_1h: 2 },
+	"think/m": { input: 1, output: 10, reasoning: 40 },
+	"loud/m": { input: 1, output: 10, input_audio: 100, output_audio: 200, input_image: 50, output_image: 300 },
+	"long/m": {
+		input: { base: 1, tiers: [{ start: 1000, price: 4 }] },
+		output: { base: 10, tiers: [{ start: 1000, price: 50 }] },
+	},
+	"one/other": { input: 5, output: 1000 },
+	"unknown/m": undefined as never,
+};
+const target = (id: string, over: Partial<RouteTarget> = {}): RouteTarget => ({
+	id,
+	model: id.slice(id.indexOf("/") + 1),
+	provider: { name: id.slice(0, id.indexOf("/")), routesModels: true } as RouteTarget["provider"],
+	...over,
+});
+const caller: Caller = { id: "k", name: "k", isRestricted: false, limits: {}, mayUse: () => true };
+const hi = { messages: [{ role: "user", content: "hi" }] };
+
+function admission(
+	body: Json,
+	targets: readonly RouteTarget[] = [target("one/m")],
+	{ operation = "chat", usual = new UsualCalls() }: { operation?: Operation; usual?: UsualCalls } = {},
+) {
+	const call = { ...parseRequest(operation, JSON.stringify({ model: "m", ...body })), operation };
+	const route: Route = { targets, reason: "", label: "m" };
+	const listed = ({ id }: { id: string }) => (RATES[id] ? { rates: RATES[id] } : {});
+	const prompt = estimatedTokens(call);
+	return { prompt, made: new Admission({ call, caller, route, address: () => "" }, { listed }, usual) };
+}
+const millionths = (usd: number) => Math.round(usd * 1e9) / 1e3;
+
+describe("for an answer is reserved", () => {
+	test.each([
+		["what the client allows", { max_tokens: 100 }, 100],
+		["the same for each choice", { max_tokens: 100, n: 3 }, 300],
+		["4,096 tokens where nobody knows", {}, 4096],
+		["the same for each choice where nobody knows", { n: 2 }, 8192],
+		["no limit that is none", { max_tokens: 0 }, 4096],
+	])("%s", (_, body, tokens) => {
+		const { made } = admission({ ...hi, ...body });
+		expect([made.answerTokens(), made.isAnswerLimited]).toEqual([tokens, Number((body as Json)["max_tokens"]) > 0]);
+	});
+
+	test("no more than the model can hold, and where several may answer what the largest can", () => {
+		const small = target("one/m", { context: 1000 });
+		expect(admission(hi, [small]).made.answerTokens()).toBe(1000);
+		expect(admission({ ...hi, max_tokens: 1e9 }, [small]).made.answerTokens()).toBe(1000);
+		expect(admission(hi, [small, target("dear/m")]).made.answerTokens()).toBe(4096);
+	});
+
+	test("nothing for embeddings, and for completions what is made in vain, too", () => {
+		expect(admission({ input: "hi" }, undefined, { operation: "embeddings" }).made.answerTokens()).toBe(0);
+		const several = admission({ prompt: ["a", "b"], max_tokens: 10, best_of: 4 }, undefined, {
+			operation: "completions",
+		});
+		expect(several.made.answerTokens()).toBe(80);
+	});
+
+	test("what answers to the key usually have, learned from whole ones without a limit of the client's", () => {
+		const usual = new UsualCalls();
+		for (let at = 0; at < 8; at++) admission({ ...hi, n: 2 }, undefined, { usual }).made.learn(600, undefined);
+		for (let at = 0; at < 64; at++) admission({ ...hi, max_tokens: 7 }, undefined, { usual }).made.learn(7, undefined);
+		expect(admission(hi, undefined, { usual }).made.answerTokens()).toBe(300);
+		expect(admission({ ...hi, max_tokens: 2000 }, undefined, { usual }).made.answerTokens()).toBe(2000);
+	});
+});
+
+describe("of money is reserved", () => {
+	const cost = (body: Json, ...ids: string[]) => {
+		const { made, prompt } = admission(
+			{ ...hi, max_tokens: 100, ...body },
+			ids.map((id) => target(id)),
+		);
+		return { usd: millionths(made.cost()), prompt };
+	};
+
+	test("prompt and answer at the dearest target, wherever it stands", () => {
+		const { usd, prompt } = cost({}, "one/m");
+		expect(usd).toBe(prompt + 1000);
+		for (const ids of [
+			["one/m", "dear/m"],
+			["dear/m", "one/m"],
+			["own/m", "dear/m", "one/m"],
+		]) {
+			expect(cost({}, ...ids).usd).toBe(2 * prompt + 10_000);
+		}
+	});
+
+	test("nothing at the house's own, by the hour or for nothing, and nothing where nobody knows", () => {
+		expect([cost({}, "own/m").usd, cost({}, "hour/m").usd, cost({}, "unknown/m").usd]).toEqual([0, 0, 0]);
+	});
+
+	test("a price a call", () => expect(cost({}, "fee/m").usd).toBe(500_000));
+
+	test("a prompt that may be written to a cache, for an hour only where the client asks for that", () => {
+		const { usd, prompt } = cost({}, "claude/m");
+		expect(usd).toBe(1.25 * prompt + 1000);
+		const kept = cost({ cache_control: { type: "ephemeral", ttl: "1h" } }, "claude/m");
+		expect(kept.usd).toBe(2 * kept.prompt + 1000);
+	});
+
+	test("thought that is dearer than the answer", () => {
+		const { usd, prompt } = cost({}, "think/m");
+		expect(usd).toBe(prompt + 4000);
+	});
+
+	test("pictures and sound by prices of their own, in the answer only where the client asks for them", () => {
+		const { usd, prompt } = cost({}, "loud/m");
+		expect(usd).toBe(prompt + 1000);
+		const content = [
+			{ type: "image_url", image_url: { url: "https://x.example/a.png" } },
+			{ type: "input_audio", input_audio: { data: "AAAA", format: "wav" } },
+		];
+		const seen = cost({ messages: [{ role: "user", content }] }, "loud/m");
+		expect(seen.usd).toBe(seen.prompt - 1000 + 500 * 50 + 500 * 100 + 1000);
+		expect(cost({ modalities: ["text", "audio"] }, "loud/m").usd).toBe(prompt + 20_000);
+		expect(cost({ modalities: ["text", "image"] }, "loud/m").usd).toBe(prompt + 30_000);
+	});
+
+	test("a long prompt at its own price", () => {
+		const { usd, prompt } = cost({ messages: [{ role: "user", content: "x".repeat(8000) }] }, "long/m");
+		expect(usd).toBe(4 * prompt + 5000);
+	});
+
+	test("models that the call names to go on with", () => {
+		const { usd, prompt } = cost({ models: ["other", "nobody"] }, "one/m");
+		expect(usd).toBe(5 * prompt + 100_000);
+	});
+
+	test("what calls have usually cost on top: searches, hours, a prompt that was longer than it seemed", () => {
+		const usual = new UsualCalls();
+		const made = () => admission({ ...hi, max_tokens: 100 }, undefined, { usual });
+		for (let at = 0; at < 8; at++) {
+			const { made: call, prompt } = made();
+			call.cost();
+			call.learn(50, (prompt + 500 + 20_000) / 1e6);
+		}
+		const { made: next, prompt } = made();
+		expect(millionths(next.cost())).toBe(prompt + 1000 + 20_000 - 500);
+	});
+
+	test("and not, on top, what answers were longer than had been reserved: that is learned as their length", () => {
+		const usual = new UsualCalls();
+		for (let at = 0; at < 8; at++) {
+			const { made } = admission(hi, undefined, { usual });
+			made.cost();
+			made.learn(10_000, 0.1);
+		}
+		const { made, prompt } = admission(hi, undefined, { usual });
+		expect(millionths(made.cost())).toBe(prompt + 100_000);
+	});
+});
