@@ -97,7 +97,11 @@ export const ERRORS = {
 		remedy: "Give the agent another `name`, or wait 15 s if it is the same one.",
 	},
 	key_name_taken: { status: 409, type: INVALID, remedy: "Give the key another `name`, or rotate the one there is." },
-	body_too_large: { status: 413, type: INVALID, remedy: "Send less, or raise `server.body_limit`." },
+	body_too_large: {
+		status: 413,
+		type: INVALID,
+		remedy: "Send less, or raise `server.body_limit`; no body may have more than 100,000 fields, objects and lists.",
+	},
 	input_too_large: { status: 413, type: INVALID, remedy: "Shorten the prompt, or have the key's `input` raised." },
 	url_too_long: { status: 414, type: INVALID, remedy: "Send a URL of at most 8 KB; prompts belong in the body." },
 	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },

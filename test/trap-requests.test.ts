@@ -114,7 +114,7 @@ describe("a wrong call gets its own answer, and the upstream is not called", () 
 			"model",
 		],
 		["an unknown model", `{"model":"nothing-like-it",${messages}}`, 404, "model_not_found", "model"],
-		["100,000 brackets", `{"model":"gpt-5-mini","messages":${"[".repeat(100_000)}`, 400, "invalid_json", null],
+		["100,000 brackets", `{"model":"gpt-5-mini","messages":${"[".repeat(100_000)}`, 400, "invalid_value", null],
 	];
 	test.each(rows)("%s", async (_, body, status, code, param) => {
 		rig.replay.play(fixture(dialect("openai"), "text").response);

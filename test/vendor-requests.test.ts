@@ -126,7 +126,7 @@ describe.each([
 	test("a request nested too deeply for the stack is the caller's fault", () => {
 		const deep = `${'{"type":"array","items":'.repeat(50_000)}{"type":"string"}${"}".repeat(50_000)}`;
 		const raw = `{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":${deep}}}]}`;
-		const { body } = parseRequest("chat", raw);
+		const body = JSON.parse(raw);
 		const run = encode === toClaude ? messagesRequest : generateRequest;
 		expect(refusal(() => encoded(() => run(body, "m", "" as never, GOT_NOTHING)))).toEqual(["invalid_value", null]);
 	});

@@ -3,6 +3,8 @@ import { Elysia } from "elysia";
 import { RouterError } from "../errors.ts";
 import { IDLE_SECONDS } from "../http/idle.ts";
 import { readRequestText } from "../http/request-body.ts";
+import { tooLarge } from "../openai/call.ts";
+import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import { GPUS, LOAD, LOGS, MODEL, MODELS, UNLOAD } from "./api-docs.ts";
 import type { Book, Entry } from "./book.ts";
 import type { Docker } from "./docker.ts";
@@ -151,8 +153,9 @@ async function bodyOf(request: Request): Promise<unknown> {
 	if (text.trim() === "") return undefined;
 	let body: unknown;
 	try {
-		body = JSON.parse(text);
-	} catch {
+		body = parseBounded(text);
+	} catch (cause) {
+		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
 		throw new RouterError("invalid_json", "The body is no valid JSON.");
 	}
 	if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;

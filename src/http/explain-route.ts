@@ -1,6 +1,7 @@
 /** `POST /v1/route`: where a call would go and why, without making it. */
 import { Elysia } from "elysia";
 import { type Operation, parseRequest } from "../openai/call.ts";
+import { parseBounded } from "../openai/json.ts";
 import { explain } from "../routing/explain.ts";
 import { admit, type CallContext, isAllowed, notAllowed } from "./calls.ts";
 import { choose, permitted } from "./choose.ts";
@@ -33,7 +34,7 @@ async function explainCall(context: CallContext, request: Request) {
 function operationOf(text: string): { operation: Operation; body: string } {
 	let body: unknown;
 	try {
-		body = JSON.parse(text);
+		body = parseBounded(text);
 	} catch {
 		// Said below, as of any call.
 		return { operation: "chat", body: text };

@@ -2,7 +2,7 @@
 import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
-import { type Field, fieldsOf, repeatedKey } from "./json.ts";
+import { type Field, fieldsOf, JsonTooLarge, repeatedKey, skipSpace } from "./json.ts";
 import { ChatRequest, CompletionRequest, EmbeddingRequest, type RequestBody } from "./request.ts";
 import { describe } from "./validation.ts";
 
@@ -49,19 +49,22 @@ const CHECKS: Record<Operation, ReturnType<typeof TypeCompiler.Compile<TSchema>>
 
 /**
  * Reads a request's text. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
- * or `invalid_value` with the path of the first field at fault; messages never quote the body.
+ * `body_too_large` (more fields than a parse should see), or `invalid_value` with the path of the first field at fault; messages never quote the body.
  */
 export function parseRequest(operation: Operation, raw: string): Pick<Call, "raw" | "body" | "fields" | "stream"> {
 	let body: unknown;
+	let fields: Field[];
 	try {
-		body = JSON.parse(raw);
+		// Counts what there is before anything is made of it; the fields are looked for anyway.
+		fields = isList(raw) ? [] : fieldsOf(raw, 0, { parts: 0 });
+		body = isList(raw) ? [] : JSON.parse(raw);
 	} catch (cause) {
+		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
 		throw new RouterError("invalid_json", `The body is no valid JSON: ${reasonOf(cause)}.`);
 	}
 	if (typeof body !== "object" || body === null || Array.isArray(body)) {
 		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
 	}
-	const fields = fieldsOf(raw);
 	const repeated = repeatedKey(fields);
 	if (repeated !== undefined) {
 		throw new RouterError("duplicate_key", `The field "${repeated.slice(0, 64)}" stands twice; send it once.`, {
@@ -76,6 +79,16 @@ export function parseRequest(operation: Operation, raw: string): Pick<Call, "raw
 	}
 	const checked = body as RequestBody;
 	return { raw, body: checked, fields, stream: checked.stream === true && operation !== "embeddings" };
+}
+
+/** Whatever else it is, it is no object, and need not be read. */
+const isList = (raw: string): boolean => raw.charCodeAt(skipSpace(raw, 0)) === OPEN_BRACKET;
+
+const OPEN_BRACKET = 91;
+
+/** The refusal of a body beyond the bounds. */
+export function tooLarge({ bound, message }: JsonTooLarge): RouterError {
+	return new RouterError(bound === "parts" ? "body_too_large" : "invalid_value", `The body ${message}.`);
 }
 
 /** The parser's reason without what it quotes: that is the client's text. */

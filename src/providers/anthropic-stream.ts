@@ -2,6 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../openai/call.ts";
+import { parseBounded } from "../openai/json.ts";
 import { open, optional } from "../openai/shapes.ts";
 import type { SseEvent } from "../openai/sse.ts";
 import { objectIn, type Tokens } from "../openai/usage.ts";
@@ -180,7 +181,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 function parse(data: string): Event | undefined {
 	try {
-		const event: unknown = JSON.parse(data);
+		const event = parseBounded(data);
 		return EVENT.Check(event) ? event : undefined;
 	} catch {
 		return undefined;

@@ -1,5 +1,6 @@
 /** Gemini's streams (`streamGenerateContent?alt=sse`), as OpenAI's: each event becomes its chunks at once, but for the last. */
 import type { Call } from "../openai/call.ts";
+import { parseBounded } from "../openai/json.ts";
 import type { SseEvent } from "../openai/sse.ts";
 import { ChatChunks, now } from "./chat-chunks.ts";
 import { chatUsage } from "./chat-usage.ts";
@@ -134,7 +135,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 function parse(json: string): GenerateResponse | undefined {
 	try {
-		const response: unknown = JSON.parse(json);
+		const response = parseBounded(json);
 		return isGenerated(response) ? response : undefined;
 	} catch {
 		return undefined;

@@ -1,9 +1,10 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`table.ts`). */
 import { isPlainUsage, withCounts } from "../openai/answer-usage.ts";
 import type { Call, Operation } from "../openai/call.ts";
-import { splice } from "../openai/json.ts";
+import { JsonTooLarge, parseBounded, SHORT, splice } from "../openai/json.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
 import { addressOf } from "./address.ts";
+import { oversized } from "./answer-object.ts";
 import { ABORTED, chunkDecoder } from "./openai-stream.ts";
 import {
 	type Answer,
@@ -87,8 +88,9 @@ function decode(upstream: Upstream, status: number, headers: Headers, body: stri
 	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 	let parsed: Completion & Record<string, unknown>;
 	try {
-		parsed = JSON.parse(body);
-	} catch {
+		parsed = parseBounded(body, SHORT) as Completion & Record<string, unknown>;
+	} catch (cause) {
+		if (cause instanceof JsonTooLarge) return oversized(status, cause);
 		return { kind: "truncated", status, isOurs: true, message: "sent an answer that broke off or is no JSON" };
 	}
 	if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {

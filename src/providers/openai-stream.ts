@@ -1,7 +1,7 @@
 /** The chunks of an OpenAI-shaped stream: what each means, and what of it the client sees. */
 import { isPlainUsage, withCounts } from "../openai/answer-usage.ts";
 import type { Call } from "../openai/call.ts";
-import { type Edit, fieldNamed, fieldsOf, removeField, splice } from "../openai/json.ts";
+import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } from "../openai/json.ts";
 import { type SseEvent, sseData } from "../openai/sse.ts";
 import { costOf, objectIn, type Tokens, tokensOf, usageEdit } from "../openai/usage.ts";
 import { DeltaTemplate, solidTokens } from "./delta-template.ts";
@@ -180,7 +180,7 @@ function failureIn(upstream: Upstream, chunk: Chunk, name: string | undefined): 
 
 function parse(data: string): Chunk | undefined {
 	try {
-		const chunk = JSON.parse(data);
+		const chunk = parseBounded(data);
 		return isChunk(chunk) ? chunk : undefined;
 	} catch {
 		return undefined;

@@ -2,6 +2,7 @@
  * What upstreams say when they refuse, in every shape seen (`wire/observed-errors.md` and the recordings), read into one,
  * and sorted into a failure kind.
  */
+import { parseBounded } from "../openai/json.ts";
 import { statusNamed } from "./error-status.ts";
 import type { FailureKind } from "./failure.ts";
 import type { Failure } from "./provider.ts";
@@ -38,7 +39,7 @@ const text = (value: unknown): string | undefined => (typeof value === "string" 
 export function readError(body: string, status: number): UpstreamError {
 	let parsed: unknown;
 	try {
-		parsed = JSON.parse(body);
+		parsed = parseBounded(body);
 	} catch {
 		return plainText(body, status);
 	}

@@ -1,4 +1,5 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
+import { parseBounded } from "../openai/json.ts";
 import { isLocal } from "../providers/locality.ts";
 import { isGood, type ListedModel, type Provider } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
@@ -122,7 +123,7 @@ async function fetchList(provider: Provider): Promise<ListedModel[] | undefined>
 		if (!request) return models;
 		const response = await provider.transport.send(request, signal);
 		const text = await readText(response, MAX_LIST);
-		const listed = isGood(response) ? provider.readList(JSON.parse(text)) : undefined;
+		const listed = isGood(response) ? provider.readList(parseBounded(text)) : undefined;
 		if (!listed) return undefined;
 		models = [...(models ?? []), ...listed.models];
 		after = listed.next;

@@ -3,6 +3,8 @@ import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
 import { readRequestText } from "../http/request-body.ts";
+import { tooLarge } from "../openai/call.ts";
+import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import { describe } from "../openai/validation.ts";
 import { MAX_REPORT } from "../protocol/agent.ts";
 
@@ -13,8 +15,9 @@ export function bodyReader<S extends TSchema>(schema: S): (request: Request) => 
 		const text = await readRequestText(request, MAX_REPORT);
 		let body: unknown;
 		try {
-			body = JSON.parse(text);
-		} catch {
+			body = parseBounded(text);
+		} catch (cause) {
+			if (cause instanceof JsonTooLarge) throw tooLarge(cause);
 			throw new RouterError("invalid_json", "The body is no valid JSON.");
 		}
 		if (check.Check(body)) return body as Static<S>;
