@@ -1,6 +1,5 @@
 /** Corners of requests, the same at Anthropic and Gemini, that the table of features has no row for. */
 import { describe, expect, test } from "bun:test";
-import { parseRequest } from "../src/openai/call.ts";
 import { encoded } from "../src/openai/chat.ts";
 import { messagesRequest } from "../src/providers/anthropic-request.ts";
 import { generateRequest } from "../src/providers/gemini-request.ts";
