@@ -89,6 +89,13 @@ test("a file that came after the start and is gone again takes no key with it", 
 	await isShut();
 });
 
+test("a key that was pasted with quotes is taken without, and the log says so", async () => {
+	router = await startRouter();
+	reload({ keys: [{ name: "a", key: '"key-of-the-team"' }] });
+	await router.printed(/keys\[0\]\.key: has quotes around it; it is read without/);
+	await isShut();
+});
+
 test("keys of the environment are left whatever the file says", async () => {
 	router = await startRouter({
 		config: { keys: [{ name: "b", key: "key-of-the-file" }] },

@@ -1,6 +1,6 @@
 /** Another configuration for a router that runs: on a change of the file, on SIGHUP; never a bad one, never under a running call. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { differenceLine, differences } from "../src/config/difference.ts";
 import { keepFixed } from "../src/config/fixed.ts";
@@ -98,10 +98,45 @@ describe("a watched file", () => {
 			writeFileSync(`${file}.new`, "3");
 			renameSync(`${file}.new`, file);
 			await until(() => told === 3);
-			writeFileSync(file, "4");
-			watch.seen();
+		} finally {
+			watch.stop();
+		}
+	});
+
+	test("is told when asked, changed or not, there or not, and once for a change and a question", async () => {
+		using home = directory({ "a.yaml": "1" });
+		const file = join(home.path, "a.yaml");
+		let told = 0;
+		const watch = watchFile(file, () => told++, 5);
+		try {
+			watch.ask();
+			await until(() => told === 1);
+			writeFileSync(file, "2");
+			watch.ask();
+			await until(() => told === 2);
+			rmSync(file);
+			watch.ask();
+			await until(() => told === 3);
 			await Bun.sleep(50);
 			expect(told).toBe(3);
+		} finally {
+			watch.stop();
+		}
+	});
+
+	test("is not told while it is being written, even when asked", async () => {
+		using home = directory({ "a.yaml": "1" });
+		const file = join(home.path, "a.yaml");
+		const seen: string[] = [];
+		const watch = watchFile(file, () => seen.push(readFileSync(file, "utf8")), 200);
+		try {
+			for (const text of ["12", "123", "1234", "12345"]) {
+				writeFileSync(file, text);
+				watch.ask();
+				await Bun.sleep(100);
+			}
+			await until(() => seen.length > 0);
+			expect(seen).toEqual(["12345"]);
 		} finally {
 			watch.stop();
 		}

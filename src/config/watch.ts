@@ -6,8 +6,8 @@ const LOOK_MS = 500;
 
 /** A file that is watched. */
 export interface Watch {
-	/** The file has been read as it is now: that is no change any more. */
-	seen(): void;
+	/** Tells of the file once it has been left alone for a look, whether or not it has changed or is there. */
+	ask(): void;
 	stop(): void;
 }
 
@@ -19,18 +19,20 @@ export interface Watch {
 export function watchFile(path: string, changed: () => void, lookMs = LOOK_MS): Watch {
 	let told = signature(path);
 	let last = told;
+	let isAsked = false;
 	const timer = setInterval(() => {
 		const now = signature(path);
 		const isSettled = now === last;
 		last = now;
-		if (!isSettled || now === told || now === undefined) return;
+		if (!isSettled || (!isAsked && (now === told || now === undefined))) return;
+		isAsked = false;
 		told = now;
 		changed();
 	}, lookMs);
 	timer.unref();
 	return {
-		seen() {
-			told = signature(path);
+		ask() {
+			isAsked = true;
 		},
 		stop: () => clearInterval(timer),
 	};

@@ -105,12 +105,9 @@ export function reload({
 
 /** Watches the file and hears SIGHUP. Returns how to end it. */
 export function watchConfiguration(options: ReloadOptions): () => void {
-	const again = () => reload(options);
-	const watch = watchFile(options.renewal.file, again);
-	const onSignal = () => {
-		watch.seen();
-		again();
-	};
+	const watch = watchFile(options.renewal.file, () => reload(options));
+	// Not at once: who is still writing the file may not have come to what a key may not do.
+	const onSignal = () => watch.ask();
 	process.on("SIGHUP", onSignal);
 	return () => {
 		watch.stop();
