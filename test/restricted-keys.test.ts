@@ -70,6 +70,8 @@ test.each([
 	["box/m", { extra_body: { model: "other" } }, "extra_body.model"],
 	["box/m", { extra_body: { a: [{ Provider: { order: ["x"] } }] } }, "extra_body.a.0.Provider"],
 	["box/m", { providerOptions: { gateway: { models: ["other"] } } }, "providerOptions"],
+	["openrouter/qwen/a", { tools: [{ type: "openrouter:advisor" }] }, "tools[0].type"],
+	["openrouter/qwen/a", { tools: [{ type: "image", parameters: { model: "other" } }] }, "tools[0].parameters.model"],
 	["venice-uncensored", { venice_parameters: { fallbacks: ["other"] } }, "venice_parameters.fallbacks"],
 ])("to %s it may not send %j", async (model, fields, param) => {
 	const refused = await send("team-key-1", { model, ...fields });
@@ -97,6 +99,7 @@ test.each([
 	],
 	["box/m", { chat_template_kwargs: { enable_thinking: false }, reasoning: { effort: "low" } }],
 	["openrouter/qwen/qwen3-8b:free", {}],
+	["openrouter/qwen/a", { tools: [{ type: "openrouter:web_search", parameters: { engine: "exa" } }] }],
 ])("to %s it may send %j", async (model, fields) => {
 	expect((await send("team-key-1", { model, ...fields })).status).toBe(200);
 });

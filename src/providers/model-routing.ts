@@ -7,7 +7,7 @@ import type { Field } from "../openai/json.ts";
 /** In lower case, as some servers read them in any. */
 const ROUTING = new Set(
 	(
-		"models route router routing provider providers provideroptions provider_options plugins preset gateway engine model_id " +
+		"models route router routing provider providers provideroptions provider_options plugins preset gateway model_id " +
 		"fallback fallbacks fallback_model fallback_models default_fallbacks context_window_fallbacks content_policy_fallbacks " +
 		"context_window_fallback_dict model_list model_group user_config router_settings_override custom_llm_provider api_base " +
 		"base_url deployment_id specific_deployment"
@@ -29,9 +29,29 @@ export function routingField(fields: readonly Field[], body: Readonly<Record<str
 	for (const { key } of fields) {
 		if (ROUTING.has(key.toLowerCase())) return key;
 		const value = body[key];
+		const tool = key === "tools" ? toolIn(value) : undefined;
+		if (tool !== undefined) return tool;
 		if (typeof value !== "object" || value === null || KNOWN.has(key)) continue;
 		const inner = fieldIn(value, DEPTH);
 		if (inner !== undefined) return `${key}.${inner}`;
+	}
+	return undefined;
+}
+
+/** Tools that OpenRouter runs itself, without asking another model. Others do: `openrouter:advisor`, `openrouter:subagent`. */
+const ALONE = ["openrouter:datetime", "openrouter:web_search", "openrouter:web_fetch"];
+
+/** The first tool that the upstream runs itself and that may ask another model. */
+function toolIn(tools: unknown): string | undefined {
+	if (!Array.isArray(tools)) return undefined;
+	for (const [at, tool] of tools.entries()) {
+		if (typeof tool !== "object" || tool === null) continue;
+		const { type } = tool as { type?: unknown };
+		// What the client runs: its parameters are a schema, in which any name may stand.
+		if (typeof type !== "string" || type === "function" || type === "custom") continue;
+		if (/^openrouter:/i.test(type) && !ALONE.includes(type)) return `tools[${at}].type`;
+		const field = fieldIn(tool, DEPTH);
+		if (field !== undefined) return `tools[${at}].${field}`;
 	}
 	return undefined;
 }
