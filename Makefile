@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-routing chaos faults fuzz image try-binary try-image clean
+.PHONY: dev test check format build bench bench-compare bench-routing chaos faults fuzz image try-binary try-image clean
 
 dev: $(ready)
 	@$(run) dev
@@ -25,6 +25,10 @@ build: dist/router
 bench: dist/router
 	$(parts) wrk
 	@$(run) bench
+
+# OLD is an older router's binary.
+bench-compare: dist/router
+	@$(run) bench-compare --old "$(OLD)"
 
 bench-routing: dist/router
 	@$(run) bench-routing

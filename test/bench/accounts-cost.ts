@@ -35,14 +35,14 @@ const headers = new Headers({ authorization: `Bearer ${KEY}` });
 cost("a key among ten", () => gate.admit(headers));
 
 const store = sqliteStore(directory, console.error);
-const parsed = { ...parseRequest("chat", request("bench")), operation: "chat" as const };
+const parsed = { ...parseRequest("chat", request({ model: "openai/bench" })), operation: "chat" as const };
 cost("the estimate of a prompt of 1 KB", () => estimatedTokens(parsed));
 
 const book = priceBook(GUARDED.prices as never);
 const rates = () => book.of("openai/bench", "openai", "bench", false).rates!;
 const tokens = { input: 200, output: 198, cached: 20 };
 cost("its price", () => chargeFor(rates(), tokens));
-cost("its cost in the answer", () => withCost(ANSWER, 0.000446));
+cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
 
 const turnstile = new Turnstile({
 	limits: GUARDED.limits,

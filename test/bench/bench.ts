@@ -1,21 +1,27 @@
 /**
- * `make bench`: the compiled router against the bare relay, in one run.
+ * `make bench`: the compiled router beside the bare relay, nginx and an older router, in one run.
  *
  *     bun test/bench/bench.ts [--binary FILE] [--json FILE] [--strict]
  *
- * `BENCH_SECONDS` (2) is how long each of the measurements lasts, `BENCH_ROUNDS` (5) how often each is repeated: about
- * two minutes by default. `--strict` exits 1 when a promise was not kept; without it the numbers are only printed,
- * since a busy machine is no fault of the code.
+ * BENCH_SECONDS (2) is how long each measurement lasts, BENCH_ROUNDS (3) how often each is repeated; BENCH_ONLY, a part
+ * of a load's name, chooses loads, BENCH_FULL=1 runs them all. The older router is the binary BENCH_OLD, or it is built
+ * from BENCH_BASE (a commit or tag, `off` for none), the last tag unless said. BENCH_PIN=off leaves both cores to all.
+ * `--strict` exits 1 when a promise was not kept or an answer was wrong; without it the numbers are only printed, since a busy
+ * machine is no fault of the code.
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { type Base, prepareBase } from "./base.ts";
 import { CLIENT } from "./client.ts";
+import { chooseLoads, type Scenario } from "./loads.ts";
 import { median, rssMb } from "./measure.ts";
-import { openStreams, stalledReader } from "./memory.ts";
-import { GUARDED, type Subject, startRelay, startRouter, startUpstream } from "./subject.ts";
-import { type Fact, factTable, kept, throughputTable } from "./table.ts";
-import { type Comparison, compare, SCENARIOS } from "./throughput.ts";
-import { request } from "./wire.ts";
+import { HOLD_AND_FLOOD, openStreams, stalledReader } from "./memory.ts";
+import { PINS, pinSelf } from "./pins.ts";
+import { clearAwayAtEnd, type Running } from "./processes.ts";
+import { type Contender, compare } from "./rounds.ts";
+import { warmUp, wholeNumber } from "./settings.ts";
+import { GUARDED, NGINX, startProxy, startRelay, startRouter, startUpstream, startWholeUpstream } from "./subject.ts";
+import { type Fact, factTable, kept, loadTable, type Row, remark } from "./table.ts";
 
 const STARTS = 5;
 const STREAMS = 1000;
@@ -23,28 +29,22 @@ const STALL_S = 4;
 /** Enough calls for the memory tests to see a router at work rather than one that still loads its code. */
 const WARM_UP_CALLS = 200;
 
-/** A positive whole number from the environment. Throws naming the variable where it is none. */
-function setting(name: string, fallback: number): number {
-	const value = Number(process.env[name] ?? fallback);
-	if (!Number.isInteger(value) || value < 1) throw new Error(`bench: ${name} must be a whole number, 1 or more`);
-	return value;
-}
-
-async function readyMs(upstream: Subject, binary: string): Promise<number> {
+async function readyMs(upstream: Running, binary: string): Promise<number> {
 	const times: number[] = [];
 	for (let i = 0; i < STARTS; i++) {
-		await using router = await startRouter(upstream.url, binary);
+		await using router = await startRouter(`${upstream.url}/whole`, binary);
 		times.push(router.readyMs);
 	}
 	return median(times);
 }
 
 /** What one process needs, on a fresh router: first idle, then with a stalled reader, then with many streams. */
-async function memory(upstream: Subject, binary: string): Promise<Fact[]> {
-	await using router = await startRouter(upstream.url, binary);
+async function memory(upstream: Running, binary: string): Promise<Fact[]> {
+	await using router = await startRouter(`${upstream.url}/burst`, binary, HOLD_AND_FLOOD(upstream.url));
 	await Bun.sleep(1000);
 	const idle = rssMb(router.pid);
-	const call = { method: "POST", headers: { "content-type": "application/json" }, body: request("burst") };
+	const body = chooseLoads({ only: "200 events at once, 64 connections" })[0]?.body ?? "";
+	const call = { method: "POST", headers: { "content-type": "application/json" }, body };
 	for (let i = 0; i < WARM_UP_CALLS; i++) {
 		await (await fetch(`${router.url}/v1/chat/completions`, call)).arrayBuffer();
 	}
@@ -54,21 +54,27 @@ async function memory(upstream: Subject, binary: string): Promise<Fact[]> {
 		{ name: "idle RSS", value: idle, unit: "MB", limit: 80 },
 		{ name: `RSS with ${STREAMS} open streams`, value: open, unit: "MB", limit: 200 },
 		{ name: "RSS growth by a client that stops reading 400 MB", value: stall.growth, unit: "MB", limit: 20 },
-		{ name: "  what the upstream sent to it", value: stall.sent, unit: "MB" },
+		{ name: "what the upstream sent to it", value: stall.sent, unit: "MB" },
 	];
 }
 
-/** Every scenario, on one relay and one router that stay up in between. */
-async function throughput(upstream: Subject, binary: string, rounds: number, seconds: number): Promise<Comparison[]> {
-	await using relay = await startRelay(upstream.url);
-	await using router = await startRouter(upstream.url, binary);
-	await using guarded = await startRouter(upstream.url, binary, GUARDED);
-	const comparisons: Comparison[] = [];
-	for (const scenario of SCENARIOS) {
-		const subjects = { relay, router: scenario.isGuarded ? guarded : router, upstream };
-		comparisons.push(await compare(subjects, scenario, rounds, seconds));
-	}
-	return comparisons;
+const router = (name: string, binary: string, warmUpS: number): Contender => ({
+	name,
+	warmUpS,
+	isRouter: true,
+	start: (upstream, { variant }: Scenario) =>
+		startRouter(upstream, binary, variant === "guarded" ? GUARDED : undefined),
+});
+
+/** Who is measured, the relay first: it is what the others are compared with. */
+function contenders(binary: string, base: Base | undefined, warmUpS: number): Contender[] {
+	const proxy: Contender = { name: "nginx", warmUpS: 1, isRouter: false, start: startProxy };
+	return [
+		{ name: "bare relay", warmUpS, isRouter: false, start: startRelay },
+		...(NGINX ? [proxy] : []),
+		...(base ? [router(`router ${base.name}`, base.binary, warmUpS)] : []),
+		router("router", binary, warmUpS),
+	];
 }
 
 const { values: flags } = parseArgs({
@@ -78,21 +84,43 @@ const { values: flags } = parseArgs({
 		strict: { type: "boolean" },
 	},
 });
-const seconds = setting("BENCH_SECONDS", 2);
-const rounds = setting("BENCH_ROUNDS", 5);
-console.log(`${cpus().length} × ${cpus()[0]?.model}, loaded by ${CLIENT}, ${rounds} rounds of ${seconds} s\n`);
+clearAwayAtEnd();
+const seconds = wholeNumber("BENCH_SECONDS", 2);
+const rounds = wholeNumber("BENCH_ROUNDS", 3);
+const only = process.env["BENCH_ONLY"] ?? "";
+const loads = chooseLoads({ full: process.env["BENCH_FULL"] === "1", only });
+const old = process.env["BENCH_OLD"];
+const base = old ? { name: "old", binary: old } : prepareBase();
+pinSelf();
+const pins = PINS ? `upstream and load on core ${PINS.around}, the rest on core ${PINS.subject}` : "no core of its own";
+console.log(
+	`${cpus().length} × ${cpus()[0]?.model}; ${pins}; load: ${CLIENT}; whole answers: ${NGINX ? "nginx" : "our own upstream"}; ` +
+		`medians of ${rounds} rounds of ${seconds} s\n`,
+);
 
 await using upstream = await startUpstream();
-const comparisons = await throughput(upstream, flags.binary, rounds, seconds);
-console.log(throughputTable(comparisons));
-const ready = await readyMs(upstream, flags.binary);
-const facts: Fact[] = [
-	{ name: "start to ready", value: ready, unit: "ms", limit: 150 },
-	...(await memory(upstream, flags.binary)),
-];
-console.log(`\n${factTable(facts)}`);
-if (flags.json) await Bun.write(flags.json, `${JSON.stringify({ comparisons, facts }, null, "\t")}\n`);
-if (flags.strict && !kept(comparisons, facts)) {
+const rows: Row[] = [];
+{
+	await using whole = await startWholeUpstream();
+	const who = contenders(flags.binary, base, warmUp(seconds));
+	for (const [at, load] of loads.entries()) {
+		console.error(`bench: ${at + 1} of ${loads.length}: ${load.name}`);
+		const results = await compare(who, load.mode === "whole" ? whole : upstream, load, { rounds, seconds });
+		rows.push({ name: load.name, results });
+	}
+}
+console.log(loadTable(rows));
+const facts: Fact[] = only
+	? []
+	: [
+			{ name: "start to ready", value: await readyMs(upstream, flags.binary), unit: "ms", limit: 150 },
+			...(await memory(upstream, flags.binary)),
+		];
+if (facts.length > 0) console.log(`\n${factTable(facts)}`);
+if (flags.json) await Bun.write(flags.json, `${JSON.stringify({ rows, facts }, null, "\t")}\n`);
+const isWrong = rows.some(({ results }) => results.some((result) => /\*\*/.test(remark(result))));
+if (isWrong) console.error("\nbench: calls failed, or answers were wrong: see the remarks");
+if (flags.strict && (isWrong || !kept(facts))) {
 	console.error("\nbench: not every limit was kept");
 	process.exitCode = 1;
 }

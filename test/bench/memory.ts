@@ -1,14 +1,26 @@
 /** Memory under what hurts proxies: a thousand open streams, and a client that stops reading. */
 import { connect, type Socket } from "node:net";
 import { rssMb } from "./measure.ts";
-import type { Subject } from "./subject.ts";
+import type { Running } from "./processes.ts";
 import type { Sent } from "./upstream.ts";
-import { type Mode, request } from "./wire.ts";
+import { request } from "./wire.ts";
+
+/** Settings of a router that has, besides its own, an upstream for each of the two tests: `hold` and `flood`. */
+export const HOLD_AND_FLOOD = (upstream: string) => ({
+	providers: Object.fromEntries(
+		(["hold", "flood"] as const).map((name) => [
+			name,
+			{ type: "openai-compatible", base_url: `${upstream}/${name}/v1`, api_key: "bench" },
+		]),
+	),
+});
+
+type Mode = "hold" | "flood";
 
 /** A raw client, so that it can stop reading: resolves with the socket once the stream's first event is there. */
-function open(subject: Subject, mode: Mode): Promise<Socket> {
+function open(subject: Running, mode: Mode): Promise<Socket> {
 	const { hostname, port } = new URL(subject.url);
-	const body = request(mode);
+	const body = request({ model: `${mode}/bench`, stream: true });
 	return new Promise((resolve, reject) => {
 		const socket = connect(Number(port), hostname);
 		let head = "";
@@ -36,7 +48,7 @@ function open(subject: Subject, mode: Mode): Promise<Socket> {
 const BATCH = 100;
 
 /** RSS in MB with `count` streams open, each past its first event and sending one a second. */
-export async function openStreams(subject: Subject, count: number): Promise<number> {
+export async function openStreams(subject: Running, count: number): Promise<number> {
 	const sockets: Socket[] = [];
 	try {
 		while (sockets.length < count) {
@@ -57,8 +69,8 @@ export interface Stall {
 }
 
 /** One client asks for 400 MB, reads the first event and then stops; the worst RSS of the next `seconds` counts. */
-export async function stalledReader(subject: Subject, upstream: Subject, seconds: number): Promise<Stall> {
-	const bytes = async () => ((await (await fetch(`${upstream.url}/stats`)).json()) as Sent).bytes;
+export async function stalledReader(subject: Running, upstream: Running, seconds: number): Promise<Stall> {
+	const bytes = async () => ((await (await fetch(`${upstream.url}/`)).json()) as Sent).bytes;
 	const sentBefore = await bytes();
 	const before = rssMb(subject.pid);
 	const socket = await open(subject, "flood");

@@ -1,104 +1,70 @@
-/** The processes of a bench: upstream, bare relay, router. Each starts on a free port and is stopped by its own pid. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+/** What is measured and what stands behind it: upstreams, bare relay, nginx, router. */
+import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { proxyConfig, upstreamConfig, writeAnswers } from "./nginx.ts";
+import { type Program, type Running, start } from "./processes.ts";
 
-/** A running process under test. Disposing it ends it at once (nobody waits for a drain) and removes its files. */
-export interface Subject extends AsyncDisposable {
-	readonly url: string;
-	readonly pid: number;
-	/** ms from the spawn to the first 200 of its health check. */
-	readonly readyMs: number;
-}
-
-const START_DEADLINE_MS = 10_000;
-const POLL_MS = 2;
 /** Bun allows 256 fetches at once unless told otherwise at process start; the router tells itself. */
 const FETCH_LIMIT = { BUN_CONFIG_MAX_HTTP_REQUESTS: "65535" };
 
-/** A port nobody listens on right now. */
-function freePort(): number {
-	const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-	const { port } = probe;
-	probe.stop(true);
-	return port;
-}
-
-async function start(
-	command: (port: number) => string[],
-	health: string,
-	env: (port: number, dir: string) => Record<string, string>,
-): Promise<Subject> {
-	const port = freePort();
-	const url = `http://127.0.0.1:${port}`;
-	const dir = mkdtempSync(join(tmpdir(), "router-bench-"));
-	const output = join(dir, "output");
-	const began = performance.now();
-	const child = Bun.spawn(command(port), {
-		cwd: dir,
-		// Nothing of the caller's environment: a real key or proxy there would change what is measured.
-		env: { PATH: process.env.PATH ?? "", ...env(port, dir) },
-		stdout: Bun.file(output),
-		stderr: Bun.file(output),
-	});
-	const stop = async () => {
-		child.kill("SIGKILL");
-		await child.exited;
-		rmSync(dir, { recursive: true, force: true });
-	};
-	while (true) {
-		const ready = await fetch(url + health).then(
-			(answer) => answer.ok,
-			// Refused: it does not listen yet. The deadline below ends the waiting.
-			() => false,
-		);
-		const readyMs = performance.now() - began;
-		if (ready) return { url, pid: child.pid, readyMs, [Symbol.asyncDispose]: stop };
-		if (child.exitCode !== null || readyMs > START_DEADLINE_MS) {
-			const said = readFileSync(output, "utf8").slice(-2000);
-			await stop();
-			throw new Error(`bench: ${command(port).join(" ")} did not answer ${health} with 200. It said:\n${said}`);
-		}
-		await Bun.sleep(POLL_MS);
-	}
-}
-
 const source = (name: string) => join(import.meta.dir, name);
+const bun = (name: string, ...rest: string[]) => [process.execPath, "--no-env-file", source(name), ...rest];
 
-/** The upstream; `url` ends without `/v1`. */
+/** nginx where it is installed: Debian keeps it where only root looks. */
+export const NGINX = Bun.which("nginx") ?? Bun.which("/usr/sbin/nginx");
+
+function nginx(place: Program["place"], config: (dir: string, port: number) => string): Promise<Running> {
+	return start({
+		place,
+		health: "/",
+		command: (port, dir) => {
+			writeAnswers(dir);
+			writeFileSync(join(dir, "nginx.conf"), config(dir, port));
+			return [NGINX ?? "nginx", "-e", "stderr", "-p", dir, "-c", join(dir, "nginx.conf")];
+		},
+	});
+}
+
+/** Answers in every mode; `url` + `/` + mode is what stands before `/v1`. */
 export const startUpstream = () =>
-	start(
-		(port) => [process.execPath, source("upstream.ts"), String(port)],
-		"/stats",
-		() => FETCH_LIMIT,
-	);
+	start({ place: "around", health: "/", command: (port) => bun("upstream.ts", String(port)) });
 
-/** The bare relay in front of `upstream` (a URL). */
+/** Whole answers at nginx's price, or those of our own upstream where there is none. */
+export const startWholeUpstream = () => (NGINX ? nginx("around", upstreamConfig) : startUpstream());
+
+/** The bare relay in front of `upstream` (a URL that ends with a mode). */
 export const startRelay = (upstream: string) =>
-	start(
-		(port) => [process.execPath, source("relay.ts"), String(port), upstream],
-		"/",
-		() => FETCH_LIMIT,
-	);
+	start({
+		place: "subject",
+		health: "/health",
+		command: (port) => bun("relay.ts", String(port), upstream),
+		env: () => FETCH_LIMIT,
+	});
+
+/** nginx as a proxy in front of `upstream`; only where {@link NGINX} is. */
+export const startProxy = (upstream: string) => nginx("subject", (dir, port) => proxyConfig(dir, port, upstream));
 
 /**
- * The compiled router in front of `upstream`, as people run it: metrics, validation and the log on. It is started
+ * The compiled router in front of `upstream`, as people run it: metrics, validation, ledger and log on. It is started
  * without the variable for its fetch limit, so that its own re-exec is in the measured start.
  */
 export const startRouter = (upstream: string, binary: string, settings?: object) =>
-	start(
-		() => [resolve(binary)],
-		"/health/ready",
-		(port, dir) => ({
+	start({
+		place: "subject",
+		health: "/health/ready",
+		command: () => [resolve(binary)],
+		env: (port, dir) => ({
 			...(settings ? { ROUTER_CONFIG: configIn(dir, settings) } : {}),
 			HOST: "127.0.0.1",
 			PORT: String(port),
 			OPENAI_BASE_URL: `${upstream}/v1`,
-			OPENAI_API_KEY: "bench",
+			OPENAI_API_KEY: "bench-key-of-openai",
+			ANTHROPIC_BASE_URL: upstream,
+			ANTHROPIC_API_KEY: "bench-key-of-anthropic",
 			DATA_DIR: join(dir, "data"),
 			LOG_DIR: join(dir, "logs"),
 		}),
-	);
+	});
 
 /** The key of {@link GUARDED}. */
 export const KEY = "bench-key-of-the-client";

@@ -1,0 +1,132 @@
+/** One load on several processes in turn, round by round, because machines are noisy. */
+import { load } from "./client.ts";
+import type { Scenario } from "./loads.ts";
+import { cpuMicros, median, peakRssMb, rssMb } from "./measure.ts";
+import { PINS } from "./pins.ts";
+import type { Running } from "./processes.ts";
+import { sample } from "./sample.ts";
+
+/** What is measured. */
+export interface Contender {
+	readonly name: string;
+	/** A JIT needs a while of load before its figures are its own. */
+	readonly warmUpS: number;
+	/** Whether it answers with the router's headers. */
+	readonly isRouter: boolean;
+	/** In front of `upstream`, a URL that ends with the scenario's mode. */
+	start(upstream: string, scenario: Scenario): Promise<Running>;
+}
+
+/** One measurement. A call is an answer or a whole stream; of `slow` streams, which have no end, an event. */
+export interface Sample {
+	callsPerSecond: number;
+	/** ms, as the other two. */
+	p50: number;
+	p99: number;
+	p999: number;
+	/** µs of the process under test and all below it. */
+	cpuPerCall: number;
+	/** MB at the end of the load. */
+	rss: number;
+	/** MB, the most since the process began. */
+	peak: number;
+	/** Share of a core that upstream and load took: of theirs together where they are pinned to one, else of the busier one. */
+	around: number;
+	/** Calls that failed, by status or connection. */
+	failed: number;
+}
+
+/** A contender's samples, one a round, and what was wrong with its answers. */
+export interface Result {
+	readonly name: string;
+	readonly samples: Sample[];
+	readonly problems: Set<string>;
+}
+
+/** Above this share of its core upstream or load may be what is measured. */
+export const BUSY = 0.9;
+
+async function measure(subject: Running, upstream: Running, scenario: Scenario, seconds: number): Promise<Sample> {
+	const read = () => ({ subject: cpuMicros(subject.pid), upstream: cpuMicros(upstream.pid), at: performance.now() });
+	let before = read();
+	let after = before;
+	const seen = await load(subject.url, scenario, seconds, {
+		began: () => {
+			before = read();
+		},
+		ended: () => {
+			after = read();
+		},
+	});
+	const micros = (after.at - before.at) * 1000;
+	const shares = [(after.upstream - before.upstream) / micros, seen.cpu / micros] as const;
+	const calls = seen.calls / scenario.eventsPerCall;
+	return {
+		callsPerSecond: calls / seen.seconds,
+		p50: seen.p50,
+		p99: seen.p99,
+		p999: seen.p999,
+		cpuPerCall: (after.subject - before.subject) / calls,
+		rss: rssMb(subject.pid),
+		peak: peakRssMb(subject.pid),
+		around: PINS ? shares[0] + shares[1] : Math.max(...shares),
+		failed: seen.failed,
+	};
+}
+
+/**
+ * Starts every contender anew (its memory is this load's alone), warms each up, then loads them in turn, `rounds` times
+ * `seconds` (a whole number). Who is first changes from round to round. `note` hears how far it is.
+ */
+export async function compare(
+	contenders: readonly Contender[],
+	upstream: Running,
+	scenario: Scenario,
+	{ rounds, seconds }: { rounds: number; seconds: number },
+): Promise<Result[]> {
+	await using stack = new AsyncDisposableStack();
+	const entries: { contender: Contender; subject: Running; result: Result }[] = [];
+	for (const contender of contenders) {
+		const subject = stack.use(await contender.start(`${upstream.url}/${scenario.mode}`, scenario));
+		entries.push({ contender, subject, result: { name: contender.name, samples: [], problems: new Set() } });
+	}
+	const look = async ({ contender, subject, result }: (typeof entries)[number]) => {
+		const problem = await sample(subject.url, scenario, contender.isRouter).catch(String);
+		if (problem) result.problems.add(problem);
+	};
+	for (const { contender, subject } of entries) {
+		await load(subject.url, scenario, contender.warmUpS, { began() {}, ended() {} });
+	}
+	for (let round = 0; round < rounds; round++) {
+		for (let turn = 0; turn < entries.length; turn++) {
+			const entry = entries[(round + turn) % entries.length];
+			if (!entry) continue;
+			await look(entry);
+			// A second look in the midst of the load: an answer that goes wrong only then is no less wrong.
+			const looking = Bun.sleep(seconds * 500).then(() => look(entry));
+			entry.result.samples.push(await measure(entry.subject, upstream, scenario, seconds));
+			await looking;
+		}
+	}
+	return entries.map(({ result }) => result);
+}
+
+/** Each figure's median over the rounds; failures are summed up, and the peak is the highest. */
+export function medians(samples: readonly Sample[]): Sample {
+	const of = (field: keyof Sample) => median(samples.map((sample) => sample[field]));
+	return {
+		callsPerSecond: of("callsPerSecond"),
+		p50: of("p50"),
+		p99: of("p99"),
+		p999: of("p999"),
+		cpuPerCall: of("cpuPerCall"),
+		rss: of("rss"),
+		peak: Math.max(...samples.map(({ peak }) => peak)),
+		around: of("around"),
+		failed: samples.reduce((sum, { failed }) => sum + failed, 0),
+	};
+}
+
+/** CPU a call over the other's, of each round by itself: what burdens the machine for a while burdens both. */
+export const ratios = (over: readonly Sample[], under: readonly Sample[]): number[] =>
+	over.map((sample, round) => sample.cpuPerCall / (under[round]?.cpuPerCall ?? Number.NaN));
