@@ -68,7 +68,7 @@ const router = (name: string, binary: string, warmUpS: number): Contender => ({
 
 /** Who is measured, the relay first: it is what the others are compared with. */
 function contenders(binary: string, base: Base | undefined, warmUpS: number): Contender[] {
-	const proxy: Contender = { name: "nginx", warmUpS: 1, isRouter: false, start: startProxy };
+	const proxy: Contender = { name: "nginx", warmUpS: 0, isRouter: false, start: startProxy };
 	return [
 		{ name: "bare relay", warmUpS, isRouter: false, start: startRelay },
 		...(NGINX ? [proxy] : []),

@@ -9,7 +9,7 @@ import { sample } from "./sample.ts";
 /** What is measured. */
 export interface Contender {
 	readonly name: string;
-	/** A JIT needs a while of load before its figures are its own. */
+	/** Seconds: a JIT needs a while of load before its figures are its own. 0 for what has none. */
 	readonly warmUpS: number;
 	/** Whether it answers with the router's headers. */
 	readonly isRouter: boolean;
@@ -74,6 +74,12 @@ async function measure(subject: Running, upstream: Running, scenario: Scenario, 
 	};
 }
 
+/** Over one connection there are too few calls for a JIT to get warm; large bodies over many would be memory's peak. */
+const warming = (scenario: Scenario): Scenario => ({
+	...scenario,
+	connections: Math.max(scenario.connections, scenario.body.length > 10_000 ? 1 : 32),
+});
+
 /**
  * Starts every contender anew (its memory is this load's alone), warms each up, then loads them in turn, `rounds` times
  * `seconds` (a whole number). Who is first changes from round to round. `note` hears how far it is.
@@ -95,7 +101,8 @@ export async function compare(
 		if (problem) result.problems.add(problem);
 	};
 	for (const { contender, subject } of entries) {
-		await load(subject.url, scenario, contender.warmUpS, { began() {}, ended() {} });
+		if (contender.warmUpS > 0)
+			await load(subject.url, warming(scenario), contender.warmUpS, { began() {}, ended() {} });
 	}
 	for (let round = 0; round < rounds; round++) {
 		for (let turn = 0; turn < entries.length; turn++) {
