@@ -28,6 +28,7 @@ bench: dist/router
 
 # OLD is an older router's binary.
 bench-compare: dist/router
+	$(parts) wrk
 	@$(run) bench-compare --old "$(OLD)"
 
 bench-routing: dist/router

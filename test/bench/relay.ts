@@ -6,7 +6,5 @@ Bun.serve({
 	port: Number(port),
 	idleTimeout: 0,
 	development: false,
-	// A GET is the bench's question whether it is up.
-	fetch: (request) =>
-		request.method === "GET" ? new Response() : fetch(upstream + new URL(request.url).pathname, request),
+	fetch: (request) => fetch(upstream + new URL(request.url).pathname, request),
 });

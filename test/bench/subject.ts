@@ -20,7 +20,7 @@ function nginx(place: Program["place"], config: (dir: string, port: number) => s
 		command: (port, dir) => {
 			writeAnswers(dir);
 			writeFileSync(join(dir, "nginx.conf"), config(dir, port));
-			return [NGINX ?? "nginx", "-e", "stderr", "-p", dir, "-c", join(dir, "nginx.conf")];
+			return [NGINX ?? "nginx", "-p", dir, "-c", join(dir, "nginx.conf")];
 		},
 	});
 }
@@ -36,7 +36,7 @@ export const startWholeUpstream = () => (NGINX ? nginx("around", upstreamConfig)
 export const startRelay = (upstream: string) =>
 	start({
 		place: "subject",
-		health: "/health",
+		health: "/",
 		command: (port) => bun("relay.ts", String(port), upstream),
 		env: () => FETCH_LIMIT,
 	});
