@@ -119,7 +119,8 @@ isOver = true;
 const [p50 = 0, p99 = 0, p999 = 0] = [0.5, 0.99, 0.999].map((share) => quantile(delays, share) || 0);
 const load: Load = {
 	calls: delays.length,
-	failed: failed + Number(connections) - begun,
+	// Some never began without having failed: they hang.
+	failed: Math.max(failed, Number(connections) - begun),
 	seconds: (performance.now() - began) / 1000,
 	p50,
 	p99,
