@@ -10,7 +10,7 @@ import {
 	withReasoningCounted,
 } from "./kit/contract.ts";
 import { DIALECTS, type Dialect, dialect } from "./kit/dialects.ts";
-import { BROKEN_STREAMS, REFUSALS } from "./kit/error-fixtures.ts";
+import { BROKEN_STREAMS, FINISHED_STREAM, REFUSALS } from "./kit/error-fixtures.ts";
 import { DONE, event, finishEvent, textEvent } from "./kit/events.ts";
 import { answerText, chunksOf, type Exchange, eventData } from "./kit/exchange.ts";
 import { type Asked, fixture } from "./kit/fixtures.ts";
@@ -245,6 +245,14 @@ test.each(broken)(
 	},
 );
 
+test("a stream that brings an error behind its finish reason is complete", async () => {
+	rig.replay.play({ status: 200, headers: SSE, sse: FINISHED_STREAM });
+	const { status, text } = await rig.post(CHAT, fixture(dialect("openrouter"), "text", { stream: true }).request.body!);
+	expect(status).toBe(200);
+	const told = FINISHED_STREAM.split("\n\n").filter((each) => each !== "" && !each.includes('"error"'));
+	expect(eventData(text)).toEqual(eventData(`${told.join("\n\n")}\n\n`));
+});
+
 test("an error as a stream's first event is an ordinary error with a status", async () => {
 	const sse = 'data: {"error":{"message":"No room","code":503}}\n\ndata: [DONE]\n\n';
 	rig.replay.play({ status: 200, headers: SSE, sse });
@@ -260,7 +268,10 @@ test("a complete stream without [DONE] gets one", async () => {
 		CHAT,
 		fixture(dialect("openai"), "text", { stream: true, usage: true }).request.body!,
 	);
-	expect(eventData(text)).toEqual(eventData(sse + DONE));
+	// Its usage was asked for, and nobody has counted it: it is estimated.
+	const [usage] = eventData(text).splice(-2, 1);
+	expect(JSON.parse(usage!)).toMatchObject({ choices: [], usage: { estimated: true } });
+	expect(eventData(text).toSpliced(-2, 1)).toEqual(eventData(sse + DONE));
 });
 
 test("a stream cut inside characters, line ends and `usage` reads the same", async () => {

@@ -264,20 +264,6 @@ export const BROKEN_STREAMS: readonly BrokenStream[] = [
 		message: "Host fell over",
 	},
 	{
-		name: "OpenRouter, error beside a choice after a finish reason",
-		provider: "openrouter",
-		sse:
-			textEvent("so far") +
-			finishEvent("length") +
-			event({
-				...choiceless,
-				error: { code: 400, message: "Limit reached" },
-				choices: [{ index: 0, delta: { content: "" }, finish_reason: null }],
-			}) +
-			DONE,
-		message: "Limit reached",
-	},
-	{
 		name: "vLLM, an error event",
 		provider: "vllm-box",
 		sse:
@@ -293,3 +279,14 @@ export const BROKEN_STREAMS: readonly BrokenStream[] = [
 		message: "Over capacity",
 	},
 ];
+
+/** An error behind the finish reason, as OpenRouter has sent it (`wire/openrouter/openrouter-stream-error`): nothing of the answer is missing. */
+export const FINISHED_STREAM =
+	textEvent("so far") +
+	finishEvent("length") +
+	event({
+		...choiceless,
+		error: { code: 400, message: "Limit reached" },
+		choices: [{ index: 0, delta: { content: "" }, finish_reason: null }],
+	}) +
+	DONE;
