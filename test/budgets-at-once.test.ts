@@ -49,6 +49,7 @@ let next = 0;
 const BUDGETS: Record<string, number> = {
 	cap: 0.0105,
 	tight: 0.5,
+	either: 1,
 	guess: 0.1,
 	learned: 0.12,
 	small: 0.005,
@@ -164,6 +165,14 @@ describe.each([
 		expect(letIn).toBe(4);
 		expect(spent("tight")).toBeCloseTo(4 * costOf(1_000, DEAR), 12);
 		expect(spent("tight")).toBeLessThanOrEqual(BUDGETS["tight"]!);
+	});
+
+	test("with two targets and without max_tokens, too", async () => {
+		first.run(overloaded);
+		const { letIn } = await burst("either", { model: "both" }, 5_000, second);
+		expect(letIn).toBe(2);
+		const excess = letIn * (5_000 - 4_096) * DEAR;
+		expect(spent("either")).toBeLessThanOrEqual(BUDGETS["either"]! + costOf(5_000, DEAR) + excess);
 	});
 
 	test("without max_tokens they pass it by no more than what answers are longer than 4,096 tokens", async () => {

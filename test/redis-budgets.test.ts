@@ -4,6 +4,7 @@ import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
 import { RedisLimiter } from "../src/gate/redis-limiter.ts";
 import { WindowLimiter } from "../src/gate/window.ts";
+import { random as seeded } from "./kit/random.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
@@ -69,6 +70,40 @@ test("of 50 calls at once at two routers as many are let in as the budget has ro
 	const verdicts = await Promise.all(Array.from({ length: 50 }, (_, index) => routers[index % 2]!.take(1, 0.1)));
 	expect(verdicts.filter(({ isAllowed }) => isAllowed).length).toBe(10);
 	expect(verdicts.filter((each) => !each.isAllowed).map(retryOf)).toEqual(Array(40).fill(1000));
+});
+
+test("whatever calls cost and however they end, at two routers they pass a budget by one call at most", async () => {
+	const { next: random } = seeded(7);
+	const limit = 20;
+	const running: { at: number; reservation: Reservation; amount: number }[] = [];
+	let spent = 0;
+	let largest = 0;
+	for (let step = 0; step < 600; step++) {
+		const at = step % 2;
+		const isEnd = running.length > 0 && random() < 0.45;
+		if (!isEnd) {
+			const amount = random() ** 4 * 3;
+			const verdict = await routers[at]!.take(limit, amount);
+			if (!verdict.isAllowed) continue;
+			const reserved = running.reduce((sum, each) => sum + each.amount, spent + amount);
+			if (running.length > 0) expect(reserved).toBeLessThanOrEqual(limit + 1e-6);
+			largest = Math.max(largest, amount);
+			running.push({ at, reservation: verdict.reservation, amount });
+			continue;
+		}
+		const [ended] = running.splice(Math.floor(random() * running.length), 1);
+		const { at: where, reservation, amount } = ended!;
+		if (random() < 0.3) routers[where]!.limiter.cancel(reservation, 0);
+		else {
+			const cost = amount * random();
+			spent += cost;
+			routers[where]!.settle(reservation, cost);
+		}
+		await done();
+	}
+	expect(spent).toBeWithin(limit * 0.9, limit + largest);
+	const held = running.reduce((sum, each) => sum + each.amount, 0);
+	expect(Number(await server.client.get("t:{limits}:sum:config:a")) / 1e9).toBeCloseTo(held, 6);
 });
 
 test("what one has spent the other knows at once, also what had not been reserved", async () => {
