@@ -1,9 +1,11 @@
 /** 50 calls at once against a budget, over HTTP: by one router, and by two that share a Redis. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import * as bun from "bun:test";
+import { afterAll, describe, expect } from "bun:test";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, streams } from "./kit/faults.ts";
+import { type Needing, needing } from "./kit/needing.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type ClientAnswer, post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
@@ -77,33 +79,55 @@ const settings = (over: Json = {}): Json => ({
 	...over,
 });
 
-let server: RedisServer;
-let alone: RunningRouter;
-let shared: RunningRouter[];
-beforeAll(async () => {
-	server = await startRedis();
-	// The deadline is not what is tested here, and the machine may be busy.
-	const config = settings({ redis: { url: server.url, timeout: "5s" } });
-	[alone, ...shared] = (await Promise.all([
-		startRouter({ config: settings() }),
-		startRouter({ config }),
-		startRouter({ config }),
-	])) as [RunningRouter, RunningRouter, RunningRouter];
-	await until(
-		async () => (await Promise.all(shared.map((each) => each.metric("router_redis_up")))).every((up) => up === 1),
-		"Redis",
-	);
-}, 60_000);
-afterAll(async () => {
-	await Promise.all([alone, ...shared].map((router) => router.stop()));
-	await server.stop();
-});
+/** One router. */
+function alone(): Routers {
+	let router: RunningRouter;
+	return {
+		routers: () => [router],
+		async start() {
+			router = await startRouter({ config: settings() });
+		},
+		stop: () => router.stop(),
+	};
+}
 
-describe.each([
-	["one router", 1, () => [alone]],
-	["two routers of one Redis", 2, () => shared],
-] as const)("at %s", (_, suffix, routersOf) => {
-	const urls = () => routersOf().map(({ url }) => url);
+/** Two that share a Redis. */
+function together(): Routers {
+	let server: RedisServer;
+	let routers: RunningRouter[];
+	return {
+		routers: () => routers,
+		async start() {
+			server = await startRedis();
+			// The deadline is not what is tested here, and the machine may be busy.
+			const config = settings({ redis: { url: server.url, timeout: "5s" } });
+			routers = await Promise.all([startRouter({ config }), startRouter({ config })]);
+			await until(
+				async () => (await Promise.all(routers.map((each) => each.metric("router_redis_up")))).every((up) => up === 1),
+				"Redis",
+			);
+		},
+		async stop() {
+			await Promise.all(routers.map((router) => router.stop()));
+			await server.stop();
+		},
+	};
+}
+
+interface Routers {
+	readonly routers: () => readonly RunningRouter[];
+	readonly start: () => Promise<void>;
+	readonly stop: () => Promise<void>;
+}
+
+function budgets(
+	{ beforeAll, afterAll, beforeEach, test }: Needing,
+	suffix: number,
+	{ routers, start, stop }: Routers,
+): void {
+	beforeAll(start, 60_000);
+	afterAll(stop);
+	const urls = () => routers().map(({ url }) => url);
 	const call = async (name: string, body: Json, at = next++): Promise<ClientAnswer> => {
 		const answer = await post(
 			`${urls()[at % urls().length]}/v1/chat/completions`,
@@ -227,7 +251,7 @@ describe.each([
 		const costs = got.map(({ text }) => Number(/"cost_usd":([\d.]+)/.exec(text)?.[1] ?? 0));
 		expect(got.filter(({ status }) => status === 200).length).toBeWithin(1, 11);
 		expect(costs.reduce((sum, cost) => sum + cost, 0)).toBeLessThanOrEqual(0.0105);
-		await Promise.all(routersOf().map((router) => router.idle()));
+		await Promise.all(routers().map((router) => router.idle()));
 		for (let at = 0; at < 20; at++) await call("stream", { stream: true, max_tokens: 100 }, at);
 		expect((await call("stream", { stream: true })).status).toBe(429);
 	});
@@ -247,9 +271,13 @@ describe.each([
 			await until(() => upstream.kept.length === at + 1, "the call");
 			leaving.abort();
 			await left;
-			await Promise.all(routersOf().map((router) => router.idle()));
+			await Promise.all(routers().map((router) => router.idle()));
 		}
 		const { letIn } = await burst("alone", { max_tokens: 950 }, 10);
 		expect(letIn).toBe(2);
 	});
-});
+}
+
+describe("at one router", () => budgets(bun, 1, alone()));
+const shared = needing("redis");
+shared.describe("at two routers of one Redis", () => budgets(shared, 2, together()));

@@ -1,13 +1,16 @@
 /** Budgets that several routers keep together: what runs anywhere is reserved everywhere, and given back once. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { expect } from "bun:test";
 import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
 import { RedisLimiter } from "../src/gate/redis-limiter.ts";
 import { WindowLimiter } from "../src/gate/window.ts";
+import { needing } from "./kit/needing.ts";
 import { random as seeded } from "./kit/random.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
 import { type Connected, connectRedis } from "./kit/shared-redis.ts";
 import { until } from "./kit/until.ts";
+
+const { afterAll, afterEach, beforeAll, beforeEach, test } = needing("redis");
 
 const PERIOD = "2026-03";
 const KEY = "config:a";
