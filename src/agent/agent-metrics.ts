@@ -1,6 +1,7 @@
 /** What the agent tells of its host: states, queues, loads, GPUs; and its vLLMs' own metrics, each with its model. */
 import { Counter, Gauge, Registry } from "prom-client";
 import { readText } from "../proxy/body.ts";
+import { steadyTime } from "../steady-time.ts";
 import type { Book } from "./book.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 import type { Host, HostEvents } from "./host.ts";
@@ -72,7 +73,7 @@ export function agentMetrics(): AgentMetrics {
 	gauge("queue_oldest_seconds", "How long the first of them has waited.", ["model"], (each, { book, traffic }) => {
 		for (const { spec } of book.all()) {
 			const { oldestAt } = traffic.waiting(spec.name);
-			each.set({ model: spec.name }, oldestAt === undefined ? 0 : (Date.now() - oldestAt) / 1000);
+			each.set({ model: spec.name }, oldestAt === undefined ? 0 : (steadyTime() - oldestAt) / 1000);
 		}
 	});
 	gauge("running_requests", "Calls in a model's containers.", ["model"], (each, { book, traffic }) => {

@@ -1,4 +1,6 @@
 /** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
+
+import { steadyTime } from "../steady-time.ts";
 import type { Claim } from "./claim.ts";
 import type { Container, Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
@@ -59,12 +61,12 @@ export class EngineWatch {
 	failed({ message, fix }: DockerError): void {
 		this.problem = { reason: message, fix };
 		this.#isStale = true;
-		this.#listedAt = Date.now();
+		this.#listedAt = steadyTime();
 	}
 
 	/** Lists anew where that is due; whether it did. Never rejects. */
 	async refresh(): Promise<boolean> {
-		const now = Date.now();
+		const now = steadyTime();
 		// An engine that is not there is the first thing to tell of.
 		const taken = this.isKnown ? this.claim.problem() : undefined;
 		if (taken) {

@@ -1,5 +1,6 @@
 /** The GPUs of this host, read now and then. */
 import type { Environment } from "../config/interpolate.ts";
+import { steadyTime } from "../steady-time.ts";
 import { type GpuReading, readGpus } from "./gpu.ts";
 
 /** How often, ms. A reading is a process: some 30 ms of CPU where the driver is kept loaded. */
@@ -58,7 +59,7 @@ export class GpuWatch {
 	async #read(): Promise<void> {
 		if (this.#isReading) return;
 		this.#isReading = true;
-		const askedAt = Date.now();
+		const askedAt = steadyTime();
 		const reading = await readGpus(this.env, DEADLINE_MS);
 		this.#isReading = false;
 		this.isAsked = true;

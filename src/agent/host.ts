@@ -4,6 +4,7 @@
  */
 import type { Environment } from "../config/interpolate.ts";
 import type { Transport } from "../providers/provider.ts";
+import { steadyTime } from "../steady-time.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AgentFile } from "./agent-file.ts";
 import { Blueprints, modelOfKey } from "./blueprints.ts";
@@ -237,7 +238,7 @@ export class Host {
 		if (!this.hardware.known) return this.#standing.blind(entries, this.hardware.problem);
 		if (this.#watch.isKnown && this.#isAdopting) this.#adopt(entries, items);
 
-		const now = Date.now();
+		const now = steadyTime();
 		const memory = this.#placer.see(items);
 		const room = this.#placer.room(memory);
 		const rules = { switchAfterMs: this.options.switchAfterMs };
@@ -285,7 +286,7 @@ export class Host {
 		// Whether a container sleeps is known once it has answered, or once it has had its time.
 		const open = items.some(
 			({ state, health, monitor }) =>
-				state === "running" && health === "unknown" && monitor && Date.now() - monitor.seenAt < 5000,
+				state === "running" && health === "unknown" && monitor && steadyTime() - monitor.seenAt < 5000,
 		);
 		this.#isAdopting = open;
 	}
@@ -355,7 +356,7 @@ export class Host {
 			const history = new Map(this.#memory.history);
 			// What failed was counted when it was seen; here comes why.
 			if (isFailure && past) history.set(key, { ...past, why: outcome.why });
-			else if (!isFailure) history.set(key, failure(past, this.#blueprints.hash(entry), outcome.why, Date.now()));
+			else if (!isFailure) history.set(key, failure(past, this.#blueprints.hash(entry), outcome.why, steadyTime()));
 			this.#memory = { ...this.#memory, history };
 		}
 		if (outcome.ended === "well" && action.do === "start") events.loaded(modelOfKey(key));

@@ -1,4 +1,6 @@
 /** The agent's containers, each with what its monitor knows. */
+
+import { steadyTime } from "../steady-time.ts";
 import type { Container } from "./docker.ts";
 import { holdingsOf } from "./ledger.ts";
 import type { Monitor } from "./monitor.ts";
@@ -31,7 +33,7 @@ export class Inventory {
 
 	/** Takes in what the engine listed and asks those that run how they are. */
 	sync(containers: readonly Container[]): void {
-		const now = Date.now();
+		const now = steadyTime();
 		for (const [id, monitor] of this.#monitors) {
 			if (containers.some((each) => each.id === id && each.state === "running")) continue;
 			monitor.end();

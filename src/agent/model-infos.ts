@@ -1,6 +1,7 @@
 /** What is known of each model's files: asked once, and again where the answer may change. */
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { steadyTime } from "../steady-time.ts";
 import type { ModelSource } from "./model-size.ts";
 import { type ModelInfo, modelInfo } from "./model-size.ts";
 import type { ModelSpec } from "./spec.ts";
@@ -29,7 +30,7 @@ export class ModelInfos {
 	constructor(
 		private readonly source: ModelSource,
 		private readonly onNews: () => void,
-		private readonly world = { now: Date.now, freeBytes },
+		private readonly world = { now: steadyTime, freeBytes },
 	) {}
 
 	/**

@@ -1,5 +1,6 @@
 /** What is shown of models and GPUs: to people by the API, to the router by reports. */
 import type { GpuReport, LoadMode, ModelReport, ModelState } from "../protocol/agent.ts";
+import { asWall } from "../steady-time.ts";
 import type { Book, Entry } from "./book.ts";
 import type { Gpu } from "./gpu.ts";
 import type { Host } from "./host.ts";
@@ -70,7 +71,7 @@ export class Views {
 			...(order && { order }),
 			state,
 			...(why && { reason: why.reason, ...(why.fix && { fix: why.fix }) }),
-			...(retryAt !== undefined && { retry_at: new Date(retryAt).toISOString() }),
+			...(retryAt !== undefined && { retry_at: new Date(asWall(retryAt)).toISOString() }),
 			...(progress !== undefined && { progress }),
 			...measured,
 			...(ttl !== undefined && { ttl_ms: ttl }),

@@ -1,5 +1,6 @@
 /** What is known of one container: how its vLLM answers, how far its start is, whether its engine still moves. */
 
+import { steadyTime } from "../steady-time.ts";
 import { cachedBytes } from "./cache-growth.ts";
 import type { Docker } from "./docker.ts";
 import type { Health, Reason } from "./supervisor.ts";
@@ -49,7 +50,7 @@ export class Monitor {
 	/** Why it is dead or hung. */
 	why: Reason | undefined;
 	/** Of this agent: when it first saw it. */
-	seenAt = Date.now();
+	seenAt = steadyTime();
 	progressAt = this.seenAt;
 	progress: Progress | undefined;
 	/** Bytes of weights that lie in the cache, while they grow. */
@@ -70,7 +71,7 @@ export class Monitor {
 	constructor(private readonly options: MonitorOptions) {}
 
 	/** Asks it how it is, if that is due. */
-	look(now = Date.now()): void {
+	look(now = steadyTime()): void {
 		const isDue = now >= this.#nextAt || (this.options.traffic.doubtedAt(this.options.id) ?? 0) > this.#askedAt;
 		if (this.#isAsking || !isDue) return;
 		this.#askedAt = now;
@@ -79,7 +80,7 @@ export class Monitor {
 			this.#isAsking = false;
 			const isOpen = this.health === "unknown" || this.#silent > 0;
 			const upMs = Math.min(UP_MS, Math.max(STARTING_MS, this.options.stallMs / 2));
-			this.#nextAt = Date.now() + (isOpen ? STARTING_MS : upMs);
+			this.#nextAt = steadyTime() + (isOpen ? STARTING_MS : upMs);
 		});
 		if (this.health === "unknown") {
 			this.#follow();
@@ -95,7 +96,7 @@ export class Monitor {
 	/** It was sent to sleep or woken. */
 	became(health: "asleep" | "up"): void {
 		this.health = health;
-		this.readyAt = health === "up" ? Date.now() : this.readyAt;
+		this.readyAt = health === "up" ? steadyTime() : this.readyAt;
 		this.hurry();
 	}
 
@@ -143,7 +144,7 @@ export class Monitor {
 	}
 
 	#arrived(): void {
-		const now = Date.now();
+		const now = steadyTime();
 		const { startedAt } = this.options;
 		this.readyAt = now;
 		// Found running: how long its start took is not known.
@@ -154,7 +155,7 @@ export class Monitor {
 
 	async #measure(vllm: Vllm): Promise<void> {
 		const { id, traffic, stallMs } = this.options;
-		const now = Date.now();
+		const now = steadyTime();
 		const answer = await askMetrics(vllm);
 		if (answer) {
 			if (answer.metrics.tokens !== this.metrics?.tokens) this.#tokensAt = now;
@@ -177,12 +178,12 @@ export class Monitor {
 			return;
 		}
 		const quietSince = this.options.traffic.quietSince(this.options.id);
-		if (quietSince !== undefined && Date.now() - quietSince < ALIVE_MS) return;
+		if (quietSince !== undefined && steadyTime() - quietSince < ALIVE_MS) return;
 		if (++this.#silent < MOST_SILENT) return;
 		if (this.options.isEngineAway()) {
 			this.health = "unknown";
 			this.#silent = 0;
-			this.seenAt = Date.now();
+			this.seenAt = steadyTime();
 			this.progressAt = this.seenAt;
 			return;
 		}
@@ -203,7 +204,7 @@ export class Monitor {
 				for await (const line of docker.logs(id, { follow: true, tail: 200, signal })) {
 					const progress = progressOf(line);
 					if (progress) this.progress = progress;
-					this.progressAt = Date.now();
+					this.progressAt = steadyTime();
 				}
 			} catch {
 				// Docker is away, or the container: the next look tells, and begins again.

@@ -1,5 +1,6 @@
 /** Where containers go: keeps the world that memory questions are asked of, and what was promised to starts under way. */
 import { availableMemory } from "node:process";
+import { steadyTime } from "../steady-time.ts";
 import type { Book, Entry } from "./book.ts";
 import { unfit } from "./fit.ts";
 import type { GpuReading } from "./gpu.ts";
@@ -39,7 +40,7 @@ export class Placer {
 		private readonly cacheDir: string,
 		private readonly sleeps: (entry: Entry) => boolean,
 		/** For tests: a clock, ms. */
-		private readonly now = Date.now,
+		private readonly now = steadyTime,
 	) {}
 
 	/** The world of this moment. Its `held` grows as places are found. */

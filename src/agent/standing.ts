@@ -1,4 +1,6 @@
 /** What is said of each model, and whether its calls are let through, wait or are refused. */
+
+import { steadyTime } from "../steady-time.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Book, Entry } from "./book.ts";
 import { reasonText, refusalOf, type WholeState, wholeState } from "./model-state.ts";
@@ -63,7 +65,7 @@ export class Standing {
 		const whole: WholeState = why ? { state: "failed", why } : { state: "starting" };
 		for (const { spec, load, order } of entries) {
 			this.#say(spec.name, whole);
-			this.traffic.refuse(spec.name, refusalOf({ name: spec.name, load, order, whole }, Date.now()));
+			this.traffic.refuse(spec.name, refusalOf({ name: spec.name, load, order, whole }, steadyTime()));
 		}
 	}
 

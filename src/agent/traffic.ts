@@ -2,6 +2,7 @@
  * The calls of this host: those that wait for their model, first come first served, and those in flight, by container.
  * What may be loaded, and when, others decide; here calls are let through to the containers that are said to be open.
  */
+import { steadyTime } from "../steady-time.ts";
 
 /** Where a model's calls may go now. */
 export interface Destination {
@@ -58,7 +59,7 @@ interface Lane {
 	usedAt: number;
 }
 
-/** What is known of one container's calls. Times are of `Date.now()`. */
+/** What is known of one container's calls. Times are of `steadyTime`. */
 interface Place {
 	running: number;
 	/** When bytes last came, or the first of its calls was sent. */
@@ -186,7 +187,7 @@ export class Traffic {
 	#best(lane: Lane): Destination | undefined {
 		let best: Destination | undefined;
 		let least = Number.POSITIVE_INFINITY;
-		const now = Date.now();
+		const now = steadyTime();
 		for (const each of lane.open) {
 			const { running, doubtedAt } = this.#place(each.id);
 			if (running >= this.limits.running || running >= least || now - doubtedAt < DOUBT_MS) continue;
@@ -198,7 +199,7 @@ export class Traffic {
 
 	#lease(lane: Lane, { id, origin }: Destination): Lease {
 		const place = this.#place(id);
-		const now = Date.now();
+		const now = steadyTime();
 		if (place.running++ === 0) place.movedAt = now;
 		lane.running++;
 		lane.usedAt = now;
@@ -207,10 +208,10 @@ export class Traffic {
 			id,
 			origin,
 			moved: () => {
-				place.movedAt = Date.now();
+				place.movedAt = steadyTime();
 			},
 			doubt: () => {
-				place.doubtedAt = Date.now();
+				place.doubtedAt = steadyTime();
 				this.onNews();
 			},
 			release: () => {
@@ -218,7 +219,7 @@ export class Traffic {
 				isHeld = false;
 				place.running--;
 				lane.running--;
-				lane.usedAt = Date.now();
+				lane.usedAt = steadyTime();
 				this.#dispatch(lane);
 			},
 		};
@@ -241,7 +242,7 @@ export class Traffic {
 			lane.waiting.delete(waiting);
 		};
 		const waiting: Waiting = {
-			at: Date.now(),
+			at: steadyTime(),
 			admit: (lease) => {
 				over();
 				resolve(lease);

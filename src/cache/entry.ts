@@ -72,7 +72,10 @@ export function isSound({ facts, body }: Entry): boolean {
 	}
 }
 
+/** How far another router's clock may be ahead, ms. What is from later still was kept before the clock was set back: nobody knows when. */
+const MOST_AHEAD_MS = 60_000;
+
 /** Whether the entry may still answer a call that takes answers of that age. */
 export function isFresh({ storedAt, expiresAt }: EntryFacts, maxAgeMs: number, now: number): boolean {
-	return now < expiresAt && now - storedAt <= maxAgeMs;
+	return now < expiresAt && now - storedAt <= maxAgeMs && storedAt - now <= MOST_AHEAD_MS;
 }

@@ -40,6 +40,8 @@ export interface MadeKeys extends KeyStore {
 export function madeKeys({ store, taken, wall = Date.now, time = () => performance.now() }: MadeKeysOptions): MadeKeys {
 	const byId = new Map<string, StoredKey>();
 	const byHash = new Map<string, StoredKey>();
+	/** When the hashes of secrets that were replaced end at the latest, on the clock that never goes back. */
+	const endsAt = new Map<string, number>();
 	const listeners = new Set<(key: StoredKey) => void>();
 	let version: number | undefined;
 	let lookedAt = Number.NEGATIVE_INFINITY;
@@ -47,6 +49,10 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 	const put = (key: StoredKey) => {
 		const before = byId.get(key.id);
 		for (const hash of before ? hashesOf(before) : []) byHash.delete(hash);
+		if (before?.previous && before.previous.hash !== key.previous?.hash) endsAt.delete(before.previous.hash);
+		if (key.previous && !endsAt.has(key.previous.hash)) {
+			endsAt.set(key.previous.hash, time() + key.previous.until - wall());
+		}
 		byId.set(key.id, key);
 		for (const hash of hashesOf(key)) byHash.set(hash, key);
 	};
@@ -94,7 +100,10 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 			look();
 			const key = byHash.get(hash);
 			if (!key || key.revokedAt !== undefined) return undefined;
-			return key.hash === hash || (key.previous !== undefined && wall() < key.previous.until) ? key : undefined;
+			if (key.hash === hash) return key;
+			// By both clocks: the wall clock may be set back, the other one begins anew with the process.
+			const isOver = !key.previous || wall() >= key.previous.until || time() >= (endsAt.get(hash) ?? 0);
+			return isOver ? undefined : key;
 		},
 		list() {
 			look();

@@ -167,7 +167,7 @@ export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): F
 }
 
 /** `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`, in ms; undefined where it is none of these. */
-export function retryAfter(headers: Headers, now = Date.now()): number | undefined {
+export function retryAfter(headers: Headers, now = sentAt(headers) ?? Date.now()): number | undefined {
 	const ms = amount(headers.get("retry-after-ms"));
 	if (ms !== undefined) return ms;
 	const value = headers.get("retry-after");
@@ -175,6 +175,12 @@ export function retryAfter(headers: Headers, now = Date.now()): number | undefin
 	if (seconds !== undefined) return seconds * 1000;
 	const date = /[a-z]/i.test(value ?? "") ? Date.parse(value ?? "") : Number.NaN;
 	return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+/** By the clock that the wait was told by, which need not be this machine's. Unix time, ms. */
+function sentAt(headers: Headers): number | undefined {
+	const date = Date.parse(headers.get("date") ?? "");
+	return Number.isNaN(date) ? undefined : date;
 }
 
 /** Nine digits are 31 years: more is no wait but a mistake. */

@@ -3,6 +3,7 @@ import { parseBounded } from "../openai/json.ts";
 import { isLocal } from "../providers/locality.ts";
 import { isGood, type ListedModel, type Provider } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
+import { steadyTime } from "../steady-time.ts";
 import { readText } from "./body.ts";
 
 /** One model, as `GET /v1/models` shows it (OpenAI's Model object, spec v2.3.0). */
@@ -54,7 +55,7 @@ export class ModelList {
 	 */
 	served(entry: CatalogEntry, maxAgeMs: number): readonly string[] {
 		const kept = this.#keptFor(entry);
-		if (Date.now() - kept.askedAt > maxAgeMs) kept.pending ??= this.#ask(entry, kept);
+		if (steadyTime() - kept.askedAt > maxAgeMs) kept.pending ??= this.#ask(entry, kept);
 		return kept.served;
 	}
 
@@ -65,7 +66,7 @@ export class ModelList {
 
 	async #listOf(entry: CatalogEntry): Promise<Model[]> {
 		const kept = this.#keptFor(entry);
-		const age = Date.now() - kept.askedAt;
+		const age = steadyTime() - kept.askedAt;
 		if (age > (kept.isKnown ? FRESH_MS : FAILED_MS)) kept.pending ??= this.#ask(entry, kept);
 		// A known list is shown while it is asked for again.
 		if (!kept.isKnown && kept.pending) await Promise.race([kept.pending, Bun.sleep(WAIT_MS)]);
@@ -98,7 +99,7 @@ export class ModelList {
 		} catch {
 			// An upstream that can't be asked keeps its last list; calls to it say what is wrong.
 		} finally {
-			kept.askedAt = Date.now();
+			kept.askedAt = steadyTime();
 			kept.pending = undefined;
 		}
 	}

@@ -20,7 +20,15 @@ import type { Store, StoredAgent } from "../store/store.ts";
 import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AgentCounts } from "../telemetry/metrics.ts";
-import { type AgentRecord, isSameWork, modelsByName, type ShownAgent, shownOf, storedOf } from "./agent-record.ts";
+import {
+	type AgentRecord,
+	after,
+	isSameWork,
+	modelsByName,
+	type ShownAgent,
+	shownOf,
+	storedOf,
+} from "./agent-record.ts";
 import { callBack } from "./call-back.ts";
 import { ServedNames } from "./served-names.ts";
 
@@ -56,18 +64,19 @@ export class AgentFleet implements Fleet {
 	readonly #inFlight = new Map<string, number>();
 	readonly #clock: LeaseClock;
 	readonly #wall: () => number;
+	readonly #time: () => number;
 	readonly #random: () => number;
 	readonly #served: ServedNames;
 	#heard: ((agent: StoredAgent) => void) | undefined;
 	#log: Pick<Log, "logger"> | undefined;
 	#storedAt = 0;
-
 	#upstream: Upstream;
 
 	constructor(private readonly options: AgentFleetOptions) {
 		this.#upstream = options.upstream;
 		this.#served = new ServedNames(options.store);
-		this.#clock = new LeaseClock(options.time ?? (() => performance.now()), options.isCutOff);
+		this.#time = options.time ?? (() => performance.now());
+		this.#clock = new LeaseClock(this.#time, options.isCutOff);
 		this.#wall = options.wall ?? Date.now;
 		this.#random = options.random ?? Math.random;
 	}
@@ -104,7 +113,7 @@ export class AgentFleet implements Fleet {
 		const before = this.#agents.get(name);
 		const agent = this.#put(
 			{ name, instance, endpoint, version, registeredAt: before?.registeredAt ?? this.#wall() },
-			{ heardAt: this.#clock.now(), heardAtTime: this.#wall(), models: body.models, gpus: body.gpus },
+			{ heardAt: this.#clock.now(), heardAtTime: after(before, this.#wall()), models: body.models, gpus: body.gpus },
 		);
 		agent.isReachable = problem === undefined;
 		agent.problem = problem;
@@ -140,7 +149,7 @@ export class AgentFleet implements Fleet {
 		this.#served.add(models.keys());
 		agent.gpus = body.gpus ?? agent.gpus;
 		agent.heardAt = this.#clock.now();
-		agent.heardAtTime = this.#wall();
+		agent.heardAtTime = after(agent, this.#wall());
 		agent.isShaky = false;
 		agent.isDirty = true;
 		this.#tellLease(agent);
@@ -280,7 +289,7 @@ export class AgentFleet implements Fleet {
 			this.#tellLease(agent);
 			if (agent.toldLease === "gone" && now - agent.heardAtTime > FORGET_MS) this.#forget(agent.name);
 		}
-		if (now - this.#storedAt >= STORE_MS) this.#store();
+		if (this.#time() - this.#storedAt >= STORE_MS) this.#store();
 	}
 
 	#targetsOf(model: string, agents: Iterable<AgentRecord>): FleetTarget[] {
@@ -369,7 +378,7 @@ export class AgentFleet implements Fleet {
 
 	#store(...agents: AgentRecord[]): void {
 		const changed = agents.length > 0 ? agents : [...this.#agents.values()].filter(({ isDirty }) => isDirty);
-		if (agents.length === 0) this.#storedAt = this.#wall();
+		if (agents.length === 0) this.#storedAt = this.#time();
 		for (const agent of changed) agent.isDirty = false;
 		this.options.store.saveAgents(changed.map(storedOf));
 	}

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Writable } from "node:stream";
 import { createStream } from "rotating-file-stream";
+import { steadyTime } from "../steady-time.ts";
 import { type Batch, createBatch } from "./log-batch.ts";
 
 /** How long after a failure the file is tried again, ms. */
@@ -46,7 +47,7 @@ export function openLogFile(options: LogFileOptions): LogFile {
 	const fail = (cause: unknown) => {
 		const first = failedAt === undefined;
 		stream = undefined;
-		failedAt = Date.now();
+		failedAt = steadyTime();
 		if (first) onProblem(`The log file ${path} can't be written (${why(cause)}); logging to stdout only.`);
 	};
 	const connect = () => {
@@ -64,7 +65,7 @@ export function openLogFile(options: LogFileOptions): LogFile {
 
 	connect();
 	const batch = createBatch((text, done) => {
-		if (failedAt !== undefined && stream === undefined && Date.now() - failedAt >= retryMs) connect();
+		if (failedAt !== undefined && stream === undefined && steadyTime() - failedAt >= retryMs) connect();
 		if (stream === undefined) return done();
 		stream.write(text, (cause) => {
 			if (!cause && failedAt !== undefined) {

@@ -26,6 +26,8 @@ export interface FleetRig {
 		over?: { instance?: string; endpoint?: string },
 	): Promise<object>;
 	heartbeat(name: string, models: (string | ModelReport)[], instance?: string): Promise<object>;
+	/** Somebody sets the wall clock: that much off the time that has passed, ms. */
+	setWall(ms: number): void;
 	/** Another one on the same data, as after a restart. */
 	restarted(): FleetRig;
 	close(): void;
@@ -46,6 +48,7 @@ export function fleetRig(
 	const lines: string[] = [];
 	const blocked = new Set<string>();
 	let now = start;
+	let off = 0;
 	const transport: Transport = {
 		send({ url }) {
 			if (blocked.has(new URL(url).origin)) return Promise.reject(new Error("blocked"));
@@ -62,7 +65,7 @@ export function fleetRig(
 		secrets: () => agentSecrets(dataDir),
 		isCutOff,
 		time: () => now,
-		wall: () => 1_790_000_000_000 + now,
+		wall: () => 1_790_000_000_000 + now + off,
 		random,
 	});
 	const close = fleet.open(log);
@@ -78,6 +81,9 @@ export function fleetRig(
 			for (let left = ms; left > 0; left -= 1000) jump(Math.min(left, 1000));
 		},
 		standStill: jump,
+		setWall(ms) {
+			off = ms;
+		},
 		register: (name, models, { instance = `${name}-a`, endpoint = endpointOf(name) } = {}) =>
 			fleet.register({ name, models, instance, endpoint }, endpoint),
 		heartbeat: (name, models, instance = `${name}-a`) => fleet.heartbeat({ name, models, instance }, () => true),
