@@ -6,7 +6,8 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-compare bench-routing chaos faults fuzz image try-binary try-image clean
+.PHONY: dev test check format build bench bench-compare bench-routing chaos faults fuzz image try-binary try-image release \
+	try-release clean
 
 dev: $(ready)
 	@$(run) dev
@@ -55,11 +56,21 @@ try-image: $(ready)
 	$(parts) docker debootstrap curl
 	@.ci/image
 
+# Every platform's executable, with sums, contents and origin.
+release: dist/release/SHA256SUMS
+
+try-release: dist/release/SHA256SUMS
+	$(parts) curl jq ip qemu pip
+	@.ci/try-release
+
 clean:
 	rm -rf dist node_modules
 
 dist/router: $(ready) package.json $(shell find src -type f)
 	@$(run) build
+
+dist/release/SHA256SUMS: $(ready) package.json install.sh $(shell find src .ci/release -type f)
+	@$(run) release
 
 $(ready): package.json bun.lock .ci/setup
 	@sh .ci/setup

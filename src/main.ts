@@ -12,20 +12,22 @@ const LIMIT = "BUN_CONFIG_MAX_HTTP_REQUESTS";
 /** Bun takes no more. */
 const MOST = "65535";
 
-const isCompiled = import.meta.path.startsWith("/$bunfs/");
-
 const words = process.argv.slice(2);
 const isServer = startsServer(words);
 
 if (isServer && !process.env[LIMIT]) {
 	// argv is [bun, script, …]; a compiled binary has no script to name, and the first element must be there: it
 	// is the program's name, and without it the first flag is eaten.
-	const args = isCompiled ? words : [...process.execArgv, ...process.argv.slice(1)];
+	const args = Bun.isStandaloneExecutable ? words : [...process.execArgv, ...process.argv.slice(1)];
 	try {
-		process.execve?.(process.execPath, [process.execPath, ...args], { ...process.env, [LIMIT]: MOST });
+		// Windows has no such call.
+		if (!process.execve) throw new Error("this system can't");
+		process.execve(process.execPath, [process.execPath, ...args], { ...process.env, [LIMIT]: MOST });
 	} catch (error) {
 		const reason = error instanceof Error ? error.message : "unknown reason";
-		process.stderr.write(`router: at most 256 calls at once, as the process can't restart itself (${reason})\n`);
+		process.stderr.write(
+			`router: at most 256 calls at once, as the process can't restart itself (${reason}); set ${LIMIT}=${MOST} for more\n`,
+		);
 	}
 }
 

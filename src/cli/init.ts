@@ -13,7 +13,7 @@ export function initText({ what, role }: Pick<InitCommand, "what" | "role">): st
 		case "schema":
 			return `${JSON.stringify(jsonSchema(), null, "\t")}\n`;
 		case "systemd":
-			return systemdUnit(role, import.meta.path.startsWith("/$bunfs/") ? process.execPath : INSTALLED);
+			return systemdUnit(role, Bun.isStandaloneExecutable ? process.execPath : INSTALLED);
 		case "compose":
 			return composeFile(role);
 		case "example":

@@ -3,14 +3,25 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { surviveCrashes } from "../crash.ts";
 import type { Running } from "../running.ts";
+import { StartError } from "../start-error.ts";
 import { banner } from "./banner.ts";
 import { withAgentUrl } from "./local-agent.ts";
 
+const NO_AGENT =
+	"The agent does not run on Windows: it drives a Docker Engine and its GPUs on Linux. Start `router --agent` on a Linux " +
+	"host and `router` here, with the agent's ROUTER_URL leading to it.";
+
 /**
  * Starts the role(s) of `loaded` and prints a banner for each through `print`. Resolves with the exit code once all have
- * ended. Rejects where a role can't start; what had started by then is stopped again.
+ * ended. Rejects where a role can't start, as the agent on Windows; what had started by then is stopped again.
  */
-export async function start(loaded: Loaded, env: Environment, print: (text: string) => void): Promise<number> {
+export async function start(
+	loaded: Loaded,
+	env: Environment,
+	print: (text: string) => void,
+	platform: string = process.platform,
+): Promise<number> {
+	if (platform === "win32" && loaded.role !== "router") throw new StartError(NO_AGENT);
 	surviveCrashes();
 	const running: Running[] = [];
 	try {

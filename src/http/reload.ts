@@ -103,12 +103,12 @@ export function reload({
 	}
 }
 
-/** Watches the file and hears SIGHUP. Returns how to end it. */
+/** Watches the file and hears SIGHUP (on Windows that is the closing of the console, and not heard). Returns how to end it. */
 export function watchConfiguration(options: ReloadOptions): () => void {
 	const watch = watchFile(options.renewal.file, () => reload(options));
 	// Not at once: who is still writing the file may not have come to what a key may not do.
 	const onSignal = () => watch.ask();
-	process.on("SIGHUP", onSignal);
+	if (process.platform !== "win32") process.on("SIGHUP", onSignal);
 	return () => {
 		watch.stop();
 		process.off("SIGHUP", onSignal);

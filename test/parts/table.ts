@@ -82,6 +82,15 @@ export const PARTS = {
 	debootstrap: plain("debootstrap"),
 	curl: plain("curl"),
 	jq: plain("jq"),
+	qemu: {
+		what: "qemu for single programs, and the C library of arm64",
+		programs: {
+			"qemu-aarch64-static": ["qemu-user-static"],
+			"/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1": ["libc6-arm64-cross"],
+		},
+		how: "apt-get install qemu-user-static libc6-arm64-cross",
+	},
+	pip: { what: "pip", programs: { pip3: ["python3-pip"] }, how: "apt-get install python3-pip" },
 	ip: { what: "ip", programs: { ip: ["iproute2"] }, how: "apt-get install iproute2" },
 } as const satisfies Readonly<Record<string, Part>>;
 
