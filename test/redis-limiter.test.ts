@@ -67,6 +67,21 @@ test("two routers racing for one limit let exactly as many in as it says", async
 	expect(left.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
 });
 
+test("a guess that does not fit keeps no call out, unless another call with one is under way at any router", async () => {
+	const guess = () => ({ ...tokens(5_000, 4_196), certain: 100 });
+	const [first, second] = [await take([guess()], 0), await take([guess()], 1)];
+	expect([first, second].map(({ isAllowed }) => isAllowed)).toEqual([true, false]);
+	limiters[0]!.settle(reservationOf(first), 1_000, 0);
+	await settled();
+	const alone = await take([guess()], 1);
+	expect(alone.standings).toMatchObject([{ bound: { counts: "tokens", amount: 100 }, remaining: 3_900 }]);
+	expect((await take([guess()], 0)).isAllowed).toBe(false);
+	limiters[1]!.cancel(reservationOf(alone), 0);
+	await settled();
+	reservationOf(await take([guess()], 0));
+	expect((await take([tokens(5_000, 3_900)], 1)).isAllowed).toBe(true);
+});
+
 test("20,000 calls from 50 keys over their limits, by three routers in turn: every limit exact", async () => {
 	const third = connectRedis(server.url, { timeoutMs: 5000 });
 	connected.push(third);

@@ -78,7 +78,7 @@ end
 /**
  * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, the replica and how long its spending is
  * kept in ms, then of each bound what it counts (`r`, `t`, `c`, `b`), limit, window in ms, amount, and what of that is certain (a guess
- * that does not fit is left out; -1 where there is none). Of a budget, instead of the window what all replicas have spent as this one has
+ * that does not fit is left out, unless another call with one is under way: the next bound holds their places; -1 where there is none). Of a budget, instead of the window what all replicas have spent as this one has
  * heard, and last what it has spent itself.
  * Returns whether it was taken (1 or 0), the time, the refused bound's number and its wait in ms (-1: for ever), then of each bound
  * what is left, when all is there again in ms, and what was taken.
@@ -112,7 +112,10 @@ for index = 1, count do
 		if sum + amount > limit then wait = ${ASK_AGAIN_MS} end
 	else
 		sum, oldest, newest = advance(key, window)
-		if last >= 0 and sum + amount > limit then amount = last end
+		if last >= 0 and sum + amount > limit then
+			redis.call('ZREMRANGEBYSCORE', KEYS[index + 1], '-inf', now)
+			if redis.call('ZCARD', KEYS[index + 1]) == 0 then amount = last end
+		end
 		if amount > limit then
 			wait = -1
 		elseif sum + amount > limit then

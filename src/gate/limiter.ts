@@ -53,7 +53,7 @@ export interface Standing {
 
 /** What a call that was let in has taken: given back to `settle` or `cancel`, once. */
 export interface Reservation {
-	/** With the amounts that were taken; `certain` only where none of the count's calls was under way. */
+	/** With the amounts that were taken; all of one is `certain` where others of the count's calls are under way. */
 	readonly bounds: readonly Bound[];
 	/** Unique among all replicas. */
 	readonly id: string;

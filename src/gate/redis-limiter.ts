@@ -89,7 +89,7 @@ export class RedisLimiter implements Limiter {
 		const own = await this.own.take(bounds, now);
 		if (!own.isAllowed || bounds.length === 0) return own;
 		const { reservation } = own;
-		const taken = reservation.bounds;
+		const taken = withGuesses(reservation.bounds);
 		const id = `${this.router}:${this.#count++}`;
 		const args = taken.flatMap((bound) => this.#asked(bound));
 		const isAsked = this.redis.isUp;
@@ -103,14 +103,15 @@ export class RedisLimiter implements Limiter {
 			const [remaining, resetMs, amount] = answer.slice(4 + index * 3) as [number, number, number];
 			return { bound: amountOf(bound, amount), remaining: amountFrom(bound, remaining), resetMs };
 		});
+		const standings = found.filter(({ bound }) => !isGuess(bound));
 		if (isTaken === 1) {
-			const shared = { bounds: found.map(({ bound }) => bound), id };
-			this.#begin(shared, { own: reservation, id, bounds: shared.bounds, at });
-			return { isAllowed: true, reservation: shared, standings: found };
+			const shared = { bounds: standings.map(({ bound }) => bound), id };
+			this.#begin(shared, { own: reservation, id, bounds: found.map(({ bound }) => bound), at });
+			return { isAllowed: true, reservation: shared, standings };
 		}
 		this.own.cancel(reservation, now);
 		const retryAfterMs = waitMs === -1 ? Number.POSITIVE_INFINITY : waitMs;
-		return { isAllowed: false, refused: taken[refused]!, retryAfterMs, standings: found };
+		return { isAllowed: false, refused: taken[refused]!, retryAfterMs, standings };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -231,6 +232,15 @@ export class RedisLimiter implements Limiter {
 
 /** It lasts as long as the call, and no longer than it is renewed. */
 const isHeld = ({ counts }: Bound): boolean => counts === "concurrency" || counts === "usd";
+
+/** Places of calls that have a guess among their tokens: as many as there are, so that one that has none beside it is told. */
+const GUESSES = { counts: "concurrency", limit: Number.MAX_SAFE_INTEGER, windowMs: 0, amount: 1 } as const;
+const isGuess = ({ counts, windowMs }: Bound): boolean => counts === "concurrency" && windowMs === GUESSES.windowMs;
+
+/** The bounds, with such a place behind each that has a guess. */
+function withGuesses(bounds: readonly Bound[]): readonly Bound[] {
+	return bounds.flatMap((bound) => (bound.certain === undefined ? bound : [bound, { id: bound.id, ...GUESSES }]));
+}
 
 /** The bound with what Redis took of it. */
 function amountOf(bound: Bound, amount: number): Bound {

@@ -111,9 +111,8 @@ function standings(bounds: readonly Bound[], counters: readonly Counter[], now: 
 
 /** The bound as it is to be taken: without the guess where that does not fit, and the guess counts only beside other calls. */
 function guessed(bound: Bound, counter: Counter): Bound {
-	const { certain, ...rest } = bound;
-	if (counter.running > 0) return rest;
-	return counter.hasRoom(bound) ? bound : { ...bound, amount: certain! };
+	if (counter.running > 0) return { ...bound, certain: bound.amount };
+	return counter.hasRoom(bound) ? bound : { ...bound, amount: bound.certain! };
 }
 
 interface Counter {
