@@ -3,7 +3,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, jest, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Ledger } from "../src/gate/ledger.ts";
+import { Ledger, type LostRows } from "../src/gate/ledger.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
 import { periodsOf } from "../src/gate/spend.ts";
 import { usageBy } from "../src/gate/usage.ts";
@@ -113,10 +113,12 @@ describe("where nothing can be written", () => {
 	const openedIn = (path: string) => {
 		const problems: string[] = [];
 		const store = sqliteStore(path, (problem) => problems.push(problem));
-		const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+		const lost: LostRows[] = [];
+		const bounds = () => ({ keep: 1e12, size: 1e9 });
+		const ledger = new Ledger({ store: store.ledger, bounds, onLost: (rows) => lost.push(rows) });
 		ledger.sink.callSettled(settled());
 		ledger.flush();
-		return { store, ledger, problems };
+		return { store, ledger, problems, lost };
 	};
 	const count = (store: ReturnType<typeof sqliteStore>) =>
 		usageBy(store.ledger.usage("2000-01-01", "9999-12-31"), ["key"])[0]?.calls;
@@ -195,18 +197,24 @@ describe("where nothing can be written", () => {
 		}
 	});
 
-	test("no more wait than there is memory for", () => {
+	test("no more wait than there is memory for: of the others the sums are kept, and it is told how many", () => {
 		using home = directory();
-		const { store, ledger } = openedIn(home.path);
+		const { store, ledger, lost } = openedIn(home.path);
 		const makeRoom = full(home.path);
 		for (let at = 0; at < 15_000; at++) {
 			const call = settled();
 			ledger.sink.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
 			ledger.sink.callSettled(call);
 		}
+		expect([ledger.waiting, ledger.isStuck, ledger.isWritten]).toEqual([15_000, true, false]);
+		expect(lost.length).toBe(5_000);
+		expect(new Set(lost.map(({ reason }) => reason))).toEqual(new Set(["full"]));
 		makeRoom();
 		ledger.flush();
-		expect(count(store)).toBe(10_001);
+		expect([count(store), ledger.waiting, ledger.isStuck, ledger.isWritten]).toEqual([15_001, 0, false, true]);
+		expect(store.ledger.spent("config:team-a", "")).toBeCloseTo(15.001, 6);
+		using db = new Database(join(home.path, "router.db"));
+		expect(db.query("SELECT COUNT(*) AS count FROM calls").get()).toEqual({ count: 10_001 });
 	});
 
 	test("because the directory is no directory: they are remembered, each once, in bounded memory", () => {

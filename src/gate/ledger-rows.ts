@@ -97,9 +97,18 @@ class UsageCount {
 	}
 }
 
-/** Names sums by what they are of: the columns that are unique together. */
+/** Names sums by what they are of: the columns that are unique together. Clients choose models and users, line ends in them too. */
 export function usageName(of: Pick<UsageRow, "day" | "keyId" | "user" | "model" | "provider">): string {
-	return `${of.day}\n${of.keyId}\n${of.user}\n${of.model}\n${of.provider}`;
+	return `${of.day}\n${of.keyId}\n${of.provider}\n${of.model.length}\n${of.model}${of.user}`;
+}
+
+/** Adds a row to the sums of its name, or begins those. */
+export function addUsage(sums: Map<string, UsageRow>, row: UsageRow): void {
+	const name = usageName(row);
+	const before = sums.get(name);
+	const added: UsageRow & UsageSums = { ...row };
+	if (before) for (const sum of Object.keys(NOTHING) as (keyof UsageSums)[]) added[sum] += before[sum];
+	sums.set(name, added);
 }
 
 const DAY_MS = 86_400_000;

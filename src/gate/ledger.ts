@@ -3,17 +3,19 @@
  * killed process loses what half a second brought. A call leaves no more than itself here: rows made of a hundred in one go cost
  * half of what they cost one at a time, between all else that a call does.
  */
-import type { LedgerAttempt, LedgerCall, LedgerStore, UsageRow } from "../store/ledger.ts";
+import type { Written } from "../store/connection.ts";
+import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../store/ledger.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../telemetry/events.ts";
 import { EndUsers } from "./end-users.ts";
-import { batchOf } from "./ledger-rows.ts";
+import { addUsage, batchOf } from "./ledger-rows.ts";
+import { halvesOf, joined, type Waiting } from "./waiting-calls.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
 const FLUSH_MS = 500;
 const MOST_WAITING = 250;
 /** How long until it is tried again where nothing can be written, ms: a database that another process holds keeps calls waiting. */
 const RETRY_MS = 5_000;
-/** Calls that wait for that: some 20 MB. Those that come on top are in no ledger. */
+/** Calls that wait for that: some 20 MB. Those that come on top are kept as sums only. */
 const MOST_KEPT = 10_000;
 /** Calls let go at once where there is no more room for them. */
 const MOST_TRIMMED = 500;
@@ -34,10 +36,22 @@ export interface LedgerBounds {
 export interface LedgerOptions {
 	readonly store: LedgerStore;
 	readonly bounds: () => LedgerBounds;
+	/** Hears of rows that are in no ledger. `refused`: the database takes them neither now nor later. */
+	readonly onLost?: (lost: LostRows) => void;
 	/** Hears which sums have grown, and by how much. */
 	readonly onWritten?: (usage: readonly UsageRow[]) => void;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
+}
+
+/** Rows that are lost, and why; what the calls cost is still in the sums, unless those were refused, too. */
+export interface LostRows {
+	/** `refused`: by the database, as `problem` says. `full`: there is no room for more while nothing can be written. */
+	readonly reason: "refused" | "full";
+	readonly count: number;
+	/** The call, where there is one alone. */
+	readonly id?: string | undefined;
+	readonly problem?: string | undefined;
 }
 
 /** The ledger. Nothing is opened before the first call. */
@@ -50,6 +64,10 @@ export class Ledger {
 	readonly #users = new EndUsers();
 	/** The last batch could not be written, and still waits. */
 	#isStuck = false;
+	/** Of calls that there was no room for. */
+	#sums: { readonly usage: Map<string, UsageRow>; calls: number } | undefined;
+	/** Why a row was refused. */
+	#problem = "";
 	readonly #wall: () => number;
 
 	constructor(private readonly options: LedgerOptions) {
@@ -70,7 +88,7 @@ export class Ledger {
 			if (this.#calls.length < MOST_KEPT) {
 				this.#calls.push(call);
 				this.#times.push(this.#wall());
-			}
+			} else this.#sum(call);
 			this.#wake();
 		},
 	};
@@ -106,9 +124,14 @@ export class Ledger {
 		return this.#isStuck;
 	}
 
+	/** Calls that wait to be written, those of which only the sums are kept included. */
+	get waiting(): number {
+		return this.#calls.length + (this.#sums?.calls ?? 0);
+	}
+
 	/** All that it was told is written. */
 	get isWritten(): boolean {
-		return this.#calls.length === 0;
+		return this.#calls.length === 0 && !this.#sums;
 	}
 
 	/** Writes all that waits; where that fails, it goes on waiting. */
@@ -120,20 +143,89 @@ export class Ledger {
 
 	/** @param settling a call that is not among them yet: its attempts wait for it */
 	#write(settling?: string): void {
-		if (this.#calls.length === 0 && this.#attempts.length === 0) return;
+		if (this.#calls.length === 0 && this.#attempts.length === 0 && !this.#sums) return;
 		const left = this.#attempts.filter(({ callId }) => callId === settling);
 		const attempts = left.length === 0 ? this.#attempts : this.#attempts.filter(({ callId }) => callId !== settling);
-		const batch = batchOf(this.#calls, this.#times, attempts, this.#users);
-		this.#isStuck = !this.options.store.write(batch);
-		if (this.#isStuck) {
-			this.#wake();
-			return;
+		const hasCalls = this.#calls.length > 0;
+		const waiting = this.#put({ calls: this.#calls, times: this.#times, attempts });
+		this.#isStuck = waiting !== undefined || !this.#putSums();
+		this.#calls = waiting ? [...waiting.calls] : [];
+		this.#times = waiting ? [...waiting.times] : [];
+		this.#attempts = waiting ? [...waiting.attempts, ...left] : left;
+		if (this.#isStuck) this.#wake();
+		else if (hasCalls) this.#trim();
+	}
+
+	/**
+	 * Writes these; where the database refuses a row of them, in halves, so that no row costs another. Returns what could not be written
+	 * now, undefined where nothing is left.
+	 */
+	#put(all: Waiting): Waiting | undefined {
+		const parts = [all];
+		for (let part = parts.pop(); part; part = parts.pop()) {
+			const written = this.#putBatch(part);
+			// What is left lies there with the last first.
+			if (written === "waits") return joined([...parts, part].reverse());
+			if (written === "written") continue;
+			const halves = halvesOf(part);
+			if (halves) parts.push(halves[1], halves[0]);
+			else this.#lose(part);
 		}
-		this.#calls = [];
-		this.#times = [];
-		this.#attempts = left;
-		this.options.onWritten?.(batch.usage);
-		if (batch.calls.length > 0) this.#trim();
+		return undefined;
+	}
+
+	#putBatch({ calls, times, attempts }: Waiting): Written {
+		if (calls.length === 0 && attempts.length === 0) return "written";
+		const { store, onWritten } = this.options;
+		let batch: LedgerBatch;
+		try {
+			batch = batchOf(calls, times, attempts, this.#users);
+		} catch (error) {
+			this.#problem = asText(error);
+			return "refused";
+		}
+		const written = store.write(batch);
+		if (written === "written") onWritten?.(batch.usage);
+		else if (written === "refused") this.#problem = store.fault();
+		return written;
+	}
+
+	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is kept, whatever is lost. */
+	#lose({ calls: [call], times: [at], attempts: [attempt] }: Waiting): void {
+		const problem = this.#problem;
+		if (call) this.#putSumsOf(call, at!);
+		this.options.onLost?.({ reason: "refused", count: 1, id: call?.id ?? attempt?.callId, problem });
+	}
+
+	#putSumsOf(call: CallSettled, at: number): void {
+		try {
+			const { usage } = batchOf([call], [at], [], this.#users);
+			if (this.options.store.write({ calls: [], attempts: [], usage }) === "written") this.options.onWritten?.(usage);
+		} catch {
+			// Why is told of the call.
+		}
+	}
+
+	/** There is room for no more: of this call only the sums are kept. */
+	#sum(call: CallSettled): void {
+		const day = new Date(this.#wall()).toISOString().slice(0, 10);
+		this.#sums ??= { usage: new Map(), calls: 0 };
+		this.#sums.calls++;
+		const [row] = batchOf([call], [Date.parse(day)], [], this.#users).usage;
+		addUsage(this.#sums.usage, row!);
+		this.options.onLost?.({ reason: "full", count: 1 });
+	}
+
+	/** Whether the sums of the calls that there was no room for are written. */
+	#putSums(): boolean {
+		if (!this.#sums) return true;
+		const usage = [...this.#sums.usage.values()];
+		const written = this.options.store.write({ calls: [], attempts: [], usage });
+		if (written === "waits") return false;
+		if (written === "written") this.options.onWritten?.(usage);
+		else this.options.onLost?.({ reason: "refused", count: usage.length, problem: this.options.store.fault() });
+		this.#sums = undefined;
+		return true;
 	}
 
 	#wake(): void {
@@ -155,3 +247,8 @@ export class Ledger {
 
 /** Errors of calls that belong to no one. */
 const STRANGERS = new Set(["invalid_api_key", "foreign_host", "foreign_origin"]);
+
+/** What went wrong, without values: messages of the language's own may quote them. */
+function asText(error: unknown): string {
+	return error instanceof Error ? error.name : "an exception";
+}

@@ -52,6 +52,8 @@ export function ownSpend(
 			}
 		},
 		add(key, period, usd) {
+			// One sum that is none would lift the budget for good.
+			if (!(usd >= 0 && usd < Number.POSITIVE_INFINITY)) return;
 			kept(key).set(period, spent(key, period) + usd);
 		},
 	};

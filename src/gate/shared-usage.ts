@@ -1,6 +1,7 @@
 /** Usage of all replicas: each publishes the sums that have changed, and reads the others' when somebody asks. */
 import type { UsageRow } from "../store/ledger.ts";
 import type { SharedRedis } from "../store/redis.ts";
+import { NOTHING } from "./ledger-rows.ts";
 import type { UsageExchange } from "./spend.ts";
 
 /** As long as ledgers are kept. */
@@ -133,8 +134,18 @@ export class SharedUsage implements UsageExchange {
 function rowIn(text: string): UsageRow | undefined {
 	try {
 		const row: unknown = JSON.parse(text);
-		return typeof row === "object" && row !== null && "day" in row ? (row as UsageRow) : undefined;
+		return isRow(row) ? row : undefined;
 	} catch {
 		return undefined;
 	}
+}
+
+const NAMES = ["day", "keyId", "key", "team", "user", "model", "provider"] as const;
+const SUMS = Object.keys(NOTHING) as (keyof typeof NOTHING)[];
+
+/** Whether it is a row, whoever has put it there: a text among its sums would make texts of all. */
+function isRow(value: unknown): value is UsageRow {
+	if (typeof value !== "object" || value === null) return false;
+	const row = value as Partial<Record<string, unknown>>;
+	return NAMES.every((name) => typeof row[name] === "string") && SUMS.every((sum) => Number.isFinite(row[sum]));
 }

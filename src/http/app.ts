@@ -5,7 +5,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { cors } from "./cors.ts";
 import { errors } from "./errors.ts";
 import { gatekeeper } from "./gatekeeper.ts";
-import { health } from "./health.ts";
+import { type HealthNotes, health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import { metricsRoute } from "./metrics.ts";
 import type { PageDoor } from "./page-door.ts";
@@ -21,6 +21,8 @@ export interface HttpBaseOptions {
 	readonly metrics: Pick<Metrics, "text" | "contentType">;
 	readonly log: Pick<Log, "logger">;
 	readonly lifecycle: Pick<Lifecycle, "state">;
+	/** What `/health/ready` says besides. */
+	readonly told?: (() => HealthNotes) | undefined;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
 	readonly refuse: PageDoor;
 	/** Of the API's description. */
@@ -42,7 +44,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 		.use(requestLine())
 		.use(cors(options.corsOrigins))
 		.use(gatekeeper(options.lifecycle))
-		.use(health(role, options.lifecycle))
+		.use(health(role, options.lifecycle, options.told))
 		.use(
 			new Elysia({ name: "http/open" })
 				.onBeforeHandle(({ request, server }) => {

@@ -1,19 +1,22 @@
-/** Health of this process alone: an upstream or Redis that is down never shows here. */
+/** Health of this process alone: an upstream or Redis that is down never shows here. Calls are answered without a ledger, too. */
 import { Elysia } from "elysia";
 import { answer, type Detail } from "./docs.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
 const NO_STORE = { "cache-control": "no-store" };
 
+/** What is not well, though calls are taken: the part of the process, and how it stands. */
+export type HealthNotes = Readonly<Record<string, string>>;
+
 /**
  * `/health/live`: 200 while the process can answer. `/health/ready`: 200 while it wants calls, 503 before it
  * listens and from the moment it was told to stop. The agent also has `/health`, as vLLM does. No key is needed.
  */
-export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">) {
+export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">, told?: () => HealthNotes) {
 	const live = () => Response.json({ status: "ok" }, { headers: NO_STORE });
 	const ready = () => {
 		const { state } = lifecycle;
-		return Response.json({ status: state }, { status: state === "ready" ? 200 : 503, headers: NO_STORE });
+		return Response.json({ status: state, ...told?.() }, { status: state === "ready" ? 200 : 503, headers: NO_STORE });
 	};
 	const app = new Elysia({ name: "http/health" })
 		.get("/health/live", live, { detail: LIVE })
@@ -32,7 +35,8 @@ const LIVE_AGENT: Detail = { ...LIVE, operationId: "health" };
 const READY: Detail = {
 	tags: ["Operations"],
 	summary: "Does it want calls?",
-	description: "Speaks of this process alone, whatever upstreams do.",
+	description:
+		"Speaks of this process alone, whatever upstreams do. A ledger that can't be written is told, though calls are taken: `stopped` (calls wait for it) or `memory` (what is new is kept until the process ends).",
 	operationId: "ready",
 	security: [],
 	responses: {

@@ -15,6 +15,7 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { AnswerCache } from "./answer-cache.ts";
 import type { Accounts } from "./calls.ts";
+import type { HealthNotes } from "./health.ts";
 import type { PageDoor } from "./page-door.ts";
 import { readTls, type TlsFiles } from "./tls.ts";
 
@@ -57,6 +58,8 @@ export interface RoleExtension {
 	readonly refusePage?: PageDoor;
 	/** Further metrics, as text. */
 	readonly metrics?: () => Promise<string>;
+	/** What `/health/ready` says besides. */
+	readonly told?: () => HealthNotes;
 	readonly cache?: AnswerCache | undefined;
 }
 

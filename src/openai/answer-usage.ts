@@ -49,22 +49,39 @@ export function shownUsage(upstreams: Usage, tokens: Tokens, isEstimated: boolea
 		completion_tokens_details: written,
 		...rest
 	} = upstreams;
+	const others: Record<string, unknown> = { ...rest };
+	for (const name of COUNTS) {
+		const count = numberIn(others[name], MOST_TOKENS);
+		if (count === undefined) delete others[name];
+		else others[name] = Math.ceil(count);
+	}
 	const parts = (details: unknown, name: string, count: number | undefined) =>
-		count === undefined ? objectIn(details) && whole(details) : { ...objectIn(whole(details)), [name]: count };
+		count === undefined ? objectIn(details) && whole(details) : { ...whole(details), [name]: count };
 	const inputDetails = parts(read, "cached_tokens", cached);
 	const outputDetails = parts(written, "reasoning_tokens", reasoning);
+	const usd = numberIn(cost, MOST_USD);
+	const ticks = numberIn(cost_in_usd_ticks, Number.MAX_SAFE_INTEGER);
 	return {
-		...rest,
+		...others,
 		prompt_tokens: input,
 		completion_tokens: output,
 		total_tokens: input + output,
 		...(inputDetails ? { prompt_tokens_details: inputDetails } : {}),
 		...(outputDetails ? { completion_tokens_details: outputDetails } : {}),
-		...(numberIn(cost, MOST_USD) === undefined ? {} : { cost }),
-		...(numberIn(cost_in_usd_ticks, Number.MAX_SAFE_INTEGER) === undefined ? {} : { cost_in_usd_ticks }),
+		...(usd === undefined ? {} : { cost: usd }),
+		...(ticks === undefined ? {} : { cost_in_usd_ticks: ticks }),
 		...(isEstimated ? { estimated: true } : {}),
 	};
 }
+
+/** Further counts that upstreams have beside the three. */
+const COUNTS = [
+	"input_tokens",
+	"output_tokens",
+	"cached_tokens",
+	"prompt_cache_hit_tokens",
+	"prompt_cache_miss_tokens",
+];
 
 /** The details without what is no count. */
 function whole(details: unknown): object {

@@ -4,7 +4,7 @@ import { type Edit, fieldNamed, fieldsOf } from "./json.ts";
 /** More tokens than any call has: what is above is no count. Sums over nine billion calls at this bound fit SQLite's integers. */
 export const MOST_TOKENS = 1_000_000_000;
 /** More USD than any call costs. */
-export const MOST_USD = 1_000_000;
+export const MOST_USD = 10_000;
 
 /**
  * The parts of `usage` the router reads (CompletionUsage, spec v2.3.0; the others as their vendors document them). Nothing here is

@@ -8,6 +8,7 @@ import { createAdminDoor } from "../gate/admin.ts";
 import { type AgentSecrets, agentSecrets } from "../gate/agent-secrets.ts";
 import { Turnstile } from "../gate/turnstile.ts";
 import { clientAddresses } from "../http/client-address.ts";
+import type { HealthNotes } from "../http/health.ts";
 import { pageDoor } from "../http/page-door.ts";
 import type { RoleCatalog } from "../http/role-plan.ts";
 import type { Transport } from "../providers/provider.ts";
@@ -77,6 +78,7 @@ export function routerCatalog(
 			const { metrics } = tools;
 			house.tell({ log, metrics });
 			metrics.watchAgents(fleet.counts);
+			metrics.watchLedger(() => ({ state: house.ledgerState, waiting: house.ledger.waiting }));
 			const admit = agentDoor({
 				tokens: agentTokens(env),
 				store,
@@ -93,6 +95,7 @@ export function routerCatalog(
 					.use(adminRoutes(house, () => desk, log)),
 				sink: sinkOf([fleet.sink, house.ledger.sink]),
 				cache,
+				told: (): HealthNotes => (house.ledgerState === "ok" ? {} : { ledger: house.ledgerState }),
 				accountsOf(current, catalog) {
 					house.use(current);
 					return {

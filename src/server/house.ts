@@ -1,6 +1,6 @@
 /** What the router keeps of its callers: keys, limits, spending and the ledger, where they are kept, and who else is told. */
 import type { Config } from "../config/schema.ts";
-import { Ledger } from "../gate/ledger.ts";
+import { Ledger, type LostRows } from "../gate/ledger.ts";
 import { usageName } from "../gate/ledger-rows.ts";
 import type { Limiter } from "../gate/limiter.ts";
 import { type MadeKeys, madeKeys } from "../gate/made-keys.ts";
@@ -13,6 +13,8 @@ import type { UsageKey, UsageRow } from "../store/ledger.ts";
 import { replicaName } from "../store/replica.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
+import type { LedgerState } from "../telemetry/ledger-metrics.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { type Sharing, type SharingTools, sharingOf } from "./sharing.ts";
 
 /** How often sums that have grown are told to other routers, ms, and how many at once: to read them keeps calls waiting for 3 ms. */
@@ -21,11 +23,17 @@ const MOST_TOLD = 500;
 /** How often it is looked whether another process has written to the ledger, ms: a router with the same data directory. */
 const LOOK_MS = 1_000;
 const DAY_MS = 86_400_000;
+const FULL = "the ledger has no room for more calls until it can be written: of those that come only the sums are kept";
 
 /** Usage, and whether other routers that should have been asked could not be. */
 export interface Usage {
 	readonly rows: readonly UsageRow[];
 	readonly isPartial: boolean;
+}
+
+/** Whom it tells of what goes wrong. */
+export interface HouseTools extends SharingTools {
+	readonly metrics: Pick<Metrics, "redis" | "ledgerLost">;
 }
 
 /** The holder. It outlives a reload of the configuration. */
@@ -45,7 +53,9 @@ export interface House {
 	/** The usage of these days, both included: of all replicas that can be asked. */
 	usage(from: string, to: string): Promise<Usage>;
 	/** Says what goes wrong there from now on. */
-	tell(tools: SharingTools): void;
+	tell(tools: HouseTools): void;
+	/** How the ledger stands. */
+	readonly ledgerState: LedgerState;
 	/** Begins to look after it. Returns how to end that; what waits to be written is then on the disk. */
 	open(): () => Promise<void>;
 }
@@ -53,7 +63,7 @@ export interface House {
 /** The house of a configuration. Opens nothing. Throws StartError for an address of Redis that is none. */
 export function createHouse(first: Config): House {
 	let config = first;
-	let tools: SharingTools | undefined;
+	let tools: HouseTools | undefined;
 	const store = sqliteStore(config.data_dir, (problem) => tools?.log.logger.error(problem));
 	const keys = madeKeys({ store, taken: () => config.keys.map(({ name }) => name) });
 	const sharing = sharingOf(config, () => tools);
@@ -62,7 +72,22 @@ export function createHouse(first: Config): House {
 	const onWritten = (rows: readonly UsageKey[]) => {
 		for (const row of rows) grown.set(usageName(row), row);
 	};
-	const ledger = new Ledger({ store: store.ledger, bounds: () => config.usage, ...(sharing ? { onWritten } : {}) });
+	let isFull = false;
+	/** Why, and which call; nothing of what it said. */
+	const onLost = ({ reason, count, id, problem }: LostRows) => {
+		tools?.metrics.ledgerLost(reason, count);
+		const isTold = reason === "full" && isFull && ledger.isStuck;
+		isFull = reason === "full";
+		if (isTold) return;
+		const sentence = reason === "full" ? FULL : "a row of the ledger was refused and is lost";
+		tools?.log.logger.warn({ id, problem }, sentence);
+	};
+	const ledger: Ledger = new Ledger({
+		store: store.ledger,
+		bounds: () => config.usage,
+		onLost,
+		...(sharing ? { onWritten } : {}),
+	});
 	const own = { limiter: new WindowLimiter(), spend: ownSpend(store.ledger) };
 	let limiter: Limiter = own.limiter;
 	let spend: SpendBoard = own.spend;
@@ -134,6 +159,10 @@ export function createHouse(first: Config): House {
 		},
 		tell(to) {
 			tools = to;
+		},
+		get ledgerState() {
+			if (ledger.isStuck) return "stopped";
+			return store.problem === undefined ? "ok" : "memory";
 		},
 		open() {
 			const unwatch = keys.watch();

@@ -17,6 +17,8 @@ const TTL_MS = 365 * 86_400_000;
 const GOOD = 1;
 const REVOKED = 2;
 
+/** Unix time, ms, that a date can be made of, and that the table of agents keeps: no fraction. */
+const Time = Type.Integer({ minimum: 0, maximum: 8.64e15 });
 const { name, endpoint, instance, version } = Register.properties;
 const check = TypeCompiler.Compile(
 	Type.Object({
@@ -26,8 +28,8 @@ const check = TypeCompiler.Compile(
 		version,
 		models: Type.Array(ModelReport, { maxItems: 1000 }),
 		gpus: Type.Optional(Type.Array(GpuReport, { maxItems: 1000 })),
-		registeredAt: Type.Number(),
-		heardAt: Type.Number(),
+		registeredAt: Time,
+		heardAt: Time,
 	}),
 );
 const KeySchema = Type.Object({ hex: Type.String(), since: Type.Number() });

@@ -21,10 +21,33 @@ export interface Connection {
 	read<T>(query: (db: Sql) => T[]): T[];
 	/** The same, but undefined where it can't be read. */
 	tried<T>(query: (db: Sql) => T[]): T[] | undefined;
-	/** In one transaction. Whether it was done, be it in memory. */
-	write(change: (db: Sql) => unknown): boolean;
+	/** In one transaction. */
+	write(change: (db: Sql) => unknown): Written;
+	/** What was said of the row that was refused last; no value is in it. */
+	fault(): string;
 	/** There is no file that can be used. */
 	isInMemory(): boolean;
 	/** Resolves when all that was written would survive a loss of power. Never rejects. */
 	sync(): Promise<void>;
+}
+
+/**
+ * What became of a change. `written`: it was done, be it in memory. `waits`: the database can't be written now, and may be later.
+ * `refused`: it holds a row that the database takes neither now nor later; nothing of it was done.
+ */
+export type Written = "written" | "waits" | "refused";
+
+/** What SQLite says of a row, whatever the state of the file: a value of another kind than its column's, none, or one that is too big. */
+const ROW_FAULTS = new Set([
+	"SQLITE_CONSTRAINT_DATATYPE",
+	"SQLITE_CONSTRAINT_NOTNULL",
+	"SQLITE_CONSTRAINT_CHECK",
+	"SQLITE_MISMATCH",
+	"SQLITE_TOOBIG",
+]);
+
+/** Whether a change failed for what one of its rows holds, be it that it can't even be put to SQLite. */
+export function isRowFault(error: unknown): boolean {
+	const { code } = (error ?? {}) as { code?: unknown };
+	return typeof code === "string" ? ROW_FAULTS.has(code) : error instanceof TypeError || error instanceof RangeError;
 }

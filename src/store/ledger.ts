@@ -1,5 +1,5 @@
 /** The ledger: a row a call, its attempts, and sums by day that outlive them. */
-import type { Connection, Sql } from "./connection.ts";
+import type { Connection, Sql, Written } from "./connection.ts";
 
 /** What is summed by. */
 export interface UsageKey {
@@ -82,8 +82,10 @@ export interface LedgerBatch {
 
 /** The ledger's tables. */
 export interface LedgerStore {
-	/** Whether it was: else it is as if it had not been asked for. */
-	write(batch: LedgerBatch): boolean;
+	/** Unless it is written, it is as if it had not been asked for. */
+	write(batch: LedgerBatch): Written;
+	/** What was said of the row that was refused last; no value is in it. */
+	fault(): string;
 	/** Resolves when it would survive a loss of power. */
 	sync(): Promise<void>;
 	call(id: string): { call: LedgerCall; attempts: LedgerAttempt[] } | undefined;
@@ -109,8 +111,9 @@ export interface LedgerStore {
 /** Where there is no file, bytes: what is kept there is lost with the process, so it is not worth more of the memory. */
 const MOST_IN_MEMORY = 64 * 1024 * 1024;
 
-const CALL = `INSERT OR IGNORE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-const ATTEMPT = `INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+// Not `OR IGNORE`, which would leave out rows without a word that lack a value.
+const CALL = `INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
+const ATTEMPT = `INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 const SUMS = [
 	"calls",
 	"failed",
@@ -128,11 +131,12 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 
 /** The ledger in this database. */
-export function ledgerStore({ read, tried, write, sync, isInMemory }: Connection): LedgerStore {
+export function ledgerStore({ read, tried, write, fault, sync, isInMemory }: Connection): LedgerStore {
 	const inUse = () => read(used)[0] ?? 0;
 	return {
 		used: inUse,
 		write: (batch) => write((to) => insert(to, batch)),
+		fault,
 		sync,
 		call(id) {
 			const [call] = read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);

@@ -159,7 +159,7 @@ function parse(text: string): { revision: number; rows: SharedRow[] } | undefine
 	try {
 		const [revision, put] = JSON.parse(text) as [number, [string, string, string][]];
 		const rows = put.map(([field, version, value]) => ({ field, version: Number(version), value }));
-		return { revision, rows };
+		return { revision, rows: rows.filter(({ version }) => Number.isFinite(version)) };
 	} catch {
 		// Somebody else publishes there.
 		return undefined;

@@ -5,7 +5,7 @@ import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { agentOf, rowOf } from "./agent-row.ts";
-import type { Connection, Value } from "./connection.ts";
+import { type Connection, isRowFault, type Value, type Written } from "./connection.ts";
 import { ledgerStore } from "./ledger.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import type { Store } from "./store.ts";
@@ -23,6 +23,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	let db: Database | undefined;
 	let problem: string | undefined;
 	let isUnreadable = false;
+	let fault: Error | undefined;
 	/** Which file was opened: another one may have its name by now. */
 	let opening: number | undefined;
 
@@ -56,23 +57,31 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	};
 	const read = <T>(query: (db: Database) => T[]): T[] => tried(query) ?? [];
 	const isInMemory = () => db?.filename === ":memory:";
-	/** Whether it was done, be it in memory. */
-	const change = (by: (db: Database) => unknown): boolean => {
+	const change = (by: (db: Database) => unknown): Written => {
 		const to = opened(true)!;
 		try {
 			to.transaction(() => by(to)).immediate();
 		} catch (error) {
+			// The file is well: whoever made the row tells of it.
+			if (isRowFault(error)) {
+				fault = error as Error;
+				return "refused";
+			}
 			complain(error);
-			return false;
+			return "waits";
 		}
-		if (isInMemory()) return true;
+		if (isInMemory()) return "written";
 		// What is written to a file without a name is gone with the process.
 		if (inodeOf(file) === opening) problem = undefined;
 		else complain({ message: "it was deleted or replaced while it was in use" });
-		return true;
+		return "written";
 	};
 	/** Whether it is on the disk, where the next start finds it. */
-	const write = (by: (db: Database) => unknown): boolean => change(by) && problem === undefined;
+	const write = (by: (db: Database) => unknown): boolean => {
+		const written = change(by);
+		if (written === "refused") complain(fault);
+		return written === "written" && problem === undefined;
+	};
 
 	/**
 	 * Has the disk take what was written: not by SQLite, which would keep every call waiting meanwhile, but by a thread of the
@@ -152,7 +161,14 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			}),
 		version: () =>
 			read((from) => from.query("PRAGMA data_version").values() as [number][]).map(([version]) => version)[0] ?? 0,
-		ledger: ledgerStore({ read, tried, write: change, sync, isInMemory } satisfies Connection),
+		ledger: ledgerStore({
+			read,
+			tried,
+			write: change,
+			fault: () => fault?.message ?? "",
+			sync,
+			isInMemory,
+		} satisfies Connection),
 		close() {
 			db?.close();
 			db = undefined;

@@ -7,6 +7,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { AccountMetrics } from "./account-metrics.ts";
 import { addCallMetrics } from "./call-metrics.ts";
 import type { Sink } from "./events.ts";
+import { addLedgerMetrics, type LedgerMetrics } from "./ledger-metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
@@ -25,7 +26,7 @@ export interface ProxyCounts {
 }
 
 /** The registry and the hands that write to it. */
-export interface Metrics extends RoutingMetrics, AccountMetrics {
+export interface Metrics extends RoutingMetrics, AccountMetrics, LedgerMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
@@ -165,6 +166,8 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
 	}
 	const routing = addRoutingMetrics(registry);
+	// An agent keeps none.
+	const ledger = addLedgerMetrics(role === "router" ? registry : new Registry());
 	addProcessMetrics(registry);
 
 	const steps = {
@@ -178,6 +181,7 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 
 	return {
 		...routing,
+		...ledger,
 		refused: calls.refused,
 		contentType: registry.contentType,
 		text() {
