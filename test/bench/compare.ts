@@ -16,6 +16,7 @@ import { warmUp, wholeNumber } from "./settings.ts";
 import { GUARDED, startRouter, startUpstream, startWholeUpstream } from "./subject.ts";
 import { judge, remark, verdictTable } from "./table.ts";
 
+clearAwayAtEnd();
 const { values: flags } = parseArgs({
 	options: { old: { type: "string", default: "" }, binary: { type: "string", default: "dist/router" } },
 });
@@ -25,7 +26,6 @@ if (!(await Bun.file(flags.old).exists())) {
 	);
 	process.exit(2);
 }
-clearAwayAtEnd();
 const seconds = wholeNumber("BENCH_SECONDS", 2);
 const rounds = wholeNumber("BENCH_ROUNDS", 7);
 const loads = chooseLoads({ full: process.env["BENCH_FULL"] === "1", only: process.env["BENCH_ONLY"] ?? "" });

@@ -63,6 +63,13 @@ export function clearAwayAtEnd(): void {
 			process.exit(code);
 		});
 	}
+	for (const event of ["uncaughtException", "unhandledRejection"]) {
+		process.on(event, (error: Error) => {
+			// What the bench itself says needs no stack.
+			console.error(error.message.startsWith("bench: ") ? error.message : error);
+			process.exit(1);
+		});
+	}
 }
 
 /** Spawns `command` at its place; it ends with the bench, if not before. */
