@@ -1,7 +1,7 @@
 /** How long an upstream may take, and what that depends on. */
 import { describe, expect, test } from "bun:test";
 import { isReasoning } from "../src/openai/reasoning.ts";
-import { type Haste, isHasty, type LimitInputs, limitsOf } from "../src/proxy/limits.ts";
+import { type Haste, isHasty, type LimitInputs, limitsOf, type WholeInputs } from "../src/proxy/limits.ts";
 
 const MINUTE = 60_000;
 const timeouts = { total: 10 * MINUTE, first_token: 10 * MINUTE, stall: 10 * MINUTE, connect: 5_000 };
@@ -55,10 +55,64 @@ test("before its first piece of text a stream may be as silent as before its fir
 	expect(limits({ ...thinking, timeouts: { ...timeouts, stall: 9_000 } }).thinkMs).toBe(9_000);
 });
 
-test("whole answers and connections have one limit each, whatever else there is", () => {
-	for (const hasOthers of [true, false]) {
-		expect(limits({ hasOthers })).toMatchObject({ totalMs: 10 * MINUTE, connectMs: 5_000 });
-	}
+test("connections have one limit, whatever else there is", () => {
+	for (const hasOthers of [true, false]) expect(limits({ hasOthers }).connectMs).toBe(5_000);
+});
+
+describe("a whole answer, where another target is left", () => {
+	const none = { count: 0, percentile: () => undefined };
+	const whole = (more: Partial<WholeInputs> = {}): WholeInputs => ({
+		...{ learned: none, tokens: none, maxTokens: undefined, isLoading: false },
+		...more,
+	});
+	const longest = (count: number) => ({ count: 20, percentile: () => count });
+	test.each([
+		["nothing known", whole(), false, 120_000, 20_000],
+		["nothing known of a call that reasons", whole(), true, 300_000, 20_000],
+		["nothing known of a short one", whole({ maxTokens: 16 }), false, 60_000, 10_000],
+		["nothing known of a long one", whole({ maxTokens: 4_000 }), false, 200_000, 20_000],
+		["nothing known of a very long one", whole({ maxTokens: 100_000 }), false, 300_000, 20_000],
+		["19 answers known", whole({ learned: learned(19, 100) }), false, 120_000, 20_000],
+		["20 answers known", whole({ learned: learned(20, 15_000) }), true, 45_000, 45_000],
+		["short ones", whole({ learned: learned(20, 100) }), false, 30_000, 10_000],
+		["very long ones", whole({ learned: learned(20, 200_000) }), false, 300_000, 200_000],
+		[
+			"one that may be twice as long as any",
+			whole({ learned: learned(20, 15_000), tokens: longest(500), maxTokens: 1_000 }),
+			false,
+			90_000,
+			45_000,
+		],
+		[
+			"one that may be shorter",
+			whole({ learned: learned(20, 15_000), tokens: longest(500), maxTokens: 5 }),
+			false,
+			45_000,
+			45_000,
+		],
+		["one whose model is being loaded", whole({ isLoading: true }), false, 10 * MINUTE, undefined],
+	] as const)("%s", (_, of, reasons, totalMs, lateMs) => {
+		expect(limits({ whole: of, isReasoning: () => reasons })).toMatchObject({ totalMs, lateMs });
+	});
+
+	test("ten minutes, where none is left", () => {
+		expect(limits({ hasOthers: false, whole: whole({ learned: learned(20, 100) }) }).totalMs).toBe(10 * MINUTE);
+	});
+
+	test("never longer than what is set for all, and another is asked within a third of that", () => {
+		const all = { timeouts: { ...timeouts, total: 9_000, first_token: 6_000 } };
+		expect(limits({ ...all, whole: whole() })).toMatchObject({ totalMs: 9_000, lateMs: 3_000 });
+		expect(limits(all).lateMs).toBe(2_000);
+	});
+
+	test("as long as is set for the call, the alias or the provider", () => {
+		expect(limits({ whole: whole(), set: [{ total: 400_000 }] })).toMatchObject({ totalMs: 400_000, lateMs: 20_000 });
+	});
+});
+
+test("a first token of a target that is not known is waited for alone for 10 s, of one that is as long as it may take", () => {
+	expect([limits().lateMs, limits({ isReasoning: () => true }).lateMs]).toEqual([10_000, 10_000]);
+	expect(limits({ learned: learned(20, 5_000) }).lateMs).toBeUndefined();
 });
 
 test("what is set for the call comes before the alias, that before the provider, all before what is learned", () => {
@@ -66,8 +120,14 @@ test("what is set for the call comes before the alias, that before the provider,
 	const alias = { first_token: 2, stall: 2 };
 	const provider = { first_token: 3, stall: 3, total: 3, connect: 3 };
 	const set = (...each: object[]) => limits({ set: each, canGoOn: true, learned: learned(100, 1_000) });
-	expect(set(call, alias, provider)).toEqual({ firstTokenMs: 1, thinkMs: 2, stallMs: 2, totalMs: 3, connectMs: 3 });
-	expect(set(provider)).toEqual({ firstTokenMs: 3, thinkMs: 3, stallMs: 3, totalMs: 3, connectMs: 3 });
+	expect(set(call, alias, provider)).toMatchObject({
+		firstTokenMs: 1,
+		thinkMs: 2,
+		stallMs: 2,
+		totalMs: 3,
+		connectMs: 3,
+	});
+	expect(set(provider)).toMatchObject({ firstTokenMs: 3, thinkMs: 3, stallMs: 3, totalMs: 3, connectMs: 3 });
 });
 
 describe("a call reasons", () => {

@@ -7,6 +7,7 @@ import {
 	LONGEST_WAIT_MS,
 	MOST_TRIES,
 	nextStep,
+	SILENT_MS,
 	type Situation,
 	type Step,
 	type Tried,
@@ -44,6 +45,25 @@ describe("with another target left", () => {
 	test("every kind has its row", () =>
 		expect(rows.map(([kind]) => kind).sort()).toEqual(Object.keys(FAILURES).sort() as FailureKind[]));
 	test.each(rows)("%s", (kind, step) => expect(after([failed(kind), FRESH])).toEqual(step));
+
+	test("one that is under way is not left to ask", () => {
+		expect(after([failed("not_found"), { ...FRESH, isRunning: true }])).toBeUndefined();
+		expect(hasOthers([FRESH, { ...FRESH, isRunning: true }], 0)).toBe(false);
+	});
+
+	test("one that was silent for long is not asked again; one that was cut off soon, or is all there is, may be", () => {
+		const silent = (tookMs: number) => ({
+			...failed("timeout", { tookMs }),
+			failure: { kind: "timeout", isOurs: true } as const,
+		});
+		expect(after([failed("not_found"), silent(SILENT_MS)], { now: 10_000 })).toBeUndefined();
+		expect(after([failed("not_found"), silent(SILENT_MS - 1)], { now: 10_000 })).toEqual({
+			target: 1,
+			waitMs: 0,
+			isRetry: true,
+		});
+		expect(after([silent(SILENT_MS)], { now: 10_000 })).toEqual(again());
+	});
 
 	test("a second reset goes elsewhere", () => {
 		expect(after([failed("transport", { tries: 2 }), FRESH])).toEqual(elsewhere);

@@ -83,12 +83,13 @@ export function callText(call: ShownCall): string {
 	const who = [key && `key ${key}`, team && `team ${team}`, user && `user ${user}`].filter(Boolean).join(", ");
 	const first = first_token_ms === undefined ? "" : `, first token after ${first_token_ms} ms`;
 	const error = call.error === undefined ? "" : ` ${call.error}`;
-	const rows = attempts.map(({ number, target, outcome, status: its, ms: took }) => [
+	const rows = attempts.map(({ number, target, outcome, status: its, ms: took, hedge, paid_by, cost }) => [
 		`attempt ${number}`,
 		target,
 		outcome,
 		its === undefined ? "" : String(its),
 		`${took} ms`,
+		[hedge && "hedge", paid_by && `paid by the ${paid_by}${cost ? `: ${cost} USD` : ""}`].filter(Boolean).join(", "),
 	]);
 	return [
 		`${id}, ${at}: ${status}${error} in ${ms} ms${first}`,

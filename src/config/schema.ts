@@ -90,13 +90,15 @@ const server = section(
 );
 
 const total = { description: "From sending a call to the end of a non-streamed answer." };
+const totalWithOthers =
+	"While another target is left: what is usual for the target (3 x p99, 30 s to 5 m, more where `max_tokens` allows more than it ever gave; until 20 answers are known 2 m, by `max_tokens` 1 m to 5 m, for calls that reason 5 m), and no more than this.";
 const firstToken = { description: "From sending a streamed call to its first event." };
 const stall = { description: "Longest silence inside a stream before it counts as broken." };
 const connect = { description: "To a connection." };
 
 const timeouts = section(
 	{
-		total: duration({ ...total, default: "10m" }),
+		total: duration({ description: `${total.description} ${totalWithOthers}`, default: "10m" }),
 		first_token: duration({
 			description: `${firstToken.description} While another target is left: what is usual for the target (3 x p99, 10 s to 2 m; until 20 calls are known 30 s, for calls that reason 2 m), and no more than this.`,
 			default: "10m",
@@ -246,7 +248,7 @@ const model = Type.Object(
 		hedge: Type.Optional(
 			Type.Boolean({
 				description:
-					"Send a stream whose first token is late (later than 95 % of those of its target) to the next target, too, and take the first to answer: at most 5 % of calls.",
+					"Hedged requests. Not set: a call whose target is silent for too long (a stream 10 s, a whole answer 3 x p99, 20 s until 20 are known) is sent to a further target that costs nothing, too, and the first to answer is used. `true`: also to targets that cost something, and a stream as soon as its first token is later than 95 % of those of its target; both for at most 5 % of calls. `false`: never.",
 			}),
 		),
 		resume: Type.Optional(

@@ -204,6 +204,8 @@ function hasKinds(tokens: Tokens): boolean {
 }
 
 function attemptOf(attempt: AttemptClosed): LedgerAttempt {
-	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost } = attempt;
-	return { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
+	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost, isSecond, isUnused } = attempt;
+	const row = { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
+	if (!isSecond && !isUnused) return row;
+	return { ...row, hedge: isSecond || undefined, paid_by: isUnused ? "router" : undefined };
 }

@@ -20,6 +20,7 @@ import { Deadline } from "./deadline.ts";
 import { EventReader, type Piece } from "./event-reader.ts";
 import { guardedDecoder } from "./guarded-decoder.ts";
 import type { Limits } from "./limits.ts";
+import type { Late } from "./second-target.ts";
 import type { OpenRecord } from "./settlement.ts";
 import { transportFailure } from "./transport-failure.ts";
 
@@ -58,6 +59,9 @@ export interface AttemptOptions {
 	readonly counts?: boolean | undefined;
 	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
 	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
+	/** When it counts as late, and who hears of that. */
+	readonly late?: Late | undefined;
+	readonly onLate?: ((late: Late) => void) | undefined;
 }
 
 /**
@@ -75,6 +79,7 @@ export class Attempt {
 	#record: OpenRecord | undefined;
 	#sentAt = 0;
 	#isLoading = false;
+	#hasBegun = false;
 	/** Time spent waiting for the upstream, up to its answer's beginning or its failure, ms. */
 	waitedMs = 0;
 
@@ -94,6 +99,7 @@ export class Attempt {
 		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, timeLeft(call));
 		this.#deadline.within(limit, call.stream ? "first token" : "answer");
 		this.#sentAt = performance.now();
+		if (this.options.late) this.watch(this.options.late);
 		let status: number | undefined;
 		try {
 			const reached = await this.#reach(request);
@@ -125,6 +131,19 @@ export class Attempt {
 
 	get #wishes(): Wishes | undefined {
 		return this.options.counts ? COUNTS : undefined;
+	}
+
+	/** Has it told when it counts as late, from its sending; at once where it does already. */
+	watch(late: Late): void {
+		this.#deadline.late(late.ms - (performance.now() - this.#sentAt), () => this.options.onLate?.(late));
+	}
+
+	/** While it waits for its answer to begin, it may wait so long from its sending, ms. */
+	extend(limitMs: number): void {
+		if (this.#hasBegun) return;
+		const { call } = this.options;
+		const left = Math.min(limitMs - (performance.now() - this.#sentAt), timeLeft(call));
+		this.#deadline.within(Math.max(1, left), call.stream ? "first token" : "answer", limitMs);
 	}
 
 	/** The call in the target's words. Where that takes more than the call itself, it is waited for. */
@@ -181,6 +200,7 @@ export class Attempt {
 		const deadline = this.#deadline;
 		const reader = new EventReader(head.body, guardedDecoder(read(target.provider.decoder(call))), deadline, {
 			begun: () => {
+				this.#hasBegun = true;
 				onKey(undefined);
 				deadline.silence(reader.firstDeltaAt === undefined ? limits.thinkMs : limits.stallMs);
 			},

@@ -1,23 +1,26 @@
 /** A call's way over its targets: attempts one after the other, now and then two at once, until one has begun to answer. */
 import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
+import { answerLimit, choicesOf } from "../gate/answer-limit.ts";
 import type { Call } from "../openai/call.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { Told } from "../openai/transcript.ts";
-import { FAILURES } from "../providers/failure.ts";
 import { errorOf } from "../providers/failure-error.ts";
 import type { Failure, Target } from "../providers/provider.ts";
 import type { Work } from "../routing/state.ts";
 import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
+import { openRecord } from "./attempt-record.ts";
 import { Candidate, type Planned } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
-import { isHasty, type Limits, limitsOf, soleLimits } from "./limits.ts";
+import { type Limits, limitsOf, soleLimits } from "./limits.ts";
 import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { goOn, isPassing, mayGoOn, Progress, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
-import { hasOthers as isAnyLeft, nextStep, type Step } from "./retry.ts";
+import { hasOthers as isAnyLeft, isFresh, nextStep, type Step } from "./retry.ts";
+import { type Field, type Racer, Round } from "./round.ts";
+import { isFree, isLoading, isWell, type Late, lateOf } from "./second-target.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 import { type Spent, spentAfter } from "./spent.ts";
 
@@ -37,11 +40,9 @@ export interface CallPlan {
 
 /** With less left of the time that its client gave a call, ms, no further attempt is begun. */
 const TOO_LATE = 5;
-/** Calls after which a target's usual time is known well enough to call one late. */
-const KNOWN_FROM = 20;
 
 /** An attempt that gave no answer. */
-interface Failed {
+export interface Failed {
 	readonly index: number;
 	readonly failure: Failure;
 	readonly error: RouterError;
@@ -187,89 +188,96 @@ export class Attempts {
 		return this.state.targets.of(id).breaker.state !== "closed";
 	}
 
-	/** One attempt; or two, where the first is late and calls for this name may be sent twice. */
+	/** One attempt; or several, where the first is late. */
 	#round(index: number): Promise<Opened | Failed> {
-		const lateMs = this.#hedgeAfter(index);
-		return lateMs === undefined ? this.#try(index) : this.#hedged(index, lateMs);
+		const { alias, targets, isImpatient } = this.plan;
+		// Whoever stands behind a router leaves that to it: it knows other places.
+		if (targets.length === 1 || alias?.hedge === false || isImpatient) return this.#try(index);
+		return new Round(this.#field, index).result;
 	}
 
-	async #hedged(index: number, lateMs: number): Promise<Opened | Failed> {
+	get #field(): Field {
 		const startedAt = performance.now();
-		const waitedMs = this.settlement.waitedMs;
-		try {
-			const first = this.#try(index);
-			const settled = first.then(
-				() => true,
-				() => true,
-			);
-			const isInTime = await this.#pause.until(settled, lateMs);
-			const other = isInTime ? undefined : this.#hedgeAt(index);
-			return other === undefined ? await first : await this.#both(first, index, other);
-		} finally {
-			// Two were waited for at once.
-			this.settlement.waitedMs = waitedMs + performance.now() - startedAt;
-		}
+		const { waitedMs } = this.settlement;
+		return {
+			attempt: (index, racer) => this.#try(index, this.call, undefined, racer),
+			beside: (late, index) => this.#beside(late, index),
+			over: (won, first) => {
+				// Several were waited for at once.
+				this.settlement.waitedMs = waitedMs + performance.now() - startedAt;
+				const target = this.plan.targets[first]!;
+				if ("head" in won && won.target.id !== target.id)
+					this.settlement.step({ how: "hedge-won", provider: target.provider.name });
+			},
+		};
 	}
 
-	async #both(first: Promise<Opened | Failed>, index: number, other: number): Promise<Opened | Failed> {
-		const { targets } = this.plan;
-		const provider = targets[index]!.provider.name;
-		this.settlement.step({ how: "hedge", provider });
-		try {
-			const result = await firstGood(first, this.#try(other));
-			if ("head" in result && result.target.id === targets[other]!.id)
-				this.settlement.step({ how: "hedge-won", provider });
-			return result;
-		} finally {
-			for (const attempt of this.#running) attempt.drop(BEATEN);
+	/** Whom to ask beside a target that is late; undefined where nobody may be. */
+	#beside(late: Late, index: number): number | undefined {
+		if (this.#pause.isOver) return undefined;
+		const { alias, targets } = this.plan;
+		const isSlow = late.why === "slow";
+		const { targets: known } = this.state;
+		const now = known.now();
+		const may = this.#candidates.map(
+			(each, at) => at !== index && isFresh(each) && isWell(each.target, known.of(each.target.id), now, late.ms),
+		);
+		let other = isSlow ? -1 : targets.findIndex((target, at) => may[at] && isFree(target, this.settlement.biller));
+		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
+			other = may.indexOf(true);
+			if (other !== -1 && !this.state.hedges(alias.name).take()) return undefined;
+			if (isSlow) this.#hasHedged = other !== -1;
 		}
-	}
-
-	/** The second target of a call whose first is late; undefined where it gets none. Only once a call. */
-	#hedgeAt(index: number): number | undefined {
-		const other = this.#candidates.findIndex((each, at) => at !== index && each.tries === 0);
-		if (other === -1 || this.#pause.isOver || !this.state.hedges(this.plan.alias!.name).take()) return undefined;
-		this.#hasHedged = true;
+		if (other === -1) return undefined;
+		this.settlement.step({ how: "hedge", provider: targets[index]!.provider.name });
 		return other;
 	}
 
-	/** How long the first token may take before the call is sent to a second target, ms; undefined where it is not. */
-	#hedgeAfter(index: number): number | undefined {
-		const { alias, targets } = this.plan;
-		if (!alias?.hedge || !this.call.stream || this.#hasHedged) return undefined;
-		const { firstToken } = this.state.targets.of(targets[index]!.id);
-		return firstToken.count >= KNOWN_FROM ? firstToken.percentile(0.95) : undefined;
+	#lateOf({ id }: Planned, { lateMs }: Limits): Late | undefined {
+		const view = this.state.targets.of(id);
+		const maySlow = this.plan.alias?.hedge && this.call.stream && !this.#hasHedged;
+		return lateOf(view, this.state.targets.now(), lateMs, maySlow ? view.firstToken : undefined);
 	}
 
-	async #try(index: number, call = this.call, rest?: Rest): Promise<Opened | Failed> {
+	async #try(index: number, call = this.call, rest?: Rest, racer?: Racer): Promise<Opened | Failed> {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
 			const isAllThereIs =
 				this.#candidates.length === 1 || this.#candidates.every((each) => each === candidate || each.isUnasked);
 			const { target, ended } = candidate.account(isAllThereIs);
+			const hasOthers = rest?.hasOthers ?? isAnyLeft(this.#candidates, index);
+			const limits = this.#limits(index, hasOthers);
 			attempt = new Attempt({
 				call,
 				target,
-				limits: this.#limits(index, rest?.hasOthers),
+				limits,
 				waiting: this.waiting,
-				record: () => this.#record(candidate),
+				record: () => this.#record(candidate, racer),
 				onKey: ended,
 				counts: this.mayGoOn(target),
 				read: rest?.read,
+				late: racer && this.#lateOf(candidate.target, limits),
+				onLate: racer && ((late) => racer.round.late(racer, late)),
 			});
+			candidate.running++;
 			this.#running.push(attempt);
+			if (racer) {
+				racer.attempt = attempt;
+				if (racer.place > 0 && !hasOthers) racer.round.extend((each) => this.#longest(each));
+			}
 			const result = await attempt.open();
 			if ("head" in result) return result;
-			candidate.failed(result);
+			candidate.failed(result, attempt.waitedMs);
 			return { index, failure: result, error: errorOf(result, target), isUnasked: false };
 		} catch (thrown) {
 			if (!(thrown instanceof RouterError)) throw thrown;
 			return this.#unasked(index, thrown);
 		} finally {
 			if (attempt) {
+				candidate.running--;
 				this.#running.splice(this.#running.indexOf(attempt), 1);
-				this.settlement.waitedMs += attempt.waitedMs;
+				if (!racer?.round.hasSeveral) this.settlement.waitedMs += attempt.waitedMs;
 			}
 		}
 	}
@@ -286,8 +294,14 @@ export class Attempts {
 		return { index, failure, error, isUnasked: error.errorCode !== "unsupported_parameter" };
 	}
 
-	/** @param hasOthers whether others are left to ask; by default those that were not tried */
-	#limits(index: number, hasOthers = isAnyLeft(this.#candidates, index)): Limits {
+	/** How long an attempt may take to its answer's beginning where nobody else is left to ask, ms. */
+	#longest(index: number): number {
+		const { firstTokenMs, totalMs } = this.#limits(index, false);
+		return this.call.stream ? firstTokenMs : totalMs;
+	}
+
+	/** @param hasOthers whether others are left to ask */
+	#limits(index: number, hasOthers: boolean): Limits {
 		const { call, plan } = this;
 		const target = plan.targets[index]!;
 		const isSole = plan.targets.length === 1 && !hasOthers;
@@ -302,45 +316,25 @@ export class Attempts {
 		);
 	}
 
-	#limitsFor(target: Target, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): Limits {
+	#limitsFor(target: Planned, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): Limits {
+		const { firstToken, answer, answerTokens } = this.state.targets.of(target.id);
 		return limitsOf({
 			timeouts: target.provider.timeouts,
 			set: [own, this.plan.alias?.timeouts, target.provider.ownTimeouts],
 			hasOthers,
 			canGoOn,
-			learned: this.state.targets.of(target.id).firstToken,
+			learned: firstToken,
+			whole: this.call.stream
+				? undefined
+				: { learned: answer, tokens: answerTokens, maxTokens: longestAnswer(this.call), isLoading: isLoading(target) },
 			isReasoning: () => isReasoning(this.call.body, target.model),
 		});
 	}
 
-	#record(candidate: Candidate): OpenRecord {
-		const { target } = candidate;
-		const { targets } = this.state;
-		const close = this.settlement.attempt(target);
-		const seen = targets.opened(target.id, this.call.stream, this.plan.work);
-		const { call } = this;
-		const timeLeftMs = timeLeft(call);
-		let hasBegun = false;
-		const ranOut = () => {
-			const haste = { isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun };
-			return isHasty(haste, this.#limitsFor(target, undefined, true, true));
-		};
-		return {
-			firstToken: (isTypical) => {
-				hasBegun = true;
-				seen.firstToken(isTypical);
-			},
-			closed: (end) => {
-				close(end);
-				const { status, failure } = end;
-				// What one key was told is not said of the target while another is in use.
-				const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
-				const isVoid = failure?.kind === "timeout" && failure.isOurs && ranOut();
-				seen.closed({ status, failure: isVoid ? "cancelled" : failure?.kind, retryAfterMs });
-				const outMs = failure && candidate.outOfUseMs;
-				if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
-			},
-		};
+	#record(candidate: Candidate, racer: Racer | undefined): OpenRecord {
+		const { call, settlement, state } = this;
+		const usualLimits = () => this.#limitsFor(candidate.target, undefined, true, true);
+		return openRecord({ call, candidate, settlement, state, work: this.plan.work, racer, usualLimits });
 	}
 
 	#standInLine({ name, queue }: ModelConfig, concurrency: number): Promise<void> {
@@ -358,6 +352,12 @@ export class Attempts {
 		this.settlement.waitedMs += performance.now() - startedAt;
 		if (this.#pause.isOver) throw left();
 	}
+}
+
+/** Tokens that all of a call's answers together may have; undefined where it does not say. */
+function longestAnswer(call: Call): number | undefined {
+	const each = answerLimit(call);
+	return each === undefined ? undefined : each * choicesOf(call);
 }
 
 /** How the rest of an answer that broke is asked for. */
@@ -379,20 +379,3 @@ const KINDS: Partial<Record<string, Failure["kind"]>> = {
 	upstream_quota: "quota",
 	unsupported_parameter: "unsupported",
 };
-
-/** The first of the two that answers, or fails as it would anywhere; else the last failure. An answer that comes later is let go. */
-async function firstGood(one: Promise<Opened | Failed>, two: Promise<Opened | Failed>): Promise<Opened | Failed> {
-	const tries = [one, two].map((each, at) => each.then((result) => ({ at, result })));
-	const { at, result } = await Promise.race(tries);
-	const other = tries[1 - at]!;
-	if (!("head" in result) && FAILURES[result.failure.kind].elsewhere) return (await other).result;
-	other.then(
-		({ result: late }) => "head" in late && late.reader?.leave({ kind: "cancelled", message: BEATEN }),
-		// It was dropped, and what became of it concerns nobody.
-		() => undefined,
-	);
-	return result;
-}
-
-/** Said of the attempt whose answer was not needed. */
-const BEATEN = "another target was faster";

@@ -14,6 +14,10 @@ export class Candidate implements Tried {
 	failure: Failure | undefined;
 	failedAt = 0;
 	waitedMs = 0;
+	/** See Tried. */
+	tookMs = 0;
+	/** Attempts at it under way. */
+	running = 0;
 	/** It could not even be asked: no key in use, none at all, or a field that it has no form for. */
 	isUnasked = false;
 	/** See Tried. */
@@ -62,8 +66,13 @@ export class Candidate implements Tried {
 		return this.ring.refusal(this.target.model, performance.now())?.backInMs;
 	}
 
-	/** An attempt at it failed. */
-	failed(failure: Failure): void {
+	get isRunning(): boolean {
+		return this.running > 0;
+	}
+
+	/** An attempt at it failed, for which it was waited so long, ms. */
+	failed(failure: Failure, tookMs = 0): void {
+		this.tookMs = tookMs;
 		this.tries++;
 		this.failure = failure;
 		this.failedAt = performance.now();

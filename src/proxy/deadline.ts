@@ -27,6 +27,10 @@ export class Deadline extends Young {
 	/** What its timer does, and when, while it is too young to have one. */
 	#expire: (() => void) | undefined;
 	#dueAt = 0;
+	#whenLate: (() => void) | undefined;
+	#lateMs = 0;
+	#lateAt = 0;
+	#lateTimer: ReturnType<typeof setTimeout> | undefined;
 
 	constructor(private readonly client: Client) {
 		super();
@@ -38,6 +42,7 @@ export class Deadline extends Young {
 		signal.addEventListener("abort", this.#leave);
 		if (signal.aborted) this.#leave();
 		else if (this.#expire) this.#set(Math.max(1, this.#dueAt - performance.now()), this.#expire);
+		if (this.#whenLate && !signal.aborted) this.#watchLate();
 	}
 
 	/** What the attempt's `fetch` gets. */
@@ -45,15 +50,24 @@ export class Deadline extends Young {
 		return this.#controller.signal;
 	}
 
-	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s". */
-	within(ms: number, what: string): void {
-		this.#again = () => this.#set(ms, () => this.#timeOut(`gave no ${what} within ${seconds(ms)}`));
+	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s"; `told` ms, where that is another time. */
+	within(ms: number, what: string, told = ms): void {
+		this.#again = () => this.#set(ms, () => this.#timeOut(`gave no ${what} within ${seconds(told)}`));
 		this.#again();
 	}
 
-	/** The time that `within` gave begins anew: what is waited for is on its way. */
+	/** Calls `tell` once, `ms` from now, unless what is waited for has come by then. Replaces what was set before. */
+	late(ms: number, tell: () => void): void {
+		this.#whenLate = tell;
+		this.#lateMs = ms;
+		this.#lateAt = performance.now() + ms;
+		if (!this.isYoung || ms <= YOUNG_MS) this.#watchLate();
+	}
+
+	/** The times that `within` and `late` gave begin anew: what is waited for is on its way. */
 	rearm(): void {
 		this.#again?.();
+		if (this.#whenLate) this.late(this.#lateMs, this.#whenLate);
 	}
 
 	/**
@@ -61,6 +75,7 @@ export class Deadline extends Young {
 	 * a timer per chunk would cost more than the chunk's parse.
 	 */
 	silence(ms: number): void {
+		this.#isInTime();
 		this.grow();
 		this.#again = undefined;
 		this.#limitMs = ms;
@@ -100,6 +115,7 @@ export class Deadline extends Young {
 		if (this.#isCleared) return;
 		this.#isCleared = true;
 		clearTimeout(this.#timer);
+		this.#isInTime();
 		if (this.end()) this.client.signal.removeEventListener("abort", this.#leave);
 	}
 
@@ -115,6 +131,24 @@ export class Deadline extends Young {
 	#timeOut(message: string): void {
 		this.#timedOut = message;
 		this.#controller.abort();
+	}
+
+	#watchLate(): void {
+		clearTimeout(this.#lateTimer);
+		if (this.#isCleared) return;
+		this.#lateTimer = setTimeout(
+			() => {
+				const tell = this.#whenLate;
+				this.#whenLate = undefined;
+				tell?.();
+			},
+			Math.min(Math.max(1, this.#lateAt - performance.now()), LONGEST),
+		);
+	}
+
+	#isInTime(): void {
+		this.#whenLate = undefined;
+		if (this.#lateTimer) clearTimeout(this.#lateTimer);
 	}
 
 	#watch(ms: number): void {

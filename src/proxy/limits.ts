@@ -10,6 +10,19 @@ const MOST_MS = 120_000;
 /** Until then. */
 const UNKNOWN_MS = 30_000;
 const UNKNOWN_REASONING_MS = 120_000;
+/** Until then, where another target may be asked beside it. */
+const UNKNOWN_LATE_MS = 10_000;
+
+/** The same of whole answers, which take as long as they are long. */
+const LEAST_WHOLE_MS = 30_000;
+const MOST_WHOLE_MS = 300_000;
+const UNKNOWN_WHOLE_MS = 120_000;
+const UNKNOWN_WHOLE_LEAST_MS = 60_000;
+const UNKNOWN_WHOLE_LATE_MS = 20_000;
+/** Another target is asked while at least two thirds of what `timeouts:` gives are left for it. */
+const LATE_SHARE = 1 / 3;
+/** How long a token takes a slow target. */
+const TOKEN_MS = 50;
 /** Silence inside a stream whose answer can go on elsewhere. */
 const STALL_MS = 30_000;
 
@@ -25,13 +38,26 @@ export interface Limits {
 	readonly stallMs: number;
 	/** From sending any other call to the end of its answer. */
 	readonly totalMs: number;
+	/** How long its answer may take to begin (of other calls: to come) until another target is asked, too; undefined where no clock runs. */
+	readonly lateMs?: number | undefined;
 }
 
-/** What has been learned of a target's time to first token. */
+/** What has been learned of a target's times: to the first token, or to the end of a whole answer. */
 export interface Learned {
 	readonly count: number;
 	/** The time that this share of its last calls kept within; undefined where there were none. */
 	percentile(share: number): number | undefined;
+}
+
+/** What the limit of a whole answer follows from. */
+export interface WholeInputs {
+	readonly learned: Learned;
+	/** Tokens of those answers. */
+	readonly tokens: Learned;
+	/** Tokens that the call's answer may have; undefined where it does not say. */
+	readonly maxTokens: number | undefined;
+	/** The model has yet to be loaded, which takes minutes, and of which a whole answer can't tell. */
+	readonly isLoading: boolean;
 }
 
 /** What they follow from. */
@@ -45,25 +71,33 @@ export interface LimitInputs {
 	/** What has begun here could be finished elsewhere. */
 	readonly canGoOn: boolean;
 	readonly learned: Learned | undefined;
+	/** Of a call that is no stream; absent for streams. */
+	readonly whole?: WholeInputs | undefined;
 	/** Asked only where nothing was learned. */
 	readonly isReasoning: () => boolean;
 }
 
 /** The limits of one attempt. */
-export function limitsOf({ timeouts, set, hasOthers, canGoOn, learned, isReasoning }: LimitInputs): Limits {
+export function limitsOf(inputs: LimitInputs): Limits {
+	const { timeouts, set, hasOthers, canGoOn, learned, whole, isReasoning } = inputs;
 	const said = (name: keyof Timeouts): number | undefined => {
 		for (const each of set) if (each?.[name] !== undefined) return each[name];
 		return undefined;
 	};
 	const patience = hasOthers ? Math.min(timeouts.first_token, impatience(learned, isReasoning)) : timeouts.first_token;
 	const firstTokenMs = said("first_token") ?? patience;
+	const wholeMs =
+		whole && hasOthers ? Math.min(timeouts.total, impatienceForWhole(whole, isReasoning)) : timeouts.total;
 	const stallMs = said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
 	return {
 		connectMs: said("connect") ?? timeouts.connect,
 		firstTokenMs,
 		thinkMs: said("stall") ?? Math.max(stallMs, Math.min(firstTokenMs, timeouts.stall)),
 		stallMs,
-		totalMs: said("total") ?? timeouts.total,
+		totalMs: said("total") ?? wholeMs,
+		lateMs: whole
+			? lateForWhole(whole, timeouts.total * LATE_SHARE)
+			: lateForStream(learned, timeouts.first_token * LATE_SHARE),
 	};
 }
 
@@ -104,7 +138,42 @@ export function isHasty({ isStream, limits, timeLeftMs, hasBegun }: Haste, usual
 
 /** How long a first token may take where another target could give one. */
 function impatience(learned: Learned | undefined, isReasoning: () => boolean): number {
-	const p99 = learned && learned.count >= KNOWN_FROM ? learned.percentile(0.99) : undefined;
-	if (p99 !== undefined) return Math.min(Math.max(TIMES_P99 * p99, LEAST_MS), MOST_MS);
+	if (isKnown(learned)) return within(TIMES_P99 * learned!.percentile(0.99)!, LEAST_MS, MOST_MS);
 	return isReasoning() ? UNKNOWN_REASONING_MS : UNKNOWN_MS;
 }
+
+/** How long a whole answer may take where another target could give one. One that may be longer than any so far may take longer. */
+function impatienceForWhole(
+	{ learned, tokens, maxTokens, isLoading }: WholeInputs,
+	isReasoning: () => boolean,
+): number {
+	if (isLoading) return Number.POSITIVE_INFINITY;
+	if (isKnown(learned)) {
+		const longest = tokens.percentile(1);
+		const times = longest && maxTokens ? Math.max(1, maxTokens / longest) : 1;
+		return within(TIMES_P99 * learned.percentile(0.99)! * times, LEAST_WHOLE_MS, MOST_WHOLE_MS);
+	}
+	if (isReasoning()) return MOST_WHOLE_MS;
+	if (maxTokens === undefined) return UNKNOWN_WHOLE_MS;
+	return within(maxTokens * TOKEN_MS, UNKNOWN_WHOLE_LEAST_MS, MOST_WHOLE_MS);
+}
+
+/** Of a target whose time is known, its limit says it. */
+const lateForStream = (learned: Learned | undefined, mostMs: number): number | undefined =>
+	isKnown(learned) ? undefined : Math.min(UNKNOWN_LATE_MS, mostMs);
+
+/** A second target costs an answer that is longer than all others nothing: how long it may be does not matter. */
+function lateForWhole(whole: WholeInputs, mostMs: number): number | undefined {
+	return whole.isLoading ? undefined : Math.min(usualWhole(whole), mostMs);
+}
+
+function usualWhole({ learned, maxTokens }: WholeInputs): number {
+	if (isKnown(learned)) return Math.max(TIMES_P99 * learned.percentile(0.99)!, LEAST_MS);
+	return maxTokens === undefined
+		? UNKNOWN_WHOLE_LATE_MS
+		: within(maxTokens * TOKEN_MS, LEAST_MS, UNKNOWN_WHOLE_LATE_MS);
+}
+
+const isKnown = (learned: Learned | undefined): boolean => learned !== undefined && learned.count >= KNOWN_FROM;
+
+const within = (ms: number, least: number, most: number): number => Math.min(Math.max(ms, least), most);

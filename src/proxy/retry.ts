@@ -12,12 +12,19 @@ export const LONGEST_WAIT_MS = 5_000;
 /** First pause before a target is tried again without having said when; each further one is twice as long. */
 export const FIRST_PAUSE_MS = 250;
 
+/** From this silence on, ms, a target is not asked again by a call that has others. */
+export const SILENT_MS = 30_000;
+
 /** What a call knows of one of its targets. Times on the caller's clock, ms. */
 export interface Tried {
 	/** Attempts at it that have ended. */
 	readonly tries: number;
 	/** How the last of them ended. */
-	readonly failure?: Pick<Failure, "kind" | "retryAfterMs"> | undefined;
+	readonly failure?: Pick<Failure, "kind" | "isOurs" | "retryAfterMs"> | undefined;
+	/** How long the last of them was waited for, ms. */
+	readonly tookMs?: number | undefined;
+	/** An attempt at it is under way. */
+	readonly isRunning?: boolean | undefined;
 	readonly failedAt: number;
 	/** What it was waited for already, ms. */
 	readonly waitedMs: number;
@@ -68,7 +75,7 @@ export function nextStep(situation: Situation): Step | undefined {
 	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
 		return { target: last, waitMs: 0, isRetry: false };
 	}
-	const fresh = targets.findIndex((each) => each.tries === 0 && takesMore(each, targets));
+	const fresh = targets.findIndex((each) => isFresh(each) && takesMore(each, targets));
 	if (hasBudget && hasTriesLeft) {
 		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out. Of a target that is known to
 		// be out of order it finds out nothing, and the budget is gone when a call needs it.
@@ -91,7 +98,7 @@ export function nextStep(situation: Situation): Step | undefined {
 function roundAgain({ targets, now, until, chance }: Situation): Step | undefined {
 	let best: Step | undefined;
 	for (const [target, tried] of targets.entries()) {
-		if (!mayReturn(tried)) continue;
+		if (!mayReturn(tried) || (targets.length > 1 && wasSilent(tried))) continue;
 		const waitMs = Math.max(0, tried.failedAt + pauseAfter(tried, chance) - now);
 		if (waitMs > LONGEST_WAIT_MS || now + waitMs >= until) continue;
 		if (!best || waitMs < best.waitMs) best = { target, waitMs, isRetry: true };
@@ -99,8 +106,15 @@ function roundAgain({ targets, now, until, chance }: Situation): Step | undefine
 	return best;
 }
 
-function mayReturn({ tries, failure }: Tried): boolean {
-	if (!failure || tries >= MOST_TRIES) return false;
+/** It let much time pass without a word: it would again. One that was cut off sooner may need no more than it was given. */
+const wasSilent = ({ failure, tookMs = 0 }: Tried): boolean =>
+	failure?.kind === "timeout" && failure.isOurs === true && tookMs >= SILENT_MS;
+
+/** The call has not tried it. */
+export const isFresh = ({ tries, isRunning }: Tried): boolean => tries === 0 && isRunning !== true;
+
+function mayReturn({ tries, failure, isRunning }: Tried): boolean {
+	if (!failure || isRunning || tries >= MOST_TRIES) return false;
 	const rule = FAILURES[failure.kind];
 	return rule.sameTarget !== "no" && tries < rule.most;
 }
@@ -123,5 +137,5 @@ function takesMore({ context }: Tried, targets: readonly Tried[]): boolean {
 
 /** Whether a target is left that this call has not tried and that could take it. */
 export function hasOthers(targets: readonly Tried[], besides: number): boolean {
-	return targets.some((each, index) => index !== besides && each.tries === 0 && takesMore(each, targets));
+	return targets.some((each, index) => index !== besides && isFresh(each) && takesMore(each, targets));
 }

@@ -17,6 +17,8 @@ export interface RecordEnd {
 	/** What it cost, whether or not its answer was used. */
 	readonly tokens?: Tokens | undefined;
 	readonly cost?: number | undefined;
+	/** Another target's answer was used. */
+	readonly isUnused?: boolean | undefined;
 }
 
 /** What an attempt tells of itself while it is under way. */
@@ -91,7 +93,7 @@ export class Settlement {
 	}
 
 	/** Begins an attempt. */
-	attempt(target: Target): (end: RecordEnd) => void {
+	attempt(target: Target, isSecond = false): (end: RecordEnd) => void {
 		const number = ++this.attempts;
 		this.servedBy(target);
 		this.sink.attemptOpened?.(target.id);
@@ -102,10 +104,11 @@ export class Settlement {
 		}
 		const startedAt = performance.now();
 		let isOpen = true;
-		return ({ status, failure, tokens, cost }) => {
+		return ({ status, failure, tokens, cost, isUnused }) => {
 			if (!isOpen) return;
 			isOpen = false;
 			meter?.stop();
+			const own = isUnused ? this.#ownCost(target, tokens, cost, meter) : undefined;
 			this.sink.attemptClosed({
 				callId: this.id,
 				number,
@@ -116,9 +119,17 @@ export class Settlement {
 				status,
 				ms: performance.now() - startedAt,
 				tokens,
-				cost,
+				cost: isUnused ? own : cost,
+				isSecond: isSecond || undefined,
+				isUnused,
 			});
 		};
+	}
+
+	/** What an answer cost that nobody used, USD: where its upstream did not say, its prompt, at least, was read. */
+	#ownCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
+		const read = tokens ?? { input: this.promptTokens?.() ?? 0, output: 0 };
+		return cost ?? this.biller?.price(target, read, meter?.ms() ?? 0)?.cost;
 	}
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */

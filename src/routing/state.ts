@@ -22,12 +22,16 @@ export interface AttemptEnd {
 	readonly status?: number | undefined;
 	/** How long it asked to be left alone, ms. */
 	readonly retryAfterMs?: number | undefined;
+	/** Tokens of its answer, where that was whole and they were counted. */
+	readonly tokens?: number | undefined;
 }
 
 /** An attempt under way. Its times are taken here. */
 export interface OpenAttempt {
 	/** It finds out whether a target that was out of use is well again. */
 	readonly isProbe: boolean;
+	/** Since it began its target has answered nobody. */
+	readonly isUnheard: boolean;
 	/**
 	 * The first piece of a streamed answer is here. Only the first call counts. Not `isTypical`: a model had to be loaded first, which
 	 * says nothing of the next call.
@@ -52,6 +56,8 @@ export interface TargetView {
 	readonly firstToken: Latency;
 	/** Of whole answers: from the attempt's beginning to its end. */
 	readonly answer: Latency;
+	/** Of those: their tokens, where they were counted. */
+	readonly answerTokens: Latency;
 	/** What one call adds to the time to the first token of those behind it, ms; undefined where nothing was measured. */
 	readonly turn: Latency;
 	/** Undefined where it was given no prompt yet. */
@@ -88,6 +94,9 @@ class Known implements TargetView {
 	openings = 0;
 	readonly firstToken = new Latency();
 	readonly answer = new Latency();
+	readonly answerTokens = new Latency();
+	/** When it last answered anybody. */
+	heardAt = Number.NEGATIVE_INFINITY;
 	readonly turn = new Latency();
 	/** Streamed attempts that wait for their first token, the oldest first. */
 	readonly unanswered = new Set<Attempt>();
@@ -220,11 +229,16 @@ class Attempt implements OpenAttempt {
 		this.#isToTell = this.isProbe;
 	}
 
+	get isUnheard(): boolean {
+		return this.known.heardAt < this.startedAt;
+	}
+
 	firstToken(isTypical = true): void {
 		if (!this.#isQueued || !this.isStream) return;
 		this.#computed();
 		const { known, startedAt } = this;
 		const now = this.time();
+		known.heardAt = now;
 		if (isTypical) {
 			known.firstToken.add(now - startedAt, now);
 			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
@@ -235,7 +249,7 @@ class Attempt implements OpenAttempt {
 		known.breaker = breakerAfter(known.breaker, "good", now, true);
 	}
 
-	closed({ failure, status, retryAfterMs }: AttemptEnd): void {
+	closed({ failure, status, retryAfterMs, tokens }: AttemptEnd): void {
 		if (!this.#isOpen) return;
 		this.#isOpen = false;
 		this.#computed();
@@ -247,7 +261,11 @@ class Attempt implements OpenAttempt {
 		if (before !== "open" && known.breaker.state === "open") known.openings++;
 		if (failure === undefined) {
 			known.pausedUntil = Number.NEGATIVE_INFINITY;
-			if (!this.isStream) known.answer.add(now - this.startedAt, now);
+			known.heardAt = now;
+			if (!this.isStream) {
+				known.answer.add(now - this.startedAt, now);
+				if (tokens !== undefined) known.answerTokens.add(tokens, now);
+			}
 			return;
 		}
 		// Nobody listens there any more: whoever comes back has an empty memory.

@@ -58,7 +58,8 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 	};
 }
 
-function shownAttempt({ number, provider, target, failure, status, ms, agent, tokens, cost }: LedgerAttempt) {
+function shownAttempt(attempt: LedgerAttempt) {
+	const { number, provider, target, failure, status, ms, agent, tokens, cost, hedge, paid_by } = attempt;
 	return {
 		number,
 		provider,
@@ -69,6 +70,8 @@ function shownAttempt({ number, provider, target, failure, status, ms, agent, to
 		...(agent === undefined ? {} : { agent }),
 		...(tokens ? { tokens } : {}),
 		...(cost === undefined ? {} : { cost }),
+		...(hedge ? { hedge } : {}),
+		...(paid_by ? { paid_by } : {}),
 	};
 }
 

@@ -44,6 +44,10 @@ export interface LedgerAttempt {
 	readonly tokens?: object | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
+	/** It was asked beside another target, which was late. */
+	readonly hedge?: true | undefined;
+	/** Another's answer was used: what it cost is the router's own, and counted to no key. */
+	readonly paid_by?: "router" | undefined;
 }
 
 /** An attempt that is not written with its call: it ended after that, or a batch or more before. */

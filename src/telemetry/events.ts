@@ -24,6 +24,10 @@ export interface AttemptClosed {
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
+	/** Its target was asked beside another one, which was late. */
+	readonly isSecond?: boolean | undefined;
+	/** Another target's answer was used: what this one cost is the router's own, and counted to no key. */
+	readonly isUnused?: boolean | undefined;
 }
 
 /** What a call did after an attempt that failed, or beside one that was late. */

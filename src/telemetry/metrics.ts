@@ -79,6 +79,11 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 		"Answers that had begun and went on elsewhere, by the provider that broke them off.",
 		["provider"],
 	);
+	const hedgeCost = counter(
+		"hedge_cost_usd_total",
+		"USD that answers cost which were not used, since another target was faster; counted to no key.",
+		["provider"],
+	);
 	const hedgesWon = counter("hedges_won_total", "Those of them that the second target answered.", ["provider"]);
 	const queueWait = new Histogram({
 		name: "router_queue_wait_seconds",
@@ -207,7 +212,10 @@ export function createMetrics(role: "router" | "agent"): Metrics {
 			callStarted() {
 				inFlight++;
 			},
-			attemptClosed: calls.attemptClosed,
+			attemptClosed(attempt) {
+				calls.attemptClosed(attempt);
+				if (attempt.isUnused && attempt.cost) hedgeCost.inc({ provider: attempt.provider }, attempt.cost);
+			},
 			attemptFollowed: ({ how, provider }) => steps[how].inc({ provider }),
 			queued({ model, waitedMs, refused }) {
 				if (refused) queueRefused.inc({ model, reason: refused });

@@ -13,13 +13,17 @@ import { HEAD, isAsExpected, line } from "./table.ts";
 const SECOND = 1000;
 /** All at once they would share the retry budget of one second, which is ten. */
 const APART_MS = 300;
+/** A target that is back is in use within so many seconds, and asked whether it is so often at most. */
+const BACK_S = 15;
+const PROBES_APART_S = 4.9;
 const rows = stage(ROWS, SECOND);
-const away = outage(SECOND);
+const outages = (["resets", "hangs"] as const).map((how) => ({ how, ...outage(SECOND, how) }));
+const settings = [rows, ...outages].map(({ config }) => config);
 const router = await startRouter({
 	config: {
 		log: { level: "silent" },
-		providers: { ...(rows.config["providers"] as object), ...(away.config["providers"] as object) },
-		models: [...(rows.config["models"] as object[]), ...(away.config["models"] as object[])],
+		providers: Object.assign({}, ...settings.map(({ providers }) => providers)),
+		models: settings.flatMap(({ models }) => models as object[]),
 	},
 	source: process.argv.includes("--binary") ? "binary" : "source",
 });
@@ -30,7 +34,7 @@ const send = (body: object, headers: Record<string, string>) =>
 		body: JSON.stringify(body),
 	});
 
-const watched = away.play(send);
+const watched = outages.map((away) => away.play(send));
 const played = await Promise.all(
 	ROWS.map(async (row, index) => {
 		await Bun.sleep(index * APART_MS);
@@ -45,12 +49,17 @@ for (const { row, withOther, alone } of played) {
 	if (!isRight) wrong++;
 	console.log(line(row, withOther, alone) + (isRight ? "" : " ← expected otherwise"));
 }
-const { calls, complete, attempts, backAfter } = await watched;
-console.log(
-	`\nAway for ${AWAY_S} s, a call a second: ${complete} of ${calls} complete, ${attempts} attempts at it meanwhile, ` +
-		`${backAfter === undefined ? "never used again" : `used again ${backAfter.toFixed(0)} s after its return`}.`,
-);
+for (const [index, { how }] of outages.entries()) {
+	const { calls, complete, attempts, probesApart, backAfter, slowest } = await watched[index]!;
+	const isBack = backAfter !== undefined && backAfter <= BACK_S;
+	if (!isBack || complete !== calls || probesApart < PROBES_APART_S) wrong++;
+	console.log(
+		`\nAway for ${AWAY_S} s (${how}), a call a second: ${complete} of ${calls} complete, the slowest after ${slowest.toFixed(1)} s, ` +
+			`${attempts} attempts at it meanwhile, probes ${probesApart.toFixed(1)} s apart at least, ` +
+			`${backAfter === undefined ? "never used again" : `used again ${backAfter.toFixed(0)} s after its return`}.`,
+	);
+}
 await router.stop();
 rows.stop();
-away.stop();
-process.exit(wrong === 0 && complete === calls && backAfter !== undefined ? 0 : 1);
+for (const away of outages) away.stop();
+process.exit(wrong === 0 ? 0 : 1);

@@ -64,7 +64,8 @@ export const ALONE_S = 30;
 
 async function outcome(row: Row, model: string, isAlone: boolean, second: number, send: Send): Promise<Outcome> {
 	const limit = String(ALONE_S * second);
-	const headers = isAlone ? { "x-router-first-token-ms": limit } : {};
+	const patience = row.isWhole ? "x-router-timeout-ms" : "x-router-first-token-ms";
+	const headers: Record<string, string> = isAlone ? { [patience]: limit } : {};
 	const body = { model, messages: [{ role: "user", content: "hi" }], ...(row.isWhole ? {} : { stream: true }) };
 	// At full length the router's own patience with silence, where another target is left, is what is shown.
 	const isScaled = second !== 1000;

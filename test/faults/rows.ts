@@ -15,6 +15,7 @@ import {
 	streams,
 	trickles,
 } from "../kit/faults.ts";
+import { framed, head } from "../kit/http-request.ts";
 
 /** How many pieces a whole answer has, and its text. */
 export const WORDS = 60;
@@ -92,6 +93,12 @@ const prefillRefused: Script = (connection) => {
 		messages.at(-1)?.role === "assistant" ? refuses("400 Bad Request", {}, "c", "prefill is not supported") : good
 	)(connection);
 };
+const wholeThenReset: Script = async (connection) => {
+	await connection.write(head("200 OK", { ...JSON_TYPE, "transfer-encoding": "chunked" }));
+	await connection.write(framed(WHOLE));
+	await Bun.sleep(20); // else the reset overtakes the bytes
+	connection.destroy();
+};
 const answered = (...attempts: number[]): Expected => ({ client: "complete", attempts });
 const is = (client: Outcome, ...attempts: number[]): Expected => ({ client, attempts });
 
@@ -153,6 +160,13 @@ export const ROWS: readonly Row[] = [
 		alone: is("0 of 60, then upstream_timeout", 2),
 	},
 	{
+		name: "no response to a call for a whole answer",
+		script: () => neverAnswers,
+		isWhole: true,
+		withOther: answered(1, 1),
+		alone: is("504 upstream_timeout", 1),
+	},
+	{
 		name: "headers, then a first token after 20 s",
 		script: (second) => async (connection) => {
 			await begins([])(connection);
@@ -160,7 +174,7 @@ export const ROWS: readonly Row[] = [
 			await connection.write(goodStream(WORDS).join(""));
 			connection.end();
 		},
-		withOther: answered(1, 0),
+		withOther: answered(1, 1),
 		alone: answered(1),
 	},
 	{
@@ -195,6 +209,25 @@ export const ROWS: readonly Row[] = [
 	{
 		name: "no `[DONE]`, but a finish reason",
 		script: () => streams(withoutDone),
+		withOther: answered(1, 0),
+		alone: answered(1),
+	},
+	{
+		name: "reset behind the finish reason",
+		script: () => after(WORDS + 1, (connection) => connection.destroy()),
+		withOther: answered(1, 0),
+		alone: answered(1),
+	},
+	{
+		name: "silence behind the finish reason, the socket open",
+		script: () => after(WORDS + 1, (connection) => connection.closed),
+		withOther: answered(1, 0),
+		alone: answered(1),
+	},
+	{
+		name: "an error event behind the finish reason",
+		script: () =>
+			streams([...goodStream(WORDS).slice(0, WORDS + 2), 'data: {"error":{"message":"busy","code":503}}\n\n']),
 		withOther: answered(1, 0),
 		alone: answered(1),
 	},
@@ -235,6 +268,13 @@ export const ROWS: readonly Row[] = [
 		isWhole: true,
 		withOther: answered(1, 1),
 		alone: is("502 upstream_truncated", 1),
+	},
+	{
+		name: "a whole answer, reset behind its JSON",
+		script: () => wholeThenReset,
+		isWhole: true,
+		withOther: answered(1, 0),
+		alone: answered(1),
 	},
 	{
 		name: "a line of a gigabyte, as first event",

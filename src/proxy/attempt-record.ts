@@ -1,0 +1,53 @@
+/** What an attempt tells of itself, and who hears of it: the call's settlement, and what is known of its target. */
+import type { Call } from "../openai/call.ts";
+import type { Work } from "../routing/state.ts";
+import { timeLeft } from "./attempt.ts";
+import type { Candidate } from "./candidate.ts";
+import { isHasty, type Limits } from "./limits.ts";
+import type { ProxyState } from "./proxy-state.ts";
+import type { Racer } from "./round.ts";
+import type { OpenRecord, Settlement } from "./settlement.ts";
+
+/** Whose attempt it is. */
+export interface Recorded {
+	readonly call: Call;
+	readonly candidate: Candidate;
+	readonly settlement: Settlement;
+	readonly state: ProxyState;
+	readonly work: Work | undefined;
+	/** Its part in a round of several. */
+	readonly racer: Racer | undefined;
+	/** What the target would have been given by a call that sets no limits, with others to ask. */
+	readonly usualLimits: () => Limits;
+}
+
+/** Tells that it has begun. */
+export function openRecord({ call, candidate, settlement, state, work, racer, usualLimits }: Recorded): OpenRecord {
+	const { target } = candidate;
+	const { targets } = state;
+	const close = settlement.attempt(target, (racer?.place ?? 0) > 0);
+	const seen = targets.opened(target.id, call.stream, work);
+	const timeLeftMs = timeLeft(call);
+	let hasBegun = false;
+	const ranOut = () => isHasty({ isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun }, usualLimits());
+	return {
+		firstToken: (isTypical) => {
+			hasBegun = true;
+			seen.firstToken(isTypical);
+		},
+		closed: (end) => {
+			const { status, failure, tokens } = end;
+			const isUnused = racer?.isBeaten === true;
+			close(isUnused ? { ...end, isUnused } : end);
+			// What one key was told is not said of the target while another is in use.
+			const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
+			const isVoid = failure?.kind === "timeout" && failure.isOurs && ranOut();
+			// It may have been busy with others; silent towards all of them it is ill.
+			const wasSilent = isUnused && failure?.kind === "cancelled" && racer.wasSilent && seen.isUnheard;
+			const kind = isVoid ? "cancelled" : wasSilent ? "timeout" : failure?.kind;
+			seen.closed({ status, failure: kind, retryAfterMs, tokens: tokens?.output });
+			const outMs = failure && candidate.outOfUseMs;
+			if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
+		},
+	};
+}

@@ -1,0 +1,70 @@
+/** When a call's target counts as late, and who may be asked beside it. Pure. */
+import { admits } from "../routing/breaker.ts";
+import type { RouteTarget } from "../routing/route.ts";
+import type { TargetView } from "../routing/state.ts";
+import type { Biller } from "./biller.ts";
+import type { Learned } from "./limits.ts";
+
+/** When a target counts as late, and why. */
+export interface Late {
+	/** From the beginning of its attempt. */
+	readonly ms: number;
+	/**
+	 * `silent`: for longer than it ever needs, or than any should before anything is known of it. `slow`: for longer than most of its
+	 * calls, under `hedge: true`. `probe`: it is not known to be well, and its client should not pay for finding out.
+	 */
+	readonly why: "silent" | "slow" | "probe";
+	/** Where nobody may be asked yet: when it is late again. */
+	readonly next?: Late | undefined;
+}
+
+/** Calls after which a target's usual time is known well enough to call one slow. */
+const KNOWN_FROM = 20;
+/** How long a target that may be out of order has for itself, ms. */
+const PROBE_MS = 1_000;
+
+/**
+ * When a target counts as late; undefined: never.
+ * @param silentMs how long it may be silent
+ * @param slow where the call may be sent twice as soon as it is slow: its times to the first token
+ */
+export function lateOf(
+	{ breaker }: Pick<TargetView, "breaker">,
+	now: number,
+	silentMs: number | undefined,
+	slow: Learned | undefined,
+): Late | undefined {
+	const silent: Late | undefined = silentMs === undefined ? undefined : { ms: silentMs, why: "silent" };
+	if (admits(breaker, now) === "probe")
+		return { ms: PROBE_MS, why: "probe", next: silent && { ...silent, why: "probe" } };
+	if (!slow || slow.count < KNOWN_FROM) return silent;
+	return { ms: slow.percentile(0.95)!, why: "slow", next: silent };
+}
+
+/** Whether a call may be sent there beside another: it is ready, not out of use, and not as late itself. */
+export function isWell(
+	{ standing = 0, isKeyless }: RouteTarget,
+	{ breaker, pausedUntil, waitingSince = Number.POSITIVE_INFINITY }: TargetView,
+	now: number,
+	lateMs: number,
+): boolean {
+	return (
+		!isKeyless && standing === 0 && breaker.state === "closed" && pausedUntil <= now && now - waitingSince < lateMs
+	);
+}
+
+/** An agent's model that has yet to be loaded: a stream is told how far that is, a whole answer can't be. */
+export const isLoading = ({ standing = 0 }: RouteTarget): boolean => standing > 0 && standing < NOT_HEARD_OF;
+
+/** Standings from here on are of agents that were not heard of lately. */
+const NOT_HEARD_OF = 100;
+
+/** Whether a call there costs nothing: no token, no call, no hour of hardware. What nobody knows the price of is not free. */
+export function isFree(target: RouteTarget, biller: Biller | undefined): boolean {
+	if (biller) return biller.price(target, SOME, SOME_MS)?.cost === 0;
+	const { price, kind = "cloud" } = target;
+	return price ? price.input === 0 && price.output === 0 : kind !== "cloud";
+}
+
+const SOME = { input: 1_000, output: 1_000 };
+const SOME_MS = 1_000;

@@ -1,0 +1,89 @@
+/** When a target counts as late, and who may be asked beside it. */
+import { describe, expect, test } from "bun:test";
+import { Clocks, createBiller } from "../src/proxy/biller.ts";
+import { isFree, isLoading, isWell, lateOf } from "../src/proxy/second-target.ts";
+import { breakerAfter, CLOSED } from "../src/routing/breaker.ts";
+import type { Rates } from "../src/routing/rates.ts";
+import { RoutingState } from "../src/routing/state.ts";
+import { target } from "./kit/routes.ts";
+
+const open = new Array(5).fill("bad").reduce((breaker) => breakerAfter(breaker, "bad", 0), CLOSED);
+const times = (count: number) => ({ count, percentile: (share: number) => share * 100 });
+
+describe("a target is late", () => {
+	test.each([
+		["never, where no limit is", { breaker: CLOSED }, undefined, undefined, undefined],
+		["when it has been silent for so long", { breaker: CLOSED }, 9_000, undefined, { ms: 9_000, why: "silent" }],
+		[
+			"as before, while its usual time is not known",
+			{ breaker: CLOSED },
+			9_000,
+			times(19),
+			{ ms: 9_000, why: "silent" },
+		],
+		[
+			"when it is slower than 95 % of its calls, and again when it is silent",
+			{ breaker: CLOSED },
+			9_000,
+			times(20),
+			{ ms: 95, why: "slow", next: { ms: 9_000, why: "silent" } },
+		],
+		[
+			"soon, when it may be out of order",
+			{ breaker: open },
+			9_000,
+			times(20),
+			{ ms: 1_000, why: "probe", next: { ms: 9_000, why: "probe" } },
+		],
+	] as const)("%s", (_, view, silentMs, slow, late) => {
+		expect(lateOf(view, 2_000, silentMs, slow)).toEqual(late as never);
+	});
+});
+
+describe("beside it no target is asked", () => {
+	const state = new RoutingState(() => 0);
+	const of = (id: string) => state.of(id);
+	test("that is well in all", () => expect(isWell(target("a/m"), of("a/m"), 20_000, 10_000)).toBe(true));
+
+	test.each([
+		["without a key", target("a/m", { isKeyless: true }), {}],
+		["that has yet to be loaded", target("a/m", { standing: 3 }), {}],
+		["that was not heard of lately", target("a/m", { standing: 102 }), {}],
+		["that is out of use", target("a/m"), { breaker: open }],
+		["that asked to be left alone", target("a/m"), { pausedUntil: 30_000 }],
+		["that keeps a call waiting as long itself", target("a/m"), { waitingSince: 9_000 }],
+	] as const)("%s", (_, its, view) => {
+		const known = { ...of("a/m"), breaker: CLOSED, pausedUntil: 0, waitingSince: undefined, ...view };
+		expect(isWell(its, known as never, 20_000, 10_000)).toBe(false);
+	});
+
+	test("a model is being loaded where its agent has something to do first", () => {
+		expect([undefined, 0, 1, 99, 100].map((standing) => isLoading(target("a/m", { standing })))).toEqual([
+			false,
+			false,
+			true,
+			true,
+			false,
+		]);
+	});
+});
+
+describe("a call is free", () => {
+	const billed = (rates: Rates | undefined) => createBiller(() => ({ rates, source: rates && "prices" }), new Clocks());
+	test.each([
+		["where no token costs anything", { input: 0, output: 0 }, true],
+		["not where the prompt costs something", { input: 1, output: 0 }, false],
+		["not where a call costs something", { input: 0, output: 0, request: 0.01 }, false],
+		["not where the hardware has a price by the hour", { input: 0, output: 0, gpu_hour: 2 }, false],
+		["not where nobody knows the price", undefined, false],
+	])("%s", (_, rates, free) => {
+		expect(isFree(target("a/m"), billed(rates))).toBe(free);
+	});
+
+	test("at the house's own, where nobody prices calls", () => {
+		expect(isFree(target("a/m", { kind: "local" }), undefined)).toBe(true);
+		expect(isFree(target("a/m", { kind: "cloud" }), undefined)).toBe(false);
+		expect(isFree(target("a/m", { kind: "local", price: { input: 1, output: 1 } }), undefined)).toBe(false);
+		expect(isFree(target("a/m", { kind: "cloud", price: { input: 0, output: 0 } }), undefined)).toBe(true);
+	});
+});
