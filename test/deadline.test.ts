@@ -12,7 +12,8 @@ import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
 
-const ANSWER = '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[]}';
+const ANSWER =
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1}}';
 const call = { model: "box/m", messages: [{ role: "user", content: "hi" }] };
 /** Limits that do not matter to a test are far away. */
 const withLimits = (timeouts: Record<string, string>): Pipeline =>

@@ -25,8 +25,8 @@ export interface Outage {
 /** How long it is away, and how long it is looked at, s. */
 export const AWAY_S = 60;
 const WATCHED_S = 100;
-/** By then five calls have found it late, and its breaker is open: what comes later finds out whether it is back. */
-const OPEN_AFTER_S = 15;
+/** By then five attempts have failed, or five calls have found it late, and its breaker is open: what comes later finds out whether it is back. */
+const OPEN_AFTER_S = { resets: 2.5, hangs: 15 };
 
 /** Starts the upstreams; `play` after the router. */
 export function outage(second: number, away: Away) {
@@ -74,7 +74,7 @@ export function outage(second: number, away: Away) {
 				calls: calls.length,
 				complete,
 				attempts: state.seen.length,
-				probesApart: apart(state.seen, startedAt / second + OPEN_AFTER_S),
+				probesApart: apart(state.seen, startedAt / second + OPEN_AFTER_S[away]),
 				backAfter,
 				slowest,
 			};
