@@ -30,6 +30,8 @@ export class Admission implements Entering {
 	readonly isAnswerLimited: boolean;
 	readonly #limit: number | undefined;
 	readonly #choices: number;
+	/** Tokens reserved for each choice, whatever the target. */
+	#each: number | undefined;
 	#further: readonly RouteTarget[] | undefined;
 	#prompt: PromptEstimate | undefined;
 	#answer: number | undefined;
@@ -83,10 +85,16 @@ export class Admission implements Entering {
 	#costOfTokens(): number {
 		const { call } = this.asking;
 		let most = 0;
+		/** Replicas of one model have one price: a hundred that cost nothing are looked up once. */
+		let free: string | undefined;
 		for (const target of this.#targetsOf()) {
+			if (target.name !== undefined && target.name === free) continue;
 			const rates = this.catalog.listed?.(target).rates;
 			// What costs nothing, the house's own, needs no look at the prompt.
-			if (!rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) continue;
+			if (!rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) {
+				free = target.name;
+				continue;
+			}
 			const answer = this.#answerAt(target);
 			const keepsLong = rates.cache_write_1h !== undefined && call.raw.includes('"1h"');
 			const usd = mostCharge(rates, { prompt: this.#promptOf(), answer, modalities: modalitiesOf(call), keepsLong });
@@ -128,10 +136,13 @@ export class Admission implements Entering {
 
 	/** No model says more than it can hold. */
 	#answerAt(target: RouteTarget): number {
-		const { route } = this.asking;
-		const each = this.#limit ?? this.usual.answerTokens(this.caller?.id ?? "", route.label) ?? UNKNOWN_ANSWER;
+		this.#each ??= this.#limit ?? this.#usualAnswer();
 		const context = target.context ?? this.catalog.listed?.(target).context;
-		return (context === undefined ? each : Math.min(each, context)) * this.#choices;
+		return (context === undefined ? this.#each : Math.min(this.#each, context)) * this.#choices;
+	}
+
+	#usualAnswer(): number {
+		return this.usual.answerTokens(this.caller?.id ?? "", this.asking.route.label) ?? UNKNOWN_ANSWER;
 	}
 }
 
