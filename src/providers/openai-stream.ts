@@ -103,8 +103,11 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		}
 		const edit = chunk.usage == null ? undefined : usageEdit(data, chunk.usage);
 		const whole = edit ? { ...tokens, output: edit.tokens } : tokens;
-		head = edit ? splice(data, [edit.edit]) : data;
-		told = { usage: edit ? { ...objectIn(sent), completion_tokens: edit.tokens } : sent, tokens: whole };
+		// What was counted stands against a later count that is none.
+		if (!whole.uncounted || !told || told.tokens.uncounted) {
+			head = edit ? splice(data, [edit.edit]) : data;
+			told = { usage: edit ? { ...objectIn(sent), completion_tokens: edit.tokens } : sent, tokens: whole };
+		}
 		const out = { delta, finish: finishes || undefined, tokens: whole, cost };
 		if (chunk.usage == null) return out;
 		if (!chunk.choices?.length) return { ...out, bytes: "" };
