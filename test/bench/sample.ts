@@ -30,6 +30,9 @@ export function judgeStream(text: string): string | undefined {
 	return choices.at(-1)?.finish_reason === "stop" ? undefined : "it has no finish reason";
 }
 
+/** A process that hangs must not hang the bench. */
+const DEADLINE_MS = 20_000;
+
 /**
  * Sends the scenario's request once. Says what is wrong with the answer; undefined where nothing is. `slow` streams have no
  * end: their client counts for itself. `isRouter` looks at the header that tells of the cache, too.
@@ -40,6 +43,7 @@ export async function sample(url: string, scenario: Scenario, isRouter: boolean)
 		method: "POST",
 		headers: { "content-type": "application/json", authorization: `Bearer ${KEY}` },
 		body: scenario.body,
+		signal: AbortSignal.timeout(DEADLINE_MS),
 	});
 	const text = await answer.text();
 	if (answer.status !== 200) return `status ${answer.status}: ${text.slice(0, 300)}`;
