@@ -230,7 +230,13 @@ describe("limits", () => {
 
 	test("take the place of an upstream's own, which are the router's", async () => {
 		const headers = { "content-type": "application/json", "x-ratelimit-remaining-requests": "99999", "x-a": "b" };
-		first.run(answers("200 OK", '{"choices":[]}', headers));
+		first.run(
+			answers(
+				"200 OK",
+				'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+				headers,
+			),
+		);
 		const limited = await startRouter({ config: SETTINGS });
 		const ask = (key: string) =>
 			post(

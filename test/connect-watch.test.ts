@@ -34,7 +34,9 @@ test("a whole answer's connection that does not come about in time is ETIMEDOUT"
 
 test("the call goes elsewhere, and its client is told nothing", async () => {
 	await using full = await fullListener();
-	upstream.run(answers("200 OK", '{"choices":[]}'));
+	upstream.run(
+		answers("200 OK", '{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'),
+	);
 	const router = pipeline({
 		config: {
 			timeouts: { connect: "300ms" },

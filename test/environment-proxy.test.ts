@@ -67,7 +67,8 @@ describe("which proxy an address gets", () => {
 	});
 });
 
-const ANSWER = '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[]}';
+const ANSWER =
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}';
 /** What only the proxy knows the way to. */
 const FAR = "api.vendor.example";
 const pair = certificate("an authority of one's own", ["localhost", FAR]);

@@ -15,7 +15,7 @@ afterAll(() => {
 });
 
 const ANSWER =
-	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}';
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}';
 const ok = answers("200 OK", ANSWER);
 const refuses = (status: string, message = "no", code = "c") =>
 	answers(status, JSON.stringify({ error: { message, type: "t", param: "temperature", code } }));

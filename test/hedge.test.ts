@@ -150,7 +150,15 @@ describe("no second target is asked", () => {
 	});
 
 	test("for a whole answer", async () => {
-		first.run(late(120, answers("200 OK", '{"choices":[]}')));
+		first.run(
+			late(
+				120,
+				answers(
+					"200 OK",
+					'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+				),
+			),
+		);
 		expect((await hedging().send({ ...call, stream: false })).status).toBe(200);
 		expect(second.received).toBeEmpty();
 	});

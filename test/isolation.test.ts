@@ -12,7 +12,8 @@ const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
 
 const SECRET = "the-prompt-nobody-may-repeat";
-const ANSWER = '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[]}';
+const ANSWER =
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}';
 const call = { model: "box/m", messages: [{ role: "user", content: SECRET }] };
 const config = {
 	providers: { box: { type: "vllm", base_url: upstream.origin } },

@@ -128,9 +128,19 @@ describe("before the first token", () => {
 	});
 
 	test("a whole answer gets none", async () => {
-		first.run(later(150, answers("200 OK", '{"choices":[]}')));
+		first.run(
+			later(
+				150,
+				answers(
+					"200 OK",
+					'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+				),
+			),
+		);
 		const answer = await router.send({ ...call, stream: false });
-		expect(await answer.text()).toBe('{"choices":[]}');
+		expect(await answer.text()).toBe(
+			'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+		);
 	});
 
 	test("an answer that comes in time brings none, and its upstream's name is in the headers", async () => {

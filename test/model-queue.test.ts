@@ -13,7 +13,10 @@ const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
 
 const call = { model: "fast", messages: [{ role: "user", content: "hi" }] };
-const ok = answers("200 OK", '{"choices":[]}');
+const ok = answers(
+	"200 OK",
+	'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+);
 let router: Pipeline;
 let queued: Queued[];
 /** Requests that the upstream has and has not answered. */

@@ -14,7 +14,10 @@ afterAll(() => {
 });
 
 const KEYS = ["sk-number-one", "sk-number-two", "sk-number-three"];
-const ok = answers("200 OK", '{"choices":[]}');
+const ok = answers(
+	"200 OK",
+	'{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+);
 const error = (status: string, headers: Record<string, string> = {}) =>
 	answers(status, '{"error":{"message":"no"}}', { "content-type": "application/json", ...headers });
 /** By the key that it was called with; the others are taken. */

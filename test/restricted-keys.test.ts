@@ -6,7 +6,11 @@ import { answers } from "./kit/faults.ts";
 import { configOf, entriesOf, pipeline } from "./kit/pipeline.ts";
 
 const upstream = startFaultUpstream();
-beforeEach(() => upstream.run(answers("200 OK", '{"choices":[]}')));
+beforeEach(() =>
+	upstream.run(
+		answers("200 OK", '{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'),
+	),
+);
 afterAll(() => upstream.stop());
 
 const router = pipeline({

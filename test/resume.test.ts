@@ -4,6 +4,7 @@ import type { Call } from "../src/openai/call.ts";
 import { Transcript } from "../src/openai/transcript.ts";
 import type { Failure } from "../src/providers/provider.ts";
 import type { Opened } from "../src/proxy/attempt.ts";
+import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
 import { goOn, mayGoOn, Progress } from "../src/proxy/resume.ts";
 import { spentAfter } from "../src/proxy/spent.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
@@ -333,6 +334,7 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 				spent: spentAfter(told, undefined, undefined),
 				tries: ({ id }) => Number(id === "a"),
 				isUnwell: () => false,
+				refused: new RefusedAdditions(),
 				wait: async () => true,
 				attempt: async ({ id }, _, hasOthers) => {
 					seen.push(`${id}${hasOthers ? "+" : ""}`);

@@ -14,7 +14,8 @@ afterAll(() => {
 	second.stop();
 });
 
-const ANSWER = '{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[]}';
+const ANSWER =
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}';
 const ok = answers("200 OK", ANSWER);
 const error = (status: string, headers: Record<string, string> = {}, body = '{"error":{"message":"no"}}') =>
 	answers(status, body, { "content-type": "application/json", ...headers });

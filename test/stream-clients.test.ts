@@ -22,7 +22,8 @@ const CHAT = "/v1/chat/completions";
 const body = (stream: boolean) =>
 	JSON.stringify({ model: "local/m", messages: [{ role: "user", content: "hi" }], stream });
 const MB = 1 << 20;
-const ANSWER = '{"id":"chatcmpl-kit","object":"chat.completion","created":1,"model":"m","choices":[]}';
+const ANSWER =
+	'{"id":"chatcmpl-kit","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}';
 
 test.each([true, false])(
 	"a client that leaves before the first byte ends the upstream's work (streamed: %p)",

@@ -39,7 +39,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		routesModels: upstream.routesModels,
 		encode: (call, target, _, wishes) => encode(upstream, defaults, call, target, wishes),
 		continuation: () => upstream.row.continuation ?? "replay",
-		decode: (status, headers, body) => decode(upstream, status, headers, body),
+		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call.operation),
 		decoder: (call) => chunkDecoder(upstream, call),
 		listRequest: () => listRequest(upstream),
 		readList,
@@ -81,10 +81,31 @@ function encode(
 interface Completion {
 	usage?: unknown;
 	timings?: unknown;
-	choices?: { error?: unknown; finish_reason?: unknown }[];
+	choices?: { error?: unknown; finish_reason?: unknown; message?: unknown; text?: unknown }[];
 }
 
-function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
+/** What an answer is called that has none in it. */
+const EMPTY: Record<Operation, string> = {
+	chat: "sent an answer without a choice",
+	completions: "sent an answer without a choice",
+	embeddings: "sent an answer without an embedding",
+};
+
+/** Whether a good status stands over nothing: no choice, or none with a message or text; no embedding. */
+function isEmpty(operation: Operation, { choices, data }: Completion & Record<string, unknown>): boolean {
+	if (operation === "embeddings") return !Array.isArray(data) || data.length === 0;
+	if (!Array.isArray(choices)) return true;
+	const part = operation === "chat" ? "message" : "text";
+	return !choices.some((choice) => choice?.[part] !== undefined && choice[part] !== null);
+}
+
+function decode(
+	upstream: Upstream,
+	status: number,
+	headers: Headers,
+	body: string,
+	operation: Operation,
+): Answer | Failure {
 	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 	let parsed: Completion & Record<string, unknown>;
 	try {
@@ -100,6 +121,7 @@ function decode(upstream: Upstream, status: number, headers: Headers, body: stri
 	const error = readErrorObject(parsed.error ? parsed : { error: parsed.choices?.[0]?.error });
 	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
 	if (parsed.choices?.some?.((choice) => choice?.finish_reason === ABORTED)) return { ...TRUNCATED, status };
+	if (isEmpty(operation, parsed)) return { ...TRUNCATED, status, message: EMPTY[operation] };
 	const { usage, timings } = parsed;
 	const edit = usageEdit(body, usage);
 	const counted = edit ? { ...(usage as Usage), completion_tokens: edit.tokens } : usage;

@@ -132,6 +132,8 @@ export interface Failure {
 	readonly type?: string | undefined;
 	readonly code?: string | undefined;
 	readonly retryAfterMs?: number | undefined;
+	/** What it refuses is no part of the call, but something that the router added. */
+	readonly refused?: Addition | undefined;
 	/** What was thrown, where the fault is the router's own; for its log. */
 	readonly cause?: unknown;
 	/** Headers of the refusal that its client should see: rate limits. Lower case. */

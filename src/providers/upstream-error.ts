@@ -73,17 +73,24 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 	}
 	// Venice's early form: {"error": [zod issue, …]}.
 	if (Array.isArray(error)) return { message: clip(issuesOf(error).join("; ")), code: "invalid_request" };
-	// Older vLLM: {"object": "error", "message", "code"}; FastAPI: {"detail": "…" | [{loc, msg}]}.
+	// Older vLLM: {"object": "error", "message", "code"}; Mistral: the same, with FastAPI's {"detail": "…" | [{loc, msg}]} as its message.
+	const { message } = whole;
+	const said = isObject(message) ? detailIn(message) : text(message);
 	if (whole["object"] === "error") {
 		return {
-			message: clip(text(whole["message"]) ?? "no reason given"),
+			message: clip(said ?? "no reason given"),
 			type: text(whole["type"]),
 			param: text(whole["param"]),
 			status: statusIn(whole["code"]),
 		};
 	}
-	const detail = text(whole["detail"]) ?? issuesOf(whole["detail"]).join("; ");
-	return detail ? { message: clip(detail) } : undefined;
+	// Databricks: {"error_code": "BAD_REQUEST", "message"}; gateways of clouds: {"message"}, {"Message"}.
+	const reason = detailIn(whole) ?? said ?? text(whole["Message"]);
+	return reason ? { message: clip(reason), code: text(whole["error_code"]) } : undefined;
+}
+
+function detailIn({ detail }: Json): string | undefined {
+	return text(detail) ?? text(issuesOf(detail).join("; "));
 }
 
 /** What the parts of `google.rpc.Status` add (Gemini): `ErrorInfo` a reason, `RetryInfo` a delay such as `48.9s`. */

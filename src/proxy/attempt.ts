@@ -1,6 +1,7 @@
 /** One try at one target: an answer that has begun, or the failure it ended in. */
 import type { Call } from "../openai/call.ts";
 import {
+	type Addition,
 	type Answer,
 	type Failure,
 	GOT_NOTHING,
@@ -20,6 +21,8 @@ import { Deadline } from "./deadline.ts";
 import { EventReader, type Piece } from "./event-reader.ts";
 import { guardedDecoder } from "./guarded-decoder.ts";
 import type { Limits } from "./limits.ts";
+import { foldedAnswer, isEvents, isNoStream, played, rejoined, source } from "./other-form.ts";
+import { refusedAddition } from "./refused-additions.ts";
 import type { Late } from "./second-target.ts";
 import type { OpenRecord } from "./settlement.ts";
 import { transportFailure } from "./transport-failure.ts";
@@ -57,6 +60,7 @@ export interface AttemptOptions {
 	readonly onKey: (failure: Failure | undefined) => void;
 	/** See Wishes. */
 	readonly counts?: boolean | undefined;
+	readonly without?: ReadonlySet<Addition> | undefined;
 	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
 	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
 	/** When it counts as late, and who hears of that. */
@@ -106,11 +110,15 @@ export class Attempt {
 			status = reached.status;
 			if ("kind" in reached) return this.#failed(reached, status);
 			const { answer: head, text } = reached;
-			if (text === undefined) return await this.#stream(head);
-			const read = target.provider.decode(head.status, head.headers, text, call);
-			if (call.stream && isGood(head)) return this.#failed(notAStream(read, head.status), status);
+			if (text === undefined) return refusedBy(await this.#stream(head), request);
+			if (call.stream && isGood(head)) return refusedBy(await this.#noStream(head, text), request);
+			const isOther = isGood(head) && isEvents(text);
+			const read = isOther
+				? foldedAnswer(target.provider, call, text)
+				: target.provider.decode(head.status, head.headers, text, call);
 			if (isFailure(read)) {
-				return this.#failed({ ...read, headers: answerHeaders(head.headers, target.provider.secret) }, status);
+				const headers = answerHeaders(head.headers, target.provider.secret);
+				return refusedBy(this.#failed({ ...read, headers }, status), request);
 			}
 			this.#arrived();
 			this.options.onKey(undefined);
@@ -130,7 +138,8 @@ export class Attempt {
 	}
 
 	get #wishes(): Wishes | undefined {
-		return this.options.counts ? COUNTS : undefined;
+		const { counts, without } = this.options;
+		return without ? { counts, without } : counts ? COUNTS : undefined;
 	}
 
 	/** Has it told when it counts as late, from its sending; at once where it does already. */
@@ -182,7 +191,7 @@ export class Attempt {
 		let answer: UpstreamAnswer | undefined;
 		try {
 			answer = await target.provider.transport.send(request, this.#deadline.signal, limits.connectMs);
-			const isStream = call.stream && isGood(answer) && isEventStream(answer);
+			const isStream = call.stream && isGood(answer) && !isJson(answer);
 			if (isStream) return { answer, text: undefined, status: answer.status };
 			const text = await readJsonText(answer, this.#deadline);
 			// What broke behind a complete answer was this side of it.
@@ -194,11 +203,22 @@ export class Attempt {
 		}
 	}
 
+	/** What a streamed call got in the place of a stream: one JSON is played as one, and events are read under whatever name they come. */
+	async #noStream(head: UpstreamAnswer, text: string): Promise<Opened | Failure> {
+		const { call, target } = this.options;
+		if (isEvents(text)) return this.#stream({ ...head, body: source([Buffer.from(text)]) });
+		const read = target.provider.decode(head.status, head.headers, text, call);
+		if (isFailure(read)) return this.#failed(notAStream(read, head.status), head.status);
+		const { body, decoder } = played(call, read);
+		return this.#stream({ ...head, body }, decoder);
+	}
+
 	/** A streamed answer, once it has begun: until then its failure is an ordinary one, with other targets to try. */
-	async #stream(head: UpstreamAnswer): Promise<Opened | Failure> {
-		const { call, target, limits, waiting, onKey, read = (decoder) => decoder } = this.options;
+	async #stream(head: UpstreamAnswer, decoder?: StreamDecoder): Promise<Opened | Failure> {
+		const { call, target, limits, waiting, onKey, read = (inner) => inner } = this.options;
 		const deadline = this.#deadline;
-		const reader = new EventReader(head.body, guardedDecoder(read(target.provider.decoder(call))), deadline, {
+		const inner = decoder ?? target.provider.decoder(call);
+		const reader = new EventReader(head.body, guardedDecoder(read(inner)), deadline, {
 			begun: () => {
 				this.#hasBegun = true;
 				onKey(undefined);
@@ -220,14 +240,20 @@ export class Attempt {
 		const first: Piece[] = [];
 		// From the sending, so that two relays in a row hold no longer than one.
 		const patience = this.#sentAt + COMMENTS_MS;
+		let isFirst = true;
 		while (!reader.isOver && !reader.hasBegun) {
-			let piece: Piece;
+			let piece: Piece = "";
+			let other: string | undefined;
 			try {
 				const chunk = await reader.read();
-				piece = chunk ? reader.take(chunk) : reader.finish();
+				if (isFirst && chunk && isNoStream(chunk)) other = await readJsonText(rejoined(head, chunk), deadline);
+				else piece = chunk ? reader.take(chunk) : reader.finish();
+				isFirst = false;
 			} catch (cause) {
 				piece = reader.broken(cause);
 			}
+			// This reader has seen nothing of it.
+			if (other !== undefined) return this.#noStream(head, other);
 			if (piece !== "") first.push(piece);
 			const isHeld = !waiting.hasLeft && performance.now() <= patience;
 			if (reader.isOver || reader.hasBegun || reader.hasEvent || isHeld || first.length === 0) continue;
@@ -273,18 +299,20 @@ export function timeLeft({ timeoutMs, startedAt }: Call): number {
 	return timeoutMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, timeoutMs - (performance.now() - startedAt));
 }
 
-/**
- * What it means that a streamed call got no stream: an error in a 200, or an upstream that can't stream. The call may
- * have been paid for, so it is not made again there.
- */
-function notAStream(answer: Answer | Failure, status: number): Failure {
-	if (isFailure(answer) && answer.kind !== "truncated") return answer;
+/** The failure, with what of the router's own it is about. */
+function refusedBy(result: Opened | Failure, { added }: UpstreamRequest): Opened | Failure {
+	const refused = added?.length && "kind" in result ? refusedAddition(result, added) : undefined;
+	return refused ? { ...(result as Failure), refused } : result;
+}
+
+/** What it means that a streamed call got no stream, and no answer: an error in a 200, or something that can't be read. */
+function notAStream(failure: Failure, status: number): Failure {
+	if (failure.kind !== "truncated") return failure;
 	const message = "answered a streamed call with something that is no event stream";
-	const kind = isFailure(answer) ? "truncated" : "unsupported";
-	return { kind, status, isOurs: true, param: "stream", message };
+	return { kind: "truncated", status, isOurs: true, param: "stream", message };
 }
 
 /** Media types are the same in any case (RFC 9110, 8.3.1). */
-function isEventStream({ headers }: UpstreamAnswer): boolean {
-	return headers.get("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
+function isJson({ headers }: UpstreamAnswer): boolean {
+	return headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
 }

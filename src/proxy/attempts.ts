@@ -10,13 +10,14 @@ import type { Failure, Target } from "../providers/provider.ts";
 import type { Work } from "../routing/state.ts";
 import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { openRecord } from "./attempt-record.ts";
-import { Candidate, type Planned } from "./candidate.ts";
+import { Candidate, type Planned, UNASKED } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
 import { type Limits, limitsOf, soleLimits } from "./limits.ts";
 import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { goOn, isPassing, mayGoOn, Progress, type ResumeTerms } from "./resume.ts";
+import { isOtherRefusal } from "./refused-additions.ts";
+import { goOn, isPassing, mayGoOn, Progress, type Rest, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers as isAnyLeft, isFresh, nextStep, type Step } from "./retry.ts";
 import { type Field, type Racer, Round } from "./round.ts";
@@ -126,6 +127,7 @@ export class Attempts {
 			spent,
 			tries: (target) => this.#candidates[targets.indexOf(target)]!.tries,
 			isUnwell: ({ id }) => this.#isOpen(id) || this.state.targets.of(id).pausedUntil > this.state.targets.now(),
+			refused: this.state.refused,
 			wait: (ms) => this.#pauses(ms),
 			attempt: async (target, followUp, hasOthers) => {
 				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, told, followUp);
@@ -239,7 +241,13 @@ export class Attempts {
 		return lateOf(view, this.state.targets.now(), lateMs, maySlow ? view.firstToken : undefined);
 	}
 
-	async #try(index: number, call = this.call, rest?: Rest, racer?: Racer): Promise<Opened | Failed> {
+	async #try(
+		index: number,
+		call = this.call,
+		rest?: Rest,
+		racer?: Racer,
+		without = this.state.refused.of(this.#candidates[index]!.target.id),
+	): Promise<Opened | Failed> {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
@@ -256,6 +264,7 @@ export class Attempts {
 				record: () => this.#record(candidate, racer),
 				onKey: ended,
 				counts: this.mayGoOn(target),
+				without,
 				read: rest?.read,
 				late: racer && this.#lateOf(candidate.target, limits),
 				onLate: racer && ((late) => racer.round.late(racer, late)),
@@ -268,6 +277,12 @@ export class Attempts {
 			}
 			const result = await attempt.open();
 			if ("head" in result) return result;
+			const { refused } = result;
+			if (refused && !without?.has(refused)) {
+				const again = await this.#try(index, call, rest, racer, new Set([...(without ?? []), refused]));
+				if ("head" in again || isOtherRefusal(again.failure, result)) this.state.refused.add(target.id, refused);
+				return again;
+			}
 			candidate.failed(result, attempt.waitedMs);
 			return { index, failure: result, error: errorOf(result, target), isUnasked: false };
 		} catch (thrown) {
@@ -286,7 +301,7 @@ export class Attempts {
 	#unasked(index: number, error: RouterError): Failed {
 		const candidate = this.#candidates[index]!;
 		this.settlement.servedBy(candidate.target);
-		const kind = KINDS[error.errorCode];
+		const kind = UNASKED[error.errorCode];
 		if (!kind) throw error;
 		const failure = { kind, message: error.message };
 		candidate.failed(failure);
@@ -360,22 +375,8 @@ function longestAnswer(call: Call): number | undefined {
 	return each === undefined ? undefined : each * choicesOf(call);
 }
 
-/** How the rest of an answer that broke is asked for. */
-interface Rest {
-	readonly read: AttemptOptions["read"];
-	readonly hasOthers: boolean;
-}
-
 const mayHelp = ({ tries, failure }: Candidate): boolean =>
 	tries === 0 || (failure !== undefined && isPassing(failure));
 
 /** Calls that may wait for a model where nothing is said. */
 const QUEUE = 100;
-
-/** What it means for the call that no attempt could be made. */
-const KINDS: Partial<Record<string, Failure["kind"]>> = {
-	provider_key_missing: "auth",
-	upstream_auth: "auth",
-	upstream_quota: "quota",
-	unsupported_parameter: "unsupported",
-};

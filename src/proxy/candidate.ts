@@ -97,3 +97,11 @@ const OF_THE_KEY: readonly string[] = ["auth", "quota", "rate"];
 function providerOf(provider: Provider, { index }: Account): Provider {
 	return index === 0 ? provider : provider.otherAccounts![index - 1]!;
 }
+
+/** What it means for the call that no attempt could be made. */
+export const UNASKED: Partial<Record<string, Failure["kind"]>> = {
+	provider_key_missing: "auth",
+	upstream_auth: "auth",
+	upstream_quota: "quota",
+	unsupported_parameter: "unsupported",
+};

@@ -4,11 +4,13 @@ import { RoutingState } from "../routing/state.ts";
 import { AccountRing } from "./account-ring.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
+import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry-budget.ts";
 
 /** The holder. */
 export class ProxyState {
 	readonly retries = new RetryBudget();
+	readonly refused = new RefusedAdditions();
 	/** By provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
 	readonly #rings = new WeakMap<Provider, AccountRing>();
 	/** By name in `models:`. */

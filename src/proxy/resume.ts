@@ -5,8 +5,9 @@ import type { Told } from "../openai/transcript.ts";
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
-import type { Opened } from "./attempt.ts";
+import type { AttemptOptions, Opened } from "./attempt.ts";
 import { type FollowUp, followUps, obstacleOf } from "./continuation.ts";
+import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
 import type { Spent } from "./spent.ts";
 
 /** What of a call the decision needs. */
@@ -26,10 +27,18 @@ export interface Elsewhere extends ResumeTerms {
 	tries(target: RouteTarget): number;
 	/** Calls are kept from it at present. */
 	isUnwell(target: RouteTarget): boolean;
+	/** Whether it takes an answer's beginning, and that it has refused one. */
+	readonly refused: Pick<RefusedAdditions, "of" | "add">;
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
 	/** `hasOthers`: where it gives nothing, others are asked. */
 	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<Opened | Failure>;
+}
+
+/** How the rest of an answer that broke is asked for. */
+export interface Rest {
+	readonly read: AttemptOptions["read"];
+	readonly hasOthers: boolean;
 }
 
 /** Whether what one target began could go on at another of these: silence inside it is then borne for less long. */
@@ -107,14 +116,16 @@ function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number
 async function ask(
 	target: RouteTarget,
 	hasOthers: boolean,
-	{ call, told, spent, attempt }: Elsewhere,
+	{ call, told, spent, refused, attempt }: Elsewhere,
 ): Promise<Opened | Failure> {
-	const capability = target.provider.continuation?.(target) ?? "replay";
+	const isRefused = refused.of(target.id)?.has(BEGINNING);
+	const capability = isRefused ? "replay" : (target.provider.continuation?.(target) ?? "replay");
 	let result: Opened | Failure | undefined;
 	for (const followUp of followUps(call, told, capability, spent)) {
 		result = await attempt(target, followUp, hasOthers);
 		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
 		if ("head" in result || (result.kind !== "caller" && result.kind !== "unsupported")) return result;
+		if (followUp.mode === "continue" && refusedAddition(result, [BEGINNING])) refused.add(target.id, BEGINNING);
 	}
 	return result!;
 }

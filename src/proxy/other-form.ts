@@ -1,0 +1,106 @@
+/** Answers in another form than was asked for: a stream's call that got one JSON, a plain call that got a stream. */
+import type { Call, Operation } from "../openai/call.ts";
+import { foldStream } from "../openai/fold.ts";
+import { replayEvents } from "../openai/replay.ts";
+import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
+import {
+	type Answer,
+	type ByteSource,
+	type Failure,
+	type Out,
+	type Provider,
+	type StreamDecoder,
+	TRUNCATED,
+	type UpstreamAnswer,
+} from "../providers/provider.ts";
+
+/** A whole answer, played as the stream that was asked for. */
+export interface Played {
+	readonly body: ByteSource;
+	readonly decoder: StreamDecoder;
+}
+
+/** Plays it. Throws where it is no JSON object, which a provider's `decode` has seen to. */
+export function played(call: Call, { body, tokens, cost, keeps }: Answer): Played {
+	const { operation, body: asked } = call;
+	const text = replayEvents(operation, body, false) + DONE;
+	const showsUsage = asked.stream_options?.include_usage === true;
+	let isKept = false;
+	const decoder: StreamDecoder = {
+		push({ data }: SseEvent): Out {
+			if (data === "[DONE]") return { bytes: "", done: true };
+			const out: Out = { delta: true, tokens, cost, keeps: isKept ? undefined : keeps };
+			isKept = true;
+			return out;
+		},
+		end: () => undefined,
+		rest: () => (showsUsage ? { usage: usageChunk(operation, body) } : {}),
+	};
+	return { body: source([Buffer.from(text)]), decoder };
+}
+
+/** An event stream's text as the whole answer that was asked for. */
+export function foldedAnswer(provider: Provider, call: Call, text: string): Answer | Failure {
+	const asked = { ...call.body, stream: true, stream_options: { include_usage: true } };
+	const decoder = provider.decoder({ ...call, signal: call.signal, stream: true, body: asked });
+	const kept: { -readonly [name in "tokens" | "cost" | "keeps"]?: Answer[name] } = {};
+	const learn = ({ tokens, cost, keeps }: Out) => {
+		if (tokens) kept.tokens = tokens;
+		if (cost !== undefined) kept.cost = cost;
+		if (keeps?.length) kept.keeps = [...(kept.keeps ?? []), ...keeps];
+	};
+	const splitter = new SseSplitter();
+	let events = "";
+	for (const event of [...splitter.push(Buffer.from(text)), ...splitter.end()]) {
+		const out = decoder.push(event);
+		learn(out);
+		if (out.failure) return out.failure;
+		if (out.done) break;
+		events += out.bytes ?? event.raw;
+	}
+	const failure = decoder.end();
+	if (failure) return failure;
+	const rest = decoder.rest?.() ?? {};
+	learn(rest);
+	events += rest.bytes ?? "";
+	if (rest.usage) events += sseData(rest.usage);
+	const body = foldStream(call.operation, Buffer.from(events));
+	return body === undefined ? TRUNCATED : { ...kept, body };
+}
+
+/** The chunk behind the answer. Where nobody counted, its usage is empty and is filled in where it is sent. */
+function usageChunk(operation: Operation, body: string): string {
+	const { usage, ...answer } = JSON.parse(body) as Record<string, unknown>;
+	const object = operation === "chat" ? "chat.completion.chunk" : answer["object"];
+	return JSON.stringify({ ...answer, object, choices: [], usage: usage ?? {} });
+}
+
+/** How lines of an event stream begin: with a field's name, a colon, or nothing at all. */
+const EVENTS = /^\uFEFF?\s*(?:data|event|id|retry)?:/;
+
+/** Whether an answer's text is an event stream, whatever its media type says. */
+export function isEvents(text: string): boolean {
+	return text.charCodeAt(0) !== OPEN_BRACE && EVENTS.test(text.slice(0, 64));
+}
+
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
+const LESS = 0x3c;
+
+/** Whether the first bytes of what is called a stream are none of it: JSON, or a page. */
+export function isNoStream(chunk: Uint8Array): boolean {
+	let at = 0;
+	while (chunk[at]! <= 0x20) at++;
+	return chunk[at] === OPEN_BRACE || chunk[at] === OPEN_BRACKET || chunk[at] === LESS;
+}
+
+/** These bytes, and then what `more` has. */
+export function source(chunks: readonly Uint8Array[], more?: ByteSource): ByteSource {
+	const left = [...chunks];
+	return { read: async () => left.shift() ?? (await more?.read()) };
+}
+
+/** The answer whose first bytes were read already. */
+export function rejoined({ status, headers, body }: UpstreamAnswer, first: Uint8Array): UpstreamAnswer {
+	return { status, headers, body: source([first], body) };
+}

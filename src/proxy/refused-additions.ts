@@ -1,0 +1,72 @@
+/**
+ * What targets refuse of that which the router adds to calls of its own accord (`stream_options`, a vendor's defaults, the beginning
+ * of an answer): no caller is at fault for it. Such a call is made once more without it, and later ones are made so at once.
+ */
+import type { Addition, Failure } from "../providers/provider.ts";
+
+/** How long it is remembered, ms: servers behind an address change. */
+const REMEMBERED_MS = 3_600_000;
+/** Targets of which it is remembered; the one that refused first is forgotten first. */
+const MOST_TARGETS = 1000;
+
+/** The way in which an answer goes on: the rest is asked for with its beginning as the last message. */
+export const BEGINNING: Addition = "beginning";
+
+/** How upstreams name them, where that is not as the router does. */
+const WORDS: Readonly<Record<Addition, RegExp>> = {
+	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
+	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
+	[BEGINNING]:
+		/continue_final_message|add_generation_prompt|prefill|(?:last|final) message|(?:role|message) .{0,20}assistant|assistant (?:message|role)/i,
+};
+/** More exact before less: `stream_options.continuous_usage_stats` is no word against `stream_options`. */
+const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats"];
+
+/** Kinds of failure in whose words an addition may stand: some servers call a field that they don't know their own fault. */
+const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"];
+
+/** The addition that a failure speaks of; undefined where it is about something else. */
+export function refusedAddition(failure: Failure, added: readonly Addition[]): Addition | undefined {
+	if (failure.isOurs || failure.status === undefined || !KINDS.includes(failure.kind)) return undefined;
+	const words = `${failure.param ?? ""} ${failure.code ?? ""} ${failure.message}`;
+	const isNamed = (name: Addition) => (WORDS[name] ? WORDS[name].test(words) : words.includes(name));
+	const named = added.filter(isNamed);
+	return named.find((name) => EXACT_FIRST.includes(name)) ?? named[0];
+}
+
+/** Whether a call that was made once more was refused for another reason: then what was left out of it was at fault before. */
+export function isOtherRefusal(again: Failure, before: Failure): boolean {
+	return again.kind === "caller" && again.message !== before.message;
+}
+
+/** What each target has refused. */
+export class RefusedAdditions {
+	/** By target: what, and until when that is remembered. */
+	readonly #targets = new Map<string, Map<Addition, number>>();
+
+	/** @param now ms, of any clock that only goes forward */
+	constructor(private readonly now: () => number = () => performance.now()) {}
+
+	/** What is to be left out of calls to a target; undefined where that is nothing. */
+	of(target: string): ReadonlySet<Addition> | undefined {
+		const refused = this.#targets.size === 0 ? undefined : this.#targets.get(target);
+		if (!refused) return undefined;
+		const now = this.now();
+		for (const [name, until] of refused) if (until <= now) refused.delete(name);
+		if (refused.size > 0) return new Set(refused.keys());
+		this.#targets.delete(target);
+		return undefined;
+	}
+
+	/** It took the call without that. */
+	add(target: string, name: Addition): void {
+		const refused = this.#targets.get(target) ?? new Map<Addition, number>();
+		refused.set(name, this.now() + REMEMBERED_MS);
+		this.#targets.set(target, refused);
+		if (this.#targets.size <= MOST_TARGETS) return;
+		for (const first of this.#targets.keys()) {
+			this.#targets.delete(first);
+			return;
+		}
+	}
+}

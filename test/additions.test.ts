@@ -1,0 +1,187 @@
+/** What the router adds to a call of its own accord is never its caller's fault. */
+import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
+import { choiceEvent, DONE, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
+import { chunksOf, type Json } from "./kit/exchange.ts";
+import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
+import { answers, begins, streams } from "./kit/faults.ts";
+import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+
+const first = startFaultUpstream();
+const second = startFaultUpstream();
+afterAll(() => {
+	first.stop();
+	second.stop();
+});
+let router: Pipeline;
+beforeEach(() => {
+	router = pipeline({
+		config: {
+			providers: {
+				box: { type: "openai-compatible", base_url: first.origin },
+				venice: { api_key: "venice-key-for-tests", base_url: first.origin },
+				one: { type: "vllm", base_url: first.origin },
+				two: { type: "vllm", base_url: second.origin },
+			},
+			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"] }],
+		},
+	});
+});
+
+const call = { model: "box/m", stream: true, messages: [{ role: "user", content: "hi" }] };
+const good = streams([
+	choiceEvent({ role: "assistant", content: "" }),
+	textEvent("hello"),
+	finishEvent(),
+	usageEvent(),
+	DONE,
+]);
+const bodyOf = (upstream: typeof first, nth: number) => JSON.parse(upstream.received[nth]!.body) as Json;
+/** Refuses a body that has this in it. */
+const refusing =
+	(what: string, status: string, words: string, type = "application/json", otherwise: Script = good): Script =>
+	(connection) =>
+		connection.request.body.includes(what)
+			? answers(status, words, { "content-type": type })(connection)
+			: otherwise(connection);
+
+const WORDS: readonly [string, string, string, string?][] = [
+	[
+		"Databricks",
+		"400 Bad Request",
+		'{"error_code":"BAD_REQUEST","message":"Bad request: json: unknown field \\"stream_options\\"\\n"}',
+	],
+	[
+		"Mistral",
+		"422 Unprocessable Entity",
+		'{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]},"type":"invalid_request_error"}',
+	],
+	[
+		"FastAPI",
+		"422 Unprocessable Entity",
+		'{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted","input":{}}]}',
+	],
+	[
+		"OpenAI",
+		"400 Bad Request",
+		'{"error":{"message":"Unrecognized request argument supplied","type":"invalid_request_error","param":"stream_options","code":null}}',
+	],
+	[
+		"Google",
+		"400 Bad Request",
+		'[{"error":{"code":400,"message":"Invalid JSON payload received. Unknown name \\"stream_options\\": Cannot find field.","status":"INVALID_ARGUMENT"}}]',
+	],
+	[
+		"Venice",
+		"400 Bad Request",
+		'{"error":[{"code":"unrecognized_keys","keys":["stream_options"],"message":"Unrecognized key(s) in object"}]}',
+	],
+	["plain text", "400 Bad Request", "stream options are not supported by this model", "text/plain"],
+	[
+		"a Python server",
+		"500 Internal Server Error",
+		`{"error":"generate() got an unexpected keyword argument 'stream_options'"}`,
+	],
+];
+
+describe("an upstream that refuses stream_options", () => {
+	test.each(WORDS.map(([who, status, words, type = "application/json"]) => [who, status, words, type] as const))(
+		"in the words of %s is asked once more without it, and from then on at once",
+		async (_, status, words, type) => {
+			first.run(refusing("stream_options", status, words, type));
+			expect(await (await router.send(call)).text()).toContain("hello");
+			expect(first.received.map(({ body }) => body.includes("stream_options"))).toEqual([true, false]);
+			expect(await (await router.send(call)).text()).toContain("hello");
+			expect(first.received.map(({ body }) => body.includes("stream_options"))).toEqual([true, false, false]);
+			expect((await router.settledCalls(2)).map(({ status }) => status)).toEqual([200, 200]);
+		},
+	);
+
+	test("gets what its client has set there, once the router's own is out of it", async () => {
+		const refusal = '{"error":{"message":"stream_options.include_usage is not supported"}}';
+		first.run(refusing('"include_usage":true', "400 Bad Request", refusal));
+		expect((await router.send({ ...call, stream_options: { include_usage: false } })).status).toBe(200);
+		expect(bodyOf(first, 1)["stream_options"]).toEqual({ include_usage: false });
+	});
+
+	test("is not asked again where its client has asked for it", async () => {
+		first.run(refusing("stream_options", WORDS[0]![1], WORDS[0]![2]));
+		const answer = await router.send({ ...call, stream_options: { include_usage: true } });
+		expect([answer.status, await answer.text()]).toMatchObject([400, expect.stringContaining("stream_options")]);
+		expect(first.received).toHaveLength(1);
+	});
+
+	test("and the call besides is told why the call is refused, and what it added is left out from then on", async () => {
+		const other = answers("400 Bad Request", '{"error":{"message":"messages are too odd"}}');
+		first.run(refusing("stream_options", WORDS[0]![1], WORDS[0]![2], undefined, other));
+		expect(await (await router.send(call)).text()).toContain("too odd");
+		await router.send(call);
+		expect(first.received.map(({ body }) => body.includes("stream_options"))).toEqual([true, false, false]);
+	});
+
+	test("whatever is in the call is asked once more only, and nothing is remembered", async () => {
+		first.run(answers("400 Bad Request", '{"error":{"message":"no stream_options here, ever"}}'));
+		expect((await router.send(call)).status).toBe(400);
+		expect(first.received).toHaveLength(2);
+		await router.send(call);
+		expect(first.received.map(({ body }) => body.includes("stream_options"))).toEqual([true, false, true, false]);
+	});
+});
+
+test("a refusal that names something else, or nothing, is the call's own: it is not asked again", async () => {
+	for (const words of ['{"error":{"message":"temperature must be below 2"}}', "", "<html>"]) {
+		first.run(answers("400 Bad Request", words));
+		expect((await router.send(call)).status).toBe(400);
+		expect(first.received).toHaveLength(1);
+	}
+});
+
+test("a vLLM that refuses continuous_usage_stats is still asked for the usage", async () => {
+	const words = '{"error":{"message":"stream_options.continuous_usage_stats: Extra inputs are not permitted"}}';
+	first.run(refusing("continuous_usage_stats", "400 Bad Request", words));
+	expect(await (await router.send({ ...call, model: "fast" })).text()).toContain("hello");
+	expect(first.received.map((_, nth) => bodyOf(first, nth)["stream_options"])).toEqual([
+		{ include_usage: true, continuous_usage_stats: true },
+		{ include_usage: true },
+	]);
+	expect(second.received).toHaveLength(0);
+});
+
+test("a vendor that refuses its own default is asked without it, also for a whole answer", async () => {
+	const whole = '{"choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}';
+	const words =
+		'{"error":"Invalid request parameters","context":{"issues":[{"path":["venice_parameters"],"message":"Unrecognized"}]}}';
+	first.run(refusing("venice_parameters", "400 Bad Request", words, undefined, answers("200 OK", whole)));
+	const answer = await router.send({ model: "venice/m", messages: call.messages });
+	expect(await answer.text()).toContain("hello");
+	expect(first.received).toHaveLength(2);
+});
+
+test("a target that takes no beginning of an answer is not given one a second time", async () => {
+	const breaks: Script = async (connection) => {
+		await begins([choiceEvent({ role: "assistant", content: "" }), textEvent("hel")])(connection);
+		await Bun.sleep(20);
+		connection.destroy();
+	};
+	const whole = streams([textEvent("hel"), textEvent("lo"), finishEvent(), DONE]);
+	const words = '{"error":{"message":"continue_final_message is not supported"}}';
+	first.run(breaks);
+	second.run(refusing("continue_final_message", "400 Bad Request", words, undefined, whole));
+	for (let nth = 0; nth < 2; nth++) {
+		const chunks = chunksOf(await (await router.send({ ...call, model: "fast" })).text()) as {
+			choices?: { delta: Json }[];
+		}[];
+		expect(chunks.map(({ choices }) => choices?.[0]?.delta["content"] ?? "").join("")).toBe("hello");
+	}
+	expect(second.received.map(({ body }) => body.includes("continue_final_message"))).toEqual([true, false, false]);
+});
+
+test("what was refused is forgotten after an hour, and of each target by itself", () => {
+	let now = 0;
+	const refused = new RefusedAdditions(() => now);
+	refused.add("a", "stream_options");
+	expect(refused.of("a")).toEqual(new Set(["stream_options"]));
+	expect(refused.of("b")).toBeUndefined();
+	now = 3_600_000;
+	expect(refused.of("a")).toBeUndefined();
+});
