@@ -13,7 +13,7 @@ const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
 
 const ANSWER =
-	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}';
+	'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}';
 const call = { model: "box/m", messages: [{ role: "user", content: "hi" }] };
 /** Limits that do not matter to a test are far away. */
 const withLimits = (timeouts: Record<string, string>): Pipeline =>

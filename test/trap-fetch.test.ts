@@ -25,7 +25,7 @@ afterEach(() => expect(faults.errors).toEqual([]));
 
 const CHAT = "/v1/chat/completions";
 const ANSWER =
-	'{"id":"chatcmpl-kit","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}';
+	'{"id":"chatcmpl-kit","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"cost":0}}';
 const call = { model: "local/m", messages: [{ role: "user", content: "hi" }] };
 const ask = (more: object = {}) => post(router.url + CHAT, { ...call, ...more });
 
@@ -73,7 +73,7 @@ test("trap: hop-by-hop headers of the client end here, and its chunked body gets
 			"connection: keep-alive, x-secret-hop\r\nx-secret-hop: 1\r\nte: trailers\r\nproxy-authorization: Basic eA==\r\n" +
 			`cookie: a=b\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
 	);
-	await client.until(/"finish_reason":"stop"\}\]\}/);
+	await client.until(/"finish_reason":"stop"\}\],"usage"/);
 	client.leave();
 	const { headers, body: got } = faults.received[0]!;
 	for (const name of ["transfer-encoding", "x-secret-hop", "te", "proxy-authorization", "cookie"]) {

@@ -73,7 +73,7 @@ describe("trap: what the schema does not know goes through", () => {
 	});
 
 	test("numbers and fields of an answer come back as they were", async () => {
-		const answer = `{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"big":12345678901234567890,"f":1.10,\n "z":{"a":1e400}}`;
+		const answer = `{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"big":12345678901234567890,"f":1.10,\n "z":{"a":1e400}}`;
 		rig.replay.play({ status: 200, headers: { "content-type": "application/json" }, text: answer });
 		expect((await rig.post(CHAT, `{"model":"gpt-5-mini",${messages}}`)).text).toBe(answer);
 	});
