@@ -65,6 +65,8 @@ export interface TurnstileOptions {
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
+/** Names whose limits are remembered: clients choose them. */
+const MOST_NAMES = 5_000;
 const COUNTS = { rpm: "requests", tpm: "tokens", concurrency: "concurrency" } as const;
 
 /** Whose limits they are, as bounds but for their amounts. */
@@ -77,6 +79,7 @@ interface LimitSet {
 /** The turnstile of one configuration; what has been counted lives in its limiter and its board. */
 export class Turnstile {
 	readonly #models: readonly { readonly fits: Fits; readonly set: LimitSet }[];
+	readonly #byName = new Map<string, readonly LimitSet[]>();
 	readonly #callers = new WeakMap<Caller, LimitSet>();
 	readonly #time: () => number;
 	readonly #wall: () => number;
@@ -200,8 +203,22 @@ export class Turnstile {
 			sets.push(setOf(`address:${call.address()}`, this.options.limits.address));
 		}
 		if (this.#models.length === 0) return sets;
-		const all = call.names();
-		for (const { fits, set } of this.#models) if (all.some(fits)) sets.push(set);
+		const first = sets.length;
+		for (const name of call.names()) {
+			// Each once: few names have more than one.
+			for (const set of this.#named(name)) if (!sets.includes(set, first)) sets.push(set);
+		}
+		return sets;
+	}
+
+	/** The limits that a name counts towards. Calls have several names, and ask for the same few. */
+	#named(name: string): readonly LimitSet[] {
+		let sets = this.#byName.get(name);
+		if (!sets) {
+			sets = this.#models.filter(({ fits }) => fits(name)).map(({ set }) => set);
+			if (this.#byName.size >= MOST_NAMES) this.#byName.clear();
+			this.#byName.set(name, sets);
+		}
 		return sets;
 	}
 

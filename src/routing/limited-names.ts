@@ -29,18 +29,37 @@ export function limitedNames(asked: string, route: Route, further: readonly Name
 function namesOf(plain: readonly string[], targets: readonly Named[]): readonly string[] {
 	const names = new Set<string>();
 	const add = (name: string) => {
-		const lower = name.toLowerCase();
-		names.add(lower);
-		names.add(lower.replace(VARIANT, ""));
+		for (const form of formsOf(name)) names.add(form);
 	};
 	for (const name of plain) add(name);
-	for (const { id, name, model, aliases = [] } of targets) {
+	let replica: string | undefined;
+	for (const { id, name, model, aliases } of targets) {
 		add(id);
+		if (aliases) for (const alias of aliases) add(alias);
+		// A hundred replicas of one model differ in nothing else.
+		if (name !== undefined && name === replica) continue;
+		replica = name;
 		add(model);
-		for (const alias of aliases) add(alias);
 		if (name !== undefined) add(name);
 	}
 	return [...names];
+}
+
+/** Forms of names: calls have the same few. Bounded, since clients choose them. */
+const forms = new Map<string, readonly string[]>();
+const MOST_KNOWN = 5_000;
+
+/** In lower case, and without its variant. */
+function formsOf(name: string): readonly string[] {
+	let found = forms.get(name);
+	if (!found) {
+		const lower = name.toLowerCase();
+		const bare = lower.replace(VARIANT, "");
+		found = bare === lower ? [lower] : [lower, bare];
+		if (forms.size >= MOST_KNOWN) forms.clear();
+		forms.set(name, found);
+	}
+	return found;
 }
 
 /** OpenRouter's variants of a model, and settings of the account's that go with it. */
