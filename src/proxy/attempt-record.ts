@@ -45,7 +45,7 @@ export function openRecord({ call, candidate, settlement, state, work, racer, us
 			// It may have been busy with others; silent towards all of them it is ill.
 			const wasSilent = isUnused && failure?.kind === "cancelled" && racer.wasSilent && seen.isUnheard;
 			const kind = isVoid ? "cancelled" : wasSilent ? "timeout" : failure?.kind;
-			seen.closed({ status, failure: kind, retryAfterMs, tokens: tokens?.output });
+			seen.closed({ status, failure: kind, retryAfterMs, tokens: tokens?.uncounted ? undefined : tokens?.output });
 			const outMs = failure && candidate.outOfUseMs;
 			if (outMs !== undefined) targets.pause(target.id, outMs, "its key is out of use");
 		},

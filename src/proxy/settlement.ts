@@ -118,7 +118,7 @@ export class Settlement {
 				failure: failure?.kind,
 				status,
 				ms: performance.now() - startedAt,
-				tokens,
+				tokens: tokens?.uncounted ? undefined : tokens,
 				cost: isUnused ? own : cost,
 				isSecond: isSecond || undefined,
 				isUnused,
@@ -128,8 +128,11 @@ export class Settlement {
 
 	/** What an answer cost that nobody used, USD: where its upstream did not say, its prompt, at least, was read. */
 	#ownCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
-		const read = tokens ?? { input: this.promptTokens?.() ?? 0, output: 0 };
-		return cost ?? this.biller?.price(target, read, meter?.ms() ?? 0)?.cost;
+		const read =
+			tokens && tokens.input > 0
+				? tokens
+				: { ...tokens, input: this.promptTokens?.() ?? 0, output: tokens?.output ?? 0 };
+		return cost ?? this.#priced(target, read, meter?.ms() ?? 0)?.cost;
 	}
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */
@@ -168,13 +171,19 @@ export class Settlement {
 		const { counted, isEstimated } = this.#counted(tokens, guess, isWhole);
 		this.tokens = counted;
 		if (cost === undefined && this.biller) {
-			const priced = this.biller.price(target, counted, this.#meters?.get(target.id)?.ms() ?? 0);
-			this.cost = numberIn(priced?.cost, Number.MAX_VALUE);
+			const priced = this.#priced(target, counted, this.#meters?.get(target.id)?.ms() ?? 0);
+			this.cost = priced?.cost;
 			this.#bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
 		} else {
 			this.cost = cost;
 			this.#bill = { source: cost === undefined ? "none" : "upstream", isEstimated };
 		}
+	}
+
+	/** What the router's own prices say: none where that comes to no sum of money. */
+	#priced(target: Target, tokens: Tokens, gpuMs: number): ReturnType<Biller["price"]> {
+		const priced = this.biller?.price(target, tokens, gpuMs);
+		return numberIn(priced?.cost, Number.MAX_VALUE) === undefined ? undefined : priced;
 	}
 
 	/** The tokens are a guess, or partly. */
