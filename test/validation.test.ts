@@ -3,6 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
 import { readRequestText } from "../src/http/request-body.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
+import { messagesRequest } from "../src/providers/anthropic-request.ts";
+import { GOT_NOTHING } from "../src/providers/provider.ts";
 
 const SECRET = "the-prompt-nobody-may-repeat";
 
@@ -208,4 +210,47 @@ describe("the bytes of a body", () => {
 		"of the type %p are read",
 		async (type) => expect(await readRequestText(request("{}", { "content-type": type }), 10)).toBe("{}"),
 	);
+});
+
+describe("numbers at their ends", () => {
+	const chat = (more: object) => ({ model: "m", messages: [{ role: "user", content: "x" }], ...more });
+	test.each([
+		["embeddings", { model: "m", input: "x", dimensions: 0 }, 'The field "dimensions" must be 1 or more.'],
+		["embeddings", { model: "m", input: "x", dimensions: -5 }, 'The field "dimensions" must be 1 or more.'],
+		["embeddings", { model: "m", input: "x", dimensions: 1.5 }, 'The field "dimensions" must be an integer'],
+		["embeddings", { model: "m", input: [] }, "must be a string or a non-empty array; it is an empty array."],
+		["embeddings", { model: "m", input: [[]] }, 'The field "input[0]" must be'],
+		["chat", chat({ n: 0 }), 'The field "n" must be 1 or more.'],
+		["chat", chat({ n: -1 }), 'The field "n" must be 1 or more.'],
+		["completions", { model: "m", prompt: "x", n: 0 }, 'The field "n" must be 1 or more.'],
+		["completions", { model: "m", prompt: "x", best_of: -1 }, 'The field "best_of" must be 0 or more.'],
+		["completions", { model: "m", prompt: [] }, "must be a string or a non-empty array; it is an empty array."],
+		["chat", { model: "m", messages: [] }, 'The field "messages" must be a non-empty array'],
+	] as const)("%s %j is refused for every upstream", (operation, body, words) => {
+		const { errorCode, status, message } = refusal(operation, body);
+		expect([errorCode, status]).toEqual(["invalid_value", 400]);
+		expect(message).toContain(words);
+	});
+
+	test.each([
+		["chat", chat({ max_tokens: 0 })],
+		["chat", chat({ max_tokens: -1 })],
+		["chat", chat({ max_completion_tokens: 0 })],
+		["chat", chat({ top_logprobs: -1, logprobs: true })],
+		["chat", chat({ temperature: 3, top_p: 0, seed: -1, n: 129 })],
+		["chat", chat({ n: null, temperature: null })],
+		["completions", { model: "m", prompt: "x", max_tokens: 0, echo: true, best_of: 0 }],
+		["completions", { model: "m", prompt: null }],
+		["embeddings", { model: "m", input: "", dimensions: 1 }],
+		["embeddings", { model: "m", input: [1, 2], dimensions: null }],
+	] as const)("%s %j means something to some upstream, and goes on as it is", (operation, body) => {
+		const raw = JSON.stringify(body);
+		expect(parseRequest(operation, raw).raw).toBe(raw);
+	});
+
+	test("max_tokens: 0 reaches Anthropic, whose cache it warms", () => {
+		const { body } = parseRequest("chat", JSON.stringify(chat({ max_tokens: 0 })));
+		const encoded = messagesRequest(body as never, "claude-x", false, GOT_NOTHING);
+		expect(JSON.parse((encoded as { body: string }).body).max_tokens).toBe(0);
+	});
 });

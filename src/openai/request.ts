@@ -1,7 +1,9 @@
 /**
  * What clients may send (OpenAI's openapi.yaml v2.3.0: CreateChatCompletionRequest, CreateCompletionRequest,
  * CreateEmbeddingRequest). Every level lets unknown fields through: an upstream may know more than this file.
- * Where vendors differ in a field's shape it is left open; what the router itself reads is strict.
+ * Where vendors differ in a field's shape it is left open; what the router itself reads is strict. Of numbers only that is refused
+ * to which no upstream gives a meaning: `max_tokens: 0` warms Anthropic's cache and -1 is no limit for llama.cpp, `top_logprobs: -1`
+ * is all of them for vLLM, a temperature above 2 is one for it, and what is none the upstream itself says.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 
@@ -11,6 +13,8 @@ const optional = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([sch
 const anyObject = Type.Object({}, open);
 const number = optional(Type.Number());
 const integer = optional(Type.Integer());
+/** Where no upstream gives less a meaning. */
+const atLeast = (minimum: number) => optional(Type.Integer({ minimum }));
 const boolean = optional(Type.Boolean());
 const string = optional(Type.String());
 const freeObject = optional(anyObject);
@@ -35,7 +39,7 @@ const common = {
 	user: string,
 	temperature: number,
 	top_p: number,
-	n: integer,
+	n: atLeast(1),
 	seed: integer,
 	stop: optional(Type.Union([Type.String(), Type.Array(Type.String())])),
 	frequency_penalty: number,
@@ -73,15 +77,17 @@ export const ChatRequest = object({
 	web_search_options: freeObject,
 });
 
-const tokens = Type.Array(Type.Integer());
+const filled = { minItems: 1 } as const;
+const tokens = Type.Array(Type.Integer(), filled);
+const texts = Type.Array(Type.String(), filled);
 
 /** `POST /v1/completions`. */
 export const CompletionRequest = object({
 	...common,
-	prompt: Type.Union([Type.String(), Type.Array(Type.String()), tokens, Type.Array(tokens), Type.Null()], {
+	prompt: Type.Union([Type.String(), texts, tokens, Type.Array(tokens, filled), Type.Null()], {
 		examples: ["Say hello"],
 	}),
-	best_of: integer,
+	best_of: atLeast(0),
 	echo: boolean,
 	logprobs: Type.Optional(Type.Union([Type.Integer(), Type.Boolean(), Type.Null()])),
 	suffix: string,
@@ -90,11 +96,11 @@ export const CompletionRequest = object({
 /** `POST /v1/embeddings`. */
 export const EmbeddingRequest = object({
 	model: common.model,
-	input: Type.Union([Type.String(), Type.Array(Type.String()), tokens, Type.Array(tokens), Type.Array(anyObject)], {
+	input: Type.Union([Type.String(), texts, tokens, Type.Array(tokens, filled), Type.Array(anyObject, filled)], {
 		examples: ["hello"],
 	}),
 	encoding_format: string,
-	dimensions: integer,
+	dimensions: atLeast(1),
 	user: string,
 });
 

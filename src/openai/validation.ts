@@ -27,8 +27,18 @@ export function describe(error: ValueError): { param: string; message: string } 
 	const { minimum, maximum } = deepest.schema;
 	if (BELOW.has(deepest.type)) return { param, message: `The field "${param}" must be ${minimum} or more.` };
 	if (ABOVE.has(deepest.type)) return { param, message: `The field "${param}" must be ${maximum} or less.` };
+	const least = minimumOf(deepest.schema);
+	if (least !== undefined && typeof deepest.value === "number" && deepest.value < least) {
+		return { param, message: `The field "${param}" must be ${least} or more.` };
+	}
 	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest)}.`;
 	return { param, message };
+}
+
+/** The least that a number may be, also where null is another way. */
+function minimumOf(schema: TSchema): number | undefined {
+	const options: TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [];
+	return options.find((option) => option["minimum"] !== undefined)?.["minimum"];
 }
 
 /** In a union, the branch that got furthest into the value says most. */
@@ -47,7 +57,7 @@ function expectation(schema: TSchema): string {
 	if (typeof schema["expects"] === "string") return schema["expects"];
 	if (Array.isArray(schema["anyOf"])) {
 		const options = schema["anyOf"].filter((option: TSchema) => option["type"] !== "null");
-		return options.map((option: TSchema) => expectation(option)).join(" or ");
+		return [...new Set(options.map((option: TSchema) => expectation(option)))].join(" or ");
 	}
 	if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
 	switch (schema["type"]) {
