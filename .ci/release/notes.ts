@@ -24,7 +24,7 @@ ${same(artifacts)}
 \`install.sh\` picks the file, checks its sum and puts it in place: \`ROUTER_RELEASES=<this folder or its URL> sh install.sh\`.
 \`sha256sum --check SHA256SUMS\` checks all. \`router-${version}.cdx.json\` lists what is inside (CycloneDX),
 \`router-${version}.provenance.json\` what it was made of (in-toto, SLSA; not signed). \`make release\` of the same commit gives
-the same bytes in every folder. Another platform of the one that compiles may not: it stands in the provenance.
+the same bytes in every folder on x64. Compiled by Bun for arm64 they differ in one byte, a flag of Bun's near the end.
 `;
 }
 

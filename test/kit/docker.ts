@@ -27,7 +27,8 @@ const CAPABILITIES = (1n << 21n) | (1n << 12n);
  */
 export function dockerProblem(): string | undefined {
 	if (process.platform !== "linux") return "Docker Engine runs on Linux only";
-	if (process.getuid?.() !== 0 || !capable()) return "dockerd needs root";
+	if (process.getuid?.() !== 0) return "dockerd needs root";
+	if (!capable()) return "root may neither mount nor make a bridge here (a container may with --privileged)";
 	const missing = ["dockerd", "docker", "ip", "tar"].filter((program) => !Bun.which(program));
 	if (missing.length > 0) return `${missing.join(", ")} is not installed`;
 	return process.env["ROUTER_TEST_DOCKER"] || undefined;
