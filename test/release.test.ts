@@ -260,11 +260,9 @@ async function build(name: string): Promise<Buffer> {
 	mkdirSync(copy, { recursive: true });
 	for (const each of ["src", "package.json", "tsconfig.json", "bunfig.toml"])
 		cpSync(join(ROOT, each), join(copy, each), { recursive: true });
-	cpSync(join(ROOT, "node_modules"), join(copy, "node_modules"), {
-		recursive: true,
-		filter: (path) =>
-			!/node_modules\/(?:bun$|@oven|\.release|typescript|@biomejs|@typescript|playwright-core|\.bin)/.test(path),
-	});
+	for (const { path } of shipped(lock)) {
+		cpSync(join(ROOT, "node_modules", path), join(copy, "node_modules", path), { recursive: true });
+	}
 	mkdirSync(join(copy, "node_modules/.bin"), { recursive: true });
 	symlinkSync(process.execPath, join(copy, "node_modules/.bin/bun"));
 	const child = Bun.spawn([process.execPath, "--no-env-file", "run", "build"], {
