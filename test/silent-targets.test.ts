@@ -1,8 +1,11 @@
 /** Targets that say nothing: another one is asked beside them where that costs nothing; who answers, who is ended, who hears of it. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { EndUsers } from "../src/gate/end-users.ts";
+import { batchOf } from "../src/gate/ledger-rows.ts";
 import { Clocks, createBiller } from "../src/proxy/biller.ts";
 import type { Rates } from "../src/routing/rates.ts";
 import type { AttemptStep } from "../src/telemetry/events.ts";
+import { createMetrics } from "../src/telemetry/metrics.ts";
 import { goodStream } from "./kit/events.ts";
 import { eventData, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -38,6 +41,8 @@ function routing({ alias = {} as Json, rates = { input: 0, output: 0 } as Rates 
 				one: { type: "vllm", base_url: first.origin },
 				two: { type: "vllm", base_url: second.origin },
 				three: { type: "vllm", base_url: third.origin },
+				anthropic: { api_key: "k", base_url: first.origin },
+				gemini: { api_key: "k", base_url: first.origin },
 			},
 			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"], ...alias }],
 		},
@@ -196,6 +201,35 @@ describe("a target that may be well again", () => {
 });
 
 describe("of other calls", () => {
+	test.each([
+		["Claude", "anthropic/claude-x"],
+		["Gemini", "gemini/gemini-x"],
+	])("a whole answer of a silent %s comes from the next target", async (_, target) => {
+		first.run(neverAnswers);
+		const arrived = first.next();
+		routing({ alias: { targets: [target, "two/b"] } });
+		expect(await ask(false)).toMatchObject({ status: 200, provider: "two" });
+		await (await arrived).closed;
+	});
+
+	test("what a doubled call was is told by the ledger's rows, and by the metrics", async () => {
+		first.run(neverAnswers);
+		routing({ rates: { input: 0, output: 0, request: 0.25 }, alias: { hedge: true } });
+		for (let call = 0; call < 20; call++) router.context.state.hedges("fast").call();
+		await ask(false);
+		await Bun.sleep(20);
+		const metrics = createMetrics("router");
+		for (const attempt of router.attempts) metrics.sink.attemptClosed(attempt);
+		expect(await metrics.text()).toContain('router_hedge_cost_usd_total{provider="one"} 0.25');
+		const [row] = batchOf(router.settled, [0], router.attempts, new EndUsers()).calls;
+		const rows = JSON.parse(row!.attempts!) as Json[];
+		const of = (target: string) => rows.find((each) => each["target"] === target)!;
+		expect(of("one/a")).toMatchObject({ failure: "cancelled", paid_by: "router", cost: 0.25 });
+		expect(of("two/b")).toMatchObject({ hedge: true });
+		expect(of("two/b")).not.toHaveProperty("paid_by");
+		expect(row!.cost).toBe(0.25);
+	});
+
 	test("embeddings come from the next target, too", async () => {
 		first.run(neverAnswers);
 		second.run(

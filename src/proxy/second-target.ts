@@ -20,6 +20,8 @@ export interface Late {
 
 /** Calls after which a target's usual time is known well enough to call one slow. */
 const KNOWN_FROM = 20;
+/** A call that waits for its first token for so long, ms, says that its target is late. */
+const LATE_MS = 10_000;
 /** How long a target that may be out of order has for itself, ms. */
 const PROBE_MS = 1_000;
 
@@ -49,7 +51,11 @@ export function isWell(
 	lateMs: number,
 ): boolean {
 	return (
-		!isKeyless && standing === 0 && breaker.state === "closed" && pausedUntil <= now && now - waitingSince < lateMs
+		!isKeyless &&
+		standing === 0 &&
+		breaker.state === "closed" &&
+		pausedUntil <= now &&
+		now - waitingSince < Math.max(lateMs, LATE_MS)
 	);
 }
 

@@ -1,0 +1,118 @@
+/** A round of attempts at once: who is asked, who wins, who is let go. */
+import { describe, expect, test } from "bun:test";
+import type { Attempt, Opened } from "../src/proxy/attempt.ts";
+import type { Failed } from "../src/proxy/attempts.ts";
+import { BEATEN, type Field, type Racer, Round } from "../src/proxy/round.ts";
+import type { Late } from "../src/proxy/second-target.ts";
+
+const SILENT: Late = { ms: 10_000, why: "silent" };
+const answer = (left: unknown[] = []) =>
+	({ head: {}, reader: { leave: (why: unknown) => left.push(why) } }) as unknown as Opened;
+const failure = (kind: "not_found" | "caller") => ({ failure: { kind, message: "no" } }) as unknown as Failed;
+
+/** A round at the first of so many targets, whose attempts end when the test says so. */
+function round(targets: number) {
+	const ends: PromiseWithResolvers<Opened | Failed>[] = [];
+	const racers: Racer[] = [];
+	const did: string[] = [];
+	const field: Field = {
+		attempt(index, racer) {
+			racers[index] = racer;
+			ends[index] = Promise.withResolvers();
+			racer.attempt = {
+				drop: () => did.push(`drop ${index}`),
+				extend: (ms: number) => did.push(`extend ${index} to ${ms}`),
+				watch: ({ ms }: Late) => did.push(`watch ${index} until ${ms}`),
+			} as unknown as Attempt;
+			return ends[index].promise;
+		},
+		beside: () => (racers.length < targets ? racers.length : undefined),
+		over: (_, first) => did.push(`over, first ${first}`),
+	};
+	const its = new Round(field, 0);
+	const late = (index: number, how = SILENT) => its.late(racers[index]!, how);
+	return { its, racers, did, late, end: (index: number, how: Opened | Failed) => ends[index]!.resolve(how) };
+}
+
+test("of one attempt that ends is its end", async () => {
+	const { its, end, did } = round(1);
+	end(0, failure("not_found"));
+	expect(await its.result).toEqual(failure("not_found"));
+	expect(did).toBeEmpty();
+});
+
+describe("beside one that is late", () => {
+	test("another is asked; the first to answer wins, the other is dropped, and what it says then is let go", async () => {
+		const { its, racers, did, late, end } = round(2);
+		late(0);
+		const won = answer();
+		end(1, won);
+		expect(await its.result).toBe(won);
+		expect(did).toEqual(["drop 0", "over, first 0"]);
+		expect([racers[0]!.isBeaten, racers[0]!.wasSilent, racers[1]!.isBeaten]).toEqual([true, true, false]);
+		const left: unknown[] = [];
+		end(0, answer(left));
+		await Bun.sleep(0);
+		expect(left).toEqual([BEATEN]);
+	});
+
+	test("one that lost to whoever was asked before it was not silent for too long", async () => {
+		const { its, racers, late, end } = round(3);
+		late(0);
+		late(1);
+		end(0, answer());
+		await its.result;
+		expect(racers.map(({ wasSilent }) => wasSilent)).toEqual([false, false, false]);
+	});
+
+	test("a probe is not dropped", async () => {
+		const { its, racers, did, late, end } = round(2);
+		late(0, { ms: 1_000, why: "probe" });
+		end(1, answer());
+		await its.result;
+		expect(did).toEqual(["over, first 0"]);
+		expect([racers[0]!.isBeaten, racers[0]!.wasSilent]).toEqual([true, false]);
+	});
+
+	test("one that failed does not end the round while another runs; the last failure is told", async () => {
+		const { its, late, end } = round(2);
+		late(0);
+		end(1, failure("not_found"));
+		const first = failure("not_found");
+		end(0, first);
+		expect(await its.result).toBe(first);
+	});
+
+	test("a failure that is the caller's own ends it", async () => {
+		const { its, did, late, end } = round(2);
+		late(0);
+		end(1, failure("caller"));
+		await its.result;
+		expect(did).toEqual(["drop 0", "over, first 0"]);
+	});
+
+	test("nobody is asked once it is over, and no more than three run", async () => {
+		const { its, racers, late, end } = round(9);
+		for (const index of [0, 1, 2]) late(index);
+		expect(racers).toHaveLength(3);
+		end(1, answer());
+		await its.result;
+		late(0);
+		expect(racers).toHaveLength(3);
+	});
+
+	test("where nobody may be asked yet, it is looked at again", () => {
+		const { did, late } = round(1);
+		late(0, { ms: 40, why: "slow", next: SILENT });
+		late(0);
+		expect(did).toEqual(["watch 0 until 10000"]);
+	});
+
+	test("and nobody else is left, those that run have their whole time", () => {
+		const { its, did, late, end } = round(2);
+		late(0);
+		its.extend((index) => 1_000 + index);
+		end(0, failure("not_found"));
+		expect(did).toEqual(["extend 0 to 1000", "extend 1 to 1001"]);
+	});
+});
