@@ -164,7 +164,8 @@ export const ERRORS = {
 	upstream_timeout: {
 		status: 504,
 		type: "upstream_error",
-		remedy: "Call again, or raise `timeouts` (and the call's own `x-router-timeout-ms`, if it sent one).",
+		remedy:
+			"Call again, or raise `timeouts`; where the call sent `x-router-timeout-ms`, `x-router-first-token-ms` or `x-router-stall-ms`, raise that.",
 	},
 	loop_detected: {
 		status: 508,

@@ -264,3 +264,24 @@ async function turnOfLoop(): Promise<void> {
 		answer.text(),
 	);
 }
+
+describe("advice on a limit that ran out can work: it names", () => {
+	const within = async (headers: Record<string, string>, stream: boolean) => {
+		upstream.run(neverAnswers);
+		const router = withLimits({ total: "100ms", first_token: "100ms" });
+		return (await router.send({ ...call, stream }, { headers })).text();
+	};
+
+	test("the call's own header, where that set it", async () => {
+		expect(await within({ "x-router-timeout-ms": "50" }, false)).toContain("as the call's x-router-timeout-ms says");
+		expect(await within({ "x-router-timeout-ms": "50" }, true)).toContain("as the call's x-router-timeout-ms says");
+		expect(await within({ "x-router-first-token-ms": "50" }, true)).toContain(
+			"as the call's x-router-first-token-ms says",
+		);
+	});
+
+	test("no header, where a setting is lower", async () => {
+		expect(await within({ "x-router-timeout-ms": "30000" }, false)).not.toContain("x-router");
+		expect(await within({}, true)).not.toContain("x-router");
+	});
+});

@@ -100,8 +100,9 @@ export class Attempt {
 		const { call, target, limits, record } = this.options;
 		const request = await this.#encode();
 		this.#record = record();
-		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, timeLeft(call));
-		this.#deadline.within(limit, call.stream ? "first token" : "answer");
+		const leftMs = timeLeft(call);
+		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, leftMs);
+		this.#deadline.within(limit, call.stream ? "first token" : "answer", limit, setByCall(call, limit, leftMs));
 		this.#sentAt = performance.now();
 		if (this.options.late) this.watch(this.options.late);
 		let status: number | undefined;
@@ -293,6 +294,12 @@ const COUNTS: Wishes = { counts: true };
 
 /** The comment of a stream that has nothing to say yet. */
 export const KEEP_ALIVE = ": keep-alive";
+
+/** Said where the call's own header has set a limit: no setting of the router's would raise that. */
+function setByCall({ stream, limits }: Call, limitMs: number, leftMs: number): string {
+	if (stream && limits?.first_token === limitMs) return ", as the call's x-router-first-token-ms says";
+	return limitMs === leftMs ? ", as the call's x-router-timeout-ms says" : "";
+}
 
 /** What is left of the time that the client gave its call, ms; Infinity where it gave none. At least 1. */
 export function timeLeft({ timeoutMs, startedAt }: Call): number {

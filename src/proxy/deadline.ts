@@ -50,9 +50,9 @@ export class Deadline extends Young {
 		return this.#controller.signal;
 	}
 
-	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s"; `told` ms, where that is another time. */
-	within(ms: number, what: string, told = ms): void {
-		this.#again = () => this.#set(ms, () => this.#timeOut(`gave no ${what} within ${seconds(told)}`));
+	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s"; `told` ms, where that is another time; `by` says who set it. */
+	within(ms: number, what: string, told = ms, by = ""): void {
+		this.#again = () => this.#set(ms, () => this.#timeOut(`gave no ${what} within ${seconds(told)}${by}`));
 		this.#again();
 	}
 
