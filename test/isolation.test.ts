@@ -123,13 +123,29 @@ describe("an upstream that sends JSON of a senseless shape", () => {
 		'{"choices":null,"usage":5}',
 		'{"choices":{},"usage":[]}',
 		'{"choices":[null],"usage":{"prompt_tokens":"x"}}',
-	])("as a whole answer has it passed on: %s", async (senseless) => {
+	])("as a whole answer without a choice is a 502: %s", async (senseless) => {
 		upstream.run(answers("200 OK", senseless));
 		const router = pipeline({ config });
-		const answer = await router.send(call);
-		expect([answer.status, await answer.text()]).toEqual([200, senseless]);
+		expect((await router.send(call)).status).toBe(502);
 		expect(router.faults).toBeEmpty();
 	});
+
+	test.each(["5", "[]", "null", '"text"', '{"prompt_tokens":"x"}'])(
+		"in the place of usage has that estimated: %s",
+		async (senseless) => {
+			const choices = [
+				{ index: 0, message: { role: "assistant", content: "four tokens are said" }, finish_reason: "stop" },
+			];
+			upstream.run(answers("200 OK", `{"choices":${JSON.stringify(choices)},"usage":${senseless}}`));
+			const router = pipeline({ config });
+			const answer = await router.send(call);
+			expect([answer.status, await answer.json()]).toMatchObject([
+				200,
+				{ choices, usage: { completion_tokens: 5, estimated: true } },
+			]);
+			expect(router.faults).toBeEmpty();
+		},
+	);
 
 	test.each(["null", "5", '"text"'])("as a whole answer that is no object is a 502: %s", async (senseless) => {
 		upstream.run(answers("200 OK", senseless));

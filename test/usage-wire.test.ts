@@ -176,6 +176,19 @@ describe("usage", () => {
 		});
 	});
 
+	test("comes once where a stream is asked for and one JSON is sent, counted or not", async () => {
+		const choices = [{ index: 0, message: { role: "assistant", content: "Hello you" }, finish_reason: "stop" }];
+		const asked = { stream: true, stream_options: { include_usage: true } };
+		for (const more of [{ usage: usage(2) }, {}]) {
+			const answer = await send({ body: { id: "1", object: "chat.completion", choices, ...more } }, asked);
+			const [told, ...others] = withUsage(answer.text);
+			expect(others).toEqual([]);
+			expect(told).toMatchObject({ choices: [], usage: "usage" in more ? usage(2) : { estimated: true } });
+			expect(said(answer.text)).toBe("Hello you");
+			expect((await entryOf(answer))["estimated"]).toBe("usage" in more ? undefined : true);
+		}
+	});
+
 	test("that another router has estimated stays marked, and keeps its counts", async () => {
 		const message = { role: "assistant", content: "hi" };
 		const body = {
