@@ -22,7 +22,8 @@ beforeEach(() => {
 				one: { type: "vllm", base_url: first.origin },
 				two: { type: "vllm", base_url: second.origin },
 			},
-			models: [{ name: "fast", targets: ["one/a", "two/b"], policy: "order" }],
+			// No second target is asked beside the first: what is told here is the first one's own end.
+			models: [{ name: "fast", targets: ["one/a", "two/b"], policy: "order", hedge: false }],
 		},
 	});
 });
