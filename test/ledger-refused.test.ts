@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { Ledger, type LostRows } from "../src/gate/ledger.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
+import type { LedgerStore } from "../src/store/ledger.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import type { AttemptClosed, CallSettled } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
@@ -103,6 +104,28 @@ test("where many rows are odd each of them is lost, and each of the others writt
 const ADMIN = { authorization: "Bearer admin-key-of-the-test" };
 const KEY = { authorization: "Bearer key-of-team-a" };
 const body = { model: "dummy", messages: [{ role: "user", content: "a prompt that nobody may read" }] };
+
+test.each([
+	["a batch", () => settled()],
+	["a row that is written alone", () => odd({ tokens: { input: 5, output: 5.5 } })],
+])("a store that throws at %s has the ledger say that it is stuck, and nothing is lost", (_, made) => {
+	using home = directory();
+	const { store, lost, rows } = openedIn(home.path);
+	let isBroken = true;
+	const write: LedgerStore["write"] = (batch) => {
+		if (isBroken) throw new Error("EACCES");
+		return store.ledger.write(batch);
+	};
+	const bounds = () => ({ keep: 1e12, size: 1e9 });
+	const ledger = new Ledger({ store: { ...store.ledger, write }, bounds, onLost: (each) => lost.push(each) });
+	ledger.sink.callSettled(settled());
+	ledger.sink.callSettled(made());
+	ledger.flush();
+	expect([ledger.isStuck, ledger.waiting, lost.length]).toEqual([true, 2, 0]);
+	isBroken = false;
+	ledger.flush();
+	expect([ledger.isStuck, ledger.waiting, rows("calls") + lost.length]).toEqual([false, 0, 2]);
+});
 
 test("a ledger that has stopped is told by /metrics and /health/ready, tries again by itself, and what keys have spent is not forgotten", async () => {
 	using home = directory();

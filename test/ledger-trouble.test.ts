@@ -1,7 +1,7 @@
 /** The ledger beside other processes, and where nothing can be written: each call is kept and counted once. */
 import { Database } from "bun:sqlite";
 import { describe, expect, jest, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger, type LostRows } from "../src/gate/ledger.ts";
 import { ownSpend } from "../src/gate/own-spend.ts";
@@ -142,6 +142,18 @@ describe("where nothing can be written", () => {
 		expect(ids.filter((id) => !store.ledger.call(id))).toEqual([]);
 	});
 
+	test("to a directory that became a file under the open database: what it takes is counted once", () => {
+		using home = directory();
+		const data = join(home.path, "data");
+		const { store, ledger, problems } = openedIn(data);
+		rmSync(data, { recursive: true });
+		writeFileSync(data, "");
+		ledger.sink.callSettled(settled());
+		for (let tries = 0; tries < 3; tries++) ledger.flush();
+		expect([count(store), ledger.waiting, problems.length]).toEqual([2, 0, 1]);
+		expect(problems[0]).toContain("it was deleted or replaced while it was in use");
+	});
+
 	test("a call that waits is told of as one that is written", () => {
 		using home = directory();
 		const { ledger } = openedIn(home.path);
@@ -215,6 +227,26 @@ describe("where nothing can be written", () => {
 		expect(store.ledger.spent("config:team-a", "")).toBeCloseTo(15.001, 6);
 		using db = new Database(join(home.path, "router.db"));
 		expect(db.query("SELECT COUNT(*) AS count FROM calls").get()).toEqual({ count: 10_001 });
+	});
+
+	test("each time that there is no more room is told of once, and attempts that are dropped count", () => {
+		using home = directory();
+		const { ledger, lost } = openedIn(home.path);
+		for (const time of [1, 2]) {
+			const makeRoom = full(home.path);
+			for (let at = 0; at < 10_002; at++) {
+				const call = settled();
+				for (let attempt = 0; attempt < 2; attempt++) {
+					ledger.sink.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
+				}
+				ledger.sink.callSettled(call);
+			}
+			// Two calls, and their two attempts each.
+			expect([lost.length, lost.filter(({ isKnown }) => !isKnown).length]).toEqual([time * 6, time]);
+			makeRoom();
+			ledger.flush();
+			expect(ledger.isStuck).toBe(false);
+		}
 	});
 
 	test("because the directory is no directory: they are remembered, each once, in bounded memory", () => {

@@ -1,7 +1,7 @@
 /** The store: what is remembered across restarts, and what happens where nothing can be. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashKey } from "../src/gate/keys.ts";
 import { ServedNames } from "../src/server/served-names.ts";
@@ -129,6 +129,8 @@ describe("where nothing can be kept", () => {
 	test.each([
 		["was deleted", () => {}],
 		["is another's by now", (path: string) => storeIn(path).store.saveAgents([bare])],
+		["is a file by now", (path: string) => writeFileSync(path, "")],
+		["is a link to itself by now", (path: string) => symlinkSync(path, path)],
 	])("because the directory %s while it was in use, it is said once, and all stays known", (_, then) => {
 		using home = directory();
 		const path = join(home.path, "data");

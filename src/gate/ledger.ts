@@ -52,6 +52,8 @@ export interface LostRows {
 	/** The call, where there is one alone. */
 	readonly id?: string | undefined;
 	readonly problem?: string | undefined;
+	/** Of `full`: it is not the first since the ledger could last be written. */
+	readonly isKnown?: boolean;
 }
 
 /** The ledger. Nothing is opened before the first call. */
@@ -64,6 +66,8 @@ export class Ledger {
 	readonly #users = new EndUsers();
 	/** The last batch could not be written, and still waits. */
 	#isStuck = false;
+	/** There was no room for one since it could last be written. */
+	#isFull = false;
 	/** Of calls that there was no room for. */
 	#sums: { readonly usage: Map<string, UsageRow>; calls: number } | undefined;
 	/** Why a row was refused. */
@@ -78,6 +82,7 @@ export class Ledger {
 	readonly sink: Pick<Sink, "attemptClosed" | "callSettled"> = {
 		attemptClosed: (attempt) => {
 			if (this.#attempts.length < 2 * MOST_KEPT) this.#attempts.push(attempt);
+			else this.#loseForRoom();
 			this.#wake();
 		},
 		callSettled: (call) => {
@@ -152,8 +157,12 @@ export class Ledger {
 		this.#calls = waiting ? [...waiting.calls] : [];
 		this.#times = waiting ? [...waiting.times] : [];
 		this.#attempts = waiting ? [...waiting.attempts, ...left] : left;
-		if (this.#isStuck) this.#wake();
-		else if (hasCalls) this.#trim();
+		if (this.#isStuck) {
+			this.#wake();
+			return;
+		}
+		this.#isFull = false;
+		if (hasCalls) this.#trim();
 	}
 
 	/**
@@ -176,7 +185,6 @@ export class Ledger {
 
 	#putBatch({ calls, times, attempts }: Waiting): Written {
 		if (calls.length === 0 && attempts.length === 0) return "written";
-		const { store, onWritten } = this.options;
 		let batch: LedgerBatch;
 		try {
 			batch = batchOf(calls, times, attempts, this.#users);
@@ -184,7 +192,18 @@ export class Ledger {
 			this.#problem = asText(error);
 			return "refused";
 		}
-		const written = store.write(batch);
+		return this.#written(batch);
+	}
+
+	/** A store that throws is one that can't be written now: to go on is to lose what it may take later. */
+	#written(batch: LedgerBatch): Written {
+		const { store, onWritten } = this.options;
+		let written: Written;
+		try {
+			written = store.write(batch);
+		} catch {
+			return "waits";
+		}
 		if (written === "written") onWritten?.(batch.usage);
 		else if (written === "refused") this.#problem = store.fault();
 		return written;
@@ -200,7 +219,7 @@ export class Ledger {
 	#putSumsOf(call: CallSettled, at: number): void {
 		try {
 			const { usage } = batchOf([call], [at], [], this.#users);
-			if (this.options.store.write({ calls: [], attempts: [], usage }) === "written") this.options.onWritten?.(usage);
+			this.#written({ calls: [], attempts: [], usage });
 		} catch {
 			// Why is told of the call.
 		}
@@ -213,17 +232,22 @@ export class Ledger {
 		this.#sums.calls++;
 		const [row] = batchOf([call], [Date.parse(day)], [], this.#users).usage;
 		addUsage(this.#sums.usage, row!);
-		this.options.onLost?.({ reason: "full", count: 1 });
+		this.#loseForRoom();
+	}
+
+	#loseForRoom(): void {
+		this.options.onLost?.({ reason: "full", count: 1, isKnown: this.#isFull });
+		this.#isFull = true;
 	}
 
 	/** Whether the sums of the calls that there was no room for are written. */
 	#putSums(): boolean {
 		if (!this.#sums) return true;
 		const usage = [...this.#sums.usage.values()];
-		const written = this.options.store.write({ calls: [], attempts: [], usage });
+		const written = this.#written({ calls: [], attempts: [], usage });
 		if (written === "waits") return false;
-		if (written === "written") this.options.onWritten?.(usage);
-		else this.options.onLost?.({ reason: "refused", count: usage.length, problem: this.options.store.fault() });
+		if (written === "refused")
+			this.options.onLost?.({ reason: "refused", count: usage.length, problem: this.#problem });
 		this.#sums = undefined;
 		return true;
 	}

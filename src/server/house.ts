@@ -72,13 +72,10 @@ export function createHouse(first: Config): House {
 	const onWritten = (rows: readonly UsageKey[]) => {
 		for (const row of rows) grown.set(usageName(row), row);
 	};
-	let isFull = false;
 	/** Why, and which call; nothing of what it said. */
-	const onLost = ({ reason, count, id, problem }: LostRows) => {
+	const onLost = ({ reason, count, id, problem, isKnown }: LostRows) => {
 		tools?.metrics.ledgerLost(reason, count);
-		const isTold = reason === "full" && isFull && ledger.isStuck;
-		isFull = reason === "full";
-		if (isTold) return;
+		if (isKnown) return;
 		const sentence = reason === "full" ? FULL : "a row of the ledger was refused and is lost";
 		tools?.log.logger.warn({ id, problem }, sentence);
 	};

@@ -176,8 +176,14 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	};
 }
 
-/** The file of that name; undefined where there is none. */
-const inodeOf = (file: string): number | undefined => statSync(file, { throwIfNoEntry: false })?.ino;
+/** The file of that name; undefined where there is none, or none that can be looked at: its directory is closed to us or no more one. */
+function inodeOf(file: string): number | undefined {
+	try {
+		return statSync(file, { throwIfNoEntry: false })?.ino;
+	} catch {
+		return undefined;
+	}
+}
 
 /** Opens or makes the file. Throws what SQLite or the file system says. */
 function open(file: string): Database {
