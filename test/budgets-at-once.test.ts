@@ -247,10 +247,12 @@ function budgets(
 		const got = await Promise.all(
 			Array.from({ length: CALLS }, (_, at) => call("stream", { stream: true, max_tokens: 100 }, at)),
 		);
-		// Each is over at once, so that others find room again: what they cost together is what counts.
+		// Each is over at once, so that others find room again: what they cost together is what counts. The last one may pass the budget
+		// where all before it were over.
 		const costs = got.map(({ text }) => Number(/"cost_usd":([\d.]+)/.exec(text)?.[1] ?? 0));
-		expect(got.filter(({ status }) => status === 200).length).toBeWithin(1, 11);
-		expect(costs.reduce((sum, cost) => sum + cost, 0)).toBeLessThanOrEqual(0.0105);
+		const letIn = got.filter(({ status }) => status === 200).length;
+		expect(letIn).toBeWithin(1, 12);
+		expect(costs.reduce((sum, cost) => sum + cost, 0) - Math.max(...costs)).toBeLessThan(0.0105);
 		await Promise.all(routers().map((router) => router.idle()));
 		for (let at = 0; at < 20; at++) await call("stream", { stream: true, max_tokens: 100 }, at);
 		expect((await call("stream", { stream: true })).status).toBe(429);

@@ -327,7 +327,8 @@ test("against a model of a sliding window: random calls of random sizes, none to
 	const within = (at: number, slack: number) =>
 		let_in.filter((each) => each.at > at - windowMs + slack).reduce((sum, { amount }) => sum + amount, 0);
 	let refused = 0;
-	for (let call = 0; call < 600; call++) {
+	// A machine that is slow or fast sees more or less of the window in so many calls.
+	for (let call = 0; call < 600 || (let_in.length <= 20 && call < 6000); call++) {
 		const amount = 1 + ((call * 7) % 9);
 		const before = await clock();
 		const verdict = await take([tokens(limit, amount, { windowMs })], call % 2);
