@@ -3,6 +3,7 @@ import { expect } from "bun:test";
 import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
 import { SETTLE } from "../src/gate/limiter-script.ts";
 import { RedisLimiter } from "../src/gate/redis-limiter.ts";
+import { WindowLimiter } from "../src/gate/window.ts";
 import type { SharedRedis } from "../src/store/redis.ts";
 import { needing } from "./kit/needing.ts";
 import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";
@@ -80,6 +81,21 @@ test("a guess that does not fit keeps no call out, unless another call with one 
 	await settled();
 	reservationOf(await take([guess()], 0));
 	expect((await take([tokens(5_000, 3_900)], 1)).isAllowed).toBe(true);
+});
+
+test("a guess that its own process has no room for is left out once among all routers, not once a router", async () => {
+	limiters = connected.map(
+		({ redis }, index) => new RedisLimiter(redis, new WindowLimiter(), `router-${index}`, NOBODY),
+	);
+	const guess = (certain = 100) => ({ ...tokens(500, 4_196), certain });
+	const first = await take([guess()], 0);
+	expect(first).toMatchObject({ isAllowed: true, standings: [{ bound: { amount: 100 } }] });
+	// Worth another try: it is let in once the first is over.
+	expect(await take([guess()], 1)).toMatchObject({ isAllowed: false, retryAfterMs: 1_000 });
+	expect(await take([guess(501)], 1)).toMatchObject({ isAllowed: false, retryAfterMs: Number.POSITIVE_INFINITY });
+	limiters[0]!.settle(reservationOf(first), 150, 0);
+	await settled();
+	expect((await take([guess()], 1)).standings).toMatchObject([{ bound: { amount: 100 }, remaining: 250 }]);
 });
 
 test("20,000 calls from 50 keys over their limits, by three routers in turn: every limit exact", async () => {

@@ -182,6 +182,40 @@ describe("a guess", () => {
 		expect(retryAfterMs).toBe(59_998);
 		expect(refused(limiter.take([guess(500, 600, 4_196)], 3)).retryAfterMs).toBe(Number.POSITIVE_INFINITY);
 	});
+
+	test.each([
+		["larger than the limit", 4_196, 0],
+		["that fits only without the other", 450, 0],
+		["that would fit a minute later", 450, 50],
+	])(
+		"%s beside another call is worth another try a second later: what is certain fits once that is over",
+		(_, amount, before) => {
+			const limiter = new WindowLimiter();
+			limiter.settle(taken(limiter.take([tokens(500, before)], 0)), before, 1);
+			const other = taken(limiter.take([tokens(500, 100)], 2));
+			expect(refused(limiter.take([guess(500, 100, amount)], 3)).retryAfterMs).toBe(1_000);
+			expect(refused(limiter.take([guess(500, 501, 4_196)], 3)).retryAfterMs).toBe(Number.POSITIVE_INFINITY);
+			limiter.settle(other, 100, 4);
+			taken(limiter.take([guess(500, 100, amount)], 1_003));
+		},
+	);
+
+	test("beside another call whose certain part does not fit either waits until that does, and no longer than for all of it", () => {
+		const limiter = new WindowLimiter();
+		limiter.settle(taken(limiter.take([tokens(500, 300)], 0)), 300, 1);
+		taken(limiter.take([tokens(500, 150)], 30_000));
+		expect(refused(limiter.take([guess(500, 100, 4_196)], 30_001)).retryAfterMs).toBe(29_999);
+		expect(refused(limiter.take([guess(500, 100, 200)], 59_900)).retryAfterMs).toBe(100);
+	});
+
+	test("is not taken beside a call that has been under way for longer than its window", () => {
+		const limiter = new WindowLimiter();
+		const long = taken(limiter.take([tokens(500, 100)], 0));
+		taken(limiter.take([{ ...requests(9), id: "other" }], 61_000));
+		expect(refused(limiter.take([guess(500, 100, 4_196)], 130_000)).retryAfterMs).toBe(1_000);
+		limiter.settle(long, 100, 130_001);
+		taken(limiter.take([guess(500, 100, 4_196)], 130_002));
+	});
 });
 
 describe("a budget", () => {

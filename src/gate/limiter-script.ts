@@ -6,7 +6,7 @@
  * window late at most. The clock is Redis's: those of the replicas may differ.
  *
  * - requests, tokens: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
- * - concurrency: a sorted set of reservations by when they lapse
+ * - concurrency, and of tokens the calls with a guess: a sorted set of reservations by when they lapse
  * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
  *   told it twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
  */
@@ -15,7 +15,7 @@
 export const STEPS = 240;
 /** How long a reservation of concurrency or of a budget lasts that is not renewed, ms: those of a router that died are free then. */
 export const LEASE_MS = 30_000;
-/** When a place at once, or a part of a budget, may be free nobody knows; asking again after so long costs little, ms. */
+/** When a call under way will be over nobody knows; asking again after so long costs little, ms. */
 const ASK_AGAIN_MS = 1_000;
 
 /** What all scripts share: the clock, and a window brought up to date. */
@@ -48,6 +48,22 @@ local function advance(key, window)
 end
 `;
 
+/** When there will be room in a window. */
+const ROOM = `
+-- In ms: nil where there is, -1 where there never will be.
+local function waitOf(key, sum, oldest, newest, window, limit, amount)
+	if amount > limit then return -1 end
+	if sum + amount <= limit then return nil end
+	local freed, step = 0, oldest
+	while step <= newest do
+		freed = freed + tonumber(redis.call('HGET', key, step) or '0')
+		if sum - freed + amount <= limit then break end
+		step = step + 1
+	end
+	return math.ceil(endOf(step, window) + window - now)
+end
+`;
+
 /** What is spent and reserved of budgets, in whole billionths of a USD. */
 const BUDGET = `
 local function whole(number) return string.format('%.0f', number) end
@@ -77,85 +93,93 @@ end
 
 /**
  * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, the replica and how long its spending is
- * kept in ms, then of each bound what it counts (`r`, `t`, `c`, `b`), limit, window in ms, amount, and what of that is certain (a guess
- * that does not fit is left out, unless another call with one is under way: the next bound holds their places; -1 where there is none). Of a budget, instead of the window what all replicas have spent as this one has
- * heard, and last what it has spent itself.
+ * kept in ms, then of each bound what it counts, its limit, and three more:
+ *
+ * - `r`, `t` (requests, tokens): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
+ *   fit is left out, unless another call with a guess is under way: the bound behind it, a `g`, holds their places
+ * - `c` (concurrency), `g` (calls with a guess, without a limit): nothing, 1, nothing
+ * - `b` (a budget): what all replicas have spent as this one has heard, the amount, and what this one has spent itself
+ *
  * Returns whether it was taken (1 or 0), the time, the refused bound's number and its wait in ms (-1: for ever), then of each bound
  * what is left, when all is there again in ms, and what was taken.
  */
 export const TAKE = {
 	name: "routerTake",
-	lua: `${WINDOW}${BUDGET}
+	lua: `${WINDOW}${ROOM}${BUDGET}
 local count = (#ARGV - 3) / 5
 local further = count
 local answer = { 1, now, -1, 0 }
 local states = {}
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
-	local counts, limit, window, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-	local last = tonumber(ARGV[at + 4])
-	local sum, oldest, newest, wait = 0, 0, 0, nil
+	local counts, limit, amount = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3])
+	local state, wait = {}, nil
 	if counts == 'b' then
-		local heldKey, sumKey = KEYS[further + 1], KEYS[further + 2]
+		local heard, own = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 4])
+		state.heldKey, state.sumKey = KEYS[further + 1], KEYS[further + 2]
 		further = further + 2
-		local spent = math.max(window, spentOf(key, ARGV[2], last, ARGV[3]))
-		local held = heldOf(heldKey, sumKey)
+		local spent = math.max(heard, spentOf(key, ARGV[2], own, ARGV[3]))
+		state.held = heldOf(state.heldKey, state.sumKey)
+		state.sum = spent + state.held
 		if spent >= limit then
 			wait = -1
-		elseif spent + held + amount > limit and redis.call('ZCARD', heldKey) > 0 then
+		elseif state.sum + amount > limit and redis.call('ZCARD', state.heldKey) > 0 then
 			wait = ${ASK_AGAIN_MS}
 		end
-		sum, oldest, newest = spent + held, heldKey, sumKey
-	elseif counts == 'c' then
+	elseif counts == 'c' or counts == 'g' then
 		redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-		sum = redis.call('ZCARD', key)
-		if sum + amount > limit then wait = ${ASK_AGAIN_MS} end
+		state.sum = redis.call('ZCARD', key)
+		if counts == 'c' and state.sum + amount > limit then wait = ${ASK_AGAIN_MS} end
 	else
-		sum, oldest, newest = advance(key, window)
-		if last >= 0 and sum + amount > limit then
+		local window, certain = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 4])
+		local isBeside = false
+		state.sum, state.oldest, state.newest = advance(key, window)
+		if certain >= 0 and state.sum + amount > limit then
 			redis.call('ZREMRANGEBYSCORE', KEYS[index + 1], '-inf', now)
-			if redis.call('ZCARD', KEYS[index + 1]) == 0 then amount = last end
+			isBeside = redis.call('ZCARD', KEYS[index + 1]) > 0
+			if not isBeside then amount = certain end
 		end
-		if amount > limit then
-			wait = -1
-		elseif sum + amount > limit then
-			local freed, step = 0, oldest
-			while step <= newest do
-				freed = freed + tonumber(redis.call('HGET', key, step) or '0')
-				if sum - freed + amount <= limit then break end
-				step = step + 1
+		wait = waitOf(key, state.sum, state.oldest, state.newest, window, limit, amount)
+		if isBeside then
+			-- What is certain is let in once the others are over, which may be at any moment.
+			local alone = waitOf(key, state.sum, state.oldest, state.newest, window, limit, certain)
+			if alone ~= -1 then
+				alone = math.max(alone or 0, ${ASK_AGAIN_MS})
+				if wait == -1 or alone < wait then wait = alone end
 			end
-			wait = math.ceil(endOf(step, window) + window - now)
 		end
 	end
 	if wait and answer[4] ~= -1 and (wait == -1 or wait > answer[4] or answer[1] == 1) then
 		answer[1], answer[3], answer[4] = 0, index - 1, wait
 	end
-	states[index] = { sum, oldest, newest, amount }
+	state.amount = amount
+	states[index] = state
 end
 for index = 1, count do
 	local key, at = KEYS[index], 4 + (index - 1) * 5
-	local counts, limit, window = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-	local sum, oldest, newest, amount = unpack(states[index])
+	local counts, limit, state = ARGV[at], tonumber(ARGV[at + 1]), states[index]
+	local sum, amount, reset = state.sum, state.amount, 0
 	if answer[1] == 1 then
 		if counts == 'b' then
-			local held = redis.call('ZCARD', oldest) == 0 and 0 or tonumber(redis.call('GET', newest) or '0')
-			redis.call('ZADD', oldest, now + ${LEASE_MS}, ARGV[1] .. ' ' .. whole(amount))
-			redis.call('SET', newest, whole(held + amount), 'PX', ${LEASE_MS})
-			redis.call('PEXPIRE', oldest, ${LEASE_MS})
-		elseif counts == 'c' then
+			redis.call('ZADD', state.heldKey, now + ${LEASE_MS}, ARGV[1] .. ' ' .. whole(amount))
+			redis.call('SET', state.sumKey, whole(state.held + amount), 'PX', ${LEASE_MS})
+			redis.call('PEXPIRE', state.heldKey, ${LEASE_MS})
+		elseif counts == 'c' or counts == 'g' then
 			redis.call('ZADD', key, now + ${LEASE_MS}, ARGV[1])
 			redis.call('PEXPIRE', key, ${LEASE_MS})
 		else
-			newest = stepOf(now, window)
-			redis.call('HINCRBY', key, newest, amount)
-			redis.call('HSET', key, 's', sum + amount, 'o', oldest, 'n', newest)
+			local window = tonumber(ARGV[at + 2])
+			state.newest = stepOf(now, window)
+			redis.call('HINCRBY', key, state.newest, amount)
+			redis.call('HSET', key, 's', sum + amount, 'o', state.oldest, 'n', state.newest)
 			redis.call('PEXPIRE', key, math.ceil(window + 2 * window / ${STEPS}))
 		end
 		sum = sum + amount
 	end
-	local reset = 0
-	if counts ~= 'c' and counts ~= 'b' and sum > 0 then reset = math.ceil(endOf(newest, window) + window - now) end
+	if state.newest and sum > 0 then
+		local window = tonumber(ARGV[at + 2])
+		reset = math.ceil(endOf(state.newest, window) + window - now)
+	end
 	answer[#answer + 1] = math.max(0, limit - sum)
 	answer[#answer + 1] = reset
 	answer[#answer + 1] = amount
@@ -165,9 +189,11 @@ return answer`,
 
 /**
  * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, when it was taken, the replica and how
- * long its spending is kept in ms, then of each bound what it counts, window, and what is to be added to what was taken (a negative
- * number takes back; of concurrency any number frees the place). Of a budget, instead of the window what this replica has spent, and
- * what was reserved.
+ * long its spending is kept in ms, then of each bound what it counts (as for `TAKE`), and two more:
+ *
+ * - `r`, `t`: its window in ms, and what is to be added to what was taken; a negative number takes back
+ * - `c`, `g`: nothing, nothing: the place is free
+ * - `b`: what this replica has spent, and what was reserved
  */
 export const SETTLE = {
 	name: "routerSettle",
@@ -177,18 +203,20 @@ local count = (#ARGV - 4) / 3
 local further = count
 for index = 1, count do
 	local key, at = KEYS[index], 5 + (index - 1) * 3
-	local counts, window, delta = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+	local counts = ARGV[at]
 	if counts == 'b' then
+		local own, reserved = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
 		local heldKey, sumKey = KEYS[further + 1], KEYS[further + 2]
 		further = further + 2
-		spentOf(key, ARGV[3], window, ARGV[4])
+		spentOf(key, ARGV[3], own, ARGV[4])
 		local held = heldOf(heldKey, sumKey)
-		if redis.call('ZREM', heldKey, ARGV[1] .. ' ' .. whole(delta)) == 1 then
-			redis.call('SET', sumKey, whole(held - delta), 'KEEPTTL')
+		if redis.call('ZREM', heldKey, ARGV[1] .. ' ' .. whole(reserved)) == 1 then
+			redis.call('SET', sumKey, whole(held - reserved), 'KEEPTTL')
 		end
-	elseif counts == 'c' then
+	elseif counts == 'c' or counts == 'g' then
 		redis.call('ZREM', key, ARGV[1])
 	else
+		local window, delta = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
 		local sum, oldest = advance(key, window)
 		local step = stepOf(taken, window)
 		-- What has left the window, or was flushed, is settled already.

@@ -31,8 +31,8 @@ export interface Bound {
 	/** What this call takes: 1, its estimated tokens, or the USD that it may cost (above 0). */
 	readonly amount: number;
 	/**
-	 * Of `tokens`: what of `amount` is certain. The rest is a guess: where it does not fit, and none of the count's calls is under way, the
-	 * call is let in for what is certain. Absent: all of it is.
+	 * Of `tokens`: what of `amount` is certain. The rest is a guess: where it does not fit, and none of the count's calls is under way (in Redis:
+	 * none of those with a guess), the call is let in for what is certain. Absent: all of it is.
 	 */
 	readonly certain?: number | undefined;
 	/**
@@ -53,7 +53,7 @@ export interface Standing {
 
 /** What a call that was let in has taken: given back to `settle` or `cancel`, once. */
 export interface Reservation {
-	/** With the amounts that were taken; all of one is `certain` where others of the count's calls are under way. */
+	/** With the amounts that were taken. */
 	readonly bounds: readonly Bound[];
 	/** Unique among all replicas. */
 	readonly id: string;

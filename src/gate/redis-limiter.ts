@@ -1,6 +1,6 @@
 /** Limits that all replicas count together, in Redis. */
 import type { SharedRedis } from "../store/redis.ts";
-import type { Bound, Limiter, Reservation, Spending, Verdict } from "./limiter.ts";
+import type { Bound, Limiter, Reservation, Spending, Standing, Verdict } from "./limiter.ts";
 import { LEASE_MS, RENEW, SETTLE, TAKE } from "./limiter-script.ts";
 import type { SpendBoard } from "./spend.ts";
 
@@ -13,7 +13,7 @@ const MOST_MISSES = LEASE_MS / TELL_AGAIN_MS;
 /** Kept to be told: what was under way when Redis went away. More than any router has under way at once. */
 const MOST_UNTOLD = 20_000;
 
-const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b" } as const;
+const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b", guesses: "g" } as const;
 /** Money is counted in whole billionths of a USD, so that it is compared exactly. */
 const UNIT = 1e9;
 const units = (usd: number): number => Math.round(usd * UNIT);
@@ -21,13 +21,27 @@ const units = (usd: number): number => Math.round(usd * UNIT);
 const MONTH_KEPT_MS = 40 * 86_400_000;
 const TOTAL_KEPT_MS = 400 * 86_400_000;
 
+/** A place of a call that has a guess among its tokens: Redis leaves a guess out only where none of the count's is taken. */
+interface GuessPlace {
+	readonly id: string;
+	readonly counts: "guesses";
+	readonly limit: number;
+	readonly windowMs: number;
+	readonly amount: number;
+	readonly certain?: undefined;
+	readonly spending?: undefined;
+}
+
+/** What Redis is asked for. */
+type Asked = Bound | GuessPlace;
+
 /** What stands behind a reservation. */
 interface Taken {
 	/** In this process. */
 	readonly own: Reservation;
 	/** In Redis. */
 	readonly id: string;
-	readonly bounds: readonly Bound[];
+	readonly bounds: readonly Asked[];
 	/** When, on Redis's clock, ms. Absent where it gave no answer: it may have taken it all the same, or may yet. */
 	readonly at?: number;
 }
@@ -44,7 +58,7 @@ interface Change {
 	readonly id: string;
 	readonly at: number;
 	/** Added to what was taken of each; of places nothing is left. */
-	readonly changes: readonly { readonly bound: Bound; readonly delta: number }[];
+	readonly changes: readonly { readonly bound: Asked; readonly delta: number }[];
 	/** How often Redis did not take it while it was there. */
 	readonly misses: number;
 }
@@ -89,21 +103,22 @@ export class RedisLimiter implements Limiter {
 		const own = await this.own.take(bounds, now);
 		if (!own.isAllowed || bounds.length === 0) return own;
 		const { reservation } = own;
-		const taken = withGuesses(reservation.bounds);
+		// As it was asked, and not as this process has taken it: another one's call may be under way.
+		const asked = withPlaces(bounds);
 		const id = `${this.router}:${this.#count++}`;
-		const args = taken.flatMap((bound) => this.#asked(bound));
+		const args = asked.flatMap((bound) => this.#asked(bound));
 		const isAsked = this.redis.isUp;
-		const answer = await this.redis.script(TAKE, this.#keys(taken), [id, ...this.#spender(taken), ...args]);
-		if (!isNumbers(answer, 4 + taken.length * 3)) {
-			if (isAsked) this.#begin(reservation, { own: reservation, id, bounds: taken });
+		const answer = await this.redis.script(TAKE, this.#keys(asked), [id, ...this.#spender(asked), ...args]);
+		if (!isNumbers(answer, 4 + asked.length * 3)) {
+			if (isAsked) this.#begin(reservation, { own: reservation, id, bounds: asked });
 			return own;
 		}
 		const [isTaken, at, refused, waitMs] = answer as [number, number, number, number];
-		const found = taken.map((bound, index) => {
+		const found = asked.map((bound, index) => {
 			const [remaining, resetMs, amount] = answer.slice(4 + index * 3) as [number, number, number];
 			return { bound: amountOf(bound, amount), remaining: amountFrom(bound, remaining), resetMs };
 		});
-		const standings = found.filter(({ bound }) => !isGuess(bound));
+		const standings = found.filter(isStanding);
 		if (isTaken === 1) {
 			const shared = { bounds: standings.map(({ bound }) => bound), id };
 			this.#begin(shared, { own: reservation, id, bounds: found.map(({ bound }) => bound), at });
@@ -111,7 +126,7 @@ export class RedisLimiter implements Limiter {
 		}
 		this.own.cancel(reservation, now);
 		const retryAfterMs = waitMs === -1 ? Number.POSITIVE_INFINITY : waitMs;
-		return { isAllowed: false, refused: taken[refused]!, retryAfterMs, standings };
+		return { isAllowed: false, refused: asked[refused] as Bound, retryAfterMs, standings };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -139,7 +154,7 @@ export class RedisLimiter implements Limiter {
 		return taken;
 	}
 
-	#change(taken: Taken | undefined, deltaOf: (bound: Bound) => number): void {
+	#change(taken: Taken | undefined, deltaOf: (bound: Asked) => number): void {
 		if (!taken) return;
 		const { id, bounds, at } = taken;
 		const changes = bounds
@@ -182,7 +197,7 @@ export class RedisLimiter implements Limiter {
 			const keys: string[] = [];
 			const members: string[] = [];
 			for (const bound of bounds) {
-				if (bound.counts === "concurrency") {
+				if (bound.counts === "concurrency" || bound.counts === "guesses") {
 					keys.push(this.#keyOf(bound));
 					members.push(id);
 				} else if (bound.spending) {
@@ -195,7 +210,7 @@ export class RedisLimiter implements Limiter {
 	}
 
 	/** What TAKE is told of a bound. */
-	#asked({ counts, limit, windowMs, amount, certain, spending }: Bound): (string | number)[] {
+	#asked({ counts, limit, windowMs, amount, certain, spending }: Asked): (string | number)[] {
 		if (!spending) return [LETTERS[counts], limit, windowMs, amount, certain ?? -1];
 		return [LETTERS[counts], units(limit), units(spending.usd), units(amount), this.#ownSpending(spending)];
 	}
@@ -205,20 +220,20 @@ export class RedisLimiter implements Limiter {
 	}
 
 	/** Who spends, and how long that is kept. */
-	#spender(bounds: readonly Bound[]): readonly [string, number] {
+	#spender(bounds: readonly Asked[]): readonly [string, number] {
 		const isTotal = bounds.some(({ spending }) => spending?.period === "total");
 		return [`of ${this.spender.replica}`, isTotal ? TOTAL_KEPT_MS : MONTH_KEPT_MS];
 	}
 
 	/** All in one slot: a script may touch no other. */
-	#keys(bounds: readonly Bound[]): string[] {
+	#keys(bounds: readonly Asked[]): string[] {
 		const keys = bounds.map((bound) => this.#keyOf(bound));
 		for (const { spending } of bounds) if (spending) keys.push(...this.#heldKeys(spending));
 		return keys;
 	}
 
 	/** The window, or the period, is part of the name, since what is kept there is of it alone. */
-	#keyOf({ id, counts, windowMs, spending }: Bound): string {
+	#keyOf({ id, counts, windowMs, spending }: Asked): string {
 		return this.redis.key(
 			`{limits}:${LETTERS[counts]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
 		);
@@ -231,23 +246,28 @@ export class RedisLimiter implements Limiter {
 }
 
 /** It lasts as long as the call, and no longer than it is renewed. */
-const isHeld = ({ counts }: Bound): boolean => counts === "concurrency" || counts === "usd";
+const isHeld = ({ counts }: Asked): boolean => counts === "concurrency" || counts === "usd" || counts === "guesses";
 
-/** Places of calls that have a guess among their tokens: as many as there are, so that one that has none beside it is told. */
-const GUESSES = { counts: "concurrency", limit: Number.MAX_SAFE_INTEGER, windowMs: 0, amount: 1 } as const;
-const isGuess = ({ counts, windowMs }: Bound): boolean => counts === "concurrency" && windowMs === GUESSES.windowMs;
+/** The bounds, with a place behind each that has a guess. */
+function withPlaces(bounds: readonly Bound[]): readonly Asked[] {
+	return bounds.flatMap((bound) => (bound.certain === undefined ? bound : [bound, placeBeside(bound)]));
+}
 
-/** The bounds, with such a place behind each that has a guess. */
-function withGuesses(bounds: readonly Bound[]): readonly Bound[] {
-	return bounds.flatMap((bound) => (bound.certain === undefined ? bound : [bound, { id: bound.id, ...GUESSES }]));
+function placeBeside({ id, windowMs }: Bound): GuessPlace {
+	return { id, counts: "guesses", limit: Number.MAX_SAFE_INTEGER, windowMs, amount: 1 };
+}
+
+/** Of what is told of each that was asked for: clients hear of bounds alone. */
+function isStanding(found: { readonly bound: Asked }): found is Standing {
+	return found.bound.counts !== "guesses";
 }
 
 /** The bound with what Redis took of it. */
-function amountOf(bound: Bound, amount: number): Bound {
+function amountOf<T extends Asked>(bound: T, amount: number): T {
 	return bound.counts === "tokens" && amount !== bound.amount ? { ...bound, amount } : bound;
 }
 
-const amountFrom = ({ spending }: Bound, counted: number): number => (spending ? counted / UNIT : counted);
+const amountFrom = ({ spending }: Asked, counted: number): number => (spending ? counted / UNIT : counted);
 
 function isNumbers(answer: unknown, count: number): answer is number[] {
 	return Array.isArray(answer) && answer.length === count && answer.every((each) => typeof each === "number");

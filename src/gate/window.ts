@@ -15,7 +15,7 @@ class Held implements Reservation {
 	constructor(
 		readonly id: string,
 		readonly bounds: readonly Bound[],
-		/** Of each bound. One that is let go meanwhile counted nothing any more. */
+		/** Of each bound: none is let go while a call that has taken of it is under way. */
 		readonly counters: readonly Counter[],
 		/** Of each bound: the number of its entry; -1 for `concurrency` and `usd`. */
 		readonly entries: readonly number[],
@@ -46,7 +46,7 @@ export class WindowLimiter implements Limiter {
 			const bound = asked.certain === undefined ? asked : guessed(asked, counter);
 			taken.push(bound);
 			if (counter.hasRoom(bound)) continue;
-			const wait = counter.waitFor(bound, now);
+			const wait = waitFor(bound, counter, now);
 			if (refused && wait <= retryAfterMs) continue;
 			refused = bound;
 			retryAfterMs = wait;
@@ -109,10 +109,22 @@ function standings(bounds: readonly Bound[], counters: readonly Counter[], now: 
 	});
 }
 
-/** The bound as it is to be taken: without the guess where that does not fit, and the guess counts only beside other calls. */
+/** The bound as it is to be taken: without the guess where that does not fit, and no other call is under way. */
 function guessed(bound: Bound, counter: Counter): Bound {
-	if (counter.running > 0) return { ...bound, certain: bound.amount };
-	return counter.hasRoom(bound) ? bound : { ...bound, amount: bound.certain! };
+	return counter.running > 0 || counter.hasRoom(bound) ? bound : { ...bound, amount: bound.certain! };
+}
+
+/** How soon it is worth another try where nobody knows when there will be room, ms. */
+const ASK_AGAIN_MS = 1_000;
+
+/** When there will be room. What is certain of a call is let in as soon as no other is under way, which may be at any moment. */
+function waitFor(bound: Bound, counter: Counter, now: number): number {
+	const wait = counter.waitFor(bound, now);
+	const { certain } = bound;
+	if (certain === undefined || certain === bound.amount) return wait;
+	const alone = { ...bound, amount: certain };
+	const waitAlone = counter.hasRoom(alone) ? 0 : counter.waitFor(alone, now);
+	return Math.min(wait, Math.max(waitAlone, ASK_AGAIN_MS));
 }
 
 interface Counter {
@@ -151,9 +163,8 @@ class UnderWay implements Counter {
 	leave(amount: number): void {
 		this.sum -= amount;
 	}
-	/** Nobody knows; a second is as good a guess as any. */
 	waitFor(): number {
-		return 1000;
+		return ASK_AGAIN_MS;
 	}
 	resetMs(): number {
 		return 0;
@@ -188,7 +199,7 @@ class Reserved implements Counter {
 	}
 	/** What is reserved may be free at any moment; what is spent, never in this period. */
 	waitFor({ limit, spending }: Bound): number {
-		return (spending?.usd ?? 0) >= limit ? Number.POSITIVE_INFINITY : 1000;
+		return (spending?.usd ?? 0) >= limit ? Number.POSITIVE_INFINITY : ASK_AGAIN_MS;
 	}
 	resetMs(): number {
 		return 0;
@@ -211,7 +222,7 @@ class Window implements Counter {
 	constructor(private readonly windowMs: number) {}
 
 	get isEmpty(): boolean {
-		return this.#first === this.#next;
+		return this.#first === this.#next && this.running === 0;
 	}
 
 	hasRoom({ amount, limit }: Bound): boolean {
@@ -261,7 +272,7 @@ class Window implements Counter {
 	}
 
 	resetMs(now: number): number {
-		if (this.isEmpty) return 0;
+		if (this.#first === this.#next) return 0;
 		return this.#times[(this.#next - 1) & (this.#times.length - 1)]! + this.windowMs - now;
 	}
 
