@@ -117,14 +117,22 @@ describe("one of the two fails", () => {
 		await answer.text();
 	});
 
-	test("by the caller's own fault: it is told, and the other is ended", async () => {
-		first.run(neverAnswers);
-		const arrived = first.next();
-		second.run(answers("400 Bad Request", '{"error":{"message":"too hot"}}'));
+	test("the first, by the caller's own fault: it is told, and the other is ended", async () => {
+		first.run(late(100, answers("400 Bad Request", '{"error":{"message":"too hot"}}')));
+		second.run(neverAnswers);
+		const arrived = second.next();
 		const answer = await hedging().send(call);
 		expect(answer.status).toBe(400);
 		expect(clientError(await answer.text()).message).toBe("too hot");
 		await (await arrived).closed;
+	});
+
+	test("the second, by what it calls the caller's own fault: the first answers", async () => {
+		first.run(late(120, good));
+		second.run(answers("400 Bad Request", '{"error":{"message":"too hot"}}'));
+		const answer = await hedging().send(call);
+		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "one"]);
+		await answer.text();
 	});
 
 	test("and so does the other: the failure is told", async () => {

@@ -81,7 +81,7 @@ describe("a whole answer, where another target is left", () => {
 			whole({ learned: learned(20, 15_000), tokens: longest(500), maxTokens: 1_000 }),
 			false,
 			90_000,
-			45_000,
+			90_000,
 		],
 		[
 			"one that may be shorter",
@@ -103,6 +103,13 @@ describe("a whole answer, where another target is left", () => {
 		const all = { timeouts: { ...timeouts, total: 9_000, first_token: 6_000 } };
 		expect(limits({ ...all, whole: whole() })).toMatchObject({ totalMs: 9_000, lateMs: 3_000 });
 		expect(limits(all).lateMs).toBe(2_000);
+	});
+
+	test("another is asked within a third of what is set for the call, the alias or the provider", () => {
+		expect(limits({ whole: whole(), set: [{ total: 9_000 }, { total: 3_000 }] }).lateMs).toBe(3_000);
+		expect(limits({ set: [undefined, { first_token: 3_000 }] }).lateMs).toBe(1_000);
+		const patient = { timeouts: { ...timeouts, total: 9_000 }, whole: whole(), set: [{ total: 60_000 }] };
+		expect(limits(patient).lateMs).toBe(20_000);
 	});
 
 	test("as long as is set for the call, the alias or the provider", () => {

@@ -23,15 +23,19 @@ function round(targets: number) {
 				drop: () => did.push(`drop ${index}`),
 				extend: (ms: number) => did.push(`extend ${index} to ${ms}`),
 				watch: ({ ms }: Late) => did.push(`watch ${index} until ${ms}`),
+				watchOn: () => did.push(`watch ${index} on`),
+				mute: () => undefined,
 			} as unknown as Attempt;
 			return ends[index].promise;
 		},
 		beside: () => (racers.length < targets ? racers.length : undefined),
+		fault: (thrown) => did.push(String(thrown)),
 		over: (_, first) => did.push(`over, first ${first}`),
 	};
 	const its = new Round(field, 0);
 	const late = (index: number, how = SILENT) => its.late(racers[index]!, how);
-	return { its, racers, did, late, end: (index: number, how: Opened | Failed) => ends[index]!.resolve(how) };
+	const end = (index: number, how: Opened | Failed) => ends[index]!.resolve(how);
+	return { its, racers, did, late, end, fail: (index: number, why: unknown) => ends[index]!.reject(why) };
 }
 
 test("of one attempt that ends is its end", async () => {
@@ -83,12 +87,46 @@ describe("beside one that is late", () => {
 		expect(await its.result).toBe(first);
 	});
 
-	test("a failure that is the caller's own ends it", async () => {
+	test("a failure of the first that is the caller's own ends it", async () => {
+		const { its, did, late, end } = round(2);
+		late(0);
+		end(0, failure("caller"));
+		expect(await its.result).toEqual(failure("caller"));
+		expect(did).toEqual(["drop 1", "over, first 0"]);
+	});
+
+	test("a refusal of the second's does not end a first that is only slow", async () => {
 		const { its, did, late, end } = round(2);
 		late(0);
 		end(1, failure("caller"));
-		await its.result;
-		expect(did).toEqual(["drop 0", "over, first 0"]);
+		await Bun.sleep(0);
+		const slow = answer();
+		end(0, slow);
+		expect(await its.result).toBe(slow);
+		expect(did).toEqual(["watch 0 on", "over, first 0"]);
+	});
+
+	test("a fault in the second is told, and does not end the first", async () => {
+		const { its, did, late, end, fail } = round(2);
+		late(0);
+		fail(1, "a fault");
+		await Bun.sleep(0);
+		const slow = answer();
+		end(0, slow);
+		expect(await its.result).toBe(slow);
+		expect(did).toContain("a fault");
+	});
+
+	test("in the place of a second that fails a third is asked", async () => {
+		const { its, racers, late, end } = round(3);
+		late(0);
+		end(1, failure("not_found"));
+		await Bun.sleep(0);
+		expect(racers).toHaveLength(3);
+		const third = answer();
+		end(2, third);
+		expect(await its.result).toBe(third);
+		expect(racers[0]!.wasSilent).toBe(true);
 	});
 
 	test("nobody is asked once it is over, and no more than three run", async () => {
@@ -105,7 +143,7 @@ describe("beside one that is late", () => {
 		const { did, late } = round(1);
 		late(0, { ms: 40, why: "slow", next: SILENT });
 		late(0);
-		expect(did).toEqual(["watch 0 until 10000"]);
+		expect(did).toEqual(["watch 0 until 10000", "watch 0 on"]);
 	});
 
 	test("and nobody else is left, those that run have their whole time", () => {

@@ -1,7 +1,7 @@
 /** When a target counts as late, and who may be asked beside it. */
 import { describe, expect, test } from "bun:test";
 import { Clocks, createBiller } from "../src/proxy/biller.ts";
-import { isFree, isLoading, isWell, lateOf } from "../src/proxy/second-target.ts";
+import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "../src/proxy/second-target.ts";
 import { breakerAfter, CLOSED } from "../src/routing/breaker.ts";
 import type { Rates } from "../src/routing/rates.ts";
 import { RoutingState } from "../src/routing/state.ts";
@@ -65,6 +65,41 @@ describe("beside it no target is asked", () => {
 			true,
 			false,
 		]);
+	});
+});
+
+describe("a call beside one that is silent relieves it", () => {
+	const silent: Late = { ms: 10_000, why: "silent" };
+	const replica = target("b/m", { kind: "local" });
+	const known = new RoutingState(() => 0).of("b/m");
+	const relieves = (late: Late, quietMs: number, theirs: number, its: number, other = replica) =>
+		mayRelieve(
+			late,
+			quietMs,
+			{ inFlight: theirs },
+			other,
+			{ ...known, inFlight: its, waiting: 0 } as never,
+			0,
+			undefined,
+		);
+	test.each([
+		["where it has answered nobody for so long, and the other has less to do", silent, 10_000, 2, 1, true],
+		["not where it has answered others meanwhile", silent, 9_999, 2, 1, false],
+		["not where the other has as much to do", silent, 10_000, 2, 2, false],
+		["whatever there is to do, where it is not known to be well", { ms: 1_000, why: "probe" }, 0, 1, 9, true],
+		["whatever there is to do, where it is slow and doubling it was asked for", { ms: 95, why: "slow" }, 0, 1, 9, true],
+	] as const)("%s", (_, late, quietMs, theirs, its, may) => {
+		expect(relieves(late, quietMs, theirs, its)).toBe(may);
+	});
+
+	test("at a vendor whatever there is to do", () => {
+		expect(relieves(silent, 10_000, 1, 9, target("b/m", { kind: "cloud" }))).toBe(true);
+	});
+
+	test("not where the other's queue is longer than `max_wait`", () => {
+		const view = { ...known, inFlight: 1, waiting: 1, waitingSince: 0 } as never;
+		const at = (maxWaitMs: number) => mayRelieve(silent, 10_000, { inFlight: 9 }, replica, view, 5_000, maxWaitMs);
+		expect([at(4_999), at(5_000)]).toEqual([false, true]);
 	});
 });
 

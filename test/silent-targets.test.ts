@@ -180,6 +180,36 @@ describe.each([
 	});
 });
 
+describe("many calls at once", () => {
+	const send = (count: number, stream: boolean) => Promise.all(Array.from({ length: count }, () => ask(stream)));
+
+	test.each([true, false])("at two replicas that are only slow stay where they are (streamed: %p)", async (stream) => {
+		first.run(late(1_500, good));
+		second.run(late(1_500, good));
+		routing({ alias: { policy: "balanced" }, more: { first_token: "3s", total: "3s" } });
+		const answers = await send(100, stream);
+		expect(answers.every(({ status }) => status === 200)).toBe(true);
+		// Ten, and a twentieth of the calls: as much as the budget has.
+		expect(first.received.length + second.received.length).toBeLessThanOrEqual(115);
+	});
+
+	test.each([true, false])("at a hung replica all move, however many there are (streamed: %p)", async (stream) => {
+		first.run(neverAnswers);
+		routing({ more: { first_token: "6s", total: "6s" } });
+		const answers = await send(30, stream);
+		expect(answers.every(({ provider }) => provider === "two")).toBe(true);
+		await Bun.sleep(20);
+		expect(router.attempts.filter(({ failure }) => failure === "timeout")).toBeEmpty();
+	});
+
+	test("no more of a model run than `concurrency` says", async () => {
+		first.run(neverAnswers);
+		routing({ alias: { concurrency: 1 } });
+		expect(await ask(false)).toMatchObject({ status: 200, provider: "two" });
+		expect(steps.map(({ how }) => how)).toEqual(["failover"]);
+	});
+});
+
 describe("a target that may be well again", () => {
 	const ill = (stream: boolean) => {
 		const { targets } = router.context.state;

@@ -27,6 +27,7 @@ export function openRecord({ call, candidate, settlement, state, work, racer, us
 	const { targets } = state;
 	const close = settlement.attempt(target, (racer?.place ?? 0) > 0);
 	const seen = targets.opened(target.id, call.stream, work);
+	if (racer) racer.seen = seen;
 	const timeLeftMs = timeLeft(call);
 	let hasBegun = false;
 	const ranOut = () => isHasty({ isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun }, usualLimits());

@@ -77,6 +77,9 @@ const COMMENTS_MS = 5000;
 /** How long the counts and the end of an answer that is complete are waited for, ms: its client has all else. */
 const FINISHED_MS = 5000;
 
+/** One that stays late is looked at again so often in the time that it had for itself. */
+const LOOKS = 10;
+
 /** One try. `open` it once. */
 export class Attempt {
 	readonly #deadline: Deadline;
@@ -84,6 +87,10 @@ export class Attempt {
 	#sentAt = 0;
 	#isLoading = false;
 	#hasBegun = false;
+	/** Nobody is to hear of it any more. */
+	#isMute = false;
+	/** See `extend`. */
+	#extendedMs: number | undefined;
 	/** Time spent waiting for the upstream, up to its answer's beginning or its failure, ms. */
 	waitedMs = 0;
 
@@ -101,7 +108,7 @@ export class Attempt {
 		const request = await this.#encode();
 		this.#record = record();
 		const leftMs = timeLeft(call);
-		const limit = Math.min(call.stream ? limits.firstTokenMs : limits.totalMs, leftMs);
+		const limit = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), leftMs);
 		this.#deadline.within(limit, call.stream ? "first token" : "answer", limit, setByCall(call, limit, leftMs));
 		this.#sentAt = performance.now();
 		if (this.options.late) this.watch(this.options.late);
@@ -148,9 +155,20 @@ export class Attempt {
 		this.#deadline.late(late.ms - (performance.now() - this.#sentAt), () => this.options.onLate?.(late));
 	}
 
+	/** Has it told once more, some time later. */
+	watchOn(late: Late): void {
+		this.#deadline.late(late.ms / LOOKS, () => this.options.onLate?.(late));
+	}
+
+	/** Another target's answer is used: nothing of this one reaches the client. */
+	mute(): void {
+		this.#isMute = true;
+	}
+
 	/** While it waits for its answer to begin, it may wait so long from its sending, ms. */
 	extend(limitMs: number): void {
-		if (this.#hasBegun) return;
+		this.#extendedMs = limitMs;
+		if (this.#hasBegun || this.#sentAt === 0) return;
 		const { call } = this.options;
 		const left = Math.min(limitMs - (performance.now() - this.#sentAt), timeLeft(call));
 		this.#deadline.within(Math.max(1, left), call.stream ? "first token" : "answer", limitMs);
@@ -258,7 +276,8 @@ export class Attempt {
 			if (piece !== "") first.push(piece);
 			const isHeld = !waiting.hasLeft && performance.now() <= patience;
 			if (reader.isOver || reader.hasBegun || reader.hasEvent || isHeld || first.length === 0) continue;
-			waiting.comments(first.splice(0));
+			const comments = first.splice(0);
+			if (!this.#isMute) waiting.comments(comments);
 		}
 		this.#arrived();
 		return reader.failure ?? { target, head, reader, first };

@@ -1,7 +1,6 @@
 /** A call's way over its targets: attempts one after the other, now and then two at once, until one has begun to answer. */
 import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
-import { answerLimit, choicesOf } from "../gate/answer-limit.ts";
 import type { Call } from "../openai/call.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { Told } from "../openai/transcript.ts";
@@ -10,9 +9,10 @@ import type { Failure, Target } from "../providers/provider.ts";
 import type { Work } from "../routing/state.ts";
 import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
 import { openRecord } from "./attempt-record.ts";
+import type { CallQueue } from "./call-queue.ts";
 import { Candidate, type Planned, UNASKED } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
-import { type Limits, limitsOf, soleLimits } from "./limits.ts";
+import { type Limits, limitsOf, longestAnswer, soleLimits } from "./limits.ts";
 import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
@@ -21,7 +21,7 @@ import { goOn, isPassing, mayGoOn, Progress, type Rest, type ResumeTerms } from 
 import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers as isAnyLeft, isFresh, nextStep, type Step } from "./retry.ts";
 import { type Field, type Racer, Round } from "./round.ts";
-import { isFree, isLoading, isWell, type Late, lateOf } from "./second-target.ts";
+import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "./second-target.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 import { type Spent, spentAfter } from "./spent.ts";
 
@@ -80,6 +80,7 @@ export class Attempts {
 		const { alias } = this.plan;
 		this.state.retries.call(performance.now());
 		if (alias?.hedge) this.state.hedges(alias.name).call();
+		if (this.#candidates.length > 1) this.state.freeHedges(this.#candidates[0]!.target.provider).call();
 		// An await that waits for nothing costs each call 0.5 µs.
 		if (alias?.concurrency !== undefined) await this.#standInLine(alias, alias.concurrency);
 		let error: RouterError | undefined;
@@ -203,7 +204,10 @@ export class Attempts {
 		const { waitedMs } = this.settlement;
 		return {
 			attempt: (index, racer) => this.#try(index, this.call, undefined, racer),
-			beside: (late, index) => this.#beside(late, index),
+			beside: (late, racer) => this.#beside(late, racer),
+			fault: (thrown) => {
+				if (!(thrown instanceof RouterError)) this.settlement.onFault?.(thrown);
+			},
 			over: (won, first) => {
 				// Several were waited for at once.
 				this.settlement.waitedMs = waitedMs + performance.now() - startedAt;
@@ -215,24 +219,40 @@ export class Attempts {
 	}
 
 	/** Whom to ask beside a target that is late; undefined where nobody may be. */
-	#beside(late: Late, index: number): number | undefined {
+	#beside(late: Late, { index, seen }: Racer): number | undefined {
 		if (this.#pause.isOver) return undefined;
 		const { alias, targets } = this.plan;
 		const isSlow = late.why === "slow";
 		const { targets: known } = this.state;
 		const now = known.now();
-		const may = this.#candidates.map(
-			(each, at) => at !== index && isFresh(each) && isWell(each.target, known.of(each.target.id), now, late.ms),
-		);
+		const silent = known.of(targets[index]!.id);
+		const may = this.#candidates.map((each, at) => {
+			if (at === index || !isFresh(each) || each.outOfUseMs !== undefined) return false;
+			const its = known.of(each.target.id);
+			return (
+				isWell(each.target, its, now, late.ms) &&
+				mayRelieve(late, seen?.quietMs ?? 0, silent, each.target, its, now, alias?.max_wait)
+			);
+		});
+		const line = alias?.concurrency === undefined ? undefined : this.#line(alias, alias.concurrency);
+		if (!may.includes(true) || line?.hasRoom === false) return undefined;
 		let other = isSlow ? -1 : targets.findIndex((target, at) => may[at] && isFree(target, this.settlement.biller));
+		if (other !== -1 && !this.#mayRelieve(late, targets[index]!)) return undefined;
 		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
 			other = may.indexOf(true);
 			if (other !== -1 && !this.state.hedges(alias.name).take()) return undefined;
 			if (isSlow) this.#hasHedged = other !== -1;
 		}
 		if (other === -1) return undefined;
+		const ticket = line?.enter(0, 0);
+		if (ticket && "leave" in ticket) this.settlement.atEnd(ticket.leave);
 		this.settlement.step({ how: "hedge", provider: targets[index]!.provider.name });
 		return other;
+	}
+
+	/** Whether the budget has room for one more that is free. Of a target that is out of order, or may be, calls only move away. */
+	#mayRelieve({ why }: Late, { id, provider }: Planned): boolean {
+		return why === "probe" || this.#isOpen(id) || this.state.freeHedges(provider).take();
 	}
 
 	#lateOf({ id }: Planned, { lateMs }: Limits): Late | undefined {
@@ -352,8 +372,12 @@ export class Attempts {
 		return openRecord({ call, candidate, settlement, state, work: this.plan.work, racer, usualLimits });
 	}
 
-	#standInLine({ name, queue }: ModelConfig, concurrency: number): Promise<void> {
-		return standInLine(name, this.state.queue(name, { concurrency, size: queue ?? QUEUE }), {
+	#line({ name, queue }: ModelConfig, concurrency: number): CallQueue {
+		return this.state.queue(name, { concurrency, size: queue ?? QUEUE });
+	}
+
+	#standInLine(alias: ModelConfig, concurrency: number): Promise<void> {
+		return standInLine(alias.name, this.#line(alias, concurrency), {
 			priority: this.call.priority ?? 0,
 			withinMs: Math.min(this.plan.attemptsMs, timeLeft(this.call)),
 			pause: this.#pause,
@@ -367,12 +391,6 @@ export class Attempts {
 		this.settlement.waitedMs += performance.now() - startedAt;
 		if (this.#pause.isOver) throw left();
 	}
-}
-
-/** Tokens that all of a call's answers together may have; undefined where it does not say. */
-function longestAnswer(call: Call): number | undefined {
-	const each = answerLimit(call);
-	return each === undefined ? undefined : each * choicesOf(call);
 }
 
 const mayHelp = ({ tries, failure }: Candidate): boolean =>

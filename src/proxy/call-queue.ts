@@ -59,11 +59,16 @@ export class CallQueue {
 		return this.#waiting.length;
 	}
 
+	/** A call that came now would run at once. */
+	get hasRoom(): boolean {
+		return this.#running < this.settings.concurrency && this.#waiting.length === 0;
+	}
+
 	/** A place for a call that can wait `withinMs` at most; or why it gets none. */
 	enter(priority: number, withinMs: number): Ticket | Refused {
-		const { concurrency, size } = this.settings;
+		const { size } = this.settings;
 		const now = this.time();
-		if (this.#running < concurrency && this.#waiting.length === 0) {
+		if (this.hasRoom) {
 			this.#running++;
 			return { turn: Promise.resolve(), leave: this.#end(now) };
 		}

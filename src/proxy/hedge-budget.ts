@@ -1,14 +1,19 @@
 /** How often a call may be sent to a second target at once. */
 
-/** Share of an alias's calls. */
+/** Share of the calls: every twentieth. */
 const SHARE = 0.05;
 /** Unused ones are saved up to this many. */
 const MOST_SAVED = 10;
 
-/** Never more than every twentieth call so far. */
+/** Never more than every twentieth call so far, and what was there at first. */
 export class HedgeBudget {
 	/** In twentieths of a hedge: whole numbers, which add up exactly. */
-	#saved = 0;
+	#saved: number;
+
+	/** @param isFull it begins with as many as can be saved up */
+	constructor(isFull = false) {
+		this.#saved = isFull ? MOST_SAVED / SHARE : 0;
+	}
 
 	/** A call came. */
 	call(): void {

@@ -1,8 +1,10 @@
 /** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
+import { answerLimit, choicesOf } from "../gate/answer-limit.ts";
+import type { Call } from "../openai/call.ts";
 import type { Provider, SomeTimeouts, Timeouts } from "../providers/provider.ts";
 
 /** Calls after which a target's own times are believed. */
-const KNOWN_FROM = 20;
+export const KNOWN_FROM = 20;
 /** So many times the slowest hundredth is too slow, within these. */
 const TIMES_P99 = 3;
 const LEAST_MS = 10_000;
@@ -11,7 +13,7 @@ const MOST_MS = 120_000;
 const UNKNOWN_MS = 30_000;
 const UNKNOWN_REASONING_MS = 120_000;
 /** Until then, where another target may be asked beside it. */
-const UNKNOWN_LATE_MS = 10_000;
+export const UNKNOWN_LATE_MS = 10_000;
 
 /** The same of whole answers, which take as long as they are long. */
 const LEAST_WHOLE_MS = 30_000;
@@ -19,7 +21,7 @@ const MOST_WHOLE_MS = 300_000;
 const UNKNOWN_WHOLE_MS = 120_000;
 const UNKNOWN_WHOLE_LEAST_MS = 60_000;
 const UNKNOWN_WHOLE_LATE_MS = 20_000;
-/** Another target is asked while at least two thirds of what `timeouts:` gives are left for it. */
+/** Another target is asked while at least two thirds of what was set, for all or for this one, are left for it. */
 const LATE_SHARE = 1 / 3;
 /** How long a token takes a slow target. */
 const TOKEN_MS = 50;
@@ -96,8 +98,8 @@ export function limitsOf(inputs: LimitInputs): Limits {
 		stallMs,
 		totalMs: said("total") ?? wholeMs,
 		lateMs: whole
-			? lateForWhole(whole, timeouts.total * LATE_SHARE)
-			: lateForStream(learned, timeouts.first_token * LATE_SHARE),
+			? lateForWhole(whole, (said("total") ?? timeouts.total) * LATE_SHARE)
+			: lateForStream(learned, (said("first_token") ?? timeouts.first_token) * LATE_SHARE),
 	};
 }
 
@@ -149,9 +151,7 @@ function impatienceForWhole(
 ): number {
 	if (isLoading) return Number.POSITIVE_INFINITY;
 	if (isKnown(learned)) {
-		const longest = tokens.percentile(1);
-		const times = longest && maxTokens ? Math.max(1, maxTokens / longest) : 1;
-		return within(TIMES_P99 * learned.percentile(0.99)! * times, LEAST_WHOLE_MS, MOST_WHOLE_MS);
+		return within(usualMs(learned, tokens, maxTokens), LEAST_WHOLE_MS, MOST_WHOLE_MS);
 	}
 	if (isReasoning()) return MOST_WHOLE_MS;
 	if (maxTokens === undefined) return UNKNOWN_WHOLE_MS;
@@ -162,16 +162,29 @@ function impatienceForWhole(
 const lateForStream = (learned: Learned | undefined, mostMs: number): number | undefined =>
 	isKnown(learned) ? undefined : Math.min(UNKNOWN_LATE_MS, mostMs);
 
-/** A second target costs an answer that is longer than all others nothing: how long it may be does not matter. */
+/** Nobody knows how far a model is that is being loaded. */
 function lateForWhole(whole: WholeInputs, mostMs: number): number | undefined {
 	return whole.isLoading ? undefined : Math.min(usualWhole(whole), mostMs);
 }
 
-function usualWhole({ learned, maxTokens }: WholeInputs): number {
-	if (isKnown(learned)) return Math.max(TIMES_P99 * learned.percentile(0.99)!, LEAST_MS);
+function usualWhole({ learned, tokens, maxTokens }: WholeInputs): number {
+	if (isKnown(learned)) return Math.max(usualMs(learned, tokens, maxTokens), LEAST_MS);
 	return maxTokens === undefined
 		? UNKNOWN_WHOLE_LATE_MS
 		: within(maxTokens * TOKEN_MS, LEAST_MS, UNKNOWN_WHOLE_LATE_MS);
+}
+
+/** Tokens that all of a call's answers together may have; undefined where it does not say. */
+export function longestAnswer(call: Call): number | undefined {
+	const each = answerLimit(call);
+	return each === undefined ? undefined : each * choicesOf(call);
+}
+
+/** What an answer takes that is slow; longer where it may have more tokens than any before. */
+function usualMs(learned: Learned, tokens: Learned, maxTokens: number | undefined): number {
+	const longest = tokens.percentile(1);
+	const times = longest && maxTokens ? Math.max(1, maxTokens / longest) : 1;
+	return TIMES_P99 * learned.percentile(0.99)! * times;
 }
 
 const isKnown = (learned: Learned | undefined): boolean => learned !== undefined && learned.count >= KNOWN_FROM;

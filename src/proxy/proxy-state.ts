@@ -13,6 +13,7 @@ export class ProxyState {
 	readonly refused = new RefusedAdditions();
 	/** By provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
 	readonly #rings = new WeakMap<Provider, AccountRing>();
+	readonly #freeHedges = new WeakMap<Provider, HedgeBudget>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeBudget>();
 	readonly #queues = new Map<string, CallQueue>();
@@ -42,7 +43,17 @@ export class ProxyState {
 		}
 	}
 
-	/** How often calls for this name may be sent twice. */
+	/** How often calls to targets of this provider may be sent twice where that costs nothing. */
+	freeHedges(provider: Provider): HedgeBudget {
+		let budget = this.#freeHedges.get(provider);
+		if (!budget) {
+			budget = new HedgeBudget(true);
+			this.#freeHedges.set(provider, budget);
+		}
+		return budget;
+	}
+
+	/** How often calls for this name may be sent twice where that costs something. */
 	hedges(alias: string): HedgeBudget {
 		return kept(this.#hedges, alias, () => new HedgeBudget());
 	}

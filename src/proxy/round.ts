@@ -4,6 +4,7 @@
  */
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
+import type { OpenAttempt } from "../routing/state.ts";
 import type { Attempt, Opened } from "./attempt.ts";
 import type { Failed } from "./attempts.ts";
 import type { Late } from "./second-target.ts";
@@ -19,7 +20,9 @@ export interface Field {
 	/** Makes an attempt; never begins it before it returns. */
 	attempt(index: number, racer: Racer): Promise<Opened | Failed>;
 	/** Whom to ask beside one that is late: counted, and taken from the budget where that is needed. */
-	beside(late: Late, index: number): number | undefined;
+	beside(late: Late, racer: Racer): number | undefined;
+	/** A fault of the router's own code in an attempt whose answer is not needed. */
+	fault(thrown: unknown): void;
 	/** The round is over, with several attempts. */
 	over(won: Opened | Failed, first: number): void;
 }
@@ -27,6 +30,8 @@ export interface Field {
 /** One attempt of a round. */
 export class Racer {
 	attempt: Attempt | undefined;
+	/** What its target has done since it began; undefined until then. */
+	seen: Pick<OpenAttempt, "quietMs"> | undefined;
 	/** The last way in which it was late while it ran. */
 	late: Late | undefined;
 	/** Another's answer was used. */
@@ -56,7 +61,7 @@ export class Round {
 		this.#start(index);
 	}
 
-	/** The first that answers, or fails as it would anywhere; else the last failure. */
+	/** The first that answers; the first target's failure, where it would fail so anywhere; else the last failure. */
 	get result(): Promise<Opened | Failed> {
 		return this.#result.promise;
 	}
@@ -70,9 +75,11 @@ export class Round {
 	late(racer: Racer, late: Late): void {
 		if (this.#isDecided || racer.isOver) return;
 		const running = this.#racers.filter(({ isOver }) => !isOver).length;
-		const other = running < MOST_AT_ONCE ? this.field.beside(late, racer.index) : undefined;
+		const other = running < MOST_AT_ONCE ? this.field.beside(late, racer) : undefined;
 		if (other === undefined) {
+			// Who may not be asked now may be later: others have ended there, or the late one has fallen silent towards all.
 			if (late.next) racer.attempt?.watch(late.next);
+			else racer.attempt?.watchOn(late);
 			return;
 		}
 		racer.late = late;
@@ -91,7 +98,9 @@ export class Round {
 			(result) => this.#ended(racer, result),
 			(thrown) => {
 				racer.isOver = true;
-				if (!this.#decide(undefined)) return;
+				const isNeeded = !this.#isDecided && (racer.place === 0 || this.#isLast);
+				if (!isNeeded) return this.field.fault(thrown);
+				this.#decide(undefined);
 				this.#result.reject(thrown);
 			},
 		);
@@ -104,11 +113,20 @@ export class Round {
 			if (isAnswer) result.reader?.leave(BEATEN);
 			return;
 		}
-		const isLast = this.#racers.every(({ isOver }) => isOver);
-		if (!isAnswer && FAILURES[result.failure.kind].elsewhere && !isLast) return;
+		if (!isAnswer && !this.#isLast && (racer.place > 0 || FAILURES[result.failure.kind].elsewhere)) {
+			// Beside the one that is late another may be asked in its place.
+			const late = this.#racers.find((each) => !each.isOver && each.late);
+			if (late) this.late(late, late.late!);
+			return;
+		}
 		this.#decide(isAnswer ? racer : undefined);
 		if (this.hasSeveral) this.field.over(result, this.#racers[0]!.index);
 		this.#result.resolve(result);
+	}
+
+	/** None is under way any more. */
+	get #isLast(): boolean {
+		return this.#racers.every(({ isOver }) => isOver);
 	}
 
 	/** Lets go of those that are still under way. False where that had been done. */
@@ -118,6 +136,7 @@ export class Round {
 		for (const racer of this.#racers) {
 			if (racer.isOver) continue;
 			racer.isBeaten = true;
+			racer.attempt?.mute();
 			racer.wasSilent = winner !== undefined && winner.place > racer.place && racer.late?.why === "silent";
 			// A probe goes on until it knows: a target that is slower than the others would else never be found well again.
 			if (winner && racer.late?.why === "probe") continue;

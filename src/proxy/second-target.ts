@@ -1,9 +1,10 @@
 /** When a call's target counts as late, and who may be asked beside it. Pure. */
 import { admits } from "../routing/breaker.ts";
+import { waitOf } from "../routing/judge.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { TargetView } from "../routing/state.ts";
 import type { Biller } from "./biller.ts";
-import type { Learned } from "./limits.ts";
+import { KNOWN_FROM, type Learned, UNKNOWN_LATE_MS } from "./limits.ts";
 
 /** When a target counts as late, and why. */
 export interface Late {
@@ -18,12 +19,8 @@ export interface Late {
 	readonly next?: Late | undefined;
 }
 
-/** Calls after which a target's usual time is known well enough to call one slow. */
-const KNOWN_FROM = 20;
-/** A call that waits for its first token for so long, ms, says that its target is late. */
-const LATE_MS = 10_000;
 /** How long a target that may be out of order has for itself, ms. */
-const PROBE_MS = 1_000;
+const PROBE_LATE_MS = 1_000;
 
 /**
  * When a target counts as late; undefined: never.
@@ -38,7 +35,7 @@ export function lateOf(
 ): Late | undefined {
 	const silent: Late | undefined = silentMs === undefined ? undefined : { ms: silentMs, why: "silent" };
 	if (admits(breaker, now) === "probe")
-		return { ms: PROBE_MS, why: "probe", next: silent && { ...silent, why: "probe" } };
+		return { ms: PROBE_LATE_MS, why: "probe", next: silent && { ...silent, why: "probe" } };
 	if (!slow || slow.count < KNOWN_FROM) return silent;
 	return { ms: slow.percentile(0.95)!, why: "slow", next: silent };
 }
@@ -55,8 +52,31 @@ export function isWell(
 		standing === 0 &&
 		breaker.state === "closed" &&
 		pausedUntil <= now &&
-		now - waitingSince < Math.max(lateMs, LATE_MS)
+		now - waitingSince < Math.max(lateMs, UNKNOWN_LATE_MS)
 	);
+}
+
+/**
+ * Whether a call beside one that is silent would do more than load a fleet that is slow already: the silent one has answered nobody
+ * for as long, and the other has less to do, and no queue that its owner calls too long.
+ * @param quietMs for how long the silent one has answered nobody
+ * @param silent what is known of it
+ * @param maxWaitMs see `models[].max_wait`
+ */
+export function mayRelieve(
+	late: Late,
+	quietMs: number,
+	silent: Pick<TargetView, "inFlight">,
+	other: RouteTarget,
+	its: TargetView,
+	now: number,
+	maxWaitMs: number | undefined,
+): boolean {
+	if (maxWaitMs !== undefined && waitOf(other, its, now) > maxWaitMs) return false;
+	if (late.why !== "silent") return true;
+	// A vendor's capacity is no matter of the few calls that we have there.
+	const { kind = "cloud" } = other;
+	return quietMs >= late.ms && (kind === "cloud" || its.inFlight < silent.inFlight);
 }
 
 /** An agent's model that has yet to be loaded: a stream is told how far that is, a whole answer can't be. */

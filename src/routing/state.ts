@@ -28,10 +28,10 @@ export interface AttemptEnd {
 
 /** An attempt under way. Its times are taken here. */
 export interface OpenAttempt {
-	/** It finds out whether a target that was out of use is well again. */
-	readonly isProbe: boolean;
 	/** Since it began its target has answered nobody. */
 	readonly isUnheard: boolean;
+	/** For how long its target has answered nobody, this attempt's time at most, ms. */
+	readonly quietMs: number;
 	/**
 	 * The first piece of a streamed answer is here. Only the first call counts. Not `isTypical`: a model had to be loaded first, which
 	 * says nothing of the next call.
@@ -203,8 +203,7 @@ export class RoutingState implements StateView {
 
 class Attempt implements OpenAttempt {
 	readonly startedAt: number;
-	readonly isProbe: boolean;
-	/** A probe that has not found out yet. */
+	/** It is to find out whether a target that was out of use is well again, and has not yet. */
 	#isToTell: boolean;
 	/** Calls that waited for their first token when this one began. */
 	readonly #ahead: number;
@@ -225,12 +224,15 @@ class Attempt implements OpenAttempt {
 		if (isStream) known.unanswered.add(this);
 		const before = known.breaker;
 		known.breaker = breakerAfter(before, "begun", this.startedAt);
-		this.isProbe = known.breaker !== before;
-		this.#isToTell = this.isProbe;
+		this.#isToTell = known.breaker !== before;
 	}
 
 	get isUnheard(): boolean {
 		return this.known.heardAt < this.startedAt;
+	}
+
+	get quietMs(): number {
+		return this.time() - Math.max(this.startedAt, this.known.heardAt);
 	}
 
 	firstToken(isTypical = true): void {
