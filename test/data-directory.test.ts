@@ -1,6 +1,6 @@
 /** The data directory as people treat it: deleted under a running router, or given to two of them. */
 import { describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { chownSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { lockDirectory } from "../src/store/directory-lock.ts";
 import { cli, directory } from "./kit/cli.ts";
@@ -81,7 +81,11 @@ describe("a data directory that a router uses", () => {
 		const first = await startRouter({ env });
 		const successor = await startRouter({ env: { ...env, ROUTER_SUCCESSOR: "1" } });
 		expect((await fetch(`${first.url}/health/ready`)).status).toBe(200);
+		await successor.printed(
+			new RegExp(`another router still holds .* \\(process ${first.pid}, since .*this one waits for it`),
+		);
 		await first.stop();
+		await successor.printed(/is held by this router now/);
 		await until(() => {
 			try {
 				lockDirectory(home.path, "router").release();
@@ -93,11 +97,61 @@ describe("a data directory that a router uses", () => {
 		await successor.stop();
 	}, 60_000);
 
-	test("that can't be written, or is none, is nobody's", () => {
+	test("that can't be written, or is none, is nobody's, and it is said why", () => {
 		using home = directory({ file: "" });
-		lockDirectory(join(home.path, "file"), "router").release();
-		lockDirectory("/proc/nothing", "router").release();
+		mkdirSync(join(home.path, "data/router.lock"), { recursive: true });
+		for (const path of [join(home.path, "file"), "/proc/nothing", join(home.path, "data")]) {
+			const lock = lockDirectory(path, "router");
+			expect(lock.problem).toMatch(/^(E[A-Z]+|SQLITE_CANTOPEN\w*)$/);
+			lock.release();
+		}
 	});
+
+	test("that can't be locked is told in the log", async () => {
+		const home = directory();
+		mkdirSync(join(home.path, "data/router.lock"), { recursive: true });
+		const running = await startRouter({ env: { DATA_DIR: join(home.path, "data") } });
+		await running.printed(/can't be locked \(SQLITE_CANTOPEN\w*\): no other router is kept from using it/);
+		await running.stop();
+		home[Symbol.dispose]();
+	});
+
+	test.skipIf(process.getuid?.() !== 0)(
+		"has its lock, made by root, handed to its owner, who may start the next router",
+		() => {
+			using home = directory();
+			chownSync(home.path, 1234, 1234);
+			lockDirectory(home.path, "router").release();
+			const { uid, mode } = statSync(join(home.path, "router.lock"));
+			expect([uid, mode & 0o777]).toEqual([1234, 0o600]);
+		},
+	);
+});
+
+test("of routers that start at the same time one holds the directory, and the others name it", async () => {
+	const STARTS = 4;
+	const ROUNDS = 8;
+	using home = directory();
+	const barrier = new SharedArrayBuffer(4);
+	const workers = Array.from({ length: STARTS }, () => new Worker(join(import.meta.dir, "kit/lock-racer.ts")));
+	try {
+		const results = await Promise.all(
+			workers.map((worker) => {
+				const done = Promise.withResolvers<string[]>();
+				worker.onmessage = ({ data }) => done.resolve(data);
+				worker.onerror = ({ message }) => done.reject(new Error(message));
+				worker.postMessage({ barrier, starts: STARTS, rounds: ROUNDS, directory: home.path });
+				return done.promise;
+			}),
+		);
+		for (let round = 0; round < ROUNDS; round++) {
+			const refused = results.map((each) => each[round]!).filter((each) => each !== "held");
+			expect(refused).toHaveLength(STARTS - 1);
+			for (const each of refused) expect(each).toContain("is in use by another router (process ");
+		}
+	} finally {
+		for (const worker of workers) worker.terminate();
+	}
 });
 
 test("two routers of one process are two, too", () => {

@@ -123,6 +123,7 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
 	const keyLines = generated ? linesOf(generated) : [];
 	log.logger.info({ url, version: VERSION, role }, "listening");
+	tellLock(lock, plan, log);
 	const { file, problem } = log.opened();
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
@@ -135,6 +136,25 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 		stop: () => lifecycle.stop(),
 		finished: lifecycle.finished,
 	};
+}
+
+/** Says who else may write to the data directory. */
+function tellLock(
+	{ waitsFor, problem, onEnd }: DirectoryLock,
+	{ config, role }: RolePlan,
+	{ logger }: Pick<Log, "logger">,
+): void {
+	const unlockable = (why: string) =>
+		logger.info(`${config.data_dir} can't be locked (${why}): no other ${role} is kept from using it`);
+	if (problem !== undefined) unlockable(problem);
+	if (waitsFor === undefined) return;
+	logger.warn(
+		`another ${role} still holds ${config.data_dir} (${waitsFor}); this one waits for it (ROUTER_SUCCESSOR=1), and both write until then`,
+	);
+	onEnd((why) => {
+		if (why === undefined) logger.info(`${config.data_dir} is held by this ${role} now`);
+		else unlockable(why);
+	});
 }
 
 /**

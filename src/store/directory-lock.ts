@@ -4,16 +4,25 @@
  * share a volume, where process ids say nothing.
  */
 import { Database } from "bun:sqlite";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { StartError } from "../start-error.ts";
+import { hand } from "./private-file.ts";
 
 /** How often a successor looks whether its predecessor has gone, ms. */
 const AGAIN_MS = 1_000;
+/** How long a start waits for another's that happens at the same time, ms: it holds the file for a moment, and may then be refused itself. */
+const BUSY_MS = 500;
 
 /** A process's hold on a directory. */
 export interface DirectoryLock {
+	/** Who held it when this process started, as text, where this one is a successor that waits: `process 12, since 2026-11-29T09:00:00Z`. */
+	readonly waitsFor?: string | undefined;
+	/** Why it can't be locked, so that nobody holds it: `SQLITE_CANTOPEN`. */
+	readonly problem?: string | undefined;
+	/** Calls back once a successor has it, or with the reason why it can't be locked any more. */
+	onEnd(hook: (problem?: string) => void): void;
 	/** Lets a successor in. Safe to call twice. */
 	release(): void;
 }
@@ -27,13 +36,15 @@ interface Holder {
 
 /**
  * Takes `<role>.lock` of the directory for this process. Where it can't be had for another reason than another holder (no such
- * directory can be made, a disk that can only be read, a file system without locks) nothing is held, and nothing said.
+ * directory can be made, a disk that can only be read, a file system without locks) nothing is held, and `problem` says why.
  * @param isSuccessor the holder is about to be stopped: this process starts beside it, and holds the directory once it is gone
  * @throws {StartError} naming the holder
  */
 export function lockDirectory(directory: string, role: "router" | "agent", isSuccessor = false): DirectoryLock {
 	let db: Database | undefined;
 	let timer: ReturnType<typeof setInterval> | undefined;
+	const hooks: ((problem?: string) => void)[] = [];
+	const onEnd = (hook: (problem?: string) => void) => void hooks.push(hook);
 	const release = () => {
 		clearInterval(timer);
 		db?.close();
@@ -41,40 +52,66 @@ export function lockDirectory(directory: string, role: "router" | "agent", isSuc
 	};
 	try {
 		mkdirSync(directory, { recursive: true });
-		db = new Database(join(directory, `${role}.lock`), { create: true, strict: true });
-		if (taken(db)) return { release };
-	} catch {
+		db = opened(join(directory, `${role}.lock`));
+		if (taken(db)) return { onEnd, release };
+	} catch (error) {
 		release();
-		return { release };
-	}
-	if (isSuccessor) {
-		timer = setInterval(() => {
-			try {
-				if (db && taken(db)) clearInterval(timer);
-			} catch {
-				release();
-			}
-		}, AGAIN_MS);
-		timer.unref();
-		return { release };
+		return { problem: reasonOf(error), onEnd, release };
 	}
 	const who = shown(holderIn(db));
-	release();
-	throw new StartError(
-		`${directory} is in use by another ${role}${who}: stop that one, or give this one a data_dir (DATA_DIR) of its own. ROUTER_SUCCESSOR=1 starts one that takes the other's place.`,
-	);
+	if (!isSuccessor) {
+		release();
+		throw new StartError(
+			`${directory} is in use by another ${role} (${who}): stop that one, or give this one a data_dir (DATA_DIR) of its own. ROUTER_SUCCESSOR=1 starts one that takes the other's place.`,
+		);
+	}
+	// Calls must not wait for it.
+	db.run("PRAGMA busy_timeout = 0");
+	const end = (problem?: string) => {
+		clearInterval(timer);
+		for (const hook of hooks) hook(problem);
+	};
+	timer = setInterval(() => {
+		try {
+			if (db && taken(db)) end();
+		} catch (error) {
+			release();
+			end(reasonOf(error));
+		}
+	}, AGAIN_MS);
+	timer.unref();
+	return { waitsFor: who, onEnd, release };
+}
+
+function opened(file: string): Database {
+	const isNew = !existsSync(file);
+	const db = new Database(file, { create: true, strict: true });
+	try {
+		if (isNew) hand(file);
+		db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+		// Who holds it need not outlive a loss of power.
+		db.run("PRAGMA synchronous = OFF");
+		return db;
+	} catch (error) {
+		db.close();
+		throw error;
+	}
 }
 
 /** Whether this process holds it from now on; false where another one does. Throws what else SQLite says. */
 function taken(db: Database): boolean {
+	const own: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
 	try {
 		// A write lock that is never used: others may still read who holds it.
 		db.run("BEGIN IMMEDIATE");
-		db.run("CREATE TABLE IF NOT EXISTS holder (pid INTEGER, host TEXT, since TEXT) STRICT");
-		db.run("DELETE FROM holder");
-		db.run("INSERT INTO holder VALUES (?, ?, ?)", [process.pid, hostname(), new Date().toISOString()]);
-		db.run("COMMIT");
-		db.run("BEGIN IMMEDIATE");
+		do {
+			db.run("CREATE TABLE IF NOT EXISTS holder (pid INTEGER, host TEXT, since TEXT) STRICT");
+			db.run("DELETE FROM holder");
+			db.run("INSERT INTO holder VALUES (?, ?, ?)", [own.pid, own.host, own.since]);
+			db.run("COMMIT");
+			db.run("BEGIN IMMEDIATE");
+			// Another start may have written its name between the two, and is refused.
+		} while (!Bun.deepEquals(holderIn(db), own));
 		return true;
 	} catch (error) {
 		if (!(error as { code?: string }).code?.startsWith("SQLITE_BUSY")) throw error;
@@ -91,9 +128,14 @@ function holderIn(db: Database): Holder | undefined {
 	}
 }
 
-/** ` (process 12, since 2026-11-29T09:00:00Z)`; of another machine or container, its host, too. */
+/** `process 12, since 2026-11-29T09:00:00Z`; of another machine or container, its host, too. */
 function shown(holder: Holder | undefined): string {
-	if (!holder) return "";
+	if (!holder) return "it has not said which";
 	const where = holder.host === hostname() ? "" : ` on ${holder.host}`;
-	return ` (process ${holder.pid}${where}, since ${holder.since.slice(0, 19)}Z)`;
+	return `process ${holder.pid}${where}, since ${holder.since.slice(0, 19)}Z`;
+}
+
+function reasonOf(error: unknown): string {
+	const { code, message } = error as { code?: string; message: string };
+	return code ?? message;
 }

@@ -1,6 +1,6 @@
 /** The one place for SQL: the store in `router.db` of the data directory. */
 import { constants, Database } from "bun:sqlite";
-import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,6 +8,7 @@ import { agentOf, rowOf } from "./agent-row.ts";
 import { type Connection, isRowFault, type Value, type Written } from "./connection.ts";
 import { ledgerStore } from "./ledger.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { hand } from "./private-file.ts";
 import type { Store } from "./store.ts";
 
 /** How long a write waits for another process's, ms. The event loop waits with it. */
@@ -231,13 +232,6 @@ function takeOver(file: string, to: Database): boolean {
 		// The reason is that of the opening, which was told.
 		return false;
 	}
-}
-
-/** Makes a new file private, and where root made it (`router agents invite`), its directory's owner's. */
-function hand(file: string): void {
-	chmodSync(file, 0o600);
-	const { uid, gid } = statSync(dirname(file));
-	if (process.getuid?.() === 0 && uid !== 0) chownSync(file, uid, gid);
 }
 
 /** Sets it up and brings it to the newest shape. */
