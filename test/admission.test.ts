@@ -145,6 +145,12 @@ describe("of money is reserved", () => {
 		expect(usd).toBe(5 * prompt + 100_000);
 	});
 
+	test("and of those no more than upstreams take: each that is not known is looked for on the event loop", () => {
+		const { usd, prompt } = cost({ models: ["nobody", "no-one", "none", "other"] }, "one/m");
+		expect(usd).toBe(cost({}, "one/m").usd);
+		expect(usd).toBeLessThan(5 * prompt + 100_000);
+	});
+
 	test("what calls have usually cost on top: searches, hours, a prompt that was longer than it seemed", () => {
 		const usual = new UsualCalls();
 		const made = () => admission({ ...hi, max_tokens: 100 }, undefined, { usual });

@@ -41,18 +41,33 @@ afterAll(async () => {
 	home[Symbol.dispose]();
 });
 
+async function register({ url }: RunningRouter) {
+	const answer = await fetch(`${url}/register`, {
+		method: "POST",
+		headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
+		body: JSON.stringify({ name: "gpu-1", instance: "one", endpoint: `https://localhost:${agent.port}`, models: [] }),
+	});
+	return (await answer.json()) as { reachable?: boolean; problem?: string };
+}
+
 test("an agent behind TLS is reached by a router that trusts its authority, and by no other", async () => {
-	const register = async ({ url }: RunningRouter) => {
-		const answer = await fetch(`${url}/register`, {
-			method: "POST",
-			headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
-			body: JSON.stringify({ name: "gpu-1", instance: "one", endpoint: `https://localhost:${agent.port}`, models: [] }),
-		});
-		return (await answer.json()) as { reachable?: boolean; problem?: string };
-	};
 	const refused = await register(plain);
 	expect([refused.reachable, refused.problem]).toEqual([false, expect.stringContaining("can't be reached")]);
 	expect(await register(trusting)).toMatchObject({ reachable: true });
+});
+
+test("an authority that is renewed in its file is trusted after a reload", async () => {
+	const renewed = file("renewed.pem", certificate("an authority of last year").cert);
+	const running = await startRouter({
+		env: { ROUTER_AGENT_TOKEN: TOKEN },
+		config: { agents: { allow: ["localhost"] }, ca_file: renewed },
+	});
+	expect(await register(running)).toMatchObject({ reachable: false });
+	file("renewed.pem", pair.cert);
+	process.kill(running.pid, "SIGHUP");
+	await running.printed(/loaded anew/);
+	expect(await register(running)).toMatchObject({ reachable: true });
+	await running.stop();
 });
 
 test("a command trusts the authority of the router that --url names", async () => {

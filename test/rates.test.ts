@@ -134,6 +134,13 @@ describe("the price of a target", () => {
 		expect(book.of("mybox/any", "openai-compatible", "any", false).rates).toEqual(settings["mybox/*"]);
 	});
 
+	test("is kept, also after clients have named more models than are kept", () => {
+		const many = priceBook({});
+		const of = (model: string) => many.of(`openrouter/${model}`, "venice", model, false);
+		for (let at = 0; at < 6_000; at++) of(`random-${at}`);
+		expect(of("m")).toBe(of("m"));
+	});
+
 	test("is the table's where nothing is set", () => {
 		expect(book.of("openai/gpt-5-mini", "openai", "gpt-5-mini", false)).toMatchObject({ source: "list" });
 	});

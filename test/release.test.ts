@@ -1,12 +1,13 @@
 /** A release: what its files say of themselves, and that a build is the same bytes wherever it is made. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Ajv from "ajv";
 import { HEAD_BYTES, kindOf } from "../.ci/release/executable.ts";
 import { readLock, shipped } from "../.ci/release/lock.ts";
 import { notes } from "../.ci/release/notes.ts";
+import { whyKept } from "../.ci/release/place.ts";
 import { provenance } from "../.ci/release/provenance.ts";
 import { type Component, hex, purl, sbom } from "../.ci/release/sbom.ts";
 import { commitOf, sourceSum } from "../.ci/release/source.ts";
@@ -54,6 +55,30 @@ describe("the head of an executable", () => {
 		expect(kindOf(mach(7))).toEqual({ format: "Mach-O", machine: "x64" });
 		expect(kindOf(mach(12))).toEqual({ format: "Mach-O", machine: "arm64" });
 		expect(kindOf(pe([0x64, 0x86]))).toEqual({ format: "PE", machine: "x64" });
+	});
+});
+
+describe("the directory of a release", () => {
+	const sums = (name: string) => `${"a".repeat(64)}  ${name}\n`;
+
+	test.each([
+		["a file of someone's", { "diary.txt": "dear" }],
+		["sums of something else", { SHA256SUMS: sums("ubuntu.iso"), "ubuntu.iso": "x" }],
+	] as [string, Record<string, string>][])("that holds %s is refused, and left as it is", async (_, files) => {
+		const out = mkdtempSync(join(dir, "out-"));
+		for (const [name, text] of Object.entries(files)) writeFileSync(join(out, name), text);
+		const child = Bun.spawn([process.execPath, join(RELEASE, "release.ts"), "--out", out], { stderr: "pipe" });
+		const [errors, code] = await Promise.all([new Response(child.stderr).text(), child.exited]);
+		expect([code, errors]).toEqual([1, expect.stringContaining(`${out} holds something else than a release`)]);
+		expect(readdirSync(out).sort()).toEqual(Object.keys(files).sort());
+	});
+
+	test("may be new, empty, or hold an earlier one; it is no file", () => {
+		const out = mkdtempSync(join(dir, "out-"));
+		expect([whyKept(join(out, "new")), whyKept(out)]).toEqual([undefined, undefined]);
+		writeFileSync(join(out, "SHA256SUMS"), sums("install.sh") + sums("router-0.3.0.provenance.json"));
+		expect(whyKept(out)).toBeUndefined();
+		expect(whyKept(join(out, "SHA256SUMS"))).toContain("can't be written to: ENOTDIR");
 	});
 });
 

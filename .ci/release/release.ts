@@ -3,7 +3,7 @@
  *
  *     bun .ci/release/release.ts [--out DIRECTORY] [TARGET …]
  *
- * Every artifact is the same bundle behind another Bun. Those come from the npm registry by the lock file beside this one.
+ * DIRECTORY is removed first: it may be new, empty, or hold an earlier release. Every artifact is the same bundle behind another Bun. Those come from the npm registry by the lock file beside this one.
  */
 import {
 	copyFileSync,
@@ -22,6 +22,7 @@ import { parseArgs } from "node:util";
 import { HEAD_BYTES, kindOf } from "./executable.ts";
 import { readLock, shipped } from "./lock.ts";
 import { type Artifact, notes } from "./notes.ts";
+import { whyKept } from "./place.ts";
 import { type Origin, provenance } from "./provenance.ts";
 import { type Component, sbom } from "./sbom.ts";
 import { commitOf, sha256, sourceSum } from "./source.ts";
@@ -34,6 +35,10 @@ const unknown = positionals.filter((name) => !TARGETS.some((each) => each.name =
 if (unknown.length > 0)
 	fail(`no target is called ${unknown.join(", ")}; there are ${TARGETS.map(({ name }) => name).join(", ")}`);
 const targets = positionals.length > 0 ? TARGETS.filter(({ name }) => positionals.includes(name)) : TARGETS;
+
+// The default is a build's own, be it of one that failed half-way.
+const kept = values.out === undefined ? undefined : whyKept(out);
+if (kept !== undefined) fail(kept);
 
 const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 const version: string = manifest.version;

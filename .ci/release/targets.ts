@@ -81,6 +81,7 @@ export const TARGETS: readonly Target[] = [
 		for: "macOS on Apple silicon",
 	},
 	{
+		// The only one for Intel: there is a build of Bun for processors without AVX2, and every Mac that macOS 13 runs on has it.
 		name: "darwin-x64",
 		runtime: "@oven/bun-darwin-x64",
 		bun: "bun-darwin-x64",

@@ -12,8 +12,8 @@ import type { Route, RouteTarget } from "../routing/route.ts";
 /** Tokens reserved for an answer of which nothing is known: the client sets no limit, and nobody has had an answer yet. */
 const UNKNOWN_ANSWER = 4096;
 
-/** Models that a call names in a field of its own and that are priced: to look for a price takes up to 8 ms, and upstreams take three. */
-const MOST_PRICED = 8;
+/** Models that a call names in a field of its own and that are priced: to look for a price takes up to 8 ms, and upstreams take no more. */
+const MOST_PRICED = 3;
 
 /** The call that asks. */
 export interface Asking {

@@ -69,7 +69,8 @@ export function priceBook(settings: Config["prices"], wall: () => number = Date.
 				const suffix = routingSuffix(id);
 				const own = priceOf(id) ?? (suffix === undefined ? undefined : priceOf(id.slice(0, -suffix.length)));
 				listed = { ...(isOwn ? OWN : fromTable(type, model, wall())), ...own };
-				if (kept.size < MOST_KEPT) kept.set(id, listed);
+				if (kept.size >= MOST_KEPT) kept.clear();
+				kept.set(id, listed);
 			}
 			return listed;
 		},

@@ -59,8 +59,8 @@ export function routerCatalog(
 		...createCatalog(config, entries, fleet),
 		renewed(next, nextEntries) {
 			const catalog = createCatalog(next, nextEntries, fleet);
-			desk = deskOf(next);
 			reach.trust(next);
+			desk = deskOf(next);
 			fleet.callAs(upstreamOf(next, nextEntries));
 			return catalog;
 		},
@@ -123,14 +123,16 @@ function deskOf(config: Config) {
  */
 function agentTransport(config: Config): Transport & { trust(config: Config): void } {
 	const plain = http1Transport();
-	let trusted = config.ca_file;
-	let other = httpTransport({ ca: readCa(trusted) });
+	let ca = readCa(config.ca_file);
+	let other = httpTransport({ ca });
 	return {
 		send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal),
 		trust({ ca_file }) {
-			if (ca_file === trusted) return;
-			trusted = ca_file;
-			other = httpTransport({ ca: readCa(ca_file) });
+			// A file that is renewed in its place keeps its name.
+			const next = readCa(ca_file);
+			if (next === ca) return;
+			ca = next;
+			other = httpTransport({ ca });
 		},
 	};
 }
