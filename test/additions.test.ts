@@ -111,13 +111,32 @@ describe("an upstream that refuses stream_options", () => {
 		expect(first.received).toHaveLength(1);
 	});
 
-	test("and the call besides is told why the call is refused, and what it added is left out from then on", async () => {
+	test("and the call besides is told why the call is refused; that the target is well without it is not known yet", async () => {
 		const other = answers("400 Bad Request", '{"error":{"message":"messages are too odd"}}');
 		first.run(refusing("stream_options", WORDS[0]![1], WORDS[0]![2], undefined, other));
 		expect(await (await router.send(call)).text()).toContain("too odd");
 		await router.send(call);
-		expect(first.received.map(({ body }) => body.includes("stream_options"))).toEqual([true, false, false]);
+		expect(first.received.map(({ body }) => body.includes("stream_options"))).toEqual([true, false, true, false]);
 	});
+
+	test.each([
+		`{"message":"[{'type': 'float_type', 'loc': ('body', 'top_p'), 'msg': 'odd', 'input': {'top_p': 'x', WHAT}}]"}`,
+		`{"error":{"message":"odd top_p: [{\\"type\\": \\"float_type\\", \\"input\\": {\\"top_p\\": 1, WHAT}}]"}}`,
+	])(
+		"but only by quoting the call, which is refused for its client's own field, is not asked again: %s",
+		async (words) => {
+			const quoting: Script = (connection) => {
+				const { top_p, stream_options } = JSON.parse(connection.request.body);
+				const what = stream_options ? "'stream_options': {}" : "'none': {}";
+				return (top_p ? answers("400 Bad Request", words.replace("WHAT", what)) : good)(connection);
+			};
+			first.run(quoting);
+			expect((await router.send({ ...call, top_p: 1 })).status).toBe(400);
+			expect(first.received).toHaveLength(1);
+			await router.send(call);
+			expect(first.received.at(-1)!.body).toContain("stream_options");
+		},
+	);
 
 	test("whatever is in the call is asked once more only, and nothing is remembered", async () => {
 		first.run(answers("400 Bad Request", '{"error":{"message":"no stream_options here, ever"}}'));
@@ -174,6 +193,20 @@ test("a target that takes no beginning of an answer is not given one a second ti
 		expect(chunks.map(({ choices }) => choices?.[0]?.delta["content"] ?? "").join("")).toBe("hello");
 	}
 	expect(second.received.map(({ body }) => body.includes("continue_final_message"))).toEqual([true, false, false]);
+});
+
+test("that a target takes no beginning is not remembered where the same call without it was no better", async () => {
+	const breaks: Script = async (connection) => {
+		await begins([choiceEvent({ role: "assistant", content: "" }), textEvent("hel")])(connection);
+		await Bun.sleep(20);
+		connection.destroy();
+	};
+	first.run(breaks);
+	second.run(answers("400 Bad Request", '{"error":{"message":"the last message, from the assistant, is too odd"}}'));
+	await (await router.send({ ...call, model: "fast" })).text();
+	const isBegun = second.received.map(({ body }) => body.includes("continue_final_message"));
+	expect(isBegun.slice(0, 2)).toEqual([true, false]);
+	expect(router.context.state.refused.of("two/b")).toBeUndefined();
 });
 
 test("what was refused is forgotten after an hour, and of each target by itself", () => {

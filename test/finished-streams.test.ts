@@ -1,6 +1,6 @@
 /** Streams that break behind their finish reason: the answer is complete, whatever its upstream does then. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { DONE, event, finishEvent, goodStream, textEvent, usageEvent } from "./kit/events.ts";
+import { choiceEvent, DONE, event, finishEvent, goodStream, textEvent, usageEvent } from "./kit/events.ts";
 import { eventData, type Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins, streams } from "./kit/faults.ts";
@@ -130,6 +130,52 @@ test("text behind the finish reason goes on to the client, however slowly it com
 	const { events } = await ask("box/m");
 	expect(events.join("")).toContain("late3");
 	expect(events.at(-1)).toBe("[DONE]");
+});
+
+describe("a stream that says a finish reason with every piece", () => {
+	const piece = (content: string, usage?: Json) =>
+		event({ choices: [{ index: 0, delta: { content }, finish_reason: "stop" }], ...(usage ? { usage } : {}) });
+
+	test("goes on however slowly it comes", async () => {
+		upstream.run(async (connection) => {
+			await begins([choiceEvent({ role: "assistant", content: "" }), piece("0 ")])(connection);
+			for (let nth = 1; nth < 5; nth++) {
+				await Bun.sleep(150);
+				await connection.write(piece(`${nth} `));
+			}
+			await connection.write(DONE);
+			connection.end();
+		});
+		const { events, settled } = await ask("box/m");
+		expect(events.join("")).toContain("4 ");
+		expect(events.at(-1)).toBe("[DONE]");
+		expect(settled).toMatchObject({ status: 200, attempts: 1 });
+	});
+
+	test.each([
+		["without counts", undefined],
+		["with counts", { prompt_tokens: 5, completion_tokens: 2, total_tokens: 7 }],
+	])("has finished with none of them: a break is one (%s)", async (_, usage) => {
+		upstream.run(then((connection) => connection.destroy(), [piece("half ", usage), piece("of it", usage)]));
+		const { events, settled } = await ask("box/m");
+		expect(events).not.toContain("[DONE]");
+		expect(settled.status).toBe(502);
+	});
+
+	test("and closes is complete", async () => {
+		upstream.run(async (connection) => {
+			await begins([piece("all "), piece("of it"), DONE])(connection);
+			connection.end();
+		});
+		const { events, settled } = await ask("box/m");
+		expect([events.at(-1), settled.status]).toEqual(["[DONE]", 200]);
+	});
+
+	test("unless it is the only piece: then a break behind it is no loss", async () => {
+		upstream.run(then((connection) => connection.destroy(), [piece("all of it")]));
+		const { events, settled } = await ask("box/m");
+		expect([events.at(-1), settled.status]).toEqual(["[DONE]", 200]);
+	});
 });
 
 describe("vendors", () => {

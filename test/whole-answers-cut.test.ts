@@ -35,6 +35,7 @@ describe.each(ENDS)("%s", (name, end) => {
 	test.each([
 		["at once", [JSON_TEXT]],
 		["with a line end", [`${JSON_TEXT}\n`]],
+		["with a line end of its own", [JSON_TEXT, "\n"]],
 		["in two pieces, the first of which ends as an answer would", [`${JSON_TEXT.slice(0, -2)}`, JSON_TEXT.slice(-2)]],
 	])("behind a complete answer (%s) is no loss", async (_, pieces) => {
 		settled.length = attempts.length = 0;

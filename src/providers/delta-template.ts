@@ -99,6 +99,15 @@ export class DeltaTemplate {
 		this.counts = kinds.includes("output");
 	}
 
+	/** What comes from now on may mean something else: it is read until a shape is learnt anew. */
+	forget(): void {
+		this.#fixed = [];
+		this.#bytes = [];
+		this.#kinds = [];
+		this.#cut = undefined;
+		this.counts = false;
+	}
+
 	/** Whether `raw` is one event of the learnt shape, which goes on as it came: what a chunk cut inside an event leaves to look at. */
 	matchesEvent(raw: string): boolean {
 		if (this.counts || this.#cut) return false;

@@ -77,27 +77,28 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			if (tokens) told = { usage: sent, tokens };
 			return { bytes: "", failure, tokens, cost };
 		}
-		let finishes = false;
+		let finish: boolean | undefined;
 		let delta = false;
 		for (const choice of chunk.choices ?? []) {
 			const index = choice.index ?? 0;
 			if (choice.finish_reason === ABORTED) return { bytes: "", failure: TRUNCATED, tokens, cost };
-			if (choice.finish_reason) {
-				finishes = true;
+			const isPiece = carries(choice);
+			if (isPiece) delta = true;
+			// Gateways before Gemini say one with every piece: only its end tells which was the last.
+			if (isPiece && finished.has(index)) finish = false;
+			else if (choice.finish_reason) {
+				finish ??= true;
 				finished.add(index);
 				unfinished.delete(index);
-			} else if (carries(choice)) {
-				delta = true;
-				// What comes behind its finish reason makes it no less complete.
-				if (!finished.has(index)) unfinished.add(index);
-			}
+				template.forget();
+			} else if (isPiece) unfinished.add(index);
 		}
 		if (!tokens) {
 			if (!told) head = data;
-			if (chunk.usage != null) return { bytes: textOf(data, cutOf(data, chunk)), delta, finish: finishes || undefined };
-			if (finishes) return delta ? { delta, finish: true } : FINISH;
-			if (!delta) return AS_IT_CAME;
+			if (chunk.usage != null) return { bytes: textOf(data, cutOf(data, chunk)), delta, finish };
+			if (!delta) return finish ? FINISH : AS_IT_CAME;
 			counted = undefined;
+			if (finish !== undefined) return { delta, finish };
 			template.learn(raw);
 			return DELTA;
 		}
@@ -108,12 +109,12 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			head = edit ? splice(data, [edit.edit]) : data;
 			told = { usage: edit ? { ...objectIn(sent), completion_tokens: edit.tokens } : sent, tokens: whole };
 		}
-		const out = { delta, finish: finishes || undefined, tokens: whole, cost };
+		const out = { delta, finish, tokens: whole, cost };
 		if (chunk.usage == null) return out;
 		if (!chunk.choices?.length) return { ...out, bytes: "" };
 		count(chunk.choices, whole, delta);
 		const cut = showsCounts ? undefined : cutOf(data, chunk);
-		if (delta && !finishes && counted && (cut || !edit) && raw.startsWith(FIELD)) {
+		if (delta && finish === undefined && counted && (cut || !edit) && raw.startsWith(FIELD)) {
 			template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
 		}
 		return { ...out, bytes: textOf(data, cut ?? edit?.edit) };

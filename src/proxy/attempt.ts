@@ -248,7 +248,9 @@ export class Attempt {
 				if (reader.hasBegun && !reader.isFinished) deadline.silence(limits.stallMs);
 				this.#record?.firstToken(!this.#isLoading && this.options.read === undefined);
 			},
-			finished: (is) => deadline.silence(is ? Math.min(limits.stallMs, FINISHED_MS) : limits.stallMs),
+			finished: (is, mayGoOn) => {
+				deadline.silence(is && !mayGoOn ? Math.min(limits.stallMs, FINISHED_MS) : limits.stallMs);
+			},
 			comment: (text) => this.#heard(text),
 			keeps: (keeps) => this.#keep(keeps),
 			end: (failure) => {

@@ -16,7 +16,6 @@ import { type Limits, limitsOf, longestAnswer, soleLimits } from "./limits.ts";
 import { left, standInLine } from "./line.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { isOtherRefusal } from "./refused-additions.ts";
 import { goOn, isPassing, mayGoOn, Progress, type Rest, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers as isAnyLeft, isFresh, nextStep, type Step } from "./retry.ts";
@@ -300,7 +299,8 @@ export class Attempts {
 			const { refused } = result;
 			if (refused && !without?.has(refused)) {
 				const again = await this.#try(index, call, rest, racer, new Set([...(without ?? []), refused]));
-				if ("head" in again || isOtherRefusal(again.failure, result)) this.state.refused.add(target.id, refused);
+				// Its words alone are no proof: they may be about something else.
+				if ("head" in again) this.state.refused.add(target.id, refused);
 				return again;
 			}
 			candidate.failed(result, attempt.waitedMs);

@@ -61,9 +61,21 @@ async function readCounting(body: UpstreamAnswer["body"], limit: number, connect
 		if (!chunk) return text + decoder.decode();
 		size += chunk.byteLength;
 		if (size > limit) throw new AnswerTooLarge(`sent an answer larger than ${limit / 1024 / 1024} MB`);
-		text += decoder.decode(chunk, { stream: true });
-		mayBeWhole = connection !== undefined && text.slice(-16).trimEnd().endsWith("}");
+		const piece = decoder.decode(chunk, { stream: true });
+		text += piece;
+		if (connection) mayBeWhole = endsAsJson(piece, mayBeWhole);
 	}
+}
+
+/**
+ * Whether what has been read might be all of an answer. Only the new piece is looked at: to read a text that still grows has it copied
+ * each time.
+ * @param before whether it was so before the piece
+ */
+function endsAsJson(piece: string, before: boolean): boolean {
+	const end = piece.slice(-16).trimEnd();
+	// White space behind the end, in a piece of its own.
+	return end === "" ? before : end.endsWith("}");
 }
 
 const LATE = Symbol("late");

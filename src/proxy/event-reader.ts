@@ -21,8 +21,11 @@ export interface ReaderEvents {
 	begun(): void;
 	/** Once: the first event that carries some of the answer. */
 	firstDelta(): void;
-	/** The answer is complete, and only its end is to come, or counts of tokens; or it is not, after all. Behind `begun`. */
-	finished(isFinished: boolean): void;
+	/**
+	 * The answer is complete, and only its end is to come, or counts of tokens; or it is not, after all. Behind `begun`. `mayGoOn`: its
+	 * finish reason came with a piece of it, and so may the next, which then takes it back.
+	 */
+	finished(isFinished: boolean, mayGoOn: boolean): void;
 	/** A comment, before the answer has begun. */
 	comment(text: string): void;
 	/** What later calls will need. */
@@ -224,10 +227,10 @@ export class EventReader {
 			this.hasBegun = true;
 			this.events.begun();
 		}
-		if (out.finish !== undefined && out.finish !== this.isFinished) this.#finishes(out.finish);
+		if (out.finish !== undefined && out.finish !== this.isFinished) this.#finishes(out.finish, out.delta === true);
 	}
 
-	#finishes(isFinished: boolean): void {
+	#finishes(isFinished: boolean, hasDelta: boolean): void {
 		// Of several choices others may still be on their way.
 		if (isFinished && this.decoder.end() !== undefined) return;
 		this.isFinished = isFinished;
@@ -235,7 +238,7 @@ export class EventReader {
 			this.hasBegun = true;
 			this.events.begun();
 		}
-		this.events.finished(isFinished);
+		this.events.finished(isFinished, hasDelta);
 	}
 
 	#over(failure: Failure | undefined): void {

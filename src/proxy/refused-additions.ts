@@ -1,6 +1,7 @@
 /**
  * What targets refuse of that which the router adds to calls of its own accord (`stream_options`, a vendor's defaults, the beginning
- * of an answer): no caller is at fault for it. Such a call is made once more without it, and later ones are made so at once.
+ * of an answer): no caller is at fault for it. Such a call is made once more without it; where
+ * that is answered, later ones are made so at once.
  */
 import type { Addition, Failure } from "../providers/provider.ts";
 
@@ -28,15 +29,19 @@ const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"]
 /** The addition that a failure speaks of; undefined where it is about something else. */
 export function refusedAddition(failure: Failure, added: readonly Addition[]): Addition | undefined {
 	if (failure.isOurs || failure.status === undefined || !KINDS.includes(failure.kind)) return undefined;
-	const words = `${failure.param ?? ""} ${failure.code ?? ""} ${failure.message}`;
+	const words = `${failure.param ?? ""} ${failure.code ?? ""} ${unquoted(failure.message)}`;
 	const isNamed = (name: Addition) => (WORDS[name] ? WORDS[name].test(words) : words.includes(name));
 	const named = added.filter(isNamed);
 	return named.find((name) => EXACT_FIRST.includes(name)) ?? named[0];
 }
 
-/** Whether a call that was made once more was refused for another reason: then what was left out of it was at fault before. */
-export function isOtherRefusal(again: Failure, before: Failure): boolean {
-	return again.kind === "caller" && again.message !== before.message;
+/** Where pydantic (vLLM, other Python servers) begins to quote the call that it refuses, with all that was added to it. */
+const QUOTES = /['"]input\\?['"]\s*:/;
+
+/** The words before that. */
+function unquoted(message: string): string {
+	const at = message.search(QUOTES);
+	return at === -1 ? message : message.slice(0, at);
 }
 
 /** What each target has refused. */

@@ -121,11 +121,16 @@ async function ask(
 	const isRefused = refused.of(target.id)?.has(BEGINNING);
 	const capability = isRefused ? "replay" : (target.provider.continuation?.(target) ?? "replay");
 	let result: Opened | Failure | undefined;
+	let mayRefuse = false;
 	for (const followUp of followUps(call, told, capability, spent)) {
 		result = await attempt(target, followUp, hasOthers);
 		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
-		if ("head" in result || (result.kind !== "caller" && result.kind !== "unsupported")) return result;
-		if (followUp.mode === "continue" && refusedAddition(result, [BEGINNING])) refused.add(target.id, BEGINNING);
+		if ("head" in result) {
+			if (mayRefuse) refused.add(target.id, BEGINNING);
+			return result;
+		}
+		if (result.kind !== "caller" && result.kind !== "unsupported") return result;
+		if (followUp.mode === "continue" && refusedAddition(result, [BEGINNING])) mayRefuse = true;
 	}
 	return result!;
 }
