@@ -76,13 +76,31 @@ describe("health", () => {
 
 	test("is not heeded once more than half are out of use", () => {
 		const clock = new Clock();
-		clock.failed("a/m", 5);
-		clock.failed("b/m", 5);
+		const overloaded = (id: string) => {
+			for (let at = 0; at < 5; at++) clock.state.opened(id, true).closed({ failure: "overloaded", status: 503 });
+		};
+		overloaded("a/m");
+		overloaded("b/m");
 		expect(clock.ids(call(), way).slice(0, 2)).toEqual(["c/m", "d/m"]);
-		clock.failed("c/m", 5);
+		overloaded("c/m");
 		const plan = clock.plan(call(), way);
 		expect(plan.judged.filter(({ view }) => view.breaker.state === "open")).toHaveLength(3);
 		expect(plan.judged.every(({ setback }) => setback === undefined)).toBe(true);
+	});
+
+	test("one that takes no connection stays behind those that do, however many are out of use", () => {
+		const clock = new Clock();
+		for (const id of ["a/m", "b/m", "c/m"]) clock.failed(id, 5);
+		for (let at = 0; at < 9; at++) clock.state.opened("d/m", true);
+		expect(clock.ids(call(), way)[0]).toBe("d/m");
+		clock.state.opened("b/m", true).closed({ failure: "overloaded", status: 503 });
+		expect(clock.ids(call(), way).slice(0, 2)).toEqual(["b/m", "d/m"]);
+	});
+
+	test("nobody stays behind where none takes one", () => {
+		const clock = new Clock();
+		for (const id of ["a/m", "b/m", "c/m", "d/m"]) clock.failed(id, 5);
+		expect(clock.plan(call(), way).judged.every(({ setback }) => setback === undefined)).toBe(true);
 	});
 
 	test("one whose pause is over is tried first, by one call", () => {

@@ -189,6 +189,7 @@ export class ClientStream implements Waiting {
 	#bill(target: Target, reader: EventReader, isWhole: boolean): void {
 		const { tokens, cost } = reader;
 		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole || reader.counted !== undefined);
+		this.settlement.isCutShort = !isWhole;
 	}
 
 	/** Said twice where both the attempts and the stream tell of it. */

@@ -158,17 +158,16 @@ export class Settlement {
 	 * are never billed.
 	 * @param cost USD, where the upstream says so itself
 	 * @param guess tokens of the answer as far as they can be told from its text; where the upstream has counted none
-	 * @param isWhole false: the client left, so that what was counted so far may not be all
+	 * @param isCounted false: the client left, and what was counted so far may not be all that it was sent
 	 */
 	billFor(
 		target: Target,
 		tokens: Tokens | undefined,
 		cost: number | undefined,
 		guess: () => number,
-		isWhole = true,
+		isCounted = true,
 	): void {
-		this.isCutShort = !isWhole;
-		const { counted, isEstimated } = this.#counted(tokens, guess, isWhole);
+		const { counted, isEstimated } = this.#counted(tokens, guess, isCounted);
 		this.tokens = counted;
 		if (cost === undefined && this.biller) {
 			const priced = this.#priced(target, counted, this.#meters?.get(target.id)?.ms() ?? 0);
@@ -192,8 +191,8 @@ export class Settlement {
 	}
 
 	/** The tokens with a guess in the place of what was not counted. */
-	#counted(tokens: Tokens | undefined, guess: () => number, isWhole: boolean) {
-		if (tokens && !tokens.uncounted && isWhole) return { counted: tokens, isEstimated: false };
+	#counted(tokens: Tokens | undefined, guess: () => number, isCounted: boolean) {
+		if (tokens && !tokens.uncounted && isCounted) return { counted: tokens, isEstimated: false };
 		const { uncounted, ...counted }: Tokens = tokens ?? { input: 0, output: 0, uncounted: "both" };
 		// What an upstream has rounded stands: no guess of ours is nearer.
 		const isInputOpen = uncounted === "input" || uncounted === "both";
@@ -202,7 +201,7 @@ export class Settlement {
 		}
 		if (this.operation === "embeddings") return { counted, isEstimated: isInputOpen };
 		const isOutputOpen = uncounted === "output" || uncounted === "both";
-		const written = !isWhole || (isOutputOpen && counted.output === 0) ? guess() : 0;
+		const written = !isCounted || (isOutputOpen && counted.output === 0) ? guess() : 0;
 		const isMore = written > counted.output;
 		if (isMore) counted.output = written;
 		return { counted, isEstimated: isInputOpen || isOutputOpen || isMore };

@@ -73,8 +73,8 @@ export function judge(given: Case): Judged[] {
 /** What one candidate's worth depends on besides itself. */
 interface Field {
 	readonly policy: Policy;
-	/** Of each sort: its open breakers are not listened to; undefined where none is open. */
-	readonly ignored: readonly boolean[] | undefined;
+	/** Of each sort: whose open breakers are not listened to; undefined where none is open. */
+	readonly ignored: readonly Ignored[] | undefined;
 	/** Of vendors whose time, or price, is not known. */
 	readonly usualTime: number;
 	readonly usualCost: number;
@@ -108,17 +108,31 @@ function survey({ route, needs, now }: Case, views: readonly TargetView[]): Fiel
 	};
 }
 
+/** Of a sort, whose open breakers are not listened to: of those that still take connections, where some do. */
+type Ignored = "none" | "reachable" | "all";
+
 /** Most of them ill at once: more likely we are, or few would bear the load of all. Unless another sort is well. */
-function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetView[], now: number): boolean[] {
+function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetView[], now: number): Ignored[] {
+	const there = new Array<number>(SORTS).fill(0);
 	const well = new Array<number>(SORTS).fill(0);
 	const open = new Array<number>(SORTS).fill(0);
 	for (let at = 0; at < views.length; at++) {
 		const counts = admits(views[at]!.breaker, now) === "no" ? open : well;
-		counts[sortOf(targets[at]!)]! += 1;
+		const sort = sortOf(targets[at]!);
+		counts[sort]! += 1;
+		if (!views[at]!.isGone) there[sort]! += 1;
 	}
 	const wellInAll = well.reduce((sum, count) => sum + count);
-	return open.map((count, sort) => count > well[sort]! && wellInAll === well[sort]);
+	return open.map((count, sort) => {
+		if (count <= well[sort]! || wellInAll !== well[sort]) return "none";
+		// The dead have nothing in flight: they would come first.
+		return there[sort]! > 0 ? "reachable" : "all";
+	});
 }
+
+/** Whether an open breaker is listened to. */
+const isHeeded = ({ isGone }: TargetView, ignored: Ignored | undefined): boolean =>
+	ignored === "all" ? false : ignored === "reachable" ? isGone === true : true;
 
 function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetView): Judged {
 	const { needs, prompt, now, dice } = given;
@@ -127,7 +141,7 @@ function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetVi
 	const isFallback = tier === "fallback";
 	const policy = isFallback ? "order" : field.policy;
 	const admitted = admits(breaker, now);
-	const setback = setbackOf(given, target, view, admitted === "no" && field.ignored?.[sortOf(target)] !== true);
+	const setback = setbackOf(given, target, view, admitted === "no" && isHeeded(view, field.ignored?.[sortOf(target)]));
 	const isVendor = kind === "cloud";
 	const load = kind === "local" ? (uncachedOf(target, view, prompt) + view.queued) * (inFlight + 1) : inFlight;
 

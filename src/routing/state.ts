@@ -60,6 +60,8 @@ export interface TargetView {
 	readonly answerTokens: Latency;
 	/** What one call adds to the time to the first token of those behind it, ms; undefined where nothing was measured. */
 	readonly turn: Latency;
+	/** The last that became of it is a connection that was refused, or cut before a word: nobody is there, as far as is known. */
+	readonly isGone?: boolean;
 	/** Undefined where it was given no prompt yet. */
 	readonly prefixes: PrefixCache | undefined;
 	/** Until then it asked to be left alone (`Retry-After`), or its key is out of use; and why. */
@@ -86,6 +88,7 @@ const LONGEST_PAUSE_MS = 60_000;
 class Known implements TargetView {
 	inFlight = 0;
 	queued = 0;
+	isGone = false;
 	breaker = CLOSED;
 	prefixes: PrefixCache | undefined = undefined;
 	pausedUntil = Number.NEGATIVE_INFINITY;
@@ -241,6 +244,7 @@ class Attempt implements OpenAttempt {
 		const { known, startedAt } = this;
 		const now = this.time();
 		known.heardAt = now;
+		known.isGone = false;
 		if (isTypical) {
 			known.firstToken.add(now - startedAt, now);
 			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
@@ -261,6 +265,8 @@ class Attempt implements OpenAttempt {
 		const before = known.breaker.state;
 		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.#isToTell);
 		if (before !== "open" && known.breaker.state === "open") known.openings++;
+		const isRefused = failure === "transport" && status === undefined;
+		if (failure !== "cancelled" && failure !== "internal") known.isGone = isRefused;
 		if (failure === undefined) {
 			known.pausedUntil = Number.NEGATIVE_INFINITY;
 			known.heardAt = now;
@@ -271,7 +277,7 @@ class Attempt implements OpenAttempt {
 			return;
 		}
 		// Nobody listens there any more: whoever comes back has an empty memory.
-		if (failure === "transport" && status === undefined) known.prefixes?.clear();
+		if (isRefused) known.prefixes?.clear();
 		if (retryAfterMs !== undefined && retryAfterMs > 0) {
 			known.pausedUntil = now + Math.min(retryAfterMs, LONGEST_PAUSE_MS);
 			known.pausedFor = "asked to be left alone";

@@ -1,0 +1,50 @@
+/** What the gate learns of how long answers are: from those that were whole. */
+import { afterAll, expect, test } from "bun:test";
+import { DONE, event, finishEvent } from "./kit/events.ts";
+import { startFaultUpstream } from "./kit/fault-upstream.ts";
+import { begins, streams } from "./kit/faults.ts";
+import { pipeline } from "./kit/pipeline.ts";
+
+const upstream = startFaultUpstream();
+afterAll(() => upstream.stop());
+const counting = (content: string, tokens: number) =>
+	event({
+		choices: [{ index: 0, delta: { content }, finish_reason: null }],
+		usage: { prompt_tokens: 5, completion_tokens: tokens, total_tokens: 5 + tokens },
+	});
+const pieces = [counting("one ", 1), counting("two ", 2)];
+
+test("a stream that its client leaves teaches nothing, also where its tokens were counted on the way", async () => {
+	const router = pipeline({
+		config: {
+			providers: {
+				box: { type: "vllm", base_url: upstream.origin },
+				other: { type: "vllm", base_url: upstream.origin },
+			},
+			models: [{ name: "fast", policy: "order", targets: ["box/m", "other/m"] }],
+		},
+	});
+	const learned: unknown[] = [];
+	const usual = { learn: (...[, , what]: unknown[]) => learned.push(what), surplus: () => 0, answerTokens: () => 7 };
+	const pass = { headers: {}, settle: () => undefined };
+	const turnstile = { hasLimits: true, usual, enter: () => pass };
+	Object.assign(router.context, { accounts: { turnstile, addresses: {} } });
+	const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };
+
+	upstream.run(begins(pieces));
+	const client = new AbortController();
+	const answer = await router.send(call, { signal: client.signal });
+	const reader = answer.body!.getReader();
+	let text = "";
+	while (!text.includes("two")) text += new TextDecoder().decode((await reader.read()).value);
+	await reader.cancel();
+	client.abort();
+	const [left] = await router.settledCalls(1);
+	expect(left).toMatchObject({ error: "cancelled", tokens: { input: 5, output: 2 } });
+	expect(learned).toBeEmpty();
+
+	upstream.run(streams([...pieces, finishEvent(), DONE]));
+	await (await router.send(call)).text();
+	await router.settledCalls(2);
+	expect(learned).toEqual([{ answer: 2, surplus: undefined }]);
+});
