@@ -4,6 +4,7 @@ import { estimatedTokens } from "../src/gate/estimate.ts";
 import type { Caller } from "../src/gate/keys.ts";
 import { UsualCalls } from "../src/gate/usual.ts";
 import { Admission } from "../src/http/admission.ts";
+import { enter } from "../src/http/entry.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
 import type { Rates } from "../src/routing/rates.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
@@ -43,7 +44,8 @@ function admission(
 	const route: Route = { targets, reason: "", label: "m" };
 	const listed = ({ id }: { id: string }) => (RATES[id] ? { rates: RATES[id] } : {});
 	const prompt = estimatedTokens(call);
-	return { prompt, made: new Admission({ call, caller, route, address: () => "" }, { listed }, usual) };
+	const entry = { call, caller, route, address: () => "" };
+	return { prompt, entry, made: new Admission(entry, { listed }, usual) };
 }
 const millionths = (usd: number) => Math.round(usd * 1e9) / 1e3;
 
@@ -172,5 +174,42 @@ describe("of money is reserved", () => {
 		}
 		const { made, prompt } = admission(hi, undefined, { usual });
 		expect(millionths(made.cost())).toBe(prompt + 100_000);
+	});
+});
+
+describe("what became of a call is learned from", () => {
+	const ended = (over: { isEstimated?: boolean; isCutShort?: boolean }, usual: UsualCalls) => {
+		const { entry } = admission(hi, undefined, { usual });
+		const settlement = {
+			tokens: { input: 5, output: 700 },
+			cost: 0.001,
+			isCutShort: false,
+			isEstimated: false,
+			...over,
+		};
+		const atEnd = (hook: () => void) => hook();
+		const turnstile = { usual, enter: () => ({ headers: undefined, settle: () => {} }) };
+		for (let at = 0; at < 8; at++) {
+			void enter(turnstile as never, { listed: () => ({}) } as never, {
+				...entry,
+				call: { ...entry.call, headers: new Headers() },
+				settlement: { ...settlement, atEnd } as never,
+			});
+		}
+		return usual.answerTokens("k", "m");
+	};
+
+	test.each([
+		["not where the router has guessed its tokens", { isEstimated: true }, undefined],
+		["not where the client left", { isCutShort: true }, undefined],
+		["where an upstream has counted them", {}, 700],
+	])("%s", (_, over, tokens) => {
+		const usual = new UsualCalls();
+		usual.answerTokens("k", "m");
+		expect(ended(over, usual)).toBe(tokens as number);
+	});
+
+	test("not before a limit has asked what calls come to", () => {
+		expect(ended({}, new UsualCalls())).toBeUndefined();
 	});
 });

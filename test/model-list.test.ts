@@ -180,7 +180,9 @@ test.each([
 	["of OpenAI's date", "gpt-5", ["gpt-5-2025-08-07"], true],
 	["that says latest", "grok-4-latest", ["grok-4"], true],
 	["that says latest, of one with a date", "grok-4-latest", ["grok-4-0709"], true],
-	["of a variant", "org/m:free", ["org/m"], true],
+	["that would choose a route elsewhere", "org/m:nitro", ["org/m"], false],
+	["of a variant that has a line of its own", "org/m:free", ["org/m"], false],
+	["of another size behind a colon", "llama3:70b", ["llama3"], false],
 	["of another size", "gpt-5", ["gpt-5-mini"], false],
 	["that begins the same", "claude-sonnet-4", ["claude-sonnet-4-5-20250929"], false],
 	["of nothing listed", "gpt-5", [], false],
@@ -192,6 +194,14 @@ test.each([
 	expect(found).toEqual(
 		isKnown ? { id: `odd/${model}`, object: "model", created: 0, owned_by: "odd" } : "model_not_found",
 	);
+});
+
+test("a name that chooses how its model is routed is known where the upstream routes", async () => {
+	odd.run(answers("200 OK", '{"data":[{"id":"org/m"}]}'));
+	const made = router({ providers: { odd: { type: "openai-compatible", base_url: odd.origin } } });
+	await made.ids();
+	expect(await made.one("odd/org/m:nitro")).toMatchObject({ id: "odd/org/m:nitro", owned_by: "odd" });
+	expect(await made.one("odd/org/m:8b").catch((error) => error.errorCode)).toBe("model_not_found");
 });
 
 test.each(["local", "local-small", "local/shared", "fast", "team/fast"])(

@@ -21,7 +21,7 @@ export interface Caller {
 	/** Whether it may use a model of that name. */
 	readonly mayUse: Fits;
 	/** Whether one of the patterns of its models has this text in it. Absent: none has. */
-	names?(text: string): boolean;
+	mentions?(text: string): boolean;
 }
 
 /** The router's door. */
@@ -111,11 +111,11 @@ function callerOf(key: StoredKey): Caller {
 	return caller;
 }
 
-function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse" | "names"> {
+function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse" | "mentions"> {
 	return {
 		isRestricted: !models.includes("*"),
 		mayUse: fitting(models),
-		names: (text) => models.some((model) => model.includes(text)),
+		mentions: (text) => models.some((model) => model.includes(text)),
 	};
 }
 

@@ -3,7 +3,7 @@
  * killed process loses what half a second brought. A call leaves no more than itself here: rows made of a hundred in one go cost
  * half of what they cost one at a time, between all else that a call does.
  */
-import type { Written } from "../store/connection.ts";
+import type { WriteResult } from "../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../store/ledger.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../telemetry/events.ts";
 import { EndUsers } from "./end-users.ts";
@@ -183,7 +183,7 @@ export class Ledger {
 		return undefined;
 	}
 
-	#putBatch({ calls, times, attempts }: Waiting): Written {
+	#putBatch({ calls, times, attempts }: Waiting): WriteResult {
 		if (calls.length === 0 && attempts.length === 0) return "written";
 		let batch: LedgerBatch;
 		try {
@@ -196,9 +196,9 @@ export class Ledger {
 	}
 
 	/** A store that throws is one that can't be written now: to go on is to lose what it may take later. */
-	#written(batch: LedgerBatch): Written {
+	#written(batch: LedgerBatch): WriteResult {
 		const { store, onWritten } = this.options;
-		let written: Written;
+		let written: WriteResult;
 		try {
 			written = store.write(batch);
 		} catch {

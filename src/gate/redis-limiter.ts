@@ -2,7 +2,7 @@
 import type { SharedRedis } from "../store/redis.ts";
 import type { Bound, Limiter, Reservation, Spending, Standing, Verdict } from "./limiter.ts";
 import { LEASE_MS, RENEW, SETTLE, TAKE } from "./limiter-script.ts";
-import type { SpendBoard } from "./spend.ts";
+import { PERIOD_KEPT_MS, type SpendBoard, TOTAL_KEPT_MS, unitsOf, usdOf } from "./spend.ts";
 
 /** How often places of running calls are renewed, ms: two renewals may be lost. */
 const RENEW_MS = LEASE_MS / 3;
@@ -14,13 +14,6 @@ const MOST_MISSES = LEASE_MS / TELL_AGAIN_MS;
 const MOST_UNTOLD = 20_000;
 
 const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b", guesses: "g" } as const;
-/** Money is counted in whole billionths of a USD, so that it is compared exactly. */
-const UNIT = 1e9;
-const units = (usd: number): number => Math.round(usd * UNIT);
-/** How long what was spent in a period is kept there, ms: longer than the period, in which the last call may have come at its beginning. */
-const MONTH_KEPT_MS = 40 * 86_400_000;
-const TOTAL_KEPT_MS = 400 * 86_400_000;
-
 /** A place of a call that has a guess among its tokens: Redis leaves a guess out only where none of the count's is taken. */
 interface GuessPlace {
 	readonly id: string;
@@ -158,7 +151,7 @@ export class RedisLimiter implements Limiter {
 		if (!taken) return;
 		const { id, bounds, at } = taken;
 		const changes = bounds
-			.map((bound) => ({ bound, delta: bound.spending ? units(bound.amount) : Math.round(deltaOf(bound)) }))
+			.map((bound) => ({ bound, delta: bound.spending ? unitsOf(bound.amount) : Math.round(deltaOf(bound)) }))
 			// Which step an unheard one would stand in nobody knows: it leaves with its window.
 			.filter(({ bound, delta }) => isHeld(bound) || (at !== undefined && delta !== 0));
 		if (changes.length > 0) void this.#tell({ id, at: at ?? 0, changes, misses: 0 });
@@ -202,7 +195,7 @@ export class RedisLimiter implements Limiter {
 					members.push(id);
 				} else if (bound.spending) {
 					keys.push(...this.#heldKeys(bound.spending));
-					members.push(`${id} ${units(bound.amount)}`, "");
+					members.push(`${id} ${unitsOf(bound.amount)}`, "");
 				}
 			}
 			void this.redis.script(RENEW, keys, members);
@@ -212,17 +205,17 @@ export class RedisLimiter implements Limiter {
 	/** What TAKE is told of a bound. */
 	#asked({ counts, limit, windowMs, amount, certain, spending }: Asked): (string | number)[] {
 		if (!spending) return [LETTERS[counts], limit, windowMs, amount, certain ?? -1];
-		return [LETTERS[counts], units(limit), units(spending.usd), units(amount), this.#ownSpending(spending)];
+		return [LETTERS[counts], unitsOf(limit), unitsOf(spending.usd), unitsOf(amount), this.#ownSpending(spending)];
 	}
 
 	#ownSpending({ key, period }: Spending): number {
-		return units(this.spender.spent(key, period));
+		return unitsOf(this.spender.spent(key, period));
 	}
 
 	/** Who spends, and how long that is kept. */
 	#spender(bounds: readonly Asked[]): readonly [string, number] {
 		const isTotal = bounds.some(({ spending }) => spending?.period === "total");
-		return [`of ${this.spender.replica}`, isTotal ? TOTAL_KEPT_MS : MONTH_KEPT_MS];
+		return [`of ${this.spender.replica}`, isTotal ? TOTAL_KEPT_MS : PERIOD_KEPT_MS];
 	}
 
 	/** All in one slot: a script may touch no other. */
@@ -267,7 +260,7 @@ function amountOf<T extends Asked>(bound: T, amount: number): T {
 	return bound.counts === "tokens" && amount !== bound.amount ? { ...bound, amount } : bound;
 }
 
-const amountFrom = ({ spending }: Asked, counted: number): number => (spending ? counted / UNIT : counted);
+const amountFrom = ({ spending }: Asked, counted: number): number => (spending ? usdOf(counted) : counted);
 
 function isNumbers(answer: unknown, count: number): answer is number[] {
 	return Array.isArray(answer) && answer.length === count && answer.every((each) => typeof each === "number");

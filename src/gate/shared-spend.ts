@@ -2,15 +2,11 @@
 import type { SharedRedis } from "../store/redis.ts";
 import type { RedisBus } from "../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../store/shared-table.ts";
-import type { SpendBoard, Spent } from "./spend.ts";
+import { type SpendBoard, type Spent, TOTAL_KEPT_MS, unitsOf, usdOf } from "./spend.ts";
 
 /** How often what was spent is told, ms. */
 const TELL_MS = 1_000;
-/** A budget for ever outlives its replicas. */
 const DAY_MS = 86_400_000;
-const TTL_MS = 400 * DAY_MS;
-/** Sums are told in whole billionths of a USD, so that they are compared exactly. */
-const UNIT = 1e9;
 
 /** What this replica has spent, in its own ledger. */
 export interface OwnSpend extends SpendBoard {
@@ -33,7 +29,7 @@ export class SharedSpend implements SpendBoard {
 		private readonly replica: string,
 		private readonly own: OwnSpend,
 	) {
-		this.#table = new SharedTable(redis, bus, "spend", TTL_MS, {
+		this.#table = new SharedTable(redis, bus, "spend", TOTAL_KEPT_MS, {
 			take: (rows) => {
 				for (const row of rows) this.#take(row);
 			},
@@ -95,13 +91,13 @@ export class SharedSpend implements SpendBoard {
 		const spent = this.#others.get(replica) ?? new Map<string, number>();
 		this.#others.set(replica, spent);
 		const name = field.slice(space + 1);
-		spent.set(name, Math.max(spent.get(name) ?? 0, version / UNIT));
+		spent.set(name, Math.max(spent.get(name) ?? 0, usdOf(version)));
 	}
 }
 
 /** Spending only grows, so its amount is its version. */
 function rowOf(replica: string, name: string, usd: number): SharedRow {
-	return { field: `${replica} ${name}`, version: Math.round(usd * UNIT), value: "" };
+	return { field: `${replica} ${name}`, version: unitsOf(usd), value: "" };
 }
 
 /** Whether a period ended so long ago (UTC) that no replica's clock takes it for the current one. */

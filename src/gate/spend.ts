@@ -19,6 +19,19 @@ export interface Spent {
 	readonly usd: number;
 }
 
+/** Sums are told in whole billionths of a USD, so that they are compared exactly. */
+const UNITS_PER_USD = 1e9;
+export const unitsOf = (usd: number): number => Math.round(usd * UNITS_PER_USD);
+export const usdOf = (units: number): number => units / UNITS_PER_USD;
+
+const DAY_MS = 86_400_000;
+/**
+ * How long what was spent in a period is kept in Redis after it last grew, ms: longer than a day or a month lasts, in which the last call
+ * may have come at its beginning; a budget in total outlives its replicas.
+ */
+export const PERIOD_KEPT_MS = 40 * DAY_MS;
+export const TOTAL_KEPT_MS = 400 * DAY_MS;
+
 /** Periods that a moment belongs to. @param time Unix time, ms */
 export function periodsOf(time: number): { readonly day: string; readonly month: string; readonly total: "total" } {
 	const day = new Date(time).toISOString().slice(0, 10);

@@ -1,6 +1,6 @@
 /**
  * What calls usually come to, learned from those that are over: how long answers are where clients set no limit, and by how much calls
- * cost more than was reserved for them. Each process learns for itself, from its start on.
+ * cost more than was reserved for them. Each process learns for itself, from when a limit first asks.
  */
 
 /** Newest values that are looked at. */
@@ -25,9 +25,15 @@ export interface Learned {
 /** The holder. It outlives a reload of the configuration. */
 export class UsualCalls {
 	readonly #figures = new Map<string, Figures>();
+	#isAsked = false;
 
 	/** @param most pairs of key and model */
 	constructor(private readonly most = MOST) {}
+
+	/** A limit has asked for a figure: where none ever does, to learn would cost each call something for nothing. */
+	get isAsked(): boolean {
+		return this.#isAsked;
+	}
 
 	/**
 	 * Tokens that an answer usually has at most, by 90 % of the last 64: to this key by this model where 8 are known, else to all
@@ -35,6 +41,7 @@ export class UsualCalls {
 	 * @param key its id; "" for callers without one
 	 */
 	answerTokens(key: string, model: string): number | undefined {
+		this.#isAsked = true;
 		return (
 			this.#figures.get(nameOf(key, model))?.answers.upper ?? this.#figures.get(nameOf(EVERYONE, model))?.answers.upper
 		);
@@ -42,6 +49,7 @@ export class UsualCalls {
 
 	/** USD that calls usually cost at most above their reserve, found in the same way; 0 where that is not known. */
 	surplus(key: string, model: string): number {
+		this.#isAsked = true;
 		const own = this.#figures.get(nameOf(key, model))?.surpluses.upper;
 		return own ?? this.#figures.get(nameOf(EVERYONE, model))?.surpluses.upper ?? 0;
 	}

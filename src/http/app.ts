@@ -22,7 +22,7 @@ export interface HttpBaseOptions {
 	readonly log: Pick<Log, "logger">;
 	readonly lifecycle: Pick<Lifecycle, "state">;
 	/** What `/health/ready` says besides. */
-	readonly told?: (() => HealthNotes) | undefined;
+	readonly healthNotes?: (() => HealthNotes) | undefined;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
 	readonly refuse: PageDoor;
 	/** Of the API's description. */
@@ -44,7 +44,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 		.use(requestLine())
 		.use(cors(options.corsOrigins))
 		.use(gatekeeper(options.lifecycle))
-		.use(health(role, options.lifecycle, options.told))
+		.use(health(role, options.lifecycle, options.healthNotes))
 		.use(
 			new Elysia({ name: "http/open" })
 				.onBeforeHandle(({ request, server }) => {

@@ -27,9 +27,10 @@ export function enter(turnstile: Turnstile, catalog: Catalog, entry: Entry): Pro
 	const passed = (pass: Pass) => {
 		settlement.headers = pass.headers;
 		settlement.atEnd(() => {
-			const { tokens, cost, isCutShort } = settlement;
+			const { tokens, cost, isCutShort, isEstimated } = settlement;
 			pass.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
-			if (tokens && !isCutShort) admission.learn(tokens.output, cost);
+			// A guess of the router's own says nothing of what answers come to.
+			if (tokens && !isCutShort && !isEstimated && turnstile.usual.isAsked) admission.learn(tokens.output, cost);
 		});
 	};
 	if (entered instanceof Promise) return entered.then(passed);

@@ -12,11 +12,11 @@ export type HealthNotes = Readonly<Record<string, string>>;
  * `/health/live`: 200 while the process can answer. `/health/ready`: 200 while it wants calls, 503 before it
  * listens and from the moment it was told to stop. The agent also has `/health`, as vLLM does. No key is needed.
  */
-export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">, told?: () => HealthNotes) {
+export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">, notes?: () => HealthNotes) {
 	const live = () => Response.json({ status: "ok" }, { headers: NO_STORE });
 	const ready = () => {
 		const { state } = lifecycle;
-		return Response.json({ status: state, ...told?.() }, { status: state === "ready" ? 200 : 503, headers: NO_STORE });
+		return Response.json({ status: state, ...notes?.() }, { status: state === "ready" ? 200 : 503, headers: NO_STORE });
 	};
 	const app = new Elysia({ name: "http/health" })
 		.get("/health/live", live, { detail: LIVE })

@@ -1,8 +1,10 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 import type { Caller } from "../gate/keys.ts";
+import { routingSuffix } from "../providers/model-routing.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Model, ModelList } from "../proxy/model-list.ts";
 import { type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
+import { ANY_LOCAL } from "../routing/local-names.ts";
 import type { CallContext } from "./calls.ts";
 import { admit, isAllowed } from "./calls.ts";
 
@@ -42,17 +44,16 @@ export async function oneModel(context: CallContext, list: ModelList, request: R
 
 /** What stands behind a name that vendors let one leave out: a date (Anthropic, OpenAI), `latest` (xAI, Google). */
 const VERSION = /^-(?:\d{8}|\d{4}-\d{2}-\d{2}|\d{4}|latest)$/;
-/** An agent serves any model that is ready under such a name. */
-const ANY_LOCAL = /^local(?:$|[-_])/;
 
 /**
- * Whether an upstream serves a name that its list says in another way only: without its version, with `-latest`, with a variant
- * (OpenRouter's `:free`).
+ * Whether an upstream serves a name that its list says in another way only: without its version, with `-latest`, with what chooses how
+ * it is routed (OpenRouter's `:nitro`). What else stands behind a colon (`:free`, `:8b`) is another model, with a line of its own.
  */
 function isServed(model: string, listed: readonly string[], { upstream }: CatalogEntry): boolean {
 	if (listed.length === 0) return false;
 	if (upstream.type === "local" && ANY_LOCAL.test(model)) return true;
-	const bare = model.replace(/:[^/:]+$/, "").replace(/-latest$/, "");
+	const suffix = upstream.routesModels ? routingSuffix(model) : undefined;
+	const bare = (suffix === undefined ? model : model.slice(0, -suffix.length)).replace(/-latest$/, "");
 	return listed.some((each) => each === bare || (each.startsWith(bare) && VERSION.test(each.slice(bare.length))));
 }
 

@@ -19,7 +19,7 @@ export function refuseReroutes(
 	if (field !== undefined) throw refusal(caller, `send "${field.slice(0, 100)}" to "${name}"`, field, name);
 	const suffix = routingSuffix(body.model);
 	// A star stands for models, not for what chooses among them.
-	if (suffix === undefined || caller.names?.(suffix)) return;
+	if (suffix === undefined || caller.mentions?.(suffix)) return;
 	throw refusal(caller, `put "${suffix.slice(0, 100)}" behind a model's name at "${name}"`, "model", name);
 }
 

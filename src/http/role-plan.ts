@@ -59,7 +59,7 @@ export interface RoleExtension {
 	/** Further metrics, as text. */
 	readonly metrics?: () => Promise<string>;
 	/** What `/health/ready` says besides. */
-	readonly told?: () => HealthNotes;
+	readonly healthNotes?: () => HealthNotes;
 	readonly cache?: AnswerCache | undefined;
 }
 

@@ -93,7 +93,7 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 		lifecycle,
 		title,
 		description,
-		told: extension?.told,
+		healthNotes: extension?.healthNotes,
 		refuse: (request, server) => refuse(request) ?? extension?.refusePage?.(request, server),
 	}).use(openAiRoutes(context));
 	if (role === "router") app.use(explainRoute(context));

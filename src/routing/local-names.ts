@@ -22,7 +22,7 @@ export function replica(target: FleetTarget, tier: Tier = "targets", place = 0):
 }
 
 /** `local`, `local-small`: whatever model is ready. */
-const ANY = /^local(?:$|[-_])/;
+export const ANY_LOCAL = /^local(?:$|[-_])/;
 const OWN = "local/";
 
 /** @param entry the provider `local`; undefined where the configuration made something else of that name */
@@ -34,7 +34,7 @@ export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): Local
 
 	function modelOf(name: string): string | undefined {
 		if (name.startsWith(OWN)) return name.slice(OWN.length);
-		if (!ANY.test(name) || fleet.targets(name).length > 0) return name;
+		if (!ANY_LOCAL.test(name) || fleet.targets(name).length > 0) return name;
 		return fleet.first;
 	}
 
@@ -56,7 +56,7 @@ export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): Local
 			if (known !== undefined) return known;
 			if (fleet.knows(model))
 				return "the agents that had it are gone, and its prompts stay in the house unless `models:` says otherwise";
-			if (fleet.isEmpty || !ANY.test(name)) return undefined;
+			if (fleet.isEmpty || !ANY_LOCAL.test(name)) return undefined;
 			return "no agent has a model that is ready or can be loaded; GET /agents says what each is doing";
 		},
 	};

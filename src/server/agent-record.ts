@@ -80,5 +80,5 @@ export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: stri
 export type ShownAgent = ReturnType<typeof shownOf>;
 
 /** When an agent is heard of, Unix time, ms: later than before though the clock was set back, since routers go by the newest word. */
-export const after = (before: Pick<AgentRecord, "heardAtTime"> | undefined, now: number): number =>
+export const nextHeardAt = (before: Pick<AgentRecord, "heardAtTime"> | undefined, now: number): number =>
 	Math.max(now, (before?.heardAtTime ?? 0) + 1);

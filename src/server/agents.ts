@@ -95,7 +95,7 @@ export function routerCatalog(
 					.use(adminRoutes(house, () => desk, log)),
 				sink: sinkOf([fleet.sink, house.ledger.sink]),
 				cache,
-				told: (): HealthNotes => (house.ledgerState === "ok" ? {} : { ledger: house.ledgerState }),
+				healthNotes: (): HealthNotes => (house.ledgerState === "ok" ? {} : { ledger: house.ledgerState }),
 				accountsOf(current, catalog) {
 					house.use(current);
 					return {

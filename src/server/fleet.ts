@@ -22,9 +22,9 @@ import type { Log } from "../telemetry/log.ts";
 import type { AgentCounts } from "../telemetry/metrics.ts";
 import {
 	type AgentRecord,
-	after,
 	isSameWork,
 	modelsByName,
+	nextHeardAt,
 	type ShownAgent,
 	shownOf,
 	storedOf,
@@ -111,9 +111,10 @@ export class AgentFleet implements Fleet {
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
 		const before = this.#agents.get(name);
+		const heardAtTime = nextHeardAt(before, this.#wall());
 		const agent = this.#put(
 			{ name, instance, endpoint, version, registeredAt: before?.registeredAt ?? this.#wall() },
-			{ heardAt: this.#clock.now(), heardAtTime: after(before, this.#wall()), models: body.models, gpus: body.gpus },
+			{ heardAt: this.#clock.now(), heardAtTime, models: body.models, gpus: body.gpus },
 		);
 		agent.isReachable = problem === undefined;
 		agent.problem = problem;
@@ -149,7 +150,7 @@ export class AgentFleet implements Fleet {
 		this.#served.add(models.keys());
 		agent.gpus = body.gpus ?? agent.gpus;
 		agent.heardAt = this.#clock.now();
-		agent.heardAtTime = after(agent, this.#wall());
+		agent.heardAtTime = nextHeardAt(agent, this.#wall());
 		agent.isShaky = false;
 		agent.isDirty = true;
 		this.#tellLease(agent);

@@ -22,7 +22,7 @@ export interface Connection {
 	/** The same, but undefined where it can't be read. */
 	tried<T>(query: (db: Sql) => T[]): T[] | undefined;
 	/** In one transaction. */
-	write(change: (db: Sql) => unknown): Written;
+	write(change: (db: Sql) => unknown): WriteResult;
 	/** What was said of the row that was refused last; no value is in it. */
 	fault(): string;
 	/** There is no file that can be used. */
@@ -35,7 +35,7 @@ export interface Connection {
  * What became of a change. `written`: it was done, be it in memory. `waits`: the database can't be written now, and may be later.
  * `refused`: it holds a row that the database takes neither now nor later; nothing of it was done.
  */
-export type Written = "written" | "waits" | "refused";
+export type WriteResult = "written" | "waits" | "refused";
 
 /** What SQLite says of a row, whatever the state of the file: a value of another kind than its column's, none, or one that is too big. */
 const ROW_FAULTS = new Set([

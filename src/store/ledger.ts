@@ -1,5 +1,5 @@
 /** The ledger: a row a call, its attempts, and sums by day that outlive them. */
-import type { Connection, Sql, Written } from "./connection.ts";
+import type { Connection, Sql, WriteResult } from "./connection.ts";
 
 /** What is summed by. */
 export interface UsageKey {
@@ -87,7 +87,7 @@ export interface LedgerBatch {
 /** The ledger's tables. */
 export interface LedgerStore {
 	/** Unless it is written, it is as if it had not been asked for. */
-	write(batch: LedgerBatch): Written;
+	write(batch: LedgerBatch): WriteResult;
 	/** What was said of the row that was refused last; no value is in it. */
 	fault(): string;
 	/** Resolves when it would survive a loss of power. */

@@ -5,7 +5,7 @@ import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { agentOf, rowOf } from "./agent-row.ts";
-import { type Connection, isRowFault, type Value, type Written } from "./connection.ts";
+import { type Connection, isRowFault, type Value, type WriteResult } from "./connection.ts";
 import { ledgerStore } from "./ledger.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { hand } from "./private-file.ts";
@@ -58,7 +58,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	};
 	const read = <T>(query: (db: Database) => T[]): T[] => tried(query) ?? [];
 	const isInMemory = () => db?.filename === ":memory:";
-	const change = (by: (db: Database) => unknown): Written => {
+	const change = (by: (db: Database) => unknown): WriteResult => {
 		const to = opened(true)!;
 		try {
 			to.transaction(() => by(to)).immediate();
