@@ -5,8 +5,8 @@ import type { Call } from "../openai/call.ts";
 export type Limited = Pick<Call, "operation" | "body">;
 
 /**
- * Tokens that each choice may have at most, reasoning among them; undefined where the client sets no limit. Embeddings have no
- * answer to count: 0.
+ * Tokens that each choice may have at most, reasoning among them; undefined where the client sets no limit. 0 is none: many servers
+ * read `max_completion_tokens or max_tokens`, to which 0 is as good as absent. Embeddings have no answer to count: 0.
  */
 export function answerLimit({ operation, body }: Limited): number | undefined {
 	if (operation === "embeddings") return 0;

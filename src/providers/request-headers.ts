@@ -26,7 +26,8 @@ function fateOf(name: string): "forward" | "attribution" | "keep" {
 	let fate = known.get(name);
 	if (fate === undefined) {
 		fate = FORWARDED.test(name) ? "forward" : ATTRIBUTION.test(name) ? "attribution" : "keep";
-		if (known.size < MOST_KNOWN) known.set(name, fate);
+		if (known.size >= MOST_KNOWN) known.clear();
+		known.set(name, fate);
 	}
 	return fate;
 }
