@@ -87,7 +87,7 @@ function opened(file: string): Database {
 	const isNew = !existsSync(file);
 	const db = new Database(file, { create: true, strict: true });
 	try {
-		if (isNew) hand(file);
+		if (isNew) handIfPossible(file);
 		db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
 		// Who holds it need not outlive a loss of power.
 		db.run("PRAGMA synchronous = OFF");
@@ -95,6 +95,15 @@ function opened(file: string): Database {
 	} catch (error) {
 		db.close();
 		throw error;
+	}
+}
+
+/** A file system without owners or modes may have locks all the same. */
+function handIfPossible(file: string): void {
+	try {
+		hand(file);
+	} catch {
+		// Nothing secret is in it.
 	}
 }
 
