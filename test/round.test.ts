@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Attempt, Opened } from "../src/proxy/attempt.ts";
 import type { Failed } from "../src/proxy/attempts.ts";
-import { BEATEN, type Field, type Racer, Round } from "../src/proxy/round.ts";
+import { type Ask, type Asker, LOST, Round } from "../src/proxy/round.ts";
 import type { Late } from "../src/proxy/second-target.ts";
 
 const SILENT: Late = { ms: 10_000, why: "silent" };
@@ -13,13 +13,13 @@ const failure = (kind: "not_found" | "caller") => ({ failure: { kind, message: "
 /** A round at the first of so many targets, whose attempts end when the test says so. */
 function round(targets: number) {
 	const ends: PromiseWithResolvers<Opened | Failed>[] = [];
-	const racers: Racer[] = [];
+	const asks: Ask[] = [];
 	const did: string[] = [];
-	const field: Field = {
-		attempt(index, racer) {
-			racers[index] = racer;
+	const asker: Asker = {
+		attempt(index, ask) {
+			asks[index] = ask;
 			ends[index] = Promise.withResolvers();
-			racer.attempt = {
+			ask.attempt = {
 				drop: () => did.push(`drop ${index}`),
 				extend: (ms: number) => did.push(`extend ${index} to ${ms}`),
 				watch: ({ ms }: Late) => did.push(`watch ${index} until ${ms}`),
@@ -28,14 +28,14 @@ function round(targets: number) {
 			} as unknown as Attempt;
 			return ends[index].promise;
 		},
-		beside: () => (racers.length < targets ? racers.length : undefined),
+		second: () => (asks.length < targets ? asks.length : undefined),
 		fault: (thrown) => did.push(String(thrown)),
 		over: (_, first) => did.push(`over, first ${first}`),
 	};
-	const its = new Round(field, 0);
-	const late = (index: number, how = SILENT) => its.late(racers[index]!, how);
+	const its = new Round(asker, 0);
+	const late = (index: number, how = SILENT) => its.late(asks[index]!, how);
 	const end = (index: number, how: Opened | Failed) => ends[index]!.resolve(how);
-	return { its, racers, did, late, end, fail: (index: number, why: unknown) => ends[index]!.reject(why) };
+	return { its, asks, did, late, end, fail: (index: number, why: unknown) => ends[index]!.reject(why) };
 }
 
 test("of one attempt that ends is its end", async () => {
@@ -47,35 +47,35 @@ test("of one attempt that ends is its end", async () => {
 
 describe("beside one that is late", () => {
 	test("another is asked; the first to answer wins, the other is dropped, and what it says then is let go", async () => {
-		const { its, racers, did, late, end } = round(2);
+		const { its, asks, did, late, end } = round(2);
 		late(0);
 		const won = answer();
 		end(1, won);
 		expect(await its.result).toBe(won);
 		expect(did).toEqual(["drop 0", "over, first 0"]);
-		expect([racers[0]!.isBeaten, racers[0]!.wasSilent, racers[1]!.isBeaten]).toEqual([true, true, false]);
+		expect([asks[0]!.isLost, asks[0]!.wasSilent, asks[1]!.isLost]).toEqual([true, true, false]);
 		const left: unknown[] = [];
 		end(0, answer(left));
 		await Bun.sleep(0);
-		expect(left).toEqual([BEATEN]);
+		expect(left).toEqual([LOST]);
 	});
 
 	test("one that lost to whoever was asked before it was not silent for too long", async () => {
-		const { its, racers, late, end } = round(3);
+		const { its, asks, late, end } = round(3);
 		late(0);
 		late(1);
 		end(0, answer());
 		await its.result;
-		expect(racers.map(({ wasSilent }) => wasSilent)).toEqual([false, false, false]);
+		expect(asks.map(({ wasSilent }) => wasSilent)).toEqual([false, false, false]);
 	});
 
 	test("a probe is not dropped", async () => {
-		const { its, racers, did, late, end } = round(2);
+		const { its, asks, did, late, end } = round(2);
 		late(0, { ms: 1_000, why: "probe" });
 		end(1, answer());
 		await its.result;
 		expect(did).toEqual(["over, first 0"]);
-		expect([racers[0]!.isBeaten, racers[0]!.wasSilent]).toEqual([true, false]);
+		expect([asks[0]!.isLost, asks[0]!.wasSilent]).toEqual([true, false]);
 	});
 
 	test("one that failed does not end the round while another runs; the last failure is told", async () => {
@@ -118,25 +118,25 @@ describe("beside one that is late", () => {
 	});
 
 	test("in the place of a second that fails a third is asked", async () => {
-		const { its, racers, late, end } = round(3);
+		const { its, asks, late, end } = round(3);
 		late(0);
 		end(1, failure("not_found"));
 		await Bun.sleep(0);
-		expect(racers).toHaveLength(3);
+		expect(asks).toHaveLength(3);
 		const third = answer();
 		end(2, third);
 		expect(await its.result).toBe(third);
-		expect(racers[0]!.wasSilent).toBe(true);
+		expect(asks[0]!.wasSilent).toBe(true);
 	});
 
 	test("nobody is asked once it is over, and no more than three run", async () => {
-		const { its, racers, late, end } = round(9);
+		const { its, asks, late, end } = round(9);
 		for (const index of [0, 1, 2]) late(index);
-		expect(racers).toHaveLength(3);
+		expect(asks).toHaveLength(3);
 		end(1, answer());
 		await its.result;
 		late(0);
-		expect(racers).toHaveLength(3);
+		expect(asks).toHaveLength(3);
 	});
 
 	test("where nobody may be asked yet, it is looked at again", () => {

@@ -84,7 +84,7 @@ describe("a call beside one that is silent relieves it", () => {
 		);
 	test.each([
 		["where it has answered nobody for so long, and the other has less to do", silent, 10_000, 2, 1, true],
-		["not where it has answered others meanwhile", silent, 9_999, 2, 1, false],
+		["not where it has answered others meanwhile", silent, 9_900, 2, 1, false],
 		["not where the other has as much to do", silent, 10_000, 2, 2, false],
 		["whatever there is to do, where it is not known to be well", { ms: 1_000, why: "probe" }, 0, 1, 9, true],
 		["whatever there is to do, where it is slow and doubling it was asked for", { ms: 95, why: "slow" }, 0, 1, 9, true],

@@ -5,7 +5,7 @@ import { timeLeft } from "./attempt.ts";
 import type { Candidate } from "./candidate.ts";
 import { isHasty, type Limits } from "./limits.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import type { Racer } from "./round.ts";
+import type { Ask } from "./round.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 
 /** Whose attempt it is. */
@@ -16,18 +16,18 @@ export interface Recorded {
 	readonly state: ProxyState;
 	readonly work: Work | undefined;
 	/** Its part in a round of several. */
-	readonly racer: Racer | undefined;
+	readonly ask: Ask | undefined;
 	/** What the target would have been given by a call that sets no limits, with others to ask. */
 	readonly usualLimits: () => Limits;
 }
 
 /** Tells that it has begun. */
-export function openRecord({ call, candidate, settlement, state, work, racer, usualLimits }: Recorded): OpenRecord {
+export function openRecord({ call, candidate, settlement, state, work, ask, usualLimits }: Recorded): OpenRecord {
 	const { target } = candidate;
 	const { targets } = state;
-	const close = settlement.attempt(target, (racer?.place ?? 0) > 0);
+	const close = settlement.attempt(target, (ask?.place ?? 0) > 0);
 	const seen = targets.opened(target.id, call.stream, work);
-	if (racer) racer.seen = seen;
+	if (ask) ask.seen = seen;
 	const timeLeftMs = timeLeft(call);
 	let hasBegun = false;
 	const ranOut = () => isHasty({ isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun }, usualLimits());
@@ -38,13 +38,13 @@ export function openRecord({ call, candidate, settlement, state, work, racer, us
 		},
 		closed: (end) => {
 			const { status, failure, tokens } = end;
-			const isUnused = racer?.isBeaten === true;
+			const isUnused = ask?.isLost === true;
 			close(isUnused ? { ...end, isUnused } : end);
 			// What one key was told is not said of the target while another is in use.
 			const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
 			const isVoid = failure?.kind === "timeout" && failure.isOurs && ranOut();
 			// It may have been busy with others; silent towards all of them it is ill.
-			const wasSilent = isUnused && failure?.kind === "cancelled" && racer.wasSilent && seen.isUnheard;
+			const wasSilent = isUnused && failure?.kind === "cancelled" && ask.wasSilent && seen.isUnheard;
 			const kind = isVoid ? "cancelled" : wasSilent ? "timeout" : failure?.kind;
 			seen.closed({ status, failure: kind, retryAfterMs, tokens: tokens?.uncounted ? undefined : tokens?.output });
 			const outMs = failure && candidate.outOfUseMs;

@@ -19,7 +19,7 @@ import type { ProxyState } from "./proxy-state.ts";
 import { goOn, isPassing, mayGoOn, Progress, type Rest, type ResumeTerms } from "./resume.ts";
 import { resumedDecoder } from "./resumed-decoder.ts";
 import { hasOthers as isAnyLeft, isFresh, nextStep, type Step } from "./retry.ts";
-import { type Field, type Racer, Round } from "./round.ts";
+import { type Ask, type Asker, Round } from "./round.ts";
 import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "./second-target.ts";
 import type { OpenRecord, Settlement } from "./settlement.ts";
 import { type Spent, spentAfter } from "./spent.ts";
@@ -195,15 +195,15 @@ export class Attempts {
 		const { alias, targets, isImpatient } = this.plan;
 		// Whoever stands behind a router leaves that to it: it knows other places.
 		if (targets.length === 1 || alias?.hedge === false || isImpatient) return this.#try(index);
-		return new Round(this.#field, index).result;
+		return new Round(this.#asker, index).result;
 	}
 
-	get #field(): Field {
+	get #asker(): Asker {
 		const startedAt = performance.now();
 		const { waitedMs } = this.settlement;
 		return {
-			attempt: (index, racer) => this.#try(index, this.call, undefined, racer),
-			beside: (late, racer) => this.#beside(late, racer),
+			attempt: (index, ask) => this.#try(index, this.call, undefined, ask),
+			second: (late, ask) => this.#second(late, ask),
 			fault: (thrown) => {
 				if (!(thrown instanceof RouterError)) this.settlement.onFault?.(thrown);
 			},
@@ -218,7 +218,7 @@ export class Attempts {
 	}
 
 	/** Whom to ask beside a target that is late; undefined where nobody may be. */
-	#beside(late: Late, { index, seen }: Racer): number | undefined {
+	#second(late: Late, { index, seen }: Ask): number | undefined {
 		if (this.#pause.isOver) return undefined;
 		const { alias, targets } = this.plan;
 		const isSlow = late.why === "slow";
@@ -264,7 +264,7 @@ export class Attempts {
 		index: number,
 		call = this.call,
 		rest?: Rest,
-		racer?: Racer,
+		ask?: Ask,
 		without = this.state.refused.of(this.#candidates[index]!.target.id),
 	): Promise<Opened | Failed> {
 		const candidate = this.#candidates[index]!;
@@ -280,25 +280,25 @@ export class Attempts {
 				target,
 				limits,
 				waiting: this.waiting,
-				record: () => this.#record(candidate, racer),
+				record: () => this.#record(candidate, ask),
 				onKey: ended,
-				counts: this.mayGoOn(target),
+				counts: call.stream && this.mayGoOn(target),
 				without,
 				read: rest?.read,
-				late: racer && this.#lateOf(candidate.target, limits),
-				onLate: racer && ((late) => racer.round.late(racer, late)),
+				late: ask && this.#lateOf(candidate.target, limits),
+				onLate: ask && ((late) => ask.round.late(ask, late)),
 			});
 			candidate.running++;
 			this.#running.push(attempt);
-			if (racer) {
-				racer.attempt = attempt;
-				if (racer.place > 0 && !hasOthers) racer.round.extend((each) => this.#longest(each));
+			if (ask) {
+				ask.attempt = attempt;
+				if (ask.place > 0 && !hasOthers) ask.round.extend((each) => this.#longest(each));
 			}
 			const result = await attempt.open();
 			if ("head" in result) return result;
 			const { refused } = result;
 			if (refused && !without?.has(refused)) {
-				const again = await this.#try(index, call, rest, racer, new Set([...(without ?? []), refused]));
+				const again = await this.#try(index, call, rest, ask, new Set([...(without ?? []), refused]));
 				// Its words alone are no proof: they may be about something else.
 				if ("head" in again) this.state.refused.add(target.id, refused);
 				return again;
@@ -312,7 +312,7 @@ export class Attempts {
 			if (attempt) {
 				candidate.running--;
 				this.#running.splice(this.#running.indexOf(attempt), 1);
-				if (!racer?.round.hasSeveral) this.settlement.waitedMs += attempt.waitedMs;
+				if (!ask?.round.hasSeveral) this.settlement.waitedMs += attempt.waitedMs;
 			}
 		}
 	}
@@ -341,14 +341,14 @@ export class Attempts {
 		const target = plan.targets[index]!;
 		const isSole = plan.targets.length === 1 && !hasOthers;
 		if (isSole && !call.limits && !plan.alias?.timeouts) return soleLimits(target.provider);
-		// What has begun may go on also where it once failed, if that may have passed.
-		const others = plan.targets.filter((_, at) => at !== index && mayHelp(this.#candidates[at]!));
-		return this.#limitsFor(
-			target,
-			call.limits,
-			hasOthers,
-			mayGoOn({ ...this.#resumeTerms(), targets: others }, target),
-		);
+		return this.#limitsFor(target, call.limits, hasOthers, call.stream && this.#canGoOn(index));
+	}
+
+	/** What this target has begun may go on elsewhere, also where it once failed, if that may have passed. */
+	#canGoOn(index: number): boolean {
+		const { targets } = this.plan;
+		const others = targets.filter((_, at) => at !== index && mayHelp(this.#candidates[at]!));
+		return mayGoOn({ ...this.#resumeTerms(), targets: others }, targets[index]!);
 	}
 
 	#limitsFor(target: Planned, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): Limits {
@@ -366,10 +366,10 @@ export class Attempts {
 		});
 	}
 
-	#record(candidate: Candidate, racer: Racer | undefined): OpenRecord {
+	#record(candidate: Candidate, ask: Ask | undefined): OpenRecord {
 		const { call, settlement, state } = this;
 		const usualLimits = () => this.#limitsFor(candidate.target, undefined, true, true);
-		return openRecord({ call, candidate, settlement, state, work: this.plan.work, racer, usualLimits });
+		return openRecord({ call, candidate, settlement, state, work: this.plan.work, ask, usualLimits });
 	}
 
 	#line({ name, queue }: ModelConfig, concurrency: number): CallQueue {

@@ -46,7 +46,7 @@ async function readCounting(body: UpstreamAnswer["body"], limit: number, connect
 			chunk = mayBeWhole ? await inTime(reading) : await reading;
 			if (chunk === LATE) {
 				if (isJson(text)) {
-					// Its end is nobody's concern.
+					// However that read ends, it is no failure of the answer.
 					reading.catch(() => undefined);
 					connection!.abort();
 					return text;

@@ -146,7 +146,6 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		const whole = { ...tokens, ...wholeOf(tokens.input, tokens.output) };
 		// Of what the rest's prompt had in a cache, some was the answer's beginning.
 		if (whole.cached !== undefined) whole.cached = Math.min(whole.cached, whole.input);
-		if (spent.isEstimated) whole.uncounted = tokens.uncounted === "input" ? "both" : (tokens.uncounted ?? "output");
 		if (spent.isEstimated) whole.uncounted = "both";
 		return whole;
 	}

@@ -19,6 +19,8 @@ export interface Late {
 	readonly next?: Late | undefined;
 }
 
+/** By so much a timer may fire too early, ms. */
+const EARLY_MS = 5;
 /** How long a target that may be out of order has for itself, ms. */
 const PROBE_LATE_MS = 1_000;
 
@@ -76,7 +78,7 @@ export function mayRelieve(
 	if (late.why !== "silent") return true;
 	// A vendor's capacity is no matter of the few calls that we have there.
 	const { kind = "cloud" } = other;
-	return quietMs >= late.ms && (kind === "cloud" || its.inFlight < silent.inFlight);
+	return quietMs + EARLY_MS >= late.ms && (kind === "cloud" || its.inFlight < silent.inFlight);
 }
 
 /** An agent's model that has yet to be loaded: a stream is told how far that is, a whole answer can't be. */

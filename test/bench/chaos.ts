@@ -8,6 +8,7 @@
  * CHAOS_MINUTES (10), CHAOS_CLIENTS (12) and CHAOS_SEED (1) set how long, how many at once, and which misfortunes. At each moment one
  * replica at least is left alone, but for cuts.
  */
+import { FAILURES } from "../../src/providers/failure.ts";
 import { random } from "../kit/random.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
 import { type ChaosCall, callOf, judged, type Verdict } from "./chaos-calls.ts";
@@ -186,6 +187,14 @@ try {
 	console.log(
 		`attempts ${attempts}, of them failed ${failures}; retries ${retries}, refused for want of budget ${refused}; ` +
 			`failovers ${failovers}, resumes ${resumes}`,
+	);
+	const kinds = await Promise.all(
+		Object.keys(FAILURES).map(
+			async (kind) => [kind, await router!.metric("router_upstream_failures_total", { kind })] as const,
+		),
+	);
+	console.log(
+		`failures by kind: ${kinds.flatMap(([kind, count]) => (count > 0 ? `${kind} ${count}` : [])).join(", ")}`,
 	);
 	const wrongs = (["failed", "truncated", "longer", "wrong", "miscounted"] as const).map((verdict) =>
 		tally.count(verdict),
