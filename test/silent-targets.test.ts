@@ -11,6 +11,7 @@ import { eventData, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, neverAnswers, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { until } from "./kit/until.ts";
 
 const [first, second, third] = [startFaultUpstream(), startFaultUpstream(), startFaultUpstream()];
 afterAll(() => {
@@ -285,6 +286,7 @@ describe("of other calls", () => {
 		client.abort();
 		expect((await answer).status).toBe(499);
 		await Promise.all([(await one).closed, (await two).closed]);
+		await until(() => router.attempts.length === 2, "both ended");
 		expect(closed()).toEqual(["one/a cancelled", "two/b cancelled"]);
 		expect(router.settled).toHaveLength(1);
 		expect([view("one/a").breaker.consecutive, view("one/a").inFlight, view("two/b").inFlight]).toEqual([0, 0, 0]);
