@@ -233,10 +233,12 @@ export class Attempts {
 				mayRelieve(late, seen?.quietMs ?? 0, silent, each.target, its, now, alias?.max_wait)
 			);
 		});
-		const line = alias?.concurrency === undefined ? undefined : this.#line(alias, alias.concurrency);
+		// Of a target that is out of order, or may be, calls only move away: that loads nobody more than if it were not there.
+		const isIll = late.why === "probe" || this.#isOpen(targets[index]!.id);
+		const line = isIll || alias?.concurrency === undefined ? undefined : this.#line(alias, alias.concurrency);
 		if (!may.includes(true) || line?.hasRoom === false) return undefined;
 		let other = isSlow ? -1 : targets.findIndex((target, at) => may[at] && isFree(target, this.settlement.biller));
-		if (other !== -1 && !this.#mayRelieve(late, targets[index]!)) return undefined;
+		if (other !== -1 && !isIll && !this.state.freeHedges(targets[index]!.provider).take()) return undefined;
 		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
 			other = may.indexOf(true);
 			if (other !== -1 && !this.state.hedges(alias.name).take()) return undefined;
@@ -247,11 +249,6 @@ export class Attempts {
 		if (ticket && "leave" in ticket) this.settlement.atEnd(ticket.leave);
 		this.settlement.step({ how: "hedge", provider: targets[index]!.provider.name });
 		return other;
-	}
-
-	/** Whether the budget has room for one more that is free. Of a target that is out of order, or may be, calls only move away. */
-	#mayRelieve({ why }: Late, { id, provider }: Planned): boolean {
-		return why === "probe" || this.#isOpen(id) || this.state.freeHedges(provider).take();
 	}
 
 	#lateOf({ id }: Planned, { lateMs }: Limits): Late | undefined {
