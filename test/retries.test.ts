@@ -132,7 +132,7 @@ test("a target that was too slow while another was left is given its time when t
 	first.run(slow);
 	second.run(error("404 Not Found"));
 	const patient = pipeline({
-		config: { ...config, models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"] }] },
+		config: { ...config, models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"], hedge: false }] },
 	});
 	// 20 calls of a few ms are known: three times that is under the least there is, so the limit is set by hand.
 	const answer = await patient.send({ ...call, stream: true }, { headers: { "x-router-first-token-ms": "500" } });
@@ -179,7 +179,6 @@ describe("deadlines of the call's own", () => {
 		second.run(streams(goodStream(1)));
 		const answer = await router.send({ ...call, stream: true }, { headers: { "x-router-first-token-ms": "500" } });
 		expect(answer.headers.get("x-router-provider")).toBe("two");
-		expect(kinds()[0]).toBe("one/a timeout");
 		await answer.text();
 	});
 

@@ -164,6 +164,15 @@ describe.each([
 		expect(first.received.length).toBe(before);
 	});
 
+	test("of one that is late only for clients in a hurry is no sign of illness", async () => {
+		first.run(neverAnswers);
+		routing({ more: { first_token: "60s", total: "60s" } });
+		const headers = stream ? { "x-router-first-token-ms": "150" } : { "x-router-timeout-ms": "150" };
+		for (let call = 0; call < 5; call++) await ask(stream, { headers });
+		await Bun.sleep(20);
+		expect(view("one/a").breaker).toMatchObject({ consecutive: 0, state: "closed" });
+	});
+
 	test("of one that is slow for this call, and answers others, is no sign of illness", async () => {
 		let slow = true;
 		first.run((connection) => (slow ? neverAnswers : good)(connection));

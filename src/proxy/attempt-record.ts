@@ -44,7 +44,12 @@ export function openRecord({ call, candidate, settlement, state, work, ask, usua
 			const retryAfterMs = candidate.hasOtherKey ? undefined : failure?.retryAfterMs;
 			const isVoid = failure?.kind === "timeout" && failure.isOurs && ranOut();
 			// It may have been busy with others; silent towards all of them it is ill.
-			const wasSilent = isUnused && failure?.kind === "cancelled" && ask.wasSilent && seen.isUnheard;
+			const wasSilent =
+				isUnused &&
+				failure?.kind === "cancelled" &&
+				ask.wasSilent &&
+				seen.isUnheard &&
+				isUsuallyLate(ask, usualLimits());
 			const kind = isVoid ? "cancelled" : wasSilent ? "timeout" : failure?.kind;
 			seen.closed({ status, failure: kind, retryAfterMs, tokens: tokens?.uncounted ? undefined : tokens?.output });
 			const outMs = failure && candidate.outOfUseMs;
@@ -52,3 +57,7 @@ export function openRecord({ call, candidate, settlement, state, work, ask, usua
 		},
 	};
 }
+
+/** It was late for any call, not just for one that its client gave less time. */
+const isUsuallyLate = ({ late }: Ask, { lateMs = Number.POSITIVE_INFINITY }: Limits): boolean =>
+	late !== undefined && late.ms >= lateMs;
