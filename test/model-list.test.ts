@@ -1,7 +1,7 @@
 /** `GET /v1/models`: what upstreams list, under the names that reach it here, whatever state they are in. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { listModels, oneModel } from "../src/http/models.ts";
-import { ModelList } from "../src/proxy/model-list.ts";
+import { listsOf, ModelList } from "../src/proxy/model-list.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type FaultUpstream, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -69,6 +69,22 @@ describe("one upstream's trouble is no other's", () => {
 		const made = router();
 		expect(await made.ids()).toEqual(["dummy", ...OF_BOX]);
 		expect(odd.errors).toEqual([]);
+	});
+
+	test("an upstream that was waited for in vain is not waited for again until it answers", async () => {
+		odd.run(neverAnswers);
+		const made = pipeline({ config: { providers: { odd: { type: "vllm", base_url: odd.origin } } } });
+		const list = new ModelList(made.context.catalog);
+		const entry = made.context.catalog.entries.find(({ upstream }) => upstream.name === "odd")!;
+		await list.of(entry);
+		let isOver = false;
+		const waiting = list.of(entry).then(() => {
+			isOver = true;
+		});
+		// All that is at hand is done; the wait for an upstream would not be.
+		await new Promise(setImmediate);
+		expect(isOver).toBe(true);
+		await waiting;
 	});
 
 	test("entries without a name are passed over, odd fields replaced", async () => {
@@ -157,10 +173,36 @@ describe("one model", () => {
 			(error) => [error.status, error.errorCode],
 		);
 
-	test("that no upstream lists is a 404 with the close names", async () => {
-		const made = router();
-		expect(await refused(made.one("box/nothing"))).toEqual([404, "model_not_found"]);
-		expect(await made.one("box/shard").catch((error) => error.message)).toContain('"box/shared"');
+	test.each(["nosuch/model", "nosuch", "box/", "/x", "local/nothing"])(
+		"that no call would be sent for is a 404: %s",
+		async (id) => {
+			odd.run(answers("200 OK", '{"data":[{"id":"shared"}]}'));
+			expect(await refused(router().one(id))).toEqual([404, "model_not_found"]);
+		},
+	);
+
+	test.each(["box/shard", "box/nothing", "odd/anything"])(
+		"that no upstream lists is one all the same where a call for it is sent there: %s",
+		async (id) => {
+			odd.run(answers("200 OK", '{"data":[{"id":"ok"}]}'));
+			expect(await router().one(id)).toEqual({ id, object: "model", created: 0, owned_by: id.split("/")[0]! });
+		},
+	);
+
+	test("of a prefix is one whatever its upstream lists", async () => {
+		odd.run(answers("200 OK", '{"data":[{"id":"gpt-4o","created":7}]}'));
+		const made = router({ providers: { openai: { base_url: odd.origin, api_key: "k" } } });
+		expect(await made.one("gpt-4o")).toMatchObject({ id: "gpt-4o", created: 7, owned_by: "openai" });
+		expect(await made.one("gpt-99-nano")).toMatchObject({ id: "gpt-99-nano", created: 0, owned_by: "openai" });
+	});
+
+	test("asks the upstream that its name leads to, and no other", async () => {
+		odd.run(neverAnswers);
+		const made = router({ models: [{ name: "fast", targets: ["odd/x"] }] });
+		expect(await made.one("box/shared")).toMatchObject({ id: "box/shared", owned_by: "vllm" });
+		expect(await made.one("fast")).toMatchObject({ id: "fast", owned_by: "router" });
+		expect(await made.one("dummy")).toMatchObject({ id: "dummy", owned_by: "router" });
+		expect(odd.received.length).toBe(0);
 	});
 
 	test("of an upstream that has not said what it serves is taken at its word", async () => {
@@ -173,35 +215,6 @@ describe("one model", () => {
 		expect(await made.one("fast")).toMatchObject({ id: "fast", owned_by: "router" });
 		expect(await made.one("box/shared")).toMatchObject({ id: "box/shared", owned_by: "vllm", created: 1_760_000_000 });
 	});
-});
-
-test.each([
-	["of a date", "claude-sonnet-4-5", ["claude-sonnet-4-5-20250929"], true],
-	["of OpenAI's date", "gpt-5", ["gpt-5-2025-08-07"], true],
-	["that says latest", "grok-4-latest", ["grok-4"], true],
-	["that says latest, of one with a date", "grok-4-latest", ["grok-4-0709"], true],
-	["that would choose a route elsewhere", "org/m:nitro", ["org/m"], false],
-	["of a variant that has a line of its own", "org/m:free", ["org/m"], false],
-	["of another size behind a colon", "llama3:70b", ["llama3"], false],
-	["of another size", "gpt-5", ["gpt-5-mini"], false],
-	["that begins the same", "claude-sonnet-4", ["claude-sonnet-4-5-20250929"], false],
-	["of nothing listed", "gpt-5", [], false],
-] as const)("a name %s: %s of %j is known: %p", async (_, model, listed, isKnown) => {
-	odd.run(answers("200 OK", JSON.stringify({ data: listed.map((id) => ({ id })) })));
-	const made = router();
-	await made.ids();
-	const found = await made.one(`odd/${model}`).catch((error) => error.errorCode);
-	expect(found).toEqual(
-		isKnown ? { id: `odd/${model}`, object: "model", created: 0, owned_by: "odd" } : "model_not_found",
-	);
-});
-
-test("a name that chooses how its model is routed is known where the upstream routes", async () => {
-	odd.run(answers("200 OK", '{"data":[{"id":"org/m"}]}'));
-	const made = router({ providers: { odd: { type: "openai-compatible", base_url: odd.origin } } });
-	await made.ids();
-	expect(await made.one("odd/org/m:nitro")).toMatchObject({ id: "odd/org/m:nitro", owned_by: "odd" });
-	expect(await made.one("odd/org/m:8b").catch((error) => error.errorCode)).toBe("model_not_found");
 });
 
 test.each(["local", "local-small", "local/shared", "fast", "team/fast"])(
@@ -249,6 +262,50 @@ describe("a restricted key sees what it may call, and nothing else", () => {
 		const made = router({ keys, models });
 		expect(await made.ids().catch((error) => error.status)).toBe(401);
 		expect(await made.one("fast", { "x-api-key": "wrong" }).catch((error) => error.status)).toBe(401);
+	});
+});
+
+describe("a name that leads nowhere is told with the same close names", () => {
+	const rows = [
+		["BOXX/shared", '"box/shared"'],
+		["boxx/what-it-has-not-listed", '"box/what-it-has-not-listed"'],
+		["gtp-5-mini", '"gpt-5-mini"'],
+		["fsat", '"fast"'],
+		["openia/gpt-4o", '"openai/gpt-4o"'],
+	] as const;
+	const settings = () => ({
+		models: [{ name: "fast", targets: ["dummy"] }],
+		keys: [
+			{ name: "all", key: "key-of-all" },
+			{ name: "few", key: "key-of-few", models: ["fast"] },
+		],
+		providers: {
+			box: { type: "vllm", base_url: good.origin },
+			openai: { base_url: good.origin, api_key: "k" },
+			local: { base_url: odd.origin },
+		},
+	});
+	const messages = [{ role: "user", content: "hi" }];
+
+	test.each(rows)("by a call and by the model's own address: %s", async (model, hint) => {
+		const made = pipeline({ config: settings() });
+		const headers = { authorization: "Bearer key-of-all" };
+		const called = await made.send({ model, messages }, { headers });
+		expect(called.status).toBe(404);
+		const { message } = clientError(await called.text());
+		expect(message).toContain(`Did you mean ${hint}`);
+		const request = new Request("http://localhost/v1/models", { headers });
+		const list = listsOf(made.context.catalog);
+		expect(await oneModel(made.context, list, request, model).catch((error) => error.message)).toBe(message);
+	});
+
+	test("and names nothing that the key may not use", async () => {
+		const made = pipeline({ config: settings() });
+		const headers = { authorization: "Bearer key-of-few" };
+		for (const [model] of rows) {
+			const { message } = clientError(await (await made.send({ model, messages }, { headers })).text());
+			expect([model, message.includes("Did you mean")]).toEqual([model, model === "fsat"]);
+		}
 	});
 });
 

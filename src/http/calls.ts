@@ -23,6 +23,7 @@ import { Patience, type Timeouts } from "./patience.ts";
 import { readRequestText } from "./request-body.ts";
 import { newRequestId } from "./request-id.ts";
 import { refuseReroutes } from "./reroutes.ts";
+import { resolved } from "./unknown-model.ts";
 
 /**
  * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
@@ -131,12 +132,15 @@ function answer(
 	settlement.requested = model.slice(0, 200);
 	settlement.stream = parsed.stream;
 	settlement.user = endUser(call, config);
-	const resolved = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
-	settlement.reason = resolved.reason;
-	settlement.label = resolved.label;
-	settlement.isKnown = catalog.names.includes(model) || answered.has(resolved.label);
-	if (!isAllowed(caller, model, resolved)) throw notAllowed(caller!, model);
-	const route = affordable(caller, model, permitted(caller, model, resolved), catalog);
+	const isVisible = caller && ((name: string) => isAllowed(caller, name, catalog.find(name)));
+	const found = resolved(catalog, model, isVisible, context.isBehindRouter);
+	// It leads nowhere, and the error wants to know what would.
+	if (found instanceof Promise) return found;
+	settlement.reason = found.reason;
+	settlement.label = found.label;
+	settlement.isKnown = catalog.names.includes(model) || answered.has(found.label);
+	if (!isAllowed(caller, model, found)) throw notAllowed(caller!, model);
+	const route = affordable(caller, model, permitted(caller, model, found), catalog);
 	refuseReroutes(caller, parsed, route);
 	if (accounts) {
 		settlement.biller = accounts.biller;

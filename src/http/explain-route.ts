@@ -7,6 +7,7 @@ import { admit, type CallContext, isAllowed, notAllowed } from "./calls.ts";
 import { choose, permitted } from "./choose.ts";
 import { answer, type Detail, errorResponses } from "./docs.ts";
 import { readRequestText } from "./request-body.ts";
+import { resolved } from "./unknown-model.ts";
 
 /** The plugin. */
 export function explainRoute(context: CallContext) {
@@ -24,7 +25,8 @@ async function explainCall(context: CallContext, request: Request) {
 	const { operation, body } = operationOf(text);
 	const parsed = parseRequest(operation, body);
 	const { model } = parsed.body;
-	const route = catalog.resolve(model, caller && ((name) => isAllowed(caller, name, catalog.find(name))));
+	const isVisible = caller && ((name: string) => isAllowed(caller, name, catalog.find(name)));
+	const route = await resolved(catalog, model, isVisible);
 	if (!isAllowed(caller, model, route)) throw notAllowed(caller!, model);
 	const asked = { ...parsed, operation, headers: request.headers };
 	return explain(choose(asked, permitted(caller, model, route), context, true).explained!);

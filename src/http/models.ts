@@ -1,60 +1,65 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
-import type { Caller } from "../gate/keys.ts";
-import { routingSuffix } from "../providers/model-routing.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Model, ModelList } from "../proxy/model-list.ts";
-import { type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
+import type { CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-names.ts";
+import type { Route } from "../routing/route.ts";
 import type { CallContext } from "./calls.ts";
 import { admit, isAllowed } from "./calls.ts";
+import { unknownModel } from "./unknown-model.ts";
 
 /** All models the caller may use. Throws what the gate says. */
 export async function listModels(context: CallContext, list: ModelList, request: Request) {
-	return { object: "list" as const, data: await visible(context, list, admit(context.gate, request, context.config)) };
-}
-
-async function visible(context: CallContext, list: ModelList, caller: Caller | undefined): Promise<Model[]> {
+	const caller = admit(context.gate, request, context.config);
 	const models = await list.all();
-	return caller ? models.filter(({ id }) => isAllowed(caller, id, context.catalog.find(id))) : models;
+	const isVisible = ({ id }: Model) => isAllowed(caller, id, context.catalog.find(id));
+	return { object: "list" as const, data: caller ? models.filter(isVisible) : models };
 }
 
 /**
- * One model, by any name that a call would be served under. A name that leads to an upstream which has not said what it
- * serves (no key, no network) is taken at its word. Throws what the gate says, and `model_not_found` naming close ones, also for a model the caller may not use.
+ * One model, by any name that a call would be sent for. Upstreams list less than they serve (other spellings, new models, models
+ * of an account's own), and calls are sent there whatever the list says: so a name that leads to one is taken at its word, with what
+ * its list says of it. Only that upstream is asked. Throws what the gate says, and `model_not_found` naming close ones: for a name that leads
+ * nowhere (no such provider, no known prefix), for a model that the caller may not use, and for one that no agent has, since agents list all they have.
  */
 export async function oneModel(context: CallContext, list: ModelList, request: Request, id: string): Promise<Model> {
+	const { catalog } = context;
 	const caller = admit(context.gate, request, context.config);
-	const data = await visible(context, list, caller);
-	const listed = data.find((model) => model.id === id);
-	if (listed) return listed;
-	const route = context.catalog.find(id);
-	const target = route?.targets[0];
-	const entry = context.catalog.entries.find(({ provider }) => provider === target?.provider);
-	if (target && isAllowed(caller, id, route)) {
-		const known = data.find((model) => placeOf(context.catalog.find(model.id)?.targets[0]) === placeOf(target));
-		if (known) return { ...known, id };
-		if (entry && (!list.isKnown(entry) || isServed(target.model, list.served(entry, Infinity), entry)))
-			return { id, object: "model", created: 0, owned_by: entry.upstream.name };
+	const route = catalog.find(id);
+	if (isAllowed(caller, id, route)) {
+		const found = catalog.names.includes(id) ? bare(id, "router") : await atItsUpstream(context, list, id, route);
+		if (found) return found;
 	}
-	throw modelNotFound(
-		id,
-		data.map((model) => model.id),
-	);
+	throw await unknownModel(catalog, id, (name) => isAllowed(caller, name, catalog.find(name)));
 }
 
-/** What stands behind a name that vendors let one leave out: a date (Anthropic, OpenAI), `latest` (xAI, Google). */
-const VERSION = /^-(?:\d{8}|\d{4}-\d{2}-\d{2}|\d{4}|latest)$/;
+async function atItsUpstream(
+	{ catalog, isBehindRouter }: CallContext,
+	list: ModelList,
+	id: string,
+	route: Route | undefined,
+): Promise<Model | undefined> {
+	const [target] = route?.targets ?? [];
+	const entry = catalog.entries.find(({ provider }) => provider === target?.provider);
+	if (!target) return undefined;
+	if (target.name !== undefined) return bare(id, "local");
+	if (!entry) return bare(id, target.provider.name);
+	const listed = await list.of(entry);
+	const known = listed.find((model) => placeOf(catalog.find(model.id)?.targets[0]) === placeOf(target));
+	if (known) return { ...known, id };
+	const isComplete = entry.upstream.type === "local" || isBehindRouter === true;
+	if (isComplete && list.isKnown(entry) && !isServed(target.model, list, entry)) return undefined;
+	return bare(id, entry.upstream.name);
+}
 
-/**
- * Whether an upstream serves a name that its list says in another way only: without its version, with `-latest`, with what chooses how
- * it is routed (OpenRouter's `:nitro`). What else stands behind a colon (`:free`, `:8b`) is another model, with a line of its own.
- */
-function isServed(model: string, listed: readonly string[], { upstream }: CatalogEntry): boolean {
-	if (listed.length === 0) return false;
-	if (upstream.type === "local" && ANY_LOCAL.test(model)) return true;
-	const suffix = upstream.routesModels ? routingSuffix(model) : undefined;
-	const bare = (suffix === undefined ? model : model.slice(0, -suffix.length)).replace(/-latest$/, "");
-	return listed.some((each) => each === bare || (each.startsWith(bare) && VERSION.test(each.slice(bare.length))));
+function bare(id: string, owner: string): Model {
+	return { id, object: "model", created: 0, owned_by: owner };
+}
+
+/** Whether what lists all it serves serves this, too: under its own name, or as whatever is ready there. */
+function isServed(model: string, list: ModelList, entry: CatalogEntry): boolean {
+	const served = list.served(entry, Number.POSITIVE_INFINITY);
+	return served.includes(model) || (served.length > 0 && ANY_LOCAL.test(model));
 }
 
 /** The same for all targets under one name: several agents serve one model. */

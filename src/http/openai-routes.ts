@@ -1,7 +1,6 @@
 /** The OpenAI API's routes, the same on router and agent. */
 import { Elysia } from "elysia";
-import { ModelList } from "../proxy/model-list.ts";
-import type { Catalog } from "../routing/catalog.ts";
+import { listsOf } from "../proxy/model-list.ts";
 import { type CallContext, callHandler } from "./calls.ts";
 import { listModels, oneModel } from "./models.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, MODEL, MODELS } from "./openai-docs.ts";
@@ -14,14 +13,7 @@ export function openAiRoutes(context: CallContext) {
 	const chat = callHandler("chat", context);
 	const completions = callHandler("completions", context);
 	const embeddings = callHandler("embeddings", context);
-	const lists = new WeakMap<Catalog, ModelList>();
-	/** One a catalog: a reload makes another. */
-	const list = (): ModelList => {
-		const { catalog } = context;
-		const known = lists.get(catalog) ?? new ModelList(catalog);
-		lists.set(catalog, known);
-		return known;
-	};
+	const list = () => listsOf(context.catalog);
 	return new Elysia({ name: "openai-routes" })
 		.post("/v1/chat/completions", ({ request, server }) => chat(request, server), { parse: "none", detail: CHAT })
 		.post("/v1/completions", ({ request, server }) => completions(request, server), {

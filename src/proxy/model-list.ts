@@ -19,6 +19,8 @@ export interface Model {
 const FRESH_MS = 60_000;
 const FAILED_MS = 10_000;
 const WAIT_MS = 2_000;
+/** How long an error waits for the names that it might hint at, ms. */
+const HINT_MS = 500;
 /** Largest list read, bytes. OpenRouter's, the longest there is, has 0.6 MB. */
 const MAX_LIST = 16 * 1024 * 1024;
 /** Pages asked for; a vendor's have 1,000 models each. */
@@ -30,6 +32,8 @@ interface Kept {
 	served: string[];
 	/** False until the upstream has answered once. */
 	isKnown: boolean;
+	/** It has been waited for in vain: until it answers nobody waits for it again. */
+	isLate: boolean;
 	askedAt: number;
 	pending: Promise<void> | undefined;
 }
@@ -47,6 +51,19 @@ export class ModelList {
 		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
 		const byId = new Map([...certain, ...lists.flat(), ...agents].map((model) => [model.id, model]));
 		return [...byId.values()];
+	}
+
+	/** What one upstream lists, under the names that reach it here; the others are not asked. Never throws. */
+	of(entry: CatalogEntry): Promise<readonly Model[]> {
+		return this.#listOf(entry);
+	}
+
+	/** The names of `all`, for a hint: what has not been said within HINT_MS is left out. Never throws. */
+	async namesForHint(): Promise<string[]> {
+		const { catalog } = this;
+		await Promise.race([Promise.all(catalog.entries.map((entry) => this.#listOf(entry))), Bun.sleep(HINT_MS)]);
+		const listed = catalog.entries.flatMap((entry) => this.#keptFor(entry).models.map(({ id }) => id));
+		return [...catalog.names, ...(catalog.agentModels?.() ?? []), ...listed];
 	}
 
 	/**
@@ -69,14 +86,24 @@ export class ModelList {
 		const age = steadyTime() - kept.askedAt;
 		if (age > (kept.isKnown ? FRESH_MS : FAILED_MS)) kept.pending ??= this.#ask(entry, kept);
 		// A known list is shown while it is asked for again.
-		if (!kept.isKnown && kept.pending) await Promise.race([kept.pending, Bun.sleep(WAIT_MS)]);
+		if (!kept.isKnown && kept.pending && !kept.isLate) {
+			const late = Bun.sleep(WAIT_MS).then(() => true);
+			kept.isLate = (await Promise.race([kept.pending, late])) === true && !kept.isKnown;
+		}
 		return kept.models;
 	}
 
 	#keptFor(entry: CatalogEntry): Kept {
 		let kept = this.#kept.get(entry);
 		if (!kept) {
-			kept = { models: [], served: [], isKnown: false, askedAt: Number.NEGATIVE_INFINITY, pending: undefined };
+			kept = {
+				models: [],
+				served: [],
+				isKnown: false,
+				isLate: false,
+				askedAt: Number.NEGATIVE_INFINITY,
+				pending: undefined,
+			};
 			this.#kept.set(entry, kept);
 		}
 		return kept;
@@ -108,6 +135,18 @@ export class ModelList {
 	#nameFor(provider: string, model: string): string {
 		return this.catalog.find(model)?.targets[0]?.id === `${provider}/${model}` ? model : `${provider}/${model}`;
 	}
+}
+
+const lists = new WeakMap<Catalog, ModelList>();
+
+/** The lists of a catalog's upstreams: one a catalog, whoever asks. A reload makes another catalog. */
+export function listsOf(catalog: Catalog): ModelList {
+	let known = lists.get(catalog);
+	if (!known) {
+		known = new ModelList(catalog);
+		lists.set(catalog, known);
+	}
+	return known;
 }
 
 function named(id: string, owner: string): Model {

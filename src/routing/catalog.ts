@@ -34,6 +34,8 @@ export interface Catalog {
 	readonly entries: readonly CatalogEntry[];
 	/** What agents serve at this moment, as `local/<name>`. */
 	agentModels?(): readonly string[];
+	/** `FAKE/x` → `fake/x`: the name at the provider that was most likely meant; undefined where none is near. */
+	atNearProvider?(name: string): string | undefined;
 	/** What a target costs, as far as that is known. */
 	listed?(target: RouteTarget): Listed;
 }
@@ -165,6 +167,13 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		throw modelNotFound(name, [...names, ...agentModels()].filter(isVisible));
 	}
 
+	function atNearProvider(name: string): string | undefined {
+		const slash = name.indexOf("/");
+		if (slash <= 0 || isExplicit(name)) return undefined;
+		const [close] = nearest(name.slice(0, slash), byName.keys(), 1);
+		return close === undefined ? undefined : `${close}${name.slice(slash)}`;
+	}
+
 	function agentModels(): readonly string[] {
 		return fleet.names.map((name) => `local/${name}`);
 	}
@@ -195,7 +204,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		return undefined;
 	}
 
-	return { entries, names, find, resolve, agentModels, listed };
+	return { entries, names, find, resolve, agentModels, atNearProvider, listed };
 }
 
 /** The error for a name that leads nowhere, with up to three of `names` that are close to it. */
