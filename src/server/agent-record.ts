@@ -1,4 +1,5 @@
 /** One agent as the router holds it. */
+import { RouterError } from "../errors.ts";
 import { type GpuReport, type ModelReport, modelReport } from "../protocol/agent.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { AgentView } from "../routing/fleet.ts";
@@ -82,3 +83,14 @@ export type ShownAgent = ReturnType<typeof shownOf>;
 /** When an agent is heard of, Unix time, ms: later than before though the clock was set back, since routers go by the newest word. */
 export const nextHeardAt = (before: Pick<AgentRecord, "heardAtTime"> | undefined, now: number): number =>
 	Math.max(now, (before?.heardAtTime ?? 0) + 1);
+
+/** The refusal of an agent whose name another one has that is alive. */
+export function nameTaken(name: string): RouterError {
+	const message = `Another agent is called "${name}" and is alive: give this one another name (ROUTER_AGENT_NAME).`;
+	return new RouterError("agent_name_taken", message, { param: "name" });
+}
+
+/** The answer to an agent that this router does not know, or no longer: it registers again. */
+export function unknownAgent(name: string): RouterError {
+	return new RouterError("agent_not_found", `The agent "${name}" is not registered here.`, { param: "name" });
+}

@@ -24,10 +24,12 @@ import {
 	type AgentRecord,
 	isSameWork,
 	modelsByName,
+	nameTaken,
 	nextHeardAt,
 	type ShownAgent,
 	shownOf,
 	storedOf,
+	unknownAgent,
 } from "./agent-record.ts";
 import { callBack } from "./call-back.ts";
 import { ServedNames } from "./served-names.ts";
@@ -397,13 +399,4 @@ const PREFIX = "local/";
 /** State is keyed by it: the same across restarts of router and agent. */
 function targetId(agent: string, model: string): string {
 	return `${PREFIX}${agent}/${model}`;
-}
-
-function nameTaken(name: string): RouterError {
-	const message = `Another agent is called "${name}" and is alive: give this one another name (ROUTER_AGENT_NAME).`;
-	return new RouterError("agent_name_taken", message, { param: "name" });
-}
-
-function unknownAgent(name: string): RouterError {
-	return new RouterError("agent_not_found", `The agent "${name}" is not registered here.`, { param: "name" });
 }
