@@ -3,7 +3,7 @@ import { type Command, parseCommand, type StartOptions, UsageError } from "./cli
 import { HELP } from "./cli/help.ts";
 import type { Environment } from "./config/interpolate.ts";
 import type { Loaded } from "./config/load.ts";
-import { ConfigError, mistakeLine } from "./config/mistake.ts";
+import { ConfigError, located, mistakeLine } from "./config/mistake.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes; sysexits has finer ones that no one tells apart. */
@@ -49,7 +49,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		case "check": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { check } = await import("./cli/check.ts");
-			out(await check(loaded, variables));
+			out(await locating(loaded, check(loaded, variables)));
 			return GOOD;
 		}
 		case "health": {
@@ -98,7 +98,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");
-			return await start(loaded, variables, out);
+			return await locating(loaded, start(loaded, variables, out));
 		}
 	}
 }
@@ -119,6 +119,15 @@ async function configuration(
 	const loaded = load({ flags, env: variables, cwd, role, variables: FURTHER_VARIABLES });
 	for (const warning of loaded.warnings) complain(`warning: ${mistakeLine(warning)}`);
 	return { loaded, variables: loaded.env };
+}
+
+/** What was to be done with a configuration; a mistake that only showed then is told with its place. */
+async function locating<T>(loaded: Loaded, done: Promise<T>): Promise<T> {
+	try {
+		return await done;
+	} catch (error) {
+		throw located(error, loaded.locate);
+	}
 }
 
 /** One line for a person (one a mistake for a configuration); never a stack. */

@@ -146,7 +146,7 @@ describe("models:", () => {
 
 	test.each([
 		[["nowhere-at-all"], undefined, 'models[0].targets[0]: there is no model "nowhere-at-all"'],
-		[["dummy"], [{ provider: "nope", model: "x" }], 'models[0].fallback[0]: there is no provider "nope"'],
+		[["dummy"], [{ provider: "nope", model: "x" }], 'models[0].fallback[0].provider: there is no provider "nope"'],
 		[["dummy"], ["a"], `models[0].fallback[0]: "a" can't lead to itself`],
 	])("that lead nowhere stop the start, naming the place: %j %j", (targets, fallback, words) => {
 		const make = () => catalog({ models: [{ name: "a", targets, ...(fallback ? { fallback } : {}) }] });

@@ -54,6 +54,33 @@ describe("router check", () => {
 		expect(stderr).toContain("ANTHROPIC_BASE_URL (providers.anthropic.base_url) leads back to this very router");
 	});
 
+	test("tells every target that leads nowhere with its place, as a start does", async () => {
+		using home = directory({
+			"router.yaml": `providers:
+  mybox: { type: vllm, base_url: "http://127.0.0.1:1" }
+models:
+  - name: fast
+    targets: [nosuch/x, mybx/y]
+    fallback: [{ provider: opnai, model: z }]
+  - { name: slow, targets: [fsat] }
+  - { name: late, targets: [slow, mybox/] }
+`,
+		});
+		const declare = "declare it under `providers:`.";
+		const expected = [
+			`router.yaml:5:15 models[0].targets[0]: there is no provider "nosuch"; ${declare}`,
+			`router.yaml:5:25 models[0].targets[1]: there is no provider "mybx"; did you mean "mybox"? Else ${declare}`,
+			`router.yaml:6:28 models[0].fallback[0].provider: there is no provider "opnai"; did you mean "openai"? Else ${declare}`,
+			`router.yaml:7:29 models[1].targets[0]: there is no model "fsat"; did you mean "fast"? Else name its provider, too: \`provider/model\`.`,
+			`router.yaml:8:35 models[2].targets[1]: "mybox/" names no model behind its provider.`,
+			"",
+		].join("\n");
+		for (const args of [["check"], ["--router"]]) {
+			const { code, stderr } = await cli(args, { cwd: home.path });
+			expect([code, stderr]).toEqual([1, expected]);
+		}
+	});
+
 	test("refuses what a start would refuse: a target that leads nowhere, an open door, a CA file that is not there", async () => {
 		using home = directory({
 			"target.yaml": "models: [{ name: fast, targets: [nowhere/x] }]",
@@ -66,7 +93,7 @@ describe("router check", () => {
 			expect([code, stdout]).toEqual([1, ""]);
 			return stderr;
 		};
-		expect(await said("target.yaml")).toContain("nowhere/x");
+		expect(await said("target.yaml")).toContain("nowhere");
 		expect(await said("door.yaml")).toContain("0.0.0.0 without a key");
 		expect(await said("ca.yaml")).toContain("missing.pem");
 		expect(await said("dummy.yaml")).toContain("built-in model's name");

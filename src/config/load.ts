@@ -35,6 +35,8 @@ export interface Loaded {
 	/** Absolute path of the file that was read; absent where there is none. */
 	readonly file?: string;
 	readonly sources: { of(path: Path): Source };
+	/** A mistake that was found later, with its place in the file. */
+	locate(finding: Finding): Mistake;
 	/** Where a file is, or would be looked for: absolute. */
 	readonly watched: string;
 	/**
@@ -107,7 +109,8 @@ export function load(input: LoadInput): Loaded {
 		return load(input);
 	};
 	const warnings = [...mended.warnings.map((finding) => inFile(finding, parsed, file)), ...pasted.warnings];
-	return { config, role, env, warnings, ...(file !== undefined && { file: watched }), sources, watched, again };
+	const locate = (finding: Finding) => inFile(finding, parsed, file);
+	return { config, role, env, warnings, locate, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
 
 const EMPTIED = "has been emptied; write `{}` into it if nothing is to be set";

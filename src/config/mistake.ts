@@ -1,4 +1,5 @@
 /** What is wrong with a configuration: one entry a mistake, all of them at once. */
+import { StartError } from "../start-error.ts";
 
 /** The way to a setting: `["keys", 0, "name"]`. */
 export type Path = readonly (string | number)[];
@@ -48,4 +49,20 @@ export class ConfigError extends Error {
 		super(mistakes.map(mistakeLine).join("\n"));
 		this.mistakes = mistakes;
 	}
+}
+
+/** Mistakes that only show when a role is planned, not located yet: whoever has the file makes a ConfigError of them. */
+export class FindingsError extends StartError {
+	readonly findings: readonly Finding[];
+
+	/** @param findings one at least */
+	constructor(findings: readonly Finding[]) {
+		super(findings.map(({ path, message }) => mistakeLine({ path: pathText(path), message })).join("\n"));
+		this.findings = findings;
+	}
+}
+
+/** What was thrown, with the place in the file where it is a FindingsError. */
+export function located(thrown: unknown, locate: (finding: Finding) => Mistake): unknown {
+	return thrown instanceof FindingsError ? new ConfigError(thrown.findings.map(locate)) : thrown;
 }

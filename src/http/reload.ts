@@ -1,6 +1,6 @@
 /** Another configuration for a server that runs: when its file changes, and on SIGHUP. */
 import { type Difference, differenceLine, differences } from "../config/difference.ts";
-import { ConfigError, type Mistake, mistakeLine } from "../config/mistake.ts";
+import { ConfigError, type Finding, located, type Mistake, mistakeLine } from "../config/mistake.ts";
 import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
@@ -28,6 +28,8 @@ export interface Renewed {
 	readonly warnings: readonly Mistake[];
 	/** Whoever wrote it means that it leaves no key: see `saysOpen`. */
 	readonly mayOpen: boolean;
+	/** The place in the file of a mistake that only shows when the catalog is made. */
+	readonly locate?: (finding: Finding) => Mistake;
 }
 
 /** Where another configuration comes from. */
@@ -70,16 +72,19 @@ export function reload({
 	metrics,
 }: ReloadOptions): void {
 	const { config: running, gate: before } = current();
+	let locate: Renewed["locate"];
 	try {
-		const { plan, waiting, warnings, mayOpen } = renewal.again(running);
+		const renewed = renewal.again(running);
+		const { plan, waiting, warnings, mayOpen } = renewed;
+		locate = renewed.locate;
 		if (plan.generatesKey && !generatedGate) {
 			throw new StartError("without any key left one would have to be made, which takes a restart.");
 		}
 		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, plan.guest, plan.made);
 		if (gate.isOpen && !before.isOpen && !mayOpen) throw new StartError(OPENED);
 		const { config } = plan;
-		const renewed = catalog.renewed!(config, entriesOf(plan));
-		take({ config, catalog: renewed, gate, accounts: accountsOf?.(config, renewed) });
+		const next = catalog.renewed!(config, entriesOf(plan));
+		take({ config, catalog: next, gate, accounts: accountsOf?.(config, next) });
 		metrics.reloaded("loaded");
 		const changes = differences(running, plan.config).map(differenceLine);
 		log.logger.info(
@@ -91,7 +96,8 @@ export function reload({
 		if (waiting.length > 0) {
 			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
 		}
-	} catch (error) {
+	} catch (thrown) {
+		const error = locate ? located(thrown, locate) : thrown;
 		metrics.reloaded("refused");
 		// Their messages quote no value; any other error is a fault of ours.
 		const isMistake = error instanceof ConfigError || error instanceof StartError;

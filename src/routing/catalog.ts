@@ -1,11 +1,11 @@
 /** Model names → the targets that serve them. */
-import { nearest } from "../config/nearest.ts";
+import { type Finding, FindingsError, type Path } from "../config/mistake.ts";
+import { didYouMean, nearest } from "../config/nearest.ts";
 import type { Config, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import type { ProviderType } from "../providers/table.ts";
-import { StartError } from "../start-error.ts";
 import { type Alias, createAlias, type Place } from "./alias.ts";
 import { type Fleet, NO_FLEET } from "./fleet.ts";
 import { kindOf } from "./kind.ts";
@@ -46,7 +46,7 @@ const MOST_KNOWN = 500;
 /** What no model of a vendor's does. */
 const LACKS: Partial<Record<ProviderType, readonly Feature[]>> = { anthropic: ["embeddings"] };
 
-/** The catalog of one configuration. Throws StartError naming the place where a target of `models:` leads nowhere. */
+/** The catalog of one configuration. Throws FindingsError with each target of `models:` that leads nowhere. */
 export function createCatalog(config: Config, entries: readonly CatalogEntry[], fleet: Fleet = NO_FLEET): Catalog {
 	const byName = new Map<string, CatalogEntry>();
 	for (const entry of entries) {
@@ -61,26 +61,28 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 
 	const aliases = new Map<string, Alias>();
 	const names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
+	const findings: Finding[] = [];
 	for (const [index, model] of config.models.entries()) {
 		const { targets, fallback = [] } = model;
-		const place = `models[${index}]`;
 		// Where there is nothing to choose nobody asks for a price.
 		const isChoice = targets.length + fallback.length > 1;
-		const places = {
-			targets: targets.map((target, at) => configured(target, `${place}.targets[${at}]`, isChoice)),
-			fallback: fallback.map((target, at) => configured(target, `${place}.fallback[${at}]`, isChoice)),
-		};
-		aliases.set(model.name, createAlias(model, places));
+		const placesOf = (tier: "targets" | "fallback", listed: readonly TargetConfig[]) =>
+			listed.flatMap((target, at) => configured(target, ["models", index, tier, at], isChoice) ?? []);
+		const places = { targets: placesOf("targets", targets), fallback: placesOf("fallback", fallback) };
+		if (places.targets.length > 0) aliases.set(model.name, createAlias(model, places));
 	}
+	if (findings.length > 0) throw new FindingsError(findings);
 
-	/** A name that is itself one of `models:`, further up, stands for that one's first target. */
-	function configured(target: TargetConfig, place: string, isChoice: boolean): Place {
+	/** A name that is itself one of `models:`, further up, stands for that one's first target. Undefined: a finding tells why. */
+	function configured(target: TargetConfig, path: Path, isChoice: boolean): Place | undefined {
 		if (typeof target === "string") {
 			const alias = aliases.get(target);
 			if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
 			const found = fixed(target);
 			if (found) return placeOf(target, found, isChoice);
-			throw new StartError(`${place}: ${nowhere(target, place)}`);
+			const message = nowhere(target, Number(path[1]));
+			if (message !== undefined) findings.push({ path, message });
+			return undefined;
 		}
 		const entry = byName.get(target.provider);
 		if (entry) {
@@ -89,17 +91,28 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 			const said = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
 			return withFacts(placeOf(name, route(entry, target.model, ""), isChoice), () => said);
 		}
-		const hint = nearest(target.provider, byName.keys(), 1).map((close) => `; did you mean "${close}"?`);
-		throw new StartError(`${place}: there is no provider "${target.provider}"${hint[0] ?? "."}`);
+		findings.push({ path: [...path, "provider"], message: noProvider(target.provider) });
+		return undefined;
 	}
 
-	/** Why a name in `models:` leads nowhere. */
-	function nowhere(target: string, place: string): string {
+	/** Why a name in `models:` leads nowhere; undefined where the one that it stands for has been told already. */
+	function nowhere(target: string, index: number): string | undefined {
 		const at = config.models.findIndex(({ name }) => name === target);
-		if (at === -1) return `there is no model "${target}"; name its provider, too: \`provider/model\`.`;
-		return place.startsWith(`models[${at}].`)
-			? `"${target}" can't lead to itself; name a \`provider/model\`.`
-			: `"${target}" stands further down, as models[${at}]; put it before this one.`;
+		if (at === index) return `"${target}" can't lead to itself; name a \`provider/model\`.`;
+		if (at > index) return `"${target}" stands further down, as models[${at}]; put it before this one.`;
+		if (at !== -1) return undefined;
+		const slash = target.indexOf("/");
+		if (slash > 0) {
+			const provider = target.slice(0, slash);
+			return byName.has(provider) ? `"${target}" names no model behind its provider.` : noProvider(provider);
+		}
+		const hint = didYouMean(target, names);
+		return `there is no model "${target}"; ${hint ? `${hint} Else ` : ""}name its provider, too: \`provider/model\`.`;
+	}
+
+	function noProvider(name: string): string {
+		const hint = didYouMean(name, byName.keys());
+		return `there is no provider "${name}"; ${hint ? `${hint} Else ` : ""}declare it under \`providers:\`.`;
 	}
 
 	/** A place of the agents is theirs also while none of them is there. */

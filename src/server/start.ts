@@ -21,7 +21,7 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 			latest = next;
 			// Variables are as they were: the start has said what was mended in them.
 			const warnings = next.warnings.filter(({ file }) => file !== undefined);
-			return { plan, waiting, warnings, mayOpen: saysOpen(config, next.sources) };
+			return { plan, waiting, warnings, mayOpen: saysOpen(config, next.sources), locate: next.locate };
 		},
 	});
 }
