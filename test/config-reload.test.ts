@@ -211,7 +211,11 @@ describe("a running router", () => {
 		["that is no YAML", "models: [", /router\.yaml:1/],
 		["with a wrong setting", '{"models":[{"name":"x","targets":[],"polcy":"order"}]}', /did you mean \\"policy\\"/],
 		["that has been emptied, as by an editor that is about to write", " \n", /has been emptied/],
-		["whose target leads nowhere", '{"models":[{"name":"x","targets":["nowhere/at-all"]}]}', /router\.yaml:1:\d+ models\[0\]\.targets\[0\]: there is no provider/],
+		[
+			"whose target leads nowhere",
+			'{"models":[{"name":"x","targets":["nowhere/at-all"]}]}',
+			/router\.yaml:1:\d+ models\[0\]\.targets\[0\]: there is no provider/,
+		],
 	])("keeps the last good one where it gets a file %s", async (_, text, said) => {
 		write(text);
 		hup();
