@@ -75,7 +75,7 @@ models:
 			`router.yaml:8:35 models[2].targets[1]: "mybox/" names no model behind its provider.`,
 			"",
 		].join("\n");
-		for (const args of [["check"], ["--router"]]) {
+		for (const args of [["check"], []]) {
 			const { code, stderr } = await cli(args, { cwd: home.path });
 			expect([code, stderr]).toEqual([1, expected]);
 		}
