@@ -105,7 +105,7 @@ describe("where nothing can be kept", () => {
 		expect(store.agents()).toHaveLength(2);
 		expect(problems).toHaveLength(1);
 		expect(problems[0]).toMatch(
-			/router\.db can't be used \(E\w+\): what is new is remembered until this process ends\.$/,
+			/router\.db can't be used \(E\w+\): what is new waits in memory, and it is tried again every 5 s\.$/,
 		);
 		expect(store.addAgentToken(hashKey("a"))).toBe(false);
 		expect(store.agentTokens()).toHaveLength(1);
@@ -142,7 +142,7 @@ describe("where nothing can be kept", () => {
 		expect(store.addAgentToken(hashKey("after"))).toBe(false);
 		expect([store.keys(), store.agentTokens().length]).toEqual([["{}"], 2]);
 		expect(problems).toEqual([expect.stringContaining("router.db can't be used (it was deleted or replaced")]);
-		expect(store.problem).toContain("remembered until this process ends");
+		expect([store.hasUnwritten, store.problem?.includes("it was deleted or replaced")]).toEqual([true, true]);
 		store.close();
 	});
 

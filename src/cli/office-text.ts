@@ -13,7 +13,7 @@ type ListedKey = ReturnType<Office["keys"]>[number];
 /** A secret alone on its line, so that `$(router keys create …)` is the key; what it is stands in the note. */
 export function secretText({ key, secret, warning }: ShownSecret): { text: string; note: string } {
 	const about = `The secret of "${key.name}" (${key.id}); it is shown only this once.`;
-	return { text: `${secret}\n`, note: warning === undefined ? about : `${about} It will be forgotten: ${warning}.` };
+	return { text: `${secret}\n`, note: warning === undefined ? about : `${about} It is not kept yet: ${warning}.` };
 }
 
 /** The keys, those that are in use first. */

@@ -28,7 +28,10 @@ export interface Delivered {
 }
 
 /** An office, here or elsewhere. */
-type Counter = { readonly isRemote?: boolean } & {
+type Counter = {
+	/** Here: why what was done is on no disk, so that nobody but this process knows of it. */
+	readonly unkept?: () => string | undefined;
+} & {
 	[K in keyof Office]: (
 		...args: Parameters<Office[K]>
 	) => ReturnType<Office[K]> | Promise<Awaited<ReturnType<Office[K]>>>;
@@ -41,7 +44,11 @@ export async function takeOrder(order: Order, url: string | undefined, config: C
 		const notes: string[] = madeAnew(order, config);
 		const house = createHouse(config);
 		try {
-			const { text, note } = await deliver(order, openOffice(house, config, auditLine(config, notes)));
+			const { store } = house;
+			const unkept = () => (store.hasUnwritten ? (store.problem ?? "the data directory can't be written") : undefined);
+			const audit = auditLine(config, notes);
+			const office = openOffice(house, config, (...change) => void (unkept() === undefined && audit(...change)));
+			const { text, note } = await deliver(order, { ...office, unkept });
 			return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };
 		} finally {
 			house.store.close();
@@ -52,11 +59,11 @@ export async function takeOrder(order: Order, url: string | undefined, config: C
 	}
 }
 
-/** A running router whose data directory was deleted goes on with what it has open, and never looks into a new one. */
+/** A running router whose data directory was deleted goes on with what it has open, until it has looked into the new one. */
 function madeAnew(order: Order, { data_dir }: Config): string[] {
 	if (order.what !== "create-key" || existsSync(data_dir)) return [];
 	return [
-		`There was no ${data_dir}: it is made now. A router that was started before does not know the key until it is restarted.`,
+		`There was no ${data_dir}: it is made now. A router that was started before knows the key a few seconds later.`,
 	];
 }
 
@@ -65,12 +72,13 @@ async function deliver(order: Order, office: Counter): Promise<Delivered> {
 		case "list-keys":
 			return { text: keysTable(await office.keys()) };
 		case "create-key":
-			return secretOf(await office.createKey(newKey(order.options)), office);
+			return secretOf("No key is made", await office.createKey(newKey(order.options)), office);
 		case "rotate-key":
-			return secretOf(await office.rotateKey(order.which, order.overlap), office);
+			return secretOf("The key is not rotated", await office.rotateKey(order.which, order.overlap), office);
 		case "revoke-key": {
-			const { name } = await office.revokeKey(order.which);
-			return { text: `The key "${name}" is revoked.\n` };
+			const { name, warning } = await office.revokeKey(order.which);
+			keptOrThrow("The key is not revoked", office);
+			return { text: `The key "${name}" is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 		case "usage": {
 			const { csv, ...asked } = order.options;
@@ -84,16 +92,23 @@ async function deliver(order: Order, office: Counter): Promise<Delivered> {
 		case "list-invitations":
 			return { text: invitationsTable(await office.invitations()) };
 		case "revoke-invitation": {
-			const { id } = await office.revokeInvitation(order.which);
-			return { text: `The invitation ${id} is revoked.\n` };
+			const { id, warning } = await office.revokeInvitation(order.which);
+			keptOrThrow("The invitation is not revoked", office);
+			return { text: `The invitation ${id} is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 	}
 }
 
-/** A key that only this process would know is none. */
-function secretOf(made: ShownSecret, office: Counter): Delivered {
-	if (made.warning !== undefined && !office.isRemote) throw new StartError(`The key can't be kept: ${made.warning}.`);
+function secretOf(outcome: string, made: ShownSecret, office: Counter): Delivered {
+	keptOrThrow(outcome, office);
 	return secretText(made);
+}
+
+/** What this process alone knows is undone as it ends, and no router that runs hears of it. */
+function keptOrThrow(outcome: string, { unkept }: Counter): void {
+	const problem = unkept?.();
+	if (problem === undefined) return;
+	throw new StartError(`${outcome}: ${problem}. --url and an admin key tell a router that runs all the same.`);
 }
 
 const NEW_KEY = TypeCompiler.Compile(NewKeyBody);
@@ -127,7 +142,6 @@ function remote(url: string, config: Config): Counter {
 	const at = (...parts: string[]) => `/admin/${parts.map(encodeURIComponent).join("/")}`;
 	const list = async <Item>(path: string) => (await router.list<Item>(path, key)) ?? [];
 	return {
-		isRemote: true,
 		keys: () => list(at("keys")),
 		createKey: (body) => router.ask(at("keys"), key, JSON.stringify(body)),
 		revokeKey: (which) => router.ask(at("keys", which, "revoke"), key, "{}"),

@@ -36,7 +36,7 @@ const READY: Detail = {
 	tags: ["Operations"],
 	summary: "Does it want calls?",
 	description:
-		"Speaks of this process alone, whatever upstreams do. A ledger that can't be written is told, though calls are taken: `stopped` (calls wait for it) or `memory` (what is new is kept until the process ends).",
+		"Speaks of this process alone, whatever upstreams do. A ledger that can't be written is told, though calls are taken: `stopped` (calls wait for it) or `memory` (what is new waits in memory). It is tried again every 5 s; a restart before that forgets what waits.",
 	operationId: "ready",
 	security: [],
 	responses: {

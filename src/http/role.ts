@@ -1,13 +1,12 @@
 /** What both roles do to come up: log, metrics, transports, app, port. */
 
-import { accessSync, constants } from "node:fs";
-import { dirname } from "node:path";
 import { onCrash } from "../crash.ts";
 import { type GeneratedKey, generatedKey } from "../gate/generated-key.ts";
 import { createGate, type Gate } from "../gate/keys.ts";
 import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
+import { unwritable } from "../store/private-file.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { sinkOf } from "../telemetry/sinks.ts";
@@ -127,7 +126,7 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 	const { file, problem } = log.opened();
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
-		...(role === "router" ? [`data     ${config.data_dir}${unwritable(config.data_dir)}`] : []),
+		...(role === "router" ? [`data     ${config.data_dir}${unwritableNote(config.data_dir)}`] : []),
 	];
 	return {
 		role,
@@ -196,13 +195,7 @@ function linesOf({ secret, keep }: GeneratedKey): string[] {
 }
 
 /** What the banner adds where a directory, or the nearest one above it, can't be written; "" where it can. */
-function unwritable(directory: string): string {
-	try {
-		accessSync(directory, constants.W_OK);
-		return "";
-	} catch (error) {
-		const { code } = error as NodeJS.ErrnoException;
-		if (code === "ENOENT" && dirname(directory) !== directory) return unwritable(dirname(directory));
-		return `   (can't be written: ${code}; nothing is remembered)`;
-	}
+function unwritableNote(directory: string): string {
+	const code = unwritable(directory);
+	return code ? `   (can't be written: ${code}; what is new waits in memory until it can)` : "";
 }

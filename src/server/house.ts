@@ -22,6 +22,8 @@ const TELL_MS = 1_000;
 const MOST_TOLD = 500;
 /** How often it is looked whether another process has written to the ledger, ms: a router with the same data directory. */
 const LOOK_MS = 1_000;
+/** How often a store that can't be written is tried again, ms. */
+const MEND_MS = 5_000;
 const DAY_MS = 86_400_000;
 const FULL = "the ledger has no room for more calls until it can be written: of those that come only the sums are kept";
 
@@ -64,7 +66,11 @@ export interface House {
 export function createHouse(first: Config): House {
 	let config = first;
 	let tools: HouseTools | undefined;
-	const store = sqliteStore(config.data_dir, (problem) => tools?.log.logger.error(problem));
+	const store = sqliteStore(
+		config.data_dir,
+		(problem) => tools?.log.logger.error(problem),
+		(sentence) => tools?.log.logger.info(sentence),
+	);
 	const keys = madeKeys({ store, taken: () => config.keys.map(({ name }) => name) });
 	const sharing = sharingOf(config, () => tools);
 	/** Sums that other routers have not heard of. */
@@ -165,11 +171,17 @@ export function createHouse(first: Config): House {
 			const unwatch = keys.watch();
 			const looking = setInterval(lookForOthers, LOOK_MS);
 			looking.unref();
+			// At once, so that a directory that can't be written is told of before a call comes.
+			store.mend();
+			const mending = setInterval(() => store.mend(), MEND_MS);
+			mending.unref();
 			const close = ledger.open();
 			const unshare = sharing && share(sharing);
 			return async () => {
 				unwatch();
 				clearInterval(looking);
+				clearInterval(mending);
+				store.mend();
 				await close();
 				await unshare?.();
 			};

@@ -73,9 +73,11 @@ export type ShownKey = ReturnType<typeof shownKey>;
 export interface ShownSecret {
 	readonly key: ShownKey;
 	readonly secret: string;
-	/** Why it will be forgotten when the router stops. */
+	/** Why it is not on the disk yet, and what a restart before that would undo. */
 	readonly warning?: string;
 }
+/** What was taken back. */
+export type Revoked<Shown> = Shown & Pick<ShownSecret, "warning">;
 /** An invitation that agents can come with. */
 export interface ShownInvitation {
 	readonly id: string;
@@ -95,11 +97,11 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 	const { keys, store, spend } = house;
 	const shown = (key: StoredKey) =>
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
-	const withWarning = (key: StoredKey, secret: string): ShownSecret => ({
-		key: shown(key),
-		secret,
-		...(store.problem === undefined ? {} : { warning: store.problem }),
-	});
+	/** @param undone what a restart does before the change is on the disk */
+	const warningOf = (undone: string): { warning?: string } => {
+		if (!store.hasUnwritten) return {};
+		return { warning: `${store.problem}: the change waits in memory until it can; ${undone}` };
+	};
 	const configured = config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget }) => ({
 		id: `config:${name}`,
 		name,
@@ -123,19 +125,20 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 				budget: budget && { usd: budget.usd, per: budget.per ?? "month" },
 			});
 			audit("key.create", { key: key.id, name });
-			return withWarning(key, secret);
+			return { key: shown(key), secret, ...warningOf("a restart before that forgets the key") };
 		},
-		revokeKey(which: string): ShownKey {
+		revokeKey(which: string): Revoked<ShownKey> {
 			const key = keys.revoke(which);
 			if (!key) throw noKey(which, config);
 			audit("key.revoke", { key: key.id, name: key.name });
-			return shown(key);
+			return { ...shown(key), ...warningOf("a restart before that makes the key good again") };
 		},
 		rotateKey(which: string, overlap = "0s"): ShownSecret {
 			const rotated = keys.rotate(which, overlapMs(overlap));
 			if (!rotated) throw noKey(which, config);
 			audit("key.rotate", { key: rotated.key.id, name: rotated.key.name, overlap });
-			return withWarning(rotated.key, rotated.secret);
+			const warning = warningOf("a restart before that makes the old secret good again, and forgets the new one");
+			return { key: shown(rotated.key), secret: rotated.secret, ...warning };
 		},
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
 			const { rows, isPartial } = await house.usage(from, to);
@@ -153,14 +156,15 @@ export function openOffice(house: House, config: Config, audit: (action: string,
 				id: idOf(hash),
 				created_at: new Date(createdAt).toISOString(),
 			})),
-		revokeInvitation(id: string): ShownInvitation {
+		revokeInvitation(id: string): Revoked<ShownInvitation> {
 			const token = store.agentTokens().find(({ hash }) => idOf(hash) === id);
 			if (!token) {
 				throw new RouterError("invitation_not_found", `There is no invitation "${id.slice(0, 100)}".`, { param: "id" });
 			}
 			store.revokeAgentToken(token.hash);
 			audit("invitation.revoke", { invitation: id });
-			return { id, created_at: new Date(token.createdAt).toISOString() };
+			const created_at = new Date(token.createdAt).toISOString();
+			return { id, created_at, ...warningOf("a restart before that makes the invitation good again") };
 		},
 	};
 }

@@ -1,5 +1,5 @@
 /** Files of the data directory: nobody else's to read. */
-import { chmodSync, chownSync, statSync } from "node:fs";
+import { accessSync, chmodSync, chownSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -10,4 +10,16 @@ export function hand(file: string): void {
 	chmodSync(file, 0o600);
 	const { uid, gid } = statSync(dirname(file));
 	if (process.getuid?.() === 0 && uid !== 0) chownSync(file, uid, gid);
+}
+
+/** The code of why a directory, or the nearest one above it, can't be written (`EROFS`); undefined where it can. */
+export function unwritable(directory: string): string | undefined {
+	try {
+		accessSync(directory, constants.W_OK);
+		return undefined;
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		const above = dirname(directory);
+		return code === "ENOENT" && above !== directory ? unwritable(above) : (code ?? "unknown");
+	}
 }

@@ -1,25 +1,38 @@
 /** The one place for SQL: the store in `router.db` of the data directory. */
-import { constants, Database } from "bun:sqlite";
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { Database } from "bun:sqlite";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { agentOf, rowOf } from "./agent-row.ts";
-import { type Connection, isRowFault, type Value, type WriteResult } from "./connection.ts";
+import { type Connection, isRowFault, type WriteResult } from "./connection.ts";
 import { ledgerStore } from "./ledger.ts";
+import { mergeInto, rememberBase, SAVE_KEY, takeOver } from "./merge.ts";
 import { MIGRATIONS } from "./migrations.ts";
-import { hand } from "./private-file.ts";
+import { hand, unwritable } from "./private-file.ts";
 import type { Store } from "./store.ts";
 
 /** How long a write waits for another process's, ms. The event loop waits with it. */
 const BUSY_MS = 500;
+const DELETED = "it was deleted or replaced while it was in use";
+/** More than a database counts changes by other processes. */
+const GENERATION = 2 ** 32;
+
+/** One change; done twice it is as if it were done once. */
+type Change = (to: Database) => unknown;
+
+const SAVE_AGENT = `INSERT OR REPLACE INTO agents (name, instance, endpoint, models, gpus, version, registered_at, heard_at)
+	VALUES ($name, $instance, $endpoint, $models, $gpus, $version, $registered_at, $heard_at)`;
 
 /**
  * The store of a data directory. Opens nothing until it is asked for something, and makes no file until there is something
  * to keep. A directory or file that can't be used is told to `onProblem`, once until it can be used again: the store then
- * is in memory.
+ * is in memory, or its changes wait there, and `mend` writes them once that can be done, which `onMended` hears.
  */
-export function sqliteStore(dataDir: string, onProblem: (sentence: string) => void): Store {
+export function sqliteStore(
+	dataDir: string,
+	onProblem: (sentence: string) => void,
+	onMended: (sentence: string) => void = () => {},
+): Store {
 	const file = join(dataDir, "router.db");
 	let db: Database | undefined;
 	let problem: string | undefined;
@@ -27,12 +40,21 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	let fault: Error | undefined;
 	/** Which file was opened: another one may have its name by now. */
 	let opening: number | undefined;
+	/** Times that another database took the place of the one before. */
+	let generation = 0;
+	/** Changes that could not be written, by what they change: the later one of a row counts. */
+	const waiting = new Map<string, Change>();
+	/** Agents' tokens among them, by their hash: what is read must know of them. */
+	const waitingTokens = new Map<string, { hash: Buffer; createdAt: number; isRevoked: boolean }>();
+	/** The ledger's last batch could not be written; it is the ledger that tries it again. */
+	let ledgerWaits = false;
+	let lastWasWritten = false;
 
 	const complain = (error: unknown) => {
 		const { code, message } = error as { code?: string; message: string };
 		const isNew = problem === undefined;
-		problem = `${file} can't be used (${code ?? message}): what is new is remembered until this process ends`;
-		if (isNew) onProblem(`${problem}.`);
+		problem = `${file} can't be used (${code ?? message})`;
+		if (isNew) onProblem(`${problem}: what is new waits in memory, and it is tried again every 5 s.`);
 	};
 	/** Undefined where there is no file yet and nothing to write. */
 	const opened = (isWrite: boolean): Database | undefined => {
@@ -44,6 +66,7 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			complain(error);
 			db = prepared(new Database(":memory:"));
 			isUnreadable = existsSync(file) && !takeOver(file, db);
+			rememberBase(db);
 		}
 		return db;
 	};
@@ -58,7 +81,9 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 	};
 	const read = <T>(query: (db: Database) => T[]): T[] => tried(query) ?? [];
 	const isInMemory = () => db?.filename === ":memory:";
-	const change = (by: (db: Database) => unknown): WriteResult => {
+	/** What is written is found by the next start: not so where the file has no name any more. */
+	const isOnDisk = () => db !== undefined && !isInMemory() && inodeOf(file) === opening;
+	const change = (by: Change): WriteResult => {
 		const to = opened(true)!;
 		try {
 			to.transaction(() => by(to)).immediate();
@@ -69,19 +94,67 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 				return "refused";
 			}
 			complain(error);
+			lastWasWritten = false;
 			return "waits";
 		}
-		if (isInMemory()) return "written";
-		// What is written to a file without a name is gone with the process.
-		if (inodeOf(file) === opening) problem = undefined;
-		else complain({ message: "it was deleted or replaced while it was in use" });
+		lastWasWritten = true;
+		if (!isInMemory() && !isOnDisk()) complain({ message: DELETED });
 		return "written";
 	};
-	/** Whether it is on the disk, where the next start finds it. */
-	const write = (by: (db: Database) => unknown): boolean => {
-		const written = change(by);
-		if (written === "refused") complain(fault);
-		return written === "written" && problem === undefined;
+	/** Writes the changes that wait. Whether none waits any more. */
+	const settle = (): boolean => {
+		if (waiting.size === 0) return true;
+		const written = change((to) => {
+			for (const by of waiting.values()) by(to);
+		});
+		if (written === "waits") return false;
+		if (written === "refused") {
+			// One of them: the others must not wait for it.
+			for (const [name, by] of waiting) {
+				const alone = change(by);
+				if (alone === "refused") complain(fault);
+				if (alone !== "waits") waiting.delete(name);
+			}
+			return false;
+		}
+		waiting.clear();
+		waitingTokens.clear();
+		return true;
+	};
+	const well = () => {
+		if (problem === undefined) return;
+		problem = undefined;
+		onMended(`${file} can be used again: what waited in memory is written.`);
+	};
+	/** After something was written. */
+	const lookWhetherWell = () => {
+		if (waiting.size === 0 && !ledgerWaits && isOnDisk()) well();
+	};
+	/** Makes changes, or has them wait. Whether all that there is is on the disk, where the next start finds it. */
+	const write = (changes: Iterable<readonly [string, Change]>): boolean => {
+		for (const [name, by] of changes) waiting.set(name, by);
+		const isSettled = settle() && isOnDisk();
+		lookWhetherWell();
+		return isSettled;
+	};
+	/** Puts a file in the place of a database that is none on the disk, and what that one alone holds into it. */
+	const reopen = (from: Database) => {
+		let next: Database | undefined;
+		try {
+			next = open(file);
+			const found = inodeOf(file);
+			mergeInto(next, from);
+			db = next;
+			opening = found;
+			generation++;
+			isUnreadable = false;
+		} catch (error) {
+			next?.close();
+			complain(error);
+			return;
+		}
+		// SQLite leaves the files alone that now have its names.
+		from.close();
 	};
 
 	/**
@@ -101,10 +174,21 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			complain(error);
 		}
 	};
+	const ledger = ledgerStore({
+		read,
+		tried,
+		write: change,
+		fault: () => fault?.message ?? "",
+		sync,
+		isInMemory,
+	} satisfies Connection);
 
 	return {
 		get problem() {
 			return problem;
+		},
+		get hasUnwritten() {
+			return waiting.size > 0 || (db !== undefined && !isOnDisk());
 		},
 		get isUnreadable() {
 			return isUnreadable;
@@ -113,63 +197,96 @@ export function sqliteStore(dataDir: string, onProblem: (sentence: string) => vo
 			read((from) => from.query("SELECT * FROM agents ORDER BY registered_at, name").all().flatMap(agentOf)),
 		saveAgents(agents) {
 			if (agents.length === 0) return;
-			write((to) => {
-				const insert = to.query(
-					`INSERT OR REPLACE INTO agents (name, instance, endpoint, models, gpus, version, registered_at, heard_at)
-					VALUES ($name, $instance, $endpoint, $models, $gpus, $version, $registered_at, $heard_at)`,
-				);
-				for (const agent of agents) insert.run(rowOf(agent));
-			});
+			write(agents.map((agent) => [`agent ${agent.name}`, (to) => to.query(SAVE_AGENT).run(rowOf(agent))]));
 		},
 		removeAgent(name) {
-			write((to) => to.query("DELETE FROM agents WHERE name = ?").run(name));
+			write([[`agent ${name}`, (to) => to.query("DELETE FROM agents WHERE name = ?").run(name)]]);
 		},
 		servedNames: () =>
 			read((from) => from.query("SELECT name FROM served_names").all() as { name: string }[]).map(({ name }) => name),
 		addServedNames(names) {
-			write((to) => {
-				const insert = to.query("INSERT OR IGNORE INTO served_names VALUES (?, ?)");
-				for (const name of names) insert.run(name, Date.now());
-			});
+			const now = Date.now();
+			const insert = "INSERT OR IGNORE INTO served_names VALUES (?, ?)";
+			write(names.map((name) => [`name ${name}`, (to) => to.query(insert).run(name, now)]));
 		},
-		agentTokens: () =>
-			read((from) =>
-				(from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NULL ORDER BY created_at").all() as TokenRow[]).map(
-					({ hash, created_at }) => ({ hash: Buffer.from(hash), createdAt: created_at }),
-				),
-			),
-		addAgentToken: (hash) =>
-			write((to) => to.query("INSERT OR IGNORE INTO agent_tokens VALUES (?, ?, NULL)").run(hash, Date.now())),
-		revokeAgentToken: (hash) =>
-			write((to) =>
-				to
-					.query("INSERT INTO agent_tokens VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET revoked_at = ?2")
-					.run(hash, Date.now()),
-			),
-		revokedAgentTokens: () =>
-			read((from) => from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NOT NULL").all() as TokenRow[]).map(
-				({ hash }) => Buffer.from(hash),
-			),
+		agentTokens() {
+			const rows = read(
+				(from) =>
+					from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NULL ORDER BY created_at").all() as TokenRow[],
+			);
+			const kept = rows.map(({ hash, created_at }) => ({ hash: Buffer.from(hash), createdAt: created_at }));
+			if (waitingTokens.size === 0) return kept;
+			const added = [...waitingTokens.values()].filter(({ isRevoked }) => !isRevoked);
+			return [...kept.filter(({ hash }) => !waitingTokens.has(hash.toString("hex"))), ...added];
+		},
+		addAgentToken(hash) {
+			const name = hash.toString("hex");
+			const createdAt = Date.now();
+			// One that was taken back stays so.
+			if (waitingTokens.get(name)?.isRevoked) return write([]);
+			const insert = "INSERT OR IGNORE INTO agent_tokens VALUES (?, ?, NULL)";
+			const isKept = write([[`token ${name}`, (to) => to.query(insert).run(hash, createdAt)]]);
+			if (waiting.has(`token ${name}`)) waitingTokens.set(name, { hash, createdAt, isRevoked: false });
+			return isKept;
+		},
+		revokeAgentToken(hash) {
+			const name = hash.toString("hex");
+			const createdAt = Date.now();
+			const revoke = "INSERT INTO agent_tokens VALUES (?1, ?2, ?2) ON CONFLICT DO UPDATE SET revoked_at = ?2";
+			const isKept = write([[`token ${name}`, (to) => to.query(revoke).run(hash, createdAt)]]);
+			if (waiting.has(`token ${name}`)) waitingTokens.set(name, { hash, createdAt, isRevoked: true });
+			return isKept;
+		},
+		revokedAgentTokens() {
+			const rows = read(
+				(from) => from.query("SELECT * FROM agent_tokens WHERE revoked_at IS NOT NULL").all() as TokenRow[],
+			);
+			const revoked = new Map<string, Buffer>(
+				rows.map(({ hash }) => [Buffer.from(hash).toString("hex"), Buffer.from(hash)]),
+			);
+			for (const [name, { hash, isRevoked }] of waitingTokens) if (isRevoked) revoked.set(name, hash);
+			return [...revoked.values()];
+		},
 		keys() {
 			const rows = tried((from) => from.query("SELECT value FROM keys").all() as { value: string }[]);
 			if (!isInMemory()) isUnreadable = rows === undefined;
 			return (rows ?? []).map(({ value }) => value);
 		},
-		saveKeys: (keys) =>
-			write((to) => {
-				const insert = to.query("INSERT OR REPLACE INTO keys (id, value) VALUES ($id, $value)");
-				for (const { id, value } of keys) insert.run({ id, value });
-			}),
+		saveKeys: (keys) => write(keys.map(({ id, value }) => [`key ${id}`, (to) => to.query(SAVE_KEY).run(id, value)])),
 		version: () =>
-			read((from) => from.query("PRAGMA data_version").values() as [number][]).map(([version]) => version)[0] ?? 0,
-		ledger: ledgerStore({
-			read,
-			tried,
-			write: change,
-			fault: () => fault?.message ?? "",
-			sync,
-			isInMemory,
-		} satisfies Connection),
+			generation * GENERATION +
+			(read((from) => from.query("PRAGMA data_version").values() as [number][]).map(([version]) => version)[0] ?? 0),
+		ledger: {
+			...ledger,
+			write(batch) {
+				const written = ledger.write(batch);
+				ledgerWaits = written === "waits";
+				if (written === "written") {
+					settle();
+					lookWhetherWell();
+				}
+				return written;
+			},
+		},
+		mend() {
+			const held = opened(false);
+			if (!held) {
+				const reason = unwritable(dataDir);
+				if (reason) complain({ code: reason });
+				else well();
+				return;
+			}
+			if (!isOnDisk()) {
+				if (!isInMemory()) complain({ message: DELETED });
+				reopen(held);
+				if (!isOnDisk()) return;
+			}
+			if (waiting.size > 0) settle();
+			// A write that changes nothing tells whether writing is possible.
+			else if (problem !== undefined) change((to) => to.query(`PRAGMA user_version = ${MIGRATIONS.length}`).run());
+			else return;
+			if (lastWasWritten) lookWhetherWell();
+		},
 		close() {
 			db?.close();
 			db = undefined;
@@ -190,6 +307,8 @@ function inodeOf(file: string): number | undefined {
 function open(file: string): Database {
 	mkdirSync(dirname(file), { recursive: true });
 	const isNew = !existsSync(file);
+	// SQLite would open it for reading alone, and could never write to it.
+	if (!isNew) accessSync(file, constants.W_OK);
 	const db = new Database(file, { create: true, strict: true });
 	try {
 		if (isNew) hand(file);
@@ -197,40 +316,6 @@ function open(file: string): Database {
 	} catch (error) {
 		db.close();
 		throw error;
-	}
-}
-
-/** What is asked for on a call's way, and is small: single calls stay where they are. */
-const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_days"];
-
-/** Copies what a file holds that can be read, though not written to: callers' keys are good on a disk without room, too. */
-function takeOver(file: string, to: Database): boolean {
-	try {
-		const log = `${file}-wal`;
-		const hasLog = existsSync(log) && statSync(log).size > 0;
-		// Beside a log the file alone is not the newest: a key in it may be revoked.
-		const from = hasLog
-			? new Database(file, { readonly: true })
-			: new Database(`${pathToFileURL(file)}?immutable=1`, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
-		try {
-			const { user_version: taken } = from.query("PRAGMA user_version").get() as { user_version: number };
-			if (taken !== MIGRATIONS.length) return false;
-			to.transaction(() => {
-				for (const table of TAKEN_OVER) {
-					for (const row of from.query(`SELECT * FROM ${table}`).values() as Value[][]) {
-						to.query(`INSERT OR REPLACE INTO ${table} VALUES (${row.map(() => "?").join(", ")})`).run(
-							...(row as never[]),
-						);
-					}
-				}
-			})();
-			return true;
-		} finally {
-			from.close();
-		}
-	} catch {
-		// The reason is that of the opening, which was told.
-		return false;
 	}
 }
 

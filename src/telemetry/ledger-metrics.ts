@@ -1,7 +1,7 @@
 /** What `/metrics` shows of the ledger: that it is written, what waits, and what is lost. */
 import { Counter, Gauge, type Registry } from "prom-client";
 
-/** How the ledger stands. `stopped`: calls wait, and writing is tried again. `memory`: what is new is kept until the process ends. */
+/** How the ledger stands. `stopped`: calls wait. `memory`: what is new is in memory alone. Both are tried again, until it is on the disk. */
 export type LedgerState = "ok" | "stopped" | "memory";
 
 /** Asked at each scrape. */

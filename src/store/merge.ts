@@ -1,0 +1,127 @@
+/** What a database in memory takes from a file that can't be written to, and gives back to one that can. */
+import { constants, Database } from "bun:sqlite";
+import { existsSync, statSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import type { Sql, Value } from "./connection.ts";
+import { MIGRATIONS } from "./migrations.ts";
+
+/** What is asked for on a call's way, and is small: single calls stay where they are. */
+const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_days"];
+/** Calls, the newest, that are given to a file: as many as wait on a full disk. More would keep calls waiting for seconds. */
+const MOST_CALLS = 10_000;
+
+/** Revoked keys are so for good, whoever changed one last; of other versions the later one counts. A text that is no JSON gives way. */
+export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value
+	WHERE CASE WHEN NOT json_valid(keys.value) OR NOT json_valid(excluded.value) THEN 1
+	ELSE (excluded.value ->> 'revokedAt' IS NOT NULL, coalesce(excluded.value ->> 'changedAt', 0))
+		>= (keys.value ->> 'revokedAt' IS NOT NULL, coalesce(keys.value ->> 'changedAt', 0)) END`;
+
+const NAMED_BY = ["day", "key_id", "user", "model", "provider"];
+const SUMS = [
+	"calls",
+	"failed",
+	"estimated",
+	"unpriced",
+	"tokens_in",
+	"tokens_out",
+	"tokens_cached",
+	"tokens_reasoning",
+];
+const COUNTED = [...SUMS, "cost"];
+
+/** Copies what a file holds that can be read, though not written to: callers' keys are good on a disk without room, too. */
+export function takeOver(file: string, to: Database): boolean {
+	try {
+		const log = `${file}-wal`;
+		const hasLog = existsSync(log) && statSync(log).size > 0;
+		// Beside a log the file alone is not the newest: a key in it may be revoked.
+		const from = hasLog
+			? new Database(file, { readonly: true })
+			: new Database(`${pathToFileURL(file)}?immutable=1`, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
+		try {
+			const { user_version: taken } = from.query("PRAGMA user_version").get() as { user_version: number };
+			if (taken !== MIGRATIONS.length) return false;
+			to.transaction(() => {
+				for (const table of TAKEN_OVER) {
+					for (const row of from.query(`SELECT * FROM ${table}`).values() as Value[][]) {
+						to.query(`INSERT OR REPLACE INTO ${table} VALUES (${places(row.length)})`).run(...(row as never[]));
+					}
+				}
+			})();
+			return true;
+		} finally {
+			from.close();
+		}
+	} catch {
+		// The reason is that of the opening, which was told.
+		return false;
+	}
+}
+
+/** Puts down which sums a database in memory took from a file: only what is added to them is that file's to get. */
+export function rememberBase(db: Database): void {
+	db.run("CREATE TABLE base AS SELECT * FROM usage_days");
+	db.run("CREATE UNIQUE INDEX base_names ON base (day, key_id, user, model, provider)");
+}
+
+/**
+ * Adds to a file what a database that is none on the disk holds and the file does not, in one transaction: a base remembered by
+ * {@link rememberBase}, or a file that was deleted, whose sums were all written once. Sums count once, be the file the one that they were taken from,
+ * a copy of it, or a new one. Throws what SQLite says; nothing is added then.
+ */
+export function mergeInto(to: Database, from: Database): void {
+	const hasBase = from.query("SELECT 1 FROM sqlite_master WHERE name = 'base'").get() !== null;
+	const add = to.transaction(() => {
+		copy(from, "SELECT id, value FROM keys", to, SAVE_KEY);
+		copy(
+			from,
+			"SELECT hash, created_at, revoked_at FROM agent_tokens",
+			to,
+			"INSERT INTO agent_tokens VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET revoked_at = coalesce(revoked_at, excluded.revoked_at)",
+		);
+		const agent = "name, instance, endpoint, models, gpus, version, registered_at, heard_at";
+		const newer = agent.split(", ").map((column) => `${column} = excluded.${column}`);
+		copy(
+			from,
+			`SELECT ${agent} FROM agents`,
+			to,
+			`INSERT INTO agents (${agent}) VALUES (${places(8)}) ON CONFLICT DO UPDATE SET ${newer.join(", ")}
+			WHERE excluded.heard_at > agents.heard_at`,
+		);
+		copy(from, "SELECT name, first_at FROM served_names", to, "INSERT OR IGNORE INTO served_names VALUES (?, ?)");
+		copy(from, sumsAndBase(hasBase ? "base" : "usage_days"), to, ADD_SUMS);
+		const newest = `SELECT id FROM calls ORDER BY id DESC LIMIT ${MOST_CALLS}`;
+		copy(
+			from,
+			`SELECT * FROM calls WHERE id IN (${newest})`,
+			to,
+			`INSERT INTO calls VALUES (${places(14)}) ON CONFLICT DO NOTHING`,
+		);
+		copy(
+			from,
+			`SELECT * FROM attempts WHERE call IN (${newest})`,
+			to,
+			`INSERT INTO attempts VALUES (${places(8)}) ON CONFLICT DO NOTHING`,
+		);
+	});
+	add.immediate();
+}
+
+/** The columns of `usage_days`, then what of each sum is the base. */
+function sumsAndBase(base: string): string {
+	const columns = [...NAMED_BY, "key", "team", ...COUNTED].map((column) => `sums.${column}`);
+	const bases = COUNTED.map((sum) => `coalesce(base.${sum}, 0)`);
+	return `SELECT ${[...columns, ...bases].join(", ")} FROM usage_days AS sums LEFT JOIN ${base} AS base
+		ON ${NAMED_BY.map((column) => `sums.${column} = base.${column}`).join(" AND ")}`;
+}
+
+/** What a file has, or at least what it had, and what was added since. */
+const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: 16 }, (_, at) => `?${at + 1}`).join(", ")})
+	ON CONFLICT DO UPDATE SET ${COUNTED.map((sum, at) => `${sum} = max(${sum}, ?${at + 17}) + ?${at + 8} - ?${at + 17}`).join(", ")}`;
+
+function copy(from: Database, select: string, to: Sql, insert: string): void {
+	const statement = to.query(insert);
+	for (const row of from.query(select).values() as Value[][]) statement.run(...row);
+}
+
+const places = (count: number): string => Array.from({ length: count }, () => "?").join(", ");
