@@ -69,3 +69,16 @@ test("--version and --help answer", async () => {
 	expect(await cli(["--version"], { cwd: home.path })).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: "" });
 	expect((await cli(["--help"], { cwd: home.path })).stdout).toContain("--standalone");
 });
+
+test.each([
+	["--rpm", "abc", '--rpm must be a whole number, but is "abc"'],
+	["--tpm", "1.5", '--tpm must be a whole number, but is "1.5"'],
+	["--input", "0x10", '--input must be a whole number, but is "0x10"'],
+	["--concurrency", "0", "--concurrency must be 1 or more"],
+	["--budget", "abc", "--budget must be USD, a slash, and day, month or total: 50/month"],
+	["--budget", "0x10/day", "--budget must be USD, a slash, and day, month or total: 50/month"],
+])("a limit of a new key that is none is told for what it is: %s %s", async (flag, value, said) => {
+	using home = directory({ "router.yaml": "data_dir: ./data" });
+	const { code, stderr } = await cli(["keys", "create", "--name", "a", flag, value], { cwd: home.path });
+	expect([code, stderr.trim()]).toEqual([1, expect.stringContaining(said)]);
+});

@@ -30,6 +30,9 @@ describe("a command line that is wrong", () => {
 		expect(refusal("--port")).toContain("--port needs a value");
 		expect(refusal("--host", "--port", "1")).toContain("--host needs a value");
 		expect(refusal("--config=")).toContain("--config needs a value");
+		expect(refusal("keys", "create", "--name", "a", "--budget", "-5")).toBe(
+			"--budget takes no negative number, as -5 is one",
+		);
 	});
 
 	test("gives a value to a flag that takes none", () => {

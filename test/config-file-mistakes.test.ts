@@ -195,3 +195,34 @@ describe("keys, limits and prices", () => {
 		expect(mistakes(yaml)[0]).toContain(line);
 	});
 });
+
+describe("a bracket that is never closed is named, where it stands", () => {
+	test.each([
+		["keys: [", '1:7: the "[" here is never closed; end it with "]"'],
+		["keys: [\nserver: { port: 1 }", '1:7: the "[" here'],
+		["keys: [{ name: a }\nmodels: []", '1:7: the "[" here'],
+		["server: { port: 1\nmodels: []", '1:9: the "{" here is never closed; end it with "}"'],
+		["keys:\n  - [a\n  - b", '2:5: the "[" here'],
+		["models: [ { name: a, targets: [b] }", '1:9: the "[" here'],
+	])("%j", (text, said) => expect(mistakes(text)[0]).toContain(said));
+
+	test("and where none is, the indentation is at fault", () => {
+		expect(mistakes("a: [1]\nb:\n    c: 1\n  d: 2")[0]).toContain("the indentation does not fit");
+	});
+});
+
+test.each([
+	["keys: [{ name: a, key: secret-1, rpm: 1.5 }]", "but is a number with a fraction"],
+	["keys: [{ name: a, key: secret-1, rpm: .inf }]", "but is no finite number"],
+	["keys: [{ name: a, key: secret-1, rpm: .nan }]", "but is no finite number"],
+])("a number of the wrong kind is told for what it is: %s", (text, said) => {
+	expect(mistakes(text).join()).toContain(said);
+});
+
+test.each([
+	["prices: { a/b: { input: -5 } }", "prices.a/b.input: must be a number from 0"],
+	["prices: { a/b: { input: x, output: 1 } }", "prices.a/b.input: must be a number"],
+	["prices: { a/b: { inptu: 5, output: 1 } }", "prices.a/b.inptu: unknown setting"],
+])("a price with a mistake inside is told once: %s", (text, said) => {
+	expect(mistakes(text)).toEqual([expect.stringContaining(said)]);
+});

@@ -217,6 +217,9 @@ function known(name: string, rawName: string): keyof typeof OPTIONS {
 }
 
 function value(token: OptionToken): string {
+	if (token.inlineValue !== true && token.value && /^-\.?\d/.test(token.value)) {
+		throw new UsageError(`${token.rawName} takes no negative number, as ${token.value.slice(0, 40)} is one`);
+	}
 	// `--host --port 1` would take "--port" as the host.
 	const isFlag = token.inlineValue !== true && token.value?.startsWith("-") && token.value !== "-";
 	if (!token.value || isFlag) throw new UsageError(`${token.rawName} needs a value: ${token.rawName}=…`);

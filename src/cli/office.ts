@@ -115,16 +115,18 @@ const NEW_KEY = TypeCompiler.Compile(NewKeyBody);
 
 /** The flags as the body that HTTP would bring. Throws StartError naming the flag. */
 function newKey({ name, team, models, budget, ...limits }: KeyOptions): NewKeyBody {
-	const numbers = Object.entries(limits).flatMap(([flag, value]) =>
-		value === undefined ? [] : [[flag, Number(value)]],
-	);
+	const numbers = Object.entries(limits).flatMap(([flag, value]) => {
+		if (value === undefined) return [];
+		if (!/^\d+$/.test(value)) throw new StartError(`--${flag} must be a whole number, but is "${value.slice(0, 40)}"`);
+		return [[flag, Number(value)]];
+	});
 	const [usd, per = "month"] = budget?.split("/") ?? [];
 	const body = {
 		name,
 		...(team !== undefined && { team }),
 		...(models !== undefined && { models: models.split(",").map((each) => each.trim()) }),
 		...Object.fromEntries(numbers),
-		...(usd !== undefined && { budget: { usd: usd === "" ? Number.NaN : Number(usd), per } }),
+		...(usd !== undefined && { budget: { usd: /^(\d+\.?\d*|\.\d+)$/.test(usd) ? Number(usd) : Number.NaN, per } }),
 	};
 	if (NEW_KEY.Check(body)) return body;
 	const error = NEW_KEY.Errors(body).First();

@@ -1,8 +1,12 @@
 /** What a schema can't say of keys, prices and proxies. */
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { price as priceSchema } from "./access.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import { isRecord } from "./document.ts";
 import { type Entry, entries, repeated } from "./entries.ts";
 import type { Finding, Path } from "./mistake.ts";
+
+const PRICE = TypeCompiler.Compile(priceSchema);
 
 /** A key that is given by its hash. */
 const HASHED = /^sha256:/i;
@@ -46,7 +50,8 @@ function shared(keys: readonly [number, Entry][], admins: readonly [number, Entr
 function prices(values: unknown): Finding[] {
 	if (!isRecord(values)) return [];
 	return Object.entries(values).flatMap(([name, price]) => {
-		if (!isRecord(price)) return [];
+		// What is wrong inside of it is told by the schema, and may be why one of the two seems to be missing.
+		if (!PRICE.Check(price)) return [];
 		const { input, output, gpu_hour, request, ...others } = price;
 		const hasBoth = input !== undefined && output !== undefined;
 		const hasTokens = input !== undefined || output !== undefined || Object.keys(others).length > 0;

@@ -1,5 +1,16 @@
 /** `router.yaml` as text → its values, and where each of them stands. */
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import {
+	type Document,
+	isAlias,
+	isMap,
+	isScalar,
+	isSeq,
+	LineCounter,
+	type Node,
+	parseDocument,
+	visit,
+	type YAMLError,
+} from "yaml";
 import type { Mistake, Path } from "./mistake.ts";
 import { wrongNames } from "./setting-names.ts";
 
@@ -68,6 +79,8 @@ export function parseFile(text: string, file: string): ParsedFile {
 	// What follows on a parser that gave up is noise.
 	const fatal = errors.find((error) => error.code === "RESOURCE_EXHAUSTION");
 	const mistakes = (fatal ? [fatal] : errors).map((error): Mistake => {
+		const open = openBracket(document, error);
+		if (open) return { file, ...at(open.offset), path: "", message: open.message };
 		const message = SYNTAX[error.code] ?? `is not valid YAML (${error.code})`;
 		return { file, ...at(error.pos[0]), path: "", message };
 	});
@@ -107,6 +120,29 @@ export function parseFile(text: string, file: string): ParsedFile {
 /** A mapping of YAML, as JavaScript sees it. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
 	return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The bracket whose end the parser missed at `offset`; undefined where it missed none, and the indentation is at fault. */
+function openBracket(document: Document.Parsed, { code, message, pos: [offset] }: YAMLError): Found | undefined {
+	const kind = code === "BAD_INDENT" ? /^Flow (map|sequence) /.exec(message)?.[1] : undefined;
+	let found: Found | undefined;
+	if (kind === undefined) return undefined;
+	const [open, close] = kind === "map" ? "{}" : "[]";
+	visit(document, {
+		Collection(_, node) {
+			if (isMap(node) !== (kind === "map") || !node.flow || node.range?.[1] !== offset) return undefined;
+			const advice = `end it with "${close}", on a line indented further than the setting it belongs to`;
+			found = { offset: node.range[0], message: `the "${open}" here is never closed; ${advice}` };
+			return visit.BREAK;
+		},
+	});
+	return found;
+}
+
+/** A mistake at an offset of the file. */
+interface Found {
+	readonly offset: number;
+	readonly message: string;
 }
 
 function broken(mistake: Mistake): ParsedFile {

@@ -57,7 +57,10 @@ export function kindOf(value: unknown): string {
 	if (value === null) return "nothing";
 	if (Array.isArray(value)) return "a list";
 	if (isRecord(value)) return "a mapping";
-	if (typeof value === "number") return "a number";
+	if (typeof value === "number") {
+		if (!Number.isFinite(value)) return "no finite number";
+		return Number.isInteger(value) ? "a number" : "a number with a fraction";
+	}
 	if (typeof value === "boolean") return "true or false";
 	return "text";
 }
