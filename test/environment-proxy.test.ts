@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isLocalHost } from "../src/providers/locality.ts";
-import { proxyFromEnvironment } from "../src/proxy/environment-proxy.ts";
+import { proxyFromEnvironment, whyNoProxy } from "../src/proxy/environment-proxy.ts";
 import { httpTransport } from "../src/proxy/transport.ts";
 import { certificate } from "./kit/certificate.ts";
+import { cli, directory as home } from "./kit/cli.ts";
 import { type ConnectProxy, startConnectProxy } from "./kit/connect-proxy.ts";
 import { clientError } from "./kit/contract.ts";
 import { post } from "./kit/rig.ts";
@@ -265,4 +266,33 @@ test("ca_file stands beside the public authorities, and may hold several of one'
 	const transport = httpTransport({ ca: other.cert + pair.cert });
 	const request = { url: `${nearUrl}/v1/models`, headers: {} };
 	expect((await transport.send(request, AbortSignal.timeout(5000))).status).toBe(200);
+});
+
+describe("a variable that can't be a proxy is said by its name, and starts all the same", () => {
+	test.each([
+		"http://",
+		"http//proxy:3128",
+		"http:/proxy:3128",
+		"host:port",
+		"host:99999",
+		":3128",
+		"socks5://proxy:1080",
+		"ftp://proxy",
+	])("%s", (text) => {
+		expect(whyNoProxy(text)).toContain("calls through it will fail; write http://host:port");
+	});
+
+	test.each(["proxy", "proxy:3128", "10.0.0.1:3128", "[::1]:3128", "http://user:pass@proxy:1", "https://proxy"])(
+		"not where it can be one: %s",
+		(text) => expect(whyNoProxy(text)).toBeUndefined(),
+	);
+
+	test("by check, without what stands in it", async () => {
+		using place = home();
+		const env = { HTTP_PROXY: "http//user:secret-word@proxy:3128", https_proxy: "proxy" };
+		const { code, stderr } = await cli(["check"], { cwd: place.path, env });
+		expect(code).toBe(0);
+		expect(stderr).toMatch(/^warning: the environment variable HTTP_PROXY is no proxy's address[^\n]*\n$/);
+		expect(stderr).not.toContain("secret-word");
+	});
 });

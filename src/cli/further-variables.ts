@@ -1,6 +1,7 @@
 /** The variables that are read besides those of the configuration: providers' keys and addresses, and proxies. */
 import type { Variable } from "../config/variables.ts";
 import { TABLE } from "../providers/table.ts";
+import { whyNoProxy } from "../proxy/environment-proxy.ts";
 
 const PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
 
@@ -10,5 +11,7 @@ export const FURTHER_VARIABLES: readonly Variable[] = [
 		...keyVariables.map((name): Variable => ({ name, kind: "secret" })),
 		...(baseUrlVariable === undefined ? [] : [{ name: baseUrlVariable, kind: "address" } as const]),
 	]),
-	...PROXIES.flatMap((name) => [name, name.toLowerCase()]).map((name): Variable => ({ name, kind: "address" })),
+	...PROXIES.flatMap((name) => [name, name.toLowerCase()]).map(
+		(name): Variable => ({ name, kind: "address", doubt: whyNoProxy }),
+	),
 ];

@@ -13,6 +13,8 @@ export interface Variable {
 	readonly kind: PastedKind;
 	/** Comma separated. */
 	readonly isList?: boolean;
+	/** Why its value will not work, as `is …`; it is a warning, since other programs may understand it. Repeats no part of the value. */
+	readonly doubt?: (text: string) => string | undefined;
 }
 
 /** Those that the configuration itself reads. */
@@ -42,7 +44,7 @@ export function mendVariables(env: Environment, variables: readonly Variable[]):
 	const mended: Record<string, string | undefined> = { ...env };
 	const warnings: Mistake[] = [];
 	const mistakes: Mistake[] = [];
-	for (const { name, kind, isList } of variables) {
+	for (const { name, kind, isList, doubt } of variables) {
 		const given = mended[name];
 		if (!given) continue;
 		const found = (isList ? pastedList : pasted)(given, kind);
@@ -50,6 +52,8 @@ export function mendVariables(env: Environment, variables: readonly Variable[]):
 		mended[name] = found.problem === undefined ? found.text : undefined;
 		if (found.problem !== undefined) mistakes.push(say(found.problem));
 		else if (found.mended !== undefined) warnings.push(say(`${found.mended}; it is read without`));
+		const doubted = found.problem === undefined ? doubt?.(found.text) : undefined;
+		if (doubted !== undefined) warnings.push(say(doubted));
 	}
 	return { env: mended, warnings, mistakes };
 }

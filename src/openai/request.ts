@@ -15,6 +15,8 @@ const number = optional(Type.Number());
 const integer = optional(Type.Integer());
 /** Where no upstream gives less a meaning. */
 const atLeast = (minimum: number) => optional(Type.Integer({ minimum }));
+/** Of an answer: -1 is no limit for some servers; what is less, or does not fit into 32 bits, none could mean. */
+const limit = optional(Type.Integer({ minimum: -1, maximum: 2_147_483_647 }));
 const boolean = optional(Type.Boolean());
 const string = optional(Type.String());
 const freeObject = optional(anyObject);
@@ -45,7 +47,7 @@ const common = {
 	frequency_penalty: number,
 	presence_penalty: number,
 	logit_bias: freeObject,
-	max_tokens: integer,
+	max_tokens: limit,
 };
 
 /** `POST /v1/chat/completions`. */
@@ -56,7 +58,7 @@ export const ChatRequest = object({
 	function_call: optional(Type.Union([Type.String(), anyObject])),
 	functions: optional(Type.Array(anyObject)),
 	logprobs: boolean,
-	max_completion_tokens: integer,
+	max_completion_tokens: limit,
 	metadata: freeObject,
 	modalities: optional(Type.Array(Type.String())),
 	moderation: Type.Optional(Type.Unknown()),

@@ -27,18 +27,22 @@ export function describe(error: ValueError): { param: string; message: string } 
 	const { minimum, maximum } = deepest.schema;
 	if (BELOW.has(deepest.type)) return { param, message: `The field "${param}" must be ${minimum} or more.` };
 	if (ABOVE.has(deepest.type)) return { param, message: `The field "${param}" must be ${maximum} or less.` };
-	const least = minimumOf(deepest.schema);
+	const least = boundOf(deepest.schema, "minimum");
 	if (least !== undefined && typeof deepest.value === "number" && deepest.value < least) {
 		return { param, message: `The field "${param}" must be ${least} or more.` };
 	}
+	const most = boundOf(deepest.schema, "maximum");
+	// JSON.parse makes Infinity of 1e400, which is told as such.
+	const isAbove = most !== undefined && Number.isInteger(deepest.value) && (deepest.value as number) > most;
+	if (isAbove) return { param, message: `The field "${param}" must be ${most} or less.` };
 	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest)}.`;
 	return { param, message };
 }
 
-/** The least that a number may be, also where null is another way. */
-function minimumOf(schema: TSchema): number | undefined {
+/** The least or most that a number may be, also where null is another way. */
+function boundOf(schema: TSchema, which: "minimum" | "maximum"): number | undefined {
 	const options: TSchema[] = Array.isArray(schema["anyOf"]) ? schema["anyOf"] : [];
-	return options.find((option) => option["minimum"] !== undefined)?.["minimum"];
+	return options.find((option) => option[which] !== undefined)?.[which];
 }
 
 /** In a union, the branch that got furthest into the value says most. */
