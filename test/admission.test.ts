@@ -196,7 +196,7 @@ describe("what became of a call is learned from", () => {
 				settlement: { ...settlement, atEnd } as never,
 			});
 		}
-		return usual.answerTokens("k", "m");
+		return usual.of("k", "m").answerTokens;
 	};
 
 	test.each([
@@ -205,7 +205,7 @@ describe("what became of a call is learned from", () => {
 		["where an upstream has counted them", {}, 700],
 	])("%s", (_, over, tokens) => {
 		const usual = new UsualCalls();
-		usual.answerTokens("k", "m");
+		usual.of("k", "m").answerTokens;
 		expect(ended(over, usual)).toBe(tokens as number);
 	});
 

@@ -25,7 +25,8 @@ test("a stream that its client leaves teaches nothing, also where its tokens wer
 		},
 	});
 	const learned: unknown[] = [];
-	const usual = { learn: (...[, , what]: unknown[]) => learned.push(what), surplus: () => 0, answerTokens: () => 7 };
+	const ofKey = { learn: (what: unknown) => learned.push(what), surplus: 0, answerTokens: 7 };
+	const usual = { isAsked: true, of: () => ofKey };
 	const pass = { headers: {}, settle: () => undefined };
 	const turnstile = { hasLimits: true, usual, enter: () => pass };
 	Object.assign(router.context, { accounts: { turnstile, addresses: {} } });

@@ -4,52 +4,52 @@ import { UsualCalls } from "../src/gate/usual.ts";
 
 const learned = (values: number[], key = "a") => {
 	const usual = new UsualCalls();
-	for (const answer of values) usual.learn(key, "m", { answer, surplus: answer / 1000 });
+	for (const answer of values) usual.of(key, "m").learn({ answer, surplus: answer / 1000 });
 	return usual;
 };
 
 describe("the length of answers", () => {
 	test("is not known before 8 are", () => {
-		expect(learned(Array(7).fill(100)).answerTokens("a", "m")).toBeUndefined();
-		expect(learned(Array(8).fill(100)).answerTokens("a", "m")).toBe(100);
+		expect(learned(Array(7).fill(100)).of("a", "m").answerTokens).toBeUndefined();
+		expect(learned(Array(8).fill(100)).of("a", "m").answerTokens).toBe(100);
 	});
 
 	test("is not moved by one long answer in ten, and is by many", () => {
-		expect(learned([...Array(15).fill(100), 30_000]).answerTokens("a", "m")).toBe(100);
-		expect(learned([...Array(12).fill(100), ...Array(4).fill(30_000)]).answerTokens("a", "m")).toBe(30_000);
+		expect(learned([...Array(15).fill(100), 30_000]).of("a", "m").answerTokens).toBe(100);
+		expect(learned([...Array(12).fill(100), ...Array(4).fill(30_000)]).of("a", "m").answerTokens).toBe(30_000);
 	});
 
 	test("follows the last 64", () => {
-		expect(learned([...Array(64).fill(30_000), ...Array(64).fill(50)]).answerTokens("a", "m")).toBe(50);
+		expect(learned([...Array(64).fill(30_000), ...Array(64).fill(50)]).of("a", "m").answerTokens).toBe(50);
 	});
 
 	test("is that of the key where it is known, else of all keys by that model, and of no other model", () => {
 		const usual = learned(Array(8).fill(100));
-		for (let at = 0; at < 8; at++) usual.learn("b", "m", { answer: 900 });
-		expect([usual.answerTokens("a", "m"), usual.answerTokens("b", "m")]).toEqual([100, 900]);
-		expect(usual.answerTokens("c", "m")).toBe(900);
-		expect(usual.answerTokens("a", "other")).toBeUndefined();
+		for (let at = 0; at < 8; at++) usual.of("b", "m").learn({ answer: 900 });
+		expect([usual.of("a", "m").answerTokens, usual.of("b", "m").answerTokens]).toEqual([100, 900]);
+		expect(usual.of("c", "m").answerTokens).toBe(900);
+		expect(usual.of("a", "other").answerTokens).toBeUndefined();
 	});
 
 	test("is not learned from what is no number", () => {
 		const usual = learned(Array(8).fill(100));
-		for (let at = 0; at < 64; at++) usual.learn("a", "m", { answer: Number.NaN, surplus: Number.POSITIVE_INFINITY });
-		expect([usual.answerTokens("a", "m"), usual.surplus("a", "m")]).toEqual([100, 0.1]);
+		for (let at = 0; at < 64; at++) usual.of("a", "m").learn({ answer: Number.NaN, surplus: Number.POSITIVE_INFINITY });
+		expect([usual.of("a", "m").answerTokens, usual.of("a", "m").surplus]).toEqual([100, 0.1]);
 	});
 });
 
 test("what calls cost above their reserve is nothing until it is known", () => {
-	expect(learned([]).surplus("a", "m")).toBe(0);
-	expect(learned(Array(8).fill(100)).surplus("a", "m")).toBe(0.1);
-	expect(learned(Array(8).fill(100)).surplus("b", "m")).toBe(0.1);
+	expect(learned([]).of("a", "m").surplus).toBe(0);
+	expect(learned(Array(8).fill(100)).of("a", "m").surplus).toBe(0.1);
+	expect(learned(Array(8).fill(100)).of("b", "m").surplus).toBe(0.1);
 });
 
 test("names that clients make up are let go, the oldest first", () => {
 	const usual = new UsualCalls(10);
 	const learn = (model: string) => {
-		for (let at = 0; at < 8; at++) usual.learn("a", model, { answer: 5 });
+		for (let at = 0; at < 8; at++) usual.of("a", model).learn({ answer: 5 });
 	};
 	for (let at = 0; at < 100; at++) learn(`model-${at}`);
-	expect(usual.answerTokens("a", "model-0")).toBeUndefined();
-	expect(usual.answerTokens("a", "model-99")).toBe(5);
+	expect(usual.of("a", "model-0").answerTokens).toBeUndefined();
+	expect(usual.of("a", "model-99").answerTokens).toBe(5);
 });

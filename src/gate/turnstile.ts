@@ -250,7 +250,9 @@ function checkInput(id: string, most: number, tokens: number): void {
 function ofTokens(bound: Bound, call: Entering): Bound {
 	const certain = call.promptTokens();
 	const amount = certain + call.answerTokens();
-	return call.isAnswerLimited || amount === certain ? { ...bound, amount } : { ...bound, amount, certain };
+	const { id, counts, limit, windowMs } = bound;
+	const taken = { id, counts, limit, windowMs, amount };
+	return call.isAnswerLimited || amount === certain ? taken : { ...taken, certain };
 }
 
 function ownerOf({ id }: Bound): "key" | "model" | "address" {

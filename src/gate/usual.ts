@@ -9,8 +9,9 @@ const KEPT = 64;
 const SHARE = 0.9;
 /** Values from which on it is believed. */
 const KNOWN_FROM = 8;
-/** Values until it is looked at anew: sorting at each call would cost 1 µs. */
+/** Values until it is looked at anew, while few are known and from then on: sorting at each call would cost 1 µs. */
 const REFRESHED = 16;
+const REFRESHED_LATER = 32;
 /** Pairs of key and model that are remembered: clients choose the names of models. */
 const MOST = 5_000;
 
@@ -24,7 +25,9 @@ export interface Learned {
 
 /** The holder. It outlives a reload of the configuration. */
 export class UsualCalls {
-	readonly #figures = new Map<string, Figures>();
+	/** By model, since a call finds its figures by two names that are there already: to make one of both costs each call 1 µs. */
+	readonly #models = new Map<string, { readonly everyone: Figures; readonly keys: Map<string, UsualOfKey> }>();
+	#pairs = 0;
 	#isAsked = false;
 
 	/** @param most pairs of key and model */
@@ -36,42 +39,64 @@ export class UsualCalls {
 	}
 
 	/**
-	 * Tokens that an answer usually has at most, by 90 % of the last 64: to this key by this model where 8 are known, else to all
-	 * keys by this model; undefined where neither is known.
+	 * What is known of a key's calls by a model.
 	 * @param key its id; "" for callers without one
 	 */
-	answerTokens(key: string, model: string): number | undefined {
+	of(key: string, model: string): UsualOfKey {
 		this.#isAsked = true;
-		return (
-			this.#figures.get(nameOf(key, model))?.answers.upper ?? this.#figures.get(nameOf(EVERYONE, model))?.answers.upper
-		);
+		let ofModel = this.#models.get(model);
+		let usual = ofModel?.keys.get(key);
+		if (usual) return usual;
+		if (this.#pairs >= this.most) {
+			this.#forgetOldest();
+			ofModel = this.#models.get(model);
+		}
+		if (!ofModel) {
+			ofModel = { everyone: { answers: new Upper(), surpluses: new Upper() }, keys: new Map() };
+			this.#models.set(model, ofModel);
+		}
+		usual = new UsualOfKey({ answers: new Upper(), surpluses: new Upper() }, ofModel.everyone);
+		ofModel.keys.set(key, usual);
+		this.#pairs++;
+		return usual;
+	}
+
+	#forgetOldest(): void {
+		for (const [model, { keys }] of this.#models) {
+			this.#models.delete(model);
+			this.#pairs -= keys.size;
+			return;
+		}
+	}
+}
+
+/** What one key's calls by one model usually come to; what all keys' do, where that is not known. */
+export class UsualOfKey {
+	constructor(
+		private readonly own: Figures,
+		private readonly everyone: Figures,
+	) {}
+
+	/** Tokens that an answer usually has at most, by 90 % of the last 64, where 8 are known; else undefined. */
+	get answerTokens(): number | undefined {
+		return this.own.answers.upper ?? this.everyone.answers.upper;
 	}
 
 	/** USD that calls usually cost at most above their reserve, found in the same way; 0 where that is not known. */
-	surplus(key: string, model: string): number {
-		this.#isAsked = true;
-		const own = this.#figures.get(nameOf(key, model))?.surpluses.upper;
-		return own ?? this.#figures.get(nameOf(EVERYONE, model))?.surpluses.upper ?? 0;
+	get surplus(): number {
+		return this.own.surpluses.upper ?? this.everyone.surpluses.upper ?? 0;
 	}
 
 	/** A call is over. */
-	learn(key: string, model: string, { answer, surplus }: Learned): void {
-		for (const name of [nameOf(key, model), nameOf(EVERYONE, model)]) {
-			const figures = this.#of(name);
-			if (answer !== undefined) figures.answers.add(answer);
-			if (surplus !== undefined) figures.surpluses.add(surplus);
+	learn({ answer, surplus }: Learned): void {
+		if (answer !== undefined) {
+			this.own.answers.add(answer);
+			this.everyone.answers.add(answer);
 		}
-	}
-
-	#of(name: string): Figures {
-		let figures = this.#figures.get(name);
-		if (!figures) {
-			// The oldest makes room.
-			if (this.#figures.size >= this.most) this.#figures.delete(this.#figures.keys().next().value!);
-			figures = { answers: new Upper(), surpluses: new Upper() };
-			this.#figures.set(name, figures);
+		if (surplus !== undefined) {
+			this.own.surpluses.add(surplus);
+			this.everyone.surpluses.add(surplus);
 		}
-		return figures;
 	}
 }
 
@@ -80,15 +105,10 @@ interface Figures {
 	readonly surpluses: Upper;
 }
 
-/** No key has this id. */
-const EVERYONE = "\n";
-
-/** Ids hold no line end, so no two pairs make the same name. */
-const nameOf = (key: string, model: string): string => `${key}\n${model}`;
-
 /** What most of the newest values keep within. */
 class Upper {
-	readonly #values = new Float64Array(KEPT);
+	/** Made with the first value: many a name is only ever asked for. */
+	#values: Float64Array | undefined;
 	#count = 0;
 	#upper: number | undefined;
 
@@ -99,8 +119,10 @@ class Upper {
 
 	add(value: number): void {
 		if (!Number.isFinite(value)) return;
+		this.#values ??= new Float64Array(KEPT);
 		this.#values[this.#count++ % KEPT] = value;
-		if (this.#count !== KNOWN_FROM && this.#count % REFRESHED !== 0) return;
+		const every = this.#count > KEPT ? REFRESHED_LATER : REFRESHED;
+		if (this.#count !== KNOWN_FROM && this.#count % every !== 0) return;
 		const sorted = this.#values.slice(0, this.#count).sort();
 		this.#upper = sorted[Math.ceil(sorted.length * SHARE) - 1];
 	}

@@ -3,7 +3,7 @@ import { answerLimit, choicesOf } from "../gate/answer-limit.ts";
 import { type Estimated, estimatedPrompt, type PromptEstimate } from "../gate/estimate.ts";
 import type { Caller } from "../gate/keys.ts";
 import type { Entering } from "../gate/turnstile.ts";
-import type { UsualCalls } from "../gate/usual.ts";
+import type { UsualCalls, UsualOfKey } from "../gate/usual.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import { mostCharge } from "../routing/rates.ts";
@@ -36,6 +36,7 @@ export class Admission implements Entering {
 	#prompt: PromptEstimate | undefined;
 	#answer: number | undefined;
 	#tokensCost: number | undefined;
+	#usual: UsualOfKey | undefined;
 
 	constructor(
 		private readonly asking: Asking,
@@ -79,7 +80,7 @@ export class Admission implements Entering {
 	 */
 	cost(): number {
 		this.#tokensCost ??= this.#costOfTokens();
-		return this.#tokensCost + this.usual.surplus(this.caller?.id ?? "", this.asking.route.label);
+		return this.#tokensCost + this.#usualOf().surplus;
 	}
 
 	#costOfTokens(): number {
@@ -114,7 +115,7 @@ export class Admission implements Entering {
 		const isAsReserved = this.#tokensCost !== undefined && output <= this.answerTokens();
 		const surplus = isAsReserved && usd !== undefined ? Math.max(0, usd - this.#tokensCost!) : undefined;
 		if (answer === undefined && surplus === undefined) return;
-		this.usual.learn(this.caller?.id ?? "", this.asking.route.label, { answer, surplus });
+		this.#usualOf().learn({ answer, surplus });
 	}
 
 	#furtherOf(): readonly RouteTarget[] {
@@ -136,13 +137,14 @@ export class Admission implements Entering {
 
 	/** No model says more than it can hold. */
 	#answerAt(target: RouteTarget): number {
-		this.#each ??= this.#limit ?? this.#usualAnswer();
+		this.#each ??= this.#limit ?? this.#usualOf().answerTokens ?? UNKNOWN_ANSWER;
 		const context = target.context ?? this.catalog.listed?.(target).context;
 		return (context === undefined ? this.#each : Math.min(this.#each, context)) * this.#choices;
 	}
 
-	#usualAnswer(): number {
-		return this.usual.answerTokens(this.caller?.id ?? "", this.asking.route.label) ?? UNKNOWN_ANSWER;
+	#usualOf(): UsualOfKey {
+		this.#usual ??= this.usual.of(this.caller?.id ?? "", this.asking.route.label);
+		return this.#usual;
 	}
 }
 
