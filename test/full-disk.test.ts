@@ -109,6 +109,7 @@ test.skipIf(!canMount)(
 			disk.remount("ro");
 			router = await startRouter(options);
 			expect(await ledger(router)).toBe("memory");
+			await router.printed(/"level":"error".*can't be used \(EROFS\): what is new waits in memory/);
 			expect(router.output()).toContain("(can't be written: EROFS; what is new waits in memory until it can)");
 			expect(await call(router, one)).toBe(200);
 			expect((await ask(router, "/admin/keys/two/revoke", {}))["warning"]).toMatch(/EROFS.*makes the key good again/);
@@ -174,3 +175,22 @@ test("a data directory that is removed under a running router is made anew, with
 		await router.stop();
 	}
 }, 60_000);
+
+test.skipIf(!canMount)(
+	"a router that ends while its disk is full says what is lost",
+	async () => {
+		using disk = smallDisk()!;
+		const router = await startRouter({ env: { DATA_DIR: join(disk.path, "data") }, config });
+		try {
+			const one = (await make(router, "one"))["secret"];
+			disk.fill();
+			expect(await call(router, one)).toBe(200);
+			await until(async () => (await ledger(router)) === "stopped", "a ledger that has stopped");
+			process.kill(router.pid, "SIGTERM");
+			await router.printed(/SQLITE_FULL\): what waited in memory is lost with this process/);
+		} finally {
+			await router.stop();
+		}
+	},
+	60_000,
+);

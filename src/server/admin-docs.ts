@@ -59,7 +59,7 @@ export const ROTATE_KEY: Detail = {
 	parameters: [which],
 	requestBody: { ...body(RotateBody, { overlap: "24h" }), required: false } as NonNullable<Detail["requestBody"]>,
 	responses: {
-		200: answer("The new secret, shown this once.", { key, secret: "rk-c3d4…" }),
+		200: answer("The new secret, shown this once. `warning` as of a key that is revoked.", { key, secret: "rk-c3d4…" }),
 		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_not_found", "internal_error"),
 	},
 };
@@ -71,7 +71,10 @@ export const REVOKE_KEY: Detail = {
 	summary: "Revoke a key",
 	parameters: [which],
 	responses: {
-		200: answer("It is not good any more.", { ...key, revoked_at: "2026-08-02T09:00:00.000Z" }),
+		200: answer(
+			"It is not good any more. `warning` where that is not on the disk yet: what a restart before that would undo.",
+			{ ...key, revoked_at: "2026-08-02T09:00:00.000Z" },
+		),
 		...errorResponses("invalid_admin_key", "key_not_found", "internal_error"),
 	},
 };

@@ -66,9 +66,14 @@ export interface House {
 export function createHouse(first: Config): House {
 	let config = first;
 	let tools: HouseTools | undefined;
+	/** What went wrong before there was anybody to tell: keys are asked for before the log is open. */
+	let untold: string | undefined;
 	const store = sqliteStore(
 		config.data_dir,
-		(problem) => tools?.log.logger.error(problem),
+		(problem) => {
+			if (tools) tools.log.logger.error(problem);
+			else untold = problem;
+		},
 		(sentence) => tools?.log.logger.info(sentence),
 	);
 	const keys = madeKeys({ store, taken: () => config.keys.map(({ name }) => name) });
@@ -162,6 +167,8 @@ export function createHouse(first: Config): House {
 		},
 		tell(to) {
 			tools = to;
+			if (untold !== undefined) to.log.logger.error(untold);
+			untold = undefined;
 		},
 		get ledgerState() {
 			if (ledger.isStuck) return "stopped";
@@ -183,6 +190,12 @@ export function createHouse(first: Config): House {
 				clearInterval(mending);
 				store.mend();
 				await close();
+				// By then the ledger has tried again, too.
+				if (store.hasUnwritten || !ledger.isWritten) {
+					tools?.log.logger.error(
+						`${store.problem ?? config.data_dir}: what waited in memory is lost with this process.`,
+					);
+				}
 				await unshare?.();
 			};
 		},

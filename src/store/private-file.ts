@@ -16,7 +16,7 @@ export function hand(file: string): void {
 export function unwritable(directory: string): string | undefined {
 	try {
 		accessSync(directory, constants.W_OK);
-		return undefined;
+		return statSync(directory).isDirectory() ? undefined : "ENOTDIR";
 	} catch (error) {
 		const { code } = error as NodeJS.ErrnoException;
 		const above = dirname(directory);

@@ -128,7 +128,7 @@ export function sqliteStore(
 	};
 	/** After something was written. */
 	const lookWhetherWell = () => {
-		if (waiting.size === 0 && !ledgerWaits && isOnDisk()) well();
+		if (problem !== undefined && waiting.size === 0 && !ledgerWaits && isOnDisk()) well();
 	};
 	/** Makes changes, or has them wait. Whether all that there is is on the disk, where the next start finds it. */
 	const write = (changes: Iterable<readonly [string, Change]>): boolean => {
