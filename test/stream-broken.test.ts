@@ -120,10 +120,39 @@ test.each([
 	expect(clientError(answer.text).code).toBe(code);
 });
 
-test("a streamed call answered with no event stream is an error, not an empty stream", async () => {
-	faults.run(answers("200 OK", "<html>hello</html>", { "content-type": "text/html" }));
+const HTML = { "content-type": "text/html" };
+const CHOICE = "without a choice";
+test.each([
+	["a web page", answers("200 OK", "<html>hello</html>", HTML), "does its base URL lead to the API?"],
+	["an empty body", answers("200 OK", ""), /empty answer|without a choice/],
+	["no content", answers("204 No Content", ""), /empty answer|without a choice/],
+	["no choice", answers("200 OK", '{"choices":[]}'), CHOICE],
+	["a message that is null", answers("200 OK", '{"choices":[{"index":0,"message":null}]}'), CHOICE],
+] as const)("what is whole and no answer did not break off, streamed or not: %s", async (_, script, said) => {
+	faults.run(script);
+	for (const answer of [await whole(), await stream()]) {
+		expect(answer.status).toBe(502);
+		const { code, message } = clientError(answer.text);
+		expect(code).toBe("upstream_error");
+		if (typeof said === "string") expect(message).toContain(said);
+		else expect(message).toMatch(said);
+	}
+});
+
+test("half a JSON in a stream's place broke off", async () => {
+	faults.run(answers("200 OK", '{"id":"chatcmpl-kit","choi'));
+	expect(clientError((await stream()).text)).toMatchObject({ code: "upstream_truncated" });
+});
+
+test.each([
+	["[DONE] alone", [DONE]],
+	["no choice before [DONE]", ['data: {"id":"x","choices":[]}\n\n', DONE]],
+	["nothing", []],
+] as const)("a stream that ends well without a choice did not break off: %s", async (_, events) => {
+	faults.run(streams([...events]));
 	const answer = await stream();
 	expect(answer.status).toBe(502);
+	expect(clientError(answer.text)).toMatchObject({ code: "upstream_error", message: expect.stringContaining(CHOICE) });
 });
 
 test.each(["chunked", "until-close"] as const)(
@@ -157,13 +186,6 @@ test("slow but alive: a stream longer than the stall limit is not cut", async ()
 	faults.run(trickles(goodStream(8), 80));
 	const answer = await stream(true);
 	expect(eventData(answer.text)).toEqual(eventData(goodStream(8).join("")));
-});
-
-test("only [DONE], before any token, is no success", async () => {
-	faults.run(streams([DONE]));
-	const answer = await stream();
-	expect(answer.status).toBe(502);
-	expect(clientError(answer.text).code).toBe("upstream_truncated");
 });
 
 test("[DONE] behind text without a finish reason is no success: vLLM ends so what it breaks off", async () => {

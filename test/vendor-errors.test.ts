@@ -105,7 +105,7 @@ const CLAUDE: Record<string, Row> = {
 	"a 200 that is no message": {
 		response: { status: 200, headers: JSON_TYPE, text: "{}" },
 		status: 502,
-		code: "upstream_truncated",
+		code: "upstream_error",
 	},
 	"a 200 that is cut off": {
 		response: { status: 200, headers: JSON_TYPE, text: '{"type":"message","content":[{"type":"te' },

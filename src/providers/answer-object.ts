@@ -9,6 +9,19 @@ export function oversized(status: number, { message }: JsonTooLarge): Failure {
 	return { kind: "transport", status, isOurs: true, message: `sent an answer that ${message}` };
 }
 
+/** An answer that is no JSON: half of one broke off, anything else is whole. A page is most often another address's. */
+export function unreadable(status: number, body: string): Failure {
+	const start = body.trimStart();
+	const failure = { kind: "truncated", status, isOurs: true } as const;
+	if (start === "") return { ...failure, isWhole: true, message: "sent an empty answer" };
+	if (start.startsWith("<")) {
+		const message = "sent a web page instead of an answer: does its base URL lead to the API?";
+		return { ...failure, isWhole: true, message };
+	}
+	if (/^[{[]/.test(start)) return { ...failure, message: "sent an answer that broke off" };
+	return { ...failure, isWhole: true, message: "sent an answer that is no JSON" };
+}
+
 /** The answer's object, or the failure that it is: a refusal, an error in a 200, an answer cut off. */
 export function answerObject(
 	upstream: Upstream,
@@ -22,7 +35,7 @@ export function answerObject(
 		object = parseBounded(body) as Record<string, unknown>;
 	} catch (cause) {
 		if (cause instanceof JsonTooLarge) return oversized(status, cause);
-		return { kind: "truncated", status, isOurs: true, message: "sent an answer that broke off or is no JSON" };
+		return unreadable(status, body);
 	}
 	if (typeof object !== "object" || object === null) {
 		return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };

@@ -89,8 +89,14 @@ export function keepsOf(thoughts: readonly Thought[], ids: readonly string[]): K
 
 /** The answer for the client, from the body's text and its parse. */
 export function answerOf(body: string, message: unknown): Answer | Failure {
-	if (!MESSAGE.Check(message) || !message.content || !message.stop_reason) {
-		return { kind: "truncated", isOurs: true, message: "sent an answer that is no whole message" };
+	const isMessage = MESSAGE.Check(message);
+	if (!isMessage || !message.content || !message.stop_reason) {
+		return {
+			kind: "truncated",
+			isWhole: !isMessage || !message.content,
+			isOurs: true,
+			message: "sent an answer that is no whole message",
+		};
 	}
 	const thoughts: Thought[] = [];
 	const calls: { id: string; type: "function"; function: { name: string; arguments: string } }[] = [];

@@ -19,7 +19,7 @@ import {
 } from "./anthropic-answer.ts";
 import { ChatChunks, now } from "./chat-chunks.ts";
 import { chatUsage } from "./chat-usage.ts";
-import { type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
+import { type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { detailsOf, type Thought } from "./thoughts.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
@@ -176,7 +176,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return failureOf(upstream, error.status ?? 500, error);
 	}
 
-	return { push, end: () => (ending ? undefined : TRUNCATED), rest };
+	return { push, end: () => (ending ? undefined : chunks.hasBegun ? TRUNCATED : NO_CHOICE), rest };
 }
 
 function parse(data: string): Event | undefined {

@@ -12,7 +12,7 @@ const DEFAULT_RETRY_AFTER = 2;
  */
 export function errorOf(failure: Failure, target: Target): RouterError {
 	const { name } = target.provider;
-	const { code } = FAILURES[failure.kind];
+	const code = failure.isWhole ? "upstream_error" : FAILURES[failure.kind].code;
 	const said = failure.isOurs ? `${name} ${failure.message}` : failure.message;
 	const named = failure.isOurs ? said : `${name}: ${failure.message}`;
 	switch (failure.kind) {

@@ -17,7 +17,7 @@ import {
 	tokensOf,
 } from "./gemini-answer.ts";
 import { logprobsOf } from "./gemini-logprobs.ts";
-import { type Failure, type Keep, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
+import { type Failure, type Keep, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
 
@@ -114,7 +114,8 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	function end(): Failure | undefined {
-		const isWhole = choices.size > 0 && [...choices.values()].every(({ finishReason }) => finishReason !== undefined);
+		if (choices.size === 0) return NO_CHOICE;
+		const isWhole = [...choices.values()].every(({ finishReason }) => finishReason !== undefined);
 		return isWhole ? undefined : TRUNCATED;
 	}
 

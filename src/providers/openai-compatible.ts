@@ -4,13 +4,14 @@ import type { Call, Operation } from "../openai/call.ts";
 import { JsonTooLarge, parseBounded, SHORT, splice } from "../openai/json.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../openai/usage.ts";
 import { addressOf } from "./address.ts";
-import { oversized } from "./answer-object.ts";
+import { oversized, unreadable } from "./answer-object.ts";
 import { ABORTED, chunkDecoder } from "./openai-stream.ts";
 import {
 	type Answer,
 	type Failure,
 	type ListedModel,
 	type ModelPage,
+	NO_CHOICE,
 	type Provider,
 	type Target,
 	TRUNCATED,
@@ -86,8 +87,8 @@ interface Completion {
 
 /** What an answer is called that has none in it. */
 const EMPTY: Record<Operation, string> = {
-	chat: "sent an answer without a choice",
-	completions: "sent an answer without a choice",
+	chat: NO_CHOICE.message,
+	completions: NO_CHOICE.message,
 	embeddings: "sent an answer without an embedding",
 };
 
@@ -112,7 +113,7 @@ function decode(
 		parsed = parseBounded(body, SHORT) as Completion & Record<string, unknown>;
 	} catch (cause) {
 		if (cause instanceof JsonTooLarge) return oversized(status, cause);
-		return { kind: "truncated", status, isOurs: true, message: "sent an answer that broke off or is no JSON" };
+		return unreadable(status, body);
 	}
 	if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
 		return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };
@@ -121,7 +122,7 @@ function decode(
 	const error = readErrorObject(parsed.error ? parsed : { error: parsed.choices?.[0]?.error });
 	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
 	if (parsed.choices?.some?.((choice) => choice?.finish_reason === ABORTED)) return { ...TRUNCATED, status };
-	if (isEmpty(operation, parsed)) return { ...TRUNCATED, status, message: EMPTY[operation] };
+	if (isEmpty(operation, parsed)) return { ...NO_CHOICE, status, message: EMPTY[operation] };
 	const { usage, timings } = parsed;
 	const edit = usageEdit(body, usage);
 	const counted = edit ? { ...(usage as Usage), completion_tokens: edit.tokens } : usage;

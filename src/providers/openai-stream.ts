@@ -5,7 +5,7 @@ import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } fr
 import { type SseEvent, sseData } from "../openai/sse.ts";
 import { costOf, objectIn, type Tokens, tokensOf, usageEdit } from "../openai/usage.ts";
 import { DeltaTemplate, solidTokens } from "./delta-template.ts";
-import { type Counted, type Failure, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
+import { type Counted, type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readErrorObject } from "./upstream-error.ts";
 
@@ -58,6 +58,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	let head: string | undefined;
 	let told: { readonly usage: unknown; readonly tokens: Tokens } | undefined;
 	let isDone = false;
+	let hasChoice = false;
 
 	function push({ data, name, raw }: SseEvent): Out {
 		// Another router's last word: this one has its own.
@@ -81,6 +82,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		let delta = false;
 		for (const choice of chunk.choices ?? []) {
 			const index = choice.index ?? 0;
+			hasChoice = true;
 			if (choice.finish_reason === ABORTED) return { bytes: "", failure: TRUNCATED, tokens, cost };
 			const isPiece = carries(choice);
 			if (isPiece) delta = true;
@@ -153,6 +155,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	function end(): Failure | undefined {
+		if (!hasChoice) return NO_CHOICE;
 		// `[DONE]` alone says nothing: vLLM also sends it behind answers that it broke off.
 		const least = isDone ? 1 : choicesOf(call);
 		return finished.size >= least && unfinished.size === 0 ? undefined : TRUNCATED;

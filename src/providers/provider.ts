@@ -125,6 +125,8 @@ export interface Failure {
 	readonly message: string;
 	/** The message is ours, and says what the upstream did: `can't be reached`. Its name is put before it. */
 	readonly isOurs?: boolean | undefined;
+	/** Of `truncated`: it did not break off; what came is whole, and no answer. The client is told `upstream_error`. */
+	readonly isWhole?: boolean | undefined;
 	/** The upstream's status; absent when it gave none. */
 	readonly status?: number | undefined;
 	readonly param?: string | undefined;
@@ -145,6 +147,14 @@ export const TRUNCATED: Failure = {
 	kind: "truncated",
 	isOurs: true,
 	message: "broke off before the answer was complete",
+};
+
+/** An answer that ended well and has no answer in it: nothing at all, or no choice. */
+export const NO_CHOICE: Failure = {
+	kind: "truncated",
+	isWhole: true,
+	isOurs: true,
+	message: "sent an answer without a choice",
 };
 
 /** What one event of a stream meant, and what to send on for it. */

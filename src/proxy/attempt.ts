@@ -227,7 +227,7 @@ export class Attempt {
 		const { call, target } = this.options;
 		if (isEvents(text)) return this.#stream({ ...head, body: source([Buffer.from(text)]) });
 		const read = target.provider.decode(head.status, head.headers, text, call);
-		if (isFailure(read)) return this.#failed(notAStream(read, head.status), head.status);
+		if (isFailure(read)) return this.#failed({ ...read, status: head.status }, head.status);
 		const { body, decoder } = played(call, read);
 		return this.#stream({ ...head, body }, decoder);
 	}
@@ -331,13 +331,6 @@ export function timeLeft({ timeoutMs, startedAt }: Call): number {
 function refusedBy(result: Opened | Failure, { added }: UpstreamRequest): Opened | Failure {
 	const refused = added?.length && "kind" in result ? refusedAddition(result, added) : undefined;
 	return refused ? { ...(result as Failure), refused } : result;
-}
-
-/** What it means that a streamed call got no stream, and no answer: an error in a 200, or something that can't be read. */
-function notAStream(failure: Failure, status: number): Failure {
-	if (failure.kind !== "truncated") return failure;
-	const message = "answered a streamed call with something that is no event stream";
-	return { kind: "truncated", status, isOurs: true, param: "stream", message };
 }
 
 /** Media types are the same in any case (RFC 9110, 8.3.1). */
