@@ -94,3 +94,11 @@ export function nameTaken(name: string): RouterError {
 export function unknownAgent(name: string): RouterError {
 	return new RouterError("agent_not_found", `The agent "${name}" is not registered here.`, { param: "name" });
 }
+
+/** What the names of agents' models begin with. */
+export const AGENT_PREFIX = "local/";
+
+/** The id of a model at an agent. State is keyed by it: the same across restarts of router and agent. */
+export function targetId(agent: string, model: string): string {
+	return `${AGENT_PREFIX}${agent}/${model}`;
+}

@@ -21,6 +21,7 @@ import type { Sink } from "../telemetry/events.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { AgentCounts } from "../telemetry/metrics.ts";
 import {
+	AGENT_PREFIX,
 	type AgentRecord,
 	isSameWork,
 	modelsByName,
@@ -29,6 +30,7 @@ import {
 	type ShownAgent,
 	shownOf,
 	storedOf,
+	targetId,
 	unknownAgent,
 } from "./agent-record.ts";
 import { callBack } from "./call-back.ts";
@@ -243,7 +245,7 @@ export class AgentFleet implements Fleet {
 	/** Counts attempts, and sees agents that calls can't reach. */
 	readonly sink: Partial<Sink> = {
 		attemptOpened: (target) => {
-			if (target.startsWith(PREFIX)) this.#inFlight.set(target, (this.#inFlight.get(target) ?? 0) + 1);
+			if (target.startsWith(AGENT_PREFIX)) this.#inFlight.set(target, (this.#inFlight.get(target) ?? 0) + 1);
 		},
 		attemptClosed: ({ target, agent, failure, status }) => {
 			const rest = (this.#inFlight.get(target) ?? 0) - 1;
@@ -305,7 +307,7 @@ export class AgentFleet implements Fleet {
 				id: targetId(name, model),
 				provider: agent.provider,
 				model,
-				name: PREFIX + model,
+				name: AGENT_PREFIX + model,
 				agent: name,
 				standing: standingOf(agent, report, now),
 				context: report?.max_model_len,
@@ -393,10 +395,3 @@ export class AgentFleet implements Fleet {
 }
 
 type AgentModels = readonly Register["models"][number][];
-
-const PREFIX = "local/";
-
-/** State is keyed by it: the same across restarts of router and agent. */
-function targetId(agent: string, model: string): string {
-	return `${PREFIX}${agent}/${model}`;
-}
