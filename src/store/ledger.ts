@@ -118,7 +118,8 @@ const MOST_IN_MEMORY = 64 * 1024 * 1024;
 // Not `OR IGNORE`, which would leave out rows without a word that lack a value.
 const CALL = `INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 const ATTEMPT = `INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
-const SUMS = [
+/** The columns of `usage_days` that are sums, in the table's order. */
+export const SUMS = [
 	"calls",
 	"failed",
 	"estimated",
@@ -127,10 +128,11 @@ const SUMS = [
 	"tokens_out",
 	"tokens_cached",
 	"tokens_reasoning",
+	"cost",
 ];
 const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
-	${[...SUMS, "cost"].map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
+	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 

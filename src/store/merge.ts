@@ -3,6 +3,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Sql, Value } from "./connection.ts";
+import { SUMS } from "./ledger.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
 /** What is asked for on a call's way, and is small: single calls stay where they are. */
@@ -17,17 +18,6 @@ export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLIC
 		>= (keys.value ->> 'revokedAt' IS NOT NULL, coalesce(keys.value ->> 'changedAt', 0)) END`;
 
 const NAMED_BY = ["day", "key_id", "user", "model", "provider"];
-const SUMS = [
-	"calls",
-	"failed",
-	"estimated",
-	"unpriced",
-	"tokens_in",
-	"tokens_out",
-	"tokens_cached",
-	"tokens_reasoning",
-];
-const COUNTED = [...SUMS, "cost"];
 
 /** Copies what a file holds that can be read, though not written to: callers' keys are good on a disk without room, too. */
 export function takeOver(file: string, to: Database): boolean {
@@ -109,15 +99,15 @@ export function mergeInto(to: Database, from: Database): void {
 
 /** The columns of `usage_days`, then what of each sum is the base. */
 function sumsAndBase(base: string): string {
-	const columns = [...NAMED_BY, "key", "team", ...COUNTED].map((column) => `sums.${column}`);
-	const bases = COUNTED.map((sum) => `coalesce(base.${sum}, 0)`);
+	const columns = [...NAMED_BY, "key", "team", ...SUMS].map((column) => `sums.${column}`);
+	const bases = SUMS.map((sum) => `coalesce(base.${sum}, 0)`);
 	return `SELECT ${[...columns, ...bases].join(", ")} FROM usage_days AS sums LEFT JOIN ${base} AS base
 		ON ${NAMED_BY.map((column) => `sums.${column} = base.${column}`).join(" AND ")}`;
 }
 
 /** What a file has, or at least what it had, and what was added since. */
 const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: 16 }, (_, at) => `?${at + 1}`).join(", ")})
-	ON CONFLICT DO UPDATE SET ${COUNTED.map((sum, at) => `${sum} = max(${sum}, ?${at + 17}) + ?${at + 8} - ?${at + 17}`).join(", ")}`;
+	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + 17}) + ?${at + 8} - ?${at + 17}`).join(", ")}`;
 
 function copy(from: Database, select: string, to: Sql, insert: string): void {
 	const statement = to.query(insert);
