@@ -1,9 +1,9 @@
 /** The command line: does what the words ask and says in one line what went wrong. */
 import { type Command, parseCommand, type StartOptions, UsageError } from "./cli/flags.ts";
 import { HELP } from "./cli/help.ts";
+import { ConfigError, located, mistakeLine } from "./config/config-error.ts";
 import type { Environment } from "./config/interpolate.ts";
 import type { Loaded } from "./config/load.ts";
-import { ConfigError, located, mistakeLine } from "./config/mistake.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes; sysexits has finer ones that no one tells apart. */
@@ -54,7 +54,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		}
 		case "health": {
 			const { loaded } = await configuration(command, env, cwd);
-			const { health } = await import("./cli/health.ts");
+			const { health } = await import("./cli/health-command.ts");
 			out(await health(loaded));
 			return GOOD;
 		}
@@ -68,7 +68,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		}
 		case "explain": {
 			const { loaded } = await configuration(command, env, cwd);
-			const { explainText } = await import("./cli/explain.ts");
+			const { explainText } = await import("./cli/explain-command.ts");
 			out(await explainText(command, loaded.config, cwd));
 			return GOOD;
 		}
@@ -82,7 +82,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		}
 		case "office": {
 			const { loaded } = await configuration(command, env, cwd);
-			const { takeOrder } = await import("./cli/office.ts");
+			const { takeOrder } = await import("./cli/admin.ts");
 			const { text, note } = await takeOrder(command.order, command.url, loaded.config);
 			out(text);
 			if (note !== undefined) complain(note);

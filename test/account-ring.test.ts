@@ -1,7 +1,7 @@
 /** Keys take turns; a refused one is left out, tried again by one call, and never lost. */
 import { describe, expect, test } from "bun:test";
 import type { Failure } from "../src/providers/provider.ts";
-import { AccountRing, OUT_MS } from "../src/proxy/account-ring.ts";
+import { AccountRing, OUT_MS } from "../src/proxy/key-rotation.ts";
 import { random as seeded } from "./kit/random.ts";
 
 const MODEL = "m";

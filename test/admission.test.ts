@@ -1,12 +1,12 @@
 /** What is reserved for a call before it is made: of tokens and of money, at the dearest place that it may reach. */
 import { describe, expect, test } from "bun:test";
-import { estimatedTokens } from "../src/gate/estimate.ts";
-import type { Caller } from "../src/gate/keys.ts";
-import { UsualCalls } from "../src/gate/usual.ts";
-import { Admission } from "../src/http/admission.ts";
-import { enter } from "../src/http/entry.ts";
+import type { Caller } from "../src/accounts/auth/keys.ts";
+import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
+import type { Rates } from "../src/accounts/usage/rates.ts";
+import { estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
+import { enter } from "../src/api/admit.ts";
+import { Admission } from "../src/api/limit-request.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
-import type { Rates } from "../src/routing/rates.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
 import type { Json } from "./kit/exchange.ts";
 

@@ -1,6 +1,6 @@
 /** Who may ask an agent for what: its token, its router's secret, and nobody else. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { createGate, hashKey } from "../src/gate/keys.ts";
+import { createGate, hashKey } from "../src/accounts/auth/keys.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { clientError } from "./kit/contract.ts";
 import { post } from "./kit/rig.ts";

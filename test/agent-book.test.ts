@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { agentFile } from "../src/agent/agent-file.ts";
-import { Book } from "../src/agent/book.ts";
+import { agentFile } from "../src/agent/models/agent-file.ts";
+import { Book } from "../src/agent/models/model-registry.ts";
 import { RouterError } from "../src/errors.ts";
 import { StartError } from "../src/start-error.ts";
 

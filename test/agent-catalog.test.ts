@@ -1,10 +1,10 @@
 /** The names an agent answers to while its vLLM has not said what it serves, and after. */
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
-import { agentCatalog } from "../src/agent/catalog.ts";
-import { agentPlan } from "../src/agent/plan.ts";
+import { agentCatalog } from "../src/agent/agent-catalog.ts";
+import { agentPlan } from "../src/agent/agent-plan.ts";
 import { RouterError } from "../src/errors.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
-import { catalogEntries } from "../src/proxy/catalog-entries.ts";
+import { catalogEntries } from "../src/server/catalog-entries.ts";
 import { quietLog } from "./kit/http-base.ts";
 import { configOf } from "./kit/pipeline.ts";
 

@@ -1,6 +1,6 @@
 /** Programs that the agent runs: read to their ends, ended at their deadlines. The programs are real. */
 import { describe, expect, test } from "bun:test";
-import { CommandFailure, commandLines, runCommand } from "../src/agent/command.ts";
+import { CommandFailure, commandLines, runCommand } from "../src/agent/docker/command.ts";
 
 const env = { PATH: process.env["PATH"] };
 const shell = (script: string) => ["sh", "-c", script];

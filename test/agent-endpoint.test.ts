@@ -1,7 +1,7 @@
 /** Which endpoints agents may register: the router must not be made to call what the caller could not. */
 import { describe, expect, test } from "bun:test";
 import { parseAllowedHost } from "../src/config/allowed-host.ts";
-import { checkEndpoint, isLoopback } from "../src/server/endpoint.ts";
+import { checkEndpoint, isLoopback } from "../src/server/agents/endpoint.ts";
 import { configure, refusal } from "./kit/configure.ts";
 
 const check = (endpoint: string, peer = "10.0.0.7", allow: string[] = [], own = ["192.168.1.5", "fd00::5"]) =>

@@ -1,6 +1,6 @@
 /** Which parsers a model's family needs, and what is said where they are missing. */
 import { describe, expect, test } from "bun:test";
-import { parsersOf, toolMistake } from "../src/agent/families.ts";
+import { parsersOf, toolMistake } from "../src/agent/vllm/tool-parsers.ts";
 import { startSim } from "./kit/vllm-sim-process.ts";
 
 describe("a family's parsers", () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseGpuProcesses, parseGpus, readGpuProcesses, readGpus } from "../src/agent/gpu.ts";
+import { parseGpuProcesses, parseGpus, readGpuProcesses, readGpus } from "../src/agent/gpu/gpu.ts";
 import { nvidiaSmi } from "./kit/nvidia-smi.ts";
 
 const MIB = 1024 ** 2;

@@ -1,12 +1,12 @@
 /** The memory ledger: where models fit, what they may take, and what is said where they don't. */
 import { describe, expect, test } from "bun:test";
-import { unfit } from "../src/agent/fit.ts";
-import type { Gpu } from "../src/agent/gpu.ts";
-import { ASLEEP, type Holding, holdingsAt, holdingsOf, place } from "../src/agent/ledger.ts";
-import { contextLength, GIB, OVERHEAD } from "../src/agent/memory.ts";
-import type { ModelSize } from "../src/agent/model-size.ts";
-import { containerSpec, type ModelSpec, type Placement } from "../src/agent/spec.ts";
-import { suggestions } from "../src/agent/suggest.ts";
+import { ASLEEP, type Holding, holdingsAt, holdingsOf, place } from "../src/agent/gpu/allocations.ts";
+import { unfit } from "../src/agent/gpu/fit.ts";
+import type { Gpu } from "../src/agent/gpu/gpu.ts";
+import { contextLength, GIB, OVERHEAD } from "../src/agent/gpu/memory.ts";
+import type { ModelSize } from "../src/agent/gpu/model-size.ts";
+import { containerSpec, type ModelSpec, type Placement } from "../src/agent/models/spec.ts";
+import { suggestions } from "../src/agent/models/suggestions.ts";
 import { suggestText } from "../src/cli/suggest.ts";
 import { random } from "./kit/random.ts";
 

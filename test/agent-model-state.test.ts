@@ -1,7 +1,7 @@
 /** What is said of a model, and whether its calls may wait. */
 import { describe, expect, test } from "bun:test";
-import { type Prospects, refusalOf, wholeState } from "../src/agent/model-state.ts";
-import type { ReplicaState } from "../src/agent/supervisor.ts";
+import { type Prospects, refusalOf, wholeState } from "../src/agent/models/model-state.ts";
+import type { ReplicaState } from "../src/agent/models/supervisor.ts";
 
 const WHY = { reason: "it broke", fix: "see GET /models/{name}/logs" };
 

@@ -1,11 +1,11 @@
 /** Places beside what runs, as the GPUs' readings and the list of containers come, which is not at the same time. */
 import { expect, test } from "bun:test";
-import { Book } from "../src/agent/book.ts";
-import { type GpuReading, parseGpus } from "../src/agent/gpu.ts";
-import type { Item } from "../src/agent/inventory.ts";
-import { GIB } from "../src/agent/memory.ts";
-import { ModelInfos } from "../src/agent/model-infos.ts";
-import { Placer } from "../src/agent/placer.ts";
+import type { Item } from "../src/agent/docker/inventory.ts";
+import { type GpuReading, parseGpus } from "../src/agent/gpu/gpu.ts";
+import { GIB } from "../src/agent/gpu/memory.ts";
+import { ModelInfos } from "../src/agent/gpu/model-infos.ts";
+import { Placer } from "../src/agent/gpu/placer.ts";
+import { Book } from "../src/agent/models/model-registry.ts";
 
 const reading = (usedMib: number): GpuReading => ({
 	gpus: parseGpus(`0, NVIDIA L4, GPU-0, 00:01, 24576, ${usedMib}, 0, 30, 50, 580.1`),

@@ -1,6 +1,6 @@
 /** Which models hold the GPUs' memory, on a simulated clock. */
 import { describe, expect, test } from "bun:test";
-import { type Demand, linger, schedule } from "../src/agent/scheduler.ts";
+import { type Demand, linger, schedule } from "../src/agent/models/scheduler.ts";
 import { GpuHost } from "./kit/gpu-host.ts";
 import { random } from "./kit/random.ts";
 

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { agentSecrets } from "../src/gate/agent-secrets.ts";
+import { agentSecrets } from "../src/accounts/auth/agent-secrets.ts";
 import { directory } from "./kit/cli.ts";
 
 const endpoint = "http://10.0.0.7:5000";

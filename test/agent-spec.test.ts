@@ -8,9 +8,9 @@ import {
 	pinnedImage,
 	type SpecSettings,
 	specHash,
-} from "../src/agent/spec.ts";
-import { specProblem } from "../src/agent/spec-problem.ts";
-import { argsProblem, flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm-args.ts";
+} from "../src/agent/models/spec.ts";
+import { specProblem } from "../src/agent/models/spec-problem.ts";
+import { argsProblem, flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
 
 const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-8B" };
 const SETTINGS: SpecSettings = {

@@ -9,7 +9,7 @@ import {
 	type Seen,
 	supervise,
 	type Wanted,
-} from "../src/agent/supervisor.ts";
+} from "../src/agent/models/supervisor.ts";
 import { EngineWorld, LIMITS } from "./kit/engine-world.ts";
 import { random } from "./kit/random.ts";
 

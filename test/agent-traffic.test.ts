@@ -1,6 +1,6 @@
 /** Calls that wait for a model, and the containers they are let through to. */
 import { describe, expect, test } from "bun:test";
-import { type Destination, Refused, Traffic, type TrafficLimits } from "../src/agent/traffic.ts";
+import { type Destination, Refused, Traffic, type TrafficLimits } from "../src/agent/models/traffic.ts";
 
 const A: Destination = { id: "a", origin: "http://127.0.0.1:1" };
 const B: Destination = { id: "b", origin: "http://127.0.0.1:2" };

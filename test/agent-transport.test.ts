@@ -1,7 +1,7 @@
 /** A model's containers as one upstream: what a call sees while it waits, and what becomes of its place. */
 import { describe, expect, test } from "bun:test";
-import { CONTAINER, modelTransport } from "../src/agent/model-transport.ts";
-import { type Lease, Refused } from "../src/agent/traffic.ts";
+import { CONTAINER, modelTransport } from "../src/agent/models/model-transport.ts";
+import { type Lease, Refused } from "../src/agent/models/traffic.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
 

@@ -1,10 +1,10 @@
 /** Agents' models among the other names: what leads to them, what never does, and what is said where none serves. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { createGate } from "../src/accounts/auth/keys.ts";
+import { isAllowed } from "../src/api/handler.ts";
+import { ModelList } from "../src/api/model-list.ts";
+import { listModels, oneModel } from "../src/api/models-routes.ts";
 import { RouterError } from "../src/errors.ts";
-import { createGate } from "../src/gate/keys.ts";
-import { isAllowed } from "../src/http/calls.ts";
-import { listModels, oneModel } from "../src/http/models.ts";
-import { ModelList } from "../src/proxy/model-list.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
 import { directory } from "./kit/cli.ts";
 import type { Json } from "./kit/exchange.ts";

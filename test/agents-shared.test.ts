@@ -1,6 +1,6 @@
 /** Agents that another router has heard: taken over, kept while nothing can be heard of them, called with one secret. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { agentSecrets } from "../src/gate/agent-secrets.ts";
+import { agentSecrets } from "../src/accounts/auth/agent-secrets.ts";
 import type { StoredAgent } from "../src/store/store.ts";
 import { directory } from "./kit/cli.ts";
 import { endpointOf, type FleetRig, fleetRig } from "./kit/fleet.ts";

@@ -1,7 +1,7 @@
 /** JSON schemas in the subset of Anthropic's structured outputs: the same shapes, or a refusal that names the place. */
 import { expect, test } from "bun:test";
 import Ajv from "ajv";
-import { strictSchema } from "../src/providers/anthropic-schema.ts";
+import { strictSchema } from "../src/providers/anthropic/tool-schema.ts";
 import type { Json } from "./kit/exchange.ts";
 
 const object = (properties: Json, more: Json = {}) => ({

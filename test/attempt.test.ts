@@ -3,7 +3,7 @@ import { afterEach, expect, spyOn, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import type { Target } from "../src/providers/provider.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
-import { limitsOf } from "../src/proxy/limits.ts";
+import { limitsOf } from "../src/proxy/timeouts.ts";
 
 // As of a router that has run for an hour.
 const now = performance.now.bind(performance);

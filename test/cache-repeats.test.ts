@@ -1,9 +1,9 @@
 /** Calls that are sent again and again in the same bytes: what is remembered of them must never show. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { Repeats } from "../src/cache/repeats.ts";
-import { entryAnswer } from "../src/http/cached-answer.ts";
+import { entryAnswer } from "../src/cache/cached-response.ts";
+import { Repeats } from "../src/cache/exact-match.ts";
 import { type Call, parseRequest } from "../src/openai/call.ts";
-import { Settlement } from "../src/proxy/settlement.ts";
+import { Settlement } from "../src/proxy/call-record.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { type Pipeline, pipeline, type SendOptions } from "./kit/pipeline.ts";

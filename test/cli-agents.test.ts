@@ -2,9 +2,9 @@
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { hashKey } from "../src/accounts/auth/keys.ts";
 import { parseCommand } from "../src/cli/flags.ts";
 import { plainText, table } from "../src/cli/table.ts";
-import { hashKey } from "../src/gate/keys.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { type FakeAgent, startFakeAgent } from "./kit/fake-agent.ts";
 import { nvidiaSmi } from "./kit/nvidia-smi.ts";

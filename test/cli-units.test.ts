@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { parseCommand, UsageError } from "../src/cli/flags.ts";
 import { initText } from "../src/cli/init.ts";
-import { composeFile, systemdUnit } from "../src/cli/units.ts";
+import { composeFile, systemdUnit } from "../src/cli/systemd.ts";
 import { needing } from "./kit/needing.ts";
 
 const ROLES = ["router", "agent", "standalone"] as const;

@@ -1,8 +1,8 @@
 /** Whose request it is: the peer's, or whom trusted proxies say they speak for. */
 import { describe, expect, test } from "bun:test";
-import { createAdminDoor } from "../src/gate/admin.ts";
+import { createAdminDoor } from "../src/accounts/auth/admin-access.ts";
 import { clientAddresses } from "../src/http/client-address.ts";
-import { pageDoor } from "../src/http/page-door.ts";
+import { pageDoor } from "../src/http/page-access.ts";
 import { post } from "./kit/rig.ts";
 import { startRouter } from "./kit/router.ts";
 

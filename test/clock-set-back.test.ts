@@ -1,11 +1,11 @@
 /** A clock that somebody sets back: what waits for a time waits as long as was meant, and nothing is open or shut for longer. */
 import { afterEach, describe, expect, setSystemTime, test } from "bun:test";
-import { Traffic } from "../src/agent/traffic.ts";
+import { hashKey } from "../src/accounts/auth/keys.ts";
+import { madeKeys } from "../src/accounts/auth/stored-keys.ts";
+import { Traffic } from "../src/agent/models/traffic.ts";
+import { ModelList } from "../src/api/model-list.ts";
 import { isFresh } from "../src/cache/entry.ts";
-import { hashKey } from "../src/gate/keys.ts";
-import { madeKeys } from "../src/gate/made-keys.ts";
 import { retryAfter } from "../src/providers/upstream-error.ts";
-import { ModelList } from "../src/proxy/model-list.ts";
 import { asWall, steadyTime } from "../src/steady-time.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { openLogFile } from "../src/telemetry/log-file.ts";

@@ -6,7 +6,7 @@ import { example } from "../src/config/example.ts";
 import { jsonSchema } from "../src/config/json-schema.ts";
 import { load } from "../src/config/load.ts";
 import { ConfigSchema } from "../src/config/schema.ts";
-import { settings } from "../src/config/walk.ts";
+import { settings } from "../src/config/schema-walk.ts";
 import { directory } from "./kit/cli.ts";
 
 /** Every setting of the example switched on, as its header says. */

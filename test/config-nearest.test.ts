@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { didYouMean, nearest } from "../src/config/nearest.ts";
+import { didYouMean, nearest } from "../src/config/did-you-mean.ts";
 
 describe("the nearest name", () => {
 	test("is none where nothing is close", () => {

@@ -1,6 +1,6 @@
 /** Keys and addresses as people paste them: mended with a word, or refused with one; by name, never with their value. */
 import { describe, expect, test } from "bun:test";
-import { mistakeLine } from "../src/config/mistake.ts";
+import { mistakeLine } from "../src/config/config-error.ts";
 import { type PastedKind, pasted, pastedList } from "../src/config/pasted.ts";
 import { type ConfigInput, configure, refusal } from "./kit/configure.ts";
 

@@ -2,8 +2,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ConfigError } from "../src/config/mistake.ts";
-import { saysOpen } from "../src/gate/door.ts";
+import { saysOpen } from "../src/accounts/auth/listen-policy.ts";
+import { ConfigError } from "../src/config/config-error.ts";
 import { configure } from "./kit/configure.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";

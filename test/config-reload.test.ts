@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { differenceLine, differences } from "../src/config/difference.ts";
-import { keepFixed } from "../src/config/fixed.ts";
+import { differenceLine, differences } from "../src/config/diff.ts";
+import { keepFixed } from "../src/config/restart-only.ts";
 import { watchFile } from "../src/config/watch.ts";
 import { directory } from "./kit/cli.ts";
 import { upstreamsAt } from "./kit/dialects.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { mistakeLine } from "../src/config/config-error.ts";
 import { parseFile } from "../src/config/document.ts";
-import { mistakeLine } from "../src/config/mistake.ts";
 
 const lines = (text: string) => parseFile(text, "r.yaml").mistakes.map(mistakeLine);
 

@@ -1,6 +1,6 @@
 /** What `fetch` keeps to itself: that no connection comes about. And that an upstream which thinks is not taken for one. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
-import { httpTransport } from "../src/proxy/transport.ts";
+import { httpTransport } from "../src/proxy/net/transport.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { fullListener } from "./kit/full-listener.ts";

@@ -1,6 +1,6 @@
 /** Chunks that are sent on unread: only those that a parse would have found whole, valid, and nothing but text. */
 import { describe, expect, test } from "bun:test";
-import { DeltaTemplate } from "../src/providers/delta-template.ts";
+import { DeltaTemplate } from "../src/providers/openai/fast-path.ts";
 
 const chunk = (delta: object, rest: object = {}) =>
 	`data: ${JSON.stringify({ id: "a", model: "m", choices: [{ index: 0, delta, finish_reason: null }], ...rest })}\n\n`;

@@ -1,7 +1,7 @@
 /** What the Docker CLI prints when it fails → what is wrong and what to do. Outputs as Docker 20.10–29 and podman 4–5 print them. */
 import { describe, expect, test } from "bun:test";
-import type { DockerProblem } from "../src/agent/docker-error.ts";
-import { classify, type FailedCall } from "../src/agent/docker-failures.ts";
+import type { DockerProblem } from "../src/agent/docker/docker-error.ts";
+import { classify, type FailedCall } from "../src/agent/docker/docker-failures.ts";
 
 const call = (stderr: string, more: Partial<FailedCall> = {}): FailedCall => ({
 	command: "docker",

@@ -1,7 +1,7 @@
 /** How many tokens a prompt may have: a guess that is near enough to reserve by, and cheap. */
 import { describe, expect, test } from "bun:test";
-import { answerLimit, choicesOf } from "../src/gate/answer-limit.ts";
-import { estimatedTokens } from "../src/gate/estimate.ts";
+import { answerLimit, choicesOf } from "../src/accounts/usage/answer-limit.ts";
+import { estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
 import { estimates, percentile } from "./kit/estimates.ts";
 import type { Json } from "./kit/exchange.ts";

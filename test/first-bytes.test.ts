@@ -2,7 +2,7 @@
 import { afterAll, beforeEach, expect, test } from "bun:test";
 import { parseRequest } from "../src/openai/call.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
-import type { RecordEnd } from "../src/proxy/settlement.ts";
+import type { RecordEnd } from "../src/proxy/call-record.ts";
 import { clientError } from "./kit/contract.ts";
 import { choiceEvent, goodStream, textEvent } from "./kit/events.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";

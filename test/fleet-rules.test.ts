@@ -1,7 +1,14 @@
 /** Leases, the order of agents, and who may have a name: decisions over plain values and a clock that the test winds. */
 import { describe, expect, test } from "bun:test";
 import type { LoadMode, ModelReport, ModelState } from "../src/protocol/agent.ts";
-import { type AgentView, absenceOf, admission, agentsFor, firstServed, servedModels } from "../src/routing/fleet.ts";
+import {
+	type AgentView,
+	absenceOf,
+	admission,
+	agentsFor,
+	firstServed,
+	servedModels,
+} from "../src/routing/agent-targets.ts";
 import { FRESH_MS, heardBeforeRestart, LeaseClock, leaseAt, SUSPECT_MS } from "../src/routing/lease.ts";
 import { random as seeded } from "./kit/random.ts";
 

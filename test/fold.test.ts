@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { ChatCompletionStream } from "openai/lib/ChatCompletionStream";
 import { withoutCost, withUsage } from "../src/openai/answer-usage.ts";
-import { foldStream } from "../src/openai/fold.ts";
-import { replayEvents } from "../src/openai/replay.ts";
+import { replayEvents } from "../src/openai/json-to-stream.ts";
+import { foldStream } from "../src/openai/stream-to-json.ts";
 import { DIALECTS } from "./kit/dialects.ts";
 import { DONE, event } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { refuseKeyless } from "../src/http/keyless.ts";
-import { allowedOrigin, loopbackHost } from "../src/http/origin.ts";
+import { refuseKeyless } from "../src/accounts/auth/csrf.ts";
+import { allowedOrigin, loopbackHost } from "../src/accounts/auth/origin.ts";
 import { base, listenOn } from "./kit/http-base.ts";
 
 const CHAT = "https://chat.example.com";

@@ -1,6 +1,6 @@
 /** The answers of HTTP/1.1, however their bytes are cut, and the ones that are none. */
 import { describe, expect, test } from "bun:test";
-import { AnswerParser, MalformedAnswer } from "../src/proxy/http1-parser.ts";
+import { AnswerParser, MalformedAnswer } from "../src/proxy/net/http1-parser.ts";
 import { random } from "./kit/random.ts";
 
 /** What a parser makes of these pieces, and of the connection's clean end where `closes`. */

@@ -1,7 +1,7 @@
 /** HTTP/1.1 over connections of our own: what is sent, which connections are used again, and every way one ends. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { UpstreamAnswer } from "../src/providers/provider.ts";
-import { http1Transport } from "../src/proxy/http1-transport.ts";
+import { http1Transport } from "../src/proxy/net/http1.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, neverAnswers, resetsBeforeHeaders } from "./kit/faults.ts";
 import { fullListener } from "./kit/full-listener.ts";

@@ -1,19 +1,24 @@
-/** Imports go one way (design, "A call's way through the house"), and each dangerous thing has one place. */
+/** Imports go one way (CONTRIBUTING.md, "The import order"), and each dangerous thing has one place. */
 import { expect, test } from "bun:test";
 import { join, relative, resolve } from "node:path";
 
 const SRC = resolve(import.meta.dir, "../src");
-/** A folder may import itself and what stands in an earlier row. */
+/** A room may import itself and what stands in an earlier row. */
 const ROWS = [
 	[""],
-	["config", "openai", "protocol"],
-	["providers"],
-	// Events name the kinds of failure that providers tell apart.
-	["store", "telemetry"],
-	["routing", "gate", "cache"],
+	["config"],
+	["openai", "protocol"],
+	// What is kept of agents is what they report.
+	["store"],
+	["providers", "dialects"],
+	["telemetry"],
+	["accounts"],
+	["routing"],
 	["proxy"],
-	["http"],
-	["server", "agent"],
+	["http", "cache"],
+	["api"],
+	["server"],
+	["agent"],
 	["cli"],
 ];
 /** Files of src/ itself that are no foundation but the entry. */
@@ -51,8 +56,8 @@ test("a file imports its own folder and those below, nothing above or beside", (
 });
 
 test.each([
-	["fetch(", /(?<![\w.])fetch\(/, ["proxy/transport.ts"]],
-	["Bun.spawn", /\bBun\.spawn/, ["agent/command.ts"]],
+	["fetch(", /(?<![\w.])fetch\(/, ["proxy/net/transport.ts"]],
+	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts"]],
 	["bun:sqlite", /"bun:sqlite"/, ["store/sqlite.ts", "store/merge.ts", "store/directory-lock.ts"]],
 	[
 		// Where the calendar is meant, or a time that others are told. Durations: performance.now(), steadyTime().
@@ -60,21 +65,21 @@ test.each([
 		/\bDate\.now\b/,
 		[
 			"cli/agents.ts",
-			"gate/agent-secrets.ts",
-			"gate/ledger.ts",
-			"gate/made-keys.ts",
-			"gate/own-spend.ts",
-			"gate/shared-spend.ts",
-			"gate/turnstile.ts",
-			"http/answer-cache.ts",
-			"http/cached-answer.ts",
-			"http/leader.ts",
+			"accounts/auth/agent-secrets.ts",
+			"accounts/usage/ledger.ts",
+			"accounts/auth/stored-keys.ts",
+			"accounts/usage/local-spend.ts",
+			"accounts/usage/shared-spend.ts",
+			"accounts/limits/admission.ts",
+			"cache/cache.ts",
+			"cache/cached-response.ts",
+			"cache/leader.ts",
 			"providers/chat-chunks.ts",
 			"providers/dummy.ts",
 			"providers/upstream-error.ts",
-			"routing/price.ts",
-			"server/fleet.ts",
-			"server/office.ts",
+			"accounts/usage/price-book.ts",
+			"server/agents/fleet.ts",
+			"server/admin/admin-service.ts",
 			"steady-time.ts",
 			"store/sqlite.ts",
 			"telemetry/log.ts",

@@ -2,8 +2,8 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { usageBy, usageCsv } from "../src/gate/usage.ts";
-import { shownCall } from "../src/server/shown-call.ts";
+import { usageBy, usageCsv } from "../src/accounts/usage/usage-report.ts";
+import { shownCall } from "../src/server/admin/call-view.ts";
 import type { CallSettled } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
 import { ledgerIn, settled } from "./kit/ledger.ts";

@@ -1,7 +1,7 @@
 /** How long an upstream may take, and what that depends on. */
 import { describe, expect, test } from "bun:test";
 import { isReasoning } from "../src/openai/reasoning.ts";
-import { type Haste, isHasty, type LimitInputs, limitsOf, type WholeInputs } from "../src/proxy/limits.ts";
+import { type Haste, isHasty, type LimitInputs, limitsOf, type WholeInputs } from "../src/proxy/timeouts.ts";
 
 const MINUTE = 60_000;
 const timeouts = { total: 10 * MINUTE, first_token: 10 * MINUTE, stall: 10 * MINUTE, connect: 5_000 };

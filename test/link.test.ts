@@ -1,10 +1,10 @@
 /** The agent's link to its router: it registers, is heard of, and finds back from whatever happens. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { type LinkOptions, startLink } from "../src/agent/link.ts";
-import { step, UNJOINED } from "../src/agent/link-step.ts";
-import { localAddressTo, originOf } from "../src/agent/local-address.ts";
+import { step, UNJOINED } from "../src/agent/router-link/link-step.ts";
+import { localAddressTo, originOf } from "../src/agent/router-link/local-address.ts";
+import { type LinkOptions, startLink } from "../src/agent/router-link/router-link.ts";
 import type { ModelReport } from "../src/protocol/agent.ts";
-import { httpTransport } from "../src/proxy/transport.ts";
+import { httpTransport } from "../src/proxy/net/transport.ts";
 import { type FakeRouter, type Heard, refusal, startFakeRouter, TAKEN } from "./kit/fake-router.ts";
 import { until } from "./kit/until.ts";
 

@@ -3,10 +3,10 @@ import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { StoredKey } from "../src/accounts/auth/key-store.ts";
+import { createGate, hashKey } from "../src/accounts/auth/keys.ts";
+import { keyIn, madeKeys } from "../src/accounts/auth/stored-keys.ts";
 import { RouterError } from "../src/errors.ts";
-import type { StoredKey } from "../src/gate/key-store.ts";
-import { createGate, hashKey } from "../src/gate/keys.ts";
-import { keyIn, madeKeys } from "../src/gate/made-keys.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
 

@@ -1,9 +1,9 @@
 /** Files behind addresses that callers name: fetched where they are public, refused by the field's name where they are not. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
-import { allowance, fetchMedia, type World, world } from "../src/proxy/media-fetch.ts";
-import { isPublic } from "../src/proxy/public-address.ts";
-import { fileFetch } from "../src/proxy/transport.ts";
+import { allowance, fetchMedia, type World, world } from "../src/proxy/net/media-fetch.ts";
+import { isPublic } from "../src/proxy/net/public-address.ts";
+import { fileFetch } from "../src/proxy/net/transport.ts";
 import { certificate } from "./kit/certificate.ts";
 import { PIXEL } from "./kit/scenarios.ts";
 

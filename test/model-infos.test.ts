@@ -1,6 +1,6 @@
 /** What is remembered of models' files, and when it is asked for again. */
 import { expect, test } from "bun:test";
-import { ModelInfos } from "../src/agent/model-infos.ts";
+import { ModelInfos } from "../src/agent/gpu/model-infos.ts";
 import { HUB_MODELS, startHub } from "./kit/hugging-face.ts";
 
 const QWEN = "Qwen/Qwen3-8B";

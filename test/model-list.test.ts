@@ -1,7 +1,7 @@
 /** `GET /v1/models`: what upstreams list, under the names that reach it here, whatever state they are in. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { listModels, oneModel } from "../src/http/models.ts";
-import { listsOf, ModelList } from "../src/proxy/model-list.ts";
+import { listsOf, ModelList } from "../src/api/model-list.ts";
+import { listModels, oneModel } from "../src/api/models-routes.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type FaultUpstream, startFaultUpstream } from "./kit/fault-upstream.ts";

@@ -1,11 +1,11 @@
 /** Names of models × what matches them: permissions, limits and prices see the same model, whatever it is called. */
 import { describe, expect, test } from "bun:test";
+import type { Caller } from "../src/accounts/auth/keys.ts";
+import { createGate } from "../src/accounts/auth/keys.ts";
+import { isAllowed } from "../src/api/handler.ts";
 import { fitting } from "../src/config/name-pattern.ts";
-import type { Caller } from "../src/gate/keys.ts";
-import { createGate } from "../src/gate/keys.ts";
-import { isAllowed } from "../src/http/calls.ts";
+import { type FleetTarget, NO_FLEET } from "../src/routing/agent-targets.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
-import { type FleetTarget, NO_FLEET } from "../src/routing/fleet.ts";
 import { furtherTargets, limitedNames } from "../src/routing/limited-names.ts";
 import { configOf, entriesOf } from "./kit/pipeline.ts";
 

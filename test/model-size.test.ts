@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ModelSource, modelInfo, sizeOf } from "../src/agent/model-size.ts";
+import { type ModelSource, modelInfo, sizeOf } from "../src/agent/gpu/model-size.ts";
 import { HUB_MODELS, type Hub, startHub } from "./kit/hugging-face.ts";
 
 const root = mkdtempSync(join(tmpdir(), "router-hf-"));

@@ -1,7 +1,7 @@
 /** The idle timeout of a connection whose call runs. */
 import { expect, jest, test } from "bun:test";
 import { IDLE_SECONDS } from "../src/http/idle.ts";
-import { Patience } from "../src/http/patience.ts";
+import { Patience } from "../src/http/idle-timeout.ts";
 
 const request = new Request("http://localhost/");
 

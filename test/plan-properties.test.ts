@@ -1,6 +1,6 @@
 /** Of all plans: no target that can do the call is left out, none starves, and the same question has the same answer. */
 import { describe, expect, test } from "bun:test";
-import type { Needs } from "../src/routing/needs.ts";
+import type { Needs } from "../src/routing/requirements.ts";
 import type { Route } from "../src/routing/route.ts";
 import { random } from "./kit/random.ts";
 import { Clock, call, replica, route, target } from "./kit/routes.ts";

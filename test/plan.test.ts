@@ -1,6 +1,6 @@
 /** The plan: which target comes first, among those that are well. */
 import { describe, expect, test } from "bun:test";
-import type { Needs } from "../src/routing/needs.ts";
+import type { Needs } from "../src/routing/requirements.ts";
 import { random } from "./kit/random.ts";
 import { Clock, call, replica, route, target } from "./kit/routes.ts";
 

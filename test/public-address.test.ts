@@ -1,6 +1,6 @@
 /** Which addresses a caller may make the router fetch from. */
 import { expect, test } from "bun:test";
-import { isPublic } from "../src/proxy/public-address.ts";
+import { isPublic } from "../src/proxy/net/public-address.ts";
 
 test.each([
 	"127.0.0.1",

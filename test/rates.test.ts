@@ -1,11 +1,11 @@
 /** What calls cost: every kind of token, list prices, settings, and the hours of hardware. */
 import { describe, expect, test } from "bun:test";
 import { calcPrice } from "@pydantic/genai-prices";
+import { priceBook } from "../src/accounts/usage/price-book.ts";
+import { Clocks } from "../src/accounts/usage/pricing.ts";
+import { chargeFor, type Rates } from "../src/accounts/usage/rates.ts";
 import type { Tokens } from "../src/openai/usage.ts";
 import { decimal, withCost } from "../src/openai/usage-cost.ts";
-import { Clocks } from "../src/proxy/biller.ts";
-import { priceBook } from "../src/routing/price.ts";
-import { chargeFor, type Rates } from "../src/routing/rates.ts";
 import { random } from "./kit/random.ts";
 
 const rates: Rates = {

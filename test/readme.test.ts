@@ -5,10 +5,10 @@ import type { TSchema } from "@sinclair/typebox";
 import { agentMetrics } from "../src/agent/agent-metrics.ts";
 import { HELP } from "../src/cli/help.ts";
 import { ConfigSchema } from "../src/config/schema.ts";
+import { settings } from "../src/config/schema-walk.ts";
 import { CONFIG_VARIABLES } from "../src/config/variables.ts";
-import { settings } from "../src/config/walk.ts";
 import { ERRORS } from "../src/errors.ts";
-import { TABLE } from "../src/providers/table.ts";
+import { TABLE } from "../src/providers/vendors.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
 
 const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();

@@ -1,9 +1,9 @@
 /** Budgets that several routers keep together: what runs anywhere is reserved everywhere, and given back once. */
 import { expect } from "bun:test";
-import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
-import { ownSpend } from "../src/gate/own-spend.ts";
-import { RedisLimiter } from "../src/gate/redis-limiter.ts";
-import { WindowLimiter } from "../src/gate/window.ts";
+import type { Bound, Reservation, Verdict } from "../src/accounts/limits/limiter.ts";
+import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
+import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
+import { ownSpend } from "../src/accounts/usage/local-spend.ts";
 import { needing } from "./kit/needing.ts";
 import { random as seeded } from "./kit/random.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";

@@ -1,6 +1,6 @@
 /** Answers that routers share: one call for all of them, and a Redis in any state is nobody's trouble. */
 import { expect } from "bun:test";
-import { redisLevel } from "../src/cache/redis-level.ts";
+import { redisLevel } from "../src/cache/redis-store.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";

@@ -1,9 +1,9 @@
 /** Limits that several routers count together: exact whoever asks first, and none is held up or let through by an outage. */
 import { expect } from "bun:test";
-import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
-import { SETTLE } from "../src/gate/limiter-script.ts";
-import { RedisLimiter } from "../src/gate/redis-limiter.ts";
-import { WindowLimiter } from "../src/gate/window.ts";
+import type { Bound, Reservation, Verdict } from "../src/accounts/limits/limiter.ts";
+import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
+import { SETTLE } from "../src/accounts/limits/redis-script.ts";
+import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import type { SharedRedis } from "../src/store/redis.ts";
 import { needing } from "./kit/needing.ts";
 import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";

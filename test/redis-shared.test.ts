@@ -1,12 +1,12 @@
 /** Keys, spend and usage of several replicas: told at once, found again after an outage, and healed after a flush. */
 import { expect } from "bun:test";
-import { mirrorKeys } from "../src/gate/key-mirror.ts";
-import { isNewer, type KeyStore, type StoredKey } from "../src/gate/key-store.ts";
-import { NOTHING } from "../src/gate/ledger-rows.ts";
-import { type OwnSpend, SharedSpend } from "../src/gate/shared-spend.ts";
-import { SharedUsage } from "../src/gate/shared-usage.ts";
-import { periodsOf } from "../src/gate/spend.ts";
-import type { UsageRow } from "../src/store/ledger.ts";
+import { mirrorKeys } from "../src/accounts/auth/key-mirror.ts";
+import { isNewer, type KeyStore, type StoredKey } from "../src/accounts/auth/key-store.ts";
+import { NOTHING } from "../src/accounts/usage/ledger-rows.ts";
+import { type OwnSpend, SharedSpend } from "../src/accounts/usage/shared-spend.ts";
+import { SharedUsage } from "../src/accounts/usage/shared-usage.ts";
+import { periodsOf } from "../src/accounts/usage/spend.ts";
+import type { UsageRow } from "../src/store/ledger-table.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { memoryKeys } from "./kit/memory-keys.ts";
 import { needing } from "./kit/needing.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { hostname, networkInterfaces } from "node:os";
 import { configureUpstreams, describeProviders, loopProblem, versioned } from "../src/providers/registry.ts";
-import { TABLE } from "../src/providers/table.ts";
+import { TABLE } from "../src/providers/vendors.ts";
 import { StartError } from "../src/start-error.ts";
 import type { Json } from "./kit/exchange.ts";
 import { configOf } from "./kit/pipeline.ts";

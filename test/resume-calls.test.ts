@@ -2,11 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
-import { Transcript } from "../src/openai/transcript.ts";
-import { claude, takesPrefill } from "../src/providers/claude.ts";
-import { chunkDecoder } from "../src/providers/openai-stream.ts";
-import { type FollowUp, obstacleOf } from "../src/proxy/continuation.ts";
-import { resumedDecoder } from "../src/proxy/resumed-decoder.ts";
+import { Transcript } from "../src/openai/sent-so-far.ts";
+import { claude, takesPrefill } from "../src/providers/anthropic/models.ts";
+import { chunkDecoder } from "../src/providers/openai/stream.ts";
+import { resumedDecoder } from "../src/proxy/resume-decoder.ts";
+import { type FollowUp, obstacleOf } from "../src/proxy/resume-request.ts";
 import { choiceEvent, event, finishEvent, textEvent } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
 import { callOf, folded, messages, sentFor, told, toldBy, toolDelta, upstream, waysOf } from "./kit/resumed.ts";

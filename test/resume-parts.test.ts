@@ -2,12 +2,12 @@
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter } from "../src/openai/sse.ts";
-import { messageDecoder } from "../src/providers/anthropic-stream.ts";
-import { generateDecoder } from "../src/providers/gemini-stream.ts";
-import { chunkDecoder } from "../src/providers/openai-stream.ts";
+import { messageDecoder } from "../src/providers/anthropic/stream.ts";
+import { generateDecoder } from "../src/providers/gemini/stream.ts";
+import { chunkDecoder } from "../src/providers/openai/stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
-import { type FollowUp, obstacleOf } from "../src/proxy/continuation.ts";
-import { DIVERGED, resumedDecoder } from "../src/proxy/resumed-decoder.ts";
+import { DIVERGED, resumedDecoder } from "../src/proxy/resume-decoder.ts";
+import { type FollowUp, obstacleOf } from "../src/proxy/resume-request.ts";
 import { choiceEvent, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";

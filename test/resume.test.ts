@@ -1,7 +1,7 @@
 /** A stream that breaks after its first bytes goes on from another target, and its client reads one unbroken answer. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
-import { Transcript } from "../src/openai/transcript.ts";
+import { Transcript } from "../src/openai/sent-so-far.ts";
 import type { Failure } from "../src/providers/provider.ts";
 import type { Opened } from "../src/proxy/attempt.ts";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../src/config/load.ts";
 import { surviveCrashes } from "../src/crash.ts";
-import { startRouter } from "../src/server/start.ts";
+import { startRouter } from "../src/server/start-router.ts";
 import { directory } from "./kit/cli.ts";
 
 const startIn = (cwd: string, port: number, env: Record<string, string> = {}) =>

@@ -1,7 +1,7 @@
 /** A round of attempts at once: who is asked, who wins, who is let go. */
 import { describe, expect, test } from "bun:test";
 import type { Attempt, Opened } from "../src/proxy/attempt.ts";
-import type { Failed } from "../src/proxy/attempts.ts";
+import type { Failed } from "../src/proxy/call-attempts.ts";
 import { type Ask, type Asker, LOST, Round } from "../src/proxy/round.ts";
 import type { Late } from "../src/proxy/second-target.ts";
 

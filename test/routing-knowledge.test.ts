@@ -1,14 +1,14 @@
 /** What plans are made from: cached prompts, times, needs, prices. */
 import { describe, expect, test } from "bun:test";
+import { costOf, priceBook } from "../src/accounts/usage/price-book.ts";
 import { parseRequest } from "../src/openai/call.ts";
-import { TABLE } from "../src/providers/table.ts";
+import { TABLE } from "../src/providers/vendors.ts";
 import { BLOCK, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { kindOf } from "../src/routing/kind.ts";
 import { Latency } from "../src/routing/latency.ts";
 import { LruSet } from "../src/routing/lru-set.ts";
-import { needsOf } from "../src/routing/needs.ts";
-import { costOf, priceBook } from "../src/routing/price.ts";
-import { RoutingState } from "../src/routing/state.ts";
+import { needsOf } from "../src/routing/requirements.ts";
+import { RoutingState } from "../src/routing/target-state.ts";
 import type { Json } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";
 

@@ -1,10 +1,10 @@
 /** When a target counts as late, and who may be asked beside it. */
 import { describe, expect, test } from "bun:test";
-import { Clocks, createBiller } from "../src/proxy/biller.ts";
+import { Clocks, createBiller } from "../src/accounts/usage/pricing.ts";
+import type { Rates } from "../src/accounts/usage/rates.ts";
 import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "../src/proxy/second-target.ts";
 import { breakerAfter, CLOSED } from "../src/routing/breaker.ts";
-import type { Rates } from "../src/routing/rates.ts";
-import { RoutingState } from "../src/routing/state.ts";
+import { RoutingState } from "../src/routing/target-state.ts";
 import { target } from "./kit/routes.ts";
 
 const open = new Array(5).fill("bad").reduce((breaker) => breakerAfter(breaker, "bad", 0), CLOSED);

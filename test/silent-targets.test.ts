@@ -1,9 +1,9 @@
 /** Targets that say nothing: another one is asked beside them where that costs nothing; who answers, who is ended, who hears of it. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { EndUsers } from "../src/gate/end-users.ts";
-import { batchOf } from "../src/gate/ledger-rows.ts";
-import { Clocks, createBiller } from "../src/proxy/biller.ts";
-import type { Rates } from "../src/routing/rates.ts";
+import { EndUsers } from "../src/accounts/usage/end-users.ts";
+import { batchOf } from "../src/accounts/usage/ledger-rows.ts";
+import { Clocks, createBiller } from "../src/accounts/usage/pricing.ts";
+import type { Rates } from "../src/accounts/usage/rates.ts";
 import type { AttemptStep } from "../src/telemetry/events.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
 import { goodStream } from "./kit/events.ts";

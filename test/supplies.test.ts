@@ -1,9 +1,9 @@
 /** What is kept between calls: bounded, the least used given up first, each key's own. */
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
-import type { World } from "../src/proxy/media-fetch.ts";
-import { Memory } from "../src/proxy/memory.ts";
-import { suppliesFor } from "../src/proxy/supplies.ts";
+import { Memory } from "../src/proxy/net/lru.ts";
+import type { World } from "../src/proxy/net/media-fetch.ts";
+import { suppliesFor } from "../src/proxy/net/request-inputs.ts";
 
 describe("memory", () => {
 	/** Entries of one size: a key and a value of 50 units are 200 bytes. */

@@ -2,9 +2,9 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { Type } from "@sinclair/typebox";
 import { Ajv2020 } from "ajv/dist/2020.js";
+import { openAiRoutes } from "../src/api/openai-routes.ts";
 import { type ErrorCode, RouterError } from "../src/errors.ts";
 import { answer, errorResponses, streamed, wildcard } from "../src/http/docs.ts";
-import { openAiRoutes } from "../src/http/openai-routes.ts";
 import { finishDocument } from "../src/http/openapi.ts";
 import { base, listenOn } from "./kit/http-base.ts";
 

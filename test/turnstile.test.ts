@@ -1,12 +1,12 @@
 /** Where calls are let through: whose limits count, budgets, and what clients are told. */
 import { describe, expect, test } from "bun:test";
+import type { Caller } from "../src/accounts/auth/keys.ts";
+import { type Entering, type Pass, Turnstile } from "../src/accounts/limits/admission.ts";
+import { limitHeaders, resetText } from "../src/accounts/limits/limit-headers.ts";
+import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
+import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
+import { ownSpend } from "../src/accounts/usage/local-spend.ts";
 import { RouterError } from "../src/errors.ts";
-import type { Caller } from "../src/gate/keys.ts";
-import { limitHeaders, resetText } from "../src/gate/limit-answer.ts";
-import { ownSpend } from "../src/gate/own-spend.ts";
-import { type Entering, type Pass, Turnstile } from "../src/gate/turnstile.ts";
-import { UsualCalls } from "../src/gate/usual.ts";
-import { WindowLimiter } from "../src/gate/window.ts";
 
 const caller = (rest: Partial<Caller> = {}): Caller => ({
 	id: "config:a",

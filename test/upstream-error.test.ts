@@ -2,10 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { ERRORS } from "../src/errors.ts";
 import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
-import { errorOf } from "../src/providers/failure-error.ts";
+import { errorOf } from "../src/providers/failure-to-error.ts";
 import type { Failure, Target } from "../src/providers/provider.ts";
-import { TABLE } from "../src/providers/table.ts";
 import { kindOf, masked, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
+import { TABLE } from "../src/providers/vendors.ts";
 
 /** What a vendor's 400 says when it means a bad key. */
 const BAD_KEY: Record<string, RegExp | undefined> = { xAI: TABLE.xai.badKey, Gemini: TABLE.gemini.badKey };

@@ -1,6 +1,6 @@
 /** What is learned from calls that are over, and reserved for those that say nothing of themselves. */
 import { describe, expect, test } from "bun:test";
-import { UsualCalls } from "../src/gate/usual.ts";
+import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
 
 const learned = (values: number[], key = "a") => {
 	const usual = new UsualCalls();

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
 import { readRequestText } from "../src/http/request-body.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
-import { messagesRequest } from "../src/providers/anthropic-request.ts";
+import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { GOT_NOTHING } from "../src/providers/provider.ts";
 
 const SECRET = "the-prompt-nobody-may-repeat";

@@ -2,11 +2,11 @@
 import { expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
-import { answerOf as claudeAnswer, tokensOf as claudeTokens } from "../src/providers/anthropic-answer.ts";
-import { messageDecoder } from "../src/providers/anthropic-stream.ts";
+import { answerOf as claudeAnswer, tokensOf as claudeTokens } from "../src/providers/anthropic/response.ts";
+import { messageDecoder } from "../src/providers/anthropic/stream.ts";
 import { chatUsage } from "../src/providers/chat-usage.ts";
-import { answerOf as geminiAnswer, tokensOf as geminiTokens } from "../src/providers/gemini-answer.ts";
-import { generateDecoder } from "../src/providers/gemini-stream.ts";
+import { answerOf as geminiAnswer, tokensOf as geminiTokens } from "../src/providers/gemini/response.ts";
+import { generateDecoder } from "../src/providers/gemini/stream.ts";
 import type { Keep, StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
 import type { Json, Loose } from "./kit/exchange.ts";

@@ -1,8 +1,8 @@
 /** Images that callers name by their address, on their way to Gemini, which fetches none. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { World } from "../src/proxy/media-fetch.ts";
-import { isPublic } from "../src/proxy/public-address.ts";
-import { suppliesFor } from "../src/proxy/supplies.ts";
+import type { World } from "../src/proxy/net/media-fetch.ts";
+import { isPublic } from "../src/proxy/net/public-address.ts";
+import { suppliesFor } from "../src/proxy/net/request-inputs.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { pipeline } from "./kit/pipeline.ts";

@@ -8,8 +8,8 @@ import {
 	refusesSampling,
 	takesSystemTurns,
 	thinkingFor,
-} from "../src/providers/claude.ts";
-import { isThird, thinkingConfig, versionOf } from "../src/providers/gemini-model.ts";
+} from "../src/providers/anthropic/models.ts";
+import { isThird, thinkingConfig, versionOf } from "../src/providers/gemini/models.ts";
 
 test.each([
 	["claude-opus-4-7", "opus", 407],

@@ -1,7 +1,7 @@
 /** `GET /v1/models` of Anthropic and Gemini: all pages, in OpenAI's shape, under names that lead there. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { listModels } from "../src/http/models.ts";
-import { ModelList } from "../src/proxy/model-list.ts";
+import { ModelList } from "../src/api/model-list.ts";
+import { listModels } from "../src/api/models-routes.ts";
 import type { Json } from "./kit/exchange.ts";
 import { pipeline } from "./kit/pipeline.ts";
 import { CLAUDE_KEY, GEMINI_KEY, vendorsAt } from "./kit/vendor-rig.ts";

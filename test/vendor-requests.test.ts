@@ -1,8 +1,8 @@
 /** Corners of requests, the same at Anthropic and Gemini, that the table of features has no row for. */
 import { describe, expect, test } from "bun:test";
 import { encoded } from "../src/openai/chat.ts";
-import { messagesRequest } from "../src/providers/anthropic-request.ts";
-import { generateRequest } from "../src/providers/gemini-request.ts";
+import { messagesRequest } from "../src/providers/anthropic/request.ts";
+import { generateRequest } from "../src/providers/gemini/request.ts";
 import { GOT_NOTHING } from "../src/providers/provider.ts";
 import { call, PIXEL, refusal, request, toClaude, toGemini, user } from "./kit/vendor-requests.ts";
 

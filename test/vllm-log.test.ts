@@ -1,6 +1,6 @@
 /** vLLM's log → what a person is told. Lines as versions 0.8 to 0.30 print them, and every failure of the look-alike. */
 import { describe, expect, test } from "bun:test";
-import { diagnose, plainLine, progressOf } from "../src/agent/vllm-log.ts";
+import { diagnose, plainLine, progressOf } from "../src/agent/vllm/vllm-log.ts";
 import { FAILURES } from "./kit/vllm-sim/switches.ts";
 import { startSim } from "./kit/vllm-sim-process.ts";
 

@@ -1,6 +1,6 @@
 /** vLLM's metrics: read for the agent, and shown again beside those of other models. The text is vLLM's own. */
 import { describe, expect, test } from "bun:test";
-import { parseVllmMetrics, relabel } from "../src/agent/vllm-metrics.ts";
+import { parseVllmMetrics, relabel } from "../src/agent/vllm/vllm-metrics.ts";
 import { startSim } from "./kit/vllm-sim-process.ts";
 
 const TEXT = `# HELP python_gc_objects_collected_total Objects collected during gc

@@ -2,8 +2,8 @@
 import { expect, test } from "bun:test";
 import type { Target } from "../src/providers/provider.ts";
 import type { Opened } from "../src/proxy/attempt.ts";
-import { Settlement } from "../src/proxy/settlement.ts";
-import { wholeAnswer } from "../src/proxy/whole-headers.ts";
+import { Settlement } from "../src/proxy/call-record.ts";
+import { wholeAnswer } from "../src/proxy/response-headers.ts";
 
 const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
 const target = { id: "box/m", model: "m", provider: { name: "box", secret: "hush-hush" } } as unknown as Target;

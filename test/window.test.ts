@@ -1,7 +1,7 @@
 /** Limits in one process: exact sliding windows, all or nothing, reserved and settled. */
 import { describe, expect, test } from "bun:test";
-import type { Bound, Reservation, Verdict } from "../src/gate/limiter.ts";
-import { WindowLimiter } from "../src/gate/window.ts";
+import type { Bound, Reservation, Verdict } from "../src/accounts/limits/limiter.ts";
+import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { random } from "./kit/random.ts";
 
 const requests = (limit: number, id = "key:a"): Bound => ({

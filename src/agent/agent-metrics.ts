@@ -1,13 +1,13 @@
 /** What the agent tells of its host: states, queues, loads, GPUs; and its vLLMs' own metrics, each with its model. */
 import { Counter, Gauge, Registry } from "prom-client";
-import { readText } from "../proxy/body.ts";
+import { readText } from "../proxy/net/read-body.ts";
 import { steadyTime } from "../steady-time.ts";
-import type { Book } from "./book.ts";
-import type { GpuWatch } from "./gpu-watch.ts";
-import type { Host, HostEvents } from "./host.ts";
-import type { Traffic } from "./traffic.ts";
-import { relabel } from "./vllm-metrics.ts";
-import type { Vllm } from "./vllm-probe.ts";
+import type { GpuWatch } from "./gpu/gpu-watch.ts";
+import type { Host, HostEvents } from "./models/controller.ts";
+import type { Book } from "./models/model-registry.ts";
+import type { Traffic } from "./models/traffic.ts";
+import { relabel } from "./vllm/vllm-metrics.ts";
+import type { Vllm } from "./vllm/vllm-probe.ts";
 
 /** How long a vLLM may take for its metrics, ms: one that hangs must not keep the others' from being read. */
 const PATIENCE_MS = 2000;

@@ -2,7 +2,7 @@
 import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
-import type { ShownAgent } from "../server/agent-record.ts";
+import type { ShownAgent } from "../server/agents/agent-record.ts";
 import { askRouter, ownKey, plainKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 

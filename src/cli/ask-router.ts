@@ -1,8 +1,8 @@
 /** Asks a running router, as `router agents` and `router models` do. */
 import type { Config } from "../config/schema.ts";
 import { isGood, type UpstreamAnswer } from "../providers/provider.ts";
-import { readText } from "../proxy/body.ts";
-import { httpTransport, readCa } from "../proxy/transport.ts";
+import { readText } from "../proxy/net/read-body.ts";
+import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import { StartError } from "../start-error.ts";
 import { agentUrl } from "./local-agent.ts";
 import { plainText } from "./table.ts";

@@ -1,12 +1,12 @@
 /** `router check`: what would run, where each setting comes from, and which providers are ready. No secret is shown. */
 import type { TSchema } from "@sinclair/typebox";
+import { type Path, pathText } from "../config/config-error.ts";
 import { isRecord } from "../config/document.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded, Source } from "../config/load.ts";
-import { type Path, pathText } from "../config/mistake.ts";
 import { ConfigSchema } from "../config/schema.ts";
+import { mapLeaves } from "../config/schema-walk.ts";
 import { formatBytes, formatDuration } from "../config/units.ts";
-import { mapLeaves } from "../config/walk.ts";
 import type { ProviderState } from "../providers/registry.ts";
 import { VERSION } from "../version.ts";
 import { agentUrl, withAgentUrl } from "./local-agent.ts";
@@ -35,14 +35,14 @@ const ONLY = {
 /** Takes stock of the providers and reports; see `report`. Throws StartError for all that a start would refuse. */
 export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { config, role } = loaded;
-	const { catalogOf } = await import("../http/role-plan.ts");
+	const { catalogOf } = await import("../server/role-plan.ts");
 	if (role !== "router") {
-		const { agentPlan } = await import("../agent/plan.ts");
+		const { agentPlan } = await import("../agent/agent-plan.ts");
 		catalogOf(agentPlan(loaded, env));
 		// It relays to its own vLLM only.
 		if (role === "agent") return report(loaded, []);
 	}
-	const { routerPlan } = await import("../server/plan.ts");
+	const { routerPlan } = await import("../server/router-plan.ts");
 	const { describeProviders } = await import("../providers/registry.ts");
 	const variables = withAgentUrl(env, role === "standalone" ? agentUrl(config.agent) : undefined);
 	catalogOf(routerPlan(config, variables));

@@ -1,7 +1,8 @@
 /** `--env-file FILE`: further environment variables, as KEY=VALUE lines. */
+
+import { ConfigError, type Mistake } from "../config/config-error.ts";
 import type { Environment } from "../config/interpolate.ts";
-import { ConfigError, type Mistake } from "../config/mistake.ts";
-import { readNamedFile } from "../config/named-file.ts";
+import { readNamedFile } from "../config/read-file.ts";
 
 const LINE = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$/;
 const QUOTED = /^(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:#.*)?$/;

@@ -1,8 +1,8 @@
 /** The command line's words → what to do. Pure; also read by main.ts before anything else is loaded. */
 import { parseArgs } from "node:util";
-import { didYouMean } from "../config/nearest.ts";
+import { didYouMean } from "../config/did-you-mean.ts";
 import type { Flags, Role } from "../config/overlay.ts";
-import { KEY_FLAGS, type Order, orderOf } from "./order.ts";
+import { KEY_FLAGS, type Order, orderOf } from "./admin-args.ts";
 
 /** What sets something for `start` and `check`; texts as they were typed. */
 export interface StartOptions {

@@ -1,7 +1,7 @@
 /** The variables that are read besides those of the configuration: providers' keys and addresses, and proxies. */
 import type { Variable } from "../config/variables.ts";
-import { TABLE } from "../providers/table.ts";
-import { whyNoProxy } from "../proxy/environment-proxy.ts";
+import { TABLE } from "../providers/vendors.ts";
+import { whyNoProxy } from "../proxy/net/environment-proxy.ts";
 
 const PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
 

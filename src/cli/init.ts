@@ -5,7 +5,7 @@ import { example } from "../config/example.ts";
 import { jsonSchema } from "../config/json-schema.ts";
 import { StartError } from "../start-error.ts";
 import type { InitCommand } from "./flags.ts";
-import { composeFile, INSTALLED, systemdUnit } from "./units.ts";
+import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
 
 /** The text that `router init` is about, with a line end. */
 export function initText({ what, role }: Pick<InitCommand, "what" | "role">): string {

@@ -1,8 +1,8 @@
 /** `router agents invite`: a token of its own for agents, and the line that starts one with it. */
 import { isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
+import { hashKey } from "../accounts/auth/keys.ts";
 import type { Config } from "../config/schema.ts";
-import { hashKey } from "../gate/keys.ts";
 import { StartError } from "../start-error.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import { agentUrl } from "./local-agent.ts";

@@ -26,11 +26,11 @@ export async function start(
 	const running: Running[] = [];
 	try {
 		if (loaded.role !== "router") {
-			const { startAgent } = await import("../agent/start.ts");
+			const { startAgent } = await import("../agent/start-agent.ts");
 			running.push(await startAgent(loaded, env));
 		}
 		if (loaded.role !== "agent") {
-			const { startRouter } = await import("../server/start.ts");
+			const { startRouter } = await import("../server/start-router.ts");
 			running.push(await startRouter(loaded, withAgentUrl(env, running[0]?.url)));
 		}
 	} catch (error) {

@@ -1,7 +1,7 @@
 /** `router models suggest`: the well-known models that fit this host. Asks `nvidia-smi`, and no router. */
-import { type Gpu, readGpus } from "../agent/gpu.ts";
-import { GIB } from "../agent/memory.ts";
-import { suggestions } from "../agent/suggest.ts";
+import { type Gpu, readGpus } from "../agent/gpu/gpu.ts";
+import { GIB } from "../agent/gpu/memory.ts";
+import { suggestions } from "../agent/models/suggestions.ts";
 import type { Environment } from "../config/interpolate.ts";
 import { table } from "./table.ts";
 

@@ -2,9 +2,9 @@
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { price as priceSchema } from "./access.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
+import type { Finding, Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
 import { type Entry, entries, repeated } from "./entries.ts";
-import type { Finding, Path } from "./mistake.ts";
 
 const PRICE = TypeCompiler.Compile(priceSchema);
 

@@ -1,7 +1,7 @@
 /** Fills in what a configuration leaves out. */
 import type { TSchema } from "@sinclair/typebox";
 import { isRecord } from "./document.ts";
-import { branchFor, schemaOf } from "./walk.ts";
+import { branchFor, schemaOf } from "./schema-walk.ts";
 
 /**
  * A copy of `value` with the schema's defaults where it says nothing. What it does say stays as it is, of whatever shape: TypeBox's own

@@ -11,7 +11,7 @@ import {
 	visit,
 	type YAMLError,
 } from "yaml";
-import type { Mistake, Path } from "./mistake.ts";
+import type { Mistake, Path } from "./config-error.ts";
 import { wrongNames } from "./setting-names.ts";
 
 /** Where something stands in the file; both count from 1. */

@@ -1,6 +1,7 @@
 /** Lists of mappings, as far as they are sound. */
+
+import type { Finding, Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
-import type { Finding, Path } from "./mistake.ts";
 
 /** A mapping of the file. */
 export type Entry = Record<string, unknown>;

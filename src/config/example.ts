@@ -1,7 +1,7 @@
 /** The commented `router.yaml` that `router init` writes, made from the schema so that it can't fall behind it. */
 import type { TSchema } from "@sinclair/typebox";
 import { stringify } from "yaml";
-import { expectation } from "./expects.ts";
+import { expectation } from "./describe-type.ts";
 import { ConfigSchema } from "./schema.ts";
 
 const WIDTH = 100;

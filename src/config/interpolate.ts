@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
-import { fromText } from "./expects.ts";
-import type { Finding } from "./mistake.ts";
-import { mapLeaves } from "./walk.ts";
+import type { Finding } from "./config-error.ts";
+import { fromText } from "./describe-type.ts";
+import { mapLeaves } from "./schema-walk.ts";
 
 /** The process's environment. An empty variable counts as unset. */
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -1,14 +1,14 @@
 /** Flags, environment, file and defaults → one checked configuration. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./config-error.ts";
 import { withDefaults } from "./defaults.ts";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
-import { finish } from "./finish.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
 import { mendSettings } from "./mended.ts";
-import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./mistake.ts";
-import { readNamedFile } from "./named-file.ts";
+import { finish } from "./normalize.ts";
 import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
+import { readNamedFile } from "./read-file.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { semantics } from "./semantics.ts";
 import { validate } from "./validate.ts";

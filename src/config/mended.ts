@@ -1,8 +1,8 @@
 /** Secrets and addresses in the file, mended where they were pasted with something around them. */
 import type { TSchema } from "@sinclair/typebox";
-import { type Finding, pathText } from "./mistake.ts";
+import { type Finding, pathText } from "./config-error.ts";
 import { type PastedKind, pasted } from "./pasted.ts";
-import { mapLeaves } from "./walk.ts";
+import { mapLeaves } from "./schema-walk.ts";
 
 /** How the text of this setting is looked at; undefined for those that are taken as they stand. */
 export function kindOfSetting(schema: TSchema): PastedKind | undefined {

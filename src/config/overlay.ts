@@ -2,11 +2,11 @@
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { AgentModel } from "./agent-schema.ts";
-import { expectation, fromText, list } from "./expects.ts";
+import type { Finding, Path } from "./config-error.ts";
+import { expectation, fromText, list } from "./describe-type.ts";
 import type { Environment } from "./interpolate.ts";
-import type { Finding, Path } from "./mistake.ts";
 import { ConfigSchema } from "./schema.ts";
-import { type Setting, settings } from "./walk.ts";
+import { type Setting, settings } from "./schema-walk.ts";
 
 /** What this process is started as. */
 export type Role = "router" | "agent" | "standalone";

@@ -2,11 +2,11 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
+import { type Finding, type Path, pathText } from "./config-error.ts";
+import { expectation, howToWrite, kindOf } from "./describe-type.ts";
+import { didYouMean, nearest } from "./did-you-mean.ts";
 import { isRecord } from "./document.ts";
-import { expectation, howToWrite, kindOf } from "./expects.ts";
-import { type Finding, type Path, pathText } from "./mistake.ts";
-import { didYouMean, nearest } from "./nearest.ts";
-import { branchFor, settings } from "./walk.ts";
+import { branchFor, settings } from "./schema-walk.ts";
 
 /** Everything in `values` that `schema` does not allow; one finding a setting. Quotes names, never values. */
 export function validate(schema: TSchema, values: unknown): Finding[] {

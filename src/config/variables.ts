@@ -1,11 +1,11 @@
 /** The environment variables that are read, mended where they were pasted with something around them. */
 import { AGENT_TOKEN } from "./agent-tokens.ts";
+import type { Mistake } from "./config-error.ts";
 import type { Environment } from "./interpolate.ts";
 import { kindOfSetting } from "./mended.ts";
-import type { Mistake } from "./mistake.ts";
 import { type PastedKind, pasted, pastedList } from "./pasted.ts";
 import { ConfigSchema } from "./schema.ts";
-import { settings } from "./walk.ts";
+import { settings } from "./schema-walk.ts";
 
 /** A variable that somebody reads. */
 export interface Variable {

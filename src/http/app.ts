@@ -3,13 +3,13 @@ import { Elysia } from "elysia";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { cors } from "./cors.ts";
-import { errors } from "./errors.ts";
+import { errors } from "./error-response.ts";
 import { gatekeeper } from "./gatekeeper.ts";
 import { type HealthNotes, health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import { metricsRoute } from "./metrics.ts";
-import type { PageDoor } from "./page-door.ts";
-import { requestLine } from "./request-line.ts";
+import { metricsRoute } from "./metrics-route.ts";
+import type { PageDoor } from "./page-access.ts";
+import { requestLine } from "./request-guard.ts";
 import { swagger } from "./swagger.ts";
 
 /** What differs between the roles. */

@@ -1,7 +1,7 @@
 /** CORS: lets web pages of allowed origins call, and read the answers, errors and streams. */
 import { Elysia } from "elysia";
+import { allowedOrigin } from "../accounts/auth/origin.ts";
 import { RouterError } from "../errors.ts";
-import { allowedOrigin } from "./origin.ts";
 
 const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 

@@ -1,5 +1,5 @@
 /** Which path a client that asked for an unknown one most likely meant. */
-import { editDistance } from "../config/nearest.ts";
+import { editDistance } from "../config/did-you-mean.ts";
 
 /** Longer paths are answered with nothing: the cost is length × length, and the path comes from a client. */
 const LONGEST = 128;

@@ -3,7 +3,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
 import { type Field, fieldsOf, JsonTooLarge, repeatedKey, skipSpace } from "./json.ts";
-import { ChatRequest, CompletionRequest, EmbeddingRequest, type RequestBody } from "./request.ts";
+import { ChatRequest, CompletionRequest, EmbeddingRequest, type RequestBody } from "./request-fields.ts";
 import { describe } from "./validation.ts";
 
 /** Which endpoint was called. */

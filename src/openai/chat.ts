@@ -7,7 +7,7 @@ import type { TypeCheck } from "@sinclair/typebox/compiler";
 import { ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../errors.ts";
 import { CHOICES, type Chat, type Checks, FORMATS, MESSAGES, OPTIONS, PARTS } from "./chat-schema.ts";
-import type { RequestBody } from "./request.ts";
+import type { RequestBody } from "./request-fields.ts";
 import { describe, furthest, pathOf } from "./validation.ts";
 
 /**

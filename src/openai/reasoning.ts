@@ -1,5 +1,5 @@
 /** Whether a call makes its model think before it answers: its first token may then take minutes. */
-import type { RequestBody } from "./request.ts";
+import type { RequestBody } from "./request-fields.ts";
 
 /** Names of models that think unless told not to. */
 const THINKERS = /(?:^|[/:_-])(?:o\d|gpt-5|gpt-oss|grok-[34]|qwq|magistral|r1)(?:$|[-.:@])|think|reason/i;

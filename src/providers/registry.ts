@@ -5,7 +5,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../start-error.ts";
 import type { SomeTimeouts, Timeouts } from "./provider.ts";
-import { type ProviderType, type Row, TABLE } from "./table.ts";
+import { type ProviderType, type Row, TABLE } from "./vendors.ts";
 
 /** One upstream, ready or not. */
 export interface Upstream {

@@ -1,12 +1,12 @@
 /** What an attempt tells of itself, and who hears of it: the call's settlement, and what is known of its target. */
 import type { Call } from "../openai/call.ts";
-import type { Work } from "../routing/state.ts";
+import type { Work } from "../routing/target-state.ts";
 import { timeLeft } from "./attempt.ts";
+import type { OpenRecord, Settlement } from "./call-record.ts";
 import type { Candidate } from "./candidate.ts";
-import { isHasty, type Limits } from "./limits.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import type { Ask } from "./round.ts";
-import type { OpenRecord, Settlement } from "./settlement.ts";
+import { isHasty, type Limits } from "./timeouts.ts";
 
 /** Whose attempt it is. */
 export interface Recorded {

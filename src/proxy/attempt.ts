@@ -16,16 +16,16 @@ import {
 	type Wishes,
 } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
-import { readJsonText } from "./body.ts";
+import type { OpenRecord } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
 import { EventReader, type Piece } from "./event-reader.ts";
-import { guardedDecoder } from "./guarded-decoder.ts";
-import type { Limits } from "./limits.ts";
+import { readJsonText } from "./net/read-body.ts";
+import { transportFailure } from "./net/transport-failure.ts";
 import { foldedAnswer, isEvents, isNoStream, played, rejoined, source } from "./other-form.ts";
 import { refusedAddition } from "./refused-additions.ts";
+import { guardedDecoder } from "./safe-decoder.ts";
 import type { Late } from "./second-target.ts";
-import type { OpenRecord } from "./settlement.ts";
-import { transportFailure } from "./transport-failure.ts";
+import type { Limits } from "./timeouts.ts";
 
 /** An answer that has begun. */
 export interface Opened {

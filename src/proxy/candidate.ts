@@ -2,7 +2,7 @@
 import { RouterError } from "../errors.ts";
 import type { Failure, Provider, Target } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
-import type { Account, AccountRing } from "./account-ring.ts";
+import type { Account, AccountRing } from "./key-rotation.ts";
 import type { Tried } from "./retry.ts";
 
 /** A target as the plan gives it. */

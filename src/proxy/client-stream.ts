@@ -8,16 +8,16 @@
  */
 import { asRouterError, RouterError } from "../errors.ts";
 import { withCounts } from "../openai/answer-usage.ts";
+import { Transcript } from "../openai/sent-so-far.ts";
 import { DONE, sseComment, sseData } from "../openai/sse.ts";
-import { Transcript } from "../openai/transcript.ts";
 import { withCost } from "../openai/usage-cost.ts";
-import { errorOf } from "../providers/failure-error.ts";
+import { errorOf } from "../providers/failure-to-error.ts";
 import type { Target } from "../providers/provider.ts";
 import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
-import type { Attempts } from "./attempts.ts";
+import type { Attempts } from "./call-attempts.ts";
+import type { Settlement } from "./call-record.ts";
 import { LEFT } from "./deadline.ts";
 import type { EventReader, Piece } from "./event-reader.ts";
-import type { Settlement } from "./settlement.ts";
 
 const SIGN_OF_LIFE = `${KEEP_ALIVE}\n\n`;
 

@@ -1,6 +1,6 @@
 /** When an attempt must stop: its client left, or its time is up. One controller and one timer each. */
 import type { Failure } from "../providers/provider.ts";
-import { YOUNG_MS, Young } from "./young.ts";
+import { YOUNG_MS, Young } from "./deferred.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;

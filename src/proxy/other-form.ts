@@ -1,8 +1,8 @@
 /** Answers in another form than was asked for: a stream's call that got one JSON, a plain call that got a stream. */
 import type { Call, Operation } from "../openai/call.ts";
-import { foldStream } from "../openai/fold.ts";
-import { replayEvents } from "../openai/replay.ts";
+import { replayEvents } from "../openai/json-to-stream.ts";
 import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
+import { foldStream } from "../openai/stream-to-json.ts";
 import {
 	type Answer,
 	type ByteSource,

@@ -1,9 +1,9 @@
 /** What calls have in common while they try upstreams. One per server; it outlives a reload of the configuration. */
 import type { Provider } from "../providers/provider.ts";
-import { RoutingState } from "../routing/state.ts";
-import { AccountRing } from "./account-ring.ts";
+import { RoutingState } from "../routing/target-state.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
 import { HedgeBudget } from "./hedge-budget.ts";
+import { AccountRing } from "./key-rotation.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry-budget.ts";
 

@@ -1,5 +1,5 @@
 /** A proxy of the environment that did not let a call through, told with its variable: people look at the upstream else. */
-import type { NamedProxy } from "./environment-proxy.ts";
+import type { NamedProxy } from "./net/environment-proxy.ts";
 
 /** Bun's code for a proxy that opened no tunnel. Its message ends with the proxy's status. */
 const NO_TUNNEL = "ERR_PROXY_TUNNEL";

@@ -6,11 +6,11 @@ import { answerCharacters, withCost } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import type { Opened } from "./attempt.ts";
-import { Attempts, type CallPlan } from "./attempts.ts";
+import { Attempts, type CallPlan } from "./call-attempts.ts";
+import type { Settlement } from "./call-record.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import type { Settlement } from "./settlement.ts";
-import { wholeAnswer } from "./whole-headers.ts";
+import { wholeAnswer } from "./response-headers.ts";
 
 /** What a server gives its calls. */
 export interface RelayOptions {

@@ -1,13 +1,13 @@
 /** How an answer that broke after its first bytes goes on from another target, so that its client reads one unbroken stream. */
 import type { ModelConfig } from "../config/schema.ts";
 import type { Call } from "../openai/call.ts";
-import type { Told } from "../openai/transcript.ts";
+import type { Told } from "../openai/sent-so-far.ts";
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptOptions, Opened } from "./attempt.ts";
-import { type FollowUp, followUps, obstacleOf } from "./continuation.ts";
 import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
+import { type FollowUp, followUps, obstacleOf } from "./resume-request.ts";
 import type { Spent } from "./spent.ts";
 
 /** What of a call the decision needs. */

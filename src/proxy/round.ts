@@ -4,9 +4,9 @@
  */
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
-import type { OpenAttempt } from "../routing/state.ts";
+import type { OpenAttempt } from "../routing/target-state.ts";
 import type { Attempt, Opened } from "./attempt.ts";
-import type { Failed } from "./attempts.ts";
+import type { Failed } from "./call-attempts.ts";
 import type { Late } from "./second-target.ts";
 
 /** How an attempt fails that is ended since another of its round has answered. */

@@ -1,10 +1,11 @@
 /** When a call's target counts as late, and who may be asked beside it. Pure. */
+
+import type { Biller } from "../accounts/usage/pricing.ts";
 import { admits } from "../routing/breaker.ts";
-import { waitOf } from "../routing/judge.ts";
 import type { RouteTarget } from "../routing/route.ts";
-import type { TargetView } from "../routing/state.ts";
-import type { Biller } from "./biller.ts";
-import { KNOWN_FROM, type Learned, UNKNOWN_LATE_MS } from "./limits.ts";
+import { waitOf } from "../routing/score.ts";
+import type { TargetView } from "../routing/target-state.ts";
+import { KNOWN_FROM, type Learned, UNKNOWN_LATE_MS } from "./timeouts.ts";
 
 /** When a target counts as late, and why. */
 export interface Late {

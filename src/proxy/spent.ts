@@ -1,6 +1,6 @@
 /** How many tokens of an answer its client has been told, when it breaks: what is left of its limit, and what the whole of it used. Pure. */
-import { answerTokens } from "../gate/estimate.ts";
-import type { Told } from "../openai/transcript.ts";
+import { answerTokens } from "../accounts/usage/token-estimate.ts";
+import type { Told } from "../openai/sent-so-far.ts";
 import type { Counted } from "../providers/provider.ts";
 
 /** Tokens told so far. */
@@ -22,7 +22,7 @@ export interface Spent {
 
 /** Characters that a chunk of one token has on average, at most. Latin text has 4 to 5 a token. */
 const A_TOKEN = 6;
-/** Further tokens a byte beyond the first of a character, as characters: see `gate/estimate.ts`. */
+/** Further tokens a byte beyond the first of a character, as characters: see `accounts/usage/token-estimate.ts`. */
 const EXTRA_BYTE = 1.4;
 
 /**

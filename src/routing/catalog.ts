@@ -1,16 +1,17 @@
 /** Model names → the targets that serve them. */
-import { type Finding, FindingsError, type Path } from "../config/mistake.ts";
-import { didYouMean, nearest } from "../config/nearest.ts";
+
+import { type Listed, priceBook } from "../accounts/usage/price-book.ts";
+import { type Finding, FindingsError, type Path } from "../config/config-error.ts";
+import { didYouMean, nearest } from "../config/did-you-mean.ts";
 import type { Config, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import type { ProviderType } from "../providers/table.ts";
+import type { ProviderType } from "../providers/vendors.ts";
+import { type Fleet, NO_FLEET } from "./agent-targets.ts";
 import { type Alias, createAlias, type Place } from "./alias.ts";
-import { type Fleet, NO_FLEET } from "./fleet.ts";
 import { kindOf } from "./kind.ts";
-import { localNames } from "./local-names.ts";
-import { type Listed, priceBook } from "./price.ts";
+import { localNames } from "./local-models.ts";
 import type { Feature, Route, RouteTarget } from "./route.ts";
 
 /** A provider with the configuration it was made from. */

@@ -1,9 +1,9 @@
 /** A plan in words: every candidate, with what was known of it and why it stands where it stands. Pure. */
 import { admits } from "./breaker.ts";
-import { expectedCost, type Judged, missingOf, timeOf, uncachedOf, waitOf } from "./judge.ts";
-import type { Needs } from "./needs.ts";
 import type { Plan } from "./plan.ts";
+import type { Needs } from "./requirements.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
+import { expectedCost, type Judged, missingOf, timeOf, uncachedOf, waitOf } from "./score.ts";
 
 /** One candidate. Numbers that were not known are absent. */
 export interface Candidate {

@@ -3,10 +3,10 @@
  * same state with the same dice gets the same plan. Budget: 20 µs with 100 targets that remember 10,000 blocks each.
  */
 import { NO_BLOCKS } from "./affinity.ts";
-import { type Judged, judge } from "./judge.ts";
-import type { Needs } from "./needs.ts";
+import type { Needs } from "./requirements.ts";
 import type { Route, RouteTarget } from "./route.ts";
-import type { StateView, Work } from "./state.ts";
+import { type Judged, judge } from "./score.ts";
+import type { StateView, Work } from "./target-state.ts";
 
 /** What a call is to do. */
 export interface Plan {

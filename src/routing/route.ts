@@ -1,7 +1,8 @@
 /** Where a call may run: what the catalog says of a name, before anyone has looked at the call or at the time. */
+
+import type { Price } from "../accounts/usage/price-book.ts";
 import type { ModelConfig } from "../config/schema.ts";
 import type { Target } from "../providers/provider.ts";
-import type { Price } from "./price.ts";
 
 /** How an alias's targets are put in order. */
 export type Policy = ModelConfig["policy"];

@@ -3,7 +3,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Sql, Value } from "./connection.ts";
-import { SUMS } from "./ledger.ts";
+import { SUMS } from "./ledger-table.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
 /** What is asked for on a call's way, and is small: single calls stay where they are. */

@@ -5,7 +5,7 @@ import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { agentOf, rowOf } from "./agent-row.ts";
 import { type Connection, isRowFault, type WriteResult } from "./connection.ts";
-import { ledgerStore } from "./ledger.ts";
+import { ledgerStore } from "./ledger-table.ts";
 import { mergeInto, rememberBase, SAVE_KEY, takeOver } from "./merge.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { hand, unwritable } from "./private-file.ts";

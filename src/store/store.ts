@@ -1,6 +1,6 @@
 /** What the router remembers across restarts, whatever it is kept in. */
 import type { GpuReport, ModelReport } from "../protocol/agent.ts";
-import type { LedgerStore } from "./ledger.ts";
+import type { LedgerStore } from "./ledger-table.ts";
 
 /** An agent, as it registered and as it was last heard of. Times are Unix times, ms. */
 export interface StoredAgent {

@@ -7,13 +7,13 @@ import type { Call } from "../../src/openai/call.ts";
 import { parseRequest } from "../../src/openai/call.ts";
 import { fieldsOf } from "../../src/openai/json.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
-import { messagesRequest } from "../../src/providers/anthropic-request.ts";
-import { messageDecoder } from "../../src/providers/anthropic-stream.ts";
-import { generateRequest } from "../../src/providers/gemini-request.ts";
-import { generateDecoder } from "../../src/providers/gemini-stream.ts";
+import { messagesRequest } from "../../src/providers/anthropic/request.ts";
+import { messageDecoder } from "../../src/providers/anthropic/stream.ts";
+import { detailsOf } from "../../src/providers/anthropic/thinking.ts";
+import { generateRequest } from "../../src/providers/gemini/request.ts";
+import { generateDecoder } from "../../src/providers/gemini/stream.ts";
 import type { StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
-import { detailsOf } from "../../src/providers/thoughts.ts";
 import { configOf } from "../kit/pipeline.ts";
 import { median } from "./measure.ts";
 

@@ -9,7 +9,7 @@ const ROOT = resolve(import.meta.dir, "../..");
 
 /** A function that started: where it stands and what it is called. */
 export interface Start {
-	/** Below `src`, such as `http/calls.ts`. */
+	/** Below `src`, such as `api/handler.ts`. */
 	readonly file: string;
 	/** Its own name, or that of what holds it; `(anonymous)` where neither has one. */
 	readonly name: string;

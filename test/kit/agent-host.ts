@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import type { ModelView } from "../../src/agent/model-view.ts";
+import type { ModelView } from "../../src/agent/models/model-view.ts";
 import { type DockerEngine, type EngineOptions, startDockerEngine } from "./docker.ts";
 import type { Json } from "./exchange.ts";
 import { type NvidiaSmi, nvidiaSmi } from "./nvidia-smi.ts";

@@ -1,8 +1,8 @@
 /** Every place of the configuration's schema, with a value that fits, and values of every shape that does not. */
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import type { Path } from "../../src/config/config-error.ts";
 import { isRecord } from "../../src/config/document.ts";
-import type { Path } from "../../src/config/mistake.ts";
 
 /** The file that stands in for every PEM file: settings that name one get this name as their text. */
 export const FILE = "10.0.0.7";

@@ -1,6 +1,7 @@
 /** Loads a configuration from files in a directory of their own. */
+
+import { ConfigError } from "../../src/config/config-error.ts";
 import { type Loaded, load } from "../../src/config/load.ts";
-import { ConfigError } from "../../src/config/mistake.ts";
 import type { Flags, Role } from "../../src/config/overlay.ts";
 import type { Variable } from "../../src/config/variables.ts";
 import { directory } from "./cli.ts";

@@ -10,7 +10,7 @@ import {
 	supervise,
 	type Wanted,
 	type Work,
-} from "../../src/agent/supervisor.ts";
+} from "../../src/agent/models/supervisor.ts";
 import type { Random } from "./random.ts";
 
 type Box = { -readonly [K in keyof Seen]: Seen[K] } & { readyAt: number };

@@ -1,5 +1,5 @@
 /** How far the estimate of a prompt's tokens is from what was really counted, on the recorded calls. */
-import { estimatedTokens } from "../../src/gate/estimate.ts";
+import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
 import { parseRequest } from "../../src/openai/call.ts";
 import type { Json, Loose } from "./exchange.ts";
 import { type Recording, recordings } from "./recordings.ts";

@@ -1,7 +1,7 @@
 /** An agent of the smallest kind: a server that speaks OpenAI, joined to a router by the real link. */
-import { type Link, startLink } from "../../src/agent/link.ts";
+import { type Link, startLink } from "../../src/agent/router-link/router-link.ts";
 import type { ModelReport } from "../../src/protocol/agent.ts";
-import { httpTransport } from "../../src/proxy/transport.ts";
+import { httpTransport } from "../../src/proxy/net/transport.ts";
 import { DONE, finishEvent, textEvent, usageEvent } from "./events.ts";
 
 /** What it is. */

@@ -1,10 +1,10 @@
 /** The router's agents in this process: a fleet whose clock the test winds, and whose call backs it answers. */
-import { agentSecrets } from "../../src/gate/agent-secrets.ts";
+import { agentSecrets } from "../../src/accounts/auth/agent-secrets.ts";
 import type { ModelReport } from "../../src/protocol/agent.ts";
 import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { responseAnswer } from "../../src/providers/response-answer.ts";
-import { AgentFleet } from "../../src/server/fleet.ts";
+import { AgentFleet } from "../../src/server/agents/fleet.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { configOf } from "./pipeline.ts";
 

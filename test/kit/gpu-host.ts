@@ -1,6 +1,6 @@
 /** A GPU host on a simulated clock, for the scheduler: models of one size, room for some of them, calls that come and go. */
 
-import { type Demand, type Residents, type Room, schedule } from "../../src/agent/scheduler.ts";
+import { type Demand, type Residents, type Room, schedule } from "../../src/agent/models/scheduler.ts";
 import type { LoadMode } from "../../src/protocol/agent.ts";
 
 /** What it is made of. Times in ms. */

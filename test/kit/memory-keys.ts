@@ -1,5 +1,5 @@
 /** Keys of a replica, in memory: what the mirror needs of the real store. */
-import { isNewer, type KeyStore, type StoredKey } from "../../src/gate/key-store.ts";
+import { isNewer, type KeyStore, type StoredKey } from "../../src/accounts/auth/key-store.ts";
 
 /** A store whose clock the test winds. */
 export function memoryKeys(now: () => number): KeyStore {

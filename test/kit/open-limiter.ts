@@ -1,5 +1,5 @@
 /** A limiter that lets everyone in and keeps count of what it is told: stands for the one in the process. */
-import type { Bound, Limiter, Reservation } from "../../src/gate/limiter.ts";
+import type { Bound, Limiter, Reservation } from "../../src/accounts/limits/limiter.ts";
 
 /** It, and what is reserved in it: by bound, settled tokens included, cancelled ones not. */
 export interface OpenLimiter extends Limiter {

@@ -1,10 +1,10 @@
 /** Streams that break off, taken apart: what a client was sent, and what that comes to. */
 import { type Call, parseRequest } from "../../src/openai/call.ts";
+import { type Told, Transcript } from "../../src/openai/sent-so-far.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
-import { type Told, Transcript } from "../../src/openai/transcript.ts";
 import type { Continuation, StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
-import { type FollowUp, followUps } from "../../src/proxy/continuation.ts";
+import { type FollowUp, followUps } from "../../src/proxy/resume-request.ts";
 import { spentAfter } from "../../src/proxy/spent.ts";
 import { choiceEvent, DONE, finishEvent, usageEvent } from "./events.ts";
 import { chunksOf, type Json } from "./exchange.ts";

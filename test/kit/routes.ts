@@ -2,10 +2,10 @@
 import type { ModelConfig } from "../../src/config/schema.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { promptOf } from "../../src/routing/affinity.ts";
-import type { Needs } from "../../src/routing/needs.ts";
 import { type Plan, plan } from "../../src/routing/plan.ts";
+import type { Needs } from "../../src/routing/requirements.ts";
 import type { Policy, Route, RouteTarget } from "../../src/routing/route.ts";
-import { RoutingState } from "../../src/routing/state.ts";
+import { RoutingState } from "../../src/routing/target-state.ts";
 
 /** A target of this id. */
 export function target(id: string, over: Partial<RouteTarget> = {}): RouteTarget {

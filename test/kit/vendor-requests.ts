@@ -1,8 +1,8 @@
 /** Requests of the chat API as Anthropic and Gemini get them, and the smallest parts to make them of. */
 import { RouterError } from "../../src/errors.ts";
 import { parseRequest } from "../../src/openai/call.ts";
-import { messagesRequest } from "../../src/providers/anthropic-request.ts";
-import { generateRequest } from "../../src/providers/gemini-request.ts";
+import { messagesRequest } from "../../src/providers/anthropic/request.ts";
+import { generateRequest } from "../../src/providers/gemini/request.ts";
 import { GOT_NOTHING } from "../../src/providers/provider.ts";
 import type { Json, Loose } from "./exchange.ts";
 

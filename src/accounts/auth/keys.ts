@@ -1,0 +1,152 @@
+/** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
+import { timingSafeEqual } from "node:crypto";
+import type { KeyConfig } from "../../config/access.ts";
+import { type Fits, fitting } from "../../config/name-pattern.ts";
+import { pasted } from "../../config/pasted.ts";
+import { RouterError } from "../../errors.ts";
+import type { Budget, KeyLimits, KeyStore, StoredKey } from "./key-store.ts";
+
+/** A key that was recognised. One object a key, until the key is changed. */
+export interface Caller {
+	/** Whose limits and spending it is: stays the same when the secret is replaced. */
+	readonly id: string;
+	readonly name: string;
+	readonly team?: string | undefined;
+	/** It may use some models only. */
+	readonly isRestricted: boolean;
+	/** Its calls' place in a line; 0 where nothing is said. */
+	readonly priority?: number | undefined;
+	readonly limits: KeyLimits;
+	readonly budget?: Budget | undefined;
+	/** Whether it may use a model of that name. */
+	readonly mayUse: Fits;
+	/** Whether one of the patterns of its models has this text in it. Absent: none has. */
+	mentions?(text: string): boolean;
+}
+
+/** The router's door. */
+export interface Gate {
+	/** There never was a key: everyone who gets through the keyless checks may call. */
+	readonly isOpen: boolean;
+	/** The caller; undefined where the gate is open. Throws `invalid_api_key`. */
+	admit(headers: Headers): Caller | undefined;
+}
+
+/** What the gate needs of keys that were made at run time. */
+export interface FoundKeys extends Pick<KeyStore, "find"> {
+	/** None was ever made. */
+	readonly isEmpty: boolean;
+}
+
+interface ConfiguredKey extends Caller {
+	readonly hash: Buffer;
+}
+
+/** SHA-256 of a secret, as stored. 0.1 µs; a `CryptoHasher` costs 0.5 µs. */
+export function hashKey(secret: string): Buffer {
+	return Buffer.from(Bun.SHA256.hash(secret).buffer);
+}
+
+/** A secret of the configuration, which may be given by its hash. */
+export function hashOf(secret: string): Buffer {
+	return /^sha256:/i.test(secret) ? Buffer.from(secret.slice(7), "hex") : hashKey(secret);
+}
+
+/** A secret that comes and changes while the gate stands: what a router shows its agent. */
+export type Guest = () => { readonly name: string; readonly hash: Buffer } | undefined;
+
+/** The gate for the configured keys, one generated key's hash where there is one, a guest, and keys that were made at run time. */
+export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest, made?: FoundKeys): Gate {
+	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, ...rest }) => ({
+		id: `config:${name}`,
+		name,
+		team,
+		hash: hashOf(key),
+		...ofModels(models),
+		priority,
+		limits: { rpm: rest.rpm, tpm: rest.tpm, concurrency: rest.concurrency, input: rest.input },
+		budget,
+	}));
+	if (generated) {
+		configured.push({ id: "generated", name: "generated", hash: generated, ...ofModels(["*"]), limits: {} });
+	}
+	return {
+		// A key that was revoked keeps the gate shut: else revoking the last one would let everyone in.
+		get isOpen() {
+			return configured.length === 0 && (made?.isEmpty ?? true);
+		},
+		admit(headers) {
+			if (this.isOpen) return undefined;
+			const secret = presentedSecret(headers);
+			if (secret === undefined) {
+				throw new RouterError("invalid_api_key", "No API key: send one as `Authorization: Bearer …`.");
+			}
+			const hash = hashKey(secret);
+			let caller: Caller | undefined;
+			// Every key is compared, whether or not one has matched: the time tells nothing.
+			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
+			const visitor = guest?.();
+			if (visitor && timingSafeEqual(visitor.hash, hash)) {
+				caller = { id: `guest:${visitor.name}`, name: visitor.name, ...ofModels(["*"]), limits: {} };
+			}
+			if (caller) return caller;
+			// Found by its hash: what the time tells of a hash leads to no secret.
+			const found = made?.find(hash.toString("hex"));
+			if (!found) throw new RouterError("invalid_api_key", `This API key is not known here${whyUnknown(headers)}.`);
+			return callerOf(found);
+		},
+	};
+}
+
+const callers = new WeakMap<StoredKey, Caller>();
+
+/** The key as a caller. */
+function callerOf(key: StoredKey): Caller {
+	let caller = callers.get(key);
+	if (!caller) {
+		const { id, name, team, models, limits, budget } = key;
+		caller = { id, name, team, ...ofModels(models), limits, budget };
+		callers.set(key, caller);
+	}
+	return caller;
+}
+
+function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse" | "mentions"> {
+	return {
+		isRestricted: !models.includes("*"),
+		mayUse: fitting(models),
+		mentions: (text) => models.some((model) => model.includes(text)),
+	};
+}
+
+/**
+ * The key or token that a request carries: `Authorization: Bearer …`, else `x-api-key`, else `api-key` (Azure's), else
+ * `x-goog-api-key`. The first that is there counts, and no other is looked at: of two that differ, a wrong one is refused although
+ * a right one stands behind it.
+ */
+export function presentedSecret(headers: Headers): string | undefined {
+	const bearer = BEARER.exec(headers.get("authorization") ?? "")?.[1];
+	if (bearer !== undefined) return bearer;
+	for (const name of BARE) {
+		const secret = headers.get(name);
+		if (secret) return secret;
+	}
+	return undefined;
+}
+
+const BEARER = /^Bearer\s+(\S+)\s*$/i;
+/** The headers that hold a key as it is. */
+const BARE = ["x-api-key", "api-key", "x-goog-api-key"];
+/** Longer secrets are answered without a hint: to look at them takes time. */
+const LONGEST_HINTED = 512;
+
+/** For the refusal of a secret, what is wrong with it or that another one was not looked at, where that can be told. Repeats nothing of it. */
+export function whyUnknown(headers: Headers): string {
+	const secret = presentedSecret(headers) ?? "";
+	const { problem, mended } = secret.length > LONGEST_HINTED ? {} : pasted(secret, "secret");
+	const hint = problem ?? mended;
+	if (hint !== undefined) return `: it ${hint}`;
+	const given = BARE.filter((name) => headers.get(name));
+	if (BEARER.test(headers.get("authorization") ?? "")) given.unshift("authorization");
+	return given.length > 1 ? ` (of ${given.join(", ")} the first counts)` : "";
+}

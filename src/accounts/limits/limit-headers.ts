@@ -1,0 +1,115 @@
+/** How limits are told to clients, in the words that OpenAI uses. Pure. */
+import { RouterError } from "../../errors.ts";
+import { decimal } from "../../openai/usage-cost.ts";
+import type { Budget } from "../auth/key-store.ts";
+import type { Bound, Standing, Verdict } from "./limiter.ts";
+
+/** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
+export function limitHeaders(standings: readonly Standing[]): Record<string, string> | undefined {
+	const headers: Record<string, string> = {};
+	let isEmpty = true;
+	for (const counts of ["requests", "tokens"] as const) {
+		const nearest = nearestOf(standings, counts);
+		if (!nearest) continue;
+		isEmpty = false;
+		headers[`x-ratelimit-limit-${counts}`] = String(nearest.bound.limit);
+		headers[`x-ratelimit-remaining-${counts}`] = String(Math.floor(nearest.remaining));
+		headers[`x-ratelimit-reset-${counts}`] = resetText(nearest.resetMs);
+	}
+	return isEmpty ? undefined : headers;
+}
+
+function nearestOf(standings: readonly Standing[], counts: Bound["counts"]): Standing | undefined {
+	let nearest: Standing | undefined;
+	for (const standing of standings) {
+		if (standing.bound.counts !== counts) continue;
+		if (!nearest || shareLeft(standing) < shareLeft(nearest)) nearest = standing;
+	}
+	return nearest;
+}
+
+const shareLeft = ({ bound, remaining }: Standing): number => remaining / bound.limit;
+
+const WHAT = {
+	requests: "requests a minute",
+	tokens: "tokens a minute",
+	concurrency: "calls at once",
+	usd: "USD",
+} as const;
+
+/** The refusal. */
+export function refusalOf({ refused, retryAfterMs, standings }: Extract<Verdict, { isAllowed: false }>): RouterError {
+	const { counts, limit, amount, id } = refused;
+	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "your address";
+	const isHopeless = retryAfterMs === Number.POSITIVE_INFINITY;
+	const asked = counts === "tokens" ? ` The call may take ${amount}.` : "";
+	const when = isHopeless
+		? "It will never fit: send less, or ask for fewer."
+		: `Try again in ${resetText(retryAfterMs)}.`;
+	const message = `Rate limit reached: ${whose} may take ${limit} ${WHAT[counts]}.${asked} ${when}`;
+	const ms = Math.max(1, Math.ceil(retryAfterMs));
+	return new RouterError("rate_limit_exceeded", message, {
+		headers: {
+			...limitHeaders(standings),
+			...(isHopeless
+				? { "x-should-retry": "false" }
+				: { "retry-after": String(Math.ceil(ms / 1000)), "retry-after-ms": String(ms) }),
+		},
+	});
+}
+
+const BEGINS = {
+	day: " It begins anew at midnight (UTC).",
+	month: " It begins anew on the 1st (UTC).",
+	total: "",
+} as const;
+
+/** The refusal of a key whose budget is spent. @param name the key's */
+export function spentBudget(name: string, { usd, per }: Budget): RouterError {
+	const message = `The key "${name}" has spent its budget of ${usd} USD ${wholeOf(per)}.${BEGINS[per]}`;
+	return new RouterError("insufficient_quota", message, { headers: { "x-should-retry": "false" } });
+}
+
+/** A call whose reserve does not fit in what is left of its key's budget. */
+export interface Unaffordable {
+	/** The key's. */
+	readonly name: string;
+	readonly budget: Budget;
+	/** USD that are neither spent nor reserved, and what this call needs of them. */
+	readonly left: number;
+	readonly reserve: number;
+	/** What the reserve is made of, and whether the client has said how long its answer may be. */
+	readonly tokens: { readonly prompt: number; readonly answer: number; readonly isLimited: boolean };
+	readonly retryAfterMs: number;
+}
+
+/** Its refusal: what was reserved, and how to make that less. Calls under way hold the rest, so that it is worth another try. */
+export function reservedBudget({ name, budget, left, reserve, tokens, retryAfterMs }: Unaffordable): RouterError {
+	const { prompt, answer, isLimited } = tokens;
+	const asked = isLimited ? `up to ${answer} tokens (max_tokens)` : `${answer} tokens (it sets no max_tokens)`;
+	const less = isLimited ? "Send a smaller max_tokens" : "Send a max_tokens, which is reserved instead";
+	const message =
+		`Calls under way hold the rest of the budget of the key "${name}", ${budget.usd} USD ${wholeOf(budget.per)}: ${usdText(left)} USD are ` +
+		`free, and ${usdText(reserve)} USD are reserved for this call, for a prompt of about ${prompt} tokens and an answer of ${asked}. ` +
+		`${less}, or try again when they are over.`;
+	return new RouterError("insufficient_quota", message, {
+		headers: {
+			"retry-after": String(Math.ceil(retryAfterMs / 1000)),
+			"retry-after-ms": String(Math.ceil(retryAfterMs)),
+		},
+	});
+}
+
+const wholeOf = (per: Budget["per"]): string => (per === "total" ? "in all" : `a ${per}`);
+
+/** Three digits: what is reserved is no exact figure. */
+const usdText = (usd: number): string => decimal(Number(usd.toPrecision(3)));
+
+/** `120ms`, `1.5s`, `1m0s`: as OpenAI writes it. */
+export function resetText(ms: number): string {
+	const whole = Math.max(0, Math.ceil(ms));
+	if (whole < 1000) return `${whole}ms`;
+	const seconds = whole / 1000;
+	if (seconds < 60) return `${seconds}s`;
+	return `${Math.floor(seconds / 60)}m${Math.round(seconds % 60)}s`;
+}

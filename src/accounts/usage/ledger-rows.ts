@@ -1,0 +1,218 @@
+/** What settled calls and closed attempts become in the ledger. Pure. */
+import type { Tokens } from "../../openai/usage.ts";
+import type {
+	LateAttempt,
+	LedgerAttempt,
+	LedgerBatch,
+	LedgerCall,
+	UsageRow,
+	UsageSums,
+} from "../../store/ledger-table.ts";
+import { tenth } from "../../telemetry/call-line.ts";
+import type { AttemptClosed, Bill, CallSettled } from "../../telemetry/events.ts";
+import type { EndUsers } from "./end-users.ts";
+
+/**
+ * A batch of what happened.
+ * @param times when each call settled, Unix time, ms
+ * @param attempts of these calls, or of others that are still under way or already written
+ * @param users of the day so far
+ */
+export function batchOf(
+	calls: readonly CallSettled[],
+	times: readonly number[],
+	attempts: readonly AttemptClosed[],
+	users: EndUsers,
+): LedgerBatch {
+	const ours = new Map<string, LedgerAttempt[]>();
+	// Calls that the cache answers have none, and are not even looked up.
+	if (attempts.length > 0) for (const { id, attempts: count } of calls) if (count > 0) ours.set(id, []);
+	const others: LateAttempt[] = [];
+	for (const each of attempts) {
+		const attempt = attemptOf(each);
+		const own = ours.get(each.callId);
+		if (own) own.push(attempt);
+		else others.push({ call: each.callId, attempt });
+	}
+	const usage = new UsageCount(users);
+	const rows = calls.map((call, at) => {
+		const row = callRow(call, times[at]!, (call.attempts > 0 && ours.get(call.id)) || NO_ATTEMPTS);
+		usage.add(call, row);
+		return row;
+	});
+	return { calls: rows, attempts: others, usage: usage.rows };
+}
+
+const NO_ATTEMPTS: readonly LedgerAttempt[] = [];
+
+/** Adds calls up by day, and by whatever they can be shown by. */
+class UsageCount {
+	readonly #sums = new Map<string, UsageRow & UsageSums>();
+	#last: (UsageRow & UsageSums) | undefined;
+	/** As they come: what the last of these sums was for, before it was one of many. */
+	#lastUser = "";
+	#dayNumber = Number.NaN;
+	#day = "";
+
+	constructor(private readonly users: EndUsers) {}
+
+	get rows(): readonly UsageRow[] {
+		return [...this.#sums.values()];
+	}
+
+	add({ status, bill, tokens }: CallSettled, row: LedgerCall): void {
+		const { cost } = row;
+		const sums = this.#sumsOf(row);
+		sums.calls++;
+		if (status >= 400) sums.failed++;
+		if (bill?.isEstimated) sums.estimated++;
+		if (bill?.source === "none") sums.unpriced++;
+		sums.tokensIn += tokens?.input ?? 0;
+		sums.tokensOut += tokens?.output ?? 0;
+		sums.tokensCached += tokens?.cached ?? 0;
+		sums.tokensReasoning += tokens?.reasoning ?? 0;
+		sums.cost += cost ?? 0;
+	}
+
+	/** Neighbours are mostly alike: to look for each by name would cost 0.4 µs. */
+	#sumsOf({ at, keyId, key, team, user, model, provider }: LedgerCall): UsageRow & UsageSums {
+		const day = this.#dayOf(at);
+		const last = this.#last;
+		if (last?.day === day && last.keyId === keyId && this.#lastUser === user) {
+			if (last.model === model && last.provider === provider) return last;
+		}
+		const shown = this.users.nameOf(day, keyId, user);
+		const name = usageName({ day, keyId, user: shown, model, provider });
+		let sums = this.#sums.get(name);
+		if (!sums) {
+			sums = { day, keyId, key, team, user: shown, model, provider, ...NOTHING };
+			this.#sums.set(name, sums);
+		}
+		this.#last = sums;
+		this.#lastUser = user;
+		return sums;
+	}
+
+	/** To write the date anew for each call would cost 0.5 µs. */
+	#dayOf(at: number): string {
+		const number = Math.floor(at / DAY_MS);
+		if (number !== this.#dayNumber) {
+			this.#dayNumber = number;
+			this.#day = new Date(at).toISOString().slice(0, 10);
+		}
+		return this.#day;
+	}
+}
+
+/** Names sums by what they are of: the columns that are unique together. Clients choose models and users, line ends in them too. */
+export function usageName(of: Pick<UsageRow, "day" | "keyId" | "user" | "model" | "provider">): string {
+	return `${of.day}\n${of.keyId}\n${of.provider}\n${of.model.length}\n${of.model}${of.user}`;
+}
+
+/** Adds a row to the sums of its name, or begins those. */
+export function addUsage(sums: Map<string, UsageRow>, row: UsageRow): void {
+	const name = usageName(row);
+	const before = sums.get(name);
+	const added: UsageRow & UsageSums = { ...row };
+	if (before) for (const sum of Object.keys(NOTHING) as (keyof UsageSums)[]) added[sum] += before[sum];
+	sums.set(name, added);
+}
+
+const DAY_MS = 86_400_000;
+
+/** Sums of nothing. */
+export const NOTHING: Readonly<UsageSums> = {
+	calls: 0,
+	failed: 0,
+	estimated: 0,
+	unpriced: 0,
+	tokensIn: 0,
+	tokensOut: 0,
+	tokensCached: 0,
+	tokensReasoning: 0,
+	cost: 0,
+};
+
+/** Longest text of a client's that is kept, UTF-16 units. */
+const LONGEST = 200;
+
+/** What is kept of a call besides the columns. What most calls have in common is left out: half of the bytes cost 2 µs less a call. */
+export interface CallDetails {
+	/** Absent: chat. */
+	readonly operation?: string | undefined;
+	/** Absent: it was no stream. */
+	readonly stream?: true | undefined;
+	/** Absent: the model's name. Null: nobody knows. */
+	readonly requested?: string | null | undefined;
+	readonly target?: string | undefined;
+	readonly agent?: string | undefined;
+	readonly ms: number;
+	/** Of the only attempt, which was good: the call says all else that there is to say of it. */
+	readonly attempt_ms?: number | undefined;
+	readonly first_token_ms?: number | undefined;
+	/** Absent: the columns say all. */
+	readonly tokens?: Tokens | undefined;
+	/** Of the bill. */
+	readonly source?: Bill["source"] | undefined;
+	readonly price?: Bill["price"];
+	readonly estimated?: true | undefined;
+	readonly cache?: string | undefined;
+	readonly route?: string | undefined;
+	readonly error?: string | undefined;
+	readonly decision?: object | undefined;
+}
+
+function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt[]): LedgerCall {
+	const { tokens, requested, firstTokenMs, bill } = call;
+	const [first] = attempts;
+	const isSole =
+		attempts.length === 1 && call.attempts === 1 && first!.failure === undefined && first!.status === call.status;
+	const details: CallDetails = {
+		operation: call.operation === "chat" ? undefined : call.operation,
+		stream: call.stream || undefined,
+		requested: requested === call.model ? undefined : (requested?.slice(0, LONGEST) ?? null),
+		target: call.target,
+		agent: call.agent,
+		ms: tenth(call.ms),
+		attempt_ms: isSole ? first!.ms : undefined,
+		first_token_ms: tenth(firstTokenMs),
+		tokens: tokens && hasKinds(tokens) ? tokens : undefined,
+		source: bill?.source,
+		price: bill?.price,
+		estimated: bill?.isEstimated || undefined,
+		cache: call.cache,
+		route: call.reason,
+		error: call.error,
+		decision: call.decision,
+	};
+	return {
+		id: call.id,
+		at,
+		keyId: call.keyId ?? "",
+		key: call.key ?? "",
+		team: call.team ?? "",
+		user: call.user?.slice(0, LONGEST) ?? "",
+		model: call.model.slice(0, LONGEST),
+		provider: call.provider,
+		status: call.status,
+		tokensIn: tokens?.input,
+		tokensOut: tokens?.output,
+		cost: call.cost,
+		details: JSON.stringify(details),
+		attempts: isSole || attempts.length === 0 ? undefined : JSON.stringify(attempts),
+	};
+}
+
+/** Some tokens are of a kind that has a price of its own. */
+function hasKinds(tokens: Tokens): boolean {
+	for (const kind in tokens)
+		if (kind !== "input" && kind !== "output" && tokens[kind as keyof Tokens] !== undefined) return true;
+	return false;
+}
+
+function attemptOf(attempt: AttemptClosed): LedgerAttempt {
+	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost, isSecond, isUnused } = attempt;
+	const row = { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
+	if (!isSecond && !isUnused) return row;
+	return { ...row, hedge: isSecond || undefined, paid_by: isUnused ? "router" : undefined };
+}

@@ -1,0 +1,278 @@
+/**
+ * The ledger's hand: gathers what calls and attempts say of themselves and writes it in batches, so that a call costs 7 µs and a
+ * killed process loses what half a second brought. A call leaves no more than itself here: rows made of a hundred in one go cost
+ * half of what they cost one at a time, between all else that a call does.
+ */
+import type { WriteResult } from "../../store/connection.ts";
+import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../../store/ledger-table.ts";
+import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
+import { EndUsers } from "./end-users.ts";
+import { addUsage, batchOf } from "./ledger-rows.ts";
+import { halvesOf, joined, type Waiting } from "./waiting-calls.ts";
+
+/** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
+const FLUSH_MS = 500;
+const MOST_WAITING = 250;
+/** How long until it is tried again where nothing can be written, ms: a database that another process holds keeps calls waiting. */
+const RETRY_MS = 5_000;
+/** Calls that wait for that: some 20 MB. Those that come on top are kept as sums only. */
+const MOST_KEPT = 10_000;
+/** Calls let go at once where there is no more room for them. */
+const MOST_TRIMMED = 500;
+/** How often old calls are looked for while nothing is written, ms. */
+const TRIM_MS = 60_000;
+
+/** At the end a store that can't be written is tried so often, with a pause between, ms: another process may hold it for a moment. */
+const CLOSING_TRIES = 4;
+const CLOSING_MS = 250;
+
+/** How long calls are kept, ms, and how many bytes they may take. */
+export interface LedgerBounds {
+	readonly keep: number;
+	readonly size: number;
+}
+
+/** What it works with. */
+export interface LedgerOptions {
+	readonly store: LedgerStore;
+	readonly bounds: () => LedgerBounds;
+	/** Hears of rows that are in no ledger. `refused`: the database takes them neither now nor later. */
+	readonly onLost?: (lost: LostRows) => void;
+	/** Hears which sums have grown, and by how much. */
+	readonly onWritten?: (usage: readonly UsageRow[]) => void;
+	/** Unix time, ms. */
+	readonly wall?: () => number;
+}
+
+/** Rows that are lost, and why; what the calls cost is still in the sums, unless those were refused, too. */
+export interface LostRows {
+	/** `refused`: by the database, as `problem` says. `full`: there is no room for more while nothing can be written. */
+	readonly reason: "refused" | "full";
+	readonly count: number;
+	/** The call, where there is one alone. */
+	readonly id?: string | undefined;
+	readonly problem?: string | undefined;
+	/** Of `full`: it is not the first since the ledger could last be written. */
+	readonly isKnown?: boolean;
+}
+
+/** The ledger. Nothing is opened before the first call. */
+export class Ledger {
+	#calls: CallSettled[] = [];
+	/** When each of them settled. */
+	#times: number[] = [];
+	#attempts: AttemptClosed[] = [];
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	readonly #users = new EndUsers();
+	/** The last batch could not be written, and still waits. */
+	#isStuck = false;
+	/** There was no room for one since it could last be written. */
+	#isFull = false;
+	/** Of calls that there was no room for. */
+	#sums: { readonly usage: Map<string, UsageRow>; calls: number } | undefined;
+	/** Why a row was refused. */
+	#problem = "";
+	readonly #wall: () => number;
+
+	constructor(private readonly options: LedgerOptions) {
+		this.#wall = options.wall ?? Date.now;
+	}
+
+	/** Hears of calls. */
+	readonly sink: Pick<Sink, "attemptClosed" | "callSettled"> = {
+		attemptClosed: (attempt) => {
+			if (this.#attempts.length < 2 * MOST_KEPT) this.#attempts.push(attempt);
+			else this.#loseForRoom();
+			this.#wake();
+		},
+		callSettled: (call) => {
+			// Nobody's calls are nobody's: who can't show a key could fill the disk with them.
+			if (STRANGERS.has(call.error ?? "")) return;
+			// Before this one is among them: it is not counted as spent yet, and would be by whoever asks what the ledger says.
+			if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.#write(call.id);
+			if (this.#calls.length < MOST_KEPT) {
+				this.#calls.push(call);
+				this.#times.push(this.#wall());
+			} else this.#sum(call);
+			this.#wake();
+		},
+	};
+
+	/** Begins to let old calls go. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
+	open(): () => Promise<void> {
+		const timer = setInterval(() => this.#trim(), TRIM_MS);
+		timer.unref();
+		return async () => {
+			clearInterval(timer);
+			this.flush();
+			for (let tries = 1; this.#isStuck && tries < CLOSING_TRIES; tries++) {
+				await Bun.sleep(CLOSING_MS);
+				this.flush();
+			}
+			clearTimeout(this.#timer);
+			await this.options.store.sync();
+		};
+	}
+
+	/** A call that has settled, and its attempts: also where nothing can be written. Undefined where it is not known, or no more. */
+	call(id: string): { readonly call: LedgerCall; readonly attempts: readonly LedgerAttempt[] } | undefined {
+		this.flush();
+		const at = this.#calls.findIndex((call) => call.id === id);
+		if (at === -1) return this.options.store.call(id);
+		const own = this.#attempts.filter(({ callId }) => callId === id);
+		const [call] = batchOf([this.#calls[at]!], [this.#times[at]!], own, new EndUsers()).calls;
+		return { call: call!, attempts: JSON.parse(call!.attempts ?? "[]") };
+	}
+
+	/** Nothing could be written the last time; it is tried again by itself. */
+	get isStuck(): boolean {
+		return this.#isStuck;
+	}
+
+	/** Calls that wait to be written, those of which only the sums are kept included. */
+	get waiting(): number {
+		return this.#calls.length + (this.#sums?.calls ?? 0);
+	}
+
+	/** All that it was told is written. */
+	get isWritten(): boolean {
+		return this.#calls.length === 0 && !this.#sums;
+	}
+
+	/** Writes all that waits; where that fails, it goes on waiting. */
+	flush(): void {
+		clearTimeout(this.#timer);
+		this.#timer = undefined;
+		this.#write();
+	}
+
+	/** @param settling a call that is not among them yet: its attempts wait for it */
+	#write(settling?: string): void {
+		if (this.#calls.length === 0 && this.#attempts.length === 0 && !this.#sums) return;
+		const left = this.#attempts.filter(({ callId }) => callId === settling);
+		const attempts = left.length === 0 ? this.#attempts : this.#attempts.filter(({ callId }) => callId !== settling);
+		const hasCalls = this.#calls.length > 0;
+		const waiting = this.#put({ calls: this.#calls, times: this.#times, attempts });
+		this.#isStuck = waiting !== undefined || !this.#putSums();
+		this.#calls = waiting ? [...waiting.calls] : [];
+		this.#times = waiting ? [...waiting.times] : [];
+		this.#attempts = waiting ? [...waiting.attempts, ...left] : left;
+		if (this.#isStuck) {
+			this.#wake();
+			return;
+		}
+		this.#isFull = false;
+		if (hasCalls) this.#trim();
+	}
+
+	/**
+	 * Writes these; where the database refuses a row of them, in halves, so that no row costs another. Returns what could not be written
+	 * now, undefined where nothing is left.
+	 */
+	#put(all: Waiting): Waiting | undefined {
+		const parts = [all];
+		for (let part = parts.pop(); part; part = parts.pop()) {
+			const written = this.#putBatch(part);
+			// What is left lies there with the last first.
+			if (written === "waits") return joined([...parts, part].reverse());
+			if (written === "written") continue;
+			const halves = halvesOf(part);
+			if (halves) parts.push(halves[1], halves[0]);
+			else this.#lose(part);
+		}
+		return undefined;
+	}
+
+	#putBatch({ calls, times, attempts }: Waiting): WriteResult {
+		if (calls.length === 0 && attempts.length === 0) return "written";
+		let batch: LedgerBatch;
+		try {
+			batch = batchOf(calls, times, attempts, this.#users);
+		} catch (error) {
+			this.#problem = asText(error);
+			return "refused";
+		}
+		return this.#written(batch);
+	}
+
+	/** A store that throws is one that can't be written now: to go on is to lose what it may take later. */
+	#written(batch: LedgerBatch): WriteResult {
+		const { store, onWritten } = this.options;
+		let written: WriteResult;
+		try {
+			written = store.write(batch);
+		} catch {
+			return "waits";
+		}
+		if (written === "written") onWritten?.(batch.usage);
+		else if (written === "refused") this.#problem = store.fault();
+		return written;
+	}
+
+	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is kept, whatever is lost. */
+	#lose({ calls: [call], times: [at], attempts: [attempt] }: Waiting): void {
+		const problem = this.#problem;
+		if (call) this.#putSumsOf(call, at!);
+		this.options.onLost?.({ reason: "refused", count: 1, id: call?.id ?? attempt?.callId, problem });
+	}
+
+	#putSumsOf(call: CallSettled, at: number): void {
+		try {
+			const { usage } = batchOf([call], [at], [], this.#users);
+			this.#written({ calls: [], attempts: [], usage });
+		} catch {
+			// Why is told of the call.
+		}
+	}
+
+	/** There is room for no more: of this call only the sums are kept. */
+	#sum(call: CallSettled): void {
+		const day = new Date(this.#wall()).toISOString().slice(0, 10);
+		this.#sums ??= { usage: new Map(), calls: 0 };
+		this.#sums.calls++;
+		const [row] = batchOf([call], [Date.parse(day)], [], this.#users).usage;
+		addUsage(this.#sums.usage, row!);
+		this.#loseForRoom();
+	}
+
+	#loseForRoom(): void {
+		this.options.onLost?.({ reason: "full", count: 1, isKnown: this.#isFull });
+		this.#isFull = true;
+	}
+
+	/** Whether the sums of the calls that there was no room for are written. */
+	#putSums(): boolean {
+		if (!this.#sums) return true;
+		const usage = [...this.#sums.usage.values()];
+		const written = this.#written({ calls: [], attempts: [], usage });
+		if (written === "waits") return false;
+		if (written === "refused")
+			this.options.onLost?.({ reason: "refused", count: usage.length, problem: this.#problem });
+		this.#sums = undefined;
+		return true;
+	}
+
+	#wake(): void {
+		this.#timer ??= setTimeout(
+			() => {
+				this.flush();
+				void this.options.store.sync();
+			},
+			this.#isStuck ? RETRY_MS : FLUSH_MS,
+		);
+	}
+
+	#trim(): void {
+		const { store, bounds } = this.options;
+		const { keep, size } = bounds();
+		store.trim(this.#wall() - keep, size, MOST_TRIMMED);
+	}
+}
+
+/** Errors of calls that belong to no one. */
+const STRANGERS = new Set(["invalid_api_key", "foreign_host", "foreign_origin"]);
+
+/** What went wrong, without values: messages of the language's own may quote them. */
+function asText(error: unknown): string {
+	return error instanceof Error ? error.name : "an exception";
+}

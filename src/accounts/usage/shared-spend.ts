@@ -1,0 +1,113 @@
+/** What keys have spent on all replicas: each tells what it has spent itself, and the sum is what counts. */
+import type { SharedRedis } from "../../store/redis.ts";
+import type { RedisBus } from "../../store/redis-bus.ts";
+import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
+import { type SpendBoard, type Spent, TOTAL_KEPT_MS, unitsOf, usdOf } from "./spend.ts";
+
+/** How often what was spent is told, ms. */
+const TELL_MS = 1_000;
+const DAY_MS = 86_400_000;
+
+/** What this replica has spent, in its own ledger. */
+export interface OwnSpend extends SpendBoard {
+	/** All of it that may still matter: the current day, the current month, and in total. */
+	all(): Iterable<Spent>;
+}
+
+/** A board that adds what other replicas tell. What they told last stands while Redis is away. */
+export class SharedSpend implements SpendBoard {
+	readonly #table: SharedTable;
+	/** By replica, then by period and key: USD. */
+	readonly #others = new Map<string, Map<string, number>>();
+	/** Changed since it was last told. */
+	readonly #changed = new Map<string, Spent>();
+
+	/** @param replica names this replica among all; the same after a restart */
+	constructor(
+		redis: SharedRedis,
+		bus: RedisBus,
+		private readonly replica: string,
+		private readonly own: OwnSpend,
+	) {
+		this.#table = new SharedTable(redis, bus, "spend", TOTAL_KEPT_MS, {
+			take: (rows) => {
+				for (const row of rows) this.#take(row);
+			},
+			rows: () => [...[...this.own.all()].map((spent) => this.#rowOf(spent)), ...this.#othersRows()],
+			isOver: (field) => isLongOver(field.split(" ")[1] ?? "", Date.now()),
+		});
+	}
+
+	/** Begins to tell and to hear. Returns how to end it; what was spent last is told then. */
+	open(): () => void {
+		const close = this.#table.open();
+		const timer = setInterval(() => this.#tell(), TELL_MS);
+		timer.unref();
+		return () => {
+			clearInterval(timer);
+			this.#tell();
+			close();
+		};
+	}
+
+	add(key: string, period: string, usd: number): void {
+		this.own.add(key, period, usd);
+		this.#changed.set(nameOf(period, key), { key, period, usd: 0 });
+	}
+
+	spent(key: string, period: string): number {
+		const name = nameOf(period, key);
+		let sum = this.own.spent(key, period);
+		for (const spent of this.#others.values()) sum += spent.get(name) ?? 0;
+		return sum;
+	}
+
+	#tell(): void {
+		const rows = [...this.#changed.values()].map(({ key, period }) =>
+			this.#rowOf({ key, period, usd: this.own.spent(key, period) }),
+		);
+		this.#changed.clear();
+		if (rows.length > 0) void this.#table.put(rows);
+	}
+
+	#rowOf({ key, period, usd }: Spent): SharedRow {
+		return rowOf(this.replica, nameOf(period, key), usd);
+	}
+
+	/** What others told, too: one that is gone can't fill a flushed Redis with what it had spent. Days long over are let go. */
+	*#othersRows(): Iterable<SharedRow> {
+		for (const [replica, sums] of this.#others) {
+			for (const [name, usd] of sums) {
+				if (isLongOver(name.split(" ")[0] ?? "", Date.now())) sums.delete(name);
+				else yield rowOf(replica, name, usd);
+			}
+		}
+	}
+
+	#take({ field, version }: SharedRow): void {
+		const space = field.indexOf(" ");
+		const replica = field.slice(0, space);
+		if (space < 1 || replica === this.replica) return;
+		const spent = this.#others.get(replica) ?? new Map<string, number>();
+		this.#others.set(replica, spent);
+		const name = field.slice(space + 1);
+		spent.set(name, Math.max(spent.get(name) ?? 0, usdOf(version)));
+	}
+}
+
+/** Spending only grows, so its amount is its version. */
+function rowOf(replica: string, name: string, usd: number): SharedRow {
+	return { field: `${replica} ${name}`, version: unitsOf(usd), value: "" };
+}
+
+/** Whether a period ended so long ago (UTC) that no replica's clock takes it for the current one. */
+function isLongOver(period: string, now: number): boolean {
+	const begin = Date.parse(period);
+	const length = period.length === 7 ? 31 : 1;
+	return Number.isFinite(begin) && now > begin + (length + 2) * DAY_MS;
+}
+
+/** Periods hold no space; keys' names may. */
+function nameOf(period: string, key: string): string {
+	return `${period} ${key}`;
+}

@@ -1,0 +1,151 @@
+/** Usage of all replicas: each publishes the sums that have changed, and reads the others' when somebody asks. */
+import type { UsageRow } from "../../store/ledger-table.ts";
+import type { SharedRedis } from "../../store/redis.ts";
+import { NOTHING } from "./ledger-rows.ts";
+import type { UsageExchange } from "./spend.ts";
+
+/** As long as ledgers are kept. */
+const TTL_MS = 400 * 86_400_000;
+/** Days that are published again when a replica starts: it may have stopped while Redis took nothing. More would be much at each start. */
+const STARTED_DAYS = 7;
+/** How often it is looked whether Redis still has what was published, ms. */
+const LOOK_MS = 1_000;
+/** Rows told, or asked for, at once: some 50 KB, so that a command is over long before its deadline. */
+const PAGE = 200;
+
+/** Days in a Redis, a hash each, with a field for each row of each replica. */
+export class SharedUsage implements UsageExchange {
+	/** Rows that Redis has not taken, in their newest form, by day and field. */
+	readonly #untold = new Map<string, Map<string, UsageRow>>();
+	#telling: Promise<void> | undefined;
+	/** Days to be told again, the latest first. */
+	#behind = STARTED_DAYS;
+	#isLooking = false;
+
+	/** @param days what this replica has published so far, the latest first, for a Redis that lost it */
+	constructor(
+		private readonly redis: SharedRedis,
+		private readonly replica: string,
+		private readonly days: () => Iterable<readonly UsageRow[]>,
+	) {}
+
+	/** Begins to look after what was published. Returns how to end it. */
+	open(): () => void {
+		const timer = setInterval(() => void this.#look(), LOOK_MS);
+		timer.unref();
+		this.redis.onUp(() => void this.#look());
+		return () => clearInterval(timer);
+	}
+
+	publish(rows: readonly UsageRow[]): void {
+		for (const row of rows) {
+			let day = this.#untold.get(row.day);
+			if (!day) {
+				day = new Map();
+				this.#untold.set(row.day, day);
+			}
+			day.set(this.#fieldOf(row), row);
+		}
+		void this.told();
+	}
+
+	told(): Promise<void> {
+		this.#telling ??= this.#tell().finally(() => {
+			this.#telling = undefined;
+		});
+		return this.#telling;
+	}
+
+	async others(days: readonly string[]): Promise<readonly UsageRow[] | undefined> {
+		const read = await Promise.all(days.map((day) => this.#othersOf(day)));
+		return read.includes(undefined) ? undefined : read.flatMap((rows) => rows!);
+	}
+
+	async #othersOf(day: string): Promise<readonly UsageRow[] | undefined> {
+		const key = this.#keyOf(day);
+		// A field may come twice while the hash is being rehashed.
+		const rows = new Map<string, UsageRow>();
+		let cursor = "0";
+		do {
+			const page = await this.redis.run((client) => client.hscan(key, cursor, "COUNT", PAGE));
+			if (page === undefined) return undefined;
+			const [next, pairs] = page;
+			for (let at = 0; at < pairs.length; at += 2) {
+				const [field, text] = [pairs[at]!, pairs[at + 1]!];
+				const row = field.startsWith(`${this.replica}\n`) ? undefined : rowIn(text);
+				if (row) rows.set(field, row);
+			}
+			cursor = next;
+		} while (cursor !== "0");
+		return [...rows.values()];
+	}
+
+	/** Until Redis has all, or takes no more. */
+	async #tell(): Promise<void> {
+		for (const [day, rows] of this.#untold) {
+			const key = this.#keyOf(day);
+			while (rows.size > 0) {
+				const page = [...rows.entries().take(PAGE)];
+				const fields = Object.fromEntries(page.map(([field, row]) => [field, JSON.stringify(row)]));
+				const taken = await this.redis.run((client) =>
+					Promise.all([client.hset(key, fields), client.pexpire(key, TTL_MS)]),
+				);
+				if (taken === undefined) return;
+				// Published anew meanwhile: that is what is to be taken now.
+				for (const [field, row] of page) if (rows.get(field) === row) rows.delete(field);
+			}
+			this.#untold.delete(day);
+		}
+	}
+
+	/** A flushed Redis has lost the mark, and with it the days; one that was away has missed some. */
+	async #look(): Promise<void> {
+		if (this.#isLooking) return;
+		this.#isLooking = true;
+		const mark = this.redis.key(`usage:of:${this.replica}`);
+		const isMarked = await this.redis.run((client) => client.set(mark, "1", "PX", TTL_MS, "GET"));
+		if (isMarked === null) this.#behind = Number.POSITIVE_INFINITY;
+		if (isMarked !== undefined) await (this.#behind > 0 ? this.#tellAgain() : this.told());
+		this.#isLooking = false;
+	}
+
+	/** A day after the other, since all of them may be more than there is memory for. */
+	async #tellAgain(): Promise<void> {
+		let count = 0;
+		for (const rows of this.days()) {
+			if (++count > this.#behind) break;
+			this.publish(rows);
+			await this.told();
+			// It takes no more: the next look begins anew.
+			if (this.#untold.size > 0) return;
+		}
+		this.#behind = 0;
+	}
+
+	#fieldOf({ keyId, user, model, provider }: UsageRow): string {
+		return `${this.replica}\n${JSON.stringify([keyId, user, model, provider])}`;
+	}
+
+	#keyOf(day: string): string {
+		return this.redis.key(`usage:${day}`);
+	}
+}
+
+function rowIn(text: string): UsageRow | undefined {
+	try {
+		const row: unknown = JSON.parse(text);
+		return isRow(row) ? row : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+const NAMES = ["day", "keyId", "key", "team", "user", "model", "provider"] as const;
+const SUMS = Object.keys(NOTHING) as (keyof typeof NOTHING)[];
+
+/** Whether it is a row, whoever has put it there: a text among its sums would make texts of all. */
+function isRow(value: unknown): value is UsageRow {
+	if (typeof value !== "object" || value === null) return false;
+	const row = value as Partial<Record<string, unknown>>;
+	return NAMES.every((name) => typeof row[name] === "string") && SUMS.every((sum) => Number.isFinite(row[sum]));
+}

@@ -1,0 +1,49 @@
+/** What keys have spent, on this replica and on the others. */
+import type { UsageRow } from "../../store/ledger-table.ts";
+
+/**
+ * The board. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
+ * what they last said, at most a second or two ago.
+ */
+export interface SpendBoard {
+	/** This replica's calls of `key` cost `usd` more. */
+	add(key: string, period: string, usd: number): void;
+	/** Spent by all replicas in that period, USD. */
+	spent(key: string, period: string): number;
+}
+
+/** What one replica has spent of one key's budget, as it is published. It only grows. */
+export interface Spent {
+	readonly key: string;
+	readonly period: string;
+	readonly usd: number;
+}
+
+/** Sums are told in whole billionths of a USD, so that they are compared exactly. */
+const UNITS_PER_USD = 1e9;
+export const unitsOf = (usd: number): number => Math.round(usd * UNITS_PER_USD);
+export const usdOf = (units: number): number => units / UNITS_PER_USD;
+
+const DAY_MS = 86_400_000;
+/**
+ * How long what was spent in a period is kept in Redis after it last grew, ms: longer than a day or a month lasts, in which the last call
+ * may have come at its beginning; a budget in total outlives its replicas.
+ */
+export const PERIOD_KEPT_MS = 40 * DAY_MS;
+export const TOTAL_KEPT_MS = 400 * DAY_MS;
+
+/** Periods that a moment belongs to. @param time Unix time, ms */
+export function periodsOf(time: number): { readonly day: string; readonly month: string; readonly total: "total" } {
+	const day = new Date(time).toISOString().slice(0, 10);
+	return { day, month: day.slice(0, 7), total: "total" };
+}
+
+/** What replicas tell each other of their usage: rows in the ledger's own form. */
+export interface UsageExchange {
+	/** Publishes rows of this replica in place of those before that have the same day and names. Returns at once. */
+	publish(rows: readonly UsageRow[]): void;
+	/** Resolves when the others can read all that was published, or nobody can be told now. */
+	told(): Promise<void>;
+	/** The other replicas' rows of these days; undefined where they can't be asked now. */
+	others(days: readonly string[]): Promise<readonly UsageRow[] | undefined>;
+}

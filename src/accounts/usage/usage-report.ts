@@ -1,0 +1,90 @@
+/** Usage, summed by whatever is asked for. Pure. */
+import { decimal } from "../../openai/usage-cost.ts";
+import type { UsageRow, UsageSums } from "../../store/ledger-table.ts";
+import { NOTHING } from "./ledger-rows.ts";
+
+/** What usage can be shown by. */
+export const USAGE_BY = ["key", "team", "user", "model", "provider", "day"] as const;
+/** One of them. */
+export type UsageBy = (typeof USAGE_BY)[number];
+
+/** Sums as clients see them. */
+export interface ShownSums {
+	readonly calls: number;
+	readonly failed: number;
+	readonly tokens_in: number;
+	readonly tokens_out: number;
+	readonly tokens_cached: number;
+	readonly tokens_reasoning: number;
+	/** Of the calls whose price is known. */
+	readonly cost_usd: number;
+	/** Calls whose tokens are a guess. */
+	readonly estimated: number;
+	/** Calls that were answered and whose price nobody knows: they are not in `cost_usd`. */
+	readonly unpriced: number;
+}
+
+/** One group. */
+export type ShownUsage = { readonly [by in UsageBy]?: string } & ShownSums;
+
+/** The rows summed by these fields; in the order of the fields' texts. */
+export function usageBy(rows: readonly UsageRow[], by: readonly UsageBy[]): ShownUsage[] {
+	const groups = new Map<string, { names: string[]; sums: UsageSums }>();
+	for (const row of rows) {
+		const names = by.map((field) => row[field]);
+		const name = JSON.stringify(names);
+		let group = groups.get(name);
+		if (!group) {
+			group = { names, sums: { ...NOTHING } };
+			groups.set(name, group);
+		}
+		for (const sum of Object.keys(NOTHING) as (keyof UsageSums)[]) group.sums[sum] += row[sum];
+	}
+	return [...groups.values()]
+		.sort((a, b) => compare(a.names, b.names))
+		.map(({ names, sums }) => ({
+			...Object.fromEntries(by.map((field, at) => [field, names[at]])),
+			calls: sums.calls,
+			failed: sums.failed,
+			tokens_in: sums.tokensIn,
+			tokens_out: sums.tokensOut,
+			tokens_cached: sums.tokensCached,
+			tokens_reasoning: sums.tokensReasoning,
+			// Sums of doubles: what is beyond 1e-12 USD is noise.
+			cost_usd: Number(sums.cost.toFixed(12)),
+			estimated: sums.estimated,
+			unpriced: sums.unpriced,
+		}));
+}
+
+function compare(a: readonly string[], b: readonly string[]): number {
+	const at = a.findIndex((name, index) => name !== b[index]);
+	return at === -1 ? 0 : a[at]! < b[at]! ? -1 : 1;
+}
+
+const SUMS: readonly (keyof ShownSums)[] = [
+	"calls",
+	"failed",
+	"tokens_in",
+	"tokens_out",
+	"tokens_cached",
+	"tokens_reasoning",
+	"cost_usd",
+	"estimated",
+	"unpriced",
+];
+
+/** As CSV (RFC 4180), with a head. */
+export function usageCsv(groups: readonly ShownUsage[], by: readonly UsageBy[]): string {
+	const lines = groups.map((group) => [
+		...by.map((field) => cell(group[field] ?? "")),
+		...SUMS.map((sum) => (sum === "cost_usd" ? decimal(group[sum]) : String(group[sum]))),
+	]);
+	return [[...by, ...SUMS], ...lines].map((line) => `${line.join(",")}\r\n`).join("");
+}
+
+/** Clients choose some of these texts: one that a spreadsheet would take for a formula gets an apostrophe before it. */
+function cell(text: string): string {
+	const plain = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+	return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+}

@@ -1,0 +1,172 @@
+/** The agent's own API: its models, their logs, its GPUs. Every route asks for the agent's token, where it has one. */
+import { Elysia } from "elysia";
+import { RouterError } from "../errors.ts";
+import { IDLE_SECONDS } from "../http/idle.ts";
+import { readRequestText } from "../http/request-body.ts";
+import { tooLarge } from "../openai/call.ts";
+import { JsonTooLarge, parseBounded } from "../openai/json.ts";
+import { GPUS, LOAD, LOGS, MODEL, MODELS, UNLOAD } from "./agent-api-docs.ts";
+import type { Docker } from "./docker/docker.ts";
+import { logLines, logStream } from "./docker/log-stream.ts";
+import { holdingsNow } from "./gpu/capacity.ts";
+import type { GpuWatch } from "./gpu/gpu-watch.ts";
+import type { Host } from "./models/controller.ts";
+import type { Book, Entry } from "./models/model-registry.ts";
+import { gpuReport, type Views } from "./models/model-view.ts";
+
+/** A description of a model is small. */
+const MAX_BODY = 64 * 1024;
+
+/** What the routes show and change. */
+export interface AgentApi {
+	readonly book: Book;
+	readonly host: Host;
+	readonly views: Views;
+	readonly docker: Docker;
+	readonly gpus: GpuWatch;
+	/** Throws for who may not. */
+	readonly admit: (request: Request) => void;
+	/** Hears of a sentence that the caller can't use. */
+	readonly warn: (sentence: string) => void;
+}
+
+/** What is used of Bun's server. */
+interface Timeouts {
+	timeout(request: Request, seconds: number): void;
+}
+
+/** The plugin. */
+export function agentApi(api: AgentApi) {
+	const { book, views, admit } = api;
+	const known = (name: string): Entry => {
+		const entry = book.get(name);
+		if (entry) return entry;
+		throw new RouterError(
+			"model_not_found",
+			`This agent has no model "${name.slice(0, 100)}". GET /models lists them.`,
+			{
+				param: "model",
+			},
+		);
+	};
+	const show = (request: Request, name: string) => {
+		admit(request);
+		return views.of(known(name));
+	};
+	const change = async (request: Request, name: string, order: "load" | "unload") => {
+		admit(request);
+		const problem = book.order(name, order, order === "load" ? await bodyOf(request) : undefined);
+		if (problem) api.warn(problem);
+		api.host.ordered(name);
+		return Response.json(views.of(known(name)), { status: 202 });
+	};
+	const logs = (request: Request, server: Timeouts | null, name: string) => {
+		admit(request);
+		known(name);
+		return readLog(api, request, server, name);
+	};
+
+	/** `/models/a/b/load`: the name is what stands between. */
+	const get = (request: Request, server: Timeouts | null, path: string) => {
+		const name = path.endsWith("/logs") ? decoded(path.slice(0, -"/logs".length)) : undefined;
+		return name !== undefined && book.get(name) ? logs(request, server, name) : show(request, decoded(path));
+	};
+	const post = (request: Request, path: string) => {
+		admit(request);
+		const [, name, verb] = /^(.+)\/(load|unload)$/.exec(path) ?? [];
+		if (name && verb) return change(request, decoded(name), verb as "load" | "unload");
+		throw new RouterError("unknown_path", "There is POST /models/{name}/load and POST /models/{name}/unload.");
+	};
+
+	return new Elysia({ name: "agent-api" })
+		.get(
+			"/models",
+			({ request }) => {
+				admit(request);
+				return { object: "list" as const, data: views.all() };
+			},
+			{ detail: MODELS },
+		)
+		.get("/models/:name/logs", ({ request, server, params }) => logs(request, server, params.name), { detail: LOGS })
+		.get("/models/*", ({ request, server, params }) => get(request, server, params["*"]), { detail: MODEL })
+		.post("/models/:name/load", ({ request, params }) => change(request, params.name, "load"), {
+			parse: "none",
+			detail: LOAD,
+		})
+		.post("/models/:name/unload", ({ request, params }) => change(request, params.name, "unload"), {
+			parse: "none",
+			detail: UNLOAD,
+		})
+		.post("/models/*", ({ request, params }) => post(request, params["*"]), { parse: "none", detail: { hide: true } })
+		.get(
+			"/gpus",
+			({ request }) => {
+				admit(request);
+				return gpuList(api);
+			},
+			{ detail: GPUS },
+		);
+}
+
+function gpuList({ host, gpus }: AgentApi) {
+	const { reading } = gpus;
+	const held = holdingsNow(host.inventory.items.filter(({ state }) => state === "running").map((item) => item.held));
+	const data = reading.gpus.map((gpu) => ({
+		...gpuReport(gpu),
+		models: held
+			.filter((each) => each.gpu === gpu.index)
+			.map(({ model, replica, bytes }) => ({ model, replica, bytes })),
+	}));
+	const problem = host.hardware.problem?.reason ?? reading.problem;
+	return {
+		object: "list" as const,
+		accelerator: host.hardware.known?.accelerator ?? "unknown",
+		...(problem && { problem }),
+		data,
+	};
+}
+
+function readLog({ host, docker, book }: AgentApi, request: Request, server: Timeouts | null, name: string): Response {
+	const query = new URL(request.url).searchParams;
+	const replica = whole(query, "replica", 0, (book.get(name)?.spec.replicas ?? 1) - 1);
+	const tail = whole(query, "tail", 200, 100_000);
+	const key = `${name}#${replica}`;
+	const id = host.inventory.items.find((item) => item.key === key)?.id;
+	const kept = host.lastWords(key);
+	if (query.get("follow") !== "1") return logLines(docker, id, kept, tail);
+	server?.timeout(request, 0);
+	return logStream(docker, id, kept, tail, request.signal, () => server?.timeout(request, IDLE_SECONDS));
+}
+
+function whole(query: URLSearchParams, name: string, fallback: number, most: number): number {
+	const text = query.get(name);
+	if (text === null) return fallback;
+	if (/^\d{1,6}$/.test(text) && Number(text) <= most) return Number(text);
+	throw new RouterError("invalid_value", `${name} must be a whole number from 0 to ${most}.`, { param: name });
+}
+
+/** What a call says of a model; undefined where it says nothing. Throws what reading it says. */
+async function bodyOf(request: Request): Promise<unknown> {
+	const length = request.headers.get("content-length");
+	if (!request.body || length === "0") return undefined;
+	const text = await readRequestText(request, MAX_BODY);
+	if (text.trim() === "") return undefined;
+	let body: unknown;
+	try {
+		body = parseBounded(text);
+	} catch (cause) {
+		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
+		throw new RouterError("invalid_json", "The body is no valid JSON.");
+	}
+	if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
+	throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": "Qwen/Qwen3-8B"}.');
+}
+
+/** Wildcard params arrive undecoded (runtime traps, Elysia). */
+function decoded(name: string): string {
+	try {
+		return decodeURIComponent(name);
+	} catch {
+		return name;
+	}
+}

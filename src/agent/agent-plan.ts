@@ -1,0 +1,93 @@
+/** What the agent role will be: models in containers of its own, a vLLM that already runs, or both. */
+
+import { hashKey } from "../accounts/auth/keys.ts";
+import { isLoopback } from "../accounts/auth/listen-policy.ts";
+import { agentTokens } from "../config/agent-tokens.ts";
+import type { Environment } from "../config/interpolate.ts";
+import type { Loaded } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { type Upstream, versioned, withoutSecrets } from "../providers/registry.ts";
+import { TABLE } from "../providers/vendors.ts";
+import type { RolePlan } from "../server/role-plan.ts";
+import { agentCatalog } from "./agent-catalog.ts";
+import { agentName } from "./models/agent-settings.ts";
+import { createRuntime } from "./runtime.ts";
+
+/** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address, or a model can't be run. */
+export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources">, env: Environment): RolePlan {
+	const { port, vllm_url } = config.agent;
+	const runtime = createRuntime(config, env);
+	const isHostSet = sources.of(["agent", "host"]).from !== "default";
+	return {
+		role: "agent",
+		config,
+		env,
+		host: isHostSet ? config.agent.host : hostFor(config),
+		port,
+		// No TLS: in one process the router would not trust its own certificate.
+		keys: agentTokens(env).map((key, at) => ({ name: at === 0 ? "router" : `router-${at + 1}`, key, models: ["*"] })),
+		// The agent's token is known to two: one that it made itself would shut its own router out.
+		generatesKey: false,
+		keyHint: "set ROUTER_AGENT_TOKEN",
+		guest: () => {
+			const secret = runtime.routerSecret();
+			return secret === undefined ? undefined : { name: "router", hash: hashKey(secret) };
+		},
+		upstreams: vllm_url === undefined ? [] : [running(vllm_url, config)],
+		catalogOf: (entries) => {
+			const catalog = agentCatalog(entries, runtime.own);
+			return {
+				...catalog,
+				get names() {
+					return catalog.names;
+				},
+				extension: runtime.extension,
+				watch: (site) => {
+					const unwatch = catalog.watch?.(site);
+					const end = runtime.begin(site);
+					return async () => {
+						await unwatch?.();
+						await end();
+					};
+				},
+			};
+		},
+		title: "router agent",
+		description: "The models of this GPU host, as an OpenAI API.",
+		lines: lines(config),
+	};
+}
+
+/** A router on another machine has to reach the agent. */
+function hostFor({ agent }: Config): string {
+	const url = URL.parse(agent.router ?? "");
+	return url && !isLoopback(url.hostname) ? "0.0.0.0" : agent.host;
+}
+
+function lines(config: Config): string[] {
+	const { docker, models, router, vllm_url } = config.agent;
+	const names = models.map(({ name, model, load }) => `${name ?? model} (${load})`);
+	return [
+		...(vllm_url ? [`vLLM     ${withoutSecrets(vllm_url)} (VLLM_BASE_URL)`] : []),
+		`models   ${names.length > 0 ? names.join(", ") : "none yet"}, by ${docker}`,
+		...(router ? [`joins    ${withoutSecrets(router)} as ${agentName(config)}`] : []),
+	];
+}
+
+function running(address: string, { agent, timeouts }: Config): Upstream {
+	return {
+		name: "vllm",
+		type: "vllm",
+		row: { ...TABLE.vllm, baseUrlVariable: "VLLM_BASE_URL" },
+		baseUrl: versioned(address, TABLE.vllm, "VLLM_BASE_URL"),
+		apiKey: agent.vllm_api_key,
+		variable: "VLLM_API_KEY",
+		keySetting: "VLLM_API_KEY",
+		addressPath: "agent.vllm_url",
+		state: "ready",
+		headers: {},
+		routesModels: false,
+		keepsSystemPrompt: false,
+		timeouts,
+	};
+}

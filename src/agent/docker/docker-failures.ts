@@ -1,0 +1,221 @@
+/** What the Docker CLI printed → what went wrong and what to do about it. Pure. */
+
+import { pinnedImage } from "../models/spec.ts";
+import { DockerError, type DockerProblem } from "./docker-error.ts";
+
+/** A call of the CLI that failed. */
+export interface FailedCall {
+	readonly command: "docker" | "podman";
+	/** What was asked, for the message: `pull`, `run`, `ps`. */
+	readonly verb: string;
+	/** What it was about: the image, the container's name. */
+	readonly subject?: string;
+	/** How it ended: the program is not there, it took too long, or it exited with something else than 0. */
+	readonly end: "missing" | "timeout" | "exit";
+	readonly stderr: string;
+}
+
+interface Row {
+	readonly problem: DockerProblem;
+	/** Of this verb the words mean something else. */
+	readonly notFor?: string;
+	readonly pattern: RegExp;
+	readonly says: (call: FailedCall, found: RegExpExecArray) => readonly [message: string, fix: string];
+}
+
+const TOOLKIT =
+	"install the NVIDIA Container Toolkit (Debian, Ubuntu: `sudo apt-get install -y nvidia-container-toolkit`), then `sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`";
+const CDI = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
+
+/** The first row that fits wins: the more exact stand first. */
+const ROWS: readonly Row[] = [
+	{
+		problem: "permission",
+		pattern:
+			/permission denied.*(?:docker daemon socket|docker\.sock|podman\.sock)|(?:docker|podman)\.sock.*permission denied/i,
+		says: ({ command }) => [
+			`the agent may not talk to ${command}: permission denied on its socket`,
+			"`sudo usermod -aG docker $USER`, then log in again; under systemd `SupplementaryGroups=docker`",
+		],
+	},
+	{
+		problem: "not-running",
+		pattern:
+			/cannot connect to the docker daemon|is the docker daemon running|error during connect|unable to connect to podman|cannot connect to podman|docker\.sock.*(?:connection refused|no such file)/i,
+		says: ({ command }) =>
+			command === "docker"
+				? ["Docker's daemon does not answer", "`sudo systemctl start docker`"]
+				: ["podman's service does not answer", "`sudo systemctl start podman.socket`"],
+	},
+	{
+		problem: "no-nvidia",
+		pattern: /nvidia-container-cli.*unknown device|unresolvable CDI devices? ([^\s]+)/i,
+		says: ({ command }, [, device]) =>
+			device
+				? [`${command} knows no device ${device}`, CDI]
+				: [
+						"a GPU that the model asks for does not exist",
+						"`nvidia-smi -L` lists those there are; correct the model's `devices`",
+					],
+	},
+	{
+		problem: "no-nvidia",
+		pattern:
+			/driver\/library version mismatch|driver not loaded|nvidia-container-cli: initialization error|libnvidia-ml\.so[^\n]*cannot open/i,
+		says: ({ stderr }) => [
+			`the NVIDIA driver does not work: ${lastLine(stderr)}`,
+			"`nvidia-smi` must work on the host: install the driver, or reboot after an upgrade of it",
+		],
+	},
+	{
+		problem: "no-nvidia",
+		pattern:
+			/could not select device driver|unknown or invalid runtime name: nvidia|failed to discover GPU vendor|nvidia-container-runtime-hook|nvidia-container-cli/i,
+		says: ({ command }) => [
+			`${command} can't give GPUs to containers: the NVIDIA Container Toolkit is missing or not set up`,
+			command === "docker" ? TOOLKIT : `install the NVIDIA Container Toolkit, then ${CDI}`,
+		],
+	},
+	{
+		problem: "no-space",
+		pattern: /no space left on device|disk quota exceeded|not enough space/i,
+		says: ({ command, verb }) => [
+			`no space left on the disk during \`${command} ${verb}\``,
+			`\`${command} system df\` shows what fills it; \`${command} image prune --all\` removes unused images`,
+		],
+	},
+	{
+		problem: "registry",
+		pattern: /toomanyrequests|pull rate limit/i,
+		says: ({ command, subject }) => [
+			`the registry refuses more pulls of ${subject ?? "images"} for now (rate limit)`,
+			`\`${command} login\` raises the limit; or name a mirror by \`agent.registry\``,
+		],
+	},
+	{
+		problem: "no-image",
+		pattern: /no matching manifest for (\S+)|no image found in (?:manifest list|image index) for/i,
+		says: ({ subject }, [, platform]) => [
+			`${subject ?? "the image"} is not built for ${platform ?? "this machine"}`,
+			"name an image for this machine's processor by `agent.image` or the model's `image`",
+		],
+	},
+	{
+		problem: "no-image",
+		pattern: /invalid reference format|invalid repository name/i,
+		says: ({ subject }) => [
+			`${subject ?? "the image"} is no image name`,
+			`correct \`agent.image\`, \`agent.registry\` or the model's \`image\`: \`${pinnedImage("nvidia")}\``,
+		],
+	},
+	{
+		problem: "no-image",
+		pattern:
+			/unauthorized|authentication required|no basic auth credentials|requested access to the resource is denied|pull access denied/i,
+		says: ({ command, subject }) => [
+			`${subject ?? "the image"} does not exist, or its registry wants a login`,
+			`check the name in \`agent.image\`; for a private one \`${command} login\` as the user that runs the agent`,
+		],
+	},
+	{
+		problem: "no-image",
+		pattern:
+			/manifest (?:for \S+ not found|unknown)|manifest unknown|name unknown|repository .*not found|no such image|unable to find image|image not known|failed to resolve reference.*not found|\bnot found: does not exist/i,
+		says: ({ command, subject }) => [
+			`there is no image ${subject ?? ""}`.trimEnd(),
+			`check the name and tag in \`agent.image\` or the model's \`image\`; try \`${command} pull ${subject ?? "IMAGE"}\``,
+		],
+	},
+	{
+		problem: "port-taken",
+		pattern: /port is already allocated|address already in use|ports are not available|proxy already running/i,
+		says: ({ stderr }) => [
+			`the container's port${takenPort(stderr)} is taken by another program`,
+			"nothing: the agent tries the next one",
+		],
+	},
+	{
+		problem: "name-taken",
+		pattern: /is already in use by/i,
+		says: ({ command, subject }) => [
+			`a container named ${subject ?? "so"} exists already`,
+			`\`${command} rm --force ${subject ?? "NAME"}\``,
+		],
+	},
+	{
+		problem: "gone",
+		pattern: /no such (?:container|object)|no container with (?:name|ID)/i,
+		says: ({ subject }) => [
+			`there is no container ${subject ?? ""}`.trimEnd(),
+			"nothing: the agent starts it again if it should run",
+		],
+	},
+	{
+		problem: "registry",
+		pattern:
+			/no such host|TLS handshake timeout|i\/o timeout|connection refused|Client\.Timeout|network is unreachable|temporary failure in name resolution|x509:|server gave HTTP response to HTTPS client|50[0-9] (?:Bad Gateway|Service Unavailable|Internal Server Error)/i,
+		says: ({ stderr }) => [
+			`the registry can't be reached: ${lastLine(stderr)}`,
+			"check the network and the daemon's proxy, or name a mirror by `agent.registry`",
+		],
+	},
+	{
+		problem: "not-running",
+		// During a pull it is the registry that broke off.
+		notFor: "pull",
+		pattern: /\bEOF\s*$/,
+		says: ({ command }) => [
+			`${command} broke off: its daemon went away`,
+			`\`sudo systemctl start ${command}\` if it does not come back`,
+		],
+	},
+];
+
+/** What failed, and what to do about it. Never throws; the words of the call are not repeated, only its verb. */
+export function classify(call: FailedCall): DockerError {
+	const { command, verb, end, stderr } = call;
+	if (end === "missing") {
+		return new DockerError(
+			"missing",
+			`\`${command}\` is not installed, or not on the agent's PATH`,
+			command === "docker"
+				? "install it: `curl -fsSL https://get.docker.com | sh` (Debian: `sudo apt-get install -y docker.io`)"
+				: "install it: `sudo apt-get install -y podman`",
+		);
+	}
+	if (end === "timeout") {
+		return new DockerError(
+			"timeout",
+			`\`${command} ${verb}\` did not end in time`,
+			command === "docker" ? "`sudo systemctl restart docker` if it stays so" : `see whether \`${command} ps\` answers`,
+		);
+	}
+	for (const { problem, notFor, pattern, says } of ROWS) {
+		const found = verb === notFor ? null : pattern.exec(stderr);
+		if (found) return new DockerError(problem, ...says(call, found));
+	}
+	return new DockerError(
+		"failed",
+		`\`${command} ${verb}\` failed: ${lastLine(stderr)}`,
+		`see \`${command} ${verb} --help\` and the daemon's log (\`journalctl -u docker\`)`,
+	);
+}
+
+const LONGEST = 300;
+
+/** What the CLI said last, without its hints and without prefixes that say nothing. */
+function lastLine(stderr: string): string {
+	const said = stderr
+		.split("\n")
+		.map((line) => line.trim())
+		.filter((line) => line !== "" && !/^(?:See '|Run '|For more help|Usage:|time=".*level=(?:info|debug))/.test(line));
+	const line = (said.at(-1) ?? "it gave no reason").replace(/^(?:docker: )?Error(?: response from daemon)?: /i, "");
+	return line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+}
+
+/** ` 20001`, from the line that says what could not be bound: there the host's port comes before the container's. */
+function takenPort(stderr: string): string {
+	const line = stderr.split("\n").find((said) => /already (?:allocated|in use)|not available/.test(said)) ?? "";
+	const [, port] = /(?:\d+\.){3}\d+:(\d+)/.exec(line) ?? [];
+	return port ? ` ${port}` : "";
+}

@@ -1,0 +1,113 @@
+/** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
+
+import { steadyTime } from "../../steady-time.ts";
+import type { Reason } from "../models/supervisor.ts";
+import type { Claim } from "./claim.ts";
+import type { Container, Docker } from "./docker.ts";
+import { DockerError } from "./docker-error.ts";
+
+/** A list nobody asked for, ms: an event may be lost. Two processes of the CLI a time. */
+const LIST_MS = 60_000;
+/** How soon an engine that is away is asked again, ms. */
+const AGAIN_MS = 2000;
+
+/** Problems that speak of the engine, not of what it was asked for. */
+const OF_ENGINE: readonly DockerError["problem"][] = ["missing", "not-running", "permission", "timeout"];
+
+/** Whether the engine itself is at fault, not what it was asked. */
+export function isOfEngine(error: unknown): error is DockerError {
+	return error instanceof DockerError && OF_ENGINE.includes(error.problem);
+}
+
+/** The engine's view of this agent's containers. */
+export class EngineWatch {
+	containers: readonly Container[] = [];
+	/** Why it can't be asked; the containers are then those that were seen last. */
+	problem: Reason | undefined;
+	/** True once it has answered: before, nothing may be concluded from what is not there. */
+	isKnown = false;
+	#isStale = true;
+	#listedAt = 0;
+	readonly #end = new AbortController();
+
+	constructor(
+		private readonly docker: Docker,
+		private readonly agent: string,
+		private readonly claim: Claim,
+		private readonly onNews: () => void,
+	) {}
+
+	/** Begins to listen. */
+	start(): void {
+		void this.#listen();
+	}
+
+	end(): void {
+		this.#end.abort();
+		this.claim.yield();
+	}
+
+	/** From now on another agent of this name may take over. */
+	yield(): void {
+		this.claim.yield();
+	}
+
+	/** What was listed is no longer true. */
+	stale(): void {
+		this.#isStale = true;
+	}
+
+	/** Something else met a problem of the engine's. */
+	failed({ message, fix }: DockerError): void {
+		this.problem = { reason: message, fix };
+		this.#isStale = true;
+		this.#listedAt = steadyTime();
+	}
+
+	/** Lists anew where that is due; whether it did. Never rejects. */
+	async refresh(): Promise<boolean> {
+		const now = steadyTime();
+		// An engine that is not there is the first thing to tell of.
+		const taken = this.isKnown ? this.claim.problem() : undefined;
+		if (taken) {
+			this.problem = taken;
+			this.#listedAt = now;
+			return false;
+		}
+		const isDue = this.problem ? now - this.#listedAt >= AGAIN_MS : this.#isStale || now - this.#listedAt >= LIST_MS;
+		if (!isDue) return false;
+		this.#isStale = false;
+		this.#listedAt = now;
+		try {
+			this.containers = await this.docker.containers(this.agent);
+			this.isKnown = true;
+			this.problem = this.claim.problem();
+			return true;
+		} catch (error) {
+			const { message, fix = "" } = error as DockerError;
+			this.problem = { reason: message, fix };
+			return false;
+		}
+	}
+
+	async #listen(): Promise<void> {
+		const { signal } = this.#end;
+		while (!signal.aborted) {
+			try {
+				for await (const { action } of this.docker.events(this.agent, signal)) {
+					// `exec_…` and `top` change nothing.
+					if (action.startsWith("exec") || action === "top") continue;
+					this.stale();
+					this.onNews();
+				}
+			} catch {
+				// The engine went away, or was never there: the list says why.
+			}
+			if (signal.aborted) return;
+			// What happened while nobody listened is in the list only.
+			this.stale();
+			this.onNews();
+			await Bun.sleep(AGAIN_MS);
+		}
+	}
+}

@@ -1,0 +1,182 @@
+/** Who holds how much of which GPU, and where a model fits. Pure. */
+
+import type { Placement } from "../models/spec.ts";
+import { gpusPerReplica } from "../vllm/vllm-args.ts";
+import type { Gpu } from "./gpu.ts";
+import { contextLength, GIB, gib, needOf, OVERHEAD, type Want } from "./memory.ts";
+
+/** One replica's memory on one GPU. The ledger is a list of these. */
+export interface Holding {
+	readonly model: string;
+	readonly replica: number;
+	/** Index of the GPU. */
+	readonly gpu: number;
+	/** Promised bytes; for a sleeping model `ASLEEP`. */
+	readonly bytes: number;
+}
+
+/** What a model at sleep (level 1) leaves on each of its GPUs: CUDA's context and its graphs. */
+export const ASLEEP = GIB;
+
+/** Where a replica goes, or why nowhere. */
+export type PlaceResult =
+	| { readonly placement: Placement }
+	| {
+			/** The arithmetic, for a person. */
+			readonly message: string;
+			/** What a person does about it. */
+			readonly fix: string;
+			/** Bytes that have to go from the first of `candidates`, on its fullest GPU; absent where no eviction helps. */
+			readonly short?: number;
+			/** Sets of GPUs that would do if enough of their holdings went, least to evict first. */
+			readonly candidates: readonly (readonly number[])[];
+	  };
+
+/** What a container that was found running holds, from its labels. */
+export function holdingsOf(labels: Readonly<Record<string, string>>): Holding[] {
+	const model = labels["router.model"] ?? "";
+	const bytes = Number(labels["router.memory"]);
+	const devices = (labels["router.devices"] ?? "").split(",").filter((device) => device !== "");
+	if (!(bytes > 0)) return [];
+	return devices.map((gpu) => ({ model, replica: Number(labels["router.replica"] ?? 0), gpu: Number(gpu), bytes }));
+}
+
+/** What a placement takes. */
+export function holdingsAt(model: string, { replica, devices, bytes }: Placement): Holding[] {
+	return bytes > 0 ? devices.map((gpu) => ({ model, replica, gpu, bytes })) : [];
+}
+
+/** One GPU as the ledger sees it. */
+interface Room {
+	readonly gpu: Gpu;
+	readonly free: number;
+	/** Of processes that are not ours. */
+	readonly foreign: number;
+	readonly holdings: readonly Holding[];
+	/** What the replica must have here, and what it would take. */
+	readonly least: number;
+	readonly most: number;
+	readonly hasSibling: boolean;
+}
+
+/**
+ * Finds GPUs for one replica. `ledger` are the holdings of all others. A GPU's free memory is its total less what is
+ * promised or used there, whichever is more: models that still load use less, strangers are promised nothing.
+ */
+export function place(want: Want, gpus: readonly Gpu[], ledger: readonly Holding[]): PlaceResult {
+	const { spec, replica } = want;
+	const count = gpusPerReplica(spec);
+	if (count === 0) return { placement: { replica, devices: [], bytes: 0 } };
+	if (gpus.length === 0) return { placement: { replica, devices: blindly(want, count), bytes: 0 } };
+	const allowed = gpus.filter(({ index }) => spec.devices?.includes(index) ?? true);
+	const unknown = spec.devices?.find((device) => !gpus.some(({ index }) => index === device));
+	if (unknown !== undefined || allowed.length < count) {
+		const there = `this host has ${gpus.length === 1 ? "GPU" : "GPUs"} ${gpus.map(({ index }) => index).join(", ")}`;
+		const asked = unknown === undefined ? `spans ${count} GPUs` : `asks for GPU ${unknown}`;
+		const fix = "correct the model's `devices` or `gpus`";
+		return { message: `${spec.name} ${asked}, and ${there}`, fix, candidates: [] };
+	}
+	const rooms = allowed.map((gpu) => room(gpu, want, count, ledger));
+	// A given size goes where it fits tightest, so that whole GPUs stay for others; the rest goes where there is most.
+	const tight = spec.gpu_memory !== undefined ? 1 : -1;
+	const fitting = rooms
+		.filter(fits)
+		.sort(
+			(a, b) => Number(a.hasSibling) - Number(b.hasSibling) || tight * (a.free - b.free) || a.gpu.index - b.gpu.index,
+		)
+		.slice(0, count);
+	if (fitting.length < count) return refusal(want, count, rooms);
+	return { placement: placementOn(fitting, want) };
+}
+
+function room(gpu: Gpu, want: Want, count: number, ledger: readonly Holding[]): Room {
+	const { spec, replica } = want;
+	const holdings = ledger.filter(
+		(held) => held.gpu === gpu.index && !(held.model === spec.name && held.replica === replica),
+	);
+	const promised = holdings.reduce((sum, { bytes }) => sum + bytes, 0);
+	const { least, most } = needOf(want, count, gpu.memory_total);
+	return {
+		gpu,
+		free: Math.max(0, gpu.memory_total - Math.max(promised, gpu.memory_used)),
+		foreign: Math.max(0, gpu.memory_used - promised),
+		holdings,
+		least,
+		most,
+		hasSibling: holdings.some(({ model }) => model === spec.name),
+	};
+}
+
+function fits({ free, least }: Room): boolean {
+	return least <= free;
+}
+
+function placementOn(rooms: readonly Room[], want: Want): Placement {
+	const bytes = Math.min(...rooms.map(({ free, most }) => Math.min(free, most)));
+	const devices = rooms.map(({ gpu }) => gpu.index).sort((a, b) => a - b);
+	// vLLM takes the same share of each of its GPUs: of the largest no more than was promised.
+	const largest = Math.max(...rooms.map(({ gpu }) => gpu.memory_total));
+	const share = Math.floor(((bytes - OVERHEAD) / largest) * 10_000) / 10_000;
+	const maxModelLen = contextLength(want, rooms.length, bytes);
+	return {
+		replica: want.replica,
+		devices,
+		bytes,
+		...(share > 0 && { share }),
+		...(maxModelLen !== undefined && { maxModelLen }),
+	};
+}
+
+/** Without readings: the devices that the model names, or as many as it spans; none for one, which sees them all. */
+function blindly({ spec, replica }: Want, count: number): number[] {
+	const from = replica * count;
+	if (spec.devices) return spec.devices.slice(from, from + count);
+	return count === 1 && (spec.replicas ?? 1) === 1 ? [] : Array.from({ length: count }, (_, index) => from + index);
+}
+
+/** More sets than this say nothing new. */
+const MOST_CANDIDATES = 64;
+/** More GPUs than this are not listed in a message. */
+const MOST_SHOWN = 4;
+
+function refusal(want: Want, count: number, rooms: readonly Room[]): PlaceResult {
+	const short = ({ least, free }: Room) => Math.max(0, least - free);
+	const possible = rooms
+		.filter(({ gpu, foreign, least }) => least <= gpu.memory_total - foreign)
+		.sort((a, b) => short(a) - short(b) || a.gpu.index - b.gpu.index);
+	const candidates = [...combinations(possible, count)].slice(0, MOST_CANDIDATES);
+	const message = `${want.spec.name} needs ${needOf(want, count, rooms[0]!.gpu.memory_total).says}; ${described(rooms)}`;
+	const [best] = candidates;
+	const fix = best
+		? "unload what is not needed, or give each model a `gpu_memory`"
+		: "spread it over more `gpus`, take a smaller or quantised one (`router models suggest`), or change its `gpu_memory`";
+	return {
+		message,
+		fix,
+		...(best && { short: Math.max(...best.map(short)) }),
+		candidates: candidates.map((set) => set.map(({ gpu }) => gpu.index)),
+	};
+}
+
+/** `GPU 0 has 11.2 GiB free of 24.0: chat-7b holds 12.8`, for the GPUs with most room. */
+function described(rooms: readonly Room[]): string {
+	const shown = [...rooms].sort((a, b) => b.free - a.free).slice(0, MOST_SHOWN);
+	const texts = shown.map(({ gpu, free, foreign, holdings }) => {
+		const held = holdings.map(({ model, bytes }) => `${model} holds ${gib(bytes)}`);
+		if (foreign >= GIB / 10) held.push(`other processes hold ${gib(foreign)}`);
+		return `GPU ${gpu.index} has ${gib(free)} GiB free of ${gib(gpu.memory_total)}${held.length > 0 ? `: ${held.join(", ")}` : ""}`;
+	});
+	const more = rooms.length - shown.length;
+	return texts.join("; ") + (more > 0 ? `; and ${more} more with less` : "");
+}
+
+/** Sets of `count`, those of the first items first. */
+function* combinations<T>(items: readonly T[], count: number, from = 0): Generator<T[]> {
+	if (count === 0) {
+		yield [];
+		return;
+	}
+	for (let at = from; at <= items.length - count; at++) {
+		for (const rest of combinations(items, count - 1, at + 1)) yield [items[at]!, ...rest];
+	}
+}

@@ -1,0 +1,58 @@
+/**
+ * What the models run on. Decided once and remembered: a container is made for it, so that a driver that does not answer
+ * for a moment must not make every model another one.
+ */
+import type { AgentFile } from "../models/agent-file.ts";
+import type { AgentSettings } from "../models/agent-settings.ts";
+import type { Accelerator } from "../models/spec.ts";
+import type { Reason } from "../models/supervisor.ts";
+import type { GpuWatch } from "./gpu-watch.ts";
+
+/** What the models run on. */
+export interface KnownHardware {
+	readonly accelerator: Accelerator;
+	/** Of NVIDIA. */
+	readonly driver?: string;
+}
+
+/** What was decided, or is once it can be. */
+export class Hardware {
+	#known: KnownHardware | undefined;
+
+	constructor(
+		private readonly settings: Pick<AgentSettings, "accelerator">,
+		private readonly gpus: GpuWatch,
+		private readonly file: AgentFile,
+	) {}
+
+	/** Undefined while `nvidia-smi` has not answered for the first time, or fails. */
+	get known(): KnownHardware | undefined {
+		this.#known ??= this.#decide();
+		return this.#known;
+	}
+
+	/** Why it is not known. */
+	get problem(): Reason | undefined {
+		const { problem } = this.gpus.reading;
+		if (this.known || !this.gpus.isAsked || !problem) return undefined;
+		return {
+			reason: `what the models run on is not known: ${problem}`,
+			fix: "make `nvidia-smi` work (a reboot after a driver update often does), or set `agent.accelerator`",
+		};
+	}
+
+	#decide(): KnownHardware | undefined {
+		const { accelerator } = this.settings;
+		if (!this.gpus.isAsked) return undefined;
+		const [gpu] = this.gpus.reading.gpus;
+		if (accelerator === "cpu" || accelerator === "rocm") return { accelerator };
+		if (gpu) {
+			this.file.change({ accelerator: "nvidia", driver: gpu.driver });
+			return { accelerator: "nvidia", driver: gpu.driver };
+		}
+		const { accelerator: before, driver } = this.file.content;
+		if (before === "nvidia" && !this.gpus.isAbsent) return { accelerator: "nvidia", ...(driver && { driver }) };
+		if (accelerator === "nvidia") return { accelerator };
+		return this.gpus.isAbsent ? { accelerator: "cpu" } : undefined;
+	}
+}

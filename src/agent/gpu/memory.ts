@@ -1,0 +1,91 @@
+/** The arithmetic of GPU memory: what a model needs, what it may take, how long a context that leaves. Pure; bytes. */
+
+import type { ModelSpec } from "../models/spec.ts";
+import { flagsOf } from "../vllm/vllm-args.ts";
+import type { ModelSize } from "./model-size.ts";
+
+/** One replica that looks for a place. */
+export interface Want {
+	readonly spec: ModelSpec;
+	readonly replica: number;
+	/** Absent where it is not known. */
+	readonly size?: ModelSize;
+}
+
+/** Bytes. */
+export const GIB = 1024 ** 3;
+/** CUDA's context, which vLLM does not count into its share of a GPU. */
+export const OVERHEAD = GIB / 2;
+/** vLLM's own default is 0.92; this leaves a desktop and other contexts their room. */
+const SHARE = 0.9;
+/** Weights and what is computed with them, as others estimate it (see `needOf`). */
+const PER_WEIGHT = 1.2;
+const BESIDES = 2 * GIB;
+/** A GPU "of 24 GB" has 23.99 GiB, and a desktop on it takes 0.3: three models of `8GiB` share it all the same. */
+const TOLERANCE = 0.02;
+/** What is certainly no KV cache: a little more than the weights, CUDA's context, activations of one step, graphs. */
+const LOADED = 1.05;
+const WORKSPACE = 1.5 * GIB;
+/** Our numbers are estimates, and vLLM refuses to start for a context one token too long. */
+const CAREFUL = 0.9;
+/** A shorter one is left to vLLM, whose own message names the length that fits. */
+const SHORTEST = 1024;
+
+/** What a replica needs and takes on each of its GPUs. */
+export interface Need {
+	readonly least: number;
+	readonly most: number;
+	/** `17.6 GiB (weights 13.0 × 1.2 + 2)` */
+	readonly says: string;
+}
+
+/** On a GPU of `total` bytes, `count` of which serve the replica. */
+export function needOf({ spec, size }: Want, count: number, total: number): Need {
+	const each = count > 1 ? ` on each of ${count} GPUs` : "";
+	const weights = size && size.weights / count;
+	const given = spec.gpu_memory ?? shareGiven(spec, total);
+	if (given !== undefined) {
+		// What is given is given, unless not even the weights would fit.
+		const floor = (weights ?? 0) + OVERHEAD;
+		const from = spec.gpu_memory === undefined ? "`--gpu-memory-utilization`" : "`gpu_memory`";
+		const says =
+			given >= floor
+				? `${gib(given)} GiB${each} (${from})`
+				: `${gib(floor)} GiB${each} for its weights, more than its ${from} of ${gib(given)}`;
+		const least = given >= floor ? Math.max(floor, given - TOLERANCE * total) : Number.POSITIVE_INFINITY;
+		return { least, most: given, says };
+	}
+	const most = SHARE * total + OVERHEAD;
+	if (weights === undefined) {
+		return {
+			least: most,
+			most,
+			says: `${gib(most)} GiB${each}, nearly all, as its size is not known; \`gpu_memory\` says less`,
+		};
+	}
+	const least = weights * PER_WEIGHT + BESIDES;
+	const division = count > 1 ? ` / ${count}` : "";
+	const says = `${gib(least)} GiB${each} (weights ${gib(size!.weights)}${division} × ${PER_WEIGHT} + ${BESIDES / GIB})`;
+	return { least, most: Math.max(least, most), says };
+}
+
+/** What `--max-model-len` must be so that one sequence's KV cache fits; undefined where the model's own length does, or nothing is known. */
+export function contextLength({ spec, size }: Want, count: number, bytes: number): number | undefined {
+	const flags = flagsOf(spec.args ?? []);
+	if (!size?.kv || !size.maxContext || flags.has("--max-model-len")) return undefined;
+	const narrow = /^(?:fp8|int8)/.test(flags.get("--kv-cache-dtype") ?? "") ? 0.5 : 1;
+	const heads = Math.ceil(size.kv.heads / count) * narrow;
+	const left = (bytes - (size.weights / count) * LOADED - WORKSPACE) * CAREFUL - heads * size.kv.windowBytes;
+	const tokens = Math.floor(left / (heads * size.kv.headBytes) / 256) * 256;
+	return tokens < size.maxContext && tokens >= SHORTEST ? tokens : undefined;
+}
+
+/** 13.0 for 13 GiB: the unit is said once. */
+export function gib(bytes: number): string {
+	return (bytes / GIB).toFixed(1);
+}
+
+function shareGiven({ args = [] }: ModelSpec, total: number): number | undefined {
+	const share = Number(flagsOf(args).get("--gpu-memory-utilization") || Number.NaN);
+	return share > 0 && share <= 1 ? share * total + OVERHEAD : undefined;
+}

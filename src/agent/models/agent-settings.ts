@@ -1,0 +1,63 @@
+/** From the configuration to what the agent works with. */
+import { homedir, hostname } from "node:os";
+import { join } from "node:path";
+import type { Environment } from "../../config/interpolate.ts";
+import type { Config } from "../../config/schema.ts";
+import type { Accelerator, SpecSettings } from "./spec.ts";
+
+/** Seconds that vLLM may finish running calls after SIGTERM. */
+const SHUTDOWN_S = 30;
+const HUB = "https://huggingface.co";
+
+/** What every container of this agent is made from, but for what runs on. */
+export interface AgentSettings extends Omit<SpecSettings, "accelerator" | "driver"> {
+	readonly accelerator: "auto" | Accelerator;
+	/** Values of the containers' variables. */
+	readonly variables: Environment;
+	readonly hubEndpoint: string;
+	readonly hubToken?: string | undefined;
+}
+
+/** The agent's name: as it is set, else the host's, without what no name may hold. */
+export function agentName({ agent }: Pick<Config, "agent">): string {
+	return (
+		agent.name ??
+		(hostname()
+			.replace(/[^A-Za-z0-9._-]/g, "-")
+			.replace(/^[^A-Za-z0-9]+/, "")
+			.slice(0, 64) ||
+			"agent")
+	);
+}
+
+/** @param vllmKey what the containers' own API asks for */
+export function agentSettings(config: Config, env: Environment, vllmKey: string): AgentSettings {
+	const { docker, accelerator, image, registry, cache_dir, hf_token, hf_endpoint, sleep } = config.agent;
+	const hubEndpoint = hf_endpoint.replace(/\/+$/, "");
+	const own: Record<string, string> = {
+		VLLM_API_KEY: vllmKey,
+		...(hf_token !== undefined && { HF_TOKEN: hf_token }),
+		...(hubEndpoint !== HUB && { HF_ENDPOINT: hubEndpoint }),
+	};
+	return {
+		agent: agentName(config),
+		command: docker,
+		accelerator,
+		...(image !== undefined && { image }),
+		...(registry !== undefined && { registry }),
+		cacheDir: cache_dir ?? join(home(config, env), "huggingface"),
+		env: Object.keys(own),
+		shutdownTimeoutS: SHUTDOWN_S,
+		sleep,
+		variables: { ...env, ...own },
+		hubEndpoint,
+		hubToken: hf_token,
+	};
+}
+
+/** Hugging Face's own place; a service without a home keeps its models with its data. */
+function home({ data_dir }: Config, env: Environment): string {
+	const base = env["XDG_CACHE_HOME"] ?? (env["HOME"] ? join(env["HOME"], ".cache") : undefined);
+	if (base) return base;
+	return env["STATE_DIRECTORY"] ? data_dir : join(homedir(), ".cache");
+}

@@ -1,0 +1,134 @@
+/** The models this agent may run: those of the configuration, and those that authorised API calls have named. */
+import { AgentModel, type AgentModelConfig } from "../../config/agent-schema.ts";
+import { pathText } from "../../config/config-error.ts";
+import { withDefaults } from "../../config/defaults.ts";
+import { mapLeaves } from "../../config/schema-walk.ts";
+import { parseBytes, parseDuration } from "../../config/units.ts";
+import { validate } from "../../config/validate.ts";
+import { RouterError } from "../../errors.ts";
+import { MOST_MODELS } from "../../protocol/agent.ts";
+import { StartError } from "../../start-error.ts";
+import type { AgentFile } from "./agent-file.ts";
+import type { ModelSpec } from "./spec.ts";
+import { specProblem } from "./spec-problem.ts";
+
+/** A model, and what is wanted of it. */
+export interface Entry {
+	readonly spec: ModelSpec;
+	readonly load: "always" | "on-demand" | "manual";
+	/** What an API call said last. */
+	readonly order?: "load" | "unload" | undefined;
+	/** Whether the configuration names it. */
+	readonly isConfigured: boolean;
+}
+
+/** The book. Names are unique. */
+export class Book {
+	readonly #entries = new Map<string, Entry>();
+
+	/** Throws StartError for a model of the configuration that can't be run. */
+	constructor(
+		configured: readonly AgentModelConfig[],
+		private readonly file: AgentFile,
+	) {
+		for (const [index, model] of configured.entries()) {
+			const spec = specOf(model);
+			const problem = specProblem(spec, "config");
+			if (problem) throw new StartError(`agent.models[${index}].${problem}`);
+			this.#entries.set(spec.name, { spec, load: model.load, isConfigured: true });
+		}
+		for (const [name, { order, spec }] of Object.entries(file.content.models ?? {})) {
+			const known = this.#entries.get(name);
+			if (known) this.#entries.set(name, { ...known, order });
+			else if (spec) this.#recall(name, spec, order);
+		}
+	}
+
+	/** All of them: the configuration's first, in its order. */
+	all(): Entry[] {
+		return [...this.#entries.values()];
+	}
+
+	get(name: string): Entry | undefined {
+		return this.#entries.get(name);
+	}
+
+	/**
+	 * Takes down what an API call wants of a model. `body` may say what an unknown one is made of, in the words of the
+	 * configuration. Returns a sentence where it can't be kept. Throws `model_not_found`, or `invalid_value` naming the field.
+	 */
+	order(name: string, order: "load" | "unload", body?: unknown): string | undefined {
+		const known = this.#entries.get(name);
+		const isDescribed = body !== undefined && Object.keys(body as object).length > 0;
+		if (isDescribed && known?.isConfigured) {
+			throw new RouterError("invalid_value", `"${name}" stands in the agent's configuration: change it there.`, {
+				param: "model",
+			});
+		}
+		const described = isDescribed ? this.#described(name, body) : undefined;
+		const entry = described ?? known;
+		if (!entry) {
+			const hint = 'say what it is: {"model": "Qwen/Qwen3-8B"}';
+			throw new RouterError("model_not_found", `This agent has no model "${name.slice(0, 100)}": ${hint}.`, {
+				param: "model",
+			});
+		}
+		this.#entries.set(name, { ...entry, order });
+		const written = described ? (body as Record<string, unknown>) : this.file.content.models?.[name]?.spec;
+		return this.#keep(name, { order, ...(written && { spec: written }) });
+	}
+
+	/** What was ordered is done: from here on the model's own `load` counts. */
+	settle(name: string): void {
+		const entry = this.#entries.get(name);
+		if (!entry) return;
+		this.#entries.set(name, { ...entry, order: undefined });
+		const spec = this.file.content.models?.[name]?.spec;
+		this.#keep(name, { ...(spec && { spec }) });
+	}
+
+	#described(name: string, body: unknown): Entry {
+		if (!this.#entries.has(name) && this.#entries.size >= MOST_MODELS) {
+			throw new RouterError("invalid_value", `This agent has ${MOST_MODELS} models, which is as many as it may have.`);
+		}
+		return entryOf(name, body);
+	}
+
+	/** A model of an API call before this start; what is no model any more is passed over. */
+	#recall(name: string, body: unknown, order: Entry["order"]): void {
+		try {
+			this.#entries.set(name, { ...entryOf(name, body), order });
+		} catch (error) {
+			if (!(error instanceof RouterError)) throw error;
+		}
+	}
+
+	#keep(name: string, kept: NonNullable<AgentFile["content"]["models"]>[string]): string | undefined {
+		return this.file.change({ models: { ...this.file.content.models, [name]: kept } });
+	}
+}
+
+/** An API call's model. Throws `invalid_value`. */
+function entryOf(name: string, body: unknown): Entry {
+	const filled = withDefaults(AgentModel, { load: "manual", ...(body as object), name });
+	const [finding] = validate(AgentModel, filled);
+	if (finding) {
+		const field = pathText(finding.path);
+		throw new RouterError("invalid_value", `The field "${field}" ${finding.message}.`, { param: field });
+	}
+	const model = mapLeaves(AgentModel, filled, (value, schema) => {
+		if (typeof value !== "string") return value;
+		if (schema["unit"] === "ms") return parseDuration(value);
+		return schema["unit"] === "bytes" ? parseBytes(value) : value;
+	}) as AgentModelConfig;
+	const spec = specOf(model);
+	const problem = specProblem(spec, "api");
+	if (problem) {
+		throw new RouterError("invalid_value", `${problem}.`, { param: problem.slice(0, problem.indexOf(":")) });
+	}
+	return { spec, load: model.load, isConfigured: false };
+}
+
+function specOf(model: AgentModelConfig): ModelSpec {
+	return { ...model, name: model.name ?? model.model } as ModelSpec;
+}

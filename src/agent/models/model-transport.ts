@@ -1,0 +1,206 @@
+/**
+ * A model's containers as one upstream: calls wait until one of them is open. A stream's wait is filled with comments that
+ * say how far the load is, so that neither the client nor anything on the way takes the silence for an end.
+ */
+import { sseComment, sseData } from "../../openai/sse.ts";
+import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import { readText } from "../../proxy/net/read-body.ts";
+import { type Lease, Refused, type Traffic } from "./traffic.ts";
+
+/** Base of the URLs that `send` is given; each call's container takes its place. */
+export const CONTAINER = "http://container";
+
+/** A stream that waits longer gets its first comment, ms; the next ones come as often as COMMENT_MS. */
+const PATIENCE_MS = 1000;
+const COMMENT_MS = 3000;
+/** Largest refusal read, bytes. */
+const MAX_REFUSAL = 1024 * 1024;
+
+const encoder = new TextEncoder();
+
+/** Whose calls it carries, and what it says where they can't be. */
+export interface ModelTransportOptions {
+	readonly model: string;
+	readonly traffic: Pick<Traffic, "enter">;
+	readonly http: Transport;
+	/** How far the model is, in a few words. */
+	readonly progress: () => string;
+	/** vLLM's refusal (400) with what to do about it, where that is known. */
+	readonly explain: (body: string) => string;
+}
+
+/** The transport of one model. */
+export function modelTransport(options: ModelTransportOptions): Transport {
+	const { model, traffic } = options;
+	return {
+		async send(request, signal) {
+			const entering = traffic.enter(model, signal);
+			// Whoever awaits it hears of it; until then it is nobody's fault.
+			entering.catch(() => {});
+			if (request.stream && !(await settlesWithin(entering, PATIENCE_MS))) {
+				const headers = new Headers({ "content-type": "text/event-stream" });
+				return { status: 200, headers, body: new Waiting(options, entering, request, signal) };
+			}
+			try {
+				return await serve(options, await entering, request, signal);
+			} catch (thrown) {
+				if (thrown instanceof Refused) return refusal(thrown);
+				throw thrown;
+			}
+		},
+	};
+}
+
+/** Sends the call to its container and gives the place back when the answer is over, broken or given up. */
+async function serve(
+	{ http, explain }: ModelTransportOptions,
+	lease: Lease,
+	request: UpstreamRequest,
+	signal: AbortSignal,
+): Promise<UpstreamAnswer> {
+	const release = () => lease.release();
+	if (signal.aborted) release();
+	signal.addEventListener("abort", release, { once: true });
+	let answer: UpstreamAnswer;
+	try {
+		answer = await http.send({ ...request, url: request.url.replace(CONTAINER, lease.origin) }, signal);
+	} catch (thrown) {
+		if (!signal.aborted) lease.doubt();
+		lease.release();
+		throw thrown;
+	}
+	lease.moved();
+	if (answer.status >= 500) lease.doubt();
+	const { body } = answer;
+	const ended = () => {
+		signal.removeEventListener("abort", release);
+		release();
+	};
+	const source: ByteSource = {
+		async read() {
+			try {
+				const chunk = await body.read();
+				if (chunk) lease.moved();
+				else ended();
+				return chunk;
+			} catch (thrown) {
+				if (!signal.aborted) lease.doubt();
+				ended();
+				throw thrown;
+			}
+		},
+		...(body.text && { text: () => body.text!().finally(ended) }),
+	};
+	const relayed = { ...answer, body: source };
+	if (answer.status !== 400) return relayed;
+	const text = explain(await readText(relayed, MAX_REFUSAL));
+	const headers = new Headers(answer.headers);
+	headers.delete("content-length");
+	return { status: 400, headers, body: textSource(text) };
+}
+
+/** The body of a stream that waits: comments, then the container's own events, or one that says what went wrong. */
+class Waiting implements ByteSource {
+	#serving: ByteSource | undefined;
+	#isOver = false;
+	#hasRetried = false;
+	/** What is being waited for: the place, and then the answer's head. */
+	#coming: Promise<UpstreamAnswer>;
+	#isFirst = true;
+
+	constructor(
+		private readonly options: ModelTransportOptions,
+		entering: Promise<Lease>,
+		private readonly request: UpstreamRequest,
+		private readonly signal: AbortSignal,
+	) {
+		this.#coming = this.#serve(entering);
+	}
+
+	async read(): Promise<Uint8Array | undefined> {
+		if (this.#isOver) return undefined;
+		if (this.#serving) return this.#serving.read();
+		if (this.#isFirst || !(await settlesWithin(this.#coming, COMMENT_MS))) {
+			this.#isFirst = false;
+			return encoder.encode(sseComment(`${this.options.model}: ${this.options.progress()}`));
+		}
+		try {
+			const answer = await this.#coming;
+			const isStream = answer.headers.get("content-type")?.toLowerCase().startsWith("text/event-stream");
+			if (answer.status === 200 && isStream) {
+				this.#serving = answer.body;
+				return this.#serving.read();
+			}
+			return this.#fail(errorIn(await readText(answer, MAX_REFUSAL), answer.status));
+		} catch (thrown) {
+			if (this.signal.aborted) throw thrown;
+			if (thrown instanceof Refused) return this.#fail(errorOf(thrown));
+			// As the relay does for a call whose status has not left: a container that just went away is asked once more.
+			if (this.#hasRetried)
+				return this.#fail({ message: "its container can't be reached", type: "api_error", code: 502 });
+			this.#hasRetried = true;
+			this.#coming = this.#serve(this.options.traffic.enter(this.options.model, this.signal));
+			return this.read();
+		}
+	}
+
+	#serve(entering: Promise<Lease>): Promise<UpstreamAnswer> {
+		const coming = entering.then((lease) => serve(this.options, lease, this.request, this.signal));
+		coming.catch(() => {});
+		return coming;
+	}
+
+	#fail(error: object): Uint8Array {
+		this.#isOver = true;
+		return encoder.encode(sseData(JSON.stringify({ error })));
+	}
+}
+
+/** Whether it resolves or rejects in that time. */
+async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+	const { promise: late, resolve } = Promise.withResolvers<boolean>();
+	const timer = setTimeout(() => resolve(false), ms);
+	const settled = promise.then(
+		() => true,
+		() => true,
+	);
+	const result = await Promise.race([settled, late]);
+	clearTimeout(timer);
+	return result;
+}
+
+/** A refusal in vLLM's shape, whose `code` is the status. */
+function errorOf({ status, message }: Refused): object {
+	return { message, type: status === 429 ? "rate_limit_error" : "api_error", param: null, code: status };
+}
+
+function refusal(why: Refused): UpstreamAnswer {
+	return {
+		status: why.status,
+		headers: new Headers({ "content-type": "application/json", "retry-after": String(why.retryAfter) }),
+		body: textSource(JSON.stringify({ error: errorOf(why) })),
+	};
+}
+
+/** The error object of a container's refusal, with its status where it brings none; events have no other place for it. */
+function errorIn(text: string, status: number): object {
+	try {
+		const { error } = JSON.parse(text) as { error?: unknown };
+		if (typeof error === "object" && error !== null) return { code: status, ...error };
+	} catch {
+		// No JSON: its status has to say it.
+	}
+	return { message: `its container answered ${status} to a streamed call`, type: "api_error", code: status };
+}
+
+function textSource(text: string): ByteSource {
+	let rest: Uint8Array | undefined = encoder.encode(text);
+	return {
+		async read() {
+			const chunk = rest;
+			rest = undefined;
+			return chunk?.length ? chunk : undefined;
+		},
+		text: async () => text,
+	};
+}

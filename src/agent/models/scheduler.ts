@@ -1,0 +1,193 @@
+/**
+ * Which models hold GPU memory: pure. Calls for a model that is not loaded wait; this decides when their model takes the
+ * place of another. The rules, and why, are in design.md beside this file.
+ */
+import type { LoadMode, ModelState } from "../../protocol/agent.ts";
+
+/** One model, as the scheduler sees it. Times are ms of one clock. */
+export interface Demand {
+	readonly name: string;
+	readonly load: LoadMode;
+	/** What an API call said last; it wins over `load`. */
+	readonly order?: "load" | "unload" | undefined;
+	readonly state: ModelState;
+	/** Calls that wait, and since when the first of them. */
+	readonly waiting: number;
+	readonly oldestAt?: number | undefined;
+	/** Calls in flight. */
+	readonly running: number;
+	/** When a call last began or ended. */
+	readonly usedAt: number;
+	/** Since when it has been ready, and how long it took to get there. */
+	readonly readyAt?: number | undefined;
+	readonly loadMs?: number | undefined;
+	/** Idle ms until it is unloaded. */
+	readonly ttl?: number | undefined;
+	/** After a failure: not loaded before then. */
+	readonly retryAt?: number | undefined;
+}
+
+/** What there is room for. */
+export interface Room {
+	/** Whether `name` finds its memory beside `awake`, which hold theirs, and `asleep`, of which something stays. */
+	fits(name: string, awake: ReadonlySet<string>, asleep: ReadonlySet<string>): boolean;
+	/** Whether host memory takes `name` asleep beside those. */
+	sleeps(name: string, asleep: ReadonlySet<string>): boolean;
+}
+
+/** What is set, not seen. */
+export interface Rules {
+	/** How long calls wait before a busy model in their way takes no further ones, ms. */
+	readonly switchAfterMs: number;
+}
+
+/** Who holds memory. What the next decision is given. */
+export interface Residents {
+	readonly awake: ReadonlySet<string>;
+	readonly asleep: ReadonlySet<string>;
+}
+
+/** Who holds memory from now on, and at whose cost. */
+export interface Decision extends Residents {
+	/** Residents whose calls wait from now on: they make room as soon as those in flight have ended. */
+	readonly closed: ReadonlySet<string>;
+	/** Models that would not fit if every other one that may go had gone. */
+	readonly misfits: ReadonlySet<string>;
+	/** Models that lost their place in this decision. */
+	readonly evicted: readonly string[];
+}
+
+/**
+ * How long a model must have been idle to make room at once, ms: a tenth of what it costs to bring it back, within
+ * bounds. The next call of a client in a loop comes sooner; a person who turns to another model hardly notices.
+ */
+export function linger({ loadMs = 0 }: Pick<Demand, "loadMs">): number {
+	return Math.min(10_000, Math.max(500, loadMs / 10));
+}
+
+/** Decides. The same answer for the same arguments. */
+export function schedule(
+	models: readonly Demand[],
+	{ awake: held, asleep: sleeping }: Residents,
+	room: Room,
+	{ switchAfterMs }: Rules,
+	now: number,
+): Decision {
+	const byName = new Map(models.map((model) => [model.name, model]));
+	const awake = new Set<string>();
+	const asleep = new Set<string>();
+	for (const [from, to] of [[held, awake] as const, [sleeping, asleep] as const]) {
+		for (const name of from) {
+			const model = byName.get(name);
+			if (model && staysLoaded(model, now)) to.add(name);
+		}
+	}
+	const closed = new Set<string>();
+	const misfits = new Set<string>();
+	const evicted: string[] = [];
+
+	for (const wanting of models.filter((model) => isWanting(model, awake, now)).sort(byUrgency)) {
+		const { name } = wanting;
+		const isPinned = pinned(wanting);
+		const others = without(asleep, [name]);
+		if (room.fits(name, awake, others)) {
+			awake.add(name);
+			asleep.delete(name);
+			continue;
+		}
+		const waited = now - (wanting.oldestAt ?? now);
+		const mayDisturb = isPinned || waited >= switchAfterMs;
+		const candidates = [...awake, ...others]
+			.map((each) => byName.get(each)!)
+			.filter((model) => !pinned(model) && model.name !== name)
+			.map((model) => ({ model, rank: asleep.has(model.name) ? 1 : cost(model, now, mayDisturb, switchAfterMs) }))
+			.sort((a, b) => a.rank - b.rank || a.model.usedAt - b.model.usedAt);
+		const victims = fewest(
+			candidates.filter(({ rank }) => rank <= BUSY).map(({ model }) => model),
+			(gone) => room.fits(name, without(awake, gone), without(others, gone)),
+		);
+		if (!victims) {
+			const all = candidates.map(({ model }) => model.name);
+			if (!room.fits(name, without(awake, all), without(others, all))) misfits.add(name);
+			continue;
+		}
+		const busy = victims.filter(({ running }) => running > 0);
+		if (busy.length > 0) {
+			for (const victim of victims) if (awake.has(victim.name)) closed.add(victim.name);
+			continue;
+		}
+		asleep.delete(name);
+		for (const victim of victims) {
+			evicted.push(victim.name);
+			const mayDoze = awake.delete(victim.name) && room.sleeps(victim.name, asleep);
+			asleep.delete(victim.name);
+			if (mayDoze && room.fits(name, awake, new Set([...others, victim.name]))) asleep.add(victim.name);
+		}
+		awake.add(name);
+	}
+	return { awake, asleep, closed, misfits, evicted };
+}
+
+/** Ranks above are in no one's way: they can't go now. */
+const IDLE = 0;
+const BUSY = 2;
+const STAYS = 3;
+
+/** What it costs to let a resident go: IDLE, BUSY, or more than may be asked of it. */
+function cost(model: Demand, now: number, mayDisturb: boolean, switchAfterMs: number): number {
+	// A load outlives whoever asked for it: it is not thrown away half done.
+	if (model.state === "starting" || model.state === "pulling") return STAYS;
+	const isIdle = model.running === 0 && model.waiting === 0;
+	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
+	if (isIdle && (now - lastUse >= linger(model) || model.state !== "ready")) return IDLE;
+	// It keeps its place for as long as it took to get it: else two models would spend their time loading.
+	const tenure = Math.max(switchAfterMs, model.loadMs ?? 0);
+	return mayDisturb && now - (model.readyAt ?? now) >= tenure ? BUSY : STAYS;
+}
+
+/** The first of them that are enough, and none of these that is not needed; undefined where all are too few. */
+function fewest(candidates: readonly Demand[], isEnough: (gone: readonly string[]) => boolean): Demand[] | undefined {
+	let victims: Demand[] = [];
+	const enough = (some: readonly Demand[]) => isEnough(some.map(({ name }) => name));
+	for (const candidate of candidates) {
+		victims.push(candidate);
+		if (!enough(victims)) continue;
+		for (const each of [...victims].reverse()) {
+			const fewer = victims.filter((victim) => victim !== each);
+			if (fewer.length > 0 && enough(fewer)) victims = fewer;
+		}
+		return victims;
+	}
+	return undefined;
+}
+
+/** It has its place whether or not calls come. */
+function pinned({ load, order }: Demand): boolean {
+	return order === "load" || (load === "always" && order !== "unload");
+}
+
+function staysLoaded(model: Demand, now: number): boolean {
+	if (pinned(model)) return true;
+	if (model.order === "unload" || model.load !== "on-demand") return false;
+	const isIdle = model.running === 0 && model.waiting === 0;
+	if (!isIdle || model.state === "starting" || model.state === "pulling") return true;
+	// A load that failed is begun again by the next call.
+	if (model.state === "failed") return false;
+	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
+	return model.ttl === undefined || now - lastUse < model.ttl;
+}
+
+function isWanting(model: Demand, awake: ReadonlySet<string>, now: number): boolean {
+	if (awake.has(model.name)) return false;
+	if (pinned(model)) return true;
+	const mayLoad = model.load === "on-demand" && model.order !== "unload";
+	return mayLoad && model.waiting > 0 && (model.retryAt ?? 0) <= now;
+}
+
+function byUrgency(a: Demand, b: Demand): number {
+	return Number(pinned(b)) - Number(pinned(a)) || (a.oldestAt ?? 0) - (b.oldestAt ?? 0);
+}
+
+function without(names: ReadonlySet<string>, gone: readonly string[]): Set<string> {
+	return new Set([...names].filter((name) => !gone.includes(name)));
+}

@@ -1,0 +1,266 @@
+/**
+ * The calls of this host: those that wait for their model, first come first served, and those in flight, by container.
+ * What may be loaded, and when, others decide; here calls are let through to the containers that are said to be open.
+ */
+import { steadyTime } from "../../steady-time.ts";
+
+/** Where a model's calls may go now. */
+export interface Destination {
+	/** Of the container. */
+	readonly id: string;
+	/** `http://127.0.0.1:<port>` */
+	readonly origin: string;
+}
+
+/** A call's place in a container. */
+export interface Lease extends Destination {
+	/** Bytes came. */
+	moved(): void;
+	/** The container may be ill: it gets no further calls until it has been asked. */
+	doubt(): void;
+	/** The call has ended. The first call counts. */
+	release(): void;
+}
+
+/** Why a call is not let through. The message says what was wrong and what to do. */
+export class Refused extends Error {
+	override readonly name = "Refused";
+	constructor(
+		readonly status: 429 | 503,
+		message: string,
+		/** Seconds. */
+		readonly retryAfter: number,
+	) {
+		super(message);
+	}
+}
+
+/** How many calls are held, and for how long. */
+export interface TrafficLimits {
+	/** Calls that may wait for one model. */
+	readonly size: number;
+	/** Calls that one container is sent at a time. */
+	readonly running: number;
+	/** Longest wait, ms. */
+	readonly waitMs: number;
+}
+
+interface Waiting {
+	readonly at: number;
+	readonly admit: (lease: Lease) => void;
+	readonly refuse: (why: unknown) => void;
+}
+
+interface Lane {
+	readonly waiting: Set<Waiting>;
+	open: readonly Destination[];
+	refusal: Refused | undefined;
+	running: number;
+	usedAt: number;
+}
+
+/** What is known of one container's calls. Times are of `steadyTime`. */
+interface Place {
+	running: number;
+	/** When bytes last came, or the first of its calls was sent. */
+	movedAt: number;
+	/** Since when it may be ill; 0 for no. */
+	doubtedAt: number;
+}
+
+/** A doubt that nobody looks into ends by itself, ms. */
+const DOUBT_MS = 10_000;
+
+/** All calls of an agent. */
+export class Traffic {
+	readonly #lanes = new Map<string, Lane>();
+	readonly #places = new Map<string, Place>();
+
+	constructor(
+		private readonly limits: TrafficLimits,
+		/** How far a model is, for a call that has waited too long: `starting, loading weights 40 %`. */
+		private readonly progress: (model: string) => string,
+		/** A call began to wait, or a container may be ill: somebody should look. */
+		private readonly onNews: () => void,
+	) {}
+
+	/**
+	 * Waits for a place in one of the model's containers. Rejects with Refused, or with the signal's reason. The signal
+	 * ends the wait only: the lease is the caller's to release.
+	 */
+	enter(model: string, signal: AbortSignal): Promise<Lease> {
+		const lane = this.#lane(model);
+		if (signal.aborted) return Promise.reject(signal.reason);
+		if (lane.refusal) return Promise.reject(lane.refusal);
+		const free = lane.waiting.size === 0 ? this.#best(lane) : undefined;
+		if (free) return Promise.resolve(this.#lease(lane, free));
+		if (lane.waiting.size >= this.limits.size) {
+			const full = `${this.limits.size} calls wait for "${model}" already (agent.queue.size): call again in a moment`;
+			return Promise.reject(new Refused(429, full, 5));
+		}
+		return this.#wait(model, lane, signal);
+	}
+
+	/** Where a model's calls may go from now on; none: they wait. */
+	open(model: string, destinations: readonly Destination[]): void {
+		const lane = this.#lane(model);
+		lane.open = destinations;
+		if (destinations.length > 0) lane.refusal = undefined;
+		this.#dispatch(lane);
+	}
+
+	/** Refuses the model's calls from now on, those that wait among them; undefined: they may wait again. */
+	refuse(model: string, why: Refused | undefined): void {
+		const lane = this.#lane(model);
+		lane.refusal = why;
+		if (!why) return;
+		const refused = [...lane.waiting];
+		lane.waiting.clear();
+		for (const each of refused) each.refuse(why);
+	}
+
+	/** Calls that wait for a model, and since when the first of them. */
+	waiting(model: string): { readonly count: number; readonly oldestAt?: number } {
+		const waiting = this.#lanes.get(model)?.waiting;
+		const first = waiting?.values().next().value;
+		return first ? { count: waiting!.size, oldestAt: first.at } : { count: 0 };
+	}
+
+	/** Calls of a model in flight. */
+	running(model: string): number {
+		return this.#lanes.get(model)?.running ?? 0;
+	}
+
+	/** When a call of a model last began or ended; 0 for never. */
+	usedAt(model: string): number {
+		return this.#lanes.get(model)?.usedAt ?? 0;
+	}
+
+	/** Calls in flight in one container. */
+	runningIn(id: string): number {
+		return this.#places.get(id)?.running ?? 0;
+	}
+
+	/** Since when its calls have brought no byte; undefined while it has none. */
+	quietSince(id: string): number | undefined {
+		const place = this.#places.get(id);
+		return place && place.running > 0 ? place.movedAt : undefined;
+	}
+
+	/** Since when it may be ill; undefined for no. */
+	doubtedAt(id: string): number | undefined {
+		return this.#places.get(id)?.doubtedAt || undefined;
+	}
+
+	/** It has been asked, and is well. */
+	trust(model: string, id: string): void {
+		const place = this.#places.get(id);
+		if (!place?.doubtedAt) return;
+		place.doubtedAt = 0;
+		this.#dispatch(this.#lane(model));
+	}
+
+	/** Containers other than these are gone for good. */
+	keepOnly(ids: ReadonlySet<string>): void {
+		for (const [id, { running }] of this.#places) if (!ids.has(id) && running === 0) this.#places.delete(id);
+	}
+
+	#lane(model: string): Lane {
+		let lane = this.#lanes.get(model);
+		if (!lane) {
+			lane = { waiting: new Set(), open: [], refusal: undefined, running: 0, usedAt: 0 };
+			this.#lanes.set(model, lane);
+		}
+		return lane;
+	}
+
+	#place(id: string): Place {
+		let place = this.#places.get(id);
+		if (!place) {
+			place = { running: 0, movedAt: 0, doubtedAt: 0 };
+			this.#places.set(id, place);
+		}
+		return place;
+	}
+
+	/** The open container with the fewest calls that takes one more. */
+	#best(lane: Lane): Destination | undefined {
+		let best: Destination | undefined;
+		let least = Number.POSITIVE_INFINITY;
+		const now = steadyTime();
+		for (const each of lane.open) {
+			const { running, doubtedAt } = this.#place(each.id);
+			if (running >= this.limits.running || running >= least || now - doubtedAt < DOUBT_MS) continue;
+			best = each;
+			least = running;
+		}
+		return best;
+	}
+
+	#lease(lane: Lane, { id, origin }: Destination): Lease {
+		const place = this.#place(id);
+		const now = steadyTime();
+		if (place.running++ === 0) place.movedAt = now;
+		lane.running++;
+		lane.usedAt = now;
+		let isHeld = true;
+		return {
+			id,
+			origin,
+			moved: () => {
+				place.movedAt = steadyTime();
+			},
+			doubt: () => {
+				place.doubtedAt = steadyTime();
+				this.onNews();
+			},
+			release: () => {
+				if (!isHeld) return;
+				isHeld = false;
+				place.running--;
+				lane.running--;
+				lane.usedAt = steadyTime();
+				this.#dispatch(lane);
+			},
+		};
+	}
+
+	#dispatch(lane: Lane): void {
+		for (const next of lane.waiting) {
+			const free = this.#best(lane);
+			if (!free) return;
+			lane.waiting.delete(next);
+			next.admit(this.#lease(lane, free));
+		}
+	}
+
+	#wait(model: string, lane: Lane, signal: AbortSignal): Promise<Lease> {
+		const { promise, resolve, reject } = Promise.withResolvers<Lease>();
+		const over = () => {
+			clearTimeout(timer);
+			signal.removeEventListener("abort", leave);
+			lane.waiting.delete(waiting);
+		};
+		const waiting: Waiting = {
+			at: steadyTime(),
+			admit: (lease) => {
+				over();
+				resolve(lease);
+			},
+			refuse: (why) => {
+				over();
+				reject(why);
+			},
+		};
+		const leave = () => waiting.refuse(signal.reason);
+		const { waitMs } = this.limits;
+		const timer = setTimeout(() => {
+			const waited = `"${model}" was not ready within ${Math.round(waitMs / 1000)} s (agent.queue.wait)`;
+			waiting.refuse(new Refused(503, `${waited}; it is ${this.progress(model)}. Call again in a while`, 30));
+		}, waitMs);
+		signal.addEventListener("abort", leave, { once: true });
+		lane.waiting.add(waiting);
+		this.onNews();
+		return promise;
+	}
+}

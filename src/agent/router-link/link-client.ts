@@ -1,0 +1,96 @@
+/** The two requests an agent makes of its router, and what their answers mean. */
+import type { TSchema } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { type Heartbeat, HeartbeatAnswer, PEER, type Register, RegisterAnswer } from "../../protocol/agent.ts";
+import type { Transport } from "../../providers/provider.ts";
+import { readText } from "../../proxy/net/read-body.ts";
+import { VERSION } from "../../version.ts";
+import type { Outcome } from "./link-step.ts";
+
+/** The router calls back within 3 s before it answers a registration; a heartbeat it answers at once, ms. */
+const REGISTER_MS = 10_000;
+const HEARTBEAT_MS = 5_000;
+/** Largest answer read, bytes. */
+const MAX_ANSWER = 64 * 1024;
+
+const registerAnswer = TypeCompiler.Compile(RegisterAnswer);
+const heartbeatAnswer = TypeCompiler.Compile(HeartbeatAnswer);
+
+/**
+ * How a request ended; `said` is one sentence for a person where it was not `ok`, `seenAs` the address that the router saw
+ * where it does not take the endpoint.
+ */
+export type Told<Answer> =
+	| { outcome: "ok"; answer: Answer }
+	| { outcome: Exclude<Outcome, "ok">; said: string; seenAs?: string | undefined };
+
+/** The router, as an agent sees it. Nothing here throws. */
+export interface RouterClient {
+	register(body: Register, signal: AbortSignal): Promise<Told<RegisterAnswer>>;
+	heartbeat(body: Heartbeat, signal: AbortSignal): Promise<Told<HeartbeatAnswer>>;
+}
+
+/** @param router its base URL, with or without a closing slash or `/v1` */
+export function routerClient(router: string, token: string | undefined, transport: Transport): RouterClient {
+	const base = router.replace(/\/+$/, "").replace(/\/v1$/, "");
+	const headers: Record<string, string> = {
+		"content-type": "application/json",
+		accept: "application/json",
+		"accept-encoding": "identity",
+		"user-agent": `router-agent/${VERSION}`,
+		...(token ? { authorization: `Bearer ${token}` } : {}),
+	};
+	async function ask<Answer>(
+		path: string,
+		body: object,
+		check: { Check(value: unknown): value is Answer },
+		signal: AbortSignal,
+		ms: number,
+	): Promise<Told<Answer>> {
+		const url = base + path;
+		try {
+			const within = AbortSignal.any([signal, AbortSignal.timeout(ms)]);
+			const response = await transport.send({ url, headers, body: JSON.stringify(body) }, within);
+			const text = await readText(response, MAX_ANSWER);
+			const answer = parsed(text);
+			if (response.status === 200 && check.Check(answer)) return { outcome: "ok", answer };
+			return { ...failure(path, url, response.status, answer), seenAs: response.headers.get(PEER) ?? undefined };
+		} catch (thrown) {
+			const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : undefined;
+			return { outcome: "away", said: `${base} can't be reached${code ? ` (${code})` : ""}` };
+		}
+	}
+	return {
+		register: (body, signal) => ask("/register", body, registerAnswer as Checker<RegisterAnswer>, signal, REGISTER_MS),
+		heartbeat: (body, signal) =>
+			ask("/heartbeat", body, heartbeatAnswer as Checker<HeartbeatAnswer>, signal, HEARTBEAT_MS),
+	};
+}
+
+type Checker<Answer> = ReturnType<typeof TypeCompiler.Compile<TSchema>> & { Check(value: unknown): value is Answer };
+
+/** What a refusal means. Its own words are shown: they say what to do. */
+function failure(path: string, url: string, status: number, answer: unknown) {
+	const { message, code } = errorIn(answer);
+	const said = message ?? `${url} answered ${status}`;
+	if (status === 409) return { outcome: "conflict" as const, said };
+	if (path === "/heartbeat" && status === 404 && code === "agent_not_found")
+		return { outcome: "unknown" as const, said };
+	if (status >= 500 || status === 429 || status === 408) return { outcome: "away" as const, said };
+	// A 404 without the router's own words, or a 200 of another shape: something else lives at that address.
+	return { outcome: "refused" as const, said: message ? said : `${said}: is that the router?` };
+}
+
+function errorIn(answer: unknown): { message?: string; code?: unknown } {
+	const { error } = (answer ?? {}) as { error?: { message?: unknown; code?: unknown } };
+	if (typeof error?.message !== "string") return {};
+	return { message: error.message.slice(0, 500), code: error.code };
+}
+
+function parsed(text: string): unknown {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return undefined;
+	}
+}

@@ -1,0 +1,69 @@
+/** A vLLM that ran already: what it serves and how busy it is, for the router. Nothing of it is started or stopped here. */
+import { Value } from "@sinclair/typebox/value";
+import type { Config } from "../../config/schema.ts";
+import { ModelName, type ModelReport } from "../../protocol/agent.ts";
+import type { Transport } from "../../providers/provider.ts";
+import { withoutSecrets } from "../../providers/registry.ts";
+import { askMetrics, askModels, type Vllm } from "./vllm-probe.ts";
+
+const EVERY_MS = 5000;
+
+/** Asks every 5 s, from `start` on. */
+export class Joined {
+	readonly #vllm: Vllm;
+	readonly #address: string;
+	#reports: readonly ModelReport[] = [];
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	#isEnded = false;
+
+	constructor(
+		{ agent }: Config,
+		http: Transport,
+		/** It serves something else than before, or no more. */
+		private readonly onChange: () => void,
+	) {
+		const origin = agent.vllm_url!.replace(/\/+$/, "").replace(/\/v1$/, "");
+		this.#vllm = { origin, key: agent.vllm_api_key, http };
+		this.#address = withoutSecrets(origin);
+	}
+
+	/** What it was last seen to serve; failed while it does not answer. */
+	reports(): readonly ModelReport[] {
+		return this.#reports;
+	}
+
+	start(): void {
+		void this.#look();
+	}
+
+	end(): void {
+		this.#isEnded = true;
+		clearTimeout(this.#timer);
+	}
+
+	async #look(): Promise<void> {
+		const before = this.#reports.map(({ name, state }) => `${name} ${state}`).join();
+		const answer = await askModels(this.#vllm);
+		if (answer?.models) {
+			const load = (await askMetrics(this.#vllm))?.metrics;
+			// A name that no router could be told would spoil the whole report.
+			const named = answer.models.filter(({ id }) => Value.Check(ModelName, id));
+			this.#reports = named.map(({ id, maxModelLen }) => ({
+				name: id,
+				state: "ready" as const,
+				...(maxModelLen && { max_model_len: maxModelLen }),
+				...(load && {
+					running: Math.round(load.running),
+					waiting: Math.round(load.waiting),
+					...(load.kvCache !== undefined && { kv_cache: Math.min(1, load.kvCache) }),
+				}),
+			}));
+		} else {
+			const said = answer ? `answers ${answer.status} to /v1/models` : "does not answer";
+			const reason = `vLLM at ${this.#address} ${said}. What to do: check that it runs, and VLLM_BASE_URL and VLLM_API_KEY`;
+			this.#reports = this.#reports.map(({ name }) => ({ name, state: "failed" as const, reason }));
+		}
+		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.onChange();
+		if (!this.#isEnded) this.#timer = setTimeout(() => void this.#look(), EVERY_MS);
+	}
+}

@@ -1,0 +1,107 @@
+/** The arguments of `vllm serve`: what a model's own say, and what the agent adds where they say nothing. Pure. */
+
+import type { ModelSpec, Placement, SpecSettings } from "../models/spec.ts";
+import { parsersOf } from "./tool-parsers.ts";
+
+/** vLLM's short forms. */
+const SHORT: Record<string, string> = {
+	"-tp": "--tensor-parallel-size",
+	"-pp": "--pipeline-parallel-size",
+	"-dp": "--data-parallel-size",
+};
+
+/** Flags that are the agent's, with what to use instead. */
+const RESERVED: Record<string, string> = {
+	"--port": "the agent chooses the port",
+	"--host": "the agent publishes it on loopback",
+	"--uds": "the agent talks to it over TCP",
+	"--model": "set `model`",
+	"--served-model-name": "set `name`",
+	"--api-key": "set VLLM_API_KEY in the agent's environment",
+	"--hf-token": "set HF_TOKEN in the agent's environment",
+	"--config": "write its options into `args`",
+	"--root-path": "the agent calls it at the root",
+	"--ssl-keyfile": "the agent talks to it on loopback",
+	"--ssl-certfile": "the agent talks to it on loopback",
+	"--headless": "the agent needs its HTTP server",
+	"--grpc": "the agent needs its HTTP server",
+};
+
+/** `--max_model_len=4096`, `-tp 2` → flags in vLLM's spelling and their values (empty for a switch); the last one counts. */
+export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
+	const flags = new Map<string, string>();
+	args.forEach((word, index) => {
+		const [, written, inline] = /^(--?[A-Za-z][^=]*)(?:=(.*))?$/s.exec(word) ?? [];
+		if (!written) return;
+		const next = args[index + 1] ?? "";
+		// `--max-model-len -1` has a value, `--enforce-eager -tp 2` has none.
+		const value = inline ?? (/^--?[A-Za-z]/.test(next) ? "" : next);
+		flags.set(SHORT[written] ?? written.replaceAll("_", "-"), value);
+	});
+	return flags;
+}
+
+/** Why these arguments can't be taken: `args: "--port" is …`; undefined where they can. */
+export function argsProblem(args: readonly string[]): string | undefined {
+	for (const flag of flagsOf(args).keys()) {
+		// Python's argparse takes every beginning of a flag for the flag.
+		const reserved = Object.keys(RESERVED).find((name) => name === flag || (flag.length > 3 && name.startsWith(flag)));
+		if (reserved) return `args: "${flag}" is not yours to set: ${RESERVED[reserved]}`;
+	}
+	if (args.some((word) => word.includes("\0"))) return "args: a NUL character can't be passed to a program";
+	if (args[0] !== undefined && !args[0].startsWith("-")) {
+		return `args: "${args[0]}" stands before any flag: the model is named by \`model\`, and \`serve\` is the image's own`;
+	}
+	return undefined;
+}
+
+/** How many GPUs one replica spans: what its arguments say, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
+export function gpusPerReplica({ gpus, devices, replicas = 1, args = [] }: ModelSpec): number {
+	const flags = flagsOf(args);
+	const sizes = Object.values(SHORT).map((flag) => Number(flags.get(flag) ?? 0));
+	const given = sizes.filter((size) => size >= 1);
+	if (given.length > 0) return given.reduce((product, size) => product * size);
+	return gpus ?? (devices ? Math.max(1, Math.floor(devices.length / replicas)) : 1);
+}
+
+/** All words after the image's name; the first is the model. */
+export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSettings): string[] {
+	const args = spec.args ?? [];
+	const given = flagsOf(args);
+	const added: string[] = [];
+	const add = (unless: readonly string[], ...words: string[]) => {
+		if (!unless.some((flag) => given.has(flag))) added.push(...words);
+	};
+	const gpus = placement.devices.length;
+	const { tools, reasoning } = parsersOf(spec.model);
+	if (gpus > 1) add(Object.values(SHORT), "--tensor-parallel-size", String(gpus));
+	if (placement.share !== undefined) {
+		// Given the size of the KV cache, vLLM ignores the share.
+		const unless = ["--gpu-memory-utilization", "--kv-cache-memory-bytes", "--kv-cache-memory"];
+		add(unless, "--gpu-memory-utilization", String(placement.share));
+	}
+	if (placement.maxModelLen !== undefined) add(["--max-model-len"], "--max-model-len", String(placement.maxModelLen));
+	if (tools) {
+		const unless = ["--tool-call-parser", "--enable-auto-tool-choice", "--no-enable-auto-tool-choice"];
+		add(unless, "--enable-auto-tool-choice", "--tool-call-parser", tools);
+	}
+	if (reasoning) add(["--reasoning-parser"], "--reasoning-parser", reasoning);
+	add(["--shutdown-timeout"], "--shutdown-timeout", String(settings.shutdownTimeoutS));
+	if (canSleep(spec, settings)) add(["--enable-sleep-mode", "--no-enable-sleep-mode"], "--enable-sleep-mode");
+	return [spec.model, "--served-model-name", spec.name, ...added, ...args];
+}
+
+/** What the model runs on: the host's accelerator, or the CPU where it asks for no GPU. */
+export function acceleratorOf({ gpus }: ModelSpec, { accelerator }: SpecSettings): SpecSettings["accelerator"] {
+	return gpus === 0 ? "cpu" : accelerator;
+}
+
+/** Whether its container gets `--enable-sleep-mode`: vLLM has it for CUDA alone. */
+export function canSleep(spec: ModelSpec, settings: SpecSettings): boolean {
+	return settings.sleep && acceleratorOf(spec, settings) === "nvidia";
+}
+
+/** Seconds between SIGTERM and SIGKILL: what vLLM gives its running requests, and 10 to end. */
+export function stopGraceS({ args = [] }: ModelSpec, { shutdownTimeoutS }: SpecSettings): number {
+	return (Number(flagsOf(args).get("--shutdown-timeout") || Number.NaN) || shutdownTimeoutS) + 10;
+}

@@ -1,0 +1,198 @@
+/** Lines of vLLM's log that name a cause, each with what it means and what to do. The more exact stand first. Pure data. */
+import { pinnedImage } from "../models/spec.ts";
+import type { Circumstances, Diagnosis } from "./vllm-log.ts";
+
+interface Cause {
+	/** Tried on one line, freed of vLLM's prefixes. */
+	readonly pattern: RegExp;
+	readonly says: (found: RegExpExecArray, log: Circumstances & { readonly lines: readonly string[] }) => Diagnosis;
+}
+
+const GIB = 1024 ** 3;
+const SMALLER =
+	"lower `--max-model-len` in the model's `args`, give it more `gpu_memory`, spread it over more `gpus`, or take a smaller or quantised model";
+
+/** Ready to paste into the configuration. */
+const paste = (...args: string[]) => `args: ${JSON.stringify(args).replaceAll(",", ", ")}`;
+
+/** In the order in which they are looked for: the first that matches is the reason. */
+export const CAUSES: readonly Cause[] = [
+	{
+		pattern:
+			/max seq len \((\d+)\), \(?([\d.]+) Gi?B KV cache is ?needed, which is larger than the available KV cache memory \(([\d.]+) Gi?B\)(?:.*?estimated maximum model length is (\d+))?/i,
+		says: ([, length, needed, available, estimate]) => {
+			// Older versions print no estimate: the cache grows with the length.
+			const fits = Number(estimate ?? Math.floor((Number(length) * Number(available)) / Number(needed) / 16) * 16);
+			return {
+				reason: `a context of ${length} tokens needs ${gib(needed)} of KV cache, and ${gib(available)} are left beside the weights`,
+				fix: fits >= 1 ? `${paste("--max-model-len", String(fits))}, or more \`gpu_memory\`` : SMALLER,
+			};
+		},
+	},
+	{
+		pattern:
+			/max seq len \((\d+)\) is larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)/i,
+		says: ([, length, fits]) => ({
+			reason: `a context of ${length} tokens does not fit: the KV cache holds ${fits}`,
+			fix: `${paste("--max-model-len", fits!)}, or more \`gpu_memory\``,
+		}),
+	},
+	{
+		pattern:
+			/Free memory on device ?(?:cuda:\d+)? ?\(([\d.]+)\/([\d.]+) GiB\) on startup is less than desired GPU memory utilization \(([\d.]+), ([\d.]+) GiB\)/i,
+		says: ([, free, total, share, wanted], { holders = [] }) => {
+			const held = holders.map(({ name, pid, memory }) => `${name} (pid ${pid}) holds ${gib(memory / GIB)}`);
+			const others = Number(total) - Number(free);
+			return {
+				reason: `the model may take ${gib(wanted)} of the GPU (${share}), but ${gib(free)} of ${total} are free: ${
+					held.length > 0 ? held.join(", ") : `other processes hold ${gib(others)}`
+				}`,
+				fix: `stop them (\`nvidia-smi\` lists them), or set the model's \`gpu_memory: ${(Math.floor(Number(free) * 10) / 10).toFixed(1)}GiB\``,
+			};
+		},
+	},
+	{
+		pattern: /No available memory for the cache blocks/i,
+		says: () => ({
+			reason: "the weights fill the model's share of the GPU, so nothing is left for the KV cache",
+			fix: SMALLER,
+		}),
+	},
+	{
+		pattern:
+			/(?:CUDA|HIP) out of memory\.?(?: Tried to allocate ([\d.]+ \w+))?(?:.*?total capacity of ([\d.]+ \w+))?(?:.*?of which ([\d.]+ \w+) is free)?/i,
+		says: ([, wanted, total, free]) => ({
+			reason: `the GPU's memory ran out${wanted ? ` when ${wanted} more were asked for` : ""}${
+				free && total ? ` (${free} of ${total} were free)` : ""
+			}`,
+			fix: SMALLER,
+		}),
+	},
+	{
+		pattern: /Error in memory profiling|memory profiling.*other processes/i,
+		says: () => ({
+			reason: "another process gave up or took GPU memory while vLLM measured it",
+			fix: "nothing: the agent starts it again. If it stays so, start the other process first",
+		}),
+	},
+	{
+		pattern: /User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \((?:[a-z_]+=)?(\d+)/i,
+		says: ([, asked, most]) => ({
+			reason: `--max-model-len asks for ${asked} tokens, and the model itself takes ${most}`,
+			fix: paste("--max-model-len", most!),
+		}),
+	},
+	{
+		pattern:
+			/(?:Model architectures \[([^\]]*)\] (?:are not supported for now|failed to be inspected))|(?:model type `([^`]+)` but Transformers does not recognize this architecture)/i,
+		says: ([, architectures, type]) => ({
+			reason: `this vLLM does not know the model's architecture (${(architectures ?? type ?? "").replaceAll("'", "")})`,
+			fix: "name a newer image by `agent.image` or the model's `image`: `vllm/vllm-openai:latest` is the newest",
+		}),
+	},
+	{
+		pattern:
+			/NVIDIA driver on your system is too old(?: \(found version (\d+)\))?|CUDA driver version is insufficient|unsatisfied condition: cuda/i,
+		says: () => ({
+			reason: "the host's NVIDIA driver is older than the image's CUDA",
+			fix: `install driver 580 or newer, or set \`agent.image: ${pinnedImage("nvidia", "570")}\``,
+		}),
+	},
+	{
+		pattern:
+			/Bfloat16 is only supported on GPUs with compute capability|no kernel image is available for execution on the device|quantization method \S+ is not supported for the current GPU/i,
+		says: ([line]) => ({
+			reason: `the GPU is too old for what was asked of it: ${line}`,
+			fix: /bfloat16/i.test(line) ? paste("--dtype", "half") : "take another quantisation of the model, or a newer GPU",
+		}),
+	},
+	{
+		pattern: /Failed to infer device type|No CUDA GPUs are available|libcuda\.so\.1: cannot open/i,
+		says: () => ({
+			reason: "vLLM sees no GPU in its container",
+			fix: "install the NVIDIA Container Toolkit (`sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`) and see that `docker run --rm --gpus all ubuntu nvidia-smi` lists it; for a host without one set the model's `gpus: 0`",
+		}),
+	},
+	{
+		pattern: /gated repo|GatedRepoError|Access to model (\S+) is restricted/i,
+		says: (_, { lines }) => ({
+			reason: `${modelOf(lines)} is gated: Hugging Face gives it only to those who accepted its licence`,
+			fix: `accept it at https://huggingface.co/${modelOf(lines, "MODEL")}, then set HF_TOKEN in the agent's environment to a token of that account`,
+		}),
+	},
+	{
+		pattern:
+			/401 Client Error|403 Client Error|RepositoryNotFoundError|is not a valid model identifier|Repository Not Found|Invalid repository ID or local directory/i,
+		says: (_, { lines }) => ({
+			reason: `Hugging Face knows no ${modelOf(lines)}, or shows it to its owner alone`,
+			fix: "check the spelling of `model` (ORGANISATION/NAME); for a private one set HF_TOKEN in the agent's environment",
+		}),
+	},
+	{
+		pattern: /No space left on device/i,
+		says: () => ({
+			reason: "the disk with the model cache is full",
+			fix: "`du -sh` on `agent.cache_dir` shows the models in it; remove some, or move it to a larger disk",
+		}),
+	},
+	{
+		pattern: /trust_remote_code=True|contains custom code which must be executed/i,
+		says: () => ({
+			reason: "the model brings Python code of its own, which vLLM runs only when told to",
+			fix: `read that code; if you trust it: ${paste("--trust-remote-code")}`,
+		}),
+	},
+	{
+		pattern: /error: (?:unrecognized arguments: (.+)|argument (\S+): (.+))/i,
+		says: ([, unknown, argument, why]) => ({
+			reason: unknown ? `vLLM does not know ${unknown}` : `vLLM does not take ${argument}: ${why}`,
+			fix: "correct the model's `args`; its image may be another version of vLLM than they are for",
+		}),
+	},
+	{
+		pattern: /(?:attention heads \((\d+)\)|(\d+) attention heads).*divisible by tensor parallel size \((\d+)\)/i,
+		says: ([, heads, others, gpus]) => ({
+			reason: `the model's ${heads ?? others} attention heads can't be shared evenly by ${gpus} GPUs`,
+			fix: "set `gpus` to a number that divides them: 1, 2, 4 or 8",
+		}),
+	},
+	{
+		pattern: /port is already allocated|\[?Errno 98\]?|address already in use/i,
+		says: () => ({
+			reason: "its port is taken by another program",
+			fix: "nothing: the agent tries the next one",
+		}),
+	},
+	{
+		pattern: /NCCL error|ncclUnhandledCudaError|ncclSystemError/i,
+		says: ([line]) => ({
+			reason: `the GPUs can't talk to each other: ${line}`,
+			fix: "set NCCL_DEBUG=INFO and list it in the model's `env` to see why; without NVLink or peer access NCCL_P2P_DISABLE=1 helps",
+		}),
+	},
+	{
+		pattern:
+			/LocalEntryNotFoundError|couldn't connect to ['"]?(https?:\/\/[^\s'"]+)|Max retries exceeded with url|Name or service not known|Temporary failure in name resolution/i,
+		says: ([, url]) => ({
+			reason: `the model can't be downloaded: ${url ?? "Hugging Face"} is out of reach from the container`,
+			fix: "check the host's network and proxy, set HF_ENDPOINT to a mirror, or fill `agent.cache_dir` beforehand",
+		}),
+	},
+];
+
+/** `2` and `21.67` → `2.0 GiB` and `21.7 GiB`. */
+function gib(amount: string | number | undefined): string {
+	return `${Number(amount).toFixed(1)} GiB`;
+}
+
+/** The model that the lines speak of. */
+function modelOf(lines: readonly string[], otherwise = "the model"): string {
+	for (const line of lines) {
+		const [, name] =
+			/(?:Access to model|https?:\/\/[^/\s]+\/(?:api\/models\/)?|^|\s)['"]?([\w.-]+\/[\w.-]+?)['"]?(?:\/resolve\/| is (?:restricted|not a))/.exec(
+				line,
+			) ?? [];
+		if (name) return name;
+	}
+	return otherwise;
+}

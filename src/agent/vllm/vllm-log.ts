@@ -1,0 +1,110 @@
+/** vLLM's log, read for a person: what went wrong, and how far a start has come. Pure. */
+import type { GpuProcess } from "../gpu/gpu.ts";
+import { CAUSES } from "./vllm-causes.ts";
+
+/** Why a container failed, and what to do about it. */
+export interface Diagnosis {
+	readonly reason: string;
+	/** Ready to paste where there is something to paste. */
+	readonly fix: string;
+}
+
+/** What is known besides the log. */
+export interface Circumstances {
+	/** Of the container's end. */
+	readonly exitCode?: number;
+	/** Whether the kernel killed it for want of memory, as the engine says. */
+	readonly oomKilled?: boolean;
+	/** Who holds memory of its GPUs, itself left out: named where that is the reason. */
+	readonly holders?: readonly GpuProcess[];
+}
+
+/** How far a start has come. Any line that is progress resets the no-progress timer. */
+export interface Progress {
+	readonly phase: "downloading" | "loading" | "compiling" | "profiling" | "capturing" | "ready";
+	/** 0 … 100 within the phase, where the log says. */
+	readonly percent?: number;
+}
+
+/**
+ * What the log's lines (oldest first; the last 500 are plenty) say went wrong, the most exact cause first. Undefined for
+ * a log that names no error: a container that was stopped, or that still runs.
+ */
+export function diagnose(lines: readonly string[], known: Circumstances = {}): Diagnosis | undefined {
+	// What vLLM tells in passing is no reason, such as a retry or a feature that the GPU lacks.
+	const plain = lines.filter((line) => !isInPassing(line)).map(plainLine);
+	for (const { pattern, says } of CAUSES) {
+		// The newest: the same container may have logged an earlier trouble that it got over.
+		for (let at = plain.length - 1; at >= 0; at--) {
+			const found = pattern.exec(plain[at]!);
+			if (found) return says(found, { lines: plain, ...known });
+		}
+	}
+	if (known.oomKilled) {
+		return {
+			reason: "the kernel killed vLLM: the host's memory (not the GPU's) ran out while the model was loaded",
+			fix: "free memory on the host, load fewer models at once, or add swap",
+		};
+	}
+	const error = lastError(plain);
+	if (error)
+		return { reason: error, fix: "the model's log has the lines around it; look the message up in vLLM's issues" };
+	if (known.exitCode === 137) {
+		return {
+			reason: "vLLM was killed (SIGKILL) and logged no reason",
+			fix: "see `dmesg` for the kernel's out-of-memory killer",
+		};
+	}
+	return undefined;
+}
+
+const LONGEST = 300;
+/** Which of vLLM's processes says it. */
+const PROCESS = /^(?:\([^()]*pid=\d+[^()]*\) *)+/;
+
+/** `(EngineCore_DP0 pid=96) ERROR 09-01 12:00:00 [core.py:708] ValueError: …`, coloured or not → `ValueError: …`. */
+export function plainLine(line: string): string {
+	return Bun.stripANSI(line)
+		.replace(PROCESS, "")
+		.replace(/^[A-Z]+ [\d-]+ [\d:.]+ \[[^\]]+\] ?/, "");
+}
+
+function isInPassing(line: string): boolean {
+	return /^(?:INFO|WARNING|DEBUG)\b/.test(Bun.stripANSI(line).replace(PROCESS, ""));
+}
+
+/** `RuntimeError: Engine core initialization failed.` only points at the error before it. */
+const POINTER =
+	/Engine core initialization failed|See root cause above|^SystemExit|^KeyboardInterrupt|^asyncio\.exceptions/;
+/** The last line of a Python traceback. */
+const EXCEPTION = /^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b:? ?.*$/;
+
+/** The root cause: the last exception that is no mere pointer to another. */
+function lastError(lines: readonly string[]): string | undefined {
+	const said = lines.map((line) => line.trim()).findLast((line) => EXCEPTION.test(line) && !POINTER.test(line));
+	return said && said.length > LONGEST ? `${said.slice(0, LONGEST)}…` : said;
+}
+
+const STEPS: readonly (readonly [pattern: RegExp, phase: Progress["phase"]])[] = [
+	[/Application startup complete|Uvicorn running on/, "ready"],
+	[/init engine \(profile|Graph capturing finished|Capturing CUDA graphs?/i, "capturing"],
+	[/GPU KV cache size|Available KV cache memory|Memory profiling takes|Maximum concurrency for/i, "profiling"],
+	[
+		/torch\.compile (?:takes|took)|Dynamo bytecode transform|Compiling a graph|Using cache directory: .*torch_compile/i,
+		"compiling",
+	],
+	[
+		/Loading (?:safetensors|pt) checkpoint shards|Starting to load model|Loading weights took|Model loading took/i,
+		"loading",
+	],
+	[/Time spent downloading weights|Downloading|Fetching \d+ files|\.safetensors: +\d+%/i, "downloading"],
+];
+
+/** What a line of a starting vLLM tells of its progress; undefined for all others. */
+export function progressOf(line: string): Progress | undefined {
+	const plain = plainLine(line);
+	const phase = STEPS.find(([pattern]) => pattern.test(plain))?.[1];
+	if (!phase) return undefined;
+	const percent = Number(/(?:shards|graphs[^:]*|files|safetensors): +(\d+)%/i.exec(plain)?.[1] ?? Number.NaN);
+	return { phase, ...(percent >= 0 && percent <= 100 && { percent }) };
+}

@@ -1,0 +1,274 @@
+/** From an HTTP request to a call, and to its answer. The same for both roles. */
+
+import { refuseKeyless } from "../accounts/auth/csrf.ts";
+import type { Caller, Gate } from "../accounts/auth/keys.ts";
+import type { Turnstile } from "../accounts/limits/admission.ts";
+import type { Biller } from "../accounts/usage/pricing.ts";
+import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
+import type { AnswerCache } from "../cache/cache.ts";
+import type { Config } from "../config/schema.ts";
+import { asRouterError, RouterError } from "../errors.ts";
+import type { ClientAddresses, Peers } from "../http/client-address.ts";
+import { Patience, type Timeouts } from "../http/idle-timeout.ts";
+import { readRequestText } from "../http/request-body.ts";
+import { newRequestId } from "../http/request-id.ts";
+import { type Call, type Operation, parseRequest } from "../openai/call.ts";
+import { HOPS } from "../providers/request-headers.ts";
+import { Settlement } from "../proxy/call-record.ts";
+import type { ProxyState } from "../proxy/proxy-state.ts";
+import { relay } from "../proxy/relay.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import type { Route } from "../routing/route.ts";
+import type { Sink } from "../telemetry/events.ts";
+import { affordable, endUser, enter } from "./admit.ts";
+import { type Arrival, IncomingCall } from "./incoming-call.ts";
+import { refuseReroutes } from "./model-overrides.ts";
+import { choose, explainHeader, mayReach, permitted } from "./route-call.ts";
+import { resolved } from "./unknown-model.ts";
+
+/**
+ * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
+ * them once, together.
+ */
+export interface CallContext {
+	readonly config: Config;
+	readonly catalog: Catalog;
+	readonly gate: Gate;
+	readonly sink: Sink;
+	/** What is known of upstreams; it outlives a reload. */
+	readonly state: ProxyState;
+	/** Told how long each plan took, ms. */
+	readonly onPlanned?: ((ms: number) => void) | undefined;
+	/** Limits, budgets and prices; a router has them, an agent has none. The first two outlive a reload. */
+	readonly accounts?: Accounts | undefined;
+	/** It stands behind a router, which knows other places: a busy upstream is not waited for here, too. */
+	readonly isBehindRouter?: boolean | undefined;
+	/** This server among routers. One of its own for each role: in one process a call passes through both. */
+	readonly instance: string;
+	/** Answers of before; absent where they are switched off. */
+	readonly cache?: AnswerCache | undefined;
+	/** Hears of errors that are the router's own fault. */
+	readonly onFault: (id: string, error: unknown) => void;
+}
+
+/** What a router keeps of its callers. */
+export interface Accounts {
+	readonly turnstile: Turnstile;
+	readonly biller: Biller;
+	readonly addresses: ClientAddresses;
+}
+
+/** What is used of Bun's server. */
+interface BunServer extends Peers, Timeouts {}
+
+/** Routers a call may pass through. */
+const MAX_HOPS = 8;
+/** Labels kept as known, an operation: the metrics hold 500 in all, and configured names must find room. */
+const MOST_ANSWERED = 100;
+
+/** Handles `POST /v1/…` for one operation. Never throws: every error is answered and settled here. */
+export function callHandler(operation: Operation, context: CallContext) {
+	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
+	const answered = new Set<string>();
+	return async (request: Request, server: BunServer | null): Promise<Response> => {
+		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink);
+		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
+		try {
+			const arrived = arrive(operation, context, request, settlement);
+			const text = await readRequestText(request, arrived.config.server.body_limit);
+			settlement.waitedMs = performance.now() - settlement.startedAt;
+			// What is answered at once is not waited for: that would cost 0.8 µs.
+			const answering = answer(arrived, text, server, answered);
+			return answering instanceof Promise ? await answering : answering;
+		} catch (thrown) {
+			const error = asRouterError(thrown);
+			if (error.errorCode === "internal_error") settlement.onFault(error.cause ?? error);
+			settlement.settle(error.status, error.errorCode);
+			return error.response(errorHeaders(settlement));
+		}
+	};
+}
+
+/** A call whose body is not here yet, and what it holds of the server, whatever is loaded meanwhile. */
+interface Arrived extends Pick<CallContext, "config" | "catalog" | "accounts"> {
+	readonly context: CallContext;
+	readonly request: Request;
+	readonly settlement: Settlement;
+	readonly caller: Caller | undefined;
+	readonly arrival: Arrival;
+}
+
+/** Lets a caller in, and reads what its headers say. Throws what those rules do. */
+function arrive(operation: Operation, context: CallContext, request: Request, settlement: Settlement): Arrived {
+	const { config, catalog, gate, accounts } = context;
+	const { headers } = request;
+	const caller = admit(gate, request, config);
+	settlement.caller = caller;
+	const arrival = {
+		id: settlement.id,
+		operation,
+		hops: hopsWith(context.instance, headers),
+		startedAt: settlement.startedAt,
+		timeoutMs: msIn(headers, "x-router-timeout-ms"),
+		limits: limitsIn(headers),
+		priority: priorityIn(headers, caller?.priority ?? 0),
+		key: caller?.name,
+		keyId: caller?.id,
+	};
+	return { context, config, catalog, accounts, request, settlement, caller, arrival };
+}
+
+/** Answers a call whose body is here: at once where nobody has to be asked. Throws, then or later, what is wrong with it. */
+function answer(
+	arrived: Arrived,
+	text: string,
+	server: BunServer | null,
+	answered: Set<string>,
+): Response | Promise<Response> {
+	const { context, config, catalog, accounts, request, settlement, caller, arrival } = arrived;
+	const { operation } = arrival;
+	const parsed = context.cache?.parsed(operation, text) ?? parseRequest(operation, text);
+	const call = new IncomingCall(request, parsed, arrival);
+	const { model } = parsed.body;
+	settlement.requested = model.slice(0, 200);
+	settlement.stream = parsed.stream;
+	settlement.user = endUser(call, config);
+	const isVisible = caller && ((name: string) => isAllowed(caller, name, catalog.find(name)));
+	const found = resolved(catalog, model, isVisible, context.isBehindRouter);
+	// It leads nowhere, and the error wants to know what would.
+	if (found instanceof Promise) return found;
+	settlement.reason = found.reason;
+	settlement.label = found.label;
+	settlement.isKnown = catalog.names.includes(model) || answered.has(found.label);
+	if (!isAllowed(caller, model, found)) throw notAllowed(caller!, model);
+	const route = affordable(caller, model, permitted(caller, model, found), catalog);
+	refuseReroutes(caller, parsed, route);
+	if (accounts) {
+		settlement.biller = accounts.biller;
+		settlement.tellsCost = config.usage.cost_in_answers;
+	}
+	settlement.promptTokens = () => estimatedTokens(call);
+	let entering: Promise<void> | undefined;
+	if (accounts && (caller || accounts.turnstile.hasLimits)) {
+		const address = () => accounts.addresses.of(request, server);
+		entering = enter(accounts.turnstile, catalog, { call, caller, route, settlement, address });
+	}
+	const entered = () => fulfil(arrived, call, route, server, answered);
+	return entering ? entering.then(entered) : entered();
+}
+
+/** Answers a call that may be answered: from the cache, or by an upstream. */
+function fulfil(
+	{ context, config, request, settlement }: Arrived,
+	call: Call,
+	route: Route,
+	server: BunServer | null,
+	answered: Set<string>,
+): Response | Promise<Response> {
+	const run = (led: Call) => {
+		const reasons = wantsReasons(request.headers);
+		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);
+		const explanation = explained && explainHeader(explained);
+		settlement.explanation = explanation;
+		settlement.decision = decision;
+		if (refusal) throw refusal;
+		const isImpatient = context.isBehindRouter;
+		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
+		const relayed = relay(led, plan, settlement, { state: context.state, keepAliveMs: config.server.keep_alive });
+		if (explanation === undefined) return relayed;
+		return relayed.then((response) => {
+			response.headers.set(EXPLAIN, explanation);
+			return response;
+		});
+	};
+	const answering = context.cache?.answer(call, route.targets, settlement, run) ?? run(call);
+	if (!(answering instanceof Promise)) return answering;
+	// From here the upstream sets the pace.
+	const patience = server ? new Patience(server, request) : undefined;
+	settlement.atEnd(() => {
+		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
+		patience?.over();
+	});
+	return answering;
+}
+
+/** Asks for the reasons of the choice, and gives them. */
+const EXPLAIN = "x-router-explain";
+
+function wantsReasons(headers: Headers): boolean {
+	return headers.get(EXPLAIN) === "1";
+}
+
+/** The refusal of a model that a key may not use. */
+export function notAllowed({ name }: Caller, model: string): RouterError {
+	const message = `The key "${name}" may not use "${model.slice(0, 100)}".`;
+	return new RouterError("model_not_allowed", message, { param: "model" });
+}
+
+/** The caller behind a request; undefined where no keys are configured. Throws what the gate or the keyless rules say. */
+export function admit(gate: Gate, request: Request, config: Config): Caller | undefined {
+	if (!gate.isOpen) return gate.admit(request.headers);
+	const refusal = refuseStealth(gate, request, config);
+	if (refusal) throw refusal;
+	return undefined;
+}
+
+/** Why a router without keys refuses a request that a web page may have made by stealth; undefined where it does not. */
+export function refuseStealth(gate: Gate, request: Request, { server }: Config): RouterError | undefined {
+	if (!gate.isOpen || server.insecure) return undefined;
+	return refuseKeyless(request.headers, request.url, server.cors_origins);
+}
+
+/**
+ * Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`): then it may
+ * use those of the targets.
+ */
+export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
+	return !caller || caller.mayUse(model) || (route?.targets.some((target) => mayReach(caller, target)) ?? false);
+}
+
+/** The routers a call has come through, this one last. Throws `loop_detected`. */
+function hopsWith(instance: string, headers: Headers): string {
+	const through = headers.get(HOPS);
+	if (through === null) return instance;
+	const passed = through.split(",").map((hop) => hop.trim());
+	if (!passed.includes(instance) && passed.length < MAX_HOPS) return [...passed, instance].join(",");
+	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
+}
+
+/** A header that holds ms. Throws `invalid_value`. */
+function msIn(headers: Headers, name: string): number | undefined {
+	const value = headers.get(name);
+	if (value === null) return undefined;
+	const ms = /^\d{1,8}$/.test(value) ? Number(value) : 0;
+	if (ms > 0 && ms <= 86_400_000) return ms;
+	throw new RouterError("invalid_value", `${name} must be a whole number of milliseconds, 1 to 86400000.`, {
+		param: name,
+	});
+}
+
+/** The call's own limits on its upstream's silence. Throws `invalid_value`. */
+function limitsIn(headers: Headers): Call["limits"] {
+	const first_token = msIn(headers, "x-router-first-token-ms");
+	const stall = msIn(headers, "x-router-stall-ms");
+	return first_token === undefined && stall === undefined ? undefined : { first_token, stall };
+}
+
+/** The key's place in a line, or a lower one where the call asks for that. Throws `invalid_value`. */
+function priorityIn(headers: Headers, ofKey: number): number {
+	const value = headers.get("x-router-priority");
+	if (value === null) return ofKey;
+	if (/^-?\d{1,3}$/.test(value) && Math.abs(Number(value)) <= 100) return Math.min(Number(value), ofKey);
+	throw new RouterError("invalid_value", "x-router-priority must be a whole number, -100 to 100.", {
+		param: "x-router-priority",
+	});
+}
+
+function errorHeaders(settlement: Settlement): Record<string, string> {
+	const headers: Record<string, string> = { "x-request-id": settlement.id, ...settlement.headers };
+	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
+	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;
+	if (settlement.attempts > 0) headers["x-router-attempts"] = String(settlement.attempts);
+	if (settlement.explanation !== undefined) headers[EXPLAIN] = settlement.explanation;
+	return headers;
+}

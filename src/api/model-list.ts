@@ -1,0 +1,173 @@
+/** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
+import { parseBounded } from "../openai/json.ts";
+import { isLocal } from "../providers/locality.ts";
+import { isGood, type ListedModel, type Provider } from "../providers/provider.ts";
+import { readText } from "../proxy/net/read-body.ts";
+import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
+import { steadyTime } from "../steady-time.ts";
+
+/** One model, as `GET /v1/models` shows it (OpenAI's Model object, spec v2.3.0). */
+export interface Model {
+	readonly id: string;
+	readonly object: "model";
+	/** Unix time, s; 0 where the upstream doesn't say. */
+	readonly created: number;
+	readonly owned_by: string;
+}
+
+/** How long a list counts as fresh, ms; how long a failure is not asked again; how long a client waits for a first list. */
+const FRESH_MS = 60_000;
+const FAILED_MS = 10_000;
+const WAIT_MS = 2_000;
+/** How long an error waits for the names that it might hint at, ms. */
+const HINT_MS = 500;
+/** Largest list read, bytes. OpenRouter's, the longest there is, has 0.6 MB. */
+const MAX_LIST = 16 * 1024 * 1024;
+/** Pages asked for; a vendor's have 1,000 models each. */
+const MAX_PAGES = 10;
+
+interface Kept {
+	models: Model[];
+	/** The upstream's own names. */
+	served: string[];
+	/** False until the upstream has answered once. */
+	isKnown: boolean;
+	/** It has been waited for in vain: until it answers nobody waits for it again. */
+	isLate: boolean;
+	askedAt: number;
+	pending: Promise<void> | undefined;
+}
+
+/** The lists of all upstreams of a catalog. */
+export class ModelList {
+	readonly #kept = new Map<CatalogEntry, Kept>();
+
+	constructor(private readonly catalog: Catalog) {}
+
+	/** Configured names first, then what agents serve, then what each upstream lists, under the names that reach it here. Never throws. */
+	async all(): Promise<Model[]> {
+		const certain = this.catalog.names.map((id) => named(id, "router"));
+		const agents = (this.catalog.agentModels?.() ?? []).map((id) => named(id, "local"));
+		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
+		const byId = new Map([...certain, ...lists.flat(), ...agents].map((model) => [model.id, model]));
+		return [...byId.values()];
+	}
+
+	/** What one upstream lists, under the names that reach it here; the others are not asked. Never throws. */
+	of(entry: CatalogEntry): Promise<readonly Model[]> {
+		return this.#listOf(entry);
+	}
+
+	/** The names of `all`, for a hint: what has not been said within HINT_MS is left out. Never throws. */
+	async namesForHint(): Promise<string[]> {
+		const { catalog } = this;
+		await Promise.race([Promise.all(catalog.entries.map((entry) => this.#listOf(entry))), Bun.sleep(HINT_MS)]);
+		const listed = catalog.entries.flatMap((entry) => this.#keptFor(entry).models.map(({ id }) => id));
+		return [...catalog.names, ...(catalog.agentModels?.() ?? []), ...listed];
+	}
+
+	/**
+	 * What an upstream last said it serves, in its own words; asked again in the background where the last answer, or the
+	 * lack of one, is older than `maxAgeMs`.
+	 */
+	served(entry: CatalogEntry, maxAgeMs: number): readonly string[] {
+		const kept = this.#keptFor(entry);
+		if (steadyTime() - kept.askedAt > maxAgeMs) kept.pending ??= this.#ask(entry, kept);
+		return kept.served;
+	}
+
+	/** Whether the upstream has said what it serves. */
+	isKnown(entry: CatalogEntry): boolean {
+		return this.#kept.get(entry)?.isKnown ?? false;
+	}
+
+	async #listOf(entry: CatalogEntry): Promise<Model[]> {
+		const kept = this.#keptFor(entry);
+		const age = steadyTime() - kept.askedAt;
+		if (age > (kept.isKnown ? FRESH_MS : FAILED_MS)) kept.pending ??= this.#ask(entry, kept);
+		// A known list is shown while it is asked for again.
+		if (!kept.isKnown && kept.pending && !kept.isLate) {
+			const late = Bun.sleep(WAIT_MS).then(() => true);
+			kept.isLate = (await Promise.race([kept.pending, late])) === true && !kept.isKnown;
+		}
+		return kept.models;
+	}
+
+	#keptFor(entry: CatalogEntry): Kept {
+		let kept = this.#kept.get(entry);
+		if (!kept) {
+			kept = {
+				models: [],
+				served: [],
+				isKnown: false,
+				isLate: false,
+				askedAt: Number.NEGATIVE_INFINITY,
+				pending: undefined,
+			};
+			this.#kept.set(entry, kept);
+		}
+		return kept;
+	}
+
+	async #ask({ provider, upstream }: CatalogEntry, kept: Kept): Promise<void> {
+		try {
+			const listed = await fetchList(provider);
+			if (!listed) return;
+			kept.served = listed.map(({ id }) => id);
+			// Every agent has a `dummy` of its own; one is enough.
+			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
+			kept.models = others.map(({ id, created, owned_by }) => ({
+				id: this.#nameFor(upstream.name, id),
+				object: "model",
+				created: Number.isSafeInteger(created) ? Number(created) : 0,
+				owned_by: typeof owned_by === "string" ? owned_by : upstream.name,
+			}));
+			kept.isKnown = true;
+		} catch {
+			// An upstream that can't be asked keeps its last list; calls to it say what is wrong.
+		} finally {
+			kept.askedAt = steadyTime();
+			kept.pending = undefined;
+		}
+	}
+
+	/** The upstream's own name where that leads to it here, else `provider/name`. */
+	#nameFor(provider: string, model: string): string {
+		return this.catalog.find(model)?.targets[0]?.id === `${provider}/${model}` ? model : `${provider}/${model}`;
+	}
+}
+
+const lists = new WeakMap<Catalog, ModelList>();
+
+/** The lists of a catalog's upstreams: one a catalog, whoever asks. A reload makes another catalog. */
+export function listsOf(catalog: Catalog): ModelList {
+	let known = lists.get(catalog);
+	if (!known) {
+		known = new ModelList(catalog);
+		lists.set(catalog, known);
+	}
+	return known;
+}
+
+function named(id: string, owner: string): Model {
+	return { id, object: "model", created: 0, owned_by: owner };
+}
+
+/** All pages of an upstream's list; undefined where it can't be asked, or gives none. */
+async function fetchList(provider: Provider): Promise<ListedModel[] | undefined> {
+	const signal = AbortSignal.timeout(WAIT_MS * 2);
+	let models: ListedModel[] | undefined;
+	let after: string | undefined;
+	for (let page = 0; page < MAX_PAGES; page++) {
+		const request = provider.listRequest(after);
+		if (!request) return models;
+		const response = await provider.transport.send(request, signal);
+		const text = await readText(response, MAX_LIST);
+		const listed = isGood(response) ? provider.readList(parseBounded(text)) : undefined;
+		if (!listed) return undefined;
+		models = [...(models ?? []), ...listed.models];
+		after = listed.next;
+		if (!after) return models;
+	}
+	return models;
+}

@@ -1,0 +1,68 @@
+/** `GET /v1/models` and `GET /v1/models/{id}`. */
+import type { Target } from "../providers/provider.ts";
+import type { CatalogEntry } from "../routing/catalog.ts";
+import { ANY_LOCAL } from "../routing/local-models.ts";
+import type { Route } from "../routing/route.ts";
+import type { CallContext } from "./handler.ts";
+import { admit, isAllowed } from "./handler.ts";
+import type { Model, ModelList } from "./model-list.ts";
+import { unknownModel } from "./unknown-model.ts";
+
+/** All models the caller may use. Throws what the gate says. */
+export async function listModels(context: CallContext, list: ModelList, request: Request) {
+	const caller = admit(context.gate, request, context.config);
+	const models = await list.all();
+	const isVisible = ({ id }: Model) => isAllowed(caller, id, context.catalog.find(id));
+	return { object: "list" as const, data: caller ? models.filter(isVisible) : models };
+}
+
+/**
+ * One model, by any name that a call would be sent for. Upstreams list less than they serve (other spellings, new models, models
+ * of an account's own), and calls are sent there whatever the list says: so a name that leads to one is taken at its word, with what
+ * its list says of it. Only that upstream is asked. Throws what the gate says, and `model_not_found` naming close ones: for a name that leads
+ * nowhere (no such provider, no known prefix), for a model that the caller may not use, and for one that no agent has, since agents list all they have.
+ */
+export async function oneModel(context: CallContext, list: ModelList, request: Request, id: string): Promise<Model> {
+	const { catalog } = context;
+	const caller = admit(context.gate, request, context.config);
+	const route = catalog.find(id);
+	if (isAllowed(caller, id, route)) {
+		const found = catalog.names.includes(id) ? bare(id, "router") : await atItsUpstream(context, list, id, route);
+		if (found) return found;
+	}
+	throw await unknownModel(catalog, id, (name) => isAllowed(caller, name, catalog.find(name)));
+}
+
+async function atItsUpstream(
+	{ catalog, isBehindRouter }: CallContext,
+	list: ModelList,
+	id: string,
+	route: Route | undefined,
+): Promise<Model | undefined> {
+	const [target] = route?.targets ?? [];
+	const entry = catalog.entries.find(({ provider }) => provider === target?.provider);
+	if (!target) return undefined;
+	if (target.name !== undefined) return bare(id, "local");
+	if (!entry) return bare(id, target.provider.name);
+	const listed = await list.of(entry);
+	const known = listed.find((model) => placeOf(catalog.find(model.id)?.targets[0]) === placeOf(target));
+	if (known) return { ...known, id };
+	const isComplete = entry.upstream.type === "local" || isBehindRouter === true;
+	if (isComplete && list.isKnown(entry) && !isServed(target.model, list, entry)) return undefined;
+	return bare(id, entry.upstream.name);
+}
+
+function bare(id: string, owner: string): Model {
+	return { id, object: "model", created: 0, owned_by: owner };
+}
+
+/** Whether what lists all it serves serves this, too: under its own name, or as whatever is ready there. */
+function isServed(model: string, list: ModelList, entry: CatalogEntry): boolean {
+	const served = list.served(entry, Number.POSITIVE_INFINITY);
+	return served.includes(model) || (served.length > 0 && ANY_LOCAL.test(model));
+}
+
+/** The same for all targets under one name: several agents serve one model. */
+function placeOf(target: Target | undefined): string | undefined {
+	return target?.name ?? target?.id;
+}

@@ -1,0 +1,103 @@
+/** Where a call goes: the caller's part of its route, put in order, and said why where that was asked for. */
+
+import type { Caller } from "../accounts/auth/keys.ts";
+import { RouterError } from "../errors.ts";
+import { type Explained, type Explanation, explain } from "../routing/explain.ts";
+import { plan } from "../routing/plan.ts";
+import { type Asked, needsOf } from "../routing/requirements.ts";
+import type { Feature, Route, RouteTarget } from "../routing/route.ts";
+import { missingOf } from "../routing/score.ts";
+import type { RoutingState, Work } from "../routing/target-state.ts";
+
+/** What the choice is made by, besides the call. */
+export interface Chooser {
+	readonly state: { readonly targets: RoutingState };
+	/** Told how long a plan took, ms. */
+	readonly onPlanned?: ((ms: number) => void) | undefined;
+	/** 0 to 1. */
+	readonly dice?: () => number;
+}
+
+/** The targets in the order to try. */
+export interface Choice {
+	readonly targets: readonly RouteTarget[];
+	/** Absent where there was nothing to choose. */
+	readonly work?: Work | undefined;
+	/** There where it was asked for. */
+	readonly explained?: Explained | undefined;
+	/** What is remembered of it; absent where there was nothing to choose. */
+	readonly decision?: Explanation | undefined;
+	/** There where no target can do what the call asks. */
+	readonly refusal?: RouterError | undefined;
+}
+
+/** The route, without targets that its caller may not use. */
+export function permitted(caller: Caller | undefined, model: string, route: Route): Route {
+	if (!caller?.isRestricted || caller.mayUse(model)) return route;
+	return { ...route, targets: route.targets.filter((target) => mayReach(caller, target)) };
+}
+
+/** Whether a key names where a target runs. */
+export function mayReach(caller: Caller, { id, name }: RouteTarget): boolean {
+	return caller.mayUse(id) || (name !== undefined && caller.mayUse(name));
+}
+
+/** Makes the choice. A call with one target costs nothing. */
+export function choose(asked: Asked, route: Route, chooser: Chooser, wantsReasons: boolean): Choice {
+	const isSole = route.targets.length === 1;
+	if (isSole && !wantsReasons) return { targets: route.targets };
+	const { state, onPlanned, dice = Math.random } = chooser;
+	const { targets: known } = state;
+	const startedAt = performance.now();
+	const needs = needsOf(asked);
+	const now = known.now();
+	const made = plan(needs, route, known, now, dice, wantsReasons ? route.targets.length : undefined);
+	onPlanned?.(performance.now() - startedAt);
+	const explained = { model: asked.body.model, needs, route, plan: made, now };
+	return {
+		// One that was asked for by its own name gets what was asked: its upstream's word on that is the truer one.
+		targets: isSole ? route.targets : made.targets,
+		work: made.work,
+		explained: wantsReasons ? explained : undefined,
+		decision: explain(explained, MOST_REMEMBERED),
+		refusal:
+			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.judged[0]!.target, needs)!, route.label),
+	};
+}
+
+/** Candidates that are remembered, the best first: those that are put in order. */
+const MOST_REMEMBERED = 8;
+
+const FIELDS: Record<Feature, { param: string; what: string }> = {
+	tools: { param: "tools", what: "takes tools" },
+	images: { param: "messages", what: "takes images" },
+	schema: { param: "response_format", what: "can be held to a JSON schema" },
+	embeddings: { param: "input", what: "makes embeddings" },
+};
+
+function cannot(missing: Feature, label: string): RouterError {
+	const { param, what } = FIELDS[missing];
+	return new RouterError("unsupported_parameter", `No target of "${label.slice(0, 100)}" ${what}.`, { param });
+}
+
+/** Longest header, bytes: proxies take 4 to 16 KB for all of them. */
+const LONGEST_HEADER = 3_500;
+
+/** The explanation as one header: JSON without its spaces, as many candidates as there is room for. */
+export function explainHeader(explained: Explained): string {
+	const { candidates, ...rest } = explain(explained);
+	const shown: unknown[] = [];
+	let length = JSON.stringify(rest).length + 40;
+	for (const candidate of candidates) {
+		length += JSON.stringify(candidate).length + 1;
+		if (length > LONGEST_HEADER) break;
+		shown.push(candidate);
+	}
+	const more = candidates.length - shown.length;
+	return ascii(JSON.stringify({ ...rest, candidates: shown, ...(more > 0 && { more }) }));
+}
+
+/** JSON whose characters every header takes. */
+function ascii(json: string): string {
+	return json.replace(/[^\x20-\x7e]/g, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

@@ -1,0 +1,108 @@
+/** Answers that no upstream was asked for: from the cache, or read along with another caller's. */
+
+import type { Call } from "../openai/call.ts";
+import { replayEvents } from "../openai/json-to-stream.ts";
+import { DONE, sseComment } from "../openai/sse.ts";
+import { headerText } from "../providers/header-text.ts";
+import type { Settlement } from "../proxy/call-record.ts";
+import type { Entry, EntryFacts } from "./entry.ts";
+import type { Flight, Tail } from "./single-flight.ts";
+
+const decoder = new TextDecoder();
+
+/**
+ * Answers with what was kept, as a stream where the call asks for one; settles. Throws where the entry holds no JSON.
+ * @param isRepeat the same entry has answered before, and may again
+ */
+export function entryAnswer({ facts, body }: Entry, call: Call, settlement: Settlement, isRepeat = false): Response {
+	const { stream } = call;
+	let content: Uint8Array | string = body;
+	if (stream) {
+		const showsUsage = call.body.stream_options?.include_usage === true;
+		const last = { provider: facts.provider, model: facts.model, attempts: 0, cache: "hit" };
+		const events = replayEvents(call.operation, decoder.decode(body), showsUsage);
+		content = events + sseComment(`router ${JSON.stringify(last)}`) + DONE;
+	}
+	const headers = isRepeat ? preparedHeaders(facts, stream) : agedHeaders(facts, stream, ageOf(facts));
+	// The body is copied here, before anything else may change what it lies in.
+	const answer = new Response(content as Uint8Array<ArrayBuffer> | string, { headers });
+	tell(answer.headers, settlement);
+	settlement.settle(200);
+	return answer;
+}
+
+/** Reads another caller's stream along; settles when that is over. `leave` is called when this client leaves. */
+export function tailAnswer(flight: Flight, tail: Tail, settlement: Settlement, leave: () => void): Response {
+	const encoder = new TextEncoder();
+	const stop = () => {
+		flight.drop(tail);
+		leave();
+	};
+	const stream = new ReadableStream<Uint8Array>({
+		async pull(controller) {
+			const pieces = await tail.read();
+			if (pieces) {
+				settlement.firstTokenAt ??= performance.now();
+				for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece);
+				return;
+			}
+			stop();
+			settlement.settle(flight.broken?.status ?? 200, flight.broken?.error);
+			controller.close();
+		},
+		cancel() {
+			stop();
+			settlement.settle(499, "cancelled");
+		},
+	});
+	const answer = new Response(stream, { headers: sharedHeaders(flight.origin!, true) });
+	tell(answer.headers, settlement);
+	return answer;
+}
+
+/** What the answers of one entry have in common, as long as they are of the same age. */
+interface Prepared {
+	readonly age: number;
+	readonly headers: Headers;
+}
+
+/** To copy headers takes a third of what it takes to make them, 1.5 µs less: entries that answer again and again are remembered. */
+const prepared = { whole: new WeakMap<EntryFacts, Prepared>(), streamed: new WeakMap<EntryFacts, Prepared>() };
+
+function preparedHeaders(facts: EntryFacts, isStream: boolean): Headers {
+	const age = ageOf(facts);
+	const known = isStream ? prepared.streamed : prepared.whole;
+	const before = known.get(facts);
+	if (before?.age === age) return before.headers;
+	const headers = new Headers(agedHeaders(facts, isStream, age));
+	known.set(facts, { age, headers });
+	return headers;
+}
+
+/** s (RFC 9111, 5.1). */
+const ageOf = ({ storedAt }: EntryFacts) => Math.max(0, Math.floor((Date.now() - storedAt) / 1000));
+
+function agedHeaders(served: Served, isStream: boolean, age: number): Record<string, string> {
+	return { ...sharedHeaders(served, isStream), age: String(age) };
+}
+
+function sharedHeaders({ provider, model }: Served, isStream: boolean): Record<string, string> {
+	return {
+		"content-type": isStream ? "text/event-stream; charset=utf-8" : "application/json",
+		"x-router-provider": provider,
+		"x-router-model": headerText(model),
+		"x-router-attempts": "0",
+		"x-router-cache": "hit",
+		...(isStream ? { "cache-control": "no-cache", "x-accel-buffering": "no" } : undefined),
+	};
+}
+
+/** Who has made an answer. */
+type Served = Pick<EntryFacts, "provider" | "model">;
+
+/** What is said of this call alone. */
+function tell(headers: Headers, { id, overheadText, headers: more }: Settlement): void {
+	headers.set("x-request-id", id);
+	headers.set("x-router-overhead-ms", overheadText);
+	for (const name in more) headers.set(name, more[name]!);
+}

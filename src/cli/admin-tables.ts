@@ -1,0 +1,135 @@
+/** What the office gives out, as people read it. Pure. */
+
+import type { ShownUsage } from "../accounts/usage/usage-report.ts";
+import { decimal } from "../openai/usage-cost.ts";
+import type { Explanation } from "../routing/explain.ts";
+import type { Office, ShownInvitation, ShownSecret, UsageQuery } from "../server/admin/admin-service.ts";
+import type { ShownCall } from "../server/admin/call-view.ts";
+import { explanationText } from "./explain-command.ts";
+import { plainText, table } from "./table.ts";
+
+type ListedKey = ReturnType<Office["keys"]>[number];
+
+/** A secret alone on its line, so that `$(router keys create …)` is the key; what it is stands in the note. */
+export function secretText({ key, secret, warning }: ShownSecret): { text: string; note: string } {
+	const about = `The secret of "${key.name}" (${key.id}); it is shown only this once.`;
+	return { text: `${secret}\n`, note: warning === undefined ? about : `${about} It is not kept yet: ${warning}.` };
+}
+
+/** The keys, those that are in use first. */
+export function keysTable(keys: readonly ListedKey[]): string {
+	if (keys.length === 0) return "There is no key. `router keys create --name NAME` makes one.\n";
+	const head = ["KEY", "ID", "TEAM", "MODELS", "LIMITS", "BUDGET", "STATE"];
+	const isRevoked = (key: ListedKey) => "revoked_at" in key;
+	const rows = [...keys].sort((a, b) => Number(isRevoked(a)) - Number(isRevoked(b))).map(keyRow);
+	return table([head, ...rows].map((row) => row.map(plainText)));
+}
+
+function keyRow(key: ListedKey): string[] {
+	const { rpm, tpm, concurrency, input } = key.limits;
+	const limits = [
+		rpm === undefined ? "" : `${rpm} rpm`,
+		tpm === undefined ? "" : `${tpm} tpm`,
+		concurrency === undefined ? "" : `${concurrency} at once`,
+		input === undefined ? "" : `${input} tokens`,
+	];
+	const { budget } = key;
+	const spent = budget ? `${round(budget.spent)} of ${budget.usd} USD ${PER[budget.per]}` : "";
+	return [
+		key.name,
+		key.id,
+		key.team ?? "",
+		key.models.join(","),
+		limits.filter(Boolean).join(", "),
+		spent,
+		stateOf(key),
+	];
+}
+
+const PER = { day: "a day", month: "a month", total: "in all" } as const;
+
+function stateOf(key: ListedKey): string {
+	if ("revoked_at" in key && key.revoked_at) return `revoked ${key.revoked_at.slice(0, 10)}`;
+	if ("old_secret_until" in key && key.old_secret_until) return `old secret good until ${key.old_secret_until}`;
+	return key.source === "config" ? "in the configuration" : "in use";
+}
+
+/** The usage. */
+export function usageTable(groups: readonly ShownUsage[], { by, from, to }: UsageQuery): string {
+	if (groups.length === 0) return `No calls from ${from} to ${to}.\n`;
+	const head = [...by.map((field) => field.toUpperCase()), "CALLS", "FAILED", "IN", "CACHED", "OUT", "USD", "UNPRICED"];
+	const rows = groups.map((group) => [
+		...by.map((field) => group[field] || "–"),
+		String(group.calls),
+		String(group.failed),
+		String(group.tokens_in),
+		String(group.tokens_cached),
+		String(group.tokens_out),
+		`${decimal(round(group.cost_usd))}${group.estimated > 0 ? " (about)" : ""}`,
+		String(group.unpriced),
+	]);
+	return table([head, ...rows].map((row) => row.map(plainText)));
+}
+
+/** The invitations. */
+export function invitationsTable(invitations: readonly ShownInvitation[]): string {
+	if (invitations.length === 0) return "There is no invitation. `router agents invite` makes one.\n";
+	return table([["INVITATION", "MADE"], ...invitations.map(({ id, created_at }) => [id, created_at])]);
+}
+
+/** A past call: what became of it, why it went where it went, its attempts, and what it cost. */
+export function callText(call: ShownCall): string {
+	const { id, at, status, ms, first_token_ms, key, team, user, attempts } = call;
+	const who = [key && `key ${key}`, team && `team ${team}`, user && `user ${user}`].filter(Boolean).join(", ");
+	const first = first_token_ms === undefined ? "" : `, first token after ${first_token_ms} ms`;
+	const error = call.error === undefined ? "" : ` ${call.error}`;
+	const rows = attempts.map(({ number, target, outcome, status: its, ms: took, hedge, paid_by, cost }) => [
+		`attempt ${number}`,
+		target,
+		outcome,
+		its === undefined ? "" : String(its),
+		`${took} ms`,
+		[hedge && "hedge", paid_by && `paid by the ${paid_by}${cost ? `: ${cost} USD` : ""}`].filter(Boolean).join(", "),
+	]);
+	return [
+		`${id}, ${at}: ${status}${error} in ${ms} ms${first}`,
+		...(who === "" ? [] : [who]),
+		"",
+		decisionText(call),
+		...(rows.length > 0 ? [table(rows.map((row) => row.map(plainText)))] : []),
+		costText(call),
+	]
+		.map((line) => line.replace(/[^\S\n]+$/gm, ""))
+		.join("\n");
+}
+
+function decisionText({ decision, requested, model, operation, stream, target, cache }: ShownCall): string {
+	if ("policy" in decision) return explanationText(decision as Explanation);
+	const { route } = decision as { route?: string };
+	const asked = `${plainText(requested ?? model)}: ${operation}${stream ? ", streamed" : ""}`;
+	const by = cache === "hit" ? ", from the cache" : target === undefined ? "" : ` → ${target}, the only one`;
+	return `${asked}${route === undefined ? "" : `, ${route}`}${by}\n`;
+}
+
+const SOURCES = {
+	upstream: "as the upstream says",
+	prices: "by `prices:`",
+	list: "by the list price",
+	own: "on our own hardware",
+	none: "nobody knows the price",
+} as const;
+
+function costText({ tokens, cost_usd, price, ...call }: ShownCall): string {
+	if (!tokens || !price) return "";
+	const counts = Object.entries(tokens).map(([kind, count]) => `${kind} ${count}`);
+	const rates = Object.entries((price.rates ?? {}) as Record<string, unknown>).map(
+		([kind, rate]) => `${kind} ${typeof rate === "object" ? JSON.stringify(rate) : rate}`,
+	);
+	const cost = cost_usd === undefined ? "cost unknown" : `${decimal(cost_usd)} USD`;
+	const by = rates.length > 0 ? `: ${rates.join(", ")} (USD per million)` : "";
+	const about = "estimated" in call && call.estimated ? " (estimated)" : "";
+	return `tokens   ${counts.join(", ")}${about}\ncost     ${cost}, ${SOURCES[price.source]}${by}\n`;
+}
+
+/** Four digits that say something. */
+const round = (usd: number): number => Number(usd.toPrecision(4));

@@ -1,0 +1,69 @@
+/** What a reload has changed, for the log: settings and their values, secrets masked. */
+import type { TSchema } from "@sinclair/typebox";
+import { type Path, pathText } from "./config-error.ts";
+import { type Config, ConfigSchema } from "./schema.ts";
+import { mapLeaves } from "./schema-walk.ts";
+import { formatBytes, formatDuration } from "./units.ts";
+
+/** Stands for a secret's value. */
+export const MASK = "********";
+
+/** One setting that differs. Values are as the file would say them; absent where the setting is not there. */
+export interface Difference {
+	/** `models[fast].targets[0]`: entries that have a name are told by it. */
+	readonly setting: string;
+	readonly from?: string;
+	readonly to?: string;
+}
+
+/** All of them, in the order of the new configuration, then what is gone. */
+export function differences(before: Config, after: Config): Difference[] {
+	const [old, now] = [leaves(before), leaves(after)];
+	const changed = [...now].flatMap(([setting, { value, text }]): Difference[] => {
+		const was = old.get(setting);
+		if (was?.value === value) return [];
+		return [was ? { setting, from: was.text, to: text } : { setting, to: text }];
+	});
+	const gone = [...old].filter(([setting]) => !now.has(setting));
+	return [...changed, ...gone.map(([setting, { text }]): Difference => ({ setting, from: text }))];
+}
+
+/** One line for the log: `models[fast].policy: order → balanced`. */
+export function differenceLine({ setting, from, to }: Difference): string {
+	if (from === undefined) return `${setting}: ${to} (new)`;
+	return to === undefined ? `${setting}: ${from} (gone)` : `${setting}: ${from} → ${to}`;
+}
+
+interface Leaf {
+	/** What is compared. */
+	readonly value: string;
+	/** What is shown. */
+	readonly text: string;
+}
+
+function leaves(config: Config): Map<string, Leaf> {
+	const found = new Map<string, Leaf>();
+	mapLeaves(ConfigSchema, config, (value, schema, path) => {
+		const text = typeof value === "string" ? value : JSON.stringify(value);
+		found.set(placeOf(path, config), { value: text, text: shown(value, text, schema) });
+		return value;
+	});
+	return found;
+}
+
+function shown(value: unknown, text: string, schema: TSchema): string {
+	if (schema["secret"]) return MASK;
+	if (schema["unit"] === "ms") return formatDuration(value as number);
+	if (schema["unit"] === "bytes") return formatBytes(value as number);
+	// A password may stand in an address.
+	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)\?.*$/i, `$1?${MASK}`);
+}
+
+/** Lists of named entries by name: one put in at the top must not look like a change of all. */
+function placeOf([list, index, ...rest]: Path, config: Config): string {
+	const name =
+		(list === "models" || list === "keys") && typeof index === "number" ? config[list][index]?.name : undefined;
+	if (name === undefined) return pathText(index === undefined ? [list!] : [list!, index, ...rest]);
+	const inside = pathText(rest);
+	return `${list}[${name}]${inside.startsWith("[") || inside === "" ? inside : `.${inside}`}`;
+}

@@ -1,0 +1,18 @@
+/** A file that somebody named, read whole. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { ConfigError } from "./config-error.ts";
+
+/**
+ * Its text; throws ConfigError where it can't be had.
+ * @param namedBy the flag or variable that names it; none for a file that is looked for by itself
+ */
+export function readNamedFile(file: string, cwd: string, namedBy?: string): string {
+	try {
+		return readFileSync(resolve(cwd, file), "utf8");
+	} catch (error) {
+		const code = (error as NodeJS.ErrnoException).code;
+		const reason = code === "ENOENT" ? "there is no such file" : `can't be read (${code ?? "unknown reason"})`;
+		throw new ConfigError([{ file, path: "", message: namedBy ? `${reason} (named by ${namedBy})` : reason }]);
+	}
+}

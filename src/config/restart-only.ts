@@ -1,0 +1,41 @@
+/** What a running process can't change: its port is bound, its log is open, its memory taken. */
+import { type Difference, differences } from "./diff.ts";
+import type { Config } from "./schema.ts";
+
+const FIXED_SERVER = [
+	"host",
+	"port",
+	"tls",
+	"generate_key",
+	"body_limit",
+	"cors_origins",
+	"drain",
+	"shutdown_timeout",
+] as const satisfies readonly (keyof Config["server"])[];
+const FIXED_CACHE = ["enabled", "memory", "max_entry"] as const satisfies readonly (keyof Config["cache"])[];
+const FIXED = ["log", "data_dir", "redis", "agent"] as const satisfies readonly (keyof Config)[];
+
+/** The new configuration as far as a running process can take it, and what of it has to wait for a restart. */
+export function keepFixed(running: Config, next: Config): { config: Config; waiting: Difference[] } {
+	const config = {
+		...next,
+		...pick(running, FIXED),
+		server: { ...without(next.server, FIXED_SERVER), ...pick(running.server, FIXED_SERVER) },
+		cache: { ...next.cache, ...pick(running.cache, FIXED_CACHE) },
+	} as Config;
+	return { config, waiting: differences(config, next) };
+}
+
+/** These of its settings, where they are set. */
+function pick<T extends object>(from: T, names: readonly (keyof T)[]): Partial<T> {
+	const found: Partial<T> = {};
+	for (const name of names) if (from[name] !== undefined) found[name] = from[name];
+	return found;
+}
+
+/** All of its settings but these. */
+function without<T extends object>(from: T, names: readonly (keyof T)[]): Partial<T> {
+	const rest: Partial<T> = { ...from };
+	for (const name of names) delete rest[name];
+	return rest;
+}

@@ -1,0 +1,55 @@
+/** Goes through a value along its schema. */
+import type { TSchema } from "@sinclair/typebox";
+import type { Path } from "./config-error.ts";
+import { isRecord } from "./document.ts";
+
+/** Gets everything that is not gone into: scalars, values of a wrong kind. Returns what shall stand there. */
+export type LeafVisitor = (value: unknown, schema: TSchema, path: Path) => unknown;
+
+/**
+ * A copy of `value` in which each leaf is what `visit` made of it. Settings that the schema does
+ * not know are copied unvisited: validation tells of them.
+ */
+export function mapLeaves(schema: TSchema, value: unknown, visit: LeafVisitor, path: Path = []): unknown {
+	const branch = branchFor(schema, value);
+	if (branch.type === "object" && isRecord(value)) {
+		return Object.fromEntries(
+			Object.entries(value).map(([key, child]) => {
+				const childSchema = schemaOf(branch, key);
+				return [key, childSchema ? mapLeaves(childSchema, child, visit, [...path, key]) : child];
+			}),
+		);
+	}
+	if (branch.type === "array" && Array.isArray(value)) {
+		return value.map((child, index) => mapLeaves(branch["items"], child, visit, [...path, index]));
+	}
+	return visit(value, branch, path);
+}
+
+/** One setting with a fixed place: `["server", "port"]`. */
+export interface Setting {
+	readonly path: readonly string[];
+	readonly schema: TSchema;
+}
+
+/** The settings of a schema of sections, without what stands inside lists and free names. */
+export function settings(schema: TSchema, path: readonly string[] = []): Setting[] {
+	return Object.entries<TSchema>(schema["properties"]).flatMap(([key, child]) => {
+		const at = [...path, key];
+		return child["properties"] ? settings(child, at) : [{ path: at, schema: child }];
+	});
+}
+
+/** The schema of the setting `key` inside an object or a record; undefined where there is none. */
+export function schemaOf(schema: TSchema, key: string): TSchema | undefined {
+	const properties: Record<string, TSchema> = schema["properties"] ?? {};
+	if (Object.hasOwn(properties, key)) return properties[key];
+	const patterns: Record<string, TSchema> = schema["patternProperties"] ?? {};
+	return Object.entries(patterns).find(([pattern]) => new RegExp(pattern).test(key))?.[1];
+}
+
+/** Of a union the branch of the value's kind; else the schema itself. */
+export function branchFor(schema: TSchema, value: unknown): TSchema {
+	if (!schema.anyOf || !isRecord(value)) return schema;
+	return schema.anyOf.find((branch: TSchema) => branch.type === "object") ?? schema;
+}

@@ -1,0 +1,28 @@
+/** Who may see /metrics and /swagger: this machine always, others as the configuration says. */
+
+import type { AdminDoor } from "../accounts/auth/admin-access.ts";
+import type { Config } from "../config/schema.ts";
+import type { RouterError } from "../errors.ts";
+import { asRouterError } from "../errors.ts";
+import type { ClientAddresses, Peers } from "./client-address.ts";
+
+/** Why a request for a page is refused; undefined lets it in. */
+export type PageDoor = (request: Request, server: Peers | null) => RouterError | undefined;
+
+/** The door. */
+export function pageDoor(
+	settings: Pick<Config["server"], "metrics" | "swagger">,
+	admin: AdminDoor,
+	addresses: ClientAddresses,
+): PageDoor {
+	return (request, server) => {
+		const isMetrics = new URL(request.url).pathname.startsWith("/metrics");
+		if (settings[isMetrics ? "metrics" : "swagger"] === "open" || addresses.isLocal(request, server)) return undefined;
+		try {
+			admin.admit(request.headers);
+			return undefined;
+		} catch (thrown) {
+			return asRouterError(thrown);
+		}
+	};
+}

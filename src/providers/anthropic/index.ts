@@ -1,0 +1,80 @@
+/** Anthropic's Messages API behind OpenAI's. */
+import type { Call } from "../../openai/call.ts";
+import { encoded, unsupported } from "../../openai/chat.ts";
+import { addressOf } from "../address.ts";
+import { answerObject } from "../answer-object.ts";
+import {
+	type Answer,
+	type Failure,
+	GOT_NOTHING,
+	type ModelPage,
+	type Need,
+	type Provider,
+	type Supplies,
+	type Transport,
+	type UpstreamRequest,
+} from "../provider.ts";
+import { configuredOf, type Upstream } from "../registry.ts";
+import { listHeaders, requestHeaders } from "../request-headers.ts";
+import { toolCallIds } from "../tools.ts";
+import { claude, takesPrefill } from "./models.ts";
+import { messagesRequest } from "./request.ts";
+import { answerOf } from "./response.ts";
+import { messageDecoder } from "./stream.ts";
+
+/** The provider for a configured upstream of this type. */
+export function anthropic(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+	return {
+		...configuredOf(upstream),
+		transport,
+		supplies,
+		routesModels: false,
+		needs: ({ body }) => toolCallIds(body).map((id): Need => ({ kind: "kept", id })),
+		encode(call, { model }, got = GOT_NOTHING) {
+			refuseOperation(call);
+			const url = `${addressOf(upstream)}/messages`;
+			const { stream } = call;
+			const { body, betas } = encoded(() => messagesRequest(call.body, model, stream, got));
+			return { url, headers: withBetas(requestHeaders(upstream, call), betas), body, stream };
+		},
+		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),
+		decode: (status, headers, body) => decode(upstream, status, headers, body),
+		decoder: (call) => messageDecoder(upstream, call),
+		listRequest: (after) => listRequest(upstream, after),
+		readList,
+	};
+}
+
+function refuseOperation({ operation }: Call): void {
+	if (operation === "chat") return;
+	const what = operation === "embeddings" ? "embeddings" : "text completions";
+	throw unsupported("model", `Anthropic has no ${what}, only /v1/chat/completions`);
+}
+
+/** The client's own betas stay. */
+function withBetas(headers: Record<string, string>, betas: readonly string[]): Record<string, string> {
+	if (betas.length === 0) return headers;
+	const own = headers["anthropic-beta"];
+	return { ...headers, "anthropic-beta": [...(own ? [own] : []), ...betas].join(",") };
+}
+
+function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
+	const answer = answerObject(upstream, status, headers, body);
+	return "object" in answer ? answerOf(body, answer.object) : answer;
+}
+
+function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {
+	if (upstream.state !== "ready" || !upstream.baseUrl) return undefined;
+	const page = after === undefined ? "" : `&after_id=${encodeURIComponent(after)}`;
+	return { url: `${upstream.baseUrl}/models?limit=1000${page}`, headers: listHeaders(upstream) };
+}
+
+/** `{ data: [{ id, created_at }], has_more, last_id }`. */
+function readList(body: unknown): ModelPage | undefined {
+	const { data, has_more, last_id } = (body ?? {}) as Record<string, unknown>;
+	if (!Array.isArray(data)) return undefined;
+	const models = data
+		.filter((each) => typeof each?.id === "string" && each.id !== "")
+		.map(({ id, created_at }) => ({ id, created: Math.floor(Date.parse(created_at) / 1000), owned_by: "anthropic" }));
+	return { models, next: has_more === true && typeof last_id === "string" ? last_id : undefined };
+}

@@ -1,0 +1,159 @@
+/** A chat request as Anthropic's Messages API takes it (SDK 1.12, MessageCreateParams). */
+import { invalid, readChat, unsupported } from "../../openai/chat.ts";
+import type { Chat, Tool } from "../../openai/chat-schema.ts";
+import { objectText } from "../../openai/json.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
+import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
+import type { Got } from "../provider.ts";
+import { allowedTools } from "../tools.ts";
+import { cacheText } from "./content.ts";
+import { conversationOf } from "./messages.ts";
+import {
+	BINDING_BETA,
+	bindsThoughts,
+	type Claude,
+	claude,
+	DROPPING,
+	defaultMaxTokens,
+	refusesSampling,
+	thinkingFor,
+} from "./models.ts";
+import { strictSchema } from "./tool-schema.ts";
+
+const RULES: FieldRules = {
+	carried: new Set([...CARRIED, "user", "safety_identifier", "cache_control"]),
+	dropped: new Set(DROPPED),
+};
+
+/** Fields of the API that OpenAI has none for; they go in by `anthropic: { … }`. */
+const VENDOR = new Set([
+	"container",
+	"context_management",
+	"diagnostics",
+	"inference_geo",
+	"output_config",
+	"speed",
+	"thinking",
+]);
+
+/** A request: its body, and the betas it needs. */
+export interface MessagesRequest {
+	readonly body: string;
+	readonly betas: readonly string[];
+}
+
+/** The request. Throws RouterError naming what has no form there. */
+export function messagesRequest(body: RequestBody, modelName: string, stream: boolean, got: Got): MessagesRequest {
+	const chat = readChat(body);
+	refuseOthers(body, RULES);
+	const model = claude(modelName);
+	const vendor = vendorFields(body, "anthropic", VENDOR);
+	const maxTokens = chat.max_completion_tokens ?? chat.max_tokens ?? defaultMaxTokens(model);
+	const { system, messages, isOpenLoop, hasThoughts } = conversationOf(chat.messages, model, got);
+	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpenLoop);
+	const isBound = hasThoughts && bindsThoughts(model) && !vendor["thinking"] && asked?.["type"] !== "disabled";
+	// These models think so when nothing is asked.
+	const thinking = isBound ? { type: "adaptive", ...asked, ...DROPPING } : asked;
+	const format = formatOf(chat);
+	const output_config = {
+		...(effort === undefined ? {} : { effort }),
+		...(format === undefined ? {} : { format }),
+	};
+	const { output_config: vendorOutput = {}, ...vendorRest } = vendor;
+	if (typeof vendorOutput !== "object" || vendorOutput === null)
+		throw invalid("anthropic.output_config", "must be an object");
+	const output = joined(output_config, vendorOutput as Record<string, unknown>, "anthropic.output_config");
+	const options = joined(
+		{
+			...samplingOf(chat, model),
+			stop_sequences: typeof chat.stop === "string" ? [chat.stop] : (chat.stop ?? undefined),
+			metadata: userOf(chat),
+			service_tier: tierOf(chat),
+			thinking,
+			...(Object.keys(output).length > 0 ? { output_config: output } : {}),
+			stream: stream || undefined,
+		},
+		vendorRest,
+		"anthropic",
+	);
+	const text = objectText({
+		model: JSON.stringify(modelName),
+		max_tokens: String(maxTokens),
+		system: system.length > 0 ? `[${system.join(",")}]` : undefined,
+		messages: `[${messages.join(",")}]`,
+		...toolFields(chat),
+		cache_control: cacheText(chat.cache_control),
+		...texts(options),
+	});
+	return { body: text, betas: isBound ? [BINDING_BETA] : [] };
+}
+
+const texts = (fields: Record<string, unknown>): Record<string, string | undefined> =>
+	Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
+
+/** OpenAI's temperatures go to 2, Claude's to 1. Newer models take none: their default, which is OpenAI's, too, is left out. */
+function samplingOf({ temperature, top_p, top_k }: Chat, model: Claude) {
+	if (refusesSampling(model)) {
+		if ((temperature ?? 1) !== 1) throw unsupported("temperature", "this model takes none but 1");
+		if ((top_p ?? 1) !== 1) throw unsupported("top_p", "this model takes none but 1");
+		if (top_k) throw unsupported("top_k", "this model takes none");
+		return {};
+	}
+	if (temperature && temperature > 1) throw unsupported("temperature", "Claude takes 0 to 1");
+	const sampling = { temperature: temperature ?? undefined, top_p: top_p ?? undefined, top_k: top_k ?? undefined };
+	if (sampling.temperature === undefined || sampling.top_p === undefined) return sampling;
+	// From Opus 4.1 on only one of the two is taken (`cannot both be specified`): one that is 1, the default, says nothing.
+	if (sampling.top_p === 1) return { ...sampling, top_p: undefined };
+	return sampling.temperature === 1 ? { ...sampling, temperature: undefined } : sampling;
+}
+
+function userOf({ safety_identifier, user }: Chat & Pick<RequestBody, "user">) {
+	const user_id = safety_identifier ?? user;
+	return user_id ? { user_id } : undefined;
+}
+
+function tierOf({ service_tier }: Chat): string | undefined {
+	if (!service_tier || service_tier === "auto") return undefined;
+	if (service_tier === "default" || service_tier === "standard_only") return "standard_only";
+	throw unsupported("service_tier", 'Anthropic has "auto" and "default"');
+}
+
+function formatOf({ response_format: format }: Chat): Record<string, unknown> | undefined {
+	if (!format || format.type === "text") return undefined;
+	if (format.type === "json_object") {
+		throw unsupported("response_format", "Claude has no JSON mode; send a json_schema, or ask for JSON in the prompt");
+	}
+	const place = "response_format.json_schema.schema";
+	if (format.type !== "json_schema") return undefined;
+	const { description, schema } = format.json_schema;
+	// What the schema says of itself stands.
+	return { type: "json_schema", schema: strictSchema({ ...(description ? { description } : {}), ...schema }, place) };
+}
+
+function toolFields(chat: Chat): Record<string, string | undefined> {
+	const { tools, mode, only } = allowedTools(chat);
+	if (tools.length === 0) return {};
+	const one = only.length === 1 && mode === "named";
+	const disable_parallel_tool_use = chat.parallel_tool_calls === false && mode !== "none" ? true : undefined;
+	const type = one ? "tool" : mode === "required" ? "any" : mode;
+	const isDefault = type === "auto" && !disable_parallel_tool_use && !chat.tool_choice;
+	return {
+		tools: `[${tools.map(({ tool, index }) => toolText(tool, `tools[${index}]`)).join(",")}]`,
+		tool_choice: isDefault
+			? undefined
+			: JSON.stringify({ type, name: one ? only[0] : undefined, disable_parallel_tool_use }),
+	};
+}
+
+function toolText({ function: { name, description, parameters, strict }, cache_control }: Tool, place: string): string {
+	const schema = strict
+		? strictSchema(parameters ?? { type: "object", properties: {} }, `${place}.function.parameters`)
+		: { type: "object", ...(parameters ?? { properties: {} }) };
+	return objectText({
+		name: JSON.stringify(name),
+		description: description ? JSON.stringify(description) : undefined,
+		input_schema: JSON.stringify(schema),
+		strict: strict ? "true" : undefined,
+		cache_control: cacheText(cache_control),
+	});
+}

@@ -1,0 +1,149 @@
+/** Anthropic's whole answers (SDK 1.12, Message), as OpenAI's. */
+import { type Static, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { fieldNamed, fieldsOf, itemsOf } from "../../openai/json.ts";
+import { open, optional } from "../../openai/shapes.ts";
+import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
+import { type FinishReason, now } from "../chat-chunks.ts";
+import { chatUsage } from "../chat-usage.ts";
+import type { Answer, Failure, Keep } from "../provider.ts";
+import { detailsOf, type Thought } from "./thinking.ts";
+
+const text = optional(Type.String());
+
+/** A block, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
+export const BlockSchema = Type.Object(
+	{ type: Type.String(), text, thinking: text, signature: text, data: text, id: text, name: text },
+	open,
+);
+/** A block. */
+export type Block = Static<typeof BlockSchema>;
+
+/** Its tokens, unchecked: `input_tokens` are those that no cache was read or written for. */
+export interface AnthropicUsage {
+	readonly input_tokens?: unknown;
+	readonly output_tokens?: unknown;
+	readonly cache_creation_input_tokens?: unknown;
+	readonly cache_creation?: unknown;
+	readonly cache_read_input_tokens?: unknown;
+	readonly output_tokens_details?: unknown;
+}
+
+/** Why the answer is over. */
+export const StopSchema = Type.Object(
+	{ stop_reason: text, stop_details: optional(Type.Object({ explanation: text }, open)) },
+	open,
+);
+
+/** What is read of a message. */
+export const MessageSchema = Type.Object(
+	{
+		id: text,
+		model: text,
+		content: optional(Type.Array(BlockSchema)),
+		usage: Type.Optional(Type.Unknown()),
+		...StopSchema.properties,
+	},
+	open,
+);
+/** What is read of a message. */
+export type Message = Static<typeof MessageSchema>;
+
+const MESSAGE = TypeCompiler.Compile(MessageSchema);
+
+const FINISH: Readonly<Record<string, FinishReason>> = {
+	end_turn: "stop",
+	stop_sequence: "stop",
+	tool_use: "tool_calls",
+	max_tokens: "length",
+	model_context_window_exceeded: "length",
+	// The turn is not at its end; only Anthropic's own tools, which are not used here, pause.
+	pause_turn: "length",
+	refusal: "content_filter",
+};
+
+/** OpenAI's word for a stop reason; one that is new says no more than that the answer is over. */
+export const finishOf = (reason: string | null | undefined): FinishReason =>
+	reason && Object.hasOwn(FINISH, reason) ? FINISH[reason]! : "stop";
+
+/** Its tokens, in OpenAI's sense and checked. What it leaves out is not there, but for the counts themselves. */
+export function tokensOf(sent: unknown): Tokens {
+	const usage: AnthropicUsage = objectIn(sent) ?? {};
+	const { cache_read_input_tokens: cached, cache_creation_input_tokens: cacheWrite } = usage;
+	return checkedTokens({
+		input: sumOf(usage.input_tokens, cached, cacheWrite),
+		output: usage.output_tokens,
+		cached,
+		cacheWrite,
+		cacheWriteLong: objectIn(usage.cache_creation)?.["ephemeral_1h_input_tokens"],
+		reasoning: objectIn(usage.output_tokens_details)?.["thinking_tokens"],
+	});
+}
+
+/** What must come back with the calls of a turn that thought. */
+export function keepsOf(thoughts: readonly Thought[], ids: readonly string[]): Keep[] {
+	if (thoughts.length === 0 || ids.length === 0) return [];
+	const value = JSON.stringify(detailsOf(thoughts));
+	return ids.map((id) => ({ id, value }));
+}
+
+/** The answer for the client, from the body's text and its parse. */
+export function answerOf(body: string, message: unknown): Answer | Failure {
+	const isMessage = MESSAGE.Check(message);
+	if (!isMessage || !message.content || !message.stop_reason) {
+		return {
+			kind: "truncated",
+			isWhole: !isMessage || !message.content,
+			isOurs: true,
+			message: "sent an answer that is no whole message",
+		};
+	}
+	const thoughts: Thought[] = [];
+	const calls: { id: string; type: "function"; function: { name: string; arguments: string } }[] = [];
+	let text = "";
+	let reasoning: string | undefined;
+	const after = () => ({ text: text.length, calls: calls.length });
+	for (const [index, block] of message.content.entries()) {
+		if (block.type === "text") text += block.text ?? "";
+		else if (block.type === "thinking") {
+			const thinking = block.thinking ?? "";
+			const { signature } = block;
+			reasoning = (reasoning ?? "") + thinking;
+			// One cut off has no signature, and can't come back.
+			if (signature) thoughts.push({ block: { type: "thinking", thinking, signature }, after: after() });
+		} else if (block.type === "redacted_thinking") {
+			thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after: after() });
+		} else if (block.type === "tool_use") {
+			const call = { name: block.name ?? "", arguments: inputText(body, index) };
+			calls.push({ id: block.id ?? "", type: "function", function: call });
+		}
+	}
+	const finish_reason = finishOf(message.stop_reason);
+	const said = {
+		role: "assistant",
+		content: text === "" && calls.length > 0 ? null : text,
+		refusal: finish_reason === "content_filter" ? (message.stop_details?.explanation ?? null) : null,
+		...(reasoning ? { reasoning_content: reasoning } : {}),
+		...(thoughts.length > 0 ? { reasoning_details: detailsOf(thoughts) } : {}),
+		...(calls.length > 0 ? { tool_calls: calls } : {}),
+	};
+	const tokens = tokensOf(message.usage);
+	const completion = {
+		id: message.id ?? "",
+		object: "chat.completion",
+		created: now(),
+		model: message.model ?? "",
+		choices: [{ index: 0, message: said, logprobs: null, finish_reason }],
+		usage: chatUsage(tokens),
+	};
+	const ids = calls.map(({ id }) => id);
+	return { body: JSON.stringify(completion), tokens, keeps: keepsOf(thoughts, ids) };
+}
+
+/** The input of the block there, as its text stands in the answer: a parse would round big numbers. */
+function inputText(body: string, index: number): string {
+	const content = fieldNamed(fieldsOf(body), "content");
+	const item = content && itemsOf(body, content.start)[index];
+	const input = item && fieldNamed(fieldsOf(body, item.start), "input");
+	return input ? body.slice(input.start, input.end) : "{}";
+}

@@ -1,0 +1,21 @@
+/** From a configured upstream to the provider that speaks its wire. */
+import { anthropic } from "./anthropic/index.ts";
+import { gemini } from "./gemini/index.ts";
+import { openAiCompatible } from "./openai/index.ts";
+import type { Provider, Supplies, Transport } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+
+/** The provider, and the same with each of its further keys. */
+export function providerOf(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+	const { otherKeys = [], ...own } = upstream;
+	const first = accountOf(own, transport, supplies);
+	if (otherKeys.length === 0) return first;
+	return { ...first, otherAccounts: otherKeys.map((key) => accountOf({ ...own, ...key }, transport, supplies)) };
+}
+
+/** Only two vendors' need more than a row of data. */
+function accountOf(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+	if (upstream.type === "anthropic") return anthropic(upstream, transport, supplies);
+	if (upstream.type === "gemini") return gemini(upstream, transport, supplies);
+	return openAiCompatible(upstream, transport);
+}

@@ -1,0 +1,203 @@
+/** A conversation in Gemini's words, each piece the text of its JSON. */
+import { Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { invalid, unsupported } from "../../openai/chat.ts";
+import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
+import type { Got } from "../provider.ts";
+import { argumentsText } from "../tool-arguments.ts";
+import { filePart, inlinePart } from "./media.ts";
+import { isThird } from "./models.ts";
+
+/** The conversation. */
+export interface Contents {
+	/** Parts of the system instruction. */
+	readonly system: readonly string[];
+	readonly contents: readonly string[];
+}
+
+/** What is known while the conversation is read. */
+interface Context {
+	readonly model: string;
+	readonly baseUrl: string;
+	readonly got: Got;
+	/** Which function each call so far was of. */
+	readonly names: Map<string, string>;
+}
+
+/** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
+export function contentsOf(messages: readonly Message[], model: string, baseUrl: string, got: Got): Contents {
+	const context: Context = { model, baseUrl, got, names: new Map() };
+	const system: string[] = [];
+	const contents: string[] = [];
+	/** Results of one turn's calls, and the files that come with them: they must stand together. */
+	let results: string[] = [];
+	let files: string[] = [];
+	const flush = () => {
+		if (results.length > 0) contents.push(contentText("user", results));
+		if (files.length > 0) contents.push(contentText("user", files));
+		results = [];
+		files = [];
+	};
+	for (const [index, message] of messages.entries()) {
+		const place = `messages[${index}]`;
+		if (message.name && message.role !== "tool") throw unsupported(`${place}.name`, "its messages have no names");
+		if (message.role === "tool") {
+			const result = resultOf(message, place, context);
+			results.push(result.part);
+			files.push(...result.files);
+			continue;
+		}
+		flush();
+		if (message.role === "user") {
+			contents.push(contentText("user", userParts(message.content, place, context)));
+		} else if (message.role === "assistant") {
+			const parts = saidParts(message, place, context);
+			if (parts.length > 0) contents.push(contentText("model", parts));
+		} else {
+			if (contents.length > 0) {
+				throw unsupported(`${place}.role`, "Gemini takes system messages at the beginning only");
+			}
+			system.push(...textParts(message.content, place));
+		}
+	}
+	flush();
+	if (contents.length === 0) throw unsupported("messages", "Gemini answers no instructions alone");
+	return { system, contents };
+}
+
+const contentText = (role: string, parts: readonly string[]): string =>
+	`{"role":"${role}","parts":[${parts.join(",")}]}`;
+const textPart = (text: string): string => `{"text":${JSON.stringify(text)}}`;
+
+function userParts(content: Message["content"], place: string, { baseUrl, got }: Context): string[] {
+	if (typeof content === "string") return [textPart(content)];
+	const parts = (content ?? []).flatMap((part, index) => {
+		if (part.type === "text") return part.text === "" ? [] : [textPart(part.text)];
+		return [filePart(part, `${place}.content[${index}]`, baseUrl, got)];
+	});
+	// A turn without a part is a 400, one with an empty text is not.
+	return parts.length > 0 ? parts : [textPart("")];
+}
+
+function textParts(content: Message["content"], place: string): string[] {
+	return textsIn(content, place).map(textPart);
+}
+
+/** The texts of content that may hold nothing else. */
+function textsIn(content: Message["content"], place: string): string[] {
+	if (typeof content === "string") return content === "" ? [] : [content];
+	return (content ?? []).flatMap((part: Part, index) => {
+		const text = part.type === "text" ? part.text : part.type === "refusal" ? part.refusal : undefined;
+		if (text === undefined) throw unsupported(`${place}.content[${index}].type`, "only text may stand here");
+		return text === "" ? [] : [text];
+	});
+}
+
+const Extra = Type.Object(
+	{ google: Type.Object({ thought_signature: Type.String() }, { additionalProperties: true }) },
+	{ additionalProperties: true },
+);
+const EXTRA = TypeCompiler.Compile(Extra);
+
+/** The signature in an `extra_content`, as Google's own OpenAI half names it. */
+const signatureIn = (extra: unknown): string | undefined =>
+	EXTRA.Check(extra) ? extra.google.thought_signature : undefined;
+
+/**
+ * Stands for a signature that nobody has: calls of other models, or of before a restart. Google documents it for that (thought
+ * signatures, FAQ); in base64, as the field is bytes and as a recorded exchange shows it taken.
+ */
+const NO_SIGNATURE = Buffer.from("skip_thought_signature_validator").toString("base64");
+
+function saidParts(message: AssistantMessage, place: string, context: Context): string[] {
+	const calls = message.tool_calls ?? [];
+	const own = signatureIn(message.extra_content);
+	const texts = textsIn(message.content, place);
+	if (texts.length === 0 && message.refusal) texts.push(message.refusal);
+	const parts = texts.map((text, index) =>
+		signed(`{"text":${JSON.stringify(text)}`, index === texts.length - 1 ? own : undefined),
+	);
+	if (parts.length === 0 && own) parts.push(signed('{"text":""', own));
+	parts.push(...imageParts(message, place, context));
+	const signatures = calls.map(({ id, extra_content }) => context.got.kept(id) ?? signatureIn(extra_content));
+	const isUnsigned = isThird(context.model) && signatures.every((signature) => signature === undefined);
+	for (const [index, call] of calls.entries()) {
+		context.names.set(call.id, call.function.name);
+		// Of calls made together only the first has one.
+		const signature = signatures[index] ?? (isUnsigned && index === 0 ? NO_SIGNATURE : undefined);
+		parts.push(signed(callText(call, `${place}.tool_calls[${index}]`), signature));
+	}
+	return parts;
+}
+
+const Image = Type.Object(
+	{
+		image_url: Type.Object({ url: Type.String({ pattern: "^data:" }) }, { additionalProperties: true }),
+		extra_content: Type.Optional(Type.Unknown()),
+	},
+	{ additionalProperties: true },
+);
+const IMAGE = TypeCompiler.Compile(Image);
+
+/** The images that a model made, as its answer brought them. The third generation refuses one without its signature. */
+function imageParts({ images }: AssistantMessage, place: string, { got }: Context): string[] {
+	if (!Array.isArray(images)) return [];
+	return images.flatMap((image: unknown, index) => {
+		if (!IMAGE.Check(image)) return [];
+		const { image_url, extra_content } = image;
+		const part = inlinePart({ type: "image_url", image_url }, `${place}.images[${index}]`, got) ?? "";
+		return [signed(part.slice(0, -1), signatureIn(extra_content))];
+	});
+}
+
+/** A part that lacks its closing brace, with the signature that belongs to it. */
+const signed = (part: string, signature: string | undefined): string =>
+	signature === undefined ? `${part}}` : `${part},"thoughtSignature":${JSON.stringify(signature)}}`;
+
+function callText({ id, function: { name, arguments: text } }: ToolCall, place: string): string {
+	return `{"functionCall":{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"args":${argumentsText(text, place)}}`;
+}
+
+/** A result, with the files that can't stand inside it. */
+function resultOf(message: ToolMessage, place: string, context: Context): { part: string; files: string[] } {
+	const name = context.names.get(message.tool_call_id);
+	if (name === undefined) throw invalid(`${place}.tool_call_id`, "is the id of no call before it");
+	const parts = typeof message.content === "string" ? [] : (message.content ?? []);
+	const text =
+		typeof message.content === "string"
+			? message.content
+			: parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+	const inside: string[] = [];
+	const files: string[] = [];
+	for (const [index, part] of parts.entries()) {
+		if (part.type === "text") continue;
+		const at = `${place}.content[${index}]`;
+		const inline = isThird(context.model) ? inlinePart(part, at, context.got) : undefined;
+		if (inline !== undefined) inside.push(inline);
+		else files.push(filePart(part, at, context.baseUrl, context.got));
+	}
+	const response = responseText(text);
+	const media = inside.length > 0 ? `,"parts":[${inside.join(",")}]` : "";
+	const id = JSON.stringify(message.tool_call_id);
+	return {
+		part: `{"functionResponse":{"id":${id},"name":${JSON.stringify(name)},"response":${response}${media}}}`,
+		files,
+	};
+}
+
+/** Numbers that the API, which holds them as doubles, would change. */
+const LARGE_NUMBER = /\d{16}|\d[eE][+-]?\d/;
+
+/** A JSON object as it is, all else as the text it is: the API wants an object. */
+function responseText(text: string): string {
+	const trimmed = text.trim();
+	if (trimmed[0] === "{" && !LARGE_NUMBER.test(trimmed)) {
+		try {
+			JSON.parse(trimmed);
+			return trimmed;
+		} catch {
+			// It only looks like an object.
+		}
+	}
+	return `{"output":${JSON.stringify(text)}}`;
+}

@@ -1,0 +1,52 @@
+/** Files in Gemini's words: bytes inline, or the name of a file that Google already has. */
+
+import { unsupported } from "../../openai/chat.ts";
+import type { Message, Part } from "../../openai/chat-schema.ts";
+import { sourceOf } from "../media-parts.ts";
+import type { Got, Media, Need } from "../provider.ts";
+
+/** Hosts whose files Google reads itself: its own store, and YouTube. */
+const OWN_HOSTS = new Set(["generativelanguage.googleapis.com", "www.youtube.com", "youtube.com", "youtu.be"]);
+
+const isOwn = (url: string): boolean => OWN_HOSTS.has(new URL(url).hostname);
+
+/** What must be fetched for the parts of these messages. */
+export function mediaNeeds(messages: readonly Message[]): Need[] {
+	return messages.flatMap(({ content }, message) => {
+		if (!Array.isArray(content)) return [];
+		return content.flatMap((part, index): Need[] => {
+			if (part.type !== "image_url" && part.type !== "file") return [];
+			const { source, param } = sourceOf(part, `messages[${message}].content[${index}]`);
+			return source.kind === "url" && !isOwn(source.url) ? [{ kind: "media", url: source.url, param }] : [];
+		});
+	});
+}
+
+/** A part with a file. Throws where Gemini has no such kind of file. */
+export function filePart(part: Part, place: string, baseUrl: string, got: Got): string {
+	const inline = inlinePart(part, place, got);
+	if (inline !== undefined) return inline;
+	const { source, param } = sourceOf(part, place);
+	if (source.kind === "url") return uriPart(source.url);
+	const id = source.kind === "id" ? source.id : "";
+	if (/^files\/[\w-]+$/.test(id)) return uriPart(`${baseUrl}/${id}`);
+	if (id.startsWith("https://") && URL.canParse(id) && isOwn(id)) return uriPart(id);
+	throw unsupported(param, "it must be the name of a file at Google, files/…");
+}
+
+/** The same, where its bytes are at hand; else undefined. */
+export function inlinePart(part: Part, place: string, got: Got): string | undefined {
+	if (part.type === "input_audio") {
+		const { data, format } = part.input_audio;
+		return inlineText({ type: `audio/${format}`, data });
+	}
+	if (part.type === "refusal" || part.type === "text") throw unsupported(`${place}.type`, "a file is wanted here");
+	const { source } = sourceOf(part, place);
+	if (source.kind === "data") return inlineText(source);
+	const media = source.kind === "url" ? got.media(source.url) : undefined;
+	return media && inlineText(media);
+}
+
+const inlineText = ({ type, data }: Media): string =>
+	`{"inlineData":{"mimeType":${JSON.stringify(type)},"data":${JSON.stringify(data)}}}`;
+const uriPart = (uri: string): string => `{"fileData":{"fileUri":${JSON.stringify(uri)}}}`;

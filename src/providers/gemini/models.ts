@@ -1,0 +1,53 @@
+/**
+ * What a Gemini model takes, told by its name (ai.google.dev: thinking, thought signatures, function calling; November 2026). A
+ * name without a version (`gemini-flash-latest`) is taken for a current model.
+ */
+import { unsupported } from "../../openai/chat.ts";
+import type { Effort } from "../../openai/chat-schema.ts";
+
+/** The version, 2.5 as 205; undefined where the name has none. */
+export function versionOf(name: string): number | undefined {
+	const [, major, minor] = /gemini-(\d+)(?:\.(\d+))?/.exec(name) ?? [];
+	return major === undefined ? undefined : Number(major) * 100 + Number(minor ?? 0);
+}
+
+/** From 3 on calls in the history must bring their signatures, thinking has levels, and results may hold files. */
+export const isThird = (name: string): boolean => (versionOf(name) ?? 300) >= 300;
+
+/** Tokens to think with before 3; what Google's own OpenAI half takes for the same words. */
+const BUDGETS: Readonly<Record<Exclude<Effort, "none">, number>> = {
+	minimal: 1024,
+	low: 1024,
+	medium: 8192,
+	high: 24_576,
+	xhigh: 24_576,
+	max: 24_576,
+};
+
+/** `thinkingConfig` for a `reasoning_effort`; undefined where the caller asks for nothing. */
+export function thinkingConfig(effort: Effort | null | undefined, name: string): Record<string, unknown> | undefined {
+	if (!effort) return undefined;
+	const version = versionOf(name);
+	if (isThird(name)) {
+		if (effort === "none") throw unsupported("reasoning_effort", "this model always thinks");
+		return { thinkingLevel: levelFor(effort, name), includeThoughts: true };
+	}
+	if (version !== undefined && version < 205) {
+		if (effort === "none") return undefined;
+		throw unsupported("reasoning_effort", "this model does not think");
+	}
+	if (effort !== "none") return { thinkingBudget: BUDGETS[effort], includeThoughts: true };
+	if (/2\.5-pro/.test(name)) throw unsupported("reasoning_effort", "this model always thinks");
+	return { thinkingBudget: 0 };
+}
+
+function levelFor(effort: Exclude<Effort, "none">, name: string): string {
+	if (effort === "minimal") {
+		// Flash from 3.7 on, and Pro, begin at LOW.
+		const version = versionOf(name) ?? 999;
+		const isMinimal = /flash-lite/.test(name) || (/flash/.test(name) && version < 307);
+		return isMinimal ? "MINIMAL" : "LOW";
+	}
+	if (effort === "low") return "LOW";
+	return effort === "medium" ? "MEDIUM" : "HIGH";
+}

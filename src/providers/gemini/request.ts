@@ -1,0 +1,105 @@
+/** A chat request as Gemini's `generateContent` takes it (@google/genai 2.32). */
+import { invalid, readChat, unsupported } from "../../openai/chat.ts";
+import type { Chat, Tool } from "../../openai/chat-schema.ts";
+import { objectText } from "../../openai/json.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
+import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
+import type { Got } from "../provider.ts";
+import { allowedTools } from "../tools.ts";
+import { contentsOf } from "./contents.ts";
+import { thinkingConfig } from "./models.ts";
+
+const RULES: FieldRules = {
+	carried: new Set([...CARRIED, "n", "seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs"]),
+	// Google has no word for the end user, and caches prompts without being asked.
+	dropped: new Set([...DROPPED, "user", "safety_identifier", "cache_control"]),
+};
+
+/** Fields of the API that OpenAI has none for; they go in by `gemini: { … }`. */
+const VENDOR = new Set(["cachedContent", "generationConfig", "safetySettings"]);
+
+/** The body. Throws RouterError naming what has no form there. */
+export function generateRequest(body: RequestBody, model: string, baseUrl: string, got: Got): string {
+	const chat = readChat(body);
+	refuseOthers(body, RULES);
+	const { generationConfig: vendorConfig = {}, ...vendor } = vendorFields(body, "gemini", VENDOR);
+	if (typeof vendorConfig !== "object" || vendorConfig === null) {
+		throw invalid("gemini.generationConfig", "must be an object");
+	}
+	const { system, contents } = contentsOf(chat.messages, model, baseUrl, got);
+	const config = joined(configOf(chat, model), vendorConfig as Record<string, unknown>, "gemini.generationConfig");
+	return objectText({
+		contents: `[${contents.join(",")}]`,
+		systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
+		...toolFields(chat),
+		generationConfig: JSON.stringify(config),
+		serviceTier: JSON.stringify(tierOf(chat)),
+		...Object.fromEntries(Object.entries(vendor).map(([name, value]) => [name, JSON.stringify(value)])),
+	});
+}
+
+function configOf(chat: Chat, model: string): Record<string, unknown> {
+	const { n, logprobs, stop } = chat;
+	return {
+		maxOutputTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
+		temperature: chat.temperature ?? undefined,
+		topP: chat.top_p ?? undefined,
+		topK: chat.top_k ?? undefined,
+		candidateCount: n && n !== 1 ? n : undefined,
+		seed: chat.seed ?? undefined,
+		frequencyPenalty: chat.frequency_penalty || undefined,
+		presencePenalty: chat.presence_penalty || undefined,
+		responseLogprobs: logprobs || undefined,
+		logprobs: (logprobs && chat.top_logprobs) || undefined,
+		stopSequences: typeof stop === "string" ? [stop] : (stop ?? undefined),
+		thinkingConfig: thinkingConfig(chat.reasoning_effort, model),
+		...formatOf(chat),
+	};
+}
+
+function formatOf({ response_format: format }: Chat): Record<string, unknown> {
+	if (!format || format.type === "text") return {};
+	const responseMimeType = "application/json";
+	if (format.type !== "json_schema") return { responseMimeType };
+	const { description, schema } = format.json_schema;
+	// What the schema says of itself stands.
+	const responseJsonSchema = { ...(description ? { description } : {}), ...schema };
+	return { responseMimeType, responseJsonSchema };
+}
+
+function tierOf({ service_tier: tier }: Chat): string | undefined {
+	if (!tier || tier === "auto") return undefined;
+	if (tier === "default") return "standard";
+	if (tier === "flex" || tier === "priority") return tier;
+	throw unsupported("service_tier", 'Gemini has "auto", "default", "flex" and "priority"');
+}
+
+const MODES = { auto: "AUTO", none: "NONE", required: "ANY", named: "ANY" } as const;
+
+function toolFields(chat: Chat): Record<string, string | undefined> {
+	const { mode, only } = allowedTools(chat);
+	const tools = chat.tools ?? [];
+	if (tools.length === 0) return {};
+	if (chat.parallel_tool_calls === false) {
+		throw unsupported("parallel_tool_calls", "Gemini makes as many calls at once as it likes");
+	}
+	// VALIDATED: text or calls, and calls by their schema. Names may be chosen in it, not in AUTO.
+	const isStrict = tools.some(({ function: { strict } }) => strict) || only.length > 0;
+	const functionCallingConfig = {
+		mode: mode === "auto" && isStrict ? "VALIDATED" : MODES[mode],
+		allowedFunctionNames: only.length > 0 ? only : undefined,
+	};
+	const isDefault = functionCallingConfig.mode === "AUTO" && !chat.tool_choice;
+	return {
+		tools: `[{"functionDeclarations":[${tools.map(toolText).join(",")}]}]`,
+		toolConfig: isDefault ? undefined : JSON.stringify({ functionCallingConfig }),
+	};
+}
+
+function toolText({ function: { name, description, parameters } }: Tool): string {
+	return objectText({
+		name: JSON.stringify(name),
+		description: description ? JSON.stringify(description) : undefined,
+		parametersJsonSchema: parameters ? JSON.stringify(parameters) : undefined,
+	});
+}

@@ -1,0 +1,223 @@
+/** Gemini's whole answers (@google/genai 2.32, GenerateContentResponse), as OpenAI's. */
+import { type Static, Type } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import type { Call } from "../../openai/call.ts";
+import { open, optional } from "../../openai/shapes.ts";
+import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
+import { type FinishReason, now } from "../chat-chunks.ts";
+import { chatUsage } from "../chat-usage.ts";
+import type { Answer, Failure, Keep } from "../provider.ts";
+import { LogprobsResult, logprobsOf } from "./logprobs.ts";
+
+const text = optional(Type.String());
+
+const FunctionCall = Type.Object({ id: text, name: text, args: Type.Optional(Type.Unknown()) }, open);
+const InlineData = Type.Object({ mimeType: text, data: text }, open);
+
+const Part = Type.Object(
+	{
+		text,
+		thought: optional(Type.Boolean()),
+		thoughtSignature: text,
+		functionCall: optional(FunctionCall),
+		inlineData: optional(InlineData),
+	},
+	open,
+);
+/** A part, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
+export type ResponsePart = Static<typeof Part>;
+
+const Candidate = Type.Object(
+	{
+		index: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+		content: optional(Type.Object({ parts: optional(Type.Array(Part)) }, open)),
+		finishReason: text,
+		logprobsResult: optional(LogprobsResult),
+	},
+	open,
+);
+/** One of several answers. */
+export type Candidate = Static<typeof Candidate>;
+
+/** Its tokens, unchecked: `candidatesTokenCount` is without the thoughts. */
+export interface GeminiUsage {
+	readonly promptTokenCount?: unknown;
+	readonly candidatesTokenCount?: unknown;
+	readonly thoughtsTokenCount?: unknown;
+	readonly toolUsePromptTokenCount?: unknown;
+	readonly totalTokenCount?: unknown;
+	readonly cachedContentTokenCount?: unknown;
+	readonly promptTokensDetails?: unknown;
+	readonly candidatesTokensDetails?: unknown;
+}
+
+const Generated = Type.Object(
+	{
+		candidates: optional(Type.Array(Candidate)),
+		promptFeedback: optional(Type.Object({ blockReason: text }, open)),
+		usageMetadata: Type.Optional(Type.Unknown()),
+		modelVersion: text,
+		responseId: text,
+		error: Type.Optional(Type.Unknown()),
+	},
+	open,
+);
+/** An answer, or a piece of one. */
+export type GenerateResponse = Static<typeof Generated>;
+
+const GENERATED = TypeCompiler.Compile(Generated);
+
+/** Whether it has the shape that is read here. */
+export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);
+
+/** Its tokens, in OpenAI's sense and checked. Counts of 0 are left out on its wire: the total tells whether there were none. */
+export function tokensOf(sent: unknown): Tokens {
+	const usage: GeminiUsage = objectIn(sent) ?? {};
+	const { thoughtsTokenCount: thoughts, candidatesTokenCount: said, totalTokenCount: total } = usage;
+	const input = sumOf(usage.promptTokenCount, usage.toolUsePromptTokenCount);
+	const isNone = said === undefined && thoughts === undefined && input !== undefined && total === input;
+	return checkedTokens({
+		input,
+		output: isNone ? 0 : sumOf(said, thoughts),
+		cached: usage.cachedContentTokenCount,
+		reasoning: thoughts,
+		inputImage: countIn(usage.promptTokensDetails, "IMAGE"),
+		inputAudio: countIn(usage.promptTokensDetails, "AUDIO"),
+		outputImage: countIn(usage.candidatesTokensDetails, "IMAGE"),
+		outputAudio: countIn(usage.candidatesTokensDetails, "AUDIO"),
+	});
+}
+
+function countIn(details: unknown, modality: string): unknown {
+	if (!Array.isArray(details)) return undefined;
+	return objectIn(details.find((each) => objectIn(each)?.["modality"] === modality))?.["tokenCount"];
+}
+
+const FINISH: Readonly<Record<string, FinishReason>> = {
+	STOP: "stop",
+	MAX_TOKENS: "length",
+	CONTINUATION: "length",
+	SAFETY: "content_filter",
+	RECITATION: "content_filter",
+	LANGUAGE: "content_filter",
+	BLOCKLIST: "content_filter",
+	PROHIBITED_CONTENT: "content_filter",
+	SPII: "content_filter",
+	IMAGE_SAFETY: "content_filter",
+	IMAGE_PROHIBITED_CONTENT: "content_filter",
+	IMAGE_RECITATION: "content_filter",
+};
+
+/** OpenAI's word for a finish reason; the failure it is where the answer is none: a malformed call, a reason that says nothing. */
+export function finishOf(reason: string, hasCalls: boolean): FinishReason | Failure {
+	if (!Object.hasOwn(FINISH, reason)) {
+		const word = /^[A-Z_]{1,40}$/.test(reason) ? ` (${reason})` : "";
+		return { kind: "transport", isOurs: true, status: 500, message: `stopped before its answer was finished${word}` };
+	}
+	const finish = FINISH[reason]!;
+	return finish === "stop" && hasCalls ? "tool_calls" : finish;
+}
+
+/** The failure of a prompt that was not let through; undefined where it was. */
+export function blocked({ promptFeedback, candidates }: GenerateResponse): Failure | undefined {
+	const reason = promptFeedback?.blockReason;
+	if (!reason || candidates?.length) return undefined;
+	const word = /^[A-Z_]{1,40}$/.test(reason) ? ` (${reason})` : "";
+	return { kind: "content_filter", isOurs: true, message: `refused the prompt${word}` };
+}
+
+/** The id of a call: Google's own, from Gemini 3 on, else one made of the answer's, so that it is the same each time it is read. */
+export function callId(
+	call: { readonly id?: string | null },
+	responseId: string,
+	candidate: number,
+	at: number,
+): string {
+	if (call.id) return call.id;
+	return `call_${responseId}_${candidate === 0 ? "" : `${candidate}_`}${at}`;
+}
+
+/** The `extra_content` that carries a signature, as Google's own OpenAI half names it. */
+export const signatureExtra = (signature: string) => ({ extra_content: { google: { thought_signature: signature } } });
+
+/** An image of the answer, in the form that OpenRouter gave it, with the signature that must come back with it. */
+export const imageOf = ({ mimeType, data }: NonNullable<ResponsePart["inlineData"]>, signature?: string | null) => ({
+	type: "image_url",
+	image_url: { url: `data:${mimeType ?? "image/png"};base64,${data ?? ""}` },
+	...(signature ? signatureExtra(signature) : {}),
+});
+
+/** The answer for the client. */
+export function answerOf(response: unknown, call: Call): Answer | Failure {
+	if (!isGenerated(response)) {
+		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer of another shape than its API's" };
+	}
+	const refused = blocked(response);
+	if (refused) return refused;
+	const { candidates } = response;
+	if (!candidates?.length) {
+		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without any candidate" };
+	}
+	const keeps: Keep[] = [];
+	const choices: object[] = [];
+	const responseId = response.responseId || crypto.randomUUID();
+	for (const [position, candidate] of candidates.entries()) {
+		const index = candidate.index ?? position;
+		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
+		const { message, hasCalls } = messageOf(candidate, responseId, index, keeps);
+		const finish_reason = finishOf(candidate.finishReason, hasCalls);
+		if (typeof finish_reason !== "string") return finish_reason;
+		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
+	}
+	const tokens = tokensOf(response.usageMetadata);
+	const completion = {
+		id: responseId,
+		object: "chat.completion",
+		created: now(),
+		model: response.modelVersion ?? call.body.model,
+		choices,
+		usage: chatUsage(tokens),
+	};
+	return { body: JSON.stringify(completion), tokens, keeps };
+}
+
+function messageOf({ content }: Candidate, responseId: string, index: number, keeps: Keep[]) {
+	let text = "";
+	let reasoning = "";
+	let signature: string | undefined;
+	const calls: object[] = [];
+	const images: object[] = [];
+	for (const part of content?.parts ?? []) {
+		if (part.functionCall) {
+			const { name, args } = part.functionCall;
+			const id = callId(part.functionCall, responseId, index, calls.length);
+			const extra = part.thoughtSignature ? signatureExtra(part.thoughtSignature) : {};
+			if (part.thoughtSignature) keeps.push({ id, value: part.thoughtSignature });
+			calls.push({
+				id,
+				type: "function",
+				function: { name: name ?? "", arguments: JSON.stringify(args ?? {}) },
+				...extra,
+			});
+			continue;
+		}
+		// Sketches on the way to an image are thoughts, which OpenAI has no place for.
+		if (part.inlineData) {
+			if (!part.thought) images.push(imageOf(part.inlineData, part.thoughtSignature));
+			continue;
+		}
+		if (part.thought) reasoning += part.text ?? "";
+		else if (part.text) text += part.text;
+		signature = part.thoughtSignature ?? signature;
+	}
+	const message = {
+		role: "assistant",
+		content: text === "" && calls.length > 0 ? null : text,
+		refusal: null,
+		...(reasoning === "" ? {} : { reasoning_content: reasoning }),
+		...(calls.length > 0 ? { tool_calls: calls } : {}),
+		...(images.length > 0 ? { images } : {}),
+		...(signature === undefined ? {} : signatureExtra(signature)),
+	};
+	return { message, hasCalls: calls.length > 0 };
+}

@@ -1,0 +1,262 @@
+/**
+ * The record of one call while it runs. An attempt closes exactly once, the call settles exactly once, however it ends: both
+ * are guarded here, so that the pipeline may say it twice.
+ */
+
+import type { Biller, Meter } from "../accounts/usage/pricing.ts";
+import type { Operation } from "../openai/call.ts";
+import { numberIn, type Tokens } from "../openai/usage.ts";
+import type { Failure, Target } from "../providers/provider.ts";
+import type { AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { Audience } from "./answer-listener.ts";
+
+/** How an attempt ended. */
+export interface RecordEnd {
+	/** The upstream's; absent where it gave none. */
+	readonly status?: number | undefined;
+	readonly failure?: Failure | undefined;
+	/** What it cost, whether or not its answer was used. */
+	readonly tokens?: Tokens | undefined;
+	readonly cost?: number | undefined;
+	/** Another target's answer was used. */
+	readonly isUnused?: boolean | undefined;
+}
+
+/** What an attempt tells of itself while it is under way. */
+export interface OpenRecord {
+	/** The first piece of a streamed answer is here; `isTypical` where it took no longer for a reason of its own. */
+	firstToken(isTypical: boolean): void;
+	/** The first call counts. */
+	closed(end: RecordEnd): void;
+}
+
+/** What becomes a `CallSettled`. The public fields are filled in on the way. */
+export class Settlement {
+	requested: string | undefined;
+	/** What the model is called in metrics: the route's label. Said only once `isKnown`, since clients choose names. */
+	label = "unknown";
+	/** The configuration has this name, or an upstream has answered for it. */
+	isKnown = false;
+	provider = "none";
+	/** What the upstream of the last attempt calls the model. */
+	upstreamModel: string | undefined;
+	/** The agent that the last attempt went to. */
+	agent: string | undefined;
+	stream = false;
+	attempts = 0;
+	tokens: Tokens | undefined;
+	/** USD; undefined where nobody knows. */
+	cost: number | undefined;
+	/** The client left before the answer was whole: it tells nothing of how long answers are. */
+	isCutShort = false;
+	/** Whose call it is; the name is shown. */
+	caller: { readonly id: string; readonly name: string; readonly team?: string | undefined } | undefined;
+	user: string | undefined;
+	reason: string | undefined;
+	dropped = 0;
+	/** What the cache did; undefined where there is none. */
+	cache: CallSettled["cache"];
+	/** Hears the answer, too. */
+	audience: Audience | undefined;
+	/** The client has left, and the call goes on for others. */
+	hasLeft = false;
+	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
+	explanation: string | undefined;
+	decision: object | undefined;
+	/** Headers that every answer to this call has, also an error: how its limits stand. */
+	headers: Readonly<Record<string, string>> | undefined;
+	/** Knows what targets cost; without one only what upstreams say themselves is known. */
+	biller: Biller | undefined;
+	/** The client is told what its call cost in the answer's `usage`. */
+	tellsCost = false;
+	/** Tokens of the prompt, where nobody has counted them. */
+	promptTokens: (() => number) | undefined;
+	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
+	waitedMs = 0;
+	/** Hears of a fault of the router's own code after the answer has begun. */
+	onFault: ((thrown: unknown) => void) | undefined;
+	/** When the first piece of the answer was here, as `performance.now()` tells. */
+	firstTokenAt: number | undefined;
+	readonly #hooks: (() => void)[] = [];
+	#target: string | undefined;
+	#bill: Bill | undefined;
+	#meters: Map<string, Meter> | undefined;
+	#isSettled = false;
+
+	constructor(
+		readonly id: string,
+		readonly operation: Operation,
+		/** `performance.now()` at the call's arrival. */
+		readonly startedAt: number,
+		private readonly sink: Sink,
+	) {
+		sink.callStarted();
+	}
+
+	/** Begins an attempt. */
+	attempt(target: Target, isSecond = false): (end: RecordEnd) => void {
+		const number = ++this.attempts;
+		this.servedBy(target);
+		this.sink.attemptOpened?.(target.id);
+		const meter = this.biller?.meter(target);
+		if (meter) {
+			this.#meters ??= new Map();
+			this.#meters.set(target.id, meter);
+		}
+		const startedAt = performance.now();
+		let isOpen = true;
+		return ({ status, failure, tokens, cost, isUnused }) => {
+			if (!isOpen) return;
+			isOpen = false;
+			meter?.stop();
+			const own = isUnused ? this.#ownCost(target, tokens, cost, meter) : undefined;
+			this.sink.attemptClosed({
+				callId: this.id,
+				number,
+				provider: target.provider.name,
+				target: target.id,
+				agent: target.agent,
+				failure: failure?.kind,
+				status,
+				ms: performance.now() - startedAt,
+				tokens: tokens?.uncounted ? undefined : tokens,
+				cost: isUnused ? own : cost,
+				isSecond: isSecond || undefined,
+				isUnused,
+			});
+		};
+	}
+
+	/** What an answer cost that nobody used, USD: where its upstream did not say, its prompt, at least, was read. */
+	#ownCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
+		const read =
+			tokens && tokens.input > 0
+				? tokens
+				: { ...tokens, input: this.promptTokens?.() ?? 0, output: tokens?.output ?? 0 };
+		return cost ?? this.#priced(target, read, meter?.ms() ?? 0)?.cost;
+	}
+
+	/** The call goes on after an attempt that failed, or beside one that is late. */
+	step(step: AttemptStep): void {
+		this.sink.attemptFollowed?.(step);
+	}
+
+	/** The call has stood in line before its model, or was not let in. */
+	queued(what: Queued): void {
+		this.sink.queued?.(what);
+	}
+
+	/** Whom the client, the log and the metrics see: of the last attempt, and at the end of the one that answered. */
+	servedBy({ id, provider, agent, model }: Target): void {
+		this.#target = id;
+		this.provider = provider.name;
+		this.agent = agent;
+		this.upstreamModel = model;
+	}
+
+	/**
+	 * The answer is there, or as much of it as the client wanted: puts down what it used and what that costs. Attempts that failed
+	 * are never billed.
+	 * @param cost USD, where the upstream says so itself
+	 * @param guess tokens of the answer as far as they can be told from its text; where the upstream has counted none
+	 * @param isCounted false: the client left, and what was counted so far may not be all that it was sent
+	 */
+	billFor(
+		target: Target,
+		tokens: Tokens | undefined,
+		cost: number | undefined,
+		guess: () => number,
+		isCounted = true,
+	): void {
+		const { counted, isEstimated } = this.#counted(tokens, guess, isCounted);
+		this.tokens = counted;
+		if (cost === undefined && this.biller) {
+			const priced = this.#priced(target, counted, this.#meters?.get(target.id)?.ms() ?? 0);
+			this.cost = priced?.cost;
+			this.#bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
+		} else {
+			this.cost = cost;
+			this.#bill = { source: cost === undefined ? "none" : "upstream", isEstimated };
+		}
+	}
+
+	/** What the router's own prices say: none where that comes to no sum of money. */
+	#priced(target: Target, tokens: Tokens, gpuMs: number): ReturnType<Biller["price"]> {
+		const priced = this.biller?.price(target, tokens, gpuMs);
+		return numberIn(priced?.cost, Number.MAX_VALUE) === undefined ? undefined : priced;
+	}
+
+	/** The tokens are a guess, or partly. */
+	get isEstimated(): boolean {
+		return this.#bill?.isEstimated === true;
+	}
+
+	/** The tokens with a guess in the place of what was not counted. */
+	#counted(tokens: Tokens | undefined, guess: () => number, isCounted: boolean) {
+		if (tokens && !tokens.uncounted && isCounted) return { counted: tokens, isEstimated: false };
+		const { uncounted, ...counted }: Tokens = tokens ?? { input: 0, output: 0, uncounted: "both" };
+		// What an upstream has rounded stands: no guess of ours is nearer.
+		const isInputOpen = uncounted === "input" || uncounted === "both";
+		if (isInputOpen && counted.input === 0) {
+			counted.input = Math.max(this.promptTokens?.() ?? 0, counted.cached ?? 0);
+		}
+		if (this.operation === "embeddings") return { counted, isEstimated: isInputOpen };
+		const isOutputOpen = uncounted === "output" || uncounted === "both";
+		const written = !isCounted || (isOutputOpen && counted.output === 0) ? guess() : 0;
+		const isMore = written > counted.output;
+		if (isMore) counted.output = written;
+		return { counted, isEstimated: isInputOpen || isOutputOpen || isMore };
+	}
+
+	/** To be done once, when the call has settled; at once where it has. */
+	atEnd(hook: () => void): void {
+		if (this.#isSettled) hook();
+		else this.#hooks.push(hook);
+	}
+
+	/** What the router itself has cost the call so far, ms, with two decimals at most. `toFixed` costs 0.9 µs. */
+	get overheadText(): string {
+		const ms = Math.max(0, performance.now() - this.startedAt - this.waitedMs);
+		return String(Math.round(ms * 100) / 100);
+	}
+
+	/** The call has ended. */
+	get isSettled(): boolean {
+		return this.#isSettled;
+	}
+
+	/** Ends the call with the status its client saw, or would have seen. The first call counts. */
+	settle(status: number, error?: string): void {
+		if (this.#isSettled) return;
+		this.#isSettled = true;
+		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens, cost } = this;
+		const { caller, user, reason, cache, hasLeft } = this;
+		this.sink.callSettled({
+			id,
+			operation,
+			stream,
+			requested,
+			model: isKnown ? label : "unknown",
+			provider,
+			agent,
+			status: hasLeft ? 499 : status,
+			attempts,
+			firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenAt - this.startedAt,
+			ms: performance.now() - this.startedAt,
+			tokens,
+			cost,
+			bill: this.#bill,
+			key: caller?.name,
+			keyId: caller?.id,
+			team: caller?.team,
+			user,
+			target: this.#target,
+			decision: this.decision,
+			cache,
+			reason,
+			error: hasLeft ? "cancelled" : error,
+			dropped: this.dropped || undefined,
+		});
+		for (const hook of this.#hooks) hook();
+	}
+}

@@ -1,0 +1,47 @@
+/** Why a connection gave no answer, or broke inside one, in words for a person. */
+import type { Failure } from "../../providers/provider.ts";
+import { ProxyTrouble } from "../proxy-trouble.ts";
+import { MalformedAnswer } from "./http1-parser.ts";
+import { AnswerTooLarge } from "./read-body.ts";
+
+/** Bun's codes (seen with 1.4.5, older names beside them) and what each means. */
+const REASONS: Readonly<Record<string, string>> = {
+	ECONNREFUSED: "nothing listens there (connection refused)",
+	ConnectionRefused: "nothing listens there (connection refused)",
+	ECONNRESET: "it closed the connection without an answer",
+	ConnectionClosed: "it closed the connection without an answer",
+	ENOTFOUND: "its host name is not known (DNS)",
+	FailedToOpenSocket: "its host name is not known (DNS)",
+	ETIMEDOUT: "no connection came about in time",
+	EHOSTUNREACH: "there is no route to it",
+	ENETUNREACH: "there is no route to it",
+	ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host",
+	CERT_HAS_EXPIRED: "its certificate has expired",
+};
+
+/** OpenSSL's names for a chain that ends at no known authority. */
+const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_(?:VERIFY|GET)_.*)$/;
+
+/**
+ * The failure that `thrown` makes. `hasAnswer`: the answer's head had come. Nothing of a message that Bun made is passed on:
+ * some name the address with its user and password.
+ */
+export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
+	if (thrown instanceof AnswerTooLarge) return { kind: "transport", isOurs: true, message: thrown.message };
+	if (thrown instanceof MalformedAnswer) return { kind: "transport", isOurs: true, message: thrown.message };
+	if (thrown instanceof ProxyTrouble) {
+		return { kind: "transport", isOurs: true, message: `can't be reached: ${thrown.message}` };
+	}
+	if (hasAnswer) return { kind: "truncated", isOurs: true, message: "broke its answer off" };
+	const code = thrown instanceof Error ? (thrown as Error & { code?: unknown }).code : undefined;
+	return {
+		kind: "transport",
+		isOurs: true,
+		message: `can't be reached: ${reasonOf(typeof code === "string" ? code : "")}`,
+	};
+}
+
+function reasonOf(code: string): string {
+	if (UNTRUSTED.test(code)) return `its certificate is not trusted (${code}): put its authority into ca_file`;
+	return Object.hasOwn(REASONS, code) ? REASONS[code]! : `no connection${code ? ` (${code})` : ""}`;
+}

@@ -1,0 +1,263 @@
+/** Reads the stream by which a broken answer goes on, and makes of it the rest of the one that the client is reading. */
+
+import type { Told, ToolCallDelta } from "../openai/sent-so-far.ts";
+import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
+import type { Tokens } from "../openai/usage.ts";
+import type { Counted, Failure, Out, StreamDecoder } from "../providers/provider.ts";
+import type { FollowUp } from "./resume-request.ts";
+
+/** Asked again, the model said something else than what its client has read already. */
+export const DIVERGED: Failure = {
+	// Nothing is wrong with the target: it can't do what this call needs.
+	kind: "unsupported",
+	isOurs: true,
+	message: "gave another answer when it was asked again",
+};
+
+/** Thrown inside, caught inside. */
+class Diverged extends Error {}
+
+type Delta = Record<string, unknown>;
+
+interface Choice {
+	index?: number;
+	delta?: Delta | null;
+	text?: string;
+	finish_reason?: string | null;
+}
+
+interface Chunk {
+	choices?: Choice[];
+	usage?: Record<string, unknown> | null;
+	[field: string]: unknown;
+}
+
+/** `inner` reads the target's own stream; what comes out continues `told`. */
+export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed, spent }: FollowUp): StreamDecoder {
+	const rest = mode === "replay" ? new Rest(told) : undefined;
+	/** Tokens that this target got with the prompt, and that are part of the answer. */
+	const moved = mode === "continue" ? spent.tokens : 0;
+	let space = trimmed;
+
+	function push(event: SseEvent): Out {
+		const out = inner.push(event);
+		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return counted(out);
+		return joined(out, out.bytes ?? event.raw);
+	}
+
+	function joined(out: Out, text: string): Out {
+		try {
+			const bytes = rewritten(text);
+			return { ...kept(counted(out)), bytes, delta: out.delta === true && bytes !== "" };
+		} catch (thrown) {
+			if (thrown instanceof Diverged) return { bytes: "", failure: DIVERGED };
+			throw thrown;
+		}
+	}
+
+	/** One event's text, or several: some decoders make more of one. */
+	function rewritten(text: string): string {
+		const splitter = new SseSplitter();
+		const events = [...splitter.push(Buffer.from(text)), ...splitter.end()];
+		return events.map((each) => (each.data === undefined ? each.raw : chunkText(each.data))).join("");
+	}
+
+	/** A chunk under the answer's own name. */
+	function named(chunk: Chunk): Chunk {
+		const { id, created, model } = told.head;
+		return { ...chunk, ...(id ? { id } : {}), ...(created ? { created } : {}), ...(model ? { model } : {}) };
+	}
+
+	/** The chunk that tells the usage. */
+	function usageText(data: string): string {
+		const chunk = named(JSON.parse(data) as Chunk);
+		return JSON.stringify({ ...chunk, ...(chunk.usage ? { usage: shownUsage(chunk.usage) } : {}) });
+	}
+
+	function chunkText(data: string): string {
+		const chunk = JSON.parse(data) as Chunk;
+		const its = named(chunk);
+		if (chunk.usage) its.usage = shownUsage(chunk.usage);
+		const choices = (chunk.choices ?? []).flatMap(choiceLeft);
+		if (choices.length === 0 && (chunk.choices?.length ?? 0) > 0) return "";
+		return sseData(JSON.stringify({ ...its, ...(chunk.choices ? { choices } : {}) }));
+	}
+
+	/** The choice without what the client has; none where nothing is left of it. */
+	function choiceLeft(choice: Choice): Choice[] {
+		if ((choice.index ?? 0) > 0) throw new Diverged();
+		const left: Choice = { ...choice };
+		if (typeof choice.text === "string") left.text = rest ? rest.take("text", choice.text) : choice.text;
+		if (choice.delta) left.delta = deltaLeft(choice.delta);
+		if (choice.finish_reason) rest?.finish();
+		const isEmpty = !left.text && Object.keys(left.delta ?? {}).length === 0;
+		return isEmpty && !choice.finish_reason ? [] : [left];
+	}
+
+	function deltaLeft(delta: Delta): Delta {
+		const { role: _, ...left } = delta;
+		if (rest) return rest.delta(left);
+		// It takes the text for thinking, having seen no end of that: what follows would stand in the wrong place.
+		if (left["reasoning_content"] || left["reasoning"]) throw new Diverged();
+		if (typeof left["content"] === "string") left["content"] = withoutSpace(left["content"]);
+		if (left["content"] === "") delete left["content"];
+		return left;
+	}
+
+	/** White space that the call left out and the client has already. */
+	function withoutSpace(content: string): string {
+		let at = 0;
+		while (at < space.length && content[at] === space[at]) at++;
+		space = at === content.length ? space.slice(at) : "";
+		return content.slice(at);
+	}
+
+	/** What was sent before counts as part of the answer, though this target got it with the prompt. */
+	function shownUsage(usage: Record<string, unknown>): Record<string, unknown> {
+		const { prompt_tokens: input, completion_tokens: output } = usage;
+		if (typeof input !== "number" || typeof output !== "number") return usage;
+		const { input: prompt, output: completion } = wholeOf(input, output);
+		const isEstimated = moved > 0 && spent.isEstimated;
+		return {
+			...usage,
+			prompt_tokens: prompt,
+			completion_tokens: completion,
+			...("total_tokens" in usage ? { total_tokens: prompt + completion } : {}),
+			...(isEstimated ? { estimated: true } : {}),
+		};
+	}
+
+	/** Tokens of the whole call. Its prompt is what the answer's first upstream was given, as that counted it. */
+	function wholeOf(input: number, output: number): { input: number; output: number } {
+		if (moved === 0) return { input, output };
+		return { input: spent.prompt ?? Math.max(0, input - moved), output: output + moved };
+	}
+
+	/** What later calls will need is asked for by the ids that the client was told. */
+	function kept(out: Out): Out {
+		if (!out.keeps || !rest) return out;
+		return { ...out, keeps: out.keeps.map((keep) => ({ ...keep, id: rest.ids.get(keep.id) ?? keep.id })) };
+	}
+
+	function counted(out: Out): Out {
+		return out.tokens && moved > 0 ? { ...out, tokens: wholeTokens(out.tokens) } : out;
+	}
+
+	function wholeTokens(tokens: Tokens): Tokens {
+		const whole = { ...tokens, ...wholeOf(tokens.input, tokens.output) };
+		// Of what the rest's prompt had in a cache, some was the answer's beginning.
+		if (whole.cached !== undefined) whole.cached = Math.min(whole.cached, whole.input);
+		if (spent.isEstimated) whole.uncounted = "both";
+		return whole;
+	}
+
+	function countedSoFar(): Counted | undefined {
+		const its = inner.counted?.();
+		return its && { ...wholeOf(its.input, its.output), solid: its.solid + moved };
+	}
+
+	return {
+		push,
+		rest: () => {
+			const left = inner.rest?.() ?? {};
+			const out = left.usage ? { ...left, usage: usageText(left.usage) } : left;
+			return out.bytes ? joined(out, out.bytes) : kept(counted(out));
+		},
+		counted: countedSoFar,
+		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
+	};
+}
+
+type Part = "content" | "reasoning" | "refusal" | "text";
+
+/** What of a replayed answer the client has not read yet. Throws Diverged where it is another answer. */
+class Rest {
+	readonly #ahead: Record<Part, string>;
+	readonly #calls: { name: string; arguments: string; id?: string | undefined }[];
+	/** By the id of a tool call that is told again: what the client knows it by. */
+	readonly ids = new Map<string, string>();
+
+	constructor(private readonly told: Told) {
+		this.#ahead = { content: told.content, reasoning: told.reasoning, refusal: told.refusal, text: told.text };
+		this.#calls = told.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
+	}
+
+	/** Everything that was sent has been seen again. */
+	get isCaughtUp(): boolean {
+		return (
+			Object.values(this.#ahead).every((text) => text === "") &&
+			this.#calls.every((call) => call.name === "" && call.arguments === "")
+		);
+	}
+
+	/** An answer that ends before that is another one. */
+	finish(): void {
+		if (!this.isCaughtUp) throw new Diverged();
+	}
+
+	/** What of `text` is new. Nothing may be while anything is still ahead. */
+	take(part: Part, text: string): string {
+		const [left, ahead] = behind(this.#ahead[part], text);
+		this.#ahead[part] = ahead;
+		if (left !== "" && !this.isCaughtUp) throw new Diverged();
+		return left;
+	}
+
+	delta(delta: Delta): Delta {
+		const left: Delta = {};
+		const taken = new Map<string, string>();
+		for (const [key, value] of Object.entries(delta)) {
+			const part = PARTS[key];
+			if (part && typeof value === "string") {
+				// vLLM tells a thought twice, under both of its names.
+				const same = taken.get(part + value);
+				const news = same ?? this.take(part, value);
+				taken.set(part + value, news);
+				if (news !== "") left[key] = news;
+			} else if (key === "tool_calls" && Array.isArray(value)) {
+				const calls = (value as ToolCallDelta[]).flatMap((call) => this.#toolCall(call));
+				if (calls.length > 0) left[key] = calls;
+			} else if (value !== null && value !== undefined && this.isCaughtUp) left[key] = value;
+		}
+		return left;
+	}
+
+	#toolCall(call: ToolCallDelta): ToolCallDelta[] {
+		const { index = 0, function: called } = call;
+		const ahead = this.#calls[index];
+		if (!ahead) {
+			if (!this.isCaughtUp) throw new Diverged();
+			return [call];
+		}
+		const [name, nameAhead] = behind(ahead.name, called?.name ?? "");
+		const [args, argumentsAhead] = behind(ahead.arguments, called?.arguments ?? "");
+		Object.assign(ahead, { name: nameAhead, arguments: argumentsAhead });
+		// Its id the client has already, or was never told: a call that is told again has another.
+		const { id: toldId } = this.told.toolCalls[index]!;
+		if (toldId) {
+			if (call.id) this.ids.set(call.id, toldId);
+		} else ahead.id ??= call.id;
+		if (name === "" && args === "") return [];
+		if (!this.isCaughtUp) throw new Diverged();
+		const { id } = ahead;
+		ahead.id = "";
+		return [{ index, ...(id ? { id } : {}), function: { ...(name ? { name } : {}), arguments: args } }];
+	}
+}
+
+const PARTS: Readonly<Record<string, Part>> = {
+	content: "content",
+	reasoning_content: "reasoning",
+	reasoning: "reasoning",
+	refusal: "refusal",
+};
+
+/** What `text` brings beyond `ahead`, and what of `ahead` is left. Throws Diverged where they differ. */
+function behind(ahead: string, text: string): [string, string] {
+	if (text.length <= ahead.length) {
+		if (!ahead.startsWith(text)) throw new Diverged();
+		return ["", ahead.slice(text.length)];
+	}
+	if (!text.startsWith(ahead)) throw new Diverged();
+	return [text.slice(ahead.length), ""];
+}

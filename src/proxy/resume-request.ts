@@ -1,0 +1,114 @@
+/** How an answer that broke off goes on at another target: the call that asks for the rest. Pure. */
+import type { Call } from "../openai/call.ts";
+import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../openai/json.ts";
+import type { Told } from "../openai/sent-so-far.ts";
+import type { Continuation } from "../providers/provider.ts";
+import type { Spent } from "./spent.ts";
+
+/** The call that asks for the rest of an answer, and how its answer is to be read. */
+export interface FollowUp {
+	readonly call: Call;
+	/**
+	 * `continue`: the answer is the rest. `replay`: it is the whole again, of which what was sent already must be the
+	 * beginning.
+	 */
+	readonly mode: "continue" | "replay";
+	/** White space at the end of what was sent that the call leaves out; the answer may begin with it again. */
+	readonly trimmed: string;
+	/** Tokens of what was sent. */
+	readonly spent: Spent;
+}
+
+/** Why an answer can't go on anywhere, a clause behind "it can't go on elsewhere: "; undefined where it can. */
+export function obstacleOf(call: Call, told: Told): string | undefined {
+	const { n, best_of: bestOf, echo, prompt } = call.body;
+	if ((typeof n === "number" && n > 1) || (typeof bestOf === "number" && bestOf > 1)) return "it has several choices";
+	if (Array.isArray(prompt) && prompt.length > 1 && typeof prompt[0] !== "number") return "it has several prompts";
+	if (echo === true) return "it echoes its prompt";
+	if (told.isFinished) return "it had finished";
+	return told.obstacle;
+}
+
+/**
+ * The ways to ask a target for the rest, best first. Continuing needs plain text to go on from: an answer that broke off inside
+ * its thinking, a refusal or a tool call is only ever replayed.
+ */
+export function followUps(call: Call, told: Told, capability: Continuation, spent: Spent): FollowUp[] {
+	const replay: FollowUp = { call, mode: "replay", trimmed: "", spent };
+	const continued = capability === "replay" ? undefined : continuing(call, told, capability, spent);
+	return continued ? [continued, replay] : [replay];
+}
+
+function continuing(call: Call, told: Told, capability: Continuation, spent: Spent): FollowUp | undefined {
+	if (told.toolCalls.length > 0 || told.refusal !== "" || hasGrammar(call)) return undefined;
+	const isPrompt = call.operation === "completions";
+	// What a text completion goes on from keeps its white space.
+	const tokens = isPrompt ? spent.all : spent.tokens;
+	// As good as finished: a limit of less than a token can't be asked for, and one more would be too much.
+	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= tokens)) return undefined;
+	const sent = isPrompt ? told.text : told.content;
+	// Chat templates trim what stands last; vendors refuse a prefill that ends with white space.
+	const partial = sent.trimEnd();
+	if (partial === "") return undefined;
+	const edits = isPrompt ? promptEdits(call, sent) : messageEdits(call, partial, capability);
+	if (!edits) return undefined;
+	return {
+		call: edited(call, [...edits, ...budgetEdits(call, tokens)]),
+		mode: "continue",
+		trimmed: isPrompt ? "" : sent.slice(partial.length),
+		spent: { ...spent, tokens },
+	};
+}
+
+/** A grammar knows of no beginning that stands in the prompt: it would begin a new document. */
+function hasGrammar({ body }: Call): boolean {
+	const { type = undefined } = (body["response_format"] ?? {}) as { type?: string };
+	return (type !== undefined && type !== "text") || GRAMMARS.some((name) => body[name] != null);
+}
+
+/** Fields by which vLLM takes one, in the versions before and since 0.12. */
+const GRAMMARS = ["structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"];
+/** Fields that limit an answer's tokens. */
+const LIMITS = ["max_tokens", "max_completion_tokens"];
+
+/** The prompt with what it led to behind it; undefined for prompts that are no text. */
+function promptEdits({ body, fields }: Call, sent: string): Edit[] | undefined {
+	const { prompt } = body;
+	const field = fieldNamed(fields, "prompt");
+	if (typeof prompt !== "string" || !field || body["suffix"]) return undefined;
+	return [{ start: field.start, end: field.end, insert: JSON.stringify(prompt + sent) }];
+}
+
+/** The messages with the partial answer as the last; undefined where the caller itself ends with an assistant's words. */
+function messageEdits({ raw, body, fields }: Call, partial: string, capability: Continuation): Edit[] | undefined {
+	const messages = body["messages"] as { role?: string }[] | undefined;
+	const field = fieldNamed(fields, "messages");
+	if (!messages || !field || messages.at(-1)?.role === "assistant") return undefined;
+	const end = raw.lastIndexOf("]", field.end - 1);
+	const insert = `,${JSON.stringify({ role: "assistant", content: partial })}`;
+	const edits: Edit[] = [{ start: end, end, insert }];
+	if (capability === "continue_final_message") {
+		edits.push(...setField(raw, fields, "add_generation_prompt", "false"));
+		edits.push(...setField(raw, fields, "continue_final_message", "true"));
+	}
+	return edits;
+}
+
+/** The tokens that are left of the caller's limit. */
+function budgetEdits({ raw, body, fields }: Call, spent: number): Edit[] {
+	return LIMITS.flatMap((name) => {
+		const limit = body[name];
+		return typeof limit === "number" ? setField(raw, fields, name, String(limit - spent)) : [];
+	});
+}
+
+function setField(raw: string, fields: readonly Field[], name: string, json: string): Edit[] {
+	const field = fieldNamed(fields, name);
+	if (field) return [{ start: field.start, end: field.end, insert: json }];
+	return [addField(raw.indexOf("{"), fields.length === 0, name, json)];
+}
+
+function edited(call: Call, edits: readonly Edit[]): Call {
+	const raw = splice(call.raw, edits);
+	return { ...call, signal: call.signal, raw, body: JSON.parse(raw), fields: fieldsOf(raw) };
+}

@@ -1,0 +1,69 @@
+/** What `local…` leads to: agents that have registered, or the one at LOCAL_AGENT_URL. */
+import { versioned } from "../providers/registry.ts";
+import type { Fleet, FleetTarget } from "./agent-targets.ts";
+import type { CatalogEntry } from "./catalog.ts";
+import type { Route, RouteTarget, Tier } from "./route.ts";
+
+/** Names of the fleet. `Absent`: agents know the model and none serves it; the clause says why. */
+export interface LocalNames {
+	/** Where a name that begins with `local` leads; `fixed` is where it leads without agents. */
+	find(name: string, fixed: Route | undefined): Route | undefined;
+	/** Where a model's plain name leads: agents alone. */
+	plain(name: string): Route | undefined;
+	/** A plain name that agents have, or once had: it leads nowhere else. */
+	isOurs(name: string): boolean;
+	/** Why a name leads nowhere although agents know it. */
+	absence(name: string): string | undefined;
+}
+
+/** A model at an agent as a target. `tier` and `place`: of the alias's entry that it comes from. */
+export function replica(target: FleetTarget, tier: Tier = "targets", place = 0): RouteTarget {
+	return { ...target, tier, kind: "local", place, isReplica: true };
+}
+
+/** `local`, `local-small`: whatever model is ready. */
+export const ANY_LOCAL = /^local(?:$|[-_])/;
+const OWN = "local/";
+
+/** @param entry the provider `local`; undefined where the configuration made something else of that name */
+export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): LocalNames {
+	/** Somebody has said where an agent is: it stays in use beside those that register. */
+	const hasAddress =
+		entry?.upstream.baseUrl !== undefined &&
+		entry.upstream.baseUrl !== versioned(entry.upstream.row.baseUrl ?? "", entry.upstream.row, "LOCAL_AGENT_URL");
+
+	function modelOf(name: string): string | undefined {
+		if (name.startsWith(OWN)) return name.slice(OWN.length);
+		if (!ANY_LOCAL.test(name) || fleet.targets(name).length > 0) return name;
+		return fleet.first;
+	}
+
+	return {
+		find(name, fixed) {
+			const model = entry && modelOf(name);
+			const targets = model === undefined ? [] : fleet.targets(model);
+			if (targets.length > 0) return routeTo(targets);
+			return !entry || fleet.isEmpty || hasAddress ? fixed : undefined;
+		},
+		plain(name) {
+			const targets = fleet.targets(name);
+			return targets.length > 0 ? routeTo(targets) : undefined;
+		},
+		isOurs: (name) => fleet.knows(name),
+		absence(name) {
+			const model = name.startsWith(OWN) ? name.slice(OWN.length) : name;
+			const known = fleet.absence(model);
+			if (known !== undefined) return known;
+			if (fleet.knows(model))
+				return "the agents that had it are gone, and its prompts stay in the house unless `models:` says otherwise";
+			if (fleet.isEmpty || !ANY_LOCAL.test(name)) return undefined;
+			return "no agent has a model that is ready or can be loaded; GET /agents says what each is doing";
+		},
+	};
+}
+
+function routeTo(found: readonly FleetTarget[]): Route {
+	const [{ model }] = found as readonly [FleetTarget];
+	const targets = found.map((target) => replica(target));
+	return { targets, reason: targets.length > 1 ? `${targets.length} agents` : "agent", label: model };
+}

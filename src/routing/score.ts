@@ -1,0 +1,256 @@
+/** What each candidate of a plan is worth. Pure. */
+
+import { costOf } from "../accounts/usage/price-book.ts";
+import type { Prompt } from "./affinity.ts";
+import { admits, shareOf } from "./breaker.ts";
+import type { Needs } from "./requirements.ts";
+import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
+import type { StateView, TargetView } from "./target-state.ts";
+
+/** Why a candidate stands behind the others, and how far: level 0 is for those with none. */
+const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
+/** The name of one. */
+export type Setback = keyof typeof LEVELS;
+
+/** A candidate, and what it is worth. Few fields: a hundred of these are made for a call. */
+export interface Judged {
+	readonly target: RouteTarget;
+	readonly view: TargetView;
+	/** `missing`: what the call asks is something it can't do, so it is no target at all. */
+	readonly setback: Setback | undefined;
+	/** Least first: its setback's level, tier, what the policy puts first (kind, or place in the configuration), standing. */
+	readonly group: number;
+	/** Within its group, least first: by `basis`. */
+	score: number;
+	/** Between equal scores, then between equals in this, too. */
+	readonly second: number;
+	readonly tie: number;
+	basis: Basis;
+}
+
+/** What made a score. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
+export type Basis = "load" | "price and time" | "price" | "time" | "order" | "session" | "probe" | "ramp";
+
+/** What is decided by. */
+export interface Case {
+	readonly needs: Needs;
+	readonly prompt: Prompt;
+	readonly route: Route;
+	readonly state: StateView;
+	readonly now: number;
+	readonly dice: () => number;
+}
+
+/** An answer's length where the client sets no limit, tokens; how much input and output weigh depends on it, no more. */
+const USUAL_ANSWER = 500;
+/** From this standing on an agent was not heard of lately. */
+const LATE = 100;
+/** A session stays where it was, unless that has more calls than the least busy has, times 1.5 and 8. */
+const STICKY_RATIO = 1.5;
+const STICKY_SLACK = 8;
+const KINDS: Record<Kind, number> = { local: 0, "llm-d": 1, cloud: 2 };
+/** Room for standings, and for places, within a group's number. */
+const ROOM = 1_000;
+/** More than any load, so that kinds come first. */
+const FAR = 1e15;
+/** Free vendors are compared by their speed. USD, and ms. */
+const LEAST_COST = 1e-9;
+const LEAST_TIME = 1;
+
+/** Judges every target of the route, in the route's order. */
+export function judge(given: Case): Judged[] {
+	const { route, state, needs } = given;
+	const { targets } = route;
+	const views: TargetView[] = [];
+	for (const { id } of targets) views.push(state.of(id));
+	const field = survey(given, views);
+	const judged: Judged[] = [];
+	for (let at = 0; at < targets.length; at++) judged.push(judgeOne(given, field, targets[at]!, views[at]!));
+	const last = needs.session === undefined ? undefined : state.session(needs.session);
+	if (last !== undefined) keepTogether(judged, last);
+	return judged;
+}
+
+/** What one candidate's worth depends on besides itself. */
+interface Field {
+	readonly policy: Policy;
+	/** Of each sort: whose open breakers are not listened to; undefined where none is open. */
+	readonly ignored: readonly Ignored[] | undefined;
+	/** Of vendors whose time, or price, is not known. */
+	readonly usualTime: number;
+	readonly usualCost: number;
+}
+
+/** Equals, as far as the breaker's rule goes: of one kind and tier. */
+const SORTS = 6;
+const sortOf = ({ tier, kind = "cloud" }: RouteTarget): number => KINDS[kind] + (tier === "fallback" ? 3 : 0);
+
+function survey({ route, needs, now }: Case, views: readonly TargetView[]): Field {
+	let isAnyOpen = false;
+	let usualTime = Number.POSITIVE_INFINITY;
+	let costs = 0;
+	let priced = 0;
+	for (let at = 0; at < views.length; at++) {
+		const target = route.targets[at]!;
+		const view = views[at]!;
+		if (admits(view.breaker, now) === "no") isAnyOpen = true;
+		if (target.kind !== "cloud" && target.kind !== undefined) continue;
+		usualTime = Math.min(usualTime, timeOf(view, needs, now) ?? usualTime);
+		const cost = expectedCost(target, needs);
+		if (cost === undefined) continue;
+		costs += cost;
+		priced++;
+	}
+	return {
+		policy: route.alias?.policy ?? "balanced",
+		ignored: isAnyOpen ? ignoredSorts(route.targets, views, now) : undefined,
+		usualTime: usualTime === Number.POSITIVE_INFINITY ? LEAST_TIME : usualTime,
+		usualCost: priced > 0 ? costs / priced : LEAST_COST,
+	};
+}
+
+/** Of a sort, whose open breakers are not listened to: of those that still take connections, where some do. */
+type Ignored = "none" | "reachable" | "all";
+
+/** Most of them ill at once: more likely we are, or few would bear the load of all. Unless another sort is well. */
+function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetView[], now: number): Ignored[] {
+	const there = new Array<number>(SORTS).fill(0);
+	const well = new Array<number>(SORTS).fill(0);
+	const open = new Array<number>(SORTS).fill(0);
+	for (let at = 0; at < views.length; at++) {
+		const counts = admits(views[at]!.breaker, now) === "no" ? open : well;
+		const sort = sortOf(targets[at]!);
+		counts[sort]! += 1;
+		if (!views[at]!.isGone) there[sort]! += 1;
+	}
+	const wellInAll = well.reduce((sum, count) => sum + count);
+	return open.map((count, sort) => {
+		if (count <= well[sort]! || wellInAll !== well[sort]) return "none";
+		// The dead have nothing in flight: they would come first.
+		return there[sort]! > 0 ? "reachable" : "all";
+	});
+}
+
+/** Whether an open breaker is listened to. */
+const isHeeded = ({ isGone }: TargetView, ignored: Ignored | undefined): boolean =>
+	ignored === "all" ? false : ignored === "reachable" ? isGone === true : true;
+
+function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetView): Judged {
+	const { needs, prompt, now, dice } = given;
+	const { tier, kind = "cloud", place = 0, standing = 0 } = target;
+	const { inFlight, breaker } = view;
+	const isFallback = tier === "fallback";
+	const policy = isFallback ? "order" : field.policy;
+	const admitted = admits(breaker, now);
+	const setback = setbackOf(given, target, view, admitted === "no" && isHeeded(view, field.ignored?.[sortOf(target)]));
+	const isVendor = kind === "cloud";
+	const load = kind === "local" ? (uncachedOf(target, view, prompt) + view.queued) * (inFlight + 1) : inFlight;
+
+	let basis: Basis = "load";
+	let score = load;
+	let second = 0;
+	if (policy === "cheapest") {
+		basis = "price";
+		score = expectedCost(target, needs) ?? FAR;
+		second = KINDS[kind] * FAR + (isVendor ? (timeOf(view, needs, now) ?? field.usualTime) : load);
+	} else if (policy === "fastest") {
+		basis = "time";
+		// A vendor's capacity is no matter of the few calls that we have there.
+		score = (timeOf(view, needs, now) ?? 0) * (isVendor ? 1 : inFlight + 1);
+		second = load;
+	} else if (isVendor) {
+		basis = policy === "order" ? "order" : "price and time";
+		score = policy === "order" ? 0 : vendorScore(field, target, view, needs, now);
+	}
+	if (admitted === "probe") {
+		basis = "probe";
+		score = Number.NEGATIVE_INFINITY;
+	} else if (breaker.closedAt > Number.NEGATIVE_INFINITY && dice() >= shareOf(breaker, now)) {
+		basis = "ramp";
+		score = Number.POSITIVE_INFINITY;
+	}
+	const level = setback === undefined ? 0 : LEVELS[setback];
+	const part = policy === "order" ? place : policy === "balanced" ? KINDS[kind] : 0;
+	return {
+		target,
+		view,
+		setback,
+		group: ((level * 2 + (isFallback ? 1 : 0)) * ROOM + part) * ROOM + standing,
+		score,
+		second,
+		// Replicas are as good as each other; between others their owner's order counts.
+		tie: target.isReplica ? dice() : place,
+		basis,
+	};
+}
+
+function vendorScore(field: Field, target: RouteTarget, view: TargetView, needs: Needs, now: number): number {
+	const cost = expectedCost(target, needs) ?? field.usualCost;
+	const time = timeOf(view, needs, now) ?? field.usualTime;
+	return Math.max(cost, LEAST_COST) * Math.max(time, LEAST_TIME);
+}
+
+function setbackOf(
+	{ needs, route, now }: Case,
+	target: RouteTarget,
+	view: TargetView,
+	isOpen: boolean,
+): Setback | undefined {
+	const { context, standing = 0, lacks } = target;
+	if (lacks && missingOf(target, needs) !== undefined) return "missing";
+	if (target.isKeyless) return "keyless";
+	if (isOpen) return "open";
+	if (now < view.pausedUntil) return "paused";
+	if (standing >= LATE) return "late";
+	if (context !== undefined && needs.leastTokens + (needs.maxTokens ?? 0) > context) return "long";
+	const maxWait = route.alias?.max_wait;
+	return maxWait !== undefined && waitOf(target, view, now) > maxWait ? "busy" : undefined;
+}
+
+/** What the call asks that the target is known not to do. */
+export function missingOf({ lacks }: RouteTarget, { features }: Needs): Feature | undefined {
+	return lacks && features.find((feature) => lacks.includes(feature));
+}
+
+/** Characters of a prompt that a target would have to compute. Only of replicas anything is known. */
+export function uncachedOf({ kind }: RouteTarget, { prefixes }: TargetView, prompt: Prompt): number {
+	return kind === "local" && prefixes ? prefixes.uncached(prompt) : Math.max(1, prompt.characters);
+}
+
+/**
+ * How long a call would wait for its turn, ms. What each call before it takes was measured; and it won't be served before the one
+ * that waits longest. A model that has yet to be loaded keeps all but the call that has it loaded waiting for minutes. Vendors
+ * have no queue that is ours to see.
+ */
+export function waitOf(
+	{ kind = "cloud", standing = 0, reportedWaiting = 0 }: RouteTarget,
+	view: TargetView,
+	now: number,
+): number {
+	if (kind === "cloud") return 0;
+	const { waiting, waitingSince = now, inFlight } = view;
+	if (standing > 0 && standing < LATE) return inFlight > 0 ? Number.POSITIVE_INFINITY : 0;
+	const ahead = Math.max(waiting, reportedWaiting);
+	return ahead === 0 ? 0 : Math.max(now - waitingSince, ahead * (view.turn.mean(now) ?? 0));
+}
+
+/** Mean time to the first token, or to the whole answer, ms; undefined where nothing was measured. */
+export function timeOf(view: TargetView, { isStream }: Needs, now: number): number | undefined {
+	return (isStream ? view.firstToken : view.answer).mean(now);
+}
+
+/** USD the call is likely to cost; undefined where nobody knows the price. */
+export function expectedCost({ price }: RouteTarget, { tokens, maxTokens = USUAL_ANSWER }: Needs): number | undefined {
+	return price && costOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
+}
+
+/** Puts the target that has the session's history first in its group, where that does not make it wait. */
+function keepTogether(judged: readonly Judged[], last: string): void {
+	const its = judged.find(({ target }) => target.id === last);
+	if (!its || its.basis === "probe" || its.basis === "ramp") return;
+	let least = Number.POSITIVE_INFINITY;
+	for (const { group, view } of judged) if (group === its.group) least = Math.min(least, view.inFlight);
+	if (its.view.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
+	its.score = -1;
+	its.basis = "session";
+}

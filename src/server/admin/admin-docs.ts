@@ -1,0 +1,178 @@
+/** What `/swagger` says of `/admin`. */
+import { answer, type Detail, errorResponses } from "../../http/docs.ts";
+import { NewKeyBody, RotateBody } from "./admin-service.ts";
+
+const TAGS = ["Administration"];
+const SECURITY = [{ adminKey: [] }];
+const base = { tags: TAGS, security: SECURITY };
+const BODY_ERRORS = ["invalid_json", "invalid_value", "body_too_large", "unsupported_media_type"] as const;
+
+const key = {
+	id: "key_0f8d…",
+	name: "team-a",
+	team: "research",
+	prefix: "rk-a1b2",
+	models: ["fast", "local/*"],
+	limits: { rpm: 600, tpm: 1_000_000 },
+	budget: { usd: 50, per: "month", spent: 12.5 },
+	source: "made",
+	created_at: "2026-08-01T09:00:00.000Z",
+};
+const body = (schema: object, example: object) =>
+	({ required: true, content: { "application/json": { schema, example } } }) as unknown as NonNullable<
+		Detail["requestBody"]
+	>;
+const parameter = (name: string, where: "path" | "query", description: string, example: string) =>
+	({ name, in: where, required: where === "path", description, example, schema: { type: "string" } }) as const;
+const which = parameter("key", "path", "The key's id or name.", "team-a");
+
+/** `GET /admin/keys`. */
+export const KEYS: Detail = {
+	...base,
+	operationId: "listKeys",
+	summary: "The keys",
+	description: "Those of the configuration, and those that were made; revoked ones, too.",
+	responses: {
+		200: answer("The keys, never their secrets.", { object: "list", data: [key] }),
+		...errorResponses("invalid_admin_key", "internal_error"),
+	},
+};
+
+/** `POST /admin/keys`. */
+export const CREATE_KEY: Detail = {
+	...base,
+	operationId: "createKey",
+	summary: "Make a key",
+	requestBody: body(NewKeyBody, { name: "team-a", models: ["fast", "local/*"], rpm: 600, budget: { usd: 50 } }),
+	responses: {
+		201: answer("The key. Its secret is shown this once.", { key, secret: "rk-a1b2…" }),
+		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_name_taken", "internal_error"),
+	},
+};
+
+/** `POST /admin/keys/{key}/rotate`. */
+export const ROTATE_KEY: Detail = {
+	...base,
+	operationId: "rotateKey",
+	summary: "Give a key a new secret",
+	description: "The old one stays good for `overlap`; without it, it is not any more.",
+	parameters: [which],
+	requestBody: { ...body(RotateBody, { overlap: "24h" }), required: false } as NonNullable<Detail["requestBody"]>,
+	responses: {
+		200: answer("The new secret, shown this once. `warning` as of a key that is revoked.", { key, secret: "rk-c3d4…" }),
+		...errorResponses(...BODY_ERRORS, "invalid_admin_key", "key_not_found", "internal_error"),
+	},
+};
+
+/** `POST /admin/keys/{key}/revoke`. */
+export const REVOKE_KEY: Detail = {
+	...base,
+	operationId: "revokeKey",
+	summary: "Revoke a key",
+	parameters: [which],
+	responses: {
+		200: answer(
+			"It is not good any more. `warning` where that is not on the disk yet: what a restart before that would undo.",
+			{ ...key, revoked_at: "2026-08-02T09:00:00.000Z" },
+		),
+		...errorResponses("invalid_admin_key", "key_not_found", "internal_error"),
+	},
+};
+
+/** `GET /admin/usage`. */
+export const USAGE: Detail = {
+	...base,
+	operationId: "usage",
+	summary: "Usage",
+	description: "Calls, tokens and cost by key, team, user, model, provider or day.",
+	parameters: [
+		parameter("by", "query", "What it is summed by, comma separated. Default: key,model.", "key,model,day"),
+		parameter("from", "query", "First day (UTC). Default: 30 days before `to`.", "2026-08-01"),
+		parameter("to", "query", "Last day. Default: today.", "2026-08-31"),
+		parameter("format", "query", "`csv` for CSV.", "csv"),
+	],
+	responses: {
+		200: answer(
+			"The sums, of all routers that share a Redis; `partial` where they could not be asked. `unpriced` calls were answered, and are not in `cost_usd`: nobody knows their price.",
+			{
+				object: "list",
+				data: [
+					{
+						key: "team-a",
+						model: "fast",
+						calls: 120,
+						failed: 2,
+						tokens_in: 41_000,
+						tokens_out: 9_000,
+						tokens_cached: 20_000,
+						tokens_reasoning: 0,
+						cost_usd: 0.0312,
+						estimated: 1,
+						unpriced: 0,
+					},
+				],
+			},
+		),
+		...errorResponses("invalid_value", "invalid_admin_key", "internal_error"),
+	},
+};
+
+/** `GET /admin/calls/{id}`. */
+export const CALL: Detail = {
+	...base,
+	operationId: "call",
+	summary: "A past call",
+	description:
+		"Why it went where it went, its attempts, and what it cost by which price. An attempt with `hedge: true` was made beside one that was late; one with `paid_by: router` gave an answer that was not used, whose cost is counted to no key.",
+	parameters: [parameter("id", "path", "The call's `x-request-id`.", "req_0198f0c2-…")],
+	responses: {
+		200: answer("The call.", {
+			id: "req_0198f0c2-…",
+			at: "2026-08-01T09:30:00.000Z",
+			key: "team-a",
+			model: "fast",
+			operation: "chat",
+			stream: true,
+			ms: 1830.2,
+			first_token_ms: 310.4,
+			status: 200,
+			provider: "openai",
+			target: "openai/gpt-5-mini",
+			attempts: [
+				{ number: 1, provider: "openai", target: "openai/gpt-5-mini", outcome: "answered", status: 200, ms: 1825 },
+			],
+			tokens: { input: 200, output: 198 },
+			cost_usd: 0.000446,
+			price: { source: "list", rates: { input: 0.25, output: 2, cached: 0.025 } },
+			decision: { model: "fast", route: "models: fast", candidates: [{ rank: 1, id: "openai/gpt-5-mini" }] },
+		}),
+		...errorResponses("invalid_admin_key", "call_not_found", "internal_error"),
+	},
+};
+
+const invitation = { id: "5f0c1a2b3c4d", created_at: "2026-08-01T09:00:00.000Z" };
+
+/** `GET /admin/invitations`. */
+export const INVITATIONS: Detail = {
+	...base,
+	operationId: "listInvitations",
+	summary: "Invitations of agents",
+	description: "Tokens that `router agents invite` has made, never the tokens themselves.",
+	responses: {
+		200: answer("The invitations.", { object: "list", data: [invitation] }),
+		...errorResponses("invalid_admin_key", "internal_error"),
+	},
+};
+
+/** `POST /admin/invitations/{id}/revoke`. */
+export const REVOKE_INVITATION: Detail = {
+	...base,
+	operationId: "revokeInvitation",
+	summary: "Revoke an invitation",
+	description: "Agents that came with it can't register any more, nor be heard of.",
+	parameters: [parameter("id", "path", "The invitation's id.", invitation.id)],
+	responses: {
+		200: answer("It is not good any more.", invitation),
+		...errorResponses("invalid_admin_key", "invitation_not_found", "internal_error"),
+	},
+};

@@ -1,0 +1,107 @@
+/** `/admin/…`: keys, usage, past calls and invitations, for who has an admin key. */
+import { type TSchema, Type } from "@sinclair/typebox";
+import { Elysia } from "elysia";
+import type { AdminDoor } from "../../accounts/auth/admin-access.ts";
+import { usageCsv } from "../../accounts/usage/usage-report.ts";
+import type { Config } from "../../config/schema.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { bodyReader } from "../agents/agent-body.ts";
+import type { House } from "../router-state.ts";
+import { CALL, CREATE_KEY, INVITATIONS, KEYS, REVOKE_INVITATION, REVOKE_KEY, ROTATE_KEY, USAGE } from "./admin-docs.ts";
+import { NewKeyBody, openOffice, RotateBody, usageQuery } from "./admin-service.ts";
+
+const newKey = bodyReader(NewKeyBody);
+const rotation = bodyReader(RotateBody);
+const nothing = bodyReader(Type.Object({}, { additionalProperties: false }) as TSchema);
+
+const JSON_TYPE = "application/json";
+
+/** The plugin. Every answer is private, so that no cache on its way keeps it. */
+export function adminRoutes(
+	house: House,
+	desk: () => { readonly config: Config; readonly admin: AdminDoor },
+	log: Pick<Log, "logger">,
+) {
+	/** The office as one admin sees it: changes are put down under that name, whatever level is logged. */
+	const enter = (request: Request) => {
+		const { config, admin } = desk();
+		const by = admin.admit(request.headers);
+		return openOffice(house, config, (action, what) =>
+			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),
+		);
+	};
+	const answer = (body: unknown, status = 200) =>
+		new Response(JSON.stringify(body), {
+			status,
+			headers: { "content-type": JSON_TYPE, "cache-control": "no-store" },
+		});
+	const list = (data: unknown) => answer({ object: "list", data });
+	const raw = { parse: "none" } as const;
+
+	return new Elysia({ name: "admin" })
+		.get("/admin/keys", ({ request }) => list(enter(request).keys()), { detail: KEYS })
+		.post(
+			"/admin/keys",
+			async ({ request }) => {
+				const office = enter(request);
+				return answer(office.createKey(await newKey(request)), 201);
+			},
+			{ ...raw, detail: CREATE_KEY },
+		)
+		.post(
+			"/admin/keys/:key/rotate",
+			async ({ request, params }) => {
+				const office = enter(request);
+				const { overlap } = hasBody(request) ? await rotation(request) : {};
+				return answer(office.rotateKey(decoded(params.key), overlap));
+			},
+			{ ...raw, detail: ROTATE_KEY },
+		)
+		.post(
+			"/admin/keys/:key/revoke",
+			async ({ request, params }) => {
+				const office = enter(request);
+				if (hasBody(request)) await nothing(request);
+				return answer(office.revokeKey(decoded(params.key)));
+			},
+			{ ...raw, detail: REVOKE_KEY },
+		)
+		.get(
+			"/admin/usage",
+			async ({ request, query }) => {
+				const office = enter(request);
+				const asked = usageQuery({ by: query["by"], from: query["from"], to: query["to"] });
+				const usage = await office.usage(asked);
+				if (query["format"] !== "csv") return answer({ object: "list", ...usage });
+				return new Response(usageCsv(usage.data, asked.by), {
+					headers: { "content-type": "text/csv; charset=utf-8", "cache-control": "no-store" },
+				});
+			},
+			{ detail: USAGE },
+		)
+		.get("/admin/calls/:id", ({ request, params }) => answer(enter(request).call(decoded(params.id))), {
+			detail: CALL,
+		})
+		.get("/admin/invitations", ({ request }) => list(enter(request).invitations()), { detail: INVITATIONS })
+		.post(
+			"/admin/invitations/:id/revoke",
+			async ({ request, params }) => {
+				const office = enter(request);
+				if (hasBody(request)) await nothing(request);
+				return answer(office.revokeInvitation(decoded(params.id)));
+			},
+			{ ...raw, detail: REVOKE_INVITATION },
+		);
+}
+
+function hasBody({ headers }: Request): boolean {
+	return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
+}
+
+function decoded(part: string): string {
+	try {
+		return decodeURIComponent(part);
+	} catch {
+		return part;
+	}
+}

@@ -1,0 +1,234 @@
+/** What an administrator can ask for, over HTTP or on the command line. Answers are as JSON shows them; what can't be is a RouterError. */
+import { type Static, Type } from "@sinclair/typebox";
+import type { StoredKey } from "../../accounts/auth/key-store.ts";
+import { periodsOf } from "../../accounts/usage/spend.ts";
+import { type ShownUsage, USAGE_BY, type UsageBy, usageBy } from "../../accounts/usage/usage-report.ts";
+import type { Config } from "../../config/schema.ts";
+import { parseDuration } from "../../config/units.ts";
+import { RouterError } from "../../errors.ts";
+import type { House } from "../router-state.ts";
+import { type ShownCall, shownCall } from "./call-view.ts";
+
+const closed = { additionalProperties: false } as const;
+const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
+const shortText = (description: string) =>
+	Type.String({
+		minLength: 1,
+		maxLength: 64,
+		pattern: "^[^\\u0000-\\u001f\\u007f]*$",
+		description,
+		expects: "a text of 1 to 64 characters in one line",
+	});
+
+/** The body of `POST /admin/keys`. */
+export const NewKeyBody = Type.Object(
+	{
+		name: shortText("Shown in logs and usage; no other key that is in use may have it."),
+		team: Type.Optional(shortText("Whose usage it counts as, too.")),
+		models: Type.Optional(
+			Type.Array(Type.String({ minLength: 1, maxLength: 200 }), {
+				minItems: 1,
+				maxItems: 1000,
+				description: "Default: all.",
+			}),
+		),
+		rpm: limit,
+		tpm: limit,
+		concurrency: limit,
+		input: limit,
+		budget: Type.Optional(
+			Type.Object(
+				{
+					usd: Type.Number({ minimum: 0, maximum: 1_000_000_000 }),
+					per: Type.Optional(Type.Union([Type.Literal("day"), Type.Literal("month"), Type.Literal("total")])),
+				},
+				closed,
+			),
+		),
+	},
+	closed,
+);
+/** A key that is asked for. */
+export type NewKeyBody = Static<typeof NewKeyBody>;
+
+/** The body of `POST /admin/keys/{key}/rotate`. */
+export const RotateBody = Type.Object(
+	{
+		overlap: Type.Optional(Type.String({ pattern: "^\\d+(\\.\\d+)?(ms|s|m|h|d)$", expects: "a duration such as 24h" })),
+	},
+	closed,
+);
+
+/** What `GET /admin/usage` takes. */
+export interface UsageQuery {
+	readonly by: readonly UsageBy[];
+	/** `2026-01-31`, both included. */
+	readonly from: string;
+	readonly to: string;
+}
+
+/** A key as it is shown: never its secret, nor the hash of it. */
+export type ShownKey = ReturnType<typeof shownKey>;
+/** A new secret, shown this once. */
+export interface ShownSecret {
+	readonly key: ShownKey;
+	readonly secret: string;
+	/** Why it is not on the disk yet, and what a restart before that would undo. */
+	readonly warning?: string;
+}
+/** What was taken back. */
+export type Revoked<Shown> = Shown & Pick<ShownSecret, "warning">;
+/** An invitation that agents can come with. */
+export interface ShownInvitation {
+	readonly id: string;
+	readonly created_at: string;
+}
+
+/** The office. */
+export type Office = ReturnType<typeof openOffice>;
+
+const DAY_MS = 86_400_000;
+const LONGEST_OVERLAP_MS = 365 * DAY_MS;
+/** What is shown of an invitation's hash. */
+const ID_LENGTH = 12;
+
+/** @param audit hears of every change */
+export function openOffice(house: House, config: Config, audit: (action: string, what: object) => void) {
+	const { keys, store, spend } = house;
+	const shown = (key: StoredKey) =>
+		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
+	/** @param undone what a restart does before the change is on the disk */
+	const warningOf = (undone: string): { warning?: string } => {
+		if (!store.hasUnwritten) return {};
+		return { warning: `${store.problem}: the change waits in memory until it can; ${undone}` };
+	};
+	const configured = config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget }) => ({
+		id: `config:${name}`,
+		name,
+		...(team === undefined ? {} : { team }),
+		models,
+		limits: defined({ rpm, tpm, concurrency, input }),
+		...(budget
+			? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
+			: {}),
+		source: "config" as const,
+	}));
+
+	return {
+		keys: () => [...configured, ...keys.list().map(shown)],
+		createKey({ name, team, models = ["*"], budget, rpm, tpm, concurrency, input }: NewKeyBody): ShownSecret {
+			const { key, secret } = keys.create({
+				name,
+				team,
+				models,
+				limits: defined({ rpm, tpm, concurrency, input }),
+				budget: budget && { usd: budget.usd, per: budget.per ?? "month" },
+			});
+			audit("key.create", { key: key.id, name });
+			return { key: shown(key), secret, ...warningOf("a restart before that forgets the key") };
+		},
+		revokeKey(which: string): Revoked<ShownKey> {
+			const key = keys.revoke(which);
+			if (!key) throw noKey(which, config);
+			audit("key.revoke", { key: key.id, name: key.name });
+			return { ...shown(key), ...warningOf("a restart before that makes the key good again") };
+		},
+		rotateKey(which: string, overlap = "0s"): ShownSecret {
+			const rotated = keys.rotate(which, overlapMs(overlap));
+			if (!rotated) throw noKey(which, config);
+			audit("key.rotate", { key: rotated.key.id, name: rotated.key.name, overlap });
+			const warning = warningOf("a restart before that makes the old secret good again, and forgets the new one");
+			return { key: shown(rotated.key), secret: rotated.secret, ...warning };
+		},
+		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
+			const { rows, isPartial } = await house.usage(from, to);
+			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
+		},
+		call(id: string): ShownCall {
+			const found = house.ledger.call(id);
+			if (found) return shownCall(found.call, found.attempts);
+			throw new RouterError("call_not_found", `There is no call "${id.slice(0, 100)}" in this router's ledger.`, {
+				param: "id",
+			});
+		},
+		invitations: (): ShownInvitation[] =>
+			store.agentTokens().map(({ hash, createdAt }) => ({
+				id: idOf(hash),
+				created_at: new Date(createdAt).toISOString(),
+			})),
+		revokeInvitation(id: string): Revoked<ShownInvitation> {
+			const token = store.agentTokens().find(({ hash }) => idOf(hash) === id);
+			if (!token) {
+				throw new RouterError("invitation_not_found", `There is no invitation "${id.slice(0, 100)}".`, { param: "id" });
+			}
+			store.revokeAgentToken(token.hash);
+			audit("invitation.revoke", { invitation: id });
+			const created_at = new Date(token.createdAt).toISOString();
+			return { id, created_at, ...warningOf("a restart before that makes the invitation good again") };
+		},
+	};
+}
+
+/** Throws `invalid_value` for what is no duration, or so long that the old secret might as well stay. */
+function overlapMs(text: string): number {
+	const ms = parseDuration(text);
+	if (ms !== undefined && ms <= LONGEST_OVERLAP_MS) return ms;
+	throw new RouterError("invalid_value", "overlap must be a duration such as 24h, 365d at most.", { param: "overlap" });
+}
+
+const idOf = (hash: Buffer): string => hash.toString("hex").slice(0, ID_LENGTH);
+
+function shownKey({ id, name, team, prefix, models, limits, budget, ...times }: StoredKey, spent: number | undefined) {
+	const { createdAt, previous, revokedAt } = times;
+	return {
+		id,
+		name,
+		...(team === undefined ? {} : { team }),
+		...(prefix === undefined ? {} : { prefix }),
+		models,
+		limits,
+		...(budget ? { budget: { ...budget, spent: spent ?? 0 } } : {}),
+		source: "made" as const,
+		created_at: new Date(createdAt).toISOString(),
+		...(previous && previous.until > Date.now() ? { old_secret_until: new Date(previous.until).toISOString() } : {}),
+		...(revokedAt === undefined ? {} : { revoked_at: new Date(revokedAt).toISOString() }),
+	};
+}
+
+function noKey(which: string, config: Config): RouterError {
+	const name = which.slice(0, 100);
+	const isConfigured = config.keys.some((key) => key.name === which || `config:${key.name}` === which);
+	const message = isConfigured
+		? `The key "${name}" stands in the configuration: change it there.`
+		: `There is no key "${name}" that is in use.`;
+	return new RouterError("key_not_found", message, { param: "key" });
+}
+
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+	return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}
+
+/** Reads what usage is asked for. Throws `invalid_value` naming the parameter. @param now Unix time, ms */
+export function usageQuery(
+	asked: { readonly by?: string | undefined; readonly from?: string | undefined; readonly to?: string | undefined },
+	now = Date.now(),
+): UsageQuery {
+	const today = new Date(now).toISOString().slice(0, 10);
+	const by = (asked.by ?? "key,model").split(",").map((field) => field.trim());
+	const unknown = by.find((field) => !(USAGE_BY as readonly string[]).includes(field));
+	if (unknown !== undefined) {
+		const message = `by must be some of ${USAGE_BY.join(", ")}, comma separated.`;
+		throw new RouterError("invalid_value", message, { param: "by" });
+	}
+	const to = dayIn(asked.to, "to") ?? today;
+	const from = dayIn(asked.from, "from") ?? new Date(Date.parse(to) - 29 * DAY_MS).toISOString().slice(0, 10);
+	if (from > to) throw new RouterError("invalid_value", "from must not be later than to.", { param: "from" });
+	return { by: [...new Set(by)] as UsageBy[], from, to };
+}
+
+function dayIn(text: string | undefined, param: string): string | undefined {
+	if (text === undefined) return undefined;
+	const day = /^\d{4}-\d{2}-\d{2}$/.test(text) ? new Date(`${text}T00:00:00Z`) : undefined;
+	if (day && !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text)) return text;
+	throw new RouterError("invalid_value", `${param} must be a day such as 2026-01-31 (UTC).`, { param });
+}

@@ -1,0 +1,29 @@
+/** What agents send, read and checked. */
+import type { Static, TSchema } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { RouterError } from "../../errors.ts";
+import { readRequestText } from "../../http/request-body.ts";
+import { tooLarge } from "../../openai/call.ts";
+import { JsonTooLarge, parseBounded } from "../../openai/json.ts";
+import { describe } from "../../openai/validation.ts";
+import { MAX_REPORT } from "../../protocol/agent.ts";
+
+/** Reads bodies of one schema. They throw what `readRequestText` does, `invalid_json`, and `invalid_value` naming the field. */
+export function bodyReader<S extends TSchema>(schema: S): (request: Request) => Promise<Static<S>> {
+	const check = TypeCompiler.Compile(schema as TSchema);
+	return async (request) => {
+		const text = await readRequestText(request, MAX_REPORT);
+		let body: unknown;
+		try {
+			body = parseBounded(text);
+		} catch (cause) {
+			if (cause instanceof JsonTooLarge) throw tooLarge(cause);
+			throw new RouterError("invalid_json", "The body is no valid JSON.");
+		}
+		if (check.Check(body)) return body as Static<S>;
+		const error = check.Errors(body).First();
+		if (!error || error.path === "") throw new RouterError("invalid_value", "The body must be a JSON object.");
+		const { param, message } = describe(error);
+		throw new RouterError("invalid_value", message, { param });
+	};
+}

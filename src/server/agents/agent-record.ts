@@ -1,0 +1,104 @@
+/** One agent as the router holds it. */
+import { RouterError } from "../../errors.ts";
+import { type GpuReport, type ModelReport, modelReport } from "../../protocol/agent.ts";
+import type { Provider } from "../../providers/provider.ts";
+import type { AgentView } from "../../routing/agent-targets.ts";
+import type { Lease } from "../../routing/lease.ts";
+import type { StoredAgent } from "../../store/store.ts";
+
+/** What is known of it. Changed by the fleet alone. */
+export interface AgentRecord extends AgentView {
+	readonly instance: string | undefined;
+	readonly endpoint: string;
+	readonly version: string | undefined;
+	/** Unix time, ms. */
+	readonly registeredAt: number;
+	/** Calls its endpoint with its own secret. */
+	provider: Provider;
+	models: ReadonlyMap<string, ModelReport>;
+	gpus: readonly GpuReport[] | undefined;
+	heardAt: number;
+	/** The same as Unix time, ms. */
+	heardAtTime: number;
+	isReachable: boolean;
+	/** Why it can't be reached. */
+	problem: string | undefined;
+	isShaky: boolean;
+	/** It does not know its secret: its next heartbeat is told to register. */
+	mustRegister: boolean;
+	/** The lease that was last logged. */
+	toldLease: Lease;
+	/** Heard of since it was last stored. */
+	isDirty: boolean;
+}
+
+/** A report's models by name; of two with one name the later counts. */
+export function modelsByName(models: readonly (string | ModelReport)[]): ReadonlyMap<string, ModelReport> {
+	return new Map(models.map((each) => modelReport(each)).map((report) => [report.name, report]));
+}
+
+/** Whether the models do something else than before: that is stored at once, how busy they are is not. */
+export function isSameWork(one: AgentRecord["models"], other: AgentRecord["models"]): boolean {
+	const text = (models: AgentRecord["models"]) =>
+		[...models.values()].map(({ name, state, load }) => `${name} ${state} ${load}`).join("\n");
+	return text(one) === text(other);
+}
+
+/** As the store keeps it. */
+export function storedOf(agent: AgentRecord): StoredAgent {
+	const { name, instance, endpoint, gpus, version, registeredAt, heardAtTime } = agent;
+	return {
+		name,
+		instance,
+		endpoint,
+		models: [...agent.models.values()],
+		gpus,
+		version,
+		registeredAt,
+		heardAt: heardAtTime,
+	};
+}
+
+/** As `GET /agents` shows it. Of the instance only a part: who knows all of it could take the agent's place. */
+export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: string) => number) {
+	const { name, instance, endpoint, isReachable, problem, gpus, version, registeredAt, heardAtTime } = agent;
+	return {
+		name,
+		endpoint,
+		state,
+		reachable: isReachable,
+		...(problem === undefined ? {} : { problem }),
+		models: [...agent.models.values()].map((model) => ({ ...model, in_flight: inFlight(model.name) })),
+		gpus: gpus ?? [],
+		...(version === undefined ? {} : { version }),
+		...(instance === undefined ? {} : { instance: instance.slice(0, 8) }),
+		registered_at: new Date(registeredAt).toISOString(),
+		last_heartbeat: new Date(heardAtTime).toISOString(),
+	};
+}
+
+/** An agent in the answer of `GET /agents`. */
+export type ShownAgent = ReturnType<typeof shownOf>;
+
+/** When an agent is heard of, Unix time, ms: later than before though the clock was set back, since routers go by the newest word. */
+export const nextHeardAt = (before: Pick<AgentRecord, "heardAtTime"> | undefined, now: number): number =>
+	Math.max(now, (before?.heardAtTime ?? 0) + 1);
+
+/** The refusal of an agent whose name another one has that is alive. */
+export function nameTaken(name: string): RouterError {
+	const message = `Another agent is called "${name}" and is alive: give this one another name (ROUTER_AGENT_NAME).`;
+	return new RouterError("agent_name_taken", message, { param: "name" });
+}
+
+/** The answer to an agent that this router does not know, or no longer: it registers again. */
+export function unknownAgent(name: string): RouterError {
+	return new RouterError("agent_not_found", `The agent "${name}" is not registered here.`, { param: "name" });
+}
+
+/** What the names of agents' models begin with. */
+export const AGENT_PREFIX = "local/";
+
+/** The id of a model at an agent. State is keyed by it: the same across restarts of router and agent. */
+export function targetId(agent: string, model: string): string {
+	return `${AGENT_PREFIX}${agent}/${model}`;
+}

@@ -1,0 +1,94 @@
+/** `POST /register`, `POST /heartbeat`, `GET /agents`: the router's side of its agents. */
+import { networkInterfaces } from "node:os";
+import { Elysia } from "elysia";
+import { RouterError } from "../../errors.ts";
+import { Heartbeat, PEER, Register } from "../../protocol/agent.ts";
+import { bodyReader } from "./agent-body.ts";
+import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
+import type { ShownAgent } from "./agent-record.ts";
+import { checkEndpoint } from "./endpoint.ts";
+import type { AgentFleet } from "./fleet.ts";
+
+/** What is used of Bun's server. */
+interface Peers {
+	requestIP(request: Request): { address: string } | null;
+}
+
+const registerBody = bodyReader(Register);
+const heartbeatBody = bodyReader(Heartbeat);
+
+/** Who may do what. */
+export interface AgentRoutesDoor {
+	/** Throws for who may not register agents and see them. */
+	admit(request: Request, peer: string): void;
+	/** Who may see them, too. */
+	isAdmin(request: Request): boolean;
+}
+
+/** The plugin. `allow` gives `agents.allow`. */
+export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () => readonly string[]) {
+	/** Who asks; has to be known before the body is read: the connection may be gone afterwards. */
+	const enter = (request: Request, server: Peers | null): string => {
+		const peer = server?.requestIP(request)?.address ?? "";
+		door.admit(request, peer);
+		return peer;
+	};
+	const look = (request: Request, server: Peers | null): void => {
+		if (!door.isAdmin(request)) enter(request, server);
+	};
+	const check = (endpoint: string, peer: string) =>
+		checkEndpoint(endpoint, { peer, allow: allow(), own: ownAddresses() });
+
+	return new Elysia({ name: "agents" })
+		.post(
+			"/register",
+			async ({ request, server }) => {
+				const peer = enter(request, server);
+				const body = await registerBody(request);
+				const checked = check(body.endpoint, peer);
+				if ("problem" in checked) {
+					// An agent that reaches the router by another of its addresses than it thought tries that one.
+					const headers = peer ? { [PEER]: peer } : undefined;
+					throw new RouterError("endpoint_not_allowed", checked.problem, { param: "endpoint", headers });
+				}
+				return await fleet.register(body, checked.origin);
+			},
+			{ parse: "none", detail: REGISTER },
+		)
+		.post(
+			"/heartbeat",
+			async ({ request, server }) => {
+				const peer = enter(request, server);
+				const body = await heartbeatBody(request);
+				return await fleet.heartbeat(body, (endpoint) => "origin" in check(endpoint, peer));
+			},
+			{ parse: "none", detail: HEARTBEAT },
+		)
+		.get(
+			"/agents",
+			({ request, server }) => {
+				look(request, server);
+				return { object: "list" as const, data: fleet.list() };
+			},
+			{ detail: AGENTS },
+		)
+		.get(
+			"/agents/targets",
+			({ request, server }) => {
+				look(request, server);
+				return fleet.list().flatMap(targetOf);
+			},
+			{ detail: TARGETS },
+		);
+}
+
+/** An agent for Prometheus (http_sd); those that are gone are none of its targets. */
+function targetOf({ name, endpoint, state }: ShownAgent) {
+	if (state === "gone") return [];
+	const { host, protocol } = new URL(endpoint);
+	return [{ targets: [host], labels: { agent: name, __scheme__: protocol.slice(0, -1) } }];
+}
+
+function ownAddresses(): string[] {
+	return Object.values(networkInterfaces()).flatMap((addresses) => addresses?.map(({ address }) => address) ?? []);
+}
