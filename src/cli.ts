@@ -54,8 +54,8 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		}
 		case "health": {
 			const { loaded } = await configuration(command, env, cwd);
-			const { health } = await import("./cli/health-command.ts");
-			out(await health(loaded));
+			const { healthCommand } = await import("./cli/health-command.ts");
+			out(await healthCommand(loaded));
 			return GOOD;
 		}
 		case "agents":

@@ -4,8 +4,8 @@ import type { Caller } from "../src/accounts/auth/keys.ts";
 import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
-import { enter } from "../src/api/admit.ts";
-import { Admission } from "../src/api/limit-request.ts";
+import { admitCall } from "../src/api/admit.ts";
+import { LimitRequest } from "../src/api/limit-request.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -45,7 +45,7 @@ function admission(
 	const listed = ({ id }: { id: string }) => (RATES[id] ? { rates: RATES[id] } : {});
 	const prompt = estimatedTokens(call);
 	const entry = { call, caller, route, address: () => "" };
-	return { prompt, entry, made: new Admission(entry, { listed }, usual) };
+	return { prompt, entry, made: new LimitRequest(entry, { listed }, usual) };
 }
 const millionths = (usd: number) => Math.round(usd * 1e9) / 1e3;
 
@@ -190,7 +190,7 @@ describe("what became of a call is learned from", () => {
 		const atEnd = (hook: () => void) => hook();
 		const turnstile = { usual, enter: () => ({ headers: undefined, settle: () => {} }) };
 		for (let at = 0; at < 8; at++) {
-			void enter(turnstile as never, { listed: () => ({}) } as never, {
+			void admitCall(turnstile as never, { listed: () => ({}) } as never, {
 				...entry,
 				call: { ...entry.call, headers: new Headers() },
 				settlement: { ...settlement, atEnd } as never,

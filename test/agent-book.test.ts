@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { agentFile } from "../src/agent/models/agent-file.ts";
-import { Book } from "../src/agent/models/model-registry.ts";
+import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 import { RouterError } from "../src/errors.ts";
 import { StartError } from "../src/start-error.ts";
 
@@ -15,7 +15,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const configured = [{ model: "Qwen/Qwen3-8B", name: "big", load: "always" as const }];
-const book = (models = configured) => new Book(models, agentFile(dir));
+const book = (models = configured) => new ModelRegistry(models, agentFile(dir));
 function refusal(act: () => unknown): RouterError {
 	try {
 		act();

@@ -1,14 +1,14 @@
 /** Two agents of one name on one engine: the second leaves the first's containers alone, and takes over when it ends. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { Claim } from "../src/agent/docker/claim.ts";
+import { EngineClaim } from "../src/agent/docker/claim.ts";
 import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { until } from "./kit/until.ts";
 
 describe("a claim", () => {
 	const name = crypto.randomUUID();
-	const claim = (env = {}, agent = name) => new Claim(agent, "docker", env);
+	const claim = (env = {}, agent = name) => new EngineClaim(agent, "docker", env);
 
 	test("is had by one at a time, and says what to do about another one", () => {
 		const first = claim();

@@ -1,7 +1,7 @@
 /** Which endpoints agents may register: the router must not be made to call what the caller could not. */
 import { describe, expect, test } from "bun:test";
 import { parseAllowedHost } from "../src/config/allowed-host.ts";
-import { checkEndpoint, isLoopback } from "../src/server/agents/endpoint.ts";
+import { checkEndpoint, isLoopbackAddress } from "../src/server/agents/endpoint.ts";
 import { configure, refusal } from "./kit/configure.ts";
 
 const check = (endpoint: string, peer = "10.0.0.7", allow: string[] = [], own = ["192.168.1.5", "fd00::5"]) =>
@@ -100,8 +100,13 @@ test.each([
 ])("%s is no endpoint", (endpoint, said) => expect(problem(endpoint)).toContain(said));
 
 test("loopback is told apart", () => {
-	expect(["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.9.9.9"].map(isLoopback)).toEqual([true, true, true, true]);
-	expect(["10.0.0.1", "fe80::1", "localhost", ""].map(isLoopback)).toEqual([false, false, false, false]);
+	expect(["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.9.9.9"].map(isLoopbackAddress)).toEqual([
+		true,
+		true,
+		true,
+		true,
+	]);
+	expect(["10.0.0.1", "fe80::1", "localhost", ""].map(isLoopbackAddress)).toEqual([false, false, false, false]);
 });
 
 describe("agents.allow", () => {

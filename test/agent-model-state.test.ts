@@ -1,6 +1,6 @@
 /** What is said of a model, and whether its calls may wait. */
 import { describe, expect, test } from "bun:test";
-import { type Prospects, refusalOf, wholeState } from "../src/agent/models/model-state.ts";
+import { modelRefusal, type Prospects, wholeState } from "../src/agent/models/model-state.ts";
 import type { ReplicaState } from "../src/agent/models/supervisor.ts";
 
 const WHY = { reason: "it broke", fix: "see GET /models/{name}/logs" };
@@ -35,7 +35,7 @@ describe("a model", () => {
 describe("a call", () => {
 	const now = 1000;
 	const said = (over: Partial<Prospects>) =>
-		refusalOf({ name: "m", load: "on-demand", whole: { state: "stopped" }, ...over }, now);
+		modelRefusal({ name: "m", load: "on-demand", whole: { state: "stopped" }, ...over }, now);
 
 	test("waits for a model that may be loaded, and for one that is on its way", () => {
 		expect(said({})).toBeUndefined();

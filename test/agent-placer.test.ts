@@ -5,7 +5,7 @@ import { type GpuReading, parseGpus } from "../src/agent/gpu/gpu.ts";
 import { GIB } from "../src/agent/gpu/memory.ts";
 import { ModelInfos } from "../src/agent/gpu/model-infos.ts";
 import { Placer } from "../src/agent/gpu/placer.ts";
-import { Book } from "../src/agent/models/model-registry.ts";
+import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 
 const reading = (usedMib: number): GpuReading => ({
 	gpus: parseGpus(`0, NVIDIA L4, GPU-0, 00:01, 24576, ${usedMib}, 0, 30, 50, 580.1`),
@@ -30,7 +30,7 @@ test.each([
 	["that fell asleep", [item("a", true)]],
 ])("memory of a container %s is no stranger's, whenever the reading was asked for", async (_, left) => {
 	const names = ["a", "b"].map((name) => ({ model: "x/y", name, gpu_memory: 20 * GIB, load: "on-demand" as const }));
-	const book = new Book(names, { content: {}, change: () => undefined });
+	const book = new ModelRegistry(names, { content: {}, change: () => undefined });
 	const heard = Promise.withResolvers<void>();
 	const get = async () => ({ status: 404, body: "" });
 	const infos = new ModelInfos({ cacheDir: "/nowhere", endpoint: "http://hub", get }, () => heard.resolve());

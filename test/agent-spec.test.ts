@@ -1,8 +1,8 @@
 /** A model of the configuration → the words after `docker run`. */
 import { describe, expect, test } from "bun:test";
 import {
+	containerImage,
 	containerSpec,
-	imageOf,
 	type ModelSpec,
 	type Placement,
 	pinnedImage,
@@ -230,7 +230,7 @@ describe("the hash", () => {
 
 describe("the image", () => {
 	const image = (spec: Partial<ModelSpec>, settings: Partial<SpecSettings> = {}) =>
-		imageOf({ ...SPEC, ...spec }, { ...SETTINGS, ...settings });
+		containerImage({ ...SPEC, ...spec }, { ...SETTINGS, ...settings });
 
 	test("is the model's, else the agent's, else the pinned one for the host", () => {
 		expect(image({ image: "a:1" }, { image: "b:1" })).toBe("a:1");

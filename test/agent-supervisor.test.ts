@@ -3,10 +3,10 @@ import { describe, expect, test } from "bun:test";
 import {
 	backoff,
 	failure,
-	type Limits,
-	NOTHING,
+	NO_ACTIVITY,
 	type Observed,
 	type Seen,
+	type SupervisorLimits,
 	supervise,
 	type Wanted,
 } from "../src/agent/models/supervisor.ts";
@@ -40,20 +40,20 @@ const observed = (containers: Seen[] = [], over: Partial<Observed> = {}): Observ
 });
 const WHY = { reason: "why", fix: "fix" };
 const failed = (retryAt: number) => ({
-	...NOTHING,
+	...NO_ACTIVITY,
 	history: new Map([["m#0", { hash: "h", count: 3, retryAt, why: WHY }]]),
 });
-function decide(each: Wanted, world: Observed, memory = NOTHING, limits: Limits = LIMITS) {
+function decide(each: Wanted, world: Observed, memory = NO_ACTIVITY, limits: SupervisorLimits = LIMITS) {
 	const { actions, states, history } = supervise([each], world, memory, limits, NOW);
 	return { state: states.get(each.key)!, does: actions.map((action) => action.do), actions, history };
 }
 
 describe("a replica without a container", () => {
 	test.each([
-		["is started", wanted(), observed(), NOTHING, "starting", ["start"]],
-		["is pulled for first", wanted(), observed([], { images: new Set() }), NOTHING, "pulling", ["pull"]],
-		["waits for memory that others still hold", wanted({ hold: "waits" }), observed(), NOTHING, "starting", []],
-		["that does not fit has failed", wanted({ misfit: WHY }), observed(), NOTHING, "failed", []],
+		["is started", wanted(), observed(), NO_ACTIVITY, "starting", ["start"]],
+		["is pulled for first", wanted(), observed([], { images: new Set() }), NO_ACTIVITY, "pulling", ["pull"]],
+		["waits for memory that others still hold", wanted({ hold: "waits" }), observed(), NO_ACTIVITY, "starting", []],
+		["that does not fit has failed", wanted({ misfit: WHY }), observed(), NO_ACTIVITY, "failed", []],
 		["that failed waits for its time", wanted(), observed(), failed(NOW + 1), "failed", []],
 		["that failed is started again in time", wanted(), observed(), failed(NOW), "starting", ["start"]],
 		[
@@ -64,7 +64,7 @@ describe("a replica without a container", () => {
 			"starting",
 			["start"],
 		],
-		["that nobody wants is stopped", wanted({ want: "down" }), observed(), NOTHING, "stopped", []],
+		["that nobody wants is stopped", wanted({ want: "down" }), observed(), NO_ACTIVITY, "stopped", []],
 		["that nobody wants any more has failed", wanted({ want: "down" }), observed(), failed(NOW + 1), "failed", []],
 		[
 			"that failed may be called once its time has come",
@@ -74,7 +74,7 @@ describe("a replica without a container", () => {
 			"stopped",
 			[],
 		],
-		["without Docker has failed", wanted(), observed([], { engine: WHY }), NOTHING, "failed", []],
+		["without Docker has failed", wanted(), observed([], { engine: WHY }), NO_ACTIVITY, "failed", []],
 	] as const)("%s", (_, each, world, memory, state, does) => {
 		const decided = decide(each, world, memory);
 		expect([decided.state.state, decided.does]).toEqual([state, [...does]]);
@@ -139,7 +139,7 @@ describe("a container", () => {
 	});
 
 	test("that has to go is not waited for longer than the limit", () => {
-		const memory = { ...NOTHING, draining: new Map([["c", NOW - LIMITS.drainMs]]) };
+		const memory = { ...NO_ACTIVITY, draining: new Map([["c", NOW - LIMITS.drainMs]]) };
 		expect(decide(wanted({ want: "down", busy: 3 }), observed([seen()]), memory).does).toEqual(["stop"]);
 	});
 
@@ -153,10 +153,10 @@ describe("a container", () => {
 
 	test("that belongs to no model is removed, but not while Docker is gone", () => {
 		const orphan = observed([seen({ id: "o", key: "gone#0" })]);
-		expect(supervise([], orphan, NOTHING, LIMITS, NOW).actions).toEqual([
+		expect(supervise([], orphan, NO_ACTIVITY, LIMITS, NOW).actions).toEqual([
 			{ do: "stop", key: "o", id: "o", failed: false },
 		]);
-		expect(supervise([], { ...orphan, engine: WHY }, NOTHING, LIMITS, NOW).actions).toEqual([]);
+		expect(supervise([], { ...orphan, engine: WHY }, NO_ACTIVITY, LIMITS, NOW).actions).toEqual([]);
 	});
 });
 
@@ -166,7 +166,7 @@ describe("failures", () => {
 	});
 
 	test("are counted one by one, told with their reason, and forgotten once it is ready", () => {
-		let memory = NOTHING;
+		let memory = NO_ACTIVITY;
 		for (const count of [1, 2, 3]) {
 			const dead = observed([seen({ id: `c${count}`, state: "exited", why: WHY })]);
 			memory = supervise([wanted()], dead, memory, LIMITS, NOW);
@@ -183,9 +183,9 @@ describe("failures", () => {
 	test("of one replica of two that share an image pull it once", () => {
 		const both = [wanted(), wanted({ key: "m#1" })];
 		const world = observed([], { images: new Set() });
-		expect(supervise(both, world, NOTHING, LIMITS, NOW).actions).toHaveLength(1);
+		expect(supervise(both, world, NO_ACTIVITY, LIMITS, NOW).actions).toHaveLength(1);
 		const pulling = { ...world, working: new Map([["m#0", "pull" as const]]) };
-		const { actions, states } = supervise(both, pulling, NOTHING, LIMITS, NOW);
+		const { actions, states } = supervise(both, pulling, NO_ACTIVITY, LIMITS, NOW);
 		expect([actions, states.get("m#1")?.state]).toEqual([[], "pulling"]);
 	});
 });

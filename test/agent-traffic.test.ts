@@ -1,6 +1,6 @@
 /** Calls that wait for a model, and the containers they are let through to. */
 import { describe, expect, test } from "bun:test";
-import { type Destination, Refused, Traffic, type TrafficLimits } from "../src/agent/models/traffic.ts";
+import { type Destination, QueueRefusal, Traffic, type TrafficLimits } from "../src/agent/models/traffic.ts";
 
 const A: Destination = { id: "a", origin: "http://127.0.0.1:1" };
 const B: Destination = { id: "b", origin: "http://127.0.0.1:2" };
@@ -63,21 +63,21 @@ describe("a call", () => {
 	test("beyond the bound is refused with 429", async () => {
 		const { traffic: calls } = traffic();
 		for (let call = 0; call < 3; call++) void outcome(calls.enter("m", stays));
-		const refused = (await outcome(calls.enter("m", stays))) as Refused;
+		const refused = (await outcome(calls.enter("m", stays))) as QueueRefusal;
 		expect([refused.status, refused.retryAfter > 0]).toEqual([429, true]);
 		expect(refused.message).toContain("agent.queue.size");
 	});
 
 	test("that waited for as long as it may is told how far its model is", async () => {
 		const { traffic: calls } = traffic({ waitMs: 5 });
-		const refused = (await outcome(calls.enter("m", stays))) as Refused;
+		const refused = (await outcome(calls.enter("m", stays))) as QueueRefusal;
 		expect([refused.status, refused.message]).toEqual([503, expect.stringContaining("starting: loading, 40 %")]);
 	});
 
 	test("whose model failed is refused with the reason, those that wait among them; until it is open again", async () => {
 		const { traffic: calls } = traffic();
 		const waiting = outcome(calls.enter("m", stays));
-		const why = new Refused(503, "it failed", 10);
+		const why = new QueueRefusal(503, "it failed", 10);
 		calls.refuse("m", why);
 		expect([await waiting, await outcome(calls.enter("m", stays))]).toEqual([why, why]);
 		calls.open("m", [A]);

@@ -1,17 +1,17 @@
 /** A model's containers as one upstream: what a call sees while it waits, and what becomes of its place. */
 import { describe, expect, test } from "bun:test";
 import { CONTAINER, modelTransport } from "../src/agent/models/model-transport.ts";
-import { type Lease, Refused } from "../src/agent/models/traffic.ts";
+import { type ContainerLease, QueueRefusal } from "../src/agent/models/traffic.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
 
 interface Played {
 	/** Resolves when the call is let through. */
-	readonly entering: Promise<Lease>;
+	readonly entering: Promise<ContainerLease>;
 	readonly answer?: (request: UpstreamRequest, signal: AbortSignal) => Promise<UpstreamAnswer>;
 }
 
-function lease(): Lease & { log: string[] } {
+function lease(): ContainerLease & { log: string[] } {
 	const log: string[] = [];
 	return {
 		id: "c",
@@ -123,7 +123,7 @@ describe("a call that is let through", () => {
 
 describe("a stream that waits", () => {
 	test("is told how far its model is, and then gets the container's own events", async () => {
-		const { promise, resolve } = Promise.withResolvers<Lease>();
+		const { promise, resolve } = Promise.withResolvers<ContainerLease>();
 		const { made } = transport({ entering: promise });
 		const answer = await made.send({ ...CALL, stream: true }, stays);
 		expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
@@ -136,7 +136,7 @@ describe("a stream that waits", () => {
 	test.each([
 		[
 			"the model failed",
-			() => Promise.reject(new Refused(503, "it failed", 5)),
+			() => Promise.reject(new QueueRefusal(503, "it failed", 5)),
 			undefined,
 			{ message: "it failed", code: 503 },
 		],
@@ -152,7 +152,7 @@ describe("a stream that waits", () => {
 			() => new Response("<html>", { status: 500 }),
 			{ code: 500 },
 		],
-	] as [string, () => Promise<Lease>, (() => Response) | undefined, object][])(
+	] as [string, () => Promise<ContainerLease>, (() => Response) | undefined, object][])(
 		"ends with an event that says so where %s",
 		async (_, outcome, response, error) => {
 			const { promise, resolve } = Promise.withResolvers<void>();
@@ -170,7 +170,7 @@ describe("a stream that waits", () => {
 	);
 
 	test("asks once more where its container went away in that moment, and then says so", async () => {
-		const { promise, resolve } = Promise.withResolvers<Lease>();
+		const { promise, resolve } = Promise.withResolvers<ContainerLease>();
 		const { made, sent } = transport({ entering: promise, answer: () => Promise.reject(new Error("refused")) });
 		const answer = await made.send({ ...CALL, stream: true }, stays);
 		await answer.body.read();
@@ -181,7 +181,7 @@ describe("a stream that waits", () => {
 });
 
 test("a call that is no stream and is refused gets the status, and how long to wait", async () => {
-	const { made } = transport({ entering: Promise.reject(new Refused(429, "full", 5)) });
+	const { made } = transport({ entering: Promise.reject(new QueueRefusal(429, "full", 5)) });
 	const answer = await made.send(CALL, stays);
 	expect([answer.status, answer.headers.get("retry-after")]).toEqual([429, "5"]);
 	expect(JSON.parse(await text(answer)).error).toMatchObject({ message: "full", type: "rate_limit_error", code: 429 });

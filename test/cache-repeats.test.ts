@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { entryAnswer } from "../src/cache/cached-response.ts";
 import { Repeats } from "../src/cache/exact-match.ts";
 import { type Call, parseRequest } from "../src/openai/call.ts";
-import { Settlement } from "../src/proxy/call-record.ts";
+import { CallRecord } from "../src/proxy/call-record.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
 import { type Pipeline, pipeline, type SendOptions } from "./kit/pipeline.ts";
@@ -107,7 +107,7 @@ test("what is remembered does not outlive its time", async () => {
 test("what one caller is told of its limits is not told to the next", async () => {
 	const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
 	const told = async (headers: Record<string, string>) => {
-		const settlement = new Settlement("req_1", "chat", performance.now(), sink);
+		const settlement = new CallRecord("req_1", "chat", performance.now(), sink);
 		settlement.headers = headers;
 		const answer = entryAnswer(entry, { stream: false } as Call, settlement, true);
 		return [answer.headers.get("x-ratelimit-limit-requests"), await answer.text()];

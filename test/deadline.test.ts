@@ -215,7 +215,7 @@ describe("a deadline", () => {
 	test("lets go of its client's signal", () => {
 		const client = new AbortController();
 		const deadline = new Deadline(client);
-		deadline.grow();
+		deadline.arm();
 		deadline.clear();
 		client.abort();
 		expect(deadline.signal.aborted).toBe(false);
@@ -224,7 +224,7 @@ describe("a deadline", () => {
 	test("of a client that had left before is over as soon as it has grown up", () => {
 		const deadline = new Deadline({ signal: AbortSignal.abort() });
 		expect(deadline.failure?.kind).toBe("cancelled");
-		deadline.grow();
+		deadline.arm();
 		expect([deadline.signal.aborted, deadline.failure?.kind]).toEqual([true, "cancelled"]);
 	});
 

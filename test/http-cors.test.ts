@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { refuseKeyless } from "../src/accounts/auth/csrf.ts";
+import { rejectCrossSite } from "../src/accounts/auth/csrf.ts";
 import { allowedOrigin, loopbackHost } from "../src/accounts/auth/origin.ts";
 import { base, listenOn } from "./kit/http-base.ts";
 
@@ -114,7 +114,7 @@ describe("answers to a web page", () => {
 
 describe("a router without keys", () => {
 	const refuse = (headers: Record<string, string>, url = "http://localhost:8000/v1/models") =>
-		refuseKeyless(new Headers(headers), url, [CHAT])?.errorCode;
+		rejectCrossSite(new Headers(headers), url, [CHAT])?.errorCode;
 
 	test("refuses a host that is not loopback (DNS rebinding), also when it only looks so", () => {
 		for (const host of ["rebound.example:8000", "localhost.example", "127.0.0.1.nip.io", "127.0.0.1@x", "10.0.0.5", ""])

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLifecycle } from "../src/http/lifecycle.ts";
-import { type Event, type State, step } from "../src/http/lifecycle-state.ts";
+import { type Event, lifecycleStep, type State } from "../src/http/lifecycle-state.ts";
 import { NO_SIGNALS, quietLog } from "./kit/http-base.ts";
 
 interface Child {
@@ -150,7 +150,7 @@ describe("the state table", () => {
 		let state: State = "starting";
 		const effects: string[] = [];
 		for (const event of events) {
-			const next = step(state, event);
+			const next = lifecycleStep(state, event);
 			state = next.to;
 			effects.push(...next.effects);
 		}

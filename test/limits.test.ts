@@ -1,7 +1,13 @@
 /** How long an upstream may take, and what that depends on. */
 import { describe, expect, test } from "bun:test";
 import { isReasoning } from "../src/openai/reasoning.ts";
-import { type Haste, isHasty, type LimitInputs, limitsOf, type WholeInputs } from "../src/proxy/timeouts.ts";
+import {
+	type ClientTimeout,
+	isClientTimeout,
+	type LimitInputs,
+	limitsOf,
+	type WholeInputs,
+} from "../src/proxy/timeouts.ts";
 
 const MINUTE = 60_000;
 const timeouts = { total: 10 * MINUTE, first_token: 10 * MINUTE, stall: 10 * MINUTE, connect: 5_000 };
@@ -163,8 +169,8 @@ describe("a call reasons", () => {
 
 describe("a call ran out of time by its own making", () => {
 	const usual = { connectMs: 5_000, firstTokenMs: 30_000, thinkMs: 30_000, stallMs: 30_000, totalMs: 600_000 };
-	const hasty = (more: Partial<Haste>) =>
-		isHasty(
+	const hasty = (more: Partial<ClientTimeout>) =>
+		isClientTimeout(
 			{ isStream: true, limits: undefined, timeLeftMs: Number.POSITIVE_INFINITY, hasBegun: false, ...more },
 			usual,
 		);

@@ -1,7 +1,7 @@
 /** The idle timeout of a connection whose call runs. */
 import { expect, jest, test } from "bun:test";
 import { IDLE_SECONDS } from "../src/http/idle.ts";
-import { Patience } from "../src/http/idle-timeout.ts";
+import { IdleTimeoutLift } from "../src/http/idle-timeout.ts";
 
 const request = new Request("http://localhost/");
 
@@ -12,7 +12,7 @@ function server() {
 
 test("is lifted from a call that takes its time, and restored when that is over", async () => {
 	const bun = server();
-	const patience = new Patience(bun, request);
+	const patience = new IdleTimeoutLift(bun, request);
 	while (bun.said.length === 0) await Bun.sleep(5);
 	patience.over();
 	expect(bun.said).toEqual([0, IDLE_SECONDS]);
@@ -22,10 +22,10 @@ test("is left alone by a call that is over at once, which leaves no timer behind
 	jest.useFakeTimers();
 	try {
 		const bun = server();
-		const calls = [new Patience(bun, request), new Patience(bun, request)];
+		const calls = [new IdleTimeoutLift(bun, request), new IdleTimeoutLift(bun, request)];
 		for (const each of calls) each.over();
 		expect([bun.said, jest.getTimerCount()]).toEqual([[], 0]);
-		calls[0]!.grow();
+		calls[0]!.arm();
 		expect(bun.said).toEqual([]);
 	} finally {
 		jest.useRealTimers();

@@ -1,6 +1,6 @@
 /** Budgets that several routers keep together: what runs anywhere is reserved everywhere, and given back once. */
 import { expect } from "bun:test";
-import type { Bound, Reservation, Verdict } from "../src/accounts/limits/limiter.ts";
+import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
 import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
 import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { ownSpend } from "../src/accounts/usage/local-spend.ts";
@@ -14,14 +14,14 @@ const { afterAll, afterEach, beforeAll, beforeEach, test } = needing("redis");
 
 const PERIOD = "2026-03";
 const KEY = "config:a";
-const places: Bound = { id: KEY, counts: "concurrency", limit: 1, windowMs: 60_000, amount: 1 };
+const places: Limit = { id: KEY, counts: "concurrency", limit: 1, windowMs: 60_000, amount: 1 };
 
 /** A router: its limiter, and what it has spent itself, which the others have not heard of yet. */
 function router(connected: Connected, index: number) {
 	const spend = ownSpend({ spent: () => 0, spenders: () => [] });
 	const spender = { replica: `replica-${index}`, spent: spend.spent };
 	const limiter = new RedisLimiter(connected.redis, new WindowLimiter(), `router-${index}`, spender);
-	const bound = (limit: number, amount: number): Bound => ({
+	const bound = (limit: number, amount: number): Limit => ({
 		id: KEY,
 		counts: "usd",
 		limit,
@@ -32,7 +32,7 @@ function router(connected: Connected, index: number) {
 	return {
 		connected,
 		limiter,
-		take: (limit: number, amount: number, further: Bound[] = []): Promise<Verdict> =>
+		take: (limit: number, amount: number, further: Limit[] = []): Promise<LimitDecision> =>
 			limiter.take([bound(limit, amount), ...further], 0),
 		settle(reservation: Reservation, cost: number) {
 			spend.add(KEY, PERIOD, cost);
@@ -58,11 +58,11 @@ afterEach(() => {
 	for (const { connected } of routers) connected.close();
 });
 
-const reservationOf = (verdict: Verdict): Reservation => {
+const reservationOf = (verdict: LimitDecision): Reservation => {
 	if (!verdict.isAllowed) throw new Error("it was refused");
 	return verdict.reservation;
 };
-const retryOf = (verdict: Verdict): number => {
+const retryOf = (verdict: LimitDecision): number => {
 	if (verdict.isAllowed) throw new Error("it was let in");
 	return verdict.retryAfterMs;
 };
@@ -134,7 +134,7 @@ test("a call that needs more than is left is let in alone, wherever it comes", a
 
 test("a call that another limit keeps out reserves nothing, nor one that is cancelled", async () => {
 	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
-	const limit: Bound = { id: "key:a", counts: "requests", limit: 1, windowMs: 60_000, amount: 1 };
+	const limit: Limit = { id: "key:a", counts: "requests", limit: 1, windowMs: 60_000, amount: 1 };
 	one.limiter.cancel(reservationOf(await one.take(1, 0.9, [limit])), 0);
 	await done();
 	const first = reservationOf(await other.take(1, 0.1, [limit]));
@@ -162,7 +162,7 @@ test("what a call that runs for long has reserved is renewed, its place too", as
 	const spender = { replica: "replica-2", spent: () => 0 };
 	const limiter = new RedisLimiter(connected.redis, new WindowLimiter(), "router-2", spender, 20);
 	const close = limiter.open();
-	const budget: Bound = { ...places, counts: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
+	const budget: Limit = { ...places, counts: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
 	await limiter.take([budget, places], 0);
 	const sets = ["t:{limits}:held:config:a", "t:{limits}:c:60000:config:a"];
 	const soon = Date.now() + 5_000;

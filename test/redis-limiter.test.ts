@@ -1,6 +1,6 @@
 /** Limits that several routers count together: exact whoever asks first, and none is held up or let through by an outage. */
 import { expect } from "bun:test";
-import type { Bound, Reservation, Verdict } from "../src/accounts/limits/limiter.ts";
+import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
 import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
 import { SETTLE } from "../src/accounts/limits/redis-script.ts";
 import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
@@ -36,7 +36,7 @@ afterEach(() => {
 	for (const each of connected) each.close();
 });
 
-const requests = (limit: number, over: Partial<Bound> = {}): Bound => ({
+const requests = (limit: number, over: Partial<Limit> = {}): Limit => ({
 	id: "key:a",
 	counts: "requests",
 	limit,
@@ -44,17 +44,17 @@ const requests = (limit: number, over: Partial<Bound> = {}): Bound => ({
 	amount: 1,
 	...over,
 });
-const tokens = (limit: number, amount: number, over: Partial<Bound> = {}): Bound => ({
+const tokens = (limit: number, amount: number, over: Partial<Limit> = {}): Limit => ({
 	...requests(limit, over),
 	counts: "tokens",
 	amount,
 });
-const places = (limit: number, over: Partial<Bound> = {}): Bound => ({
+const places = (limit: number, over: Partial<Limit> = {}): Limit => ({
 	...requests(limit, over),
 	counts: "concurrency",
 });
-const take = async (bounds: Bound[], router = 0): Promise<Verdict> => limiters[router]!.take(bounds, 0);
-const reservationOf = (verdict: Verdict): Reservation => {
+const take = async (bounds: Limit[], router = 0): Promise<LimitDecision> => limiters[router]!.take(bounds, 0);
+const reservationOf = (verdict: LimitDecision): Reservation => {
 	if (!verdict.isAllowed) throw new Error("it was refused");
 	return verdict.reservation;
 };

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
-import { Transcript } from "../src/openai/sent-so-far.ts";
+import { SentRecord } from "../src/openai/sent-so-far.ts";
 import { claude, takesPrefill } from "../src/providers/anthropic/models.ts";
 import { chunkDecoder } from "../src/providers/openai/stream.ts";
 import { resumedDecoder } from "../src/proxy/resume-decoder.ts";
@@ -106,7 +106,7 @@ test("the rest counts what was told before as answer, and the totals stay", () =
 });
 
 test("a long answer is kept as text, not as the chunks it came in", () => {
-	const transcript = new Transcript();
+	const transcript = new SentRecord();
 	for (let i = 0; i < 5000; i++) transcript.add(Buffer.from(textEvent(`w${i} `)));
 	expect(transcript.told().deltas).toBe(5000);
 	expect(transcript.told().content.split(" ")).toHaveLength(5001);

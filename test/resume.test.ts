@@ -1,11 +1,11 @@
 /** A stream that breaks after its first bytes goes on from another target, and its client reads one unbroken answer. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
-import { Transcript } from "../src/openai/sent-so-far.ts";
+import { SentRecord } from "../src/openai/sent-so-far.ts";
 import type { Failure } from "../src/providers/provider.ts";
-import type { Opened } from "../src/proxy/attempt.ts";
+import type { StartedAnswer } from "../src/proxy/attempt.ts";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
-import { goOn, mayGoOn, Progress } from "../src/proxy/resume.ts";
+import { canResume, ResumeProgress, resume } from "../src/proxy/resume.ts";
 import { spentAfter } from "../src/proxy/spent.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
@@ -297,13 +297,13 @@ test("a call with one target keeps nothing of what it sends, and ends as it alwa
 
 describe("an answer that breaks again and again", () => {
 	test("goes on while it gets further, twenty times at most", () => {
-		const progress = new Progress();
+		const progress = new ResumeProgress();
 		for (let told = 0; told < 20; told++) expect(progress.broke(told)).toBe(0);
 		expect(progress.broke(20)).toBeUndefined();
 	});
 
 	test("goes on after a pause where it got no further, and ends after three of these", () => {
-		const progress = new Progress();
+		const progress = new ResumeProgress();
 		const waits = [3, 3, 3, 5, 5, 5, 5, 5].map((told) => progress.broke(told));
 		expect(waits).toEqual([0, 500, 1000, 0, 500, 1000, 2000, undefined]);
 	});
@@ -311,20 +311,20 @@ describe("an answer that breaks again and again", () => {
 
 describe("how long an answer's rest is waited for depends on who is left", () => {
 	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
-	const told = new Transcript().told();
+	const told = new SentRecord().told();
 	const streamed = { stream: true, body: { messages: [] } } as unknown as Call;
 
 	test("one other target is a place to go on at, the one that began it is none", () => {
-		const may = (...left: RouteTarget[]) => mayGoOn({ call: streamed, targets: left }, targets[0]!);
+		const may = (...left: RouteTarget[]) => canResume({ call: streamed, targets: left }, targets[0]!);
 		expect([may(), may(targets[0]!), may(targets[1]!)]).toEqual([false, false, true]);
-		expect(mayGoOn({ call: { ...streamed, stream: false }, targets }, targets[0]!)).toBe(false);
+		expect(canResume({ call: { ...streamed, stream: false }, targets }, targets[0]!)).toBe(false);
 	});
 
 	/** Whom it asks, and whether it is told that others are left; each fails so. */
 	async function asked(broke: Failure["kind"], kinds: Record<string, Failure["kind"]>, among = targets) {
 		const seen: string[] = [];
-		const broken = { target: among[0]! } as Opened;
-		const end = await goOn(
+		const broken = { target: among[0]! } as StartedAnswer;
+		const end = await resume(
 			broken,
 			{ kind: broke, message: "" },
 			{

@@ -2,14 +2,14 @@
 import { describe, expect, test } from "bun:test";
 import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
 import {
-	FIRST_PAUSE_MS,
+	FIRST_RETRY_MS,
 	hasOthers,
 	LONGEST_WAIT_MS,
 	MOST_TRIES,
 	nextStep,
+	type RetryStep,
 	SILENT_MS,
 	type Situation,
-	type Step,
 	type Tried,
 } from "../src/proxy/retry.ts";
 import { RetryBudget } from "../src/proxy/retry-budget.ts";
@@ -20,13 +20,13 @@ const failed = (kind: FailureKind, more: Partial<Tried> & { retryAfterMs?: numbe
 	const { retryAfterMs, ...rest } = more;
 	return { tries: 1, failure: { kind, retryAfterMs }, failedAt: 0, waitedMs: 0, ...rest };
 };
-const after = (targets: readonly Tried[], more: Partial<Situation> = {}): Step | undefined =>
+const after = (targets: readonly Tried[], more: Partial<Situation> = {}): RetryStep | undefined =>
 	nextStep({ targets, last: 0, now: 0, until: 600_000, hasBudget: true, chance: 1, ...more });
-const again = (waitMs = 0): Step => ({ target: 0, waitMs, isRetry: true });
-const elsewhere: Step = { target: 1, waitMs: 0, isRetry: false };
+const again = (waitMs = 0): RetryStep => ({ target: 0, waitMs, isRetry: true });
+const elsewhere: RetryStep = { target: 1, waitMs: 0, isRetry: false };
 
 describe("with another target left", () => {
-	const rows: [FailureKind, Step | undefined][] = [
+	const rows: [FailureKind, RetryStep | undefined][] = [
 		["caller", undefined],
 		["unsupported", elsewhere],
 		["not_found", elsewhere],
@@ -95,12 +95,12 @@ describe("with another target left", () => {
 
 describe("alone", () => {
 	test.each([
-		["overloaded", 1, again(FIRST_PAUSE_MS)],
-		["overloaded", 2, again(FIRST_PAUSE_MS * 2)],
+		["overloaded", 1, again(FIRST_RETRY_MS)],
+		["overloaded", 2, again(FIRST_RETRY_MS * 2)],
 		["overloaded", 3, undefined],
-		["rate", 1, again(FIRST_PAUSE_MS)],
+		["rate", 1, again(FIRST_RETRY_MS)],
 		["rate", 3, undefined],
-		["timeout", 1, again(FIRST_PAUSE_MS)],
+		["timeout", 1, again(FIRST_RETRY_MS)],
 		["timeout", 2, undefined],
 		["transport", 1, again()],
 		["transport", 2, undefined],
@@ -111,7 +111,7 @@ describe("alone", () => {
 
 	test("a pause is between half and the whole of its length", () => {
 		const waits = [0, 0.5, 1].map((chance) => after([failed("overloaded")], { chance })?.waitMs);
-		expect(waits).toEqual([FIRST_PAUSE_MS / 2, FIRST_PAUSE_MS * 0.75, FIRST_PAUSE_MS]);
+		expect(waits).toEqual([FIRST_RETRY_MS / 2, FIRST_RETRY_MS * 0.75, FIRST_RETRY_MS]);
 	});
 
 	test("an overloaded target is waited for as long as it says, if that is short", () => {

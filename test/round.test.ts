@@ -1,21 +1,21 @@
 /** A round of attempts at once: who is asked, who wins, who is let go. */
 import { describe, expect, test } from "bun:test";
-import type { Attempt, Opened } from "../src/proxy/attempt.ts";
+import type { Attempt, StartedAnswer } from "../src/proxy/attempt.ts";
 import type { Failed } from "../src/proxy/call-attempts.ts";
-import { type Ask, type Asker, LOST, Round } from "../src/proxy/round.ts";
+import { type Ask, LOST, Round, type RoundTarget } from "../src/proxy/round.ts";
 import type { Late } from "../src/proxy/second-target.ts";
 
 const SILENT: Late = { ms: 10_000, why: "silent" };
 const answer = (left: unknown[] = []) =>
-	({ head: {}, reader: { leave: (why: unknown) => left.push(why) } }) as unknown as Opened;
+	({ head: {}, reader: { leave: (why: unknown) => left.push(why) } }) as unknown as StartedAnswer;
 const failure = (kind: "not_found" | "caller") => ({ failure: { kind, message: "no" } }) as unknown as Failed;
 
 /** A round at the first of so many targets, whose attempts end when the test says so. */
 function round(targets: number) {
-	const ends: PromiseWithResolvers<Opened | Failed>[] = [];
+	const ends: PromiseWithResolvers<StartedAnswer | Failed>[] = [];
 	const asks: Ask[] = [];
 	const did: string[] = [];
-	const asker: Asker = {
+	const asker: RoundTarget = {
 		attempt(index, ask) {
 			asks[index] = ask;
 			ends[index] = Promise.withResolvers();
@@ -34,7 +34,7 @@ function round(targets: number) {
 	};
 	const its = new Round(asker, 0);
 	const late = (index: number, how = SILENT) => its.late(asks[index]!, how);
-	const end = (index: number, how: Opened | Failed) => ends[index]!.resolve(how);
+	const end = (index: number, how: StartedAnswer | Failed) => ends[index]!.resolve(how);
 	return { its, asks, did, late, end, fail: (index: number, why: unknown) => ends[index]!.reject(why) };
 }
 

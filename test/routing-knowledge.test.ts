@@ -1,6 +1,6 @@
 /** What plans are made from: cached prompts, times, needs, prices. */
 import { describe, expect, test } from "bun:test";
-import { costOf, priceBook } from "../src/accounts/usage/price-book.ts";
+import { listPriceOf, priceBook } from "../src/accounts/usage/price-book.ts";
 import { parseRequest } from "../src/openai/call.ts";
 import { TABLE } from "../src/providers/vendors.ts";
 import { BLOCK, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
@@ -251,7 +251,10 @@ describe("prices", () => {
 		expect(book.of("venice/x", "venice", "x", false)).toEqual({});
 		expect(book.of("openai/made-up-model", "openai", "made-up-model", false).price).toBeUndefined();
 		expect(book.of("local/a/m", "local", "m", true).price).toEqual({ input: 0, output: 0 });
-		expect([costOf(undefined, 1, 1), costOf({ input: 1, output: 3 }, 1_000_000, 1_000_000)]).toEqual([undefined, 4]);
+		expect([listPriceOf(undefined, 1, 1), listPriceOf({ input: 1, output: 3 }, 1_000_000, 1_000_000)]).toEqual([
+			undefined,
+			4,
+		]);
 	});
 });
 

@@ -1,7 +1,7 @@
 /** What is kept between calls: bounded, the least used given up first, each key's own. */
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
-import { Memory } from "../src/proxy/net/lru.ts";
+import { Lru } from "../src/proxy/net/lru.ts";
 import type { World } from "../src/proxy/net/media-fetch.ts";
 import { suppliesFor } from "../src/proxy/net/request-inputs.ts";
 
@@ -11,7 +11,7 @@ describe("memory", () => {
 	const value = "v".repeat(50);
 
 	test("holds no more than its limit, whatever comes", () => {
-		const memory = new Memory(2000);
+		const memory = new Lru(2000);
 		for (let n = 0; n < 1000; n++) {
 			memory.put(key(n), value);
 			expect(memory.size).toBeLessThanOrEqual(2000);
@@ -22,7 +22,7 @@ describe("memory", () => {
 	});
 
 	test("gives up what was used least", () => {
-		const memory = new Memory(2000);
+		const memory = new Lru(2000);
 		for (let n = 0; n < 10; n++) memory.put(key(n), value);
 		memory.get(key(0));
 		memory.put(key(10), value);
@@ -30,14 +30,14 @@ describe("memory", () => {
 	});
 
 	test("counts a value once that is put twice, and takes the later one", () => {
-		const memory = new Memory(2000);
+		const memory = new Lru(2000);
 		memory.put("a", "x");
 		memory.put("a", "yy");
 		expect([memory.get("a"), memory.size]).toEqual(["yy", 6]);
 	});
 
 	test("does not give up everything for one that is too large", () => {
-		const memory = new Memory(2000);
+		const memory = new Lru(2000);
 		memory.put("a", "x");
 		memory.put("b", "y".repeat(200));
 		expect([memory.get("a"), memory.get("b")]).toEqual(["x", undefined]);

@@ -1,7 +1,7 @@
 /** Where calls are let through: whose limits count, budgets, and what clients are told. */
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
-import { type Entering, type Pass, Turnstile } from "../src/accounts/limits/admission.ts";
+import { type Admission, AdmissionControl, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
 import { limitHeaders, resetText } from "../src/accounts/limits/limit-headers.ts";
 import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
@@ -16,7 +16,7 @@ const caller = (rest: Partial<Caller> = {}): Caller => ({
 	mayUse: () => true,
 	...rest,
 });
-const asked = (rest: Partial<Entering> = {}): Entering => ({
+const asked = (rest: Partial<AdmissionRequest> = {}): AdmissionRequest => ({
 	caller: undefined,
 	names: () => ["fast", "fast"],
 	address: () => "10.0.0.7",
@@ -27,19 +27,19 @@ const asked = (rest: Partial<Entering> = {}): Entering => ({
 	...rest,
 });
 
-function turnstile(limits: ConstructorParameters<typeof Turnstile>[0]["limits"] = { models: {} }) {
+function turnstile(limits: ConstructorParameters<typeof AdmissionControl>[0]["limits"] = { models: {} }) {
 	const clock = { now: 0, wall: Date.parse("2026-03-10T12:00:00Z") };
 	const refusals: string[] = [];
 	const ledger = { spent: () => 0, spenders: () => [] };
-	const made = new Turnstile({
+	const made = new AdmissionControl({
 		limits,
 		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger), usual: new UsualCalls() },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
 		time: () => clock.now,
 		wall: () => clock.wall,
 	});
-	const enter = (call: Partial<Entering>) => made.enter(asked(call)) as Pass | undefined;
-	const refusal = (call: Partial<Entering>): RouterError => {
+	const enter = (call: Partial<AdmissionRequest>) => made.enter(asked(call)) as Admission | undefined;
+	const refusal = (call: Partial<AdmissionRequest>): RouterError => {
 		try {
 			enter(call);
 		} catch (thrown) {

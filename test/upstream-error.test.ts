@@ -4,7 +4,7 @@ import { ERRORS } from "../src/errors.ts";
 import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
 import { errorOf } from "../src/providers/failure-to-error.ts";
 import type { Failure, Target } from "../src/providers/provider.ts";
-import { kindOf, masked, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
+import { failureKindOf, masked, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
 import { TABLE } from "../src/providers/vendors.ts";
 
 /** What a vendor's 400 says when it means a bad key. */
@@ -13,7 +13,7 @@ const BAD_KEY: Record<string, RegExp | undefined> = { xAI: TABLE.xai.badKey, Gem
 /** The kind and the words of a whole answer; `vendor, what` says whose. */
 function read(name: string, status: number, body: unknown) {
 	const error = readError(typeof body === "string" ? body : JSON.stringify(body), status);
-	return { kind: kindOf(status, error, BAD_KEY[name.split(",")[0]!]), message: error.message };
+	return { kind: failureKindOf(status, error, BAD_KEY[name.split(",")[0]!]), message: error.message };
 }
 
 const openai = (message: string, code: string | null = null, type = "invalid_request_error") => ({
@@ -216,7 +216,7 @@ describe("an error inside a 200 or a stream has no status of its own: its words 
 		[{ error: "gone wrong" }, "transport"],
 	] as [Record<string, unknown>, FailureKind][])("%j is %s", (whole, kind) => {
 		const error = readErrorObject(whole)!;
-		expect(kindOf(error.status ?? 500, error)).toBe(kind);
+		expect(failureKindOf(error.status ?? 500, error)).toBe(kind);
 	});
 });
 

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { isPlainUsage, withCounts } from "../src/openai/answer-usage.ts";
 import { costOf, MOST_TOKENS, tokensOf } from "../src/openai/usage.ts";
-import { tokensOf as claudeTokens } from "../src/providers/anthropic/response.ts";
-import { tokensOf as geminiTokens } from "../src/providers/gemini/response.ts";
+import { usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
+import { usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
 
 /** No counts, as JSON has them: `1e400` is read as Infinity, and the last as no number that a double holds. */
 const ODD = JSON.parse(

@@ -4,7 +4,7 @@ import { RouterError } from "../src/errors.ts";
 import { readRequestText } from "../src/http/request-body.ts";
 import { type Operation, parseRequest } from "../src/openai/call.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
-import { GOT_NOTHING } from "../src/providers/provider.ts";
+import { NO_INPUTS } from "../src/providers/provider.ts";
 
 const SECRET = "the-prompt-nobody-may-repeat";
 
@@ -264,7 +264,7 @@ describe("numbers at their ends", () => {
 
 	test("max_tokens: 0 reaches Anthropic, whose cache it warms", () => {
 		const { body } = parseRequest("chat", JSON.stringify(chat({ max_tokens: 0 })));
-		const encoded = messagesRequest(body as never, "claude-x", false, GOT_NOTHING);
+		const encoded = messagesRequest(body as never, "claude-x", false, NO_INPUTS);
 		expect(JSON.parse((encoded as { body: string }).body).max_tokens).toBe(0);
 	});
 });

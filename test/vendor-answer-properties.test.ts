@@ -2,12 +2,12 @@
 import { expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
-import { answerOf as claudeAnswer, tokensOf as claudeTokens } from "../src/providers/anthropic/response.ts";
+import { answerOf as claudeAnswer, usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
 import { messageDecoder } from "../src/providers/anthropic/stream.ts";
 import { chatUsage } from "../src/providers/chat-usage.ts";
-import { answerOf as geminiAnswer, tokensOf as geminiTokens } from "../src/providers/gemini/response.ts";
+import { answerOf as geminiAnswer, usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
 import { generateDecoder } from "../src/providers/gemini/stream.ts";
-import type { Keep, StreamDecoder } from "../src/providers/provider.ts";
+import type { StoredThinking, StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { folded } from "./kit/folded.ts";
@@ -64,11 +64,11 @@ const upstream = (name: string) => upstreams.find((each) => each.name === name)!
 const call = { body: { model: "asked", stream_options: { include_usage: true } } } as unknown as Call;
 
 /** What a decoder makes of a stream whose bytes come in random pieces, and what it keeps. */
-function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: string; keeps: Keep[] } {
+function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: string; keeps: StoredThinking[] } {
 	const splitter = new SseSplitter();
 	const bytes = Buffer.from(sse);
 	let text = "";
-	const keeps: Keep[] = [];
+	const keeps: StoredThinking[] = [];
 	const take = (events: ReturnType<SseSplitter["push"]>) => {
 		for (const event of events) {
 			const out = decoder.push(event);

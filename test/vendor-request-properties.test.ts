@@ -5,7 +5,7 @@ import type { Call } from "../src/openai/call.ts";
 import { parseRequest } from "../src/openai/call.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";
-import { GOT_NOTHING } from "../src/providers/provider.ts";
+import { NO_INPUTS } from "../src/providers/provider.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";
 import { randomChat } from "./kit/random-chat.ts";
@@ -33,11 +33,11 @@ function leads(path: string, body: unknown): boolean {
 const counts = (text: string, marks: readonly string[]) => marks.map((mark) => text.split(mark).length - 1);
 
 describe.each([
-	["Anthropic", CLAUDES, (body: Call["body"], model: string) => messagesRequest(body, model, false, GOT_NOTHING).body],
+	["Anthropic", CLAUDES, (body: Call["body"], model: string) => messagesRequest(body, model, false, NO_INPUTS).body],
 	[
 		"Gemini",
 		GEMINIS,
-		(body: Call["body"], model: string) => generateRequest(body, model, "https://g/v1beta", GOT_NOTHING),
+		(body: Call["body"], model: string) => generateRequest(body, model, "https://g/v1beta", NO_INPUTS),
 	],
 ] as const)("a request to %s", (_, models, encode) => {
 	test("goes whole, in its order, or is refused with the name of a field that it has", () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { encoded } from "../src/openai/chat.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";
-import { GOT_NOTHING } from "../src/providers/provider.ts";
+import { NO_INPUTS } from "../src/providers/provider.ts";
 import { call, PIXEL, refusal, request, toClaude, toGemini, user } from "./kit/vendor-requests.ts";
 
 describe.each([
@@ -117,8 +117,8 @@ describe.each([
 		];
 		const text =
 			encode === toClaude
-				? messagesRequest(request({ messages }), "c", false, GOT_NOTHING).body
-				: generateRequest(request({ messages }), "g", "", GOT_NOTHING);
+				? messagesRequest(request({ messages }), "c", false, NO_INPUTS).body
+				: generateRequest(request({ messages }), "g", "", NO_INPUTS);
 		expect(text).toContain('{"n": 12345678901234567890, "f": 1e400}');
 	});
 
@@ -127,7 +127,7 @@ describe.each([
 		const raw = `{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":${deep}}}]}`;
 		const body = JSON.parse(raw);
 		const run = encode === toClaude ? messagesRequest : generateRequest;
-		expect(refusal(() => encoded(() => run(body, "m", "" as never, GOT_NOTHING)))).toEqual(["invalid_value", null]);
+		expect(refusal(() => encoded(() => run(body, "m", "" as never, NO_INPUTS)))).toEqual(["invalid_value", null]);
 	});
 
 	test("the other vendor's field is not this one's", () => {

@@ -1,18 +1,18 @@
 /** What a client is told beside a whole answer: of its own call, whoever was answered before from the same target. */
 import { expect, test } from "bun:test";
 import type { Target } from "../src/providers/provider.ts";
-import type { Opened } from "../src/proxy/attempt.ts";
-import { Settlement } from "../src/proxy/call-record.ts";
+import type { StartedAnswer } from "../src/proxy/attempt.ts";
+import { CallRecord } from "../src/proxy/call-record.ts";
 import { wholeAnswer } from "../src/proxy/response-headers.ts";
 
 const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
 const target = { id: "box/m", model: "m", provider: { name: "box", secret: "hush-hush" } } as unknown as Target;
 
 let count = 0;
-function told(of: Partial<Settlement>, upstream: Record<string, string> = {}, to = target): Record<string, string> {
-	const settlement = new Settlement(`req_${++count}`, "chat", performance.now(), sink);
+function told(of: Partial<CallRecord>, upstream: Record<string, string> = {}, to = target): Record<string, string> {
+	const settlement = new CallRecord(`req_${++count}`, "chat", performance.now(), sink);
 	Object.assign(settlement, { attempts: 1, ...of });
-	const opened = { target: to, head: new Response("", { headers: upstream }) } as unknown as Opened;
+	const opened = { target: to, head: new Response("", { headers: upstream }) } as unknown as StartedAnswer;
 	const headers = Object.fromEntries(wholeAnswer("{}", opened, settlement).headers);
 	delete headers["x-router-overhead-ms"];
 	return headers;

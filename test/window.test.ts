@@ -1,30 +1,30 @@
 /** Limits in one process: exact sliding windows, all or nothing, reserved and settled. */
 import { describe, expect, test } from "bun:test";
-import type { Bound, Reservation, Verdict } from "../src/accounts/limits/limiter.ts";
+import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
 import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import { random } from "./kit/random.ts";
 
-const requests = (limit: number, id = "key:a"): Bound => ({
+const requests = (limit: number, id = "key:a"): Limit => ({
 	id,
 	counts: "requests",
 	limit,
 	windowMs: 60_000,
 	amount: 1,
 });
-const tokens = (limit: number, amount: number, id = "key:a"): Bound => ({
+const tokens = (limit: number, amount: number, id = "key:a"): Limit => ({
 	id,
 	counts: "tokens",
 	limit,
 	windowMs: 60_000,
 	amount,
 });
-const atOnce = (limit: number, id = "key:a"): Bound => ({ id, counts: "concurrency", limit, windowMs: 0, amount: 1 });
+const atOnce = (limit: number, id = "key:a"): Limit => ({ id, counts: "concurrency", limit, windowMs: 0, amount: 1 });
 
-function taken(verdict: Verdict): Reservation {
+function taken(verdict: LimitDecision): Reservation {
 	if (!verdict.isAllowed) throw new Error(`refused by ${verdict.refused.id} ${verdict.refused.counts}`);
 	return verdict.reservation;
 }
-function refused(verdict: Verdict) {
+function refused(verdict: LimitDecision) {
 	if (verdict.isAllowed) throw new Error("it was let in");
 	return verdict;
 }
@@ -160,7 +160,7 @@ describe("tokens", () => {
 });
 
 describe("a guess", () => {
-	const guess = (limit: number, certain: number, amount: number): Bound => ({ ...tokens(limit, amount), certain });
+	const guess = (limit: number, certain: number, amount: number): Limit => ({ ...tokens(limit, amount), certain });
 
 	test("that does not fit keeps no call out while none is under way: then what is certain is taken", () => {
 		const limiter = new WindowLimiter();
@@ -219,7 +219,7 @@ describe("a guess", () => {
 });
 
 describe("a budget", () => {
-	const usd = (amount: number, spent = 0): Bound => ({
+	const usd = (amount: number, spent = 0): Limit => ({
 		...requests(1),
 		counts: "usd",
 		amount,

@@ -37,7 +37,7 @@ const parameter = {
 const NAME = "The model's name; one with slashes may be written with them.";
 
 /** `GET /models`. */
-export const MODELS: Detail = {
+export const MODELS_DOC: Detail = {
 	tags: TAGS,
 	operationId: "agentModels",
 	summary: "The agent's models and their states",
@@ -45,7 +45,7 @@ export const MODELS: Detail = {
 };
 
 /** `GET /models/{name}`. */
-export const MODEL: Detail = {
+export const MODEL_DOC: Detail = {
 	tags: TAGS,
 	operationId: "agentModel",
 	summary: "One model",

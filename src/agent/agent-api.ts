@@ -5,13 +5,13 @@ import { IDLE_SECONDS } from "../http/idle.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { tooLarge } from "../openai/call.ts";
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";
-import { GPUS, LOAD, LOGS, MODEL, MODELS, UNLOAD } from "./agent-api-docs.ts";
+import { GPUS, LOAD, LOGS, MODEL_DOC, MODELS_DOC, UNLOAD } from "./agent-api-docs.ts";
 import type { Docker } from "./docker/docker.ts";
 import { logLines, logStream } from "./docker/log-stream.ts";
 import { holdingsNow } from "./gpu/capacity.ts";
 import type { GpuWatch } from "./gpu/gpu-watch.ts";
-import type { Host } from "./models/controller.ts";
-import type { Book, Entry } from "./models/model-registry.ts";
+import type { ModelController } from "./models/controller.ts";
+import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
 import { gpuReport, type Views } from "./models/model-view.ts";
 
 /** A description of a model is small. */
@@ -19,8 +19,8 @@ const MAX_BODY = 64 * 1024;
 
 /** What the routes show and change. */
 export interface AgentApi {
-	readonly book: Book;
-	readonly host: Host;
+	readonly book: ModelRegistry;
+	readonly host: ModelController;
 	readonly views: Views;
 	readonly docker: Docker;
 	readonly gpus: GpuWatch;
@@ -38,7 +38,7 @@ interface Timeouts {
 /** The plugin. */
 export function agentApi(api: AgentApi) {
 	const { book, views, admit } = api;
-	const known = (name: string): Entry => {
+	const known = (name: string): RegisteredModel => {
 		const entry = book.get(name);
 		if (entry) return entry;
 		throw new RouterError(
@@ -85,10 +85,10 @@ export function agentApi(api: AgentApi) {
 				admit(request);
 				return { object: "list" as const, data: views.all() };
 			},
-			{ detail: MODELS },
+			{ detail: MODELS_DOC },
 		)
 		.get("/models/:name/logs", ({ request, server, params }) => logs(request, server, params.name), { detail: LOGS })
-		.get("/models/*", ({ request, server, params }) => get(request, server, params["*"]), { detail: MODEL })
+		.get("/models/*", ({ request, server, params }) => get(request, server, params["*"]), { detail: MODEL_DOC })
 		.post("/models/:name/load", ({ request, params }) => change(request, params.name, "load"), {
 			parse: "none",
 			detail: LOAD,

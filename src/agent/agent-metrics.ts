@@ -3,8 +3,8 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { readText } from "../proxy/net/read-body.ts";
 import { steadyTime } from "../steady-time.ts";
 import type { GpuWatch } from "./gpu/gpu-watch.ts";
-import type { Host, HostEvents } from "./models/controller.ts";
-import type { Book } from "./models/model-registry.ts";
+import type { HostEvents, ModelController } from "./models/controller.ts";
+import type { ModelRegistry } from "./models/model-registry.ts";
 import type { Traffic } from "./models/traffic.ts";
 import { relabel } from "./vllm/vllm-metrics.ts";
 import type { Vllm } from "./vllm/vllm-probe.ts";
@@ -25,8 +25,8 @@ export interface AgentMetrics {
 
 /** What is read at each scrape. */
 export interface MetricsWorld {
-	readonly book: Book;
-	readonly host: Host;
+	readonly book: ModelRegistry;
+	readonly host: ModelController;
 	readonly traffic: Traffic;
 	readonly gpus: GpuWatch;
 	/** Running vLLMs, with what each serves. */

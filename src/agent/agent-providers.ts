@@ -4,14 +4,14 @@ import { openAiCompatible } from "../providers/openai/index.ts";
 import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import { TABLE } from "../providers/vendors.ts";
-import type { Book } from "./models/model-registry.ts";
+import type { ModelRegistry } from "./models/model-registry.ts";
 import { CONTAINER, modelTransport } from "./models/model-transport.ts";
 import type { Traffic } from "./models/traffic.ts";
 import { toolMistake } from "./vllm/tool-parsers.ts";
 
 /** What they are made with. */
 export interface ProviderTools {
-	readonly book: Book;
+	readonly book: ModelRegistry;
 	readonly traffic: Traffic;
 	readonly http: Transport;
 	readonly key: string;

@@ -17,8 +17,8 @@ import { GpuWatch } from "./gpu/gpu-watch.ts";
 import { ModelInfos } from "./gpu/model-infos.ts";
 import { agentFile } from "./models/agent-file.ts";
 import { agentSettings } from "./models/agent-settings.ts";
-import { Host } from "./models/controller.ts";
-import { Book } from "./models/model-registry.ts";
+import { ModelController } from "./models/controller.ts";
+import { ModelRegistry } from "./models/model-registry.ts";
 import { gpuReport, Views } from "./models/model-view.ts";
 import { Traffic } from "./models/traffic.ts";
 import { agentInstance } from "./router-link/instance.ts";
@@ -47,7 +47,7 @@ export interface Runtime {
 export function createRuntime(config: Config, env: Environment): Runtime {
 	const { agent, data_dir } = config;
 	const file = agentFile(data_dir);
-	const book = new Book(agent.models, file);
+	const book = new ModelRegistry(agent.models, file);
 	const vllmKey =
 		file.content.vllm_key ?? Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
 	const settings = agentSettings(config, env, vllmKey);
@@ -79,7 +79,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 		},
 		() => host.look(),
 	);
-	const host: Host = new Host({
+	const host: ModelController = new ModelController({
 		book,
 		settings,
 		docker,

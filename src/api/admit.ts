@@ -1,31 +1,35 @@
 /** What a call does at the gate once it is understood: limits, budget, and what it will cost. */
 
 import type { Caller } from "../accounts/auth/keys.ts";
-import type { Pass, Turnstile } from "../accounts/limits/admission.ts";
+import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
-import type { Settlement } from "../proxy/call-record.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
-import { Admission, type Asking } from "./limit-request.ts";
+import { type LimitedCall, LimitRequest } from "./limit-request.ts";
 
 /** A call at the gate. */
-export interface Entry extends Asking {
+export interface CallToAdmit extends LimitedCall {
 	readonly call: Pick<Call, "operation" | "raw" | "body" | "fields" | "headers">;
-	readonly settlement: Settlement;
+	readonly settlement: CallRecord;
 }
 
 /**
  * Lets the call in, and settles its limits and budget when it is over. Throws what the turnstile does. A promise where others have to
  * be asked: to wait for nothing would cost each call 0.5 µs.
  */
-export function enter(turnstile: Turnstile, catalog: Catalog, entry: Entry): Promise<void> | undefined {
+export function admitCall(
+	turnstile: AdmissionControl,
+	catalog: Catalog,
+	entry: CallToAdmit,
+): Promise<void> | undefined {
 	const { settlement } = entry;
-	const admission = new Admission(entry, catalog, turnstile.usual);
+	const admission = new LimitRequest(entry, catalog, turnstile.usual);
 	const entered = turnstile.enter(admission);
 	if (!entered) return undefined;
-	const passed = (pass: Pass) => {
+	const passed = (pass: Admission) => {
 		settlement.headers = pass.headers;
 		settlement.atEnd(() => {
 			const { tokens, cost, isCutShort, isEstimated } = settlement;
@@ -59,7 +63,7 @@ export function affordable(caller: Caller | undefined, model: string, route: Rou
 const MAX_USER = 128;
 
 /** The end user of a call: by the first header of the configuration that is there, else by the body. */
-export function endUser({ headers, body }: Entry["call"], config: Config): string | undefined {
+export function endUser({ headers, body }: CallToAdmit["call"], config: Config): string | undefined {
 	for (const name of config.usage.user_headers) {
 		const user = headers.get(name);
 		if (user) return user.slice(0, MAX_USER);

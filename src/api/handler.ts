@@ -1,26 +1,26 @@
 /** From an HTTP request to a call, and to its answer. The same for both roles. */
 
-import { refuseKeyless } from "../accounts/auth/csrf.ts";
+import { rejectCrossSite } from "../accounts/auth/csrf.ts";
 import type { Caller, Gate } from "../accounts/auth/keys.ts";
-import type { Turnstile } from "../accounts/limits/admission.ts";
+import type { AdmissionControl } from "../accounts/limits/admission.ts";
 import type { Biller } from "../accounts/usage/pricing.ts";
 import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
 import type { AnswerCache } from "../cache/cache.ts";
 import type { Config } from "../config/schema.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import type { ClientAddresses, Peers } from "../http/client-address.ts";
-import { Patience, type Timeouts } from "../http/idle-timeout.ts";
+import { IdleTimeoutLift, type IdleTimeouts } from "../http/idle-timeout.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { newRequestId } from "../http/request-id.ts";
 import { type Call, type Operation, parseRequest } from "../openai/call.ts";
 import { HOPS } from "../providers/request-headers.ts";
-import { Settlement } from "../proxy/call-record.ts";
+import { CallRecord } from "../proxy/call-record.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
 import type { Catalog } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
 import type { Sink } from "../telemetry/events.ts";
-import { affordable, endUser, enter } from "./admit.ts";
+import { admitCall, affordable, endUser } from "./admit.ts";
 import { type Arrival, IncomingCall } from "./incoming-call.ts";
 import { refuseReroutes } from "./model-overrides.ts";
 import { choose, explainHeader, mayReach, permitted } from "./route-call.ts";
@@ -53,13 +53,13 @@ export interface CallContext {
 
 /** What a router keeps of its callers. */
 export interface Accounts {
-	readonly turnstile: Turnstile;
+	readonly turnstile: AdmissionControl;
 	readonly biller: Biller;
 	readonly addresses: ClientAddresses;
 }
 
 /** What is used of Bun's server. */
-interface BunServer extends Peers, Timeouts {}
+interface BunServer extends Peers, IdleTimeouts {}
 
 /** Routers a call may pass through. */
 const MAX_HOPS = 8;
@@ -71,7 +71,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
 	return async (request: Request, server: BunServer | null): Promise<Response> => {
-		const settlement = new Settlement(newRequestId(), operation, performance.now(), context.sink);
+		const settlement = new CallRecord(newRequestId(), operation, performance.now(), context.sink);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
 			const arrived = arrive(operation, context, request, settlement);
@@ -93,13 +93,13 @@ export function callHandler(operation: Operation, context: CallContext) {
 interface Arrived extends Pick<CallContext, "config" | "catalog" | "accounts"> {
 	readonly context: CallContext;
 	readonly request: Request;
-	readonly settlement: Settlement;
+	readonly settlement: CallRecord;
 	readonly caller: Caller | undefined;
 	readonly arrival: Arrival;
 }
 
 /** Lets a caller in, and reads what its headers say. Throws what those rules do. */
-function arrive(operation: Operation, context: CallContext, request: Request, settlement: Settlement): Arrived {
+function arrive(operation: Operation, context: CallContext, request: Request, settlement: CallRecord): Arrived {
 	const { config, catalog, gate, accounts } = context;
 	const { headers } = request;
 	const caller = admit(gate, request, config);
@@ -151,7 +151,7 @@ function answer(
 	let entering: Promise<void> | undefined;
 	if (accounts && (caller || accounts.turnstile.hasLimits)) {
 		const address = () => accounts.addresses.of(request, server);
-		entering = enter(accounts.turnstile, catalog, { call, caller, route, settlement, address });
+		entering = admitCall(accounts.turnstile, catalog, { call, caller, route, settlement, address });
 	}
 	const entered = () => fulfil(arrived, call, route, server, answered);
 	return entering ? entering.then(entered) : entered();
@@ -184,7 +184,7 @@ function fulfil(
 	const answering = context.cache?.answer(call, route.targets, settlement, run) ?? run(call);
 	if (!(answering instanceof Promise)) return answering;
 	// From here the upstream sets the pace.
-	const patience = server ? new Patience(server, request) : undefined;
+	const patience = server ? new IdleTimeoutLift(server, request) : undefined;
 	settlement.atEnd(() => {
 		if (settlement.isKnown && answered.size < MOST_ANSWERED) answered.add(route.label);
 		patience?.over();
@@ -216,7 +216,7 @@ export function admit(gate: Gate, request: Request, config: Config): Caller | un
 /** Why a router without keys refuses a request that a web page may have made by stealth; undefined where it does not. */
 export function refuseStealth(gate: Gate, request: Request, { server }: Config): RouterError | undefined {
 	if (!gate.isOpen || server.insecure) return undefined;
-	return refuseKeyless(request.headers, request.url, server.cors_origins);
+	return rejectCrossSite(request.headers, request.url, server.cors_origins);
 }
 
 /**
@@ -264,7 +264,7 @@ function priorityIn(headers: Headers, ofKey: number): number {
 	});
 }
 
-function errorHeaders(settlement: Settlement): Record<string, string> {
+function errorHeaders(settlement: CallRecord): Record<string, string> {
 	const headers: Record<string, string> = { "x-request-id": settlement.id, ...settlement.headers };
 	if (settlement.provider !== "none") headers["x-router-provider"] = settlement.provider;
 	if (settlement.agent !== undefined) headers["x-router-agent"] = settlement.agent;

@@ -1,7 +1,7 @@
 /** What a call asks of limits and budget: each figure is found out when a limit first needs it, and once. */
 
 import type { Caller } from "../accounts/auth/keys.ts";
-import type { Entering } from "../accounts/limits/admission.ts";
+import type { AdmissionRequest } from "../accounts/limits/admission.ts";
 import { answerLimit, choicesOf } from "../accounts/usage/answer-limit.ts";
 import type { UsualCalls, UsualOfKey } from "../accounts/usage/learned-usage.ts";
 import { mostCharge } from "../accounts/usage/rates.ts";
@@ -17,7 +17,7 @@ const UNKNOWN_ANSWER = 4096;
 const MOST_PRICED = 3;
 
 /** The call that asks. */
-export interface Asking {
+export interface LimitedCall {
 	readonly call: Estimated;
 	readonly caller: Caller | undefined;
 	/** Where it may go: its caller's part of it. */
@@ -27,7 +27,7 @@ export interface Asking {
 }
 
 /** A call before its limits. */
-export class Admission implements Entering {
+export class LimitRequest implements AdmissionRequest {
 	readonly isAnswerLimited: boolean;
 	readonly #limit: number | undefined;
 	readonly #choices: number;
@@ -40,7 +40,7 @@ export class Admission implements Entering {
 	#usual: UsualOfKey | undefined;
 
 	constructor(
-		private readonly asking: Asking,
+		private readonly asking: LimitedCall,
 		private readonly catalog: Pick<Catalog, "listed">,
 		private readonly usual: UsualCalls,
 	) {

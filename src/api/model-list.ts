@@ -1,7 +1,7 @@
 /** Which models the upstreams say they serve, asked now and then and remembered. Never in a call's way. */
 import { parseBounded } from "../openai/json.ts";
 import { isLocal } from "../providers/locality.ts";
-import { isGood, type ListedModel, type Provider } from "../providers/provider.ts";
+import { isOk, type ListedModel, type Provider } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { steadyTime } from "../steady-time.ts";
@@ -163,7 +163,7 @@ async function fetchList(provider: Provider): Promise<ListedModel[] | undefined>
 		if (!request) return models;
 		const response = await provider.transport.send(request, signal);
 		const text = await readText(response, MAX_LIST);
-		const listed = isGood(response) ? provider.readList(parseBounded(text)) : undefined;
+		const listed = isOk(response) ? provider.readList(parseBounded(text)) : undefined;
 		if (!listed) return undefined;
 		models = [...(models ?? []), ...listed.models];
 		after = listed.next;

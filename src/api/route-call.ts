@@ -4,7 +4,7 @@ import type { Caller } from "../accounts/auth/keys.ts";
 import { RouterError } from "../errors.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { plan } from "../routing/plan.ts";
-import { type Asked, needsOf } from "../routing/requirements.ts";
+import { needsOf, type RoutedCall } from "../routing/requirements.ts";
 import type { Feature, Route, RouteTarget } from "../routing/route.ts";
 import { missingOf } from "../routing/score.ts";
 import type { RoutingState, Work } from "../routing/target-state.ts";
@@ -43,7 +43,7 @@ export function mayReach(caller: Caller, { id, name }: RouteTarget): boolean {
 }
 
 /** Makes the choice. A call with one target costs nothing. */
-export function choose(asked: Asked, route: Route, chooser: Chooser, wantsReasons: boolean): Choice {
+export function choose(asked: RoutedCall, route: Route, chooser: Chooser, wantsReasons: boolean): Choice {
 	const isSole = route.targets.length === 1;
 	if (isSole && !wantsReasons) return { targets: route.targets };
 	const { state, onPlanned, dice = Math.random } = chooser;

@@ -4,16 +4,16 @@ import { RouterError } from "../errors.ts";
 import type { Call, Operation } from "../openai/call.ts";
 import type { Target } from "../providers/provider.ts";
 import { timeLeft } from "../proxy/attempt.ts";
-import type { Settlement } from "../proxy/call-record.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
 import { entryAnswer, tailAnswer } from "./cached-response.ts";
-import { decodeEntry, type Entry, encodeEntry, isFresh, isSound } from "./entry.ts";
-import { type Asker, type Parsed, type Repeat, Repeats } from "./exact-match.ts";
+import { type CacheEntry, decodeEntry, encodeEntry, isFresh, isSound } from "./entry.ts";
+import { type CacheScope, type Parsed, type Repeat, Repeats } from "./exact-match.ts";
 import { keyOf } from "./key.ts";
 import { Leader } from "./leader.ts";
 import { Ring, type RingKey } from "./ring.ts";
 import { type CacheSettings, type CacheUse, cacheUse } from "./rules.ts";
 import type { Release, SecondLevel } from "./shared-store.ts";
-import { Flight } from "./single-flight.ts";
+import { SingleFlight } from "./single-flight.ts";
 import { patiently } from "./wait.ts";
 
 /** What the configuration says of the cache as a whole. */
@@ -36,16 +36,16 @@ interface Asked {
 	readonly key: RingKey;
 	readonly use: CacheUse;
 	readonly call: Call;
-	readonly settlement: Settlement;
+	readonly settlement: CallRecord;
 	readonly run: Run;
-	readonly asker: Asker;
+	readonly asker: CacheScope;
 	/** The same call has been answered before. */
 	readonly repeat: Repeat | undefined;
 }
 
 /** What the second level said: an answer, or the right to make the call, or neither. */
 interface Claimed {
-	readonly found?: Entry | undefined;
+	readonly found?: CacheEntry | undefined;
 	readonly release?: Release | undefined;
 }
 
@@ -54,7 +54,7 @@ export class AnswerCache {
 	#ring: Ring | undefined;
 	readonly #repeats: Repeats;
 	/** Calls on their way upstream that others may join, by key. */
-	readonly #flights = new Map<string, Flight>();
+	readonly #flights = new Map<string, SingleFlight>();
 
 	constructor(private readonly options: AnswerCacheOptions) {
 		this.#repeats = new Repeats(options.memory);
@@ -74,7 +74,7 @@ export class AnswerCache {
 	 * Answers a call, by `run` where nothing else can; at once where the answer is here. Throws what `run` throws, and `invalid_value` for
 	 * the cache's own header, at once or later.
 	 */
-	answer(call: Call, targets: readonly Target[], settlement: Settlement, run: Run): Response | Promise<Response> {
+	answer(call: Call, targets: readonly Target[], settlement: CallRecord, run: Run): Response | Promise<Response> {
 		const use = cacheUse(call, this.options.settingsFor(call.body.model));
 		const asker = { tenant: this.options.isShared() ? "" : (call.keyId ?? ""), targets, headers: call.headers };
 		const repeat = use && this.#repeats.find(call, asker);
@@ -101,7 +101,7 @@ export class AnswerCache {
 	}
 
 	/** At once unless it is large: a hit is to cost as little as it can. */
-	#kept(asked: Asked): Entry | undefined | Promise<Entry | undefined> {
+	#kept(asked: Asked): CacheEntry | undefined | Promise<CacheEntry | undefined> {
 		const { key, use, call, asker, repeat } = asked;
 		const place = this.#ring?.find(key);
 		if (place === undefined) return undefined;
@@ -114,7 +114,7 @@ export class AnswerCache {
 	}
 
 	/** Waits with others for an answer; undefined where none came. Throws `cancelled` and `upstream_timeout`. */
-	async #follow(flight: Flight, asked: Asked): Promise<Response | undefined> {
+	async #follow(flight: SingleFlight, asked: Asked): Promise<Response | undefined> {
 		const { call, settlement, use } = asked;
 		const leave = flight.enter();
 		const tail = flight.tail(shapeOf(call));
@@ -135,9 +135,9 @@ export class AnswerCache {
 	/** Has the call made, and its answer kept. @param id under which others may join */
 	async #lead(asked: Asked, id?: string): Promise<Response> {
 		const { call, settlement, run, use } = asked;
-		const flight = new Flight(shapeOf(call), this.options.maxEntry);
+		const flight = new SingleFlight(shapeOf(call), this.options.maxEntry);
 		let claimed: Claimed = {};
-		const over = async (entry: Entry | undefined) => {
+		const over = async (entry: CacheEntry | undefined) => {
 			call.signal.removeEventListener("abort", leader.left);
 			await this.#keep(asked, entry, claimed);
 			if (id !== undefined) this.#flights.delete(id);
@@ -164,7 +164,7 @@ export class AnswerCache {
 	}
 
 	/** What the other replicas have, or the right to make the call. Throws `cancelled` and `upstream_timeout`. */
-	async #claim(level: SecondLevel, asked: Asked, flight: Flight): Promise<Claimed> {
+	async #claim(level: SecondLevel, asked: Asked, flight: SingleFlight): Promise<Claimed> {
 		const { key, use, call } = asked;
 		const claiming = level
 			.claim(key)
@@ -181,7 +181,7 @@ export class AnswerCache {
 		return entry && isSound(entry) ? { found: fresh(entry, use) } : {};
 	}
 
-	async #keep({ key, use }: Asked, entry: Entry | undefined, { found, release }: Claimed): Promise<void> {
+	async #keep({ key, use }: Asked, entry: CacheEntry | undefined, { found, release }: Claimed): Promise<void> {
 		const fits = entry && use.stores && entry.body.length <= this.options.maxEntry;
 		if (!fits) return release?.(undefined);
 		const bytes = await encodeEntry(entry);
@@ -208,11 +208,11 @@ function keyIn(call: Call, targets: readonly Target[], tenant: string): RingKey 
 const shapeOf = ({ stream, body }: Call) => ({ stream, showsUsage: body.stream_options?.include_usage === true });
 
 /** The entry, where the call takes one of its age. */
-function fresh(entry: Entry | undefined, { maxAgeMs }: CacheUse): Entry | undefined {
+function fresh(entry: CacheEntry | undefined, { maxAgeMs }: CacheUse): CacheEntry | undefined {
 	return entry && isFresh(entry.facts, maxAgeMs, Date.now()) ? entry : undefined;
 }
 
-function hit(entry: Entry, { call, settlement, repeat }: Asked): Response {
+function hit(entry: CacheEntry, { call, settlement, repeat }: Asked): Response {
 	settlement.cache = "hit";
 	settlement.isKnown = true;
 	return entryAnswer(entry, call, settlement, entry === repeat?.entry);

@@ -4,9 +4,9 @@ import type { Call } from "../openai/call.ts";
 import { replayEvents } from "../openai/json-to-stream.ts";
 import { DONE, sseComment } from "../openai/sse.ts";
 import { headerText } from "../providers/header-text.ts";
-import type { Settlement } from "../proxy/call-record.ts";
-import type { Entry, EntryFacts } from "./entry.ts";
-import type { Flight, Tail } from "./single-flight.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
+import type { CacheEntry, EntryFacts } from "./entry.ts";
+import type { SingleFlight, Tail } from "./single-flight.ts";
 
 const decoder = new TextDecoder();
 
@@ -14,7 +14,12 @@ const decoder = new TextDecoder();
  * Answers with what was kept, as a stream where the call asks for one; settles. Throws where the entry holds no JSON.
  * @param isRepeat the same entry has answered before, and may again
  */
-export function entryAnswer({ facts, body }: Entry, call: Call, settlement: Settlement, isRepeat = false): Response {
+export function entryAnswer(
+	{ facts, body }: CacheEntry,
+	call: Call,
+	settlement: CallRecord,
+	isRepeat = false,
+): Response {
 	const { stream } = call;
 	let content: Uint8Array | string = body;
 	if (stream) {
@@ -32,7 +37,7 @@ export function entryAnswer({ facts, body }: Entry, call: Call, settlement: Sett
 }
 
 /** Reads another caller's stream along; settles when that is over. `leave` is called when this client leaves. */
-export function tailAnswer(flight: Flight, tail: Tail, settlement: Settlement, leave: () => void): Response {
+export function tailAnswer(flight: SingleFlight, tail: Tail, settlement: CallRecord, leave: () => void): Response {
 	const encoder = new TextEncoder();
 	const stop = () => {
 		flight.drop(tail);
@@ -101,7 +106,7 @@ function sharedHeaders({ provider, model }: Served, isStream: boolean): Record<s
 type Served = Pick<EntryFacts, "provider" | "model">;
 
 /** What is said of this call alone. */
-function tell(headers: Headers, { id, overheadText, headers: more }: Settlement): void {
+function tell(headers: Headers, { id, overheadText, headers: more }: CallRecord): void {
 	headers.set("x-request-id", id);
 	headers.set("x-router-overhead-ms", overheadText);
 	for (const name in more) headers.set(name, more[name]!);

@@ -9,7 +9,7 @@ export interface EntryFacts {
 }
 
 /** One answer. */
-export interface Entry {
+export interface CacheEntry {
 	readonly facts: EntryFacts;
 	/** The JSON answer, UTF-8. */
 	readonly body: Uint8Array;
@@ -29,7 +29,7 @@ const NEWLINE = 10;
 const decoder = new TextDecoder();
 
 /** The bytes to keep. */
-export async function encodeEntry({ facts, body }: Entry): Promise<Uint8Array> {
+export async function encodeEntry({ facts, body }: CacheEntry): Promise<Uint8Array> {
 	const text = Buffer.concat([Buffer.from(`${JSON.stringify(facts)}\n`), body]);
 	if (body.length <= COMPRESSED_FROM) return Buffer.concat([Buffer.of(PLAIN), text]);
 	const packed =
@@ -38,7 +38,7 @@ export async function encodeEntry({ facts, body }: Entry): Promise<Uint8Array> {
 }
 
 /** The answer in these bytes (its body may lie in them), at once unless it is large; undefined where there is none that this version can read. */
-export function decodeEntry(bytes: Uint8Array): Entry | undefined | Promise<Entry | undefined> {
+export function decodeEntry(bytes: Uint8Array): CacheEntry | undefined | Promise<CacheEntry | undefined> {
 	try {
 		if (bytes[0] === PLAIN) return entryIn(bytes.subarray(1));
 		if (bytes[0] !== ZSTD) return undefined;
@@ -52,7 +52,7 @@ export function decodeEntry(bytes: Uint8Array): Entry | undefined | Promise<Entr
 	}
 }
 
-function entryIn(text: Uint8Array): Entry | undefined {
+function entryIn(text: Uint8Array): CacheEntry | undefined {
 	const end = text.indexOf(NEWLINE);
 	if (end === -1) return undefined;
 	const facts = JSON.parse(decoder.decode(text.subarray(0, end))) as EntryFacts;
@@ -60,7 +60,7 @@ function entryIn(text: Uint8Array): Entry | undefined {
 }
 
 /** Whether an entry that others may have written to is what it should be. */
-export function isSound({ facts, body }: Entry): boolean {
+export function isSound({ facts, body }: CacheEntry): boolean {
 	const { provider, model, storedAt, expiresAt } = facts;
 	if (typeof provider !== "string" || typeof model !== "string") return false;
 	if (!(Number.isFinite(storedAt) && Number.isFinite(expiresAt))) return false;

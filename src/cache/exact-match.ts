@@ -1,6 +1,6 @@
 /** Calls that the cache has answered lately, by their text: clients that repeat a call send the same bytes. */
 import type { Call, Operation } from "../openai/call.ts";
-import type { Entry } from "./entry.ts";
+import type { CacheEntry } from "./entry.ts";
 import { BETAS } from "./key.ts";
 import type { RingKey } from "./ring.ts";
 
@@ -8,7 +8,7 @@ import type { RingKey } from "./ring.ts";
 export type Parsed = Pick<Call, "raw" | "body" | "fields" | "stream">;
 
 /** Who asked, besides what. */
-export interface Asker {
+export interface CacheScope {
 	/** Whose answers these are; "" where all share them. */
 	readonly tenant: string;
 	/** Where the call may run: the same object for the same route. */
@@ -28,7 +28,7 @@ export interface Repeat {
 	/** Where the entry lay in the ring: no other will ever lie there. */
 	readonly place: number;
 	/** With a body of its own. */
-	readonly entry: Entry;
+	readonly entry: CacheEntry;
 }
 
 /** Longest text and longest answer that are remembered, characters and bytes. */
@@ -73,7 +73,7 @@ export class Repeats {
 	}
 
 	/** The same call by the same caller. */
-	find(call: Pick<Call, "operation" | "raw">, { tenant, targets, headers }: Asker): Repeat | undefined {
+	find(call: Pick<Call, "operation" | "raw">, { tenant, targets, headers }: CacheScope): Repeat | undefined {
 		const repeat = this.#of(call.raw);
 		if (!repeat || repeat.operation !== call.operation) return undefined;
 		if (repeat.tenant !== tenant || repeat.targets !== targets) return undefined;
@@ -81,7 +81,7 @@ export class Repeats {
 	}
 
 	/** Remembers a call whose answer was found in the ring. */
-	keep(call: Call, asker: Asker, found: Pick<Repeat, "key" | "place" | "entry">): void {
+	keep(call: Call, asker: CacheScope, found: Pick<Repeat, "key" | "place" | "entry">): void {
 		const { raw, body, fields, stream, operation } = call;
 		const { facts, body: answer } = found.entry;
 		if (raw.length > LONGEST || answer.length > LONGEST) return;

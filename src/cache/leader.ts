@@ -4,19 +4,19 @@ import { withoutCost, withUsage } from "../openai/answer-usage.ts";
 import type { Call } from "../openai/call.ts";
 import { foldStream } from "../openai/stream-to-json.ts";
 import type { Audience } from "../proxy/answer-listener.ts";
-import type { Settlement } from "../proxy/call-record.ts";
-import type { Entry } from "./entry.ts";
-import type { Broken, Flight, Piece } from "./single-flight.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
+import type { CacheEntry } from "./entry.ts";
+import type { Broken, FlightPiece, SingleFlight } from "./single-flight.ts";
 
 /** What it works with. */
 export interface Led {
 	readonly call: Call;
-	readonly settlement: Settlement;
-	readonly flight: Flight;
+	readonly settlement: CallRecord;
+	readonly flight: SingleFlight;
 	/** How long the answer is good, ms. */
 	readonly ttlMs: number;
 	/** Called once, when the call is over: with its answer, where that is complete. */
-	readonly over: (entry: Entry | undefined) => void;
+	readonly over: (entry: CacheEntry | undefined) => void;
 }
 
 /** Hears the answer of a led call. */
@@ -34,7 +34,7 @@ export class Leader implements Audience {
 		this.land(this.#entryOf(body));
 	}
 
-	sent(piece: Piece, taken: number | Promise<number>): number | Promise<unknown> {
+	sent(piece: FlightPiece, taken: number | Promise<number>): number | Promise<unknown> {
 		const { flight } = this.led;
 		flight.origin ??= this.#origin;
 		return flight.send(piece, taken);
@@ -66,7 +66,7 @@ export class Leader implements Audience {
 	};
 
 	/** Ends it; the first call counts. */
-	land(entry: Entry | undefined, broken?: Broken): void {
+	land(entry: CacheEntry | undefined, broken?: Broken): void {
 		if (this.#isOver) return;
 		this.#isOver = true;
 		this.led.flight.land(entry, broken);
@@ -78,7 +78,7 @@ export class Leader implements Audience {
 		return { provider, model: upstreamModel ?? "" };
 	}
 
-	#entryOf(body: string): Entry {
+	#entryOf(body: string): CacheEntry {
 		const storedAt = Date.now();
 		const facts = { ...this.#origin, storedAt, expiresAt: storedAt + this.led.ttlMs };
 		return { facts, body: Buffer.from(withoutCost(body)) };

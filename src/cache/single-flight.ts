@@ -1,10 +1,10 @@
 /**
  * One call on its way upstream, and all who wait for the same answer. Its races stand in design.md.
  */
-import type { Entry } from "./entry.ts";
+import type { CacheEntry } from "./entry.ts";
 
 /** A piece of a stream, as its client gets it. */
-export type Piece = Uint8Array | string;
+export type FlightPiece = Uint8Array | string;
 
 /** How the leader's client gets its answer: others that want it in the same form may read along. */
 export interface Shape {
@@ -19,25 +19,25 @@ export interface Broken {
 }
 
 /** The answer's origin, known once it begins. */
-export interface Origin {
+export interface AnswerOrigin {
 	readonly provider: string;
 	readonly model: string;
 }
 
 /** One flight. Made by the first caller, who leads it; it is over once it has landed. */
-export class Flight {
+export class SingleFlight {
 	readonly #controller = new AbortController();
-	readonly #result = Promise.withResolvers<Entry | undefined>();
+	readonly #result = Promise.withResolvers<CacheEntry | undefined>();
 	readonly #begun = Promise.withResolvers<void>();
 	readonly #tails = new Set<Tail>();
 	/** What was sent so far, while that may be read from its beginning. */
-	#pieces: Piece[] | undefined = [];
+	#pieces: FlightPiece[] | undefined = [];
 	#size = 0;
 	#present = 1;
 	#isOver = false;
 	/** Woken when somebody joins, reads on or leaves. */
 	#waiting: (() => void) | undefined;
-	origin: Origin | undefined;
+	origin: AnswerOrigin | undefined;
 	broken: Broken | undefined;
 
 	/** @param limit bytes of a stream that are kept for those who come later */
@@ -52,7 +52,7 @@ export class Flight {
 	}
 
 	/** Resolves when it has landed: with the answer, or with undefined where there is none that may be handed on. */
-	get result(): Promise<Entry | undefined> {
+	get result(): Promise<CacheEntry | undefined> {
 		return this.#result.promise;
 	}
 
@@ -62,7 +62,7 @@ export class Flight {
 	}
 
 	/** What was sent, whole; undefined where it has outgrown the limit. */
-	get pieces(): readonly Piece[] | undefined {
+	get pieces(): readonly FlightPiece[] | undefined {
 		return this.#pieces;
 	}
 
@@ -89,7 +89,7 @@ export class Flight {
 	 * The leader's stream sends a piece; `taken` is what its client's side says of it. Returns what to wait for before the next: the
 	 * slowest of those who read along, once it is a whole limit behind; the leader's own client only if nobody else reads.
 	 */
-	send(piece: Piece, taken: number | Promise<number>): number | Promise<unknown> {
+	send(piece: FlightPiece, taken: number | Promise<number>): number | Promise<unknown> {
 		this.#begun.resolve();
 		this.#size += piece.length;
 		if (this.#size > this.limit) this.#pieces = undefined;
@@ -101,7 +101,7 @@ export class Flight {
 	}
 
 	/** It is over. Only the first call counts. */
-	land(entry: Entry | undefined, broken?: Broken): void {
+	land(entry: CacheEntry | undefined, broken?: Broken): void {
 		if (this.#isOver) return;
 		this.#isOver = true;
 		this.broken = broken;
@@ -155,13 +155,13 @@ export class Flight {
 
 /** One who reads a stream along: from its beginning, at its own pace. */
 export class Tail {
-	readonly #queue: Piece[];
+	readonly #queue: FlightPiece[];
 	#backlog = 0;
 	#isOver = false;
 	#waiting: (() => void) | undefined;
 
 	constructor(
-		pieces: readonly Piece[],
+		pieces: readonly FlightPiece[],
 		private readonly onRead: () => void,
 	) {
 		this.#queue = [...pieces];
@@ -173,7 +173,7 @@ export class Tail {
 		return this.#backlog;
 	}
 
-	push(piece: Piece): void {
+	push(piece: FlightPiece): void {
 		this.#queue.push(piece);
 		this.#backlog += piece.length;
 		this.#waiting?.();
@@ -185,7 +185,7 @@ export class Tail {
 	}
 
 	/** All that is there; undefined at the end. One reader, one read at a time. */
-	async read(): Promise<readonly Piece[] | undefined> {
+	async read(): Promise<readonly FlightPiece[] | undefined> {
 		while (this.#queue.length === 0) {
 			if (this.#isOver) return undefined;
 			await new Promise<void>((resolve) => {

@@ -3,12 +3,12 @@
 import type { ShownUsage } from "../accounts/usage/usage-report.ts";
 import { decimal } from "../openai/usage-cost.ts";
 import type { Explanation } from "../routing/explain.ts";
-import type { Office, ShownInvitation, ShownSecret, UsageQuery } from "../server/admin/admin-service.ts";
+import type { AdminService, ShownInvitation, ShownSecret, UsageQuery } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
 import { explanationText } from "./explain-command.ts";
 import { plainText, table } from "./table.ts";
 
-type ListedKey = ReturnType<Office["keys"]>[number];
+type ListedKey = ReturnType<AdminService["keys"]>[number];
 
 /** A secret alone on its line, so that `$(router keys create …)` is the key; what it is stands in the note. */
 export function secretText({ key, secret, warning }: ShownSecret): { text: string; note: string } {

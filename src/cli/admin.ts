@@ -6,15 +6,15 @@ import type { Config } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import { describe } from "../openai/validation.ts";
 import {
+	type AdminService,
 	NewKeyBody,
-	type Office,
 	openOffice,
 	type ShownInvitation,
 	type ShownSecret,
 	usageQuery,
 } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
-import { createHouse } from "../server/router-state.ts";
+import { createRouterState } from "../server/router-state.ts";
 import { StartError } from "../start-error.ts";
 import type { KeyOptions, Order } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
@@ -32,9 +32,9 @@ type Counter = {
 	/** Here: why what was done is on no disk, so that nobody but this process knows of it. */
 	readonly unkept?: () => string | undefined;
 } & {
-	[K in keyof Office]: (
-		...args: Parameters<Office[K]>
-	) => ReturnType<Office[K]> | Promise<Awaited<ReturnType<Office[K]>>>;
+	[K in keyof AdminService]: (
+		...args: Parameters<AdminService[K]>
+	) => ReturnType<AdminService[K]> | Promise<Awaited<ReturnType<AdminService[K]>>>;
 };
 
 /** Carries an order out. Throws StartError. */
@@ -42,7 +42,7 @@ export async function takeOrder(order: Order, url: string | undefined, config: C
 	try {
 		if (url !== undefined) return await deliver(order, remote(url, config));
 		const notes: string[] = madeAnew(order, config);
-		const house = createHouse(config);
+		const house = createRouterState(config);
 		try {
 			const { store } = house;
 			const unkept = () => (store.hasUnwritten ? (store.problem ?? "the data directory can't be written") : undefined);

@@ -1,6 +1,6 @@
 /** Asks a running router, as `router agents` and `router models` do. */
 import type { Config } from "../config/schema.ts";
-import { isGood, type UpstreamAnswer } from "../providers/provider.ts";
+import { isOk, type UpstreamAnswer } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import { StartError } from "../start-error.ts";
@@ -13,7 +13,7 @@ const PATIENCE_MS = 10_000;
 const MAX_ANSWER = 64 * 1024 * 1024;
 
 /** The router that is asked. */
-export interface Asked {
+export interface RouterResponse {
 	/** Its base URL, without a closing slash. */
 	readonly url: string;
 	/**
@@ -36,7 +36,7 @@ export function plainKey(keys: readonly { readonly key: string }[]): string | un
 }
 
 /** The router at `url`, by default the one that this configuration starts on this machine. */
-export function askRouter(url: string | undefined, { server, ca_file }: Config): Asked {
+export function askRouter(url: string | undefined, { server, ca_file }: Config): RouterResponse {
 	const isTls = server.tls !== undefined;
 	const own = isTls ? agentUrl(server).replace("http:", "https:") : agentUrl(server);
 	const base = (url ?? own).replace(/\/+$/, "").replace(/\/v1$/, "");
@@ -72,12 +72,12 @@ export function askRouter(url: string | undefined, { server, ca_file }: Config):
 			const { answer, content } = await ask(path, secret);
 			if (mayRefuse && (answer.status === 401 || answer.status === 403)) return undefined;
 			const { data } = (content ?? {}) as { data?: unknown };
-			if (isGood(answer) && Array.isArray(data)) return data as Item[];
+			if (isOk(answer) && Array.isArray(data)) return data as Item[];
 			throw refused(path, answer, content);
 		},
 		async ask<Body>(path: string, secret: string | undefined, body?: string) {
 			const { answer, content } = await ask(path, secret, body);
-			if (isGood(answer) && content !== undefined) return content as Body;
+			if (isOk(answer) && content !== undefined) return content as Body;
 			throw refused(path, answer, content);
 		},
 	};

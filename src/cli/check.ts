@@ -3,7 +3,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { type Path, pathText } from "../config/config-error.ts";
 import { isRecord } from "../config/document.ts";
 import type { Environment } from "../config/interpolate.ts";
-import type { Loaded, Source } from "../config/load.ts";
+import type { Loaded, SettingSource } from "../config/load.ts";
 import { ConfigSchema } from "../config/schema.ts";
 import { mapLeaves } from "../config/schema-walk.ts";
 import { formatBytes, formatDuration } from "../config/units.ts";
@@ -96,7 +96,7 @@ function flatten(value: unknown, path: Path): [Path, string][] {
 	return [[path, isRecord(value) ? "nothing set" : String(value)]];
 }
 
-function sourceText(source: Source): string {
+function sourceText(source: SettingSource): string {
 	if (source.from === "file") return `${source.file}:${source.line}`;
 	return source.from === "default" ? "default" : source.name;
 }

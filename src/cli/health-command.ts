@@ -1,6 +1,6 @@
 /** `router health`: asks the router of this machine whether it takes calls. For containers, which have no curl. */
 import type { Loaded } from "../config/load.ts";
-import { isGood } from "../providers/provider.ts";
+import { isOk } from "../providers/provider.ts";
 import { httpTransport } from "../proxy/net/transport.ts";
 import { StartError } from "../start-error.ts";
 import { agentUrl } from "./local-agent.ts";
@@ -9,7 +9,7 @@ import { agentUrl } from "./local-agent.ts";
 const PATIENCE_MS = 3000;
 
 /** The answer, with a line end. Throws StartError where the router can't be reached or is not ready. */
-export async function health({ config, role }: Loaded): Promise<string> {
+export async function healthCommand({ config, role }: Loaded): Promise<string> {
 	const base = agentUrl(role === "agent" ? config.agent : config.server);
 	// The agent serves no TLS, whatever the router beside it does.
 	const isTls = role !== "agent" && config.server.tls !== undefined;
@@ -19,6 +19,6 @@ export async function health({ config, role }: Loaded): Promise<string> {
 	const response = await transport.send({ url, headers: {} }, AbortSignal.timeout(PATIENCE_MS)).catch(() => {
 		throw new StartError(`nothing answers at ${url}`);
 	});
-	if (!isGood(response)) throw new StartError(`${url} answers ${response.status}: not ready`);
+	if (!isOk(response)) throw new StartError(`${url} answers ${response.status}: not ready`);
 	return "ready\n";
 }

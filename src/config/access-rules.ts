@@ -4,7 +4,7 @@ import { price as priceSchema } from "./access.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import type { Finding, Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
-import { type Entry, entries, repeated } from "./entries.ts";
+import { entries, type ListedEntry, repeated } from "./entries.ts";
 
 const PRICE = TypeCompiler.Compile(priceSchema);
 
@@ -14,7 +14,7 @@ const HASH = /^sha256:[0-9a-f]{64}$/i;
 const ADMIN: Path = ["admin", "keys"];
 
 /** Findings in `keys:`, `admin:`, `prices:` and `server.trusted_proxies`. */
-export function accessRules(values: Entry): Finding[] {
+export function accessRules(values: ListedEntry): Finding[] {
 	const keys = entries(values["keys"]);
 	const admins = entries(isRecord(values["admin"]) ? values["admin"]["keys"] : undefined);
 	return [
@@ -30,7 +30,7 @@ export function accessRules(values: Entry): Finding[] {
 	];
 }
 
-function hashes(found: readonly [number, Entry][], path: Path): Finding[] {
+function hashes(found: readonly [number, ListedEntry][], path: Path): Finding[] {
 	return found.flatMap(([index, { key }]) => {
 		if (typeof key !== "string" || !HASHED.test(key) || HASH.test(key)) return [];
 		return [{ path: [...path, index, "key"], message: "must be sha256: and 64 hexadecimal digits" }];
@@ -38,7 +38,7 @@ function hashes(found: readonly [number, Entry][], path: Path): Finding[] {
 }
 
 /** Who may call must not thereby be able to make keys. */
-function shared(keys: readonly [number, Entry][], admins: readonly [number, Entry][]): Finding[] {
+function shared(keys: readonly [number, ListedEntry][], admins: readonly [number, ListedEntry][]): Finding[] {
 	const secrets = new Set(keys.map(([, { key }]) => key));
 	return admins.flatMap(([index, { key }]) => {
 		if (typeof key !== "string" || !secrets.has(key)) return [];

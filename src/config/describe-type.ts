@@ -53,7 +53,7 @@ function sketch(schema: TSchema): string {
 }
 
 /** How a value that does not fit is called, without quoting it: it may be a secret. */
-export function kindOf(value: unknown): string {
+export function typeName(value: unknown): string {
 	if (value === null) return "nothing";
 	if (Array.isArray(value)) return "a list";
 	if (isRecord(value)) return "a mapping";

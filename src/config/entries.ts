@@ -4,16 +4,21 @@ import type { Finding, Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
 
 /** A mapping of the file. */
-export type Entry = Record<string, unknown>;
+export type ListedEntry = Record<string, unknown>;
 
 /** The mappings of a list under their index; what else stands in it the schema has refused. */
-export function entries(list: unknown): [number, Entry][] {
+export function entries(list: unknown): [number, ListedEntry][] {
 	if (!Array.isArray(list)) return [];
-	return [...list.entries()].filter((pair): pair is [number, Entry] => isRecord(pair[1]));
+	return [...list.entries()].filter((pair): pair is [number, ListedEntry] => isRecord(pair[1]));
 }
 
 /** A finding for each entry of the list at `path` whose `field` says what an earlier one's does. */
-export function repeated(found: readonly [number, Entry][], path: Path, field: string, message: string): Finding[] {
+export function repeated(
+	found: readonly [number, ListedEntry][],
+	path: Path,
+	field: string,
+	message: string,
+): Finding[] {
 	const seen = new Set<string>();
 	return found.flatMap(([index, entry]) => {
 		const value = entry[field];

@@ -18,7 +18,7 @@ import { CONFIG_VARIABLES, mendVariables, type Variable } from "./variables.ts";
 const DEFAULT_FILE = "router.yaml";
 
 /** Where a setting's value comes from. `name`: `--port`, `PORT`. `line` counts from 1. */
-export type Source =
+export type SettingSource =
 	| { readonly from: "flag" | "env"; readonly name: string }
 	| { readonly from: "file"; readonly file: string; readonly line: number }
 	| { readonly from: "default" };
@@ -34,7 +34,7 @@ export interface Loaded {
 	readonly warnings: readonly Mistake[];
 	/** Absolute path of the file that was read; absent where there is none. */
 	readonly file?: string;
-	readonly sources: { of(path: Path): Source };
+	readonly sources: { of(path: Path): SettingSource };
 	/** A mistake that was found later, with its place in the file. */
 	locate(finding: Finding): Mistake;
 	/** Where a file is, or would be looked for: absolute. */
@@ -94,7 +94,7 @@ export function load(input: LoadInput): Loaded {
 
 	const config = finish(values, cwd);
 	const sources = {
-		of(path: Path): Source {
+		of(path: Path): SettingSource {
 			const override = origin(path);
 			if (override) return { from: override.from, name: override.name };
 			const line = has(written, path) ? parsed.position(path, "value")?.line : undefined;

@@ -220,7 +220,7 @@ const target = Type.Union([
 				),
 			),
 		},
-		closed,
+		section,
 	),
 ]);
 
@@ -268,7 +268,7 @@ const model = Type.Object(
 		),
 		cache: modelCache,
 	},
-	closed,
+	section,
 );
 
 const agents = section(

@@ -6,7 +6,7 @@ import { parseAllowedHost } from "./allowed-host.ts";
 import type { Finding, Path } from "./config-error.ts";
 import { didYouMean } from "./did-you-mean.ts";
 import { isRecord } from "./document.ts";
-import { type Entry, entries, repeated } from "./entries.ts";
+import { entries, type ListedEntry, repeated } from "./entries.ts";
 import type { Environment } from "./interpolate.ts";
 import type { Role } from "./overlay.ts";
 import { parseRedisUrl } from "./redis-url.ts";
@@ -46,7 +46,7 @@ export function semantics(values: Record<string, unknown>, around: Surroundings)
 
 /** A model that has no name is called what it is. */
 function repeatedModels(agent: unknown): Finding[] {
-	const named = entries(isRecord(agent) ? agent["models"] : undefined).map(([index, entry]): [number, Entry] => [
+	const named = entries(isRecord(agent) ? agent["models"] : undefined).map(([index, entry]): [number, ListedEntry] => [
 		index,
 		{ name: entry["name"] ?? entry["model"] },
 	]);
@@ -54,7 +54,7 @@ function repeatedModels(agent: unknown): Finding[] {
 	return repeated(named, ["agent", "models"], "name", message);
 }
 
-function provider(name: string, entry: Entry, env: Environment): Finding[] {
+function provider(name: string, entry: ListedEntry, env: Environment): Finding[] {
 	const path = ["providers", name];
 	if (name === "dummy") return [{ path, of: "key", message: "is the built-in model's name; choose another" }];
 	const type = entry["type"] ?? PROVIDER_TYPES.find((known) => known === name);
@@ -103,7 +103,7 @@ function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Fi
 }
 
 /** One address can't be listened on twice; the ports of two addresses, or free ones, may be the same. */
-function samePort({ server, agent }: Entry): Finding[] {
+function samePort({ server, agent }: ListedEntry): Finding[] {
 	if (!isRecord(server) || !isRecord(agent)) return [];
 	if (server["port"] !== agent["port"] || server["host"] !== agent["host"] || agent["port"] === 0) return [];
 	return [{ path: ["agent", "port"], message: "is the router's own port, too; in one process each needs its own" }];

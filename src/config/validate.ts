@@ -3,7 +3,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
 import { type Finding, type Path, pathText } from "./config-error.ts";
-import { expectation, howToWrite, kindOf } from "./describe-type.ts";
+import { expectation, howToWrite, typeName } from "./describe-type.ts";
 import { didYouMean, nearest } from "./did-you-mean.ts";
 import { isRecord } from "./document.ts";
 import { branchFor, settings } from "./schema-walk.ts";
@@ -58,7 +58,7 @@ function wrongKind(schema: TSchema, value: unknown, path: Path): string {
 	const expected = expectation(schema);
 	const isBare = typeof value === "number" || typeof value === "boolean";
 	const hint = isBare && expected.startsWith("text") ? "; put it in quotes" : shapeHint(schema, value, path);
-	return `must be ${expected}, but is ${kindOf(value)}${hint}`;
+	return `must be ${expected}, but is ${typeName(value)}${hint}`;
 }
 
 /** How the list or mapping that belongs here is written, and how an empty one where there is nothing. */

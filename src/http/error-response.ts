@@ -4,7 +4,7 @@ import { asRouterError, RouterError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
 import { nearPaths } from "./near-path.ts";
 import { newRequestId } from "./request-id.ts";
-import { methodsAt, type Route } from "./route-match.ts";
+import { type HttpRoute, methodsAt } from "./route-match.ts";
 
 /** Longest path shown back to a client, in UTF-16 units. */
 const LONGEST_PATH = 200;
@@ -18,7 +18,7 @@ const LONGEST_PATH = 200;
  * @param log asked for its logger when there is something to log
  * @param routes the server's routes at the time of the call
  */
-export function errors(log: Pick<Log, "logger">, routes: () => readonly Route[]) {
+export function errors(log: Pick<Log, "logger">, routes: () => readonly HttpRoute[]) {
 	return new Elysia({ name: "http/errors" }).onError({ as: "global" }, ({ error, request, path, set }) => {
 		const id = String(set.headers["x-request-id"] ?? newRequestId());
 		set.headers["x-request-id"] = id;
@@ -35,7 +35,7 @@ export function errors(log: Pick<Log, "logger">, routes: () => readonly Route[])
 	});
 }
 
-function unrouted(method: string, path: string, methods: string[], routes: readonly Route[]): RouterError {
+function unrouted(method: string, path: string, methods: string[], routes: readonly HttpRoute[]): RouterError {
 	const shown = clip(path);
 	if (methods.length > 0)
 		return new RouterError("method_not_allowed", `${method} ${shown}: this path takes ${methods.join(", ")}.`, {

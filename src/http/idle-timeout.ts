@@ -1,9 +1,9 @@
 /** How long a connection may be silent while its call runs. */
-import { Young } from "../proxy/deferred.ts";
+import { Deferred } from "../proxy/deferred.ts";
 import { IDLE_SECONDS } from "./idle.ts";
 
 /** What is used of Bun's server. */
-export interface Timeouts {
+export interface IdleTimeouts {
 	timeout(request: Request, seconds: number): void;
 }
 
@@ -11,15 +11,15 @@ export interface Timeouts {
  * Lifts the connection's idle timeout while a call runs: a model may think for minutes before its first byte. Most that end within
  * 40 ms never need it, and to lift and restore it costs 0.8 µs.
  */
-export class Patience extends Young {
+export class IdleTimeoutLift extends Deferred {
 	constructor(
-		private readonly server: Timeouts,
+		private readonly server: IdleTimeouts,
 		private readonly request: Request,
 	) {
 		super();
 	}
 
-	protected override grown(): void {
+	protected override armed(): void {
 		this.server.timeout(this.request, 0);
 	}
 

@@ -24,15 +24,15 @@ export type Event = "listening" | "signal" | "stop" | "drained" | "idle" | "dead
 export type Effect = "wait-drain" | "stop-listening" | "wait-deadline" | "cut" | "finish" | "abort";
 
 /** What follows from an event. */
-export interface Step {
+export interface LifecycleStep {
 	readonly to: State;
 	readonly effects: readonly Effect[];
 }
 
-const ABORT: Step = { to: "stopped", effects: ["abort"] };
-const STOP: Step = { to: "stopping", effects: ["stop-listening", "wait-deadline"] };
+const ABORT: LifecycleStep = { to: "stopped", effects: ["abort"] };
+const STOP: LifecycleStep = { to: "stopping", effects: ["stop-listening", "wait-deadline"] };
 
-const TABLE: Readonly<Record<State, Partial<Record<Event, Step>>>> = {
+const TABLE: Readonly<Record<State, Partial<Record<Event, LifecycleStep>>>> = {
 	starting: { listening: { to: "ready", effects: [] }, stop: STOP },
 	ready: { signal: { to: "draining", effects: ["wait-drain"] }, stop: STOP },
 	draining: { drained: STOP, stop: STOP, signal: ABORT },
@@ -45,6 +45,6 @@ const TABLE: Readonly<Record<State, Partial<Record<Event, Step>>>> = {
 };
 
 /** The step for `event` in `state`; an event that means nothing there changes nothing. */
-export function step(state: State, event: Event): Step {
+export function lifecycleStep(state: State, event: Event): LifecycleStep {
 	return TABLE[state][event] ?? { to: state, effects: [] };
 }

@@ -1,7 +1,7 @@
 /** Start and stop of a process that serves: signals, the drain, the deadline, the last lines of the log. */
 import { constants } from "node:os";
 import type { Log } from "../telemetry/log.ts";
-import { type Effect, type Event, type State, step } from "./lifecycle-state.ts";
+import { type Effect, type Event, lifecycleStep, type State } from "./lifecycle-state.ts";
 
 /** The signals that stop the process. */
 type StopSignal = "SIGTERM" | "SIGINT";
@@ -63,7 +63,7 @@ export function createLifecycle({ drainMs, shutdownMs, log, signals = process }:
 	const { promise: finished, resolve } = Promise.withResolvers<number>();
 
 	const dispatch = (event: Event) => {
-		const next = step(state, event);
+		const next = lifecycleStep(state, event);
 		const wasReady = state === "ready";
 		state = next.to;
 		if (wasReady && state !== "ready") runAll(drainHooks, log);

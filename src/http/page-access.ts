@@ -1,6 +1,6 @@
 /** Who may see /metrics and /swagger: this machine always, others as the configuration says. */
 
-import type { AdminDoor } from "../accounts/auth/admin-access.ts";
+import type { AdminAccess } from "../accounts/auth/admin-access.ts";
 import type { Config } from "../config/schema.ts";
 import type { RouterError } from "../errors.ts";
 import { asRouterError } from "../errors.ts";
@@ -12,7 +12,7 @@ export type PageDoor = (request: Request, server: Peers | null) => RouterError |
 /** The door. */
 export function pageDoor(
 	settings: Pick<Config["server"], "metrics" | "swagger">,
-	admin: AdminDoor,
+	admin: AdminAccess,
 	addresses: ClientAddresses,
 ): PageDoor {
 	return (request, server) => {

@@ -4,45 +4,45 @@
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
-import { closed, open, optional } from "./shapes.ts";
+import { closedObject, open, optional } from "./shapes.ts";
 
 const anything = Type.Optional(Type.Unknown());
 
 /** A prompt-cache marker (Anthropic's and OpenRouter's field): passed on where the vendor has one. */
-const cache_control = optional(Type.Object({ type: Type.String(), ttl: Type.Optional(Type.String()) }, closed));
+const cache_control = optional(Type.Object({ type: Type.String(), ttl: Type.Optional(Type.String()) }, closedObject));
 /** OpenAI's own marker; a hint, which others have no form for. */
 const prompt_cache_breakpoint = anything;
 const marked = { cache_control, prompt_cache_breakpoint };
 
-const TextPart = Type.Object({ type: Type.Literal("text"), text: Type.String(), ...marked }, closed);
+const TextPart = Type.Object({ type: Type.Literal("text"), text: Type.String(), ...marked }, closedObject);
 const ImagePart = Type.Object(
 	{
 		type: Type.Literal("image_url"),
-		image_url: Type.Object({ url: Type.String(), detail: optional(Type.String()) }, closed),
+		image_url: Type.Object({ url: Type.String(), detail: optional(Type.String()) }, closedObject),
 		...marked,
 	},
-	closed,
+	closedObject,
 );
 const FilePart = Type.Object(
 	{
 		type: Type.Literal("file"),
 		file: Type.Object(
 			{ file_data: optional(Type.String()), file_id: optional(Type.String()), filename: optional(Type.String()) },
-			closed,
+			closedObject,
 		),
 		...marked,
 	},
-	closed,
+	closedObject,
 );
 const AudioPart = Type.Object(
 	{
 		type: Type.Literal("input_audio"),
-		input_audio: Type.Object({ data: Type.String(), format: Type.String() }, closed),
+		input_audio: Type.Object({ data: Type.String(), format: Type.String() }, closedObject),
 		...marked,
 	},
-	closed,
+	closedObject,
 );
-const RefusalPart = Type.Object({ type: Type.Literal("refusal"), refusal: Type.String() }, closed);
+const RefusalPart = Type.Object({ type: Type.Literal("refusal"), refusal: Type.String() }, closedObject);
 
 /** One piece of a message's content. */
 export type Part = Static<typeof TextPart | typeof ImagePart | typeof FilePart | typeof AudioPart | typeof RefusalPart>;
@@ -79,9 +79,9 @@ export type ToolCall = Static<typeof ToolCall>;
 
 const SystemMessage = Type.Object(
 	{ role: Type.Union([Type.Literal("system"), Type.Literal("developer")]), ...common },
-	closed,
+	closedObject,
 );
-const UserMessage = Type.Object({ role: Type.Literal("user"), ...common }, closed);
+const UserMessage = Type.Object({ role: Type.Literal("user"), ...common }, closedObject);
 // Clients send back what they got, and upstreams and clients add fields of their own to that.
 const AssistantMessage = Type.Object(
 	{
@@ -97,7 +97,7 @@ const AssistantMessage = Type.Object(
 	},
 	open,
 );
-const ToolMessage = Type.Object({ role: Type.Literal("tool"), tool_call_id: Type.String(), ...common }, closed);
+const ToolMessage = Type.Object({ role: Type.Literal("tool"), tool_call_id: Type.String(), ...common }, closedObject);
 
 /** What the assistant said before. */
 export type AssistantMessage = Static<typeof AssistantMessage>;
@@ -128,28 +128,28 @@ const Tool = Type.Object(
 				parameters: optional(schema),
 				strict: optional(Type.Boolean()),
 			},
-			closed,
+			closedObject,
 		),
 		cache_control,
 	},
-	closed,
+	closedObject,
 );
 /** A function that the model may call. */
 export type Tool = Static<typeof Tool>;
 
 const Named = Type.Object(
-	{ type: Type.Literal("function"), function: Type.Object({ name: Type.String() }, closed) },
-	closed,
+	{ type: Type.Literal("function"), function: Type.Object({ name: Type.String() }, closedObject) },
+	closedObject,
 );
 const AllowedTools = Type.Object(
 	{
 		type: Type.Literal("allowed_tools"),
 		allowed_tools: Type.Object(
 			{ mode: Type.Union([Type.Literal("auto"), Type.Literal("required")]), tools: Type.Array(Named) },
-			closed,
+			closedObject,
 		),
 	},
-	closed,
+	closedObject,
 );
 /** Which tools may or must be called. */
 export type ToolChoice = "auto" | "none" | "required" | Static<typeof Named> | Static<typeof AllowedTools>;
@@ -160,7 +160,7 @@ export const CHOICES: Checks = {
 	allowed_tools: TypeCompiler.Compile<TSchema>(AllowedTools),
 };
 
-const Plain = Type.Object({ type: Type.Union([Type.Literal("text"), Type.Literal("json_object")]) }, closed);
+const Plain = Type.Object({ type: Type.Union([Type.Literal("text"), Type.Literal("json_object")]) }, closedObject);
 const JsonSchema = Type.Object(
 	{
 		type: Type.Literal("json_schema"),
@@ -171,10 +171,10 @@ const JsonSchema = Type.Object(
 				strict: optional(Type.Boolean()),
 				schema: optional(schema),
 			},
-			closed,
+			closedObject,
 		),
 	},
-	closed,
+	closedObject,
 );
 /** By `type` or `role`. */
 export const FORMATS: Checks = {

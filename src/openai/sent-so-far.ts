@@ -5,14 +5,14 @@
 import { SseSplitter } from "./sse.ts";
 
 /** A tool call as far as it was sent. */
-export interface ToldToolCall {
+export interface SentToolCall {
 	readonly id: string | undefined;
 	readonly name: string;
 	readonly arguments: string;
 }
 
 /** An answer as far as it was sent; one choice. */
-export interface Told {
+export interface SentSoFar {
 	/** The fields of the first chunk that has an id, but for `choices` and `usage`: id, object, created, model, … */
 	readonly head: Readonly<Record<string, unknown>>;
 	readonly content: string;
@@ -21,7 +21,7 @@ export interface Told {
 	/** Of a text completion. */
 	readonly text: string;
 	/** By their index. */
-	readonly toolCalls: readonly ToldToolCall[];
+	readonly toolCalls: readonly SentToolCall[];
 	/** Chunks that carried a piece of the answer: about the tokens of it, where its upstream packs none together. */
 	readonly deltas: number;
 	/** All that was said, UTF-16 units and bytes: texts, thoughts, tool calls. */
@@ -58,7 +58,7 @@ interface Mutable {
 }
 
 /** The record of one stream. */
-export class Transcript {
+export class SentRecord {
 	#pieces: (Uint8Array | string)[] = [];
 	#size = 0;
 	readonly #splitter = new SseSplitter();
@@ -84,7 +84,7 @@ export class Transcript {
 	}
 
 	/** All that was sent so far; what is added later does not change it. */
-	told(): Told {
+	told(): SentSoFar {
 		this.#fold();
 		return { ...this.#told, toolCalls: this.#told.toolCalls.map((call) => ({ ...call })) };
 	}

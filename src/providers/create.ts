@@ -2,11 +2,11 @@
 import { anthropic } from "./anthropic/index.ts";
 import { gemini } from "./gemini/index.ts";
 import { openAiCompatible } from "./openai/index.ts";
-import type { Provider, Supplies, Transport } from "./provider.ts";
+import type { Provider, RequestInputStore, Transport } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 
 /** The provider, and the same with each of its further keys. */
-export function providerOf(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+export function providerOf(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
 	const { otherKeys = [], ...own } = upstream;
 	const first = accountOf(own, transport, supplies);
 	if (otherKeys.length === 0) return first;
@@ -14,7 +14,7 @@ export function providerOf(upstream: Upstream, transport: Transport, supplies: S
 }
 
 /** Only two vendors' need more than a row of data. */
-function accountOf(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+function accountOf(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
 	if (upstream.type === "anthropic") return anthropic(upstream, transport, supplies);
 	if (upstream.type === "gemini") return gemini(upstream, transport, supplies);
 	return openAiCompatible(upstream, transport);

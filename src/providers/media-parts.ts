@@ -5,13 +5,13 @@ import type { Part } from "../openai/chat-schema.ts";
 import type { Media } from "./provider.ts";
 
 /** Where a part's file is: its bytes, an address, or a name that the upstream gave it. */
-export type Source =
+export type MediaSource =
 	| ({ readonly kind: "data" } & Media)
 	| { readonly kind: "url"; readonly url: string }
 	| { readonly kind: "id"; readonly id: string };
 
 /** The source of an `image_url` or `file` part, and the path of the field that holds it. Throws naming that. */
-export function sourceOf(part: Part, place: string): { source: Source; param: string } {
+export function sourceOf(part: Part, place: string): { source: MediaSource; param: string } {
 	if (part.type === "image_url") {
 		const param = `${place}.image_url.url`;
 		return { source: addressed(part.image_url.url, param), param };
@@ -25,7 +25,7 @@ export function sourceOf(part: Part, place: string): { source: Source; param: st
 
 const DATA_URL = /^data:([\w.+-]+\/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,/i;
 
-function addressed(text: string, param: string): Source {
+function addressed(text: string, param: string): MediaSource {
 	// Only the head is matched: the data may have megabytes.
 	const head = DATA_URL.exec(text.slice(0, 200));
 	if (head) return { kind: "data", type: typeNamed(head[1]!), data: text.slice(head[0].length) };

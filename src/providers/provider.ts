@@ -20,7 +20,7 @@ export interface UpstreamRequest {
 export type Addition = string;
 
 /** How a call is put, besides by what it says itself. */
-export interface Wishes {
+export interface EncodeOptions {
 	/** Its answer may have to go on elsewhere: how many tokens there were is asked for with each chunk, where the upstream can say it. */
 	readonly counts?: boolean | undefined;
 	/** Additions that the target refuses. */
@@ -44,7 +44,7 @@ export interface UpstreamAnswer {
 }
 
 /** Whether the status says that all went well. */
-export function isGood({ status }: Pick<UpstreamAnswer, "status">): boolean {
+export function isOk({ status }: Pick<UpstreamAnswer, "status">): boolean {
 	return status >= 200 && status < 300;
 }
 
@@ -70,7 +70,7 @@ export interface Target {
 }
 
 /** Something an encoder needs that is not in the call: the proxy gets it before. */
-export type Need =
+export type MediaNeed =
 	/** The bytes behind an https address, for an upstream that fetches none itself. `param` names the field it stands in. */
 	| { readonly kind: "media"; readonly url: string; readonly param: string }
 	/** What this upstream once gave with that tool call, to be put back (`Keep`). */
@@ -84,7 +84,7 @@ export interface Media {
 }
 
 /** What was got for an encoder's needs. */
-export interface Got {
+export interface RequestInputs {
 	/** There for every `media` that was needed: one that can't be got refuses the call. */
 	media(url: string): Media | undefined;
 	/** Undefined where nothing was kept, or no longer is. */
@@ -92,27 +92,27 @@ export interface Got {
 }
 
 /** Something of an answer that must come back with the conversation, though its client may drop what it does not know. */
-export interface Keep {
+export interface StoredThinking {
 	/** The tool call's id. */
 	readonly id: string;
 	readonly value: string;
 }
 
 /** Gets what encoders need and keeps what answers bring. Kept values are the caller's own: no other key gets them back. */
-export interface Supplies {
+export interface RequestInputStore {
 	/** Throws RouterError `invalid_value` naming the field whose address gives nothing that can be sent. */
-	get(call: Call, needs: readonly Need[], signal: AbortSignal): Promise<Got>;
-	keep(call: Call, keeps: readonly Keep[]): void;
+	get(call: Call, needs: readonly MediaNeed[], signal: AbortSignal): Promise<RequestInputs>;
+	keep(call: Call, keeps: readonly StoredThinking[]): void;
 }
 
 /** Nothing was needed. */
-export const GOT_NOTHING: Got = { media: () => undefined, kept: () => undefined };
+export const NO_INPUTS: RequestInputs = { media: () => undefined, kept: () => undefined };
 
 /** An upstream's whole, successful answer. */
 export interface Answer {
 	/** JSON text for the client. */
 	readonly body: string;
-	readonly keeps?: readonly Keep[] | undefined;
+	readonly keeps?: readonly StoredThinking[] | undefined;
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
@@ -174,7 +174,7 @@ export interface Out {
 	/** USD. */
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;
-	readonly keeps?: readonly Keep[] | undefined;
+	readonly keeps?: readonly StoredThinking[] | undefined;
 	/** It was no JSON: nothing is sent for it, it is counted. */
 	readonly dropped?: boolean;
 	/** It was `[DONE]`; the pipeline writes its own. */
@@ -182,7 +182,7 @@ export interface Out {
 }
 
 /** Tokens of an answer that is under way, as its upstream counts them. */
-export interface Counted {
+export interface CountedTokens {
 	readonly input: number;
 	readonly output: number;
 	/** Those of `output` that stand before the white space at the end of the answer so far. */
@@ -198,7 +198,7 @@ export interface StreamDecoder {
 	 */
 	plain?(chunk: Uint8Array): Uint8Array | undefined;
 	/** Tokens of the answer so far; undefined where its upstream does not count them with each chunk. */
-	counted?(): Counted | undefined;
+	counted?(): CountedTokens | undefined;
 	/** The upstream closed: undefined when the answer was complete. */
 	end(): Failure | undefined;
 	/** After a good `end`: what is left to send, where only the end tells that no more comes. */
@@ -227,7 +227,7 @@ export interface ListedModel {
 }
 
 /** Deadlines towards an upstream, ms. */
-export interface Timeouts {
+export interface UpstreamTimeouts {
 	readonly total: number;
 	readonly first_token: number;
 	readonly stall: number;
@@ -235,7 +235,7 @@ export interface Timeouts {
 }
 
 /** Some of them. */
-export type SomeTimeouts = { readonly [name in keyof Timeouts]?: number | undefined };
+export type SomeTimeouts = { readonly [name in keyof UpstreamTimeouts]?: number | undefined };
 
 /** One configured upstream. */
 export interface Provider {
@@ -249,18 +249,18 @@ export interface Provider {
 	/** The same upstream with each of its further keys. */
 	readonly otherAccounts?: readonly Provider[] | undefined;
 	/** Deadlines towards it, and those of them that were set for it alone. */
-	readonly timeouts: Timeouts;
+	readonly timeouts: UpstreamTimeouts;
 	readonly ownTimeouts?: SomeTimeouts | undefined;
 	/** Its comments before the first event say how far the loading of a model is. */
-	readonly tellsLoading?: boolean | undefined;
+	readonly reportsLoading?: boolean | undefined;
 	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
 	readonly routesModels: boolean;
 	/** What `encode` needs; absent where it never needs anything. Pure; throws as `encode` does. */
-	needs?(call: Call, target: Target): readonly Need[];
+	needs?(call: Call, target: Target): readonly MediaNeed[];
 	/** There where there are `needs`. */
-	readonly supplies?: Supplies | undefined;
+	readonly supplies?: RequestInputStore | undefined;
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
-	encode(call: Call, target: Target, got?: Got, wishes?: Wishes): UpstreamRequest;
+	encode(call: Call, target: Target, got?: RequestInputs, wishes?: EncodeOptions): UpstreamRequest;
 	/** How it goes on with an answer that another began; `replay` where it does not say. */
 	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */

@@ -4,7 +4,7 @@ import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../start-error.ts";
-import type { SomeTimeouts, Timeouts } from "./provider.ts";
+import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
 import { type ProviderType, type Row, TABLE } from "./vendors.ts";
 
 /** One upstream, ready or not. */
@@ -29,7 +29,7 @@ export interface Upstream {
 	readonly routesModels: boolean;
 	/** Its own system prompt is wanted (Venice). */
 	readonly keepsSystemPrompt: boolean;
-	readonly timeouts: Timeouts;
+	readonly timeouts: UpstreamTimeouts;
 	/** Those of them that were set for it alone. */
 	readonly ownTimeouts?: SomeTimeouts | undefined;
 }

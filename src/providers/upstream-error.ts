@@ -148,7 +148,7 @@ const MONEY =
 const UNPAID = /credit balance is too low|enable billing/i;
 
 /** Which kind of failure an upstream's status and words make. */
-export function kindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
+export function failureKindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
 	const isBadKey = error.reason === "API_KEY_INVALID" || badKey?.test(error.message);
 	if (status === 401 || (status === 400 && isBadKey)) return "auth";
@@ -216,7 +216,7 @@ export function masked(text: string, secret: string | undefined): string {
 
 /** The failure that an upstream's error makes. */
 export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
-	const kind = kindOf(status, error, upstream.row.badKey);
+	const kind = failureKindOf(status, error, upstream.row.badKey);
 	return {
 		kind,
 		status,

@@ -2,23 +2,23 @@
 import type { Call } from "../openai/call.ts";
 import type { Work } from "../routing/target-state.ts";
 import { timeLeft } from "./attempt.ts";
-import type { OpenRecord, Settlement } from "./call-record.ts";
-import type { Candidate } from "./candidate.ts";
+import type { CallRecord, OpenRecord } from "./call-record.ts";
+import type { TriedTarget } from "./candidate.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import type { Ask } from "./round.ts";
-import { isHasty, type Limits } from "./timeouts.ts";
+import { type CallTimeouts, isClientTimeout } from "./timeouts.ts";
 
 /** Whose attempt it is. */
 export interface Recorded {
 	readonly call: Call;
-	readonly candidate: Candidate;
-	readonly settlement: Settlement;
+	readonly candidate: TriedTarget;
+	readonly settlement: CallRecord;
 	readonly state: ProxyState;
 	readonly work: Work | undefined;
 	/** Its part in a round of several. */
 	readonly ask: Ask | undefined;
 	/** What the target would have been given by a call that sets no limits, with others to ask. */
-	readonly usualLimits: () => Limits;
+	readonly usualLimits: () => CallTimeouts;
 }
 
 /** Tells that it has begun. */
@@ -30,7 +30,8 @@ export function openRecord({ call, candidate, settlement, state, work, ask, usua
 	if (ask) ask.seen = seen;
 	const timeLeftMs = timeLeft(call);
 	let hasBegun = false;
-	const ranOut = () => isHasty({ isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun }, usualLimits());
+	const ranOut = () =>
+		isClientTimeout({ isStream: call.stream, limits: call.limits, timeLeftMs, hasBegun }, usualLimits());
 	return {
 		firstToken: (isTypical) => {
 			hasBegun = true;
@@ -59,5 +60,5 @@ export function openRecord({ call, candidate, settlement, state, work, ask, usua
 }
 
 /** It was late for any call, not just for one that its client gave less time. */
-const isUsuallyLate = ({ late }: Ask, { lateMs = Number.POSITIVE_INFINITY }: Limits): boolean =>
+const isUsuallyLate = ({ late }: Ask, { lateMs = Number.POSITIVE_INFINITY }: CallTimeouts): boolean =>
 	late !== undefined && late.ms >= lateMs;

@@ -3,32 +3,32 @@ import type { Call } from "../openai/call.ts";
 import {
 	type Addition,
 	type Answer,
+	type EncodeOptions,
 	type Failure,
-	GOT_NOTHING,
-	type Got,
 	isFailure,
-	isGood,
-	type Keep,
+	isOk,
+	NO_INPUTS,
+	type RequestInputs,
+	type StoredThinking,
 	type StreamDecoder,
 	type Target,
 	type UpstreamAnswer,
 	type UpstreamRequest,
-	type Wishes,
 } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import type { OpenRecord } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
-import { EventReader, type Piece } from "./event-reader.ts";
+import { EventReader, type StreamPiece } from "./event-reader.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
 import { foldedAnswer, isEvents, isNoStream, played, rejoined, source } from "./other-form.ts";
 import { refusedAddition } from "./refused-additions.ts";
 import { guardedDecoder } from "./safe-decoder.ts";
 import type { Late } from "./second-target.ts";
-import type { Limits } from "./timeouts.ts";
+import type { CallTimeouts } from "./timeouts.ts";
 
 /** An answer that has begun. */
-export interface Opened {
+export interface StartedAnswer {
 	/** Its provider is the account that was used. */
 	readonly target: Target;
 	readonly head: UpstreamAnswer;
@@ -36,15 +36,15 @@ export interface Opened {
 	readonly answer?: Answer;
 	/** The stream, and what of it has come and is not sent yet. The attempt lasts until the reader is over. */
 	readonly reader?: EventReader;
-	readonly first: Piece[];
+	readonly first: StreamPiece[];
 }
 
 /** Who waits for a stream to begin. */
-export interface Waiting {
+export interface AttemptListener {
 	/** Bytes have left, so that comments may, too. */
 	readonly hasLeft: boolean;
 	/** Comments of the upstream's that were held back long enough, or need not be. */
-	comments(pieces: readonly Piece[]): void;
+	comments(pieces: readonly StreamPiece[]): void;
 }
 
 /** What an attempt is made of. */
@@ -52,8 +52,8 @@ export interface AttemptOptions {
 	readonly call: Call;
 	/** Its provider is the account to use. */
 	readonly target: Target;
-	readonly limits: Limits;
-	readonly waiting: Waiting;
+	readonly limits: CallTimeouts;
+	readonly waiting: AttemptListener;
 	/** Tells that the attempt has begun; what it returns hears the rest of it. */
 	readonly record: () => OpenRecord;
 	/** The upstream has taken the key, or failed before it could. */
@@ -103,7 +103,7 @@ export class Attempt {
 	 * attempt has begun; and whatever a fault of the router's own code throws. The attempt is closed in every case but one: a stream
 	 * closes it at its end.
 	 */
-	async open(): Promise<Opened | Failure> {
+	async open(): Promise<StartedAnswer | Failure> {
 		const { call, target, limits, record } = this.options;
 		const request = await this.#encode();
 		this.#record = record();
@@ -119,8 +119,8 @@ export class Attempt {
 			if ("kind" in reached) return this.#failed(reached, status);
 			const { answer: head, text } = reached;
 			if (text === undefined) return refusedBy(await this.#stream(head), request);
-			if (call.stream && isGood(head)) return refusedBy(await this.#noStream(head, text), request);
-			const isOther = isGood(head) && isEvents(text);
+			if (call.stream && isOk(head)) return refusedBy(await this.#noStream(head, text), request);
+			const isOther = isOk(head) && isEvents(text);
 			const read = isOther
 				? foldedAnswer(target.provider, call, text)
 				: target.provider.decode(head.status, head.headers, text, call);
@@ -145,7 +145,7 @@ export class Attempt {
 		this.#deadline.drop(why);
 	}
 
-	get #wishes(): Wishes | undefined {
+	get #wishes(): EncodeOptions | undefined {
 		const { counts, without } = this.options;
 		return without ? { counts, without } : counts ? COUNTS : undefined;
 	}
@@ -180,7 +180,7 @@ export class Attempt {
 		const { provider } = target;
 		try {
 			const needs = provider.needs?.(call, target) ?? [];
-			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, GOT_NOTHING, this.#wishes);
+			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, NO_INPUTS, this.#wishes);
 			return this.#supplied(provider.supplies.get(call, needs, call.signal));
 		} catch (thrown) {
 			this.#deadline.clear();
@@ -188,7 +188,7 @@ export class Attempt {
 		}
 	}
 
-	async #supplied(coming: Promise<Got>): Promise<UpstreamRequest> {
+	async #supplied(coming: Promise<RequestInputs>): Promise<UpstreamRequest> {
 		const { call, target } = this.options;
 		const askedAt = performance.now();
 		try {
@@ -210,7 +210,7 @@ export class Attempt {
 		let answer: UpstreamAnswer | undefined;
 		try {
 			answer = await target.provider.transport.send(request, this.#deadline.signal, limits.connectMs);
-			const isStream = call.stream && isGood(answer) && !isJson(answer);
+			const isStream = call.stream && isOk(answer) && !isJson(answer);
 			if (isStream) return { answer, text: undefined, status: answer.status };
 			const text = await readJsonText(answer, this.#deadline);
 			// What broke behind a complete answer was this side of it.
@@ -223,7 +223,7 @@ export class Attempt {
 	}
 
 	/** What a streamed call got in the place of a stream: one JSON is played as one, and events are read under whatever name they come. */
-	async #noStream(head: UpstreamAnswer, text: string): Promise<Opened | Failure> {
+	async #noStream(head: UpstreamAnswer, text: string): Promise<StartedAnswer | Failure> {
 		const { call, target } = this.options;
 		if (isEvents(text)) return this.#stream({ ...head, body: source([Buffer.from(text)]) });
 		const read = target.provider.decode(head.status, head.headers, text, call);
@@ -233,7 +233,7 @@ export class Attempt {
 	}
 
 	/** A streamed answer, once it has begun: until then its failure is an ordinary one, with other targets to try. */
-	async #stream(head: UpstreamAnswer, decoder?: StreamDecoder): Promise<Opened | Failure> {
+	async #stream(head: UpstreamAnswer, decoder?: StreamDecoder): Promise<StartedAnswer | Failure> {
 		const { call, target, limits, waiting, onKey, read = (inner) => inner } = this.options;
 		const deadline = this.#deadline;
 		const inner = decoder ?? target.provider.decoder(call);
@@ -258,12 +258,12 @@ export class Attempt {
 				this.#record?.closed({ status: head.status, failure, tokens: reader.tokens, cost: reader.cost });
 			},
 		});
-		const first: Piece[] = [];
+		const first: StreamPiece[] = [];
 		// From the sending, so that two relays in a row hold no longer than one.
 		const patience = this.#sentAt + COMMENTS_MS;
 		let isFirst = true;
 		while (!reader.isOver && !reader.hasBegun) {
-			let piece: Piece = "";
+			let piece: StreamPiece = "";
 			let other: string | undefined;
 			try {
 				const chunk = await reader.read();
@@ -287,13 +287,13 @@ export class Attempt {
 
 	/** A model that is being loaded is not a slow one: its agent says how far it is. */
 	#heard(comment: string): void {
-		if (!this.options.target.provider.tellsLoading || comment.startsWith(KEEP_ALIVE)) return;
+		if (!this.options.target.provider.reportsLoading || comment.startsWith(KEEP_ALIVE)) return;
 		this.#isLoading = true;
 		this.#deadline.rearm();
 	}
 
 	/** What later calls will need. */
-	#keep(keeps: readonly Keep[] | undefined): void {
+	#keep(keeps: readonly StoredThinking[] | undefined): void {
 		if (keeps?.length) this.options.target.provider.supplies?.keep(this.options.call, keeps);
 	}
 
@@ -311,7 +311,7 @@ export class Attempt {
 	}
 }
 
-const COUNTS: Wishes = { counts: true };
+const COUNTS: EncodeOptions = { counts: true };
 
 /** The comment of a stream that has nothing to say yet. */
 export const KEEP_ALIVE = ": keep-alive";
@@ -328,7 +328,7 @@ export function timeLeft({ timeoutMs, startedAt }: Call): number {
 }
 
 /** The failure, with what of the router's own it is about. */
-function refusedBy(result: Opened | Failure, { added }: UpstreamRequest): Opened | Failure {
+function refusedBy(result: StartedAnswer | Failure, { added }: UpstreamRequest): StartedAnswer | Failure {
 	const refused = added?.length && "kind" in result ? refusedAddition(result, added) : undefined;
 	return refused ? { ...(result as Failure), refused } : result;
 }

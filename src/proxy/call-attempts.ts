@@ -3,26 +3,26 @@ import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { isReasoning } from "../openai/reasoning.ts";
-import type { Told } from "../openai/sent-so-far.ts";
+import type { SentSoFar } from "../openai/sent-so-far.ts";
 import { errorOf } from "../providers/failure-to-error.ts";
 import type { Failure, Target } from "../providers/provider.ts";
 import type { Work } from "../routing/target-state.ts";
-import { Attempt, type AttemptOptions, type Opened, timeLeft, type Waiting } from "./attempt.ts";
+import { Attempt, type AttemptListener, type AttemptOptions, type StartedAnswer, timeLeft } from "./attempt.ts";
 import { openRecord } from "./attempt-record.ts";
 import type { CallQueue } from "./call-queue.ts";
-import type { OpenRecord, Settlement } from "./call-record.ts";
-import { Candidate, type Planned, UNASKED } from "./candidate.ts";
+import type { CallRecord, OpenRecord } from "./call-record.ts";
+import { type Planned, TriedTarget, UNASKED } from "./candidate.ts";
 import { LEFT } from "./deadline.ts";
 import { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { left, standInLine } from "./queue-wait.ts";
-import { goOn, isPassing, mayGoOn, Progress, type Rest, type ResumeTerms } from "./resume.ts";
+import { canResume, isPassing, type Rest, ResumeProgress, type ResumeTerms, resume } from "./resume.ts";
 import { resumedDecoder } from "./resume-decoder.ts";
-import { hasOthers as isAnyLeft, isFresh, nextStep, type Step } from "./retry.ts";
-import { type Ask, type Asker, Round } from "./round.ts";
+import { hasOthers as isAnyLeft, isUntried, nextStep, type RetryStep } from "./retry.ts";
+import { type Ask, Round, type RoundTarget } from "./round.ts";
 import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "./second-target.ts";
-import { type Spent, spentAfter } from "./spent.ts";
-import { type Limits, limitsOf, longestAnswer, soleLimits } from "./timeouts.ts";
+import { type ResumeSpend, spentAfter } from "./spent.ts";
+import { type CallTimeouts, limitsOf, longestAnswer, soleLimits } from "./timeouts.ts";
 
 /** Where a call may run, and under which terms. */
 export interface CallPlan {
@@ -52,22 +52,22 @@ export interface Failed {
 
 /** The attempts of one call. */
 export class Attempts {
-	readonly #candidates: readonly Candidate[];
+	readonly #candidates: readonly TriedTarget[];
 	readonly #running: Attempt[] = [];
 	readonly #pause: Pause;
 	#hasHedged = false;
-	readonly #progress = new Progress();
+	readonly #progress = new ResumeProgress();
 	/** Tokens that had been told when the answer broke last. */
-	#spent: Spent | undefined;
+	#spent: ResumeSpend | undefined;
 
 	constructor(
 		readonly call: Call,
 		private readonly plan: CallPlan,
-		private readonly settlement: Settlement,
+		private readonly settlement: CallRecord,
 		private readonly state: ProxyState,
-		private readonly waiting: Waiting,
+		private readonly waiting: AttemptListener,
 	) {
-		this.#candidates = plan.targets.map((target) => new Candidate(target, state.accounts(target.provider)));
+		this.#candidates = plan.targets.map((target) => new TriedTarget(target, state.accounts(target.provider)));
 		this.#pause = new Pause(call);
 	}
 
@@ -75,7 +75,7 @@ export class Attempts {
 	 * Resolves once a target answers. Throws the RouterError of the last failure. What a failure allows, again at the same target or
 	 * elsewhere, stands in the table of failure kinds.
 	 */
-	async open(): Promise<Opened> {
+	async open(): Promise<StartedAnswer> {
 		const { alias } = this.plan;
 		this.state.retries.call(performance.now());
 		if (alias?.hedge) this.state.hedges(alias.name).call();
@@ -110,18 +110,18 @@ export class Attempts {
 
 	/** Whether what this target has begun might go on elsewhere, so that what its client is told must be kept. */
 	mayGoOn(target: Target): boolean {
-		return mayGoOn(this.#resumeTerms(), target);
+		return canResume(this.#resumeTerms(), target);
 	}
 
 	/** The rest of a stream that broke after its client was told so much; undefined where it goes on nowhere. */
-	async goOn(broken: Opened, failure: Failure, told: Told): Promise<Opened | undefined> {
+	async goOn(broken: StartedAnswer, failure: Failure, told: SentSoFar): Promise<StartedAnswer | undefined> {
 		const { targets } = this.plan;
 		this.#candidates.find(({ target }) => target.id === broken.target.id)?.failed(failure);
 		const pauseMs = this.#progress.broke(told.deltas);
 		if (pauseMs === undefined || (pauseMs > 0 && !(await this.#pauses(pauseMs)))) return undefined;
 		const spent = spentAfter(told, broken.reader?.counted, this.#spent);
 		this.#spent = spent;
-		const opened = await goOn(broken, failure, {
+		const opened = await resume(broken, failure, {
 			...this.#resumeTerms(),
 			told,
 			spent,
@@ -157,14 +157,14 @@ export class Attempts {
 		for (const attempt of this.#running) attempt.drop(LEFT.message);
 	}
 
-	#won(opened: Opened): Opened {
+	#won(opened: StartedAnswer): StartedAnswer {
 		this.settlement.servedBy(opened.target);
 		this.settlement.isKnown = true;
 		return opened;
 	}
 
 	/** The next step, counted. */
-	#next({ index, failure, isUnasked }: Failed): Step | undefined {
+	#next({ index, failure, isUnasked }: Failed): RetryStep | undefined {
 		const { retries, chance } = this.state;
 		const now = performance.now();
 		const { startedAt } = this.call;
@@ -191,14 +191,14 @@ export class Attempts {
 	}
 
 	/** One attempt; or several, where the first is late. */
-	#round(index: number): Promise<Opened | Failed> {
+	#round(index: number): Promise<StartedAnswer | Failed> {
 		const { alias, targets, isImpatient } = this.plan;
 		// Whoever stands behind a router leaves that to it: it knows other places.
 		if (targets.length === 1 || alias?.hedge === false || isImpatient) return this.#try(index);
 		return new Round(this.#asker, index).result;
 	}
 
-	get #asker(): Asker {
+	get #asker(): RoundTarget {
 		const startedAt = performance.now();
 		const { waitedMs } = this.settlement;
 		return {
@@ -226,7 +226,7 @@ export class Attempts {
 		const now = known.now();
 		const silent = known.of(targets[index]!.id);
 		const may = this.#candidates.map((each, at) => {
-			if (at === index || !isFresh(each) || each.outOfUseMs !== undefined) return false;
+			if (at === index || !isUntried(each) || each.outOfUseMs !== undefined) return false;
 			const its = known.of(each.target.id);
 			return (
 				isWell(each.target, its, now, late.ms) &&
@@ -251,7 +251,7 @@ export class Attempts {
 		return other;
 	}
 
-	#lateOf({ id }: Planned, { lateMs }: Limits): Late | undefined {
+	#lateOf({ id }: Planned, { lateMs }: CallTimeouts): Late | undefined {
 		const view = this.state.targets.of(id);
 		const maySlow = this.plan.alias?.hedge && this.call.stream && !this.#hasHedged;
 		return lateOf(view, this.state.targets.now(), lateMs, maySlow ? view.firstToken : undefined);
@@ -263,7 +263,7 @@ export class Attempts {
 		rest?: Rest,
 		ask?: Ask,
 		without = this.state.refused.of(this.#candidates[index]!.target.id),
-	): Promise<Opened | Failed> {
+	): Promise<StartedAnswer | Failed> {
 		const candidate = this.#candidates[index]!;
 		let attempt: Attempt | undefined;
 		try {
@@ -333,7 +333,7 @@ export class Attempts {
 	}
 
 	/** @param hasOthers whether others are left to ask */
-	#limits(index: number, hasOthers: boolean): Limits {
+	#limits(index: number, hasOthers: boolean): CallTimeouts {
 		const { call, plan } = this;
 		const target = plan.targets[index]!;
 		const isSole = plan.targets.length === 1 && !hasOthers;
@@ -345,10 +345,10 @@ export class Attempts {
 	#canGoOn(index: number): boolean {
 		const { targets } = this.plan;
 		const others = targets.filter((_, at) => at !== index && mayHelp(this.#candidates[at]!));
-		return mayGoOn({ ...this.#resumeTerms(), targets: others }, targets[index]!);
+		return canResume({ ...this.#resumeTerms(), targets: others }, targets[index]!);
 	}
 
-	#limitsFor(target: Planned, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): Limits {
+	#limitsFor(target: Planned, own: Call["limits"], hasOthers: boolean, canGoOn: boolean): CallTimeouts {
 		const { firstToken, answer, answerTokens } = this.state.targets.of(target.id);
 		return limitsOf({
 			timeouts: target.provider.timeouts,
@@ -363,7 +363,7 @@ export class Attempts {
 		});
 	}
 
-	#record(candidate: Candidate, ask: Ask | undefined): OpenRecord {
+	#record(candidate: TriedTarget, ask: Ask | undefined): OpenRecord {
 		const { call, settlement, state } = this;
 		const usualLimits = () => this.#limitsFor(candidate.target, undefined, true, true);
 		return openRecord({ call, candidate, settlement, state, work: this.plan.work, ask, usualLimits });
@@ -390,7 +390,7 @@ export class Attempts {
 	}
 }
 
-const mayHelp = ({ tries, failure }: Candidate): boolean =>
+const mayHelp = ({ tries, failure }: TriedTarget): boolean =>
 	tries === 0 || (failure !== undefined && isPassing(failure));
 
 /** Calls that may wait for a model where nothing is said. */

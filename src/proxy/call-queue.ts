@@ -12,7 +12,7 @@ export interface QueueSettings {
 }
 
 /** Why a call was not let in. */
-export interface Refused {
+export interface QueueRefused {
 	/** `full`: the line is. `late`: its turn would come after its deadline. */
 	readonly reason: "full" | "late";
 	/** When those that wait now will have been served, ms from now. */
@@ -65,7 +65,7 @@ export class CallQueue {
 	}
 
 	/** A place for a call that can wait `withinMs` at most; or why it gets none. */
-	enter(priority: number, withinMs: number): Ticket | Refused {
+	enter(priority: number, withinMs: number): Ticket | QueueRefused {
 		const { size } = this.settings;
 		const now = this.time();
 		if (this.hasRoom) {

@@ -31,7 +31,7 @@ export interface OpenRecord {
 }
 
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
-export class Settlement {
+export class CallRecord {
 	requested: string | undefined;
 	/** What the model is called in metrics: the route's label. Said only once `isKnown`, since clients choose names. */
 	label = "unknown";

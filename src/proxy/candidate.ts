@@ -9,7 +9,7 @@ import type { Tried } from "./retry.ts";
 export type Planned = RouteTarget;
 
 /** Times are `performance.now()`'s. */
-export class Candidate implements Tried {
+export class TriedTarget implements Tried {
 	tries = 0;
 	failure: Failure | undefined;
 	failedAt = 0;

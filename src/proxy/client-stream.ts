@@ -8,24 +8,24 @@
  */
 import { asRouterError, RouterError } from "../errors.ts";
 import { withCounts } from "../openai/answer-usage.ts";
-import { Transcript } from "../openai/sent-so-far.ts";
+import { SentRecord } from "../openai/sent-so-far.ts";
 import { DONE, sseComment, sseData } from "../openai/sse.ts";
 import { withCost } from "../openai/usage-cost.ts";
 import { errorOf } from "../providers/failure-to-error.ts";
 import type { Target } from "../providers/provider.ts";
-import { KEEP_ALIVE, type Opened, type Waiting } from "./attempt.ts";
+import { type AttemptListener, KEEP_ALIVE, type StartedAnswer } from "./attempt.ts";
 import type { Attempts } from "./call-attempts.ts";
-import type { Settlement } from "./call-record.ts";
+import type { CallRecord } from "./call-record.ts";
 import { LEFT } from "./deadline.ts";
-import type { EventReader, Piece } from "./event-reader.ts";
+import type { EventReader, StreamPiece } from "./event-reader.ts";
 
 const SIGN_OF_LIFE = `${KEEP_ALIVE}\n\n`;
 
 /** One call's stream. */
-export class ClientStream implements Waiting {
+export class ClientStream implements AttemptListener {
 	readonly #hasLeft = Promise.withResolvers<undefined>();
 	/** What may be written as soon as there is somewhere to write to. */
-	readonly #held: Piece[] = [];
+	readonly #held: StreamPiece[] = [];
 	#sink: ReadableStreamDirectController | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#attempts: Attempts | undefined;
@@ -33,7 +33,7 @@ export class ClientStream implements Waiting {
 	#reader: EventReader | undefined;
 	#source: Target | undefined;
 	/** What the client has been told, kept where the answer might have to go on elsewhere. */
-	#transcript: Transcript | undefined;
+	#transcript: SentRecord | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#broke: RouterError | undefined;
 	/** Since when nothing of what comes is for the client: it has read that already, told by a target before. */
@@ -47,7 +47,7 @@ export class ClientStream implements Waiting {
 
 	/** @param keepAliveMs how long the client may hear nothing; 0: for ever */
 	constructor(
-		private readonly settlement: Settlement,
+		private readonly settlement: CallRecord,
 		private readonly keepAliveMs: number,
 	) {}
 
@@ -55,7 +55,7 @@ export class ClientStream implements Waiting {
 	 * Resolves when the status is known: with an answer that has begun, or undefined where the client could not wait for one. Throws
 	 * what `attempts.open` throws before that.
 	 */
-	async begin(attempts: Attempts): Promise<{ opened: Opened | undefined; body: ReadableStream<Uint8Array> }> {
+	async begin(attempts: Attempts): Promise<{ opened: StartedAnswer | undefined; body: ReadableStream<Uint8Array> }> {
 		this.#attempts = attempts;
 		this.#listen(this.keepAliveMs);
 		const opening = attempts.open();
@@ -71,11 +71,11 @@ export class ClientStream implements Waiting {
 	}
 
 	/** Comments of an upstream whose answer has not begun. */
-	comments(pieces: readonly Piece[]): void {
+	comments(pieces: readonly StreamPiece[]): void {
 		for (const piece of pieces) this.#say(piece);
 	}
 
-	#readable(opening: Opened | Promise<Opened>): ReadableStream<Uint8Array> {
+	#readable(opening: StartedAnswer | Promise<StartedAnswer>): ReadableStream<Uint8Array> {
 		if (!(opening instanceof Promise)) {
 			this.#reader = opening.reader;
 			this.#source = opening.target;
@@ -88,11 +88,11 @@ export class ClientStream implements Waiting {
 	}
 
 	/** Writes until the stream is over. Never throws: writes to a client that has left are empty. */
-	async #pump(sink: ReadableStreamDirectController, opening: Opened | Promise<Opened>): Promise<void> {
+	async #pump(sink: ReadableStreamDirectController, opening: StartedAnswer | Promise<StartedAnswer>): Promise<void> {
 		this.#sink = sink;
 		for (const piece of this.#held.splice(0)) await this.#write(sink, piece);
 		try {
-			let opened: Opened | undefined = opening instanceof Promise ? await opening : opening;
+			let opened: StartedAnswer | undefined = opening instanceof Promise ? await opening : opening;
 			while (opened) opened = await this.#forward(sink, opened);
 		} catch (thrown) {
 			const error = asRouterError(thrown);
@@ -106,13 +106,13 @@ export class ClientStream implements Waiting {
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
-	async #forward(sink: ReadableStreamDirectController, opened: Opened): Promise<Opened | undefined> {
+	async #forward(sink: ReadableStreamDirectController, opened: StartedAnswer): Promise<StartedAnswer | undefined> {
 		const reader = opened.reader!;
 		this.#reader = reader;
 		this.#source = opened.target;
 		// It left in the moment in which this attempt was no longer running, and not yet being read.
 		if (this.#isGone) reader.leave(LEFT);
-		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new Transcript();
+		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new SentRecord();
 		const transcript = this.#transcript;
 		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
@@ -121,7 +121,7 @@ export class ClientStream implements Waiting {
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		while (!reader.isOver) {
-			let piece: Piece;
+			let piece: StreamPiece;
 			try {
 				const chunk = await reader.read();
 				piece = chunk ? reader.take(chunk) : reader.finish();
@@ -141,7 +141,11 @@ export class ClientStream implements Waiting {
 	}
 
 	/** A stream is over. */
-	async #end(sink: ReadableStreamDirectController, reader: EventReader, opened: Opened): Promise<Opened | undefined> {
+	async #end(
+		sink: ReadableStreamDirectController,
+		reader: EventReader,
+		opened: StartedAnswer,
+	): Promise<StartedAnswer | undefined> {
 		const { failure } = reader;
 		const { target } = opened;
 		this.settlement.dropped += reader.dropped;
@@ -180,7 +184,7 @@ export class ClientStream implements Waiting {
 	}
 
 	/** Returns what to wait for before the next piece. */
-	#write(sink: ReadableStreamDirectController, piece: Piece): number | Promise<unknown> {
+	#write(sink: ReadableStreamDirectController, piece: StreamPiece): number | Promise<unknown> {
 		const taken = write(sink, piece);
 		return this.settlement.audience?.sent(piece, taken) ?? taken;
 	}
@@ -201,7 +205,7 @@ export class ClientStream implements Waiting {
 	}
 
 	/** Says something before the answer has begun; from then on the status is 200. */
-	#say(piece: Piece): void {
+	#say(piece: StreamPiece): void {
 		this.#saidAt = performance.now();
 		// A client that doesn't read need not be told that it is waiting.
 		if (this.#sink) void this.#write(this.#sink, piece);
@@ -225,18 +229,18 @@ export class ClientStream implements Waiting {
 	}
 }
 
-function write(sink: ReadableStreamDirectController, piece: Piece): number | Promise<number> {
-	return sink.write(piece as Piece & (string | Uint8Array<ArrayBuffer>));
+function write(sink: ReadableStreamDirectController, piece: StreamPiece): number | Promise<number> {
+	return sink.write(piece as StreamPiece & (string | Uint8Array<ArrayBuffer>));
 }
 
 /** The chunk that tells the usage, with what its upstream has not counted estimated, and with the cost where clients are to be told. */
-function toldUsage(chunk: string, { tokens, cost, isEstimated, tellsCost }: Settlement): string {
+function toldUsage(chunk: string, { tokens, cost, isEstimated, tellsCost }: CallRecord): string {
 	const counted = isEstimated && tokens ? withCounts(chunk, tokens, true) : chunk;
 	return tellsCost && cost !== undefined ? withCost(counted, cost) : counted;
 }
 
 /** What only the end of a stream knows, as a comment that clients skip. */
-function summary(target: Target, { attempts, tokens, cost, isEstimated }: Settlement): string {
+function summary(target: Target, { attempts, tokens, cost, isEstimated }: CallRecord): string {
 	const { provider, model, agent } = target;
 	const estimated = isEstimated || undefined;
 	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, estimated, cost_usd: cost };

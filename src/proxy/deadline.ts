@@ -1,6 +1,6 @@
 /** When an attempt must stop: its client left, or its time is up. One controller and one timer each. */
 import type { Failure } from "../providers/provider.ts";
-import { YOUNG_MS, Young } from "./deferred.ts";
+import { DEFER_MS, Deferred } from "./deferred.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
@@ -14,7 +14,7 @@ export interface Client {
 }
 
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
-export class Deadline extends Young {
+export class Deadline extends Deferred {
 	readonly #controller = new AbortController();
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#limitMs = 0;
@@ -37,7 +37,7 @@ export class Deadline extends Young {
 	}
 
 	/** From now on its client's leaving is noticed at once. */
-	protected override grown(): void {
+	protected override armed(): void {
 		const { signal } = this.client;
 		signal.addEventListener("abort", this.#leave);
 		if (signal.aborted) this.#leave();
@@ -61,7 +61,7 @@ export class Deadline extends Young {
 		this.#whenLate = tell;
 		this.#lateMs = ms;
 		this.#lateAt = performance.now() + ms;
-		if (!this.isYoung || ms <= YOUNG_MS) this.#watchLate();
+		if (!this.isUnarmed || ms <= DEFER_MS) this.#watchLate();
 	}
 
 	/** The times that `within` and `late` gave begin anew: what is waited for is on its way. */
@@ -76,7 +76,7 @@ export class Deadline extends Young {
 	 */
 	silence(ms: number): void {
 		this.#isInTime();
-		this.grow();
+		this.arm();
 		this.#again = undefined;
 		this.#limitMs = ms;
 		this.touch();
@@ -161,7 +161,7 @@ export class Deadline extends Young {
 
 	#set(ms: number, expire: () => void): void {
 		clearTimeout(this.#timer);
-		if (this.isYoung && ms > YOUNG_MS) {
+		if (this.isUnarmed && ms > DEFER_MS) {
 			this.#expire = expire;
 			this.#dueAt = performance.now() + ms;
 			return;

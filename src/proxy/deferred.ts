@@ -1,61 +1,61 @@
 /**
- * What has only just begun. Most whole answers of small models, embeddings above all, are there before anything could be
- * late: to listen for a client's leaving and to set a timer for each costs 5 of their 100 µs. So one timer is set for all that begin
- * within its time, and only what is still there when it fires gets its own.
+ * Timers and listeners that are set only where they are needed. Most whole answers of small models, embeddings above all, are
+ * there before anything could be late, and to listen for a client's leaving and to set a timer for each costs a twentieth of such a
+ * call. So one timer is set for all calls that begin within its time, and only what is still there when it fires gets its own.
  */
 
-/** How long anything is young at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
-export const YOUNG_MS = 40;
+/** How long arming is deferred at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
+export const DEFER_MS = 40;
 
-let young: Young[] = [];
+let waiting: Deferred[] = [];
 let count = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Something that grows up within {@link YOUNG_MS}, unless it is over before. */
-export abstract class Young {
-	#isYoung = true;
+/** Something that is armed within {@link DEFER_MS}, unless it is over before. */
+export abstract class Deferred {
+	#isUnarmed = true;
 
 	constructor() {
-		young.push(this);
+		waiting.push(this);
 		count++;
-		timer ??= setTimeout(growAll, YOUNG_MS);
+		timer ??= setTimeout(armAll, DEFER_MS);
 	}
 
-	/** It has not grown up, and is not over. */
-	protected get isYoung(): boolean {
-		return this.#isYoung;
+	/** Whether it is neither armed nor over. */
+	protected get isUnarmed(): boolean {
+		return this.#isUnarmed;
 	}
 
-	/** It grows up now, if it is still young. */
-	grow(): void {
-		if (this.#leave()) this.grown();
+	/** Arms it now, if that is still to be done. */
+	arm(): void {
+		if (this.#leave()) this.armed();
 	}
 
-	/** It is over: never grows up any more. Whether it had. */
+	/** Ends it: it is never armed any more. Returns whether it was armed. */
 	protected end(): boolean {
 		return !this.#leave();
 	}
 
-	/** It has grown up. */
-	protected abstract grown(): void;
+	/** Sets its timer, or its listener. */
+	protected abstract armed(): void;
 
-	/** Whether it was young until now. */
+	/** Whether it was unarmed until now. */
 	#leave(): boolean {
-		if (!this.#isYoung) return false;
-		this.#isYoung = false;
+		if (!this.#isUnarmed) return false;
+		this.#isUnarmed = false;
 		count--;
 		if (count === 0) {
 			clearTimeout(timer);
 			timer = undefined;
-			young = [];
+			waiting = [];
 		}
 		return true;
 	}
 }
 
-function growAll(): void {
-	const grown = young;
-	young = [];
+function armAll(): void {
+	const grown = waiting;
+	waiting = [];
 	timer = undefined;
-	for (const one of grown) one.grow();
+	for (const one of grown) one.arm();
 }

@@ -3,17 +3,17 @@ import { EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import {
 	type ByteSource,
-	type Counted,
+	type CountedTokens,
 	type Failure,
-	type Keep,
 	type Out,
+	type StoredThinking,
 	type StreamDecoder,
 	TRUNCATED,
 } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** What is written at once: the upstream's own bytes, or text of ours. */
-export type Piece = Uint8Array | string;
+export type StreamPiece = Uint8Array | string;
 
 /** What a reader tells. */
 export interface ReaderEvents {
@@ -29,7 +29,7 @@ export interface ReaderEvents {
 	/** A comment, before the answer has begun. */
 	comment(text: string): void;
 	/** What later calls will need. */
-	keeps(keeps: readonly Keep[]): void;
+	keeps(keeps: readonly StoredThinking[]): void;
 	/** Once: complete, or why not. */
 	end(failure: Failure | undefined): void;
 }
@@ -81,7 +81,7 @@ export class EventReader {
 	}
 
 	/** What to send for a chunk. Untouched chunks go on as the bytes they came as. */
-	take(bytes: Uint8Array): Piece {
+	take(bytes: Uint8Array): StreamPiece {
 		// A byte order mark is good only at the very beginning, which this may not be for the client.
 		const wasClean = this.#splitter.isClean;
 		const chunk = wasClean && !this.hasBegun && isMarked(bytes) ? bytes.subarray(3) : bytes;
@@ -104,13 +104,13 @@ export class EventReader {
 	}
 
 	/** The upstream closed its side. */
-	finish(): Piece {
+	finish(): StreamPiece {
 		const text = this.#read(this.#splitter.end(), false) ?? "";
 		return this.isOver ? text : text + this.#end();
 	}
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is a clean end only of an answer that is complete. */
-	broken(cause: unknown): Piece {
+	broken(cause: unknown): StreamPiece {
 		const failure = this.deadline.failure ?? TRUNCATED;
 		if (this.isFinished && failure.kind !== "cancelled") return this.#end();
 		// Bun's own words may name the address with its password; ours say what was too large.
@@ -139,7 +139,7 @@ export class EventReader {
 	}
 
 	/** Tokens of the answer as far as it has come; undefined where its upstream does not count with each chunk. */
-	get counted(): Counted | undefined {
+	get counted(): CountedTokens | undefined {
 		return this.decoder.counted?.();
 	}
 

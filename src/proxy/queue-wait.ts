@@ -1,7 +1,7 @@
 /** A call's wait for its turn, where its model takes only so many at once. */
 import { RouterError } from "../errors.ts";
-import type { CallQueue, Refused } from "./call-queue.ts";
-import type { Settlement } from "./call-record.ts";
+import type { CallQueue, QueueRefused } from "./call-queue.ts";
+import type { CallRecord } from "./call-record.ts";
 import { LEFT } from "./deadline.ts";
 import type { Pause } from "./pause.ts";
 
@@ -11,7 +11,7 @@ export interface InLine {
 	/** How long it can wait at most, ms. */
 	readonly withinMs: number;
 	readonly pause: Pause;
-	readonly settlement: Settlement;
+	readonly settlement: CallRecord;
 }
 
 /** Resolves when it is the call's turn. Throws `model_busy`; and `cancelled` where its client leaves meanwhile. */
@@ -35,7 +35,7 @@ export async function standInLine(
 	settlement.queued({ model: name, waitedMs });
 }
 
-function refused(model: string, { reason, retryAfterMs }: Refused, settlement: Settlement): RouterError {
+function refused(model: string, { reason, retryAfterMs }: QueueRefused, settlement: CallRecord): RouterError {
 	settlement.queued({ model, refused: reason });
 	const why =
 		reason === "full"

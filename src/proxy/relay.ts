@@ -5,9 +5,9 @@ import type { Call } from "../openai/call.ts";
 import { answerCharacters, withCost } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
 import { answerHeaders } from "./answer-headers.ts";
-import type { Opened } from "./attempt.ts";
+import type { StartedAnswer } from "./attempt.ts";
 import { Attempts, type CallPlan } from "./call-attempts.ts";
-import type { Settlement } from "./call-record.ts";
+import type { CallRecord } from "./call-record.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { wholeAnswer } from "./response-headers.ts";
@@ -32,7 +32,7 @@ const UNHEARD = { hasLeft: false, comments: () => undefined };
 export async function relay(
 	call: Call,
 	plan: CallPlan,
-	settlement: Settlement,
+	settlement: CallRecord,
 	{ state, keepAliveMs }: RelayOptions,
 ): Promise<Response> {
 	if (plan.targets.length === 0) throw new RouterError("upstream_unreachable", "No upstream serves this model.");
@@ -54,7 +54,7 @@ export async function relay(
 }
 
 /** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */
-function streamHeaders(opened: Opened | undefined, settlement: Settlement): Record<string, string> {
+function streamHeaders(opened: StartedAnswer | undefined, settlement: CallRecord): Record<string, string> {
 	const headers: Record<string, string> = opened
 		? clientHeaders(opened, settlement)
 		: { "x-request-id": settlement.id, ...settlement.headers };
@@ -66,7 +66,7 @@ function streamHeaders(opened: Opened | undefined, settlement: Settlement): Reco
 	return headers;
 }
 
-function clientHeaders({ head, target }: Opened, settlement: Settlement): Record<string, string> {
+function clientHeaders({ head, target }: StartedAnswer, settlement: CallRecord): Record<string, string> {
 	const headers = answerHeaders(head.headers, target.provider.secret);
 	headers["x-request-id"] = settlement.id;
 	headers["x-router-provider"] = target.provider.name;

@@ -3,8 +3,8 @@ import { decimal } from "../openai/usage-cost.ts";
 import { headerText } from "../providers/header-text.ts";
 import type { Target } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";
-import type { Opened } from "./attempt.ts";
-import type { Settlement } from "./call-record.ts";
+import type { StartedAnswer } from "./attempt.ts";
+import type { CallRecord } from "./call-record.ts";
 
 /** Limits of a caller that are the same for all of its calls. */
 const LIMITS = ["x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"] as const;
@@ -12,7 +12,7 @@ const LIMITS = ["x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"] as con
 /** What the answers of one target have in common, as long as these stay as they are. */
 interface Prepared {
 	readonly attempts: number;
-	readonly cache: Settlement["cache"];
+	readonly cache: CallRecord["cache"];
 	readonly limits: readonly (string | undefined)[];
 	readonly headers: Headers;
 }
@@ -20,7 +20,7 @@ interface Prepared {
 /** To copy headers takes a third of what it takes to make them: 5 µs of a call with limits. */
 const prepared = new WeakMap<Target, Prepared>();
 
-function preparedHeaders(target: Target, { attempts, cache, headers: told }: Settlement): Headers {
+function preparedHeaders(target: Target, { attempts, cache, headers: told }: CallRecord): Headers {
 	const before = prepared.get(target);
 	if (before?.attempts === attempts && before.cache === cache) {
 		if (LIMITS.every((name, at) => told?.[name] === before.limits[at])) return before.headers;
@@ -40,7 +40,7 @@ function preparedHeaders(target: Target, { attempts, cache, headers: told }: Set
 }
 
 /** The answer with all that is said of it. The call is not settled by that. @param body JSON */
-export function wholeAnswer(body: string, { head, target }: Opened, settlement: Settlement): Response {
+export function wholeAnswer(body: string, { head, target }: StartedAnswer, settlement: CallRecord): Response {
 	const { id, cost, headers: told } = settlement;
 	const answer = new Response(body, { headers: preparedHeaders(target, settlement) });
 	const { headers } = answer;

@@ -1,9 +1,9 @@
 /** Reads the stream by which a broken answer goes on, and makes of it the rest of the one that the client is reading. */
 
-import type { Told, ToolCallDelta } from "../openai/sent-so-far.ts";
+import type { SentSoFar, ToolCallDelta } from "../openai/sent-so-far.ts";
 import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
-import type { Counted, Failure, Out, StreamDecoder } from "../providers/provider.ts";
+import type { CountedTokens, Failure, Out, StreamDecoder } from "../providers/provider.ts";
 import type { FollowUp } from "./resume-request.ts";
 
 /** Asked again, the model said something else than what its client has read already. */
@@ -33,7 +33,11 @@ interface Chunk {
 }
 
 /** `inner` reads the target's own stream; what comes out continues `told`. */
-export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed, spent }: FollowUp): StreamDecoder {
+export function resumedDecoder(
+	inner: StreamDecoder,
+	told: SentSoFar,
+	{ mode, trimmed, spent }: FollowUp,
+): StreamDecoder {
 	const rest = mode === "replay" ? new Rest(told) : undefined;
 	/** Tokens that this target got with the prompt, and that are part of the answer. */
 	const moved = mode === "continue" ? spent.tokens : 0;
@@ -151,7 +155,7 @@ export function resumedDecoder(inner: StreamDecoder, told: Told, { mode, trimmed
 		return whole;
 	}
 
-	function countedSoFar(): Counted | undefined {
+	function countedSoFar(): CountedTokens | undefined {
 		const its = inner.counted?.();
 		return its && { ...wholeOf(its.input, its.output), solid: its.solid + moved };
 	}
@@ -177,7 +181,7 @@ class Rest {
 	/** By the id of a tool call that is told again: what the client knows it by. */
 	readonly ids = new Map<string, string>();
 
-	constructor(private readonly told: Told) {
+	constructor(private readonly told: SentSoFar) {
 		this.#ahead = { content: told.content, reasoning: told.reasoning, refusal: told.refusal, text: told.text };
 		this.#calls = told.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
 	}

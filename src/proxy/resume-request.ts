@@ -1,9 +1,9 @@
 /** How an answer that broke off goes on at another target: the call that asks for the rest. Pure. */
 import type { Call } from "../openai/call.ts";
 import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../openai/json.ts";
-import type { Told } from "../openai/sent-so-far.ts";
+import type { SentSoFar } from "../openai/sent-so-far.ts";
 import type { Continuation } from "../providers/provider.ts";
-import type { Spent } from "./spent.ts";
+import type { ResumeSpend } from "./spent.ts";
 
 /** The call that asks for the rest of an answer, and how its answer is to be read. */
 export interface FollowUp {
@@ -16,11 +16,11 @@ export interface FollowUp {
 	/** White space at the end of what was sent that the call leaves out; the answer may begin with it again. */
 	readonly trimmed: string;
 	/** Tokens of what was sent. */
-	readonly spent: Spent;
+	readonly spent: ResumeSpend;
 }
 
 /** Why an answer can't go on anywhere, a clause behind "it can't go on elsewhere: "; undefined where it can. */
-export function obstacleOf(call: Call, told: Told): string | undefined {
+export function obstacleOf(call: Call, told: SentSoFar): string | undefined {
 	const { n, best_of: bestOf, echo, prompt } = call.body;
 	if ((typeof n === "number" && n > 1) || (typeof bestOf === "number" && bestOf > 1)) return "it has several choices";
 	if (Array.isArray(prompt) && prompt.length > 1 && typeof prompt[0] !== "number") return "it has several prompts";
@@ -33,13 +33,13 @@ export function obstacleOf(call: Call, told: Told): string | undefined {
  * The ways to ask a target for the rest, best first. Continuing needs plain text to go on from: an answer that broke off inside
  * its thinking, a refusal or a tool call is only ever replayed.
  */
-export function followUps(call: Call, told: Told, capability: Continuation, spent: Spent): FollowUp[] {
+export function followUps(call: Call, told: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp[] {
 	const replay: FollowUp = { call, mode: "replay", trimmed: "", spent };
 	const continued = capability === "replay" ? undefined : continuing(call, told, capability, spent);
 	return continued ? [continued, replay] : [replay];
 }
 
-function continuing(call: Call, told: Told, capability: Continuation, spent: Spent): FollowUp | undefined {
+function continuing(call: Call, told: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp | undefined {
 	if (told.toolCalls.length > 0 || told.refusal !== "" || hasGrammar(call)) return undefined;
 	const isPrompt = call.operation === "completions";
 	// What a text completion goes on from keeps its white space.

@@ -1,14 +1,14 @@
 /** How an answer that broke after its first bytes goes on from another target, so that its client reads one unbroken stream. */
 import type { ModelConfig } from "../config/schema.ts";
 import type { Call } from "../openai/call.ts";
-import type { Told } from "../openai/sent-so-far.ts";
+import type { SentSoFar } from "../openai/sent-so-far.ts";
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
-import type { AttemptOptions, Opened } from "./attempt.ts";
+import type { AttemptOptions, StartedAnswer } from "./attempt.ts";
 import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
 import { type FollowUp, followUps, obstacleOf } from "./resume-request.ts";
-import type { Spent } from "./spent.ts";
+import type { ResumeSpend } from "./spent.ts";
 
 /** What of a call the decision needs. */
 export interface ResumeTerms {
@@ -20,9 +20,9 @@ export interface ResumeTerms {
 
 /** The way: one attempt for the rest of the answer. Never throws for what an upstream does. */
 export interface Elsewhere extends ResumeTerms {
-	readonly told: Told;
+	readonly told: SentSoFar;
 	/** Tokens of that. */
-	readonly spent: Spent;
+	readonly spent: ResumeSpend;
 	/** Attempts that the call has made there and that failed. */
 	tries(target: RouteTarget): number;
 	/** Calls are kept from it at present. */
@@ -32,7 +32,7 @@ export interface Elsewhere extends ResumeTerms {
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
 	/** `hasOthers`: where it gives nothing, others are asked. */
-	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<Opened | Failure>;
+	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<StartedAnswer | Failure>;
 }
 
 /** How the rest of an answer that broke is asked for. */
@@ -42,7 +42,7 @@ export interface Rest {
 }
 
 /** Whether what one target began could go on at another of these: silence inside it is then borne for less long. */
-export function mayGoOn({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
+export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
 	return call.stream && targets.some((target) => target.id !== but.id && isWithin(alias, target));
 }
 
@@ -52,7 +52,11 @@ export function mayGoOn({ call, alias, targets }: ResumeTerms, but: RouteTarget)
  * server may live and only a connection have been cut, unless it has fallen silent. Where all fail in a way that passes, they are asked once more after a pause:
  * a server that starts again is back in seconds, and the client has nothing to lose.
  */
-export async function goOn(broken: Opened, failure: Failure, elsewhere: Elsewhere): Promise<Opened | undefined> {
+export async function resume(
+	broken: StartedAnswer,
+	failure: Failure,
+	elsewhere: Elsewhere,
+): Promise<StartedAnswer | undefined> {
 	const { call, alias, told } = elsewhere;
 	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, told) !== undefined) return undefined;
 	const isSilent = failure.kind === "timeout";
@@ -85,7 +89,7 @@ const BARREN_PAUSE_MS = 500;
  * Whether an answer that breaks again and again gets anywhere. A prompt that kills its server, or a proxy that cuts at the same
  * place each time, would else have the call made for ever.
  */
-export class Progress {
+export class ResumeProgress {
 	#breaks = 0;
 	#barren = 0;
 	#told = -1;
@@ -107,7 +111,7 @@ const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate",
 /** Whether what failed so may be well the next time. */
 export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);
 
-function rank(target: RouteTarget, broken: Opened, elsewhere: Elsewhere): number {
+function rank(target: RouteTarget, broken: StartedAnswer, elsewhere: Elsewhere): number {
 	if (target.id === broken.target.id) return 3;
 	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnwell(target));
 }
@@ -117,10 +121,10 @@ async function ask(
 	target: RouteTarget,
 	hasOthers: boolean,
 	{ call, told, spent, refused, attempt }: Elsewhere,
-): Promise<Opened | Failure> {
+): Promise<StartedAnswer | Failure> {
 	const isRefused = refused.of(target.id)?.has(BEGINNING);
 	const capability = isRefused ? "replay" : (target.provider.continuation?.(target) ?? "replay");
-	let result: Opened | Failure | undefined;
+	let result: StartedAnswer | Failure | undefined;
 	let mayRefuse = false;
 	for (const followUp of followUps(call, told, capability, spent)) {
 		result = await attempt(target, followUp, hasOthers);

@@ -10,7 +10,7 @@ export const MOST_TRIES = 3;
 /** Longest wait for a target, at its own word or ours, ms: a client that waits longer had better know. */
 export const LONGEST_WAIT_MS = 5_000;
 /** First pause before a target is tried again without having said when; each further one is twice as long. */
-export const FIRST_PAUSE_MS = 250;
+export const FIRST_RETRY_MS = 250;
 
 /** From this silence on, ms, a target is not asked again by a call that has others. */
 export const SILENT_MS = 30_000;
@@ -54,7 +54,7 @@ export interface Situation {
 }
 
 /** What comes next; undefined gives up. */
-export interface Step {
+export interface RetryStep {
 	readonly target: number;
 	readonly waitMs: number;
 	/** An attempt at a target that was tried before: it counts against the budget. */
@@ -65,7 +65,7 @@ export interface Step {
 const OF_THE_KEY: readonly string[] = ["auth", "quota", "rate"];
 
 /** The next step of a call whose attempt at `last` failed. */
-export function nextStep(situation: Situation): Step | undefined {
+export function nextStep(situation: Situation): RetryStep | undefined {
 	const { targets, last, now, until, hasBudget, isImpatient } = situation;
 	const tried = targets[last]!;
 	const { kind, retryAfterMs } = tried.failure!;
@@ -75,7 +75,7 @@ export function nextStep(situation: Situation): Step | undefined {
 	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
 		return { target: last, waitMs: 0, isRetry: false };
 	}
-	const fresh = targets.findIndex((each) => isFresh(each) && takesMore(each, targets));
+	const fresh = targets.findIndex((each) => isUntried(each) && takesMore(each, targets));
 	if (hasBudget && hasTriesLeft) {
 		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out. Of a target that is known to
 		// be out of order it finds out nothing, and the budget is gone when a call needs it.
@@ -95,8 +95,8 @@ export function nextStep(situation: Situation): Step | undefined {
 }
 
 /** Of all targets that may be tried again the one whose time comes first: none is left that was not tried. */
-function roundAgain({ targets, now, until, chance }: Situation): Step | undefined {
-	let best: Step | undefined;
+function roundAgain({ targets, now, until, chance }: Situation): RetryStep | undefined {
+	let best: RetryStep | undefined;
 	for (const [target, tried] of targets.entries()) {
 		if (!mayReturn(tried) || (targets.length > 1 && wasSilent(tried))) continue;
 		const waitMs = Math.max(0, tried.failedAt + pauseAfter(tried, chance) - now);
@@ -111,7 +111,7 @@ const wasSilent = ({ failure, tookMs = 0 }: Tried): boolean =>
 	failure?.kind === "timeout" && failure.isOurs === true && tookMs >= SILENT_MS;
 
 /** The call has not tried it. */
-export const isFresh = ({ tries, isRunning }: Tried): boolean => tries === 0 && isRunning !== true;
+export const isUntried = ({ tries, isRunning }: Tried): boolean => tries === 0 && isRunning !== true;
 
 function mayReturn({ tries, failure, isRunning }: Tried): boolean {
 	if (!failure || isRunning || tries >= MOST_TRIES) return false;
@@ -121,7 +121,7 @@ function mayReturn({ tries, failure, isRunning }: Tried): boolean {
 
 /** As long as the target said; else longer with each try, between half and the whole of it, so that calls don't come back in step. */
 function pauseAfter({ tries, failure }: Tried, chance: number): number {
-	return failure?.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** (tries - 1) * (0.5 + chance / 2);
+	return failure?.retryAfterMs ?? FIRST_RETRY_MS * 2 ** (tries - 1) * (0.5 + chance / 2);
 }
 
 /** A prompt that was too long for a target needs one that takes more; where that is not known it counts as more. */
@@ -137,5 +137,5 @@ function takesMore({ context }: Tried, targets: readonly Tried[]): boolean {
 
 /** Whether a target is left that this call has not tried and that could take it. */
 export function hasOthers(targets: readonly Tried[], besides: number): boolean {
-	return targets.some((each, index) => index !== besides && isFresh(each) && takesMore(each, targets));
+	return targets.some((each, index) => index !== besides && isUntried(each) && takesMore(each, targets));
 }

@@ -5,7 +5,7 @@
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
 import type { OpenAttempt } from "../routing/target-state.ts";
-import type { Attempt, Opened } from "./attempt.ts";
+import type { Attempt, StartedAnswer } from "./attempt.ts";
 import type { Failed } from "./call-attempts.ts";
 import type { Late } from "./second-target.ts";
 
@@ -16,15 +16,15 @@ export const LOST: Failure = { kind: "cancelled", message: "another target was f
 const MOST_AT_ONCE = 3;
 
 /** The call whose round it is. */
-export interface Asker {
+export interface RoundTarget {
 	/** Makes an attempt; never begins it before it returns. */
-	attempt(index: number, ask: Ask): Promise<Opened | Failed>;
+	attempt(index: number, ask: Ask): Promise<StartedAnswer | Failed>;
 	/** Whom to ask beside one that is late: counted, and taken from the budget where that is needed. */
 	second(late: Late, ask: Ask): number | undefined;
 	/** A fault of the router's own code in an attempt whose answer is not needed. */
 	fault(thrown: unknown): void;
 	/** The round is over, with several attempts. */
-	over(won: Opened | Failed, first: number): void;
+	over(won: StartedAnswer | Failed, first: number): void;
 }
 
 /** One attempt of a round. */
@@ -51,18 +51,18 @@ export class Ask {
 /** One round. */
 export class Round {
 	readonly #asks: Ask[] = [];
-	readonly #result = Promise.withResolvers<Opened | Failed>();
+	readonly #result = Promise.withResolvers<StartedAnswer | Failed>();
 	#isDecided = false;
 
 	constructor(
-		private readonly asker: Asker,
+		private readonly asker: RoundTarget,
 		index: number,
 	) {
 		this.#start(index);
 	}
 
 	/** The first that answers; the first target's failure, where it would fail so anywhere; else the last failure. */
-	get result(): Promise<Opened | Failed> {
+	get result(): Promise<StartedAnswer | Failed> {
 		return this.#result.promise;
 	}
 
@@ -106,7 +106,7 @@ export class Round {
 		);
 	}
 
-	#ended(ask: Ask, result: Opened | Failed): void {
+	#ended(ask: Ask, result: StartedAnswer | Failed): void {
 		ask.isOver = true;
 		const isAnswer = "head" in result;
 		if (this.#isDecided) {

@@ -5,7 +5,7 @@ import { admits } from "../routing/breaker.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import { waitOf } from "../routing/score.ts";
 import type { TargetView } from "../routing/target-state.ts";
-import { KNOWN_FROM, type Learned, UNKNOWN_LATE_MS } from "./timeouts.ts";
+import { KNOWN_FROM, type LearnedTimes, UNKNOWN_LATE_MS } from "./timeouts.ts";
 
 /** When a target counts as late, and why. */
 export interface Late {
@@ -34,7 +34,7 @@ export function lateOf(
 	{ breaker }: Pick<TargetView, "breaker">,
 	now: number,
 	silentMs: number | undefined,
-	slow: Learned | undefined,
+	slow: LearnedTimes | undefined,
 ): Late | undefined {
 	const silent: Late | undefined = silentMs === undefined ? undefined : { ms: silentMs, why: "silent" };
 	if (admits(breaker, now) === "probe")

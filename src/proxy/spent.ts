@@ -1,10 +1,10 @@
 /** How many tokens of an answer its client has been told, when it breaks: what is left of its limit, and what the whole of it used. Pure. */
 import { answerTokens } from "../accounts/usage/token-estimate.ts";
-import type { Told } from "../openai/sent-so-far.ts";
-import type { Counted } from "../providers/provider.ts";
+import type { SentSoFar } from "../openai/sent-so-far.ts";
+import type { CountedTokens } from "../providers/provider.ts";
 
 /** Tokens told so far. */
-export interface Spent {
+export interface ResumeSpend {
 	/** Of the prompt, as the answer's first upstream counted it; undefined where it has not. */
 	readonly prompt: number | undefined;
 	/**
@@ -17,7 +17,7 @@ export interface Spent {
 	/** Some of it was not counted but told from its length. */
 	readonly isEstimated: boolean;
 	/** What of the answer had been told. */
-	readonly told: Pick<Told, "characters" | "bytes" | "deltas">;
+	readonly told: Pick<SentSoFar, "characters" | "bytes" | "deltas">;
 }
 
 /** Characters that a chunk of one token has on average, at most. Latin text has 4 to 5 a token. */
@@ -30,7 +30,11 @@ const EXTRA_BYTE = 1.4;
  * @param counted as the upstream that broke counts the whole answer up to there; undefined where it does not
  * @param before what had been told when the answer broke last
  */
-export function spentAfter(told: Told, counted: Counted | undefined, before: Spent | undefined): Spent {
+export function spentAfter(
+	told: SentSoFar,
+	counted: CountedTokens | undefined,
+	before: ResumeSpend | undefined,
+): ResumeSpend {
 	const prompt = before?.prompt ?? counted?.input;
 	if (before && told.characters === before.told.characters) return { ...before, prompt };
 	if (counted) {

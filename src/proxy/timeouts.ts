@@ -1,7 +1,7 @@
 /** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
 import { answerLimit, choicesOf } from "../accounts/usage/answer-limit.ts";
 import type { Call } from "../openai/call.ts";
-import type { Provider, SomeTimeouts, Timeouts } from "../providers/provider.ts";
+import type { Provider, SomeTimeouts, UpstreamTimeouts } from "../providers/provider.ts";
 
 /** Calls after which a target's own times are believed. */
 export const KNOWN_FROM = 20;
@@ -29,7 +29,7 @@ const TOKEN_MS = 50;
 const STALL_MS = 30_000;
 
 /** What one attempt is held to. */
-export interface Limits {
+export interface CallTimeouts {
 	/** To its connection. */
 	readonly connectMs: number;
 	/** From sending a streamed call to its first event. */
@@ -45,7 +45,7 @@ export interface Limits {
 }
 
 /** What has been learned of a target's times: to the first token, or to the end of a whole answer. */
-export interface Learned {
+export interface LearnedTimes {
 	readonly count: number;
 	/** The time that this share of its last calls kept within; undefined where there were none. */
 	percentile(share: number): number | undefined;
@@ -53,9 +53,9 @@ export interface Learned {
 
 /** What the limit of a whole answer follows from. */
 export interface WholeInputs {
-	readonly learned: Learned;
+	readonly learned: LearnedTimes;
 	/** Tokens of those answers. */
-	readonly tokens: Learned;
+	readonly tokens: LearnedTimes;
 	/** Tokens that the call's answer may have; undefined where it does not say. */
 	readonly maxTokens: number | undefined;
 	/** The model has yet to be loaded, which takes minutes, and of which a whole answer can't tell. */
@@ -65,14 +65,14 @@ export interface WholeInputs {
 /** What they follow from. */
 export interface LimitInputs {
 	/** The provider's, those of all providers filled in. */
-	readonly timeouts: Timeouts;
+	readonly timeouts: UpstreamTimeouts;
 	/** What was set for the call, for the alias and for the provider: the first that says something holds, whatever else there is. */
 	readonly set: readonly (SomeTimeouts | undefined)[];
 	/** Another target is left that the call has not tried. */
 	readonly hasOthers: boolean;
 	/** What has begun here could be finished elsewhere. */
 	readonly canGoOn: boolean;
-	readonly learned: Learned | undefined;
+	readonly learned: LearnedTimes | undefined;
 	/** Of a call that is no stream; absent for streams. */
 	readonly whole?: WholeInputs | undefined;
 	/** Asked only where nothing was learned. */
@@ -80,9 +80,9 @@ export interface LimitInputs {
 }
 
 /** The limits of one attempt. */
-export function limitsOf(inputs: LimitInputs): Limits {
+export function limitsOf(inputs: LimitInputs): CallTimeouts {
 	const { timeouts, set, hasOthers, canGoOn, learned, whole, isReasoning } = inputs;
-	const said = (name: keyof Timeouts): number | undefined => {
+	const said = (name: keyof UpstreamTimeouts): number | undefined => {
 		for (const each of set) if (each?.[name] !== undefined) return each[name];
 		return undefined;
 	};
@@ -103,10 +103,10 @@ export function limitsOf(inputs: LimitInputs): Limits {
 	};
 }
 
-const sole = new WeakMap<Provider, Limits>();
+const sole = new WeakMap<Provider, CallTimeouts>();
 
 /** The limits of an attempt at the only target that a call has, where neither the call nor its alias set some: always the same. */
-export function soleLimits(provider: Provider): Limits {
+export function soleLimits(provider: Provider): CallTimeouts {
 	let limits = sole.get(provider);
 	if (!limits) {
 		const { timeouts, ownTimeouts } = provider;
@@ -118,7 +118,7 @@ export function soleLimits(provider: Provider): Limits {
 }
 
 /** How little time a client gives its call, ms; Infinity where it says nothing. */
-export interface Haste {
+export interface ClientTimeout {
 	readonly isStream: boolean;
 	/** Its own limits. */
 	readonly limits: SomeTimeouts | undefined;
@@ -132,14 +132,17 @@ export interface Haste {
  * Whether time ran out that its client had set shorter than the router would have where it has others to ask: that says nothing of
  * the target, or a few hasty calls could have it left alone by everyone.
  */
-export function isHasty({ isStream, limits, timeLeftMs, hasBegun }: Haste, usual: Limits): boolean {
+export function isClientTimeout(
+	{ isStream, limits, timeLeftMs, hasBegun }: ClientTimeout,
+	usual: CallTimeouts,
+): boolean {
 	if (!isStream) return timeLeftMs < usual.totalMs;
 	const { first_token: first = Number.POSITIVE_INFINITY, stall = Number.POSITIVE_INFINITY } = limits ?? {};
 	return hasBegun ? stall < usual.stallMs : Math.min(first, stall, timeLeftMs) < usual.firstTokenMs;
 }
 
 /** How long a first token may take where another target could give one. */
-function impatience(learned: Learned | undefined, isReasoning: () => boolean): number {
+function impatience(learned: LearnedTimes | undefined, isReasoning: () => boolean): number {
 	if (isKnown(learned)) return within(TIMES_P99 * learned!.percentile(0.99)!, LEAST_MS, MOST_MS);
 	return isReasoning() ? UNKNOWN_REASONING_MS : UNKNOWN_MS;
 }
@@ -159,7 +162,7 @@ function impatienceForWhole(
 }
 
 /** Of a target whose time is known, its limit says it. */
-const lateForStream = (learned: Learned | undefined, mostMs: number): number | undefined =>
+const lateForStream = (learned: LearnedTimes | undefined, mostMs: number): number | undefined =>
 	isKnown(learned) ? undefined : Math.min(UNKNOWN_LATE_MS, mostMs);
 
 /** Nobody knows how far a model is that is being loaded. */
@@ -181,12 +184,12 @@ export function longestAnswer(call: Call): number | undefined {
 }
 
 /** What an answer takes that is slow; longer where it may have more tokens than any before. */
-function usualMs(learned: Learned, tokens: Learned, maxTokens: number | undefined): number {
+function usualMs(learned: LearnedTimes, tokens: LearnedTimes, maxTokens: number | undefined): number {
 	const longest = tokens.percentile(1);
 	const times = longest && maxTokens ? Math.max(1, maxTokens / longest) : 1;
 	return TIMES_P99 * learned.percentile(0.99)! * times;
 }
 
-const isKnown = (learned: Learned | undefined): boolean => learned !== undefined && learned.count >= KNOWN_FROM;
+const isKnown = (learned: LearnedTimes | undefined): boolean => learned !== undefined && learned.count >= KNOWN_FROM;
 
 const within = (ms: number, least: number, most: number): number => Math.min(Math.max(ms, least), most);

@@ -3,7 +3,7 @@ import type { ModelConfig } from "../config/schema.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
 /** Where one entry of `targets:` or `fallback:` leads: always to the same target, or to whichever agents are there. */
-export type Place =
+export type AliasTarget =
 	| { readonly target: RouteTarget }
 	| {
 			/** Asked anew for every call, since agents come and go. */
@@ -15,7 +15,7 @@ export type Place =
 /** A name of the owner's own. */
 export interface Alias {
 	/** Its first place, for an alias further down that names this one. */
-	readonly first: Place;
+	readonly first: AliasTarget;
 	/** Undefined where every place leads nowhere now. */
 	route(): Route | undefined;
 	/** Why. */
@@ -25,7 +25,7 @@ export interface Alias {
 /** Makes one. */
 export function createAlias(
 	settings: ModelConfig,
-	{ targets, fallback }: { readonly targets: readonly Place[]; readonly fallback: readonly Place[] },
+	{ targets, fallback }: { readonly targets: readonly AliasTarget[]; readonly fallback: readonly AliasTarget[] },
 ): Alias {
 	const { name } = settings;
 	const places = [
@@ -56,7 +56,7 @@ function distinct(targets: readonly RouteTarget[]): readonly RouteTarget[] {
 	return targets.filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
-function targetsOf(place: Place, tier: Tier, at: number): readonly RouteTarget[] {
+function targetsOf(place: AliasTarget, tier: Tier, at: number): readonly RouteTarget[] {
 	const found = "target" in place ? [place.target] : place.targets();
 	return found.map((target) => ({ ...target, tier, place: at }));
 }

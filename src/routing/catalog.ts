@@ -9,7 +9,7 @@ import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import type { ProviderType } from "../providers/vendors.ts";
 import { type Fleet, NO_FLEET } from "./agent-targets.ts";
-import { type Alias, createAlias, type Place } from "./alias.ts";
+import { type Alias, type AliasTarget, createAlias } from "./alias.ts";
 import { kindOf } from "./kind.ts";
 import { localNames } from "./local-models.ts";
 import type { Feature, Route, RouteTarget } from "./route.ts";
@@ -75,7 +75,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	if (findings.length > 0) throw new FindingsError(findings);
 
 	/** A name that is itself one of `models:`, further up, stands for that one's first target. Undefined: a finding tells why. */
-	function configured(target: TargetConfig, path: Path, isChoice: boolean): Place | undefined {
+	function configured(target: TargetConfig, path: Path, isChoice: boolean): AliasTarget | undefined {
 		if (typeof target === "string") {
 			const alias = aliases.get(target);
 			if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
@@ -117,7 +117,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	}
 
 	/** A place of the agents is theirs also while none of them is there. */
-	function placeOf(name: string, found: Route, isChoice: boolean): Place {
+	function placeOf(name: string, found: Route, isChoice: boolean): AliasTarget {
 		if (isLocal(found)) {
 			return { targets: () => local.find(name, found)?.targets ?? [], absence: () => local.absence(name) };
 		}
@@ -126,7 +126,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	}
 
 	/** What its owner says of a model counts more than what a table does. */
-	function withFacts(place: Place, said: (target: RouteTarget) => Partial<RouteTarget>): Place {
+	function withFacts(place: AliasTarget, said: (target: RouteTarget) => Partial<RouteTarget>): AliasTarget {
 		if ("target" in place) return { target: { ...place.target, ...said(place.target) } };
 		return { ...place, targets: () => place.targets().map((target) => ({ ...target, ...said(target) })) };
 	}

@@ -3,10 +3,10 @@ import { admits } from "./breaker.ts";
 import type { Plan } from "./plan.ts";
 import type { Needs } from "./requirements.ts";
 import type { Kind, Policy, Route, RouteTarget, Tier } from "./route.ts";
-import { expectedCost, type Judged, missingOf, timeOf, uncachedOf, waitOf } from "./score.ts";
+import { expectedCost, missingOf, type Scored, timeOf, uncachedOf, waitOf } from "./score.ts";
 
 /** One candidate. Numbers that were not known are absent. */
-export interface Candidate {
+export interface ExplainedTarget {
 	/** 1 is tried first; absent where it is no candidate for this call. */
 	readonly rank?: number | undefined;
 	readonly id: string;
@@ -51,7 +51,7 @@ export interface Explanation {
 		readonly needs: Needs["features"];
 		readonly has_session: boolean;
 	};
-	readonly candidates: readonly Candidate[];
+	readonly candidates: readonly ExplainedTarget[];
 }
 
 /** What a plan was made of, and the plan. `now`: when, on the state's clock; nothing may have happened since. */
@@ -98,7 +98,7 @@ interface Standing {
 	readonly policy: Policy;
 }
 
-function candidate(judged: Judged, standing: Standing): Candidate {
+function candidate(judged: Scored, standing: Standing): ExplainedTarget {
 	const { target, view, setback, score } = judged;
 	const { needs, plan, now, at } = standing;
 	const { kind } = head(target);
@@ -132,7 +132,7 @@ const FEATURES = {
 	embeddings: "makes no embeddings",
 } as const;
 
-function reasonOf(judged: Judged, { needs, at, plan, now, policy }: Standing): string {
+function reasonOf(judged: Scored, { needs, at, plan, now, policy }: Standing): string {
 	const { setback, target, view } = judged;
 	const waitMs = waitOf(target, view, now);
 	const text = at === 0 ? chosen(judged, plan.judged) : passed(judged, plan.judged[at - 1]!, policy);
@@ -169,13 +169,13 @@ const CHOSEN = {
 	ramp: "coming back, and nothing else is there",
 } as const;
 
-function chosen({ basis, target: { kind } }: Judged, all: readonly Judged[]): string {
+function chosen({ basis, target: { kind } }: Scored, all: readonly Scored[]): string {
 	if (all.length === 1) return "the only one";
 	return basis === "load" && kind === "llm-d" ? "llm-d comes before vendors" : CHOSEN[basis];
 }
 
 /** Why it stands behind the one before it. */
-function passed(judged: Judged, before: Judged, policy: Policy): string {
+function passed(judged: Scored, before: Scored, policy: Policy): string {
 	const { target, basis } = judged;
 	const [its, other] = [head(target), head(before.target)];
 	if (before.setback !== judged.setback) return "tried last";
@@ -196,7 +196,7 @@ const LATER = {
 	"llm-d": "behind the house's own replicas",
 	cloud: "behind all of the house's own",
 } as const;
-const BEHIND: Partial<Record<Judged["basis"], string>> = {
+const BEHIND: Partial<Record<Scored["basis"], string>> = {
 	load: "more uncached prompt × load",
 	price: "dearer",
 	time: "slower",

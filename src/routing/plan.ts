@@ -5,7 +5,7 @@
 import { NO_BLOCKS } from "./affinity.ts";
 import type { Needs } from "./requirements.ts";
 import type { Route, RouteTarget } from "./route.ts";
-import { type Judged, judge } from "./score.ts";
+import { type Scored, score } from "./score.ts";
 import type { StateView, Work } from "./target-state.ts";
 
 /** What a call is to do. */
@@ -15,7 +15,7 @@ export interface Plan {
 	/** For `RoutingState.opened`. */
 	readonly work: Work;
 	/** Every candidate in that order, those that can't do it last. */
-	readonly judged: readonly Judged[];
+	readonly judged: readonly Scored[];
 }
 
 /** Who stands behind so many that all failed is no matter of merit, and sorting a hundred would cost half of the budget. */
@@ -37,7 +37,7 @@ export function plan(
 	let replicas = 0;
 	for (const { kind } of route.targets) if (kind === "local") replicas++;
 	const prompt = replicas > 1 ? needs.prompt() : { characters: needs.characters, blocks: NO_BLOCKS };
-	const judged = judge({ needs, prompt, route, state, now, dice });
+	const judged = score({ needs, prompt, route, state, now, dice });
 	if (ranked < judged.length) bringForward(judged, ranked);
 	else judged.sort(byWorth);
 	const targets: RouteTarget[] = [];
@@ -46,7 +46,7 @@ export function plan(
 }
 
 /** Puts the best `count` first, in order. */
-function bringForward(judged: Judged[], count: number): void {
+function bringForward(judged: Scored[], count: number): void {
 	for (let place = 0; place < count; place++) {
 		let best = place;
 		for (let at = place + 1; at < judged.length; at++) if (byWorth(judged[at]!, judged[best]!) < 0) best = at;
@@ -56,7 +56,7 @@ function bringForward(judged: Judged[], count: number): void {
 	}
 }
 
-function byWorth(a: Judged, b: Judged): number {
+function byWorth(a: Scored, b: Scored): number {
 	if (a.group !== b.group) return a.group - b.group;
 	// Not by their difference: two may be infinite.
 	if (a.score !== b.score) return a.score < b.score ? -1 : 1;

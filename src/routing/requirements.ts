@@ -5,7 +5,7 @@ import { NO_BLOCKS, type Prompt, promptOf } from "./affinity.ts";
 import type { Feature } from "./route.ts";
 
 /** The part of a call that is read. */
-export type Asked = Pick<Call, "operation" | "raw" | "body" | "fields" | "stream" | "headers">;
+export type RoutedCall = Pick<Call, "operation" | "raw" | "body" | "fields" | "stream" | "headers">;
 
 /** A call as the plan sees it. */
 export interface Needs {
@@ -43,7 +43,7 @@ const PARTS: Record<Operation, readonly string[]> = {
 };
 
 /** Reads it: 1 µs. The prompt is hashed when it is asked for: 37 µs for 100 KB. */
-export function needsOf(call: Asked): Needs {
+export function needsOf(call: RoutedCall): Needs {
 	const { operation, body } = call;
 	const parts = PARTS[operation].flatMap((name) => {
 		const field = fieldNamed(call.fields, name);
@@ -71,7 +71,7 @@ export function needsOf(call: Asked): Needs {
 	};
 }
 
-function featuresOf({ operation, body }: Asked, images: number): Feature[] {
+function featuresOf({ operation, body }: RoutedCall, images: number): Feature[] {
 	if (operation === "embeddings") return ["embeddings"];
 	const features: Feature[] = [];
 	if (isFilled(body["tools"]) || isFilled(body["functions"])) features.push("tools");

@@ -1,6 +1,6 @@
 /** What each candidate of a plan is worth. Pure. */
 
-import { costOf } from "../accounts/usage/price-book.ts";
+import { listPriceOf } from "../accounts/usage/price-book.ts";
 import type { Prompt } from "./affinity.ts";
 import { admits, shareOf } from "./breaker.ts";
 import type { Needs } from "./requirements.ts";
@@ -10,14 +10,14 @@ import type { StateView, TargetView } from "./target-state.ts";
 /** Why a candidate stands behind the others, and how far: level 0 is for those with none. */
 const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
 /** The name of one. */
-export type Setback = keyof typeof LEVELS;
+export type Penalty = keyof typeof LEVELS;
 
 /** A candidate, and what it is worth. Few fields: a hundred of these are made for a call. */
-export interface Judged {
+export interface Scored {
 	readonly target: RouteTarget;
 	readonly view: TargetView;
 	/** `missing`: what the call asks is something it can't do, so it is no target at all. */
-	readonly setback: Setback | undefined;
+	readonly setback: Penalty | undefined;
 	/** Least first: its setback's level, tier, what the policy puts first (kind, or place in the configuration), standing. */
 	readonly group: number;
 	/** Within its group, least first: by `basis`. */
@@ -32,7 +32,7 @@ export interface Judged {
 export type Basis = "load" | "price and time" | "price" | "time" | "order" | "session" | "probe" | "ramp";
 
 /** What is decided by. */
-export interface Case {
+export interface ScoreInput {
 	readonly needs: Needs;
 	readonly prompt: Prompt;
 	readonly route: Route;
@@ -58,13 +58,13 @@ const LEAST_COST = 1e-9;
 const LEAST_TIME = 1;
 
 /** Judges every target of the route, in the route's order. */
-export function judge(given: Case): Judged[] {
+export function score(given: ScoreInput): Scored[] {
 	const { route, state, needs } = given;
 	const { targets } = route;
 	const views: TargetView[] = [];
 	for (const { id } of targets) views.push(state.of(id));
 	const field = survey(given, views);
-	const judged: Judged[] = [];
+	const judged: Scored[] = [];
 	for (let at = 0; at < targets.length; at++) judged.push(judgeOne(given, field, targets[at]!, views[at]!));
 	const last = needs.session === undefined ? undefined : state.session(needs.session);
 	if (last !== undefined) keepTogether(judged, last);
@@ -85,7 +85,7 @@ interface Field {
 const SORTS = 6;
 const sortOf = ({ tier, kind = "cloud" }: RouteTarget): number => KINDS[kind] + (tier === "fallback" ? 3 : 0);
 
-function survey({ route, needs, now }: Case, views: readonly TargetView[]): Field {
+function survey({ route, needs, now }: ScoreInput, views: readonly TargetView[]): Field {
 	let isAnyOpen = false;
 	let usualTime = Number.POSITIVE_INFINITY;
 	let costs = 0;
@@ -135,7 +135,7 @@ function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetVie
 const isHeeded = ({ isGone }: TargetView, ignored: Ignored | undefined): boolean =>
 	ignored === "all" ? false : ignored === "reachable" ? isGone === true : true;
 
-function judgeOne(given: Case, field: Field, target: RouteTarget, view: TargetView): Judged {
+function judgeOne(given: ScoreInput, field: Field, target: RouteTarget, view: TargetView): Scored {
 	const { needs, prompt, now, dice } = given;
 	const { tier, kind = "cloud", place = 0, standing = 0 } = target;
 	const { inFlight, breaker } = view;
@@ -191,11 +191,11 @@ function vendorScore(field: Field, target: RouteTarget, view: TargetView, needs:
 }
 
 function setbackOf(
-	{ needs, route, now }: Case,
+	{ needs, route, now }: ScoreInput,
 	target: RouteTarget,
 	view: TargetView,
 	isOpen: boolean,
-): Setback | undefined {
+): Penalty | undefined {
 	const { context, standing = 0, lacks } = target;
 	if (lacks && missingOf(target, needs) !== undefined) return "missing";
 	if (target.isKeyless) return "keyless";
@@ -241,11 +241,11 @@ export function timeOf(view: TargetView, { isStream }: Needs, now: number): numb
 
 /** USD the call is likely to cost; undefined where nobody knows the price. */
 export function expectedCost({ price }: RouteTarget, { tokens, maxTokens = USUAL_ANSWER }: Needs): number | undefined {
-	return price && costOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
+	return price && listPriceOf(price, tokens, Math.min(maxTokens, USUAL_ANSWER * 2));
 }
 
 /** Puts the target that has the session's history first in its group, where that does not make it wait. */
-function keepTogether(judged: readonly Judged[], last: string): void {
+function keepTogether(judged: readonly Scored[], last: string): void {
 	const its = judged.find(({ target }) => target.id === last);
 	if (!its || its.basis === "probe" || its.basis === "ramp") return;
 	let least = Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 /** What a role will be, decided before anything is opened: `router check` and a start make the same plan. */
 import type { AnyElysia } from "elysia";
-import type { FoundKeys, Gate, Guest } from "../accounts/auth/keys.ts";
+import type { AgentCredential, FoundKeys, Gate } from "../accounts/auth/keys.ts";
 import { openDoor } from "../accounts/auth/listen-policy.ts";
 import type { Accounts } from "../api/handler.ts";
 import type { AnswerCache } from "../cache/cache.ts";
@@ -80,7 +80,7 @@ export interface RolePlan {
 	/** How a key is set, for the refusal to listen beyond loopback. */
 	readonly keyHint: string;
 	/** A further secret that is let in, where keys are asked for. */
-	readonly guest?: Guest;
+	readonly guest?: AgentCredential;
 	readonly upstreams: readonly Upstream[];
 	/** Asks no upstream. May throw StartError. */
 	readonly catalogOf: (entries: readonly CatalogEntry[]) => RoleCatalog;

@@ -6,13 +6,13 @@ import type { Config } from "../config/schema.ts";
 import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import type { RolePlan } from "./role-plan.ts";
 import { routerCatalog } from "./router.ts";
-import { createHouse } from "./router-state.ts";
+import { createRouterState } from "./router-state.ts";
 
 /**
  * The plan. Opens nothing but what is kept of keys. Throws StartError where an upstream's address is none.
  * @param house of the process, where one runs already
  */
-export function routerPlan(config: Config, env: Environment, house = createHouse(config)): RolePlan {
+export function routerPlan(config: Config, env: Environment, house = createRouterState(config)): RolePlan {
 	const { host, port, tls, generate_key } = config.server;
 	const upstreams = configureUpstreams(config, env);
 	return {

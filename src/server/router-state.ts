@@ -8,7 +8,7 @@ import { Ledger, type LostRows } from "../accounts/usage/ledger.ts";
 import { usageName } from "../accounts/usage/ledger-rows.ts";
 import { ownSpend } from "../accounts/usage/local-spend.ts";
 import { Clocks } from "../accounts/usage/pricing.ts";
-import type { SpendBoard, UsageExchange } from "../accounts/usage/spend.ts";
+import type { SpendStore, UsageExchange } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
 import { replicaName } from "../store/replica.ts";
@@ -29,7 +29,7 @@ const DAY_MS = 86_400_000;
 const FULL = "the ledger has no room for more calls until it can be written: of those that come only the sums are kept";
 
 /** Usage, and whether other routers that should have been asked could not be. */
-export interface Usage {
+export interface UsageServices {
 	readonly rows: readonly UsageRow[];
 	readonly isPartial: boolean;
 }
@@ -40,12 +40,12 @@ export interface HouseTools extends SharingTools {
 }
 
 /** The holder. It outlives a reload of the configuration. */
-export interface House {
+export interface RouterState {
 	readonly store: Store;
 	readonly keys: MadeKeys;
 	readonly ledger: Ledger;
 	readonly limiter: Limiter;
-	readonly spend: SpendBoard;
+	readonly spend: SpendStore;
 	readonly clocks: Clocks;
 	/** What calls usually come to. */
 	readonly usual: UsualCalls;
@@ -54,7 +54,7 @@ export interface House {
 	/** Goes by another configuration from now on. */
 	use(config: Config): void;
 	/** The usage of these days, both included: of all replicas that can be asked. */
-	usage(from: string, to: string): Promise<Usage>;
+	usage(from: string, to: string): Promise<UsageServices>;
 	/** Says what goes wrong there from now on. */
 	tell(tools: HouseTools): void;
 	/** How the ledger stands. */
@@ -64,7 +64,7 @@ export interface House {
 }
 
 /** The house of a configuration. Opens nothing. Throws StartError for an address of Redis that is none. */
-export function createHouse(first: Config): House {
+export function createRouterState(first: Config): RouterState {
 	let config = first;
 	let tools: HouseTools | undefined;
 	/** What went wrong before there was anybody to tell: keys are asked for before the log is open. */
@@ -99,7 +99,7 @@ export function createHouse(first: Config): House {
 	});
 	const own = { limiter: new WindowLimiter(), spend: ownSpend(store.ledger) };
 	let limiter: Limiter = own.limiter;
-	let spend: SpendBoard = own.spend;
+	let spend: SpendStore = own.spend;
 	let exchange: UsageExchange | undefined;
 
 	let version = 0;

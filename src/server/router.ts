@@ -1,9 +1,9 @@
 /** The router's agents, put together: their catalog, their routes, and what is kept of them. */
 
 import { Elysia } from "elysia";
-import { createAdminDoor } from "../accounts/auth/admin-access.ts";
+import { createAdminAccess } from "../accounts/auth/admin-access.ts";
 import { type AgentSecrets, agentSecrets } from "../accounts/auth/agent-secrets.ts";
-import { Turnstile } from "../accounts/limits/admission.ts";
+import { AdmissionControl } from "../accounts/limits/admission.ts";
 import { createBiller } from "../accounts/usage/pricing.ts";
 import { answersOf } from "../cache/cache-settings.ts";
 import { agentTokens } from "../config/agent-tokens.ts";
@@ -25,14 +25,14 @@ import { agentRoutes } from "./agents/agent-routes.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
 import type { RoleCatalog } from "./role-plan.ts";
-import type { House } from "./router-state.ts";
+import type { RouterState } from "./router-state.ts";
 
 /** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
 export function routerCatalog(
 	config: Config,
 	env: Environment,
 	entries: readonly CatalogEntry[],
-	house: House,
+	house: RouterState,
 ): RoleCatalog {
 	let log: Pick<Log, "logger"> | undefined;
 	let secrets: AgentSecrets | undefined;
@@ -61,7 +61,7 @@ export function routerCatalog(
 			const catalog = createCatalog(next, nextEntries, fleet);
 			reach.trust(next);
 			desk = deskOf(next);
-			fleet.callAs(upstreamOf(next, nextEntries));
+			fleet.setUpstream(upstreamOf(next, nextEntries));
 			return catalog;
 		},
 		watch() {
@@ -99,7 +99,7 @@ export function routerCatalog(
 				accountsOf(current, catalog) {
 					house.use(current);
 					return {
-						turnstile: new Turnstile({ limits: current.limits, counts: house, onRefused: metrics.refused }),
+						turnstile: new AdmissionControl({ limits: current.limits, counts: house, onRefused: metrics.refused }),
 						biller: createBiller((target) => catalog.listed!(target), house.clocks),
 						addresses: desk.addresses,
 					};
@@ -112,7 +112,7 @@ export function routerCatalog(
 
 /** The part of a configuration that requests meet at the doors. */
 function deskOf(config: Config) {
-	const admin = createAdminDoor(config.admin.keys);
+	const admin = createAdminAccess(config.admin.keys);
 	const addresses = clientAddresses(config.server.trusted_proxies);
 	return { config, admin, addresses, refusePage: pageDoor(config.server, admin, addresses) };
 }

@@ -7,11 +7,11 @@ import { keepFixed } from "../config/restart-only.ts";
 import type { Running } from "../running.ts";
 import { startRole } from "./role.ts";
 import { routerPlan } from "./router-plan.ts";
-import { createHouse } from "./router-state.ts";
+import { createRouterState } from "./router-state.ts";
 
 /** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
 export async function startRouter(loaded: Loaded, env: Environment): Promise<Running> {
-	const house = createHouse(loaded.config);
+	const house = createRouterState(loaded.config);
 	let latest = loaded;
 	return startRole(routerPlan(loaded.config, env, house), {
 		file: loaded.watched,

@@ -4,18 +4,18 @@ import type { SharedRedis } from "./redis.ts";
 import type { RedisClient } from "./redis-client.ts";
 
 /** What a channel's listeners get. */
-export type Message = (text: string) => void;
+export type BusMessage = (text: string) => void;
 
 /** Channels of one Redis. Connects when `open` is called. */
 export class RedisBus {
-	readonly #listeners = new Map<string, Set<Message>>();
+	readonly #listeners = new Map<string, Set<BusMessage>>();
 	readonly #resumed = new Set<() => void>();
 	#client: RedisClient | undefined;
 
 	constructor(private readonly redis: SharedRedis) {}
 
 	/** Hears a channel's messages. To be called before `open`. */
-	listen(channel: string, listener: Message): void {
+	listen(channel: string, listener: BusMessage): void {
 		const name = this.redis.key(channel);
 		const listeners = this.#listeners.get(name) ?? new Set();
 		this.#listeners.set(name, listeners.add(listener));

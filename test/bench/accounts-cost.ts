@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createGate } from "../../src/accounts/auth/keys.ts";
-import { Turnstile } from "../../src/accounts/limits/admission.ts";
+import { AdmissionControl } from "../../src/accounts/limits/admission.ts";
 import { WindowLimiter } from "../../src/accounts/limits/sliding-window.ts";
 import { UsualCalls } from "../../src/accounts/usage/learned-usage.ts";
 import { Ledger } from "../../src/accounts/usage/ledger.ts";
@@ -44,7 +44,7 @@ const tokens = { input: 200, output: 198, cached: 20 };
 cost("its price", () => chargeFor(rates(), tokens));
 cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
 
-const turnstile = new Turnstile({
+const turnstile = new AdmissionControl({
 	limits: GUARDED.limits,
 	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger), usual: new UsualCalls() },
 });

@@ -1,22 +1,22 @@
 /** A Docker Engine and the effects of an agent on a simulated clock, for the supervisor: containers start, die and vanish. */
 import {
 	type Action,
+	type Activity,
+	type Backoffs,
 	failure,
-	type Limits,
-	type Memory,
-	NOTHING,
+	NO_ACTIVITY,
 	type Seen,
 	type Supervised,
+	type SupervisorLimits,
 	supervise,
 	type Wanted,
-	type Work,
 } from "../../src/agent/models/supervisor.ts";
 import type { Random } from "./random.ts";
 
 type Box = { -readonly [K in keyof Seen]: Seen[K] } & { readyAt: number };
 
 const WHY = { reason: "it ended", fix: "look" };
-export const LIMITS: Limits = { silenceMs: 60_000, startMs: 600_000, drainMs: 30_000 };
+export const LIMITS: SupervisorLimits = { silenceMs: 60_000, startMs: 600_000, drainMs: 30_000 };
 
 /** The world. Every effect takes a while, and the agent may be restarted at any time. */
 export class EngineWorld {
@@ -32,8 +32,8 @@ export class EngineWorld {
 	wronged = 0;
 	busy = new Map<string, number>();
 	last: Supervised | undefined;
-	#memory: Memory = NOTHING;
-	#working = new Map<string, Work>();
+	#memory: Backoffs = NO_ACTIVITY;
+	#working = new Map<string, Activity>();
 	#pending: { at: number; run: () => void }[] = [];
 	#nextId = 0;
 
@@ -41,7 +41,7 @@ export class EngineWorld {
 
 	/** The agent is killed and started again: what it remembers is gone, what Docker does for it goes on. */
 	restartAgent(): void {
-		this.#memory = NOTHING;
+		this.#memory = NO_ACTIVITY;
 		this.#working = new Map();
 		// A `docker run` under way ends as it would; nobody hears of it.
 		for (const { run } of this.#pending) run();

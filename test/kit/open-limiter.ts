@@ -1,5 +1,5 @@
 /** A limiter that lets everyone in and keeps count of what it is told: stands for the one in the process. */
-import type { Bound, Limiter, Reservation } from "../../src/accounts/limits/limiter.ts";
+import type { Limit, Limiter, Reservation } from "../../src/accounts/limits/limiter.ts";
 
 /** It, and what is reserved in it: by bound, settled tokens included, cancelled ones not. */
 export interface OpenLimiter extends Limiter {
@@ -12,7 +12,7 @@ export interface OpenLimiter extends Limiter {
 export function openLimiter(): OpenLimiter {
 	const taken = new Map<string, number>();
 	const refuses = new Set<string>();
-	const add = (bounds: readonly Bound[], amountOf: (bound: Bound) => number) => {
+	const add = (bounds: readonly Limit[], amountOf: (bound: Limit) => number) => {
 		for (const bound of bounds) {
 			const name = `${bound.counts} ${bound.id}`;
 			taken.set(name, (taken.get(name) ?? 0) + amountOf(bound));

@@ -1,6 +1,6 @@
 /** Streams that break off, taken apart: what a client was sent, and what that comes to. */
 import { type Call, parseRequest } from "../../src/openai/call.ts";
-import { type Told, Transcript } from "../../src/openai/sent-so-far.ts";
+import { SentRecord, type SentSoFar } from "../../src/openai/sent-so-far.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
 import type { Continuation, StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
@@ -35,8 +35,8 @@ export function sentFor(decoder: StreamDecoder, text: string): { sent: string[];
 }
 
 /** What a client was told by these pieces. */
-export function toldBy(sent: readonly string[]): Told {
-	const transcript = new Transcript();
+export function toldBy(sent: readonly string[]): SentSoFar {
+	const transcript = new SentRecord();
 	for (const piece of sent) transcript.add(piece);
 	return transcript.told();
 }
@@ -45,7 +45,7 @@ export function toldBy(sent: readonly string[]): Told {
 export const NOTHING_SPENT = spentAfter(toldBy([]), undefined, undefined);
 
 /** The ways to ask for the rest of what was told, where its upstream counted nothing. */
-export const waysOf = (call: Call, sent: Told, capability: Continuation): FollowUp[] =>
+export const waysOf = (call: Call, sent: SentSoFar, capability: Continuation): FollowUp[] =>
 	followUps(call, sent, capability, spentAfter(sent, undefined, undefined));
 
 /** A stream, folded into one answer. */

@@ -3,7 +3,7 @@ import { RouterError } from "../../src/errors.ts";
 import { parseRequest } from "../../src/openai/call.ts";
 import { messagesRequest } from "../../src/providers/anthropic/request.ts";
 import { generateRequest } from "../../src/providers/gemini/request.ts";
-import { GOT_NOTHING } from "../../src/providers/provider.ts";
+import { NO_INPUTS } from "../../src/providers/provider.ts";
 import type { Json, Loose } from "./exchange.ts";
 
 /** The body of a request that says hi, and more. */
@@ -11,10 +11,10 @@ export const request = (more: Json) =>
 	parseRequest("chat", JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }], ...more })).body;
 /** What Anthropic gets of it. */
 export const toClaude = (more: Json, model = "claude-opus-4-7"): Loose =>
-	JSON.parse(messagesRequest(request(more), model, false, GOT_NOTHING).body);
+	JSON.parse(messagesRequest(request(more), model, false, NO_INPUTS).body);
 /** What Gemini gets of it. */
 export const toGemini = (more: Json, model = "gemini-3-flash"): Loose =>
-	JSON.parse(generateRequest(request(more), model, "https://g/v1beta", GOT_NOTHING));
+	JSON.parse(generateRequest(request(more), model, "https://g/v1beta", NO_INPUTS));
 
 /** Code and field of the refusal. */
 export function refusal(run: () => unknown): [string, string | null] {

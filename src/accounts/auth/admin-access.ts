@@ -5,7 +5,7 @@ import { RouterError } from "../../errors.ts";
 import { hashKey, hashOf, presentedSecret, whyUnknown } from "./keys.ts";
 
 /** The door to /admin. */
-export interface AdminDoor {
+export interface AdminAccess {
 	/** The name of the key that a request carries. Throws `invalid_admin_key`. */
 	admit(headers: Headers): string;
 	/** The same without the throw. */
@@ -13,7 +13,7 @@ export interface AdminDoor {
 }
 
 /** The door for these keys: without any nobody gets in. */
-export function createAdminDoor(keys: readonly AdminKeyConfig[]): AdminDoor {
+export function createAdminAccess(keys: readonly AdminKeyConfig[]): AdminAccess {
 	const known = keys.map(({ name, key }) => ({ name, hash: hashOf(key) }));
 	const find = (headers: Headers): string | undefined => {
 		const secret = presentedSecret(headers);

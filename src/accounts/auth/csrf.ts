@@ -12,7 +12,11 @@ import { allowedOrigin, loopbackHost } from "./origin.ts";
  *   the person, not to the page.
  * @param url the request's; its host counts when there is no `Host` header
  */
-export function refuseKeyless(headers: Headers, url: string, corsOrigins: readonly string[]): RouterError | undefined {
+export function rejectCrossSite(
+	headers: Headers,
+	url: string,
+	corsOrigins: readonly string[],
+): RouterError | undefined {
 	const host = headers.get("host") ?? URL.parse(url)?.host ?? "";
 	if (!loopbackHost(host))
 		return new RouterError(

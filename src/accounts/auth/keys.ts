@@ -53,10 +53,15 @@ export function hashOf(secret: string): Buffer {
 }
 
 /** A secret that comes and changes while the gate stands: what a router shows its agent. */
-export type Guest = () => { readonly name: string; readonly hash: Buffer } | undefined;
+export type AgentCredential = () => { readonly name: string; readonly hash: Buffer } | undefined;
 
 /** The gate for the configured keys, one generated key's hash where there is one, a guest, and keys that were made at run time. */
-export function createGate(keys: readonly KeyConfig[], generated?: Buffer, guest?: Guest, made?: FoundKeys): Gate {
+export function createGate(
+	keys: readonly KeyConfig[],
+	generated?: Buffer,
+	guest?: AgentCredential,
+	made?: FoundKeys,
+): Gate {
 	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, ...rest }) => ({
 		id: `config:${name}`,
 		name,

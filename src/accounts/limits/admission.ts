@@ -6,12 +6,12 @@ import { RouterError } from "../../errors.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { Caller } from "../auth/keys.ts";
 import type { UsualCalls } from "../usage/learned-usage.ts";
-import { periodsOf, type SpendBoard } from "../usage/spend.ts";
+import { periodsOf, type SpendStore } from "../usage/spend.ts";
 import { limitHeaders, refusalOf, reservedBudget, spentBudget } from "./limit-headers.ts";
-import type { Bound, Limiter, Verdict } from "./limiter.ts";
+import type { Limit, LimitDecision, Limiter } from "./limiter.ts";
 
 /** A call before the turnstile. What costs something to find out is asked for only where a limit needs it. */
-export interface Entering {
+export interface AdmissionRequest {
 	readonly caller: Caller | undefined;
 	/** All names, in lower case, that a limit on models may count it by. */
 	names(): readonly string[];
@@ -28,7 +28,7 @@ export interface Entering {
 }
 
 /** What became of a call. */
-export interface Outcome {
+export interface CallUsage {
 	/** All that it used. */
 	readonly tokens: number;
 	/** USD. */
@@ -36,22 +36,22 @@ export interface Outcome {
 }
 
 /** A call that was let through. */
-export interface Pass {
+export interface Admission {
 	/** For its answer: how its limits stand. */
 	readonly headers: Readonly<Record<string, string>> | undefined;
 	/** It is over. Once. */
-	settle(outcome: Outcome): void;
+	settle(outcome: CallUsage): void;
 }
 
 /** Where it is counted. */
 export interface Counts {
 	readonly limiter: Limiter;
-	readonly spend: SpendBoard;
+	readonly spend: SpendStore;
 	readonly usual: UsualCalls;
 }
 
 /** What decides. */
-export interface TurnstileOptions {
+export interface AdmissionOptions {
 	readonly limits: Config["limits"];
 	/** What has been counted so far, which outlives a reload. */
 	readonly counts: Counts;
@@ -72,12 +72,12 @@ const COUNTS = { rpm: "requests", tpm: "tokens", concurrency: "concurrency" } as
 /** Whose limits they are, as bounds but for their amounts. */
 interface LimitSet {
 	readonly id: string;
-	readonly bounds: readonly Bound[];
+	readonly bounds: readonly Limit[];
 	readonly input: number | undefined;
 }
 
 /** The turnstile of one configuration; what has been counted lives in its limiter and its board. */
-export class Turnstile {
+export class AdmissionControl {
 	readonly #models: readonly { readonly fits: Fits; readonly set: LimitSet }[];
 	readonly #byName = new Map<string, readonly LimitSet[]>();
 	readonly #callers = new WeakMap<Caller, LimitSet>();
@@ -87,7 +87,7 @@ export class Turnstile {
 	#day = Number.NaN;
 	#periods = periodsOf(0);
 
-	constructor(private readonly options: TurnstileOptions) {
+	constructor(private readonly options: AdmissionOptions) {
 		this.#models = Object.entries(options.limits.models).map(([pattern, limits]) => ({
 			fits: fitting([pattern.toLowerCase()]),
 			set: setOf(`model:${pattern}`, limits),
@@ -110,12 +110,12 @@ export class Turnstile {
 	 * Lets a call through. Undefined where nothing limits it. Throws `rate_limit_exceeded`, `insufficient_quota` or `input_too_large`;
 	 * it has taken nothing then.
 	 */
-	enter(call: Entering): Pass | Promise<Pass> | undefined {
+	enter(call: AdmissionRequest): Admission | Promise<Admission> | undefined {
 		const sets = this.#setsOf(call);
 		const budget = call.caller?.budget;
 		if (sets.length === 0 && !call.caller) return undefined;
 		for (const { id, input } of sets) if (input !== undefined) checkInput(id, input, call.promptTokens());
-		const bounds: Bound[] = [];
+		const bounds: Limit[] = [];
 		const reserved = budget && this.#reserve(call, budget);
 		if (reserved) bounds.push(reserved);
 		for (const set of sets) {
@@ -127,7 +127,7 @@ export class Turnstile {
 		return verdict.then((made) => this.#pass(call, made));
 	}
 
-	#pass(call: Entering, verdict: Verdict | undefined): Pass {
+	#pass(call: AdmissionRequest, verdict: LimitDecision | undefined): Admission {
 		const { counts, onRefused } = this.options;
 		const { caller } = call;
 		if (verdict && !verdict.isAllowed) {
@@ -159,7 +159,7 @@ export class Turnstile {
 	 * What is reserved of the budget for as long as the call runs, so that many at once don't pass it together. Undefined for what costs
 	 * nothing, which a budget that is spent refuses all the same; one of 0 USD does not.
 	 */
-	#reserve(call: Entering, budget: Budget): Bound | undefined {
+	#reserve(call: AdmissionRequest, budget: Budget): Limit | undefined {
 		const { id } = call.caller!;
 		const { usd, per } = budget;
 		const period = this.#periodsNow()[per];
@@ -176,8 +176,8 @@ export class Turnstile {
 	}
 
 	#overBudget(
-		call: Entering,
-		{ refused, retryAfterMs, standings }: Extract<Verdict, { isAllowed: false }>,
+		call: AdmissionRequest,
+		{ refused, retryAfterMs, standings }: Extract<LimitDecision, { isAllowed: false }>,
 	): RouterError {
 		const caller = call.caller!;
 		const budget = caller.budget!;
@@ -193,7 +193,7 @@ export class Turnstile {
 		return spentBudget(name, budget);
 	}
 
-	#setsOf(call: Entering): LimitSet[] {
+	#setsOf(call: AdmissionRequest): LimitSet[] {
 		const { caller } = call;
 		const sets: LimitSet[] = [];
 		if (caller) {
@@ -233,7 +233,7 @@ export class Turnstile {
 }
 
 function setOf(id: string, limits: LimitsConfig | Caller["limits"]): LimitSet {
-	const bounds = Object.entries(COUNTS).flatMap(([name, counts]): Bound[] => {
+	const bounds = Object.entries(COUNTS).flatMap(([name, counts]): Limit[] => {
 		const limit = limits[name as keyof typeof COUNTS];
 		return limit === undefined ? [] : [{ id, counts, limit, windowMs: MINUTE_MS, amount: 1 }];
 	});
@@ -247,7 +247,7 @@ function checkInput(id: string, most: number, tokens: number): void {
 }
 
 /** The bound with what the call takes of it. */
-function ofTokens(bound: Bound, call: Entering): Bound {
+function ofTokens(bound: Limit, call: AdmissionRequest): Limit {
 	const certain = call.promptTokens();
 	const amount = certain + call.answerTokens();
 	const { id, counts, limit, windowMs } = bound;
@@ -255,6 +255,6 @@ function ofTokens(bound: Bound, call: Entering): Bound {
 	return call.isAnswerLimited || amount === certain ? taken : { ...taken, certain };
 }
 
-function ownerOf({ id }: Bound): "key" | "model" | "address" {
+function ownerOf({ id }: Limit): "key" | "model" | "address" {
 	return id.startsWith("key:") ? "key" : id.startsWith("model:") ? "model" : "address";
 }

@@ -2,10 +2,10 @@
 import { RouterError } from "../../errors.ts";
 import { decimal } from "../../openai/usage-cost.ts";
 import type { Budget } from "../auth/key-store.ts";
-import type { Bound, Standing, Verdict } from "./limiter.ts";
+import type { Limit, LimitDecision, LimitStatus } from "./limiter.ts";
 
 /** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
-export function limitHeaders(standings: readonly Standing[]): Record<string, string> | undefined {
+export function limitHeaders(standings: readonly LimitStatus[]): Record<string, string> | undefined {
 	const headers: Record<string, string> = {};
 	let isEmpty = true;
 	for (const counts of ["requests", "tokens"] as const) {
@@ -19,8 +19,8 @@ export function limitHeaders(standings: readonly Standing[]): Record<string, str
 	return isEmpty ? undefined : headers;
 }
 
-function nearestOf(standings: readonly Standing[], counts: Bound["counts"]): Standing | undefined {
-	let nearest: Standing | undefined;
+function nearestOf(standings: readonly LimitStatus[], counts: Limit["counts"]): LimitStatus | undefined {
+	let nearest: LimitStatus | undefined;
 	for (const standing of standings) {
 		if (standing.bound.counts !== counts) continue;
 		if (!nearest || shareLeft(standing) < shareLeft(nearest)) nearest = standing;
@@ -28,7 +28,7 @@ function nearestOf(standings: readonly Standing[], counts: Bound["counts"]): Sta
 	return nearest;
 }
 
-const shareLeft = ({ bound, remaining }: Standing): number => remaining / bound.limit;
+const shareLeft = ({ bound, remaining }: LimitStatus): number => remaining / bound.limit;
 
 const WHAT = {
 	requests: "requests a minute",
@@ -38,7 +38,11 @@ const WHAT = {
 } as const;
 
 /** The refusal. */
-export function refusalOf({ refused, retryAfterMs, standings }: Extract<Verdict, { isAllowed: false }>): RouterError {
+export function refusalOf({
+	refused,
+	retryAfterMs,
+	standings,
+}: Extract<LimitDecision, { isAllowed: false }>): RouterError {
 	const { counts, limit, amount, id } = refused;
 	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "your address";
 	const isHopeless = retryAfterMs === Number.POSITIVE_INFINITY;

@@ -7,23 +7,23 @@
  * What a limit counts. `concurrency` is what is under way, `usd` what was spent and what is reserved for calls under way; the others
  * are what was taken inside the window.
  */
-export type Counted = "requests" | "tokens" | "concurrency" | "usd";
+export type LimitUnit = "requests" | "tokens" | "concurrency" | "usd";
 
 /** A key's spending in the current period of its budget. */
 export interface Spending {
 	/** The key's id. */
 	readonly key: string;
-	/** As {@link SpendBoard} names it: `2026-01-31`, `2026-01`, `total`. */
+	/** As {@link SpendStore} names it: `2026-01-31`, `2026-01`, `total`. */
 	readonly period: string;
 	/** USD that all replicas have spent, as far as this one knows. */
 	readonly usd: number;
 }
 
 /** One limit, and what a call would take of it. */
-export interface Bound {
+export interface Limit {
 	/** Whose count it is: `key:team-a`, `model:fast`, `address:10.0.0.7`. Calls with the same id share the count. */
 	readonly id: string;
-	readonly counts: Counted;
+	readonly counts: LimitUnit;
 	/** The most inside any window (or at once). */
 	readonly limit: number;
 	/** Length of the sliding window, ms. Of no meaning for `concurrency` and `usd`. */
@@ -43,8 +43,8 @@ export interface Bound {
 }
 
 /** How a bound stands after the call was let in or refused; makes the `x-ratelimit-*` headers. */
-export interface Standing {
-	readonly bound: Bound;
+export interface LimitStatus {
+	readonly bound: Limit;
 	/** What is left, at least 0. */
 	readonly remaining: number;
 	/** Until all of it is there again, ms. 0 for `concurrency` and `usd`. */
@@ -54,21 +54,21 @@ export interface Standing {
 /** What a call that was let in has taken: given back to `settle` or `cancel`, once. */
 export interface Reservation {
 	/** With the amounts that were taken. */
-	readonly bounds: readonly Bound[];
+	readonly bounds: readonly Limit[];
 	/** Unique among all replicas. */
 	readonly id: string;
 }
 
 /** Whether a call may go on. One standing a bound, in the order asked. */
-export type Verdict =
-	| { readonly isAllowed: true; readonly reservation: Reservation; readonly standings: readonly Standing[] }
+export type LimitDecision =
+	| { readonly isAllowed: true; readonly reservation: Reservation; readonly standings: readonly LimitStatus[] }
 	| {
 			readonly isAllowed: false;
 			/** The bound that frees up last of those in the way. */
-			readonly refused: Bound;
+			readonly refused: Limit;
 			/** When the call would find room if nobody else came, ms; Infinity where it asks for more than the limit, or a budget is spent. */
 			readonly retryAfterMs: number;
-			readonly standings: readonly Standing[];
+			readonly standings: readonly LimitStatus[];
 	  };
 
 /**
@@ -77,7 +77,7 @@ export type Verdict =
  */
 export interface Limiter {
 	/** @param now `performance.now()`, ms; a limiter with a clock of its own does not look at it */
-	take(bounds: readonly Bound[], now: number): Verdict | Promise<Verdict>;
+	take(bounds: readonly Limit[], now: number): LimitDecision | Promise<LimitDecision>;
 	/**
 	 * The call is over: `tokens` it really took stand where the estimate stood (more or less), its concurrency and what was reserved of a
 	 * budget are free. What it cost has been added to the board before.

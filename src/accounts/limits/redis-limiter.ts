@@ -1,7 +1,7 @@
 /** Limits that all replicas count together, in Redis. */
 import type { SharedRedis } from "../../store/redis.ts";
-import { PERIOD_KEPT_MS, type SpendBoard, TOTAL_KEPT_MS, unitsOf, usdOf } from "../usage/spend.ts";
-import type { Bound, Limiter, Reservation, Spending, Standing, Verdict } from "./limiter.ts";
+import { PERIOD_KEPT_MS, type SpendStore, TOTAL_KEPT_MS, unitsOf, usdOf } from "../usage/spend.ts";
+import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation, Spending } from "./limiter.ts";
 import { LEASE_MS, RENEW, SETTLE, TAKE } from "./redis-script.ts";
 
 /** How often places of running calls are renewed, ms: two renewals may be lost. */
@@ -26,7 +26,7 @@ interface GuessPlace {
 }
 
 /** What Redis is asked for. */
-type Asked = Bound | GuessPlace;
+type Asked = Limit | GuessPlace;
 
 /** What stands behind a reservation. */
 interface Taken {
@@ -43,7 +43,7 @@ interface Taken {
 export interface Spender {
 	readonly replica: string;
 	/** USD. */
-	readonly spent: SpendBoard["spent"];
+	readonly spent: SpendStore["spent"];
 }
 
 /** What Redis is to be told of a call that is over. */
@@ -92,7 +92,7 @@ export class RedisLimiter implements Limiter {
 		return () => clearInterval(timer);
 	}
 
-	async take(bounds: readonly Bound[], now: number): Promise<Verdict> {
+	async take(bounds: readonly Limit[], now: number): Promise<LimitDecision> {
 		const own = await this.own.take(bounds, now);
 		if (!own.isAllowed || bounds.length === 0) return own;
 		const { reservation } = own;
@@ -119,7 +119,7 @@ export class RedisLimiter implements Limiter {
 		}
 		this.own.cancel(reservation, now);
 		const retryAfterMs = waitMs === -1 ? Number.POSITIVE_INFINITY : waitMs;
-		return { isAllowed: false, refused: asked[refused] as Bound, retryAfterMs, standings };
+		return { isAllowed: false, refused: asked[refused] as Limit, retryAfterMs, standings };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -242,16 +242,16 @@ export class RedisLimiter implements Limiter {
 const isHeld = ({ counts }: Asked): boolean => counts === "concurrency" || counts === "usd" || counts === "guesses";
 
 /** The bounds, with a place behind each that has a guess. */
-function withPlaces(bounds: readonly Bound[]): readonly Asked[] {
+function withPlaces(bounds: readonly Limit[]): readonly Asked[] {
 	return bounds.flatMap((bound) => (bound.certain === undefined ? bound : [bound, placeBeside(bound)]));
 }
 
-function placeBeside({ id, windowMs }: Bound): GuessPlace {
+function placeBeside({ id, windowMs }: Limit): GuessPlace {
 	return { id, counts: "guesses", limit: Number.MAX_SAFE_INTEGER, windowMs, amount: 1 };
 }
 
 /** Of what is told of each that was asked for: clients hear of bounds alone. */
-function isStanding(found: { readonly bound: Asked }): found is Standing {
+function isStanding(found: { readonly bound: Asked }): found is LimitStatus {
 	return found.bound.counts !== "guesses";
 }
 

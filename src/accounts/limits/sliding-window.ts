@@ -2,7 +2,7 @@
  * Limits counted in this process: an exact sliding window for requests and tokens, a plain count for what is under way, a sum for what
  * is reserved of budgets. 16 bytes a call in the window.
  */
-import type { Bound, Counted, Limiter, Reservation, Standing, Verdict } from "./limiter.ts";
+import type { Limit, LimitDecision, Limiter, LimitStatus, LimitUnit, Reservation } from "./limiter.ts";
 
 /** How often counters that count nothing any more are let go, ms. */
 const SWEEP_MS = 60_000;
@@ -14,7 +14,7 @@ class Held implements Reservation {
 
 	constructor(
 		readonly id: string,
-		readonly bounds: readonly Bound[],
+		readonly bounds: readonly Limit[],
 		/** Of each bound: none is let go while a call that has taken of it is under way. */
 		readonly counters: readonly Counter[],
 		/** Of each bound: the number of its entry; -1 for `concurrency` and `usd`. */
@@ -24,7 +24,7 @@ class Held implements Reservation {
 
 /** The limiter. Everything happens at once, so calls can't race. */
 export class WindowLimiter implements Limiter {
-	readonly #counters: Readonly<Record<Counted, Map<string, Counter>>> = {
+	readonly #counters: Readonly<Record<LimitUnit, Map<string, Counter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
 		concurrency: new Map(),
@@ -33,11 +33,11 @@ export class WindowLimiter implements Limiter {
 	#taken = 0;
 	#sweptAt = 0;
 
-	take(bounds: readonly Bound[], now: number): Verdict {
+	take(bounds: readonly Limit[], now: number): LimitDecision {
 		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
 		const counters: Counter[] = [];
-		const taken: Bound[] = [];
-		let refused: Bound | undefined;
+		const taken: Limit[] = [];
+		let refused: Limit | undefined;
 		let retryAfterMs = 0;
 		for (const asked of bounds) {
 			const counter = this.#counter(asked);
@@ -80,7 +80,7 @@ export class WindowLimiter implements Limiter {
 		}
 	}
 
-	#counter({ id, counts, windowMs }: Bound): Counter {
+	#counter({ id, counts, windowMs }: Limit): Counter {
 		const counters = this.#counters[counts];
 		let counter = counters.get(id);
 		if (!counter) {
@@ -101,7 +101,7 @@ export class WindowLimiter implements Limiter {
 	}
 }
 
-function standings(bounds: readonly Bound[], counters: readonly Counter[], now: number): Standing[] {
+function standings(bounds: readonly Limit[], counters: readonly Counter[], now: number): LimitStatus[] {
 	return bounds.map((bound, at) => {
 		const counter = counters[at]!;
 		const spent = bound.spending?.usd ?? 0;
@@ -110,7 +110,7 @@ function standings(bounds: readonly Bound[], counters: readonly Counter[], now: 
 }
 
 /** The bound as it is to be taken: without the guess where that does not fit, and no other call is under way. */
-function guessed(bound: Bound, counter: Counter): Bound {
+function guessed(bound: Limit, counter: Counter): Limit {
 	return counter.running > 0 || counter.hasRoom(bound) ? bound : { ...bound, amount: bound.certain! };
 }
 
@@ -118,7 +118,7 @@ function guessed(bound: Bound, counter: Counter): Bound {
 const ASK_AGAIN_MS = 1_000;
 
 /** When there will be room. What is certain of a call is let in as soon as no other is under way, which may be at any moment. */
-function waitFor(bound: Bound, counter: Counter, now: number): number {
+function waitFor(bound: Limit, counter: Counter, now: number): number {
 	const wait = counter.waitFor(bound, now);
 	const { certain } = bound;
 	if (certain === undefined || certain === bound.amount) return wait;
@@ -132,7 +132,7 @@ interface Counter {
 	/** Calls that have taken of it and are under way. */
 	readonly running: number;
 	readonly isEmpty: boolean;
-	hasRoom(bound: Bound): boolean;
+	hasRoom(bound: Limit): boolean;
 	/** Forgets what has left the window. */
 	expire(now: number): void;
 	/** Returns the entry's number. */
@@ -142,7 +142,7 @@ interface Counter {
 	/** A call that took so much is over. */
 	leave(amount: number): void;
 	/** When there will be room, if nobody else comes, ms. */
-	waitFor(bound: Bound, now: number): number;
+	waitFor(bound: Limit, now: number): number;
 	resetMs(now: number): number;
 }
 
@@ -151,7 +151,7 @@ class UnderWay implements Counter {
 	get running(): number {
 		return this.sum;
 	}
-	hasRoom({ amount, limit }: Bound): boolean {
+	hasRoom({ amount, limit }: Limit): boolean {
 		return this.sum + amount <= limit;
 	}
 	expire(): void {}
@@ -181,7 +181,7 @@ const GRAIN = 1e-9;
 class Reserved implements Counter {
 	sum = 0;
 	running = 0;
-	hasRoom({ amount, limit, spending }: Bound): boolean {
+	hasRoom({ amount, limit, spending }: Limit): boolean {
 		const spent = spending?.usd ?? 0;
 		return spent + this.sum + amount <= limit + GRAIN || (this.running === 0 && spent < limit);
 	}
@@ -198,7 +198,7 @@ class Reserved implements Counter {
 		this.sum = this.running === 0 ? 0 : this.sum - amount;
 	}
 	/** What is reserved may be free at any moment; what is spent, never in this period. */
-	waitFor({ limit, spending }: Bound): number {
+	waitFor({ limit, spending }: Limit): number {
 		return (spending?.usd ?? 0) >= limit ? Number.POSITIVE_INFINITY : ASK_AGAIN_MS;
 	}
 	resetMs(): number {
@@ -225,7 +225,7 @@ class Window implements Counter {
 		return this.#first === this.#next && this.running === 0;
 	}
 
-	hasRoom({ amount, limit }: Bound): boolean {
+	hasRoom({ amount, limit }: Limit): boolean {
 		return this.sum + amount <= limit;
 	}
 
@@ -260,7 +260,7 @@ class Window implements Counter {
 		this.running--;
 	}
 
-	waitFor({ amount, limit }: Bound, now: number): number {
+	waitFor({ amount, limit }: Limit, now: number): number {
 		let excess = this.sum + amount - limit;
 		if (amount > limit) return Number.POSITIVE_INFINITY;
 		const mask = this.#times.length - 1;

@@ -8,7 +8,7 @@ import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } fr
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
 import { EndUsers } from "./end-users.ts";
 import { addUsage, batchOf } from "./ledger-rows.ts";
-import { halvesOf, joined, type Waiting } from "./waiting-calls.ts";
+import { halvesOf, joinedCalls, type WaitingCalls } from "./waiting-calls.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
 const FLUSH_MS = 500;
@@ -169,12 +169,12 @@ export class Ledger {
 	 * Writes these; where the database refuses a row of them, in halves, so that no row costs another. Returns what could not be written
 	 * now, undefined where nothing is left.
 	 */
-	#put(all: Waiting): Waiting | undefined {
+	#put(all: WaitingCalls): WaitingCalls | undefined {
 		const parts = [all];
 		for (let part = parts.pop(); part; part = parts.pop()) {
 			const written = this.#putBatch(part);
 			// What is left lies there with the last first.
-			if (written === "waits") return joined([...parts, part].reverse());
+			if (written === "waits") return joinedCalls([...parts, part].reverse());
 			if (written === "written") continue;
 			const halves = halvesOf(part);
 			if (halves) parts.push(halves[1], halves[0]);
@@ -183,7 +183,7 @@ export class Ledger {
 		return undefined;
 	}
 
-	#putBatch({ calls, times, attempts }: Waiting): WriteResult {
+	#putBatch({ calls, times, attempts }: WaitingCalls): WriteResult {
 		if (calls.length === 0 && attempts.length === 0) return "written";
 		let batch: LedgerBatch;
 		try {
@@ -210,7 +210,7 @@ export class Ledger {
 	}
 
 	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is kept, whatever is lost. */
-	#lose({ calls: [call], times: [at], attempts: [attempt] }: Waiting): void {
+	#lose({ calls: [call], times: [at], attempts: [attempt] }: WaitingCalls): void {
 		const problem = this.#problem;
 		if (call) this.#putSumsOf(call, at!);
 		this.options.onLost?.({ reason: "refused", count: 1, id: call?.id ?? attempt?.callId, problem });

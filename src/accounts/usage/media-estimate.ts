@@ -1,7 +1,7 @@
 /** Tokens of what is no text in a prompt, told by its kind and its size: nothing is decoded. Pure. */
 
 /** What was found so far. */
-export interface Media {
+export interface MediaCount {
 	/** Tokens. */
 	image: number;
 	audio: number;
@@ -25,7 +25,7 @@ const MEDIA = /image|audio|video|file|document/;
 const BASE64 = 0.75;
 
 /** Adds what is no text in a message's content, or in an input of embeddings. */
-export function mediaIn(content: unknown, found: Media): void {
+export function mediaIn(content: unknown, found: MediaCount): void {
 	if (!Array.isArray(content)) return;
 	for (const part of content as Part[]) {
 		if (typeof part !== "object" || part === null) continue;

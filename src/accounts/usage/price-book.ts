@@ -78,7 +78,7 @@ export function priceBook(settings: Config["prices"], wall: () => number = Date.
 }
 
 /** USD that a call of so many tokens costs; undefined where the price is not known. */
-export function costOf(price: Price | undefined, input: number, output: number): number | undefined {
+export function listPriceOf(price: Price | undefined, input: number, output: number): number | undefined {
 	return price && (price.input * input + price.output * output) / MILLION;
 }
 

@@ -2,20 +2,20 @@
 import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
-import { type SpendBoard, type Spent, TOTAL_KEPT_MS, unitsOf, usdOf } from "./spend.ts";
+import { type SpendStore, type Spent, TOTAL_KEPT_MS, unitsOf, usdOf } from "./spend.ts";
 
 /** How often what was spent is told, ms. */
 const TELL_MS = 1_000;
 const DAY_MS = 86_400_000;
 
 /** What this replica has spent, in its own ledger. */
-export interface OwnSpend extends SpendBoard {
+export interface OwnSpend extends SpendStore {
 	/** All of it that may still matter: the current day, the current month, and in total. */
 	all(): Iterable<Spent>;
 }
 
 /** A board that adds what other replicas tell. What they told last stands while Redis is away. */
-export class SharedSpend implements SpendBoard {
+export class SharedSpend implements SpendStore {
 	readonly #table: SharedTable;
 	/** By replica, then by period and key: USD. */
 	readonly #others = new Map<string, Map<string, number>>();

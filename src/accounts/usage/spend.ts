@@ -5,7 +5,7 @@ import type { UsageRow } from "../../store/ledger-table.ts";
  * The board. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
  * what they last said, at most a second or two ago.
  */
-export interface SpendBoard {
+export interface SpendStore {
 	/** This replica's calls of `key` cost `usd` more. */
 	add(key: string, period: string, usd: number): void;
 	/** Spent by all replicas in that period, USD. */

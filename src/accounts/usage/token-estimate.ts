@@ -6,7 +6,7 @@
  */
 import type { Call } from "../../openai/call.ts";
 import type { Field } from "../../openai/json.ts";
-import { type Media, mediaIn } from "./media-estimate.ts";
+import { type MediaCount, mediaIn } from "./media-estimate.ts";
 
 /** The part of a call that is read. */
 export type Estimated = Pick<Call, "operation" | "raw" | "body" | "fields">;
@@ -66,7 +66,7 @@ function tokensOf(
 	operation: string,
 	raw: string,
 	body: Estimated["body"],
-	media: Media,
+	media: MediaCount,
 ): number {
 	if (NO_PROMPT.has(key)) return 0;
 	const length = end - start;
@@ -96,7 +96,7 @@ const OPEN_BRACKET = 91;
 const isSaid = (first: number): boolean => first === QUOTE || first === OPEN_BRACE || first === OPEN_BRACKET;
 
 /** Of one prompt or several, which may be tokens already. */
-function ofPrompts(value: unknown, text: string, media: Media): number {
+function ofPrompts(value: unknown, text: string, media: MediaCount): number {
 	if (!Array.isArray(value) || value.every((each) => typeof each === "string")) return ofText(text);
 	let tokens = 0;
 	for (const each of value) {

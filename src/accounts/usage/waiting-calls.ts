@@ -2,7 +2,7 @@
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 
 /** Some of them, in the order in which they came. */
-export interface Waiting {
+export interface WaitingCalls {
 	readonly calls: readonly CallSettled[];
 	/** When each call settled, Unix time, ms. */
 	readonly times: readonly number[];
@@ -14,7 +14,7 @@ export interface Waiting {
  * Two parts of about the same size, calls with their attempts as long as they can be; a call and its attempts come apart last.
  * Undefined for one row alone.
  */
-export function halvesOf({ calls, times, attempts }: Waiting): readonly [Waiting, Waiting] | undefined {
+export function halvesOf({ calls, times, attempts }: WaitingCalls): readonly [WaitingCalls, WaitingCalls] | undefined {
 	if (calls.length + attempts.length < 2) return undefined;
 	if (calls.length > 1) {
 		const middle = calls.length >> 1;
@@ -53,7 +53,7 @@ export function halvesOf({ calls, times, attempts }: Waiting): readonly [Waiting
 }
 
 /** All of these parts as one. */
-export function joined(parts: readonly Waiting[]): Waiting {
+export function joinedCalls(parts: readonly WaitingCalls[]): WaitingCalls {
 	return {
 		calls: parts.flatMap(({ calls }) => calls),
 		times: parts.flatMap(({ times }) => times),

@@ -10,7 +10,7 @@ import type { Reason } from "../models/supervisor.ts";
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 /** This agent's hold on its name at one engine. */
-export class Claim {
+export class EngineClaim {
 	readonly #address: string;
 	#held: { stop(): void } | undefined;
 	#isYielded = false;

@@ -43,7 +43,7 @@ export interface DockerEvent {
 }
 
 /** How much of a log, and for how long. */
-export interface LogOptions {
+export interface ContainerLogOptions {
 	/** Goes on until the container ends or the signal fires. */
 	readonly follow?: boolean;
 	/** How many of the last lines; all of them without it. */
@@ -68,7 +68,7 @@ export interface Docker {
 	/** Removes it, running or not. One that is gone counts as removed. */
 	remove(id: string): Promise<void>;
 	/** Lines of stdout and stderr as they come; ends with the container when followed, at once when not. Ends quietly when aborted. */
-	logs(id: string, options?: LogOptions): AsyncIterable<string>;
+	logs(id: string, options?: ContainerLogOptions): AsyncIterable<string>;
 	/** What happens from now on, by one `events` child. Throws a DockerError when the engine goes away; ends quietly when aborted. */
 	events(agent: string, signal: AbortSignal): AsyncIterable<DockerEvent>;
 }

@@ -2,7 +2,7 @@
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Reason } from "../models/supervisor.ts";
-import type { Claim } from "./claim.ts";
+import type { EngineClaim } from "./claim.ts";
 import type { Container, Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
 
@@ -33,7 +33,7 @@ export class EngineWatch {
 	constructor(
 		private readonly docker: Docker,
 		private readonly agent: string,
-		private readonly claim: Claim,
+		private readonly claim: EngineClaim,
 		private readonly onNews: () => void,
 	) {}
 

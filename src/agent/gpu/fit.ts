@@ -7,7 +7,7 @@ import { GIB, gib, type Want } from "./memory.ts";
 import type { ModelInfo } from "./model-size.ts";
 
 /** What a model may have of this machine. */
-export interface Host {
+export interface GpuHost {
 	readonly gpus: readonly Gpu[];
 	/** Free bytes where the model cache lies; absent where not known. */
 	readonly freeDisk?: number;
@@ -21,7 +21,7 @@ const SPARE = GIB;
  * Why it can't, with the arithmetic; undefined where it can, or where nothing is known that speaks against it. Whether it
  * fits beside the others right now is `place`'s to say.
  */
-export function unfit(want: Want, info: ModelInfo, host: Host): Diagnosis | undefined {
+export function unfit(want: Want, info: ModelInfo, host: GpuHost): Diagnosis | undefined {
 	if (info.refused) return info.refused;
 	const { size } = info;
 	if (size && host.freeDisk !== undefined && size.download > 0 && size.download + SPARE > host.freeDisk) {

@@ -32,7 +32,7 @@ const CAREFUL = 0.9;
 const SHORTEST = 1024;
 
 /** What a replica needs and takes on each of its GPUs. */
-export interface Need {
+export interface MemoryNeed {
 	readonly least: number;
 	readonly most: number;
 	/** `17.6 GiB (weights 13.0 × 1.2 + 2)` */
@@ -40,7 +40,7 @@ export interface Need {
 }
 
 /** On a GPU of `total` bytes, `count` of which serve the replica. */
-export function needOf({ spec, size }: Want, count: number, total: number): Need {
+export function needOf({ spec, size }: Want, count: number, total: number): MemoryNeed {
 	const each = count > 1 ? ` on each of ${count} GPUs` : "";
 	const weights = size && size.weights / count;
 	const given = spec.gpu_memory ?? shareGiven(spec, total);

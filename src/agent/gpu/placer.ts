@@ -2,7 +2,7 @@
 import { availableMemory } from "node:process";
 import { steadyTime } from "../../steady-time.ts";
 import type { Item } from "../docker/inventory.ts";
-import type { Book, Entry } from "../models/model-registry.ts";
+import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
 import type { Placement } from "../models/spec.ts";
 import { type Reason, replicaKey } from "../models/supervisor.ts";
 import { holdingsAt } from "./allocations.ts";
@@ -34,11 +34,11 @@ export class Placer {
 	#foreign: ReadonlyMap<number, number> = new Map();
 
 	constructor(
-		private readonly book: Book,
+		private readonly book: ModelRegistry,
 		private readonly gpus: Pick<GpuWatch, "reading" | "askedAt" | "soon">,
 		private readonly infos: ModelInfos,
 		private readonly cacheDir: string,
-		private readonly sleeps: (entry: Entry) => boolean,
+		private readonly sleeps: (entry: RegisteredModel) => boolean,
 		/** For tests: a clock, ms. */
 		private readonly now = steadyTime,
 	) {}
@@ -83,7 +83,7 @@ export class Placer {
 
 	/** Finds a place for a replica. `leaving`: models whose memory will be free in a moment. */
 	place(
-		{ spec }: Entry,
+		{ spec }: RegisteredModel,
 		replica: number,
 		world: MemoryWorld & { readonly held: Held[] },
 		leaving: readonly string[],

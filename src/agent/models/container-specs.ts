@@ -4,8 +4,8 @@ import type { Hardware } from "../gpu/hardware.ts";
 import { canSleep, stopGraceS } from "../vllm/vllm-args.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import type { RunWords } from "./effects.ts";
-import type { Book, Entry } from "./model-registry.ts";
-import { containerSpec, imageOf, type Placement, type SpecSettings, specHash } from "./spec.ts";
+import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
+import { containerImage, containerSpec, type Placement, type SpecSettings, specHash } from "./spec.ts";
 
 /** The model of a replica's key. */
 export const modelOfKey = (key: string): string => key.slice(0, key.lastIndexOf("#"));
@@ -13,21 +13,21 @@ export const modelOfKey = (key: string): string => key.slice(0, key.lastIndexOf(
 /** What each replica's container is made of. */
 export class Blueprints {
 	constructor(
-		private readonly book: Book,
+		private readonly book: ModelRegistry,
 		private readonly settings: AgentSettings,
 		private readonly hardware: Hardware,
 	) {}
 
-	image(entry: Entry): string {
-		return imageOf(entry.spec, this.#of(entry));
+	image(entry: RegisteredModel): string {
+		return containerImage(entry.spec, this.#of(entry));
 	}
 
-	hash(entry: Entry): string {
+	hash(entry: RegisteredModel): string {
 		return specHash(entry.spec, this.#of(entry));
 	}
 
 	/** Whether its containers are started so that they can sleep. */
-	sleeps(entry: Entry): boolean {
+	sleeps(entry: RegisteredModel): boolean {
 		return canSleep(entry.spec, this.#of(entry));
 	}
 
@@ -45,7 +45,7 @@ export class Blueprints {
 		return { args, env: this.settings.variables, image: this.image(entry) };
 	}
 
-	#of(entry: Entry): SpecSettings {
+	#of(entry: RegisteredModel): SpecSettings {
 		const { accelerator, driver } = this.hardware.known ?? { accelerator: "cpu" as const };
 		const { sleep, ...settings } = this.settings;
 		// What is never evicted needs no development mode.

@@ -6,7 +6,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { Claim } from "../docker/claim.ts";
+import { EngineClaim } from "../docker/claim.ts";
 import type { Docker } from "../docker/docker.ts";
 import { EngineWatch } from "../docker/engine-watch.ts";
 import { Inventory, type Item } from "../docker/inventory.ts";
@@ -18,22 +18,22 @@ import { Monitor } from "../vllm/monitor.ts";
 import type { AgentFile } from "./agent-file.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import { Blueprints, modelOfKey } from "./container-specs.ts";
-import type { Outcome } from "./effects.ts";
-import type { Book, Entry } from "./model-registry.ts";
+import type { EffectResult } from "./effects.ts";
+import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { WholeState } from "./model-state.ts";
-import { keysOf, Standing } from "./model-status.ts";
+import { keysOf, ModelStatus } from "./model-status.ts";
 import { Deeds } from "./running-effects.ts";
 import { type Decision, type Demand, type Residents, schedule } from "./scheduler.ts";
 import {
 	type Action,
+	type Backoffs,
 	failure,
-	type Limits,
-	type Memory,
-	NOTHING,
+	NO_ACTIVITY,
 	type Reason,
 	type ReplicaState,
 	replicaKey,
 	type Supervised,
+	type SupervisorLimits,
 	supervise,
 	type Wanted,
 } from "./supervisor.ts";
@@ -53,7 +53,7 @@ export interface HostEvents {
 
 /** What it works with. */
 export interface HostOptions {
-	readonly book: Book;
+	readonly book: ModelRegistry;
 	readonly settings: AgentSettings;
 	readonly docker: Docker;
 	/** Of the engine's CLI. */
@@ -63,7 +63,7 @@ export interface HostOptions {
 	readonly infos: ModelInfos;
 	readonly file: AgentFile;
 	readonly traffic: Traffic;
-	readonly limits: Limits;
+	readonly limits: SupervisorLimits;
 	readonly switchAfterMs: number;
 	readonly stallMs: number;
 	readonly events: HostEvents;
@@ -73,17 +73,17 @@ export interface HostOptions {
 }
 
 /** The host's models and their containers. Inert until `start`. */
-export class Host {
+export class ModelController {
 	readonly inventory: Inventory;
 	readonly hardware: Hardware;
 	readonly #blueprints: Blueprints;
 	readonly #watch: EngineWatch;
 	readonly #placer: Placer;
 	readonly #deeds: Deeds;
-	#memory: Memory = NOTHING;
+	#memory: Backoffs = NO_ACTIVITY;
 	#residents: Residents = { awake: new Set(), asleep: new Set() };
 	#supervised: Supervised | undefined;
-	readonly #standing: Standing;
+	readonly #standing: ModelStatus;
 	#isAdopting = true;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#isTicking = false;
@@ -92,7 +92,7 @@ export class Host {
 
 	constructor(private readonly options: HostOptions) {
 		const { docker, settings, book } = options;
-		const claim = new Claim(settings.agent, settings.command, options.env);
+		const claim = new EngineClaim(settings.agent, settings.command, options.env);
 		this.#watch = new EngineWatch(docker, settings.agent, claim, () => this.look());
 		this.hardware = new Hardware(settings, options.gpus, options.file);
 		const blueprints = new Blueprints(book, settings, this.hardware);
@@ -116,7 +116,7 @@ export class Host {
 			});
 		});
 		const { gpus, infos, log } = options;
-		this.#standing = new Standing(book, options.traffic, log, options.onChange);
+		this.#standing = new ModelStatus(book, options.traffic, log, options.onChange);
 		this.#placer = new Placer(book, gpus, infos, settings.cacheDir, (entry) => blueprints.sleeps(entry));
 		this.#deeds = new Deeds({
 			docker,
@@ -184,7 +184,7 @@ export class Host {
 	}
 
 	/** The image of a model, and how far its pull is in percent, where one runs. */
-	pullOf(entry: Entry): { readonly image: string; readonly percent: number | undefined } | undefined {
+	pullOf(entry: RegisteredModel): { readonly image: string; readonly percent: number | undefined } | undefined {
 		const image = this.#blueprints.image(entry);
 		const { pulls } = this.#deeds;
 		return pulls.has(image) ? { image, percent: pulls.get(image) } : undefined;
@@ -272,7 +272,7 @@ export class Host {
 	}
 
 	/** What runs from before is kept: an on-demand model that is there has its place. */
-	#adopt(entries: readonly Entry[], items: readonly Item[]): void {
+	#adopt(entries: readonly RegisteredModel[], items: readonly Item[]): void {
 		const awake = new Set(this.#residents.awake);
 		const asleep = new Set(this.#residents.asleep);
 		for (const { spec, load } of entries) {
@@ -291,7 +291,7 @@ export class Host {
 		this.#isAdopting = open;
 	}
 
-	#demand({ spec, load, order }: Entry, items: readonly Item[]): Demand {
+	#demand({ spec, load, order }: RegisteredModel, items: readonly Item[]): Demand {
 		const { name, ttl } = spec;
 		const { traffic } = this.options;
 		const { count, oldestAt } = traffic.waiting(name);
@@ -316,7 +316,7 @@ export class Host {
 	}
 
 	#wanted(
-		entry: Entry,
+		entry: RegisteredModel,
 		items: readonly Item[],
 		{ awake, asleep }: Decision,
 		memory: ReturnType<Placer["see"]>,
@@ -343,7 +343,7 @@ export class Host {
 		this.options.log().info({ model: name, asleep: asleep.has(name) }, "evicted: another model needs its memory");
 	}
 
-	#finished(action: Action, outcome: Outcome): void {
+	#finished(action: Action, outcome: EffectResult): void {
 		const { key } = action;
 		const { events, gpus, book } = this.options;
 		this.#watch.stale();

@@ -20,7 +20,7 @@ const FAILED_GRACE_S = 5;
 const MOST_GRACE_S = 15;
 
 /** How an effect ended. */
-export type Outcome =
+export type EffectResult =
 	| { readonly ended: "well" }
 	/** For the next try's backoff. */
 	| { readonly ended: "failed"; readonly why: Reason }
@@ -58,7 +58,7 @@ export async function perform(
 	action: Action,
 	seen: (Seen & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
 	tools: EffectTools,
-): Promise<Outcome> {
+): Promise<EffectResult> {
 	try {
 		switch (action.do) {
 			case "pull":
@@ -92,7 +92,7 @@ async function pull(image: string, { docker, imageIsThere, pulling, signal }: Ef
 	imageIsThere(image, true);
 }
 
-async function start(key: string, { docker, runOf, imageIsThere }: EffectTools): Promise<Outcome> {
+async function start(key: string, { docker, runOf, imageIsThere }: EffectTools): Promise<EffectResult> {
 	for (let tries = 1; ; tries++) {
 		const run = runOf(key, freePort());
 		if (!run) return { ended: "well" };
@@ -113,8 +113,8 @@ async function stop(
 	{ key, id, failed }: Action & { do: "stop" },
 	seen: (Seen & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
 	{ docker, env, graceOf, keepLog }: EffectTools,
-): Promise<Outcome> {
-	let outcome: Outcome = { ended: "well" };
+): Promise<EffectResult> {
+	let outcome: EffectResult = { ended: "well" };
 	if (failed) {
 		const lines = await lastLines(docker, id);
 		keepLog(key, lines);
@@ -137,7 +137,7 @@ async function stop(
 async function sleep(
 	{ do: what, id }: Action & { do: "sleep" | "wake" },
 	{ vllmOf, onSlept, onSick }: EffectTools,
-): Promise<Outcome> {
+): Promise<EffectResult> {
 	const vllm = vllmOf(id);
 	if (!vllm) return { ended: "well" };
 	try {

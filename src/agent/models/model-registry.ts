@@ -13,7 +13,7 @@ import type { ModelSpec } from "./spec.ts";
 import { specProblem } from "./spec-problem.ts";
 
 /** A model, and what is wanted of it. */
-export interface Entry {
+export interface RegisteredModel {
 	readonly spec: ModelSpec;
 	readonly load: "always" | "on-demand" | "manual";
 	/** What an API call said last. */
@@ -23,8 +23,8 @@ export interface Entry {
 }
 
 /** The book. Names are unique. */
-export class Book {
-	readonly #entries = new Map<string, Entry>();
+export class ModelRegistry {
+	readonly #entries = new Map<string, RegisteredModel>();
 
 	/** Throws StartError for a model of the configuration that can't be run. */
 	constructor(
@@ -45,11 +45,11 @@ export class Book {
 	}
 
 	/** All of them: the configuration's first, in its order. */
-	all(): Entry[] {
+	all(): RegisteredModel[] {
 		return [...this.#entries.values()];
 	}
 
-	get(name: string): Entry | undefined {
+	get(name: string): RegisteredModel | undefined {
 		return this.#entries.get(name);
 	}
 
@@ -87,7 +87,7 @@ export class Book {
 		this.#keep(name, { ...(spec && { spec }) });
 	}
 
-	#described(name: string, body: unknown): Entry {
+	#described(name: string, body: unknown): RegisteredModel {
 		if (!this.#entries.has(name) && this.#entries.size >= MOST_MODELS) {
 			throw new RouterError("invalid_value", `This agent has ${MOST_MODELS} models, which is as many as it may have.`);
 		}
@@ -95,7 +95,7 @@ export class Book {
 	}
 
 	/** A model of an API call before this start; what is no model any more is passed over. */
-	#recall(name: string, body: unknown, order: Entry["order"]): void {
+	#recall(name: string, body: unknown, order: RegisteredModel["order"]): void {
 		try {
 			this.#entries.set(name, { ...entryOf(name, body), order });
 		} catch (error) {
@@ -109,7 +109,7 @@ export class Book {
 }
 
 /** An API call's model. Throws `invalid_value`. */
-function entryOf(name: string, body: unknown): Entry {
+function entryOf(name: string, body: unknown): RegisteredModel {
 	const filled = withDefaults(AgentModel, { load: "manual", ...(body as object), name });
 	const [finding] = validate(AgentModel, filled);
 	if (finding) {

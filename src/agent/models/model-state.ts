@@ -1,7 +1,7 @@
 /** From the states of a model's replicas to what is said of the model, and to whether its calls may wait. Pure. */
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 import type { Reason, ReplicaState } from "./supervisor.ts";
-import { Refused } from "./traffic.ts";
+import { QueueRefusal } from "./traffic.ts";
 
 /** A model as a whole. */
 export interface WholeState {
@@ -36,16 +36,16 @@ export interface Prospects {
 }
 
 /** Why a call has no use waiting; undefined where it may wait. */
-export function refusalOf({ name, load, order, whole, misfit }: Prospects, now: number): Refused | undefined {
+export function modelRefusal({ name, load, order, whole, misfit }: Prospects, now: number): QueueRefusal | undefined {
 	const { state, why, retryAt } = whole;
 	if (state === "ready") return undefined;
 	const isUnloaded = order === "unload" || (load === "manual" && order !== "load");
 	if (isUnloaded && state !== "failed") {
-		return new Refused(503, `"${name}" is not loaded: POST /models/${name}/load on its agent loads it`, 30);
+		return new QueueRefusal(503, `"${name}" is not loaded: POST /models/${name}/load on its agent loads it`, 30);
 	}
-	if (misfit) return new Refused(503, sentence(name, "does not fit", misfit), 60);
+	if (misfit) return new QueueRefusal(503, sentence(name, "does not fit", misfit), 60);
 	if (state !== "failed" || (retryAt !== undefined && retryAt <= now)) return undefined;
-	return new Refused(
+	return new QueueRefusal(
 		503,
 		sentence(name, "failed", why),
 		retryAt === undefined ? 10 : Math.ceil((retryAt - now) / 1000),

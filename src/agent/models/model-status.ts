@@ -2,23 +2,23 @@
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { Book, Entry } from "./model-registry.ts";
-import { reasonText, refusalOf, type WholeState, wholeState } from "./model-state.ts";
+import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
+import { modelRefusal, reasonText, type WholeState, wholeState } from "./model-state.ts";
 import type { Decision } from "./scheduler.ts";
 import { type Reason, type ReplicaState, replicaKey } from "./supervisor.ts";
 import type { Destination, Traffic } from "./traffic.ts";
 
 /** The keys of a model's replicas. */
-export function keysOf({ spec }: Entry): string[] {
+export function keysOf({ spec }: RegisteredModel): string[] {
 	return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replicaKey(spec.name, replica));
 }
 
 /** As of the last tick. */
-export class Standing {
+export class ModelStatus {
 	readonly #wholes = new Map<string, WholeState>();
 
 	constructor(
-		private readonly book: Book,
+		private readonly book: ModelRegistry,
 		private readonly traffic: Traffic,
 		private readonly log: () => Log["logger"],
 		/** A state or its reason is another one. */
@@ -34,7 +34,7 @@ export class Standing {
 	 * @param why the arithmetic for a model that does not fit beside those that have to be there
 	 */
 	tell(
-		entry: Entry,
+		entry: RegisteredModel,
 		states: readonly ReplicaState[],
 		{ awake, closed, misfits }: Decision,
 		why: (name: string, awake: ReadonlySet<string>) => string,
@@ -53,7 +53,7 @@ export class Standing {
 		});
 		this.traffic.open(name, destinations);
 		if (destinations.length === 0) {
-			const refusal = closed.has(name) ? undefined : refusalOf({ name, load, order, whole, misfit }, now);
+			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, whole, misfit }, now);
 			this.traffic.refuse(name, refusal);
 		}
 		// An on-demand model that was told to go is gone; its next call may bring it back.
@@ -61,11 +61,11 @@ export class Standing {
 	}
 
 	/** Nothing can be said yet, or ever: `why`. */
-	blind(entries: readonly Entry[], why: Reason | undefined): void {
+	blind(entries: readonly RegisteredModel[], why: Reason | undefined): void {
 		const whole: WholeState = why ? { state: "failed", why } : { state: "starting" };
 		for (const { spec, load, order } of entries) {
 			this.#say(spec.name, whole);
-			this.traffic.refuse(spec.name, refusalOf({ name: spec.name, load, order, whole }, steadyTime()));
+			this.traffic.refuse(spec.name, modelRefusal({ name: spec.name, load, order, whole }, steadyTime()));
 		}
 	}
 

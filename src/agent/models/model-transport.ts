@@ -5,7 +5,7 @@
 import { sseComment, sseData } from "../../openai/sse.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
-import { type Lease, Refused, type Traffic } from "./traffic.ts";
+import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
 
 /** Base of the URLs that `send` is given; each call's container takes its place. */
 export const CONTAINER = "http://container";
@@ -44,7 +44,7 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 			try {
 				return await serve(options, await entering, request, signal);
 			} catch (thrown) {
-				if (thrown instanceof Refused) return refusal(thrown);
+				if (thrown instanceof QueueRefusal) return refusal(thrown);
 				throw thrown;
 			}
 		},
@@ -54,7 +54,7 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 /** Sends the call to its container and gives the place back when the answer is over, broken or given up. */
 async function serve(
 	{ http, explain }: ModelTransportOptions,
-	lease: Lease,
+	lease: ContainerLease,
 	request: UpstreamRequest,
 	signal: AbortSignal,
 ): Promise<UpstreamAnswer> {
@@ -110,7 +110,7 @@ class Waiting implements ByteSource {
 
 	constructor(
 		private readonly options: ModelTransportOptions,
-		entering: Promise<Lease>,
+		entering: Promise<ContainerLease>,
 		private readonly request: UpstreamRequest,
 		private readonly signal: AbortSignal,
 	) {
@@ -134,7 +134,7 @@ class Waiting implements ByteSource {
 			return this.#fail(errorIn(await readText(answer, MAX_REFUSAL), answer.status));
 		} catch (thrown) {
 			if (this.signal.aborted) throw thrown;
-			if (thrown instanceof Refused) return this.#fail(errorOf(thrown));
+			if (thrown instanceof QueueRefusal) return this.#fail(errorOf(thrown));
 			// As the relay does for a call whose status has not left: a container that just went away is asked once more.
 			if (this.#hasRetried)
 				return this.#fail({ message: "its container can't be reached", type: "api_error", code: 502 });
@@ -144,7 +144,7 @@ class Waiting implements ByteSource {
 		}
 	}
 
-	#serve(entering: Promise<Lease>): Promise<UpstreamAnswer> {
+	#serve(entering: Promise<ContainerLease>): Promise<UpstreamAnswer> {
 		const coming = entering.then((lease) => serve(this.options, lease, this.request, this.signal));
 		coming.catch(() => {});
 		return coming;
@@ -170,11 +170,11 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
 }
 
 /** A refusal in vLLM's shape, whose `code` is the status. */
-function errorOf({ status, message }: Refused): object {
+function errorOf({ status, message }: QueueRefusal): object {
 	return { message, type: status === 429 ? "rate_limit_error" : "api_error", param: null, code: status };
 }
 
-function refusal(why: Refused): UpstreamAnswer {
+function refusal(why: QueueRefusal): UpstreamAnswer {
 	return {
 		status: why.status,
 		headers: new Headers({ "content-type": "application/json", "retry-after": String(why.retryAfter) }),

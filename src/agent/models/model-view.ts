@@ -3,8 +3,8 @@ import type { GpuReport, LoadMode, ModelReport, ModelState } from "../../protoco
 import { asWall } from "../../steady-time.ts";
 import { imageLabel } from "../docker/image-label.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { Host } from "./controller.ts";
-import type { Book, Entry } from "./model-registry.ts";
+import type { ModelController } from "./controller.ts";
+import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import { reasonText } from "./model-state.ts";
 import { replicaKey } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
@@ -50,8 +50,8 @@ export interface ReplicaView {
 /** Asked for by everyone who shows something. */
 export class Views {
 	constructor(
-		private readonly book: Book,
-		private readonly host: Host,
+		private readonly book: ModelRegistry,
+		private readonly host: ModelController,
 		private readonly traffic: Traffic,
 	) {}
 
@@ -59,7 +59,7 @@ export class Views {
 		return this.book.all().map((entry) => this.of(entry));
 	}
 
-	of({ spec, load, order }: Entry): ModelView {
+	of({ spec, load, order }: RegisteredModel): ModelView {
 		const { name, model, ttl } = spec;
 		const { state, why, retryAt } = this.host.whole(name);
 		const measured = this.#measured(name);

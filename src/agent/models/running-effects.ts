@@ -6,9 +6,9 @@ import type { Placer } from "../gpu/placer.ts";
 import type { Vllm } from "../vllm/vllm-probe.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import { type Blueprints, modelOfKey } from "./container-specs.ts";
-import { type EffectTools, type Outcome, perform } from "./effects.ts";
+import { type EffectResult, type EffectTools, perform } from "./effects.ts";
 import { reasonText } from "./model-state.ts";
-import type { Action, Reason, Work } from "./supervisor.ts";
+import type { Action, Activity, Reason } from "./supervisor.ts";
 
 /** What they are done with. */
 export interface DeedTools {
@@ -20,13 +20,13 @@ export interface DeedTools {
 	readonly vllm: (origin: string) => Vllm;
 	readonly log: () => Log["logger"];
 	/** One has ended. `why` it failed is final. */
-	readonly onEnd: (action: Action, outcome: Outcome) => void;
+	readonly onEnd: (action: Action, outcome: EffectResult) => void;
 }
 
 /** What is being done. */
 export class Deeds {
 	/** By key. */
-	readonly working = new Map<string, Work>();
+	readonly working = new Map<string, Activity>();
 	/** Images known to be there. */
 	readonly images = new Set<string>();
 	/** Images that are being pulled, and how far that is in percent, where it says. */
@@ -72,7 +72,7 @@ export class Deeds {
 		});
 	}
 
-	#finished(action: Action, outcome: Outcome): void {
+	#finished(action: Action, outcome: EffectResult): void {
 		this.#ended.add(action.key);
 		this.tools.onEnd(action, outcome);
 	}

@@ -90,7 +90,7 @@ export function pinnedImage(accelerator: Accelerator, driver?: string): string {
 }
 
 /** The image of a model's container, with the mirror before it where its name has no registry of its own. */
-export function imageOf(spec: ModelSpec, settings: SpecSettings): string {
+export function containerImage(spec: ModelSpec, settings: SpecSettings): string {
 	const named = spec.image ?? settings.image;
 	const plain = (named ?? pinnedImage(acceleratorOf(spec, settings), settings.driver)).replace(/^docker\.io\//, "");
 	const [first = ""] = plain.split("/");
@@ -108,7 +108,16 @@ export function imageOf(spec: ModelSpec, settings: SpecSettings): string {
 export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 	const { name, model, gpus, devices, gpu_memory, args = [] } = spec;
 	const { agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep } = settings;
-	const made = [name, model, gpus, devices, gpu_memory, args, imageOf(spec, settings), variables(spec, settings)];
+	const made = [
+		name,
+		model,
+		gpus,
+		devices,
+		gpu_memory,
+		args,
+		containerImage(spec, settings),
+		variables(spec, settings),
+	];
 	const where = [agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep];
 	return new Bun.CryptoHasher("sha256")
 		.update(JSON.stringify([made, where]))
@@ -159,7 +168,7 @@ export function containerSpec(
 		...(canSleep(spec, settings) ? ["--env=VLLM_SERVER_DEV_MODE=1"] : []),
 		// Names alone: their values stay out of the command line.
 		...variables(spec, settings).map((variable) => `--env=${variable}`),
-		imageOf(spec, settings),
+		containerImage(spec, settings),
 		...vllmArgs(spec, placement, settings),
 	];
 	return { name, labels, args, hash };

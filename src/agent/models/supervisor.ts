@@ -49,7 +49,7 @@ export interface Seen {
 }
 
 /** What an effect in flight does for a replica. */
-export type Work = "pull" | "start" | "stop" | "sleep" | "wake";
+export type Activity = "pull" | "start" | "stop" | "sleep" | "wake";
 
 /** The world, as far as it concerns containers. */
 export interface Observed {
@@ -59,7 +59,7 @@ export interface Observed {
 	/** Images known to be there. */
 	readonly images: ReadonlySet<string>;
 	/** By key: no second action is begun for a replica (or an orphan's id) until the first has ended and been seen to. */
-	readonly working: ReadonlyMap<string, Work>;
+	readonly working: ReadonlyMap<string, Activity>;
 }
 
 /** What is remembered of a replica. */
@@ -88,7 +88,7 @@ export interface ReplicaState {
 }
 
 /** How long is too long. */
-export interface Limits {
+export interface SupervisorLimits {
 	/** Longest time without progress of a start, ms. */
 	readonly silenceMs: number;
 	/** Longest start in all, ms. */
@@ -109,10 +109,10 @@ export interface Supervised {
 }
 
 /** What the call before left behind. */
-export type Memory = Pick<Supervised, "history" | "draining">;
+export type Backoffs = Pick<Supervised, "history" | "draining">;
 
 /** The memory of an agent that has just started. */
-export const NOTHING: Memory = { history: new Map(), draining: new Map() };
+export const NO_ACTIVITY: Backoffs = { history: new Map(), draining: new Map() };
 
 /** The key of one replica. `#` stands in no model's name. */
 export const replicaKey = (model: string, replica: number): string => `${model}#${replica}`;
@@ -132,8 +132,8 @@ export function failure(before: Failures | undefined, hash: string, why: Reason,
 export function supervise(
 	wanted: readonly Wanted[],
 	observed: Observed,
-	memory: Memory,
-	limits: Limits,
+	memory: Backoffs,
+	limits: SupervisorLimits,
 	now: number,
 ): Supervised {
 	const actions: Action[] = [];
@@ -176,7 +176,7 @@ function replica(
 	observed: Observed,
 	past: Failures | undefined,
 	draining: ReadonlyMap<string, number>,
-	limits: Limits,
+	limits: SupervisorLimits,
 	now: number,
 ): Decided {
 	const { key, want, hash, image, busy } = wanted;
@@ -265,7 +265,7 @@ function rank({ hash, state }: Seen, wanted: string): number {
 	return (hash === wanted ? 2 : 0) + (state === "running" ? 1 : 0);
 }
 
-function whileWorking(work: Work, seen: Seen | undefined): ReplicaState {
+function whileWorking(work: Activity, seen: Seen | undefined): ReplicaState {
 	switch (work) {
 		case "pull":
 			// A replacement is pulled while the container before it serves.
@@ -291,7 +291,11 @@ function stateOf({ health, id }: Seen): ReplicaState {
 	return { state: health === "asleep" ? "sleeping" : "starting" };
 }
 
-function tooLate({ startedAt, progressAt }: Seen, { silenceMs, startMs }: Limits, now: number): Reason | undefined {
+function tooLate(
+	{ startedAt, progressAt }: Seen,
+	{ silenceMs, startMs }: SupervisorLimits,
+	now: number,
+): Reason | undefined {
 	const fix =
 		"see its log: GET /models/{name}/logs; if it only needs longer, raise agent.start.silence or agent.start.limit";
 	if (now - progressAt > silenceMs) {

@@ -13,7 +13,7 @@ export interface Destination {
 }
 
 /** A call's place in a container. */
-export interface Lease extends Destination {
+export interface ContainerLease extends Destination {
 	/** Bytes came. */
 	moved(): void;
 	/** The container may be ill: it gets no further calls until it has been asked. */
@@ -23,7 +23,7 @@ export interface Lease extends Destination {
 }
 
 /** Why a call is not let through. The message says what was wrong and what to do. */
-export class Refused extends Error {
+export class QueueRefusal extends Error {
 	override readonly name = "Refused";
 	constructor(
 		readonly status: 429 | 503,
@@ -47,20 +47,20 @@ export interface TrafficLimits {
 
 interface Waiting {
 	readonly at: number;
-	readonly admit: (lease: Lease) => void;
+	readonly admit: (lease: ContainerLease) => void;
 	readonly refuse: (why: unknown) => void;
 }
 
 interface Lane {
 	readonly waiting: Set<Waiting>;
 	open: readonly Destination[];
-	refusal: Refused | undefined;
+	refusal: QueueRefusal | undefined;
 	running: number;
 	usedAt: number;
 }
 
 /** What is known of one container's calls. Times are of `steadyTime`. */
-interface Place {
+interface ContainerUse {
 	running: number;
 	/** When bytes last came, or the first of its calls was sent. */
 	movedAt: number;
@@ -74,7 +74,7 @@ const DOUBT_MS = 10_000;
 /** All calls of an agent. */
 export class Traffic {
 	readonly #lanes = new Map<string, Lane>();
-	readonly #places = new Map<string, Place>();
+	readonly #places = new Map<string, ContainerUse>();
 
 	constructor(
 		private readonly limits: TrafficLimits,
@@ -88,7 +88,7 @@ export class Traffic {
 	 * Waits for a place in one of the model's containers. Rejects with Refused, or with the signal's reason. The signal
 	 * ends the wait only: the lease is the caller's to release.
 	 */
-	enter(model: string, signal: AbortSignal): Promise<Lease> {
+	enter(model: string, signal: AbortSignal): Promise<ContainerLease> {
 		const lane = this.#lane(model);
 		if (signal.aborted) return Promise.reject(signal.reason);
 		if (lane.refusal) return Promise.reject(lane.refusal);
@@ -96,7 +96,7 @@ export class Traffic {
 		if (free) return Promise.resolve(this.#lease(lane, free));
 		if (lane.waiting.size >= this.limits.size) {
 			const full = `${this.limits.size} calls wait for "${model}" already (agent.queue.size): call again in a moment`;
-			return Promise.reject(new Refused(429, full, 5));
+			return Promise.reject(new QueueRefusal(429, full, 5));
 		}
 		return this.#wait(model, lane, signal);
 	}
@@ -110,7 +110,7 @@ export class Traffic {
 	}
 
 	/** Refuses the model's calls from now on, those that wait among them; undefined: they may wait again. */
-	refuse(model: string, why: Refused | undefined): void {
+	refuse(model: string, why: QueueRefusal | undefined): void {
 		const lane = this.#lane(model);
 		lane.refusal = why;
 		if (!why) return;
@@ -174,7 +174,7 @@ export class Traffic {
 		return lane;
 	}
 
-	#place(id: string): Place {
+	#place(id: string): ContainerUse {
 		let place = this.#places.get(id);
 		if (!place) {
 			place = { running: 0, movedAt: 0, doubtedAt: 0 };
@@ -197,7 +197,7 @@ export class Traffic {
 		return best;
 	}
 
-	#lease(lane: Lane, { id, origin }: Destination): Lease {
+	#lease(lane: Lane, { id, origin }: Destination): ContainerLease {
 		const place = this.#place(id);
 		const now = steadyTime();
 		if (place.running++ === 0) place.movedAt = now;
@@ -234,8 +234,8 @@ export class Traffic {
 		}
 	}
 
-	#wait(model: string, lane: Lane, signal: AbortSignal): Promise<Lease> {
-		const { promise, resolve, reject } = Promise.withResolvers<Lease>();
+	#wait(model: string, lane: Lane, signal: AbortSignal): Promise<ContainerLease> {
+		const { promise, resolve, reject } = Promise.withResolvers<ContainerLease>();
 		const over = () => {
 			clearTimeout(timer);
 			signal.removeEventListener("abort", leave);
@@ -256,7 +256,7 @@ export class Traffic {
 		const { waitMs } = this.limits;
 		const timer = setTimeout(() => {
 			const waited = `"${model}" was not ready within ${Math.round(waitMs / 1000)} s (agent.queue.wait)`;
-			waiting.refuse(new Refused(503, `${waited}; it is ${this.progress(model)}. Call again in a while`, 30));
+			waiting.refuse(new QueueRefusal(503, `${waited}; it is ${this.progress(model)}. Call again in a while`, 30));
 		}, waitMs);
 		signal.addEventListener("abort", leave, { once: true });
 		lane.waiting.add(waiting);

@@ -5,7 +5,7 @@ import { type Heartbeat, HeartbeatAnswer, PEER, type Register, RegisterAnswer } 
 import type { Transport } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { VERSION } from "../../version.ts";
-import type { Outcome } from "./link-step.ts";
+import type { LinkOutcome } from "./link-step.ts";
 
 /** The router calls back within 3 s before it answers a registration; a heartbeat it answers at once, ms. */
 const REGISTER_MS = 10_000;
@@ -20,14 +20,14 @@ const heartbeatAnswer = TypeCompiler.Compile(HeartbeatAnswer);
  * How a request ended; `said` is one sentence for a person where it was not `ok`, `seenAs` the address that the router saw
  * where it does not take the endpoint.
  */
-export type Told<Answer> =
+export type RouterReply<Answer> =
 	| { outcome: "ok"; answer: Answer }
-	| { outcome: Exclude<Outcome, "ok">; said: string; seenAs?: string | undefined };
+	| { outcome: Exclude<LinkOutcome, "ok">; said: string; seenAs?: string | undefined };
 
 /** The router, as an agent sees it. Nothing here throws. */
 export interface RouterClient {
-	register(body: Register, signal: AbortSignal): Promise<Told<RegisterAnswer>>;
-	heartbeat(body: Heartbeat, signal: AbortSignal): Promise<Told<HeartbeatAnswer>>;
+	register(body: Register, signal: AbortSignal): Promise<RouterReply<RegisterAnswer>>;
+	heartbeat(body: Heartbeat, signal: AbortSignal): Promise<RouterReply<HeartbeatAnswer>>;
 }
 
 /** @param router its base URL, with or without a closing slash or `/v1` */
@@ -46,7 +46,7 @@ export function routerClient(router: string, token: string | undefined, transpor
 		check: { Check(value: unknown): value is Answer },
 		signal: AbortSignal,
 		ms: number,
-	): Promise<Told<Answer>> {
+	): Promise<RouterReply<Answer>> {
 		const url = base + path;
 		try {
 			const within = AbortSignal.any([signal, AbortSignal.timeout(ms)]);

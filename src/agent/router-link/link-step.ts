@@ -8,7 +8,7 @@
  * - `refused`: wrong token, an address it does not allow, a body it can't read
  * - `away`: no answer, or one that says later
  */
-export type Outcome = "ok" | "unknown" | "conflict" | "refused" | "away";
+export type LinkOutcome = "ok" | "unknown" | "conflict" | "refused" | "away";
 
 /** Where the link stands. */
 export interface LinkPosition {
@@ -31,9 +31,9 @@ const LONGEST_MS = 8_000;
  * @param heartbeatMs how often the router wants to hear of the agent
  * @param random 0 to 1: agents that lost one router shall not come back in step
  */
-export function step(
+export function linkStep(
 	position: LinkPosition,
-	outcome: Outcome,
+	outcome: LinkOutcome,
 	heartbeatMs: number,
 	random: number,
 ): { position: LinkPosition; waitMs: number } {

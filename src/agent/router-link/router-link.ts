@@ -6,8 +6,8 @@ import { type GpuReport, HEARTBEAT_MS, type ModelReport, modelReport } from "../
 import type { Transport } from "../../providers/provider.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { VERSION } from "../../version.ts";
-import { routerClient, type Told } from "./link-client.ts";
-import { type LinkPosition, type Outcome, step, UNJOINED } from "./link-step.ts";
+import { type RouterReply, routerClient } from "./link-client.ts";
+import { type LinkOutcome, type LinkPosition, linkStep, UNJOINED } from "./link-step.ts";
 import { addressesNow, localAddressTo, originOf } from "./local-address.ts";
 
 /** How often it looks whether the report says something new, ms. */
@@ -122,7 +122,7 @@ export function startLink(options: LinkOptions): Link {
 		}
 	}
 
-	async function register(): Promise<Outcome> {
+	async function register(): Promise<LinkOutcome> {
 		knownAddresses = addresses.now();
 		let origin: string;
 		try {
@@ -150,14 +150,14 @@ export function startLink(options: LinkOptions): Link {
 		return "ok";
 	}
 
-	async function beat(): Promise<Outcome> {
+	async function beat(): Promise<LinkOutcome> {
 		const result = await client.heartbeat(body(), ending.signal);
 		if (result.outcome !== "ok") return failed(result);
 		heard(result.answer.reachable, result.answer.problem);
 		return "ok";
 	}
 
-	function failed(result: Exclude<Told<never>, { outcome: "ok" }>): Outcome {
+	function failed(result: Exclude<RouterReply<never>, { outcome: "ok" }>): LinkOutcome {
 		const { outcome, said } = result;
 		if (ending.signal.aborted || outcome === "unknown") return outcome;
 		const isAway = outcome === "away";
@@ -166,7 +166,7 @@ export function startLink(options: LinkOptions): Link {
 		return outcome;
 	}
 
-	async function attempt(): Promise<Outcome> {
+	async function attempt(): Promise<LinkOutcome> {
 		try {
 			return await (position.isJoined ? beat() : register());
 		} catch (err) {
@@ -188,7 +188,7 @@ export function startLink(options: LinkOptions): Link {
 		while (!ending.signal.aborted) {
 			if (position.isJoined && (await hasMoved())) position = { ...position, isJoined: false };
 			const outcome = await attempt();
-			const next = step(position, outcome, heartbeatMs, Math.random());
+			const next = linkStep(position, outcome, heartbeatMs, Math.random());
 			position = next.position;
 			if (!ending.signal.aborted) await pause(next.waitMs);
 		}

@@ -5,7 +5,7 @@ import type { Docker } from "../docker/docker.ts";
 import { cachedBytes } from "../gpu/cache-growth.ts";
 import type { Health, Reason } from "../models/supervisor.ts";
 import type { Traffic } from "../models/traffic.ts";
-import { type Progress, progressOf } from "./vllm-log.ts";
+import { type LoadProgress, progressOf } from "./vllm-log.ts";
 import type { VllmMetrics } from "./vllm-metrics.ts";
 import { askHealth, askMetrics, askModels, askSleeping, type Vllm } from "./vllm-probe.ts";
 
@@ -52,7 +52,7 @@ export class Monitor {
 	/** Of this agent: when it first saw it. */
 	seenAt = steadyTime();
 	progressAt = this.seenAt;
-	progress: Progress | undefined;
+	progress: LoadProgress | undefined;
 	/** Bytes of weights that lie in the cache, while they grow. */
 	downloaded: number | undefined;
 	/** Since when it is up, and how long that took; the latter only where this agent saw the start. */

@@ -20,7 +20,7 @@ export interface Circumstances {
 }
 
 /** How far a start has come. Any line that is progress resets the no-progress timer. */
-export interface Progress {
+export interface LoadProgress {
 	readonly phase: "downloading" | "loading" | "compiling" | "profiling" | "capturing" | "ready";
 	/** 0 … 100 within the phase, where the log says. */
 	readonly percent?: number;
@@ -85,7 +85,7 @@ function lastError(lines: readonly string[]): string | undefined {
 	return said && said.length > LONGEST ? `${said.slice(0, LONGEST)}…` : said;
 }
 
-const STEPS: readonly (readonly [pattern: RegExp, phase: Progress["phase"]])[] = [
+const STEPS: readonly (readonly [pattern: RegExp, phase: LoadProgress["phase"]])[] = [
 	[/Application startup complete|Uvicorn running on/, "ready"],
 	[/init engine \(profile|Graph capturing finished|Capturing CUDA graphs?/i, "capturing"],
 	[/GPU KV cache size|Available KV cache memory|Memory profiling takes|Maximum concurrency for/i, "profiling"],
@@ -101,7 +101,7 @@ const STEPS: readonly (readonly [pattern: RegExp, phase: Progress["phase"]])[] =
 ];
 
 /** What a line of a starting vLLM tells of its progress; undefined for all others. */
-export function progressOf(line: string): Progress | undefined {
+export function progressOf(line: string): LoadProgress | undefined {
 	const plain = plainLine(line);
 	const phase = STEPS.find(([pattern]) => pattern.test(plain))?.[1];
 	if (!phase) return undefined;

@@ -3,7 +3,7 @@
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { CacheControl, Part } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
-import { type Source, sourceOf } from "../media-parts.ts";
+import { type MediaSource, sourceOf } from "../media-parts.ts";
 
 /** What the API reads (platform.claude.com, vision). */
 const IMAGES = new Set(["image/jpeg", "image/png", "image/gif", "image/webp"]);
@@ -60,14 +60,14 @@ function fileBlock(part: Part, place: string, cache: CacheControl): string {
 	});
 }
 
-function imageSource(source: Source, param: string): string {
+function imageSource(source: MediaSource, param: string): string {
 	if (source.kind === "data" && !IMAGES.has(source.type)) {
 		throw unsupported(param, `Claude reads ${[...IMAGES].join(", ")}, not ${source.type}`);
 	}
 	return sourceText(source);
 }
 
-function documentSource(source: Source, param: string): string {
+function documentSource(source: MediaSource, param: string): string {
 	if (source.kind !== "data" || source.type === "application/pdf") return sourceText(source);
 	if (!source.type.startsWith("text/")) throw unsupported(param, `Claude reads PDF and text, not ${source.type}`);
 	const text = Buffer.from(source.data, "base64").toString("utf8");
@@ -75,7 +75,7 @@ function documentSource(source: Source, param: string): string {
 	return `{"type":"text","media_type":"text/plain","data":${JSON.stringify(text)}}`;
 }
 
-function sourceText(source: Source): string {
+function sourceText(source: MediaSource): string {
 	if (source.kind === "url") return `{"type":"url","url":${JSON.stringify(source.url)}}`;
 	if (source.kind === "id") return `{"type":"file","file_id":${JSON.stringify(source.id)}}`;
 	return `{"type":"base64","media_type":${JSON.stringify(source.type)},"data":${JSON.stringify(source.data)}}`;

@@ -6,11 +6,11 @@ import { answerObject } from "../answer-object.ts";
 import {
 	type Answer,
 	type Failure,
-	GOT_NOTHING,
+	type MediaNeed,
 	type ModelPage,
-	type Need,
+	NO_INPUTS,
 	type Provider,
-	type Supplies,
+	type RequestInputStore,
 	type Transport,
 	type UpstreamRequest,
 } from "../provider.ts";
@@ -23,14 +23,14 @@ import { answerOf } from "./response.ts";
 import { messageDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
-export function anthropic(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+export function anthropic(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
 	return {
 		...configuredOf(upstream),
 		transport,
 		supplies,
 		routesModels: false,
-		needs: ({ body }) => toolCallIds(body).map((id): Need => ({ kind: "kept", id })),
-		encode(call, { model }, got = GOT_NOTHING) {
+		needs: ({ body }) => toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id })),
+		encode(call, { model }, got = NO_INPUTS) {
 			refuseOperation(call);
 			const url = `${addressOf(upstream)}/messages`;
 			const { stream } = call;

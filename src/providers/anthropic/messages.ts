@@ -2,7 +2,7 @@
 
 import { unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, ToolMessage } from "../../openai/chat-schema.ts";
-import type { Got } from "../provider.ts";
+import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tool-arguments.ts";
 import { cacheText, contentBlocks, says, textBlock } from "./content.ts";
 import { type Claude, takesSystemTurns } from "./models.ts";
@@ -24,7 +24,7 @@ interface Turn {
 }
 
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
-export function conversationOf(messages: readonly Message[], model: Claude, got: Got): Conversation {
+export function conversationOf(messages: readonly Message[], model: Claude, got: RequestInputs): Conversation {
 	const system: string[] = [];
 	const turns: Turn[] = [];
 	let isOpenLoop = false;
@@ -94,7 +94,7 @@ function refuseFiles(content: Message["content"], place: string): void {
 const turnText = ({ role, blocks }: Turn): string => `{"role":"${role}","content":[${blocks.join(",")}]}`;
 
 /** What was kept is exact; what the client sends back may have been through other hands. */
-function thoughtsOf(message: AssistantMessage, got: Got): Thought[] {
+function thoughtsOf(message: AssistantMessage, got: RequestInputs): Thought[] {
 	for (const { id } of message.tool_calls ?? []) {
 		const kept = got.kept(id);
 		if (kept !== undefined) return thoughtsIn(JSON.parse(kept));

@@ -4,7 +4,7 @@ import type { Chat, Tool } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
-import type { Got } from "../provider.ts";
+import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
 import { cacheText } from "./content.ts";
 import { conversationOf } from "./messages.ts";
@@ -43,7 +43,12 @@ export interface MessagesRequest {
 }
 
 /** The request. Throws RouterError naming what has no form there. */
-export function messagesRequest(body: RequestBody, modelName: string, stream: boolean, got: Got): MessagesRequest {
+export function messagesRequest(
+	body: RequestBody,
+	modelName: string,
+	stream: boolean,
+	got: RequestInputs,
+): MessagesRequest {
 	const chat = readChat(body);
 	refuseOthers(body, RULES);
 	const model = claude(modelName);

@@ -6,7 +6,7 @@ import { open, optional } from "../../openai/shapes.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
 import { type FinishReason, now } from "../chat-chunks.ts";
 import { chatUsage } from "../chat-usage.ts";
-import type { Answer, Failure, Keep } from "../provider.ts";
+import type { Answer, Failure, StoredThinking } from "../provider.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
 const text = optional(Type.String());
@@ -47,7 +47,7 @@ export const MessageSchema = Type.Object(
 	open,
 );
 /** What is read of a message. */
-export type Message = Static<typeof MessageSchema>;
+export type ClaudeMessage = Static<typeof MessageSchema>;
 
 const MESSAGE = TypeCompiler.Compile(MessageSchema);
 
@@ -67,7 +67,7 @@ export const finishOf = (reason: string | null | undefined): FinishReason =>
 	reason && Object.hasOwn(FINISH, reason) ? FINISH[reason]! : "stop";
 
 /** Its tokens, in OpenAI's sense and checked. What it leaves out is not there, but for the counts themselves. */
-export function tokensOf(sent: unknown): Tokens {
+export function usageTokens(sent: unknown): Tokens {
 	const usage: AnthropicUsage = objectIn(sent) ?? {};
 	const { cache_read_input_tokens: cached, cache_creation_input_tokens: cacheWrite } = usage;
 	return checkedTokens({
@@ -81,7 +81,7 @@ export function tokensOf(sent: unknown): Tokens {
 }
 
 /** What must come back with the calls of a turn that thought. */
-export function keepsOf(thoughts: readonly Thought[], ids: readonly string[]): Keep[] {
+export function keepsOf(thoughts: readonly Thought[], ids: readonly string[]): StoredThinking[] {
 	if (thoughts.length === 0 || ids.length === 0) return [];
 	const value = JSON.stringify(detailsOf(thoughts));
 	return ids.map((id) => ({ id, value }));
@@ -127,7 +127,7 @@ export function answerOf(body: string, message: unknown): Answer | Failure {
 		...(thoughts.length > 0 ? { reasoning_details: detailsOf(thoughts) } : {}),
 		...(calls.length > 0 ? { tool_calls: calls } : {}),
 	};
-	const tokens = tokensOf(message.usage);
+	const tokens = usageTokens(message.usage);
 	const completion = {
 		id: message.id ?? "",
 		object: "chat.completion",

@@ -15,12 +15,12 @@ import {
 	type AnthropicUsage,
 	type Block,
 	BlockSchema,
+	type ClaudeMessage,
 	finishOf,
 	keepsOf,
-	type Message,
 	MessageSchema,
 	StopSchema,
-	tokensOf,
+	usageTokens,
 } from "./response.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
@@ -92,7 +92,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		}
 	}
 
-	function begin(message: Message): Out {
+	function begin(message: ClaudeMessage): Out {
 		chunks.begin(message.id ?? "", message.model ?? "");
 		usage = objectIn(message.usage) ?? {};
 		return { bytes: chunks.role(), tokens: tokens() };
@@ -156,7 +156,7 @@ export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 	/** What was counted so far; at the answer's beginning its end is not, whatever is said then. */
 	function tokens(): Tokens {
-		return tokensOf(isCounted || !ending ? usage : { ...usage, output_tokens: undefined });
+		return usageTokens(isCounted || !ending ? usage : { ...usage, output_tokens: undefined });
 	}
 
 	function rest(): Out {

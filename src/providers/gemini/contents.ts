@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
-import type { Got } from "../provider.ts";
+import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tool-arguments.ts";
 import { filePart, inlinePart } from "./media.ts";
 import { isThird } from "./models.ts";
@@ -19,13 +19,13 @@ export interface Contents {
 interface Context {
 	readonly model: string;
 	readonly baseUrl: string;
-	readonly got: Got;
+	readonly got: RequestInputs;
 	/** Which function each call so far was of. */
 	readonly names: Map<string, string>;
 }
 
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
-export function contentsOf(messages: readonly Message[], model: string, baseUrl: string, got: Got): Contents {
+export function contentsOf(messages: readonly Message[], model: string, baseUrl: string, got: RequestInputs): Contents {
 	const context: Context = { model, baseUrl, got, names: new Map() };
 	const system: string[] = [];
 	const contents: string[] = [];

@@ -6,12 +6,12 @@ import { answerObject } from "../answer-object.ts";
 import {
 	type Answer,
 	type Failure,
-	GOT_NOTHING,
-	type Got,
+	type MediaNeed,
 	type ModelPage,
-	type Need,
+	NO_INPUTS,
 	type Provider,
-	type Supplies,
+	type RequestInputStore,
+	type RequestInputs,
 	type Transport,
 	type UpstreamRequest,
 } from "../provider.ts";
@@ -25,14 +25,14 @@ import { answerOf } from "./response.ts";
 import { generateDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
-export function gemini(upstream: Upstream, transport: Transport, supplies: Supplies): Provider {
+export function gemini(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
 	return {
 		...configuredOf(upstream),
 		transport,
 		supplies,
 		routesModels: false,
 		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
-		encode: (call, { model }, got = GOT_NOTHING) => encode(upstream, call, model, got),
+		encode: (call, { model }, got = NO_INPUTS) => encode(upstream, call, model, got),
 		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),
 		decoder: (call) => generateDecoder(upstream, call),
 		listRequest: (after) => listRequest(upstream, after),
@@ -40,12 +40,12 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Suppl
 	};
 }
 
-function chatNeeds(body: Call["body"]): Need[] {
-	const kept = toolCallIds(body).map((id): Need => ({ kind: "kept", id }));
+function chatNeeds(body: Call["body"]): MediaNeed[] {
+	const kept = toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id }));
 	return [...kept, ...mediaNeeds(readChat(body).messages)];
 }
 
-function encode(upstream: Upstream, call: Call, model: string, got: Got): UpstreamRequest {
+function encode(upstream: Upstream, call: Call, model: string, got: RequestInputs): UpstreamRequest {
 	const baseUrl = addressOf(upstream);
 	const headers = requestHeaders(upstream, call);
 	const path = pathOf(model);

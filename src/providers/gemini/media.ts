@@ -3,7 +3,7 @@
 import { unsupported } from "../../openai/chat.ts";
 import type { Message, Part } from "../../openai/chat-schema.ts";
 import { sourceOf } from "../media-parts.ts";
-import type { Got, Media, Need } from "../provider.ts";
+import type { Media, MediaNeed, RequestInputs } from "../provider.ts";
 
 /** Hosts whose files Google reads itself: its own store, and YouTube. */
 const OWN_HOSTS = new Set(["generativelanguage.googleapis.com", "www.youtube.com", "youtube.com", "youtu.be"]);
@@ -11,10 +11,10 @@ const OWN_HOSTS = new Set(["generativelanguage.googleapis.com", "www.youtube.com
 const isOwn = (url: string): boolean => OWN_HOSTS.has(new URL(url).hostname);
 
 /** What must be fetched for the parts of these messages. */
-export function mediaNeeds(messages: readonly Message[]): Need[] {
+export function mediaNeeds(messages: readonly Message[]): MediaNeed[] {
 	return messages.flatMap(({ content }, message) => {
 		if (!Array.isArray(content)) return [];
-		return content.flatMap((part, index): Need[] => {
+		return content.flatMap((part, index): MediaNeed[] => {
 			if (part.type !== "image_url" && part.type !== "file") return [];
 			const { source, param } = sourceOf(part, `messages[${message}].content[${index}]`);
 			return source.kind === "url" && !isOwn(source.url) ? [{ kind: "media", url: source.url, param }] : [];
@@ -23,7 +23,7 @@ export function mediaNeeds(messages: readonly Message[]): Need[] {
 }
 
 /** A part with a file. Throws where Gemini has no such kind of file. */
-export function filePart(part: Part, place: string, baseUrl: string, got: Got): string {
+export function filePart(part: Part, place: string, baseUrl: string, got: RequestInputs): string {
 	const inline = inlinePart(part, place, got);
 	if (inline !== undefined) return inline;
 	const { source, param } = sourceOf(part, place);
@@ -35,7 +35,7 @@ export function filePart(part: Part, place: string, baseUrl: string, got: Got): 
 }
 
 /** The same, where its bytes are at hand; else undefined. */
-export function inlinePart(part: Part, place: string, got: Got): string | undefined {
+export function inlinePart(part: Part, place: string, got: RequestInputs): string | undefined {
 	if (part.type === "input_audio") {
 		const { data, format } = part.input_audio;
 		return inlineText({ type: `audio/${format}`, data });

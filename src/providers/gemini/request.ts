@@ -4,7 +4,7 @@ import type { Chat, Tool } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
-import type { Got } from "../provider.ts";
+import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
 import { contentsOf } from "./contents.ts";
 import { thinkingConfig } from "./models.ts";
@@ -19,7 +19,7 @@ const RULES: FieldRules = {
 const VENDOR = new Set(["cachedContent", "generationConfig", "safetySettings"]);
 
 /** The body. Throws RouterError naming what has no form there. */
-export function generateRequest(body: RequestBody, model: string, baseUrl: string, got: Got): string {
+export function generateRequest(body: RequestBody, model: string, baseUrl: string, got: RequestInputs): string {
 	const chat = readChat(body);
 	refuseOthers(body, RULES);
 	const { generationConfig: vendorConfig = {}, ...vendor } = vendorFields(body, "gemini", VENDOR);

@@ -6,7 +6,7 @@ import { open, optional } from "../../openai/shapes.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
 import { type FinishReason, now } from "../chat-chunks.ts";
 import { chatUsage } from "../chat-usage.ts";
-import type { Answer, Failure, Keep } from "../provider.ts";
+import type { Answer, Failure, StoredThinking } from "../provider.ts";
 import { LogprobsResult, logprobsOf } from "./logprobs.ts";
 
 const text = optional(Type.String());
@@ -27,7 +27,7 @@ const Part = Type.Object(
 /** A part, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
 export type ResponsePart = Static<typeof Part>;
 
-const Candidate = Type.Object(
+const candidateSchema = Type.Object(
 	{
 		index: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
 		content: optional(Type.Object({ parts: optional(Type.Array(Part)) }, open)),
@@ -37,7 +37,7 @@ const Candidate = Type.Object(
 	open,
 );
 /** One of several answers. */
-export type Candidate = Static<typeof Candidate>;
+export type GeminiCandidate = Static<typeof candidateSchema>;
 
 /** Its tokens, unchecked: `candidatesTokenCount` is without the thoughts. */
 export interface GeminiUsage {
@@ -53,7 +53,7 @@ export interface GeminiUsage {
 
 const Generated = Type.Object(
 	{
-		candidates: optional(Type.Array(Candidate)),
+		candidates: optional(Type.Array(candidateSchema)),
 		promptFeedback: optional(Type.Object({ blockReason: text }, open)),
 		usageMetadata: Type.Optional(Type.Unknown()),
 		modelVersion: text,
@@ -71,7 +71,7 @@ const GENERATED = TypeCompiler.Compile(Generated);
 export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);
 
 /** Its tokens, in OpenAI's sense and checked. Counts of 0 are left out on its wire: the total tells whether there were none. */
-export function tokensOf(sent: unknown): Tokens {
+export function usageTokens(sent: unknown): Tokens {
 	const usage: GeminiUsage = objectIn(sent) ?? {};
 	const { thoughtsTokenCount: thoughts, candidatesTokenCount: said, totalTokenCount: total } = usage;
 	const input = sumOf(usage.promptTokenCount, usage.toolUsePromptTokenCount);
@@ -158,7 +158,7 @@ export function answerOf(response: unknown, call: Call): Answer | Failure {
 	if (!candidates?.length) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without any candidate" };
 	}
-	const keeps: Keep[] = [];
+	const keeps: StoredThinking[] = [];
 	const choices: object[] = [];
 	const responseId = response.responseId || crypto.randomUUID();
 	for (const [position, candidate] of candidates.entries()) {
@@ -169,7 +169,7 @@ export function answerOf(response: unknown, call: Call): Answer | Failure {
 		if (typeof finish_reason !== "string") return finish_reason;
 		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
 	}
-	const tokens = tokensOf(response.usageMetadata);
+	const tokens = usageTokens(response.usageMetadata);
 	const completion = {
 		id: responseId,
 		object: "chat.completion",
@@ -181,7 +181,7 @@ export function answerOf(response: unknown, call: Call): Answer | Failure {
 	return { body: JSON.stringify(completion), tokens, keeps };
 }
 
-function messageOf({ content }: Candidate, responseId: string, index: number, keeps: Keep[]) {
+function messageOf({ content }: GeminiCandidate, responseId: string, index: number, keeps: StoredThinking[]) {
 	let text = "";
 	let reasoning = "";
 	let signature: string | undefined;

@@ -4,21 +4,21 @@ import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { ChatChunks, now } from "../chat-chunks.ts";
 import { chatUsage } from "../chat-usage.ts";
-import { type Failure, type Keep, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
+import { type Failure, NO_CHOICE, type Out, type StoredThinking, type StreamDecoder, TRUNCATED } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { logprobsOf } from "./logprobs.ts";
 import {
 	blocked,
-	type Candidate,
 	callId,
 	finishOf,
+	type GeminiCandidate,
 	type GenerateResponse,
 	imageOf,
 	isGenerated,
 	type ResponsePart,
 	signatureExtra,
-	tokensOf,
+	usageTokens,
 } from "./response.ts";
 
 /** What is known of one candidate. */
@@ -33,7 +33,7 @@ interface Piece {
 	bytes: string;
 	delta: boolean;
 	finish: boolean | undefined;
-	readonly keeps: Keep[];
+	readonly keeps: StoredThinking[];
 }
 
 /** Reads one stream. */
@@ -51,7 +51,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		if (!response) return { bytes: "", dropped: true };
 		if (response.error) return { bytes: "", failure: failed(response) };
 		if (response.usageMetadata) usage = response.usageMetadata;
-		const tokens = usage === undefined ? undefined : tokensOf(usage);
+		const tokens = usage === undefined ? undefined : usageTokens(usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
 		if (!chunks.hasBegun) {
@@ -65,7 +65,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		return { ...piece, tokens };
 	}
 
-	function read(candidate: Candidate, index: number, piece: Piece): void {
+	function read(candidate: GeminiCandidate, index: number, piece: Piece): void {
 		let choice = choices.get(index);
 		if (!choice) {
 			choice = { calls: 0, finishReason: undefined };
@@ -121,7 +121,7 @@ export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
 
 	function rest(): Out {
 		let bytes = "";
-		const tokens = tokensOf(usage);
+		const tokens = usageTokens(usage);
 		for (const [index, { calls, finishReason = "" }] of choices) {
 			const reason = finishOf(finishReason, calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };

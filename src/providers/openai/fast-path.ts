@@ -35,7 +35,7 @@ export interface Cut {
 }
 
 /** A place in the shape: an offset in bytes into one of its fixed parts. */
-interface Place {
+interface TemplateSpan {
 	readonly part: number;
 	readonly offset: number;
 }
@@ -49,7 +49,7 @@ export class DeltaTemplate {
 	/** What stands between them. */
 	#kinds: readonly Kind[] = [];
 	/** The part that is not sent on. */
-	#cut: { readonly from: Place; readonly to: Place } | undefined;
+	#cut: { readonly from: TemplateSpan; readonly to: TemplateSpan } | undefined;
 	/** Where the cuts of a chunk at hand begin and end. */
 	readonly #cuts: number[] = [];
 	#tries = 0;
@@ -88,7 +88,7 @@ export class DeltaTemplate {
 		if (cut && !kinds.includes("output")) return;
 		starts.push(start);
 		fixed.push(raw.slice(start));
-		const place = (at: number): Place => {
+		const place = (at: number): TemplateSpan => {
 			const part = starts.findLastIndex((each) => each <= at);
 			return { part, offset: Buffer.byteLength(fixed[part]!.slice(0, at - starts[part]!)) };
 		};

@@ -7,6 +7,7 @@ import { addressOf } from "../address.ts";
 import { oversized, unreadable } from "../answer-object.ts";
 import {
 	type Answer,
+	type EncodeOptions,
 	type Failure,
 	type ListedModel,
 	type ModelPage,
@@ -16,7 +17,6 @@ import {
 	TRUNCATED,
 	type Transport,
 	type UpstreamRequest,
-	type Wishes,
 } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
 import { listHeaders, requestHeaders } from "../request-headers.ts";
@@ -36,7 +36,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 	return {
 		...configuredOf(upstream),
 		transport,
-		tellsLoading: upstream.type === "local",
+		reportsLoading: upstream.type === "local",
 		routesModels: upstream.routesModels,
 		encode: (call, target, _, wishes) => encode(upstream, defaults, call, target, wishes),
 		continuation: () => upstream.row.continuation ?? "replay",
@@ -65,7 +65,7 @@ function encode(
 	defaults: Upstream["row"]["defaults"],
 	call: Call,
 	target: Target,
-	wishes: Wishes | undefined,
+	wishes: EncodeOptions | undefined,
 ): UpstreamRequest {
 	const counts = wishes?.counts && upstream.row.countsChunks;
 	const { edits, names } = splicesFor(call, target.model, defaults, counts, wishes?.without);

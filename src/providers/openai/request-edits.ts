@@ -1,7 +1,7 @@
 /** The edits a call's text needs before an upstream that speaks OpenAI gets it. */
 import type { Call } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf } from "../../openai/json.ts";
-import type { Addition, Wishes } from "../provider.ts";
+import type { Addition, EncodeOptions } from "../provider.ts";
 import type { Row } from "../vendors.ts";
 
 /** Nothing to escape: `JSON.stringify` costs 0.9 µs. */
@@ -28,7 +28,7 @@ export function splicesFor(
 	model: string,
 	defaults: Row["defaults"],
 	counts = false,
-	without?: Wishes["without"],
+	without?: EncodeOptions["without"],
 ): Added {
 	const edits: Edit[] = [];
 	const names: Addition[] = [];
@@ -57,7 +57,7 @@ export function splicesFor(
 function addStreamOptions(
 	call: Call,
 	counts: boolean,
-	without: Wishes["without"],
+	without: EncodeOptions["without"],
 	edits: Edit[],
 	names: Addition[],
 ): void {

@@ -4,7 +4,7 @@ import type { Call } from "../../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } from "../../openai/json.ts";
 import { type SseEvent, sseData } from "../../openai/sse.ts";
 import { costOf, objectIn, type Tokens, tokensOf, usageEdit } from "../../openai/usage.ts";
-import { type Counted, type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
+import { type CountedTokens, type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { DeltaTemplate, solidTokens } from "./fast-path.ts";
@@ -52,7 +52,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	const finished = new Set<number>();
 	const template = new DeltaTemplate();
 	/** Told by the last chunk that brought some of the answer; none where that told nothing. */
-	let counted: Counted | undefined;
+	let counted: CountedTokens | undefined;
 	let isBehind = false;
 	/** The last chunk that was good, and the last usage that was told: beside it, or beside an error. */
 	let head: string | undefined;
@@ -148,7 +148,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 	}
 
 	/** What the template has counted is looked at when somebody asks. */
-	function countedNow(): Counted | undefined {
+	function countedNow(): CountedTokens | undefined {
 		if (isBehind && counted) counted = { input: counted.input, output: template.output, solid: template.solid };
 		isBehind = false;
 		return counted;

@@ -4,7 +4,7 @@
 const UNIT = 2;
 
 /** Strings by key, at most `limit` bytes of them. */
-export class Memory {
+export class Lru {
 	/** In the order of their last use. */
 	readonly #values = new Map<string, string>();
 	#size = 0;

@@ -2,8 +2,8 @@
 
 import type { Call } from "../../openai/call.ts";
 import { invalid } from "../../openai/chat.ts";
-import type { Media, Need, Supplies } from "../../providers/provider.ts";
-import { Memory } from "./lru.ts";
+import type { Media, MediaNeed, RequestInputStore } from "../../providers/provider.ts";
+import { Lru } from "./lru.ts";
 import { allowance, fetchMedia, type World } from "./media-fetch.ts";
 
 /** Thinking of tool loops kept, bytes: some 10,000 turns. */
@@ -12,7 +12,7 @@ const KEPT_BYTES = 64 * 1024 * 1024;
 const MAX_FILES = 32;
 
 /** One memory for all upstreams of a process; each upstream, and each key of this router, has its own room in it. */
-export function suppliesFor(world: World, memory = new Memory(KEPT_BYTES)): (upstream: string) => Supplies {
+export function suppliesFor(world: World, memory = new Lru(KEPT_BYTES)): (upstream: string) => RequestInputStore {
 	/** A call that is tried again asks for no file twice. */
 	const fetched = new WeakMap<Call, Promise<Map<string, Media>>>();
 	return (upstream) => {
@@ -37,7 +37,7 @@ export function suppliesFor(world: World, memory = new Memory(KEPT_BYTES)): (ups
 	};
 }
 
-async function fetchAll(needs: readonly Need[], world: World, signal: AbortSignal): Promise<Map<string, Media>> {
+async function fetchAll(needs: readonly MediaNeed[], world: World, signal: AbortSignal): Promise<Map<string, Media>> {
 	const params = new Map(needs.flatMap((need) => (need.kind === "media" ? [[need.url, need.param] as const] : [])));
 	if (params.size > MAX_FILES) {
 		throw invalid([...params.values()][MAX_FILES]!, `is one address too many: a call may name ${MAX_FILES}`);

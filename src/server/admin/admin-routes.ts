@@ -1,12 +1,12 @@
 /** `/admin/…`: keys, usage, past calls and invitations, for who has an admin key. */
 import { type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AdminDoor } from "../../accounts/auth/admin-access.ts";
+import type { AdminAccess } from "../../accounts/auth/admin-access.ts";
 import { usageCsv } from "../../accounts/usage/usage-report.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { bodyReader } from "../agents/agent-body.ts";
-import type { House } from "../router-state.ts";
+import type { RouterState } from "../router-state.ts";
 import { CALL, CREATE_KEY, INVITATIONS, KEYS, REVOKE_INVITATION, REVOKE_KEY, ROTATE_KEY, USAGE } from "./admin-docs.ts";
 import { NewKeyBody, openOffice, RotateBody, usageQuery } from "./admin-service.ts";
 
@@ -18,8 +18,8 @@ const JSON_TYPE = "application/json";
 
 /** The plugin. Every answer is private, so that no cache on its way keeps it. */
 export function adminRoutes(
-	house: House,
-	desk: () => { readonly config: Config; readonly admin: AdminDoor },
+	house: RouterState,
+	desk: () => { readonly config: Config; readonly admin: AdminAccess },
 	log: Pick<Log, "logger">,
 ) {
 	/** The office as one admin sees it: changes are put down under that name, whatever level is logged. */

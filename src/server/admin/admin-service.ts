@@ -6,7 +6,7 @@ import { type ShownUsage, USAGE_BY, type UsageBy, usageBy } from "../../accounts
 import type { Config } from "../../config/schema.ts";
 import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
-import type { House } from "../router-state.ts";
+import type { RouterState } from "../router-state.ts";
 import { type ShownCall, shownCall } from "./call-view.ts";
 
 const closed = { additionalProperties: false } as const;
@@ -85,7 +85,7 @@ export interface ShownInvitation {
 }
 
 /** The office. */
-export type Office = ReturnType<typeof openOffice>;
+export type AdminService = ReturnType<typeof openOffice>;
 
 const DAY_MS = 86_400_000;
 const LONGEST_OVERLAP_MS = 365 * DAY_MS;
@@ -93,7 +93,7 @@ const LONGEST_OVERLAP_MS = 365 * DAY_MS;
 const ID_LENGTH = 12;
 
 /** @param audit hears of every change */
-export function openOffice(house: House, config: Config, audit: (action: string, what: object) => void) {
+export function openOffice(house: RouterState, config: Config, audit: (action: string, what: object) => void) {
 	const { keys, store, spend } = house;
 	const shown = (key: StoredKey) =>
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));

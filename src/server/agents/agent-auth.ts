@@ -3,7 +3,7 @@ import { timingSafeEqual } from "node:crypto";
 import { type Gate, hashKey, presentedSecret, whyUnknown } from "../../accounts/auth/keys.ts";
 import { RouterError } from "../../errors.ts";
 import type { Store } from "../../store/store.ts";
-import { isLoopback } from "./endpoint.ts";
+import { isLoopbackAddress } from "./endpoint.ts";
 
 /** What decides. */
 export interface AgentDoorOptions {
@@ -28,7 +28,7 @@ export function agentDoor({ tokens, store, gate, host, refuse }: AgentDoorOption
 	const own = tokens.map(hashKey);
 	return (request: Request, peer: string): void => {
 		const hashes = [...own, ...store.agentTokens().map(({ hash }) => hash)];
-		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(host) && isLoopback(peer)) {
+		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(host) && isLoopbackAddress(peer)) {
 			const refusal = refuse(request);
 			if (refusal) throw refusal;
 			return;

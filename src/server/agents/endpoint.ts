@@ -64,15 +64,15 @@ export function checkEndpoint(endpoint: string, rules: EndpointRules): { origin:
 }
 
 /** Whether an address is this machine's loopback. */
-export function isLoopback(address: string): boolean {
+export function isLoopbackAddress(address: string): boolean {
 	const host = plainHost(address);
 	return isIP(host) !== 0 && contains(LOOPBACK, host);
 }
 
 function isOwn(host: string, { peer, own }: EndpointRules): boolean {
 	if (host === plainHost(peer)) return true;
-	if (!isLoopback(peer)) return false;
-	return host === "localhost" || isLoopback(host) || own.some((address) => plainHost(address) === host);
+	if (!isLoopbackAddress(peer)) return false;
+	return host === "localhost" || isLoopbackAddress(host) || own.some((address) => plainHost(address) === host);
 }
 
 function allows(entry: AllowedHost, origin: string, host: string): boolean {

@@ -204,7 +204,7 @@ export class AgentFleet implements Fleet {
 
 	/** Secrets are derived from something else now: agents get theirs when they register again, at their next heartbeat. */
 	renewSecrets(): void {
-		this.callAs(this.#upstream);
+		this.setUpstream(this.#upstream);
 		for (const agent of this.#agents.values()) agent.mustRegister = true;
 	}
 
@@ -282,7 +282,7 @@ export class AgentFleet implements Fleet {
 	};
 
 	/** From now on agents are called with these settings; what runs keeps the old ones. */
-	callAs(upstream: Upstream): void {
+	setUpstream(upstream: Upstream): void {
 		this.#upstream = upstream;
 		for (const agent of this.#agents.values()) agent.provider = this.#providerOf(agent);
 	}

@@ -1,5 +1,5 @@
 /** Whether the router reaches an agent's endpoint: asked when it registers, and again until it does. */
-import { isGood, type Transport } from "../../providers/provider.ts";
+import { isOk, type Transport } from "../../providers/provider.ts";
 
 /** How long the agent has to answer, ms. */
 const PATIENCE_MS = 3_000;
@@ -18,7 +18,7 @@ export async function callBack(
 	try {
 		const headers = { accept: "*/*", authorization: `Bearer ${secret}` };
 		const answer = await transport.send({ url: `${origin}/health`, headers }, giveUp.signal);
-		if (isGood(answer)) return undefined;
+		if (isOk(answer)) return undefined;
 		return `${origin}/health answers ${answer.status}: something else than the agent listens on port ${number}.`;
 	} catch (thrown) {
 		if (giveUp.signal.aborted) {
