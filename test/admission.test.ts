@@ -6,7 +6,8 @@ import type { Rates } from "../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
 import { admitCall } from "../src/api/admit.ts";
 import { LimitRequest } from "../src/api/limit-request.ts";
-import { type Operation, parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
+import type { Operation } from "../src/openai/operations.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
 import type { Json } from "./kit/exchange.ts";
 

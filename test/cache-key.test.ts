@@ -1,8 +1,9 @@
 /** What makes two calls the same for the cache, and what makes them differ. */
 import { describe, expect, test } from "bun:test";
 import { keyOf as made } from "../src/cache/key.ts";
-import { type Operation, parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
 import { canonical } from "../src/openai/canonical-json.ts";
+import type { Operation } from "../src/openai/operations.ts";
 import { random } from "./kit/random.ts";
 import { objectText } from "./kit/random-json.ts";
 

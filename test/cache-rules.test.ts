@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { type CacheSettings, cacheUse } from "../src/cache/rules.ts";
 import { RouterError } from "../src/errors.ts";
-import type { Operation } from "../src/openai/call.ts";
+import type { Operation } from "../src/openai/operations.ts";
 
 const HOUR = 3_600_000;
 const usual: CacheSettings = { ttl: HOUR };

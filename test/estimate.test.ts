@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { answerLimit, choicesOf } from "../src/accounts/usage/answer-limit.ts";
 import { estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
-import { type Operation, parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
+import type { Operation } from "../src/openai/operations.ts";
 import { estimates, percentile } from "./kit/estimates.ts";
 import type { Json } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";

@@ -1,8 +1,9 @@
 /** A body, or an answer, of so many fields or levels that a parse would keep everyone else waiting is refused before it is parsed. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
-import { type Operation, parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
 import { DEEPEST, JsonTooLarge, MOST_PARTS, parseBounded, SHORT } from "../src/openai/json.ts";
+import type { Operation } from "../src/openai/operations.ts";
 import { clientError } from "./kit/contract.ts";
 import { type FaultUpstream, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, streams } from "./kit/faults.ts";

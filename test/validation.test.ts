@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
 import { readRequestText } from "../src/http/request-body.ts";
-import { type Operation, parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
+import type { Operation } from "../src/openai/operations.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { NO_INPUTS } from "../src/providers/provider.ts";
 

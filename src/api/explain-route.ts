@@ -2,8 +2,9 @@
 import { Elysia } from "elysia";
 import { answer, type Detail, errorResponses } from "../http/docs.ts";
 import { readRequestText } from "../http/request-body.ts";
-import { type Operation, parseRequest } from "../openai/call.ts";
+import { parseRequest } from "../openai/call.ts";
 import { parseBounded } from "../openai/json.ts";
+import type { Operation } from "../openai/operations.ts";
 import { explain } from "../routing/explain.ts";
 import { admit, type CallContext, isAllowed, notAllowed } from "./handler.ts";
 import { choose, permitted } from "./route-call.ts";

@@ -1,7 +1,8 @@
 /** The cache in a call's way: an older answer, one that is on its way to somebody else, or the upstream's. */
 
 import { RouterError } from "../errors.ts";
-import type { Call, Operation } from "../openai/call.ts";
+import type { Call } from "../openai/call.ts";
+import type { Operation } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import { timeLeft } from "../proxy/attempt.ts";
 import type { CallRecord } from "../proxy/call-record.ts";

@@ -1,5 +1,6 @@
 /** Calls that the cache has answered lately, by their text: clients that repeat a call send the same bytes. */
-import type { Call, Operation } from "../openai/call.ts";
+import type { Call } from "../openai/call.ts";
+import type { Operation } from "../openai/operations.ts";
 import type { CacheEntry } from "./entry.ts";
 import { BETAS } from "./key.ts";
 import type { RingKey } from "./ring.ts";

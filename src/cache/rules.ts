@@ -1,6 +1,7 @@
 /** Which calls the cache is for. Pure decisions over a call, its headers and the configuration. */
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
+import { OPERATIONS } from "../openai/operations.ts";
 
 /** What the configuration says for one model; times in ms. */
 export interface CacheSettings {
@@ -83,7 +84,7 @@ function cacheControl(headers: Headers): CacheControl {
 }
 
 function isAlwaysTheSame({ operation, body }: JudgedCall): boolean {
-	if (operation === "embeddings") return true;
+	if (!OPERATIONS[operation].generates) return true;
 	return body["temperature"] === 0 && !LIVE.some((field) => body[field] != null) && !usesServerTools(body["tools"]);
 }
 

@@ -1,13 +1,11 @@
-/** One call on its way through the house. */
+/** One call on its way through the router. */
 import type { TSchema } from "@sinclair/typebox";
-import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
 import { type Field, fieldsOf, JsonTooLarge, repeatedKey, skipSpace } from "./json.ts";
-import { ChatRequest, CompletionRequest, EmbeddingRequest, type RequestBody } from "./request-fields.ts";
+import { OPERATIONS, type Operation } from "./operations.ts";
+import type { RequestBody } from "./request-fields.ts";
 import { describe } from "./validation.ts";
-
-/** Which endpoint was called. */
-export type Operation = "chat" | "completions" | "embeddings";
 
 /** A checked call. `raw` is what upstreams of the same dialect get; `body` is its parse, for reading only. */
 export interface Call {
@@ -41,10 +39,10 @@ export interface Call {
 	readonly priority?: number | undefined;
 }
 
-const CHECKS: Record<Operation, ReturnType<typeof TypeCompiler.Compile<TSchema>>> = {
-	chat: TypeCompiler.Compile(ChatRequest as TSchema),
-	completions: TypeCompiler.Compile(CompletionRequest as TSchema),
-	embeddings: TypeCompiler.Compile(EmbeddingRequest as TSchema),
+const CHECKS: Record<Operation, TypeCheck<TSchema>> = {
+	chat: TypeCompiler.Compile(OPERATIONS.chat.request),
+	completions: TypeCompiler.Compile(OPERATIONS.completions.request),
+	embeddings: TypeCompiler.Compile(OPERATIONS.embeddings.request),
 };
 
 /**
@@ -78,7 +76,7 @@ export function parseRequest(operation: Operation, raw: string): Pick<Call, "raw
 		throw new RouterError("invalid_value", message, { param });
 	}
 	const checked = body as RequestBody;
-	return { raw, body: checked, fields, stream: checked.stream === true && operation !== "embeddings" };
+	return { raw, body: checked, fields, stream: checked.stream === true && OPERATIONS[operation].canStream };
 }
 
 /** Whatever else it is, it is no object, and need not be read. */

@@ -1,5 +1,5 @@
-/** A JSON answer → the stream that the same call would have got with `stream: true`: the inverse of `fold.ts`. */
-import type { Operation } from "./call.ts";
+/** A JSON answer → the stream that the same call would have got with `stream: true`: the inverse of `stream-to-json.ts`. */
+import { OPERATIONS, type Operation } from "./operations.ts";
 import { sseData } from "./sse.ts";
 
 type Json = Record<string, unknown>;
@@ -9,10 +9,11 @@ type Json = Record<string, unknown>;
  * @param showsUsage whether the client asked for `stream_options.include_usage`
  */
 export function replayEvents(operation: Operation, answer: string, showsUsage: boolean): string {
-	const { choices, usage, object, ...head } = JSON.parse(answer) as Json;
-	const isChat = operation === "chat";
+	const { choices, usage, ...head } = JSON.parse(answer) as Json;
+	const { answerField, chunkObjectName } = OPERATIONS[operation];
+	const isChat = answerField === "message";
 	const chunk = (list: readonly Json[], more: Json = {}) => {
-		const body = { ...head, object: isChat ? "chat.completion.chunk" : object, choices: list, ...more };
+		const body = { ...head, object: chunkObjectName, choices: list, ...more };
 		return sseData(JSON.stringify(body));
 	};
 	let text = "";

@@ -1,14 +1,8 @@
 /** A stream's chunks → the JSON answer that the same call would have got without `stream` (OpenAI, spec v2.3.0). */
-import type { Operation } from "./call.ts";
+import { OPERATIONS, type Operation } from "./operations.ts";
 import { type SseEvent, SseSplitter } from "./sse.ts";
 
 type Json = Record<string, unknown>;
-
-const OBJECTS: Record<Operation, string> = {
-	chat: "chat.completion",
-	completions: "text_completion",
-	embeddings: "list",
-};
 
 /** Texts that name a thing: the last one counts, they don't come in pieces. */
 const NAMES = new Set(["role", "type", "id", "name", "object", "format", "finish_reason"]);
@@ -26,7 +20,15 @@ class Fold {
 	readonly #head: Json = {};
 	readonly #choices = new Map<number, Json>();
 
-	constructor(private readonly operation: Operation) {}
+	readonly #objectName: string;
+	/** Each choice holds a message, whose pieces come as `delta`. */
+	readonly #hasMessages: boolean;
+
+	constructor(operation: Operation) {
+		const { objectName, answerField } = OPERATIONS[operation];
+		this.#objectName = objectName;
+		this.#hasMessages = answerField === "message";
+	}
 
 	add({ data }: SseEvent): void {
 		if (data === undefined || data === "[DONE]") return;
@@ -46,19 +48,18 @@ class Fold {
 		for (const { message } of choices) {
 			if (isObject(message) && message["tool_calls"]) message["tool_calls"] = inOrder(message["tool_calls"]);
 		}
-		const object = OBJECTS[this.operation];
-		return JSON.stringify({ ...head, object, choices, ...(usage == null ? {} : { usage }) });
+		return JSON.stringify({ ...head, object: this.#objectName, choices, ...(usage == null ? {} : { usage }) });
 	}
 
 	#addChoice({ index, delta, ...rest }: Json): void {
 		const at = typeof index === "number" ? index : 0;
 		let choice = this.#choices.get(at);
 		if (!choice) {
-			choice = this.operation === "chat" ? { index: at, message: { role: "assistant", content: null } } : { index: at };
+			choice = this.#hasMessages ? { index: at, message: { role: "assistant", content: null } } : { index: at };
 			this.#choices.set(at, choice);
 		}
 		merge(choice, rest);
-		if (this.operation === "chat" && isObject(delta)) merge(choice["message"] as Json, delta);
+		if (this.#hasMessages && isObject(delta)) merge(choice["message"] as Json, delta);
 	}
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { Biller, Meter } from "../accounts/usage/pricing.ts";
-import type { Operation } from "../openai/call.ts";
+import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { numberIn, type Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
 import type { AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
@@ -200,7 +200,7 @@ export class CallRecord {
 		if (isInputOpen && counted.input === 0) {
 			counted.input = Math.max(this.promptTokens?.() ?? 0, counted.cached ?? 0);
 		}
-		if (this.operation === "embeddings") return { counted, isEstimated: isInputOpen };
+		if (!OPERATIONS[this.operation].generates) return { counted, isEstimated: isInputOpen };
 		const isOutputOpen = uncounted === "output" || uncounted === "both";
 		const written = !isCounted || (isOutputOpen && counted.output === 0) ? guess() : 0;
 		const isMore = written > counted.output;

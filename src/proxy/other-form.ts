@@ -1,6 +1,7 @@
 /** Answers in another form than was asked for: a stream's call that got one JSON, a plain call that got a stream. */
-import type { Call, Operation } from "../openai/call.ts";
+import type { Call } from "../openai/call.ts";
 import { replayEvents } from "../openai/json-to-stream.ts";
+import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import { foldStream } from "../openai/stream-to-json.ts";
 import {
@@ -71,8 +72,7 @@ export function foldedAnswer(provider: Provider, call: Call, text: string): Answ
 /** The chunk behind the answer. Where nobody counted, its usage is empty and is filled in where it is sent. */
 function usageChunk(operation: Operation, body: string): string {
 	const { usage, ...answer } = JSON.parse(body) as Record<string, unknown>;
-	const object = operation === "chat" ? "chat.completion.chunk" : answer["object"];
-	return JSON.stringify({ ...answer, object, choices: [], usage: usage ?? {} });
+	return JSON.stringify({ ...answer, object: OPERATIONS[operation].chunkObjectName, choices: [], usage: usage ?? {} });
 }
 
 /** How lines of an event stream begin: with a field's name, a colon, or nothing at all. */

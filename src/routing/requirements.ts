@@ -1,6 +1,7 @@
 /** What a call asks of its target, read from its body without changing it. */
-import type { Call, Operation } from "../openai/call.ts";
+import type { Call } from "../openai/call.ts";
 import { fieldNamed } from "../openai/json.ts";
+import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { NO_BLOCKS, type Prompt, promptOf } from "./affinity.ts";
 import type { Feature } from "./route.ts";
 
@@ -35,23 +36,17 @@ const LONGEST_SESSION = 200;
 /** By which clients keep a conversation together, as providers/request-headers.ts sends them on. */
 const SESSION = /^(?:session[-_]id|x-session-id|x-[a-z-]+-session-id)$/;
 
-/** The parts of a call's text that its model reads, in the order in which chat templates put them. */
-const PARTS: Record<Operation, readonly string[]> = {
-	chat: ["tools", "functions", "messages"],
-	completions: ["prompt"],
-	embeddings: ["input"],
-};
-
 /** Reads it: 1 µs. The prompt is hashed when it is asked for: 37 µs for 100 KB. */
 export function needsOf(call: RoutedCall): Needs {
 	const { operation, body } = call;
-	const parts = PARTS[operation].flatMap((name) => {
+	const { promptField, promptFields, generates } = OPERATIONS[operation];
+	const parts = promptFields.flatMap((name) => {
 		const field = fieldNamed(call.fields, name);
 		return field ? [call.raw.slice(field.start, field.end)] : [];
 	});
 	let characters = 0;
 	for (const part of parts) characters += part.length;
-	const images = operation === "chat" ? imagesIn(body["messages"]) : { count: 0, characters: 0 };
+	const images = promptField === "messages" ? imagesIn(body["messages"]) : { count: 0, characters: 0 };
 	const text = characters - images.characters;
 	let prompt: Prompt | undefined;
 	return {
@@ -64,8 +59,8 @@ export function needsOf(call: RoutedCall): Needs {
 		maxTokens: whole(body["max_completion_tokens"]) ?? whole(body["max_tokens"]),
 		session: sessionOf(call.headers),
 		prompt() {
-			// Embeddings have no cache to hit.
-			prompt ??= operation === "embeddings" ? { characters, blocks: NO_BLOCKS } : promptOf("", parts);
+			// Where nothing is generated there is no prefix cache to hit.
+			prompt ??= generates ? promptOf("", parts) : { characters, blocks: NO_BLOCKS };
 			return prompt;
 		},
 	};

@@ -8,7 +8,7 @@ import { answersOf } from "../../src/cache/cache-settings.ts";
 import type { SecondLevel } from "../../src/cache/shared-store.ts";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
-import type { Operation } from "../../src/openai/call.ts";
+import type { Operation } from "../../src/openai/operations.ts";
 import { providerOf } from "../../src/providers/create.ts";
 import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
 import { openAiCompatible } from "../../src/providers/openai/index.ts";

@@ -1,5 +1,6 @@
 /** How long an answer may be, as far as the client says so. Pure. */
 import type { Call } from "../../openai/call.ts";
+import { OPERATIONS } from "../../openai/operations.ts";
 
 /** The part of a call that is read. */
 export type Limited = Pick<Call, "operation" | "body">;
@@ -9,7 +10,7 @@ export type Limited = Pick<Call, "operation" | "body">;
  * read `max_completion_tokens or max_tokens`, to which 0 is as good as absent. Embeddings have no answer to count: 0.
  */
 export function answerLimit({ operation, body }: Limited): number | undefined {
-	if (operation === "embeddings") return 0;
+	if (!OPERATIONS[operation].generates) return 0;
 	return whole(body["max_completion_tokens"]) ?? whole(body["max_tokens"]);
 }
 

@@ -1,7 +1,8 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`table.ts`). */
 import { isPlainUsage, withCounts } from "../../openai/answer-usage.ts";
-import type { Call, Operation } from "../../openai/call.ts";
+import type { Call } from "../../openai/call.ts";
 import { JsonTooLarge, parseBounded, SHORT, splice } from "../../openai/json.ts";
+import { OPERATIONS, type Operation, type OperationRow } from "../../openai/operations.ts";
 import { costOf, tokensOf, type Usage, usageEdit } from "../../openai/usage.ts";
 import { addressOf } from "../address.ts";
 import { oversized, unreadable } from "../answer-object.ts";
@@ -23,12 +24,6 @@ import { listHeaders, requestHeaders } from "../request-headers.ts";
 import { failureOf, readError, readErrorObject } from "../upstream-error.ts";
 import { splicesFor } from "./request-edits.ts";
 import { ABORTED, chunkDecoder } from "./stream.ts";
-
-const PATHS: Record<Operation, string> = {
-	chat: "/chat/completions",
-	completions: "/completions",
-	embeddings: "/embeddings",
-};
 
 /** The provider for a configured upstream. */
 export function openAiCompatible(upstream: Upstream, transport: Transport): Provider {
@@ -70,7 +65,7 @@ function encode(
 	const counts = wishes?.counts && upstream.row.countsChunks;
 	const { edits, names } = splicesFor(call, target.model, defaults, counts, wishes?.without);
 	return {
-		url: addressOf(upstream) + PATHS[call.operation],
+		url: addressOf(upstream) + OPERATIONS[call.operation].path,
 		headers: requestHeaders(upstream, call),
 		body: splice(call.raw, edits),
 		stream: call.stream,
@@ -85,19 +80,13 @@ interface Completion {
 	choices?: { error?: unknown; finish_reason?: unknown; message?: unknown; text?: unknown }[];
 }
 
-/** What an answer is called that has none in it. */
-const EMPTY: Record<Operation, string> = {
-	chat: NO_CHOICE.message,
-	completions: NO_CHOICE.message,
-	embeddings: "sent an answer without an embedding",
-};
-
 /** Whether a good status stands over nothing: no choice, or none with a message or text; no embedding. */
-function isEmpty(operation: Operation, { choices, data }: Completion & Record<string, unknown>): boolean {
-	if (operation === "embeddings") return !Array.isArray(data) || data.length === 0;
-	if (!Array.isArray(choices)) return true;
-	const part = operation === "chat" ? "message" : "text";
-	return !choices.some((choice) => choice?.[part] !== undefined && choice[part] !== null);
+function isEmpty({ listField, answerField }: OperationRow, answer: Record<string, unknown>): boolean {
+	const list = answer[listField];
+	if (!Array.isArray(list) || list.length === 0) return true;
+	return (
+		answerField !== undefined && !list.some((item) => item?.[answerField] !== undefined && item[answerField] !== null)
+	);
 }
 
 function decode(
@@ -122,7 +111,8 @@ function decode(
 	const error = readErrorObject(parsed.error ? parsed : { error: parsed.choices?.[0]?.error });
 	if (error) return failureOf(upstream, error.status ?? 500, error, headers);
 	if (parsed.choices?.some?.((choice) => choice?.finish_reason === ABORTED)) return { ...TRUNCATED, status };
-	if (isEmpty(operation, parsed)) return { ...NO_CHOICE, status, message: EMPTY[operation] };
+	const row = OPERATIONS[operation];
+	if (isEmpty(row, parsed)) return { ...NO_CHOICE, status, message: row.emptyMessage };
 	const { usage, timings } = parsed;
 	const edit = usageEdit(body, usage);
 	const counted = edit ? { ...(usage as Usage), completion_tokens: edit.tokens } : usage;
