@@ -8,7 +8,7 @@ import { isFresh } from "../src/cache/entry.ts";
 import { retryAfter } from "../src/providers/upstream-error.ts";
 import { asWall, steadyTime } from "../src/steady-time.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
-import { openLogFile } from "../src/telemetry/log-file.ts";
+import { createLogFile } from "../src/telemetry/log-file.ts";
 import { directory } from "./kit/cli.ts";
 import { fleetRig } from "./kit/fleet.ts";
 import { pipeline } from "./kit/pipeline.ts";
@@ -76,7 +76,7 @@ test("an upstream's list of models is asked for again", async () => {
 test("a log file that could not be written is tried again", async () => {
 	using home = directory();
 	let opens = 0;
-	const file = openLogFile({
+	const file = createLogFile({
 		dir: home.path,
 		name: "x",
 		keep: 1,
@@ -88,6 +88,7 @@ test("a log file that could not be written is tried again", async () => {
 			throw new Error("no");
 		},
 	});
+	file.open();
 	setBack();
 	file.write("line\n");
 	await file.flush();

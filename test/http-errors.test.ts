@@ -39,7 +39,7 @@ describe("errors tell nothing of the inside", () => {
 			expect(await errorOf(response)).toMatchObject({ type: "api_error", code: "internal_error", param: null });
 			await server.log.flush();
 			const id = String(response.headers.get("x-request-id"));
-			const line = readFileSync(String(server.log.file), "utf8")
+			const line = readFileSync(String(server.log.open().file), "utf8")
 				.split("\n")
 				.find((each) => each.includes(id));
 			expect(JSON.parse(String(line))).toMatchObject({ level: "error", path, err: { stack: expect.any(String) } });
@@ -55,7 +55,7 @@ describe("errors tell nothing of the inside", () => {
 			const text = await response.text();
 			expect(JSON.parse(text).error).toMatchObject({ code: "internal_error" });
 			await server.log.flush();
-			expect(text + readFileSync(String(server.log.file), "utf8")).not.toContain("PROMPT");
+			expect(text + readFileSync(String(server.log.open().file), "utf8")).not.toContain("PROMPT");
 		});
 });
 

@@ -131,7 +131,7 @@ describe("TLS", () => {
 		writeFileSync(files.cert, "half written");
 		const logged = async () => {
 			await log.flush();
-			return readFileSync(String(log.file), "utf8").split("no PEM certificate").length - 1;
+			return readFileSync(String(log.open().file), "utf8").split("no PEM certificate").length - 1;
 		};
 		await until(async () => (await logged()) > 0);
 		await Bun.sleep(50);
@@ -153,7 +153,7 @@ describe("TLS", () => {
 		const options = { host: "127.0.0.1", port: 0, bodyLimit: 1e6, log, tls, tlsPollMs: 5 };
 		const logged = async () => {
 			await log.flush();
-			return readFileSync(String(log.file), "utf8");
+			return readFileSync(String(log.open().file), "utf8");
 		};
 		return { app, problems, logged, listening: kept(listen(app, options)) };
 	}

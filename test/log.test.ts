@@ -66,8 +66,9 @@ describe("a log file that can't be written", () => {
 		const [first, ...rest] = lines(stdout.text());
 		expect(first?.["level"]).toBe("error");
 		expect(first?.["msg"]).toContain(join(file, "logs", "router.log"));
-		expect(log.problem).toBe(String(first?.["msg"]));
-		expect(log.file).toBeUndefined();
+		const opened = log.open();
+		expect(opened.problem).toBe(String(first?.["msg"]));
+		expect(opened.file).toBeUndefined();
 		expect(rest.map((line) => line["msg"])).toEqual(["call", "call"]);
 		expect(failures).toBe(1);
 	});
@@ -135,7 +136,7 @@ describe("a log file that can't be written", () => {
 		log.logger.info("still here");
 		await log.flush();
 		expect(writes).toBe(0);
-		expect(readFileSync(String(log.file), "utf8")).toContain("still here");
+		expect(readFileSync(String(log.open().file), "utf8")).toContain("still here");
 	});
 
 	test("a stalled stdout does not hold flush for ever, and its waiting text is bounded", async () => {
@@ -147,7 +148,7 @@ describe("a log file that can't be written", () => {
 		const log = open({ stdout: { write: () => {} } });
 		log.logger.info("x");
 		await log.flush();
-		expect(readFileSync(String(log.file), "utf8")).toContain('"msg":"x"');
+		expect(readFileSync(String(log.open().file), "utf8")).toContain('"msg":"x"');
 	});
 });
 
@@ -156,7 +157,7 @@ describe("what a line says", () => {
 		const log = open();
 		log.sink.callSettled({ ...call, requested: "gpt-5-mini", tokens: { input: 3, output: 9 }, firstTokenMs: 40.04 });
 		await log.flush();
-		const [line, ...more] = lines(readFileSync(String(log.file), "utf8"));
+		const [line, ...more] = lines(readFileSync(String(log.open().file), "utf8"));
 		expect(more).toEqual([]);
 		const { time, ...fields } = line ?? {};
 		expect(String(time)).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
@@ -264,11 +265,30 @@ describe("what a line says", () => {
 		log.sink.callSettled(call);
 		await log.flush();
 		expect(stdout.text()).toContain("call id=cmpl-7");
-		expect(lines(readFileSync(String(log.file), "utf8"))).toHaveLength(1);
+		expect(lines(readFileSync(String(log.open().file), "utf8"))).toHaveLength(1);
 	});
 });
 
 describe("files", () => {
+	test("nothing is opened or rotated before the first line, or before it is asked for", async () => {
+		const dir = directory();
+		const yesterday = new Date(Date.now() - 86_400_000);
+		const current = join(dir, "router.log");
+		writeFileSync(current, "of another process\n");
+		utimesSync(current, yesterday, yesterday);
+		const log = open({ dir });
+		await log.flush();
+		expect(readdirSync(dir)).toEqual(["router.log"]);
+		log.logger.info("first");
+		await log.flush();
+		expect(lines(readFileSync(current, "utf8")).map((line) => line["msg"])).toEqual(["first"]);
+		expect(readdirSync(dir).filter((name) => name.startsWith("router-"))).toHaveLength(1);
+		const empty = join(directory(), "logs");
+		const { file } = open({ dir: empty }).open();
+		expect(readdirSync(empty)).toContain("router.log");
+		expect(file).toBe(join(empty, "router.log"));
+	});
+
 	test("yesterday's file is named after its day at the next start, and only `keep` of them stay (trap: pino)", async () => {
 		const dir = directory();
 		for (const day of ["2026-01-28", "2026-01-29", "2026-01-30"]) {
@@ -292,6 +312,6 @@ describe("files", () => {
 	});
 
 	test("the agent's file is agent.log", () => {
-		expect(open({ role: "agent" }).file).toEndWith("agent.log");
+		expect(open({ role: "agent" }).open().file).toEndWith("agent.log");
 	});
 });

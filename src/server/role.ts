@@ -14,7 +14,7 @@ import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { unwritable } from "../store/private-file.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
-import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { createMetrics } from "../telemetry/metrics.ts";
 import { sinkOf } from "../telemetry/sinks.ts";
 import { VERSION } from "../version.ts";
 import { type Renewal, type Snapshot, watchConfiguration } from "./reload.ts";
@@ -44,7 +44,8 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 	const state = new ProxyState();
 	metrics.watchTargets(state.targets);
 	metrics.watchProxy({ waiting: () => state.waiting(), keysOut: () => state.keysOut(current.catalog.entries) });
-	const log = lateLog(plan, metrics);
+	// Its file is opened at the first line, which is after the port is ours: a second instance that fails on the port touches no file.
+	const log = createLog({ ...config.log, role, onFailure: metrics.logFailure });
 	const lifecycle = createLifecycle({
 		drainMs: config.server.drain,
 		shutdownMs: config.server.shutdown_timeout,
@@ -123,7 +124,7 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 	const keyLines = generated ? linesOf(generated) : [];
 	log.logger.info({ url, version: VERSION, role }, "listening");
 	tellLock(lock, plan, log);
-	const { file, problem } = log.opened();
+	const { file, problem } = log.open();
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
 		...(role === "router" ? [`data     ${config.data_dir}${unwritableNote(config.data_dir)}`] : []),
@@ -154,29 +155,6 @@ function tellLock(
 		if (why === undefined) logger.info(`${config.data_dir} is held by this ${role} now`);
 		else unlockable(why);
 	});
-}
-
-/**
- * The log, opened when it is first used, which is after the port is ours: a second instance that fails on the port must
- * neither touch nor rotate the file of the first.
- */
-function lateLog({ role, config }: RolePlan, metrics: Metrics) {
-	let log: Log | undefined;
-	const opened = () => {
-		log ??= createLog({ ...config.log, role, stdout: process.stdout, onFailure: () => metrics.logFailure() });
-		return log;
-	};
-	return {
-		opened,
-		get logger() {
-			return opened().logger;
-		},
-		sink: {
-			attemptClosed: (attempt) => opened().sink.attemptClosed(attempt),
-			callSettled: (call) => opened().sink.callSettled(call),
-		} satisfies Log["sink"],
-		flush: () => opened().flush(),
-	};
 }
 
 /** The gate, and the key that was made for it. */

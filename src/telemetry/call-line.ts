@@ -12,10 +12,8 @@ export interface CallLine {
 	readonly [field: string]: string | number | boolean | undefined;
 }
 
-/** 5xx are warnings (somebody must look), 4xx and 499 are not (the caller must). */
-export function levelOf({ status }: Pick<CallSettled, "status">): CallLine["level"] {
-	return status >= 500 ? "warn" : "info";
-}
+/** Statuses from here on are warnings (somebody must look); 4xx and 499 are not (the caller must). */
+export const SERVER_ERROR = 500;
 
 /**
  * A call as a log line: no prompt, no answer, no secret; times in ms, cost in USD.
@@ -24,7 +22,7 @@ export function levelOf({ status }: Pick<CallSettled, "status">): CallLine["leve
 export function callLine(call: CallSettled, time: string): CallLine {
 	const { tokens } = call;
 	return {
-		level: levelOf(call),
+		level: call.status >= SERVER_ERROR ? "warn" : "info",
 		time,
 		id: call.id,
 		op: call.operation,

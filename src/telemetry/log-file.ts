@@ -20,35 +20,47 @@ export interface LogFileOptions {
 	/** Told once when writing begins to fail, with a sentence for people. */
 	readonly onProblem: (sentence: string) => void;
 	/** Told when it works again. */
-	readonly onRecovered: () => void;
+	readonly onRecovered: (path: string) => void;
 	/** ms; tests shorten it. */
 	readonly retryMs?: number;
 	/** Opens the stream; tests hand in one that fails. Throws when the file cannot be opened at all. */
 	readonly open?: () => Writable;
 }
 
-/** The current file's absolute path beside the batch that feeds it. */
+/** A batch of lines and the file that they go to. */
 export interface LogFile extends Batch {
+	/** The current file's absolute path. */
 	readonly path: string;
+	/** Opens the file where no line has opened it yet. Returns why the first try failed; undefined where it succeeded. */
+	open(): string | undefined;
 }
 
 /**
- * A log file as a batch of lines. Any failure (no permission, read-only, ENOSPC) is told to `onProblem` once; lines
- * are then lost to the file alone until a try, at most one a `retryMs`, succeeds. Never throws.
+ * The log file as a batch of lines. Nothing is opened or rotated before the first line: a process that ends before it logs leaves the file
+ * of another one alone. Any failure (no permission, read-only, ENOSPC) is told to `onProblem` once; lines are then lost to the file alone
+ * until a try, at most one a `retryMs`, succeeds. Never throws.
  */
-export function openLogFile(options: LogFileOptions): LogFile {
+export function createLogFile(options: LogFileOptions): LogFile {
 	const { keep, onProblem, onRecovered, retryMs = RETRY_MS } = options;
 	const dir = resolve(options.dir);
 	const path = join(dir, `${options.name}.log`);
 	const open = options.open ?? (() => openStream(dir, options.name, path, keep));
 	let stream: Writable | undefined;
 	let failedAt: number | undefined;
+	let isOpened = false;
+	/** Of the first try to open it. */
+	let problem: string | undefined;
 
 	const fail = (cause: unknown) => {
 		const first = failedAt === undefined;
 		stream = undefined;
 		failedAt = steadyTime();
-		if (first) onProblem(`The log file ${path} can't be written (${why(cause)}); logging to stdout only.`);
+		if (!first) return;
+		const sentence = `The log file ${path} can't be written (${why(cause)}); logging to stdout only.`;
+		if (!isOpened) problem = sentence;
+		// Before the problem is logged: that is a line, too.
+		isOpened = true;
+		onProblem(sentence);
 	};
 	const connect = () => {
 		try {
@@ -63,19 +75,32 @@ export function openLogFile(options: LogFileOptions): LogFile {
 		}
 	};
 
-	connect();
 	const batch = createBatch((text, done) => {
 		if (failedAt !== undefined && stream === undefined && steadyTime() - failedAt >= retryMs) connect();
 		if (stream === undefined) return done();
 		stream.write(text, (cause) => {
 			if (!cause && failedAt !== undefined) {
 				failedAt = undefined;
-				onRecovered();
+				onRecovered(path);
 			}
 			done();
 		});
 	});
-	return { ...batch, path };
+	const openOnce = () => {
+		if (isOpened) return problem;
+		connect();
+		isOpened = true;
+		return problem;
+	};
+	return {
+		...batch,
+		path,
+		open: openOnce,
+		write(line) {
+			if (!isOpened) openOnce();
+			batch.write(line);
+		},
+	};
 }
 
 /** Opens once by hand first: rotating-file-stream tells of a directory it can't write only later, by an event. */

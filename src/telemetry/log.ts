@@ -3,11 +3,11 @@
  * and to stdout, where a terminal gets readable lines instead.
  */
 import pino from "pino";
-import { attemptFields, callLine, levelOf } from "./call-line.ts";
+import { attemptFields, callLine, SERVER_ERROR } from "./call-line.ts";
 import type { CallSettled, Sink } from "./events.ts";
 import { createBatch } from "./log-batch.ts";
 import { serializeError } from "./log-error.ts";
-import { type LogFileOptions, openLogFile } from "./log-file.ts";
+import { createLogFile, type LogFileOptions } from "./log-file.ts";
 import { prettyLine } from "./log-pretty.ts";
 
 /** Longest that `flush` waits for a stalled disk or pipe, ms. */
@@ -48,10 +48,11 @@ export interface Log {
 	readonly logger: pino.Logger;
 	/** One line a settled call; failed attempts at level debug. */
 	readonly sink: Pick<Sink, "callSettled" | "attemptClosed">;
-	/** The current file's absolute path; absent when it could not be opened at the start. */
-	readonly file?: string;
-	/** Why there is no file, as a sentence. Already logged. */
-	readonly problem?: string;
+	/**
+	 * Opens the file, where no line has opened it yet. Returns the current file's absolute path; or, as a sentence that is already logged,
+	 * why it could not be opened.
+	 */
+	open(): { readonly file?: string; readonly problem?: string };
 	/** Resolves once every line logged so far is written. Waits 2 s at most, so that a stalled pipe can't hold a stop. */
 	flush(): Promise<void>;
 }
@@ -75,22 +76,19 @@ const SECRETS = [
 	"secret",
 ].flatMap((name) => [`["${name}"]`, `headers["${name}"]`]);
 
-/** Opens the log. Never throws: without a writable directory it goes on with stdout and says so. */
+/** The log. Its file is opened at the first line. Never throws: without a writable directory it goes on with stdout and says so. */
 export function createLog(options: LogOptions): Log {
 	const { role, level, stdout = process.stdout } = options;
-	let problem: string | undefined;
-	let logger: pino.Logger | undefined;
-	const file = openLogFile({
+	const file = createLogFile({
 		...options.file,
 		dir: options.dir,
 		name: role,
 		keep: options.keep,
 		onProblem(sentence) {
 			options.onFailure?.();
-			if (logger) logger.error(sentence);
-			else problem = sentence;
+			logger.error(sentence);
 		},
-		onRecovered: () => logger?.info({ file: file.path }, "The log file can be written again."),
+		onRecovered: (path) => logger.info({ file: path }, "The log file can be written again."),
 	});
 	const terminal = stdout ? stdoutBatch(stdout) : undefined;
 	const put = (line: string) => {
@@ -104,7 +102,7 @@ export function createLog(options: LogOptions): Log {
 			put(line);
 		},
 	};
-	const made = pino(
+	const logger = pino(
 		{
 			level,
 			base: null,
@@ -115,24 +113,28 @@ export function createLog(options: LogOptions): Log {
 		},
 		destination,
 	);
-	logger = made;
-	if (problem) made.error(problem);
+	/** Of a call that went well or ill by its caller's fault, and of one that somebody must look at. */
+	const logsCalls = logger.isLevelEnabled("info");
+	const logsServerErrors = logger.isLevelEnabled("warn");
 
 	return {
-		logger: made,
-		...(problem ? { problem } : { file: file.path }),
+		logger,
+		open() {
+			const problem = file.open();
+			return problem === undefined ? { file: file.path } : { problem };
+		},
 		sink: {
 			callSettled(call) {
-				if (made.isLevelEnabled(levelOf(call))) calls.add(call);
+				if (call.status >= SERVER_ERROR ? logsServerErrors : logsCalls) calls.add(call);
 			},
 			attemptClosed(attempt) {
-				if (attempt.failure) made.debug(attemptFields(attempt), "attempt failed");
+				if (attempt.failure) logger.debug(attemptFields(attempt), "attempt failed");
 			},
 		},
 		async flush() {
 			calls.tell();
 			const lost = file.dropped() + (terminal?.dropped() ?? 0);
-			if (lost > 0) made.warn({ lines: lost }, "Log lines were dropped: the disk or the reader of stdout stalled.");
+			if (lost > 0) logger.warn({ lines: lost }, "Log lines were dropped: the disk or the reader of stdout stalled.");
 			const written = Promise.all([file.flush(), terminal?.flush()]);
 			const { promise: late, resolve } = Promise.withResolvers<void>();
 			const timer = setTimeout(resolve, FLUSH_MS);
