@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-compare bench-routing chaos faults fuzz image try-binary try-image release \
+.PHONY: dev test check format build bench bench-compare walk bench-routing chaos faults fuzz image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -31,6 +31,10 @@ bench: dist/router
 bench-compare: dist/router
 	$(parts) wrk
 	@$(run) bench-compare --old "$(OLD)"
+
+# The functions and files that a call goes through. TREE is another checkout, to compare with.
+walk: $(ready)
+	@$(run) walk $(TREE)
 
 bench-routing: dist/router
 	@$(run) bench-routing

@@ -1,11 +1,9 @@
 /**
- * Makes every function of `src` tell when it starts, for `walk.ts`: a module loader that writes one call at the head of each
- * function, arrow and method. Import it before the code that is to be watched.
+ * Makes every function of a source tree tell when it starts, for `walk.ts`: a module loader that writes one call at the head of each
+ * function, arrow and method. It is to be set up before the code that is watched is imported.
  */
-import { relative, resolve } from "node:path";
+import { relative } from "node:path";
 import { type AnyNode, parse } from "acorn";
-
-const ROOT = resolve(import.meta.dir, "../..");
 
 /** A function that started: where it stands and what it is called. */
 export interface Start {
@@ -23,31 +21,31 @@ let starts: Start[] | undefined;
 	starts?.push(known[at]!);
 };
 
-/** Begins to watch. */
-export function watchFunctions(): void {
-	starts = [];
+/** Notes from now on what starts; the function that it returns says what has, and ends that. */
+export function startsOf(): () => readonly Start[] {
+	const seen: Start[] = [];
+	starts = seen;
+	return () => {
+		starts = undefined;
+		return seen;
+	};
 }
 
-/** What started since `watchFunctions`; ends the watch. */
-export function watchedFunctions(): readonly Start[] {
-	const seen = starts ?? [];
-	starts = undefined;
-	return seen;
+/** Has every module below `root`, a folder of TypeScript, loaded with a call at the head of each function. */
+export function watchFunctions(root: string): void {
+	const transpiler = new Bun.Transpiler({ loader: "ts", target: "bun" });
+	Bun.plugin({
+		name: "function starts",
+		setup(build) {
+			build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+				const source = await Bun.file(path).text();
+				const file = relative(root, path);
+				if (file.startsWith("..") || file.endsWith(".d.ts")) return { contents: source, loader: "ts" };
+				return { contents: withStarts(transpiler.transformSync(source), file), loader: "js" };
+			});
+		},
+	});
 }
-
-const transpiler = new Bun.Transpiler({ loader: "ts", target: "bun" });
-
-Bun.plugin({
-	name: "function starts",
-	setup(build) {
-		build.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
-			const source = await Bun.file(path).text();
-			const file = relative(resolve(ROOT, "src"), path);
-			if (file.startsWith("..") || file.endsWith(".d.ts")) return { contents: source, loader: "ts" };
-			return { contents: withStarts(transpiler.transformSync(source), file), loader: "js" };
-		});
-	},
-});
 
 /** The source with the call at the head of each function. */
 function withStarts(source: string, file: string): string {
@@ -61,7 +59,7 @@ function withStarts(source: string, file: string): string {
 			const own = ("id" in node && node.id?.name) || name || "(anonymous)";
 			const call = `functionStarted(${known.push({ file, name: own }) - 1});`;
 			const { body } = node;
-			if (body.type === "BlockStatement") edits.push({ at: headOf(source, body.start, body.body), text: call });
+			if (body.type === "BlockStatement") edits.push({ at: headOf(body.start, body.body), text: call });
 			else {
 				// An arrow's expression: the call goes before it, in a sequence.
 				edits.push({ at: body.start, text: `(${call.slice(0, -1)}, ` }, { at: body.end, text: ")" });
@@ -86,7 +84,7 @@ function withStarts(source: string, file: string): string {
 }
 
 /** Where a body's statements begin: behind directives such as "use strict". */
-function headOf(_source: string, start: number, statements: readonly AnyNode[]): number {
+function headOf(start: number, statements: readonly AnyNode[]): number {
 	let at = start + 1;
 	for (const statement of statements) {
 		if (statement.type !== "ExpressionStatement" || !statement.directive) break;
