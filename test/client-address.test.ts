@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { createAdminAccess } from "../src/accounts/auth/admin-access.ts";
 import { clientAddresses } from "../src/http/client-address.ts";
-import { pageDoor } from "../src/http/page-access.ts";
+import { pageAccess } from "../src/http/page-access.ts";
 import { post } from "./kit/rig.ts";
 import { startRouter } from "./kit/router.ts";
 
@@ -61,7 +61,7 @@ test.each([
 	["/metrics", 401],
 	["/swagger/json", undefined],
 ])("pages are shut one by one: %s", (path, status) => {
-	const door = pageDoor({ metrics: "admin", swagger: "open" }, createAdminAccess([]), clientAddresses([]));
+	const door = pageAccess({ metrics: "admin", swagger: "open" }, createAdminAccess([]), clientAddresses([]));
 	expect(door(request({}, path), from("10.0.0.1"))?.status).toBe(status);
 });
 

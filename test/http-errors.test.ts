@@ -2,8 +2,8 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { t } from "elysia";
 import { type ErrorBody, RouterError } from "../src/errors.ts";
-import { nearPaths } from "../src/http/near-path.ts";
-import { methodsAt } from "../src/http/route-match.ts";
+import { methodsAt } from "../src/http/error-response.ts";
+import { similarPaths } from "../src/http/similar-paths.ts";
 import { base, listenOn } from "./kit/http-base.ts";
 
 const server = base();
@@ -91,18 +91,18 @@ describe("a wrong path or method", () => {
 		["/v1/model/gpt-5", "/v1/models/{name}"],
 		["/metrisc", "/metrics"],
 	])("%s is near %s", (path, near) => {
-		expect(nearPaths(path, PATHS)).toEqual([near]);
+		expect(similarPaths(path, PATHS)).toEqual([near]);
 	});
 
 	test("a path with a few others right below it names those", () => {
-		expect(nearPaths("/health", PATHS)).toEqual(["/health/live", "/health/ready"]);
-		expect(nearPaths("/v1/chat", PATHS)).toEqual(["/v1/chat/completions"]);
+		expect(similarPaths("/health", PATHS)).toEqual(["/health/live", "/health/ready"]);
+		expect(similarPaths("/v1/chat", PATHS)).toEqual(["/v1/chat/completions"]);
 	});
 
 	test.each(["/", "/v1", "/x", "/v1/moderations", "/v1/messages", "/agents/foo", "/.env", "/wp-admin", "//"])(
 		"nothing is near %s",
 		(path) => {
-			expect(nearPaths(path, PATHS)).toEqual([]);
+			expect(similarPaths(path, PATHS)).toEqual([]);
 		},
 	);
 

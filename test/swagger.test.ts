@@ -4,8 +4,8 @@ import { Type } from "@sinclair/typebox";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { openAiRoutes } from "../src/api/openai-routes.ts";
 import { type ErrorCode, RouterError } from "../src/errors.ts";
-import { answer, errorResponses, streamed, wildcard } from "../src/http/docs.ts";
 import { finishDocument } from "../src/http/openapi.ts";
+import { answer, errorResponses, streamed, wildcard } from "../src/http/route-docs.ts";
 import { base, listenOn } from "./kit/http-base.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: an OpenAPI document is looked into at will here

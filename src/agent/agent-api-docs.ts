@@ -1,7 +1,7 @@
 /** What `/swagger` says of the agent's own routes. */
 import { Type } from "@sinclair/typebox";
 import { AgentModel } from "../config/agent-schema.ts";
-import { answer, type Detail, errorResponses, wildcard } from "../http/docs.ts";
+import { answer, type Detail, errorResponses, wildcard } from "../http/route-docs.ts";
 
 const TAGS = ["Operations"];
 const EXAMPLE = {

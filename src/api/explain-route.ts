@@ -1,7 +1,7 @@
 /** `POST /v1/route`: where a call would go and why, without making it. */
 import { Elysia } from "elysia";
-import { answer, type Detail, errorResponses } from "../http/docs.ts";
 import { readRequestText } from "../http/request-body.ts";
+import { answer, type Detail, errorResponses } from "../http/route-docs.ts";
 import { parseRequest } from "../openai/call.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Operation } from "../openai/operations.ts";

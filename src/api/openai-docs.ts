@@ -1,6 +1,6 @@
 /** What `/swagger` says of the OpenAI routes. The examples are real answers of the model `dummy`. */
 
-import { answer, type Detail, errorResponses, streamed, wildcard } from "../http/docs.ts";
+import { answer, type Detail, errorResponses, streamed, wildcard } from "../http/route-docs.ts";
 import { ChatRequest, CompletionRequest, EmbeddingRequest } from "../openai/request-fields.ts";
 
 const TAGS = ["OpenAI"];

@@ -2,14 +2,12 @@
 import { Elysia } from "elysia";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { cors } from "./cors.ts";
 import { errors } from "./error-response.ts";
-import { gatekeeper } from "./gatekeeper.ts";
 import { type HealthNotes, health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
-import { metricsRoute } from "./metrics-route.ts";
-import type { PageDoor } from "./page-access.ts";
-import { requestLine } from "./request-guard.ts";
+import type { PageAccess } from "./page-access.ts";
+import { requestGuard } from "./request-guard.ts";
+import type { Detail } from "./route-docs.ts";
 import { swagger } from "./swagger.ts";
 
 /** What differs between the roles. */
@@ -24,7 +22,7 @@ export interface HttpBaseOptions {
 	/** What `/health/ready` says besides. */
 	readonly healthNotes?: (() => HealthNotes) | undefined;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
-	readonly refuse: PageDoor;
+	readonly refuse: PageAccess;
 	/** Of the API's description. */
 	readonly title: string;
 	readonly description: string;
@@ -32,8 +30,7 @@ export interface HttpBaseOptions {
 
 /**
  * A server with errors, CORS, draining, health, metrics and Swagger, to which the role adds its routes. Hooks reach
- * only what is registered after them, so errors come first, then CORS (a call refused while stopping must still be
- * readable by a web page).
+ * only what is registered after them, so errors come first, then the guard.
  */
 export function httpBase(options: HttpBaseOptions): Elysia {
 	const { role, version, title, description, refuse } = options;
@@ -41,9 +38,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 	const routes = () => app.routes;
 	app
 		.use(errors(options.log, routes))
-		.use(requestLine())
-		.use(cors(options.corsOrigins))
-		.use(gatekeeper(options.lifecycle))
+		.use(requestGuard(options.corsOrigins, options.lifecycle))
 		.use(health(role, options.lifecycle, options.healthNotes))
 		.use(
 			new Elysia({ name: "http/open" })
@@ -56,3 +51,33 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 		);
 	return app;
 }
+
+/** `GET /metrics`. No key is needed: the text names models and providers, no prompt, key or user. */
+function metricsRoute(metrics: Pick<Metrics, "text" | "contentType">) {
+	return new Elysia({ name: "http/metrics" }).get(
+		"/metrics",
+		async () =>
+			new Response(await metrics.text(), {
+				headers: { "content-type": metrics.contentType, "cache-control": "no-store" },
+			}),
+		{ detail: METRICS },
+	);
+}
+
+const METRICS: Detail = {
+	tags: ["Operations"],
+	summary: "Metrics for Prometheus",
+	operationId: "metrics",
+	security: [],
+	responses: {
+		200: {
+			description: "The Prometheus text format.",
+			content: {
+				"text/plain": {
+					schema: { type: "string" },
+					example: 'router_requests_total{model="dummy",provider="dummy",status="200"} 1',
+				},
+			},
+		},
+	},
+};

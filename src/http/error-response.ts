@@ -1,10 +1,15 @@
 /** One place where whatever was thrown becomes an answer in OpenAI's error shape. */
 import { Elysia, NotFoundError } from "elysia";
 import { asRouterError, RouterError } from "../errors.ts";
+import { newRequestId } from "../proxy/call-record.ts";
 import type { Log } from "../telemetry/log.ts";
-import { nearPaths } from "./near-path.ts";
-import { newRequestId } from "./request-id.ts";
-import { type HttpRoute, methodsAt } from "./route-match.ts";
+import { similarPaths } from "./similar-paths.ts";
+
+/** A route as Elysia lists it: `/v1/models/:id`, `/v1/models/*`. */
+export interface HttpRoute {
+	readonly method: string;
+	readonly path: string;
+}
 
 /** Longest path shown back to a client, in UTF-16 units. */
 const LONGEST_PATH = 200;
@@ -41,7 +46,7 @@ function unrouted(method: string, path: string, methods: string[], routes: reado
 		return new RouterError("method_not_allowed", `${method} ${shown}: this path takes ${methods.join(", ")}.`, {
 			headers: { allow: allow(methods) },
 		});
-	const close = nearPaths(
+	const close = similarPaths(
 		path,
 		routes.map((route) => route.path),
 	);
@@ -55,4 +60,27 @@ function allow(methods: string[]): string {
 
 function clip(path: string): string {
 	return path.length > LONGEST_PATH ? `${path.slice(0, LONGEST_PATH)}…` : path;
+}
+
+/**
+ * The methods of the routes that match `path`, sorted, or none: they tell a wrong method (405) from an unknown path (404), which
+ * Elysia does not. GET brings HEAD with it, as Bun serves it.
+ * @param path as the client sent it, without the query; a trailing slash is overlooked, as Elysia does
+ */
+export function methodsAt(path: string, routes: readonly HttpRoute[]): string[] {
+	const wanted = segments(path);
+	const methods = new Set<string>();
+	for (const route of routes) if (matches(segments(route.path), wanted)) methods.add(route.method);
+	if (methods.has("GET")) methods.add("HEAD");
+	return [...methods].sort();
+}
+
+function segments(path: string): string[] {
+	return path.replace(/^\/|\/$/g, "").split("/");
+}
+
+function matches(pattern: string[], wanted: string[]): boolean {
+	const open = pattern.at(-1) === "*";
+	if (open ? wanted.length < pattern.length : wanted.length !== pattern.length) return false;
+	return pattern.every((part, at) => part === "*" || part.startsWith(":") || part === wanted[at]);
 }

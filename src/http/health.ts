@@ -1,7 +1,7 @@
 /** Health of this process alone: an upstream or Redis that is down never shows here. Calls are answered without a ledger, too. */
 import { Elysia } from "elysia";
-import { answer, type Detail } from "./docs.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { answer, type Detail } from "./route-docs.ts";
 
 const NO_STORE = { "cache-control": "no-store" };
 

@@ -1,6 +1,11 @@
 /** How long a connection may be silent while its call runs. */
 import { Deferred } from "../proxy/deferred.ts";
-import { IDLE_SECONDS } from "./idle.ts";
+
+/**
+ * Seconds without a byte until Bun closes a connection (slow loris). Calls lift it for themselves ({@link IdleTimeoutLift}), and so do
+ * streams of logs.
+ */
+export const IDLE_SECONDS = 30;
 
 /** What is used of Bun's server. */
 export interface IdleTimeouts {
@@ -8,8 +13,8 @@ export interface IdleTimeouts {
 }
 
 /**
- * Lifts the connection's idle timeout while a call runs: a model may think for minutes before its first byte. Most that end within
- * 40 ms never need it, and to lift and restore it costs 0.8 µs.
+ * Lifts the connection's idle timeout while a call runs: a model may think for minutes before its first byte. A call that ends before
+ * it is armed never lifts it.
  */
 export class IdleTimeoutLift extends Deferred {
 	constructor(

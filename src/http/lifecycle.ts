@@ -35,6 +35,7 @@ export interface LifecycleOptions {
 
 /** The life of one role's server. In `--standalone` two of them hear the same signals. */
 export interface Lifecycle {
+	/** A plain field: every request reads it. */
 	readonly state: State;
 	/**
 	 * The server listens: `/health/ready` turns on, and SIGTERM and SIGINT are handled from here on (as PID 1 of a
@@ -52,79 +53,103 @@ export interface Lifecycle {
 }
 
 /** A lifecycle in state `starting`. Its state table is in design.md. */
-export function createLifecycle({ drainMs, shutdownMs, log, signals = process }: LifecycleOptions): Lifecycle {
-	let state: State = "starting";
-	let last: StopSignal = "SIGTERM";
-	let server: Stoppable | undefined;
-	let cut: Promise<unknown> = Promise.resolve();
-	const hooks: Hook[] = [];
-	const drainHooks: (() => unknown)[] = [];
-	const timers: ReturnType<typeof setTimeout>[] = [];
-	const { promise: finished, resolve } = Promise.withResolvers<number>();
+export function createLifecycle(options: LifecycleOptions): Lifecycle {
+	return new ServerLifecycle(options);
+}
 
-	const dispatch = (event: Event) => {
-		const next = lifecycleStep(state, event);
-		const wasReady = state === "ready";
-		state = next.to;
-		if (wasReady && state !== "ready") runAll(drainHooks, log);
-		for (const effect of next.effects) effects[effect]();
-	};
-	const after = (ms: number, event: Event) => timers.push(setTimeout(() => dispatch(event), ms));
-	const onSignal = (name: StopSignal) => {
-		last = name;
-		dispatch("signal");
-	};
-	const end = (code: number) => {
-		for (const timer of timers) clearTimeout(timer);
-		for (const name of SIGNALS) signals.off(name, onSignal);
-		resolve(code);
+class ServerLifecycle implements Lifecycle {
+	state: State = "starting";
+	readonly finished: Promise<number>;
+	readonly #options: LifecycleOptions;
+	readonly #signals: NonNullable<LifecycleOptions["signals"]>;
+	readonly #resolve: (code: number) => void;
+	readonly #stopHooks: Hook[] = [];
+	readonly #drainHooks: (() => unknown)[] = [];
+	readonly #timers: ReturnType<typeof setTimeout>[] = [];
+	#lastSignal: StopSignal = "SIGTERM";
+	#server: Stoppable | undefined;
+	#cut: Promise<unknown> = Promise.resolve();
+
+	constructor(options: LifecycleOptions) {
+		this.#options = options;
+		this.#signals = options.signals ?? process;
+		const { promise, resolve } = Promise.withResolvers<number>();
+		this.finished = promise;
+		this.#resolve = resolve;
+	}
+
+	started(server: Stoppable): void {
+		this.#server = server;
+		for (const name of SIGNALS) this.#signals.on(name, this.#onSignal);
+		this.#dispatch("listening");
+	}
+
+	onDrain(hook: () => unknown): void {
+		this.#drainHooks.push(hook);
+	}
+
+	onStop(hook: Hook): void {
+		this.#stopHooks.push(hook);
+	}
+
+	async stop(): Promise<void> {
+		this.#dispatch("stop");
+		await this.finished;
+	}
+
+	readonly #onSignal = (name: StopSignal): void => {
+		this.#lastSignal = name;
+		this.#dispatch("signal");
 	};
 
-	const effects: Record<Effect, () => void> = {
-		"wait-drain"() {
-			log.logger.info({ drain_ms: drainMs }, `${last}: calls are taken a moment more; a second signal ends at once.`);
-			after(drainMs, "drained");
+	#dispatch(event: Event): void {
+		const next = lifecycleStep(this.state, event);
+		const wasReady = this.state === "ready";
+		this.state = next.to;
+		if (wasReady && next.to !== "ready") runAll(this.#drainHooks, this.#options.log);
+		for (const effect of next.effects) this.#effects[effect]();
+	}
+
+	readonly #effects: Readonly<Record<Effect, () => void>> = {
+		"wait-drain": () => {
+			const { drainMs, log } = this.#options;
+			const text = `${this.#lastSignal}: calls are taken a moment more; a second signal ends at once.`;
+			log.logger.info({ drain_ms: drainMs }, text);
+			this.#after(drainMs, "drained");
 		},
-		"stop-listening"() {
+		"stop-listening": () => {
+			const { shutdownMs, log } = this.#options;
 			log.logger.info({ shutdown_ms: shutdownMs }, "No further calls are taken; running ones may finish.");
-			const closed = async () => {
-				try {
-					await server?.stop();
-				} catch (err) {
-					log.logger.error({ err }, "The server failed to stop; going on.");
-				}
-				dispatch("idle");
-			};
-			void closed();
+			void this.#stopListening();
 		},
-		"wait-deadline": () => after(shutdownMs, "deadline"),
-		cut() {
+		"wait-deadline": () => this.#after(this.#options.shutdownMs, "deadline"),
+		cut: () => {
+			const { shutdownMs, log } = this.#options;
 			log.logger.warn({ shutdown_ms: shutdownMs }, "Running calls had their time: their connections are cut.");
-			cut = Promise.allSettled([server?.stop(true)]).then(() => Bun.sleep(SETTLE_MS));
+			this.#cut = Promise.allSettled([this.#server?.stop(true)]).then(() => Bun.sleep(SETTLE_MS));
 		},
-		finish() {
-			void cut.then(() => close(hooks, log)).then(() => end(0));
-		},
-		abort: () => end(128 + constants.signals[last]),
+		finish: () => void this.#cut.then(() => close(this.#stopHooks, this.#options.log)).then(() => this.#end(0)),
+		abort: () => this.#end(128 + constants.signals[this.#lastSignal]),
 	};
 
-	return {
-		get state() {
-			return state;
-		},
-		started(listening) {
-			server = listening;
-			for (const name of SIGNALS) signals.on(name, onSignal);
-			dispatch("listening");
-		},
-		onDrain: (hook) => void drainHooks.push(hook),
-		onStop: (hook) => void hooks.push(hook),
-		async stop() {
-			dispatch("stop");
-			await finished;
-		},
-		finished,
-	};
+	async #stopListening(): Promise<void> {
+		try {
+			await this.#server?.stop();
+		} catch (err) {
+			this.#options.log.logger.error({ err }, "The server failed to stop; going on.");
+		}
+		this.#dispatch("idle");
+	}
+
+	#after(ms: number, event: Event): void {
+		this.#timers.push(setTimeout(() => this.#dispatch(event), ms));
+	}
+
+	#end(code: number): void {
+		for (const timer of this.#timers) clearTimeout(timer);
+		for (const name of SIGNALS) this.#signals.off(name, this.#onSignal);
+		this.#resolve(code);
+	}
 }
 
 /** None of them can keep the others from running. */
@@ -135,7 +160,7 @@ function runAll(hooks: readonly (() => unknown)[], log: LifecycleOptions["log"])
 	}
 }
 
-/** The end of the house: hooks one after the other, none of which can keep the others or the log from finishing. */
+/** The stop hooks, one after the other, none of which can keep the others or the log from finishing. */
 async function close(hooks: readonly Hook[], log: LifecycleOptions["log"]): Promise<void> {
 	const { promise: late, resolve } = Promise.withResolvers<void>();
 	const timer = setTimeout(resolve, HOOKS_MS);

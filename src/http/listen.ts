@@ -2,9 +2,8 @@
 import type { AnyElysia } from "elysia";
 import { StartError } from "../start-error.ts";
 import type { Log } from "../telemetry/log.ts";
-import { IDLE_SECONDS } from "./idle.ts";
+import { IDLE_SECONDS } from "./idle-timeout.ts";
 import type { Stoppable } from "./lifecycle.ts";
-import { listenProblem } from "./listen-error.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "./tls.ts";
 
 /**
@@ -45,26 +44,11 @@ export interface Listening extends Stoppable {
  * @throws {StartError} when the address is taken, not allowed or not of this machine, or a PEM file is unusable
  */
 export function listen(app: AnyElysia, options: ListenOptions): Listening {
-	const { host, bodyLimit } = options;
+	const { host } = options;
 	/** The one that listens, and those that finish what they are answering. */
 	const servers = new Set<Stoppable>();
 	const serve = (port: number, tls: TlsPair | undefined) => {
-		try {
-			app.listen({
-				hostname: host,
-				port,
-				idleTimeout: IDLE_SECONDS,
-				// Elysia's default is true: a second instance on the port would start silently.
-				reusePort: false,
-				development: false,
-				maxRequestBodySize: Math.max(BUN_BODY_LIMIT, 2 * bodyLimit),
-				...(tls ? { tls: { cert: tls.cert, key: tls.key } } : {}),
-			});
-		} catch (cause) {
-			throw listenProblem(cause, host, port);
-		}
-		const server = app.server;
-		if (!server) throw new StartError(`Nothing listens on ${host}:${port}.`);
+		const server = bind(app, options, port, tls);
 		servers.add(server);
 		return server;
 	};
@@ -106,4 +90,46 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 			await Promise.all([...servers].map((server) => server.stop(closeActiveConnections)));
 		},
 	};
+}
+
+/** Makes `app` listen on `port` with this certificate. Throws StartError. */
+function bind(app: AnyElysia, { host, bodyLimit }: ListenOptions, port: number, tls: TlsPair | undefined) {
+	try {
+		app.listen({
+			hostname: host,
+			port,
+			idleTimeout: IDLE_SECONDS,
+			// Elysia's default is true: a second instance on the port would start silently.
+			reusePort: false,
+			development: false,
+			maxRequestBodySize: Math.max(BUN_BODY_LIMIT, 2 * bodyLimit),
+			...(tls ? { tls: { cert: tls.cert, key: tls.key } } : {}),
+		});
+	} catch (cause) {
+		throw listenProblem(cause, host, port);
+	}
+	if (!app.server) throw new StartError(`Nothing listens on ${host}:${port}.`);
+	return app.server;
+}
+
+/** What Bun threw while binding `host:port`, as a StartError. */
+function listenProblem(cause: unknown, host: string, port: number): StartError {
+	const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+	return new StartError(sentence(code, host, port, cause), { cause });
+}
+
+function sentence(code: string, host: string, port: number, cause: unknown): string {
+	switch (code) {
+		case "EADDRINUSE":
+			return `Port ${port} on ${host} is taken, perhaps by a router that already runs. Stop it, or choose another port with --port or PORT.`;
+		case "EACCES":
+		case "EPERM":
+			return `Port ${port} on ${host} is not allowed for this user: choose one above 1023 with --port or PORT.`;
+		case "EADDRNOTAVAIL":
+		case "EINVAL":
+		case "ENOTFOUND":
+			return `${host} is no address of this machine: give another with --host or HOST (0.0.0.0 is every one).`;
+		default:
+			return `Can't listen on ${host}:${port}: ${cause instanceof Error ? cause.message : "unknown reason"}.`;
+	}
 }

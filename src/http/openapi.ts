@@ -3,7 +3,7 @@
  * plain JSON Schema, which is what TypeBox writes: `const`, `null` and exclusive bounds are wrong in 3.0.
  */
 import { Type } from "@sinclair/typebox";
-import { ERROR_REF } from "./docs.ts";
+import { ERROR_REF } from "./route-docs.ts";
 
 type Json = Record<string, unknown>;
 

@@ -7,14 +7,14 @@ import { asRouterError } from "../errors.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
 
 /** Why a request for a page is refused; undefined lets it in. */
-export type PageDoor = (request: Request, server: Peers | null) => RouterError | undefined;
+export type PageAccess = (request: Request, server: Peers | null) => RouterError | undefined;
 
-/** The door. */
-export function pageDoor(
+/** The rule for both pages. */
+export function pageAccess(
 	settings: Pick<Config["server"], "metrics" | "swagger">,
 	admin: AdminAccess,
 	addresses: ClientAddresses,
-): PageDoor {
+): PageAccess {
 	return (request, server) => {
 		const isMetrics = new URL(request.url).pathname.startsWith("/metrics");
 		if (settings[isMetrics ? "metrics" : "swagger"] === "open" || addresses.isLocal(request, server)) return undefined;

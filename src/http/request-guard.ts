@@ -1,17 +1,48 @@
 /**
- * What a request may look like before anyone reads it. Bun's parser refuses what two servers could understand in two ways: lengths
- * that contradict each other, odd transfer encodings, bare line ends, more than 16 KB of headers (400, 431, 505, and the connection
- * is closed); and it gives a client 30 s for its headers, and again for its body. These are the rest.
+ * What is decided of a request before a route is looked up, the same for every path: whether it is refused, and what CORS and a stop
+ * put into its answer's headers.
+ *
+ * Bun's parser has refused by then what two servers could understand in two ways: lengths that contradict each other, odd transfer
+ * encodings, bare line ends, more than 16 KB of headers (400, 431, 505, and the connection is closed). It gives a client 30 s for its
+ * headers, and again for its body.
  */
 import { Elysia } from "elysia";
+import { allowedOrigin } from "../accounts/auth/origin.ts";
 import { RouterError } from "../errors.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 
 /** Longest URL, characters: prompts belong in the body, where they are in no log. */
 const LONGEST_URL = 8192;
+const CLOSE = { headers: { connection: "close" } };
+const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/** Refuses URLs that are too long, and requests for two hosts at once. Their connections are closed. */
-export function requestLine() {
-	return new Elysia({ name: "http/request-line" }).onRequest(({ request }) => {
+/** Answer headers a page may read. By name: `*` is not understood by Safari before 15.4. */
+const EXPOSED = [
+	"x-request-id",
+	...["provider", "model", "agent", "attempts", "cache", "overhead-ms", "cost-usd", "explain"].map(
+		(name) => `x-router-${name}`,
+	),
+	"retry-after",
+	"retry-after-ms",
+	"x-should-retry",
+	...["limit", "remaining", "reset"].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),
+].join(", ");
+
+/**
+ * The guard of a whole server, also for routes registered later.
+ *
+ * - A URL that is too long (414) and a request for two hosts at once (400) are refused, and their connections closed.
+ * - CORS: web pages of allowed origins may call, and read answers, errors and streams. Preflights are answered here (204; 403
+ *   `foreign_origin` without CORS headers for an origin that is not allowed). No credentials are allowed: keys travel in
+ *   `authorization`, never in cookies.
+ * - While the process drains, answers carry `connection: close`, so that keep-alive clients find another replica. A call that
+ *   still comes after listening stopped, over a connection from before, gets 503 `shutting_down`, which a web page can read.
+ *
+ * @param corsOrigins origins allowed besides localhost; see {@link allowedOrigin}
+ * @param lifecycle its state is read at each request
+ */
+export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lifecycle, "state">) {
+	return new Elysia({ name: "http/request-guard" }).onRequest(({ request, set }) => {
 		const { url, headers } = request;
 		if (url.length > LONGEST_URL) {
 			const message = `The URL has ${url.length} characters; ${LONGEST_URL} are the most.`;
@@ -20,8 +51,47 @@ export function requestLine() {
 		if (headers.get("host")?.includes(",")) {
 			return new RouterError("invalid_host", "The request names more than one Host.", CLOSE).response();
 		}
-		return undefined;
+		// Programs that are no browser send none.
+		const origin = headers.get("origin");
+		if (origin !== null) {
+			const isAllowed = allowedOrigin(origin, corsOrigins);
+			if (request.method === "OPTIONS" && headers.has("access-control-request-method")) {
+				return preflight(headers, origin, isAllowed);
+			}
+			set.headers.vary = "origin";
+			if (isAllowed) {
+				set.headers["access-control-allow-origin"] = origin;
+				set.headers["access-control-expose-headers"] = EXPOSED;
+			}
+		}
+		const { state } = lifecycle;
+		if (state === "ready" || state === "starting") return undefined;
+		set.headers["connection"] = "close";
+		if (state === "draining") return undefined;
+		return new RouterError("shutting_down", "This router is stopping: call another one, or this one later.", {
+			headers: { "retry-after": "5" },
+		}).response();
 	});
 }
 
-const CLOSE = { headers: { connection: "close" } };
+/** The answer to a preflight. */
+function preflight(request: Headers, origin: string, isAllowed: boolean): Response {
+	if (!isAllowed)
+		return new RouterError(
+			"foreign_origin",
+			`Web pages of ${origin.slice(0, 200)} may not call this router: add that origin to CORS_ORIGINS.`,
+		).response({ vary: "origin" });
+	const headers = new Headers({
+		"access-control-allow-origin": origin,
+		"access-control-allow-methods": METHODS,
+		// 2 h is the most that Chrome honours.
+		"access-control-max-age": "7200",
+		vary: "origin, access-control-request-headers, access-control-request-private-network",
+	});
+	const wanted = request.get("access-control-request-headers");
+	if (wanted) headers.set("access-control-allow-headers", wanted);
+	// A page on the internet that calls a router in a private network is asked about separately by Chrome.
+	if (request.get("access-control-request-private-network") === "true")
+		headers.set("access-control-allow-private-network", "true");
+	return new Response(null, { status: 204, headers });
+}

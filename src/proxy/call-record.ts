@@ -260,3 +260,11 @@ export class CallRecord {
 		for (const hook of this.#hooks) hook();
 	}
 }
+
+/**
+ * The id of a new request, in answers (`x-request-id`), in the log and towards upstreams: `req_` and a UUID of version 7. Those ascend
+ * with time, so that the newest rows of the ledger stand together.
+ */
+export function newRequestId(): string {
+	return `req_${Bun.randomUUIDv7()}`;
+}

@@ -9,7 +9,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { RouterError } from "../errors.ts";
 import type { HealthNotes } from "../http/health.ts";
-import type { PageDoor } from "../http/page-access.ts";
+import type { PageAccess } from "../http/page-access.ts";
 import { readTls, type TlsFiles } from "../http/tls.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
@@ -55,7 +55,7 @@ export interface RoleExtension {
 	/** Limits, budgets and prices as a configuration says; asked anew after each reload. */
 	readonly accountsOf?: (config: Config, catalog: Catalog) => Accounts;
 	/** Why a request for metrics or Swagger is refused, besides `RoleTools.refuse`. */
-	readonly refusePage?: PageDoor;
+	readonly refusePage?: PageAccess;
 	/** Further metrics, as text. */
 	readonly metrics?: () => Promise<string>;
 	/** What `/health/ready` says besides. */

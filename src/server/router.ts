@@ -11,7 +11,7 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { clientAddresses } from "../http/client-address.ts";
 import type { HealthNotes } from "../http/health.ts";
-import { pageDoor } from "../http/page-access.ts";
+import { pageAccess } from "../http/page-access.ts";
 import type { Transport } from "../providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../providers/registry.ts";
 import { http1Transport } from "../proxy/net/http1.ts";
@@ -114,7 +114,7 @@ export function routerCatalog(
 function deskOf(config: Config) {
 	const admin = createAdminAccess(config.admin.keys);
 	const addresses = clientAddresses(config.server.trusted_proxies);
-	return { config, admin, addresses, refusePage: pageDoor(config.server, admin, addresses) };
+	return { config, admin, addresses, refusePage: pageAccess(config.server, admin, addresses) };
 }
 
 /**

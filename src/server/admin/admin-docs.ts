@@ -1,5 +1,5 @@
 /** What `/swagger` says of `/admin`. */
-import { answer, type Detail, errorResponses } from "../../http/docs.ts";
+import { answer, type Detail, errorResponses } from "../../http/route-docs.ts";
 import { NewKeyBody, RotateBody } from "./admin-service.ts";
 
 const TAGS = ["Administration"];

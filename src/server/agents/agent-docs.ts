@@ -1,5 +1,5 @@
 /** What `/swagger` says of the routes for agents. */
-import { answer, type Detail, errorResponses } from "../../http/docs.ts";
+import { answer, type Detail, errorResponses } from "../../http/route-docs.ts";
 import { Heartbeat, HeartbeatAnswer, Register, RegisterAnswer } from "../../protocol/agent.ts";
 
 const TAGS = ["Agents"];

@@ -1,7 +1,6 @@
 /** The idle timeout of a connection whose call runs. */
 import { expect, jest, test } from "bun:test";
-import { IDLE_SECONDS } from "../src/http/idle.ts";
-import { IdleTimeoutLift } from "../src/http/idle-timeout.ts";
+import { IDLE_SECONDS, IdleTimeoutLift } from "../src/http/idle-timeout.ts";
 
 const request = new Request("http://localhost/");
 

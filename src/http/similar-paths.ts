@@ -13,7 +13,7 @@ const SHIFTED = 100;
  * alone, or by segments before them (`/chat/completions`, `/api/v1/models`); else the few right below it. To begin the same is
  * not near. Parameters are written `{name}`.
  */
-export function nearPaths(path: string, patterns: Iterable<string>): string[] {
+export function similarPaths(path: string, patterns: Iterable<string>): string[] {
 	if (path.length > LONGEST) return [];
 	const wanted = segmentsOf(path.toLowerCase());
 	const found: { shown: string; rank: number }[] = [];
