@@ -1,10 +1,9 @@
 /**
- * Every error the product can raise, in one place: code, HTTP status, OpenAI
- * `type`, and the sentence that tells its reader what to do. The README's table
- * is checked against this one by `test/readme.test.ts`.
+ * The errors of the product, in one place: those that a client gets, with code, HTTP status, OpenAI `type` and the sentence that says
+ * what to do, and the one that keeps a role from starting. The table that users read is checked against this one.
  */
 
-/** The four `type` values OpenAI's clients know, plus our own for upstream trouble. */
+/** The `type` values that OpenAI's clients know, and the router's own for failures of an upstream. */
 export type ErrorType =
 	| "invalid_request_error"
 	| "authentication_error"
@@ -14,7 +13,7 @@ export type ErrorType =
 	| "upstream_error"
 	| "api_error";
 
-interface Entry {
+interface CatalogueRow {
 	readonly status: number;
 	readonly type: ErrorType;
 	/** What a person does about it; shown in the README. */
@@ -172,18 +171,18 @@ export const ERRORS = {
 		type: "api_error",
 		remedy: "A base URL leads back to this router: correct it.",
 	},
-} as const satisfies Record<string, Entry>;
+} as const satisfies Record<string, CatalogueRow>;
 
 /**
- * Longest `Retry-After`, s, that every client keeps. OpenAI's older clients take a longer one for a mistake and call again within a
- * second, the newer ones sleep for up to two minutes: `x-should-retry: false` has all of them tell their user.
+ * Longest `Retry-After`, s, that every client respects. OpenAI's older clients take a longer one for a mistake and call again within a
+ * second, the newer ones sleep for up to two minutes: `x-should-retry: false` makes all of them report the error instead.
  */
 const LONGEST_WAIT = 60;
 
 /** A `code` of the catalogue. */
 export type ErrorCode = keyof typeof ERRORS;
 
-/** The body every failed call answers with (OpenAI's Error object, spec v2.3.0: all four fields required). */
+/** The body of every failed call: OpenAI's Error object, of whose spec (v2.3.0) all four fields are required. */
 export interface ErrorBody {
 	error: { message: string; type: string; param: string | null; code: string | null };
 }
@@ -202,10 +201,7 @@ export interface ErrorOptions {
 	cause?: unknown;
 }
 
-/**
- * The one error class. `errorCode`, not `code`: Elysia overwrites its own
- * routing with an error's `code` (runtime traps, Elysia).
- */
+/** An error that a client gets. `errorCode`, not `code`: Elysia would route by an error's `code`. */
 export class RouterError extends Error {
 	override readonly name = "RouterError";
 	readonly errorCode: ErrorCode;
@@ -254,4 +250,12 @@ export function asRouterError(thrown: unknown): RouterError {
 			cause: thrown,
 		},
 	);
+}
+
+/**
+ * A role can't start for a reason that a person can correct (port taken, no key on a public address). The message is one line for that
+ * person: what was wrong, where, what to do.
+ */
+export class StartError extends Error {
+	override readonly name = "StartError";
 }

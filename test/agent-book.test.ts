@@ -5,8 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { agentFile } from "../src/agent/models/agent-file.ts";
 import { ModelRegistry } from "../src/agent/models/model-registry.ts";
-import { RouterError } from "../src/errors.ts";
-import { StartError } from "../src/start-error.ts";
+import { RouterError, StartError } from "../src/errors.ts";
 
 let dir: string;
 beforeEach(() => {

@@ -1,8 +1,7 @@
 /** Model names → targets, in the order of the design. */
 import { describe, expect, test } from "bun:test";
-import { RouterError } from "../src/errors.ts";
+import { RouterError, StartError } from "../src/errors.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
-import { StartError } from "../src/start-error.ts";
 import type { Json } from "./kit/exchange.ts";
 import { configOf, entriesOf } from "./kit/pipeline.ts";
 

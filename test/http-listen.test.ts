@@ -4,9 +4,9 @@ import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
+import { StartError } from "../src/errors.ts";
 import { type Listening, listen } from "../src/http/listen.ts";
 import { readTls } from "../src/http/tls.ts";
-import { StartError } from "../src/start-error.ts";
 import { certificate } from "./kit/certificate.ts";
 import { base, listenOn, quietLog } from "./kit/http-base.ts";
 

@@ -1,9 +1,9 @@
 /** Where an upstream's address and key come from, and which addresses can't be right. */
 import { describe, expect, test } from "bun:test";
 import { hostname, networkInterfaces } from "node:os";
+import { StartError } from "../src/errors.ts";
 import { configureUpstreams, describeProviders, loopProblem, versioned } from "../src/providers/registry.ts";
 import { TABLE } from "../src/providers/vendors.ts";
-import { StartError } from "../src/start-error.ts";
 import type { Json } from "./kit/exchange.ts";
 import { configOf } from "./kit/pipeline.ts";
 

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { usageCsv } from "../accounts/usage/usage-report.ts";
 import type { Config } from "../config/schema.ts";
-import { RouterError } from "../errors.ts";
+import { RouterError, StartError } from "../errors.ts";
 import { describe } from "../openai/validation.ts";
 import {
 	type AdminService,
@@ -15,7 +15,6 @@ import {
 } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
 import { createRouterState } from "../server/router-state.ts";
-import { StartError } from "../start-error.ts";
 import type { KeyOptions, Order } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
 import { askRouter, plainKey } from "./ask-router.ts";

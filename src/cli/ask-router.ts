@@ -1,9 +1,9 @@
 /** Asks a running router, as `router agents` and `router models` do. */
 import type { Config } from "../config/schema.ts";
+import { StartError } from "../errors.ts";
 import { isOk, type UpstreamAnswer } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import { httpTransport, readCa } from "../proxy/net/transport.ts";
-import { StartError } from "../start-error.ts";
 import { agentUrl } from "./local-agent.ts";
 import { plainText } from "./table.ts";
 

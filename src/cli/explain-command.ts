@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Config } from "../config/schema.ts";
+import { StartError } from "../errors.ts";
 import { type Explanation, type Inputs, seconds } from "../routing/explain.ts";
-import { StartError } from "../start-error.ts";
 import { askRouter, ownKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 

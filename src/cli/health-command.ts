@@ -1,8 +1,8 @@
 /** `router health`: asks the router of this machine whether it takes calls. For containers, which have no curl. */
 import type { Loaded } from "../config/load.ts";
+import { StartError } from "../errors.ts";
 import { isOk } from "../providers/provider.ts";
 import { httpTransport } from "../proxy/net/transport.ts";
-import { StartError } from "../start-error.ts";
 import { agentUrl } from "./local-agent.ts";
 
 /** How long the answer may take, ms: it needs no upstream. */

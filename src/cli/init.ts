@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
 import { jsonSchema } from "../config/json-schema.ts";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 import type { InitCommand } from "./flags.ts";
 import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
 

@@ -3,7 +3,7 @@ import { isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
 import { hashKey } from "../accounts/auth/keys.ts";
 import type { Config } from "../config/schema.ts";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import { agentUrl } from "./local-agent.ts";
 

@@ -2,8 +2,8 @@
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { surviveCrashes } from "../crash.ts";
+import { StartError } from "../errors.ts";
 import type { Running } from "../running.ts";
-import { StartError } from "../start-error.ts";
 import { banner } from "./banner.ts";
 import { withAgentUrl } from "./local-agent.ts";
 

@@ -1,5 +1,5 @@
 /** What is wrong with a configuration: one entry a mistake, all of them at once. */
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 
 /** The way to a setting: `["keys", 0, "name"]`. */
 export type Path = readonly (string | number)[];

@@ -1,6 +1,6 @@
 /** Listening on an address: Bun's server with the options a streaming proxy needs, and TLS that follows its files. */
 import type { AnyElysia } from "elysia";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
 import { IDLE_SECONDS } from "./idle-timeout.ts";
 import type { Stoppable } from "./lifecycle.ts";

@@ -1,9 +1,7 @@
 /** Who may see /metrics and /swagger: this machine always, others as the configuration says. */
-
 import type { AdminAccess } from "../accounts/auth/admin-access.ts";
 import type { Config } from "../config/schema.ts";
-import type { RouterError } from "../errors.ts";
-import { asRouterError } from "../errors.ts";
+import { asRouterError, type RouterError } from "../errors.ts";
 import type { ClientAddresses, Peers } from "./client-address.ts";
 
 /** Why a request for a page is refused; undefined lets it in. */

@@ -2,7 +2,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 
 /** How often the files are looked at, ms. By content, not by events: Kubernetes swaps a symlink two levels up. */
 const POLL_MS = 10_000;

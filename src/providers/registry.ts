@@ -3,7 +3,7 @@ import { hostname, networkInterfaces } from "node:os";
 import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
 import { type ProviderType, type Row, TABLE } from "./vendors.ts";
 

@@ -6,8 +6,8 @@ import { ConfigError, type Finding, located, type Mistake, mistakeLine } from ".
 import { type Difference, differenceLine, differences } from "../config/diff.ts";
 import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
+import { StartError } from "../errors.ts";
 import type { Catalog } from "../routing/catalog.ts";
-import { StartError } from "../start-error.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { entriesOf, type RoleCatalog, type RolePlan } from "./role-plan.ts";

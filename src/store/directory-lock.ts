@@ -7,7 +7,7 @@ import { Database } from "bun:sqlite";
 import { existsSync, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../errors.ts";
 import { hand } from "./private-file.ts";
 
 /** How often a successor looks whether its predecessor has gone, ms. */

@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
+import { StartError } from "../../errors.ts";
 import type { Transport, UpstreamAnswer } from "../../providers/provider.ts";
 import { responseAnswer } from "../../providers/response-answer.ts";
-import { StartError } from "../../start-error.ts";
 import { VERSION } from "../../version.ts";
 import { behindProxy, unauthorized } from "../proxy-trouble.ts";
 import { endOfTurn } from "../together.ts";
