@@ -132,7 +132,7 @@ describe("secrets", () => {
 		expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
 		await rig.register("gpu-1", ["qwen"]);
 		await rig.heartbeat("gpu-1", ["qwen"]);
-		rig.fleet.sink.attemptClosed!({
+		rig.fleet.sink.agentAttemptClosed!({
 			callId: "x",
 			provider: "local",
 			target: "local/gpu-1/qwen",

@@ -163,7 +163,7 @@ describe("calls in flight", () => {
 		await rig.register("gpu-1", ["qwen", "llama"]);
 		await rig.register("gpu-2", ["qwen", "llama"]);
 		const { sink } = rig.fleet;
-		const open = (target: string) => sink.attemptOpened?.(target);
+		const open = (target: string) => sink.agentAttemptOpened?.(target);
 		open("local/gpu-1/qwen");
 		expect([agentsFor("qwen"), agentsFor("llama")]).toEqual([
 			["gpu-2", "gpu-1"],
@@ -173,11 +173,11 @@ describe("calls in flight", () => {
 		open("local/gpu-2/qwen");
 		expect(agentsFor("qwen")).toEqual(["gpu-1", "gpu-2"]);
 		expect(rig.fleet.list().map(({ models }) => models[0]?.in_flight)).toEqual([1, 2]);
-		for (const target of ["local/gpu-2/qwen", "local/gpu-2/qwen"]) sink.attemptClosed?.(closed(target));
+		for (const target of ["local/gpu-2/qwen", "local/gpu-2/qwen"]) sink.agentAttemptClosed?.(closed(target));
 		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
 		// One that is closed without having been opened, or at another provider, takes nothing away.
-		sink.attemptClosed?.(closed("local/gpu-2/qwen"));
-		sink.attemptClosed?.(closed("openai/gpt-5"));
+		sink.agentAttemptClosed?.(closed("local/gpu-2/qwen"));
+		sink.agentAttemptClosed?.(closed("openai/gpt-5"));
 		expect(rig.fleet.list().map(({ models }) => models[0]?.in_flight)).toEqual([1, 0]);
 	});
 
@@ -185,9 +185,9 @@ describe("calls in flight", () => {
 		await rig.register("gpu-1", ["qwen"]);
 		await rig.register("gpu-2", ["qwen"]);
 		const { sink } = rig.fleet;
-		sink.attemptClosed?.(closed("local/gpu-1/qwen", { agent: "gpu-1", failure: "transport", status: 500 }));
+		sink.agentAttemptClosed?.(closed("local/gpu-1/qwen", { agent: "gpu-1", failure: "transport", status: 500 }));
 		expect(agentsFor("qwen")[0]).toBe("gpu-1");
-		sink.attemptClosed?.(closed("local/gpu-1/qwen", { agent: "gpu-1", failure: "transport" }));
+		sink.agentAttemptClosed?.(closed("local/gpu-1/qwen", { agent: "gpu-1", failure: "transport" }));
 		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
 		await rig.heartbeat("gpu-1", ["qwen"]);
 		expect(agentsFor("qwen")[0]).toBe("gpu-1");

@@ -191,7 +191,7 @@ describe("what a line says", () => {
 		const [quiet, loud] = [memory(), memory()];
 		for (const [level, stdout] of [["info", quiet] as const, ["debug", loud] as const]) {
 			const log = open({ level, stdout });
-			log.sink.attemptClosed(attempt);
+			log.sink.attemptFailed?.(attempt);
 			await log.flush();
 		}
 		expect(quiet.text()).toBe("");

@@ -27,7 +27,7 @@ test("limits, cost, attempts and what the cache did are the call's own", () => {
 	const plain = { ...common, "x-router-attempts": "1" };
 	expect(told({})).toEqual({ ...plain, "x-request-id": "req_1" });
 	const mine = limits("50", "49");
-	expect(told({ headers: mine, cost: 1e-7, cache: "miss" })).toEqual({
+	expect(told({ headers: mine, costUsd: 1e-7, cache: "miss" })).toEqual({
 		...plain,
 		...mine,
 		"x-request-id": "req_2",

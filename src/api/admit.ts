@@ -32,7 +32,7 @@ export function admitCall(
 	const passed = (pass: Admission) => {
 		settlement.headers = pass.headers;
 		settlement.atEnd(() => {
-			const { tokens, cost, isCutShort, isEstimated } = settlement;
+			const { tokens, costUsd: cost, isCutShort, isEstimated } = settlement;
 			pass.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
 			// A guess of the router's own says nothing of what answers come to.
 			if (tokens && !isCutShort && !isEstimated && turnstile.usual.isAsked) admission.learn(tokens.output, cost);

@@ -3,12 +3,16 @@
  * are guarded here, so that the pipeline may say it twice.
  */
 
+import type { Admission } from "../accounts/limits/admission.ts";
 import type { Biller, Meter } from "../accounts/usage/pricing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { numberIn, type Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
-import type { AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
 import type { Audience } from "./answer-listener.ts";
+
+/** Labels kept as known: the metrics hold 500 in all, and configured names must find room. */
+const MOST_ANSWERED = 100;
 
 /** How an attempt ended. */
 export interface RecordEnd {
@@ -30,6 +34,40 @@ export interface OpenRecord {
 	closed(end: RecordEnd): void;
 }
 
+/** What a call cost, and who decides it: see accounts/usage. */
+export interface CostOfCall {
+	/** An attempt has begun; undefined where its hardware has no price by the hour. */
+	meter(target: Target): Meter | undefined;
+	/** Counts and prices an answer. */
+	bill(answer: AnswerToBill): BilledAnswer;
+	/** Learns how long and how dear the caller's answers are; of whole answers whose tokens were counted. */
+	learn(outputTokens: number, usd: number | undefined): void;
+}
+
+/** An answer, or as much of it as there is. */
+export interface AnswerToBill {
+	readonly target: Target;
+	/** As the upstream counted them. */
+	readonly tokens: Tokens | undefined;
+	/** USD, where the upstream says so itself. */
+	readonly upstreamCost: number | undefined;
+	/** This answer's share of its hardware's time, ms. */
+	readonly gpuMs: number;
+	/** False: its client left, and what was counted so far may not be all that it was sent. */
+	readonly isCounted: boolean;
+	/** Tokens of the answer as far as they can be told from its text; asked where the upstream has counted none. */
+	guess(): number;
+}
+
+/** What it comes to. */
+export interface BilledAnswer {
+	/** A guess stands for what was not counted. */
+	readonly tokens: Tokens;
+	/** USD; undefined where nobody knows. */
+	readonly usd: number | undefined;
+	readonly bill: Bill;
+}
+
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
 export class CallRecord {
 	requested: string | undefined;
@@ -46,7 +84,9 @@ export class CallRecord {
 	attempts = 0;
 	tokens: Tokens | undefined;
 	/** USD; undefined where nobody knows. */
-	cost: number | undefined;
+	costUsd: number | undefined;
+	/** The tokens are a guess, or partly. */
+	isEstimated = false;
 	/** The client left before the answer was whole: it tells nothing of how long answers are. */
 	isCutShort = false;
 	/** Whose call it is; the name is shown. */
@@ -65,7 +105,15 @@ export class CallRecord {
 	decision: object | undefined;
 	/** Headers that every answer to this call has, also an error: how its limits stand. */
 	headers: Readonly<Record<string, string>> | undefined;
-	/** Knows what targets cost; without one only what upstreams say themselves is known. */
+	/** The limits and the budget that the call was let through; they are settled first. */
+	admission: Admission | undefined;
+	/** Knows what the call costs; without one only what upstreams say themselves is known. */
+	cost: CostOfCall | undefined;
+	/** Lifted while the call runs, put back when it is over. */
+	idleTimeout: { over(): void } | undefined;
+	/** Labels of models that have answered: the call's is added where it `isKnown` and there is room. */
+	answeredModels: Set<string> | undefined;
+	/** Knows what targets cost. Replaced by `cost`. */
 	biller: Biller | undefined;
 	/** The client is told what its call cost in the answer's `usage`. */
 	tellsCost = false;
@@ -77,6 +125,8 @@ export class CallRecord {
 	onFault: ((thrown: unknown) => void) | undefined;
 	/** When the first piece of the answer was here, as `performance.now()` tells. */
 	firstTokenAt: number | undefined;
+	/** Told in this order. */
+	readonly #sinks: readonly Partial<Sink>[];
 	readonly #hooks: (() => void)[] = [];
 	#target: string | undefined;
 	#bill: Bill | undefined;
@@ -88,17 +138,18 @@ export class CallRecord {
 		readonly operation: Operation,
 		/** `performance.now()` at the call's arrival. */
 		readonly startedAt: number,
-		private readonly sink: Sink,
+		sinks: Sink | readonly Partial<Sink>[],
 	) {
-		sink.callStarted();
+		this.#sinks = "length" in sinks ? sinks : [sinks];
+		for (const sink of this.#sinks) sink.callStarted?.();
 	}
 
 	/** Begins an attempt. */
 	attempt(target: Target, isSecond = false): (end: RecordEnd) => void {
 		const number = ++this.attempts;
 		this.servedBy(target);
-		this.sink.attemptOpened?.(target.id);
-		const meter = this.biller?.meter(target);
+		if (target.agent !== undefined) for (const sink of this.#sinks) sink.agentAttemptOpened?.(target.id);
+		const meter = (this.cost ?? this.biller)?.meter(target);
 		if (meter) {
 			this.#meters ??= new Map();
 			this.#meters.set(target.id, meter);
@@ -109,8 +160,8 @@ export class CallRecord {
 			if (!isOpen) return;
 			isOpen = false;
 			meter?.stop();
-			const own = isUnused ? this.#ownCost(target, tokens, cost, meter) : undefined;
-			this.sink.attemptClosed({
+			const own = isUnused ? this.#unusedCost(target, tokens, cost, meter) : undefined;
+			const closed: AttemptClosed = {
 				callId: this.id,
 				number,
 				provider: target.provider.name,
@@ -123,27 +174,30 @@ export class CallRecord {
 				cost: isUnused ? own : cost,
 				isSecond: isSecond || undefined,
 				isUnused,
-			});
+			};
+			for (const sink of this.#sinks) {
+				sink.attemptClosed?.(closed);
+				if (failure) sink.attemptFailed?.(closed);
+				if (target.agent !== undefined) sink.agentAttemptClosed?.(closed);
+			}
 		};
 	}
 
 	/** What an answer cost that nobody used, USD: where its upstream did not say, its prompt, at least, was read. */
-	#ownCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
-		const read =
-			tokens && tokens.input > 0
-				? tokens
-				: { ...tokens, input: this.promptTokens?.() ?? 0, output: tokens?.output ?? 0 };
-		return cost ?? this.#priced(target, read, meter?.ms() ?? 0)?.cost;
+	#unusedCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
+		if (cost !== undefined) return cost;
+		const answer = { target, tokens, upstreamCost: cost, gpuMs: meter?.ms() ?? 0, isCounted: true, guess: () => 0 };
+		return (this.cost?.bill(answer) ?? this.#billed(answer)).usd;
 	}
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */
 	step(step: AttemptStep): void {
-		this.sink.attemptFollowed?.(step);
+		for (const sink of this.#sinks) sink.attemptFollowed?.(step);
 	}
 
 	/** The call has stood in line before its model, or was not let in. */
 	queued(what: Queued): void {
-		this.sink.queued?.(what);
+		for (const sink of this.#sinks) sink.queued?.(what);
 	}
 
 	/** Whom the client, the log and the metrics see: of the last attempt, and at the end of the one that answered. */
@@ -168,27 +222,31 @@ export class CallRecord {
 		guess: () => number,
 		isCounted = true,
 	): void {
+		const gpuMs = this.#meters?.get(target.id)?.ms() ?? 0;
+		const answer = { target, tokens, upstreamCost: cost, gpuMs, isCounted, guess };
+		const billed = this.cost?.bill(answer) ?? this.#billed(answer);
+		this.tokens = billed.tokens;
+		this.costUsd = billed.usd;
+		this.#bill = billed.bill;
+		this.isEstimated = billed.bill.isEstimated;
+	}
+
+	/** What `cost` does where it is absent. Goes away with `biller`. */
+	#billed({ target, tokens, upstreamCost, gpuMs, guess, isCounted }: AnswerToBill): BilledAnswer {
 		const { counted, isEstimated } = this.#counted(tokens, guess, isCounted);
-		this.tokens = counted;
-		if (cost === undefined && this.biller) {
-			const priced = this.#priced(target, counted, this.#meters?.get(target.id)?.ms() ?? 0);
-			this.cost = priced?.cost;
-			this.#bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
-		} else {
-			this.cost = cost;
-			this.#bill = { source: cost === undefined ? "none" : "upstream", isEstimated };
+		if (upstreamCost !== undefined || !this.biller) {
+			const source = upstreamCost === undefined ? "none" : "upstream";
+			return { tokens: counted, usd: upstreamCost, bill: { source, isEstimated } };
 		}
+		const priced = this.#priced(target, counted, gpuMs);
+		const bill: Bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
+		return { tokens: counted, usd: priced?.cost, bill };
 	}
 
 	/** What the router's own prices say: none where that comes to no sum of money. */
 	#priced(target: Target, tokens: Tokens, gpuMs: number): ReturnType<Biller["price"]> {
 		const priced = this.biller?.price(target, tokens, gpuMs);
 		return numberIn(priced?.cost, Number.MAX_VALUE) === undefined ? undefined : priced;
-	}
-
-	/** The tokens are a guess, or partly. */
-	get isEstimated(): boolean {
-		return this.#bill?.isEstimated === true;
 	}
 
 	/** The tokens with a guess in the place of what was not counted. */
@@ -229,9 +287,12 @@ export class CallRecord {
 	settle(status: number, error?: string): void {
 		if (this.#isSettled) return;
 		this.#isSettled = true;
-		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens, cost } = this;
-		const { caller, user, reason, cache, hasLeft } = this;
-		this.sink.callSettled({
+		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens } = this;
+		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, hasLeft } = this;
+		admission?.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
+		// A guess of the router's own says nothing of what answers come to.
+		if (tokens && !this.isCutShort && !this.isEstimated) this.cost?.learn(tokens.output, cost);
+		const settled: CallSettled = {
 			id,
 			operation,
 			stream,
@@ -256,7 +317,10 @@ export class CallRecord {
 			reason,
 			error: hasLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
-		});
+		};
+		for (const sink of this.#sinks) sink.callSettled?.(settled);
+		this.idleTimeout?.over();
+		if (isKnown && answeredModels && answeredModels.size < MOST_ANSWERED) answeredModels.add(label);
 		for (const hook of this.#hooks) hook();
 	}
 }

@@ -234,13 +234,13 @@ function write(sink: ReadableStreamDirectController, piece: StreamPiece): number
 }
 
 /** The chunk that tells the usage, with what its upstream has not counted estimated, and with the cost where clients are to be told. */
-function toldUsage(chunk: string, { tokens, cost, isEstimated, tellsCost }: CallRecord): string {
+function toldUsage(chunk: string, { tokens, costUsd: cost, isEstimated, tellsCost }: CallRecord): string {
 	const counted = isEstimated && tokens ? withCounts(chunk, tokens, true) : chunk;
 	return tellsCost && cost !== undefined ? withCost(counted, cost) : counted;
 }
 
 /** What only the end of a stream knows, as a comment that clients skip. */
-function summary(target: Target, { attempts, tokens, cost, isEstimated }: CallRecord): string {
+function summary(target: Target, { attempts, tokens, costUsd: cost, isEstimated }: CallRecord): string {
 	const { provider, model, agent } = target;
 	const estimated = isEstimated || undefined;
 	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, estimated, cost_usd: cost };

@@ -46,7 +46,7 @@ export async function relay(
 	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(sent) / CHARACTERS_A_TOKEN));
 	const body = settlement.isEstimated ? withCounts(sent, settlement.tokens!, true) : sent;
 	settlement.audience?.whole(body);
-	const usd = settlement.cost;
+	const usd = settlement.costUsd;
 	const told = usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body;
 	const answer = wholeAnswer(told, opened, settlement);
 	settlement.settle(200);

@@ -41,7 +41,7 @@ function preparedHeaders(target: Target, { attempts, cache, headers: told }: Cal
 
 /** The answer with all that is said of it. The call is not settled by that. @param body JSON */
 export function wholeAnswer(body: string, { head, target }: StartedAnswer, settlement: CallRecord): Response {
-	const { id, cost, headers: told } = settlement;
+	const { id, costUsd: cost, headers: told } = settlement;
 	const answer = new Response(body, { headers: preparedHeaders(target, settlement) });
 	const { headers } = answer;
 	const passed = answerHeaders(head.headers, target.provider.secret);

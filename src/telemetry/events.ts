@@ -109,9 +109,13 @@ export interface Bill {
 /** Who listens. Every method is called synchronously and must not throw or block. */
 export interface Sink {
 	callStarted(): void;
-	/** An attempt at this target has begun; it is closed once. */
-	attemptOpened?(target: string): void;
+	/** An attempt at this target, an agent's, has begun; it is closed once. */
+	agentAttemptOpened?(target: string): void;
 	attemptClosed(attempt: AttemptClosed): void;
+	/** The same, only of attempts that failed. */
+	attemptFailed?(attempt: AttemptClosed): void;
+	/** The same, only of attempts at agents. */
+	agentAttemptClosed?(attempt: AttemptClosed): void;
 	attemptFollowed?(step: AttemptStep): void;
 	queued?(what: Queued): void;
 	callSettled(call: CallSettled): void;

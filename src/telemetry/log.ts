@@ -47,7 +47,7 @@ export interface Log {
 	/** For everything that is no call. Give an error as `{ err }`. */
 	readonly logger: pino.Logger;
 	/** One line a settled call; failed attempts at level debug. */
-	readonly sink: Pick<Sink, "callSettled" | "attemptClosed">;
+	readonly sink: Pick<Sink, "callSettled" | "attemptFailed">;
 	/**
 	 * Opens the file, where no line has opened it yet. Returns the current file's absolute path; or, as a sentence that is already logged,
 	 * why it could not be opened.
@@ -127,9 +127,7 @@ export function createLog(options: LogOptions): Log {
 			callSettled(call) {
 				if (call.status >= SERVER_ERROR ? logsServerErrors : logsCalls) calls.add(call);
 			},
-			attemptClosed(attempt) {
-				if (attempt.failure) logger.debug(attemptFields(attempt), "attempt failed");
-			},
+			attemptFailed: (attempt) => logger.debug(attemptFields(attempt), "attempt failed"),
 		},
 		async flush() {
 			calls.tell();

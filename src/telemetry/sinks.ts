@@ -7,11 +7,17 @@ export function sinkOf(sinks: readonly Partial<Sink>[]): Sink {
 		callStarted() {
 			for (const sink of sinks) sink.callStarted?.();
 		},
-		attemptOpened(target) {
-			for (const sink of sinks) sink.attemptOpened?.(target);
+		agentAttemptOpened(target) {
+			for (const sink of sinks) sink.agentAttemptOpened?.(target);
 		},
 		attemptClosed(attempt) {
 			for (const sink of sinks) sink.attemptClosed?.(attempt);
+		},
+		attemptFailed(attempt) {
+			for (const sink of sinks) sink.attemptFailed?.(attempt);
+		},
+		agentAttemptClosed(attempt) {
+			for (const sink of sinks) sink.agentAttemptClosed?.(attempt);
 		},
 		attemptFollowed(step) {
 			for (const sink of sinks) sink.attemptFollowed?.(step);

@@ -245,10 +245,10 @@ export class AgentFleet implements Fleet {
 
 	/** Counts attempts, and sees agents that calls can't reach. */
 	readonly sink: Partial<Sink> = {
-		attemptOpened: (target) => {
+		agentAttemptOpened: (target) => {
 			if (target.startsWith(AGENT_PREFIX)) this.#inFlight.set(target, (this.#inFlight.get(target) ?? 0) + 1);
 		},
-		attemptClosed: ({ target, agent, failure, status }) => {
+		agentAttemptClosed: ({ target, agent, failure, status }) => {
 			const rest = (this.#inFlight.get(target) ?? 0) - 1;
 			if (rest > 0) this.#inFlight.set(target, rest);
 			else this.#inFlight.delete(target);
