@@ -6,6 +6,7 @@ import { Clocks } from "../src/accounts/usage/pricing.ts";
 import { chargeFor, type Rates } from "../src/accounts/usage/rates.ts";
 import type { Tokens } from "../src/openai/usage.ts";
 import { decimal, withCost } from "../src/openai/usage-cost.ts";
+import { VENDORS } from "../src/vendors.ts";
 import { random } from "./kit/random.ts";
 
 const rates: Rates = {
@@ -98,7 +99,7 @@ test("the table of list prices is read as its own authors read it: every vendor,
 		const cacheWrite = below(4) === 0 ? below(input - cached + 1) : 0;
 		const outputAudio = below(5) === 0 ? below(output + 1) : 0;
 		const tokens = { input, output, cached, cacheWrite, outputAudio };
-		const { rates: found } = book.of(`${type}/${model}`, type, model, false);
+		const { rates: found } = book.of(`${type}/${model}`, VENDORS[type].priceId, model, false);
 		const theirs = () =>
 			calcPrice(
 				{
@@ -131,12 +132,12 @@ describe("the price of a target", () => {
 			rates: { input: 1, output: 2 },
 			source: "prices",
 		});
-		expect(book.of("mybox/any", "openai-compatible", "any", false).rates).toEqual(settings["mybox/*"]);
+		expect(book.of("mybox/any", undefined, "any", false).rates).toEqual(settings["mybox/*"]);
 	});
 
 	test("is kept, also after clients have named more models than are kept", () => {
 		const many = priceBook({});
-		const of = (model: string) => many.of(`openrouter/${model}`, "venice", model, false);
+		const of = (model: string) => many.of(`openrouter/${model}`, undefined, model, false);
 		for (let at = 0; at < 6_000; at++) of(`random-${at}`);
 		expect(of("m")).toBe(of("m"));
 	});
@@ -146,8 +147,8 @@ describe("the price of a target", () => {
 	});
 
 	test("is nothing in the house, unless an hour of it has one", () => {
-		expect(book.of("vllm/m", "vllm", "m", true)).toMatchObject({ rates: { input: 0, output: 0 }, source: "own" });
-		expect(book.of("local/m", "local", "m", true)).toMatchObject({ rates: { gpu_hour: 2 }, source: "prices" });
+		expect(book.of("vllm/m", undefined, "m", true)).toMatchObject({ rates: { input: 0, output: 0 }, source: "own" });
+		expect(book.of("local/m", undefined, "m", true)).toMatchObject({ rates: { gpu_hour: 2 }, source: "prices" });
 	});
 
 	test.each([
@@ -155,14 +156,14 @@ describe("the price of a target", () => {
 		["venice", "any"],
 		["openai-compatible", "any"],
 	] as const)("of %s/%s nobody knows: that is not zero", (type, model) => {
-		const { rates: found, source } = book.of(`${type}/${model}`, type, model, false);
+		const { rates: found, source } = book.of(`${type}/${model}`, VENDORS[type].priceId, model, false);
 		expect([found, source]).toEqual([undefined, undefined]);
 	});
 
 	test("is looked up anew when the day is over, since vendors change prices at midnight", () => {
 		let now = Date.parse("2026-12-31T23:00:00Z");
 		const days = priceBook({}, () => now);
-		const of = () => days.of("gemini/gemini-3.6-flash", "gemini", "gemini-3.6-flash", false).rates;
+		const of = () => days.of("gemini/gemini-3.6-flash", "google", "gemini-3.6-flash", false).rates;
 		const before = of();
 		now += 3_600_000;
 		expect(before).toBeDefined();

@@ -8,8 +8,8 @@ import { ConfigSchema } from "../src/config/schema.ts";
 import { settings } from "../src/config/schema-walk.ts";
 import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { ERRORS } from "../src/errors.ts";
-import { TABLE } from "../src/providers/vendors.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
+import { VENDORS } from "../src/vendors.ts";
 
 const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
 
@@ -98,7 +98,7 @@ test("the settings table names variables that are read, and no other", () => {
 });
 
 describe("the upstream table", () => {
-	for (const [name, row] of Object.entries(TABLE).filter(([, row]) => row.baseUrlVariable)) {
+	for (const [name, row] of Object.entries(VENDORS).filter(([, row]) => row.baseUrlVariable)) {
 		test(`lists ${name} with its variables and its address`, () => {
 			const cells = rows.find(([cell]) => cell === `\`${name}\``);
 			const line = cells?.join(" ") ?? "";

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { hostname, networkInterfaces } from "node:os";
 import { StartError } from "../src/errors.ts";
 import { configureUpstreams, describeProviders, loopProblem, versioned } from "../src/providers/registry.ts";
-import { TABLE } from "../src/providers/vendors.ts";
+import { VENDORS } from "../src/vendors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { configOf } from "./kit/pipeline.ts";
 
@@ -48,7 +48,7 @@ describe("an address", () => {
 	test.each(["host:8000", "ftp://host", "http://", "", "http://user:secret@", "https://ho st?key=secret"])(
 		"that is none stops the start and is not repeated, since it may hold a secret: %p",
 		(address) => {
-			const make = () => versioned(address, TABLE.openai, "OPENAI_BASE_URL");
+			const make = () => versioned(address, VENDORS.openai, "OPENAI_BASE_URL");
 			expect(make).toThrow(StartError);
 			expect(make).toThrow(/^OPENAI_BASE_URL is no http\(s\) address/);
 		},
@@ -56,7 +56,7 @@ describe("an address", () => {
 
 	test.each(["http://host/v1?api-version=1", "http://host/v1#here"])(
 		"with more behind its path stops the start: paths are put behind it: %s",
-		(address) => expect(() => versioned(address, TABLE.openai, "X")).toThrow(/^X .*without/),
+		(address) => expect(() => versioned(address, VENDORS.openai, "X")).toThrow(/^X .*without/),
 	);
 
 	test("comes from the configuration over the environment over the table", () => {

@@ -2,13 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { listPriceOf, priceBook } from "../src/accounts/usage/price-book.ts";
 import { parseRequest } from "../src/openai/call.ts";
-import { TABLE } from "../src/providers/vendors.ts";
 import { BLOCK, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { kindOf } from "../src/routing/kind.ts";
 import { Latency } from "../src/routing/latency.ts";
 import { LruSet } from "../src/routing/lru-set.ts";
 import { needsOf } from "../src/routing/requirements.ts";
 import { RoutingState } from "../src/routing/target-state.ts";
+import { VENDORS } from "../src/vendors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";
 
@@ -229,7 +229,7 @@ describe("prices", () => {
 
 	test("the configuration's come before the table's", () => {
 		expect(book.of("openai/gpt-5-mini", "openai", "gpt-5-mini", false).price).toEqual({ input: 1, output: 2 });
-		expect(book.of("mybox/a/b", "openai-compatible", "a/b", true).price).toEqual({ input: 0.5, output: 0.5 });
+		expect(book.of("mybox/a/b", undefined, "a/b", true).price).toEqual({ input: 0.5, output: 0.5 });
 	});
 
 	test("the table knows vendors' models and their context", () => {
@@ -243,14 +243,14 @@ describe("prices", () => {
 			["xai", "grok-4"],
 			["openrouter", "qwen/qwen3-8b"],
 		] as const) {
-			expect(book.of(`${type}/${model}`, type, model, false).price).toBeDefined();
+			expect(book.of(`${type}/${model}`, VENDORS[type].priceId, model, false).price).toBeDefined();
 		}
 	});
 
 	test("what nobody knows stays unknown; the house's own costs nothing", () => {
-		expect(book.of("venice/x", "venice", "x", false)).toEqual({});
+		expect(book.of("venice/x", VENDORS.venice.priceId, "x", false)).toEqual({});
 		expect(book.of("openai/made-up-model", "openai", "made-up-model", false).price).toBeUndefined();
-		expect(book.of("local/a/m", "local", "m", true).price).toEqual({ input: 0, output: 0 });
+		expect(book.of("local/a/m", undefined, "m", true).price).toEqual({ input: 0, output: 0 });
 		expect([listPriceOf(undefined, 1, 1), listPriceOf({ input: 1, output: 3 }, 1_000_000, 1_000_000)]).toEqual([
 			undefined,
 			4,
@@ -275,6 +275,4 @@ test.each([
 	["openai-compatible", "http://169.254.1.1/v1", "local"],
 	["openai-compatible", "http://[fe80::1]/v1", "local"],
 	["openai-compatible", undefined, "cloud"],
-] as const)("%s at %p is %s", (type, baseUrl, kind) =>
-	expect(kindOf({ type, baseUrl, name: "x", row: TABLE[type] })).toBe(kind),
-);
+] as const)("%s at %p is %s", (type, baseUrl, kind) => expect(kindOf({ baseUrl, row: VENDORS[type] })).toBe(kind));

@@ -5,10 +5,10 @@ import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
 import { errorOf } from "../src/providers/failure-to-error.ts";
 import type { Failure, Target } from "../src/providers/provider.ts";
 import { failureKindOf, masked, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
-import { TABLE } from "../src/providers/vendors.ts";
+import { VENDORS } from "../src/vendors.ts";
 
 /** What a vendor's 400 says when it means a bad key. */
-const BAD_KEY: Record<string, RegExp | undefined> = { xAI: TABLE.xai.badKey, Gemini: TABLE.gemini.badKey };
+const BAD_KEY: Record<string, RegExp | undefined> = { xAI: VENDORS.xai.badKey, Gemini: VENDORS.gemini.badKey };
 
 /** The kind and the words of a whole answer; `vendor, what` says whose. */
 function read(name: string, status: number, body: unknown) {

@@ -7,8 +7,8 @@ import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { type Upstream, versioned, withoutSecrets } from "../providers/registry.ts";
-import { TABLE } from "../providers/vendors.ts";
 import type { RolePlan } from "../server/role-plan.ts";
+import { VENDORS } from "../vendors.ts";
 import { agentCatalog } from "./agent-catalog.ts";
 import { agentName } from "./models/agent-settings.ts";
 import { createRuntime } from "./runtime.ts";
@@ -78,8 +78,8 @@ function running(address: string, { agent, timeouts }: Config): Upstream {
 	return {
 		name: "vllm",
 		type: "vllm",
-		row: { ...TABLE.vllm, baseUrlVariable: "VLLM_BASE_URL" },
-		baseUrl: versioned(address, TABLE.vllm, "VLLM_BASE_URL"),
+		row: { ...VENDORS.vllm, baseUrlVariable: "VLLM_BASE_URL" },
+		baseUrl: versioned(address, VENDORS.vllm, "VLLM_BASE_URL"),
 		apiKey: agent.vllm_api_key,
 		variable: "VLLM_API_KEY",
 		keySetting: "VLLM_API_KEY",

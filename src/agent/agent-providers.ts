@@ -3,7 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { openAiCompatible } from "../providers/openai/index.ts";
 import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import { TABLE } from "../providers/vendors.ts";
+import { VENDORS } from "../vendors.ts";
 import type { ModelRegistry } from "./models/model-registry.ts";
 import { CONTAINER, modelTransport } from "./models/model-transport.ts";
 import type { Traffic } from "./models/traffic.ts";
@@ -27,7 +27,7 @@ export function modelProviders({ book, traffic, http, key, config, progress }: P
 	const upstream: Upstream = {
 		name: "vllm",
 		type: "vllm",
-		row: TABLE.vllm,
+		row: VENDORS.vllm,
 		baseUrl: `${CONTAINER}/v1`,
 		apiKey: key,
 		variable: "VLLM_API_KEY",

@@ -1,6 +1,6 @@
 /** `router init --systemd` and `--compose`: what starts the router, the agent or both at boot. Pure text. */
 import type { Role } from "../config/overlay.ts";
-import { TABLE } from "../providers/vendors.ts";
+import { VENDORS } from "../vendors.ts";
 
 /** A service as both files name it. */
 interface Service {
@@ -181,7 +181,7 @@ function variables(names: readonly string[], form: "list" | "null" = "list"): st
 
 /** The vendors' variables for keys, and the addresses that stand for a key. */
 function vendors(): string[] {
-	const keys = Object.values(TABLE).flatMap(({ keyVariables }) => [...keyVariables]);
+	const keys = Object.values(VENDORS).flatMap(({ keyVariables }) => [...keyVariables]);
 	return [...keys, "LLMD_BASE_URL", "LOCAL_AGENT_URL"].filter((name) => name !== "VLLM_API_KEY");
 }
 

@@ -4,6 +4,7 @@
  * table all come from this schema.
  */
 import { type Static, Type } from "@sinclair/typebox";
+import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
 import { admin, key, limitsSection, price, usage } from "./access.ts";
 import { agent } from "./agent-schema.ts";
 import { closed, mayBeEmpty, section } from "./section.ts";
@@ -147,19 +148,7 @@ const log = section(
 	"The log: JSON lines, rotated daily.",
 );
 
-/** Provider types the file may name. */
-export const PROVIDER_TYPES = [
-	"openai",
-	"anthropic",
-	"gemini",
-	"openrouter",
-	"xai",
-	"venice",
-	"llm-d",
-	"local",
-	"vllm",
-	"openai-compatible",
-] as const;
+const ROUTES_MODELS = PROVIDER_TYPES.filter((type) => VENDORS[type].routesModels);
 
 const provider = Type.Object(
 	{
@@ -187,8 +176,7 @@ const provider = Type.Object(
 		),
 		model_routing: Type.Optional(
 			Type.Boolean({
-				description:
-					"Whether fields of a call may lead it to another model there (`models`, `fallbacks`, `provider`, `plugins` and the like), so that keys with `models` may not send them. Default: true for openrouter, venice, openai-compatible, and for a vendor behind an address that is not its own; false says that it has none.",
+				description: `Whether fields of a call may lead it to another model there (\`models\`, \`fallbacks\`, \`provider\`, \`plugins\` and the like), so that keys with \`models\` may not send them. Default: true for ${ROUTES_MODELS.join(", ")}, and for a vendor behind an address that is not its own; false says that it has none.`,
 			}),
 		),
 		timeouts: ownTimeouts("Deadlines that differ for this provider; they hold whatever other targets there are."),

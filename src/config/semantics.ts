@@ -1,6 +1,7 @@
 /** What a schema can't say: names used twice, providers that lack what they need, files that can't be read. */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
 import { accessRules } from "./access-rules.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import type { Finding, Path } from "./config-error.ts";
@@ -10,14 +11,6 @@ import { entries, type ListedEntry, repeated } from "./entries.ts";
 import type { Environment } from "./interpolate.ts";
 import type { Role } from "./overlay.ts";
 import { parseRedisUrl } from "./redis-url.ts";
-import { PROVIDER_TYPES } from "./schema.ts";
-
-/** Types that have no address of their own, and the variable that may give one to the provider of that name. */
-const NEED_ADDRESS: Partial<Record<string, string | null>> = {
-	"openai-compatible": null,
-	vllm: null,
-	"llm-d": "LLMD_BASE_URL",
-};
 
 /** Where things are looked up. */
 export interface Surroundings {
@@ -57,16 +50,19 @@ function repeatedModels(agent: unknown): Finding[] {
 function provider(name: string, entry: ListedEntry, env: Environment): Finding[] {
 	const path = ["providers", name];
 	if (name === "dummy") return [{ path, of: "key", message: "is the built-in model's name; choose another" }];
-	const type = entry["type"] ?? PROVIDER_TYPES.find((known) => known === name);
+	const type = entry["type"] ?? PROVIDER_TYPES.find((each) => each === name);
 	if (type === undefined) {
 		const hint = didYouMean(name, PROVIDER_TYPES);
 		const message = `is no provider the router knows; ${hint ? `${hint} Else give` : "give"} it a type, such as \`type: openai-compatible\``;
 		return [{ path, of: "key", message }];
 	}
-	const variable = NEED_ADDRESS[String(type)];
-	if (variable === undefined || entry["base_url"] !== undefined) return [];
-	if (variable !== null && name === type && env[variable]) return [];
-	const also = variable !== null && name === type ? `, or set ${variable}` : "";
+	const known = PROVIDER_TYPES.find((each) => each === type);
+	const row = known && VENDORS[known];
+	if (!row || row.baseUrl !== undefined || entry["base_url"] !== undefined) return [];
+	// The variable gives one to the provider of that name.
+	const variable = name === type ? row.baseUrlVariable : undefined;
+	if (variable !== undefined && env[variable]) return [];
+	const also = variable === undefined ? "" : `, or set ${variable}`;
 	return [{ path: [...path, "base_url"], message: `is missing; the type ${type} has no address of its own${also}` }];
 }
 

@@ -1,4 +1,6 @@
 /** From a configured upstream to the provider that speaks its wire. */
+
+import type { Wire } from "../vendors.ts";
 import { anthropic } from "./anthropic/index.ts";
 import { gemini } from "./gemini/index.ts";
 import { openAiCompatible } from "./openai/index.ts";
@@ -13,9 +15,9 @@ export function providerOf(upstream: Upstream, transport: Transport, supplies: R
 	return { ...first, otherAccounts: otherKeys.map((key) => accountOf({ ...own, ...key }, transport, supplies)) };
 }
 
-/** Only two vendors' need more than a row of data. */
 function accountOf(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
-	if (upstream.type === "anthropic") return anthropic(upstream, transport, supplies);
-	if (upstream.type === "gemini") return gemini(upstream, transport, supplies);
-	return openAiCompatible(upstream, transport);
+	return WIRES[upstream.row.wire](upstream, transport, supplies);
 }
+
+/** Who speaks each wire. */
+const WIRES: Readonly<Record<Wire, typeof anthropic>> = { openai: openAiCompatible, anthropic, gemini };

@@ -25,9 +25,10 @@ export const DUMMY_UPSTREAM: Omit<Upstream, "timeouts"> = {
 	type: "openai-compatible",
 	row: {
 		title: "dummy",
+		wire: "openai",
+		site: "process",
 		version: "",
 		needsKey: false,
-		isInternal: true,
 		keyVariables: [],
 		aliases: [],
 		prefixes: [],

@@ -3,7 +3,7 @@
  * nothing) and the proxies of the environment (never for own machines) both ask here.
  */
 import { BlockList, isIPv4, isIPv6 } from "node:net";
-import type { Upstream } from "./registry.ts";
+import type { Site, VendorRow } from "../vendors.ts";
 
 /** Ends of names that no public host has: RFC 6761, 6762, 8375, ICANN's `.internal`, and what clusters, routers and offices use. */
 const LOCAL_NAME =
@@ -44,7 +44,14 @@ export function isLocalHost(host: string): boolean {
 	return LOCAL_NAME.test(bare);
 }
 
-/** Whether an upstream is in the user's own network: agents, vLLM and llm-d always, any other by its address. */
-export function isLocal({ row, baseUrl }: Pick<Upstream, "row" | "baseUrl">): boolean {
-	return row.isInternal || (baseUrl !== undefined && URL.canParse(baseUrl) && isLocalHost(new URL(baseUrl).hostname));
+/** Whether what runs there is the user's own whatever its address is: agents, vLLM, llm-d, this process. */
+export function isOwnSite(site: Site): boolean {
+	return site === "replica" || site === "cluster" || site === "process";
+}
+
+/** Whether an upstream is in the user's own network: by its site, else by its address. */
+export function isLocal({ row, baseUrl }: { readonly row: VendorRow; readonly baseUrl?: string | undefined }): boolean {
+	return (
+		isOwnSite(row.site) || (baseUrl !== undefined && URL.canParse(baseUrl) && isLocalHost(new URL(baseUrl).hostname))
+	);
 }

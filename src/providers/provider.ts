@@ -2,6 +2,7 @@
 import type { Call } from "../openai/call.ts";
 import type { SseEvent } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
+import type { Continuation } from "../vendors.ts";
 import type { FailureKind } from "./failure.ts";
 
 /** One HTTP request, ready to send: a POST where it has a body, else a GET. */
@@ -204,12 +205,6 @@ export interface StreamDecoder {
 	/** After a good `end`: what is left to send, where only the end tells that no more comes. */
 	rest?(): Out;
 }
-
-/**
- * How an answer that broke off can go on at a target: as the last message, which it is asked to continue (vLLM); as a last message of
- * the assistant's, which the vendor takes for the beginning of the answer; or only by asking again and comparing.
- */
-export type Continuation = "continue_final_message" | "prefill" | "replay";
 
 /** A page of an upstream's list of models. */
 export interface ModelPage {

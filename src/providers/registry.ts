@@ -4,14 +4,15 @@ import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
+import { type ProviderType, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
+import { isOwnSite } from "./locality.ts";
 import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
-import { type ProviderType, type Row, TABLE } from "./vendors.ts";
 
 /** One upstream, ready or not. */
 export interface Upstream {
 	readonly name: string;
 	readonly type: ProviderType;
-	readonly row: Row;
+	readonly row: VendorRow;
 	/** With its version, without a closing slash; absent when nobody said it. */
 	readonly baseUrl?: string | undefined;
 	readonly apiKey?: string | undefined;
@@ -44,16 +45,16 @@ export const configuredOf = ({ name, keySetting, apiKey, timeouts, ownTimeouts }
 });
 
 /** Every upstream: the table's own and those of `providers:`. Addresses and keys: configuration over environment over table. */
-export function configureUpstreams(config: Config, env: Environment): Upstream[] {
-	const known = (Object.keys(TABLE) as ProviderType[]).filter((type) => TABLE[type].baseUrlVariable !== undefined);
+export function configureUpstreams(config: Config, env: Environment, vendors: Vendors = VENDORS): Upstream[] {
+	const known = Object.keys(vendors).filter((type) => vendors[type]!.baseUrlVariable !== undefined);
 	const names = new Set<string>([...known, ...Object.keys(config.providers)]);
-	return [...names].map((name) => configure(name, config, env));
+	return [...names].map((name) => configure(name, config, env, vendors));
 }
 
-function configure(name: string, config: Config, env: Environment): Upstream {
+function configure(name: string, config: Config, env: Environment, vendors: Vendors): Upstream {
 	const settings: ProviderConfig = config.providers[name] ?? {};
 	const type = settings.type ?? (name as ProviderType);
-	const row = TABLE[type];
+	const row = vendors[type]!;
 	// A second provider of a vendor's type has an account of its own: the vendor's variables belong to the first.
 	const own = name === type ? env : {};
 	// An empty variable counts as unset.
@@ -70,7 +71,7 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 	const field = state === "no-url" ? "base_url" : "api_key";
 	return {
 		name,
-		type,
+		type: type as ProviderType,
 		row,
 		baseUrl,
 		apiKey,
@@ -87,8 +88,8 @@ function configure(name: string, config: Config, env: Environment): Upstream {
 }
 
 /** What stands at a vendor's own address is the vendor; behind another one may be a gateway to any model. */
-function routesModels(row: Row, baseUrl: string | undefined): boolean {
-	return row.routesModels ?? (!row.isInternal && baseUrl !== undefined && baseUrl !== row.baseUrl);
+function routesModels(row: VendorRow, baseUrl: string | undefined): boolean {
+	return row.routesModels ?? (!isOwnSite(row.site) && baseUrl !== undefined && baseUrl !== row.baseUrl);
 }
 
 /** Of agents' tokens, of which two may be good, the one that is shown. */
@@ -109,7 +110,7 @@ function keysOf(name: string, settings: ProviderConfig, fromVariable: string | u
  * `https://host/`, `…/v1` and `…/v1/` are the same base: the version is put in where no path segment names one. Throws
  * StartError naming `setting` where the address is none.
  */
-export function versioned(address: string, row: Pick<Row, "version" | "drops">, setting: string): string {
+export function versioned(address: string, row: Pick<VendorRow, "version" | "drops">, setting: string): string {
 	const bare = address.replace(/\/+$/, "");
 	const base = row.drops && bare.endsWith(row.drops) ? bare.slice(0, -row.drops.length) : bare;
 	if (!/^https?:\/\/./.test(base) || !URL.canParse(base)) {

@@ -2,6 +2,7 @@
 import type { Call } from "../openai/call.ts";
 import { VERSION } from "../version.ts";
 import { headerText } from "./header-text.ts";
+import { isOwnSite } from "./locality.ts";
 import type { Upstream } from "./registry.ts";
 
 /**
@@ -12,24 +13,21 @@ import type { Upstream } from "./registry.ts";
 const FORWARDED =
 	/^(?:traceparent|tracestate|idempotency-key|openai-beta|anthropic-beta|session[-_]id|x-session-[a-z-]+|x-[a-z-]+-session-id)$/;
 
-/** OpenRouter's attribution: which program made the call. */
-const ATTRIBUTION = /^(?:http-referer|x-title)$/;
-
 /** Names the routers a call came through, so that one that leads back here is seen. */
 export const HOPS = "x-router-hops";
 
 /** Clients send the same dozen names with every call: each is looked at once. Bounded, since clients choose them. */
-const known = new Map<string, "forward" | "attribution" | "keep">();
+const known = new Map<string, boolean>();
 const MOST_KNOWN = 1000;
 
-function fateOf(name: string): "forward" | "attribution" | "keep" {
-	let fate = known.get(name);
-	if (fate === undefined) {
-		fate = FORWARDED.test(name) ? "forward" : ATTRIBUTION.test(name) ? "attribution" : "keep";
+function isForwarded(name: string): boolean {
+	let is = known.get(name);
+	if (is === undefined) {
+		is = FORWARDED.test(name);
 		if (known.size >= MOST_KNOWN) known.clear();
-		known.set(name, fate);
+		known.set(name, is);
 	}
-	return fate;
+	return is;
 }
 
 /** The header that holds the upstream's key; none where it has no key. */
@@ -58,16 +56,13 @@ export function requestHeaders(upstream: Upstream, call: Call): Record<string, s
 		"x-request-id": call.id,
 		...upstream.headers,
 	};
-	const isOpenRouter = upstream.type === "openrouter";
+	const { forwardedHeaders, callerHeader, site } = upstream.row;
 	call.headers.forEach((value, name) => {
-		const fate = fateOf(name);
-		if (fate === "forward" || (fate === "attribution" && isOpenRouter)) headers[name] = value;
+		if (isForwarded(name) || forwardedHeaders?.includes(name)) headers[name] = value;
 	});
 	Object.assign(headers, keyHeaders(upstream));
-	if (upstream.type === "llm-d" && call.key) headers["x-llm-d-inference-fairness-id"] = headerText(call.key);
+	if (callerHeader !== undefined && call.key) headers[callerHeader] = headerText(call.key);
 	// Vendors at their own address can't lead back, and need not know.
-	if (upstream.row.isInternal || upstream.baseUrl !== upstream.row.baseUrl) {
-		headers[HOPS] = call.hops;
-	}
+	if (isOwnSite(site) || upstream.baseUrl !== upstream.row.baseUrl) headers[HOPS] = call.hops;
 	return headers;
 }

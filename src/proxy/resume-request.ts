@@ -2,7 +2,7 @@
 import type { Call } from "../openai/call.ts";
 import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../openai/json.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import type { Continuation } from "../providers/provider.ts";
+import type { Continuation } from "../vendors.ts";
 import type { ResumeSpend } from "./spent.ts";
 
 /** The call that asks for the rest of an answer, and how its answer is to be read. */

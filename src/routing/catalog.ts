@@ -7,7 +7,7 @@ import type { Config, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import type { ProviderType } from "../providers/vendors.ts";
+import type { ProviderType } from "../vendors.ts";
 import { type Fleet, NO_FLEET } from "./agent-targets.ts";
 import { type Alias, type AliasTarget, createAlias } from "./alias.ts";
 import { kindOf } from "./kind.ts";
@@ -140,9 +140,9 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 
 	/** Of an agent's model by its name, of others by their id. */
 	function listed({ id, name, provider, model, kind }: RouteTarget): Listed {
-		const type = byName.get(provider.name)?.upstream.type ?? "openai-compatible";
+		const priceId = byName.get(provider.name)?.upstream.row.priceId;
 		const isOwn = (kind ?? "cloud") !== "cloud" || provider.name === "dummy";
-		return prices.of(name ?? id, type, model, isOwn);
+		return prices.of(name ?? id, priceId, model, isOwn);
 	}
 
 	function isLocal({ targets }: Route): boolean {
@@ -235,8 +235,7 @@ function route(entry: CatalogEntry, model: string, reason: string): Route {
 }
 
 function targetOf({ provider, upstream }: CatalogEntry, model: string): RouteTarget {
-	const { type, state } = upstream;
 	const kind = kindOf(upstream);
-	const isReplica = type === "local" || type === "vllm";
-	return { id: `${upstream.name}/${model}`, provider, model, kind, isReplica, isKeyless: state !== "ready" };
+	const isReplica = upstream.row.site === "replica";
+	return { id: `${upstream.name}/${model}`, provider, model, kind, isReplica, isKeyless: upstream.state !== "ready" };
 }

@@ -17,14 +17,13 @@ export function kindOf(upstream: Asked): Kind {
 	return kind;
 }
 
-type Asked = Pick<Upstream, "type" | "baseUrl" | "name" | "row">;
+type Asked = Pick<Upstream, "baseUrl" | "row">;
 
 /** Every call asks: parsing an address takes 1 µs. */
 const known = new WeakMap<Asked, Kind>();
 
 function look(upstream: Asked): Kind {
-	const { type, name } = upstream;
-	if (type === "llm-d") return "llm-d";
-	const isOurs = upstream.row.isInternal || type === "openai-compatible";
-	return isOurs && name !== "dummy" && isLocal(upstream) ? "local" : "cloud";
+	const { site } = upstream.row;
+	if (site === "cluster") return "llm-d";
+	return (site === "replica" || site === "address") && isLocal(upstream) ? "local" : "cloud";
 }

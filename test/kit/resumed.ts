@@ -2,10 +2,11 @@
 import { type Call, parseRequest } from "../../src/openai/call.ts";
 import { SentRecord, type SentSoFar } from "../../src/openai/sent-so-far.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
-import type { Continuation, StreamDecoder } from "../../src/providers/provider.ts";
+import type { StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
 import { type FollowUp, followUps } from "../../src/proxy/resume-request.ts";
 import { spentAfter } from "../../src/proxy/spent.ts";
+import type { Continuation } from "../../src/vendors.ts";
 import { choiceEvent, DONE, finishEvent, usageEvent } from "./events.ts";
 import { chunksOf, type Json } from "./exchange.ts";
 import { configOf } from "./pipeline.ts";

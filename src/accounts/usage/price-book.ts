@@ -4,7 +4,6 @@ import type { PriceConfig } from "../../config/access.ts";
 import { fitting } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { routingSuffix } from "../../providers/model-routing.ts";
-import type { ProviderType } from "../../providers/vendors.ts";
 import { type Rates, ratesOfTable } from "./rates.ts";
 
 /** USD per million tokens. */
@@ -29,18 +28,14 @@ export type PriceSource = "prices" | "list" | "own";
 
 /** Looks things up; each target once a day, since list prices change at midnight (UTC). */
 export interface PriceBook {
-	/** `id`: `provider/model`, as `prices:` names it. What nobody knows stays undefined. */
-	of(id: string, type: ProviderType, model: string, isOwn: boolean): Listed;
+	/**
+	 * What nobody knows stays undefined.
+	 * @param id `provider/model`, as `prices:` names it
+	 * @param priceId the vendor's id in the list prices; undefined where those have none of it
+	 */
+	of(id: string, priceId: string | undefined, model: string, isOwn: boolean): Listed;
 }
 
-/** What the table calls our types. The others are not in it: Venice, and whatever answers at an address of the user's. */
-const VENDORS: Partial<Record<ProviderType, string>> = {
-	openai: "openai",
-	anthropic: "anthropic",
-	gemini: "google",
-	openrouter: "openrouter",
-	xai: "x-ai",
-};
 /** In the house a call costs no more than no call. */
 const FREE: Price = { input: 0, output: 0 };
 const OWN: Listed = { price: FREE, rates: FREE, source: "own" };
@@ -60,7 +55,7 @@ export function priceBook(settings: Config["prices"], wall: () => number = Date.
 	const kept = new Map<string, Listed>();
 	let day = 0;
 	return {
-		of(id, type, model, isOwn) {
+		of(id, priceId, model, isOwn) {
 			const today = Math.floor(wall() / DAY_MS);
 			if (today !== day) kept.clear();
 			day = today;
@@ -68,7 +63,7 @@ export function priceBook(settings: Config["prices"], wall: () => number = Date.
 			if (!listed) {
 				const suffix = routingSuffix(id);
 				const own = priceOf(id) ?? (suffix === undefined ? undefined : priceOf(id.slice(0, -suffix.length)));
-				listed = { ...(isOwn ? OWN : fromTable(type, model, wall())), ...own };
+				listed = { ...(isOwn ? OWN : fromTable(priceId, model, wall())), ...own };
 				if (kept.size >= MOST_KEPT) kept.clear();
 				kept.set(id, listed);
 			}
@@ -87,15 +82,14 @@ function configured({ input = 0, output = 0, ...rest }: PriceConfig): Listed {
 	return { price: { input, output }, rates: { input, output, ...rest }, source: "prices" };
 }
 
-function fromTable(type: ProviderType, model: string, now: number): Listed {
-	const vendor = VENDORS[type];
-	if (!vendor) return {};
+function fromTable(priceId: string | undefined, model: string, now: number): Listed {
+	if (priceId === undefined) return {};
 	// 20 ms and 4 MB: most routers that are started never choose between vendors.
 	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");
 	try {
 		// A thousand tokens: many vendors ask more for long prompts, and few calls are.
 		const usage = { input_tokens: 1000, output_tokens: 1000 };
-		const found = calcPrice(usage, model, { providerId: vendor, timestamp: new Date(now) });
+		const found = calcPrice(usage, model, { providerId: priceId, timestamp: new Date(now) });
 		if (!found) return {};
 		const { input_price, output_price } = found;
 		const rates = ratesOfTable(model, found.model_price);

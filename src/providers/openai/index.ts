@@ -31,7 +31,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 	return {
 		...configuredOf(upstream),
 		transport,
-		reportsLoading: upstream.type === "local",
+		reportsLoading: upstream.row.reportsLoading,
 		routesModels: upstream.routesModels,
 		encode: (call, target, _, wishes) => encode(upstream, defaults, call, target, wishes),
 		continuation: () => upstream.row.continuation ?? "replay",

@@ -1,8 +1,8 @@
 /** The edits a call's text needs before an upstream that speaks OpenAI gets it. */
 import type { Call } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf } from "../../openai/json.ts";
+import type { VendorRow } from "../../vendors.ts";
 import type { Addition, EncodeOptions } from "../provider.ts";
-import type { Row } from "../vendors.ts";
 
 /** Nothing to escape: `JSON.stringify` costs 0.9 µs. */
 const PLAIN = /^[\w.:/@-]+$/;
@@ -26,7 +26,7 @@ export const CONTINUOUS_USAGE: Addition = "continuous_usage_stats";
 export function splicesFor(
 	call: Call,
 	model: string,
-	defaults: Row["defaults"],
+	defaults: VendorRow["defaults"],
 	counts = false,
 	without?: EncodeOptions["without"],
 ): Added {

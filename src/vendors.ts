@@ -1,0 +1,216 @@
+/**
+ * The upstreams a router can have, one row of data each. A new vendor is one row: its variables, model prefixes, price id, headers, what
+ * `--help`, `router check` and the configuration's schema say of it follow from it.
+ */
+
+/** A model-name prefix that leads to an upstream. */
+export interface Prefix {
+	readonly pattern: RegExp;
+	/** Shown as the reason of the choice. */
+	readonly label: string;
+	/** Cut off before the name goes upstream. */
+	readonly strip?: string;
+}
+
+/** The wire an upstream speaks: which folder of `src/providers/` translates to it. */
+export type Wire = "openai" | "anthropic" | "gemini";
+
+/**
+ * Where an upstream runs. `vendor`: at a vendor's, who is paid. `replica`: a server of the user's own, whose prefix cache is compared with the
+ * prompt. `cluster`: a scheduler of the user's own before several of those, which chooses among them itself. `address`: nobody knows, so
+ * its address tells: a local one is a replica, any other a vendor. `process`: in this process (the model `dummy`).
+ */
+export type Site = "vendor" | "replica" | "cluster" | "address" | "process";
+
+/**
+ * How an answer that broke off can go on at a target: as the last message, which it is asked to continue (vLLM); as a last message of
+ * the assistant's, which the vendor takes for the beginning of the answer; or only by asking again and comparing.
+ */
+export type Continuation = "continue_final_message" | "prefill" | "replay";
+
+/** One kind of upstream. Header and field names in lower case. */
+export interface VendorRow {
+	/** As people call it; for messages. */
+	readonly title: string;
+	readonly wire: Wire;
+	readonly site: Site;
+	/** The vendor's address; absent where only the user knows it. */
+	readonly baseUrl?: string;
+	/** The variable that gives the address. */
+	readonly baseUrlVariable?: string;
+	/** Variables that give the key, the first one that is set wins. */
+	readonly keyVariables: readonly string[];
+	/** Without a key it can't be called. */
+	readonly needsKey: boolean;
+	/** Put behind an address that names no version. */
+	readonly version: string;
+	/** Cut off the end of an address: people have the one of the vendor's OpenAI half at hand. */
+	readonly drops?: string;
+	/** Other names for it in front of a `/`. */
+	readonly aliases: readonly string[];
+	readonly prefixes: readonly Prefix[];
+	/** A model's own id begins with the provider's name when nothing else stands before the slash (`openrouter/auto`). */
+	readonly ownsBareNames?: boolean;
+
+	/** The vendor's id in the list prices of @pydantic/genai-prices; absent where those have no prices of it. */
+	readonly priceId?: string;
+	/** Its answers say what they cost (`usage.cost`, `usage.cost_in_usd_ticks`). */
+	readonly tellsCost?: boolean;
+
+	/** The header that holds the key, bare; absent: `authorization: Bearer …`. */
+	readonly keyHeader?: string;
+	/** Headers of every call, list requests included. */
+	readonly headers?: Readonly<Record<string, string>>;
+	/** Headers of the client's that go on to this vendor alone. */
+	readonly forwardedHeaders?: readonly string[];
+	/** The header that gets the name of the caller's key: the upstream shares its time out among callers by it. */
+	readonly callerHeader?: string;
+
+	/** Top-level fields of a chat request, set where the client left them (one level deep) open. */
+	readonly defaults?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+	/** The top-level field whose content goes into the vendor's own request as it is; other vendors' translators leave it out. */
+	readonly ownField?: string;
+	/** Fields of a call may send it elsewhere than its `model` (`model-routing.ts`). Of the others so does what stands at another address. */
+	readonly routesModels?: boolean;
+	/** See {@link Continuation}; absent: as the wire has it. */
+	readonly continuation?: Continuation;
+	/** It tells the tokens so far with each chunk of a stream where it is asked for them (vLLM's `continuous_usage_stats`). */
+	readonly countsChunks?: boolean;
+	/** Its comments before the first event say how far the loading of a model is. */
+	readonly reportsLoading?: boolean;
+	/** What its 400 says when it means a bad key. */
+	readonly badKey?: RegExp;
+}
+
+/** A table of vendors by type: the type is the name under which the router knows the vendor without any configuration. */
+export type Vendors = Readonly<Record<string, VendorRow>>;
+
+const vendor = { wire: "openai", site: "vendor", version: "/v1", needsKey: true, aliases: [] } as const;
+const own = {
+	wire: "openai",
+	site: "replica",
+	version: "/v1",
+	needsKey: false,
+	aliases: [],
+	keyVariables: [],
+	prefixes: [],
+} as const;
+
+const rows = {
+	openai: {
+		...vendor,
+		title: "OpenAI",
+		baseUrl: "https://api.openai.com/v1",
+		baseUrlVariable: "OPENAI_BASE_URL",
+		keyVariables: ["OPENAI_API_KEY"],
+		prefixes: [
+			{ pattern: /^gpt-/, label: "gpt-*" },
+			{ pattern: /^chatgpt-/, label: "chatgpt-*" },
+			{ pattern: /^text-embedding-/, label: "text-embedding-*" },
+			{ pattern: /^o\d/, label: "o<digit>*" },
+		],
+		priceId: "openai",
+	},
+	anthropic: {
+		...vendor,
+		title: "Anthropic",
+		wire: "anthropic",
+		baseUrl: "https://api.anthropic.com/v1",
+		baseUrlVariable: "ANTHROPIC_BASE_URL",
+		keyVariables: ["ANTHROPIC_API_KEY"],
+		aliases: ["claude"],
+		prefixes: [{ pattern: /^claude/, label: "claude*" }],
+		priceId: "anthropic",
+		keyHeader: "x-api-key",
+		headers: { "anthropic-version": "2023-06-01" },
+		ownField: "anthropic",
+	},
+	gemini: {
+		...vendor,
+		title: "Google Gemini",
+		wire: "gemini",
+		version: "/v1beta",
+		drops: "/openai",
+		baseUrl: "https://generativelanguage.googleapis.com/v1beta",
+		baseUrlVariable: "GEMINI_BASE_URL",
+		keyVariables: ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+		aliases: ["google"],
+		prefixes: [{ pattern: /^(?:gemini|google)/, label: "gemini*" }],
+		priceId: "google",
+		keyHeader: "x-goog-api-key",
+		ownField: "gemini",
+		badKey: /api.key (?:not valid|expired)/i,
+	},
+	openrouter: {
+		...vendor,
+		title: "OpenRouter",
+		baseUrl: "https://openrouter.ai/api/v1",
+		baseUrlVariable: "OPENROUTER_BASE_URL",
+		keyVariables: ["OPENROUTER_API_KEY"],
+		prefixes: [{ pattern: /^openrouter/, label: "openrouter*" }],
+		ownsBareNames: true,
+		priceId: "openrouter",
+		tellsCost: true,
+		headers: { "x-title": "router" },
+		// Attribution: which program made the call.
+		forwardedHeaders: ["http-referer", "x-title"],
+		routesModels: true,
+	},
+	xai: {
+		...vendor,
+		title: "Grok (xAI)",
+		baseUrl: "https://api.x.ai/v1",
+		baseUrlVariable: "XAI_BASE_URL",
+		keyVariables: ["XAI_API_KEY"],
+		aliases: ["grok"],
+		prefixes: [{ pattern: /^grok/, label: "grok*" }],
+		priceId: "x-ai",
+		tellsCost: true,
+		badKey: /incorrect api key/i,
+	},
+	venice: {
+		...vendor,
+		title: "Venice",
+		baseUrl: "https://api.venice.ai/api/v1",
+		baseUrlVariable: "VENICE_BASE_URL",
+		keyVariables: ["VENICE_API_KEY"],
+		prefixes: [{ pattern: /^venice/, label: "venice*" }],
+		routesModels: true,
+		// Venice puts a system prompt of its own before the caller's unless told not to (swagger 20260821: default true).
+		defaults: { venice_parameters: { include_venice_system_prompt: false } },
+	},
+	"llm-d": {
+		...own,
+		title: "llm-d",
+		site: "cluster",
+		baseUrlVariable: "LLMD_BASE_URL",
+		aliases: ["llmd"],
+		prefixes: [{ pattern: /^llmd-/, label: "llmd-*", strip: "llmd-" }],
+		callerHeader: "x-llm-d-inference-fairness-id",
+		continuation: "continue_final_message",
+		countsChunks: true,
+	},
+	local: {
+		...own,
+		title: "Local agent",
+		baseUrl: "http://localhost:5000",
+		baseUrlVariable: "LOCAL_AGENT_URL",
+		keyVariables: ["ROUTER_AGENT_TOKEN"],
+		prefixes: [{ pattern: /^local/, label: "local*" }],
+		continuation: "continue_final_message",
+		countsChunks: true,
+		reportsLoading: true,
+	},
+	vllm: { ...own, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
+	// Nobody knows what it heeds.
+	"openai-compatible": { ...own, title: "OpenAI-compatible", site: "address", routesModels: true },
+} as const satisfies Vendors;
+
+/** A type that `providers:` may name. */
+export type ProviderType = keyof typeof rows;
+
+/** One row a type. */
+export const VENDORS: Readonly<Record<ProviderType, VendorRow>> = rows;
+
+/** The types, in the table's order. */
+export const PROVIDER_TYPES = Object.keys(VENDORS) as readonly ProviderType[];
