@@ -2,6 +2,8 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { entryAnswer } from "../src/cache/cached-response.ts";
 import { Repeats } from "../src/cache/exact-match.ts";
+import type { ClientCall } from "../src/dialects/dialect.ts";
+import { openAiChat } from "../src/dialects/openai-chat.ts";
 import { type Call, parseRequest } from "../src/openai/call.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -109,7 +111,12 @@ test("what one caller is told of its limits is not told to the next", async () =
 	const told = async (headers: Record<string, string>) => {
 		const settlement = new CallRecord("req_1", "chat", performance.now(), sink);
 		settlement.headers = headers;
-		const answer = entryAnswer(entry, { stream: false } as Call, settlement, true);
+		const answer = entryAnswer(
+			entry,
+			{ stream: false, dialect: openAiChat } as unknown as ClientCall,
+			settlement,
+			true,
+		);
 		return [answer.headers.get("x-ratelimit-limit-requests"), await answer.text()];
 	};
 	const facts = { provider: "box", model: "m", storedAt: Date.now(), expiresAt: Date.now() + 60_000 };

@@ -76,7 +76,6 @@ test("who speaks may be told long before the first piece of text; from then on s
 				...parseRequest("chat", JSON.stringify(body)),
 				id: "req",
 				operation: "chat",
-				dialect: "openai",
 				headers: new Headers(),
 				hops: "",
 				signal: new AbortController().signal,

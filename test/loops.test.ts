@@ -95,7 +95,6 @@ describe("the hop header", () => {
 					...parsed,
 					id: "req_1",
 					operation: "chat",
-					dialect: "openai",
 					headers: new Headers({ "x-router-hops": "before" }),
 					hops: `before,${INSTANCE}`,
 					signal: new AbortController().signal,

@@ -7,11 +7,12 @@ import type { Biller } from "../accounts/usage/pricing.ts";
 import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
 import type { AnswerCache } from "../cache/cache.ts";
 import type { Config } from "../config/schema.ts";
+import type { ClientCall, Dialect } from "../dialects/dialect.ts";
+import { openAiChat } from "../dialects/openai-chat.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import type { ClientAddresses, Peers } from "../http/client-address.ts";
 import { IdleTimeoutLift, type IdleTimeouts } from "../http/idle-timeout.ts";
 import { readRequestText } from "../http/request-body.ts";
-import { type Call, parseRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import { HOPS } from "../providers/request-headers.ts";
 import { CallRecord, newRequestId } from "../proxy/call-record.ts";
@@ -67,14 +68,14 @@ const MAX_HOPS = 8;
 const MOST_ANSWERED = 100;
 
 /** Handles `POST /v1/…` for one operation. Never throws: every error is answered and settled here. */
-export function callHandler(operation: Operation, context: CallContext) {
+export function callHandler(operation: Operation, context: CallContext, dialect: Dialect = openAiChat) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
 	return async (request: Request, server: BunServer | null): Promise<Response> => {
 		const settlement = new CallRecord(newRequestId(), operation, performance.now(), context.sink);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
-			const arrived = arrive(operation, context, request, settlement);
+			const arrived = arrive(operation, dialect, context, request, settlement);
 			const text = await readRequestText(request, arrived.config.server.body_limit);
 			settlement.waitedMs = performance.now() - settlement.startedAt;
 			// What is answered at once is not waited for: that would cost 0.8 µs.
@@ -84,7 +85,7 @@ export function callHandler(operation: Operation, context: CallContext) {
 			const error = asRouterError(thrown);
 			if (error.errorCode === "internal_error") settlement.onFault(error.cause ?? error);
 			settlement.settle(error.status, error.errorCode);
-			return error.response(errorHeaders(settlement));
+			return dialect.error(error, errorHeaders(settlement));
 		}
 	};
 }
@@ -99,7 +100,13 @@ interface Arrived extends Pick<CallContext, "config" | "catalog" | "accounts"> {
 }
 
 /** Lets a caller in, and reads what its headers say. Throws what those rules do. */
-function arrive(operation: Operation, context: CallContext, request: Request, settlement: CallRecord): Arrived {
+function arrive(
+	operation: Operation,
+	dialect: Dialect,
+	context: CallContext,
+	request: Request,
+	settlement: CallRecord,
+): Arrived {
 	const { config, catalog, gate, accounts } = context;
 	const { headers } = request;
 	const caller = admit(gate, request, config);
@@ -107,6 +114,7 @@ function arrive(operation: Operation, context: CallContext, request: Request, se
 	const arrival = {
 		id: settlement.id,
 		operation,
+		dialect,
 		hops: hopsWith(context.instance, headers),
 		startedAt: settlement.startedAt,
 		timeoutMs: msIn(headers, "x-router-timeout-ms"),
@@ -127,7 +135,7 @@ function answer(
 ): Response | Promise<Response> {
 	const { context, config, catalog, accounts, request, settlement, caller, arrival } = arrived;
 	const { operation } = arrival;
-	const parsed = context.cache?.parsed(operation, text) ?? parseRequest(operation, text);
+	const parsed = context.cache?.parsed(operation, text) ?? arrival.dialect.parse(operation, text);
 	const call = new IncomingCall(request, parsed, arrival);
 	const { model } = parsed.body;
 	settlement.requested = model.slice(0, 200);
@@ -160,12 +168,12 @@ function answer(
 /** Answers a call that may be answered: from the cache, or by an upstream. */
 function fulfil(
 	{ context, config, request, settlement }: Arrived,
-	call: Call,
+	call: ClientCall,
 	route: Route,
 	server: BunServer | null,
 	answered: Set<string>,
 ): Response | Promise<Response> {
-	const run = (led: Call) => {
+	const run = (led: ClientCall) => {
 		const reasons = wantsReasons(request.headers);
 		const { targets, work, explained, decision, refusal } = choose(led, route, context, reasons);
 		const explanation = explained && explainHeader(explained);
@@ -248,7 +256,7 @@ function msIn(headers: Headers, name: string): number | undefined {
 }
 
 /** The call's own limits on its upstream's silence. Throws `invalid_value`. */
-function limitsIn(headers: Headers): Call["limits"] {
+function limitsIn(headers: Headers): ClientCall["limits"] {
 	const first_token = msIn(headers, "x-router-first-token-ms");
 	const stall = msIn(headers, "x-router-stall-ms");
 	return first_token === undefined && stall === undefined ? undefined : { first_token, stall };

@@ -1,15 +1,19 @@
 /** A client's call as the house sees it. */
-import type { Call, parseRequest } from "../openai/call.ts";
+import type { ClientCall } from "../dialects/dialect.ts";
+import type { Call, ParsedRequest } from "../openai/call.ts";
 
 /** What is known of it besides its text. */
-export type Arrival = Pick<Call, "id" | "operation" | "hops" | "startedAt" | "timeoutMs" | "limits" | "priority"> & {
+export type Arrival = Pick<
+	ClientCall,
+	"id" | "operation" | "dialect" | "hops" | "startedAt" | "timeoutMs" | "limits" | "priority"
+> & {
 	readonly key: string | undefined;
 	readonly keyId: string | undefined;
 };
 
 /** A class for one reason: the signal is made when it is asked for, and a getter in an object literal costs each call 1 µs. */
-export class IncomingCall implements Call {
-	readonly dialect = "openai";
+export class IncomingCall implements ClientCall {
+	readonly dialect: ClientCall["dialect"];
 	readonly id: string;
 	readonly operation: Call["operation"];
 	readonly raw: string;
@@ -26,7 +30,7 @@ export class IncomingCall implements Call {
 	readonly keyId: string | undefined;
 	readonly #request: Request;
 
-	constructor(request: Request, parsed: ReturnType<typeof parseRequest>, arrival: Arrival) {
+	constructor(request: Request, parsed: ParsedRequest, arrival: Arrival) {
 		this.#request = request;
 		this.headers = request.headers;
 		this.raw = parsed.raw;
@@ -35,6 +39,7 @@ export class IncomingCall implements Call {
 		this.stream = parsed.stream;
 		this.id = arrival.id;
 		this.operation = arrival.operation;
+		this.dialect = arrival.dialect;
 		this.hops = arrival.hops;
 		this.startedAt = arrival.startedAt;
 		this.timeoutMs = arrival.timeoutMs;

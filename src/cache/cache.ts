@@ -1,14 +1,15 @@
 /** The cache in a call's way: an older answer, one that is on its way to somebody else, or the upstream's. */
 
+import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
-import type { Call } from "../openai/call.ts";
+import type { ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import { timeLeft } from "../proxy/attempt.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { entryAnswer, tailAnswer } from "./cached-response.ts";
 import { type CacheEntry, decodeEntry, encodeEntry, isFresh, isSound } from "./entry.ts";
-import { type CacheScope, type Parsed, type Repeat, Repeats } from "./exact-match.ts";
+import { type CacheScope, type Repeat, Repeats } from "./exact-match.ts";
 import { keyOf } from "./key.ts";
 import { Leader } from "./leader.ts";
 import { Ring, type RingKey } from "./ring.ts";
@@ -30,13 +31,13 @@ export interface AnswerCacheOptions {
 }
 
 /** Makes a call upstream. */
-export type Run = (call: Call) => Promise<Response>;
+export type Run = (call: ClientCall) => Promise<Response>;
 
 /** A call that the cache is for. */
 interface Asked {
 	readonly key: RingKey;
 	readonly use: CacheUse;
-	readonly call: Call;
+	readonly call: ClientCall;
 	readonly settlement: CallRecord;
 	readonly run: Run;
 	readonly asker: CacheScope;
@@ -67,7 +68,7 @@ export class AnswerCache {
 	}
 
 	/** What a text was read as the last time it came; undefined where that is not remembered. */
-	parsed(operation: Operation, text: string): Parsed | undefined {
+	parsed(operation: Operation, text: string): ParsedRequest | undefined {
 		return this.#repeats.parsed(operation, text);
 	}
 
@@ -75,7 +76,7 @@ export class AnswerCache {
 	 * Answers a call, by `run` where nothing else can; at once where the answer is here. Throws what `run` throws, and `invalid_value` for
 	 * the cache's own header, at once or later.
 	 */
-	answer(call: Call, targets: readonly Target[], settlement: CallRecord, run: Run): Response | Promise<Response> {
+	answer(call: ClientCall, targets: readonly Target[], settlement: CallRecord, run: Run): Response | Promise<Response> {
 		const use = cacheUse(call, this.options.settingsFor(call.body.model));
 		const asker = { tenant: this.options.isShared() ? "" : (call.keyId ?? ""), targets, headers: call.headers };
 		const repeat = use && this.#repeats.find(call, asker);
@@ -124,7 +125,7 @@ export class AnswerCache {
 		if (waited && tail && flight.origin && tail.backlog > 0) {
 			settlement.cache = "hit";
 			settlement.isKnown = true;
-			return tailAnswer(flight, tail, settlement, leave);
+			return tailAnswer(flight, tail, call, settlement, leave);
 		}
 		if (tail) flight.drop(tail);
 		leave();
@@ -195,7 +196,7 @@ export class AnswerCache {
 }
 
 /** The key; undefined for a body too deep to be read for it. */
-function keyIn(call: Call, targets: readonly Target[], tenant: string): RingKey | undefined {
+function keyIn(call: ClientCall, targets: readonly Target[], tenant: string): RingKey | undefined {
 	// Agents come and go: what counts is the model, wherever it runs.
 	const places = targets.map(({ id, name }) => name ?? id);
 	try {
@@ -206,7 +207,11 @@ function keyIn(call: Call, targets: readonly Target[], tenant: string): RingKey 
 	}
 }
 
-const shapeOf = ({ stream, body }: Call) => ({ stream, showsUsage: body.stream_options?.include_usage === true });
+const shapeOf = ({ dialect, stream, body }: ClientCall) => ({
+	dialect,
+	stream,
+	showsUsage: body.stream_options?.include_usage === true,
+});
 
 /** The entry, where the call takes one of its age. */
 function fresh(entry: CacheEntry | undefined, { maxAgeMs }: CacheUse): CacheEntry | undefined {
@@ -236,7 +241,7 @@ async function waiting<T>(promise: Promise<T>, client: AbortSignal, { call, sett
 	return waited;
 }
 
-function gaveUp({ signal }: Call): RouterError {
+function gaveUp({ signal }: ClientCall): RouterError {
 	if (signal.aborted) return new RouterError("cancelled", "The client left.");
 	return new RouterError("upstream_timeout", "The same call of another caller gave no answer in this call's time.");
 }

@@ -1,12 +1,9 @@
 /** Calls that the cache has answered lately, by their text: clients that repeat a call send the same bytes. */
-import type { Call } from "../openai/call.ts";
+import type { Call, ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { CacheEntry } from "./entry.ts";
 import { BETAS } from "./key.ts";
 import type { RingKey } from "./ring.ts";
-
-/** What a text was read as. */
-export type Parsed = Pick<Call, "raw" | "body" | "fields" | "stream">;
 
 /** Who asked, besides what. */
 export interface CacheScope {
@@ -20,7 +17,7 @@ export interface CacheScope {
 /** A call that was answered. */
 export interface Repeat {
 	readonly operation: Operation;
-	readonly parsed: Parsed;
+	readonly parsed: ParsedRequest;
 	readonly tenant: string;
 	readonly targets: object;
 	/** The values of {@link BETAS}. */
@@ -68,7 +65,7 @@ export class Repeats {
 	}
 
 	/** What this text was read as; undefined where that has to be done. */
-	parsed(operation: Operation, text: string): Parsed | undefined {
+	parsed(operation: Operation, text: string): ParsedRequest | undefined {
 		const repeat = this.#of(text);
 		return repeat?.operation === operation ? repeat.parsed : undefined;
 	}

@@ -1,16 +1,16 @@
 /** The caller whose call is made upstream: hands its answer to all who wait, and has it kept. */
 
+import type { ClientCall } from "../dialects/dialect.ts";
 import { withoutCost, withUsage } from "../openai/answer-usage.ts";
-import type { Call } from "../openai/call.ts";
-import { foldStream } from "../openai/stream-to-json.ts";
+import type { StreamPiece } from "../openai/sse.ts";
 import type { Audience } from "../proxy/answer-listener.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import type { CacheEntry } from "./entry.ts";
-import type { Broken, FlightPiece, SingleFlight } from "./single-flight.ts";
+import type { Broken, SingleFlight } from "./single-flight.ts";
 
 /** What it works with. */
 export interface Led {
-	readonly call: Call;
+	readonly call: ClientCall;
 	readonly settlement: CallRecord;
 	readonly flight: SingleFlight;
 	/** How long the answer is good, ms. */
@@ -26,7 +26,7 @@ export class Leader implements Audience {
 	constructor(private readonly led: Led) {}
 
 	/** What the cache runs: it goes on while anybody wants the answer. */
-	get call(): Call {
+	get call(): ClientCall {
 		return { ...this.led.call, signal: this.led.flight.signal };
 	}
 
@@ -34,7 +34,7 @@ export class Leader implements Audience {
 		this.land(this.#entryOf(body));
 	}
 
-	sent(piece: FlightPiece, taken: number | Promise<number>): number | Promise<unknown> {
+	sent(piece: StreamPiece, taken: number | Promise<number>): number | Promise<unknown> {
 		const { flight } = this.led;
 		flight.origin ??= this.#origin;
 		return flight.send(piece, taken);
@@ -44,7 +44,7 @@ export class Leader implements Audience {
 		const { flight, call, settlement } = this.led;
 		const pieces = broken || flight.signal.aborted ? undefined : flight.pieces;
 		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
-		const body = bytes && foldStream(call.operation, Buffer.concat(bytes));
+		const body = bytes && call.dialect.fold(call.operation, Buffer.concat(bytes));
 		this.land(
 			body === undefined ? undefined : this.#entryOf(withUsage(body, settlement.tokens, settlement.isEstimated)),
 			broken,

@@ -1,13 +1,13 @@
 /**
  * One call on its way upstream, and all who wait for the same answer. Its races stand in design.md.
  */
+import type { Dialect } from "../dialects/dialect.ts";
+import type { StreamPiece } from "../openai/sse.ts";
 import type { CacheEntry } from "./entry.ts";
-
-/** A piece of a stream, as its client gets it. */
-export type FlightPiece = Uint8Array | string;
 
 /** How the leader's client gets its answer: others that want it in the same form may read along. */
 export interface Shape {
+	readonly dialect: Dialect;
 	readonly stream: boolean;
 	readonly showsUsage: boolean;
 }
@@ -31,7 +31,7 @@ export class SingleFlight {
 	readonly #begun = Promise.withResolvers<void>();
 	readonly #tails = new Set<Tail>();
 	/** What was sent so far, while that may be read from its beginning. */
-	#pieces: FlightPiece[] | undefined = [];
+	#pieces: StreamPiece[] | undefined = [];
 	#size = 0;
 	#present = 1;
 	#isOver = false;
@@ -62,7 +62,7 @@ export class SingleFlight {
 	}
 
 	/** What was sent, whole; undefined where it has outgrown the limit. */
-	get pieces(): readonly FlightPiece[] | undefined {
+	get pieces(): readonly StreamPiece[] | undefined {
 		return this.#pieces;
 	}
 
@@ -76,8 +76,9 @@ export class SingleFlight {
 	readonly leave = this.#leaving();
 
 	/** The stream from its beginning; undefined where that is no longer kept, or the form is another one. */
-	tail({ stream, showsUsage }: Shape): Tail | undefined {
-		const isSame = stream && this.shape.stream && showsUsage === this.shape.showsUsage;
+	tail({ dialect, stream, showsUsage }: Shape): Tail | undefined {
+		const { shape } = this;
+		const isSame = stream && shape.stream && dialect === shape.dialect && showsUsage === shape.showsUsage;
 		if (!isSame || !this.#pieces || this.#isOver) return undefined;
 		const tail = new Tail(this.#pieces, () => this.#wake());
 		this.#tails.add(tail);
@@ -89,7 +90,7 @@ export class SingleFlight {
 	 * The leader's stream sends a piece; `taken` is what its client's side says of it. Returns what to wait for before the next: the
 	 * slowest of those who read along, once it is a whole limit behind; the leader's own client only if nobody else reads.
 	 */
-	send(piece: FlightPiece, taken: number | Promise<number>): number | Promise<unknown> {
+	send(piece: StreamPiece, taken: number | Promise<number>): number | Promise<unknown> {
 		this.#begun.resolve();
 		this.#size += piece.length;
 		if (this.#size > this.limit) this.#pieces = undefined;
@@ -155,13 +156,13 @@ export class SingleFlight {
 
 /** One who reads a stream along: from its beginning, at its own pace. */
 export class Tail {
-	readonly #queue: FlightPiece[];
+	readonly #queue: StreamPiece[];
 	#backlog = 0;
 	#isOver = false;
 	#waiting: (() => void) | undefined;
 
 	constructor(
-		pieces: readonly FlightPiece[],
+		pieces: readonly StreamPiece[],
 		private readonly onRead: () => void,
 	) {
 		this.#queue = [...pieces];
@@ -173,7 +174,7 @@ export class Tail {
 		return this.#backlog;
 	}
 
-	push(piece: FlightPiece): void {
+	push(piece: StreamPiece): void {
 		this.#queue.push(piece);
 		this.#backlog += piece.length;
 		this.#waiting?.();
@@ -185,7 +186,7 @@ export class Tail {
 	}
 
 	/** All that is there; undefined at the end. One reader, one read at a time. */
-	async read(): Promise<readonly FlightPiece[] | undefined> {
+	async read(): Promise<readonly StreamPiece[] | undefined> {
 		while (this.#queue.length === 0) {
 			if (this.#isOver) return undefined;
 			await new Promise<void>((resolve) => {

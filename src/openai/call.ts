@@ -7,18 +7,22 @@ import { OPERATIONS, type Operation } from "./operations.ts";
 import type { RequestBody } from "./request-fields.ts";
 import { describe } from "./validation.ts";
 
-/** A checked call. `raw` is what upstreams of the same dialect get; `body` is its parse, for reading only. */
-export interface Call {
-	/** `req_…`, unique; the ledger's key and `x-request-id`. */
-	readonly id: string;
-	readonly operation: Operation;
-	readonly dialect: "openai";
-	/** The client's own JSON text. */
+/** A request's text as it was read: OpenAI's, or what another dialect made of its own. */
+export interface ParsedRequest {
+	/** JSON: what upstreams that speak OpenAI get. A client of OpenAI's own wire has sent these very bytes. */
 	readonly raw: string;
+	/** The parse of `raw`, for reading only. */
 	readonly body: RequestBody;
 	/** Where the top-level fields stand in `raw`. */
 	readonly fields: readonly Field[];
 	readonly stream: boolean;
+}
+
+/** A checked call. */
+export interface Call extends ParsedRequest {
+	/** `req_…`, unique; the ledger's key and `x-request-id`. */
+	readonly id: string;
+	readonly operation: Operation;
 	/** The client's headers. */
 	readonly headers: Headers;
 	/** The routers it came through, this one last, comma separated. */
@@ -49,7 +53,7 @@ const CHECKS: Record<Operation, TypeCheck<TSchema>> = {
  * Reads a request's text. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
  * `body_too_large` (more fields than a parse should see), or `invalid_value` with the path of the first field at fault; messages never quote the body.
  */
-export function parseRequest(operation: Operation, raw: string): Pick<Call, "raw" | "body" | "fields" | "stream"> {
+export function parseRequest(operation: Operation, raw: string): ParsedRequest {
 	let body: unknown;
 	let fields: Field[];
 	try {

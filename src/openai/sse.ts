@@ -158,5 +158,18 @@ export function sseComment(text: string): string {
 	return `: ${text}\n\n`;
 }
 
+/** A piece of a stream: whole events, as they came or as they were written. */
+export type StreamPiece = Uint8Array | string;
+
+const decoder = new TextDecoder();
+
+/** The text of a piece that is whole. */
+export function textOf(piece: StreamPiece): string {
+	return typeof piece === "string" ? piece : decoder.decode(piece);
+}
+
+/** The comment of a stream that has nothing to say yet, without its line ends. */
+export const KEEP_ALIVE = ": keep-alive";
+
 /** What ends every good stream of the OpenAI API. */
 export const DONE = sseData("[DONE]");

@@ -1,5 +1,6 @@
 /** One try at one target: an answer that has begun, or the failure it ended in. */
 import type { Call } from "../openai/call.ts";
+import { KEEP_ALIVE, type StreamPiece } from "../openai/sse.ts";
 import {
 	type Addition,
 	type Answer,
@@ -18,7 +19,7 @@ import {
 import { answerHeaders } from "./answer-headers.ts";
 import type { OpenRecord } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
-import { EventReader, type StreamPiece } from "./event-reader.ts";
+import { EventReader } from "./event-reader.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
 import { foldedAnswer, isEvents, isNoStream, played, rejoined, source } from "./other-form.ts";
@@ -312,9 +313,6 @@ export class Attempt {
 }
 
 const COUNTS: EncodeOptions = { counts: true };
-
-/** The comment of a stream that has nothing to say yet. */
-export const KEEP_ALIVE = ": keep-alive";
 
 /** Said where the call's own header has set a limit: no setting of the router's would raise that. */
 function setByCall({ stream, limits }: Call, limitMs: number, leftMs: number): string {

@@ -9,15 +9,15 @@
 import { asRouterError, RouterError } from "../errors.ts";
 import { withCounts } from "../openai/answer-usage.ts";
 import { SentRecord } from "../openai/sent-so-far.ts";
-import { DONE, sseComment, sseData } from "../openai/sse.ts";
+import { DONE, KEEP_ALIVE, type StreamPiece, sseComment, sseData } from "../openai/sse.ts";
 import { withCost } from "../openai/usage-cost.ts";
 import { errorOf } from "../providers/failure-to-error.ts";
 import type { Target } from "../providers/provider.ts";
-import { type AttemptListener, KEEP_ALIVE, type StartedAnswer } from "./attempt.ts";
+import type { AttemptListener, StartedAnswer } from "./attempt.ts";
 import type { Attempts } from "./call-attempts.ts";
 import type { CallRecord } from "./call-record.ts";
 import { LEFT } from "./deadline.ts";
-import type { EventReader, StreamPiece } from "./event-reader.ts";
+import type { EventReader } from "./event-reader.ts";
 
 const SIGN_OF_LIFE = `${KEEP_ALIVE}\n\n`;
 

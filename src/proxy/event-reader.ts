@@ -1,5 +1,5 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
-import { EventTooLarge, type SseEvent, SseSplitter } from "../openai/sse.ts";
+import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import {
 	type ByteSource,
@@ -11,9 +11,6 @@ import {
 	TRUNCATED,
 } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
-
-/** What is written at once: the upstream's own bytes, or text of ours. */
-export type StreamPiece = Uint8Array | string;
 
 /** What a reader tells. */
 export interface ReaderEvents {

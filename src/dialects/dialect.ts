@@ -1,0 +1,80 @@
+/**
+ * What a client speaks. A dialect reads the client's request and writes all that the client reads back: whole answers, streams, errors.
+ * In between everything is in OpenAI's words (`openai/`): providers give whole answers as its JSON and streams as its events.
+ */
+import type { RouterError } from "../errors.ts";
+import type { Call, ParsedRequest } from "../openai/call.ts";
+import type { Operation } from "../openai/operations.ts";
+import type { StreamPiece } from "../openai/sse.ts";
+import type { Tokens } from "../openai/usage.ts";
+
+/** One wire. Pure: no clock, no I/O. A new one is one file of this type, and its rows in `api/routes.ts`. */
+export interface Dialect {
+	/** Media type of whole answers. */
+	readonly contentType: string;
+	/** Media type of streams. */
+	readonly streamContentType: string;
+	/**
+	 * Reads a request's text. Throws RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`,
+	 * `unsupported_parameter`) naming the field at fault in this wire's words; its message never quotes the text.
+	 */
+	parse(operation: Operation, text: string): ParsedRequest;
+	/**
+	 * A whole answer.
+	 * @param answer OpenAI's JSON, its token counts complete; UTF-8 bytes where it comes from the cache
+	 * @param costUsd what it cost, USD; undefined where nobody knows, or where the client is not to be told
+	 */
+	answer(answer: StreamPiece, costUsd: number | undefined): StreamPiece;
+	/** What writes one stream. It may keep a state; a wire that needs none hands out the same one each time. */
+	stream(call: DialectCall): StreamWriter;
+	/**
+	 * The whole answer, as OpenAI's JSON, in a complete stream of this wire, for the cache; undefined where it can't be told: then
+	 * streams are not kept.
+	 */
+	fold(operation: Operation, stream: Uint8Array): string | undefined;
+	/**
+	 * The answer to a call that failed before its first byte, status and headers included.
+	 * @param headers what is said of the call besides, lower-case names
+	 */
+	error(error: RouterError, headers: Readonly<Record<string, string>>): Response;
+}
+
+/** What of a call a stream's form may depend on. */
+export type DialectCall = Pick<Call, "operation" | "body">;
+
+/** A call, and the wire that its client speaks. */
+export interface ClientCall extends Call {
+	readonly dialect: Dialect;
+}
+
+/** Writes one client's stream. */
+export interface StreamWriter {
+	/** Sent while there is nothing to say, so that neither the client nor a proxy on the way takes the connection for dead. */
+	readonly keepAlive: string;
+	/** A piece of the answer, whole events of OpenAI's, or comments of the upstream's. Called for each piece: it is to cost nothing where nothing changes. */
+	push<Piece extends StreamPiece>(piece: Piece): Piece | string;
+	/** The answer is complete. */
+	end(end: StreamEnd): string;
+	/** The answer broke off: what this wire's clients don't take for a good end. */
+	error(error: RouterError): string;
+}
+
+/** What only the end of a stream knows. */
+export interface StreamEnd {
+	readonly provider: string;
+	/** What the upstream calls it. */
+	readonly model: string;
+	readonly agent?: string | undefined;
+	/** 0 where no upstream was asked. */
+	readonly attempts: number;
+	readonly cache?: "hit" | undefined;
+	readonly tokens?: Tokens | undefined;
+	/** The tokens are a guess, or partly. */
+	readonly isEstimated?: boolean | undefined;
+	/** USD; undefined where nobody knows. */
+	readonly cost?: number | undefined;
+	/** The client is told the cost in the answer's usage, too. */
+	readonly tellsCost?: boolean | undefined;
+	/** OpenAI's chunk that holds the usage, JSON, its counts complete; absent where the client did not ask for one. */
+	readonly usageChunk?: string | undefined;
+}
