@@ -54,10 +54,10 @@ export const key = Type.Object(
 		...limits,
 		budget: Type.Optional(budget),
 	},
-	section,
+	closed,
 );
 
-const adminKey = Type.Object({ name: keyName, key: keySecret }, section);
+const adminKey = Type.Object({ name: keyName, key: keySecret }, closed);
 
 const limitSet = (description: string) => Type.Object(limits, { ...closed, description });
 
@@ -82,7 +82,7 @@ export const price = Type.Object(
 			amount("USD an hour of the model's hardware: calls that run at once share it, and idle time is nobody's."),
 		),
 	},
-	section,
+	closed,
 );
 
 /** `limits:`. */

@@ -1,6 +1,6 @@
 /** The `agent:` section of the configuration. */
 import { type Static, Type } from "@sinclair/typebox";
-import { section } from "./section.ts";
+import { closed, section } from "./section.ts";
 import { bytes, duration, secret, url } from "./units.ts";
 
 const choice = <const T extends string>(values: readonly T[], options: { default: NoInfer<T>; description: string }) =>
@@ -65,7 +65,7 @@ export const AgentModel = Type.Object(
 			}),
 		),
 	},
-	section,
+	closed,
 );
 
 /** The section. */

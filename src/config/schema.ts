@@ -208,7 +208,7 @@ const target = Type.Union([
 				),
 			),
 		},
-		section,
+		closed,
 	),
 ]);
 
@@ -256,7 +256,7 @@ const model = Type.Object(
 		),
 		cache: modelCache,
 	},
-	section,
+	closed,
 );
 
 const agents = section(
