@@ -1,4 +1,4 @@
-/** The command line: does what the words ask and says in one line what went wrong. */
+/** The command line: carries a command out, and says in one line what went wrong. */
 import { type Command, parseCommand, type StartOptions, UsageError } from "./cli/flags.ts";
 import { HELP } from "./cli/help.ts";
 import { ConfigError, located, mistakeLine } from "./config/config-error.ts";
@@ -7,12 +7,16 @@ import type { Loaded } from "./config/load.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes; sysexits has finer ones that no one tells apart. */
-const GOOD = 0;
+const SUCCESS = 0;
 const FAILED = 1;
 const USAGE = 2;
 
 const out = (text: string) => process.stdout.write(text);
-const complain = (text: string) => process.stderr.write(`${text}\n`);
+const printError = (text: string) => process.stderr.write(`${text}\n`);
+const print = ({ text, note }: Output) => {
+	out(text);
+	if (note !== undefined) printError(note);
+};
 
 /**
  * Runs one command line (`args`: the words after the program's name) and resolves with the exit code: 0, 1 where it
@@ -23,91 +27,96 @@ export async function run(args: readonly string[], env: Environment): Promise<nu
 		return await perform(parseCommand(args), env);
 	} catch (error) {
 		if (error instanceof UsageError) {
-			complain(`router: ${error.message}\nTry \`router --help\`.`);
+			printError(`router: ${error.message}\nTry \`router --help\`.`);
 			return USAGE;
 		}
-		complain(failure(error));
+		printError(failure(error));
 		return FAILED;
 	}
 }
 
-// What a command needs is loaded when it is asked for: `--version` takes 20 ms, the server's modules take 100.
+/** Carries a command out. What it needs is loaded only then, so that `--version` does not wait for the server's modules. */
 async function perform(command: Command, env: Environment): Promise<number> {
 	const cwd = process.cwd();
 	switch (command.do) {
 		case "help":
 			out(HELP);
-			return GOOD;
+			return SUCCESS;
 		case "version":
 			out(`${VERSION}\n`);
-			return GOOD;
+			return SUCCESS;
 		case "init": {
 			const { initText, writeExample } = await import("./cli/init.ts");
 			out(command.file === "-" ? initText(command) : writeExample(command.file, cwd));
-			return GOOD;
-		}
-		case "check": {
-			const { loaded, variables } = await configuration(command, env, cwd);
-			const { check } = await import("./cli/check.ts");
-			out(await locating(loaded, check(loaded, variables)));
-			return GOOD;
-		}
-		case "health": {
-			const { loaded } = await configuration(command, env, cwd);
-			const { healthCommand } = await import("./cli/health-command.ts");
-			out(await healthCommand(loaded));
-			return GOOD;
-		}
-		case "agents":
-		case "models": {
-			const { loaded, variables } = await configuration(command, env, cwd);
-			const { agentsTable, modelsTable } = await import("./cli/agents.ts");
-			const table = command.do === "agents" ? agentsTable : modelsTable;
-			out(await table(command.url, loaded.config, variables));
-			return GOOD;
-		}
-		case "explain": {
-			const { loaded } = await configuration(command, env, cwd);
-			const { explainText } = await import("./cli/explain-command.ts");
-			out(await explainText(command, loaded.config, cwd));
-			return GOOD;
-		}
-		case "invite": {
-			const { loaded } = await configuration(command, env, cwd);
-			const { invite } = await import("./cli/invite.ts");
-			const { line, note } = invite(command.url, loaded.config);
-			out(line);
-			if (note !== undefined) complain(note);
-			return GOOD;
-		}
-		case "office": {
-			const { loaded } = await configuration(command, env, cwd);
-			const { takeOrder } = await import("./cli/admin.ts");
-			const { text, note } = await takeOrder(command.order, command.url, loaded.config);
-			out(text);
-			if (note !== undefined) complain(note);
-			return GOOD;
+			return SUCCESS;
 		}
 		case "suggest": {
 			const { suggest } = await import("./cli/suggest.ts");
-			const { text, note } = await suggest(env);
-			out(text);
-			if (note !== undefined) complain(note);
-			return GOOD;
+			print(await suggest(env));
+			return SUCCESS;
 		}
 		case "start": {
 			const { loaded, variables } = await configuration(command, env, cwd);
 			const { start } = await import("./cli/start.ts");
 			return await locating(loaded, start(loaded, variables, out));
 		}
+		default:
+			print(await outputOf(command, await configuration(command, env, cwd), cwd));
+			return SUCCESS;
 	}
+}
+
+/** Commands that answer with a text made from the configuration, or from what a router says. */
+type Query = Exclude<Command, { readonly do: "help" | "version" | "init" | "suggest" | "start" }>;
+/** For stdout, and what a person should know besides, for stderr. */
+interface Output {
+	readonly text: string;
+	readonly note?: string | undefined;
+}
+
+async function outputOf(command: Query, { loaded, variables }: Configuration, cwd: string): Promise<Output> {
+	const { config } = loaded;
+	switch (command.do) {
+		case "check": {
+			const { check } = await import("./cli/check.ts");
+			return { text: await locating(loaded, check(loaded, variables)) };
+		}
+		case "health": {
+			const { healthCommand } = await import("./cli/health-command.ts");
+			return { text: await healthCommand(loaded) };
+		}
+		case "agents":
+		case "models": {
+			const { agentsTable, modelsTable } = await import("./cli/agents.ts");
+			const table = command.do === "agents" ? agentsTable : modelsTable;
+			return { text: await table(command.url, config, variables) };
+		}
+		case "explain": {
+			const { explainText } = await import("./cli/explain-command.ts");
+			return { text: await explainText(command, config, cwd) };
+		}
+		case "invite": {
+			const { invite } = await import("./cli/invite.ts");
+			return invite(command.url, config);
+		}
+		case "admin": {
+			const { runAdminCommand } = await import("./cli/admin.ts");
+			return await runAdminCommand(command.admin, command.url, config);
+		}
+	}
+}
+
+interface Configuration {
+	readonly loaded: Loaded;
+	/** The environment, with what an env file adds. */
+	readonly variables: Environment;
 }
 
 async function configuration(
 	{ role, flags, envFile }: StartOptions,
 	env: Environment,
 	cwd: string,
-): Promise<{ loaded: Loaded; variables: Environment }> {
+): Promise<Configuration> {
 	const { load } = await import("./config/load.ts");
 	// An empty variable counts as unset, here and for everyone who is handed these.
 	let variables: Environment = Object.fromEntries(Object.entries(env).filter(([, value]) => value));
@@ -115,13 +124,13 @@ async function configuration(
 		const { withEnvFile } = await import("./cli/env-file.ts");
 		variables = withEnvFile(variables, envFile, cwd);
 	}
-	const { FURTHER_VARIABLES } = await import("./cli/further-variables.ts");
-	const loaded = load({ flags, env: variables, cwd, role, variables: FURTHER_VARIABLES });
-	for (const warning of loaded.warnings) complain(`warning: ${mistakeLine(warning)}`);
+	const { UPSTREAM_VARIABLES } = await import("./cli/upstream-variables.ts");
+	const loaded = load({ flags, env: variables, cwd, role, variables: UPSTREAM_VARIABLES });
+	for (const warning of loaded.warnings) printError(`warning: ${mistakeLine(warning)}`);
 	return { loaded, variables: loaded.env };
 }
 
-/** What was to be done with a configuration; a mistake that only showed then is told with its place. */
+/** The result of a step that uses a configuration; a mistake in the file that only shows there is thrown with its line. */
 async function locating<T>(loaded: Loaded, done: Promise<T>): Promise<T> {
 	try {
 		return await done;

@@ -1,10 +1,9 @@
 /**
- * The entry: makes sure that Bun allows as many calls at once as there are, then runs the command line.
+ * The entry: raises Bun's limit of concurrent requests, then runs the command line.
  *
- * Bun's fetch takes 256 requests at a time per process, and an open stream holds one; only this variable, read
- * when the process starts, lifts that (runtime traps, "Outgoing fetch"). So a process that starts a server without it
- * replaces itself, under the same process id, with one that has it. That costs some 60 ms, which is why commands
- * that open no connection do without.
+ * Bun's fetch takes 256 requests at a time per process, and an open stream holds one. Only BUN_CONFIG_MAX_HTTP_REQUESTS, which Bun
+ * reads when the process starts, raises that. A process that starts a server without it therefore replaces itself, under the same
+ * process id, with one that has it. Other commands skip that second start.
  */
 import { startsServer } from "./cli/flags.ts";
 

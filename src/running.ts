@@ -1,11 +1,9 @@
-/** What a started role hands back to the command line. */
-
-/** A role that is up and listening. */
+/** A started role, as the command line gets it: up and listening. */
 export interface Running {
 	readonly role: "router" | "agent";
-	/** Where it answers: `http://127.0.0.1:8000`, the port being the one that is really bound. */
+	/** `http://127.0.0.1:8000`, with the port that is bound. */
 	readonly url: string;
-	/** What the banner prints below its own first line: providers, directories, a key made on first start. */
+	/** Lines of the banner below its first: providers, directories, a key made on first start. */
 	readonly lines: string[];
 	/** Stops taking calls, lets running ones finish up to their deadline and flushes. Safe to call twice. */
 	stop(): Promise<void>;

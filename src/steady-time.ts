@@ -1,11 +1,11 @@
 /** The clock for durations. */
 
 /**
- * Unix time as it was when the process started, plus what has passed since, ms, whole: it never goes back or jumps when somebody
- * sets the clock (NTP, a suspended machine, a hand), so that whatever waits for a time of it waits as long as was meant. To be shown
- * a time of it goes through {@link asWall}; times of other machines or of other processes are never compared with it.
+ * Unix time at the start of the process plus the time passed since, whole ms. It never goes back or jumps when somebody sets the clock
+ * (NTP, a suspended machine, an operator), so that a wait for a time of this clock lasts as long as was meant. {@link asWall} converts
+ * such a time for display. Times of other machines or processes must not be compared with it.
  */
 export const steadyTime = (): number => Math.round(performance.timeOrigin + performance.now());
 
-/** What the wall clock would have said at that time of the steady one, had it been set as it is now. Unix time, ms. */
+/** A time of {@link steadyTime} by the wall clock as it is set now. Unix time, ms. */
 export const asWall = (time: number): number => Date.now() - (steadyTime() - time);

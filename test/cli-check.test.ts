@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { report, withoutCredentials } from "../src/cli/check.ts";
-import { agentUrl, withAgentUrl } from "../src/cli/local-agent.ts";
+import { localUrl, withAgentUrl } from "../src/cli/local-url.ts";
 import { load } from "../src/config/load.ts";
 import type { Role } from "../src/config/overlay.ts";
 import { certificate } from "./kit/certificate.ts";
@@ -162,8 +162,8 @@ describe("an address", () => {
 	});
 
 	test("of the agent in the same process is the router's local one, unless another is named", () => {
-		expect(agentUrl({ host: "::", port: 5000 })).toBe("http://127.0.0.1:5000");
-		expect(agentUrl({ host: "::1", port: 5000 })).toBe("http://[::1]:5000");
+		expect(localUrl({ host: "::", port: 5000 })).toBe("http://127.0.0.1:5000");
+		expect(localUrl({ host: "::1", port: 5000 })).toBe("http://[::1]:5000");
 		expect(withAgentUrl({}, "http://a")).toEqual({ LOCAL_AGENT_URL: "http://a" });
 		expect(withAgentUrl({ LOCAL_AGENT_URL: "http://b" }, "http://a")).toEqual({ LOCAL_AGENT_URL: "http://b" });
 		expect(withAgentUrl({}, undefined)).toEqual({});

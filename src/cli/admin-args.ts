@@ -1,7 +1,7 @@
-/** What is wanted of the router's office: `router keys …`, `router usage`, `router why`. Pure. */
+/** The arguments of the administration commands: `router keys …`, `router usage`, `router why`, `router agents revoke`. Pure. */
 
-/** An order. Texts as they were typed. */
-export type Order =
+/** A command, understood. Texts as they were typed. */
+export type AdminCommand =
 	| { readonly what: "list-keys" | "list-invitations" }
 	| { readonly what: "create-key"; readonly options: KeyOptions }
 	| { readonly what: "revoke-key" | "revoke-invitation" | "why"; readonly which: string }
@@ -21,12 +21,12 @@ export interface UsageOptions {
 /** Flags of `router keys create`. */
 export const KEY_FLAGS = ["name", "team", "models", "rpm", "tpm", "concurrency", "input", "budget"] as const;
 
-/** The words and flags of one command line, as far as they are an order; a sentence about what is wrong with them where they are none. */
-export function orderOf(
+/** Understands the words and flags of one command line; a sentence about what is wrong with them where they are no such command. */
+export function parseAdminArgs(
 	command: "keys" | "usage" | "why" | "agents",
 	words: string[],
 	given: Readonly<Record<string, string | undefined>>,
-): Order | string {
+): AdminCommand | string {
 	if (command === "why") {
 		const id = words.shift();
 		return id === undefined ? "why needs the id of a call, as `x-request-id` says it" : { what: "why", which: id };

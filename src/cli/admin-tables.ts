@@ -1,5 +1,4 @@
-/** What the office gives out, as people read it. Pure. */
-
+/** What administration answers, as tables and texts for people. Pure. */
 import type { ShownUsage } from "../accounts/usage/usage-report.ts";
 import { decimal } from "../openai/usage-cost.ts";
 import type { Explanation } from "../routing/explain.ts";
@@ -10,7 +9,7 @@ import { plainText, table } from "./table.ts";
 
 type ListedKey = ReturnType<AdminService["keys"]>[number];
 
-/** A secret alone on its line, so that `$(router keys create …)` is the key; what it is stands in the note. */
+/** A secret alone on its line, so that `$(router keys create …)` is the key; the note names the key. */
 export function secretText({ key, secret, warning }: ShownSecret): { text: string; note: string } {
 	const about = `The secret of "${key.name}" (${key.id}); it is shown only this once.`;
 	return { text: `${secret}\n`, note: warning === undefined ? about : `${about} It is not kept yet: ${warning}.` };
@@ -131,5 +130,5 @@ function costText({ tokens, cost_usd, price, ...call }: ShownCall): string {
 	return `tokens   ${counts.join(", ")}${about}\ncost     ${cost}, ${SOURCES[price.source]}${by}\n`;
 }
 
-/** Four digits that say something. */
+/** Rounded to four significant digits. */
 const round = (usd: number): number => Number(usd.toPrecision(4));

@@ -15,42 +15,51 @@ import {
 } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
 import { createRouterState } from "../server/router-state.ts";
-import type { KeyOptions, Order } from "./admin-args.ts";
+import type { AdminCommand, KeyOptions } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
 import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
 
 /** What to print: for stdout, and what a person should know, for stderr. */
-export interface Delivered {
+export interface AdminOutput {
 	readonly text: string;
 	readonly note?: string | undefined;
 }
 
-/** An office, here or elsewhere. */
-type Counter = {
-	/** Here: why what was done is on no disk, so that nobody but this process knows of it. */
-	readonly unkept?: () => string | undefined;
+/** The administration of this machine's data directory, or of another router over HTTP. */
+type AdminClient = {
+	/** Of the data directory: why a change is on no disk, so that nobody but this process knows of it. */
+	readonly unsavedReason?: () => string | undefined;
 } & {
 	[K in keyof AdminService]: (
 		...args: Parameters<AdminService[K]>
 	) => ReturnType<AdminService[K]> | Promise<Awaited<ReturnType<AdminService[K]>>>;
 };
 
-/** Carries an order out. Throws StartError. */
-export async function takeOrder(order: Order, url: string | undefined, config: Config): Promise<Delivered> {
+/** Carries a command out. Throws StartError. */
+export async function runAdminCommand(
+	command: AdminCommand,
+	url: string | undefined,
+	config: Config,
+): Promise<AdminOutput> {
 	try {
-		if (url !== undefined) return await deliver(order, remote(url, config));
-		const notes: string[] = madeAnew(order, config);
-		const house = createRouterState(config);
+		if (url !== undefined) return await execute(command, remote(url, config));
+		const notes: string[] = newDirectoryNotes(command, config);
+		const state = createRouterState(config);
 		try {
-			const { store } = house;
-			const unkept = () => (store.hasUnwritten ? (store.problem ?? "the data directory can't be written") : undefined);
+			const { store } = state;
+			const unsavedReason = () =>
+				store.hasUnwritten ? (store.problem ?? "the data directory can't be written") : undefined;
 			const audit = auditLine(config, notes);
-			const office = openOffice(house, config, (...change) => void (unkept() === undefined && audit(...change)));
-			const { text, note } = await deliver(order, { ...office, unkept });
+			const service = openOffice(
+				state,
+				config,
+				(...change) => void (unsavedReason() === undefined && audit(...change)),
+			);
+			const { text, note } = await execute(command, { ...service, unsavedReason });
 			return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };
 		} finally {
-			house.store.close();
+			state.store.close();
 		}
 	} catch (thrown) {
 		if (thrown instanceof RouterError) throw new StartError(thrown.message);
@@ -58,54 +67,54 @@ export async function takeOrder(order: Order, url: string | undefined, config: C
 	}
 }
 
-/** A running router whose data directory was deleted goes on with what it has open, until it has looked into the new one. */
-function madeAnew(order: Order, { data_dir }: Config): string[] {
-	if (order.what !== "create-key" || existsSync(data_dir)) return [];
+/** A running router whose data directory was deleted goes on with the file it has open, until it has looked into the new one. */
+function newDirectoryNotes(command: AdminCommand, { data_dir }: Config): string[] {
+	if (command.what !== "create-key" || existsSync(data_dir)) return [];
 	return [
 		`There was no ${data_dir}: it is made now. A router that was started before knows the key a few seconds later.`,
 	];
 }
 
-async function deliver(order: Order, office: Counter): Promise<Delivered> {
-	switch (order.what) {
+async function execute(command: AdminCommand, service: AdminClient): Promise<AdminOutput> {
+	switch (command.what) {
 		case "list-keys":
-			return { text: keysTable(await office.keys()) };
+			return { text: keysTable(await service.keys()) };
 		case "create-key":
-			return secretOf("No key is made", await office.createKey(newKey(order.options)), office);
+			return createdSecret("No key is made", await service.createKey(newKey(command.options)), service);
 		case "rotate-key":
-			return secretOf("The key is not rotated", await office.rotateKey(order.which, order.overlap), office);
+			return createdSecret("The key is not rotated", await service.rotateKey(command.which, command.overlap), service);
 		case "revoke-key": {
-			const { name, warning } = await office.revokeKey(order.which);
-			keptOrThrow("The key is not revoked", office);
+			const { name, warning } = await service.revokeKey(command.which);
+			throwIfUnsaved("The key is not revoked", service);
 			return { text: `The key "${name}" is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 		case "usage": {
-			const { csv, ...asked } = order.options;
+			const { csv, ...asked } = command.options;
 			const query = usageQuery(asked);
-			const { data, partial } = await office.usage(query);
+			const { data, partial } = await service.usage(query);
 			const text = csv ? usageCsv(data, query.by) : usageTable(data, query);
 			return { text, note: partial && "Redis could not be asked: other routers' usage is not in this." };
 		}
 		case "why":
-			return { text: callText(await office.call(order.which)) };
+			return { text: callText(await service.call(command.which)) };
 		case "list-invitations":
-			return { text: invitationsTable(await office.invitations()) };
+			return { text: invitationsTable(await service.invitations()) };
 		case "revoke-invitation": {
-			const { id, warning } = await office.revokeInvitation(order.which);
-			keptOrThrow("The invitation is not revoked", office);
+			const { id, warning } = await service.revokeInvitation(command.which);
+			throwIfUnsaved("The invitation is not revoked", service);
 			return { text: `The invitation ${id} is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 	}
 }
 
-function secretOf(outcome: string, made: ShownSecret, office: Counter): Delivered {
-	keptOrThrow(outcome, office);
+function createdSecret(outcome: string, made: ShownSecret, service: AdminClient): AdminOutput {
+	throwIfUnsaved(outcome, service);
 	return secretText(made);
 }
 
-/** What this process alone knows is undone as it ends, and no router that runs hears of it. */
-function keptOrThrow(outcome: string, { unkept }: Counter): void {
-	const problem = unkept?.();
+/** A change that is only in the memory of this process is lost when it ends, and no running router hears of it. */
+function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient): void {
+	const problem = unsavedReason?.();
 	if (problem === undefined) return;
 	throw new StartError(`${outcome}: ${problem}. --url and an admin key tell a router that runs all the same.`);
 }
@@ -135,8 +144,8 @@ function newKey({ name, team, models, budget, ...limits }: KeyOptions): NewKeyBo
 	throw new StartError(message.replace(/The field "[^"]*"/, `--${flag}`));
 }
 
-/** The office of another router, over HTTP. */
-function remote(url: string, config: Config): Counter {
+/** The administration of another router, over HTTP. */
+function remote(url: string, config: Config): AdminClient {
 	const router = askRouter(url, config);
 	const key = plainKey(config.admin.keys);
 	if (key === undefined) throw new StartError("--url needs an admin key: set ROUTER_ADMIN_KEYS to one");

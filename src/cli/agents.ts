@@ -1,21 +1,21 @@
-/** `router agents` and `router models`: what a running router says, as tables. */
+/** `router agents` and `router models`: the agents and models of a running router, as tables. */
 import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import type { ShownAgent } from "../server/agents/agent-record.ts";
-import { askRouter, ownKey, plainKey } from "./ask-router.ts";
+import { askRouter, callerKey, plainKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 
-/** What lets this machine see the agents: an agent token, or an admin key. */
-function tokenOf(config: Config, env: Environment): string | undefined {
+/** The secret that may list agents: an agent token, or an admin key. */
+function adminToken(config: Config, env: Environment): string | undefined {
 	return agentTokens(env)[0] ?? plainKey(config.admin.keys);
 }
 
 type ShownModel = ShownAgent["models"][number];
 
-/** A table of the agents, and below it what is wrong with some. Throws StartError. */
+/** A table of the agents, and below it the problems of each. Throws StartError. */
 export async function agentsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
-	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", tokenOf(config, env))) ?? [];
+	const agents = (await askRouter(url, config).list<ShownAgent>("/agents", adminToken(config, env))) ?? [];
 	if (agents.length === 0) return "No agent has registered. `router agents invite` makes the line that starts one.\n";
 	const rows = agents.map(({ name, state, reachable, endpoint, models, gpus, version, last_heartbeat }) => [
 		name,
@@ -36,17 +36,17 @@ export async function agentsTable(url: string | undefined, config: Config, env: 
 	);
 }
 
-/** A table of all models; those of agents with what each does there. Throws StartError. */
+/** A table of all models; those of agents with their load. Throws StartError. */
 export async function modelsTable(url: string | undefined, config: Config, env: Environment): Promise<string> {
 	const router = askRouter(url, config);
 	const [listed, agents = []] = await Promise.all([
-		router.list<{ id: string; owned_by: string }>("/v1/models", ownKey(config)),
+		router.list<{ id: string; owned_by: string }>("/v1/models", callerKey(config)),
 		// Who may call need not be who may see the agents.
-		router.list<ShownAgent>("/agents", tokenOf(config, env), true),
+		router.list<ShownAgent>("/agents", adminToken(config, env), true),
 	]);
 	const known = agents.filter(({ state }) => state !== "gone");
 	const ofAgents = known.flatMap(({ name, models }) =>
-		models.map((model) => [`local/${model.name}`, name, model.state, busyness(model)]),
+		models.map((model) => [`local/${model.name}`, name, model.state, loadText(model)]),
 	);
 	const shown = new Set(ofAgents.map(([id]) => id));
 	const others = (listed ?? []).filter(({ id }) => !shown.has(id)).map(({ id, owned_by }) => [id, owned_by, "", ""]);
@@ -54,7 +54,7 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 	return table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
 }
 
-function busyness({ in_flight, running, waiting, kv_cache }: ShownModel): string {
+function loadText({ in_flight, running, waiting, kv_cache }: ShownModel): string {
 	const parts = [
 		in_flight > 0 ? `${in_flight} from here` : "",
 		running ? `${running} running` : "",

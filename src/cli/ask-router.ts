@@ -1,14 +1,14 @@
-/** Asks a running router, as `router agents` and `router models` do. */
+/** A client of a running router, for the commands that ask one. */
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { isOk, type UpstreamAnswer } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import { httpTransport, readCa } from "../proxy/net/transport.ts";
-import { agentUrl } from "./local-agent.ts";
+import { localUrl } from "./local-url.ts";
 import { plainText } from "./table.ts";
 
 /** How long the answer may take, ms: a list of models may wait 2 s for upstreams. */
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 /** Largest answer read, bytes. */
 const MAX_ANSWER = 64 * 1024 * 1024;
 
@@ -25,12 +25,12 @@ export interface RouterResponse {
 	ask<Body>(path: string, secret: string | undefined, body?: string): Promise<Body>;
 }
 
-/** The key by which the command line asks: one that may use every model, if there is one; those given by their hash are no help. */
-export function ownKey({ keys }: Config): string | undefined {
+/** The key that the command line calls with: one that may use every model, if there is one. A key given by its hash can't be used. */
+export function callerKey({ keys }: Config): string | undefined {
 	return plainKey(keys.filter(({ models }) => models.includes("*"))) ?? plainKey(keys);
 }
 
-/** The first of these that is there as itself, not as its hash. */
+/** The first of these secrets that is given in clear text, not as its hash. */
 export function plainKey(keys: readonly { readonly key: string }[]): string | undefined {
 	return keys.find(({ key }) => !/^sha256:/i.test(key))?.key;
 }
@@ -38,7 +38,7 @@ export function plainKey(keys: readonly { readonly key: string }[]): string | un
 /** The router at `url`, by default the one that this configuration starts on this machine. */
 export function askRouter(url: string | undefined, { server, ca_file }: Config): RouterResponse {
 	const isTls = server.tls !== undefined;
-	const own = isTls ? agentUrl(server).replace("http:", "https:") : agentUrl(server);
+	const own = isTls ? localUrl(server).replace("http:", "https:") : localUrl(server);
 	const base = (url ?? own).replace(/\/+$/, "").replace(/\/v1$/, "");
 	if (!/^https?:\/\//.test(base) || !URL.canParse(base)) {
 		throw new StartError(`--url ${base} is no http(s) address: http://router:8000`);
@@ -54,7 +54,7 @@ export function askRouter(url: string | undefined, { server, ca_file }: Config):
 		let text: string;
 		try {
 			const request = { url: base + path, headers, ...(body !== undefined && { body }) };
-			answer = await transport.send(request, AbortSignal.timeout(PATIENCE_MS));
+			answer = await transport.send(request, AbortSignal.timeout(TIMEOUT_MS));
 			text = await readText(answer, MAX_ANSWER);
 		} catch {
 			throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);

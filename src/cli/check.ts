@@ -1,6 +1,7 @@
 /** `router check`: what would run, where each setting comes from, and which providers are ready. No secret is shown. */
 import type { TSchema } from "@sinclair/typebox";
 import { type Path, pathText } from "../config/config-error.ts";
+import { MASK } from "../config/diff.ts";
 import { isRecord } from "../config/document.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded, SettingSource } from "../config/load.ts";
@@ -9,11 +10,10 @@ import { mapLeaves } from "../config/schema-walk.ts";
 import { formatBytes, formatDuration } from "../config/units.ts";
 import type { ProviderState } from "../providers/registry.ts";
 import { VERSION } from "../version.ts";
-import { agentUrl, withAgentUrl } from "./local-agent.ts";
+import { localUrl, withAgentUrl } from "./local-url.ts";
 
-const MASK = "********";
 /** Sections that say nothing to the other role. */
-const ONLY = {
+const ROLE_SECTIONS = {
 	router: [
 		"server",
 		"timeouts",
@@ -32,7 +32,7 @@ const ONLY = {
 	standalone: [] as string[],
 };
 
-/** Takes stock of the providers and reports; see `report`. Throws StartError for all that a start would refuse. */
+/** Plans the role as a start would, and reports; see {@link report}. Throws StartError for everything that a start would refuse. */
 export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { config, role } = loaded;
 	const { catalogOf } = await import("../server/role-plan.ts");
@@ -44,7 +44,7 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	}
 	const { routerPlan } = await import("../server/router-plan.ts");
 	const { describeProviders } = await import("../providers/registry.ts");
-	const variables = withAgentUrl(env, role === "standalone" ? agentUrl(config.agent) : undefined);
+	const variables = withAgentUrl(env, role === "standalone" ? localUrl(config.agent) : undefined);
 	catalogOf(routerPlan(config, variables));
 	return report(loaded, describeProviders(config, variables));
 }
@@ -65,7 +65,7 @@ export function report(loaded: Loaded, providers: readonly ProviderState[]): str
 }
 
 function settingRows(loaded: Loaded): string[][] {
-	const foreign = loaded.role === "standalone" ? [] : ONLY[loaded.role === "router" ? "agent" : "router"];
+	const foreign = loaded.role === "standalone" ? [] : ROLE_SECTIONS[loaded.role === "router" ? "agent" : "router"];
 	const shown = mapLeaves(ConfigSchema, loaded.config, show) as Record<string, unknown>;
 	return Object.keys(ConfigSchema.properties)
 		.filter((section) => section in shown && !foreign.includes(section))

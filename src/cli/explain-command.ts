@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { type Explanation, type Inputs, seconds } from "../routing/explain.ts";
-import { askRouter, ownKey } from "./ask-router.ts";
+import { askRouter, callerKey } from "./ask-router.ts";
 import { plainText, table } from "./table.ts";
 
 /** The explanation as a table. Throws StartError. */
@@ -14,7 +14,7 @@ export async function explainText(
 	cwd: string,
 ): Promise<string> {
 	const body = JSON.stringify({ ...(file === undefined ? {} : bodyIn(file, cwd)), model });
-	const answer = await askRouter(url, config).ask<Explanation>("/v1/route", ownKey(config), body);
+	const answer = await askRouter(url, config).ask<Explanation>("/v1/route", callerKey(config), body);
 	return explanationText(answer);
 }
 
@@ -29,7 +29,7 @@ function bodyIn(file: string, cwd: string): object {
 		const body: unknown = JSON.parse(text);
 		if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
 	} catch {
-		// Said below.
+		// Thrown below.
 	}
 	throw new StartError(`--file ${file} holds no JSON object, such as {"messages": …}`);
 }
@@ -45,7 +45,7 @@ export function explanationText({ model, route, policy, max_wait_ms, call, candi
 		inputsText(inputs),
 		reason,
 	]);
-	// The model's name is whatever was typed, and targets are named by agents.
+	// The model's name is whatever the user typed, and agents name targets.
 	return [
 		`${plainText(model)}: ${plainText(route)}, policy ${policy}${wait}`,
 		`${call.operation}${call.stream ? ", streamed" : ""}, about ${call.tokens} tokens${needs}`,

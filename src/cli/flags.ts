@@ -1,10 +1,10 @@
-/** The command line's words → what to do. Pure; also read by main.ts before anything else is loaded. */
+/** The words of the command line → the command. Pure; main.ts reads this file before anything else is loaded. */
 import { parseArgs } from "node:util";
 import { didYouMean } from "../config/did-you-mean.ts";
 import type { Flags, Role } from "../config/overlay.ts";
-import { KEY_FLAGS, type Order, orderOf } from "./admin-args.ts";
+import { type AdminCommand, KEY_FLAGS, parseAdminArgs } from "./admin-args.ts";
 
-/** What sets something for `start` and `check`; texts as they were typed. */
+/** Flags of every command that reads a configuration; texts as they were typed. */
 export interface StartOptions {
 	readonly role: Role;
 	readonly flags: Flags;
@@ -14,9 +14,9 @@ export interface StartOptions {
 /** One command line, understood. */
 export type Command =
 	| { readonly do: "help" | "version" }
-	| ({ readonly do: "start" | "check" | "health" | "suggest" } & StartOptions)
-	| ({ readonly do: "agents" | "models" | "invite" /** The router's address. */; readonly url?: string } & StartOptions)
-	| ({ readonly do: "office"; readonly order: Order; readonly url?: string } & StartOptions)
+	| Named<"start" | "check" | "health" | "suggest">
+	| (Named<"agents" | "models" | "invite"> & { /** The router's address. */ readonly url?: string })
+	| ({ readonly do: "admin"; readonly admin: AdminCommand; readonly url?: string } & StartOptions)
 	| ({
 			readonly do: "explain";
 			readonly url?: string;
@@ -24,6 +24,9 @@ export type Command =
 			readonly file?: string;
 	  } & StartOptions)
 	| InitCommand;
+
+/** A member for each name, so that the name tells them apart. */
+type Named<Name extends string> = Name extends string ? { readonly do: Name } & StartOptions : never;
 
 /** `file`: `-` is stdout. `role`: whose unit or compose file. */
 export interface InitCommand {
@@ -43,17 +46,17 @@ type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
-/** Commands that ask a router. */
-const ASKING = ["agents", "models", "explain", "keys", "usage", "why"] as const;
+/** Commands that ask a running router. */
+const REMOTE = ["agents", "models", "explain", "keys", "usage", "why"] as const;
 
 const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
 	standalone: toggle("start", "check", "health", "init"),
-	config: text("start", "check", "health", "init", ...ASKING),
-	host: text("start", "check", "health", ...ASKING),
-	port: text("start", "check", "health", ...ASKING),
-	url: text(...ASKING),
-	"env-file": text("start", "check", "health", ...ASKING),
+	config: text("start", "check", "health", "init", ...REMOTE),
+	host: text("start", "check", "health", ...REMOTE),
+	port: text("start", "check", "health", ...REMOTE),
+	url: text(...REMOTE),
+	"env-file": text("start", "check", "health", ...REMOTE),
 	model: text("start", "check"),
 	// Of the agent; the other is a key's.
 	name: text("start", "check", "keys"),
@@ -82,22 +85,56 @@ const OPTIONS = {
 	help: { ...toggle("start", ...SUBCOMMANDS), short: "h" },
 } as const;
 /** Commands of two words. */
-const FURTHER: Readonly<Record<string, "invite" | "suggest">> = {
+const TWO_WORDS: Readonly<Record<string, "invite" | "suggest">> = {
 	"agents invite": "invite",
 	"models suggest": "suggest",
 };
 
 /** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
 export function parseCommand(args: readonly string[]): Command {
-	// What follows `--` is vLLM's own.
+	// The words after `--` are vLLM's own.
 	const end = args.includes("--") ? args.indexOf("--") : args.length;
-	const { tokens } = parseArgs({
-		args: args.slice(0, end),
-		options: OPTIONS,
-		strict: false,
-		allowPositionals: true,
-		tokens: true,
-	});
+	const { given, words } = split(args.slice(0, end));
+	if ("help" in given) return { do: "help" };
+	if ("version" in given) return { do: "version" };
+
+	const command = subcommand(words.shift());
+	const role = roleFor(command, given);
+	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
+	const model = command === "explain" ? words.shift() : undefined;
+	if (command === "explain" && model === undefined) {
+		throw new UsageError("`explain` needs a model: router explain MODEL");
+	}
+	const admin = adminCommand(command, words, given);
+	const twoWords = TWO_WORDS[`${command} ${words[0]}`];
+	if (twoWords) words.shift();
+	noMore(words);
+	if (twoWords === "suggest" && given.url !== undefined) {
+		throw new UsageError("--url does not belong to `models suggest`");
+	}
+	const vllmArgs = end < args.length ? args.slice(end + 1) : undefined;
+	const shared: StartOptions & { url?: string } = {
+		...(given.url !== undefined && { url: given.url }),
+		role,
+		flags: {
+			...(given.config !== undefined && { config: given.config }),
+			...(given.host !== undefined && { host: given.host }),
+			...(given.port !== undefined && { port: given.port }),
+			...("insecure" in given && { insecure: true }),
+			...(admin ? {} : agentFlags(role, given, vllmArgs)),
+		},
+		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
+	};
+	if (command === "explain") {
+		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
+	}
+	if (admin) return { do: "admin", admin, ...shared };
+	return { do: twoWords ?? (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
+}
+
+/** The flags that are given, with their values, and the other words. */
+function split(args: string[]): { given: Given; words: string[] } {
+	const { tokens } = parseArgs({ args, options: OPTIONS, strict: false, allowPositionals: true, tokens: true });
 	const given: Given = {};
 	const words: string[] = [];
 	for (const token of tokens) {
@@ -106,10 +143,11 @@ export function parseCommand(args: readonly string[]): Command {
 		const name = known(token.name, token.rawName);
 		given[name] = OPTIONS[name].type === "string" ? value(token) : noValue(token);
 	}
-	if ("help" in given) return { do: "help" };
-	if ("version" in given) return { do: "version" };
+	return { given, words };
+}
 
-	const command = subcommand(words.shift());
+/** The role that the flags ask for. Throws UsageError where a flag does not belong to the command. */
+function roleFor(command: Subcommand, given: Given): Role {
 	for (const name of Object.keys(given) as (keyof typeof OPTIONS)[]) {
 		if (!(OPTIONS[name].commands as readonly string[]).includes(command)) {
 			throw new UsageError(`--${name} does not belong to ${command === "start" ? "a plain start" : `\`${command}\``}`);
@@ -120,54 +158,34 @@ export function parseCommand(args: readonly string[]): Command {
 			"--agent and --standalone exclude each other: --standalone is router and agent in one process",
 		);
 	}
-	const role = "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
-	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
-	const asked = command === "explain" ? words.shift() : undefined;
-	if (command === "explain" && asked === undefined)
-		throw new UsageError("`explain` needs a model: router explain MODEL");
-	const isOrder =
+	return "agent" in given ? "agent" : "standalone" in given ? "standalone" : "router";
+}
+
+/** The administration command that these words are; undefined where they are none. Throws UsageError. */
+function adminCommand(command: Subcommand, words: string[], given: Given): AdminCommand | undefined {
+	const isAdmin =
 		command === "keys" ||
 		command === "usage" ||
 		command === "why" ||
-		(command === "agents" && OFFICE.includes(words[0]!));
-	const order = isOrder ? orderOf(command, words, given) : undefined;
-	if (typeof order === "string") throw new UsageError(order);
-	const more = FURTHER[`${command} ${words[0]}`];
-	if (more) words.shift();
-	noMore(words);
-	if (more === "suggest" && given.url !== undefined) throw new UsageError("--url does not belong to `models suggest`");
-	const shared: StartOptions & { url?: string } = {
-		...(given.url !== undefined && { url: given.url }),
-		role,
-		flags: {
-			...(given.config !== undefined && { config: given.config }),
-			...(given.host !== undefined && { host: given.host }),
-			...(given.port !== undefined && { port: given.port }),
-			...("insecure" in given && { insecure: true }),
-			...(order ? {} : agentFlags(role, given, end < args.length ? args.slice(end + 1) : undefined)),
-		},
-		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
-	};
-	if (command === "explain") {
-		return { do: command, model: asked!, ...(given.file !== undefined && { file: given.file }), ...shared };
-	}
-	if (order) return { do: "office", order, ...shared };
-	return { do: more ?? (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
+		(command === "agents" && AGENT_ADMIN.includes(words[0]!));
+	const parsed = isAdmin ? parseAdminArgs(command, words, given) : undefined;
+	if (typeof parsed === "string") throw new UsageError(parsed);
+	return parsed;
 }
 
 type Given = Partial<Record<keyof typeof OPTIONS, string>>;
 
-/** Flags of the agent alone, and those among them that say more of `--model`. */
-const OF_AGENT = ["model", "name", "gpus", "devices", "router", "advertise", "vllm-url", "stop-containers"] as const;
-const OF_MODEL = ["name", "gpus", "devices"] as const;
+/** Flags of the agent alone, and those among them that belong to `--model`. */
+const AGENT_FLAGS = ["model", "name", "gpus", "devices", "router", "advertise", "vllm-url", "stop-containers"] as const;
+const MODEL_FLAGS = ["name", "gpus", "devices"] as const;
 
 /** The agent's flags. Throws UsageError where there is no agent, or no model, that they could belong to. */
 function agentFlags(role: Role, given: Given, args: readonly string[] | undefined): Flags {
-	const stray = OF_AGENT.find((name) => name in given) ?? (args && "");
+	const stray = AGENT_FLAGS.find((name) => name in given) ?? (args && "");
 	if (role === "router" && stray !== undefined) {
 		throw new UsageError(`--${stray} belongs to \`router --agent\` (or --standalone)`);
 	}
-	const lone = OF_MODEL.find((name) => name in given) ?? (args && "");
+	const lone = MODEL_FLAGS.find((name) => name in given) ?? (args && "");
 	if (!("model" in given) && lone !== undefined)
 		throw new UsageError(`--${lone} says more of a --model; there is none`);
 	const { model, name, gpus, devices, router, advertise, "vllm-url": vllmUrl } = given;
@@ -190,8 +208,8 @@ function initCommand(given: readonly string[], words: string[], role: Role, conf
 	return { do: "init", what, role, file };
 }
 
-/** What of `router agents …` is asked of the office. */
-const OFFICE = ["invitations", "revoke"];
+/** The words after `router agents` that make it an administration command. */
+const AGENT_ADMIN = ["invitations", "revoke"];
 
 /** Whether this command line starts a server, which is what needs the raised fetch limit. False for one that is wrong. */
 export function startsServer(args: readonly string[]): boolean {

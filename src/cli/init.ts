@@ -1,4 +1,4 @@
-/** `router init`: a commented `router.yaml`, its JSON Schema, or what starts it at boot. */
+/** `router init`: a commented `router.yaml`, its JSON Schema, or a systemd unit or compose file. */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { example } from "../config/example.ts";
@@ -7,7 +7,7 @@ import { StartError } from "../errors.ts";
 import type { InitCommand } from "./flags.ts";
 import { composeFile, INSTALLED, systemdUnit } from "./systemd.ts";
 
-/** The text that `router init` is about, with a line end. */
+/** The text that `router init` prints, with a line end. */
 export function initText({ what, role }: Pick<InitCommand, "what" | "role">): string {
 	switch (what) {
 		case "schema":
@@ -21,7 +21,7 @@ export function initText({ what, role }: Pick<InitCommand, "what" | "role">): st
 	}
 }
 
-/** Writes the example to `file`, taken from `cwd`; returns what to tell. Throws StartError where the file exists or can't be written. */
+/** Writes the example to `file`, taken from `cwd`; returns a line for the user. Throws StartError where the file exists or can't be written. */
 export function writeExample(file: string, cwd: string): string {
 	try {
 		// wx: fails on an existing file, also on one that appears in this moment.

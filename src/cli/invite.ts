@@ -5,17 +5,17 @@ import { hashKey } from "../accounts/auth/keys.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { sqliteStore } from "../store/sqlite.ts";
-import { agentUrl } from "./local-agent.ts";
+import { localUrl } from "./local-url.ts";
 
-/** What to print: the line for stdout, and what a person should know, for stderr. */
+/** The line for stdout, and what a person should know, for stderr. */
 export interface Invitation {
-	readonly line: string;
+	readonly text: string;
 	readonly note?: string;
 }
 
 /**
- * Makes a token and keeps its hash in the data directory, where a running router finds it. The token itself is in the
- * line and nowhere else.
+ * Makes a token and keeps its hash in the data directory, where a running router finds it. The token itself is in the text
+ * and nowhere else.
  * @param url the router, as the GPU host reaches it; by default this machine's own address
  * @throws {StartError} where the hash can't be kept
  */
@@ -33,13 +33,13 @@ export function invite(url: string | undefined, config: Config): Invitation {
 
 	const { host, tls } = config.server;
 	const own = ownUrl(config);
-	const line = `ROUTER_AGENT_TOKEN=${token} router --agent --router ${address ?? own}\n`;
+	const text = `ROUTER_AGENT_TOKEN=${token} router --agent --router ${address ?? own}\n`;
 	const isLoopback = /^(?:localhost|127\..*|::1)$/.test(host);
 	if (address === undefined && isLoopback) {
 		const note = `This router listens on ${host} only, which no other host reaches: set HOST=0.0.0.0 for it, and --url here.`;
-		return { line, note };
+		return { text, note };
 	}
-	return address === undefined && tls ? { line, note: "--url names the router as its certificate does." } : { line };
+	return address === undefined && tls ? { text, note: "--url names the router as its certificate does." } : { text };
 }
 
 /** The router's address for other hosts, as far as it can be told from here. */
@@ -49,6 +49,6 @@ function ownUrl({ server }: Config): string {
 		.flatMap((addresses) => addresses ?? [])
 		.find(({ internal, address }) => !internal && !isIPv6(address));
 	const host = isEverywhere && outside ? outside.address : server.host;
-	const url = agentUrl({ host, port: server.port });
+	const url = localUrl({ host, port: server.port });
 	return server.tls ? url.replace("http:", "https:") : url;
 }

@@ -1,11 +1,11 @@
-/** Starts what the command line asks for and waits until it has ended. */
+/** `router`, `router --agent`, `router --standalone`: starts the roles and waits until they have ended. */
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { surviveCrashes } from "../crash.ts";
 import { StartError } from "../errors.ts";
 import type { Running } from "../running.ts";
-import { banner } from "./banner.ts";
-import { withAgentUrl } from "./local-agent.ts";
+import { VERSION } from "../version.ts";
+import { withAgentUrl } from "./local-url.ts";
 
 const NO_AGENT =
 	"The agent does not run on Windows: it drives a Docker Engine and its GPUs on Linux. Start `router --agent` on a Linux " +
@@ -39,4 +39,10 @@ export async function start(
 	}
 	for (const role of running) print(banner(role));
 	return Math.max(...(await Promise.all(running.map((role) => role.finished))));
+}
+
+/** `router 0.1.0 listening on http://127.0.0.1:8000`, then the role's own lines, indented. With a line end. */
+function banner(running: Pick<Running, "role" | "url" | "lines">): string {
+	const first = `${running.role} ${VERSION} listening on ${running.url}`;
+	return [first, ...running.lines.map((line) => `  ${line}`), ""].join("\n");
 }

@@ -1,4 +1,4 @@
-/** `router models suggest`: the well-known models that fit this host. Asks `nvidia-smi`, and no router. */
+/** `router models suggest`: well-known models that fit this host. Asks `nvidia-smi`, and no router. */
 import { type Gpu, readGpus } from "../agent/gpu/gpu.ts";
 import { GIB } from "../agent/gpu/memory.ts";
 import { suggestions } from "../agent/models/suggestions.ts";
@@ -6,11 +6,11 @@ import type { Environment } from "../config/interpolate.ts";
 import { table } from "./table.ts";
 
 /** How long `nvidia-smi` may take, ms: a driver that has to be loaded first takes seconds. */
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
-/** What is printed, and a note beside it where `nvidia-smi` is there and fails: the host's GPUs are then not seen. */
+/** The text to print, and a note where `nvidia-smi` is there and fails: the host's GPUs are then not seen. */
 export async function suggest(env: Environment): Promise<{ readonly text: string; readonly note?: string }> {
-	const { gpus, problem } = await readGpus(env, PATIENCE_MS);
+	const { gpus, problem } = await readGpus(env, TIMEOUT_MS);
 	return { text: suggestText(gpus), ...(problem !== undefined && { note: `No GPU was found: ${problem}.` }) };
 }
 

@@ -27,10 +27,10 @@ const SERVICES: Record<Role, Service> = {
 	},
 };
 
-/** Where the binary lies when this process is not it (run from source). */
+/** Path of the binary when this process is not it (run from source). */
 export const INSTALLED = "/usr/local/bin/router";
 
-/** What a person may do to a service on the way out: 5 s with /health/ready off, 10 min for running calls, and a rest. */
+/** The longest that a stop takes by default: 5 s with /health/ready off, 10 min for running calls, and a margin. */
 const STOP = "11min";
 
 /** A unit of systemd 247 or newer. `binary`: absolute path of `router`. */

@@ -12,7 +12,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 	return rows.map((row) => `${line(row)}\n`).join("");
 }
 
-/** What came over the network, on one line and without what a terminal would obey. */
+/** Text from the network on one line, without control characters that a terminal would obey. */
 export function plainText(text: unknown): string {
 	// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
 	return String(text ?? "").replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ");

@@ -1,4 +1,4 @@
-/** The variables that are read besides those of the configuration: providers' keys and addresses, and proxies. */
+/** Environment variables about upstreams, read besides those of the configuration: providers' keys and addresses, and proxies. */
 import type { Variable } from "../config/variables.ts";
 import { whyNoProxy } from "../proxy/net/environment-proxy.ts";
 import { VENDORS } from "../vendors.ts";
@@ -6,7 +6,7 @@ import { VENDORS } from "../vendors.ts";
 const PROXIES = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
 
 /** All of them. */
-export const FURTHER_VARIABLES: readonly Variable[] = [
+export const UPSTREAM_VARIABLES: readonly Variable[] = [
 	...Object.values(VENDORS).flatMap(({ keyVariables, baseUrlVariable }): Variable[] => [
 		...keyVariables.map((name): Variable => ({ name, kind: "secret" })),
 		...(baseUrlVariable === undefined ? [] : [{ name: baseUrlVariable, kind: "address" } as const]),
