@@ -5,7 +5,7 @@ import { unfit } from "../src/agent/gpu/fit.ts";
 import type { Gpu } from "../src/agent/gpu/gpu.ts";
 import { contextLength, GIB, OVERHEAD } from "../src/agent/gpu/memory.ts";
 import type { ModelSize } from "../src/agent/gpu/model-size.ts";
-import { containerSpec, type ModelSpec, type Placement } from "../src/agent/models/spec.ts";
+import { containerSpec, type ModelSpec, type Placement } from "../src/agent/models/container-spec";
 import { suggestions } from "../src/agent/models/suggestions.ts";
 import { suggestText } from "../src/cli/suggest.ts";
 import { random } from "./kit/random.ts";

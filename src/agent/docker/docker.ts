@@ -11,7 +11,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
 import { DockerError } from "./docker-error.ts";
 import { classify } from "./docker-failures.ts";
-import { parseContainers, parseEvent } from "./docker-json.ts";
+import { parseContainers, parseEvent } from "./docker-output";
 
 /** The states of an engine's container; podman's own words are mapped to them. */
 export type ContainerState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";

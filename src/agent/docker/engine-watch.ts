@@ -2,7 +2,7 @@
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Reason } from "../models/supervisor.ts";
-import type { EngineClaim } from "./claim.ts";
+import type { EngineClaim } from "./engine-lock";
 import type { Container, Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
 

@@ -1,6 +1,6 @@
 /** Who holds how much of which GPU, and where a model fits. Pure. */
 
-import type { Placement } from "../models/spec.ts";
+import type { Placement } from "../models/container-spec";
 import { gpusPerReplica } from "../vllm/vllm-args.ts";
 import type { Gpu } from "./gpu.ts";
 import { contextLength, GIB, gib, needOf, OVERHEAD, type Want } from "./memory.ts";

@@ -1,7 +1,7 @@
 /** The scheduler's questions about memory, answered by the ledger. Pure, but for what it is given to look at. */
 
 import type { Room } from "../models/scheduler.ts";
-import type { ModelSpec, Placement } from "../models/spec.ts";
+import type { ModelSpec, Placement } from "../models/container-spec";
 import { ASLEEP, type Holding, holdingsAt, place } from "./allocations.ts";
 import type { Gpu } from "./gpu.ts";
 import { GIB, type Want } from "./memory.ts";

@@ -4,7 +4,7 @@
  */
 import type { AgentFile } from "../models/agent-file.ts";
 import type { AgentSettings } from "../models/agent-settings.ts";
-import type { Accelerator } from "../models/spec.ts";
+import type { Accelerator } from "../models/container-spec";
 import type { Reason } from "../models/supervisor.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 

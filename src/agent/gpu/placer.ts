@@ -3,7 +3,7 @@ import { availableMemory } from "node:process";
 import { steadyTime } from "../../steady-time.ts";
 import type { Item } from "../docker/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
-import type { Placement } from "../models/spec.ts";
+import type { Placement } from "../models/container-spec";
 import { type Reason, replicaKey } from "../models/supervisor.ts";
 import { holdingsAt } from "./allocations.ts";
 import { foreignOf, type Held, holdingsNow, type MemoryWorld, placeNow, roomOf } from "./capacity.ts";

@@ -5,7 +5,7 @@ import { canSleep, stopGraceS } from "../vllm/vllm-args.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import type { RunWords } from "./effects.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { containerImage, containerSpec, type Placement, type SpecSettings, specHash } from "./spec.ts";
+import { containerImage, containerSpec, type Placement, type SpecSettings, specHash } from "./container-spec";
 
 /** The model of a replica's key. */
 export const modelOfKey = (key: string): string => key.slice(0, key.lastIndexOf("#"));

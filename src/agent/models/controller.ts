@@ -6,7 +6,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { EngineClaim } from "../docker/claim.ts";
+import { EngineClaim } from "../docker/engine-lock";
 import type { Docker } from "../docker/docker.ts";
 import { EngineWatch } from "../docker/engine-watch.ts";
 import { Inventory, type Item } from "../docker/inventory.ts";

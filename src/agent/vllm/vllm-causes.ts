@@ -1,5 +1,5 @@
 /** Lines of vLLM's log that name a cause, each with what it means and what to do. The more exact stand first. Pure data. */
-import { pinnedImage } from "../models/spec.ts";
+import { pinnedImage } from "../models/container-spec";
 import type { Circumstances, Diagnosis } from "./vllm-log.ts";
 
 interface Cause {

@@ -1,7 +1,7 @@
 /** Two agents of one name on one engine: the second leaves the first's containers alone, and takes over when it ends. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { EngineClaim } from "../src/agent/docker/claim.ts";
+import { EngineClaim } from "../src/agent/docker/engine-lock";
 import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { until } from "./kit/until.ts";
