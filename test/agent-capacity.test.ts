@@ -1,9 +1,16 @@
 /** The scheduler's questions about memory. */
 import { describe, expect, test } from "bun:test";
-import { foreignOf, type Held, holdingsNow, type MemoryWorld, placeNow, roomOf } from "../src/agent/gpu/capacity.ts";
+import {
+	capacityOf,
+	currentAllocations,
+	type MemorySnapshot,
+	otherUseOf,
+	placeNow,
+	type ReplicaMemory,
+} from "../src/agent/gpu/capacity.ts";
 import { parseGpus } from "../src/agent/gpu/gpu.ts";
 import { GIB } from "../src/agent/gpu/memory.ts";
-import type { ModelSpec } from "../src/agent/models/container-spec";
+import type { ModelSpec } from "../src/agent/models/container-spec.ts";
 
 const gpus = parseGpus(
 	[0, 1].map((index) => `${index}, NVIDIA L40S, GPU-${index}, 00:0${index}, 40960, 0, 0, 30, 50, 570.1`).join("\n"),
@@ -14,20 +21,20 @@ const model = (name: string, gib: number, more: Partial<ModelSpec> = {}): ModelS
 	gpu_memory: gib * GIB,
 	...more,
 });
-const held = (name: string, gpu: number, gib: number, isAsleep = false): Held => ({
+const held = (name: string, gpu: number, gib: number, isAsleep = false): ReplicaMemory => ({
 	model: name,
 	replica: 0,
-	holdings: [{ model: name, replica: 0, gpu, bytes: gib * GIB }],
+	allocations: [{ model: name, replica: 0, gpu, bytes: gib * GIB }],
 	isAsleep,
 });
-const world = (specs: ModelSpec[], more: Partial<MemoryWorld> = {}): MemoryWorld => ({
+const world = (specs: ModelSpec[], more: Partial<MemorySnapshot> = {}): MemorySnapshot => ({
 	gpus,
-	foreign: new Map(),
-	held: [],
+	otherUse: new Map(),
+	replicas: [],
 	specs: new Map(specs.map((spec) => [spec.name, spec])),
 	sizeOf: () => undefined,
 	canSleep: () => true,
-	hostFree: 100 * GIB,
+	hostFreeBytes: 100 * GIB,
 	...more,
 });
 const set = (...names: string[]) => new Set(names);
@@ -36,7 +43,7 @@ describe("whether a model fits", () => {
 	const specs = [model("a", 30), model("b", 30), model("c", 30)];
 
 	test("beside those that hold their memory, and those that are about to", () => {
-		const { fits } = roomOf(world(specs, { held: [held("a", 0, 30)] }));
+		const { fits } = capacityOf(world(specs, { replicas: [held("a", 0, 30)] }));
 		expect([fits("c", set("a"), set()), fits("c", set("a", "b"), set()), fits("c", set("b"), set())]).toEqual([
 			true,
 			false,
@@ -45,22 +52,22 @@ describe("whether a model fits", () => {
 	});
 
 	test("beside a sleeping one, of which little stays", () => {
-		const there = { held: [held("a", 0, 30), held("b", 1, 30)] };
-		expect(roomOf(world(specs, there)).fits("c", set("a"), set("b"))).toBe(true);
+		const there = { replicas: [held("a", 0, 30), held("b", 1, 30)] };
+		expect(capacityOf(world(specs, there)).fits("c", set("a"), set("b"))).toBe(true);
 		const large = [model("a", 30), model("b", 30), model("c", 40)];
-		expect(roomOf(world(large, there)).fits("c", set("a"), set("b"))).toBe(false);
-		expect(roomOf(world(large, there)).fits("c", set("a"), set())).toBe(true);
+		expect(capacityOf(world(large, there)).fits("c", set("a"), set("b"))).toBe(false);
+		expect(capacityOf(world(large, there)).fits("c", set("a"), set())).toBe(true);
 	});
 
 	test("on its own GPU alone, once it has one: it sleeps there", () => {
-		const { fits } = roomOf(world(specs, { held: [held("a", 0, 30, true), held("b", 0, 30)] }));
+		const { fits } = capacityOf(world(specs, { replicas: [held("a", 0, 30, true), held("b", 0, 30)] }));
 		expect([fits("a", set("b"), set()), fits("a", set(), set())]).toEqual([false, true]);
 	});
 
 	test("beside strangers", () => {
-		const { fits, why } = roomOf(
+		const { fits, why } = capacityOf(
 			world(specs, {
-				foreign: new Map([
+				otherUse: new Map([
 					[0, 20 * GIB],
 					[1, 20 * GIB],
 				]),
@@ -72,38 +79,40 @@ describe("whether a model fits", () => {
 
 	test("with all of its replicas", () => {
 		const twice = [model("a", 30, { replicas: 2 }), model("b", 30)];
-		const { fits } = roomOf(world(twice));
+		const { fits } = capacityOf(world(twice));
 		expect([fits("a", set(), set()), fits("a", set("b"), set())]).toEqual([true, false]);
 	});
 });
 
 describe("whether it may sleep", () => {
 	const specs = [model("a", 30), model("b", 30)];
-	const there = { held: [held("a", 0, 30), held("b", 1, 30)] };
+	const there = { replicas: [held("a", 0, 30), held("b", 1, 30)] };
 
 	test("is whether the host's memory takes its weights, at most what it holds", () => {
-		expect(roomOf(world(specs, there)).sleeps("a", set())).toBe(true);
-		expect(roomOf(world(specs, { ...there, hostFree: 33 * GIB })).sleeps("a", set())).toBe(false);
+		expect(capacityOf(world(specs, there)).canSleep("a", set())).toBe(true);
+		expect(capacityOf(world(specs, { ...there, hostFreeBytes: 33 * GIB })).canSleep("a", set())).toBe(false);
 		const size = { weights: 10 * GIB, download: 0 };
-		expect(roomOf(world(specs, { ...there, hostFree: 33 * GIB, sizeOf: () => size })).sleeps("a", set())).toBe(true);
+		expect(
+			capacityOf(world(specs, { ...there, hostFreeBytes: 33 * GIB, sizeOf: () => size })).canSleep("a", set()),
+		).toBe(true);
 	});
 
 	test("counts those that are on their way to sleep", () => {
-		expect(roomOf(world(specs, { ...there, hostFree: 60 * GIB })).sleeps("a", set("b"))).toBe(false);
-		const dozing = { held: [held("a", 0, 30), held("b", 1, 30, true)], hostFree: 60 * GIB };
-		expect(roomOf(world(specs, dozing)).sleeps("a", set("b"))).toBe(true);
+		expect(capacityOf(world(specs, { ...there, hostFreeBytes: 60 * GIB })).canSleep("a", set("b"))).toBe(false);
+		const dozing = { replicas: [held("a", 0, 30), held("b", 1, 30, true)], hostFreeBytes: 60 * GIB };
+		expect(capacityOf(world(specs, dozing)).canSleep("a", set("b"))).toBe(true);
 	});
 
 	test("is no where it has no container, or one that can't", () => {
-		expect(roomOf(world(specs)).sleeps("a", set())).toBe(false);
-		expect(roomOf(world(specs, { ...there, canSleep: () => false })).sleeps("a", set())).toBe(false);
+		expect(capacityOf(world(specs)).canSleep("a", set())).toBe(false);
+		expect(capacityOf(world(specs, { ...there, canSleep: () => false })).canSleep("a", set())).toBe(false);
 	});
 });
 
 test("what strangers hold is what is used beyond what is ours", () => {
 	const used = gpus.map((gpu) => ({ ...gpu, memory_used: 25 * GIB }));
-	const ours = holdingsNow([held("a", 0, 30), held("b", 1, 30, true)]);
-	expect([...foreignOf(used, ours)]).toEqual([
+	const ours = currentAllocations([held("a", 0, 30), held("b", 1, 30, true)]);
+	expect([...otherUseOf(used, ours)]).toEqual([
 		[0, 0],
 		[1, 24 * GIB],
 	]);
@@ -111,9 +120,9 @@ test("what strangers hold is what is used beyond what is ours", () => {
 
 test("a place is found beside what is held now; a message is what there is else", () => {
 	const specs = [model("a", 30), model("b", 30)];
-	expect(placeNow(world(specs, { held: [held("a", 0, 30)] }), "b", 0)).toMatchObject({
+	expect(placeNow(world(specs, { replicas: [held("a", 0, 30)] }), "b", 0)).toMatchObject({
 		placement: { replica: 0, devices: [1], bytes: 30 * GIB },
 	});
-	const full = world(specs, { held: [held("x", 0, 30), held("y", 1, 30)] });
+	const full = world(specs, { replicas: [held("x", 0, 30), held("y", 1, 30)] });
 	expect(placeNow(full, "a", 0)).toContain("x holds 30.0");
 });

@@ -11,7 +11,7 @@ import { configOf } from "./kit/pipeline.ts";
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
 
-const NONE = { names: () => [], find: () => undefined, any: () => undefined };
+const NONE = { names: () => [], find: () => undefined, defaultModel: () => undefined };
 const SITE = { port: 0, log: quietLog(), onDrain: () => {} };
 
 /** An agent's catalog beside a vLLM that serves `models`; none of them is one that does not answer. */

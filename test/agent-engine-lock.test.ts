@@ -1,43 +1,43 @@
 /** Two agents of one name on one engine: the second leaves the first's containers alone, and takes over when it ends. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { EngineClaim } from "../src/agent/docker/engine-lock";
+import { EngineLock } from "../src/agent/docker/engine-lock.ts";
 import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { until } from "./kit/until.ts";
 
 describe("a claim", () => {
 	const name = crypto.randomUUID();
-	const claim = (env = {}, agent = name) => new EngineClaim(agent, "docker", env);
+	const claim = (env = {}, agent = name) => new EngineLock(agent, "docker", env);
 
 	test("is had by one at a time, and says what to do about another one", () => {
 		const first = claim();
-		expect(first.problem()).toBeUndefined();
-		expect(first.problem()).toBeUndefined();
+		expect(first.acquire()).toBeUndefined();
+		expect(first.acquire()).toBeUndefined();
 		const second = claim({ DOCKER_HOST: "unix:///var/run/docker.sock" });
-		expect(second.problem()).toEqual({
+		expect(second.acquire()).toEqual({
 			reason: `another agent called "${name}" runs on this host and drives the same engine`,
 			fix: "stop that one, or give this one another name: ROUTER_AGENT_NAME or `agent.name`",
 		});
-		first.yield();
-		expect(second.problem()).toBeUndefined();
-		second.yield();
+		first.release();
+		expect(second.acquire()).toBeUndefined();
+		second.release();
 	});
 
 	test("is of one name on one engine", () => {
 		const held = [claim(), claim({ DOCKER_HOST: "unix:///other.sock" }), claim({}, crypto.randomUUID())];
-		expect(held.map((each) => each.problem())).toEqual([undefined, undefined, undefined]);
-		for (const each of held) each.yield();
+		expect(held.map((each) => each.acquire())).toEqual([undefined, undefined, undefined]);
+		for (const each of held) each.release();
 	});
 
 	test("that was yielded is kept by nobody until another agent comes, and then is that one's", () => {
 		const [old, next] = [claim(), claim()];
-		expect(old.problem()).toBeUndefined();
-		old.yield();
-		expect(old.problem()).toBeUndefined();
-		expect(next.problem()).toBeUndefined();
-		expect(old.problem()?.reason).toContain("another agent");
-		next.yield();
+		expect(old.acquire()).toBeUndefined();
+		old.release();
+		expect(old.acquire()).toBeUndefined();
+		expect(next.acquire()).toBeUndefined();
+		expect(old.acquire()?.reason).toContain("another agent");
+		next.release();
 	});
 });
 

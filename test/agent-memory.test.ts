@@ -1,11 +1,17 @@
 /** The memory ledger: where models fit, what they may take, and what is said where they don't. */
 import { describe, expect, test } from "bun:test";
-import { ASLEEP, type Holding, holdingsAt, holdingsOf, place } from "../src/agent/gpu/allocations.ts";
-import { unfit } from "../src/agent/gpu/fit.ts";
+import {
+	type Allocation,
+	allocationsFromLabels,
+	allocationsOf,
+	placeReplica,
+	SLEEPING_BYTES,
+} from "../src/agent/gpu/allocations.ts";
+import { misfitOf } from "../src/agent/gpu/fit.ts";
 import type { Gpu } from "../src/agent/gpu/gpu.ts";
-import { contextLength, GIB, OVERHEAD } from "../src/agent/gpu/memory.ts";
+import { CUDA_BYTES, contextLength, GIB } from "../src/agent/gpu/memory.ts";
 import type { ModelSize } from "../src/agent/gpu/model-size.ts";
-import { containerSpec, type ModelSpec, type Placement } from "../src/agent/models/container-spec";
+import { containerSpec, type ModelSpec, type Placement } from "../src/agent/models/container-spec.ts";
 import { suggestions } from "../src/agent/models/suggestions.ts";
 import { suggestText } from "../src/cli/suggest.ts";
 import { random } from "./kit/random.ts";
@@ -36,20 +42,20 @@ const want = (more: Partial<ModelSpec> = {}, size?: ModelSize, replica = 0) => (
 	replica,
 	...(size && { size }),
 });
-const holding = (model: string, index: number, gib: number): Holding => ({
+const holding = (model: string, index: number, gib: number): Allocation => ({
 	model,
 	replica: 0,
 	gpu: index,
 	bytes: gib * GIB,
 });
 
-function placed(...args: Parameters<typeof place>): Placement {
-	const result = place(...args);
+function placed(...args: Parameters<typeof placeReplica>): Placement {
+	const result = placeReplica(...args);
 	if ("placement" in result) return result.placement;
 	throw new Error(result.message);
 }
-function refused(...args: Parameters<typeof place>) {
-	const result = place(...args);
+function refused(...args: Parameters<typeof placeReplica>) {
+	const result = placeReplica(...args);
 	if ("message" in result) return result;
 	throw new Error(`it was placed: ${JSON.stringify(result.placement)}`);
 }
@@ -57,7 +63,7 @@ function refused(...args: Parameters<typeof place>) {
 describe("a model of known size", () => {
 	test("takes nine tenths of an empty GPU, and as much context as that leaves", () => {
 		const placement = placed(want({}, EIGHT), gpus(1), []);
-		expect(placement).toMatchObject({ replica: 0, devices: [0], bytes: 0.9 * 24 * GIB + OVERHEAD, share: 0.9 });
+		expect(placement).toMatchObject({ replica: 0, devices: [0], bytes: 0.9 * 24 * GIB + CUDA_BYTES, share: 0.9 });
 		// (22.1 − 15.3 × 1.05 − 1.5) × 0.9 GiB at 144 KiB a token, in whole 256s.
 		expect(placement.maxModelLen).toBe(Math.floor(((22.1 - 15.3 * 1.05 - 1.5) * 0.9 * GIB) / (144 * 1024) / 256) * 256);
 	});
@@ -97,11 +103,11 @@ describe("a model of known size", () => {
 
 describe("gpu_memory", () => {
 	test("is all that a model takes, so that three of 8 GiB share a GPU of 24", () => {
-		const ledger: Holding[] = [];
+		const ledger: Allocation[] = [];
 		for (const name of ["a", "b", "c"]) {
 			const placement = placed(want({ name, gpu_memory: 8 * GIB }), gpus(1), ledger);
 			expect(placement).toMatchObject({ devices: [0], bytes: 8 * GIB, share: 0.3125 });
-			ledger.push(...holdingsAt(name, placement));
+			ledger.push(...allocationsOf(name, placement));
 		}
 		expect(refused(want({ name: "d", gpu_memory: 8 * GIB }), gpus(1), ledger).message).toBe(
 			"d needs 8.0 GiB (`gpu_memory`); GPU 0 has 0.0 GiB free of 24.0: a holds 8.0, b holds 8.0, c holds 8.0",
@@ -142,14 +148,14 @@ describe("gpu_memory", () => {
 
 test("a share among a model's own arguments is what it takes", () => {
 	const placement = placed(want({ args: ["--gpu-memory-utilization", "0.4"] }), gpus(1), [holding("a", 0, 12)]);
-	expect(placement.bytes).toBe(0.4 * 24 * GIB + OVERHEAD);
+	expect(placement.bytes).toBe(0.4 * 24 * GIB + CUDA_BYTES);
 	expect(placement.share).toBe(0.4);
 });
 
 describe("a model of unknown size", () => {
 	test("takes nearly all of a GPU, and no context is guessed", () => {
 		const placement = placed(want(), gpus(1), []);
-		expect(placement).toEqual({ replica: 0, devices: [0], bytes: 0.9 * 24 * GIB + OVERHEAD, share: 0.9 });
+		expect(placement).toEqual({ replica: 0, devices: [0], bytes: 0.9 * 24 * GIB + CUDA_BYTES, share: 0.9 });
 	});
 
 	test("is not squeezed in beside another, and the message says what to do", () => {
@@ -181,19 +187,19 @@ describe("what others hold", () => {
 	});
 
 	test("asleep is next to nothing", () => {
-		const ledger: Holding[] = [{ model: "a", replica: 0, gpu: 0, bytes: ASLEEP }];
+		const ledger: Allocation[] = [{ model: "a", replica: 0, gpu: 0, bytes: SLEEPING_BYTES }];
 		expect(placed(want({ gpu_memory: 22 * GIB }), gpus(1), ledger).devices).toEqual([0]);
 	});
 });
 
 describe("devices and replicas", () => {
 	test("fill an 8-GPU host: four replicas of two GPUs each", () => {
-		const ledger: Holding[] = [];
+		const ledger: Allocation[] = [];
 		const seen = [];
 		for (let replica = 0; replica < 4; replica++) {
 			const placement = placed(want({ gpus: 2, replicas: 4 }, EIGHT, replica), gpus(8, 80), ledger);
 			seen.push(placement.devices);
-			ledger.push(...holdingsAt("chat", placement));
+			ledger.push(...allocationsOf("chat", placement));
 		}
 		expect(seen.flat().sort((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
 		expect(refused(want({ gpus: 2 }, EIGHT, 4), gpus(8, 80), ledger).message).toContain("; and 4 more with less");
@@ -229,16 +235,16 @@ test("whatever is placed, in whatever order: no GPU is promised more than it has
 	const { below } = random(7);
 	for (let round = 0; round < 200; round++) {
 		const host = gpus(1 + below(4));
-		const ledger: Holding[] = [];
+		const ledger: Allocation[] = [];
 		for (let model = 0; model < 8; model++) {
 			const count = 1 + below(2);
 			const bytes = (2 + below(14)) * GIB;
-			const result = place(want({ name: `m${model}`, gpus: count, gpu_memory: bytes }), host, ledger);
+			const result = placeReplica(want({ name: `m${model}`, gpus: count, gpu_memory: bytes }), host, ledger);
 			const free = (index: number) =>
 				24 * GIB - ledger.filter((held) => held.gpu === index).reduce((sum, held) => sum + held.bytes, 0);
 			const room = host.filter(({ index }) => free(index) >= bytes - 0.02 * 24 * GIB).length;
 			expect("placement" in result).toBe(room >= count);
-			if ("placement" in result) ledger.push(...holdingsAt(`m${model}`, result.placement));
+			if ("placement" in result) ledger.push(...allocationsOf(`m${model}`, result.placement));
 			for (const { index } of host) expect(free(index)).toBeGreaterThanOrEqual(0);
 		}
 	}
@@ -261,9 +267,9 @@ test("a restarted agent reads from a container's labels what it holds", () => {
 	);
 	const bytes = Math.floor(placement.bytes);
 	expect(bytes).toBeGreaterThan(20 * GIB);
-	expect(holdingsOf(labels)).toEqual(holdingsAt("chat", { ...placement, bytes }));
-	expect(holdingsOf({ ...labels, "router.memory": "0", "router.devices": "" })).toEqual([]);
-	expect(holdingsOf({})).toEqual([]);
+	expect(allocationsFromLabels(labels)).toEqual(allocationsOf("chat", { ...placement, bytes }));
+	expect(allocationsFromLabels({ ...labels, "router.memory": "0", "router.devices": "" })).toEqual([]);
+	expect(allocationsFromLabels({})).toEqual([]);
 });
 
 describe("the context", () => {
@@ -293,25 +299,25 @@ describe("before anything is pulled", () => {
 
 	test("a model that can never fit is refused, also while others hold the GPU", () => {
 		const size = { weights: 60 * GIB, download: 0 };
-		const found = unfit(want({}, size), { size }, { ...host, gpus: [gpu(0, 24, 20)] });
+		const found = misfitOf(want({}, size), { size }, { ...host, gpus: [gpu(0, 24, 20)] });
 		expect(found?.reason).toBe("chat needs 74.0 GiB (weights 60.0 × 1.2 + 2); GPU 0 has 24.0 GiB free of 24.0");
 		expect(found?.fix).toContain("`gpus`");
-		expect(unfit(want({}, EIGHT), { size: EIGHT }, { ...host, gpus: [gpu(0, 24, 20)] })).toBeUndefined();
+		expect(misfitOf(want({}, EIGHT), { size: EIGHT }, { ...host, gpus: [gpu(0, 24, 20)] })).toBeUndefined();
 	});
 
 	test("a disk that is too small for the download is named", () => {
 		const size = { ...EIGHT, download: 15.3 * GIB };
-		expect(unfit(want(), { size }, { ...host, freeDisk: 3.1 * GIB })?.reason).toBe(
+		expect(misfitOf(want(), { size }, { ...host, freeDisk: 3.1 * GIB })?.reason).toBe(
 			"chat downloads 15.3 GiB into /data/huggingface, and 3.1 GiB are free there",
 		);
-		expect(unfit(want(), { size }, { ...host, freeDisk: 30 * GIB })).toBeUndefined();
-		expect(unfit(want(), { size: EIGHT }, { ...host, freeDisk: 0 })).toBeUndefined();
+		expect(misfitOf(want(), { size }, { ...host, freeDisk: 30 * GIB })).toBeUndefined();
+		expect(misfitOf(want(), { size: EIGHT }, { ...host, freeDisk: 0 })).toBeUndefined();
 	});
 
 	test("a token that is missing comes first; a size that is not known speaks against nothing", () => {
 		const refusedBy = { reason: "it is gated", fix: "set HF_TOKEN" };
-		expect(unfit(want(), { refused: refusedBy, size: EIGHT }, { ...host, freeDisk: 0 })).toEqual(refusedBy);
-		expect(unfit(want(), { unknown: "out of reach" }, host)).toBeUndefined();
+		expect(misfitOf(want(), { refused: refusedBy, size: EIGHT }, { ...host, freeDisk: 0 })).toEqual(refusedBy);
+		expect(misfitOf(want(), { unknown: "out of reach" }, host)).toBeUndefined();
 	});
 });
 

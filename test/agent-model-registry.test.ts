@@ -43,7 +43,7 @@ describe("the book", () => {
 			isConfigured: false,
 		});
 		expect(statSync(join(dir, "agent.json")).mode & 0o777).toBe(0o600);
-		second.settle("new");
+		second.clearOrder("new");
 		expect(book().get("new")?.order).toBeUndefined();
 	});
 
@@ -73,7 +73,7 @@ describe("the book", () => {
 		writeFileSync(join(dir, "agent.json"), "{");
 		expect(book().all()).toHaveLength(1);
 		const nowhere = agentFile(join(dir, "agent.json", "below"));
-		expect(nowhere.change({ driver: "1" })).toContain("can't be written");
+		expect(nowhere.update({ driver: "1" })).toContain("can't be written");
 		expect(nowhere.content.driver).toBe("1");
 	});
 

@@ -1,6 +1,6 @@
 /** What is said of a model, and whether its calls may wait. */
 import { describe, expect, test } from "bun:test";
-import { modelRefusal, type Prospects, wholeState } from "../src/agent/models/model-state.ts";
+import { type ModelAvailability, modelRefusal, modelStatus } from "../src/agent/models/model-state.ts";
 import type { ReplicaState } from "../src/agent/models/supervisor.ts";
 
 const WHY = { reason: "it broke", fix: "see GET /models/{name}/logs" };
@@ -14,7 +14,7 @@ describe("a model", () => {
 		[[], "stopped"],
 	] as [ReplicaState["state"][], string][])("with replicas %p is %s", (states, expected) => {
 		expect<string>(
-			wholeState(
+			modelStatus(
 				states.map((state) => ({ state })),
 				"m",
 			).state,
@@ -22,25 +22,25 @@ describe("a model", () => {
 	});
 
 	test("tells why a replica failed though another serves, with its own name in the remedy", () => {
-		const whole = wholeState([{ state: "ready" }, { state: "failed", why: WHY, retryAt: 5 }], "m");
-		expect(whole).toEqual({ state: "ready", why: { reason: "it broke", fix: "see GET /models/m/logs" } });
+		const whole = modelStatus([{ state: "ready" }, { state: "failed", problem: WHY, retryAt: 5 }], "m");
+		expect(whole).toEqual({ state: "ready", problem: { reason: "it broke", fix: "see GET /models/m/logs" } });
 	});
 
 	test("that failed is tried again when the first of its replicas is", () => {
-		const states = [7, 5].map((retryAt): ReplicaState => ({ state: "failed", why: WHY, retryAt }));
-		expect(wholeState(states, "m").retryAt).toBe(5);
+		const states = [7, 5].map((retryAt): ReplicaState => ({ state: "failed", problem: WHY, retryAt }));
+		expect(modelStatus(states, "m").retryAt).toBe(5);
 	});
 });
 
 describe("a call", () => {
 	const now = 1000;
-	const said = (over: Partial<Prospects>) =>
-		modelRefusal({ name: "m", load: "on-demand", whole: { state: "stopped" }, ...over }, now);
+	const said = (over: Partial<ModelAvailability>) =>
+		modelRefusal({ name: "m", load: "on-demand", status: { state: "stopped" }, ...over }, now);
 
 	test("waits for a model that may be loaded, and for one that is on its way", () => {
 		expect(said({})).toBeUndefined();
 		for (const state of ["starting", "pulling", "sleeping", "draining", "ready"] as const) {
-			expect(said({ load: "always", whole: { state } })).toBeUndefined();
+			expect(said({ load: "always", status: { state } })).toBeUndefined();
 		}
 	});
 
@@ -52,14 +52,14 @@ describe("a call", () => {
 	});
 
 	test("hears why a model failed and what to do, and when it is tried again", () => {
-		const failed = said({ whole: { state: "failed", why: WHY, retryAt: now + 4500 } });
+		const failed = said({ status: { state: "failed", problem: WHY, retryAt: now + 4500 } });
 		expect([failed?.status, failed?.retryAfter]).toEqual([503, 5]);
 		expect(failed?.message).toBe('"m" failed: it broke. What to do: see GET /models/{name}/logs');
-		expect(said({ whole: { state: "failed", why: WHY, retryAt: now } })).toBeUndefined();
+		expect(said({ status: { state: "failed", problem: WHY, retryAt: now } })).toBeUndefined();
 	});
 
 	test("hears that a model does not fit", () => {
-		expect(said({ misfit: WHY, whole: { state: "failed", why: WHY } })?.message).toContain(
+		expect(said({ misfit: WHY, status: { state: "failed", problem: WHY } })?.message).toContain(
 			'"m" does not fit: it broke',
 		);
 	});

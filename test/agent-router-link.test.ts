@@ -1,6 +1,6 @@
 /** The agent's link to its router: it registers, is heard of, and finds back from whatever happens. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { linkStep, UNJOINED } from "../src/agent/router-link/link-step.ts";
+import { NOT_JOINED, nextLinkStep } from "../src/agent/router-link/link-step.ts";
 import { localAddressTo, originOf } from "../src/agent/router-link/local-address.ts";
 import { type LinkOptions, startLink } from "../src/agent/router-link/router-link.ts";
 import type { ModelReport } from "../src/protocol/agent.ts";
@@ -277,10 +277,10 @@ describe("a link", () => {
 });
 
 describe("how long it waits", () => {
-	const waits = (outcomes: Parameters<typeof linkStep>[1][], random = 0) => {
-		let position = UNJOINED;
+	const waits = (outcomes: Parameters<typeof nextLinkStep>[1][], random = 0) => {
+		let position = NOT_JOINED;
 		return outcomes.map((outcome) => {
-			const next = linkStep(position, outcome, 5000, random);
+			const next = nextLinkStep(position, outcome, 5000, random);
 			position = next.position;
 			return next.waitMs;
 		});
@@ -298,9 +298,9 @@ describe("how long it waits", () => {
 
 	test("keeps on with heartbeats while the router is away, and registers anew after a no", () => {
 		const joined = { isJoined: true, failures: 0 };
-		expect(linkStep(joined, "away", 5000, 0).position.isJoined).toBe(true);
+		expect(nextLinkStep(joined, "away", 5000, 0).position.isJoined).toBe(true);
 		for (const outcome of ["unknown", "conflict", "refused"] as const) {
-			expect(linkStep(joined, outcome, 5000, 0).position.isJoined).toBe(false);
+			expect(nextLinkStep(joined, outcome, 5000, 0).position.isJoined).toBe(false);
 		}
 	});
 });

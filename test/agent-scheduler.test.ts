@@ -1,6 +1,6 @@
 /** Which models hold the GPUs' memory, on a simulated clock. */
 import { describe, expect, test } from "bun:test";
-import { type Demand, linger, schedule } from "../src/agent/models/scheduler.ts";
+import { idleBeforeEviction, type ModelDemand, schedule } from "../src/agent/models/scheduler.ts";
 import { GpuHost } from "./kit/gpu-host.ts";
 import { random } from "./kit/random.ts";
 
@@ -126,7 +126,7 @@ describe("two models that both always have work, on room for one", () => {
 	});
 });
 
-const model = (over: Partial<Demand> & { name: string }): Demand => ({
+const model = (over: Partial<ModelDemand> & { name: string }): ModelDemand => ({
 	load: "on-demand",
 	state: "stopped",
 	waiting: 0,
@@ -134,8 +134,8 @@ const model = (over: Partial<Demand> & { name: string }): Demand => ({
 	usedAt: 0,
 	...over,
 });
-const one = { fits: (_: string, awake: ReadonlySet<string>) => awake.size < 1, sleeps: () => false };
-const decide = (models: Demand[], awake: string[], now: number, room = one) =>
+const one = { fits: (_: string, awake: ReadonlySet<string>) => awake.size < 1, canSleep: () => false };
+const decide = (models: ModelDemand[], awake: string[], now: number, room = one) =>
 	schedule(models, { awake: new Set(awake), asleep: new Set() }, room, { switchAfterMs: 30_000 }, now);
 
 describe("a model", () => {
@@ -211,7 +211,7 @@ describe("a model", () => {
 		const room = {
 			fits: (name: string, awake: ReadonlySet<string>) =>
 				[...awake].reduce((sum, each) => sum + sizes[each]!, sizes[name]!) <= 4,
-			sleeps: () => false,
+			canSleep: () => false,
 		};
 		const idle = { state: "ready", readyAt: 0 } as const;
 		const models = [
@@ -223,11 +223,13 @@ describe("a model", () => {
 	});
 
 	test("lingers a tenth of its load, half a second at least and ten at most", () => {
-		expect([undefined, 1000, 60_000, 900_000].map((loadMs) => linger({ loadMs }))).toEqual([500, 500, 6000, 10_000]);
+		expect([undefined, 1000, 60_000, 900_000].map((loadMs) => idleBeforeEviction({ loadMs }))).toEqual([
+			500, 500, 6000, 10_000,
+		]);
 	});
 
 	test("is evicted in the order of last use", () => {
-		const two = { fits: (_: string, awake: ReadonlySet<string>) => awake.size < 2, sleeps: () => false };
+		const two = { fits: (_: string, awake: ReadonlySet<string>) => awake.size < 2, canSleep: () => false };
 		const models = [
 			model({ name: "newer", state: "ready", readyAt: 0, usedAt: 2 }),
 			model({ name: "older", state: "ready", readyAt: 0, usedAt: 1 }),

@@ -8,7 +8,7 @@ import {
 	pinnedImage,
 	type SpecSettings,
 	specHash,
-} from "../src/agent/models/container-spec";
+} from "../src/agent/models/container-spec.ts";
 import { specProblem } from "../src/agent/models/spec-problem.ts";
 import { argsProblem, flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
 

@@ -2,27 +2,27 @@
 import { describe, expect, test } from "bun:test";
 import {
 	backoff,
-	failure,
-	NO_ACTIVITY,
-	type Observed,
-	type Seen,
+	type DesiredReplica,
+	INITIAL_STATE,
+	nextFailure,
+	type ObservedContainer,
+	type ObservedState,
 	type SupervisorLimits,
 	supervise,
-	type Wanted,
 } from "../src/agent/models/supervisor.ts";
 import { EngineWorld, LIMITS } from "./kit/engine-world.ts";
 import { random } from "./kit/random.ts";
 
 const NOW = 10_000_000;
-const wanted = (over: Partial<Wanted> = {}): Wanted => ({
+const wanted = (over: Partial<DesiredReplica> = {}): DesiredReplica => ({
 	key: "m#0",
-	want: "up",
+	desired: "up",
 	hash: "h",
 	image: "image",
-	busy: 0,
+	running: 0,
 	...over,
 });
-const seen = (over: Partial<Seen> = {}): Seen => ({
+const seen = (over: Partial<ObservedContainer> = {}): ObservedContainer => ({
 	id: "c",
 	key: "m#0",
 	hash: "h",
@@ -32,28 +32,35 @@ const seen = (over: Partial<Seen> = {}): Seen => ({
 	progressAt: NOW - 1000,
 	...over,
 });
-const observed = (containers: Seen[] = [], over: Partial<Observed> = {}): Observed => ({
+const observed = (containers: ObservedContainer[] = [], over: Partial<ObservedState> = {}): ObservedState => ({
 	containers,
 	images: new Set(["image"]),
-	working: new Map(),
+	inFlight: new Map(),
 	...over,
 });
 const WHY = { reason: "why", fix: "fix" };
 const failed = (retryAt: number) => ({
-	...NO_ACTIVITY,
-	history: new Map([["m#0", { hash: "h", count: 3, retryAt, why: WHY }]]),
+	...INITIAL_STATE,
+	failures: new Map([["m#0", { hash: "h", count: 3, retryAt, problem: WHY }]]),
 });
-function decide(each: Wanted, world: Observed, memory = NO_ACTIVITY, limits: SupervisorLimits = LIMITS) {
-	const { actions, states, history } = supervise([each], world, memory, limits, NOW);
-	return { state: states.get(each.key)!, does: actions.map((action) => action.do), actions, history };
+function decide(each: DesiredReplica, world: ObservedState, memory = INITIAL_STATE, limits: SupervisorLimits = LIMITS) {
+	const { actions, states, failures } = supervise([each], world, memory, limits, NOW);
+	return { state: states.get(each.key)!, does: actions.map((action) => action.do), actions, failures };
 }
 
 describe("a replica without a container", () => {
 	test.each([
-		["is started", wanted(), observed(), NO_ACTIVITY, "starting", ["start"]],
-		["is pulled for first", wanted(), observed([], { images: new Set() }), NO_ACTIVITY, "pulling", ["pull"]],
-		["waits for memory that others still hold", wanted({ hold: "waits" }), observed(), NO_ACTIVITY, "starting", []],
-		["that does not fit has failed", wanted({ misfit: WHY }), observed(), NO_ACTIVITY, "failed", []],
+		["is started", wanted(), observed(), INITIAL_STATE, "starting", ["start"]],
+		["is pulled for first", wanted(), observed([], { images: new Set() }), INITIAL_STATE, "pulling", ["pull"]],
+		[
+			"waits for memory that others still hold",
+			wanted({ waitReason: "waits" }),
+			observed(),
+			INITIAL_STATE,
+			"starting",
+			[],
+		],
+		["that does not fit has failed", wanted({ misfit: WHY }), observed(), INITIAL_STATE, "failed", []],
 		["that failed waits for its time", wanted(), observed(), failed(NOW + 1), "failed", []],
 		["that failed is started again in time", wanted(), observed(), failed(NOW), "starting", ["start"]],
 		[
@@ -64,17 +71,17 @@ describe("a replica without a container", () => {
 			"starting",
 			["start"],
 		],
-		["that nobody wants is stopped", wanted({ want: "down" }), observed(), NO_ACTIVITY, "stopped", []],
-		["that nobody wants any more has failed", wanted({ want: "down" }), observed(), failed(NOW + 1), "failed", []],
+		["that nobody wants is stopped", wanted({ desired: "down" }), observed(), INITIAL_STATE, "stopped", []],
+		["that nobody wants any more has failed", wanted({ desired: "down" }), observed(), failed(NOW + 1), "failed", []],
 		[
 			"that failed may be called once its time has come",
-			wanted({ want: "down" }),
+			wanted({ desired: "down" }),
 			observed(),
 			failed(NOW),
 			"stopped",
 			[],
 		],
-		["without Docker has failed", wanted(), observed([], { engine: WHY }), NO_ACTIVITY, "failed", []],
+		["without Docker has failed", wanted(), observed([], { engineProblem: WHY }), INITIAL_STATE, "failed", []],
 	] as const)("%s", (_, each, world, memory, state, does) => {
 		const decided = decide(each, world, memory);
 		expect([decided.state.state, decided.does]).toEqual([state, [...does]]);
@@ -82,8 +89,8 @@ describe("a replica without a container", () => {
 
 	// A router calls no model that has failed: one that stayed so until a call started it would never be called again.
 	test.each([NOW - 1, NOW, NOW + 1])("that failed and waits for a call says why", (retryAt) => {
-		const { state } = decide(wanted({ want: "down" }), observed(), failed(retryAt));
-		expect(state.why).toEqual(WHY);
+		const { state } = decide(wanted({ desired: "down" }), observed(), failed(retryAt));
+		expect(state.problem).toEqual(WHY);
 	});
 });
 
@@ -99,24 +106,24 @@ describe("a container", () => {
 		["that somebody paused is left alone", wanted(), seen({ state: "paused" }), {}, "failed", []],
 		["of another spec is replaced", wanted(), seen(old), {}, "draining", ["stop"]],
 		["of another spec serves on while the image is pulled", wanted({ image: "new" }), seen(old), {}, "ready", ["pull"]],
-		["of another spec finishes its calls first", wanted({ busy: 1 }), seen(old), {}, "draining", []],
-		["that nobody wants is stopped", wanted({ want: "down" }), seen(), {}, "draining", ["stop"]],
-		["that nobody wants finishes its calls first", wanted({ want: "down", busy: 1 }), seen(), {}, "draining", []],
-		["goes to sleep", wanted({ want: "asleep" }), seen(), {}, "ready", ["sleep"]],
-		["does not go to sleep with calls", wanted({ want: "asleep", busy: 1 }), seen(), {}, "ready", []],
-		["sleeps", wanted({ want: "asleep" }), seen({ health: "asleep" }), {}, "sleeping", []],
+		["of another spec finishes its calls first", wanted({ running: 1 }), seen(old), {}, "draining", []],
+		["that nobody wants is stopped", wanted({ desired: "down" }), seen(), {}, "draining", ["stop"]],
+		["that nobody wants finishes its calls first", wanted({ desired: "down", running: 1 }), seen(), {}, "draining", []],
+		["goes to sleep", wanted({ desired: "asleep" }), seen(), {}, "ready", ["sleep"]],
+		["does not go to sleep with calls", wanted({ desired: "asleep", running: 1 }), seen(), {}, "ready", []],
+		["sleeps", wanted({ desired: "asleep" }), seen({ health: "asleep" }), {}, "sleeping", []],
 		["wakes", wanted(), seen({ health: "asleep" }), {}, "sleeping", ["wake"]],
-		["wakes once there is memory", wanted({ hold: "waits" }), seen({ health: "asleep" }), {}, "sleeping", []],
-		["serves on without Docker", wanted(), seen(), { engine: WHY }, "ready", []],
+		["wakes once there is memory", wanted({ waitReason: "waits" }), seen({ health: "asleep" }), {}, "sleeping", []],
+		["serves on without Docker", wanted(), seen(), { engineProblem: WHY }, "ready", []],
 		[
 			"on which somebody works is left to them",
 			wanted(),
 			seen(),
-			{ working: new Map([["m#0", "stop"]]) },
+			{ inFlight: new Map([["m#0", "stop"]]) },
 			"draining",
 			[],
 		],
-	] as [string, Wanted, Seen, Partial<Observed>, string, string[]][])(
+	] as [string, DesiredReplica, ObservedContainer, Partial<ObservedState>, string, string[]][])(
 		"%s",
 		(_, each, container, world, state, does) => {
 			const decided = decide(each, observed([container], world));
@@ -126,8 +133,8 @@ describe("a container", () => {
 
 	test("takes calls only while it is ready and wanted", () => {
 		expect(decide(wanted(), observed([seen()])).state.id).toBe("c");
-		expect(decide(wanted({ want: "asleep" }), observed([seen()])).state.id).toBeUndefined();
-		expect(decide(wanted({ want: "down", busy: 1 }), observed([seen()])).state.id).toBeUndefined();
+		expect(decide(wanted({ desired: "asleep" }), observed([seen()])).state.id).toBeUndefined();
+		expect(decide(wanted({ desired: "down", running: 1 }), observed([seen()])).state.id).toBeUndefined();
 	});
 
 	test("that makes no progress is given up, and one that makes some is not, up to a limit", () => {
@@ -135,12 +142,12 @@ describe("a container", () => {
 			decide(wanted(), observed([seen({ health: "unknown", startedAt: NOW - ago, progressAt: NOW - progressAgo })]));
 		expect(start(60_001, 60_001).actions).toMatchObject([{ do: "stop", failed: true }]);
 		expect(start(500_000, 1000).does).toEqual([]);
-		expect(start(600_001, 1000).history.get("m#0")?.why.reason).toContain("within 10 min");
+		expect(start(600_001, 1000).failures.get("m#0")?.problem.reason).toContain("within 10 min");
 	});
 
 	test("that has to go is not waited for longer than the limit", () => {
-		const memory = { ...NO_ACTIVITY, draining: new Map([["c", NOW - LIMITS.drainMs]]) };
-		expect(decide(wanted({ want: "down", busy: 3 }), observed([seen()]), memory).does).toEqual(["stop"]);
+		const memory = { ...INITIAL_STATE, draining: new Map([["c", NOW - LIMITS.drainMs]]) };
+		expect(decide(wanted({ desired: "down", running: 3 }), observed([seen()]), memory).does).toEqual(["stop"]);
 	});
 
 	test("too many of a replica goes: the one of the right spec stays", () => {
@@ -153,10 +160,10 @@ describe("a container", () => {
 
 	test("that belongs to no model is removed, but not while Docker is gone", () => {
 		const orphan = observed([seen({ id: "o", key: "gone#0" })]);
-		expect(supervise([], orphan, NO_ACTIVITY, LIMITS, NOW).actions).toEqual([
+		expect(supervise([], orphan, INITIAL_STATE, LIMITS, NOW).actions).toEqual([
 			{ do: "stop", key: "o", id: "o", failed: false },
 		]);
-		expect(supervise([], { ...orphan, engine: WHY }, NO_ACTIVITY, LIMITS, NOW).actions).toEqual([]);
+		expect(supervise([], { ...orphan, engineProblem: WHY }, INITIAL_STATE, LIMITS, NOW).actions).toEqual([]);
 	});
 });
 
@@ -166,26 +173,26 @@ describe("failures", () => {
 	});
 
 	test("are counted one by one, told with their reason, and forgotten once it is ready", () => {
-		let memory = NO_ACTIVITY;
+		let memory = INITIAL_STATE;
 		for (const count of [1, 2, 3]) {
-			const dead = observed([seen({ id: `c${count}`, state: "exited", why: WHY })]);
+			const dead = observed([seen({ id: `c${count}`, state: "exited", problem: WHY })]);
 			memory = supervise([wanted()], dead, memory, LIMITS, NOW);
-			expect(memory.history.get("m#0")).toMatchObject({ count, why: WHY, retryAt: NOW + backoff(count) });
+			expect(memory.failures.get("m#0")).toMatchObject({ count, problem: WHY, retryAt: NOW + backoff(count) });
 		}
 		memory = supervise([wanted()], observed([seen()]), memory, LIMITS, NOW);
-		expect(memory.history.size).toBe(0);
+		expect(memory.failures.size).toBe(0);
 	});
 
 	test("of another spec are none of this one", () => {
-		expect(failure(failed(0).history.get("m#0"), "h2", WHY, NOW).count).toBe(1);
+		expect(nextFailure(failed(0).failures.get("m#0"), "h2", WHY, NOW).count).toBe(1);
 	});
 
 	test("of one replica of two that share an image pull it once", () => {
 		const both = [wanted(), wanted({ key: "m#1" })];
 		const world = observed([], { images: new Set() });
-		expect(supervise(both, world, NO_ACTIVITY, LIMITS, NOW).actions).toHaveLength(1);
-		const pulling = { ...world, working: new Map([["m#0", "pull" as const]]) };
-		const { actions, states } = supervise(both, pulling, NO_ACTIVITY, LIMITS, NOW);
+		expect(supervise(both, world, INITIAL_STATE, LIMITS, NOW).actions).toHaveLength(1);
+		const pulling = { ...world, inFlight: new Map([["m#0", "pull" as const]]) };
+		const { actions, states } = supervise(both, pulling, INITIAL_STATE, LIMITS, NOW);
 		expect([actions, states.get("m#1")?.state]).toEqual([[], "pulling"]);
 	});
 });
@@ -199,7 +206,7 @@ describe("whatever happens", () => {
 		(seed) => {
 			const dice = random(seed);
 			const world = new EngineWorld(dice);
-			let wishes = keys.map((key): Wanted => wanted({ key }));
+			let wishes = keys.map((key): DesiredReplica => wanted({ key }));
 			for (let step = 0; step < 400; step++) {
 				switch (dice.below(14)) {
 					case 0:

@@ -1,6 +1,6 @@
 /** Which parsers a model's family needs, and what is said where they are missing. */
 import { describe, expect, test } from "bun:test";
-import { parsersOf, toolMistake } from "../src/agent/vllm/tool-parsers.ts";
+import { parsersOf, toolParserHint } from "../src/agent/vllm/tool-parsers.ts";
 import { startSim } from "./kit/vllm-sim-process.ts";
 
 describe("a family's parsers", () => {
@@ -26,10 +26,10 @@ describe("a family's parsers", () => {
 
 	test("whose lack makes vLLM answer 400 are explained, and nothing else is", () => {
 		const said = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set';
-		expect(toolMistake(said, "facebook/opt-125m")).toContain(
+		expect(toolParserHint(said, "facebook/opt-125m")).toContain(
 			'["--enable-auto-tool-choice", "--tool-call-parser", "NAME"]',
 		);
-		expect(toolMistake("the prompt is too long", "facebook/opt-125m")).toBeUndefined();
+		expect(toolParserHint("the prompt is too long", "facebook/opt-125m")).toBeUndefined();
 	});
 
 	test("whose lack the look-alike answers as vLLM does", async () => {
@@ -45,6 +45,6 @@ describe("a family's parsers", () => {
 		});
 		expect(answer.status).toBe(400);
 		const { error } = (await answer.json()) as { error: { message: string } };
-		expect(toolMistake(error.message, "chat")).toStartWith("chat runs without a tool-call parser");
+		expect(toolParserHint(error.message, "chat")).toStartWith("chat runs without a tool-call parser");
 	});
 });

@@ -1,11 +1,11 @@
 /** Calls that wait for a model, and the containers they are let through to. */
 import { describe, expect, test } from "bun:test";
-import { type Destination, QueueRefusal, Traffic, type TrafficLimits } from "../src/agent/models/traffic.ts";
+import { type ContainerAddress, type QueueLimits, QueueRefusal, Traffic } from "../src/agent/models/traffic.ts";
 
-const A: Destination = { id: "a", origin: "http://127.0.0.1:1" };
-const B: Destination = { id: "b", origin: "http://127.0.0.1:2" };
+const A: ContainerAddress = { id: "a", origin: "http://127.0.0.1:1" };
+const B: ContainerAddress = { id: "b", origin: "http://127.0.0.1:2" };
 
-function traffic(limits: Partial<TrafficLimits> = {}) {
+function traffic(limits: Partial<QueueLimits> = {}) {
 	const news: number[] = [];
 	const made = new Traffic(
 		{ size: 3, running: 2, waitMs: 60_000, ...limits },
@@ -21,8 +21,8 @@ describe("a call", () => {
 	test("waits until its model is open, in the order of arrival, and tells that it does", async () => {
 		const { traffic: calls, news } = traffic();
 		const order: string[] = [];
-		const first = calls.enter("m", stays).then(() => order.push("first"));
-		const second = calls.enter("m", stays).then(() => order.push("second"));
+		const first = calls.acquire("m", stays).then(() => order.push("first"));
+		const second = calls.acquire("m", stays).then(() => order.push("second"));
 		expect([calls.waiting("m").count, news.length]).toEqual([2, 2]);
 		calls.open("m", [A]);
 		await Promise.all([first, second]);
@@ -32,17 +32,17 @@ describe("a call", () => {
 	test("goes to the container with the fewest calls", async () => {
 		const { traffic: calls } = traffic({ running: 10 });
 		calls.open("m", [A, B]);
-		const leases = await Promise.all(Array.from({ length: 6 }, () => calls.enter("m", stays)));
+		const leases = await Promise.all(Array.from({ length: 6 }, () => calls.acquire("m", stays)));
 		expect([calls.runningIn("a"), calls.runningIn("b")]).toEqual([3, 3]);
 		for (const lease of leases) if (lease.id === "a") lease.release();
-		expect((await calls.enter("m", stays)).id).toBe("a");
+		expect((await calls.acquire("m", stays)).id).toBe("a");
 	});
 
 	test("waits where every container has as many as it takes, and follows when one has ended", async () => {
 		const { traffic: calls } = traffic({ running: 1 });
 		calls.open("m", [A]);
-		const lease = await calls.enter("m", stays);
-		const next = calls.enter("m", stays);
+		const lease = await calls.acquire("m", stays);
+		const next = calls.acquire("m", stays);
 		expect(calls.waiting("m").count).toBe(1);
 		lease.release();
 		lease.release();
@@ -53,35 +53,35 @@ describe("a call", () => {
 	test("that leaves takes its place in the queue along", async () => {
 		const { traffic: calls } = traffic();
 		const leaving = new AbortController();
-		const gone = outcome(calls.enter("m", leaving.signal));
+		const gone = outcome(calls.acquire("m", leaving.signal));
 		leaving.abort(new Error("left"));
 		expect(String(await gone)).toContain("left");
 		expect(calls.waiting("m").count).toBe(0);
-		expect(await outcome(calls.enter("m", leaving.signal))).toBe(leaving.signal.reason);
+		expect(await outcome(calls.acquire("m", leaving.signal))).toBe(leaving.signal.reason);
 	});
 
 	test("beyond the bound is refused with 429", async () => {
 		const { traffic: calls } = traffic();
-		for (let call = 0; call < 3; call++) void outcome(calls.enter("m", stays));
-		const refused = (await outcome(calls.enter("m", stays))) as QueueRefusal;
+		for (let call = 0; call < 3; call++) void outcome(calls.acquire("m", stays));
+		const refused = (await outcome(calls.acquire("m", stays))) as QueueRefusal;
 		expect([refused.status, refused.retryAfter > 0]).toEqual([429, true]);
 		expect(refused.message).toContain("agent.queue.size");
 	});
 
 	test("that waited for as long as it may is told how far its model is", async () => {
 		const { traffic: calls } = traffic({ waitMs: 5 });
-		const refused = (await outcome(calls.enter("m", stays))) as QueueRefusal;
+		const refused = (await outcome(calls.acquire("m", stays))) as QueueRefusal;
 		expect([refused.status, refused.message]).toEqual([503, expect.stringContaining("starting: loading, 40 %")]);
 	});
 
 	test("whose model failed is refused with the reason, those that wait among them; until it is open again", async () => {
 		const { traffic: calls } = traffic();
-		const waiting = outcome(calls.enter("m", stays));
+		const waiting = outcome(calls.acquire("m", stays));
 		const why = new QueueRefusal(503, "it failed", 10);
 		calls.refuse("m", why);
-		expect([await waiting, await outcome(calls.enter("m", stays))]).toEqual([why, why]);
+		expect([await waiting, await outcome(calls.acquire("m", stays))]).toEqual([why, why]);
 		calls.open("m", [A]);
-		expect((await calls.enter("m", stays)).id).toBe("a");
+		expect((await calls.acquire("m", stays)).id).toBe("a");
 	});
 });
 
@@ -89,16 +89,16 @@ describe("a container", () => {
 	test("that may be ill gets no call until it has been asked", async () => {
 		const { traffic: calls, news } = traffic();
 		calls.open("m", [A, B]);
-		const lease = await calls.enter("m", stays);
-		lease.doubt();
+		const lease = await calls.acquire("m", stays);
+		lease.suspect();
 		lease.release();
-		expect([news.length, calls.doubtedAt(lease.id) !== undefined]).toEqual([1, true]);
-		const other = await calls.enter("m", stays);
+		expect([news.length, calls.suspectSince(lease.id) !== undefined]).toEqual([1, true]);
+		const other = await calls.acquire("m", stays);
 		expect(other.id).not.toBe(lease.id);
 		calls.open("m", [lease]);
-		const waiting = calls.enter("m", stays);
+		const waiting = calls.acquire("m", stays);
 		expect(calls.waiting("m").count).toBe(1);
-		calls.trust("m", lease.id);
+		calls.confirmHealthy("m", lease.id);
 		expect((await waiting).id).toBe(lease.id);
 	});
 
@@ -106,24 +106,24 @@ describe("a container", () => {
 		const { traffic: calls } = traffic();
 		calls.open("m", [A]);
 		expect(calls.quietSince("a")).toBeUndefined();
-		const first = await calls.enter("m", stays);
+		const first = await calls.acquire("m", stays);
 		const since = calls.quietSince("a")!;
 		await Bun.sleep(5);
-		await calls.enter("m", stays);
+		await calls.acquire("m", stays);
 		expect(calls.quietSince("a")).toBe(since);
-		first.moved();
+		first.bytesCame();
 		expect(calls.quietSince("a")).toBeGreaterThan(since);
 	});
 
 	test("that is gone is forgotten, once its calls have ended", async () => {
 		const { traffic: calls } = traffic();
 		calls.open("m", [A]);
-		const lease = await calls.enter("m", stays);
-		lease.doubt();
-		calls.keepOnly(new Set());
+		const lease = await calls.acquire("m", stays);
+		lease.suspect();
+		calls.retainContainers(new Set());
 		expect(calls.runningIn("a")).toBe(1);
 		lease.release();
-		calls.keepOnly(new Set());
-		expect(calls.doubtedAt("a")).toBeUndefined();
+		calls.retainContainers(new Set());
+		expect(calls.suspectSince("a")).toBeUndefined();
 	});
 });

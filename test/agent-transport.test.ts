@@ -1,6 +1,6 @@
 /** A model's containers as one upstream: what a call sees while it waits, and what becomes of its place. */
 import { describe, expect, test } from "bun:test";
-import { CONTAINER, modelTransport } from "../src/agent/models/model-transport.ts";
+import { CONTAINER_BASE_URL, modelTransport } from "../src/agent/models/model-transport.ts";
 import { type ContainerLease, QueueRefusal } from "../src/agent/models/traffic.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
@@ -17,8 +17,8 @@ function lease(): ContainerLease & { log: string[] } {
 		id: "c",
 		origin: "http://127.0.0.1:7",
 		log,
-		moved: () => void log.push("moved"),
-		doubt: () => void log.push("doubt"),
+		bytesCame: () => void log.push("moved"),
+		suspect: () => void log.push("doubt"),
 		release: () => void log.push("release"),
 	};
 }
@@ -30,7 +30,7 @@ function transport({ entering, answer = async () => stream("data: 1\n\n", "data:
 	const sent: UpstreamRequest[] = [];
 	const made = modelTransport({
 		model: "m",
-		traffic: { enter: () => entering },
+		traffic: { acquire: () => entering },
 		http: {
 			send: (request, signal) => {
 				sent.push(request);
@@ -42,7 +42,7 @@ function transport({ entering, answer = async () => stream("data: 1\n\n", "data:
 	});
 	return { made, sent };
 }
-const CALL: UpstreamRequest = { url: `${CONTAINER}/v1/chat/completions`, headers: {}, body: "{}" };
+const CALL: UpstreamRequest = { url: `${CONTAINER_BASE_URL}/v1/chat/completions`, headers: {}, body: "{}" };
 
 async function text({ body }: UpstreamAnswer): Promise<string> {
 	const decoder = new TextDecoder();

@@ -35,19 +35,19 @@ test("on an agent a later doubt, byte or call is later", async () => {
 		() => {},
 	);
 	calls.open("m", [{ id: "a", origin: "http://127.0.0.1:1" }]);
-	const lease = await calls.enter("m", AbortSignal.timeout(5_000));
-	lease.doubt();
-	const waiting = calls.enter("m", AbortSignal.timeout(5_000));
-	const before = [calls.doubtedAt("a")!, calls.quietSince("a")!, calls.waiting("m").oldestAt!];
+	const lease = await calls.acquire("m", AbortSignal.timeout(5_000));
+	lease.suspect();
+	const waiting = calls.acquire("m", AbortSignal.timeout(5_000));
+	const before = [calls.suspectSince("a")!, calls.quietSince("a")!, calls.waiting("m").oldestAt!];
 	setBack();
-	lease.doubt();
-	lease.moved();
-	expect(calls.doubtedAt("a")!).toBeGreaterThanOrEqual(before[0]!);
+	lease.suspect();
+	lease.bytesCame();
+	expect(calls.suspectSince("a")!).toBeGreaterThanOrEqual(before[0]!);
 	expect(calls.quietSince("a")!).toBeGreaterThanOrEqual(before[1]!);
-	calls.trust("m", "a");
+	calls.confirmHealthy("m", "a");
 	lease.release();
 	await waiting;
-	void calls.enter("m", AbortSignal.timeout(5_000)).catch(() => {});
+	void calls.acquire("m", AbortSignal.timeout(5_000)).catch(() => {});
 	expect(calls.waiting("m").oldestAt!).toBeGreaterThanOrEqual(before[2]!);
 });
 

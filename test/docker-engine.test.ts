@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createDocker, type Docker } from "../src/agent/docker/docker.ts";
 import { DockerError } from "../src/agent/docker/docker-error.ts";
 import { pullProgress } from "../src/agent/docker/pull-progress.ts";
-import { containerSpec, type ModelSpec, type SpecSettings } from "../src/agent/models/container-spec";
+import { containerSpec, type ModelSpec, type SpecSettings } from "../src/agent/models/container-spec.ts";
 import { type DockerEngine, startDockerEngine } from "./kit/docker.ts";
 import { needing } from "./kit/needing.ts";
 import { startRegistry } from "./kit/registry.ts";

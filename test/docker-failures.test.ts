@@ -1,7 +1,7 @@
 /** What the Docker CLI prints when it fails → what is wrong and what to do. Outputs as Docker 20.10–29 and podman 4–5 print them. */
 import { describe, expect, test } from "bun:test";
 import type { DockerProblem } from "../src/agent/docker/docker-error.ts";
-import { classify, type FailedCall } from "../src/agent/docker/docker-failures.ts";
+import { dockerError, type FailedCall } from "../src/agent/docker/docker-failures.ts";
 
 const call = (stderr: string, more: Partial<FailedCall> = {}): FailedCall => ({
 	command: "docker",
@@ -143,7 +143,7 @@ const RECORDED: [problem: DockerProblem, fix: RegExp, stderr: string, command?: 
 
 describe("a recorded failure", () => {
 	test.each(RECORDED)("%s, mended by %p", (problem, fix, stderr, command = "docker" as never) => {
-		const error = classify(call(stderr, { command, subject: problem === "name-taken" ? "router-chat" : IMAGE }));
+		const error = dockerError(call(stderr, { command, subject: problem === "name-taken" ? "router-chat" : IMAGE }));
 		expect(error.problem).toBe(problem);
 		expect(error.fix).toMatch(fix);
 		expect(error.message).not.toContain("undefined");
@@ -152,35 +152,35 @@ describe("a recorded failure", () => {
 	});
 
 	test("that no row knows is told by its own last words, without the CLI's hint", () => {
-		expect(classify(call(RECORDED.at(-1)![2])).message).toBe("`docker run` failed: failed to create the runc thing");
-		expect(classify(call("")).message).toBe("`docker run` failed: it gave no reason");
+		expect(dockerError(call(RECORDED.at(-1)![2])).message).toBe("`docker run` failed: failed to create the runc thing");
+		expect(dockerError(call("")).message).toBe("`docker run` failed: it gave no reason");
 	});
 });
 
 test("a port that is taken is named", () => {
 	const messages = RECORDED.filter(([problem]) => problem === "port-taken").map(
-		([, , stderr]) => classify(call(stderr)).message,
+		([, , stderr]) => dockerError(call(stderr)).message,
 	);
 	expect(messages).toHaveLength(3);
 	for (const message of messages) expect(message).toBe("the container's port 20001 is taken by another program");
 });
 
 test("a missing program and a deadline say so, whatever was printed", () => {
-	const missing = classify(call("", { end: "missing" }));
+	const missing = dockerError(call("", { end: "missing" }));
 	expect([missing.problem, missing.message]).toEqual([
 		"missing",
 		"`docker` is not installed, or not on the agent's PATH",
 	]);
 	expect(missing.fix).toContain("apt-get install -y docker.io");
-	expect(classify(call("", { end: "missing", command: "podman" })).fix).toContain("podman");
-	const late = classify(call("no space left on device", { end: "timeout", verb: "stop" }));
+	expect(dockerError(call("", { end: "missing", command: "podman" })).fix).toContain("podman");
+	const late = dockerError(call("no space left on device", { end: "timeout", verb: "stop" }));
 	expect([late.problem, late.message]).toEqual(["timeout", "`docker stop` did not end in time"]);
 });
 
 test("a pull that breaks off is the registry's, not the daemon's", () => {
-	expect(classify(call("unexpected EOF", { verb: "pull" })).problem).toBe("failed");
+	expect(dockerError(call("unexpected EOF", { verb: "pull" })).problem).toBe("failed");
 });
 
 test("one endless line is cut", () => {
-	expect(classify(call("x".repeat(10_000))).message.length).toBeLessThan(400);
+	expect(dockerError(call("x".repeat(10_000))).message.length).toBeLessThan(400);
 });

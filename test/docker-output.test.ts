@@ -1,6 +1,6 @@
 /** What docker and podman print as JSON, recorded from Docker 20.10 and 28 and from podman 4 and 5. */
 import { describe, expect, test } from "bun:test";
-import { parseContainers, parseEvent, parseTime } from "../src/agent/docker/docker-output";
+import { parseContainers, parseEvent, parseTime } from "../src/agent/docker/docker-output.ts";
 
 const ID = "99f66530fe9c7249f7cf29f78e8661669d5831cbe4ee80ea757d5e922dd6a8a6";
 const LABELS = { "router.agent": "gpu-1", "router.model": "chat", "router.port": "20001" };

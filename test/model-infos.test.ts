@@ -1,6 +1,6 @@
 /** What is remembered of models' files, and when it is asked for again. */
 import { expect, test } from "bun:test";
-import { ModelInfos } from "../src/agent/gpu/model-infos.ts";
+import { ModelInfoCache } from "../src/agent/gpu/model-infos.ts";
 import { HUB_MODELS, startHub } from "./kit/hugging-face.ts";
 
 const QWEN = "Qwen/Qwen3-8B";
@@ -12,7 +12,7 @@ test("a full disk is looked at again: what was freed counts, and a Hub that is a
 	let free = 5;
 	let isAway = false;
 	let heard = Promise.withResolvers<void>();
-	const infos = new ModelInfos(
+	const infos = new ModelInfoCache(
 		{
 			cacheDir: "/nowhere",
 			endpoint: hub.origin,
@@ -30,16 +30,16 @@ test("a full disk is looked at again: what was freed counts, and a Hub that is a
 	const after = async (ms: number) => {
 		now += ms;
 		heard = Promise.withResolvers();
-		infos.of(spec, true);
+		infos.get(spec, true);
 		await heard.promise;
-		return infos.of(spec, true);
+		return infos.get(spec, true);
 	};
-	expect(infos.of(spec, false)).toBeUndefined();
+	expect(infos.get(spec, false)).toBeUndefined();
 	await heard.promise;
-	expect(infos.of(spec, true)).toMatchObject({ size: { weights: WEIGHTS, download: WEIGHTS }, freeDisk: 5 });
+	expect(infos.get(spec, true)).toMatchObject({ size: { weights: WEIGHTS, download: WEIGHTS }, freeDisk: 5 });
 
 	free = 2 * WEIGHTS;
-	expect(infos.of(spec, true)?.freeDisk).toBe(5);
+	expect(infos.get(spec, true)?.freeDisk).toBe(5);
 	expect(await after(60_000)).toMatchObject({ size: { download: WEIGHTS }, freeDisk: free });
 
 	isAway = true;

@@ -1,7 +1,7 @@
 /** What agents and the router say to each other: which names and sizes pass. */
 import { expect, test } from "bun:test";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { AgentName, Heartbeat, MOST_MODELS, ModelName, modelReport, Register } from "../src/protocol/agent.ts";
+import { AgentName, Heartbeat, MAX_MODELS, ModelName, modelReport, Register } from "../src/protocol/agent.ts";
 
 const model = TypeCompiler.Compile(ModelName);
 const agent = TypeCompiler.Compile(AgentName);
@@ -56,7 +56,7 @@ test("unknown fields pass, at every level", () => {
 });
 
 test("more models than an agent may have are refused", () => {
-	const models = Array.from({ length: MOST_MODELS + 1 }, (_, index) => `m${index}`);
+	const models = Array.from({ length: MAX_MODELS + 1 }, (_, index) => `m${index}`);
 	const heartbeat = TypeCompiler.Compile(Heartbeat);
 	expect(heartbeat.Check({ name: "a", models })).toBe(false);
 	expect(heartbeat.Check({ name: "a", models: models.slice(1) })).toBe(true);

@@ -25,8 +25,8 @@ const EXAMPLE = {
 		},
 	],
 };
-const refusals = errorResponses("invalid_api_key", "foreign_host", "foreign_origin", "internal_error");
-const unknown = errorResponses("model_not_found", "invalid_api_key", "internal_error");
+const commonErrors = errorResponses("invalid_api_key", "foreign_host", "foreign_origin", "internal_error");
+const unknownModelErrors = errorResponses("model_not_found", "invalid_api_key", "internal_error");
 const parameter = {
 	name: "name",
 	in: "path",
@@ -41,7 +41,10 @@ export const MODELS_DOC: Detail = {
 	tags: TAGS,
 	operationId: "agentModels",
 	summary: "The agent's models and their states",
-	responses: { 200: answer("Every model that the agent may run.", { object: "list", data: [EXAMPLE] }), ...refusals },
+	responses: {
+		200: answer("Every model that the agent may run.", { object: "list", data: [EXAMPLE] }),
+		...commonErrors,
+	},
 };
 
 /** `GET /models/{name}`. */
@@ -50,7 +53,7 @@ export const MODEL_DOC: Detail = {
 	operationId: "agentModel",
 	summary: "One model",
 	...wildcard("name", NAME, "qwen3-8b"),
-	responses: { 200: answer("The model.", EXAMPLE), ...unknown },
+	responses: { 200: answer("The model.", EXAMPLE), ...unknownModelErrors },
 };
 
 /** What an API call may say of a model that the configuration does not know. */
@@ -60,7 +63,7 @@ export const LoadBody = Type.Partial(Type.Omit(AgentModel, ["name"]), {
 });
 
 /** `POST /models/{name}/load`. */
-export const LOAD: Detail = {
+export const LOAD_DOC: Detail = {
 	tags: TAGS,
 	operationId: "loadModel",
 	summary: "Load a model",
@@ -72,24 +75,24 @@ export const LOAD: Detail = {
 	},
 	responses: {
 		202: answer("It is on its way.", { ...EXAMPLE, state: "starting", progress: "starting: loading, 40 %" }),
-		...unknown,
+		...unknownModelErrors,
 		...errorResponses("invalid_value", "invalid_json", "unsupported_media_type", "body_too_large"),
 	},
 };
 
 /** `POST /models/{name}/unload`. */
-export const UNLOAD: Detail = {
+export const UNLOAD_DOC: Detail = {
 	tags: TAGS,
 	operationId: "unloadModel",
 	summary: "Unload a model",
 	description:
 		"Running calls finish first. An on-demand model is loaded again by its next call, others by `load` alone.",
 	parameters: [{ ...parameter, description: NAME }],
-	responses: { 202: answer("It is on its way out.", { ...EXAMPLE, state: "draining" }), ...unknown },
+	responses: { 202: answer("It is on its way out.", { ...EXAMPLE, state: "draining" }), ...unknownModelErrors },
 };
 
 /** `GET /models/{name}/logs`. */
-export const LOGS: Detail = {
+export const LOGS_DOC: Detail = {
 	tags: TAGS,
 	operationId: "modelLogs",
 	summary: "A model's log",
@@ -126,13 +129,13 @@ export const LOGS: Detail = {
 				"text/event-stream": { schema: { type: "string" }, example: "data: INFO 09-01 12:00:00 vLLM API server\n\n" },
 			},
 		},
-		...unknown,
+		...unknownModelErrors,
 		...errorResponses("invalid_value"),
 	},
 };
 
 /** `GET /gpus`. */
-export const GPUS: Detail = {
+export const GPUS_DOC: Detail = {
 	tags: TAGS,
 	operationId: "agentGpus",
 	summary: "The host's GPUs and who holds their memory",
@@ -153,6 +156,6 @@ export const GPUS: Detail = {
 				},
 			],
 		}),
-		...refusals,
+		...commonErrors,
 	},
 };

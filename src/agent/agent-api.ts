@@ -5,27 +5,27 @@ import { IDLE_SECONDS } from "../http/idle-timeout.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { tooLarge } from "../openai/call.ts";
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";
-import { GPUS, LOAD, LOGS, MODEL_DOC, MODELS_DOC, UNLOAD } from "./agent-api-docs.ts";
+import { GPUS_DOC, LOAD_DOC, LOGS_DOC, MODEL_DOC, MODELS_DOC, UNLOAD_DOC } from "./agent-api-docs.ts";
 import type { Docker } from "./docker/docker.ts";
 import { logLines, logStream } from "./docker/log-stream.ts";
-import { holdingsNow } from "./gpu/capacity.ts";
+import { currentAllocations } from "./gpu/capacity.ts";
 import type { GpuWatch } from "./gpu/gpu-watch.ts";
 import type { ModelController } from "./models/controller.ts";
 import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
-import { gpuReport, type Views } from "./models/model-view.ts";
+import { gpuReport, type ModelViews } from "./models/model-view.ts";
 
 /** A description of a model is small. */
 const MAX_BODY = 64 * 1024;
 
 /** What the routes show and change. */
 export interface AgentApi {
-	readonly book: ModelRegistry;
-	readonly host: ModelController;
-	readonly views: Views;
+	readonly registry: ModelRegistry;
+	readonly controller: ModelController;
+	readonly views: ModelViews;
 	readonly docker: Docker;
 	readonly gpus: GpuWatch;
 	/** Throws for who may not. */
-	readonly admit: (request: Request) => void;
+	readonly authorize: (request: Request) => void;
 	/** Hears of a sentence that the caller can't use. */
 	readonly warn: (sentence: string) => void;
 }
@@ -37,9 +37,9 @@ interface Timeouts {
 
 /** The plugin. */
 export function agentApi(api: AgentApi) {
-	const { book, views, admit } = api;
-	const known = (name: string): RegisteredModel => {
-		const entry = book.get(name);
+	const { registry, views, authorize } = api;
+	const registered = (name: string): RegisteredModel => {
+		const entry = registry.get(name);
 		if (entry) return entry;
 		throw new RouterError(
 			"model_not_found",
@@ -50,29 +50,29 @@ export function agentApi(api: AgentApi) {
 		);
 	};
 	const show = (request: Request, name: string) => {
-		admit(request);
-		return views.of(known(name));
+		authorize(request);
+		return views.of(registered(name));
 	};
 	const change = async (request: Request, name: string, order: "load" | "unload") => {
-		admit(request);
-		const problem = book.order(name, order, order === "load" ? await bodyOf(request) : undefined);
+		authorize(request);
+		const problem = registry.order(name, order, order === "load" ? await bodyOf(request) : undefined);
 		if (problem) api.warn(problem);
-		api.host.ordered(name);
-		return Response.json(views.of(known(name)), { status: 202 });
+		api.controller.retryNow(name);
+		return Response.json(views.of(registered(name)), { status: 202 });
 	};
 	const logs = (request: Request, server: Timeouts | null, name: string) => {
-		admit(request);
-		known(name);
+		authorize(request);
+		registered(name);
 		return readLog(api, request, server, name);
 	};
 
 	/** `/models/a/b/load`: the name is what stands between. */
 	const get = (request: Request, server: Timeouts | null, path: string) => {
 		const name = path.endsWith("/logs") ? decoded(path.slice(0, -"/logs".length)) : undefined;
-		return name !== undefined && book.get(name) ? logs(request, server, name) : show(request, decoded(path));
+		return name !== undefined && registry.get(name) ? logs(request, server, name) : show(request, decoded(path));
 	};
 	const post = (request: Request, path: string) => {
-		admit(request);
+		authorize(request);
 		const [, name, verb] = /^(.+)\/(load|unload)$/.exec(path) ?? [];
 		if (name && verb) return change(request, decoded(name), verb as "load" | "unload");
 		throw new RouterError("unknown_path", "There is POST /models/{name}/load and POST /models/{name}/unload.");
@@ -82,63 +82,72 @@ export function agentApi(api: AgentApi) {
 		.get(
 			"/models",
 			({ request }) => {
-				admit(request);
+				authorize(request);
 				return { object: "list" as const, data: views.all() };
 			},
 			{ detail: MODELS_DOC },
 		)
-		.get("/models/:name/logs", ({ request, server, params }) => logs(request, server, params.name), { detail: LOGS })
+		.get("/models/:name/logs", ({ request, server, params }) => logs(request, server, params.name), {
+			detail: LOGS_DOC,
+		})
 		.get("/models/*", ({ request, server, params }) => get(request, server, params["*"]), { detail: MODEL_DOC })
 		.post("/models/:name/load", ({ request, params }) => change(request, params.name, "load"), {
 			parse: "none",
-			detail: LOAD,
+			detail: LOAD_DOC,
 		})
 		.post("/models/:name/unload", ({ request, params }) => change(request, params.name, "unload"), {
 			parse: "none",
-			detail: UNLOAD,
+			detail: UNLOAD_DOC,
 		})
 		.post("/models/*", ({ request, params }) => post(request, params["*"]), { parse: "none", detail: { hide: true } })
 		.get(
 			"/gpus",
 			({ request }) => {
-				admit(request);
+				authorize(request);
 				return gpuList(api);
 			},
-			{ detail: GPUS },
+			{ detail: GPUS_DOC },
 		);
 }
 
-function gpuList({ host, gpus }: AgentApi) {
+function gpuList({ controller, gpus }: AgentApi) {
 	const { reading } = gpus;
-	const held = holdingsNow(host.inventory.items.filter(({ state }) => state === "running").map((item) => item.held));
+	const held = currentAllocations(
+		controller.inventory.items.filter(({ state }) => state === "running").map((item) => item.memory),
+	);
 	const data = reading.gpus.map((gpu) => ({
 		...gpuReport(gpu),
 		models: held
 			.filter((each) => each.gpu === gpu.index)
 			.map(({ model, replica, bytes }) => ({ model, replica, bytes })),
 	}));
-	const problem = host.hardware.problem?.reason ?? reading.problem;
+	const problem = controller.hardware.problem?.reason ?? reading.problem;
 	return {
 		object: "list" as const,
-		accelerator: host.hardware.known?.accelerator ?? "unknown",
+		accelerator: controller.hardware.known?.accelerator ?? "unknown",
 		...(problem && { problem }),
 		data,
 	};
 }
 
-function readLog({ host, docker, book }: AgentApi, request: Request, server: Timeouts | null, name: string): Response {
+function readLog(
+	{ controller, docker, registry }: AgentApi,
+	request: Request,
+	server: Timeouts | null,
+	name: string,
+): Response {
 	const query = new URL(request.url).searchParams;
-	const replica = whole(query, "replica", 0, (book.get(name)?.spec.replicas ?? 1) - 1);
-	const tail = whole(query, "tail", 200, 100_000);
+	const replica = wholeNumber(query, "replica", 0, (registry.get(name)?.spec.replicas ?? 1) - 1);
+	const tail = wholeNumber(query, "tail", 200, 100_000);
 	const key = `${name}#${replica}`;
-	const id = host.inventory.items.find((item) => item.key === key)?.id;
-	const kept = host.lastWords(key);
+	const id = controller.inventory.items.find((item) => item.key === key)?.id;
+	const kept = controller.lastLog(key);
 	if (query.get("follow") !== "1") return logLines(docker, id, kept, tail);
 	server?.timeout(request, 0);
 	return logStream(docker, id, kept, tail, request.signal, () => server?.timeout(request, IDLE_SECONDS));
 }
 
-function whole(query: URLSearchParams, name: string, fallback: number, most: number): number {
+function wholeNumber(query: URLSearchParams, name: string, fallback: number, most: number): number {
 	const text = query.get(name);
 	if (text === null) return fallback;
 	if (/^\d{1,6}$/.test(text) && Number(text) <= most) return Number(text);

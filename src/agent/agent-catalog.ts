@@ -8,17 +8,17 @@ import type { Route } from "../routing/route.ts";
 import type { RoleCatalog } from "../server/role-plan.ts";
 
 /** How often that vLLM is asked what it serves, ms: until it has said so (it loads for minutes), and from then on. */
-const UNKNOWN_MS = 2_000;
-const KNOWN_MS = 30_000;
+const UNKNOWN_INTERVAL_MS = 2_000;
+const KNOWN_INTERVAL_MS = 30_000;
 
 /** The models in containers, as far as names go. */
-export interface OwnModels {
+export interface ContainerModels {
 	/** Those that calls may ask for. */
 	names(): readonly string[];
 	/** The provider of a model, and how many containers it is meant to have; undefined for one that is not the agent's. */
 	find(name: string): { readonly provider: Provider; readonly replicas: number } | undefined;
 	/** The one that is meant by `local`: the first that is ready, else the first that may be. */
-	any(): string | undefined;
+	defaultModel(): string | undefined;
 }
 
 /**
@@ -26,7 +26,7 @@ export interface OwnModels {
  * best what it serves. `local` and `local-…` are the first model that is ready; while the vLLM has not said what it serves
  * `resolve` throws `upstream_unreachable` for them.
  */
-export function agentCatalog(entries: readonly CatalogEntry[], own: OwnModels): RoleCatalog {
+export function agentCatalog(entries: readonly CatalogEntry[], own: ContainerModels): RoleCatalog {
 	const vllm = entries.find(({ upstream }) => upstream.type === "vllm");
 	const dummy = entries.find(({ upstream }) => upstream.name === "dummy")!;
 	const target = ({ provider, upstream }: CatalogEntry, model: string): Target => ({
@@ -38,7 +38,7 @@ export function agentCatalog(entries: readonly CatalogEntry[], own: OwnModels): 
 	const firstServed = (maxAgeMs: number) => vllm && list.served(vllm, maxAgeMs)[0];
 
 	/** As many targets as containers, so that a call which one of them fails is tried at another. */
-	function owned(name: string): Route | undefined {
+	function containerRoute(name: string): Route | undefined {
 		const found = own.find(name);
 		if (!found) return undefined;
 		const { provider, replicas } = found;
@@ -49,21 +49,21 @@ export function agentCatalog(entries: readonly CatalogEntry[], own: OwnModels): 
 	function find(name: string): Route | undefined {
 		if (name === "dummy") return { targets: [target(dummy, name)], reason: "built in", label: name };
 		const bare = name.replace(/^(?:local|vllm)\//, "");
-		const found = owned(name) ?? owned(bare);
+		const found = containerRoute(name) ?? containerRoute(bare);
 		if (found) return found;
 		if (isLocal(name)) {
-			const any = own.any();
-			if (any !== undefined) return owned(any);
+			const any = own.defaultModel();
+			if (any !== undefined) return containerRoute(any);
 		}
 		if (!vllm) return undefined;
-		const model = isLocal(name) ? (firstServed(KNOWN_MS) ?? name) : bare;
+		const model = isLocal(name) ? (firstServed(KNOWN_INTERVAL_MS) ?? name) : bare;
 		return { targets: [target(vllm, model)], reason: "this host's vLLM", label: model };
 	}
 
 	function resolve(name: string): Route {
 		// `local` itself would be a 404 of vLLM's. A call is reason enough to ask at once.
-		const isUnknown = isLocal(name) && own.any() === undefined;
-		if (vllm && isUnknown && firstServed(KNOWN_MS) === undefined && firstServed(0) === undefined) {
+		const isUnknown = isLocal(name) && own.defaultModel() === undefined;
+		if (vllm && isUnknown && firstServed(KNOWN_INTERVAL_MS) === undefined && firstServed(0) === undefined) {
 			throw new RouterError(
 				"upstream_unreachable",
 				`vLLM at ${new URL(vllm.upstream.baseUrl!).origin} has not said what it serves: is it running?`,
@@ -82,7 +82,7 @@ export function agentCatalog(entries: readonly CatalogEntry[], own: OwnModels): 
 		if (!vllm) return () => {};
 		let timer: ReturnType<typeof setTimeout>;
 		const look = () => {
-			timer = setTimeout(look, firstServed(0) === undefined ? UNKNOWN_MS : KNOWN_MS);
+			timer = setTimeout(look, firstServed(0) === undefined ? UNKNOWN_INTERVAL_MS : KNOWN_INTERVAL_MS);
 		};
 		look();
 		return () => clearTimeout(timer);

@@ -3,48 +3,48 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { readText } from "../proxy/net/read-body.ts";
 import { steadyTime } from "../steady-time.ts";
 import type { GpuWatch } from "./gpu/gpu-watch.ts";
-import type { HostEvents, ModelController } from "./models/controller.ts";
+import type { ModelController, ModelEvents } from "./models/controller.ts";
 import type { ModelRegistry } from "./models/model-registry.ts";
 import type { Traffic } from "./models/traffic.ts";
 import { relabel } from "./vllm/vllm-metrics.ts";
-import type { Vllm } from "./vllm/vllm-probe.ts";
+import type { VllmEndpoint } from "./vllm/vllm-probe.ts";
 
 /** How long a vLLM may take for its metrics, ms: one that hangs must not keep the others' from being read. */
-const PATIENCE_MS = 2000;
-const MOST = 8 * 1024 * 1024;
+const SCRAPE_TIMEOUT_MS = 2000;
+const MAX_METRICS_BYTES = 8 * 1024 * 1024;
 const STATES = ["stopped", "pulling", "starting", "ready", "sleeping", "draining", "failed"] as const;
 
 /** What is counted, before there is anything to read. */
 export interface AgentMetrics {
-	readonly events: HostEvents;
+	readonly events: ModelEvents;
 	/** Fills in what the gauges read. */
-	watch(world: MetricsWorld): void;
+	watch(world: MetricsSources): void;
 	/** The Prometheus text, the vLLMs' own metrics included. */
 	text(): Promise<string>;
 }
 
 /** What is read at each scrape. */
-export interface MetricsWorld {
-	readonly book: ModelRegistry;
-	readonly host: ModelController;
+export interface MetricsSources {
+	readonly registry: ModelRegistry;
+	readonly controller: ModelController;
 	readonly traffic: Traffic;
 	readonly gpus: GpuWatch;
 	/** Running vLLMs, with what each serves. */
-	vllms(): readonly { readonly model: string; readonly replica: string; readonly vllm: Vllm }[];
+	vllms(): readonly { readonly model: string; readonly replica: string; readonly vllm: VllmEndpoint }[];
 }
 
 /** The agent's registry. Until it is given its world it tells of the counters alone. */
 export function agentMetrics(): AgentMetrics {
 	const registry = new Registry();
 	const registers = [registry];
-	let world: MetricsWorld | undefined;
+	let world: MetricsSources | undefined;
 	const counter = (name: string, help: string) =>
 		new Counter({ name: `router_agent_${name}`, help, labelNames: ["model"], registers });
 	const gauge = <L extends string>(
 		name: string,
 		help: string,
 		labelNames: L[],
-		read: (gauge: Gauge<L>, world: MetricsWorld) => void,
+		read: (gauge: Gauge<L>, world: MetricsSources) => void,
 	) =>
 		new Gauge({
 			name: `router_agent_${name}`,
@@ -61,25 +61,27 @@ export function agentMetrics(): AgentMetrics {
 	const wakes = counter("wakes_total", "Models woken from their sleep in host memory.");
 	const evictions = counter("evictions_total", "Models that lost their place to another one's calls.");
 	const restarts = counter("restarts_total", "Containers replaced because they ended or were ill.");
-	gauge("model_state", "1 for the state that a model is in.", ["model", "state"], (each, { book, host }) => {
-		for (const { spec } of book.all()) {
-			const { state } = host.whole(spec.name);
+	gauge("model_state", "1 for the state that a model is in.", ["model", "state"], (each, { registry, controller }) => {
+		for (const { spec } of registry.all()) {
+			const { state } = controller.statusOf(spec.name);
 			for (const possible of STATES) each.set({ model: spec.name, state: possible }, Number(possible === state));
 		}
 	});
-	gauge("queue_length", "Calls that wait for a model.", ["model"], (each, { book, traffic }) => {
-		for (const { spec } of book.all()) each.set({ model: spec.name }, traffic.waiting(spec.name).count);
+	gauge("queue_length", "Calls that wait for a model.", ["model"], (each, { registry, traffic }) => {
+		for (const { spec } of registry.all()) each.set({ model: spec.name }, traffic.waiting(spec.name).count);
 	});
-	gauge("queue_oldest_seconds", "How long the first of them has waited.", ["model"], (each, { book, traffic }) => {
-		for (const { spec } of book.all()) {
+	gauge("queue_oldest_seconds", "How long the first of them has waited.", ["model"], (each, { registry, traffic }) => {
+		for (const { spec } of registry.all()) {
 			const { oldestAt } = traffic.waiting(spec.name);
 			each.set({ model: spec.name }, oldestAt === undefined ? 0 : (steadyTime() - oldestAt) / 1000);
 		}
 	});
-	gauge("running_requests", "Calls in a model's containers.", ["model"], (each, { book, traffic }) => {
-		for (const { spec } of book.all()) each.set({ model: spec.name }, traffic.running(spec.name));
+	gauge("running_requests", "Calls in a model's containers.", ["model"], (each, { registry, traffic }) => {
+		for (const { spec } of registry.all()) each.set({ model: spec.name }, traffic.running(spec.name));
 	});
-	gauge("docker_up", "1 while the engine can be asked.", [], (each, { host }) => each.set(host.engineProblem ? 0 : 1));
+	gauge("docker_up", "1 while the engine can be asked.", [], (each, { controller }) =>
+		each.set(controller.engineProblem ? 0 : 1),
+	);
 	const gpu = (name: string, help: string, read: (gpu: GpuWatch["reading"]["gpus"][number]) => number) =>
 		gauge(name, help, ["gpu", "name"], (each, { gpus }) => {
 			for (const one of gpus.reading.gpus) each.set({ gpu: String(one.index), name: one.name }, read(one));
@@ -108,12 +110,12 @@ export function agentMetrics(): AgentMetrics {
 	};
 }
 
-async function read({ model, replica, vllm }: ReturnType<MetricsWorld["vllms"]>[number]) {
+async function read({ model, replica, vllm }: ReturnType<MetricsSources["vllms"]>[number]) {
 	try {
 		const { origin, http } = vllm;
-		const answer = await http.send({ url: `${origin}/metrics`, headers: {} }, AbortSignal.timeout(PATIENCE_MS));
+		const answer = await http.send({ url: `${origin}/metrics`, headers: {} }, AbortSignal.timeout(SCRAPE_TIMEOUT_MS));
 		if (answer.status !== 200) return undefined;
-		return { text: await readText(answer, MOST), labels: { model, replica } };
+		return { text: await readText(answer, MAX_METRICS_BYTES), labels: { model, replica } };
 	} catch {
 		// One that does not answer is missing here, and its state says why.
 		return undefined;

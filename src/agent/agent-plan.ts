@@ -33,7 +33,7 @@ export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources"
 			const secret = runtime.routerSecret();
 			return secret === undefined ? undefined : { name: "router", hash: hashKey(secret) };
 		},
-		upstreams: vllm_url === undefined ? [] : [running(vllm_url, config)],
+		upstreams: vllm_url === undefined ? [] : [externalUpstream(vllm_url, config)],
 		catalogOf: (entries) => {
 			const catalog = agentCatalog(entries, runtime.own);
 			return {
@@ -74,7 +74,7 @@ function lines(config: Config): string[] {
 	];
 }
 
-function running(address: string, { agent, timeouts }: Config): Upstream {
+function externalUpstream(address: string, { agent, timeouts }: Config): Upstream {
 	return {
 		name: "vllm",
 		type: "vllm",

@@ -9,32 +9,32 @@ import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { RoleExtension, RoleSite, RoleTools } from "../server/role-plan.ts";
 import type { Log } from "../telemetry/log.ts";
 import { agentApi } from "./agent-api.ts";
-import type { OwnModels } from "./agent-catalog.ts";
+import type { ContainerModels } from "./agent-catalog.ts";
 import { agentMetrics } from "./agent-metrics.ts";
 import { modelProviders } from "./agent-providers.ts";
 import { createDocker } from "./docker/docker.ts";
 import { GpuWatch } from "./gpu/gpu-watch.ts";
-import { ModelInfos } from "./gpu/model-infos.ts";
+import { ModelInfoCache } from "./gpu/model-infos.ts";
 import { agentFile } from "./models/agent-file.ts";
 import { agentSettings } from "./models/agent-settings.ts";
 import { ModelController } from "./models/controller.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
-import { gpuReport, Views } from "./models/model-view.ts";
+import { gpuReport, ModelViews } from "./models/model-view.ts";
 import { Traffic } from "./models/traffic.ts";
 import { agentInstance } from "./router-link/instance.ts";
-import { type Link, startLink } from "./router-link/router-link.ts";
-import { Joined } from "./vllm/external-vllm.ts";
+import { type RouterLink, startLink } from "./router-link/router-link.ts";
+import { ExternalVllm } from "./vllm/external-vllm.ts";
 
 /** Deadlines of the Docker CLI, ms. */
-const DOCKER_MS = 20_000;
+const DOCKER_TIMEOUT_MS = 20_000;
 const PULL_SILENCE_MS = 300_000;
 /** Of a question to Hugging Face, ms. */
-const HUB_MS = 10_000;
-const MOST_HUB = 16 * 1024 * 1024;
+const HUB_TIMEOUT_MS = 10_000;
+const MAX_HUB_ANSWER = 16 * 1024 * 1024;
 
 /** The agent, ready to begin. */
 export interface Runtime {
-	readonly own: OwnModels;
+	readonly own: ContainerModels;
 	/** Its routes and metrics. */
 	extension(tools: RoleTools): RoleExtension;
 	/** Begins, once the port is the agent's; returns how to end. */
@@ -47,7 +47,7 @@ export interface Runtime {
 export function createRuntime(config: Config, env: Environment): Runtime {
 	const { agent, data_dir } = config;
 	const file = agentFile(data_dir);
-	const book = new ModelRegistry(agent.models, file);
+	const registry = new ModelRegistry(agent.models, file);
 	const vllmKey =
 		file.content.vllm_key ?? Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
 	const settings = agentSettings(config, env, vllmKey);
@@ -57,30 +57,30 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 	const docker = createDocker({
 		command: settings.command,
 		env,
-		deadlineMs: DOCKER_MS,
+		deadlineMs: DOCKER_TIMEOUT_MS,
 		pullSilenceMs: PULL_SILENCE_MS,
 	});
 	const metrics = agentMetrics();
 	const gpus = new GpuWatch(env);
 	let log: Log["logger"] | undefined;
-	let link: Link | undefined;
+	let link: RouterLink | undefined;
 	let secret: string | undefined;
 	const traffic: Traffic = new Traffic(
 		{ size: agent.queue.size, running: agent.queue.running, waitMs: agent.queue.wait },
 		(model) => progress(model),
-		() => host.look(),
+		() => controller.requestTick(),
 	);
-	const infos = new ModelInfos(
+	const infos = new ModelInfoCache(
 		{
 			cacheDir: settings.cacheDir,
 			endpoint: settings.hubEndpoint,
 			...(settings.hubToken !== undefined && { token: settings.hubToken }),
 			get: (url, headers) => get(outside, url, headers),
 		},
-		() => host.look(),
+		() => controller.requestTick(),
 	);
-	const host: ModelController = new ModelController({
-		book,
+	const controller: ModelController = new ModelController({
+		registry,
 		settings,
 		docker,
 		env,
@@ -100,48 +100,48 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 		log: () => log!,
 		onChange: () => link?.changed(),
 	});
-	const views = new Views(book, host, traffic);
-	const progress = (model: string) => views.progress(model) ?? host.whole(model).state;
-	const providerOf = modelProviders({ book, traffic, http, key: vllmKey, config, progress });
-	const joined = agent.vllm_url && agent.router ? new Joined(config, http, () => link?.changed()) : undefined;
+	const views = new ModelViews(registry, controller, traffic);
+	const progress = (model: string) => views.progress(model) ?? controller.statusOf(model).state;
+	const providerOf = modelProviders({ registry, traffic, http, key: vllmKey, config, progress });
+	const external = agent.vllm_url && agent.router ? new ExternalVllm(config, http, () => link?.changed()) : undefined;
 	metrics.watch({
-		book,
-		host,
+		registry,
+		controller,
 		traffic,
 		gpus,
 		vllms: () =>
-			host.inventory.items.flatMap(({ model, replica, origin, health }) =>
-				origin && health === "up" ? [{ model, replica: String(replica), vllm: host.vllm(origin) }] : [],
+			controller.inventory.items.flatMap(({ model, replica, origin, health }) =>
+				origin && health === "up" ? [{ model, replica: String(replica), vllm: controller.vllm(origin) }] : [],
 			),
 	});
 
 	const isCallable = (name: string) => {
-		const entry = book.get(name);
+		const entry = registry.get(name);
 		if (!entry) return false;
-		if (/ready|sleeping|starting|pulling/.test(host.whole(name).state)) return true;
+		if (/ready|sleeping|starting|pulling/.test(controller.statusOf(name).state)) return true;
 		return entry.order !== "unload" && (entry.load !== "manual" || entry.order === "load");
 	};
 
 	return {
 		own: {
-			names: () => book.all().flatMap(({ spec: { name } }) => (isCallable(name) ? [name] : [])),
+			names: () => registry.all().flatMap(({ spec: { name } }) => (isCallable(name) ? [name] : [])),
 			find: (name) => {
 				const provider = providerOf(name);
-				return provider && { provider, replicas: book.get(name)?.spec.replicas ?? 1 };
+				return provider && { provider, replicas: registry.get(name)?.spec.replicas ?? 1 };
 			},
-			any: () => {
-				const callable = book.all().flatMap(({ spec: { name } }) => (isCallable(name) ? [name] : []));
-				return callable.find((name) => host.whole(name).state === "ready") ?? callable[0];
+			defaultModel: () => {
+				const callable = registry.all().flatMap(({ spec: { name } }) => (isCallable(name) ? [name] : []));
+				return callable.find((name) => controller.statusOf(name).state === "ready") ?? callable[0];
 			},
 		},
 		extension: ({ log: roleLog, gate, refuse }) => ({
 			routes: agentApi({
-				book,
-				host,
+				registry,
+				controller,
 				views,
 				docker,
 				gpus,
-				admit(request) {
+				authorize(request) {
 					const refusal = gate.isOpen ? refuse(request) : undefined;
 					if (refusal) throw refusal;
 					gate.admit(request.headers);
@@ -152,15 +152,15 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 		}),
 		begin({ port, log: roleLog, onDrain }) {
 			log = roleLog.logger;
-			const problems = [file.content.vllm_key ? undefined : file.change({ vllm_key: vllmKey })];
+			const problems = [file.content.vllm_key ? undefined : file.update({ vllm_key: vllmKey })];
 			const { id: instance, problem } = agentInstance(data_dir);
 			for (const sentence of [...problems, problem]) if (sentence) log.warn(sentence);
-			host.start();
-			onDrain(() => host.yield());
+			controller.start();
+			onDrain(() => controller.releaseEngine());
 			void gpus.first.then((reading) => {
-				if (reading.problem && !host.hardware.problem) roleLog.logger.info(`No GPU is used: ${reading.problem}.`);
+				if (reading.problem && !controller.hardware.problem) roleLog.logger.info(`No GPU is used: ${reading.problem}.`);
 			});
-			joined?.start();
+			external?.start();
 			if (agent.router !== undefined) {
 				link = startLink({
 					router: agent.router,
@@ -171,7 +171,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 					port,
 					transport: outside,
 					report: () => ({
-						models: [...views.reports(), ...(joined?.reports() ?? [])],
+						models: [...views.reports(), ...(external?.reports() ?? [])],
 						gpus: gpus.reading.gpus.map(gpuReport),
 					}),
 					onSecret: (given) => {
@@ -183,9 +183,9 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 			}
 			return async () => {
 				await link?.stop();
-				joined?.end();
-				host.end();
-				if (agent.stop_containers) await host.stopContainers();
+				external?.end();
+				controller.end();
+				if (agent.stop_containers) await controller.stopContainers();
 			};
 		},
 		routerSecret: () => secret,
@@ -193,6 +193,6 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 }
 
 async function get(transport: Transport, url: string, headers: Record<string, string>) {
-	const answer = await transport.send({ url, headers }, AbortSignal.timeout(HUB_MS));
-	return { status: answer.status, body: await readText(answer, MOST_HUB) };
+	const answer = await transport.send({ url, headers }, AbortSignal.timeout(HUB_TIMEOUT_MS));
+	return { status: answer.status, body: await readText(answer, MAX_HUB_ANSWER) };
 }

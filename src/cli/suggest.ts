@@ -22,12 +22,12 @@ export function suggestText(gpus: readonly Gpu[]): string {
 			? "no GPU: small models on the CPU"
 			: `${gpus.length} × ${gpus[0]!.name}, ${Math.round(gpus[0]!.memory_total / GIB)} GiB`;
 	const head = ["MODEL", "WEIGHTS", "GPUS", "CONTEXT", "GOOD FOR"];
-	const rows = found.map(({ model, gigabytes, gpus: span, context, gated, good }) => [
+	const rows = found.map(({ model, gigabytes, gpus: span, context, gated, strengths }) => [
 		model,
 		`${gigabytes} GB`,
 		span === 0 ? "CPU" : String(span),
 		String(context),
-		gated ? `${good}; gated: needs HF_TOKEN` : good,
+		gated ? `${strengths}; gated: needs HF_TOKEN` : strengths,
 	]);
 	const [first] = found;
 	const start = first

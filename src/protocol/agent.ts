@@ -11,13 +11,13 @@ const count = (description: string) => Type.Integer({ minimum: 0, maximum: Numbe
 /** How often an agent is heard of, ms. */
 export const HEARTBEAT_MS = 5_000;
 /** Most models and GPUs of one agent. */
-export const MOST_MODELS = 256;
-const MOST_GPUS = 64;
+export const MAX_MODELS = 256;
+const MAX_GPUS = 64;
 /** Largest body of a registration or a heartbeat, bytes: 256 models with a reason each stay below. */
-export const MAX_REPORT = 1024 * 1024;
+export const MAX_REPORT_BYTES = 1024 * 1024;
 
 /** Header of a refused registration: the address that the router saw it come from. */
-export const PEER = "x-router-peer";
+export const PEER_HEADER = "x-router-peer";
 
 /** An agent's name: it stands in paths, labels and logs, so it can be neither a path nor a flag. */
 export const AgentName = Type.String({
@@ -93,10 +93,10 @@ export const GpuReport = open(
 export type GpuReport = Static<typeof GpuReport>;
 
 const models = Type.Array(Type.Union([ModelName, ModelReport]), {
-	maxItems: MOST_MODELS,
+	maxItems: MAX_MODELS,
 	description: "What it serves. A bare name counts as ready.",
 });
-const gpus = Type.Optional(Type.Array(GpuReport, { maxItems: MOST_GPUS }));
+const gpus = Type.Optional(Type.Array(GpuReport, { maxItems: MAX_GPUS }));
 const instance = Type.Optional(
 	Type.String({
 		maxLength: 64,

@@ -2,18 +2,18 @@
 import {
 	type Action,
 	type Activity,
-	type Backoffs,
-	failure,
-	NO_ACTIVITY,
-	type Seen,
-	type Supervised,
+	type DesiredReplica,
+	INITIAL_STATE,
+	nextFailure,
+	type ObservedContainer,
+	type SupervisorDecision,
 	type SupervisorLimits,
+	type SupervisorState,
 	supervise,
-	type Wanted,
 } from "../../src/agent/models/supervisor.ts";
 import type { Random } from "./random.ts";
 
-type Box = { -readonly [K in keyof Seen]: Seen[K] } & { readyAt: number };
+type Box = { -readonly [K in keyof ObservedContainer]: ObservedContainer[K] } & { readyAt: number };
 
 const WHY = { reason: "it ended", fix: "look" };
 export const LIMITS: SupervisorLimits = { silenceMs: 60_000, startMs: 600_000, drainMs: 30_000 };
@@ -31,9 +31,9 @@ export class EngineWorld {
 	/** Calls that were running in a container when it was stopped for nothing but to make room. */
 	wronged = 0;
 	busy = new Map<string, number>();
-	last: Supervised | undefined;
-	#memory: Backoffs = NO_ACTIVITY;
-	#working = new Map<string, Activity>();
+	last: SupervisorDecision | undefined;
+	#state: SupervisorState = INITIAL_STATE;
+	#inFlight = new Map<string, Activity>();
 	#pending: { at: number; run: () => void }[] = [];
 	#nextId = 0;
 
@@ -41,12 +41,12 @@ export class EngineWorld {
 
 	/** The agent is killed and started again: what it remembers is gone, what Docker does for it goes on. */
 	restartAgent(): void {
-		this.#memory = NO_ACTIVITY;
-		this.#working = new Map();
+		this.#state = INITIAL_STATE;
+		this.#inFlight = new Map();
 		// A `docker run` under way ends as it would; nobody hears of it.
 		for (const { run } of this.#pending) run();
 		this.#pending = [];
-		this.#working = new Map();
+		this.#inFlight = new Map();
 	}
 
 	kill(box: Box | undefined): void {
@@ -54,7 +54,7 @@ export class EngineWorld {
 	}
 
 	/** One tick of the agent's loop, `ms` later. */
-	step(wanted: readonly Wanted[], ms: number): Supervised {
+	step(wanted: readonly DesiredReplica[], ms: number): SupervisorDecision {
 		this.now += ms;
 		const due = this.#pending.filter(({ at }) => at <= this.now);
 		this.#pending = this.#pending.filter(({ at }) => at > this.now);
@@ -62,20 +62,20 @@ export class EngineWorld {
 		for (const box of this.boxes) {
 			if (box.state === "running" && box.health === "unknown" && box.readyAt <= this.now) box.health = "up";
 		}
-		const engine = this.engineIsUp ? undefined : { reason: "Docker is not running", fix: "start it" };
-		const seen = this.boxes.map((box) => ({ ...box, ...(box.state === "exited" ? { why: WHY } : {}) }));
-		const observed = { engine, containers: seen, images: this.images, working: this.#working };
-		const decided = supervise(wanted, observed, this.#memory, LIMITS, this.now);
-		this.#memory = decided;
+		const engineProblem = this.engineIsUp ? undefined : { reason: "Docker is not running", fix: "start it" };
+		const seen = this.boxes.map((box) => ({ ...box, ...(box.state === "exited" ? { problem: WHY } : {}) }));
+		const observed = { engineProblem, containers: seen, images: this.images, inFlight: this.#inFlight };
+		const decided = supervise(wanted, observed, this.#state, LIMITS, this.now);
+		this.#state = decided;
 		for (const action of decided.actions) this.#act(action, wanted);
 		this.last = decided;
 		return decided;
 	}
 
-	#act(action: Action, wanted: readonly Wanted[]): void {
-		if (this.#working.has(action.key)) throw new Error(`two actions at once for ${action.key}`);
+	#act(action: Action, wanted: readonly DesiredReplica[]): void {
+		if (this.#inFlight.has(action.key)) throw new Error(`two actions at once for ${action.key}`);
 		const work = action.do;
-		const own = this.#working;
+		const own = this.#inFlight;
 		own.set(action.key, work);
 		const after = (run: () => void) => {
 			this.#pending.push({
@@ -97,7 +97,7 @@ export class EngineWorld {
 			case "stop": {
 				const box = this.boxes.find(({ id }) => id === action.id);
 				const calls = this.busy.get(action.key) ?? 0;
-				const isEvicted = spec?.want === "asleep" && spec.hash === box?.hash;
+				const isEvicted = spec?.desired === "asleep" && spec.hash === box?.hash;
 				if (box?.state === "running" && box.health === "up" && isEvicted && calls > 0) this.wronged++;
 				after(() => {
 					this.boxes = this.boxes.filter(({ id }) => id !== action.id);
@@ -114,7 +114,7 @@ export class EngineWorld {
 	}
 
 	/** One in ten fails. */
-	#start(spec: Wanted): void {
+	#start(spec: DesiredReplica): void {
 		if (this.random.below(10) === 0) {
 			this.#failed(spec);
 			return;
@@ -132,9 +132,9 @@ export class EngineWorld {
 		});
 	}
 
-	#failed({ key, hash }: Wanted): void {
-		const history = new Map(this.#memory.history);
-		history.set(key, failure(history.get(key), hash, WHY, this.now));
-		this.#memory = { ...this.#memory, history };
+	#failed({ key, hash }: DesiredReplica): void {
+		const failures = new Map(this.#state.failures);
+		failures.set(key, nextFailure(failures.get(key), hash, WHY, this.now));
+		this.#state = { ...this.#state, failures };
 	}
 }

@@ -1,5 +1,5 @@
 /** An agent of the smallest kind: a server that speaks OpenAI, joined to a router by the real link. */
-import { type Link, startLink } from "../../src/agent/router-link/router-link.ts";
+import { type RouterLink, startLink } from "../../src/agent/router-link/router-link.ts";
 import type { ModelReport } from "../../src/protocol/agent.ts";
 import { httpTransport } from "../../src/proxy/net/transport.ts";
 import { DONE, finishEvent, textEvent, usageEvent } from "./events.ts";
@@ -28,7 +28,7 @@ export interface FakeAgent {
 	readonly secrets: string[];
 	/** May be changed. */
 	readonly report: { models: (string | ModelReport)[] };
-	readonly link: Link | undefined;
+	readonly link: RouterLink | undefined;
 	/** As on SIGTERM: says goodbye, answers what runs, ends. */
 	leave(): Promise<void>;
 	/** As on SIGKILL: connections break, nobody is told. */

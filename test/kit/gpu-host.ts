@@ -1,6 +1,6 @@
 /** A GPU host on a simulated clock, for the scheduler: models of one size, room for some of them, calls that come and go. */
 
-import { type Demand, type Residents, type Room, schedule } from "../../src/agent/models/scheduler.ts";
+import { type Capacity, type ModelDemand, type Residents, schedule } from "../../src/agent/models/scheduler.ts";
 import type { LoadMode } from "../../src/protocol/agent.ts";
 
 /** What it is made of. Times in ms. */
@@ -106,7 +106,7 @@ export class GpuHost {
 		}
 	}
 
-	#demands(): Demand[] {
+	#demands(): ModelDemand[] {
 		const { load = "on-demand", ttl, loadMs } = this.options;
 		return [...this.#models.values()].map(({ name, waiting, ends, usedAt, loadedAt, isReady }) => ({
 			name,
@@ -122,11 +122,11 @@ export class GpuHost {
 		}));
 	}
 
-	#room(): Room {
+	#room(): Capacity {
 		const { room, sleepers = 0 } = this.options;
 		return {
 			fits: (_, awake) => awake.size < room,
-			sleeps: (_, asleep) => asleep.size < sleepers,
+			canSleep: (_, asleep) => asleep.size < sleepers,
 		};
 	}
 }

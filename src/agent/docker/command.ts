@@ -3,7 +3,7 @@
  * What a program prints is always read to its end, as an unread pipe stops the program or fills our memory.
  */
 import type { Environment } from "../../config/interpolate.ts";
-import { lines, merged } from "./command-lines.ts";
+import { mergeLines, splitLines } from "./command-lines.ts";
 
 /** A program that could not run, or not to its end. */
 export class CommandFailure extends Error {
@@ -26,7 +26,7 @@ export interface CommandResult {
 }
 
 /** More than this of one stream is read, but not kept: `inspect` of a hundred containers is 1 MB. */
-const KEPT = 16 * 1024 * 1024;
+const MAX_OUTPUT = 16 * 1024 * 1024;
 
 /** Runs `words` to the end, whatever its exit code. Rejects with a CommandFailure where the program is missing or outlives `deadlineMs`. */
 export async function runCommand(
@@ -79,7 +79,7 @@ export async function* commandLines(
 	signal?.addEventListener("abort", kill, { once: true });
 	listen();
 	try {
-		for await (const line of merged({ stdout: lines(child.stdout), stderr: lines(child.stderr) })) {
+		for await (const line of mergeLines({ stdout: splitLines(child.stdout), stderr: splitLines(child.stderr) })) {
 			// What the reader does between two lines is no silence of the program.
 			clearTimeout(timer);
 			yield line;
@@ -110,7 +110,7 @@ async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
 	const decoder = new TextDecoder();
 	let kept = "";
 	for await (const bytes of stream) {
-		if (kept.length < KEPT) kept += decoder.decode(bytes, { stream: true });
+		if (kept.length < MAX_OUTPUT) kept += decoder.decode(bytes, { stream: true });
 	}
 	return kept + decoder.decode();
 }

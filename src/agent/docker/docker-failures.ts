@@ -1,6 +1,6 @@
 /** What the Docker CLI printed → what went wrong and what to do about it. Pure. */
 
-import { pinnedImage } from "../models/container-spec";
+import { pinnedImage } from "../models/container-spec.ts";
 import { DockerError, type DockerProblem } from "./docker-error.ts";
 
 /** A call of the CLI that failed. */
@@ -15,12 +15,12 @@ export interface FailedCall {
 	readonly stderr: string;
 }
 
-interface Row {
+interface FailurePattern {
 	readonly problem: DockerProblem;
 	/** Of this verb the words mean something else. */
-	readonly notFor?: string;
+	readonly exceptVerb?: string;
 	readonly pattern: RegExp;
-	readonly says: (call: FailedCall, found: RegExpExecArray) => readonly [message: string, fix: string];
+	readonly describe: (call: FailedCall, found: RegExpExecArray) => readonly [message: string, fix: string];
 }
 
 const TOOLKIT =
@@ -28,12 +28,12 @@ const TOOLKIT =
 const CDI = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
 
 /** The first row that fits wins: the more exact stand first. */
-const ROWS: readonly Row[] = [
+const PATTERNS: readonly FailurePattern[] = [
 	{
 		problem: "permission",
 		pattern:
 			/permission denied.*(?:docker daemon socket|docker\.sock|podman\.sock)|(?:docker|podman)\.sock.*permission denied/i,
-		says: ({ command }) => [
+		describe: ({ command }) => [
 			`the agent may not talk to ${command}: permission denied on its socket`,
 			"`sudo usermod -aG docker $USER`, then log in again; under systemd `SupplementaryGroups=docker`",
 		],
@@ -42,7 +42,7 @@ const ROWS: readonly Row[] = [
 		problem: "not-running",
 		pattern:
 			/cannot connect to the docker daemon|is the docker daemon running|error during connect|unable to connect to podman|cannot connect to podman|docker\.sock.*(?:connection refused|no such file)/i,
-		says: ({ command }) =>
+		describe: ({ command }) =>
 			command === "docker"
 				? ["Docker's daemon does not answer", "`sudo systemctl start docker`"]
 				: ["podman's service does not answer", "`sudo systemctl start podman.socket`"],
@@ -50,7 +50,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "no-nvidia",
 		pattern: /nvidia-container-cli.*unknown device|unresolvable CDI devices? ([^\s]+)/i,
-		says: ({ command }, [, device]) =>
+		describe: ({ command }, [, device]) =>
 			device
 				? [`${command} knows no device ${device}`, CDI]
 				: [
@@ -62,7 +62,7 @@ const ROWS: readonly Row[] = [
 		problem: "no-nvidia",
 		pattern:
 			/driver\/library version mismatch|driver not loaded|nvidia-container-cli: initialization error|libnvidia-ml\.so[^\n]*cannot open/i,
-		says: ({ stderr }) => [
+		describe: ({ stderr }) => [
 			`the NVIDIA driver does not work: ${lastLine(stderr)}`,
 			"`nvidia-smi` must work on the host: install the driver, or reboot after an upgrade of it",
 		],
@@ -71,7 +71,7 @@ const ROWS: readonly Row[] = [
 		problem: "no-nvidia",
 		pattern:
 			/could not select device driver|unknown or invalid runtime name: nvidia|failed to discover GPU vendor|nvidia-container-runtime-hook|nvidia-container-cli/i,
-		says: ({ command }) => [
+		describe: ({ command }) => [
 			`${command} can't give GPUs to containers: the NVIDIA Container Toolkit is missing or not set up`,
 			command === "docker" ? TOOLKIT : `install the NVIDIA Container Toolkit, then ${CDI}`,
 		],
@@ -79,7 +79,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "no-space",
 		pattern: /no space left on device|disk quota exceeded|not enough space/i,
-		says: ({ command, verb }) => [
+		describe: ({ command, verb }) => [
 			`no space left on the disk during \`${command} ${verb}\``,
 			`\`${command} system df\` shows what fills it; \`${command} image prune --all\` removes unused images`,
 		],
@@ -87,7 +87,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "registry",
 		pattern: /toomanyrequests|pull rate limit/i,
-		says: ({ command, subject }) => [
+		describe: ({ command, subject }) => [
 			`the registry refuses more pulls of ${subject ?? "images"} for now (rate limit)`,
 			`\`${command} login\` raises the limit; or name a mirror by \`agent.registry\``,
 		],
@@ -95,7 +95,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "no-image",
 		pattern: /no matching manifest for (\S+)|no image found in (?:manifest list|image index) for/i,
-		says: ({ subject }, [, platform]) => [
+		describe: ({ subject }, [, platform]) => [
 			`${subject ?? "the image"} is not built for ${platform ?? "this machine"}`,
 			"name an image for this machine's processor by `agent.image` or the model's `image`",
 		],
@@ -103,7 +103,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "no-image",
 		pattern: /invalid reference format|invalid repository name/i,
-		says: ({ subject }) => [
+		describe: ({ subject }) => [
 			`${subject ?? "the image"} is no image name`,
 			`correct \`agent.image\`, \`agent.registry\` or the model's \`image\`: \`${pinnedImage("nvidia")}\``,
 		],
@@ -112,7 +112,7 @@ const ROWS: readonly Row[] = [
 		problem: "no-image",
 		pattern:
 			/unauthorized|authentication required|no basic auth credentials|requested access to the resource is denied|pull access denied/i,
-		says: ({ command, subject }) => [
+		describe: ({ command, subject }) => [
 			`${subject ?? "the image"} does not exist, or its registry wants a login`,
 			`check the name in \`agent.image\`; for a private one \`${command} login\` as the user that runs the agent`,
 		],
@@ -121,7 +121,7 @@ const ROWS: readonly Row[] = [
 		problem: "no-image",
 		pattern:
 			/manifest (?:for \S+ not found|unknown)|manifest unknown|name unknown|repository .*not found|no such image|unable to find image|image not known|failed to resolve reference.*not found|\bnot found: does not exist/i,
-		says: ({ command, subject }) => [
+		describe: ({ command, subject }) => [
 			`there is no image ${subject ?? ""}`.trimEnd(),
 			`check the name and tag in \`agent.image\` or the model's \`image\`; try \`${command} pull ${subject ?? "IMAGE"}\``,
 		],
@@ -129,7 +129,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "port-taken",
 		pattern: /port is already allocated|address already in use|ports are not available|proxy already running/i,
-		says: ({ stderr }) => [
+		describe: ({ stderr }) => [
 			`the container's port${takenPort(stderr)} is taken by another program`,
 			"nothing: the agent tries the next one",
 		],
@@ -137,7 +137,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "name-taken",
 		pattern: /is already in use by/i,
-		says: ({ command, subject }) => [
+		describe: ({ command, subject }) => [
 			`a container named ${subject ?? "so"} exists already`,
 			`\`${command} rm --force ${subject ?? "NAME"}\``,
 		],
@@ -145,7 +145,7 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "gone",
 		pattern: /no such (?:container|object)|no container with (?:name|ID)/i,
-		says: ({ subject }) => [
+		describe: ({ subject }) => [
 			`there is no container ${subject ?? ""}`.trimEnd(),
 			"nothing: the agent starts it again if it should run",
 		],
@@ -154,7 +154,7 @@ const ROWS: readonly Row[] = [
 		problem: "registry",
 		pattern:
 			/no such host|TLS handshake timeout|i\/o timeout|connection refused|Client\.Timeout|network is unreachable|temporary failure in name resolution|x509:|server gave HTTP response to HTTPS client|50[0-9] (?:Bad Gateway|Service Unavailable|Internal Server Error)/i,
-		says: ({ stderr }) => [
+		describe: ({ stderr }) => [
 			`the registry can't be reached: ${lastLine(stderr)}`,
 			"check the network and the daemon's proxy, or name a mirror by `agent.registry`",
 		],
@@ -162,9 +162,9 @@ const ROWS: readonly Row[] = [
 	{
 		problem: "not-running",
 		// During a pull it is the registry that broke off.
-		notFor: "pull",
+		exceptVerb: "pull",
 		pattern: /\bEOF\s*$/,
-		says: ({ command }) => [
+		describe: ({ command }) => [
 			`${command} broke off: its daemon went away`,
 			`\`sudo systemctl start ${command}\` if it does not come back`,
 		],
@@ -172,7 +172,7 @@ const ROWS: readonly Row[] = [
 ];
 
 /** What failed, and what to do about it. Never throws; the words of the call are not repeated, only its verb. */
-export function classify(call: FailedCall): DockerError {
+export function dockerError(call: FailedCall): DockerError {
 	const { command, verb, end, stderr } = call;
 	if (end === "missing") {
 		return new DockerError(
@@ -190,9 +190,9 @@ export function classify(call: FailedCall): DockerError {
 			command === "docker" ? "`sudo systemctl restart docker` if it stays so" : `see whether \`${command} ps\` answers`,
 		);
 	}
-	for (const { problem, notFor, pattern, says } of ROWS) {
-		const found = verb === notFor ? null : pattern.exec(stderr);
-		if (found) return new DockerError(problem, ...says(call, found));
+	for (const { problem, exceptVerb, pattern, describe } of PATTERNS) {
+		const found = verb === exceptVerb ? null : pattern.exec(stderr);
+		if (found) return new DockerError(problem, ...describe(call, found));
 	}
 	return new DockerError(
 		"failed",
@@ -201,7 +201,7 @@ export function classify(call: FailedCall): DockerError {
 	);
 }
 
-const LONGEST = 300;
+const MAX_LINE = 300;
 
 /** What the CLI said last, without its hints and without prefixes that say nothing. */
 function lastLine(stderr: string): string {
@@ -210,7 +210,7 @@ function lastLine(stderr: string): string {
 		.map((line) => line.trim())
 		.filter((line) => line !== "" && !/^(?:See '|Run '|For more help|Usage:|time=".*level=(?:info|debug))/.test(line));
 	const line = (said.at(-1) ?? "it gave no reason").replace(/^(?:docker: )?Error(?: response from daemon)?: /i, "");
-	return line.length > LONGEST ? `${line.slice(0, LONGEST)}…` : line;
+	return line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line;
 }
 
 /** ` 20001`, from the line that says what could not be bound: there the host's port comes before the container's. */

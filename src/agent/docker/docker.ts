@@ -10,8 +10,8 @@ import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
 import { DockerError } from "./docker-error.ts";
-import { classify } from "./docker-failures.ts";
-import { parseContainers, parseEvent } from "./docker-output";
+import { dockerError } from "./docker-failures.ts";
+import { parseContainers, parseEvent } from "./docker-output.ts";
 
 /** The states of an engine's container; podman's own words are mapped to them. */
 export type ContainerState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";
@@ -85,8 +85,8 @@ export interface DockerOptions {
 }
 
 /** A container is created from an image of 10 GB: 40 s on a slow disk. */
-const RUN_MS = 120_000;
-const GONE = /no such (?:container|object)|no container with (?:name|ID)/i;
+const RUN_TIMEOUT_MS = 120_000;
+const NO_CONTAINER = /no such (?:container|object)|no container with (?:name|ID)/i;
 const NO_IMAGE = /no such image|image not known|no such object|failed to find image/i;
 
 /** The engine behind `command`. Runs nothing yet. */
@@ -95,7 +95,7 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 	const environment: Environment = { ...env, DOCKER_CLI_HINTS: "false" };
 
 	/** Runs one short command; resolves whatever its exit code. */
-	async function ask(
+	async function execute(
 		words: readonly string[],
 		subject?: string,
 		ms = deadlineMs,
@@ -109,20 +109,25 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 	}
 
 	/** The same for a command that must exit with 0. */
-	async function must(words: readonly string[], subject?: string, ms?: number, more?: Environment): Promise<string> {
-		const result = await ask(words, subject, ms, more);
-		if (result.code !== 0) throw exited(words[0]!, result.stderr, subject);
+	async function executeOk(
+		words: readonly string[],
+		subject?: string,
+		ms?: number,
+		more?: Environment,
+	): Promise<string> {
+		const result = await execute(words, subject, ms, more);
+		if (result.code !== 0) throw exitError(words[0]!, result.stderr, subject);
 		return result.stdout;
 	}
 
-	function exited(verb: string, stderr: string, subject?: string): DockerError {
-		return classify({ command, verb, ...(subject !== undefined && { subject }), end: "exit", stderr });
+	function exitError(verb: string, stderr: string, subject?: string): DockerError {
+		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end: "exit", stderr });
 	}
 
 	function failure(error: unknown, verb: string, subject?: string): unknown {
 		if (!(error instanceof CommandFailure)) return error;
 		const end = error.kind === "missing" ? "missing" : "timeout";
-		return classify({ command, verb, ...(subject !== undefined && { subject }), end, stderr: "" });
+		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end, stderr: "" });
 	}
 
 	function parsed<T>(verb: string, read: () => T): T {
@@ -138,7 +143,7 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 	}
 
 	/** The lines of a long command; the last `kept` of its stderr say why it failed. */
-	async function* follow(
+	async function* streamLines(
 		words: readonly string[],
 		{ kept, subject, ...how }: { kept: number; subject?: string; signal?: AbortSignal; silenceMs?: number },
 	): AsyncGenerator<CommandLine> {
@@ -149,7 +154,8 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 				yield line;
 			}
 		} catch (error) {
-			if (error instanceof CommandFailure && error.kind === "exit") throw exited(words[0]!, said.join("\n"), subject);
+			if (error instanceof CommandFailure && error.kind === "exit")
+				throw exitError(words[0]!, said.join("\n"), subject);
 			throw failure(error, words[0]!, subject);
 		}
 	}
@@ -157,24 +163,24 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 	return {
 		async containers(agent) {
 			const ids = (
-				await must(["ps", "--all", "--no-trunc", "--quiet", "--filter", `label=router.agent=${agent}`])
+				await executeOk(["ps", "--all", "--no-trunc", "--quiet", "--filter", `label=router.agent=${agent}`])
 			).match(/\S+/g);
 			if (!ids) return [];
-			const { code, stdout, stderr } = await ask(["inspect", "--type", "container", "--", ...ids]);
+			const { code, stdout, stderr } = await execute(["inspect", "--type", "container", "--", ...ids]);
 			// One that went between the two calls: the others are printed all the same.
-			if (code !== 0 && !GONE.test(stderr)) throw exited("inspect", stderr);
+			if (code !== 0 && !NO_CONTAINER.test(stderr)) throw exitError("inspect", stderr);
 			return parsed("inspect", () => parseContainers(stdout));
 		},
 
 		async hasImage(image) {
-			const { code, stderr } = await ask(["image", "inspect", "--format", "{{.Id}}", "--", image], image);
+			const { code, stderr } = await execute(["image", "inspect", "--format", "{{.Id}}", "--", image], image);
 			if (code === 0) return true;
 			if (NO_IMAGE.test(stderr)) return false;
-			throw exited("image inspect", stderr, image);
+			throw exitError("image inspect", stderr, image);
 		},
 
 		async pull(image, onProgress, signal) {
-			const lines = follow(["pull", "--", image], { kept: 20, subject: image, signal, silenceMs: pullSilenceMs });
+			const lines = streamLines(["pull", "--", image], { kept: 20, subject: image, signal, silenceMs: pullSilenceMs });
 			for await (const { line } of lines) onProgress(line);
 		},
 
@@ -183,17 +189,17 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 			const created = async () => (await readFile(cidfile, "utf8").catch(() => "")).trim();
 			const name = args.find((word) => word.startsWith("--name="))?.slice("--name=".length);
 			try {
-				const stdout = await must(
+				const stdout = await executeOk(
 					["run", "--detach", `--cidfile=${cidfile}`, ...args],
 					name,
-					Math.max(RUN_MS, deadlineMs),
+					Math.max(RUN_TIMEOUT_MS, deadlineMs),
 					values,
 				);
 				return (await created()) || stdout.trim();
 			} catch (error) {
 				// It exists and will never start: in the way of the next attempt, by its name.
 				const id = await created();
-				if (id) await ask(["rm", "--force", "--volumes", "--", id]).catch(() => {});
+				if (id) await execute(["rm", "--force", "--volumes", "--", id]).catch(() => {});
 				throw error;
 			} finally {
 				await rm(cidfile, { force: true });
@@ -201,35 +207,36 @@ export function createDocker({ command, env, deadlineMs, pullSilenceMs }: Docker
 		},
 
 		async stop(id, graceS) {
-			const { code, stderr } = await ask(
+			const { code, stderr } = await execute(
 				["stop", "-t", String(Math.ceil(graceS)), "--", id],
 				id,
 				graceS * 1000 + deadlineMs,
 			);
-			if (code !== 0 && !GONE.test(stderr)) throw exited("stop", stderr, id);
+			if (code !== 0 && !NO_CONTAINER.test(stderr)) throw exitError("stop", stderr, id);
 		},
 
 		async remove(id) {
-			const { code, stderr } = await ask(["rm", "--force", "--volumes", "--", id], id);
-			if (code !== 0 && !GONE.test(stderr) && !/already in progress/i.test(stderr)) throw exited("rm", stderr, id);
+			const { code, stderr } = await execute(["rm", "--force", "--volumes", "--", id], id);
+			if (code !== 0 && !NO_CONTAINER.test(stderr) && !/already in progress/i.test(stderr))
+				throw exitError("rm", stderr, id);
 		},
 
 		async *logs(id, { follow: isFollowed, tail, signal } = {}) {
 			const words = ["logs", ...(isFollowed ? ["--follow"] : []), ...(tail === undefined ? [] : [`--tail=${tail}`])];
 			// One line: what stands before it on stderr is the container's.
-			const lines = follow([...words, "--", id], { kept: 1, subject: id, ...(signal && { signal }) });
+			const lines = streamLines([...words, "--", id], { kept: 1, subject: id, ...(signal && { signal }) });
 			for await (const { line } of untilAborted(lines, signal)) yield line;
 		},
 
 		async *events(agent, signal) {
 			const filters = ["--filter", "type=container", "--filter", `label=router.agent=${agent}`];
-			const lines = follow(["events", ...filters, "--format", "{{json .}}"], { kept: 1, signal });
+			const lines = streamLines(["events", ...filters, "--format", "{{json .}}"], { kept: 1, signal });
 			for await (const { from, line } of untilAborted(lines, signal)) {
 				const event = from === "stdout" ? parseEvent(line) : undefined;
 				if (event) yield event;
 			}
 			// The CLI ends by itself, with 0, when the daemon is shut down.
-			if (!signal.aborted) throw exited("events", "cannot connect to the docker daemon");
+			if (!signal.aborted) throw exitError("events", "cannot connect to the docker daemon");
 		},
 	};
 }

@@ -4,16 +4,16 @@
  * than Linux have none; there nothing is claimed.
  */
 import type { Environment } from "../../config/interpolate.ts";
-import type { Reason } from "../models/supervisor.ts";
+import type { Problem } from "../models/supervisor.ts";
 
 /** Where Docker listens unless DOCKER_HOST says otherwise: both spellings are one engine. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 /** This agent's hold on its name at one engine. */
-export class EngineClaim {
+export class EngineLock {
 	readonly #address: string;
-	#held: { stop(): void } | undefined;
-	#isYielded = false;
+	#socket: { stop(): void } | undefined;
+	#isReleased = false;
 
 	constructor(
 		private readonly agent: string,
@@ -26,12 +26,12 @@ export class EngineClaim {
 	}
 
 	/** Takes it, or keeps it; why it can't be had, where another process of this host has it. Asked often: it comes free. */
-	problem(): Reason | undefined {
-		if (this.#held || process.platform !== "linux") return undefined;
+	acquire(): Problem | undefined {
+		if (this.#socket || process.platform !== "linux") return undefined;
 		try {
 			const held = Bun.listen({ unix: this.#address, socket: { data() {} } });
-			if (this.#isYielded) held.stop();
-			else this.#held = held;
+			if (this.#isReleased) held.stop();
+			else this.#socket = held;
 			return undefined;
 		} catch (error) {
 			// Where no such socket can be made nobody else has one.
@@ -44,9 +44,9 @@ export class EngineClaim {
 	}
 
 	/** Leaves it to a successor; until one has come this agent goes on. */
-	yield(): void {
-		this.#isYielded = true;
-		this.#held?.stop();
-		this.#held = undefined;
+	release(): void {
+		this.#isReleased = true;
+		this.#socket?.stop();
+		this.#socket = undefined;
 	}
 }

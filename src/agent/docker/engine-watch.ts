@@ -1,31 +1,31 @@
 /** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
 
 import { steadyTime } from "../../steady-time.ts";
-import type { Reason } from "../models/supervisor.ts";
-import type { EngineClaim } from "./engine-lock";
+import type { Problem } from "../models/supervisor.ts";
 import type { Container, Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
+import type { EngineLock } from "./engine-lock.ts";
 
 /** A list nobody asked for, ms: an event may be lost. Two processes of the CLI a time. */
 const LIST_MS = 60_000;
 /** How soon an engine that is away is asked again, ms. */
-const AGAIN_MS = 2000;
+const RETRY_MS = 2000;
 
 /** Problems that speak of the engine, not of what it was asked for. */
-const OF_ENGINE: readonly DockerError["problem"][] = ["missing", "not-running", "permission", "timeout"];
+const ENGINE_PROBLEMS: readonly DockerError["problem"][] = ["missing", "not-running", "permission", "timeout"];
 
 /** Whether the engine itself is at fault, not what it was asked. */
-export function isOfEngine(error: unknown): error is DockerError {
-	return error instanceof DockerError && OF_ENGINE.includes(error.problem);
+export function isEngineError(error: unknown): error is DockerError {
+	return error instanceof DockerError && ENGINE_PROBLEMS.includes(error.problem);
 }
 
 /** The engine's view of this agent's containers. */
 export class EngineWatch {
 	containers: readonly Container[] = [];
 	/** Why it can't be asked; the containers are then those that were seen last. */
-	problem: Reason | undefined;
+	problem: Problem | undefined;
 	/** True once it has answered: before, nothing may be concluded from what is not there. */
-	isKnown = false;
+	hasAnswered = false;
 	#isStale = true;
 	#listedAt = 0;
 	readonly #end = new AbortController();
@@ -33,7 +33,7 @@ export class EngineWatch {
 	constructor(
 		private readonly docker: Docker,
 		private readonly agent: string,
-		private readonly claim: EngineClaim,
+		private readonly lock: EngineLock,
 		private readonly onNews: () => void,
 	) {}
 
@@ -44,21 +44,21 @@ export class EngineWatch {
 
 	end(): void {
 		this.#end.abort();
-		this.claim.yield();
+		this.lock.release();
 	}
 
 	/** From now on another agent of this name may take over. */
-	yield(): void {
-		this.claim.yield();
+	releaseLock(): void {
+		this.lock.release();
 	}
 
 	/** What was listed is no longer true. */
-	stale(): void {
+	invalidate(): void {
 		this.#isStale = true;
 	}
 
 	/** Something else met a problem of the engine's. */
-	failed({ message, fix }: DockerError): void {
+	engineFailed({ message, fix }: DockerError): void {
 		this.problem = { reason: message, fix };
 		this.#isStale = true;
 		this.#listedAt = steadyTime();
@@ -68,20 +68,20 @@ export class EngineWatch {
 	async refresh(): Promise<boolean> {
 		const now = steadyTime();
 		// An engine that is not there is the first thing to tell of.
-		const taken = this.isKnown ? this.claim.problem() : undefined;
+		const taken = this.hasAnswered ? this.lock.acquire() : undefined;
 		if (taken) {
 			this.problem = taken;
 			this.#listedAt = now;
 			return false;
 		}
-		const isDue = this.problem ? now - this.#listedAt >= AGAIN_MS : this.#isStale || now - this.#listedAt >= LIST_MS;
+		const isDue = this.problem ? now - this.#listedAt >= RETRY_MS : this.#isStale || now - this.#listedAt >= LIST_MS;
 		if (!isDue) return false;
 		this.#isStale = false;
 		this.#listedAt = now;
 		try {
 			this.containers = await this.docker.containers(this.agent);
-			this.isKnown = true;
-			this.problem = this.claim.problem();
+			this.hasAnswered = true;
+			this.problem = this.lock.acquire();
 			return true;
 		} catch (error) {
 			const { message, fix = "" } = error as DockerError;
@@ -97,7 +97,7 @@ export class EngineWatch {
 				for await (const { action } of this.docker.events(this.agent, signal)) {
 					// `exec_…` and `top` change nothing.
 					if (action.startsWith("exec") || action === "top") continue;
-					this.stale();
+					this.invalidate();
 					this.onNews();
 				}
 			} catch {
@@ -105,9 +105,9 @@ export class EngineWatch {
 			}
 			if (signal.aborted) return;
 			// What happened while nobody listened is in the list only.
-			this.stale();
+			this.invalidate();
 			this.onNews();
-			await Bun.sleep(AGAIN_MS);
+			await Bun.sleep(RETRY_MS);
 		}
 	}
 }

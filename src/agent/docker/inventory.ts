@@ -1,33 +1,33 @@
 /** The agent's containers, each with what its monitor knows. */
 
 import { steadyTime } from "../../steady-time.ts";
-import { holdingsOf } from "../gpu/allocations.ts";
-import type { Held } from "../gpu/capacity.ts";
-import { replicaKey, type Seen } from "../models/supervisor.ts";
+import { allocationsFromLabels } from "../gpu/allocations.ts";
+import type { ReplicaMemory } from "../gpu/capacity.ts";
+import { type ObservedContainer, replicaKey } from "../models/supervisor.ts";
 import type { Monitor } from "../vllm/monitor.ts";
 import type { Container } from "./docker.ts";
 
 /** A container, read. */
-export interface Item extends Seen {
+export interface InventoryItem extends ObservedContainer {
 	readonly model: string;
 	readonly replica: number;
 	readonly exitCode: number;
 	readonly oomKilled: boolean;
 	/** Where its vLLM answers; absent where it publishes no port. */
 	readonly origin?: string;
-	readonly held: Held;
+	readonly memory: ReplicaMemory;
 	/** Absent while it does not run. */
 	readonly monitor?: Monitor;
 }
 
 /** What there is. `sync` after each list. */
 export class Inventory {
-	#items: readonly Item[] = [];
+	#items: readonly InventoryItem[] = [];
 	readonly #monitors = new Map<string, Monitor>();
 
 	constructor(private readonly monitorOf: (container: Container, origin: string) => Monitor) {}
 
-	get items(): readonly Item[] {
+	get items(): readonly InventoryItem[] {
 		return this.#items;
 	}
 
@@ -47,7 +47,7 @@ export class Inventory {
 				monitor = this.monitorOf(container, origin);
 				this.#monitors.set(container.id, monitor);
 			}
-			monitor.look(now);
+			monitor.check(now);
 		}
 		this.#items = containers.map((container) => this.#item(container));
 	}
@@ -60,13 +60,13 @@ export class Inventory {
 		for (const monitor of this.#monitors.values()) monitor.end();
 	}
 
-	#item(container: Container): Item {
+	#item(container: Container): InventoryItem {
 		const { id, labels, state, exitCode, oomKilled, startedAt } = container;
 		const model = labels["router.model"] ?? "";
 		const replica = Number(labels["router.replica"] ?? 0);
 		const monitor = this.#monitors.get(id);
 		const origin = originOf(container);
-		const why = monitor?.why;
+		const problem = monitor?.problem;
 		return {
 			id,
 			model,
@@ -77,12 +77,12 @@ export class Inventory {
 			exitCode,
 			oomKilled,
 			health: monitor?.health ?? "unknown",
-			startedAt: monitor?.seenAt ?? startedAt,
+			startedAt: monitor?.firstSeenAt ?? startedAt,
 			progressAt: monitor?.progressAt ?? startedAt,
 			...(origin && { origin }),
-			...(why && { why }),
+			...(problem && { problem }),
 			...(monitor && { monitor }),
-			held: { model, replica, holdings: holdingsOf(labels), isAsleep: monitor?.health === "asleep" },
+			memory: { model, replica, allocations: allocationsFromLabels(labels), isAsleep: monitor?.health === "asleep" },
 		};
 	}
 }

@@ -6,9 +6,9 @@ const encoder = new TextEncoder();
 
 /** The last lines as text; those of a container that is gone where there is none now. */
 export function logLines(docker: Docker, id: string | undefined, kept: readonly string[], tail: number): Response {
-	const lines = id ? docker.logs(id, { tail }) : last(kept, tail);
+	const lines = id ? docker.logs(id, { tail }) : lastLines(kept, tail);
 	return new Response(
-		pulled(lines, (line) => `${line}\n`),
+		pullStream(lines, (line) => `${line}\n`),
 		{
 			headers: { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" },
 		},
@@ -32,9 +32,9 @@ export function logStream(
 		end.abort();
 		ended();
 	};
-	const lines = id ? docker.logs(id, { follow: true, tail, signal: end.signal }) : last(kept, tail);
+	const lines = id ? docker.logs(id, { follow: true, tail, signal: end.signal }) : lastLines(kept, tail);
 	return new Response(
-		pulled(lines, (line) => `data: ${line.replace(/[\r\n]+/g, " ")}\n\n`, over),
+		pullStream(lines, (line) => `data: ${line.replace(/[\r\n]+/g, " ")}\n\n`, over),
 		{
 			headers: {
 				"content-type": "text/event-stream; charset=utf-8",
@@ -45,12 +45,12 @@ export function logStream(
 	);
 }
 
-async function* last(lines: readonly string[], tail: number): AsyncGenerator<string> {
+async function* lastLines(lines: readonly string[], tail: number): AsyncGenerator<string> {
 	yield* tail === 0 ? [] : lines.slice(-tail);
 }
 
 /** A pull wrapper: an async generator as a body can be crashed by its client (runtime traps, "Streaming out"). */
-function pulled(lines: AsyncIterable<string>, format: (line: string) => string, over: () => void = () => {}) {
+function pullStream(lines: AsyncIterable<string>, format: (line: string) => string, over: () => void = () => {}) {
 	const iterator = lines[Symbol.asyncIterator]();
 	return new ReadableStream<Uint8Array>({
 		async pull(controller) {

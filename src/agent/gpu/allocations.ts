@@ -1,12 +1,12 @@
 /** Who holds how much of which GPU, and where a model fits. Pure. */
 
-import type { Placement } from "../models/container-spec";
+import type { Placement } from "../models/container-spec.ts";
 import { gpusPerReplica } from "../vllm/vllm-args.ts";
 import type { Gpu } from "./gpu.ts";
-import { contextLength, GIB, gib, needOf, OVERHEAD, type Want } from "./memory.ts";
+import { CUDA_BYTES, contextLength, GIB, gib, memoryNeed, type PlacementRequest } from "./memory.ts";
 
 /** One replica's memory on one GPU. The ledger is a list of these. */
-export interface Holding {
+export interface Allocation {
 	readonly model: string;
 	readonly replica: number;
 	/** Index of the GPU. */
@@ -16,10 +16,10 @@ export interface Holding {
 }
 
 /** What a model at sleep (level 1) leaves on each of its GPUs: CUDA's context and its graphs. */
-export const ASLEEP = GIB;
+export const SLEEPING_BYTES = GIB;
 
 /** Where a replica goes, or why nowhere. */
-export type PlaceResult =
+export type PlacementResult =
 	| { readonly placement: Placement }
 	| {
 			/** The arithmetic, for a person. */
@@ -33,7 +33,7 @@ export type PlaceResult =
 	  };
 
 /** What a container that was found running holds, from its labels. */
-export function holdingsOf(labels: Readonly<Record<string, string>>): Holding[] {
+export function allocationsFromLabels(labels: Readonly<Record<string, string>>): Allocation[] {
 	const model = labels["router.model"] ?? "";
 	const bytes = Number(labels["router.memory"]);
 	const devices = (labels["router.devices"] ?? "").split(",").filter((device) => device !== "");
@@ -42,20 +42,20 @@ export function holdingsOf(labels: Readonly<Record<string, string>>): Holding[] 
 }
 
 /** What a placement takes. */
-export function holdingsAt(model: string, { replica, devices, bytes }: Placement): Holding[] {
+export function allocationsOf(model: string, { replica, devices, bytes }: Placement): Allocation[] {
 	return bytes > 0 ? devices.map((gpu) => ({ model, replica, gpu, bytes })) : [];
 }
 
 /** One GPU as the ledger sees it. */
-interface Room {
+interface GpuCandidate {
 	readonly gpu: Gpu;
 	readonly free: number;
 	/** Of processes that are not ours. */
 	readonly foreign: number;
-	readonly holdings: readonly Holding[];
+	readonly allocations: readonly Allocation[];
 	/** What the replica must have here, and what it would take. */
-	readonly least: number;
-	readonly most: number;
+	readonly min: number;
+	readonly max: number;
 	readonly hasSibling: boolean;
 }
 
@@ -63,11 +63,15 @@ interface Room {
  * Finds GPUs for one replica. `ledger` are the holdings of all others. A GPU's free memory is its total less what is
  * promised or used there, whichever is more: models that still load use less, strangers are promised nothing.
  */
-export function place(want: Want, gpus: readonly Gpu[], ledger: readonly Holding[]): PlaceResult {
+export function placeReplica(
+	want: PlacementRequest,
+	gpus: readonly Gpu[],
+	ledger: readonly Allocation[],
+): PlacementResult {
 	const { spec, replica } = want;
 	const count = gpusPerReplica(spec);
 	if (count === 0) return { placement: { replica, devices: [], bytes: 0 } };
-	if (gpus.length === 0) return { placement: { replica, devices: blindly(want, count), bytes: 0 } };
+	if (gpus.length === 0) return { placement: { replica, devices: unmeasuredDevices(want, count), bytes: 0 } };
 	const allowed = gpus.filter(({ index }) => spec.devices?.includes(index) ?? true);
 	const unknown = spec.devices?.find((device) => !gpus.some(({ index }) => index === device));
 	if (unknown !== undefined || allowed.length < count) {
@@ -76,11 +80,11 @@ export function place(want: Want, gpus: readonly Gpu[], ledger: readonly Holding
 		const fix = "correct the model's `devices` or `gpus`";
 		return { message: `${spec.name} ${asked}, and ${there}`, fix, candidates: [] };
 	}
-	const rooms = allowed.map((gpu) => room(gpu, want, count, ledger));
+	const rooms = allowed.map((gpu) => gpuCandidate(gpu, want, count, ledger));
 	// A given size goes where it fits tightest, so that whole GPUs stay for others; the rest goes where there is most.
 	const tight = spec.gpu_memory !== undefined ? 1 : -1;
 	const fitting = rooms
-		.filter(fits)
+		.filter(isLargeEnough)
 		.sort(
 			(a, b) => Number(a.hasSibling) - Number(b.hasSibling) || tight * (a.free - b.free) || a.gpu.index - b.gpu.index,
 		)
@@ -89,34 +93,34 @@ export function place(want: Want, gpus: readonly Gpu[], ledger: readonly Holding
 	return { placement: placementOn(fitting, want) };
 }
 
-function room(gpu: Gpu, want: Want, count: number, ledger: readonly Holding[]): Room {
+function gpuCandidate(gpu: Gpu, want: PlacementRequest, count: number, ledger: readonly Allocation[]): GpuCandidate {
 	const { spec, replica } = want;
-	const holdings = ledger.filter(
+	const allocations = ledger.filter(
 		(held) => held.gpu === gpu.index && !(held.model === spec.name && held.replica === replica),
 	);
-	const promised = holdings.reduce((sum, { bytes }) => sum + bytes, 0);
-	const { least, most } = needOf(want, count, gpu.memory_total);
+	const promised = allocations.reduce((sum, { bytes }) => sum + bytes, 0);
+	const { min, max } = memoryNeed(want, count, gpu.memory_total);
 	return {
 		gpu,
 		free: Math.max(0, gpu.memory_total - Math.max(promised, gpu.memory_used)),
 		foreign: Math.max(0, gpu.memory_used - promised),
-		holdings,
-		least,
-		most,
-		hasSibling: holdings.some(({ model }) => model === spec.name),
+		allocations,
+		min,
+		max,
+		hasSibling: allocations.some(({ model }) => model === spec.name),
 	};
 }
 
-function fits({ free, least }: Room): boolean {
-	return least <= free;
+function isLargeEnough({ free, min }: GpuCandidate): boolean {
+	return min <= free;
 }
 
-function placementOn(rooms: readonly Room[], want: Want): Placement {
-	const bytes = Math.min(...rooms.map(({ free, most }) => Math.min(free, most)));
+function placementOn(rooms: readonly GpuCandidate[], want: PlacementRequest): Placement {
+	const bytes = Math.min(...rooms.map(({ free, max }) => Math.min(free, max)));
 	const devices = rooms.map(({ gpu }) => gpu.index).sort((a, b) => a - b);
 	// vLLM takes the same share of each of its GPUs: of the largest no more than was promised.
 	const largest = Math.max(...rooms.map(({ gpu }) => gpu.memory_total));
-	const share = Math.floor(((bytes - OVERHEAD) / largest) * 10_000) / 10_000;
+	const share = Math.floor(((bytes - CUDA_BYTES) / largest) * 10_000) / 10_000;
 	const maxModelLen = contextLength(want, rooms.length, bytes);
 	return {
 		replica: want.replica,
@@ -128,24 +132,24 @@ function placementOn(rooms: readonly Room[], want: Want): Placement {
 }
 
 /** Without readings: the devices that the model names, or as many as it spans; none for one, which sees them all. */
-function blindly({ spec, replica }: Want, count: number): number[] {
+function unmeasuredDevices({ spec, replica }: PlacementRequest, count: number): number[] {
 	const from = replica * count;
 	if (spec.devices) return spec.devices.slice(from, from + count);
 	return count === 1 && (spec.replicas ?? 1) === 1 ? [] : Array.from({ length: count }, (_, index) => from + index);
 }
 
 /** More sets than this say nothing new. */
-const MOST_CANDIDATES = 64;
+const MAX_CANDIDATES = 64;
 /** More GPUs than this are not listed in a message. */
-const MOST_SHOWN = 4;
+const MAX_SHOWN = 4;
 
-function refusal(want: Want, count: number, rooms: readonly Room[]): PlaceResult {
-	const short = ({ least, free }: Room) => Math.max(0, least - free);
+function refusal(want: PlacementRequest, count: number, rooms: readonly GpuCandidate[]): PlacementResult {
+	const short = ({ min, free }: GpuCandidate) => Math.max(0, min - free);
 	const possible = rooms
-		.filter(({ gpu, foreign, least }) => least <= gpu.memory_total - foreign)
+		.filter(({ gpu, foreign, min }) => min <= gpu.memory_total - foreign)
 		.sort((a, b) => short(a) - short(b) || a.gpu.index - b.gpu.index);
-	const candidates = [...combinations(possible, count)].slice(0, MOST_CANDIDATES);
-	const message = `${want.spec.name} needs ${needOf(want, count, rooms[0]!.gpu.memory_total).says}; ${described(rooms)}`;
+	const candidates = [...combinations(possible, count)].slice(0, MAX_CANDIDATES);
+	const message = `${want.spec.name} needs ${memoryNeed(want, count, rooms[0]!.gpu.memory_total).text}; ${usageText(rooms)}`;
 	const [best] = candidates;
 	const fix = best
 		? "unload what is not needed, or give each model a `gpu_memory`"
@@ -159,10 +163,10 @@ function refusal(want: Want, count: number, rooms: readonly Room[]): PlaceResult
 }
 
 /** `GPU 0 has 11.2 GiB free of 24.0: chat-7b holds 12.8`, for the GPUs with most room. */
-function described(rooms: readonly Room[]): string {
-	const shown = [...rooms].sort((a, b) => b.free - a.free).slice(0, MOST_SHOWN);
-	const texts = shown.map(({ gpu, free, foreign, holdings }) => {
-		const held = holdings.map(({ model, bytes }) => `${model} holds ${gib(bytes)}`);
+function usageText(rooms: readonly GpuCandidate[]): string {
+	const shown = [...rooms].sort((a, b) => b.free - a.free).slice(0, MAX_SHOWN);
+	const texts = shown.map(({ gpu, free, foreign, allocations }) => {
+		const held = allocations.map(({ model, bytes }) => `${model} holds ${gib(bytes)}`);
 		if (foreign >= GIB / 10) held.push(`other processes hold ${gib(foreign)}`);
 		return `GPU ${gpu.index} has ${gib(free)} GiB free of ${gib(gpu.memory_total)}${held.length > 0 ? `: ${held.join(", ")}` : ""}`;
 	});

@@ -48,7 +48,7 @@ const MIB = 1024 ** 2;
 /** Asks `nvidia-smi` on `env`'s PATH. Never rejects: a host without it, or with a broken driver, has no GPUs. */
 export async function readGpus(env: Environment, deadlineMs: number): Promise<GpuReading> {
 	try {
-		const { code, stdout, stderr } = await smi(`--query-gpu=${GPU_FIELDS}`, env, deadlineMs);
+		const { code, stdout, stderr } = await nvidiaSmi(`--query-gpu=${GPU_FIELDS}`, env, deadlineMs);
 		if (code === 0) return gpusOr(parseGpus(stdout), "nvidia-smi lists no GPU");
 		// A broken driver is told on stdout: "NVIDIA-SMI has failed because it couldn't communicate with …".
 		const [said = `exit code ${code}`] = `${stderr}\n${stdout}`.trim().split("\n");
@@ -62,7 +62,7 @@ export async function readGpus(env: Environment, deadlineMs: number): Promise<Gp
 /** Who holds memory of which GPU. Empty where the driver does not tell (containers without the host's processes). Never rejects. */
 export async function readGpuProcesses(env: Environment, deadlineMs: number): Promise<GpuProcess[]> {
 	try {
-		const { code, stdout } = await smi(`--query-compute-apps=${PROCESS_FIELDS}`, env, deadlineMs);
+		const { code, stdout } = await nvidiaSmi(`--query-compute-apps=${PROCESS_FIELDS}`, env, deadlineMs);
 		return code === 0 ? parseGpuProcesses(stdout) : [];
 	} catch (error) {
 		if (!(error instanceof CommandFailure)) throw error;
@@ -101,7 +101,7 @@ export function parseGpuProcesses(csv: string): GpuProcess[] {
 	return processes;
 }
 
-function smi(query: string, env: Environment, deadlineMs: number) {
+function nvidiaSmi(query: string, env: Environment, deadlineMs: number) {
 	return runCommand(["nvidia-smi", query, "--format=csv,noheader,nounits"], { env, deadlineMs });
 }
 

@@ -4,12 +4,12 @@
  */
 import type { AgentFile } from "../models/agent-file.ts";
 import type { AgentSettings } from "../models/agent-settings.ts";
-import type { Accelerator } from "../models/container-spec";
-import type { Reason } from "../models/supervisor.ts";
+import type { Accelerator } from "../models/container-spec.ts";
+import type { Problem } from "../models/supervisor.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 
 /** What the models run on. */
-export interface KnownHardware {
+export interface DetectedHardware {
 	readonly accelerator: Accelerator;
 	/** Of NVIDIA. */
 	readonly driver?: string;
@@ -17,7 +17,7 @@ export interface KnownHardware {
 
 /** What was decided, or is once it can be. */
 export class Hardware {
-	#known: KnownHardware | undefined;
+	#known: DetectedHardware | undefined;
 
 	constructor(
 		private readonly settings: Pick<AgentSettings, "accelerator">,
@@ -26,33 +26,33 @@ export class Hardware {
 	) {}
 
 	/** Undefined while `nvidia-smi` has not answered for the first time, or fails. */
-	get known(): KnownHardware | undefined {
+	get known(): DetectedHardware | undefined {
 		this.#known ??= this.#decide();
 		return this.#known;
 	}
 
 	/** Why it is not known. */
-	get problem(): Reason | undefined {
+	get problem(): Problem | undefined {
 		const { problem } = this.gpus.reading;
-		if (this.known || !this.gpus.isAsked || !problem) return undefined;
+		if (this.known || !this.gpus.hasRead || !problem) return undefined;
 		return {
 			reason: `what the models run on is not known: ${problem}`,
 			fix: "make `nvidia-smi` work (a reboot after a driver update often does), or set `agent.accelerator`",
 		};
 	}
 
-	#decide(): KnownHardware | undefined {
+	#decide(): DetectedHardware | undefined {
 		const { accelerator } = this.settings;
-		if (!this.gpus.isAsked) return undefined;
+		if (!this.gpus.hasRead) return undefined;
 		const [gpu] = this.gpus.reading.gpus;
 		if (accelerator === "cpu" || accelerator === "rocm") return { accelerator };
 		if (gpu) {
-			this.file.change({ accelerator: "nvidia", driver: gpu.driver });
+			this.file.update({ accelerator: "nvidia", driver: gpu.driver });
 			return { accelerator: "nvidia", driver: gpu.driver };
 		}
 		const { accelerator: before, driver } = this.file.content;
-		if (before === "nvidia" && !this.gpus.isAbsent) return { accelerator: "nvidia", ...(driver && { driver }) };
+		if (before === "nvidia" && !this.gpus.hasNoGpus) return { accelerator: "nvidia", ...(driver && { driver }) };
 		if (accelerator === "nvidia") return { accelerator };
-		return this.gpus.isAbsent ? { accelerator: "cpu" } : undefined;
+		return this.gpus.hasNoGpus ? { accelerator: "cpu" } : undefined;
 	}
 }

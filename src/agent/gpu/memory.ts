@@ -1,11 +1,11 @@
 /** The arithmetic of GPU memory: what a model needs, what it may take, how long a context that leaves. Pure; bytes. */
 
-import type { ModelSpec } from "../models/container-spec";
+import type { ModelSpec } from "../models/container-spec.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSize } from "./model-size.ts";
 
 /** One replica that looks for a place. */
-export interface Want {
+export interface PlacementRequest {
 	readonly spec: ModelSpec;
 	readonly replica: number;
 	/** Absent where it is not known. */
@@ -15,69 +15,70 @@ export interface Want {
 /** Bytes. */
 export const GIB = 1024 ** 3;
 /** CUDA's context, which vLLM does not count into its share of a GPU. */
-export const OVERHEAD = GIB / 2;
+export const CUDA_BYTES = GIB / 2;
 /** vLLM's own default is 0.92; this leaves a desktop and other contexts their room. */
-const SHARE = 0.9;
+const DEFAULT_SHARE = 0.9;
 /** Weights and what is computed with them, as others estimate it (see `needOf`). */
-const PER_WEIGHT = 1.2;
-const BESIDES = 2 * GIB;
+const WEIGHT_FACTOR = 1.2;
+const RUNTIME_BYTES = 2 * GIB;
 /** A GPU "of 24 GB" has 23.99 GiB, and a desktop on it takes 0.3: three models of `8GiB` share it all the same. */
 const TOLERANCE = 0.02;
 /** What is certainly no KV cache: a little more than the weights, CUDA's context, activations of one step, graphs. */
-const LOADED = 1.05;
-const WORKSPACE = 1.5 * GIB;
+const LOADED_FACTOR = 1.05;
+const WORKSPACE_BYTES = 1.5 * GIB;
 /** Our numbers are estimates, and vLLM refuses to start for a context one token too long. */
-const CAREFUL = 0.9;
+const SAFETY_FACTOR = 0.9;
 /** A shorter one is left to vLLM, whose own message names the length that fits. */
-const SHORTEST = 1024;
+const MIN_CONTEXT = 1024;
 
 /** What a replica needs and takes on each of its GPUs. */
 export interface MemoryNeed {
-	readonly least: number;
-	readonly most: number;
+	readonly min: number;
+	readonly max: number;
 	/** `17.6 GiB (weights 13.0 × 1.2 + 2)` */
-	readonly says: string;
+	readonly text: string;
 }
 
 /** On a GPU of `total` bytes, `count` of which serve the replica. */
-export function needOf({ spec, size }: Want, count: number, total: number): MemoryNeed {
+export function memoryNeed({ spec, size }: PlacementRequest, count: number, total: number): MemoryNeed {
 	const each = count > 1 ? ` on each of ${count} GPUs` : "";
 	const weights = size && size.weights / count;
 	const given = spec.gpu_memory ?? shareGiven(spec, total);
 	if (given !== undefined) {
 		// What is given is given, unless not even the weights would fit.
-		const floor = (weights ?? 0) + OVERHEAD;
+		const floor = (weights ?? 0) + CUDA_BYTES;
 		const from = spec.gpu_memory === undefined ? "`--gpu-memory-utilization`" : "`gpu_memory`";
-		const says =
+		const text =
 			given >= floor
 				? `${gib(given)} GiB${each} (${from})`
 				: `${gib(floor)} GiB${each} for its weights, more than its ${from} of ${gib(given)}`;
-		const least = given >= floor ? Math.max(floor, given - TOLERANCE * total) : Number.POSITIVE_INFINITY;
-		return { least, most: given, says };
+		const min = given >= floor ? Math.max(floor, given - TOLERANCE * total) : Number.POSITIVE_INFINITY;
+		return { min, max: given, text };
 	}
-	const most = SHARE * total + OVERHEAD;
+	const max = DEFAULT_SHARE * total + CUDA_BYTES;
 	if (weights === undefined) {
 		return {
-			least: most,
-			most,
-			says: `${gib(most)} GiB${each}, nearly all, as its size is not known; \`gpu_memory\` says less`,
+			min: max,
+			max,
+			text: `${gib(max)} GiB${each}, nearly all, as its size is not known; \`gpu_memory\` says less`,
 		};
 	}
-	const least = weights * PER_WEIGHT + BESIDES;
+	const min = weights * WEIGHT_FACTOR + RUNTIME_BYTES;
 	const division = count > 1 ? ` / ${count}` : "";
-	const says = `${gib(least)} GiB${each} (weights ${gib(size!.weights)}${division} × ${PER_WEIGHT} + ${BESIDES / GIB})`;
-	return { least, most: Math.max(least, most), says };
+	const text = `${gib(min)} GiB${each} (weights ${gib(size!.weights)}${division} × ${WEIGHT_FACTOR} + ${RUNTIME_BYTES / GIB})`;
+	return { min, max: Math.max(min, max), text };
 }
 
 /** What `--max-model-len` must be so that one sequence's KV cache fits; undefined where the model's own length does, or nothing is known. */
-export function contextLength({ spec, size }: Want, count: number, bytes: number): number | undefined {
+export function contextLength({ spec, size }: PlacementRequest, count: number, bytes: number): number | undefined {
 	const flags = flagsOf(spec.args ?? []);
 	if (!size?.kv || !size.maxContext || flags.has("--max-model-len")) return undefined;
 	const narrow = /^(?:fp8|int8)/.test(flags.get("--kv-cache-dtype") ?? "") ? 0.5 : 1;
 	const heads = Math.ceil(size.kv.heads / count) * narrow;
-	const left = (bytes - (size.weights / count) * LOADED - WORKSPACE) * CAREFUL - heads * size.kv.windowBytes;
+	const left =
+		(bytes - (size.weights / count) * LOADED_FACTOR - WORKSPACE_BYTES) * SAFETY_FACTOR - heads * size.kv.windowBytes;
 	const tokens = Math.floor(left / (heads * size.kv.headBytes) / 256) * 256;
-	return tokens < size.maxContext && tokens >= SHORTEST ? tokens : undefined;
+	return tokens < size.maxContext && tokens >= MIN_CONTEXT ? tokens : undefined;
 }
 
 /** 13.0 for 13 GiB: the unit is said once. */
@@ -87,5 +88,5 @@ export function gib(bytes: number): string {
 
 function shareGiven({ args = [] }: ModelSpec, total: number): number | undefined {
 	const share = Number(flagsOf(args).get("--gpu-memory-utilization") || Number.NaN);
-	return share > 0 && share <= 1 ? share * total + OVERHEAD : undefined;
+	return share > 0 && share <= 1 ? share * total + CUDA_BYTES : undefined;
 }

@@ -2,65 +2,65 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { steadyTime } from "../../steady-time.ts";
-import type { ModelSpec } from "../models/container-spec";
+import type { ModelSpec } from "../models/container-spec.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSource } from "./model-size.ts";
 import { type ModelInfo, modelInfo } from "./model-size.ts";
 
 /** When an answer that says no, or nothing, is asked for again, ms. */
-const AGAIN_MS = 60_000;
+const RETRY_MS = 60_000;
 
 /** A model's files, and the room for what is still to be downloaded: of one moment, as a download changes both. */
-export interface KnownModel extends ModelInfo {
+export interface ModelFacts extends ModelInfo {
 	/** Free bytes where the cache lies; absent where that can't be told. */
 	readonly freeDisk?: number;
 }
 
-interface Known {
-	info: KnownModel | undefined;
+interface CacheEntry {
+	info: ModelFacts | undefined;
 	askedAt: number;
 	isAsking: boolean;
 }
 
 /** The infos of all models of this host. */
-export class ModelInfos {
-	readonly #known = new Map<string, Known>();
+export class ModelInfoCache {
+	readonly #entries = new Map<string, CacheEntry>();
 
-	/** @param world for tests: a clock, ms, and the free bytes of a directory */
+	/** @param host for tests: a clock, ms, and the free bytes of a directory */
 	constructor(
 		private readonly source: ModelSource,
 		private readonly onNews: () => void,
-		private readonly world = { now: steadyTime, freeBytes },
+		private readonly host = { now: steadyTime, freeBytes },
 	) {}
 
 	/**
 	 * What is known now; undefined while it is being looked up for the first time. Where the model is to be started, an answer
 	 * that says no, or nothing, or that something is still to be downloaded, is asked for again.
 	 */
-	of(spec: ModelSpec, isToStart: boolean): KnownModel | undefined {
+	get(spec: ModelSpec, isToStart: boolean): ModelFacts | undefined {
 		const revision = flagsOf(spec.args ?? []).get("--revision");
 		const key = `${spec.model}@${revision ?? ""}`;
-		let known = this.#known.get(key);
+		let known = this.#entries.get(key);
 		if (!known) {
 			known = { info: undefined, askedAt: 0, isAsking: false };
-			this.#known.set(key, known);
+			this.#entries.set(key, known);
 		}
 		const isFinal = known.info?.size?.download === 0 && !known.info.refused;
-		const isLate = this.world.now() - known.askedAt >= AGAIN_MS;
+		const isLate = this.host.now() - known.askedAt >= RETRY_MS;
 		const isDue = known.info === undefined || (isToStart && !isFinal && isLate);
-		if (isDue && !known.isAsking) void this.#ask(spec.model, revision, known);
+		if (isDue && !known.isAsking) void this.#lookUp(spec.model, revision, known);
 		return known.info;
 	}
 
-	async #ask(model: string, revision: string | undefined, known: Known): Promise<void> {
+	async #lookUp(model: string, revision: string | undefined, known: CacheEntry): Promise<void> {
 		known.isAsking = true;
-		const freeDisk = await this.world.freeBytes(this.source.cacheDir);
+		const freeDisk = await this.host.freeBytes(this.source.cacheDir);
 		const info = await modelInfo(model, { ...this.source, ...(revision && { revision }) });
 		// A Hub that does not answer now has not changed what it said before.
 		if (info.size || info.refused || !known.info?.size) {
 			known.info = { ...info, ...(freeDisk !== undefined && { freeDisk }) };
 		}
-		known.askedAt = this.world.now();
+		known.askedAt = this.host.now();
 		known.isAsking = false;
 		this.onNews();
 	}

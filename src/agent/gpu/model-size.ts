@@ -91,7 +91,7 @@ async function fromHub(model: string, { endpoint, token, revision = "main", get 
 			? { size }
 			: { unknown: `${endpoint} lists no weights that vLLM loads, or not their sizes` };
 		const isShut = gated && (config.status === 401 || config.status === 403);
-		return isShut ? { ...known, refused: gatedness(repository, endpoint, token) } : known;
+		return isShut ? { ...known, refused: gatedRefusal(repository, endpoint, token) } : known;
 	} catch (error) {
 		// A SyntaxError: a proxy's page in place of JSON.
 		const why = error instanceof SyntaxError ? "answered something else than JSON" : "is out of reach";
@@ -104,7 +104,7 @@ interface Listing {
 	readonly gated?: false | "auto" | "manual";
 }
 
-function gatedness(model: string, endpoint: string, token: string | undefined) {
+function gatedRefusal(model: string, endpoint: string, token: string | undefined) {
 	const accept = `accept its licence at ${endpoint}/${model}`;
 	return token
 		? { reason: `${model} is gated, and HF_TOKEN's account has no access`, fix: `${accept} with that account` }

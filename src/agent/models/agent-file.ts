@@ -6,7 +6,7 @@ import { Value } from "@sinclair/typebox/value";
 
 const open = { additionalProperties: true } as const;
 
-const Remembered = Type.Object(
+const AgentFileContent = Type.Object(
 	{
 		/** What the containers were started with as VLLM_API_KEY: a container that runs on must know it. */
 		vllm_key: Type.Optional(Type.String({ minLength: 16 })),
@@ -30,13 +30,13 @@ const Remembered = Type.Object(
 	},
 	open,
 );
-export type Remembered = Static<typeof Remembered>;
+export type Remembered = Static<typeof AgentFileContent>;
 
 /** The file of one data directory. */
 export interface AgentFile {
 	readonly content: Remembered;
 	/** Writes it with these changes; a sentence where that fails: they then hold until the agent ends. */
-	change(changes: Partial<Remembered>): string | undefined;
+	update(changes: Partial<Remembered>): string | undefined;
 }
 
 /** Reads it; one that is missing, or no such file, counts as empty. Never throws. */
@@ -47,7 +47,7 @@ export function agentFile(dataDir: string): AgentFile {
 		get content() {
 			return content;
 		},
-		change(changes) {
+		update(changes) {
 			content = { ...content, ...changes };
 			return write(dataDir, file, `${JSON.stringify(content, null, "\t")}\n`);
 		},
@@ -57,7 +57,7 @@ export function agentFile(dataDir: string): AgentFile {
 function read(file: string): Remembered {
 	try {
 		const value: unknown = JSON.parse(readFileSync(file, "utf8"));
-		return Value.Check(Remembered, value) ? value : {};
+		return Value.Check(AgentFileContent, value) ? value : {};
 	} catch {
 		return {};
 	}

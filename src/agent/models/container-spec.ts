@@ -77,16 +77,16 @@ export interface ContainerSpec {
 }
 
 /** Tested together with the arguments and log lines that this agent knows. */
-const PINNED = "v0.30.0";
+const PINNED_VERSION = "v0.30.0";
 /** That version is built for CUDA 13, which needs this driver; older ones run the build for CUDA 12.9. */
 const CUDA_13_DRIVER = 580;
 
 /** The pinned image; `driver` is the NVIDIA driver's version where it is known. */
 export function pinnedImage(accelerator: Accelerator, driver?: string): string {
-	if (accelerator === "cpu") return `vllm/vllm-openai-cpu:${PINNED}`;
-	if (accelerator === "rocm") return `vllm/vllm-openai-rocm:${PINNED}`;
+	if (accelerator === "cpu") return `vllm/vllm-openai-cpu:${PINNED_VERSION}`;
+	if (accelerator === "rocm") return `vllm/vllm-openai-rocm:${PINNED_VERSION}`;
 	const isOld = Number.parseInt(driver ?? "", 10) < CUDA_13_DRIVER;
-	return `vllm/vllm-openai:${PINNED}${isOld ? "-cu129" : ""}`;
+	return `vllm/vllm-openai:${PINNED_VERSION}${isOld ? "-cu129" : ""}`;
 }
 
 /** The image of a model's container, with the mirror before it where its name has no registry of its own. */
@@ -156,8 +156,8 @@ export function containerSpec(
 		"--pull=never",
 		"--restart=no",
 		`--stop-timeout=${stopGraceS(spec, settings)}`,
-		...logging(settings.command),
-		...accelerated(spec, placement, settings),
+		...loggingArgs(settings.command),
+		...acceleratorArgs(spec, placement, settings),
 		"--ipc=host",
 		// All of vLLM's HTTP but `/v1` is open to whoever reaches the port.
 		`--publish=127.0.0.1:${port}:8000`,
@@ -179,7 +179,7 @@ function variables({ env = [] }: ModelSpec, settings: SpecSettings): string[] {
 }
 
 /** vLLM logs every few seconds for months: three files of 20 MB are kept. */
-function logging(command: SpecSettings["command"]): string[] {
+function loggingArgs(command: SpecSettings["command"]): string[] {
 	const driver = command === "docker" ? "json-file" : "k8s-file";
 	return [
 		`--log-driver=${driver}`,
@@ -188,7 +188,7 @@ function logging(command: SpecSettings["command"]): string[] {
 	];
 }
 
-function accelerated(spec: ModelSpec, { devices }: Placement, settings: SpecSettings): string[] {
+function acceleratorArgs(spec: ModelSpec, { devices }: Placement, settings: SpecSettings): string[] {
 	const accelerator = acceleratorOf(spec, settings);
 	if (accelerator === "rocm") {
 		return [

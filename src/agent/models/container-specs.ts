@@ -3,17 +3,17 @@
 import type { Hardware } from "../gpu/hardware.ts";
 import { canSleep, stopGraceS } from "../vllm/vllm-args.ts";
 import type { AgentSettings } from "./agent-settings.ts";
-import type { RunWords } from "./effects.ts";
+import { containerImage, containerSpec, type Placement, type SpecSettings, specHash } from "./container-spec.ts";
+import type { RunCommand } from "./effects.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { containerImage, containerSpec, type Placement, type SpecSettings, specHash } from "./container-spec";
 
 /** The model of a replica's key. */
 export const modelOfKey = (key: string): string => key.slice(0, key.lastIndexOf("#"));
 
 /** What each replica's container is made of. */
-export class Blueprints {
+export class ContainerSpecs {
 	constructor(
-		private readonly book: ModelRegistry,
+		private readonly registry: ModelRegistry,
 		private readonly settings: AgentSettings,
 		private readonly hardware: Hardware,
 	) {}
@@ -27,19 +27,19 @@ export class Blueprints {
 	}
 
 	/** Whether its containers are started so that they can sleep. */
-	sleeps(entry: RegisteredModel): boolean {
+	canSleep(entry: RegisteredModel): boolean {
 		return canSleep(entry.spec, this.#of(entry));
 	}
 
 	/** Seconds between SIGTERM and SIGKILL. */
-	grace(key: string): number {
-		const entry = this.book.get(modelOfKey(key));
+	stopGrace(key: string): number {
+		const entry = this.registry.get(modelOfKey(key));
 		return entry ? stopGraceS(entry.spec, this.#of(entry)) : 10;
 	}
 
 	/** The words of `docker run`; undefined for a model that was forgotten meanwhile. */
-	run(key: string, placement: Placement, port: number): RunWords | undefined {
-		const entry = this.book.get(modelOfKey(key));
+	run(key: string, placement: Placement, port: number): RunCommand | undefined {
+		const entry = this.registry.get(modelOfKey(key));
 		if (!entry) return undefined;
 		const { args } = containerSpec(entry.spec, { ...placement, port }, this.#of(entry));
 		return { args, env: this.settings.variables, image: this.image(entry) };

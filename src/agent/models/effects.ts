@@ -2,33 +2,33 @@
 import type { Environment } from "../../config/interpolate.ts";
 import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
-import { isOfEngine } from "../docker/engine-watch.ts";
+import { isEngineError } from "../docker/engine-watch.ts";
 import { pullProgress } from "../docker/pull-progress.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
 import { diagnose } from "../vllm/vllm-log.ts";
-import { tellSleep, type Vllm } from "../vllm/vllm-probe.ts";
-import type { Action, Reason, Seen } from "./supervisor.ts";
+import { setSleep, type VllmEndpoint } from "../vllm/vllm-probe.ts";
+import type { Action, ObservedContainer, Problem } from "./supervisor.ts";
 
 /** Lines of a log that are read for the reason of a failure, and kept once its container is gone. */
 const LOG_LINES = 500;
 /** How long waking or falling asleep may take, ms: 100 GB of weights over PCIe. */
-const SLEEP_MS = 120_000;
+const SLEEP_TIMEOUT_MS = 120_000;
 /** Other ports to try where one is taken between its choice and its use. */
-const PORTS = 5;
+const MAX_PORT_TRIES = 5;
 /** A container that failed has nothing left to finish, s; one that is told to go has had its time to drain. */
 const FAILED_GRACE_S = 5;
-const MOST_GRACE_S = 15;
+const MAX_GRACE_S = 15;
 
 /** How an effect ended. */
 export type EffectResult =
 	| { readonly ended: "well" }
 	/** For the next try's backoff. */
-	| { readonly ended: "failed"; readonly why: Reason }
+	| { readonly ended: "failed"; readonly problem: Problem }
 	/** Docker itself is away: no fault of the replica's. */
 	| { readonly ended: "engine"; readonly error: DockerError };
 
 /** What `docker run` gets, and the variables that its `-e NAME` take their values from. */
-export interface RunWords {
+export interface RunCommand {
 	readonly args: readonly string[];
 	readonly env: Environment;
 	readonly image: string;
@@ -40,23 +40,23 @@ export interface EffectTools {
 	/** Of the agent: PATH for nvidia-smi. */
 	readonly env: Environment;
 	/** The arguments of `docker run` for a replica on a port, and their variables. */
-	readonly runOf: (key: string, port: number) => RunWords | undefined;
+	readonly runOf: (key: string, port: number) => RunCommand | undefined;
 	readonly graceOf: (key: string) => number;
-	readonly vllmOf: (id: string) => Vllm | undefined;
+	readonly vllmOf: (id: string) => VllmEndpoint | undefined;
 	readonly imageIsThere: (image: string, isThere: boolean) => void;
 	/** `over`: no pull of it runs any more. */
 	readonly pulling: (image: string, percent: number | undefined | "over") => void;
 	readonly onSlept: (id: string, what: "asleep" | "up") => void;
-	readonly onSick: (id: string, why: Reason) => void;
+	readonly onSick: (id: string, why: Problem) => void;
 	/** The last words of a container that is gone. */
 	readonly keepLog: (key: string, lines: readonly string[]) => void;
 	readonly signal: AbortSignal;
 }
 
 /** Never rejects. `seen`: the container that the action is about. */
-export async function perform(
+export async function performEffect(
 	action: Action,
-	seen: (Seen & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
+	seen: (ObservedContainer & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
 	tools: EffectTools,
 ): Promise<EffectResult> {
 	try {
@@ -73,8 +73,8 @@ export async function perform(
 				return await sleep(action, tools);
 		}
 	} catch (error) {
-		if (isOfEngine(error)) return { ended: "engine", error };
-		if (error instanceof DockerError) return { ended: "failed", why: { reason: error.message, fix: error.fix } };
+		if (isEngineError(error)) return { ended: "engine", error };
+		if (error instanceof DockerError) return { ended: "failed", problem: { reason: error.message, fix: error.fix } };
 		throw error;
 	}
 }
@@ -101,7 +101,7 @@ async function start(key: string, { docker, runOf, imageIsThere }: EffectTools):
 			return { ended: "well" };
 		} catch (error) {
 			if (!(error instanceof DockerError)) throw error;
-			if (error.problem === "port-taken" && tries < PORTS) continue;
+			if (error.problem === "port-taken" && tries < MAX_PORT_TRIES) continue;
 			// It was removed behind our back: it is pulled again.
 			if (error.problem === "no-image") imageIsThere(run.image, false);
 			throw error;
@@ -111,7 +111,7 @@ async function start(key: string, { docker, runOf, imageIsThere }: EffectTools):
 
 async function stop(
 	{ key, id, failed }: Action & { do: "stop" },
-	seen: (Seen & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
+	seen: (ObservedContainer & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
 	{ docker, env, graceOf, keepLog }: EffectTools,
 ): Promise<EffectResult> {
 	let outcome: EffectResult = { ended: "well" };
@@ -122,14 +122,17 @@ async function stop(
 		const holders = await readGpuProcesses(env, 5000);
 		const known = hasEnded ? { exitCode: seen.exitCode, oomKilled: seen.oomKilled, holders } : { holders };
 		const said = diagnose(lines, known);
-		if (said && hasEnded) outcome = { ended: "failed", why: said };
-		else if (hasEnded) outcome = { ended: "failed", why: endOf(seen.exitCode) };
+		if (said && hasEnded) outcome = { ended: "failed", problem: said };
+		else if (hasEnded) outcome = { ended: "failed", problem: exitProblem(seen.exitCode) };
 		// Ill, not ended: why it is ill is known, and its log may say more.
-		else if (said && seen?.why) {
-			outcome = { ended: "failed", why: { reason: `${seen.why.reason} (its log: ${said.reason})`, fix: said.fix } };
+		else if (said && seen?.problem) {
+			outcome = {
+				ended: "failed",
+				problem: { reason: `${seen.problem.reason} (its log: ${said.reason})`, fix: said.fix },
+			};
 		}
 	}
-	if (seen?.state === "running") await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MOST_GRACE_S, graceOf(key)));
+	if (seen?.state === "running") await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, graceOf(key)));
 	await docker.remove(id);
 	return outcome;
 }
@@ -141,7 +144,7 @@ async function sleep(
 	const vllm = vllmOf(id);
 	if (!vllm) return { ended: "well" };
 	try {
-		await tellSleep(vllm, what, SLEEP_MS);
+		await setSleep(vllm, what, SLEEP_TIMEOUT_MS);
 		onSlept(id, what === "sleep" ? "asleep" : "up");
 	} catch (error) {
 		const verb = what === "sleep" ? "go to sleep" : "wake";
@@ -164,7 +167,7 @@ async function lastLines(docker: Docker, id: string): Promise<string[]> {
 	return lines;
 }
 
-function endOf(exitCode: number): Reason {
+function exitProblem(exitCode: number): Problem {
 	const reason = `its container ended with exit code ${exitCode} and logged no error`;
 	if (exitCode === 0)
 		return { reason: "its container ended by itself, with exit code 0", fix: "see its log: GET /models/{name}/logs" };

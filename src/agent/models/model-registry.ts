@@ -6,9 +6,9 @@ import { mapLeaves } from "../../config/schema-walk.ts";
 import { parseBytes, parseDuration } from "../../config/units.ts";
 import { validate } from "../../config/validate.ts";
 import { RouterError, StartError } from "../../errors.ts";
-import { MOST_MODELS } from "../../protocol/agent.ts";
+import { MAX_MODELS } from "../../protocol/agent.ts";
 import type { AgentFile } from "./agent-file.ts";
-import type { ModelSpec } from "./container-spec";
+import type { ModelSpec } from "./container-spec.ts";
 import { specProblem } from "./spec-problem.ts";
 
 /** A model, and what is wanted of it. */
@@ -39,7 +39,7 @@ export class ModelRegistry {
 		for (const [name, { order, spec }] of Object.entries(file.content.models ?? {})) {
 			const known = this.#entries.get(name);
 			if (known) this.#entries.set(name, { ...known, order });
-			else if (spec) this.#recall(name, spec, order);
+			else if (spec) this.#restore(name, spec, order);
 		}
 	}
 
@@ -64,7 +64,7 @@ export class ModelRegistry {
 				param: "model",
 			});
 		}
-		const described = isDescribed ? this.#described(name, body) : undefined;
+		const described = isDescribed ? this.#parseNew(name, body) : undefined;
 		const entry = described ?? known;
 		if (!entry) {
 			const hint = 'say what it is: {"model": "Qwen/Qwen3-8B"}';
@@ -74,41 +74,41 @@ export class ModelRegistry {
 		}
 		this.#entries.set(name, { ...entry, order });
 		const written = described ? (body as Record<string, unknown>) : this.file.content.models?.[name]?.spec;
-		return this.#keep(name, { order, ...(written && { spec: written }) });
+		return this.#persist(name, { order, ...(written && { spec: written }) });
 	}
 
 	/** What was ordered is done: from here on the model's own `load` counts. */
-	settle(name: string): void {
+	clearOrder(name: string): void {
 		const entry = this.#entries.get(name);
 		if (!entry) return;
 		this.#entries.set(name, { ...entry, order: undefined });
 		const spec = this.file.content.models?.[name]?.spec;
-		this.#keep(name, { ...(spec && { spec }) });
+		this.#persist(name, { ...(spec && { spec }) });
 	}
 
-	#described(name: string, body: unknown): RegisteredModel {
-		if (!this.#entries.has(name) && this.#entries.size >= MOST_MODELS) {
-			throw new RouterError("invalid_value", `This agent has ${MOST_MODELS} models, which is as many as it may have.`);
+	#parseNew(name: string, body: unknown): RegisteredModel {
+		if (!this.#entries.has(name) && this.#entries.size >= MAX_MODELS) {
+			throw new RouterError("invalid_value", `This agent has ${MAX_MODELS} models, which is as many as it may have.`);
 		}
-		return entryOf(name, body);
+		return parseModel(name, body);
 	}
 
 	/** A model of an API call before this start; what is no model any more is passed over. */
-	#recall(name: string, body: unknown, order: RegisteredModel["order"]): void {
+	#restore(name: string, body: unknown, order: RegisteredModel["order"]): void {
 		try {
-			this.#entries.set(name, { ...entryOf(name, body), order });
+			this.#entries.set(name, { ...parseModel(name, body), order });
 		} catch (error) {
 			if (!(error instanceof RouterError)) throw error;
 		}
 	}
 
-	#keep(name: string, kept: NonNullable<AgentFile["content"]["models"]>[string]): string | undefined {
-		return this.file.change({ models: { ...this.file.content.models, [name]: kept } });
+	#persist(name: string, kept: NonNullable<AgentFile["content"]["models"]>[string]): string | undefined {
+		return this.file.update({ models: { ...this.file.content.models, [name]: kept } });
 	}
 }
 
 /** An API call's model. Throws `invalid_value`. */
-function entryOf(name: string, body: unknown): RegisteredModel {
+function parseModel(name: string, body: unknown): RegisteredModel {
 	const filled = withDefaults(AgentModel, { load: "manual", ...(body as object), name });
 	const [finding] = validate(AgentModel, filled);
 	if (finding) {

@@ -3,37 +3,37 @@
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { modelRefusal, reasonText, type WholeState, wholeState } from "./model-state.ts";
+import { type ModelStatus, modelRefusal, modelStatus, problemText } from "./model-state.ts";
 import type { Decision } from "./scheduler.ts";
-import { type Reason, type ReplicaState, replicaKey } from "./supervisor.ts";
-import type { Destination, Traffic } from "./traffic.ts";
+import { type Problem, type ReplicaState, replicaKey } from "./supervisor.ts";
+import type { ContainerAddress, Traffic } from "./traffic.ts";
 
 /** The keys of a model's replicas. */
-export function keysOf({ spec }: RegisteredModel): string[] {
+export function replicaKeys({ spec }: RegisteredModel): string[] {
 	return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replicaKey(spec.name, replica));
 }
 
 /** As of the last tick. */
-export class ModelStatus {
-	readonly #wholes = new Map<string, WholeState>();
+export class ModelStatuses {
+	readonly #byName = new Map<string, ModelStatus>();
 
 	constructor(
-		private readonly book: ModelRegistry,
+		private readonly registry: ModelRegistry,
 		private readonly traffic: Traffic,
 		private readonly log: () => Log["logger"],
 		/** A state or its reason is another one. */
 		private readonly onChange: () => void,
 	) {}
 
-	of(model: string): WholeState {
-		return this.#wholes.get(model) ?? { state: "stopped" };
+	of(model: string): ModelStatus {
+		return this.#byName.get(model) ?? { state: "stopped" };
 	}
 
 	/**
 	 * Takes in a tick's outcome for a model.
 	 * @param why the arithmetic for a model that does not fit beside those that have to be there
 	 */
-	tell(
+	update(
 		entry: RegisteredModel,
 		states: readonly ReplicaState[],
 		{ awake, closed, misfits }: Decision,
@@ -43,45 +43,45 @@ export class ModelStatus {
 	): void {
 		const { spec, load, order } = entry;
 		const { name } = spec;
-		const misfit = misfits.has(name) ? this.#misfit(name, why) : undefined;
-		const whole: WholeState = misfit ? { state: "failed", why: misfit } : wholeState(states, name);
-		this.#say(name, whole);
+		const misfit = misfits.has(name) ? this.#misfitProblem(name, why) : undefined;
+		const status: ModelStatus = misfit ? { state: "failed", problem: misfit } : modelStatus(states, name);
+		this.#set(name, status);
 		const isOpen = awake.has(name) && !closed.has(name);
-		const destinations = states.flatMap(({ id }): Destination[] => {
+		const destinations = states.flatMap(({ id }): ContainerAddress[] => {
 			const origin = id === undefined ? undefined : originOf(id);
 			return isOpen && id !== undefined && origin !== undefined ? [{ id, origin }] : [];
 		});
 		this.traffic.open(name, destinations);
 		if (destinations.length === 0) {
-			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, whole, misfit }, now);
+			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, status, misfit }, now);
 			this.traffic.refuse(name, refusal);
 		}
 		// An on-demand model that was told to go is gone; its next call may bring it back.
-		if (load === "on-demand" && order === "unload" && whole.state === "stopped") this.book.settle(name);
+		if (load === "on-demand" && order === "unload" && status.state === "stopped") this.registry.clearOrder(name);
 	}
 
 	/** Nothing can be said yet, or ever: `why`. */
-	blind(entries: readonly RegisteredModel[], why: Reason | undefined): void {
-		const whole: WholeState = why ? { state: "failed", why } : { state: "starting" };
+	setUnknown(entries: readonly RegisteredModel[], problem: Problem | undefined): void {
+		const status: ModelStatus = problem ? { state: "failed", problem } : { state: "starting" };
 		for (const { spec, load, order } of entries) {
-			this.#say(spec.name, whole);
-			this.traffic.refuse(spec.name, modelRefusal({ name: spec.name, load, order, whole }, steadyTime()));
+			this.#set(spec.name, status);
+			this.traffic.refuse(spec.name, modelRefusal({ name: spec.name, load, order, status }, steadyTime()));
 		}
 	}
 
-	#misfit(name: string, why: (name: string, awake: ReadonlySet<string>) => string): Reason {
-		const fixed = this.book.all().filter(({ load, order }) => load === "always" || order === "load");
+	#misfitProblem(name: string, why: (name: string, awake: ReadonlySet<string>) => string): Problem {
+		const fixed = this.registry.all().filter(({ load, order }) => load === "always" || order === "load");
 		return {
 			reason: why(name, new Set(fixed.map(({ spec }) => spec.name))),
 			fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `args`)",
 		};
 	}
 
-	#say(name: string, whole: WholeState): void {
-		const before = this.#wholes.get(name);
-		this.#wholes.set(name, whole);
-		if (before?.state === whole.state && before.why?.reason === whole.why?.reason) return;
-		const reason = whole.why && reasonText(whole.why);
+	#set(name: string, whole: ModelStatus): void {
+		const before = this.#byName.get(name);
+		this.#byName.set(name, whole);
+		if (before?.state === whole.state && before.problem?.reason === whole.problem?.reason) return;
+		const reason = whole.problem && problemText(whole.problem);
 		const fields = { model: name, state: whole.state, ...(reason && { reason }) };
 		if (whole.state === "failed") this.log().warn(fields, "model");
 		else if (before || whole.state !== "stopped") this.log().info(fields, "model");

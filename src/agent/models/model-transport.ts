@@ -8,10 +8,10 @@ import { readText } from "../../proxy/net/read-body.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
 
 /** Base of the URLs that `send` is given; each call's container takes its place. */
-export const CONTAINER = "http://container";
+export const CONTAINER_BASE_URL = "http://container";
 
 /** A stream that waits longer gets its first comment, ms; the next ones come as often as COMMENT_MS. */
-const PATIENCE_MS = 1000;
+const FIRST_COMMENT_MS = 1000;
 const COMMENT_MS = 3000;
 /** Largest refusal read, bytes. */
 const MAX_REFUSAL = 1024 * 1024;
@@ -21,7 +21,7 @@ const encoder = new TextEncoder();
 /** Whose calls it carries, and what it says where they can't be. */
 export interface ModelTransportOptions {
 	readonly model: string;
-	readonly traffic: Pick<Traffic, "enter">;
+	readonly traffic: Pick<Traffic, "acquire">;
 	readonly http: Transport;
 	/** How far the model is, in a few words. */
 	readonly progress: () => string;
@@ -34,15 +34,15 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 	const { model, traffic } = options;
 	return {
 		async send(request, signal) {
-			const entering = traffic.enter(model, signal);
+			const entering = traffic.acquire(model, signal);
 			// Whoever awaits it hears of it; until then it is nobody's fault.
 			entering.catch(() => {});
-			if (request.stream && !(await settlesWithin(entering, PATIENCE_MS))) {
+			if (request.stream && !(await settlesWithin(entering, FIRST_COMMENT_MS))) {
 				const headers = new Headers({ "content-type": "text/event-stream" });
-				return { status: 200, headers, body: new Waiting(options, entering, request, signal) };
+				return { status: 200, headers, body: new WaitingStream(options, entering, request, signal) };
 			}
 			try {
-				return await serve(options, await entering, request, signal);
+				return await forward(options, await entering, request, signal);
 			} catch (thrown) {
 				if (thrown instanceof QueueRefusal) return refusal(thrown);
 				throw thrown;
@@ -52,7 +52,7 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 }
 
 /** Sends the call to its container and gives the place back when the answer is over, broken or given up. */
-async function serve(
+async function forward(
 	{ http, explain }: ModelTransportOptions,
 	lease: ContainerLease,
 	request: UpstreamRequest,
@@ -63,14 +63,14 @@ async function serve(
 	signal.addEventListener("abort", release, { once: true });
 	let answer: UpstreamAnswer;
 	try {
-		answer = await http.send({ ...request, url: request.url.replace(CONTAINER, lease.origin) }, signal);
+		answer = await http.send({ ...request, url: request.url.replace(CONTAINER_BASE_URL, lease.origin) }, signal);
 	} catch (thrown) {
-		if (!signal.aborted) lease.doubt();
+		if (!signal.aborted) lease.suspect();
 		lease.release();
 		throw thrown;
 	}
-	lease.moved();
-	if (answer.status >= 500) lease.doubt();
+	lease.bytesCame();
+	if (answer.status >= 500) lease.suspect();
 	const { body } = answer;
 	const ended = () => {
 		signal.removeEventListener("abort", release);
@@ -80,11 +80,11 @@ async function serve(
 		async read() {
 			try {
 				const chunk = await body.read();
-				if (chunk) lease.moved();
+				if (chunk) lease.bytesCame();
 				else ended();
 				return chunk;
 			} catch (thrown) {
-				if (!signal.aborted) lease.doubt();
+				if (!signal.aborted) lease.suspect();
 				ended();
 				throw thrown;
 			}
@@ -100,12 +100,12 @@ async function serve(
 }
 
 /** The body of a stream that waits: comments, then the container's own events, or one that says what went wrong. */
-class Waiting implements ByteSource {
-	#serving: ByteSource | undefined;
+class WaitingStream implements ByteSource {
+	#source: ByteSource | undefined;
 	#isOver = false;
 	#hasRetried = false;
 	/** What is being waited for: the place, and then the answer's head. */
-	#coming: Promise<UpstreamAnswer>;
+	#answer: Promise<UpstreamAnswer>;
 	#isFirst = true;
 
 	constructor(
@@ -114,22 +114,22 @@ class Waiting implements ByteSource {
 		private readonly request: UpstreamRequest,
 		private readonly signal: AbortSignal,
 	) {
-		this.#coming = this.#serve(entering);
+		this.#answer = this.#forward(entering);
 	}
 
 	async read(): Promise<Uint8Array | undefined> {
 		if (this.#isOver) return undefined;
-		if (this.#serving) return this.#serving.read();
-		if (this.#isFirst || !(await settlesWithin(this.#coming, COMMENT_MS))) {
+		if (this.#source) return this.#source.read();
+		if (this.#isFirst || !(await settlesWithin(this.#answer, COMMENT_MS))) {
 			this.#isFirst = false;
 			return encoder.encode(sseComment(`${this.options.model}: ${this.options.progress()}`));
 		}
 		try {
-			const answer = await this.#coming;
+			const answer = await this.#answer;
 			const isStream = answer.headers.get("content-type")?.toLowerCase().startsWith("text/event-stream");
 			if (answer.status === 200 && isStream) {
-				this.#serving = answer.body;
-				return this.#serving.read();
+				this.#source = answer.body;
+				return this.#source.read();
 			}
 			return this.#fail(errorIn(await readText(answer, MAX_REFUSAL), answer.status));
 		} catch (thrown) {
@@ -139,13 +139,13 @@ class Waiting implements ByteSource {
 			if (this.#hasRetried)
 				return this.#fail({ message: "its container can't be reached", type: "api_error", code: 502 });
 			this.#hasRetried = true;
-			this.#coming = this.#serve(this.options.traffic.enter(this.options.model, this.signal));
+			this.#answer = this.#forward(this.options.traffic.acquire(this.options.model, this.signal));
 			return this.read();
 		}
 	}
 
-	#serve(entering: Promise<ContainerLease>): Promise<UpstreamAnswer> {
-		const coming = entering.then((lease) => serve(this.options, lease, this.request, this.signal));
+	#forward(entering: Promise<ContainerLease>): Promise<UpstreamAnswer> {
+		const coming = entering.then((lease) => forward(this.options, lease, this.request, this.signal));
 		coming.catch(() => {});
 		return coming;
 	}

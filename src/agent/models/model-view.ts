@@ -5,12 +5,12 @@ import { imageLabel } from "../docker/image-label.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { ModelController } from "./controller.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { reasonText } from "./model-state.ts";
+import { problemText } from "./model-state.ts";
 import { replicaKey } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** A report's bounds (protocol). */
-const LONGEST_REASON = 2048;
+const MAX_REASON = 2048;
 
 /** One model, as `GET /models/{name}` shows it. */
 export interface ModelView {
@@ -48,20 +48,20 @@ export interface ReplicaView {
 }
 
 /** Asked for by everyone who shows something. */
-export class Views {
+export class ModelViews {
 	constructor(
-		private readonly book: ModelRegistry,
-		private readonly host: ModelController,
+		private readonly registry: ModelRegistry,
+		private readonly controller: ModelController,
 		private readonly traffic: Traffic,
 	) {}
 
 	all(): ModelView[] {
-		return this.book.all().map((entry) => this.of(entry));
+		return this.registry.all().map((entry) => this.of(entry));
 	}
 
 	of({ spec, load, order }: RegisteredModel): ModelView {
 		const { name, model, ttl } = spec;
-		const { state, why, retryAt } = this.host.whole(name);
+		const { state, problem, retryAt } = this.controller.statusOf(name);
 		const measured = this.#measured(name);
 		const progress = this.progress(name);
 		return {
@@ -70,7 +70,7 @@ export class Views {
 			load,
 			...(order && { order }),
 			state,
-			...(why && { reason: why.reason, ...(why.fix && { fix: why.fix }) }),
+			...(problem && { reason: problem.reason, ...(problem.fix && { fix: problem.fix }) }),
 			...(retryAt !== undefined && { retry_at: new Date(asWall(retryAt)).toISOString() }),
 			...(progress !== undefined && { progress }),
 			...measured,
@@ -81,18 +81,18 @@ export class Views {
 
 	/** How far a model is, in a few words; undefined where it is not on its way. */
 	progress(name: string): string | undefined {
-		const { state, why } = this.host.whole(name);
-		const entry = this.book.get(name);
+		const { state, problem } = this.controller.statusOf(name);
+		const entry = this.registry.get(name);
 		if (!entry) return undefined;
 		if (state === "pulling") {
-			const pull = this.host.pullOf(entry);
+			const pull = this.controller.pullOf(entry);
 			if (!pull) return "looking for its image";
 			return `pulling its image ${imageLabel(pull.image)}${pull.percent === undefined ? "" : `, ${pull.percent} %`}`;
 		}
 		if (state === "sleeping") return "waking";
 		if (state !== "starting") return undefined;
-		if (why) return why.reason;
-		const monitor = this.host.inventory.items.find((item) => item.model === name)?.monitor;
+		if (problem) return problem.reason;
+		const monitor = this.controller.inventory.items.find((item) => item.model === name)?.monitor;
 		if (!monitor) return "starting";
 		const { progress, downloaded } = monitor;
 		if (!progress) return downloaded ? `downloading, ${(downloaded / 1e9).toFixed(1)} GB so far` : "starting";
@@ -101,14 +101,14 @@ export class Views {
 
 	/** For the router. */
 	reports(): ModelReport[] {
-		return this.book.all().map(({ spec: { name, model }, load }): ModelReport => {
-			const { state, why } = this.host.whole(name);
+		return this.registry.all().map(({ spec: { name, model }, load }): ModelReport => {
+			const { state, problem } = this.controller.statusOf(name);
 			return {
 				name,
 				model,
 				state,
 				load,
-				...(why && { reason: reasonText(why).slice(0, LONGEST_REASON) }),
+				...(problem && { reason: problemText(problem).slice(0, MAX_REASON) }),
 				...this.#measured(name),
 			};
 		});
@@ -116,7 +116,7 @@ export class Views {
 
 	/** What its vLLMs and the queue in front of them say. */
 	#measured(name: string): { running: number; waiting: number; kv_cache?: number; max_model_len?: number } {
-		const monitors = this.host.inventory.items.flatMap(({ model, monitor }) =>
+		const monitors = this.controller.inventory.items.flatMap(({ model, monitor }) =>
 			model === name && monitor ? [monitor] : [],
 		);
 		const caches = monitors.flatMap(({ metrics }) => metrics?.kvCache ?? []);
@@ -132,14 +132,14 @@ export class Views {
 
 	#replica(name: string, replica: number): ReplicaView {
 		const key = replicaKey(name, replica);
-		const item = this.host.inventory.items.find((each) => each.key === key);
-		const [held] = item?.held.holdings ?? [];
+		const item = this.controller.inventory.items.find((each) => each.key === key);
+		const [held] = item?.memory.allocations ?? [];
 		return {
 			replica,
-			state: this.host.replica(key)?.state ?? "stopped",
+			state: this.controller.replicaState(key)?.state ?? "stopped",
 			...(item && { container: item.id.slice(0, 12) }),
 			...(item?.origin && { port: Number(new URL(item.origin).port) }),
-			gpus: item?.held.holdings.map(({ gpu }) => gpu) ?? [],
+			gpus: item?.memory.allocations.map(({ gpu }) => gpu) ?? [],
 			gpu_memory: held?.bytes ?? 0,
 			running: item ? this.traffic.runningIn(item.id) : 0,
 		};

@@ -5,7 +5,7 @@
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 
 /** One model, as the scheduler sees it. Times are ms of one clock. */
-export interface Demand {
+export interface ModelDemand {
 	readonly name: string;
 	readonly load: LoadMode;
 	/** What an API call said last; it wins over `load`. */
@@ -28,15 +28,15 @@ export interface Demand {
 }
 
 /** What there is room for. */
-export interface Room {
+export interface Capacity {
 	/** Whether `name` finds its memory beside `awake`, which hold theirs, and `asleep`, of which something stays. */
 	fits(name: string, awake: ReadonlySet<string>, asleep: ReadonlySet<string>): boolean;
 	/** Whether host memory takes `name` asleep beside those. */
-	sleeps(name: string, asleep: ReadonlySet<string>): boolean;
+	canSleep(name: string, asleep: ReadonlySet<string>): boolean;
 }
 
 /** What is set, not seen. */
-export interface Rules {
+export interface SchedulerRules {
 	/** How long calls wait before a busy model in their way takes no further ones, ms. */
 	readonly switchAfterMs: number;
 }
@@ -61,16 +61,16 @@ export interface Decision extends Residents {
  * How long a model must have been idle to make room at once, ms: a tenth of what it costs to bring it back, within
  * bounds. The next call of a client in a loop comes sooner; a person who turns to another model hardly notices.
  */
-export function linger({ loadMs = 0 }: Pick<Demand, "loadMs">): number {
+export function idleBeforeEviction({ loadMs = 0 }: Pick<ModelDemand, "loadMs">): number {
 	return Math.min(10_000, Math.max(500, loadMs / 10));
 }
 
 /** Decides. The same answer for the same arguments. */
 export function schedule(
-	models: readonly Demand[],
+	models: readonly ModelDemand[],
 	{ awake: held, asleep: sleeping }: Residents,
-	room: Room,
-	{ switchAfterMs }: Rules,
+	room: Capacity,
+	{ switchAfterMs }: SchedulerRules,
 	now: number,
 ): Decision {
 	const byName = new Map(models.map((model) => [model.name, model]));
@@ -86,9 +86,9 @@ export function schedule(
 	const misfits = new Set<string>();
 	const evicted: string[] = [];
 
-	for (const wanting of models.filter((model) => isWanting(model, awake, now)).sort(byUrgency)) {
+	for (const wanting of models.filter((model) => needsMemory(model, awake, now)).sort(byUrgency)) {
 		const { name } = wanting;
-		const isPinned = pinned(wanting);
+		const isWantedPinned = isPinned(wanting);
 		const others = without(asleep, [name]);
 		if (room.fits(name, awake, others)) {
 			awake.add(name);
@@ -96,13 +96,16 @@ export function schedule(
 			continue;
 		}
 		const waited = now - (wanting.oldestAt ?? now);
-		const mayDisturb = isPinned || waited >= switchAfterMs;
+		const mayDisturb = isWantedPinned || waited >= switchAfterMs;
 		const candidates = [...awake, ...others]
 			.map((each) => byName.get(each)!)
-			.filter((model) => !pinned(model) && model.name !== name)
-			.map((model) => ({ model, rank: asleep.has(model.name) ? 1 : cost(model, now, mayDisturb, switchAfterMs) }))
+			.filter((model) => !isPinned(model) && model.name !== name)
+			.map((model) => ({
+				model,
+				rank: asleep.has(model.name) ? 1 : evictionCost(model, now, mayDisturb, switchAfterMs),
+			}))
 			.sort((a, b) => a.rank - b.rank || a.model.usedAt - b.model.usedAt);
-		const victims = fewest(
+		const victims = fewestVictims(
 			candidates.filter(({ rank }) => rank <= BUSY).map(({ model }) => model),
 			(gone) => room.fits(name, without(awake, gone), without(others, gone)),
 		);
@@ -119,7 +122,7 @@ export function schedule(
 		asleep.delete(name);
 		for (const victim of victims) {
 			evicted.push(victim.name);
-			const mayDoze = awake.delete(victim.name) && room.sleeps(victim.name, asleep);
+			const mayDoze = awake.delete(victim.name) && room.canSleep(victim.name, asleep);
 			asleep.delete(victim.name);
 			if (mayDoze && room.fits(name, awake, new Set([...others, victim.name]))) asleep.add(victim.name);
 		}
@@ -131,24 +134,27 @@ export function schedule(
 /** Ranks above are in no one's way: they can't go now. */
 const IDLE = 0;
 const BUSY = 2;
-const STAYS = 3;
+const NOT_NOW = 3;
 
 /** What it costs to let a resident go: IDLE, BUSY, or more than may be asked of it. */
-function cost(model: Demand, now: number, mayDisturb: boolean, switchAfterMs: number): number {
+function evictionCost(model: ModelDemand, now: number, mayDisturb: boolean, switchAfterMs: number): number {
 	// A load outlives whoever asked for it: it is not thrown away half done.
-	if (model.state === "starting" || model.state === "pulling") return STAYS;
+	if (model.state === "starting" || model.state === "pulling") return NOT_NOW;
 	const isIdle = model.running === 0 && model.waiting === 0;
 	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
-	if (isIdle && (now - lastUse >= linger(model) || model.state !== "ready")) return IDLE;
+	if (isIdle && (now - lastUse >= idleBeforeEviction(model) || model.state !== "ready")) return IDLE;
 	// It keeps its place for as long as it took to get it: else two models would spend their time loading.
 	const tenure = Math.max(switchAfterMs, model.loadMs ?? 0);
-	return mayDisturb && now - (model.readyAt ?? now) >= tenure ? BUSY : STAYS;
+	return mayDisturb && now - (model.readyAt ?? now) >= tenure ? BUSY : NOT_NOW;
 }
 
 /** The first of them that are enough, and none of these that is not needed; undefined where all are too few. */
-function fewest(candidates: readonly Demand[], isEnough: (gone: readonly string[]) => boolean): Demand[] | undefined {
-	let victims: Demand[] = [];
-	const enough = (some: readonly Demand[]) => isEnough(some.map(({ name }) => name));
+function fewestVictims(
+	candidates: readonly ModelDemand[],
+	isEnough: (gone: readonly string[]) => boolean,
+): ModelDemand[] | undefined {
+	let victims: ModelDemand[] = [];
+	const enough = (some: readonly ModelDemand[]) => isEnough(some.map(({ name }) => name));
 	for (const candidate of candidates) {
 		victims.push(candidate);
 		if (!enough(victims)) continue;
@@ -162,12 +168,12 @@ function fewest(candidates: readonly Demand[], isEnough: (gone: readonly string[
 }
 
 /** It has its place whether or not calls come. */
-function pinned({ load, order }: Demand): boolean {
+function isPinned({ load, order }: ModelDemand): boolean {
 	return order === "load" || (load === "always" && order !== "unload");
 }
 
-function staysLoaded(model: Demand, now: number): boolean {
-	if (pinned(model)) return true;
+function staysLoaded(model: ModelDemand, now: number): boolean {
+	if (isPinned(model)) return true;
 	if (model.order === "unload" || model.load !== "on-demand") return false;
 	const isIdle = model.running === 0 && model.waiting === 0;
 	if (!isIdle || model.state === "starting" || model.state === "pulling") return true;
@@ -177,15 +183,15 @@ function staysLoaded(model: Demand, now: number): boolean {
 	return model.ttl === undefined || now - lastUse < model.ttl;
 }
 
-function isWanting(model: Demand, awake: ReadonlySet<string>, now: number): boolean {
+function needsMemory(model: ModelDemand, awake: ReadonlySet<string>, now: number): boolean {
 	if (awake.has(model.name)) return false;
-	if (pinned(model)) return true;
+	if (isPinned(model)) return true;
 	const mayLoad = model.load === "on-demand" && model.order !== "unload";
 	return mayLoad && model.waiting > 0 && (model.retryAt ?? 0) <= now;
 }
 
-function byUrgency(a: Demand, b: Demand): number {
-	return Number(pinned(b)) - Number(pinned(a)) || (a.oldestAt ?? 0) - (b.oldestAt ?? 0);
+function byUrgency(a: ModelDemand, b: ModelDemand): number {
+	return Number(isPinned(b)) - Number(isPinned(a)) || (a.oldestAt ?? 0) - (b.oldestAt ?? 0);
 }
 
 function without(names: ReadonlySet<string>, gone: readonly string[]): Set<string> {

@@ -1,7 +1,7 @@
 /** What a model may be called and made of: nothing that a shell, a path or a Docker flag could be made from. Pure. */
 
 import { argsProblem } from "../vllm/vllm-args.ts";
-import type { ModelSpec } from "./container-spec";
+import type { ModelSpec } from "./container-spec.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
 /** `Qwen/Qwen3-8B`, `gpt2`, `unsloth/Qwen3-8B-GGUF:Q4_K_M`. */
@@ -11,8 +11,8 @@ const PATH = /^(?:\/[A-Za-z0-9_][A-Za-z0-9._ -]*)+$/;
 const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/;
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
 /** The CLI's own: from the agent's environment they would steer it, not the container. */
-const NOT_OURS = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|ROUTER_)/;
-const LONGEST = 128;
+const AGENT_VARIABLES = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|ROUTER_)/;
+const MAX_LENGTH = 128;
 
 /**
  * Why a model can't be taken, as `FIELD: reason`; undefined where it can. A model that an API call names may not be a
@@ -21,7 +21,7 @@ const LONGEST = 128;
 export function specProblem(spec: ModelSpec, from: "config" | "api"): string | undefined {
 	const { name, model, gpus, devices, replicas = 1, image, env = [], args = [] } = spec;
 	if (!isSafe(NAME, name)) {
-		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${LONGEST}`;
+		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_LENGTH}`;
 	}
 	if (model.startsWith("/")) {
 		if (from === "api") return "model: a directory of this host can be named in the configuration only";
@@ -33,7 +33,7 @@ export function specProblem(spec: ModelSpec, from: "config" | "api"): string | u
 	for (const variable of env) {
 		if (!VARIABLE.test(variable))
 			return `env: ${shown(variable)} is no name of a variable; its value stays in the environment`;
-		if (NOT_OURS.test(variable)) return `env: ${variable} belongs to the agent and stays there`;
+		if (AGENT_VARIABLES.test(variable)) return `env: ${variable} belongs to the agent and stays there`;
 	}
 	if (devices) {
 		if (devices.length === 0) return "devices: name at least one GPU, or leave it out";
@@ -47,7 +47,7 @@ export function specProblem(spec: ModelSpec, from: "config" | "api"): string | u
 	return argsProblem(args);
 }
 
-function isSafe(pattern: RegExp, text: string, longest = LONGEST): boolean {
+function isSafe(pattern: RegExp, text: string, longest = MAX_LENGTH): boolean {
 	return text.length <= longest && pattern.test(text) && !text.includes("..");
 }
 

@@ -1,11 +1,11 @@
 /** `router models suggest`: well-known models that fit this host. Pure; the numbers are those of the models' repositories. */
 
-import { place } from "../gpu/allocations.ts";
+import { placeReplica } from "../gpu/allocations.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { contextLength } from "../gpu/memory.ts";
 import type { ModelSize } from "../gpu/model-size.ts";
 
-interface KnownModel {
+interface SuggestedModel {
 	readonly model: string;
 	/** Of its weight files, in 10⁹ bytes, as Hugging Face shows them. */
 	readonly gigabytes: number;
@@ -14,59 +14,77 @@ interface KnownModel {
 	readonly context: number;
 	/** Needs HF_TOKEN and an accepted licence. */
 	readonly gated?: boolean;
-	readonly good: string;
+	readonly strengths: string;
 }
 
 /** The most able first. */
-const KNOWN: readonly KnownModel[] = [
+const SUGGESTED_MODELS: readonly SuggestedModel[] = [
 	{
 		model: "meta-llama/Llama-3.3-70B-Instruct",
 		gigabytes: 141.1,
 		kv: [8, 128, 80],
 		context: 131072,
 		gated: true,
-		good: "chat, tools",
+		strengths: "chat, tools",
 	},
-	{ model: "openai/gpt-oss-120b", gigabytes: 65.3, kv: [8, 64, 18], context: 131072, good: "reasoning, tools" },
-	{ model: "Qwen/Qwen3-32B", gigabytes: 65.5, kv: [8, 128, 64], context: 40960, good: "reasoning, tools" },
+	{ model: "openai/gpt-oss-120b", gigabytes: 65.3, kv: [8, 64, 18], context: 131072, strengths: "reasoning, tools" },
+	{ model: "Qwen/Qwen3-32B", gigabytes: 65.5, kv: [8, 128, 64], context: 40960, strengths: "reasoning, tools" },
 	{
 		model: "Qwen/Qwen3-Coder-30B-A3B-Instruct",
 		gigabytes: 61.1,
 		kv: [4, 128, 48],
 		context: 262144,
-		good: "code, tools; fast",
+		strengths: "code, tools; fast",
 	},
 	{
 		model: "Qwen/Qwen3-30B-A3B-Instruct-2507",
 		gigabytes: 61.1,
 		kv: [4, 128, 48],
 		context: 262144,
-		good: "chat, tools; fast",
+		strengths: "chat, tools; fast",
 	},
 	{
 		model: "Qwen/Qwen3-30B-A3B-Instruct-2507-FP8",
 		gigabytes: 31.2,
 		kv: [4, 128, 48],
 		context: 262144,
-		good: "the same in half the memory",
+		strengths: "the same in half the memory",
 	},
-	{ model: "Qwen/Qwen3-14B", gigabytes: 29.5, kv: [8, 128, 40], context: 40960, good: "reasoning, tools" },
-	{ model: "Qwen/Qwen3-32B-AWQ", gigabytes: 19.3, kv: [8, 128, 64], context: 40960, good: "reasoning, tools; 4 bits" },
-	{ model: "Qwen/Qwen3-8B", gigabytes: 16.4, kv: [8, 128, 36], context: 40960, good: "reasoning, tools" },
+	{ model: "Qwen/Qwen3-14B", gigabytes: 29.5, kv: [8, 128, 40], context: 40960, strengths: "reasoning, tools" },
+	{
+		model: "Qwen/Qwen3-32B-AWQ",
+		gigabytes: 19.3,
+		kv: [8, 128, 64],
+		context: 40960,
+		strengths: "reasoning, tools; 4 bits",
+	},
+	{ model: "Qwen/Qwen3-8B", gigabytes: 16.4, kv: [8, 128, 36], context: 40960, strengths: "reasoning, tools" },
 	{
 		model: "meta-llama/Llama-3.1-8B-Instruct",
 		gigabytes: 16.1,
 		kv: [8, 128, 32],
 		context: 131072,
 		gated: true,
-		good: "chat, tools",
+		strengths: "chat, tools",
 	},
-	{ model: "openai/gpt-oss-20b", gigabytes: 13.8, kv: [8, 64, 12], context: 131072, good: "reasoning, tools" },
-	{ model: "Qwen/Qwen3-14B-AWQ", gigabytes: 10, kv: [8, 128, 40], context: 40960, good: "reasoning, tools; 4 bits" },
-	{ model: "Qwen/Qwen3-4B-Instruct-2507", gigabytes: 8, kv: [8, 128, 36], context: 262144, good: "chat, tools" },
-	{ model: "Qwen/Qwen3-8B-AWQ", gigabytes: 6.1, kv: [8, 128, 36], context: 40960, good: "reasoning, tools; 4 bits" },
-	{ model: "Qwen/Qwen3-1.7B", gigabytes: 4.1, kv: [8, 128, 28], context: 40960, good: "short answers" },
-	{ model: "Qwen/Qwen3-0.6B", gigabytes: 1.5, kv: [8, 128, 28], context: 40960, good: "trying things out" },
+	{ model: "openai/gpt-oss-20b", gigabytes: 13.8, kv: [8, 64, 12], context: 131072, strengths: "reasoning, tools" },
+	{
+		model: "Qwen/Qwen3-14B-AWQ",
+		gigabytes: 10,
+		kv: [8, 128, 40],
+		context: 40960,
+		strengths: "reasoning, tools; 4 bits",
+	},
+	{ model: "Qwen/Qwen3-4B-Instruct-2507", gigabytes: 8, kv: [8, 128, 36], context: 262144, strengths: "chat, tools" },
+	{
+		model: "Qwen/Qwen3-8B-AWQ",
+		gigabytes: 6.1,
+		kv: [8, 128, 36],
+		context: 40960,
+		strengths: "reasoning, tools; 4 bits",
+	},
+	{ model: "Qwen/Qwen3-1.7B", gigabytes: 4.1, kv: [8, 128, 28], context: 40960, strengths: "short answers" },
+	{ model: "Qwen/Qwen3-0.6B", gigabytes: 1.5, kv: [8, 128, 28], context: 40960, strengths: "trying things out" },
 ];
 
 /** How many of the GPUs a model may span: vLLM shares its heads evenly. */
@@ -81,20 +99,20 @@ export interface Suggestion {
 	/** Tokens that fit there. */
 	readonly context: number;
 	readonly gated: boolean;
-	readonly good: string;
+	readonly strengths: string;
 }
 
 /** The models that fit on GPUs with nothing else on them, the most able first. Without GPUs: those a CPU answers with in time. */
 export function suggestions(gpus: readonly Gpu[]): Suggestion[] {
 	const empty = gpus.map((gpu) => ({ ...gpu, memory_used: 0 }));
-	return KNOWN.flatMap((known) => {
-		const { model, gigabytes, context, good, gated = false } = known;
-		const suggestion = { model, gigabytes, context, good, gated };
+	return SUGGESTED_MODELS.flatMap((known) => {
+		const { model, gigabytes, context, strengths, gated = false } = known;
+		const suggestion = { model, gigabytes, context, strengths, gated };
 		if (gpus.length === 0) return gigabytes < 5 ? [{ ...suggestion, gpus: 0 }] : [];
 		const size = sizeOf(known);
 		for (const span of SPANS) {
 			const want = { spec: { name: model, model, gpus: span }, replica: 0, size };
-			const result = place(want, empty, []);
+			const result = placeReplica(want, empty, []);
 			if (!("placement" in result)) continue;
 			const fits = contextLength(want, span, result.placement.bytes) ?? context;
 			return [{ ...suggestion, gpus: span, context: fits }];
@@ -103,7 +121,7 @@ export function suggestions(gpus: readonly Gpu[]): Suggestion[] {
 	});
 }
 
-function sizeOf({ gigabytes, kv: [heads, dimension, layers], context }: KnownModel): ModelSize {
+function sizeOf({ gigabytes, kv: [heads, dimension, layers], context }: SuggestedModel): ModelSize {
 	const kv = { heads, headBytes: dimension * 2 * 2 * layers, windowBytes: 0 };
 	return { weights: gigabytes * 1e9, download: 0, kv, maxContext: context };
 }

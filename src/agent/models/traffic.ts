@@ -5,7 +5,7 @@
 import { steadyTime } from "../../steady-time.ts";
 
 /** Where a model's calls may go now. */
-export interface Destination {
+export interface ContainerAddress {
 	/** Of the container. */
 	readonly id: string;
 	/** `http://127.0.0.1:<port>` */
@@ -13,11 +13,11 @@ export interface Destination {
 }
 
 /** A call's place in a container. */
-export interface ContainerLease extends Destination {
+export interface ContainerLease extends ContainerAddress {
 	/** Bytes came. */
-	moved(): void;
+	bytesCame(): void;
 	/** The container may be ill: it gets no further calls until it has been asked. */
-	doubt(): void;
+	suspect(): void;
 	/** The call has ended. The first call counts. */
 	release(): void;
 }
@@ -36,7 +36,7 @@ export class QueueRefusal extends Error {
 }
 
 /** How many calls are held, and for how long. */
-export interface TrafficLimits {
+export interface QueueLimits {
 	/** Calls that may wait for one model. */
 	readonly size: number;
 	/** Calls that one container is sent at a time. */
@@ -45,39 +45,39 @@ export interface TrafficLimits {
 	readonly waitMs: number;
 }
 
-interface Waiting {
+interface WaitingCall {
 	readonly at: number;
 	readonly admit: (lease: ContainerLease) => void;
 	readonly refuse: (why: unknown) => void;
 }
 
-interface Lane {
-	readonly waiting: Set<Waiting>;
-	open: readonly Destination[];
+interface ModelQueue {
+	readonly waiting: Set<WaitingCall>;
+	open: readonly ContainerAddress[];
 	refusal: QueueRefusal | undefined;
 	running: number;
-	usedAt: number;
+	lastUsedAt: number;
 }
 
 /** What is known of one container's calls. Times are of `steadyTime`. */
 interface ContainerUse {
 	running: number;
 	/** When bytes last came, or the first of its calls was sent. */
-	movedAt: number;
+	lastByteAt: number;
 	/** Since when it may be ill; 0 for no. */
-	doubtedAt: number;
+	suspectSince: number;
 }
 
 /** A doubt that nobody looks into ends by itself, ms. */
-const DOUBT_MS = 10_000;
+const SUSPECT_MS = 10_000;
 
 /** All calls of an agent. */
 export class Traffic {
-	readonly #lanes = new Map<string, Lane>();
-	readonly #places = new Map<string, ContainerUse>();
+	readonly #queues = new Map<string, ModelQueue>();
+	readonly #containers = new Map<string, ContainerUse>();
 
 	constructor(
-		private readonly limits: TrafficLimits,
+		private readonly limits: QueueLimits,
 		/** How far a model is, for a call that has waited too long: `starting, loading weights 40 %`. */
 		private readonly progress: (model: string) => string,
 		/** A call began to wait, or a container may be ill: somebody should look. */
@@ -88,8 +88,8 @@ export class Traffic {
 	 * Waits for a place in one of the model's containers. Rejects with Refused, or with the signal's reason. The signal
 	 * ends the wait only: the lease is the caller's to release.
 	 */
-	enter(model: string, signal: AbortSignal): Promise<ContainerLease> {
-		const lane = this.#lane(model);
+	acquire(model: string, signal: AbortSignal): Promise<ContainerLease> {
+		const lane = this.#queue(model);
 		if (signal.aborted) return Promise.reject(signal.reason);
 		if (lane.refusal) return Promise.reject(lane.refusal);
 		const free = lane.waiting.size === 0 ? this.#best(lane) : undefined;
@@ -102,8 +102,8 @@ export class Traffic {
 	}
 
 	/** Where a model's calls may go from now on; none: they wait. */
-	open(model: string, destinations: readonly Destination[]): void {
-		const lane = this.#lane(model);
+	open(model: string, destinations: readonly ContainerAddress[]): void {
+		const lane = this.#queue(model);
 		lane.open = destinations;
 		if (destinations.length > 0) lane.refusal = undefined;
 		this.#dispatch(lane);
@@ -111,7 +111,7 @@ export class Traffic {
 
 	/** Refuses the model's calls from now on, those that wait among them; undefined: they may wait again. */
 	refuse(model: string, why: QueueRefusal | undefined): void {
-		const lane = this.#lane(model);
+		const lane = this.#queue(model);
 		lane.refusal = why;
 		if (!why) return;
 		const refused = [...lane.waiting];
@@ -121,97 +121,97 @@ export class Traffic {
 
 	/** Calls that wait for a model, and since when the first of them. */
 	waiting(model: string): { readonly count: number; readonly oldestAt?: number } {
-		const waiting = this.#lanes.get(model)?.waiting;
+		const waiting = this.#queues.get(model)?.waiting;
 		const first = waiting?.values().next().value;
 		return first ? { count: waiting!.size, oldestAt: first.at } : { count: 0 };
 	}
 
 	/** Calls of a model in flight. */
 	running(model: string): number {
-		return this.#lanes.get(model)?.running ?? 0;
+		return this.#queues.get(model)?.running ?? 0;
 	}
 
 	/** When a call of a model last began or ended; 0 for never. */
-	usedAt(model: string): number {
-		return this.#lanes.get(model)?.usedAt ?? 0;
+	lastUsedAt(model: string): number {
+		return this.#queues.get(model)?.lastUsedAt ?? 0;
 	}
 
 	/** Calls in flight in one container. */
 	runningIn(id: string): number {
-		return this.#places.get(id)?.running ?? 0;
+		return this.#containers.get(id)?.running ?? 0;
 	}
 
 	/** Since when its calls have brought no byte; undefined while it has none. */
 	quietSince(id: string): number | undefined {
-		const place = this.#places.get(id);
-		return place && place.running > 0 ? place.movedAt : undefined;
+		const place = this.#containers.get(id);
+		return place && place.running > 0 ? place.lastByteAt : undefined;
 	}
 
 	/** Since when it may be ill; undefined for no. */
-	doubtedAt(id: string): number | undefined {
-		return this.#places.get(id)?.doubtedAt || undefined;
+	suspectSince(id: string): number | undefined {
+		return this.#containers.get(id)?.suspectSince || undefined;
 	}
 
 	/** It has been asked, and is well. */
-	trust(model: string, id: string): void {
-		const place = this.#places.get(id);
-		if (!place?.doubtedAt) return;
-		place.doubtedAt = 0;
-		this.#dispatch(this.#lane(model));
+	confirmHealthy(model: string, id: string): void {
+		const place = this.#containers.get(id);
+		if (!place?.suspectSince) return;
+		place.suspectSince = 0;
+		this.#dispatch(this.#queue(model));
 	}
 
 	/** Containers other than these are gone for good. */
-	keepOnly(ids: ReadonlySet<string>): void {
-		for (const [id, { running }] of this.#places) if (!ids.has(id) && running === 0) this.#places.delete(id);
+	retainContainers(ids: ReadonlySet<string>): void {
+		for (const [id, { running }] of this.#containers) if (!ids.has(id) && running === 0) this.#containers.delete(id);
 	}
 
-	#lane(model: string): Lane {
-		let lane = this.#lanes.get(model);
+	#queue(model: string): ModelQueue {
+		let lane = this.#queues.get(model);
 		if (!lane) {
-			lane = { waiting: new Set(), open: [], refusal: undefined, running: 0, usedAt: 0 };
-			this.#lanes.set(model, lane);
+			lane = { waiting: new Set(), open: [], refusal: undefined, running: 0, lastUsedAt: 0 };
+			this.#queues.set(model, lane);
 		}
 		return lane;
 	}
 
-	#place(id: string): ContainerUse {
-		let place = this.#places.get(id);
+	#container(id: string): ContainerUse {
+		let place = this.#containers.get(id);
 		if (!place) {
-			place = { running: 0, movedAt: 0, doubtedAt: 0 };
-			this.#places.set(id, place);
+			place = { running: 0, lastByteAt: 0, suspectSince: 0 };
+			this.#containers.set(id, place);
 		}
 		return place;
 	}
 
 	/** The open container with the fewest calls that takes one more. */
-	#best(lane: Lane): Destination | undefined {
-		let best: Destination | undefined;
+	#best(lane: ModelQueue): ContainerAddress | undefined {
+		let best: ContainerAddress | undefined;
 		let least = Number.POSITIVE_INFINITY;
 		const now = steadyTime();
 		for (const each of lane.open) {
-			const { running, doubtedAt } = this.#place(each.id);
-			if (running >= this.limits.running || running >= least || now - doubtedAt < DOUBT_MS) continue;
+			const { running, suspectSince } = this.#container(each.id);
+			if (running >= this.limits.running || running >= least || now - suspectSince < SUSPECT_MS) continue;
 			best = each;
 			least = running;
 		}
 		return best;
 	}
 
-	#lease(lane: Lane, { id, origin }: Destination): ContainerLease {
-		const place = this.#place(id);
+	#lease(lane: ModelQueue, { id, origin }: ContainerAddress): ContainerLease {
+		const place = this.#container(id);
 		const now = steadyTime();
-		if (place.running++ === 0) place.movedAt = now;
+		if (place.running++ === 0) place.lastByteAt = now;
 		lane.running++;
-		lane.usedAt = now;
+		lane.lastUsedAt = now;
 		let isHeld = true;
 		return {
 			id,
 			origin,
-			moved: () => {
-				place.movedAt = steadyTime();
+			bytesCame: () => {
+				place.lastByteAt = steadyTime();
 			},
-			doubt: () => {
-				place.doubtedAt = steadyTime();
+			suspect: () => {
+				place.suspectSince = steadyTime();
 				this.onNews();
 			},
 			release: () => {
@@ -219,13 +219,13 @@ export class Traffic {
 				isHeld = false;
 				place.running--;
 				lane.running--;
-				lane.usedAt = steadyTime();
+				lane.lastUsedAt = steadyTime();
 				this.#dispatch(lane);
 			},
 		};
 	}
 
-	#dispatch(lane: Lane): void {
+	#dispatch(lane: ModelQueue): void {
 		for (const next of lane.waiting) {
 			const free = this.#best(lane);
 			if (!free) return;
@@ -234,14 +234,14 @@ export class Traffic {
 		}
 	}
 
-	#wait(model: string, lane: Lane, signal: AbortSignal): Promise<ContainerLease> {
+	#wait(model: string, lane: ModelQueue, signal: AbortSignal): Promise<ContainerLease> {
 		const { promise, resolve, reject } = Promise.withResolvers<ContainerLease>();
 		const over = () => {
 			clearTimeout(timer);
 			signal.removeEventListener("abort", leave);
 			lane.waiting.delete(waiting);
 		};
-		const waiting: Waiting = {
+		const waiting: WaitingCall = {
 			at: steadyTime(),
 			admit: (lease) => {
 				over();

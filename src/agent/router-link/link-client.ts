@@ -1,7 +1,7 @@
 /** The two requests an agent makes of its router, and what their answers mean. */
 import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { type Heartbeat, HeartbeatAnswer, PEER, type Register, RegisterAnswer } from "../../protocol/agent.ts";
+import { type Heartbeat, HeartbeatAnswer, PEER_HEADER, type Register, RegisterAnswer } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { VERSION } from "../../version.ts";
@@ -22,7 +22,7 @@ const heartbeatAnswer = TypeCompiler.Compile(HeartbeatAnswer);
  */
 export type RouterReply<Answer> =
 	| { outcome: "ok"; answer: Answer }
-	| { outcome: Exclude<LinkOutcome, "ok">; said: string; seenAs?: string | undefined };
+	| { outcome: Exclude<LinkOutcome, "ok">; message: string; seenAs?: string | undefined };
 
 /** The router, as an agent sees it. Nothing here throws. */
 export interface RouterClient {
@@ -54,10 +54,10 @@ export function routerClient(router: string, token: string | undefined, transpor
 			const text = await readText(response, MAX_ANSWER);
 			const answer = parsed(text);
 			if (response.status === 200 && check.Check(answer)) return { outcome: "ok", answer };
-			return { ...failure(path, url, response.status, answer), seenAs: response.headers.get(PEER) ?? undefined };
+			return { ...failure(path, url, response.status, answer), seenAs: response.headers.get(PEER_HEADER) ?? undefined };
 		} catch (thrown) {
 			const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : undefined;
-			return { outcome: "away", said: `${base} can't be reached${code ? ` (${code})` : ""}` };
+			return { outcome: "away", message: `${base} can't be reached${code ? ` (${code})` : ""}` };
 		}
 	}
 	return {
@@ -71,14 +71,14 @@ type Checker<Answer> = ReturnType<typeof TypeCompiler.Compile<TSchema>> & { Chec
 
 /** What a refusal means. Its own words are shown: they say what to do. */
 function failure(path: string, url: string, status: number, answer: unknown) {
-	const { message, code } = errorIn(answer);
-	const said = message ?? `${url} answered ${status}`;
-	if (status === 409) return { outcome: "conflict" as const, said };
+	const { message: said, code } = errorIn(answer);
+	const message = said ?? `${url} answered ${status}`;
+	if (status === 409) return { outcome: "conflict" as const, message };
 	if (path === "/heartbeat" && status === 404 && code === "agent_not_found")
-		return { outcome: "unknown" as const, said };
-	if (status >= 500 || status === 429 || status === 408) return { outcome: "away" as const, said };
+		return { outcome: "unknown" as const, message };
+	if (status >= 500 || status === 429 || status === 408) return { outcome: "away" as const, message };
 	// A 404 without the router's own words, or a 200 of another shape: something else lives at that address.
-	return { outcome: "refused" as const, said: message ? said : `${said}: is that the router?` };
+	return { outcome: "refused" as const, message: said ?? `${message}: is that the router?` };
 }
 
 function errorIn(answer: unknown): { message?: string; code?: unknown } {

@@ -11,7 +11,7 @@
 export type LinkOutcome = "ok" | "unknown" | "conflict" | "refused" | "away";
 
 /** Where the link stands. */
-export interface LinkPosition {
+export interface LinkPhase {
 	/** The router has taken the registration: heartbeats follow. */
 	readonly isJoined: boolean;
 	/** Tries in a row that came to nothing. */
@@ -19,7 +19,7 @@ export interface LinkPosition {
 }
 
 /** Where it starts. */
-export const UNJOINED: LinkPosition = { isJoined: false, failures: 0 };
+export const NOT_JOINED: LinkPhase = { isJoined: false, failures: 0 };
 
 /** First and longest wait after a failure, ms. With 8 s a router that comes back is found within 10 s. */
 const FIRST_MS = 1_000;
@@ -31,12 +31,12 @@ const LONGEST_MS = 8_000;
  * @param heartbeatMs how often the router wants to hear of the agent
  * @param random 0 to 1: agents that lost one router shall not come back in step
  */
-export function linkStep(
-	position: LinkPosition,
+export function nextLinkStep(
+	position: LinkPhase,
 	outcome: LinkOutcome,
 	heartbeatMs: number,
 	random: number,
-): { position: LinkPosition; waitMs: number } {
+): { position: LinkPhase; waitMs: number } {
 	if (outcome === "ok") return { position: { isJoined: true, failures: 0 }, waitMs: heartbeatMs };
 	const failures = position.failures + 1;
 	// A router that is away may still know this agent; one that refuses has to be asked anew.

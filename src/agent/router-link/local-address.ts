@@ -3,7 +3,7 @@ import { connect, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
 
 /** Longest that the connection may take, ms. */
-const PATIENCE_MS = 3_000;
+const CONNECT_TIMEOUT_MS = 3_000;
 
 /** Opens a connection to the URL's host, closes it, and resolves with its local address. Rejects where none comes about. */
 export function localAddressTo(url: string): Promise<string> {
@@ -13,7 +13,7 @@ export function localAddressTo(url: string): Promise<string> {
 		host: hostname.replace(/^\[|\]$/g, ""),
 		port: Number(port || (protocol === "https:" ? 443 : 80)),
 	});
-	socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error("no connection in time")));
+	socket.setTimeout(CONNECT_TIMEOUT_MS, () => socket.destroy(new Error("no connection in time")));
 	socket.once("error", reject);
 	socket.once("close", () => reject(new Error("the connection was closed")));
 	socket.once("connect", () => {
@@ -31,7 +31,7 @@ export function originOf(address: string, port: number): string {
 }
 
 /** Changes when the host's addresses do; not with each container, whose interface has a link-local one only. */
-export function addressesNow(): string {
+export function localAddresses(): string {
 	const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.map(({ address }) => address) ?? []);
 	return all
 		.filter((address) => !address.startsWith("fe80:"))

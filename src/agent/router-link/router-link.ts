@@ -7,16 +7,16 @@ import type { Transport } from "../../providers/provider.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { VERSION } from "../../version.ts";
 import { type RouterReply, routerClient } from "./link-client.ts";
-import { type LinkOutcome, type LinkPosition, linkStep, UNJOINED } from "./link-step.ts";
-import { addressesNow, localAddressTo, originOf } from "./local-address.ts";
+import { type LinkOutcome, type LinkPhase, NOT_JOINED, nextLinkStep } from "./link-step.ts";
+import { localAddresses, localAddressTo, originOf } from "./local-address.ts";
 
 /** How often it looks whether the report says something new, ms. */
-const LOOK_MS = 1_000;
+const POLL_MS = 1_000;
 /** How long the farewell may take, ms. */
-const FAREWELL_MS = 2_000;
+const LAST_HEARTBEAT_MS = 2_000;
 
 /** What the agent serves at this moment. A bare name counts as ready. */
-export interface Report {
+export interface LinkReport {
 	readonly models: readonly (string | ModelReport)[];
 	readonly gpus?: readonly GpuReport[] | undefined;
 }
@@ -35,7 +35,7 @@ export interface LinkOptions {
 	readonly port: number;
 	readonly transport: Transport;
 	/** Asked every second and with every heartbeat: has to be cheap. */
-	report(): Report;
+	report(): LinkReport;
 	/** Hears the secret that the router's calls carry from then on. */
 	onSecret(secret: string): void;
 	readonly log: Pick<Log, "logger">;
@@ -44,7 +44,7 @@ export interface LinkOptions {
 }
 
 /** What the link is doing. */
-export interface LinkState {
+export interface LinkStatus {
 	/** `joining`: not yet taken; `joined`; `away`: the router does not answer; `refused`: it says no, and why. */
 	readonly state: "joining" | "joined" | "away" | "refused" | "stopped";
 	/** The origin that was registered last. */
@@ -56,8 +56,8 @@ export interface LinkState {
 }
 
 /** A running link. */
-export interface Link {
-	readonly state: LinkState;
+export interface RouterLink {
+	readonly state: LinkStatus;
 	/** The report says something new: it is told now, not within the next second. */
 	changed(): void;
 	/**
@@ -68,38 +68,38 @@ export interface Link {
 }
 
 /** Starts it. Call it once the agent listens: the router calls back. Nothing of it throws or rejects. */
-export function startLink(options: LinkOptions): Link {
+export function startLink(options: LinkOptions): RouterLink {
 	const { router, token, name, instance, log, report } = options;
-	const addresses = options.addresses ?? { to: localAddressTo, now: addressesNow };
+	const addresses = options.addresses ?? { to: localAddressTo, now: localAddresses };
 	const client = routerClient(router, token, options.transport);
 	const ending = new AbortController();
-	let position: LinkPosition = UNJOINED;
-	let state: LinkState = { state: "joining" };
+	let position: LinkPhase = NOT_JOINED;
+	let state: LinkStatus = { state: "joining" };
 	let heartbeatMs = HEARTBEAT_MS;
-	let told = "";
+	let lastReported = "";
 	let knownAddresses = "";
 	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
 	let seenAs: string | undefined;
-	let complaint: string | undefined;
+	let lastProblem: string | undefined;
 	let wake = () => {};
 
 	/** Once for each thing that is wrong, however often it is met. */
-	const complain = (sentence: string) => {
-		if (sentence !== complaint) log.logger.warn({ router }, sentence);
-		complaint = sentence;
+	const warnOnce = (sentence: string) => {
+		if (sentence !== lastProblem) log.logger.warn({ router }, sentence);
+		lastProblem = sentence;
 	};
-	const heard = (reachable: boolean | undefined, problem: string | undefined) => {
+	const markJoined = (reachable: boolean | undefined, problem: string | undefined) => {
 		const { endpoint } = state;
-		if (reachable === false) complain(`The router can't call this agent back: ${problem ?? "it does not say why"}`);
-		else if (complaint !== undefined) {
+		if (reachable === false) warnOnce(`The router can't call this agent back: ${problem ?? "it does not say why"}`);
+		else if (lastProblem !== undefined) {
 			log.logger.info({ router }, "The router takes this agent again.");
-			complaint = undefined;
+			lastProblem = undefined;
 		}
 		state = { state: "joined", endpoint, reachable: reachable ?? true, problem };
 	};
 	const body = () => {
 		const { models, gpus } = report();
-		told = signature(models);
+		lastReported = signature(models);
 		return { name, ...(instance ? { instance } : {}), models: [...models], ...(gpus ? { gpus: [...gpus] } : {}) };
 	};
 
@@ -129,7 +129,7 @@ export function startLink(options: LinkOptions): Link {
 			origin = await endpoint();
 		} catch (thrown) {
 			const { code, message } = thrown as NodeJS.ErrnoException;
-			return failed({ outcome: "away", said: `${router} can't be reached (${code ?? message})` });
+			return failed({ outcome: "away", message: `${router} can't be reached (${code ?? message})` });
 		}
 		const result = await client.register({ ...body(), endpoint: origin, version: VERSION }, ending.signal);
 		if (result.outcome !== "ok") {
@@ -146,29 +146,29 @@ export function startLink(options: LinkOptions): Link {
 		options.onSecret(secret);
 		if (state.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
 		state = { state: "joined", endpoint: origin };
-		heard(reachable, problem);
+		markJoined(reachable, problem);
 		return "ok";
 	}
 
-	async function beat(): Promise<LinkOutcome> {
+	async function sendHeartbeat(): Promise<LinkOutcome> {
 		const result = await client.heartbeat(body(), ending.signal);
 		if (result.outcome !== "ok") return failed(result);
-		heard(result.answer.reachable, result.answer.problem);
+		markJoined(result.answer.reachable, result.answer.problem);
 		return "ok";
 	}
 
 	function failed(result: Exclude<RouterReply<never>, { outcome: "ok" }>): LinkOutcome {
-		const { outcome, said } = result;
+		const { outcome, message } = result;
 		if (ending.signal.aborted || outcome === "unknown") return outcome;
 		const isAway = outcome === "away";
-		complain(isAway ? `The router is away, it is tried again and again: ${said}` : `The router refuses: ${said}`);
-		state = { ...state, state: isAway ? "away" : "refused", problem: said };
+		warnOnce(isAway ? `The router is away, it is tried again and again: ${message}` : `The router refuses: ${message}`);
+		state = { ...state, state: isAway ? "away" : "refused", problem: message };
 		return outcome;
 	}
 
 	async function attempt(): Promise<LinkOutcome> {
 		try {
-			return await (position.isJoined ? beat() : register());
+			return await (position.isJoined ? sendHeartbeat() : register());
 		} catch (err) {
 			log.logger.error({ err }, "The link to the router failed by a fault of its own; it is tried again.");
 			return "away";
@@ -188,7 +188,7 @@ export function startLink(options: LinkOptions): Link {
 		while (!ending.signal.aborted) {
 			if (position.isJoined && (await hasMoved())) position = { ...position, isJoined: false };
 			const outcome = await attempt();
-			const next = linkStep(position, outcome, heartbeatMs, Math.random());
+			const next = nextLinkStep(position, outcome, heartbeatMs, Math.random());
 			position = next.position;
 			if (!ending.signal.aborted) await pause(next.waitMs);
 		}
@@ -199,8 +199,9 @@ export function startLink(options: LinkOptions): Link {
 		if (position.isJoined && position.failures === 0) wake();
 	};
 	const look = setInterval(() => {
-		if (position.isJoined && (signature(report().models) !== told || addresses.now() !== knownAddresses)) changed();
-	}, LOOK_MS);
+		if (position.isJoined && (signature(report().models) !== lastReported || addresses.now() !== knownAddresses))
+			changed();
+	}, POLL_MS);
 	look.unref();
 	const running = run();
 
@@ -217,7 +218,7 @@ export function startLink(options: LinkOptions): Link {
 		const draining = models.map((model): ModelReport => {
 			return { name: modelReport(model).name, state: "draining", reason: "the agent is stopping" };
 		});
-		await client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(FAREWELL_MS));
+		await client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(LAST_HEARTBEAT_MS));
 	}
 	return {
 		get state() {
@@ -232,7 +233,7 @@ export function startLink(options: LinkOptions): Link {
 }
 
 /** What of a report the router should know at once: which models there are and what they do, not how busy they are. */
-function signature(models: Report["models"]): string {
+function signature(models: LinkReport["models"]): string {
 	return models
 		.map((each) => {
 			const { name, state, load, reason } = modelReport(each);

@@ -4,13 +4,13 @@ import type { Config } from "../../config/schema.ts";
 import { ModelName, type ModelReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { withoutSecrets } from "../../providers/registry.ts";
-import { askMetrics, askModels, type Vllm } from "./vllm-probe.ts";
+import { probeMetrics, probeModels, type VllmEndpoint } from "./vllm-probe.ts";
 
-const EVERY_MS = 5000;
+const POLL_MS = 5000;
 
 /** Asks every 5 s, from `start` on. */
-export class Joined {
-	readonly #vllm: Vllm;
+export class ExternalVllm {
+	readonly #vllm: VllmEndpoint;
 	readonly #address: string;
 	#reports: readonly ModelReport[] = [];
 	#timer: ReturnType<typeof setTimeout> | undefined;
@@ -33,7 +33,7 @@ export class Joined {
 	}
 
 	start(): void {
-		void this.#look();
+		void this.#poll();
 	}
 
 	end(): void {
@@ -41,11 +41,11 @@ export class Joined {
 		clearTimeout(this.#timer);
 	}
 
-	async #look(): Promise<void> {
+	async #poll(): Promise<void> {
 		const before = this.#reports.map(({ name, state }) => `${name} ${state}`).join();
-		const answer = await askModels(this.#vllm);
+		const answer = await probeModels(this.#vllm);
 		if (answer?.models) {
-			const load = (await askMetrics(this.#vllm))?.metrics;
+			const load = (await probeMetrics(this.#vllm))?.metrics;
 			// A name that no router could be told would spoil the whole report.
 			const named = answer.models.filter(({ id }) => Value.Check(ModelName, id));
 			this.#reports = named.map(({ id, maxModelLen }) => ({
@@ -64,6 +64,6 @@ export class Joined {
 			this.#reports = this.#reports.map(({ name }) => ({ name, state: "failed" as const, reason }));
 		}
 		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.onChange();
-		if (!this.#isEnded) this.#timer = setTimeout(() => void this.#look(), EVERY_MS);
+		if (!this.#isEnded) this.#timer = setTimeout(() => void this.#poll(), POLL_MS);
 	}
 }

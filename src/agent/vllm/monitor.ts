@@ -3,23 +3,23 @@
 import { steadyTime } from "../../steady-time.ts";
 import type { Docker } from "../docker/docker.ts";
 import { cachedBytes } from "../gpu/cache-growth.ts";
-import type { Health, Reason } from "../models/supervisor.ts";
+import type { Health, Problem } from "../models/supervisor.ts";
 import type { Traffic } from "../models/traffic.ts";
 import { type LoadProgress, progressOf } from "./vllm-log.ts";
 import type { VllmMetrics } from "./vllm-metrics.ts";
-import { askHealth, askMetrics, askModels, askSleeping, type Vllm } from "./vllm-probe.ts";
+import { probeHealth, probeMetrics, probeModels, probeSleeping, type VllmEndpoint } from "./vllm-probe.ts";
 
 /** How often it is asked, ms: while it starts, and once it is up. */
-const STARTING_MS = 500;
-const UP_MS = 5000;
+const STARTING_INTERVAL_MS = 500;
+const UP_INTERVAL_MS = 5000;
 /** How often the download's growth is looked at, ms. */
-const GROWTH_MS = 10_000;
+const DOWNLOAD_INTERVAL_MS = 10_000;
 /** Probes in a row without an answer until one that was up counts as dead. */
-const MOST_SILENT = 3;
+const MAX_SILENT_PROBES = 3;
 /** A log that can't be followed is tried again so much later, ms. */
-const LOG_AGAIN_MS = 2000;
+const LOG_RETRY_MS = 2000;
 /** While bytes still come a probe without an answer says that it is busy, ms. */
-const ALIVE_MS = 10_000;
+const RECENT_BYTES_MS = 10_000;
 
 /** What is watched, and who is told. */
 export interface MonitorOptions {
@@ -28,11 +28,11 @@ export interface MonitorOptions {
 	readonly model: string;
 	/** Where its weights come from. */
 	readonly weights: string;
-	readonly vllm: Vllm;
+	readonly vllm: VllmEndpoint;
 	/** It was started with sleep mode. */
-	readonly sleeps: () => boolean;
+	readonly canSleep: () => boolean;
 	readonly docker: Pick<Docker, "logs">;
-	readonly traffic: Pick<Traffic, "quietSince" | "doubtedAt" | "trust">;
+	readonly traffic: Pick<Traffic, "quietSince" | "suspectSince" | "confirmHealthy">;
 	readonly cacheDir: string;
 	/** How long calls may run without a byte or a token, ms. */
 	readonly stallMs: number;
@@ -48,10 +48,10 @@ export interface MonitorOptions {
 export class Monitor {
 	health: Health = "unknown";
 	/** Why it is dead or hung. */
-	why: Reason | undefined;
+	problem: Problem | undefined;
 	/** Of this agent: when it first saw it. */
-	seenAt = steadyTime();
-	progressAt = this.seenAt;
+	firstSeenAt = steadyTime();
+	progressAt = this.firstSeenAt;
 	progress: LoadProgress | undefined;
 	/** Bytes of weights that lie in the cache, while they grow. */
 	downloaded: number | undefined;
@@ -62,76 +62,76 @@ export class Monitor {
 	maxModelLen: number | undefined;
 	#tokensAt = 0;
 	#nextAt = 0;
-	#askedAt = 0;
-	#growthAt = 0;
-	#isAsking = false;
-	#silent = 0;
+	#probedAt = 0;
+	#measuredAt = 0;
+	#isProbing = false;
+	#silentProbes = 0;
 	#log: AbortController | undefined;
 
 	constructor(private readonly options: MonitorOptions) {}
 
 	/** Asks it how it is, if that is due. */
-	look(now = steadyTime()): void {
-		const isDue = now >= this.#nextAt || (this.options.traffic.doubtedAt(this.options.id) ?? 0) > this.#askedAt;
-		if (this.#isAsking || !isDue) return;
-		this.#askedAt = now;
-		this.#isAsking = true;
-		void this.#ask().finally(() => {
-			this.#isAsking = false;
-			const isOpen = this.health === "unknown" || this.#silent > 0;
-			const upMs = Math.min(UP_MS, Math.max(STARTING_MS, this.options.stallMs / 2));
-			this.#nextAt = steadyTime() + (isOpen ? STARTING_MS : upMs);
+	check(now = steadyTime()): void {
+		const isDue = now >= this.#nextAt || (this.options.traffic.suspectSince(this.options.id) ?? 0) > this.#probedAt;
+		if (this.#isProbing || !isDue) return;
+		this.#probedAt = now;
+		this.#isProbing = true;
+		void this.#probe().finally(() => {
+			this.#isProbing = false;
+			const isOpen = this.health === "unknown" || this.#silentProbes > 0;
+			const upMs = Math.min(UP_INTERVAL_MS, Math.max(STARTING_INTERVAL_MS, this.options.stallMs / 2));
+			this.#nextAt = steadyTime() + (isOpen ? STARTING_INTERVAL_MS : upMs);
 		});
 		if (this.health === "unknown") {
-			this.#follow();
-			if (now - this.#growthAt >= GROWTH_MS) void this.#grow(now);
+			this.#followLog();
+			if (now - this.#measuredAt >= DOWNLOAD_INTERVAL_MS) void this.#measureDownload(now);
 		}
 	}
 
 	/** Asks it at the next look, however short ago it was asked. */
-	hurry(): void {
+	checkNext(): void {
 		this.#nextAt = 0;
 	}
 
 	/** It was sent to sleep or woken. */
-	became(health: "asleep" | "up"): void {
+	setHealth(health: "asleep" | "up"): void {
 		this.health = health;
 		this.readyAt = health === "up" ? steadyTime() : this.readyAt;
-		this.hurry();
+		this.checkNext();
 	}
 
 	/** It failed in a way that no probe sees. */
-	fail(why: Reason): void {
+	markDead(why: Problem): void {
 		this.health = "dead";
-		this.why = why;
+		this.problem = why;
 	}
 
 	end(): void {
 		this.#log?.abort();
 	}
 
-	async #ask(): Promise<void> {
-		const { vllm, model, sleeps, onNews } = this.options;
+	async #probe(): Promise<void> {
+		const { vllm, model, canSleep, onNews } = this.options;
 		const before = this.health;
-		const health = await askHealth(vllm);
+		const health = await probeHealth(vllm);
 		if (health === "up") {
-			this.#silent = 0;
-			if (before === "unknown" && !(await this.#serves(vllm, model))) return;
-			const isAsleep = sleeps() && before !== "up" && (await askSleeping(vllm));
+			this.#silentProbes = 0;
+			if (before === "unknown" && !(await this.#listsModel(vllm, model))) return;
+			const isAsleep = canSleep() && before !== "up" && (await probeSleeping(vllm));
 			// What was done to it meanwhile counts.
 			if (this.health === before) this.health = isAsleep ? "asleep" : "up";
-			if (before === "unknown") this.#arrived();
-			if (this.health === "up") this.options.traffic.trust(model, this.options.id);
-			await this.#measure(vllm);
-		} else if (before === "up" || before === "asleep") this.#missing(health);
+			if (before === "unknown") this.#markReady();
+			if (this.health === "up") this.options.traffic.confirmHealthy(model, this.options.id);
+			await this.#readMetrics(vllm);
+		} else if (before === "up" || before === "asleep") this.#probeFailed(health);
 		if (this.health !== before) onNews();
 	}
 
 	/** Whether it lists the model: it answers `/health` a moment before it takes calls. */
-	async #serves(vllm: Vllm, model: string): Promise<boolean> {
-		const answer = await askModels(vllm);
+	async #listsModel(vllm: VllmEndpoint, model: string): Promise<boolean> {
+		const answer = await probeModels(vllm);
 		if (answer?.status === 401) {
-			this.fail({
+			this.markDead({
 				reason: "its container was started with another VLLM_API_KEY than this agent has",
 				fix: "nothing: it is replaced; keep the agent's data directory, where the key lies, to avoid that",
 			});
@@ -143,20 +143,20 @@ export class Monitor {
 		return served !== undefined;
 	}
 
-	#arrived(): void {
+	#markReady(): void {
 		const now = steadyTime();
 		const { startedAt } = this.options;
 		this.readyAt = now;
 		// Found running: how long its start took is not known.
-		if (this.seenAt - startedAt < 5000) this.loadMs = now - startedAt;
+		if (this.firstSeenAt - startedAt < 5000) this.loadMs = now - startedAt;
 		this.#log?.abort();
 		this.#log = undefined;
 	}
 
-	async #measure(vllm: Vllm): Promise<void> {
+	async #readMetrics(vllm: VllmEndpoint): Promise<void> {
 		const { id, traffic, stallMs } = this.options;
 		const now = steadyTime();
-		const answer = await askMetrics(vllm);
+		const answer = await probeMetrics(vllm);
 		if (answer) {
 			if (answer.metrics.tokens !== this.metrics?.tokens) this.#tokensAt = now;
 			this.metrics = answer.metrics;
@@ -166,35 +166,38 @@ export class Monitor {
 		const quietMs = now - Math.max(quietSince, this.#tokensAt);
 		if (quietMs < stallMs) return;
 		this.health = "hung";
-		this.why = {
+		this.problem = {
 			reason: `its engine hung: for ${Math.round(quietMs / 1000)} s calls ran without a byte or a token, while /health said 200`,
 			fix: "it is restarted; if it comes again, see its log and vLLM's issues, or raise agent.stall for very long prompts",
 		};
 	}
 
-	#missing(health: "ill" | "silent"): void {
+	#probeFailed(health: "ill" | "silent"): void {
 		if (health === "ill") {
-			this.fail({ reason: "its engine died: /health says 503", fix: "it is restarted; its log says what it died of" });
+			this.markDead({
+				reason: "its engine died: /health says 503",
+				fix: "it is restarted; its log says what it died of",
+			});
 			return;
 		}
 		const quietSince = this.options.traffic.quietSince(this.options.id);
-		if (quietSince !== undefined && steadyTime() - quietSince < ALIVE_MS) return;
-		if (++this.#silent < MOST_SILENT) return;
+		if (quietSince !== undefined && steadyTime() - quietSince < RECENT_BYTES_MS) return;
+		if (++this.#silentProbes < MAX_SILENT_PROBES) return;
 		if (this.options.isEngineAway()) {
 			this.health = "unknown";
-			this.#silent = 0;
-			this.seenAt = steadyTime();
-			this.progressAt = this.seenAt;
+			this.#silentProbes = 0;
+			this.firstSeenAt = steadyTime();
+			this.progressAt = this.firstSeenAt;
 			return;
 		}
-		this.fail({
-			reason: `it does not answer /health, ${MOST_SILENT} times in a row`,
+		this.markDead({
+			reason: `it does not answer /health, ${MAX_SILENT_PROBES} times in a row`,
 			fix: "it is restarted; its log may say why",
 		});
 	}
 
 	/** Reads the log while it starts: what it says is progress. */
-	#follow(): void {
+	#followLog(): void {
 		if (this.#log) return;
 		this.#log = new AbortController();
 		const { signal } = this.#log;
@@ -209,14 +212,14 @@ export class Monitor {
 			} catch {
 				// Docker is away, or the container: the next look tells, and begins again.
 			}
-			await Bun.sleep(LOG_AGAIN_MS);
+			await Bun.sleep(LOG_RETRY_MS);
 			if (!signal.aborted) this.#log = undefined;
 		};
 		void read();
 	}
 
-	async #grow(now: number): Promise<void> {
-		this.#growthAt = now;
+	async #measureDownload(now: number): Promise<void> {
+		this.#measuredAt = now;
 		const bytes = await cachedBytes(this.options.cacheDir, this.options.weights);
 		if (this.downloaded !== undefined && bytes > this.downloaded) this.progressAt = now;
 		this.downloaded = bytes;

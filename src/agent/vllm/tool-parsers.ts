@@ -13,7 +13,7 @@ export interface Parsers {
 }
 
 /** The first pattern that fits the lower-case name wins, so exceptions stand before their family. */
-const FAMILIES: readonly (readonly [pattern: RegExp, parsers: Parsers])[] = [
+const PARSERS: readonly (readonly [pattern: RegExp, parsers: Parsers])[] = [
 	// They answer with vectors or scores.
 	[/embed|rerank|reward|bge-|e5-|\bgte-/, {}],
 	[/qwen3-?coder/, { tools: "qwen3_xml" }],
@@ -57,7 +57,7 @@ const FAMILIES: readonly (readonly [pattern: RegExp, parsers: Parsers])[] = [
 /** The parsers of a model, from its id or the last part of its path; both absent where no row knows it. */
 export function parsersOf(model: string): Parsers {
 	const name = model.slice(model.lastIndexOf("/") + 1).toLowerCase();
-	return FAMILIES.find(([pattern]) => pattern.test(name))?.[1] ?? {};
+	return PARSERS.find(([pattern]) => pattern.test(name))?.[1] ?? {};
 }
 
 /** vLLM's 400 to a call with tools, when it was started without a parser for them. */
@@ -65,7 +65,7 @@ const NO_PARSER =
 	/tool choice requires --enable-auto-tool-choice and\/?(?:or)? --tool-call-parser|requires --tool-call-parser/i;
 
 /** What to tell instead of vLLM's own message for a call with tools; undefined for another message. `model`: its id. */
-export function toolMistake(message: string, model: string): string | undefined {
+export function toolParserHint(message: string, model: string): string | undefined {
 	if (!NO_PARSER.test(message)) return undefined;
 	return `${model} runs without a tool-call parser, so it takes no tools: add to its \`args\` ["--enable-auto-tool-choice", "--tool-call-parser", "NAME"]; the names stand in vLLM's page on tool calling`;
 }

@@ -1,17 +1,17 @@
 /** The arguments of `vllm serve`: what a model's own say, and what the agent adds where they say nothing. Pure. */
 
-import type { ModelSpec, Placement, SpecSettings } from "../models/container-spec";
+import type { ModelSpec, Placement, SpecSettings } from "../models/container-spec.ts";
 import { parsersOf } from "./tool-parsers.ts";
 
 /** vLLM's short forms. */
-const SHORT: Record<string, string> = {
+const SHORT_FLAGS: Record<string, string> = {
 	"-tp": "--tensor-parallel-size",
 	"-pp": "--pipeline-parallel-size",
 	"-dp": "--data-parallel-size",
 };
 
 /** Flags that are the agent's, with what to use instead. */
-const RESERVED: Record<string, string> = {
+const RESERVED_FLAGS: Record<string, string> = {
 	"--port": "the agent chooses the port",
 	"--host": "the agent publishes it on loopback",
 	"--uds": "the agent talks to it over TCP",
@@ -36,7 +36,7 @@ export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
 		const next = args[index + 1] ?? "";
 		// `--max-model-len -1` has a value, `--enforce-eager -tp 2` has none.
 		const value = inline ?? (/^--?[A-Za-z]/.test(next) ? "" : next);
-		flags.set(SHORT[written] ?? written.replaceAll("_", "-"), value);
+		flags.set(SHORT_FLAGS[written] ?? written.replaceAll("_", "-"), value);
 	});
 	return flags;
 }
@@ -45,8 +45,10 @@ export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
 export function argsProblem(args: readonly string[]): string | undefined {
 	for (const flag of flagsOf(args).keys()) {
 		// Python's argparse takes every beginning of a flag for the flag.
-		const reserved = Object.keys(RESERVED).find((name) => name === flag || (flag.length > 3 && name.startsWith(flag)));
-		if (reserved) return `args: "${flag}" is not yours to set: ${RESERVED[reserved]}`;
+		const reserved = Object.keys(RESERVED_FLAGS).find(
+			(name) => name === flag || (flag.length > 3 && name.startsWith(flag)),
+		);
+		if (reserved) return `args: "${flag}" is not yours to set: ${RESERVED_FLAGS[reserved]}`;
 	}
 	if (args.some((word) => word.includes("\0"))) return "args: a NUL character can't be passed to a program";
 	if (args[0] !== undefined && !args[0].startsWith("-")) {
@@ -58,7 +60,7 @@ export function argsProblem(args: readonly string[]): string | undefined {
 /** How many GPUs one replica spans: what its arguments say, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
 export function gpusPerReplica({ gpus, devices, replicas = 1, args = [] }: ModelSpec): number {
 	const flags = flagsOf(args);
-	const sizes = Object.values(SHORT).map((flag) => Number(flags.get(flag) ?? 0));
+	const sizes = Object.values(SHORT_FLAGS).map((flag) => Number(flags.get(flag) ?? 0));
 	const given = sizes.filter((size) => size >= 1);
 	if (given.length > 0) return given.reduce((product, size) => product * size);
 	return gpus ?? (devices ? Math.max(1, Math.floor(devices.length / replicas)) : 1);
@@ -74,7 +76,7 @@ export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSe
 	};
 	const gpus = placement.devices.length;
 	const { tools, reasoning } = parsersOf(spec.model);
-	if (gpus > 1) add(Object.values(SHORT), "--tensor-parallel-size", String(gpus));
+	if (gpus > 1) add(Object.values(SHORT_FLAGS), "--tensor-parallel-size", String(gpus));
 	if (placement.share !== undefined) {
 		// Given the size of the KV cache, vLLM ignores the share.
 		const unless = ["--gpu-memory-utilization", "--kv-cache-memory-bytes", "--kv-cache-memory"];

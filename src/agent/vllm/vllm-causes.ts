@@ -1,11 +1,11 @@
 /** Lines of vLLM's log that name a cause, each with what it means and what to do. The more exact stand first. Pure data. */
-import { pinnedImage } from "../models/container-spec";
+import { pinnedImage } from "../models/container-spec.ts";
 import type { Circumstances, Diagnosis } from "./vllm-log.ts";
 
 interface Cause {
 	/** Tried on one line, freed of vLLM's prefixes. */
 	readonly pattern: RegExp;
-	readonly says: (found: RegExpExecArray, log: Circumstances & { readonly lines: readonly string[] }) => Diagnosis;
+	readonly explain: (found: RegExpExecArray, log: Circumstances & { readonly lines: readonly string[] }) => Diagnosis;
 }
 
 const GIB = 1024 ** 3;
@@ -20,7 +20,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/max seq len \((\d+)\), \(?([\d.]+) Gi?B KV cache is ?needed, which is larger than the available KV cache memory \(([\d.]+) Gi?B\)(?:.*?estimated maximum model length is (\d+))?/i,
-		says: ([, length, needed, available, estimate]) => {
+		explain: ([, length, needed, available, estimate]) => {
 			// Older versions print no estimate: the cache grows with the length.
 			const fits = Number(estimate ?? Math.floor((Number(length) * Number(available)) / Number(needed) / 16) * 16);
 			return {
@@ -32,7 +32,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/max seq len \((\d+)\) is larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)/i,
-		says: ([, length, fits]) => ({
+		explain: ([, length, fits]) => ({
 			reason: `a context of ${length} tokens does not fit: the KV cache holds ${fits}`,
 			fix: `${paste("--max-model-len", fits!)}, or more \`gpu_memory\``,
 		}),
@@ -40,7 +40,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/Free memory on device ?(?:cuda:\d+)? ?\(([\d.]+)\/([\d.]+) GiB\) on startup is less than desired GPU memory utilization \(([\d.]+), ([\d.]+) GiB\)/i,
-		says: ([, free, total, share, wanted], { holders = [] }) => {
+		explain: ([, free, total, share, wanted], { holders = [] }) => {
 			const held = holders.map(({ name, pid, memory }) => `${name} (pid ${pid}) holds ${gib(memory / GIB)}`);
 			const others = Number(total) - Number(free);
 			return {
@@ -53,7 +53,7 @@ export const CAUSES: readonly Cause[] = [
 	},
 	{
 		pattern: /No available memory for the cache blocks/i,
-		says: () => ({
+		explain: () => ({
 			reason: "the weights fill the model's share of the GPU, so nothing is left for the KV cache",
 			fix: SMALLER,
 		}),
@@ -61,7 +61,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/(?:CUDA|HIP) out of memory\.?(?: Tried to allocate ([\d.]+ \w+))?(?:.*?total capacity of ([\d.]+ \w+))?(?:.*?of which ([\d.]+ \w+) is free)?/i,
-		says: ([, wanted, total, free]) => ({
+		explain: ([, wanted, total, free]) => ({
 			reason: `the GPU's memory ran out${wanted ? ` when ${wanted} more were asked for` : ""}${
 				free && total ? ` (${free} of ${total} were free)` : ""
 			}`,
@@ -70,14 +70,14 @@ export const CAUSES: readonly Cause[] = [
 	},
 	{
 		pattern: /Error in memory profiling|memory profiling.*other processes/i,
-		says: () => ({
+		explain: () => ({
 			reason: "another process gave up or took GPU memory while vLLM measured it",
 			fix: "nothing: the agent starts it again. If it stays so, start the other process first",
 		}),
 	},
 	{
 		pattern: /User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \((?:[a-z_]+=)?(\d+)/i,
-		says: ([, asked, most]) => ({
+		explain: ([, asked, most]) => ({
 			reason: `--max-model-len asks for ${asked} tokens, and the model itself takes ${most}`,
 			fix: paste("--max-model-len", most!),
 		}),
@@ -85,7 +85,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/(?:Model architectures \[([^\]]*)\] (?:are not supported for now|failed to be inspected))|(?:model type `([^`]+)` but Transformers does not recognize this architecture)/i,
-		says: ([, architectures, type]) => ({
+		explain: ([, architectures, type]) => ({
 			reason: `this vLLM does not know the model's architecture (${(architectures ?? type ?? "").replaceAll("'", "")})`,
 			fix: "name a newer image by `agent.image` or the model's `image`: `vllm/vllm-openai:latest` is the newest",
 		}),
@@ -93,7 +93,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/NVIDIA driver on your system is too old(?: \(found version (\d+)\))?|CUDA driver version is insufficient|unsatisfied condition: cuda/i,
-		says: () => ({
+		explain: () => ({
 			reason: "the host's NVIDIA driver is older than the image's CUDA",
 			fix: `install driver 580 or newer, or set \`agent.image: ${pinnedImage("nvidia", "570")}\``,
 		}),
@@ -101,21 +101,21 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/Bfloat16 is only supported on GPUs with compute capability|no kernel image is available for execution on the device|quantization method \S+ is not supported for the current GPU/i,
-		says: ([line]) => ({
+		explain: ([line]) => ({
 			reason: `the GPU is too old for what was asked of it: ${line}`,
 			fix: /bfloat16/i.test(line) ? paste("--dtype", "half") : "take another quantisation of the model, or a newer GPU",
 		}),
 	},
 	{
 		pattern: /Failed to infer device type|No CUDA GPUs are available|libcuda\.so\.1: cannot open/i,
-		says: () => ({
+		explain: () => ({
 			reason: "vLLM sees no GPU in its container",
 			fix: "install the NVIDIA Container Toolkit (`sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`) and see that `docker run --rm --gpus all ubuntu nvidia-smi` lists it; for a host without one set the model's `gpus: 0`",
 		}),
 	},
 	{
 		pattern: /gated repo|GatedRepoError|Access to model (\S+) is restricted/i,
-		says: (_, { lines }) => ({
+		explain: (_, { lines }) => ({
 			reason: `${modelOf(lines)} is gated: Hugging Face gives it only to those who accepted its licence`,
 			fix: `accept it at https://huggingface.co/${modelOf(lines, "MODEL")}, then set HF_TOKEN in the agent's environment to a token of that account`,
 		}),
@@ -123,49 +123,49 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/401 Client Error|403 Client Error|RepositoryNotFoundError|is not a valid model identifier|Repository Not Found|Invalid repository ID or local directory/i,
-		says: (_, { lines }) => ({
+		explain: (_, { lines }) => ({
 			reason: `Hugging Face knows no ${modelOf(lines)}, or shows it to its owner alone`,
 			fix: "check the spelling of `model` (ORGANISATION/NAME); for a private one set HF_TOKEN in the agent's environment",
 		}),
 	},
 	{
 		pattern: /No space left on device/i,
-		says: () => ({
+		explain: () => ({
 			reason: "the disk with the model cache is full",
 			fix: "`du -sh` on `agent.cache_dir` shows the models in it; remove some, or move it to a larger disk",
 		}),
 	},
 	{
 		pattern: /trust_remote_code=True|contains custom code which must be executed/i,
-		says: () => ({
+		explain: () => ({
 			reason: "the model brings Python code of its own, which vLLM runs only when told to",
 			fix: `read that code; if you trust it: ${paste("--trust-remote-code")}`,
 		}),
 	},
 	{
 		pattern: /error: (?:unrecognized arguments: (.+)|argument (\S+): (.+))/i,
-		says: ([, unknown, argument, why]) => ({
+		explain: ([, unknown, argument, why]) => ({
 			reason: unknown ? `vLLM does not know ${unknown}` : `vLLM does not take ${argument}: ${why}`,
 			fix: "correct the model's `args`; its image may be another version of vLLM than they are for",
 		}),
 	},
 	{
 		pattern: /(?:attention heads \((\d+)\)|(\d+) attention heads).*divisible by tensor parallel size \((\d+)\)/i,
-		says: ([, heads, others, gpus]) => ({
+		explain: ([, heads, others, gpus]) => ({
 			reason: `the model's ${heads ?? others} attention heads can't be shared evenly by ${gpus} GPUs`,
 			fix: "set `gpus` to a number that divides them: 1, 2, 4 or 8",
 		}),
 	},
 	{
 		pattern: /port is already allocated|\[?Errno 98\]?|address already in use/i,
-		says: () => ({
+		explain: () => ({
 			reason: "its port is taken by another program",
 			fix: "nothing: the agent tries the next one",
 		}),
 	},
 	{
 		pattern: /NCCL error|ncclUnhandledCudaError|ncclSystemError/i,
-		says: ([line]) => ({
+		explain: ([line]) => ({
 			reason: `the GPUs can't talk to each other: ${line}`,
 			fix: "set NCCL_DEBUG=INFO and list it in the model's `env` to see why; without NVLink or peer access NCCL_P2P_DISABLE=1 helps",
 		}),
@@ -173,7 +173,7 @@ export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
 			/LocalEntryNotFoundError|couldn't connect to ['"]?(https?:\/\/[^\s'"]+)|Max retries exceeded with url|Name or service not known|Temporary failure in name resolution/i,
-		says: ([, url]) => ({
+		explain: ([, url]) => ({
 			reason: `the model can't be downloaded: ${url ?? "Hugging Face"} is out of reach from the container`,
 			fix: "check the host's network and proxy, set HF_ENDPOINT to a mirror, or fill `agent.cache_dir` beforehand",
 		}),

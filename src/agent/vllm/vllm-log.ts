@@ -32,12 +32,12 @@ export interface LoadProgress {
  */
 export function diagnose(lines: readonly string[], known: Circumstances = {}): Diagnosis | undefined {
 	// What vLLM tells in passing is no reason, such as a retry or a feature that the GPU lacks.
-	const plain = lines.filter((line) => !isInPassing(line)).map(plainLine);
-	for (const { pattern, says } of CAUSES) {
+	const plain = lines.filter((line) => !isInformational(line)).map(plainLine);
+	for (const { pattern, explain } of CAUSES) {
 		// The newest: the same container may have logged an earlier trouble that it got over.
 		for (let at = plain.length - 1; at >= 0; at--) {
 			const found = pattern.exec(plain[at]!);
-			if (found) return says(found, { lines: plain, ...known });
+			if (found) return explain(found, { lines: plain, ...known });
 		}
 	}
 	if (known.oomKilled) {
@@ -58,7 +58,7 @@ export function diagnose(lines: readonly string[], known: Circumstances = {}): D
 	return undefined;
 }
 
-const LONGEST = 300;
+const MAX_MESSAGE = 300;
 /** Which of vLLM's processes says it. */
 const PROCESS = /^(?:\([^()]*pid=\d+[^()]*\) *)+/;
 
@@ -69,7 +69,7 @@ export function plainLine(line: string): string {
 		.replace(/^[A-Z]+ [\d-]+ [\d:.]+ \[[^\]]+\] ?/, "");
 }
 
-function isInPassing(line: string): boolean {
+function isInformational(line: string): boolean {
 	return /^(?:INFO|WARNING|DEBUG)\b/.test(Bun.stripANSI(line).replace(PROCESS, ""));
 }
 
@@ -82,10 +82,10 @@ const EXCEPTION = /^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interru
 /** The root cause: the last exception that is no mere pointer to another. */
 function lastError(lines: readonly string[]): string | undefined {
 	const said = lines.map((line) => line.trim()).findLast((line) => EXCEPTION.test(line) && !POINTER.test(line));
-	return said && said.length > LONGEST ? `${said.slice(0, LONGEST)}…` : said;
+	return said && said.length > MAX_MESSAGE ? `${said.slice(0, MAX_MESSAGE)}…` : said;
 }
 
-const STEPS: readonly (readonly [pattern: RegExp, phase: LoadProgress["phase"]])[] = [
+const PHASES: readonly (readonly [pattern: RegExp, phase: LoadProgress["phase"]])[] = [
 	[/Application startup complete|Uvicorn running on/, "ready"],
 	[/init engine \(profile|Graph capturing finished|Capturing CUDA graphs?/i, "capturing"],
 	[/GPU KV cache size|Available KV cache memory|Memory profiling takes|Maximum concurrency for/i, "profiling"],
@@ -103,7 +103,7 @@ const STEPS: readonly (readonly [pattern: RegExp, phase: LoadProgress["phase"]])
 /** What a line of a starting vLLM tells of its progress; undefined for all others. */
 export function progressOf(line: string): LoadProgress | undefined {
 	const plain = plainLine(line);
-	const phase = STEPS.find(([pattern]) => pattern.test(plain))?.[1];
+	const phase = PHASES.find(([pattern]) => pattern.test(plain))?.[1];
 	if (!phase) return undefined;
 	const percent = Number(/(?:shards|graphs[^:]*|files|safetensors): +(\d+)%/i.exec(plain)?.[1] ?? Number.NaN);
 	return { phase, ...(percent >= 0 && percent <= 100 && { percent }) };

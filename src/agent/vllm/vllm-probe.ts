@@ -4,12 +4,12 @@ import { readText } from "../../proxy/net/read-body.ts";
 import { parseVllmMetrics, type VllmMetrics } from "./vllm-metrics.ts";
 
 /** Longest answer read, bytes: a vLLM's metrics have 100 KB. */
-const MOST = 8 * 1024 * 1024;
+const MAX_ANSWER = 8 * 1024 * 1024;
 /** A busy API server takes its time, ms. */
-const PROBE_MS = 5000;
+const PROBE_TIMEOUT_MS = 5000;
 
 /** One vLLM. */
-export interface Vllm {
+export interface VllmEndpoint {
 	/** `http://127.0.0.1:8000` */
 	readonly origin: string;
 	readonly key?: string | undefined;
@@ -17,15 +17,15 @@ export interface Vllm {
 }
 
 /** `GET /health`: `up`; `ill` where it says so (503: its engine died); `silent` where it says nothing. */
-export async function askHealth(vllm: Vllm): Promise<"up" | "ill" | "silent"> {
+export async function probeHealth(vllm: VllmEndpoint): Promise<"up" | "ill" | "silent"> {
 	const answer = await ask(vllm, "/health");
 	if (!answer) return "silent";
 	return answer.status === 200 ? "up" : "ill";
 }
 
 /** What it serves, or the status it answered; undefined where it did not answer. */
-export async function askModels(
-	vllm: Vllm,
+export async function probeModels(
+	vllm: VllmEndpoint,
 ): Promise<{ models?: { id: string; maxModelLen?: number | undefined }[]; status: number } | undefined> {
 	const answer = await ask(vllm, "/v1/models");
 	if (answer?.status !== 200) return answer && { status: answer.status };
@@ -43,7 +43,7 @@ export async function askModels(
 }
 
 /** Whether it sleeps; false where it knows no sleep. */
-export async function askSleeping(vllm: Vllm): Promise<boolean> {
+export async function probeSleeping(vllm: VllmEndpoint): Promise<boolean> {
 	const answer = await ask(vllm, "/is_sleeping");
 	try {
 		return answer?.status === 200 && (JSON.parse(answer.text) as { is_sleeping?: unknown }).is_sleeping === true;
@@ -53,28 +53,28 @@ export async function askSleeping(vllm: Vllm): Promise<boolean> {
 }
 
 /** `/metrics`, read and as it came; undefined where it did not answer. */
-export async function askMetrics(vllm: Vllm): Promise<{ metrics: VllmMetrics; text: string } | undefined> {
+export async function probeMetrics(vllm: VllmEndpoint): Promise<{ metrics: VllmMetrics; text: string } | undefined> {
 	const answer = await ask(vllm, "/metrics");
 	return answer?.status === 200 ? { metrics: parseVllmMetrics(answer.text), text: answer.text } : undefined;
 }
 
 /** Sends it to sleep (level 1: weights to host memory) or wakes it. Throws a sentence where it does not do so. */
-export async function tellSleep(vllm: Vllm, what: "sleep" | "wake", ms: number): Promise<void> {
+export async function setSleep(vllm: VllmEndpoint, what: "sleep" | "wake", ms: number): Promise<void> {
 	const path = what === "sleep" ? "/sleep?level=1" : "/wake_up";
 	const answer = await ask(vllm, path, { body: "", ms });
 	if (answer?.status !== 200) throw new Error(`it answered ${answer?.status ?? "nothing"} to ${path}`);
 }
 
 async function ask(
-	{ origin, key, http }: Vllm,
+	{ origin, key, http }: VllmEndpoint,
 	path: string,
-	{ body, ms = PROBE_MS }: { body?: string; ms?: number } = {},
+	{ body, ms = PROBE_TIMEOUT_MS }: { body?: string; ms?: number } = {},
 ): Promise<{ status: number; text: string } | undefined> {
 	try {
 		const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {};
 		const request = { url: origin + path, headers, ...(body !== undefined && { body }) };
 		const answer = await http.send(request, AbortSignal.timeout(ms));
-		return { status: answer.status, text: await readText(answer, MOST) };
+		return { status: answer.status, text: await readText(answer, MAX_ANSWER) };
 	} catch {
 		return undefined;
 	}

@@ -6,13 +6,13 @@ import { readRequestText } from "../../http/request-body.ts";
 import { tooLarge } from "../../openai/call.ts";
 import { JsonTooLarge, parseBounded } from "../../openai/json.ts";
 import { describe } from "../../openai/validation.ts";
-import { MAX_REPORT } from "../../protocol/agent.ts";
+import { MAX_REPORT_BYTES } from "../../protocol/agent.ts";
 
 /** Reads bodies of one schema. They throw what `readRequestText` does, `invalid_json`, and `invalid_value` naming the field. */
 export function bodyReader<S extends TSchema>(schema: S): (request: Request) => Promise<Static<S>> {
 	const check = TypeCompiler.Compile(schema as TSchema);
 	return async (request) => {
-		const text = await readRequestText(request, MAX_REPORT);
+		const text = await readRequestText(request, MAX_REPORT_BYTES);
 		let body: unknown;
 		try {
 			body = parseBounded(text);

@@ -2,7 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { Elysia } from "elysia";
 import { RouterError } from "../../errors.ts";
-import { Heartbeat, PEER, Register } from "../../protocol/agent.ts";
+import { Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
 import { bodyReader } from "./agent-body.ts";
 import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
 import type { ShownAgent } from "./agent-record.ts";
@@ -48,7 +48,7 @@ export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () 
 				const checked = check(body.endpoint, peer);
 				if ("problem" in checked) {
 					// An agent that reaches the router by another of its addresses than it thought tries that one.
-					const headers = peer ? { [PEER]: peer } : undefined;
+					const headers = peer ? { [PEER_HEADER]: peer } : undefined;
 					throw new RouterError("endpoint_not_allowed", checked.problem, { param: "endpoint", headers });
 				}
 				return await fleet.register(body, checked.origin);
