@@ -45,6 +45,11 @@ async function perform(command: Command, env: Environment): Promise<number> {
 		case "version":
 			out(`${VERSION}\n`);
 			return SUCCESS;
+		case "docs": {
+			const { docsText } = await import("./cli/docs.ts");
+			out(docsText(command.topic));
+			return SUCCESS;
+		}
 		case "init": {
 			const { initText, writeExample } = await import("./cli/init.ts");
 			out(command.file === "-" ? initText(command) : writeExample(command.file, cwd));
@@ -67,7 +72,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 }
 
 /** Commands that answer with a text made from the configuration, or from what a router says. */
-type Query = Exclude<Command, { readonly do: "help" | "version" | "init" | "suggest" | "start" }>;
+type Query = Exclude<Command, { readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" }>;
 /** For stdout, and what a person should know besides, for stderr. */
 interface Output {
 	readonly text: string;

@@ -16,7 +16,7 @@ export type ErrorType =
 interface CatalogueRow {
 	readonly status: number;
 	readonly type: ErrorType;
-	/** What a person does about it; shown in the README. */
+	/** What a person does about it; shown in errors.md. */
 	readonly remedy: string;
 }
 

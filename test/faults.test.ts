@@ -1,10 +1,10 @@
 /** Every row of `make faults`, thirty times as fast: what the client gets, and what each upstream saw of it. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { outage } from "./faults/outage.ts";
 import { type Send, stage } from "./faults/play.ts";
 import { ROWS } from "./faults/rows.ts";
 import { attemptsText } from "./faults/table.ts";
+import { page } from "./kit/pages.ts";
 import { pipeline } from "./kit/pipeline.ts";
 
 /** How long a second lasts, ms. */
@@ -45,10 +45,10 @@ test.each(["resets", "hangs"] as const)(
 	30_000,
 );
 
-test("the README's table is what these rows expect", async () => {
-	const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
+test("the table of faults.md is what these rows expect", async () => {
+	const table = await page("test/faults/faults.md");
 	for (const { name, withOther, alone } of ROWS) {
-		const line = readme.split("\n").find((each) => each.startsWith(`| ${name} | `));
+		const line = table.split("\n").find((each) => each.startsWith(`| ${name} | `));
 		const cells = line?.slice(2, -2).split(" | ");
 		const [, client, attempts, , clientAlone, attemptsAlone] = cells ?? [];
 		expect([name, client, attempts, clientAlone, attemptsAlone]).toEqual([

@@ -1,26 +1,9 @@
 /** Imports go one way (CONTRIBUTING.md, "The import order"), and each dangerous thing has one place. */
 import { expect, test } from "bun:test";
 import { join, relative, resolve } from "node:path";
+import { ROWS } from "./kit/import-order.ts";
 
 const SRC = resolve(import.meta.dir, "../src");
-/** A room may import itself and what stands in an earlier row. */
-const ROWS = [
-	[""],
-	["config"],
-	["openai", "protocol"],
-	// What is kept of agents is what they report.
-	["store"],
-	["providers", "dialects"],
-	["telemetry"],
-	["accounts"],
-	["routing"],
-	["proxy"],
-	["http", "cache"],
-	["api"],
-	["server"],
-	["agent"],
-	["cli"],
-];
 /** Files of src/ itself that are no foundation but the entry. */
 const ENTRY = ["main.ts", "cli.ts"];
 

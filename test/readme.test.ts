@@ -1,6 +1,5 @@
-/** The README against the code: its tables say what the program does. */
+/** The README and the pages beside the code, against the code: their tables say what the program does. */
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { agentMetrics } from "../src/agent/agent-metrics.ts";
 import { HELP } from "../src/cli/help.ts";
@@ -10,28 +9,21 @@ import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { ERRORS } from "../src/errors.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
 import { VENDORS } from "../src/vendors.ts";
+import { page, pages, rowsOf } from "./kit/pages.ts";
 
-const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
+const readme = await page("README.md");
+const settingsPage = await page("src/config/settings.md");
+const metricsPage = await page("src/telemetry/metrics.md");
+const rows = rowsOf(settingsPage);
 
-/** Rows of every table, as cells. */
-const rows = readme
-	.split("\n")
-	.filter((line) => line.startsWith("| "))
-	.map((line) =>
-		line
-			.slice(2, -2)
-			.split(" | ")
-			.map((cell) => cell.trim()),
+test("the error table is the catalogue: every code, its status and what to do, and no other", async () => {
+	const listed = [...(await page("src/errors.md")).matchAll(/^\| `(\w+)` \| (\d+) \| (.+) \|$/gm)].map(
+		([, code, status, remedy]) => ({
+			code,
+			status: Number(status),
+			remedy,
+		}),
 	);
-
-test("the error table is the catalogue: every code, its status and what to do, and no other", () => {
-	const start = readme.indexOf("## Errors");
-	const section = readme.slice(start, readme.indexOf("\n## ", start + 1));
-	const listed = [...section.matchAll(/^\| `(\w+)` \| (\d+) \| (.+) \|$/gm)].map(([, code, status, remedy]) => ({
-		code,
-		status: Number(status),
-		remedy,
-	}));
 	const catalogue = Object.entries(ERRORS).map(([code, { status, remedy }]) => ({
 		code,
 		status,
@@ -73,9 +65,7 @@ describe("the settings table lists every field of an entry, and no other, of", (
 });
 
 test("the settings table names flags that exist, and every flag that sets something", () => {
-	const start = readme.indexOf("| setting | default |");
-	const table = readme.slice(start, readme.indexOf("\n\n", start));
-	const listed = [...table.matchAll(/`(--[a-z-]+)`/g)].map(([, flag]) => flag!);
+	const listed = [...settingsTable().matchAll(/`(--[a-z-]+)`/g)].map(([, flag]) => flag!);
 	expect(listed.filter((flag) => !HELP.includes(flag))).toEqual([]);
 	const explained = [...HELP.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag!);
 	const settingNothing = ["--config", "--env-file", "--url", "--file"];
@@ -83,8 +73,6 @@ test("the settings table names flags that exist, and every flag that sets someth
 });
 
 test("the settings table names variables that are read, and no other", () => {
-	const start = readme.indexOf("| setting | default |");
-	const table = readme.slice(start, readme.indexOf("\n\n", start));
 	const read = [
 		...CONFIG_VARIABLES.map(({ name }) => name),
 		"STATE_DIRECTORY",
@@ -92,18 +80,33 @@ test("the settings table names variables that are read, and no other", () => {
 		"AGENT_PORT",
 		"NODE_EXTRA_CA_CERTS",
 	];
-	const listed = [...table.matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, name]) => name!);
+	const listed = [...settingsTable().matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, name]) => name!);
 	expect(listed.filter((name) => !read.includes(name))).toEqual([]);
-	expect(CONFIG_VARIABLES.map(({ name }) => name).filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
+	expect(CONFIG_VARIABLES.map(({ name }) => name).filter((name) => !settingsPage.includes(`\`${name}\``))).toEqual([]);
 });
 
-describe("the upstream table", () => {
+/** The settings table's text. */
+function settingsTable(): string {
+	const start = settingsPage.indexOf("| setting | default |");
+	return settingsPage.slice(start, settingsPage.indexOf("\n\n", start));
+}
+
+describe("the upstream table", async () => {
+	const upstreams = rowsOf(await page("src/providers/upstreams.md"));
+	const short = rowsOf(readme);
 	for (const [name, row] of Object.entries(VENDORS).filter(([, row]) => row.baseUrlVariable)) {
 		test(`lists ${name} with its variables and its address`, () => {
-			const cells = rows.find(([cell]) => cell === `\`${name}\``);
+			const cells = upstreams.find(([cell]) => cell === `\`${name}\``);
 			const line = cells?.join(" ") ?? "";
 			for (const variable of [...row.keyVariables, row.baseUrlVariable]) expect(line).toContain(String(variable));
 			if (row.baseUrl) expect(line).toContain(row.baseUrl);
+		});
+
+		test(`of the README lists ${name} with the same names and the variable it needs`, () => {
+			const [, names, variable = ""] = short.find(([cell]) => cell === `\`${name}\``) ?? [];
+			expect(names).toBe(upstreams.find(([cell]) => cell === `\`${name}\``)?.[1]);
+			const needed = row.needsKey ? row.keyVariables : [row.baseUrlVariable!];
+			expect(needed.filter((each) => !variable.includes(`\`${each}\``))).toEqual([]);
 		});
 	}
 });
@@ -111,13 +114,31 @@ describe("the upstream table", () => {
 test("the metrics table names metrics that exist, all of them but the process's own", async () => {
 	const text = (await createMetrics("router").text()) + (await agentMetrics().text());
 	const existing = [...text.matchAll(/^# TYPE (router_\w+)/gm)].map(([, name]) => String(name));
-	const listed = [...readme.matchAll(/^\| (`router_[^|]+) \|/gm)].flatMap(([, cell]) =>
+	const listed = [...metricsPage.matchAll(/^\| (`router_[^|]+) \|/gm)].flatMap(([, cell]) =>
 		[...String(cell).matchAll(/`(router_\w+)`/g)].map(([, name]) => String(name)),
 	);
 	expect(listed.filter((name) => !existing.includes(name))).toEqual([]);
 	expect(existing.filter((name) => !listed.includes(name) && !/process|nodejs|info/.test(name))).toEqual([]);
 });
 
-test("no placeholder was left in it", () => {
-	expect(readme.match(/^[A-Z]+_[A-Z_]+$/gm)).toBeNull();
+test("the README's figures of speed are the bench page's", async () => {
+	const speed = await page("test/bench/speed.md");
+	const measured = rowsOf(speed);
+	const table = readme.slice(readme.indexOf("| load | CPU"));
+	const quoted = rowsOf(table.slice(0, table.indexOf("\n\n"))).slice(2);
+	expect(quoted.length).toBeGreaterThan(3);
+	for (const [load, cpu, ratio, nginx, p50, relayP50] of quoted) {
+		const first = measured.findIndex(([cell]) => cell === load);
+		const [relay, proxy, , router] = measured.slice(first, first + 4);
+		// The router's own ratio and nginx's stand with their spread behind them.
+		const figures = [router?.[6], router?.[7]?.split(" ")[0], proxy?.[7]?.split(" ")[0], router?.[3], relay?.[3]];
+		expect([load, cpu, ratio, nginx, p50, relayP50]).toEqual([load, ...figures]);
+	}
+	const start = (text: string) => text.match(/^Start to ready .+$/gm);
+	expect(start(readme)).toHaveLength(1);
+	expect(start(readme)).toEqual(start(speed));
+});
+
+test("no placeholder was left in it", async () => {
+	for (const file of await pages()) expect((await page(file)).match(/^[A-Z]+_[A-Z_]+$/gm)).toBeNull();
 });

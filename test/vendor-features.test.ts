@@ -1,6 +1,5 @@
-/** Each thing that the chat API can ask for: carried to the vendor, or refused by name. The README says the same. */
+/** Each thing that the chat API can ask for: carried to the vendor, or refused by name. The page for users says the same. */
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { RouterError } from "../src/errors.ts";
 import { type Call, parseRequest } from "../src/openai/call.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
@@ -11,6 +10,7 @@ import { configureUpstreams } from "../src/providers/registry.ts";
 import type { Json } from "./kit/exchange.ts";
 import type { Outcome } from "./kit/feature.ts";
 import { FEATURES } from "./kit/features.ts";
+import { page } from "./kit/pages.ts";
 import { configOf } from "./kit/pipeline.ts";
 
 const GOT = { media: () => ({ type: "image/webp", data: "ZmV0Y2hlZA==" }), kept: () => undefined };
@@ -52,15 +52,15 @@ describe("an upstream that speaks OpenAI gets it as it came", () => {
 	});
 });
 
-describe("the README", () => {
+describe("the page claude-and-gemini.md", () => {
 	test("has each as a row, tested or refused", async () => {
-		const readme = await Bun.file(join(import.meta.dir, "..", "README.md")).text();
+		const text = await page("src/providers/claude-and-gemini.md");
 		const cell = (of: Outcome) => ("refused" in of ? "refused" : "tested");
 		const rows = FEATURES.map(
 			({ name, anthropic, gemini }) => `| ${name} | tested | ${cell(anthropic)} | ${cell(gemini)} |`,
 		);
-		const start = readme.indexOf("| asked for |");
-		const table = readme.slice(start, readme.indexOf("\n\n", start)).split("\n").slice(2);
+		const start = text.indexOf("| asked for |");
+		const table = text.slice(start, text.indexOf("\n\n", start)).split("\n").slice(2);
 		expect(table).toEqual(rows);
 	});
 });

@@ -23,6 +23,7 @@ export type Command =
 			readonly model: string /** A request's body. */;
 			readonly file?: string;
 	  } & StartOptions)
+	| { readonly do: "docs"; readonly topic?: string }
 	| InitCommand;
 
 /** A member for each name, so that the name tells them apart. */
@@ -41,7 +42,7 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain", "keys", "usage", "why"] as const;
+const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain", "keys", "usage", "why", "docs"] as const;
 type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
@@ -100,6 +101,7 @@ export function parseCommand(args: readonly string[]): Command {
 
 	const command = subcommand(words.shift());
 	const role = roleFor(command, given);
+	if (command === "docs") return docsCommand(words);
 	if (command === "init") return initCommand(Object.keys(given), words, role, given.config);
 	const model = command === "explain" ? words.shift() : undefined;
 	if (command === "explain" && model === undefined) {
@@ -194,6 +196,12 @@ function agentFlags(role: Role, given: Given, args: readonly string[] | undefine
 		...Object.fromEntries(said.filter(([, value]) => value !== undefined)),
 		...("stop-containers" in given && { stopContainers: true }),
 	};
+}
+
+function docsCommand(words: string[]): Command {
+	const topic = words.shift();
+	noMore(words);
+	return { do: "docs", ...(topic !== undefined && { topic }) };
 }
 
 function initCommand(given: readonly string[], words: string[], role: Role, config: string | undefined): InitCommand {

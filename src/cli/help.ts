@@ -26,6 +26,7 @@ Usage
                               calls, tokens and cost
   router why REQUEST-ID       where a past call went, why, and what it cost
   router explain MODEL        where a running router would send a call, and why; --file gives the call's body
+  router docs [TOPIC]         print a page of the documentation; without TOPIC list them
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
   router init --compose       the same as a compose file

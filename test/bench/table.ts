@@ -1,4 +1,4 @@
-/** The bench's numbers as text: Markdown, so that README quotes them as they are printed. */
+/** The bench's numbers as text: Markdown, so that speed.md quotes them as they are printed. */
 import { median, quantile, spread } from "./measure.ts";
 import { BUSY, medians, type Result, ratios } from "./rounds.ts";
 

@@ -1,5 +1,5 @@
 /**
- * `make faults`: every way an upstream fails, in real time, against the router as a process of its own; prints the README's table.
+ * `make faults`: every way an upstream fails, in real time, against the router as a process of its own; prints the table of faults.md.
  * Takes two minutes: all rows are played at once. Exits 1 where something came out other than it is to.
  *
  *     bun test/faults/faults.ts [--binary]

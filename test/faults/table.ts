@@ -1,4 +1,4 @@
-/** The table of `make faults`, as the README quotes it. */
+/** The table of `make faults`, as faults.md quotes it. */
 import type { Played } from "./play.ts";
 import type { Expected, Row } from "./rows.ts";
 

@@ -7,7 +7,7 @@ const geminiSays = (...parts: unknown[]): Outcome => sends({ contents: [{ role: 
 const PNG = PIXEL.slice("data:image/png;base64,".length);
 const PDF = "JVBERi0xLjQ=";
 
-/** In the README's order. */
+/** In the order of claude-and-gemini.md. */
 export const MESSAGES: readonly Feature[] = [
 	{
 		name: "system and developer messages at the beginning",

@@ -4,7 +4,7 @@ import { config, type Feature, refused, sends } from "./feature.ts";
 const schema = { type: "object", properties: { a: { type: "string", minLength: 2 } }, required: ["a"] };
 const jsonSchema = { type: "json_schema", json_schema: { name: "s", strict: true, schema } };
 
-/** In the README's order. */
+/** In the order of claude-and-gemini.md. */
 export const SETTINGS: readonly Feature[] = [
 	{
 		name: "JSON schema (Claude: what only restricts values goes into descriptions)",

@@ -35,7 +35,7 @@ const withImage = [
 	{ role: "tool", tool_call_id: "call_1", content: [text("this"), { type: "image_url", image_url: { url: PIXEL } }] },
 ];
 
-/** In the README's order. */
+/** In the order of claude-and-gemini.md. */
 export const TOOLS: readonly Feature[] = [
 	{
 		name: "tools",

@@ -1,0 +1,69 @@
+/** `router docs [TOPIC]`: the pages for users, which stand beside the code they describe and are part of the binary. Pure text. */
+import keysAndLimits from "../accounts/keys-and-limits.md" with { type: "text" };
+import usage from "../accounts/usage/usage.md" with { type: "text" };
+import gpuHosts from "../agent/gpu-hosts.md" with { type: "text" };
+import calls from "../api/calls.md" with { type: "text" };
+import cache from "../cache/cache.md" with { type: "text" };
+import { nearest } from "../config/did-you-mean.ts";
+import settings from "../config/settings.md" with { type: "text" };
+import errors from "../errors.md" with { type: "text" };
+import claudeAndGemini from "../providers/claude-and-gemini.md" with { type: "text" };
+import upstreams from "../providers/upstreams.md" with { type: "text" };
+import failures from "../proxy/failures.md" with { type: "text" };
+import targets from "../routing/targets.md" with { type: "text" };
+import severalRouters from "../store/several-routers.md" with { type: "text" };
+import metrics from "../telemetry/metrics.md" with { type: "text" };
+import troubleshooting from "../troubleshooting.md" with { type: "text" };
+import deploying from "./deploying.md" with { type: "text" };
+import { UsageError } from "./flags.ts";
+
+/** Topic → page, as Markdown, in the order of a first reading. A topic is its page's file name without `.md`. */
+export const PAGES: Readonly<Record<string, string>> = {
+	calls,
+	upstreams,
+	"claude-and-gemini": claudeAndGemini,
+	targets,
+	failures,
+	errors,
+	"keys-and-limits": keysAndLimits,
+	usage,
+	cache,
+	"gpu-hosts": gpuHosts,
+	"several-routers": severalRouters,
+	settings,
+	metrics,
+	deploying,
+	troubleshooting,
+};
+
+/**
+ * What `router docs` prints: the page of `topic`, as it is in the repository; without one the topics, a line each, with what their
+ * pages are about. Ends with a line end. Throws UsageError, with close names, where there is no such topic.
+ */
+export function docsText(topic?: string): string {
+	if (topic === undefined) return topicsText();
+	const page = Object.hasOwn(PAGES, topic) ? PAGES[topic] : undefined;
+	if (page !== undefined) return page;
+	throw new UsageError(`there is no topic "${topic}"; ${hint(topic)}`);
+}
+
+function topicsText(): string {
+	const width = Math.max(...Object.keys(PAGES).map((topic) => topic.length)) + 2;
+	const lines = Object.entries(PAGES).map(([topic, page]) => `  ${topic.padEnd(width)}${about(page)}`);
+	return `${lines.join("\n")}\n\n\`router docs TOPIC\` prints a page. A link in it to settings.md is the topic settings.\n`;
+}
+
+/** What a page is about: the part behind the colon of its first sentence (`For whoever got an error: every code, …`). */
+function about(page: string): string {
+	const sentence = page.split("\n")[2] ?? "";
+	return sentence.slice(sentence.indexOf(": ") + 2).replace(/\.$/, "");
+}
+
+/** The topics that were most likely meant; all of them where none is close. */
+function hint(word: string): string {
+	const topics = Object.keys(PAGES);
+	const close = nearest(word, topics);
+	const meant = close.length > 0 ? close : topics.filter((topic) => word.length > 2 && topic.includes(word));
+	if (meant.length === 0) return `there are ${topics.join(", ")}`;
+	return `did you mean ${meant.map((topic) => `"${topic}"`).join(" or ")}?`;
+}
