@@ -1,6 +1,6 @@
 /** The command line: carries a command out, and says in one line what went wrong. */
 import { type Command, parseCommand, type StartOptions, UsageError } from "./cli/flags.ts";
-import { HELP } from "./cli/help.ts";
+import { helpText } from "./cli/help.ts";
 import { ConfigError, located, mistakeLine } from "./config/config-error.ts";
 import type { Environment } from "./config/interpolate.ts";
 import type { Loaded } from "./config/load.ts";
@@ -40,7 +40,7 @@ async function perform(command: Command, env: Environment): Promise<number> {
 	const cwd = process.cwd();
 	switch (command.do) {
 		case "help":
-			out(HELP);
+			out(helpText());
 			return SUCCESS;
 		case "version":
 			out(`${VERSION}\n`);
@@ -129,8 +129,8 @@ async function configuration(
 		const { withEnvFile } = await import("./cli/env-file.ts");
 		variables = withEnvFile(variables, envFile, cwd);
 	}
-	const { UPSTREAM_VARIABLES } = await import("./cli/upstream-variables.ts");
-	const loaded = load({ flags, env: variables, cwd, role, variables: UPSTREAM_VARIABLES });
+	const { upstreamVariables } = await import("./cli/upstream-variables.ts");
+	const loaded = load({ flags, env: variables, cwd, role, variables: upstreamVariables() });
 	for (const warning of loaded.warnings) printError(`warning: ${mistakeLine(warning)}`);
 	return { loaded, variables: loaded.env };
 }

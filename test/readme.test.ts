@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { TSchema } from "@sinclair/typebox";
 import { agentMetrics } from "../src/agent/agent-metrics.ts";
-import { HELP } from "../src/cli/help.ts";
+import { helpText } from "../src/cli/help.ts";
 import { ConfigSchema } from "../src/config/schema.ts";
 import { settings } from "../src/config/schema-walk.ts";
 import { CONFIG_VARIABLES } from "../src/config/variables.ts";
@@ -11,6 +11,7 @@ import { createMetrics } from "../src/telemetry/metrics.ts";
 import { VENDORS } from "../src/vendors.ts";
 import { page, pages, rowsOf } from "./kit/pages.ts";
 
+const HELP = helpText();
 const readme = await page("README.md");
 const settingsPage = await page("src/config/settings.md");
 const metricsPage = await page("src/telemetry/metrics.md");

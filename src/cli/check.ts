@@ -12,6 +12,8 @@ import type { ProviderState } from "../providers/registry.ts";
 import { VERSION } from "../version.ts";
 import { localUrl, withAgentUrl } from "./local-url.ts";
 
+/** Of a provider without prices. */
+const UNPRICED = "no prices known: set its models' under `prices:`, or keys with a budget can't use it";
 /** Sections that say nothing to the other role. */
 const ROLE_SECTIONS = {
 	router: [
@@ -101,8 +103,8 @@ function sourceText(source: SettingSource): string {
 	return source.from === "default" ? "default" : source.name;
 }
 
-function providerRow({ name, state, variable, baseUrl }: ProviderState): string[] {
-	if (state === "ready") return [name, "ready", baseUrl ?? ""];
+function providerRow({ name, state, variable, baseUrl = "", lacksPrices }: ProviderState): string[] {
+	if (state === "ready") return [name, "ready", lacksPrices ? `${baseUrl}  ${UNPRICED}` : baseUrl];
 	return [name, state === "no-key" ? "no key" : "no address", `set ${variable}`];
 }
 

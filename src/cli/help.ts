@@ -1,8 +1,13 @@
 /** What `router --help` prints. */
+import { VENDORS, type Vendors } from "../vendors.ts";
 import { VERSION } from "../version.ts";
 
+/** Columns of the running text. */
+const WIDTH = 88;
+
 /** The help text, with a line end. */
-export const HELP = `router ${VERSION}: one address for every model you have, speaking the OpenAI API
+export function helpText(vendors: Vendors = VENDORS): string {
+	return `router ${VERSION}: one address for every model you have, speaking the OpenAI API
 
 Usage
   router                      start the router (port 8000)
@@ -57,8 +62,23 @@ Flags of the agent
   -- ARGUMENTS      further arguments of vLLM, for --model
 
 A flag wins over the environment, that over the file, that over the default.
-Providers need only their variable: OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY,
-OPENROUTER_API_KEY, XAI_API_KEY, VENICE_API_KEY, LLMD_BASE_URL, LOCAL_AGENT_URL.
+${providerLines(vendors)}
 
 Exit codes: 0 good, 1 it can't run or start, 2 the command line is wrong.
 `;
+}
+
+/** The one variable that each provider needs, in lines that fit a terminal. */
+function providerLines(vendors: Vendors): string {
+	const needed = Object.values(vendors).flatMap(({ needsKey, keyVariables, baseUrlVariable }) => {
+		const variable = needsKey ? keyVariables[0] : baseUrlVariable;
+		return variable ?? [];
+	});
+	const lines = [""];
+	for (const word of `Providers need only their variable: ${needed.join(", ")}.`.split(" ")) {
+		const last = lines.at(-1)!;
+		if (last.length + word.length >= WIDTH) lines.push(word);
+		else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`;
+	}
+	return lines.join("\n");
+}

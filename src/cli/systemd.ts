@@ -1,6 +1,6 @@
 /** `router init --systemd` and `--compose`: what starts the router, the agent or both at boot. Pure text. */
 import type { Role } from "../config/overlay.ts";
-import { VENDORS } from "../vendors.ts";
+import { handedOnVariables } from "./upstream-variables.ts";
 
 /** A service as both files name it. */
 interface Service {
@@ -104,7 +104,7 @@ services:
       - "8000:8000"
     # Passed on from the shell, or from a file .env beside this one, where they are set.
     environment:
-${variables(["ROUTER_API_KEYS", "ROUTER_AGENT_TOKEN", ...vendors()])}
+${variables(["ROUTER_API_KEYS", "ROUTER_AGENT_TOKEN", ...handedOnVariables()])}
     volumes:
       - router-data:/data
       # Settings, once there are some: \`router init\` writes the file.
@@ -123,7 +123,9 @@ volumes:
 function agentCompose({ name, flags }: Service): string {
 	const isStandalone = flags.includes("--standalone");
 	const flag = flags.join(" ");
-	const own = isStandalone ? ["ROUTER_API_KEYS", ...vendors()] : ["ROUTER_AGENT_NAME", "ROUTER_ADVERTISE_URL"];
+	const own = isStandalone
+		? ["ROUTER_API_KEYS", ...handedOnVariables()]
+		: ["ROUTER_AGENT_NAME", "ROUTER_ADVERTISE_URL"];
 	const required = isStandalone
 		? ""
 		: `      ROUTER_URL: \${ROUTER_URL:?the router to join, such as http://10.0.0.5:8000}
@@ -177,12 +179,6 @@ ${variables(["HF_TOKEN", "VLLM_API_KEY", ...own], "null")}
 /** Names without values take them from the shell; a list of them, or (`"null"`) keys of a map. */
 function variables(names: readonly string[], form: "list" | "null" = "list"): string {
 	return [...new Set(names)].map((name) => (form === "list" ? `      - ${name}` : `      ${name}:`)).join("\n");
-}
-
-/** The vendors' variables for keys, and the addresses that stand for a key. */
-function vendors(): string[] {
-	const keys = Object.values(VENDORS).flatMap(({ keyVariables }) => [...keyVariables]);
-	return [...keys, "LLMD_BASE_URL", "LOCAL_AGENT_URL"].filter((name) => name !== "VLLM_API_KEY");
 }
 
 /** systemd splits at spaces and takes % for a specifier. */

@@ -2,10 +2,11 @@
 import { hostname, networkInterfaces } from "node:os";
 import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
+import { fitting } from "../config/name-pattern.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { type ProviderType, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
-import { isOwnSite } from "./locality.ts";
+import { isLocal, isOwnSite } from "./locality.ts";
 import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
 
 /** One upstream, ready or not. */
@@ -152,6 +153,18 @@ function lowerCased(headers: Record<string, string> = {}): Record<string, string
 	return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
+/**
+ * Whether nobody knows what its calls cost: it is paid, the list prices have none of it, its answers tell none, and `prices:` names none of
+ * its models. Keys with a budget can't use it then.
+ */
+export function lacksPrices(upstream: Upstream, prices: Config["prices"]): boolean {
+	const { site, priceId, tellsCost } = upstream.row;
+	const isPaid = site === "vendor" || (site === "address" && !isLocal(upstream));
+	if (!isPaid || priceId !== undefined || tellsCost) return false;
+	const name = upstream.name.toLowerCase();
+	return !Object.keys(prices).some((pattern) => fitting([pattern.toLowerCase().split("/")[0]!])(name));
+}
+
 /** What `router check` and the start banner print; nothing secret. */
 export interface ProviderState {
 	readonly name: string;
@@ -159,16 +172,22 @@ export interface ProviderState {
 	readonly variable: string;
 	/** Without user, password and query. */
 	readonly baseUrl?: string;
+	/** See {@link lacksPrices}. */
+	readonly lacksPrices?: boolean;
 }
 
 /** The state of every upstream. */
-export function describeProviders(config: Config, env: Environment): ProviderState[] {
-	return configureUpstreams(config, env).map(({ name, state, variable, baseUrl }) => ({
-		name,
-		state,
-		variable,
-		...(baseUrl ? { baseUrl: withoutSecrets(baseUrl) } : {}),
-	}));
+export function describeProviders(config: Config, env: Environment, vendors: Vendors = VENDORS): ProviderState[] {
+	return configureUpstreams(config, env, vendors).map((upstream) => {
+		const { name, state, variable, baseUrl } = upstream;
+		return {
+			name,
+			state,
+			variable,
+			...(baseUrl ? { baseUrl: withoutSecrets(baseUrl) } : {}),
+			...(state === "ready" && lacksPrices(upstream, config.prices) ? { lacksPrices: true } : {}),
+		};
+	});
 }
 
 /** An address as people may see it: without user, password and query. */

@@ -3,7 +3,7 @@
 import { KEY_HINT } from "../accounts/auth/listen-policy.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
-import { configureUpstreams, type Upstream } from "../providers/registry.ts";
+import { configureUpstreams, lacksPrices, type Upstream } from "../providers/registry.ts";
 import type { RolePlan } from "./role-plan.ts";
 import { routerCatalog } from "./router.ts";
 import { createRouterState } from "./router-state.ts";
@@ -30,18 +30,25 @@ export function routerPlan(config: Config, env: Environment, house = createRoute
 		catalogOf: (entries) => routerCatalog(config, env, entries, house),
 		title: "router",
 		description: "One OpenAI API in front of every model you have.",
-		lines: providerLines(upstreams),
+		lines: providerLines(upstreams, config.prices),
 	};
 }
 
-/** Which providers are ready, which lack a key, and which variable sets it. */
-function providerLines(upstreams: readonly Upstream[]): string[] {
-	const ready = upstreams.filter(({ state }) => state === "ready").map(({ name }) => name);
+/** Which providers are ready, which lack a key, and which variable sets it; and which of the ready ones have no prices. */
+function providerLines(upstreams: readonly Upstream[], prices: Config["prices"]): string[] {
+	const usable = upstreams.filter(({ state }) => state === "ready");
+	const ready = usable.map(({ name }) => name);
+	const unpriced = usable.filter((upstream) => lacksPrices(upstream, prices)).map(({ name }) => name);
 	const missing = upstreams
 		.filter(({ state }) => state !== "ready")
 		.map(({ name, variable }) => `${name} (${variable})`);
 	return [
 		`ready    ${[...ready, "dummy"].join(", ")}`,
 		...(missing.length > 0 ? [`not set  ${missing.join(", ")}`] : []),
+		...(unpriced.length > 0
+			? [
+					`unpriced ${unpriced.join(", ")}: set their models' prices under \`prices:\`, or keys with a budget can't use them`,
+				]
+			: []),
 	];
 }

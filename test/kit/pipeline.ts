@@ -20,6 +20,7 @@ import { fileFetch, httpTransport } from "../../src/proxy/net/transport.ts";
 import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
 import type { AttemptClosed, CallSettled } from "../../src/telemetry/events.ts";
+import { VENDORS, type Vendors } from "../../src/vendors.ts";
 import type { Json } from "./exchange.ts";
 
 /** The configuration that a file with these settings makes. Throws ConfigError. */
@@ -39,12 +40,13 @@ export function entriesOf(
 	config: Config,
 	env: Record<string, string> = {},
 	change: (provider: Provider) => Provider = (provider) => provider,
+	vendors: Vendors = VENDORS,
 ): CatalogEntry[] {
 	const transport = httpTransport();
 	const supplies = suppliesFor(world(fileFetch({ proxyFor: () => undefined })));
 	const dummy = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [
-		...configureUpstreams(config, env).map((upstream) => ({
+		...configureUpstreams(config, env, vendors).map((upstream) => ({
 			upstream,
 			provider: change(providerOf(upstream, transport, supplies(upstream.name))),
 		})),
@@ -60,6 +62,8 @@ export interface PipelineOptions {
 	readonly config?: Json;
 	readonly env?: Record<string, string>;
 	readonly change?: (provider: Provider) => Provider;
+	/** The table of vendors. */
+	readonly vendors?: Vendors;
 	/** With the cache of answers, and a second level behind it. */
 	readonly cached?: boolean;
 	readonly secondLevel?: SecondLevel;
@@ -92,6 +96,7 @@ export function pipeline({
 	config: settings,
 	env,
 	change,
+	vendors,
 	cached = false,
 	secondLevel,
 }: PipelineOptions = {}): Pipeline {
@@ -99,7 +104,7 @@ export function pipeline({
 	const kept = { started: 0, attempts: [] as AttemptClosed[], settled: [] as CallSettled[], faults: [] as unknown[] };
 	const context: CallContext = {
 		config,
-		catalog: createCatalog(config, entriesOf(config, env, change)),
+		catalog: createCatalog(config, entriesOf(config, env, change, vendors)),
 		gate: createGate(config.keys),
 		sink: {
 			callStarted: () => {
