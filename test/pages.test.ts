@@ -81,6 +81,28 @@ test("no source file is named that isn't there", () => {
 	expect(unknown).toEqual([]);
 });
 
+test("a design.md names types, functions and members that its room has", async () => {
+	const sources = [...new Bun.Glob("src/**/*.ts").scanSync({ cwd: ROOT })];
+	for (const file of files.filter((each) => basename(each) === "design.md")) {
+		const inRoom = sources.filter((each) => each.startsWith(`${dirname(file)}/`)).map(page);
+		const room = (await Promise.all(inRoom)).join("\n");
+		const named = [...prose(text(file)).matchAll(/`((?:[a-z]+[A-Z]|[A-Z][a-z])\w*)(?![\w-])/g)].map(
+			([, name]) => name!,
+		);
+		const unknown = named.filter((name) => !new RegExp(`\\b${name}\\b`).test(room));
+		expect([file, unknown]).toEqual([file, []]);
+	}
+});
+
+/** Words of old that stood for things the field has names for. */
+const METAPHORS =
+	/\b(?:house|office|desk|doors?|gates?|turnstile|deeds|young|patience|hasty|unwell|stealth|setbacks?|transcript|misfortunes?)\b/gi;
+
+test("a page speaks in the field's words", () => {
+	const current = files.filter((file) => file !== "CHANGELOG.md");
+	expect(current.flatMap((file) => (text(file).match(METAPHORS) ?? []).map((word) => `${file}: ${word}`))).toEqual([]);
+});
+
 test("the README links each page, or a page that it links does", () => {
 	const found = new Set(["README.md"]);
 	// A set that grows while it is walked is walked to its end.
