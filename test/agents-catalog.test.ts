@@ -2,8 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createGate } from "../src/accounts/auth/keys.ts";
 import { isAllowed } from "../src/api/handler.ts";
-import { ModelList } from "../src/api/model-list.ts";
-import { listModels, oneModel } from "../src/api/models-routes.ts";
+import { listModels, oneModel } from "../src/api/model-queries.ts";
 import { RouterError } from "../src/errors.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
 import { directory } from "./kit/cli.ts";
@@ -79,16 +78,16 @@ describe("an agent's model", () => {
 
 	test("is listed as local/…, owned by local, and shown under each of its names", async () => {
 		const config = configOf();
-		const context = { config, catalog: catalog(), gate: createGate([]) } as unknown as Parameters<typeof oneModel>[0];
-		const list = new ModelList(context.catalog);
+		const snapshot = { config, catalog: catalog(), gate: createGate([]) };
+		const context = { current: { snapshot } } as unknown as Parameters<typeof oneModel>[0];
 		const request = new Request("http://localhost/v1/models");
-		const { data } = await listModels(context, list, request);
+		const { data } = await listModels(context, request);
 		expect(data.filter(({ owned_by }) => owned_by === "local").map(({ id }) => id)).toEqual([
 			"local/qwen3-8b",
 			"local/Qwen/Qwen3-8B",
 		]);
 		for (const id of ["local/qwen3-8b", "qwen3-8b", "local", "local/gpu-2/qwen3-8b"]) {
-			expect(await oneModel(context, list, request, id)).toEqual({
+			expect(await oneModel(context, request, id)).toEqual({
 				id,
 				object: "model",
 				created: 0,

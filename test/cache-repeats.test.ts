@@ -88,7 +88,7 @@ describe("is another call", () => {
 
 	test("once its alias leads elsewhere", async () => {
 		await repeated("alias");
-		Object.assign(router.context, { catalog: pipeline({ config: config("box/n") }).context.catalog });
+		Object.assign(router.snapshot, { catalog: pipeline({ config: config("box/n") }).snapshot.catalog });
 		expect((await send("alias")).text).toBe(whole("second"));
 	});
 });

@@ -60,11 +60,11 @@ test("an upstream's list of models is asked for again", async () => {
 			return Response.json({ object: "list", data: [{ id: "one" }] });
 		},
 	});
-	const { context } = pipeline({
+	const { snapshot } = pipeline({
 		config: { providers: { box: { type: "vllm", base_url: `http://localhost:${upstream.port}` } } },
 	});
-	const list = new ModelList(context.catalog);
-	const entry = context.catalog.entries.find(({ upstream }) => upstream.name === "box")!;
+	const list = new ModelList(snapshot.catalog);
+	const entry = snapshot.catalog.entries.find(({ upstream }) => upstream.name === "box")!;
 	await list.all();
 	expect(asked).toBe(1);
 	setBack();

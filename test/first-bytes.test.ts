@@ -67,7 +67,7 @@ test("a streamed call answered with JSON that breaks off is the upstream's failu
 });
 
 test("who speaks may be told long before the first piece of text; from then on silence is borne for less long", async () => {
-	const [target] = router.context.catalog.resolve("one/a").targets;
+	const [target] = router.snapshot.catalog.resolve("one/a").targets;
 	const ends: RecordEnd[] = [];
 	async function read(thinkMs: number) {
 		const body = { ...call, model: "one/a" };

@@ -38,7 +38,7 @@ function hedging({ calls = 20, known = 20, usualMs = 40, alias = {} as Json } = 
 			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"], hedge: true, ...alias }],
 		},
 	});
-	Object.assign(router.context.sink, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
+	Object.assign(router.context.sinks[0]!, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
 	const { state } = router.context;
 	for (let earlier = 1; earlier < calls; earlier++) state.hedges("fast").call();
 	const { firstToken } = state.targets.of("one/a");

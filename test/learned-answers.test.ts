@@ -29,7 +29,7 @@ test("a stream that its client leaves teaches nothing, also where its tokens wer
 	const usual = { isAsked: true, of: () => ofKey };
 	const pass = { headers: {}, settle: () => undefined };
 	const turnstile = { hasLimits: true, usual, enter: () => pass };
-	Object.assign(router.context, { accounts: { turnstile, addresses: {} } });
+	Object.assign(router.snapshot, { accounts: { turnstile, addresses: {} } });
 	const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };
 
 	upstream.run(begins(pieces));

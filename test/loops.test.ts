@@ -88,7 +88,7 @@ describe("the hop header", () => {
 			const router = pipeline({ config: { providers: { box: { type: "vllm", base_url: vllm.origin } } } });
 			await router.send({ ...call, model: "box/m" }, { headers: { "x-router-hops": "before" } });
 			expect(vllm.received[0]?.headers.get("x-router-hops")).toBe(`before,${INSTANCE}`);
-			const target = pipeline({ env: { OPENAI_API_KEY: "sk-x" } }).context.catalog.resolve("gpt-5").targets[0]!;
+			const target = pipeline({ env: { OPENAI_API_KEY: "sk-x" } }).snapshot.catalog.resolve("gpt-5").targets[0]!;
 			const parsed = parseRequest("chat", JSON.stringify({ ...call, model: "gpt-5" }));
 			const asked = target.provider.encode(
 				{

@@ -1,7 +1,7 @@
 /** `GET /v1/models`: what upstreams list, under the names that reach it here, whatever state they are in. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { listsOf, ModelList } from "../src/api/model-list.ts";
-import { listModels, oneModel } from "../src/api/models-routes.ts";
+import { ModelList } from "../src/api/model-list.ts";
+import { listModels, oneModel } from "../src/api/model-queries.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type FaultUpstream, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -30,12 +30,11 @@ function router(more: Json = {}, env: Record<string, string> = {}) {
 		local: { base_url: odd.origin },
 	};
 	const made = pipeline({ config: { providers, ...more }, env });
-	const list = new ModelList(made.context.catalog);
 	const request = (headers: Record<string, string> = {}) => new Request("http://localhost/v1/models", { headers });
 	return {
 		ids: async (headers?: Record<string, string>) =>
-			(await listModels(made.context, list, request(headers))).data.map(({ id }) => id),
-		one: (id: string, headers?: Record<string, string>) => oneModel(made.context, list, request(headers), id),
+			(await listModels(made.context, request(headers))).data.map(({ id }) => id),
+		one: (id: string, headers?: Record<string, string>) => oneModel(made.context, request(headers), id),
 	};
 }
 const OF_BOX = ["box/Qwen/Qwen3-8B", "box/gpt-5-mini", "box/shared", "box/é 🙂"];
@@ -74,8 +73,8 @@ describe("one upstream's trouble is no other's", () => {
 	test("an upstream that was waited for in vain is not waited for again until it answers", async () => {
 		odd.run(neverAnswers);
 		const made = pipeline({ config: { providers: { odd: { type: "vllm", base_url: odd.origin } } } });
-		const list = new ModelList(made.context.catalog);
-		const entry = made.context.catalog.entries.find(({ upstream }) => upstream.name === "odd")!;
+		const list = new ModelList(made.snapshot.catalog);
+		const entry = made.snapshot.catalog.entries.find(({ upstream }) => upstream.name === "odd")!;
 		await list.of(entry);
 		let isOver = false;
 		const waiting = list.of(entry).then(() => {
@@ -295,8 +294,7 @@ describe("a name that leads nowhere is told with the same close names", () => {
 		const { message } = clientError(await called.text());
 		expect(message).toContain(`Did you mean ${hint}`);
 		const request = new Request("http://localhost/v1/models", { headers });
-		const list = listsOf(made.context.catalog);
-		expect(await oneModel(made.context, list, request, model).catch((error) => error.message)).toBe(message);
+		expect(await oneModel(made.context, request, model).catch((error) => error.message)).toBe(message);
 	});
 
 	test("and names nothing that the key may not use", async () => {

@@ -30,7 +30,7 @@ function line(settings: Json, more: Json = {}): Pipeline {
 			...more,
 		},
 	});
-	Object.assign(router.context.sink, { queued: (what: Queued) => queued.push(what) });
+	Object.assign(router.context.sinks[0]!, { queued: (what: Queued) => queued.push(what) });
 	return router;
 }
 const waiting = () => Object.fromEntries(router.context.state.waiting());

@@ -105,7 +105,8 @@ describe("a refused key", () => {
 		router = pipeline({ config: config({ api_key: "sk-only" }) });
 		first.run(error("401 Unauthorized"));
 		expect((await router.send(call)).status).toBe(502);
-		const { state, catalog } = router.context;
+		const { state } = router.context;
+		const { catalog } = router.snapshot;
 		expect([...state.keysOut(catalog.entries)]).toEqual([["one", 1]]);
 		first.run(ok);
 		expect((await router.send(call)).status).toBe(200);

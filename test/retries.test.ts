@@ -145,7 +145,7 @@ test("the retry budget keeps the same target from being asked again, and sends t
 	const { state } = router.context;
 	for (let spent = 0; spent < 200; spent++) state.retries.spend(performance.now());
 	const steps: string[] = [];
-	const { sink } = router.context;
+	const sink = router.context.sinks[0]!;
 	Object.assign(sink, {
 		attemptFollowed: ({ how, provider }: { how: string; provider: string }) => steps.push(`${how} ${provider}`),
 	});

@@ -48,10 +48,10 @@ function routing({ alias = {} as Json, rates = { input: 0, output: 0 } as Rates 
 			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"], ...alias }],
 		},
 	});
-	Object.assign(router.context.sink, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
+	Object.assign(router.context.sinks[0]!, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
 	const biller = createBiller(() => (rates ? { rates, source: "prices" } : {}), new Clocks());
 	const turnstile = { hasLimits: false };
-	Object.assign(router.context, { accounts: { biller, turnstile, addresses: {} } });
+	Object.assign(router.snapshot, { accounts: { biller, turnstile, addresses: {} } });
 	return router;
 }
 const ask = async (stream: boolean, { body = {} as Json, operation = "chat" as const, headers = {} } = {}) => {

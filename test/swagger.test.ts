@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { Type } from "@sinclair/typebox";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { openAiRoutes } from "../src/api/openai-routes.ts";
+import { apiRoutes } from "../src/api/routes.ts";
 import { type ErrorCode, RouterError } from "../src/errors.ts";
 import { finishDocument } from "../src/http/openapi.ts";
 import { answer, errorResponses, streamed, wildcard } from "../src/http/route-docs.ts";
@@ -112,7 +112,7 @@ describe("the document", () => {
 
 	test("of the real routes is valid too", async () => {
 		const real = base({ role: "agent" });
-		const app = real.app.use(openAiRoutes({ catalog: { entries: [] } } as never));
+		const app = real.app.use(apiRoutes({} as never));
 		const response = await app.handle(new globalThis.Request("http://localhost/swagger/json"));
 		const document: Document = await response.json();
 		expect((await new Validator().validate(document)).errors).toBeUndefined();

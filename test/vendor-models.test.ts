@@ -1,7 +1,6 @@
 /** `GET /v1/models` of Anthropic and Gemini: all pages, in OpenAI's shape, under names that lead there. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { ModelList } from "../src/api/model-list.ts";
-import { listModels } from "../src/api/models-routes.ts";
+import { listModels } from "../src/api/model-queries.ts";
 import type { Json } from "./kit/exchange.ts";
 import { pipeline } from "./kit/pipeline.ts";
 import { CLAUDE_KEY, GEMINI_KEY, vendorsAt } from "./kit/vendor-rig.ts";
@@ -61,9 +60,7 @@ function router() {
 		env: vendorsAt(server.url.origin),
 		config: { models: [{ name: "smart", targets: ["claude-opus-4-7"] }] },
 	});
-	const list = new ModelList(context.catalog);
-	return async () =>
-		(await listModels(context, list, new Request("http://localhost/v1/models"))).data as unknown as Json[];
+	return async () => (await listModels(context, new Request("http://localhost/v1/models"))).data as unknown as Json[];
 }
 
 test("every page is asked for, and each model has OpenAI's shape", async () => {

@@ -2,61 +2,42 @@
 
 import { rejectCrossSite } from "../accounts/auth/csrf.ts";
 import type { Caller, Gate } from "../accounts/auth/keys.ts";
-import type { AdmissionControl } from "../accounts/limits/admission.ts";
-import type { Biller } from "../accounts/usage/pricing.ts";
 import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
-import type { AnswerCache } from "../cache/cache.ts";
 import type { Config } from "../config/schema.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
-import { openAiChat } from "../dialects/openai-chat.ts";
 import { asRouterError, RouterError } from "../errors.ts";
-import type { ClientAddresses, Peers } from "../http/client-address.ts";
+import type { Peers } from "../http/client-address.ts";
 import { IdleTimeoutLift, type IdleTimeouts } from "../http/idle-timeout.ts";
 import { readRequestText } from "../http/request-body.ts";
+import type { Detail } from "../http/route-docs.ts";
 import type { Operation } from "../openai/operations.ts";
 import { HOPS } from "../providers/request-headers.ts";
 import { CallRecord, newRequestId } from "../proxy/call-record.ts";
-import type { ProxyState } from "../proxy/proxy-state.ts";
 import { relay } from "../proxy/relay.ts";
-import type { Catalog } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
-import type { Sink } from "../telemetry/events.ts";
 import { admitCall, affordable, endUser } from "./admit.ts";
+import type { CallContext, CallSnapshot } from "./call-context.ts";
 import { type Arrival, IncomingCall } from "./incoming-call.ts";
 import { refuseReroutes } from "./model-overrides.ts";
 import { choose, explainHeader, mayReach, permitted } from "./route-call.ts";
 import { resolved } from "./unknown-model.ts";
 
 /**
- * What a call needs of its server. The first three are one immutable snapshot: a reload puts another in its place, so a call reads
- * them once, together.
+ * What is done for a call, in this order: `auth` finds its caller, `limits` holds it against limits and budget, `cache` answers it where
+ * it can, `relay` has an upstream answer it.
  */
-export interface CallContext {
-	readonly config: Config;
-	readonly catalog: Catalog;
-	readonly gate: Gate;
-	readonly sink: Sink;
-	/** What is known of upstreams; it outlives a reload. */
-	readonly state: ProxyState;
-	/** Told how long each plan took, ms. */
-	readonly onPlanned?: ((ms: number) => void) | undefined;
-	/** Limits, budgets and prices; a router has them, an agent has none. The first two outlive a reload. */
-	readonly accounts?: Accounts | undefined;
-	/** It stands behind a router, which knows other places: a busy upstream is not waited for here, too. */
-	readonly isBehindRouter?: boolean | undefined;
-	/** This server among routers. One of its own for each role: in one process a call passes through both. */
-	readonly instance: string;
-	/** Answers of before; absent where they are switched off. */
-	readonly cache?: AnswerCache | undefined;
-	/** Hears of errors that are the router's own fault. */
-	readonly onFault: (id: string, error: unknown) => void;
-}
+export type CallStep = "auth" | "limits" | "cache" | "relay";
 
-/** What a router keeps of its callers. */
-export interface Accounts {
-	readonly turnstile: AdmissionControl;
-	readonly biller: Biller;
-	readonly addresses: ClientAddresses;
+/** A route that makes a call. */
+export interface CallRoute {
+	readonly method: "POST";
+	readonly path: `/${string}`;
+	readonly operation: Operation;
+	/** What its clients speak. */
+	readonly dialect: Dialect;
+	readonly steps: readonly CallStep[];
+	/** Its entry in `/swagger`. */
+	readonly detail: Detail;
 }
 
 /** What is used of Bun's server. */
@@ -68,11 +49,11 @@ const MAX_HOPS = 8;
 const MOST_ANSWERED = 100;
 
 /** Handles `POST /v1/…` for one operation. Never throws: every error is answered and settled here. */
-export function callHandler(operation: Operation, context: CallContext, dialect: Dialect = openAiChat) {
+export function callHandler({ operation, dialect }: Pick<CallRoute, "operation" | "dialect">, context: CallContext) {
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
 	const answered = new Set<string>();
 	return async (request: Request, server: BunServer | null): Promise<Response> => {
-		const settlement = new CallRecord(newRequestId(), operation, performance.now(), context.sink);
+		const settlement = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
 		settlement.onFault = (thrown) => context.onFault(settlement.id, thrown);
 		try {
 			const arrived = arrive(operation, dialect, context, request, settlement);
@@ -91,7 +72,7 @@ export function callHandler(operation: Operation, context: CallContext, dialect:
 }
 
 /** A call whose body is not here yet, and what it holds of the server, whatever is loaded meanwhile. */
-interface Arrived extends Pick<CallContext, "config" | "catalog" | "accounts"> {
+interface Arrived extends Pick<CallSnapshot, "config" | "catalog" | "accounts"> {
 	readonly context: CallContext;
 	readonly request: Request;
 	readonly settlement: CallRecord;
@@ -107,7 +88,7 @@ function arrive(
 	request: Request,
 	settlement: CallRecord,
 ): Arrived {
-	const { config, catalog, gate, accounts } = context;
+	const { config, catalog, gate, accounts } = context.current.snapshot;
 	const { headers } = request;
 	const caller = admit(gate, request, config);
 	settlement.caller = caller;

@@ -1,7 +1,7 @@
 /** Another configuration for a server that runs: when its file changes, and on SIGHUP. */
 
 import { createGate, type Gate } from "../accounts/auth/keys.ts";
-import type { Accounts } from "../api/handler.ts";
+import type { Accounts, CallSnapshot } from "../api/call-context.ts";
 import { ConfigError, type Finding, located, type Mistake, mistakeLine } from "../config/config-error.ts";
 import { type Difference, differenceLine, differences } from "../config/diff.ts";
 import type { Config } from "../config/schema.ts";
@@ -11,14 +11,6 @@ import type { Catalog } from "../routing/catalog.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { entriesOf, type RoleCatalog, type RolePlan } from "./role-plan.ts";
-
-/** What calls are answered by. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
-export interface Snapshot {
-	readonly config: Config;
-	readonly catalog: Catalog;
-	readonly gate: Gate;
-	readonly accounts?: Accounts | undefined;
-}
 
 /** Another configuration. */
 export interface Renewed {
@@ -49,8 +41,8 @@ export interface ReloadOptions {
 	readonly accountsOf?: ((config: Config, catalog: Catalog) => Accounts) | undefined;
 	/** There where the start made a key. */
 	readonly generatedGate: Gate | undefined;
-	readonly current: () => Snapshot;
-	readonly take: (snapshot: Snapshot) => void;
+	readonly current: () => CallSnapshot;
+	readonly take: (snapshot: CallSnapshot) => void;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded">;
 }

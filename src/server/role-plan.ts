@@ -2,7 +2,7 @@
 import type { AnyElysia } from "elysia";
 import type { AgentCredential, FoundKeys, Gate } from "../accounts/auth/keys.ts";
 import { openDoor } from "../accounts/auth/listen-policy.ts";
-import type { Accounts } from "../api/handler.ts";
+import type { Accounts } from "../api/call-context.ts";
 import type { AnswerCache } from "../cache/cache.ts";
 import type { KeyConfig } from "../config/access.ts";
 import type { Environment } from "../config/interpolate.ts";

@@ -2,9 +2,9 @@
 
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
 import { createGate, type Gate } from "../accounts/auth/keys.ts";
-import { explainRoute } from "../api/explain-route.ts";
-import { type CallContext, refuseStealth } from "../api/handler.ts";
-import { openAiRoutes } from "../api/openai-routes.ts";
+import type { CallContext, CallSnapshot } from "../api/call-context.ts";
+import { refuseStealth } from "../api/handler.ts";
+import { apiRoutes } from "../api/routes.ts";
 import { onCrash } from "../crash.ts";
 import { httpBase } from "../http/app.ts";
 import { createLifecycle } from "../http/lifecycle.ts";
@@ -15,9 +15,8 @@ import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { unwritable } from "../store/private-file.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { createMetrics } from "../telemetry/metrics.ts";
-import { sinkOf } from "../telemetry/sinks.ts";
 import { VERSION } from "../version.ts";
-import { type Renewal, type Snapshot, watchConfiguration } from "./reload.ts";
+import { type Renewal, watchConfiguration } from "./reload.ts";
 import { catalogOf, type RolePlan } from "./role-plan.ts";
 
 /**
@@ -39,11 +38,14 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 	const { role, config, host, port, tls, title, description } = plan;
 	const catalog = catalogOf(plan);
 	const { gate, generated } = door(plan);
-	let current: Snapshot = { config, catalog, gate };
+	const current: { snapshot: CallSnapshot } = { snapshot: { config, catalog, gate } };
 	const metrics = createMetrics(role);
 	const state = new ProxyState();
 	metrics.watchTargets(state.targets);
-	metrics.watchProxy({ waiting: () => state.waiting(), keysOut: () => state.keysOut(current.catalog.entries) });
+	metrics.watchProxy({
+		waiting: () => state.waiting(),
+		keysOut: () => state.keysOut(current.snapshot.catalog.entries),
+	});
 	// Its file is opened at the first line, which is after the port is ours: a second instance that fails on the port touches no file.
 	const log = createLog({ ...config.log, role, onFailure: metrics.logFailure });
 	const lifecycle = createLifecycle({
@@ -51,32 +53,21 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 		shutdownMs: config.server.shutdown_timeout,
 		log,
 	});
-	const refuse = (request: Request) => refuseStealth(current.gate, request, current.config);
+	const refuse = (request: Request) => refuseStealth(current.snapshot.gate, request, current.snapshot.config);
 	const liveGate: Gate = {
 		get isOpen() {
-			return current.gate.isOpen;
+			return current.snapshot.gate.isOpen;
 		},
-		admit: (headers) => current.gate.admit(headers),
+		admit: (headers) => current.snapshot.gate.admit(headers),
 	};
 	const extension = catalog.extension?.({ log, metrics, gate: liveGate, refuse });
-	current = { ...current, accounts: extension?.accountsOf?.(config, catalog) };
+	current.snapshot = { ...current.snapshot, accounts: extension?.accountsOf?.(config, catalog) };
 	const context: CallContext = {
-		get config() {
-			return current.config;
-		},
-		get catalog() {
-			return current.catalog;
-		},
-		get gate() {
-			return current.gate;
-		},
-		get accounts() {
-			return current.accounts;
-		},
+		current,
 		state,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
-		sink: sinkOf([metrics.sink, log.sink, extension?.sink ?? {}]),
+		sinks: [metrics.sink, log.sink, extension?.sink ?? {}],
 		instance: crypto.randomUUID().slice(0, 8),
 		cache: extension?.cache,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
@@ -95,8 +86,7 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 		description,
 		healthNotes: extension?.healthNotes,
 		refuse: (request, server) => refuse(request) ?? extension?.refusePage?.(request, server),
-	}).use(openAiRoutes(context));
-	if (role === "router") app.use(explainRoute(context));
+	}).use(apiRoutes(context));
 	if (extension) app.use(extension.routes);
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
 	lifecycle.started(server);
@@ -111,12 +101,21 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 	const unwatch = catalog.watch?.({ port: server.port, log, onDrain: (hook) => lifecycle.onDrain(hook) });
 	if (unwatch) lifecycle.onStop(unwatch);
 	if (renewal) {
-		const take = (snapshot: Snapshot) => {
-			current = snapshot;
+		const take = (snapshot: CallSnapshot) => {
+			current.snapshot = snapshot;
 		};
 		const generatedGate = generated && gate;
 		const { accountsOf } = extension ?? {};
-		const options = { renewal, catalog, accountsOf, generatedGate, current: () => current, take, log, metrics };
+		const options = {
+			renewal,
+			catalog,
+			accountsOf,
+			generatedGate,
+			current: () => current.snapshot,
+			take,
+			log,
+			metrics,
+		};
 		lifecycle.onStop(watchConfiguration(options));
 	}
 	const { url } = server;

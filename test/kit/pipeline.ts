@@ -3,11 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createGate } from "../../src/accounts/auth/keys.ts";
-import { type CallContext, callHandler } from "../../src/api/handler.ts";
+import type { CallContext, CallSnapshot } from "../../src/api/call-context.ts";
+import { callHandler } from "../../src/api/handler.ts";
 import { answersOf } from "../../src/cache/cache-settings.ts";
 import type { SecondLevel } from "../../src/cache/shared-store.ts";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { openAiChat } from "../../src/dialects/openai-chat.ts";
 import type { Operation } from "../../src/openai/operations.ts";
 import { providerOf } from "../../src/providers/create.ts";
 import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
@@ -80,6 +82,8 @@ export interface SendOptions {
 /** The pipeline, and what it told its listeners. */
 export interface Pipeline {
 	readonly context: CallContext;
+	/** What its calls are answered with; a test may change a part. */
+	readonly snapshot: CallSnapshot;
 	readonly started: number;
 	readonly attempts: AttemptClosed[];
 	readonly settled: CallSettled[];
@@ -102,17 +106,22 @@ export function pipeline({
 }: PipelineOptions = {}): Pipeline {
 	const config = configOf(settings, env);
 	const kept = { started: 0, attempts: [] as AttemptClosed[], settled: [] as CallSettled[], faults: [] as unknown[] };
-	const context: CallContext = {
+	const snapshot: CallSnapshot = {
 		config,
 		catalog: createCatalog(config, entriesOf(config, env, change, vendors)),
 		gate: createGate(config.keys),
-		sink: {
-			callStarted: () => {
-				kept.started++;
+	};
+	const context: CallContext = {
+		current: { snapshot },
+		sinks: [
+			{
+				callStarted: () => {
+					kept.started++;
+				},
+				attemptClosed: (attempt) => void kept.attempts.push(attempt),
+				callSettled: (call) => void kept.settled.push(call),
 			},
-			attemptClosed: (attempt) => kept.attempts.push(attempt),
-			callSettled: (call) => kept.settled.push(call),
-		},
+		],
 		state: new ProxyState(),
 		instance: INSTANCE,
 		cache: cached ? answersOf(() => config, secondLevel) : undefined,
@@ -124,6 +133,7 @@ export function pipeline({
 			return kept.started;
 		},
 		context,
+		snapshot,
 		send(body, { operation = "chat", headers = {}, signal } = {}) {
 			const request = new Request("http://localhost/v1", {
 				method: "POST",
@@ -131,7 +141,7 @@ export function pipeline({
 				body: JSON.stringify(body),
 				...(signal ? { signal } : {}),
 			});
-			return callHandler(operation, context)(request, null);
+			return callHandler({ operation, dialect: openAiChat }, context)(request, null);
 		},
 		async settledCalls(count) {
 			for (let look = 0; look < 3_000 && kept.settled.length < count; look++) await Bun.sleep(10);

@@ -1,18 +1,19 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 import type { Target } from "../providers/provider.ts";
-import type { CatalogEntry } from "../routing/catalog.ts";
+import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-models.ts";
 import type { Route } from "../routing/route.ts";
-import type { CallContext } from "./handler.ts";
+import type { CallContext } from "./call-context.ts";
 import { admit, isAllowed } from "./handler.ts";
-import type { Model, ModelList } from "./model-list.ts";
+import { listsOf, type Model, type ModelList } from "./model-list.ts";
 import { unknownModel } from "./unknown-model.ts";
 
 /** All models the caller may use. Throws what the gate says. */
-export async function listModels(context: CallContext, list: ModelList, request: Request) {
-	const caller = admit(context.gate, request, context.config);
-	const models = await list.all();
-	const isVisible = ({ id }: Model) => isAllowed(caller, id, context.catalog.find(id));
+export async function listModels({ current }: CallContext, request: Request) {
+	const { config, catalog, gate } = current.snapshot;
+	const caller = admit(gate, request, config);
+	const models = await listsOf(catalog).all();
+	const isVisible = ({ id }: Model) => isAllowed(caller, id, catalog.find(id));
 	return { object: "list" as const, data: caller ? models.filter(isVisible) : models };
 }
 
@@ -22,20 +23,22 @@ export async function listModels(context: CallContext, list: ModelList, request:
  * its list says of it. Only that upstream is asked. Throws what the gate says, and `model_not_found` naming close ones: for a name that leads
  * nowhere (no such provider, no known prefix), for a model that the caller may not use, and for one that no agent has, since agents list all they have.
  */
-export async function oneModel(context: CallContext, list: ModelList, request: Request, id: string): Promise<Model> {
-	const { catalog } = context;
-	const caller = admit(context.gate, request, context.config);
+export async function oneModel(context: CallContext, request: Request, id: string): Promise<Model> {
+	const { config, catalog, gate } = context.current.snapshot;
+	const caller = admit(gate, request, config);
 	const route = catalog.find(id);
 	if (isAllowed(caller, id, route)) {
-		const found = catalog.names.includes(id) ? bare(id, "router") : await atItsUpstream(context, list, id, route);
+		const found = catalog.names.includes(id)
+			? bare(id, "router")
+			: await atItsUpstream(catalog, context.isBehindRouter === true, id, route);
 		if (found) return found;
 	}
 	throw await unknownModel(catalog, id, (name) => isAllowed(caller, name, catalog.find(name)));
 }
 
 async function atItsUpstream(
-	{ catalog, isBehindRouter }: CallContext,
-	list: ModelList,
+	catalog: Catalog,
+	isBehindRouter: boolean,
 	id: string,
 	route: Route | undefined,
 ): Promise<Model | undefined> {
@@ -44,10 +47,11 @@ async function atItsUpstream(
 	if (!target) return undefined;
 	if (target.name !== undefined) return bare(id, "local");
 	if (!entry) return bare(id, target.provider.name);
+	const list = listsOf(catalog);
 	const listed = await list.of(entry);
 	const known = listed.find((model) => placeOf(catalog.find(model.id)?.targets[0]) === placeOf(target));
 	if (known) return { ...known, id };
-	const isComplete = entry.upstream.type === "local" || isBehindRouter === true;
+	const isComplete = entry.upstream.type === "local" || isBehindRouter;
 	if (isComplete && list.isKnown(entry) && !isServed(target.model, list, entry)) return undefined;
 	return bare(id, entry.upstream.name);
 }

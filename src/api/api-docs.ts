@@ -1,4 +1,4 @@
-/** What `/swagger` says of the OpenAI routes. The examples are real answers of the model `dummy`. */
+/** What `/swagger` says of the routes that clients call. The examples are real answers of the model `dummy`. */
 
 import { answer, type Detail, errorResponses, streamed, wildcard } from "../http/route-docs.ts";
 import { ChatRequest, CompletionRequest, EmbeddingRequest } from "../openai/request-fields.ts";
@@ -149,5 +149,58 @@ export const MODEL: Detail = {
 	responses: {
 		200: answer("The model.", model),
 		...errorResponses("invalid_api_key", "model_not_found", "internal_error"),
+	},
+};
+
+const candidate = {
+	rank: 1,
+	id: "local/gpu-1/qwen3-8b",
+	provider: "local",
+	model: "qwen3-8b",
+	agent: "gpu-1",
+	tier: "targets",
+	kind: "local",
+	score: 1540,
+	reason: "least uncached prompt × load",
+	inputs: { in_flight: 0, queued_characters: 0, uncached_characters: 1540, wait_ms: 0, cost_usd: 0 },
+};
+
+/** `POST /v1/route`. */
+export const EXPLAIN: Detail = {
+	tags: ["Router"],
+	operationId: "explainRoute",
+	summary: "Where would this call go, and why?",
+	description:
+		"Takes the body of a chat, completion or embedding (or a model's name alone), makes no call, and answers every " +
+		"candidate in the order to try, with its score, what that was made of, and the reason it stands where it stands. " +
+		"A call with the header `x-router-explain: 1` gets the same in that header of its answer.",
+	requestBody: {
+		required: true,
+		content: {
+			"application/json": {
+				schema: { type: "object", required: ["model"], properties: { model: { type: "string" } } },
+				example: { model: "dummy", messages: [{ role: "user", content: "hi" }] },
+			},
+		},
+	},
+	responses: {
+		200: answer("The plan.", {
+			model: "fast",
+			route: "models: fast",
+			policy: "balanced",
+			call: { operation: "chat", stream: false, characters: 1540, tokens: 385, needs: [], has_session: false },
+			candidates: [candidate],
+		}),
+		...errorResponses(
+			"invalid_json",
+			"invalid_value",
+			"duplicate_key",
+			"invalid_api_key",
+			"model_not_allowed",
+			"model_not_found",
+			"body_too_large",
+			"unsupported_media_type",
+			"model_unavailable",
+		),
 	},
 };

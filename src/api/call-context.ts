@@ -1,0 +1,46 @@
+/** What requests are answered with: a snapshot of the configuration, and what outlives it. */
+import type { Gate } from "../accounts/auth/keys.ts";
+import type { AdmissionControl } from "../accounts/limits/admission.ts";
+import type { Biller } from "../accounts/usage/pricing.ts";
+import type { AnswerCache } from "../cache/cache.ts";
+import type { Config } from "../config/schema.ts";
+import type { ClientAddresses } from "../http/client-address.ts";
+import type { ProxyState } from "../proxy/proxy-state.ts";
+import type { Catalog } from "../routing/catalog.ts";
+import type { Sink } from "../telemetry/events.ts";
+
+/** What one configuration comes to. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
+export interface CallSnapshot {
+	readonly config: Config;
+	readonly catalog: Catalog;
+	readonly gate: Gate;
+	/** Limits, budgets and prices; a router has them, an agent has none. */
+	readonly accounts?: Accounts | undefined;
+}
+
+/** What a router keeps of its callers. */
+export interface Accounts {
+	readonly turnstile: AdmissionControl;
+	readonly biller: Biller;
+	readonly addresses: ClientAddresses;
+}
+
+/** What a server answers with. All but the snapshot outlives a reload. */
+export interface CallContext {
+	/** Holds the snapshot in force: a request reads it once. */
+	readonly current: { readonly snapshot: CallSnapshot };
+	/** Hear of every call, in this order. */
+	readonly sinks: readonly Partial<Sink>[];
+	/** What is known of upstreams. */
+	readonly state: ProxyState;
+	/** Told how long each plan took, ms. */
+	readonly onPlanned?: ((ms: number) => void) | undefined;
+	/** It stands behind a router, which knows other places: a busy upstream is not waited for here, too. */
+	readonly isBehindRouter?: boolean | undefined;
+	/** This server among routers. One of its own for each role: in one process a call passes through both. */
+	readonly instance: string;
+	/** Answers of before; absent where they are switched off. */
+	readonly cache?: AnswerCache | undefined;
+	/** Hears of errors that are the router's own fault. */
+	readonly onFault: (id: string, error: unknown) => void;
+}

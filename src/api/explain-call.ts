@@ -1,0 +1,41 @@
+/** `POST /v1/route`: where a call would go and why, without making it. */
+import { readRequestText } from "../http/request-body.ts";
+import { parseRequest } from "../openai/call.ts";
+import { parseBounded } from "../openai/json.ts";
+import type { Operation } from "../openai/operations.ts";
+import { explain } from "../routing/explain.ts";
+import type { CallContext } from "./call-context.ts";
+import { admit, isAllowed, notAllowed } from "./handler.ts";
+import { choose, permitted } from "./route-call.ts";
+import { resolved } from "./unknown-model.ts";
+
+/** The explanation. Throws what a call with that body would be refused with, but for what its upstream says. */
+export async function explainCall(context: CallContext, request: Request) {
+	const { config, catalog, gate } = context.current.snapshot;
+	const caller = admit(gate, request, config);
+	const text = await readRequestText(request, config.server.body_limit);
+	const { operation, body } = operationOf(text);
+	const parsed = parseRequest(operation, body);
+	const { model } = parsed.body;
+	const isVisible = caller && ((name: string) => isAllowed(caller, name, catalog.find(name)));
+	const route = await resolved(catalog, model, isVisible);
+	if (!isAllowed(caller, model, route)) throw notAllowed(caller!, model);
+	const asked = { ...parsed, operation, headers: request.headers };
+	return explain(choose(asked, permitted(caller, model, route), context, true).explained!);
+}
+
+/** Which endpoint a body is for. One with a model's name alone is taken for a short chat. */
+function operationOf(text: string): { operation: Operation; body: string } {
+	let body: unknown;
+	try {
+		body = parseBounded(text);
+	} catch {
+		// Said below, as of any call.
+		return { operation: "chat", body: text };
+	}
+	if (typeof body !== "object" || body === null || Array.isArray(body)) return { operation: "chat", body: text };
+	if ("input" in body) return { operation: "embeddings", body: text };
+	if ("prompt" in body) return { operation: "completions", body: text };
+	if ("messages" in body) return { operation: "chat", body: text };
+	return { operation: "chat", body: JSON.stringify({ ...body, messages: [{ role: "user", content: "hi" }] }) };
+}

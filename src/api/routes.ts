@@ -1,0 +1,76 @@
+/**
+ * All that clients may call, the same on router and agent: one row a route. Elysia's routes and their documentation follow from it.
+ */
+import { Elysia } from "elysia";
+import { openAiChat } from "../dialects/openai-chat.ts";
+import type { Detail } from "../http/route-docs.ts";
+import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
+import type { CallContext } from "./call-context.ts";
+import { explainCall } from "./explain-call.ts";
+import { type CallRoute, callHandler } from "./handler.ts";
+import { listModels, oneModel } from "./model-queries.ts";
+
+/** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
+export interface QueryRoute {
+	readonly method: "GET" | "POST";
+	readonly path: `/${string}`;
+	readonly query: Query;
+	readonly steps: readonly ["auth"];
+	/** An agent has no choice to explain. */
+	readonly isRouterOnly?: boolean;
+	readonly detail: Detail;
+}
+
+type Query = "list-models" | "one-model" | "explain";
+
+const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
+const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
+
+/** The table. */
+export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
+	{ ...openAi, path: "/v1/chat/completions", operation: "chat", detail: CHAT },
+	{ ...openAi, path: "/v1/completions", operation: "completions", detail: COMPLETIONS },
+	{ ...openAi, path: "/v1/embeddings", operation: "embeddings", detail: EMBEDDINGS },
+	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
+	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
+	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
+];
+
+type Answer = (context: CallContext, request: Request, name: string) => Promise<object>;
+
+const QUERIES: Readonly<Record<Query, Answer>> = {
+	"list-models": listModels,
+	"one-model": oneModel,
+	explain: explainCall,
+};
+
+/**
+ * The plugin. `parse: "none"`: the body is read and checked by the handler, since Elysia's parse would lose big integers and key
+ * order (runtime traps, Elysia).
+ * @param routes the table, unless a test has another
+ */
+export function apiRoutes(context: CallContext, routes: readonly (CallRoute | QueryRoute)[] = ROUTES) {
+	const app = new Elysia({ name: "api-routes" });
+	for (const route of routes) {
+		const { method, path, detail } = route;
+		const hook = { parse: "none", detail } as const;
+		if ("operation" in route) {
+			const handle = callHandler(route, context);
+			app.route(method, path, ({ request, server }) => handle(request, server), hook);
+		} else if (!(context.isBehindRouter && route.isRouterOnly)) {
+			const answer = QUERIES[route.query];
+			app.route(method, path, ({ request, params }) => answer(context, request, nameIn(params)), hook);
+		}
+	}
+	return app;
+}
+
+/** Model ids contain slashes, so clients may or may not encode them; wildcard params arrive undecoded. "" where the path has no wildcard. */
+function nameIn(params: Readonly<Record<string, string>> | undefined): string {
+	const id = params?.["*"] ?? "";
+	try {
+		return decodeURIComponent(id);
+	} catch {
+		return id;
+	}
+}
