@@ -56,15 +56,15 @@ afterAll(() => upstream.stop(true));
 async function called(model: string, table = vendors) {
 	const env = { ACME_API_KEY: "acme-secret", ACME_BASE_URL: `http://127.0.0.1:${upstream.port}` };
 	const config = { keys: [{ name: "team-a", key: "a-secret-of-team-a" }] };
-	const { send, context } = pipeline({ config, env, vendors: table });
+	const { send, snapshot } = pipeline({ config, env, vendors: table });
 	const headers = {
 		authorization: "Bearer a-secret-of-team-a",
 		"x-acme-app": "chat",
 		"x-title": "no header of Acme's",
 	};
 	const { status } = await send({ model, messages: [{ role: "user", content: "hi" }] }, { headers });
-	const [target] = context.catalog.find(model)!.targets;
-	return { status, listed: context.catalog.listed!(target!), request: seen.at(-1)! };
+	const [target] = snapshot.catalog.find(model)!.targets;
+	return { status, listed: snapshot.catalog.listed!(target!), request: seen.at(-1)! };
 }
 
 describe("of a row that was added", () => {
