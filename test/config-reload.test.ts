@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { differenceLine, differences } from "../src/config/diff.ts";
-import { keepFixed } from "../src/config/restart-only.ts";
+import { keepRestartOnly } from "../src/config/restart-only.ts";
 import { watchFile } from "../src/config/watch.ts";
 import { directory } from "./kit/cli.ts";
 import { upstreamsAt } from "./kit/dialects.ts";
@@ -72,7 +72,7 @@ test("a process keeps what it was started with, and takes the rest", () => {
 		data_dir: "/two",
 		models: [{ name: "a", targets: ["dummy"] }],
 	});
-	const { config, waiting } = keepFixed(running, next);
+	const { config, waiting } = keepRestartOnly(running, next);
 	expect(config).toMatchObject({
 		server: { port: 1, keep_alive: 2_000 },
 		data_dir: running.data_dir,
@@ -109,13 +109,13 @@ describe("a watched file", () => {
 		let told = 0;
 		const watch = watchFile(file, () => told++, 5);
 		try {
-			watch.ask();
+			watch.recheck();
 			await until(() => told === 1);
 			writeFileSync(file, "2");
-			watch.ask();
+			watch.recheck();
 			await until(() => told === 2);
 			rmSync(file);
-			watch.ask();
+			watch.recheck();
 			await until(() => told === 3);
 			await Bun.sleep(50);
 			expect(told).toBe(3);
@@ -132,7 +132,7 @@ describe("a watched file", () => {
 		try {
 			for (const text of ["12", "123", "1234", "12345"]) {
 				writeFileSync(file, text);
-				watch.ask();
+				watch.recheck();
 				await Bun.sleep(100);
 			}
 			await until(() => seen.length > 0);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
 import { createGate } from "../src/accounts/auth/keys.ts";
 import { isAllowed } from "../src/api/handler.ts";
-import { fitting } from "../src/config/name-pattern.ts";
+import { nameMatcher } from "../src/config/name-pattern.ts";
 import { type FleetTarget, NO_FLEET } from "../src/routing/agent-targets.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
 import { furtherTargets, limitedNames } from "../src/routing/limited-names.ts";
@@ -52,7 +52,7 @@ const callerOf = (pattern: string): Caller =>
 	)!;
 const limits = (pattern: string, name: string, body = {}) => {
 	const route = routeOf(name);
-	return limitedNames(name, route, furtherTargets(body, route)).some(fitting([pattern.toLowerCase()]));
+	return limitedNames(name, route, furtherTargets(body, route)).some(nameMatcher([pattern.toLowerCase()]));
 };
 const permits = (pattern: string, name: string) => isAllowed(callerOf(pattern), name, routeOf(name));
 
@@ -170,7 +170,7 @@ describe("a price", () => {
 });
 
 test("a pattern of many stars and a long name take no time", () => {
-	const fits = fitting([`${"*a".repeat(40)}*b`]);
+	const fits = nameMatcher([`${"*a".repeat(40)}*b`]);
 	expect(fits("a".repeat(500))).toBe(false);
 	expect(fits(`${"a".repeat(500)}b`)).toBe(true);
 });

@@ -1,4 +1,4 @@
-/** What a schema can't say of keys, prices and proxies. */
+/** Rules for keys, prices and proxies that a schema can't express. */
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { price as priceSchema } from "./access.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
@@ -8,7 +8,7 @@ import { entries, type ListedEntry, repeated } from "./entries.ts";
 
 const PRICE = TypeCompiler.Compile(priceSchema);
 
-/** A key that is given by its hash. */
+/** The form of a key that is given by its hash. */
 const HASHED = /^sha256:/i;
 const HASH = /^sha256:[0-9a-f]{64}$/i;
 const ADMIN: Path = ["admin", "keys"];
@@ -37,7 +37,7 @@ function hashes(found: readonly [number, ListedEntry][], path: Path): Finding[] 
 	});
 }
 
-/** Who may call must not thereby be able to make keys. */
+/** A caller's key must not be an admin's key, too: it could make keys. */
 function shared(keys: readonly [number, ListedEntry][], admins: readonly [number, ListedEntry][]): Finding[] {
 	const secrets = new Set(keys.map(([, { key }]) => key));
 	return admins.flatMap(([index, { key }]) => {
@@ -46,11 +46,11 @@ function shared(keys: readonly [number, ListedEntry][], admins: readonly [number
 	});
 }
 
-/** What a call costs must be known whichever way its tokens are split. */
+/** A price must give a call's cost however its tokens are split. */
 function prices(values: unknown): Finding[] {
 	if (!isRecord(values)) return [];
 	return Object.entries(values).flatMap(([name, price]) => {
-		// What is wrong inside of it is told by the schema, and may be why one of the two seems to be missing.
+		// The schema reports a mistake inside the price, which may be why one of the two seems to be missing.
 		if (!PRICE.Check(price)) return [];
 		const { input, output, gpu_hour, request, ...others } = price;
 		const hasBoth = input !== undefined && output !== undefined;

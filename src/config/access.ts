@@ -1,14 +1,13 @@
-/** The part of the schema about who may call, how much, and what it costs. */
+/** The sections of the configuration about keys, limits, prices and usage. */
 import { type Static, Type } from "@sinclair/typebox";
-import { closed, section } from "./section.ts";
-import { bytes, duration, secret } from "./units.ts";
+import { bytes, closed, duration, secret, section } from "./schema-parts.ts";
 
-/** Most of a limit: more is no limit. */
+/** The highest value of a limit. */
 const MOST = 1_000_000_000;
 const limit = (description: string, example: number) =>
 	Type.Optional(Type.Integer({ minimum: 1, maximum: MOST, description, examples: [example] }));
 
-/** What a key, a model or an address may take. Absent: as much as it likes. */
+/** Limits of a key, a model or an address. Absent: no limit. */
 const limits = {
 	rpm: limit("Calls a minute.", 60),
 	tpm: limit("Tokens a minute, of prompts and answers.", 100_000),

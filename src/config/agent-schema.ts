@@ -1,7 +1,6 @@
 /** The `agent:` section of the configuration. */
 import { type Static, Type } from "@sinclair/typebox";
-import { closed, section } from "./section.ts";
-import { bytes, duration, secret, url } from "./units.ts";
+import { bytes, closed, duration, secret, section, url } from "./schema-parts.ts";
 
 const choice = <const T extends string>(values: readonly T[], options: { default: NoInfer<T>; description: string }) =>
 	Type.Unsafe<T>(

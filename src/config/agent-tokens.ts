@@ -1,13 +1,10 @@
-/** `ROUTER_AGENT_TOKEN`: what agents and their router show each other. */
+/** `ROUTER_AGENT_TOKEN`: the tokens with which agents and their router authenticate to each other. */
 import type { Environment } from "./interpolate.ts";
 
-/** Where they are set. */
+/** The variable that holds them. */
 export const AGENT_TOKEN = "ROUTER_AGENT_TOKEN";
 
-/**
- * The tokens that are good, comma separated in the variable: two for as long as one takes the other's place. The first is the one
- * that is shown.
- */
+/** The accepted tokens, comma separated in the variable: two while one replaces the other. The first is the one that is sent. */
 export function agentTokens(env: Environment): string[] {
 	return (env[AGENT_TOKEN] ?? "")
 		.split(",")

@@ -1,4 +1,4 @@
-/** An entry of `agents.allow`: whose endpoints the router may call although they are not the caller's own address. */
+/** Entries of `agents.allow`: hosts that the router may call although they are not the registering agent's own address. */
 import { isIP } from "node:net";
 
 /** An origin, a block of addresses (one address is a block of its own), or a host name. */
@@ -7,7 +7,7 @@ export type AllowedHost =
 	| { readonly kind: "block"; readonly address: string; readonly prefix: number; readonly family: "ipv4" | "ipv6" }
 	| { readonly kind: "host"; readonly host: string };
 
-/** Understands one; undefined where it is none of them. */
+/** Parses an entry; undefined where it is none of these. */
 export function parseAllowedHost(text: string): AllowedHost | undefined {
 	if (/^https?:\/\//i.test(text)) {
 		const url = URL.parse(text);
@@ -22,7 +22,7 @@ export function parseAllowedHost(text: string): AllowedHost | undefined {
 		if (wanted > bits) return undefined;
 		return { kind: "block", address, prefix: wanted, family: version === 4 ? "ipv4" : "ipv6" };
 	}
-	// A last part of digits would be an address that was mistyped: 10.0.0.
+	// A last part of digits is a mistyped address: 10.0.0.
 	const isName = /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(text) && !/(^|\.)\d+$/.test(text);
 	return isName ? { kind: "host", host: text.toLowerCase() } : undefined;
 }

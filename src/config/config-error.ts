@@ -1,7 +1,7 @@
-/** What is wrong with a configuration: one entry a mistake, all of them at once. */
+/** Mistakes in a configuration, all of them at once. */
 import { StartError } from "../errors.ts";
 
-/** The way to a setting: `["keys", 0, "name"]`. */
+/** The path of a setting: `["keys", 0, "name"]`. */
 export type Path = readonly (string | number)[];
 
 /** `["keys", 0, "name"]` → `keys[0].name`. Empty for the whole. */
@@ -12,9 +12,9 @@ export function pathText(path: Path): string {
 	);
 }
 
-/** One mistake. Its message quotes no value: a value may be a secret. */
+/** A mistake. Its message quotes no value: a value may be a secret. */
 export interface Mistake {
-	/** The file as the user named it; absent where a flag or a variable is at fault. */
+	/** The file as the user named it; absent where the mistake is in a flag or a variable. */
 	readonly file?: string | undefined;
 	/** Both count from 1. */
 	readonly line?: number | undefined;
@@ -25,11 +25,11 @@ export interface Mistake {
 	readonly message: string;
 }
 
-/** A mistake that is not yet located: the loader knows where `path` stands. */
+/** A mistake without its position in the file, which the loader adds. */
 export interface Finding {
 	readonly path: Path;
 	readonly message: string;
-	/** What the position points at: the setting's name, or (default) its value. */
+	/** Whether the position is that of the setting's name or (default) of its value. */
 	readonly of?: "key" | "value";
 }
 
@@ -40,7 +40,7 @@ export function mistakeLine(mistake: Mistake): string {
 	return where === "" ? mistake.message : `${where}: ${mistake.message}`;
 }
 
-/** The configuration can't be used. `message` holds a line for each of `mistakes`, which are never none. */
+/** The configuration can't be used. `message` has a line for each of `mistakes`, of which there is one at least. */
 export class ConfigError extends Error {
 	override readonly name = "ConfigError";
 	readonly mistakes: readonly Mistake[];
@@ -51,7 +51,7 @@ export class ConfigError extends Error {
 	}
 }
 
-/** Mistakes that only show when a role is planned, not located yet: whoever has the file makes a ConfigError of them. */
+/** Mistakes that only show when a role is planned, without their positions: {@link located} adds those. */
 export class FindingsError extends StartError {
 	readonly findings: readonly Finding[];
 
@@ -62,7 +62,7 @@ export class FindingsError extends StartError {
 	}
 }
 
-/** What was thrown, with the place in the file where it is a FindingsError. */
+/** The thrown error itself; of a FindingsError a ConfigError with positions in the file. */
 export function located(thrown: unknown, locate: (finding: Finding) => Mistake): unknown {
 	return thrown instanceof FindingsError ? new ConfigError(thrown.findings.map(locate)) : thrown;
 }

@@ -1,7 +1,4 @@
-/**
- * What a setting takes, said in words and read from text. Messages, the example file and the
- * reading of variables and flags all ask here, so that they agree.
- */
+/** Types of settings in words, and their values read from text: for messages, the example file, variables and flags. */
 import type { TSchema } from "@sinclair/typebox";
 import { isRecord } from "./document.ts";
 
@@ -30,7 +27,7 @@ export function expectation(schema: TSchema): string {
 }
 
 /**
- * How a list or a mapping is written, with `…` for what stands in it: `keys: [{ name: …, key: … }]`, `server: { host: … }`.
+ * The form of a list or a mapping, with `…` for its values: `keys: [{ name: …, key: … }]`, `server: { host: … }`.
  * Undefined where the schema wants neither.
  * @param name the setting's; none for an entry of a list
  */
@@ -52,7 +49,7 @@ function sketch(schema: TSchema): string {
 	return `{ ${shown.map((field) => `${field}: ${sketch(properties[field]!)}`).join(", ")} }`;
 }
 
-/** How a value that does not fit is called, without quoting it: it may be a secret. */
+/** The type of a wrong value, for a message that must not quote it: it may be a secret. */
 export function typeName(value: unknown): string {
 	if (value === null) return "nothing";
 	if (Array.isArray(value)) return "a list";
@@ -66,8 +63,8 @@ export function typeName(value: unknown): string {
 }
 
 /**
- * The value that a variable, a flag or a `${NAME}` gives to a setting of this schema. Text that can't be read
- * so is returned as it is: checking it against the schema then tells what was expected.
+ * The value that a variable, a flag or a `${NAME}` gives to a setting of this schema. Text that is no such value is returned as it
+ * is: validation then reports it.
  */
 export function fromText(schema: TSchema, text: string): unknown {
 	switch (schema.type) {

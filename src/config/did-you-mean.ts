@@ -1,6 +1,6 @@
-/** What a person who mistyped a name most likely meant: settings, flags, subcommands and model names. */
+/** Suggestions for a mistyped name: of a setting, a flag, a subcommand or a model. */
 
-/** Longer words are answered with nothing: the cost is length × length, and the word may come from a client. */
+/** Longest word that gets suggestions: the cost is length × length, and the word may come from a client. */
 const LONGEST = 128;
 
 /**

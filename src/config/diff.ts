@@ -1,22 +1,22 @@
-/** What a reload has changed, for the log: settings and their values, secrets masked. */
+/** The changes of a reload, for the log: settings and their values, secrets masked. */
 import type { TSchema } from "@sinclair/typebox";
 import { type Path, pathText } from "./config-error.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { mapLeaves } from "./schema-walk.ts";
 import { formatBytes, formatDuration } from "./units.ts";
 
-/** Stands for a secret's value. */
+/** Shown instead of a secret. */
 export const MASK = "********";
 
 /** One setting that differs. Values are as the file would say them; absent where the setting is not there. */
 export interface Difference {
-	/** `models[fast].targets[0]`: entries that have a name are told by it. */
+	/** `models[fast].targets[0]`: entries that have a name are identified by it. */
 	readonly setting: string;
 	readonly from?: string;
 	readonly to?: string;
 }
 
-/** All of them, in the order of the new configuration, then what is gone. */
+/** All differences, in the order of the new configuration, then removed settings. */
 export function differences(before: Config, after: Config): Difference[] {
 	const [old, now] = [leaves(before), leaves(after)];
 	const changed = [...now].flatMap(([setting, { value, text }]): Difference[] => {
@@ -35,9 +35,9 @@ export function differenceLine({ setting, from, to }: Difference): string {
 }
 
 interface Leaf {
-	/** What is compared. */
+	/** For comparison. */
 	readonly value: string;
-	/** What is shown. */
+	/** For display. */
 	readonly text: string;
 }
 
@@ -45,7 +45,7 @@ function leaves(config: Config): Map<string, Leaf> {
 	const found = new Map<string, Leaf>();
 	mapLeaves(ConfigSchema, config, (value, schema, path) => {
 		const text = typeof value === "string" ? value : JSON.stringify(value);
-		found.set(placeOf(path, config), { value: text, text: shown(value, text, schema) });
+		found.set(settingName(path, config), { value: text, text: shown(value, text, schema) });
 		return value;
 	});
 	return found;
@@ -55,12 +55,12 @@ function shown(value: unknown, text: string, schema: TSchema): string {
 	if (schema["secret"]) return MASK;
 	if (schema["unit"] === "ms") return formatDuration(value as number);
 	if (schema["unit"] === "bytes") return formatBytes(value as number);
-	// A password may stand in an address.
+	// An address may contain a password.
 	return text.replace(/^(https?:\/\/)[^/?#]*@/i, `$1${MASK}@`).replace(/^(https?:\/\/[^?#]*)\?.*$/i, `$1?${MASK}`);
 }
 
-/** Lists of named entries by name: one put in at the top must not look like a change of all. */
-function placeOf([list, index, ...rest]: Path, config: Config): string {
+/** The name of a setting. Named entries of lists go by name: an entry added at the top must not look like a change of all. */
+function settingName([list, index, ...rest]: Path, config: Config): string {
 	const name =
 		(list === "models" || list === "keys") && typeof index === "number" ? config[list][index]?.name : undefined;
 	if (name === undefined) return pathText(index === undefined ? [list!] : [list!, index, ...rest]);

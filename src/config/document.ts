@@ -1,4 +1,4 @@
-/** `router.yaml` as text → its values, and where each of them stands. */
+/** `router.yaml` as text → its values, and the position of each in the file. */
 import {
 	type Document,
 	isAlias,
@@ -12,19 +12,18 @@ import {
 	type YAMLError,
 } from "yaml";
 import type { Mistake, Path } from "./config-error.ts";
-import { wrongNames } from "./setting-names.ts";
 
-/** Where something stands in the file; both count from 1. */
+/** A position in the file; both count from 1. */
 export interface Position {
 	readonly line: number;
 	readonly column: number;
 }
 
-/** A file that was read. */
+/** A parsed file. */
 export interface ParsedFile {
 	/** The plain values; `{}` for an empty file or one with mistakes in its syntax. */
 	readonly values: Record<string, unknown>;
-	/** Nothing stands in it but comments: not even `{}`. */
+	/** The file has nothing but comments: not even `{}`. */
 	readonly isEmpty: boolean;
 	/** Mistakes in the YAML itself. */
 	readonly mistakes: Mistake[];
@@ -39,10 +38,10 @@ const MOST_ALIASES = 100;
  * Read as YAML 1.2 whatever a `%YAML` line says: in 1.1 `no` is false, `1:20` is 80, and `!!set` and `!!omap` make what is neither
  * a list nor a mapping.
  */
-const ONE_YAML = { schema: "core", merge: false, resolveKnownTags: false } as const;
+const YAML_OPTIONS = { schema: "core", merge: false, resolveKnownTags: false } as const;
 
 /**
- * The parser's own messages quote the source, which may hold a secret, so each code has a sentence of ours.
+ * The parser's own messages quote the source, which may hold a secret, so each code has a message here.
  * Codes: https://eemeli.org/yaml/#errors
  */
 const SYNTAX: Record<string, string> = {
@@ -70,13 +69,13 @@ export function parseFile(text: string, file: string): ParsedFile {
 	};
 	let document: Document.Parsed;
 	try {
-		document = parseDocument(text, { lineCounter, prettyErrors: false, ...ONE_YAML });
+		document = parseDocument(text, { lineCounter, prettyErrors: false, ...YAML_OPTIONS });
 	} catch (error) {
 		if (!(error instanceof RangeError)) throw error;
 		return broken({ file, path: "", message: "is nested too deeply to read" });
 	}
 	const errors = [...document.errors, ...document.warnings];
-	// What follows on a parser that gave up is noise.
+	// Errors after the parser has given up say nothing.
 	const fatal = errors.find((error) => error.code === "RESOURCE_EXHAUSTION");
 	const mistakes = (fatal ? [fatal] : errors).map((error): Mistake => {
 		const open = openBracket(document, error);
@@ -85,7 +84,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 		return { file, ...at(error.pos[0]), path: "", message };
 	});
 	if (mistakes.length === 0) {
-		mistakes.push(...wrongNames(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
+		mistakes.push(...invalidNames(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
 	}
 	if (mistakes.length > 0) return { values: {}, isEmpty: false, mistakes, position: () => undefined };
 
@@ -123,9 +122,9 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** The bracket whose end the parser missed at `offset`; undefined where it missed none, and the indentation is at fault. */
-function openBracket(document: Document.Parsed, { code, message, pos: [offset] }: YAMLError): Found | undefined {
+function openBracket(document: Document.Parsed, { code, message, pos: [offset] }: YAMLError): Problem | undefined {
 	const kind = code === "BAD_INDENT" ? /^Flow (map|sequence) /.exec(message)?.[1] : undefined;
-	let found: Found | undefined;
+	let found: Problem | undefined;
 	if (kind === undefined) return undefined;
 	const [open, close] = kind === "map" ? "{}" : "[]";
 	visit(document, {
@@ -139,8 +138,8 @@ function openBracket(document: Document.Parsed, { code, message, pos: [offset] }
 	return found;
 }
 
-/** A mistake at an offset of the file. */
-interface Found {
+/** A mistake at an offset of the text. */
+interface Problem {
 	readonly offset: number;
 	readonly message: string;
 }
@@ -159,7 +158,7 @@ function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): n
 			const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(part));
 			if (!pair) break;
 			node = pair.value;
-			// A setting left empty has no place of its own to point at.
+			// An empty value has no position of its own.
 			const empty = isScalar(node) && node.value === null;
 			offset = (last && of === "key") || empty || !node ? start(pair.key) : start(node);
 		} else if (isSeq(node)) {
@@ -173,4 +172,36 @@ function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): n
 
 function start(node: unknown): number | undefined {
 	return (node as Node | null | undefined)?.range?.[0];
+}
+
+/**
+ * The names that no setting can have, or that two have, down the file. The parser accepts them: it turns names into text, and the last of
+ * two equal ones wins.
+ */
+function invalidNames(document: Document.Parsed): Problem[] {
+	const found: Problem[] = [];
+	const look = (node: unknown): void => {
+		if (isSeq(node)) node.items.forEach(look);
+		if (!isMap(node)) return;
+		const seen = new Set<string>();
+		for (const { key, value } of node.items) {
+			const name = isScalar(key) && key.value !== null ? String(key.value) : undefined;
+			const message = nameProblem(name, seen);
+			const offset = (key as { range?: [number, number, number] } | null)?.range?.[0] ?? node.range?.[0] ?? 0;
+			if (message !== undefined) found.push({ offset, message });
+			if (name !== undefined) seen.add(name);
+			look(value);
+		}
+	};
+	look(document.contents);
+	return found;
+}
+
+function nameProblem(name: string | undefined, seen: ReadonlySet<string>): string | undefined {
+	if (name === undefined)
+		return "a name must be plain text, followed by a colon; neither nothing, a list, a mapping nor an alias";
+	if (name === "<<")
+		return "merge keys (<<) are not known here; write the settings out, or use an alias for the whole mapping";
+	if (name === "__proto__") return "nothing can have this name; choose another";
+	return seen.has(name) ? "this setting stands here twice; keep one" : undefined;
 }

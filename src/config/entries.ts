@@ -1,18 +1,17 @@
-/** Lists of mappings, as far as they are sound. */
-
+/** Lists of mappings in unchecked values. */
 import type { Finding, Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
 
 /** A mapping of the file. */
 export type ListedEntry = Record<string, unknown>;
 
-/** The mappings of a list under their index; what else stands in it the schema has refused. */
+/** The mappings of a list with their index. The schema reports entries of other types. */
 export function entries(list: unknown): [number, ListedEntry][] {
 	if (!Array.isArray(list)) return [];
 	return [...list.entries()].filter((pair): pair is [number, ListedEntry] => isRecord(pair[1]));
 }
 
-/** A finding for each entry of the list at `path` whose `field` says what an earlier one's does. */
+/** A finding for each entry of the list at `path` whose `field` has the value of an earlier entry's. */
 export function repeated(
 	found: readonly [number, ListedEntry][],
 	path: Path,

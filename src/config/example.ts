@@ -15,18 +15,18 @@ literal \${.
 Durations are written 500ms, 90s, 10m, 1.5h or 1d; sizes 512KB, 32MB or 1GiB.
 Paths are taken from the directory the router is started in.`;
 
-/** The text of the example, with a line end. Valid as it is; every setting stands in it. */
+/** The text of the example, with a line end. It is valid and has every setting. */
 export function example(): string {
 	const sections = Object.entries<TSchema>(ConfigSchema.properties).map(([name, schema]) => block(name, schema, ""));
 	return `${[HEADER.split("\n").flatMap((line) => prose(line, "")), ...sections].map((lines) => lines.join("\n")).join("\n\n")}\n`;
 }
 
-/** One setting with all that is said about it. */
+/** A setting with its description. */
 function block(name: string, schema: TSchema, indent: string): string[] {
 	const properties: Record<string, TSchema> | undefined = schema["properties"];
 	if (properties) {
 		const children = Object.entries(properties).flatMap(([key, child]) => block(key, child, `${indent}  `));
-		// A section that is always there stands there empty, so that one of its settings is switched on by one "#".
+		// A section with a default is written without "#", so that removing one "#" switches one of its settings on.
 		const head = schema.default === undefined ? `${indent}#${name}:` : `${indent}${name}:`;
 		return [...prose(schema.description ?? "", indent), head, ...children];
 	}
@@ -39,7 +39,7 @@ function block(name: string, schema: TSchema, indent: string): string[] {
 	];
 }
 
-/** The schema of what a list or a set of free names holds, where that is a mapping. */
+/** The schema of the entries of a list or of a set of free names, where those are mappings. */
 function itemOf(schema: TSchema): TSchema | undefined {
 	const item: TSchema | undefined = schema["items"] ?? Object.values(schema["patternProperties"] ?? {})[0];
 	return item?.["properties"] ? item : undefined;
@@ -56,7 +56,7 @@ function fieldList(schema: TSchema, prefix: string): string[] {
 
 /** Effect, range, default and variable of one setting. */
 function about(schema: TSchema): string {
-	// The header says once how durations and sizes are written.
+	// The header describes durations and sizes once.
 	const takes = schema["unit"] === undefined ? expectation(schema) : "text";
 	return [
 		schema.description,

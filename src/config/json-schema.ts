@@ -3,8 +3,8 @@ import type { TSchema } from "@sinclair/typebox";
 import { isRecord } from "./document.ts";
 import { ConfigSchema } from "./schema.ts";
 
-/** Keywords of our own, which a validator in strict mode would refuse. */
-const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty", "pasted"]);
+/** Keywords of this schema alone, which a validator in strict mode would refuse. */
+const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty", "valueKind"]);
 
 /** `router.yaml` as plain JSON Schema (draft 7), descriptions, defaults and ranges included. */
 export function jsonSchema(): Record<string, unknown> {
@@ -12,16 +12,16 @@ export function jsonSchema(): Record<string, unknown> {
 	return { $schema: "http://json-schema.org/draft-07/schema#", title: "router.yaml", ...schema };
 }
 
-/** A copy of a schema without our own keywords; TypeBox's symbols stay behind by themselves. */
+/** A copy of a schema without those keywords and without TypeBox's symbols. */
 function plain(schema: TSchema): unknown {
 	const copy = Object.entries(schema).flatMap(([keyword, value]): [string, unknown][] => {
 		if (OWN.has(keyword)) return [];
 		if (keyword === "properties" || keyword === "patternProperties") return [[keyword, members(value)]];
 		if (keyword === "items") return [[keyword, plain(value)]];
 		if (keyword === "anyOf") return [[keyword, value.map(plain)]];
-		// The loader fills defaults in before it checks, so the file need not hold what has one.
+		// The loader fills defaults in before it checks, so a setting with a default is not required in the file.
 		if (keyword === "required") return withoutDefaults(schema, value);
-		// A section with nothing below it (`server:`) is null in YAML; the loader takes it as empty.
+		// An empty section (`server:`) is null in YAML; the loader takes it as an empty mapping.
 		if (keyword === "type" && schema["mayBeEmpty"]) return [[keyword, ["object", "null"]]];
 		return [[keyword, value]];
 	});

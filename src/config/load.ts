@@ -1,18 +1,19 @@
 /** Flags, environment, file and defaults → one checked configuration. */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { cleanSettings } from "./clean-value.ts";
 import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./config-error.ts";
 import { withDefaults } from "./defaults.ts";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
-import { mendSettings } from "./mended.ts";
-import { finish } from "./normalize.ts";
 import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
 import { readNamedFile } from "./read-file.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
+import { mapLeaves } from "./schema-walk.ts";
 import { semantics } from "./semantics.ts";
+import { parseBytes, parseDuration } from "./units.ts";
 import { validate } from "./validate.ts";
-import { CONFIG_VARIABLES, mendVariables, type Variable } from "./variables.ts";
+import { CONFIG_VARIABLES, cleanVariables, type Variable } from "./variables.ts";
 
 /** The file that is read where none is named, if it exists. */
 const DEFAULT_FILE = "router.yaml";
@@ -28,21 +29,21 @@ export interface Loaded {
 	/** Frozen, deeply. */
 	readonly config: Config;
 	readonly role: Role;
-	/** The environment as it was meant: without the quotes, spaces and line ends that were pasted around values. */
+	/** The environment with cleaned values: without quotes, spaces and line ends around them. */
 	readonly env: Environment;
-	/** What of that and of the file's secrets and addresses had to be mended. */
+	/** What of that and of the file's secrets and addresses had to be settings. */
 	readonly warnings: readonly Mistake[];
 	/** Absolute path of the file that was read; absent where there is none. */
 	readonly file?: string;
 	readonly sources: { of(path: Path): SettingSource };
-	/** A mistake that was found later, with its place in the file. */
+	/** A mistake that a later step found, with its position in the file. */
 	locate(finding: Finding): Mistake;
-	/** Where a file is, or would be looked for: absolute. */
+	/** Absolute path of the file, or of the one that would be read if it were there. */
 	readonly watched: string;
 	/**
-	 * Loads it anew: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that was read is
-	 * gone, or has been emptied (but for comments), as by an editor that is about to write: nothing would be left of keys and models.
-	 * What it returns is what the next one is asked of: a file that was not there at the start may come, and go again.
+	 * Loads the configuration again: the file as it is now, flags and variables as they were. Throws ConfigError; also where the file that
+	 * was read is gone, or has been emptied (but for comments), as by an editor that is about to write: no key and no model would be left.
+	 * Call the result's own `again` for the next reload: a file that was not there at the start may appear, and disappear again.
 	 */
 	again(): Loaded;
 }
@@ -54,7 +55,7 @@ export interface LoadInput {
 	/** Where relative paths begin. */
 	readonly cwd: string;
 	readonly role: Role;
-	/** Variables that others read, to be looked at, too. */
+	/** Variables that other parts of the program read: cleaned, too. */
 	readonly variables?: readonly Variable[];
 }
 
@@ -64,7 +65,7 @@ export interface LoadInput {
  */
 export function load(input: LoadInput): Loaded {
 	const { flags, cwd, role, variables = [] } = input;
-	const { env, ...pasted } = mendVariables(input.env, [...CONFIG_VARIABLES, ...variables]);
+	const { env, ...cleaned } = cleanVariables(input.env, [...CONFIG_VARIABLES, ...variables]);
 	const named = flags.config ?? (env["ROUTER_CONFIG"] || undefined);
 	const file = named ?? (existsSync(resolve(cwd, DEFAULT_FILE)) ? DEFAULT_FILE : undefined);
 	const text = file === undefined ? "" : read(file, cwd, flags);
@@ -72,18 +73,18 @@ export function load(input: LoadInput): Loaded {
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
 	const { values: resolved, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
-	const { values: written, ...mended } = mendSettings(ConfigSchema, resolved, parsed.values);
-	findings.push(...mended.findings);
+	const { values: written, ...settings } = cleanSettings(ConfigSchema, resolved, parsed.values);
+	findings.push(...settings.findings);
 	const values = withDefaults(ConfigSchema, written) as Record<string, unknown>;
 	findings.push(...validate(ConfigSchema, values));
-	const outside = overlay(flags, env, role);
-	const overrides = apply(values, written, outside.overrides);
+	const overlaid = overlay(flags, env, role);
+	const overrides = apply(values, written, overlaid.overrides);
 	const origin = (path: Path) => overrides.findLast(({ path: set }) => set.every((part, at) => path[at] === part));
 
 	const mistakes = [
 		...findings.map((finding) => inFile(finding, parsed, file)),
-		...pasted.mistakes,
-		...outside.findings.map((finding) => ({ path: pathText(finding.path), message: finding.message })),
+		...cleaned.mistakes,
+		...overlaid.findings.map((finding) => ({ path: pathText(finding.path), message: finding.message })),
 		...semantics(values, { env, cwd, role }).map((finding) => {
 			const override = origin(finding.path);
 			if (!override) return inFile(finding, parsed, file);
@@ -92,7 +93,7 @@ export function load(input: LoadInput): Loaded {
 	];
 	if (mistakes.length > 0) throw new ConfigError(inOrder(mistakes));
 
-	const config = finish(values, cwd);
+	const config = normalize(values, cwd);
 	const sources = {
 		of(path: Path): SettingSource {
 			const override = origin(path);
@@ -108,7 +109,7 @@ export function load(input: LoadInput): Loaded {
 		}
 		return load(input);
 	};
-	const warnings = [...mended.warnings.map((finding) => inFile(finding, parsed, file)), ...pasted.warnings];
+	const warnings = [...settings.warnings.map((finding) => inFile(finding, parsed, file)), ...cleaned.warnings];
 	const locate = (finding: Finding) => inFile(finding, parsed, file);
 	return { config, role, env, warnings, locate, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
@@ -131,8 +132,8 @@ function apply(values: Record<string, unknown>, written: unknown, overrides: Ove
 			return [override];
 		}
 		const at = path.slice(0, -1);
-		const kept = at.reduce<unknown>((value, name) => (isRecord(value) ? value[name] : undefined), values);
-		const list: unknown[] = Array.isArray(kept) ? kept : [];
+		const current = at.reduce<unknown>((value, name) => (isRecord(value) ? value[name] : undefined), values);
+		const list: unknown[] = Array.isArray(current) ? current : [];
 		put(values, at, [...list, override.value]);
 		return [{ ...override, path: [...at, list.length] }];
 	});
@@ -169,4 +170,33 @@ function inOrder(mistakes: Mistake[]): Mistake[] {
 	return [...first.values()].sort(
 		(a, b) => (a.line ?? last) - (b.line ?? last) || (a.column ?? last) - (b.column ?? last),
 	);
+}
+
+/** Settings that name a file or a directory. */
+const PATHS = new Set([
+	"data_dir",
+	"log.dir",
+	"ca_file",
+	"redis.ca_file",
+	"server.tls.cert",
+	"server.tls.key",
+	"agent.cache_dir",
+]);
+
+/** Durations become ms, sizes bytes, paths absolute (from `cwd`); the result is frozen, deeply. Takes only what validated. */
+function normalize(values: Record<string, unknown>, cwd: string): Config {
+	const config = mapLeaves(ConfigSchema, values, (value, schema, path) => {
+		if (typeof value !== "string") return value;
+		if (schema["unit"] === "ms") return parseDuration(value);
+		if (schema["unit"] === "bytes") return parseBytes(value);
+		return PATHS.has(pathText(path)) ? resolve(cwd, value) : value;
+	});
+	freeze(config);
+	return config as Config;
+}
+
+function freeze(value: unknown): void {
+	if (typeof value !== "object" || value === null) return;
+	Object.values(value).forEach(freeze);
+	Object.freeze(value);
 }

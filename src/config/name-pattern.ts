@@ -1,10 +1,10 @@
-/** Names of models as the configuration gives them: `*` stands for any text. The one matcher of keys, limits and prices. Pure. */
+/** Patterns of model names, with `*` for any text: the matcher of keys, limits and prices. Pure. */
 
-/** Tells whether a name fits. */
-export type Fits = (name: string) => boolean;
+/** Whether a name matches. */
+export type NameMatcher = (name: string) => boolean;
 
-/** Whether a name fits one of these patterns. Upper and lower case differ. */
-export function fitting(patterns: readonly string[]): Fits {
+/** Compiles patterns: a name matches when one of them does. Upper and lower case differ. */
+export function nameMatcher(patterns: readonly string[]): NameMatcher {
 	if (patterns.includes("*")) return () => true;
 	const shapes = patterns.map(shapeOf);
 	return (name) => {
@@ -28,8 +28,8 @@ function shapeOf(pattern: string): Shape {
 }
 
 /**
- * Whether the text is these parts with any text between them. By hand: as a regular expression, a pattern of twelve stars
- * and a long model name keep the process busy for hours.
+ * Whether the text consists of these parts with any text between them. Not a regular expression: its backtracking on a pattern of many
+ * stars and a long model name takes hours.
  */
 function fits({ first, middle, last }: Shape, text: string): boolean {
 	if (last === undefined) return text === first;

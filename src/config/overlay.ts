@@ -8,7 +8,7 @@ import type { Environment } from "./interpolate.ts";
 import { ConfigSchema } from "./schema.ts";
 import { type Setting, settings } from "./schema-walk.ts";
 
-/** What this process is started as. */
+/** The role of this process. */
 export type Role = "router" | "agent" | "standalone";
 
 /** The flags that set something; texts as they were typed. */
@@ -17,7 +17,7 @@ export interface Flags {
 	readonly host?: string;
 	readonly port?: string;
 	readonly insecure?: boolean;
-	/** A model that the agent runs, and what belongs to it. */
+	/** A model that the agent runs, and its settings. */
 	readonly model?: string;
 	readonly name?: string;
 	readonly gpus?: string;
@@ -37,11 +37,11 @@ export interface Override {
 	/** `PORT`, `--port`. */
 	readonly name: string;
 	readonly from: "flag" | "env";
-	/** Used only where the file says nothing. */
+	/** Applies only where the file does not set it. */
 	readonly isDefault?: boolean;
 }
 
-/** What was found, later ones over earlier ones, and the texts that did not fit. */
+/** Settings from flags and variables, later ones over earlier ones, and mistakes in them. */
 export interface Overlay {
 	readonly overrides: Override[];
 	readonly findings: Finding[];
@@ -50,7 +50,7 @@ export interface Overlay {
 /** Shorter secrets can be guessed; the same limit as `keys[].key` in the file. */
 const SHORTEST_KEY = 8;
 
-/** systemd's directories (systemd.exec(5): colon separated, absolute) stand in for the default ones. */
+/** systemd's directories (systemd.exec(5): colon separated, absolute) replace the default ones. */
 const SYSTEMD = [
 	{ path: ["data_dir"], name: "STATE_DIRECTORY" },
 	{ path: ["log", "dir"], name: "LOGS_DIRECTORY" },
@@ -120,7 +120,7 @@ function variable({ path, schema }: Setting, role: Role): string | undefined {
 	return (path[0] === "agent") === (role === "agent") ? name : undefined;
 }
 
-/** `--model` and what belongs to it, as an entry of `agent.models`. */
+/** `--model` and its settings, as an entry of `agent.models`. */
 function readModel(flags: Flags, overrides: Override[], findings: Finding[]): void {
 	const fields: [string, string, unknown][] = [
 		["model", "--model", flags.model],

@@ -1,11 +1,11 @@
-/** A file that somebody named, read whole. */
+/** Reading a file that the user named. */
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { ConfigError } from "./config-error.ts";
 
 /**
- * Its text; throws ConfigError where it can't be had.
- * @param namedBy the flag or variable that names it; none for a file that is looked for by itself
+ * Its text; throws ConfigError where it can't be read.
+ * @param namedBy the flag or variable that names it; absent for the default file
  */
 export function readNamedFile(file: string, cwd: string, namedBy?: string): string {
 	try {

@@ -1,4 +1,4 @@
-/** Addresses of Redis, in every form it is run. */
+/** URLs of Redis: a single server, Sentinel or Cluster. */
 
 /** One server. */
 export interface RedisNode {
@@ -6,10 +6,10 @@ export interface RedisNode {
 	readonly port: number;
 }
 
-/** Where Redis is, and how to get in. */
+/** The servers and the login. */
 export interface RedisAddress {
 	readonly kind: "single" | "sentinel" | "cluster";
-	/** Of Sentinel and Cluster several; any that answers tells of the others. */
+	/** Several for Sentinel and Cluster; any of them that answers lists the others. */
 	readonly nodes: readonly [RedisNode, ...RedisNode[]];
 	readonly tls: boolean;
 	readonly username?: string | undefined;
@@ -31,7 +31,7 @@ export const REDIS_FORMS = {
 
 const PORTS = { single: 6379, sentinel: 26379, cluster: 6379 };
 
-/** Understands one; a sentence without the URL, which holds a password, where it is none. */
+/** Parses a URL; where it is invalid, a message without the URL, which contains a password. */
 export function parseRedisUrl(text: string): RedisAddress | string {
 	const [, secure, suffix, user, hosts = "", path = "", query = ""] =
 		/^redis(s?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/]*)@)?([^/?]+)((?:\/[^?]*)?)(?:\?(.*))?$/.exec(text) ?? [];

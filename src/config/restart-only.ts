@@ -1,8 +1,8 @@
-/** What a running process can't change: its port is bound, its log is open, its memory taken. */
+/** Settings that only a restart applies: the port is bound, the log is open, the memory is taken. */
 import { type Difference, differences } from "./diff.ts";
 import type { Config } from "./schema.ts";
 
-const FIXED_SERVER = [
+const SERVER = [
 	"host",
 	"port",
 	"tls",
@@ -12,16 +12,16 @@ const FIXED_SERVER = [
 	"drain",
 	"shutdown_timeout",
 ] as const satisfies readonly (keyof Config["server"])[];
-const FIXED_CACHE = ["enabled", "memory", "max_entry"] as const satisfies readonly (keyof Config["cache"])[];
-const FIXED = ["log", "data_dir", "redis", "agent"] as const satisfies readonly (keyof Config)[];
+const CACHE = ["enabled", "memory", "max_entry"] as const satisfies readonly (keyof Config["cache"])[];
+const SECTIONS = ["log", "data_dir", "redis", "agent"] as const satisfies readonly (keyof Config)[];
 
-/** The new configuration as far as a running process can take it, and what of it has to wait for a restart. */
-export function keepFixed(running: Config, next: Config): { config: Config; waiting: Difference[] } {
+/** The new configuration as far as a running process can apply it, and the settings that wait for a restart. */
+export function keepRestartOnly(running: Config, next: Config): { config: Config; waiting: Difference[] } {
 	const config = {
 		...next,
-		...pick(running, FIXED),
-		server: { ...without(next.server, FIXED_SERVER), ...pick(running.server, FIXED_SERVER) },
-		cache: { ...next.cache, ...pick(running.cache, FIXED_CACHE) },
+		...pick(running, SECTIONS),
+		server: { ...without(next.server, SERVER), ...pick(running.server, SERVER) },
+		cache: { ...next.cache, ...pick(running.cache, CACHE) },
 	} as Config;
 	return { config, waiting: differences(config, next) };
 }

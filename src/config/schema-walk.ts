@@ -1,15 +1,12 @@
-/** Goes through a value along its schema. */
+/** Walking a value along its schema. */
 import type { TSchema } from "@sinclair/typebox";
 import type { Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
 
-/** Gets everything that is not gone into: scalars, values of a wrong kind. Returns what shall stand there. */
+/** Called for each leaf: a scalar, or a value of a wrong type. Returns its replacement. */
 export type LeafVisitor = (value: unknown, schema: TSchema, path: Path) => unknown;
 
-/**
- * A copy of `value` in which each leaf is what `visit` made of it. Settings that the schema does
- * not know are copied unvisited: validation tells of them.
- */
+/** A copy of `value` with each leaf replaced by `visit`. Unknown settings are copied unvisited: validation reports them. */
 export function mapLeaves(schema: TSchema, value: unknown, visit: LeafVisitor, path: Path = []): unknown {
 	const branch = branchFor(schema, value);
 	if (branch.type === "object" && isRecord(value)) {
@@ -32,7 +29,7 @@ export interface Setting {
 	readonly schema: TSchema;
 }
 
-/** The settings of a schema of sections, without what stands inside lists and free names. */
+/** The settings of a schema of sections, without those inside lists and free names. */
 export function settings(schema: TSchema, path: readonly string[] = []): Setting[] {
 	return Object.entries<TSchema>(schema["properties"]).flatMap(([key, child]) => {
 		const at = [...path, key];

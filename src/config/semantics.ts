@@ -1,4 +1,4 @@
-/** What a schema can't say: names used twice, providers that lack what they need, files that can't be read. */
+/** Rules that a schema can't express: names used twice, providers without an address, files that can't be read. */
 import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
@@ -12,28 +12,28 @@ import type { Environment } from "./interpolate.ts";
 import type { Role } from "./overlay.ts";
 import { parseRedisUrl } from "./redis-url.ts";
 
-/** Where things are looked up. */
-export interface Surroundings {
+/** What the rules depend on besides the values. */
+export interface RuleContext {
 	readonly env: Environment;
 	readonly cwd: string;
 	readonly role: Role;
 }
 
 /**
- * Checks values with their defaults filled in. Parts that the schema refuses are passed over, so that
- * all mistakes of a file come at once. Reads the TLS files; throws nothing.
+ * Checks values with their defaults filled in. Values that the schema refuses are skipped, so that all mistakes of a file are reported
+ * at once. Reads the TLS files; throws nothing.
  */
-export function semantics(values: Record<string, unknown>, around: Surroundings): Finding[] {
+export function semantics(values: Record<string, unknown>, context: RuleContext): Finding[] {
 	const providers = isRecord(values["providers"]) ? Object.entries(values["providers"]) : [];
 	return [
 		...accessRules(values),
 		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
 		...repeatedModels(values["agent"]),
-		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, around.env) : [])),
+		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
 		...allowedHosts(values["agents"]),
 		...redisUrl(values["redis"]),
-		...files(values, around),
-		...(around.role === "standalone" ? samePort(values) : []),
+		...files(values, context),
+		...(context.role === "standalone" ? samePort(values) : []),
 	];
 }
 
@@ -82,7 +82,7 @@ function redisUrl(redis: unknown): Finding[] {
 }
 
 /** The agent role serves no TLS of its own, so only the other roles need those files. */
-function files(values: Record<string, unknown>, { cwd, role }: Surroundings): Finding[] {
+function files(values: Record<string, unknown>, { cwd, role }: RuleContext): Finding[] {
 	const server = isRecord(values["server"]) ? values["server"] : {};
 	const tls = isRecord(server["tls"]) && role !== "agent" ? server["tls"] : {};
 	const named: [Path, unknown][] = [

@@ -1,4 +1,4 @@
-/** Checks values against the schema and says each mistake in words of ours. */
+/** Checking values against the schema, with messages that quote no value. */
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
@@ -23,7 +23,7 @@ function collect(root: TSchema, schema: TSchema, values: unknown, base: Path, fi
 			collect(root, branch, error.value, path, findings);
 			continue;
 		}
-		// A missing setting is reported twice, as missing and as no text; the first one says it.
+		// TypeBox reports a missing setting twice, as missing and as no text.
 		const key = pathText(path);
 		if (!findings.has(key)) findings.set(key, finding(root, error, path));
 	}
@@ -61,14 +61,14 @@ function wrongKind(schema: TSchema, value: unknown, path: Path): string {
 	return `must be ${expected}, but is ${typeName(value)}${hint}`;
 }
 
-/** How the list or mapping that belongs here is written, and how an empty one where there is nothing. */
+/** The form of the list or mapping that the schema wants; where there is no value, also the form of an empty one. */
 function shapeHint(schema: TSchema, value: unknown, path: Path): string {
 	const name = path.at(-1);
 	const written = howToWrite(schema, typeof name === "string" ? name : undefined);
 	if (written === undefined) return "";
-	const isEmptyGood = schema["minItems"] === undefined && (schema["required"] ?? []).length === 0;
+	const mayBeEmpty = schema["minItems"] === undefined && (schema["required"] ?? []).length === 0;
 	const empty = schema.type === "array" ? "[]" : "{}";
-	const none = value === null && typeof name === "string" && isEmptyGood ? `, or \`${name}: ${empty}\` for none` : "";
+	const none = value === null && typeof name === "string" && mayBeEmpty ? `, or \`${name}: ${empty}\` for none` : "";
 	return `; write \`${written}\`${none}`;
 }
 

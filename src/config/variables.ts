@@ -1,23 +1,22 @@
-/** The environment variables that are read, mended where they were pasted with something around them. */
+/** The environment variables that are read, and their cleaning. */
 import { AGENT_TOKEN } from "./agent-tokens.ts";
+import { cleanList, cleanValue, type ValueKind, valueKindOf } from "./clean-value.ts";
 import type { Mistake } from "./config-error.ts";
 import type { Environment } from "./interpolate.ts";
-import { kindOfSetting } from "./mended.ts";
-import { type PastedKind, pasted, pastedList } from "./pasted.ts";
 import { ConfigSchema } from "./schema.ts";
 import { settings } from "./schema-walk.ts";
 
-/** A variable that somebody reads. */
+/** A variable that the program reads. */
 export interface Variable {
 	readonly name: string;
-	readonly kind: PastedKind;
+	readonly kind: ValueKind;
 	/** Comma separated. */
 	readonly isList?: boolean;
-	/** Why its value will not work, as `is …`; it is a warning, since other programs may understand it. Repeats no part of the value. */
+	/** Why a value will not work, as `is …`: a warning, since other programs may understand it. Repeats no part of the value. */
 	readonly doubt?: (text: string) => string | undefined;
 }
 
-/** Those that the configuration itself reads. */
+/** The variables of the configuration itself. */
 export const CONFIG_VARIABLES: readonly Variable[] = [
 	{ name: "ROUTER_CONFIG", kind: "text" },
 	{ name: "ROUTER_API_KEYS", kind: "secret", isList: true },
@@ -25,35 +24,35 @@ export const CONFIG_VARIABLES: readonly Variable[] = [
 	{ name: AGENT_TOKEN, kind: "secret", isList: true },
 	...settings(ConfigSchema).flatMap(({ schema }): Variable[] => {
 		const name: string | undefined = schema["env"];
-		return name === undefined ? [] : [{ name, kind: kindOfSetting(schema) ?? "text", isList: schema.type === "array" }];
+		return name === undefined ? [] : [{ name, kind: valueKindOf(schema) ?? "text", isList: schema.type === "array" }];
 	}),
 ];
 
-/** What is to be said of the variables. */
-export interface MendedVariables {
-	/** A copy in which each of the variables is as it was meant; those that are mistakes are not set. */
+/** The cleaned environment. */
+export interface CleanedVariables {
+	/** A copy with cleaned values; variables with a mistake are not set. */
 	readonly env: Environment;
-	/** What was mended. */
+	/** Variables from whose value something was removed, or whose value is doubtful. */
 	readonly warnings: Mistake[];
-	/** What can't be. */
+	/** Variables whose text can't be such a value. */
 	readonly mistakes: Mistake[];
 }
 
-/** Looks at these variables. An empty one counts as unset. Pure. */
-export function mendVariables(env: Environment, variables: readonly Variable[]): MendedVariables {
-	const mended: Record<string, string | undefined> = { ...env };
+/** Cleans these variables. An empty one counts as unset. Pure. */
+export function cleanVariables(env: Environment, variables: readonly Variable[]): CleanedVariables {
+	const cleaned: Record<string, string | undefined> = { ...env };
 	const warnings: Mistake[] = [];
 	const mistakes: Mistake[] = [];
 	for (const { name, kind, isList, doubt } of variables) {
-		const given = mended[name];
+		const given = cleaned[name];
 		if (!given) continue;
-		const found = (isList ? pastedList : pasted)(given, kind);
+		const found = (isList ? cleanList : cleanValue)(given, kind);
 		const say = (what: string) => ({ path: "", message: `the environment variable ${name} ${what}` });
-		mended[name] = found.problem === undefined ? found.text : undefined;
+		cleaned[name] = found.problem === undefined ? found.text : undefined;
 		if (found.problem !== undefined) mistakes.push(say(found.problem));
-		else if (found.mended !== undefined) warnings.push(say(`${found.mended}; it is read without`));
+		else if (found.removed !== undefined) warnings.push(say(`${found.removed}; it is read without`));
 		const doubted = found.problem === undefined ? doubt?.(found.text) : undefined;
 		if (doubted !== undefined) warnings.push(say(doubted));
 	}
-	return { env: mended, warnings, mistakes };
+	return { env: cleaned, warnings, mistakes };
 }

@@ -1,44 +1,44 @@
-/** Tells when a file has changed. */
+/** Watching a file for changes, by polling. */
 import { statSync } from "node:fs";
 
-/** How often it is looked at, ms. Looking costs 5 µs. */
-const LOOK_MS = 500;
+/** How often the file is looked at, ms. */
+const POLL_MS = 500;
 
 /** A file that is watched. */
 export interface Watch {
-	/** Tells of the file once it has been left alone for a look, whether or not it has changed or is there. */
-	ask(): void;
+	/** Calls `changed` once the file has been the same for two looks, whether or not it has changed or exists. */
+	recheck(): void;
 	stop(): void;
 }
 
 /**
- * Calls `changed` once the file at this path is another than before and has been left alone for a look: editors write in several
- * steps. By looking, not by inotify: that misses network disks, and files that are put in place by a link, as Kubernetes does.
- * A file that is not there is no change until it is there again.
+ * Calls `changed` once the file at this path differs from before and has been the same for two looks: editors write in several
+ * steps. Polling, not inotify: that misses network disks, and files that are replaced through a link, as Kubernetes does. A file that
+ * disappears is no change until it is there again.
  */
-export function watchFile(path: string, changed: () => void, lookMs = LOOK_MS): Watch {
-	let told = signature(path);
-	let last = told;
-	let isAsked = false;
+export function watchFile(path: string, changed: () => void, pollMs = POLL_MS): Watch {
+	let reported = signature(path);
+	let last = reported;
+	let isDemanded = false;
 	const timer = setInterval(() => {
 		const now = signature(path);
 		const isSettled = now === last;
 		last = now;
-		if (!isSettled || (!isAsked && (now === told || now === undefined))) return;
-		isAsked = false;
-		told = now;
+		if (!isSettled || (!isDemanded && (now === reported || now === undefined))) return;
+		isDemanded = false;
+		reported = now;
 		changed();
-	}, lookMs);
+	}, pollMs);
 	timer.unref();
 	return {
-		ask() {
-			isAsked = true;
+		recheck() {
+			isDemanded = true;
 		},
 		stop: () => clearInterval(timer),
 	};
 }
 
-/** Undefined where there is no such file, or none that may be looked at. */
+/** Undefined where there is no such file, or no permission to see it. */
 function signature(path: string): string | undefined {
 	try {
 		const { ino, size, mtimeMs, ctimeMs } = statSync(path);

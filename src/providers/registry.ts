@@ -2,7 +2,7 @@
 import { hostname, networkInterfaces } from "node:os";
 import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
-import { fitting } from "../config/name-pattern.ts";
+import { nameMatcher } from "../config/name-pattern.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { type ProviderType, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
@@ -162,7 +162,7 @@ export function lacksPrices(upstream: Upstream, prices: Config["prices"]): boole
 	const isPaid = site === "vendor" || (site === "address" && !isLocal(upstream));
 	if (!isPaid || priceId !== undefined || tellsCost) return false;
 	const name = upstream.name.toLowerCase();
-	return !Object.keys(prices).some((pattern) => fitting([pattern.toLowerCase().split("/")[0]!])(name));
+	return !Object.keys(prices).some((pattern) => nameMatcher([pattern.toLowerCase().split("/")[0]!])(name));
 }
 
 /** What `router check` and the start banner print; nothing secret. */

@@ -106,7 +106,7 @@ export function reload({
 export function watchConfiguration(options: ReloadOptions): () => void {
 	const watch = watchFile(options.renewal.file, () => reload(options));
 	// Not at once: who is still writing the file may not have come to what a key may not do.
-	const onSignal = () => watch.ask();
+	const onSignal = () => watch.recheck();
 	if (process.platform !== "win32") process.on("SIGHUP", onSignal);
 	return () => {
 		watch.stop();

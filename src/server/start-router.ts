@@ -3,7 +3,7 @@
 import { saysOpen } from "../accounts/auth/listen-policy.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
-import { keepFixed } from "../config/restart-only.ts";
+import { keepRestartOnly } from "../config/restart-only.ts";
 import type { Running } from "../running.ts";
 import { startRole } from "./role.ts";
 import { routerPlan } from "./router-plan.ts";
@@ -17,7 +17,7 @@ export async function startRouter(loaded: Loaded, env: Environment): Promise<Run
 		file: loaded.watched,
 		again(running) {
 			const next = latest.again();
-			const { config, waiting } = keepFixed(running, next.config);
+			const { config, waiting } = keepRestartOnly(running, next.config);
 			const plan = routerPlan(config, env, house);
 			latest = next;
 			// Variables are as they were: the start has said what was mended in them.

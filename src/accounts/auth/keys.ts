@@ -1,8 +1,8 @@
 /** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import type { KeyConfig } from "../../config/access.ts";
-import { type Fits, fitting } from "../../config/name-pattern.ts";
-import { pasted } from "../../config/pasted.ts";
+import { cleanValue } from "../../config/clean-value.ts";
+import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import { RouterError } from "../../errors.ts";
 import type { Budget, KeyLimits, KeyStore, StoredKey } from "./key-store.ts";
 
@@ -19,7 +19,7 @@ export interface Caller {
 	readonly limits: KeyLimits;
 	readonly budget?: Budget | undefined;
 	/** Whether it may use a model of that name. */
-	readonly mayUse: Fits;
+	readonly mayUse: NameMatcher;
 	/** Whether one of the patterns of its models has this text in it. Absent: none has. */
 	mentions?(text: string): boolean;
 }
@@ -119,7 +119,7 @@ function callerOf(key: StoredKey): Caller {
 function ofModels(models: readonly string[]): Pick<Caller, "isRestricted" | "mayUse" | "mentions"> {
 	return {
 		isRestricted: !models.includes("*"),
-		mayUse: fitting(models),
+		mayUse: nameMatcher(models),
 		mentions: (text) => models.some((model) => model.includes(text)),
 	};
 }
@@ -148,8 +148,8 @@ const LONGEST_HINTED = 512;
 /** For the refusal of a secret, what is wrong with it or that another one was not looked at, where that can be told. Repeats nothing of it. */
 export function whyUnknown(headers: Headers): string {
 	const secret = presentedSecret(headers) ?? "";
-	const { problem, mended } = secret.length > LONGEST_HINTED ? {} : pasted(secret, "secret");
-	const hint = problem ?? mended;
+	const { problem, removed } = secret.length > LONGEST_HINTED ? {} : cleanValue(secret, "secret");
+	const hint = problem ?? removed;
 	if (hint !== undefined) return `: it ${hint}`;
 	const given = BARE.filter((name) => headers.get(name));
 	if (BEARER.test(headers.get("authorization") ?? "")) given.unshift("authorization");

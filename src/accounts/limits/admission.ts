@@ -1,6 +1,6 @@
 /** Where a call is let through: all its limits and its budget are looked at before any is touched. */
 import type { LimitsConfig } from "../../config/access.ts";
-import { type Fits, fitting } from "../../config/name-pattern.ts";
+import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
 import type { Budget } from "../auth/key-store.ts";
@@ -78,7 +78,7 @@ interface LimitSet {
 
 /** The turnstile of one configuration; what has been counted lives in its limiter and its board. */
 export class AdmissionControl {
-	readonly #models: readonly { readonly fits: Fits; readonly set: LimitSet }[];
+	readonly #models: readonly { readonly fits: NameMatcher; readonly set: LimitSet }[];
 	readonly #byName = new Map<string, readonly LimitSet[]>();
 	readonly #callers = new WeakMap<Caller, LimitSet>();
 	readonly #time: () => number;
@@ -89,7 +89,7 @@ export class AdmissionControl {
 
 	constructor(private readonly options: AdmissionOptions) {
 		this.#models = Object.entries(options.limits.models).map(([pattern, limits]) => ({
-			fits: fitting([pattern.toLowerCase()]),
+			fits: nameMatcher([pattern.toLowerCase()]),
 			set: setOf(`model:${pattern}`, limits),
 		}));
 		this.#time = options.time ?? (() => performance.now());

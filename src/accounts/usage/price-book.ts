@@ -1,7 +1,7 @@
 /** What targets cost, and how much their models read: from the configuration, else from a table of vendors' list prices. */
 import type * as GenaiPrices from "@pydantic/genai-prices";
 import type { PriceConfig } from "../../config/access.ts";
-import { fitting } from "../../config/name-pattern.ts";
+import { nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { routingSuffix } from "../../providers/model-routing.ts";
 import { type Rates, ratesOfTable } from "./rates.ts";
@@ -50,7 +50,7 @@ export function priceBook(settings: Config["prices"], wall: () => number = Date.
 	// An upstream may take a name in any case: no spelling of it has another price.
 	const patterns = Object.entries(settings)
 		.sort(([a], [b]) => Number(a.includes("*")) - Number(b.includes("*")))
-		.map(([name, price]) => ({ fits: fitting([name.toLowerCase()]), price: configured(price) }));
+		.map(([name, price]) => ({ fits: nameMatcher([name.toLowerCase()]), price: configured(price) }));
 	const priceOf = (id: string) => exact.get(id) ?? patterns.find(({ fits }) => fits(id.toLowerCase()))?.price;
 	const kept = new Map<string, Listed>();
 	let day = 0;

@@ -1,7 +1,7 @@
-/** Keys and addresses as people paste them: mended with a word, or refused with one; by name, never with their value. */
+/** Keys and addresses as people paste them: cleaned with a warning, or refused with one; by name, never with their value. */
 import { describe, expect, test } from "bun:test";
+import { cleanList, cleanValue, type ValueKind } from "../src/config/clean-value.ts";
 import { mistakeLine } from "../src/config/config-error.ts";
-import { type PastedKind, pasted, pastedList } from "../src/config/pasted.ts";
 import { type ConfigInput, configure, refusal } from "./kit/configure.ts";
 
 const KEY = "sk-abc123DEF";
@@ -43,7 +43,7 @@ describe("a key that is none", () => {
 		['""', "has nothing in it but spaces or quotes"],
 		["\ufeff\r\n", "has nothing in it but spaces or quotes"],
 	])("%j is refused", (given, problem) => {
-		const found = pasted(given, "secret");
+		const found = cleanValue(given, "secret");
 		expect(found.problem).toStartWith(problem);
 		expect(found.problem).not.toMatch(/abc|OPENAI|vault/);
 	});
@@ -63,7 +63,7 @@ describe("what came along with a key is taken off, and said", () => {
 		[`\ufeff${KEY}`, "has a byte order mark around it"],
 		[`"${KEY}"\r`, "has quotes and a carriage return around it"],
 		[`" ${KEY}"`, "has quotes around it"],
-	])("%j", (given, mended) => expect(pasted(given, "secret")).toEqual({ text: KEY, mended }));
+	])("%j", (given, removed) => expect(cleanValue(given, "secret")).toEqual({ text: KEY, removed }));
 
 	test.each([
 		KEY,
@@ -76,42 +76,45 @@ describe("what came along with a key is taken off, and said", () => {
 		"bearer-of-news",
 		"env-key-1",
 		"os.environment-key",
-	])("%j is a key as it is", (key) => expect(pasted(key, "secret")).toEqual({ text: key }));
+	])("%j is a key as it is", (key) => expect(cleanValue(key, "secret")).toEqual({ text: key }));
 });
 
 describe("other kinds", () => {
 	test("a header may hold quotes, spaces and Bearer, and no reference or line break", () => {
 		for (const good of ['"etag"', `Bearer ${KEY}`, "our chat", "A_B=c", ""])
-			expect(pasted(good, "header")).toEqual({ text: good });
-		expect(pasted("our chat\r", "header")).toEqual({ text: "our chat", mended: "has a carriage return around it" });
-		for (const bad of ["Bearer ${KEY}", "a\nb"]) expect(pasted(bad, "header").problem).toBeString();
+			expect(cleanValue(good, "header")).toEqual({ text: good });
+		expect(cleanValue("our chat\r", "header")).toEqual({
+			text: "our chat",
+			removed: "has a carriage return around it",
+		});
+		for (const bad of ["Bearer ${KEY}", "a\nb"]) expect(cleanValue(bad, "header").problem).toBeString();
 	});
 
 	test("an address may hold any letter, and no space", () => {
-		expect(pasted("https://bücher.example/v1", "address")).toEqual({ text: "https://bücher.example/v1" });
-		expect(pasted('"https://a.example/v1"\r', "address").text).toBe("https://a.example/v1");
+		expect(cleanValue("https://bücher.example/v1", "address")).toEqual({ text: "https://bücher.example/v1" });
+		expect(cleanValue('"https://a.example/v1"\r', "address").text).toBe("https://a.example/v1");
 		for (const bad of ["https://a .example", "OPENAI_BASE_URL=https://a.example", "https://${HOST}/v1"])
-			expect(pasted(bad, "address").problem).toBeString();
+			expect(cleanValue(bad, "address").problem).toBeString();
 	});
 
 	test("a list is mended as a whole and part by part, and names a part by its number", () => {
 		for (const given of ['"key-one,key-two"', '"key-one","key-two"', "key-one, 'key-two',"])
-			expect(pastedList(given, "secret")).toEqual({ text: "key-one,key-two", mended: "has quotes around it" });
+			expect(cleanList(given, "secret")).toEqual({ text: "key-one,key-two", removed: "has quotes around it" });
 		for (const given of ["key-one,key-two", "key-one, key-two", ",key-one,,key-two,"])
-			expect(pastedList(given, "secret")).toEqual({ text: "key-one,key-two" });
-		expect(pastedList("key-one,key-two\r", "secret").mended).toBe("has a carriage return around it");
-		expect(pastedList("key-one,Bearer key-two", "secret").problem).toStartWith("is, in number 2, a header");
-		expect(pastedList("Bearer key-two", "secret").problem).toStartWith("is a header");
+			expect(cleanList(given, "secret")).toEqual({ text: "key-one,key-two" });
+		expect(cleanList("key-one,key-two\r", "secret").removed).toBe("has a carriage return around it");
+		expect(cleanList("key-one,Bearer key-two", "secret").problem).toStartWith("is, in number 2, a header");
+		expect(cleanList("Bearer key-two", "secret").problem).toStartWith("is a header");
 		for (const given of [",", " , ", '"",""'])
-			expect(pastedList(given, "secret").problem).toStartWith("has nothing in it");
+			expect(cleanList(given, "secret").problem).toStartWith("has nothing in it");
 	});
 });
 
 describe("at the start", () => {
 	const warnings = (input: ConfigInput) => configure(input).warnings.map(mistakeLine);
 	const OTHERS = [
-		{ name: "OPENAI_API_KEY", kind: "secret" as PastedKind },
-		{ name: "OPENAI_BASE_URL", kind: "address" as PastedKind },
+		{ name: "OPENAI_API_KEY", kind: "secret" as ValueKind },
+		{ name: "OPENAI_BASE_URL", kind: "address" as ValueKind },
 	];
 
 	test.each([
@@ -179,7 +182,7 @@ describe("at the start", () => {
 			"router.yaml:1:34 providers.openai.base_url: has quotes around it; it is read without",
 		],
 		['agent: { hf_token: "hf_1\\n" }', "router.yaml:1:20 agent.hf_token: has a line end around it; it is read without"],
-	])("%s is mended, and named with its place", (yaml, line) => expect(warnings({ yaml })).toEqual([line]));
+	])("%s is cleaned, and named with its place", (yaml, line) => expect(warnings({ yaml })).toEqual([line]));
 
 	test.each([
 		["keys: [{ name: a, key: os.environ/TEAM_KEY }]", "router.yaml:1:24 keys[0].key: is a reference (os.environ/NAME)"],
@@ -208,7 +211,7 @@ describe("at the start", () => {
 		expect(said).not.toMatch(/TEAM_KEY|key-of|sk-1/);
 	});
 
-	test("what a file or a variable gives to a setting is mended like the setting itself", () => {
+	test("what a file or a variable gives to a setting is cleaned like the setting itself", () => {
 		const yaml = 'keys: [{ name: a, key: "${file:a.txt}" }, { name: b, key: "${B}" }]';
 		const files = { "router.yaml": yaml, "a.txt": "\ufeffkey-of-one\r\n" };
 		const { config, warnings: found } = configure({ files, env: { B: '"key-of-two"' } });

@@ -1,8 +1,7 @@
-/** The sections of the configuration about answers that are kept, and about Redis. */
+/** The sections `cache:` and `redis:` of the configuration. */
 import { Type } from "@sinclair/typebox";
 import { REDIS_FORMS } from "./redis-url.ts";
-import { closed, section } from "./section.ts";
-import { bytes, duration, secret } from "./units.ts";
+import { bytes, closed, duration, secret, section } from "./schema-parts.ts";
 
 /** The `cache:` section. */
 export const cache = section(
@@ -46,7 +45,7 @@ export const redis = section(
 				...REDIS_FORMS,
 				description: `Redis 6.2 or later, for several routers as one. ${REDIS_FORMS.description}`,
 				env: "REDIS_URL",
-				pasted: "address",
+				valueKind: "address",
 				examples: ["redis://:${REDIS_PASSWORD}@redis:6379/0"],
 			}),
 		),
