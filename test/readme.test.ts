@@ -106,6 +106,7 @@ describe("the upstream table", async () => {
 		test(`of the README lists ${name} with the same names and the variable it needs`, () => {
 			const [, names, variable = ""] = short.find(([cell]) => cell === `\`${name}\``) ?? [];
 			expect(names).toBe(upstreams.find(([cell]) => cell === `\`${name}\``)?.[1]);
+			for (const { label } of row.prefixes) expect(names).toContain(`\`${label}\``);
 			const needed = row.needsKey ? row.keyVariables : [row.baseUrlVariable!];
 			expect(needed.filter((each) => !variable.includes(`\`${each}\``))).toEqual([]);
 		});
