@@ -4,15 +4,13 @@ import { agentCatalog } from "../src/agent/agent-catalog.ts";
 import { agentPlan } from "../src/agent/agent-plan.ts";
 import { RouterError } from "../src/errors.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
-import { catalogEntries } from "../src/server/catalog-entries.ts";
-import { quietLog } from "./kit/http-base.ts";
+import { catalogEntries } from "../src/server/role-plan.ts";
 import { configOf } from "./kit/pipeline.ts";
 
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
 
 const NONE = { names: () => [], find: () => undefined, defaultModel: () => undefined };
-const SITE = { port: 0, log: quietLog(), onDrain: () => {} };
 
 /** An agent's catalog beside a vLLM that serves `models`; none of them is one that does not answer. */
 function agent() {
@@ -75,7 +73,7 @@ test("a catalog that is only made, as a check does, asks nothing", async () => {
 
 test("watching asks every 2 s until vLLM has said what it serves, every 30 s after, and no more once it has ended", async () => {
 	const { vllm, catalog } = agent();
-	const end = catalog.watch!(SITE);
+	const end = catalog.watch();
 	await pass(0);
 	await pass(2000);
 	expect(vllm.asked).toBe(2);

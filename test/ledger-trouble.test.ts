@@ -8,7 +8,7 @@ import { ownSpend } from "../src/accounts/usage/local-spend.ts";
 import { periodsOf } from "../src/accounts/usage/spend.ts";
 import { usageBy } from "../src/accounts/usage/usage-report.ts";
 import { shownCall } from "../src/server/admin/call-view.ts";
-import { createRouterState } from "../src/server/router-state.ts";
+import { RouterState } from "../src/server/router-state.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
 import { configure } from "./kit/configure.ts";
@@ -36,7 +36,7 @@ describe("what is spent", () => {
 test("what two processes with one data directory spend is the sum, a second later", async () => {
 	using home = directory();
 	const { config } = configure({ env: { DATA_DIR: home.path } });
-	const houses = [createRouterState(config), createRouterState(config)];
+	const houses = [new RouterState(config), new RouterState(config)];
 	const closing = houses.map((house) => house.open());
 	const { total } = periodsOf(Date.now());
 	const call = ({ ledger, spend }: (typeof houses)[number]) => {
@@ -88,7 +88,7 @@ test("what was spent before is counted again once the ledger can be read", async
 	ledger.flush();
 	store.close();
 	const { config } = configure({ env: { DATA_DIR: home.path } });
-	const house = createRouterState(config);
+	const house = new RouterState(config);
 	const close = house.open();
 	using other = new Database(join(home.path, "router.db"));
 	other.run("ALTER TABLE usage_days RENAME TO away");
@@ -184,7 +184,7 @@ describe("where nothing can be written", () => {
 	test("is not tried more often because another process writes: each time may keep calls waiting for half a second", async () => {
 		using home = directory();
 		const { config } = configure({ env: { DATA_DIR: home.path } });
-		const house = createRouterState(config);
+		const house = new RouterState(config);
 		house.ledger.sink.callSettled(settled());
 		house.ledger.flush();
 		const makeRoom = full(home.path);

@@ -18,7 +18,7 @@ function keysIn(path: string, clock = { wall: 1_790_000_000_000, time: 0 }) {
 	const store = sqliteStore(path, (problem) => {
 		throw new Error(problem);
 	});
-	const keys = madeKeys({ store, taken: () => ["of-config"], wall: () => clock.wall, time: () => clock.time });
+	const keys = madeKeys({ store, wall: () => clock.wall, time: () => clock.time });
 	const gate = createGate([], undefined, undefined, keys);
 	const name = (secret: string) => {
 		// A change by another process is looked for no more often than every 2 ms.
@@ -82,7 +82,7 @@ describe("a key", () => {
 		const { keys } = keysIn(home.path);
 		keys.create(asked);
 		for (const name of ["team-a", "of-config"]) {
-			expect(() => keys.create({ ...asked, name })).toThrow(`There is a key called "${name}"`);
+			expect(() => keys.create({ ...asked, name }, ["of-config"])).toThrow(`There is a key called "${name}"`);
 		}
 		keys.revoke("team-a");
 		expect(keys.create(asked).key.name).toBe("team-a");

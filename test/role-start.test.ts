@@ -1,10 +1,10 @@
 /** A role that can't start leaves nothing behind, nor does one that has ended. */
 import { expect, spyOn, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "../src/config/load.ts";
 import { surviveCrashes } from "../src/crash.ts";
-import { startRouter } from "../src/server/start-router.ts";
+import { startRouter } from "../src/server/router.ts";
 import { directory } from "./kit/cli.ts";
 
 const startIn = (cwd: string, port: number, env: Record<string, string> = {}) =>
@@ -18,6 +18,20 @@ test("a router whose port is taken opens no log file and hears no signals: both 
 	await expect(startIn(home.path, taken.port)).rejects.toThrow(`Port ${taken.port} on 127.0.0.1 is taken`);
 	expect(existsSync(join(home.path, "logs"))).toBe(false);
 	expect(heard()).toEqual(before);
+});
+
+test("a router whose port is taken logs nothing of a database that it can't read, and names no replica: both wait for the port", async () => {
+	using home = directory({ "router.yaml": "redis: { url: redis://127.0.0.1:1 }" });
+	mkdirSync(join(home.path, "data"));
+	writeFileSync(join(home.path, "data/router.db"), "no database");
+	using taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+	await expect(startIn(home.path, taken.port)).rejects.toThrow(`Port ${taken.port} on 127.0.0.1 is taken`);
+	expect(existsSync(join(home.path, "logs"))).toBe(false);
+	expect(existsSync(join(home.path, "data/replica.id"))).toBe(false);
+	await (await startIn(home.path, 0)).stop();
+	const [first = ""] = readFileSync(join(home.path, "logs/router.log"), "utf8").split("\n");
+	expect(JSON.parse(first)).toMatchObject({ level: "error", msg: expect.stringContaining("router.db") });
+	expect(existsSync(join(home.path, "data/replica.id"))).toBe(true);
 });
 
 test("a router that has ended hears no signals, and leaves crashes to those that run", async () => {

@@ -3,9 +3,8 @@
 import { ModelList } from "../api/model-list.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider, Target } from "../providers/provider.ts";
-import { type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
+import { type Catalog, type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
-import type { RoleCatalog } from "../server/role-plan.ts";
 
 /** How often that vLLM is asked what it serves, ms: until it has said so (it loads for minutes), and from then on. */
 const UNKNOWN_INTERVAL_MS = 2_000;
@@ -21,12 +20,18 @@ export interface ContainerModels {
 	defaultModel(): string | undefined;
 }
 
+/** The catalog of an agent. */
+export interface AgentCatalog extends Catalog {
+	/** Begins to ask the vLLM that already ran what it serves, now and then. Returns how to end that. */
+	watch(): () => void;
+}
+
 /**
  * The agent's own models come first; every other name goes to the vLLM that already ran, where there is one, which knows
  * best what it serves. `local` and `local-…` are the first model that is ready; while the vLLM has not said what it serves
  * `resolve` throws `upstream_unreachable` for them.
  */
-export function agentCatalog(entries: readonly CatalogEntry[], own: ContainerModels): RoleCatalog {
+export function agentCatalog(entries: readonly CatalogEntry[], own: ContainerModels): AgentCatalog {
 	const vllm = entries.find(({ upstream }) => upstream.type === "vllm");
 	const dummy = entries.find(({ upstream }) => upstream.name === "dummy")!;
 	const target = ({ provider, upstream }: CatalogEntry, model: string): Target => ({
@@ -88,7 +93,7 @@ export function agentCatalog(entries: readonly CatalogEntry[], own: ContainerMod
 		return () => clearTimeout(timer);
 	}
 
-	const catalog: RoleCatalog = {
+	const catalog: AgentCatalog = {
 		entries,
 		get names() {
 			return [...own.names(), "dummy"];

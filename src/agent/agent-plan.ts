@@ -1,22 +1,20 @@
 /** What the agent role will be: models in containers of its own, a vLLM that already runs, or both. */
 
-import { hashKey } from "../accounts/auth/keys.ts";
 import { isLoopback } from "../accounts/auth/listen-policy.ts";
 import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { type Upstream, versioned, withoutSecrets } from "../providers/registry.ts";
-import type { RolePlan } from "../server/role-plan.ts";
+import { createServices } from "../server/role.ts";
+import { plannedEntries, type RolePlan } from "../server/role-plan.ts";
 import { VENDORS } from "../vendors.ts";
-import { agentCatalog } from "./agent-catalog.ts";
 import { agentName } from "./models/agent-settings.ts";
 import { createRuntime } from "./runtime.ts";
 
-/** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address, or a model can't be run. */
+/** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address. */
 export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources">, env: Environment): RolePlan {
 	const { port, vllm_url } = config.agent;
-	const runtime = createRuntime(config, env);
 	const isHostSet = sources.of(["agent", "host"]).from !== "default";
 	return {
 		role: "agent",
@@ -29,33 +27,22 @@ export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources"
 		// The agent's token is known to two: one that it made itself would shut its own router out.
 		generatesKey: false,
 		keyHint: "set ROUTER_AGENT_TOKEN",
-		guest: () => {
-			const secret = runtime.routerSecret();
-			return secret === undefined ? undefined : { name: "router", hash: hashKey(secret) };
-		},
 		upstreams: vllm_url === undefined ? [] : [externalUpstream(vllm_url, config)],
-		catalogOf: (entries) => {
-			const catalog = agentCatalog(entries, runtime.own);
-			return {
-				...catalog,
-				get names() {
-					return catalog.names;
-				},
-				extension: runtime.extension,
-				watch: (site) => {
-					const unwatch = catalog.watch?.(site);
-					const end = runtime.begin(site);
-					return async () => {
-						await unwatch?.();
-						await end();
-					};
-				},
-			};
-		},
 		title: "router agent",
 		description: "The models of this GPU host, as an OpenAI API.",
 		lines: lines(config),
 	};
+}
+
+/**
+ * Decides what a start decides before it tries the port. Opens nothing.
+ * @throws {StartError} all that a start would refuse, a model that can't be run for one
+ */
+export function checkAgent(loaded: Pick<Loaded, "config" | "sources">, env: Environment): void {
+	const plan = agentPlan(loaded, env);
+	const { log } = createServices(plan);
+	createRuntime(loaded.config, env, log);
+	plannedEntries(plan);
 }
 
 /** A router on another machine has to reach the agent. */

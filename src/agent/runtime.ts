@@ -1,4 +1,5 @@
 /** The agent's parts, put together. Nothing runs before `begin`. */
+import { type AgentCredential, hashKey } from "../accounts/auth/keys.ts";
 import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
@@ -6,7 +7,6 @@ import type { Transport } from "../providers/provider.ts";
 import { proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import { httpTransport, readCa } from "../proxy/net/transport.ts";
-import type { RoleExtension, RoleSite, RoleTools } from "../server/role-plan.ts";
 import type { Log } from "../telemetry/log.ts";
 import { agentApi } from "./agent-api.ts";
 import type { ContainerModels } from "./agent-catalog.ts";
@@ -35,16 +35,26 @@ const MAX_HUB_ANSWER = 16 * 1024 * 1024;
 /** The agent, ready to begin. */
 export interface Runtime {
 	readonly own: ContainerModels;
-	/** Its routes and metrics. */
-	extension(tools: RoleTools): RoleExtension;
+	/** Its own API. @param authorize throws for who may not use it */
+	routes(authorize: (request: Request) => void): ReturnType<typeof agentApi>;
+	/** Its own metrics, in the Prometheus text format. */
+	metricsText(): Promise<string>;
 	/** Begins, once the port is the agent's; returns how to end. */
-	begin(site: RoleSite): () => Promise<void>;
-	/** The secret that the router shows since the last registration. */
-	routerSecret(): string | undefined;
+	begin(site: AgentSite): () => Promise<void>;
+	/** What the router shows since the last registration. */
+	readonly credential: AgentCredential;
 }
 
-/** Throws StartError for a model of the configuration that can't be run. Writes nothing yet. */
-export function createRuntime(config: Config, env: Environment): Runtime {
+/** Where the agent has come up. */
+export interface AgentSite {
+	/** The port it got. */
+	readonly port: number;
+	/** Runs once the process is told to stop, while calls are still taken. */
+	readonly onDrain: (hook: () => unknown) => void;
+}
+
+/** Throws StartError for a model of the configuration that can't be run. Writes and logs nothing yet. */
+export function createRuntime(config: Config, env: Environment, log: Pick<Log, "logger">): Runtime {
 	const { agent, data_dir } = config;
 	const file = agentFile(data_dir);
 	const registry = new ModelRegistry(agent.models, file);
@@ -62,7 +72,6 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 	});
 	const metrics = agentMetrics();
 	const gpus = new GpuWatch(env);
-	let log: Log["logger"] | undefined;
 	let link: RouterLink | undefined;
 	let secret: string | undefined;
 	const traffic: Traffic = new Traffic(
@@ -97,7 +106,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 		switchAfterMs: agent.queue.switch_after,
 		stallMs: agent.stall,
 		events: metrics.events,
-		log: () => log!,
+		log: () => log.logger,
 		onChange: () => link?.changed(),
 	});
 	const views = new ModelViews(registry, controller, traffic);
@@ -134,31 +143,19 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 				return callable.find((name) => controller.statusOf(name).state === "ready") ?? callable[0];
 			},
 		},
-		extension: ({ log: roleLog, gate, refuse }) => ({
-			routes: agentApi({
-				registry,
-				controller,
-				views,
-				docker,
-				gpus,
-				authorize(request) {
-					const refusal = gate.isOpen ? refuse(request) : undefined;
-					if (refusal) throw refusal;
-					gate.admit(request.headers);
-				},
-				warn: (sentence) => roleLog.logger.warn(sentence),
-			}),
-			metrics: () => metrics.text(),
-		}),
-		begin({ port, log: roleLog, onDrain }) {
-			log = roleLog.logger;
+		routes: (authorize) => {
+			const warn = (sentence: string) => log.logger.warn(sentence);
+			return agentApi({ registry, controller, views, docker, gpus, authorize, warn });
+		},
+		metricsText: () => metrics.text(),
+		begin({ port, onDrain }) {
 			const problems = [file.content.vllm_key ? undefined : file.update({ vllm_key: vllmKey })];
 			const { id: instance, problem } = agentInstance(data_dir);
-			for (const sentence of [...problems, problem]) if (sentence) log.warn(sentence);
+			for (const sentence of [...problems, problem]) if (sentence) log.logger.warn(sentence);
 			controller.start();
 			onDrain(() => controller.releaseEngine());
 			void gpus.first.then((reading) => {
-				if (reading.problem && !controller.hardware.problem) roleLog.logger.info(`No GPU is used: ${reading.problem}.`);
+				if (reading.problem && !controller.hardware.problem) log.logger.info(`No GPU is used: ${reading.problem}.`);
 			});
 			external?.start();
 			if (agent.router !== undefined) {
@@ -177,7 +174,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 					onSecret: (given) => {
 						secret = given;
 					},
-					log: roleLog,
+					log,
 				});
 				onDrain(() => link?.stop());
 			}
@@ -188,7 +185,7 @@ export function createRuntime(config: Config, env: Environment): Runtime {
 				if (agent.stop_containers) await controller.stopContainers();
 			};
 		},
-		routerSecret: () => secret,
+		credential: () => (secret === undefined ? undefined : { name: "router", hash: hashKey(secret) }),
 	};
 }
 

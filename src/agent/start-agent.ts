@@ -1,11 +1,60 @@
-/** The agent role. */
+/** The agent role, put together: log, models and their containers, catalog and app, in that order. */
+
+import { refuseStealth } from "../api/handler.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Running } from "../running.ts";
-import { startRole } from "../server/role.ts";
+import {
+	announce,
+	callContext,
+	createApp,
+	createServices,
+	type RoleAppOptions,
+	serve,
+	startGate,
+	startLocked,
+} from "../server/role.ts";
+import { plannedEntries, type RolePlan } from "../server/role-plan.ts";
+import type { DirectoryLock } from "../store/directory-lock.ts";
+import { agentCatalog } from "./agent-catalog.ts";
 import { agentPlan } from "./agent-plan.ts";
+import { createRuntime } from "./runtime.ts";
 
 /** Starts the agent. Throws StartError as the router does. */
 export async function startAgent(loaded: Loaded, env: Environment): Promise<Running> {
-	return startRole(agentPlan(loaded, env));
+	const plan = agentPlan(loaded, env);
+	return startLocked(plan, (lock) => createAgent(plan, lock));
+}
+
+function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
+	const { config, env } = plan;
+	const services = createServices(plan);
+	const { log, metrics, lifecycle } = services;
+	const runtime = createRuntime(config, env, log);
+	const catalog = agentCatalog(plannedEntries(plan), runtime.own);
+	const { gate } = startGate(plan, { agent: runtime.credential });
+
+	const options: RoleAppOptions = {
+		// An agent takes no other configuration while it runs.
+		current: { snapshot: { config, catalog, gate } },
+		sinks: [],
+		metricsText: async () => (await metrics.text()) + (await runtime.metricsText()),
+	};
+	/** Throws for who may not use the agent's own API. */
+	const authorize = (request: Request) => {
+		const refusal = refuseStealth(gate, request, config);
+		if (refusal) throw refusal;
+		gate.admit(request.headers);
+	};
+	const context = callContext(plan, services, options);
+	const app = createApp(plan, services, context, options).use(runtime.routes(authorize));
+
+	const server = serve(app, plan, services, lock);
+	const unwatch = catalog.watch();
+	const end = runtime.begin({ port: server.port, onDrain: (hook) => lifecycle.onDrain(hook) });
+	lifecycle.onStop(async () => {
+		unwatch();
+		await end();
+	});
+	return announce(plan, services, server, lock);
 }

@@ -7,14 +7,14 @@ import { RouterError, StartError } from "../errors.ts";
 import { describe } from "../openai/validation.ts";
 import {
 	type AdminService,
+	adminService,
 	NewKeyBody,
-	openOffice,
 	type ShownInvitation,
 	type ShownSecret,
 	usageQuery,
 } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";
-import { createRouterState } from "../server/router-state.ts";
+import { RouterState } from "../server/router-state.ts";
 import type { AdminCommand, KeyOptions } from "./admin-args.ts";
 import { callText, invitationsTable, keysTable, secretText, usageTable } from "./admin-tables.ts";
 import { askRouter, plainKey } from "./ask-router.ts";
@@ -45,13 +45,13 @@ export async function runAdminCommand(
 	try {
 		if (url !== undefined) return await execute(command, remote(url, config));
 		const notes: string[] = newDirectoryNotes(command, config);
-		const state = createRouterState(config);
+		const state = new RouterState(config);
 		try {
 			const { store } = state;
 			const unsavedReason = () =>
 				store.hasUnwritten ? (store.problem ?? "the data directory can't be written") : undefined;
 			const audit = auditLine(config, notes);
-			const service = openOffice(
+			const service = adminService(
 				state,
 				config,
 				(...change) => void (unsavedReason() === undefined && audit(...change)),

@@ -37,17 +37,16 @@ const ROLE_SECTIONS = {
 /** Plans the role as a start would, and reports; see {@link report}. Throws StartError for everything that a start would refuse. */
 export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { config, role } = loaded;
-	const { catalogOf } = await import("../server/role-plan.ts");
 	if (role !== "router") {
-		const { agentPlan } = await import("../agent/agent-plan.ts");
-		catalogOf(agentPlan(loaded, env));
+		const { checkAgent } = await import("../agent/agent-plan.ts");
+		checkAgent(loaded, env);
 		// It relays to its own vLLM only.
 		if (role === "agent") return report(loaded, []);
 	}
-	const { routerPlan } = await import("../server/router-plan.ts");
+	const { checkRouter } = await import("../server/router-plan.ts");
 	const { describeProviders } = await import("../providers/registry.ts");
 	const variables = withAgentUrl(env, role === "standalone" ? localUrl(config.agent) : undefined);
-	catalogOf(routerPlan(config, variables));
+	checkRouter(config, variables);
 	return report(loaded, describeProviders(config, variables));
 }
 

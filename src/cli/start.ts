@@ -30,7 +30,7 @@ export async function start(
 			running.push(await startAgent(loaded, env));
 		}
 		if (loaded.role !== "agent") {
-			const { startRouter } = await import("../server/start-router.ts");
+			const { startRouter } = await import("../server/router.ts");
 			running.push(await startRouter(loaded, withAgentUrl(env, running[0]?.url)));
 		}
 	} catch (error) {

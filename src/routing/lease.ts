@@ -37,11 +37,11 @@ export class LeaseClock {
 
 	/**
 	 * @param time a clock that never goes back, ms
-	 * @param stands whether it stands still for now: news of agents may come to others that can't tell them
+	 * @param link to the routers that share the agents: while it is not up the clock stands still, since others may hear of agents and can't pass that on
 	 */
 	constructor(
 		private readonly time: () => number,
-		private readonly stands: () => boolean = () => false,
+		private readonly link?: { readonly isUp: boolean },
 	) {
 		this.#seen = time();
 	}
@@ -49,7 +49,7 @@ export class LeaseClock {
 	/** The time now, ms from the start. Reading it winds it. */
 	now(): number {
 		const seen = this.time();
-		if (!this.stands()) this.#now += Math.max(0, Math.min(seen - this.#seen, LONGEST_STEP_MS));
+		if (this.link?.isUp !== false) this.#now += Math.max(0, Math.min(seen - this.#seen, LONGEST_STEP_MS));
 		this.#seen = seen;
 		return this.#now;
 	}

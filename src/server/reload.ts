@@ -1,50 +1,37 @@
-/** Another configuration for a server that runs: when its file changes, and on SIGHUP. */
+/** Another configuration for a router that runs: when its file changes, and on SIGHUP. */
 
 import { createGate, type Gate } from "../accounts/auth/keys.ts";
-import type { Accounts, CallSnapshot } from "../api/call-context.ts";
-import { ConfigError, type Finding, located, type Mistake, mistakeLine } from "../config/config-error.ts";
-import { type Difference, differenceLine, differences } from "../config/diff.ts";
+import { saysOpen } from "../accounts/auth/listen-policy.ts";
+import { ConfigError, located, mistakeLine } from "../config/config-error.ts";
+import { differenceLine, differences } from "../config/diff.ts";
+import type { Environment } from "../config/interpolate.ts";
+import type { Loaded } from "../config/load.ts";
+import { keepRestartOnly } from "../config/restart-only.ts";
 import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
 import { StartError } from "../errors.ts";
-import type { Catalog } from "../routing/catalog.ts";
+import { readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { entriesOf, type RoleCatalog, type RolePlan } from "./role-plan.ts";
+import type { AgentTransport } from "./agents/agent-transport.ts";
+import type { AgentFleet } from "./agents/fleet.ts";
+import { plannedEntries, type RolePlan } from "./role-plan.ts";
+import { routerPlan } from "./router-plan.ts";
+import type { RouterState } from "./router-state.ts";
+import { type RouterSnapshot, routerSnapshot } from "./snapshot.ts";
 
-/** Another configuration. */
-export interface Renewed {
-	readonly plan: RolePlan;
-	/** What takes a restart. */
-	readonly waiting: readonly Difference[];
-	/** What of it had to be mended. */
-	readonly warnings: readonly Mistake[];
-	/** Whoever wrote it means that it leaves no key: see `saysOpen`. */
-	readonly mayOpen: boolean;
-	/** The place in the file of a mistake that only shows when the catalog is made. */
-	readonly locate?: (finding: Finding) => Mistake;
-}
-
-/** Where another configuration comes from. */
-export interface Renewal {
-	/** The file that is watched: absolute. */
-	readonly file: string;
-	/** Loads it, as far as a process that runs with `running` can take it. Throws ConfigError and StartError. */
-	again(running: Config): Renewed;
-}
-
-/** What reloads work with. */
-export interface ReloadOptions {
-	readonly renewal: Renewal;
-	/** Of the start: what it runs beside it goes on. */
-	readonly catalog: RoleCatalog;
-	readonly accountsOf?: ((config: Config, catalog: Catalog) => Accounts) | undefined;
+/** What a reload changes, and what it works with. */
+export interface ReloadedRouter {
+	/** The one reference that a reload replaces. */
+	snapshot: RouterSnapshot;
+	readonly env: Environment;
 	/** There where the start made a key. */
 	readonly generatedGate: Gate | undefined;
-	readonly current: () => CallSnapshot;
-	readonly take: (snapshot: CallSnapshot) => void;
+	readonly state: RouterState;
+	readonly fleet: AgentFleet;
+	readonly agentTransport: AgentTransport;
 	readonly log: Pick<Log, "logger">;
-	readonly metrics: Pick<Metrics, "reloaded">;
+	readonly metrics: Pick<Metrics, "reloaded" | "refused">;
 }
 
 /** Most settings that one reload logs. */
@@ -53,58 +40,12 @@ const MOST_SHOWN = 50;
 const OPENED =
 	"No key would be left, and everyone who reaches this port could call. If that is meant, write `keys: []` and name the loopback address under `server.host`, or write `keys: []` and `server: { insecure: true }`.";
 
-/** Loads anew once. What can't be used is logged and counted, and the last good configuration goes on. */
-export function reload({
-	renewal,
-	catalog,
-	accountsOf,
-	generatedGate,
-	current,
-	take,
-	log,
-	metrics,
-}: ReloadOptions): void {
-	const { config: running, gate: before } = current();
-	let locate: Renewed["locate"];
-	try {
-		const renewed = renewal.again(running);
-		const { plan, waiting, warnings, mayOpen } = renewed;
-		locate = renewed.locate;
-		if (plan.generatesKey && !generatedGate) {
-			throw new StartError("without any key left one would have to be made, which takes a restart.");
-		}
-		const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, plan.guest, plan.made);
-		if (gate.isOpen && !before.isOpen && !mayOpen) throw new StartError(OPENED);
-		const { config } = plan;
-		const next = catalog.renewed!(config, entriesOf(plan));
-		take({ config, catalog: next, gate, accounts: accountsOf?.(config, next) });
-		metrics.reloaded("loaded");
-		const changes = differences(running, plan.config).map(differenceLine);
-		log.logger.info(
-			{ file: renewal.file, changes: changes.slice(0, MOST_SHOWN), changed: changes.length },
-			"The configuration was loaded anew.",
-		);
-		if (gate.isOpen && !before.isOpen) log.logger.warn("No key is left: whoever reaches this port may call.");
-		for (const warning of warnings) log.logger.warn(mistakeLine(warning));
-		if (waiting.length > 0) {
-			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
-		}
-	} catch (thrown) {
-		const error = locate ? located(thrown, locate) : thrown;
-		metrics.reloaded("refused");
-		// Their messages quote no value; any other error is a fault of ours.
-		const isMistake = error instanceof ConfigError || error instanceof StartError;
-		const mistakes = isMistake ? error.message.split("\n").slice(0, MOST_SHOWN) : undefined;
-		log.logger.error(
-			{ file: renewal.file, ...(isMistake ? { mistakes } : { err: error }) },
-			"The configuration can't be used; the last good one stays.",
-		);
-	}
-}
-
-/** Watches the file and hears SIGHUP (on Windows that is the closing of the console, and not heard). Returns how to end it. */
-export function watchConfiguration(options: ReloadOptions): () => void {
-	const watch = watchFile(options.renewal.file, () => reload(options));
+/** Watches the configuration's file and hears SIGHUP (on Windows that is the closing of the console, and not heard). Returns how to end it. */
+export function watchConfiguration(router: ReloadedRouter, started: Loaded): () => void {
+	let loaded = started;
+	const watch = watchFile(started.watched, () => {
+		loaded = reload(router, loaded);
+	});
 	// Not at once: who is still writing the file may not have come to what a key may not do.
 	const onSignal = () => watch.recheck();
 	if (process.platform !== "win32") process.on("SIGHUP", onSignal);
@@ -112,4 +53,71 @@ export function watchConfiguration(options: ReloadOptions): () => void {
 		watch.stop();
 		process.off("SIGHUP", onSignal);
 	};
+}
+
+/**
+ * Loads anew once, and puts another snapshot in the place of the one in force. What can't be used is logged and counted, and the last
+ * good configuration goes on. Returns the last configuration that could be loaded.
+ */
+function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
+	const { log, metrics, snapshot: before } = router;
+	let next = loaded;
+	let locate: Loaded["locate"] | undefined;
+	try {
+		const read = loaded.again();
+		const { config, waiting } = keepRestartOnly(before.config, read.config);
+		const plan = routerPlan(config, router.env);
+		next = read;
+		locate = read.locate;
+		const gate = nextGate(router, plan, saysOpen(config, read.sources));
+		const entries = plannedEntries(plan, router.state.keys);
+		const { fleet, state: counts } = router;
+		const snapshot = routerSnapshot(config, entries, gate, { fleet, counts, onRefused: metrics.refused });
+		const ca = readCa(config.ca_file);
+		// From here on nothing fails.
+		router.agentTransport.trust(ca);
+		fleet.setUpstream(snapshot.agentUpstream);
+		router.state.setBounds(config.usage);
+		router.snapshot = snapshot;
+		metrics.reloaded("loaded");
+		logChanges(log, loaded.watched, before.config, config);
+		if (gate.isOpen && !before.gate.isOpen) log.logger.warn("No key is left: whoever reaches this port may call.");
+		// Variables are as they were: the start has said what was mended in them.
+		for (const warning of read.warnings) if (warning.file !== undefined) log.logger.warn(mistakeLine(warning));
+		if (waiting.length > 0) {
+			log.logger.warn({ changes: waiting.map(differenceLine) }, "These settings take effect after a restart.");
+		}
+	} catch (thrown) {
+		metrics.reloaded("refused");
+		logRefusal(log, loaded.watched, locate ? located(thrown, locate) : thrown);
+	}
+	return next;
+}
+
+/** The gate of another configuration. Throws StartError where it would need a key made, or would open without being told to. */
+function nextGate({ snapshot, generatedGate, state }: ReloadedRouter, plan: RolePlan, mayOpen: boolean): Gate {
+	if (plan.generatesKey && !generatedGate) {
+		throw new StartError("without any key left one would have to be made, which takes a restart.");
+	}
+	const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, undefined, state.keys);
+	if (gate.isOpen && !snapshot.gate.isOpen && !mayOpen) throw new StartError(OPENED);
+	return gate;
+}
+
+function logChanges({ logger }: Pick<Log, "logger">, file: string, before: Config, config: Config): void {
+	const changes = differences(before, config).map(differenceLine);
+	logger.info(
+		{ file, changes: changes.slice(0, MOST_SHOWN), changed: changes.length },
+		"The configuration was loaded anew.",
+	);
+}
+
+function logRefusal({ logger }: Pick<Log, "logger">, file: string, error: unknown): void {
+	// Their messages quote no value; any other error is a fault of ours.
+	const isMistake = error instanceof ConfigError || error instanceof StartError;
+	const mistakes = isMistake ? error.message.split("\n").slice(0, MOST_SHOWN) : undefined;
+	logger.error(
+		{ file, ...(isMistake ? { mistakes } : { err: error }) },
+		"The configuration can't be used; the last good one stays.",
+	);
 }

@@ -1,94 +1,172 @@
-/** What both roles do to come up: log, metrics, transports, app, port. */
-
+/** What both roles do to come up, step by step: log and metrics, the HTTP app, the port, the banner. Each step is given finished objects. */
+import type { AnyElysia, Elysia } from "elysia";
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
-import { createGate, type Gate } from "../accounts/auth/keys.ts";
-import type { CallContext, CallSnapshot } from "../api/call-context.ts";
+import { type AgentCredential, createGate, type FoundKeys, type Gate } from "../accounts/auth/keys.ts";
+import type { CallContext } from "../api/call-context.ts";
 import { refuseStealth } from "../api/handler.ts";
 import { apiRoutes } from "../api/routes.ts";
 import { onCrash } from "../crash.ts";
-import { httpBase } from "../http/app.ts";
-import { createLifecycle } from "../http/lifecycle.ts";
-import { listen } from "../http/listen.ts";
+import { type HttpBaseOptions, httpBase } from "../http/app.ts";
+import { createLifecycle, type Lifecycle } from "../http/lifecycle.ts";
+import { type Listening, listen } from "../http/listen.ts";
+import type { PageAccess } from "../http/page-access.ts";
 import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
 import { unwritable } from "../store/private-file.ts";
+import type { Sink } from "../telemetry/events.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
-import { createMetrics } from "../telemetry/metrics.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { VERSION } from "../version.ts";
-import { type Renewal, watchConfiguration } from "./reload.ts";
-import { catalogOf, type RolePlan } from "./role-plan.ts";
+import type { RolePlan } from "./role-plan.ts";
+import type { CurrentSnapshot } from "./snapshot.ts";
+
+/** What a process has of either role, whatever is loaded meanwhile. */
+export interface RoleServices {
+	/** Its file is opened at the first line. */
+	readonly log: Log;
+	/** Reports what may go wrong before the port is this process's: it is logged once it is. */
+	readonly problems: StartProblems;
+	readonly metrics: Metrics;
+	readonly lifecycle: Lifecycle;
+	/** What is known of upstreams. */
+	readonly upstreams: ProxyState;
+}
+
+/** The app, and whose it is. */
+export interface RoleAppOptions {
+	/** Where calls are answered by. */
+	readonly current: CurrentSnapshot;
+	/** Hear of calls, besides metrics and log. */
+	readonly sinks: readonly Partial<Sink>[];
+	readonly cache?: CallContext["cache"];
+	/** Why a request for metrics or Swagger is refused, besides what a web page may have made by stealth. */
+	readonly pages?: PageAccess;
+	/** The text of `/metrics`; that of the services unless given. */
+	readonly metricsText?: () => Promise<string>;
+	readonly healthNotes?: HttpBaseOptions["healthNotes"];
+}
 
 /**
- * Starts a role. Throws StartError with one line for a person; nothing is left running then.
- * @param renewal where other configurations come from while it runs; absent where none do
+ * Starts a role while no other process of it has its data directory.
+ * @param start gets the lock, and gives it up as soon as the process no longer wants calls; what it throws gives it up, too
+ * @throws {StartError} naming the holder
  */
-export function startRole(plan: RolePlan, renewal?: Renewal): Running {
-	const { config, role, env } = plan;
+export function startLocked({ config, role, env }: RolePlan, start: (lock: DirectoryLock) => Running): Running {
 	const lock = lockDirectory(config.data_dir, role, env["ROUTER_SUCCESSOR"] === "1");
 	try {
-		return started(plan, renewal, lock);
+		return start(lock);
 	} catch (error) {
 		lock.release();
 		throw error;
 	}
 }
 
-function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLock): Running {
-	const { role, config, host, port, tls, title, description } = plan;
-	const catalog = catalogOf(plan);
-	const { gate, generated } = door(plan);
-	const current: { snapshot: CallSnapshot } = { snapshot: { config, catalog, gate } };
+/** Opens nothing yet: a second instance that fails on the port must neither touch nor rotate the log file of the first. */
+export function createServices({ role, config }: RolePlan): RoleServices {
 	const metrics = createMetrics(role);
-	const state = new ProxyState();
-	metrics.watchTargets(state.targets);
-	metrics.watchProxy({
-		waiting: () => state.waiting(),
-		keysOut: () => state.keysOut(current.snapshot.catalog.entries),
-	});
-	// Its file is opened at the first line, which is after the port is ours: a second instance that fails on the port touches no file.
 	const log = createLog({ ...config.log, role, onFailure: metrics.logFailure });
-	const lifecycle = createLifecycle({
-		drainMs: config.server.drain,
-		shutdownMs: config.server.shutdown_timeout,
-		log,
-	});
-	const refuse = (request: Request) => refuseStealth(current.snapshot.gate, request, current.snapshot.config);
-	const liveGate: Gate = {
-		get isOpen() {
-			return current.snapshot.gate.isOpen;
-		},
-		admit: (headers) => current.snapshot.gate.admit(headers),
+	const { drain: drainMs, shutdown_timeout: shutdownMs } = config.server;
+	const upstreams = new ProxyState();
+	metrics.watchTargets(upstreams.targets);
+	const lifecycle = createLifecycle({ drainMs, shutdownMs, log });
+	return { log, problems: new StartProblems(log), metrics, lifecycle, upstreams };
+}
+
+/** Problems of a start: held until the log may be written. */
+export class StartProblems {
+	#held: string[] | undefined = [];
+
+	constructor(private readonly log: Pick<Log, "logger">) {}
+
+	/** Logs a sentence, now or once the port is bound. */
+	report(sentence: string): void {
+		if (this.#held) this.#held.push(sentence);
+		else this.log.logger.error(sentence);
+	}
+
+	/** The log may be written from now on. */
+	release(): void {
+		const held = this.#held ?? [];
+		this.#held = undefined;
+		for (const sentence of held) this.report(sentence);
+	}
+}
+
+/** The gate of a start, and the key that was made for it where none is configured. */
+export function startGate(
+	{ config, keys, generatesKey }: RolePlan,
+	{ made, agent }: { readonly made?: FoundKeys; readonly agent?: AgentCredential },
+): { readonly gate: Gate; readonly generated?: GeneratedKey } {
+	if (!generatesKey) return { gate: createGate(keys, undefined, agent, made) };
+	const generated = generatedKey(config.data_dir);
+	return { gate: createGate([], generated.hash, undefined, made), generated };
+}
+
+/** Why a request is refused that a web page may have made by stealth, by the snapshot in force. */
+export function stealthRule(current: CurrentSnapshot): PageAccess {
+	return (request) => {
+		const { gate, config } = current.snapshot;
+		return refuseStealth(gate, request, config);
 	};
-	const extension = catalog.extension?.({ log, metrics, gate: liveGate, refuse });
-	current.snapshot = { ...current.snapshot, accounts: extension?.accountsOf?.(config, catalog) };
-	const context: CallContext = {
+}
+
+/** What the API's routes work with. */
+export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
+	const { metrics, log, upstreams } = services;
+	const { current, sinks, cache } = options;
+	return {
 		current,
-		state,
+		sinks: [metrics.sink, log.sink, ...sinks],
+		state: upstreams,
 		isBehindRouter: role === "agent",
 		onPlanned: metrics.planned,
-		sinks: [metrics.sink, log.sink, extension?.sink ?? {}],
 		instance: crypto.randomUUID().slice(0, 8),
-		cache: extension?.cache,
+		cache,
 		onFault: (id, error) => log.logger.error({ id, err: error }, "the router failed on a call"),
 	};
+}
+
+/** The app of a role with all that both serve. The role adds its own routes. */
+export function createApp(
+	{ role, config, title, description }: RolePlan,
+	{ metrics, log, lifecycle, upstreams }: RoleServices,
+	context: CallContext,
+	{ current, pages, metricsText = metrics.text, healthNotes }: RoleAppOptions,
+): Elysia {
+	metrics.watchProxy({
+		waiting: () => upstreams.waiting(),
+		keysOut: () => upstreams.keysOut(current.snapshot.catalog.entries),
+	});
+	const isStealth = stealthRule(current);
 	const app = httpBase({
 		role,
 		version: VERSION,
 		corsOrigins: config.server.cors_origins,
-		metrics: {
-			contentType: metrics.contentType,
-			text: async () => (await metrics.text()) + ((await extension?.metrics?.()) ?? ""),
-		},
+		metrics: { contentType: metrics.contentType, text: metricsText },
 		log,
 		lifecycle,
 		title,
 		description,
-		healthNotes: extension?.healthNotes,
-		refuse: (request, server) => refuse(request) ?? extension?.refusePage?.(request, server),
-	}).use(apiRoutes(context));
-	if (extension) app.use(extension.routes);
+		healthNotes,
+		refuse: (request, server) => isStealth(request, server) ?? pages?.(request, server),
+	});
+	app.use(apiRoutes(context));
+	return app;
+}
+
+/**
+ * Makes the app listen. From then on the process hears signals and crashes, and its log may be written.
+ * @throws {StartError} as `listen` does
+ */
+export function serve(
+	app: AnyElysia,
+	{ host, port, tls, config }: RolePlan,
+	{ log, problems, metrics, lifecycle }: RoleServices,
+	lock: DirectoryLock,
+): Listening {
 	const server = listen(app, { host, port, tls, bodyLimit: config.server.body_limit, log });
+	problems.release();
 	lifecycle.started(server);
 	// Whoever starts from now on takes this one's place.
 	lifecycle.onDrain(() => lock.release());
@@ -98,31 +176,22 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 			log.logger.error(line);
 		}),
 	);
-	const unwatch = catalog.watch?.({ port: server.port, log, onDrain: (hook) => lifecycle.onDrain(hook) });
-	if (unwatch) lifecycle.onStop(unwatch);
-	if (renewal) {
-		const take = (snapshot: CallSnapshot) => {
-			current.snapshot = snapshot;
-		};
-		const generatedGate = generated && gate;
-		const { accountsOf } = extension ?? {};
-		const options = {
-			renewal,
-			catalog,
-			accountsOf,
-			generatedGate,
-			current: () => current.snapshot,
-			take,
-			log,
-			metrics,
-		};
-		lifecycle.onStop(watchConfiguration(options));
-	}
-	const { url } = server;
+	return server;
+}
+
+/** Logs that the role listens, and puts its banner together. A key that was made now is kept, and shown this once. */
+export function announce(
+	plan: RolePlan,
+	{ log, lifecycle }: RoleServices,
+	{ url }: Listening,
+	lock: DirectoryLock,
+	generated?: GeneratedKey,
+): Running {
+	const { role, config } = plan;
 	// Kept once the port is ours: a start that fails must not use up the one time that the key is shown.
-	const keyLines = generated ? linesOf(generated) : [];
+	const keyLines = generated ? keyBanner(generated) : [];
 	log.logger.info({ url, version: VERSION, role }, "listening");
-	tellLock(lock, plan, log);
+	logLock(lock, plan, log);
 	const { file, problem } = log.open();
 	const files = [
 		file ? `log      ${file}` : `log      stdout only: ${problem}`,
@@ -138,7 +207,7 @@ function started(plan: RolePlan, renewal: Renewal | undefined, lock: DirectoryLo
 }
 
 /** Says who else may write to the data directory. */
-function tellLock(
+function logLock(
 	{ waitsFor, problem, onEnd }: DirectoryLock,
 	{ config, role }: RolePlan,
 	{ logger }: Pick<Log, "logger">,
@@ -156,15 +225,8 @@ function tellLock(
 	});
 }
 
-/** The gate, and the key that was made for it. */
-function door({ config, keys, made, generatesKey, guest }: RolePlan): { gate: Gate; generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys, undefined, guest, made) };
-	const generated = generatedKey(config.data_dir);
-	return { gate: createGate([], generated.hash, undefined, made), generated };
-}
-
 /** Keeps a new key, and says in the banner what it is. */
-function linesOf({ secret, keep }: GeneratedKey): string[] {
+function keyBanner({ secret, keep }: GeneratedKey): string[] {
 	if (!secret) return [];
 	const problem = keep();
 	const shown = `API key  ${secret}   (made now, shown only this once)`;

@@ -4,15 +4,13 @@ import { KEY_HINT } from "../accounts/auth/listen-policy.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
 import { configureUpstreams, lacksPrices, type Upstream } from "../providers/registry.ts";
-import type { RolePlan } from "./role-plan.ts";
-import { routerCatalog } from "./router.ts";
-import { createRouterState } from "./router-state.ts";
+import { createCatalog } from "../routing/catalog.ts";
+import { redisServer } from "./redis-features.ts";
+import { plannedEntries, type RolePlan } from "./role-plan.ts";
+import { RouterState } from "./router-state.ts";
 
-/**
- * The plan. Opens nothing but what is kept of keys. Throws StartError where an upstream's address is none.
- * @param house of the process, where one runs already
- */
-export function routerPlan(config: Config, env: Environment, house = createRouterState(config)): RolePlan {
+/** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
+export function routerPlan(config: Config, env: Environment): RolePlan {
 	const { host, port, tls, generate_key } = config.server;
 	const upstreams = configureUpstreams(config, env);
 	return {
@@ -23,15 +21,24 @@ export function routerPlan(config: Config, env: Environment, house = createRoute
 		port,
 		tls,
 		keys: config.keys,
-		made: house.keys,
 		generatesKey: config.keys.length === 0 && generate_key,
 		keyHint: KEY_HINT,
 		upstreams,
-		catalogOf: (entries) => routerCatalog(config, env, entries, house),
 		title: "router",
 		description: "One OpenAI API in front of every model you have.",
 		lines: providerLines(upstreams, config.prices),
 	};
+}
+
+/**
+ * Decides what a start decides before it tries the port. Opens nothing but the database's keys.
+ * @throws {StartError} all that a start would refuse, and FindingsError for targets of `models:` that lead nowhere
+ */
+export function checkRouter(config: Config, env: Environment): void {
+	const plan = routerPlan(config, env);
+	redisServer(config);
+	const { keys } = new RouterState(config);
+	createCatalog(config, plannedEntries(plan, keys));
 }
 
 /** Which providers are ready, which lack a key, and which variable sets it; and which of the ready ones have no prices. */

@@ -1,148 +1,92 @@
-/** The router's agents, put together: their catalog, their routes, and what is kept of them. */
+/** The router role, put together: log, store, accounts, fleet, catalog and app, in that order. */
 
 import { Elysia } from "elysia";
-import { createAdminAccess } from "../accounts/auth/admin-access.ts";
-import { type AgentSecrets, agentSecrets } from "../accounts/auth/agent-secrets.ts";
-import { AdmissionControl } from "../accounts/limits/admission.ts";
-import { createBiller } from "../accounts/usage/pricing.ts";
+import { agentSecrets } from "../accounts/auth/agent-secrets.ts";
 import { answersOf } from "../cache/cache-settings.ts";
-import { agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
-import type { Config } from "../config/schema.ts";
-import { clientAddresses } from "../http/client-address.ts";
+import type { Loaded } from "../config/load.ts";
 import type { HealthNotes } from "../http/health.ts";
-import { pageAccess } from "../http/page-access.ts";
-import type { Transport } from "../providers/provider.ts";
-import { configureUpstreams, type Upstream } from "../providers/registry.ts";
-import { http1Transport } from "../proxy/net/http1.ts";
-import { httpTransport, readCa } from "../proxy/net/transport.ts";
-import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
-import type { Log } from "../telemetry/log.ts";
-import { sinkOf } from "../telemetry/sinks.ts";
+import { readCa } from "../proxy/net/transport.ts";
+import type { Running } from "../running.ts";
+import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
-import { agentDoor } from "./agents/agent-auth.ts";
+import { AgentAccess } from "./agents/agent-auth.ts";
 import { agentRoutes } from "./agents/agent-routes.ts";
+import { AgentTransport } from "./agents/agent-transport.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
-import type { RoleCatalog } from "./role-plan.ts";
-import type { RouterState } from "./router-state.ts";
+import { redisFeatures } from "./redis-features.ts";
+import { type ReloadedRouter, watchConfiguration } from "./reload.ts";
+import {
+	announce,
+	callContext,
+	createApp,
+	createServices,
+	type RoleAppOptions,
+	serve,
+	startGate,
+	startLocked,
+} from "./role.ts";
+import { plannedEntries, type RolePlan } from "./role-plan.ts";
+import { routerPlan } from "./router-plan.ts";
+import { RouterState } from "./router-state.ts";
+import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 
-/** The catalog of the configuration and of the agents that register. Opens nothing. Throws what createCatalog does. */
-export function routerCatalog(
-	config: Config,
-	env: Environment,
-	entries: readonly CatalogEntry[],
-	house: RouterState,
-): RoleCatalog {
-	let log: Pick<Log, "logger"> | undefined;
-	let secrets: AgentSecrets | undefined;
-	const { store, sharing } = house;
-	/** What of the configuration is asked at each request; a reload puts another in its place. */
-	let desk = deskOf(config);
-	const secretsOf = () => {
-		if (!secrets) {
-			secrets = agentSecrets(config.data_dir);
-			if (secrets.problem) log?.logger.error(secrets.problem);
-		}
-		return secrets;
+/** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
+export async function startRouter(loaded: Loaded, env: Environment): Promise<Running> {
+	const plan = routerPlan(loaded.config, env);
+	return startLocked(plan, (lock) => createRouter(plan, loaded, lock));
+}
+
+function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Running {
+	const { config, env } = plan;
+	const services = createServices(plan);
+	const { log, problems, metrics, lifecycle } = services;
+
+	const redis = redisFeatures(config, services);
+	const problem = (sentence: string) => problems.report(sentence);
+	const state = new RouterState(config, { problem, log, metrics }, redis);
+	const { store, ledger, keys: made } = state;
+
+	const entries = plannedEntries(plan, made);
+	const secrets = agentSecrets(config.data_dir, problem);
+	const agentTransport = new AgentTransport(readCa(config.ca_file));
+	const upstream = agentUpstream(config, entries);
+	const fleet = new AgentFleet({ upstream, transport: agentTransport, store, secrets, log, link: redis });
+	if (redis) shareAgents(redis, fleet, store, secrets);
+
+	const { gate, generated } = startGate(plan, { made });
+	const snapshot = routerSnapshot(config, entries, gate, { fleet, counts: state, onRefused: metrics.refused });
+	const generatedGate = generated && gate;
+	const router: ReloadedRouter = { snapshot, env, generatedGate, state, fleet, agentTransport, log, metrics };
+
+	const cache = answersOf(() => router.snapshot.config, redis?.answers());
+	metrics.watchAgents(fleet.counts);
+	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
+	if (cache) metrics.watchCache(() => cache.stats);
+
+	const options: RoleAppOptions = {
+		current: router,
+		sinks: [fleet.sink, ledger.sink],
+		cache,
+		pages: (request, server) => router.snapshot.pages(request, server),
+		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 	};
-	const reach = agentTransport(config);
-	const fleet = new AgentFleet({
-		upstream: upstreamOf(config, entries),
-		transport: reach,
-		store,
-		secrets: secretsOf,
-		...(sharing ? { isCutOff: () => !sharing.isUp } : {}),
+	const context = callContext(plan, services, options);
+	const access = new AgentAccess(env, store, router);
+	const routes = new Elysia({ name: "router" })
+		.use(agentRoutes(fleet, access, router))
+		.use(adminRoutes(state, router, log));
+	const app = createApp(plan, services, context, options).use(routes);
+
+	const server = serve(app, plan, services, lock);
+	const closeState = state.open();
+	const closeFleet = fleet.open();
+	lifecycle.onStop(async () => {
+		await closeState();
+		closeFleet();
+		store.close();
 	});
-	if (sharing) shareAgents(sharing, fleet, store, secretsOf);
-	return {
-		...createCatalog(config, entries, fleet),
-		renewed(next, nextEntries) {
-			const catalog = createCatalog(next, nextEntries, fleet);
-			reach.trust(next);
-			desk = deskOf(next);
-			fleet.setUpstream(upstreamOf(next, nextEntries));
-			return catalog;
-		},
-		watch() {
-			const close = house.open();
-			// Closes the store.
-			const leave = fleet.open(log!);
-			return async () => {
-				await close();
-				leave();
-			};
-		},
-		extension(tools) {
-			({ log } = tools);
-			const { metrics } = tools;
-			house.tell({ log, metrics });
-			metrics.watchAgents(fleet.counts);
-			metrics.watchLedger(() => ({ state: house.ledgerState, waiting: house.ledger.waiting }));
-			const admit = agentDoor({
-				tokens: agentTokens(env),
-				store,
-				gate: tools.gate,
-				host: config.server.host,
-				refuse: tools.refuse,
-			});
-			const door = { admit, isAdmin: (request: Request) => desk.admin.find(request.headers) !== undefined };
-			const cache = answersOf(() => desk.config, sharing?.answers());
-			if (cache) metrics.watchCache(() => cache.stats);
-			return {
-				routes: new Elysia({ name: "router" })
-					.use(agentRoutes(fleet, door, () => desk.config.agents.allow))
-					.use(adminRoutes(house, () => desk, log)),
-				sink: sinkOf([fleet.sink, house.ledger.sink]),
-				cache,
-				healthNotes: (): HealthNotes => (house.ledgerState === "ok" ? {} : { ledger: house.ledgerState }),
-				accountsOf(current, catalog) {
-					house.use(current);
-					return {
-						turnstile: new AdmissionControl({ limits: current.limits, counts: house, onRefused: metrics.refused }),
-						biller: createBiller((target) => catalog.listed!(target), house.clocks),
-						addresses: desk.addresses,
-					};
-				},
-				refusePage: (request, server) => desk.refusePage(request, server),
-			};
-		},
-	};
-}
-
-/** The part of a configuration that requests meet at the doors. */
-function deskOf(config: Config) {
-	const admin = createAdminAccess(config.admin.keys);
-	const addresses = clientAddresses(config.server.trusted_proxies);
-	return { config, admin, addresses, refusePage: pageAccess(config.server, admin, addresses) };
-}
-
-/**
- * Plain addresses are called over connections of our own, whole answers too: a host that lost its power is told from a model
- * that thinks after 5 s, where fetch waits for minutes.
- */
-function agentTransport(config: Config): Transport & { trust(config: Config): void } {
-	const plain = http1Transport();
-	let ca = readCa(config.ca_file);
-	let other = httpTransport({ ca });
-	return {
-		send: (request, signal) => (request.url.startsWith("http:") ? plain : other).send(request, signal),
-		trust({ ca_file }) {
-			// A file that is renewed in its place keeps its name.
-			const next = readCa(ca_file);
-			if (next === ca) return;
-			ca = next;
-			other = httpTransport({ ca });
-		},
-	};
-}
-
-/** What the configuration says of `local`, its deadlines for one, holds for every agent. */
-function upstreamOf(config: Config, entries: readonly CatalogEntry[]): Upstream {
-	const own = entries.map(({ upstream }) => upstream).find(isLocal);
-	return (own ?? configureUpstreams({ ...config, providers: {} }, {}).find(isLocal))!;
-}
-
-function isLocal({ name, type }: { name: string; type: string }): boolean {
-	return name === "local" && type === "local";
+	lifecycle.onStop(watchConfiguration(router, loaded));
+	return announce(plan, services, server, lock, generated);
 }

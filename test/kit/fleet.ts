@@ -4,7 +4,7 @@ import type { ModelReport } from "../../src/protocol/agent.ts";
 import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { responseAnswer } from "../../src/providers/response-answer.ts";
-import { AgentFleet } from "../../src/server/agents/fleet.ts";
+import { AgentFleet, type AgentFleetOptions } from "../../src/server/agents/fleet.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { configOf } from "./pipeline.ts";
 
@@ -57,18 +57,28 @@ export function fleetRig(
 	};
 	const config = configOf();
 	const write = (_fields: unknown, text: string) => void lines.push(text);
-	const log = { logger: { info: write, warn: write, error: write } } as unknown as Parameters<AgentFleet["open"]>[0];
+	const log = { logger: { info: write, warn: write, error: write } } as unknown as AgentFleetOptions["log"];
+	const store = sqliteStore(dataDir, (problem) => lines.push(problem));
 	const fleet = new AgentFleet({
 		upstream: configureUpstreams(config, {}).find(({ name }) => name === "local")!,
 		transport,
-		store: sqliteStore(dataDir, (problem) => lines.push(problem)),
-		secrets: () => agentSecrets(dataDir),
-		isCutOff,
+		store,
+		secrets: agentSecrets(dataDir),
+		log,
+		link: {
+			get isUp() {
+				return !isCutOff();
+			},
+		},
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now + off,
 		random,
 	});
-	const close = fleet.open(log);
+	const closeFleet = fleet.open();
+	const close = () => {
+		closeFleet();
+		store.close();
+	};
 	const jump = (ms: number) => {
 		now += ms;
 		fleet.tick();

@@ -31,28 +31,38 @@ export interface AgentSecrets {
 
 const BYTES = 32;
 
-/** The secrets of a data directory. Makes `agent-secret.key` (mode 0600) if there is none. Never throws. */
-export function agentSecrets(dataDir: string): AgentSecrets {
+/**
+ * The secrets of a data directory. `agent-secret.key` (mode 0600) is read, or made if there is none, when the first secret is asked
+ * for. Never throws.
+ * @param onProblem hears then why the key could not be read or written
+ */
+export function agentSecrets(dataDir: string, onProblem?: (problem: string) => void): AgentSecrets {
 	const file = join(dataDir, "agent-secret.key");
-	let { key, problem } = serverKey(file);
+	let current: { key: SecretKey; problem: string | undefined } | undefined;
+	const loaded = () => {
+		if (current) return current;
+		current = serverKey(file);
+		if (current.problem !== undefined) onProblem?.(current.problem);
+		return current;
+	};
 	return {
 		of({ name, instance, endpoint }) {
 			// NUL stands in none of them, so that no two agents make the same text.
 			const text = instance === undefined ? `endpoint\0${name}\0${endpoint}` : `instance\0${name}\0${instance}`;
-			return createHmac("sha256", Buffer.from(key.hex, "hex")).update(text).digest("base64url");
+			return createHmac("sha256", Buffer.from(loaded().key.hex, "hex")).update(text).digest("base64url");
 		},
 		get key() {
-			return key;
+			return loaded().key;
 		},
 		adopt(other) {
+			const { key } = loaded();
 			const isOlder = other.since < key.since || (other.since === key.since && other.hex < key.hex);
 			if (!isOlder || !/^[0-9a-f]{64}$/.test(other.hex)) return false;
-			key = other;
-			problem = keep(file, key);
+			current = { key: other, problem: keep(file, other) };
 			return true;
 		},
 		get problem() {
-			return problem;
+			return loaded().problem;
 		},
 	};
 }

@@ -52,8 +52,11 @@ export interface KeyStore {
 	find(hash: string): StoredKey | undefined;
 	/** All of them, revoked ones too, the oldest first. */
 	list(): readonly StoredKey[];
-	/** The only time that the secret is seen. Throws RouterError where the name is taken. */
-	create(key: NewKey): { readonly key: StoredKey; readonly secret: string };
+	/**
+	 * The only time that the secret is seen. Throws RouterError where the name is in use.
+	 * @param configured names of keys in the configuration
+	 */
+	create(key: NewKey, configured?: readonly string[]): { readonly key: StoredKey; readonly secret: string };
 	/** By id or name; undefined where there is none. */
 	revoke(which: string): StoredKey | undefined;
 	/** The old secret stays good for `overlapMs`. */

@@ -17,11 +17,9 @@ const WATCH_MS = 1_000;
 /** Characters of a secret that are kept to recognise it by. */
 const PREFIX = 7;
 
-/** Where keys are kept, and what else is called what. */
+/** Where keys are kept. */
 export interface MadeKeysOptions {
 	readonly store: Pick<Store, "keys" | "saveKeys" | "version"> & Partial<Pick<Store, "isUnreadable">>;
-	/** Names of keys in the configuration. */
-	readonly taken?: () => readonly string[];
 	/** Unix time, ms. */
 	readonly wall?: () => number;
 	/** ms; never goes back. */
@@ -37,7 +35,7 @@ export interface MadeKeys extends KeyStore {
 }
 
 /** The keys of a store. Reads nothing until it is asked. */
-export function madeKeys({ store, taken, wall = Date.now, time = () => performance.now() }: MadeKeysOptions): MadeKeys {
+export function madeKeys({ store, wall = Date.now, time = () => performance.now() }: MadeKeysOptions): MadeKeys {
 	const byId = new Map<string, StoredKey>();
 	const byHash = new Map<string, StoredKey>();
 	/** When the hashes of secrets that were replaced end at the latest, on the clock that never goes back. */
@@ -109,9 +107,9 @@ export function madeKeys({ store, taken, wall = Date.now, time = () => performan
 			look();
 			return [...byId.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
 		},
-		create(asked: NewKey) {
+		create(asked: NewKey, configured = []) {
 			look();
-			if (active(asked.name) || taken?.().includes(asked.name)) {
+			if (active(asked.name) || configured.includes(asked.name)) {
 				throw new RouterError("key_name_taken", `There is a key called "${asked.name}": take another name.`, {
 					param: "name",
 				});

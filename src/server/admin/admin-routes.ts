@@ -1,14 +1,13 @@
 /** `/admin/…`: keys, usage, past calls and invitations, for who has an admin key. */
 import { type TSchema, Type } from "@sinclair/typebox";
 import { Elysia } from "elysia";
-import type { AdminAccess } from "../../accounts/auth/admin-access.ts";
 import { usageCsv } from "../../accounts/usage/usage-report.ts";
-import type { Config } from "../../config/schema.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { bodyReader } from "../agents/agent-body.ts";
+import { bodyReader } from "../json-body.ts";
 import type { RouterState } from "../router-state.ts";
+import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { CALL, CREATE_KEY, INVITATIONS, KEYS, REVOKE_INVITATION, REVOKE_KEY, ROTATE_KEY, USAGE } from "./admin-docs.ts";
-import { NewKeyBody, openOffice, RotateBody, usageQuery } from "./admin-service.ts";
+import { type AdminService, adminService, NewKeyBody, RotateBody, usageQuery } from "./admin-service.ts";
 
 const newKey = bodyReader(NewKeyBody);
 const rotation = bodyReader(RotateBody);
@@ -17,16 +16,12 @@ const nothing = bodyReader(Type.Object({}, { additionalProperties: false }) as T
 const JSON_TYPE = "application/json";
 
 /** The plugin. Every answer is private, so that no cache on its way keeps it. */
-export function adminRoutes(
-	house: RouterState,
-	desk: () => { readonly config: Config; readonly admin: AdminAccess },
-	log: Pick<Log, "logger">,
-) {
-	/** The office as one admin sees it: changes are put down under that name, whatever level is logged. */
-	const enter = (request: Request) => {
-		const { config, admin } = desk();
+export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterSnapshot>, log: Pick<Log, "logger">) {
+	/** The service for one administrator: changes are logged under that name, whatever the log's level. Throws `invalid_admin_key`. */
+	const serviceFor = (request: Request): AdminService => {
+		const { config, admin } = current.snapshot;
 		const by = admin.admit(request.headers);
-		return openOffice(house, config, (action, what) =>
+		return adminService(state, config, (action, what) =>
 			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),
 		);
 	};
@@ -39,39 +34,39 @@ export function adminRoutes(
 	const raw = { parse: "none" } as const;
 
 	return new Elysia({ name: "admin" })
-		.get("/admin/keys", ({ request }) => list(enter(request).keys()), { detail: KEYS })
+		.get("/admin/keys", ({ request }) => list(serviceFor(request).keys()), { detail: KEYS })
 		.post(
 			"/admin/keys",
 			async ({ request }) => {
-				const office = enter(request);
-				return answer(office.createKey(await newKey(request)), 201);
+				const service = serviceFor(request);
+				return answer(service.createKey(await newKey(request)), 201);
 			},
 			{ ...raw, detail: CREATE_KEY },
 		)
 		.post(
 			"/admin/keys/:key/rotate",
 			async ({ request, params }) => {
-				const office = enter(request);
+				const service = serviceFor(request);
 				const { overlap } = hasBody(request) ? await rotation(request) : {};
-				return answer(office.rotateKey(decoded(params.key), overlap));
+				return answer(service.rotateKey(decoded(params.key), overlap));
 			},
 			{ ...raw, detail: ROTATE_KEY },
 		)
 		.post(
 			"/admin/keys/:key/revoke",
 			async ({ request, params }) => {
-				const office = enter(request);
+				const service = serviceFor(request);
 				if (hasBody(request)) await nothing(request);
-				return answer(office.revokeKey(decoded(params.key)));
+				return answer(service.revokeKey(decoded(params.key)));
 			},
 			{ ...raw, detail: REVOKE_KEY },
 		)
 		.get(
 			"/admin/usage",
 			async ({ request, query }) => {
-				const office = enter(request);
+				const service = serviceFor(request);
 				const asked = usageQuery({ by: query["by"], from: query["from"], to: query["to"] });
-				const usage = await office.usage(asked);
+				const usage = await service.usage(asked);
 				if (query["format"] !== "csv") return answer({ object: "list", ...usage });
 				return new Response(usageCsv(usage.data, asked.by), {
 					headers: { "content-type": "text/csv; charset=utf-8", "cache-control": "no-store" },
@@ -79,16 +74,16 @@ export function adminRoutes(
 			},
 			{ detail: USAGE },
 		)
-		.get("/admin/calls/:id", ({ request, params }) => answer(enter(request).call(decoded(params.id))), {
+		.get("/admin/calls/:id", ({ request, params }) => answer(serviceFor(request).call(decoded(params.id))), {
 			detail: CALL,
 		})
-		.get("/admin/invitations", ({ request }) => list(enter(request).invitations()), { detail: INVITATIONS })
+		.get("/admin/invitations", ({ request }) => list(serviceFor(request).invitations()), { detail: INVITATIONS })
 		.post(
 			"/admin/invitations/:id/revoke",
 			async ({ request, params }) => {
-				const office = enter(request);
+				const service = serviceFor(request);
 				if (hasBody(request)) await nothing(request);
-				return answer(office.revokeInvitation(decoded(params.id)));
+				return answer(service.revokeInvitation(decoded(params.id)));
 			},
 			{ ...raw, detail: REVOKE_INVITATION },
 		);

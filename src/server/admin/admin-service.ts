@@ -84,8 +84,8 @@ export interface ShownInvitation {
 	readonly created_at: string;
 }
 
-/** The office. */
-export type AdminService = ReturnType<typeof openOffice>;
+/** Carries out what an administrator asks for, by one configuration. */
+export type AdminService = ReturnType<typeof adminService>;
 
 const DAY_MS = 86_400_000;
 const LONGEST_OVERLAP_MS = 365 * DAY_MS;
@@ -93,8 +93,8 @@ const LONGEST_OVERLAP_MS = 365 * DAY_MS;
 const ID_LENGTH = 12;
 
 /** @param audit hears of every change */
-export function openOffice(house: RouterState, config: Config, audit: (action: string, what: object) => void) {
-	const { keys, store, spend } = house;
+export function adminService(state: RouterState, config: Config, audit: (action: string, what: object) => void) {
+	const { keys, store, spend } = state;
 	const shown = (key: StoredKey) =>
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
 	/** @param undone what a restart does before the change is on the disk */
@@ -117,13 +117,15 @@ export function openOffice(house: RouterState, config: Config, audit: (action: s
 	return {
 		keys: () => [...configured, ...keys.list().map(shown)],
 		createKey({ name, team, models = ["*"], budget, rpm, tpm, concurrency, input }: NewKeyBody): ShownSecret {
-			const { key, secret } = keys.create({
+			const asked = {
 				name,
 				team,
 				models,
 				limits: defined({ rpm, tpm, concurrency, input }),
-				budget: budget && { usd: budget.usd, per: budget.per ?? "month" },
-			});
+				budget: budget && { usd: budget.usd, per: budget.per ?? ("month" as const) },
+			};
+			const inUse = config.keys.map((key) => key.name);
+			const { key, secret } = keys.create(asked, inUse);
 			audit("key.create", { key: key.id, name });
 			return { key: shown(key), secret, ...warningOf("a restart before that forgets the key") };
 		},
@@ -141,11 +143,11 @@ export function openOffice(house: RouterState, config: Config, audit: (action: s
 			return { key: shown(rotated.key), secret: rotated.secret, ...warning };
 		},
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
-			const { rows, isPartial } = await house.usage(from, to);
+			const { rows, isPartial } = await state.usage(from, to);
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
 		},
 		call(id: string): ShownCall {
-			const found = house.ledger.call(id);
+			const found = state.ledger.call(id);
 			if (found) return shownCall(found.call, found.attempts);
 			throw new RouterError("call_not_found", `There is no call "${id.slice(0, 100)}" in this router's ledger.`, {
 				param: "id",

@@ -1,35 +1,40 @@
 /** Who may register agents and see them. Tokens are held as hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
-import { type Gate, hashKey, presentedSecret, whyUnknown } from "../../accounts/auth/keys.ts";
+import { hashKey, presentedSecret, whyUnknown } from "../../accounts/auth/keys.ts";
+import { refuseStealth } from "../../api/handler.ts";
+import { agentTokens } from "../../config/agent-tokens.ts";
+import type { Environment } from "../../config/interpolate.ts";
 import { RouterError } from "../../errors.ts";
 import type { Store } from "../../store/store.ts";
+import type { CurrentSnapshot, RouterSnapshot } from "../snapshot.ts";
 import { isLoopbackAddress } from "./endpoint.ts";
-
-/** What decides. */
-export interface AgentDoorOptions {
-	/** Of `ROUTER_AGENT_TOKEN`. */
-	readonly tokens: readonly string[];
-	/** Holds the tokens that `router agents invite` has made; asked each time, since that is another process. */
-	readonly store: Pick<Store, "agentTokens">;
-	readonly gate: Pick<Gate, "isOpen">;
-	/** The address that the router listens on. */
-	readonly host: string;
-	/** Why a request is refused that a web page may have made by stealth. */
-	readonly refuse: (request: Request) => RouterError | undefined;
-}
 
 const LOCAL_HOST = /^(?:localhost|127(?:\.\d+){3}|::1|\[::1\])$/;
 
-/**
- * Lets a request in or throws why not. Without any token a router on loopback that has no keys either takes agents
- * of this machine: its API is open to them, too. With keys that would be a way past them.
- */
-export function agentDoor({ tokens, store, gate, host, refuse }: AgentDoorOptions) {
-	const own = tokens.map(hashKey);
-	return (request: Request, peer: string): void => {
-		const hashes = [...own, ...store.agentTokens().map(({ hash }) => hash)];
-		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(host) && isLoopbackAddress(peer)) {
-			const refusal = refuse(request);
+/** Decides at each request, by the snapshot in force. */
+export class AgentAccess {
+	/** Of `ROUTER_AGENT_TOKEN`. */
+	readonly #configured: readonly Buffer[];
+
+	/** @param store holds the tokens that `router agents invite` has made; asked each time, since that is another process */
+	constructor(
+		env: Environment,
+		private readonly store: Pick<Store, "agentTokens">,
+		private readonly current: CurrentSnapshot<RouterSnapshot>,
+	) {
+		this.#configured = agentTokens(env).map(hashKey);
+	}
+
+	/**
+	 * Lets an agent's request in or throws why not. Without any token a router on loopback that has no keys either takes agents
+	 * of this machine: its API is open to them, too. With keys that would be a way past them.
+	 * @param peer the address that the request comes from
+	 */
+	admitAgent(request: Request, peer: string): void {
+		const { gate, config } = this.current.snapshot;
+		const hashes = [...this.#configured, ...this.store.agentTokens().map(({ hash }) => hash)];
+		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(config.server.host) && isLoopbackAddress(peer)) {
+			const refusal = refuseStealth(gate, request, config);
 			if (refusal) throw refusal;
 			return;
 		}
@@ -51,5 +56,10 @@ export function agentDoor({ tokens, store, gate, host, refuse }: AgentDoorOption
 		if (!isKnown) {
 			throw new RouterError("invalid_agent_token", `This agent token is not known here${whyUnknown(request.headers)}.`);
 		}
-	};
+	}
+
+	/** Lets in who may see the agents: an administrator, or an agent. Throws what `admitAgent` does. */
+	admitReader(request: Request, peer: string): void {
+		if (this.current.snapshot.admin.find(request.headers) === undefined) this.admitAgent(request, peer);
+	}
 }

@@ -3,7 +3,9 @@ import { networkInterfaces } from "node:os";
 import { Elysia } from "elysia";
 import { RouterError } from "../../errors.ts";
 import { Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
-import { bodyReader } from "./agent-body.ts";
+import { bodyReader } from "../json-body.ts";
+import type { CurrentSnapshot } from "../snapshot.ts";
+import type { AgentAccess } from "./agent-auth.ts";
 import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
 import type { ShownAgent } from "./agent-record.ts";
 import { checkEndpoint } from "./endpoint.ts";
@@ -17,33 +19,18 @@ interface Peers {
 const registerBody = bodyReader(Register);
 const heartbeatBody = bodyReader(Heartbeat);
 
-/** Who may do what. */
-export interface AgentRoutesDoor {
-	/** Throws for who may not register agents and see them. */
-	admit(request: Request, peer: string): void;
-	/** Who may see them, too. */
-	isAdmin(request: Request): boolean;
-}
-
-/** The plugin. `allow` gives `agents.allow`. */
-export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () => readonly string[]) {
-	/** Who asks; has to be known before the body is read: the connection may be gone afterwards. */
-	const enter = (request: Request, server: Peers | null): string => {
-		const peer = server?.requestIP(request)?.address ?? "";
-		door.admit(request, peer);
-		return peer;
-	};
-	const look = (request: Request, server: Peers | null): void => {
-		if (!door.isAdmin(request)) enter(request, server);
-	};
+/** The plugin. `agents.allow` is read from the snapshot in force. */
+export function agentRoutes(fleet: AgentFleet, access: AgentAccess, current: CurrentSnapshot) {
 	const check = (endpoint: string, peer: string) =>
-		checkEndpoint(endpoint, { peer, allow: allow(), own: ownAddresses() });
+		checkEndpoint(endpoint, { peer, allow: current.snapshot.config.agents.allow, own: ownAddresses() });
 
 	return new Elysia({ name: "agents" })
 		.post(
 			"/register",
 			async ({ request, server }) => {
-				const peer = enter(request, server);
+				// Before the body is read: the connection may be gone afterwards.
+				const peer = peerOf(request, server);
+				access.admitAgent(request, peer);
 				const body = await registerBody(request);
 				const checked = check(body.endpoint, peer);
 				if ("problem" in checked) {
@@ -58,7 +45,9 @@ export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () 
 		.post(
 			"/heartbeat",
 			async ({ request, server }) => {
-				const peer = enter(request, server);
+				// Before the body is read: the connection may be gone afterwards.
+				const peer = peerOf(request, server);
+				access.admitAgent(request, peer);
 				const body = await heartbeatBody(request);
 				return await fleet.heartbeat(body, (endpoint) => "origin" in check(endpoint, peer));
 			},
@@ -67,7 +56,7 @@ export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () 
 		.get(
 			"/agents",
 			({ request, server }) => {
-				look(request, server);
+				access.admitReader(request, peerOf(request, server));
 				return { object: "list" as const, data: fleet.list() };
 			},
 			{ detail: AGENTS },
@@ -75,11 +64,15 @@ export function agentRoutes(fleet: AgentFleet, door: AgentRoutesDoor, allow: () 
 		.get(
 			"/agents/targets",
 			({ request, server }) => {
-				look(request, server);
+				access.admitReader(request, peerOf(request, server));
 				return fleet.list().flatMap(targetOf);
 			},
 			{ detail: TARGETS },
 		);
+}
+
+function peerOf(request: Request, server: Peers | null): string {
+	return server?.requestIP(request)?.address ?? "";
 }
 
 /** An agent for Prometheus (http_sd); those that are gone are none of its targets. */

@@ -52,10 +52,10 @@ export interface AgentFleetOptions {
 	readonly upstream: Upstream;
 	readonly transport: Transport;
 	readonly store: Store;
-	/** Asked when the first agent is there. */
-	readonly secrets: () => AgentSecrets;
-	/** Leases stand still: agents may be heard by other routers, which can't tell this one now. */
-	readonly isCutOff?: () => boolean;
+	readonly secrets: AgentSecrets;
+	readonly log: Pick<Log, "logger">;
+	/** Routers that share agents: while it is not up leases stand still, since agents may be heard by others, which can't tell this one. */
+	readonly link?: { readonly isUp: boolean } | undefined;
 	/** Tests: clocks (ms; the first never goes back) and chance. */
 	readonly time?: () => number;
 	readonly wall?: () => number;
@@ -73,7 +73,6 @@ export class AgentFleet implements Fleet {
 	readonly #random: () => number;
 	readonly #served: ServedNames;
 	#heard: ((agent: StoredAgent) => void) | undefined;
-	#log: Pick<Log, "logger"> | undefined;
 	#storedAt = 0;
 	#upstream: Upstream;
 
@@ -81,14 +80,13 @@ export class AgentFleet implements Fleet {
 		this.#upstream = options.upstream;
 		this.#served = new ServedNames(options.store);
 		this.#time = options.time ?? (() => performance.now());
-		this.#clock = new LeaseClock(this.#time, options.isCutOff);
+		this.#clock = new LeaseClock(this.#time, options.link);
 		this.#wall = options.wall ?? Date.now;
 		this.#random = options.random ?? Math.random;
 	}
 
 	/** Reads the agents of before, suspect until they are heard of, and begins to watch leases. Returns how to end that. */
-	open(log: Pick<Log, "logger">): () => void {
-		this.#log = log;
+	open(): () => void {
 		const heardAt = heardBeforeRestart(this.#clock.now());
 		for (const stored of this.options.store.agents()) {
 			if (this.#agents.has(stored.name)) continue;
@@ -100,7 +98,6 @@ export class AgentFleet implements Fleet {
 		return () => {
 			clearInterval(timer);
 			this.#store();
-			this.options.store.close();
 		};
 	}
 
@@ -111,7 +108,7 @@ export class AgentFleet implements Fleet {
 	async register(body: Register, endpoint: string): Promise<RegisterAnswer> {
 		const { name, instance, version } = body;
 		this.#admit(name, instance, endpoint);
-		const secret = this.options.secrets().of({ name, instance, endpoint });
+		const secret = this.options.secrets.of({ name, instance, endpoint });
 		const problem = await callBack(endpoint, secret, this.options.transport);
 		// Another may have come while the call back was under way.
 		const how = this.#admit(name, instance, endpoint);
@@ -126,9 +123,9 @@ export class AgentFleet implements Fleet {
 		this.options.store.saveAgents([storedOf(agent)]);
 		this.#heard?.(storedOf(agent));
 		const what = { agent: name, endpoint, models: agent.models.size };
-		if (how === "takeover") this.#log?.logger.warn(what, "Another agent took over the name of one that is gone.");
-		else if (before?.endpoint !== endpoint) this.#log?.logger.info(what, "An agent registered.");
-		if (problem !== undefined) this.#log?.logger.warn(what, `The agent gets no calls: ${problem}`);
+		if (how === "takeover") this.options.log.logger.warn(what, "Another agent took over the name of one that is gone.");
+		else if (before?.endpoint !== endpoint) this.options.log.logger.info(what, "An agent registered.");
+		if (problem !== undefined) this.options.log.logger.warn(what, `The agent gets no calls: ${problem}`);
 		return {
 			secret,
 			heartbeat_ms: HEARTBEAT_MS,
@@ -168,7 +165,7 @@ export class AgentFleet implements Fleet {
 	async #reach(agent: AgentRecord): Promise<object> {
 		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
 		agent.isReachable = agent.problem === undefined;
-		if (agent.isReachable) this.#log?.logger.info({ agent: agent.name }, "The agent can be reached now.");
+		if (agent.isReachable) this.options.log.logger.info({ agent: agent.name }, "The agent can be reached now.");
 		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
 	}
 
@@ -359,7 +356,7 @@ export class AgentFleet implements Fleet {
 		const own: Upstream = {
 			...this.#upstream,
 			baseUrl: `${who.endpoint}/v1`,
-			apiKey: secrets().of(who),
+			apiKey: secrets.of(who),
 			otherKeys: [],
 			state: "ready",
 			keySetting: `agent "${who.name}", which has to register again`,
@@ -376,10 +373,10 @@ export class AgentFleet implements Fleet {
 		if (lease === agent.toldLease) return;
 		agent.toldLease = lease;
 		const what = { agent: agent.name, endpoint: agent.endpoint };
-		if (lease === "fresh") this.#log?.logger.info(what, "The agent is heard of again.");
+		if (lease === "fresh") this.options.log.logger.info(what, "The agent is heard of again.");
 		else if (lease === "suspect")
-			this.#log?.logger.warn(what, "The agent is late: used only where nothing else serves.");
-		else this.#log?.logger.warn(what, "The agent is not heard of any more: it gets no calls.");
+			this.options.log.logger.warn(what, "The agent is late: used only where nothing else serves.");
+		else this.options.log.logger.warn(what, "The agent is not heard of any more: it gets no calls.");
 	}
 
 	#store(...agents: AgentRecord[]): void {

@@ -5,7 +5,7 @@ import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
 import { GpuReport, ModelReport, Register } from "../../protocol/agent.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Store, StoredAgent } from "../../store/store.ts";
-import type { Sharing } from "../redis-features.ts";
+import type { RedisFeatures } from "../redis-features.ts";
 import type { AgentFleet } from "./fleet.ts";
 
 /** As long as agents that are not heard of are remembered. */
@@ -37,12 +37,12 @@ const checkKey = TypeCompiler.Compile(KeySchema);
 
 /** Shares what the fleet hears, the tokens of agents, and what their secrets are derived from. To be called before `open`. */
 export function shareAgents(
-	sharing: Sharing,
+	redis: RedisFeatures,
 	fleet: AgentFleet,
 	store: Pick<Store, "agentTokens" | "addAgentToken" | "revokedAgentTokens" | "revokeAgentToken">,
-	secrets: () => AgentSecrets,
+	secrets: AgentSecrets,
 ): void {
-	const tell = sharing.table("agents", AGENT_TTL_MS, {
+	const publish = redis.table("agents", AGENT_TTL_MS, {
 		take(rows) {
 			for (const row of rows) {
 				const agent = parsed(row, check);
@@ -51,15 +51,15 @@ export function shareAgents(
 		},
 		rows: () => fleet.stored().map(agentRow),
 	});
-	fleet.onHeard((agent) => tell([agentRow(agent)]));
+	fleet.onHeard((agent) => publish([agentRow(agent)]));
 
-	let told = "";
+	let published = "";
 	// One that was taken back stays so, whoever still has it.
 	const tokenRows = (): SharedRow[] => [
 		...store.agentTokens().map(({ hash }) => ({ field: hash.toString("hex"), version: GOOD, value: "" })),
 		...store.revokedAgentTokens().map((hash) => ({ field: hash.toString("hex"), version: REVOKED, value: "" })),
 	];
-	sharing.table("agent-tokens", TTL_MS, {
+	redis.table("agent-tokens", TTL_MS, {
 		take(rows) {
 			const known = new Map(tokenRows().map(({ field, version }) => [field, version]));
 			for (const { field, version } of rows) {
@@ -73,19 +73,19 @@ export function shareAgents(
 		found() {
 			const rows = tokenRows();
 			const text = rows.map(({ field, version }) => field + version).join();
-			if (text === told) return [];
-			told = text;
+			if (text === published) return [];
+			published = text;
 			return rows;
 		},
 	});
 
-	sharing.table("agent-secret", TTL_MS, {
+	redis.table("agent-secret", TTL_MS, {
 		take([row]) {
 			const key = row && parsed(row, checkKey);
-			if (key && secrets().adopt(key as Static<typeof KeySchema>)) fleet.renewSecrets();
+			if (key && secrets.adopt(key as Static<typeof KeySchema>)) fleet.renewSecrets();
 		},
 		// The oldest counts.
-		rows: () => [{ field: "key", version: -secrets().key.since, value: JSON.stringify(secrets().key) }],
+		rows: () => [{ field: "key", version: -secrets.key.since, value: JSON.stringify(secrets.key) }],
 	});
 }
 

@@ -1,0 +1,70 @@
+/** What requests are answered by, made of one configuration. Immutable: a reload makes another, and a call keeps the one it began with. */
+
+import { type AdminAccess, createAdminAccess } from "../accounts/auth/admin-access.ts";
+import type { Gate } from "../accounts/auth/keys.ts";
+import { AdmissionControl, type AdmissionOptions } from "../accounts/limits/admission.ts";
+import { type Clocks, createBiller } from "../accounts/usage/pricing.ts";
+import type { Accounts, CallSnapshot } from "../api/call-context.ts";
+import type { Config } from "../config/schema.ts";
+import { clientAddresses } from "../http/client-address.ts";
+import { type PageAccess, pageAccess } from "../http/page-access.ts";
+import { configureUpstreams, type Upstream } from "../providers/registry.ts";
+import type { Fleet } from "../routing/agent-targets.ts";
+import { type CatalogEntry, createCatalog } from "../routing/catalog.ts";
+
+/** Holds the snapshot in force. A request reads it once; a reload puts another in its place. */
+export interface CurrentSnapshot<S extends CallSnapshot = CallSnapshot> {
+	readonly snapshot: S;
+}
+
+/** What the router answers by. */
+export interface RouterSnapshot extends CallSnapshot {
+	readonly accounts: Accounts;
+	readonly admin: AdminAccess;
+	/** Who may see `/metrics` and `/swagger`. */
+	readonly pages: PageAccess;
+	/** What all agents have in common: the provider `local`. */
+	readonly agentUpstream: Upstream;
+}
+
+/** What outlives a snapshot, and what it is made with. */
+export interface SnapshotServices {
+	readonly fleet: Fleet;
+	readonly counts: AdmissionOptions["counts"] & { readonly clocks: Clocks };
+	readonly onRefused: AdmissionOptions["onRefused"];
+}
+
+/** The snapshot of a configuration. Opens nothing. Throws FindingsError with each target of `models:` that leads nowhere. */
+export function routerSnapshot(
+	config: Config,
+	entries: readonly CatalogEntry[],
+	gate: Gate,
+	{ fleet, counts, onRefused }: SnapshotServices,
+): RouterSnapshot {
+	const catalog = createCatalog(config, entries, fleet);
+	const admin = createAdminAccess(config.admin.keys);
+	const addresses = clientAddresses(config.server.trusted_proxies);
+	return {
+		config,
+		catalog,
+		gate,
+		accounts: {
+			turnstile: new AdmissionControl({ limits: config.limits, counts, ...(onRefused ? { onRefused } : {}) }),
+			biller: createBiller((target) => catalog.listed!(target), counts.clocks),
+			addresses,
+		},
+		admin,
+		pages: pageAccess(config.server, admin, addresses),
+		agentUpstream: agentUpstream(config, entries),
+	};
+}
+
+/** What the configuration says of `local`, its deadlines for one, holds for every agent. */
+export function agentUpstream(config: Config, entries: readonly CatalogEntry[]): Upstream {
+	const configured = entries.map(({ upstream }) => upstream).find(isAgents);
+	return (configured ?? configureUpstreams({ ...config, providers: {} }, {}).find(isAgents))!;
+}
+
+function isAgents({ name, type }: { name: string; type: string }): boolean {
+	return name === "local" && type === "local";
+}
