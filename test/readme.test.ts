@@ -9,7 +9,7 @@ import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { ERRORS } from "../src/errors.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
 import { VENDORS } from "../src/vendors.ts";
-import { page, pages, rowsOf } from "./kit/pages.ts";
+import { page, pages, ROOT, rowsOf } from "./kit/pages.ts";
 
 const HELP = helpText();
 const readme = await page("README.md");
@@ -121,6 +121,19 @@ test("the metrics table names metrics that exist, all of them but the process's 
 	);
 	expect(listed.filter((name) => !existing.includes(name))).toEqual([]);
 	expect(existing.filter((name) => !listed.includes(name) && !/process|nodejs|info/.test(name))).toEqual([]);
+});
+
+test("each message of troubleshooting.md is one that the program prints, each code one of the catalogue", async () => {
+	const files = [...new Bun.Glob("src/**/*.ts").scanSync({ cwd: ROOT })];
+	const sources = (await Promise.all(files.map(page))).join("\n");
+	const codes = rowsOf(await page("src/troubleshooting.md")).flatMap(([symptom]) =>
+		[...symptom!.matchAll(/`([^`]+)`/g)].map(([, code]) => code!),
+	);
+	const isPrinted = (message: string) =>
+		// An address stands for what is put in there.
+		message.split(/…|\d+(?:\.\d+){3}/).every((part) => sources.includes(part.trim()));
+	expect(codes.length).toBeGreaterThan(8);
+	expect(codes.filter((code) => !Object.hasOwn(ERRORS, code) && !isPrinted(code))).toEqual([]);
 });
 
 test("the README's figures of speed are the bench page's", async () => {
