@@ -1,13 +1,15 @@
 /** What is reserved for a call before it is made: of tokens and of money, at the dearest place that it may reach. */
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
-import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
+import type { Admission, AdmissionRequest } from "../src/accounts/limits/admission.ts";
+import { CallCost, type CallReserve, type ReserveNeeds, type UsageServices } from "../src/accounts/usage/call-cost.ts";
+import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
-import { estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
+import { type Estimated, estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
 import { admitCall } from "../src/api/admit.ts";
-import { LimitRequest } from "../src/api/limit-request.ts";
 import { parseRequest } from "../src/openai/call.ts";
 import type { Operation } from "../src/openai/operations.ts";
+import { CallRecord } from "../src/proxy/call-record.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
 import type { Json } from "./kit/exchange.ts";
 
@@ -36,17 +38,39 @@ const target = (id: string, over: Partial<RouteTarget> = {}): RouteTarget => ({
 const caller: Caller = { id: "k", name: "k", isRestricted: false, limits: {}, mayUse: () => true };
 const hi = { messages: [{ role: "user", content: "hi" }] };
 
+const ALL = { prompt: true, tokens: true, usd: true };
+
 function admission(
 	body: Json,
 	targets: readonly RouteTarget[] = [target("one/m")],
-	{ operation = "chat", usual = new UsualCalls() }: { operation?: Operation; usual?: UsualCalls } = {},
+	{
+		operation = "chat",
+		usual = new LearnedUsage(),
+		needs = ALL,
+	}: { operation?: Operation; usual?: LearnedUsage; needs?: ReserveNeeds | null } = {},
 ) {
-	const call = { ...parseRequest(operation, JSON.stringify({ model: "m", ...body })), operation };
+	const call = {
+		...parseRequest(operation, JSON.stringify({ model: "m", ...body })),
+		operation,
+		headers: new Headers(),
+	};
 	const route: Route = { targets, reason: "", label: "m" };
-	const listed = ({ id }: { id: string }) => (RATES[id] ? { rates: RATES[id] } : {});
+	const prices = { of: ({ id }: { id: string }) => (RATES[id] ? { rates: RATES[id], source: "prices" } : {}) };
+	const usage = { prices, learned: usual, clocks: undefined } as unknown as UsageServices;
+	const record = new CallRecord("req_1", operation, 0, []);
 	const prompt = estimatedTokens(call);
-	const entry = { call, caller, route, address: () => "" };
-	return { prompt, entry, made: new LimitRequest(entry, { listed }, usual) };
+	let reserve: CallReserve | undefined;
+	const control = {
+		limitsModels: false,
+		limitsAddresses: false,
+		enter: ({ cost }: AdmissionRequest) => {
+			if (needs) reserve = cost.reserve(needs);
+			return { settle: () => {} } as unknown as Admission;
+		},
+	};
+	const admit = () => admitCall({ admission: control, usage }, { call, caller, route, record, address: () => "" });
+	void admit();
+	return { prompt, call, route, record, usage, made: record.cost!, reserve: reserve! };
 }
 const millionths = (usd: number) => Math.round(usd * 1e9) / 1e3;
 
@@ -58,41 +82,41 @@ describe("for an answer is reserved", () => {
 		["the same for each choice where nobody knows", { n: 2 }, 8192],
 		["no limit that is none", { max_tokens: 0 }, 4096],
 	])("%s", (_, body, tokens) => {
-		const { made } = admission({ ...hi, ...body });
-		expect([made.answerTokens(), made.isAnswerLimited]).toEqual([tokens, Number((body as Json)["max_tokens"]) > 0]);
+		const { reserve } = admission({ ...hi, ...body });
+		expect([reserve.answer, reserve.isAnswerLimited]).toEqual([tokens, Number((body as Json)["max_tokens"]) > 0]);
 	});
 
 	test("no more than the model can hold, and where several may answer what the largest can", () => {
 		const small = target("one/m", { context: 1000 });
-		expect(admission(hi, [small]).made.answerTokens()).toBe(1000);
-		expect(admission({ ...hi, max_tokens: 1e9 }, [small]).made.answerTokens()).toBe(1000);
-		expect(admission(hi, [small, target("dear/m")]).made.answerTokens()).toBe(4096);
+		expect(admission(hi, [small]).reserve.answer).toBe(1000);
+		expect(admission({ ...hi, max_tokens: 1e9 }, [small]).reserve.answer).toBe(1000);
+		expect(admission(hi, [small, target("dear/m")]).reserve.answer).toBe(4096);
 	});
 
 	test("nothing for embeddings, and for completions what is made in vain, too", () => {
-		expect(admission({ input: "hi" }, undefined, { operation: "embeddings" }).made.answerTokens()).toBe(0);
+		expect(admission({ input: "hi" }, undefined, { operation: "embeddings" }).reserve.answer).toBe(0);
 		const several = admission({ prompt: ["a", "b"], max_tokens: 10, best_of: 4 }, undefined, {
 			operation: "completions",
 		});
-		expect(several.made.answerTokens()).toBe(80);
+		expect(several.reserve.answer).toBe(80);
 	});
 
 	test("what answers to the key usually have, learned from whole ones without a limit of the client's", () => {
-		const usual = new UsualCalls();
+		const usual = new LearnedUsage();
 		for (let at = 0; at < 8; at++) admission({ ...hi, n: 2 }, undefined, { usual }).made.learn(600, undefined);
 		for (let at = 0; at < 64; at++) admission({ ...hi, max_tokens: 7 }, undefined, { usual }).made.learn(7, undefined);
-		expect(admission(hi, undefined, { usual }).made.answerTokens()).toBe(300);
-		expect(admission({ ...hi, max_tokens: 2000 }, undefined, { usual }).made.answerTokens()).toBe(2000);
+		expect(admission(hi, undefined, { usual }).reserve.answer).toBe(300);
+		expect(admission({ ...hi, max_tokens: 2000 }, undefined, { usual }).reserve.answer).toBe(2000);
 	});
 });
 
 describe("of money is reserved", () => {
 	const cost = (body: Json, ...ids: string[]) => {
-		const { made, prompt } = admission(
+		const { reserve, prompt } = admission(
 			{ ...hi, max_tokens: 100, ...body },
 			ids.map((id) => target(id)),
 		);
-		return { usd: millionths(made.cost()), prompt };
+		return { usd: millionths(reserve.usd), prompt };
 	};
 
 	test("prompt and answer at the dearest target, wherever it stands", () => {
@@ -155,47 +179,37 @@ describe("of money is reserved", () => {
 	});
 
 	test("what calls have usually cost on top: searches, hours, a prompt that was longer than it seemed", () => {
-		const usual = new UsualCalls();
+		const usual = new LearnedUsage();
 		const made = () => admission({ ...hi, max_tokens: 100 }, undefined, { usual });
 		for (let at = 0; at < 8; at++) {
 			const { made: call, prompt } = made();
-			call.cost();
 			call.learn(50, (prompt + 500 + 20_000) / 1e6);
 		}
-		const { made: next, prompt } = made();
-		expect(millionths(next.cost())).toBe(prompt + 1000 + 20_000 - 500);
+		const { reserve, prompt } = made();
+		expect(millionths(reserve.usd)).toBe(prompt + 1000 + 20_000 - 500);
 	});
 
 	test("and not, on top, what answers were longer than had been reserved: that is learned as their length", () => {
-		const usual = new UsualCalls();
+		const usual = new LearnedUsage();
 		for (let at = 0; at < 8; at++) {
 			const { made } = admission(hi, undefined, { usual });
-			made.cost();
 			made.learn(10_000, 0.1);
 		}
-		const { made, prompt } = admission(hi, undefined, { usual });
-		expect(millionths(made.cost())).toBe(prompt + 100_000);
+		const { reserve, prompt } = admission(hi, undefined, { usual });
+		expect(millionths(reserve.usd)).toBe(prompt + 100_000);
 	});
 });
 
 describe("what became of a call is learned from", () => {
-	const ended = (over: { isEstimated?: boolean; isCutShort?: boolean }, usual: UsualCalls) => {
-		const { entry } = admission(hi, undefined, { usual });
-		const settlement = {
-			tokens: { input: 5, output: 700 },
-			cost: 0.001,
-			isCutShort: false,
-			isEstimated: false,
-			...over,
-		};
-		const atEnd = (hook: () => void) => hook();
-		const turnstile = { usual, enter: () => ({ headers: undefined, settle: () => {} }) };
+	const ended = (
+		over: { isEstimated?: boolean; isCutShort?: boolean },
+		usual: LearnedUsage,
+		needs: ReserveNeeds | null = ALL,
+	) => {
 		for (let at = 0; at < 8; at++) {
-			void admitCall(turnstile as never, { listed: () => ({}) } as never, {
-				...entry,
-				call: { ...entry.call, headers: new Headers() },
-				settlement: { ...settlement, atEnd } as never,
-			});
+			const { record } = admission(hi, undefined, { usual, needs });
+			Object.assign(record, { tokens: { input: 5, output: 700 }, costUsd: 0.001, ...over });
+			record.settle(200);
 		}
 		return usual.of("k", "m").answerTokens;
 	};
@@ -205,12 +219,59 @@ describe("what became of a call is learned from", () => {
 		["not where the client left", { isCutShort: true }, undefined],
 		["where an upstream has counted them", {}, 700],
 	])("%s", (_, over, tokens) => {
-		const usual = new UsualCalls();
+		const usual = new LearnedUsage();
 		usual.of("k", "m").answerTokens;
 		expect(ended(over, usual)).toBe(tokens as number);
 	});
 
 	test("not before a limit has asked what calls come to", () => {
-		expect(ended({}, new UsualCalls())).toBeUndefined();
+		expect(ended({}, new LearnedUsage(), null)).toBeUndefined();
+	});
+});
+
+describe("what no limit needs is not looked at", () => {
+	const never = () => {
+		throw new Error("looked at for nothing");
+	};
+	/** A call whose prompt can't be read. */
+	const unread = { operation: "chat", raw: "", body: { model: "m" } } as Estimated;
+	Object.defineProperty(unread, "fields", { get: never });
+	const costing = (rates: Rates | undefined, of = () => ({ rates, source: "prices" as const })) => {
+		const services = { prices: { of }, learned: new LearnedUsage() } as unknown as UsageServices;
+		return new CallCost(unread, caller, { targets: [target("own/m")], label: "m" }, services);
+	};
+
+	test("the prompt, where a budget meets what costs nothing", () => {
+		const free = costing({ input: 0, output: 0 });
+		expect(free.reserve({ prompt: false, tokens: false, usd: true }).usd).toBe(0);
+		expect(() => costing(RATES["one/m"]).reserve({ prompt: false, tokens: false, usd: true })).toThrow("for nothing");
+	});
+
+	test("the price, where only the length of prompts is limited", () => {
+		const cost = costing(undefined, never);
+		expect(() => cost.reserve({ prompt: true, tokens: false, usd: false })).toThrow("for nothing");
+		expect(cost.reserve({ prompt: false, tokens: false, usd: false })).toMatchObject({ prompt: 0, answer: 0, usd: 0 });
+	});
+
+	test("the client's address and the model's names, where no limit counts by them", () => {
+		const { call, route, record, usage } = admission(hi);
+		const asked: AdmissionRequest[] = [];
+		const enter = (request: AdmissionRequest) => void asked.push(request);
+		const options = { call, route, record, address: never };
+		const none = { limitsModels: false, limitsAddresses: false, enter };
+		void admitCall({ admission: none as never, usage }, { ...options, caller });
+		void admitCall({ admission: none as never, usage }, { ...options, caller: undefined });
+		const addresses = { ...none, limitsAddresses: true } as never;
+		void admitCall({ admission: addresses, usage }, { ...options, caller });
+		void admitCall({ admission: addresses, usage }, { ...options, caller: undefined, address: () => "10.0.0.7" });
+		const models = { ...none, limitsModels: true } as never;
+		void admitCall({ admission: models, usage }, { ...options, caller: undefined });
+		const seen = asked.map(({ caller: its, names, address }) => [its?.id, names?.length, address]);
+		expect(seen).toEqual([
+			["k", undefined, undefined],
+			["k", undefined, undefined],
+			[undefined, undefined, "10.0.0.7"],
+			[undefined, 2, undefined],
+		]);
 	});
 });

@@ -1,4 +1,4 @@
-/** What the gate learns of how long answers are: from those that were whole. */
+/** What a router learns of how long answers are: from those that were whole. */
 import { afterAll, expect, test } from "bun:test";
 import { DONE, event, finishEvent } from "./kit/events.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -26,10 +26,9 @@ test("a stream that its client leaves teaches nothing, also where its tokens wer
 	});
 	const learned: unknown[] = [];
 	const ofKey = { learn: (what: unknown) => learned.push(what), surplus: 0, answerTokens: 7 };
-	const usual = { isAsked: true, of: () => ofKey };
-	const pass = { headers: {}, settle: () => undefined };
-	const turnstile = { hasLimits: true, usual, enter: () => pass };
-	Object.assign(router.snapshot, { accounts: { turnstile, addresses: {} } });
+	const usage = { prices: { of: () => ({}) }, learned: { isAsked: true, of: () => ofKey } };
+	const admission = { limitsModels: true, enter: () => ({ headers: {}, settle: () => undefined }) };
+	Object.assign(router.snapshot, { accounts: { admission, usage, addresses: {} } });
 	const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };
 
 	upstream.run(begins(pieces));

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
 import { createGate } from "../src/accounts/auth/keys.ts";
+import { PriceBook } from "../src/accounts/usage/price-book.ts";
 import { isAllowed } from "../src/api/handler.ts";
 import { nameMatcher } from "../src/config/name-pattern.ts";
 import { type FleetTarget, NO_FLEET } from "../src/routing/agent-targets.ts";
@@ -142,8 +143,8 @@ describe("whatever a key's models let pass", () => {
 describe("a price", () => {
 	const priced = (pattern: string, name: string) => {
 		const own = configOf({ ...settings, prices: { [pattern]: { input: 123, output: 456 } } });
-		const book = createCatalog(own, entriesOf(own), fleet);
-		return book.listed!(book.find(name)!.targets[0]!).rates?.input === 123;
+		const found = createCatalog(own, entriesOf(own), fleet).find(name)!;
+		return new PriceBook(own.prices).of(found.targets[0]!).rates?.input === 123;
 	};
 	test.each([
 		["openai/gpt-4o", "gpt-4o", true],
@@ -163,8 +164,9 @@ describe("a price", () => {
 			...settings,
 			prices: { "openai/*": one(1), "openai/gpt-4o": one(2), "openai/GPT-4o": one(3) },
 		});
-		const book = createCatalog(own, entriesOf(own));
-		const inputOf = (name: string) => book.listed!(book.find(name)!.targets[0]!).rates?.input;
+		const made = createCatalog(own, entriesOf(own));
+		const book = new PriceBook(own.prices);
+		const inputOf = (name: string) => book.of(made.find(name)!.targets[0]!).rates?.input;
 		expect(["openai/gpt-4o", "openai/GPT-4o", "openai/gpt-4O", "gpt-5"].map(inputOf)).toEqual([2, 3, 2, 1]);
 	});
 });

@@ -1,13 +1,21 @@
 /** What calls cost: every kind of token, list prices, settings, and the hours of hardware. */
 import { describe, expect, test } from "bun:test";
 import { calcPrice } from "@pydantic/genai-prices";
-import { priceBook } from "../src/accounts/usage/price-book.ts";
-import { Clocks } from "../src/accounts/usage/pricing.ts";
+import { HardwareClocks } from "../src/accounts/usage/hardware-clocks.ts";
+import { PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
 import { chargeFor, type Rates } from "../src/accounts/usage/rates.ts";
 import type { Tokens } from "../src/openai/usage.ts";
 import { decimal, withCost } from "../src/openai/usage-cost.ts";
 import { VENDORS } from "../src/vendors.ts";
 import { random } from "./kit/random.ts";
+
+/** A target as the price book sees it. */
+const pricedTarget = (id: string, priceId: string | undefined, model: string, isOwn: boolean): PricedTarget => ({
+	id,
+	model,
+	provider: { name: id.slice(0, id.indexOf("/")), priceId },
+	kind: isOwn ? "local" : "cloud",
+});
 
 const rates: Rates = {
 	input: 2,
@@ -70,7 +78,7 @@ describe("each kind of token has its price", () => {
 
 test("the table of list prices is read as its own authors read it: every vendor, all kinds, 3,000 random calls", () => {
 	const { below, pick } = random(3);
-	const book = priceBook({});
+	const book = new PriceBook({});
 	const models = [
 		[
 			"openai",
@@ -99,7 +107,7 @@ test("the table of list prices is read as its own authors read it: every vendor,
 		const cacheWrite = below(4) === 0 ? below(input - cached + 1) : 0;
 		const outputAudio = below(5) === 0 ? below(output + 1) : 0;
 		const tokens = { input, output, cached, cacheWrite, outputAudio };
-		const { rates: found } = book.of(`${type}/${model}`, VENDORS[type].priceId, model, false);
+		const { rates: found } = book.of(pricedTarget(`${type}/${model}`, VENDORS[type].priceId, model, false));
 		const theirs = () =>
 			calcPrice(
 				{
@@ -125,30 +133,36 @@ describe("the price of a target", () => {
 		"mybox/*": { input: 0.1, output: 0.2, cached: 0.05 },
 		"local/*": { gpu_hour: 2 },
 	};
-	const book = priceBook(settings);
+	const book = new PriceBook(settings);
 
 	test("is the setting's, by name or pattern, before the table's", () => {
-		expect(book.of("openai/gpt-5", "openai", "gpt-5", false)).toMatchObject({
+		expect(book.of(pricedTarget("openai/gpt-5", "openai", "gpt-5", false))).toMatchObject({
 			rates: { input: 1, output: 2 },
 			source: "prices",
 		});
-		expect(book.of("mybox/any", undefined, "any", false).rates).toEqual(settings["mybox/*"]);
+		expect(book.of(pricedTarget("mybox/any", undefined, "any", false)).rates).toEqual(settings["mybox/*"]);
 	});
 
 	test("is kept, also after clients have named more models than are kept", () => {
-		const many = priceBook({});
-		const of = (model: string) => many.of(`openrouter/${model}`, undefined, model, false);
+		const many = new PriceBook({});
+		const of = (model: string) => many.of(pricedTarget(`openrouter/${model}`, undefined, model, false));
 		for (let at = 0; at < 6_000; at++) of(`random-${at}`);
 		expect(of("m")).toBe(of("m"));
 	});
 
 	test("is the table's where nothing is set", () => {
-		expect(book.of("openai/gpt-5-mini", "openai", "gpt-5-mini", false)).toMatchObject({ source: "list" });
+		expect(book.of(pricedTarget("openai/gpt-5-mini", "openai", "gpt-5-mini", false))).toMatchObject({ source: "list" });
 	});
 
 	test("is nothing in the house, unless an hour of it has one", () => {
-		expect(book.of("vllm/m", undefined, "m", true)).toMatchObject({ rates: { input: 0, output: 0 }, source: "own" });
-		expect(book.of("local/m", undefined, "m", true)).toMatchObject({ rates: { gpu_hour: 2 }, source: "prices" });
+		expect(book.of(pricedTarget("vllm/m", undefined, "m", true))).toMatchObject({
+			rates: { input: 0, output: 0 },
+			source: "own",
+		});
+		expect(book.of(pricedTarget("local/m", undefined, "m", true))).toMatchObject({
+			rates: { gpu_hour: 2 },
+			source: "prices",
+		});
 	});
 
 	test.each([
@@ -156,14 +170,14 @@ describe("the price of a target", () => {
 		["venice", "any"],
 		["openai-compatible", "any"],
 	] as const)("of %s/%s nobody knows: that is not zero", (type, model) => {
-		const { rates: found, source } = book.of(`${type}/${model}`, VENDORS[type].priceId, model, false);
+		const { rates: found, source } = book.of(pricedTarget(`${type}/${model}`, VENDORS[type].priceId, model, false));
 		expect([found, source]).toEqual([undefined, undefined]);
 	});
 
 	test("is looked up anew when the day is over, since vendors change prices at midnight", () => {
 		let now = Date.parse("2026-12-31T23:00:00Z");
-		const days = priceBook({}, () => now);
-		const of = () => days.of("gemini/gemini-3.6-flash", "google", "gemini-3.6-flash", false).rates;
+		const days = new PriceBook({}, () => now);
+		const of = () => days.of(pricedTarget("gemini/gemini-3.6-flash", "google", "gemini-3.6-flash", false)).rates;
 		const before = of();
 		now += 3_600_000;
 		expect(before).toBeDefined();
@@ -174,7 +188,7 @@ describe("the price of a target", () => {
 describe("hours of hardware", () => {
 	test("are shared by the calls that run at once, and idle time is nobody's", () => {
 		let now = 0;
-		const clocks = new Clocks(() => now);
+		const clocks = new HardwareClocks(() => now);
 		const first = clocks.start("local/m");
 		now = 1_000;
 		const second = clocks.start("local/m");
@@ -193,7 +207,7 @@ describe("hours of hardware", () => {
 		const { below } = random(5);
 		let now = 0;
 		let worked = 0;
-		const clocks = new Clocks(() => now);
+		const clocks = new HardwareClocks(() => now);
 		const running: { ms(): number; stop(): void }[] = [];
 		const over: number[] = [];
 		for (let step = 0; step < 4_000; step++) {

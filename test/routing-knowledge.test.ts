@@ -1,6 +1,6 @@
 /** What plans are made from: cached prompts, times, needs, prices. */
 import { describe, expect, test } from "bun:test";
-import { listPriceOf, priceBook } from "../src/accounts/usage/price-book.ts";
+import { listPriceOf, PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
 import { parseRequest } from "../src/openai/call.ts";
 import { BLOCK, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { kindOf } from "../src/routing/kind.ts";
@@ -11,6 +11,14 @@ import { RoutingState } from "../src/routing/target-state.ts";
 import { VENDORS } from "../src/vendors.ts";
 import type { Json } from "./kit/exchange.ts";
 import { random } from "./kit/random.ts";
+
+/** A target as the price book sees it. */
+const pricedTarget = (id: string, priceId: string | undefined, model: string, isOwn: boolean): PricedTarget => ({
+	id,
+	model,
+	provider: { name: id.slice(0, id.indexOf("/")), priceId },
+	kind: isOwn ? "local" : "cloud",
+});
 
 describe("a replica's cached prompts", () => {
 	const text = (seed: number, length: number) => {
@@ -225,15 +233,18 @@ describe("what a call needs", () => {
 });
 
 describe("prices", () => {
-	const book = priceBook({ "openai/gpt-5-mini": { input: 1, output: 2 }, "mybox/*": { input: 0.5, output: 0.5 } });
+	const book = new PriceBook({ "openai/gpt-5-mini": { input: 1, output: 2 }, "mybox/*": { input: 0.5, output: 0.5 } });
 
 	test("the configuration's come before the table's", () => {
-		expect(book.of("openai/gpt-5-mini", "openai", "gpt-5-mini", false).price).toEqual({ input: 1, output: 2 });
-		expect(book.of("mybox/a/b", undefined, "a/b", true).price).toEqual({ input: 0.5, output: 0.5 });
+		expect(book.of(pricedTarget("openai/gpt-5-mini", "openai", "gpt-5-mini", false)).price).toEqual({
+			input: 1,
+			output: 2,
+		});
+		expect(book.of(pricedTarget("mybox/a/b", undefined, "a/b", true)).price).toEqual({ input: 0.5, output: 0.5 });
 	});
 
 	test("the table knows vendors' models and their context", () => {
-		const { price, context } = book.of("openai/gpt-4o", "openai", "gpt-4o", false);
+		const { price, context } = book.of(pricedTarget("openai/gpt-4o", "openai", "gpt-4o", false));
 		expect(price!.input).toBeGreaterThan(0);
 		expect(price!.output).toBeGreaterThan(price!.input);
 		expect(context).toBeGreaterThan(100_000);
@@ -243,14 +254,14 @@ describe("prices", () => {
 			["xai", "grok-4"],
 			["openrouter", "qwen/qwen3-8b"],
 		] as const) {
-			expect(book.of(`${type}/${model}`, VENDORS[type].priceId, model, false).price).toBeDefined();
+			expect(book.of(pricedTarget(`${type}/${model}`, VENDORS[type].priceId, model, false)).price).toBeDefined();
 		}
 	});
 
 	test("what nobody knows stays unknown; the house's own costs nothing", () => {
-		expect(book.of("venice/x", VENDORS.venice.priceId, "x", false)).toEqual({});
-		expect(book.of("openai/made-up-model", "openai", "made-up-model", false).price).toBeUndefined();
-		expect(book.of("local/a/m", undefined, "m", true).price).toEqual({ input: 0, output: 0 });
+		expect(book.of(pricedTarget("venice/x", VENDORS.venice.priceId, "x", false))).toEqual({});
+		expect(book.of(pricedTarget("openai/made-up-model", "openai", "made-up-model", false)).price).toBeUndefined();
+		expect(book.of(pricedTarget("local/a/m", undefined, "m", true)).price).toEqual({ input: 0, output: 0 });
 		expect([listPriceOf(undefined, 1, 1), listPriceOf({ input: 1, output: 3 }, 1_000_000, 1_000_000)]).toEqual([
 			undefined,
 			4,

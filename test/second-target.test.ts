@@ -1,6 +1,6 @@
 /** When a target counts as late, and who may be asked beside it. */
 import { describe, expect, test } from "bun:test";
-import { Clocks, createBiller } from "../src/accounts/usage/pricing.ts";
+import { CallCost, type UsageServices } from "../src/accounts/usage/call-cost.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "../src/proxy/second-target.ts";
 import { breakerAfter, CLOSED } from "../src/routing/breaker.ts";
@@ -104,7 +104,10 @@ describe("a call beside one that is silent relieves it", () => {
 });
 
 describe("a call is free", () => {
-	const billed = (rates: Rates | undefined) => createBiller(() => ({ rates, source: rates && "prices" }), new Clocks());
+	const costing = (rates: Rates | undefined) => {
+		const services = { prices: { of: () => ({ rates, source: rates && "prices" }) } } as unknown as UsageServices;
+		return new CallCost({} as never, undefined, { targets: [], label: "m" }, services);
+	};
 	test.each([
 		["where no token costs anything", { input: 0, output: 0 }, true],
 		["not where the prompt costs something", { input: 1, output: 0 }, false],
@@ -112,7 +115,7 @@ describe("a call is free", () => {
 		["not where the hardware has a price by the hour", { input: 0, output: 0, gpu_hour: 2 }, false],
 		["not where nobody knows the price", undefined, false],
 	])("%s", (_, rates, free) => {
-		expect(isFree(target("a/m"), billed(rates))).toBe(free);
+		expect(isFree(target("a/m"), costing(rates))).toBe(free);
 	});
 
 	test("at the house's own, where nobody prices calls", () => {

@@ -1,8 +1,9 @@
 /** Targets that say nothing: another one is asked beside them where that costs nothing; who answers, who is ended, who hears of it. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { EndUsers } from "../src/accounts/usage/end-users.ts";
+import { HardwareClocks } from "../src/accounts/usage/hardware-clocks.ts";
+import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 import { batchOf } from "../src/accounts/usage/ledger-rows.ts";
-import { Clocks, createBiller } from "../src/accounts/usage/pricing.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import type { AttemptStep } from "../src/telemetry/events.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
@@ -49,9 +50,10 @@ function routing({ alias = {} as Json, rates = { input: 0, output: 0 } as Rates 
 		},
 	});
 	Object.assign(router.context.sinks[0]!, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
-	const biller = createBiller(() => (rates ? { rates, source: "prices" } : {}), new Clocks());
-	const turnstile = { hasLimits: false };
-	Object.assign(router.snapshot, { accounts: { biller, turnstile, addresses: {} } });
+	const prices = { of: () => (rates ? { rates, source: "prices" } : {}) };
+	const usage = { prices, learned: new LearnedUsage(), clocks: new HardwareClocks() };
+	const admission = { limitsModels: false, limitsAddresses: false };
+	Object.assign(router.snapshot, { accounts: { usage, admission, addresses: {} } });
 	return router;
 }
 const ask = async (stream: boolean, { body = {} as Json, operation = "chat" as const, headers = {} } = {}) => {

@@ -4,7 +4,7 @@ import type { Caller } from "../src/accounts/auth/keys.ts";
 import { type Admission, AdmissionControl, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
 import { limitHeaders, resetText } from "../src/accounts/limits/limit-headers.ts";
 import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
-import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
+import type { CallReserve, ReserveNeeds } from "../src/accounts/usage/call-cost.ts";
 import { ownSpend } from "../src/accounts/usage/local-spend.ts";
 import { RouterError } from "../src/errors.ts";
 
@@ -16,14 +16,22 @@ const caller = (rest: Partial<Caller> = {}): Caller => ({
 	mayUse: () => true,
 	...rest,
 });
-const asked = (rest: Partial<AdmissionRequest> = {}): AdmissionRequest => ({
+/** A call, and what is reserved for it where its limits need that. */
+interface Asked extends Partial<Omit<AdmissionRequest, "cost">>, Partial<CallReserve> {
+	readonly reserve?: (needs: ReserveNeeds) => CallReserve;
+}
+const asked = ({
+	prompt = 100,
+	answer = 0,
+	isAnswerLimited = true,
+	usd = 0,
+	reserve,
+	...rest
+}: Asked): AdmissionRequest => ({
 	caller: undefined,
-	names: () => ["fast", "fast"],
-	address: () => "10.0.0.7",
-	promptTokens: () => 100,
-	answerTokens: () => 0,
-	isAnswerLimited: true,
-	cost: () => 0,
+	names: ["fast", "fast"],
+	address: "10.0.0.7",
+	cost: { reserve: reserve ?? (() => ({ prompt, answer, isAnswerLimited, usd })) },
 	...rest,
 });
 
@@ -33,13 +41,13 @@ function turnstile(limits: ConstructorParameters<typeof AdmissionControl>[0]["li
 	const ledger = { spent: () => 0, spenders: () => [] };
 	const made = new AdmissionControl({
 		limits,
-		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger), usual: new UsualCalls() },
+		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger) },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
 		time: () => clock.now,
 		wall: () => clock.wall,
 	});
-	const enter = (call: Partial<AdmissionRequest>) => made.enter(asked(call)) as Admission | undefined;
-	const refusal = (call: Partial<AdmissionRequest>): RouterError => {
+	const enter = (call: Asked) => made.enter(asked(call)) as Admission | undefined;
+	const refusal = (call: Asked): RouterError => {
 		try {
 			enter(call);
 		} catch (thrown) {
@@ -57,7 +65,7 @@ describe("limits", () => {
 		const never = () => {
 			throw new Error("asked for nothing");
 		};
-		const call = { promptTokens: never, address: never, cost: never };
+		const call = { reserve: never };
 		for (let at = 0; at < 1_000; at++) expect(enter({ ...call, caller: caller() })?.headers).toBeUndefined();
 		expect(enter(call)).toBeUndefined();
 	});
@@ -73,12 +81,12 @@ describe("limits", () => {
 
 	test("of a model count all callers, by the name that was asked for or where that leads", () => {
 		const { enter, refusal, refusals } = turnstile({ models: { "gpt-5*": { rpm: 2 }, other: { rpm: 1 } } });
-		enter({ names: () => ["gpt-5-mini", "gpt-5-mini"] });
-		enter({ names: () => ["my-alias", "gpt-5"], caller: caller() });
-		expect(refusal({ names: () => ["gpt-5-nano", "gpt-5-nano"] }).message).toContain(
+		enter({ names: ["gpt-5-mini", "gpt-5-mini"] });
+		enter({ names: ["my-alias", "gpt-5"], caller: caller() });
+		expect(refusal({ names: ["gpt-5-nano", "gpt-5-nano"] }).message).toContain(
 			"this model may take 2 requests a minute",
 		);
-		enter({ names: () => ["fast", "fast"] });
+		enter({ names: ["fast", "fast"] });
 		expect(refusals).toEqual(["model requests"]);
 	});
 
@@ -86,18 +94,18 @@ describe("limits", () => {
 		const { enter, refusal } = turnstile({ models: {}, address: { rpm: 1 } });
 		enter({});
 		expect(refusal({}).message).toContain("your address");
-		enter({ address: () => "10.0.0.8" });
+		enter({ address: "10.0.0.8" });
 		enter({ caller: caller() });
 	});
 
 	test("reserve the prompt and the longest answer, and settle with what was used", () => {
 		const { enter, refusal } = turnstile();
 		const key = caller({ limits: { tpm: 1_000 } });
-		const first = enter({ caller: key, answerTokens: () => 700 });
+		const first = enter({ caller: key, answer: 700 });
 		expect(first?.headers?.["x-ratelimit-remaining-tokens"]).toBe("200");
-		expect(refusal({ caller: key, answerTokens: () => 200 }).message).toContain("The call may take 300.");
+		expect(refusal({ caller: key, answer: 200 }).message).toContain("The call may take 300.");
 		first?.settle({ tokens: 150, cost: 0 });
-		expect(enter({ caller: key, answerTokens: () => 700 })?.headers?.["x-ratelimit-remaining-tokens"]).toBe("50");
+		expect(enter({ caller: key, answer: 700 })?.headers?.["x-ratelimit-remaining-tokens"]).toBe("50");
 	});
 
 	test("of input refuse a prompt that is too long, before anything is counted", () => {
@@ -106,7 +114,7 @@ describe("limits", () => {
 		const error = refusal({ caller: key });
 		expect([error.errorCode, error.status]).toEqual(["input_too_large", 413]);
 		expect(error.message).toContain("about 100 tokens; this key may send 99");
-		enter({ caller: key, promptTokens: () => 99 });
+		enter({ caller: key, prompt: 99 });
 	});
 
 	test("of calls at once are given back when the call is over", () => {
@@ -215,28 +223,27 @@ describe("a budget", () => {
 	test("is not passed by many calls at once: what runs is counted by what it may cost", () => {
 		const { enter, refusal } = turnstile();
 		const key = caller({ budget });
-		const passes = [1, 2, 3, 4].map(() => enter({ caller: key, cost: () => 0.25 }));
-		refusal({ caller: key, cost: () => 0.25 });
+		const passes = [1, 2, 3, 4].map(() => enter({ caller: key, usd: 0.25 }));
+		refusal({ caller: key, usd: 0.25 });
 		// They cost less than they might have.
 		for (const pass of passes) pass?.settle({ tokens: 1, cost: 0.1 });
-		enter({ caller: key, cost: () => 0.25 });
+		enter({ caller: key, usd: 0.25 });
 	});
 
 	test("is not held up by a call that a limit kept out", () => {
 		const { clock, enter, refusal } = turnstile();
 		const key = caller({ budget, limits: { rpm: 1 } });
-		enter({ caller: key, cost: () => 0.2 })?.settle({ tokens: 1, cost: 0.2 });
-		for (let at = 0; at < 10; at++)
-			expect(refusal({ caller: key, cost: () => 0.7 }).errorCode).toBe("rate_limit_exceeded");
+		enter({ caller: key, usd: 0.2 })?.settle({ tokens: 1, cost: 0.2 });
+		for (let at = 0; at < 10; at++) expect(refusal({ caller: key, usd: 0.7 }).errorCode).toBe("rate_limit_exceeded");
 		clock.now = 60_000;
-		enter({ caller: key, cost: () => 0.7 });
+		enter({ caller: key, usd: 0.7 });
 	});
 
 	test("of nothing leaves what costs nothing", () => {
 		const { enter, refusal } = turnstile();
 		const key = caller({ budget: { usd: 0, per: "month" } });
-		enter({ caller: key, cost: () => 0 });
-		refusal({ caller: key, cost: () => 0.0001 });
+		enter({ caller: key, usd: 0 });
+		refusal({ caller: key, usd: 0.0001 });
 	});
 
 	test("goes on from what the ledger says was spent before", () => {

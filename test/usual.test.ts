@@ -1,9 +1,9 @@
 /** What is learned from calls that are over, and reserved for those that say nothing of themselves. */
 import { describe, expect, test } from "bun:test";
-import { UsualCalls } from "../src/accounts/usage/learned-usage.ts";
+import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 
 const learned = (values: number[], key = "a") => {
-	const usual = new UsualCalls();
+	const usual = new LearnedUsage();
 	for (const answer of values) usual.of(key, "m").learn({ answer, surplus: answer / 1000 });
 	return usual;
 };
@@ -45,7 +45,7 @@ test("what calls cost above their reserve is nothing until it is known", () => {
 });
 
 test("names that clients make up are let go, the oldest first", () => {
-	const usual = new UsualCalls(10);
+	const usual = new LearnedUsage(10);
 	const learn = (model: string) => {
 		for (let at = 0; at < 8; at++) usual.of("a", model).learn({ answer: 5 });
 	};

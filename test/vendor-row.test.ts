@@ -1,6 +1,7 @@
 /** A vendor is one row of the table: everything else that knows of it follows from the row. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { findProvider } from "@pydantic/genai-prices";
+import { PriceBook } from "../src/accounts/usage/price-book.ts";
 import { report } from "../src/cli/check.ts";
 import { helpText } from "../src/cli/help.ts";
 import { handedOnVariables, upstreamVariables } from "../src/cli/upstream-variables.ts";
@@ -64,7 +65,7 @@ async function called(model: string, table = vendors) {
 	};
 	const { status } = await send({ model, messages: [{ role: "user", content: "hi" }] }, { headers });
 	const [target] = snapshot.catalog.find(model)!.targets;
-	return { status, listed: snapshot.catalog.listed!(target!), request: seen.at(-1)! };
+	return { status, listed: new PriceBook(snapshot.config.prices).of(target!), request: seen.at(-1)! };
 }
 
 describe("of a row that was added", () => {

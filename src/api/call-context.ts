@@ -1,7 +1,7 @@
 /** What requests are answered with: a snapshot of the configuration, and what outlives it. */
 import type { Gate } from "../accounts/auth/keys.ts";
 import type { AdmissionControl } from "../accounts/limits/admission.ts";
-import type { Biller } from "../accounts/usage/pricing.ts";
+import type { UsageServices } from "../accounts/usage/call-cost.ts";
 import type { AnswerCache } from "../cache/cache.ts";
 import type { Config } from "../config/schema.ts";
 import type { ClientAddresses } from "../http/client-address.ts";
@@ -20,8 +20,9 @@ export interface CallSnapshot {
 
 /** What a router keeps of its callers. */
 export interface Accounts {
-	readonly turnstile: AdmissionControl;
-	readonly biller: Biller;
+	readonly admission: AdmissionControl;
+	/** What calls are priced with. */
+	readonly usage: UsageServices;
 	readonly addresses: ClientAddresses;
 }
 

@@ -2,7 +2,7 @@
 
 import { rejectCrossSite } from "../accounts/auth/csrf.ts";
 import type { Caller, Gate } from "../accounts/auth/keys.ts";
-import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
+import { CallCost } from "../accounts/usage/call-cost.ts";
 import type { Config } from "../config/schema.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { asRouterError, RouterError } from "../errors.ts";
@@ -130,18 +130,14 @@ function answer(
 	settlement.label = found.label;
 	settlement.isKnown = catalog.names.includes(model) || answered.has(found.label);
 	if (!isAllowed(caller, model, found)) throw notAllowed(caller!, model);
-	const route = affordable(caller, model, permitted(caller, model, found), catalog);
+	const route = affordable(caller, model, permitted(caller, model, found), accounts?.usage.prices);
 	refuseReroutes(caller, parsed, route);
-	if (accounts) {
-		settlement.biller = accounts.biller;
-		settlement.tellsCost = config.usage.cost_in_answers;
-	}
-	settlement.promptTokens = () => estimatedTokens(call);
 	let entering: Promise<void> | undefined;
-	if (accounts && (caller || accounts.turnstile.hasLimits)) {
+	if (accounts) {
+		settlement.tellsCost = config.usage.cost_in_answers;
 		const address = () => accounts.addresses.of(request, server);
-		entering = admitCall(accounts.turnstile, catalog, { call, caller, route, settlement, address });
-	}
+		entering = admitCall(accounts, { call, caller, route, record: settlement, address });
+	} else settlement.cost = new CallCost(call, caller, route, undefined);
 	const entered = () => fulfil(arrived, call, route, server, answered);
 	return entering ? entering.then(entered) : entered();
 }

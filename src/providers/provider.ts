@@ -236,6 +236,8 @@ export type SomeTimeouts = { readonly [name in keyof UpstreamTimeouts]?: number 
 export interface Provider {
 	/** Its name in the configuration. */
 	readonly name: string;
+	/** The vendor's id in the list prices; absent where those have none of it. */
+	readonly priceId?: string | undefined;
 	/** The variable or setting that holds its key; named in errors. */
 	readonly keySetting: string;
 	readonly transport: Transport;

@@ -37,8 +37,9 @@ export interface Upstream {
 }
 
 /** What of a provider is its upstream's configuration alone. */
-export const configuredOf = ({ name, keySetting, apiKey, timeouts, ownTimeouts }: Upstream) => ({
+export const configuredOf = ({ name, row, keySetting, apiKey, timeouts, ownTimeouts }: Upstream) => ({
 	name,
+	priceId: row.priceId,
 	keySetting,
 	secret: apiKey,
 	timeouts,

@@ -237,7 +237,7 @@ export class Attempts {
 		const isIll = late.why === "probe" || this.#isOpen(targets[index]!.id);
 		const line = isIll || alias?.concurrency === undefined ? undefined : this.#line(alias, alias.concurrency);
 		if (!may.includes(true) || line?.hasRoom === false) return undefined;
-		let other = isSlow ? -1 : targets.findIndex((target, at) => may[at] && isFree(target, this.settlement.biller));
+		let other = isSlow ? -1 : targets.findIndex((target, at) => may[at] && isFree(target, this.settlement.cost));
 		if (other !== -1 && !isIll && !this.state.freeHedges(targets[index]!.provider).take()) return undefined;
 		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
 			other = may.indexOf(true);

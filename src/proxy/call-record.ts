@@ -4,9 +4,10 @@
  */
 
 import type { Admission } from "../accounts/limits/admission.ts";
-import type { Biller, Meter } from "../accounts/usage/pricing.ts";
-import { OPERATIONS, type Operation } from "../openai/operations.ts";
-import { numberIn, type Tokens } from "../openai/usage.ts";
+import type { CallCost } from "../accounts/usage/call-cost.ts";
+import type { Meter } from "../accounts/usage/hardware-clocks.ts";
+import type { Operation } from "../openai/operations.ts";
+import type { Tokens } from "../openai/usage.ts";
 import type { Failure, Target } from "../providers/provider.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
 import type { Audience } from "./answer-listener.ts";
@@ -32,40 +33,6 @@ export interface OpenRecord {
 	firstToken(isTypical: boolean): void;
 	/** The first call counts. */
 	closed(end: RecordEnd): void;
-}
-
-/** What a call cost, and who decides it: see accounts/usage. */
-export interface CostOfCall {
-	/** An attempt has begun; undefined where its hardware has no price by the hour. */
-	meter(target: Target): Meter | undefined;
-	/** Counts and prices an answer. */
-	bill(answer: AnswerToBill): BilledAnswer;
-	/** Learns how long and how dear the caller's answers are; of whole answers whose tokens were counted. */
-	learn(outputTokens: number, usd: number | undefined): void;
-}
-
-/** An answer, or as much of it as there is. */
-export interface AnswerToBill {
-	readonly target: Target;
-	/** As the upstream counted them. */
-	readonly tokens: Tokens | undefined;
-	/** USD, where the upstream says so itself. */
-	readonly upstreamCost: number | undefined;
-	/** This answer's share of its hardware's time, ms. */
-	readonly gpuMs: number;
-	/** False: its client left, and what was counted so far may not be all that it was sent. */
-	readonly isCounted: boolean;
-	/** Tokens of the answer as far as they can be told from its text; asked where the upstream has counted none. */
-	guess(): number;
-}
-
-/** What it comes to. */
-export interface BilledAnswer {
-	/** A guess stands for what was not counted. */
-	readonly tokens: Tokens;
-	/** USD; undefined where nobody knows. */
-	readonly usd: number | undefined;
-	readonly bill: Bill;
 }
 
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
@@ -107,18 +74,14 @@ export class CallRecord {
 	headers: Readonly<Record<string, string>> | undefined;
 	/** The limits and the budget that the call was let through; they are settled first. */
 	admission: Admission | undefined;
-	/** Knows what the call costs; without one only what upstreams say themselves is known. */
-	cost: CostOfCall | undefined;
+	/** What the call costs; there once it is known where it may go. */
+	cost: CallCost | undefined;
 	/** Lifted while the call runs, put back when it is over. */
 	idleTimeout: { over(): void } | undefined;
 	/** Labels of models that have answered: the call's is added where it `isKnown` and there is room. */
 	answeredModels: Set<string> | undefined;
-	/** Knows what targets cost. Replaced by `cost`. */
-	biller: Biller | undefined;
 	/** The client is told what its call cost in the answer's `usage`. */
 	tellsCost = false;
-	/** Tokens of the prompt, where nobody has counted them. */
-	promptTokens: (() => number) | undefined;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */
@@ -149,7 +112,7 @@ export class CallRecord {
 		const number = ++this.attempts;
 		this.servedBy(target);
 		if (target.agent !== undefined) for (const sink of this.#sinks) sink.agentAttemptOpened?.(target.id);
-		const meter = (this.cost ?? this.biller)?.meter(target);
+		const meter = this.cost?.meter(target);
 		if (meter) {
 			this.#meters ??= new Map();
 			this.#meters.set(target.id, meter);
@@ -187,7 +150,7 @@ export class CallRecord {
 	#unusedCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
 		if (cost !== undefined) return cost;
 		const answer = { target, tokens, upstreamCost: cost, gpuMs: meter?.ms() ?? 0, isCounted: true, guess: () => 0 };
-		return (this.cost?.bill(answer) ?? this.#billed(answer)).usd;
+		return this.cost!.bill(answer).usd;
 	}
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */
@@ -224,46 +187,11 @@ export class CallRecord {
 	): void {
 		const gpuMs = this.#meters?.get(target.id)?.ms() ?? 0;
 		const answer = { target, tokens, upstreamCost: cost, gpuMs, isCounted, guess };
-		const billed = this.cost?.bill(answer) ?? this.#billed(answer);
+		const billed = this.cost!.bill(answer);
 		this.tokens = billed.tokens;
 		this.costUsd = billed.usd;
 		this.#bill = billed.bill;
 		this.isEstimated = billed.bill.isEstimated;
-	}
-
-	/** What `cost` does where it is absent. Goes away with `biller`. */
-	#billed({ target, tokens, upstreamCost, gpuMs, guess, isCounted }: AnswerToBill): BilledAnswer {
-		const { counted, isEstimated } = this.#counted(tokens, guess, isCounted);
-		if (upstreamCost !== undefined || !this.biller) {
-			const source = upstreamCost === undefined ? "none" : "upstream";
-			return { tokens: counted, usd: upstreamCost, bill: { source, isEstimated } };
-		}
-		const priced = this.#priced(target, counted, gpuMs);
-		const bill: Bill = { source: priced?.source ?? "none", price: priced?.price, isEstimated };
-		return { tokens: counted, usd: priced?.cost, bill };
-	}
-
-	/** What the router's own prices say: none where that comes to no sum of money. */
-	#priced(target: Target, tokens: Tokens, gpuMs: number): ReturnType<Biller["price"]> {
-		const priced = this.biller?.price(target, tokens, gpuMs);
-		return numberIn(priced?.cost, Number.MAX_VALUE) === undefined ? undefined : priced;
-	}
-
-	/** The tokens with a guess in the place of what was not counted. */
-	#counted(tokens: Tokens | undefined, guess: () => number, isCounted: boolean) {
-		if (tokens && !tokens.uncounted && isCounted) return { counted: tokens, isEstimated: false };
-		const { uncounted, ...counted }: Tokens = tokens ?? { input: 0, output: 0, uncounted: "both" };
-		// What an upstream has rounded stands: no guess of ours is nearer.
-		const isInputOpen = uncounted === "input" || uncounted === "both";
-		if (isInputOpen && counted.input === 0) {
-			counted.input = Math.max(this.promptTokens?.() ?? 0, counted.cached ?? 0);
-		}
-		if (!OPERATIONS[this.operation].generates) return { counted, isEstimated: isInputOpen };
-		const isOutputOpen = uncounted === "output" || uncounted === "both";
-		const written = !isCounted || (isOutputOpen && counted.output === 0) ? guess() : 0;
-		const isMore = written > counted.output;
-		if (isMore) counted.output = written;
-		return { counted, isEstimated: isInputOpen || isOutputOpen || isMore };
 	}
 
 	/** To be done once, when the call has settled; at once where it has. */
@@ -291,7 +219,7 @@ export class CallRecord {
 		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, hasLeft } = this;
 		admission?.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
 		// A guess of the router's own says nothing of what answers come to.
-		if (tokens && !this.isCutShort && !this.isEstimated) this.cost?.learn(tokens.output, cost);
+		if (admission && tokens && !this.isCutShort && !this.isEstimated) this.cost?.learn(tokens.output, cost);
 		const settled: CallSettled = {
 			id,
 			operation,

@@ -1,6 +1,6 @@
 /** When a call's target counts as late, and who may be asked beside it. Pure. */
 
-import type { Biller } from "../accounts/usage/pricing.ts";
+import type { CallCost } from "../accounts/usage/call-cost.ts";
 import { admits } from "../routing/breaker.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import { waitOf } from "../routing/score.ts";
@@ -89,11 +89,7 @@ export const isLoading = ({ standing = 0 }: RouteTarget): boolean => standing > 
 const NOT_HEARD_OF = 100;
 
 /** Whether a call there costs nothing: no token, no call, no hour of hardware. What nobody knows the price of is not free. */
-export function isFree(target: RouteTarget, biller: Biller | undefined): boolean {
-	if (biller) return biller.price(target, SOME, SOME_MS)?.cost === 0;
+export function isFree(target: RouteTarget, cost: Pick<CallCost, "isFree"> | undefined): boolean {
 	const { price, kind = "cloud" } = target;
-	return price ? price.input === 0 && price.output === 0 : kind !== "cloud";
+	return cost?.isFree(target) ?? (price ? price.input === 0 && price.output === 0 : kind !== "cloud");
 }
-
-const SOME = { input: 1_000, output: 1_000 };
-const SOME_MS = 1_000;

@@ -1,5 +1,5 @@
 /** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
-import { answerLimit, choicesOf } from "../accounts/usage/answer-limit.ts";
+import { answerLimit, choicesOf } from "../accounts/usage/token-estimate.ts";
 import type { Call } from "../openai/call.ts";
 import type { Provider, SomeTimeouts, UpstreamTimeouts } from "../providers/provider.ts";
 

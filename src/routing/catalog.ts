@@ -1,6 +1,6 @@
 /** Model names → the targets that serve them. */
 
-import { type Listed, priceBook } from "../accounts/usage/price-book.ts";
+import { PriceBook } from "../accounts/usage/price-book.ts";
 import { type Finding, FindingsError, type Path } from "../config/config-error.ts";
 import { didYouMean, nearest } from "../config/did-you-mean.ts";
 import type { Config, TargetConfig } from "../config/schema.ts";
@@ -37,8 +37,6 @@ export interface Catalog {
 	agentModels?(): readonly string[];
 	/** `FAKE/x` → `fake/x`: the name at the provider that was most likely meant; undefined where none is near. */
 	atNearProvider?(name: string): string | undefined;
-	/** What a target costs, as far as that is known. */
-	listed?(target: RouteTarget): Listed;
 }
 
 /** Names remembered: clients choose them. */
@@ -48,7 +46,12 @@ const MOST_KNOWN = 500;
 const LACKS: Partial<Record<ProviderType, readonly Feature[]>> = { anthropic: ["embeddings"] };
 
 /** The catalog of one configuration. Throws FindingsError with each target of `models:` that leads nowhere. */
-export function createCatalog(config: Config, entries: readonly CatalogEntry[], fleet: Fleet = NO_FLEET): Catalog {
+export function createCatalog(
+	config: Config,
+	entries: readonly CatalogEntry[],
+	fleet: Fleet = NO_FLEET,
+	prices = new PriceBook(config.prices),
+): Catalog {
 	const byName = new Map<string, CatalogEntry>();
 	for (const entry of entries) {
 		for (const alias of entry.upstream.row.aliases) if (!byName.has(alias)) byName.set(alias, entry);
@@ -56,7 +59,6 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	for (const entry of entries) byName.set(entry.upstream.name, entry);
 	const localEntry = entries.find(({ upstream }) => upstream.name === "local" && upstream.type === "local");
 	const local = localNames(localEntry, fleet);
-	const prices = priceBook(config.prices);
 	/** What names lead to for as long as this configuration lasts: most calls ask for the same few. */
 	const known = new Map<string, Route>();
 
@@ -122,7 +124,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 			return { targets: () => local.find(name, found)?.targets ?? [], absence: () => local.absence(name) };
 		}
 		const [target] = found.targets as readonly [RouteTarget];
-		return { target: isChoice ? weighed(target) : target };
+		return { target: isChoice ? withKnown(target) : target };
 	}
 
 	/** What its owner says of a model counts more than what a table does. */
@@ -132,17 +134,10 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 	}
 
 	/** A target with what there is to know of it before a call. */
-	function weighed(target: RouteTarget): RouteTarget {
+	function withKnown(target: RouteTarget): RouteTarget {
 		const { upstream } = byName.get(target.provider.name)!;
-		const { price, context } = listed(target);
+		const { price, context } = prices.of(target);
 		return { ...target, price, context, lacks: LACKS[upstream.type] };
-	}
-
-	/** Of an agent's model by its name, of others by their id. */
-	function listed({ id, name, provider, model, kind }: RouteTarget): Listed {
-		const priceId = byName.get(provider.name)?.upstream.row.priceId;
-		const isOwn = (kind ?? "cloud") !== "cloud" || provider.name === "dummy";
-		return prices.of(name ?? id, priceId, model, isOwn);
 	}
 
 	function isLocal({ targets }: Route): boolean {
@@ -218,7 +213,7 @@ export function createCatalog(config: Config, entries: readonly CatalogEntry[], 
 		return undefined;
 	}
 
-	return { entries, names, find, resolve, agentModels, atNearProvider, listed };
+	return { entries, names, find, resolve, agentModels, atNearProvider };
 }
 
 /** The error for a name that leads nowhere, with up to three of `names` that are close to it. */

@@ -3,10 +3,10 @@
 import { type MadeKeys, madeKeys } from "../accounts/auth/stored-keys.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
 import { WindowLimiter } from "../accounts/limits/sliding-window.ts";
-import { UsualCalls } from "../accounts/usage/learned-usage.ts";
+import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
+import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LedgerBounds, type LostRows } from "../accounts/usage/ledger.ts";
 import { ownSpend } from "../accounts/usage/local-spend.ts";
-import { Clocks } from "../accounts/usage/pricing.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
@@ -49,9 +49,9 @@ export class RouterState {
 	readonly ledger: Ledger;
 	readonly limiter: Limiter;
 	readonly spend: SpendStore;
-	readonly clocks = new Clocks();
-	/** What calls usually come to. */
-	readonly usual = new UsualCalls();
+	readonly clocks = new HardwareClocks();
+	/** What calls have come to. */
+	readonly learned = new LearnedUsage();
 	readonly #ownSpend: ReturnType<typeof ownSpend>;
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;

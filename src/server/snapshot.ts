@@ -3,7 +3,8 @@
 import { type AdminAccess, createAdminAccess } from "../accounts/auth/admin-access.ts";
 import type { Gate } from "../accounts/auth/keys.ts";
 import { AdmissionControl, type AdmissionOptions } from "../accounts/limits/admission.ts";
-import { type Clocks, createBiller } from "../accounts/usage/pricing.ts";
+import type { UsageServices } from "../accounts/usage/call-cost.ts";
+import { PriceBook } from "../accounts/usage/price-book.ts";
 import type { Accounts, CallSnapshot } from "../api/call-context.ts";
 import type { Config } from "../config/schema.ts";
 import { clientAddresses } from "../http/client-address.ts";
@@ -30,7 +31,7 @@ export interface RouterSnapshot extends CallSnapshot {
 /** What outlives a snapshot, and what it is made with. */
 export interface SnapshotServices {
 	readonly fleet: Fleet;
-	readonly counts: AdmissionOptions["counts"] & { readonly clocks: Clocks };
+	readonly counts: AdmissionOptions["counts"] & Pick<UsageServices, "learned" | "clocks">;
 	readonly onRefused: AdmissionOptions["onRefused"];
 }
 
@@ -41,7 +42,8 @@ export function routerSnapshot(
 	gate: Gate,
 	{ fleet, counts, onRefused }: SnapshotServices,
 ): RouterSnapshot {
-	const catalog = createCatalog(config, entries, fleet);
+	const prices = new PriceBook(config.prices);
+	const catalog = createCatalog(config, entries, fleet, prices);
 	const admin = createAdminAccess(config.admin.keys);
 	const addresses = clientAddresses(config.server.trusted_proxies);
 	return {
@@ -49,8 +51,8 @@ export function routerSnapshot(
 		catalog,
 		gate,
 		accounts: {
-			turnstile: new AdmissionControl({ limits: config.limits, counts, ...(onRefused ? { onRefused } : {}) }),
-			biller: createBiller((target) => catalog.listed!(target), counts.clocks),
+			admission: new AdmissionControl({ limits: config.limits, counts, ...(onRefused ? { onRefused } : {}) }),
+			usage: { prices, learned: counts.learned, clocks: counts.clocks },
 			addresses,
 		},
 		admin,

@@ -5,10 +5,12 @@ import { join } from "node:path";
 import { createGate } from "../../src/accounts/auth/keys.ts";
 import { AdmissionControl } from "../../src/accounts/limits/admission.ts";
 import { WindowLimiter } from "../../src/accounts/limits/sliding-window.ts";
-import { UsualCalls } from "../../src/accounts/usage/learned-usage.ts";
+import { CallCost } from "../../src/accounts/usage/call-cost.ts";
+import { HardwareClocks } from "../../src/accounts/usage/hardware-clocks.ts";
+import { LearnedUsage } from "../../src/accounts/usage/learned-usage.ts";
 import { Ledger } from "../../src/accounts/usage/ledger.ts";
 import { ownSpend } from "../../src/accounts/usage/local-spend.ts";
-import { priceBook } from "../../src/accounts/usage/price-book.ts";
+import { PriceBook } from "../../src/accounts/usage/price-book.ts";
 import { chargeFor } from "../../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
 import { parseRequest } from "../../src/openai/call.ts";
@@ -38,28 +40,28 @@ const store = sqliteStore(directory, console.error);
 const parsed = { ...parseRequest("chat", request({ model: "openai/bench" })), operation: "chat" as const };
 cost("the estimate of a prompt of 1 KB", () => estimatedTokens(parsed));
 
-const book = priceBook(GUARDED.prices as never);
-const rates = () => book.of("openai/bench", "openai", "bench", false).rates!;
+const book = new PriceBook(GUARDED.prices as never);
+const target = { id: "openai/bench", model: "bench", provider: { name: "openai", priceId: "openai" } };
+const rates = () => book.of(target).rates!;
 const tokens = { input: 200, output: 198, cached: 20 };
 cost("its price", () => chargeFor(rates(), tokens));
 cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
 
-const turnstile = new AdmissionControl({
+const control = new AdmissionControl({
 	limits: GUARDED.limits,
-	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger), usual: new UsualCalls() },
+	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger) },
 });
 const caller = gate.admit(headers)!;
-cost("limits and budget, entered and settled", () => {
-	const pass = turnstile.enter({
-		caller,
-		names: () => ["openai/bench", "bench"],
-		address: () => "",
-		promptTokens: () => 250,
-		answerTokens: () => 0,
-		isAnswerLimited: true,
-		cost: () => 0.0001,
-	});
-	if (pass && !(pass instanceof Promise)) pass.settle({ tokens: 398, cost: 0.000446 });
+const usage = { prices: book, learned: new LearnedUsage(), clocks: new HardwareClocks() };
+const names = ["openai/bench", "bench"];
+cost("limits, budget and cost, entered, billed and settled", () => {
+	const callCost = new CallCost(parsed, caller, { targets: [target], label: "bench" }, usage);
+	const admission = control.enter({ caller, cost: callCost, names, address: undefined });
+	const used = { target, tokens, upstreamCost: undefined, gpuMs: 0, isCounted: true, guess: () => 0 };
+	const { usd } = callCost.bill(used);
+	if (!admission || admission instanceof Promise) return;
+	admission.settle({ tokens: 398, cost: usd! });
+	callCost.learn(198, usd);
 });
 
 const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 30 * 86_400_000, size: 1e9 }) });

@@ -5,26 +5,20 @@ import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { Caller } from "../auth/keys.ts";
-import type { UsualCalls } from "../usage/learned-usage.ts";
+import type { CallCost, CallReserve } from "../usage/call-cost.ts";
 import { periodsOf, type SpendStore } from "../usage/spend.ts";
 import { limitHeaders, refusalOf, reservedBudget, spentBudget } from "./limit-headers.ts";
-import type { Limit, LimitDecision, Limiter } from "./limiter.ts";
+import type { Limit, LimitDecision, Limiter, Reservation } from "./limiter.ts";
 
-/** A call before the turnstile. What costs something to find out is asked for only where a limit needs it. */
+/** A call that asks to be let through. */
 export interface AdmissionRequest {
 	readonly caller: Caller | undefined;
-	/** All names, in lower case, that a limit on models may count it by. */
-	names(): readonly string[];
-	/** The client's. */
-	address(): string;
-	/** Of the prompt, estimated. */
-	promptTokens(): number;
-	/** Of the answer: what is reserved for it. */
-	answerTokens(): number;
-	/** The client has set its answer a limit: what is reserved for it is no guess. */
-	readonly isAnswerLimited: boolean;
-	/** What it may cost, USD; 0 where it costs nothing, or nobody knows. */
-	cost(): number;
+	/** What its limits reserve; asked once, for what they need. */
+	readonly cost: Pick<CallCost, "reserve">;
+	/** All names, in lower case, that a limit on models may count it by. Needed where {@link AdmissionControl.limitsModels}. */
+	readonly names: readonly string[] | undefined;
+	/** The client's. Needed where {@link AdmissionControl.limitsAddresses}, of a call without a caller. */
+	readonly address: string | undefined;
 }
 
 /** What became of a call. */
@@ -35,26 +29,16 @@ export interface CallUsage {
 	readonly cost: number;
 }
 
-/** A call that was let through. */
-export interface Admission {
-	/** For its answer: how its limits stand. */
-	readonly headers: Readonly<Record<string, string>> | undefined;
-	/** It is over. Once. */
-	settle(outcome: CallUsage): void;
-}
-
-/** Where it is counted. */
-export interface Counts {
+/** Where calls are counted. What has been counted outlives a reload. */
+export interface AdmissionCounters {
 	readonly limiter: Limiter;
 	readonly spend: SpendStore;
-	readonly usual: UsualCalls;
 }
 
 /** What decides. */
 export interface AdmissionOptions {
 	readonly limits: Config["limits"];
-	/** What has been counted so far, which outlives a reload. */
-	readonly counts: Counts;
+	readonly counts: AdmissionCounters;
 	/** Told whose limit, and of what, kept a call out. */
 	readonly onRefused?: (by: "key" | "model" | "address" | "budget", counts: string) => void;
 	/** ms; never goes back. */
@@ -69,21 +53,58 @@ const DAY_MS = 86_400_000;
 const MOST_NAMES = 5_000;
 const COUNTS = { rpm: "requests", tpm: "tokens", concurrency: "concurrency" } as const;
 
-/** Whose limits they are, as bounds but for their amounts. */
+/** Whose limits they are: all but their amounts, which are a call's own. */
 interface LimitSet {
 	readonly id: string;
 	readonly bounds: readonly Limit[];
+	/** The most tokens of a prompt. */
 	readonly input: number | undefined;
+	/** One of them counts tokens. */
+	readonly countsTokens: boolean;
 }
 
-/** The turnstile of one configuration; what has been counted lives in its limiter and its board. */
+/** A call that was let through. */
+export class Admission {
+	/** For its answer: how its limits stand. */
+	headers: Readonly<Record<string, string>> | undefined;
+	/** What it holds of its limits until it is over. */
+	reservation: Reservation | undefined;
+
+	constructor(
+		private readonly control: AdmissionControl,
+		private readonly caller: Caller | undefined,
+	) {}
+
+	/** The call is over. Once. */
+	settle({ tokens, cost }: CallUsage): void {
+		const { control, caller, reservation } = this;
+		const { limiter, spend } = control.counts;
+		const now = control.time();
+		if (caller && cost > 0 && Number.isFinite(cost)) {
+			const { day, month, total } = control.periods();
+			// Before what was reserved is free: what other replicas are told then holds it.
+			spend.add(caller.id, day, cost);
+			spend.add(caller.id, month, cost);
+			spend.add(caller.id, total, cost);
+		}
+		if (reservation) limiter.settle(reservation, tokens, now);
+	}
+}
+
+/** The limits of one configuration; what has been counted lives in the limiter and the spend store. */
 export class AdmissionControl {
+	/** A limit counts by the model's name. */
+	readonly limitsModels: boolean;
+	/** A limit counts calls without a key by the client's address. */
+	readonly limitsAddresses: boolean;
 	readonly #models: readonly { readonly fits: NameMatcher; readonly set: LimitSet }[];
 	readonly #byName = new Map<string, readonly LimitSet[]>();
 	readonly #callers = new WeakMap<Caller, LimitSet>();
-	readonly #time: () => number;
+	readonly counts: AdmissionCounters;
+	/** ms; never goes back. */
+	readonly time: () => number;
 	readonly #wall: () => number;
-	/** The periods of a day: to name them anew for each call would cost 1 µs. */
+	/** The periods of a day: to name them anew for each call would cost more than all else here. */
 	#day = Number.NaN;
 	#periods = periodsOf(0);
 
@@ -92,60 +113,106 @@ export class AdmissionControl {
 			fits: nameMatcher([pattern.toLowerCase()]),
 			set: setOf(`model:${pattern}`, limits),
 		}));
-		this.#time = options.time ?? (() => performance.now());
+		this.limitsModels = this.#models.length > 0;
+		this.limitsAddresses = options.limits.address !== undefined;
+		this.counts = options.counts;
+		this.time = options.time ?? (() => performance.now());
 		this.#wall = options.wall ?? Date.now;
-	}
-
-	/** What calls usually come to: what is reserved where the client sets no limit. */
-	get usual(): UsualCalls {
-		return this.options.counts.usual;
-	}
-
-	/** Whether anything limits calls that come without a key. */
-	get hasLimits(): boolean {
-		return this.#models.length > 0 || this.options.limits.address !== undefined;
 	}
 
 	/**
 	 * Lets a call through. Undefined where nothing limits it. Throws `rate_limit_exceeded`, `insufficient_quota` or `input_too_large`;
-	 * it has taken nothing then.
+	 * it has taken nothing then. A promise where others have to be asked: to wait for nothing costs each call time.
 	 */
-	enter(call: AdmissionRequest): Admission | Promise<Admission> | undefined {
-		const sets = this.#setsOf(call);
-		const budget = call.caller?.budget;
-		if (sets.length === 0 && !call.caller) return undefined;
-		for (const { id, input } of sets) if (input !== undefined) checkInput(id, input, call.promptTokens());
+	enter(request: AdmissionRequest): Admission | Promise<Admission> | undefined {
+		const { caller } = request;
+		const sets = this.#setsOf(request);
+		if (sets.length === 0 && !caller) return undefined;
+		const { counts } = this;
+		const admission = new Admission(this, caller);
+		const now = this.time();
+		const needs = { prompt: false, tokens: false, usd: false };
+		for (const { input, countsTokens } of sets) {
+			if (input !== undefined) needs.prompt = true;
+			if (countsTokens) needs.tokens = true;
+		}
 		const bounds: Limit[] = [];
-		const reserved = budget && this.#reserve(call, budget);
-		if (reserved) bounds.push(reserved);
+		const budget = caller?.budget;
+		let spending: Limit["spending"];
+		if (budget) {
+			needs.usd = true;
+			const { id } = caller;
+			const period = this.periods()[budget.per];
+			spending = { key: id, period, usd: counts.spend.spent(id, period) };
+		}
+		const isReserved = needs.prompt || needs.tokens || needs.usd;
+		const reserve = isReserved ? request.cost.reserve(needs) : undefined;
+		for (const { id, input } of sets)
+			if (input !== undefined && reserve!.prompt > input) throw inputTooLarge(id, input, reserve!);
+		if (spending) {
+			const { usd } = budget!;
+			// What costs nothing a spent budget refuses all the same; one of 0 USD does not.
+			if (reserve!.usd > 0) {
+				bounds.push({ id: caller!.id, counts: "usd", limit: usd, windowMs: 0, amount: reserve!.usd, spending });
+			} else if (usd > 0 && spending.usd >= usd) throw this.#spentBudget(caller!, budget!);
+		}
 		for (const set of sets) {
-			for (const bound of set.bounds) bounds.push(bound.counts === "tokens" ? ofTokens(bound, call) : bound);
+			for (const bound of set.bounds) {
+				if (bound.counts !== "tokens") {
+					bounds.push(bound);
+					continue;
+				}
+				const { prompt, answer, isAnswerLimited } = reserve!;
+				const { id, counts: unit, limit, windowMs } = bound;
+				const certain = isAnswerLimited || answer === 0 ? undefined : prompt;
+				bounds.push({ id, counts: unit, limit, windowMs, amount: prompt + answer, certain });
+			}
 		}
-		if (bounds.length === 0) return this.#pass(call, undefined);
-		const verdict = this.options.counts.limiter.take(bounds, this.#time());
-		if (!(verdict instanceof Promise)) return this.#pass(call, verdict);
-		return verdict.then((made) => this.#pass(call, made));
+		if (bounds.length === 0) return admission;
+		const decision = counts.limiter.take(bounds, now);
+		if (decision instanceof Promise) return decision.then((made) => this.#decided(admission, request, reserve, made));
+		if (!decision.isAllowed) throw this.#refusal(request, reserve, decision);
+		admission.reservation = decision.reservation;
+		admission.headers = limitHeaders(decision.standings);
+		return admission;
 	}
 
-	#pass(call: AdmissionRequest, verdict: LimitDecision | undefined): Admission {
-		const { counts, onRefused } = this.options;
-		const { caller } = call;
-		if (verdict && !verdict.isAllowed) {
-			if (verdict.refused.spending) throw this.#overBudget(call, verdict);
-			onRefused?.(ownerOf(verdict.refused), verdict.refused.counts);
-			throw refusalOf(verdict);
-		}
-		return {
-			headers: verdict && limitHeaders(verdict.standings),
-			settle: ({ tokens, cost }) => {
-				// Before what was reserved is free: what others are told then holds it.
-				if (caller && cost > 0 && Number.isFinite(cost)) this.#spent(caller.id, cost);
-				if (verdict) counts.limiter.settle(verdict.reservation, tokens, this.#time());
-			},
-		};
+	#decided(
+		admission: Admission,
+		request: AdmissionRequest,
+		reserve: CallReserve | undefined,
+		decision: LimitDecision,
+	): Admission {
+		if (!decision.isAllowed) throw this.#refusal(request, reserve, decision);
+		admission.reservation = decision.reservation;
+		admission.headers = limitHeaders(decision.standings);
+		return admission;
 	}
 
-	#periodsNow(): ReturnType<typeof periodsOf> {
+	#refusal(
+		{ caller }: AdmissionRequest,
+		reserve: CallReserve | undefined,
+		decision: Extract<LimitDecision, { isAllowed: false }>,
+	): RouterError {
+		const { refused, retryAfterMs, standings } = decision;
+		if (!refused.spending) {
+			this.options.onRefused?.(ownerOf(refused), refused.counts);
+			return refusalOf(decision);
+		}
+		const budget = caller!.budget!;
+		if (retryAfterMs === Number.POSITIVE_INFINITY) return this.#spentBudget(caller!, budget);
+		this.options.onRefused?.("budget", budget.per);
+		const left = standings.find(({ bound }) => bound.counts === "usd")?.remaining ?? 0;
+		return reservedBudget({ name: caller!.name, budget, left, reserve: reserve!, retryAfterMs });
+	}
+
+	#spentBudget({ name }: Caller, budget: Budget): RouterError {
+		this.options.onRefused?.("budget", budget.per);
+		return spentBudget(name, budget);
+	}
+
+	/** Those of this moment. */
+	periods(): ReturnType<typeof periodsOf> {
 		const now = this.#wall();
 		const day = Math.floor(now / DAY_MS);
 		if (day !== this.#day) {
@@ -155,56 +222,17 @@ export class AdmissionControl {
 		return this.#periods;
 	}
 
-	/**
-	 * What is reserved of the budget for as long as the call runs, so that many at once don't pass it together. Undefined for what costs
-	 * nothing, which a budget that is spent refuses all the same; one of 0 USD does not.
-	 */
-	#reserve(call: AdmissionRequest, budget: Budget): Limit | undefined {
-		const { id } = call.caller!;
-		const { usd, per } = budget;
-		const period = this.#periodsNow()[per];
-		const spending = { key: id, period, usd: this.options.counts.spend.spent(id, period) };
-		const amount = call.cost();
-		if (amount > 0) return { id, counts: "usd", limit: usd, windowMs: 0, amount, spending };
-		if (usd > 0 && spending.usd >= usd) throw this.#spentBudget(call.caller!, budget);
-		return undefined;
-	}
-
-	#spent(id: string, usd: number): void {
-		const { day, month, total } = this.#periodsNow();
-		for (const period of [day, month, total]) this.options.counts.spend.add(id, period, usd);
-	}
-
-	#overBudget(
-		call: AdmissionRequest,
-		{ refused, retryAfterMs, standings }: Extract<LimitDecision, { isAllowed: false }>,
-	): RouterError {
-		const caller = call.caller!;
-		const budget = caller.budget!;
-		if (retryAfterMs === Number.POSITIVE_INFINITY) return this.#spentBudget(caller, budget);
-		this.options.onRefused?.("budget", budget.per);
-		const left = standings.find(({ bound }) => bound.counts === "usd")?.remaining ?? 0;
-		const tokens = { prompt: call.promptTokens(), answer: call.answerTokens(), isLimited: call.isAnswerLimited };
-		return reservedBudget({ name: caller.name, budget, left, reserve: refused.amount, tokens, retryAfterMs });
-	}
-
-	#spentBudget({ name }: Caller, budget: Budget): RouterError {
-		this.options.onRefused?.("budget", budget.per);
-		return spentBudget(name, budget);
-	}
-
-	#setsOf(call: AdmissionRequest): LimitSet[] {
-		const { caller } = call;
+	#setsOf({ caller, address, names = [] }: AdmissionRequest): LimitSet[] {
 		const sets: LimitSet[] = [];
 		if (caller) {
 			const own = this.#ofCaller(caller);
 			if (own.bounds.length > 0 || own.input !== undefined) sets.push(own);
 		} else if (this.options.limits.address) {
-			sets.push(setOf(`address:${call.address()}`, this.options.limits.address));
+			sets.push(setOf(`address:${address}`, this.options.limits.address));
 		}
-		if (this.#models.length === 0) return sets;
+		if (!this.limitsModels) return sets;
 		const first = sets.length;
-		for (const name of call.names()) {
+		for (const name of names) {
 			// Each once: few names have more than one.
 			for (const set of this.#named(name)) if (!sets.includes(set, first)) sets.push(set);
 		}
@@ -237,22 +265,12 @@ function setOf(id: string, limits: LimitsConfig | Caller["limits"]): LimitSet {
 		const limit = limits[name as keyof typeof COUNTS];
 		return limit === undefined ? [] : [{ id, counts, limit, windowMs: MINUTE_MS, amount: 1 }];
 	});
-	return { id, bounds, input: limits.input };
+	return { id, bounds, input: limits.input, countsTokens: limits.tpm !== undefined };
 }
 
-function checkInput(id: string, most: number, tokens: number): void {
-	if (tokens <= most) return;
+function inputTooLarge(id: string, most: number, { prompt }: CallReserve): RouterError {
 	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "callers without a key";
-	throw new RouterError("input_too_large", `The prompt has about ${tokens} tokens; ${whose} may send ${most}.`);
-}
-
-/** The bound with what the call takes of it. */
-function ofTokens(bound: Limit, call: AdmissionRequest): Limit {
-	const certain = call.promptTokens();
-	const amount = certain + call.answerTokens();
-	const { id, counts, limit, windowMs } = bound;
-	const taken = { id, counts, limit, windowMs, amount };
-	return call.isAnswerLimited || amount === certain ? taken : { ...taken, certain };
+	return new RouterError("input_too_large", `The prompt has about ${prompt} tokens; ${whose} may send ${most}.`);
 }
 
 function ownerOf({ id }: Limit): "key" | "model" | "address" {

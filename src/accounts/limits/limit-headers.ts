@@ -2,6 +2,7 @@
 import { RouterError } from "../../errors.ts";
 import { decimal } from "../../openai/usage-cost.ts";
 import type { Budget } from "../auth/key-store.ts";
+import type { CallReserve } from "../usage/call-cost.ts";
 import type { Limit, LimitDecision, LimitStatus } from "./limiter.ts";
 
 /** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
@@ -79,22 +80,21 @@ export interface Unaffordable {
 	/** The key's. */
 	readonly name: string;
 	readonly budget: Budget;
-	/** USD that are neither spent nor reserved, and what this call needs of them. */
+	/** USD that are neither spent nor reserved. */
 	readonly left: number;
-	readonly reserve: number;
-	/** What the reserve is made of, and whether the client has said how long its answer may be. */
-	readonly tokens: { readonly prompt: number; readonly answer: number; readonly isLimited: boolean };
+	/** What this call needs of them. */
+	readonly reserve: CallReserve;
 	readonly retryAfterMs: number;
 }
 
 /** Its refusal: what was reserved, and how to make that less. Calls under way hold the rest, so that it is worth another try. */
-export function reservedBudget({ name, budget, left, reserve, tokens, retryAfterMs }: Unaffordable): RouterError {
-	const { prompt, answer, isLimited } = tokens;
-	const asked = isLimited ? `up to ${answer} tokens (max_tokens)` : `${answer} tokens (it sets no max_tokens)`;
-	const less = isLimited ? "Send a smaller max_tokens" : "Send a max_tokens, which is reserved instead";
+export function reservedBudget({ name, budget, left, reserve, retryAfterMs }: Unaffordable): RouterError {
+	const { prompt, answer, isAnswerLimited, usd } = reserve;
+	const asked = isAnswerLimited ? `up to ${answer} tokens (max_tokens)` : `${answer} tokens (it sets no max_tokens)`;
+	const less = isAnswerLimited ? "Send a smaller max_tokens" : "Send a max_tokens, which is reserved instead";
 	const message =
 		`Calls under way hold the rest of the budget of the key "${name}", ${budget.usd} USD ${wholeOf(budget.per)}: ${usdText(left)} USD are ` +
-		`free, and ${usdText(reserve)} USD are reserved for this call, for a prompt of about ${prompt} tokens and an answer of ${asked}. ` +
+		`free, and ${usdText(usd)} USD are reserved for this call, for a prompt of about ${prompt} tokens and an answer of ${asked}. ` +
 		`${less}, or try again when they are over.`;
 	return new RouterError("insufficient_quota", message, {
 		headers: {

@@ -1,7 +1,7 @@
 /** What targets cost, and how much their models read: from the configuration, else from a table of vendors' list prices. */
 import type * as GenaiPrices from "@pydantic/genai-prices";
 import type { PriceConfig } from "../../config/access.ts";
-import { nameMatcher } from "../../config/name-pattern.ts";
+import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { routingSuffix } from "../../providers/model-routing.ts";
 import { type Rates, ratesOfTable } from "./rates.ts";
@@ -12,64 +12,87 @@ export interface Price {
 	readonly output: number;
 }
 
-/** What is known of a model without asking anyone. */
-export interface Listed {
+/** What is known of a model without asking its upstream. */
+export interface ModelPrice {
 	readonly price?: Price | undefined;
 	/** Tokens of prompt and answer together. */
 	readonly context?: number | undefined;
 	/** What each kind of token costs; undefined where nobody knows. */
 	readonly rates?: Rates | undefined;
-	/** Who says so: `prices:`, the table of list prices, or that it runs on the house's own hardware. */
+	/** Where the price comes from. */
 	readonly source?: PriceSource | undefined;
 }
 
-/** Where a price comes from. */
+/** `prices:` of the configuration, the table of list prices, or that the model runs on hardware of the owner's own. */
 export type PriceSource = "prices" | "list" | "own";
 
-/** Looks things up; each target once a day, since list prices change at midnight (UTC). */
-export interface PriceBook {
-	/**
-	 * What nobody knows stays undefined.
-	 * @param id `provider/model`, as `prices:` names it
-	 * @param priceId the vendor's id in the list prices; undefined where those have none of it
-	 */
-	of(id: string, priceId: string | undefined, model: string, isOwn: boolean): Listed;
+/** A target whose price is asked. */
+export interface PricedTarget {
+	/** `provider/model`, as `prices:` names it. */
+	readonly id: string;
+	/** What `prices:` calls it instead: `local/model` for a model of several agents. */
+	readonly name?: string | undefined;
+	/** What the upstream calls the model. */
+	readonly model: string;
+	/** `priceId`: the vendor's id in the table of list prices; absent where the table has none of it. */
+	readonly provider: { readonly name: string; readonly priceId?: string | undefined };
+	/** `cloud` where it is absent: all others run on hardware of the owner's own. */
+	readonly kind?: string | undefined;
 }
 
-/** In the house a call costs no more than no call. */
+/** Without a setting, a call to the owner's own hardware costs no more than no call. */
 const FREE: Price = { input: 0, output: 0 };
-const OWN: Listed = { price: FREE, rates: FREE, source: "own" };
+const OWN: ModelPrice = { price: FREE, rates: FREE, source: "own" };
 const DAY_MS = 86_400_000;
-/** A look into the table takes up to 8 ms, so each is kept; clients choose the names behind `openrouter/`. */
-const MOST_KEPT = 5_000;
+/** A look into the table keeps the event loop for ms, so each is remembered; clients choose the names behind `openrouter/`. */
+const MOST_KNOWN = 5_000;
 const MILLION = 1_000_000;
 
-/** The price book of one configuration. Nothing is loaded before a vendor's price is asked for. */
-export function priceBook(settings: Config["prices"], wall: () => number = Date.now): PriceBook {
-	const exact = new Map(Object.entries(settings).map(([name, price]) => [name, configured(price)]));
-	// An upstream may take a name in any case: no spelling of it has another price.
-	const patterns = Object.entries(settings)
-		.sort(([a], [b]) => Number(a.includes("*")) - Number(b.includes("*")))
-		.map(([name, price]) => ({ fits: nameMatcher([name.toLowerCase()]), price: configured(price) }));
-	const priceOf = (id: string) => exact.get(id) ?? patterns.find(({ fits }) => fits(id.toLowerCase()))?.price;
-	const kept = new Map<string, Listed>();
-	let day = 0;
-	return {
-		of(id, priceId, model, isOwn) {
-			const today = Math.floor(wall() / DAY_MS);
-			if (today !== day) kept.clear();
-			day = today;
-			let listed = kept.get(id);
-			if (!listed) {
-				const suffix = routingSuffix(id);
-				const own = priceOf(id) ?? (suffix === undefined ? undefined : priceOf(id.slice(0, -suffix.length)));
-				listed = { ...(isOwn ? OWN : fromTable(priceId, model, wall())), ...own };
-				if (kept.size >= MOST_KEPT) kept.clear();
-				kept.set(id, listed);
-			}
-			return listed;
-		},
-	};
+/** The prices of one configuration. Each target is looked up once a day, since list prices change at midnight (UTC); the table is loaded when the first vendor's price is asked. */
+export class PriceBook {
+	readonly #exact: ReadonlyMap<string, ModelPrice>;
+	readonly #patterns: readonly { readonly fits: NameMatcher; readonly price: ModelPrice }[];
+	readonly #known = new Map<string, ModelPrice>();
+	#day = 0;
+
+	/** @param wall Unix time, ms */
+	constructor(
+		settings: Config["prices"],
+		private readonly wall: () => number = Date.now,
+	) {
+		const names = Object.entries(settings).map(([name, price]) => ({ name, price: configured(price) }));
+		this.#exact = new Map(names.map(({ name, price }) => [name, price]));
+		// An upstream may take a name in any case: no spelling of it has another price.
+		this.#patterns = names
+			.sort((a, b) => Number(a.name.includes("*")) - Number(b.name.includes("*")))
+			.map(({ name, price }) => ({ fits: nameMatcher([name.toLowerCase()]), price }));
+	}
+
+	/** What is known of a target's model. What nobody knows is undefined. */
+	of({ id, name = id, model, provider, kind = "cloud" }: PricedTarget): ModelPrice {
+		const now = this.wall();
+		const today = Math.floor(now / DAY_MS);
+		if (today !== this.#day) this.#known.clear();
+		this.#day = today;
+		let found = this.#known.get(name);
+		if (!found) {
+			const isOwn = kind !== "cloud" || provider.name === "dummy";
+			found = { ...(isOwn ? OWN : fromTable(provider.priceId, model, now)), ...this.#setting(name) };
+			if (this.#known.size >= MOST_KNOWN) this.#known.clear();
+			this.#known.set(name, found);
+		}
+		return found;
+	}
+
+	/** What `prices:` says of a name, or of the name without what chooses a variant of the same model behind it. */
+	#setting(name: string): ModelPrice | undefined {
+		const suffix = routingSuffix(name);
+		return this.#settingOf(name) ?? (suffix === undefined ? undefined : this.#settingOf(name.slice(0, -suffix.length)));
+	}
+
+	#settingOf(name: string): ModelPrice | undefined {
+		return this.#exact.get(name) ?? this.#patterns.find(({ fits }) => fits(name.toLowerCase()))?.price;
+	}
 }
 
 /** USD that a call of so many tokens costs; undefined where the price is not known. */
@@ -78,11 +101,12 @@ export function listPriceOf(price: Price | undefined, input: number, output: num
 }
 
 /** What a setting of `prices:` says. */
-function configured({ input = 0, output = 0, ...rest }: PriceConfig): Listed {
+function configured({ input = 0, output = 0, ...rest }: PriceConfig): ModelPrice {
 	return { price: { input, output }, rates: { input, output, ...rest }, source: "prices" };
 }
 
-function fromTable(priceId: string | undefined, model: string, now: number): Listed {
+/** What the table of list prices says. @param priceId the vendor's id there */
+function fromTable(priceId: string | undefined, model: string, now: number): ModelPrice {
 	if (priceId === undefined) return {};
 	// 20 ms and 4 MB: most routers that are started never choose between vendors.
 	const { calcPrice }: typeof GenaiPrices = require("@pydantic/genai-prices");

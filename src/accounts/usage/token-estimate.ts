@@ -1,12 +1,12 @@
 /**
- * How many tokens a call's prompt has, roughly, before anyone has counted them. Reserved of token limits and budgets until the
- * upstream's own count is there, and what `input` limits are held against. On the 59 recorded calls, most of them a sentence or two,
- * half are off by 155 tokens or less and 95 % by 678 (`bun test/bench/estimate.ts`): what vendors put before a prompt unasked (Claude
- * with tools: 350 tokens), and pictures.
+ * How many tokens a call may take, before anyone has counted them. The estimate of its prompt and the limit of its answer are reserved of
+ * token limits and budgets until the upstream's own count is there; `input` limits are held against the former. The estimate misses what
+ * vendors put before a prompt unasked (Claude with tools: 350 tokens), and is rough for pictures; `bun test/bench/estimate.ts` measures
+ * it. Pure.
  */
 import type { Call } from "../../openai/call.ts";
 import type { Field } from "../../openai/json.ts";
-import { type MediaCount, mediaIn } from "./media-estimate.ts";
+import { OPERATIONS } from "../../openai/operations.ts";
 
 /** The part of a call that is read. */
 export type Estimated = Pick<Call, "operation" | "raw" | "body" | "fields">;
@@ -46,7 +46,7 @@ const NO_PROMPT = new Set(
 	).split(" "),
 );
 
-/** Tokens of the prompt. 1 µs for short ones; counting bytes costs 0.05 µs a kilobyte. */
+/** Tokens of the prompt. Nothing is parsed or decoded: the texts' lengths and bytes say it. */
 export function estimatedPrompt({ operation, raw, body, fields }: Estimated): PromptEstimate {
 	const media = { image: 0, audio: 0, other: 0, characters: 0 };
 	let tokens = 0;
@@ -117,4 +117,110 @@ export function answerTokens(characters: number): number {
 
 function ofText(text: string): number {
 	return text.length / TEXT + (Buffer.byteLength(text) - text.length) * EXTRA_BYTE;
+}
+
+/** What is no text in a prompt, told by its kind and its size: nothing is decoded. */
+interface MediaCount {
+	/** Tokens. */
+	image: number;
+	audio: number;
+	/** Files and films. */
+	other: number;
+	/** Of the text around: base64, which is no words. */
+	characters: number;
+}
+
+/** A picture: from 85 (OpenAI, low detail) to 1,600 (Claude, large). Also what a file has at least, whatever it is. */
+const PICTURE_TOKENS = 500;
+const LOW_DETAIL_TOKENS = 85;
+/** Bytes a token. Text is counted as text; of a PDF a page has some 50 KB and 1,000 tokens; of sound a second has 32 tokens at most. */
+const TEXT_BYTES = 4;
+const FILE_BYTES = 50;
+const WAV_BYTES = 1_500;
+const SOUND_BYTES = 500;
+/** Kinds of part that are no text; of one that nobody knows all counts as text. */
+const MEDIA = /image|audio|video|file|document/;
+/** Bytes that a character of base64 stands for. */
+const BASE64 = 0.75;
+
+/** Adds what is no text in a message's content, or in an input of embeddings. */
+function mediaIn(content: unknown, found: MediaCount): void {
+	if (!Array.isArray(content)) return;
+	for (const part of content as Part[]) {
+		if (typeof part !== "object" || part === null) continue;
+		const { type } = part;
+		if (typeof type !== "string" || !MEDIA.test(type)) continue;
+		const inner = part[type];
+		const data = dataOf(inner) ?? dataOf(part);
+		const isInside = data !== undefined && !/^https?:/i.test(data);
+		if (isInside) found.characters += data.length;
+		const bytes = isInside ? data.length * BASE64 : 0;
+		const said = typeof inner === "object" && inner !== null ? (inner as Record<string, unknown>) : part;
+		if (type.includes("image")) {
+			found.image += said["detail"] === "low" ? LOW_DETAIL_TOKENS : PICTURE_TOKENS;
+		} else if (type.includes("audio")) {
+			const isWav = said["format"] === "wav" || data?.startsWith("data:audio/wav") === true;
+			found.audio += Math.max(PICTURE_TOKENS, bytes / (isWav ? WAV_BYTES : SOUND_BYTES));
+		} else if (type.includes("video")) {
+			found.other += Math.max(PICTURE_TOKENS, bytes / SOUND_BYTES);
+		} else {
+			const isText = data !== undefined && /^data:(?:text\/|application\/(?:json|xml))/i.test(data);
+			found.other += Math.max(PICTURE_TOKENS, bytes / (isText ? TEXT_BYTES : FILE_BYTES));
+		}
+	}
+}
+
+type Part = Record<string, unknown>;
+
+/** Where parts of all kinds keep what they hold, or its address. */
+const PLACES = ["url", "data", "file_data"];
+
+/** The text that holds it, or leads to it. */
+function dataOf(value: unknown): string | undefined {
+	if (typeof value === "string") return value;
+	if (typeof value !== "object" || value === null) return undefined;
+	for (const place of PLACES) {
+		const data = (value as Record<string, unknown>)[place];
+		if (typeof data === "string") return data;
+	}
+	return undefined;
+}
+
+/** The part of a call that says how long its answer may be. */
+export type AnswerRequest = Pick<Estimated, "operation" | "body">;
+
+/**
+ * Tokens that each choice may have at most, reasoning among them; undefined where the client sets no limit. 0 is none: many servers
+ * read `max_completion_tokens or max_tokens`, to which 0 is as good as absent. Embeddings have no answer to count: 0.
+ */
+export function answerLimit({ operation, body }: AnswerRequest): number | undefined {
+	if (!OPERATIONS[operation].generates) return 0;
+	return whole(body["max_completion_tokens"]) ?? whole(body["max_tokens"]);
+}
+
+/** Answers that are made of a call, and paid for: `n`, or `best_of` where that is more, for each of its prompts. */
+export function choicesOf({ operation, body }: AnswerRequest): number {
+	const each = Math.max(whole(body["n"]) ?? 1, whole(body["best_of"]) ?? 1);
+	const prompts = operation === "completions" ? body["prompt"] : undefined;
+	// An array of numbers is one prompt, given as tokens.
+	const isSeveral = Array.isArray(prompts) && prompts.length > 0 && typeof prompts[0] !== "number";
+	return each * (isSeveral ? prompts.length : 1);
+}
+
+const whole = (value: unknown): number | undefined =>
+	typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
+
+/** What an answer may be besides text. */
+export interface Modalities {
+	readonly image: boolean;
+	readonly audio: boolean;
+}
+
+const TEXT_ONLY: Modalities = { image: false, audio: false };
+
+/** What the client asks for besides text. */
+export function modalitiesOf({ body }: AnswerRequest): Modalities {
+	const asked = body["modalities"];
+	if (!Array.isArray(asked)) return TEXT_ONLY;
+	return { image: asked.includes("image"), audio: asked.includes("audio") };
 }
