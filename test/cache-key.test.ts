@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { keyOf as made } from "../src/cache/key.ts";
 import { parseRequest } from "../src/openai/call.ts";
-import { canonical } from "../src/openai/canonical-json.ts";
+import { canonical } from "../src/openai/json.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { random } from "./kit/random.ts";
 import { objectText } from "./kit/random-json.ts";

@@ -1,9 +1,9 @@
 /** One kept answer serves streams and whole answers: a stream is folded into JSON, and JSON replayed as a stream. */
 import { describe, expect, test } from "bun:test";
 import { ChatCompletionStream } from "openai/lib/ChatCompletionStream";
-import { withoutCost, withUsage } from "../src/openai/answer-usage.ts";
 import { replayEvents } from "../src/openai/json-to-stream.ts";
 import { foldStream } from "../src/openai/stream-to-json.ts";
+import { withoutCost, withUsage } from "../src/openai/usage-edits.ts";
 import { DIALECTS } from "./kit/dialects.ts";
 import { DONE, event } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";

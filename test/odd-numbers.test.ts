@@ -3,7 +3,7 @@
  * counts that are whole and a price that is none or not negative, and what clients read is well.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { isPlainUsage } from "../src/openai/answer-usage.ts";
+import { isPlainUsage } from "../src/openai/usage.ts";
 import { DIALECTS, upstreamsAt } from "./kit/dialects.ts";
 import { chunksOf, type ExchangeResponse, type Json, type Loose } from "./kit/exchange.ts";
 import { type Replay, startReplay } from "./kit/replay.ts";

@@ -5,7 +5,7 @@ import { HardwareClocks } from "../src/accounts/usage/hardware-clocks.ts";
 import { PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
 import { chargeFor, type Rates } from "../src/accounts/usage/rates.ts";
 import type { Tokens } from "../src/openai/usage.ts";
-import { decimal, withCost } from "../src/openai/usage-cost.ts";
+import { decimal, withCost } from "../src/openai/usage-edits.ts";
 import { VENDORS } from "../src/vendors.ts";
 import { random } from "./kit/random.ts";
 

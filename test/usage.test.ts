@@ -1,7 +1,7 @@
 /** What upstreams count and price is checked where it is read: whatever they send, counts are whole, within bounds, and honest. */
 import { describe, expect, test } from "bun:test";
-import { isPlainUsage, withCounts } from "../src/openai/answer-usage.ts";
-import { costOf, MOST_TOKENS, tokensOf } from "../src/openai/usage.ts";
+import { costOf, isPlainUsage, MOST_TOKENS, readUsage, tokensOf } from "../src/openai/usage.ts";
+import { withCounts } from "../src/openai/usage-edits.ts";
 import { usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
 import { usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
 
@@ -245,4 +245,27 @@ describe("what an upstream says a call costs", () => {
 			).toBeUndefined();
 		},
 	);
+});
+
+describe("reasoning that an upstream leaves out of its completion (xAI, recorded)", () => {
+	const usage = (total: number) => ({
+		prompt_tokens: 213,
+		completion_tokens: 2,
+		completion_tokens_details: { reasoning_tokens: 198 },
+		total_tokens: total,
+	});
+
+	test("is counted, whole, where the total says so", () => {
+		expect(readUsage(usage(413))).toEqual({
+			tokens: { input: 213, output: 200, reasoning: 198 },
+			cost: undefined,
+			completion: 200,
+			isPlain: true,
+		});
+	});
+
+	test("is not counted twice by an upstream that includes it", () => {
+		const { tokens, completion } = readUsage({ ...usage(413), completion_tokens: 200 });
+		expect([tokens, completion]).toEqual([{ input: 213, output: 200, reasoning: 198 }, undefined]);
+	});
 });

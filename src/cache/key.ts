@@ -1,6 +1,6 @@
 /** What makes two calls the same. */
 import type { Call } from "../openai/call.ts";
-import { canonical } from "../openai/canonical-json.ts";
+import { canonical } from "../openai/json.ts";
 import type { RingKey } from "./ring.ts";
 
 /** Fields that change nothing in the answer: who asks, how it is sent, what the vendor's own cache does. */

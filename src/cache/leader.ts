@@ -1,8 +1,8 @@
 /** The caller whose call is made upstream: hands its answer to all who wait, and has it kept. */
 
 import type { ClientCall } from "../dialects/dialect.ts";
-import { withoutCost, withUsage } from "../openai/answer-usage.ts";
 import type { StreamPiece } from "../openai/sse.ts";
+import { withoutCost, withUsage } from "../openai/usage-edits.ts";
 import type { Audience } from "../proxy/answer-listener.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import type { CacheEntry } from "./entry.ts";

@@ -1,6 +1,6 @@
 /** What administration answers, as tables and texts for people. Pure. */
 import type { ShownUsage } from "../accounts/usage/usage-report.ts";
-import { decimal } from "../openai/usage-cost.ts";
+import { decimal } from "../openai/usage-edits.ts";
 import type { Explanation } from "../routing/explain.ts";
 import type { AdminService, ShownInvitation, ShownSecret, UsageQuery } from "../server/admin/admin-service.ts";
 import type { ShownCall } from "../server/admin/call-view.ts";

@@ -2,7 +2,7 @@
 import { parseRequest } from "../openai/call.ts";
 import { DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
 import { foldStream } from "../openai/stream-to-json.ts";
-import { withCost } from "../openai/usage-cost.ts";
+import { withCost } from "../openai/usage-edits.ts";
 import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
 
 /** Keeps no state: one for all streams. */

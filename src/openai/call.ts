@@ -2,7 +2,7 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
-import { type Field, fieldsOf, JsonTooLarge, repeatedKey, skipSpace } from "./json.ts";
+import { type Field, JsonTooLarge, type ParsedText, parseWithFields } from "./json.ts";
 import { OPERATIONS, type Operation } from "./operations.ts";
 import type { RequestBody } from "./request-fields.ts";
 import { describe } from "./validation.ts";
@@ -54,20 +54,17 @@ const CHECKS: Record<Operation, TypeCheck<TSchema>> = {
  * `body_too_large` (more fields than a parse should see), or `invalid_value` with the path of the first field at fault; messages never quote the body.
  */
 export function parseRequest(operation: Operation, raw: string): ParsedRequest {
-	let body: unknown;
-	let fields: Field[];
+	let parsed: ParsedText;
 	try {
-		// Counts what there is before anything is made of it; the fields are looked for anyway.
-		fields = isList(raw) ? [] : fieldsOf(raw, 0, { parts: 0 });
-		body = isList(raw) ? [] : JSON.parse(raw);
+		parsed = parseWithFields(raw);
 	} catch (cause) {
 		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
 		throw new RouterError("invalid_json", `The body is no valid JSON: ${reasonOf(cause)}.`);
 	}
+	const { value: body, fields, repeated } = parsed;
 	if (typeof body !== "object" || body === null || Array.isArray(body)) {
 		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
 	}
-	const repeated = repeatedKey(fields);
 	if (repeated !== undefined) {
 		throw new RouterError("duplicate_key", `The field "${repeated.slice(0, 64)}" stands twice; send it once.`, {
 			param: repeated.slice(0, 64),
@@ -82,11 +79,6 @@ export function parseRequest(operation: Operation, raw: string): ParsedRequest {
 	const checked = body as RequestBody;
 	return { raw, body: checked, fields, stream: checked.stream === true && OPERATIONS[operation].canStream };
 }
-
-/** Whatever else it is, it is no object, and need not be read. */
-const isList = (raw: string): boolean => raw.charCodeAt(skipSpace(raw, 0)) === OPEN_BRACKET;
-
-const OPEN_BRACKET = 91;
 
 /** The refusal of a body beyond the bounds. */
 export function tooLarge({ bound, message }: JsonTooLarge): RouterError {

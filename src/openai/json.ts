@@ -1,9 +1,9 @@
 /**
- * Where the fields of a JSON object stand in its text, and edits to that text.
+ * JSON as text: where the fields of an object stand in it, edits to it, its bounds, and its canonical form.
  *
  * Upstreams that speak OpenAI get the client's own text with a few splices, so that
  * unknown fields, key order and numbers that a parse would round (12345678901234567890,
- * 1e400) survive. Everything here expects text that `JSON.parse` has accepted.
+ * 1e400) survive. Where nothing else is said, text that `JSON.parse` has accepted is expected.
  */
 
 /** One field: its decoded key, where that stands, and where its value stands in the text (`end` exclusive). */
@@ -79,7 +79,7 @@ export function fieldsOf(text: string, from = 0, tally?: Tally): Field[] {
 	}
 }
 
-/** The key between these quotes. Few have an escape in them, and a parse costs 0.3 µs. */
+/** The key between these quotes. Few have an escape in them: only those are parsed. */
 function keyIn(text: string, at: number, end: number): string {
 	const key = text.slice(at + 1, end - 1);
 	return key.includes("\\") ? (JSON.parse(text.slice(at, end)) as string) : key;
@@ -127,7 +127,7 @@ export function repeatedKey(fields: readonly Field[]): string | undefined {
 		return undefined;
 	}
 	const seen = new Set<string>();
-	// Every key against every other took 5 minutes of the whole process for a 3 MB body of 300,000 keys.
+	// Every key against every other would stop the process for minutes where a body has 300,000 keys.
 	return fields.find(({ key }) => seen.size === seen.add(key).size)?.key;
 }
 
@@ -158,13 +158,13 @@ export function splice(text: string, edits: readonly Edit[]): string {
 }
 
 /** Past the white space at `at`. */
-export function skipSpace(text: string, at: number): number {
+function skipSpace(text: string, at: number): number {
 	while (text.charCodeAt(at) <= SPACE) at++;
 	return at;
 }
 
-/** Past the closing quote of the string that opens at `at`. `indexOf` is native: a 100 KB prompt costs a few µs. */
-export function stringEnd(text: string, at: number): number {
+/** Past the closing quote of the string that opens at `at`. `indexOf` is native, a loop over a long prompt is not. */
+function stringEnd(text: string, at: number): number {
 	let end = text.indexOf('"', at + 1);
 	while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
 	return end === -1 ? text.length : end + 1;
@@ -219,12 +219,123 @@ export function parseBounded(text: string, from = DEEPEST): unknown {
 	return JSON.parse(text);
 }
 
+/** What `parseWithFields` has read. */
+export interface ParsedText {
+	readonly value: unknown;
+	/** The top-level fields, where the value is an object. */
+	readonly fields: readonly Field[];
+	/** The first key among them that stands twice. */
+	readonly repeated: string | undefined;
+}
+
+/**
+ * `JSON.parse` within the bounds, and where the fields stand. Of a list nothing is read: its value is an empty one. Throws JsonTooLarge past
+ * the bounds, SyntaxError as `JSON.parse` does, RangeError where it is nested too deeply for it.
+ */
+export function parseWithFields(text: string): ParsedText {
+	if (text.charCodeAt(skipSpace(text, 0)) === OPEN_BRACKET) return { value: [], fields: [], repeated: undefined };
+	// Counts what there is before anything is made of it.
+	const fields = fieldsOf(text, 0, { parts: 0 });
+	return { value: JSON.parse(text), fields, repeated: repeatedKey(fields) };
+}
+
 /** Past the number or word at `at`. */
-export function scalarEnd(text: string, at: number): number {
+function scalarEnd(text: string, at: number): number {
 	while (at < text.length) {
 		const code = text.charCodeAt(at);
 		if (code === COMMA || code === CLOSE_BRACE || code === CLOSE_BRACKET || code <= SPACE) break;
 		at++;
 	}
 	return at;
+}
+
+/** Digits that a double holds exactly, whatever they are (IEEE 754: 15.95), and the smallest number of which that is true. */
+const EXACT_DIGITS = 15;
+const EXACT_FROM = 1e-300;
+/** Scalars that most bodies hold, and that are canonical without a look. */
+const CANONICAL = new Set(["0", "1", "true", "false", "null"]);
+
+/**
+ * The canonical form of the value that stands at `start`: one text for all JSON texts that mean the same, with no white space, keys in order,
+ * strings and plain numbers written one way. Numbers that a parse might round (12345678901234567890, 1e400) stay as they are written, so
+ * that two of them are never taken for one. Throws RangeError where it is nested thousands of levels deep.
+ */
+export function canonical(text: string, start = 0): string {
+	return new CanonicalReader(text, start).value();
+}
+
+/** Reads once, from left to right: looking for each level's end first would cost the square of the depth. */
+class CanonicalReader {
+	constructor(
+		private readonly text: string,
+		private at: number,
+	) {}
+
+	value(): string {
+		this.at = skipSpace(this.text, this.at);
+		const start = this.at;
+		const first = this.text.charCodeAt(start);
+		if (first === OPEN_BRACE) return this.#object();
+		if (first === OPEN_BRACKET) return this.#array();
+		this.at = first === QUOTE ? stringEnd(this.text, start) : scalarEnd(this.text, start);
+		const written = this.text.slice(start, this.at);
+		return first === QUOTE ? canonicalString(written) : canonicalScalar(written);
+	}
+
+	#object(): string {
+		const fields: [key: string, value: string][] = [];
+		let isSorted = true;
+		let last = "";
+		this.at++;
+		while (this.#isBefore(CLOSE_BRACE)) {
+			const key = this.value();
+			// The colon, which white space may surround.
+			this.at = skipSpace(this.text, this.at) + 1;
+			fields.push([key, this.value()]);
+			isSorted &&= last <= key;
+			last = key;
+		}
+		if (!isSorted) fields.sort(byKey);
+		let text = "{";
+		for (const [key, value] of fields) text += `${text === "{" ? "" : ","}${key}:${value}`;
+		return `${text}}`;
+	}
+
+	#array(): string {
+		let text = "[";
+		this.at++;
+		while (this.#isBefore(CLOSE_BRACKET)) text += (text === "[" ? "" : ",") + this.value();
+		return `${text}]`;
+	}
+
+	/** Whether something comes before the bracket; past commas, and past the bracket where nothing does. */
+	#isBefore(bracket: number): boolean {
+		this.at = skipSpace(this.text, this.at);
+		if (this.text.charCodeAt(this.at) === COMMA) this.at = skipSpace(this.text, this.at + 1);
+		if (this.at < this.text.length && this.text.charCodeAt(this.at) !== bracket) return true;
+		this.at++;
+		return false;
+	}
+}
+
+/** A key that stands twice keeps its order: parsers take the last. */
+function byKey([one]: [string, string], [other]: [string, string]): number {
+	if (one === other) return 0;
+	return one < other ? -1 : 1;
+}
+
+/** `"\u0041"` is `"A"`, and `\/` a slash. All other escapes have but one form. */
+function canonicalString(text: string): string {
+	return text.includes("\\u") || text.includes("\\/") ? JSON.stringify(JSON.parse(text)) : text;
+}
+
+/** `1.0` and `1e0` are `1`; `true`, `false` and `null` are themselves. */
+function canonicalScalar(text: string): string {
+	if (CANONICAL.has(text)) return text;
+	const digits = text.length <= EXACT_DIGITS ? text.length : text.replace(/[eE].*$|\D/g, "").length;
+	const value = Number(text);
+	if (digits > EXACT_DIGITS || !Number.isFinite(value)) return text;
+	// 1e-400 is no zero, though a parse makes it one.
+	if (Math.abs(value) < EXACT_FROM) return /^[^eE]*[1-9]/.test(text) ? text : "0";
+	return String(value);
 }

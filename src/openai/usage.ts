@@ -1,5 +1,4 @@
-/** Token counts, as OpenAI's `usage` object gives them. */
-import { type Edit, fieldNamed, fieldsOf } from "./json.ts";
+/** What an answer's `usage` says: token counts and cost, read from what upstreams send. Pure. */
 
 /** More tokens than any call has: what is above is no count. Sums over nine billion calls at this bound fit SQLite's integers. */
 export const MOST_TOKENS = 1_000_000_000;
@@ -8,7 +7,7 @@ export const MOST_USD = 10_000;
 
 /**
  * The parts of `usage` the router reads (CompletionUsage, spec v2.3.0; the others as their vendors document them). Nothing here is
- * checked: upstreams send fractions, texts and numbers of any size, so each value is read by `tokensOf` and `costOf` alone.
+ * checked: upstreams send fractions, texts and numbers of any size, so each value is read by `readUsage` alone.
  */
 export interface Usage {
 	prompt_tokens?: unknown;
@@ -122,6 +121,39 @@ function setPart(tokens: Tokens, kind: (typeof INPUT_KINDS)[number] | (typeof OU
 	return true;
 }
 
+/** A `usage`, read. */
+export interface UsageReading {
+	/** Undefined where nothing was counted. */
+	readonly tokens?: Tokens | undefined;
+	/** USD, where the upstream says what the call cost. */
+	readonly cost?: number | undefined;
+	/**
+	 * `completion_tokens` as OpenAI means it, reasoning included, where the upstream left the reasoning out: `tokens` has it, and what is
+	 * shown must be given it.
+	 */
+	readonly completion?: number | undefined;
+	/** Clients can read it, once it has that `completion`; see {@link isPlainUsage}. */
+	readonly isPlain?: boolean;
+}
+
+const NOTHING: UsageReading = {};
+
+/**
+ * All that a `usage` says.
+ * @param sentTimings llama.cpp's own counts, which stand beside it
+ */
+export function readUsage(sent: unknown, sentTimings?: unknown): UsageReading {
+	const usage: Usage | undefined = objectIn(sent);
+	if (!usage) return sentTimings === undefined ? NOTHING : { tokens: tokensOf(sent, sentTimings) };
+	const completion = completionWithReasoning(usage);
+	return {
+		tokens: tokensOf(sent, sentTimings),
+		cost: costOf(sent),
+		completion,
+		isPlain: isPlain(usage, completion ?? usage.completion_tokens),
+	};
+}
+
 /** Tokens of a `usage` object, or of llama.cpp's `timings`; undefined where neither is there. */
 export function tokensOf(sentUsage: unknown, sentTimings?: unknown): Tokens | undefined {
 	const timings: Timings | undefined = objectIn(sentTimings);
@@ -132,7 +164,7 @@ export function tokensOf(sentUsage: unknown, sentTimings?: unknown): Tokens | un
 	const input = inputOf(usage, timings);
 	const tokens = checkedTokens({
 		input,
-		output: outputOf(usage, timings, input),
+		output: completionWithReasoning(usage) ?? outputOf(usage, timings, input),
 		cached:
 			read?.["cached_tokens"] ||
 			usage.cached_tokens ||
@@ -195,12 +227,42 @@ function completionWithReasoning(usage: Usage): number | undefined {
 	return isLeftOut ? output + reasoning : undefined;
 }
 
-/** The edit that puts reasoning into `usage.completion_tokens` where the upstream left it out. @param sent its usage */
-export function usageEdit(text: string, sent: unknown): { edit: Edit; tokens: number } | undefined {
-	const usage: Usage | undefined = objectIn(sent);
-	const tokens = usage && completionWithReasoning(usage);
-	const whole = tokens === undefined ? undefined : fieldNamed(fieldsOf(text), "usage");
-	const field = whole && fieldNamed(fieldsOf(text, whole.start), "completion_tokens");
-	if (!field || tokens === undefined) return undefined;
-	return { edit: { start: field.start, end: field.end, insert: String(tokens) }, tokens };
+/**
+ * Whether clients can read a `usage` as it is: the three counts are whole numbers within bounds (an embedding has no answer to count), and
+ * no price is negative, endless or a text.
+ */
+export function isPlainUsage(value: unknown): boolean {
+	const usage: Usage | undefined = objectIn(value);
+	return usage !== undefined && isPlain(usage, usage.completion_tokens);
+}
+
+/** @param completion what its `completion_tokens` will be */
+function isPlain(usage: Usage, completion: unknown): boolean {
+	const { cost, cost_in_usd_ticks: ticks } = usage;
+	return (
+		isCount(usage.prompt_tokens) &&
+		(completion === undefined || isCount(completion)) &&
+		isCount(usage.total_tokens, 2 * MOST_TOKENS) &&
+		areCounts(usage.prompt_tokens_details) &&
+		areCounts(usage.completion_tokens_details) &&
+		(cost === undefined || cost === null || (typeof cost === "number" && cost >= 0 && cost <= MOST_USD)) &&
+		(ticks === undefined ||
+			ticks === null ||
+			(typeof ticks === "number" && ticks >= 0 && ticks <= Number.MAX_SAFE_INTEGER))
+	);
+}
+
+/** Whether it is a count as clients expect one. */
+export function isCount(value: unknown, most = MOST_TOKENS): boolean {
+	return typeof value === "number" && value >= 0 && value <= most && Number.isInteger(value);
+}
+
+function areCounts(details: unknown): boolean {
+	if (details === undefined || details === null) return true;
+	if (typeof details !== "object") return false;
+	for (const kind in details) {
+		const count = (details as Record<string, unknown>)[kind];
+		if (typeof count !== "object" && !isCount(count)) return false;
+	}
+	return true;
 }

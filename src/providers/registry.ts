@@ -4,7 +4,7 @@ import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import { nameMatcher } from "../config/name-pattern.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
-import { StartError } from "../errors.ts";
+import { RouterError, StartError } from "../errors.ts";
 import { type ProviderType, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
 import { isLocal, isOwnSite } from "./locality.ts";
 import type { SomeTimeouts, UpstreamTimeouts } from "./provider.ts";
@@ -45,6 +45,15 @@ export const configuredOf = ({ name, row, keySetting, apiKey, timeouts, ownTimeo
 	timeouts,
 	ownTimeouts,
 });
+
+/** The refusal of a call to an upstream that is not ready: `provider_key_missing`, naming the variable that would give what it lacks. */
+export function addressMissing({ state, row, variable }: Upstream): RouterError {
+	const what = state === "no-key" ? "key" : "address";
+	return new RouterError(
+		"provider_key_missing",
+		`No ${what} for ${row.title}: set ${variable} and restart the router.`,
+	);
+}
 
 /** Every upstream: the table's own and those of `providers:`. Addresses and keys: configuration over environment over table. */
 export function configureUpstreams(config: Config, env: Environment, vendors: Vendors = VENDORS): Upstream[] {

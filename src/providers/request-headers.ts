@@ -46,23 +46,34 @@ export function listHeaders(upstream: Upstream): Record<string, string> {
 	};
 }
 
-/** Header names in lower case. `accept-encoding: identity`: Bun decodes a compressed body but leaves its headers. */
-export function requestHeaders(upstream: Upstream, call: Call): Record<string, string> {
-	const headers: Record<string, string> = {
+/**
+ * The headers of an upstream's calls, in lower case. What all of them share is made once. `accept-encoding: identity`: Bun decodes a compressed
+ * body but leaves its headers.
+ */
+export function requestHeaders(upstream: Upstream): (call: Call) => Record<string, string> {
+	const { row, headers: configured, baseUrl } = upstream;
+	const { forwardedHeaders, callerHeader } = row;
+	const key = keyHeaders(upstream);
+	// Vendors at their own address can't lead back, and need not know.
+	const tellsHops = isOwnSite(row.site) || baseUrl !== row.baseUrl;
+	const shared: Record<string, string> = {
 		"content-type": "application/json",
-		accept: call.stream ? "text/event-stream" : "application/json",
+		accept: "application/json",
 		"accept-encoding": "identity",
 		"user-agent": `router/${VERSION}`,
-		"x-request-id": call.id,
-		...upstream.headers,
+		"x-request-id": "",
+		...configured,
+		...key,
 	};
-	const { forwardedHeaders, callerHeader, site } = upstream.row;
-	call.headers.forEach((value, name) => {
-		if (isForwarded(name) || forwardedHeaders?.includes(name)) headers[name] = value;
-	});
-	Object.assign(headers, keyHeaders(upstream));
-	if (callerHeader !== undefined && call.key) headers[callerHeader] = headerText(call.key);
-	// Vendors at their own address can't lead back, and need not know.
-	if (isOwnSite(site) || upstream.baseUrl !== upstream.row.baseUrl) headers[HOPS] = call.hops;
-	return headers;
+	return (call) => {
+		const headers = { ...shared };
+		if (call.stream && configured["accept"] === undefined) headers["accept"] = "text/event-stream";
+		if (configured["x-request-id"] === undefined) headers["x-request-id"] = call.id;
+		call.headers.forEach((value, name) => {
+			if (isForwarded(name) || forwardedHeaders?.includes(name)) headers[name] = value;
+		});
+		if (callerHeader !== undefined && call.key) headers[callerHeader] = headerText(call.key);
+		if (tellsHops) headers[HOPS] = call.hops;
+		return headers;
+	};
 }

@@ -7,10 +7,9 @@
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
 import { asRouterError, RouterError } from "../errors.ts";
-import { withCounts } from "../openai/answer-usage.ts";
 import { SentRecord } from "../openai/sent-so-far.ts";
 import { DONE, KEEP_ALIVE, type StreamPiece, sseComment, sseData } from "../openai/sse.ts";
-import { withCost } from "../openai/usage-cost.ts";
+import { withCost, withCounts } from "../openai/usage-edits.ts";
 import { errorOf } from "../providers/failure-to-error.ts";
 import type { Target } from "../providers/provider.ts";
 import type { AttemptListener, StartedAnswer } from "./attempt.ts";

@@ -1,8 +1,7 @@
 /** A call and where it may run → the client's answer. */
 import { RouterError } from "../errors.ts";
-import { withCounts } from "../openai/answer-usage.ts";
 import type { Call } from "../openai/call.ts";
-import { answerCharacters, withCost } from "../openai/usage-cost.ts";
+import { withCost, withCounts } from "../openai/usage-edits.ts";
 import { headerText } from "../providers/header-text.ts";
 import { answerHeaders } from "./answer-headers.ts";
 import type { StartedAnswer } from "./attempt.ts";
@@ -76,4 +75,31 @@ function clientHeaders({ head, target }: StartedAnswer, settlement: CallRecord):
 	headers["x-router-overhead-ms"] = settlement.overheadText;
 	// In the place of the upstream's own limits, which are not the caller's.
 	return Object.assign(headers, settlement.headers);
+}
+
+/** What of a message no model has written. */
+const FRAME = new Set(["role", "type", "id"]);
+
+/** What a picture or a sound counts for, whose bytes stand in the answer: some 500 tokens. */
+const MEDIA_CHARACTERS = 2000;
+
+/** Characters of all that an answer says, as far as it can be read. */
+function answerCharacters(json: string): number {
+	let characters = 0;
+	const add = (value: unknown): void => {
+		if (typeof value === "string") characters += value.startsWith("data:") ? MEDIA_CHARACTERS : value.length;
+		else if (typeof value === "object" && value !== null) {
+			for (const [name, part] of Object.entries(value)) if (!FRAME.has(name)) add(part);
+		}
+	};
+	try {
+		const { choices } = JSON.parse(json) as { choices?: unknown };
+		for (const choice of Array.isArray(choices) ? choices : []) {
+			const { message, text } = (choice ?? {}) as { message?: unknown; text?: unknown };
+			add(message ?? text);
+		}
+	} catch {
+		return 0;
+	}
+	return characters;
 }

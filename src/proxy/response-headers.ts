@@ -1,5 +1,5 @@
 /** The headers of whole answers. */
-import { decimal } from "../openai/usage-cost.ts";
+import { decimal } from "../openai/usage-edits.ts";
 import { headerText } from "../providers/header-text.ts";
 import type { Target } from "../providers/provider.ts";
 import { answerHeaders } from "./answer-headers.ts";

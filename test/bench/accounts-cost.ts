@@ -14,7 +14,7 @@ import { PriceBook } from "../../src/accounts/usage/price-book.ts";
 import { chargeFor } from "../../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
 import { parseRequest } from "../../src/openai/call.ts";
-import { withCost } from "../../src/openai/usage-cost.ts";
+import { withCost } from "../../src/openai/usage-edits.ts";
 import { newRequestId } from "../../src/proxy/call-record.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { GUARDED, KEY } from "./subject.ts";

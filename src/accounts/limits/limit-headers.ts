@@ -1,6 +1,6 @@
 /** How limits are told to clients, in the words that OpenAI uses. Pure. */
 import { RouterError } from "../../errors.ts";
-import { decimal } from "../../openai/usage-cost.ts";
+import { decimal } from "../../openai/usage-edits.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { CallReserve } from "../usage/call-cost.ts";
 import type { Limit, LimitDecision, LimitStatus } from "./limiter.ts";

@@ -1,5 +1,5 @@
 /** Usage, summed by whatever is asked for. Pure. */
-import { decimal } from "../../openai/usage-cost.ts";
+import { decimal } from "../../openai/usage-edits.ts";
 import type { UsageRow, UsageSums } from "../../store/ledger-table.ts";
 import { NOTHING } from "./ledger-rows.ts";
 

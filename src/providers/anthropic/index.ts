@@ -1,7 +1,6 @@
 /** Anthropic's Messages API behind OpenAI's. */
 import type { Call } from "../../openai/call.ts";
 import { encoded, unsupported } from "../../openai/chat.ts";
-import { addressOf } from "../address.ts";
 import { answerObject } from "../answer-object.ts";
 import {
 	type Answer,
@@ -14,7 +13,7 @@ import {
 	type Transport,
 	type UpstreamRequest,
 } from "../provider.ts";
-import { configuredOf, type Upstream } from "../registry.ts";
+import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { listHeaders, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
 import { claude, takesPrefill } from "./models.ts";
@@ -24,6 +23,7 @@ import { messageDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
 export function anthropic(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
+	const headersFor = requestHeaders(upstream);
 	return {
 		...configuredOf(upstream),
 		transport,
@@ -32,10 +32,11 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Re
 		needs: ({ body }) => toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id })),
 		encode(call, { model }, got = NO_INPUTS) {
 			refuseOperation(call);
-			const url = `${addressOf(upstream)}/messages`;
+			const { state, baseUrl } = upstream;
+			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
 			const { body, betas } = encoded(() => messagesRequest(call.body, model, stream, got));
-			return { url, headers: withBetas(requestHeaders(upstream, call), betas), body, stream };
+			return { url: `${baseUrl}/messages`, headers: withBetas(headersFor(call), betas), body, stream };
 		},
 		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),

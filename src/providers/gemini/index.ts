@@ -1,7 +1,6 @@
 /** Google's Gemini API behind OpenAI's. */
 import type { Call } from "../../openai/call.ts";
 import { encoded, readChat, unsupported } from "../../openai/chat.ts";
-import { addressOf } from "../address.ts";
 import { answerObject } from "../answer-object.ts";
 import {
 	type Answer,
@@ -15,7 +14,7 @@ import {
 	type Transport,
 	type UpstreamRequest,
 } from "../provider.ts";
-import { configuredOf, type Upstream } from "../registry.ts";
+import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { listHeaders, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
 import { embedAnswer, embedRequest } from "./embeddings.ts";
@@ -26,13 +25,14 @@ import { generateDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
 export function gemini(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
+	const headersFor = requestHeaders(upstream);
 	return {
 		...configuredOf(upstream),
 		transport,
 		supplies,
 		routesModels: false,
 		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
-		encode: (call, { model }, got = NO_INPUTS) => encode(upstream, call, model, got),
+		encode: (call, { model }, got = NO_INPUTS) => encode(upstream, headersFor, call, model, got),
 		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),
 		decoder: (call) => generateDecoder(upstream, call),
 		listRequest: (after) => listRequest(upstream, after),
@@ -45,9 +45,16 @@ function chatNeeds(body: Call["body"]): MediaNeed[] {
 	return [...kept, ...mediaNeeds(readChat(body).messages)];
 }
 
-function encode(upstream: Upstream, call: Call, model: string, got: RequestInputs): UpstreamRequest {
-	const baseUrl = addressOf(upstream);
-	const headers = requestHeaders(upstream, call);
+function encode(
+	upstream: Upstream,
+	headersFor: (call: Call) => Record<string, string>,
+	call: Call,
+	model: string,
+	got: RequestInputs,
+): UpstreamRequest {
+	const { state, baseUrl } = upstream;
+	if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
+	const headers = headersFor(call);
 	const path = pathOf(model);
 	const at = `${baseUrl}/${path}`;
 	switch (call.operation) {

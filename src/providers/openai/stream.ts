@@ -1,13 +1,14 @@
 /** The chunks of an OpenAI-shaped stream: what each means, and what of it the client sees. */
-import { isPlainUsage, withCounts } from "../../openai/answer-usage.ts";
 import type { Call } from "../../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } from "../../openai/json.ts";
 import { type SseEvent, sseData } from "../../openai/sse.ts";
-import { costOf, objectIn, type Tokens, tokensOf, usageEdit } from "../../openai/usage.ts";
+import { isPlainUsage, objectIn, readUsage, type Tokens } from "../../openai/usage.ts";
+import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
 import { type CountedTokens, type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { DeltaTemplate, solidTokens } from "./fast-path.ts";
+import { ABORTED } from "./response.ts";
 
 /** What the router reads of a chunk. */
 interface Chunk {
@@ -38,8 +39,6 @@ const DROPPED: Out = { bytes: "", dropped: true };
 const END: Out = { bytes: "", done: true };
 /** What stands before an event's data, in the form that nearly every upstream sends. */
 const FIELD = "data: ";
-/** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
-export const ABORTED = "abort";
 
 /** Reads one stream of an OpenAI-shaped upstream. */
 export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
@@ -72,8 +71,7 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 		if (chunk === undefined) return DROPPED;
 		const failure = failureIn(upstream, chunk, name);
 		const sent = usageIn(chunk);
-		const tokens = tokensOf(sent, chunk.timings);
-		const cost = costOf(sent);
+		const { tokens, cost, completion } = readUsage(sent, chunk.timings);
 		if (failure) {
 			if (tokens) told = { usage: sent, tokens };
 			return { bytes: "", failure, tokens, cost };
@@ -104,22 +102,21 @@ export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
 			template.learn(raw);
 			return DELTA;
 		}
-		const edit = chunk.usage == null ? undefined : usageEdit(data, chunk.usage);
-		const whole = edit ? { ...tokens, output: edit.tokens } : tokens;
+		const edit = completion === undefined || chunk.usage == null ? undefined : completionEdit(data, completion);
 		// What was counted stands against a later count that is none.
-		if (!whole.uncounted || !told || told.tokens.uncounted) {
-			head = edit ? splice(data, [edit.edit]) : data;
-			told = { usage: edit ? { ...objectIn(sent), completion_tokens: edit.tokens } : sent, tokens: whole };
+		if (!tokens.uncounted || !told || told.tokens.uncounted) {
+			head = edit ? splice(data, [edit]) : data;
+			told = { usage: completion === undefined ? sent : { ...objectIn(sent), completion_tokens: completion }, tokens };
 		}
-		const out = { delta, finish, tokens: whole, cost };
+		const out = { delta, finish, tokens, cost };
 		if (chunk.usage == null) return out;
 		if (!chunk.choices?.length) return { ...out, bytes: "" };
-		count(chunk.choices, whole, delta);
+		count(chunk.choices, tokens, delta);
 		const cut = showsCounts ? undefined : cutOf(data, chunk);
 		if (delta && finish === undefined && counted && (cut || !edit) && raw.startsWith(FIELD)) {
 			template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
 		}
-		return { ...out, bytes: textOf(data, cut ?? edit?.edit) };
+		return { ...out, bytes: textOf(data, cut ?? edit) };
 	}
 
 	/** A chunk tells what there was so far. Where there are several choices it tells of one alone, which is of no use. */

@@ -1,0 +1,144 @@
+/** The `usage` of an answer, or of a chunk of one, edited in its JSON text: counts put right, what the call cost told or taken out. */
+import { type Edit, type Field, fieldNamed, fieldsOf, splice } from "./json.ts";
+import { isCount, MOST_TOKENS, MOST_USD, numberIn, objectIn, type Tokens, type Usage } from "./usage.ts";
+
+/** What vendors call the price of a call. */
+const COSTS = ["cost", "cost_in_usd_ticks"];
+
+/** Where a `usage` stands in a text. */
+interface UsagePlace {
+	readonly start: number;
+	readonly end: number;
+	/** Undefined where it is no object. */
+	readonly fields: readonly Field[] | undefined;
+}
+
+/** The answer, telling no cost: one that is given a second time costs nothing. */
+export function withoutCost(answer: string): string {
+	const edits: Edit[] = [];
+	for (const { key, start, end } of placeOf(answer)?.fields ?? []) {
+		if (COSTS.includes(key)) edits.push({ start, end, insert: "0" });
+	}
+	return edits.length === 0 ? answer : splice(answer, edits);
+}
+
+/** The answer with `usage.cost` in it, as OpenRouter tells it; as it was where there is no usage, or a cost already. */
+export function withCost(answer: string, usd: number): string {
+	const place = placeOf(answer);
+	if (!place?.fields) return answer;
+	for (const { key } of place.fields) if (key === "cost") return answer;
+	// No exponent: some parsers of money take none.
+	const last = place.fields.at(-1);
+	const at = last?.end ?? place.start + 1;
+	return `${answer.slice(0, at)}${last ? "," : ""}"cost":${decimal(usd)}${answer.slice(at)}`;
+}
+
+/** The answer with a usage of these counts, where it has none: its stream's client had not asked for it. */
+export function withUsage(answer: string, tokens: Tokens | undefined, isEstimated: boolean): string {
+	if (!tokens || placeOf(answer)) return answer;
+	return withShownUsage(answer, shownUsage({}, tokens, isEstimated), undefined);
+}
+
+/** The answer, or a chunk of one, with the counts of its `usage` put right; it may have none. JSON text of an object. */
+export function withCounts(answer: string, tokens: Tokens, isEstimated: boolean): string {
+	const place = placeOf(answer);
+	const before = place && objectIn(JSON.parse(answer.slice(place.start, place.end)));
+	return withShownUsage(answer, shownUsage(before ?? {}, tokens, isEstimated), place);
+}
+
+/** The edit that puts this count into `usage.completion_tokens`; undefined where it has no such field. */
+export function completionEdit(text: string, completion: number): Edit | undefined {
+	const field = fieldNamed(placeOf(text)?.fields ?? [], "completion_tokens");
+	return field && { start: field.start, end: field.end, insert: String(completion) };
+}
+
+/** Where its `usage` stands; undefined where it has none. */
+function placeOf(json: string): UsagePlace | undefined {
+	const atEnd = placeAtEnd(json);
+	if (atEnd) return atEnd;
+	const field = fieldNamed(fieldsOf(json), "usage");
+	if (!field) return undefined;
+	const { start, end } = field;
+	return { start, end, fields: json[start] === "{" ? fieldsOf(json, start) : undefined };
+}
+
+/** The same where only plain fields come behind it, as most upstreams have it: no walk over the whole answer. Undefined where that is not so. */
+function placeAtEnd(json: string): UsagePlace | undefined {
+	const key = json.lastIndexOf('"usage":{');
+	// Behind a backslash it would be the end of some text.
+	if (key < 1 || (json[key - 1] !== "," && json[key - 1] !== "{")) return undefined;
+	const start = key + '"usage":'.length;
+	const fields = fieldsOf(json, start);
+	const end = json.indexOf("}", fields.at(-1)?.end ?? start) + 1;
+	return PLAIN_END.test(json.slice(end)) ? { start, end, fields } : undefined;
+}
+
+/** Some fields, and the one brace that ends an answer: what stands before them is the answer's own. */
+const PLAIN_END = /^(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/;
+
+function withShownUsage(answer: string, usage: object, place: UsagePlace | undefined): string {
+	const json = JSON.stringify(usage);
+	if (place) return splice(answer, [{ start: place.start, end: place.end, insert: json }]);
+	const end = answer.lastIndexOf("}");
+	return `${answer.slice(0, end)}${fieldsOf(answer).length > 0 ? "," : ""}"usage":${json}}`;
+}
+
+/**
+ * A `usage` object that says these counts, and all else that the upstream's own said but for prices that are none. `estimated: true`
+ * marks a guess.
+ */
+export function shownUsage(upstreams: Usage, tokens: Tokens, isEstimated: boolean): object {
+	const { input, output, cached, reasoning } = tokens;
+	const {
+		cost,
+		cost_in_usd_ticks,
+		prompt_tokens_details: read,
+		completion_tokens_details: written,
+		...rest
+	} = upstreams;
+	const others: Record<string, unknown> = { ...rest };
+	for (const name of COUNTS) {
+		const count = numberIn(others[name], MOST_TOKENS);
+		if (count === undefined) delete others[name];
+		else others[name] = Math.ceil(count);
+	}
+	const parts = (details: unknown, name: string, count: number | undefined) =>
+		count === undefined ? objectIn(details) && whole(details) : { ...whole(details), [name]: count };
+	const inputDetails = parts(read, "cached_tokens", cached);
+	const outputDetails = parts(written, "reasoning_tokens", reasoning);
+	const usd = numberIn(cost, MOST_USD);
+	const ticks = numberIn(cost_in_usd_ticks, Number.MAX_SAFE_INTEGER);
+	return {
+		...others,
+		prompt_tokens: input,
+		completion_tokens: output,
+		total_tokens: input + output,
+		...(inputDetails ? { prompt_tokens_details: inputDetails } : {}),
+		...(outputDetails ? { completion_tokens_details: outputDetails } : {}),
+		...(usd === undefined ? {} : { cost: usd }),
+		...(ticks === undefined ? {} : { cost_in_usd_ticks: ticks }),
+		...(isEstimated ? { estimated: true } : {}),
+	};
+}
+
+/** Further counts that upstreams have beside the three. */
+const COUNTS = [
+	"input_tokens",
+	"output_tokens",
+	"cached_tokens",
+	"prompt_cache_hit_tokens",
+	"prompt_cache_miss_tokens",
+];
+
+/** The details without what is no count. */
+function whole(details: unknown): object {
+	return Object.fromEntries(
+		Object.entries(objectIn(details) ?? {}).filter(([, count]) => typeof count === "object" || isCount(count)),
+	);
+}
+
+/** A number as JSON without an exponent, to 1e-12. */
+export function decimal(usd: number): string {
+	const text = String(usd);
+	return text.includes("e") ? usd.toFixed(12).replace(/\.?0+$/, "") : text;
+}

@@ -1,0 +1,67 @@
+/** A whole answer of an upstream that speaks OpenAI: what it means, and what of it the client sees. */
+import { JsonTooLarge, parseBounded, SHORT, splice } from "../../openai/json.ts";
+import { OPERATIONS } from "../../openai/operations.ts";
+import { readUsage } from "../../openai/usage.ts";
+import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
+import { oversized, unreadable } from "../answer-object.ts";
+import { NO_CHOICE, type Provider, TRUNCATED } from "../provider.ts";
+import type { Upstream } from "../registry.ts";
+import { failureOf, readError, readErrorObject } from "../upstream-error.ts";
+
+/** What vLLM calls the end of an answer that it stopped at, since it shuts down. */
+export const ABORTED = "abort";
+
+/** What the router reads of a whole answer. */
+interface Completion {
+	readonly error?: unknown;
+	readonly usage?: unknown;
+	/** llama.cpp's own counts. */
+	readonly timings?: unknown;
+	readonly choices?: unknown;
+	readonly data?: unknown;
+}
+
+/** A choice, or an embedding. */
+interface Item {
+	readonly error?: unknown;
+	readonly finish_reason?: unknown;
+	readonly message?: unknown;
+	readonly text?: unknown;
+}
+
+/** The decoder of one upstream. */
+export function responseDecoder(upstream: Upstream): Provider["decode"] {
+	return (status, headers, body, { operation }) => {
+		if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
+		let answer: Completion;
+		try {
+			answer = parseBounded(body, SHORT) as Completion;
+		} catch (cause) {
+			if (cause instanceof JsonTooLarge) return oversized(status, cause);
+			return unreadable(status, body);
+		}
+		if (typeof answer !== "object" || answer === null || Array.isArray(answer)) {
+			return { kind: "transport", status, isOurs: true, message: "sent an answer that is no JSON object" };
+		}
+		const row = OPERATIONS[operation];
+		const list = answer[row.listField];
+		const items: readonly (Item | null)[] = Array.isArray(list) ? list : [];
+		let hasAnswer = row.answerField === undefined && items.length > 0;
+		let isAborted = false;
+		for (const item of items) {
+			if (item?.finish_reason === ABORTED) isAborted = true;
+			if (row.answerField !== undefined && item?.[row.answerField] != null) hasAnswer = true;
+		}
+		// A 200 may carry an error: OpenRouter puts it at the top, or inside the first choice.
+		const inside = answer.error ? { ...answer } : items[0]?.error ? { error: items[0].error } : undefined;
+		const error = inside && readErrorObject(inside);
+		if (error) return failureOf(upstream, error.status ?? 500, error, headers);
+		if (isAborted) return { ...TRUNCATED, status };
+		if (!hasAnswer) return { ...NO_CHOICE, status, message: row.emptyMessage };
+		const { tokens, cost, completion, isPlain } = readUsage(answer.usage, answer.timings);
+		if (tokens && isPlain === false)
+			return { body: withCounts(body, tokens, tokens.uncounted !== undefined), tokens, cost };
+		const edit = completion === undefined ? undefined : completionEdit(body, completion);
+		return { body: edit ? splice(body, [edit]) : body, tokens, cost };
+	};
+}
