@@ -41,7 +41,7 @@ test("a file imports its own folder and those below, nothing above or beside", (
 test.each([
 	["fetch(", /(?<![\w.])fetch\(/, ["proxy/net/transport.ts"]],
 	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts"]],
-	["bun:sqlite", /"bun:sqlite"/, ["store/sqlite.ts", "store/merge.ts", "store/directory-lock.ts"]],
+	["bun:sqlite", /"bun:sqlite"/, ["store/database-file.ts", "store/merge.ts", "store/directory-lock.ts"]],
 	[
 		// Where the calendar is meant, or a time that others are told. Durations: performance.now(), steadyTime().
 		"Date.now",

@@ -127,17 +127,17 @@ export class RouterState {
 		const looking = setInterval(() => this.#lookForOthers(), LOOK_MS);
 		looking.unref();
 		// At once, so that a directory that can't be written is reported before a call comes.
-		this.store.mend();
-		const mending = setInterval(() => this.store.mend(), RETRY_MS);
-		mending.unref();
+		this.store.recover();
+		const recovery = setInterval(() => this.store.recover(), RETRY_MS);
+		recovery.unref();
 		const closeLedger = this.ledger.open();
 		const disconnect = this.redis?.open();
 		const endPublishing = this.#publisher?.open();
 		return async () => {
 			unwatch();
 			clearInterval(looking);
-			clearInterval(mending);
-			this.store.mend();
+			clearInterval(recovery);
+			this.store.recover();
 			await closeLedger();
 			// By then the ledger has tried again, too.
 			if (this.store.hasUnwritten || !this.ledger.isWritten) this.#reportUnwritten();

@@ -1,4 +1,4 @@
-/** What the tables' files need of the database. */
+/** The database as the files of its tables see it. */
 
 /** A statement, prepared once. */
 export interface Statement {
@@ -6,38 +6,40 @@ export interface Statement {
 	all(...values: Value[]): unknown[];
 }
 
-/** What SQLite keeps. */
+/** A value of a column or parameter. */
 export type Value = string | number | null | Uint8Array<ArrayBuffer> | Record<string, string>;
 
-/** The database. */
+/** The open database. */
 export interface Sql {
-	/** Keeps the statement for the next time. */
+	/** Prepares a statement; the same text gives the same statement. */
 	query(sql: string): Statement;
 }
 
-/** Reading and writing, with all that can go wrong taken care of: see `Store`. */
+/** Reading and writing, with every failure handled: see `Store`. */
 export interface Connection {
-	/** None where nothing is kept yet or it can't be read. */
+	/** The rows of a query; none where the database does not exist yet or can't be read. */
 	read<T>(query: (db: Sql) => T[]): T[];
 	/** The same, but undefined where it can't be read. */
-	tried<T>(query: (db: Sql) => T[]): T[] | undefined;
-	/** In one transaction. */
-	write(change: (db: Sql) => unknown): WriteResult;
-	/** What was said of the row that was refused last; no value is in it. */
+	tryRead<T>(query: (db: Sql) => T[]): T[] | undefined;
+	/** Makes a change in one transaction. */
+	change(change: (db: Sql) => unknown): WriteResult;
+	/** Writes a batch of the ledger in one transaction. One that waits is the ledger's own to write again. */
+	writeLedger(change: (db: Sql) => unknown): WriteResult;
+	/** What the database said of the row that it refused last; no value is in it. */
 	fault(): string;
-	/** There is no file that can be used. */
-	isInMemory(): boolean;
-	/** Resolves when all that was written would survive a loss of power. Never rejects. */
+	/** There is no file that can be used. Known once something was read or written. */
+	readonly isInMemory: boolean;
+	/** Resolves when everything written would survive a loss of power. Never rejects. */
 	sync(): Promise<void>;
 }
 
 /**
- * What became of a change. `written`: it was done, be it in memory. `waits`: the database can't be written now, and may be later.
- * `refused`: it holds a row that the database takes neither now nor later; nothing of it was done.
+ * The result of a change. `written`: it was made, be it in memory. `waits`: the database can't be written now, but may be later.
+ * `refused`: a row in it is one that the database accepts neither now nor later; nothing of it was made.
  */
 export type WriteResult = "written" | "waits" | "refused";
 
-/** What SQLite says of a row, whatever the state of the file: a value of another kind than its column's, none, or one that is too big. */
+/** SQLite's codes for a wrong row, whatever the state of the file: a value of another type than its column's, none, or one that is too big. */
 const ROW_FAULTS = new Set([
 	"SQLITE_CONSTRAINT_DATATYPE",
 	"SQLITE_CONSTRAINT_NOTNULL",
@@ -46,7 +48,7 @@ const ROW_FAULTS = new Set([
 	"SQLITE_TOOBIG",
 ]);
 
-/** Whether a change failed for what one of its rows holds, be it that it can't even be put to SQLite. */
+/** Whether a change failed for the values of one of its rows, be it that they can't even be bound to a statement. */
 export function isRowFault(error: unknown): boolean {
 	const { code } = (error ?? {}) as { code?: unknown };
 	return typeof code === "string" ? ROW_FAULTS.has(code) : error instanceof TypeError || error instanceof RangeError;

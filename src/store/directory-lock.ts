@@ -8,7 +8,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { StartError } from "../errors.ts";
-import { hand } from "./private-file.ts";
+import { makePrivate } from "./private-file.ts";
 
 /** How often a successor looks whether its predecessor has gone, ms. */
 const AGAIN_MS = 1_000;
@@ -87,7 +87,7 @@ function opened(file: string): Database {
 	const isNew = !existsSync(file);
 	const db = new Database(file, { create: true, strict: true });
 	try {
-		if (isNew) handIfPossible(file);
+		if (isNew) makePrivateIfPossible(file);
 		db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
 		// Who holds it need not outlive a loss of power.
 		db.run("PRAGMA synchronous = OFF");
@@ -99,9 +99,9 @@ function opened(file: string): Database {
 }
 
 /** A file system without owners or modes may have locks all the same. */
-function handIfPossible(file: string): void {
+function makePrivateIfPossible(file: string): void {
 	try {
-		hand(file);
+		makePrivate(file);
 	} catch {
 		// Nothing secret is in it.
 	}

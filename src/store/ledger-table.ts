@@ -134,68 +134,74 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
 	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
+/** The newest of the oldest calls, and their number. */
+const OLDEST = "SELECT MAX(id) AS id, COUNT(*) AS count FROM (SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?)";
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 
 /** The ledger in this database. */
-export function ledgerStore({ read, tried, write, fault, sync, isInMemory }: Connection): LedgerStore {
-	const inUse = () => read(used)[0] ?? 0;
+export function ledgerStore(connection: Connection): LedgerStore {
 	return {
-		used: inUse,
-		write: (batch) => write((to) => insert(to, batch)),
-		fault,
-		sync,
+		used: () => connection.read((db) => [used(db)])[0] ?? 0,
+		write: (batch) => connection.writeLedger((to) => insert(to, batch)),
+		fault: () => connection.fault(),
+		sync: () => connection.sync(),
 		call(id) {
-			const [call] = read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);
+			const [call] = connection.read((from) => from.query("SELECT * FROM calls WHERE id = ?").all(id) as CallRow[]);
 			if (!call) return undefined;
-			const late = read((from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[]);
+			const late = connection.read(
+				(from) => from.query("SELECT * FROM attempts WHERE call = ?").all(id) as AttemptRow[],
+			);
 			const attempts = [...(JSON.parse(call.attempts ?? "[]") as LedgerAttempt[]), ...late.map(attemptOf)];
 			return { call: callOf(call), attempts: attempts.sort((a, b) => a.number - b.number) };
 		},
 		usage: (from, to) =>
-			read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[]).map(
-				usageOf,
-			),
+			connection
+				.read((db) => db.query("SELECT * FROM usage_days WHERE day BETWEEN ? AND ?").all(from, to) as DayRow[])
+				.map(usageOf),
 		sums: (of) =>
-			read((from) => {
-				const row = from.query(SUM);
-				return of.flatMap(
-					({ day, keyId, user, model, provider }) => row.all(day, keyId, user, model, provider) as DayRow[],
-				);
-			}).map(usageOf),
+			connection
+				.read((from) => {
+					const row = from.query(SUM);
+					return of.flatMap(
+						({ day, keyId, user, model, provider }) => row.all(day, keyId, user, model, provider) as DayRow[],
+					);
+				})
+				.map(usageOf),
 		spent(keyId, days) {
 			const sql = "SELECT TOTAL(cost) AS usd FROM usage_days WHERE key_id = ? AND day BETWEEN ? AND ?";
 			// No digit or dash comes after "~".
-			const sums = tried((from) => from.query(sql).all(keyId, days, `${days}~`) as { usd: number }[]);
+			const sums = connection.tryRead((from) => from.query(sql).all(keyId, days, `${days}~`) as { usd: number }[]);
 			return sums && (sums[0]?.usd ?? 0);
 		},
 		spenders: () =>
-			read((db) => db.query("SELECT DISTINCT key_id AS id FROM usage_days WHERE cost > 0").all() as { id: string }[])
+			connection
+				.read((db) => db.query("SELECT DISTINCT key_id AS id FROM usage_days WHERE cost > 0").all() as { id: string }[])
 				.map(({ id }) => id)
 				.filter((id) => id !== ""),
 		days: () =>
-			read((db) => db.query("SELECT DISTINCT day FROM usage_days ORDER BY day DESC").all() as { day: string }[]).map(
-				({ day }) => day,
-			),
+			connection
+				.read((db) => db.query("SELECT DISTINCT day FROM usage_days ORDER BY day DESC").all() as { day: string }[])
+				.map(({ day }) => day),
 		trim(before, bytes, most) {
-			const isOver = inUse() > (isInMemory() ? Math.min(bytes, MOST_IN_MEMORY) : bytes);
-			const age = `req_${Math.max(0, before).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
-			const oldest = "SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?";
-			const [last] = read(
-				(from) =>
-					from.query(`SELECT MAX(id) AS id, COUNT(*) AS count FROM (${oldest})`).all(isOver ? "~" : age, most) as {
-						id: string | null;
-						count: number;
-					}[],
-			);
+			const [last] = connection.read((from) => {
+				const limit = connection.isInMemory ? Math.min(bytes, MOST_IN_MEMORY) : bytes;
+				const below = used(from) > limit ? "~" : firstIdAt(before);
+				return from.query(OLDEST).all(below, most) as { id: string | null; count: number }[];
+			});
 			const id = last?.id;
 			if (!last || !id) return 0;
-			write((to) => {
+			connection.change((to) => {
 				to.query("DELETE FROM calls WHERE id <= ?").run(id);
 				to.query("DELETE FROM attempts WHERE call <= ?").run(id);
 			});
 			return last.count;
 		},
 	};
+}
+
+/** Less than the id of every call that settled at this Unix time, ms, or later. */
+function firstIdAt(time: number): string {
+	return `req_${Math.max(0, time).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
 }
 
 function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
@@ -247,10 +253,10 @@ function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
 }
 
 /** Bytes of the file that hold something. */
-function used(from: Sql): number[] {
+function used(from: Sql): number {
 	const pragma = (name: string) =>
 		Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;
-	return [(pragma("page_count") - pragma("freelist_count")) * pragma("page_size")];
+	return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
 }
 
 interface CallRow {

@@ -3,10 +3,10 @@ import { accessSync, chmodSync, chownSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
- * Makes a new file private, and where root made it (`router agents invite`, a first start by hand), its directory's owner's: the router
+ * Makes a new file private, and where root made it (`router agents invite`, a first start by makePrivate), its directory's owner's: the router
  * may run as that one. Throws what the file system says.
  */
-export function hand(file: string): void {
+export function makePrivate(file: string): void {
 	chmodSync(file, 0o600);
 	const { uid, gid } = statSync(dirname(file));
 	if (process.getuid?.() === 0 && uid !== 0) chownSync(file, uid, gid);

@@ -56,10 +56,10 @@ describe("on a disk without room", () => {
 		expect(known(store)).toEqual([[late], [old]]);
 		store.addAgentToken(old);
 		expect(known(store)).toEqual([[late], [old]]);
-		store.mend();
+		store.recover();
 		expect([store.hasUnwritten, told]).toEqual([true, ["trouble"]]);
 		makeRoom();
-		store.mend();
+		store.recover();
 		expect([store.hasUnwritten, store.problem, told]).toEqual([false, undefined, ["trouble", "well"]]);
 		store.close();
 		const { store: again } = storeIn(home.path);
@@ -97,7 +97,7 @@ describe("on a disk without room", () => {
 		const makeRoom = full(home.path, ["usage_days"]);
 		calls(1);
 		expect(store.saveKeys([{ id: "a", value: "{}" }])).toBe(true);
-		store.mend();
+		store.recover();
 		expect([told, store.hasUnwritten]).toEqual([["trouble"], false]);
 		makeRoom();
 		calls(1);
@@ -143,12 +143,12 @@ describe("a file that was deleted while it was in use", () => {
 			rmSync(data, { recursive: true });
 			calls(1);
 			then(data, copy);
-			store.mend();
+			store.recover();
 			expect([counted(), store.hasUnwritten, told]).toEqual([6, false, ["trouble", "well"]]);
 			// Who reads by the version reads anew.
 			expect(store.version()).not.toBe(before);
 			calls(1);
-			store.mend();
+			store.recover();
 			store.close();
 			const { store: again, counted: countedAgain } = storeIn(data);
 			expect([countedAgain(), again.keys().length > 0]).toEqual([7, true]);
@@ -166,11 +166,11 @@ describe("a file that was deleted while it was in use", () => {
 		calls(2);
 		rmSync(data, { recursive: true });
 		writeFileSync(data, "");
-		store.mend();
+		store.recover();
 		calls(1);
 		expect([counted(), store.hasUnwritten]).toEqual([3, true]);
 		rmSync(data);
-		store.mend();
+		store.recover();
 		expect([counted(), store.hasUnwritten, existsSync(join(data, "router.db"))]).toEqual([3, false, true]);
 		store.close();
 	});
@@ -183,10 +183,10 @@ test("a store that began in memory goes to the disk once it can, with its calls,
 	calls(2);
 	store.addServedNames(["qwen"]);
 	expect(store.saveKeys([{ id: "a", value: "{}" }])).toBe(false);
-	store.mend();
+	store.recover();
 	expect(told).toEqual(["trouble"]);
 	rmdirSync(join(home.path, "router.db"));
-	store.mend();
+	store.recover();
 	calls(1);
 	expect([counted(), store.hasUnwritten, told]).toEqual([3, false, ["trouble", "well"]]);
 	store.close();
