@@ -38,32 +38,32 @@ const states = () => rig.fleet.list().map(({ name, state }) => `${name} ${state}
 
 describe("an agent that another router has heard", () => {
 	test("serves here, too", () => {
-		rig.fleet.adopt(news("gpu-1", 0));
+		rig.registry.adopt(news("gpu-1", 0));
 		expect(serving()).toEqual(["gpu-1"]);
 		expect(states()).toEqual(["gpu-1 fresh"]);
 	});
 
 	test("is as old as its news when it is new here, and fresh by each further one, whatever the other's clock says", () => {
-		rig.fleet.adopt(news("gpu-1", -20_000));
+		rig.registry.adopt(news("gpu-1", -20_000));
 		expect(states()).toEqual(["gpu-1 suspect"]);
-		rig.fleet.adopt(news("gpu-1", -19_000));
+		rig.registry.adopt(news("gpu-1", -19_000));
 		expect(states()).toEqual(["gpu-1 fresh"]);
 		rig.pass(16_000);
 		expect(states()).toEqual(["gpu-1 suspect"]);
-		rig.fleet.adopt(news("gpu-1", 100_000));
+		rig.registry.adopt(news("gpu-1", 100_000));
 		expect(states()).toEqual(["gpu-1 fresh"]);
 	});
 
 	test("is taken at its newest: old news change nothing", async () => {
 		await rig.register("gpu-1", ["llama"]);
-		rig.fleet.adopt(news("gpu-1", -1));
+		rig.registry.adopt(news("gpu-1", -1));
 		expect([serving(), serving("llama")]).toEqual([[], ["gpu-1"]]);
-		rig.fleet.adopt(news("gpu-1", 1));
+		rig.registry.adopt(news("gpu-1", 1));
 		expect([serving(), serving("llama")]).toEqual([["gpu-1"], []]);
 	});
 
 	test("is kept across a restart", () => {
-		rig.fleet.adopt(news("gpu-1", 0));
+		rig.registry.adopt(news("gpu-1", 0));
 		rig.close();
 		rig = rig.restarted();
 		expect(serving()).toEqual(["gpu-1"]);
@@ -72,27 +72,27 @@ describe("an agent that another router has heard", () => {
 	test("and that this one can't reach gets no calls from here until it can", async () => {
 		rig.blocked.add(endpointOf("gpu-1"));
 		await rig.register("gpu-1", ["qwen"]);
-		rig.fleet.adopt(news("gpu-1", 1));
+		rig.registry.adopt(news("gpu-1", 1));
 		await Bun.sleep(1);
 		expect(serving()).toEqual([]);
 		rig.blocked.clear();
-		rig.fleet.adopt(news("gpu-1", 2));
+		rig.registry.adopt(news("gpu-1", 2));
 		await Bun.sleep(1);
 		expect(serving()).toEqual(["gpu-1"]);
 	});
 
 	test("is told of with each registration and heartbeat that is heard here", async () => {
 		const told: [string, number][] = [];
-		rig.fleet.onHeard(({ name, heardAt }) => told.push([name, heardAt]));
+		rig.registry.onHeard(({ name, heardAt }) => told.push([name, heardAt]));
 		await rig.register("gpu-1", ["qwen"]);
 		rig.pass(5000);
 		await rig.heartbeat("gpu-1", ["qwen"]);
-		rig.fleet.adopt(news("gpu-2", 0));
+		rig.registry.adopt(news("gpu-2", 0));
 		expect(told).toEqual([
 			["gpu-1", T0],
 			["gpu-1", T0 + 5000],
 		]);
-		expect(rig.fleet.stored().map(({ name }) => name)).toEqual(["gpu-1", "gpu-2"]);
+		expect(rig.registry.stored().map(({ name }) => name)).toEqual(["gpu-1", "gpu-2"]);
 	});
 });
 
@@ -128,7 +128,7 @@ describe("secrets", () => {
 
 	test("that have changed, or that an agent does not know, make it register again", async () => {
 		await rig.register("gpu-1", ["qwen"]);
-		rig.fleet.renewSecrets();
+		rig.registry.renewSecrets();
 		expect(rig.heartbeat("gpu-1", ["qwen"])).rejects.toThrow("not registered");
 		await rig.register("gpu-1", ["qwen"]);
 		await rig.heartbeat("gpu-1", ["qwen"]);

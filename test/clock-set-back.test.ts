@@ -132,7 +132,7 @@ test("an agent that is heard of by a router whose clock was set back is heard of
 	using home = directory();
 	using other = directory();
 	const [one, two] = [fleetRig(home.path), fleetRig(other.path)];
-	one.fleet.onHeard((agent) => two.fleet.adopt(agent));
+	one.registry.onHeard((agent) => two.registry.adopt(agent));
 	await one.register("gpu-1", ["qwen"]);
 	one.setWall(-HOUR);
 	two.pass(25_000);

@@ -130,7 +130,7 @@ describe("an agent", () => {
 	test("whose endpoint it could not register now has to register anew", async () => {
 		await rig.register("gpu-1", ["qwen"]);
 		const seen: string[] = [];
-		const refused = rig.fleet.heartbeat({ name: "gpu-1", instance: "gpu-1-a", models: [] }, (endpoint) => {
+		const refused = rig.registry.heartbeat({ name: "gpu-1", instance: "gpu-1-a", models: [] }, (endpoint) => {
 			seen.push(endpoint);
 			return false;
 		});

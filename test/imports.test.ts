@@ -61,7 +61,7 @@ test.each([
 			"providers/dummy.ts",
 			"providers/upstream-error.ts",
 			"accounts/usage/price-book.ts",
-			"server/agents/fleet.ts",
+			"server/agents/agent-registry.ts",
 			"server/admin/admin-service.ts",
 			"steady-time.ts",
 			"store/sqlite.ts",

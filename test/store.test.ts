@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashKey } from "../src/accounts/auth/keys.ts";
-import { ServedNames } from "../src/server/agents/model-names.ts";
+import { ServedNames } from "../src/server/agents/served-names.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import type { StoredAgent } from "../src/store/store.ts";
 import { directory } from "./kit/cli.ts";
@@ -66,7 +66,7 @@ describe("the store", () => {
 		const names = new ServedNames(again);
 		names.add(Array.from({ length: 20_000 }, (_, at) => `made-up-${at}`));
 		expect(again.servedNames()).toHaveLength(10_000);
-		expect([names.has("qwen"), names.has("made-up-19999")]).toEqual([true, false]);
+		expect([names.all.has("qwen"), names.all.has("made-up-19999")]).toEqual([true, false]);
 		expect(problems).toEqual([]);
 	});
 

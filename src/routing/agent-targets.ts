@@ -16,8 +16,8 @@ export interface Fleet {
 	targets(model: string): readonly FleetTarget[];
 	/** Why no agent serves a model that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
-	/** Some agent has served a model of this name, now or ever: prompts for it are meant for the house. */
-	knows(model: string): boolean;
+	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */
+	readonly served: ReadonlySet<string>;
 }
 
 /** A model at an agent, and what the agent last said of it. */
@@ -30,7 +30,7 @@ export const NO_FLEET: Fleet = {
 	first: undefined,
 	targets: () => [],
 	absence: () => undefined,
-	knows: () => false,
+	served: new Set(),
 };
 
 /** What is known of one agent. */

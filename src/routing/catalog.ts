@@ -157,7 +157,7 @@ export function createCatalog(
 	function find(name: string): Route | undefined {
 		const alias = aliases.get(name);
 		if (alias) return alias.route();
-		if (name !== "dummy" && !isExplicit(name) && local.isOurs(name)) return local.plain(name);
+		if (name !== "dummy" && !isExplicit(name) && fleet.served.has(name)) return local.plain(name);
 		const found = fixed(name);
 		return found && isLocal(found) ? local.find(name, found) : found;
 	}

@@ -10,8 +10,6 @@ export interface LocalNames {
 	find(name: string, fixed: Route | undefined): Route | undefined;
 	/** Where a model's plain name leads: agents alone. */
 	plain(name: string): Route | undefined;
-	/** A plain name that agents have, or once had: it leads nowhere else. */
-	isOurs(name: string): boolean;
 	/** Why a name leads nowhere although agents know it. */
 	absence(name: string): string | undefined;
 }
@@ -49,12 +47,11 @@ export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): Local
 			const targets = fleet.targets(name);
 			return targets.length > 0 ? routeTo(targets) : undefined;
 		},
-		isOurs: (name) => fleet.knows(name),
 		absence(name) {
 			const model = name.startsWith(OWN) ? name.slice(OWN.length) : name;
 			const known = fleet.absence(model);
 			if (known !== undefined) return known;
-			if (fleet.knows(model))
+			if (fleet.served.has(model))
 				return "the agents that had it are gone, and its prompts stay in the house unless `models:` says otherwise";
 			if (fleet.isEmpty || !ANY_LOCAL.test(name)) return undefined;
 			return "no agent has a model that is ready or can be loaded; GET /agents says what each is doing";

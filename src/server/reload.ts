@@ -13,6 +13,7 @@ import { StartError } from "../errors.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { AgentRegistry } from "./agents/agent-registry.ts";
 import type { AgentTransport } from "./agents/agent-transport.ts";
 import type { AgentFleet } from "./agents/fleet.ts";
 import { plannedEntries, type RolePlan } from "./role-plan.ts";
@@ -28,6 +29,7 @@ export interface ReloadedRouter {
 	/** There where the start made a key. */
 	readonly generatedGate: Gate | undefined;
 	readonly state: RouterState;
+	readonly agents: AgentRegistry;
 	readonly fleet: AgentFleet;
 	readonly agentTransport: AgentTransport;
 	readonly log: Pick<Log, "logger">;
@@ -76,7 +78,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		const ca = readCa(config.ca_file);
 		// From here on nothing fails.
 		router.agentTransport.trust(ca);
-		fleet.setUpstream(snapshot.agentUpstream);
+		router.agents.setUpstream(snapshot.agentUpstream);
 		router.state.setBounds(config.usage);
 		router.snapshot = snapshot;
 		metrics.reloaded("loaded");

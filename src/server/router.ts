@@ -11,6 +11,7 @@ import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { AgentAccess } from "./agents/agent-auth.ts";
+import { AgentRegistry } from "./agents/agent-registry.ts";
 import { agentRoutes } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { AgentFleet } from "./agents/fleet.ts";
@@ -52,13 +53,14 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const secrets = agentSecrets(config.data_dir, problem);
 	const agentTransport = new AgentTransport(readCa(config.ca_file));
 	const upstream = agentUpstream(config, entries);
-	const fleet = new AgentFleet({ upstream, transport: agentTransport, store, secrets, log, link: redis });
-	if (redis) shareAgents(redis, fleet, store, secrets);
+	const agents = new AgentRegistry({ upstream, transport: agentTransport, store, secrets, log, link: redis });
+	if (redis) shareAgents(redis, agents, store, secrets);
+	const fleet = new AgentFleet(agents);
 
 	const { gate, generated } = startGate(plan, { made });
 	const snapshot = routerSnapshot(config, entries, gate, { fleet, counts: state, onRefused: metrics.refused });
 	const generatedGate = generated && gate;
-	const router: ReloadedRouter = { snapshot, env, generatedGate, state, fleet, agentTransport, log, metrics };
+	const router: ReloadedRouter = { snapshot, env, generatedGate, state, agents, fleet, agentTransport, log, metrics };
 
 	const cache = answersOf(() => router.snapshot.config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
@@ -75,16 +77,16 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const context = callContext(plan, services, options);
 	const access = new AgentAccess(env, store, router);
 	const routes = new Elysia({ name: "router" })
-		.use(agentRoutes(fleet, access, router))
+		.use(agentRoutes(agents, fleet, access, router))
 		.use(adminRoutes(state, router, log));
 	const app = createApp(plan, services, context, options).use(routes);
 
 	const server = serve(app, plan, services, lock);
 	const closeState = state.open();
-	const closeFleet = fleet.open();
+	const closeAgents = agents.open();
 	lifecycle.onStop(async () => {
 		await closeState();
-		closeFleet();
+		closeAgents();
 		store.close();
 	});
 	lifecycle.onStop(watchConfiguration(router, loaded));

@@ -4,12 +4,14 @@ import type { ModelReport } from "../../src/protocol/agent.ts";
 import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { responseAnswer } from "../../src/providers/response-answer.ts";
-import { AgentFleet, type AgentFleetOptions } from "../../src/server/agents/fleet.ts";
+import { AgentRegistry, type AgentRegistryOptions } from "../../src/server/agents/agent-registry.ts";
+import { AgentFleet } from "../../src/server/agents/fleet.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";
 import { configOf } from "./pipeline.ts";
 
 /** It, and the hands on it. */
 export interface FleetRig {
+	readonly registry: AgentRegistry;
 	readonly fleet: AgentFleet;
 	/** What it logged. */
 	readonly lines: string[];
@@ -57,9 +59,9 @@ export function fleetRig(
 	};
 	const config = configOf();
 	const write = (_fields: unknown, text: string) => void lines.push(text);
-	const log = { logger: { info: write, warn: write, error: write } } as unknown as AgentFleetOptions["log"];
+	const log = { logger: { info: write, warn: write, error: write } } as unknown as AgentRegistryOptions["log"];
 	const store = sqliteStore(dataDir, (problem) => lines.push(problem));
-	const fleet = new AgentFleet({
+	const registry = new AgentRegistry({
 		upstream: configureUpstreams(config, {}).find(({ name }) => name === "local")!,
 		transport,
 		store,
@@ -72,18 +74,19 @@ export function fleetRig(
 		},
 		time: () => now,
 		wall: () => 1_790_000_000_000 + now + off,
-		random,
 	});
-	const closeFleet = fleet.open();
+	const fleet = new AgentFleet(registry, random);
+	const closeRegistry = registry.open();
 	const close = () => {
-		closeFleet();
+		closeRegistry();
 		store.close();
 	};
 	const jump = (ms: number) => {
 		now += ms;
-		fleet.tick();
+		registry.tick();
 	};
 	return {
+		registry,
 		fleet,
 		lines,
 		blocked,
@@ -95,8 +98,8 @@ export function fleetRig(
 			off = ms;
 		},
 		register: (name, models, { instance = `${name}-a`, endpoint = endpointOf(name) } = {}) =>
-			fleet.register({ name, models, instance, endpoint }, endpoint),
-		heartbeat: (name, models, instance = `${name}-a`) => fleet.heartbeat({ name, models, instance }, () => true),
+			registry.register({ name, models, instance, endpoint }, endpoint),
+		heartbeat: (name, models, instance = `${name}-a`) => registry.heartbeat({ name, models, instance }, () => true),
 		restarted: () => fleetRig(dataDir, random, now),
 		close,
 	};

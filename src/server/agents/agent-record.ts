@@ -27,7 +27,7 @@ export interface AgentRecord extends AgentView {
 	/** It does not know its secret: its next heartbeat is told to register. */
 	mustRegister: boolean;
 	/** The lease that was last logged. */
-	toldLease: Lease;
+	loggedLease: Lease;
 	/** Heard of since it was last stored. */
 	isDirty: boolean;
 }

@@ -8,6 +8,7 @@ import type { CurrentSnapshot } from "../snapshot.ts";
 import type { AgentAccess } from "./agent-auth.ts";
 import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
 import type { ShownAgent } from "./agent-record.ts";
+import type { AgentRegistry } from "./agent-registry.ts";
 import { checkEndpoint } from "./endpoint.ts";
 import type { AgentFleet } from "./fleet.ts";
 
@@ -20,7 +21,7 @@ const registerBody = bodyReader(Register);
 const heartbeatBody = bodyReader(Heartbeat);
 
 /** The plugin. `agents.allow` is read from the snapshot in force. */
-export function agentRoutes(fleet: AgentFleet, access: AgentAccess, current: CurrentSnapshot) {
+export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: AgentAccess, current: CurrentSnapshot) {
 	const check = (endpoint: string, peer: string) =>
 		checkEndpoint(endpoint, { peer, allow: current.snapshot.config.agents.allow, own: ownAddresses() });
 
@@ -38,7 +39,7 @@ export function agentRoutes(fleet: AgentFleet, access: AgentAccess, current: Cur
 					const headers = peer ? { [PEER_HEADER]: peer } : undefined;
 					throw new RouterError("endpoint_not_allowed", checked.problem, { param: "endpoint", headers });
 				}
-				return await fleet.register(body, checked.origin);
+				return await registry.register(body, checked.origin);
 			},
 			{ parse: "none", detail: REGISTER },
 		)
@@ -49,7 +50,7 @@ export function agentRoutes(fleet: AgentFleet, access: AgentAccess, current: Cur
 				const peer = peerOf(request, server);
 				access.admitAgent(request, peer);
 				const body = await heartbeatBody(request);
-				return await fleet.heartbeat(body, (endpoint) => "origin" in check(endpoint, peer));
+				return await registry.heartbeat(body, (endpoint) => "origin" in check(endpoint, peer));
 			},
 			{ parse: "none", detail: HEARTBEAT },
 		)

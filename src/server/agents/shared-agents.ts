@@ -6,7 +6,7 @@ import { GpuReport, ModelReport, Register } from "../../protocol/agent.ts";
 import type { SharedRow } from "../../store/shared-table.ts";
 import type { Store, StoredAgent } from "../../store/store.ts";
 import type { RedisFeatures } from "../redis-features.ts";
-import type { AgentFleet } from "./fleet.ts";
+import type { AgentRegistry } from "./agent-registry.ts";
 
 /** As long as agents that are not heard of are remembered. */
 const AGENT_TTL_MS = 7 * 86_400_000;
@@ -35,10 +35,10 @@ const check = TypeCompiler.Compile(
 const KeySchema = Type.Object({ hex: Type.String(), since: Type.Number() });
 const checkKey = TypeCompiler.Compile(KeySchema);
 
-/** Shares what the fleet hears, the tokens of agents, and what their secrets are derived from. To be called before `open`. */
+/** Shares what is heard of agents, the tokens of agents, and what their secrets are derived from. To be called before `open`. */
 export function shareAgents(
 	redis: RedisFeatures,
-	fleet: AgentFleet,
+	agents: AgentRegistry,
 	store: Pick<Store, "agentTokens" | "addAgentToken" | "revokedAgentTokens" | "revokeAgentToken">,
 	secrets: AgentSecrets,
 ): void {
@@ -46,12 +46,12 @@ export function shareAgents(
 		take(rows) {
 			for (const row of rows) {
 				const agent = parsed(row, check);
-				if (agent) fleet.adopt(agent as StoredAgent);
+				if (agent) agents.adopt(agent as StoredAgent);
 			}
 		},
-		rows: () => fleet.stored().map(agentRow),
+		rows: () => agents.stored().map(agentRow),
 	});
-	fleet.onHeard((agent) => publish([agentRow(agent)]));
+	agents.onHeard((agent) => publish([agentRow(agent)]));
 
 	let published = "";
 	// One that was taken back stays so, whoever still has it.
@@ -82,7 +82,7 @@ export function shareAgents(
 	redis.table("agent-secret", TTL_MS, {
 		take([row]) {
 			const key = row && parsed(row, checkKey);
-			if (key && secrets.adopt(key as Static<typeof KeySchema>)) fleet.renewSecrets();
+			if (key && secrets.adopt(key as Static<typeof KeySchema>)) agents.renewSecrets();
 		},
 		// The oldest counts.
 		rows: () => [{ field: "key", version: -secrets.key.since, value: JSON.stringify(secrets.key) }],

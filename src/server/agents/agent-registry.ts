@@ -1,0 +1,305 @@
+/** The agents that have registered: what was last heard of each, for how long that counts, and what is stored. */
+
+import type { AgentSecrets } from "../../accounts/auth/agent-secrets.ts";
+import { RouterError } from "../../errors.ts";
+import { HEARTBEAT_MS, type Heartbeat, type Register, type RegisterAnswer } from "../../protocol/agent.ts";
+import { openAiCompatible } from "../../providers/openai/index.ts";
+import type { Provider, Transport } from "../../providers/provider.ts";
+import type { Upstream } from "../../providers/registry.ts";
+import { admission } from "../../routing/agent-targets.ts";
+import { heardBeforeRestart, type Lease, LeaseClock, leaseAt } from "../../routing/lease.ts";
+import type { Store, StoredAgent } from "../../store/store.ts";
+import type { Log } from "../../telemetry/log.ts";
+import {
+	type AgentRecord,
+	isSameWork,
+	modelsByName,
+	nameTaken,
+	nextHeardAt,
+	storedOf,
+	unknownAgent,
+} from "./agent-record.ts";
+import { callBack } from "./agent-transport.ts";
+import { ServedNames } from "./served-names.ts";
+
+/** How often leases are looked at, ms; the lease clock has to be read at least as often. */
+const TICK_MS = 1_000;
+/** How often what was heard is stored, ms. */
+const STORE_MS = 30_000;
+/** How long an agent that is not heard of is remembered, ms. */
+const FORGET_MS = 7 * 86_400_000;
+/** Most agents. */
+const MOST = 1_000;
+
+/** What it works with. */
+export interface AgentRegistryOptions {
+	/** What all agents have in common: the provider `local`. */
+	readonly upstream: Upstream;
+	readonly transport: Transport;
+	readonly store: Store;
+	readonly secrets: AgentSecrets;
+	readonly log: Pick<Log, "logger">;
+	/** To the routers that share agents. While it is not up leases do not age: others may hear of agents, and can't pass that on. */
+	readonly link?: { readonly isUp: boolean } | undefined;
+	/** Tests: clocks, ms; the first never goes back. */
+	readonly time?: () => number;
+	readonly wall?: () => number;
+}
+
+/** Holds the agents. Nothing is opened before `open` or the first registration. */
+export class AgentRegistry {
+	/** By name, the first to come first. */
+	readonly agents: ReadonlyMap<string, AgentRecord>;
+	/** Names of models that agents serve, or once served. */
+	readonly servedNames: ServedNames;
+	readonly #agents = new Map<string, AgentRecord>();
+	readonly #clock: LeaseClock;
+	readonly #wall: () => number;
+	readonly #time: () => number;
+	readonly #log: Log["logger"];
+	#heard: ((agent: StoredAgent) => void) | undefined;
+	#storedAt = 0;
+	#upstream: Upstream;
+
+	constructor(private readonly options: AgentRegistryOptions) {
+		this.agents = this.#agents;
+		this.servedNames = new ServedNames(options.store);
+		this.#upstream = options.upstream;
+		this.#log = options.log.logger;
+		this.#time = options.time ?? (() => performance.now());
+		this.#clock = new LeaseClock(this.#time, options.link);
+		this.#wall = options.wall ?? Date.now;
+	}
+
+	/** The time on the lease clock, ms. */
+	now(): number {
+		return this.#clock.now();
+	}
+
+	/** An agent's lease now. */
+	leaseOf(agent: AgentRecord): Lease {
+		return leaseAt(agent.heardAt, this.#clock.now());
+	}
+
+	/** Reads the agents of before, suspect until they are heard of, and begins to watch leases. Returns how to end that. */
+	open(): () => void {
+		this.servedNames.load();
+		const heardAt = heardBeforeRestart(this.#clock.now());
+		for (const stored of this.options.store.agents()) {
+			if (this.#agents.has(stored.name)) continue;
+			const { models, gpus, heardAt: heardAtTime, ...rest } = stored;
+			this.#put({ ...rest, instance: rest.instance, version: rest.version }, { heardAt, heardAtTime, models, gpus });
+		}
+		const timer = setInterval(() => this.tick(), TICK_MS);
+		timer.unref();
+		return () => {
+			clearInterval(timer);
+			this.#store();
+		};
+	}
+
+	/**
+	 * Takes an agent in, or updates it; resolves once the router has tried to call it back. One that it can't reach is
+	 * kept, and gets no calls until a heartbeat finds it reachable. Throws `agent_name_taken`.
+	 */
+	async register(body: Register, endpoint: string): Promise<RegisterAnswer> {
+		const { name, instance, version } = body;
+		this.#admit(name, instance, endpoint);
+		const secret = this.options.secrets.of({ name, instance, endpoint });
+		const problem = await callBack(endpoint, secret, this.options.transport);
+		// Another may have come while the call back was under way.
+		const how = this.#admit(name, instance, endpoint);
+		const before = this.#agents.get(name);
+		const heardAtTime = nextHeardAt(before, this.#wall());
+		const agent = this.#put(
+			{ name, instance, endpoint, version, registeredAt: before?.registeredAt ?? this.#wall() },
+			{ heardAt: this.#clock.now(), heardAtTime, models: body.models, gpus: body.gpus },
+		);
+		agent.isReachable = problem === undefined;
+		agent.problem = problem;
+		this.options.store.saveAgents([storedOf(agent)]);
+		this.#heard?.(storedOf(agent));
+		const what = { agent: name, endpoint, models: agent.models.size };
+		if (how === "takeover") this.#log.warn(what, "Another agent took over the name of one that is gone.");
+		else if (before?.endpoint !== endpoint) this.#log.info(what, "An agent registered.");
+		if (problem !== undefined) this.#log.warn(what, `The agent gets no calls: ${problem}`);
+		return {
+			secret,
+			heartbeat_ms: HEARTBEAT_MS,
+			reachable: agent.isReachable,
+			...(problem === undefined ? {} : { problem }),
+		};
+	}
+
+	/**
+	 * Hears of an agent. Throws `agent_not_found` where it has to register: it is not known, or its endpoint is not one that it
+	 * could register now; `agent_name_taken` where another one of its name is alive.
+	 * @param mayBeAt whether the sender could register this endpoint
+	 */
+	async heartbeat(body: Heartbeat, mayBeAt: (endpoint: string) => boolean): Promise<object> {
+		const agent = this.#agents.get(body.name);
+		if (!agent) throw unknownAgent(body.name);
+		if (agent.instance !== body.instance) {
+			throw this.leaseOf(agent) === "fresh" ? nameTaken(body.name) : unknownAgent(body.name);
+		}
+		if (agent.mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
+		const models = modelsByName(body.models);
+		const isSame = isSameWork(agent.models, models);
+		agent.models = models;
+		this.servedNames.add(models.keys());
+		agent.gpus = body.gpus ?? agent.gpus;
+		agent.heardAt = this.#clock.now();
+		agent.heardAtTime = nextHeardAt(agent, this.#wall());
+		agent.isShaky = false;
+		agent.isDirty = true;
+		this.#logLease(agent);
+		if (!isSame) this.#store(agent);
+		this.#heard?.(storedOf(agent));
+		return agent.isReachable ? {} : this.#callBack(agent);
+	}
+
+	/** Tries again to call an agent back that could not be reached. */
+	async #callBack(agent: AgentRecord): Promise<object> {
+		agent.problem = await callBack(agent.endpoint, agent.provider.secret!, this.options.transport);
+		agent.isReachable = agent.problem === undefined;
+		if (agent.isReachable) this.#log.info({ agent: agent.name }, "The agent can be reached now.");
+		return agent.isReachable ? { reachable: true } : { reachable: false, problem: agent.problem };
+	}
+
+	/** A call could not reach an agent: until it is heard of again it is used only where nothing else serves. */
+	callFailed(agent: string, failure: "auth" | "transport"): void {
+		const record = this.#agents.get(agent);
+		if (!record) return;
+		record.isShaky = true;
+		// It has restarted and does not know its secret yet.
+		if (failure === "auth") record.mustRegister = true;
+	}
+
+	/** The listener hears of each registration and heartbeat that this router gets. */
+	onHeard(listener: (agent: StoredAgent) => void): void {
+		this.#heard = listener;
+	}
+
+	/** Takes over what another router has heard, unless it is older than what this one has. */
+	adopt(heard: StoredAgent): void {
+		const known = this.#agents.get(heard.name);
+		if (known && known.heardAtTime >= heard.heardAt) return;
+		if (!known && this.#agents.size >= MOST) return;
+		// The routers' clocks may differ: an agent that is known counts as heard of now.
+		const age = known ? 0 : Math.max(0, this.#wall() - heard.heardAt);
+		const { models, gpus, heardAt: heardAtTime, ...who } = heard;
+		const agent = this.#put(
+			{ ...who, instance: who.instance, version: who.version },
+			{ heardAt: this.#clock.now() - age, heardAtTime, models, gpus },
+		);
+		agent.isDirty = true;
+		if (known?.endpoint !== agent.endpoint) return;
+		agent.loggedLease = known.loggedLease;
+		this.#logLease(agent);
+		agent.isReachable = known.isReachable;
+		if (!agent.isReachable) void this.#callBack(agent);
+	}
+
+	/** All agents, as they are stored. */
+	stored(): StoredAgent[] {
+		return [...this.#agents.values()].map(storedOf);
+	}
+
+	/** Secrets are derived from something else now: agents get theirs when they register again, at their next heartbeat. */
+	renewSecrets(): void {
+		this.setUpstream(this.#upstream);
+		for (const agent of this.#agents.values()) agent.mustRegister = true;
+	}
+
+	/** From now on agents are called with these settings; calls that run keep the old ones. */
+	setUpstream(upstream: Upstream): void {
+		this.#upstream = upstream;
+		for (const agent of this.#agents.values()) agent.provider = this.#providerOf(agent);
+	}
+
+	/** What is done every second. */
+	tick(): void {
+		this.#clock.now();
+		this.servedNames.load();
+		const now = this.#wall();
+		for (const agent of this.#agents.values()) {
+			this.#logLease(agent);
+			if (agent.loggedLease === "gone" && now - agent.heardAtTime > FORGET_MS) this.#forget(agent.name);
+		}
+		if (this.#time() - this.#storedAt >= STORE_MS) this.#store();
+	}
+
+	#admit(name: string, instance: string | undefined, endpoint: string) {
+		const holder = this.#agents.get(name);
+		const held = holder && { instance: holder.instance, endpoint: holder.endpoint, lease: this.leaseOf(holder) };
+		const how = admission(held, { instance, endpoint });
+		if (how === "conflict") throw nameTaken(name);
+		if (how === "new" && this.#agents.size >= MOST) this.#forgetOldest();
+		return how;
+	}
+
+	#forgetOldest(): void {
+		const gone = [...this.#agents.values()].filter((agent) => this.leaseOf(agent) === "gone");
+		const oldest = gone.sort((a, b) => a.heardAtTime - b.heardAtTime)[0];
+		if (!oldest) throw new RouterError("invalid_value", `This router has ${MOST} agents, the most it takes.`);
+		this.#forget(oldest.name);
+	}
+
+	#put(
+		who: Pick<AgentRecord, "name" | "instance" | "endpoint" | "version" | "registeredAt">,
+		heard: Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & { models: Register["models"] | AgentModels },
+	): AgentRecord {
+		const agent: AgentRecord = {
+			...who,
+			...heard,
+			models: modelsByName(heard.models),
+			provider: this.#providerOf(who),
+			isReachable: true,
+			problem: undefined,
+			isShaky: false,
+			mustRegister: false,
+			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
+			isDirty: false,
+		};
+		this.#agents.set(who.name, agent);
+		this.servedNames.add(agent.models.keys());
+		return agent;
+	}
+
+	#providerOf(who: Pick<AgentRecord, "name" | "instance" | "endpoint">): Provider {
+		const { transport, secrets } = this.options;
+		const own: Upstream = {
+			...this.#upstream,
+			baseUrl: `${who.endpoint}/v1`,
+			apiKey: secrets.of(who),
+			otherKeys: [],
+			state: "ready",
+			keySetting: `agent "${who.name}", which has to register again`,
+		};
+		return openAiCompatible(own, transport);
+	}
+
+	#logLease(agent: AgentRecord): void {
+		const lease = this.leaseOf(agent);
+		if (lease === agent.loggedLease) return;
+		agent.loggedLease = lease;
+		const what = { agent: agent.name, endpoint: agent.endpoint };
+		if (lease === "fresh") this.#log.info(what, "The agent is heard of again.");
+		else if (lease === "suspect") this.#log.warn(what, "The agent is late: used only where nothing else serves.");
+		else this.#log.warn(what, "The agent is not heard of any more: it gets no calls.");
+	}
+
+	#store(...agents: AgentRecord[]): void {
+		const changed = agents.length > 0 ? agents : [...this.#agents.values()].filter(({ isDirty }) => isDirty);
+		if (agents.length === 0) this.#storedAt = this.#time();
+		for (const agent of changed) agent.isDirty = false;
+		this.options.store.saveAgents(changed.map(storedOf));
+	}
+
+	#forget(name: string): void {
+		this.#agents.delete(name);
+		this.options.store.removeAgent(name);
+	}
+}
+
+type AgentModels = readonly Register["models"][number][];
