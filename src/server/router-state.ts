@@ -13,9 +13,8 @@ import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
 import { type Replica, replicaOf } from "../store/replica.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
-import type { LedgerState } from "../telemetry/ledger-metrics.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
+import type { LedgerState, Metrics } from "../telemetry/metrics.ts";
 import type { RedisFeatures } from "./redis-features.ts";
 import { UsagePublisher } from "./usage-publisher.ts";
 

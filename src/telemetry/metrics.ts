@@ -1,17 +1,14 @@
 /**
- * What `/metrics` shows: every call counted into a Prometheus registry of this
- * process's own role. Several registries live side by side in one process
+ * What `/metrics` shows: a Prometheus registry of this process's own role. Several registries live side by side in one process
  * (`--standalone`, tests), so nothing is kept in prom-client's global one.
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AccountMetrics } from "./account-metrics.ts";
-import { addCallMetrics } from "./call-metrics.ts";
+import { Counter, Gauge, Registry } from "prom-client";
+import { CallMetrics } from "./call-metrics.ts";
 import type { Sink } from "./events.ts";
-import { addLedgerMetrics, type LedgerMetrics } from "./ledger-metrics.ts";
 import { addProcessMetrics } from "./process-metrics.ts";
 import { addRoutingMetrics, type RoutingMetrics } from "./routing-metrics.ts";
 
-/** Agents by standing, and their models by state. */
+/** Agents by whether they were heard of lately, and their models by state. */
 export interface AgentCounts {
 	agents(): Readonly<Record<string, number>>;
 	models(): Readonly<Record<string, number>>;
@@ -25,32 +22,50 @@ export interface ProxyCounts {
 	keysOut(): Iterable<readonly [provider: string, count: number]>;
 }
 
-/** The registry and the hands that write to it. */
-export interface Metrics extends RoutingMetrics, AccountMetrics, LedgerMetrics {
+/** The size of the cache. */
+export interface CacheCounts {
+	readonly entries: number;
+	readonly bytes: number;
+}
+
+/** How the ledger stands. `stopped`: calls wait. `memory`: what is new is in memory alone. Both are tried again, until it is on the disk. */
+export type LedgerState = "ok" | "stopped" | "memory";
+
+/** The ledger's state, and the calls that wait to be written. */
+export interface LedgerCounts {
+	readonly state: LedgerState;
+	readonly waiting: number;
+}
+
+/** The registry, and what writes to it. */
+export interface Metrics extends RoutingMetrics {
 	/** Counts calls and attempts. Never throws: a number that is none is left out. */
 	readonly sink: Sink;
 	/** The `content-type` of `text()`. */
 	readonly contentType: string;
-	/**
-	 * The whole registry in the Prometheus text format. Blocks for about 8 µs a line (13 ms at 1,700 lines),
-	 * which is why labels are few and bounded.
-	 */
+	/** The whole registry in the Prometheus text format. It keeps the event loop for each line, which is why labels are few and bounded. */
 	text(): Promise<string>;
+	/** A limit or a budget kept a call out: whose it is, and of what. */
+	refused(by: string, counts: string): void;
 	/** An exception that no call caught. */
 	crash(): void;
 	/** A log file that could not be written. */
 	logFailure(): void;
-	/** Where the size of the cache is read, at each scrape. */
-	watchCache(stats: () => { readonly entries: number; readonly bytes: number }): void;
+	/** Rows are in no ledger, and never will be. */
+	ledgerLost(reason: string, count: number): void;
 	/** What becomes of the Redis that routers share. */
 	readonly redis: {
 		up(isUp: boolean): void;
 		/** A command gave nothing; why is one of a few words. */
 		failed(why: string): void;
 	};
-	/** Where lines and keys are counted, asked at each scrape. */
+	/** Where the ledger's state is read, at each scrape. */
+	watchLedger(counts: () => LedgerCounts): void;
+	/** Where the size of the cache is read, at each scrape. */
+	watchCache(counts: () => CacheCounts): void;
+	/** Where lines and keys are counted, at each scrape. */
 	watchProxy(counts: ProxyCounts): void;
-	/** Where the router's agents are counted, asked at each scrape. */
+	/** Where the router's agents are counted, at each scrape. */
 	watchAgents(counts: AgentCounts): void;
 }
 
@@ -60,171 +75,149 @@ export interface Metrics extends RoutingMetrics, AccountMetrics, LedgerMetrics {
  */
 export function createMetrics(role: "router" | "agent"): Metrics {
 	const registry = new Registry();
-	const registers = [registry];
-	const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
-		new Counter({ name: `router_${name}`, help, labelNames, registers });
-	const calls = addCallMetrics(registry);
-	const retries = counter("retries_total", "Attempts made again at the same target.", ["provider"]);
-	const refusedRetries = counter(
-		"retries_refused_total",
-		"Attempts not made again because all calls together had been tried again too often.",
-		["provider"],
-	);
-	const failovers = counter("failovers_total", "Calls that went on elsewhere, by the provider that failed.", [
-		"provider",
-	]);
-	const hedges = counter("hedges_total", "Calls sent to a second target, by the provider that was late.", ["provider"]);
-	const resumes = counter(
-		"resumes_total",
-		"Answers that had begun and went on elsewhere, by the provider that broke them off.",
-		["provider"],
-	);
-	const hedgeCost = counter(
-		"hedge_cost_usd_total",
-		"USD that answers cost which were not used, since another target was faster; counted to no key.",
-		["provider"],
-	);
-	const hedgesWon = counter("hedges_won_total", "Those of them that the second target answered.", ["provider"]);
-	const queueWait = new Histogram({
-		name: "router_queue_wait_seconds",
-		help: "Time in line before a model, of calls that had their turn.",
-		labelNames: ["model"],
-		buckets: [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
-		registers,
-	});
-	const queueRefused = counter("queue_refused_total", "Calls not let into the line, or too late for their turn.", [
-		"model",
-		"reason",
-	]);
-	let cacheStats: (() => { readonly entries: number; readonly bytes: number }) | undefined;
-	const cacheGauge = (name: string, help: string, read: (stats: { entries: number; bytes: number }) => number) =>
-		new Gauge({
-			name: `router_cache_${name}`,
-			help,
-			registers,
-			collect() {
-				this.set(cacheStats ? read(cacheStats()) : 0);
-			},
-		});
-	cacheGauge("entries", "Answers held in this process.", ({ entries }) => entries);
-	cacheGauge("bytes", "Memory in use for them.", ({ bytes }) => bytes);
-	const redisUp = new Gauge({ name: "router_redis_up", help: "1 while the shared Redis answers.", registers });
-	const redisFailures = counter(
-		"redis_failures_total",
-		"Commands that gave nothing: not sent during an outage (refused), too late, lost, or answered with an error.",
-		["reason"],
-	);
-	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
-	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
-	new Gauge({ name: "router_info", help: "1; says which role runs.", labelNames: ["role"], registers }).set(
-		{ role },
-		1,
-	);
-
-	let inFlight = 0;
+	const calls = new CallMetrics(registry);
+	// An agent keeps no ledger and has no agents.
+	const ofRouter = role === "router" ? registry : new Registry();
 	new Gauge({
-		name: "router_in_flight_requests",
-		help: "Calls that have arrived and are not settled.",
-		registers,
-		collect() {
-			this.set(inFlight);
-		},
-	});
-	let proxyCounts: ProxyCounts | undefined;
-	const counted = <L extends string>(
-		name: string,
-		help: string,
-		label: L,
-		counts: () => Iterable<readonly [string, number]>,
-	) =>
-		new Gauge({
-			name: `router_${name}`,
-			help,
-			labelNames: [label],
-			registers,
-			collect() {
-				this.reset();
-				for (const [value, count] of counts()) this.inc({ [label]: value } as Record<L, string>, count);
-			},
-		});
-	counted("queue_waiting", "Calls in line before a model.", "model", () => proxyCounts?.waiting() ?? []);
-	counted(
-		"keys_out_of_use",
-		"Keys that an upstream refused, until they are tried again.",
-		"provider",
-		() => proxyCounts?.keysOut() ?? [],
-	);
-	let agentCounts: AgentCounts | undefined;
-	const byState = (name: string, help: string, counts: () => Readonly<Record<string, number>> | undefined) =>
-		new Gauge({
-			name: `router_${name}`,
-			help,
-			labelNames: ["state"],
-			registers,
-			collect() {
-				this.reset();
-				for (const [state, count] of Object.entries(counts() ?? {})) this.set({ state }, count);
-			},
-		});
-	if (role === "router") {
-		byState("agents", "Agents that have registered.", () => agentCounts?.agents());
-		byState("local_models", "Models of agents that are there, each agent's counted.", () => agentCounts?.models());
-	}
-	const routing = addRoutingMetrics(registry);
-	// An agent keeps none.
-	const ledger = addLedgerMetrics(role === "router" ? registry : new Registry());
+		name: "router_info",
+		help: "1; says which role runs.",
+		labelNames: ["role"],
+		registers: [registry],
+	}).set({ role }, 1);
 	addProcessMetrics(registry);
-
-	const steps = {
-		retry: retries,
-		refused: refusedRetries,
-		failover: failovers,
-		hedge: hedges,
-		"hedge-won": hedgesWon,
-		resume: resumes,
-	};
-
 	return {
-		...routing,
-		...ledger,
-		refused: calls.refused,
+		...addRoutingMetrics(registry),
+		...addCacheMetrics(registry),
+		...addRedisMetrics(registry),
+		...addFaultMetrics(registry),
+		...addProxyMetrics(registry),
+		...addLedgerMetrics(ofRouter),
+		...addAgentMetrics(ofRouter),
+		sink: calls,
+		refused: (by, counts) => calls.refused(by, counts),
 		contentType: registry.contentType,
 		text() {
 			calls.count();
 			return registry.metrics();
 		},
-		crash: () => crashes.inc(),
-		logFailure: () => logFailures.inc(),
-		watchCache(stats) {
-			cacheStats = stats;
-		},
-		redis: {
-			up: (isUp) => redisUp.set(isUp ? 1 : 0),
-			failed: (reason) => redisFailures.inc({ reason }),
-		},
-		watchProxy(counts) {
-			proxyCounts = counts;
-		},
-		watchAgents(counts) {
-			agentCounts = counts;
-		},
-		sink: {
-			callStarted() {
-				inFlight++;
+	};
+}
+
+function addCacheMetrics(registry: Registry): Pick<Metrics, "watchCache"> {
+	let counts: (() => CacheCounts) | undefined;
+	const gauge = (name: string, help: string, read: (counts: CacheCounts) => number) =>
+		new Gauge({
+			name: `router_cache_${name}`,
+			help,
+			registers: [registry],
+			collect() {
+				this.set(counts ? read(counts()) : 0);
 			},
-			attemptClosed(attempt) {
-				calls.attemptClosed(attempt);
-				if (attempt.isUnused && attempt.cost) hedgeCost.inc({ provider: attempt.provider }, attempt.cost);
+		});
+	gauge("entries", "Answers held in this process.", ({ entries }) => entries);
+	gauge("bytes", "Memory in use for them.", ({ bytes }) => bytes);
+	return {
+		watchCache(watched) {
+			counts = watched;
+		},
+	};
+}
+
+function addRedisMetrics(registry: Registry): Pick<Metrics, "redis"> {
+	const registers = [registry];
+	const up = new Gauge({ name: "router_redis_up", help: "1 while the shared Redis answers.", registers });
+	const failures = new Counter({
+		name: "router_redis_failures_total",
+		help: "Commands that gave nothing: not sent during an outage (refused), too late, lost, or answered with an error.",
+		labelNames: ["reason"],
+		registers,
+	});
+	return { redis: { up: (isUp) => up.set(isUp ? 1 : 0), failed: (reason) => failures.inc({ reason }) } };
+}
+
+function addFaultMetrics(registry: Registry): Pick<Metrics, "crash" | "logFailure"> {
+	const counter = (name: string, help: string) => new Counter({ name: `router_${name}`, help, registers: [registry] });
+	const crashes = counter("crashes_total", "Exceptions that no call caught; the process went on.");
+	const logFailures = counter("log_failures_total", "Times the log file could not be written.");
+	return { crash: () => crashes.inc(), logFailure: () => logFailures.inc() };
+}
+
+function addProxyMetrics(registry: Registry): Pick<Metrics, "watchProxy"> {
+	let counts: ProxyCounts | undefined;
+	const gauge = <L extends string>(
+		name: string,
+		help: string,
+		label: L,
+		read: (counts: ProxyCounts) => Iterable<readonly [string, number]>,
+	) =>
+		new Gauge({
+			name: `router_${name}`,
+			help,
+			labelNames: [label],
+			registers: [registry],
+			collect() {
+				this.reset();
+				if (!counts) return;
+				for (const [value, count] of read(counts)) this.inc({ [label]: value } as Record<L, string>, count);
 			},
-			attemptFollowed: ({ how, provider }) => steps[how].inc({ provider }),
-			queued({ model, waitedMs, refused }) {
-				if (refused) queueRefused.inc({ model, reason: refused });
-				else if (waitedMs !== undefined) queueWait.observe({ model }, waitedMs / 1000);
+		});
+	gauge("queue_waiting", "Calls in line before a model.", "model", (of) => of.waiting());
+	gauge("keys_out_of_use", "Keys that an upstream refused, until they are tried again.", "provider", (of) =>
+		of.keysOut(),
+	);
+	return {
+		watchProxy(watched) {
+			counts = watched;
+		},
+	};
+}
+
+function addLedgerMetrics(registry: Registry): Pick<Metrics, "ledgerLost" | "watchLedger"> {
+	let counts: (() => LedgerCounts) | undefined;
+	const gauge = (name: string, help: string, read: (counts: LedgerCounts) => number) =>
+		new Gauge({
+			name: `router_ledger_${name}`,
+			help,
+			registers: [registry],
+			collect() {
+				if (counts) this.set(read(counts()));
 			},
-			callSettled(call) {
-				if (inFlight > 0) inFlight--;
-				calls.callSettled(call);
+		});
+	gauge("up", "1 while the ledger can be written to the disk.", ({ state }) => Number(state === "ok"));
+	gauge("waiting_calls", "Calls that wait to be written.", ({ waiting }) => waiting);
+	const lost = new Counter({
+		name: "router_ledger_lost_rows_total",
+		help: "Calls and attempts that are in no ledger: refused by the database, or no room (full) while it could not be written.",
+		labelNames: ["reason"],
+		registers: [registry],
+	});
+	return {
+		ledgerLost: (reason, count) => lost.inc({ reason }, count),
+		watchLedger(watched) {
+			counts = watched;
+		},
+	};
+}
+
+function addAgentMetrics(registry: Registry): Pick<Metrics, "watchAgents"> {
+	let counts: AgentCounts | undefined;
+	const byState = (name: string, help: string, read: (counts: AgentCounts) => Readonly<Record<string, number>>) =>
+		new Gauge({
+			name: `router_${name}`,
+			help,
+			labelNames: ["state"],
+			registers: [registry],
+			collect() {
+				this.reset();
+				if (!counts) return;
+				for (const [state, count] of Object.entries(read(counts))) this.set({ state }, count);
 			},
+		});
+	byState("agents", "Agents that have registered.", (of) => of.agents());
+	byState("local_models", "Models of agents that are there, each agent's counted.", (of) => of.models());
+	return {
+		watchAgents(watched) {
+			counts = watched;
 		},
 	};
 }
