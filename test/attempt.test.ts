@@ -3,7 +3,9 @@ import { afterEach, expect, spyOn, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import type { Target } from "../src/providers/provider.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
+import { CallRecord } from "../src/proxy/call-record.ts";
 import { limitsOf } from "../src/proxy/timeouts.ts";
+import { RoutingState } from "../src/routing/target-state.ts";
 
 // As of a router that has run for an hour.
 const now = performance.now.bind(performance);
@@ -36,13 +38,15 @@ test("what it needs may take its time though the others get the whole of theirs"
 			timeouts,
 			set: [],
 			hasOthers: false,
-			canGoOn: false,
+			isResumable: false,
 			learned: undefined,
 			isReasoning: () => false,
 		}),
-		waiting: { hasLeft: false, comments: () => undefined },
-		record: () => ({ firstToken: () => undefined, closed: () => undefined }),
-		onKey: () => undefined,
+		client: { hasLeft: false, comments: () => undefined },
+		index: 0,
+		record: new CallRecord("req_1", "chat", performance.now(), []),
+		targets: new RoutingState(),
+		owner: { failed: (_, { kind }) => ({ failure: kind }), keyTaken: () => undefined, late: () => undefined },
 	});
 	const opened = attempt.open();
 	attempt.extend(10_000);

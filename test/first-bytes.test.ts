@@ -1,8 +1,10 @@
 /** What an upstream sends before its first event, or instead of one. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
 import { parseRequest } from "../src/openai/call.ts";
+import type { Failure } from "../src/providers/provider.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
-import type { RecordEnd } from "../src/proxy/call-record.ts";
+import { CallRecord } from "../src/proxy/call-record.ts";
+import { RoutingState } from "../src/routing/target-state.ts";
 import { clientError } from "./kit/contract.ts";
 import { choiceEvent, goodStream, textEvent } from "./kit/events.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -68,7 +70,7 @@ test("a streamed call answered with JSON that breaks off is the upstream's failu
 
 test("who speaks may be told long before the first piece of text; from then on silence is borne for less long", async () => {
 	const [target] = router.snapshot.catalog.resolve("one/a").targets;
-	const ends: RecordEnd[] = [];
+	const failures: Failure[] = [];
 	async function read(thinkMs: number) {
 		const body = { ...call, model: "one/a" };
 		const attempt = new Attempt({
@@ -83,9 +85,18 @@ test("who speaks may be told long before the first piece of text; from then on s
 			},
 			target: target!,
 			limits: { connectMs: 5_000, firstTokenMs: 5_000, thinkMs, stallMs: 60, totalMs: 5_000 },
-			waiting: { hasLeft: false, comments: () => undefined },
-			record: () => ({ firstToken: () => undefined, closed: (end) => void ends.push(end) }),
-			onKey: () => undefined,
+			client: { hasLeft: false, comments: () => undefined },
+			index: 0,
+			record: new CallRecord("req_1", "chat", performance.now(), []),
+			targets: new RoutingState(),
+			owner: {
+				failed(_, failure) {
+					failures.push(failure);
+					return { failure: failure.kind };
+				},
+				keyTaken: () => undefined,
+				late: () => undefined,
+			},
 		});
 		const opened = await attempt.open();
 		const reader = "reader" in opened ? opened.reader! : undefined;
@@ -98,7 +109,7 @@ test("who speaks may be told long before the first piece of text; from then on s
 				reader.broken(cause);
 			}
 		}
-		return ends.pop()?.failure?.message;
+		return failures.pop()?.message;
 	}
 	const says = choiceEvent({ role: "assistant", content: "" });
 	const thinks: Script = async (connection) => {

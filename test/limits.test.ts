@@ -16,7 +16,7 @@ const limits = (more: Partial<LimitInputs> = {}) =>
 		timeouts,
 		set: [],
 		hasOthers: true,
-		canGoOn: false,
+		isResumable: false,
 		learned: undefined,
 		isReasoning: () => false,
 		...more,
@@ -49,12 +49,12 @@ describe("the first token, where another target is left", () => {
 });
 
 test("silence is borne for 30 s where the answer can go on elsewhere, else ten minutes", () => {
-	expect([limits().stallMs, limits({ canGoOn: true }).stallMs]).toEqual([10 * MINUTE, 30_000]);
-	expect(limits({ canGoOn: true, timeouts: { ...timeouts, stall: 9_000 } }).stallMs).toBe(9_000);
+	expect([limits().stallMs, limits({ isResumable: true }).stallMs]).toEqual([10 * MINUTE, 30_000]);
+	expect(limits({ isResumable: true, timeouts: { ...timeouts, stall: 9_000 } }).stallMs).toBe(9_000);
 });
 
 test("before its first piece of text a stream may be as silent as before its first event", () => {
-	const thinking = { canGoOn: true, isReasoning: () => true };
+	const thinking = { isResumable: true, isReasoning: () => true };
 	expect(limits(thinking)).toMatchObject({ thinkMs: 120_000, stallMs: 30_000 });
 	expect(limits({ ...thinking, learned: learned(20, 1_000) })).toMatchObject({ thinkMs: 30_000, stallMs: 30_000 });
 	expect(limits({ ...thinking, set: [{ stall: 5_000 }] })).toMatchObject({ thinkMs: 5_000, stallMs: 5_000 });
@@ -132,7 +132,7 @@ test("what is set for the call comes before the alias, that before the provider,
 	const call = { first_token: 1 };
 	const alias = { first_token: 2, stall: 2 };
 	const provider = { first_token: 3, stall: 3, total: 3, connect: 3 };
-	const set = (...each: object[]) => limits({ set: each, canGoOn: true, learned: learned(100, 1_000) });
+	const set = (...each: object[]) => limits({ set: each, isResumable: true, learned: learned(100, 1_000) });
 	expect(set(call, alias, provider)).toMatchObject({
 		firstTokenMs: 1,
 		thinkMs: 2,

@@ -1,6 +1,6 @@
 /** A resumed answer is counted in tokens: it is no longer than its limit, and its usage is that of one unbroken answer. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { spentAfter } from "../src/proxy/spent.ts";
+import { spentAfter } from "../src/proxy/resume-request.ts";
 import { choiceEvent, DONE, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";

@@ -6,7 +6,7 @@ import type { Failure } from "../src/providers/provider.ts";
 import type { StartedAnswer } from "../src/proxy/attempt.ts";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
 import { canResume, ResumeProgress, resume } from "../src/proxy/resume.ts";
-import { spentAfter } from "../src/proxy/spent.ts";
+import { spentAfter } from "../src/proxy/resume-request.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, eventData, type Json } from "./kit/exchange.ts";
@@ -330,10 +330,10 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 			{
 				call: streamed,
 				targets: among,
-				told,
+				sent: told,
 				spent: spentAfter(told, undefined, undefined),
 				tries: ({ id }) => Number(id === "a"),
-				isUnwell: () => false,
+				isUnhealthy: () => false,
 				refused: new RefusedAdditions(),
 				wait: async () => true,
 				attempt: async ({ id }, _, hasOthers) => {

@@ -7,12 +7,12 @@ import {
 	LONGEST_WAIT_MS,
 	MOST_TRIES,
 	nextStep,
+	RetryBudget,
 	type RetryStep,
 	SILENT_MS,
 	type Situation,
 	type Tried,
 } from "../src/proxy/retry.ts";
-import { RetryBudget } from "../src/proxy/retry-budget.ts";
 import { random as seeded } from "./kit/random.ts";
 
 const FRESH: Tried = { tries: 0, failedAt: 0, waitedMs: 0 };
@@ -21,7 +21,7 @@ const failed = (kind: FailureKind, more: Partial<Tried> & { retryAfterMs?: numbe
 	return { tries: 1, failure: { kind, retryAfterMs }, failedAt: 0, waitedMs: 0, ...rest };
 };
 const after = (targets: readonly Tried[], more: Partial<Situation> = {}): RetryStep | undefined =>
-	nextStep({ targets, last: 0, now: 0, until: 600_000, hasBudget: true, chance: 1, ...more });
+	nextStep({ targets, last: 0, now: 0, until: 600_000, hasBudget: true, random: 1, ...more });
 const again = (waitMs = 0): RetryStep => ({ target: 0, waitMs, isRetry: true });
 const elsewhere: RetryStep = { target: 1, waitMs: 0, isRetry: false };
 
@@ -70,9 +70,9 @@ describe("with another target left", () => {
 	});
 
 	test("a reset of a target that is out of order anyway goes elsewhere at once; where nothing is left, it is asked again", () => {
-		expect(after([failed("transport", { isUnwell: true }), FRESH])).toEqual(elsewhere);
-		expect(after([failed("transport", { isUnwell: true })])).toEqual(again());
-		expect(after([failed("transport", { isUnwell: true }), failed("not_found")])).toEqual(again());
+		expect(after([failed("transport", { isUnhealthy: true }), FRESH])).toEqual(elsewhere);
+		expect(after([failed("transport", { isUnhealthy: true })])).toEqual(again());
+		expect(after([failed("transport", { isUnhealthy: true }), failed("not_found")])).toEqual(again());
 	});
 
 	test.each([
@@ -110,7 +110,7 @@ describe("alone", () => {
 	] as const)("%s, after try %d", (kind, tries, step) => expect(after([failed(kind, { tries })])).toEqual(step));
 
 	test("a pause is between half and the whole of its length", () => {
-		const waits = [0, 0.5, 1].map((chance) => after([failed("overloaded")], { chance })?.waitMs);
+		const waits = [0, 0.5, 1].map((random) => after([failed("overloaded")], { random })?.waitMs);
 		expect(waits).toEqual([FIRST_RETRY_MS / 2, FIRST_RETRY_MS * 0.75, FIRST_RETRY_MS]);
 	});
 
@@ -178,7 +178,7 @@ test("when all were tried, the one whose time comes first is tried again", () =>
 });
 
 test("behind a router a busy target is not waited for, and one that broke off is asked once more", () => {
-	const step = (tried: Tried, others: Tried[] = []) => after([tried, ...others], { isImpatient: true });
+	const step = (tried: Tried, others: Tried[] = []) => after([tried, ...others], { noWaiting: true });
 	expect(step(failed("rate", { retryAfterMs: 10 }))).toBeUndefined();
 	expect(step(failed("overloaded"))).toBeUndefined();
 	expect(step(failed("timeout"))).toBeUndefined();
@@ -207,7 +207,7 @@ function simulate(scripts: readonly Script[], random: () => number, budget?: Ret
 		if (kind === undefined) return { answered: true, attempts, now, waited, targets };
 		target.failure = { kind, retryAfterMs };
 		target.failedAt = now;
-		const step = nextStep({ targets, last: at, now, until, hasBudget: budget?.has(now) ?? true, chance: random() });
+		const step = nextStep({ targets, last: at, now, until, hasBudget: budget?.has(now) ?? true, random: random() });
 		if (!step) return { answered: false, attempts, now, waited, targets, last: kind };
 		if (step.isRetry) budget?.spend(now);
 		now += step.waitMs;

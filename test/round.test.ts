@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Attempt, StartedAnswer } from "../src/proxy/attempt.ts";
 import type { Failed } from "../src/proxy/call-attempts.ts";
-import { type Ask, LOST, Round, type RoundTarget } from "../src/proxy/round.ts";
+import { LOST, type Part, Round, type RoundOwner } from "../src/proxy/round.ts";
 import type { Late } from "../src/proxy/second-target.ts";
 
 const SILENT: Late = { ms: 10_000, why: "silent" };
@@ -13,9 +13,9 @@ const failure = (kind: "not_found" | "caller") => ({ failure: { kind, message: "
 /** A round at the first of so many targets, whose attempts end when the test says so. */
 function round(targets: number) {
 	const ends: PromiseWithResolvers<StartedAnswer | Failed>[] = [];
-	const asks: Ask[] = [];
+	const asks: Part[] = [];
 	const did: string[] = [];
-	const asker: RoundTarget = {
+	const asker: RoundOwner = {
 		attempt(index, ask) {
 			asks[index] = ask;
 			ends[index] = Promise.withResolvers();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { CallCost, type UsageServices } from "../src/accounts/usage/call-cost.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
-import { isFree, isLoading, isWell, type Late, lateOf, mayRelieve } from "../src/proxy/second-target.ts";
+import { isFree, isHealthy, isLoading, type Late, lateOf, mayRelieve } from "../src/proxy/second-target.ts";
 import { breakerAfter, CLOSED } from "../src/routing/breaker.ts";
 import { RoutingState } from "../src/routing/target-state.ts";
 import { target } from "./kit/routes.ts";
@@ -43,7 +43,7 @@ describe("a target is late", () => {
 describe("beside it no target is asked", () => {
 	const state = new RoutingState(() => 0);
 	const of = (id: string) => state.of(id);
-	test("that is well in all", () => expect(isWell(target("a/m"), of("a/m"), 20_000, 10_000)).toBe(true));
+	test("that is well in all", () => expect(isHealthy(target("a/m"), of("a/m"), 20_000, 10_000)).toBe(true));
 
 	test.each([
 		["without a key", target("a/m", { isKeyless: true }), {}],
@@ -54,7 +54,7 @@ describe("beside it no target is asked", () => {
 		["that keeps a call waiting as long itself", target("a/m"), { waitingSince: 9_000 }],
 	] as const)("%s", (_, its, view) => {
 		const known = { ...of("a/m"), breaker: CLOSED, pausedUntil: 0, waitingSince: undefined, ...view };
-		expect(isWell(its, known as never, 20_000, 10_000)).toBe(false);
+		expect(isHealthy(its, known as never, 20_000, 10_000)).toBe(false);
 	});
 
 	test("a model is being loaded where its agent has something to do first", () => {

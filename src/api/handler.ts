@@ -157,8 +157,8 @@ function fulfil(
 		settlement.explanation = explanation;
 		settlement.decision = decision;
 		if (refusal) throw refusal;
-		const isImpatient = context.isBehindRouter;
-		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, isImpatient };
+		const noWaiting = context.isBehindRouter;
+		const plan = { targets, work, alias: route.alias, attemptsMs: config.timeouts.attempts, noWaiting };
 		const relayed = relay(led, plan, settlement, { state: context.state, keepAliveMs: config.server.keep_alive });
 		if (explanation === undefined) return relayed;
 		return relayed.then((response) => {

@@ -5,6 +5,7 @@ import { replayEvents } from "../openai/json-to-stream.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { headerText } from "../providers/header-text.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
+import { overheadText } from "../proxy/response-headers.ts";
 import type { CacheEntry, EntryFacts } from "./entry.ts";
 import type { SingleFlight, Tail } from "./single-flight.ts";
 
@@ -117,8 +118,9 @@ function sharedHeaders({ provider, model }: Served, { dialect, stream }: ClientC
 type Served = Pick<EntryFacts, "provider" | "model">;
 
 /** What is said of this call alone. */
-function tell(headers: Headers, { id, overheadText, headers: more }: CallRecord): void {
+function tell(headers: Headers, record: CallRecord): void {
+	const { id, headers: more } = record;
 	headers.set("x-request-id", id);
-	headers.set("x-router-overhead-ms", overheadText);
+	headers.set("x-router-overhead-ms", overheadText(record));
 	for (const name in more) headers.set(name, more[name]!);
 }

@@ -3,8 +3,7 @@
 import type { ClientCall } from "../dialects/dialect.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { withoutCost, withUsage } from "../openai/usage-edits.ts";
-import type { Audience } from "../proxy/answer-listener.ts";
-import type { CallRecord } from "../proxy/call-record.ts";
+import type { Audience, CallRecord } from "../proxy/call-record.ts";
 import type { CacheEntry } from "./entry.ts";
 import type { Broken, SingleFlight } from "./single-flight.ts";
 

@@ -1,5 +1,5 @@
 /** How long a connection may be silent while its call runs. */
-import { Deferred } from "../proxy/deferred.ts";
+import { Deferred } from "../proxy/deadline.ts";
 
 /**
  * Seconds without a byte until Bun closes a connection (slow loris). Calls lift it for themselves ({@link IdleTimeoutLift}), and so do

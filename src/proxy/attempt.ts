@@ -6,25 +6,24 @@ import {
 	type Answer,
 	type EncodeOptions,
 	type Failure,
-	isFailure,
-	isOk,
+	type MediaNeed,
 	NO_INPUTS,
-	type RequestInputs,
-	type StoredThinking,
 	type StreamDecoder,
 	type Target,
 	type UpstreamAnswer,
 	type UpstreamRequest,
 } from "../providers/provider.ts";
-import { answerHeaders } from "./answer-headers.ts";
-import type { OpenRecord } from "./call-record.ts";
+import type { RoutingState, Work } from "../routing/target-state.ts";
+import type { AttemptRecord, CallRecord, TargetFailure } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
-import { EventReader } from "./event-reader.ts";
+import { EventReader, guardedDecoder, type ReaderEvents } from "./event-reader.ts";
+import type { Account } from "./key-rotation.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
 import { foldedAnswer, isEvents, isNoStream, played, rejoined, source } from "./other-form.ts";
 import { refusedAddition } from "./refused-additions.ts";
-import { guardedDecoder } from "./safe-decoder.ts";
+import { passedHeaders } from "./response-headers.ts";
+import type { Part } from "./round.ts";
 import type { Late } from "./second-target.ts";
 import type { CallTimeouts } from "./timeouts.ts";
 
@@ -48,25 +47,40 @@ export interface AttemptListener {
 	comments(pieces: readonly StreamPiece[]): void;
 }
 
+/** The call that makes an attempt. Asked only where something is not as it usually is. */
+export interface AttemptOwner {
+	/** It failed: what that says of its target. Asked before the attempt is closed, once. */
+	failed(attempt: Attempt, failure: Failure): TargetFailure;
+	/** The upstream took a key that was out of use. */
+	keyTaken(attempt: Attempt): void;
+	/** It is late, and others might be asked beside it. */
+	late(attempt: Attempt, late: Late): void;
+}
+
 /** What an attempt is made of. */
 export interface AttemptOptions {
 	readonly call: Call;
 	/** Its provider is the account to use. */
 	readonly target: Target;
+	/** Of the call's targets. */
+	readonly index: number;
+	readonly account?: Account | undefined;
 	readonly limits: CallTimeouts;
-	readonly waiting: AttemptListener;
-	/** Tells that the attempt has begun; what it returns hears the rest of it. */
-	readonly record: () => OpenRecord;
-	/** The upstream has taken the key, or failed before it could. */
-	readonly onKey: (failure: Failure | undefined) => void;
-	/** See Wishes. */
+	readonly client: AttemptListener;
+	readonly record: CallRecord;
+	/** What is known of all targets. */
+	readonly targets: RoutingState;
+	readonly work?: Work | undefined;
+	readonly owner: AttemptOwner;
+	/** Its part in a round of several. */
+	readonly part?: Part | undefined;
+	/** See EncodeOptions. */
 	readonly counts?: boolean | undefined;
 	readonly without?: ReadonlySet<Addition> | undefined;
 	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
 	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
-	/** When it counts as late, and who hears of that. */
+	/** When it counts as late. */
 	readonly late?: Late | undefined;
-	readonly onLate?: ((late: Late) => void) | undefined;
 }
 
 /**
@@ -83,20 +97,29 @@ const LOOKS = 10;
 
 /** One try. `open` it once. */
 export class Attempt {
-	readonly #deadline: Deadline;
-	#record: OpenRecord | undefined;
+	#deadline: Deadline | undefined;
+	#record: AttemptRecord | undefined;
 	#sentAt = 0;
 	#isLoading = false;
 	#hasBegun = false;
+	/** Why it was dropped before it was sent. */
+	#droppedFor: string | undefined;
 	/** Nobody is to hear of it any more. */
 	#isMute = false;
 	/** See `extend`. */
 	#extendedMs: number | undefined;
 	/** Time spent waiting for the upstream, up to its answer's beginning or its failure, ms. */
 	waitedMs = 0;
+	/** The first piece of a streamed answer was here. */
+	hasFirstToken = false;
+	/** What was left of the time that its client gave the call when it was sent, ms. */
+	timeLeftMs = Number.POSITIVE_INFINITY;
 
-	constructor(private readonly options: AttemptOptions) {
-		this.#deadline = new Deadline(options.call);
+	constructor(readonly options: AttemptOptions) {}
+
+	/** Undefined until it is sent. */
+	get record(): AttemptRecord | undefined {
+		return this.#record;
 	}
 
 	/**
@@ -105,60 +128,74 @@ export class Attempt {
 	 * closes it at its end.
 	 */
 	async open(): Promise<StartedAnswer | Failure> {
-		const { call, target, limits, record } = this.options;
-		const request = await this.#encode();
-		this.#record = record();
-		const leftMs = timeLeft(call);
-		const limit = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), leftMs);
-		this.#deadline.within(limit, call.stream ? "first token" : "answer", limit, setByCall(call, limit, leftMs));
+		const { call, target, limits, record, account, part, late, counts, without } = this.options;
+		const { provider } = target;
+		const wishes = without ? { counts, without } : counts ? COUNTS : undefined;
+		const needs = provider.supplies && provider.needs?.(call, target);
+		const request = needs?.length
+			? await this.#supplied(needs, wishes)
+			: provider.encode(call, target, NO_INPUTS, wishes);
 		this.#sentAt = performance.now();
-		if (this.options.late) this.watch(this.options.late);
-		let status: number | undefined;
+		if (call.timeoutMs !== undefined) this.timeLeftMs = timeLeft(call);
+		const limitMs = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), this.timeLeftMs);
+		const deadline = new Deadline(call);
+		this.#deadline = deadline;
+		const isOwnLimit = call.limits !== undefined || call.timeoutMs !== undefined;
+		const by = isOwnLimit ? setByCall(call, limitMs, this.timeLeftMs) : "";
+		deadline.within(limitMs, call.stream ? "first token" : "answer", limitMs, by);
+		if (this.#droppedFor !== undefined) deadline.drop(this.#droppedFor);
+		const isSecond = part !== undefined && part.position > 0;
+		const attempt = record.openAttempt(target, this.options.targets, call.stream, this.options.work, isSecond);
+		this.#record = attempt;
+		if (late) this.watch(late);
+		let answer: UpstreamAnswer | undefined;
+		let text: string | undefined;
 		try {
-			const reached = await this.#reach(request);
-			status = reached.status;
-			if ("kind" in reached) return this.#failed(reached, status);
-			const { answer: head, text } = reached;
-			if (text === undefined) return refusedBy(await this.#stream(head), request);
-			if (call.stream && isOk(head)) return refusedBy(await this.#noStream(head, text), request);
-			const isOther = isOk(head) && isEvents(text);
-			const read = isOther
-				? foldedAnswer(target.provider, call, text)
-				: target.provider.decode(head.status, head.headers, text, call);
-			if (isFailure(read)) {
-				const headers = answerHeaders(head.headers, target.provider.secret);
-				return refusedBy(this.#failed({ ...read, headers }, status), request);
+			try {
+				answer = await provider.transport.send(request, deadline.signal, limits.connectMs);
+				const isStream = call.stream && isOk(answer) && !isJson(answer);
+				if (!isStream) text = await readJsonText(answer, deadline);
+			} catch (thrown) {
+				return this.#failed(deadline.failure ?? transportFailure(thrown, answer !== undefined), answer?.status);
 			}
-			this.#arrived();
-			this.options.onKey(undefined);
-			this.#deadline.clear();
-			this.#keep(read.keeps);
-			this.#record.closed({ status, tokens: read.tokens, cost: read.cost });
-			return { target, head, answer: read, first: [] };
+			const { status, headers } = answer;
+			if (text === undefined) return refusedBy(await this.#stream(answer), request);
+			// What broke behind a complete answer was this side of it.
+			const ended = deadline.signal.aborted ? deadline.failure : undefined;
+			if (ended?.kind === "cancelled") return this.#failed(ended, status);
+			if (call.stream && isOk(answer)) return refusedBy(await this.#noStream(answer, text), request);
+			const isOther = text[0] !== "{" && isOk(answer) && isEvents(text);
+			const read = isOther ? foldedAnswer(provider, call, text) : provider.decode(status, headers, text, call);
+			if ("kind" in read) {
+				const refusal = { ...read, headers: passedHeaders(headers, provider.secret) };
+				return refusedBy(this.#failed(refusal, status), request);
+			}
+			this.waitedMs += performance.now() - this.#sentAt;
+			if (account?.isProbe) this.options.owner.keyTaken(this);
+			deadline.clear();
+			if (read.keeps?.length) provider.supplies?.keep(call, read.keeps);
+			record.closeAttempt(attempt, { status, tokens: read.tokens, cost: read.cost, isUnused: part?.isLost });
+			return { target, head: answer, answer: read, first: [] };
 		} catch (thrown) {
-			this.#failed({ kind: "internal", message: "the router failed" }, status);
+			this.#failed({ kind: "internal", message: "the router failed" }, answer?.status);
 			throw thrown;
 		}
 	}
 
 	/** Ends it, since nobody wants its answer any more: `why` says it of the attempt. Its failure is `cancelled`. */
 	drop(why: string): void {
-		this.#deadline.drop(why);
+		if (this.#deadline) this.#deadline.drop(why);
+		else this.#droppedFor = why;
 	}
 
-	get #wishes(): EncodeOptions | undefined {
-		const { counts, without } = this.options;
-		return without ? { counts, without } : counts ? COUNTS : undefined;
-	}
-
-	/** Has it told when it counts as late, from its sending; at once where it does already. */
+	/** Has its owner told when it counts as late, from its sending; at once where it does already. */
 	watch(late: Late): void {
-		this.#deadline.late(late.ms - (performance.now() - this.#sentAt), () => this.options.onLate?.(late));
+		this.#deadline?.late(late.ms - (performance.now() - this.#sentAt), () => this.options.owner.late(this, late));
 	}
 
-	/** Has it told once more, some time later. */
+	/** Has its owner told once more, some time later. */
 	watchOn(late: Late): void {
-		this.#deadline.late(late.ms / LOOKS, () => this.options.onLate?.(late));
+		this.#deadline?.late(late.ms / LOOKS, () => this.options.owner.late(this, late));
 	}
 
 	/** Another target's answer is used: nothing of this one reaches the client. */
@@ -169,57 +206,21 @@ export class Attempt {
 	/** While it waits for its answer to begin, it may wait so long from its sending, ms. */
 	extend(limitMs: number): void {
 		this.#extendedMs = limitMs;
-		if (this.#hasBegun || this.#sentAt === 0) return;
+		if (this.#hasBegun || !this.#deadline) return;
 		const { call } = this.options;
 		const left = Math.min(limitMs - (performance.now() - this.#sentAt), timeLeft(call));
 		this.#deadline.within(Math.max(1, left), call.stream ? "first token" : "answer", limitMs);
 	}
 
-	/** The call in the target's words. Where that takes more than the call itself, it is waited for. */
-	#encode(): UpstreamRequest | Promise<UpstreamRequest> {
-		const { call, target } = this.options;
-		const { provider } = target;
-		try {
-			const needs = provider.needs?.(call, target) ?? [];
-			if (needs.length === 0 || !provider.supplies) return provider.encode(call, target, NO_INPUTS, this.#wishes);
-			return this.#supplied(provider.supplies.get(call, needs, call.signal));
-		} catch (thrown) {
-			this.#deadline.clear();
-			throw thrown;
-		}
-	}
-
-	async #supplied(coming: Promise<RequestInputs>): Promise<UpstreamRequest> {
+	/** The call in the target's words, where that takes more than the call itself: it is waited for. */
+	async #supplied(needs: readonly MediaNeed[], wishes: EncodeOptions | undefined): Promise<UpstreamRequest> {
 		const { call, target } = this.options;
 		const askedAt = performance.now();
 		try {
-			const got = await coming;
-			return target.provider.encode(call, target, got, this.#wishes);
-		} catch (thrown) {
-			this.#deadline.clear();
-			throw thrown;
+			const inputs = await target.provider.supplies!.get(call, needs, call.signal);
+			return target.provider.encode(call, target, inputs, wishes);
 		} finally {
 			this.waitedMs += performance.now() - askedAt;
-		}
-	}
-
-	/** Sends the request and takes what comes of it from the network: the head; the text, too, unless that is a stream to relay. */
-	async #reach(
-		request: UpstreamRequest,
-	): Promise<{ answer: UpstreamAnswer; text: string | undefined; status: number } | Failure> {
-		const { call, target, limits } = this.options;
-		let answer: UpstreamAnswer | undefined;
-		try {
-			answer = await target.provider.transport.send(request, this.#deadline.signal, limits.connectMs);
-			const isStream = call.stream && isOk(answer) && !isJson(answer);
-			if (isStream) return { answer, text: undefined, status: answer.status };
-			const text = await readJsonText(answer, this.#deadline);
-			// What broke behind a complete answer was this side of it.
-			const left = this.#deadline.signal.aborted ? this.#deadline.failure : undefined;
-			return left?.kind === "cancelled" ? { ...left, status: answer.status } : { answer, text, status: answer.status };
-		} catch (thrown) {
-			const failure = this.#deadline.failure ?? transportFailure(thrown, answer !== undefined);
-			return { ...failure, status: answer?.status };
 		}
 	}
 
@@ -228,40 +229,26 @@ export class Attempt {
 		const { call, target } = this.options;
 		if (isEvents(text)) return this.#stream({ ...head, body: source([Buffer.from(text)]) });
 		const read = target.provider.decode(head.status, head.headers, text, call);
-		if (isFailure(read)) return this.#failed({ ...read, status: head.status }, head.status);
+		if ("kind" in read) return this.#failed({ ...read, status: head.status }, head.status);
 		const { body, decoder } = played(call, read);
 		return this.#stream({ ...head, body }, decoder);
 	}
 
 	/** A streamed answer, once it has begun: until then its failure is an ordinary one, with other targets to try. */
-	async #stream(head: UpstreamAnswer, decoder?: StreamDecoder): Promise<StartedAnswer | Failure> {
-		const { call, target, limits, waiting, onKey, read = (inner) => inner } = this.options;
-		const deadline = this.#deadline;
-		const inner = decoder ?? target.provider.decoder(call);
-		const reader = new EventReader(head.body, guardedDecoder(read(inner)), deadline, {
-			begun: () => {
-				this.#hasBegun = true;
-				onKey(undefined);
-				deadline.silence(reader.firstDeltaAt === undefined ? limits.thinkMs : limits.stallMs);
-			},
-			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
-			firstDelta: () => {
-				if (reader.hasBegun && !reader.isFinished) deadline.silence(limits.stallMs);
-				this.#record?.firstToken(!this.#isLoading && this.options.read === undefined);
-			},
-			finished: (is, mayGoOn) => {
-				deadline.silence(is && !mayGoOn ? Math.min(limits.stallMs, FINISHED_MS) : limits.stallMs);
-			},
-			comment: (text) => this.#heard(text),
-			keeps: (keeps) => this.#keep(keeps),
-			end: (failure) => {
-				if (failure || !reader.hasBegun) onKey(failure);
-				this.#record?.closed({ status: head.status, failure, tokens: reader.tokens, cost: reader.cost });
-			},
-		});
+	async #stream(head: UpstreamAnswer, own?: StreamDecoder): Promise<StartedAnswer | Failure> {
+		const { call, target, client, read } = this.options;
+		const deadline = this.#deadline!;
+		const decoder = own ?? target.provider.decoder(call);
+		const guarded = guardedDecoder(read ? read(decoder) : decoder);
+		const reader: EventReader = new EventReader(
+			head.body,
+			guarded,
+			deadline,
+			this.#events(head, () => reader),
+		);
 		const first: StreamPiece[] = [];
 		// From the sending, so that two relays in a row hold no longer than one.
-		const patience = this.#sentAt + COMMENTS_MS;
+		const heldUntil = this.#sentAt + COMMENTS_MS;
 		let isFirst = true;
 		while (!reader.isOver && !reader.hasBegun) {
 			let piece: StreamPiece = "";
@@ -277,37 +264,63 @@ export class Attempt {
 			// This reader has seen nothing of it.
 			if (other !== undefined) return this.#noStream(head, other);
 			if (piece !== "") first.push(piece);
-			const isHeld = !waiting.hasLeft && performance.now() <= patience;
+			const isHeld = !client.hasLeft && performance.now() <= heldUntil;
 			if (reader.isOver || reader.hasBegun || reader.hasEvent || isHeld || first.length === 0) continue;
 			const comments = first.splice(0);
-			if (!this.#isMute) waiting.comments(comments);
+			if (!this.#isMute) client.comments(comments);
 		}
-		this.#arrived();
+		this.waitedMs += performance.now() - this.#sentAt;
 		return reader.failure ?? { target, head, reader, first };
 	}
 
-	/** A model that is being loaded is not a slow one: its agent says how far it is. */
-	#heard(comment: string): void {
-		if (!this.options.target.provider.reportsLoading || comment.startsWith(KEEP_ALIVE)) return;
-		this.#isLoading = true;
-		this.#deadline.rearm();
-	}
-
-	/** What later calls will need. */
-	#keep(keeps: readonly StoredThinking[] | undefined): void {
-		if (keeps?.length) this.options.target.provider.supplies?.keep(this.options.call, keeps);
-	}
-
-	#arrived(): void {
-		this.waitedMs += performance.now() - this.#sentAt;
+	/** What becomes of the attempt while its stream is read. */
+	#events(head: UpstreamAnswer, readerOf: () => EventReader): ReaderEvents {
+		const { call, target, limits, record, account, part, owner, read } = this.options;
+		const { provider } = target;
+		const deadline = this.#deadline!;
+		return {
+			begun: () => {
+				this.#hasBegun = true;
+				if (account?.isProbe) owner.keyTaken(this);
+				deadline.silence(readerOf().firstDeltaAt === undefined ? limits.thinkMs : limits.stallMs);
+			},
+			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
+			firstDelta: () => {
+				const reader = readerOf();
+				if (reader.hasBegun && !reader.isFinished) deadline.silence(limits.stallMs);
+				this.hasFirstToken = true;
+				this.#record?.state.firstToken(!this.#isLoading && read === undefined);
+			},
+			finished: (is, mayContinue) => {
+				deadline.silence(is && !mayContinue ? Math.min(limits.stallMs, FINISHED_MS) : limits.stallMs);
+			},
+			// A model that is being loaded is not a slow one: its agent says how far it is.
+			comment: (text) => {
+				if (!provider.reportsLoading || text.startsWith(KEEP_ALIVE)) return;
+				this.#isLoading = true;
+				deadline.rearm();
+			},
+			keeps: (keeps) => provider.supplies?.keep(call, keeps),
+			end: (failure) => {
+				const { hasBegun, tokens, cost } = readerOf();
+				if (!failure && !hasBegun && account?.isProbe) owner.keyTaken(this);
+				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isLost };
+				const health = failure && this.#record?.isOpen ? owner.failed(this, failure) : undefined;
+				record.closeAttempt(this.#record!, { ...end, target: health });
+			},
+		};
 	}
 
 	#failed(failure: Failure, status: number | undefined): Failure {
-		this.#arrived();
-		this.#deadline.abort();
-		this.#deadline.clear();
-		this.options.onKey(failure);
-		this.#record?.closed({ status, failure });
+		const { record, part, owner } = this.options;
+		const attempt = this.#record!;
+		this.waitedMs += performance.now() - this.#sentAt;
+		this.#deadline?.abort();
+		this.#deadline?.clear();
+		if (attempt.isOpen) {
+			const health = owner.failed(this, failure);
+			record.closeAttempt(attempt, { status, failure: failure.kind, isUnused: part?.isLost, target: health });
+		}
 		return failure;
 	}
 }
@@ -330,6 +343,8 @@ function refusedBy(result: StartedAnswer | Failure, { added }: UpstreamRequest):
 	const refused = added?.length && "kind" in result ? refusedAddition(result, added) : undefined;
 	return refused ? { ...(result as Failure), refused } : result;
 }
+
+const isOk = ({ status }: UpstreamAnswer): boolean => status >= 200 && status < 300;
 
 /** Media types are the same in any case (RFC 9110, 8.3.1). */
 function isJson({ headers }: UpstreamAnswer): boolean {

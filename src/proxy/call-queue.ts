@@ -1,9 +1,12 @@
 /**
- * A line in front of a model that takes only so many calls at once. Who would be served too late is told so at once, while there
- * is time to go elsewhere.
+ * A queue in front of a model that takes only so many calls at once. A call that would be served too late is told so at once, while
+ * there is time to go elsewhere.
  */
+import { RouterError } from "../errors.ts";
+import type { CallRecord } from "./call-record.ts";
+import { clientGone, type Pause } from "./pause.ts";
 
-/** What a model's line is held to. */
+/** What a model's queue is held to. */
 export interface QueueSettings {
 	/** Calls that may run at once. */
 	readonly concurrency: number;
@@ -13,13 +16,13 @@ export interface QueueSettings {
 
 /** Why a call was not let in. */
 export interface QueueRefused {
-	/** `full`: the line is. `late`: its turn would come after its deadline. */
+	/** `full`: the queue is. `late`: its turn would come after its deadline. */
 	readonly reason: "full" | "late";
 	/** When those that wait now will have been served, ms from now. */
 	readonly retryAfterMs: number;
 }
 
-/** A call's place. */
+/** A call's place in a queue. */
 export interface Ticket {
 	/** Resolves when it may run. */
 	readonly turn: Promise<void>;
@@ -28,19 +31,19 @@ export interface Ticket {
 }
 
 interface Waiter {
-	/** Where it stands: the time of its coming, earlier by what its priority is worth. */
+	/** The time of its coming, earlier by what its priority is worth: the least is next. */
 	readonly rank: number;
 	readonly admit: () => void;
 }
 
 /** What a step of priority is worth, ms of waiting: the lowest call is not passed for ever. */
 const STEP_MS = 10_000;
-/** Said of a line of which no call has ended yet, ms a call. */
+/** How long a call is said to run where none has ended yet, ms. */
 const UNKNOWN_MS = 2_000;
 /** Weight of the newest call in the mean. */
 const WEIGHT = 0.1;
 
-/** One model's line. Times are ms on any clock that never goes back. */
+/** One model's queue. Times are ms on any clock that never goes back. */
 export class CallQueue {
 	/** The next to run first. */
 	readonly #waiting: Waiter[] = [];
@@ -122,4 +125,45 @@ export class CallQueue {
 			}
 		};
 	}
+}
+
+/** The call that waits. */
+export interface QueuedCall {
+	readonly priority: number;
+	/** How long it can wait at most, ms. */
+	readonly withinMs: number;
+	readonly pause: Pause;
+	readonly record: CallRecord;
+}
+
+/** Resolves when it is the call's turn. Throws `model_busy`; and `cancelled` where its client leaves meanwhile. */
+export async function waitTurn(
+	name: string,
+	queue: CallQueue,
+	{ priority, withinMs, pause, record }: QueuedCall,
+): Promise<void> {
+	const ticket = queue.enter(priority, withinMs);
+	if ("reason" in ticket) throw refused(name, ticket, record);
+	record.atEnd(ticket.leave);
+	const startedAt = performance.now();
+	const isServed = await pause.until(
+		ticket.turn.then(() => true),
+		withinMs,
+	);
+	const waitedMs = performance.now() - startedAt;
+	record.waitedMs += waitedMs;
+	if (pause.isOver) throw clientGone();
+	if (!isServed) throw refused(name, { reason: "late", retryAfterMs: 0 }, record);
+	record.queued({ model: name, waitedMs });
+}
+
+function refused(model: string, { reason, retryAfterMs }: QueueRefused, record: CallRecord): RouterError {
+	record.queued({ model, refused: reason });
+	const why =
+		reason === "full"
+			? "as many calls wait for it as may"
+			: "the calls before this one would take longer than it can wait";
+	return new RouterError("model_busy", `"${model}" is busy: ${why}.`, {
+		headers: { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) },
+	});
 }

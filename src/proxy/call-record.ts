@@ -8,31 +8,65 @@ import type { CallCost } from "../accounts/usage/call-cost.ts";
 import type { Meter } from "../accounts/usage/hardware-clocks.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
-import type { Failure, Target } from "../providers/provider.ts";
+import type { FailureKind } from "../providers/failure.ts";
+import type { Target } from "../providers/provider.ts";
+import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
-import type { Audience } from "./answer-listener.ts";
 
 /** Labels kept as known: the metrics hold 500 in all, and configured names must find room. */
 const MOST_ANSWERED = 100;
+
+/** Another one who wants the answer of a call (the cache). Hears it as the call's own client gets it, synchronously; must not throw. */
+export interface Audience {
+	/** It came as a whole, and is good. */
+	whole(body: string): void;
+	/**
+	 * A piece of a stream went to the client, whose side says `taken`. Returns what to wait for before the next one: `taken` where
+	 * nobody else reads.
+	 */
+	sent(piece: Uint8Array | string, taken: number | Promise<number>): number | Promise<unknown>;
+	/** The stream is over: complete, or broken after its first bytes. */
+	ended(broken?: { readonly status: number; readonly error: string }): void;
+	/** The client has left the stream: whether it goes on without it. */
+	goesOn(): boolean;
+}
 
 /** How an attempt ended. */
 export interface RecordEnd {
 	/** The upstream's; absent where it gave none. */
 	readonly status?: number | undefined;
-	readonly failure?: Failure | undefined;
-	/** What it cost, whether or not its answer was used. */
+	readonly failure?: FailureKind | undefined;
+	/** What its answer used and cost (USD), whether or not that was sent to the client. */
 	readonly tokens?: Tokens | undefined;
 	readonly cost?: number | undefined;
-	/** Another target's answer was used. */
+	/** Another target's answer was sent. */
 	readonly isUnused?: boolean | undefined;
+	/** What the failure says of its target, where that is not its own kind. */
+	readonly target?: TargetFailure | undefined;
 }
 
-/** What an attempt tells of itself while it is under way. */
-export interface OpenRecord {
-	/** The first piece of a streamed answer is here; `isTypical` where it took no longer for a reason of its own. */
-	firstToken(isTypical: boolean): void;
-	/** The first call counts. */
-	closed(end: RecordEnd): void;
+/** What a failed attempt says of its target's health. */
+export interface TargetFailure {
+	readonly failure: FailureKind;
+	/** How long the target asked to be left alone, ms. */
+	readonly retryAfterMs?: number | undefined;
+	/** How long none of its keys is in use, ms. */
+	readonly outOfUseMs?: number | undefined;
+}
+
+/** An attempt under way. */
+export interface AttemptRecord {
+	readonly record: CallRecord;
+	/** Of the call's attempts, from 1. */
+	readonly number: number;
+	readonly target: Target;
+	readonly targets: RoutingState;
+	/** What its target is told of it. */
+	readonly state: OpenAttempt;
+	readonly meter: Meter | undefined;
+	readonly startedAt: number;
+	readonly isSecond: boolean | undefined;
+	isOpen: boolean;
 }
 
 /** What becomes a `CallSettled`. The public fields are filled in on the way. */
@@ -67,6 +101,8 @@ export class CallRecord {
 	audience: Audience | undefined;
 	/** The client has left, and the call goes on for others. */
 	hasLeft = false;
+	/** The call has ended. */
+	isSettled = false;
 	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
 	explanation: string | undefined;
 	decision: object | undefined;
@@ -94,7 +130,6 @@ export class CallRecord {
 	#target: string | undefined;
 	#bill: Bill | undefined;
 	#meters: Map<string, Meter> | undefined;
-	#isSettled = false;
 
 	constructor(
 		readonly id: string,
@@ -107,10 +142,23 @@ export class CallRecord {
 		for (const sink of this.#sinks) sink.callStarted?.();
 	}
 
-	/** Begins an attempt. */
-	attempt(target: Target, isSecond = false): (end: RecordEnd) => void {
-		const number = ++this.attempts;
-		this.servedBy(target);
+	/**
+	 * Begins an attempt.
+	 * @param targets what is known of all targets
+	 * @param isSecond it runs beside another one
+	 */
+	openAttempt(
+		target: Target,
+		targets: RoutingState,
+		isStream: boolean,
+		work?: Work,
+		isSecond?: boolean,
+	): AttemptRecord {
+		this.attempts++;
+		this.#target = target.id;
+		this.provider = target.provider.name;
+		this.agent = target.agent;
+		this.upstreamModel = target.model;
 		if (target.agent !== undefined) for (const sink of this.#sinks) sink.agentAttemptOpened?.(target.id);
 		const meter = this.cost?.meter(target);
 		if (meter) {
@@ -118,35 +166,45 @@ export class CallRecord {
 			this.#meters.set(target.id, meter);
 		}
 		const startedAt = performance.now();
-		let isOpen = true;
-		return ({ status, failure, tokens, cost, isUnused }) => {
-			if (!isOpen) return;
-			isOpen = false;
-			meter?.stop();
-			const own = isUnused ? this.#unusedCost(target, tokens, cost, meter) : undefined;
-			const closed: AttemptClosed = {
-				callId: this.id,
-				number,
-				provider: target.provider.name,
-				target: target.id,
-				agent: target.agent,
-				failure: failure?.kind,
-				status,
-				ms: performance.now() - startedAt,
-				tokens: tokens?.uncounted ? undefined : tokens,
-				cost: isUnused ? own : cost,
-				isSecond: isSecond || undefined,
-				isUnused,
-			};
-			for (const sink of this.#sinks) {
-				sink.attemptClosed?.(closed);
-				if (failure) sink.attemptFailed?.(closed);
-				if (target.agent !== undefined) sink.agentAttemptClosed?.(closed);
-			}
-		};
+		const state = targets.opened(target.id, isStream, work);
+		return { record: this, number: this.attempts, target, targets, state, meter, startedAt, isSecond, isOpen: true };
 	}
 
-	/** What an answer cost that nobody used, USD: where its upstream did not say, its prompt, at least, was read. */
+	/** Ends an attempt; the first call counts. */
+	closeAttempt(attempt: AttemptRecord, { status, failure, tokens, cost, isUnused, target: health }: RecordEnd): void {
+		if (!attempt.isOpen) return;
+		attempt.isOpen = false;
+		const { target, meter, state } = attempt;
+		meter?.stop();
+		const closed: AttemptClosed = {
+			callId: this.id,
+			number: attempt.number,
+			provider: target.provider.name,
+			target: target.id,
+			agent: target.agent,
+			failure,
+			status,
+			ms: performance.now() - attempt.startedAt,
+			tokens: tokens?.uncounted ? undefined : tokens,
+			cost: isUnused ? this.#unusedCost(target, tokens, cost, meter) : cost,
+			isSecond: attempt.isSecond || undefined,
+			isUnused: isUnused || undefined,
+		};
+		for (const sink of this.#sinks) {
+			sink.attemptClosed?.(closed);
+			if (failure) sink.attemptFailed?.(closed);
+			if (target.agent !== undefined) sink.agentAttemptClosed?.(closed);
+		}
+		state.closed({
+			status,
+			failure: health?.failure ?? failure,
+			retryAfterMs: health?.retryAfterMs,
+			tokens: tokens?.uncounted ? undefined : tokens?.output,
+		});
+		if (health?.outOfUseMs !== undefined) attempt.targets.pause(target.id, health.outOfUseMs, "its key is out of use");
+	}
+
+	/** What an answer cost that was not sent, USD: where its upstream did not say, its prompt, at least, was read. */
 	#unusedCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
 		if (cost !== undefined) return cost;
 		const answer = { target, tokens, upstreamCost: cost, gpuMs: meter?.ms() ?? 0, isCounted: true, guess: () => 0 };
@@ -178,7 +236,7 @@ export class CallRecord {
 	 * @param guess tokens of the answer as far as they can be told from its text; where the upstream has counted none
 	 * @param isCounted false: the client left, and what was counted so far may not be all that it was sent
 	 */
-	billFor(
+	bill(
 		target: Target,
 		tokens: Tokens | undefined,
 		cost: number | undefined,
@@ -196,25 +254,14 @@ export class CallRecord {
 
 	/** To be done once, when the call has settled; at once where it has. */
 	atEnd(hook: () => void): void {
-		if (this.#isSettled) hook();
+		if (this.isSettled) hook();
 		else this.#hooks.push(hook);
-	}
-
-	/** What the router itself has cost the call so far, ms, with two decimals at most. `toFixed` costs 0.9 µs. */
-	get overheadText(): string {
-		const ms = Math.max(0, performance.now() - this.startedAt - this.waitedMs);
-		return String(Math.round(ms * 100) / 100);
-	}
-
-	/** The call has ended. */
-	get isSettled(): boolean {
-		return this.#isSettled;
 	}
 
 	/** Ends the call with the status its client saw, or would have seen. The first call counts. */
 	settle(status: number, error?: string): void {
-		if (this.#isSettled) return;
-		this.#isSettled = true;
+		if (this.isSettled) return;
+		this.isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens } = this;
 		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, hasLeft } = this;
 		admission?.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });

@@ -6,28 +6,29 @@
  * `write` returns while the client doesn't read, and which resolves when the client leaves (bun-types 1.4.5,
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
+import type { ClientCall, StreamEnd, StreamWriter } from "../dialects/dialect.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import { SentRecord } from "../openai/sent-so-far.ts";
-import { DONE, KEEP_ALIVE, type StreamPiece, sseComment, sseData } from "../openai/sse.ts";
-import { withCost, withCounts } from "../openai/usage-edits.ts";
+import type { StreamPiece } from "../openai/sse.ts";
+import { withCounts } from "../openai/usage-edits.ts";
 import { errorOf } from "../providers/failure-to-error.ts";
 import type { Target } from "../providers/provider.ts";
 import type { AttemptListener, StartedAnswer } from "./attempt.ts";
-import type { Attempts } from "./call-attempts.ts";
+import type { CallAttempts } from "./call-attempts.ts";
 import type { CallRecord } from "./call-record.ts";
-import { LEFT } from "./deadline.ts";
+import { CLIENT_GONE } from "./deadline.ts";
 import type { EventReader } from "./event-reader.ts";
-
-const SIGN_OF_LIFE = `${KEEP_ALIVE}\n\n`;
 
 /** One call's stream. */
 export class ClientStream implements AttemptListener {
+	/** Puts what is sent into the client's wire. */
+	readonly #writer: StreamWriter;
 	readonly #hasLeft = Promise.withResolvers<undefined>();
 	/** What may be written as soon as there is somewhere to write to. */
 	readonly #held: StreamPiece[] = [];
 	#sink: ReadableStreamDirectController | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	#attempts: Attempts | undefined;
+	#attempts: CallAttempts | undefined;
 	/** The stream that is being sent on, and whose it is. */
 	#reader: EventReader | undefined;
 	#source: Target | undefined;
@@ -46,15 +47,20 @@ export class ClientStream implements AttemptListener {
 
 	/** @param keepAliveMs how long the client may hear nothing; 0: for ever */
 	constructor(
-		private readonly settlement: CallRecord,
+		call: ClientCall,
+		private readonly record: CallRecord,
 		private readonly keepAliveMs: number,
-	) {}
+	) {
+		this.#writer = call.dialect.stream(call);
+	}
 
 	/**
 	 * Resolves when the status is known: with an answer that has begun, or undefined where the client could not wait for one. Throws
 	 * what `attempts.open` throws before that.
 	 */
-	async begin(attempts: Attempts): Promise<{ opened: StartedAnswer | undefined; body: ReadableStream<Uint8Array> }> {
+	async begin(
+		attempts: CallAttempts,
+	): Promise<{ opened: StartedAnswer | undefined; body: ReadableStream<Uint8Array> }> {
 		this.#attempts = attempts;
 		this.#listen(this.keepAliveMs);
 		const opening = attempts.open();
@@ -71,7 +77,7 @@ export class ClientStream implements AttemptListener {
 
 	/** Comments of an upstream whose answer has not begun. */
 	comments(pieces: readonly StreamPiece[]): void {
-		for (const piece of pieces) this.#say(piece);
+		for (const piece of pieces) this.#say(this.#writer.push(piece));
 	}
 
 	#readable(opening: StartedAnswer | Promise<StartedAnswer>): ReadableStream<Uint8Array> {
@@ -96,27 +102,28 @@ export class ClientStream implements AttemptListener {
 		} catch (thrown) {
 			const error = asRouterError(thrown);
 			this.#fail(error);
-			if (error.errorCode !== "cancelled") await this.#write(sink, sseData(JSON.stringify(error.body)));
+			if (error.errorCode !== "cancelled") await this.#write(sink, this.#writer.error(error));
 		}
 		clearTimeout(this.#timer);
 		this.#sink = undefined;
 		sink.close();
-		this.settlement.audience?.ended(this.#broken);
+		this.record.audience?.ended(this.#broken);
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
 	async #forward(sink: ReadableStreamDirectController, opened: StartedAnswer): Promise<StartedAnswer | undefined> {
 		const reader = opened.reader!;
+		const writer = this.#writer;
 		this.#reader = reader;
 		this.#source = opened.target;
 		// It left in the moment in which this attempt was no longer running, and not yet being read.
-		if (this.#isGone) reader.leave(LEFT);
-		if (this.#attempts?.mayGoOn(opened.target)) this.#transcript ??= new SentRecord();
+		if (this.#isGone) reader.leave(CLIENT_GONE);
+		if (this.#attempts?.canResume(opened.target)) this.#transcript ??= new SentRecord();
 		const transcript = this.#transcript;
-		this.settlement.firstTokenAt ??= reader.firstDeltaAt;
+		this.record.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
 			transcript?.add(piece);
-			const taken = this.#write(sink, piece);
+			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		while (!reader.isOver) {
@@ -133,7 +140,7 @@ export class ClientStream implements AttemptListener {
 			}
 			this.#mutedSince = undefined;
 			transcript?.add(piece);
-			const taken = this.#write(sink, piece);
+			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
 		return this.#end(sink, reader, opened);
@@ -147,22 +154,21 @@ export class ClientStream implements AttemptListener {
 	): Promise<StartedAnswer | undefined> {
 		const { failure } = reader;
 		const { target } = opened;
-		this.settlement.dropped += reader.dropped;
+		this.record.dropped += reader.dropped;
 		if (!failure) {
 			this.#bill(target, reader, true);
-			this.settlement.settle(200);
-			const usage = reader.usage === undefined ? "" : sseData(toldUsage(reader.usage, this.settlement));
-			await this.#write(sink, usage + summary(target, this.settlement) + DONE);
+			this.record.settle(200);
+			await this.#write(sink, this.#writer.end(streamEnd(target, reader.usage, this.record)));
 			return undefined;
 		}
 		if (failure.kind === "cancelled") {
 			this.#bill(target, reader, false);
-			this.#fail(new RouterError("cancelled", LEFT.message));
+			this.#fail(new RouterError("cancelled", CLIENT_GONE.message));
 			return undefined;
 		}
 		this.#broke ??= errorOf(failure, target);
 		const told = this.#transcript?.told();
-		const next = told && (await this.#attempts?.goOn(opened, failure, told));
+		const next = told && (await this.#attempts?.resume(opened, failure, told));
 		if (next) return next;
 		throw this.#broke;
 	}
@@ -170,7 +176,7 @@ export class ClientStream implements AttemptListener {
 	/** The client is gone. */
 	#leave(): void {
 		// Others want the answer: it goes on, and what is written to this client is lost.
-		if (this.settlement.audience?.goesOn()) return;
+		if (this.record.audience?.goesOn()) return;
 		this.#isGone = true;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
@@ -178,29 +184,29 @@ export class ClientStream implements AttemptListener {
 		// Before there is one, the attempts' end settles the call.
 		if (!reader) return;
 		this.#bill(this.#source!, reader, false);
-		reader.leave(LEFT);
-		this.#fail(new RouterError("cancelled", LEFT.message));
+		reader.leave(CLIENT_GONE);
+		this.#fail(new RouterError("cancelled", CLIENT_GONE.message));
 	}
 
 	/** Returns what to wait for before the next piece. */
 	#write(sink: ReadableStreamDirectController, piece: StreamPiece): number | Promise<unknown> {
 		const taken = write(sink, piece);
-		return this.settlement.audience?.sent(piece, taken) ?? taken;
+		return this.record.audience?.sent(piece, taken) ?? taken;
 	}
 
 	/** What an attempt that failed has cost is not its caller's. */
 	#bill(target: Target, reader: EventReader, isWhole: boolean): void {
 		const { tokens, cost } = reader;
-		this.settlement.billFor(target, tokens, cost, () => reader.guess, isWhole || reader.counted !== undefined);
-		this.settlement.isCutShort = !isWhole;
+		this.record.bill(target, tokens, cost, () => reader.guess, isWhole || reader.counted !== undefined);
+		this.record.isCutShort = !isWhole;
 	}
 
 	/** Said twice where both the attempts and the stream tell of it. */
 	#fail(error: RouterError): void {
 		this.#broken ??= { status: error.status, error: error.errorCode };
-		if (this.settlement.isSettled) return;
-		if (error.errorCode === "internal_error") this.settlement.onFault?.(error.cause ?? error);
-		this.settlement.settle(error.status, error.errorCode);
+		if (this.record.isSettled) return;
+		if (error.errorCode === "internal_error") this.record.onFault?.(error.cause ?? error);
+		this.record.settle(error.status, error.errorCode);
 	}
 
 	/** Says something before the answer has begun; from then on the status is 200. */
@@ -222,7 +228,7 @@ export class ClientStream implements AttemptListener {
 			const unheardMs = this.#reader ? Math.max(this.#reader.quietMs, muteMs) : Number.POSITIVE_INFINITY;
 			const quietMs = Math.min(now - this.#saidAt, unheardMs);
 			if (quietMs < this.keepAliveMs) return this.#listen(Math.max(1, this.keepAliveMs - quietMs));
-			this.#say(SIGN_OF_LIFE);
+			this.#say(this.#writer.keepAlive);
 			this.#listen(this.keepAliveMs);
 		}, ms);
 	}
@@ -232,16 +238,9 @@ function write(sink: ReadableStreamDirectController, piece: StreamPiece): number
 	return sink.write(piece as StreamPiece & (string | Uint8Array<ArrayBuffer>));
 }
 
-/** The chunk that tells the usage, with what its upstream has not counted estimated, and with the cost where clients are to be told. */
-function toldUsage(chunk: string, { tokens, costUsd: cost, isEstimated, tellsCost }: CallRecord): string {
-	const counted = isEstimated && tokens ? withCounts(chunk, tokens, true) : chunk;
-	return tellsCost && cost !== undefined ? withCost(counted, cost) : counted;
-}
-
-/** What only the end of a stream knows, as a comment that clients skip. */
-function summary(target: Target, { attempts, tokens, costUsd: cost, isEstimated }: CallRecord): string {
-	const { provider, model, agent } = target;
-	const estimated = isEstimated || undefined;
-	const facts = { provider: provider.name, model, agent, attempts, usage: tokens, estimated, cost_usd: cost };
-	return sseComment(`router ${JSON.stringify(facts)}`);
+/** What only the end of a stream knows. What its upstream has not counted is estimated in the usage, too. */
+function streamEnd({ provider, model, agent }: Target, usage: string | undefined, record: CallRecord): StreamEnd {
+	const { attempts, tokens, isEstimated, costUsd: cost, tellsCost } = record;
+	const usageChunk = usage !== undefined && isEstimated && tokens ? withCounts(usage, tokens, true) : usage;
+	return { provider: provider.name, model, agent, attempts, tokens, isEstimated, cost, tellsCost, usageChunk };
 }

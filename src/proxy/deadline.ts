@@ -1,32 +1,94 @@
-/** When an attempt must stop: its client left, or its time is up. One controller and one timer each. */
+/**
+ * When an attempt must stop: its client left, or its time is up. One controller and one timer each, set only where they are needed: most
+ * whole answers of small models, embeddings above all, are there before anything could be late, and to listen for a client's leaving
+ * and to set a timer for each costs a twentieth of such a call. So one timer is set for all that begin within its time, and only
+ * what is still there when it fires gets its own.
+ */
 import type { Failure } from "../providers/provider.ts";
-import { DEFER_MS, Deferred } from "./deferred.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
 
 /** What an attempt ends in whose client is gone. */
-export const LEFT: Failure = { kind: "cancelled", message: "the client left" };
+export const CLIENT_GONE: Failure = { kind: "cancelled", message: "the client left" };
 
 /** Whose call it is: the signal is aborted when the client leaves. Asked for late, since Bun makes it only then. */
 export interface Client {
 	readonly signal: AbortSignal;
 }
 
+/** How long arming is deferred at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
+export const DEFER_MS = 40;
+
+let waiting: Deferred[] = [];
+let count = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+/** Something that is armed within {@link DEFER_MS}, unless it is over before. */
+export abstract class Deferred {
+	#isUnarmed = true;
+
+	constructor() {
+		waiting.push(this);
+		count++;
+		timer ??= setTimeout(armAll, DEFER_MS);
+	}
+
+	/** Whether it is neither armed nor over. */
+	protected get isUnarmed(): boolean {
+		return this.#isUnarmed;
+	}
+
+	/** Arms it now, if that is still to be done. */
+	arm(): void {
+		if (this.#leave()) this.armed();
+	}
+
+	/** Ends it: it is never armed any more. Returns whether it was armed. */
+	protected end(): boolean {
+		return !this.#leave();
+	}
+
+	/** Sets its timer, or its listener. */
+	protected abstract armed(): void;
+
+	/** Whether it was unarmed until now. */
+	#leave(): boolean {
+		if (!this.#isUnarmed) return false;
+		this.#isUnarmed = false;
+		count--;
+		if (count === 0) {
+			clearTimeout(timer);
+			timer = undefined;
+			waiting = [];
+		}
+		return true;
+	}
+}
+
+function armAll(): void {
+	const due = waiting;
+	waiting = [];
+	timer = undefined;
+	for (const one of due) one.arm();
+}
+
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
 export class Deadline extends Deferred {
 	readonly #controller = new AbortController();
+	/** What the attempt's `fetch` gets. */
+	readonly signal = this.#controller.signal;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	#limitMs = 0;
+	/** What is to come within the time that `within` gave; undefined while silence is what counts. */
+	#awaited: { readonly what: string; readonly ms: number; readonly saidMs: number; readonly by: string } | undefined;
+	#silenceMs = 0;
 	#lastByteAt = 0;
 	#isWaiting = true;
 	#timedOut: string | undefined;
 	#dropped: string | undefined;
-	#again: (() => void) | undefined;
 	#isCleared = false;
-	/** What its timer does, and when, while it is too young to have one. */
-	#expire: (() => void) | undefined;
-	#dueAt = 0;
+	/** When its timer is due that is not set yet. */
+	#dueAt: number | undefined;
 	#whenLate: (() => void) | undefined;
 	#lateMs = 0;
 	#lateAt = 0;
@@ -41,24 +103,24 @@ export class Deadline extends Deferred {
 		const { signal } = this.client;
 		signal.addEventListener("abort", this.#leave);
 		if (signal.aborted) this.#leave();
-		else if (this.#expire) this.#set(Math.max(1, this.#dueAt - performance.now()), this.#expire);
+		else if (this.#dueAt !== undefined) this.#setTimer(Math.max(1, this.#dueAt - performance.now()));
 		if (this.#whenLate && !signal.aborted) this.#watchLate();
 	}
 
-	/** What the attempt's `fetch` gets. */
-	get signal(): AbortSignal {
-		return this.#controller.signal;
+	/**
+	 * Times out `ms` from now; replaces what was set before.
+	 * @param what completes "no … within 30 s"
+	 * @param saidMs the time that is named, where that is another one
+	 * @param by says who set it, behind that
+	 */
+	within(ms: number, what: string, saidMs = ms, by = ""): void {
+		this.#awaited = { what, ms, saidMs, by };
+		this.#setTimer(ms);
 	}
 
-	/** Times out `ms` from now; replaces what was set before. `what` completes "no … within 30 s"; `told` ms, where that is another time; `by` says who set it. */
-	within(ms: number, what: string, told = ms, by = ""): void {
-		this.#again = () => this.#set(ms, () => this.#timeOut(`gave no ${what} within ${seconds(told)}${by}`));
-		this.#again();
-	}
-
-	/** Calls `tell` once, `ms` from now, unless what is waited for has come by then. Replaces what was set before. */
-	late(ms: number, tell: () => void): void {
-		this.#whenLate = tell;
+	/** Calls `onLate` once, `ms` from now, unless what is waited for has come by then. Replaces what was set before. */
+	late(ms: number, onLate: () => void): void {
+		this.#whenLate = onLate;
 		this.#lateMs = ms;
 		this.#lateAt = performance.now() + ms;
 		if (!this.isUnarmed || ms <= DEFER_MS) this.#watchLate();
@@ -66,7 +128,7 @@ export class Deadline extends Deferred {
 
 	/** The times that `within` and `late` gave begin anew: what is waited for is on its way. */
 	rearm(): void {
-		this.#again?.();
+		if (this.#awaited) this.#setTimer(this.#awaited.ms);
 		if (this.#whenLate) this.late(this.#lateMs, this.#whenLate);
 	}
 
@@ -75,12 +137,12 @@ export class Deadline extends Deferred {
 	 * a timer per chunk would cost more than the chunk's parse.
 	 */
 	silence(ms: number): void {
-		this.#isInTime();
+		this.#clearLate();
 		this.arm();
-		this.#again = undefined;
-		this.#limitMs = ms;
+		this.#awaited = undefined;
+		this.#silenceMs = ms;
 		this.touch();
-		this.#watch(ms);
+		this.#setTimer(ms);
 	}
 
 	/** Bytes of the answer arrived, or are waited for from now on. Comments are none. */
@@ -115,18 +177,27 @@ export class Deadline extends Deferred {
 		if (this.#isCleared) return;
 		this.#isCleared = true;
 		clearTimeout(this.#timer);
-		this.#isInTime();
+		this.#clearLate();
 		if (this.end()) this.client.signal.removeEventListener("abort", this.#leave);
 	}
 
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
 	get failure(): Failure | undefined {
-		if (this.client.signal.aborted) return LEFT;
+		if (this.client.signal.aborted) return CLIENT_GONE;
 		if (this.#dropped !== undefined) return { kind: "cancelled", message: this.#dropped };
 		return this.#timedOut ? { kind: "timeout", isOurs: true, message: this.#timedOut } : undefined;
 	}
 
 	readonly #leave = (): void => this.#controller.abort();
+
+	readonly #expire = (): void => {
+		const idleMs = this.quietMs;
+		if (this.#awaited) {
+			const { what, saidMs, by } = this.#awaited;
+			this.#timeOut(`gave no ${what} within ${seconds(saidMs)}${by}`);
+		} else if (idleMs >= this.#silenceMs) this.#timeOut(`sent no byte for ${seconds(this.#silenceMs)}`);
+		else this.#setTimer(Math.max(1, this.#silenceMs - idleMs));
+	};
 
 	#timeOut(message: string): void {
 		this.#timedOut = message;
@@ -138,36 +209,27 @@ export class Deadline extends Deferred {
 		if (this.#isCleared) return;
 		this.#lateTimer = setTimeout(
 			() => {
-				const tell = this.#whenLate;
+				const onLate = this.#whenLate;
 				this.#whenLate = undefined;
-				tell?.();
+				onLate?.();
 			},
 			Math.min(Math.max(1, this.#lateAt - performance.now()), LONGEST),
 		);
 	}
 
-	#isInTime(): void {
+	#clearLate(): void {
 		this.#whenLate = undefined;
 		if (this.#lateTimer) clearTimeout(this.#lateTimer);
 	}
 
-	#watch(ms: number): void {
-		this.#set(ms, () => {
-			const idle = this.quietMs;
-			if (idle >= this.#limitMs) this.#timeOut(`sent no byte for ${seconds(this.#limitMs)}`);
-			else this.#watch(Math.max(1, this.#limitMs - idle));
-		});
-	}
-
-	#set(ms: number, expire: () => void): void {
+	#setTimer(ms: number): void {
 		clearTimeout(this.#timer);
 		if (this.isUnarmed && ms > DEFER_MS) {
-			this.#expire = expire;
 			this.#dueAt = performance.now() + ms;
 			return;
 		}
-		this.#expire = undefined;
-		if (!this.#isCleared) this.#timer = setTimeout(expire, Math.min(ms, LONGEST));
+		this.#dueAt = undefined;
+		if (!this.#isCleared) this.#timer = setTimeout(this.#expire, Math.min(ms, LONGEST));
 	}
 }
 

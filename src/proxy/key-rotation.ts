@@ -2,8 +2,9 @@
  * Which of a provider's keys the next attempt uses. They take turns; one that was refused is out of use for a minute, then one
  * call finds out whether it is good again. Times are ms on any clock that never goes back.
  */
+import { RouterError } from "../errors.ts";
 import type { FailureKind } from "../providers/failure.ts";
-import type { Failure } from "../providers/provider.ts";
+import type { Failure, Provider, Target } from "../providers/provider.ts";
 
 /** How long a refused key is out of use. */
 export const OUT_MS = 60_000;
@@ -29,6 +30,82 @@ export interface Account {
 	readonly index: number;
 	/** It was out of use: this attempt finds out whether it is good again. */
 	readonly isProbe: boolean;
+}
+
+/** The only key of a provider, as long as no key was refused. */
+export const FIRST_ACCOUNT: Account = { index: 0, isProbe: false };
+
+/** The keys of all providers, by provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
+export class KeyRotation {
+	readonly #rings = new WeakMap<Provider, AccountRing>();
+	/** A key has been refused. Until then a provider's only key is {@link FIRST_ACCOUNT}, and nobody need ask. */
+	hasRefusals = false;
+
+	/**
+	 * The account for the next attempt. Throws `upstream_auth` or `upstream_quota` where all are out of use, unless this target is all
+	 * that the call has. An agent has none that could be: one that refused its secret was told it too late, and comes behind all
+	 * others until it is heard of again.
+	 * @param refused accounts that the call was refused with
+	 */
+	take(target: Target, refused: readonly number[], isAllThereIs: boolean): Account {
+		const now = performance.now();
+		const ring = this.#ring(target.provider);
+		// Back after a pause it may be the same again: its limit had been used up.
+		const inUse = ring.take(target.model, now, refused) ?? ring.take(target.model, now);
+		if (!inUse && !isAllThereIs && target.agent === undefined) throw outOfUse(target, ring, now);
+		return inUse ?? ring.takeAnyway();
+	}
+
+	/** Whether a key is in use besides these. */
+	has({ provider, model }: Target, refused: readonly number[]): boolean {
+		return this.#ring(provider).has(model, performance.now(), refused);
+	}
+
+	/** For how long none of a target's keys is in use, ms; undefined where one is, and at an agent. */
+	outOfUseMs({ provider, model, agent }: Target): number | undefined {
+		return agent === undefined && this.hasRefusals
+			? this.#ring(provider).refusal(model, performance.now())?.backInMs
+			: undefined;
+	}
+
+	/** How an attempt with this account ended: undefined where the upstream took the key. */
+	ended({ provider, model }: Target, account: Account, failure: Failure | undefined): void {
+		this.#ring(provider).ended(account, model, failure, performance.now());
+		if (failure?.kind === "auth" || failure?.kind === "quota") this.hasRefusals = true;
+	}
+
+	/** Keys out of use of each provider that has some. */
+	*outOfUse(entries: Iterable<{ readonly provider: Provider }>): Iterable<readonly [string, number]> {
+		for (const { provider } of entries) {
+			const count = this.#rings.get(provider)?.outOfUse(performance.now()) ?? 0;
+			if (count > 0) yield [provider.name, count];
+		}
+	}
+
+	#ring(provider: Provider): AccountRing {
+		let ring = this.#rings.get(provider);
+		if (!ring) {
+			ring = new AccountRing(1 + (provider.otherAccounts?.length ?? 0));
+			this.#rings.set(provider, ring);
+		}
+		return ring;
+	}
+}
+
+/** The target with the provider that has an account's key. */
+export function targetWith(target: Target, { index }: Account): Target {
+	return index === 0 ? target : { ...target, provider: target.provider.otherAccounts![index - 1]! };
+}
+
+function outOfUse({ provider, model }: Target, ring: AccountRing, now: number): RouterError {
+	const { kind, backInMs } = ring.refusal(model, now) ?? { kind: "auth", backInMs: 0 };
+	const settings = [provider, ...(provider.otherAccounts ?? [])].map(({ keySetting }) => keySetting);
+	const again = `It is tried again in ${Math.ceil(backInMs / 1000)} s.`;
+	if (kind === "quota") {
+		return new RouterError("upstream_quota", `The router's account at ${provider.name} is used up. ${again}`);
+	}
+	const message = `${provider.name} refused the router's key: check ${settings.join(", ")}. ${again}`;
+	return new RouterError("upstream_auth", message);
 }
 
 /** The keys of one provider. A provider without a key has one account, too. */

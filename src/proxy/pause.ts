@@ -1,13 +1,17 @@
 /** Waiting that ends early when the client leaves. */
-
-import type { Client } from "./deadline.ts";
+import { RouterError } from "../errors.ts";
+import type { CallRecord } from "./call-record.ts";
+import { CLIENT_GONE, type Client } from "./deadline.ts";
 
 /** One call's pauses, one at a time. */
 export class Pause {
 	#isEnded = false;
 	#wake: (() => void) | undefined;
 
-	constructor(private readonly client: Client) {}
+	constructor(
+		private readonly client: Client,
+		private readonly record: CallRecord,
+	) {}
 
 	/** The client is gone. */
 	get isOver(): boolean {
@@ -18,6 +22,14 @@ export class Pause {
 	end(): void {
 		this.#isEnded = true;
 		this.#wake?.();
+	}
+
+	/** Waits so long, ms, which is not the router's own time. Throws `cancelled` where the client leaves. */
+	async wait(ms: number): Promise<void> {
+		const startedAt = performance.now();
+		await this.until(undefined, ms);
+		this.record.waitedMs += performance.now() - startedAt;
+		if (this.isOver) throw clientGone();
 	}
 
 	/** True as soon as `done` resolves; false after `ms`, or when the client leaves. `done` must not reject. */
@@ -38,3 +50,6 @@ export class Pause {
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
+
+/** Of a call whose client is gone. */
+export const clientGone = (): RouterError => new RouterError("cancelled", CLIENT_GONE.message);

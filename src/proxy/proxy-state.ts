@@ -2,17 +2,16 @@
 import type { Provider } from "../providers/provider.ts";
 import { RoutingState } from "../routing/target-state.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
-import { HedgeBudget } from "./hedge-budget.ts";
-import { AccountRing } from "./key-rotation.ts";
+import { HedgeBudget } from "./hedge.ts";
+import { KeyRotation } from "./key-rotation.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
-import { RetryBudget } from "./retry-budget.ts";
+import { RetryBudget } from "./retry.ts";
 
 /** The holder. */
 export class ProxyState {
 	readonly retries = new RetryBudget();
 	readonly refused = new RefusedAdditions();
-	/** By provider as it was configured: a key that was put right is not held against its forerunner's refusal. */
-	readonly #rings = new WeakMap<Provider, AccountRing>();
+	readonly keys = new KeyRotation();
 	readonly #freeHedges = new WeakMap<Provider, HedgeBudget>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeBudget>();
@@ -22,25 +21,12 @@ export class ProxyState {
 		/** What is known of each target. */
 		readonly targets: RoutingState = new RoutingState(),
 		/** 0 to 1. */
-		readonly chance: () => number = Math.random,
+		readonly random: () => number = Math.random,
 	) {}
 
-	/** The keys of a provider, and which of them are in use. */
-	accounts(provider: Provider): AccountRing {
-		let ring = this.#rings.get(provider);
-		if (!ring) {
-			ring = new AccountRing(1 + (provider.otherAccounts?.length ?? 0));
-			this.#rings.set(provider, ring);
-		}
-		return ring;
-	}
-
 	/** Keys out of use of each provider that has some. */
-	*keysOut(entries: Iterable<{ readonly provider: Provider }>): Iterable<readonly [string, number]> {
-		for (const { provider } of entries) {
-			const count = this.#rings.get(provider)?.outOfUse(performance.now()) ?? 0;
-			if (count > 0) yield [provider.name, count];
-		}
+	keysOut(entries: Iterable<{ readonly provider: Provider }>): Iterable<readonly [string, number]> {
+		return this.keys.outOfUse(entries);
 	}
 
 	/** How often calls to targets of this provider may be sent twice where that costs nothing. */
@@ -55,12 +41,12 @@ export class ProxyState {
 
 	/** How often calls for this name may be sent twice where that costs something. */
 	hedges(alias: string): HedgeBudget {
-		return kept(this.#hedges, alias, () => new HedgeBudget());
+		return getOrMake(this.#hedges, alias, () => new HedgeBudget());
 	}
 
 	/** The line in front of a name, held to these settings from now on. */
 	queue(alias: string, settings: QueueSettings): CallQueue {
-		const queue = kept(this.#queues, alias, () => new CallQueue(settings));
+		const queue = getOrMake(this.#queues, alias, () => new CallQueue(settings));
 		queue.settings = settings;
 		return queue;
 	}
@@ -71,7 +57,7 @@ export class ProxyState {
 	}
 }
 
-function kept<T>(values: Map<string, T>, name: string, make: () => T): T {
+function getOrMake<T>(values: Map<string, T>, name: string, make: () => T): T {
 	let value = values.get(name);
 	if (value === undefined) {
 		value = make();

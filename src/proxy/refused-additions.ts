@@ -48,13 +48,15 @@ function unquoted(message: string): string {
 export class RefusedAdditions {
 	/** By target: what, and until when that is remembered. */
 	readonly #targets = new Map<string, Map<Addition, number>>();
+	/** Some target has refused something: until then nobody need ask. */
+	hasAny = false;
 
 	/** @param now ms, of any clock that only goes forward */
 	constructor(private readonly now: () => number = () => performance.now()) {}
 
 	/** What is to be left out of calls to a target; undefined where that is nothing. */
 	of(target: string): ReadonlySet<Addition> | undefined {
-		const refused = this.#targets.size === 0 ? undefined : this.#targets.get(target);
+		const refused = this.#targets.get(target);
 		if (!refused) return undefined;
 		const now = this.now();
 		for (const [name, until] of refused) if (until <= now) refused.delete(name);
@@ -68,6 +70,7 @@ export class RefusedAdditions {
 		const refused = this.#targets.get(target) ?? new Map<Addition, number>();
 		refused.set(name, this.now() + REMEMBERED_MS);
 		this.#targets.set(target, refused);
+		this.hasAny = true;
 		if (this.#targets.size <= MOST_TARGETS) return;
 		for (const first of this.#targets.keys()) {
 			this.#targets.delete(first);

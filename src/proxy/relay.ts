@@ -1,15 +1,13 @@
 /** A call and where it may run → the client's answer. */
+import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
-import type { Call } from "../openai/call.ts";
-import { withCost, withCounts } from "../openai/usage-edits.ts";
-import { headerText } from "../providers/header-text.ts";
-import { answerHeaders } from "./answer-headers.ts";
-import type { StartedAnswer } from "./attempt.ts";
-import { Attempts, type CallPlan } from "./call-attempts.ts";
+import { withCounts } from "../openai/usage-edits.ts";
+import { CallAttempts, type CallPlan } from "./call-attempts.ts";
 import type { CallRecord } from "./call-record.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { wholeAnswer } from "./response-headers.ts";
+import { streamHeaders, wholeAnswer } from "./response-headers.ts";
+import { TriedTarget } from "./retry.ts";
 
 /** What a server gives its calls. */
 export interface RelayOptions {
@@ -22,59 +20,36 @@ export interface RelayOptions {
 const CHARACTERS_A_TOKEN = 4;
 
 /** Nobody waits for the pieces of a whole answer. */
-const UNHEARD = { hasLeft: false, comments: () => undefined };
+const NO_STREAM = { hasLeft: false, comments: () => undefined };
 
 /**
  * Tries targets until one answers. Throws the RouterError of the last failure; the caller settles that. A returned Response has
  * settled, or does so when its stream ends.
  */
 export async function relay(
-	call: Call,
+	call: ClientCall,
 	plan: CallPlan,
-	settlement: CallRecord,
+	record: CallRecord,
 	{ state, keepAliveMs }: RelayOptions,
 ): Promise<Response> {
 	if (plan.targets.length === 0) throw new RouterError("upstream_unreachable", "No upstream serves this model.");
+	state.retries.call(performance.now());
+	const tried: TriedTarget[] = [];
+	for (const target of plan.targets) tried.push(new TriedTarget(target, state.keys));
 	if (call.stream) {
-		const client = new ClientStream(settlement, keepAliveMs);
-		const { opened, body } = await client.begin(new Attempts(call, plan, settlement, state, client));
-		return new Response(body, { headers: streamHeaders(opened, settlement) });
+		const client = new ClientStream(call, record, keepAliveMs);
+		const { opened, body } = await client.begin(new CallAttempts(call, plan, tried, record, state, client));
+		return new Response(body, { headers: streamHeaders(opened, record, call.dialect) });
 	}
-	const opened = await new Attempts(call, plan, settlement, state, UNHEARD).open();
-	const { body: sent, tokens, cost } = opened.answer!;
-	settlement.billFor(opened.target, tokens, cost, () => Math.ceil(answerCharacters(sent) / CHARACTERS_A_TOKEN));
-	const body = settlement.isEstimated ? withCounts(sent, settlement.tokens!, true) : sent;
-	settlement.audience?.whole(body);
-	const usd = settlement.costUsd;
-	const told = usd !== undefined && settlement.tellsCost ? withCost(body, usd) : body;
-	const answer = wholeAnswer(told, opened, settlement);
-	settlement.settle(200);
+	const opened = await new CallAttempts(call, plan, tried, record, state, NO_STREAM).open();
+	const { body, tokens, cost } = opened.answer!;
+	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
+	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
+	record.audience?.whole(counted);
+	const sent = call.dialect.answer(counted, record.tellsCost ? record.costUsd : undefined);
+	const answer = wholeAnswer(sent, opened, record, call.dialect);
+	record.settle(200);
 	return answer;
-}
-
-/** A stream whose client could not wait has no upstream to speak of yet: the comment at its end tells. */
-function streamHeaders(opened: StartedAnswer | undefined, settlement: CallRecord): Record<string, string> {
-	const headers: Record<string, string> = opened
-		? clientHeaders(opened, settlement)
-		: { "x-request-id": settlement.id, ...settlement.headers };
-	headers["content-type"] = "text/event-stream; charset=utf-8";
-	if (settlement.cache) headers["x-router-cache"] = settlement.cache;
-	headers["cache-control"] = "no-cache";
-	// nginx holds streams back unless told not to.
-	headers["x-accel-buffering"] = "no";
-	return headers;
-}
-
-function clientHeaders({ head, target }: StartedAnswer, settlement: CallRecord): Record<string, string> {
-	const headers = answerHeaders(head.headers, target.provider.secret);
-	headers["x-request-id"] = settlement.id;
-	headers["x-router-provider"] = target.provider.name;
-	headers["x-router-model"] = headerText(target.model);
-	if (target.agent !== undefined) headers["x-router-agent"] = target.agent;
-	headers["x-router-attempts"] = String(settlement.attempts);
-	headers["x-router-overhead-ms"] = settlement.overheadText;
-	// In the place of the upstream's own limits, which are not the caller's.
-	return Object.assign(headers, settlement.headers);
 }
 
 /** What of a message no model has written. */

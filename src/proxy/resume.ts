@@ -7,8 +7,7 @@ import type { Failure } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptOptions, StartedAnswer } from "./attempt.ts";
 import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
-import { type FollowUp, followUps, obstacleOf } from "./resume-request.ts";
-import type { ResumeSpend } from "./spent.ts";
+import { type FollowUp, followUps, obstacleOf, type ResumeSpend } from "./resume-request.ts";
 
 /** What of a call the decision needs. */
 export interface ResumeTerms {
@@ -20,13 +19,13 @@ export interface ResumeTerms {
 
 /** The way: one attempt for the rest of the answer. Never throws for what an upstream does. */
 export interface Elsewhere extends ResumeTerms {
-	readonly told: SentSoFar;
+	readonly sent: SentSoFar;
 	/** Tokens of that. */
 	readonly spent: ResumeSpend;
 	/** Attempts that the call has made there and that failed. */
 	tries(target: RouteTarget): number;
 	/** Calls are kept from it at present. */
-	isUnwell(target: RouteTarget): boolean;
+	isUnhealthy(target: RouteTarget): boolean;
 	/** Whether it takes an answer's beginning, and that it has refused one. */
 	readonly refused: Pick<RefusedAdditions, "of" | "add">;
 	/** False where the client has left meanwhile. */
@@ -37,6 +36,7 @@ export interface Elsewhere extends ResumeTerms {
 
 /** How the rest of an answer that broke is asked for. */
 export interface Rest {
+	readonly call: Call;
 	readonly read: AttemptOptions["read"];
 	readonly hasOthers: boolean;
 }
@@ -57,8 +57,8 @@ export async function resume(
 	failure: Failure,
 	elsewhere: Elsewhere,
 ): Promise<StartedAnswer | undefined> {
-	const { call, alias, told } = elsewhere;
-	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, told) !== undefined) return undefined;
+	const { call, alias, sent } = elsewhere;
+	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, sent) !== undefined) return undefined;
 	const isSilent = failure.kind === "timeout";
 	let left = elsewhere.targets.filter((each) => isWithin(alias, each) && !(isSilent && each.id === broken.target.id));
 	const ranks = new Map(left.map((target) => [target, rank(target, broken, elsewhere)]));
@@ -113,20 +113,20 @@ export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.h
 
 function rank(target: RouteTarget, broken: StartedAnswer, elsewhere: Elsewhere): number {
 	if (target.id === broken.target.id) return 3;
-	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnwell(target));
+	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnhealthy(target));
 }
 
 /** Asks one target, in all the ways that it may be asked. */
 async function ask(
 	target: RouteTarget,
 	hasOthers: boolean,
-	{ call, told, spent, refused, attempt }: Elsewhere,
+	{ call, sent, spent, refused, attempt }: Elsewhere,
 ): Promise<StartedAnswer | Failure> {
 	const isRefused = refused.of(target.id)?.has(BEGINNING);
 	const capability = isRefused ? "replay" : (target.provider.continuation?.(target) ?? "replay");
 	let result: StartedAnswer | Failure | undefined;
 	let mayRefuse = false;
-	for (const followUp of followUps(call, told, capability, spent)) {
+	for (const followUp of followUps(call, sent, capability, spent)) {
 		result = await attempt(target, followUp, hasOthers);
 		// What it refused is how it was asked: some take no beginning of an answer. Any other failure is the target's.
 		if ("head" in result) {

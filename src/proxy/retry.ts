@@ -1,9 +1,11 @@
 /**
- * What to do after an attempt that failed: again there, elsewhere, or give up. Pure; what a kind of failure allows stands in the
- * table (src/providers/failure.ts).
+ * What a call does after an attempt that failed: again there, elsewhere, or give up; and what it knows of its targets until then. The
+ * decision is pure; what a kind of failure allows stands in the table (src/providers/failure.ts).
  */
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
+import type { RouteTarget } from "../routing/route.ts";
+import type { KeyRotation } from "./key-rotation.ts";
 
 /** Attempts at one target a call may make, whatever they ended in. */
 export const MOST_TRIES = 3;
@@ -28,12 +30,53 @@ export interface Tried {
 	readonly failedAt: number;
 	/** What it was waited for already, ms. */
 	readonly waitedMs: number;
-	/** Calls are kept from it at present: that it failed is no news. */
-	readonly isUnwell?: boolean | undefined;
+	/** Its breaker is not closed: that it failed is no news. */
+	readonly isUnhealthy?: boolean | undefined;
 	/** It has a key in use that this call has not tried: an account of its own. */
 	readonly hasOtherKey?: boolean | undefined;
 	/** Tokens its model takes, where that is known. */
 	readonly context?: number | undefined;
+}
+
+/** One of a call's targets, and what the call has learned of it. Times are `performance.now()`'s. */
+export class TriedTarget implements Tried {
+	tries = 0;
+	failure: Failure | undefined;
+	failedAt = 0;
+	waitedMs = 0;
+	tookMs = 0;
+	/** Attempts at it under way. */
+	running = 0;
+	/** It could not even be asked: no key in use, none at all, or a field that it has no form for. */
+	wasNotTried = false;
+	isUnhealthy = false;
+	/** Keys that this call was refused with. */
+	readonly refusedKeys: number[] = [];
+
+	constructor(
+		readonly target: RouteTarget,
+		private readonly keys: KeyRotation,
+	) {}
+
+	get context(): number | undefined {
+		return this.target.context;
+	}
+
+	get isRunning(): boolean {
+		return this.running > 0;
+	}
+
+	get hasOtherKey(): boolean {
+		return this.refusedKeys.length > 0 && this.keys.has(this.target, this.refusedKeys);
+	}
+
+	/** An attempt at it failed, for which it was waited so long, ms. */
+	failed(failure: Failure, tookMs = 0): void {
+		this.tookMs = tookMs;
+		this.tries++;
+		this.failure = failure;
+		this.failedAt = performance.now();
+	}
 }
 
 /** Where a call stands. */
@@ -48,9 +91,9 @@ export interface Situation {
 	/** The budget for retries at the same target has room. */
 	readonly hasBudget: boolean;
 	/** 0 to 1. */
-	readonly chance: number;
+	readonly random: number;
 	/** A busy target is not waited for: whoever made the call decides that, who may know another. */
-	readonly isImpatient?: boolean | undefined;
+	readonly noWaiting?: boolean | undefined;
 }
 
 /** What comes next; undefined gives up. */
@@ -61,12 +104,12 @@ export interface RetryStep {
 	readonly isRetry: boolean;
 }
 
-/** Kinds of failure that speak against one account, not against the target. */
-const OF_THE_KEY: readonly string[] = ["auth", "quota", "rate"];
+/** Kinds of failure that speak against one key, not against the target. */
+export const OF_THE_KEY: readonly string[] = ["auth", "quota", "rate"];
 
 /** The next step of a call whose attempt at `last` failed. */
 export function nextStep(situation: Situation): RetryStep | undefined {
-	const { targets, last, now, until, hasBudget, isImpatient } = situation;
+	const { targets, last, now, until, hasBudget, noWaiting } = situation;
 	const tried = targets[last]!;
 	const { kind, retryAfterMs } = tried.failure!;
 	const rule = FAILURES[kind];
@@ -79,11 +122,11 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 	if (hasBudget && hasTriesLeft) {
 		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out. Of a target that is known to
 		// be out of order it finds out nothing, and the budget is gone when a call needs it.
-		const isNews = !tried.isUnwell || fresh === -1;
+		const isNews = !tried.isUnhealthy || fresh === -1;
 		if (rule.sameTarget === "once" && tried.tries === 1 && isNews) return { target: last, waitMs: 0, isRetry: true };
 		if (
 			rule.sameTarget === "wait" &&
-			!isImpatient &&
+			!noWaiting &&
 			retryAfterMs !== undefined &&
 			tried.waitedMs + retryAfterMs <= LONGEST_WAIT_MS
 		) {
@@ -91,15 +134,15 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 		}
 	}
 	if (fresh !== -1) return { target: fresh, waitMs: 0, isRetry: false };
-	return hasBudget && !isImpatient ? roundAgain(situation) : undefined;
+	return hasBudget && !noWaiting ? roundAgain(situation) : undefined;
 }
 
 /** Of all targets that may be tried again the one whose time comes first: none is left that was not tried. */
-function roundAgain({ targets, now, until, chance }: Situation): RetryStep | undefined {
+function roundAgain({ targets, now, until, random }: Situation): RetryStep | undefined {
 	let best: RetryStep | undefined;
 	for (const [target, tried] of targets.entries()) {
 		if (!mayReturn(tried) || (targets.length > 1 && wasSilent(tried))) continue;
-		const waitMs = Math.max(0, tried.failedAt + pauseAfter(tried, chance) - now);
+		const waitMs = Math.max(0, tried.failedAt + pauseAfter(tried, random) - now);
 		if (waitMs > LONGEST_WAIT_MS || now + waitMs >= until) continue;
 		if (!best || waitMs < best.waitMs) best = { target, waitMs, isRetry: true };
 	}
@@ -120,8 +163,8 @@ function mayReturn({ tries, failure, isRunning }: Tried): boolean {
 }
 
 /** As long as the target said; else longer with each try, between half and the whole of it, so that calls don't come back in step. */
-function pauseAfter({ tries, failure }: Tried, chance: number): number {
-	return failure?.retryAfterMs ?? FIRST_RETRY_MS * 2 ** (tries - 1) * (0.5 + chance / 2);
+function pauseAfter({ tries, failure }: Tried, random: number): number {
+	return failure?.retryAfterMs ?? FIRST_RETRY_MS * 2 ** (tries - 1) * (0.5 + random / 2);
 }
 
 /** A prompt that was too long for a target needs one that takes more; where that is not known it counts as more. */
@@ -138,4 +181,54 @@ function takesMore({ context }: Tried, targets: readonly Tried[]): boolean {
 /** Whether a target is left that this call has not tried and that could take it. */
 export function hasOthers(targets: readonly Tried[], besides: number): boolean {
 	return targets.some((each, index) => index !== besides && isUntried(each) && takesMore(each, targets));
+}
+
+/** What is looked back on, s, and the share of its calls that may be made again. */
+const WINDOW_S = 10;
+const RETRY_SHARE = 0.1;
+/** As many are always allowed within a second. */
+const LEAST_A_SECOND = 10;
+
+/**
+ * How many retries at the same target all calls together may make: an upstream in trouble must not get more calls, but fewer. Times are ms on any clock that never goes back. Going elsewhere costs nothing.
+ */
+export class RetryBudget {
+	readonly #calls = new Float64Array(WINDOW_S);
+	readonly #retries = new Float64Array(WINDOW_S);
+	/** The second that is being filled. */
+	#second = 0;
+
+	/** A call came. */
+	call(now: number): void {
+		this.#calls[this.#slot(now)]! += 1;
+	}
+
+	/** Whether there is room for a retry. */
+	has(now: number): boolean {
+		const slot = this.#slot(now);
+		return this.#retries[slot]! < LEAST_A_SECOND || sum(this.#retries) + 1 <= RETRY_SHARE * sum(this.#calls);
+	}
+
+	/** A retry is made. */
+	spend(now: number): void {
+		this.#retries[this.#slot(now)]! += 1;
+	}
+
+	#slot(now: number): number {
+		const second = Math.floor(now / 1000);
+		// A long pause empties each slot once.
+		for (let left = Math.min(second - this.#second, WINDOW_S); left > 0; left--) {
+			const slot = (second - left + 1) % WINDOW_S;
+			this.#calls[slot] = 0;
+			this.#retries[slot] = 0;
+		}
+		this.#second = Math.max(this.#second, second);
+		return this.#second % WINDOW_S;
+	}
+}
+
+function sum(values: Float64Array): number {
+	let total = 0;
+	for (const value of values) total += value;
+	return total;
 }

@@ -4,7 +4,6 @@
  */
 import { FAILURES } from "../providers/failure.ts";
 import type { Failure } from "../providers/provider.ts";
-import type { OpenAttempt } from "../routing/target-state.ts";
 import type { Attempt, StartedAnswer } from "./attempt.ts";
 import type { Failed } from "./call-attempts.ts";
 import type { Late } from "./second-target.ts";
@@ -16,11 +15,11 @@ export const LOST: Failure = { kind: "cancelled", message: "another target was f
 const MOST_AT_ONCE = 3;
 
 /** The call whose round it is. */
-export interface RoundTarget {
+export interface RoundOwner {
 	/** Makes an attempt; never begins it before it returns. */
-	attempt(index: number, ask: Ask): Promise<StartedAnswer | Failed>;
-	/** Whom to ask beside one that is late: counted, and taken from the budget where that is needed. */
-	second(late: Late, ask: Ask): number | undefined;
+	attempt(index: number, part: Part): Promise<StartedAnswer | Failed>;
+	/** Whom to part beside one that is late: counted, and taken from the budget where that is needed. */
+	second(late: Late, part: Part): number | undefined;
 	/** A fault of the router's own code in an attempt whose answer is not needed. */
 	fault(thrown: unknown): void;
 	/** The round is over, with several attempts. */
@@ -28,10 +27,8 @@ export interface RoundTarget {
 }
 
 /** One attempt of a round. */
-export class Ask {
+export class Part {
 	attempt: Attempt | undefined;
-	/** What its target has done since it began; undefined until then. */
-	seen: Pick<OpenAttempt, "quietMs"> | undefined;
 	/** The last way in which it was late while it ran. */
 	late: Late | undefined;
 	/** Another's answer was used. */
@@ -43,19 +40,19 @@ export class Ask {
 	constructor(
 		readonly round: Round,
 		readonly index: number,
-		/** Its place among those of the round, from 0. */
-		readonly place: number,
+		/** Its position among those of the round, from 0. */
+		readonly position: number,
 	) {}
 }
 
 /** One round. */
 export class Round {
-	readonly #asks: Ask[] = [];
+	readonly #parts: Part[] = [];
 	readonly #result = Promise.withResolvers<StartedAnswer | Failed>();
 	#isDecided = false;
 
 	constructor(
-		private readonly asker: RoundTarget,
+		private readonly owner: RoundOwner,
 		index: number,
 	) {
 		this.#start(index);
@@ -68,79 +65,79 @@ export class Round {
 
 	/** More than one has been asked. */
 	get hasSeveral(): boolean {
-		return this.#asks.length > 1;
+		return this.#parts.length > 1;
 	}
 
 	/** This one is late: another is asked, where one may be. */
-	late(ask: Ask, late: Late): void {
-		if (this.#isDecided || ask.isOver) return;
-		const running = this.#asks.filter(({ isOver }) => !isOver).length;
-		const other = running < MOST_AT_ONCE ? this.asker.second(late, ask) : undefined;
+	late(part: Part, late: Late): void {
+		if (this.#isDecided || part.isOver) return;
+		const running = this.#parts.filter(({ isOver }) => !isOver).length;
+		const other = running < MOST_AT_ONCE ? this.owner.second(late, part) : undefined;
 		if (other === undefined) {
 			// Who may not be asked now may be later: others have ended there, or the late one has fallen silent towards all.
-			if (late.next) ask.attempt?.watch(late.next);
-			else ask.attempt?.watchOn(late);
+			if (late.next) part.attempt?.watch(late.next);
+			else part.attempt?.watchOn(late);
 			return;
 		}
-		ask.late = late;
+		part.late = late;
 		this.#start(other);
 	}
 
-	/** Nobody else is left to ask: those that run have all the time there is. */
+	/** Nobody else is left to part: those that run have all the time there is. */
 	extend(limitMs: (index: number) => number): void {
-		for (const { attempt, index, isOver } of this.#asks) if (!isOver) attempt?.extend(limitMs(index));
+		for (const { attempt, index, isOver } of this.#parts) if (!isOver) attempt?.extend(limitMs(index));
 	}
 
 	#start(index: number): void {
-		const ask = new Ask(this, index, this.#asks.length);
-		this.#asks.push(ask);
-		this.asker.attempt(index, ask).then(
-			(result) => this.#ended(ask, result),
+		const part = new Part(this, index, this.#parts.length);
+		this.#parts.push(part);
+		this.owner.attempt(index, part).then(
+			(result) => this.#ended(part, result),
 			(thrown) => {
-				ask.isOver = true;
-				const isNeeded = !this.#isDecided && (ask.place === 0 || this.#isLast);
-				if (!isNeeded) return this.asker.fault(thrown);
+				part.isOver = true;
+				const isNeeded = !this.#isDecided && (part.position === 0 || this.#isLast);
+				if (!isNeeded) return this.owner.fault(thrown);
 				this.#decide(undefined);
 				this.#result.reject(thrown);
 			},
 		);
 	}
 
-	#ended(ask: Ask, result: StartedAnswer | Failed): void {
-		ask.isOver = true;
+	#ended(part: Part, result: StartedAnswer | Failed): void {
+		part.isOver = true;
 		const isAnswer = "head" in result;
 		if (this.#isDecided) {
 			if (isAnswer) result.reader?.leave(LOST);
 			return;
 		}
-		if (!isAnswer && !this.#isLast && (ask.place > 0 || FAILURES[result.failure.kind].elsewhere)) {
+		if (!isAnswer && !this.#isLast && (part.position > 0 || FAILURES[result.failure.kind].elsewhere)) {
 			// Beside the one that is late another may be asked in its place.
-			const late = this.#asks.find((each) => !each.isOver && each.late);
+			const late = this.#parts.find((each) => !each.isOver && each.late);
 			if (late) this.late(late, late.late!);
 			return;
 		}
-		this.#decide(isAnswer ? ask : undefined);
-		if (this.hasSeveral) this.asker.over(result, this.#asks[0]!.index);
+		this.#decide(isAnswer ? part : undefined);
+		if (this.hasSeveral) this.owner.over(result, this.#parts[0]!.index);
 		this.#result.resolve(result);
 	}
 
 	/** None is under way any more. */
 	get #isLast(): boolean {
-		return this.#asks.every(({ isOver }) => isOver);
+		return this.#parts.every(({ isOver }) => isOver);
 	}
 
 	/** Lets go of those that are still under way. False where that had been done. */
-	#decide(winner: Ask | undefined): boolean {
+	#decide(winner: Part | undefined): boolean {
 		if (this.#isDecided) return false;
 		this.#isDecided = true;
-		for (const ask of this.#asks) {
-			if (ask.isOver) continue;
-			ask.isLost = true;
-			ask.attempt?.mute();
-			ask.wasSilent = winner !== undefined && winner.place > ask.place && ask.late?.why === "silent";
+		for (const part of this.#parts) {
+			if (part.isOver) continue;
+			part.isLost = true;
+			part.attempt?.mute();
+			part.wasSilent = winner !== undefined && winner.position > part.position && part.late?.why === "silent";
 			// A probe goes on until it knows: a target that is slower than the others would else never be found well again.
-			if (winner && ask.late?.why === "probe") continue;
-			ask.attempt?.drop(LOST.message);
+			if (winner && part.late?.why === "probe") continue;
+			part.attempt?.drop(LOST.message);
 		}
 		return true;
 	}

@@ -44,7 +44,7 @@ export function lateOf(
 }
 
 /** Whether a call may be sent there beside another: it is ready, not out of use, and not as late itself. */
-export function isWell(
+export function isHealthy(
 	{ standing = 0, isKeyless }: RouteTarget,
 	{ breaker, pausedUntil, waitingSince = Number.POSITIVE_INFINITY }: TargetView,
 	now: number,

@@ -71,7 +71,7 @@ export interface LimitInputs {
 	/** Another target is left that the call has not tried. */
 	readonly hasOthers: boolean;
 	/** What has begun here could be finished elsewhere. */
-	readonly canGoOn: boolean;
+	readonly isResumable: boolean;
 	readonly learned: LearnedTimes | undefined;
 	/** Of a call that is no stream; absent for streams. */
 	readonly whole?: WholeInputs | undefined;
@@ -81,7 +81,7 @@ export interface LimitInputs {
 
 /** The limits of one attempt. */
 export function limitsOf(inputs: LimitInputs): CallTimeouts {
-	const { timeouts, set, hasOthers, canGoOn, learned, whole, isReasoning } = inputs;
+	const { timeouts, set, hasOthers, isResumable, learned, whole, isReasoning } = inputs;
 	const said = (name: keyof UpstreamTimeouts): number | undefined => {
 		for (const each of set) if (each?.[name] !== undefined) return each[name];
 		return undefined;
@@ -90,7 +90,7 @@ export function limitsOf(inputs: LimitInputs): CallTimeouts {
 	const firstTokenMs = said("first_token") ?? patience;
 	const wholeMs =
 		whole && hasOthers ? Math.min(timeouts.total, impatienceForWhole(whole, isReasoning)) : timeouts.total;
-	const stallMs = said("stall") ?? (canGoOn ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
+	const stallMs = said("stall") ?? (isResumable ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
 	return {
 		connectMs: said("connect") ?? timeouts.connect,
 		firstTokenMs,
@@ -103,16 +103,17 @@ export function limitsOf(inputs: LimitInputs): CallTimeouts {
 	};
 }
 
-const sole = new WeakMap<Provider, CallTimeouts>();
+/** What `soleLimits` has given. */
+export const knownSoleLimits = new WeakMap<Provider, CallTimeouts>();
 
 /** The limits of an attempt at the only target that a call has, where neither the call nor its alias set some: always the same. */
 export function soleLimits(provider: Provider): CallTimeouts {
-	let limits = sole.get(provider);
+	let limits = knownSoleLimits.get(provider);
 	if (!limits) {
 		const { timeouts, ownTimeouts } = provider;
-		const others = { hasOthers: false, canGoOn: false, learned: undefined, isReasoning: () => false };
+		const others = { hasOthers: false, isResumable: false, learned: undefined, isReasoning: () => false };
 		limits = limitsOf({ timeouts, set: [ownTimeouts], ...others });
-		sole.set(provider, limits);
+		knownSoleLimits.set(provider, limits);
 	}
 	return limits;
 }

@@ -1,6 +1,6 @@
 /** Why a connection gave no answer, or broke inside one, in words for a person. */
 import type { Failure } from "../../providers/provider.ts";
-import { ProxyTrouble } from "../proxy-trouble.ts";
+import { ProxyTrouble } from "./environment-proxy.ts";
 import { MalformedAnswer } from "./http1-parser.ts";
 import { AnswerTooLarge } from "./read-body.ts";
 

@@ -3,13 +3,11 @@ import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
-import type { Transport, UpstreamAnswer } from "../../providers/provider.ts";
+import type { Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { responseAnswer } from "../../providers/response-answer.ts";
 import { VERSION } from "../../version.ts";
-import { behindProxy, unauthorized } from "../proxy-trouble.ts";
-import { endOfTurn } from "../together.ts";
-import { ConnectWatch } from "./connect-watch.ts";
-import type { NamedProxy, ProxyChoice } from "./environment-proxy.ts";
+import { ConnectWatch, FRESH_MS, originOf } from "./connect-watch.ts";
+import { behindProxy, type NamedProxy, type ProxyChoice, unauthorized } from "./environment-proxy.ts";
 import { http1Transport } from "./http1.ts";
 
 /** How to reach an upstream. */
@@ -33,39 +31,72 @@ interface BunFetchInit extends RequestInit {
 }
 
 /**
- * Requests over HTTP: streams of plain `http:` addresses over connections of our own, which save 3 of 21 µs a token; all else by
- * `fetch`, whose own thread takes 20 of 110 µs off a whole answer. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are kept by the caller's
- * signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would carry the
- * provider's key to another host, so a 3xx is an answer like any other.
+ * Requests over HTTP: streams of plain `http:` addresses over connections of our own, which take less CPU a token; all else by
+ * `fetch`, whose own thread takes part of a whole answer's work. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are
+ * kept by the caller's signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would
+ * carry the provider's key to another host, so a 3xx is an answer like any other.
  */
 export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: TransportOptions = {}): Transport {
-	// `ca` takes the place of the built-in roots; both are wanted. In one buffer they cost 20 µs a call, as a list 130.
+	// `ca` takes the place of the built-in roots; both are wanted. As a list they cost more with each call than in one buffer.
 	const trusted = ca ? { ca: trustedWith(ca) } : undefined;
 	const plain = http1Transport();
 	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
+	/** Calls come in rows to the same place: its origin is cut from its address once. */
+	let lastHop = "";
+	let lastOrigin = "";
+	async function fetched(
+		{ url, headers, body }: UpstreamRequest,
+		signal: AbortSignal,
+		connectMs: number | undefined,
+		proxy: NamedProxy | undefined,
+	): Promise<UpstreamAnswer> {
+		const request = body === undefined ? { method: "GET" } : { method: "POST", body };
+		const init: BunFetchInit = {
+			...request,
+			headers,
+			signal,
+			redirect: "manual",
+			timeout: false,
+			proxy: proxy?.url ?? false,
+			...(tls && url.startsWith("https:") ? { tls } : {}),
+		};
+		await nextTick();
+		const answer = fetch(url, init as RequestInit);
+		const hop = proxy?.url ?? url;
+		if (hop !== lastHop) {
+			lastOrigin = originOf(hop);
+			lastHop = hop;
+		}
+		const aliveAt = watch.aliveAt.get(lastOrigin);
+		const isFresh = aliveAt !== undefined && performance.now() - aliveAt < FRESH_MS;
+		const response = connectMs === undefined || isFresh ? answer : watch.over(answer, lastOrigin, connectMs);
+		return proxy === undefined ? responseAnswer(await response) : throughProxy(response, proxy);
+	}
 	return {
 		send(outgoing, signal, connectMs) {
-			const { url, headers, body, stream } = outgoing;
+			const { url, stream } = outgoing;
 			const proxy = proxyFor?.(url);
 			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
-			const request = body === undefined ? { method: "GET" } : { method: "POST", body };
-			const init: BunFetchInit = {
-				...request,
-				headers,
-				signal,
-				redirect: "manual",
-				timeout: false,
-				proxy: proxy?.url ?? false,
-				...(tls && url.startsWith("https:") ? { tls } : {}),
-			};
-			const answer = endOfTurn().then(() => fetch(url, init as RequestInit));
-			const nextHop = proxy?.url ?? url;
-			const isWatched = connectMs !== undefined && !watch.isFresh(nextHop);
-			const response = isWatched ? watch.over(answer, nextHop, connectMs) : answer;
-			return proxy === undefined ? response.then(responseAnswer) : throughProxy(response, proxy);
+			return fetched(outgoing, signal, connectMs, proxy);
 		},
 	};
+}
+
+let turn: Promise<void> | undefined;
+
+/**
+ * Resolves behind all that this turn of the event loop still has to do; one promise for all who ask within it. `fetch` has a thread of
+ * its own in Bun, which is dear to wake: requests that came in with one turn go out in one go, so that it wakes once for all of them.
+ */
+function nextTick(): Promise<void> {
+	turn ??= new Promise((resolve) => {
+		setImmediate(() => {
+			turn = undefined;
+			resolve();
+		});
+	});
+	return turn;
 }
 
 /** The answer to a call through a proxy. Rejects with ProxyTrouble where the proxy is what failed. */

@@ -1,0 +1,100 @@
+/** Whom a call asks beside a target that is late, and how often calls may be sent twice. */
+import type { ModelConfig } from "../config/schema.ts";
+import type { Call } from "../openai/call.ts";
+import type { CallQueue } from "./call-queue.ts";
+import type { CallRecord } from "./call-record.ts";
+import type { ProxyState } from "./proxy-state.ts";
+import { isUntried, type TriedTarget } from "./retry.ts";
+import { isFree, isHealthy, type Late, lateOf, mayRelieve } from "./second-target.ts";
+import type { CallTimeouts } from "./timeouts.ts";
+
+/** The call that may be sent twice. */
+export interface HedgedCall {
+	readonly call: Call;
+	readonly alias: ModelConfig | undefined;
+	readonly tried: readonly TriedTarget[];
+	readonly record: CallRecord;
+	readonly state: ProxyState;
+	/** In front of its model, where that takes only so many calls at once. */
+	readonly queue: CallQueue | undefined;
+}
+
+/** The second targets of one call. */
+export class Hedge {
+	#hasHedged = false;
+
+	constructor(private readonly its: HedgedCall) {}
+
+	/** When a target counts as late; undefined: never. */
+	lateAt({ target }: TriedTarget, { lateMs }: CallTimeouts): Late | undefined {
+		const { call, alias, state } = this.its;
+		const view = state.targets.of(target.id);
+		const maySlow = alias?.hedge && call.stream && !this.#hasHedged;
+		return lateOf(view, state.targets.now(), lateMs, maySlow ? view.firstToken : undefined);
+	}
+
+	/**
+	 * Whom to ask beside a target that is late, counted; undefined where nobody may be.
+	 * @param quietMs for how long the late one has answered nobody
+	 */
+	second(late: Late, index: number, quietMs: number): number | undefined {
+		const { alias, tried, record, state, queue } = this.its;
+		const { target } = tried[index]!;
+		const isSlow = late.why === "slow";
+		const { targets: known } = state;
+		const now = known.now();
+		const silent = known.of(target.id);
+		const may = tried.map((each, at) => {
+			if (at === index || !isUntried(each) || state.keys.outOfUseMs(each.target) !== undefined) return false;
+			const its = known.of(each.target.id);
+			return (
+				isHealthy(each.target, its, now, late.ms) &&
+				mayRelieve(late, quietMs, silent, each.target, its, now, alias?.max_wait)
+			);
+		});
+		// Of a target that is out of order, or may be, calls only move away: that loads nobody more than if it were not there.
+		const isIll = late.why === "probe" || silent.breaker.state !== "closed";
+		const line = isIll ? undefined : queue;
+		if (!may.includes(true) || line?.hasRoom === false) return undefined;
+		let other = isSlow ? -1 : tried.findIndex((each, at) => may[at] && isFree(each.target, record.cost));
+		if (other !== -1 && !isIll && !state.freeHedges(target.provider).take()) return undefined;
+		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
+			other = may.indexOf(true);
+			if (other !== -1 && !state.hedges(alias.name).take()) return undefined;
+			if (isSlow) this.#hasHedged = other !== -1;
+		}
+		if (other === -1) return undefined;
+		const ticket = line?.enter(0, 0);
+		if (ticket && "leave" in ticket) record.atEnd(ticket.leave);
+		record.step({ how: "hedge", provider: target.provider.name });
+		return other;
+	}
+}
+
+/** Share of the calls: every twentieth. */
+const SHARE = 0.05;
+/** Unused ones are saved up to this many. */
+const MOST_SAVED = 10;
+
+/** Never more than every twentieth call so far, and what was there at first. */
+export class HedgeBudget {
+	/** In twentieths of a hedge: whole numbers, which add up exactly. */
+	#saved: number;
+
+	/** @param isFull it begins with as many as can be saved up */
+	constructor(isFull = false) {
+		this.#saved = isFull ? MOST_SAVED / SHARE : 0;
+	}
+
+	/** A call came. */
+	call(): void {
+		this.#saved = Math.min(this.#saved + 1, MOST_SAVED / SHARE);
+	}
+
+	/** Takes one, if there is one. */
+	take(): boolean {
+		if (this.#saved < 1 / SHARE) return false;
+		this.#saved -= 1 / SHARE;
+		return true;
+	}
+}
