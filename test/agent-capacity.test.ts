@@ -10,7 +10,7 @@ import {
 } from "../src/agent/gpu/capacity.ts";
 import { parseGpus } from "../src/agent/gpu/gpu.ts";
 import { GIB } from "../src/agent/gpu/memory.ts";
-import type { ModelSpec } from "../src/agent/models/container-spec.ts";
+import type { ModelSpec } from "../src/agent/models/model-spec.ts";
 
 const gpus = parseGpus(
 	[0, 1].map((index) => `${index}, NVIDIA L40S, GPU-${index}, 00:0${index}, 40960, 0, 0, 30, 50, 570.1`).join("\n"),

@@ -4,14 +4,15 @@ import {
 	type Allocation,
 	allocationsFromLabels,
 	allocationsOf,
+	misfitOf,
 	placeReplica,
 	SLEEPING_BYTES,
 } from "../src/agent/gpu/allocations.ts";
-import { misfitOf } from "../src/agent/gpu/fit.ts";
 import type { Gpu } from "../src/agent/gpu/gpu.ts";
 import { CUDA_BYTES, contextLength, GIB } from "../src/agent/gpu/memory.ts";
 import type { ModelSize } from "../src/agent/gpu/model-size.ts";
-import { containerSpec, type ModelSpec, type Placement } from "../src/agent/models/container-spec.ts";
+import { containerSpec } from "../src/agent/models/container-spec.ts";
+import type { ModelSpec, Placement } from "../src/agent/models/model-spec.ts";
 import { suggestions } from "../src/agent/models/suggestions.ts";
 import { suggestText } from "../src/cli/suggest.ts";
 import { random } from "./kit/random.ts";

@@ -1,16 +1,10 @@
 /** A model of the configuration → the words after `docker run`. */
 import { describe, expect, test } from "bun:test";
-import {
-	containerImage,
-	containerSpec,
-	type ModelSpec,
-	type Placement,
-	pinnedImage,
-	type SpecSettings,
-	specHash,
-} from "../src/agent/models/container-spec.ts";
+import { containerSpec, specHash } from "../src/agent/models/container-spec.ts";
+import type { ModelSpec, Placement, SpecSettings } from "../src/agent/models/model-spec.ts";
 import { specProblem } from "../src/agent/models/spec-problem.ts";
 import { argsProblem, flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
+import { containerImage, pinnedImage } from "../src/agent/vllm/vllm-image.ts";
 
 const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-8B" };
 const SETTINGS: SpecSettings = {

@@ -1,6 +1,6 @@
 /** How far a pull is, from what docker and podman print without a terminal. */
 import { expect, test } from "bun:test";
-import { pullProgress } from "../src/agent/docker/pull-progress.ts";
+import { pullProgress } from "../src/agent/docker/docker-output.ts";
 
 const after = (lines: string[]) => lines.map(pullProgress()).at(-1);
 

@@ -15,13 +15,12 @@ import { modelProviders } from "./agent-providers.ts";
 import { createDocker } from "./docker/docker.ts";
 import { GpuWatch } from "./gpu/gpu-watch.ts";
 import { ModelInfoCache } from "./gpu/model-infos.ts";
-import { agentFile } from "./models/agent-file.ts";
+import { agentFile, agentInstance } from "./models/agent-file.ts";
 import { agentSettings } from "./models/agent-settings.ts";
 import { ModelController } from "./models/controller.ts";
 import { ModelRegistry } from "./models/model-registry.ts";
 import { gpuReport, ModelViews } from "./models/model-view.ts";
 import { Traffic } from "./models/traffic.ts";
-import { agentInstance } from "./router-link/instance.ts";
 import { type RouterLink, startLink } from "./router-link/router-link.ts";
 import { ExternalVllm } from "./vllm/external-vllm.ts";
 

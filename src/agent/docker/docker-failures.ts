@@ -1,6 +1,6 @@
 /** What the Docker CLI printed → what went wrong and what to do about it. Pure. */
 
-import { pinnedImage } from "../models/container-spec.ts";
+import { pinnedImage } from "../vllm/vllm-image.ts";
 import { DockerError, type DockerProblem } from "./docker-error.ts";
 
 /** A call of the CLI that failed. */

@@ -1,5 +1,33 @@
-/** What `docker` and `podman` print as JSON → our own shapes. Pure; both engines' spellings are read. */
-import type { Container, ContainerState, DockerEvent } from "./docker.ts";
+/** What `docker` and `podman` print → what the agent works with. Pure; both programs' spellings are read. */
+
+/** The states of an engine's container; podman's own words are mapped to them. */
+export type ContainerState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";
+
+/** A container with our label, as `inspect` shows it. */
+export interface Container {
+	/** The full id, 64 hex digits. */
+	readonly id: string;
+	/** Without the leading slash. */
+	readonly name: string;
+	readonly labels: Readonly<Record<string, string>>;
+	readonly state: ContainerState;
+	/** Of the last run; 0 while it has never ended. */
+	readonly exitCode: number;
+	readonly oomKilled: boolean;
+	/** ms since the epoch; 0 where it was never started. */
+	readonly startedAt: number;
+	/** Host port of vLLM's 8000; absent where none is published. */
+	readonly port?: number;
+	/** As it was named in `run`. */
+	readonly image: string;
+}
+
+/** One thing that happened to a container of ours. */
+export interface DockerEvent {
+	readonly id: string;
+	/** `create`, `start`, `die`, `oom`, `kill`, `stop`, `destroy`, … as the engine calls it (podman's `died` and `remove` are mapped). */
+	readonly action: string;
+}
 
 type Json = Record<string, unknown>;
 
@@ -82,4 +110,25 @@ function object(value: unknown): Json {
 
 function string(value: unknown): string {
 	return typeof value === "string" ? value : "";
+}
+
+/** `a3ed95caeb02: Pull complete` */
+const DOCKER = /^([0-9a-f]{12}): (.+)$/;
+/** `Copying blob sha256:a3ed95caeb02 done`, `Copying blob a3ed95caeb02 skipped: already exists` */
+const PODMAN = /^Copying blob (?:sha256:)?([0-9a-f]{12})[0-9a-f]*(?: (.+))?$/;
+const DONE = /^(?:Pull complete|Already exists|done|skipped)/;
+/** The layer is here, and only has to be unpacked: that is the smaller half. */
+const FETCHED = /^(?:Download complete|Verifying Checksum|Extracting)/;
+
+/** Takes a pull's lines one by one; says 0 … 100 as of then, or undefined while no layer was named. */
+export function pullProgress(): (line: string) => number | undefined {
+	const layers = new Map<string, number>();
+	return (line) => {
+		// podman does not say when a blob is done; after the last of them comes this.
+		if (line.startsWith("Copying config")) for (const layer of layers.keys()) layers.set(layer, 1);
+		const [, layer, said = ""] = DOCKER.exec(line) ?? PODMAN.exec(line) ?? [];
+		if (layer) layers.set(layer, Math.max(layers.get(layer) ?? 0, DONE.test(said) ? 1 : FETCHED.test(said) ? 0.8 : 0));
+		if (layers.size === 0) return undefined;
+		return Math.floor((100 * [...layers.values()].reduce((sum, share) => sum + share, 0)) / layers.size);
+	};
 }

@@ -11,36 +11,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
 import { DockerError } from "./docker-error.ts";
 import { dockerError } from "./docker-failures.ts";
-import { parseContainers, parseEvent } from "./docker-output.ts";
-
-/** The states of an engine's container; podman's own words are mapped to them. */
-export type ContainerState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";
-
-/** A container with our label, as `inspect` shows it. */
-export interface Container {
-	/** The full id, 64 hex digits. */
-	readonly id: string;
-	/** Without the leading slash. */
-	readonly name: string;
-	readonly labels: Readonly<Record<string, string>>;
-	readonly state: ContainerState;
-	/** Of the last run; 0 while it has never ended. */
-	readonly exitCode: number;
-	readonly oomKilled: boolean;
-	/** ms since the epoch; 0 where it was never started. */
-	readonly startedAt: number;
-	/** Host port of vLLM's 8000; absent where none is published. */
-	readonly port?: number;
-	/** As it was named in `run`. */
-	readonly image: string;
-}
-
-/** One thing that happened to a container of ours. */
-export interface DockerEvent {
-	readonly id: string;
-	/** `create`, `start`, `die`, `oom`, `kill`, `stop`, `destroy`, … as the engine calls it (podman's `died` and `remove` are mapped). */
-	readonly action: string;
-}
+import { type Container, type DockerEvent, parseContainers, parseEvent } from "./docker-output.ts";
 
 /** How much of a log, and for how long. */
 export interface ContainerLogOptions {

@@ -4,7 +4,7 @@
  * than Linux have none; there nothing is claimed.
  */
 import type { Environment } from "../../config/interpolate.ts";
-import type { Problem } from "../models/supervisor.ts";
+import type { Problem } from "../problem.ts";
 
 /** Where Docker listens unless DOCKER_HOST says otherwise: both spellings are one engine. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";

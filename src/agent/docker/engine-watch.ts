@@ -1,9 +1,10 @@
 /** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
 
 import { steadyTime } from "../../steady-time.ts";
-import type { Problem } from "../models/supervisor.ts";
-import type { Container, Docker } from "./docker.ts";
+import type { Problem } from "../problem.ts";
+import type { Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
+import type { Container } from "./docker-output.ts";
 import type { EngineLock } from "./engine-lock.ts";
 
 /** A list nobody asked for, ms: an event may be lost. Two processes of the CLI a time. */

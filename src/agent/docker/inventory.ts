@@ -5,7 +5,7 @@ import { allocationsFromLabels } from "../gpu/allocations.ts";
 import type { ReplicaMemory } from "../gpu/capacity.ts";
 import { type ObservedContainer, replicaKey } from "../models/supervisor.ts";
 import type { Monitor } from "../vllm/monitor.ts";
-import type { Container } from "./docker.ts";
+import type { Container } from "./docker-output.ts";
 
 /** A container, read. */
 export interface InventoryItem extends ObservedContainer {

@@ -1,6 +1,6 @@
 /** The scheduler's questions about memory, answered by the ledger. Pure, but for what it is given to look at. */
 
-import type { ModelSpec, Placement } from "../models/container-spec.ts";
+import type { ModelSpec, Placement } from "../models/model-spec.ts";
 import type { Capacity } from "../models/scheduler.ts";
 import { type Allocation, allocationsOf, placeReplica, SLEEPING_BYTES } from "./allocations.ts";
 import type { Gpu } from "./gpu.ts";

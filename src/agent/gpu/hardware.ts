@@ -4,8 +4,8 @@
  */
 import type { AgentFile } from "../models/agent-file.ts";
 import type { AgentSettings } from "../models/agent-settings.ts";
-import type { Accelerator } from "../models/container-spec.ts";
-import type { Problem } from "../models/supervisor.ts";
+import type { Accelerator } from "../models/model-spec.ts";
+import type { Problem } from "../problem.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 
 /** What the models run on. */

@@ -1,6 +1,6 @@
 /** The arithmetic of GPU memory: what a model needs, what it may take, how long a context that leaves. Pure; bytes. */
 
-import type { ModelSpec } from "../models/container-spec.ts";
+import type { ModelSpec } from "../models/model-spec.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSize } from "./model-size.ts";
 

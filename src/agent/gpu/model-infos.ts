@@ -2,7 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { steadyTime } from "../../steady-time.ts";
-import type { ModelSpec } from "../models/container-spec.ts";
+import type { ModelSpec } from "../models/model-spec.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSource } from "./model-size.ts";
 import { type ModelInfo, modelInfo } from "./model-size.ts";

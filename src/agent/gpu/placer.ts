@@ -2,10 +2,11 @@
 import { availableMemory } from "node:process";
 import { steadyTime } from "../../steady-time.ts";
 import type { InventoryItem } from "../docker/inventory.ts";
-import type { Placement } from "../models/container-spec.ts";
 import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
-import { type Problem, replicaKey } from "../models/supervisor.ts";
-import { allocationsOf } from "./allocations.ts";
+import type { Placement } from "../models/model-spec.ts";
+import { replicaKey } from "../models/supervisor.ts";
+import type { Problem } from "../problem.ts";
+import { allocationsOf, misfitOf } from "./allocations.ts";
 import {
 	capacityOf,
 	currentAllocations,
@@ -14,7 +15,6 @@ import {
 	placeNow,
 	type ReplicaMemory,
 } from "./capacity.ts";
-import { misfitOf } from "./fit.ts";
 import type { GpuReading } from "./gpu.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 import type { ModelInfoCache } from "./model-infos.ts";

@@ -3,7 +3,7 @@ import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
-import type { Accelerator, SpecSettings } from "./container-spec.ts";
+import type { Accelerator, SpecSettings } from "./model-spec.ts";
 
 /** Seconds that vLLM may finish running calls after SIGTERM. */
 const SHUTDOWN_S = 30;

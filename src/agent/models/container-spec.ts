@@ -1,69 +1,12 @@
-/** A model that the configuration names → the container that serves it. Pure. */
+/** The container that serves a replica: the arguments of `docker run`, its labels, and the hash that tells whether it is still the right one. */
+import type { Environment } from "../../config/interpolate.ts";
+import type { Hardware } from "../gpu/hardware.ts";
 import { acceleratorOf, canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
-
-/** A model as the configuration, the flags or an API call name it. Keys are those of the file. */
-export interface ModelSpec {
-	/** What callers call it. `specProblem` says what a name may be. */
-	readonly name: string;
-	/** Hugging Face id (`Qwen/Qwen3-8B`), or an absolute path of a directory with the weights. */
-	readonly model: string;
-	/** How many GPUs each replica spans (tensor parallel); 1 when absent and `devices` is absent too. 0: on the CPU. */
-	readonly gpus?: number;
-	/** Indexes of the GPUs it may use; every replica gets `gpus` of them, or an even share. */
-	readonly devices?: readonly number[];
-	/** How many containers serve it; 1 when absent. */
-	readonly replicas?: number;
-	/** All that it may take on each of its GPUs, in bytes. Absent: what is left there, up to 90 %. */
-	readonly gpu_memory?: number;
-	/** vLLM's own arguments. They win over what the agent would add. */
-	readonly args?: readonly string[];
-	readonly load?: "always" | "on-demand" | "manual";
-	/** Idle ms after which an on-demand model is unloaded. */
-	readonly ttl?: number;
-	/** Instead of the settings' image. */
-	readonly image?: string;
-	/** Names of variables of the agent's environment that the container gets too. */
-	readonly env?: readonly string[];
-}
-
-/** Which accelerator the containers use. */
-export type Accelerator = "nvidia" | "rocm" | "cpu";
-
-/** Where one replica goes, as the ledger decided. */
-export interface Placement {
-	/** 0 … replicas − 1. */
-	readonly replica: number;
-	/** GPU indexes; empty on the CPU. */
-	readonly devices: readonly number[];
-	/** Bytes promised on each of `devices`, CUDA's own included; 0 on the CPU and where the GPUs' memory is not known. */
-	readonly bytes: number;
-	/** What vLLM may take of that as a share of the GPU, for `--gpu-memory-utilization`. */
-	readonly share?: number;
-	/** For `--max-model-len`; absent: vLLM takes the model's own. */
-	readonly maxModelLen?: number;
-}
-
-/** What the agent's configuration says for all of its models. */
-export interface SpecSettings {
-	/** Name of the agent. */
-	readonly agent: string;
-	readonly command: "docker" | "podman";
-	readonly accelerator: Accelerator;
-	/** Version of the NVIDIA driver, where it is known: it decides between two builds of the pinned image. */
-	readonly driver?: string;
-	/** Instead of the pinned image of the accelerator. */
-	readonly image?: string;
-	/** Registry mirror, put before the image's name: `mirror.internal:5000`. */
-	readonly registry?: string;
-	/** Hugging Face cache on the host (HF_HOME); mounted. */
-	readonly cacheDir: string;
-	/** Names, of the agent's own variables, that every container gets: HF_TOKEN, VLLM_API_KEY, HF_ENDPOINT where they are set. */
-	readonly env: readonly string[];
-	/** Seconds vLLM may finish running requests after SIGTERM. */
-	readonly shutdownTimeoutS: number;
-	/** Whether models may sleep (`--enable-sleep-mode`). */
-	readonly sleep: boolean;
-}
+import { containerImage } from "../vllm/vllm-image.ts";
+import type { AgentSettings } from "./agent-settings.ts";
+import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
+import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
+import { modelOfKey } from "./supervisor.ts";
 
 /** What `docker run` gets. */
 export interface ContainerSpec {
@@ -74,31 +17,6 @@ export interface ContainerSpec {
 	readonly args: readonly string[];
 	/** Of the model's spec and the settings, not of the placement nor of any secret's value: the same after a restart of the agent. */
 	readonly hash: string;
-}
-
-/** Tested together with the arguments and log lines that this agent knows. */
-const PINNED_VERSION = "v0.30.0";
-/** That version is built for CUDA 13, which needs this driver; older ones run the build for CUDA 12.9. */
-const CUDA_13_DRIVER = 580;
-
-/** The pinned image; `driver` is the NVIDIA driver's version where it is known. */
-export function pinnedImage(accelerator: Accelerator, driver?: string): string {
-	if (accelerator === "cpu") return `vllm/vllm-openai-cpu:${PINNED_VERSION}`;
-	if (accelerator === "rocm") return `vllm/vllm-openai-rocm:${PINNED_VERSION}`;
-	const isOld = Number.parseInt(driver ?? "", 10) < CUDA_13_DRIVER;
-	return `vllm/vllm-openai:${PINNED_VERSION}${isOld ? "-cu129" : ""}`;
-}
-
-/** The image of a model's container, with the mirror before it where its name has no registry of its own. */
-export function containerImage(spec: ModelSpec, settings: SpecSettings): string {
-	const named = spec.image ?? settings.image;
-	const plain = (named ?? pinnedImage(acceleratorOf(spec, settings), settings.driver)).replace(/^docker\.io\//, "");
-	const [first = ""] = plain.split("/");
-	const hasRegistry = plain.includes("/") && (/[.:]/.test(first) || first === "localhost");
-	if (hasRegistry) return plain;
-	if (settings.registry) return `${settings.registry.replace(/\/+$/, "")}/${plain}`;
-	// podman asks, or refuses, where a name could mean several registries.
-	return named === undefined && settings.command === "podman" ? `docker.io/${plain}` : plain;
 }
 
 /**
@@ -213,4 +131,54 @@ function acceleratorArgs(spec: ModelSpec, { devices }: Placement, settings: Spec
 	if (devices.length === 0) return ["--gpus", "all"];
 	// The inner quotes are part of the value: Docker reads it as CSV, where a comma would end `device=`.
 	return ["--gpus", `"device=${devices.join(",")}"`];
+}
+
+/** What `docker run` gets, and the variables that its `-e NAME` take their values from. */
+export interface RunCommand {
+	readonly args: readonly string[];
+	readonly env: Environment;
+	readonly image: string;
+}
+
+/** What each replica's container is made of. */
+export class ContainerSpecs {
+	constructor(
+		private readonly registry: ModelRegistry,
+		private readonly settings: AgentSettings,
+		private readonly hardware: Hardware,
+	) {}
+
+	image(entry: RegisteredModel): string {
+		return containerImage(entry.spec, this.#of(entry));
+	}
+
+	hash(entry: RegisteredModel): string {
+		return specHash(entry.spec, this.#of(entry));
+	}
+
+	/** Whether its containers are started so that they can sleep. */
+	canSleep(entry: RegisteredModel): boolean {
+		return canSleep(entry.spec, this.#of(entry));
+	}
+
+	/** Seconds between SIGTERM and SIGKILL. */
+	stopGrace(key: string): number {
+		const entry = this.registry.get(modelOfKey(key));
+		return entry ? stopGraceS(entry.spec, this.#of(entry)) : 10;
+	}
+
+	/** The words of `docker run`; undefined for a model that was forgotten meanwhile. */
+	run(key: string, placement: Placement, port: number): RunCommand | undefined {
+		const entry = this.registry.get(modelOfKey(key));
+		if (!entry) return undefined;
+		const { args } = containerSpec(entry.spec, { ...placement, port }, this.#of(entry));
+		return { args, env: this.settings.variables, image: this.image(entry) };
+	}
+
+	#of(entry: RegisteredModel): SpecSettings {
+		const { accelerator, driver } = this.hardware.known ?? { accelerator: "cpu" as const };
+		const { sleep, ...settings } = this.settings;
+		// What is never evicted needs no development mode.
+		return { ...settings, accelerator, ...(driver && { driver }), sleep: sleep && entry.load === "on-demand" };
+	}
 }

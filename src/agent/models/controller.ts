@@ -14,10 +14,11 @@ import type { GpuWatch } from "../gpu/gpu-watch.ts";
 import { Hardware } from "../gpu/hardware.ts";
 import type { ModelInfoCache } from "../gpu/model-infos.ts";
 import { Placer } from "../gpu/placer.ts";
+import type { Problem } from "../problem.ts";
 import { Monitor } from "../vllm/monitor.ts";
 import type { AgentFile } from "./agent-file.ts";
 import type { AgentSettings } from "./agent-settings.ts";
-import { ContainerSpecs, modelOfKey } from "./container-specs.ts";
+import { ContainerSpecs } from "./container-spec.ts";
 import type { EffectResult } from "./effects.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus } from "./model-state.ts";
@@ -28,8 +29,8 @@ import {
 	type Action,
 	type DesiredReplica,
 	INITIAL_STATE,
+	modelOfKey,
 	nextFailure,
-	type Problem,
 	type ReplicaState,
 	replicaKey,
 	type SupervisorDecision,

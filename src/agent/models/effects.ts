@@ -2,12 +2,14 @@
 import type { Environment } from "../../config/interpolate.ts";
 import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
+import { pullProgress } from "../docker/docker-output.ts";
 import { isEngineError } from "../docker/engine-watch.ts";
-import { pullProgress } from "../docker/pull-progress.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
+import type { Problem } from "../problem.ts";
 import { diagnose } from "../vllm/vllm-log.ts";
 import { setSleep, type VllmEndpoint } from "../vllm/vllm-probe.ts";
-import type { Action, ObservedContainer, Problem } from "./supervisor.ts";
+import type { RunCommand } from "./container-spec.ts";
+import type { Action, ObservedContainer } from "./supervisor.ts";
 
 /** Lines of a log that are read for the reason of a failure, and kept once its container is gone. */
 const LOG_LINES = 500;
@@ -26,13 +28,6 @@ export type EffectResult =
 	| { readonly ended: "failed"; readonly problem: Problem }
 	/** Docker itself is away: no fault of the replica's. */
 	| { readonly ended: "engine"; readonly error: DockerError };
-
-/** What `docker run` gets, and the variables that its `-e NAME` take their values from. */
-export interface RunCommand {
-	readonly args: readonly string[];
-	readonly env: Environment;
-	readonly image: string;
-}
 
 /** What effects work with. */
 export interface EffectTools {

@@ -8,7 +8,7 @@ import { validate } from "../../config/validate.ts";
 import { RouterError, StartError } from "../../errors.ts";
 import { MAX_MODELS } from "../../protocol/agent.ts";
 import type { AgentFile } from "./agent-file.ts";
-import type { ModelSpec } from "./container-spec.ts";
+import type { ModelSpec } from "./model-spec.ts";
 import { specProblem } from "./spec-problem.ts";
 
 /** A model, and what is wanted of it. */

@@ -1,6 +1,7 @@
 /** From the states of a model's replicas to what is said of the model, and to whether its calls may wait. Pure. */
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
-import type { Problem, ReplicaState } from "./supervisor.ts";
+import type { Problem } from "../problem.ts";
+import type { ReplicaState } from "./supervisor.ts";
 import { QueueRefusal } from "./traffic.ts";
 
 /** A model as a whole. */
@@ -63,9 +64,4 @@ function refusalText(name: string, what: string, why: Problem | undefined): stri
 function earliest(times: readonly (number | undefined)[]): number | undefined {
 	const known = times.filter((time) => time !== undefined);
 	return known.length > 0 ? Math.min(...known) : undefined;
-}
-
-/** Reason and remedy in one line, for reports. */
-export function problemText({ reason, fix }: Problem): string {
-	return fix ? `${reason}. What to do: ${fix}` : reason;
 }

@@ -2,10 +2,12 @@
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
+import type { Problem } from "../problem.ts";
+import { problemText } from "../problem.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { type ModelStatus, modelRefusal, modelStatus, problemText } from "./model-state.ts";
+import { type ModelStatus, modelRefusal, modelStatus } from "./model-state.ts";
 import type { Decision } from "./scheduler.ts";
-import { type Problem, type ReplicaState, replicaKey } from "./supervisor.ts";
+import { type ReplicaState, replicaKey } from "./supervisor.ts";
 import type { ContainerAddress, Traffic } from "./traffic.ts";
 
 /** The keys of a model's replicas. */

@@ -1,11 +1,10 @@
 /** What is shown of models and GPUs: to people by the API, to the router by reports. */
 import type { GpuReport, LoadMode, ModelReport, ModelState } from "../../protocol/agent.ts";
 import { asWall } from "../../steady-time.ts";
-import { imageLabel } from "../docker/image-label.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { problemText } from "../problem.ts";
 import type { ModelController } from "./controller.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { problemText } from "./model-state.ts";
 import { replicaKey } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -158,4 +157,9 @@ export function gpuReport({
 	power,
 }: Gpu): GpuReport {
 	return { index, name, uuid, memory_total, memory_used, utilization: Math.min(1, utilization), temperature, power };
+}
+
+/** An image as people may see it: a registry's address may hold a user's name. */
+function imageLabel(image: string): string {
+	return image.slice(image.lastIndexOf("/") + 1);
 }

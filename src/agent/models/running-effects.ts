@@ -3,12 +3,14 @@ import type { Log } from "../../telemetry/log.ts";
 import type { Docker } from "../docker/docker.ts";
 import type { Inventory, InventoryItem } from "../docker/inventory.ts";
 import type { Placer } from "../gpu/placer.ts";
+import type { Problem } from "../problem.ts";
+import { problemText } from "../problem.ts";
 import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
 import type { AgentSettings } from "./agent-settings.ts";
-import { type ContainerSpecs, modelOfKey } from "./container-specs.ts";
+import type { ContainerSpecs } from "./container-spec.ts";
 import { type EffectResult, type EffectTools, performEffect } from "./effects.ts";
-import { problemText } from "./model-state.ts";
-import type { Action, Activity, Problem } from "./supervisor.ts";
+import type { Action, Activity } from "./supervisor.ts";
+import { modelOfKey } from "./supervisor.ts";
 
 /** What they are done with. */
 export interface EffectDependencies {

@@ -1,7 +1,7 @@
 /** What a model may be called and made of: nothing that a shell, a path or a Docker flag could be made from. Pure. */
 
 import { argsProblem } from "../vllm/vllm-args.ts";
-import type { ModelSpec } from "./container-spec.ts";
+import type { ModelSpec } from "./model-spec.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
 /** `Qwen/Qwen3-8B`, `gpt2`, `unsloth/Qwen3-8B-GGUF:Q4_K_M`. */

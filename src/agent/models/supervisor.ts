@@ -6,13 +6,8 @@
  * once it is ready or its spec changes. So nothing latches: whatever comes back is seen to be back.
  */
 import type { ModelState } from "../../protocol/agent.ts";
-import type { ContainerState } from "../docker/docker.ts";
-
-/** Why something is as it is, and what a person does about it. */
-export interface Problem {
-	readonly reason: string;
-	readonly fix: string;
-}
+import type { ContainerState } from "../docker/docker-output.ts";
+import type { Problem } from "../problem.ts";
 
 /** One replica of a model, as it should be. */
 export interface DesiredReplica {
@@ -116,6 +111,9 @@ export const INITIAL_STATE: SupervisorState = { failures: new Map(), draining: n
 
 /** The key of one replica. `#` stands in no model's name. */
 export const replicaKey = (model: string, replica: number): string => `${model}#${replica}`;
+
+/** The model of a replica's key. */
+export const modelOfKey = (key: string): string => key.slice(0, key.lastIndexOf("#"));
 
 /** How long after the n-th failure in a row the next start waits, ms: 0, 10 s, 20 s, … 300 s. */
 export function backoff(count: number): number {

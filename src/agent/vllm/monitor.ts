@@ -2,9 +2,10 @@
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Docker } from "../docker/docker.ts";
-import { cachedBytes } from "../gpu/cache-growth.ts";
-import type { Health, Problem } from "../models/supervisor.ts";
+import { cachedBytes } from "../gpu/model-files.ts";
+import type { Health } from "../models/supervisor.ts";
 import type { Traffic } from "../models/traffic.ts";
+import type { Problem } from "../problem.ts";
 import { type LoadProgress, progressOf } from "./vllm-log.ts";
 import type { VllmMetrics } from "./vllm-metrics.ts";
 import { probeHealth, probeMetrics, probeModels, probeSleeping, type VllmEndpoint } from "./vllm-probe.ts";

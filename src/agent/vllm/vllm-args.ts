@@ -1,6 +1,6 @@
 /** The arguments of `vllm serve`: what a model's own say, and what the agent adds where they say nothing. Pure. */
 
-import type { ModelSpec, Placement, SpecSettings } from "../models/container-spec.ts";
+import type { ModelSpec, Placement, SpecSettings } from "../models/model-spec.ts";
 import { parsersOf } from "./tool-parsers.ts";
 
 /** vLLM's short forms. */

@@ -1,11 +1,22 @@
 /** Lines of vLLM's log that name a cause, each with what it means and what to do. The more exact stand first. Pure data. */
-import { pinnedImage } from "../models/container-spec.ts";
-import type { Circumstances, Diagnosis } from "./vllm-log.ts";
+import type { GpuProcess } from "../gpu/gpu.ts";
+import type { Problem } from "../problem.ts";
+import { pinnedImage } from "./vllm-image.ts";
+
+/** What is known besides the log. */
+export interface Circumstances {
+	/** Of the container's end. */
+	readonly exitCode?: number;
+	/** Whether the kernel killed it for want of memory, as the engine says. */
+	readonly oomKilled?: boolean;
+	/** Who holds memory of its GPUs, itself left out: named where that is the reason. */
+	readonly holders?: readonly GpuProcess[];
+}
 
 interface Cause {
 	/** Tried on one line, freed of vLLM's prefixes. */
 	readonly pattern: RegExp;
-	readonly explain: (found: RegExpExecArray, log: Circumstances & { readonly lines: readonly string[] }) => Diagnosis;
+	readonly explain: (found: RegExpExecArray, log: Circumstances & { readonly lines: readonly string[] }) => Problem;
 }
 
 const GIB = 1024 ** 3;

@@ -1,23 +1,6 @@
 /** vLLM's log, read for a person: what went wrong, and how far a start has come. Pure. */
-import type { GpuProcess } from "../gpu/gpu.ts";
-import { CAUSES } from "./vllm-causes.ts";
-
-/** Why a container failed, and what to do about it. */
-export interface Diagnosis {
-	readonly reason: string;
-	/** Ready to paste where there is something to paste. */
-	readonly fix: string;
-}
-
-/** What is known besides the log. */
-export interface Circumstances {
-	/** Of the container's end. */
-	readonly exitCode?: number;
-	/** Whether the kernel killed it for want of memory, as the engine says. */
-	readonly oomKilled?: boolean;
-	/** Who holds memory of its GPUs, itself left out: named where that is the reason. */
-	readonly holders?: readonly GpuProcess[];
-}
+import type { Problem } from "../problem.ts";
+import { CAUSES, type Circumstances } from "./vllm-causes.ts";
 
 /** How far a start has come. Any line that is progress resets the no-progress timer. */
 export interface LoadProgress {
@@ -30,7 +13,7 @@ export interface LoadProgress {
  * What the log's lines (oldest first; the last 500 are plenty) say went wrong, the most exact cause first. Undefined for
  * a log that names no error: a container that was stopped, or that still runs.
  */
-export function diagnose(lines: readonly string[], known: Circumstances = {}): Diagnosis | undefined {
+export function diagnose(lines: readonly string[], known: Circumstances = {}): Problem | undefined {
 	// What vLLM tells in passing is no reason, such as a retry or a feature that the GPU lacks.
 	const plain = lines.filter((line) => !isInformational(line)).map(plainLine);
 	for (const { pattern, explain } of CAUSES) {

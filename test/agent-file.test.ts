@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { agentInstance } from "../src/agent/router-link/instance.ts";
+import { agentInstance } from "../src/agent/models/agent-file.ts";
 import { directory } from "./kit/cli.ts";
 
 const UUID = /^[0-9a-f-]{36}$/;

@@ -1,0 +1,65 @@
+/** A model as the configuration names it, where its replicas go, and what all containers of an agent share. */
+
+/** A model as the configuration, the flags or an API call name it. Keys are those of the file. */
+export interface ModelSpec {
+	/** What callers call it. `specProblem` says what a name may be. */
+	readonly name: string;
+	/** Hugging Face id (`Qwen/Qwen3-8B`), or an absolute path of a directory with the weights. */
+	readonly model: string;
+	/** How many GPUs each replica spans (tensor parallel); 1 when absent and `devices` is absent too. 0: on the CPU. */
+	readonly gpus?: number;
+	/** Indexes of the GPUs it may use; every replica gets `gpus` of them, or an even share. */
+	readonly devices?: readonly number[];
+	/** How many containers serve it; 1 when absent. */
+	readonly replicas?: number;
+	/** All that it may take on each of its GPUs, in bytes. Absent: what is left there, up to 90 %. */
+	readonly gpu_memory?: number;
+	/** vLLM's own arguments. They win over what the agent would add. */
+	readonly args?: readonly string[];
+	readonly load?: "always" | "on-demand" | "manual";
+	/** Idle ms after which an on-demand model is unloaded. */
+	readonly ttl?: number;
+	/** Instead of the settings' image. */
+	readonly image?: string;
+	/** Names of variables of the agent's environment that the container gets too. */
+	readonly env?: readonly string[];
+}
+
+/** Which accelerator the containers use. */
+export type Accelerator = "nvidia" | "rocm" | "cpu";
+
+/** Where one replica goes, as the ledger decided. */
+export interface Placement {
+	/** 0 … replicas − 1. */
+	readonly replica: number;
+	/** GPU indexes; empty on the CPU. */
+	readonly devices: readonly number[];
+	/** Bytes promised on each of `devices`, CUDA's own included; 0 on the CPU and where the GPUs' memory is not known. */
+	readonly bytes: number;
+	/** What vLLM may take of that as a share of the GPU, for `--gpu-memory-utilization`. */
+	readonly share?: number;
+	/** For `--max-model-len`; absent: vLLM takes the model's own. */
+	readonly maxModelLen?: number;
+}
+
+/** What the agent's configuration says for all of its models. */
+export interface SpecSettings {
+	/** Name of the agent. */
+	readonly agent: string;
+	readonly command: "docker" | "podman";
+	readonly accelerator: Accelerator;
+	/** Version of the NVIDIA driver, where it is known: it decides between two builds of the pinned image. */
+	readonly driver?: string;
+	/** Instead of the pinned image of the accelerator. */
+	readonly image?: string;
+	/** Registry mirror, put before the image's name: `mirror.internal:5000`. */
+	readonly registry?: string;
+	/** Hugging Face cache on the host (HF_HOME); mounted. */
+	readonly cacheDir: string;
+	/** Names, of the agent's own variables, that every container gets: HF_TOKEN, VLLM_API_KEY, HF_ENDPOINT where they are set. */
+	readonly env: readonly string[];
+	/** Seconds vLLM may finish running requests after SIGTERM. */
+	readonly shutdownTimeoutS: number;
+	/** Whether models may sleep (`--enable-sleep-mode`). */
+	readonly sleep: boolean;
+}

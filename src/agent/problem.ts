@@ -1,0 +1,14 @@
+/** What is wrong with a container, a model, the Docker engine or the GPUs, as a person is told. */
+
+/** Why something does not work, and what a person does about it. */
+export interface Problem {
+	/** One clause, without a full stop. */
+	readonly reason: string;
+	/** Ready to paste where there is something to paste; empty where nothing has to be done. */
+	readonly fix: string;
+}
+
+/** Reason and remedy in one line, for logs and for the router. */
+export function problemText({ reason, fix }: Problem): string {
+	return fix ? `${reason}. What to do: ${fix}` : reason;
+}
