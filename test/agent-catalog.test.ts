@@ -1,6 +1,6 @@
 /** The names an agent answers to while its vLLM has not said what it serves, and after. */
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
-import { agentCatalog } from "../src/agent/agent-catalog.ts";
+import { AgentCatalog } from "../src/agent/agent-catalog.ts";
 import { agentPlan } from "../src/agent/agent-plan.ts";
 import { RouterError } from "../src/errors.ts";
 import { responseAnswer } from "../src/providers/response-answer.ts";
@@ -25,7 +25,7 @@ function agent() {
 		};
 		return { ...entry, provider: { ...entry.provider, transport: { ...entry.provider.transport, send } } };
 	});
-	return { vllm, catalog: agentCatalog(entries, NONE) };
+	return { vllm, catalog: new AgentCatalog(entries, NONE) };
 }
 /** Lets `ms` pass, and what is under way come to its end. */
 async function pass(ms: number): Promise<void> {

@@ -1,10 +1,10 @@
 /** Places beside what runs, as the GPUs' readings and the list of containers come, which is not at the same time. */
 import { expect, test } from "bun:test";
-import type { InventoryItem } from "../src/agent/docker/inventory.ts";
 import { type GpuReading, parseGpus } from "../src/agent/gpu/gpu.ts";
 import { GIB } from "../src/agent/gpu/memory.ts";
 import { ModelInfoCache } from "../src/agent/gpu/model-infos.ts";
 import { Placer } from "../src/agent/gpu/placer.ts";
+import type { InventoryItem } from "../src/agent/models/inventory.ts";
 import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 
 const reading = (usedMib: number): GpuReading => ({
@@ -33,7 +33,10 @@ test.each([
 	const book = new ModelRegistry(names, { content: {}, update: () => undefined });
 	const heard = Promise.withResolvers<void>();
 	const get = async () => ({ status: 404, body: "" });
-	const infos = new ModelInfoCache({ cacheDir: "/nowhere", endpoint: "http://hub", get }, () => heard.resolve());
+	const infos = new ModelInfoCache(
+		{ cacheDir: "/nowhere", endpoint: "http://hub", get },
+		{ notify: () => heard.resolve() },
+	);
 	const b = book.get("b")!;
 	infos.get(b.spec, true);
 	await heard.promise;
@@ -41,14 +44,7 @@ test.each([
 	let now = 100_000;
 	let asked = 0;
 	const gpus = { reading: reading(20 * 1024), requestedAt: now, readSoon: () => void asked++ };
-	const placer = new Placer(
-		book,
-		gpus,
-		infos,
-		"/nowhere",
-		() => true,
-		() => now,
-	);
+	const placer = new Placer(book, gpus, infos, "/nowhere", { canSleep: () => true }, () => now);
 	placer.snapshot([item("a")]);
 	// Asked for while it held its memory, and here after the list without it.
 	now += 500;

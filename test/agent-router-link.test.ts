@@ -278,10 +278,10 @@ describe("a link", () => {
 
 describe("how long it waits", () => {
 	const waits = (outcomes: Parameters<typeof nextLinkStep>[1][], random = 0) => {
-		let position = NOT_JOINED;
+		let phase = NOT_JOINED;
 		return outcomes.map((outcome) => {
-			const next = nextLinkStep(position, outcome, 5000, random);
-			position = next.position;
+			const next = nextLinkStep(phase, outcome, 5000, random);
+			phase = next.phase;
 			return next.waitMs;
 		});
 	};
@@ -298,9 +298,9 @@ describe("how long it waits", () => {
 
 	test("keeps on with heartbeats while the router is away, and registers anew after a no", () => {
 		const joined = { isJoined: true, failures: 0 };
-		expect(nextLinkStep(joined, "away", 5000, 0).position.isJoined).toBe(true);
+		expect(nextLinkStep(joined, "away", 5000, 0).phase.isJoined).toBe(true);
 		for (const outcome of ["unknown", "conflict", "refused"] as const) {
-			expect(nextLinkStep(joined, outcome, 5000, 0).position.isJoined).toBe(false);
+			expect(nextLinkStep(joined, outcome, 5000, 0).phase.isJoined).toBe(false);
 		}
 	});
 });

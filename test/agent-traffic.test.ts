@@ -9,8 +9,8 @@ function traffic(limits: Partial<QueueLimits> = {}) {
 	const news: number[] = [];
 	const made = new Traffic(
 		{ size: 3, running: 2, waitMs: 60_000, ...limits },
-		() => "starting: loading, 40 %",
-		() => void news.push(1),
+		{ progressText: () => "starting: loading, 40 %" },
+		{ notify: () => void news.push(1) },
 	);
 	return { traffic: made, news };
 }

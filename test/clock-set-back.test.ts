@@ -31,8 +31,8 @@ test("the clock for durations goes on, and its times are shown as the wall clock
 test("on an agent a later doubt, byte or call is later", async () => {
 	const calls = new Traffic(
 		{ size: 3, running: 1, waitMs: 60_000 },
-		() => "ready",
-		() => {},
+		{ progressText: () => "ready" },
+		{ notify: () => {} },
 	);
 	calls.open("m", [{ id: "a", origin: "http://127.0.0.1:1" }]);
 	const lease = await calls.acquire("m", AbortSignal.timeout(5_000));

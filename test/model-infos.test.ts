@@ -22,7 +22,7 @@ test("a full disk is looked at again: what was freed counts, and a Hub that is a
 				return { status: answer.status, body: await answer.text() };
 			},
 		},
-		() => heard.resolve(),
+		{ notify: () => heard.resolve() },
 		{ now: () => now, freeBytes: async () => free },
 	);
 	const spec = { name: "m", model: QWEN };

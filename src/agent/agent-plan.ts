@@ -9,8 +9,8 @@ import { type Upstream, versioned, withoutSecrets } from "../providers/registry.
 import { createServices } from "../server/role.ts";
 import { plannedEntries, type RolePlan } from "../server/role-plan.ts";
 import { VENDORS } from "../vendors.ts";
+import { createAgentParts } from "./agent-parts.ts";
 import { agentName } from "./models/agent-settings.ts";
-import { createRuntime } from "./runtime.ts";
 
 /** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address. */
 export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources">, env: Environment): RolePlan {
@@ -41,7 +41,7 @@ export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources"
 export function checkAgent(loaded: Pick<Loaded, "config" | "sources">, env: Environment): void {
 	const plan = agentPlan(loaded, env);
 	const { log } = createServices(plan);
-	createRuntime(loaded.config, env, log);
+	createAgentParts(loaded.config, env, log);
 	plannedEntries(plan);
 }
 

@@ -16,9 +16,11 @@ import {
 } from "../server/role.ts";
 import { plannedEntries, type RolePlan } from "../server/role-plan.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
-import { agentCatalog } from "./agent-catalog.ts";
+import { agentApi } from "./agent-api.ts";
+import { AgentCatalog } from "./agent-catalog.ts";
+import { createAgentParts } from "./agent-parts.ts";
 import { agentPlan } from "./agent-plan.ts";
-import { createRuntime } from "./runtime.ts";
+import { runAgent } from "./run-agent.ts";
 
 /** Starts the agent. Throws StartError as the router does. */
 export async function startAgent(loaded: Loaded, env: Environment): Promise<Running> {
@@ -30,15 +32,15 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, metrics, lifecycle } = services;
-	const runtime = createRuntime(config, env, log);
-	const catalog = agentCatalog(plannedEntries(plan), runtime.own);
-	const { gate } = startGate(plan, { agent: runtime.credential });
+	const parts = createAgentParts(config, env, log);
+	const catalog = new AgentCatalog(plannedEntries(plan), parts.models);
+	const { gate } = startGate(plan, { agent: parts.credential.current });
 
 	const options: RoleAppOptions = {
 		// An agent takes no other configuration while it runs.
 		current: { snapshot: { config, catalog, gate } },
 		sinks: [],
-		metricsText: async () => (await metrics.text()) + (await runtime.metricsText()),
+		metricsText: async () => (await metrics.text()) + (await parts.metrics.text()),
 	};
 	/** Throws for who may not use the agent's own API. */
 	const authorize = (request: Request) => {
@@ -47,11 +49,11 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
 		gate.admit(request.headers);
 	};
 	const context = callContext(plan, services, options);
-	const app = createApp(plan, services, context, options).use(runtime.routes(authorize));
+	const app = createApp(plan, services, context, options).use(agentApi({ ...parts, authorize }));
 
 	const server = serve(app, plan, services, lock);
 	const unwatch = catalog.watch();
-	const end = runtime.begin({ port: server.port, onDrain: (hook) => lifecycle.onDrain(hook) });
+	const end = runAgent(parts, { port: server.port, onDrain: (hook) => lifecycle.onDrain(hook) });
 	lifecycle.onStop(async () => {
 		unwatch();
 		await end();

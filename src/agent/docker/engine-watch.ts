@@ -1,6 +1,7 @@
 /** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
 
 import { steadyTime } from "../../steady-time.ts";
+import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
 import type { Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
@@ -35,7 +36,8 @@ export class EngineWatch {
 		private readonly docker: Docker,
 		private readonly agent: string,
 		private readonly lock: EngineLock,
-		private readonly onNews: () => void,
+		/** Told when something happened to a container. */
+		private readonly tick: Notifier,
 	) {}
 
 	/** Begins to listen. */
@@ -99,7 +101,7 @@ export class EngineWatch {
 					// `exec_…` and `top` change nothing.
 					if (action.startsWith("exec") || action === "top") continue;
 					this.invalidate();
-					this.onNews();
+					this.tick.notify();
 				}
 			} catch {
 				// The engine went away, or was never there: the list says why.
@@ -107,7 +109,7 @@ export class EngineWatch {
 			if (signal.aborted) return;
 			// What happened while nobody listened is in the list only.
 			this.invalidate();
-			this.onNews();
+			this.tick.notify();
 			await Bun.sleep(RETRY_MS);
 		}
 	}

@@ -3,6 +3,7 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { steadyTime } from "../../steady-time.ts";
 import type { ModelSpec } from "../models/model-spec.ts";
+import type { Notifier } from "../notify.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSource } from "./model-size.ts";
 import { type ModelInfo, modelInfo } from "./model-size.ts";
@@ -29,7 +30,8 @@ export class ModelInfoCache {
 	/** @param host for tests: a clock, ms, and the free bytes of a directory */
 	constructor(
 		private readonly source: ModelSource,
-		private readonly onNews: () => void,
+		/** Told when a look-up has ended. */
+		private readonly tick: Notifier,
 		private readonly host = { now: steadyTime, freeBytes },
 	) {}
 
@@ -62,7 +64,7 @@ export class ModelInfoCache {
 		}
 		known.askedAt = this.host.now();
 		known.isAsking = false;
-		this.onNews();
+		this.tick.notify();
 	}
 }
 

@@ -1,7 +1,8 @@
 /** Where containers go: keeps the world that memory questions are asked of, and what was promised to starts under way. */
 import { availableMemory } from "node:process";
 import { steadyTime } from "../../steady-time.ts";
-import type { InventoryItem } from "../docker/inventory.ts";
+import type { ContainerSpecs } from "../models/container-spec.ts";
+import type { InventoryItem } from "../models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
 import type { Placement } from "../models/model-spec.ts";
 import { replicaKey } from "../models/supervisor.ts";
@@ -45,7 +46,7 @@ export class Placer {
 		private readonly gpus: Pick<GpuWatch, "reading" | "requestedAt" | "readSoon">,
 		private readonly infos: ModelInfoCache,
 		private readonly cacheDir: string,
-		private readonly canSleep: (entry: RegisteredModel) => boolean,
+		private readonly specs: Pick<ContainerSpecs, "canSleep">,
 		/** For tests: a clock, ms. */
 		private readonly now = steadyTime,
 	) {}
@@ -78,7 +79,7 @@ export class Placer {
 			},
 			canSleep: (model) => {
 				const entry = entries.get(model);
-				return entry !== undefined && this.canSleep(entry);
+				return entry !== undefined && this.specs.canSleep(entry);
 			},
 			hostFreeBytes: availableMemory(),
 		};

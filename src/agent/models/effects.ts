@@ -1,15 +1,17 @@
-/** Carries out what the supervisor decides. One effect a replica at a time; each ends, well or with a reason. */
+/** Carries out one action of the supervisor: pulls, starts, stops, puts to sleep or wakes. Each ends, well or with a reason. */
 import type { Environment } from "../../config/interpolate.ts";
 import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
 import { pullProgress } from "../docker/docker-output.ts";
 import { isEngineError } from "../docker/engine-watch.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
+import type { Placer } from "../gpu/placer.ts";
 import type { Problem } from "../problem.ts";
 import { diagnose } from "../vllm/vllm-log.ts";
-import { setSleep, type VllmEndpoint } from "../vllm/vllm-probe.ts";
-import type { RunCommand } from "./container-spec.ts";
-import type { Action, ObservedContainer } from "./supervisor.ts";
+import { setSleep } from "../vllm/vllm-probe.ts";
+import type { ContainerSpecs } from "./container-spec.ts";
+import type { Inventory, InventoryItem } from "./inventory.ts";
+import type { Action } from "./supervisor.ts";
 
 /** Lines of a log that are read for the reason of a failure, and kept once its container is gone. */
 const LOG_LINES = 500;
@@ -17,41 +19,47 @@ const LOG_LINES = 500;
 const SLEEP_TIMEOUT_MS = 120_000;
 /** Other ports to try where one is taken between its choice and its use. */
 const MAX_PORT_TRIES = 5;
-/** A container that failed has nothing left to finish, s; one that is told to go has had its time to drain. */
+/** Seconds between SIGTERM and SIGKILL: a container that failed has nothing left to finish, any other one had its time to drain. */
 const FAILED_GRACE_S = 5;
 const MAX_GRACE_S = 15;
+/** How long `nvidia-smi` may take to list processes, ms. */
+const PROCESSES_TIMEOUT_MS = 5000;
 
 /** How an effect ended. */
 export type EffectResult =
 	| { readonly ended: "well" }
-	/** For the next try's backoff. */
+	/** Counts as a failure of the replica. */
 	| { readonly ended: "failed"; readonly problem: Problem }
-	/** Docker itself is away: no fault of the replica's. */
+	/** Docker itself is away: no failure of the replica. */
 	| { readonly ended: "engine"; readonly error: DockerError };
+
+/** What effects have found out, for those who decide and show. */
+export class EffectRecords {
+	/** Images known to be there. */
+	readonly images = new Set<string>();
+	/** Images that are being pulled, and how far that is in percent, where the pull says. */
+	readonly pulls = new Map<string, number | undefined>();
+	/** The last lines of containers that are gone, by replica key. */
+	readonly lastLogs = new Map<string, readonly string[]>();
+}
 
 /** What effects work with. */
 export interface EffectTools {
 	readonly docker: Docker;
 	/** Of the agent: PATH for nvidia-smi. */
 	readonly env: Environment;
-	/** The arguments of `docker run` for a replica on a port, and their variables. */
-	readonly runOf: (key: string, port: number) => RunCommand | undefined;
-	readonly graceOf: (key: string) => number;
-	readonly vllmOf: (id: string) => VllmEndpoint | undefined;
-	readonly imageIsThere: (image: string, isThere: boolean) => void;
-	/** `over`: no pull of it runs any more. */
-	readonly pulling: (image: string, percent: number | undefined | "over") => void;
-	readonly onSlept: (id: string, what: "asleep" | "up") => void;
-	readonly onSick: (id: string, why: Problem) => void;
-	/** The last words of a container that is gone. */
-	readonly keepLog: (key: string, lines: readonly string[]) => void;
+	readonly specs: ContainerSpecs;
+	readonly placer: Placer;
+	readonly inventory: Inventory;
+	readonly records: EffectRecords;
+	/** Gives up pulls; other effects end by themselves. */
 	readonly signal: AbortSignal;
 }
 
-/** Never rejects. `seen`: the container that the action is about. */
+/** Never rejects for what Docker or vLLM do. `item`: the container that the action is about. */
 export async function performEffect(
 	action: Action,
-	seen: (ObservedContainer & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
+	item: InventoryItem | undefined,
 	tools: EffectTools,
 ): Promise<EffectResult> {
 	try {
@@ -62,10 +70,10 @@ export async function performEffect(
 			case "start":
 				return await start(action.key, tools);
 			case "stop":
-				return await stop(action, seen, tools);
+				return await stop(action, item, tools);
 			case "sleep":
 			case "wake":
-				return await sleep(action, tools);
+				return await sleepOrWake(action, tools);
 		}
 	} catch (error) {
 		if (isEngineError(error)) return { ended: "engine", error };
@@ -74,22 +82,23 @@ export async function performEffect(
 	}
 }
 
-async function pull(image: string, { docker, imageIsThere, pulling, signal }: EffectTools): Promise<void> {
+async function pull(image: string, { docker, records, signal }: EffectTools): Promise<void> {
 	if (!(await docker.hasImage(image))) {
 		const percent = pullProgress();
-		pulling(image, undefined);
+		records.pulls.set(image, undefined);
 		try {
-			await docker.pull(image, (line) => pulling(image, percent(line)), signal);
+			await docker.pull(image, (line) => void records.pulls.set(image, percent(line)), signal);
 		} finally {
-			pulling(image, "over");
+			records.pulls.delete(image);
 		}
 	}
-	imageIsThere(image, true);
+	records.images.add(image);
 }
 
-async function start(key: string, { docker, runOf, imageIsThere }: EffectTools): Promise<EffectResult> {
+async function start(key: string, { docker, specs, placer, records }: EffectTools): Promise<EffectResult> {
 	for (let tries = 1; ; tries++) {
-		const run = runOf(key, freePort());
+		const placement = placer.placement(key);
+		const run = placement && specs.run(key, placement, freePort());
 		if (!run) return { ended: "well" };
 		try {
 			await docker.run(run.args, run.env);
@@ -97,8 +106,8 @@ async function start(key: string, { docker, runOf, imageIsThere }: EffectTools):
 		} catch (error) {
 			if (!(error instanceof DockerError)) throw error;
 			if (error.problem === "port-taken" && tries < MAX_PORT_TRIES) continue;
-			// It was removed behind our back: it is pulled again.
-			if (error.problem === "no-image") imageIsThere(run.image, false);
+			// Somebody removed it: it is pulled again.
+			if (error.problem === "no-image") records.images.delete(run.image);
 			throw error;
 		}
 	}
@@ -106,44 +115,43 @@ async function start(key: string, { docker, runOf, imageIsThere }: EffectTools):
 
 async function stop(
 	{ key, id, failed }: Action & { do: "stop" },
-	seen: (ObservedContainer & { readonly exitCode: number; readonly oomKilled: boolean }) | undefined,
-	{ docker, env, graceOf, keepLog }: EffectTools,
+	item: InventoryItem | undefined,
+	{ docker, env, specs, records }: EffectTools,
 ): Promise<EffectResult> {
-	let outcome: EffectResult = { ended: "well" };
+	let result: EffectResult = { ended: "well" };
 	if (failed) {
 		const lines = await lastLines(docker, id);
-		keepLog(key, lines);
-		const hasEnded = seen !== undefined && seen.state !== "running";
-		const holders = await readGpuProcesses(env, 5000);
-		const known = hasEnded ? { exitCode: seen.exitCode, oomKilled: seen.oomKilled, holders } : { holders };
-		const said = diagnose(lines, known);
-		if (said && hasEnded) outcome = { ended: "failed", problem: said };
-		else if (hasEnded) outcome = { ended: "failed", problem: exitProblem(seen.exitCode) };
-		// Ill, not ended: why it is ill is known, and its log may say more.
-		else if (said && seen?.problem) {
-			outcome = {
-				ended: "failed",
-				problem: { reason: `${seen.problem.reason} (its log: ${said.reason})`, fix: said.fix },
-			};
+		records.lastLogs.set(key, lines);
+		const hasEnded = item !== undefined && item.state !== "running";
+		const holders = await readGpuProcesses(env, PROCESSES_TIMEOUT_MS);
+		const known = hasEnded ? { exitCode: item.exitCode, oomKilled: item.oomKilled, holders } : { holders };
+		const cause = diagnose(lines, known);
+		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item.exitCode) };
+		// Unhealthy, not ended: that is known, and its log may say more.
+		else if (cause && item?.problem) {
+			const reason = `${item.problem.reason} (its log: ${cause.reason})`;
+			result = { ended: "failed", problem: { reason, fix: cause.fix } };
 		}
 	}
-	if (seen?.state === "running") await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, graceOf(key)));
+	if (item?.state === "running") {
+		await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, specs.stopGrace(key)));
+	}
 	await docker.remove(id);
-	return outcome;
+	return result;
 }
 
-async function sleep(
+async function sleepOrWake(
 	{ do: what, id }: Action & { do: "sleep" | "wake" },
-	{ vllmOf, onSlept, onSick }: EffectTools,
+	{ inventory }: EffectTools,
 ): Promise<EffectResult> {
-	const vllm = vllmOf(id);
+	const vllm = inventory.items.find((item) => item.id === id)?.vllm;
 	if (!vllm) return { ended: "well" };
 	try {
 		await setSleep(vllm, what, SLEEP_TIMEOUT_MS);
-		onSlept(id, what === "sleep" ? "asleep" : "up");
+		inventory.monitor(id)?.setHealth(what === "sleep" ? "asleep" : "up");
 	} catch (error) {
 		const verb = what === "sleep" ? "go to sleep" : "wake";
-		onSick(id, {
+		inventory.monitor(id)?.markDead({
 			reason: `it did not ${verb}: ${(error as Error).message}`,
 			fix: "it is started anew; set `agent.sleep: false` if it comes again",
 		});
@@ -156,17 +164,16 @@ async function lastLines(docker: Docker, id: string): Promise<string[]> {
 	try {
 		for await (const line of docker.logs(id, { tail: LOG_LINES })) lines.push(line);
 	} catch (error) {
-		// A container that is gone has no log; any other reason is told by what comes next.
+		// A container that is gone has no log; for any other reason the stop that follows fails too, and says why.
 		if (!(error instanceof DockerError)) throw error;
 	}
 	return lines;
 }
 
 function exitProblem(exitCode: number): Problem {
-	const reason = `its container ended with exit code ${exitCode} and logged no error`;
-	if (exitCode === 0)
-		return { reason: "its container ended by itself, with exit code 0", fix: "see its log: GET /models/{name}/logs" };
-	return { reason, fix: "see its log: GET /models/{name}/logs" };
+	const fix = "see its log: GET /models/{name}/logs";
+	if (exitCode === 0) return { reason: "its container ended by itself, with exit code 0", fix };
+	return { reason: `its container ended with exit code ${exitCode} and logged no error`, fix };
 }
 
 /** A port that nobody listens on at this moment. */

@@ -21,9 +21,11 @@ export interface RegisteredModel {
 	readonly isConfigured: boolean;
 }
 
-/** The book. Names are unique. */
+/** All models. Names are unique. */
 export class ModelRegistry {
 	readonly #entries = new Map<string, RegisteredModel>();
+	/** Models that were ordered, and that the loop has not heard of yet. */
+	readonly #newOrders = new Set<string>();
 
 	/** Throws StartError for a model of the configuration that can't be run. */
 	constructor(
@@ -53,8 +55,9 @@ export class ModelRegistry {
 	}
 
 	/**
-	 * Takes down what an API call wants of a model. `body` may say what an unknown one is made of, in the words of the
-	 * configuration. Returns a sentence where it can't be kept. Throws `model_not_found`, or `invalid_value` naming the field.
+	 * Records that an API call loads or unloads a model. `body` may describe an unknown one, with the keys of the configuration.
+	 * Returns a sentence where the order can't be written to the disk. Throws `model_not_found`, or `invalid_value` naming the
+	 * field.
 	 */
 	order(name: string, order: "load" | "unload", body?: unknown): string | undefined {
 		const known = this.#entries.get(name);
@@ -73,11 +76,19 @@ export class ModelRegistry {
 			});
 		}
 		this.#entries.set(name, { ...entry, order });
+		this.#newOrders.add(name);
 		const written = described ? (body as Record<string, unknown>) : this.file.content.models?.[name]?.spec;
 		return this.#persist(name, { order, ...(written && { spec: written }) });
 	}
 
-	/** What was ordered is done: from here on the model's own `load` counts. */
+	/** Models that were ordered since the last call. */
+	takeOrders(): string[] {
+		const names = [...this.#newOrders];
+		this.#newOrders.clear();
+		return names;
+	}
+
+	/** The order has been carried out: from here on the model's own `load` counts. */
 	clearOrder(name: string): void {
 		const entry = this.#entries.get(name);
 		if (!entry) return;

@@ -1,92 +1,125 @@
-/** What is said of each model, and whether its calls are let through, wait or are refused. */
-
-import { steadyTime } from "../../steady-time.ts";
-import type { Log } from "../../telemetry/log.ts";
+/** What is said of each model as a whole, from the states of its replicas, and whether its calls may wait for it. */
+import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 import type { Problem } from "../problem.ts";
-import { problemText } from "../problem.ts";
-import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import { type ModelStatus, modelRefusal, modelStatus } from "./model-state.ts";
-import type { Decision } from "./scheduler.ts";
+import type { RegisteredModel } from "./model-registry.ts";
 import { type ReplicaState, replicaKey } from "./supervisor.ts";
-import type { ContainerAddress, Traffic } from "./traffic.ts";
+import { QueueRefusal } from "./traffic.ts";
+
+/** A model as a whole. */
+export interface ModelStatus {
+	readonly state: ModelState;
+	readonly problem?: Problem | undefined;
+	/** When a failed one is tried again, ms of `steadyTime`. */
+	readonly retryAt?: number | undefined;
+}
+
+/** The first of these states that a replica has is the model's. */
+const PRECEDENCE: readonly ModelState[] = ["ready", "sleeping", "starting", "pulling", "draining", "failed", "stopped"];
+
+/** The status of the model of these replicas; a failed replica's problem is shown even where another one serves. */
+export function modelStatus(replicas: readonly ReplicaState[], name: string): ModelStatus {
+	const state = PRECEDENCE.find((each) => replicas.some((replica) => replica.state === each)) ?? "stopped";
+	const deciding = replicas.find((replica) => replica.state === state && replica.problem);
+	const failed = replicas.find((replica) => replica.state === "failed");
+	const problem = deciding?.problem ?? failed?.problem;
+	const retryAt = state === "failed" ? earliest(replicas.map((replica) => replica.retryAt)) : undefined;
+	const named = problem && { ...problem, fix: problem.fix.replaceAll("{name}", name) };
+	return { state, ...(named && { problem: named }), ...(retryAt !== undefined && { retryAt }) };
+}
+
+function earliest(times: readonly (number | undefined)[]): number | undefined {
+	const known = times.filter((time) => time !== undefined);
+	return known.length > 0 ? Math.min(...known) : undefined;
+}
+
+/** What decides whether a model's calls may wait for it. */
+export interface ModelAvailability {
+	readonly name: string;
+	readonly load: LoadMode;
+	readonly order?: "load" | "unload" | undefined;
+	readonly status: ModelStatus;
+	/** It would not fit if every model that may be evicted were. */
+	readonly misfit?: Problem | undefined;
+}
+
+/** Why a call is refused instead of waiting; undefined where it may wait. `now` is of `steadyTime`. */
+export function modelRefusal(
+	{ name, load, order, status, misfit }: ModelAvailability,
+	now: number,
+): QueueRefusal | undefined {
+	const { state, problem, retryAt } = status;
+	if (state === "ready") return undefined;
+	const isUnloaded = order === "unload" || (load === "manual" && order !== "load");
+	if (isUnloaded && state !== "failed") {
+		return new QueueRefusal(503, `"${name}" is not loaded: POST /models/${name}/load on its agent loads it`, 30);
+	}
+	if (misfit) return new QueueRefusal(503, refusalText(name, "does not fit", misfit), 60);
+	if (state !== "failed" || (retryAt !== undefined && retryAt <= now)) return undefined;
+	return new QueueRefusal(
+		503,
+		refusalText(name, "failed", problem),
+		retryAt === undefined ? 10 : Math.ceil((retryAt - now) / 1000),
+	);
+}
+
+function refusalText(name: string, what: string, problem: Problem | undefined): string {
+	const fix = problem?.fix ? `. What to do: ${problem.fix}` : "";
+	return `"${name}" ${what}${problem ? `: ${problem.reason}` : ""}${fix}`;
+}
+
+/** Whether calls may name the model: it is there, or a call (or an order to load it) would load it. */
+export function isCallable({ load, order }: RegisteredModel, { state }: ModelStatus): boolean {
+	if (/ready|sleeping|starting|pulling/.test(state)) return true;
+	return order !== "unload" && (load !== "manual" || order === "load");
+}
 
 /** The keys of a model's replicas. */
 export function replicaKeys({ spec }: RegisteredModel): string[] {
 	return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => replicaKey(spec.name, replica));
 }
 
-/** As of the last tick. */
+/** The outcome of the last tick for one model. */
+interface TickStatus {
+	readonly status: ModelStatus;
+	/** How far a load is, in a few words; absent where none is under way. */
+	readonly progress?: string | undefined;
+}
+
+/** Statuses as of the last tick: written by the loop alone, read by whoever shows models or routes calls. */
 export class ModelStatuses {
-	readonly #byName = new Map<string, ModelStatus>();
+	readonly #byModel = new Map<string, TickStatus>();
+	#replicas: ReadonlyMap<string, ReplicaState> = new Map();
 
-	constructor(
-		private readonly registry: ModelRegistry,
-		private readonly traffic: Traffic,
-		private readonly log: () => Log["logger"],
-		/** A state or its reason is another one. */
-		private readonly onChange: () => void,
-	) {}
+	/** Whether a tick has seen the model. */
+	has(model: string): boolean {
+		return this.#byModel.has(model);
+	}
 
+	/** A model that no tick has seen is stopped. */
 	of(model: string): ModelStatus {
-		return this.#byName.get(model) ?? { state: "stopped" };
+		return this.#byModel.get(model)?.status ?? { state: "stopped" };
 	}
 
-	/**
-	 * Takes in a tick's outcome for a model.
-	 * @param why the arithmetic for a model that does not fit beside those that have to be there
-	 */
-	update(
-		entry: RegisteredModel,
-		states: readonly ReplicaState[],
-		{ awake, closed, misfits }: Decision,
-		why: (name: string, awake: ReadonlySet<string>) => string,
-		originOf: (id: string) => string | undefined,
-		now: number,
-	): void {
-		const { spec, load, order } = entry;
-		const { name } = spec;
-		const misfit = misfits.has(name) ? this.#misfitProblem(name, why) : undefined;
-		const status: ModelStatus = misfit ? { state: "failed", problem: misfit } : modelStatus(states, name);
-		this.#set(name, status);
-		const isOpen = awake.has(name) && !closed.has(name);
-		const destinations = states.flatMap(({ id }): ContainerAddress[] => {
-			const origin = id === undefined ? undefined : originOf(id);
-			return isOpen && id !== undefined && origin !== undefined ? [{ id, origin }] : [];
-		});
-		this.traffic.open(name, destinations);
-		if (destinations.length === 0) {
-			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, status, misfit }, now);
-			this.traffic.refuse(name, refusal);
-		}
-		// An on-demand model that was told to go is gone; its next call may bring it back.
-		if (load === "on-demand" && order === "unload" && status.state === "stopped") this.registry.clearOrder(name);
+	/** A replica's state; undefined for one that no tick has seen. */
+	replica(key: string): ReplicaState | undefined {
+		return this.#replicas.get(key);
 	}
 
-	/** Nothing can be said yet, or ever: `why`. */
-	setUnknown(entries: readonly RegisteredModel[], problem: Problem | undefined): void {
-		const status: ModelStatus = problem ? { state: "failed", problem } : { state: "starting" };
-		for (const { spec, load, order } of entries) {
-			this.#set(spec.name, status);
-			this.traffic.refuse(spec.name, modelRefusal({ name: spec.name, load, order, status }, steadyTime()));
-		}
+	/** How far a load is; undefined where none is under way. */
+	progress(model: string): string | undefined {
+		return this.#byModel.get(model)?.progress;
 	}
 
-	#misfitProblem(name: string, why: (name: string, awake: ReadonlySet<string>) => string): Problem {
-		const fixed = this.registry.all().filter(({ load, order }) => load === "always" || order === "load");
-		return {
-			reason: why(name, new Set(fixed.map(({ spec }) => spec.name))),
-			fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `args`)",
-		};
+	/** The progress, else the state: what a waiting call is told. */
+	progressText(model: string): string {
+		return this.progress(model) ?? this.of(model).state;
 	}
 
-	#set(name: string, whole: ModelStatus): void {
-		const before = this.#byName.get(name);
-		this.#byName.set(name, whole);
-		if (before?.state === whole.state && before.problem?.reason === whole.problem?.reason) return;
-		const reason = whole.problem && problemText(whole.problem);
-		const fields = { model: name, state: whole.state, ...(reason && { reason }) };
-		if (whole.state === "failed") this.log().warn(fields, "model");
-		else if (before || whole.state !== "stopped") this.log().info(fields, "model");
-		this.onChange();
+	set(model: string, status: ModelStatus, progress: string | undefined): void {
+		this.#byModel.set(model, { status, progress });
+	}
+
+	setReplicas(states: ReadonlyMap<string, ReplicaState>): void {
+		this.#replicas = states;
 	}
 }

@@ -1,14 +1,15 @@
-/** What is shown of models and GPUs: to people by the API, to the router by reports. */
+/** Models and GPUs as they are shown: to people by the API, to the router by reports. */
 import type { GpuReport, LoadMode, ModelReport, ModelState } from "../../protocol/agent.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { problemText } from "../problem.ts";
-import type { ModelController } from "./controller.ts";
+import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
+import type { ModelStatuses } from "./model-status.ts";
 import { replicaKey } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
 
-/** A report's bounds (protocol). */
+/** The longest `reason` that a report may carry, characters. */
 const MAX_REASON = 2048;
 
 /** One model, as `GET /models/{name}` shows it. */
@@ -24,7 +25,7 @@ export interface ModelView {
 	readonly fix?: string;
 	/** When a failed one is tried again, ISO. */
 	readonly retry_at?: string;
-	/** How far it is, while it is on its way. */
+	/** How far its load is, while one is under way. */
 	readonly progress?: string;
 	readonly running: number;
 	readonly waiting: number;
@@ -41,16 +42,17 @@ export interface ReplicaView {
 	readonly container?: string;
 	readonly port?: number;
 	readonly gpus: readonly number[];
-	/** Bytes promised on each of them. */
+	/** Bytes allocated on each of them. */
 	readonly gpu_memory: number;
 	readonly running: number;
 }
 
-/** Asked for by everyone who shows something. */
+/** The views of all models, as of the last tick. */
 export class ModelViews {
 	constructor(
 		private readonly registry: ModelRegistry,
-		private readonly controller: ModelController,
+		private readonly statuses: ModelStatuses,
+		private readonly inventory: Inventory,
 		private readonly traffic: Traffic,
 	) {}
 
@@ -60,9 +62,9 @@ export class ModelViews {
 
 	of({ spec, load, order }: RegisteredModel): ModelView {
 		const { name, model, ttl } = spec;
-		const { state, problem, retryAt } = this.controller.statusOf(name);
+		const { state, problem, retryAt } = this.statuses.of(name);
 		const measured = this.#measured(name);
-		const progress = this.progress(name);
+		const progress = this.statuses.progress(name);
 		return {
 			name,
 			model,
@@ -78,30 +80,10 @@ export class ModelViews {
 		};
 	}
 
-	/** How far a model is, in a few words; undefined where it is not on its way. */
-	progress(name: string): string | undefined {
-		const { state, problem } = this.controller.statusOf(name);
-		const entry = this.registry.get(name);
-		if (!entry) return undefined;
-		if (state === "pulling") {
-			const pull = this.controller.pullOf(entry);
-			if (!pull) return "looking for its image";
-			return `pulling its image ${imageLabel(pull.image)}${pull.percent === undefined ? "" : `, ${pull.percent} %`}`;
-		}
-		if (state === "sleeping") return "waking";
-		if (state !== "starting") return undefined;
-		if (problem) return problem.reason;
-		const monitor = this.controller.inventory.items.find((item) => item.model === name)?.monitor;
-		if (!monitor) return "starting";
-		const { progress, downloaded } = monitor;
-		if (!progress) return downloaded ? `downloading, ${(downloaded / 1e9).toFixed(1)} GB so far` : "starting";
-		return `starting: ${progress.phase}${progress.percent === undefined ? "" : `, ${progress.percent} %`}`;
-	}
-
 	/** For the router. */
 	reports(): ModelReport[] {
 		return this.registry.all().map(({ spec: { name, model }, load }): ModelReport => {
-			const { state, problem } = this.controller.statusOf(name);
+			const { state, problem } = this.statuses.of(name);
 			return {
 				name,
 				model,
@@ -113,11 +95,9 @@ export class ModelViews {
 		});
 	}
 
-	/** What its vLLMs and the queue in front of them say. */
+	/** From its vLLMs' metrics and its queue. */
 	#measured(name: string): { running: number; waiting: number; kv_cache?: number; max_model_len?: number } {
-		const monitors = this.controller.inventory.items.flatMap(({ model, monitor }) =>
-			model === name && monitor ? [monitor] : [],
-		);
+		const monitors = this.inventory.items.flatMap(({ model, monitor }) => (model === name && monitor ? [monitor] : []));
 		const caches = monitors.flatMap(({ metrics }) => metrics?.kvCache ?? []);
 		const maxModelLen = monitors.find((monitor) => monitor.maxModelLen)?.maxModelLen;
 		const queued = monitors.reduce((sum, { metrics }) => sum + (metrics?.waiting ?? 0), 0);
@@ -131,15 +111,15 @@ export class ModelViews {
 
 	#replica(name: string, replica: number): ReplicaView {
 		const key = replicaKey(name, replica);
-		const item = this.controller.inventory.items.find((each) => each.key === key);
-		const [held] = item?.memory.allocations ?? [];
+		const item = this.inventory.items.find((each) => each.key === key);
+		const allocations = item?.memory.allocations ?? [];
 		return {
 			replica,
-			state: this.controller.replicaState(key)?.state ?? "stopped",
+			state: this.statuses.replica(key)?.state ?? "stopped",
 			...(item && { container: item.id.slice(0, 12) }),
-			...(item?.origin && { port: Number(new URL(item.origin).port) }),
-			gpus: item?.memory.allocations.map(({ gpu }) => gpu) ?? [],
-			gpu_memory: held?.bytes ?? 0,
+			...(item?.vllm && { port: Number(new URL(item.vllm.origin).port) }),
+			gpus: allocations.map(({ gpu }) => gpu),
+			gpu_memory: allocations[0]?.bytes ?? 0,
 			running: item ? this.traffic.runningIn(item.id) : 0,
 		};
 	}
@@ -157,9 +137,4 @@ export function gpuReport({
 	power,
 }: Gpu): GpuReport {
 	return { index, name, uuid, memory_total, memory_used, utilization: Math.min(1, utilization), temperature, power };
-}
-
-/** An image as people may see it: a registry's address may hold a user's name. */
-function imageLabel(image: string): string {
-	return image.slice(image.lastIndexOf("/") + 1);
 }

@@ -3,6 +3,7 @@
  * What may be loaded, and when, others decide; here calls are let through to the containers that are said to be open.
  */
 import { steadyTime } from "../../steady-time.ts";
+import type { Notifier } from "../notify.ts";
 
 /** Where a model's calls may go now. */
 export interface ContainerAddress {
@@ -71,6 +72,12 @@ interface ContainerUse {
 /** A doubt that nobody looks into ends by itself, ms. */
 const SUSPECT_MS = 10_000;
 
+/** What a call that has waited too long is told. */
+export interface ProgressTexts {
+	/** How far a model is: `starting: loading, 40 %`. */
+	progressText(model: string): string;
+}
+
 /** All calls of an agent. */
 export class Traffic {
 	readonly #queues = new Map<string, ModelQueue>();
@@ -78,10 +85,9 @@ export class Traffic {
 
 	constructor(
 		private readonly limits: QueueLimits,
-		/** How far a model is, for a call that has waited too long: `starting, loading weights 40 %`. */
-		private readonly progress: (model: string) => string,
-		/** A call began to wait, or a container may be ill: somebody should look. */
-		private readonly onNews: () => void,
+		private readonly progress: ProgressTexts,
+		/** Told when a call began to wait, or a container is suspected. */
+		private readonly tick: Notifier,
 	) {}
 
 	/**
@@ -212,7 +218,7 @@ export class Traffic {
 			},
 			suspect: () => {
 				place.suspectSince = steadyTime();
-				this.onNews();
+				this.tick.notify();
 			},
 			release: () => {
 				if (!isHeld) return;
@@ -256,11 +262,13 @@ export class Traffic {
 		const { waitMs } = this.limits;
 		const timer = setTimeout(() => {
 			const waited = `"${model}" was not ready within ${Math.round(waitMs / 1000)} s (agent.queue.wait)`;
-			waiting.refuse(new QueueRefusal(503, `${waited}; it is ${this.progress(model)}. Call again in a while`, 30));
+			waiting.refuse(
+				new QueueRefusal(503, `${waited}; it is ${this.progress.progressText(model)}. Call again in a while`, 30),
+			);
 		}, waitMs);
 		signal.addEventListener("abort", leave, { once: true });
 		lane.waiting.add(waiting);
-		this.onNews();
+		this.tick.notify();
 		return promise;
 	}
 }

@@ -1,8 +1,8 @@
-/** What an agent does next about its router: a decision about the last answer. Pure. */
+/** What a link does next, from how the last request ended. Pure. */
 
 /**
  * How a registration or a heartbeat ended.
- * - `ok`: the router took it
+ * - `ok`: the router accepted it
  * - `unknown`: a heartbeat's 404, the router does not know this agent
  * - `conflict`: another agent of this name is alive
  * - `refused`: wrong token, an address it does not allow, a body it can't read
@@ -10,15 +10,15 @@
  */
 export type LinkOutcome = "ok" | "unknown" | "conflict" | "refused" | "away";
 
-/** Where the link stands. */
+/** How far the link is. */
 export interface LinkPhase {
-	/** The router has taken the registration: heartbeats follow. */
+	/** The router has accepted the registration: heartbeats follow. */
 	readonly isJoined: boolean;
-	/** Tries in a row that came to nothing. */
+	/** Failed tries in a row. */
 	readonly failures: number;
 }
 
-/** Where it starts. */
+/** At the start. */
 export const NOT_JOINED: LinkPhase = { isJoined: false, failures: 0 };
 
 /** First and longest wait after a failure, ms. With 8 s a router that comes back is found within 10 s. */
@@ -26,23 +26,23 @@ const FIRST_MS = 1_000;
 const LONGEST_MS = 8_000;
 
 /**
- * The position after an outcome, and how long to wait before the next try, ms. An agent that the router does not know
- * registers at once, the first time: a restarted router shall not wait for it.
- * @param heartbeatMs how often the router wants to hear of the agent
- * @param random 0 to 1: agents that lost one router shall not come back in step
+ * The phase after an outcome, and how long to wait before the next try, ms. An agent that the router does not know
+ * registers at once, the first time: a restarted router need not wait for it.
+ * @param heartbeatMs how often the router wants a heartbeat
+ * @param random 0 to 1: spreads the tries of agents that lost the same router
  */
 export function nextLinkStep(
-	position: LinkPhase,
+	phase: LinkPhase,
 	outcome: LinkOutcome,
 	heartbeatMs: number,
 	random: number,
-): { position: LinkPhase; waitMs: number } {
-	if (outcome === "ok") return { position: { isJoined: true, failures: 0 }, waitMs: heartbeatMs };
-	const failures = position.failures + 1;
+): { phase: LinkPhase; waitMs: number } {
+	if (outcome === "ok") return { phase: { isJoined: true, failures: 0 }, waitMs: heartbeatMs };
+	const failures = phase.failures + 1;
 	// A router that is away may still know this agent; one that refuses has to be asked anew.
-	const isJoined = position.isJoined && outcome === "away";
+	const isJoined = phase.isJoined && outcome === "away";
 	const isFirst = outcome === "unknown" && failures === 1;
-	return { position: { isJoined, failures }, waitMs: isFirst ? 0 : backoffMs(failures, random) };
+	return { phase: { isJoined, failures }, waitMs: isFirst ? 0 : backoffMs(failures, random) };
 }
 
 /** 1, 2, 4, 8, 8, … s, each up to a quarter less. */

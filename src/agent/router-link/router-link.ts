@@ -1,18 +1,19 @@
 /**
- * The agent's link to its router: registers, is heard of every few seconds, and finds back by itself when the router, this
- * agent or an address on the way has changed. It never gives up.
+ * The agent's link to its router: it registers, sends a heartbeat every few seconds, and registers again by itself when the
+ * router, this agent or an address of either has changed. It never gives up.
  */
 import { type GpuReport, HEARTBEAT_MS, type ModelReport, modelReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { VERSION } from "../../version.ts";
-import { type RouterReply, routerClient } from "./link-client.ts";
+import { Notify } from "../notify.ts";
+import { type RouterClient, type RouterReply, routerClient } from "./link-client.ts";
 import { type LinkOutcome, type LinkPhase, NOT_JOINED, nextLinkStep } from "./link-step.ts";
 import { localAddresses, localAddressTo, originOf } from "./local-address.ts";
 
-/** How often it looks whether the report says something new, ms. */
+/** How often the report is compared with the last one that was sent, ms. */
 const POLL_MS = 1_000;
-/** How long the farewell may take, ms. */
+/** How long the last heartbeat may take, ms. */
 const LAST_HEARTBEAT_MS = 2_000;
 
 /** What the agent serves at this moment. A bare name counts as ready. */
@@ -21,7 +22,7 @@ export interface LinkReport {
 	readonly gpus?: readonly GpuReport[] | undefined;
 }
 
-/** How to reach the router, and what to tell it. */
+/** How to reach the router, and what to report. */
 export interface LinkOptions {
 	/** The router's base URL. */
 	readonly router: string;
@@ -36,16 +37,24 @@ export interface LinkOptions {
 	readonly transport: Transport;
 	/** Asked every second and with every heartbeat: has to be cheap. */
 	report(): LinkReport;
-	/** Hears the secret that the router's calls carry from then on. */
+	/** Takes the secret that the router's calls carry from then on. */
 	onSecret(secret: string): void;
 	readonly log: Pick<Log, "logger">;
-	/** Tests: stand-ins for this host's addresses. */
-	readonly addresses?: { to(router: string): Promise<string>; now(): string };
+	/** Notified when the report says something new. */
+	readonly changes?: Notify;
+	/** For tests: this host's addresses. */
+	readonly addresses?: LocalAddresses;
+}
+
+/** The address from which this host reaches a router, and all addresses it has. */
+interface LocalAddresses {
+	to(router: string): Promise<string>;
+	now(): string;
 }
 
 /** What the link is doing. */
 export interface LinkStatus {
-	/** `joining`: not yet taken; `joined`; `away`: the router does not answer; `refused`: it says no, and why. */
+	/** `joining`: not registered yet; `joined`; `away`: the router does not answer; `refused`: it says no, and why. */
 	readonly state: "joining" | "joined" | "away" | "refused" | "stopped";
 	/** The origin that was registered last. */
 	readonly endpoint?: string | undefined;
@@ -55,184 +64,215 @@ export interface LinkStatus {
 	readonly problem?: string | undefined;
 }
 
-/** A running link. */
-export interface RouterLink {
-	readonly state: LinkStatus;
-	/** The report says something new: it is told now, not within the next second. */
-	changed(): void;
+/** Starts a link. To be called once the agent listens: the router calls back. Nothing of it throws or rejects. */
+export function startLink(options: LinkOptions): RouterLink {
+	const link = new RouterLink(options);
+	link.start();
+	return link;
+}
+
+/** A link, from its start to its end. */
+export class RouterLink {
+	readonly #options: LinkOptions;
+	readonly #changes: Notify;
+	readonly #addresses: LocalAddresses;
+	readonly #client: RouterClient;
+	readonly #end = new AbortController();
+	#status: LinkStatus = { state: "joining" };
+	#phase: LinkPhase = NOT_JOINED;
+	#heartbeatMs = HEARTBEAT_MS;
+	/** Signature of the models that were reported last. */
+	#lastReported = "";
+	#knownAddresses = "";
+	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
+	#seenAs: string | undefined;
+	/** The problem that was logged last. */
+	#lastProblem: string | undefined;
+	#poll: ReturnType<typeof setInterval> | undefined;
+	#running: Promise<void> = Promise.resolve();
+	#stopping: Promise<void> | undefined;
+
+	constructor(options: LinkOptions) {
+		this.#options = options;
+		this.#changes = options.changes ?? new Notify();
+		this.#addresses = options.addresses ?? { to: localAddressTo, now: localAddresses };
+		this.#client = routerClient(options.router, options.token, options.transport);
+	}
+
+	get state(): LinkStatus {
+		return this.#status;
+	}
+
+	start(): void {
+		this.#poll = setInterval(() => {
+			if (!this.#phase.isJoined) return;
+			const isChanged = signature(this.#options.report().models) !== this.#lastReported;
+			if (isChanged || this.#addresses.now() !== this.#knownAddresses) this.changed();
+		}, POLL_MS);
+		this.#poll.unref();
+		this.#running = this.#run();
+	}
+
+	/** The report says something new: it is sent now, not within the next second. */
+	changed(): void {
+		this.#changes.notify();
+	}
+
 	/**
 	 * Tells the router that all models are draining, so that it sends no further calls, and ends the link. To be called when
 	 * the process begins to drain. Takes 2 s at most; safe to call twice.
 	 */
-	stop(): Promise<void>;
-}
-
-/** Starts it. Call it once the agent listens: the router calls back. Nothing of it throws or rejects. */
-export function startLink(options: LinkOptions): RouterLink {
-	const { router, token, name, instance, log, report } = options;
-	const addresses = options.addresses ?? { to: localAddressTo, now: localAddresses };
-	const client = routerClient(router, token, options.transport);
-	const ending = new AbortController();
-	let position: LinkPhase = NOT_JOINED;
-	let state: LinkStatus = { state: "joining" };
-	let heartbeatMs = HEARTBEAT_MS;
-	let lastReported = "";
-	let knownAddresses = "";
-	/** The address of this host that the router saw, where that is not the one found here (IPv4 and IPv6). */
-	let seenAs: string | undefined;
-	let lastProblem: string | undefined;
-	let wake = () => {};
-
-	/** Once for each thing that is wrong, however often it is met. */
-	const warnOnce = (sentence: string) => {
-		if (sentence !== lastProblem) log.logger.warn({ router }, sentence);
-		lastProblem = sentence;
-	};
-	const markJoined = (reachable: boolean | undefined, problem: string | undefined) => {
-		const { endpoint } = state;
-		if (reachable === false) warnOnce(`The router can't call this agent back: ${problem ?? "it does not say why"}`);
-		else if (lastProblem !== undefined) {
-			log.logger.info({ router }, "The router takes this agent again.");
-			lastProblem = undefined;
-		}
-		state = { state: "joined", endpoint, reachable: reachable ?? true, problem };
-	};
-	const body = () => {
-		const { models, gpus } = report();
-		lastReported = signature(models);
-		return { name, ...(instance ? { instance } : {}), models: [...models], ...(gpus ? { gpus: [...gpus] } : {}) };
-	};
-
-	async function endpoint(): Promise<string> {
-		if (options.advertise) return options.advertise.replace(/\/+$/, "").replace(/\/v1$/, "");
-		return originOf(seenAs ?? (await addresses.to(router)), options.port);
+	stop(): Promise<void> {
+		this.#stopping ??= this.#stop();
+		return this.#stopping;
 	}
 
-	/** Whether the router would have to look for this agent elsewhere: most changes are of other networks, Docker's for one. */
-	async function hasMoved(): Promise<boolean> {
-		const now = addresses.now();
-		if (now === knownAddresses) return false;
-		knownAddresses = now;
-		if (seenAs !== undefined && !now.split(" ").includes(seenAs)) seenAs = undefined;
+	async #run(): Promise<void> {
+		const { signal } = this.#end;
+		while (!signal.aborted) {
+			if (this.#phase.isJoined && (await this.#hasMoved())) this.#phase = { ...this.#phase, isJoined: false };
+			const outcome = await this.#attempt();
+			const { phase, waitMs } = nextLinkStep(this.#phase, outcome, this.#heartbeatMs, Math.random());
+			this.#phase = phase;
+			await this.#pause(waitMs);
+		}
+	}
+
+	/** Waits that long; less where something new is to be reported. While the router is away a report must not hurry the tries. */
+	async #pause(ms: number): Promise<void> {
+		const until = performance.now() + ms;
+		while (!this.#end.signal.aborted) {
+			const left = until - performance.now();
+			if (left <= 0) return;
+			await this.#changes.wait(left);
+			if (this.#phase.isJoined && this.#phase.failures === 0) return;
+		}
+	}
+
+	async #attempt(): Promise<LinkOutcome> {
 		try {
-			return (await endpoint()) !== state.endpoint;
-		} catch {
-			// The heartbeat will tell that the router is away.
-			return false;
-		}
-	}
-
-	async function register(): Promise<LinkOutcome> {
-		knownAddresses = addresses.now();
-		let origin: string;
-		try {
-			origin = await endpoint();
-		} catch (thrown) {
-			const { code, message } = thrown as NodeJS.ErrnoException;
-			return failed({ outcome: "away", message: `${router} can't be reached (${code ?? message})` });
-		}
-		const result = await client.register({ ...body(), endpoint: origin, version: VERSION }, ending.signal);
-		if (result.outcome !== "ok") {
-			// Only an address of its own: a router behind a proxy sees the proxy's.
-			const seen = result.seenAs?.replace(/^::ffff:(?=\d+\.)/i, "");
-			if (seen && seen !== seenAs && knownAddresses.split(" ").includes(seen)) {
-				seenAs = seen;
-				return "unknown";
-			}
-			return failed(result);
-		}
-		const { secret, heartbeat_ms, reachable, problem } = result.answer;
-		heartbeatMs = Math.min(60_000, Math.max(100, heartbeat_ms));
-		options.onSecret(secret);
-		if (state.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
-		state = { state: "joined", endpoint: origin };
-		markJoined(reachable, problem);
-		return "ok";
-	}
-
-	async function sendHeartbeat(): Promise<LinkOutcome> {
-		const result = await client.heartbeat(body(), ending.signal);
-		if (result.outcome !== "ok") return failed(result);
-		markJoined(result.answer.reachable, result.answer.problem);
-		return "ok";
-	}
-
-	function failed(result: Exclude<RouterReply<never>, { outcome: "ok" }>): LinkOutcome {
-		const { outcome, message } = result;
-		if (ending.signal.aborted || outcome === "unknown") return outcome;
-		const isAway = outcome === "away";
-		warnOnce(isAway ? `The router is away, it is tried again and again: ${message}` : `The router refuses: ${message}`);
-		state = { ...state, state: isAway ? "away" : "refused", problem: message };
-		return outcome;
-	}
-
-	async function attempt(): Promise<LinkOutcome> {
-		try {
-			return await (position.isJoined ? sendHeartbeat() : register());
+			return await (this.#phase.isJoined ? this.#heartbeat() : this.#register());
 		} catch (err) {
-			log.logger.error({ err }, "The link to the router failed by a fault of its own; it is tried again.");
+			this.#options.log.logger.error(
+				{ err },
+				"The link to the router failed by a fault of its own; it is tried again.",
+			);
 			return "away";
 		}
 	}
 
-	/** Waits that long; less where something is new to tell. */
-	async function pause(ms: number): Promise<void> {
-		const { promise, resolve } = Promise.withResolvers<void>();
-		wake = resolve;
-		const timer = setTimeout(resolve, ms);
-		await promise;
-		clearTimeout(timer);
+	async #register(): Promise<LinkOutcome> {
+		const { router, log, onSecret } = this.#options;
+		this.#knownAddresses = this.#addresses.now();
+		let origin: string;
+		try {
+			origin = await this.#endpoint();
+		} catch (thrown) {
+			const { code, message } = thrown as NodeJS.ErrnoException;
+			return this.#failed({ outcome: "away", message: `${router} can't be reached (${code ?? message})` });
+		}
+		const request = { ...this.#body(), endpoint: origin, version: VERSION };
+		const result = await this.#client.register(request, this.#end.signal);
+		if (result.outcome !== "ok") {
+			// Only an address of its own: a router behind a proxy sees the proxy's.
+			const seen = result.seenAs?.replace(/^::ffff:(?=\d+\.)/i, "");
+			if (seen && seen !== this.#seenAs && this.#knownAddresses.split(" ").includes(seen)) {
+				this.#seenAs = seen;
+				return "unknown";
+			}
+			return this.#failed(result);
+		}
+		const { secret, heartbeat_ms, reachable, problem } = result.answer;
+		this.#heartbeatMs = Math.min(60_000, Math.max(100, heartbeat_ms));
+		onSecret(secret);
+		if (this.#status.endpoint !== origin) log.logger.info({ router, endpoint: origin }, "The router has this agent.");
+		this.#status = { state: "joined", endpoint: origin };
+		this.#joined(reachable, problem);
+		return "ok";
 	}
 
-	async function run(): Promise<void> {
-		while (!ending.signal.aborted) {
-			if (position.isJoined && (await hasMoved())) position = { ...position, isJoined: false };
-			const outcome = await attempt();
-			const next = nextLinkStep(position, outcome, heartbeatMs, Math.random());
-			position = next.position;
-			if (!ending.signal.aborted) await pause(next.waitMs);
+	async #heartbeat(): Promise<LinkOutcome> {
+		const result = await this.#client.heartbeat(this.#body(), this.#end.signal);
+		if (result.outcome !== "ok") return this.#failed(result);
+		this.#joined(result.answer.reachable, result.answer.problem);
+		return "ok";
+	}
+
+	#body() {
+		// A change from here on is not in this report.
+		this.#changes.clear();
+		const { name, instance, report } = this.#options;
+		const { models, gpus } = report();
+		this.#lastReported = signature(models);
+		return { name, ...(instance ? { instance } : {}), models: [...models], ...(gpus ? { gpus: [...gpus] } : {}) };
+	}
+
+	async #endpoint(): Promise<string> {
+		const { advertise, router, port } = this.#options;
+		if (advertise) return advertise.replace(/\/+$/, "").replace(/\/v1$/, "");
+		return originOf(this.#seenAs ?? (await this.#addresses.to(router)), port);
+	}
+
+	/** Whether the router would have to look for this agent elsewhere: most changes are of other networks, Docker's for one. */
+	async #hasMoved(): Promise<boolean> {
+		const now = this.#addresses.now();
+		if (now === this.#knownAddresses) return false;
+		this.#knownAddresses = now;
+		if (this.#seenAs !== undefined && !now.split(" ").includes(this.#seenAs)) this.#seenAs = undefined;
+		try {
+			return (await this.#endpoint()) !== this.#status.endpoint;
+		} catch {
+			// The router is away: the heartbeat finds that out.
+			return false;
 		}
 	}
 
-	/** While the router is away a new report has to wait: it must not hurry the tries. */
-	const changed = () => {
-		if (position.isJoined && position.failures === 0) wake();
-	};
-	const look = setInterval(() => {
-		if (position.isJoined && (signature(report().models) !== lastReported || addresses.now() !== knownAddresses))
-			changed();
-	}, POLL_MS);
-	look.unref();
-	const running = run();
+	#joined(reachable: boolean | undefined, problem: string | undefined): void {
+		const { router, log } = this.#options;
+		const { endpoint } = this.#status;
+		if (reachable === false) {
+			this.#warnOnce(`The router can't call this agent back: ${problem ?? "it does not say why"}`);
+		} else if (this.#lastProblem !== undefined) {
+			log.logger.info({ router }, "The router takes this agent again.");
+			this.#lastProblem = undefined;
+		}
+		this.#status = { state: "joined", endpoint, reachable: reachable ?? true, problem };
+	}
 
-	let stopping: Promise<void> | undefined;
-	async function stop(): Promise<void> {
-		clearInterval(look);
-		const wasJoined = position.isJoined;
-		ending.abort();
-		wake();
-		await running;
-		state = { ...state, state: "stopped" };
+	#failed({ outcome, message }: Exclude<RouterReply<never>, { outcome: "ok" }>): LinkOutcome {
+		if (this.#end.signal.aborted || outcome === "unknown") return outcome;
+		const isAway = outcome === "away";
+		this.#warnOnce(
+			isAway ? `The router is away, it is tried again and again: ${message}` : `The router refuses: ${message}`,
+		);
+		this.#status = { ...this.#status, state: isAway ? "away" : "refused", problem: message };
+		return outcome;
+	}
+
+	/** Once for each problem, however often it is met. */
+	#warnOnce(sentence: string): void {
+		const { router, log } = this.#options;
+		if (sentence !== this.#lastProblem) log.logger.warn({ router }, sentence);
+		this.#lastProblem = sentence;
+	}
+
+	async #stop(): Promise<void> {
+		clearInterval(this.#poll);
+		const wasJoined = this.#phase.isJoined;
+		this.#end.abort();
+		this.#changes.notify();
+		await this.#running;
+		this.#status = { ...this.#status, state: "stopped" };
 		if (!wasJoined) return;
-		const { models, ...rest } = body();
+		const { models, ...rest } = this.#body();
 		const draining = models.map((model): ModelReport => {
 			return { name: modelReport(model).name, state: "draining", reason: "the agent is stopping" };
 		});
-		await client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(LAST_HEARTBEAT_MS));
+		await this.#client.heartbeat({ ...rest, models: draining }, AbortSignal.timeout(LAST_HEARTBEAT_MS));
 	}
-	return {
-		get state() {
-			return state;
-		},
-		changed,
-		stop() {
-			stopping ??= stop();
-			return stopping;
-		},
-	};
 }
 
-/** What of a report the router should know at once: which models there are and what they do, not how busy they are. */
+/** The part of a report that is sent as soon as it changes: which models there are and what they do, not how busy they are. */
 function signature(models: LinkReport["models"]): string {
 	return models
 		.map((each) => {

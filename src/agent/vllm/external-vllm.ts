@@ -4,6 +4,7 @@ import type { Config } from "../../config/schema.ts";
 import { ModelName, type ModelReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { withoutSecrets } from "../../providers/registry.ts";
+import type { Notifier } from "../notify.ts";
 import { probeMetrics, probeModels, type VllmEndpoint } from "./vllm-probe.ts";
 
 const POLL_MS = 5000;
@@ -19,8 +20,8 @@ export class ExternalVllm {
 	constructor(
 		{ agent }: Config,
 		http: Transport,
-		/** It serves something else than before, or no more. */
-		private readonly onChange: () => void,
+		/** Told when what it serves has changed. */
+		private readonly changes: Notifier,
 	) {
 		const origin = agent.vllm_url!.replace(/\/+$/, "").replace(/\/v1$/, "");
 		this.#vllm = { origin, key: agent.vllm_api_key, http };
@@ -63,7 +64,7 @@ export class ExternalVllm {
 			const reason = `vLLM at ${this.#address} ${said}. What to do: check that it runs, and VLLM_BASE_URL and VLLM_API_KEY`;
 			this.#reports = this.#reports.map(({ name }) => ({ name, state: "failed" as const, reason }));
 		}
-		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.onChange();
+		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.changes.notify();
 		if (!this.#isEnded) this.#timer = setTimeout(() => void this.#poll(), POLL_MS);
 	}
 }

@@ -5,6 +5,7 @@ import type { Docker } from "../docker/docker.ts";
 import { cachedBytes } from "../gpu/model-files.ts";
 import type { Health } from "../models/supervisor.ts";
 import type { Traffic } from "../models/traffic.ts";
+import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
 import { type LoadProgress, progressOf } from "./vllm-log.ts";
 import type { VllmMetrics } from "./vllm-metrics.ts";
@@ -39,10 +40,10 @@ export interface MonitorOptions {
 	readonly stallMs: number;
 	/** When Docker started it; the agent may have come later. */
 	readonly startedAt: number;
-	/** Something changed: somebody should look. */
-	readonly onNews: () => void;
-	/** The engine is away, and with it perhaps its proxy: silence is no sign of illness. */
-	readonly isEngineAway: () => boolean;
+	/** Told when its health changes. */
+	readonly tick: Notifier;
+	/** Has a problem while Docker is away, and with it perhaps the proxy of the port: an unanswered probe then proves nothing. */
+	readonly engine: { readonly problem: Problem | undefined };
 }
 
 /** One container's. Inert until `look` is called. */
@@ -112,7 +113,7 @@ export class Monitor {
 	}
 
 	async #probe(): Promise<void> {
-		const { vllm, model, canSleep, onNews } = this.options;
+		const { vllm, model, canSleep, tick } = this.options;
 		const before = this.health;
 		const health = await probeHealth(vllm);
 		if (health === "up") {
@@ -125,7 +126,7 @@ export class Monitor {
 			if (this.health === "up") this.options.traffic.confirmHealthy(model, this.options.id);
 			await this.#readMetrics(vllm);
 		} else if (before === "up" || before === "asleep") this.#probeFailed(health);
-		if (this.health !== before) onNews();
+		if (this.health !== before) tick.notify();
 	}
 
 	/** Whether it lists the model: it answers `/health` a moment before it takes calls. */
@@ -136,7 +137,7 @@ export class Monitor {
 				reason: "its container was started with another VLLM_API_KEY than this agent has",
 				fix: "nothing: it is replaced; keep the agent's data directory, where the key lies, to avoid that",
 			});
-			this.options.onNews();
+			this.options.tick.notify();
 			return false;
 		}
 		const served = answer?.models?.find(({ id }) => id === model);
@@ -184,7 +185,7 @@ export class Monitor {
 		const quietSince = this.options.traffic.quietSince(this.options.id);
 		if (quietSince !== undefined && steadyTime() - quietSince < RECENT_BYTES_MS) return;
 		if (++this.#silentProbes < MAX_SILENT_PROBES) return;
-		if (this.options.isEngineAway()) {
+		if (this.options.engine.problem !== undefined) {
 			this.health = "unknown";
 			this.#silentProbes = 0;
 			this.firstSeenAt = steadyTime();

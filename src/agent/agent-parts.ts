@@ -1,0 +1,130 @@
+/** The agent's parts, each made from those before it. Nothing runs before `runAgent`, and nothing is added to a part later. */
+import { type AgentCredential, hashKey } from "../accounts/auth/keys.ts";
+import type { Environment } from "../config/interpolate.ts";
+import type { Config } from "../config/schema.ts";
+import type { Transport } from "../providers/provider.ts";
+import { proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
+import { httpTransport, readCa } from "../proxy/net/transport.ts";
+import type { Log } from "../telemetry/log.ts";
+import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
+import { ContainerModels } from "./container-models.ts";
+import { createDocker, type Docker } from "./docker/docker.ts";
+import { EngineLock } from "./docker/engine-lock.ts";
+import { EngineWatch } from "./docker/engine-watch.ts";
+import { GpuWatch } from "./gpu/gpu-watch.ts";
+import { Hardware } from "./gpu/hardware.ts";
+import { type AgentFile, agentFile } from "./models/agent-file.ts";
+import { type AgentSettings, agentSettings } from "./models/agent-settings.ts";
+import { ContainerSpecs } from "./models/container-spec.ts";
+import { EffectRecords } from "./models/effects.ts";
+import { Inventory } from "./models/inventory.ts";
+import { ModelRegistry } from "./models/model-registry.ts";
+import { ModelStatuses } from "./models/model-status.ts";
+import { ModelViews } from "./models/model-view.ts";
+import { Traffic } from "./models/traffic.ts";
+import { Notify } from "./notify.ts";
+
+/** Deadlines of the Docker CLI, ms. */
+const DOCKER_TIMEOUT_MS = 20_000;
+const PULL_SILENCE_MS = 300_000;
+
+/** What the rest of the agent is made from: state of the host, of the engine and of calls. */
+export interface AgentParts {
+	readonly config: Config;
+	readonly env: Environment;
+	readonly log: Pick<Log, "logger">;
+	readonly file: AgentFile;
+	readonly settings: AgentSettings;
+	/** What the containers' own API asks for. */
+	readonly vllmKey: string;
+	/** To containers of this host, and to all else: the router, Hugging Face. */
+	readonly http: Transport;
+	readonly outside: Transport;
+	readonly docker: Docker;
+	readonly registry: ModelRegistry;
+	/** Brings the loop's next tick forward. */
+	readonly tick: Notify;
+	/** What the router is told has changed. */
+	readonly changes: Notify;
+	readonly statuses: ModelStatuses;
+	readonly traffic: Traffic;
+	readonly gpus: GpuWatch;
+	readonly hardware: Hardware;
+	readonly specs: ContainerSpecs;
+	readonly engine: EngineWatch;
+	readonly inventory: Inventory;
+	readonly records: EffectRecords;
+	readonly views: ModelViews;
+	readonly models: ContainerModels;
+	readonly metrics: AgentMetrics;
+	/** What the router shows since the last registration. */
+	readonly credential: RouterCredential;
+}
+
+/** Throws StartError for a model of the configuration that can't be run. Writes and logs nothing, runs nothing. */
+export function createAgentParts(config: Config, env: Environment, log: Pick<Log, "logger">): AgentParts {
+	const { agent, data_dir } = config;
+	const file = agentFile(data_dir);
+	const registry = new ModelRegistry(agent.models, file);
+	const vllmKey = file.content.vllm_key ?? newKey();
+	const settings = agentSettings(config, env, vllmKey);
+	const ca = readCa(config.ca_file);
+	const http = httpTransport({ ca });
+	const outside = httpTransport({ ca, proxyFor: proxyFromEnvironment(env) });
+	const deadlines = { deadlineMs: DOCKER_TIMEOUT_MS, pullSilenceMs: PULL_SILENCE_MS };
+	const docker = createDocker({ command: settings.command, env, ...deadlines });
+	const tick = new Notify();
+	const statuses = new ModelStatuses();
+	const { size, running, wait: waitMs } = agent.queue;
+	const traffic = new Traffic({ size, running, waitMs }, statuses, tick);
+	const gpus = new GpuWatch(env);
+	const hardware = new Hardware(settings, gpus, file);
+	const specs = new ContainerSpecs(registry, settings, hardware);
+	const lock = new EngineLock(settings.agent, settings.command, env);
+	const engine = new EngineWatch(docker, settings.agent, lock, tick);
+	const stallMs = agent.stall;
+	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
+	return {
+		config,
+		env,
+		log,
+		file,
+		settings,
+		vllmKey,
+		http,
+		outside,
+		docker,
+		registry,
+		tick,
+		changes: new Notify(),
+		statuses,
+		traffic,
+		gpus,
+		hardware,
+		specs,
+		engine,
+		inventory,
+		records: new EffectRecords(),
+		views: new ModelViews(registry, statuses, inventory, traffic),
+		models: new ContainerModels({ registry, statuses, traffic, http, key: vllmKey, config }),
+		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
+		credential: new RouterCredential(),
+	};
+}
+
+function newKey(): string {
+	return Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
+}
+
+/** What the router shows when it calls this agent: another secret with each registration. */
+export class RouterCredential {
+	#secret: string | undefined;
+
+	/** For the gate: undefined until the router has taken the agent. */
+	readonly current: AgentCredential = () =>
+		this.#secret === undefined ? undefined : { name: "router", hash: hashKey(this.#secret) };
+
+	set(secret: string): void {
+		this.#secret = secret;
+	}
+}

@@ -1,0 +1,98 @@
+/** The agent's own models as upstreams: each has a provider that answers whenever one of its containers is ready. */
+import type { Config } from "../config/schema.ts";
+import { openAiCompatible } from "../providers/openai/index.ts";
+import type { Provider, Transport } from "../providers/provider.ts";
+import type { Upstream } from "../providers/registry.ts";
+import { VENDORS } from "../vendors.ts";
+import type { ModelRegistry } from "./models/model-registry.ts";
+import { isCallable, type ModelStatuses } from "./models/model-status.ts";
+import { CONTAINER_BASE_URL, modelTransport } from "./models/model-transport.ts";
+import type { Traffic } from "./models/traffic.ts";
+import { toolParserHint } from "./vllm/tool-parsers.ts";
+
+/** What their providers work with. */
+export interface ContainerModelsOptions {
+	readonly registry: ModelRegistry;
+	readonly statuses: ModelStatuses;
+	readonly traffic: Traffic;
+	readonly http: Transport;
+	/** What the containers' own API asks for. */
+	readonly key: string;
+	readonly config: Config;
+}
+
+/** All of them, by name. */
+export class ContainerModels {
+	/** By model, made when it is first called. */
+	readonly #providers = new Map<string, Provider>();
+	readonly #upstream: Upstream;
+
+	constructor(private readonly options: ContainerModelsOptions) {
+		this.#upstream = upstreamOf(options);
+	}
+
+	/** Those that calls may name: loaded, or loaded by the call. */
+	names(): readonly string[] {
+		const { registry, statuses } = this.options;
+		return registry.all().flatMap((entry) => {
+			const { name } = entry.spec;
+			return isCallable(entry, statuses.of(name)) ? [name] : [];
+		});
+	}
+
+	/** The provider of a model, and how many containers it is meant to have; undefined for one that is not the agent's. */
+	find(name: string): { readonly provider: Provider; readonly replicas: number } | undefined {
+		const { registry, statuses, traffic, http } = this.options;
+		const entry = registry.get(name);
+		if (!entry) return undefined;
+		let provider = this.#providers.get(name);
+		if (!provider) {
+			const progress = () => statuses.progressText(name);
+			const explain = (body: string) => explainRefusal(body, registry.get(name)?.spec.model ?? name);
+			provider = openAiCompatible(this.#upstream, modelTransport({ model: name, traffic, http, progress, explain }));
+			this.#providers.set(name, provider);
+		}
+		return { provider, replicas: entry.spec.replicas ?? 1 };
+	}
+
+	/** The model that `local` means: the first that is ready, else the first that calls may name. */
+	defaultModel(): string | undefined {
+		const names = this.names();
+		return names.find((name) => this.options.statuses.of(name).state === "ready") ?? names[0];
+	}
+}
+
+function upstreamOf({ key, config }: ContainerModelsOptions): Upstream {
+	const { total, first_token, stall, connect } = config.timeouts;
+	const { wait } = config.agent.queue;
+	return {
+		name: "vllm",
+		type: "vllm",
+		row: VENDORS.vllm,
+		baseUrl: `${CONTAINER_BASE_URL}/v1`,
+		apiKey: key,
+		variable: "VLLM_API_KEY",
+		keySetting: "VLLM_API_KEY",
+		state: "ready",
+		headers: {},
+		routesModels: false,
+		keepsSystemPrompt: false,
+		// The time that a call waits for its model does not count against the model.
+		timeouts: { total: total + wait, first_token: first_token + wait, stall, connect },
+	};
+}
+
+/** vLLM's refusal; its message is replaced where the remedy is known. */
+function explainRefusal(body: string, model: string): string {
+	try {
+		const parsed = JSON.parse(body) as { error?: { message?: unknown }; message?: unknown };
+		const message = parsed.error?.message ?? parsed.message;
+		const hint = typeof message === "string" ? toolParserHint(message, model) : undefined;
+		if (hint === undefined) return body;
+		return JSON.stringify(
+			parsed.error ? { ...parsed, error: { ...parsed.error, message: hint } } : { ...parsed, message: hint },
+		);
+	} catch {
+		return body;
+	}
+}

@@ -1,0 +1,138 @@
+/** The agent's containers, each with what its monitor knows. */
+import type { Transport } from "../../providers/provider.ts";
+import { steadyTime } from "../../steady-time.ts";
+import type { Docker } from "../docker/docker.ts";
+import type { Container } from "../docker/docker-output.ts";
+import type { EngineWatch } from "../docker/engine-watch.ts";
+import { allocationsFromLabels } from "../gpu/allocations.ts";
+import type { ReplicaMemory } from "../gpu/capacity.ts";
+import type { Notifier } from "../notify.ts";
+import { Monitor } from "../vllm/monitor.ts";
+import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
+import type { AgentSettings } from "./agent-settings.ts";
+import type { ContainerSpecs } from "./container-spec.ts";
+import type { ModelRegistry } from "./model-registry.ts";
+import { type ObservedContainer, replicaKey } from "./supervisor.ts";
+import type { Traffic } from "./traffic.ts";
+
+/** A container: what the engine lists, and what its monitor has found out. */
+export interface InventoryItem extends ObservedContainer {
+	readonly model: string;
+	readonly replica: number;
+	readonly exitCode: number;
+	readonly oomKilled: boolean;
+	/** Where its vLLM answers; absent where it publishes no port. */
+	readonly vllm?: VllmEndpoint;
+	readonly memory: ReplicaMemory;
+	/** Absent while it does not run. */
+	readonly monitor?: Monitor;
+}
+
+/** What the monitors work with. */
+export interface InventoryOptions {
+	readonly registry: ModelRegistry;
+	readonly specs: ContainerSpecs;
+	readonly settings: AgentSettings;
+	readonly docker: Docker;
+	readonly engine: EngineWatch;
+	readonly traffic: Traffic;
+	readonly http: Transport;
+	/** How long a container's calls may run without a byte or a token, ms. */
+	readonly stallMs: number;
+	/** Told when a container's health changes. */
+	readonly tick: Notifier;
+}
+
+/** All containers of this agent. `sync` is called after each list. */
+export class Inventory {
+	#items: readonly InventoryItem[] = [];
+	readonly #monitors = new Map<string, Monitor>();
+
+	constructor(private readonly options: InventoryOptions) {}
+
+	get items(): readonly InventoryItem[] {
+		return this.#items;
+	}
+
+	/** Takes over what the engine listed, and probes the containers that run. */
+	sync(containers: readonly Container[]): void {
+		const now = steadyTime();
+		for (const [id, monitor] of this.#monitors) {
+			if (containers.some((each) => each.id === id && each.state === "running")) continue;
+			monitor.end();
+			this.#monitors.delete(id);
+		}
+		for (const container of containers) {
+			const vllm = this.#vllm(container);
+			if (container.state !== "running" || !vllm) continue;
+			let monitor = this.#monitors.get(container.id);
+			if (!monitor) {
+				monitor = this.#monitorOf(container, vllm);
+				this.#monitors.set(container.id, monitor);
+			}
+			monitor.check(now);
+		}
+		this.#items = containers.map((container) => this.#item(container));
+	}
+
+	monitor(id: string): Monitor | undefined {
+		return this.#monitors.get(id);
+	}
+
+	end(): void {
+		for (const monitor of this.#monitors.values()) monitor.end();
+	}
+
+	#monitorOf({ id, labels, startedAt }: Container, vllm: VllmEndpoint): Monitor {
+		const { registry, specs, docker, traffic, engine, settings, stallMs, tick } = this.options;
+		const model = labels["router.model"] ?? "";
+		const entry = registry.get(model);
+		return new Monitor({
+			id,
+			model,
+			weights: entry?.spec.model ?? model,
+			vllm,
+			canSleep: () => entry !== undefined && specs.canSleep(entry),
+			docker,
+			traffic,
+			cacheDir: settings.cacheDir,
+			stallMs,
+			startedAt,
+			tick,
+			engine,
+		});
+	}
+
+	#vllm({ port, labels }: Container): VllmEndpoint | undefined {
+		const known = port ?? Number(labels["router.port"]);
+		if (!(known > 0)) return undefined;
+		const { http, settings } = this.options;
+		return { origin: `http://127.0.0.1:${known}`, key: settings.variables["VLLM_API_KEY"], http };
+	}
+
+	#item(container: Container): InventoryItem {
+		const { id, labels, state, exitCode, oomKilled, startedAt } = container;
+		const model = labels["router.model"] ?? "";
+		const replica = Number(labels["router.replica"] ?? 0);
+		const monitor = this.#monitors.get(id);
+		const vllm = this.#vllm(container);
+		const problem = monitor?.problem;
+		return {
+			id,
+			model,
+			replica,
+			key: replicaKey(model, replica),
+			hash: labels["router.spec"] ?? "",
+			state,
+			exitCode,
+			oomKilled,
+			health: monitor?.health ?? "unknown",
+			startedAt: monitor?.firstSeenAt ?? startedAt,
+			progressAt: monitor?.progressAt ?? startedAt,
+			...(vllm && { vllm }),
+			...(problem && { problem }),
+			...(monitor && { monitor }),
+			memory: { model, replica, allocations: allocationsFromLabels(labels), isAsleep: monitor?.health === "asleep" },
+		};
+	}
+}

@@ -1,0 +1,131 @@
+/** Carries a tick's outcome to those who act on it: the statuses that are shown, the queues of calls, the log, the router. */
+import { steadyTime } from "../../steady-time.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { Notifier } from "../notify.ts";
+import { type Problem, problemText } from "../problem.ts";
+import type { ContainerSpecs } from "./container-spec.ts";
+import type { EffectRecords } from "./effects.ts";
+import type { InventoryItem } from "./inventory.ts";
+import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
+import { type ModelStatus, type ModelStatuses, modelRefusal, modelStatus, replicaKeys } from "./model-status.ts";
+import type { Decision } from "./scheduler.ts";
+import type { ReplicaState } from "./supervisor.ts";
+import type { ContainerAddress, Traffic } from "./traffic.ts";
+
+/** What it reads and writes. */
+export interface PublisherOptions {
+	readonly registry: ModelRegistry;
+	readonly statuses: ModelStatuses;
+	readonly traffic: Traffic;
+	readonly specs: ContainerSpecs;
+	readonly records: EffectRecords;
+	readonly log: Pick<Log, "logger">;
+	/** Told when a model's state or problem is another one. */
+	readonly changes: Notifier;
+}
+
+/** A tick's outcome. */
+export interface TickOutcome {
+	/** By replica. */
+	readonly states: ReadonlyMap<string, ReplicaState>;
+	readonly decision: Decision;
+	readonly items: readonly InventoryItem[];
+	/** The arithmetic for a model that does not fit beside `awake`. */
+	readonly whyMisfit: (name: string, awake: ReadonlySet<string>) => string;
+	readonly now: number;
+}
+
+/** Publishes for all models. */
+export class StatusPublisher {
+	constructor(private readonly options: PublisherOptions) {}
+
+	/** After each tick. */
+	publish(outcome: TickOutcome): void {
+		this.options.statuses.setReplicas(outcome.states);
+		for (const entry of this.options.registry.all()) this.#publish(entry, outcome);
+	}
+
+	/** Instead, while the hardware is not known: no decision can be made. `problem`: why, where it failed. */
+	publishUnknown(problem: Problem | undefined, items: readonly InventoryItem[]): void {
+		const status: ModelStatus = problem ? { state: "failed", problem } : { state: "starting" };
+		const { registry, traffic } = this.options;
+		for (const entry of registry.all()) {
+			const { spec, load, order } = entry;
+			this.#set(entry, status, items);
+			traffic.refuse(spec.name, modelRefusal({ name: spec.name, load, order, status }, steadyTime()));
+		}
+	}
+
+	#publish(entry: RegisteredModel, { states, decision, items, whyMisfit, now }: TickOutcome): void {
+		const { awake, closed, misfits } = decision;
+		const { registry, traffic } = this.options;
+		const { load, order } = entry;
+		const { name } = entry.spec;
+		const replicas = replicaKeys(entry).flatMap((key) => states.get(key) ?? []);
+		const misfit = misfits.has(name) ? this.#misfit(name, whyMisfit) : undefined;
+		const status: ModelStatus = misfit ? { state: "failed", problem: misfit } : modelStatus(replicas, name);
+		this.#set(entry, status, items);
+		const isOpen = awake.has(name) && !closed.has(name);
+		const addresses = replicas.flatMap(({ id }): ContainerAddress[] => {
+			const origin = id === undefined ? undefined : items.find((item) => item.id === id)?.vllm?.origin;
+			return isOpen && id !== undefined && origin !== undefined ? [{ id, origin }] : [];
+		});
+		traffic.open(name, addresses);
+		if (addresses.length === 0) {
+			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, status, misfit }, now);
+			traffic.refuse(name, refusal);
+		}
+		// An order to unload an on-demand model is done once it is stopped: its next call may load it again.
+		if (load === "on-demand" && order === "unload" && status.state === "stopped") registry.clearOrder(name);
+	}
+
+	#misfit(name: string, whyMisfit: TickOutcome["whyMisfit"]): Problem {
+		const pinned = this.options.registry.all().filter(({ load, order }) => load === "always" || order === "load");
+		return {
+			reason: whyMisfit(name, new Set(pinned.map(({ spec }) => spec.name))),
+			fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `args`)",
+		};
+	}
+
+	#set(entry: RegisteredModel, status: ModelStatus, items: readonly InventoryItem[]): void {
+		const { statuses, log, changes } = this.options;
+		const { name } = entry.spec;
+		const isFirst = !statuses.has(name);
+		const before = statuses.of(name);
+		statuses.set(name, status, this.#progress(entry, status, items));
+		if (!isFirst && before.state === status.state && before.problem?.reason === status.problem?.reason) return;
+		const reason = status.problem && problemText(status.problem);
+		const fields = { model: name, state: status.state, ...(reason && { reason }) };
+		if (status.state === "failed") log.logger.warn(fields, "model");
+		else if (!isFirst || status.state !== "stopped") log.logger.info(fields, "model");
+		changes.notify();
+	}
+
+	/** How far a load is, in a few words; undefined where none is under way. */
+	#progress(
+		entry: RegisteredModel,
+		{ state, problem }: ModelStatus,
+		items: readonly InventoryItem[],
+	): string | undefined {
+		if (state === "pulling") {
+			const { pulls } = this.options.records;
+			const image = this.options.specs.image(entry);
+			if (!pulls.has(image)) return "looking for its image";
+			const percent = pulls.get(image);
+			return `pulling its image ${imageLabel(image)}${percent === undefined ? "" : `, ${percent} %`}`;
+		}
+		if (state === "sleeping") return "waking";
+		if (state !== "starting") return undefined;
+		if (problem) return problem.reason;
+		const monitor = items.find((item) => item.model === entry.spec.name)?.monitor;
+		if (!monitor) return "starting";
+		const { progress, downloaded } = monitor;
+		if (!progress) return downloaded ? `downloading, ${(downloaded / 1e9).toFixed(1)} GB so far` : "starting";
+		return `starting: ${progress.phase}${progress.percent === undefined ? "" : `, ${progress.percent} %`}`;
+	}
+}
+
+/** An image as people may see it: a registry's address may hold a user's name. */
+function imageLabel(image: string): string {
+	return image.slice(image.lastIndexOf("/") + 1);
+}
