@@ -4,7 +4,7 @@ import type { Call } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
 import { SentRecord } from "../src/openai/sent-so-far.ts";
 import { claude, takesPrefill } from "../src/providers/anthropic/models.ts";
-import { chunkDecoder } from "../src/providers/openai/stream.ts";
+import { ChunkDecoder } from "../src/providers/openai/stream.ts";
 import { resumedDecoder } from "../src/proxy/resume-decoder.ts";
 import { type FollowUp, obstacleOf } from "../src/proxy/resume-request.ts";
 import { choiceEvent, event, finishEvent, textEvent } from "./kit/events.ts";
@@ -35,7 +35,7 @@ describe("the call for the rest", () => {
 		const [first] = waysOf(callOf(), spaced, "continue_final_message");
 		expect((bodyOf(first!)["messages"] as Json[]).at(-1)).toEqual({ role: "assistant", content: "Hello" });
 		for (const pieces of [[" \nworld"], [" ", "\nworld"], ["world"], [" ", "world"]]) {
-			const decoder = resumedDecoder(chunkDecoder(upstream, first!.call), spaced, first!);
+			const decoder = resumedDecoder(new ChunkDecoder(upstream, first!.call), spaced, first!);
 			const { sent } = sentFor(decoder, told("two", ...pieces.map(textEvent)));
 			expect(folded(sent.join("")).content).toBe("world");
 		}
@@ -99,7 +99,7 @@ test("the rest counts what was told before as answer, and the totals stay", () =
 	const call = callOf({ stream_options: { include_usage: true } });
 	const before = ["one ", "two "].map(textEvent);
 	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
-	const decoder = resumedDecoder(chunkDecoder(upstream, followUp.call), toldBy(before), followUp);
+	const decoder = resumedDecoder(new ChunkDecoder(upstream, followUp.call), toldBy(before), followUp);
 	sentFor(decoder, told("two", textEvent("three")));
 	const { usage } = JSON.parse(decoder.rest?.().usage ?? "{}");
 	expect(usage).toMatchObject({ prompt_tokens: 4, completion_tokens: 4, total_tokens: 8, estimated: true });

@@ -2,9 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter } from "../src/openai/sse.ts";
-import { messageDecoder } from "../src/providers/anthropic/stream.ts";
-import { generateDecoder } from "../src/providers/gemini/stream.ts";
-import { chunkDecoder } from "../src/providers/openai/stream.ts";
+import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
+import { GenerateDecoder } from "../src/providers/gemini/stream.ts";
+import { ChunkDecoder } from "../src/providers/openai/stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
 import { DIVERGED, resumedDecoder } from "../src/proxy/resume-decoder.ts";
 import { type FollowUp, obstacleOf } from "../src/proxy/resume-request.ts";
@@ -16,14 +16,14 @@ import { callOf, folded, NOTHING_SPENT, sentFor, told, toldBy, toolDelta, upstre
 
 /** Cuts a stream behind each of its events and lets it go on: by `again`, the same answer as another upstream tells it. */
 function everyCut(whole: string, again: string, call: Call, mode: FollowUp["mode"] = "replay") {
-	const { sent } = sentFor(chunkDecoder(upstream, call), whole);
+	const { sent } = sentFor(new ChunkDecoder(upstream, call), whole);
 	const expected = folded(sent.join(""));
 	let cuts = 0;
 	for (let cut = 1; cut < sent.length; cut++) {
 		const before = sent.slice(0, cut);
 		const told = toldBy(before);
 		if (obstacleOf(call, told) !== undefined || told.deltas === 0) continue;
-		const decoder = resumedDecoder(chunkDecoder(upstream, call), told, {
+		const decoder = resumedDecoder(new ChunkDecoder(upstream, call), told, {
 			call,
 			mode,
 			trimmed: "",
@@ -81,10 +81,10 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 			toolDelta(1, "{}", "call_b", "time"),
 		);
 		const call = callOf();
-		const { sent } = sentFor(chunkDecoder(upstream, call), one);
+		const { sent } = sentFor(new ChunkDecoder(upstream, call), one);
 		for (let cut = 2; cut < sent.length - 1; cut++) {
 			const before = sent.slice(0, cut);
-			const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), {
+			const decoder = resumedDecoder(new ChunkDecoder(upstream, call), toldBy(before), {
 				call,
 				mode: "replay",
 				trimmed: "",
@@ -118,7 +118,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 		] as const) {
 			const call = callOf();
 			const followUp = { call, mode: "replay", trimmed: "", spent: NOTHING_SPENT } as const;
-			const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before.slice(0, cut)), followUp);
+			const decoder = resumedDecoder(new ChunkDecoder(upstream, call), toldBy(before.slice(0, cut)), followUp);
 			const { sent } = sentFor(decoder, told("two", textEvent("The "), textEvent("end.")));
 			expect(new Set(chunksOf(sent.join("")).map((chunk) => chunk["id"]))).toEqual(new Set([id]));
 		}
@@ -127,7 +127,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 	test("an id that comes again with what the client has, which was told none, is told with the next piece, once", () => {
 		const before = [toolDelta(0, '{"a', undefined, "f")];
 		const call = callOf();
-		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), {
+		const decoder = resumedDecoder(new ChunkDecoder(upstream, call), toldBy(before), {
 			call,
 			mode: "replay",
 			trimmed: "",
@@ -172,7 +172,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 				});
 		const before = [choiceEvent({ reasoning_content: "Hm" }), toolDelta(0, '{"a"', "call_1", "f")];
 		const call = callOf();
-		const inner = (isClaude ? messageDecoder : generateDecoder)(upstream, call);
+		const inner = new (isClaude ? MessageDecoder : GenerateDecoder)(upstream, call);
 		const decoder = resumedDecoder(inner, toldBy(before), { call, mode: "replay", trimmed: "", spent: NOTHING_SPENT });
 		const splitter = new SseSplitter();
 		const outs = splitter.push(Buffer.from(again)).map((each) => decoder.push(each));
@@ -193,7 +193,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 			...(pieces.length === 0 ? [choiceEvent({ reasoning_content: "Hm" })] : []),
 		);
 		const call = callOf();
-		const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy(before), {
+		const decoder = resumedDecoder(new ChunkDecoder(upstream, call), toldBy(before), {
 			call,
 			mode: "replay",
 			trimmed: "",
@@ -209,7 +209,7 @@ test("text that a reasoning parser takes for thinking, having seen no end of tha
 	const before = ["The ", "quick"].map(textEvent);
 	const call = callOf();
 	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
-	const decoder = resumedDecoder(chunkDecoder(upstream, followUp.call), toldBy(before), followUp);
+	const decoder = resumedDecoder(new ChunkDecoder(upstream, followUp.call), toldBy(before), followUp);
 	const { sent, failure } = sentFor(
 		decoder,
 		told("two", choiceEvent({ reasoning: " brown", reasoning_content: " brown" })),
@@ -219,7 +219,7 @@ test("text that a reasoning parser takes for thinking, having seen no end of tha
 
 test.each(["replay", "continue"] as const)("several choices of the rest are no rest: %s", (mode) => {
 	const call = callOf();
-	const decoder = resumedDecoder(chunkDecoder(upstream, call), toldBy([textEvent("a")]), {
+	const decoder = resumedDecoder(new ChunkDecoder(upstream, call), toldBy([textEvent("a")]), {
 		call,
 		mode,
 		trimmed: "",
@@ -255,27 +255,27 @@ describe("answers of Claude and Gemini, whose events make several chunks, and wh
 		return { sent: [...sent, last?.bytes ?? ""].join(""), failure: failure ?? last?.failure?.message };
 	};
 	const vendors = [
-		["anthropic", messageDecoder],
-		["gemini", generateDecoder],
+		["anthropic", MessageDecoder],
+		["gemini", GenerateDecoder],
 	] as const;
-	const streams = vendors.flatMap(([name, make]) =>
+	const streams = vendors.flatMap(([name, Decoder]) =>
 		recordings(name)
 			.filter(({ response }) => response.sse && !response.sse.includes('"error"'))
-			.map((each) => [each.id, make, each.response.sse!] as const)
-			.filter(([, , text]) => read(make(upstream, callOf()), text).failure === undefined),
+			.map((each) => [each.id, Decoder, each.response.sse!] as const)
+			.filter(([, , text]) => read(new Decoder(upstream, callOf()), text).failure === undefined),
 	);
 	needing("recordings").test("there are such", () => expect(streams.length).toBeGreaterThan(5));
-	test.each(streams)("%s goes on as itself behind every chunk", (_, make, text) => {
+	test.each(streams)("%s goes on as itself behind every chunk", (_, Decoder, text) => {
 		const call = callOf({ stream_options: { include_usage: true } });
 		const vendor = { ...upstream, name: "vendor" };
-		const whole = read(make(vendor, call), text);
+		const whole = read(new Decoder(vendor, call), text);
 		const chunks = whole.sent.split(/(?<=\n\n)/);
 		const expected = folded(whole.sent);
 		for (let cut = 1; cut < chunks.length; cut++) {
 			const before = chunks.slice(0, cut);
 			const told = toldBy(before);
 			if (obstacleOf(call, told) !== undefined) continue;
-			const decoder = resumedDecoder(make(vendor, call), told, {
+			const decoder = resumedDecoder(new Decoder(vendor, call), told, {
 				call,
 				mode: "replay",
 				trimmed: "",

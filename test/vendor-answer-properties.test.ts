@@ -3,10 +3,10 @@ import { expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
 import { answerOf as claudeAnswer, usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
-import { messageDecoder } from "../src/providers/anthropic/stream.ts";
+import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
 import { chatUsage } from "../src/providers/chat-usage.ts";
 import { answerOf as geminiAnswer, usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
-import { generateDecoder } from "../src/providers/gemini/stream.ts";
+import { GenerateDecoder } from "../src/providers/gemini/stream.ts";
 import type { StoredThinking, StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
@@ -175,7 +175,7 @@ test("Anthropic's stream, added up, is the whole answer", () => {
 			.join("");
 		const whole = claudeAnswer(JSON.stringify(message), message as never);
 		if ("kind" in whole) throw new Error(whole.message);
-		const { text, keeps } = decoded(messageDecoder(upstream("anthropic"), call), sse, dice);
+		const { text, keeps } = decoded(new MessageDecoder(upstream("anthropic"), call), sse, dice);
 		expectSame(whole.body, text);
 		expect(keeps).toEqual([...(whole.keeps ?? [])]);
 	}
@@ -269,7 +269,7 @@ test("Gemini's stream, added up, is the whole answer", () => {
 		const sse = events.map((event) => `data: ${JSON.stringify(event)}${ending}`).join("");
 		const whole = geminiAnswer({ candidates, usageMetadata, ...head }, call);
 		if ("kind" in whole) throw new Error(whole.message);
-		const { text, keeps } = decoded(generateDecoder(upstream("gemini"), call), sse, dice);
+		const { text, keeps } = decoded(new GenerateDecoder(upstream("gemini"), call), sse, dice);
 		expectSame(whole.body, text);
 		expect(keeps).toEqual([...(whole.keeps ?? [])]);
 	}
@@ -322,8 +322,8 @@ test("answers of any shape are answers or failures of the vendor, never a fault 
 		const odd = mutated(dice, message);
 		expect(claudeAnswer(JSON.stringify(odd), odd)).toBeObject();
 		expect(geminiAnswer(mutated(dice, generated), call)).toBeObject();
-		const claude = messageDecoder(upstream("anthropic"), call);
-		const gemini = generateDecoder(upstream("gemini"), call);
+		const claude = new MessageDecoder(upstream("anthropic"), call);
+		const gemini = new GenerateDecoder(upstream("gemini"), call);
 		for (const event of events) {
 			const data = JSON.stringify(dice.below(3) === 0 ? mutated(dice, event) : event);
 			expect(claude.push({ raw: `data: ${data}\n\n`, data })).toBeObject();

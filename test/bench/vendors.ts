@@ -8,10 +8,10 @@ import { parseRequest } from "../../src/openai/call.ts";
 import { fieldsOf } from "../../src/openai/json.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
 import { messagesRequest } from "../../src/providers/anthropic/request.ts";
-import { messageDecoder } from "../../src/providers/anthropic/stream.ts";
+import { MessageDecoder } from "../../src/providers/anthropic/stream.ts";
 import { detailsOf } from "../../src/providers/anthropic/thinking.ts";
 import { generateRequest } from "../../src/providers/gemini/request.ts";
-import { generateDecoder } from "../../src/providers/gemini/stream.ts";
+import { GenerateDecoder } from "../../src/providers/gemini/stream.ts";
 import type { StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
 import { configOf } from "../kit/pipeline.ts";
@@ -131,10 +131,14 @@ const piece = `data: ${JSON.stringify({
 	modelVersion: "gemini-3-flash",
 	responseId: "PwGzacKDPOmtz7IPmcKhqAM",
 })}\r\n\r\n`;
-line("Anthropic: a streamed chunk of text", chunkMicros(messageDecoder(upstream("anthropic"), call), start, text), 5);
 line(
-	"Anthropic: a streamed chunk of arguments",
-	chunkMicros(messageDecoder(upstream("anthropic"), call), start, args),
+	"Anthropic: a streamed chunk of text",
+	chunkMicros(new MessageDecoder(upstream("anthropic"), call), start, text),
 	5,
 );
-line("Gemini: a streamed chunk of text", chunkMicros(generateDecoder(upstream("gemini"), call), piece, piece), 5);
+line(
+	"Anthropic: a streamed chunk of arguments",
+	chunkMicros(new MessageDecoder(upstream("anthropic"), call), start, args),
+	5,
+);
+line("Gemini: a streamed chunk of text", chunkMicros(new GenerateDecoder(upstream("gemini"), call), piece, piece), 5);

@@ -19,7 +19,7 @@ import { toolCallIds } from "../tools.ts";
 import { claude, takesPrefill } from "./models.ts";
 import { messagesRequest } from "./request.ts";
 import { answerOf } from "./response.ts";
-import { messageDecoder } from "./stream.ts";
+import { MessageDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
 export function anthropic(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
@@ -40,7 +40,7 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Re
 		},
 		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
-		decoder: (call) => messageDecoder(upstream, call),
+		decoder: (call) => new MessageDecoder(upstream, call),
 		listRequest: (after) => listRequest(upstream, after),
 		readList,
 	};

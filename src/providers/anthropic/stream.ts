@@ -53,130 +53,148 @@ const NONE = { type: "" };
 const BEFORE = new Set(["message_start", "ping", "error"]);
 
 /** Reads one stream. */
-export function messageDecoder(upstream: Upstream, call: Call): StreamDecoder {
-	const chunks = new ChatChunks(now());
-	const thoughts: Thought[] = [];
-	const ids: string[] = [];
+export class MessageDecoder implements StreamDecoder {
+	readonly #upstream: Upstream;
+	readonly #call: Call;
+	readonly #chunks = new ChatChunks(now());
+	readonly #thoughts: Thought[] = [];
+	readonly #ids: string[] = [];
 	/** The block that is being sent: of thinking, what came of it; of a call, whether arguments came. */
-	let current: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
-	let textLength = 0;
-	let usage: AnthropicUsage = {};
+	#current: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
+	#textLength = 0;
+	#usage: AnthropicUsage = {};
 	/** The answer's tokens have been said. */
-	let isCounted = false;
+	#isCounted = false;
 	/** Why the answer is over. Said before its end: more counts may come behind it. */
-	let ending: Delta | undefined;
+	#ending: Delta | undefined;
 
-	function push({ data }: SseEvent): Out {
+	constructor(upstream: Upstream, call: Call) {
+		this.#upstream = upstream;
+		this.#call = call;
+	}
+
+	push({ data }: SseEvent): Out {
 		if (data === undefined) return NOTHING;
 		const event = parse(data);
 		// What comes before its message belongs to none.
-		if (!event || !(chunks.hasBegun || BEFORE.has(event.type) || event.error)) return { bytes: "", dropped: true };
+		if (!event || !(this.#chunks.hasBegun || BEFORE.has(event.type) || event.error))
+			return { bytes: "", dropped: true };
 		switch (event.type) {
 			case "content_block_delta":
-				return delta(event.delta ?? NONE);
+				return this.#delta(event.delta ?? NONE);
 			case "content_block_start":
-				return start(event.content_block ?? NONE);
+				return this.#start(event.content_block ?? NONE);
 			case "content_block_stop":
-				return stop();
+				return this.#stop();
 			case "message_start":
-				return begin(event.message ?? {});
+				return this.#begin(event.message ?? {});
 			case "message_delta":
-				return count(event);
+				return this.#count(event);
 			case "message_stop":
 				return { bytes: "", done: true };
 			case "error":
-				return { bytes: "", failure: failed(event) };
+				return { bytes: "", failure: this.#failed(event) };
 			default:
 				// `ping`, and kinds that are yet to come.
-				return event.error ? { bytes: "", failure: failed(event) } : NOTHING;
+				return event.error ? { bytes: "", failure: this.#failed(event) } : NOTHING;
 		}
 	}
 
-	function begin(message: ClaudeMessage): Out {
-		chunks.begin(message.id ?? "", message.model ?? "");
-		usage = objectIn(message.usage) ?? {};
-		return { bytes: chunks.role(), tokens: tokens() };
+	#begin(message: ClaudeMessage): Out {
+		this.#chunks.begin(message.id ?? "", message.model ?? "");
+		this.#usage = objectIn(message.usage) ?? {};
+		return { bytes: this.#chunks.role(), tokens: this.#tokens() };
 	}
 
-	function start(block: Block): Out {
-		current = { block, thinking: block.thinking ?? "", signature: block.signature ?? "", hasInput: false };
+	#start(block: Block): Out {
+		this.#current = { block, thinking: block.thinking ?? "", signature: block.signature ?? "", hasInput: false };
 		if (block.type === "tool_use") {
-			ids.push(block.id ?? "");
-			return { bytes: chunks.call(ids.length - 1, block.id ?? "", block.name ?? "", ""), delta: true };
+			this.#ids.push(block.id ?? "");
+			return { bytes: this.#chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", ""), delta: true };
 		}
-		if (block.type === "text" && block.text) return said(block.text);
-		if (block.type === "thinking" && block.thinking) return { bytes: chunks.reasoning(block.thinking), delta: true };
+		if (block.type === "text" && block.text) return this.#said(block.text);
+		if (block.type === "thinking" && block.thinking)
+			return { bytes: this.#chunks.reasoning(block.thinking), delta: true };
 		return NOTHING;
 	}
 
-	function delta({ type, text, thinking, signature, partial_json }: Delta): Out {
-		if (type === "text_delta" && text) return said(text);
+	#delta({ type, text, thinking, signature, partial_json }: Delta): Out {
+		if (type === "text_delta" && text) return this.#said(text);
 		if (type === "input_json_delta" && partial_json) {
-			if (current) current.hasInput = true;
-			return { bytes: chunks.args(ids.length - 1, partial_json), delta: true };
+			if (this.#current) this.#current.hasInput = true;
+			return { bytes: this.#chunks.args(this.#ids.length - 1, partial_json), delta: true };
 		}
 		if (type === "thinking_delta" && thinking) {
-			if (current) current.thinking += thinking;
-			return { bytes: chunks.reasoning(thinking), delta: true };
+			if (this.#current) this.#current.thinking += thinking;
+			return { bytes: this.#chunks.reasoning(thinking), delta: true };
 		}
-		if (type === "signature_delta" && current) current.signature += signature ?? "";
+		if (type === "signature_delta" && this.#current) this.#current.signature += signature ?? "";
 		return NOTHING;
 	}
 
-	function said(text: string): Out {
-		textLength += text.length;
-		return { bytes: chunks.text(text), delta: true };
+	#said(text: string): Out {
+		this.#textLength += text.length;
+		return { bytes: this.#chunks.text(text), delta: true };
 	}
 
-	function stop(): Out {
-		const ended = current;
-		current = undefined;
+	#stop(): Out {
+		const ended = this.#current;
+		this.#current = undefined;
 		if (!ended) return NOTHING;
-		const after = { text: textLength, calls: ids.length };
+		const after = { text: this.#textLength, calls: this.#ids.length };
 		const { block, thinking, signature, hasInput } = ended;
 		// One cut off has no signature, and can't come back.
 		if (block.type === "thinking" && signature)
-			thoughts.push({ block: { type: "thinking", thinking, signature }, after });
+			this.#thoughts.push({ block: { type: "thinking", thinking, signature }, after });
 		if (block.type === "redacted_thinking") {
-			thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after });
+			this.#thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after });
 		}
 		// A call without arguments has none in any delta; OpenAI's has an empty object.
-		if (block.type === "tool_use" && !hasInput) return { bytes: chunks.args(ids.length - 1, "{}"), delta: true };
+		if (block.type === "tool_use" && !hasInput)
+			return { bytes: this.#chunks.args(this.#ids.length - 1, "{}"), delta: true };
 		return NOTHING;
 	}
 
-	function count({ delta, usage: more }: Event): Out {
+	#count({ delta, usage: more }: Event): Out {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
 		const counts = objectIn(more) ?? {};
-		usage = { ...usage, ...Object.fromEntries(Object.entries(counts).filter(([, value]) => value !== null)) };
-		if (typeof counts["output_tokens"] !== "undefined") isCounted = true;
-		if (delta?.stop_reason) ending = delta;
-		return { bytes: "", finish: ending !== undefined, tokens: tokens() };
+		this.#usage = {
+			...this.#usage,
+			...Object.fromEntries(Object.entries(counts).filter(([, value]) => value !== null)),
+		};
+		if (typeof counts["output_tokens"] !== "undefined") this.#isCounted = true;
+		if (delta?.stop_reason) this.#ending = delta;
+		return { bytes: "", finish: this.#ending !== undefined, tokens: this.#tokens() };
 	}
 
 	/** What was counted so far; at the answer's beginning its end is not, whatever is said then. */
-	function tokens(): Tokens {
-		return usageTokens(isCounted || !ending ? usage : { ...usage, output_tokens: undefined });
+	#tokens(): Tokens {
+		return usageTokens(this.#isCounted || !this.#ending ? this.#usage : { ...this.#usage, output_tokens: undefined });
 	}
 
-	function rest(): Out {
-		const counted = tokens();
-		const reason = finishOf(ending?.stop_reason);
-		const refusal = reason === "content_filter" ? ending?.stop_details?.explanation : undefined;
+	rest(): Out {
+		const counted = this.#tokens();
+		const reason = finishOf(this.#ending?.stop_reason);
+		const refusal = reason === "content_filter" ? this.#ending?.stop_details?.explanation : undefined;
 		let bytes = "";
-		if (thoughts.length > 0) bytes += chunks.delta(JSON.stringify({ reasoning_details: detailsOf(thoughts) }));
-		if (refusal) bytes += chunks.delta(JSON.stringify({ refusal }));
-		bytes += chunks.finish(reason);
-		const told = call.body.stream_options?.include_usage === true ? chunks.usage(chatUsage(counted)) : undefined;
-		return { bytes, usage: told, tokens: counted, keeps: keepsOf(thoughts, ids) };
+		if (this.#thoughts.length > 0)
+			bytes += this.#chunks.delta(JSON.stringify({ reasoning_details: detailsOf(this.#thoughts) }));
+		if (refusal) bytes += this.#chunks.delta(JSON.stringify({ refusal }));
+		bytes += this.#chunks.finish(reason);
+		const usage =
+			this.#call.body.stream_options?.include_usage === true ? this.#chunks.usage(chatUsage(counted)) : undefined;
+		return { bytes, usage, tokens: counted, keeps: keepsOf(this.#thoughts, this.#ids) };
 	}
 
-	function failed(event: Event): Failure {
+	#failed(event: Event): Failure {
 		const error = readErrorObject({ error: event.error ?? event }) ?? { isOurs: true, message: "failed" };
-		return failureOf(upstream, error.status ?? 500, error);
+		return failureOf(this.#upstream, error.status ?? 500, error);
 	}
 
-	return { push, end: () => (ending ? undefined : chunks.hasBegun ? TRUNCATED : NO_CHOICE), rest };
+	end(): Failure | undefined {
+		if (this.#ending) return undefined;
+		return this.#chunks.hasBegun ? TRUNCATED : NO_CHOICE;
+	}
 }
 
 function parse(data: string): Event | undefined {

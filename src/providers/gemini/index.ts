@@ -21,7 +21,7 @@ import { embedAnswer, embedRequest } from "./embeddings.ts";
 import { mediaNeeds } from "./media.ts";
 import { generateRequest } from "./request.ts";
 import { answerOf } from "./response.ts";
-import { generateDecoder } from "./stream.ts";
+import { GenerateDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
 export function gemini(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
@@ -34,7 +34,7 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Reque
 		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
 		encode: (call, { model }, got = NO_INPUTS) => encode(upstream, headersFor, call, model, got),
 		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),
-		decoder: (call) => generateDecoder(upstream, call),
+		decoder: (call) => new GenerateDecoder(upstream, call),
 		listRequest: (after) => listRequest(upstream, after),
 		readList,
 	};

@@ -37,101 +37,107 @@ interface Piece {
 }
 
 /** Reads one stream. */
-export function generateDecoder(upstream: Upstream, call: Call): StreamDecoder {
-	const chunks = new ChatChunks(now());
-	const choices = new Map<number, Choice>();
-	let responseId = "";
-	let usage: unknown;
+export class GenerateDecoder implements StreamDecoder {
+	readonly #upstream: Upstream;
+	readonly #call: Call;
+	readonly #chunks = new ChatChunks(now());
+	readonly #choices = new Map<number, Choice>();
+	#responseId = "";
+	#usage: unknown;
 	/** Each piece says `STOP`, as models before 2.0 do: the end of the stream alone tells which of them was the last. */
-	let saysAlways = false;
+	#finishesAlways = false;
 
-	function push({ data }: SseEvent): Out {
+	constructor(upstream: Upstream, call: Call) {
+		this.#upstream = upstream;
+		this.#call = call;
+	}
+
+	push({ data }: SseEvent): Out {
 		if (data === undefined) return { bytes: "" };
 		const response = parse(data);
 		if (!response) return { bytes: "", dropped: true };
-		if (response.error) return { bytes: "", failure: failed(response) };
-		if (response.usageMetadata) usage = response.usageMetadata;
-		const tokens = usage === undefined ? undefined : usageTokens(usage);
+		if (response.error) return { bytes: "", failure: this.#failed(response) };
+		if (response.usageMetadata) this.#usage = response.usageMetadata;
+		const tokens = this.#usage === undefined ? undefined : usageTokens(this.#usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
-		if (!chunks.hasBegun) {
-			responseId = response.responseId || crypto.randomUUID();
-			chunks.begin(responseId, response.modelVersion ?? call.body.model);
+		if (!this.#chunks.hasBegun) {
+			this.#responseId = response.responseId || crypto.randomUUID();
+			this.#chunks.begin(this.#responseId, response.modelVersion ?? this.#call.body.model);
 		}
 		const piece: Piece = { bytes: "", delta: false, finish: undefined, keeps: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
-			read(candidate, candidate.index ?? position, piece);
+			this.#read(candidate, candidate.index ?? position, piece);
 		}
 		return { ...piece, tokens };
 	}
 
-	function read(candidate: GeminiCandidate, index: number, piece: Piece): void {
-		let choice = choices.get(index);
+	#read(candidate: GeminiCandidate, index: number, piece: Piece): void {
+		let choice = this.#choices.get(index);
 		if (!choice) {
 			choice = { calls: 0, finishReason: undefined };
-			choices.set(index, choice);
-			piece.bytes += chunks.role(index);
+			this.#choices.set(index, choice);
+			piece.bytes += this.#chunks.role(index);
 		}
 		const parts = candidate.content?.parts ?? [];
-		if (choice.finishReason !== undefined && parts.length > 0) saysAlways = true;
-		for (const part of parts) readPart(part, index, choice, piece);
+		if (choice.finishReason !== undefined && parts.length > 0) this.#finishesAlways = true;
+		for (const part of parts) this.#readPart(part, index, choice, piece);
 		const logprobs = logprobsOf(candidate.logprobsResult);
-		if (logprobs) piece.bytes += chunks.delta("{}", index, JSON.stringify(logprobs));
+		if (logprobs) piece.bytes += this.#chunks.delta("{}", index, JSON.stringify(logprobs));
 		choice.finishReason = candidate.finishReason ?? choice.finishReason;
-		if (saysAlways) piece.finish = false;
+		if (this.#finishesAlways) piece.finish = false;
 		else if (candidate.finishReason) piece.finish = true;
 	}
 
-	function readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {
+	#readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {
 		const { text, thought, functionCall, inlineData, thoughtSignature: signature } = part;
 		if (functionCall) {
-			const id = callId(functionCall, responseId, index, choice.calls);
+			const id = callId(functionCall, this.#responseId, index, choice.calls);
 			const args = JSON.stringify(functionCall.args ?? {});
 			const extra = signature ? signatureExtra(signature) : {};
 			if (signature) piece.keeps.push({ id, value: signature });
-			piece.bytes += chunks.call(choice.calls++, id, functionCall.name ?? "", args, extra, index);
+			piece.bytes += this.#chunks.call(choice.calls++, id, functionCall.name ?? "", args, extra, index);
 			piece.delta = true;
 			return;
 		}
 		if (inlineData) {
 			if (thought) return;
-			piece.bytes += chunks.delta(JSON.stringify({ images: [imageOf(inlineData, signature)] }), index);
+			piece.bytes += this.#chunks.delta(JSON.stringify({ images: [imageOf(inlineData, signature)] }), index);
 			piece.delta = true;
 			return;
 		}
 		if (text) {
-			piece.bytes += thought ? chunks.reasoning(text, index) : chunks.text(text, index);
+			piece.bytes += thought ? this.#chunks.reasoning(text, index) : this.#chunks.text(text, index);
 			piece.delta = true;
 		}
-		if (signature) piece.bytes += chunks.delta(JSON.stringify(signatureExtra(signature)), index);
+		if (signature) piece.bytes += this.#chunks.delta(JSON.stringify(signatureExtra(signature)), index);
 	}
 
-	function failed(response: GenerateResponse): Failure {
+	#failed(response: GenerateResponse): Failure {
 		const error = readErrorObject({ error: response.error }) ?? { isOurs: true, message: "failed" };
 		// CANCELLED: not by the caller, whose stream it is.
 		const status = error.status === 499 ? 500 : (error.status ?? 500);
-		return failureOf(upstream, status, error);
+		return failureOf(this.#upstream, status, error);
 	}
 
-	function end(): Failure | undefined {
-		if (choices.size === 0) return NO_CHOICE;
-		const isWhole = [...choices.values()].every(({ finishReason }) => finishReason !== undefined);
+	end(): Failure | undefined {
+		if (this.#choices.size === 0) return NO_CHOICE;
+		const isWhole = [...this.#choices.values()].every(({ finishReason }) => finishReason !== undefined);
 		return isWhole ? undefined : TRUNCATED;
 	}
 
-	function rest(): Out {
+	rest(): Out {
 		let bytes = "";
-		const tokens = usageTokens(usage);
-		for (const [index, { calls, finishReason = "" }] of choices) {
+		const tokens = usageTokens(this.#usage);
+		for (const [index, { calls, finishReason = "" }] of this.#choices) {
 			const reason = finishOf(finishReason, calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
-			bytes += chunks.finish(reason, index);
+			bytes += this.#chunks.finish(reason, index);
 		}
-		const told = call.body.stream_options?.include_usage === true ? chunks.usage(chatUsage(tokens)) : undefined;
-		return { bytes, usage: told, tokens };
+		const usage =
+			this.#call.body.stream_options?.include_usage === true ? this.#chunks.usage(chatUsage(tokens)) : undefined;
+		return { bytes, usage, tokens };
 	}
-
-	return { push, end, rest };
 }
 
 function parse(json: string): GenerateResponse | undefined {

@@ -4,7 +4,7 @@ import { configuredOf, type Upstream } from "../registry.ts";
 import { listHeaders } from "../request-headers.ts";
 import { requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
-import { chunkDecoder } from "./stream.ts";
+import { ChunkDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream. */
 export function openAiCompatible(upstream: Upstream, transport: Transport): Provider {
@@ -16,7 +16,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		encode: requestEncoder(upstream),
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
-		decoder: (call) => chunkDecoder(upstream, call),
+		decoder: (call) => new ChunkDecoder(upstream, call),
 		listRequest: () => listRequest(upstream),
 		readList,
 	};

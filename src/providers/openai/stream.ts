@@ -2,7 +2,7 @@
 import type { Call } from "../../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } from "../../openai/json.ts";
 import { type SseEvent, sseData } from "../../openai/sse.ts";
-import { isPlainUsage, objectIn, readUsage, type Tokens } from "../../openai/usage.ts";
+import { isPlainUsage, objectIn, readUsage, type Tokens, type UsageReading } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
 import { type CountedTokens, type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
@@ -31,6 +31,12 @@ interface Choice {
 	error?: unknown;
 }
 
+/** What a chunk's choices brought: some of the answer, and a finish reason (see {@link Out}). */
+interface ChoicesRead {
+	readonly delta: boolean;
+	readonly finish: boolean | undefined;
+}
+
 const AS_IT_CAME: Out = {};
 const DELTA: Out = { delta: true };
 const FINISH: Out = { finish: true };
@@ -41,124 +47,155 @@ const END: Out = { bytes: "", done: true };
 const FIELD = "data: ";
 
 /** Reads one stream of an OpenAI-shaped upstream. */
-export function chunkDecoder(upstream: Upstream, call: Call): StreamDecoder {
-	const { include_usage, continuous_usage_stats } = call.body.stream_options ?? {};
-	const showsUsage = include_usage === true;
+export class ChunkDecoder implements StreamDecoder {
+	readonly #upstream: Upstream;
+	readonly #call: Call;
+	readonly #showsUsage: boolean;
 	/** The client asked for counts in each chunk. */
-	const showsCounts = showsUsage && continuous_usage_stats === true;
+	readonly #showsCounts: boolean;
 	/** Choices that have begun and not finished, and those that have. */
-	const unfinished = new Set<number>();
-	const finished = new Set<number>();
-	const template = new DeltaTemplate();
-	/** Told by the last chunk that brought some of the answer; none where that told nothing. */
-	let counted: CountedTokens | undefined;
-	let isBehind = false;
-	/** The last chunk that was good, and the last usage that was told: beside it, or beside an error. */
-	let head: string | undefined;
-	let told: { readonly usage: unknown; readonly tokens: Tokens } | undefined;
-	let isDone = false;
-	let hasChoice = false;
+	readonly #unfinished = new Set<number>();
+	readonly #finished = new Set<number>();
+	readonly #template = new DeltaTemplate();
+	/** Said by the last chunk that brought some of the answer; undefined where that said nothing. */
+	#counted: CountedTokens | undefined;
+	/** The template has read chunks since. */
+	#isBehind = false;
+	/** The last chunk that was good, and the last usage that came: beside it, or beside an error. */
+	#lastChunk: string | undefined;
+	#lastUsage: { readonly usage: unknown; readonly tokens: Tokens } | undefined;
+	#isDone = false;
+	#hasChoice = false;
 
-	function push({ data, name, raw }: SseEvent): Out {
+	constructor(upstream: Upstream, call: Call) {
+		const { include_usage, continuous_usage_stats } = call.body.stream_options ?? {};
+		this.#upstream = upstream;
+		this.#call = call;
+		this.#showsUsage = include_usage === true;
+		this.#showsCounts = this.#showsUsage && continuous_usage_stats === true;
+	}
+
+	push({ data, name, raw }: SseEvent): Out {
 		// Another router's last word: this one has its own.
 		if (data === undefined) return raw.startsWith(": router {") ? UNSENT : AS_IT_CAME;
 		if (data === "[DONE]") {
-			isDone = true;
+			this.#isDone = true;
 			return END;
 		}
-		if (template.matchesEvent(raw)) return DELTA;
+		if (this.#template.matchesEvent(raw)) return DELTA;
 		const chunk = parse(data);
 		if (chunk === undefined) return DROPPED;
-		const failure = failureIn(upstream, chunk, name);
+		const failure = failureIn(this.#upstream, chunk, name);
 		const sent = usageIn(chunk);
-		const { tokens, cost, completion } = readUsage(sent, chunk.timings);
+		const reading = readUsage(sent, chunk.timings);
+		const { tokens, cost } = reading;
 		if (failure) {
-			if (tokens) told = { usage: sent, tokens };
+			if (tokens) this.#lastUsage = { usage: sent, tokens };
 			return { bytes: "", failure, tokens, cost };
 		}
+		const read = this.#readChoices(chunk.choices ?? []);
+		if (read === ABORTED) return { bytes: "", failure: TRUNCATED, tokens, cost };
+		return tokens ? this.#withUsage(data, raw, chunk, reading, read) : this.#withoutUsage(data, raw, chunk, read);
+	}
+
+	#readChoices(choices: readonly Choice[]): ChoicesRead | typeof ABORTED {
 		let finish: boolean | undefined;
 		let delta = false;
-		for (const choice of chunk.choices ?? []) {
+		for (const choice of choices) {
 			const index = choice.index ?? 0;
-			hasChoice = true;
-			if (choice.finish_reason === ABORTED) return { bytes: "", failure: TRUNCATED, tokens, cost };
+			this.#hasChoice = true;
+			if (choice.finish_reason === ABORTED) return ABORTED;
 			const isPiece = carries(choice);
 			if (isPiece) delta = true;
 			// Gateways before Gemini say one with every piece: only its end tells which was the last.
-			if (isPiece && finished.has(index)) finish = false;
+			if (isPiece && this.#finished.has(index)) finish = false;
 			else if (choice.finish_reason) {
 				finish ??= true;
-				finished.add(index);
-				unfinished.delete(index);
-				template.forget();
-			} else if (isPiece) unfinished.add(index);
+				this.#finished.add(index);
+				this.#unfinished.delete(index);
+				this.#template.forget();
+			} else if (isPiece) this.#unfinished.add(index);
 		}
-		if (!tokens) {
-			if (!told) head = data;
-			if (chunk.usage != null) return { bytes: textOf(data, cutOf(data, chunk)), delta, finish };
-			if (!delta) return finish ? FINISH : AS_IT_CAME;
-			counted = undefined;
-			if (finish !== undefined) return { delta, finish };
-			template.learn(raw);
-			return DELTA;
-		}
+		return { delta, finish };
+	}
+
+	#withoutUsage(data: string, raw: string, chunk: Chunk, { delta, finish }: ChoicesRead): Out {
+		if (!this.#lastUsage) this.#lastChunk = data;
+		if (chunk.usage != null) return { bytes: textOf(data, cutOf(data, chunk)), delta, finish };
+		if (!delta) return finish ? FINISH : AS_IT_CAME;
+		this.#counted = undefined;
+		if (finish !== undefined) return { delta, finish };
+		this.#template.learn(raw);
+		return DELTA;
+	}
+
+	#withUsage(
+		data: string,
+		raw: string,
+		chunk: Chunk,
+		{ tokens, cost, completion }: UsageReading,
+		{ delta, finish }: ChoicesRead,
+	): Out {
+		const sent = usageIn(chunk);
 		const edit = completion === undefined || chunk.usage == null ? undefined : completionEdit(data, completion);
 		// What was counted stands against a later count that is none.
-		if (!tokens.uncounted || !told || told.tokens.uncounted) {
-			head = edit ? splice(data, [edit]) : data;
-			told = { usage: completion === undefined ? sent : { ...objectIn(sent), completion_tokens: completion }, tokens };
+		if (!tokens!.uncounted || !this.#lastUsage || this.#lastUsage.tokens.uncounted) {
+			const usage = completion === undefined ? sent : { ...objectIn(sent), completion_tokens: completion };
+			this.#lastChunk = edit ? splice(data, [edit]) : data;
+			this.#lastUsage = { usage, tokens: tokens! };
 		}
 		const out = { delta, finish, tokens, cost };
 		if (chunk.usage == null) return out;
 		if (!chunk.choices?.length) return { ...out, bytes: "" };
-		count(chunk.choices, tokens, delta);
-		const cut = showsCounts ? undefined : cutOf(data, chunk);
-		if (delta && finish === undefined && counted && (cut || !edit) && raw.startsWith(FIELD)) {
-			template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
+		this.#count(chunk.choices, tokens!, delta);
+		const cut = this.#showsCounts ? undefined : cutOf(data, chunk);
+		if (delta && finish === undefined && this.#counted && (cut || !edit) && raw.startsWith(FIELD)) {
+			this.#template.learn(raw, cut && { start: cut.start + FIELD.length, end: cut.end + FIELD.length });
 		}
 		return { ...out, bytes: textOf(data, cut ?? edit) };
 	}
 
-	/** A chunk tells what there was so far. Where there are several choices it tells of one alone, which is of no use. */
-	function count(choices: readonly Choice[], { input, output, uncounted }: Tokens, delta: boolean): void {
-		const before = countedNow();
+	/** A chunk says what there was so far. Where there are several choices it speaks of one alone, which is of no use. */
+	#count(choices: readonly Choice[], { input, output, uncounted }: Tokens, delta: boolean): void {
+		const before = this.counted();
 		const isOne = choices.length === 1 && (choices[0]!.index ?? 0) === 0;
 		if (!isOne || uncounted || output < (before?.output ?? 0) || (delta && output === 0)) {
-			counted = undefined;
+			this.#counted = undefined;
 			return;
 		}
 		const { delta: piece, text } = choices[0]!;
 		const said = typeof text === "string" ? text : piece?.["content"];
-		counted = { input, output, solid: solidTokens(output, before?.solid ?? 0, typeof said === "string" ? said : "") };
-		template.solid = counted.solid;
+		const solid = solidTokens(output, before?.solid ?? 0, typeof said === "string" ? said : "");
+		this.#counted = { input, output, solid };
+		this.#template.solid = solid;
 	}
 
-	/** The usage comes in one place for all clients: behind the answer, as OpenAI has it, whichever of its chunks told it here. */
-	function rest(): Out {
-		return showsUsage && head !== undefined ? { usage: usageChunk(head, told?.usage, told?.tokens) } : {};
+	/** The usage comes in one place for all clients: behind the answer, as OpenAI has it, whichever of its chunks brought it here. */
+	rest(): Out {
+		if (!this.#showsUsage || this.#lastChunk === undefined) return {};
+		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens) };
 	}
 
-	function plain(chunk: Uint8Array): Uint8Array | undefined {
-		const bytes = template.plain(chunk);
-		if (bytes && template.counts) isBehind = true;
+	plain(chunk: Uint8Array): Uint8Array | undefined {
+		const bytes = this.#template.plain(chunk);
+		if (bytes && this.#template.counts) this.#isBehind = true;
 		return bytes;
 	}
 
 	/** What the template has counted is looked at when somebody asks. */
-	function countedNow(): CountedTokens | undefined {
-		if (isBehind && counted) counted = { input: counted.input, output: template.output, solid: template.solid };
-		isBehind = false;
-		return counted;
+	counted(): CountedTokens | undefined {
+		const { output, solid } = this.#template;
+		if (this.#isBehind && this.#counted) this.#counted = { input: this.#counted.input, output, solid };
+		this.#isBehind = false;
+		return this.#counted;
 	}
 
-	function end(): Failure | undefined {
-		if (!hasChoice) return NO_CHOICE;
+	end(): Failure | undefined {
+		if (!this.#hasChoice) return NO_CHOICE;
 		// `[DONE]` alone says nothing: vLLM also sends it behind answers that it broke off.
-		const least = isDone ? 1 : choicesOf(call);
-		return finished.size >= least && unfinished.size === 0 ? undefined : TRUNCATED;
+		const least = this.#isDone ? 1 : choicesOf(this.#call);
+		return this.#finished.size >= least && this.#unfinished.size === 0 ? undefined : TRUNCATED;
 	}
-
-	return { push, end, rest, plain, counted: countedNow };
 }
 
 /** How many choices a call asks for: `n`, for each of the prompts (`/v1/completions` takes several). */
@@ -236,6 +273,6 @@ const textOf = (data: string, edit: Edit | undefined) => (edit ? sseData(splice(
 function usageChunk(data: string, usage: unknown, tokens: Tokens | undefined): string {
 	const chunk = JSON.parse(data) as Chunk;
 	if (chunk.choices?.length === 0 && chunk.usage != null && isPlainUsage(usage)) return data;
-	const told = JSON.stringify({ ...chunk, choices: [], usage: objectIn(usage) ?? {} });
-	return tokens && !isPlainUsage(usage) ? withCounts(told, tokens, tokens.uncounted !== undefined) : told;
+	const text = JSON.stringify({ ...chunk, choices: [], usage: objectIn(usage) ?? {} });
+	return tokens && !isPlainUsage(usage) ? withCounts(text, tokens, tokens.uncounted !== undefined) : text;
 }
