@@ -1,8 +1,8 @@
-/** Whose request it is, as far as the network tells. */
+/** The address of a request's client, as far as the network shows it. */
 import { BlockList, isIP } from "node:net";
 import { parseAllowedHost } from "../config/allowed-host.ts";
 
-/** What is used of Bun's server. */
+/** The part of Bun's server that is used here. */
 export interface Peers {
 	requestIP(request: Request): { readonly address: string } | null;
 }
@@ -11,11 +11,11 @@ export interface Peers {
 export interface ClientAddresses {
 	/** The client's address; "" where the connection is gone. Of IPv6 the /64 that one subscriber has. */
 	of(request: Request, server: Peers | null): string;
-	/** Whether it comes from this machine itself, not through a proxy on it. */
+	/** Whether the request comes from this machine itself, not through a proxy on it. */
 	isLocal(request: Request, server: Peers | null): boolean;
 }
 
-/** Headers by which proxies say whom they speak for. */
+/** Headers in which proxies name their client. */
 const FORWARDED = ["x-forwarded-for", "forwarded", "x-real-ip"];
 
 /** @param trusted `server.trusted_proxies`: addresses and blocks */
@@ -31,9 +31,9 @@ export function clientAddresses(trusted: readonly string[]): ClientAddresses {
 	const client = (request: Request, server: Peers | null): string => {
 		const peer = peerOf(request, server);
 		if (!isTrusted(peer)) return peer;
-		const said = request.headers.get("x-forwarded-for")?.split(",") ?? [];
-		// From the right: each proxy adds whom it heard it from, and what stands further left anyone may have written.
-		for (const entry of said.reverse()) {
+		const forwarded = request.headers.get("x-forwarded-for")?.split(",") ?? [];
+		// From the right: each proxy appends its peer, and entries further left may be anyone's invention.
+		for (const entry of forwarded.reverse()) {
 			const address = plain(entry.trim());
 			if (isIP(address) === 0) return peer;
 			if (!isProxy(address)) return address;
@@ -44,7 +44,7 @@ export function clientAddresses(trusted: readonly string[]): ClientAddresses {
 		of: (request, server) => subscriber(client(request, server)),
 		isLocal(request, server) {
 			if (!isLoopback(client(request, server))) return false;
-			// A proxy on this machine that nobody said to trust: its clients may be anywhere.
+			// A proxy on this machine that is not trusted: its clients may be anywhere.
 			return isTrusted(peerOf(request, server)) || !FORWARDED.some((name) => request.headers.has(name));
 		},
 	};
@@ -60,7 +60,7 @@ function isLoopback(address: string): boolean {
 	return address === "::1" || /^127(?:\.\d+){3}$/.test(address);
 }
 
-/** One IPv6 subscriber has 2^64 addresses to call from. */
+/** The /64 of an IPv6 address: a single subscriber has all of its addresses. */
 function subscriber(address: string): string {
 	if (isIP(address) !== 6) return address;
 	const full = URL.parse(`http://[${address}]/`)?.hostname.slice(1, -1) ?? address;

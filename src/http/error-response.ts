@@ -1,4 +1,4 @@
-/** One place where whatever was thrown becomes an answer in OpenAI's error shape. */
+/** The error handler: any thrown value becomes an answer in OpenAI's error shape. */
 import { Elysia, NotFoundError } from "elysia";
 import { asRouterError, RouterError } from "../errors.ts";
 import { newRequestId } from "../proxy/call-record.ts";
@@ -19,8 +19,8 @@ const LONGEST_PATH = 200;
  *
  * A RouterError answers as it says. An unknown path and a wrong method are told apart. Everything else, also Elysia's
  * own errors (no route lets it parse or check a body), is an `internal_error` that tells the client nothing and the
- * log, under the answer's `x-request-id`, everything. That header is the one already in `set.headers`, or a new one.
- * @param log asked for its logger when there is something to log
+ * log, under the answer's `x-request-id`, everything. That id is the one already in `set.headers`, or a new one.
+ * @param log its `logger` is read when there is something to log
  * @param routes the server's routes at the time of the call
  */
 export function errors(log: Pick<Log, "logger">, routes: () => readonly HttpRoute[]) {

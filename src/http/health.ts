@@ -1,11 +1,11 @@
-/** Health of this process alone: an upstream or Redis that is down never shows here. Calls are answered without a ledger, too. */
+/** Health of this process alone: upstreams and Redis do not count. Calls are answered without a ledger, too. */
 import { Elysia } from "elysia";
 import type { Lifecycle } from "./lifecycle.ts";
 import { answer, type Detail } from "./route-docs.ts";
 
 const NO_STORE = { "cache-control": "no-store" };
 
-/** What is not well, though calls are taken: the part of the process, and how it stands. */
+/** Problems of a process that takes calls all the same: part of the process → its state. */
 export type HealthNotes = Readonly<Record<string, string>>;
 
 /**

@@ -1,4 +1,4 @@
-/** How long a connection may be silent while its call runs. */
+/** The idle timeout of connections, and lifting it while a call runs. */
 import { Deferred } from "../proxy/deadline.ts";
 
 /**
@@ -7,7 +7,7 @@ import { Deferred } from "../proxy/deadline.ts";
  */
 export const IDLE_SECONDS = 30;
 
-/** What is used of Bun's server. */
+/** The part of Bun's server that is used here. */
 export interface IdleTimeouts {
 	timeout(request: Request, seconds: number): void;
 }

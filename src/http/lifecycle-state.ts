@@ -1,6 +1,6 @@
-/** The life of a process as a table (design.md beside this file shows it): pure, no clock, no signal, no socket. */
+/** The lifecycle of a process as a state machine (design.md beside this file has its table): pure, no clock, no signal, no socket. */
 
-/** `ready` alone wants calls. */
+/** Only in `ready` does `/health/ready` answer 200. */
 export type State = "starting" | "ready" | "draining" | "stopping" | "stopped";
 
 /**
@@ -9,7 +9,7 @@ export type State = "starting" | "ready" | "draining" | "stopping" | "stopped";
  * - `stop`: the program itself wants to end, without a drain
  * - `drained`: the time in which calls are still taken is over
  * - `idle`: the last connection is closed
- * - `deadline`: running calls had their time
+ * - `deadline`: the time for running calls is over
  */
 export type Event = "listening" | "signal" | "stop" | "drained" | "idle" | "deadline";
 
@@ -23,7 +23,7 @@ export type Event = "listening" | "signal" | "stop" | "drained" | "idle" | "dead
  */
 export type Effect = "wait-drain" | "stop-listening" | "wait-deadline" | "cut" | "finish" | "abort";
 
-/** What follows from an event. */
+/** The result of an event. */
 export interface LifecycleStep {
 	readonly to: State;
 	readonly effects: readonly Effect[];

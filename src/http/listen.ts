@@ -21,9 +21,9 @@ export interface ListenOptions {
 	readonly tls?: TlsFiles | undefined;
 	/** The largest body the handlers take, bytes. */
 	readonly bodyLimit: number;
-	/** Hears about certificates. */
+	/** For messages about certificates. */
 	readonly log: Pick<Log, "logger">;
-	/** How often certificate files are looked at, ms; 10 s unless told. */
+	/** How often certificate files are read, ms; default: 10 s. */
 	readonly tlsPollMs?: number;
 }
 
@@ -31,7 +31,7 @@ export interface ListenOptions {
 export interface Listening extends Stoppable {
 	/** `http://127.0.0.1:8000`, without a trailing slash. */
 	readonly url: string;
-	/** The port it got. */
+	/** The port that is bound. */
 	readonly port: number;
 }
 
@@ -52,7 +52,7 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 		servers.add(server);
 		return server;
 	};
-	const retire = async (server: Stoppable) => {
+	const stopServer = async (server: Stoppable) => {
 		try {
 			await server.stop();
 		} catch (err) {
@@ -67,7 +67,7 @@ export function listen(app: AnyElysia, options: ListenOptions): Listening {
 	let unwatch = () => {};
 	if (options.tls && first)
 		unwatch = watchTls(options.tls, first, options.log.logger, options.tlsPollMs, (pair, previous) => {
-			void retire(current);
+			void stopServer(current);
 			try {
 				current = serve(port, pair);
 			} catch (cause) {

@@ -1,6 +1,6 @@
 /**
- * From what @elysiajs/swagger 1.3.1 makes of the routes to valid OpenAPI 3.1. That version, since its schemas are
- * plain JSON Schema, which is what TypeBox writes: `const`, `null` and exclusive bounds are wrong in 3.0.
+ * The OpenAPI document: the draft of @elysiajs/swagger 1.3.1 becomes valid OpenAPI 3.1. Of that version, since its schemas are plain JSON
+ * Schema, as TypeBox's are: `const`, `null` and exclusive bounds are wrong in 3.0.
  */
 import { Type } from "@sinclair/typebox";
 import { ERROR_REF } from "./route-docs.ts";
@@ -8,7 +8,7 @@ import { ERROR_REF } from "./route-docs.ts";
 type Json = Record<string, unknown>;
 
 const METHODS = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-/** What a Response Object may hold; the plugin copies the whole schema's annotations into it. */
+/** The fields of a Response Object; the plugin copies the whole schema's annotations into it. */
 const RESPONSE_FIELDS = ["$ref", "description", "headers", "content", "links"];
 
 /** The error body, as every route answers it. */
@@ -93,8 +93,8 @@ function finishOperation({ "x-wildcard": _named, ...operation }: Json): Json {
 }
 
 function finishResponse(response: Json): Json {
-	const kept = Object.fromEntries(Object.entries(response).filter(([name]) => RESPONSE_FIELDS.includes(name)));
-	return "$ref" in kept ? kept : { ...kept, description: kept["description"] ?? "Success." };
+	const allowed = Object.fromEntries(Object.entries(response).filter(([name]) => RESPONSE_FIELDS.includes(name)));
+	return "$ref" in allowed ? allowed : { ...allowed, description: allowed["description"] ?? "Success." };
 }
 
 /** The plugin lists a body under JSON, form and text, or under `none` where a route parses it itself. */

@@ -1,4 +1,4 @@
-/** Who may see /metrics and /swagger: this machine always, others as the configuration says. */
+/** Access to /metrics and /swagger: open for this machine, for others as configured. */
 import type { AdminAccess } from "../accounts/auth/admin-access.ts";
 import type { Config } from "../config/schema.ts";
 import { asRouterError, type RouterError } from "../errors.ts";

@@ -36,7 +36,7 @@ export async function readRequestText(request: Request, limit: number): Promise<
 	}
 }
 
-/** A chunked body says its size only by coming to an end. */
+/** Reads a chunked body, whose size is known only at its end. */
 async function readCounting(body: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array> {
 	const chunks: Uint8Array[] = [];
 	let size = 0;

@@ -1,17 +1,17 @@
-/** Which path a client that asked for an unknown one most likely meant. */
+/** Suggestions for an unknown path. */
 import { editDistance } from "../config/did-you-mean.ts";
 
-/** Longer paths are answered with nothing: the cost is length × length, and the path comes from a client. */
+/** Longest path that gets suggestions: the cost is length × length, and the path comes from a client. */
 const LONGEST = 128;
-/** Most paths named. */
+/** Most paths suggested. */
 const MOST = 3;
-/** Ranks: a typing mistake is nearer than a part of the path too many or too few. */
+/** Rank of a path with a segment too many or too few: behind every typing mistake. */
 const SHIFTED = 100;
 
 /**
- * The paths that are near, nearest first: those that differ from `path` by a letter in four of a segment at most, by slashes
- * alone, or by segments before them (`/chat/completions`, `/api/v1/models`); else the few right below it. To begin the same is
- * not near. Parameters are written `{name}`.
+ * The similar paths, most similar first: those that differ from `path` by at most a letter in four of a segment, by slashes
+ * alone, or by leading segments (`/chat/completions`, `/api/v1/models`); else the few right below it. A common beginning is
+ * not enough. Parameters are written `{name}`.
  */
 export function similarPaths(path: string, patterns: Iterable<string>): string[] {
 	if (path.length > LONGEST) return [];
@@ -25,7 +25,7 @@ export function similarPaths(path: string, patterns: Iterable<string>): string[]
 	return found.length > 0 ? found.slice(0, MOST).map(({ shown }) => shown) : childrenOf(wanted, patterns);
 }
 
-/** Where a path leads nowhere but has a few others right below it, those: `/health`. */
+/** The paths right below an unknown one, where they are few: `/health`. */
 function childrenOf(wanted: readonly string[], patterns: Iterable<string>): string[] {
 	const below = [...new Set(patterns)].filter((pattern) => {
 		const parts = segmentsOf(pattern);
@@ -38,11 +38,11 @@ function childrenOf(wanted: readonly string[], patterns: Iterable<string>): stri
 const segmentsOf = (path: string): string[] => path.split("/").filter((part) => part !== "");
 const isOpen = (part: string): boolean => part === "*" || part.startsWith(":");
 
-/** The lower the nearer; undefined: not near. */
+/** The lower the more similar; undefined: not similar. */
 function rankOf(wanted: readonly string[], pattern: readonly string[]): number | undefined {
 	if (wanted.length === 0 || pattern.length === 0) return undefined;
-	const mistakes = mistakesIn(wanted, pattern);
-	if (mistakes !== undefined) return mistakes;
+	const distance = distanceOf(wanted, pattern);
+	if (distance !== undefined) return distance;
 	if (pattern.some(isOpen)) return undefined;
 	// Slashes left out, doubled or put elsewhere.
 	if (Math.abs(wanted.length - pattern.length) === 1 && editDistance(wanted.join(""), pattern.join("")) <= 1) return 1;
@@ -51,17 +51,17 @@ function rankOf(wanted: readonly string[], pattern: readonly string[]): number |
 	return isShifted ? SHIFTED + long.length - short.length : undefined;
 }
 
-/** Letters that are wrong where each segment stands for one of the pattern's; undefined where one is another word. */
-function mistakesIn(wanted: readonly string[], pattern: readonly string[]): number | undefined {
+/** The edit distance, segment by segment; undefined where a segment is another word. */
+function distanceOf(wanted: readonly string[], pattern: readonly string[]): number | undefined {
 	const isLonger = pattern.at(-1) === "*" && wanted.length > pattern.length;
 	if (wanted.length !== pattern.length && !isLonger) return undefined;
-	let mistakes = 0;
+	let distance = 0;
 	for (const [at, part] of pattern.entries()) {
 		const word = wanted[at]!;
 		if (isOpen(part) || part === word) continue;
-		const distance = editDistance(word, part);
-		if (distance > Math.max(1, Math.floor(part.length / 4)) || distance >= part.length) return undefined;
-		mistakes += distance;
+		const edits = editDistance(word, part);
+		if (edits > Math.max(1, Math.floor(part.length / 4)) || edits >= part.length) return undefined;
+		distance += edits;
 	}
-	return mistakes;
+	return distance;
 }

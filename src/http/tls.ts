@@ -1,10 +1,10 @@
-/** Certificate and key from their files, and again when the files change. */
+/** Reading a certificate and its key, and watching their files for changes. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Logger } from "pino";
 import { StartError } from "../errors.ts";
 
-/** How often the files are looked at, ms. By content, not by events: Kubernetes swaps a symlink two levels up. */
+/** How often the files are read, ms. Polling, not events: Kubernetes swaps a symlink two levels up. */
 const POLL_MS = 10_000;
 
 /** Paths of PEM files. */
@@ -34,10 +34,10 @@ export function readTls(files: TlsFiles): TlsPair {
 }
 
 /**
- * Looks at the files every `pollMs` and calls `use` with a pair that changed and is sound, and the one before. A
- * broken pair is logged once and the one in use stays; what `use` throws is logged once as it is, and the pair tried
- * again at each look.
- * @returns stops looking
+ * Reads the files every `pollMs` and calls `use` with a valid pair that changed, and the previous one. An invalid
+ * pair is logged once and the one in use stays. An error that `use` throws is logged once, and the pair is tried
+ * again at each poll.
+ * @returns a function that stops the watch
  */
 export function watchTls(
 	files: TlsFiles,
@@ -47,8 +47,8 @@ export function watchTls(
 	use: (pair: TlsPair, previous: TlsPair) => void,
 ): () => void {
 	let inUse = first;
-	let complained = "";
-	const look = () => {
+	let lastError = "";
+	const poll = () => {
 		try {
 			const pair = newPair(files, inUse);
 			if (pair) {
@@ -56,19 +56,19 @@ export function watchTls(
 				inUse = pair;
 				logger.info({ cert: files.cert }, "The TLS certificate was replaced.");
 			}
-			complained = "";
+			lastError = "";
 		} catch (cause) {
-			const complaint = cause instanceof Error ? cause.message : String(cause);
-			if (complaint !== complained) logger.error(complaint);
-			complained = complaint;
+			const message = cause instanceof Error ? cause.message : String(cause);
+			if (message !== lastError) logger.error(message);
+			lastError = message;
 		}
 	};
-	const timer = setInterval(look, pollMs ?? POLL_MS);
+	const timer = setInterval(poll, pollMs ?? POLL_MS);
 	timer.unref();
 	return () => clearInterval(timer);
 }
 
-/** What the files hold now, where that is not `inUse`. Throws StartError where it is no sound pair. */
+/** The files' pair, where it is not `inUse`. Throws StartError where it is invalid. */
 function newPair(files: TlsFiles, inUse: TlsPair): TlsPair | undefined {
 	try {
 		const pair = readTls(files);

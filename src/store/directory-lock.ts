@@ -1,7 +1,7 @@
 /**
- * One process of a role on a data directory: two would each keep keys, sums and agents the other does not see. The lock is one
- * of SQLite's on a file of its own: the kernel gives it up with its process, however that ends, and it holds across containers that
- * share a volume, where process ids say nothing.
+ * The lock of a data directory, for one process of a role: each of two would have keys, sums and agents that the other does not see. It
+ * is a lock of SQLite's on a file of its own: the kernel releases it with its process, however that ends, and it works across
+ * containers that share a volume, where process ids mean nothing.
  */
 import { Database } from "bun:sqlite";
 import { existsSync, mkdirSync } from "node:fs";
@@ -10,24 +10,24 @@ import { join } from "node:path";
 import { StartError } from "../errors.ts";
 import { makePrivate } from "./private-file.ts";
 
-/** How often a successor looks whether its predecessor has gone, ms. */
-const AGAIN_MS = 1_000;
-/** How long a start waits for another's that happens at the same time, ms: it holds the file for a moment, and may then be refused itself. */
+/** How often a successor tries to take the lock, ms. */
+const RETRY_MS = 1_000;
+/** How long a start waits for another one at the same time, ms: that one holds the file for a moment, and may then be refused itself. */
 const BUSY_MS = 500;
 
-/** A process's hold on a directory. */
+/** The lock, as far as this process has it. */
 export interface DirectoryLock {
-	/** Who held it when this process started, as text, where this one is a successor that waits: `process 12, since 2026-11-29T09:00:00Z`. */
+	/** The holder when this process started, as text, where this one is a successor that waits: `process 12, since 2026-11-29T09:00:00Z`. */
 	readonly waitsFor?: string | undefined;
-	/** Why it can't be locked, so that nobody holds it: `SQLITE_CANTOPEN`. */
+	/** Why it can't be locked at all: `SQLITE_CANTOPEN`. */
 	readonly problem?: string | undefined;
-	/** Calls back once a successor has it, or with the reason why it can't be locked any more. */
+	/** Calls back once this successor has the lock, or with the reason why it can't be taken any more. */
 	onEnd(hook: (problem?: string) => void): void;
-	/** Lets a successor in. Safe to call twice. */
+	/** Releases the lock for a successor. Safe to call twice. */
 	release(): void;
 }
 
-/** Who holds it. */
+/** The process that holds the lock. */
 interface Holder {
 	readonly pid: number;
 	readonly host: string;
@@ -78,7 +78,7 @@ export function lockDirectory(directory: string, role: "router" | "agent", isSuc
 			release();
 			end(reasonOf(error));
 		}
-	}, AGAIN_MS);
+	}, RETRY_MS);
 	timer.unref();
 	return { waitsFor: who, onEnd, release };
 }
@@ -89,7 +89,7 @@ function opened(file: string): Database {
 	try {
 		if (isNew) makePrivateIfPossible(file);
 		db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
-		// Who holds it need not outlive a loss of power.
+		// The holder's name need not survive a loss of power.
 		db.run("PRAGMA synchronous = OFF");
 		return db;
 	} catch (error) {
@@ -98,7 +98,7 @@ function opened(file: string): Database {
 	}
 }
 
-/** A file system without owners or modes may have locks all the same. */
+/** A file system without owners or modes may still have locks. */
 function makePrivateIfPossible(file: string): void {
 	try {
 		makePrivate(file);
@@ -107,7 +107,7 @@ function makePrivateIfPossible(file: string): void {
 	}
 }
 
-/** Whether this process holds it from now on; false where another one does. Throws what else SQLite says. */
+/** Takes the lock; false where another process holds it. Throws other errors of SQLite. */
 function taken(db: Database): boolean {
 	const own: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
 	try {

@@ -1,7 +1,7 @@
-/** The ledger: a row a call, its attempts, and sums by day that outlive them. */
+/** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
 import type { Connection, Sql, WriteResult } from "./connection.ts";
 
-/** What is summed by. */
+/** The dimensions of the sums. */
 export interface UsageKey {
 	/** `2026-01-31` (UTC). */
 	readonly day: string;
@@ -22,7 +22,7 @@ export interface LedgerCall extends Omit<UsageKey, "day"> {
 	readonly status: number;
 	readonly tokensIn: number | undefined;
 	readonly tokensOut: number | undefined;
-	/** USD; undefined where nobody knows. */
+	/** USD; undefined where the price is unknown. */
 	readonly cost: number | undefined;
 	/** All the rest, as JSON. */
 	readonly details: string;
@@ -40,17 +40,17 @@ export interface LedgerAttempt {
 	readonly status?: number | undefined;
 	readonly ms: number;
 	readonly agent?: string | undefined;
-	/** What its upstream counted. */
+	/** The upstream's token counts. */
 	readonly tokens?: object | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
-	/** It was asked beside another target, which was late. */
+	/** A hedge: sent while another target was late. */
 	readonly hedge?: true | undefined;
-	/** Another's answer was used: what it cost is the router's own, and counted to no key. */
+	/** Another attempt's answer was used: the router pays for this one, and no key. */
 	readonly paid_by?: "router" | undefined;
 }
 
-/** An attempt that is not written with its call: it ended after that, or a batch or more before. */
+/** An attempt that is not written with its call's row: it ended later, or in an earlier batch. */
 export interface LateAttempt {
 	readonly call: string;
 	readonly attempt: LedgerAttempt;
@@ -59,11 +59,11 @@ export interface LateAttempt {
 /** The sums. */
 export interface UsageSums {
 	calls: number;
-	/** Those that were not answered. */
+	/** Calls that failed. */
 	failed: number;
-	/** Those whose tokens the upstream did not say. */
+	/** Calls whose upstream reported no tokens. */
 	estimated: number;
-	/** Those that were answered and whose price nobody knows: their cost is not in `cost`. */
+	/** Answered calls whose price is unknown: their cost is not in `cost`. */
 	unpriced: number;
 	tokensIn: number;
 	tokensOut: number;
@@ -76,43 +76,43 @@ export interface UsageSums {
 /** Sums of one day and one of each. */
 export type UsageRow = UsageKey & Readonly<UsageSums>;
 
-/** A batch of what happened: all of it is written or none. */
+/** A batch of rows: all of them are written or none. */
 export interface LedgerBatch {
 	readonly calls: readonly LedgerCall[];
 	readonly attempts: readonly LateAttempt[];
-	/** To be added to what stands there. */
+	/** Added to the sums that are there. */
 	readonly usage: readonly UsageRow[];
 }
 
 /** The ledger's tables. */
 export interface LedgerStore {
-	/** Unless it is written, it is as if it had not been asked for. */
+	/** Writes a batch; one that is not `written` changes nothing. */
 	write(batch: LedgerBatch): WriteResult;
-	/** What was said of the row that was refused last; no value is in it. */
+	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
-	/** Resolves when it would survive a loss of power. */
+	/** Resolves when everything written would survive a loss of power. */
 	sync(): Promise<void>;
 	call(id: string): { call: LedgerCall; attempts: LedgerAttempt[] } | undefined;
 	/** The sums of these days, both included. */
 	usage(from: string, to: string): UsageRow[];
-	/** What these sums are now. */
+	/** The current values of these sums. */
 	sums(of: readonly UsageKey[]): UsageRow[];
-	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all; undefined where that can't be read. */
+	/** USD that a key has spent on days whose name begins so: `2026-01-31`, `2026-01`, or all; undefined where it can't be read. */
 	spent(keyId: string, days: string): number | undefined;
-	/** Keys that have ever spent something. */
+	/** Ids of keys that have ever spent something. */
 	spenders(): string[];
-	/** Days of which there are sums, the latest first. */
+	/** Days with sums, the latest first. */
 	days(): string[];
 	/**
-	 * Lets go the oldest calls, `most` of them at most: those of before `before` (Unix time, ms), and as many as it takes to keep the
-	 * file's used part below `bytes`. How many went.
+	 * Deletes the oldest calls, `most` of them at most: those before `before` (Unix time, ms), and as many as it takes to keep the used
+	 * part of the file below `bytes`. The number of deleted calls.
 	 */
 	trim(before: number, bytes: number, most: number): number;
-	/** Bytes that hold something. */
+	/** Size of the used pages, bytes. */
 	used(): number;
 }
 
-/** Where there is no file, bytes: what is kept there is lost with the process, so it is not worth more of the memory. */
+/** Most that calls take in memory where there is no file, bytes: they are lost with the process. */
 const MOST_IN_MEMORY = 64 * 1024 * 1024;
 
 // Not `OR IGNORE`, which would leave out rows without a word that lack a value.
@@ -138,7 +138,7 @@ const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 const OLDEST = "SELECT MAX(id) AS id, COUNT(*) AS count FROM (SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?)";
 const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? AND model = ? AND provider = ?";
 
-/** The ledger in this database. */
+/** The ledger's tables in this database. */
 export function ledgerStore(connection: Connection): LedgerStore {
 	return {
 		used: () => connection.read((db) => [used(db)])[0] ?? 0,
@@ -252,7 +252,7 @@ function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
 	}
 }
 
-/** Bytes of the file that hold something. */
+/** Size of the used pages, bytes. */
 function used(from: Sql): number {
 	const pragma = (name: string) =>
 		Object.values(from.query(`PRAGMA ${name}`).all()[0] as Record<string, number>)[0] ?? 0;

@@ -1,4 +1,4 @@
-/** What a database in memory takes from a file that can't be written to, and gives back to one that can. */
+/** Copying between databases: from a file that can't be written to into memory, and back into one that can. */
 import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -6,12 +6,12 @@ import type { Sql, Value } from "./connection.ts";
 import { SUMS } from "./ledger-table.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
-/** What is asked for on a call's way, and is small: single calls stay where they are. */
+/** Small tables that calls need. The rows of single calls are not copied. */
 const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_days"];
-/** Calls, the newest, that are given to a file: as many as wait on a full disk. More would keep calls waiting for seconds. */
+/** The newest calls that are copied to a file: as many as wait on a full disk. More would keep calls waiting for seconds. */
 const MOST_CALLS = 10_000;
 
-/** Revoked keys are so for good, whoever changed one last; of other versions the later one counts. A text that is no JSON gives way. */
+/** A revoked key stays revoked, whichever version is later; else the later version counts. Text that is no JSON is overwritten. */
 export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value
 	WHERE CASE WHEN NOT json_valid(keys.value) OR NOT json_valid(excluded.value) THEN 1
 	ELSE (excluded.value ->> 'revokedAt' IS NOT NULL, coalesce(excluded.value ->> 'changedAt', 0))
@@ -19,12 +19,12 @@ export const SAVE_KEY = `INSERT INTO keys (id, value) VALUES (?1, ?2) ON CONFLIC
 
 const NAMED_BY = ["day", "key_id", "user", "model", "provider"];
 
-/** Copies what a file holds that can be read, though not written to: callers' keys are good on a disk without room, too. */
+/** Copies the tables of a file that can be read but not written: keys work on a full disk, too. Whether that was possible. */
 export function takeOver(file: string, to: Database): boolean {
 	try {
 		const log = `${file}-wal`;
 		const hasLog = existsSync(log) && statSync(log).size > 0;
-		// Beside a log the file alone is not the newest: a key in it may be revoked.
+		// Beside a write-ahead log the file alone is not the newest state: a key in it may be revoked.
 		const from = hasLog
 			? new Database(file, { readonly: true })
 			: new Database(`${pathToFileURL(file)}?immutable=1`, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
@@ -43,21 +43,21 @@ export function takeOver(file: string, to: Database): boolean {
 			from.close();
 		}
 	} catch {
-		// The reason is that of the opening, which was told.
+		// The reason is that of the opening, which was reported.
 		return false;
 	}
 }
 
-/** Puts down which sums a database in memory took from a file: only what is added to them is that file's to get. */
+/** Records the sums that a database in memory took from a file: only additions to them are merged into the file. */
 export function rememberBase(db: Database): void {
 	db.run("CREATE TABLE base AS SELECT * FROM usage_days");
 	db.run("CREATE UNIQUE INDEX base_names ON base (day, key_id, user, model, provider)");
 }
 
 /**
- * Adds to a file what a database that is none on the disk holds and the file does not, in one transaction: a base remembered by
- * {@link rememberBase}, or a file that was deleted, whose sums were all written once. Sums count once, be the file the one that they were taken from,
- * a copy of it, or a new one. Throws what SQLite says; nothing is added then.
+ * Adds to a file, in one transaction, the rows of a database that is not on the disk: one in memory with a base recorded by
+ * {@link rememberBase}, or a file that was deleted, whose sums were all written once. Sums count once, whether the file is the one that
+ * they were taken from, a copy of it, or a new one. Throws SQLite's error; nothing is added then.
  */
 export function mergeInto(to: Database, from: Database): void {
 	const hasBase = from.query("SELECT 1 FROM sqlite_master WHERE name = 'base'").get() !== null;
@@ -97,7 +97,7 @@ export function mergeInto(to: Database, from: Database): void {
 	add.immediate();
 }
 
-/** The columns of `usage_days`, then what of each sum is the base. */
+/** The columns of `usage_days`, then the base of each sum. */
 function sumsAndBase(base: string): string {
 	const columns = [...NAMED_BY, "key", "team", ...SUMS].map((column) => `sums.${column}`);
 	const bases = SUMS.map((sum) => `coalesce(base.${sum}, 0)`);
@@ -105,7 +105,7 @@ function sumsAndBase(base: string): string {
 		ON ${NAMED_BY.map((column) => `sums.${column} = base.${column}`).join(" AND ")}`;
 }
 
-/** What a file has, or at least what it had, and what was added since. */
+/** The file's sum, or at least its base, plus the additions since. */
 const ADD_SUMS = `INSERT INTO usage_days VALUES (${Array.from({ length: 16 }, (_, at) => `?${at + 1}`).join(", ")})
 	ON CONFLICT DO UPDATE SET ${SUMS.map((sum, at) => `${sum} = max(${sum}, ?${at + 17}) + ?${at + 8} - ?${at + 17}`).join(", ")}`;
 

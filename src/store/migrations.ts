@@ -1,4 +1,4 @@
-/** The database's shape, step by step: the number of steps taken is its `user_version`. Steps are only ever added. */
+/** The migrations of the database; the number of those taken is its `user_version`. Migrations are only ever added. */
 export const MIGRATIONS: readonly string[] = [
 	`CREATE TABLE agents (
 		name TEXT PRIMARY KEY,
@@ -18,7 +18,7 @@ export const MIGRATIONS: readonly string[] = [
 		name TEXT PRIMARY KEY,
 		first_at INTEGER NOT NULL
 	) STRICT;`,
-	// Ids of calls begin with their time, so that rows are added at the end, and the oldest are the first.
+	// Ids of calls begin with their time, so that new rows are at the end and the oldest first.
 	`ALTER TABLE agent_tokens ADD COLUMN revoked_at INTEGER;
 	CREATE TABLE keys (
 		id TEXT PRIMARY KEY,
@@ -70,6 +70,6 @@ export const MIGRATIONS: readonly string[] = [
 		PRIMARY KEY (day, key_id, user, model, provider)
 	) STRICT, WITHOUT ROWID;
 	CREATE INDEX usage_by_key ON usage_days (key_id, day, cost);`,
-	// Those that were over when their call was, as JSON: a second row for each call cost 7 µs more. Later ones have rows of their own.
+	// Attempts that ended before their call, as JSON: a second row for each call is expensive. Later ones have rows of their own.
 	"ALTER TABLE calls ADD COLUMN attempts TEXT;",
 ];

@@ -1,10 +1,10 @@
-/** Files of the data directory: nobody else's to read. */
+/** Access rights of the data directory and its files. */
 import { accessSync, chmodSync, chownSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
- * Makes a new file private, and where root made it (`router agents invite`, a first start by makePrivate), its directory's owner's: the router
- * may run as that one. Throws what the file system says.
+ * Makes a new file readable for its owner alone. A file that root made (`router agents invite`, a first manual start) gets its
+ * directory's owner: the router may run as that user. Throws the file system's error.
  */
 export function makePrivate(file: string): void {
 	chmodSync(file, 0o600);
@@ -12,7 +12,7 @@ export function makePrivate(file: string): void {
 	if (process.getuid?.() === 0 && uid !== 0) chownSync(file, uid, gid);
 }
 
-/** The code of why a directory, or the nearest one above it, can't be written (`EROFS`); undefined where it can. */
+/** The error code (`EROFS`) of a directory, or the nearest one above it, that can't be written; undefined where it can. */
 export function unwritable(directory: string): string | undefined {
 	try {
 		accessSync(directory, constants.W_OK);

@@ -1,9 +1,8 @@
-/** Messages between replicas: published to all, lost where somebody is not connected. */
-
+/** Messages between replicas: published to all, lost for a replica that is not connected. */
 import type { SharedRedis } from "./redis.ts";
 import type { RedisClient } from "./redis-client.ts";
 
-/** What a channel's listeners get. */
+/** Called with each message of a channel. */
 export type BusMessage = (text: string) => void;
 
 /** Channels of one Redis. Connects when `open` is called. */
@@ -14,24 +13,24 @@ export class RedisBus {
 
 	constructor(private readonly redis: SharedRedis) {}
 
-	/** Hears a channel's messages. To be called before `open`. */
+	/** Listens to a channel. To be called before `open`. */
 	listen(channel: string, listener: BusMessage): void {
 		const name = this.redis.key(channel);
 		const listeners = this.#listeners.get(name) ?? new Set();
 		this.#listeners.set(name, listeners.add(listener));
 	}
 
-	/** Hears each time that messages may have been missed: after the subscription began, or began again. */
+	/** Calls the listener each time that messages may have been missed: after a subscription began, or began again. */
 	onResumed(listener: () => void): void {
 		this.#resumed.add(listener);
 	}
 
-	/** Sends a message. Returns at once; nobody knows who got it. */
+	/** Sends a message. Returns at once; delivery is not confirmed. */
 	publish(channel: string, text: string): void {
 		void this.redis.run((client) => client.publish(this.redis.key(channel), text));
 	}
 
-	/** Begins to listen, for as long as it takes. Returns how to end it. */
+	/** Subscribes, and tries until it succeeds. Returns a function that ends it. */
 	open(): () => void {
 		const client = this.redis.subscriber();
 		this.#client = client;

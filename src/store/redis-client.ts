@@ -1,16 +1,16 @@
-/** Connections to Redis, in every form it is run. ioredis: Bun's own client knows neither Sentinel nor Cluster. */
+/** Connections to a single Redis, Sentinel or a Cluster. By ioredis: Bun's own client knows neither Sentinel nor Cluster. */
 import { rootCertificates } from "node:tls";
 import { Cluster, Redis } from "ioredis";
 import type { RedisAddress } from "../config/redis-url.ts";
 
-/** A client. Commands fail at once while there is no connection; connections are made again for ever. */
+/** A client. Commands fail at once while there is no connection; it reconnects without end. */
 export type RedisClient = Redis | Cluster;
 
-/** Longest pause between two tries to connect, ms: a Redis that is back is found within this. */
+/** Longest pause between two tries to connect, ms. */
 const RETRY_MS = 1_000;
 const CONNECT_MS = 2_000;
 
-/** Makes one, which begins to connect. @param ca PEM with further authorities */
+/** Creates a client, which begins to connect. @param ca PEM with further authorities */
 export function redisClient(address: RedisAddress, ca: string | undefined): RedisClient {
 	const { kind, nodes, tls, username, password, database, master, sentinelPassword } = address;
 	const secure = tls ? { tls: ca === undefined ? {} : { ca: [...rootCertificates, ca] } } : {};
@@ -18,7 +18,7 @@ export function redisClient(address: RedisAddress, ca: string | undefined): Redi
 		...secure,
 		...(username === undefined ? {} : { username }),
 		...(password === undefined ? {} : { password }),
-		// RESP3 would need one more answer before the first command, and nothing here uses it.
+		// RESP3 needs one more answer before the first command, and nothing here uses it.
 		protocol: 2 as const,
 		enableOfflineQueue: false,
 		autoResendUnfulfilledCommands: false,
@@ -36,7 +36,7 @@ export function redisClient(address: RedisAddress, ca: string | undefined): Redi
 			clusterRetryStrategy: retryStrategy,
 			clusterNodeRetryStrategy: retryStrategy,
 			slotsRefreshTimeout: CONNECT_MS,
-			// Names in certificates are host names: addresses that the cluster tells of would not match.
+			// Certificates have host names: addresses that the cluster lists would not match.
 			...(tls ? { dnsLookup: (host, callback) => callback(null, host) } : {}),
 		});
 	}

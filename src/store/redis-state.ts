@@ -1,29 +1,29 @@
-/** Whether Redis is asked, as a table (design.md beside this file shows it): pure, no clock, no socket. */
+/** The state machine of the connection to Redis (design.md beside this file has its table): pure, no clock, no socket. */
 
 /** Commands are sent in `up` alone. */
 export type RedisState = "away" | "unsure" | "up" | "unfit";
 
 /**
- * - `ready`: a connection is there, and the version is one that will do
- * - `unfit`: a connection is there to a version that will not do
- * - `lost`: the connection is gone
+ * - `ready`: connected, to a version that is new enough
+ * - `unfit`: connected, to a version that is too old
+ * - `lost`: the connection was closed
  * - `reply`: an answer came in time, to a command or to a probe
- * - `miss`: none came in time, or the server says that it can't serve now
+ * - `miss`: no answer came in time, or the server says that it can't serve now
  */
 export type RedisEvent = "ready" | "unfit" | "lost" | "reply" | "miss";
 
-/** Misses in a row that end `up`: one may be a pause of our own, and those under way miss together. */
+/** Misses in a row that end `up`: a single one may be a pause of this process, and all commands in flight miss together. */
 export const MOST_MISSES = 3;
 
-/** Where it stands. */
-export interface RedisStanding {
+/** The state, and what it counts. */
+export interface RedisStatus {
 	readonly state: RedisState;
 	/** In a row, while `up`. */
 	readonly misses: number;
 }
 
 /** Before the first connection. */
-export const AWAY: RedisStanding = { state: "away", misses: 0 };
+export const AWAY: RedisStatus = { state: "away", misses: 0 };
 
 const TABLE: Readonly<Record<RedisState, Partial<Record<RedisEvent, RedisState>>>> = {
 	away: { ready: "unsure", unfit: "unfit" },
@@ -32,13 +32,13 @@ const TABLE: Readonly<Record<RedisState, Partial<Record<RedisEvent, RedisState>>
 	unfit: { lost: "away" },
 };
 
-/** Where it stands after `event`; one that means nothing there changes nothing. */
-export function afterEvent(standing: RedisStanding, event: RedisEvent): RedisStanding {
-	const { state, misses } = standing;
+/** The status after `event`; an event without a meaning in this state changes nothing. */
+export function afterEvent(status: RedisStatus, event: RedisEvent): RedisStatus {
+	const { state, misses } = status;
 	if (state === "up" && event === "miss") {
 		return misses + 1 < MOST_MISSES ? { state, misses: misses + 1 } : { state: "unsure", misses: 0 };
 	}
-	if (state === "up" && event === "reply") return misses === 0 ? standing : { state, misses: 0 };
+	if (state === "up" && event === "reply") return misses === 0 ? status : { state, misses: 0 };
 	const next = TABLE[state][event];
-	return next ? { state: next, misses: 0 } : standing;
+	return next ? { state: next, misses: 0 } : status;
 }

@@ -1,20 +1,17 @@
-/**
- * The shared Redis: whatever state it is in, nobody waits for it longer than its deadline, and nobody fails because of it.
- * Its states stand in design.md beside this file.
- */
+/** The shared Redis: in every state a caller waits at most until its deadline, and never fails. design.md has its states. */
 import type { RedisAddress } from "../config/redis-url.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type RedisClient, redisClient } from "./redis-client.ts";
-import { AWAY, afterEvent, type RedisEvent, type RedisStanding, type RedisState } from "./redis-state.ts";
+import { AWAY, afterEvent, type RedisEvent, type RedisState, type RedisStatus } from "./redis-state.ts";
 
-/** How often an unsure Redis is asked whether it answers, ms. */
+/** How often an unsure Redis is sent a `PING`, ms. */
 const PROBE_MS = 250;
-/** Probes in vain until the connection is made anew: it may lead to a machine that is gone. */
+/** Unanswered probes until the connection is made anew: it may lead to a machine that is gone. */
 const MOST_PROBES = 20;
-/** The oldest version that does what is needed. */
+/** The oldest supported version. */
 const OLDEST = [6, 2] as const;
 
-/** Why a command gave nothing. `refused`: it was not sent, since Redis is known to be away. */
+/** Why a command has no result. `refused`: it was not sent, since Redis is known to be away. */
 export type RedisFailure = "refused" | "timeout" | "lost" | "error";
 
 /** A script, known to the server by its hash. All keys must lie in one slot. */
@@ -23,7 +20,7 @@ export interface RedisScript {
 	readonly lua: string;
 }
 
-/** What is told of it. Called synchronously; must not throw. */
+/** Hears of changes and failures. Called synchronously; must not throw. */
 export interface RedisListener {
 	/** The state changed. `reason` says why it is not `up`: a clause without address or secret. */
 	changed(state: RedisState, reason: string | undefined): void;
@@ -32,7 +29,7 @@ export interface RedisListener {
 	refused(word: string): void;
 }
 
-/** How to reach it. */
+/** The server, and the deadline of its commands. */
 export interface RedisOptions {
 	readonly address: RedisAddress;
 	readonly ca?: string | undefined;
@@ -45,10 +42,10 @@ export interface RedisOptions {
 type Command = (client: RedisClient) => Promise<unknown>;
 type Scripted = Record<string, ((...args: unknown[]) => Promise<unknown>) | undefined>;
 
-/** One for a process. Connects when `open` is called. */
+/** The connection to Redis, one for a process. Connects when `open` is called. */
 export class SharedRedis {
 	#client: RedisClient | undefined;
-	#standing: RedisStanding = AWAY;
+	#status: RedisStatus = AWAY;
 	#reason: string | undefined = "it was not reached yet";
 	#probe: ReturnType<typeof setInterval> | undefined;
 	#probes = 0;
@@ -62,7 +59,7 @@ export class SharedRedis {
 
 	/** Whether commands are sent. */
 	get isUp(): boolean {
-		return this.#standing.state === "up";
+		return this.#status.state === "up";
 	}
 
 	/** The full name of a key or channel. */
@@ -70,14 +67,14 @@ export class SharedRedis {
 		return this.options.prefix + name;
 	}
 
-	/** Begins to connect, for as long as it takes. Returns how to end it. */
+	/** Begins to connect, and tries until it succeeds. Returns a function that disconnects. */
 	open(): () => void {
 		const client = this.#connect();
 		this.#client = client;
 		client.on("ready", () => void this.#ready(client));
 		client.on("close", () => this.#event("lost", "the connection was lost"));
 		client.on("end", () => this.#event("lost", "the connection was lost"));
-		client.on("error", (error: Error) => this.#complain(error));
+		client.on("error", (error: Error) => this.#reportError(error));
 		return () => {
 			clearInterval(this.#probe);
 			this.#client = undefined;
@@ -86,12 +83,12 @@ export class SharedRedis {
 		};
 	}
 
-	/** Hears each time that commands are sent again: what was missed meanwhile has to be read. */
+	/** Calls the listener each time that commands can be sent again: changes missed meanwhile have to be read then. */
 	onUp(listener: () => void): void {
 		this.#upListeners.add(listener);
 	}
 
-	/** Runs a command: what it gave, or undefined where nothing came in time or the server refused it. Never rejects. */
+	/** Runs a command: its result, or undefined where none came in time or the server refused it. Never rejects. */
 	run<T>(command: (client: RedisClient) => Promise<T>): Promise<T | undefined> {
 		if (this.isUp) return this.#send(command, false) as Promise<T | undefined>;
 		this.options.listener.failed("refused");
@@ -107,12 +104,12 @@ export class SharedRedis {
 		return this.run((client) => this.#scripted(client, script, "", keys, args));
 	}
 
-	/** The same, with texts in its answer as bytes. */
+	/** The same, with texts in its result as bytes. */
 	scriptBuffer(script: RedisScript, keys: readonly string[], args: readonly (string | number | Uint8Array)[]) {
 		return this.run((client) => this.#scripted(client, script, "Buffer", keys, args));
 	}
 
-	/** Another connection of the same kind, for subscriptions: it keeps what it is asked until it is connected. */
+	/** Another connection of the same kind, for subscriptions: it queues commands until it is connected. */
 	subscriber(): RedisClient {
 		const client = this.#connect();
 		client.on("error", () => undefined);
@@ -147,37 +144,37 @@ export class SharedRedis {
 			this.#event("miss", `it gave no answer within ${this.options.timeoutMs} ms`);
 			failed("timeout");
 		});
-		const came = (): boolean => {
+		const isFirst = (): boolean => {
 			const isInTime = !entry.isOver;
 			entry.isOver = true;
 			return isInTime;
 		};
 		this.#begin(command).then(
 			(value) => {
-				if (!came()) return;
+				if (!isFirst()) return;
 				this.#event("reply", undefined);
 				resolve(value);
 			},
 			(error: Error) => {
-				if (came()) failed(this.#judge(error));
+				if (isFirst()) failed(this.#classify(error));
 			},
 		);
 		return promise;
 	}
 
 	async #begin(command: Command): Promise<unknown> {
-		// A client that is not connected throws or rejects, as the command has it.
+		// A client that is not connected throws or rejects, depending on the command.
 		return command(this.#client!);
 	}
 
-	/** What a command's failure says of the server. */
-	#judge({ name, message }: Error): RedisFailure {
+	/** The kind of a command's failure; one that shows the server's state changes the state here. */
+	#classify({ name, message }: Error): RedisFailure {
 		if (name !== "ReplyError") {
 			this.#event("miss", "the connection was lost");
 			return "lost";
 		}
 		const word = /^[A-Z]+/.exec(message)?.[0] ?? "ERR";
-		// Words of a server that is there and can't serve: while it loads, or lost its master or its slots.
+		// A server that answers and can't serve: while it loads, or has lost its master or its slots.
 		if (/^(?:LOADING|MASTERDOWN|CLUSTERDOWN|READONLY|TRYAGAIN)$/.test(word)) this.#event("miss", `it says ${word}`);
 		else this.#event("reply", undefined);
 		this.options.listener.refused(word);
@@ -191,9 +188,9 @@ export class SharedRedis {
 	}
 
 	#event(event: RedisEvent, reason: string | undefined): void {
-		const before = this.#standing.state;
-		this.#standing = afterEvent(this.#standing, event);
-		const { state } = this.#standing;
+		const before = this.#status.state;
+		this.#status = afterEvent(this.#status, event);
+		const { state } = this.#status;
 		if (state === before) return;
 		this.#reason = state === "up" ? undefined : reason;
 		clearInterval(this.#probe);
@@ -219,9 +216,9 @@ export class SharedRedis {
 		this.#client?.disconnect(true);
 	}
 
-	/** The reason of an outage, as far as it can be told without the address and the password that Redis's words may hold. */
-	#complain(error: Error & { code?: string }): void {
-		const { state } = this.#standing;
+	/** Reports the reason of an outage, without the address and the password that Redis's message may contain. */
+	#reportError(error: Error & { code?: string }): void {
+		const { state } = this.#status;
 		if (state !== "away") return;
 		const word = /^[A-Z]{3,}/.exec(error.message)?.[0];
 		const reason = error.code ?? word ?? "no connection";
@@ -231,7 +228,7 @@ export class SharedRedis {
 	}
 }
 
-/** Why this server will not do; undefined where it will, or does not say which version it is. */
+/** Why this server's version is not supported; undefined where it is, or the server does not say it. */
 async function versionProblem(client: RedisClient): Promise<string | undefined> {
 	const info = await client.info("server").catch(() => "");
 	const [, version = "", major, minor] = /redis_version:((\d+)\.(\d+)\S*)/.exec(info) ?? [];

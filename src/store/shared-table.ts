@@ -1,7 +1,7 @@
 /**
- * A small table that every replica holds in memory and Redis holds for those who come later. Of two versions of a row the
- * higher number counts, everywhere, in whatever order news come; so a Redis that was flushed is filled again by the replicas, and a
- * replica that missed news reads them. design.md beside this file says how.
+ * A small table that every replica has in memory, with a copy in Redis for replicas that start later. Of two versions of a row the
+ * higher number counts, in whatever order changes arrive: the replicas fill a flushed Redis again, and a replica that missed changes
+ * reads them. design.md beside this file has the rules.
  */
 import type { SharedRedis } from "./redis.ts";
 import type { RedisBus } from "./redis-bus.ts";
@@ -15,26 +15,26 @@ export interface SharedRow {
 	readonly value: string;
 }
 
-/** The table's side in the replica. Called synchronously; must not throw. */
+/** The replica's own rows. Called synchronously; must not throw. */
 export interface TableHolder {
-	/** Takes over rows that others have; those it has in this version, or a later one, it leaves alone. */
+	/** Takes over rows of other replicas; rows that it has in this version or a later one stay. */
 	take(rows: readonly SharedRow[]): void;
 	/** All rows it has. */
 	rows(): Iterable<SharedRow>;
-	/** Rows that another process has put into what the replica holds, since this was last asked; asked every second. */
+	/** Rows that another process has added to the replica's own storage since the last call. Called every second. */
 	found?(): readonly SharedRow[];
-	/** Whether a row will never matter again: it is taken out of Redis. */
+	/** Whether a row is obsolete: it is removed from Redis. */
 	isOver?(field: string): boolean;
 }
 
-/** How often it is looked whether something was missed, ms. */
-const LOOK_MS = 1_000;
-/** Rows put by one script. */
+/** How often the revision is compared, ms: another one shows that changes were missed. */
+const POLL_MS = 1_000;
+/** Most rows that one script writes. */
 const MOST_ROWS = 200;
 
 /**
- * KEYS: the table, its revision. ARGV: channel, days it is kept in ms, then field, version and value of each row. Puts those that are
- * newer, and tells what it put with the revision that this made. Returns the revision.
+ * KEYS: the table, its revision. ARGV: channel, time to live in ms, then field, version and value of each row. Writes rows that are
+ * newer, and publishes them with the new revision. Returns the revision.
  */
 const PUT = {
 	name: "routerPut",
@@ -60,13 +60,13 @@ return revision`,
 export class SharedTable {
 	readonly #key: string;
 	readonly #revisionKey: string;
-	/** Of the state that this replica has taken over; undefined before the first reading. */
+	/** The revision that this replica has taken over; undefined before the first reading. */
 	#seen: number | undefined;
 	#isReading = false;
 
 	/**
 	 * @param name unique among the tables of a prefix
-	 * @param ttlMs how long Redis keeps it when no replica is there to renew it
+	 * @param ttlMs how long Redis keeps the table when no replica renews it
 	 */
 	constructor(
 		private readonly redis: SharedRedis,
@@ -78,54 +78,54 @@ export class SharedTable {
 		// One slot for both.
 		this.#key = redis.key(`{${name}}`);
 		this.#revisionKey = redis.key(`{${name}}:revision`);
-		bus.listen(name, (text) => this.#hear(text));
+		bus.listen(name, (text) => this.#receive(text));
 		bus.onResumed(() => void this.#read());
 		redis.onUp(() => void this.#read());
 	}
 
-	/** Begins to look for what was missed. Returns how to end it. */
+	/** Begins to look for missed changes. Returns a function that ends it. */
 	open(): () => void {
-		const timer = setInterval(() => void this.#look(), LOOK_MS);
+		const timer = setInterval(() => void this.#poll(), POLL_MS);
 		timer.unref();
 		return () => clearInterval(timer);
 	}
 
-	/** Tells the others of rows. Returns at once; what Redis does not take now it is told later. */
+	/** Publishes rows. Returns at once; rows that Redis does not take now are written after the next reading. */
 	async put(rows: readonly SharedRow[]): Promise<void> {
 		for (let at = 0; at < rows.length; at += MOST_ROWS) {
 			const some = rows.slice(at, at + MOST_ROWS).flatMap(({ field, version, value }) => [field, version, value]);
 			const keys = [this.#key, this.#revisionKey];
 			const revision = await this.redis.script(PUT, keys, [this.redis.key(this.name), this.ttlMs, ...some]);
 			if (typeof revision !== "number") this.#seen = undefined;
-			else this.#reached(revision);
+			else this.#advance(revision);
 		}
 	}
 
-	/** Forgets a row in Redis; the others forget theirs by themselves. */
+	/** Removes a row from Redis; other replicas remove their own copies. */
 	remove(field: string): void {
 		void this.redis.run((client) => client.hdel(this.#key, field));
 	}
 
-	/** Nothing was missed if this is the next one. Else the next look reads all. */
-	#reached(revision: number): void {
+	/** Nothing was missed if this revision is the next one. Else the next poll reads all rows. */
+	#advance(revision: number): void {
 		if (this.#seen !== undefined && revision === this.#seen + 1) this.#seen = revision;
 	}
 
-	#hear(text: string): void {
+	#receive(text: string): void {
 		const message = parse(text);
 		if (!message) return;
 		this.holder.take(message.rows);
-		this.#reached(message.revision);
+		this.#advance(message.revision);
 	}
 
-	async #look(): Promise<void> {
+	async #poll(): Promise<void> {
 		const revision = await this.redis.run((client) => client.get(this.#revisionKey));
 		if (revision === undefined) return;
 		if (revision === null || Number(revision) !== this.#seen) await this.#read();
 		await this.put(this.holder.found?.() ?? []);
 	}
 
-	/** Takes over what Redis has, and gives it what it lacks. */
+	/** Takes over all rows of Redis, and writes those that it lacks. */
 	async #read(): Promise<void> {
 		if (this.#isReading) return;
 		this.#isReading = true;
@@ -135,14 +135,14 @@ export class SharedTable {
 			if (!all) return;
 			const held = Object.entries(all).flatMap(([field, text]) => rowOf(field, text) ?? []);
 			for (const { field } of held) if (this.holder.isOver?.(field)) this.remove(field);
-			// Read after the revision, so it holds at least that much.
+			// The rows were read after the revision, so they are at least as new.
 			this.#seen = Number(revision ?? 0);
 			this.holder.take(held);
 			const versions = new Map(held.map(({ field, version }) => [field, version]));
-			const lacking = [...this.holder.rows()].filter(
+			const missing = [...this.holder.rows()].filter(
 				({ field, version }) => version > (versions.get(field) ?? -Infinity),
 			);
-			await this.put(lacking);
+			await this.put(missing);
 		} finally {
 			this.#isReading = false;
 		}
@@ -161,7 +161,7 @@ function parse(text: string): { revision: number; rows: SharedRow[] } | undefine
 		const rows = put.map(([field, version, value]) => ({ field, version: Number(version), value }));
 		return { revision, rows: rows.filter(({ version }) => Number.isFinite(version)) };
 	} catch {
-		// Somebody else publishes there.
+		// Another program publishes there.
 		return undefined;
 	}
 }
