@@ -277,7 +277,7 @@ const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] =
  */
 export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 	return {
-		...decoder,
+		counted: () => decoder.counted?.(),
 		push(event): Out {
 			try {
 				return decoder.push(event);
