@@ -68,10 +68,10 @@ describe("a call that is let through", () => {
 		const place = lease();
 		const { made } = transport({
 			entering: Promise.resolve(place),
-			answer: async () => responseAnswer(Response.json({ ok: true })),
+			answer: async () => responseAnswer(Response.json({ ok: true }, { headers: { "content-length": "11" } })),
 		});
 		const answer = await made.send(CALL, stays);
-		expect(await answer.body.text!()).toBe('{"ok":true}');
+		expect(await answer.whole!.text()).toBe('{"ok":true}');
 		expect(place.log.at(-1)).toBe("release");
 	});
 

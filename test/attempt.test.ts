@@ -14,7 +14,7 @@ afterEach(() => clock.mockRestore());
 
 test("what it needs may take its time though the others get the whole of theirs", async () => {
 	const supplied = Promise.withResolvers<Map<string, unknown>>();
-	const answer = { status: 200, headers: new Headers({ "content-length": "2" }), body: { text: async () => "{}" } };
+	const answer = { status: 200, headers: new Headers({ "content-length": "2" }), whole: { text: async () => "{}" } };
 	const provider = {
 		name: "box",
 		needs: () => ["a picture"],

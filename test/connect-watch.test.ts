@@ -21,7 +21,7 @@ const slowly = (ms: number) =>
 	});
 const send = async (connectMs?: number) => {
 	const answer = await transport.send({ url: `${upstream.origin}/v1`, headers: {}, body: "{}" }, never, connectMs);
-	return answer.body.text?.();
+	return answer.whole?.text();
 };
 
 test("a whole answer's connection that does not come about in time is ETIMEDOUT", async () => {
@@ -56,7 +56,7 @@ test("an upstream that thinks for longer than a connection may take is waited fo
 		await answers("200 OK", "fine")(connection);
 	});
 	const answer = await transport.send({ url: `${fresh.origin}/v1`, headers: {}, body: "{}" }, never, 1_000);
-	expect([await answer.body.text?.(), fresh.accepted]).toEqual(["fine", 2]);
+	expect([await answer.whole?.text(), fresh.accepted]).toEqual(["fine", 2]);
 	fresh.stop();
 });
 

@@ -42,6 +42,11 @@ export interface UpstreamAnswer {
 	readonly status: number;
 	readonly headers: Headers;
 	readonly body: ByteSource;
+	/**
+	 * All of it as text, instead of reads: there where its length is known and one read of it is cheaper. Rejects as `read` does, also
+	 * where it is shorter than that.
+	 */
+	readonly whole?: { text(): Promise<string> } | undefined;
 }
 
 /** Whether the status says that all went well. */
@@ -53,8 +58,6 @@ export function isOk({ status }: Pick<UpstreamAnswer, "status">): boolean {
 export interface ByteSource {
 	/** The next bytes, never none; undefined at a clean end. Rejects where the connection broke or the signal was aborted. */
 	read(): Promise<Uint8Array | undefined>;
-	/** All of it as text, instead of reads: there where that is cheaper. Rejects as `read` does. */
-	text?(): Promise<string>;
 }
 
 /** One place where a model runs. The id is stable across reloads: state is keyed by it. */

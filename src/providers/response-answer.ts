@@ -1,9 +1,16 @@
 /** A web `Response` as an upstream's answer. */
 import type { ByteSource, UpstreamAnswer } from "./provider.ts";
 
+/** Largest whole answer that is kept in memory, bytes: long embeddings run to tens of MB, nothing honest runs to this. */
+export const MAX_ANSWER = 256 * 1024 * 1024;
+
 /** Reads nothing until it is asked to. */
 export function responseAnswer(response: Response): UpstreamAnswer {
-	return { status: response.status, headers: response.headers, body: new ResponseBody(response) };
+	const { status, headers } = response;
+	const length = headers.get("content-length");
+	// A compressed body, which nobody asked for, is longer than it says.
+	const isWhole = length !== null && Number(length) <= MAX_ANSWER && !headers.has("content-encoding");
+	return { status, headers, body: new ResponseBody(response), whole: isWhole ? response : undefined };
 }
 
 class ResponseBody implements ByteSource {
@@ -14,9 +21,5 @@ class ResponseBody implements ByteSource {
 	async read(): Promise<Uint8Array | undefined> {
 		this.#reader ??= this.response.body?.getReader();
 		return (await this.#reader?.read())?.value;
-	}
-
-	text(): Promise<string> {
-		return this.response.text();
 	}
 }

@@ -154,7 +154,7 @@ export class Attempt {
 			try {
 				answer = await provider.transport.send(request, deadline.signal, limits.connectMs);
 				const isStream = call.stream && isOk(answer) && !isJson(answer);
-				if (!isStream) text = await readJsonText(answer, deadline);
+				if (!isStream) text = await (answer.whole ? answer.whole.text() : readJsonText(answer, deadline));
 			} catch (thrown) {
 				return this.#failed(deadline.failure ?? transportFailure(thrown, answer !== undefined), answer?.status);
 			}

@@ -226,7 +226,7 @@ class Attempt implements OpenAttempt {
 		known.queued += uncached;
 		if (isStream) known.unanswered.add(this);
 		const before = known.breaker;
-		known.breaker = breakerAfter(before, "begun", this.startedAt);
+		if (before.state !== "closed") known.breaker = breakerAfter(before, "begun", this.startedAt);
 		this.#isToTell = known.breaker !== before;
 	}
 

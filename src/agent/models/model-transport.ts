@@ -71,7 +71,7 @@ async function forward(
 	}
 	lease.bytesCame();
 	if (answer.status >= 500) lease.suspect();
-	const { body } = answer;
+	const { body, whole } = answer;
 	const ended = () => {
 		signal.removeEventListener("abort", release);
 		release();
@@ -89,9 +89,8 @@ async function forward(
 				throw thrown;
 			}
 		},
-		...(body.text && { text: () => body.text!().finally(ended) }),
 	};
-	const relayed = { ...answer, body: source };
+	const relayed = { ...answer, body: source, whole: whole && { text: () => whole.text().finally(ended) } };
 	if (answer.status !== 400) return relayed;
 	const text = explain(await readText(relayed, MAX_REFUSAL));
 	const headers = new Headers(answer.headers);
@@ -201,6 +200,5 @@ function textSource(text: string): ByteSource {
 			rest = undefined;
 			return chunk?.length ? chunk : undefined;
 		},
-		text: async () => text,
 	};
 }

@@ -1,8 +1,6 @@
 /** Reading an upstream's whole answer. */
 import type { UpstreamAnswer } from "../../providers/provider.ts";
-
-/** Largest non-streamed answer kept in memory, bytes: long embeddings run to tens of MB, nothing honest runs to this. */
-const MAX_ANSWER = 256 * 1024 * 1024;
+import { MAX_ANSWER } from "../../providers/response-answer.ts";
 
 /** The router's own refusal to read on; the message is a predicate for the upstream's name. */
 export class AnswerTooLarge extends Error {}
@@ -16,22 +14,17 @@ interface Ends {
 const CLOSING_MS = 5000;
 
 /** The answer's text. Throws when the body breaks off or is shorter than it said; AnswerTooLarge past `limit` bytes. */
-export function readText({ headers, body }: UpstreamAnswer, limit = MAX_ANSWER): Promise<string> {
-	const length = headers.get("content-length");
-	// A compressed body, which nobody asked for, is longer than it says.
-	const isPlain = !headers.has("content-encoding");
-	if (body.text && isPlain && length !== null && Number(length) <= limit) return body.text();
-	return readCounting(body, limit);
+export function readText({ headers, body, whole }: UpstreamAnswer, limit = MAX_ANSWER): Promise<string> {
+	return whole && Number(headers.get("content-length")) <= limit ? whole.text() : readCounting(body, limit);
 }
 
 /**
- * The text of an answer that is to be JSON. Where its connection breaks, or falls silent, behind a JSON that is complete, nothing of
- * it is missing: it counts as whole, and `connection`, which is of no more use, is ended. Throws as `readText` does.
+ * The text of an answer that is to be JSON, and is not `whole`. Where its connection breaks, or falls silent, behind a JSON that is
+ * complete, nothing of it is missing: it counts as whole, and `connection`, which is of no more use, is ended. Throws as `readText` does.
  */
-export function readJsonText(answer: UpstreamAnswer, connection: Ends): Promise<string> {
+export function readJsonText({ headers, body }: UpstreamAnswer, connection: Ends): Promise<string> {
 	// Whoever says how long it is has said where it ends.
-	if (answer.headers.has("content-length")) return readText(answer);
-	return readCounting(answer.body, MAX_ANSWER, connection);
+	return readCounting(body, MAX_ANSWER, headers.has("content-length") ? undefined : connection);
 }
 
 async function readCounting(body: UpstreamAnswer["body"], limit: number, connection?: Ends): Promise<string> {
