@@ -10,7 +10,7 @@ import { readCa } from "../proxy/net/transport.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
-import { AgentAccess } from "./agents/agent-auth.ts";
+import { AgentAccess } from "./agents/agent-access.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
 import { agentRoutes } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";

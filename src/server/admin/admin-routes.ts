@@ -14,26 +14,30 @@ const rotation = bodyReader(RotateBody);
 const nothing = bodyReader(Type.Object({}, { additionalProperties: false }) as TSchema);
 
 const JSON_TYPE = "application/json";
+/** Bodies are read and checked by the handlers. */
+const raw = { parse: "none" } as const;
+
+/** The service for the administrator that a request comes from. Throws `invalid_admin_key`. */
+type ServiceFor = (request: Request) => AdminService;
 
 /** The plugin. Every answer is private, so that no cache on its way keeps it. */
 export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterSnapshot>, log: Pick<Log, "logger">) {
-	/** The service for one administrator: changes are logged under that name, whatever the log's level. Throws `invalid_admin_key`. */
 	const serviceFor = (request: Request): AdminService => {
 		const { config, admin } = current.snapshot;
 		const by = admin.admit(request.headers);
+		// Changes are logged under the administrator's name, whatever the log's level.
 		return adminService(state, config, (action, what) =>
 			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),
 		);
 	};
-	const answer = (body: unknown, status = 200) =>
-		new Response(JSON.stringify(body), {
-			status,
-			headers: { "content-type": JSON_TYPE, "cache-control": "no-store" },
-		});
-	const list = (data: unknown) => answer({ object: "list", data });
-	const raw = { parse: "none" } as const;
-
 	return new Elysia({ name: "admin" })
+		.use(keyRoutes(serviceFor))
+		.use(ledgerRoutes(serviceFor))
+		.use(invitationRoutes(serviceFor));
+}
+
+function keyRoutes(serviceFor: ServiceFor) {
+	return new Elysia({ name: "admin/keys" })
 		.get("/admin/keys", ({ request }) => list(serviceFor(request).keys()), { detail: KEYS })
 		.post(
 			"/admin/keys",
@@ -60,7 +64,11 @@ export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterS
 				return answer(service.revokeKey(decoded(params.key)));
 			},
 			{ ...raw, detail: REVOKE_KEY },
-		)
+		);
+}
+
+function ledgerRoutes(serviceFor: ServiceFor) {
+	return new Elysia({ name: "admin/ledger" })
 		.get(
 			"/admin/usage",
 			async ({ request, query }) => {
@@ -76,7 +84,11 @@ export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterS
 		)
 		.get("/admin/calls/:id", ({ request, params }) => answer(serviceFor(request).call(decoded(params.id))), {
 			detail: CALL,
-		})
+		});
+}
+
+function invitationRoutes(serviceFor: ServiceFor) {
+	return new Elysia({ name: "admin/invitations" })
 		.get("/admin/invitations", ({ request }) => list(serviceFor(request).invitations()), { detail: INVITATIONS })
 		.post(
 			"/admin/invitations/:id/revoke",
@@ -88,6 +100,15 @@ export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterS
 			{ ...raw, detail: REVOKE_INVITATION },
 		);
 }
+
+function answer(body: unknown, status = 200): Response {
+	return new Response(JSON.stringify(body), {
+		status,
+		headers: { "content-type": JSON_TYPE, "cache-control": "no-store" },
+	});
+}
+
+const list = (data: unknown) => answer({ object: "list", data });
 
 function hasBody({ headers }: Request): boolean {
 	return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";

@@ -1,11 +1,12 @@
 /** What an administrator can ask for, over HTTP or on the command line. Answers are as JSON shows them; what can't be is a RouterError. */
 import { type Static, Type } from "@sinclair/typebox";
 import type { StoredKey } from "../../accounts/auth/key-store.ts";
-import { periodsOf } from "../../accounts/usage/spend.ts";
+import { periodsOf, type SpendStore } from "../../accounts/usage/spend.ts";
 import { type ShownUsage, USAGE_BY, type UsageBy, usageBy } from "../../accounts/usage/usage-report.ts";
 import type { Config } from "../../config/schema.ts";
 import { parseDuration } from "../../config/units.ts";
 import { RouterError } from "../../errors.ts";
+import type { Store } from "../../store/store.ts";
 import type { RouterState } from "../router-state.ts";
 import { type ShownCall, shownCall } from "./call-view.ts";
 
@@ -92,30 +93,23 @@ const LONGEST_OVERLAP_MS = 365 * DAY_MS;
 /** What is shown of an invitation's hash. */
 const ID_LENGTH = 12;
 
-/** @param audit hears of every change */
-export function adminService(state: RouterState, config: Config, audit: (action: string, what: object) => void) {
-	const { keys, store, spend } = state;
+/** Hears of every change: `key.create`, and what of it may be logged. */
+type Audit = (action: string, what: object) => void;
+
+/** The service of an administrator, by one configuration. */
+export function adminService(state: RouterState, config: Config, audit: Audit) {
+	return {
+		...keyOperations(state, config, audit),
+		...ledgerQueries(state),
+		...invitationOperations(state.store, audit),
+	};
+}
+
+function keyOperations({ keys, store, spend }: RouterState, config: Config, audit: Audit) {
 	const shown = (key: StoredKey) =>
 		shownKey(key, key.budget && spend.spent(key.id, periodsOf(Date.now())[key.budget.per]));
-	/** @param undone what a restart does before the change is on the disk */
-	const warningOf = (undone: string): { warning?: string } => {
-		if (!store.hasUnwritten) return {};
-		return { warning: `${store.problem}: the change waits in memory until it can; ${undone}` };
-	};
-	const configured = config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget }) => ({
-		id: `config:${name}`,
-		name,
-		...(team === undefined ? {} : { team }),
-		models,
-		limits: defined({ rpm, tpm, concurrency, input }),
-		...(budget
-			? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
-			: {}),
-		source: "config" as const,
-	}));
-
 	return {
-		keys: () => [...configured, ...keys.list().map(shown)],
+		keys: () => [...configuredKeys(config, spend), ...keys.list().map(shown)],
 		createKey({ name, team, models = ["*"], budget, rpm, tpm, concurrency, input }: NewKeyBody): ShownSecret {
 			const asked = {
 				name,
@@ -127,21 +121,26 @@ export function adminService(state: RouterState, config: Config, audit: (action:
 			const inUse = config.keys.map((key) => key.name);
 			const { key, secret } = keys.create(asked, inUse);
 			audit("key.create", { key: key.id, name });
-			return { key: shown(key), secret, ...warningOf("a restart before that forgets the key") };
+			return { key: shown(key), secret, ...warningOf(store, "a restart before that forgets the key") };
 		},
 		revokeKey(which: string): Revoked<ShownKey> {
 			const key = keys.revoke(which);
 			if (!key) throw noKey(which, config);
 			audit("key.revoke", { key: key.id, name: key.name });
-			return { ...shown(key), ...warningOf("a restart before that makes the key good again") };
+			return { ...shown(key), ...warningOf(store, "a restart before that makes the key good again") };
 		},
 		rotateKey(which: string, overlap = "0s"): ShownSecret {
 			const rotated = keys.rotate(which, overlapMs(overlap));
 			if (!rotated) throw noKey(which, config);
 			audit("key.rotate", { key: rotated.key.id, name: rotated.key.name, overlap });
-			const warning = warningOf("a restart before that makes the old secret good again, and forgets the new one");
-			return { key: shown(rotated.key), secret: rotated.secret, ...warning };
+			const undone = "a restart before that makes the old secret good again, and forgets the new one";
+			return { key: shown(rotated.key), secret: rotated.secret, ...warningOf(store, undone) };
 		},
+	};
+}
+
+function ledgerQueries(state: RouterState) {
+	return {
 		async usage({ by, from, to }: UsageQuery): Promise<{ data: ShownUsage[]; partial?: true }> {
 			const { rows, isPartial } = await state.usage(from, to);
 			return { data: usageBy(rows, by), ...(isPartial ? { partial: true as const } : {}) };
@@ -153,6 +152,11 @@ export function adminService(state: RouterState, config: Config, audit: (action:
 				param: "id",
 			});
 		},
+	};
+}
+
+function invitationOperations(store: Store, audit: Audit) {
+	return {
 		invitations: (): ShownInvitation[] =>
 			store.agentTokens().map(({ hash, createdAt }) => ({
 				id: idOf(hash),
@@ -166,9 +170,30 @@ export function adminService(state: RouterState, config: Config, audit: (action:
 			store.revokeAgentToken(token.hash);
 			audit("invitation.revoke", { invitation: id });
 			const created_at = new Date(token.createdAt).toISOString();
-			return { id, created_at, ...warningOf("a restart before that makes the invitation good again") };
+			return { id, created_at, ...warningOf(store, "a restart before that makes the invitation good again") };
 		},
 	};
+}
+
+/** For a change that is not on the disk yet. @param undone what a restart does before it is */
+function warningOf(store: Pick<Store, "hasUnwritten" | "problem">, undone: string): { warning?: string } {
+	if (!store.hasUnwritten) return {};
+	return { warning: `${store.problem}: the change waits in memory until it can; ${undone}` };
+}
+
+/** The keys of the configuration as they are shown, with what they have spent. */
+function configuredKeys(config: Config, spend: SpendStore) {
+	return config.keys.map(({ name, team, models, rpm, tpm, concurrency, input, budget }) => ({
+		id: `config:${name}`,
+		name,
+		...(team === undefined ? {} : { team }),
+		models,
+		limits: defined({ rpm, tpm, concurrency, input }),
+		...(budget
+			? { budget: { ...budget, spent: spend.spent(`config:${name}`, periodsOf(Date.now())[budget.per]) } }
+			: {}),
+		source: "config" as const,
+	}));
 }
 
 /** Throws `invalid_value` for what is no duration, or so long that the old secret might as well stay. */

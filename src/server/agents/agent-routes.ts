@@ -5,7 +5,7 @@ import { RouterError } from "../../errors.ts";
 import { Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
 import { bodyReader } from "../json-body.ts";
 import type { CurrentSnapshot } from "../snapshot.ts";
-import type { AgentAccess } from "./agent-auth.ts";
+import type { AgentAccess } from "./agent-access.ts";
 import { AGENTS, HEARTBEAT, REGISTER, TARGETS } from "./agent-docs.ts";
 import type { ShownAgent } from "./agent-record.ts";
 import type { AgentRegistry } from "./agent-registry.ts";
