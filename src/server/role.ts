@@ -40,7 +40,7 @@ export interface RoleAppOptions {
 	/** Hear of calls, besides metrics and log. */
 	readonly sinks: readonly Partial<Sink>[];
 	readonly cache?: CallContext["cache"];
-	/** Why a request for metrics or Swagger is refused, besides what a web page may have made by stealth. */
+	/** Why a request for metrics or Swagger is refused, besides cross-site requests. */
 	readonly pages?: PageAccess;
 	/** The text of `/metrics`; that of the services unless given. */
 	readonly metricsText?: () => Promise<string>;
@@ -103,8 +103,8 @@ export function startGate(
 	return { gate: createGate([], generated.hash, undefined, made), generated };
 }
 
-/** Why a request is refused that a web page may have made by stealth, by the snapshot in force. */
-export function stealthRule(current: CurrentSnapshot): PageAccess {
+/** Why a cross-site request of a web page is refused where there are no keys, by the snapshot in force. */
+export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 	return (request) => {
 		const { gate, config } = current.snapshot;
 		return refuseStealth(gate, request, config);
@@ -138,7 +138,7 @@ export function createApp(
 		waiting: () => upstreams.waiting(),
 		keysOut: () => upstreams.keysOut(current.snapshot.catalog.entries),
 	});
-	const isStealth = stealthRule(current);
+	const crossSite = crossSiteRule(current);
 	const app = httpBase({
 		role,
 		version: VERSION,
@@ -149,7 +149,7 @@ export function createApp(
 		title,
 		description,
 		healthNotes,
-		refuse: (request, server) => isStealth(request, server) ?? pages?.(request, server),
+		refuse: (request, server) => crossSite(request, server) ?? pages?.(request, server),
 	});
 	app.use(apiRoutes(context));
 	return app;
