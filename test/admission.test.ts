@@ -1,7 +1,7 @@
 /** What is reserved for a call before it is made: of tokens and of money, at the dearest place that it may reach. */
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
-import type { Admission, AdmissionRequest } from "../src/accounts/limits/admission.ts";
+import { Admission, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
 import { CallCost, type CallReserve, type ReserveNeeds, type UsageServices } from "../src/accounts/usage/call-cost.ts";
 import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
@@ -65,7 +65,7 @@ function admission(
 		limitsAddresses: false,
 		enter: ({ cost }: AdmissionRequest) => {
 			if (needs) reserve = cost.reserve(needs);
-			return { settle: () => {} } as unknown as Admission;
+			return new Admission({ counts: {}, time: () => 0 } as never, undefined, cost);
 		},
 	};
 	const admit = () => admitCall({ admission: control, usage }, { call, caller, route, record, address: () => "" });

@@ -1,5 +1,6 @@
 /** What a router learns of how long answers are: from those that were whole. */
 import { afterAll, expect, test } from "bun:test";
+import { Admission, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
 import { DONE, event, finishEvent } from "./kit/events.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { begins, streams } from "./kit/faults.ts";
@@ -27,7 +28,8 @@ test("a stream that its client leaves teaches nothing, also where its tokens wer
 	const learned: unknown[] = [];
 	const ofKey = { learn: (what: unknown) => learned.push(what), surplus: 0, answerTokens: 7 };
 	const usage = { prices: { of: () => ({}) }, learned: { isAsked: true, of: () => ofKey } };
-	const admission = { limitsModels: true, enter: () => ({ headers: {}, settle: () => undefined }) };
+	const enter = ({ cost }: AdmissionRequest) => new Admission({ counts: {}, time: () => 0 } as never, undefined, cost);
+	const admission = { limitsModels: true, enter };
 	Object.assign(router.snapshot, { accounts: { admission, usage, addresses: {} } });
 	const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };
 

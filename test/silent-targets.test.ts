@@ -1,9 +1,8 @@
 /** Targets that say nothing: another one is asked beside them where that costs nothing; who answers, who is ended, who hears of it. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { EndUsers } from "../src/accounts/usage/end-users.ts";
 import { HardwareClocks } from "../src/accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
-import { batchOf } from "../src/accounts/usage/ledger-rows.ts";
+import { batchOf, EndUsers } from "../src/accounts/usage/ledger-rows.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import type { AttemptStep } from "../src/telemetry/events.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
@@ -50,7 +49,10 @@ function routing({ alias = {} as Json, rates = { input: 0, output: 0 } as Rates 
 		},
 	});
 	Object.assign(router.context.sinks[0]!, { attemptFollowed: (step: AttemptStep) => steps.push(step) });
-	const prices = { of: () => (rates ? { rates, source: "prices" } : {}) };
+	const prices = {
+		of: () => (rates ? { rates, source: "prices" } : {}),
+		hasHourlyRates: rates?.gpu_hour !== undefined,
+	};
 	const usage = { prices, learned: new LearnedUsage(), clocks: new HardwareClocks() };
 	const admission = { limitsModels: false, limitsAddresses: false };
 	Object.assign(router.snapshot, { accounts: { usage, admission, addresses: {} } });

@@ -16,6 +16,8 @@ const caller = (rest: Partial<Caller> = {}): Caller => ({
 	mayUse: () => true,
 	...rest,
 });
+const used = (input: number, usd: number) => ({ tokens: { input, output: 0 }, usd, isConclusive: true });
+
 /** A call, and what is reserved for it where its limits need that. */
 interface Asked extends Partial<Omit<AdmissionRequest, "cost">>, Partial<CallReserve> {
 	readonly reserve?: (needs: ReserveNeeds) => CallReserve;
@@ -31,7 +33,7 @@ const asked = ({
 	caller: undefined,
 	names: ["fast", "fast"],
 	address: "10.0.0.7",
-	cost: { reserve: reserve ?? (() => ({ prompt, answer, isAnswerLimited, usd })) },
+	cost: { learned: undefined, learn: () => {}, reserve: reserve ?? (() => ({ prompt, answer, isAnswerLimited, usd })) },
 	...rest,
 });
 
@@ -104,7 +106,7 @@ describe("limits", () => {
 		const first = enter({ caller: key, answer: 700 });
 		expect(first?.headers?.["x-ratelimit-remaining-tokens"]).toBe("200");
 		expect(refusal({ caller: key, answer: 200 }).message).toContain("The call may take 300.");
-		first?.settle({ tokens: 150, cost: 0 });
+		first?.settle(used(150, 0));
 		expect(enter({ caller: key, answer: 700 })?.headers?.["x-ratelimit-remaining-tokens"]).toBe("50");
 	});
 
@@ -122,7 +124,7 @@ describe("limits", () => {
 		const key = caller({ limits: { concurrency: 1 } });
 		const pass = enter({ caller: key });
 		expect(refusal({ caller: key }).headers["retry-after"]).toBe("1");
-		pass?.settle({ tokens: 0, cost: 0 });
+		pass?.settle(used(0, 0));
 		enter({ caller: key });
 	});
 
@@ -184,8 +186,8 @@ describe("a budget", () => {
 	test("lets calls in until it is spent, and again on the next day", () => {
 		const { clock, enter, refusal, refusals } = turnstile();
 		const key = caller({ budget });
-		enter({ caller: key })?.settle({ tokens: 1, cost: 0.6 });
-		enter({ caller: key })?.settle({ tokens: 1, cost: 0.6 });
+		enter({ caller: key })?.settle(used(1, 0.6));
+		enter({ caller: key })?.settle(used(1, 0.6));
 		const error = refusal({ caller: key });
 		expect([error.status, error.errorCode, error.body.error.type]).toEqual([
 			429,
@@ -205,7 +207,7 @@ describe("a budget", () => {
 	] as const)("by %s begins anew at its end (UTC)", (per, before, after) => {
 		const { clock, enter, refusal } = turnstile();
 		const key = caller({ budget: { usd: 1, per } });
-		enter({ caller: key })?.settle({ tokens: 1, cost: 1 });
+		enter({ caller: key })?.settle(used(1, 1));
 		clock.wall = Date.parse(before);
 		refusal({ caller: key });
 		clock.wall = Date.parse(after);
@@ -215,7 +217,7 @@ describe("a budget", () => {
 	test("in all never begins anew", () => {
 		const { clock, enter, refusal } = turnstile();
 		const key = caller({ budget: { usd: 1, per: "total" } });
-		enter({ caller: key })?.settle({ tokens: 1, cost: 1 });
+		enter({ caller: key })?.settle(used(1, 1));
 		clock.wall += 10 * 365 * 86_400_000;
 		expect(refusal({ caller: key }).message).toEndWith("of 1 USD in all.");
 	});
@@ -226,14 +228,14 @@ describe("a budget", () => {
 		const passes = [1, 2, 3, 4].map(() => enter({ caller: key, usd: 0.25 }));
 		refusal({ caller: key, usd: 0.25 });
 		// They cost less than they might have.
-		for (const pass of passes) pass?.settle({ tokens: 1, cost: 0.1 });
+		for (const pass of passes) pass?.settle(used(1, 0.1));
 		enter({ caller: key, usd: 0.25 });
 	});
 
 	test("is not held up by a call that a limit kept out", () => {
 		const { clock, enter, refusal } = turnstile();
 		const key = caller({ budget, limits: { rpm: 1 } });
-		enter({ caller: key, usd: 0.2 })?.settle({ tokens: 1, cost: 0.2 });
+		enter({ caller: key, usd: 0.2 })?.settle(used(1, 0.2));
 		for (let at = 0; at < 10; at++) expect(refusal({ caller: key, usd: 0.7 }).errorCode).toBe("rate_limit_exceeded");
 		clock.now = 60_000;
 		enter({ caller: key, usd: 0.7 });

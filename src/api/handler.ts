@@ -209,7 +209,11 @@ export function refuseStealth(gate: Gate, request: Request, { server }: Config):
  * use those of the targets.
  */
 export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
-	return !caller || caller.mayUse(model) || (route?.targets.some((target) => mayReach(caller, target)) ?? false);
+	return (
+		!caller?.isRestricted ||
+		caller.mayUse(model) ||
+		(route?.targets.some((target) => mayReach(caller, target)) ?? false)
+	);
 }
 
 /** The routers a call has come through, this one last. Throws `loop_detected`. */

@@ -160,7 +160,7 @@ export class CallRecord {
 		this.agent = target.agent;
 		this.upstreamModel = target.model;
 		if (target.agent !== undefined) for (const sink of this.#sinks) sink.agentAttemptOpened?.(target.id);
-		const meter = this.cost?.meter(target);
+		const meter = this.cost?.isMetered ? this.cost.meter(target) : undefined;
 		if (meter) {
 			this.#meters ??= new Map();
 			this.#meters.set(target.id, meter);
@@ -264,9 +264,8 @@ export class CallRecord {
 		this.isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens } = this;
 		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, hasLeft } = this;
-		admission?.settle({ tokens: tokens ? tokens.input + tokens.output : 0, cost: cost ?? 0 });
 		// A guess of the router's own says nothing of what answers come to.
-		if (admission && tokens && !this.isCutShort && !this.isEstimated) this.cost?.learn(tokens.output, cost);
+		admission?.settle({ tokens, usd: cost, isConclusive: !this.isCutShort && !this.isEstimated });
 		const settled: CallSettled = {
 			id,
 			operation,

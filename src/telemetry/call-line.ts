@@ -66,9 +66,7 @@ function clip(text: string | undefined): string | undefined {
 	return text !== undefined && text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
-/** ms as they are told and kept: to a tenth. */
-export function tenth(ms: number): number;
-export function tenth(ms: number | undefined): number | undefined;
-export function tenth(ms: number | undefined): number | undefined {
+/** ms, to a tenth. */
+function tenth(ms: number | undefined): number | undefined {
 	return ms === undefined ? undefined : Math.round(ms * 10) / 10;
 }

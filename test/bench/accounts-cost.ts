@@ -60,8 +60,7 @@ cost("limits, budget and cost, entered, billed and settled", () => {
 	const used = { target, tokens, upstreamCost: undefined, gpuMs: 0, isCounted: true, guess: () => 0 };
 	const { usd } = callCost.bill(used);
 	if (!admission || admission instanceof Promise) return;
-	admission.settle({ tokens: 398, cost: usd! });
-	callCost.learn(198, usd);
+	admission.settle({ tokens, usd, isConclusive: true });
 });
 
 const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 30 * 86_400_000, size: 1e9 }) });

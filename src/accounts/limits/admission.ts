@@ -3,6 +3,7 @@ import type { LimitsConfig } from "../../config/access.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
+import type { Tokens } from "../../openai/usage.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { Caller } from "../auth/keys.ts";
 import type { CallCost, CallReserve } from "../usage/call-cost.ts";
@@ -14,7 +15,7 @@ import type { Limit, LimitDecision, Limiter, Reservation } from "./limiter.ts";
 export interface AdmissionRequest {
 	readonly caller: Caller | undefined;
 	/** What its limits reserve; asked once, for what they need. */
-	readonly cost: Pick<CallCost, "reserve">;
+	readonly cost: Pick<CallCost, "reserve" | "learned" | "learn">;
 	/** All names, in lower case, that a limit on models may count it by. Needed where {@link AdmissionControl.limitsModels}. */
 	readonly names: readonly string[] | undefined;
 	/** The client's. Needed where {@link AdmissionControl.limitsAddresses}, of a call without a caller. */
@@ -23,10 +24,12 @@ export interface AdmissionRequest {
 
 /** What became of a call. */
 export interface CallUsage {
-	/** All that it used. */
-	readonly tokens: number;
-	/** USD. */
-	readonly cost: number;
+	/** What it used; undefined where nothing was answered. */
+	readonly tokens: Pick<Tokens, "input" | "output"> | undefined;
+	/** USD; undefined where nobody knows. */
+	readonly usd: number | undefined;
+	/** The answer was whole, and its upstream has counted it: what it came to is learned. */
+	readonly isConclusive: boolean;
 }
 
 /** Where calls are counted. What has been counted outlives a reload. */
@@ -73,21 +76,23 @@ export class Admission {
 	constructor(
 		private readonly control: AdmissionControl,
 		private readonly caller: Caller | undefined,
+		private readonly cost: AdmissionRequest["cost"],
 	) {}
 
 	/** The call is over. Once. */
-	settle({ tokens, cost }: CallUsage): void {
-		const { control, caller, reservation } = this;
+	settle({ tokens, usd, isConclusive }: CallUsage): void {
+		const { control, caller, reservation, cost } = this;
 		const { limiter, spend } = control.counts;
 		const now = control.time();
-		if (caller && cost > 0 && Number.isFinite(cost)) {
+		if (caller && usd !== undefined && usd > 0 && Number.isFinite(usd)) {
 			const { day, month, total } = control.periods();
 			// Before what was reserved is free: what other replicas are told then holds it.
-			spend.add(caller.id, day, cost);
-			spend.add(caller.id, month, cost);
-			spend.add(caller.id, total, cost);
+			spend.add(caller.id, day, usd);
+			spend.add(caller.id, month, usd);
+			spend.add(caller.id, total, usd);
 		}
-		if (reservation) limiter.settle(reservation, tokens, now);
+		if (reservation) limiter.settle(reservation, tokens ? tokens.input + tokens.output : 0, now);
+		if (tokens && isConclusive && cost.learned?.isAsked) cost.learn(tokens.output, usd);
 	}
 }
 
@@ -129,7 +134,7 @@ export class AdmissionControl {
 		const sets = this.#setsOf(request);
 		if (sets.length === 0 && !caller) return undefined;
 		const { counts } = this;
-		const admission = new Admission(this, caller);
+		const admission = new Admission(this, caller, request.cost);
 		const now = this.time();
 		const needs = { prompt: false, tokens: false, usd: false };
 		for (const { input, countsTokens } of sets) {

@@ -21,7 +21,7 @@ const UNKNOWN_ANSWER = 4096;
 /** What calls are priced with. */
 export interface UsageServices {
 	/** Of the configuration. */
-	readonly prices: Pick<PriceBook, "of">;
+	readonly prices: Pick<PriceBook, "of" | "hasHourlyRates">;
 	/** These outlive a reload of it. */
 	readonly learned: LearnedUsage;
 	readonly clocks: HardwareClocks;
@@ -91,6 +91,10 @@ export interface BilledAnswer {
 
 /** The cost of one call. Each figure is found out when it is first needed, and once. */
 export class CallCost {
+	/** Its attempts are to be metered: some hardware has a price by the hour. */
+	readonly isMetered: boolean;
+	/** What is learned from it; undefined where no prices are known. */
+	readonly learned: LearnedUsage | undefined;
 	#prompt: PromptEstimate | undefined;
 	#reserve = NOTHING;
 	/** USD reserved for its tokens; undefined where none were. */
@@ -108,7 +112,10 @@ export class CallCost {
 		private readonly caller: { readonly id: string } | undefined,
 		private readonly route: CostedRoute,
 		private readonly services: UsageServices | undefined,
-	) {}
+	) {
+		this.isMetered = services?.prices.hasHourlyRates === true;
+		this.learned = services?.learned;
+	}
 
 	/**
 	 * What its limits are to reserve, with what such calls have cost on top of their tokens. What another attempt costs is never the key's, so
@@ -201,20 +208,19 @@ export class CallCost {
 	}
 
 	/**
-	 * Learns from what became of it, where a limit has ever asked what calls come to.
+	 * Learns from what became of it: of use where a limit has ever asked (`learned.isAsked`).
 	 * @param output tokens of its answer, which was whole and counted by its upstream
 	 * @param usd what it cost; undefined where nobody knows
 	 */
 	learn(output: number, usd: number | undefined): void {
-		const { services, call } = this;
-		if (!services?.learned.isAsked) return;
+		const { learned, call } = this;
 		const isLimited = answerLimit(call) !== undefined;
 		const answer = isLimited ? undefined : Math.ceil(output / choicesOf(call));
 		// An answer longer than was reserved says nothing of what else costs.
 		const isAsReserved = this.#tokensUsd !== undefined && output <= this.#reserve.answer;
 		const surplus = isAsReserved && usd !== undefined ? Math.max(0, usd - this.#tokensUsd!) : undefined;
 		if (answer === undefined && surplus === undefined) return;
-		services.learned.of(this.caller?.id ?? "", this.route.label).learn({ answer, surplus });
+		learned?.of(this.caller?.id ?? "", this.route.label).learn({ answer, surplus });
 	}
 
 	#lookUp(target: PricedTarget): void {

@@ -28,22 +28,18 @@ export class LearnedUsage {
 	/** By model, then by key, since a call has both names at hand: to make one name of both would cost each call more. */
 	readonly #models = new Map<string, { readonly allKeys: Figures; readonly keys: Map<string, KeyUsage> }>();
 	#pairs = 0;
-	#isAsked = false;
+	/** A limit has asked for a figure: where none ever does, to learn would cost each call something for nothing. */
+	isAsked = false;
 
 	/** @param most pairs of key and model that are remembered */
 	constructor(private readonly most = MOST_PAIRS) {}
-
-	/** A limit has asked for a figure: where none ever does, to learn would cost each call something for nothing. */
-	get isAsked(): boolean {
-		return this.#isAsked;
-	}
 
 	/**
 	 * What is learned of a key's calls by a model.
 	 * @param key its id; "" for callers without one
 	 */
 	of(key: string, model: string): KeyUsage {
-		this.#isAsked = true;
+		this.isAsked = true;
 		let ofModel = this.#models.get(model);
 		let usage = ofModel?.keys.get(key);
 		if (usage) return usage;

@@ -8,9 +8,7 @@ import type {
 	UsageRow,
 	UsageSums,
 } from "../../store/ledger-table.ts";
-import { tenth } from "../../telemetry/call-line.ts";
 import type { AttemptClosed, Bill, CallSettled } from "../../telemetry/events.ts";
-import type { EndUsers } from "./end-users.ts";
 
 /**
  * A batch of what happened.
@@ -104,6 +102,42 @@ class UsageCount {
 	}
 }
 
+/**
+ * End users of one key in one day, and one process, that are told apart. Clients choose their names, and each makes a row that stays for good, on the disk and in
+ * Redis: whoever sent another one with each call would fill both.
+ */
+const MOST_END_USERS = 10_000;
+
+/** What those above that are summed under. Their calls are in the ledger by their own names. */
+const OTHER_USERS = "(others)";
+
+/** The end users of a day that are told apart in the sums of usage. */
+export class EndUsers {
+	#day = "";
+	readonly #seen = new Map<string, Set<string>>();
+
+	/** @param most told apart, a key */
+	constructor(private readonly most = MOST_END_USERS) {}
+
+	/** What a user's calls are summed under. @param day `2026-01-31` */
+	nameOf(day: string, keyId: string, user: string): string {
+		if (user === "") return user;
+		if (day !== this.#day) {
+			this.#day = day;
+			this.#seen.clear();
+		}
+		let seen = this.#seen.get(keyId);
+		if (!seen) {
+			seen = new Set();
+			this.#seen.set(keyId, seen);
+		}
+		if (seen.has(user)) return user;
+		if (seen.size >= this.most) return OTHER_USERS;
+		seen.add(user);
+		return user;
+	}
+}
+
 /** Names sums by what they are of: the columns that are unique together. Clients choose models and users, line ends in them too. */
 export function usageName(of: Pick<UsageRow, "day" | "keyId" | "user" | "model" | "provider">): string {
 	return `${of.day}\n${of.keyId}\n${of.provider}\n${of.model.length}\n${of.model}${of.user}`;
@@ -175,7 +209,7 @@ function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt
 		agent: call.agent,
 		ms: tenth(call.ms),
 		attempt_ms: isSole ? first!.ms : undefined,
-		first_token_ms: tenth(firstTokenMs),
+		first_token_ms: firstTokenMs === undefined ? undefined : tenth(firstTokenMs),
 		tokens: tokens && hasKinds(tokens) ? tokens : undefined,
 		source: bill?.source,
 		price: bill?.price,
@@ -216,3 +250,6 @@ function attemptOf(attempt: AttemptClosed): LedgerAttempt {
 	if (!isSecond && !isUnused) return row;
 	return { ...row, hedge: isSecond || undefined, paid_by: isUnused ? "router" : undefined };
 }
+
+/** ms, to a tenth. */
+const tenth = (ms: number): number => Math.round(ms * 10) / 10;

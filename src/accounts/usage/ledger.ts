@@ -6,8 +6,7 @@
 import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
-import { EndUsers } from "./end-users.ts";
-import { addUsage, batchOf } from "./ledger-rows.ts";
+import { addUsage, batchOf, EndUsers } from "./ledger-rows.ts";
 import { halvesOf, joinedCalls, type WaitingCalls } from "./waiting-calls.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
@@ -172,7 +171,9 @@ export class Ledger {
 	#put(all: WaitingCalls): WaitingCalls | undefined {
 		const parts = [all];
 		for (let part = parts.pop(); part; part = parts.pop()) {
-			const written = this.#putBatch(part);
+			const { calls, times, attempts } = part;
+			if (calls.length === 0 && attempts.length === 0) continue;
+			const written = this.#putBatch(() => batchOf(calls, times, attempts, this.#users));
 			// What is left lies there with the last first.
 			if (written === "waits") return joinedCalls([...parts, part].reverse());
 			if (written === "written") continue;
@@ -183,21 +184,19 @@ export class Ledger {
 		return undefined;
 	}
 
-	#putBatch({ calls, times, attempts }: WaitingCalls): WriteResult {
-		if (calls.length === 0 && attempts.length === 0) return "written";
+	/**
+	 * Writes the batch that `make` makes. Refused is also one that can't be made. A store that throws is one that can't be written now: to go
+	 * on is to lose what it may take later.
+	 */
+	#putBatch(make: () => LedgerBatch): WriteResult {
+		const { store, onWritten } = this.options;
 		let batch: LedgerBatch;
 		try {
-			batch = batchOf(calls, times, attempts, this.#users);
+			batch = make();
 		} catch (error) {
 			this.#problem = asText(error);
 			return "refused";
 		}
-		return this.#written(batch);
-	}
-
-	/** A store that throws is one that can't be written now: to go on is to lose what it may take later. */
-	#written(batch: LedgerBatch): WriteResult {
-		const { store, onWritten } = this.options;
 		let written: WriteResult;
 		try {
 			written = store.write(batch);
@@ -212,17 +211,10 @@ export class Ledger {
 	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is kept, whatever is lost. */
 	#lose({ calls: [call], times: [at], attempts: [attempt] }: WaitingCalls): void {
 		const problem = this.#problem;
-		if (call) this.#putSumsOf(call, at!);
-		this.options.onLost?.({ reason: "refused", count: 1, id: call?.id ?? attempt?.callId, problem });
-	}
-
-	#putSumsOf(call: CallSettled, at: number): void {
-		try {
-			const { usage } = batchOf([call], [at], [], this.#users);
-			this.#written({ calls: [], attempts: [], usage });
-		} catch {
-			// Why is told of the call.
+		if (call) {
+			this.#putBatch(() => ({ calls: [], attempts: [], usage: batchOf([call], [at!], [], this.#users).usage }));
 		}
+		this.options.onLost?.({ reason: "refused", count: 1, id: call?.id ?? attempt?.callId, problem });
 	}
 
 	/** There is room for no more: of this call only the sums are kept. */
@@ -244,7 +236,7 @@ export class Ledger {
 	#putSums(): boolean {
 		if (!this.#sums) return true;
 		const usage = [...this.#sums.usage.values()];
-		const written = this.#written({ calls: [], attempts: [], usage });
+		const written = this.#putBatch(() => ({ calls: [], attempts: [], usage }));
 		if (written === "waits") return false;
 		if (written === "refused")
 			this.options.onLost?.({ reason: "refused", count: usage.length, problem: this.#problem });

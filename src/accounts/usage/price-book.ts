@@ -53,6 +53,8 @@ export class PriceBook {
 	readonly #exact: ReadonlyMap<string, ModelPrice>;
 	readonly #patterns: readonly { readonly fits: NameMatcher; readonly price: ModelPrice }[];
 	readonly #known = new Map<string, ModelPrice>();
+	/** Some hardware has a price by the hour. */
+	readonly hasHourlyRates: boolean;
 	#day = 0;
 
 	/** @param wall Unix time, ms */
@@ -60,6 +62,7 @@ export class PriceBook {
 		settings: Config["prices"],
 		private readonly wall: () => number = Date.now,
 	) {
+		this.hasHourlyRates = Object.values(settings).some(({ gpu_hour }) => gpu_hour !== undefined);
 		const names = Object.entries(settings).map(([name, price]) => ({ name, price: configured(price) }));
 		this.#exact = new Map(names.map(({ name, price }) => [name, price]));
 		// An upstream may take a name in any case: no spelling of it has another price.
