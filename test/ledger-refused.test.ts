@@ -19,7 +19,7 @@ function openedIn(path: string) {
 	const problems: string[] = [];
 	const lost: LostRows[] = [];
 	const store = sqliteStore(path, (problem) => problems.push(problem));
-	const bounds = () => ({ keep: 1e12, size: 1e9 });
+	const bounds = { keep: 1e12, size: 1e9 };
 	const ledger = new Ledger({ store: store.ledger, bounds, onLost: (rows) => lost.push(rows) });
 	const rows = (table: string) => {
 		using db = new Database(join(path, "router.db"));
@@ -117,7 +117,7 @@ test.each([
 		if (isBroken) throw new Error("EACCES");
 		return store.ledger.write(batch);
 	};
-	const bounds = () => ({ keep: 1e12, size: 1e9 });
+	const bounds = { keep: 1e12, size: 1e9 };
 	const ledger = new Ledger({ store: { ...store.ledger, write }, bounds, onLost: (each) => lost.push(each) });
 	ledger.sink.callSettled(settled());
 	ledger.sink.callSettled(made());

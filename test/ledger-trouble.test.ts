@@ -114,7 +114,7 @@ describe("where nothing can be written", () => {
 		const problems: string[] = [];
 		const store = sqliteStore(path, (problem) => problems.push(problem));
 		const lost: LostRows[] = [];
-		const bounds = () => ({ keep: 1e12, size: 1e9 });
+		const bounds = { keep: 1e12, size: 1e9 };
 		const ledger = new Ledger({ store: store.ledger, bounds, onLost: (rows) => lost.push(rows) });
 		ledger.sink.callSettled(settled());
 		ledger.flush();
@@ -253,7 +253,7 @@ describe("where nothing can be written", () => {
 		using home = directory();
 		writeFileSync(join(home.path, "file"), "");
 		const store = sqliteStore(join(home.path, "file"), () => {});
-		const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+		const ledger = new Ledger({ store: store.ledger, bounds: { keep: 1e12, size: 1e9 } });
 		for (let at = 0; at < 60_000; at++) ledger.sink.callSettled(settled({ decision: { text: "x".repeat(2000) } }));
 		ledger.flush();
 		expect(count(store)).toBe(60_000);

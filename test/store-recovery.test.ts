@@ -19,7 +19,7 @@ function storeIn(path: string) {
 		() => told.push("trouble"),
 		() => told.push("well"),
 	);
-	const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 1e12, size: 1e9 }) });
+	const ledger = new Ledger({ store: store.ledger, bounds: { keep: 1e12, size: 1e9 } });
 	const calls = (count: number) => {
 		for (let at = 0; at < count; at++) ledger.sink.callSettled(settled());
 		ledger.flush();

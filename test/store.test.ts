@@ -70,6 +70,16 @@ describe("the store", () => {
 		expect(problems).toEqual([]);
 	});
 
+	test("reads names that agents have served again where it could not, so that no vendor gets a prompt for them", () => {
+		const disk = { isUnreadable: true, servedNames: () => (disk.isUnreadable ? [] : ["qwen"]), addServedNames() {} };
+		const names = new ServedNames(disk);
+		names.load();
+		expect(names.all.has("qwen")).toBe(false);
+		disk.isUnreadable = false;
+		names.load();
+		expect(names.all.has("qwen")).toBe(true);
+	});
+
 	test("makes no file until there is something to keep, and a private one then", () => {
 		using home = directory();
 		const { store } = storeIn(join(home.path, "data"));

@@ -79,7 +79,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		// From here on nothing fails.
 		router.agentTransport.trust(ca);
 		router.agents.setUpstream(snapshot.agentUpstream);
-		router.state.setBounds(config.usage);
+		router.state.ledger.bounds = config.usage;
 		router.snapshot = snapshot;
 		metrics.reloaded("loaded");
 		logChanges(log, loaded.watched, before.config, config);

@@ -5,7 +5,7 @@ import type { Limiter } from "../accounts/limits/limiter.ts";
 import { WindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
-import { Ledger, type LedgerBounds, type LostRows } from "../accounts/usage/ledger.ts";
+import { Ledger, type LostRows } from "../accounts/usage/ledger.ts";
 import { ownSpend } from "../accounts/usage/local-spend.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
@@ -54,7 +54,6 @@ export class RouterState {
 	readonly #ownSpend: ReturnType<typeof ownSpend>;
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;
-	#bounds: LedgerBounds;
 	/** The store's version when spending was last read from it. */
 	#version = 0;
 
@@ -67,7 +66,6 @@ export class RouterState {
 		private readonly reports?: StateReports,
 		private readonly redis?: RedisFeatures,
 	) {
-		this.#bounds = config.usage;
 		this.store = sqliteStore(
 			config.data_dir,
 			(problem) => reports?.problem(problem),
@@ -93,15 +91,10 @@ export class RouterState {
 		}
 		this.ledger = new Ledger({
 			store: this.store.ledger,
-			bounds: () => this.#bounds,
+			bounds: config.usage,
 			onLost: (lost) => this.#reportLost(lost),
 			...(this.#publisher ? { onWritten: (rows: readonly UsageKey[]) => this.#publisher!.grew(rows) } : {}),
 		});
-	}
-
-	/** How long calls are kept from now on. */
-	setBounds(bounds: LedgerBounds): void {
-		this.#bounds = bounds;
 	}
 
 	/** How the ledger stands. */

@@ -63,7 +63,7 @@ cost("limits, budget and cost, entered, billed and settled", () => {
 	admission.settle({ tokens, usd, isConclusive: true });
 });
 
-const ledger = new Ledger({ store: store.ledger, bounds: () => ({ keep: 30 * 86_400_000, size: 1e9 }) });
+const ledger = new Ledger({ store: store.ledger, bounds: { keep: 30 * 86_400_000, size: 1e9 } });
 cost("the ledger's rows of a call and its attempt", () => {
 	const id = newRequestId();
 	ledger.sink.attemptClosed({

@@ -32,5 +32,5 @@ export function ledgerIn(path: string, bounds = { keep: 30 * 86_400_000, size: 1
 		// A ledger's timer may outlive its test by half a second, and the directory does not. Locks are no trouble that stays.
 		if (existsSync(path) && !problem.includes("SQLITE_BUSY")) throw new Error(problem);
 	});
-	return { store, ledger: new Ledger({ store: store.ledger, bounds: () => bounds, wall }) };
+	return { store, ledger: new Ledger({ store: store.ledger, bounds, wall }) };
 }

@@ -34,7 +34,7 @@ export interface LedgerBounds {
 /** What it works with. */
 export interface LedgerOptions {
 	readonly store: LedgerStore;
-	readonly bounds: () => LedgerBounds;
+	readonly bounds: LedgerBounds;
 	/** Hears of rows that are in no ledger. `refused`: the database takes them neither now nor later. */
 	readonly onLost?: (lost: LostRows) => void;
 	/** Hears which sums have grown, and by how much. */
@@ -72,8 +72,11 @@ export class Ledger {
 	/** Why a row was refused. */
 	#problem = "";
 	readonly #wall: () => number;
+	/** A reload sets others. */
+	bounds: LedgerBounds;
 
 	constructor(private readonly options: LedgerOptions) {
+		this.bounds = options.bounds;
 		this.#wall = options.wall ?? Date.now;
 	}
 
@@ -255,9 +258,8 @@ export class Ledger {
 	}
 
 	#trim(): void {
-		const { store, bounds } = this.options;
-		const { keep, size } = bounds();
-		store.trim(this.#wall() - keep, size, MOST_TRIMMED);
+		const { keep, size } = this.bounds;
+		this.options.store.trim(this.#wall() - keep, size, MOST_TRIMMED);
 	}
 }
 
