@@ -6,7 +6,7 @@ import type { Environment } from "./config/interpolate.ts";
 import type { Loaded } from "./config/load.ts";
 import { VERSION } from "./version.ts";
 
-/** Exit codes; sysexits has finer ones that no one tells apart. */
+/** Exit codes. Those of sysexits.h are finer, and scripts do not use them. */
 const SUCCESS = 0;
 const FAILED = 1;
 const USAGE = 2;
@@ -71,9 +71,9 @@ async function perform(command: Command, env: Environment): Promise<number> {
 	}
 }
 
-/** Commands that answer with a text made from the configuration, or from what a router says. */
+/** Commands that print a text made from the configuration, or from a running router's answer. */
 type Query = Exclude<Command, { readonly do: "help" | "version" | "docs" | "init" | "suggest" | "start" }>;
-/** For stdout, and what a person should know besides, for stderr. */
+/** The output of a command: for stdout, and a note for the user, for stderr. */
 interface Output {
 	readonly text: string;
 	readonly note?: string | undefined;
@@ -123,7 +123,7 @@ async function configuration(
 	cwd: string,
 ): Promise<Configuration> {
 	const { load } = await import("./config/load.ts");
-	// An empty variable counts as unset, here and for everyone who is handed these.
+	// An empty variable counts as unset, for every later step, too.
 	let variables: Environment = Object.fromEntries(Object.entries(env).filter(([, value]) => value));
 	if (envFile !== undefined) {
 		const { withEnvFile } = await import("./cli/env-file.ts");

@@ -191,9 +191,9 @@ export interface ErrorBody {
 export interface ErrorOptions {
 	/** JSON path of the field at fault, `messages[0].role`. */
 	param?: string | undefined;
-	/** An upstream's own 4xx, kept for `upstream_refused`. */
+	/** An upstream's own 4xx, for `upstream_refused`. */
 	status?: number | undefined;
-	/** An upstream's own `type` or `code`, kept where the fault is the caller's. */
+	/** An upstream's own `type` or `code`, where the request is at fault. */
 	type?: string | undefined;
 	upstreamCode?: string | undefined;
 	/** Extra answer headers: `retry-after`, `allow`. Lower-case names. */
@@ -240,7 +240,7 @@ export class RouterError extends Error {
 	}
 }
 
-/** Any thrown value as a RouterError; what is not ours becomes `internal_error` and tells the client nothing. */
+/** Any thrown value as a RouterError; of other errors an `internal_error` that says nothing of them. */
 export function asRouterError(thrown: unknown): RouterError {
 	if (thrown instanceof RouterError) return thrown;
 	return new RouterError(

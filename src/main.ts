@@ -32,6 +32,6 @@ if (isServer && !process.env[LIMIT]) {
 
 const { run } = await import("./cli.ts");
 process.exitCode = await run(words, process.env);
-// A server has flushed by now, and a socket an upstream keeps open must not keep the process. The other commands end by
-// themselves: what they wrote to a pipe may still be on its way.
+// A server has flushed its log by now, and an open socket to an upstream must not keep the process alive. Other commands end by
+// themselves: their output to a pipe may not be written yet.
 if (isServer) process.exit();

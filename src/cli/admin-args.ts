@@ -8,9 +8,9 @@ export type AdminCommand =
 	| { readonly what: "rotate-key"; readonly which: string; readonly overlap?: string }
 	| { readonly what: "usage"; readonly options: UsageOptions };
 
-/** What a new key may do, by its flags. */
+/** The flags of a new key. */
 export type KeyOptions = { readonly [name in (typeof KEY_FLAGS)[number]]?: string };
-/** What usage is shown by. */
+/** The grouping, period and form of a usage report. */
 export interface UsageOptions {
 	readonly by?: string;
 	readonly from?: string;
@@ -21,7 +21,7 @@ export interface UsageOptions {
 /** Flags of `router keys create`. */
 export const KEY_FLAGS = ["name", "team", "models", "rpm", "tpm", "concurrency", "input", "budget"] as const;
 
-/** Understands the words and flags of one command line; a sentence about what is wrong with them where they are no such command. */
+/** Parses the words and flags of one command line; where they are wrong, a message that says why. */
 export function parseAdminArgs(
 	command: "keys" | "usage" | "why" | "agents",
 	words: string[],

@@ -105,9 +105,9 @@ export function callText(call: ShownCall): string {
 function decisionText({ decision, requested, model, operation, stream, target, cache }: ShownCall): string {
 	if ("policy" in decision) return explanationText(decision as Explanation);
 	const { route } = decision as { route?: string };
-	const asked = `${plainText(requested ?? model)}: ${operation}${stream ? ", streamed" : ""}`;
+	const request = `${plainText(requested ?? model)}: ${operation}${stream ? ", streamed" : ""}`;
 	const by = cache === "hit" ? ", from the cache" : target === undefined ? "" : ` → ${target}, the only one`;
-	return `${asked}${route === undefined ? "" : `, ${route}`}${by}\n`;
+	return `${request}${route === undefined ? "" : `, ${route}`}${by}\n`;
 }
 
 const SOURCES = {

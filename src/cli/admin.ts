@@ -20,7 +20,7 @@ import { callText, invitationsTable, keysTable, secretText, usageTable } from ".
 import { askRouter, plainKey } from "./ask-router.ts";
 import { auditLine } from "./audit-line.ts";
 
-/** What to print: for stdout, and what a person should know, for stderr. */
+/** The output: for stdout, and a note for the user, for stderr. */
 export interface AdminOutput {
 	readonly text: string;
 	readonly note?: string | undefined;
@@ -89,8 +89,8 @@ async function execute(command: AdminCommand, service: AdminClient): Promise<Adm
 			return { text: `The key "${name}" is revoked.\n`, note: warning && `Not for good yet: ${warning}.` };
 		}
 		case "usage": {
-			const { csv, ...asked } = command.options;
-			const query = usageQuery(asked);
+			const { csv, ...grouping } = command.options;
+			const query = usageQuery(grouping);
 			const { data, partial } = await service.usage(query);
 			const text = csv ? usageCsv(data, query.by) : usageTable(data, query);
 			return { text, note: partial && "Redis could not be asked: other routers' usage is not in this." };

@@ -14,7 +14,7 @@ import { localUrl, withAgentUrl } from "./local-url.ts";
 
 /** Of a provider without prices. */
 const UNPRICED = "no prices known: set its models' under `prices:`, or keys with a budget can't use it";
-/** Sections that say nothing to the other role. */
+/** Sections that only one role reads. */
 const ROLE_SECTIONS = {
 	router: [
 		"server",
@@ -50,7 +50,7 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	return report(loaded, describeProviders(config, variables));
 }
 
-/** What would run, with a line end. `providers`: as describeProviders of src/providers/registry.ts says. */
+/** What would run, with a line end. `providers`: see `describeProviders`. */
 export function report(loaded: Loaded, providers: readonly ProviderState[]): string {
 	const rows = settingRows(loaded);
 	return [

@@ -31,14 +31,14 @@ export function parseEnvFile(text: string, file: string): Record<string, string>
 		.split(/\r?\n/)
 		.entries()) {
 		if (/^\s*(#|$)/.test(line)) continue;
-		const complain = (message: string) => mistakes.push({ file, line: index + 1, path: "", message });
+		const report = (message: string) => mistakes.push({ file, line: index + 1, path: "", message });
 		const [, name, raw] = LINE.exec(line) ?? [];
 		if (name === undefined || raw === undefined) {
-			complain("is no KEY=VALUE line");
+			report("is no KEY=VALUE line");
 			continue;
 		}
 		const value = unquote(raw);
-		if (value === undefined) complain(`the quotes around the value of ${name} do not match`);
+		if (value === undefined) report(`the quotes around the value of ${name} do not match`);
 		else variables[name] = value;
 	}
 	if (mistakes.length > 0) throw new ConfigError(mistakes);

@@ -11,7 +11,7 @@ export interface StartOptions {
 	readonly envFile?: string;
 }
 
-/** One command line, understood. */
+/** A parsed command line. */
 export type Command =
 	| { readonly do: "help" | "version" }
 	| Named<"start" | "check" | "health" | "suggest">
@@ -26,7 +26,7 @@ export type Command =
 	| { readonly do: "docs"; readonly topic?: string }
 	| InitCommand;
 
-/** A member for each name, so that the name tells them apart. */
+/** A union member for each name, so that `do` discriminates them. */
 type Named<Name extends string> = Name extends string ? { readonly do: Name } & StartOptions : never;
 
 /** `file`: `-` is stdout. `role`: whose unit or compose file. */
@@ -91,7 +91,7 @@ const TWO_WORDS: Readonly<Record<string, "invite" | "suggest">> = {
 	"models suggest": "suggest",
 };
 
-/** Understands the words after the program's name. Throws UsageError, naming the nearest right word. */
+/** Parses the words after the program's name. Throws UsageError, with the nearest valid word. */
 export function parseCommand(args: readonly string[]): Command {
 	// The words after `--` are vLLM's own.
 	const end = args.includes("--") ? args.indexOf("--") : args.length;
@@ -191,9 +191,9 @@ function agentFlags(role: Role, given: Given, args: readonly string[] | undefine
 	if (!("model" in given) && lone !== undefined)
 		throw new UsageError(`--${lone} says more of a --model; there is none`);
 	const { model, name, gpus, devices, router, advertise, "vllm-url": vllmUrl } = given;
-	const said = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
+	const values = Object.entries({ model, name, gpus, devices, router, advertise, vllmUrl, args });
 	return {
-		...Object.fromEntries(said.filter(([, value]) => value !== undefined)),
+		...Object.fromEntries(values.filter(([, value]) => value !== undefined)),
 		...("stop-containers" in given && { stopContainers: true }),
 	};
 }
@@ -224,7 +224,7 @@ export function startsServer(args: readonly string[]): boolean {
 	try {
 		return parseCommand(args).do === "start";
 	} catch (error) {
-		// cli.ts parses again and tells what is wrong.
+		// cli.ts parses again and prints the error.
 		if (error instanceof UsageError) return false;
 		throw error;
 	}

@@ -7,17 +7,17 @@ import { StartError } from "../errors.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import { localUrl } from "./local-url.ts";
 
-/** The line for stdout, and what a person should know, for stderr. */
+/** The line for stdout, and a note for the user, for stderr. */
 export interface Invitation {
 	readonly text: string;
 	readonly note?: string;
 }
 
 /**
- * Makes a token and keeps its hash in the data directory, where a running router finds it. The token itself is in the text
+ * Creates a token and stores its hash in the data directory, where a running router finds it. The token itself is in the text
  * and nowhere else.
  * @param url the router, as the GPU host reaches it; by default this machine's own address
- * @throws {StartError} where the hash can't be kept
+ * @throws {StartError} where the hash can't be stored
  */
 export function invite(url: string | undefined, config: Config): Invitation {
 	const address = url?.replace(/\/+$/, "").replace(/\/v1$/, "");
@@ -42,7 +42,7 @@ export function invite(url: string | undefined, config: Config): Invitation {
 	return address === undefined && tls ? { text, note: "--url names the router as its certificate does." } : { text };
 }
 
-/** The router's address for other hosts, as far as it can be told from here. */
+/** The router's address for other hosts, as far as this machine knows it. */
 function ownUrl({ server }: Config): string {
 	const isEverywhere = server.host === "0.0.0.0" || server.host === "::";
 	const outside = Object.values(networkInterfaces())

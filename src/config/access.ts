@@ -47,7 +47,7 @@ export const key = Type.Object(
 			Type.Integer({
 				minimum: -100,
 				maximum: 100,
-				description: "Place in line where a model has a queue: higher ones go first. Default: 0.",
+				description: "Priority in the queue of a model that has one: higher ones go first. Default: 0.",
 			}),
 		),
 		...limits,
@@ -78,7 +78,7 @@ export const price = Type.Object(
 		output_audio: kind("tokens of sound in the answer; as `output`."),
 		request: Type.Optional(amount("USD a call.")),
 		gpu_hour: Type.Optional(
-			amount("USD an hour of the model's hardware: calls that run at once share it, and idle time is nobody's."),
+			amount("USD an hour of the model's hardware: calls that run at once share it, and idle time is not charged."),
 		),
 	},
 	closed,
@@ -114,7 +114,7 @@ export const usage = section(
 		keep: duration({ default: "30d", description: "How long single calls are kept. Sums by day are kept for ever." }),
 		size: bytes({ default: "1GB", description: "How much room they may take: the oldest go first." }),
 	},
-	"What is remembered of calls.",
+	"The ledger of calls.",
 );
 
 /** `admin:`. */

@@ -10,7 +10,7 @@ const choice = <const T extends string>(values: readonly T[], options: { default
 		),
 	);
 
-/** What a name may be, so that no part of it is a flag, a path that leads out, or a shell's word. */
+/** The form of a name: no part of it is a flag, a path that leaves its directory, or syntax of a shell. */
 const NAME = {
 	maxLength: 200,
 	pattern: "^/?[.]?\\w[\\w.:@+=-]*(/[.]?\\w[\\w.:@+=-]*)*$",
@@ -24,29 +24,29 @@ export const AgentModel = Type.Object(
 			...NAME,
 			description: "Hugging Face id (`Qwen/Qwen3-8B`), or the absolute path of a directory with the weights.",
 		}),
-		name: Type.Optional(Type.String({ ...NAME, description: "What callers call it; without one, what `model` says." })),
+		name: Type.Optional(Type.String({ ...NAME, description: "The name that callers use; default: the value of `model`." })),
 		gpus: Type.Optional(
-			Type.Integer({ minimum: 0, maximum: 64, description: "GPUs a replica spans; 1 unless told, 0 runs on the CPU." }),
+			Type.Integer({ minimum: 0, maximum: 64, description: "GPUs a replica spans; default: 1; 0 runs on the CPU." }),
 		),
 		devices: Type.Optional(
 			Type.Array(Type.Integer({ minimum: 0, maximum: 63 }), {
 				minItems: 1,
-				description: "Numbers of the GPUs it may use; any without it.",
+				description: "Numbers of the GPUs it may use; default: any.",
 			}),
 		),
 		replicas: Type.Optional(
-			Type.Integer({ minimum: 1, maximum: 64, description: "How many containers serve it; 1 unless told." }),
+			Type.Integer({ minimum: 1, maximum: 64, description: "How many containers serve it; default: 1." }),
 		),
 		gpu_memory: Type.Optional(
 			bytes({
-				description: "Memory it takes of each of its GPUs, so that others fit beside it; all that is free unless told.",
+				description: "Memory it takes of each of its GPUs, so that others fit beside it; default: all that is free.",
 			}),
 		),
 		args: Type.Optional(
 			Type.Array(Type.String({ maxLength: 4096 }), {
 				maxItems: 128,
 				description:
-					'Further arguments of vLLM: `["--max-model-len", "32768"]`. They win over what the agent would add.',
+					'Further arguments of vLLM: `["--max-model-len", "32768"]`. They override those that the agent adds.',
 			}),
 		),
 		load: choice(["always", "on-demand", "manual"], {
@@ -74,7 +74,7 @@ export const agent = section(
 			default: "127.0.0.1",
 			minLength: 1,
 			description:
-				"Address the agent listens on; 0.0.0.0 where its router is another machine and nothing else is said.",
+				"Address the agent listens on; default with a router on another machine: 0.0.0.0.",
 			env: "HOST",
 		}),
 		port: Type.Integer({ default: 5000, minimum: 0, maximum: 65535, description: "Port of the agent.", env: "PORT" }),
@@ -83,7 +83,7 @@ export const agent = section(
 				maxLength: 64,
 				pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
 				expects: "a name of letters, digits, `.`, `_` and `-`",
-				description: "What the router calls this agent, and the label of its containers; the host's name unless told.",
+				description: "What the router calls this agent, and the label of its containers; default: the host's name.",
 				env: "ROUTER_AGENT_NAME",
 				examples: ["gpu-1"],
 			}),
@@ -97,7 +97,7 @@ export const agent = section(
 		),
 		advertise: Type.Optional(
 			url({
-				description: "Where the router reaches this agent; the local address that reaches the router unless told.",
+				description: "Where the router reaches this agent; default: the local address that reaches the router.",
 				env: "ROUTER_ADVERTISE_URL",
 				examples: ["http://10.0.0.7:5000"],
 			}),
@@ -121,7 +121,7 @@ export const agent = section(
 			Type.String({
 				minLength: 1,
 				maxLength: 512,
-				description: "vLLM's image; a pinned version unless told.",
+				description: "vLLM's image; default: a pinned version.",
 				examples: ["vllm/vllm-openai:v0.11.0"],
 			}),
 		),
@@ -137,7 +137,7 @@ export const agent = section(
 			Type.String({
 				minLength: 1,
 				description:
-					"Directory of the Hugging Face cache, shared with the containers; ~/.cache/huggingface unless told.",
+					"Directory of the Hugging Face cache, shared with the containers; default: ~/.cache/huggingface.",
 				env: "HF_HOME",
 				examples: ["/data/huggingface"],
 			}),

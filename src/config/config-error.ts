@@ -35,8 +35,8 @@ export interface Finding {
 
 /** `router.yaml:12:5 server.prt: unknown setting; did you mean "port"?` */
 export function mistakeLine(mistake: Mistake): string {
-	const place = [mistake.file, mistake.line, mistake.column].filter((part) => part !== undefined).join(":");
-	const where = [place, mistake.path].filter((part) => part !== "").join(" ");
+	const position = [mistake.file, mistake.line, mistake.column].filter((part) => part !== undefined).join(":");
+	const where = [position, mistake.path].filter((part) => part !== "").join(" ");
 	return where === "" ? mistake.message : `${where}: ${mistake.message}`;
 }
 

@@ -19,7 +19,7 @@ export function nearest(word: string, candidates: Iterable<string>, most = 3): s
 		const rank = rankOf(wanted, candidate.toLowerCase());
 		if (rank !== undefined) found.push({ candidate, rank });
 	}
-	// The sort is stable: equally close candidates keep the order they came in.
+	// The sort is stable: equally close candidates stay in their order.
 	found.sort((a, b) => a.rank - b.rank);
 	return found.slice(0, most).map((entry) => entry.candidate);
 }
@@ -40,7 +40,7 @@ function rankOf(word: string, candidate: string): number | undefined {
 		if (distance <= allowed && distance < word.length) return distance;
 	}
 	const [short, long] = word.length < candidate.length ? [word, candidate] : [candidate, word];
-	// After every real edit: a shared beginning says less than a typing mistake.
+	// Behind every real edit: a common beginning is weaker evidence than a typing mistake.
 	if (short.length >= 3 && long.startsWith(short)) return LONGEST + long.length - short.length;
 	return undefined;
 }

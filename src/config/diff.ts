@@ -8,7 +8,7 @@ import { formatBytes, formatDuration } from "./units.ts";
 /** Shown instead of a secret. */
 export const MASK = "********";
 
-/** One setting that differs. Values are as the file would say them; absent where the setting is not there. */
+/** One setting that differs. Values are as the file would have them; absent where the setting is not there. */
 export interface Difference {
 	/** `models[fast].targets[0]`: entries that have a name are identified by it. */
 	readonly setting: string;

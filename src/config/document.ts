@@ -35,7 +35,7 @@ export interface ParsedFile {
 const MOST_ALIASES = 100;
 
 /**
- * Read as YAML 1.2 whatever a `%YAML` line says: in 1.1 `no` is false, `1:20` is 80, and `!!set` and `!!omap` make what is neither
+ * YAML 1.2 even if a `%YAML` line says otherwise: in 1.1 `no` is false, `1:20` is 80, and `!!set` and `!!omap` make what is neither
  * a list nor a mapping.
  */
 const YAML_OPTIONS = { schema: "core", merge: false, resolveKnownTags: false } as const;
@@ -75,7 +75,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 		return broken({ file, path: "", message: "is nested too deeply to read" });
 	}
 	const errors = [...document.errors, ...document.warnings];
-	// Errors after the parser has given up say nothing.
+	// Errors after the parser has given up are meaningless.
 	const fatal = errors.find((error) => error.code === "RESOURCE_EXHAUSTION");
 	const mistakes = (fatal ? [fatal] : errors).map((error): Mistake => {
 		const open = openBracket(document, error);
@@ -180,8 +180,8 @@ function start(node: unknown): number | undefined {
  */
 function invalidNames(document: Document.Parsed): Problem[] {
 	const found: Problem[] = [];
-	const look = (node: unknown): void => {
-		if (isSeq(node)) node.items.forEach(look);
+	const visitNames = (node: unknown): void => {
+		if (isSeq(node)) node.items.forEach(visitNames);
 		if (!isMap(node)) return;
 		const seen = new Set<string>();
 		for (const { key, value } of node.items) {
@@ -190,10 +190,10 @@ function invalidNames(document: Document.Parsed): Problem[] {
 			const offset = (key as { range?: [number, number, number] } | null)?.range?.[0] ?? node.range?.[0] ?? 0;
 			if (message !== undefined) found.push({ offset, message });
 			if (name !== undefined) seen.add(name);
-			look(value);
+			visitNames(value);
 		}
 	};
-	look(document.contents);
+	visitNames(document.contents);
 	return found;
 }
 

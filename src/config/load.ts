@@ -159,7 +159,7 @@ function inFile(finding: Finding, parsed: ParsedFile, file: string | undefined):
 	return { file, ...position, path: pathText(finding.path), message: finding.message };
 }
 
-/** Down the file; one mistake a setting and place, the first found says most. Those of no file come last. */
+/** Sorts mistakes down the file, those of no file last; of several of one setting the first found is the most precise and stays. */
 function inOrder(mistakes: Mistake[]): Mistake[] {
 	const first = new Map<string, Mistake>();
 	for (const mistake of mistakes) {

@@ -23,7 +23,7 @@ export function mapLeaves(schema: TSchema, value: unknown, visit: LeafVisitor, p
 	return visit(value, branch, path);
 }
 
-/** One setting with a fixed place: `["server", "port"]`. */
+/** A setting with a fixed path: `["server", "port"]`. */
 export interface Setting {
 	readonly path: readonly string[];
 	readonly schema: TSchema;

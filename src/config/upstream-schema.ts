@@ -147,12 +147,12 @@ export const model = Type.Object(
 			}),
 		),
 		concurrency: Type.Optional(
-			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in line." }),
+			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in its queue." }),
 		),
 		queue: Type.Optional(
 			Type.Integer({
 				minimum: 0,
-				description: "Calls that may wait in line; further ones are refused with a 429. Default: 100.",
+				description: "Calls that may wait in the queue; further ones are refused with a 429. Default: 100.",
 			}),
 		),
 		cache: modelCache,

@@ -47,12 +47,12 @@ export function cleanVariables(env: Environment, variables: readonly Variable[])
 		const given = cleaned[name];
 		if (!given) continue;
 		const found = (isList ? cleanList : cleanValue)(given, kind);
-		const say = (what: string) => ({ path: "", message: `the environment variable ${name} ${what}` });
+		const about = (what: string) => ({ path: "", message: `the environment variable ${name} ${what}` });
 		cleaned[name] = found.problem === undefined ? found.text : undefined;
-		if (found.problem !== undefined) mistakes.push(say(found.problem));
-		else if (found.removed !== undefined) warnings.push(say(`${found.removed}; it is read without`));
+		if (found.problem !== undefined) mistakes.push(about(found.problem));
+		else if (found.removed !== undefined) warnings.push(about(`${found.removed}; it is read without`));
 		const doubted = found.problem === undefined ? doubt?.(found.text) : undefined;
-		if (doubted !== undefined) warnings.push(say(doubted));
+		if (doubted !== undefined) warnings.push(about(doubted));
 	}
 	return { env: cleaned, warnings, mistakes };
 }

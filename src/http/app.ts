@@ -19,7 +19,7 @@ export interface HttpBaseOptions {
 	readonly metrics: Pick<Metrics, "text" | "contentType">;
 	readonly log: Pick<Log, "logger">;
 	readonly lifecycle: Pick<Lifecycle, "state">;
-	/** What `/health/ready` says besides. */
+	/** Problems that `/health/ready` adds to its answer. */
 	readonly healthNotes?: (() => HealthNotes) | undefined;
 	/** Why a request for metrics or Swagger is refused; undefined lets it in. */
 	readonly refuse: PageAccess;

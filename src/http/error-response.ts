@@ -17,8 +17,8 @@ const LONGEST_PATH = 200;
 /**
  * The error handler of a whole server: register it before everything else (a hook reaches only what comes after).
  *
- * A RouterError answers as it says. An unknown path and a wrong method are told apart. Everything else, also Elysia's
- * own errors (no route lets it parse or check a body), is an `internal_error` that tells the client nothing and the
+ * A RouterError has its own answer. An unknown path and a wrong method are distinguished. Everything else, also Elysia's
+ * own errors (no route lets it parse or check a body), is an `internal_error` with no details for the client and all of them for the
  * log, under the answer's `x-request-id`, everything. That id is the one already in `set.headers`, or a new one.
  * @param log its `logger` is read when there is something to log
  * @param routes the server's routes at the time of the call
@@ -63,8 +63,8 @@ function clip(path: string): string {
 }
 
 /**
- * The methods of the routes that match `path`, sorted, or none: they tell a wrong method (405) from an unknown path (404), which
- * Elysia does not. GET brings HEAD with it, as Bun serves it.
+ * The methods of the routes that match `path`, sorted, or none: they distinguish a wrong method (405) from an unknown path
+ * (404), which Elysia does not. GET brings HEAD with it, as Bun serves it.
  * @param path as the client sent it, without the query; a trailing slash is overlooked, as Elysia does
  */
 export function methodsAt(path: string, routes: readonly HttpRoute[]): string[] {

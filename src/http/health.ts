@@ -9,8 +9,8 @@ const NO_STORE = { "cache-control": "no-store" };
 export type HealthNotes = Readonly<Record<string, string>>;
 
 /**
- * `/health/live`: 200 while the process can answer. `/health/ready`: 200 while it wants calls, 503 before it
- * listens and from the moment it was told to stop. The agent also has `/health`, as vLLM does. No key is needed.
+ * `/health/live`: 200 while the process can answer. `/health/ready`: 200 while it takes new calls, 503 before it
+ * listens and from the beginning of a stop. The agent also has `/health`, as vLLM does. No key is needed.
  */
 export function health(role: "router" | "agent", lifecycle: Pick<Lifecycle, "state">, notes?: () => HealthNotes) {
 	const live = () => Response.json({ status: "ok" }, { headers: NO_STORE });

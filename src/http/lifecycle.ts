@@ -13,20 +13,20 @@ const HOOKS_MS = 5000;
 /** After connections were cut, how long their streams get to settle and log, ms. */
 const SETTLE_MS = 100;
 
-/** What it needs of a server. */
+/** The part of a server that the lifecycle stops. */
 export interface Stoppable {
 	/** Stops listening; resolves when the last connection is closed. With `true`, closes them all at once. */
 	stop(closeActiveConnections?: boolean): Promise<void>;
 }
 
-/** How long things may take, ms, and where to say so. */
+/** Time limits, ms, and the log. */
 export interface LifecycleOptions {
 	/** How long calls are still taken after the signal. */
 	readonly drainMs: number;
 	/** How long running calls may go on after that. */
 	readonly shutdownMs: number;
 	readonly log: Pick<Log, "logger" | "flush">;
-	/** Where signals come from; `process` unless a test says otherwise. */
+	/** The source of signals; default: `process`. */
 	readonly signals?: {
 		on(name: StopSignal, listener: (name: StopSignal) => void): unknown;
 		off(name: StopSignal, listener: (name: StopSignal) => void): unknown;

@@ -1,6 +1,6 @@
 /**
- * What is decided of a request before a route is looked up, the same for every path: whether it is refused, and what CORS and a stop
- * put into its answer's headers.
+ * The checks of a request before a route is looked up, the same for every path: refusals, and the headers that CORS and a stop add to
+ * its answer.
  *
  * Bun's parser has refused by then what two servers could understand in two ways: lengths that contradict each other, odd transfer
  * encodings, bare line ends, more than 16 KB of headers (400, 431, 505, and the connection is closed). It gives a client 30 s for its
@@ -90,7 +90,7 @@ function preflight(request: Headers, origin: string, isAllowed: boolean): Respon
 	});
 	const wanted = request.get("access-control-request-headers");
 	if (wanted) headers.set("access-control-allow-headers", wanted);
-	// A page on the internet that calls a router in a private network is asked about separately by Chrome.
+	// For a page on the internet that calls a router in a private network Chrome asks separately.
 	if (request.get("access-control-request-private-network") === "true")
 		headers.set("access-control-allow-private-network", "true");
 	return new Response(null, { status: 204, headers });

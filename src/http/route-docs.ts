@@ -11,7 +11,7 @@ type Schema = object;
 /** Where the error shape lives in the document. */
 export const ERROR_REF = "#/components/schemas/Error";
 
-/** A JSON answer shown by an example; `schema` where there is more to say than the example does. */
+/** A JSON answer with an example, and a `schema` where the example does not show everything. */
 export function answer(description: string, example: unknown, schema: Schema = { type: "object" }): Response {
 	return { description, content: { "application/json": { schema, example } } } as Response;
 }

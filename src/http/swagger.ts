@@ -1,6 +1,6 @@
 /**
  * `/swagger/json`, the API's description made from the routes themselves, and `/swagger`, the page that shows it: Swagger UI from files
- * inside the binary. Nothing on the page comes from elsewhere, and nothing it does goes there.
+ * inside the binary. The page loads nothing from other hosts and sends nothing to them.
  */
 import { swagger as elysiaSwagger } from "@elysiajs/swagger";
 import { Elysia, type InternalRoute } from "elysia";
@@ -36,8 +36,8 @@ export function swagger(info: ApiInfo, routes: () => InternalRoute[]) {
 }
 
 /**
- * @elysiajs/swagger as a generator: never mounted, because its page loads scripts from a CDN. It asks
- * its own instance for the server's routes, so that instance is handed them.
+ * @elysiajs/swagger as a generator: never mounted, because its page loads scripts from a CDN. It reads
+ * the routes of its own instance, so that instance gets the server's.
  */
 async function generate(info: ApiInfo, routes: InternalRoute[]): Promise<Record<string, unknown>> {
 	const generator = elysiaSwagger({ documentation: { info: { ...info } }, excludeStaticFile: false });
@@ -73,7 +73,7 @@ const POLICY = [
 
 /**
  * `/swagger` and its files. The files are read at each request (Bun sends them from disk or from the binary), so
- * what nobody looks at is not held in memory.
+ * they do not take memory.
  * @param spec path of the OpenAPI document
  */
 function swaggerPage(title: string, spec: string) {

@@ -25,7 +25,7 @@ export interface Connection {
 	change(change: (db: Sql) => unknown): WriteResult;
 	/** Writes a batch of the ledger in one transaction. One that waits is the ledger's own to write again. */
 	writeLedger(change: (db: Sql) => unknown): WriteResult;
-	/** What the database said of the row that it refused last; no value is in it. */
+	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** There is no file that can be used. Known once something was read or written. */
 	readonly isInMemory: boolean;

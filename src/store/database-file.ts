@@ -1,6 +1,6 @@
 /**
- * The file `router.db` of a data directory, and what stands in for it while it can't be used: a database in memory, or changes that wait.
- * The table "What is not on the disk" of design.md says which.
+ * The file `router.db` of a data directory, and its replacement while it can't be used: a database in memory, or changes that wait. See
+ * "What is not on the disk" in design.md.
  */
 import { Database } from "bun:sqlite";
 import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
@@ -40,7 +40,7 @@ export class DatabaseFile implements Connection {
 	#ledgerWaits = false;
 	#lastWasWritten = false;
 
-	/** @param onProblem hears once of a directory or file that can't be used, until it can be used again, which `onRecovered` hears */
+	/** @param onProblem called once for a directory or file that can't be used; when it can be used again, `onRecovered` is called */
 	constructor(
 		private readonly dataDir: string,
 		private readonly onProblem: (sentence: string) => void,
@@ -83,7 +83,7 @@ export class DatabaseFile implements Connection {
 		try {
 			to.transaction(() => change(to)).immediate();
 		} catch (error) {
-			// The file is in order: whoever made the row reports it.
+			// The row is wrong, not the file: its author reports it.
 			if (isRowFault(error)) {
 				this.#fault = error as Error;
 				return "refused";
@@ -121,8 +121,8 @@ export class DatabaseFile implements Connection {
 	}
 
 	/**
-	 * Has the disk take what was written: not by SQLite, which would keep every call waiting meanwhile, but by a thread of the
-	 * runtime's. The locks that closing a file would lose are on other files than this one.
+	 * Flushes the write-ahead log to the disk: not by SQLite, which would block every call meanwhile, but by a thread of the runtime.
+	 * Closing a file loses the locks on it; SQLite's are on other files than this one.
 	 */
 	async sync(): Promise<void> {
 		if (this.#db?.filename !== this.#file) return;

@@ -115,7 +115,7 @@ export interface LedgerStore {
 /** Most that calls take in memory where there is no file, bytes: they are lost with the process. */
 const MOST_IN_MEMORY = 64 * 1024 * 1024;
 
-// Not `OR IGNORE`, which would leave out rows without a word that lack a value.
+// Not `OR IGNORE`, which would silently skip rows that lack a value.
 const CALL = `INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 const ATTEMPT = `INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
 /** The columns of `usage_days` that are sums, in the table's order. */

@@ -34,7 +34,7 @@ export function takeOver(file: string, to: Database): boolean {
 			to.transaction(() => {
 				for (const table of TAKEN_OVER) {
 					for (const row of from.query(`SELECT * FROM ${table}`).values() as Value[][]) {
-						to.query(`INSERT OR REPLACE INTO ${table} VALUES (${places(row.length)})`).run(...(row as never[]));
+						to.query(`INSERT OR REPLACE INTO ${table} VALUES (${placeholders(row.length)})`).run(...(row as never[]));
 					}
 				}
 			})();
@@ -75,7 +75,7 @@ export function mergeInto(to: Database, from: Database): void {
 			from,
 			`SELECT ${agent} FROM agents`,
 			to,
-			`INSERT INTO agents (${agent}) VALUES (${places(8)}) ON CONFLICT DO UPDATE SET ${newer.join(", ")}
+			`INSERT INTO agents (${agent}) VALUES (${placeholders(8)}) ON CONFLICT DO UPDATE SET ${newer.join(", ")}
 			WHERE excluded.heard_at > agents.heard_at`,
 		);
 		copy(from, "SELECT name, first_at FROM served_names", to, "INSERT OR IGNORE INTO served_names VALUES (?, ?)");
@@ -85,13 +85,13 @@ export function mergeInto(to: Database, from: Database): void {
 			from,
 			`SELECT * FROM calls WHERE id IN (${newest})`,
 			to,
-			`INSERT INTO calls VALUES (${places(14)}) ON CONFLICT DO NOTHING`,
+			`INSERT INTO calls VALUES (${placeholders(14)}) ON CONFLICT DO NOTHING`,
 		);
 		copy(
 			from,
 			`SELECT * FROM attempts WHERE call IN (${newest})`,
 			to,
-			`INSERT INTO attempts VALUES (${places(8)}) ON CONFLICT DO NOTHING`,
+			`INSERT INTO attempts VALUES (${placeholders(8)}) ON CONFLICT DO NOTHING`,
 		);
 	});
 	add.immediate();
@@ -114,4 +114,4 @@ function copy(from: Database, select: string, to: Sql, insert: string): void {
 	for (const row of from.query(select).values() as Value[][]) statement.run(...row);
 }
 
-const places = (count: number): string => Array.from({ length: count }, () => "?").join(", ");
+const placeholders = (count: number): string => Array.from({ length: count }, () => "?").join(", ");

@@ -26,7 +26,7 @@ export function redisClient(address: RedisAddress, ca: string | undefined): Redi
 		connectTimeout: CONNECT_MS,
 		connectionName: "router",
 		retryStrategy,
-		// After a failover the old master is a replica, and says so.
+		// After a failover the old master is a replica and answers READONLY.
 		reconnectOnError: ({ message }: Error) => message.startsWith("READONLY"),
 	};
 	if (kind === "cluster") {

@@ -20,7 +20,7 @@ export interface RedisScript {
 	readonly lua: string;
 }
 
-/** Hears of changes and failures. Called synchronously; must not throw. */
+/** Listens to changes and failures. Called synchronously; must not throw. */
 export interface RedisListener {
 	/** The state changed. `reason` says why it is not `up`: a clause without address or secret. */
 	changed(state: RedisState, reason: string | undefined): void;

@@ -53,7 +53,7 @@ export interface Store {
 	 * periodically.
 	 */
 	recover(): void;
-	/** Why what is new is not on the disk, a clause; undefined where all is well. */
+	/** Why new data is not on the disk, a clause; undefined while it is. */
 	readonly problem: string | undefined;
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. `problem` says why. */
 	readonly hasUnwritten: boolean;
