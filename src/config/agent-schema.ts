@@ -24,7 +24,9 @@ export const AgentModel = Type.Object(
 			...NAME,
 			description: "Hugging Face id (`Qwen/Qwen3-8B`), or the absolute path of a directory with the weights.",
 		}),
-		name: Type.Optional(Type.String({ ...NAME, description: "The name that callers use; default: the value of `model`." })),
+		name: Type.Optional(
+			Type.String({ ...NAME, description: "The name that callers use; default: the value of `model`." }),
+		),
 		gpus: Type.Optional(
 			Type.Integer({ minimum: 0, maximum: 64, description: "GPUs a replica spans; default: 1; 0 runs on the CPU." }),
 		),
@@ -73,8 +75,7 @@ export const agent = section(
 		host: Type.String({
 			default: "127.0.0.1",
 			minLength: 1,
-			description:
-				"Address the agent listens on; default with a router on another machine: 0.0.0.0.",
+			description: "Address the agent listens on; default with a router on another machine: 0.0.0.0.",
 			env: "HOST",
 		}),
 		port: Type.Integer({ default: 5000, minimum: 0, maximum: 65535, description: "Port of the agent.", env: "PORT" }),
@@ -136,8 +137,7 @@ export const agent = section(
 		cache_dir: Type.Optional(
 			Type.String({
 				minLength: 1,
-				description:
-					"Directory of the Hugging Face cache, shared with the containers; default: ~/.cache/huggingface.",
+				description: "Directory of the Hugging Face cache, shared with the containers; default: ~/.cache/huggingface.",
 				env: "HF_HOME",
 				examples: ["/data/huggingface"],
 			}),
