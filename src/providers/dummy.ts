@@ -3,9 +3,8 @@
  * wiring tested, with no upstream and no key. It is a transport; everything around it is the real pipeline.
  */
 import { DONE, sseData } from "../openai/sse.ts";
-import type { Transport, UpstreamRequest } from "./provider.ts";
+import type { Transport, UpstreamAnswer, UpstreamRequest } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
-import { responseAnswer } from "./response-answer.ts";
 
 const WORDS = ["Hello", " world"];
 const TEXT = WORDS.join("");
@@ -44,10 +43,10 @@ export const DUMMY_UPSTREAM: Omit<Upstream, "timeouts"> = {
 
 /** Answers a request as an OpenAI upstream would. */
 export const dummyTransport: Transport = {
-	send: async (request) => responseAnswer(answer(request)),
+	send: async (request) => answer(request),
 };
 
-function answer({ url, body }: UpstreamRequest): Response {
+function answer({ url, body }: UpstreamRequest): UpstreamAnswer {
 	const request = JSON.parse(body ?? "{}") as DummyRequest;
 	if (url.endsWith("/embeddings")) return embeddings(request);
 	const isChat = url.endsWith("/chat/completions");
@@ -59,15 +58,14 @@ function answer({ url, body }: UpstreamRequest): Response {
 	const usage = usageOf(isChat ? request.messages : request.prompt);
 	if (request.stream) {
 		const events = isChat ? chatEvents(head, usage) : textEvents(head, usage);
-		return new Response(events.map((event) => sseData(JSON.stringify(event))).join("") + DONE, {
-			headers: { "content-type": "text/event-stream" },
-		});
+		const text = events.map((event) => sseData(JSON.stringify(event))).join("") + DONE;
+		return answerOf(text, { type: "text/event-stream" });
 	}
 	const choice = isChat
 		? { index: 0, message: { role: "assistant", content: TEXT }, finish_reason: "stop" }
 		: { index: 0, text: TEXT, logprobs: null, finish_reason: "stop" };
 	const object = isChat ? "chat.completion" : "text_completion";
-	return Response.json({ id: head.id, object, created: head.created, model: head.model, choices: [choice], usage });
+	return jsonAnswer({ id: head.id, object, created: head.created, model: head.model, choices: [choice], usage });
 }
 
 type Head = { id: string; created: number; model: string };
@@ -104,7 +102,7 @@ const MAX_INPUTS = 2048;
 const MAX_DIMENSIONS = 256;
 
 /** Unit vectors that differ with the text; as base64 of 32-bit floats where asked (the official client always does). */
-function embeddings(request: DummyRequest): Response {
+function embeddings(request: DummyRequest): UpstreamAnswer {
 	const isOneTokenList = Array.isArray(request.input) && typeof request.input[0] === "number";
 	const inputs = Array.isArray(request.input) && !isOneTokenList ? request.input : [request.input];
 	const dimensions = request.dimensions ?? 8;
@@ -119,14 +117,25 @@ function embeddings(request: DummyRequest): Response {
 		return { object: "embedding", index, embedding };
 	});
 	const { prompt_tokens } = usageOf(request.input);
-	return Response.json({ object: "list", data, model: "dummy", usage: { prompt_tokens, total_tokens: prompt_tokens } });
+	return jsonAnswer({ object: "list", data, model: "dummy", usage: { prompt_tokens, total_tokens: prompt_tokens } });
 }
 
-function refusal(param: string, message: string): Response {
-	return Response.json(
-		{ error: { message, type: "invalid_request_error", param, code: "invalid_value" } },
-		{ status: 400 },
-	);
+function refusal(param: string, message: string): UpstreamAnswer {
+	return jsonAnswer({ error: { message, type: "invalid_request_error", param, code: "invalid_value" } }, 400);
+}
+
+function jsonAnswer(value: object, status = 200): UpstreamAnswer {
+	return answerOf(JSON.stringify(value), { type: "application/json", status });
+}
+
+function answerOf(text: string, { type, status = 200 }: { type: string; status?: number }): UpstreamAnswer {
+	let unread: Uint8Array | undefined = Buffer.from(text);
+	const read = async () => {
+		const bytes = unread;
+		unread = undefined;
+		return bytes;
+	};
+	return { status, headers: new Headers({ "content-type": type }), body: { read } };
 }
 
 /** Numbers from a linear congruential generator (Numerical Recipes' constants) seeded by the text's hash. */

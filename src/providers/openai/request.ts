@@ -20,8 +20,8 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			url: baseUrl + OPERATIONS[call.operation].path,
 			stream: call.stream,
 			added: names,
-			headers: headersFor(call),
 			body: splice(call.raw, edits),
+			headers: headersFor(call),
 		};
 	};
 }

@@ -4,11 +4,11 @@ import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
 import type { Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
-import { responseAnswer } from "../../providers/response-answer.ts";
 import { VERSION } from "../../version.ts";
 import { ConnectWatch, FRESH_MS, originOf } from "./connect-watch.ts";
 import { behindProxy, type NamedProxy, type ProxyChoice, unauthorized } from "./environment-proxy.ts";
 import { http1Transport } from "./http1.ts";
+import { responseAnswer } from "./read-body.ts";
 
 /** How to reach an upstream. */
 export interface TransportOptions {
