@@ -1,24 +1,28 @@
-/** `router docs [TOPIC]`: the pages for users, which stand beside the code they describe and are part of the binary. Pure text. */
-import keysAndLimits from "../accounts/keys-and-limits.md" with { type: "text" };
-import usage from "../accounts/usage/usage.md" with { type: "text" };
-import gpuHosts from "../agent/gpu-hosts.md" with { type: "text" };
-import calls from "../api/calls.md" with { type: "text" };
-import cache from "../cache/cache.md" with { type: "text" };
+/** `router docs [TOPIC]`: the pages for users, which stand beside the code they describe and are part of the binary. */
+import { readFileSync } from "node:fs";
+import keysAndLimits from "../accounts/keys-and-limits.md" with { type: "file" };
+import usage from "../accounts/usage/usage.md" with { type: "file" };
+import gpuHosts from "../agent/gpu-hosts.md" with { type: "file" };
+import calls from "../api/calls.md" with { type: "file" };
+import cache from "../cache/cache.md" with { type: "file" };
 import { nearest } from "../config/did-you-mean.ts";
-import settings from "../config/settings.md" with { type: "text" };
-import errors from "../errors.md" with { type: "text" };
-import claudeAndGemini from "../providers/claude-and-gemini.md" with { type: "text" };
-import upstreams from "../providers/upstreams.md" with { type: "text" };
-import failures from "../proxy/failures.md" with { type: "text" };
-import targets from "../routing/targets.md" with { type: "text" };
-import severalRouters from "../store/several-routers.md" with { type: "text" };
-import metrics from "../telemetry/metrics.md" with { type: "text" };
-import troubleshooting from "../troubleshooting.md" with { type: "text" };
-import deploying from "./deploying.md" with { type: "text" };
+import settings from "../config/settings.md" with { type: "file" };
+import errors from "../errors.md" with { type: "file" };
+import claudeAndGemini from "../providers/claude-and-gemini.md" with { type: "file" };
+import upstreams from "../providers/upstreams.md" with { type: "file" };
+import failures from "../proxy/failures.md" with { type: "file" };
+import targets from "../routing/targets.md" with { type: "file" };
+import severalRouters from "../store/several-routers.md" with { type: "file" };
+import metrics from "../telemetry/metrics.md" with { type: "file" };
+import troubleshooting from "../troubleshooting.md" with { type: "file" };
+import deploying from "./deploying.md" with { type: "file" };
 import { UsageError } from "./flags.ts";
 
-/** Topic → page, as Markdown, in the order of a first reading. A topic is its page's file name without `.md`. */
-export const PAGES: Readonly<Record<string, string>> = {
+/**
+ * Topic → the path of its page, in the order of a first reading. A topic is its page's file name without `.md`. Files in the binary, not
+ * texts, which would be part of the program that each start loads.
+ */
+const PAGES: Readonly<Record<string, string>> = {
 	calls,
 	upstreams,
 	"claude-and-gemini": claudeAndGemini,
@@ -42,14 +46,16 @@ export const PAGES: Readonly<Record<string, string>> = {
  */
 export function docsText(topic?: string): string {
 	if (topic === undefined) return topicsText();
-	const page = Object.hasOwn(PAGES, topic) ? PAGES[topic] : undefined;
-	if (page !== undefined) return page;
+	const path = Object.hasOwn(PAGES, topic) ? PAGES[topic] : undefined;
+	if (path !== undefined) return readFileSync(path, "utf8");
 	throw new UsageError(`there is no topic "${topic}"; ${hint(topic)}`);
 }
 
 function topicsText(): string {
 	const width = Math.max(...Object.keys(PAGES).map((topic) => topic.length)) + 2;
-	const lines = Object.entries(PAGES).map(([topic, page]) => `  ${topic.padEnd(width)}${about(page)}`);
+	const lines = Object.entries(PAGES).map(
+		([topic, path]) => `  ${topic.padEnd(width)}${about(readFileSync(path, "utf8"))}`,
+	);
 	return `${lines.join("\n")}\n\n\`router docs TOPIC\` prints a page. A link in it to settings.md is the topic settings.\n`;
 }
 

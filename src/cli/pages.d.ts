@@ -1,5 +1,5 @@
-/** Pages that are imported `with { type: "text" }`: the import is the file's text. */
+/** Pages that are imported `with { type: "file" }`: the import is the file's path. */
 declare module "*.md" {
-	const text: string;
-	export default text;
+	const path: string;
+	export default path;
 }
