@@ -1,6 +1,6 @@
 /** Keys take turns; a refused one is left out, tried again by one call, and never lost. */
 import { describe, expect, test } from "bun:test";
-import type { Failure } from "../src/providers/provider.ts";
+import type { Failure } from "../src/providers/failure.ts";
 import { AccountRing, OUT_MS } from "../src/proxy/key-rotation.ts";
 import { random as seeded } from "./kit/random.ts";
 

@@ -1,8 +1,7 @@
 /** One kept answer serves streams and whole answers: a stream is folded into JSON, and JSON replayed as a stream. */
 import { describe, expect, test } from "bun:test";
 import { ChatCompletionStream } from "openai/lib/ChatCompletionStream";
-import { replayEvents } from "../src/openai/json-to-stream.ts";
-import { foldStream } from "../src/openai/stream-to-json.ts";
+import { foldStream, replayEvents } from "../src/openai/answer-forms.ts";
 import { withoutCost, withUsage } from "../src/openai/usage-edits.ts";
 import { DIALECTS } from "./kit/dialects.ts";
 import { DONE, event } from "./kit/events.ts";

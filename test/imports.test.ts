@@ -57,7 +57,7 @@ test.each([
 			"cache/cache.ts",
 			"cache/cached-response.ts",
 			"cache/leader.ts",
-			"providers/chat-chunks.ts",
+			"providers/chat-answer.ts",
 			"providers/dummy.ts",
 			"providers/upstream-error.ts",
 			"accounts/usage/price-book.ts",

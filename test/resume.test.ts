@@ -2,7 +2,7 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SentRecord } from "../src/openai/sent-so-far.ts";
-import type { Failure } from "../src/providers/provider.ts";
+import type { Failure } from "../src/providers/failure.ts";
 import type { StartedAnswer } from "../src/proxy/attempt.ts";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
 import { canResume, ResumeProgress, resume } from "../src/proxy/resume.ts";

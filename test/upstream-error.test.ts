@@ -1,9 +1,8 @@
 /** What upstreams say when they refuse, and what is made of it. */
 import { describe, expect, test } from "bun:test";
 import { ERRORS } from "../src/errors.ts";
-import { FAILURES, type FailureKind } from "../src/providers/failure.ts";
-import { errorOf } from "../src/providers/failure-to-error.ts";
-import type { Failure, Target } from "../src/providers/provider.ts";
+import { errorOf, FAILURES, type Failure, type FailureKind } from "../src/providers/failure.ts";
+import type { Target } from "../src/providers/provider.ts";
 import { failureKindOf, masked, readError, readErrorObject, retryAfter } from "../src/providers/upstream-error.ts";
 import { VENDORS } from "../src/vendors.ts";
 

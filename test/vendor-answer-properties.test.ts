@@ -4,7 +4,7 @@ import type { Call } from "../src/openai/call.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
 import { answerOf as claudeAnswer, usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
 import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
-import { chatUsage } from "../src/providers/chat-usage.ts";
+import { chatUsage } from "../src/providers/chat-answer.ts";
 import { answerOf as geminiAnswer, usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
 import { GenerateDecoder } from "../src/providers/gemini/stream.ts";
 import type { StoredThinking, StreamDecoder } from "../src/providers/provider.ts";

@@ -1,9 +1,9 @@
 /** Answers that no upstream was asked for: from the cache, or read along with another caller's. */
 
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
-import { replayEvents } from "../openai/json-to-stream.ts";
+import { replayEvents } from "../openai/answer-forms.ts";
 import type { StreamPiece } from "../openai/sse.ts";
-import { headerText } from "../providers/header-text.ts";
+import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { overheadText } from "../proxy/response-headers.ts";
 import type { CacheEntry, EntryFacts } from "./entry.ts";

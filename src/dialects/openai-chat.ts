@@ -1,7 +1,8 @@
 /** OpenAI's own wire: chat completions, text completions and embeddings. The hub itself, so that nearly all passes as it is. */
+
+import { foldStream } from "../openai/answer-forms.ts";
 import { parseRequest } from "../openai/call.ts";
 import { DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
-import { foldStream } from "../openai/stream-to-json.ts";
 import { withCost } from "../openai/usage-edits.ts";
 import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
 

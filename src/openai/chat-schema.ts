@@ -4,7 +4,7 @@
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
-import { closedObject, open, optional } from "./shapes.ts";
+import { closedObject, open, optional } from "./request-fields.ts";
 
 const anything = Type.Optional(Type.Unknown());
 

@@ -7,9 +7,13 @@
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 
-const open = { additionalProperties: true } as const;
+/** What is not known may stand there, too. */
+export const open = { additionalProperties: true } as const;
+/** What is not known may not. */
+export const closedObject = { additionalProperties: false } as const;
+/** May be absent, or null. */
+export const optional = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
-const optional = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 const anyObject = Type.Object({}, open);
 const number = optional(Type.Number());
 const integer = optional(Type.Integer());

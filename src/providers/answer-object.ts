@@ -1,6 +1,6 @@
 /** What every translated answer must be before its vendor's shape is looked for: a good status, JSON, an object, no error. */
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";
-import type { Failure } from "./provider.ts";
+import type { Failure } from "./failure.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readError, readErrorObject } from "./upstream-error.ts";
 

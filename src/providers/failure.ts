@@ -1,8 +1,8 @@
 /**
- * The closed set of ways a call can fail, and what follows from each (`Failure kinds` in the design).
- * Retry, failover, breaker, metrics label and the client's error read this one table.
+ * The closed set of ways a call can fail at an upstream, and what follows from each: retry, failover, breaker, metrics label and the
+ * client's error read this one table.
  */
-import type { ErrorCode } from "../errors.ts";
+import { ERRORS, type ErrorCode, RouterError } from "../errors.ts";
 
 /** What a failure kind implies. */
 export interface FailureRule {
@@ -42,3 +42,101 @@ export const FAILURES = {
 
 /** A row's name; also the metrics label. */
 export type FailureKind = keyof typeof FAILURES;
+
+/** A top-level field that the router adds, or the part of one that it does. */
+export type Addition = string;
+
+/** What went wrong at an upstream, in our terms. */
+export interface Failure {
+	readonly kind: FailureKind;
+	/** For the client; never a secret, never the prompt. */
+	readonly message: string;
+	/** The message is ours, and says what the upstream did: `can't be reached`. Its name is put before it. */
+	readonly isOurs?: boolean | undefined;
+	/** Of `truncated`: it did not break off; what came is whole, and no answer. The client is told `upstream_error`. */
+	readonly isWhole?: boolean | undefined;
+	/** The upstream's status; absent when it gave none. */
+	readonly status?: number | undefined;
+	readonly param?: string | undefined;
+	/** The upstream's own `type` and `code`; shown where the fault is the caller's. */
+	readonly type?: string | undefined;
+	readonly code?: string | undefined;
+	readonly retryAfterMs?: number | undefined;
+	/** What it refuses is no part of the call, but something that the router added. */
+	readonly refused?: Addition | undefined;
+	/** What was thrown, where the fault is the router's own; for its log. */
+	readonly cause?: unknown;
+	/** Headers of the refusal that its client should see: rate limits. Lower case. */
+	readonly headers?: Record<string, string> | undefined;
+}
+
+/** An answer that ended before it was complete. */
+export const TRUNCATED: Failure = {
+	kind: "truncated",
+	isOurs: true,
+	message: "broke off before the answer was complete",
+};
+
+/** An answer that ended well and has no answer in it: nothing at all, or no choice. */
+export const NO_CHOICE: Failure = {
+	kind: "truncated",
+	isWhole: true,
+	isOurs: true,
+	message: "sent an answer without a choice",
+};
+
+/** Whose failure it is: a target, as far as messages name it. */
+interface FailedTarget {
+	readonly model: string;
+	readonly provider: { readonly name: string; readonly keySetting: string };
+}
+
+/** Sent where the upstream gave no `Retry-After`, s: 429 and 503 must carry one. */
+const DEFAULT_RETRY_AFTER = 2;
+
+/**
+ * The RouterError for the last failure of a call. Where the caller is at fault the upstream's own words, type and code
+ * are kept; where the upstream or its account is, our code says so and the message names the upstream.
+ */
+export function errorOf(failure: Failure, target: FailedTarget): RouterError {
+	const { name } = target.provider;
+	const code = failure.isWhole ? "upstream_error" : FAILURES[failure.kind].code;
+	const said = failure.isOurs ? `${name} ${failure.message}` : failure.message;
+	const named = failure.isOurs ? said : `${name}: ${failure.message}`;
+	switch (failure.kind) {
+		case "caller":
+			if (failure.status === ERRORS.loop_detected.status) return new RouterError("loop_detected", failure.message);
+			return new RouterError(code, said, {
+				status: failure.status && failure.status >= 400 && failure.status < 500 ? failure.status : 400,
+				type: failure.type,
+				param: failure.param,
+				upstreamCode: failure.code,
+				headers: failure.headers,
+			});
+		case "context_length":
+		case "content_filter":
+		case "unsupported":
+			return new RouterError(code, said, { param: failure.param });
+		case "not_found":
+			return new RouterError(code, `${name} does not serve "${target.model}": ${said}`, { param: "model" });
+		// Upstreams quote parts of the key: their words stay here.
+		case "auth":
+			return new RouterError(code, `${name} refused the router's key: check ${target.provider.keySetting}.`);
+		case "quota":
+			return new RouterError(code, `The router's account at ${name} is used up: ${said}`);
+		case "rate":
+		case "overloaded": {
+			const seconds = Math.ceil((failure.retryAfterMs ?? DEFAULT_RETRY_AFTER * 1000) / 1000);
+			return new RouterError(code, named, {
+				headers: { ...failure.headers, "retry-after": String(seconds) },
+			});
+		}
+		case "internal":
+			return new RouterError(code, ERRORS.internal_error.remedy, { cause: failure.cause });
+		default:
+			return new RouterError(
+				failure.status === undefined && failure.kind === "transport" ? "upstream_unreachable" : code,
+				named,
+			);
+	}
+}

@@ -3,7 +3,7 @@ import type { Call } from "../openai/call.ts";
 import type { SseEvent } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
-import type { FailureKind } from "./failure.ts";
+import type { Addition, Failure } from "./failure.ts";
 
 /** One HTTP request, ready to send: a POST where it has a body, else a GET. */
 export interface UpstreamRequest {
@@ -16,9 +16,6 @@ export interface UpstreamRequest {
 	/** What of the body the router has added of its own accord: an upstream that refuses one of these is asked without it. */
 	readonly added?: readonly Addition[] | undefined;
 }
-
-/** A top-level field that the router adds, or the part of one that it does. */
-export type Addition = string;
 
 /** How a call is put, besides by what it says itself. */
 export interface EncodeOptions {
@@ -121,45 +118,6 @@ export interface Answer {
 	/** USD. */
 	readonly cost?: number | undefined;
 }
-
-/** What went wrong at an upstream, in our terms. */
-export interface Failure {
-	readonly kind: FailureKind;
-	/** For the client; never a secret, never the prompt. */
-	readonly message: string;
-	/** The message is ours, and says what the upstream did: `can't be reached`. Its name is put before it. */
-	readonly isOurs?: boolean | undefined;
-	/** Of `truncated`: it did not break off; what came is whole, and no answer. The client is told `upstream_error`. */
-	readonly isWhole?: boolean | undefined;
-	/** The upstream's status; absent when it gave none. */
-	readonly status?: number | undefined;
-	readonly param?: string | undefined;
-	/** The upstream's own `type` and `code`; shown where the fault is the caller's. */
-	readonly type?: string | undefined;
-	readonly code?: string | undefined;
-	readonly retryAfterMs?: number | undefined;
-	/** What it refuses is no part of the call, but something that the router added. */
-	readonly refused?: Addition | undefined;
-	/** What was thrown, where the fault is the router's own; for its log. */
-	readonly cause?: unknown;
-	/** Headers of the refusal that its client should see: rate limits. Lower case. */
-	readonly headers?: Record<string, string> | undefined;
-}
-
-/** An answer that ended before it was complete. */
-export const TRUNCATED: Failure = {
-	kind: "truncated",
-	isOurs: true,
-	message: "broke off before the answer was complete",
-};
-
-/** An answer that ended well and has no answer in it: nothing at all, or no choice. */
-export const NO_CHOICE: Failure = {
-	kind: "truncated",
-	isWhole: true,
-	isOurs: true,
-	message: "sent an answer without a choice",
-};
 
 /** What one event of a stream meant, and what to send on for it. */
 export interface Out {

@@ -1,7 +1,6 @@
 /** The headers an upstream gets: our own, and the few of the client's that are meant for it. */
 import type { Call } from "../openai/call.ts";
 import { VERSION } from "../version.ts";
-import { headerText } from "./header-text.ts";
 import { isOwnSite } from "./locality.ts";
 import type { Upstream } from "./registry.ts";
 
@@ -28,6 +27,14 @@ function isForwarded(name: string): boolean {
 		known.set(name, is);
 	}
 	return is;
+}
+
+/**
+ * The text with everything but printable ASCII percent-encoded as UTF-8 (`模型` → `%E6%A8%A1%E5%9E%8B`): Bun refuses other
+ * header values by throwing, and a line end in one would begin a header of its own. Never throws.
+ */
+export function headerText(text: string): string {
+	return text.toWellFormed().replace(/[^\x20-\x7e]/gu, encodeURIComponent);
 }
 
 /** The header that holds the upstream's key; none where it has no key. */

@@ -1,4 +1,4 @@
-/** Which tools a model gets, and which of them it may or must call. */
+/** The tools of a request: which of them the model may or must call, and the calls in its history. */
 import { invalid } from "../openai/chat.ts";
 import type { Chat, Tool } from "../openai/chat-schema.ts";
 
@@ -43,4 +43,17 @@ export function toolCallIds(body: Readonly<Record<string, unknown>>): string[] {
 	const messages = Array.isArray(body["messages"]) ? body["messages"] : [];
 	const ids = messages.flatMap(({ tool_calls: calls }) => (Array.isArray(calls) ? calls.map(({ id }) => id) : []));
 	return [...new Set(ids.filter((id) => typeof id === "string"))];
+}
+
+/** The arguments' text, so that big numbers survive; `{}` where there is none. Throws where it is no JSON object. */
+export function argumentsText(text: string, place: string): string {
+	const trimmed = text.trim();
+	if (trimmed === "") return "{}";
+	try {
+		JSON.parse(trimmed);
+	} catch {
+		throw invalid(`${place}.function.arguments`, "must hold JSON");
+	}
+	if (trimmed[0] !== "{") throw invalid(`${place}.function.arguments`, "must hold a JSON object");
+	return trimmed;
 }

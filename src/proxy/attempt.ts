@@ -1,11 +1,10 @@
 /** One try at one target: an answer that has begun, or the failure it ended in. */
 import type { Call } from "../openai/call.ts";
 import { KEEP_ALIVE, type StreamPiece } from "../openai/sse.ts";
+import type { Addition, Failure } from "../providers/failure.ts";
 import {
-	type Addition,
 	type Answer,
 	type EncodeOptions,
-	type Failure,
 	type MediaNeed,
 	NO_INPUTS,
 	type StreamDecoder,

@@ -4,8 +4,8 @@ import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import { errorOf } from "../providers/failure-to-error.ts";
-import type { Failure, Target } from "../providers/provider.ts";
+import { errorOf, type Failure } from "../providers/failure.ts";
+import type { Target } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { Work } from "../routing/target-state.ts";
 import {

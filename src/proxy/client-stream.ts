@@ -11,7 +11,7 @@ import { asRouterError, RouterError } from "../errors.ts";
 import { SentRecord } from "../openai/sent-so-far.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { withCounts } from "../openai/usage-edits.ts";
-import { errorOf } from "../providers/failure-to-error.ts";
+import { errorOf } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import type { AttemptListener, StartedAnswer } from "./attempt.ts";
 import type { CallAttempts } from "./call-attempts.ts";

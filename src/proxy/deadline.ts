@@ -4,7 +4,7 @@
  * and to set a timer for each costs a twentieth of such a call. So one timer is set for all that begin within its time, and only
  * what is still there when it fires gets its own.
  */
-import type { Failure } from "../providers/provider.ts";
+import type { Failure } from "../providers/failure.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;

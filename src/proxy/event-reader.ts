@@ -1,15 +1,8 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
 import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
-import {
-	type ByteSource,
-	type CountedTokens,
-	type Failure,
-	type Out,
-	type StoredThinking,
-	type StreamDecoder,
-	TRUNCATED,
-} from "../providers/provider.ts";
+import { type Failure, TRUNCATED } from "../providers/failure.ts";
+import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** What a reader tells. */

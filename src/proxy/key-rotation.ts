@@ -3,8 +3,8 @@
  * call finds out whether it is good again. Times are ms on any clock that never goes back.
  */
 import { RouterError } from "../errors.ts";
-import type { FailureKind } from "../providers/failure.ts";
-import type { Failure, Provider, Target } from "../providers/provider.ts";
+import type { Failure, FailureKind } from "../providers/failure.ts";
+import type { Provider, Target } from "../providers/provider.ts";
 
 /** How long a refused key is out of use. */
 export const OUT_MS = 60_000;

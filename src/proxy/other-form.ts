@@ -1,19 +1,11 @@
 /** Answers in another form than was asked for: a stream's call that got one JSON, a plain call that got a stream. */
+
+import { foldStream, replayEvents } from "../openai/answer-forms.ts";
 import type { Call } from "../openai/call.ts";
-import { replayEvents } from "../openai/json-to-stream.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
-import { foldStream } from "../openai/stream-to-json.ts";
-import {
-	type Answer,
-	type ByteSource,
-	type Failure,
-	type Out,
-	type Provider,
-	type StreamDecoder,
-	TRUNCATED,
-	type UpstreamAnswer,
-} from "../providers/provider.ts";
+import { type Failure, TRUNCATED } from "../providers/failure.ts";
+import type { Answer, ByteSource, Out, Provider, StreamDecoder, UpstreamAnswer } from "../providers/provider.ts";
 
 /** A whole answer, played as the stream that was asked for. */
 export interface Played {

@@ -3,7 +3,7 @@
  * of an answer): no caller is at fault for it. Such a call is made once more without it; where
  * that is answered, later ones are made so at once.
  */
-import type { Addition, Failure } from "../providers/provider.ts";
+import type { Addition, Failure } from "../providers/failure.ts";
 
 /** How long it is remembered, ms: servers behind an address change. */
 const REMEMBERED_MS = 3_600_000;

@@ -1,8 +1,8 @@
 /** The headers of the answers to clients: those of the upstream's that are passed on, and what the router says of the call itself. */
 import type { Dialect } from "../dialects/dialect.ts";
 import { decimal } from "../openai/usage-edits.ts";
-import { headerText } from "../providers/header-text.ts";
 import type { Target } from "../providers/provider.ts";
+import { headerText } from "../providers/request-headers.ts";
 import type { StartedAnswer } from "./attempt.ts";
 import type { CallRecord } from "./call-record.ts";
 

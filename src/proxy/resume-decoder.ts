@@ -3,7 +3,8 @@
 import type { SentSoFar, ToolCallDelta } from "../openai/sent-so-far.ts";
 import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
-import type { CountedTokens, Failure, Out, StreamDecoder } from "../providers/provider.ts";
+import type { Failure } from "../providers/failure.ts";
+import type { CountedTokens, Out, StreamDecoder } from "../providers/provider.ts";
 import type { FollowUp } from "./resume-request.ts";
 
 /** Asked again, the model said something else than what its client has read already. */

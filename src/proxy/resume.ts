@@ -2,8 +2,7 @@
 import type { ModelConfig } from "../config/schema.ts";
 import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import { FAILURES } from "../providers/failure.ts";
-import type { Failure } from "../providers/provider.ts";
+import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptOptions, StartedAnswer } from "./attempt.ts";
 import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";

@@ -2,8 +2,7 @@
  * What a call does after an attempt that failed: again there, elsewhere, or give up; and what it knows of its targets until then. The
  * decision is pure; what a kind of failure allows stands in the table (src/providers/failure.ts).
  */
-import { FAILURES } from "../providers/failure.ts";
-import type { Failure } from "../providers/provider.ts";
+import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { KeyRotation } from "./key-rotation.ts";
 

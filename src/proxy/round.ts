@@ -2,8 +2,7 @@
  * One round of a call's attempts: one target; and others beside it, where that one is late and asking them is allowed. The first to
  * answer is used.
  */
-import { FAILURES } from "../providers/failure.ts";
-import type { Failure } from "../providers/provider.ts";
+import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { Attempt, StartedAnswer } from "./attempt.ts";
 import type { Failed } from "./call-attempts.ts";
 import type { Late } from "./second-target.ts";

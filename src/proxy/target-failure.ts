@@ -1,7 +1,6 @@
 /** What an attempt's failure says of its target. Pure. */
 import type { Call } from "../openai/call.ts";
-import type { FailureKind } from "../providers/failure.ts";
-import type { Failure } from "../providers/provider.ts";
+import type { Failure, FailureKind } from "../providers/failure.ts";
 import type { OpenAttempt } from "../routing/target-state.ts";
 import type { Late } from "./second-target.ts";
 import { type CallTimeouts, isClientTimeout } from "./timeouts.ts";

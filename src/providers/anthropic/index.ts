@@ -2,9 +2,9 @@
 import type { Call } from "../../openai/call.ts";
 import { encoded, unsupported } from "../../openai/chat.ts";
 import { answerObject } from "../answer-object.ts";
+import type { Failure } from "../failure.ts";
 import {
 	type Answer,
-	type Failure,
 	type MediaNeed,
 	type ModelPage,
 	NO_INPUTS,

@@ -3,7 +3,7 @@
 import { unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, ToolMessage } from "../../openai/chat-schema.ts";
 import type { RequestInputs } from "../provider.ts";
-import { argumentsText } from "../tool-arguments.ts";
+import { argumentsText } from "../tools.ts";
 import { cacheText, contentBlocks, says, textBlock } from "./content.ts";
 import { type Claude, takesSystemTurns } from "./models.ts";
 import { type Thought, thoughtsIn } from "./thinking.ts";

@@ -3,12 +3,12 @@ import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
-import { open, optional } from "../../openai/shapes.ts";
+import { open, optional } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
-import { ChatChunks, now } from "../chat-chunks.ts";
-import { chatUsage } from "../chat-usage.ts";
-import { type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
+import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
+import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
+import type { Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import {

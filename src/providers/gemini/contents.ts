@@ -4,7 +4,7 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
 import type { RequestInputs } from "../provider.ts";
-import { argumentsText } from "../tool-arguments.ts";
+import { argumentsText } from "../tools.ts";
 import { filePart, inlinePart } from "./media.ts";
 import { isThird } from "./models.ts";
 

@@ -2,11 +2,11 @@
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
-import type { RequestBody } from "../../openai/request-fields.ts";
-import { open } from "../../openai/shapes.ts";
+import { open, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn } from "../../openai/usage.ts";
+import type { Failure } from "../failure.ts";
 import { type FieldRules, refuseOthers, vendorFields } from "../fields.ts";
-import type { Answer, Failure } from "../provider.ts";
+import type { Answer } from "../provider.ts";
 
 const RULES: FieldRules = {
 	carried: new Set(["model", "input", "encoding_format", "dimensions"]),

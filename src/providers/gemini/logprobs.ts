@@ -1,6 +1,6 @@
 /** Gemini's log probabilities, as OpenAI's. */
 import { type Static, Type } from "@sinclair/typebox";
-import { open } from "../../openai/shapes.ts";
+import { open } from "../../openai/request-fields.ts";
 
 const TokenLogprob = Type.Object(
 	{ token: Type.Optional(Type.String()), logProbability: Type.Optional(Type.Number()) },

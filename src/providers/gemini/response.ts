@@ -2,11 +2,11 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../../openai/call.ts";
-import { open, optional } from "../../openai/shapes.ts";
+import { open, optional } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
-import { type FinishReason, now } from "../chat-chunks.ts";
-import { chatUsage } from "../chat-usage.ts";
-import type { Answer, Failure, StoredThinking } from "../provider.ts";
+import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
+import type { Failure } from "../failure.ts";
+import type { Answer, StoredThinking } from "../provider.ts";
 import { LogprobsResult, logprobsOf } from "./logprobs.ts";
 
 const text = optional(Type.String());

@@ -2,9 +2,9 @@
 import type { Call } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
-import { ChatChunks, now } from "../chat-chunks.ts";
-import { chatUsage } from "../chat-usage.ts";
-import { type Failure, NO_CHOICE, type Out, type StoredThinking, type StreamDecoder, TRUNCATED } from "../provider.ts";
+import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
+import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
+import type { Out, StoredThinking, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { logprobsOf } from "./logprobs.ts";

@@ -3,7 +3,8 @@ import type { Call } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
 import type { VendorRow } from "../../vendors.ts";
-import type { Addition, EncodeOptions, Provider } from "../provider.ts";
+import type { Addition } from "../failure.ts";
+import type { EncodeOptions, Provider } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
 

@@ -4,7 +4,8 @@ import { OPERATIONS } from "../../openai/operations.ts";
 import { readUsage } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
 import { oversized, unreadable } from "../answer-object.ts";
-import { NO_CHOICE, type Provider, TRUNCATED } from "../provider.ts";
+import { NO_CHOICE, TRUNCATED } from "../failure.ts";
+import type { Provider } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readError, readErrorObject } from "../upstream-error.ts";
 

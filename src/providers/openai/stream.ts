@@ -4,7 +4,8 @@ import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } fr
 import { type SseEvent, sseData } from "../../openai/sse.ts";
 import { isPlainUsage, objectIn, readUsage, type Tokens, type UsageReading } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
-import { type CountedTokens, type Failure, NO_CHOICE, type Out, type StreamDecoder, TRUNCATED } from "../provider.ts";
+import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
+import type { CountedTokens, Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { DeltaTemplate, solidTokens } from "./fast-path.ts";

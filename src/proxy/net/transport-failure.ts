@@ -1,5 +1,5 @@
 /** Why a connection gave no answer, or broke inside one, in words for a person. */
-import type { Failure } from "../../providers/provider.ts";
+import type { Failure } from "../../providers/failure.ts";
 import { ProxyTrouble } from "./environment-proxy.ts";
 import { MalformedAnswer } from "./http1-parser.ts";
 import { AnswerTooLarge } from "./read-body.ts";

@@ -1,5 +1,5 @@
-/** Chunks of an OpenAI chat stream, written for an upstream that sends something else. */
-import type { ChatUsage } from "./chat-usage.ts";
+/** Chunks and `usage` of OpenAI's chat answers (spec v2.3.0), written for an upstream that sends something else. */
+import type { Tokens } from "../openai/usage.ts";
 
 /** OpenAI's reasons for an answer's end. */
 export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter";
@@ -67,3 +67,27 @@ export class ChatChunks {
 
 /** Now, unix time, s: vendors that are translated give no time of their own. */
 export const now = (): number => Math.floor(Date.now() / 1000);
+
+/** The `usage` object; the total is always the sum. */
+export function chatUsage(counts: Tokens) {
+	return {
+		prompt_tokens: counts.input,
+		completion_tokens: counts.output,
+		total_tokens: counts.input + counts.output,
+		prompt_tokens_details: {
+			cached_tokens: counts.cached ?? 0,
+			...(counts.cacheWrite ? { cache_write_tokens: counts.cacheWrite } : {}),
+			...(counts.cacheWriteLong ? { cache_write_1h_tokens: counts.cacheWriteLong } : {}),
+			...(counts.inputImage ? { image_tokens: counts.inputImage } : {}),
+			...(counts.inputAudio ? { audio_tokens: counts.inputAudio } : {}),
+		},
+		completion_tokens_details: {
+			reasoning_tokens: counts.reasoning ?? 0,
+			...(counts.outputImage ? { image_tokens: counts.outputImage } : {}),
+			...(counts.outputAudio ? { audio_tokens: counts.outputAudio } : {}),
+		},
+	};
+}
+
+/** A `usage` object. */
+export type ChatUsage = ReturnType<typeof chatUsage>;

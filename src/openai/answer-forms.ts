@@ -1,13 +1,13 @@
-/** A stream's chunks → the JSON answer that the same call would have got without `stream` (OpenAI, spec v2.3.0). */
+/** One answer in its two forms, whole JSON and stream, each made of the other (OpenAI, spec v2.3.0). */
 import { OPERATIONS, type Operation } from "./operations.ts";
-import { type SseEvent, SseSplitter } from "./sse.ts";
+import { type SseEvent, SseSplitter, sseData } from "./sse.ts";
 
 type Json = Record<string, unknown>;
 
 /** Texts that name a thing: the last one counts, they don't come in pieces. */
 const NAMES = new Set(["role", "type", "id", "name", "object", "format", "finish_reason"]);
 
-/** The answer as JSON text; undefined where the events hold none. Comments and what is no JSON are passed over. */
+/** The JSON answer that the same call would have got without `stream`; undefined where the events hold none. Comments and what is no JSON are passed over. */
 export function foldStream(operation: Operation, bytes: Uint8Array): string | undefined {
 	const splitter = new SseSplitter();
 	const answer = new Fold(operation);
@@ -113,3 +113,32 @@ const isObject = (value: unknown): value is Json =>
 	typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlaced = (value: unknown): value is Json => isObject(value) && typeof value["index"] === "number";
 const isList = (value: unknown): value is unknown[] => Array.isArray(value);
+
+/**
+ * The events of the stream that the same call would have got with `stream: true`, but for `[DONE]`. Each choice comes in one piece, then its end. Throws where the text is no JSON object.
+ * @param showsUsage whether the client asked for `stream_options.include_usage`
+ */
+export function replayEvents(operation: Operation, answer: string, showsUsage: boolean): string {
+	const { choices, usage, ...head } = JSON.parse(answer) as Json;
+	const { answerField, chunkObjectName } = OPERATIONS[operation];
+	const isChat = answerField === "message";
+	const chunk = (list: readonly Json[], more: Json = {}) => {
+		const body = { ...head, object: chunkObjectName, choices: list, ...more };
+		return sseData(JSON.stringify(body));
+	};
+	let text = "";
+	for (const choice of Array.isArray(choices) ? (choices as Json[]) : []) {
+		const { index, message, text: words, logprobs, finish_reason, ...rest } = choice;
+		const piece = isChat ? { delta: deltaOf((message ?? {}) as Json) } : { text: words ?? "" };
+		const log = logprobs === undefined ? {} : { logprobs };
+		text += chunk([{ index, ...piece, ...log, finish_reason: null }]);
+		text += chunk([{ index, ...(isChat ? { delta: {} } : { text: "" }), ...rest, finish_reason }]);
+	}
+	return showsUsage && usage != null ? text + chunk([], { usage }) : text;
+}
+
+/** A stream's tool calls say their place. */
+function deltaOf({ tool_calls: calls, ...message }: Json): Json {
+	if (!Array.isArray(calls)) return calls === undefined ? message : { ...message, tool_calls: calls };
+	return { ...message, tool_calls: calls.map((call, index) => ({ index, ...(call as Json) })) };
+}
