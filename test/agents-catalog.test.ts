@@ -57,7 +57,9 @@ describe("an agent's model", () => {
 			{ name: "qwen3-8b", state: "stopped", load: "on-demand", max_model_len: 32_768, waiting: 3 },
 		]);
 		const { targets } = catalog({ models: [{ name: "fast", targets: ["local/qwen3-8b", "dummy"] }] }).find("fast")!;
-		expect(targets.map(({ kind, place, standing, isReplica }) => [kind, place, standing, isReplica])).toEqual([
+		expect(
+			targets.map(({ kind, position: place, readiness: standing, isReplica }) => [kind, place, standing, isReplica]),
+		).toEqual([
 			["local", 0, 0, true],
 			["local", 0, 0, true],
 			["local", 0, 4, true],

@@ -42,11 +42,11 @@ test("what it needs may take its time though the others get the whole of theirs"
 			learned: undefined,
 			isReasoning: () => false,
 		}),
-		client: { hasLeft: false, comments: () => undefined },
+		client: { hasSent: false, comments: () => undefined },
 		index: 0,
 		record: new CallRecord("req_1", "chat", performance.now(), []),
 		targets: new RoutingState(),
-		owner: { failed: (_, { kind }) => ({ failure: kind }), keyTaken: () => undefined, late: () => undefined },
+		owner: { failed: (_, { kind }) => ({ failure: kind }), keyAccepted: () => undefined, late: () => undefined },
 	});
 	const opened = attempt.open();
 	attempt.extend(10_000);

@@ -85,7 +85,7 @@ test("who speaks may be told long before the first piece of text; from then on s
 			},
 			target: target!,
 			limits: { connectMs: 5_000, firstTokenMs: 5_000, thinkMs, stallMs: 60, totalMs: 5_000 },
-			client: { hasLeft: false, comments: () => undefined },
+			client: { hasSent: false, comments: () => undefined },
 			index: 0,
 			record: new CallRecord("req_1", "chat", performance.now(), []),
 			targets: new RoutingState(),
@@ -94,7 +94,7 @@ test("who speaks may be told long before the first piece of text; from then on s
 					failures.push(failure);
 					return { failure: failure.kind };
 				},
-				keyTaken: () => undefined,
+				keyAccepted: () => undefined,
 				late: () => undefined,
 			},
 		});

@@ -26,7 +26,7 @@ function agent(name: string, { models = ["qwen"], ...rest }: Told = {}): AgentVi
 		name,
 		heardAt: 0,
 		isReachable: true,
-		isShaky: false,
+		isSuspect: false,
 		models: new Map(reports.map((report) => [report.name, report])),
 		...rest,
 	};
@@ -124,7 +124,7 @@ describe("the order in which agents are tried", () => {
 			"suspect-ready",
 			"suspect-stopped",
 		]);
-		expect(order([agent("shaky", { isShaky: true }), agent("busy")], 0, { busy: 99 })).toEqual(["busy", "shaky"]);
+		expect(order([agent("shaky", { isSuspect: true }), agent("busy")], 0, { busy: 99 })).toEqual(["busy", "shaky"]);
 	});
 
 	test.each([

@@ -1,7 +1,7 @@
 /** Files behind addresses that callers name: fetched where they are public, refused by the field's name where they are not. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
-import { allowance, fetchMedia, type World, world } from "../src/proxy/net/media-fetch.ts";
+import { allowance, fetchMedia, type MediaAccess, mediaAccess } from "../src/proxy/net/media-fetch.ts";
 import { isPublic } from "../src/proxy/net/public-address.ts";
 import { fileFetch } from "../src/proxy/net/transport.ts";
 import { certificate } from "./kit/certificate.ts";
@@ -41,7 +41,7 @@ beforeAll(() => {
 afterAll(() => server.stop(true));
 
 /** A world in which `localhost` is a public host at this server, and every other name what the table says. */
-function here(names: Record<string, readonly string[]> = {}): World {
+function here(names: Record<string, readonly string[]> = {}): MediaAccess {
 	asked = [];
 	return {
 		get: fileFetch({ ca: cert, proxyFor: () => undefined }),
@@ -58,7 +58,7 @@ const fetched = (url: string, inWorld = here(), left = allowance(), signal = new
 	fetchMedia(url, PARAM, inWorld, left, signal);
 
 /** The refusal's words; fails where the file came. */
-async function refusal(url: string, inWorld?: World, left?: ReturnType<typeof allowance>): Promise<string> {
+async function refusal(url: string, inWorld?: MediaAccess, left?: ReturnType<typeof allowance>): Promise<string> {
 	const error = await fetched(url, inWorld, left).then(
 		() => new Error("it came"),
 		(thrown) => thrown,
@@ -120,7 +120,7 @@ describe("what is not on the public internet is not asked", () => {
 
 	test("a name that means something else a moment later: the address that was looked at is the one that is asked", async () => {
 		let times = 0;
-		const inWorld: World = {
+		const inWorld: MediaAccess = {
 			...here(),
 			resolve: async () => (times++ === 0 ? ["127.0.0.1"] : ["10.0.0.1"]),
 		};
@@ -129,7 +129,7 @@ describe("what is not on the public internet is not asked", () => {
 	});
 
 	test("the real world finds names, and this machine is not public", async () => {
-		expect(await refusal(at("/cat.png"), world(fileFetch({ ca: cert, proxyFor: () => undefined })))).toContain(
+		expect(await refusal(at("/cat.png"), mediaAccess(fileFetch({ ca: cert, proxyFor: () => undefined })))).toContain(
 			"public internet",
 		);
 	});
@@ -157,7 +157,7 @@ test("all of a call's files together are bounded", async () => {
 
 test("a name server that never answers is given up when its caller leaves", async () => {
 	const leave = new AbortController();
-	const inWorld: World = { ...here(), resolve: () => new Promise(() => {}) };
+	const inWorld: MediaAccess = { ...here(), resolve: () => new Promise(() => {}) };
 	const pending = fetched(at("/cat.png"), inWorld, allowance(), leave.signal);
 	setTimeout(() => leave.abort(), 20);
 	expect(await pending.catch((error) => error.errorCode)).toBe("invalid_value");

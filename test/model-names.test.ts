@@ -43,7 +43,7 @@ const fleet = {
 	names: ["qwen3-8b"],
 	first: "qwen3-8b",
 	targets: (model: string) => (["qwen3-8b", "gpu-1/qwen3-8b"].includes(model) ? [agent] : []),
-	knows: (model: string) => model === "qwen3-8b",
+	served: new Set(["qwen3-8b"]),
 };
 const catalog = createCatalog(config, entries, fleet);
 const routeOf = (name: string) => catalog.find(name)!;

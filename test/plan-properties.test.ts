@@ -20,7 +20,7 @@ describe("whatever the state", () => {
 				target(`p${at}/m`, {
 					kind: pick(["local", "llm-d", "cloud", undefined]),
 					tier: pick(["targets", "fallback", undefined]),
-					standing: pick([undefined, 0, 3, 102]),
+					readiness: pick([undefined, 0, 3, 102]),
 					price: pick([undefined, cheap, dear]),
 					context: pick([undefined, 10, 1e6]),
 					lacks: pick([undefined, ["tools"] as const]),
@@ -50,7 +50,7 @@ describe("whatever the state", () => {
 
 	test("no target that can do the call is left out, and none stands twice", () => {
 		worlds((clock, way, needs) => {
-			const { targets, judged } = clock.plan(needs, way, Math.random);
+			const { targets, scored: judged } = clock.plan(needs, way, Math.random);
 			const able = way.targets.filter(({ lacks }) => !needs.features.some((feature) => lacks?.includes(feature)));
 			expect(targets.map(({ id }) => id).sort()).toEqual(able.map(({ id }) => id).sort());
 			expect(new Set(judged.map(({ target: { id } }) => id)).size).toBe(way.targets.length);
@@ -65,7 +65,7 @@ describe("whatever the state", () => {
 
 	test("what has no setback stands before what has one, and before it all of its tier", () => {
 		worlds((clock, way, needs) => {
-			const { judged } = clock.plan(needs, way, Math.random);
+			const { scored: judged } = clock.plan(needs, way, Math.random);
 			for (let at = 1; at < Math.min(judged.length, 8); at++) {
 				expect(judged[at]!.group).toBeGreaterThanOrEqual(judged[at - 1]!.group);
 			}
@@ -86,11 +86,16 @@ describe("whatever the state", () => {
 					if (pick([true, false])) attempt.firstToken();
 					else attempt.closed({});
 				}
-				const { inFlight, waiting, queued } = clock.state.of("a/m");
-				expect(Math.min(inFlight, waiting, queued)).toBeGreaterThanOrEqual(0);
+				const { inFlight, waiting, queuedCharacters } = clock.state.of("a/m");
+				expect(Math.min(inFlight, waiting, queuedCharacters)).toBeGreaterThanOrEqual(0);
 			}
 			for (const attempt of open) attempt.closed({});
-			expect(clock.state.of("a/m")).toMatchObject({ inFlight: 0, waiting: 0, queued: 0, waitingSince: undefined });
+			expect(clock.state.of("a/m")).toMatchObject({
+				inFlight: 0,
+				waiting: 0,
+				queuedCharacters: 0,
+				waitingSince: undefined,
+			});
 		}
 	});
 });

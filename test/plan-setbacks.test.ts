@@ -8,7 +8,7 @@ describe("max_wait", () => {
 	const targets = [
 		replica("a/m"),
 		target("llm-d/m", { kind: "llm-d" }),
-		target("cloud/m", { tier: "fallback", place: 0 }),
+		target("cloud/m", { tier: "fallback", position: 0 }),
 	];
 	const way = route(targets, { max_wait: 5_000 });
 	/** Calls that wait for their first token at this target, which has needed 2 s for each so far. */
@@ -45,7 +45,7 @@ describe("max_wait", () => {
 
 	test("a model that has yet to be loaded gets one call, which has it loaded", () => {
 		const clock = new Clock();
-		const cold = route([replica("a/m", { standing: 4 }), targets[1]!], { max_wait: 5_000 });
+		const cold = route([replica("a/m", { readiness: 4 }), targets[1]!], { max_wait: 5_000 });
 		expect(clock.ids(call(), cold)[0]).toBe("a/m");
 		clock.state.opened("a/m", true);
 		expect(clock.ids(call(), cold)[0]).toBe("llm-d/m");
@@ -84,8 +84,8 @@ describe("health", () => {
 		expect(clock.ids(call(), way).slice(0, 2)).toEqual(["c/m", "d/m"]);
 		overloaded("c/m");
 		const plan = clock.plan(call(), way);
-		expect(plan.judged.filter(({ view }) => view.breaker.state === "open")).toHaveLength(3);
-		expect(plan.judged.every(({ setback }) => setback === undefined)).toBe(true);
+		expect(plan.scored.filter(({ view }) => view.breaker.state === "open")).toHaveLength(3);
+		expect(plan.scored.every(({ penalty: setback }) => setback === undefined)).toBe(true);
 	});
 
 	test("one that takes no connection stays behind those that do, however many are out of use", () => {
@@ -100,7 +100,7 @@ describe("health", () => {
 	test("nobody stays behind where none takes one", () => {
 		const clock = new Clock();
 		for (const id of ["a/m", "b/m", "c/m", "d/m"]) clock.failed(id, 5);
-		expect(clock.plan(call(), way).judged.every(({ setback }) => setback === undefined)).toBe(true);
+		expect(clock.plan(call(), way).scored.every(({ penalty: setback }) => setback === undefined)).toBe(true);
 	});
 
 	test("one whose pause is over is tried first, by one call", () => {

@@ -50,9 +50,9 @@ describe("balanced, between replicas", () => {
 
 	test("a ready agent comes before one that has to load the model, that before one not heard of", () => {
 		const agents = route([
-			replica("a/m", { standing: 101 }),
-			replica("b/m", { standing: 4 }),
-			replica("c/m", { standing: 0 }),
+			replica("a/m", { readiness: 101 }),
+			replica("b/m", { readiness: 4 }),
+			replica("c/m", { readiness: 0 }),
 		]);
 		expect(new Clock().ids(call(), agents)).toEqual(["c/m", "b/m", "a/m"]);
 	});
@@ -67,7 +67,7 @@ describe("a session", () => {
 		clock.served("b/m", 10, mine("hi"));
 		clock.served("a/m", 10, call(A));
 		expect(clock.ids(mine(A), way)[0]).toBe("b/m");
-		expect(clock.plan(mine(A), way).judged[0]).toMatchObject({ basis: "session" });
+		expect(clock.plan(mine(A), way).scored[0]).toMatchObject({ basis: "session" });
 	});
 
 	test("leaves it when that is much busier than the others, or out of use", () => {
@@ -87,8 +87,8 @@ describe("kinds and tiers", () => {
 		target("cloud/m", { kind: "cloud", price: cheap }),
 		target("llm-d/m", { kind: "llm-d" }),
 		replica("a/m"),
-		target("last/m", { kind: "cloud", tier: "fallback", place: 0, price: cheap }),
-		replica("spare/m", { tier: "fallback", place: 1 }),
+		target("last/m", { kind: "cloud", tier: "fallback", position: 0, price: cheap }),
+		replica("spare/m", { tier: "fallback", position: 1 }),
 	]);
 
 	test("the house's own come first, then llm-d, then vendors, then the fallback in its order", () => {
@@ -166,9 +166,9 @@ describe("what a call needs", () => {
 	]);
 
 	test("targets that are known not to have it are left out", () => {
-		const { targets, judged } = new Clock().plan(call("hi", { features: ["images"] }), way);
+		const { targets, scored: judged } = new Clock().plan(call("hi", { features: ["images"] }), way);
 		expect(targets.map(({ id }) => id)).toEqual(["small/m", "all/m"]);
-		expect(judged.at(-1)).toMatchObject({ setback: "missing" });
+		expect(judged.at(-1)).toMatchObject({ penalty: "missing" });
 	});
 
 	test("nothing is left where none has it", () => {

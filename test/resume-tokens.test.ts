@@ -1,6 +1,6 @@
 /** A resumed answer is counted in tokens: it is no longer than its limit, and its usage is that of one unbroken answer. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { spentAfter } from "../src/proxy/resume-request.ts";
+import { resumeSpend } from "../src/proxy/resume-request.ts";
 import { choiceEvent, DONE, event, textEvent } from "./kit/events.ts";
 import { chunksOf, type Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -207,26 +207,26 @@ describe("what was told is counted", () => {
 	const told = (...pieces: string[]) => toldBy(pieces.map(textEvent));
 
 	test("as chunks, where these are as long as tokens are", () => {
-		expect(spentAfter(told("Hello", " wor", "ld"), undefined, undefined)).toMatchObject({
+		expect(resumeSpend(told("Hello", " wor", "ld"), undefined, undefined)).toMatchObject({
 			tokens: 3,
 			isEstimated: true,
 		});
 	});
 
 	test("by its length, where they are longer", () => {
-		const spent = spentAfter(told("Hello wonderful world, ", "how do you do today?"), undefined, undefined);
+		const spent = resumeSpend(told("Hello wonderful world, ", "how do you do today?"), undefined, undefined);
 		expect(spent.tokens).toBe(11);
 	});
 
 	test("without the white space at its end, which is made once more", () => {
-		expect(spentAfter(told("Hello", "\n", "\n"), undefined, undefined)).toMatchObject({ tokens: 1, all: 3 });
-		expect(spentAfter(told("Hello", " you\n"), undefined, undefined)).toMatchObject({ tokens: 1, all: 2 });
+		expect(resumeSpend(told("Hello", "\n", "\n"), undefined, undefined)).toMatchObject({ tokens: 1, total: 3 });
+		expect(resumeSpend(told("Hello", " you\n"), undefined, undefined)).toMatchObject({ tokens: 1, total: 2 });
 	});
 
 	test("as its upstream counts it, and only what came behind is estimated", () => {
-		const counted = spentAfter(told("a", "b"), { input: 7, output: 20, solid: 19 }, undefined);
-		expect(counted).toMatchObject({ prompt: 7, tokens: 19, all: 20, isEstimated: false });
-		expect(spentAfter(told("a", "b", "c"), undefined, counted)).toMatchObject({
+		const counted = resumeSpend(told("a", "b"), { input: 7, output: 20, solid: 19 }, undefined);
+		expect(counted).toMatchObject({ prompt: 7, tokens: 19, total: 20, isEstimated: false });
+		expect(resumeSpend(told("a", "b", "c"), undefined, counted)).toMatchObject({
 			prompt: 7,
 			tokens: 21,
 			isEstimated: true,
@@ -234,8 +234,8 @@ describe("what was told is counted", () => {
 	});
 
 	test("as before, where nothing came since", () => {
-		const before = spentAfter(told("a", "b"), { input: 7, output: 20, solid: 20 }, undefined);
-		expect(spentAfter(told("a", "b"), undefined, before)).toMatchObject({ tokens: 20, isEstimated: false });
-		expect(spentAfter(told("a", "b"), { input: 7, output: 1, solid: 1 }, before)).toMatchObject({ tokens: 20 });
+		const before = resumeSpend(told("a", "b"), { input: 7, output: 20, solid: 20 }, undefined);
+		expect(resumeSpend(told("a", "b"), undefined, before)).toMatchObject({ tokens: 20, isEstimated: false });
+		expect(resumeSpend(told("a", "b"), { input: 7, output: 1, solid: 1 }, before)).toMatchObject({ tokens: 20 });
 	});
 });

@@ -6,7 +6,7 @@ import type { Failure } from "../src/providers/failure.ts";
 import type { StartedAnswer } from "../src/proxy/attempt.ts";
 import { RefusedAdditions } from "../src/proxy/refused-additions.ts";
 import { canResume, ResumeProgress, resume } from "../src/proxy/resume.ts";
-import { spentAfter } from "../src/proxy/resume-request.ts";
+import { resumeSpend } from "../src/proxy/resume-request.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { choiceEvent, DONE, event, finishEvent, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, eventData, type Json } from "./kit/exchange.ts";
@@ -311,7 +311,7 @@ describe("an answer that breaks again and again", () => {
 
 describe("how long an answer's rest is waited for depends on who is left", () => {
 	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
-	const told = new SentRecord().told();
+	const told = new SentRecord().soFar();
 	const streamed = { stream: true, body: { messages: [] } } as unknown as Call;
 
 	test("one other target is a place to go on at, the one that began it is none", () => {
@@ -331,7 +331,7 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 				call: streamed,
 				targets: among,
 				sent: told,
-				spent: spentAfter(told, undefined, undefined),
+				spent: resumeSpend(told, undefined, undefined),
 				tries: ({ id }) => Number(id === "a"),
 				isUnhealthy: () => false,
 				refused: new RefusedAdditions(),

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Attempt, StartedAnswer } from "../src/proxy/attempt.ts";
 import type { Failed } from "../src/proxy/call-attempts.ts";
-import { LOST, type Part, Round, type RoundOwner } from "../src/proxy/round.ts";
+import { NOT_FASTEST, Round, type RoundOwner, type RoundPart } from "../src/proxy/round.ts";
 import type { Late } from "../src/proxy/second-target.ts";
 
 const SILENT: Late = { ms: 10_000, why: "silent" };
@@ -13,7 +13,7 @@ const failure = (kind: "not_found" | "caller") => ({ failure: { kind, message: "
 /** A round at the first of so many targets, whose attempts end when the test says so. */
 function round(targets: number) {
 	const ends: PromiseWithResolvers<StartedAnswer | Failed>[] = [];
-	const asks: Part[] = [];
+	const asks: RoundPart[] = [];
 	const did: string[] = [];
 	const asker: RoundOwner = {
 		attempt(index, ask) {
@@ -24,7 +24,7 @@ function round(targets: number) {
 				extend: (ms: number) => did.push(`extend ${index} to ${ms}`),
 				watch: ({ ms }: Late) => did.push(`watch ${index} until ${ms}`),
 				watchOn: () => did.push(`watch ${index} on`),
-				mute: () => undefined,
+				discard: () => undefined,
 			} as unknown as Attempt;
 			return ends[index].promise;
 		},
@@ -53,11 +53,11 @@ describe("beside one that is late", () => {
 		end(1, won);
 		expect(await its.result).toBe(won);
 		expect(did).toEqual(["drop 0", "over, first 0"]);
-		expect([asks[0]!.isLost, asks[0]!.wasSilent, asks[1]!.isLost]).toEqual([true, true, false]);
+		expect([asks[0]!.isUnused, asks[0]!.wasSilent, asks[1]!.isUnused]).toEqual([true, true, false]);
 		const left: unknown[] = [];
 		end(0, answer(left));
 		await Bun.sleep(0);
-		expect(left).toEqual([LOST]);
+		expect(left).toEqual([NOT_FASTEST]);
 	});
 
 	test("one that lost to whoever was asked before it was not silent for too long", async () => {
@@ -75,7 +75,7 @@ describe("beside one that is late", () => {
 		end(1, answer());
 		await its.result;
 		expect(did).toEqual(["over, first 0"]);
-		expect([asks[0]!.isLost, asks[0]!.wasSilent]).toEqual([true, false]);
+		expect([asks[0]!.isUnused, asks[0]!.wasSilent]).toEqual([true, false]);
 	});
 
 	test("one that failed does not end the round while another runs; the last failure is told", async () => {

@@ -47,8 +47,8 @@ describe("beside it no target is asked", () => {
 
 	test.each([
 		["without a key", target("a/m", { isKeyless: true }), {}],
-		["that has yet to be loaded", target("a/m", { standing: 3 }), {}],
-		["that was not heard of lately", target("a/m", { standing: 102 }), {}],
+		["that has yet to be loaded", target("a/m", { readiness: 3 }), {}],
+		["that was not heard of lately", target("a/m", { readiness: 102 }), {}],
 		["that is out of use", target("a/m"), { breaker: open }],
 		["that asked to be left alone", target("a/m"), { pausedUntil: 30_000 }],
 		["that keeps a call waiting as long itself", target("a/m"), { waitingSince: 9_000 }],
@@ -58,7 +58,7 @@ describe("beside it no target is asked", () => {
 	});
 
 	test("a model is being loaded where its agent has something to do first", () => {
-		expect([undefined, 0, 1, 99, 100].map((standing) => isLoading(target("a/m", { standing })))).toEqual([
+		expect([undefined, 0, 1, 99, 100].map((standing) => isLoading(target("a/m", { readiness: standing })))).toEqual([
 			false,
 			false,
 			true,

@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { Lru } from "../src/proxy/net/lru.ts";
-import type { World } from "../src/proxy/net/media-fetch.ts";
-import { suppliesFor } from "../src/proxy/net/request-inputs.ts";
+import type { MediaAccess } from "../src/proxy/net/media-fetch.ts";
+import { requestInputsFor } from "../src/proxy/net/request-inputs.ts";
 
 describe("memory", () => {
 	/** Entries of one size: a key and a value of 50 units are 200 bytes. */
@@ -46,7 +46,7 @@ describe("memory", () => {
 
 const call = (key?: string) => ({ key, signal: new AbortController().signal }) as unknown as Call;
 const signal = new AbortController().signal;
-const nowhere: World = {
+const nowhere: MediaAccess = {
 	get: async () => {
 		throw new Error("nothing is fetched here");
 	},
@@ -55,7 +55,7 @@ const nowhere: World = {
 };
 
 test("what one key's answer brought, no other key gets, nor another upstream", async () => {
-	const supplies = suppliesFor(nowhere);
+	const supplies = requestInputsFor(nowhere);
 	const claude = supplies("anthropic");
 	claude.keep(call("ann"), [{ id: "toolu_1", value: "thought" }]);
 	const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).kept("toolu_1");
@@ -67,7 +67,7 @@ test("what one key's answer brought, no other key gets, nor another upstream", a
 
 test("a file is fetched once a call, however often the call is tried", async () => {
 	let times = 0;
-	const supplies = suppliesFor({
+	const supplies = requestInputsFor({
 		...nowhere,
 		resolve: async () => ["127.0.0.1"],
 		get: async () => {
@@ -92,6 +92,6 @@ test("a call may name only so many files", async () => {
 		{ length: 33 },
 		(_, n) => ({ kind: "media", url: `https://a/${n}`, param: `p${n}` }) as const,
 	);
-	const refused = suppliesFor(nowhere)("gemini").get(call(), needs, signal);
+	const refused = requestInputsFor(nowhere)("gemini").get(call(), needs, signal);
 	expect(await refused.catch((error) => [error.errorCode, error.body.error.param])).toEqual(["invalid_value", "p32"]);
 });

@@ -1,8 +1,8 @@
 /** Images that callers name by their address, on their way to Gemini, which fetches none. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import type { World } from "../src/proxy/net/media-fetch.ts";
+import type { MediaAccess } from "../src/proxy/net/media-fetch.ts";
 import { isPublic } from "../src/proxy/net/public-address.ts";
-import { suppliesFor } from "../src/proxy/net/request-inputs.ts";
+import { requestInputsFor } from "../src/proxy/net/request-inputs.ts";
 import { clientError } from "./kit/contract.ts";
 import type { Json } from "./kit/exchange.ts";
 import { pipeline } from "./kit/pipeline.ts";
@@ -23,7 +23,7 @@ const ask = (model: string, ...content: Json[]) => ({ model, messages: [{ role: 
 /** A router for which `cat.example` is a public host with a GIF, and `inside.example` a private one. */
 function router() {
 	const fetched: string[] = [];
-	const world: World = {
+	const world: MediaAccess = {
 		isAllowed: isPublic,
 		resolve: async (name) => [name === "cat.example" ? "93.184.215.14" : "10.0.0.7"],
 		get: async (url, address) => {
@@ -32,7 +32,7 @@ function router() {
 			return { status: 200, headers: new Headers(), body: { read: async () => bytes.pop() } };
 		},
 	};
-	const supplies = suppliesFor(world);
+	const supplies = requestInputsFor(world);
 	const made = pipeline({
 		env: vendorsAt(replay.origin),
 		change: (provider) => (provider.supplies ? { ...provider, supplies: supplies(provider.name) } : provider),

@@ -61,7 +61,7 @@ export function choose(asked: RoutedCall, route: Route, chooser: Chooser, wantsR
 		explained: wantsReasons ? explained : undefined,
 		decision: explain(explained, MOST_REMEMBERED),
 		refusal:
-			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.judged[0]!.target, needs)!, route.label),
+			isSole || made.targets.length > 0 ? undefined : cannot(missingOf(made.scored[0]!.target, needs)!, route.label),
 	};
 }
 

@@ -156,7 +156,7 @@ export class AnswerCache {
 					return hit(claimed.found, asked);
 				}
 			}
-			settlement.audience = leader;
+			settlement.listener = leader;
 			const answer = await run(leader.call);
 			return call.stream && call.signal.aborted ? unread(answer) : answer;
 		} catch (thrown) {

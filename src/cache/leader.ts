@@ -3,7 +3,7 @@
 import type { ClientCall } from "../dialects/dialect.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { withoutCost, withUsage } from "../openai/usage-edits.ts";
-import type { Audience, CallRecord } from "../proxy/call-record.ts";
+import type { AnswerListener, CallRecord } from "../proxy/call-record.ts";
 import type { CacheEntry } from "./entry.ts";
 import type { Broken, SingleFlight } from "./single-flight.ts";
 
@@ -19,7 +19,7 @@ export interface Led {
 }
 
 /** Hears the answer of a led call. */
-export class Leader implements Audience {
+export class Leader implements AnswerListener {
 	#isOver = false;
 
 	constructor(private readonly led: Led) {}
@@ -50,7 +50,7 @@ export class Leader implements Audience {
 		);
 	}
 
-	goesOn(): boolean {
+	continuesWithoutClient(): boolean {
 		this.left();
 		const { aborted } = this.led.flight.signal;
 		if (aborted) this.land(undefined);
@@ -61,7 +61,7 @@ export class Leader implements Audience {
 	left = (): void => {
 		const { flight, settlement } = this.led;
 		flight.leave();
-		settlement.hasLeft = !flight.signal.aborted;
+		settlement.clientLeft = !flight.signal.aborted;
 	};
 
 	/** Ends it; the first call counts. */

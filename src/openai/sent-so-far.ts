@@ -84,7 +84,7 @@ export class SentRecord {
 	}
 
 	/** All that was sent so far; what is added later does not change it. */
-	told(): SentSoFar {
+	soFar(): SentSoFar {
 		this.#fold();
 		return { ...this.#told, toolCalls: this.#told.toolCalls.map((call) => ({ ...call })) };
 	}

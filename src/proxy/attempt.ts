@@ -19,10 +19,10 @@ import { EventReader, guardedDecoder, type ReaderEvents } from "./event-reader.t
 import type { Account } from "./key-rotation.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
-import { foldedAnswer, isEvents, isNoStream, played, rejoined, source } from "./other-form.ts";
+import { foldedAnswer, isEvents, isNoStream, rejoined, replayed, source } from "./other-form.ts";
 import { refusedAddition } from "./refused-additions.ts";
 import { passedHeaders } from "./response-headers.ts";
-import type { Part } from "./round.ts";
+import type { RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
 import type { CallTimeouts } from "./timeouts.ts";
 
@@ -41,7 +41,7 @@ export interface StartedAnswer {
 /** Who waits for a stream to begin. */
 export interface AttemptListener {
 	/** Bytes have left, so that comments may, too. */
-	readonly hasLeft: boolean;
+	readonly hasSent: boolean;
 	/** Comments of the upstream's that were held back long enough, or need not be. */
 	comments(pieces: readonly StreamPiece[]): void;
 }
@@ -51,7 +51,7 @@ export interface AttemptOwner {
 	/** It failed: what that says of its target. Asked before the attempt is closed, once. */
 	failed(attempt: Attempt, failure: Failure): TargetFailure;
 	/** The upstream took a key that was out of use. */
-	keyTaken(attempt: Attempt): void;
+	keyAccepted(attempt: Attempt): void;
 	/** It is late, and others might be asked beside it. */
 	late(attempt: Attempt, late: Late): void;
 }
@@ -72,10 +72,10 @@ export interface AttemptOptions {
 	readonly work?: Work | undefined;
 	readonly owner: AttemptOwner;
 	/** Its part in a round of several. */
-	readonly part?: Part | undefined;
+	readonly part?: RoundPart | undefined;
 	/** See EncodeOptions. */
 	readonly counts?: boolean | undefined;
-	readonly without?: ReadonlySet<Addition> | undefined;
+	readonly withoutAdditions?: ReadonlySet<Addition> | undefined;
 	/** Reads the target's stream otherwise than as a whole answer: as the rest of one. */
 	readonly read?: ((decoder: StreamDecoder) => StreamDecoder) | undefined;
 	/** When it counts as late. */
@@ -103,8 +103,8 @@ export class Attempt {
 	#hasBegun = false;
 	/** Why it was dropped before it was sent. */
 	#droppedFor: string | undefined;
-	/** Nobody is to hear of it any more. */
-	#isMute = false;
+	/** Another target was faster. */
+	#isDiscarded = false;
 	/** See `extend`. */
 	#extendedMs: number | undefined;
 	/** Time spent waiting for the upstream, up to its answer's beginning or its failure, ms. */
@@ -127,13 +127,13 @@ export class Attempt {
 	 * closes it at its end.
 	 */
 	async open(): Promise<StartedAnswer | Failure> {
-		const { call, target, limits, record, account, part, late, counts, without } = this.options;
+		const { call, target, limits, record, account, part, late, counts, withoutAdditions } = this.options;
 		const { provider } = target;
-		const wishes = without ? { counts, without } : counts ? COUNTS : undefined;
+		const options = withoutAdditions ? { counts, without: withoutAdditions } : counts ? COUNTS : undefined;
 		const needs = provider.supplies && provider.needs?.(call, target);
 		const request = needs?.length
-			? await this.#supplied(needs, wishes)
-			: provider.encode(call, target, NO_INPUTS, wishes);
+			? await this.#supplied(needs, options)
+			: provider.encode(call, target, NO_INPUTS, options);
 		this.#sentAt = performance.now();
 		if (call.timeoutMs !== undefined) this.timeLeftMs = timeLeft(call);
 		const limitMs = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), this.timeLeftMs);
@@ -170,10 +170,10 @@ export class Attempt {
 				return refusedBy(this.#failed(refusal, status), request);
 			}
 			this.waitedMs += performance.now() - this.#sentAt;
-			if (account?.isProbe) this.options.owner.keyTaken(this);
+			if (account?.isProbe) this.options.owner.keyAccepted(this);
 			deadline.clear();
 			if (read.keeps?.length) provider.supplies?.keep(call, read.keeps);
-			record.closeAttempt(attempt, { status, tokens: read.tokens, cost: read.cost, isUnused: part?.isLost });
+			record.closeAttempt(attempt, { status, tokens: read.tokens, cost: read.cost, isUnused: part?.isUnused });
 			return { target, head: answer, answer: read, first: [] };
 		} catch (thrown) {
 			this.#failed({ kind: "internal", message: "the router failed" }, answer?.status);
@@ -198,8 +198,8 @@ export class Attempt {
 	}
 
 	/** Another target's answer is used: nothing of this one reaches the client. */
-	mute(): void {
-		this.#isMute = true;
+	discard(): void {
+		this.#isDiscarded = true;
 	}
 
 	/** While it waits for its answer to begin, it may wait so long from its sending, ms. */
@@ -212,12 +212,12 @@ export class Attempt {
 	}
 
 	/** The call in the target's words, where that takes more than the call itself: it is waited for. */
-	async #supplied(needs: readonly MediaNeed[], wishes: EncodeOptions | undefined): Promise<UpstreamRequest> {
+	async #supplied(needs: readonly MediaNeed[], options: EncodeOptions | undefined): Promise<UpstreamRequest> {
 		const { call, target } = this.options;
 		const askedAt = performance.now();
 		try {
 			const inputs = await target.provider.supplies!.get(call, needs, call.signal);
-			return target.provider.encode(call, target, inputs, wishes);
+			return target.provider.encode(call, target, inputs, options);
 		} finally {
 			this.waitedMs += performance.now() - askedAt;
 		}
@@ -229,7 +229,7 @@ export class Attempt {
 		if (isEvents(text)) return this.#stream({ ...head, body: source([Buffer.from(text)]) });
 		const read = target.provider.decode(head.status, head.headers, text, call);
 		if ("kind" in read) return this.#failed({ ...read, status: head.status }, head.status);
-		const { body, decoder } = played(call, read);
+		const { body, decoder } = replayed(call, read);
 		return this.#stream({ ...head, body }, decoder);
 	}
 
@@ -263,10 +263,10 @@ export class Attempt {
 			// This reader has seen nothing of it.
 			if (other !== undefined) return this.#noStream(head, other);
 			if (piece !== "") first.push(piece);
-			const isHeld = !client.hasLeft && performance.now() <= heldUntil;
+			const isHeld = !client.hasSent && performance.now() <= heldUntil;
 			if (reader.isOver || reader.hasBegun || reader.hasEvent || isHeld || first.length === 0) continue;
 			const comments = first.splice(0);
-			if (!this.#isMute) client.comments(comments);
+			if (!this.#isDiscarded) client.comments(comments);
 		}
 		this.waitedMs += performance.now() - this.#sentAt;
 		return reader.failure ?? { target, head, reader, first };
@@ -280,7 +280,7 @@ export class Attempt {
 		return {
 			begun: () => {
 				this.#hasBegun = true;
-				if (account?.isProbe) owner.keyTaken(this);
+				if (account?.isProbe) owner.keyAccepted(this);
 				deadline.silence(readerOf().firstDeltaAt === undefined ? limits.thinkMs : limits.stallMs);
 			},
 			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
@@ -302,8 +302,8 @@ export class Attempt {
 			keeps: (keeps) => provider.supplies?.keep(call, keeps),
 			end: (failure) => {
 				const { hasBegun, tokens, cost } = readerOf();
-				if (!failure && !hasBegun && account?.isProbe) owner.keyTaken(this);
-				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isLost };
+				if (!failure && !hasBegun && account?.isProbe) owner.keyAccepted(this);
+				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isUnused };
 				const health = failure && this.#record?.isOpen ? owner.failed(this, failure) : undefined;
 				record.closeAttempt(this.#record!, { ...end, target: health });
 			},
@@ -318,7 +318,7 @@ export class Attempt {
 		this.#deadline?.clear();
 		if (attempt.isOpen) {
 			const health = owner.failed(this, failure);
-			record.closeAttempt(attempt, { status, failure: failure.kind, isUnused: part?.isLost, target: health });
+			record.closeAttempt(attempt, { status, failure: failure.kind, isUnused: part?.isUnused, target: health });
 		}
 		return failure;
 	}

@@ -23,11 +23,11 @@ import { Hedge } from "./hedge.ts";
 import { FIRST_ACCOUNT, targetWith } from "./key-rotation.ts";
 import { clientGone, Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { canResume, isPassing, type Rest, ResumeProgress, type ResumeTerms, resume } from "./resume.ts";
+import { canResume, isPassing, type ResumedAttempt, ResumeProgress, type ResumeTerms, resume } from "./resume.ts";
 import { resumedDecoder } from "./resume-decoder.ts";
-import { type ResumeSpend, spentAfter } from "./resume-request.ts";
+import { type ResumeSpend, resumeSpend } from "./resume-request.ts";
 import { hasOthers as isAnyLeft, nextStep, OF_THE_KEY, type RetryStep, type TriedTarget } from "./retry.ts";
-import { type Part, Round, type RoundOwner } from "./round.ts";
+import { Round, type RoundOwner, type RoundPart } from "./round.ts";
 import { isLoading, type Late } from "./second-target.ts";
 import { failureOfTarget } from "./target-failure.ts";
 import { type CallTimeouts, knownSoleLimits, limitsOf, longestAnswer, soleLimits } from "./timeouts.ts";
@@ -135,7 +135,7 @@ export class CallAttempts implements AttemptOwner {
 			return !this.#pauses.isOver;
 		};
 		if (pauseMs === undefined || (pauseMs > 0 && !(await wait(pauseMs)))) return undefined;
-		const spent = spentAfter(sent, broken.reader?.counted, this.#spent);
+		const spent = resumeSpend(sent, broken.reader?.counted, this.#spent);
 		this.#spent = spent;
 		const opened = await resume(broken, failure, {
 			...this.#resumeTerms(),
@@ -168,13 +168,13 @@ export class CallAttempts implements AttemptOwner {
 		const failed = { call, timeLeftMs, hasFirstToken, state: record?.state, part };
 		return {
 			failure: failureOfTarget(failure, failed, () => this.#limitsFor(tried.target, undefined, true, true)),
-			// What one key was answered is not said of the target while another is in use.
+			// What one key was answered is not held against the target while another is in use.
 			retryAfterMs: tried.hasOtherKey ? undefined : failure.retryAfterMs,
 			outOfUseMs: keys.outOfUseMs(tried.target),
 		};
 	}
 
-	keyTaken({ options: { index, account } }: Attempt): void {
+	keyAccepted({ options: { index, account } }: Attempt): void {
 		this.state.keys.ended(this.tried[index]!.target, account!, undefined);
 	}
 
@@ -189,16 +189,16 @@ export class CallAttempts implements AttemptOwner {
 	 */
 	async #try(
 		index: number,
-		rest?: Rest,
-		part?: Part,
-		leftOut?: AttemptOptions["without"],
+		rest?: ResumedAttempt,
+		part?: RoundPart,
+		leftOut?: AttemptOptions["withoutAdditions"],
 	): Promise<StartedAnswer | Failed> {
 		const { plan, state } = this;
 		const tried = this.tried[index]!;
 		const call = rest?.call ?? this.call;
 		const isSole = this.tried.length === 1;
 		const { refused } = state;
-		const without = leftOut ?? (refused.hasAny ? refused.of(tried.target.id) : undefined);
+		const withoutAdditions = leftOut ?? (refused.hasAny ? refused.of(tried.target.id) : undefined);
 		let attempt: Attempt | undefined;
 		try {
 			let { target }: { target: Target } = tried;
@@ -225,7 +225,7 @@ export class CallAttempts implements AttemptOwner {
 				owner: this,
 				part,
 				counts: call.stream && this.canResume(target),
-				without,
+				withoutAdditions,
 				read: rest?.read,
 				late: part && this.#hedges.lateAt(tried, limits),
 			});
@@ -238,8 +238,8 @@ export class CallAttempts implements AttemptOwner {
 			const result = await attempt.open();
 			if ("head" in result) return result;
 			const { refused: addition } = result;
-			if (addition && !without?.has(addition)) {
-				const again = await this.#try(index, rest, part, new Set([...(without ?? []), addition]));
+			if (addition && !withoutAdditions?.has(addition)) {
+				const again = await this.#try(index, rest, part, new Set([...(withoutAdditions ?? []), addition]));
 				// Its words alone are no proof: they may be about something else.
 				if ("head" in again) refused.add(target.id, addition);
 				return again;
@@ -281,12 +281,12 @@ export class CallAttempts implements AttemptOwner {
 		tried.isUnhealthy = this.#isOpen(tried.target.id);
 		const situation = { targets: this.tried, last: index, now, until, hasBudget, random: random(), noWaiting };
 		const step = nextStep(situation);
-		const said = { provider: tried.target.provider.name, failure: failure.kind };
+		const facts = { provider: tried.target.provider.name, failure: failure.kind };
 		if (!hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry)
-			this.record.step({ how: "refused", ...said });
+			this.record.step({ how: "refused", ...facts });
 		if (!step) return undefined;
 		if (step.isRetry) retries.spend(now);
-		if (!wasNotTried) this.record.step({ how: step.target === index ? "retry" : "failover", ...said });
+		if (!wasNotTried) this.record.step({ how: step.target === index ? "retry" : "failover", ...facts });
 		return step;
 	}
 
@@ -307,7 +307,7 @@ export class CallAttempts implements AttemptOwner {
 		return {
 			attempt: (index, part) => this.#try(index, undefined, part),
 			second: (late, { index, attempt }) =>
-				this.#pauses.isOver ? undefined : this.#hedges.second(late, index, attempt?.record?.state.quietMs ?? 0),
+				this.#pauses.isOver ? undefined : this.#hedges.second(late, index, attempt?.record?.state.silentMs ?? 0),
 			fault: (thrown) => {
 				if (!(thrown instanceof RouterError)) record.onFault?.(thrown);
 			},

@@ -17,7 +17,7 @@ import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from
 const MOST_ANSWERED = 100;
 
 /** Another one who wants the answer of a call (the cache). Hears it as the call's own client gets it, synchronously; must not throw. */
-export interface Audience {
+export interface AnswerListener {
 	/** It came as a whole, and is good. */
 	whole(body: string): void;
 	/**
@@ -28,11 +28,11 @@ export interface Audience {
 	/** The stream is over: complete, or broken after its first bytes. */
 	ended(broken?: { readonly status: number; readonly error: string }): void;
 	/** The client has left the stream: whether it goes on without it. */
-	goesOn(): boolean;
+	continuesWithoutClient(): boolean;
 }
 
 /** How an attempt ended. */
-export interface RecordEnd {
+export interface AttemptResult {
 	/** The upstream's; absent where it gave none. */
 	readonly status?: number | undefined;
 	readonly failure?: FailureKind | undefined;
@@ -98,9 +98,9 @@ export class CallRecord {
 	/** What the cache did; undefined where there is none. */
 	cache: CallSettled["cache"];
 	/** Hears the answer, too. */
-	audience: Audience | undefined;
+	listener: AnswerListener | undefined;
 	/** The client has left, and the call goes on for others. */
-	hasLeft = false;
+	clientLeft = false;
 	/** The call has ended. */
 	isSettled = false;
 	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
@@ -171,7 +171,10 @@ export class CallRecord {
 	}
 
 	/** Ends an attempt; the first call counts. */
-	closeAttempt(attempt: AttemptRecord, { status, failure, tokens, cost, isUnused, target: health }: RecordEnd): void {
+	closeAttempt(
+		attempt: AttemptRecord,
+		{ status, failure, tokens, cost, isUnused, target: health }: AttemptResult,
+	): void {
 		if (!attempt.isOpen) return;
 		attempt.isOpen = false;
 		const { target, meter, state } = attempt;
@@ -263,7 +266,7 @@ export class CallRecord {
 		if (this.isSettled) return;
 		this.isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens } = this;
-		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, hasLeft } = this;
+		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, clientLeft } = this;
 		// A guess of the router's own says nothing of what answers come to.
 		admission?.settle({ tokens, usd: cost, isConclusive: !this.isCutShort && !this.isEstimated });
 		const settled: CallSettled = {
@@ -274,7 +277,7 @@ export class CallRecord {
 			model: isKnown ? label : "unknown",
 			provider,
 			agent,
-			status: hasLeft ? 499 : status,
+			status: clientLeft ? 499 : status,
 			attempts,
 			firstTokenMs: this.firstTokenAt === undefined ? undefined : this.firstTokenAt - this.startedAt,
 			ms: performance.now() - this.startedAt,
@@ -289,7 +292,7 @@ export class CallRecord {
 			decision: this.decision,
 			cache,
 			reason,
-			error: hasLeft ? "cancelled" : error,
+			error: clientLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 		};
 		for (const sink of this.#sinks) sink.callSettled?.(settled);

@@ -23,7 +23,7 @@ import type { EventReader } from "./event-reader.ts";
 export class ClientStream implements AttemptListener {
 	/** Puts what is sent into the client's wire. */
 	readonly #writer: StreamWriter;
-	readonly #hasLeft = Promise.withResolvers<undefined>();
+	readonly #statusSent = Promise.withResolvers<undefined>();
 	/** What may be written as soon as there is somewhere to write to. */
 	readonly #held: StreamPiece[] = [];
 	#sink: ReadableStreamDirectController | undefined;
@@ -33,17 +33,17 @@ export class ClientStream implements AttemptListener {
 	#reader: EventReader | undefined;
 	#source: Target | undefined;
 	/** What the client has been told, kept where the answer might have to go on elsewhere. */
-	#transcript: SentRecord | undefined;
+	#sent: SentRecord | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
-	#broke: RouterError | undefined;
+	#firstError: RouterError | undefined;
 	/** Since when nothing of what comes is for the client: it has read that already, told by a target before. */
-	#mutedSince: number | undefined;
+	#silentSince: number | undefined;
 	/** How it ended, where that was badly. */
-	#broken: { readonly status: number; readonly error: string } | undefined;
+	#endedBy: { readonly status: number; readonly error: string } | undefined;
 	/** When the client last got something, as far as no upstream sent it. */
-	#saidAt = performance.now();
-	hasLeft = false;
-	#isGone = false;
+	#lastSentAt = performance.now();
+	hasSent = false;
+	#hasClientLeft = false;
 
 	/** @param keepAliveMs how long the client may hear nothing; 0: for ever */
 	constructor(
@@ -62,12 +62,12 @@ export class ClientStream implements AttemptListener {
 		attempts: CallAttempts,
 	): Promise<{ opened: StartedAnswer | undefined; body: ReadableStream<Uint8Array> }> {
 		this.#attempts = attempts;
-		this.#listen(this.keepAliveMs);
+		this.#watchSilence(this.keepAliveMs);
 		const opening = attempts.open();
 		try {
-			const opened = await Promise.race([opening, this.#hasLeft.promise]);
+			const opened = await Promise.race([opening, this.#statusSent.promise]);
 			if (!opened) opening.catch((thrown) => this.#fail(asRouterError(thrown)));
-			this.hasLeft = true;
+			this.hasSent = true;
 			return { opened, body: this.#readable(opened ?? opening) };
 		} catch (thrown) {
 			clearTimeout(this.#timer);
@@ -77,7 +77,7 @@ export class ClientStream implements AttemptListener {
 
 	/** Comments of an upstream whose answer has not begun. */
 	comments(pieces: readonly StreamPiece[]): void {
-		for (const piece of pieces) this.#say(this.#writer.push(piece));
+		for (const piece of pieces) this.#sendNow(this.#writer.push(piece));
 	}
 
 	#readable(opening: StartedAnswer | Promise<StartedAnswer>): ReadableStream<Uint8Array> {
@@ -107,7 +107,7 @@ export class ClientStream implements AttemptListener {
 		clearTimeout(this.#timer);
 		this.#sink = undefined;
 		sink.close();
-		this.record.audience?.ended(this.#broken);
+		this.record.listener?.ended(this.#endedBy);
 	}
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
@@ -117,12 +117,12 @@ export class ClientStream implements AttemptListener {
 		this.#reader = reader;
 		this.#source = opened.target;
 		// It left in the moment in which this attempt was no longer running, and not yet being read.
-		if (this.#isGone) reader.leave(CLIENT_GONE);
-		if (this.#attempts?.canResume(opened.target)) this.#transcript ??= new SentRecord();
-		const transcript = this.#transcript;
+		if (this.#hasClientLeft) reader.leave(CLIENT_GONE);
+		if (this.#attempts?.canResume(opened.target)) this.#sent ??= new SentRecord();
+		const sent = this.#sent;
 		this.record.firstTokenAt ??= reader.firstDeltaAt;
 		for (const piece of opened.first.splice(0)) {
-			transcript?.add(piece);
+			sent?.add(piece);
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
@@ -135,11 +135,11 @@ export class ClientStream implements AttemptListener {
 				piece = reader.broken(cause);
 			}
 			if (piece === "") {
-				this.#mutedSince ??= performance.now();
+				this.#silentSince ??= performance.now();
 				continue;
 			}
-			this.#mutedSince = undefined;
-			transcript?.add(piece);
+			this.#silentSince = undefined;
+			sent?.add(piece);
 			const taken = this.#write(sink, writer.push(piece));
 			if (typeof taken !== "number") await reader.waitFor(taken);
 		}
@@ -166,18 +166,18 @@ export class ClientStream implements AttemptListener {
 			this.#fail(new RouterError("cancelled", CLIENT_GONE.message));
 			return undefined;
 		}
-		this.#broke ??= errorOf(failure, target);
-		const told = this.#transcript?.told();
-		const next = told && (await this.#attempts?.resume(opened, failure, told));
+		this.#firstError ??= errorOf(failure, target);
+		const soFar = this.#sent?.soFar();
+		const next = soFar && (await this.#attempts?.resume(opened, failure, soFar));
 		if (next) return next;
-		throw this.#broke;
+		throw this.#firstError;
 	}
 
 	/** The client is gone. */
 	#leave(): void {
 		// Others want the answer: it goes on, and what is written to this client is lost.
-		if (this.record.audience?.goesOn()) return;
-		this.#isGone = true;
+		if (this.record.listener?.continuesWithoutClient()) return;
+		this.#hasClientLeft = true;
 		clearTimeout(this.#timer);
 		this.#attempts?.leave();
 		const reader = this.#reader;
@@ -191,7 +191,7 @@ export class ClientStream implements AttemptListener {
 	/** Returns what to wait for before the next piece. */
 	#write(sink: ReadableStreamDirectController, piece: StreamPiece): number | Promise<unknown> {
 		const taken = write(sink, piece);
-		return this.record.audience?.sent(piece, taken) ?? taken;
+		return this.record.listener?.sent(piece, taken) ?? taken;
 	}
 
 	/** What an attempt that failed has cost is not its caller's. */
@@ -203,33 +203,33 @@ export class ClientStream implements AttemptListener {
 
 	/** Said twice where both the attempts and the stream tell of it. */
 	#fail(error: RouterError): void {
-		this.#broken ??= { status: error.status, error: error.errorCode };
+		this.#endedBy ??= { status: error.status, error: error.errorCode };
 		if (this.record.isSettled) return;
 		if (error.errorCode === "internal_error") this.record.onFault?.(error.cause ?? error);
 		this.record.settle(error.status, error.errorCode);
 	}
 
 	/** Says something before the answer has begun; from then on the status is 200. */
-	#say(piece: StreamPiece): void {
-		this.#saidAt = performance.now();
+	#sendNow(piece: StreamPiece): void {
+		this.#lastSentAt = performance.now();
 		// A client that doesn't read need not be told that it is waiting.
 		if (this.#sink) void this.#write(this.#sink, piece);
 		else this.#held.push(piece);
-		this.hasLeft = true;
-		this.#hasLeft.resolve(undefined);
+		this.hasSent = true;
+		this.#statusSent.resolve(undefined);
 	}
 
 	/** Looks after so many ms whether the client has heard nothing for too long. One timer a stream, set anew only when it fires. */
-	#listen(ms: number): void {
+	#watchSilence(ms: number): void {
 		if (this.keepAliveMs === 0) return;
 		this.#timer = setTimeout(() => {
 			const now = performance.now();
-			const muteMs = now - (this.#mutedSince ?? now);
+			const muteMs = now - (this.#silentSince ?? now);
 			const unheardMs = this.#reader ? Math.max(this.#reader.quietMs, muteMs) : Number.POSITIVE_INFINITY;
-			const quietMs = Math.min(now - this.#saidAt, unheardMs);
-			if (quietMs < this.keepAliveMs) return this.#listen(Math.max(1, this.keepAliveMs - quietMs));
-			this.#say(this.#writer.keepAlive);
-			this.#listen(this.keepAliveMs);
+			const quietMs = Math.min(now - this.#lastSentAt, unheardMs);
+			if (quietMs < this.keepAliveMs) return this.#watchSilence(Math.max(1, this.keepAliveMs - quietMs));
+			this.#sendNow(this.#writer.keepAlive);
+			this.#watchSilence(this.keepAliveMs);
 		}, ms);
 	}
 }

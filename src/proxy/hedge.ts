@@ -23,11 +23,11 @@ export interface HedgedCall {
 export class Hedge {
 	#hasHedged = false;
 
-	constructor(private readonly its: HedgedCall) {}
+	constructor(private readonly hedged: HedgedCall) {}
 
 	/** When a target counts as late; undefined: never. */
 	lateAt({ target }: TriedTarget, { lateMs }: CallTimeouts): Late | undefined {
-		const { call, alias, state } = this.its;
+		const { call, alias, state } = this.hedged;
 		const view = state.targets.of(target.id);
 		const maySlow = alias?.hedge && call.stream && !this.#hasHedged;
 		return lateOf(view, state.targets.now(), lateMs, maySlow ? view.firstToken : undefined);
@@ -38,33 +38,33 @@ export class Hedge {
 	 * @param quietMs for how long the late one has answered nobody
 	 */
 	second(late: Late, index: number, quietMs: number): number | undefined {
-		const { alias, tried, record, state, queue } = this.its;
+		const { alias, tried, record, state, queue } = this.hedged;
 		const { target } = tried[index]!;
 		const isSlow = late.why === "slow";
 		const { targets: known } = state;
 		const now = known.now();
 		const silent = known.of(target.id);
-		const may = tried.map((each, at) => {
+		const isAllowed = tried.map((each, at) => {
 			if (at === index || !isUntried(each) || state.keys.outOfUseMs(each.target) !== undefined) return false;
-			const its = known.of(each.target.id);
+			const view = known.of(each.target.id);
 			return (
-				isHealthy(each.target, its, now, late.ms) &&
-				mayRelieve(late, quietMs, silent, each.target, its, now, alias?.max_wait)
+				isHealthy(each.target, view, now, late.ms) &&
+				mayRelieve(late, quietMs, silent, each.target, view, now, alias?.max_wait)
 			);
 		});
 		// Of a target that is out of order, or may be, calls only move away: that loads nobody more than if it were not there.
-		const isIll = late.why === "probe" || silent.breaker.state !== "closed";
-		const line = isIll ? undefined : queue;
-		if (!may.includes(true) || line?.hasRoom === false) return undefined;
-		let other = isSlow ? -1 : tried.findIndex((each, at) => may[at] && isFree(each.target, record.cost));
-		if (other !== -1 && !isIll && !state.freeHedges(target.provider).take()) return undefined;
+		const isFailing = late.why === "probe" || silent.breaker.state !== "closed";
+		const limitedBy = isFailing ? undefined : queue;
+		if (!isAllowed.includes(true) || limitedBy?.hasRoom === false) return undefined;
+		let other = isSlow ? -1 : tried.findIndex((each, at) => isAllowed[at] && isFree(each.target, record.cost));
+		if (other !== -1 && !isFailing && !state.freeHedges(target.provider).take()) return undefined;
 		if (other === -1 && alias?.hedge && !(isSlow && this.#hasHedged)) {
-			other = may.indexOf(true);
+			other = isAllowed.indexOf(true);
 			if (other !== -1 && !state.hedges(alias.name).take()) return undefined;
 			if (isSlow) this.#hasHedged = other !== -1;
 		}
 		if (other === -1) return undefined;
-		const ticket = line?.enter(0, 0);
+		const ticket = limitedBy?.enter(0, 0);
 		if (ticket && "leave" in ticket) record.atEnd(ticket.leave);
 		record.step({ how: "hedge", provider: target.provider.name });
 		return other;

@@ -11,8 +11,8 @@ export const OUT_MS = 60_000;
 /** How long the call that tries it again may take to tell. */
 const PROBE_MS = 60_000;
 /** How long a key rests whose limit is used up: as long as the upstream says, within these. */
-const LEAST_REST_MS = 1_000;
-const MOST_REST_MS = 60_000;
+const LEAST_COOLDOWN_MS = 1_000;
+const MOST_COOLDOWN_MS = 60_000;
 /** Models remembered as closed to a key. */
 const MOST_MODELS = 500;
 
@@ -172,7 +172,7 @@ export class AccountRing {
 	/** How an attempt with this account ended: undefined where the upstream took the key. */
 	ended({ index, isProbe }: Account, model: string, failure: Failure | undefined, now: number): void {
 		if (failure?.kind === "rate") {
-			const restMs = Math.min(Math.max(failure.retryAfterMs ?? 0, LEAST_REST_MS), MOST_REST_MS);
+			const restMs = Math.min(Math.max(failure.retryAfterMs ?? 0, LEAST_COOLDOWN_MS), MOST_COOLDOWN_MS);
 			this.#restsUntil[index] = now + restMs;
 		}
 		if (failure?.kind === "quota" || (failure?.kind === "auth" && failure.status !== 403)) {

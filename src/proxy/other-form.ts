@@ -8,13 +8,13 @@ import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { Answer, ByteSource, Out, Provider, StreamDecoder, UpstreamAnswer } from "../providers/provider.ts";
 
 /** A whole answer, played as the stream that was asked for. */
-export interface Played {
+export interface ReplayedAnswer {
 	readonly body: ByteSource;
 	readonly decoder: StreamDecoder;
 }
 
 /** Plays it. Throws where it is no JSON object, which a provider's `decode` has seen to. */
-export function played(call: Call, { body, tokens, cost, keeps }: Answer): Played {
+export function replayed(call: Call, { body, tokens, cost, keeps }: Answer): ReplayedAnswer {
 	const { operation, body: asked } = call;
 	const text = replayEvents(operation, body, false) + DONE;
 	const showsUsage = asked.stream_options?.include_usage === true;

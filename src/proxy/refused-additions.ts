@@ -14,7 +14,7 @@ const MOST_TARGETS = 1000;
 export const BEGINNING: Addition = "beginning";
 
 /** How upstreams name them, where that is not as the router does. */
-const WORDS: Readonly<Record<Addition, RegExp>> = {
+const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
 	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
 	[BEGINNING]:
@@ -30,7 +30,7 @@ const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"]
 export function refusedAddition(failure: Failure, added: readonly Addition[]): Addition | undefined {
 	if (failure.isOurs || failure.status === undefined || !KINDS.includes(failure.kind)) return undefined;
 	const words = `${failure.param ?? ""} ${failure.code ?? ""} ${unquoted(failure.message)}`;
-	const isNamed = (name: Addition) => (WORDS[name] ? WORDS[name].test(words) : words.includes(name));
+	const isNamed = (name: Addition) => (PATTERNS[name] ? PATTERNS[name].test(words) : words.includes(name));
 	const named = added.filter(isNamed);
 	return named.find((name) => EXACT_FIRST.includes(name)) ?? named[0];
 }

@@ -20,7 +20,7 @@ export interface RelayOptions {
 const CHARACTERS_A_TOKEN = 4;
 
 /** Nobody waits for the pieces of a whole answer. */
-const NO_STREAM = { hasLeft: false, comments: () => undefined };
+const NO_STREAM = { hasSent: false, comments: () => undefined };
 
 /**
  * Tries targets until one answers. Throws the RouterError of the last failure; the caller settles that. A returned Response has
@@ -45,7 +45,7 @@ export async function relay(
 	const { body, tokens, cost } = opened.answer!;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
 	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
-	record.audience?.whole(counted);
+	record.listener?.whole(counted);
 	const sent = call.dialect.answer(counted, record.tellsCost ? record.costUsd : undefined);
 	const answer = wholeAnswer(sent, opened, record, call.dialect);
 	record.settle(200);

@@ -33,13 +33,13 @@ interface Chunk {
 	[field: string]: unknown;
 }
 
-/** `inner` reads the target's own stream; what comes out continues `told`. */
+/** `inner` reads the target's own stream; what comes out continues `sent`. */
 export function resumedDecoder(
 	inner: StreamDecoder,
-	told: SentSoFar,
+	sent: SentSoFar,
 	{ mode, trimmed, spent }: FollowUp,
 ): StreamDecoder {
-	const rest = mode === "replay" ? new Rest(told) : undefined;
+	const rest = mode === "replay" ? new Rest(sent) : undefined;
 	/** Tokens that this target got with the prompt, and that are part of the answer. */
 	const moved = mode === "continue" ? spent.tokens : 0;
 	let space = trimmed;
@@ -69,7 +69,7 @@ export function resumedDecoder(
 
 	/** A chunk under the answer's own name. */
 	function named(chunk: Chunk): Chunk {
-		const { id, created, model } = told.head;
+		const { id, created, model } = sent.head;
 		return { ...chunk, ...(id ? { id } : {}), ...(created ? { created } : {}), ...(model ? { model } : {}) };
 	}
 
@@ -138,7 +138,7 @@ export function resumedDecoder(
 		return { input: spent.prompt ?? Math.max(0, input - moved), output: output + moved };
 	}
 
-	/** What later calls will need is asked for by the ids that the client was told. */
+	/** What later calls will need is asked for by the ids that the client was sent. */
 	function kept(out: Out): Out {
 		if (!out.keeps || !rest) return out;
 		return { ...out, keeps: out.keeps.map((keep) => ({ ...keep, id: rest.ids.get(keep.id) ?? keep.id })) };
@@ -179,12 +179,12 @@ type Part = "content" | "reasoning" | "refusal" | "text";
 class Rest {
 	readonly #ahead: Record<Part, string>;
 	readonly #calls: { name: string; arguments: string; id?: string | undefined }[];
-	/** By the id of a tool call that is told again: what the client knows it by. */
+	/** By the id of a tool call that is sent again: what the client knows it by. */
 	readonly ids = new Map<string, string>();
 
-	constructor(private readonly told: SentSoFar) {
-		this.#ahead = { content: told.content, reasoning: told.reasoning, refusal: told.refusal, text: told.text };
-		this.#calls = told.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
+	constructor(private readonly sent: SentSoFar) {
+		this.#ahead = { content: sent.content, reasoning: sent.reasoning, refusal: sent.refusal, text: sent.text };
+		this.#calls = sent.toolCalls.map((call) => ({ name: call.name, arguments: call.arguments }));
 	}
 
 	/** Everything that was sent has been seen again. */
@@ -237,8 +237,8 @@ class Rest {
 		const [name, nameAhead] = behind(ahead.name, called?.name ?? "");
 		const [args, argumentsAhead] = behind(ahead.arguments, called?.arguments ?? "");
 		Object.assign(ahead, { name: nameAhead, arguments: argumentsAhead });
-		// Its id the client has already, or was never told: a call that is told again has another.
-		const { id: toldId } = this.told.toolCalls[index]!;
+		// Its id the client has already, or was never sent: a call that is sent again has another.
+		const { id: toldId } = this.sent.toolCalls[index]!;
 		if (toldId) {
 			if (call.id) this.ids.set(call.id, toldId);
 		} else ahead.id ??= call.id;

@@ -21,42 +21,42 @@ export interface FollowUp {
 }
 
 /** Why an answer can't go on anywhere, a clause behind "it can't go on elsewhere: "; undefined where it can. */
-export function obstacleOf(call: Call, told: SentSoFar): string | undefined {
+export function obstacleOf(call: Call, sent: SentSoFar): string | undefined {
 	const { n, best_of: bestOf, echo, prompt } = call.body;
 	if ((typeof n === "number" && n > 1) || (typeof bestOf === "number" && bestOf > 1)) return "it has several choices";
 	if (Array.isArray(prompt) && prompt.length > 1 && typeof prompt[0] !== "number") return "it has several prompts";
 	if (echo === true) return "it echoes its prompt";
-	if (told.isFinished) return "it had finished";
-	return told.obstacle;
+	if (sent.isFinished) return "it had finished";
+	return sent.obstacle;
 }
 
 /**
  * The ways to ask a target for the rest, best first. Continuing needs plain text to go on from: an answer that broke off inside
  * its thinking, a refusal or a tool call is only ever replayed.
  */
-export function followUps(call: Call, told: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp[] {
+export function followUps(call: Call, sent: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp[] {
 	const replay: FollowUp = { call, mode: "replay", trimmed: "", spent };
-	const continued = capability === "replay" ? undefined : continuing(call, told, capability, spent);
+	const continued = capability === "replay" ? undefined : continuing(call, sent, capability, spent);
 	return continued ? [continued, replay] : [replay];
 }
 
-function continuing(call: Call, told: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp | undefined {
-	if (told.toolCalls.length > 0 || told.refusal !== "" || hasGrammar(call)) return undefined;
+function continuing(call: Call, sent: SentSoFar, capability: Continuation, spent: ResumeSpend): FollowUp | undefined {
+	if (sent.toolCalls.length > 0 || sent.refusal !== "" || hasGrammar(call)) return undefined;
 	const isPrompt = call.operation === "completions";
 	// What a text completion goes on from keeps its white space.
-	const tokens = isPrompt ? spent.all : spent.tokens;
+	const tokens = isPrompt ? spent.total : spent.tokens;
 	// As good as finished: a limit of less than a token can't be asked for, and one more would be too much.
 	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= tokens)) return undefined;
-	const sent = isPrompt ? told.text : told.content;
+	const text = isPrompt ? sent.text : sent.content;
 	// Chat templates trim what stands last; vendors refuse a prefill that ends with white space.
-	const partial = sent.trimEnd();
+	const partial = text.trimEnd();
 	if (partial === "") return undefined;
-	const edits = isPrompt ? promptEdits(call, sent) : messageEdits(call, partial, capability);
+	const edits = isPrompt ? promptEdits(call, text) : messageEdits(call, partial, capability);
 	if (!edits) return undefined;
 	return {
 		call: edited(call, [...edits, ...budgetEdits(call, tokens)]),
 		mode: "continue",
-		trimmed: isPrompt ? "" : sent.slice(partial.length),
+		trimmed: isPrompt ? "" : text.slice(partial.length),
 		spent: { ...spent, tokens },
 	};
 }
@@ -114,7 +114,7 @@ function edited(call: Call, edits: readonly Edit[]): Call {
 	return { ...call, signal: call.signal, raw, body: JSON.parse(raw), fields: fieldsOf(raw) };
 }
 
-/** Tokens told so far. */
+/** Tokens that the client has been sent. */
 export interface ResumeSpend {
 	/** Of the prompt, as the answer's first upstream counted it; undefined where it has not. */
 	readonly prompt: number | undefined;
@@ -124,11 +124,11 @@ export interface ResumeSpend {
 	 */
 	readonly tokens: number;
 	/** With that white space. */
-	readonly all: number;
-	/** Some of it was not counted but told from its length. */
+	readonly total: number;
+	/** Some of it was not counted but estimated from its length. */
 	readonly isEstimated: boolean;
-	/** What of the answer had been told. */
-	readonly told: Pick<SentSoFar, "characters" | "bytes" | "deltas">;
+	/** What of the answer that was. */
+	readonly sent: Pick<SentSoFar, "characters" | "bytes" | "deltas">;
 }
 
 /** Characters that a chunk of one token has on average, at most. Latin text has 4 to 5 a token. */
@@ -137,27 +137,27 @@ const A_TOKEN = 6;
 const EXTRA_BYTE = 1.4;
 
 /**
- * Tokens of what was told.
+ * Tokens of what was sent.
  * @param counted as the upstream that broke counts the whole answer up to there; undefined where it does not
- * @param before what had been told when the answer broke last
+ * @param before what had been sent when the answer broke last
  */
-export function spentAfter(
-	told: SentSoFar,
+export function resumeSpend(
+	sent: SentSoFar,
 	counted: CountedTokens | undefined,
 	before: ResumeSpend | undefined,
 ): ResumeSpend {
 	const prompt = before?.prompt ?? counted?.input;
-	if (before && told.characters === before.told.characters) return { ...before, prompt };
+	if (before && sent.characters === before.sent.characters) return { ...before, prompt };
 	if (counted) {
 		const isEstimated = before?.isEstimated ?? false;
-		return { prompt, tokens: counted.solid, all: counted.output, isEstimated, told };
+		return { prompt, tokens: counted.solid, total: counted.output, isEstimated, sent };
 	}
-	const { characters, bytes, deltas } = before?.told ?? { characters: 0, bytes: 0, deltas: 0 };
-	const more = told.characters - characters;
-	const length = more + (told.bytes - bytes - more) * EXTRA_BYTE;
-	const chunks = told.deltas - deltas;
+	const { characters, bytes, deltas } = before?.sent ?? { characters: 0, bytes: 0, deltas: 0 };
+	const more = sent.characters - characters;
+	const length = more + (sent.bytes - bytes - more) * EXTRA_BYTE;
+	const chunks = sent.deltas - deltas;
 	// Most upstreams send a token a chunk; where they pack several, chunks are longer than a token is.
 	const isPacked = length > chunks * A_TOKEN;
-	const all = (before?.all ?? 0) + (isPacked ? Math.max(chunks, answerTokens(length)) : chunks);
-	return { prompt, tokens: Math.max(0, all - told.spaces), all, isEstimated: true, told };
+	const all = (before?.total ?? 0) + (isPacked ? Math.max(chunks, answerTokens(length)) : chunks);
+	return { prompt, tokens: Math.max(0, all - sent.spaces), total: all, isEstimated: true, sent };
 }

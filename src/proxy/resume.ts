@@ -17,7 +17,7 @@ export interface ResumeTerms {
 }
 
 /** The way: one attempt for the rest of the answer. Never throws for what an upstream does. */
-export interface Elsewhere extends ResumeTerms {
+export interface ResumeContext extends ResumeTerms {
 	readonly sent: SentSoFar;
 	/** Tokens of that. */
 	readonly spent: ResumeSpend;
@@ -34,13 +34,13 @@ export interface Elsewhere extends ResumeTerms {
 }
 
 /** How the rest of an answer that broke is asked for. */
-export interface Rest {
+export interface ResumedAttempt {
 	readonly call: Call;
 	readonly read: AttemptOptions["read"];
 	readonly hasOthers: boolean;
 }
 
-/** Whether what one target began could go on at another of these: silence inside it is then borne for less long. */
+/** Whether what one target began could go on at another of these: silence inside it then ends it sooner. */
 export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarget): boolean {
 	return call.stream && targets.some((target) => target.id !== but.id && isWithin(alias, target));
 }
@@ -54,7 +54,7 @@ export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarge
 export async function resume(
 	broken: StartedAnswer,
 	failure: Failure,
-	elsewhere: Elsewhere,
+	elsewhere: ResumeContext,
 ): Promise<StartedAnswer | undefined> {
 	const { call, alias, sent } = elsewhere;
 	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, sent) !== undefined) return undefined;
@@ -80,9 +80,9 @@ export async function resume(
 
 /** How often an answer may break and go on; and how often in a row with nothing new in between. */
 const MOST_BREAKS = 20;
-const MOST_BARREN = 4;
+const MOST_FRUITLESS = 4;
 /** Before it goes on after a break that brought nothing, ms; twice as long after each further one. */
-const BARREN_PAUSE_MS = 500;
+const FRUITLESS_PAUSE_MS = 500;
 
 /**
  * Whether an answer that breaks again and again gets anywhere. A prompt that kills its server, or a proxy that cuts at the same
@@ -90,15 +90,15 @@ const BARREN_PAUSE_MS = 500;
  */
 export class ResumeProgress {
 	#breaks = 0;
-	#barren = 0;
-	#told = -1;
+	#fruitless = 0;
+	#sent = -1;
 
-	/** It broke after so many pieces were told in all: how long to wait before it goes on, ms; undefined where it may not. */
-	broke(told: number): number | undefined {
-		this.#barren = told > this.#told ? 0 : this.#barren + 1;
-		this.#told = told;
-		if (++this.#breaks > MOST_BREAKS || this.#barren >= MOST_BARREN) return undefined;
-		return this.#barren === 0 ? 0 : BARREN_PAUSE_MS * 2 ** (this.#barren - 1);
+	/** It broke after so many pieces were sent in all: how long to wait before it goes on, ms; undefined where it may not. */
+	broke(sent: number): number | undefined {
+		this.#fruitless = sent > this.#sent ? 0 : this.#fruitless + 1;
+		this.#sent = sent;
+		if (++this.#breaks > MOST_BREAKS || this.#fruitless >= MOST_FRUITLESS) return undefined;
+		return this.#fruitless === 0 ? 0 : FRUITLESS_PAUSE_MS * 2 ** (this.#fruitless - 1);
 	}
 }
 
@@ -110,7 +110,7 @@ const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate",
 /** Whether what failed so may be well the next time. */
 export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);
 
-function rank(target: RouteTarget, broken: StartedAnswer, elsewhere: Elsewhere): number {
+function rank(target: RouteTarget, broken: StartedAnswer, elsewhere: ResumeContext): number {
 	if (target.id === broken.target.id) return 3;
 	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnhealthy(target));
 }
@@ -119,7 +119,7 @@ function rank(target: RouteTarget, broken: StartedAnswer, elsewhere: Elsewhere):
 async function ask(
 	target: RouteTarget,
 	hasOthers: boolean,
-	{ call, sent, spent, refused, attempt }: Elsewhere,
+	{ call, sent, spent, refused, attempt }: ResumeContext,
 ): Promise<StartedAnswer | Failure> {
 	const isRefused = refused.of(target.id)?.has(BEGINNING);
 	const capability = isRefused ? "replay" : (target.provider.continuation?.(target) ?? "replay");

@@ -8,7 +8,7 @@ import type { Failed } from "./call-attempts.ts";
 import type { Late } from "./second-target.ts";
 
 /** How an attempt fails that is ended since another of its round has answered. */
-export const LOST: Failure = { kind: "cancelled", message: "another target was faster" };
+export const NOT_FASTEST: Failure = { kind: "cancelled", message: "another target was faster" };
 
 /** Attempts of a call that run at once, at most. */
 const MOST_AT_ONCE = 3;
@@ -16,9 +16,9 @@ const MOST_AT_ONCE = 3;
 /** The call whose round it is. */
 export interface RoundOwner {
 	/** Makes an attempt; never begins it before it returns. */
-	attempt(index: number, part: Part): Promise<StartedAnswer | Failed>;
+	attempt(index: number, part: RoundPart): Promise<StartedAnswer | Failed>;
 	/** Whom to part beside one that is late: counted, and taken from the budget where that is needed. */
-	second(late: Late, part: Part): number | undefined;
+	second(late: Late, part: RoundPart): number | undefined;
 	/** A fault of the router's own code in an attempt whose answer is not needed. */
 	fault(thrown: unknown): void;
 	/** The round is over, with several attempts. */
@@ -26,12 +26,12 @@ export interface RoundOwner {
 }
 
 /** One attempt of a round. */
-export class Part {
+export class RoundPart {
 	attempt: Attempt | undefined;
 	/** The last way in which it was late while it ran. */
 	late: Late | undefined;
 	/** Another's answer was used. */
-	isLost = false;
+	isUnused = false;
 	/** It was silent for so long that another, asked because of that, answered before it. */
 	wasSilent = false;
 	isOver = false;
@@ -46,7 +46,7 @@ export class Part {
 
 /** One round. */
 export class Round {
-	readonly #parts: Part[] = [];
+	readonly #parts: RoundPart[] = [];
 	readonly #result = Promise.withResolvers<StartedAnswer | Failed>();
 	#isDecided = false;
 
@@ -68,7 +68,7 @@ export class Round {
 	}
 
 	/** This one is late: another is asked, where one may be. */
-	late(part: Part, late: Late): void {
+	late(part: RoundPart, late: Late): void {
 		if (this.#isDecided || part.isOver) return;
 		const running = this.#parts.filter(({ isOver }) => !isOver).length;
 		const other = running < MOST_AT_ONCE ? this.owner.second(late, part) : undefined;
@@ -88,7 +88,7 @@ export class Round {
 	}
 
 	#start(index: number): void {
-		const part = new Part(this, index, this.#parts.length);
+		const part = new RoundPart(this, index, this.#parts.length);
 		this.#parts.push(part);
 		this.owner.attempt(index, part).then(
 			(result) => this.#ended(part, result),
@@ -102,11 +102,11 @@ export class Round {
 		);
 	}
 
-	#ended(part: Part, result: StartedAnswer | Failed): void {
+	#ended(part: RoundPart, result: StartedAnswer | Failed): void {
 		part.isOver = true;
 		const isAnswer = "head" in result;
 		if (this.#isDecided) {
-			if (isAnswer) result.reader?.leave(LOST);
+			if (isAnswer) result.reader?.leave(NOT_FASTEST);
 			return;
 		}
 		if (!isAnswer && !this.#isLast && (part.position > 0 || FAILURES[result.failure.kind].elsewhere)) {
@@ -126,17 +126,17 @@ export class Round {
 	}
 
 	/** Lets go of those that are still under way. False where that had been done. */
-	#decide(winner: Part | undefined): boolean {
+	#decide(winner: RoundPart | undefined): boolean {
 		if (this.#isDecided) return false;
 		this.#isDecided = true;
 		for (const part of this.#parts) {
 			if (part.isOver) continue;
-			part.isLost = true;
-			part.attempt?.mute();
+			part.isUnused = true;
+			part.attempt?.discard();
 			part.wasSilent = winner !== undefined && winner.position > part.position && part.late?.why === "silent";
 			// A probe goes on until it knows: a target that is slower than the others would else never be found well again.
 			if (winner && part.late?.why === "probe") continue;
-			part.attempt?.drop(LOST.message);
+			part.attempt?.drop(NOT_FASTEST.message);
 		}
 		return true;
 	}

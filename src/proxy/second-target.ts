@@ -45,14 +45,14 @@ export function lateOf(
 
 /** Whether a call may be sent there beside another: it is ready, not out of use, and not as late itself. */
 export function isHealthy(
-	{ standing = 0, isKeyless }: RouteTarget,
+	{ readiness = 0, isKeyless }: RouteTarget,
 	{ breaker, pausedUntil, waitingSince = Number.POSITIVE_INFINITY }: TargetView,
 	now: number,
 	lateMs: number,
 ): boolean {
 	return (
 		!isKeyless &&
-		standing === 0 &&
+		readiness === 0 &&
 		breaker.state === "closed" &&
 		pausedUntil <= now &&
 		now - waitingSince < Math.max(lateMs, UNKNOWN_LATE_MS)
@@ -83,9 +83,9 @@ export function mayRelieve(
 }
 
 /** An agent's model that has yet to be loaded: a stream is told how far that is, a whole answer can't be. */
-export const isLoading = ({ standing = 0 }: RouteTarget): boolean => standing > 0 && standing < NOT_HEARD_OF;
+export const isLoading = ({ readiness = 0 }: RouteTarget): boolean => readiness > 0 && readiness < NOT_HEARD_OF;
 
-/** Standings from here on are of agents that were not heard of lately. */
+/** Of agents that were not heard of lately. */
 const NOT_HEARD_OF = 100;
 
 /** Whether a call there costs nothing: no token, no call, no hour of hardware. What nobody knows the price of is not free. */

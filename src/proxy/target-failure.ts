@@ -12,9 +12,11 @@ export interface FailedAttempt {
 	readonly timeLeftMs: number;
 	/** The first piece of a stream was here. */
 	readonly hasFirstToken: boolean;
-	readonly state: Pick<OpenAttempt, "isUnheard"> | undefined;
+	readonly state: Pick<OpenAttempt, "targetWasSilent"> | undefined;
 	/** Its part in a round of several. */
-	readonly part: { readonly isLost: boolean; readonly wasSilent: boolean; readonly late: Late | undefined } | undefined;
+	readonly part:
+		| { readonly isUnused: boolean; readonly wasSilent: boolean; readonly late: Late | undefined }
+		| undefined;
 }
 
 /**
@@ -28,7 +30,7 @@ export function failureOfTarget(failure: Failure, failed: FailedAttempt, usual: 
 		return isClientTimeout(client, usual()) ? "cancelled" : "timeout";
 	}
 	// It may have been busy with others; silent towards all of them it is ill.
-	const wasSilent = failure.kind === "cancelled" && part?.isLost && part.wasSilent && state?.isUnheard;
+	const wasSilent = failure.kind === "cancelled" && part?.isUnused && part.wasSilent && state?.targetWasSilent;
 	if (!wasSilent || !part.late) return failure.kind;
 	// Late for any call, not just for one that its client gave less time.
 	const { lateMs = Number.POSITIVE_INFINITY } = usual();

@@ -82,24 +82,25 @@ export interface LimitInputs {
 /** The limits of one attempt. */
 export function limitsOf(inputs: LimitInputs): CallTimeouts {
 	const { timeouts, set, hasOthers, isResumable, learned, whole, isReasoning } = inputs;
-	const said = (name: keyof UpstreamTimeouts): number | undefined => {
+	const setting = (name: keyof UpstreamTimeouts): number | undefined => {
 		for (const each of set) if (each?.[name] !== undefined) return each[name];
 		return undefined;
 	};
-	const patience = hasOthers ? Math.min(timeouts.first_token, impatience(learned, isReasoning)) : timeouts.first_token;
-	const firstTokenMs = said("first_token") ?? patience;
-	const wholeMs =
-		whole && hasOthers ? Math.min(timeouts.total, impatienceForWhole(whole, isReasoning)) : timeouts.total;
-	const stallMs = said("stall") ?? (isResumable ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
+	const usualMs = hasOthers
+		? Math.min(timeouts.first_token, firstTokenLimit(learned, isReasoning))
+		: timeouts.first_token;
+	const firstTokenMs = setting("first_token") ?? usualMs;
+	const wholeMs = whole && hasOthers ? Math.min(timeouts.total, wholeAnswerLimit(whole, isReasoning)) : timeouts.total;
+	const stallMs = setting("stall") ?? (isResumable ? Math.min(timeouts.stall, STALL_MS) : timeouts.stall);
 	return {
-		connectMs: said("connect") ?? timeouts.connect,
+		connectMs: setting("connect") ?? timeouts.connect,
 		firstTokenMs,
-		thinkMs: said("stall") ?? Math.max(stallMs, Math.min(firstTokenMs, timeouts.stall)),
+		thinkMs: setting("stall") ?? Math.max(stallMs, Math.min(firstTokenMs, timeouts.stall)),
 		stallMs,
-		totalMs: said("total") ?? wholeMs,
+		totalMs: setting("total") ?? wholeMs,
 		lateMs: whole
-			? lateForWhole(whole, (said("total") ?? timeouts.total) * LATE_SHARE)
-			: lateForStream(learned, (said("first_token") ?? timeouts.first_token) * LATE_SHARE),
+			? lateForWhole(whole, (setting("total") ?? timeouts.total) * LATE_SHARE)
+			: lateForStream(learned, (setting("first_token") ?? timeouts.first_token) * LATE_SHARE),
 	};
 }
 
@@ -143,16 +144,13 @@ export function isClientTimeout(
 }
 
 /** How long a first token may take where another target could give one. */
-function impatience(learned: LearnedTimes | undefined, isReasoning: () => boolean): number {
+function firstTokenLimit(learned: LearnedTimes | undefined, isReasoning: () => boolean): number {
 	if (isKnown(learned)) return within(TIMES_P99 * learned!.percentile(0.99)!, LEAST_MS, MOST_MS);
 	return isReasoning() ? UNKNOWN_REASONING_MS : UNKNOWN_MS;
 }
 
 /** How long a whole answer may take where another target could give one. One that may be longer than any so far may take longer. */
-function impatienceForWhole(
-	{ learned, tokens, maxTokens, isLoading }: WholeInputs,
-	isReasoning: () => boolean,
-): number {
+function wholeAnswerLimit({ learned, tokens, maxTokens, isLoading }: WholeInputs, isReasoning: () => boolean): number {
 	if (isLoading) return Number.POSITIVE_INFINITY;
 	if (isKnown(learned)) {
 		return within(usualMs(learned, tokens, maxTokens), LEAST_WHOLE_MS, MOST_WHOLE_MS);

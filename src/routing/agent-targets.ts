@@ -21,7 +21,7 @@ export interface Fleet {
 }
 
 /** A model at an agent, and what the agent last said of it. */
-export type FleetTarget = Target & Pick<RouteTarget, "standing" | "context" | "reportedWaiting">;
+export type FleetTarget = Target & Pick<RouteTarget, "readiness" | "context" | "reportedWaiting">;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {
@@ -41,7 +41,7 @@ export interface AgentView {
 	/** The router could call its endpoint when it last tried. */
 	readonly isReachable: boolean;
 	/** A call could not reach it since it was last heard of. */
-	readonly isShaky: boolean;
+	readonly isSuspect: boolean;
 	/** By name, in the order of its report. */
 	readonly models: ReadonlyMap<string, ModelReport>;
 }
@@ -62,12 +62,12 @@ function readiness({ state, load }: ModelReport): number | undefined {
 /** Behind every fresh one. */
 const SUSPECT = 100;
 
-/** The same with the agent's own standing: `RouteTarget.standing`. Undefined where it does not serve the model. */
-export function standingOf(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
+/** The same with the agent's own lease: `RouteTarget.readiness`. Undefined where it does not serve the model. */
+export function readinessOf(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
 	const lease = leaseAt(agent.heardAt, now);
 	const ready = model && lease !== "gone" && agent.isReachable ? readiness(model) : undefined;
 	if (ready === undefined) return undefined;
-	return lease === "suspect" || agent.isShaky ? SUSPECT + ready : ready;
+	return lease === "suspect" || agent.isSuspect ? SUSPECT + ready : ready;
 }
 
 /** The agents that serve a model, in the order to try: by rank, then by calls in flight, then by chance. */
@@ -80,20 +80,20 @@ export function agentsFor(
 ): string[] {
 	const found: { name: string; rank: number; busy: number; chance: number }[] = [];
 	for (const agent of agents) {
-		const its = standingOf(agent, agent.models.get(model), now);
-		if (its !== undefined) found.push({ name: agent.name, rank: its, busy: inFlight(agent.name), chance: random() });
+		const rank = readinessOf(agent, agent.models.get(model), now);
+		if (rank !== undefined) found.push({ name: agent.name, rank, busy: inFlight(agent.name), chance: random() });
 	}
 	found.sort((a, b) => a.rank - b.rank || a.busy - b.busy || a.chance - b.chance);
 	return found.map(({ name }) => name);
 }
 
-/** Every model that some agent serves, with its best rank; in the order in which agents and their models stand. */
+/** Every model that some agent serves, with its best rank; in the order of the agents and their models. */
 export function servedModels(agents: Iterable<AgentView>, now: number): Map<string, number> {
 	const served = new Map<string, number>();
 	for (const agent of agents) {
 		for (const model of agent.models.values()) {
-			const its = standingOf(agent, model, now);
-			if (its !== undefined) served.set(model.name, Math.min(its, served.get(model.name) ?? its));
+			const rank = readinessOf(agent, model, now);
+			if (rank !== undefined) served.set(model.name, Math.min(rank, served.get(model.name) ?? rank));
 		}
 	}
 	return served;
@@ -102,7 +102,7 @@ export function servedModels(agents: Iterable<AgentView>, now: number): Map<stri
 /** The first model of the best rank. */
 export function firstServed(served: ReadonlyMap<string, number>): string | undefined {
 	let first: string | undefined;
-	for (const [name, its] of served) if (first === undefined || its < served.get(first)!) first = name;
+	for (const [name, rank] of served) if (first === undefined || rank < served.get(first)!) first = name;
 	return first;
 }
 

@@ -1,4 +1,4 @@
-/** One entry of `models:`: its places, and the route that they make at this moment. */
+/** One entry of `models:`: its entries, and the route that they make at this moment. */
 import type { ModelConfig } from "../config/schema.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
@@ -14,9 +14,9 @@ export type AliasTarget =
 
 /** A name of the owner's own. */
 export interface Alias {
-	/** Its first place, for an alias further down that names this one. */
+	/** Its first entry, for an alias further down that names this one. */
 	readonly first: AliasTarget;
-	/** Undefined where every place leads nowhere now. */
+	/** Undefined where every entry leads nowhere now. */
 	route(): Route | undefined;
 	/** Why. */
 	absence(): string | undefined;
@@ -28,21 +28,21 @@ export function createAlias(
 	{ targets, fallback }: { readonly targets: readonly AliasTarget[]; readonly fallback: readonly AliasTarget[] },
 ): Alias {
 	const { name } = settings;
-	const places = [
-		...targets.map((place, at) => ({ place, tier: "targets" as const, at })),
-		...fallback.map((place, at) => ({ place, tier: "fallback" as const, at })),
+	const entries = [
+		...targets.map((entry, at) => ({ entry, tier: "targets" as const, at })),
+		...fallback.map((entry, at) => ({ entry, tier: "fallback" as const, at })),
 	];
 	const routeTo = (found: readonly RouteTarget[]): Route | undefined =>
 		found.length > 0 ? { targets: found, reason: `models: ${name}`, label: name, alias: settings } : undefined;
-	const current = () => routeTo(distinct(places.flatMap(({ place, tier, at }) => targetsOf(place, tier, at))));
-	const isConstant = places.every(({ place }) => "target" in place);
+	const current = () => routeTo(distinct(entries.flatMap(({ entry, tier, at }) => targetsOf(entry, tier, at))));
+	const isConstant = entries.every(({ entry }) => "target" in entry);
 	const constant = isConstant ? current() : undefined;
 	return {
 		first: targets[0]!,
 		route: () => constant ?? current(),
 		absence() {
-			for (const { place } of places) {
-				const absence = "target" in place ? undefined : place.absence();
+			for (const { entry } of entries) {
+				const absence = "target" in entry ? undefined : entry.absence();
 				if (absence !== undefined) return absence;
 			}
 			return undefined;
@@ -56,7 +56,7 @@ function distinct(targets: readonly RouteTarget[]): readonly RouteTarget[] {
 	return targets.filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
-function targetsOf(place: AliasTarget, tier: Tier, at: number): readonly RouteTarget[] {
-	const found = "target" in place ? [place.target] : place.targets();
-	return found.map((target) => ({ ...target, tier, place: at }));
+function targetsOf(entry: AliasTarget, tier: Tier, at: number): readonly RouteTarget[] {
+	const found = "target" in entry ? [entry.target] : entry.targets();
+	return found.map((target) => ({ ...target, tier, position: at }));
 }

@@ -69,10 +69,10 @@ export function createCatalog(
 		const { targets, fallback = [] } = model;
 		// Where there is nothing to choose nobody asks for a price.
 		const isChoice = targets.length + fallback.length > 1;
-		const placesOf = (tier: "targets" | "fallback", listed: readonly TargetConfig[]) =>
+		const aliasTargets = (tier: "targets" | "fallback", listed: readonly TargetConfig[]) =>
 			listed.flatMap((target, at) => configured(target, ["models", index, tier, at], isChoice) ?? []);
-		const places = { targets: placesOf("targets", targets), fallback: placesOf("fallback", fallback) };
-		if (places.targets.length > 0) aliases.set(model.name, createAlias(model, places));
+		const tiers = { targets: aliasTargets("targets", targets), fallback: aliasTargets("fallback", fallback) };
+		if (tiers.targets.length > 0) aliases.set(model.name, createAlias(model, tiers));
 	}
 	if (findings.length > 0) throw new FindingsError(findings);
 
@@ -82,7 +82,7 @@ export function createCatalog(
 			const alias = aliases.get(target);
 			if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
 			const found = fixed(target);
-			if (found) return placeOf(target, found, isChoice);
+			if (found) return aliasTargetOf(target, found, isChoice);
 			const message = nowhere(target, Number(path[1]));
 			if (message !== undefined) findings.push({ path, message });
 			return undefined;
@@ -91,8 +91,8 @@ export function createCatalog(
 		if (entry) {
 			const name = `${entry.upstream.name}/${target.model}`;
 			const { context, lacks } = target;
-			const said = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
-			return withFacts(placeOf(name, route(entry, target.model, ""), isChoice), () => said);
+			const facts = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
+			return withFacts(aliasTargetOf(name, route(entry, target.model, ""), isChoice), () => facts);
 		}
 		findings.push({ path: [...path, "provider"], message: noProvider(target.provider) });
 		return undefined;
@@ -118,8 +118,8 @@ export function createCatalog(
 		return `there is no provider "${name}"; ${hint ? `${hint} Else ` : ""}declare it under \`providers:\`.`;
 	}
 
-	/** A place of the agents is theirs also while none of them is there. */
-	function placeOf(name: string, found: Route, isChoice: boolean): AliasTarget {
+	/** An entry of the agents is theirs also while none of them is there. */
+	function aliasTargetOf(name: string, found: Route, isChoice: boolean): AliasTarget {
 		if (isLocal(found)) {
 			return { targets: () => local.find(name, found)?.targets ?? [], absence: () => local.absence(name) };
 		}
@@ -128,9 +128,9 @@ export function createCatalog(
 	}
 
 	/** What its owner says of a model counts more than what a table does. */
-	function withFacts(place: AliasTarget, said: (target: RouteTarget) => Partial<RouteTarget>): AliasTarget {
-		if ("target" in place) return { target: { ...place.target, ...said(place.target) } };
-		return { ...place, targets: () => place.targets().map((target) => ({ ...target, ...said(target) })) };
+	function withFacts(entry: AliasTarget, facts: (target: RouteTarget) => Partial<RouteTarget>): AliasTarget {
+		if ("target" in entry) return { target: { ...entry.target, ...facts(entry.target) } };
+		return { ...entry, targets: () => entry.targets().map((target) => ({ ...target, ...facts(target) })) };
 	}
 
 	/** A target with what there is to know of it before a call. */

@@ -64,7 +64,7 @@ export interface Explained {
 }
 
 /** The explanation, as JSON shows it, of the best `most` candidates. */
-export function explain({ model, needs, route, plan, now }: Explained, most = plan.judged.length): Explanation {
+export function explain({ model, needs, route, plan, now }: Explained, most = plan.scored.length): Explanation {
 	const policy = route.alias?.policy ?? "balanced";
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
@@ -81,7 +81,7 @@ export function explain({ model, needs, route, plan, now }: Explained, most = pl
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.judged.slice(0, most).map((judged, at) => candidate(judged, { needs, at, plan, now, policy })),
+		candidates: plan.scored.slice(0, most).map((each, at) => candidate(each, { needs, at, plan, now, policy })),
 	};
 }
 
@@ -90,7 +90,7 @@ function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: 
 }
 
 /** Where a candidate stands among the others. */
-interface Standing {
+interface CandidateContext {
 	readonly needs: Needs;
 	readonly at: number;
 	readonly plan: Plan;
@@ -98,22 +98,22 @@ interface Standing {
 	readonly policy: Policy;
 }
 
-function candidate(judged: Scored, standing: Standing): ExplainedTarget {
-	const { target, view, setback, score } = judged;
-	const { needs, plan, now, at } = standing;
+function candidate(scored: Scored, context: CandidateContext): ExplainedTarget {
+	const { target, view, penalty, score } = scored;
+	const { needs, plan, now, at } = context;
 	const { kind } = head(target);
 	const waitMs = waitOf(target, view, now);
 	const timeMs = timeOf(view, needs, now);
 	const cost = expectedCost(target, needs);
 	return {
-		rank: setback === "missing" ? undefined : at + 1,
+		rank: penalty === "missing" ? undefined : at + 1,
 		...head(target),
 		score: Number.isFinite(score) ? round(score) : undefined,
-		reason: reasonOf(judged, standing),
+		reason: reasonOf(scored, context),
 		inputs: {
 			in_flight: view.inFlight,
 			...(kind === "local" && {
-				queued_characters: view.queued,
+				queued_characters: view.queuedCharacters,
 				uncached_characters: uncachedOf(target, view, plan.work.prompt),
 			}),
 			...(kind !== "cloud" && Number.isFinite(waitMs) && { wait_ms: Math.round(waitMs) }),
@@ -132,11 +132,11 @@ const FEATURES = {
 	embeddings: "makes no embeddings",
 } as const;
 
-function reasonOf(judged: Scored, { needs, at, plan, now, policy }: Standing): string {
-	const { setback, target, view } = judged;
+function reasonOf(scored: Scored, { needs, at, plan, now, policy }: CandidateContext): string {
+	const { penalty, target, view } = scored;
 	const waitMs = waitOf(target, view, now);
-	const text = at === 0 ? chosen(judged, plan.judged) : passed(judged, plan.judged[at - 1]!, policy);
-	switch (setback) {
+	const text = at === 0 ? whyFirst(scored, plan.scored) : whyBehind(scored, plan.scored[at - 1]!, policy);
+	switch (penalty) {
 		case "missing":
 			return FEATURES[missingOf(target, needs)!];
 		case "open":
@@ -169,25 +169,25 @@ const CHOSEN = {
 	ramp: "coming back, and nothing else is there",
 } as const;
 
-function chosen({ basis, target: { kind } }: Scored, all: readonly Scored[]): string {
+function whyFirst({ basis, target: { kind } }: Scored, all: readonly Scored[]): string {
 	if (all.length === 1) return "the only one";
 	return basis === "load" && kind === "llm-d" ? "llm-d comes before vendors" : CHOSEN[basis];
 }
 
 /** Why it stands behind the one before it. */
-function passed(judged: Scored, before: Scored, policy: Policy): string {
-	const { target, basis } = judged;
+function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
+	const { target, basis } = scored;
 	const [its, other] = [head(target), head(before.target)];
-	if (before.setback !== judged.setback) return "tried last";
+	if (before.penalty !== scored.penalty) return "tried last";
 	if (other.tier !== its.tier) return "fallback: where no target answers";
-	if (before.group !== judged.group) {
-		if (its.tier === "fallback" || (policy === "order" && target.place !== before.target.place))
+	if (before.group !== scored.group) {
+		if (its.tier === "fallback" || (policy === "order" && target.position !== before.target.position))
 			return "later in order";
 		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
 		return "its model has yet to be loaded";
 	}
 	if (basis === "ramp") return "coming back: gets its share little by little";
-	if (before.score === judged.score && before.second === judged.second) return "as good as the one before it";
+	if (before.score === scored.score && before.second === scored.second) return "as good as the one before it";
 	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
 }
 

@@ -14,9 +14,9 @@ export interface LocalNames {
 	absence(name: string): string | undefined;
 }
 
-/** A model at an agent as a target. `tier` and `place`: of the alias's entry that it comes from. */
-export function replica(target: FleetTarget, tier: Tier = "targets", place = 0): RouteTarget {
-	return { ...target, tier, kind: "local", place, isReplica: true };
+/** A model at an agent as a target. `tier` and `position`: of the alias's entry that it comes from. */
+export function replica(target: FleetTarget, tier: Tier = "targets", position = 0): RouteTarget {
+	return { ...target, tier, kind: "local", position, isReplica: true };
 }
 
 /** `local`, `local-small`: whatever model is ready. */
@@ -52,7 +52,7 @@ export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): Local
 			const known = fleet.absence(model);
 			if (known !== undefined) return known;
 			if (fleet.served.has(model))
-				return "the agents that had it are gone, and its prompts stay in the house unless `models:` says otherwise";
+				return "the agents that had it are gone, and its prompts stay on your own machines unless `models:` says otherwise";
 			if (fleet.isEmpty || !ANY_LOCAL.test(name)) return undefined;
 			return "no agent has a model that is ready or can be loaded; GET /agents says what each is doing";
 		},

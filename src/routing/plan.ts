@@ -1,6 +1,6 @@
 /**
  * Which targets a call is tried at, and in which order. Pure: everything it decides by is handed to it, so the same call in the
- * same state with the same dice gets the same plan. Budget: 20 µs with 100 targets that remember 10,000 blocks each.
+ * same state with the same random numbers gets the same plan. Budget: 20 µs with 100 targets that remember 10,000 blocks each.
  */
 import { NO_BLOCKS } from "./affinity.ts";
 import type { Needs } from "./requirements.ts";
@@ -15,15 +15,15 @@ export interface Plan {
 	/** For `RoutingState.opened`. */
 	readonly work: Work;
 	/** Every candidate in that order, those that can't do it last. */
-	readonly judged: readonly Scored[];
+	readonly scored: readonly Scored[];
 }
 
-/** Who stands behind so many that all failed is no matter of merit, and sorting a hundred would cost half of the budget. */
+/** What comes behind so many that all failed is no matter of merit, and sorting a hundred would cost half of the budget. */
 const RANKED = 8;
 
 /**
  * The plan for a call. Last come targets that are out of use: where all others have failed, they are worth a try.
- * @param dice a number from 0 to 1, anew at each call
+ * @param random a number from 0 to 1, anew at each call
  * @param ranked how many are put in order; the others follow in the route's
  */
 export function plan(
@@ -31,32 +31,32 @@ export function plan(
 	route: Route,
 	state: StateView,
 	now: number,
-	dice: () => number,
+	random: () => number,
 	ranked: number = RANKED,
 ): Plan {
 	let replicas = 0;
 	for (const { kind } of route.targets) if (kind === "local") replicas++;
 	const prompt = replicas > 1 ? needs.prompt() : { characters: needs.characters, blocks: NO_BLOCKS };
-	const judged = score({ needs, prompt, route, state, now, dice });
-	if (ranked < judged.length) bringForward(judged, ranked);
-	else judged.sort(byWorth);
+	const scored = score({ needs, prompt, route, state, now, random });
+	if (ranked < scored.length) bringForward(scored, ranked);
+	else scored.sort(byScore);
 	const targets: RouteTarget[] = [];
-	for (const { target, setback } of judged) if (setback !== "missing") targets.push(target);
-	return { targets, work: { prompt, session: needs.session }, judged };
+	for (const { target, penalty } of scored) if (penalty !== "missing") targets.push(target);
+	return { targets, work: { prompt, session: needs.session }, scored };
 }
 
 /** Puts the best `count` first, in order. */
-function bringForward(judged: Scored[], count: number): void {
-	for (let place = 0; place < count; place++) {
-		let best = place;
-		for (let at = place + 1; at < judged.length; at++) if (byWorth(judged[at]!, judged[best]!) < 0) best = at;
-		const other = judged[place]!;
-		judged[place] = judged[best]!;
-		judged[best] = other;
+function bringForward(scored: Scored[], count: number): void {
+	for (let position = 0; position < count; position++) {
+		let best = position;
+		for (let at = position + 1; at < scored.length; at++) if (byScore(scored[at]!, scored[best]!) < 0) best = at;
+		const other = scored[position]!;
+		scored[position] = scored[best]!;
+		scored[best] = other;
 	}
 }
 
-function byWorth(a: Scored, b: Scored): number {
+function byScore(a: Scored, b: Scored): number {
 	if (a.group !== b.group) return a.group - b.group;
 	// Not by their difference: two may be infinite.
 	if (a.score !== b.score) return a.score < b.score ? -1 : 1;

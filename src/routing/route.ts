@@ -23,7 +23,7 @@ export interface RouteTarget extends Target {
 	/** Default `cloud`. */
 	readonly kind?: Kind | undefined;
 	/** The entry of its tier that it comes from, from 0 (the default): several agents may come from one. */
-	readonly place?: number | undefined;
+	readonly position?: number | undefined;
 	/** One of several that are the same (agents, vLLM servers): between equals chance decides, else the owner's order. */
 	readonly isReplica?: boolean | undefined;
 	/** Names in `models:` by which the name asked for leads here, besides itself. */
@@ -36,7 +36,7 @@ export interface RouteTarget extends Target {
 	readonly context?: number | undefined;
 	readonly lacks?: readonly Feature[] | undefined;
 	/** Of an agent: 0 ready, 1 to 99 what it must do first (least work first), from 100 not heard of lately. */
-	readonly standing?: number | undefined;
+	readonly readiness?: number | undefined;
 	/** Of an agent: calls that wait at its engine, as it last said. */
 	readonly reportedWaiting?: number | undefined;
 }

@@ -17,8 +17,8 @@ export interface Scored {
 	readonly target: RouteTarget;
 	readonly view: TargetView;
 	/** `missing`: what the call asks is something it can't do, so it is no target at all. */
-	readonly setback: Penalty | undefined;
-	/** Least first: its setback's level, tier, what the policy puts first (kind, or place in the configuration), standing. */
+	readonly penalty: Penalty | undefined;
+	/** Least first: its penalty's level, tier, what the policy puts first (kind, or position in the configuration), readiness. */
 	readonly group: number;
 	/** Within its group, least first: by `basis`. */
 	score: number;
@@ -38,12 +38,12 @@ export interface ScoreInput {
 	readonly route: Route;
 	readonly state: StateView;
 	readonly now: number;
-	readonly dice: () => number;
+	readonly random: () => number;
 }
 
 /** An answer's length where the client sets no limit, tokens; how much input and output weigh depends on it, no more. */
 const USUAL_ANSWER = 500;
-/** From this standing on an agent was not heard of lately. */
+/** From this readiness on an agent was not heard of lately. */
 const LATE = 100;
 /** A session stays where it was, unless that has more calls than the least busy has, times 1.5 and 8. */
 const STICKY_RATIO = 1.5;
@@ -52,27 +52,27 @@ const KINDS: Record<Kind, number> = { local: 0, "llm-d": 1, cloud: 2 };
 /** Room for standings, and for places, within a group's number. */
 const ROOM = 1_000;
 /** More than any load, so that kinds come first. */
-const FAR = 1e15;
+const BEYOND_ANY_LOAD = 1e15;
 /** Free vendors are compared by their speed. USD, and ms. */
 const LEAST_COST = 1e-9;
 const LEAST_TIME = 1;
 
-/** Judges every target of the route, in the route's order. */
-export function score(given: ScoreInput): Scored[] {
-	const { route, state, needs } = given;
+/** Scores every target of the route, in the route's order. */
+export function score(input: ScoreInput): Scored[] {
+	const { route, state, needs } = input;
 	const { targets } = route;
 	const views: TargetView[] = [];
 	for (const { id } of targets) views.push(state.of(id));
-	const field = survey(given, views);
-	const judged: Scored[] = [];
-	for (let at = 0; at < targets.length; at++) judged.push(judgeOne(given, field, targets[at]!, views[at]!));
+	const comparison = comparisonOf(input, views);
+	const scored: Scored[] = [];
+	for (let at = 0; at < targets.length; at++) scored.push(scoreOne(input, comparison, targets[at]!, views[at]!));
 	const last = needs.session === undefined ? undefined : state.session(needs.session);
-	if (last !== undefined) keepTogether(judged, last);
-	return judged;
+	if (last !== undefined) preferSession(scored, last);
+	return scored;
 }
 
 /** What one candidate's worth depends on besides itself. */
-interface Field {
+interface Comparison {
 	readonly policy: Policy;
 	/** Of each sort: whose open breakers are not listened to; undefined where none is open. */
 	readonly ignored: readonly Ignored[] | undefined;
@@ -85,7 +85,7 @@ interface Field {
 const SORTS = 6;
 const sortOf = ({ tier, kind = "cloud" }: RouteTarget): number => KINDS[kind] + (tier === "fallback" ? 3 : 0);
 
-function survey({ route, needs, now }: ScoreInput, views: readonly TargetView[]): Field {
+function comparisonOf({ route, needs, now }: ScoreInput, views: readonly TargetView[]): Comparison {
 	let isAnyOpen = false;
 	let usualTime = Number.POSITIVE_INFINITY;
 	let costs = 0;
@@ -121,7 +121,7 @@ function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetVie
 		const counts = admits(views[at]!.breaker, now) === "no" ? open : well;
 		const sort = sortOf(targets[at]!);
 		counts[sort]! += 1;
-		if (!views[at]!.isGone) there[sort]! += 1;
+		if (!views[at]!.isUnreachable) there[sort]! += 1;
 	}
 	const wellInAll = well.reduce((sum, count) => sum + count);
 	return open.map((count, sort) => {
@@ -132,27 +132,33 @@ function ignoredSorts(targets: readonly RouteTarget[], views: readonly TargetVie
 }
 
 /** Whether an open breaker is listened to. */
-const isHeeded = ({ isGone }: TargetView, ignored: Ignored | undefined): boolean =>
-	ignored === "all" ? false : ignored === "reachable" ? isGone === true : true;
+const isBreakerHeeded = ({ isUnreachable }: TargetView, ignored: Ignored | undefined): boolean =>
+	ignored === "all" ? false : ignored === "reachable" ? isUnreachable === true : true;
 
-function judgeOne(given: ScoreInput, field: Field, target: RouteTarget, view: TargetView): Scored {
-	const { needs, prompt, now, dice } = given;
-	const { tier, kind = "cloud", place = 0, standing = 0 } = target;
+function scoreOne(input: ScoreInput, comparison: Comparison, target: RouteTarget, view: TargetView): Scored {
+	const { needs, prompt, now, random } = input;
+	const { tier, kind = "cloud", position = 0, readiness = 0 } = target;
 	const { inFlight, breaker } = view;
 	const isFallback = tier === "fallback";
-	const policy = isFallback ? "order" : field.policy;
+	const policy = isFallback ? "order" : comparison.policy;
 	const admitted = admits(breaker, now);
-	const setback = setbackOf(given, target, view, admitted === "no" && isHeeded(view, field.ignored?.[sortOf(target)]));
+	const penalty = penaltyOf(
+		input,
+		target,
+		view,
+		admitted === "no" && isBreakerHeeded(view, comparison.ignored?.[sortOf(target)]),
+	);
 	const isVendor = kind === "cloud";
-	const load = kind === "local" ? (uncachedOf(target, view, prompt) + view.queued) * (inFlight + 1) : inFlight;
+	const load =
+		kind === "local" ? (uncachedOf(target, view, prompt) + view.queuedCharacters) * (inFlight + 1) : inFlight;
 
 	let basis: Basis = "load";
 	let score = load;
 	let second = 0;
 	if (policy === "cheapest") {
 		basis = "price";
-		score = expectedCost(target, needs) ?? FAR;
-		second = KINDS[kind] * FAR + (isVendor ? (timeOf(view, needs, now) ?? field.usualTime) : load);
+		score = expectedCost(target, needs) ?? BEYOND_ANY_LOAD;
+		second = KINDS[kind] * BEYOND_ANY_LOAD + (isVendor ? (timeOf(view, needs, now) ?? comparison.usualTime) : load);
 	} else if (policy === "fastest") {
 		basis = "time";
 		// A vendor's capacity is no matter of the few calls that we have there.
@@ -160,48 +166,48 @@ function judgeOne(given: ScoreInput, field: Field, target: RouteTarget, view: Ta
 		second = load;
 	} else if (isVendor) {
 		basis = policy === "order" ? "order" : "price and time";
-		score = policy === "order" ? 0 : vendorScore(field, target, view, needs, now);
+		score = policy === "order" ? 0 : vendorScore(comparison, target, view, needs, now);
 	}
 	if (admitted === "probe") {
 		basis = "probe";
 		score = Number.NEGATIVE_INFINITY;
-	} else if (breaker.closedAt > Number.NEGATIVE_INFINITY && dice() >= shareOf(breaker, now)) {
+	} else if (breaker.closedAt > Number.NEGATIVE_INFINITY && random() >= shareOf(breaker, now)) {
 		basis = "ramp";
 		score = Number.POSITIVE_INFINITY;
 	}
-	const level = setback === undefined ? 0 : LEVELS[setback];
-	const part = policy === "order" ? place : policy === "balanced" ? KINDS[kind] : 0;
+	const level = penalty === undefined ? 0 : LEVELS[penalty];
+	const part = policy === "order" ? position : policy === "balanced" ? KINDS[kind] : 0;
 	return {
 		target,
 		view,
-		setback,
-		group: ((level * 2 + (isFallback ? 1 : 0)) * ROOM + part) * ROOM + standing,
+		penalty,
+		group: ((level * 2 + (isFallback ? 1 : 0)) * ROOM + part) * ROOM + readiness,
 		score,
 		second,
 		// Replicas are as good as each other; between others their owner's order counts.
-		tie: target.isReplica ? dice() : place,
+		tie: target.isReplica ? random() : position,
 		basis,
 	};
 }
 
-function vendorScore(field: Field, target: RouteTarget, view: TargetView, needs: Needs, now: number): number {
-	const cost = expectedCost(target, needs) ?? field.usualCost;
-	const time = timeOf(view, needs, now) ?? field.usualTime;
+function vendorScore(comparison: Comparison, target: RouteTarget, view: TargetView, needs: Needs, now: number): number {
+	const cost = expectedCost(target, needs) ?? comparison.usualCost;
+	const time = timeOf(view, needs, now) ?? comparison.usualTime;
 	return Math.max(cost, LEAST_COST) * Math.max(time, LEAST_TIME);
 }
 
-function setbackOf(
+function penaltyOf(
 	{ needs, route, now }: ScoreInput,
 	target: RouteTarget,
 	view: TargetView,
 	isOpen: boolean,
 ): Penalty | undefined {
-	const { context, standing = 0, lacks } = target;
+	const { context, readiness = 0, lacks } = target;
 	if (lacks && missingOf(target, needs) !== undefined) return "missing";
 	if (target.isKeyless) return "keyless";
 	if (isOpen) return "open";
 	if (now < view.pausedUntil) return "paused";
-	if (standing >= LATE) return "late";
+	if (readiness >= LATE) return "late";
 	if (context !== undefined && needs.leastTokens + (needs.maxTokens ?? 0) > context) return "long";
 	const maxWait = route.alias?.max_wait;
 	return maxWait !== undefined && waitOf(target, view, now) > maxWait ? "busy" : undefined;
@@ -223,15 +229,15 @@ export function uncachedOf({ kind }: RouteTarget, { prefixes }: TargetView, prom
  * have no queue that is ours to see.
  */
 export function waitOf(
-	{ kind = "cloud", standing = 0, reportedWaiting = 0 }: RouteTarget,
+	{ kind = "cloud", readiness = 0, reportedWaiting = 0 }: RouteTarget,
 	view: TargetView,
 	now: number,
 ): number {
 	if (kind === "cloud") return 0;
 	const { waiting, waitingSince = now, inFlight } = view;
-	if (standing > 0 && standing < LATE) return inFlight > 0 ? Number.POSITIVE_INFINITY : 0;
+	if (readiness > 0 && readiness < LATE) return inFlight > 0 ? Number.POSITIVE_INFINITY : 0;
 	const ahead = Math.max(waiting, reportedWaiting);
-	return ahead === 0 ? 0 : Math.max(now - waitingSince, ahead * (view.turn.mean(now) ?? 0));
+	return ahead === 0 ? 0 : Math.max(now - waitingSince, ahead * (view.waitPerCall.mean(now) ?? 0));
 }
 
 /** Mean time to the first token, or to the whole answer, ms; undefined where nothing was measured. */
@@ -245,12 +251,12 @@ export function expectedCost({ price }: RouteTarget, { tokens, maxTokens = USUAL
 }
 
 /** Puts the target that has the session's history first in its group, where that does not make it wait. */
-function keepTogether(judged: readonly Scored[], last: string): void {
-	const its = judged.find(({ target }) => target.id === last);
-	if (!its || its.basis === "probe" || its.basis === "ramp") return;
+function preferSession(scored: readonly Scored[], last: string): void {
+	const previous = scored.find(({ target }) => target.id === last);
+	if (!previous || previous.basis === "probe" || previous.basis === "ramp") return;
 	let least = Number.POSITIVE_INFINITY;
-	for (const { group, view } of judged) if (group === its.group) least = Math.min(least, view.inFlight);
-	if (its.view.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
-	its.score = -1;
-	its.basis = "session";
+	for (const { group, view } of scored) if (group === previous.group) least = Math.min(least, view.inFlight);
+	if (previous.view.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
+	previous.score = -1;
+	previous.basis = "session";
 }

@@ -29,9 +29,9 @@ export interface AttemptEnd {
 /** An attempt under way. Its times are taken here. */
 export interface OpenAttempt {
 	/** Since it began its target has answered nobody. */
-	readonly isUnheard: boolean;
+	readonly targetWasSilent: boolean;
 	/** For how long its target has answered nobody, this attempt's time at most, ms. */
-	readonly quietMs: number;
+	readonly silentMs: number;
 	/**
 	 * The first piece of a streamed answer is here. Only the first call counts. Not `isTypical`: a model had to be loaded first, which
 	 * says nothing of the next call.
@@ -50,7 +50,7 @@ export interface TargetView {
 	/** When the one that waits longest began; undefined where none waits. */
 	readonly waitingSince: number | undefined;
 	/** Characters they will have to compute, together. */
-	readonly queued: number;
+	readonly queuedCharacters: number;
 	readonly breaker: Breaker;
 	/** Of streamed answers: from the attempt's beginning to the first token. */
 	readonly firstToken: Latency;
@@ -59,9 +59,9 @@ export interface TargetView {
 	/** Of those: their tokens, where they were counted. */
 	readonly answerTokens: Latency;
 	/** What one call adds to the time to the first token of those behind it, ms; undefined where nothing was measured. */
-	readonly turn: Latency;
+	readonly waitPerCall: Latency;
 	/** The last that became of it is a connection that was refused, or cut before a word: nobody is there, as far as is known. */
-	readonly isGone?: boolean;
+	readonly isUnreachable?: boolean;
 	/** Undefined where it was given no prompt yet. */
 	readonly prefixes: PrefixCache | undefined;
 	/** Until then it asked to be left alone (`Retry-After`), or its key is out of use; and why. */
@@ -85,10 +85,10 @@ const MOST_SESSIONS = 10_000;
 /** Longest that a target's own `Retry-After` keeps calls away, ms: some vendors send hours. */
 const LONGEST_PAUSE_MS = 60_000;
 
-class Known implements TargetView {
+class TargetState implements TargetView {
 	inFlight = 0;
-	queued = 0;
-	isGone = false;
+	queuedCharacters = 0;
+	isUnreachable = false;
 	breaker = CLOSED;
 	prefixes: PrefixCache | undefined = undefined;
 	pausedUntil = Number.NEGATIVE_INFINITY;
@@ -99,10 +99,10 @@ class Known implements TargetView {
 	readonly answer = new Latency();
 	readonly answerTokens = new Latency();
 	/** When it last answered anybody. */
-	heardAt = Number.NEGATIVE_INFINITY;
-	readonly turn = new Latency();
+	answeredAt = Number.NEGATIVE_INFINITY;
+	readonly waitPerCall = new Latency();
 	/** Streamed attempts that wait for their first token, the oldest first. */
-	readonly unanswered = new Set<Attempt>();
+	readonly unanswered = new Set<TrackedAttempt>();
 
 	get waiting(): number {
 		return this.unanswered.size;
@@ -114,11 +114,11 @@ class Known implements TargetView {
 	}
 }
 
-const UNKNOWN: TargetView = new Known();
+const UNKNOWN_TARGET: TargetView = new TargetState();
 
 /** The holder. */
 export class RoutingState implements StateView {
-	readonly #targets = new Map<string, Known>();
+	readonly #targets = new Map<string, TargetState>();
 	readonly #sessions = new Map<string, string>();
 
 	/** @param time a clock that never goes back, ms */
@@ -130,7 +130,7 @@ export class RoutingState implements StateView {
 	}
 
 	of(target: string): TargetView {
-		return this.#targets.get(target) ?? UNKNOWN;
+		return this.#targets.get(target) ?? UNKNOWN_TARGET;
 	}
 
 	session(name: string): string | undefined {
@@ -164,7 +164,7 @@ export class RoutingState implements StateView {
 			}
 			if (session !== undefined) this.#remember(session, target);
 		}
-		return new Attempt(known, this.time, isStream, uncached);
+		return new TrackedAttempt(known, this.time, isStream, uncached);
 	}
 
 	/** Puts a target behind all others for so long, and says why. Anything it answers well meanwhile ends that. */
@@ -174,11 +174,11 @@ export class RoutingState implements StateView {
 		known.pausedFor = why;
 	}
 
-	#known(target: string): Known {
+	#known(target: string): TargetState {
 		let known = this.#targets.get(target);
 		if (!known) {
 			if (this.#targets.size >= MOST_TARGETS) this.#forget();
-			known = new Known();
+			known = new TargetState();
 			this.#targets.set(target, known);
 		}
 		return known;
@@ -204,7 +204,7 @@ export class RoutingState implements StateView {
 	}
 }
 
-class Attempt implements OpenAttempt {
+class TrackedAttempt implements OpenAttempt {
 	readonly startedAt: number;
 	/** It is to find out whether a target that was out of use is well again, and has not yet. */
 	#isToTell: boolean;
@@ -215,7 +215,7 @@ class Attempt implements OpenAttempt {
 	#isOpen = true;
 
 	constructor(
-		private readonly known: Known,
+		private readonly known: TargetState,
 		private readonly time: () => number,
 		private readonly isStream: boolean,
 		private readonly uncached: number,
@@ -223,19 +223,19 @@ class Attempt implements OpenAttempt {
 		this.startedAt = time();
 		this.#ahead = known.waiting;
 		known.inFlight++;
-		known.queued += uncached;
+		known.queuedCharacters += uncached;
 		if (isStream) known.unanswered.add(this);
 		const before = known.breaker;
 		if (before.state !== "closed") known.breaker = breakerAfter(before, "begun", this.startedAt);
 		this.#isToTell = known.breaker !== before;
 	}
 
-	get isUnheard(): boolean {
-		return this.known.heardAt < this.startedAt;
+	get targetWasSilent(): boolean {
+		return this.known.answeredAt < this.startedAt;
 	}
 
-	get quietMs(): number {
-		return this.time() - Math.max(this.startedAt, this.known.heardAt);
+	get silentMs(): number {
+		return this.time() - Math.max(this.startedAt, this.known.answeredAt);
 	}
 
 	firstToken(isTypical = true): void {
@@ -243,11 +243,11 @@ class Attempt implements OpenAttempt {
 		this.#computed();
 		const { known, startedAt } = this;
 		const now = this.time();
-		known.heardAt = now;
-		known.isGone = false;
+		known.answeredAt = now;
+		known.isUnreachable = false;
 		if (isTypical) {
 			known.firstToken.add(now - startedAt, now);
-			known.turn.add((now - startedAt) / (this.#ahead + 1), now);
+			known.waitPerCall.add((now - startedAt) / (this.#ahead + 1), now);
 		}
 		// A probe has found out what it was for: a long answer need not keep everyone else away.
 		if (!this.#isToTell) return;
@@ -266,10 +266,10 @@ class Attempt implements OpenAttempt {
 		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.#isToTell);
 		if (before !== "open" && known.breaker.state === "open") known.openings++;
 		const isRefused = failure === "transport" && status === undefined;
-		if (failure !== "cancelled" && failure !== "internal") known.isGone = isRefused;
+		if (failure !== "cancelled" && failure !== "internal") known.isUnreachable = isRefused;
 		if (failure === undefined) {
 			known.pausedUntil = Number.NEGATIVE_INFINITY;
-			known.heardAt = now;
+			known.answeredAt = now;
 			if (!this.isStream) {
 				known.answer.add(now - this.startedAt, now);
 				if (tokens !== undefined) known.answerTokens.add(tokens, now);
@@ -287,7 +287,7 @@ class Attempt implements OpenAttempt {
 	#computed(): void {
 		if (!this.#isQueued) return;
 		this.#isQueued = false;
-		this.known.queued -= this.uncached;
+		this.known.queuedCharacters -= this.uncached;
 		this.known.unanswered.delete(this);
 	}
 }

@@ -11,8 +11,8 @@ import { isLocal } from "../providers/locality.ts";
 import { openAiCompatible } from "../providers/openai/index.ts";
 import { loopProblem, type Upstream } from "../providers/registry.ts";
 import { proxyFromEnvironment } from "../proxy/net/environment-proxy.ts";
-import { world } from "../proxy/net/media-fetch.ts";
-import { suppliesFor } from "../proxy/net/request-inputs.ts";
+import { mediaAccess } from "../proxy/net/media-fetch.ts";
+import { requestInputsFor } from "../proxy/net/request-inputs.ts";
 import { fileFetch, httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { CatalogEntry } from "../routing/catalog.ts";
 
@@ -57,7 +57,7 @@ export function plannedEntries(plan: RolePlan, made?: { readonly isEmpty: boolea
 export function catalogEntries(upstreams: readonly Upstream[], config: Config, env: Environment): CatalogEntry[] {
 	const proxyFor = proxyFromEnvironment(env);
 	const ca = readCa(config.ca_file);
-	const supplies = suppliesFor(world(fileFetch({ ca, proxyFor })));
+	const supplies = requestInputsFor(mediaAccess(fileFetch({ ca, proxyFor })));
 	const entries = upstreams.map((upstream): CatalogEntry => {
 		const transport = httpTransport({ ca, proxyFor: isLocal(upstream) ? undefined : proxyFor });
 		return { upstream, provider: providerOf(upstream, transport, supplies(upstream.name)) };

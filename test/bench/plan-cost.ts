@@ -27,7 +27,7 @@ export function planCosts(): PlanCost[] {
 	const state = new RoutingState(() => 0);
 	const targets = Array.from({ length: TARGETS }, (_, at): RouteTarget => {
 		const id = `local/gpu-${at}/m`;
-		return { id, provider: {} as Provider, model: "m", tier: "targets", kind: "local", place: 0, isReplica: true };
+		return { id, provider: {} as Provider, model: "m", tier: "targets", kind: "local", position: 0, isReplica: true };
 	});
 	const route: Route = { targets, reason: "agents", label: "m" };
 	const shared = text(below, PROMPT_BLOCKS);

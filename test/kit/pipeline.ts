@@ -16,8 +16,8 @@ import { DUMMY_UPSTREAM, dummyTransport } from "../../src/providers/dummy.ts";
 import { openAiCompatible } from "../../src/providers/openai/index.ts";
 import type { Provider } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
-import { world } from "../../src/proxy/net/media-fetch.ts";
-import { suppliesFor } from "../../src/proxy/net/request-inputs.ts";
+import { mediaAccess } from "../../src/proxy/net/media-fetch.ts";
+import { requestInputsFor } from "../../src/proxy/net/request-inputs.ts";
 import { fileFetch, httpTransport } from "../../src/proxy/net/transport.ts";
 import { ProxyState } from "../../src/proxy/proxy-state.ts";
 import { type CatalogEntry, createCatalog } from "../../src/routing/catalog.ts";
@@ -45,7 +45,7 @@ export function entriesOf(
 	vendors: Vendors = VENDORS,
 ): CatalogEntry[] {
 	const transport = httpTransport();
-	const supplies = suppliesFor(world(fileFetch({ proxyFor: () => undefined })));
+	const supplies = requestInputsFor(mediaAccess(fileFetch({ proxyFor: () => undefined })));
 	const dummy = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [
 		...configureUpstreams(config, env, vendors).map((upstream) => ({

@@ -4,7 +4,7 @@ import { SentRecord, type SentSoFar } from "../../src/openai/sent-so-far.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
 import type { StreamDecoder } from "../../src/providers/provider.ts";
 import { configureUpstreams, type Upstream } from "../../src/providers/registry.ts";
-import { type FollowUp, followUps, spentAfter } from "../../src/proxy/resume-request.ts";
+import { type FollowUp, followUps, resumeSpend } from "../../src/proxy/resume-request.ts";
 import type { Continuation } from "../../src/vendors.ts";
 import { choiceEvent, DONE, finishEvent, usageEvent } from "./events.ts";
 import { chunksOf, type Json } from "./exchange.ts";
@@ -38,15 +38,15 @@ export function sentFor(decoder: StreamDecoder, text: string): { sent: string[];
 export function toldBy(sent: readonly string[]): SentSoFar {
 	const transcript = new SentRecord();
 	for (const piece of sent) transcript.add(piece);
-	return transcript.told();
+	return transcript.soFar();
 }
 
 /** Before anything was told. */
-export const NOTHING_SPENT = spentAfter(toldBy([]), undefined, undefined);
+export const NOTHING_SPENT = resumeSpend(toldBy([]), undefined, undefined);
 
 /** The ways to ask for the rest of what was told, where its upstream counted nothing. */
 export const waysOf = (call: Call, sent: SentSoFar, capability: Continuation): FollowUp[] =>
-	followUps(call, sent, capability, spentAfter(sent, undefined, undefined));
+	followUps(call, sent, capability, resumeSpend(sent, undefined, undefined));
 
 /** A stream, folded into one answer. */
 export function folded(sse: string) {

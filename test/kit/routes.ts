@@ -23,7 +23,7 @@ export function route(
 	{ policy = "balanced", max_wait }: { policy?: Policy; max_wait?: number } = {},
 ): Route {
 	const alias: ModelConfig = { name: "m", targets: ["x"], policy, ...(max_wait !== undefined && { max_wait }) };
-	return { targets: targets.map((each, place) => ({ place, ...each })), reason: "test", label: "m", alias };
+	return { targets: targets.map((each, place) => ({ position: place, ...each })), reason: "test", label: "m", alias };
 }
 
 /** A call with this prompt. */

@@ -15,7 +15,7 @@ const MAX_MS = 15_000;
 const MAX_REDIRECTS = 4;
 
 /** What stands between this and the world; tests put their own there. */
-export interface World {
+export interface MediaAccess {
 	readonly get: FileFetch;
 	/** The addresses a name means. Rejects where it means none. */
 	readonly resolve: (name: string) => Promise<readonly string[]>;
@@ -23,7 +23,7 @@ export interface World {
 }
 
 /** The world as it is. */
-export const world = (get: FileFetch): World => ({
+export const mediaAccess = (get: FileFetch): MediaAccess => ({
 	get,
 	resolve: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
 	isAllowed: isPublic,
@@ -44,7 +44,7 @@ export const allowance = (): Allowance => ({ left: MAX_FILES });
 export async function fetchMedia(
 	url: string,
 	param: string,
-	{ get, resolve, isAllowed }: World,
+	{ get, resolve, isAllowed }: MediaAccess,
 	allowance: Allowance,
 	signal: AbortSignal,
 ): Promise<Media> {
@@ -121,8 +121,8 @@ const SIGNATURES: readonly (readonly [RegExp, string])[] = [
 
 /** The media type: what the server says where that is one a model may be sent, else what the bytes are. */
 function typeOf(header: string | null, bytes: Buffer): string | undefined {
-	const said = typeNamed(header?.split(";")[0]?.trim() ?? "");
-	if (/^(?:image|audio|video)\/[\w.+-]+$|^application\/pdf$|^text\/(?:plain|csv|markdown)$/.test(said)) return said;
+	const named = typeNamed(header?.split(";")[0]?.trim() ?? "");
+	if (/^(?:image|audio|video)\/[\w.+-]+$|^application\/pdf$|^text\/(?:plain|csv|markdown)$/.test(named)) return named;
 	const head = bytes.subarray(0, 16).toString("hex");
 	return SIGNATURES.find(([pattern]) => pattern.test(head))?.[1];
 }

@@ -4,15 +4,18 @@ import type { Call } from "../../openai/call.ts";
 import { invalid } from "../../openai/chat.ts";
 import type { Media, MediaNeed, RequestInputStore } from "../../providers/provider.ts";
 import { Lru } from "./lru.ts";
-import { allowance, fetchMedia, type World } from "./media-fetch.ts";
+import { allowance, fetchMedia, type MediaAccess } from "./media-fetch.ts";
 
 /** Thinking of tool loops kept, bytes: some 10,000 turns. */
-const KEPT_BYTES = 64 * 1024 * 1024;
+const MEMORY_BYTES = 64 * 1024 * 1024;
 /** Files one call may name. */
 const MAX_FILES = 32;
 
 /** One memory for all upstreams of a process; each upstream, and each key of this router, has its own room in it. */
-export function suppliesFor(world: World, memory = new Lru(KEPT_BYTES)): (upstream: string) => RequestInputStore {
+export function requestInputsFor(
+	world: MediaAccess,
+	memory = new Lru(MEMORY_BYTES),
+): (upstream: string) => RequestInputStore {
 	/** A call that is tried again asks for no file twice. */
 	const fetched = new WeakMap<Call, Promise<Map<string, Media>>>();
 	return (upstream) => {
@@ -37,7 +40,11 @@ export function suppliesFor(world: World, memory = new Lru(KEPT_BYTES)): (upstre
 	};
 }
 
-async function fetchAll(needs: readonly MediaNeed[], world: World, signal: AbortSignal): Promise<Map<string, Media>> {
+async function fetchAll(
+	needs: readonly MediaNeed[],
+	world: MediaAccess,
+	signal: AbortSignal,
+): Promise<Map<string, Media>> {
 	const params = new Map(needs.flatMap((need) => (need.kind === "media" ? [[need.url, need.param] as const] : [])));
 	if (params.size > MAX_FILES) {
 		throw invalid([...params.values()][MAX_FILES]!, `is one address too many: a call may name ${MAX_FILES}`);

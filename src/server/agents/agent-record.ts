@@ -23,7 +23,7 @@ export interface AgentRecord extends AgentView {
 	isReachable: boolean;
 	/** Why it can't be reached. */
 	problem: string | undefined;
-	isShaky: boolean;
+	isSuspect: boolean;
 	/** It does not know its secret: its next heartbeat is told to register. */
 	mustRegister: boolean;
 	/** The lease that was last logged. */

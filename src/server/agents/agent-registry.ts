@@ -150,7 +150,7 @@ export class AgentRegistry {
 		agent.gpus = body.gpus ?? agent.gpus;
 		agent.heardAt = this.#clock.now();
 		agent.heardAtTime = nextHeardAt(agent, this.#wall());
-		agent.isShaky = false;
+		agent.isSuspect = false;
 		agent.isDirty = true;
 		this.#logLease(agent);
 		if (!isSame) this.#store(agent);
@@ -170,7 +170,7 @@ export class AgentRegistry {
 	callFailed(agent: string, failure: "auth" | "transport"): void {
 		const record = this.#agents.get(agent);
 		if (!record) return;
-		record.isShaky = true;
+		record.isSuspect = true;
 		// It has restarted and does not know its secret yet.
 		if (failure === "auth") record.mustRegister = true;
 	}
@@ -256,7 +256,7 @@ export class AgentRegistry {
 			provider: this.#providerOf(who),
 			isReachable: true,
 			problem: undefined,
-			isShaky: false,
+			isSuspect: false,
 			mustRegister: false,
 			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
 			isDirty: false,

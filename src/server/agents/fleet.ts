@@ -5,8 +5,8 @@ import {
 	type Fleet,
 	type FleetTarget,
 	firstServed,
+	readinessOf,
 	servedModels,
-	standingOf,
 } from "../../routing/agent-targets.ts";
 import type { Sink } from "../../telemetry/events.ts";
 import type { AgentCounts } from "../../telemetry/metrics.ts";
@@ -108,7 +108,7 @@ export class AgentFleet implements Fleet {
 				model,
 				name: AGENT_PREFIX + model,
 				agent: name,
-				standing: standingOf(agent, report, now),
+				readiness: readinessOf(agent, report, now),
 				context: report?.max_model_len,
 				reportedWaiting: report?.waiting,
 			};
