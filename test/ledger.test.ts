@@ -304,6 +304,29 @@ describe("what is let go", () => {
 		expect(db.query("SELECT COUNT(*) AS count FROM attempts").get()).toEqual({ count: 0 });
 	});
 
+	test("follows the configuration: a reload that keeps calls for longer lets none of them go", () => {
+		using home = directory();
+		// Calls' ids say when they came.
+		let now = Date.now();
+		const { store, ledger } = ledgerIn(home.path, { keep: 10_000, size: 1e9 }, () => now);
+		const write = () => {
+			const call = settled();
+			ledger.sink.callSettled(call);
+			ledger.flush();
+			return call;
+		};
+		const old = write();
+		now += 60_000;
+		ledger.bounds = { keep: 1e12, size: 1e9 };
+		write();
+		expect(store.ledger.call(old.id)).toBeDefined();
+		ledger.bounds = { keep: 10_000, size: 1e9 };
+		now += 60_000;
+		write();
+		expect(store.ledger.call(old.id)).toBeUndefined();
+		store.close();
+	});
+
 	test("are the oldest, as many as it takes to stay within the size", async () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path, { keep: 1e12, size: 3e6 });
