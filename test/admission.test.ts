@@ -6,7 +6,7 @@ import { CallCost, type CallReserve, type ReserveNeeds, type UsageServices } fro
 import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import { type Estimated, estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
-import { admitCall } from "../src/api/admit.ts";
+import { limitCall } from "../src/api/limit-call.ts";
 import { parseRequest } from "../src/openai/call.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
@@ -38,6 +38,7 @@ const target = (id: string, over: Partial<RouteTarget> = {}): RouteTarget => ({
 const caller: Caller = { id: "k", name: "k", isRestricted: false, limits: {}, mayUse: () => true };
 const hi = { messages: [{ role: "user", content: "hi" }] };
 
+const request = new Request("http://localhost/");
 const ALL = { prompt: true, tokens: true, usd: true };
 
 function admission(
@@ -68,7 +69,9 @@ function admission(
 			return new Admission({ counts: {}, time: () => 0 } as never, undefined, cost);
 		},
 	};
-	const admit = () => admitCall({ admission: control, usage }, { call, caller, route, record, address: () => "" });
+	const addresses = { of: () => "" };
+	const admit = () =>
+		limitCall({ admission: control, usage, addresses }, { call, caller, route, record, request, server: null });
 	void admit();
 	return { prompt, call, route, record, usage, made: record.cost!, reserve: reserve! };
 }
@@ -256,16 +259,18 @@ describe("what no limit needs is not looked at", () => {
 	test("the client's address and the model's names, where no limit counts by them", () => {
 		const { call, route, record, usage } = admission(hi);
 		const asked: AdmissionRequest[] = [];
+		const unasked = { of: never };
 		const enter = (request: AdmissionRequest) => void asked.push(request);
-		const options = { call, route, record, address: never };
+		const options = { call, route, record, request, server: null };
 		const none = { limitsModels: false, limitsAddresses: false, enter };
-		void admitCall({ admission: none as never, usage }, { ...options, caller });
-		void admitCall({ admission: none as never, usage }, { ...options, caller: undefined });
-		const addresses = { ...none, limitsAddresses: true } as never;
-		void admitCall({ admission: addresses, usage }, { ...options, caller });
-		void admitCall({ admission: addresses, usage }, { ...options, caller: undefined, address: () => "10.0.0.7" });
+		void limitCall({ admission: none as never, usage, addresses: unasked }, { ...options, caller });
+		void limitCall({ admission: none as never, usage, addresses: unasked }, { ...options, caller: undefined });
+		const byAddress = { ...none, limitsAddresses: true } as never;
+		const addresses = { of: () => "10.0.0.7" };
+		void limitCall({ admission: byAddress, usage, addresses: unasked }, { ...options, caller });
+		void limitCall({ admission: byAddress, usage, addresses }, { ...options, caller: undefined });
 		const models = { ...none, limitsModels: true } as never;
-		void admitCall({ admission: models, usage }, { ...options, caller: undefined });
+		void limitCall({ admission: models, usage, addresses: unasked }, { ...options, caller: undefined });
 		const seen = asked.map(({ caller: its, names, address }) => [its?.id, names?.length, address]);
 		expect(seen).toEqual([
 			["k", undefined, undefined],

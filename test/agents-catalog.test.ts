@@ -1,7 +1,7 @@
 /** Agents' models among the other names: what leads to them, what never does, and what is said where none serves. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createGate } from "../src/accounts/auth/keys.ts";
-import { isAllowed } from "../src/api/handler.ts";
+import { isAllowed } from "../src/api/model-access.ts";
 import { listModels, oneModel } from "../src/api/model-queries.ts";
 import { RouterError } from "../src/errors.ts";
 import { createCatalog } from "../src/routing/catalog.ts";

@@ -1,10 +1,10 @@
 /** Calls that are sent again and again in the same bytes: what is remembered of them must never show. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { entryAnswer } from "../src/cache/cached-response.ts";
-import { Repeats } from "../src/cache/exact-match.ts";
+import { type CacheScope, isSameCall, Repeats } from "../src/cache/exact-match.ts";
 import type { ClientCall } from "../src/dialects/dialect.ts";
 import { openAiChat } from "../src/dialects/openai-chat.ts";
-import { type Call, parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/openai/call.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers } from "./kit/faults.ts";
@@ -132,11 +132,14 @@ describe("memory", () => {
 		place: 1,
 		entry: { facts: { provider: "box", model: "m", storedAt: 0, expiresAt: 1 }, body },
 	});
-	const callOf = (text: string) => {
-		const raw = JSON.stringify({ model: "m", messages: [{ role: "user", content: text }] });
-		return { ...parseRequest("chat", raw), operation: "chat" } as Call;
+	const parsed = (raw: string) =>
+		({ ...parseRequest("chat", raw), operation: "chat", dialect: openAiChat, text: raw }) as ClientCall;
+	const callOf = (text: string) => parsed(JSON.stringify({ model: "m", messages: [{ role: "user", content: text }] }));
+	const find = (repeats: Repeats, { dialect, operation, text }: ClientCall, scope: CacheScope = asker) => {
+		const repeat = repeats.match(dialect, operation, text);
+		return repeat && isSameCall(repeat, scope) ? repeat : undefined;
 	};
-	const isKept = (repeats: Repeats, call: Call) => repeats.find(call, asker) !== undefined;
+	const isKept = (repeats: Repeats, call: ClientCall) => find(repeats, call) !== undefined;
 
 	test("is bounded: the latest stay", () => {
 		const repeats = new Repeats(64_000_000);
@@ -171,7 +174,7 @@ describe("memory", () => {
 		const repeats = new Repeats(64_000_000);
 		const raw = `{"model":"m","messages":[{"role":"user","content":"hi"}],"extra":${json}}`;
 		expect(raw.length).toBeLessThan(4096);
-		const call = { ...parseRequest("chat", raw), operation: "chat" } as Call;
+		const call = parsed(raw);
 		repeats.keep(call, asker, found());
 		expect(isKept(repeats, call)).toBe(false);
 	});
@@ -179,11 +182,11 @@ describe("memory", () => {
 	test("many fields, or headers as long as they may be, are not kept", () => {
 		const repeats = new Repeats(64_000_000);
 		const raw = `{"model":"m","messages":[{"role":"user","content":"hi"}],${Array.from({ length: 400 }, (_, at) => `"a${at}":1`).join()}}`;
-		const call = { ...parseRequest("chat", raw), operation: "chat" } as Call;
+		const call = parsed(raw);
 		repeats.keep(call, asker, found());
 		const long = { ...asker, headers: new Headers({ "openai-beta": "x".repeat(15_000) }) };
 		repeats.keep(callOf("hi"), long, found());
-		expect([isKept(repeats, call), repeats.find(callOf("hi"), long)]).toEqual([false, undefined]);
+		expect([isKept(repeats, call), find(repeats, callOf("hi"), long)]).toEqual([false, undefined]);
 	});
 
 	test("a conversation with tools is kept, and as long a text as may be, in any alphabet", () => {
@@ -195,7 +198,7 @@ describe("memory", () => {
 		const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 		const tools = ["a", "b"].map((name) => ({ type: "function", function: { name, parameters } }));
 		const raw = JSON.stringify({ model: "m", messages, tools, temperature: 0, seed: 1 });
-		const calls = [{ ...parseRequest("chat", raw), operation: "chat" } as Call, callOf("ж".repeat(4000))];
+		const calls = [parsed(raw), callOf("ж".repeat(4000))];
 		for (const call of calls) repeats.keep(call, asker, found(new Uint8Array(4096)));
 		expect(calls.map((call) => isKept(repeats, call))).toEqual([true, true]);
 	});
@@ -205,6 +208,6 @@ describe("memory", () => {
 		const body = new Uint8Array(8).fill(1);
 		repeats.keep(callOf("hi"), asker, found(body));
 		body.fill(2);
-		expect(repeats.find(callOf("hi"), asker)!.entry.body).toEqual(new Uint8Array(8).fill(1));
+		expect(find(repeats, callOf("hi"))!.entry.body).toEqual(new Uint8Array(8).fill(1));
 	});
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
 import { createGate } from "../src/accounts/auth/keys.ts";
 import { PriceBook } from "../src/accounts/usage/price-book.ts";
-import { isAllowed } from "../src/api/handler.ts";
+import { isAllowed } from "../src/api/model-access.ts";
 import { nameMatcher } from "../src/config/name-pattern.ts";
 import { type FleetTarget, NO_FLEET } from "../src/routing/agent-targets.ts";
 import { createCatalog } from "../src/routing/catalog.ts";

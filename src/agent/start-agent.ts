@@ -1,6 +1,6 @@
 /** The agent role, put together: log, models and their containers, catalog and app, in that order. */
 
-import { refuseStealth } from "../api/handler.ts";
+import { refuseStealth } from "../api/authenticate.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Running } from "../running.ts";

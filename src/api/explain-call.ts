@@ -4,24 +4,22 @@ import { parseRequest } from "../openai/call.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Operation } from "../openai/operations.ts";
 import { explain } from "../routing/explain.ts";
+import { authenticate } from "./authenticate.ts";
 import type { CallContext } from "./call-context.ts";
-import { admit, isAllowed, notAllowed } from "./handler.ts";
-import { choose, permitted } from "./route-call.ts";
-import { resolved } from "./unknown-model.ts";
+import { permittedRoute, resolveModel } from "./model-access.ts";
+import { choose } from "./route-call.ts";
 
 /** The explanation. Throws what a call with that body would be refused with, but for what its upstream says. */
 export async function explainCall(context: CallContext, request: Request) {
 	const { config, catalog, gate } = context.current.snapshot;
-	const caller = admit(gate, request, config);
+	const caller = authenticate(gate, request, config);
 	const text = await readRequestText(request, config.server.body_limit);
 	const { operation, body } = operationOf(text);
 	const parsed = parseRequest(operation, body);
 	const { model } = parsed.body;
-	const isVisible = caller && ((name: string) => isAllowed(caller, name, catalog.find(name)));
-	const route = await resolved(catalog, model, isVisible);
-	if (!isAllowed(caller, model, route)) throw notAllowed(caller!, model);
+	const route = permittedRoute(caller, model, await resolveModel(catalog, model, caller, false));
 	const asked = { ...parsed, operation, headers: request.headers };
-	return explain(choose(asked, permitted(caller, model, route), context, true).explained!);
+	return explain(choose(asked, route, context, true).explained!);
 }
 
 /** Which endpoint a body is for. One with a model's name alone is taken for a short chat. */

@@ -1,56 +1,110 @@
-/** A client's call as the house sees it. */
-import type { ClientCall } from "../dialects/dialect.ts";
-import type { Call, ParsedRequest } from "../openai/call.ts";
+/** A client's call as the router sees it: what its headers say, and later its text. */
+import type { Caller } from "../accounts/auth/keys.ts";
+import type { ClientCall, Dialect } from "../dialects/dialect.ts";
+import { RouterError } from "../errors.ts";
+import type { Operation } from "../openai/operations.ts";
+import type { RequestBody } from "../openai/request-fields.ts";
+import { HOPS } from "../providers/request-headers.ts";
 
-/** What is known of it besides its text. */
-export type Arrival = Pick<
-	ClientCall,
-	"id" | "operation" | "dialect" | "hops" | "startedAt" | "timeoutMs" | "limits" | "priority"
-> & {
-	readonly key: string | undefined;
-	readonly keyId: string | undefined;
-};
+/** Routers a call may pass through. */
+const MAX_HOPS = 8;
+/** Longest name of an end user that is kept, characters. */
+export const MAX_USER = 128;
+const NO_BODY: RequestBody = { model: "" };
 
-/** A class for one reason: the signal is made when it is asked for, and a getter in an object literal costs each call 1 µs. */
+/** A class for one reason: the signal is made when it is asked for, and a getter in an object literal costs each call time. */
 export class IncomingCall implements ClientCall {
-	readonly dialect: ClientCall["dialect"];
 	readonly id: string;
-	readonly operation: Call["operation"];
-	readonly raw: string;
-	readonly body: Call["body"];
-	readonly fields: Call["fields"];
-	readonly stream: boolean;
 	readonly headers: Headers;
 	readonly hops: string;
 	readonly startedAt: number;
 	readonly timeoutMs: number | undefined;
-	readonly limits: Call["limits"];
+	readonly limits: ClientCall["limits"];
 	readonly priority: number | undefined;
 	readonly key: string | undefined;
 	readonly keyId: string | undefined;
+	readonly operation: Operation;
+	readonly dialect: Dialect;
+	/** The end user it is made for, where a header says so. */
+	readonly user: string | undefined;
+	/** Filled in once the body has come and was read. */
+	text = "";
+	raw = "";
+	body = NO_BODY;
+	fields: ClientCall["fields"] = [];
+	stream = false;
 	readonly #request: Request;
 
-	constructor(request: Request, parsed: ParsedRequest, arrival: Arrival) {
+	/**
+	 * Throws `loop_detected`, and `invalid_value` naming a header.
+	 * @param instance this server among routers
+	 * @param userHeaders headers that may name the end user, the first one first
+	 */
+	constructor(
+		request: Request,
+		{ id, startedAt }: Pick<ClientCall, "id" | "startedAt">,
+		{ operation, dialect }: Pick<ClientCall, "operation" | "dialect">,
+		caller: Caller | undefined,
+		instance: string,
+		userHeaders: readonly string[],
+	) {
+		const { headers } = request;
 		this.#request = request;
-		this.headers = request.headers;
-		this.raw = parsed.raw;
-		this.body = parsed.body;
-		this.fields = parsed.fields;
-		this.stream = parsed.stream;
-		this.id = arrival.id;
-		this.operation = arrival.operation;
-		this.dialect = arrival.dialect;
-		this.hops = arrival.hops;
-		this.startedAt = arrival.startedAt;
-		this.timeoutMs = arrival.timeoutMs;
-		this.limits = arrival.limits;
-		this.priority = arrival.priority;
-		this.key = arrival.key;
-		this.keyId = arrival.keyId;
+		this.id = id;
+		this.operation = operation;
+		this.dialect = dialect;
+		this.startedAt = startedAt;
+		this.headers = headers;
+		this.hops = hopsWith(instance, headers);
+		this.timeoutMs = msIn(headers, "x-router-timeout-ms");
+		this.limits = limitsIn(headers);
+		this.priority = priorityIn(headers, caller?.priority ?? 0);
+		this.key = caller?.name;
+		this.keyId = caller?.id;
+		let user: string | undefined;
+		for (const name of userHeaders) user ||= headers.get(name)?.slice(0, MAX_USER);
+		this.user = user || undefined;
 	}
 
 	/** Aborted when the client leaves. A cached answer needs none. */
 	get signal(): AbortSignal {
 		return this.#request.signal;
 	}
+}
+
+/** The routers a call has come through, this one last. Throws `loop_detected`. */
+function hopsWith(instance: string, headers: Headers): string {
+	const through = headers.get(HOPS);
+	if (through === null) return instance;
+	const passed = through.split(",").map((hop) => hop.trim());
+	if (!passed.includes(instance) && passed.length < MAX_HOPS) return [...passed, instance].join(",");
+	throw new RouterError("loop_detected", "This call has come back to the router: a base URL of one leads to another.");
+}
+
+/** A header that holds ms. Throws `invalid_value`. */
+function msIn(headers: Headers, name: string): number | undefined {
+	const value = headers.get(name);
+	if (value === null) return undefined;
+	const ms = /^\d{1,8}$/.test(value) ? Number(value) : 0;
+	if (ms > 0 && ms <= 86_400_000) return ms;
+	throw new RouterError("invalid_value", `${name} must be a whole number of milliseconds, 1 to 86400000.`, {
+		param: name,
+	});
+}
+
+/** The call's own limits on its upstream's silence. Throws `invalid_value`. */
+function limitsIn(headers: Headers): ClientCall["limits"] {
+	const first_token = msIn(headers, "x-router-first-token-ms");
+	const stall = msIn(headers, "x-router-stall-ms");
+	return first_token === undefined && stall === undefined ? undefined : { first_token, stall };
+}
+
+/** The key's place in a line, or a lower one where the call asks for that. Throws `invalid_value`. */
+function priorityIn(headers: Headers, ofKey: number): number {
+	const value = headers.get("x-router-priority");
+	if (value === null) return ofKey;
+	if (/^-?\d{1,3}$/.test(value) && Math.abs(Number(value)) <= 100) return Math.min(Number(value), ofKey);
+	throw new RouterError("invalid_value", "x-router-priority must be a whole number, -100 to 100.", {
+		param: "x-router-priority",
+	});
 }

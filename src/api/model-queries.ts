@@ -3,15 +3,15 @@ import type { Target } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-models.ts";
 import type { Route } from "../routing/route.ts";
+import { authenticate } from "./authenticate.ts";
 import type { CallContext } from "./call-context.ts";
-import { admit, isAllowed } from "./handler.ts";
+import { isAllowed, unknownModel } from "./model-access.ts";
 import { listsOf, type Model, type ModelList } from "./model-list.ts";
-import { unknownModel } from "./unknown-model.ts";
 
 /** All models the caller may use. Throws what the gate says. */
 export async function listModels({ current }: CallContext, request: Request) {
 	const { config, catalog, gate } = current.snapshot;
-	const caller = admit(gate, request, config);
+	const caller = authenticate(gate, request, config);
 	const models = await listsOf(catalog).all();
 	const isVisible = ({ id }: Model) => isAllowed(caller, id, catalog.find(id));
 	return { object: "list" as const, data: caller ? models.filter(isVisible) : models };
@@ -25,7 +25,7 @@ export async function listModels({ current }: CallContext, request: Request) {
  */
 export async function oneModel(context: CallContext, request: Request, id: string): Promise<Model> {
 	const { config, catalog, gate } = context.current.snapshot;
-	const caller = admit(gate, request, config);
+	const caller = authenticate(gate, request, config);
 	const route = catalog.find(id);
 	if (isAllowed(caller, id, route)) {
 		const found = catalog.names.includes(id)
@@ -33,7 +33,7 @@ export async function oneModel(context: CallContext, request: Request, id: strin
 			: await atItsUpstream(catalog, context.isBehindRouter === true, id, route);
 		if (found) return found;
 	}
-	throw await unknownModel(catalog, id, (name) => isAllowed(caller, name, catalog.find(name)));
+	throw await unknownModel(catalog, id, caller);
 }
 
 async function atItsUpstream(

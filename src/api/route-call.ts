@@ -1,7 +1,7 @@
-/** Where a call goes: the caller's part of its route, put in order, and said why where that was asked for. */
+/** Where a call goes: the targets of its route, put in order, and said why where that was asked for. */
 
-import type { Caller } from "../accounts/auth/keys.ts";
 import { RouterError } from "../errors.ts";
+import type { CallRecord } from "../proxy/call-record.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { plan } from "../routing/plan.ts";
 import { needsOf, type RoutedCall } from "../routing/requirements.ts";
@@ -31,17 +31,6 @@ export interface Choice {
 	readonly refusal?: RouterError | undefined;
 }
 
-/** The route, without targets that its caller may not use. */
-export function permitted(caller: Caller | undefined, model: string, route: Route): Route {
-	if (!caller?.isRestricted || caller.mayUse(model)) return route;
-	return { ...route, targets: route.targets.filter((target) => mayReach(caller, target)) };
-}
-
-/** Whether a key names where a target runs. */
-export function mayReach(caller: Caller, { id, name }: RouteTarget): boolean {
-	return caller.mayUse(id) || (name !== undefined && caller.mayUse(name));
-}
-
 /** Makes the choice. A call with one target costs nothing. */
 export function choose(asked: RoutedCall, route: Route, chooser: Chooser, wantsReasons: boolean): Choice {
 	const isSole = route.targets.length === 1;
@@ -65,6 +54,21 @@ export function choose(asked: RoutedCall, route: Route, chooser: Chooser, wantsR
 	};
 }
 
+/** Asks for the reasons of the choice, and gives them. */
+export const EXPLAIN = "x-router-explain";
+
+/**
+ * Puts the targets of a call's route in order, and leaves in its record why. Throws `unsupported_parameter` where none can do what the call
+ * asks. Needed where there are several, or where the client asks for the reasons.
+ */
+export function planCall(call: RoutedCall, route: Route, chooser: Chooser, record: CallRecord): Choice {
+	const choice = choose(call, route, chooser, call.headers.get(EXPLAIN) === "1");
+	record.explanation = choice.explained && explainHeader(choice.explained);
+	record.decision = choice.decision;
+	if (choice.refusal) throw choice.refusal;
+	return choice;
+}
+
 /** Candidates that are remembered, the best first: those that are put in order. */
 const MOST_REMEMBERED = 8;
 
@@ -84,7 +88,7 @@ function cannot(missing: Feature, label: string): RouterError {
 const LONGEST_HEADER = 3_500;
 
 /** The explanation as one header: JSON without its spaces, as many candidates as there is room for. */
-export function explainHeader(explained: Explained): string {
+function explainHeader(explained: Explained): string {
 	const { candidates, ...rest } = explain(explained);
 	const shown: unknown[] = [];
 	let length = JSON.stringify(rest).length + 40;

@@ -55,8 +55,7 @@ export function apiRoutes(context: CallContext, routes: readonly (CallRoute | Qu
 		const { method, path, detail } = route;
 		const hook = { parse: "none", detail } as const;
 		if ("operation" in route) {
-			const handle = callHandler(route, context);
-			app.route(method, path, ({ request, server }) => handle(request, server), hook);
+			app.route(method, path, callHandler(route, context), hook);
 		} else if (!(context.isBehindRouter && route.isRouterOnly)) {
 			const answer = QUERIES[route.query];
 			app.route(method, path, ({ request, params }) => answer(context, request, nameIn(params)), hook);

@@ -18,7 +18,7 @@ const decoder = new TextDecoder();
 export function entryAnswer(
 	{ facts, body }: CacheEntry,
 	call: ClientCall,
-	settlement: CallRecord,
+	record: CallRecord,
 	isRepeat = false,
 ): Response {
 	const { dialect, stream } = call;
@@ -35,8 +35,8 @@ export function entryAnswer(
 	const headers = isRepeat ? preparedHeaders(facts, call) : agedHeaders(facts, call, ageOf(facts));
 	// The body is copied here, before anything else may change what it lies in.
 	const answer = new Response(content as Uint8Array<ArrayBuffer> | string, { headers });
-	tell(answer.headers, settlement);
-	settlement.settle(200);
+	tell(answer.headers, record);
+	record.settle(200);
 	return answer;
 }
 
@@ -45,7 +45,7 @@ export function tailAnswer(
 	flight: SingleFlight,
 	tail: Tail,
 	call: ClientCall,
-	settlement: CallRecord,
+	record: CallRecord,
 	leave: () => void,
 ): Response {
 	const encoder = new TextEncoder();
@@ -57,21 +57,21 @@ export function tailAnswer(
 		async pull(controller) {
 			const pieces = await tail.read();
 			if (pieces) {
-				settlement.firstTokenAt ??= performance.now();
+				record.firstTokenAt ??= performance.now();
 				for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece);
 				return;
 			}
 			stop();
-			settlement.settle(flight.broken?.status ?? 200, flight.broken?.error);
+			record.settle(flight.broken?.status ?? 200, flight.broken?.error);
 			controller.close();
 		},
 		cancel() {
 			stop();
-			settlement.settle(499, "cancelled");
+			record.settle(499, "cancelled");
 		},
 	});
 	const answer = new Response(stream, { headers: sharedHeaders(flight.origin!, call) });
-	tell(answer.headers, settlement);
+	tell(answer.headers, record);
 	return answer;
 }
 

@@ -1,5 +1,6 @@
 /** Calls that the cache has answered lately, by their text: clients that repeat a call send the same bytes. */
-import type { Call, ParsedRequest } from "../openai/call.ts";
+import type { ClientCall, Dialect } from "../dialects/dialect.ts";
+import type { ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { CacheEntry } from "./entry.ts";
 import { BETAS } from "./key.ts";
@@ -16,7 +17,9 @@ export interface CacheScope {
 
 /** A call that was answered. */
 export interface Repeat {
+	readonly dialect: Dialect;
 	readonly operation: Operation;
+	/** What the text was read as. */
 	readonly parsed: ParsedRequest;
 	readonly tenant: string;
 	readonly targets: object;
@@ -64,31 +67,27 @@ export class Repeats {
 		return this.#most * SIZE;
 	}
 
-	/** What this text was read as; undefined where that has to be done. */
-	parsed(operation: Operation, text: string): ParsedRequest | undefined {
-		const repeat = this.#of(text);
-		return repeat?.operation === operation ? repeat.parsed : undefined;
-	}
-
-	/** The same call by the same caller. */
-	find(call: Pick<Call, "operation" | "raw">, { tenant, targets, headers }: CacheScope): Repeat | undefined {
-		const repeat = this.#of(call.raw);
-		if (!repeat || repeat.operation !== call.operation) return undefined;
-		if (repeat.tenant !== tenant || repeat.targets !== targets) return undefined;
-		return BETAS.every((name, at) => headers.get(name) === repeat.betas[at]) ? repeat : undefined;
+	/** The call that came with this text, whoever sent it; undefined where it is not remembered. */
+	match(dialect: Dialect, operation: Operation, text: string): Repeat | undefined {
+		// Where nothing is repeated, long texts are not hashed for it.
+		if (this.#byText.size === 0 || text.length > LONGEST) return undefined;
+		const repeat = this.#byText.get(text);
+		return repeat?.operation === operation && repeat.dialect === dialect ? repeat : undefined;
 	}
 
 	/** Remembers a call whose answer was found in the ring. */
-	keep(call: Call, asker: CacheScope, found: Pick<Repeat, "key" | "place" | "entry">): void {
-		const { raw, body, fields, stream, operation } = call;
+	keep(call: ClientCall, asker: CacheScope, found: Pick<Repeat, "key" | "place" | "entry">): void {
+		const { text, raw, body, fields, stream, operation, dialect } = call;
 		const { facts, body: answer } = found.entry;
-		if (raw.length > LONGEST || answer.length > LONGEST) return;
+		if (raw.length > LONGEST || text.length > LONGEST || answer.length > LONGEST) return;
 		const betas = BETAS.map((name) => asker.headers.get(name));
+		const texts = 2 * (text === raw ? raw.length : raw.length + text.length);
 		const made = fields.length * FIELD + sizeOf(body) + sizeOf(betas);
-		if (REST + 2 * raw.length + answer.length + made > SIZE) return;
-		this.#byText.delete(raw);
-		this.#byText.set(raw, {
+		if (REST + texts + answer.length + made > SIZE) return;
+		this.#byText.delete(text);
+		this.#byText.set(text, {
 			...found,
+			dialect,
 			operation,
 			parsed: { raw, body, fields, stream },
 			tenant: asker.tenant,
@@ -99,11 +98,12 @@ export class Repeats {
 		});
 		if (this.#byText.size > this.#most) this.#byText.delete(this.#byText.keys().next().value!);
 	}
+}
 
-	/** Where nothing is repeated, long texts are not hashed for it. */
-	#of(text: string): Repeat | undefined {
-		return this.#byText.size > 0 && text.length <= LONGEST ? this.#byText.get(text) : undefined;
-	}
+/** Whether it came from the same caller, and may be answered by the same. */
+export function isSameCall(repeat: Repeat, { tenant, targets, headers }: CacheScope): boolean {
+	if (repeat.tenant !== tenant || repeat.targets !== targets) return false;
+	return BETAS.every((name, at) => headers.get(name) === repeat.betas[at]);
 }
 
 /** Bytes that a parsed value takes, roughly and rather too many; Infinity where names are numbers. */

@@ -1,6 +1,7 @@
 /** What makes two calls the same. */
 import type { Call } from "../openai/call.ts";
 import { canonical } from "../openai/json.ts";
+import type { Target } from "../providers/provider.ts";
 import type { RingKey } from "./ring.ts";
 
 /** Fields that change nothing in the answer: who asks, how it is sent, what the vendor's own cache does. */
@@ -36,6 +37,19 @@ export function keyOf(call: KeyedCall, places: readonly string[], tenant: string
 	const kept = fields.filter(({ key }) => !APART.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
 	for (const { key, start } of kept) text += `${JSON.stringify(key)}:${canonical(raw, start)},`;
 	return Bun.SHA256.hash(text) as RingKey;
+}
+
+/** The key of a call that goes along this route; undefined for a body too deep to be read for it. */
+export function routeKey(call: KeyedCall, targets: readonly Target[], tenant: string): RingKey | undefined {
+	const places: string[] = [];
+	// Agents come and go: what counts is the model, wherever it runs.
+	for (const { id, name } of targets) places.push(name ?? id);
+	try {
+		return keyOf(call, places, tenant);
+	} catch (error) {
+		if (error instanceof RangeError) return undefined;
+		throw error;
+	}
 }
 
 /** All but the body. Each part is a JSON text, so that no two lists of parts make the same bytes. */

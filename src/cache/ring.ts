@@ -28,12 +28,12 @@ const FILLER = 0xffffffff;
 
 /** The store. */
 export class Ring {
-	#bytes: Uint8Array<ArrayBuffer>;
-	#view: DataView;
+	#bytes = new Uint8Array(0);
+	#view = new DataView(this.#bytes.buffer);
 	/** Where the ring comes round, bytes. */
 	readonly #size: number;
 	/** Place of a record in units of 8 bytes, plus 1; 0 is a free slot. Open addressing, linear probing. */
-	readonly #index: Uint32Array;
+	#index = new Uint32Array(0);
 	readonly #mask: number;
 	/** Where the next record goes, and the oldest one lies. They meet when the ring is empty, or full. */
 	#head = 0;
@@ -43,14 +43,11 @@ export class Ring {
 	#used = 0;
 	#count = 0;
 
-	/** @param limit all memory it may take, bytes; at least 4096 */
+	/** Takes no memory before the first `put`. @param limit all memory it may take then, bytes; at least 4096 */
 	constructor(readonly limit: number) {
 		const slots = 2 ** Math.floor(Math.log2(limit / INDEX_SHARE / 4));
-		this.#index = new Uint32Array(slots);
 		this.#mask = slots - 1;
 		this.#size = Math.floor((limit - slots * 4) / ALIGN) * ALIGN;
-		this.#bytes = new Uint8Array(Math.min(this.#size, FIRST));
-		this.#view = new DataView(this.#bytes.buffer);
 	}
 
 	/** How many values there are. */
@@ -73,6 +70,7 @@ export class Ring {
 	 * none. One that would soon be overwritten is moved first.
 	 */
 	find(key: RingKey): number | undefined {
+		if (this.#count === 0) return undefined;
 		const entry = this.#index[this.#slotOf(key, 0)]!;
 		if (entry === 0) return undefined;
 		const at = (entry - 1) * ALIGN;
@@ -96,6 +94,7 @@ export class Ring {
 	/** Keeps a value in place of any before it. False where it is too large. */
 	put(key: RingKey, value: Uint8Array): boolean {
 		if (value.length > this.largest) return false;
+		if (this.#index.length === 0) this.#open();
 		const size = Math.ceil((HEAD + KEY_BYTES + value.length) / ALIGN) * ALIGN;
 		this.#reserve(size);
 		const at = this.#head;
@@ -113,8 +112,15 @@ export class Ring {
 
 	/** Forgets a value. Its bytes are free once the ring has come round. */
 	delete(key: RingKey): void {
+		if (this.#count === 0) return;
 		const slot = this.#slotOf(key, 0);
 		if (this.#index[slot] !== 0) this.#free(slot);
+	}
+
+	#open(): void {
+		this.#index = new Uint32Array(this.#mask + 1);
+		this.#bytes = new Uint8Array(Math.min(this.#size, FIRST));
+		this.#view = new DataView(this.#bytes.buffer);
 	}
 
 	/** Makes room at the head for a record of this size, in one piece. */

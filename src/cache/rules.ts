@@ -1,4 +1,5 @@
 /** Which calls the cache is for. Pure decisions over a call, its headers and the configuration. */
+import type { Config, ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { OPERATIONS } from "../openai/operations.ts";
@@ -8,6 +9,15 @@ export interface CacheSettings {
 	/** True: every call. False: none. Absent: those that say themselves that they want the same answer each time. */
 	readonly enabled?: boolean | undefined;
 	readonly ttl: number;
+}
+
+/**
+ * The settings for one model.
+ * @param own what `models:` says of it
+ */
+export function modelSettings({ enabled, ttl }: Config["cache"], own: ModelConfig["cache"]): CacheSettings {
+	if (!enabled) return { enabled, ttl };
+	return own ? { ttl, ...own } : { ttl };
 }
 
 /** What the cache may do for a call. */

@@ -1,9 +1,32 @@
 /**
- * One call on its way upstream, and all who wait for the same answer. Its races stand in design.md.
+ * One call on its way upstream: the caller who leads it, and all who wait for the same answer. Its races stand in design.md.
  */
-import type { Dialect } from "../dialects/dialect.ts";
+import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { StreamPiece } from "../openai/sse.ts";
-import type { CacheEntry } from "./entry.ts";
+import { withoutCost, withUsage } from "../openai/usage-edits.ts";
+import type { AnswerListener, CallRecord } from "../proxy/call-record.ts";
+import { type CacheEntry, encodeEntry } from "./entry.ts";
+import type { Ring, RingKey } from "./ring.ts";
+import type { CacheUse } from "./rules.ts";
+import type { Release, SecondLevel } from "./shared-store.ts";
+
+/** Where answers are kept, and calls on their way upstream that others may join. */
+export interface AnswerStore {
+	readonly ring: Ring;
+	readonly secondLevel: SecondLevel | undefined;
+	/** By the text of their keys. */
+	readonly flights: Map<string, SingleFlight>;
+	/** Largest answer kept, bytes before compression. */
+	readonly maxEntry: number;
+}
+
+/** A call that is led. */
+export interface LedCall {
+	readonly key: RingKey;
+	readonly use: CacheUse;
+	readonly call: ClientCall;
+	readonly record: CallRecord;
+}
 
 /** How the leader's client gets its answer: others that want it in the same form may read along. */
 export interface Shape {
@@ -11,6 +34,13 @@ export interface Shape {
 	readonly stream: boolean;
 	readonly showsUsage: boolean;
 }
+
+/** The form of a call's answer. */
+export const shapeOf = ({ dialect, stream, body }: ClientCall): Shape => ({
+	dialect,
+	stream,
+	showsUsage: body.stream_options?.include_usage === true,
+});
 
 /** What a stream that broke after its first bytes ended with. */
 export interface Broken {
@@ -197,5 +227,125 @@ export class Tail {
 		const pieces = this.#queue.splice(0);
 		this.onRead();
 		return pieces;
+	}
+}
+
+/**
+ * The caller whose call is made upstream. Hears its answer, hands it to all who wait, and has it kept.
+ */
+export class Lead implements AnswerListener {
+	/** The call to make: it goes on while anybody wants its answer. */
+	readonly call: ClientCall;
+	/** Gives back the claim by which no other replica makes the call. */
+	release: Release | undefined;
+	readonly #flight: SingleFlight;
+	readonly #client: AbortSignal;
+	#isOver = false;
+	/** The answer came from the second level. */
+	#isShared = false;
+
+	/** @param id under which others may join; absent where none may */
+	constructor(
+		private readonly store: AnswerStore,
+		private readonly led: LedCall,
+		private readonly id: string | undefined,
+	) {
+		const { call } = led;
+		const flight = new SingleFlight(shapeOf(call), store.maxEntry);
+		const client = call.signal;
+		this.#flight = flight;
+		this.#client = client;
+		this.call = { ...call, signal: flight.signal };
+		if (id !== undefined) store.flights.set(id, flight);
+		client.addEventListener("abort", this.#left);
+		if (client.aborted) this.#left();
+	}
+
+	whole(body: string): void {
+		this.#land(this.#entryOf(body));
+	}
+
+	sent(piece: StreamPiece, taken: number | Promise<number>): number | Promise<unknown> {
+		this.#flight.origin ??= this.#origin;
+		return this.#flight.send(piece, taken);
+	}
+
+	ended(broken?: Broken): void {
+		const { call, record } = this.led;
+		const pieces = broken || this.#flight.signal.aborted ? undefined : this.#flight.pieces;
+		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
+		const body = bytes && call.dialect.fold(call.operation, Buffer.concat(bytes));
+		this.#land(
+			body === undefined ? undefined : this.#entryOf(withUsage(body, record.tokens, record.isEstimated)),
+			broken,
+		);
+	}
+
+	continuesWithoutClient(): boolean {
+		this.#left();
+		const { aborted } = this.#flight.signal;
+		if (aborted) this.#land(undefined);
+		return !aborted;
+	}
+
+	/** It came from the second level. */
+	landShared(entry: CacheEntry): void {
+		this.#isShared = true;
+		this.#land(entry);
+	}
+
+	/** There is no answer. */
+	fail(): void {
+		this.#land(undefined);
+	}
+
+	/**
+	 * The leader's own answer, where that is a stream. Of a client that left before its stream had begun it is read here: Bun neither reads nor
+	 * cancels such a stream, and one that nobody reads would never end, neither for those who wait for it, nor for those who come later.
+	 */
+	streamed(answer: Response): Response {
+		if (!this.#client.aborted) return answer;
+		void answer.body?.pipeTo(new WritableStream()).catch(() => undefined);
+		return new Response(null, { status: 499 });
+	}
+
+	/** The leader's own client has left. */
+	readonly #left = (): void => {
+		this.#flight.leave();
+		this.led.record.clientLeft = !this.#flight.signal.aborted;
+	};
+
+	/** Ends it; the first call counts. */
+	#land(entry: CacheEntry | undefined, broken?: Broken): void {
+		if (this.#isOver) return;
+		this.#isOver = true;
+		this.#flight.land(entry, broken);
+		this.#client.removeEventListener("abort", this.#left);
+		void this.#keep(entry);
+	}
+
+	async #keep(entry: CacheEntry | undefined): Promise<void> {
+		const { ring, secondLevel, flights, maxEntry } = this.store;
+		const { key, use } = this.led;
+		if (entry && use.stores && entry.body.length <= maxEntry) {
+			const bytes = await encodeEntry(entry);
+			ring.put(key, bytes);
+			const ttlMs = entry.facts.expiresAt - Date.now();
+			if (this.release) this.release({ bytes, ttlMs });
+			else if (!this.#isShared) secondLevel?.put(key, bytes, ttlMs);
+		} else this.release?.(undefined);
+		// Only now: who comes in between finds one or the other.
+		if (this.id !== undefined) flights.delete(this.id);
+	}
+
+	get #origin(): AnswerOrigin {
+		const { provider, upstreamModel } = this.led.record;
+		return { provider, model: upstreamModel ?? "" };
+	}
+
+	#entryOf(body: string): CacheEntry {
+		const storedAt = Date.now();
+		const facts = { ...this.#origin, storedAt, expiresAt: storedAt + this.led.use.ttlMs };
+		return { facts, body: Buffer.from(withoutCost(body)) };
 	}
 }

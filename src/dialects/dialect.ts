@@ -45,6 +45,8 @@ export type DialectCall = Pick<Call, "operation" | "body">;
 /** A call, and the wire that its client speaks. */
 export interface ClientCall extends Call {
 	readonly dialect: Dialect;
+	/** The client's own text, of which `raw` was made: the same text where the client speaks OpenAI. */
+	readonly text: string;
 }
 
 /** Writes one client's stream. */

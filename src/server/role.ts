@@ -2,8 +2,8 @@
 import type { AnyElysia, Elysia } from "elysia";
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
 import { type AgentCredential, createGate, type FoundKeys, type Gate } from "../accounts/auth/keys.ts";
+import { refuseStealth } from "../api/authenticate.ts";
 import type { CallContext } from "../api/call-context.ts";
-import { refuseStealth } from "../api/handler.ts";
 import { apiRoutes } from "../api/routes.ts";
 import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";

@@ -2,7 +2,7 @@
 
 import { Elysia } from "elysia";
 import { agentSecrets } from "../accounts/auth/agent-secrets.ts";
-import { answersOf } from "../cache/cache-settings.ts";
+import { createAnswerCache } from "../cache/cache.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { HealthNotes } from "../http/health.ts";
@@ -62,7 +62,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const generatedGate = generated && gate;
 	const router: ReloadedRouter = { snapshot, env, generatedGate, state, agents, fleet, agentTransport, log, metrics };
 
-	const cache = answersOf(() => router.snapshot.config, redis?.answers());
+	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
 	metrics.watchLedger(() => ({ state: state.ledgerState, waiting: ledger.waiting }));
 	if (cache) metrics.watchCache(() => cache.stats);

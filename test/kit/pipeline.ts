@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createGate } from "../../src/accounts/auth/keys.ts";
 import type { CallContext, CallSnapshot } from "../../src/api/call-context.ts";
 import { callHandler } from "../../src/api/handler.ts";
-import { answersOf } from "../../src/cache/cache-settings.ts";
+import { createAnswerCache } from "../../src/cache/cache.ts";
 import type { SecondLevel } from "../../src/cache/shared-store.ts";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
@@ -124,7 +124,7 @@ export function pipeline({
 		],
 		state: new ProxyState(),
 		instance: INSTANCE,
-		cache: cached ? answersOf(() => config, secondLevel) : undefined,
+		cache: cached ? createAnswerCache(config, secondLevel) : undefined,
 		onFault: (_, error) => kept.faults.push(error),
 	};
 	return {
@@ -141,7 +141,10 @@ export function pipeline({
 				body: JSON.stringify(body),
 				...(signal ? { signal } : {}),
 			});
-			return callHandler({ operation, dialect: openAiChat }, context)(request, null);
+			return callHandler(
+				{ operation, dialect: openAiChat, steps: ["auth", "limits", "cache", "relay"] },
+				context,
+			)({ request, server: null });
 		},
 		async settledCalls(count) {
 			for (let look = 0; look < 3_000 && kept.settled.length < count; look++) await Bun.sleep(10);

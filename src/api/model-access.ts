@@ -1,0 +1,121 @@
+/** Which models a caller may use, and where their names lead: the same for calls, their explanations and the lists of models. */
+import type { Caller } from "../accounts/auth/keys.ts";
+import type { PriceBook } from "../accounts/usage/price-book.ts";
+import { RouterError } from "../errors.ts";
+import type { ParsedRequest } from "../openai/call.ts";
+import { routingField, routingSuffix } from "../providers/model-routing.ts";
+import { type Catalog, modelNotFound } from "../routing/catalog.ts";
+import type { Route, RouteTarget } from "../routing/route.ts";
+import { listsOf } from "./model-list.ts";
+
+/**
+ * Whether a caller may use a model. A key's patterns may name what clients ask for, or where that runs (`local/*`): then it may
+ * use those of the targets.
+ */
+export function isAllowed(caller: Caller | undefined, model: string, route: Route | undefined): boolean {
+	return (
+		!caller?.isRestricted ||
+		caller.mayUse(model) ||
+		(route?.targets.some((target) => mayReach(caller, target)) ?? false)
+	);
+}
+
+/** Whether a key names where a target runs. */
+function mayReach(caller: Caller, { id, name }: RouteTarget): boolean {
+	return caller.mayUse(id) || (name !== undefined && caller.mayUse(name));
+}
+
+/** The route without targets that its caller may not use. Throws `model_not_allowed` where none is left. */
+export function permittedRoute(caller: Caller | undefined, model: string, route: Route): Route {
+	if (!caller?.isRestricted || caller.mayUse(model)) return route;
+	const targets = route.targets.filter((target) => mayReach(caller, target));
+	if (targets.length > 0) return { ...route, targets };
+	const message = `The key "${caller.name}" may not use "${model.slice(0, 100)}".`;
+	throw new RouterError("model_not_allowed", message, { param: "model" });
+}
+
+/**
+ * What a call's caller may use of its route, and may pay for. Throws `model_not_allowed`, also where the call asks its upstream to go on to
+ * other models, and `price_unknown`.
+ */
+export function usableRoute(caller: Caller, parsed: ParsedRequest, found: Route, prices: Prices | undefined): Route {
+	const { model } = parsed.body;
+	let route = permittedRoute(caller, model, found);
+	if (caller.budget && prices) route = affordable(caller, model, route, prices);
+	if (caller.isRestricted) refuseReroutes(caller, parsed, route);
+	return route;
+}
+
+type Prices = Pick<PriceBook, "of">;
+
+/**
+ * The route, without targets whose price nobody knows, for a key with a budget: it could spend without end. Throws `price_unknown`
+ * where none is left.
+ */
+function affordable(caller: Caller, model: string, route: Route, prices: Prices): Route {
+	const targets = route.targets.filter((target) => prices.of(target).rates !== undefined);
+	if (targets.length === route.targets.length) return route;
+	if (targets.length > 0) return { ...route, targets };
+	const id = route.targets[0]?.id ?? model;
+	const message =
+		`The price of "${model.slice(0, 100)}" is not known, and the key "${caller.name}" has a budget: ` +
+		`set the price of "${id.slice(0, 100)}" under \`prices:\`.`;
+	throw new RouterError("price_unknown", message, { param: "model" });
+}
+
+/** Throws `model_not_allowed` naming the field, where an upstream that the call may reach could heed it. */
+function refuseReroutes(
+	caller: Caller,
+	{ fields, body }: Pick<ParsedRequest, "fields" | "body">,
+	{ targets }: Route,
+): void {
+	const target = targets.find(({ provider }) => provider.routesModels);
+	if (!target) return;
+	const { name } = target.provider;
+	const field = routingField(fields, body);
+	if (field !== undefined) throw refusedReroute(caller, `send "${field.slice(0, 100)}" to "${name}"`, field, name);
+	const suffix = routingSuffix(body.model);
+	// A star stands for models, not for what chooses among them.
+	if (suffix === undefined || caller.mentions?.(suffix)) return;
+	throw refusedReroute(caller, `put "${suffix.slice(0, 100)}" behind a model's name at "${name}"`, "model", name);
+}
+
+function refusedReroute(caller: Caller, what: string, param: string, provider: string): RouterError {
+	const message =
+		`The key "${caller.name}" may use some models only, so it may not ${what}: another model could answer. Leave it out; where that ` +
+		`upstream knows nothing of the kind, \`providers.${provider}.model_routing: false\` says so.`;
+	return new RouterError("model_not_allowed", message, { param: param.slice(0, 100) });
+}
+
+/**
+ * Where a name leads, as `catalog.resolve` says. Throws what that does; but for a name that leads nowhere, in a router, what `unknownModel`
+ * says. An agent knows all its names itself.
+ */
+export async function resolveModel(
+	catalog: Catalog,
+	name: string,
+	caller: Caller | undefined,
+	isAgent: boolean | undefined,
+): Promise<Route> {
+	const isVisible = (other: string) => isAllowed(caller, other, catalog.find(other));
+	try {
+		return catalog.resolve(name, caller && isVisible);
+	} catch (thrown) {
+		const isUnknown = thrown instanceof RouterError && thrown.errorCode === "model_not_found";
+		if (!isUnknown || isAgent) throw thrown;
+		throw await unknownModel(catalog, name, caller);
+	}
+}
+
+/**
+ * `model_not_found`, with close names among those that the upstreams list and the caller may use, and the name itself at the provider that
+ * was most likely meant. Waits a moment for lists that nobody has asked for yet. Never throws.
+ */
+export async function unknownModel(catalog: Catalog, name: string, caller: Caller | undefined): Promise<RouterError> {
+	const corrected = catalog.atNearProvider?.(name);
+	const names = [...(corrected === undefined ? [] : [corrected]), ...(await listsOf(catalog).namesForHint())];
+	return modelNotFound(
+		name,
+		names.filter((other) => isAllowed(caller, other, catalog.find(other))),
+	);
+}
