@@ -153,7 +153,7 @@ describe("a name that an agent has served, and that a vendor's prefix fits, too"
 		expect(refusal(name)).toMatchObject({ status: 503, errorCode: "model_unavailable" });
 	});
 
-	test("stays in the house also when the agent has taken the model off, until an alias says otherwise", async () => {
+	test("stays on the agents also when one has taken the model off, until an alias says otherwise", async () => {
 		await rig.register("gpu-1", ["gpt-oss-20b"]);
 		await rig.heartbeat("gpu-1", []);
 		const { status, message } = refusal("gpt-oss-20b");

@@ -36,17 +36,17 @@ describe("what is spent", () => {
 test("what two processes with one data directory spend is the sum, a second later", async () => {
 	using home = directory();
 	const { config } = configure({ env: { DATA_DIR: home.path } });
-	const houses = [new RouterState(config), new RouterState(config)];
-	const closing = houses.map((house) => house.open());
+	const states = [new RouterState(config), new RouterState(config)];
+	const closing = states.map((state) => state.open());
 	const { total } = periodsOf(Date.now());
-	const call = ({ ledger, spend }: (typeof houses)[number]) => {
+	const call = ({ ledger, spend }: (typeof states)[number]) => {
 		ledger.sink.callSettled(settled());
 		spend.add("config:team-a", total, 0.001);
 	};
-	for (const house of houses) for (let at = 0; at < 100; at++) call(house);
-	const spent = () => houses.map(({ spend }) => spend.spent("config:team-a", total).toFixed(6));
+	for (const state of states) for (let at = 0; at < 100; at++) call(state);
+	const spent = () => states.map(({ spend }) => spend.spent("config:team-a", total).toFixed(6));
 	await until(() => spent().join() === "0.200000,0.200000", "the sum");
-	call(houses[0]!);
+	call(states[0]!);
 	expect(spent()[0]).toBe("0.201000");
 	await until(() => spent()[1] === "0.201000", "the sum");
 	await Promise.all(closing.map((close) => close()));
@@ -88,16 +88,16 @@ test("what was spent before is counted again once the ledger can be read", async
 	ledger.flush();
 	store.close();
 	const { config } = configure({ env: { DATA_DIR: home.path } });
-	const house = new RouterState(config);
-	const close = house.open();
+	const state = new RouterState(config);
+	const close = state.open();
 	using other = new Database(join(home.path, "router.db"));
 	other.run("ALTER TABLE usage_days RENAME TO away");
-	const spent = () => house.spend.spent("config:team-a", "total").toFixed(6);
+	const spent = () => state.spend.spent("config:team-a", "total").toFixed(6);
 	expect(spent()).toBe("0.000000");
-	house.spend.add("config:team-a", "total", 0.002);
+	state.spend.add("config:team-a", "total", 0.002);
 	expect(spent()).toBe("0.002000");
 	other.run("ALTER TABLE away RENAME TO usage_days");
-	house.ledger.sink.callSettled(settled({ cost: 0.002 }));
+	state.ledger.sink.callSettled(settled({ cost: 0.002 }));
 	await until(() => spent() === "0.003000", "the sum");
 	await close();
 });
@@ -184,25 +184,25 @@ describe("where nothing can be written", () => {
 	test("is not tried more often because another process writes: each time may keep calls waiting for half a second", async () => {
 		using home = directory();
 		const { config } = configure({ env: { DATA_DIR: home.path } });
-		const house = new RouterState(config);
-		house.ledger.sink.callSettled(settled());
-		house.ledger.flush();
+		const state = new RouterState(config);
+		state.ledger.sink.callSettled(settled());
+		state.ledger.flush();
 		const makeRoom = full(home.path);
 		let flushes = 0;
-		const flush = house.ledger.flush.bind(house.ledger);
-		house.ledger.flush = () => {
+		const flush = state.ledger.flush.bind(state.ledger);
+		state.ledger.flush = () => {
 			flushes++;
 			flush();
 		};
 		jest.useFakeTimers();
 		try {
-			const close = house.open();
-			house.ledger.sink.callSettled(settled());
+			const close = state.open();
+			state.ledger.sink.callSettled(settled());
 			jest.advanceTimersByTime(20_000);
 			expect(flushes).toBeLessThan(7);
 			makeRoom();
 			jest.advanceTimersByTime(5_000);
-			expect(house.ledger.isWritten).toBe(true);
+			expect(state.ledger.isWritten).toBe(true);
 			await close();
 		} finally {
 			jest.useRealTimers();

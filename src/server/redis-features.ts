@@ -69,6 +69,7 @@ export function redisFeatures(config: Config, { log, metrics }: RedisReports): R
 	const router = randomBytes(6).toString("hex");
 	const redis = new SharedRedis({ ...server, listener: outageReports(log, metrics) });
 	const bus = new RedisBus(redis);
+	/** What `open` opens, in this order. */
 	const parts: (() => () => void)[] = [() => bus.open(), () => redis.open()];
 	return {
 		router,

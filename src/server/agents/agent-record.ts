@@ -1,4 +1,4 @@
-/** One agent as the router holds it. */
+/** An agent as the router knows it, and as it is stored and shown. */
 import { RouterError } from "../../errors.ts";
 import { type GpuReport, type ModelReport, modelReport } from "../../protocol/agent.ts";
 import type { Provider } from "../../providers/provider.ts";
@@ -6,7 +6,7 @@ import type { AgentView } from "../../routing/agent-targets.ts";
 import type { Lease } from "../../routing/lease.ts";
 import type { StoredAgent } from "../../store/store.ts";
 
-/** What is known of it. Changed by the fleet alone. */
+/** What is known of an agent. The registry alone changes it. */
 export interface AgentRecord extends AgentView {
 	readonly instance: string | undefined;
 	readonly endpoint: string;
@@ -17,6 +17,7 @@ export interface AgentRecord extends AgentView {
 	provider: Provider;
 	models: ReadonlyMap<string, ModelReport>;
 	gpus: readonly GpuReport[] | undefined;
+	/** The last heartbeat or registration, on the lease clock, ms. */
 	heardAt: number;
 	/** The same as Unix time, ms. */
 	heardAtTime: number;
@@ -24,7 +25,7 @@ export interface AgentRecord extends AgentView {
 	/** Why it can't be reached. */
 	problem: string | undefined;
 	isSuspect: boolean;
-	/** It does not know its secret: its next heartbeat is told to register. */
+	/** It does not know its secret: its next heartbeat is answered 404, so that it registers. */
 	mustRegister: boolean;
 	/** The lease that was last logged. */
 	loggedLease: Lease;
@@ -44,7 +45,7 @@ export function isSameWork(one: AgentRecord["models"], other: AgentRecord["model
 	return text(one) === text(other);
 }
 
-/** As the store keeps it. */
+/** The agent as it is stored. */
 export function storedOf(agent: AgentRecord): StoredAgent {
 	const { name, instance, endpoint, gpus, version, registeredAt, heardAtTime } = agent;
 	return {
@@ -59,7 +60,7 @@ export function storedOf(agent: AgentRecord): StoredAgent {
 	};
 }
 
-/** As `GET /agents` shows it. Of the instance only a part: who knows all of it could take the agent's place. */
+/** The agent as `GET /agents` shows it. Of the instance only a part: whoever knows all of it could register as this agent. */
 export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: string) => number) {
 	const { name, instance, endpoint, isReachable, problem, gpus, version, registeredAt, heardAtTime } = agent;
 	return {
@@ -80,11 +81,11 @@ export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: stri
 /** An agent in the answer of `GET /agents`. */
 export type ShownAgent = ReturnType<typeof shownOf>;
 
-/** When an agent is heard of, Unix time, ms: later than before though the clock was set back, since routers go by the newest word. */
+/** The time of a heartbeat, Unix time, ms: later than the last one though the clock was set back, since routers that share agents take the newest. */
 export const nextHeardAt = (before: Pick<AgentRecord, "heardAtTime"> | undefined, now: number): number =>
 	Math.max(now, (before?.heardAtTime ?? 0) + 1);
 
-/** The refusal of an agent whose name another one has that is alive. */
+/** The refusal of an agent whose name is that of another one that is alive. */
 export function nameTaken(name: string): RouterError {
 	const message = `Another agent is called "${name}" and is alive: give this one another name (ROUTER_AGENT_NAME).`;
 	return new RouterError("agent_name_taken", message, { param: "name" });

@@ -100,7 +100,7 @@ export class AgentRegistry {
 
 	/**
 	 * Takes an agent in, or updates it; resolves once the router has tried to call it back. One that it can't reach is
-	 * kept, and gets no calls until a heartbeat finds it reachable. Throws `agent_name_taken`.
+	 * registered all the same, and gets no calls until a heartbeat finds it reachable. Throws `agent_name_taken`.
 	 */
 	async register(body: Register, endpoint: string): Promise<RegisterAnswer> {
 		const { name, instance, version } = body;

@@ -7,8 +7,8 @@ import { httpTransport } from "../../proxy/net/transport.ts";
 const CALL_BACK_MS = 3_000;
 
 /**
- * Plain addresses are called over connections of the router's own, whole answers too: a host that lost its power is told from a model
- * that thinks after 5 s, where fetch waits for minutes.
+ * Plain addresses are called over connections of the router's own, whole answers too: they notice within 5 s that a host has lost its
+ * power, however long a model may think; fetch waits for minutes.
  */
 export class AgentTransport implements Transport {
 	readonly #plain = http1Transport();
