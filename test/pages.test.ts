@@ -86,9 +86,9 @@ test("a design.md names types, functions and members that its room has", async (
 	for (const file of files.filter((each) => basename(each) === "design.md")) {
 		const inRoom = sources.filter((each) => each.startsWith(`${dirname(file)}/`)).map(page);
 		const room = (await Promise.all(inRoom)).join("\n");
-		const named = [...prose(text(file)).matchAll(/`((?:[a-z]+[A-Z]|[A-Z][a-z])\w*)(?![\w-])/g)].map(
-			([, name]) => name!,
-		);
+		const inProse = prose(text(file)).matchAll(/`((?:[a-z]+[A-Z]|[A-Z][a-z])\w*)(?![\w-])/g);
+		const anywhere = text(file).matchAll(/\b([A-Z][a-z]{2,}[A-Z]\w*)/g);
+		const named = [...inProse, ...anywhere].map(([, name]) => name!);
 		const unknown = named.filter((name) => !new RegExp(`\\b${name}\\b`).test(room));
 		expect([file, unknown]).toEqual([file, []]);
 	}
