@@ -15,6 +15,9 @@ export interface Prefix {
 /** The wire an upstream speaks: which folder of `src/providers/` translates to it. */
 export type Wire = "openai" | "anthropic" | "gemini";
 
+/** Top-level fields of a request whose content goes into a wire's own request as it is; the translators to other wires leave them out. */
+export const WIRE_FIELDS = ["anthropic", "gemini"] as const satisfies readonly Wire[];
+
 /**
  * Where an upstream runs. `vendor`: at a vendor's, who is paid. `replica`: a server of the user's own, whose prefix cache is compared with the
  * prompt. `cluster`: a scheduler of the user's own before several of those, which chooses among them itself. `address`: nobody knows, so
@@ -68,8 +71,6 @@ export interface VendorRow {
 
 	/** Top-level fields of a chat request, set where the client left them (one level deep) open. */
 	readonly defaults?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-	/** The top-level field whose content goes into the vendor's own request as it is; other vendors' translators leave it out. */
-	readonly ownField?: string;
 	/** Fields of a call may send it elsewhere than its `model` (`model-routing.ts`). Of the others so does what stands at another address. */
 	readonly routesModels?: boolean;
 	/** See {@link Continuation}; absent: as the wire has it. */
@@ -123,7 +124,6 @@ const rows = {
 		priceId: "anthropic",
 		keyHeader: "x-api-key",
 		headers: { "anthropic-version": "2023-06-01" },
-		ownField: "anthropic",
 	},
 	gemini: {
 		...vendor,
@@ -138,7 +138,6 @@ const rows = {
 		prefixes: [{ pattern: /^(?:gemini|google)/, label: "gemini*" }],
 		priceId: "google",
 		keyHeader: "x-goog-api-key",
-		ownField: "gemini",
 		badKey: /api.key (?:not valid|expired)/i,
 	},
 	openrouter: {

@@ -47,6 +47,8 @@ const ownTimeouts = (description: string) =>
 	);
 
 const ROUTES_MODELS = PROVIDER_TYPES.filter((type) => VENDORS[type].routesModels);
+/** Vendors of whose defaults one is that they add no system prompt of their own. */
+const HAS_DEFAULTS = PROVIDER_TYPES.filter((type) => VENDORS[type].defaults).map((type) => VENDORS[type].title);
 
 /** One entry of `providers:`. */
 export const provider = Type.Object(
@@ -71,7 +73,9 @@ export const provider = Type.Object(
 			}),
 		),
 		system_prompt: Type.Optional(
-			Type.Boolean({ description: "Venice only: let it add its own system prompt (the router switches that off)." }),
+			Type.Boolean({
+				description: `${HAS_DEFAULTS.join(", ")} only: let it add its own system prompt (the router switches that off).`,
+			}),
 		),
 		model_routing: Type.Optional(
 			Type.Boolean({

@@ -1,5 +1,8 @@
 /** Which fields of a request a translator carries, which it may leave out, and that it refuses all others. */
+import type { RouterError } from "../errors.ts";
 import { invalid, unsupported } from "../openai/chat.ts";
+import { OPERATIONS, type Operation } from "../openai/operations.ts";
+import { WIRE_FIELDS } from "../vendors.ts";
 
 /** What becomes of a request's top-level fields at one upstream. */
 export interface FieldRules {
@@ -31,7 +34,7 @@ export const CARRIED = [
 
 /**
  * Left out by every translator: labels of OpenAI's own store, hints that make an answer cheaper or sooner and no other one, and
- * the fields that are named for a vendor, which only that vendor's translator reads.
+ * the fields that are named for a wire, which only the translator to that reads.
  */
 export const DROPPED = [
 	"metadata",
@@ -39,8 +42,7 @@ export const DROPPED = [
 	"prompt_cache_key",
 	"prompt_cache_options",
 	"prompt_cache_retention",
-	"anthropic",
-	"gemini",
+	...WIRE_FIELDS,
 ] as const;
 
 /** Values that say no more than the field's absence, as JSON. */
@@ -57,6 +59,12 @@ const DEFAULTS: Readonly<Record<string, string>> = {
 	top_logprobs: "0",
 	verbosity: '"medium"',
 };
+
+/** The refusal of an operation that a vendor does not have. */
+export function noOperation(vendor: string, operation: Operation): RouterError {
+	const { title } = OPERATIONS[operation];
+	return unsupported("model", `${vendor} has no ${title}, only /v1${OPERATIONS.chat.path}`);
+}
 
 /** Throws `unsupported_parameter` for the first field that is neither carried nor without meaning. */
 export function refuseOthers(body: Readonly<Record<string, unknown>>, { carried, dropped }: FieldRules): void {

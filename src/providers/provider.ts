@@ -1,5 +1,6 @@
 /** What the pipeline asks of an upstream: wire to wire, with no message model in between. */
 import type { Call } from "../openai/call.ts";
+import type { Operation } from "../openai/operations.ts";
 import type { SseEvent } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
@@ -213,6 +214,8 @@ export interface Provider {
 	readonly reportsLoading?: boolean | undefined;
 	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
 	readonly routesModels: boolean;
+	/** What it can be asked for; absent: everything. */
+	readonly operations?: readonly Operation[] | undefined;
 	/** What `encode` needs; absent where it never needs anything. Pure; throws as `encode` does. */
 	needs?(call: Call, target: Target): readonly MediaNeed[];
 	/** There where there are `needs`. */

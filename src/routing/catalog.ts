@@ -7,7 +7,6 @@ import type { Config, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import type { ProviderType } from "../vendors.ts";
 import { type Fleet, NO_FLEET } from "./agent-targets.ts";
 import { type Alias, type AliasTarget, createAlias } from "./alias.ts";
 import { kindOf } from "./kind.ts";
@@ -42,8 +41,7 @@ export interface Catalog {
 /** Names remembered: clients choose them. */
 const MOST_KNOWN = 500;
 
-/** What no model of a vendor's does. */
-const LACKS: Partial<Record<ProviderType, readonly Feature[]>> = { anthropic: ["embeddings"] };
+const NO_EMBEDDINGS: readonly Feature[] = ["embeddings"];
 
 /** The catalog of one configuration. Throws FindingsError with each target of `models:` that leads nowhere. */
 export function createCatalog(
@@ -135,9 +133,10 @@ export function createCatalog(
 
 	/** A target with what there is to know of it before a call. */
 	function withKnown(target: RouteTarget): RouteTarget {
-		const { upstream } = byName.get(target.provider.name)!;
 		const { price, context } = prices.of(target);
-		return { ...target, price, context, lacks: LACKS[upstream.type] };
+		const { operations } = target.provider;
+		const lacks = !operations || operations.includes("embeddings") ? undefined : NO_EMBEDDINGS;
+		return { ...target, price, context, lacks };
 	}
 
 	function isLocal({ targets }: Route): boolean {

@@ -4,9 +4,11 @@
  * vendors put before a prompt unasked (Claude with tools: 350 tokens), and is rough for pictures; `bun test/bench/estimate.ts` measures
  * it. Pure.
  */
+
 import type { Call } from "../../openai/call.ts";
 import type { Field } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
+import { VENDORS, WIRE_FIELDS } from "../../vendors.ts";
 
 /** The part of a call that is read. */
 export type Estimated = Pick<Call, "operation" | "raw" | "body" | "fields">;
@@ -35,16 +37,17 @@ const TOOLS_TOKENS = 100;
  * Fields that no model reads. Every other one counts, also one that this router does not know: upstreams put `system`, `documents`,
  * `suffix` and the like into the prompt, and a limit must not be passed by a field's name.
  */
-const NO_PROMPT = new Set(
-	(
+const NO_PROMPT = new Set([
+	...WIRE_FIELDS,
+	...Object.values(VENDORS).flatMap(({ defaults }) => Object.keys(defaults ?? {})),
+	...(
 		"model stream stream_options user temperature top_p top_k min_p n best_of seed stop stop_token_ids frequency_penalty " +
 		"presence_penalty repetition_penalty logit_bias logprobs top_logprobs max_tokens max_completion_tokens metadata audio " +
 		"function_call tool_choice modalities moderation parallel_tool_calls prompt_cache_key prompt_cache_options " +
 		"prompt_cache_retention cache_control reasoning_effort reasoning thinking safety_identifier service_tier store verbosity " +
-		"web_search_options encoding_format dimensions echo models route provider plugins fallbacks venice_parameters anthropic " +
-		"gemini usage session_id"
+		"web_search_options encoding_format dimensions echo models route provider plugins fallbacks usage session_id"
 	).split(" "),
-);
+]);
 
 /** Tokens of the prompt. Nothing is parsed or decoded: the texts' lengths and bytes say it. */
 export function estimatedPrompt({ operation, raw, body, fields }: Estimated): PromptEstimate {

@@ -1,8 +1,8 @@
 /** Anthropic's Messages API behind OpenAI's. */
-import type { Call } from "../../openai/call.ts";
-import { encoded, unsupported } from "../../openai/chat.ts";
+import { encoded } from "../../openai/chat.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
+import { noOperation } from "../fields.ts";
 import {
 	type Answer,
 	type MediaNeed,
@@ -29,9 +29,10 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Re
 		transport,
 		supplies,
 		routesModels: false,
+		operations: ["chat"],
 		needs: ({ body }) => toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id })),
 		encode(call, { model }, got = NO_INPUTS) {
-			refuseOperation(call);
+			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
@@ -44,12 +45,6 @@ export function anthropic(upstream: Upstream, transport: Transport, supplies: Re
 		listRequest: (after) => listRequest(upstream, after),
 		readList,
 	};
-}
-
-function refuseOperation({ operation }: Call): void {
-	if (operation === "chat") return;
-	const what = operation === "embeddings" ? "embeddings" : "text completions";
-	throw unsupported("model", `Anthropic has no ${what}, only /v1/chat/completions`);
 }
 
 /** The client's own betas stay. */

@@ -4,13 +4,14 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import { open, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn } from "../../openai/usage.ts";
+import { WIRE_FIELDS } from "../../vendors.ts";
 import type { Failure } from "../failure.ts";
 import { type FieldRules, refuseOthers, vendorFields } from "../fields.ts";
 import type { Answer } from "../provider.ts";
 
 const RULES: FieldRules = {
 	carried: new Set(["model", "input", "encoding_format", "dimensions"]),
-	dropped: new Set(["user", "gemini", "anthropic"]),
+	dropped: new Set(["user", ...WIRE_FIELDS]),
 };
 const VENDOR = new Set(["taskType", "title"]);
 

@@ -1,8 +1,10 @@
 /** Google's Gemini API behind OpenAI's. */
 import type { Call } from "../../openai/call.ts";
-import { encoded, readChat, unsupported } from "../../openai/chat.ts";
+import { encoded, readChat } from "../../openai/chat.ts";
+import type { Operation } from "../../openai/operations.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
+import { noOperation } from "../fields.ts";
 import {
 	type Answer,
 	type MediaNeed,
@@ -31,48 +33,66 @@ export function gemini(upstream: Upstream, transport: Transport, supplies: Reque
 		transport,
 		supplies,
 		routesModels: false,
-		needs: ({ operation, body }) => (operation === "chat" ? encoded(() => chatNeeds(body)) : []),
-		encode: (call, { model }, got = NO_INPUTS) => encode(upstream, headersFor, call, model, got),
-		decode: (status, headers, body, call) => decode(upstream, status, headers, body, call),
+		operations: Object.keys(TRANSLATIONS) as Operation[],
+		needs: ({ operation, body }) => TRANSLATIONS[operation]?.needs(body) ?? [],
+		encode(call, { model }, got = NO_INPUTS) {
+			const { state, baseUrl } = upstream;
+			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
+			const translation = TRANSLATIONS[call.operation];
+			if (!translation) throw noOperation("Gemini", call.operation);
+			const path = pathOf(model);
+			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
+			const body = translation.encode({ body: call.body, model, path, baseUrl, inputs: got });
+			return { url, headers: headersFor(call), stream: call.stream, body };
+		},
+		decode(status, headers, body, call) {
+			const answer = answerObject(upstream, status, headers, body);
+			return "object" in answer ? TRANSLATIONS[call.operation]!.decode(answer.object, call) : answer;
+		},
 		decoder: (call) => new GenerateDecoder(upstream, call),
 		listRequest: (after) => listRequest(upstream, after),
 		readList,
 	};
 }
 
+/** What a request is made of. */
+interface RequestParts {
+	readonly body: Call["body"];
+	readonly model: string;
+	/** The model with its collection. */
+	readonly path: string;
+	readonly baseUrl: string;
+	readonly inputs: RequestInputs;
+}
+
+/** How one operation is put in Gemini's words. */
+interface Translation {
+	/** Behind the model, and a colon. */
+	method(stream: boolean): string;
+	needs(body: Call["body"]): readonly MediaNeed[];
+	encode(parts: RequestParts): string;
+	decode(answer: Record<string, unknown>, call: Call): Answer | Failure;
+}
+
+/** The operations that Gemini has. */
+const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
+	chat: {
+		method: (stream) => (stream ? "streamGenerateContent?alt=sse" : "generateContent"),
+		needs: (body) => encoded(() => chatNeeds(body)),
+		encode: ({ body, model, baseUrl, inputs }) => encoded(() => generateRequest(body, model, baseUrl, inputs)),
+		decode: answerOf,
+	},
+	embeddings: {
+		method: () => "batchEmbedContents",
+		needs: () => [],
+		encode: ({ body, path }) => embedRequest(body, path),
+		decode: (answer, { body }) => embedAnswer(answer, body),
+	},
+};
+
 function chatNeeds(body: Call["body"]): MediaNeed[] {
 	const kept = toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id }));
 	return [...kept, ...mediaNeeds(readChat(body).messages)];
-}
-
-function encode(
-	upstream: Upstream,
-	headersFor: (call: Call) => Record<string, string>,
-	call: Call,
-	model: string,
-	got: RequestInputs,
-): UpstreamRequest {
-	const { state, baseUrl } = upstream;
-	if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
-	const headers = headersFor(call);
-	const path = pathOf(model);
-	const at = `${baseUrl}/${path}`;
-	switch (call.operation) {
-		case "chat": {
-			const method = call.stream ? "streamGenerateContent?alt=sse" : "generateContent";
-			const { stream } = call;
-			return {
-				url: `${at}:${method}`,
-				headers,
-				stream,
-				body: encoded(() => generateRequest(call.body, model, baseUrl, got)),
-			};
-		}
-		case "embeddings":
-			return { url: `${at}:batchEmbedContents`, headers, body: embedRequest(call.body, path) };
-		default:
-			throw unsupported("model", "Gemini has no text completions, only /v1/chat/completions");
-	}
 }
 
 /** `models/…` or `tunedModels/…`; whatever the name holds, it is one segment. */
@@ -80,12 +100,6 @@ function pathOf(model: string): string {
 	const collection = model.startsWith("tunedModels/") ? "tunedModels" : "models";
 	const name = model.startsWith(`${collection}/`) ? model.slice(collection.length + 1) : model;
 	return `${collection}/${encodeURIComponent(name.toWellFormed())}`;
-}
-
-function decode(upstream: Upstream, status: number, headers: Headers, body: string, call: Call): Answer | Failure {
-	const answer = answerObject(upstream, status, headers, body);
-	if (!("object" in answer)) return answer;
-	return call.operation === "embeddings" ? embedAnswer(answer.object, call.body) : answerOf(answer.object, call);
 }
 
 function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {
