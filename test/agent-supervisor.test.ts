@@ -204,48 +204,48 @@ describe("whatever happens", () => {
 	test.each(seeds)(
 		"there are never two containers of a replica, and in the end all is as it is wanted (world %d)",
 		(seed) => {
-			const dice = random(seed);
-			const world = new EngineWorld(dice);
+			const rng = random(seed);
+			const world = new EngineWorld(rng);
 			let wishes = keys.map((key): DesiredReplica => wanted({ key }));
 			for (let step = 0; step < 400; step++) {
-				switch (dice.below(14)) {
+				switch (rng.below(14)) {
 					case 0:
-						world.kill(world.boxes[dice.below(3)]);
+						world.kill(world.boxes[rng.below(3)]);
 						break;
 					case 1:
-						world.boxes.splice(dice.below(3), 1);
+						world.boxes.splice(rng.below(3), 1);
 						break;
 					case 2:
-						world.engineIsUp = dice.below(3) > 0;
+						world.engineIsUp = rng.below(3) > 0;
 						break;
 					case 3:
 						world.restartAgent();
 						break;
 					case 4:
-						world.readyAfter = dice.pick([2000, 20_000, Number.POSITIVE_INFINITY]);
+						world.readyAfter = rng.pick([2000, 20_000, Number.POSITIVE_INFINITY]);
 						break;
 					case 5: {
-						const box = world.boxes[dice.below(3)];
-						if (box && box.health === "up") box.health = dice.pick(["dead", "hung"] as const);
+						const box = world.boxes[rng.below(3)];
+						if (box && box.health === "up") box.health = rng.pick(["dead", "hung"] as const);
 						break;
 					}
 					case 6:
-						wishes = wishes.map((wish) => ({ ...wish, want: dice.pick(["up", "up", "asleep", "down"] as const) }));
+						wishes = wishes.map((wish) => ({ ...wish, want: rng.pick(["up", "up", "asleep", "down"] as const) }));
 						break;
 					case 7:
 						wishes = wishes.map((wish) => ({
 							...wish,
-							hash: dice.pick(["h", "h2"]),
-							image: dice.pick(["image", "new"]),
+							hash: rng.pick(["h", "h2"]),
+							image: rng.pick(["image", "new"]),
 						}));
 						break;
 					case 8:
-						world.busy = new Map(keys.map((key) => [key, dice.below(3)]));
+						world.busy = new Map(keys.map((key) => [key, rng.below(3)]));
 						break;
 				}
 				world.step(
 					wishes.map((wish) => ({ ...wish, busy: world.busy.get(wish.key) ?? 0 })),
-					dice.below(4000),
+					rng.below(4000),
 				);
 				for (const key of keys) {
 					expect(world.boxes.filter((box) => box.key === key && box.state === "running").length).toBeLessThanOrEqual(1);

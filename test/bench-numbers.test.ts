@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { parseLoad } from "./bench/client.ts";
 import { cpuMicros, median, peakRssMb, quantile, rssMb, spread } from "./bench/measure.ts";
 import { medians, type Result, ratios, type Sample } from "./bench/rounds.ts";
-import { factTable, judge, kept, loadTable, verdictTable } from "./bench/table.ts";
+import { comparison, factTable, kept, loadTable, verdictTable } from "./bench/table.ts";
 
 const SAMPLE: Sample = {
 	callsPerSecond: 1000,
@@ -68,29 +68,29 @@ test("failures of all rounds are summed up, the peak is the highest of them, all
 test("new is worse than old only by more than three percent and more than old is from old", () => {
 	const old = () => result("old", [100, 100, 100, 100]);
 	const now = (cpu: number) => result("new", [cpu, cpu, cpu, cpu]);
-	expect(judge(old(), now(103.1), old()).verdict).toBe("worse");
-	expect(judge(old(), now(103), old()).verdict).toBe("same");
-	expect(judge(old(), now(97), old()).verdict).toBe("same");
-	expect(judge(old(), now(96.9), old()).verdict).toBe("better");
+	expect(comparison(old(), now(103.1), old()).verdict).toBe("worse");
+	expect(comparison(old(), now(103), old()).verdict).toBe("same");
+	expect(comparison(old(), now(97), old()).verdict).toBe("same");
+	expect(comparison(old(), now(96.9), old()).verdict).toBe("better");
 	// Old is 10 % from old by its median: then 8 % tell nothing.
 	const again = result("old again", [110, 110, 110, 110]);
-	expect(judge(old(), now(113), again)).toMatchObject({ old: 105, now: 113, verdict: "same" });
-	expect(judge(old(), now(113), again).spread).toBeCloseTo(0.1);
+	expect(comparison(old(), now(113), again)).toMatchObject({ old: 105, now: 113, verdict: "same" });
+	expect(comparison(old(), now(113), again).spread).toBeCloseTo(0.1);
 	// The medians agree, the rounds do not.
 	const restless = result("old again", [80, 90, 110, 120]);
-	expect(judge(old(), now(110), restless).spread).toBeCloseTo(0.125);
-	expect(judge(old(), now(110), restless).verdict).toBe("same");
+	expect(comparison(old(), now(110), restless).spread).toBeCloseTo(0.125);
+	expect(comparison(old(), now(110), restless).verdict).toBe("same");
 });
 
 test("numbers of calls that failed, or of answers that were wrong, are no verdict", () => {
 	const old = result("old", [100]);
-	expect(judge(old, result("new", [50], { failed: 1 }), old).verdict).toBe("failed");
-	expect(judge(old, result("new", [50], {}, ["another content"]), old).verdict).toBe("failed");
-	expect(judge(result("old", [100], { failed: 1 }), result("new", [50]), old).verdict).toBe("failed");
+	expect(comparison(old, result("new", [50], { failed: 1 }), old).verdict).toBe("failed");
+	expect(comparison(old, result("new", [50], {}, ["another content"]), old).verdict).toBe("failed");
+	expect(comparison(result("old", [100], { failed: 1 }), result("new", [50]), old).verdict).toBe("failed");
 });
 
 test("a verdict's line has old, new, their ratio and what old differs by from old", () => {
-	const verdict = judge(result("old", [100]), result("new", [120]), result("old", [110]));
+	const verdict = comparison(result("old", [100]), result("new", [120]), result("old", [110]));
 	const table = verdictTable([{ name: "whole", verdict, remark: "why" }]);
 	expect(cells(table, 0)).toEqual(["whole", "105", "120", "1.143", "± 10.0 %", "worse: why"]);
 });

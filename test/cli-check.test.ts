@@ -81,7 +81,7 @@ models:
 		}
 	});
 
-	test("refuses what a start would refuse: a target that leads nowhere, an open door, a CA file that is not there", async () => {
+	test("refuses what a start would refuse: a target that leads nowhere, an open port without keys, a CA file that is not there", async () => {
 		using home = directory({
 			"target.yaml": "models: [{ name: fast, targets: [nowhere/x] }]",
 			"door.yaml": "server: { host: 0.0.0.0 }",
@@ -107,9 +107,9 @@ models:
 			/agent\.vllm_url\) leads back/,
 		],
 		["an address with a fragment", [], { VLLM_BASE_URL: "http://localhost:8001/#v1" }, /VLLM_BASE_URL/],
-		["an open door", ["agent.yaml"], {}, /0\.0\.0\.0 without a key.*ROUTER_AGENT_TOKEN/],
+		["an open port", ["agent.yaml"], {}, /0\.0\.0\.0 without a key.*ROUTER_AGENT_TOKEN/],
 		[
-			"an open door behind a router with keys",
+			"an open port behind a router with keys",
 			["agent.yaml"],
 			{ ROUTER_API_KEYS: "router-secret" },
 			/ROUTER_AGENT_TOKEN/,

@@ -61,8 +61,8 @@ test.each([
 	["/metrics", 401],
 	["/swagger/json", undefined],
 ])("pages are shut one by one: %s", (path, status) => {
-	const door = pageAccess({ metrics: "admin", swagger: "open" }, createAdminAccess([]), clientAddresses([]));
-	expect(door(request({}, path), from("10.0.0.1"))?.status).toBe(status);
+	const access = pageAccess({ metrics: "admin", swagger: "open" }, createAdminAccess([]), clientAddresses([]));
+	expect(access(request({}, path), from("10.0.0.1"))?.status).toBe(status);
 });
 
 test("limits by address count each client of a trusted proxy for itself", async () => {

@@ -251,7 +251,7 @@ needing("docker").describe("an engine", () => {
 
 describe("a CLI that", () => {
 	/** A program named `docker` that writes down its words and goes on with `script`. */
-	function standIn(script: string) {
+	function fakeDocker(script: string) {
 		const bin = mkdtempSync(join(dir, "bin-"));
 		writeFileSync(join(bin, "docker"), `#!/bin/sh\nprintf '%s\\n' "$*" >> '${bin}/calls'\n${script}\n`);
 		chmodSync(join(bin, "docker"), 0o755);
@@ -268,13 +268,13 @@ describe("a CLI that", () => {
 	});
 
 	test("hangs is ended at the deadline", async () => {
-		const docker = dockerOf(standIn("exec sleep 600").env, { deadlineMs: 100 });
+		const docker = dockerOf(fakeDocker("exec sleep 600").env, { deadlineMs: 100 });
 		expect((await failureOf(docker.containers("a"))).problem).toBe("timeout");
 		expect((await failureOf(docker.stop("a", 0))).problem).toBe("timeout");
 	});
 
 	test("pulls in silence is ended; one that is aborted, too", async () => {
-		const { env } = standIn("echo 'a3ed95caeb02: Pulling fs layer'; exec sleep 600");
+		const { env } = fakeDocker("echo 'a3ed95caeb02: Pulling fs layer'; exec sleep 600");
 		const lines: string[] = [];
 		const silent = dockerOf(env, { pullSilenceMs: 1000 }).pull(
 			"a",
@@ -289,19 +289,19 @@ describe("a CLI that", () => {
 	});
 
 	test("prints something else than JSON", async () => {
-		const failure = await failureOf(dockerOf(standIn("echo json").env).containers("a"));
+		const failure = await failureOf(dockerOf(fakeDocker("echo json").env).containers("a"));
 		expect([failure.problem, failure.message]).toEqual(["failed", "`docker inspect` printed something else than JSON"]);
 	});
 
 	test("lists a container that goes before it is looked at", async () => {
-		const { env } = standIn(
+		const { env } = fakeDocker(
 			'case $1 in ps) echo a; echo b;; *) echo "[{\\"Id\\":\\"a\\"}]"; echo "Error: No such container: b" >&2; exit 1;; esac',
 		);
 		expect((await dockerOf(env).containers("x")).map(({ id }) => id)).toEqual(["a"]);
 	});
 
 	test("is asked in words that no name can turn into a flag", async () => {
-		const { env, calls } = standIn('[ "$1" != run ] || echo id');
+		const { env, calls } = fakeDocker('[ "$1" != run ] || echo id');
 		const docker = dockerOf(env);
 		await docker.stop("--all", 3.2);
 		await docker.remove("--all");

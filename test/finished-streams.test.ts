@@ -13,10 +13,10 @@ afterAll(() => {
 	upstream.stop();
 	other.stop();
 });
-const patience = { stall: "400ms", first_token: "20s" };
+const timeouts = { stall: "400ms", first_token: "20s" };
 const router = pipeline({
 	config: {
-		timeouts: patience,
+		timeouts,
 		providers: {
 			box: { type: "vllm", base_url: upstream.origin },
 			other: { type: "vllm", base_url: other.origin },

@@ -18,9 +18,9 @@ function randomSource(seed: number): () => number {
 	return () => source.below(1e9) / 1e9;
 }
 
-type Told = Partial<Omit<AgentView, "models">> & { models?: (string | ModelReport)[] };
+type ReportedAgent = Partial<Omit<AgentView, "models">> & { models?: (string | ModelReport)[] };
 
-function agent(name: string, { models = ["qwen"], ...rest }: Told = {}): AgentView {
+function agent(name: string, { models = ["qwen"], ...rest }: ReportedAgent = {}): AgentView {
 	const reports = models.map((each): ModelReport => (typeof each === "string" ? { name: each, state: "ready" } : each));
 	return {
 		name,

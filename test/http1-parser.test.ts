@@ -112,12 +112,12 @@ test.each([
 });
 
 test("any body in any chunks, cut anywhere, comes out whole", () => {
-	const dice = random(7);
+	const rng = random(7);
 	for (let round = 0; round < 300; round++) {
-		const body = Buffer.from(Array.from({ length: dice.below(401) }, () => dice.below(256)));
+		const body = Buffer.from(Array.from({ length: rng.below(401) }, () => rng.below(256)));
 		const wire: Buffer[] = [Buffer.from(CHUNKED)];
 		for (let at = 0; at < body.length; ) {
-			const size = 1 + dice.below(60);
+			const size = 1 + rng.below(60);
 			const piece = body.subarray(at, at + size);
 			wire.push(Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n"));
 			at += size;
@@ -126,7 +126,7 @@ test("any body in any chunks, cut anywhere, comes out whole", () => {
 		const parser = new AnswerParser();
 		const out: Buffer[] = [];
 		for (let at = 0; at < whole.length; ) {
-			const size = 1 + dice.below(90);
+			const size = 1 + rng.below(90);
 			const bytes = parser.push(Buffer.from(whole.subarray(at, at + size)));
 			if (bytes) out.push(bytes);
 			at += size;

@@ -11,9 +11,9 @@ function server() {
 
 test("is lifted from a call that takes its time, and restored when that is over", async () => {
 	const bun = server();
-	const patience = new IdleTimeoutLift(bun, request);
+	const lift = new IdleTimeoutLift(bun, request);
 	while (bun.said.length === 0) await Bun.sleep(5);
-	patience.over();
+	lift.over();
 	expect(bun.said).toEqual([0, IDLE_SECONDS]);
 });
 

@@ -1,39 +1,35 @@
-/** Imports go one way (CONTRIBUTING.md, "The import order"), and each dangerous thing has one place. */
-import { expect, test } from "bun:test";
-import { join, relative, resolve } from "node:path";
+/**
+ * The shape of the source: imports go one way (CONTRIBUTING.md, "The import order"), each dangerous thing has one place, one name means one
+ * thing, and files and functions are short enough to read.
+ */
+import { describe, expect, test } from "bun:test";
+import { basename } from "node:path";
 import { ROWS } from "./kit/import-order.ts";
+import { functionsIn, importsOf, type SourceFile, sourcesOf } from "./kit/source.ts";
 
-const SRC = resolve(import.meta.dir, "../src");
 /** Files of src/ itself that are no foundation but the entry. */
 const ENTRY = ["main.ts", "cli.ts"];
 
-const files = [...new Bun.Glob("**/*.ts").scanSync(SRC)].filter((file) => !file.endsWith(".d.ts"));
-const sources = await Promise.all(files.map(async (file) => ({ file, text: await Bun.file(join(SRC, file)).text() })));
+const sources = await sourcesOf("src");
+const tests = await sourcesOf("test");
 
-/** `proxy/relay.ts` → `proxy`; an entry counts as `cli`, the other files of src/ as the ground everyone stands on. */
+/** `proxy/relay.ts` → `proxy`; an entry counts as `cli`, the other files of src/ as the lowest room. */
 function folder(file: string): string {
 	if (ENTRY.includes(file)) return "cli";
 	return file.includes("/") ? file.slice(0, file.indexOf("/")) : "";
 }
 const rowOf = (name: string) => ROWS.findIndex((row) => row.includes(name));
 
-/** Paths below src/ that a file imports, types and `await import(…)` included. */
-function importsOf(file: string, text: string): string[] {
-	const found = text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]+)"/g);
-	return [...found].map(([, path]) => relative(SRC, resolve(SRC, file, "..", path!)));
-}
-
 test("every folder has its row", () => {
-	expect(files.filter((file) => rowOf(folder(file)) === -1)).toEqual([]);
-	expect(sources.flatMap(({ file, text }) => importsOf(file, text)).length).toBeGreaterThan(100);
+	expect(sources.map(({ file }) => file).filter((file) => rowOf(folder(file)) === -1)).toEqual([]);
+	expect(sources.flatMap(importsOf).length).toBeGreaterThan(100);
 });
 
 test("a file imports its own folder and those below, nothing above or beside", () => {
-	const wrong = sources.flatMap(({ file, text }) =>
-		importsOf(file, text)
-			.filter((path) => !path.startsWith(".."))
-			.filter((path) => folder(path) !== folder(file) && rowOf(folder(path)) >= rowOf(folder(file)))
-			.map((path) => `${file} → ${path}`),
+	const wrong = sources.flatMap((source) =>
+		importsOf(source)
+			.filter((path) => folder(path) !== folder(source.file) && rowOf(folder(path)) >= rowOf(folder(source.file)))
+			.map((path) => `${source.file} → ${path}`),
 	);
 	expect(wrong).toEqual([]);
 });
@@ -43,7 +39,7 @@ test.each([
 	["Bun.spawn", /\bBun\.spawn/, ["agent/docker/command.ts"]],
 	["bun:sqlite", /"bun:sqlite"/, ["store/database-file.ts", "store/merge.ts", "store/directory-lock.ts"]],
 	[
-		// Where the calendar is meant, or a time that others are told. Durations: performance.now(), steadyTime().
+		// Calendar time, and times that other machines get. Durations: performance.now(), steadyTime().
 		"Date.now",
 		/\bDate\.now\b/,
 		[
@@ -72,12 +68,166 @@ test.each([
 	["ioredis", /"ioredis"/, ["store/redis-client.ts"]],
 	["node:child_process", /"(?:node:)?child_process"/, []],
 ] as [string, RegExp, string[]][])("%s stands only where it may", (_, pattern, allowed) => {
-	// Comments may speak of it.
-	const code = (text: string) => text.replace(/\/\*[\s\S]*?\*\/|(?<![:"])\/\/.*$/gm, "");
 	expect(
 		sources
-			.filter(({ text }) => pattern.test(code(text)))
+			.filter(({ code }) => pattern.test(code))
 			.map(({ file }) => file)
 			.sort(),
 	).toEqual([...allowed].sort());
+});
+
+describe("one name, one thing", () => {
+	/** Upstreams' and clients' wires have like parts, which are named alike. */
+	const isWire = (file: string) => /^(?:providers|dialects)\/./.test(file);
+	/** The entries under which several files stand. */
+	function shared(entries: readonly (readonly [name: string, file: string])[]): string[] {
+		const byName = Map.groupBy(entries, ([name]) => name);
+		return [...byName].flatMap(([name, found]) => {
+			const files = found.map(([, file]) => file);
+			return files.length < 2 || files.every(isWire) ? [] : [`${name}: ${files.join(", ")}`];
+		});
+	}
+
+	test("no two files have one name", () => {
+		expect(shared(sources.map(({ file }) => [basename(file), file]))).toEqual([]);
+	});
+});
+
+describe("names are the field's words", () => {
+	/** Metaphors that types, functions and variables once had; what stands for them now is plain from the code. */
+	const OLD_NAMES = [
+		"House",
+		"HouseTools",
+		"createHouse",
+		"Office",
+		"openOffice",
+		"takeOrder",
+		"Turnstile",
+		"Pass",
+		"Bound",
+		"Verdict",
+		"Guest",
+		"SpendBoard",
+		"Young",
+		"Patience",
+		"Told",
+		"Keep",
+		"Supplies",
+		"Opened",
+		"Judged",
+		"judge",
+		"Setback",
+		"Need",
+		"isHasty",
+		"isImpatient",
+		"isUnasked",
+		"tellsLoading",
+		"endOfTurn",
+		"callAs",
+		"standIn",
+		"isGood",
+		"desk",
+		"office",
+		"deeds",
+		"Deeds",
+		"mendStore",
+		"nearPaths",
+		"pageDoor",
+		"PageDoor",
+		"gatekeeper",
+		"unkept",
+		"keptOrThrow",
+		"keepFixed",
+		"mendVariables",
+		"mendSettings",
+	];
+	const OLD_FILES = [
+		"gatekeeper",
+		"page-door",
+		"request-line",
+		"patience",
+		"idle",
+		"call-back",
+		"young",
+		"settlement",
+		"audience",
+		"decoded-answer",
+		"resumed-decoder",
+		"guarded-decoder",
+		"flight",
+		"repeats",
+		"second-level",
+		"redis-level",
+		"judge",
+		"splices",
+		"thoughts",
+		"book",
+		"deeds",
+		"standing",
+		"joined",
+		"blueprints",
+		"families",
+		"order",
+		"office",
+		"office-text",
+		"expects",
+		"finish",
+		"fixed",
+		"mistake",
+		"nearest",
+		"named-file",
+		"door",
+		"limiter-script",
+		"limit-answer",
+		"own-spend",
+		"keyless",
+		"biller",
+		"house",
+		"near-path",
+		"mended",
+		"pasted",
+		"start-error",
+		"together",
+	];
+	const isOld = new RegExp(`(?<![\\w$])(?:${OLD_NAMES.join("|")})(?![\\w$])`, "g");
+	/** What no comment says either. */
+	const METAPHORS = /SpendBoard|gatekeeper|\boffice\b|\bdesk\b/gi;
+	/** The lists themselves. */
+	const others = tests.filter(({ file }) => file !== "imports.test.ts" && file !== "pages.test.ts");
+	const found = (from: readonly SourceFile[], read: (source: SourceFile) => RegExpMatchArray | null) =>
+		from.flatMap((source) => [...new Set(read(source))].map((name) => `${source.file}: ${name}`));
+
+	test("no old name is left in code", () => {
+		// Texts may speak as they like.
+		const names = ({ code }: SourceFile) => code.replace(/"(?:[^"\\\n]|\\.)*"/g, '""').match(isOld);
+		expect(found([...sources, ...others], names)).toEqual([]);
+	});
+
+	test("no metaphor is left in comments", () => {
+		expect(found([...sources, ...others], ({ comments }) => comments.match(METAPHORS))).toEqual([]);
+	});
+
+	test("no file has an old name", () => {
+		const names = [...sources, ...tests].map(({ file }) => file);
+		expect(names.filter((file) => OLD_FILES.includes(basename(file).replace(/(?:\.test)?\.ts$/, "")))).toEqual([]);
+	});
+});
+
+describe("short enough to read", () => {
+	const lengthOf = ({ text }: SourceFile) => text.split("\n").length - 1;
+
+	test("the median file of src/ has 70 to 130 lines", () => {
+		const lengths = sources.map(lengthOf).sort((a, b) => a - b);
+		const median = lengths[Math.floor(lengths.length / 2)]!;
+		expect(median).toBeWithin(70, 131);
+	});
+
+	test("a function's length is counted from its head to its closing brace", () => {
+		const body = "\t\tstep();\n".repeat(3);
+		const text = `class A {\n\tfirst(): void {\n${body}\t}\n\n\tsecond(\n\t\tlong: string,\n\t): Promise<void> {\n${body}\t}\n}\n`;
+		expect(functionsIn(text)).toEqual([
+			{ head: "first(): void {", line: 2, lines: 5 },
+			{ head: "second(", line: 8, lines: 7 },
+		]);
+	});
 });

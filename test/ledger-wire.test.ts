@@ -31,7 +31,7 @@ const ADMIN = "admin-key-of-the-test";
 
 const all = FOLDERS.flatMap(recordings);
 /** Failed attempts, which cost their callers nothing; `/v1/responses` is not spoken; this one's error comes after its first bytes. */
-const isGood = ({ id, request, response }: Recording) =>
+const isAnswered = ({ id, request, response }: Recording) =>
 	response.status === 200 &&
 	!request?.path?.endsWith("/v1/responses") &&
 	![
@@ -40,7 +40,7 @@ const isGood = ({ id, request, response }: Recording) =>
 		"gemini/prompt-blocked-safety-stream",
 		"gemini/google-model-safety-settings",
 	].includes(id);
-const good = all.filter(isGood).map(withEvents);
+const good = all.filter(isAnswered).map(withEvents);
 
 /** Recorded without `alt=sse`, whose form the router always asks for: the pieces, as events. */
 function withEvents(recording: Recording): Recording {

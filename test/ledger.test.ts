@@ -195,17 +195,17 @@ describe("what is kept", () => {
 		for (let at = 0; at < 5_000; at++) {
 			now += below(120_000);
 			const key = pick(["a", "b", undefined]);
-			const isGood = below(5) > 0;
+			const isAnswered = below(5) > 0;
 			const isPriced = below(4) > 0;
 			const call = settled({
 				key,
 				keyId: key && `config:${key}`,
 				user: pick(["bob", "eve", undefined]),
 				model: pick(["fast", "slow"]),
-				status: isGood ? 200 : 502,
-				tokens: isGood ? { input: below(1_000), output: below(100) } : undefined,
-				cost: isGood && isPriced ? below(1_000) / 1e6 : undefined,
-				bill: isGood ? { source: isPriced ? "list" : "none", isEstimated: false } : undefined,
+				status: isAnswered ? 200 : 502,
+				tokens: isAnswered ? { input: below(1_000), output: below(100) } : undefined,
+				cost: isAnswered && isPriced ? below(1_000) / 1e6 : undefined,
+				bill: isAnswered ? { source: isPriced ? "list" : "none", isEstimated: false } : undefined,
 			});
 			ledger.sink.callSettled(call);
 			const day = new Date(now).toISOString().slice(0, 10);
@@ -215,8 +215,8 @@ describe("what is kept", () => {
 			sums.calls++;
 			sums.cost += call.cost ?? 0;
 			sums.in += call.tokens?.input ?? 0;
-			if (isGood && !isPriced) sums.unpriced++;
-			if (!isGood) sums.failed++;
+			if (isAnswered && !isPriced) sums.unpriced++;
+			if (!isAnswered) sums.failed++;
 		}
 		ledger.flush();
 		const groups = usageBy(store.ledger.usage("2026-03-30", "2026-04-30"), ["day", "key", "model"]);

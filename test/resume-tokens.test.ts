@@ -17,7 +17,7 @@ afterAll(() => {
 
 const PROMPT = 37;
 
-interface Asked {
+interface RequestBody {
 	readonly messages: readonly { readonly content: string }[];
 	readonly continue_final_message?: boolean;
 	readonly max_tokens?: number;
@@ -35,7 +35,7 @@ function vllm(
 	countsChunks = true,
 ): Script {
 	return async (connection) => {
-		const body = JSON.parse(connection.request.body) as Asked;
+		const body = JSON.parse(connection.request.body) as RequestBody;
 		const begun = body.continue_final_message ? body.messages.at(-1)!.content : "";
 		let at = 0;
 		for (let length = 0; length < begun.length; at++) length += tokens[at]!.length;
@@ -90,7 +90,7 @@ async function ask(body: Json, providers: Json = {}) {
 		router,
 	};
 }
-const asked = (upstream: typeof first, nth = 0) => JSON.parse(upstream.received[nth]!.body) as Asked;
+const asked = (upstream: typeof first, nth = 0) => JSON.parse(upstream.received[nth]!.body) as RequestBody;
 
 describe("an upstream that packs several tokens into a chunk", () => {
 	test.each([1, 2, 3, 5, 8])(

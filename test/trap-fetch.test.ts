@@ -1,4 +1,4 @@
-/** Runtime traps, "Outgoing fetch": what Bun's client does unasked, seen from the upstream's socket. */
+/** Outgoing fetch: what Bun's client does unasked, seen from the upstream's socket. */
 
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { gzipSync } from "bun";

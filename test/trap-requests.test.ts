@@ -1,4 +1,4 @@
-/** Runtime traps, "Elysia": bodies arrive as they were sent, and every wrong call gets its own clear answer. */
+/** Elysia: bodies arrive as they were sent, and every wrong call gets its own clear answer. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { clientError } from "./kit/contract.ts";
 import { dialect } from "./kit/dialects.ts";

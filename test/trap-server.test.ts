@@ -1,4 +1,4 @@
-/** Runtime traps, "The server": what Bun and Elysia answer, cut or allow before any code of ours is asked. */
+/** The server: what Bun and Elysia answer, cut or allow before any code of ours is asked. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { clientError } from "./kit/contract.ts";
 import { goodStream } from "./kit/events.ts";

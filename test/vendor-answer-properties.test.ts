@@ -14,29 +14,29 @@ import { folded } from "./kit/folded.ts";
 import { configOf } from "./kit/pipeline.ts";
 import { type Random, random } from "./kit/random.ts";
 
-const count = (dice: Random) => dice.pick([0, 1, 7, 1234, undefined, null, -5, 1.5, "9"]);
+const count = (rng: Random) => rng.pick([0, 1, 7, 1234, undefined, null, -5, 1.5, "9"]);
 
 test("usage adds up, whatever a vendor counts", () => {
 	for (let seed = 0; seed < 1000; seed++) {
-		const dice = random(seed);
+		const rng = random(seed);
 		const claude = {
-			input_tokens: count(dice),
-			output_tokens: count(dice),
-			cache_creation_input_tokens: count(dice),
-			cache_read_input_tokens: count(dice),
-			output_tokens_details: dice.pick([undefined, null, { thinking_tokens: count(dice) }]),
+			input_tokens: count(rng),
+			output_tokens: count(rng),
+			cache_creation_input_tokens: count(rng),
+			cache_read_input_tokens: count(rng),
+			output_tokens_details: rng.pick([undefined, null, { thinking_tokens: count(rng) }]),
 		};
 		const details = [
-			{ modality: "IMAGE", tokenCount: count(dice) },
+			{ modality: "IMAGE", tokenCount: count(rng) },
 			{ modality: "TEXT", tokenCount: 3 },
 		];
 		const gemini = {
-			promptTokenCount: count(dice),
-			candidatesTokenCount: count(dice),
-			thoughtsTokenCount: count(dice),
-			toolUsePromptTokenCount: count(dice),
-			cachedContentTokenCount: count(dice),
-			promptTokensDetails: dice.pick([undefined, details]),
+			promptTokenCount: count(rng),
+			candidatesTokenCount: count(rng),
+			thoughtsTokenCount: count(rng),
+			toolUsePromptTokenCount: count(rng),
+			cachedContentTokenCount: count(rng),
+			promptTokensDetails: rng.pick([undefined, details]),
 		};
 		for (const tokens of [claudeTokens(claude), geminiTokens(gemini)]) {
 			const usage = chatUsage(tokens);
@@ -50,12 +50,12 @@ test("usage adds up, whatever a vendor counts", () => {
 });
 
 const WORDS = ["Grüße ", "你好", " 🙂", '"quoted" \\ ', "\n\ndata: x\n\n", "{", " [DONE]"];
-const words = (dice: Random) => Array.from({ length: 1 + dice.below(6) }, () => dice.pick(WORDS)).join("");
+const words = (rng: Random) => Array.from({ length: 1 + rng.below(6) }, () => rng.pick(WORDS)).join("");
 /** A text in pieces, cut anywhere but inside a character. */
-const pieces = (dice: Random, text: string) => {
+const pieces = (rng: Random, text: string) => {
 	const characters = [...text];
 	const made: string[] = [];
-	while (characters.length > 0) made.push(characters.splice(0, 1 + dice.below(4)).join(""));
+	while (characters.length > 0) made.push(characters.splice(0, 1 + rng.below(4)).join(""));
 	return made;
 };
 
@@ -64,7 +64,7 @@ const upstream = (name: string) => upstreams.find((each) => each.name === name)!
 const call = { body: { model: "asked", stream_options: { include_usage: true } } } as unknown as Call;
 
 /** What a decoder makes of a stream whose bytes come in random pieces, and what it keeps. */
-function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: string; keeps: StoredThinking[] } {
+function decoded(decoder: StreamDecoder, sse: string, rng: Random): { text: string; keeps: StoredThinking[] } {
 	const splitter = new SseSplitter();
 	const bytes = Buffer.from(sse);
 	let text = "";
@@ -78,7 +78,7 @@ function decoded(decoder: StreamDecoder, sse: string, dice: Random): { text: str
 		}
 	};
 	for (let at = 0; at < bytes.length; ) {
-		const end = at + 1 + dice.below(200);
+		const end = at + 1 + rng.below(200);
 		take(splitter.push(bytes.subarray(at, end)));
 		at = end;
 	}
@@ -119,22 +119,22 @@ function expectSame(whole: string, stream: string): void {
 
 test("Anthropic's stream, added up, is the whole answer", () => {
 	for (let seed = 0; seed < 200; seed++) {
-		const dice = random(seed);
-		const content = Array.from({ length: dice.below(6) }, (_, index): Loose => {
-			switch (dice.below(4)) {
+		const rng = random(seed);
+		const content = Array.from({ length: rng.below(6) }, (_, index): Loose => {
+			switch (rng.below(4)) {
 				case 0:
-					return { type: "thinking", thinking: dice.pick(["", words(dice)]), signature: `sig${index}` };
+					return { type: "thinking", thinking: rng.pick(["", words(rng)]), signature: `sig${index}` };
 				case 1:
 					return { type: "redacted_thinking", data: `data${index}` };
 				case 2: {
-					const input = dice.pick([{}, { a: words(dice) }, { n: [1, { b: null }] }]);
+					const input = rng.pick([{}, { a: words(rng) }, { n: [1, { b: null }] }]);
 					return { type: "tool_use", id: `toolu_${index}`, name: "f", input };
 				}
 				default:
-					return { type: "text", text: words(dice) };
+					return { type: "text", text: words(rng) };
 			}
 		});
-		const stop_reason = dice.pick([
+		const stop_reason = rng.pick([
 			"end_turn",
 			"tool_use",
 			"max_tokens",
@@ -143,10 +143,10 @@ test("Anthropic's stream, added up, is the whole answer", () => {
 			"pause_turn",
 			"new_one",
 		]);
-		const stop_details = stop_reason === "refusal" ? { type: "refusal", explanation: dice.pick([null, "No."]) } : null;
+		const stop_details = stop_reason === "refusal" ? { type: "refusal", explanation: rng.pick([null, "No."]) } : null;
 		const usage = {
 			input_tokens: 3,
-			cache_read_input_tokens: dice.below(9),
+			cache_read_input_tokens: rng.below(9),
 			cache_creation_input_tokens: 1,
 			output_tokens: 7,
 		};
@@ -165,23 +165,23 @@ test("Anthropic's stream, added up, is the whole answer", () => {
 				type: "message_start",
 				message: { ...message, content: [], stop_reason: null, usage: { ...usage, output_tokens: 1 } },
 			},
-			...content.flatMap((block, index) => blockEvents(dice, block, index)),
+			...content.flatMap((block, index) => blockEvents(rng, block, index)),
 			{ type: "message_delta", delta: { stop_reason, stop_details }, usage: { output_tokens: 7 } },
 			{ type: "message_stop" },
 		];
 		const sse = events
-			.flatMap((event) => (dice.below(5) === 0 ? [event, { type: "ping" }] : [event]))
-			.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}${" ".repeat(dice.below(9))}\n\n`)
+			.flatMap((event) => (rng.below(5) === 0 ? [event, { type: "ping" }] : [event]))
+			.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}${" ".repeat(rng.below(9))}\n\n`)
 			.join("");
 		const whole = claudeAnswer(JSON.stringify(message), message as never);
 		if ("kind" in whole) throw new Error(whole.message);
-		const { text, keeps } = decoded(new MessageDecoder(upstream("anthropic"), call), sse, dice);
+		const { text, keeps } = decoded(new MessageDecoder(upstream("anthropic"), call), sse, rng);
 		expectSame(whole.body, text);
 		expect(keeps).toEqual([...(whole.keeps ?? [])]);
 	}
 });
 
-function blockEvents(dice: Random, block: Loose, index: number): { type: string; [field: string]: unknown }[] {
+function blockEvents(rng: Random, block: Loose, index: number): { type: string; [field: string]: unknown }[] {
 	const delta = (of: Loose) => ({ type: "content_block_delta", index, delta: of });
 	const start = (content_block: Loose) => ({ type: "content_block_start", index, content_block });
 	const stop = { type: "content_block_stop", index };
@@ -189,19 +189,19 @@ function blockEvents(dice: Random, block: Loose, index: number): { type: string;
 		case "text":
 			return [
 				start({ type: "text", text: "" }),
-				...pieces(dice, block["text"]).map((text) => delta({ type: "text_delta", text })),
+				...pieces(rng, block["text"]).map((text) => delta({ type: "text_delta", text })),
 				stop,
 			];
 		case "thinking":
 			return [
 				start({ type: "thinking", thinking: "", signature: "" }),
-				...pieces(dice, block["thinking"]).map((thinking) => delta({ type: "thinking_delta", thinking })),
+				...pieces(rng, block["thinking"]).map((thinking) => delta({ type: "thinking_delta", thinking })),
 				delta({ type: "signature_delta", signature: block["signature"] }),
 				stop,
 			];
 		case "tool_use": {
 			const json = JSON.stringify(block["input"]);
-			const parts = json === "{}" && dice.below(2) === 0 ? [""] : pieces(dice, json);
+			const parts = json === "{}" && rng.below(2) === 0 ? [""] : pieces(rng, json);
 			return [
 				start({ ...block, input: {} }),
 				...parts.map((partial_json) => delta({ type: "input_json_delta", partial_json })),
@@ -215,34 +215,34 @@ function blockEvents(dice: Random, block: Loose, index: number): { type: string;
 
 test("Gemini's stream, added up, is the whole answer", () => {
 	for (let seed = 0; seed < 200; seed++) {
-		const dice = random(seed);
-		const candidates = Array.from({ length: 1 + dice.below(2) }, (_, index) => {
-			const parts = Array.from({ length: dice.below(5) }, (_, at): Loose => {
-				const signed = dice.below(3) === 0 ? { thoughtSignature: `sig${index}${at}` } : {};
-				switch (dice.below(5)) {
+		const rng = random(seed);
+		const candidates = Array.from({ length: 1 + rng.below(2) }, (_, index) => {
+			const parts = Array.from({ length: rng.below(5) }, (_, at): Loose => {
+				const signed = rng.below(3) === 0 ? { thoughtSignature: `sig${index}${at}` } : {};
+				switch (rng.below(5)) {
 					case 0:
-						return { text: words(dice), thought: true };
+						return { text: words(rng), thought: true };
 					case 1:
 						return {
 							functionCall: {
-								...(dice.below(2) === 0 ? { id: `id${index}${at}` } : {}),
+								...(rng.below(2) === 0 ? { id: `id${index}${at}` } : {}),
 								name: "f",
-								args: { a: words(dice) },
+								args: { a: words(rng) },
 							},
 							...signed,
 						};
 					case 2:
-						return { inlineData: { mimeType: "image/png", data: "AAAA" }, thought: dice.below(4) === 0, ...signed };
+						return { inlineData: { mimeType: "image/png", data: "AAAA" }, thought: rng.below(4) === 0, ...signed };
 					default:
-						return { text: words(dice), ...signed };
+						return { text: words(rng), ...signed };
 				}
 			});
-			const finishReason = dice.pick(["STOP", "MAX_TOKENS", "SAFETY", "RECITATION"]);
+			const finishReason = rng.pick(["STOP", "MAX_TOKENS", "SAFETY", "RECITATION"]);
 			return { content: { role: "model", parts }, finishReason, index };
 		});
 		const usageMetadata = {
 			promptTokenCount: 11,
-			candidatesTokenCount: dice.below(90),
+			candidatesTokenCount: rng.below(90),
 			thoughtsTokenCount: 4,
 			totalTokenCount: 0,
 		};
@@ -258,35 +258,35 @@ test("Gemini's stream, added up, is the whole answer", () => {
 				...content.parts.flatMap((part) => {
 					const { text, thoughtSignature, ...rest } = part;
 					if (text === undefined) return [pieceOf(index, [part])];
-					const cut = pieces(dice, text).map((each): Loose => ({ ...rest, text: each }));
+					const cut = pieces(rng, text).map((each): Loose => ({ ...rest, text: each }));
 					if (thoughtSignature) cut.at(-1)!["thoughtSignature"] = thoughtSignature;
 					return cut.map((each) => pieceOf(index, [each]));
 				}),
 			]),
 			{ candidates: candidates.map(({ finishReason, index }) => ({ finishReason, index })), usageMetadata, ...head },
 		];
-		const ending = dice.pick(["\n\n", "\r\n\r\n"]);
+		const ending = rng.pick(["\n\n", "\r\n\r\n"]);
 		const sse = events.map((event) => `data: ${JSON.stringify(event)}${ending}`).join("");
 		const whole = geminiAnswer({ candidates, usageMetadata, ...head }, call);
 		if ("kind" in whole) throw new Error(whole.message);
-		const { text, keeps } = decoded(new GenerateDecoder(upstream("gemini"), call), sse, dice);
+		const { text, keeps } = decoded(new GenerateDecoder(upstream("gemini"), call), sse, rng);
 		expectSame(whole.body, text);
 		expect(keeps).toEqual([...(whole.keeps ?? [])]);
 	}
 });
 
 /** The same JSON with one value in it replaced by another. */
-function mutated(dice: Random, value: unknown): unknown {
-	if (typeof value === "object" && value !== null && dice.below(4) > 0) {
+function mutated(rng: Random, value: unknown): unknown {
+	if (typeof value === "object" && value !== null && rng.below(4) > 0) {
 		const keys = Object.keys(value);
 		if (keys.length > 0) {
-			const key = dice.pick(keys);
-			const inner = mutated(dice, (value as Json)[key]);
+			const key = rng.pick(keys);
+			const inner = mutated(rng, (value as Json)[key]);
 			if (Array.isArray(value)) return value.map((each, index) => (String(index) === key ? inner : each));
 			return { ...value, [key]: inner };
 		}
 	}
-	return dice.pick<unknown>([null, "", "x", -1, 1.5, true, [], [null], {}, { a: {} }, [[[]]]]);
+	return rng.pick<unknown>([null, "", "x", -1, 1.5, true, [], [null], {}, { a: {} }, [[[]]]]);
 }
 
 test("answers of any shape are answers or failures of the vendor, never a fault of the router's", () => {
@@ -318,18 +318,18 @@ test("answers of any shape are answers or failures of the vendor, never a fault 
 		{ type: "error", error: { type: "overloaded_error", message: "Overloaded" } },
 	];
 	for (let seed = 0; seed < 3000; seed++) {
-		const dice = random(seed);
-		const odd = mutated(dice, message);
+		const rng = random(seed);
+		const odd = mutated(rng, message);
 		expect(claudeAnswer(JSON.stringify(odd), odd)).toBeObject();
-		expect(geminiAnswer(mutated(dice, generated), call)).toBeObject();
+		expect(geminiAnswer(mutated(rng, generated), call)).toBeObject();
 		const claude = new MessageDecoder(upstream("anthropic"), call);
 		const gemini = new GenerateDecoder(upstream("gemini"), call);
 		for (const event of events) {
-			const data = JSON.stringify(dice.below(3) === 0 ? mutated(dice, event) : event);
+			const data = JSON.stringify(rng.below(3) === 0 ? mutated(rng, event) : event);
 			expect(claude.push({ raw: `data: ${data}\n\n`, data })).toBeObject();
 		}
 		for (let i = 0; i < 3; i++) {
-			const data = JSON.stringify(mutated(dice, generated));
+			const data = JSON.stringify(mutated(rng, generated));
 			const { bytes } = gemini.push({ raw: `data: ${data}\n\n`, data });
 			for (const line of bytes?.split("\n\n").filter(Boolean) ?? []) expect(JSON.parse(line.slice(6))).toBeObject();
 		}

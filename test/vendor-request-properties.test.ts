@@ -45,12 +45,12 @@ describe.each([
 		const params = new Set<string>();
 		const rounds = 1500;
 		for (let seed = 0; seed < rounds; seed++) {
-			const dice = random(seed);
-			const { body, marks, toolMarks, fileMarks } = randomChat(dice);
+			const rng = random(seed);
+			const { body, marks, toolMarks, fileMarks } = randomChat(rng);
 			const { body: parsed } = parseRequest("chat", JSON.stringify(body));
 			let text: string;
 			try {
-				text = encode(parsed, dice.pick(models));
+				text = encode(parsed, rng.pick(models));
 			} catch (error) {
 				if (!(error instanceof RouterError)) throw error;
 				expect(["unsupported_parameter", "invalid_value"]).toContain(error.errorCode);

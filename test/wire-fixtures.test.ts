@@ -13,7 +13,7 @@ import { DIALECTS, type Dialect, dialect } from "./kit/dialects.ts";
 import { BROKEN_STREAMS, FINISHED_STREAM, REFUSALS } from "./kit/error-fixtures.ts";
 import { DONE, event, finishEvent, textEvent } from "./kit/events.ts";
 import { answerText, chunksOf, type Exchange, eventData } from "./kit/exchange.ts";
-import { type Asked, fixture } from "./kit/fixtures.ts";
+import { type FixtureOptions, fixture } from "./kit/fixtures.ts";
 import { CLIENT_KEY, type Rig, startRig } from "./kit/rig.ts";
 import { SCENARIO_NAMES } from "./kit/scenarios.ts";
 
@@ -72,7 +72,7 @@ describe.each(DIALECTS.map((row) => [row.name, row] as const))("%s", (_, upstrea
 		expectHeadersPassed(answer.headers, exchange.response.headers);
 	});
 
-	const asked: [string, Asked][] = [
+	const asked: [string, FixtureOptions][] = [
 		["usage asked for", { stream: true, usage: true }],
 		["usage declined", { stream: true, usage: false }],
 		["usage not mentioned", { stream: true }],

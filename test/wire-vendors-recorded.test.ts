@@ -155,9 +155,9 @@ needing("recordings").describe("recorded exchanges", () => {
 		const { content, reasoning_content = "" } = uncut["choices"][0].message;
 		expect([content, reasoning_content]).toEqual([text, reasoning]);
 		const bytes = Buffer.byteLength(answerText(recording.response));
-		const dice = random(bytes);
+		const rng = random(bytes);
 		for (let round = 0; round < 12; round++) {
-			const cuts = Array.from({ length: 1 + dice.below(40) }, () => dice.below(bytes)).sort((a, b) => a - b);
+			const cuts = Array.from({ length: 1 + rng.below(40) }, () => rng.below(bytes)).sort((a, b) => a - b);
 			rig.replay.play(recording.response, cuts);
 			expect(folded((await rig.post(CHAT, body)).text)).toEqual(uncut);
 		}

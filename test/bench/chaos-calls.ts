@@ -53,7 +53,7 @@ interface Saying {
 }
 
 /** What came of a call: `ok`, or how it was wrong; `longer`: there was more of it than its `max_tokens` allow. */
-export type Verdict = "ok" | "failed" | "truncated" | "longer" | "wrong" | "miscounted";
+export type CallOutcome = "ok" | "failed" | "truncated" | "longer" | "wrong" | "miscounted";
 
 /** The n-th call. */
 export function callOf(n: number, draw: Random): ChaosCall {
@@ -141,7 +141,7 @@ interface Chunk {
 }
 
 /** Compares what came with what had to. The second is what was seen of it, where that is not right. */
-export function judged(call: ChaosCall, status: number, text: string): [Verdict, string?] {
+export function outcomeOf(call: ChaosCall, status: number, text: string): [CallOutcome, string?] {
 	const wanted = expected(call);
 	if (status !== 200) return ["failed", `${status} ${text}`];
 	const isStream = call.body.stream;
@@ -168,7 +168,7 @@ export function judged(call: ChaosCall, status: number, text: string): [Verdict,
 const TEXTS = ["reasoning", "content", "call"] as const;
 
 /** Counts while an answer comes are told where they were asked for, in each chunk, and never fall. */
-function miscounted({ body }: ChaosCall, chunks: readonly Chunk[]): [Verdict, string] | undefined {
+function miscounted({ body }: ChaosCall, chunks: readonly Chunk[]): [CallOutcome, string] | undefined {
 	const options = body["stream_options"] as { continuous_usage_stats?: boolean } | undefined;
 	const running = chunks.filter(({ choices }) => (choices?.length ?? 0) > 0);
 	if (!body.stream) return undefined;

@@ -11,7 +11,7 @@
 import { FAILURES } from "../../src/providers/failure.ts";
 import { random } from "../kit/random.ts";
 import { type RunningRouter, startRouter } from "../kit/router.ts";
-import { type ChaosCall, callOf, judged, type Verdict } from "./chaos-calls.ts";
+import { type CallOutcome, type ChaosCall, callOf, outcomeOf } from "./chaos-calls.ts";
 import { MISHAPS, type Mishap, Replica } from "./chaos-replicas.ts";
 
 const REPLICAS = 4;
@@ -37,7 +37,7 @@ const time = (ms: number) => `${ms < 0 ? "-" : "+"}${Math.abs(ms / 1000).toFixed
 /** What a while of load gave. */
 class Tally {
 	calls = 0;
-	readonly verdicts = new Map<Verdict, number>();
+	readonly verdicts = new Map<CallOutcome, number>();
 	/** To the first event, of streams, ms. */
 	readonly first: number[] = [];
 	/** What the router says it took itself, ms. */
@@ -46,11 +46,11 @@ class Tally {
 	/** The longest that a client heard nothing inside a stream, ms. */
 	longestGapMs = 0;
 
-	count(verdict: Verdict): number {
+	count(verdict: CallOutcome): number {
 		return this.verdicts.get(verdict) ?? 0;
 	}
 
-	add(call: ChaosCall, [verdict, what]: readonly [Verdict, string?], startedAt: number): void {
+	add(call: ChaosCall, [verdict, what]: readonly [CallOutcome, string?], startedAt: number): void {
 		this.calls++;
 		this.verdicts.set(verdict, this.count(verdict) + 1);
 		if (verdict === "ok" || this.examples.length >= 20) return;
@@ -81,7 +81,7 @@ async function send(origin: string, call: ChaosCall, tally: Tally): Promise<void
 			lastAt = now;
 			text += decoder.decode(bytes, { stream: true });
 		}
-		tally.add(call, judged(call, answer.status, text), startedAt);
+		tally.add(call, outcomeOf(call, answer.status, text), startedAt);
 	} catch (error) {
 		tally.add(call, ["failed", String(error)], startedAt);
 	}

@@ -14,7 +14,7 @@ import { clearAwayAtEnd } from "./processes.ts";
 import { type Contender, compare, type Result } from "./rounds.ts";
 import { warmUp, wholeNumber } from "./settings.ts";
 import { GUARDED, startRouter, startUpstream, startWholeUpstream } from "./subject.ts";
-import { judge, remark, verdictTable } from "./table.ts";
+import { comparison, remark, verdictTable } from "./table.ts";
 
 clearAwayAtEnd();
 const { values: flags } = parseArgs({
@@ -46,7 +46,7 @@ for (const [at, load] of loads.entries()) {
 	const results = await compare(who, load.mode === "whole" ? whole : upstream, load, { rounds, seconds });
 	const [before, now, after] = results as [Result, Result, Result];
 	const remarks = new Set(results.map(remark).filter(Boolean));
-	rows.push({ name: load.name, verdict: judge(before, now, after), remark: [...remarks].join("; ") });
+	rows.push({ name: load.name, verdict: comparison(before, now, after), remark: [...remarks].join("; ") });
 }
 console.log(verdictTable(rows));
 if (rows.some(({ verdict }) => verdict.verdict === "worse" || verdict.verdict === "failed")) process.exitCode = 1;

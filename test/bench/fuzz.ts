@@ -76,11 +76,11 @@ function wrong(status: number, type: string, text: string, other: string): strin
 	return isShaped ? undefined : "it is no error of OpenAI's shape";
 }
 
-async function caller(router: RunningRouter, which: 0 | 1, dice: Random, until: number, counts: Map<number, number>) {
+async function caller(router: RunningRouter, which: 0 | 1, rng: Random, until: number, counts: Map<number, number>) {
 	const mine = bodies(SECRETS[which]);
 	while (performance.now() < until) {
-		const body = mutated(dice, dice.pick(mine));
-		const path = dice.pick(PATHS);
+		const body = mutated(rng, rng.pick(mine));
+		const path = rng.pick(PATHS);
 		let status = 0;
 		let text = "";
 		let problem: string | undefined;

@@ -1,5 +1,5 @@
 /** The loads of the bench: what is sent, how the upstream answers, and what the router has to do besides. */
-import { type Asked, type Mode, request, TOKENS } from "./wire.ts";
+import { type Mode, type RequestOptions, request, TOKENS } from "./wire.ts";
 
 /** What the router does besides relaying: nothing; keys, limits, a budget and prices; Claude's wire behind OpenAI's. */
 export const VARIANTS = ["plain", "guarded", "claude"] as const;
@@ -12,7 +12,7 @@ interface Kind {
 	readonly connections: number;
 	/** Bytes of the request; 1,024 unless said. */
 	readonly bytes?: number;
-	readonly text?: Asked["text"];
+	readonly text?: RequestOptions["text"];
 	readonly stream?: boolean;
 	/** The router answers from its cache; all others ask the upstream. */
 	readonly cached?: boolean;
@@ -89,7 +89,7 @@ const SAID: Record<Variant, string> = {
 };
 
 function scenario(kind: Kind, variant: Variant): Scenario {
-	const asked: Asked = {
+	const asked: RequestOptions = {
 		model: variant === "claude" ? "anthropic/claude-bench" : "openai/bench",
 		...(kind.stream ? { stream: true } : {}),
 		...(kind.cached ? { cached: true } : {}),

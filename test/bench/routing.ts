@@ -76,7 +76,7 @@ const loads: readonly [Workload, boolean][] = [
 	[conversations(seconds), true],
 	[unrelated(seconds), false],
 ];
-let isGood = true;
+let isWithinLimits = true;
 for (const [workload, hasShared] of loads) {
 	if (values.only !== undefined && !workload.name.includes(values.only)) continue;
 	const rows: Row[] = [];
@@ -84,12 +84,12 @@ for (const [workload, hasShared] of loads) {
 		rows.push(rowOf(policy.name, await run(workload, policy, speed, values.binary ? "binary" : "source")));
 	}
 	const { text, isKept } = verdict(rows, hasShared);
-	isGood &&= isKept;
+	isWithinLimits &&= isKept;
 	console.log(`${table(workload.name, rows)}\n${text}\n`);
 }
 for (const { name, micros } of planCosts()) {
 	const isKept = micros < PLAN_LIMIT_MICROS;
-	isGood &&= isKept;
+	isWithinLimits &&= isKept;
 	console.log(`plan, ${name}: ${micros.toFixed(1)} µs  ${isKept ? "ok" : "OVER"} (limit ${PLAN_LIMIT_MICROS} µs)`);
 }
-if (values.strict && !isGood) process.exitCode = 1;
+if (values.strict && !isWithinLimits) process.exitCode = 1;

@@ -75,7 +75,7 @@ export function loadTable(rows: readonly Row[]): string {
 }
 
 /** What an old and a new binary come to under one load. */
-export interface Verdict {
+export interface Comparison {
 	/** CPU µs a call. */
 	readonly old: number;
 	readonly now: number;
@@ -93,7 +93,7 @@ export const TOLERANCE = 0.03;
  * Old is measured twice in each round, around new. The spread is what these two differ by: by their median, or, where it
  * is more, by half of the distance between the quartiles of the rounds. Better and worse is what is beyond it and 3 %.
  */
-export function judge(before: Result, now: Result, after: Result): Verdict {
+export function comparison(before: Result, now: Result, after: Result): Comparison {
 	const both = before.samples.map((sample, round) => ({
 		...sample,
 		cpuPerCall: (sample.cpuPerCall + (after.samples[round]?.cpuPerCall ?? Number.NaN)) / 2,
@@ -116,7 +116,7 @@ export function judge(before: Result, now: Result, after: Result): Verdict {
 }
 
 /** Old against new, a load a line. */
-export function verdictTable(rows: readonly { name: string; verdict: Verdict; remark: string }[]): string {
+export function verdictTable(rows: readonly { name: string; verdict: Comparison; remark: string }[]): string {
 	return markdown(
 		[
 			["load", "old CPU µs", "new CPU µs", "new/old", "old/old", "verdict"],

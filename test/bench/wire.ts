@@ -100,7 +100,7 @@ export const STREAM: Record<Wire, Events> = {
 };
 
 /** What a client asks for. */
-export interface Asked {
+export interface RequestOptions {
 	/** As the process under test knows it. */
 	readonly model: string;
 	readonly stream?: boolean;
@@ -118,7 +118,7 @@ const TEXT = {
 };
 
 /** The request's JSON: a chat of about a kilobyte a turn, filled up to the size that is asked for. */
-export function request({ model, stream = false, bytes = SIZE, cached, text = "prose" }: Asked): string {
+export function request({ model, stream = false, bytes = SIZE, cached, text = "prose" }: RequestOptions): string {
 	const turn = TEXT[text].repeat(Math.floor(SIZE / Buffer.byteLength(JSON.stringify(TEXT[text]))));
 	const one = Buffer.byteLength(JSON.stringify({ role: "assistant", content: turn })) + 1;
 	const messages = Array.from({ length: Math.floor((bytes - SIZE / 2) / one) }, (_, at) => ({

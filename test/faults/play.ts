@@ -59,15 +59,15 @@ export function stage(rows: readonly Row[], second: number): Stage {
 	};
 }
 
-/** What a client that is alone with the fault waits for: the router's own patience then is ten minutes. */
+/** What a client that is alone with the fault waits for: the router itself then waits for ten minutes. */
 export const ALONE_S = 30;
 
 async function outcome(row: Row, model: string, isAlone: boolean, second: number, send: Send): Promise<Outcome> {
 	const limit = String(ALONE_S * second);
-	const patience = row.isWhole ? "x-router-timeout-ms" : "x-router-first-token-ms";
-	const headers: Record<string, string> = isAlone ? { [patience]: limit } : {};
+	const header = row.isWhole ? "x-router-timeout-ms" : "x-router-first-token-ms";
+	const headers: Record<string, string> = isAlone ? { [header]: limit } : {};
 	const body = { model, messages: [{ role: "user", content: "hi" }], ...(row.isWhole ? {} : { stream: true }) };
-	// At full length the router's own patience with silence, where another target is left, is what is shown.
+	// At full length the router's own deadline for silence, where another target is left, is shown.
 	const isScaled = second !== 1000;
 	const answer = await send(body, { ...headers, ...(isAlone || isScaled ? { "x-router-stall-ms": limit } : {}) });
 	const text = await answer.text();

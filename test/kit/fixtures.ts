@@ -15,14 +15,14 @@ const COMPLETION = 7;
 const REASONING = 30;
 
 /** How a fixture is asked for. */
-export interface Asked {
+export interface FixtureOptions {
 	readonly stream?: boolean;
 	/** `stream_options.include_usage`; the field is absent without it. */
 	readonly usage?: boolean;
 }
 
 /** The exchange, its request as the client writes it (with the client's model name). */
-export function fixture(upstream: Dialect, name: ScenarioName, { stream, usage }: Asked = {}): Exchange {
+export function fixture(upstream: Dialect, name: ScenarioName, { stream, usage }: FixtureOptions = {}): Exchange {
 	const { ask, said } = scenario(name);
 	const streamed = stream
 		? { stream, ...(usage === undefined ? {} : { stream_options: { include_usage: usage } }) }

@@ -151,7 +151,7 @@ const server = await serve(port, hostname, fetch).catch((error) => {
 stop = () => {
 	stop = () => {};
 	err("(APIServer pid=1) INFO:     Shutting down");
-	const patience = Number(one("shutdown-timeout") ?? 0);
+	const gracePeriod = Number(one("shutdown-timeout") ?? 0);
 	const idle = () => engines.every(({ running, waiting }) => running.length + waiting.length === 0);
 	const end = async (force: boolean) => {
 		await server.stop(force);
@@ -160,10 +160,10 @@ stop = () => {
 		err("(APIServer pid=1) INFO:     Finished server process [1]");
 		leave(0);
 	};
-	if (patience === 0 || idle()) return void end(true);
+	if (gracePeriod === 0 || idle()) return void end(true);
 	// Requests that run are answered; no other connection is taken.
 	void server.stop(false).then(() => end(false));
-	setTimeout(() => end(true), patience * 1000);
+	setTimeout(() => end(true), gracePeriod * 1000);
 };
 if (switches.crashAfterMs) setTimeout(() => crash(switches.crash), switches.crashAfterMs);
 if (one("disable-log-stats") !== "true") logStatistics(engines);
