@@ -14,6 +14,16 @@ function section(title: string): string {
 	return contributing.slice(start, contributing.indexOf("\n## ", start + 1));
 }
 
+test("the list of contents is its headings", () => {
+	const titles = (level: string) =>
+		[...contributing.matchAll(new RegExp(`^${level} (.+)$`, "gm"))].map(([, title]) => title!);
+	const list = contributing.slice(0, contributing.indexOf("\n## "));
+	const listed = [...list.matchAll(/^- \[([^\]]+)\]\(#/gm)].map(([, title]) => title!);
+	expect(listed).toEqual(titles("##"));
+	const further = [...list.matchAll(/(?<!^-) \[([^\]]+)\]\(#/gm)].map(([, title]) => title!.toLowerCase());
+	expect(further).toEqual(titles("###").map((title) => title.toLowerCase()));
+});
+
 /** Folders below the root that hold source files themselves. */
 function folders(pattern: string): string[] {
 	const files = [...new Bun.Glob(pattern).scanSync({ cwd: ROOT, dot: true })];
