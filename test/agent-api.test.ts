@@ -1,6 +1,6 @@
 /** Who may ask an agent for what: its token, its router's secret, and nobody else. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { createGate, hashKey } from "../src/accounts/auth/keys.ts";
+import { createKeyAuth, hashKey } from "../src/accounts/auth/keys.ts";
 import { cli, directory } from "./kit/cli.ts";
 import { clientError } from "./kit/contract.ts";
 import { post } from "./kit/rig.ts";
@@ -125,20 +125,20 @@ describe("an agent and its router", () => {
 	});
 });
 
-describe("a gate with a guest", () => {
+describe("keys beside the credential of an agent", () => {
 	const bearer = (secret: string) => new Headers({ authorization: `Bearer ${secret}` });
 	let secret: string | undefined;
-	const gate = createGate([{ name: "router", key: TOKEN, models: ["*"] }], undefined, () =>
+	const auth = createKeyAuth([{ name: "router", key: TOKEN, models: ["*"] }], undefined, () =>
 		secret === undefined ? undefined : { name: "guest", hash: hashKey(secret) },
 	);
 
 	test("lets in whoever has the key or the secret of the moment", () => {
-		expect(() => gate.admit(bearer("first"))).toThrow();
+		expect(() => auth.authenticate(bearer("first"))).toThrow();
 		secret = "first";
-		expect(gate.admit(bearer("first"))?.name).toBe("guest");
-		expect(gate.admit(bearer(TOKEN))?.name).toBe("router");
+		expect(auth.authenticate(bearer("first"))?.name).toBe("guest");
+		expect(auth.authenticate(bearer(TOKEN))?.name).toBe("router");
 		secret = "second";
-		expect(() => gate.admit(bearer("first"))).toThrow();
-		expect(gate.admit(bearer("second"))?.name).toBe("guest");
+		expect(() => auth.authenticate(bearer("first"))).toThrow();
+		expect(auth.authenticate(bearer("second"))?.name).toBe("guest");
 	});
 });

@@ -1,6 +1,6 @@
 /** Agents' models among the other names: what leads to them, what never does, and what is said where none serves. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { createGate } from "../src/accounts/auth/keys.ts";
+import { createKeyAuth } from "../src/accounts/auth/keys.ts";
 import { isAllowed } from "../src/api/model-access.ts";
 import { listModels, oneModel } from "../src/api/model-queries.ts";
 import { RouterError } from "../src/errors.ts";
@@ -80,7 +80,7 @@ describe("an agent's model", () => {
 
 	test("is listed as local/…, owned by local, and shown under each of its names", async () => {
 		const config = configOf();
-		const snapshot = { config, catalog: catalog(), gate: createGate([]) };
+		const snapshot = { config, catalog: catalog(), auth: createKeyAuth([]) };
 		const context = { current: { snapshot } } as unknown as Parameters<typeof oneModel>[0];
 		const request = new Request("http://localhost/v1/models");
 		const { data } = await listModels(context, request);
@@ -112,7 +112,7 @@ describe("an agent's model", () => {
 		[["openai/*"], "local/qwen3-8b", false],
 	])("may be used with a key for %p as %s: %p", (models, name, may) => {
 		const headers = new Headers({ authorization: "Bearer of-this-key" });
-		const caller = createGate([{ name: "k", key: "of-this-key", models }]).admit(headers);
+		const caller = createKeyAuth([{ name: "k", key: "of-this-key", models }]).authenticate(headers);
 		expect(isAllowed(caller, name, catalog().find(name))).toBe(may);
 	});
 });

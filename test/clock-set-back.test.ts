@@ -1,7 +1,7 @@
 /** A clock that somebody sets back: what waits for a time waits as long as was meant, and nothing is open or shut for longer. */
 import { afterEach, describe, expect, setSystemTime, test } from "bun:test";
 import { hashKey } from "../src/accounts/auth/keys.ts";
-import { madeKeys } from "../src/accounts/auth/stored-keys.ts";
+import { createStoredKeys } from "../src/accounts/auth/stored-keys.ts";
 import { Traffic } from "../src/agent/models/traffic.ts";
 import { ModelList } from "../src/api/model-list.ts";
 import { isFresh } from "../src/cache/entry.ts";
@@ -109,7 +109,7 @@ describe("a key's old secret", () => {
 		const clock = { wall: 1_790_000_000_000, time: 0 };
 		using home = directory();
 		const store = sqliteStore(home.path, () => {});
-		const keys = madeKeys({ store, wall: () => clock.wall, time: () => clock.time });
+		const keys = createStoredKeys({ store, wall: () => clock.wall, time: () => clock.time });
 		const { secret } = keys.create({ name: "a", models: ["*"], limits: {}, team: undefined, budget: undefined });
 		const hash = hashKey(secret).toString("hex");
 		keys.rotate("a", HOUR);

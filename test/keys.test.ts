@@ -5,20 +5,20 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generatedKey } from "../src/accounts/auth/generated-key.ts";
-import { createGate, hashKey } from "../src/accounts/auth/keys.ts";
-import { openDoor } from "../src/accounts/auth/listen-policy.ts";
+import { createKeyAuth, hashKey } from "../src/accounts/auth/keys.ts";
+import { listenProblem } from "../src/accounts/auth/listen-policy.ts";
 import { RouterError } from "../src/errors.ts";
 import { clientError } from "./kit/contract.ts";
 import { postBytes, rawClient } from "./kit/raw-client.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 
-const gate = createGate([
+const auth = createKeyAuth([
 	{ name: "one", key: "key-of-one", models: ["*"] },
 	{ name: "two", key: "key-of-two", models: ["fast", "local/*", "gpt-*-mini", "a.b"] },
 ]);
-const admit = (headers: Record<string, string>) => gate.admit(new Headers(headers));
+const admit = (headers: Record<string, string>) => auth.authenticate(new Headers(headers));
 
-/** What the gate says to these headers; never the key. */
+/** What the auth says to these headers; never the key. */
 function refusal(headers: Record<string, string>): string {
 	try {
 		admit(headers);
@@ -100,8 +100,8 @@ test.each(["key-of-a", "key-of-c", "neither"])(
 		const compared = mock((a: NodeJS.ArrayBufferView, b: NodeJS.ArrayBufferView) => timingSafeEqual(a, b));
 		await mock.module("node:crypto", () => ({ ...crypto, timingSafeEqual: compared }));
 		try {
-			const three = createGate(["a", "b", "c"].map((name) => ({ name, key: `key-of-${name}`, models: ["*"] })));
-			const admitted = () => three.admit(new Headers({ authorization: `Bearer ${key}` }))?.name;
+			const three = createKeyAuth(["a", "b", "c"].map((name) => ({ name, key: `key-of-${name}`, models: ["*"] })));
+			const admitted = () => three.authenticate(new Headers({ authorization: `Bearer ${key}` }))?.name;
 			if (key === "neither") expect(admitted).toThrow(RouterError);
 			else expect(admitted()).toBe(key.slice(-1));
 			expect(compared.mock.calls.map(([a, b]) => [a.byteLength, b.byteLength])).toEqual([
@@ -115,9 +115,9 @@ test.each(["key-of-a", "key-of-c", "neither"])(
 	},
 );
 
-test("no key at all opens the gate, and nobody has a name", () => {
-	const open = createGate([]);
-	expect([open.isOpen, open.admit(new Headers())]).toEqual([true, undefined]);
+test("no key at all opens the auth, and nobody has a name", () => {
+	const open = createKeyAuth([]);
+	expect([open.isKeyless, open.authenticate(new Headers())]).toEqual([true, undefined]);
 });
 
 describe("patterns", () => {
@@ -137,8 +137,8 @@ describe("patterns", () => {
 	])("%j: %p", (model, may) => expect(admit({ "x-api-key": "key-of-two" })?.mayUse(model)).toBe(may));
 
 	test("many stars cost no time", () => {
-		const starry = createGate([{ name: "s", key: "key-of-s", models: [`${"a*".repeat(12)}b`] }]);
-		expect(starry.admit(new Headers({ "x-api-key": "key-of-s" }))?.mayUse("a".repeat(512))).toBe(false);
+		const starry = createKeyAuth([{ name: "s", key: "key-of-s", models: [`${"a*".repeat(12)}b`] }]);
+		expect(starry.authenticate(new Headers({ "x-api-key": "key-of-s" }))?.mayUse("a".repeat(512))).toBe(false);
 	});
 });
 
@@ -146,7 +146,7 @@ describe("the key made on the first start", () => {
 	const directory = mkdtempSync(join(tmpdir(), "key-"));
 	afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-	test("is shown once, opens the gate ever after, and only its hash is kept, for the owner alone", () => {
+	test("is shown once, opens the auth ever after, and only its hash is kept, for the owner alone", () => {
 		const first = generatedKey(join(directory, "new", "data"));
 		expect(first.secret).toMatch(/^rk-[\w-]{43}$/);
 		expect(first.keep()).toBeUndefined();
@@ -156,9 +156,9 @@ describe("the key made on the first start", () => {
 		expect(readdirSync(join(directory, "new", "data"))).toEqual(["generated-key.sha256"]);
 		expect(readFileSync(file, "utf8")).not.toContain(first.secret!);
 		expect(statSync(file).mode & 0o777).toBe(0o600);
-		const opened = createGate([], again.hash);
-		expect(opened.isOpen).toBe(false);
-		expect(opened.admit(new Headers({ "x-api-key": first.secret! }))?.mayUse("anything")).toBe(true);
+		const opened = createKeyAuth([], again.hash);
+		expect(opened.isKeyless).toBe(false);
+		expect(opened.authenticate(new Headers({ "x-api-key": first.secret! }))?.mayUse("anything")).toBe(true);
 	});
 
 	test("is not used up by a start that failed before it could be shown", () => {
@@ -194,7 +194,7 @@ test.each([
 	["0.0.0.0", true, false, true],
 	["0.0.0.0", false, true, true],
 ])("listening on %s, keys %p, insecure %p: %p", (host, hasKeys, isInsecure, may) => {
-	const problem = openDoor({ host, hasKeys, isInsecure, hint: "set KEYS" });
+	const problem = listenProblem({ host, hasKeys, isInsecure, hint: "set KEYS" });
 	expect(problem === undefined).toBe(may);
 	if (!may) expect(problem).toMatch(/set KEYS.*--insecure/);
 });

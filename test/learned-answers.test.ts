@@ -28,7 +28,8 @@ test("a stream that its client leaves teaches nothing, also where its tokens wer
 	const learned: unknown[] = [];
 	const ofKey = { learn: (what: unknown) => learned.push(what), surplus: 0, answerTokens: 7 };
 	const usage = { prices: { of: () => ({}) }, learned: { isAsked: true, of: () => ofKey } };
-	const enter = ({ cost }: AdmissionRequest) => new Admission({ counts: {}, time: () => 0 } as never, undefined, cost);
+	const enter = ({ cost }: AdmissionRequest) =>
+		new Admission({ counters: {}, time: () => 0 } as never, undefined, cost);
 	const admission = { limitsModels: true, enter };
 	Object.assign(router.snapshot, { accounts: { admission, usage, addresses: {} } });
 	const call = { model: "fast", stream: true, messages: [{ role: "user", content: "hi" }] };

@@ -1,7 +1,7 @@
 /** Names of models × what matches them: permissions, limits and prices see the same model, whatever it is called. */
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
-import { createGate } from "../src/accounts/auth/keys.ts";
+import { createKeyAuth } from "../src/accounts/auth/keys.ts";
 import { PriceBook } from "../src/accounts/usage/price-book.ts";
 import { isAllowed } from "../src/api/model-access.ts";
 import { nameMatcher } from "../src/config/name-pattern.ts";
@@ -48,7 +48,7 @@ const fleet = {
 const catalog = createCatalog(config, entries, fleet);
 const routeOf = (name: string) => catalog.find(name)!;
 const callerOf = (pattern: string): Caller =>
-	createGate([{ name: "a", key: "key-of-the-test", models: [pattern] }] as never).admit(
+	createKeyAuth([{ name: "a", key: "key-of-the-test", models: [pattern] }] as never).authenticate(
 		new Headers({ authorization: "Bearer key-of-the-test" }),
 	)!;
 const limits = (pattern: string, name: string, body = {}) => {

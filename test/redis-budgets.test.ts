@@ -2,8 +2,8 @@
 import { expect } from "bun:test";
 import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
 import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
-import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
-import { ownSpend } from "../src/accounts/usage/local-spend.ts";
+import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
+import { localSpend } from "../src/accounts/usage/local-spend.ts";
 import { needing } from "./kit/needing.ts";
 import { random as seeded } from "./kit/random.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
@@ -14,17 +14,17 @@ const { afterAll, afterEach, beforeAll, beforeEach, test } = needing("redis");
 
 const PERIOD = "2026-03";
 const KEY = "config:a";
-const places: Limit = { id: KEY, counts: "concurrency", limit: 1, windowMs: 60_000, amount: 1 };
+const places: Limit = { id: KEY, unit: "concurrency", max: 1, windowMs: 60_000, amount: 1 };
 
 /** A router: its limiter, and what it has spent itself, which the others have not heard of yet. */
 function router(connected: Connected, index: number) {
-	const spend = ownSpend({ spent: () => 0, spenders: () => [] });
+	const spend = localSpend({ spent: () => 0, spenders: () => [] });
 	const spender = { replica: `replica-${index}`, spent: spend.spent };
-	const limiter = new RedisLimiter(connected.redis, new WindowLimiter(), `router-${index}`, spender);
-	const bound = (limit: number, amount: number): Limit => ({
+	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), `router-${index}`, spender);
+	const budget = (max: number, amount: number): Limit => ({
 		id: KEY,
-		counts: "usd",
-		limit,
+		unit: "usd",
+		max,
 		windowMs: 0,
 		amount,
 		spending: { key: KEY, period: PERIOD, usd: spend.spent(KEY, PERIOD) },
@@ -32,8 +32,8 @@ function router(connected: Connected, index: number) {
 	return {
 		connected,
 		limiter,
-		take: (limit: number, amount: number, further: Limit[] = []): Promise<LimitDecision> =>
-			limiter.take([bound(limit, amount), ...further], 0),
+		take: (max: number, amount: number, further: Limit[] = []): Promise<LimitDecision> =>
+			limiter.take([budget(max, amount), ...further], 0),
 		settle(reservation: Reservation, cost: number) {
 			spend.add(KEY, PERIOD, cost);
 			limiter.settle(reservation, 0, 0);
@@ -58,21 +58,21 @@ afterEach(() => {
 	for (const { connected } of routers) connected.close();
 });
 
-const reservationOf = (verdict: LimitDecision): Reservation => {
-	if (!verdict.isAllowed) throw new Error("it was refused");
-	return verdict.reservation;
+const reservationOf = (decision: LimitDecision): Reservation => {
+	if (!decision.isAllowed) throw new Error("it was refused");
+	return decision.reservation;
 };
-const retryOf = (verdict: LimitDecision): number => {
-	if (verdict.isAllowed) throw new Error("it was let in");
-	return verdict.retryAfterMs;
+const retryOf = (decision: LimitDecision): number => {
+	if (decision.isAllowed) throw new Error("it was let in");
+	return decision.retryAfterMs;
 };
 /** Resolves once Redis has done all that it was sent before. */
 const done = () => Promise.all(routers.map(({ connected }) => connected.redis.run((client) => client.ping())));
 
 test("of 50 calls at once at two routers as many are let in as the budget has room for", async () => {
-	const verdicts = await Promise.all(Array.from({ length: 50 }, (_, index) => routers[index % 2]!.take(1, 0.1)));
-	expect(verdicts.filter(({ isAllowed }) => isAllowed).length).toBe(10);
-	expect(verdicts.filter((each) => !each.isAllowed).map(retryOf)).toEqual(Array(40).fill(1000));
+	const decisions = await Promise.all(Array.from({ length: 50 }, (_, index) => routers[index % 2]!.take(1, 0.1)));
+	expect(decisions.filter(({ isAllowed }) => isAllowed).length).toBe(10);
+	expect(decisions.filter((each) => !each.isAllowed).map(retryOf)).toEqual(Array(40).fill(1000));
 });
 
 test("whatever calls cost and however they end, at two routers they pass a budget by one call at most", async () => {
@@ -86,12 +86,12 @@ test("whatever calls cost and however they end, at two routers they pass a budge
 		const isEnd = running.length > 0 && random() < 0.45;
 		if (!isEnd) {
 			const amount = random() ** 4 * 3;
-			const verdict = await routers[at]!.take(limit, amount);
-			if (!verdict.isAllowed) continue;
+			const decision = await routers[at]!.take(limit, amount);
+			if (!decision.isAllowed) continue;
 			const reserved = running.reduce((sum, each) => sum + each.amount, spent + amount);
 			if (running.length > 0) expect(reserved).toBeLessThanOrEqual(limit + 1e-6);
 			largest = Math.max(largest, amount);
-			running.push({ at, reservation: verdict.reservation, amount });
+			running.push({ at, reservation: decision.reservation, amount });
 			continue;
 		}
 		const [ended] = running.splice(Math.floor(random() * running.length), 1);
@@ -134,7 +134,7 @@ test("a call that needs more than is left is let in alone, wherever it comes", a
 
 test("a call that another limit keeps out reserves nothing, nor one that is cancelled", async () => {
 	const [one, other] = routers as [(typeof routers)[0], (typeof routers)[0]];
-	const limit: Limit = { id: "key:a", counts: "requests", limit: 1, windowMs: 60_000, amount: 1 };
+	const limit: Limit = { id: "key:a", unit: "requests", max: 1, windowMs: 60_000, amount: 1 };
 	one.limiter.cancel(reservationOf(await one.take(1, 0.9, [limit])), 0);
 	await done();
 	const first = reservationOf(await other.take(1, 0.1, [limit]));
@@ -160,9 +160,9 @@ test("what was reserved by a router that died is free when it lapses", async () 
 test("what a call that runs for long has reserved is renewed, its place too", async () => {
 	const { connected } = routers[0]!;
 	const spender = { replica: "replica-2", spent: () => 0 };
-	const limiter = new RedisLimiter(connected.redis, new WindowLimiter(), "router-2", spender, 20);
+	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), "router-2", spender, 20);
 	const close = limiter.open();
-	const budget: Limit = { ...places, counts: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
+	const budget: Limit = { ...places, unit: "usd", amount: 0.5, spending: { key: KEY, period: PERIOD, usd: 0 } };
 	await limiter.take([budget, places], 0);
 	const sets = ["t:{limits}:held:config:a", "t:{limits}:c:60000:config:a"];
 	const soon = Date.now() + 5_000;

@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
 import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
 import { SETTLE } from "../src/accounts/limits/redis-script.ts";
-import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
+import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import type { SharedRedis } from "../src/store/redis.ts";
 import { needing } from "./kit/needing.ts";
 import { type OpenLimiter, openLimiter } from "./kit/open-limiter.ts";
@@ -38,33 +38,33 @@ afterEach(() => {
 
 const requests = (limit: number, over: Partial<Limit> = {}): Limit => ({
 	id: "key:a",
-	counts: "requests",
-	limit,
+	unit: "requests",
+	max: limit,
 	windowMs: MINUTE,
 	amount: 1,
 	...over,
 });
 const tokens = (limit: number, amount: number, over: Partial<Limit> = {}): Limit => ({
 	...requests(limit, over),
-	counts: "tokens",
+	unit: "tokens",
 	amount,
 });
-const places = (limit: number, over: Partial<Limit> = {}): Limit => ({
+const leases = (limit: number, over: Partial<Limit> = {}): Limit => ({
 	...requests(limit, over),
-	counts: "concurrency",
+	unit: "concurrency",
 });
-const take = async (bounds: Limit[], router = 0): Promise<LimitDecision> => limiters[router]!.take(bounds, 0);
-const reservationOf = (verdict: LimitDecision): Reservation => {
-	if (!verdict.isAllowed) throw new Error("it was refused");
-	return verdict.reservation;
+const take = async (limits: Limit[], router = 0): Promise<LimitDecision> => limiters[router]!.take(limits, 0);
+const reservationOf = (decision: LimitDecision): Reservation => {
+	if (!decision.isAllowed) throw new Error("it was refused");
+	return decision.reservation;
 };
 /** Resolves once Redis has done all that it was sent before. */
 const settled = () => Promise.all(connected.map(({ redis }) => redis.run((client) => client.ping())));
 
 test("two routers racing for one limit let exactly as many in as it says", async () => {
-	const verdicts = await Promise.all(Array.from({ length: 500 }, (_, index) => take([requests(100)], index % 2)));
-	expect(verdicts.filter(({ isAllowed }) => isAllowed).length).toBe(100);
-	const left = verdicts.flatMap((each) => (each.isAllowed ? each.standings[0]!.remaining : []));
+	const decisions = await Promise.all(Array.from({ length: 500 }, (_, index) => take([requests(100)], index % 2)));
+	expect(decisions.filter(({ isAllowed }) => isAllowed).length).toBe(100);
+	const left = decisions.flatMap((each) => (each.isAllowed ? each.statuses[0]!.remaining : []));
 	expect(left.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, index) => index));
 });
 
@@ -75,7 +75,7 @@ test("a guess that does not fit keeps no call out, unless another call with one 
 	limiters[0]!.settle(reservationOf(first), 1_000, 0);
 	await settled();
 	const alone = await take([guess()], 1);
-	expect(alone.standings).toMatchObject([{ bound: { counts: "tokens", amount: 100 }, remaining: 3_900 }]);
+	expect(alone.statuses).toMatchObject([{ limit: { unit: "tokens", amount: 100 }, remaining: 3_900 }]);
 	expect((await take([guess()], 0)).isAllowed).toBe(false);
 	limiters[1]!.cancel(reservationOf(alone), 0);
 	await settled();
@@ -85,17 +85,17 @@ test("a guess that does not fit keeps no call out, unless another call with one 
 
 test("a guess that its own process has no room for is left out once among all routers, not once a router", async () => {
 	limiters = connected.map(
-		({ redis }, index) => new RedisLimiter(redis, new WindowLimiter(), `router-${index}`, NOBODY),
+		({ redis }, index) => new RedisLimiter(redis, new SlidingWindowLimiter(), `router-${index}`, NOBODY),
 	);
 	const guess = (certain = 100) => ({ ...tokens(500, 4_196), certain });
 	const first = await take([guess()], 0);
-	expect(first).toMatchObject({ isAllowed: true, standings: [{ bound: { amount: 100 } }] });
+	expect(first).toMatchObject({ isAllowed: true, statuses: [{ limit: { amount: 100 } }] });
 	// Worth another try: it is let in once the first is over.
 	expect(await take([guess()], 1)).toMatchObject({ isAllowed: false, retryAfterMs: 1_000 });
 	expect(await take([guess(501)], 1)).toMatchObject({ isAllowed: false, retryAfterMs: Number.POSITIVE_INFINITY });
 	limiters[0]!.settle(reservationOf(first), 150, 0);
 	await settled();
-	expect((await take([guess()], 1)).standings).toMatchObject([{ bound: { amount: 100 }, remaining: 250 }]);
+	expect((await take([guess()], 1)).statuses).toMatchObject([{ limit: { amount: 100 }, remaining: 250 }]);
 });
 
 test("20,000 calls from 50 keys over their limits, by three routers in turn: every limit exact", async () => {
@@ -110,25 +110,25 @@ test("20,000 calls from 50 keys over their limits, by three routers in turn: eve
 		Array.from({ length: 60 }, async () => {
 			for (let call = next++; call < 20_000; call = next++) {
 				const key = call % 50;
-				const bounds = [requests(limitOf(key), { id: `key:${key}` }), requests(1_000_000, { id: "model:m" })];
-				if ((await take(bounds, call % 3)).isAllowed) letIn[key]!++;
+				const limits = [requests(limitOf(key), { id: `key:${key}` }), requests(1_000_000, { id: "model:m" })];
+				if ((await take(limits, call % 3)).isAllowed) letIn[key]!++;
 			}
 		}),
 	);
 	expect(letIn).toEqual(letIn.map((_, key) => limitOf(key)));
 	// What was refused by its key has taken nothing of its model.
 	const used = letIn.reduce((sum, each) => sum + each, 0);
-	const [model] = (await take([requests(1_000_000, { id: "model:m" })])).standings;
+	const [model] = (await take([requests(1_000_000, { id: "model:m" })])).statuses;
 	expect(1_000_000 - model!.remaining).toBe(used + 1);
 }, 60_000);
 
-test("a refusal says which bound, and when: the oldest call has left the window by then", async () => {
+test("a refusal says which limit, and when: the oldest call has left the window by then", async () => {
 	const short = requests(3, { windowMs: 1200 });
 	for (let call = 0; call < 3; call++) await take([short]);
 	const refused = await take([requests(100, { id: "model:m" }), short], 1);
 	if (refused.isAllowed) throw new Error("it was let in");
 	expect(refused.refused).toEqual(short);
-	expect(refused.standings.map(({ remaining }) => remaining)).toEqual([100, 0]);
+	expect(refused.statuses.map(({ remaining }) => remaining)).toEqual([100, 0]);
 	expect(refused.retryAfterMs).toBeGreaterThan(0);
 	expect(refused.retryAfterMs).toBeLessThanOrEqual(1205);
 	await Bun.sleep(refused.retryAfterMs);
@@ -148,18 +148,18 @@ test("a window slides: what was let in late leaves late", async () => {
 	expect((await take([short])).isAllowed).toBe(false);
 });
 
-test("all bounds or none: what one refuses consumes nothing of the others", async () => {
+test("all limits or none: what one refuses consumes nothing of the others", async () => {
 	const key = requests(10);
 	const model = requests(1, { id: "model:m" });
 	expect((await take([key, tokens(100, 30), model])).isAllowed).toBe(true);
 	for (let call = 0; call < 5; call++) expect((await take([key, tokens(100, 30), model], 1)).isAllowed).toBe(false);
 	const after = await take([key, tokens(100, 1)]);
-	expect(after.standings.map(({ remaining }) => remaining)).toEqual([8, 69]);
+	expect(after.statuses.map(({ remaining }) => remaining)).toEqual([8, 69]);
 	// Nor in the process.
 	expect(own[1]!.taken.get("requests key:a")).toBe(0);
 });
 
-test("of several bounds in the way the one that frees up last is named", async () => {
+test("of several limits in the way the one that frees up last is named", async () => {
 	const soon = requests(1, { windowMs: 1200 });
 	const late = requests(1, { id: "model:m" });
 	await take([soon, late]);
@@ -172,7 +172,7 @@ test("of several bounds in the way the one that frees up last is named", async (
 test("what asks for more than the limit will never find room", async () => {
 	const refused = await take([tokens(100, 101), requests(1)]);
 	if (refused.isAllowed) throw new Error("it was let in");
-	expect([refused.retryAfterMs, refused.refused.counts]).toEqual([Number.POSITIVE_INFINITY, "tokens"]);
+	expect([refused.retryAfterMs, refused.refused.unit]).toEqual([Number.POSITIVE_INFINITY, "tokens"]);
 });
 
 describe("tokens", () => {
@@ -184,16 +184,16 @@ describe("tokens", () => {
 		limiters[1]!.settle(second, 700, 0);
 		await settled();
 		const after = await take([tokens(1000, 200)]);
-		expect([after.isAllowed, after.standings[0]!.remaining]).toEqual([true, 0]);
+		expect([after.isAllowed, after.statuses[0]!.remaining]).toEqual([true, 0]);
 		expect(own[0]!.taken.get("tokens key:a")).toBe(300);
 	});
 
 	test("a cancelled call has taken nothing", async () => {
-		const call = reservationOf(await take([tokens(1000, 400), requests(2), places(1)]));
+		const call = reservationOf(await take([tokens(1000, 400), requests(2), leases(1)]));
 		limiters[0]!.cancel(call, 0);
 		await settled();
-		const after = await take([tokens(1000, 1000), requests(2), places(1)], 1);
-		expect([after.isAllowed, after.standings.map(({ remaining }) => remaining)]).toEqual([true, [0, 1, 0]]);
+		const after = await take([tokens(1000, 1000), requests(2), leases(1)], 1);
+		expect([after.isAllowed, after.statuses.map(({ remaining }) => remaining)]).toEqual([true, [0, 1, 0]]);
 	});
 
 	test("what settles after its window, or after a flush, changes nothing", async () => {
@@ -208,57 +208,57 @@ describe("tokens", () => {
 		await server.client.flushall();
 		limiters[0]!.settle(other, 10, 0);
 		await settled();
-		expect((await take([tokens(100, 1, { id: "b" })])).standings[0]!.remaining).toBe(99);
+		expect((await take([tokens(100, 1, { id: "b" })])).statuses[0]!.remaining).toBe(99);
 	});
 });
 
 describe("calls at once", () => {
 	test("are counted over all routers, and free when they settle", async () => {
-		const calls = await Promise.all([take([places(2)]), take([places(2)], 1)]);
-		expect((await take([places(2)])).isAllowed).toBe(false);
+		const calls = await Promise.all([take([leases(2)]), take([leases(2)], 1)]);
+		expect((await take([leases(2)])).isAllowed).toBe(false);
 		limiters[1]!.settle(reservationOf(calls[1]!), 0, 0);
 		await settled();
-		expect((await take([places(2)])).isAllowed).toBe(true);
+		expect((await take([leases(2)])).isAllowed).toBe(true);
 	});
 
 	test("of a router that died are free after half a minute; those of one that lives are not", async () => {
 		const key = "t:{limits}:c:60000:key:a";
-		await take([places(2)]);
-		await take([places(2)], 1);
+		await take([leases(2)]);
+		await take([leases(2)], 1);
 		const [dead] = await server.client.zrange(key, "0", "0");
 		expect(await server.client.pttl(key)).toBeGreaterThan(20_000);
 		await server.client.call("ZADD", key, "1", dead!);
-		expect((await take([places(2)])).isAllowed).toBe(true);
-		expect((await take([places(2)])).isAllowed).toBe(false);
+		expect((await take([leases(2)])).isAllowed).toBe(true);
+		expect((await take([leases(2)])).isAllowed).toBe(false);
 	});
 });
 
 describe("while Redis", () => {
 	test("is away, each process counts for itself", async () => {
 		connected[0]!.close();
-		const verdict = await take([requests(1)]);
-		expect(verdict).toMatchObject({ isAllowed: true, standings: [{ remaining: 7, resetMs: 70 }] });
+		const decision = await take([requests(1)]);
+		expect(decision).toMatchObject({ isAllowed: true, statuses: [{ remaining: 7, resetMs: 70 }] });
 		own[0]!.refuses.add("key:a");
 		expect(await take([requests(1)])).toMatchObject({ isAllowed: false, retryAfterMs: 5 });
-		limiters[0]!.settle(reservationOf(verdict), 3, 0);
+		limiters[0]!.settle(reservationOf(decision), 3, 0);
 	});
 
 	test("is there, what the process alone has used up needs no question", async () => {
 		own[0]!.refuses.add("key:a");
 		expect((await take([requests(10)])).isAllowed).toBe(false);
-		expect((await take([requests(10)], 1)).standings[0]!.remaining).toBe(9);
+		expect((await take([requests(10)], 1)).statuses[0]!.remaining).toBe(9);
 	});
 
 	test("hangs, what ended meanwhile is given back once it answers: nobody is refused for calls that are over", async () => {
 		const short = connectRedis(server.url, { timeoutMs: 50 });
 		await short.up();
 		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2", NOBODY);
-		const bounds = [places(3), tokens(1000, 300)];
-		const before = reservationOf(await limiter.take(bounds, 0));
+		const limits = [leases(3), tokens(1000, 300)];
+		const before = reservationOf(await limiter.take(limits, 0));
 		server.hang();
 		// Redis carries them out when it goes on, and nobody hears the answers.
-		const unheard = reservationOf(await limiter.take(bounds, 0));
-		const left = reservationOf(await limiter.take(bounds, 0));
+		const unheard = reservationOf(await limiter.take(limits, 0));
+		const left = reservationOf(await limiter.take(limits, 0));
 		limiter.cancel(left, 0);
 		await until(async () => {
 			await short.redis.run((client) => client.ping());
@@ -272,7 +272,7 @@ describe("while Redis", () => {
 		expect(await server.client.zcard("t:{limits}:c:60000:key:a")).toBe(0);
 		const after = await limiter.take([tokens(1000, 1)], 0);
 		// Of the two that were not heard of, the estimates stand until they leave the window.
-		expect(after.standings[0]!.remaining).toBe(1000 - 10 - 2 * 300 - 1);
+		expect(after.statuses[0]!.remaining).toBe(1000 - 10 - 2 * 300 - 1);
 		short.close();
 	});
 
@@ -280,12 +280,12 @@ describe("while Redis", () => {
 		const short = connectRedis(server.url, { timeoutMs: 50 });
 		await short.up();
 		const limiter = new RedisLimiter(short.redis, openLimiter(), "router-2", NOBODY);
-		const call = reservationOf(await limiter.take([places(1)], 0));
+		const call = reservationOf(await limiter.take([leases(1)], 0));
 		await server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
 		limiter.settle(call, 0, 0);
 		await short.up();
 		await until(async () => (await server.client.zcard("t:{limits}:c:60000:key:a")) === 0, "the place");
-		expect((await limiter.take([places(1)], 0)).isAllowed).toBe(true);
+		expect((await limiter.take([leases(1)], 0)).isAllowed).toBe(true);
 		short.close();
 	});
 
@@ -303,7 +303,7 @@ describe("while Redis", () => {
 			},
 		};
 		const limiter = new RedisLimiter(refusing as unknown as SharedRedis, openLimiter(), "router-2", NOBODY);
-		limiter.settle(reservationOf(await limiter.take([places(1)], 0)), 0, 0);
+		limiter.settle(reservationOf(await limiter.take([leases(1)], 0)), 0, 0);
 		for (let second = 0; second < 100; second++) {
 			await Promise.resolve();
 			await Promise.resolve();
@@ -321,7 +321,7 @@ describe("while Redis", () => {
 });
 
 test("every key it leaves in Redis ends by itself", async () => {
-	await take([requests(5), tokens(5, 1), places(5)]);
+	await take([requests(5), tokens(5, 1), leases(5)]);
 	const keys = await server.client.keys("*");
 	expect(keys.length).toBe(3);
 	for (const key of keys) {
@@ -350,9 +350,9 @@ test("against a model of a sliding window: random calls of random sizes, none to
 	for (let call = 0; call < 600 || (let_in.length <= 20 && call < 6000); call++) {
 		const amount = 1 + ((call * 7) % 9);
 		const before = await clock();
-		const verdict = await take([tokens(limit, amount, { windowMs })], call % 2);
+		const decision = await take([tokens(limit, amount, { windowMs })], call % 2);
 		const after = await clock();
-		if (verdict.isAllowed) {
+		if (decision.isAllowed) {
 			expect(surelyWithin(after) + amount).toBeLessThanOrEqual(limit);
 			let_in.push({ from: before, to: after, amount });
 		} else {

@@ -2,8 +2,8 @@
 import { expect } from "bun:test";
 import { mirrorKeys } from "../src/accounts/auth/key-mirror.ts";
 import { isNewer, type KeyStore, type StoredKey } from "../src/accounts/auth/key-store.ts";
-import { NOTHING } from "../src/accounts/usage/ledger-rows.ts";
-import { type OwnSpend, SharedSpend } from "../src/accounts/usage/shared-spend.ts";
+import { NO_USAGE } from "../src/accounts/usage/ledger-rows.ts";
+import { type LocalSpend, SharedSpend } from "../src/accounts/usage/shared-spend.ts";
 import { SharedUsage } from "../src/accounts/usage/shared-usage.ts";
 import { periodsOf } from "../src/accounts/usage/spend.ts";
 import type { UsageRow } from "../src/store/ledger-table.ts";
@@ -130,7 +130,7 @@ describe("keys", () => {
 });
 
 /** A ledger in memory. */
-function ledger(): OwnSpend & { sums: Map<string, { key: string; period: string; usd: number }> } {
+function ledger(): LocalSpend & { sums: Map<string, { key: string; period: string; usd: number }> } {
 	const sums = new Map<string, { key: string; period: string; usd: number }>();
 	return {
 		sums,
@@ -202,7 +202,7 @@ describe("usage", () => {
 	const DAY = "2026-01-01";
 	const row = (calls: number, more: Partial<UsageRow> = {}): UsageRow => ({
 		...{ day: DAY, keyId: "k", key: "a", team: "", user: "", model: "m", provider: "p" },
-		...NOTHING,
+		...NO_USAGE,
 		calls,
 		...more,
 	});
@@ -225,7 +225,7 @@ describe("usage", () => {
 		one.publish([row(2)]);
 		other.publish([row(5)]);
 		await until(async () => (await fields()) === 3);
-		await Promise.all([one.usage.told(), other.usage.told()]);
+		await Promise.all([one.usage.published(), other.usage.published()]);
 		const told = await other.usage.others([DAY, "2026-01-02"]);
 		expect(told!.map(({ calls, user }) => [calls, user]).sort()).toEqual([
 			[2, ""],
@@ -240,7 +240,7 @@ describe("usage", () => {
 		const rows = Array.from({ length: 5000 }, (_, at) => row(at, { user: `user ${at}` }));
 		await server.client.config("RESETSTAT");
 		one.publish(rows);
-		await one.usage.told();
+		await one.usage.published();
 		const told = await other.usage.others([DAY]);
 		expect(told!.toSorted((a, b) => a.calls - b.calls)).toEqual(rows);
 		const stats = await server.client.info("commandstats");
@@ -266,7 +266,7 @@ describe("usage", () => {
 		await server.client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
 		await one.connected.down();
 		one.publish([row(1)]);
-		await one.usage.told();
+		await one.usage.published();
 		await one.connected.up();
 		await until(async () => (await fields()) === 1);
 	});

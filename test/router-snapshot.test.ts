@@ -1,6 +1,6 @@
 /** A snapshot of the configuration: what a reload makes anew, and what it shares with the one before. */
 import { expect, test } from "bun:test";
-import { createGate } from "../src/accounts/auth/keys.ts";
+import { createKeyAuth } from "../src/accounts/auth/keys.ts";
 import { FindingsError } from "../src/config/config-error.ts";
 import { NO_FLEET } from "../src/routing/agent-targets.ts";
 import { RouterState } from "../src/server/router-state.ts";
@@ -11,11 +11,11 @@ import { configOf, entriesOf } from "./kit/pipeline.ts";
 
 /** Makes snapshots on one state, as reloads do. */
 function snapshots(path: string) {
-	const counts = new RouterState(configOf({}, { DATA_DIR: path }));
+	const state = new RouterState(configOf({}, { DATA_DIR: path }));
 	return (settings: Json) => {
 		const config = configOf(settings, { DATA_DIR: path });
-		const services = { fleet: NO_FLEET, counts, onRefused: undefined };
-		return routerSnapshot(config, entriesOf(config), createGate(config.keys), services);
+		const services = { fleet: NO_FLEET, state, onRefused: undefined };
+		return routerSnapshot(config, entriesOf(config), createKeyAuth(config.keys), services);
 	};
 }
 
@@ -47,8 +47,8 @@ test("what has been counted is shared: a limit that was used up stays so in the 
 	const keys = [{ name: "team-a", key: "a-key-of-team-a-1", rpm: 1 }];
 	const reserve = () => ({ prompt: 0, answer: 0, isAnswerLimited: false, usd: 0 });
 	const cost = { reserve, learned: undefined, learn: () => {} };
-	const enter = ({ gate, accounts }: ReturnType<typeof snapshotOf>) => {
-		const caller = gate.admit(new Headers({ authorization: "Bearer a-key-of-team-a-1" }));
+	const enter = ({ auth, accounts }: ReturnType<typeof snapshotOf>) => {
+		const caller = auth.authenticate(new Headers({ authorization: "Bearer a-key-of-team-a-1" }));
 		return accounts.admission.enter({ caller, cost, names: [], address: undefined });
 	};
 	enter(snapshotOf({ keys }));

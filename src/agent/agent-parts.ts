@@ -120,7 +120,7 @@ function newKey(): string {
 export class RouterCredential {
 	#secret: string | undefined;
 
-	/** For the gate: undefined until the router has taken the agent. */
+	/** What the router authenticates with: undefined until the router has taken the agent. */
 	readonly current: AgentCredential = () =>
 		this.#secret === undefined ? undefined : { name: "router", hash: hashKey(this.#secret) };
 

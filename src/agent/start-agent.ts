@@ -1,6 +1,6 @@
 /** The agent role, put together: log, models and their containers, catalog and app, in that order. */
 
-import { refuseStealth } from "../api/authenticate.ts";
+import { crossSiteRefusal } from "../api/authenticate.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Running } from "../running.ts";
@@ -11,7 +11,7 @@ import {
 	createServices,
 	type RoleAppOptions,
 	serve,
-	startGate,
+	startAuth,
 	startLocked,
 } from "../server/role.ts";
 import { plannedEntries, type RolePlan } from "../server/role-plan.ts";
@@ -34,19 +34,19 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
 	const { log, metrics, lifecycle } = services;
 	const parts = createAgentParts(config, env, log);
 	const catalog = new AgentCatalog(plannedEntries(plan), parts.models);
-	const { gate } = startGate(plan, { agent: parts.credential.current });
+	const { auth } = startAuth(plan, { agent: parts.credential.current });
 
 	const options: RoleAppOptions = {
 		// An agent takes no other configuration while it runs.
-		current: { snapshot: { config, catalog, gate } },
+		current: { snapshot: { config, catalog, auth } },
 		sinks: [],
 		metricsText: async () => (await metrics.text()) + (await parts.metrics.text()),
 	};
 	/** Throws for who may not use the agent's own API. */
 	const authorize = (request: Request) => {
-		const refusal = refuseStealth(gate, request, config);
+		const refusal = crossSiteRefusal(auth, request, config);
 		if (refusal) throw refusal;
-		gate.admit(request.headers);
+		auth.authenticate(request.headers);
 	};
 	const context = callContext(plan, services, options);
 	const app = createApp(plan, services, context, options).use(agentApi({ ...parts, authorize }));

@@ -1,5 +1,5 @@
 /** What requests are answered with: a snapshot of the configuration, and what outlives it. */
-import type { Gate } from "../accounts/auth/keys.ts";
+import type { KeyAuth } from "../accounts/auth/keys.ts";
 import type { AdmissionControl } from "../accounts/limits/admission.ts";
 import type { UsageServices } from "../accounts/usage/call-cost.ts";
 import type { AnswerCache } from "../cache/cache.ts";
@@ -13,7 +13,7 @@ import type { Sink } from "../telemetry/events.ts";
 export interface CallSnapshot {
 	readonly config: Config;
 	readonly catalog: Catalog;
-	readonly gate: Gate;
+	readonly auth: KeyAuth;
 	/** Limits, budgets and prices; a router has them, an agent has none. */
 	readonly accounts?: Accounts | undefined;
 }

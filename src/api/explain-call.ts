@@ -11,8 +11,8 @@ import { choose } from "./route-call.ts";
 
 /** The explanation. Throws what a call with that body would be refused with, but for what its upstream says. */
 export async function explainCall(context: CallContext, request: Request) {
-	const { config, catalog, gate } = context.current.snapshot;
-	const caller = authenticate(gate, request, config);
+	const { config, catalog, auth } = context.current.snapshot;
+	const caller = authenticate(auth, request, config);
 	const text = await readRequestText(request, config.server.body_limit);
 	const { operation, body } = operationOf(text);
 	const parsed = parseRequest(operation, body);

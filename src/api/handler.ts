@@ -10,7 +10,7 @@ import type { Detail } from "../http/route-docs.ts";
 import type { Operation } from "../openai/operations.ts";
 import { CallRecord, newRequestId } from "../proxy/call-record.ts";
 import { relay } from "../proxy/relay.ts";
-import { refuseStealth } from "./authenticate.ts";
+import { crossSiteRefusal } from "./authenticate.ts";
 import type { CallContext } from "./call-context.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { limitCall } from "./limit-call.ts";
@@ -58,9 +58,9 @@ export function callHandler(row: Pick<CallRoute, "operation" | "dialect" | "step
 		record.onFault = (thrown) => context.onFault(record.id, thrown);
 		let lead: Lead | undefined;
 		try {
-			const { config, catalog, gate, accounts } = context.current.snapshot;
-			const caller = gate.admit(request.headers);
-			const refusal = caller ? undefined : refuseStealth(gate, request, config);
+			const { config, catalog, auth, accounts } = context.current.snapshot;
+			const caller = auth.authenticate(request.headers);
+			const refusal = caller ? undefined : crossSiteRefusal(auth, request, config);
 			if (refusal) throw refusal;
 			record.caller = caller;
 			const call = new IncomingCall(request, record, row, caller, context.instance, config.usage.user_headers);

@@ -8,10 +8,10 @@ import type { CallContext } from "./call-context.ts";
 import { isAllowed, unknownModel } from "./model-access.ts";
 import { listsOf, type Model, type ModelList } from "./model-list.ts";
 
-/** All models the caller may use. Throws what the gate says. */
+/** All models the caller may use. Throws what authentication does. */
 export async function listModels({ current }: CallContext, request: Request) {
-	const { config, catalog, gate } = current.snapshot;
-	const caller = authenticate(gate, request, config);
+	const { config, catalog, auth } = current.snapshot;
+	const caller = authenticate(auth, request, config);
 	const models = await listsOf(catalog).all();
 	const isVisible = ({ id }: Model) => isAllowed(caller, id, catalog.find(id));
 	return { object: "list" as const, data: caller ? models.filter(isVisible) : models };
@@ -20,12 +20,12 @@ export async function listModels({ current }: CallContext, request: Request) {
 /**
  * One model, by any name that a call would be sent for. Upstreams list less than they serve (other spellings, new models, models
  * of an account's own), and calls are sent there whatever the list says: so a name that leads to one is taken at its word, with what
- * its list says of it. Only that upstream is asked. Throws what the gate says, and `model_not_found` naming close ones: for a name that leads
+ * its list says of it. Only that upstream is asked. Throws what authentication does, and `model_not_found` naming close ones: for a name that leads
  * nowhere (no such provider, no known prefix), for a model that the caller may not use, and for one that no agent has, since agents list all they have.
  */
 export async function oneModel(context: CallContext, request: Request, id: string): Promise<Model> {
-	const { config, catalog, gate } = context.current.snapshot;
-	const caller = authenticate(gate, request, config);
+	const { config, catalog, auth } = context.current.snapshot;
+	const caller = authenticate(auth, request, config);
 	const route = catalog.find(id);
 	if (isAllowed(caller, id, route)) {
 		const found = catalog.names.includes(id)

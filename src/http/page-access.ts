@@ -17,7 +17,7 @@ export function pageAccess(
 		const isMetrics = new URL(request.url).pathname.startsWith("/metrics");
 		if (settings[isMetrics ? "metrics" : "swagger"] === "open" || addresses.isLocal(request, server)) return undefined;
 		try {
-			admin.admit(request.headers);
+			admin.authenticate(request.headers);
 			return undefined;
 		} catch (thrown) {
 			return asRouterError(thrown);

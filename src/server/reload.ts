@@ -1,6 +1,6 @@
 /** Another configuration for a router that runs: when its file changes, and on SIGHUP. */
 
-import { createGate, type Gate } from "../accounts/auth/keys.ts";
+import { createKeyAuth, type KeyAuth } from "../accounts/auth/keys.ts";
 import { saysOpen } from "../accounts/auth/listen-policy.ts";
 import { ConfigError, located, mistakeLine } from "../config/config-error.ts";
 import { differenceLine, differences } from "../config/diff.ts";
@@ -27,7 +27,7 @@ export interface ReloadedRouter {
 	snapshot: RouterSnapshot;
 	readonly env: Environment;
 	/** There where the start made a key. */
-	readonly generatedGate: Gate | undefined;
+	readonly generatedAuth: KeyAuth | undefined;
 	readonly state: RouterState;
 	readonly agents: AgentRegistry;
 	readonly fleet: AgentFleet;
@@ -71,10 +71,10 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		const plan = routerPlan(config, router.env);
 		next = read;
 		locate = read.locate;
-		const gate = nextGate(router, plan, saysOpen(config, read.sources));
+		const auth = nextAuth(router, plan, saysOpen(config, read.sources));
 		const entries = plannedEntries(plan, router.state.keys);
-		const { fleet, state: counts } = router;
-		const snapshot = routerSnapshot(config, entries, gate, { fleet, counts, onRefused: metrics.refused });
+		const { fleet, state } = router;
+		const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
 		const ca = readCa(config.ca_file);
 		// From here on nothing fails.
 		router.agentTransport.trust(ca);
@@ -83,7 +83,8 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		router.snapshot = snapshot;
 		metrics.reloaded("loaded");
 		logChanges(log, loaded.watched, before.config, config);
-		if (gate.isOpen && !before.gate.isOpen) log.logger.warn("No key is left: whoever reaches this port may call.");
+		if (auth.isKeyless && !before.auth.isKeyless)
+			log.logger.warn("No key is left: whoever reaches this port may call.");
 		// Variables are as they were: the start has said what was mended in them.
 		for (const warning of read.warnings) if (warning.file !== undefined) log.logger.warn(mistakeLine(warning));
 		if (waiting.length > 0) {
@@ -96,14 +97,14 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 	return next;
 }
 
-/** The gate of another configuration. Throws StartError where it would need a key made, or would open without being told to. */
-function nextGate({ snapshot, generatedGate, state }: ReloadedRouter, plan: RolePlan, mayOpen: boolean): Gate {
-	if (plan.generatesKey && !generatedGate) {
+/** Who may call under another configuration. Throws StartError where it would need a key made, or would open without being told to. */
+function nextAuth({ snapshot, generatedAuth, state }: ReloadedRouter, plan: RolePlan, mayOpen: boolean): KeyAuth {
+	if (plan.generatesKey && !generatedAuth) {
 		throw new StartError("without any key left one would have to be made, which takes a restart.");
 	}
-	const gate = plan.generatesKey ? generatedGate! : createGate(plan.keys, undefined, undefined, state.keys);
-	if (gate.isOpen && !snapshot.gate.isOpen && !mayOpen) throw new StartError(OPENED);
-	return gate;
+	const auth = plan.generatesKey ? generatedAuth! : createKeyAuth(plan.keys, undefined, undefined, state.keys);
+	if (auth.isKeyless && !snapshot.auth.isKeyless && !mayOpen) throw new StartError(OPENED);
+	return auth;
 }
 
 function logChanges({ logger }: Pick<Log, "logger">, file: string, before: Config, config: Config): void {

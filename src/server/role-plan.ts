@@ -1,5 +1,5 @@
 /** What a role will be, decided before anything is opened: `router check` and a start make the same plan, and take the same checks. */
-import { openDoor } from "../accounts/auth/listen-policy.ts";
+import { listenProblem } from "../accounts/auth/listen-policy.ts";
 import type { KeyConfig } from "../config/access.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Config } from "../config/schema.ts";
@@ -40,14 +40,14 @@ export interface RolePlan {
 
 /**
  * The upstreams of a plan that can be started, ready to be called; only the port is left to try. Asks no upstream.
- * @param made keys that were made at run time
+ * @param storedKeys keys that were created at run time
  * @throws {StartError} for a base URL that leads back here, a public address without a key, unusable TLS or CA files
  */
-export function plannedEntries(plan: RolePlan, made?: { readonly isEmpty: boolean }): CatalogEntry[] {
+export function plannedEntries(plan: RolePlan, storedKeys?: { readonly isEmpty: boolean }): CatalogEntry[] {
 	const { config, env, host, port, keys, generatesKey, keyHint, upstreams, tls } = plan;
-	const hasKeys = keys.length > 0 || generatesKey || made?.isEmpty === false;
+	const hasKeys = keys.length > 0 || generatesKey || storedKeys?.isEmpty === false;
 	const { insecure: isInsecure } = config.server;
-	const problem = loopProblem(upstreams, host, port) ?? openDoor({ host, hasKeys, isInsecure, hint: keyHint });
+	const problem = loopProblem(upstreams, host, port) ?? listenProblem({ host, hasKeys, isInsecure, hint: keyHint });
 	if (problem) throw new StartError(problem);
 	if (tls) readTls(tls);
 	return catalogEntries(upstreams, config, env);

@@ -1,8 +1,8 @@
 /** What both roles do to come up, step by step: log and metrics, the HTTP app, the port, the banner. Each step is given finished objects. */
 import type { AnyElysia, Elysia } from "elysia";
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
-import { type AgentCredential, createGate, type FoundKeys, type Gate } from "../accounts/auth/keys.ts";
-import { refuseStealth } from "../api/authenticate.ts";
+import { type AgentCredential, createKeyAuth, type KeyAuth, type StoredKeyLookup } from "../accounts/auth/keys.ts";
+import { crossSiteRefusal } from "../api/authenticate.ts";
 import type { CallContext } from "../api/call-context.ts";
 import { apiRoutes } from "../api/routes.ts";
 import { onCrash } from "../crash.ts";
@@ -93,21 +93,21 @@ export class StartProblems {
 	}
 }
 
-/** The gate of a start, and the key that was made for it where none is configured. */
-export function startGate(
+/** Who may call from the start on, and the key that was made for it where none is configured. */
+export function startAuth(
 	{ config, keys, generatesKey }: RolePlan,
-	{ made, agent }: { readonly made?: FoundKeys; readonly agent?: AgentCredential },
-): { readonly gate: Gate; readonly generated?: GeneratedKey } {
-	if (!generatesKey) return { gate: createGate(keys, undefined, agent, made) };
+	{ storedKeys, agent }: { readonly storedKeys?: StoredKeyLookup; readonly agent?: AgentCredential },
+): { readonly auth: KeyAuth; readonly generated?: GeneratedKey } {
+	if (!generatesKey) return { auth: createKeyAuth(keys, undefined, agent, storedKeys) };
 	const generated = generatedKey(config.data_dir);
-	return { gate: createGate([], generated.hash, undefined, made), generated };
+	return { auth: createKeyAuth([], generated.hash, undefined, storedKeys), generated };
 }
 
 /** Why a cross-site request of a web page is refused where there are no keys, by the snapshot in force. */
 export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 	return (request) => {
-		const { gate, config } = current.snapshot;
-		return refuseStealth(gate, request, config);
+		const { auth, config } = current.snapshot;
+		return crossSiteRefusal(auth, request, config);
 	};
 }
 

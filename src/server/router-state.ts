@@ -1,12 +1,12 @@
 /** What the router knows of its callers: keys, limits, spending and the ledger. It outlives a reload of the configuration. */
 
-import { type MadeKeys, madeKeys } from "../accounts/auth/stored-keys.ts";
+import { createStoredKeys, type StoredKeys } from "../accounts/auth/stored-keys.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
-import { WindowLimiter } from "../accounts/limits/sliding-window.ts";
+import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LostRows } from "../accounts/usage/ledger.ts";
-import { ownSpend } from "../accounts/usage/local-spend.ts";
+import { localSpend } from "../accounts/usage/local-spend.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
@@ -44,14 +44,14 @@ type StateConfig = Pick<Config, "data_dir" | "usage">;
 /** One for each process. Opens nothing before `open` but the database, when a key or a row is first asked for. */
 export class RouterState {
 	readonly store: Store;
-	readonly keys: MadeKeys;
+	readonly keys: StoredKeys;
 	readonly ledger: Ledger;
 	readonly limiter: Limiter;
 	readonly spend: SpendStore;
 	readonly clocks = new HardwareClocks();
 	/** What calls have come to. */
 	readonly learned = new LearnedUsage();
-	readonly #ownSpend: ReturnType<typeof ownSpend>;
+	readonly #localSpend: ReturnType<typeof localSpend>;
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;
 	/** The store's version when spending was last read from it. */
@@ -71,13 +71,13 @@ export class RouterState {
 			(problem) => reports?.problem(problem),
 			(sentence) => reports?.log.logger.info(sentence),
 		);
-		this.keys = madeKeys({ store: this.store });
-		this.#ownSpend = ownSpend(this.store.ledger);
-		const windows = new WindowLimiter();
+		this.keys = createStoredKeys({ store: this.store });
+		this.#localSpend = localSpend(this.store.ledger);
+		const windows = new SlidingWindowLimiter();
 		if (redis) {
 			this.#replica = replicaOf(config.data_dir);
 			const { name } = this.#replica;
-			const own = this.#ownSpend;
+			const own = this.#localSpend;
 			this.limiter = redis.limiter(windows, { replica: name, spent: (key, period) => own.spent(key, period) });
 			this.spend = redis.spend(name, own);
 			redis.keys(this.keys);
@@ -87,7 +87,7 @@ export class RouterState {
 			);
 		} else {
 			this.limiter = windows;
-			this.spend = this.#ownSpend;
+			this.spend = this.#localSpend;
 		}
 		this.ledger = new Ledger({
 			store: this.store.ledger,
@@ -142,10 +142,10 @@ export class RouterState {
 	#lookForOthers(): void {
 		const found = this.store.version();
 		// To try in vain keeps calls waiting, and the ledger does so by itself.
-		if ((found === this.#version && !this.#ownSpend.isUnsure) || this.ledger.isStuck) return;
+		if ((found === this.#version && !this.#localSpend.isUnsure) || this.ledger.isStuck) return;
 		this.ledger.flush();
 		if (!this.ledger.isWritten) return;
-		this.#ownSpend.refresh();
+		this.#localSpend.refresh();
 		this.#version = found;
 	}
 

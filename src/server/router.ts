@@ -25,7 +25,7 @@ import {
 	createServices,
 	type RoleAppOptions,
 	serve,
-	startGate,
+	startAuth,
 	startLocked,
 } from "./role.ts";
 import { plannedEntries, type RolePlan } from "./role-plan.ts";
@@ -47,9 +47,9 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const redis = redisFeatures(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
 	const state = new RouterState(config, { problem, log, metrics }, redis);
-	const { store, ledger, keys: made } = state;
+	const { store, ledger, keys: storedKeys } = state;
 
-	const entries = plannedEntries(plan, made);
+	const entries = plannedEntries(plan, storedKeys);
 	const secrets = agentSecrets(config.data_dir, problem);
 	const agentTransport = new AgentTransport(readCa(config.ca_file));
 	const upstream = agentUpstream(config, entries);
@@ -57,10 +57,20 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	if (redis) shareAgents(redis, agents, store, secrets);
 	const fleet = new AgentFleet(agents);
 
-	const { gate, generated } = startGate(plan, { made });
-	const snapshot = routerSnapshot(config, entries, gate, { fleet, counts: state, onRefused: metrics.refused });
-	const generatedGate = generated && gate;
-	const router: ReloadedRouter = { snapshot, env, generatedGate, state, agents, fleet, agentTransport, log, metrics };
+	const { auth, generated } = startAuth(plan, { storedKeys });
+	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
+	const generatedAuth = generated && auth;
+	const router: ReloadedRouter = {
+		snapshot,
+		env,
+		generatedAuth: generatedAuth,
+		state,
+		agents,
+		fleet,
+		agentTransport,
+		log,
+		metrics,
+	};
 
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);

@@ -1,7 +1,7 @@
 /** What requests are answered by, made of one configuration. Immutable: a reload makes another, and a call keeps the one it began with. */
 
 import { type AdminAccess, createAdminAccess } from "../accounts/auth/admin-access.ts";
-import type { Gate } from "../accounts/auth/keys.ts";
+import type { KeyAuth } from "../accounts/auth/keys.ts";
 import { AdmissionControl, type AdmissionOptions } from "../accounts/limits/admission.ts";
 import type { UsageServices } from "../accounts/usage/call-cost.ts";
 import { PriceBook } from "../accounts/usage/price-book.ts";
@@ -31,7 +31,7 @@ export interface RouterSnapshot extends CallSnapshot {
 /** What outlives a snapshot, and what it is made with. */
 export interface SnapshotServices {
 	readonly fleet: Fleet;
-	readonly counts: AdmissionOptions["counts"] & Pick<UsageServices, "learned" | "clocks">;
+	readonly state: AdmissionOptions["counters"] & Pick<UsageServices, "learned" | "clocks">;
 	readonly onRefused: AdmissionOptions["onRefused"];
 }
 
@@ -39,8 +39,8 @@ export interface SnapshotServices {
 export function routerSnapshot(
 	config: Config,
 	entries: readonly CatalogEntry[],
-	gate: Gate,
-	{ fleet, counts, onRefused }: SnapshotServices,
+	auth: KeyAuth,
+	{ fleet, state, onRefused }: SnapshotServices,
 ): RouterSnapshot {
 	const prices = new PriceBook(config.prices);
 	const catalog = createCatalog(config, entries, fleet, prices);
@@ -49,10 +49,10 @@ export function routerSnapshot(
 	return {
 		config,
 		catalog,
-		gate,
+		auth,
 		accounts: {
-			admission: new AdmissionControl({ limits: config.limits, counts, ...(onRefused ? { onRefused } : {}) }),
-			usage: { prices, learned: counts.learned, clocks: counts.clocks },
+			admission: new AdmissionControl({ limits: config.limits, counters: state, ...(onRefused ? { onRefused } : {}) }),
+			usage: { prices, learned: state.learned, clocks: state.clocks },
 			addresses,
 		},
 		admin,

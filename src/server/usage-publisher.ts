@@ -37,7 +37,7 @@ export class UsagePublisher {
 		return async () => {
 			clearInterval(timer);
 			this.#publish(Number.POSITIVE_INFINITY);
-			await this.exchange.told();
+			await this.exchange.published();
 		};
 	}
 

@@ -2,14 +2,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createGate } from "../../src/accounts/auth/keys.ts";
+import { createKeyAuth } from "../../src/accounts/auth/keys.ts";
 import { AdmissionControl } from "../../src/accounts/limits/admission.ts";
-import { WindowLimiter } from "../../src/accounts/limits/sliding-window.ts";
+import { SlidingWindowLimiter } from "../../src/accounts/limits/sliding-window.ts";
 import { CallCost } from "../../src/accounts/usage/call-cost.ts";
 import { HardwareClocks } from "../../src/accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../../src/accounts/usage/learned-usage.ts";
 import { Ledger } from "../../src/accounts/usage/ledger.ts";
-import { ownSpend } from "../../src/accounts/usage/local-spend.ts";
+import { localSpend } from "../../src/accounts/usage/local-spend.ts";
 import { PriceBook } from "../../src/accounts/usage/price-book.ts";
 import { chargeFor } from "../../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
@@ -32,9 +32,9 @@ function cost(name: string, once: (at: number) => unknown): void {
 	console.log(`${name.padEnd(60)} ${((user + system) / ROUNDS).toFixed(2)} µs`);
 }
 
-const gate = createGate(GUARDED.keys.map((key) => ({ models: ["*"], ...key })) as never);
+const auth = createKeyAuth(GUARDED.keys.map((key) => ({ models: ["*"], ...key })) as never);
 const headers = new Headers({ authorization: `Bearer ${KEY}` });
-cost("a key among ten", () => gate.admit(headers));
+cost("a key among ten", () => auth.authenticate(headers));
 
 const store = sqliteStore(directory, console.error);
 const parsed = { ...parseRequest("chat", request({ model: "openai/bench" })), operation: "chat" as const };
@@ -49,9 +49,9 @@ cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
 
 const control = new AdmissionControl({
 	limits: GUARDED.limits,
-	counts: { limiter: new WindowLimiter(), spend: ownSpend(store.ledger) },
+	counters: { limiter: new SlidingWindowLimiter(), spend: localSpend(store.ledger) },
 });
-const caller = gate.admit(headers)!;
+const caller = auth.authenticate(headers)!;
 const usage = { prices: book, learned: new LearnedUsage(), clocks: new HardwareClocks() };
 const names = ["openai/bench", "bench"];
 cost("limits, budget and cost, entered, billed and settled", () => {

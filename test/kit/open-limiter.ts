@@ -1,7 +1,7 @@
 /** A limiter that lets everyone in and keeps count of what it is told: stands for the one in the process. */
 import type { Limit, Limiter, Reservation } from "../../src/accounts/limits/limiter.ts";
 
-/** It, and what is reserved in it: by bound, settled tokens included, cancelled ones not. */
+/** It, and what is reserved in it: by limit, settled tokens included, cancelled ones not. */
 export interface OpenLimiter extends Limiter {
 	readonly taken: Map<string, number>;
 	/** Ids that it refuses. */
@@ -12,29 +12,31 @@ export interface OpenLimiter extends Limiter {
 export function openLimiter(): OpenLimiter {
 	const taken = new Map<string, number>();
 	const refuses = new Set<string>();
-	const add = (bounds: readonly Limit[], amountOf: (bound: Limit) => number) => {
-		for (const bound of bounds) {
-			const name = `${bound.counts} ${bound.id}`;
-			taken.set(name, (taken.get(name) ?? 0) + amountOf(bound));
+	const add = (limits: readonly Limit[], amountOf: (limit: Limit) => number) => {
+		for (const limit of limits) {
+			const name = `${limit.unit} ${limit.id}`;
+			taken.set(name, (taken.get(name) ?? 0) + amountOf(limit));
 		}
 	};
 	let count = 0;
 	return {
 		taken,
 		refuses,
-		take(bounds) {
-			const refused = bounds.find(({ id }) => refuses.has(id));
-			const standings = bounds.map((bound) => ({ bound, remaining: 7, resetMs: 70 }));
-			if (refused) return { isAllowed: false, refused, retryAfterMs: 5, standings };
-			add(bounds, ({ amount }) => amount);
-			const reservation: Reservation = { bounds, id: `own-${count++}` };
-			return { isAllowed: true, reservation, standings };
+		take(limits) {
+			const refused = limits.find(({ id }) => refuses.has(id));
+			const statuses = limits.map((limit) => ({ limit, remaining: 7, resetMs: 70 }));
+			if (refused) return { isAllowed: false, refused, retryAfterMs: 5, statuses };
+			add(limits, ({ amount }) => amount);
+			const reservation: Reservation = { limits: limits, id: `own-${count++}` };
+			return { isAllowed: true, reservation, statuses };
 		},
-		settle({ bounds }, tokens) {
-			add(bounds, ({ counts, amount }) => (counts === "tokens" ? tokens - amount : counts === "concurrency" ? -1 : 0));
+		settle({ limits }, tokens) {
+			add(limits, ({ unit: counts, amount }) =>
+				counts === "tokens" ? tokens - amount : counts === "concurrency" ? -1 : 0,
+			);
 		},
-		cancel({ bounds }) {
-			add(bounds, ({ amount }) => -amount);
+		cancel({ limits }) {
+			add(limits, ({ amount }) => -amount);
 		},
 	};
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createGate } from "../../src/accounts/auth/keys.ts";
+import { createKeyAuth } from "../../src/accounts/auth/keys.ts";
 import type { CallContext, CallSnapshot } from "../../src/api/call-context.ts";
 import { callHandler } from "../../src/api/handler.ts";
 import { createAnswerCache } from "../../src/cache/cache.ts";
@@ -109,7 +109,7 @@ export function pipeline({
 	const snapshot: CallSnapshot = {
 		config,
 		catalog: createCatalog(config, entriesOf(config, env, change, vendors)),
-		gate: createGate(config.keys),
+		auth: createKeyAuth(config.keys),
 	};
 	const context: CallContext = {
 		current: { snapshot },

@@ -1,18 +1,18 @@
-/** Who may administrate. Keys are held as hashes and compared in constant time. */
+/** Authentication of administrators. Keys are held as hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import type { AdminKeyConfig } from "../../config/access.ts";
 import { RouterError } from "../../errors.ts";
 import { hashKey, hashOf, presentedSecret, whyUnknown } from "./keys.ts";
 
-/** The door to /admin. */
+/** Authentication for /admin. */
 export interface AdminAccess {
 	/** The name of the key that a request carries. Throws `invalid_admin_key`. */
-	admit(headers: Headers): string;
+	authenticate(headers: Headers): string;
 	/** The same without the throw. */
 	find(headers: Headers): string | undefined;
 }
 
-/** The door for these keys: without any nobody gets in. */
+/** Authentication by these keys: without any nobody gets in. */
 export function createAdminAccess(keys: readonly AdminKeyConfig[]): AdminAccess {
 	const known = keys.map(({ name, key }) => ({ name, hash: hashOf(key) }));
 	const find = (headers: Headers): string | undefined => {
@@ -26,7 +26,7 @@ export function createAdminAccess(keys: readonly AdminKeyConfig[]): AdminAccess 
 	};
 	return {
 		find,
-		admit(headers) {
+		authenticate(headers) {
 			const name = find(headers);
 			if (name !== undefined) return name;
 			throw new RouterError("invalid_admin_key", refusal(known.length > 0, headers));

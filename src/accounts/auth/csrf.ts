@@ -1,4 +1,4 @@
-/** What a router without keys demands of a call, so that no web page can use it by stealth. */
+/** What a router without keys demands of a call, so that no web page of another site can use it (cross-site request forgery). */
 import { RouterError } from "../../errors.ts";
 import { allowedOrigin, loopbackHost } from "./origin.ts";
 
@@ -26,8 +26,8 @@ export function rejectCrossSite(
 		);
 	const origin = headers.get("origin");
 	if (origin !== null) return allowedOrigin(origin, corsOrigins) ? undefined : foreign(origin.slice(0, 200));
-	const stealthy = headers.get("sec-fetch-site") === "cross-site" && headers.get("sec-fetch-mode") !== "navigate";
-	return stealthy ? foreign("another site") : undefined;
+	const isCrossSite = headers.get("sec-fetch-site") === "cross-site" && headers.get("sec-fetch-mode") !== "navigate";
+	return isCrossSite ? foreign("another site") : undefined;
 }
 
 function foreign(who: string): RouterError {

@@ -1,4 +1,4 @@
-/** API keys that were made at run time, wherever they are kept. Each replica holds all of them. */
+/** API keys that were created at run time, wherever they are stored. Each replica holds all of them. */
 
 /** What a key may take; what is absent is not limited. */
 export interface KeyLimits {
@@ -44,8 +44,8 @@ export interface StoredKey {
 export type NewKey = Pick<StoredKey, "name" | "team" | "models" | "limits" | "budget">;
 
 /**
- * The keys. `find` looks into memory; changes are written to the replica's own database before they return, and told to
- * `onChange`, from where other replicas hear of them.
+ * The keys. `find` looks into memory; changes are written to the replica's own database before they return, and passed to
+ * `onChange`, from where they reach other replicas.
  */
 export interface KeyStore {
 	/** By the hash of a presented secret (hex): a key that is valid now. */

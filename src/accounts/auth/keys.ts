@@ -14,7 +14,7 @@ export interface Caller {
 	readonly team?: string | undefined;
 	/** It may use some models only. */
 	readonly isRestricted: boolean;
-	/** Its calls' place in a line; 0 where nothing is said. */
+	/** Its calls' priority in a queue; 0 where nothing is said. */
 	readonly priority?: number | undefined;
 	readonly limits: KeyLimits;
 	readonly budget?: Budget | undefined;
@@ -24,17 +24,17 @@ export interface Caller {
 	mentions?(text: string): boolean;
 }
 
-/** The router's door. */
-export interface Gate {
-	/** There never was a key: everyone who gets through the keyless checks may call. */
-	readonly isOpen: boolean;
-	/** The caller; undefined where the gate is open. Throws `invalid_api_key`. */
-	admit(headers: Headers): Caller | undefined;
+/** Authentication by API key. */
+export interface KeyAuth {
+	/** There never was a key: everyone may call who passes the checks against other sites (`csrf.ts`). */
+	readonly isKeyless: boolean;
+	/** The caller; undefined where there are no keys. Throws `invalid_api_key`. */
+	authenticate(headers: Headers): Caller | undefined;
 }
 
-/** What the gate needs of keys that were made at run time. */
-export interface FoundKeys extends Pick<KeyStore, "find"> {
-	/** None was ever made. */
+/** Looks up keys that were created at run time. */
+export interface StoredKeyLookup extends Pick<KeyStore, "find"> {
+	/** None was ever created. */
 	readonly isEmpty: boolean;
 }
 
@@ -42,7 +42,7 @@ interface ConfiguredKey extends Caller {
 	readonly hash: Buffer;
 }
 
-/** SHA-256 of a secret, as stored. 0.1 µs; a `CryptoHasher` costs 0.5 µs. */
+/** SHA-256 of a secret, as stored. A `CryptoHasher` costs several times as much. */
 export function hashKey(secret: string): Buffer {
 	return Buffer.from(Bun.SHA256.hash(secret).buffer);
 }
@@ -52,16 +52,19 @@ export function hashOf(secret: string): Buffer {
 	return /^sha256:/i.test(secret) ? Buffer.from(secret.slice(7), "hex") : hashKey(secret);
 }
 
-/** A secret that comes and changes while the gate stands: what a router shows its agent. */
+/** The secret that a router shows its agent, as it is at this moment: it comes and changes while the agent runs. */
 export type AgentCredential = () => { readonly name: string; readonly hash: Buffer } | undefined;
 
-/** The gate for the configured keys, one generated key's hash where there is one, a guest, and keys that were made at run time. */
-export function createGate(
+/**
+ * Authentication by the configured keys, the generated key, the credential of an agent's router, and keys that were created at run time.
+ * @param generated the generated key's hash, where there is one
+ */
+export function createKeyAuth(
 	keys: readonly KeyConfig[],
 	generated?: Buffer,
-	guest?: AgentCredential,
-	made?: FoundKeys,
-): Gate {
+	agentCredential?: AgentCredential,
+	storedKeys?: StoredKeyLookup,
+): KeyAuth {
 	const configured: ConfiguredKey[] = keys.map(({ name, key, models, team, priority, budget, ...rest }) => ({
 		id: `config:${name}`,
 		name,
@@ -76,12 +79,12 @@ export function createGate(
 		configured.push({ id: "generated", name: "generated", hash: generated, ...ofModels(["*"]), limits: {} });
 	}
 	return {
-		// A key that was revoked keeps the gate shut: else revoking the last one would let everyone in.
-		get isOpen() {
-			return configured.length === 0 && (made?.isEmpty ?? true);
+		// A key that was revoked still counts: to revoke the last one must let nobody in.
+		get isKeyless() {
+			return configured.length === 0 && (storedKeys?.isEmpty ?? true);
 		},
-		admit(headers) {
-			if (this.isOpen) return undefined;
+		authenticate(headers) {
+			if (this.isKeyless) return undefined;
 			const secret = presentedSecret(headers);
 			if (secret === undefined) {
 				throw new RouterError("invalid_api_key", "No API key: send one as `Authorization: Bearer …`.");
@@ -90,13 +93,13 @@ export function createGate(
 			let caller: Caller | undefined;
 			// Every key is compared, whether or not one has matched: the time tells nothing.
 			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
-			const visitor = guest?.();
-			if (visitor && timingSafeEqual(visitor.hash, hash)) {
-				caller = { id: `guest:${visitor.name}`, name: visitor.name, ...ofModels(["*"]), limits: {} };
+			const credential = agentCredential?.();
+			if (credential && timingSafeEqual(credential.hash, hash)) {
+				caller = { id: `agent:${credential.name}`, name: credential.name, ...ofModels(["*"]), limits: {} };
 			}
 			if (caller) return caller;
 			// Found by its hash: what the time tells of a hash leads to no secret.
-			const found = made?.find(hash.toString("hex"));
+			const found = storedKeys?.find(hash.toString("hex"));
 			if (!found) throw new RouterError("invalid_api_key", `This API key is not known here${whyUnknown(headers)}.`);
 			return callerOf(found);
 		},

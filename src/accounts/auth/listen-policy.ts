@@ -1,4 +1,4 @@
-/** May a role listen where it is asked to, given the keys it has? */
+/** Whether a role may listen where it is asked to, given the keys it has. Pure. */
 import type { Loaded } from "../../config/load.ts";
 import type { Config } from "../../config/schema.ts";
 
@@ -14,17 +14,17 @@ export function isLoopback(host: string): boolean {
 export const KEY_HINT = "set ROUTER_API_KEYS, add `keys:` to router.yaml or run `router keys create`";
 
 /** What decides. */
-export interface Door {
+export interface ListenRequest {
 	readonly host: string;
 	readonly hasKeys: boolean;
-	/** `server.insecure`: the user has said that everyone may. */
+	/** `server.insecure`: the user has said that everyone may call. */
 	readonly isInsecure: boolean;
 	/** How a key is set, for the message: `set ROUTER_API_KEYS`. */
 	readonly hint: string;
 }
 
 /** Why it may not, with what to do; undefined where it may. */
-export function openDoor({ host, hasKeys, isInsecure, hint }: Door): string | undefined {
+export function listenProblem({ host, hasKeys, isInsecure, hint }: ListenRequest): string | undefined {
 	if (hasKeys || isInsecure || LOOPBACK.test(host)) return undefined;
 	return `Listening on ${host} without a key would let everyone in: ${hint}, or pass --insecure.`;
 }

@@ -1,4 +1,4 @@
-/** Keys that were made at run time, kept in this replica's own database and looked up in memory. */
+/** Keys that were created at run time, stored in this replica's own database and looked up in memory. */
 import { randomBytes } from "node:crypto";
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
@@ -9,16 +9,16 @@ import { hashKey } from "./keys.ts";
 
 /**
  * How soon a change is noticed that another process has made in the database (`router keys revoke`), ms: sooner than that process can
- * end, so that nobody finds a new key refused. A look takes 3 µs.
+ * end, so that nobody finds a new key refused.
  */
 const LOOK_MS = 2;
 /** The same while no calls come, ms. */
 const WATCH_MS = 1_000;
-/** Characters of a secret that are kept to recognise it by. */
+/** Characters of a secret that are stored to recognise it by. */
 const PREFIX = 7;
 
-/** Where keys are kept. */
-export interface MadeKeysOptions {
+/** Where keys are stored. */
+export interface StoredKeysOptions {
 	readonly store: Pick<Store, "keys" | "saveKeys" | "version"> & Partial<Pick<Store, "isUnreadable">>;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
@@ -27,15 +27,19 @@ export interface MadeKeysOptions {
 }
 
 /** A KeyStore that can be told to look after its database. */
-export interface MadeKeys extends KeyStore {
-	/** None was ever made, not even one that was revoked. */
+export interface StoredKeys extends KeyStore {
+	/** None was ever created, not even one that was revoked. */
 	readonly isEmpty: boolean;
 	/** Notices what other processes have changed, also while no calls come. Returns how to end that. */
 	watch(): () => void;
 }
 
 /** The keys of a store. Reads nothing until it is asked. */
-export function madeKeys({ store, wall = Date.now, time = () => performance.now() }: MadeKeysOptions): MadeKeys {
+export function createStoredKeys({
+	store,
+	wall = Date.now,
+	time = () => performance.now(),
+}: StoredKeysOptions): StoredKeys {
 	const byId = new Map<string, StoredKey>();
 	const byHash = new Map<string, StoredKey>();
 	/** When the hashes of secrets that were replaced end at the latest, on the clock that never goes back. */
@@ -54,7 +58,7 @@ export function madeKeys({ store, wall = Date.now, time = () => performance.now(
 		byId.set(key.id, key);
 		for (const hash of hashesOf(key)) byHash.set(hash, key);
 	};
-	const tell = (key: StoredKey) => {
+	const notify = (key: StoredKey) => {
 		for (const listener of listeners) listener(key);
 	};
 	const look = () => {
@@ -71,7 +75,7 @@ export function madeKeys({ store, wall = Date.now, time = () => performance.now(
 			const key = keyIn(text);
 			if (!key || !isNewer(key, byId.get(key.id)) || byId.get(key.id)?.changedAt === key.changedAt) continue;
 			put(key);
-			if (!isFirst) tell(key);
+			if (!isFirst) notify(key);
 		}
 	};
 	const save = (keys: readonly StoredKey[]) => {
@@ -80,7 +84,7 @@ export function madeKeys({ store, wall = Date.now, time = () => performance.now(
 	};
 	const change = (key: StoredKey): StoredKey => {
 		save([key]);
-		tell(key);
+		notify(key);
 		return key;
 	};
 	const active = (which: string) =>
@@ -91,7 +95,7 @@ export function madeKeys({ store, wall = Date.now, time = () => performance.now(
 	return {
 		get isEmpty() {
 			look();
-			// A gate that opened because a file can't be read would let everyone in.
+			// A file that can't be read must not let everyone in.
 			return byId.size === 0 && store.isUnreadable !== true;
 		},
 		find(hash) {

@@ -8,7 +8,7 @@ import type { Budget } from "../auth/key-store.ts";
 import type { Caller } from "../auth/keys.ts";
 import type { CallCost, CallReserve } from "../usage/call-cost.ts";
 import { periodsOf, type SpendStore } from "../usage/spend.ts";
-import { limitHeaders, refusalOf, reservedBudget, spentBudget } from "./limit-headers.ts";
+import { limitHeaders, limitRefusal, reservedRefusal, spentRefusal } from "./limit-headers.ts";
 import type { Limit, LimitDecision, Limiter, Reservation } from "./limiter.ts";
 
 /** A call that asks to be let through. */
@@ -41,7 +41,7 @@ export interface AdmissionCounters {
 /** What decides. */
 export interface AdmissionOptions {
 	readonly limits: Config["limits"];
-	readonly counts: AdmissionCounters;
+	readonly counters: AdmissionCounters;
 	/** Told whose limit, and of what, kept a call out. */
 	readonly onRefused?: (by: "key" | "model" | "address" | "budget", counts: string) => void;
 	/** ms; never goes back. */
@@ -54,12 +54,12 @@ const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 /** Names whose limits are remembered: clients choose them. */
 const MOST_NAMES = 5_000;
-const COUNTS = { rpm: "requests", tpm: "tokens", concurrency: "concurrency" } as const;
+const UNITS = { rpm: "requests", tpm: "tokens", concurrency: "concurrency" } as const;
 
 /** Whose limits they are: all but their amounts, which are a call's own. */
 interface LimitSet {
 	readonly id: string;
-	readonly bounds: readonly Limit[];
+	readonly limits: readonly Limit[];
 	/** The most tokens of a prompt. */
 	readonly input: number | undefined;
 	/** One of them counts tokens. */
@@ -82,7 +82,7 @@ export class Admission {
 	/** The call is over. Once. */
 	settle({ tokens, usd, isConclusive }: CallUsage): void {
 		const { control, caller, reservation, cost } = this;
-		const { limiter, spend } = control.counts;
+		const { limiter, spend } = control.counters;
 		const now = control.time();
 		if (caller && usd !== undefined && usd > 0 && Number.isFinite(usd)) {
 			const { day, month, total } = control.periods();
@@ -105,7 +105,7 @@ export class AdmissionControl {
 	readonly #models: readonly { readonly fits: NameMatcher; readonly set: LimitSet }[];
 	readonly #byName = new Map<string, readonly LimitSet[]>();
 	readonly #callers = new WeakMap<Caller, LimitSet>();
-	readonly counts: AdmissionCounters;
+	readonly counters: AdmissionCounters;
 	/** ms; never goes back. */
 	readonly time: () => number;
 	readonly #wall: () => number;
@@ -120,7 +120,7 @@ export class AdmissionControl {
 		}));
 		this.limitsModels = this.#models.length > 0;
 		this.limitsAddresses = options.limits.address !== undefined;
-		this.counts = options.counts;
+		this.counters = options.counters;
 		this.time = options.time ?? (() => performance.now());
 		this.#wall = options.wall ?? Date.now;
 	}
@@ -133,7 +133,7 @@ export class AdmissionControl {
 		const { caller } = request;
 		const sets = this.#setsOf(request);
 		if (sets.length === 0 && !caller) return undefined;
-		const { counts } = this;
+		const { counters: counts } = this;
 		const admission = new Admission(this, caller, request.cost);
 		const now = this.time();
 		const needs = { prompt: false, tokens: false, usd: false };
@@ -141,7 +141,7 @@ export class AdmissionControl {
 			if (input !== undefined) needs.prompt = true;
 			if (countsTokens) needs.tokens = true;
 		}
-		const bounds: Limit[] = [];
+		const limits: Limit[] = [];
 		const budget = caller?.budget;
 		let spending: Limit["spending"];
 		if (budget) {
@@ -158,27 +158,27 @@ export class AdmissionControl {
 			const { usd } = budget!;
 			// What costs nothing a spent budget refuses all the same; one of 0 USD does not.
 			if (reserve!.usd > 0) {
-				bounds.push({ id: caller!.id, counts: "usd", limit: usd, windowMs: 0, amount: reserve!.usd, spending });
+				limits.push({ id: caller!.id, unit: "usd", max: usd, windowMs: 0, amount: reserve!.usd, spending });
 			} else if (usd > 0 && spending.usd >= usd) throw this.#spentBudget(caller!, budget!);
 		}
 		for (const set of sets) {
-			for (const bound of set.bounds) {
-				if (bound.counts !== "tokens") {
-					bounds.push(bound);
+			for (const limit of set.limits) {
+				if (limit.unit !== "tokens") {
+					limits.push(limit);
 					continue;
 				}
 				const { prompt, answer, isAnswerLimited } = reserve!;
-				const { id, counts: unit, limit, windowMs } = bound;
+				const { id, unit, max, windowMs } = limit;
 				const certain = isAnswerLimited || answer === 0 ? undefined : prompt;
-				bounds.push({ id, counts: unit, limit, windowMs, amount: prompt + answer, certain });
+				limits.push({ id, unit, max, windowMs, amount: prompt + answer, certain });
 			}
 		}
-		if (bounds.length === 0) return admission;
-		const decision = counts.limiter.take(bounds, now);
+		if (limits.length === 0) return admission;
+		const decision = counts.limiter.take(limits, now);
 		if (decision instanceof Promise) return decision.then((made) => this.#decided(admission, request, reserve, made));
 		if (!decision.isAllowed) throw this.#refusal(request, reserve, decision);
 		admission.reservation = decision.reservation;
-		admission.headers = limitHeaders(decision.standings);
+		admission.headers = limitHeaders(decision.statuses);
 		return admission;
 	}
 
@@ -190,7 +190,7 @@ export class AdmissionControl {
 	): Admission {
 		if (!decision.isAllowed) throw this.#refusal(request, reserve, decision);
 		admission.reservation = decision.reservation;
-		admission.headers = limitHeaders(decision.standings);
+		admission.headers = limitHeaders(decision.statuses);
 		return admission;
 	}
 
@@ -199,21 +199,21 @@ export class AdmissionControl {
 		reserve: CallReserve | undefined,
 		decision: Extract<LimitDecision, { isAllowed: false }>,
 	): RouterError {
-		const { refused, retryAfterMs, standings } = decision;
+		const { refused, retryAfterMs, statuses } = decision;
 		if (!refused.spending) {
-			this.options.onRefused?.(ownerOf(refused), refused.counts);
-			return refusalOf(decision);
+			this.options.onRefused?.(ownerOf(refused), refused.unit);
+			return limitRefusal(decision);
 		}
 		const budget = caller!.budget!;
 		if (retryAfterMs === Number.POSITIVE_INFINITY) return this.#spentBudget(caller!, budget);
 		this.options.onRefused?.("budget", budget.per);
-		const left = standings.find(({ bound }) => bound.counts === "usd")?.remaining ?? 0;
-		return reservedBudget({ name: caller!.name, budget, left, reserve: reserve!, retryAfterMs });
+		const left = statuses.find(({ limit }) => limit.unit === "usd")?.remaining ?? 0;
+		return reservedRefusal({ name: caller!.name, budget, left, reserve: reserve!, retryAfterMs });
 	}
 
 	#spentBudget({ name }: Caller, budget: Budget): RouterError {
 		this.options.onRefused?.("budget", budget.per);
-		return spentBudget(name, budget);
+		return spentRefusal(name, budget);
 	}
 
 	/** Those of this moment. */
@@ -231,7 +231,7 @@ export class AdmissionControl {
 		const sets: LimitSet[] = [];
 		if (caller) {
 			const own = this.#ofCaller(caller);
-			if (own.bounds.length > 0 || own.input !== undefined) sets.push(own);
+			if (own.limits.length > 0 || own.input !== undefined) sets.push(own);
 		} else if (this.options.limits.address) {
 			sets.push(setOf(`address:${address}`, this.options.limits.address));
 		}
@@ -265,12 +265,12 @@ export class AdmissionControl {
 	}
 }
 
-function setOf(id: string, limits: LimitsConfig | Caller["limits"]): LimitSet {
-	const bounds = Object.entries(COUNTS).flatMap(([name, counts]): Limit[] => {
-		const limit = limits[name as keyof typeof COUNTS];
-		return limit === undefined ? [] : [{ id, counts, limit, windowMs: MINUTE_MS, amount: 1 }];
+function setOf(id: string, settings: LimitsConfig | Caller["limits"]): LimitSet {
+	const limits = Object.entries(UNITS).flatMap(([name, unit]): Limit[] => {
+		const max = settings[name as keyof typeof UNITS];
+		return max === undefined ? [] : [{ id, unit, max, windowMs: MINUTE_MS, amount: 1 }];
 	});
-	return { id, bounds, input: limits.input, countsTokens: limits.tpm !== undefined };
+	return { id, limits, input: settings.input, countsTokens: settings.tpm !== undefined };
 }
 
 function inputTooLarge(id: string, most: number, { prompt }: CallReserve): RouterError {

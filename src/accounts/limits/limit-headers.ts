@@ -1,37 +1,37 @@
-/** How limits are told to clients, in the words that OpenAI uses. Pure. */
+/** What clients are told of limits, in headers and errors, in the words that OpenAI uses. Pure. */
 import { RouterError } from "../../errors.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { CallReserve } from "../usage/call-cost.ts";
-import type { Limit, LimitDecision, LimitStatus } from "./limiter.ts";
+import type { LimitDecision, LimitStatus, LimitUnit } from "./limiter.ts";
 
 /** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
-export function limitHeaders(standings: readonly LimitStatus[]): Record<string, string> | undefined {
+export function limitHeaders(statuses: readonly LimitStatus[]): Record<string, string> | undefined {
 	const headers: Record<string, string> = {};
 	let isEmpty = true;
-	for (const counts of ["requests", "tokens"] as const) {
-		const nearest = nearestOf(standings, counts);
+	for (const unit of ["requests", "tokens"] as const) {
+		const nearest = nearestOf(statuses, unit);
 		if (!nearest) continue;
 		isEmpty = false;
-		headers[`x-ratelimit-limit-${counts}`] = String(nearest.bound.limit);
-		headers[`x-ratelimit-remaining-${counts}`] = String(Math.floor(nearest.remaining));
-		headers[`x-ratelimit-reset-${counts}`] = resetText(nearest.resetMs);
+		headers[`x-ratelimit-limit-${unit}`] = String(nearest.limit.max);
+		headers[`x-ratelimit-remaining-${unit}`] = String(Math.floor(nearest.remaining));
+		headers[`x-ratelimit-reset-${unit}`] = resetText(nearest.resetMs);
 	}
 	return isEmpty ? undefined : headers;
 }
 
-function nearestOf(standings: readonly LimitStatus[], counts: Limit["counts"]): LimitStatus | undefined {
+function nearestOf(statuses: readonly LimitStatus[], unit: LimitUnit): LimitStatus | undefined {
 	let nearest: LimitStatus | undefined;
-	for (const standing of standings) {
-		if (standing.bound.counts !== counts) continue;
-		if (!nearest || shareLeft(standing) < shareLeft(nearest)) nearest = standing;
+	for (const status of statuses) {
+		if (status.limit.unit !== unit) continue;
+		if (!nearest || shareLeft(status) < shareLeft(nearest)) nearest = status;
 	}
 	return nearest;
 }
 
-const shareLeft = ({ bound, remaining }: LimitStatus): number => remaining / bound.limit;
+const shareLeft = ({ limit, remaining }: LimitStatus): number => remaining / limit.max;
 
-const WHAT = {
+const UNITS = {
 	requests: "requests a minute",
 	tokens: "tokens a minute",
 	concurrency: "calls at once",
@@ -39,23 +39,23 @@ const WHAT = {
 } as const;
 
 /** The refusal. */
-export function refusalOf({
+export function limitRefusal({
 	refused,
 	retryAfterMs,
-	standings,
+	statuses,
 }: Extract<LimitDecision, { isAllowed: false }>): RouterError {
-	const { counts, limit, amount, id } = refused;
+	const { unit, max, amount, id } = refused;
 	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "your address";
 	const isHopeless = retryAfterMs === Number.POSITIVE_INFINITY;
-	const asked = counts === "tokens" ? ` The call may take ${amount}.` : "";
+	const asked = unit === "tokens" ? ` The call may take ${amount}.` : "";
 	const when = isHopeless
 		? "It will never fit: send less, or ask for fewer."
 		: `Try again in ${resetText(retryAfterMs)}.`;
-	const message = `Rate limit reached: ${whose} may take ${limit} ${WHAT[counts]}.${asked} ${when}`;
+	const message = `Rate limit reached: ${whose} may take ${max} ${UNITS[unit]}.${asked} ${when}`;
 	const ms = Math.max(1, Math.ceil(retryAfterMs));
 	return new RouterError("rate_limit_exceeded", message, {
 		headers: {
-			...limitHeaders(standings),
+			...limitHeaders(statuses),
 			...(isHopeless
 				? { "x-should-retry": "false" }
 				: { "retry-after": String(Math.ceil(ms / 1000)), "retry-after-ms": String(ms) }),
@@ -63,20 +63,20 @@ export function refusalOf({
 	});
 }
 
-const BEGINS = {
+const RENEWS = {
 	day: " It begins anew at midnight (UTC).",
 	month: " It begins anew on the 1st (UTC).",
 	total: "",
 } as const;
 
 /** The refusal of a key whose budget is spent. @param name the key's */
-export function spentBudget(name: string, { usd, per }: Budget): RouterError {
-	const message = `The key "${name}" has spent its budget of ${usd} USD ${wholeOf(per)}.${BEGINS[per]}`;
+export function spentRefusal(name: string, { usd, per }: Budget): RouterError {
+	const message = `The key "${name}" has spent its budget of ${usd} USD ${periodText(per)}.${RENEWS[per]}`;
 	return new RouterError("insufficient_quota", message, { headers: { "x-should-retry": "false" } });
 }
 
 /** A call whose reserve does not fit in what is left of its key's budget. */
-export interface Unaffordable {
+export interface ReservedBudget {
 	/** The key's. */
 	readonly name: string;
 	readonly budget: Budget;
@@ -88,12 +88,12 @@ export interface Unaffordable {
 }
 
 /** Its refusal: what was reserved, and how to make that less. Calls under way hold the rest, so that it is worth another try. */
-export function reservedBudget({ name, budget, left, reserve, retryAfterMs }: Unaffordable): RouterError {
+export function reservedRefusal({ name, budget, left, reserve, retryAfterMs }: ReservedBudget): RouterError {
 	const { prompt, answer, isAnswerLimited, usd } = reserve;
 	const asked = isAnswerLimited ? `up to ${answer} tokens (max_tokens)` : `${answer} tokens (it sets no max_tokens)`;
 	const less = isAnswerLimited ? "Send a smaller max_tokens" : "Send a max_tokens, which is reserved instead";
 	const message =
-		`Calls under way hold the rest of the budget of the key "${name}", ${budget.usd} USD ${wholeOf(budget.per)}: ${usdText(left)} USD are ` +
+		`Calls under way hold the rest of the budget of the key "${name}", ${budget.usd} USD ${periodText(budget.per)}: ${usdText(left)} USD are ` +
 		`free, and ${usdText(usd)} USD are reserved for this call, for a prompt of about ${prompt} tokens and an answer of ${asked}. ` +
 		`${less}, or try again when they are over.`;
 	return new RouterError("insufficient_quota", message, {
@@ -104,7 +104,7 @@ export function reservedBudget({ name, budget, left, reserve, retryAfterMs }: Un
 	});
 }
 
-const wholeOf = (per: Budget["per"]): string => (per === "total" ? "in all" : `a ${per}`);
+const periodText = (per: Budget["per"]): string => (per === "total" ? "in all" : `a ${per}`);
 
 /** Three digits: what is reserved is no exact figure. */
 const usdText = (usd: number): string => decimal(Number(usd.toPrecision(3)));

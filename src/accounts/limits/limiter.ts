@@ -23,9 +23,9 @@ export interface Spending {
 export interface Limit {
 	/** Whose count it is: `key:team-a`, `model:fast`, `address:10.0.0.7`. Calls with the same id share the count. */
 	readonly id: string;
-	readonly counts: LimitUnit;
+	readonly unit: LimitUnit;
 	/** The most inside any window (or at once). */
-	readonly limit: number;
+	readonly max: number;
 	/** Length of the sliding window, ms. Of no meaning for `concurrency` and `usd`. */
 	readonly windowMs: number;
 	/** What this call takes: 1, its estimated tokens, or the USD that it may cost (above 0). */
@@ -42,9 +42,9 @@ export interface Limit {
 	readonly spending?: Spending | undefined;
 }
 
-/** How a bound stands after the call was let in or refused; makes the `x-ratelimit-*` headers. */
+/** How a limit stands after the call was let in or refused; makes the `x-ratelimit-*` headers. */
 export interface LimitStatus {
-	readonly bound: Limit;
+	readonly limit: Limit;
 	/** What is left, at least 0. */
 	readonly remaining: number;
 	/** Until all of it is there again, ms. 0 for `concurrency` and `usd`. */
@@ -54,30 +54,30 @@ export interface LimitStatus {
 /** What a call that was let in has taken: given back to `settle` or `cancel`, once. */
 export interface Reservation {
 	/** With the amounts that were taken. */
-	readonly bounds: readonly Limit[];
+	readonly limits: readonly Limit[];
 	/** Unique among all replicas. */
 	readonly id: string;
 }
 
-/** Whether a call may go on. One standing a bound, in the order asked. */
+/** Whether a call may go on. One status a limit, in the order asked. */
 export type LimitDecision =
-	| { readonly isAllowed: true; readonly reservation: Reservation; readonly standings: readonly LimitStatus[] }
+	| { readonly isAllowed: true; readonly reservation: Reservation; readonly statuses: readonly LimitStatus[] }
 	| {
 			readonly isAllowed: false;
-			/** The bound that frees up last of those in the way. */
+			/** The limit that frees up last of those in the way. */
 			readonly refused: Limit;
 			/** When the call would find room if nobody else came, ms; Infinity where it asks for more than the limit, or a budget is spent. */
 			readonly retryAfterMs: number;
-			readonly standings: readonly LimitStatus[];
+			readonly statuses: readonly LimitStatus[];
 	  };
 
 /**
- * Counts. All bounds are checked before any is consumed; a refused call consumes none. Never rejects or throws: what can't
+ * Counts. All limits are checked before any is consumed; a refused call consumes none. Never rejects or throws: what can't
  * be counted where it should be is counted in this process alone.
  */
 export interface Limiter {
 	/** @param now `performance.now()`, ms; a limiter with a clock of its own does not look at it */
-	take(bounds: readonly Limit[], now: number): LimitDecision | Promise<LimitDecision>;
+	take(limits: readonly Limit[], now: number): LimitDecision | Promise<LimitDecision>;
 	/**
 	 * The call is over: `tokens` it really took stand where the estimate stood (more or less), its concurrency and what was reserved of a
 	 * budget are free. What it cost has been added to the board before.

@@ -1,24 +1,24 @@
 /** Limits that all replicas count together, in Redis. */
 import type { SharedRedis } from "../../store/redis.ts";
-import { PERIOD_KEPT_MS, type SpendStore, TOTAL_KEPT_MS, unitsOf, usdOf } from "../usage/spend.ts";
+import { PERIOD_TTL_MS, type SpendStore, TOTAL_TTL_MS, unitsOf, usdOf } from "../usage/spend.ts";
 import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation, Spending } from "./limiter.ts";
 import { LEASE_MS, RENEW, SETTLE, TAKE } from "./redis-script.ts";
 
-/** How often places of running calls are renewed, ms: two renewals may be lost. */
+/** How often leases of running calls are renewed, ms: two renewals may be lost. */
 const RENEW_MS = LEASE_MS / 3;
-/** How soon Redis is told again what it did not take while it was there, ms. */
-const TELL_AGAIN_MS = 1_000;
-/** After so many times places have lapsed by themselves: a Redis that refuses each change would else be told for ever. */
-const MOST_MISSES = LEASE_MS / TELL_AGAIN_MS;
-/** Kept to be told: what was under way when Redis went away. More than any router has under way at once. */
-const MOST_UNTOLD = 20_000;
+/** How soon a change is sent again that Redis did not take while it was there, ms. */
+const RETRY_CHANGES_MS = 1_000;
+/** After so many times leases have lapsed by themselves: a change that Redis refuses would be sent for ever otherwise. */
+const MOST_MISSES = LEASE_MS / RETRY_CHANGES_MS;
+/** Changes that wait while Redis is away: more than any router has calls under way. */
+const MOST_PENDING = 20_000;
 
 const LETTERS = { requests: "r", tokens: "t", concurrency: "c", usd: "b", guesses: "g" } as const;
-/** A place of a call that has a guess among its tokens: Redis leaves a guess out only where none of the count's is taken. */
-interface GuessPlace {
+/** The lease of a call that has a guess among its tokens: Redis leaves a guess out only where no other call has one. */
+interface GuessLease {
 	readonly id: string;
-	readonly counts: "guesses";
-	readonly limit: number;
+	readonly unit: "guesses";
+	readonly max: number;
 	readonly windowMs: number;
 	readonly amount: number;
 	readonly certain?: undefined;
@@ -26,32 +26,32 @@ interface GuessPlace {
 }
 
 /** What Redis is asked for. */
-type Asked = Limit | GuessPlace;
+type RedisLimit = Limit | GuessLease;
 
 /** What stands behind a reservation. */
-interface Taken {
+interface RedisReservation {
 	/** In this process. */
-	readonly own: Reservation;
-	/** In Redis. */
+	readonly local: Reservation;
+	/** Its name in Redis. */
 	readonly id: string;
-	readonly bounds: readonly Asked[];
+	readonly limits: readonly RedisLimit[];
 	/** When, on Redis's clock, ms. Absent where it gave no answer: it may have taken it all the same, or may yet. */
 	readonly at?: number;
 }
 
-/** Whose spending is told. */
+/** Whose spending Redis adds up. */
 export interface Spender {
 	readonly replica: string;
 	/** USD. */
 	readonly spent: SpendStore["spent"];
 }
 
-/** What Redis is to be told of a call that is over. */
-interface Change {
+/** What is to be changed in Redis, of a call that is over. */
+interface ReservationChange {
 	readonly id: string;
 	readonly at: number;
-	/** Added to what was taken of each; of places nothing is left. */
-	readonly changes: readonly { readonly bound: Asked; readonly delta: number }[];
+	/** Added to what was taken of each; leases end. */
+	readonly changes: readonly { readonly limit: RedisLimit; readonly delta: number }[];
 	/** How often Redis did not take it while it was there. */
 	readonly misses: number;
 }
@@ -62,205 +62,205 @@ interface Change {
  * once more, and no more than that.
  */
 export class RedisLimiter implements Limiter {
-	readonly #taken = new WeakMap<Reservation, Taken>();
-	/** Those that hold a place at once, or a part of a budget. */
-	readonly #running = new Set<Taken>();
-	/** Calls that ended while Redis took nothing: their places would keep others out for half a minute, and their estimates for a whole one. */
-	readonly #untold = new Set<Change>();
-	#telling: ReturnType<typeof setTimeout> | undefined;
+	readonly #taken = new WeakMap<Reservation, RedisReservation>();
+	/** Those that hold leases: of calls at once, or of a part of a budget. */
+	readonly #running = new Set<RedisReservation>();
+	/** Of calls that ended while Redis took nothing: their leases would keep others out for half a minute, their estimates for a whole one. */
+	readonly #pending = new Set<ReservationChange>();
+	#retryTimer: ReturnType<typeof setTimeout> | undefined;
 	#count = 0;
 
 	/**
 	 * @param router names this router among those that share the Redis
 	 * @param spender what this replica alone has spent, and its name, which is the same after a restart
-	 * @param renewMs how often places of running calls are renewed
+	 * @param renewMs how often leases of running calls are renewed
 	 */
 	constructor(
 		private readonly redis: SharedRedis,
-		private readonly own: Limiter,
+		private readonly local: Limiter,
 		private readonly router: string,
 		private readonly spender: Spender,
 		private readonly renewMs = RENEW_MS,
 	) {
-		redis.onUp(() => this.#tellAgain());
+		redis.onUp(() => this.#sendPending());
 	}
 
-	/** Renews places until it is ended. */
+	/** Renews leases until it is ended. */
 	open(): () => void {
 		const timer = setInterval(() => this.#renew(), this.renewMs);
 		timer.unref();
 		return () => clearInterval(timer);
 	}
 
-	async take(bounds: readonly Limit[], now: number): Promise<LimitDecision> {
-		const own = await this.own.take(bounds, now);
-		if (!own.isAllowed || bounds.length === 0) return own;
-		const { reservation } = own;
-		// As it was asked, and not as this process has taken it: another one's call may be under way.
-		const asked = withPlaces(bounds);
+	async take(limits: readonly Limit[], now: number): Promise<LimitDecision> {
+		const local = await this.local.take(limits, now);
+		if (!local.isAllowed || limits.length === 0) return local;
+		const { reservation } = local;
+		// As it was asked, and not as this process has taken it: a call of another process may be under way.
+		const asked = withLeases(limits);
 		const id = `${this.router}:${this.#count++}`;
-		const args = asked.flatMap((bound) => this.#asked(bound));
+		const args = asked.flatMap((limit) => this.#takeArguments(limit));
 		const isAsked = this.redis.isUp;
 		const answer = await this.redis.script(TAKE, this.#keys(asked), [id, ...this.#spender(asked), ...args]);
 		if (!isNumbers(answer, 4 + asked.length * 3)) {
-			if (isAsked) this.#begin(reservation, { own: reservation, id, bounds: asked });
-			return own;
+			if (isAsked) this.#begin(reservation, { local: reservation, id, limits: asked });
+			return local;
 		}
 		const [isTaken, at, refused, waitMs] = answer as [number, number, number, number];
-		const found = asked.map((bound, index) => {
+		const found = asked.map((limit, index) => {
 			const [remaining, resetMs, amount] = answer.slice(4 + index * 3) as [number, number, number];
-			return { bound: amountOf(bound, amount), remaining: amountFrom(bound, remaining), resetMs };
+			return { limit: amountOf(limit, amount), remaining: amountFrom(limit, remaining), resetMs };
 		});
-		const standings = found.filter(isStanding);
+		const statuses = found.filter(isLimitStatus);
 		if (isTaken === 1) {
-			const shared = { bounds: standings.map(({ bound }) => bound), id };
-			this.#begin(shared, { own: reservation, id, bounds: found.map(({ bound }) => bound), at });
-			return { isAllowed: true, reservation: shared, standings };
+			const shared = { limits: statuses.map(({ limit }) => limit), id };
+			this.#begin(shared, { local: reservation, id, limits: found.map(({ limit }) => limit), at });
+			return { isAllowed: true, reservation: shared, statuses };
 		}
-		this.own.cancel(reservation, now);
+		this.local.cancel(reservation, now);
 		const retryAfterMs = waitMs === -1 ? Number.POSITIVE_INFINITY : waitMs;
-		return { isAllowed: false, refused: asked[refused] as Limit, retryAfterMs, standings };
+		return { isAllowed: false, refused: asked[refused] as Limit, retryAfterMs, statuses };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
 		const taken = this.#end(reservation);
-		this.own.settle(taken?.own ?? reservation, tokens, now);
-		this.#change(taken, ({ counts, amount }) => (counts === "tokens" ? tokens - amount : 0));
+		this.local.settle(taken?.local ?? reservation, tokens, now);
+		this.#change(taken, ({ unit, amount }) => (unit === "tokens" ? tokens - amount : 0));
 	}
 
 	cancel(reservation: Reservation, now: number): void {
 		const taken = this.#end(reservation);
-		this.own.cancel(taken?.own ?? reservation, now);
+		this.local.cancel(taken?.local ?? reservation, now);
 		this.#change(taken, ({ amount }) => -amount);
 	}
 
-	#begin(reservation: Reservation, taken: Taken): void {
+	#begin(reservation: Reservation, taken: RedisReservation): void {
 		this.#taken.set(reservation, taken);
-		if (taken.bounds.some(isHeld)) this.#running.add(taken);
+		if (taken.limits.some(isLease)) this.#running.add(taken);
 	}
 
-	/** What stood behind a reservation; undefined for one that Redis was not asked for: it is the process's own. */
-	#end(reservation: Reservation): Taken | undefined {
+	/** What stood behind a reservation; undefined for one that Redis was not asked for: it is the local limiter's. */
+	#end(reservation: Reservation): RedisReservation | undefined {
 		const taken = this.#taken.get(reservation);
 		this.#taken.delete(reservation);
 		if (taken) this.#running.delete(taken);
 		return taken;
 	}
 
-	#change(taken: Taken | undefined, deltaOf: (bound: Asked) => number): void {
+	#change(taken: RedisReservation | undefined, deltaOf: (limit: RedisLimit) => number): void {
 		if (!taken) return;
-		const { id, bounds, at } = taken;
-		const changes = bounds
-			.map((bound) => ({ bound, delta: bound.spending ? unitsOf(bound.amount) : Math.round(deltaOf(bound)) }))
+		const { id, limits, at } = taken;
+		const changes = limits
+			.map((limit) => ({ limit, delta: limit.spending ? unitsOf(limit.amount) : Math.round(deltaOf(limit)) }))
 			// Which step an unheard one would stand in nobody knows: it leaves with its window.
-			.filter(({ bound, delta }) => isHeld(bound) || (at !== undefined && delta !== 0));
-		if (changes.length > 0) void this.#tell({ id, at: at ?? 0, changes, misses: 0 });
+			.filter(({ limit, delta }) => isLease(limit) || (at !== undefined && delta !== 0));
+		if (changes.length > 0) void this.#send({ id, at: at ?? 0, changes, misses: 0 });
 	}
 
-	async #tell(change: Change): Promise<void> {
+	async #send(change: ReservationChange): Promise<void> {
 		const { id, at, changes } = change;
 		const isSent = this.redis.isUp;
-		const args = changes.flatMap(({ bound, delta }) => {
-			const window = bound.spending ? this.#ownSpending(bound.spending) : bound.windowMs;
-			return [LETTERS[bound.counts], window, delta];
+		const args = changes.flatMap(({ limit, delta }) => {
+			const window = limit.spending ? this.#localSpending(limit.spending) : limit.windowMs;
+			return [LETTERS[limit.unit], window, delta];
 		});
-		const bounds = changes.map(({ bound }) => bound);
-		const all = [id, at, ...this.#spender(bounds), ...args];
-		const answer = await this.redis.script(SETTLE, this.#keys(bounds), all);
+		const limits = changes.map(({ limit }) => limit);
+		const all = [id, at, ...this.#spender(limits), ...args];
+		const answer = await this.redis.script(SETTLE, this.#keys(limits), all);
 		if (answer !== undefined) return;
-		// What was sent may be carried out yet: amounts must not be told twice, what is held may be given back twice.
-		const left = isSent ? changes.filter(({ bound }) => isHeld(bound)) : changes;
+		// What was sent may be carried out yet: amounts must not be sent twice, leases may be ended twice.
+		const left = isSent ? changes.filter(({ limit }) => isLease(limit)) : changes;
 		const misses = change.misses + Number(isSent);
-		if (left.length === 0 || misses > MOST_MISSES || this.#untold.size >= MOST_UNTOLD) return;
-		this.#untold.add({ id, at, changes: left, misses });
-		if (this.redis.isUp) this.#telling ??= setTimeout(() => this.#tellAgain(), TELL_AGAIN_MS).unref();
+		if (left.length === 0 || misses > MOST_MISSES || this.#pending.size >= MOST_PENDING) return;
+		this.#pending.add({ id, at, changes: left, misses });
+		if (this.redis.isUp) this.#retryTimer ??= setTimeout(() => this.#sendPending(), RETRY_CHANGES_MS).unref();
 	}
 
-	#tellAgain(): void {
-		clearTimeout(this.#telling);
-		this.#telling = undefined;
+	#sendPending(): void {
+		clearTimeout(this.#retryTimer);
+		this.#retryTimer = undefined;
 		if (!this.redis.isUp) return;
-		const untold = [...this.#untold];
-		this.#untold.clear();
-		for (const change of untold) void this.#tell(change);
+		const pending = [...this.#pending];
+		this.#pending.clear();
+		for (const change of pending) void this.#send(change);
 	}
 
 	#renew(): void {
-		for (const { id, bounds } of this.#running) {
+		for (const { id, limits } of this.#running) {
 			const keys: string[] = [];
 			const members: string[] = [];
-			for (const bound of bounds) {
-				if (bound.counts === "concurrency" || bound.counts === "guesses") {
-					keys.push(this.#keyOf(bound));
+			for (const limit of limits) {
+				if (limit.unit === "concurrency" || limit.unit === "guesses") {
+					keys.push(this.#keyOf(limit));
 					members.push(id);
-				} else if (bound.spending) {
-					keys.push(...this.#heldKeys(bound.spending));
-					members.push(`${id} ${unitsOf(bound.amount)}`, "");
+				} else if (limit.spending) {
+					keys.push(...this.#reservedKeys(limit.spending));
+					members.push(`${id} ${unitsOf(limit.amount)}`, "");
 				}
 			}
 			void this.redis.script(RENEW, keys, members);
 		}
 	}
 
-	/** What TAKE is told of a bound. */
-	#asked({ counts, limit, windowMs, amount, certain, spending }: Asked): (string | number)[] {
-		if (!spending) return [LETTERS[counts], limit, windowMs, amount, certain ?? -1];
-		return [LETTERS[counts], unitsOf(limit), unitsOf(spending.usd), unitsOf(amount), this.#ownSpending(spending)];
+	/** The arguments of TAKE for a limit. */
+	#takeArguments({ unit, max, windowMs, amount, certain, spending }: RedisLimit): (string | number)[] {
+		if (!spending) return [LETTERS[unit], max, windowMs, amount, certain ?? -1];
+		return [LETTERS[unit], unitsOf(max), unitsOf(spending.usd), unitsOf(amount), this.#localSpending(spending)];
 	}
 
-	#ownSpending({ key, period }: Spending): number {
+	#localSpending({ key, period }: Spending): number {
 		return unitsOf(this.spender.spent(key, period));
 	}
 
 	/** Who spends, and how long that is kept. */
-	#spender(bounds: readonly Asked[]): readonly [string, number] {
-		const isTotal = bounds.some(({ spending }) => spending?.period === "total");
-		return [`of ${this.spender.replica}`, isTotal ? TOTAL_KEPT_MS : PERIOD_KEPT_MS];
+	#spender(limits: readonly RedisLimit[]): readonly [string, number] {
+		const isTotal = limits.some(({ spending }) => spending?.period === "total");
+		return [`of ${this.spender.replica}`, isTotal ? TOTAL_TTL_MS : PERIOD_TTL_MS];
 	}
 
 	/** All in one slot: a script may touch no other. */
-	#keys(bounds: readonly Asked[]): string[] {
-		const keys = bounds.map((bound) => this.#keyOf(bound));
-		for (const { spending } of bounds) if (spending) keys.push(...this.#heldKeys(spending));
+	#keys(limits: readonly RedisLimit[]): string[] {
+		const keys = limits.map((limit) => this.#keyOf(limit));
+		for (const { spending } of limits) if (spending) keys.push(...this.#reservedKeys(spending));
 		return keys;
 	}
 
 	/** The window, or the period, is part of the name, since what is kept there is of it alone. */
-	#keyOf({ id, counts, windowMs, spending }: Asked): string {
+	#keyOf({ id, unit, windowMs, spending }: RedisLimit): string {
 		return this.redis.key(
-			`{limits}:${LETTERS[counts]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
+			`{limits}:${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
 		);
 	}
 
-	/** What is reserved of a key's budget does not end with its period. */
-	#heldKeys({ key }: Spending): [string, string] {
+	/** What is reserved of a key's budget does not end with its period: the reservations, and their sum. */
+	#reservedKeys({ key }: Spending): [string, string] {
 		return [this.redis.key(`{limits}:held:${key}`), this.redis.key(`{limits}:sum:${key}`)];
 	}
 }
 
 /** It lasts as long as the call, and no longer than it is renewed. */
-const isHeld = ({ counts }: Asked): boolean => counts === "concurrency" || counts === "usd" || counts === "guesses";
+const isLease = ({ unit }: RedisLimit): boolean => unit === "concurrency" || unit === "usd" || unit === "guesses";
 
-/** The bounds, with a place behind each that has a guess. */
-function withPlaces(bounds: readonly Limit[]): readonly Asked[] {
-	return bounds.flatMap((bound) => (bound.certain === undefined ? bound : [bound, placeBeside(bound)]));
+/** The limits, with a lease behind each that has a guess. */
+function withLeases(limits: readonly Limit[]): readonly RedisLimit[] {
+	return limits.flatMap((limit) => (limit.certain === undefined ? limit : [limit, guessLeaseOf(limit)]));
 }
 
-function placeBeside({ id, windowMs }: Limit): GuessPlace {
-	return { id, counts: "guesses", limit: Number.MAX_SAFE_INTEGER, windowMs, amount: 1 };
+function guessLeaseOf({ id, windowMs }: Limit): GuessLease {
+	return { id, unit: "guesses", max: Number.MAX_SAFE_INTEGER, windowMs, amount: 1 };
 }
 
-/** Of what is told of each that was asked for: clients hear of bounds alone. */
-function isStanding(found: { readonly bound: Asked }): found is LimitStatus {
-	return found.bound.counts !== "guesses";
+/** Clients hear of limits alone. */
+function isLimitStatus(found: { readonly limit: RedisLimit }): found is LimitStatus {
+	return found.limit.unit !== "guesses";
 }
 
-/** The bound with what Redis took of it. */
-function amountOf<T extends Asked>(bound: T, amount: number): T {
-	return bound.counts === "tokens" && amount !== bound.amount ? { ...bound, amount } : bound;
+/** The limit with what Redis took of it. */
+function amountOf<T extends RedisLimit>(limit: T, amount: number): T {
+	return limit.unit === "tokens" && amount !== limit.amount ? { ...limit, amount } : limit;
 }
 
-const amountFrom = ({ spending }: Asked, counted: number): number => (spending ? usdOf(counted) : counted);
+const amountFrom = ({ spending }: RedisLimit, counted: number): number => (spending ? usdOf(counted) : counted);
 
 function isNumbers(answer: unknown, count: number): answer is number[] {
 	return Array.isArray(answer) && answer.length === count && answer.every((each) => typeof each === "number");

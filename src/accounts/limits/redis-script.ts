@@ -8,7 +8,7 @@
  * - requests, tokens: a hash with `s`, the sum; `o` and `n`, the oldest and the newest step; and a field a step
  * - concurrency, and of tokens the calls with a guess: a sorted set of reservations by when they lapse
  * - usd: what each replica has spent in a period, a hash with `s`, the sum, and a field a replica, whose number only grows, so that to be
- *   told it twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
+ *   sent twice, late or never does no harm; of a key, a sorted set of reservations as `id amount` by when they lapse, and their sum
  */
 
 /** Steps a window is kept in. */
@@ -48,7 +48,7 @@ local function advance(key, window)
 end
 `;
 
-/** When there will be room in a window. */
+/** When a window will have room. */
 const ROOM = `
 -- In ms: nil where there is, -1 where there never will be.
 local function waitOf(key, sum, oldest, newest, window, limit, amount)
@@ -92,15 +92,15 @@ end
 `;
 
 /**
- * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, the replica and how long its spending is
- * kept in ms, then of each bound what it counts, its limit, and three more:
+ * KEYS: one a limit, then of each budget its reservations and their sum. ARGV: the reservation, the replica and how long its spending is
+ * kept in ms, then of each limit its unit, its most, and three more:
  *
  * - `r`, `t` (requests, tokens): its window in ms, the amount, and what of that is certain; -1 where all of it is. A guess that does not
- *   fit is left out, unless another call with a guess is under way: the bound behind it, a `g`, holds their places
+ *   fit is left out, unless another call with a guess is under way: the limit behind it, a `g`, holds their leases
  * - `c` (concurrency), `g` (calls with a guess, without a limit): nothing, 1, nothing
  * - `b` (a budget): what all replicas have spent as this one has heard, the amount, and what this one has spent itself
  *
- * Returns whether it was taken (1 or 0), the time, the refused bound's number and its wait in ms (-1: for ever), then of each bound
+ * Returns whether it was taken (1 or 0), the time, the refused limit's number and its wait in ms (-1: for ever), then of each limit
  * what is left, when all is there again in ms, and what was taken.
  */
 export const TAKE = {
@@ -188,11 +188,11 @@ return answer`,
 };
 
 /**
- * KEYS: one a bound, then of each budget its reservations and their sum. ARGV: the reservation, when it was taken, the replica and how
- * long its spending is kept in ms, then of each bound what it counts (as for `TAKE`), and two more:
+ * KEYS: one a limit, then of each budget its reservations and their sum. ARGV: the reservation, when it was taken, the replica and how
+ * long its spending is kept in ms, then of each limit its unit (as for `TAKE`), and two more:
  *
  * - `r`, `t`: its window in ms, and what is to be added to what was taken; a negative number takes back
- * - `c`, `g`: nothing, nothing: the place is free
+ * - `c`, `g`: nothing, nothing: the lease ends
  * - `b`: what this replica has spent, and what was reserved
  */
 export const SETTLE = {
@@ -234,7 +234,7 @@ return 1`,
  * them last, there where they still are.
  */
 export const RENEW = {
-	name: "routerRenewPlaces",
+	name: "routerRenewLeases",
 	lua: `${WINDOW}
 for index, key in ipairs(KEYS) do
 	if ARGV[index] == '' then

@@ -9,21 +9,21 @@ const SWEEP_MS = 60_000;
 const SMALLEST = 16;
 
 /** A reservation, with where it stands in each counter. */
-class Held implements Reservation {
+class HeldReservation implements Reservation {
 	isOpen = true;
 
 	constructor(
 		readonly id: string,
-		readonly bounds: readonly Limit[],
-		/** Of each bound: none is let go while a call that has taken of it is under way. */
+		readonly limits: readonly Limit[],
+		/** Of each limit: none is let go while a call that has taken of it is under way. */
 		readonly counters: readonly Counter[],
-		/** Of each bound: the number of its entry; -1 for `concurrency` and `usd`. */
+		/** Of each limit: the number of its entry; -1 for `concurrency` and `usd`. */
 		readonly entries: readonly number[],
 	) {}
 }
 
 /** The limiter. Everything happens at once, so calls can't race. */
-export class WindowLimiter implements Limiter {
+export class SlidingWindowLimiter implements Limiter {
 	readonly #counters: Readonly<Record<LimitUnit, Map<string, Counter>>> = {
 		requests: new Map(),
 		tokens: new Map(),
@@ -33,28 +33,28 @@ export class WindowLimiter implements Limiter {
 	#taken = 0;
 	#sweptAt = 0;
 
-	take(bounds: readonly Limit[], now: number): LimitDecision {
+	take(limits: readonly Limit[], now: number): LimitDecision {
 		if (now - this.#sweptAt > SWEEP_MS) this.#sweep(now);
 		const counters: Counter[] = [];
 		const taken: Limit[] = [];
 		let refused: Limit | undefined;
 		let retryAfterMs = 0;
-		for (const asked of bounds) {
+		for (const asked of limits) {
 			const counter = this.#counter(asked);
 			counters.push(counter);
 			counter.expire(now);
-			const bound = asked.certain === undefined ? asked : guessed(asked, counter);
-			taken.push(bound);
-			if (counter.hasRoom(bound)) continue;
-			const wait = waitFor(bound, counter, now);
+			const limit = asked.certain === undefined ? asked : withoutGuess(asked, counter);
+			taken.push(limit);
+			if (counter.hasRoom(limit)) continue;
+			const wait = waitFor(limit, counter, now);
 			if (refused && wait <= retryAfterMs) continue;
-			refused = bound;
+			refused = limit;
 			retryAfterMs = wait;
 		}
-		if (refused) return { isAllowed: false, refused, retryAfterMs, standings: standings(bounds, counters, now) };
-		const entries = taken.map((bound, at) => counters[at]!.add(bound.amount, now));
-		const reservation = new Held(String(++this.#taken), taken, counters, entries);
-		return { isAllowed: true, reservation, standings: standings(taken, counters, now) };
+		if (refused) return { isAllowed: false, refused, retryAfterMs, statuses: statuses(limits, counters, now) };
+		const entries = taken.map((limit, at) => counters[at]!.add(limit.amount, now));
+		const reservation = new HeldReservation(String(++this.#taken), taken, counters, entries);
+		return { isAllowed: true, reservation, statuses: statuses(taken, counters, now) };
 	}
 
 	settle(reservation: Reservation, tokens: number, now: number): void {
@@ -67,24 +67,24 @@ export class WindowLimiter implements Limiter {
 
 	/** @param tokens used; undefined where nothing was */
 	#end(reservation: Reservation, now: number, tokens: number | undefined): void {
-		const held = reservation as Held;
+		const held = reservation as HeldReservation;
 		if (!held.isOpen) return;
 		held.isOpen = false;
-		for (let at = 0; at < held.bounds.length; at++) {
-			const bound = held.bounds[at]!;
+		for (let at = 0; at < held.limits.length; at++) {
+			const limit = held.limits[at]!;
 			const counter = held.counters[at]!;
 			counter.expire(now);
-			counter.leave(bound.amount);
+			counter.leave(limit.amount);
 			if (tokens === undefined) counter.change(held.entries[at]!, 0);
-			else if (bound.counts === "tokens") counter.change(held.entries[at]!, tokens);
+			else if (limit.unit === "tokens") counter.change(held.entries[at]!, tokens);
 		}
 	}
 
-	#counter({ id, counts, windowMs }: Limit): Counter {
-		const counters = this.#counters[counts];
+	#counter({ id, unit, windowMs }: Limit): Counter {
+		const counters = this.#counters[unit];
 		let counter = counters.get(id);
 		if (!counter) {
-			counter = counts === "concurrency" ? new UnderWay() : counts === "usd" ? new Reserved() : new Window(windowMs);
+			counter = newCounter(unit, windowMs);
 			counters.set(id, counter);
 		}
 		return counter;
@@ -101,30 +101,35 @@ export class WindowLimiter implements Limiter {
 	}
 }
 
-function standings(bounds: readonly Limit[], counters: readonly Counter[], now: number): LimitStatus[] {
-	return bounds.map((bound, at) => {
+function newCounter(unit: LimitUnit, windowMs: number): Counter {
+	if (unit === "concurrency") return new ConcurrencyCounter();
+	return unit === "usd" ? new BudgetCounter() : new WindowCounter(windowMs);
+}
+
+function statuses(limits: readonly Limit[], counters: readonly Counter[], now: number): LimitStatus[] {
+	return limits.map((limit, at) => {
 		const counter = counters[at]!;
-		const spent = bound.spending?.usd ?? 0;
-		return { bound, remaining: Math.max(0, bound.limit - spent - counter.sum), resetMs: counter.resetMs(now) };
+		const spent = limit.spending?.usd ?? 0;
+		return { limit, remaining: Math.max(0, limit.max - spent - counter.sum), resetMs: counter.resetMs(now) };
 	});
 }
 
-/** The bound as it is to be taken: without the guess where that does not fit, and no other call is under way. */
-function guessed(bound: Limit, counter: Counter): Limit {
-	return counter.running > 0 || counter.hasRoom(bound) ? bound : { ...bound, amount: bound.certain! };
+/** The limit as it is to be taken: without the guess where that does not fit, and no other call is under way. */
+function withoutGuess(limit: Limit, counter: Counter): Limit {
+	return counter.running > 0 || counter.hasRoom(limit) ? limit : { ...limit, amount: limit.certain! };
 }
 
 /** How soon it is worth another try where nobody knows when there will be room, ms. */
-const ASK_AGAIN_MS = 1_000;
+const RETRY_MS = 1_000;
 
-/** When there will be room. What is certain of a call is let in as soon as no other is under way, which may be at any moment. */
-function waitFor(bound: Limit, counter: Counter, now: number): number {
-	const wait = counter.waitFor(bound, now);
-	const { certain } = bound;
-	if (certain === undefined || certain === bound.amount) return wait;
-	const alone = { ...bound, amount: certain };
+/** When there will be room, ms. What is certain of a call is let in as soon as no other is under way, which may be at any moment. */
+function waitFor(limit: Limit, counter: Counter, now: number): number {
+	const wait = counter.waitFor(limit, now);
+	const { certain } = limit;
+	if (certain === undefined || certain === limit.amount) return wait;
+	const alone = { ...limit, amount: certain };
 	const waitAlone = counter.hasRoom(alone) ? 0 : counter.waitFor(alone, now);
-	return Math.min(wait, Math.max(waitAlone, ASK_AGAIN_MS));
+	return Math.min(wait, Math.max(waitAlone, RETRY_MS));
 }
 
 interface Counter {
@@ -132,7 +137,7 @@ interface Counter {
 	/** Calls that have taken of it and are under way. */
 	readonly running: number;
 	readonly isEmpty: boolean;
-	hasRoom(bound: Limit): boolean;
+	hasRoom(limit: Limit): boolean;
 	/** Forgets what has left the window. */
 	expire(now: number): void;
 	/** Returns the entry's number. */
@@ -142,17 +147,17 @@ interface Counter {
 	/** A call that took so much is over. */
 	leave(amount: number): void;
 	/** When there will be room, if nobody else comes, ms. */
-	waitFor(bound: Limit, now: number): number;
+	waitFor(limit: Limit, now: number): number;
 	resetMs(now: number): number;
 }
 
-class UnderWay implements Counter {
+class ConcurrencyCounter implements Counter {
 	sum = 0;
 	get running(): number {
 		return this.sum;
 	}
-	hasRoom({ amount, limit }: Limit): boolean {
-		return this.sum + amount <= limit;
+	hasRoom({ amount, max }: Limit): boolean {
+		return this.sum + amount <= max;
 	}
 	expire(): void {}
 	add(amount: number): number {
@@ -164,7 +169,7 @@ class UnderWay implements Counter {
 		this.sum -= amount;
 	}
 	waitFor(): number {
-		return ASK_AGAIN_MS;
+		return RETRY_MS;
 	}
 	resetMs(): number {
 		return 0;
@@ -175,15 +180,15 @@ class UnderWay implements Counter {
 }
 
 /** USD: sums of doubles drift by less, and no call is refused for so little. */
-const GRAIN = 1e-9;
+const TOLERANCE_USD = 1e-9;
 
-/** What calls under way may cost of one budget, USD. What was spent comes with the bound. */
-class Reserved implements Counter {
+/** What calls under way may cost of one budget, USD. What was spent comes with the limit. */
+class BudgetCounter implements Counter {
 	sum = 0;
 	running = 0;
-	hasRoom({ amount, limit, spending }: Limit): boolean {
+	hasRoom({ amount, max, spending }: Limit): boolean {
 		const spent = spending?.usd ?? 0;
-		return spent + this.sum + amount <= limit + GRAIN || (this.running === 0 && spent < limit);
+		return spent + this.sum + amount <= max + TOLERANCE_USD || (this.running === 0 && spent < max);
 	}
 	expire(): void {}
 	add(amount: number): number {
@@ -198,8 +203,8 @@ class Reserved implements Counter {
 		this.sum = this.running === 0 ? 0 : this.sum - amount;
 	}
 	/** What is reserved may be free at any moment; what is spent, never in this period. */
-	waitFor({ limit, spending }: Limit): number {
-		return (spending?.usd ?? 0) >= limit ? Number.POSITIVE_INFINITY : ASK_AGAIN_MS;
+	waitFor({ max, spending }: Limit): number {
+		return (spending?.usd ?? 0) >= max ? Number.POSITIVE_INFINITY : RETRY_MS;
 	}
 	resetMs(): number {
 		return 0;
@@ -210,7 +215,7 @@ class Reserved implements Counter {
 }
 
 /** The entries of a window, the oldest first, in a ring that grows by doubling and shrinks by halves. */
-class Window implements Counter {
+class WindowCounter implements Counter {
 	sum = 0;
 	running = 0;
 	#times = new Float64Array(SMALLEST);
@@ -225,8 +230,8 @@ class Window implements Counter {
 		return this.#first === this.#next && this.running === 0;
 	}
 
-	hasRoom({ amount, limit }: Limit): boolean {
-		return this.sum + amount <= limit;
+	hasRoom({ amount, max }: Limit): boolean {
+		return this.sum + amount <= max;
 	}
 
 	expire(now: number): void {
@@ -260,9 +265,9 @@ class Window implements Counter {
 		this.running--;
 	}
 
-	waitFor({ amount, limit }: Limit, now: number): number {
-		let excess = this.sum + amount - limit;
-		if (amount > limit) return Number.POSITIVE_INFINITY;
+	waitFor({ amount, max }: Limit, now: number): number {
+		let excess = this.sum + amount - max;
+		if (amount > max) return Number.POSITIVE_INFINITY;
 		const mask = this.#times.length - 1;
 		for (let entry = this.#first; entry < this.#next; entry++) {
 			excess -= this.#amounts[entry & mask]!;

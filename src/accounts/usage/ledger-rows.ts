@@ -83,7 +83,7 @@ class UsageCount {
 		const name = usageName({ day, keyId, user: shown, model, provider });
 		let sums = this.#sums.get(name);
 		if (!sums) {
-			sums = { day, keyId, key, team, user: shown, model, provider, ...NOTHING };
+			sums = { day, keyId, key, team, user: shown, model, provider, ...NO_USAGE };
 			this.#sums.set(name, sums);
 		}
 		this.#last = sums;
@@ -148,14 +148,14 @@ export function addUsage(sums: Map<string, UsageRow>, row: UsageRow): void {
 	const name = usageName(row);
 	const before = sums.get(name);
 	const added: UsageRow & UsageSums = { ...row };
-	if (before) for (const sum of Object.keys(NOTHING) as (keyof UsageSums)[]) added[sum] += before[sum];
+	if (before) for (const sum of Object.keys(NO_USAGE) as (keyof UsageSums)[]) added[sum] += before[sum];
 	sums.set(name, added);
 }
 
 const DAY_MS = 86_400_000;
 
 /** Sums of nothing. */
-export const NOTHING: Readonly<UsageSums> = {
+export const NO_USAGE: Readonly<UsageSums> = {
 	calls: 0,
 	failed: 0,
 	estimated: 0,

@@ -7,7 +7,7 @@ import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
 import { addUsage, batchOf, EndUsers } from "./ledger-rows.ts";
-import { halvesOf, joinedCalls, type WaitingCalls } from "./waiting-calls.ts";
+import { halvePending, joinPending, type PendingCalls } from "./waiting-calls.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
 const FLUSH_MS = 500;
@@ -171,16 +171,16 @@ export class Ledger {
 	 * Writes these; where the database refuses a row of them, in halves, so that no row costs another. Returns what could not be written
 	 * now, undefined where nothing is left.
 	 */
-	#put(all: WaitingCalls): WaitingCalls | undefined {
+	#put(all: PendingCalls): PendingCalls | undefined {
 		const parts = [all];
 		for (let part = parts.pop(); part; part = parts.pop()) {
 			const { calls, times, attempts } = part;
 			if (calls.length === 0 && attempts.length === 0) continue;
 			const written = this.#putBatch(() => batchOf(calls, times, attempts, this.#users));
 			// What is left lies there with the last first.
-			if (written === "waits") return joinedCalls([...parts, part].reverse());
+			if (written === "waits") return joinPending([...parts, part].reverse());
 			if (written === "written") continue;
-			const halves = halvesOf(part);
+			const halves = halvePending(part);
 			if (halves) parts.push(halves[1], halves[0]);
 			else this.#lose(part);
 		}
@@ -212,7 +212,7 @@ export class Ledger {
 	}
 
 	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is kept, whatever is lost. */
-	#lose({ calls: [call], times: [at], attempts: [attempt] }: WaitingCalls): void {
+	#lose({ calls: [call], times: [at], attempts: [attempt] }: PendingCalls): void {
 		const problem = this.#problem;
 		if (call) {
 			this.#putBatch(() => ({ calls: [], attempts: [], usage: batchOf([call], [at!], [], this.#users).usage }));

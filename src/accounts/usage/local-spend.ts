@@ -1,13 +1,13 @@
 /** What keys have spent on this replica: counted in memory, on top of what its ledger says of the time before. */
 import type { LedgerStore } from "../../store/ledger-table.ts";
-import type { OwnSpend } from "./shared-spend.ts";
+import type { LocalSpend } from "./shared-spend.ts";
 import { periodsOf } from "./spend.ts";
 
 /** The board. The ledger is asked once a key and period, 30 µs, before the first call that counts there has been written to it. */
-export function ownSpend(
+export function localSpend(
 	ledger: Pick<LedgerStore, "spent" | "spenders">,
 	wall: () => number = Date.now,
-): OwnSpend & {
+): LocalSpend & {
 	/** Has the ledger asked again, since another process has written to it; all that was added must be in it. */
 	refresh(): void;
 	/** The ledger could not be read: what was spent before is missing until `refresh`. */

@@ -2,14 +2,14 @@
 import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
-import { type SpendStore, type Spent, TOTAL_KEPT_MS, unitsOf, usdOf } from "./spend.ts";
+import { type SpendStore, type Spent, TOTAL_TTL_MS, unitsOf, usdOf } from "./spend.ts";
 
 /** How often what was spent is told, ms. */
 const TELL_MS = 1_000;
 const DAY_MS = 86_400_000;
 
 /** What this replica has spent, in its own ledger. */
-export interface OwnSpend extends SpendStore {
+export interface LocalSpend extends SpendStore {
 	/** All of it that may still matter: the current day, the current month, and in total. */
 	all(): Iterable<Spent>;
 }
@@ -27,9 +27,9 @@ export class SharedSpend implements SpendStore {
 		redis: SharedRedis,
 		bus: RedisBus,
 		private readonly replica: string,
-		private readonly own: OwnSpend,
+		private readonly own: LocalSpend,
 	) {
-		this.#table = new SharedTable(redis, bus, "spend", TOTAL_KEPT_MS, {
+		this.#table = new SharedTable(redis, bus, "spend", TOTAL_TTL_MS, {
 			take: (rows) => {
 				for (const row of rows) this.#take(row);
 			},

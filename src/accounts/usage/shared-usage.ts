@@ -1,7 +1,7 @@
 /** Usage of all replicas: each publishes the sums that have changed, and reads the others' when somebody asks. */
 import type { UsageRow } from "../../store/ledger-table.ts";
 import type { SharedRedis } from "../../store/redis.ts";
-import { NOTHING } from "./ledger-rows.ts";
+import { NO_USAGE } from "./ledger-rows.ts";
 import type { UsageExchange } from "./spend.ts";
 
 /** As long as ledgers are kept. */
@@ -46,10 +46,10 @@ export class SharedUsage implements UsageExchange {
 			}
 			day.set(this.#fieldOf(row), row);
 		}
-		void this.told();
+		void this.published();
 	}
 
-	told(): Promise<void> {
+	published(): Promise<void> {
 		this.#telling ??= this.#tell().finally(() => {
 			this.#telling = undefined;
 		});
@@ -105,7 +105,7 @@ export class SharedUsage implements UsageExchange {
 		const mark = this.redis.key(`usage:of:${this.replica}`);
 		const isMarked = await this.redis.run((client) => client.set(mark, "1", "PX", TTL_MS, "GET"));
 		if (isMarked === null) this.#behind = Number.POSITIVE_INFINITY;
-		if (isMarked !== undefined) await (this.#behind > 0 ? this.#tellAgain() : this.told());
+		if (isMarked !== undefined) await (this.#behind > 0 ? this.#tellAgain() : this.published());
 		this.#isLooking = false;
 	}
 
@@ -115,7 +115,7 @@ export class SharedUsage implements UsageExchange {
 		for (const rows of this.days()) {
 			if (++count > this.#behind) break;
 			this.publish(rows);
-			await this.told();
+			await this.published();
 			// It takes no more: the next look begins anew.
 			if (this.#untold.size > 0) return;
 		}
@@ -141,7 +141,7 @@ function rowIn(text: string): UsageRow | undefined {
 }
 
 const NAMES = ["day", "keyId", "key", "team", "user", "model", "provider"] as const;
-const SUMS = Object.keys(NOTHING) as (keyof typeof NOTHING)[];
+const SUMS = Object.keys(NO_USAGE) as (keyof typeof NO_USAGE)[];
 
 /** Whether it is a row, whoever has put it there: a text among its sums would make texts of all. */
 function isRow(value: unknown): value is UsageRow {

@@ -29,8 +29,8 @@ const DAY_MS = 86_400_000;
  * How long what was spent in a period is kept in Redis after it last grew, ms: longer than a day or a month lasts, in which the last call
  * may have come at its beginning; a budget in total outlives its replicas.
  */
-export const PERIOD_KEPT_MS = 40 * DAY_MS;
-export const TOTAL_KEPT_MS = 400 * DAY_MS;
+export const PERIOD_TTL_MS = 40 * DAY_MS;
+export const TOTAL_TTL_MS = 400 * DAY_MS;
 
 /** Periods that a moment belongs to. @param time Unix time, ms */
 export function periodsOf(time: number): { readonly day: string; readonly month: string; readonly total: "total" } {
@@ -43,7 +43,7 @@ export interface UsageExchange {
 	/** Publishes rows of this replica in place of those before that have the same day and names. Returns at once. */
 	publish(rows: readonly UsageRow[]): void;
 	/** Resolves when the others can read all that was published, or nobody can be told now. */
-	told(): Promise<void>;
+	published(): Promise<void>;
 	/** The other replicas' rows of these days; undefined where they can't be asked now. */
 	others(days: readonly string[]): Promise<readonly UsageRow[] | undefined>;
 }

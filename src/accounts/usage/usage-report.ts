@@ -1,7 +1,7 @@
 /** Usage, summed by whatever is asked for. Pure. */
 import { decimal } from "../../openai/usage-edits.ts";
 import type { UsageRow, UsageSums } from "../../store/ledger-table.ts";
-import { NOTHING } from "./ledger-rows.ts";
+import { NO_USAGE } from "./ledger-rows.ts";
 
 /** What usage can be shown by. */
 export const USAGE_BY = ["key", "team", "user", "model", "provider", "day"] as const;
@@ -35,10 +35,10 @@ export function usageBy(rows: readonly UsageRow[], by: readonly UsageBy[]): Show
 		const name = JSON.stringify(names);
 		let group = groups.get(name);
 		if (!group) {
-			group = { names, sums: { ...NOTHING } };
+			group = { names, sums: { ...NO_USAGE } };
 			groups.set(name, group);
 		}
-		for (const sum of Object.keys(NOTHING) as (keyof UsageSums)[]) group.sums[sum] += row[sum];
+		for (const sum of Object.keys(NO_USAGE) as (keyof UsageSums)[]) group.sums[sum] += row[sum];
 	}
 	return [...groups.values()]
 		.sort((a, b) => compare(a.names, b.names))

@@ -2,7 +2,7 @@
 import type { AttemptClosed, CallSettled } from "../../telemetry/events.ts";
 
 /** Some of them, in the order in which they came. */
-export interface WaitingCalls {
+export interface PendingCalls {
 	readonly calls: readonly CallSettled[];
 	/** When each call settled, Unix time, ms. */
 	readonly times: readonly number[];
@@ -14,7 +14,11 @@ export interface WaitingCalls {
  * Two parts of about the same size, calls with their attempts as long as they can be; a call and its attempts come apart last.
  * Undefined for one row alone.
  */
-export function halvesOf({ calls, times, attempts }: WaitingCalls): readonly [WaitingCalls, WaitingCalls] | undefined {
+export function halvePending({
+	calls,
+	times,
+	attempts,
+}: PendingCalls): readonly [PendingCalls, PendingCalls] | undefined {
 	if (calls.length + attempts.length < 2) return undefined;
 	if (calls.length > 1) {
 		const middle = calls.length >> 1;
@@ -53,7 +57,7 @@ export function halvesOf({ calls, times, attempts }: WaitingCalls): readonly [Wa
 }
 
 /** All of these parts as one. */
-export function joinedCalls(parts: readonly WaitingCalls[]): WaitingCalls {
+export function joinPending(parts: readonly PendingCalls[]): PendingCalls {
 	return {
 		calls: parts.flatMap(({ calls }) => calls),
 		times: parts.flatMap(({ times }) => times),

@@ -24,7 +24,7 @@ type ServiceFor = (request: Request) => AdminService;
 export function adminRoutes(state: RouterState, current: CurrentSnapshot<RouterSnapshot>, log: Pick<Log, "logger">) {
 	const serviceFor = (request: Request): AdminService => {
 		const { config, admin } = current.snapshot;
-		const by = admin.admit(request.headers);
+		const by = admin.authenticate(request.headers);
 		// Changes are logged under the administrator's name, whatever the log's level.
 		return adminService(state, config, (action, what) =>
 			log.logger.child({}, { level: "info" }).info({ audit: action, by, ...what }, "audit"),

@@ -1,7 +1,7 @@
 /** Who may register agents and see them. Tokens are held as hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import { hashKey, presentedSecret, whyUnknown } from "../../accounts/auth/keys.ts";
-import { refuseStealth } from "../../api/authenticate.ts";
+import { crossSiteRefusal } from "../../api/authenticate.ts";
 import { agentTokens } from "../../config/agent-tokens.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import { RouterError } from "../../errors.ts";
@@ -31,10 +31,10 @@ export class AgentAccess {
 	 * @param peer the address that the request comes from
 	 */
 	admitAgent(request: Request, peer: string): void {
-		const { gate, config } = this.current.snapshot;
+		const { auth, config } = this.current.snapshot;
 		const hashes = [...this.#configured, ...this.store.agentTokens().map(({ hash }) => hash)];
-		if (hashes.length === 0 && gate.isOpen && LOCAL_HOST.test(config.server.host) && isLoopbackAddress(peer)) {
-			const refusal = refuseStealth(gate, request, config);
+		if (hashes.length === 0 && auth.isKeyless && LOCAL_HOST.test(config.server.host) && isLoopbackAddress(peer)) {
+			const refusal = crossSiteRefusal(auth, request, config);
 			if (refusal) throw refusal;
 			return;
 		}

@@ -66,7 +66,7 @@ function admission(
 		limitsAddresses: false,
 		enter: ({ cost }: AdmissionRequest) => {
 			if (needs) reserve = cost.reserve(needs);
-			return new Admission({ counts: {}, time: () => 0 } as never, undefined, cost);
+			return new Admission({ counters: {}, time: () => 0 } as never, undefined, cost);
 		},
 	};
 	const addresses = { of: () => "" };

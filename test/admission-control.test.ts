@@ -3,9 +3,9 @@ import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
 import { type Admission, AdmissionControl, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
 import { limitHeaders, resetText } from "../src/accounts/limits/limit-headers.ts";
-import { WindowLimiter } from "../src/accounts/limits/sliding-window.ts";
+import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import type { CallReserve, ReserveNeeds } from "../src/accounts/usage/call-cost.ts";
-import { ownSpend } from "../src/accounts/usage/local-spend.ts";
+import { localSpend } from "../src/accounts/usage/local-spend.ts";
 import { RouterError } from "../src/errors.ts";
 
 const caller = (rest: Partial<Caller> = {}): Caller => ({
@@ -37,13 +37,13 @@ const asked = ({
 	...rest,
 });
 
-function turnstile(limits: ConstructorParameters<typeof AdmissionControl>[0]["limits"] = { models: {} }) {
+function admission(limits: ConstructorParameters<typeof AdmissionControl>[0]["limits"] = { models: {} }) {
 	const clock = { now: 0, wall: Date.parse("2026-03-10T12:00:00Z") };
 	const refusals: string[] = [];
 	const ledger = { spent: () => 0, spenders: () => [] };
 	const made = new AdmissionControl({
 		limits,
-		counts: { limiter: new WindowLimiter(), spend: ownSpend(ledger) },
+		counters: { limiter: new SlidingWindowLimiter(), spend: localSpend(ledger) },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
 		time: () => clock.now,
 		wall: () => clock.wall,
@@ -63,7 +63,7 @@ function turnstile(limits: ConstructorParameters<typeof AdmissionControl>[0]["li
 
 describe("limits", () => {
 	test("none applies unless it is set: nothing is counted, estimated or asked", () => {
-		const { enter } = turnstile();
+		const { enter } = admission();
 		const never = () => {
 			throw new Error("asked for nothing");
 		};
@@ -73,7 +73,7 @@ describe("limits", () => {
 	});
 
 	test("of a key are its own, also when its secret is replaced and it is another object", () => {
-		const { enter, refusal } = turnstile();
+		const { enter, refusal } = admission();
 		const limits = { rpm: 2 };
 		enter({ caller: caller({ limits }) });
 		enter({ caller: caller({ limits }) });
@@ -82,7 +82,7 @@ describe("limits", () => {
 	});
 
 	test("of a model count all callers, by the name that was asked for or where that leads", () => {
-		const { enter, refusal, refusals } = turnstile({ models: { "gpt-5*": { rpm: 2 }, other: { rpm: 1 } } });
+		const { enter, refusal, refusals } = admission({ models: { "gpt-5*": { rpm: 2 }, other: { rpm: 1 } } });
 		enter({ names: ["gpt-5-mini", "gpt-5-mini"] });
 		enter({ names: ["my-alias", "gpt-5"], caller: caller() });
 		expect(refusal({ names: ["gpt-5-nano", "gpt-5-nano"] }).message).toContain(
@@ -93,7 +93,7 @@ describe("limits", () => {
 	});
 
 	test("of an address are for calls without a key", () => {
-		const { enter, refusal } = turnstile({ models: {}, address: { rpm: 1 } });
+		const { enter, refusal } = admission({ models: {}, address: { rpm: 1 } });
 		enter({});
 		expect(refusal({}).message).toContain("your address");
 		enter({ address: "10.0.0.8" });
@@ -101,7 +101,7 @@ describe("limits", () => {
 	});
 
 	test("reserve the prompt and the longest answer, and settle with what was used", () => {
-		const { enter, refusal } = turnstile();
+		const { enter, refusal } = admission();
 		const key = caller({ limits: { tpm: 1_000 } });
 		const first = enter({ caller: key, answer: 700 });
 		expect(first?.headers?.["x-ratelimit-remaining-tokens"]).toBe("200");
@@ -111,7 +111,7 @@ describe("limits", () => {
 	});
 
 	test("of input refuse a prompt that is too long, before anything is counted", () => {
-		const { enter, refusal } = turnstile();
+		const { enter, refusal } = admission();
 		const key = caller({ limits: { rpm: 1, input: 99 } });
 		const error = refusal({ caller: key });
 		expect([error.errorCode, error.status]).toEqual(["input_too_large", 413]);
@@ -120,7 +120,7 @@ describe("limits", () => {
 	});
 
 	test("of calls at once are given back when the call is over", () => {
-		const { enter, refusal } = turnstile();
+		const { enter, refusal } = admission();
 		const key = caller({ limits: { concurrency: 1 } });
 		const pass = enter({ caller: key });
 		expect(refusal({ caller: key }).headers["retry-after"]).toBe("1");
@@ -129,7 +129,7 @@ describe("limits", () => {
 	});
 
 	test("are told in OpenAI's words, also to who is let in", () => {
-		const { clock, enter, refusal } = turnstile({ models: { fast: { rpm: 100 } } });
+		const { clock, enter, refusal } = admission({ models: { fast: { rpm: 100 } } });
 		const key = caller({ limits: { rpm: 2, tpm: 1_000 } });
 		expect(enter({ caller: key })?.headers).toEqual({
 			"x-ratelimit-limit-requests": "2",
@@ -156,7 +156,7 @@ describe("limits", () => {
 	});
 
 	test("that a call can never meet are no reason to try again", () => {
-		const { refusal } = turnstile();
+		const { refusal } = admission();
 		const { headers, message } = refusal({ caller: caller({ limits: { tpm: 50 } }) });
 		expect(headers["x-should-retry"]).toBe("false");
 		expect(headers["retry-after"]).toBeUndefined();
@@ -184,7 +184,7 @@ describe("a budget", () => {
 	const budget = { usd: 1, per: "day" } as const;
 
 	test("lets calls in until it is spent, and again on the next day", () => {
-		const { clock, enter, refusal, refusals } = turnstile();
+		const { clock, enter, refusal, refusals } = admission();
 		const key = caller({ budget });
 		enter({ caller: key })?.settle(used(1, 0.6));
 		enter({ caller: key })?.settle(used(1, 0.6));
@@ -205,7 +205,7 @@ describe("a budget", () => {
 		["month", "2026-03-31T23:59:00Z", "2026-04-01T00:00:00Z"],
 		["day", "2026-03-10T23:59:00Z", "2026-03-11T00:00:00Z"],
 	] as const)("by %s begins anew at its end (UTC)", (per, before, after) => {
-		const { clock, enter, refusal } = turnstile();
+		const { clock, enter, refusal } = admission();
 		const key = caller({ budget: { usd: 1, per } });
 		enter({ caller: key })?.settle(used(1, 1));
 		clock.wall = Date.parse(before);
@@ -215,7 +215,7 @@ describe("a budget", () => {
 	});
 
 	test("in all never begins anew", () => {
-		const { clock, enter, refusal } = turnstile();
+		const { clock, enter, refusal } = admission();
 		const key = caller({ budget: { usd: 1, per: "total" } });
 		enter({ caller: key })?.settle(used(1, 1));
 		clock.wall += 10 * 365 * 86_400_000;
@@ -223,17 +223,17 @@ describe("a budget", () => {
 	});
 
 	test("is not passed by many calls at once: what runs is counted by what it may cost", () => {
-		const { enter, refusal } = turnstile();
+		const { enter, refusal } = admission();
 		const key = caller({ budget });
-		const passes = [1, 2, 3, 4].map(() => enter({ caller: key, usd: 0.25 }));
+		const admissions = [1, 2, 3, 4].map(() => enter({ caller: key, usd: 0.25 }));
 		refusal({ caller: key, usd: 0.25 });
 		// They cost less than they might have.
-		for (const pass of passes) pass?.settle(used(1, 0.1));
+		for (const pass of admissions) pass?.settle(used(1, 0.1));
 		enter({ caller: key, usd: 0.25 });
 	});
 
 	test("is not held up by a call that a limit kept out", () => {
-		const { clock, enter, refusal } = turnstile();
+		const { clock, enter, refusal } = admission();
 		const key = caller({ budget, limits: { rpm: 1 } });
 		enter({ caller: key, usd: 0.2 })?.settle(used(1, 0.2));
 		for (let at = 0; at < 10; at++) expect(refusal({ caller: key, usd: 0.7 }).errorCode).toBe("rate_limit_exceeded");
@@ -242,7 +242,7 @@ describe("a budget", () => {
 	});
 
 	test("of nothing leaves what costs nothing", () => {
-		const { enter, refusal } = turnstile();
+		const { enter, refusal } = admission();
 		const key = caller({ budget: { usd: 0, per: "month" } });
 		enter({ caller: key, usd: 0 });
 		refusal({ caller: key, usd: 0.0001 });
@@ -250,7 +250,7 @@ describe("a budget", () => {
 
 	test("goes on from what the ledger says was spent before", () => {
 		const asked: string[] = [];
-		const spend = ownSpend({
+		const spend = localSpend({
 			spenders: () => ["k"],
 			spent: (key, days) => {
 				asked.push(`${key} ${days}`);

@@ -4,8 +4,8 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { StoredKey } from "../src/accounts/auth/key-store.ts";
-import { createGate, hashKey } from "../src/accounts/auth/keys.ts";
-import { keyIn, madeKeys } from "../src/accounts/auth/stored-keys.ts";
+import { createKeyAuth, hashKey } from "../src/accounts/auth/keys.ts";
+import { createStoredKeys, keyIn } from "../src/accounts/auth/stored-keys.ts";
 import { RouterError } from "../src/errors.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
@@ -18,18 +18,18 @@ function keysIn(path: string, clock = { wall: 1_790_000_000_000, time: 0 }) {
 	const store = sqliteStore(path, (problem) => {
 		throw new Error(problem);
 	});
-	const keys = madeKeys({ store, wall: () => clock.wall, time: () => clock.time });
-	const gate = createGate([], undefined, undefined, keys);
+	const keys = createStoredKeys({ store, wall: () => clock.wall, time: () => clock.time });
+	const auth = createKeyAuth([], undefined, undefined, keys);
 	const name = (secret: string) => {
 		// A change by another process is looked for no more often than every 2 ms.
 		clock.time += 2;
 		try {
-			return gate.admit(new Headers({ authorization: `Bearer ${secret}` }))?.name;
+			return auth.authenticate(new Headers({ authorization: `Bearer ${secret}` }))?.name;
 		} catch (thrown) {
 			return thrown instanceof RouterError ? thrown.errorCode : thrown;
 		}
 	};
-	return { store, keys, gate, name, clock };
+	return { store, keys, auth, name, clock };
 }
 
 describe("a key", () => {
@@ -53,10 +53,10 @@ describe("a key", () => {
 
 	test("makes the caller that its settings say, the same one each time", () => {
 		using home = directory();
-		const { keys, gate } = keysIn(home.path);
+		const { keys, auth } = keysIn(home.path);
 		const { secret, key } = keys.create({ ...asked, budget: { usd: 5, per: "day" } });
 		const headers = new Headers({ "x-api-key": secret });
-		const caller = gate.admit(headers);
+		const caller = auth.authenticate(headers);
 		expect(caller).toMatchObject({
 			id: key.id,
 			name: "team-a",
@@ -66,7 +66,7 @@ describe("a key", () => {
 			budget: { usd: 5, per: "day" },
 		});
 		expect([caller?.mayUse("fast"), caller?.mayUse("local/x"), caller?.mayUse("slow")]).toEqual([true, true, false]);
-		expect(gate.admit(headers)).toBe(caller);
+		expect(auth.authenticate(headers)).toBe(caller);
 	});
 
 	test("is known after a restart", () => {
@@ -92,15 +92,15 @@ describe("a key", () => {
 		]);
 	});
 
-	test("that is revoked is refused from the next call on, and keeps the gate shut", () => {
+	test("that is revoked is refused from the next call on, and keeps the auth shut", () => {
 		using home = directory();
-		const { keys, gate, name } = keysIn(home.path);
-		expect(gate.isOpen).toBe(true);
+		const { keys, auth, name } = keysIn(home.path);
+		expect(auth.isKeyless).toBe(true);
 		const { secret, key } = keys.create(asked);
-		expect(gate.isOpen).toBe(false);
+		expect(auth.isKeyless).toBe(false);
 		expect(keys.revoke(key.id)?.name).toBe("team-a");
 		expect(name(secret)).toBe("invalid_api_key");
-		expect(gate.isOpen).toBe(false);
+		expect(auth.isKeyless).toBe(false);
 		expect(keys.revoke(key.id)).toBeUndefined();
 	});
 
@@ -160,32 +160,32 @@ describe("where the database", () => {
 	};
 	const opened = (path: string) => {
 		const problems: string[] = [];
-		const keys = madeKeys({ store: sqliteStore(path, (problem) => problems.push(problem)) });
-		const gate = createGate([], undefined, undefined, keys);
-		const name = (secret: string) => gate.admit(new Headers({ authorization: `Bearer ${secret}` }))?.name;
-		return { problems, keys, gate, name };
+		const keys = createStoredKeys({ store: sqliteStore(path, (problem) => problems.push(problem)) });
+		const auth = createKeyAuth([], undefined, undefined, keys);
+		const name = (secret: string) => auth.authenticate(new Headers({ authorization: `Bearer ${secret}` }))?.name;
+		return { problems, keys, auth, name };
 	};
 
 	test("can only be read, the keys in it are good", () => {
 		using home = directory();
 		const secret = closed(home.path);
 		readOnly(home.path);
-		const { problems, keys, gate, name } = opened(home.path);
-		expect([gate.isOpen, name(secret), problems.length]).toEqual([false, "team-a", 1]);
+		const { problems, keys, auth, name } = opened(home.path);
+		expect([auth.isKeyless, name(secret), problems.length]).toEqual([false, "team-a", 1]);
 		keys.revoke("team-a");
 		expect(() => name(secret)).toThrow("not known");
 	});
 
-	test("can't be read, the gate stays shut: there may be keys in it", () => {
+	test("can't be read, the auth stays shut: there may be keys in it", () => {
 		using home = directory();
 		const secret = closed(home.path);
 		writeFileSync(join(home.path, "router.db"), "x".repeat(4096));
-		const { problems, gate, name } = opened(home.path);
-		expect([gate.isOpen, problems.length]).toEqual([false, 1]);
+		const { problems, auth, name } = opened(home.path);
+		expect([auth.isKeyless, problems.length]).toEqual([false, 1]);
 		expect(() => name(secret)).toThrow("not known");
 	});
 
-	test("is whole but for where the keys stand, the gate stays shut, too", () => {
+	test("is whole but for where the keys stand, the auth stays shut, too", () => {
 		using home = directory();
 		const secret = closed(home.path);
 		const file = join(home.path, "router.db");
@@ -198,8 +198,8 @@ describe("where the database", () => {
 		db.close();
 		const bytes = readFileSync(file);
 		writeFileSync(file, bytes.fill(0xff, (rootpage - 1) * size, rootpage * size));
-		const { problems, gate, name } = opened(home.path);
-		expect([gate.isOpen, problems.length]).toEqual([false, 1]);
+		const { problems, auth, name } = opened(home.path);
+		expect([auth.isKeyless, problems.length]).toEqual([false, 1]);
 		expect(() => name(secret)).toThrow("not known");
 	});
 });
