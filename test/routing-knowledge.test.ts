@@ -2,10 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { listPriceOf, PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
 import { parseRequest } from "../src/openai/call.ts";
-import { BLOCK, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
-import { kindOf } from "../src/routing/kind.ts";
+import { BLOCK, LruSet, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
+import { kindOf } from "../src/routing/catalog.ts";
 import { Latency } from "../src/routing/latency.ts";
-import { LruSet } from "../src/routing/lru-set.ts";
 import { needsOf } from "../src/routing/requirements.ts";
 import { RoutingState } from "../src/routing/target-state.ts";
 import { VENDORS } from "../src/vendors.ts";

@@ -1,9 +1,8 @@
 /** What is kept between calls: bounded, the least used given up first, each key's own. */
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
-import { Lru } from "../src/proxy/net/lru.ts";
 import type { MediaAccess } from "../src/proxy/net/media-fetch.ts";
-import { requestInputsFor } from "../src/proxy/net/request-inputs.ts";
+import { Lru, requestInputsFor } from "../src/proxy/net/request-inputs.ts";
 
 describe("memory", () => {
 	/** Entries of one size: a key and a value of 50 units are 200 bytes. */

@@ -2,8 +2,6 @@
  * What a replica probably still has in its prefix cache, told without a tokenizer: a prompt is cut into blocks of 256 characters,
  * each block's hash covers all before it, and each replica's blocks are remembered, most recently used ones first.
  */
-import { LruSet } from "./lru-set.ts";
-
 /** Characters a block. */
 export const BLOCK = 256;
 /** Most blocks of a prompt that are looked at: 524,288 characters. What comes behind them counts as they do. */
@@ -63,5 +61,39 @@ export class PrefixCache {
 	/** Its memory is empty: it was started anew. */
 	clear(): void {
 		this.#blocks.clear();
+	}
+}
+
+/**
+ * A bounded set of 32-bit numbers that forgets those used longest ago. Two generations: what is used goes into the newer one; when that holds half of all, it becomes the older one and what the older one
+ * held is forgotten. So it keeps at least the last `size / 2` that were used and at most `size`. An exact order would cost a
+ * deletion at each use, four times as much.
+ */
+export class LruSet {
+	#newer = new Set<number>();
+	#older = new Set<number>();
+
+	constructor(private readonly size: number) {}
+
+	/** How many it holds; one in both generations counts twice. */
+	get count(): number {
+		return this.#newer.size + this.#older.size;
+	}
+
+	/** Uses this one. */
+	add(value: number): void {
+		this.#newer.add(value);
+		if (this.#newer.size < this.size / 2) return;
+		this.#older = this.#newer;
+		this.#newer = new Set();
+	}
+
+	has(value: number): boolean {
+		return this.#newer.has(value) || this.#older.has(value);
+	}
+
+	clear(): void {
+		this.#newer.clear();
+		this.#older.clear();
 	}
 }

@@ -6,8 +6,8 @@
  * an answer has no length.
  */
 import type { Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
-import { decodedAnswer } from "./decompress.ts";
 import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-connection.ts";
+import { MalformedAnswer } from "./http1-parser.ts";
 
 /** How long a connection may take to come about, ms. */
 const CONNECT_MS = 5_000;
@@ -95,3 +95,30 @@ function headerLine(name: string, value: string): string {
 
 const basic = ({ username, password }: URL): string =>
 	`Basic ${btoa(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`)}`;
+
+/** Names of content codings (RFC 9110, 8.4.1) → those of DecompressionStream, Bun's own among them. */
+const FORMATS: Readonly<Record<string, ConstructorParameters<typeof DecompressionStream>[0]>> = {
+	gzip: "gzip",
+	"x-gzip": "gzip",
+	deflate: "deflate",
+	br: "brotli",
+	zstd: "zstd",
+};
+
+/** The answer with its body decompressed where it says that it is compressed: identity is asked for, and some upstreams compress all the same. Throws MalformedAnswer for an unknown coding. */
+function decodedAnswer(answer: UpstreamAnswer): UpstreamAnswer {
+	const coding = answer.headers.get("content-encoding")?.trim().toLowerCase();
+	if (!coding || coding === "identity") return answer;
+	const format = Object.hasOwn(FORMATS, coding) ? FORMATS[coding] : undefined;
+	if (!format) throw new MalformedAnswer("sent a content encoding that nobody asked for");
+	const { body } = answer;
+	const bytes = new ReadableStream<Uint8Array<ArrayBuffer>>({
+		async pull(controller) {
+			const chunk = await body.read();
+			if (chunk) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
+			else controller.close();
+		},
+	});
+	const reader = bytes.pipeThrough(new DecompressionStream(format)).getReader();
+	return { ...answer, body: { read: async () => (await reader.read()).value } };
+}
