@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { report, withoutCredentials } from "../src/cli/check.ts";
 import { localUrl, withAgentUrl } from "../src/cli/local-url.ts";
 import { load } from "../src/config/load.ts";
@@ -135,6 +136,17 @@ models:
 		});
 		expect((await cli(["check"], { cwd: home.path })).stderr).toContain("does not belong to the certificate");
 		expect((await cli(["check", "--agent"], { cwd: home.path })).code).toBe(0);
+	});
+
+	test.each(["router", "agent", "standalone"])("writes nothing, whatever %s would open", async (role) => {
+		using home = directory({
+			"router.yaml": `redis: { url: "redis://127.0.0.1:1" }
+agent: { router: "http://127.0.0.1:1", models: [{ name: qwen, model: Qwen/Qwen3-8B }] }
+`,
+		});
+		const { code, stderr } = await cli(["check", ...(role === "router" ? [] : [`--${role}`])], { cwd: home.path });
+		expect([code, stderr]).toEqual([0, ""]);
+		expect(readdirSync(home.path)).toEqual(["router.yaml"]);
 	});
 
 	test("shows a role what belongs to it", () => {
