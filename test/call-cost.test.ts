@@ -134,7 +134,7 @@ describe("of money is reserved", () => {
 		}
 	});
 
-	test("nothing at the house's own, by the hour or for nothing, and nothing where nobody knows", () => {
+	test("nothing at local targets, by the hour or for nothing, and nothing where the price is unknown", () => {
 		expect([cost({}, "own/m").usd, cost({}, "hour/m").usd, cost({}, "unknown/m").usd]).toEqual([0, 0, 0]);
 	});
 

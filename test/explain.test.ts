@@ -57,8 +57,8 @@ describe("the reasons", () => {
 		expect(reasons(clock, call("y".repeat(1_000)), own)).toEqual({
 			"a/m": "least uncached prompt × load",
 			"b/m": "more uncached prompt × load",
-			"llm-d/m": "behind the house's own replicas",
-			"cloud/m": "behind all of the house's own",
+			"llm-d/m": "behind the local replicas",
+			"cloud/m": "behind local replicas and llm-d",
 		});
 		const prices = { policy: "cheapest" } as const;
 		const vendors = [

@@ -17,7 +17,7 @@ describe("max_wait", () => {
 		for (let at = 0; at < count; at++) clock.state.opened(id, true);
 	}
 
-	test("spills from the house's own to llm-d, from there to vendors", () => {
+	test("spills from local targets to llm-d, from there to vendors", () => {
 		const clock = new Clock();
 		queue(clock, "a/m", 2);
 		expect(clock.ids(call(), way)).toEqual(["a/m", "llm-d/m", "cloud/m"]);

@@ -91,7 +91,7 @@ describe("kinds and tiers", () => {
 		replica("spare/m", { tier: "fallback", position: 1 }),
 	]);
 
-	test("the house's own come first, then llm-d, then vendors, then the fallback in its order", () => {
+	test("local targets come first, then llm-d, then vendors, then the fallback in its order", () => {
 		expect(new Clock().ids(call(), way)).toEqual(["a/m", "llm-d/m", "cloud/m", "last/m", "spare/m"]);
 	});
 

@@ -154,7 +154,7 @@ describe("the price of a target", () => {
 		expect(book.of(pricedTarget("openai/gpt-5-mini", "openai", "gpt-5-mini", false))).toMatchObject({ source: "list" });
 	});
 
-	test("is nothing in the house, unless an hour of it has one", () => {
+	test("is nothing for local models, unless an hour of them has one", () => {
 		expect(book.of(pricedTarget("vllm/m", undefined, "m", true))).toMatchObject({
 			rates: { input: 0, output: 0 },
 			source: "own",

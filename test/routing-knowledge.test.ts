@@ -257,7 +257,7 @@ describe("prices", () => {
 		}
 	});
 
-	test("what nobody knows stays unknown; the house's own costs nothing", () => {
+	test("an unknown price stays unknown; local targets cost nothing", () => {
 		expect(book.of(pricedTarget("venice/x", VENDORS.venice.priceId, "x", false))).toEqual({});
 		expect(book.of(pricedTarget("openai/made-up-model", "openai", "made-up-model", false)).price).toBeUndefined();
 		expect(book.of(pricedTarget("local/a/m", undefined, "m", true)).price).toEqual({ input: 0, output: 0 });

@@ -118,7 +118,7 @@ describe("a call is free", () => {
 		expect(isFree(target("a/m"), costing(rates))).toBe(free);
 	});
 
-	test("at the house's own, where nobody prices calls", () => {
+	test("at local targets, where calls have no price", () => {
 		expect(isFree(target("a/m", { kind: "local" }), undefined)).toBe(true);
 		expect(isFree(target("a/m", { kind: "cloud" }), undefined)).toBe(false);
 		expect(isFree(target("a/m", { kind: "local", price: { input: 1, output: 1 } }), undefined)).toBe(false);

@@ -192,9 +192,9 @@ function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 }
 
 const LATER = {
-	local: "the house's own come later",
-	"llm-d": "behind the house's own replicas",
-	cloud: "behind all of the house's own",
+	local: "local targets come later",
+	"llm-d": "behind the local replicas",
+	cloud: "behind local replicas and llm-d",
 } as const;
 const BEHIND: Partial<Record<Scored["basis"], string>> = {
 	load: "more uncached prompt × load",

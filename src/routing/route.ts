@@ -7,7 +7,7 @@ import type { Target } from "../providers/provider.ts";
 /** How an alias's targets are put in order. */
 export type Policy = ModelConfig["policy"];
 
-/** Where a target stands: a replica of the house's own, llm-d's gateway in front of more of them, or a vendor. */
+/** Where a target runs: a local replica, llm-d's gateway in front of more of them, or a vendor. */
 export type Kind = "local" | "llm-d" | "cloud";
 
 /** The list of its alias that a target stands in. */
@@ -30,7 +30,7 @@ export interface RouteTarget extends Target {
 	readonly aliases?: readonly string[] | undefined;
 	/** It can't be called: its key, or its address, is missing. */
 	readonly isKeyless?: boolean | undefined;
-	/** USD per million tokens; undefined where nobody knows. The house's own cost nothing unless the configuration says so. */
+	/** USD per million tokens; undefined where it is unknown. Local targets cost nothing unless the configuration says so. */
 	readonly price?: Price | undefined;
 	/** Tokens that prompt and answer may have together, where known. */
 	readonly context?: number | undefined;

@@ -1,5 +1,5 @@
 /**
- * What the rest of the house says about calls: plain values on one bus, so that
+ * What the rest of the router reports of calls: plain values on one bus, so that
  * metrics, the log and whatever comes later (ledger, console) listen without the
  * pipeline knowing them.
  */

@@ -13,7 +13,7 @@ export function target(id: string, over: Partial<RouteTarget> = {}): RouteTarget
 	return { id, provider, model: id.slice(id.indexOf("/") + 1), ...over };
 }
 
-/** A replica of the house's own. */
+/** A local replica. */
 export const replica = (id: string, over: Partial<RouteTarget> = {}) =>
 	target(id, { kind: "local", isReplica: true, ...over });
 
