@@ -32,7 +32,7 @@ test("what it needs may take its time though the others get the whole of theirs"
 	};
 	const timeouts = { total: 60_000, first_token: 60_000, stall: 60_000, connect: 5_000 };
 	const attempt = new Attempt({
-		call: { stream: false, signal: new AbortController().signal, startedAt: performance.now() } as unknown as Call,
+		call: { stream: false, client: new AbortController(), startedAt: performance.now() } as unknown as Call,
 		target: { provider, id: "box/m", model: "m" } as unknown as Target,
 		limits: limitsOf({
 			timeouts,

@@ -80,7 +80,7 @@ test("who speaks may be told long before the first piece of text; from then on s
 				operation: "chat",
 				headers: new Headers(),
 				hops: "",
-				signal: new AbortController().signal,
+				client: new AbortController(),
 				startedAt: performance.now(),
 			},
 			target: target!,

@@ -97,7 +97,7 @@ describe("the hop header", () => {
 					operation: "chat",
 					headers: new Headers({ "x-router-hops": "before" }),
 					hops: `before,${INSTANCE}`,
-					signal: new AbortController().signal,
+					client: new AbortController(),
 					startedAt: 0,
 				},
 				target,

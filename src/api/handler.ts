@@ -2,7 +2,7 @@
 import { CallCost } from "../accounts/usage/call-cost.ts";
 import type { Lead } from "../cache/single-flight.ts";
 import type { Dialect } from "../dialects/dialect.ts";
-import { asRouterError } from "../errors.ts";
+import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
 import { IdleTimeoutLift, type IdleTimeouts } from "../http/idle-timeout.ts";
 import { readRequestText } from "../http/request-body.ts";
@@ -46,80 +46,91 @@ interface IncomingRequest {
 /** Longest name of a model that is kept, characters. */
 const MAX_REQUESTED = 200;
 
-/** Handles the calls of one route. Never throws: every error is answered and settled here. */
-export function callHandler(row: Pick<CallRoute, "operation" | "dialect" | "steps">, context: CallContext) {
-	const { operation, dialect, steps } = row;
-	const isLimited = steps.includes("limits");
-	const cache = steps.includes("cache") ? context.cache : undefined;
+/** What the calls of one route are handled with. */
+interface Handling extends Pick<CallRoute, "operation" | "dialect"> {
+	readonly context: CallContext;
+	readonly isLimited: boolean;
+	readonly cache: CallContext["cache"];
 	/** Labels of models that an upstream has answered for: known to the metrics from then on. */
-	const answered = new Set<string>();
-	return async ({ request, server }: IncomingRequest): Promise<Response> => {
-		const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
-		record.onFault = (thrown) => context.onFault(record.id, thrown);
-		let lead: Lead | undefined;
-		try {
-			const { config, catalog, auth, accounts } = context.current.snapshot;
-			const caller = auth.authenticate(request.headers);
-			const refusal = caller ? undefined : crossSiteRefusal(auth, request, config);
-			if (refusal) throw refusal;
-			record.caller = caller;
-			const call = new IncomingCall(request, record, row, caller, context.instance, config.usage.user_headers);
-			const text = await readRequestText(request, config.server.body_limit);
-			record.waitedMs = performance.now() - record.startedAt;
-
-			const repeat = cache?.repeats.match(dialect, operation, text);
-			const parsed = repeat?.parsed ?? dialect.parse(operation, text);
-			const { model, user } = parsed.body;
-			Object.assign(call, parsed).text = text;
-			record.requested = model.slice(0, MAX_REQUESTED);
-			record.stream = parsed.stream;
-			record.user = call.user ?? user?.slice(0, MAX_USER);
-			const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
-			record.reason = found.reason;
-			record.label = found.label;
-			record.isKnown = catalog.names.includes(model) || answered.has(found.label);
-			const route = caller ? usableRoute(caller, parsed, found, accounts?.usage.prices) : found;
-
-			record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
-			if (accounts && isLimited) {
-				const entering = limitCall(accounts, { call, caller, route, record, request, server });
-				if (entering) await entering;
-			} else record.cost = new CallCost(call, caller, route, accounts?.usage);
-
-			const finding = cache?.find(call, route, record, config, repeat);
-			if (finding instanceof Response) return finding;
-			// From here on others set the pace.
-			if (server) record.idleTimeout = new IdleTimeoutLift(server, request);
-			record.answeredModels = answered;
-			const cached = finding instanceof Promise ? await finding : finding;
-			if (cached instanceof Response) return cached;
-			lead = cached;
-			record.listener = lead;
-
-			const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN) !== "1";
-			const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
-			const { alias } = route;
-			const noWaiting = context.isBehindRouter;
-			const plan = { targets, work, alias, attemptsMs: config.timeouts.attempts, noWaiting };
-			const options = { state: context.state, keepAliveMs: config.server.keep_alive };
-			const response = await relay(lead?.call ?? call, plan, record, options);
-			if (record.explanation !== undefined) response.headers.set(EXPLAIN, record.explanation);
-			return lead && call.stream ? lead.streamed(response) : response;
-		} catch (thrown) {
-			lead?.fail();
-			const error = asRouterError(thrown);
-			if (error.errorCode === "internal_error") record.onFault(error.cause ?? error);
-			record.settle(error.status, error.errorCode);
-			return dialect.error(error, errorHeaders(record));
-		}
-	};
+	readonly answered: Set<string>;
 }
 
-function errorHeaders(record: CallRecord): Record<string, string> {
+/** Handles the calls of one route. */
+export function callHandler(route: Pick<CallRoute, "operation" | "dialect" | "steps">, context: CallContext) {
+	const { operation, dialect, steps } = route;
+	const isLimited = steps.includes("limits");
+	const cache = steps.includes("cache") ? context.cache : undefined;
+	const handling = { operation, dialect, context, isLimited, cache, answered: new Set<string>() };
+	return (incoming: IncomingRequest) => handleCall(handling, incoming);
+}
+
+/** One call, from its request to its answer, or to the beginning of that. Never throws: every error is answered and settled here. */
+async function handleCall(handling: Handling, { request, server }: IncomingRequest): Promise<Response> {
+	const { operation, dialect, context, isLimited, cache, answered } = handling;
+	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
+	record.onFault = (thrown) => context.onFault(record.id, thrown);
+	let lead: Lead | undefined;
+	try {
+		const { config, catalog, auth, accounts } = context.current.snapshot;
+		const caller = auth.authenticate(request.headers);
+		const refusal = caller ? undefined : crossSiteRefusal(auth, request, config);
+		if (refusal) throw refusal;
+		record.caller = caller;
+		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
+		const text = await readRequestText(request, config.server.body_limit);
+		record.waitedMs = performance.now() - record.startedAt;
+
+		const repeat = cache?.repeats.match(dialect, operation, text);
+		const parsed = repeat?.parsed ?? dialect.parse(operation, text);
+		const { model, user } = parsed.body;
+		Object.assign(call, parsed).text = text;
+		record.requested = model.slice(0, MAX_REQUESTED);
+		record.stream = parsed.stream;
+		record.user = call.user ?? user?.slice(0, MAX_USER);
+		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
+		record.reason = found.reason;
+		record.label = found.label;
+		record.isKnown = catalog.names.includes(model) || answered.has(found.label);
+		const isOpen = !caller?.isRestricted && !caller?.budget;
+		const route = isOpen ? found : usableRoute(caller!, parsed, found, accounts?.usage.prices);
+
+		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
+		if (accounts && isLimited) {
+			const entering = limitCall(accounts, { call, caller, route, record, request, server });
+			if (entering) await entering;
+		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
+
+		const finding = cache?.find(call, route, record, config, repeat);
+		if (finding instanceof Response) return finding;
+		// From here on others set the pace.
+		if (server) record.idleTimeout = new IdleTimeoutLift(server, request);
+		record.answeredModels = answered;
+		const cached = finding instanceof Promise ? await finding : finding;
+		if (cached instanceof Response) return cached;
+		lead = cached;
+		record.listener = lead;
+
+		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN) !== "1";
+		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
+		const { attempts: attemptsMs } = config.timeouts;
+		const plan = { targets, work, alias: route.alias, attemptsMs, noWaiting: context.isBehindRouter };
+		const options = { state: context.state, keepAliveMs: config.server.keep_alive };
+		const response = await relay(lead?.call ?? call, plan, record, options);
+		if (record.explanation !== undefined) response.headers.set(EXPLAIN, record.explanation);
+		return lead && call.stream ? lead.streamed(response) : response;
+	} catch (thrown) {
+		lead?.fail();
+		return errorResponse(asRouterError(thrown), dialect, record);
+	}
+}
+
+function errorResponse(error: RouterError, dialect: Dialect, record: CallRecord): Response {
+	if (error.errorCode === "internal_error") record.onFault?.(error.cause ?? error);
+	record.settle(error.status, error.errorCode);
 	const headers: Record<string, string> = { "x-request-id": record.id, ...record.headers };
 	if (record.provider !== "none") headers["x-router-provider"] = record.provider;
 	if (record.agent !== undefined) headers["x-router-agent"] = record.agent;
 	if (record.attempts > 0) headers["x-router-attempts"] = String(record.attempts);
 	if (record.explanation !== undefined) headers[EXPLAIN] = record.explanation;
-	return headers;
+	return dialect.error(error, headers);
 }

@@ -2,6 +2,7 @@
 import type { Caller } from "../accounts/auth/keys.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
+import type { Client } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
 import { HOPS } from "../providers/request-headers.ts";
@@ -12,7 +13,7 @@ const MAX_HOPS = 8;
 export const MAX_USER = 128;
 const NO_BODY: RequestBody = { model: "" };
 
-/** A class for one reason: the signal is made when it is asked for, and a getter in an object literal costs each call time. */
+/** What is known of a call; its last fields once its body is here. */
 export class IncomingCall implements ClientCall {
 	readonly id: string;
 	readonly headers: Headers;
@@ -33,7 +34,8 @@ export class IncomingCall implements ClientCall {
 	body = NO_BODY;
 	fields: ClientCall["fields"] = [];
 	stream = false;
-	readonly #request: Request;
+	/** The request: its signal is aborted when the client leaves. */
+	readonly client: Client;
 
 	/**
 	 * Throws `loop_detected`, and `invalid_value` naming a header.
@@ -49,7 +51,7 @@ export class IncomingCall implements ClientCall {
 		userHeaders: readonly string[],
 	) {
 		const { headers } = request;
-		this.#request = request;
+		this.client = request;
 		this.id = id;
 		this.operation = operation;
 		this.dialect = dialect;
@@ -64,11 +66,6 @@ export class IncomingCall implements ClientCall {
 		let user: string | undefined;
 		for (const name of userHeaders) user ||= headers.get(name)?.slice(0, MAX_USER);
 		this.user = user || undefined;
-	}
-
-	/** Aborted when the client leaves. A cached answer needs none. */
-	get signal(): AbortSignal {
-		return this.#request.signal;
 	}
 }
 

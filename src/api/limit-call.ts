@@ -11,6 +11,7 @@ import type { Accounts } from "./call-context.ts";
 
 /** Models that a call names in a field of its own and that are priced: to look for a price takes ms, and upstreams take no more. */
 const MOST_PRICED = 3;
+const NONE: ReturnType<typeof furtherTargets> = [];
 
 /** A call that may go somewhere. */
 export interface CallToLimit {
@@ -38,7 +39,8 @@ export function limitCall(
 	{ admission: control, usage, addresses }: CallLimits,
 	{ call, caller, route, record, request, server }: CallToLimit,
 ): Promise<void> | undefined {
-	const further = furtherTargets(call.body, route);
+	const { models, fallbacks } = call.body;
+	const further = models === undefined && fallbacks === undefined ? NONE : furtherTargets(call.body, route);
 	const targets = further.length === 0 ? route.targets : [...route.targets, ...further.slice(0, MOST_PRICED)];
 	const cost = new CallCost(call, caller, { targets, label: route.label }, usage);
 	record.cost = cost;

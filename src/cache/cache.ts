@@ -12,7 +12,7 @@ import { routeKey } from "./key.ts";
 import { Ring, type RingKey } from "./ring.ts";
 import { type CacheUse, cacheUse, modelSettings } from "./rules.ts";
 import type { SecondLevel } from "./shared-store.ts";
-import { type AnswerStore, Lead, type SingleFlight, shapeOf } from "./single-flight.ts";
+import { type AnswerStore, joinFlight, Lead, SingleFlight, shapeOf } from "./single-flight.ts";
 
 /** A call that the cache is for. */
 interface Asked {
@@ -78,10 +78,13 @@ export class AnswerCache {
 		const asked = { key, use, call, record, scope, repeat: same };
 		if (!use.looksUp) return new Lead(this.#store, asked, undefined);
 		const place = this.#store.ring.find(key);
-		if (place === undefined) return this.#join(asked);
-		const kept = this.#read(place, asked);
-		if (kept instanceof Promise) return kept.then((entry) => (entry ? hit(entry, asked) : this.#join(asked)));
-		return kept ? hit(kept, asked) : this.#join(asked);
+		const kept = place === undefined ? undefined : this.#read(place, asked);
+		if (kept instanceof Promise) {
+			return kept.then((entry) => (entry ? hit(entry, asked) : this.#wait(joinFlight(this.#store, asked), asked)));
+		}
+		if (kept) return hit(kept, asked);
+		const joined = joinFlight(this.#store, asked);
+		return joined instanceof Lead && !this.#store.secondLevel ? joined : this.#wait(joined, asked);
 	}
 
 	/** The entry there, where it is fresh. At once unless it is large: a hit is to cost as little as it can. */
@@ -97,15 +100,11 @@ export class AnswerCache {
 		return entry;
 	}
 
-	/** Others are asked: callers that wait for the same answer, replicas. Else the call is to be made, and others may join it. */
-	#join(asked: Asked): Found | Promise<Found> {
-		const { flights, secondLevel } = this.#store;
-		const id = Buffer.from(asked.key).toString("latin1");
-		const flight = flights.get(id);
-		if (flight) return this.#follow(flight, asked);
-		if (!asked.use.stores) return undefined;
-		const lead = new Lead(this.#store, asked, id);
-		return secondLevel ? this.#claim(secondLevel, lead, asked) : lead;
+	/** Waits for others where the call is on its way, here or at a replica. */
+	#wait(joined: SingleFlight | Lead | undefined, asked: Asked): Found | Promise<Found> {
+		if (joined instanceof SingleFlight) return this.#follow(joined, asked);
+		const { secondLevel } = this.#store;
+		return joined && secondLevel ? this.#claim(secondLevel, joined, asked) : joined;
 	}
 
 	/** Waits with others for an answer; where none came, the call is to be made for this caller alone. */
@@ -114,7 +113,7 @@ export class AnswerCache {
 		const leave = flight.enter();
 		const tail = flight.tail(shapeOf(call));
 		const landed: Promise<unknown> = tail ? flight.begun : flight.result;
-		const waited = await waiting(landed, call.signal, asked);
+		const waited = await waiting(landed, call.client.signal, asked);
 		if (waited && tail && flight.origin && tail.backlog > 0) {
 			record.cache = "hit";
 			record.isKnown = true;
@@ -130,7 +129,7 @@ export class AnswerCache {
 	/** What the other replicas have, or the right to make the call. */
 	async #claim(level: SecondLevel, lead: Lead, asked: Asked): Promise<Found> {
 		const { key, use, call } = asked;
-		const { signal } = lead.call;
+		const { signal } = lead.call.client;
 		try {
 			const claiming = level.claim(key).then((claim) => (claim.is === "elsewhere" ? level.wait(key, signal) : claim));
 			const waited = await waiting(claiming, signal, asked);
@@ -187,7 +186,7 @@ async function within<T>(promise: Promise<T>, client: AbortSignal, ms: number): 
 	}
 }
 
-function gaveUp({ signal }: ClientCall): RouterError {
-	if (signal.aborted) return new RouterError("cancelled", "The client left.");
+function gaveUp({ client }: ClientCall): RouterError {
+	if (client.signal.aborted) return new RouterError("cancelled", "The client left.");
 	return new RouterError("upstream_timeout", "The same call of another caller gave no answer in this call's time.");
 }

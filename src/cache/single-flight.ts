@@ -2,8 +2,9 @@
  * One call on its way upstream: the caller who leads it, and all who wait for the same answer. Its races stand in design.md.
  */
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
+import type { Client } from "../openai/call.ts";
 import type { StreamPiece } from "../openai/sse.ts";
-import { withoutCost, withUsage } from "../openai/usage-edits.ts";
+import { MAY_TELL_COST, withoutCost, withUsage } from "../openai/usage-edits.ts";
 import type { AnswerListener, CallRecord } from "../proxy/call-record.ts";
 import { type CacheEntry, encodeEntry } from "./entry.ts";
 import type { Ring, RingKey } from "./ring.ts";
@@ -76,10 +77,8 @@ export class SingleFlight {
 		private readonly limit: number,
 	) {}
 
-	/** Aborted when nobody is left who wants the answer. */
-	get signal(): AbortSignal {
-		return this.#controller.signal;
-	}
+	/** Stands for all who want the answer: gone when nobody is left. */
+	readonly client: Client = this.#controller;
 
 	/** Resolves when it has landed: with the answer, or with undefined where there is none that may be handed on. */
 	get result(): Promise<CacheEntry | undefined> {
@@ -230,6 +229,12 @@ export class Tail {
 	}
 }
 
+/** The same call, where it is on its way; else the lead of it; undefined where its answer may not be kept, and so not be shared. */
+export function joinFlight(store: AnswerStore, led: LedCall): SingleFlight | Lead | undefined {
+	const id = Buffer.from(led.key).toString("latin1");
+	return store.flights.get(id) ?? (led.use.stores ? new Lead(store, led, id) : undefined);
+}
+
 /**
  * The caller whose call is made upstream. Hears its answer, hands it to all who wait, and has it kept.
  */
@@ -239,7 +244,7 @@ export class Lead implements AnswerListener {
 	/** Gives back the claim by which no other replica makes the call. */
 	release: Release | undefined;
 	readonly #flight: SingleFlight;
-	readonly #client: AbortSignal;
+	readonly #signal: AbortSignal;
 	#isOver = false;
 	/** The answer came from the second level. */
 	#isShared = false;
@@ -252,13 +257,13 @@ export class Lead implements AnswerListener {
 	) {
 		const { call } = led;
 		const flight = new SingleFlight(shapeOf(call), store.maxEntry);
-		const client = call.signal;
+		const { signal } = call.client;
 		this.#flight = flight;
-		this.#client = client;
-		this.call = { ...call, signal: flight.signal };
+		this.#signal = signal;
+		this.call = { ...call, client: flight.client };
 		if (id !== undefined) store.flights.set(id, flight);
-		client.addEventListener("abort", this.#left);
-		if (client.aborted) this.#left();
+		signal.addEventListener("abort", this.#left);
+		if (signal.aborted) this.#left();
 	}
 
 	whole(body: string): void {
@@ -272,7 +277,7 @@ export class Lead implements AnswerListener {
 
 	ended(broken?: Broken): void {
 		const { call, record } = this.led;
-		const pieces = broken || this.#flight.signal.aborted ? undefined : this.#flight.pieces;
+		const pieces = broken || this.#flight.client.signal.aborted ? undefined : this.#flight.pieces;
 		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
 		const body = bytes && call.dialect.fold(call.operation, Buffer.concat(bytes));
 		this.#land(
@@ -283,7 +288,7 @@ export class Lead implements AnswerListener {
 
 	continuesWithoutClient(): boolean {
 		this.#left();
-		const { aborted } = this.#flight.signal;
+		const { aborted } = this.#flight.client.signal;
 		if (aborted) this.#land(undefined);
 		return !aborted;
 	}
@@ -304,7 +309,7 @@ export class Lead implements AnswerListener {
 	 * cancels such a stream, and one that nobody reads would never end, neither for those who wait for it, nor for those who come later.
 	 */
 	streamed(answer: Response): Response {
-		if (!this.#client.aborted) return answer;
+		if (!this.#signal.aborted) return answer;
 		void answer.body?.pipeTo(new WritableStream()).catch(() => undefined);
 		return new Response(null, { status: 499 });
 	}
@@ -312,7 +317,7 @@ export class Lead implements AnswerListener {
 	/** The leader's own client has left. */
 	readonly #left = (): void => {
 		this.#flight.leave();
-		this.led.record.clientLeft = !this.#flight.signal.aborted;
+		this.led.record.clientLeft = !this.#flight.client.signal.aborted;
 	};
 
 	/** Ends it; the first call counts. */
@@ -320,7 +325,7 @@ export class Lead implements AnswerListener {
 		if (this.#isOver) return;
 		this.#isOver = true;
 		this.#flight.land(entry, broken);
-		this.#client.removeEventListener("abort", this.#left);
+		this.#signal.removeEventListener("abort", this.#left);
 		void this.#keep(entry);
 	}
 
@@ -346,6 +351,6 @@ export class Lead implements AnswerListener {
 	#entryOf(body: string): CacheEntry {
 		const storedAt = Date.now();
 		const facts = { ...this.#origin, storedAt, expiresAt: storedAt + this.led.use.ttlMs };
-		return { facts, body: Buffer.from(withoutCost(body)) };
+		return { facts, body: Buffer.from(MAY_TELL_COST.test(body) ? withoutCost(body) : body) };
 	}
 }

@@ -18,6 +18,11 @@ export interface ParsedRequest {
 	readonly stream: boolean;
 }
 
+/** Whose call it is: the signal is aborted when the client leaves. Read late, since Bun makes a request's only then. */
+export interface Client {
+	readonly signal: AbortSignal;
+}
+
 /** A checked call. */
 export interface Call extends ParsedRequest {
 	/** `req_…`, unique; the ledger's key and `x-request-id`. */
@@ -27,8 +32,8 @@ export interface Call extends ParsedRequest {
 	readonly headers: Headers;
 	/** The routers it came through, this one last, comma separated. */
 	readonly hops: string;
-	/** Aborted when the client leaves. */
-	readonly signal: AbortSignal;
+	/** Whose call it is. */
+	readonly client: Client;
 	/** Name of the key it came with. */
 	readonly key?: string | undefined;
 	/** What no other key ever has, though it had the same name. */

@@ -5,6 +5,9 @@ import { isCount, MOST_TOKENS, MOST_USD, numberIn, objectIn, type Tokens, type U
 /** What vendors call the price of a call. */
 const COSTS = ["cost", "cost_in_usd_ticks"];
 
+/** Finds texts that may tell one: nothing but an escape could hide its name. */
+export const MAY_TELL_COST = /"cost|\\u/;
+
 /** Where a `usage` stands in a text. */
 interface UsagePlace {
 	readonly start: number;

@@ -137,7 +137,7 @@ export class Attempt {
 		this.#sentAt = performance.now();
 		if (call.timeoutMs !== undefined) this.timeLeftMs = timeLeft(call);
 		const limitMs = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), this.timeLeftMs);
-		const deadline = new Deadline(call);
+		const deadline = new Deadline(call.client);
 		this.#deadline = deadline;
 		const isOwnLimit = call.limits !== undefined || call.timeoutMs !== undefined;
 		const by = isOwnLimit ? setByCall(call, limitMs, this.timeLeftMs) : "";
@@ -216,7 +216,7 @@ export class Attempt {
 		const { call, target } = this.options;
 		const askedAt = performance.now();
 		try {
-			const inputs = await target.provider.supplies!.get(call, needs, call.signal);
+			const inputs = await target.provider.supplies!.get(call, needs, call.client.signal);
 			return target.provider.encode(call, target, inputs, options);
 		} finally {
 			this.waitedMs += performance.now() - askedAt;

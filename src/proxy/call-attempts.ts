@@ -330,7 +330,7 @@ export class CallAttempts implements AttemptOwner {
 	}
 
 	get #pauses(): Pause {
-		this.#pause ??= new Pause(this.call, this.record);
+		this.#pause ??= new Pause(this.call.client, this.record);
 		return this.#pause;
 	}
 

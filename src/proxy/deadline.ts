@@ -4,6 +4,7 @@
  * and to set a timer for each costs a twentieth of such a call. So one timer is set for all that begin within its time, and only
  * what is still there when it fires gets its own.
  */
+import type { Client } from "../openai/call.ts";
 import type { Failure } from "../providers/failure.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
@@ -11,11 +12,6 @@ const LONGEST = 2 ** 31 - 1;
 
 /** What an attempt ends in whose client is gone. */
 export const CLIENT_GONE: Failure = { kind: "cancelled", message: "the client left" };
-
-/** Whose call it is: the signal is aborted when the client leaves. Asked for late, since Bun makes it only then. */
-export interface Client {
-	readonly signal: AbortSignal;
-}
 
 /** How long arming is deferred at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
 export const DEFER_MS = 40;

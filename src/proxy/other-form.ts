@@ -35,7 +35,7 @@ export function replayed(call: Call, { body, tokens, cost, keeps }: Answer): Rep
 /** An event stream's text as the whole answer that was asked for. */
 export function foldedAnswer(provider: Provider, call: Call, text: string): Answer | Failure {
 	const asked = { ...call.body, stream: true, stream_options: { include_usage: true } };
-	const decoder = provider.decoder({ ...call, signal: call.signal, stream: true, body: asked });
+	const decoder = provider.decoder({ ...call, stream: true, body: asked });
 	const kept: { -readonly [name in "tokens" | "cost" | "keeps"]?: Answer[name] } = {};
 	const learn = ({ tokens, cost, keeps }: Out) => {
 		if (tokens) kept.tokens = tokens;

@@ -1,7 +1,8 @@
 /** Waiting that ends early when the client leaves. */
 import { RouterError } from "../errors.ts";
+import type { Client } from "../openai/call.ts";
 import type { CallRecord } from "./call-record.ts";
-import { CLIENT_GONE, type Client } from "./deadline.ts";
+import { CLIENT_GONE } from "./deadline.ts";
 
 /** One call's pauses, one at a time. */
 export class Pause {

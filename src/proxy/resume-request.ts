@@ -111,7 +111,7 @@ function setField(raw: string, fields: readonly Field[], name: string, json: str
 
 function edited(call: Call, edits: readonly Edit[]): Call {
 	const raw = splice(call.raw, edits);
-	return { ...call, signal: call.signal, raw, body: JSON.parse(raw), fields: fieldsOf(raw) };
+	return { ...call, raw, body: JSON.parse(raw), fields: fieldsOf(raw) };
 }
 
 /** Tokens that the client has been sent. */

@@ -65,7 +65,6 @@ function formsOf(name: string): readonly string[] {
 /** OpenRouter's variants of a model, and settings of the account's that go with it. */
 const VARIANT = /(?::[a-z]+|@preset\/.*)$/;
 
-const NONE: readonly RouteTarget[] = [];
 /** Lists in lists that are looked into. */
 const MOST_NESTED = 3;
 
@@ -74,7 +73,6 @@ const MOST_NESTED = 3;
  * that have a `model`), at upstreams that heed them, as targets there.
  */
 export function furtherTargets(body: Readonly<Record<string, unknown>>, { targets }: Route): readonly RouteTarget[] {
-	if (body["models"] === undefined && body["fallbacks"] === undefined) return NONE;
 	const named = [body["models"], body["fallbacks"]]
 		.flat(MOST_NESTED)
 		.flatMap((each) => (typeof each === "string" ? each : ((each as { model?: unknown } | null)?.model ?? [])))
