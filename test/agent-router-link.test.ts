@@ -1,7 +1,7 @@
 /** The agent's link to its router: it registers, is heard of, and finds back from whatever happens. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { NOT_JOINED, nextLinkStep } from "../src/agent/router-link/link-step.ts";
-import { localAddressTo, originOf } from "../src/agent/router-link/local-address.ts";
+import { httpOrigin, localAddressTo } from "../src/agent/router-link/local-address.ts";
 import { type LinkOptions, startLink } from "../src/agent/router-link/router-link.ts";
 import type { ModelReport } from "../src/protocol/agent.ts";
 import { httpTransport } from "../src/proxy/net/transport.ts";
@@ -321,5 +321,5 @@ describe("this host's address", () => {
 		["10.0.0.7", "http://10.0.0.7:5000"],
 		["::ffff:10.0.0.7", "http://10.0.0.7:5000"],
 		["fd00::7", "http://[fd00::7]:5000"],
-	])("%s becomes %s", (address, origin) => expect(originOf(address, 5000)).toBe(origin));
+	])("%s becomes %s", (address, origin) => expect(httpOrigin(address, 5000)).toBe(origin));
 });

@@ -16,7 +16,7 @@ import { random } from "./kit/random.ts";
 const NOW = 10_000_000;
 const wanted = (over: Partial<DesiredReplica> = {}): DesiredReplica => ({
 	key: "m#0",
-	desired: "up",
+	goal: "up",
 	hash: "h",
 	image: "image",
 	running: 0,
@@ -71,11 +71,11 @@ describe("a replica without a container", () => {
 			"starting",
 			["start"],
 		],
-		["that nobody wants is stopped", wanted({ desired: "down" }), observed(), INITIAL_STATE, "stopped", []],
-		["that nobody wants any more has failed", wanted({ desired: "down" }), observed(), failed(NOW + 1), "failed", []],
+		["that nobody wants is stopped", wanted({ goal: "down" }), observed(), INITIAL_STATE, "stopped", []],
+		["that nobody wants any more has failed", wanted({ goal: "down" }), observed(), failed(NOW + 1), "failed", []],
 		[
 			"that failed may be called once its time has come",
-			wanted({ desired: "down" }),
+			wanted({ goal: "down" }),
 			observed(),
 			failed(NOW),
 			"stopped",
@@ -89,7 +89,7 @@ describe("a replica without a container", () => {
 
 	// A router calls no model that has failed: one that stayed so until a call started it would never be called again.
 	test.each([NOW - 1, NOW, NOW + 1])("that failed and waits for a call says why", (retryAt) => {
-		const { state } = decide(wanted({ desired: "down" }), observed(), failed(retryAt));
+		const { state } = decide(wanted({ goal: "down" }), observed(), failed(retryAt));
 		expect(state.problem).toEqual(WHY);
 	});
 });
@@ -107,11 +107,11 @@ describe("a container", () => {
 		["of another spec is replaced", wanted(), seen(old), {}, "draining", ["stop"]],
 		["of another spec serves on while the image is pulled", wanted({ image: "new" }), seen(old), {}, "ready", ["pull"]],
 		["of another spec finishes its calls first", wanted({ running: 1 }), seen(old), {}, "draining", []],
-		["that nobody wants is stopped", wanted({ desired: "down" }), seen(), {}, "draining", ["stop"]],
-		["that nobody wants finishes its calls first", wanted({ desired: "down", running: 1 }), seen(), {}, "draining", []],
-		["goes to sleep", wanted({ desired: "asleep" }), seen(), {}, "ready", ["sleep"]],
-		["does not go to sleep with calls", wanted({ desired: "asleep", running: 1 }), seen(), {}, "ready", []],
-		["sleeps", wanted({ desired: "asleep" }), seen({ health: "asleep" }), {}, "sleeping", []],
+		["that nobody wants is stopped", wanted({ goal: "down" }), seen(), {}, "draining", ["stop"]],
+		["that nobody wants finishes its calls first", wanted({ goal: "down", running: 1 }), seen(), {}, "draining", []],
+		["goes to sleep", wanted({ goal: "asleep" }), seen(), {}, "ready", ["sleep"]],
+		["does not go to sleep with calls", wanted({ goal: "asleep", running: 1 }), seen(), {}, "ready", []],
+		["sleeps", wanted({ goal: "asleep" }), seen({ health: "asleep" }), {}, "sleeping", []],
 		["wakes", wanted(), seen({ health: "asleep" }), {}, "sleeping", ["wake"]],
 		["wakes once there is memory", wanted({ waitReason: "waits" }), seen({ health: "asleep" }), {}, "sleeping", []],
 		["serves on without Docker", wanted(), seen(), { engineProblem: WHY }, "ready", []],
@@ -133,8 +133,8 @@ describe("a container", () => {
 
 	test("takes calls only while it is ready and wanted", () => {
 		expect(decide(wanted(), observed([seen()])).state.id).toBe("c");
-		expect(decide(wanted({ desired: "asleep" }), observed([seen()])).state.id).toBeUndefined();
-		expect(decide(wanted({ desired: "down", running: 1 }), observed([seen()])).state.id).toBeUndefined();
+		expect(decide(wanted({ goal: "asleep" }), observed([seen()])).state.id).toBeUndefined();
+		expect(decide(wanted({ goal: "down", running: 1 }), observed([seen()])).state.id).toBeUndefined();
 	});
 
 	test("that makes no progress is given up, and one that makes some is not, up to a limit", () => {
@@ -147,7 +147,7 @@ describe("a container", () => {
 
 	test("that has to go is not waited for longer than the limit", () => {
 		const memory = { ...INITIAL_STATE, draining: new Map([["c", NOW - LIMITS.drainMs]]) };
-		expect(decide(wanted({ desired: "down", running: 3 }), observed([seen()]), memory).does).toEqual(["stop"]);
+		expect(decide(wanted({ goal: "down", running: 3 }), observed([seen()]), memory).does).toEqual(["stop"]);
 	});
 
 	test("too many of a replica goes: the one of the right spec stays", () => {

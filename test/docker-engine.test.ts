@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createDocker, type Docker } from "../src/agent/docker/docker.ts";
+import { type Docker, DockerCli } from "../src/agent/docker/docker.ts";
 import { DockerError } from "../src/agent/docker/docker-error.ts";
 import { pullProgress } from "../src/agent/docker/docker-output.ts";
 import { containerSpec } from "../src/agent/models/container-spec.ts";
@@ -18,7 +18,7 @@ const dir = mkdtempSync(join(tmpdir(), "router-docker-test-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const dockerOf = (env: Record<string, string | undefined>, more: object = {}) =>
-	createDocker({ command: "docker", env: { PATH, ...env }, deadlineMs: 30_000, pullSilenceMs: 30_000, ...more });
+	new DockerCli({ command: "docker", env: { PATH, ...env }, deadlineMs: 30_000, pullSilenceMs: 30_000, ...more });
 
 async function failureOf(promise: Promise<unknown>): Promise<DockerError> {
 	try {
@@ -115,7 +115,7 @@ needing("docker").describe("a real engine", () => {
 		}
 		expect(followed.length).toBeGreaterThan(0);
 		await docker.remove(id);
-		expect((await failureOf(Array.fromAsync(docker.logs(id)))).problem).toBe("gone");
+		expect((await failureOf(Array.fromAsync(docker.logs(id)))).kind).toBe("gone");
 	}, 60_000);
 
 	test("tells what happens to its containers, and of no other agent's", async () => {
@@ -149,13 +149,13 @@ needing("docker").describe("a real engine", () => {
 		const port = freePort();
 		const first = await start("ports", {}, port);
 		const failure = await failureOf(start("ports", { name: "other" }, port));
-		expect([failure.problem, failure.message]).toEqual([
+		expect([failure.kind, failure.message]).toEqual([
 			"port-taken",
 			`the container's port ${port} is taken by another program`,
 		]);
 		expect((await docker.containers("ports")).map(({ id }) => id)).toEqual([first]);
 		const again = await failureOf(start("ports", {}, freePort()));
-		expect(again.problem).toBe("name-taken");
+		expect(again.kind).toBe("name-taken");
 		// It is running: that another start failed must not end it.
 		expect((await docker.containers("ports")).map(({ id, state }) => [id, state])).toEqual([[first, "running"]]);
 		await docker.remove(first);
@@ -165,7 +165,7 @@ needing("docker").describe("a real engine", () => {
 		expect(await docker.hasImage(IMAGE)).toBe(true);
 		expect(await docker.hasImage("no-such-image:v1")).toBe(false);
 		const failure = await failureOf(start("images", { image: "no-such-image:v1" }));
-		expect(failure.problem).toBe("no-image");
+		expect(failure.kind).toBe("no-image");
 	});
 
 	test("stops a pull that is not wanted any more, and one that sends nothing", async () => {
@@ -175,9 +175,9 @@ needing("docker").describe("a real engine", () => {
 		const image = `${registry.host}/vllm/vllm-openai:v2`;
 		const stop = new AbortController();
 		const aborted = docker.pull(image, () => stop.abort(), stop.signal);
-		expect((await failureOf(aborted)).problem).toBe("timeout");
+		expect((await failureOf(aborted)).kind).toBe("timeout");
 		const impatient = dockerOf(engine.env, { pullSilenceMs: 1000 });
-		expect((await failureOf(impatient.pull(image, () => {}, new AbortController().signal))).problem).toBe("timeout");
+		expect((await failureOf(impatient.pull(image, () => {}, new AbortController().signal))).kind).toBe("timeout");
 		expect(await docker.hasImage(image)).toBe(false);
 	}, 60_000);
 
@@ -194,7 +194,7 @@ needing("docker").describe("a real engine", () => {
 		const failure = await failureOf(
 			docker.pull(`${registry.host}/vllm/vllm-opnai:v1`, () => {}, new AbortController().signal),
 		);
-		expect(failure.problem).toBe("no-image");
+		expect(failure.kind).toBe("no-image");
 		expect(failure.message).toContain("vllm-opnai:v1");
 	}, 60_000);
 
@@ -202,7 +202,7 @@ needing("docker").describe("a real engine", () => {
 		const lines: string[] = [];
 		const image = `127.0.0.1:${freePort()}/vllm/vllm-openai:v1`;
 		const failure = await failureOf(docker.pull(image, (line) => lines.push(line), new AbortController().signal));
-		expect([failure.problem, failure.fix]).toEqual(["registry", expect.stringContaining("agent.registry")]);
+		expect([failure.kind, failure.fix]).toEqual(["registry", expect.stringContaining("agent.registry")]);
 		expect(lines.length).toBeGreaterThan(0);
 	});
 
@@ -220,9 +220,9 @@ needing("docker").describe("a real engine", () => {
 		// The watch has to stand before the daemon falls.
 		await Bun.sleep(300);
 		await engine.down();
-		expect((await ended).problem).toBe("not-running");
+		expect((await ended).kind).toBe("not-running");
 		const failure = await failureOf(docker.containers("restart"));
-		expect([failure.problem, failure.fix]).toEqual(["not-running", "`sudo systemctl start docker`"]);
+		expect([failure.kind, failure.fix]).toEqual(["not-running", "`sudo systemctl start docker`"]);
 		await engine.up();
 		expect(await docker.containers("restart")).toEqual([]);
 	}, 90_000);
@@ -235,7 +235,7 @@ needing("docker").describe("an engine", () => {
 		const { args } = containerSpec(SPEC, { ...placed, port: freePort() }, settings("gpus"));
 		const docker = dockerOf(engine.env);
 		const failure = await failureOf(docker.run(args, {}));
-		expect([failure.problem, failure.fix]).toEqual(["no-nvidia", expect.stringContaining("nvidia-container-toolkit")]);
+		expect([failure.kind, failure.fix]).toEqual(["no-nvidia", expect.stringContaining("nvidia-container-toolkit")]);
 		expect(await docker.containers("gpus")).toEqual([]);
 	}, 180_000);
 
@@ -245,7 +245,7 @@ needing("docker").describe("an engine", () => {
 		engine.fill();
 		const { args } = containerSpec(SPEC, { ...placed, port: freePort() }, settings("full"));
 		const failure = await failureOf(dockerOf(engine.env).run(args, {}));
-		expect([failure.problem, failure.fix]).toEqual(["no-space", expect.stringContaining("system df")]);
+		expect([failure.kind, failure.fix]).toEqual(["no-space", expect.stringContaining("system df")]);
 	}, 180_000);
 });
 
@@ -264,13 +264,13 @@ describe("a CLI that", () => {
 	test("is not there", async () => {
 		const docker = dockerOf({ PATH: "/nowhere" });
 		const calls = [() => docker.containers("a"), () => docker.run([], {}), () => Array.fromAsync(docker.logs("a"))];
-		for (const call of calls) expect((await failureOf(call())).problem).toBe("missing");
+		for (const call of calls) expect((await failureOf(call())).kind).toBe("missing");
 	});
 
 	test("hangs is ended at the deadline", async () => {
 		const docker = dockerOf(fakeDocker("exec sleep 600").env, { deadlineMs: 100 });
-		expect((await failureOf(docker.containers("a"))).problem).toBe("timeout");
-		expect((await failureOf(docker.stop("a", 0))).problem).toBe("timeout");
+		expect((await failureOf(docker.containers("a"))).kind).toBe("timeout");
+		expect((await failureOf(docker.stop("a", 0))).kind).toBe("timeout");
 	});
 
 	test("pulls in silence is ended; one that is aborted, too", async () => {
@@ -281,16 +281,16 @@ describe("a CLI that", () => {
 			(line) => lines.push(line),
 			new AbortController().signal,
 		);
-		expect((await failureOf(silent)).problem).toBe("timeout");
+		expect((await failureOf(silent)).kind).toBe("timeout");
 		expect(lines).toEqual(["a3ed95caeb02: Pulling fs layer"]);
 		const stop = new AbortController();
 		const aborted = dockerOf(env).pull("a", () => stop.abort(), stop.signal);
-		expect((await failureOf(aborted)).problem).toBe("timeout");
+		expect((await failureOf(aborted)).kind).toBe("timeout");
 	});
 
 	test("prints something else than JSON", async () => {
 		const failure = await failureOf(dockerOf(fakeDocker("echo json").env).containers("a"));
-		expect([failure.problem, failure.message]).toEqual(["failed", "`docker inspect` printed something else than JSON"]);
+		expect([failure.kind, failure.message]).toEqual(["failed", "`docker inspect` printed something else than JSON"]);
 	});
 
 	test("lists a container that goes before it is looked at", async () => {

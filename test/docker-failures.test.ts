@@ -1,6 +1,6 @@
 /** What the Docker CLI prints when it fails → what is wrong and what to do. Outputs as Docker 20.10–29 and podman 4–5 print them. */
 import { describe, expect, test } from "bun:test";
-import type { DockerProblem } from "../src/agent/docker/docker-error.ts";
+import type { DockerErrorKind } from "../src/agent/docker/docker-error.ts";
 import { dockerError, type FailedCall } from "../src/agent/docker/docker-failures.ts";
 
 const call = (stderr: string, more: Partial<FailedCall> = {}): FailedCall => ({
@@ -12,7 +12,7 @@ const call = (stderr: string, more: Partial<FailedCall> = {}): FailedCall => ({
 });
 const IMAGE = "vllm/vllm-openai:v9";
 
-const RECORDED: [problem: DockerProblem, fix: RegExp, stderr: string, command?: "podman"][] = [
+const RECORDED: [problem: DockerErrorKind, fix: RegExp, stderr: string, command?: "podman"][] = [
 	[
 		"not-running",
 		/systemctl start docker/,
@@ -144,7 +144,7 @@ const RECORDED: [problem: DockerProblem, fix: RegExp, stderr: string, command?: 
 describe("a recorded failure", () => {
 	test.each(RECORDED)("%s, mended by %p", (problem, fix, stderr, command = "docker" as never) => {
 		const error = dockerError(call(stderr, { command, subject: problem === "name-taken" ? "router-chat" : IMAGE }));
-		expect(error.problem).toBe(problem);
+		expect(error.kind).toBe(problem);
 		expect(error.fix).toMatch(fix);
 		expect(error.message).not.toContain("undefined");
 		expect(error.message).not.toContain("\n");
@@ -167,18 +167,15 @@ test("a port that is taken is named", () => {
 
 test("a missing program and a deadline say so, whatever was printed", () => {
 	const missing = dockerError(call("", { end: "missing" }));
-	expect([missing.problem, missing.message]).toEqual([
-		"missing",
-		"`docker` is not installed, or not on the agent's PATH",
-	]);
+	expect([missing.kind, missing.message]).toEqual(["missing", "`docker` is not installed, or not on the agent's PATH"]);
 	expect(missing.fix).toContain("apt-get install -y docker.io");
 	expect(dockerError(call("", { end: "missing", command: "podman" })).fix).toContain("podman");
 	const late = dockerError(call("no space left on device", { end: "timeout", verb: "stop" }));
-	expect([late.problem, late.message]).toEqual(["timeout", "`docker stop` did not end in time"]);
+	expect([late.kind, late.message]).toEqual(["timeout", "`docker stop` did not end in time"]);
 });
 
 test("a pull that breaks off is the registry's, not the daemon's", () => {
-	expect(dockerError(call("unexpected EOF", { verb: "pull" })).problem).toBe("failed");
+	expect(dockerError(call("unexpected EOF", { verb: "pull" })).kind).toBe("failed");
 });
 
 test("one endless line is cut", () => {

@@ -8,7 +8,7 @@ import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { ContainerModels } from "./container-models.ts";
-import { createDocker, type Docker } from "./docker/docker.ts";
+import { type Docker, DockerCli } from "./docker/docker.ts";
 import { EngineLock } from "./docker/engine-lock.ts";
 import { EngineWatch } from "./docker/engine-watch.ts";
 import { GpuWatch } from "./gpu/gpu-watch.ts";
@@ -72,7 +72,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const http = httpTransport({ ca });
 	const outside = httpTransport({ ca, proxyFor: proxyFromEnvironment(env) });
 	const deadlines = { deadlineMs: DOCKER_TIMEOUT_MS, pullSilenceMs: PULL_SILENCE_MS };
-	const docker = createDocker({ command: settings.command, env, ...deadlines });
+	const docker = new DockerCli({ command: settings.command, env, ...deadlines });
 	const tick = new Notify();
 	const statuses = new ModelStatuses();
 	const { size, running, wait: waitMs } = agent.queue;

@@ -97,7 +97,7 @@ export class EngineWorld {
 			case "stop": {
 				const box = this.boxes.find(({ id }) => id === action.id);
 				const calls = this.busy.get(action.key) ?? 0;
-				const isEvicted = spec?.desired === "asleep" && spec.hash === box?.hash;
+				const isEvicted = spec?.goal === "asleep" && spec.hash === box?.hash;
 				if (box?.state === "running" && box.health === "up" && isEvicted && calls > 0) this.wronged++;
 				after(() => {
 					this.boxes = this.boxes.filter(({ id }) => id !== action.id);

@@ -1,7 +1,7 @@
 /** What can go wrong with the Docker CLI. */
 
 /** Closed set. `registry`: it can't be reached or refuses for now. `gone`: no such container. `failed`: no pattern knows it. */
-export type DockerProblem =
+export type DockerErrorKind =
 	| "missing"
 	| "not-running"
 	| "permission"
@@ -19,7 +19,7 @@ export type DockerProblem =
 export class DockerError extends Error {
 	override readonly name = "DockerError";
 	constructor(
-		readonly problem: DockerProblem,
+		readonly kind: DockerErrorKind,
 		message: string,
 		/** The command or the setting that mends it, ready to paste where there is one. */
 		readonly fix: string,

@@ -1,7 +1,7 @@
 /** What the Docker CLI printed → what went wrong and what to do about it. Pure. */
 
 import { pinnedImage } from "../vllm/vllm-image.ts";
-import { DockerError, type DockerProblem } from "./docker-error.ts";
+import { DockerError, type DockerErrorKind } from "./docker-error.ts";
 
 /** A call of the CLI that failed. */
 export interface FailedCall {
@@ -16,7 +16,7 @@ export interface FailedCall {
 }
 
 interface FailurePattern {
-	readonly problem: DockerProblem;
+	readonly kind: DockerErrorKind;
 	/** Of this verb the words mean something else. */
 	readonly exceptVerb?: string;
 	readonly pattern: RegExp;
@@ -30,7 +30,7 @@ const CDI = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
 /** The first row that fits wins: the more exact stand first. */
 const PATTERNS: readonly FailurePattern[] = [
 	{
-		problem: "permission",
+		kind: "permission",
 		pattern:
 			/permission denied.*(?:docker daemon socket|docker\.sock|podman\.sock)|(?:docker|podman)\.sock.*permission denied/i,
 		describe: ({ command }) => [
@@ -39,7 +39,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "not-running",
+		kind: "not-running",
 		pattern:
 			/cannot connect to the docker daemon|is the docker daemon running|error during connect|unable to connect to podman|cannot connect to podman|docker\.sock.*(?:connection refused|no such file)/i,
 		describe: ({ command }) =>
@@ -48,7 +48,7 @@ const PATTERNS: readonly FailurePattern[] = [
 				: ["podman's service does not answer", "`sudo systemctl start podman.socket`"],
 	},
 	{
-		problem: "no-nvidia",
+		kind: "no-nvidia",
 		pattern: /nvidia-container-cli.*unknown device|unresolvable CDI devices? ([^\s]+)/i,
 		describe: ({ command }, [, device]) =>
 			device
@@ -59,7 +59,7 @@ const PATTERNS: readonly FailurePattern[] = [
 					],
 	},
 	{
-		problem: "no-nvidia",
+		kind: "no-nvidia",
 		pattern:
 			/driver\/library version mismatch|driver not loaded|nvidia-container-cli: initialization error|libnvidia-ml\.so[^\n]*cannot open/i,
 		describe: ({ stderr }) => [
@@ -68,7 +68,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "no-nvidia",
+		kind: "no-nvidia",
 		pattern:
 			/could not select device driver|unknown or invalid runtime name: nvidia|failed to discover GPU vendor|nvidia-container-runtime-hook|nvidia-container-cli/i,
 		describe: ({ command }) => [
@@ -77,7 +77,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "no-space",
+		kind: "no-space",
 		pattern: /no space left on device|disk quota exceeded|not enough space/i,
 		describe: ({ command, verb }) => [
 			`no space left on the disk during \`${command} ${verb}\``,
@@ -85,7 +85,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "registry",
+		kind: "registry",
 		pattern: /toomanyrequests|pull rate limit/i,
 		describe: ({ command, subject }) => [
 			`the registry refuses more pulls of ${subject ?? "images"} for now (rate limit)`,
@@ -93,7 +93,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "no-image",
+		kind: "no-image",
 		pattern: /no matching manifest for (\S+)|no image found in (?:manifest list|image index) for/i,
 		describe: ({ subject }, [, platform]) => [
 			`${subject ?? "the image"} is not built for ${platform ?? "this machine"}`,
@@ -101,7 +101,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "no-image",
+		kind: "no-image",
 		pattern: /invalid reference format|invalid repository name/i,
 		describe: ({ subject }) => [
 			`${subject ?? "the image"} is no image name`,
@@ -109,7 +109,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "no-image",
+		kind: "no-image",
 		pattern:
 			/unauthorized|authentication required|no basic auth credentials|requested access to the resource is denied|pull access denied/i,
 		describe: ({ command, subject }) => [
@@ -118,7 +118,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "no-image",
+		kind: "no-image",
 		pattern:
 			/manifest (?:for \S+ not found|unknown)|manifest unknown|name unknown|repository .*not found|no such image|unable to find image|image not known|failed to resolve reference.*not found|\bnot found: does not exist/i,
 		describe: ({ command, subject }) => [
@@ -127,7 +127,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "port-taken",
+		kind: "port-taken",
 		pattern: /port is already allocated|address already in use|ports are not available|proxy already running/i,
 		describe: ({ stderr }) => [
 			`the container's port${takenPort(stderr)} is taken by another program`,
@@ -135,7 +135,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "name-taken",
+		kind: "name-taken",
 		pattern: /is already in use by/i,
 		describe: ({ command, subject }) => [
 			`a container named ${subject ?? "so"} exists already`,
@@ -143,7 +143,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "gone",
+		kind: "gone",
 		pattern: /no such (?:container|object)|no container with (?:name|ID)/i,
 		describe: ({ subject }) => [
 			`there is no container ${subject ?? ""}`.trimEnd(),
@@ -151,7 +151,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "registry",
+		kind: "registry",
 		pattern:
 			/no such host|TLS handshake timeout|i\/o timeout|connection refused|Client\.Timeout|network is unreachable|temporary failure in name resolution|x509:|server gave HTTP response to HTTPS client|50[0-9] (?:Bad Gateway|Service Unavailable|Internal Server Error)/i,
 		describe: ({ stderr }) => [
@@ -160,7 +160,7 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
-		problem: "not-running",
+		kind: "not-running",
 		// During a pull it is the registry that broke off.
 		exceptVerb: "pull",
 		pattern: /\bEOF\s*$/,
@@ -190,9 +190,9 @@ export function dockerError(call: FailedCall): DockerError {
 			command === "docker" ? "`sudo systemctl restart docker` if it stays so" : `see whether \`${command} ps\` answers`,
 		);
 	}
-	for (const { problem, exceptVerb, pattern, describe } of PATTERNS) {
+	for (const { kind, exceptVerb, pattern, describe } of PATTERNS) {
 		const found = verb === exceptVerb ? null : pattern.exec(stderr);
-		if (found) return new DockerError(problem, ...describe(call, found));
+		if (found) return new DockerError(kind, ...describe(call, found));
 	}
 	return new DockerError(
 		"failed",

@@ -60,156 +60,148 @@ const RUN_TIMEOUT_MS = 120_000;
 const NO_CONTAINER = /no such (?:container|object)|no container with (?:name|ID)/i;
 const NO_IMAGE = /no such image|image not known|no such object|failed to find image/i;
 
-/** The engine behind `command`. Runs nothing yet. */
-export function createDocker({ command, env, deadlineMs, pullSilenceMs }: DockerOptions): Docker {
-	// What the CLI advertises would stand in our error messages.
-	const environment: Environment = { ...env, DOCKER_CLI_HINTS: "false" };
+/** The engine behind a CLI. Runs nothing until a method is called. */
+export class DockerCli implements Docker {
+	readonly #env: Environment;
+
+	constructor(private readonly options: DockerOptions) {
+		// The CLI's advertisements would end up in error messages.
+		this.#env = { ...options.env, DOCKER_CLI_HINTS: "false" };
+	}
+
+	async containers(agent: string): Promise<Container[]> {
+		const filter = `label=router.agent=${agent}`;
+		const listed = await this.#executeOk(["ps", "--all", "--no-trunc", "--quiet", "--filter", filter]);
+		const ids = listed.match(/\S+/g);
+		if (!ids) return [];
+		const { code, stdout, stderr } = await this.#execute(["inspect", "--type", "container", "--", ...ids]);
+		// One may be gone since the list: the others are printed all the same.
+		if (code !== 0 && !NO_CONTAINER.test(stderr)) throw this.#exitError("inspect", stderr);
+		try {
+			return parseContainers(stdout);
+		} catch {
+			const { command } = this.options;
+			const message = `\`${command} inspect\` printed something else than JSON`;
+			throw new DockerError("failed", message, `is \`${command}\` really ${command}?`);
+		}
+	}
+
+	async hasImage(image: string): Promise<boolean> {
+		const { code, stderr } = await this.#execute(["image", "inspect", "--format", "{{.Id}}", "--", image], image);
+		if (code === 0) return true;
+		if (NO_IMAGE.test(stderr)) return false;
+		throw this.#exitError("image inspect", stderr, image);
+	}
+
+	async pull(image: string, onProgress: (line: string) => void, signal: AbortSignal): Promise<void> {
+		const { pullSilenceMs: silenceMs } = this.options;
+		const lines = this.#lines(["pull", "--", image], { stderrLines: 20, subject: image, signal, silenceMs });
+		for await (const { line } of lines) onProgress(line);
+	}
+
+	async run(args: readonly string[], env: Environment): Promise<string> {
+		const cidfile = join(tmpdir(), `router-${crypto.randomUUID()}.cid`);
+		const created = async () => (await readFile(cidfile, "utf8").catch(() => "")).trim();
+		const name = args.find((word) => word.startsWith("--name="))?.slice("--name=".length);
+		const deadlineMs = Math.max(RUN_TIMEOUT_MS, this.options.deadlineMs);
+		try {
+			const argv = ["run", "--detach", `--cidfile=${cidfile}`, ...args];
+			const stdout = await this.#executeOk(argv, name, deadlineMs, env);
+			return (await created()) || stdout.trim();
+		} catch (error) {
+			// It was created and can't start: its name would be in the way of the next attempt.
+			const id = await created();
+			if (id) await this.#execute(["rm", "--force", "--volumes", "--", id]).catch(() => {});
+			throw error;
+		} finally {
+			await rm(cidfile, { force: true });
+		}
+	}
+
+	async stop(id: string, graceS: number): Promise<void> {
+		const argv = ["stop", "-t", String(Math.ceil(graceS)), "--", id];
+		const { code, stderr } = await this.#execute(argv, id, graceS * 1000 + this.options.deadlineMs);
+		if (code !== 0 && !NO_CONTAINER.test(stderr)) throw this.#exitError("stop", stderr, id);
+	}
+
+	async remove(id: string): Promise<void> {
+		const { code, stderr } = await this.#execute(["rm", "--force", "--volumes", "--", id], id);
+		if (code === 0 || NO_CONTAINER.test(stderr) || /already in progress/i.test(stderr)) return;
+		throw this.#exitError("rm", stderr, id);
+	}
+
+	async *logs(id: string, { follow, tail, signal }: ContainerLogOptions = {}): AsyncGenerator<string> {
+		const argv = ["logs", ...(follow ? ["--follow"] : []), ...(tail === undefined ? [] : [`--tail=${tail}`])];
+		// One line of stderr: those before it are the container's own.
+		const lines = this.#lines([...argv, "--", id], { stderrLines: 1, subject: id, ...(signal && { signal }) });
+		for await (const { line } of untilAborted(lines, signal)) yield line;
+	}
+
+	async *events(agent: string, signal: AbortSignal): AsyncGenerator<DockerEvent> {
+		const filters = ["--filter", "type=container", "--filter", `label=router.agent=${agent}`];
+		const lines = this.#lines(["events", ...filters, "--format", "{{json .}}"], { stderrLines: 1, signal });
+		for await (const { from, line } of untilAborted(lines, signal)) {
+			const event = from === "stdout" ? parseEvent(line) : undefined;
+			if (event) yield event;
+		}
+		// The CLI ends by itself, with 0, when the daemon is shut down.
+		if (!signal.aborted) throw this.#exitError("events", "cannot connect to the docker daemon");
+	}
 
 	/** Runs one short command; resolves whatever its exit code. */
-	async function execute(
-		words: readonly string[],
+	async #execute(
+		argv: readonly string[],
 		subject?: string,
-		ms = deadlineMs,
+		deadlineMs = this.options.deadlineMs,
 		more: Environment = {},
 	): Promise<CommandResult> {
 		try {
-			return await runCommand([command, ...words], { env: { ...environment, ...more }, deadlineMs: ms });
+			return await runCommand([this.options.command, ...argv], { env: { ...this.#env, ...more }, deadlineMs });
 		} catch (error) {
-			throw failure(error, words[0]!, subject);
+			throw this.#commandError(error, argv[0]!, subject);
 		}
 	}
 
 	/** The same for a command that must exit with 0. */
-	async function executeOk(
-		words: readonly string[],
-		subject?: string,
-		ms?: number,
-		more?: Environment,
-	): Promise<string> {
-		const result = await execute(words, subject, ms, more);
-		if (result.code !== 0) throw exitError(words[0]!, result.stderr, subject);
-		return result.stdout;
+	async #executeOk(argv: readonly string[], subject?: string, deadlineMs?: number, more?: Environment) {
+		const { code, stdout, stderr } = await this.#execute(argv, subject, deadlineMs, more);
+		if (code !== 0) throw this.#exitError(argv[0]!, stderr, subject);
+		return stdout;
 	}
 
-	function exitError(verb: string, stderr: string, subject?: string): DockerError {
-		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end: "exit", stderr });
-	}
-
-	function failure(error: unknown, verb: string, subject?: string): unknown {
-		if (!(error instanceof CommandFailure)) return error;
-		const end = error.kind === "missing" ? "missing" : "timeout";
-		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end, stderr: "" });
-	}
-
-	function parsed<T>(verb: string, read: () => T): T {
+	/** The lines of a long command; the last `stderrLines` of its stderr say why it failed. */
+	async *#lines(argv: readonly string[], { stderrLines, subject, ...how }: LinesOptions): AsyncGenerator<CommandLine> {
+		const stderr: string[] = [];
 		try {
-			return read();
-		} catch {
-			throw new DockerError(
-				"failed",
-				`\`${command} ${verb}\` printed something else than JSON`,
-				`is \`${command}\` really ${command}?`,
-			);
-		}
-	}
-
-	/** The lines of a long command; the last `kept` of its stderr say why it failed. */
-	async function* streamLines(
-		words: readonly string[],
-		{ kept, subject, ...how }: { kept: number; subject?: string; signal?: AbortSignal; silenceMs?: number },
-	): AsyncGenerator<CommandLine> {
-		const said: string[] = [];
-		try {
-			for await (const line of commandLines([command, ...words], { env: environment, ...how })) {
-				if (line.from === "stderr" && said.push(line.line) > kept) said.shift();
+			for await (const line of commandLines([this.options.command, ...argv], { env: this.#env, ...how })) {
+				if (line.from === "stderr" && stderr.push(line.line) > stderrLines) stderr.shift();
 				yield line;
 			}
 		} catch (error) {
-			if (error instanceof CommandFailure && error.kind === "exit")
-				throw exitError(words[0]!, said.join("\n"), subject);
-			throw failure(error, words[0]!, subject);
+			const hasExited = error instanceof CommandFailure && error.kind === "exit";
+			if (hasExited) throw this.#exitError(argv[0]!, stderr.join("\n"), subject);
+			throw this.#commandError(error, argv[0]!, subject);
 		}
 	}
 
-	return {
-		async containers(agent) {
-			const ids = (
-				await executeOk(["ps", "--all", "--no-trunc", "--quiet", "--filter", `label=router.agent=${agent}`])
-			).match(/\S+/g);
-			if (!ids) return [];
-			const { code, stdout, stderr } = await execute(["inspect", "--type", "container", "--", ...ids]);
-			// One that went between the two calls: the others are printed all the same.
-			if (code !== 0 && !NO_CONTAINER.test(stderr)) throw exitError("inspect", stderr);
-			return parsed("inspect", () => parseContainers(stdout));
-		},
+	#exitError(verb: string, stderr: string, subject?: string): DockerError {
+		const { command } = this.options;
+		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end: "exit", stderr });
+	}
 
-		async hasImage(image) {
-			const { code, stderr } = await execute(["image", "inspect", "--format", "{{.Id}}", "--", image], image);
-			if (code === 0) return true;
-			if (NO_IMAGE.test(stderr)) return false;
-			throw exitError("image inspect", stderr, image);
-		},
+	#commandError(error: unknown, verb: string, subject?: string): unknown {
+		if (!(error instanceof CommandFailure)) return error;
+		const { command } = this.options;
+		const end = error.kind === "missing" ? "missing" : "timeout";
+		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end, stderr: "" });
+	}
+}
 
-		async pull(image, onProgress, signal) {
-			const lines = streamLines(["pull", "--", image], { kept: 20, subject: image, signal, silenceMs: pullSilenceMs });
-			for await (const { line } of lines) onProgress(line);
-		},
-
-		async run(args, values) {
-			const cidfile = join(tmpdir(), `router-${crypto.randomUUID()}.cid`);
-			const created = async () => (await readFile(cidfile, "utf8").catch(() => "")).trim();
-			const name = args.find((word) => word.startsWith("--name="))?.slice("--name=".length);
-			try {
-				const stdout = await executeOk(
-					["run", "--detach", `--cidfile=${cidfile}`, ...args],
-					name,
-					Math.max(RUN_TIMEOUT_MS, deadlineMs),
-					values,
-				);
-				return (await created()) || stdout.trim();
-			} catch (error) {
-				// It exists and will never start: in the way of the next attempt, by its name.
-				const id = await created();
-				if (id) await execute(["rm", "--force", "--volumes", "--", id]).catch(() => {});
-				throw error;
-			} finally {
-				await rm(cidfile, { force: true });
-			}
-		},
-
-		async stop(id, graceS) {
-			const { code, stderr } = await execute(
-				["stop", "-t", String(Math.ceil(graceS)), "--", id],
-				id,
-				graceS * 1000 + deadlineMs,
-			);
-			if (code !== 0 && !NO_CONTAINER.test(stderr)) throw exitError("stop", stderr, id);
-		},
-
-		async remove(id) {
-			const { code, stderr } = await execute(["rm", "--force", "--volumes", "--", id], id);
-			if (code !== 0 && !NO_CONTAINER.test(stderr) && !/already in progress/i.test(stderr))
-				throw exitError("rm", stderr, id);
-		},
-
-		async *logs(id, { follow: isFollowed, tail, signal } = {}) {
-			const words = ["logs", ...(isFollowed ? ["--follow"] : []), ...(tail === undefined ? [] : [`--tail=${tail}`])];
-			// One line: what stands before it on stderr is the container's.
-			const lines = streamLines([...words, "--", id], { kept: 1, subject: id, ...(signal && { signal }) });
-			for await (const { line } of untilAborted(lines, signal)) yield line;
-		},
-
-		async *events(agent, signal) {
-			const filters = ["--filter", "type=container", "--filter", `label=router.agent=${agent}`];
-			const lines = streamLines(["events", ...filters, "--format", "{{json .}}"], { kept: 1, signal });
-			for await (const { from, line } of untilAborted(lines, signal)) {
-				const event = from === "stdout" ? parseEvent(line) : undefined;
-				if (event) yield event;
-			}
-			// The CLI ends by itself, with 0, when the daemon is shut down.
-			if (!signal.aborted) throw exitError("events", "cannot connect to the docker daemon");
-		},
-	};
+interface LinesOptions {
+	readonly stderrLines: number;
+	readonly subject?: string;
+	readonly signal?: AbortSignal;
+	readonly silenceMs?: number;
 }
 
 /** Ends where the signal fires, instead of throwing. */

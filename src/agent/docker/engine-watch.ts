@@ -14,11 +14,11 @@ const LIST_MS = 60_000;
 const RETRY_MS = 2000;
 
 /** Problems that speak of the engine, not of what it was asked for. */
-const ENGINE_PROBLEMS: readonly DockerError["problem"][] = ["missing", "not-running", "permission", "timeout"];
+const ENGINE_PROBLEMS: readonly DockerError["kind"][] = ["missing", "not-running", "permission", "timeout"];
 
 /** Whether the engine itself is at fault, not what it was asked. */
 export function isEngineError(error: unknown): error is DockerError {
-	return error instanceof DockerError && ENGINE_PROBLEMS.includes(error.problem);
+	return error instanceof DockerError && ENGINE_PROBLEMS.includes(error.kind);
 }
 
 /** The engine's view of this agent's containers. */

@@ -53,21 +53,21 @@ export function placeNow(world: MemorySnapshot, model: string, replica: number):
 
 /** The scheduler's view: what would be, if these were awake and those asleep. */
 export function capacityOf(
-	world: MemorySnapshot,
+	snapshot: MemorySnapshot,
 ): Capacity & { why(name: string, awake: ReadonlySet<string>): string } {
 	return {
-		fits: (name, awake, asleep) => misfitBeside(world, name, awake, asleep) === undefined,
-		why: (name, awake) => misfitBeside(world, name, awake, new Set()) ?? "",
+		fits: (name, awake, asleep) => misfitBeside(snapshot, name, awake, asleep) === undefined,
+		why: (name, awake) => misfitBeside(snapshot, name, awake, new Set()) ?? "",
 		canSleep(name, asleep) {
-			if (!world.canSleep(name)) return false;
-			const own = world.replicas.filter(({ model }) => model === name);
+			if (!snapshot.canSleep(name)) return false;
+			const own = snapshot.replicas.filter(({ model }) => model === name);
 			if (own.length === 0) return false;
-			const bytes = own.reduce((sum, each) => sum + weightsOf(world, each), 0);
+			const bytes = own.reduce((sum, each) => sum + weightsOf(snapshot, each), 0);
 			// Those that were put to sleep in this very decision do not show in the host's memory yet.
-			const coming = world.replicas
+			const coming = snapshot.replicas
 				.filter(({ model, isAsleep }) => asleep.has(model) && !isAsleep)
-				.reduce((sum, each) => sum + weightsOf(world, each), 0);
-			return bytes * 1.1 + coming + HOST_RESERVE <= world.hostFreeBytes;
+				.reduce((sum, each) => sum + weightsOf(snapshot, each), 0);
+			return bytes * 1.1 + coming + HOST_RESERVE <= snapshot.hostFreeBytes;
 		},
 	};
 }

@@ -61,7 +61,7 @@ export function desiredReplicas(
 ): DesiredReplica[] {
 	const { spec } = entry;
 	const { awake, asleep } = decision;
-	const desired = awake.has(spec.name) ? "up" : asleep.has(spec.name) ? "asleep" : "down";
+	const goal = awake.has(spec.name) ? "up" : asleep.has(spec.name) ? "asleep" : "down";
 	const hash = specs.hash(entry);
 	const image = specs.image(entry);
 	const leaving = items
@@ -70,9 +70,9 @@ export function desiredReplicas(
 	return Array.from({ length: spec.replicas ?? 1 }, (_, replica) => {
 		const key = replicaKey(spec.name, replica);
 		const own = items.find((item) => item.key === key);
-		const needsMemory = desired === "up" && (!own || own.health === "asleep") && !inFlight.has(key);
+		const needsMemory = goal === "up" && (!own || own.health === "asleep") && !inFlight.has(key);
 		const blocker = needsMemory ? placer.place(entry, replica, memory, leaving) : {};
-		return { key, desired, hash, image, running: own ? traffic.runningIn(own.id) : 0, ...blocker };
+		return { key, goal, hash, image, running: own ? traffic.runningIn(own.id) : 0, ...blocker };
 	});
 }
 

@@ -105,9 +105,9 @@ async function start(key: string, { docker, specs, placer, records }: EffectTool
 			return { ended: "well" };
 		} catch (error) {
 			if (!(error instanceof DockerError)) throw error;
-			if (error.problem === "port-taken" && tries < MAX_PORT_TRIES) continue;
+			if (error.kind === "port-taken" && tries < MAX_PORT_TRIES) continue;
 			// Somebody removed it: it is pulled again.
-			if (error.problem === "no-image") records.images.delete(run.image);
+			if (error.kind === "no-image") records.images.delete(run.image);
 			throw error;
 		}
 	}

@@ -65,73 +65,90 @@ export function idleBeforeEviction({ loadMs = 0 }: Pick<ModelDemand, "loadMs">):
 	return Math.min(10_000, Math.max(500, loadMs / 10));
 }
 
+/** A decision in the making. */
+interface Draft extends Decision {
+	readonly awake: Set<string>;
+	readonly asleep: Set<string>;
+	readonly closed: Set<string>;
+	readonly misfits: Set<string>;
+	readonly evicted: string[];
+}
+
+/** What a decision is made from. */
+interface Inputs {
+	readonly byName: ReadonlyMap<string, ModelDemand>;
+	readonly capacity: Capacity;
+	readonly switchAfterMs: number;
+	readonly now: number;
+}
+
 /** Decides. The same answer for the same arguments. */
 export function schedule(
 	models: readonly ModelDemand[],
-	{ awake: held, asleep: sleeping }: Residents,
-	room: Capacity,
+	residents: Residents,
+	capacity: Capacity,
 	{ switchAfterMs }: SchedulerRules,
 	now: number,
 ): Decision {
 	const byName = new Map(models.map((model) => [model.name, model]));
-	const awake = new Set<string>();
-	const asleep = new Set<string>();
-	for (const [from, to] of [[held, awake] as const, [sleeping, asleep] as const]) {
-		for (const name of from) {
-			const model = byName.get(name);
-			if (model && staysLoaded(model, now)) to.add(name);
-		}
+	const kept = (names: ReadonlySet<string>) => {
+		const models = [...names].flatMap((name) => byName.get(name) ?? []);
+		return new Set(models.filter((model) => staysLoaded(model, now)).map(({ name }) => name));
+	};
+	const draft: Draft = {
+		awake: kept(residents.awake),
+		asleep: kept(residents.asleep),
+		closed: new Set(),
+		misfits: new Set(),
+		evicted: [],
+	};
+	const inputs: Inputs = { byName, capacity, switchAfterMs, now };
+	for (const model of models.filter((each) => needsMemory(each, draft.awake, now)).sort(byUrgency)) {
+		giveMemory(model, draft, inputs);
 	}
-	const closed = new Set<string>();
-	const misfits = new Set<string>();
-	const evicted: string[] = [];
-
-	for (const wanting of models.filter((model) => needsMemory(model, awake, now)).sort(byUrgency)) {
-		const { name } = wanting;
-		const isWantedPinned = isPinned(wanting);
-		const others = without(asleep, [name]);
-		if (room.fits(name, awake, others)) {
-			awake.add(name);
-			asleep.delete(name);
-			continue;
-		}
-		const waited = now - (wanting.oldestAt ?? now);
-		const mayDisturb = isWantedPinned || waited >= switchAfterMs;
-		const candidates = [...awake, ...others]
-			.map((each) => byName.get(each)!)
-			.filter((model) => !isPinned(model) && model.name !== name)
-			.map((model) => ({
-				model,
-				rank: asleep.has(model.name) ? 1 : evictionCost(model, now, mayDisturb, switchAfterMs),
-			}))
-			.sort((a, b) => a.rank - b.rank || a.model.usedAt - b.model.usedAt);
-		const victims = fewestVictims(
-			candidates.filter(({ rank }) => rank <= BUSY).map(({ model }) => model),
-			(gone) => room.fits(name, without(awake, gone), without(others, gone)),
-		);
-		if (!victims) {
-			const all = candidates.map(({ model }) => model.name);
-			if (!room.fits(name, without(awake, all), without(others, all))) misfits.add(name);
-			continue;
-		}
-		const busy = victims.filter(({ running }) => running > 0);
-		if (busy.length > 0) {
-			for (const victim of victims) if (awake.has(victim.name)) closed.add(victim.name);
-			continue;
-		}
-		asleep.delete(name);
-		for (const victim of victims) {
-			evicted.push(victim.name);
-			const mayDoze = awake.delete(victim.name) && room.canSleep(victim.name, asleep);
-			asleep.delete(victim.name);
-			if (mayDoze && room.fits(name, awake, new Set([...others, victim.name]))) asleep.add(victim.name);
-		}
-		awake.add(name);
-	}
-	return { awake, asleep, closed, misfits, evicted };
+	return draft;
 }
 
-/** Ranks above are in no one's way: they can't go now. */
+/** Loads or wakes `model` where its memory is free or can be made free; else closes the busy models in its way, or finds it a misfit. */
+function giveMemory(model: ModelDemand, draft: Draft, { byName, capacity, switchAfterMs, now }: Inputs): void {
+	const { name } = model;
+	const { awake, asleep } = draft;
+	const others = without(asleep, [name]);
+	if (capacity.fits(name, awake, others)) {
+		awake.add(name);
+		asleep.delete(name);
+		return;
+	}
+	const mayDisturb = isPinned(model) || now - (model.oldestAt ?? now) >= switchAfterMs;
+	const candidates = [...awake, ...others]
+		.map((each) => byName.get(each)!)
+		.filter((each) => !isPinned(each) && each.name !== name)
+		.map((each) => ({ each, cost: asleep.has(each.name) ? 1 : evictionCost(each, now, mayDisturb, switchAfterMs) }))
+		.sort((a, b) => a.cost - b.cost || a.each.usedAt - b.each.usedAt);
+	const victims = fewestVictims(
+		candidates.filter(({ cost }) => cost <= BUSY).map(({ each }) => each),
+		(gone) => capacity.fits(name, without(awake, gone), without(others, gone)),
+	);
+	if (!victims) {
+		const all = candidates.map(({ each }) => each.name);
+		if (!capacity.fits(name, without(awake, all), without(others, all))) draft.misfits.add(name);
+		return;
+	}
+	if (victims.some(({ running }) => running > 0)) {
+		for (const victim of victims) if (awake.has(victim.name)) draft.closed.add(victim.name);
+		return;
+	}
+	asleep.delete(name);
+	for (const victim of victims) {
+		draft.evicted.push(victim.name);
+		const maySleep = awake.delete(victim.name) && capacity.canSleep(victim.name, asleep);
+		asleep.delete(victim.name);
+		if (maySleep && capacity.fits(name, awake, new Set([...others, victim.name]))) asleep.add(victim.name);
+	}
+	awake.add(name);
+}
+
+/** Costs of an eviction; a sleeping model costs 1. Above BUSY a model can't be evicted now. */
 const IDLE = 0;
 const BUSY = 2;
 const NOT_NOW = 3;

@@ -88,7 +88,7 @@ const SUGGESTED_MODELS: readonly SuggestedModel[] = [
 ];
 
 /** How many of the GPUs a model may span: vLLM shares its heads evenly. */
-const SPANS = [1, 2, 4, 8];
+const GPU_COUNTS = [1, 2, 4, 8];
 
 /** A model that fits here. */
 export interface Suggestion {
@@ -110,7 +110,7 @@ export function suggestions(gpus: readonly Gpu[]): Suggestion[] {
 		const suggestion = { model, gigabytes, context, strengths, gated };
 		if (gpus.length === 0) return gigabytes < 5 ? [{ ...suggestion, gpus: 0 }] : [];
 		const size = sizeOf(known);
-		for (const span of SPANS) {
+		for (const span of GPU_COUNTS) {
 			const want = { spec: { name: model, model, gpus: span }, replica: 0, size };
 			const result = placeReplica(want, empty, []);
 			if (!("placement" in result)) continue;

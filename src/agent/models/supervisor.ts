@@ -13,7 +13,7 @@ import type { Problem } from "../problem.ts";
 export interface DesiredReplica {
 	/** `model#replica`, see `replicaKey`. */
 	readonly key: string;
-	readonly desired: "up" | "asleep" | "down";
+	readonly goal: "up" | "asleep" | "down";
 	/** Of the spec; a container of another hash is drained and replaced. */
 	readonly hash: string;
 	readonly image: string;
@@ -133,9 +133,9 @@ export function nextFailure(
 
 /** Decides. The same answer for the same arguments; nothing is done here. */
 export function supervise(
-	wanted: readonly DesiredReplica[],
+	replicas: readonly DesiredReplica[],
 	observed: ObservedState,
-	memory: SupervisorState,
+	before: SupervisorState,
 	limits: SupervisorLimits,
 	now: number,
 ): SupervisorDecision {
@@ -143,23 +143,18 @@ export function supervise(
 	const states = new Map<string, ReplicaState>();
 	const failures = new Map<string, FailureRecord>();
 	const draining = new Map<string, number>();
-	const keys = new Set(wanted.map(({ key }) => key));
-	const pulls = new Set(wanted.filter(({ key }) => observed.inFlight.get(key) === "pull").map(({ image }) => image));
+	const keys = new Set(replicas.map(({ key }) => key));
+	const pulls = new Set(replicas.filter(({ key }) => observed.inFlight.get(key) === "pull").map(({ image }) => image));
 
-	for (const each of wanted) {
-		const past = memory.failures.get(each.key);
-		const decided = decideReplica(
-			each,
-			observed,
-			past?.hash === each.hash ? past : undefined,
-			memory.draining,
-			limits,
-			now,
-		);
-		states.set(each.key, decided.state);
-		if (decided.failures) failures.set(each.key, decided.failures);
-		if (decided.drains) draining.set(decided.drains, memory.draining.get(decided.drains) ?? now);
-		for (const action of decided.actions) {
+	for (const desired of replicas) {
+		const { key, hash } = desired;
+		const recorded = before.failures.get(key);
+		const past = recorded?.hash === hash ? recorded : undefined;
+		const decision = decideReplica({ desired, observed, past, draining: before.draining, limits, now });
+		states.set(key, decision.state);
+		if (decision.failures) failures.set(key, decision.failures);
+		if (decision.drains) draining.set(decision.drains, before.draining.get(decision.drains) ?? now);
+		for (const action of decision.actions) {
 			// Replicas of a model share an image: one of them pulls it.
 			if (action.do === "pull" && pulls.has(action.image)) continue;
 			if (action.do === "pull") pulls.add(action.image);
@@ -173,77 +168,96 @@ export function supervise(
 	return { actions, states, failures, draining };
 }
 
+/** What is decided about one replica. */
 interface ReplicaDecision {
 	readonly state: ReplicaState;
 	readonly actions: readonly Action[];
 	readonly failures?: FailureRecord | undefined;
-	/** The container that waits for its calls. */
+	/** The container that finishes its calls before it is stopped. */
 	readonly drains?: string | undefined;
 }
 
-function decideReplica(
-	wanted: DesiredReplica,
-	observed: ObservedState,
-	past: FailureRecord | undefined,
-	draining: ReadonlyMap<string, number>,
-	limits: SupervisorLimits,
-	now: number,
-): ReplicaDecision {
-	const { key, desired, hash, image, running } = wanted;
+/** What a decision about one replica is made from. */
+interface ReplicaInput {
+	readonly desired: DesiredReplica;
+	readonly observed: ObservedState;
+	/** Failures of this spec. */
+	readonly past: FailureRecord | undefined;
+	readonly draining: ReadonlyMap<string, number>;
+	readonly limits: SupervisorLimits;
+	readonly now: number;
+}
+
+function decideReplica(input: ReplicaInput): ReplicaDecision {
+	const { desired, observed, past } = input;
+	const { key, hash, goal } = desired;
 	const own = observed.containers.filter((each) => each.key === key);
 	// The one of the right spec that runs, if there is one; any other has to go first.
 	const [seen, ...others] = own.sort((a, b) => rank(b, hash) - rank(a, hash) || b.startedAt - a.startedAt);
-	const work = observed.inFlight.get(key);
-	const quiet = (state: ReplicaState, more: Partial<ReplicaDecision> = {}): ReplicaDecision => ({
-		state,
-		actions: [],
-		failures: past,
-		...more,
-	});
-	if (work) return quiet(duringEffect(work, seen));
-	if (observed.engineProblem) return quiet(withoutEngine(seen, desired, observed.engineProblem));
-	const stop = (id: string, failed: boolean): Action => ({ do: "stop", key, id, failed });
-	if (others.length > 0) return quiet(stateOf(seen!), { actions: [stop(others.at(-1)!.id, false)] });
-	if (!seen) return withoutContainer(wanted, observed, past, now);
+	const effect = observed.inFlight.get(key);
+	if (effect) return unchanged(input, duringEffect(effect, seen));
+	if (observed.engineProblem) return unchanged(input, withoutEngine(seen, goal, observed.engineProblem));
+	const last = others.at(-1);
+	if (last) return unchanged(input, stateOf(seen!), { actions: [stopOf(last, false)] });
+	if (!seen) return withoutContainer(desired, observed, past, input.now);
+	if (seen.state === "removing") return unchanged(input, { state: goal === "down" ? "draining" : "starting" });
+	const isRight = goal !== "down" && seen.hash === hash;
+	if (seen.state === "running" || seen.state === "restarting" || seen.state === "paused") {
+		return isRight ? rightContainer(input, seen) : wrongContainer(input, seen);
+	}
+	if (isRight) return failed(input, seen, seen.problem ?? ENDED);
+	return unchanged(input, whenDown(past, input.now), { actions: [stopOf(seen, false)] });
+}
 
-	const isRunning = seen.state === "running" || seen.state === "restarting" || seen.state === "paused";
-	const failed = (why: Problem): ReplicaDecision => {
-		const failures = nextFailure(past, hash, why, now);
-		// Why will be known once its log is read, as it is removed: until then calls wait.
-		return { state: { state: "draining" }, actions: [stop(seen.id, true)], failures };
-	};
-	if (seen.state === "removing") return quiet({ state: desired === "down" ? "draining" : "starting" });
-	if (!isRunning) {
-		if (desired === "down" || seen.hash !== hash)
-			return quiet(whenDown(past, now), { actions: [stop(seen.id, false)] });
-		return failed(seen.problem ?? ENDED);
+/** Remembers its failures; does nothing but `more`. */
+function unchanged({ past }: ReplicaInput, state: ReplicaState, more: Partial<ReplicaDecision> = {}): ReplicaDecision {
+	return { state, actions: [], failures: past, ...more };
+}
+
+function stopOf({ key, id }: ObservedContainer, failed: boolean): Action {
+	return { do: "stop", key, id, failed };
+}
+
+/** The log, which says why, is read when the container is removed: until then calls wait. */
+function failed({ desired, past, now }: ReplicaInput, seen: ObservedContainer, problem: Problem): ReplicaDecision {
+	const failures = nextFailure(past, desired.hash, problem, now);
+	return { state: { state: "draining" }, actions: [stopOf(seen, true)], failures };
+}
+
+/** A container runs that is not wanted, or is of another spec. */
+function wrongContainer(input: ReplicaInput, seen: ObservedContainer): ReplicaDecision {
+	const { desired, observed, draining, limits, now } = input;
+	const { key, image, goal, running } = desired;
+	// The new image is pulled while the old container still serves.
+	if (goal !== "down" && !observed.images.has(image)) {
+		return unchanged(input, stateOf(seen), { actions: [{ do: "pull", key, image }] });
 	}
-	if (desired === "down" || seen.hash !== hash) {
-		// What comes next is fetched while what there is still serves.
-		if (desired !== "down" && !observed.images.has(image)) {
-			return quiet(stateOf(seen), { actions: [{ do: "pull", key, image }] });
-		}
-		const since = draining.get(seen.id) ?? now;
-		if (running > 0 && now - since < limits.drainMs) return quiet({ state: "draining" }, { drains: seen.id });
-		return quiet({ state: "draining" }, { actions: [stop(seen.id, false)], drains: seen.id });
-	}
-	if (seen.state === "paused") return quiet({ state: "failed", problem: PAUSED });
+	const since = draining.get(seen.id) ?? now;
+	if (running > 0 && now - since < limits.drainMs) return unchanged(input, { state: "draining" }, { drains: seen.id });
+	return unchanged(input, { state: "draining" }, { actions: [stopOf(seen, false)], drains: seen.id });
+}
+
+/** The container that is wanted runs. */
+function rightContainer(input: ReplicaInput, seen: ObservedContainer): ReplicaDecision {
+	const { desired, limits, now } = input;
+	const { key, goal, running, waitReason } = desired;
+	if (seen.state === "paused") return unchanged(input, { state: "failed", problem: PAUSED });
 	switch (seen.health) {
 		case "unknown": {
 			const late = startTimeout(seen, limits, now);
-			return late ? failed(late) : quiet({ state: "starting" });
+			return late ? failed(input, seen, late) : unchanged(input, { state: "starting" });
 		}
 		case "dead":
 		case "hung":
-			return failed(seen.problem ?? (seen.health === "hung" ? HUNG : DEAD));
+			return failed(input, seen, seen.problem ?? (seen.health === "hung" ? HUNG : DEAD));
 		case "up":
-			// Ready: what failed before is forgotten.
-			if (desired === "asleep" && running === 0) {
+			// Ready: earlier failures are forgotten.
+			if (goal === "asleep" && running === 0) {
 				return { state: { state: "ready" }, actions: [{ do: "sleep", key, id: seen.id }] };
 			}
 			return { state: { state: "ready", id: seen.id }, actions: [] };
 		case "asleep":
-			if (desired === "up" && wanted.waitReason === undefined) {
+			if (goal === "up" && waitReason === undefined) {
 				return { state: { state: "sleeping" }, actions: [{ do: "wake", key, id: seen.id }] };
 			}
 			return { state: { state: "sleeping" }, actions: [] };
@@ -257,9 +271,9 @@ function withoutContainer(
 	past: FailureRecord | undefined,
 	now: number,
 ): ReplicaDecision {
-	const { key, desired, image, waitReason, misfit } = wanted;
+	const { key, goal, image, waitReason, misfit } = wanted;
 	const quiet = (state: ReplicaState, actions: Action[] = []): ReplicaDecision => ({ state, actions, failures: past });
-	if (desired !== "up") return quiet(whenDown(past, now));
+	if (goal !== "up") return quiet(whenDown(past, now));
 	if (past && past.retryAt > now) return quiet({ state: "failed", problem: past.problem, retryAt: past.retryAt });
 	if (misfit) return quiet({ state: "failed", problem: misfit });
 	if (!observed.images.has(image)) return quiet({ state: "pulling" }, [{ do: "pull", key, image }]);
@@ -299,7 +313,7 @@ function duringEffect(work: Activity, seen: ObservedContainer | undefined): Repl
 /** Without Docker nothing can be changed, but a container that answers goes on serving. */
 function withoutEngine(
 	seen: ObservedContainer | undefined,
-	want: DesiredReplica["desired"],
+	want: DesiredReplica["goal"],
 	engine: Problem,
 ): ReplicaState {
 	if (seen && seen.state === "running" && (seen.health === "up" || seen.health === "asleep")) return stateOf(seen);

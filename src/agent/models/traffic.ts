@@ -47,14 +47,14 @@ export interface QueueLimits {
 }
 
 interface WaitingCall {
-	readonly at: number;
+	readonly since: number;
 	readonly admit: (lease: ContainerLease) => void;
 	readonly refuse: (why: unknown) => void;
 }
 
 interface ModelQueue {
 	readonly waiting: Set<WaitingCall>;
-	open: readonly ContainerAddress[];
+	addresses: readonly ContainerAddress[];
 	refusal: QueueRefusal | undefined;
 	running: number;
 	lastUsedAt: number;
@@ -110,7 +110,7 @@ export class Traffic {
 	/** Where a model's calls may go from now on; none: they wait. */
 	open(model: string, destinations: readonly ContainerAddress[]): void {
 		const lane = this.#queue(model);
-		lane.open = destinations;
+		lane.addresses = destinations;
 		if (destinations.length > 0) lane.refusal = undefined;
 		this.#dispatch(lane);
 	}
@@ -129,7 +129,7 @@ export class Traffic {
 	waiting(model: string): { readonly count: number; readonly oldestAt?: number } {
 		const waiting = this.#queues.get(model)?.waiting;
 		const first = waiting?.values().next().value;
-		return first ? { count: waiting!.size, oldestAt: first.at } : { count: 0 };
+		return first ? { count: waiting!.size, oldestAt: first.since } : { count: 0 };
 	}
 
 	/** Calls of a model in flight. */
@@ -174,7 +174,7 @@ export class Traffic {
 	#queue(model: string): ModelQueue {
 		let lane = this.#queues.get(model);
 		if (!lane) {
-			lane = { waiting: new Set(), open: [], refusal: undefined, running: 0, lastUsedAt: 0 };
+			lane = { waiting: new Set(), addresses: [], refusal: undefined, running: 0, lastUsedAt: 0 };
 			this.#queues.set(model, lane);
 		}
 		return lane;
@@ -194,7 +194,7 @@ export class Traffic {
 		let best: ContainerAddress | undefined;
 		let least = Number.POSITIVE_INFINITY;
 		const now = steadyTime();
-		for (const each of lane.open) {
+		for (const each of lane.addresses) {
 			const { running, suspectSince } = this.#container(each.id);
 			if (running >= this.limits.running || running >= least || now - suspectSince < SUSPECT_MS) continue;
 			best = each;
@@ -248,7 +248,7 @@ export class Traffic {
 			lane.waiting.delete(waiting);
 		};
 		const waiting: WaitingCall = {
-			at: steadyTime(),
+			since: steadyTime(),
 			admit: (lease) => {
 				over();
 				resolve(lease);

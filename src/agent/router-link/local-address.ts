@@ -25,7 +25,7 @@ export function localAddressTo(url: string): Promise<string> {
 }
 
 /** `http://10.0.0.7:5000`: where an agent on this address and port is reached. */
-export function originOf(address: string, port: number): string {
+export function httpOrigin(address: string, port: number): string {
 	const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
 	return `http://${isIPv6(plain) ? `[${plain}]` : plain}:${port}`;
 }

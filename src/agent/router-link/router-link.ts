@@ -9,7 +9,7 @@ import { VERSION } from "../../version.ts";
 import { Notify } from "../notify.ts";
 import { type RouterClient, type RouterReply, routerClient } from "./link-client.ts";
 import { type LinkOutcome, type LinkPhase, NOT_JOINED, nextLinkStep } from "./link-step.ts";
-import { localAddresses, localAddressTo, originOf } from "./local-address.ts";
+import { httpOrigin, localAddresses, localAddressTo } from "./local-address.ts";
 
 /** How often the report is compared with the last one that was sent, ms. */
 const POLL_MS = 1_000;
@@ -210,7 +210,7 @@ export class RouterLink {
 	async #endpoint(): Promise<string> {
 		const { advertise, router, port } = this.#options;
 		if (advertise) return advertise.replace(/\/+$/, "").replace(/\/v1$/, "");
-		return originOf(this.#seenAs ?? (await this.#addresses.to(router)), port);
+		return httpOrigin(this.#seenAs ?? (await this.#addresses.to(router)), port);
 	}
 
 	/** Whether the router would have to look for this agent elsewhere: most changes are of other networks, Docker's for one. */
