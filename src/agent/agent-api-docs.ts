@@ -1,4 +1,4 @@
-/** What `/swagger` says of the agent's own routes. */
+/** The agent's own routes as `/swagger` shows them. */
 import { Type } from "@sinclair/typebox";
 import { AgentModel } from "../config/agent-schema.ts";
 import { answer, type Detail, errorResponses, wildcard } from "../http/route-docs.ts";
@@ -56,9 +56,9 @@ export const MODEL_DOC: Detail = {
 	responses: { 200: answer("The model.", EXAMPLE), ...unknownModelErrors },
 };
 
-/** What an API call may say of a model that the configuration does not know. */
+/** How an API call describes a model that is not in the configuration. */
 export const LoadBody = Type.Partial(Type.Omit(AgentModel, ["name"]), {
-	description: "For a model the agent does not know: what it is, in the words of `agent.models`.",
+	description: "For a model the agent does not know: what it is, with the keys of `agent.models`.",
 	additionalProperties: false,
 });
 
@@ -96,7 +96,7 @@ export const LOGS_DOC: Detail = {
 	tags: TAGS,
 	operationId: "modelLogs",
 	summary: "A model's log",
-	description: "What its container logged; once that is gone, its last words. With `follow=1` as server-sent events.",
+	description: "What its container logged; once that is gone, its last lines. With `follow=1` as server-sent events.",
 	parameters: [
 		{ ...parameter, description: NAME },
 		{

@@ -1,4 +1,4 @@
-/** The agent's own API: its models, their logs, its GPUs. Every route asks for the agent's token, where it has one. */
+/** The agent's own API: its models, their logs, its GPUs. Every route requires the agent's token, where one is set. */
 import { Elysia } from "elysia";
 import { RouterError } from "../errors.ts";
 import { IDLE_SECONDS } from "../http/idle-timeout.ts";

@@ -7,13 +7,13 @@ import { type Catalog, type CatalogEntry, modelNotFound } from "../routing/catal
 import type { Route } from "../routing/route.ts";
 import type { ContainerModels } from "./container-models.ts";
 
-/** How often that vLLM is asked what it serves, ms: until it has answered (it loads for minutes), and from then on. */
+/** How often that vLLM is asked for its models, ms: until it has answered (it may load for minutes), and from then on. */
 const UNKNOWN_INTERVAL_MS = 2_000;
 const KNOWN_INTERVAL_MS = 30_000;
 
 /**
  * The agent's own models come first; every other name goes to the vLLM that already runs, where there is one, which knows
- * best what it serves. `local` and `local-…` are the first model that is ready; while the vLLM has not answered what it serves
+ * best what it serves. `local` and `local-…` are the first model that is ready; while that vLLM has not answered
  * `resolve` throws `upstream_unreachable` for them.
  */
 export class AgentCatalog implements Catalog {
@@ -21,7 +21,7 @@ export class AgentCatalog implements Catalog {
 	readonly #dummy: CatalogEntry;
 	readonly #list: ModelList;
 
-	/** Asks no upstream. */
+	/** Sends nothing. */
 	constructor(
 		readonly entries: readonly CatalogEntry[],
 		private readonly own: Pick<ContainerModels, "names" | "find" | "defaultModel">,
@@ -69,7 +69,7 @@ export class AgentCatalog implements Catalog {
 		throw modelNotFound(name, names);
 	}
 
-	/** Begins to ask that vLLM what it serves, at an interval. Returns how to end that. */
+	/** Begins to ask that vLLM for its models, at an interval. Returns how to end that. */
 	watch(): () => void {
 		if (!this.#vllm) return () => {};
 		let timer: ReturnType<typeof setTimeout>;

@@ -28,14 +28,14 @@ import { Notify } from "./notify.ts";
 const DOCKER_TIMEOUT_MS = 20_000;
 const PULL_SILENCE_MS = 300_000;
 
-/** What the rest of the agent is made from: state of the host, of the engine and of calls. */
+/** State of the host, of the engine and of calls, and what reads it. The loop (`runAgent`) is made from these. */
 export interface AgentParts {
 	readonly config: Config;
 	readonly env: Environment;
 	readonly log: Pick<Log, "logger">;
 	readonly file: AgentFile;
 	readonly settings: AgentSettings;
-	/** What the containers' own API asks for. */
+	/** The API key of the containers' vLLM. */
 	readonly vllmKey: string;
 	/** To containers of this host, and to all else: the router, Hugging Face. */
 	readonly http: Transport;
@@ -44,7 +44,7 @@ export interface AgentParts {
 	readonly registry: ModelRegistry;
 	/** Brings the loop's next tick forward. */
 	readonly tick: Notify;
-	/** What the router is told has changed. */
+	/** Notified when the report to the router has changed. */
 	readonly changes: Notify;
 	readonly statuses: ModelStatuses;
 	readonly traffic: Traffic;
@@ -120,7 +120,7 @@ function newKey(): string {
 export class RouterCredential {
 	#secret: string | undefined;
 
-	/** What the router authenticates with: undefined until the router has taken the agent. */
+	/** What the router authenticates with; undefined until the agent is registered. */
 	readonly current: AgentCredential = () =>
 		this.#secret === undefined ? undefined : { name: "router", hash: hashKey(this.#secret) };
 

@@ -24,7 +24,7 @@ export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources"
 		port,
 		// No TLS: in one process the router would not trust its own certificate.
 		keys: agentTokens(env).map((key, at) => ({ name: at === 0 ? "router" : `router-${at + 1}`, key, models: ["*"] })),
-		// The agent's token is known to two: one that it made itself would shut its own router out.
+		// The router has to know the agent's token: with one that the agent generated it could not call.
 		generatesKey: false,
 		keyHint: "set ROUTER_AGENT_TOKEN",
 		upstreams: vllm_url === undefined ? [] : [externalUpstream(vllm_url, config)],

@@ -16,7 +16,7 @@ export interface ContainerModelsOptions {
 	readonly statuses: ModelStatuses;
 	readonly traffic: Traffic;
 	readonly http: Transport;
-	/** What the containers' own API asks for. */
+	/** The API key of the containers' vLLM. */
 	readonly key: string;
 	readonly config: Config;
 }

@@ -1,4 +1,4 @@
-/** What is wrong with a container, a model, the Docker engine or the GPUs, as a person is told. */
+/** What is wrong with a container, a model, the Docker engine or the GPUs, in terms a person can act on. */
 
 /** Why something does not work, and what a person does about it. */
 export interface Problem {

@@ -1,5 +1,5 @@
 /**
- * What an agent and its router say to each other: `POST /register`, `POST /heartbeat`. Every object lets unknown fields
+ * The protocol between an agent and its router: `POST /register`, `POST /heartbeat`. Every object lets unknown fields
  * through, so that either side may be upgraded first; every size is bounded, since the other side may be anyone.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
@@ -8,7 +8,7 @@ const open = <T extends Record<string, TSchema>>(properties: T, description: str
 	Type.Object(properties, { additionalProperties: true, description });
 const count = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
 
-/** How often an agent is heard of, ms. */
+/** Time between two heartbeats, ms. */
 export const HEARTBEAT_MS = 5_000;
 /** Most models and GPUs of one agent. */
 export const MAX_MODELS = 256;
@@ -19,7 +19,7 @@ export const MAX_REPORT_BYTES = 1024 * 1024;
 /** Header of a refused registration: the address that the router saw it come from. */
 export const PEER_HEADER = "x-router-peer";
 
-/** An agent's name: it stands in paths, labels and logs, so it can be neither a path nor a flag. */
+/** An agent's name: it is part of paths, labels and logs, so it can be neither a path nor a flag. */
 export const AgentName = Type.String({
 	maxLength: 64,
 	pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -53,7 +53,7 @@ export const ModelState = Type.Union([
 ]);
 export type ModelState = Static<typeof ModelState>;
 
-/** When it is loaded: at once, when a call asks for it, or only when somebody says so. */
+/** When a model is loaded: at once, for its first call, or only by the API. */
 export const LoadMode = Type.Union([Type.Literal("always"), Type.Literal("on-demand"), Type.Literal("manual")]);
 export type LoadMode = Static<typeof LoadMode>;
 
@@ -76,7 +76,7 @@ export const ModelReport = open(
 );
 export type ModelReport = Static<typeof ModelReport>;
 
-/** One GPU of an agent. What a driver does not tell is left out. */
+/** One GPU of an agent. What a driver does not report is left out. */
 export const GpuReport = open(
 	{
 		index: Type.Integer({ minimum: 0, maximum: 1023 }),
@@ -153,7 +153,7 @@ export const HeartbeatAnswer = open(
 );
 export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
 
-/** The report of a model that was told by its bare name. */
+/** The report of a model that may be given by its bare name. */
 export function modelReport(model: string | ModelReport): ModelReport {
 	return typeof model === "string" ? { name: model, state: "ready" } : model;
 }

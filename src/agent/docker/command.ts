@@ -1,6 +1,6 @@
 /**
- * Programs the agent runs: the Docker CLI and `nvidia-smi`. The one place that spawns; argument arrays only, no shell.
- * What a program prints is always read to its end, as an unread pipe stops the program or fills our memory.
+ * Runs programs: the Docker CLI and `nvidia-smi`; no other file spawns. Argument arrays only, no shell. Output is always read to
+ * its end: an unread pipe stops the program or fills the memory.
  */
 import type { Environment } from "../../config/interpolate.ts";
 
@@ -24,15 +24,15 @@ export interface CommandResult {
 	readonly stderr: string;
 }
 
-/** More than this of one stream is read, but not kept: `inspect` of a hundred containers is 1 MB. */
+/** Longest output that is returned of one stream, characters; the rest is read and dropped. */
 const MAX_OUTPUT = 16 * 1024 * 1024;
 
-/** Runs `words` to the end, whatever its exit code. Rejects with a CommandFailure where the program is missing or outlives `deadlineMs`. */
+/** Runs `argv` to its end, whatever its exit code. Rejects with a CommandFailure where the program is missing or outlives `deadlineMs`. */
 export async function runCommand(
-	words: readonly string[],
+	argv: readonly string[],
 	{ env, deadlineMs }: { env: Environment; deadlineMs: number },
 ): Promise<CommandResult> {
-	const child = spawn(words, env);
+	const child = spawn(argv, env);
 	let isLate = false;
 	const timer = setTimeout(() => {
 		isLate = true;
@@ -40,7 +40,7 @@ export async function runCommand(
 	}, deadlineMs);
 	try {
 		const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), child.exited]);
-		if (isLate) throw new CommandFailure("timeout", `${words[0]} did not end within ${deadlineMs / 1000} s`);
+		if (isLate) throw new CommandFailure("timeout", `${argv[0]} did not end within ${deadlineMs / 1000} s`);
 		return { code, stdout, stderr };
 	} finally {
 		clearTimeout(timer);
@@ -54,20 +54,20 @@ export interface CommandLine {
 }
 
 /**
- * Runs `words` and yields its lines as they come. The program is killed when `signal` fires (then it throws
+ * Runs `argv` and yields its lines as they come. The program is killed when `signal` fires (then it throws
  * CommandFailure `aborted`), when it prints nothing for `silenceMs` (`timeout`), and when the reader stops. Throws
  * `exit` after the last line where it ends with another code than 0.
  */
 export async function* commandLines(
-	words: readonly string[],
+	argv: readonly string[],
 	{ env, signal, silenceMs }: { env: Environment; signal?: AbortSignal; silenceMs?: number },
 ): AsyncGenerator<CommandLine> {
-	if (signal?.aborted) throw new CommandFailure("aborted", `${words[0]} was not started`);
-	const child = spawn(words, env);
+	if (signal?.aborted) throw new CommandFailure("aborted", `${argv[0]} was not started`);
+	const child = spawn(argv, env);
 	let isSilent = false;
 	let timer: ReturnType<typeof setTimeout> | undefined;
 	const kill = () => child.kill("SIGKILL");
-	const listen = () => {
+	const restartTimer = () => {
 		clearTimeout(timer);
 		if (silenceMs === undefined) return;
 		timer = setTimeout(() => {
@@ -76,18 +76,18 @@ export async function* commandLines(
 		}, silenceMs);
 	};
 	signal?.addEventListener("abort", kill, { once: true });
-	listen();
+	restartTimer();
 	try {
 		for await (const line of mergeLines({ stdout: splitLines(child.stdout), stderr: splitLines(child.stderr) })) {
-			// What the reader does between two lines is no silence of the program.
+			// The reader's own time between two lines is no silence of the program.
 			clearTimeout(timer);
 			yield line;
-			listen();
+			restartTimer();
 		}
 		const code = await child.exited;
-		if (signal?.aborted) throw new CommandFailure("aborted", `${words[0]} was stopped`);
-		if (isSilent) throw new CommandFailure("timeout", `${words[0]} said nothing for ${silenceMs! / 1000} s`);
-		if (code !== 0) throw new CommandFailure("exit", `${words[0]} ended with ${code}`);
+		if (signal?.aborted) throw new CommandFailure("aborted", `${argv[0]} was stopped`);
+		if (isSilent) throw new CommandFailure("timeout", `${argv[0]} said nothing for ${silenceMs! / 1000} s`);
+		if (code !== 0) throw new CommandFailure("exit", `${argv[0]} ended with ${code}`);
 	} finally {
 		clearTimeout(timer);
 		signal?.removeEventListener("abort", kill);
@@ -95,23 +95,23 @@ export async function* commandLines(
 	}
 }
 
-function spawn(words: readonly string[], env: Environment) {
+function spawn(argv: readonly string[], env: Environment) {
 	try {
-		return Bun.spawn([...words], { env: { ...env }, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+		return Bun.spawn([...argv], { env: { ...env }, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
 	} catch (error) {
-		// A missing program throws synchronously (runtime traps, "Libraries"). Bun names the reason by `code`.
+		// Bun throws synchronously where there is no such program; `code` is the reason.
 		const code = (error as NodeJS.ErrnoException).code ?? "unknown reason";
-		throw new CommandFailure("missing", `${words[0]} can't be run (${code})`);
+		throw new CommandFailure("missing", `${argv[0]} can't be run (${code})`);
 	}
 }
 
 async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
 	const decoder = new TextDecoder();
-	let kept = "";
+	let output = "";
 	for await (const bytes of stream) {
-		if (kept.length < MAX_OUTPUT) kept += decoder.decode(bytes, { stream: true });
+		if (output.length < MAX_OUTPUT) output += decoder.decode(bytes, { stream: true });
 	}
-	return kept + decoder.decode();
+	return output + decoder.decode();
 }
 
 /** A longer line is cut here: a program may print one without end. */
@@ -131,13 +131,13 @@ export async function* splitLines(stream: AsyncIterable<Uint8Array>): AsyncGener
 }
 
 /**
- * Both streams' lines as they come. Reads no further than its reader: at most one line of each is held. No
+ * Both streams' lines as they come. Reads no further than its reader: at most one line of each is buffered. No
  * `Promise.race`: one more reaction on the quiet stream's promise for every line of the other would add up for months.
  */
 export async function* mergeLines<Name extends string>(
 	streams: Record<Name, AsyncIterable<string>>,
 ): AsyncGenerator<{ from: Name; line: string }> {
-	const held: { from: Name; line: string; taken: () => void }[] = [];
+	const buffered: { from: Name; line: string; resume: () => void }[] = [];
 	const names = Object.keys(streams) as Name[];
 	let open = names.length;
 	let failure: { error: unknown } | undefined;
@@ -145,8 +145,8 @@ export async function* mergeLines<Name extends string>(
 	const pump = async (from: Name) => {
 		try {
 			for await (const line of streams[from]) {
-				await new Promise<void>((taken) => {
-					held.push({ from, line, taken });
+				await new Promise<void>((resume) => {
+					buffered.push({ from, line, resume });
 					wake();
 				});
 			}
@@ -158,10 +158,10 @@ export async function* mergeLines<Name extends string>(
 	};
 	for (const name of names) void pump(name);
 	for (;;) {
-		const next = held.shift();
+		const next = buffered.shift();
 		if (next) {
 			yield { from: next.from, line: next.line };
-			next.taken();
+			next.resume();
 		} else if (failure) throw failure.error;
 		else if (open === 0) return;
 		else {

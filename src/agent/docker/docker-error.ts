@@ -1,6 +1,6 @@
-/** What can go wrong with the Docker CLI. */
+/** Errors of the Docker CLI. */
 
-/** Closed set. `registry`: it can't be reached or refuses for now. `gone`: no such container. `failed`: no pattern knows it. */
+/** Closed set. `registry`: it can't be reached or refuses for now. `gone`: there is no such container. `failed`: any other error. */
 export type DockerErrorKind =
 	| "missing"
 	| "not-running"

@@ -1,4 +1,4 @@
-/** What the Docker CLI printed → what went wrong and what to do about it. Pure. */
+/** The Docker CLI's error output → what went wrong and what to do about it. Pure. */
 
 import { pinnedImage } from "../vllm/vllm-image.ts";
 import { DockerError, type DockerErrorKind } from "./docker-error.ts";
@@ -6,9 +6,9 @@ import { DockerError, type DockerErrorKind } from "./docker-error.ts";
 /** A call of the CLI that failed. */
 export interface FailedCall {
 	readonly command: "docker" | "podman";
-	/** What was asked, for the message: `pull`, `run`, `ps`. */
+	/** The subcommand, for the message: `pull`, `run`, `ps`. */
 	readonly verb: string;
-	/** What it was about: the image, the container's name. */
+	/** The image, or the container's name. */
 	readonly subject?: string;
 	/** How it ended: the program is not there, it took too long, or it exited with something else than 0. */
 	readonly end: "missing" | "timeout" | "exit";
@@ -17,7 +17,7 @@ export interface FailedCall {
 
 interface FailurePattern {
 	readonly kind: DockerErrorKind;
-	/** Of this verb the words mean something else. */
+	/** For this subcommand the same text means something else. */
 	readonly exceptVerb?: string;
 	readonly pattern: RegExp;
 	readonly describe: (call: FailedCall, found: RegExpExecArray) => readonly [message: string, fix: string];
@@ -27,7 +27,7 @@ const TOOLKIT =
 	"install the NVIDIA Container Toolkit (Debian, Ubuntu: `sudo apt-get install -y nvidia-container-toolkit`), then `sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`";
 const CDI = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
 
-/** The first row that fits wins: the more exact stand first. */
+/** The first that matches wins: the more exact come first. */
 const PATTERNS: readonly FailurePattern[] = [
 	{
 		kind: "permission",
@@ -171,7 +171,7 @@ const PATTERNS: readonly FailurePattern[] = [
 	},
 ];
 
-/** What failed, and what to do about it. Never throws; the words of the call are not repeated, only its verb. */
+/** What failed, and what to do about it. Never throws. The message repeats the subcommand, never its arguments. */
 export function dockerError(call: FailedCall): DockerError {
 	const { command, verb, end, stderr } = call;
 	if (end === "missing") {
@@ -203,7 +203,7 @@ export function dockerError(call: FailedCall): DockerError {
 
 const MAX_LINE = 300;
 
-/** What the CLI said last, without its hints and without prefixes that say nothing. */
+/** The last line of the CLI's output that is neither a hint nor empty, without `Error response from daemon:`. */
 function lastLine(stderr: string): string {
 	const said = stderr
 		.split("\n")
@@ -213,7 +213,7 @@ function lastLine(stderr: string): string {
 	return line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line;
 }
 
-/** ` 20001`, from the line that says what could not be bound: there the host's port comes before the container's. */
+/** ` 20001`, from the line on what could not be bound: there the host's port comes before the container's. */
 function takenPort(stderr: string): string {
 	const line = stderr.split("\n").find((said) => /already (?:allocated|in use)|not available/.test(said)) ?? "";
 	const [, port] = /(?:\d+\.){3}\d+:(\d+)/.exec(line) ?? [];

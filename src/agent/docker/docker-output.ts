@@ -1,9 +1,9 @@
-/** What `docker` and `podman` print → what the agent works with. Pure; both programs' spellings are read. */
+/** Output of `docker` and `podman` → containers, events, progress. Pure; both programs' spellings are read. */
 
-/** The states of an engine's container; podman's own words are mapped to them. */
+/** The states of a container; podman's other names are mapped to them. */
 export type ContainerState = "created" | "running" | "paused" | "restarting" | "removing" | "exited" | "dead";
 
-/** A container with our label, as `inspect` shows it. */
+/** A container with the agent's label, as `inspect` shows it. */
 export interface Container {
 	/** The full id, 64 hex digits. */
 	readonly id: string;
@@ -22,7 +22,7 @@ export interface Container {
 	readonly image: string;
 }
 
-/** One thing that happened to a container of ours. */
+/** An event of a container with the agent's label. */
 export interface DockerEvent {
 	readonly id: string;
 	/** `create`, `start`, `die`, `oom`, `kill`, `stop`, `destroy`, … as the engine calls it (podman's `died` and `remove` are mapped). */
@@ -34,7 +34,7 @@ type Json = Record<string, unknown>;
 /** vLLM's port inside its container, as engines spell it. */
 const VLLM_PORT = "8000/tcp";
 
-/** podman's own words for a state; those of Docker stand for themselves. */
+/** Names of states: Docker's, and podman's other ones. */
 const STATES: Record<string, ContainerState> = {
 	created: "created",
 	configured: "created",
@@ -120,11 +120,11 @@ const DONE = /^(?:Pull complete|Already exists|done|skipped)/;
 /** The layer is here, and only has to be unpacked: that is the smaller half. */
 const FETCHED = /^(?:Download complete|Verifying Checksum|Extracting)/;
 
-/** Takes a pull's lines one by one; says 0 … 100 as of then, or undefined while no layer was named. */
+/** A function that is given a pull's lines one by one and returns the progress so far, 0 … 100; undefined before the first layer. */
 export function pullProgress(): (line: string) => number | undefined {
 	const layers = new Map<string, number>();
 	return (line) => {
-		// podman does not say when a blob is done; after the last of them comes this.
+		// podman prints nothing when a blob is done, but this after the last one.
 		if (line.startsWith("Copying config")) for (const layer of layers.keys()) layers.set(layer, 1);
 		const [, layer, said = ""] = DOCKER.exec(line) ?? PODMAN.exec(line) ?? [];
 		if (layer) layers.set(layer, Math.max(layers.get(layer) ?? 0, DONE.test(said) ? 1 : FETCHED.test(said) ? 0.8 : 0));

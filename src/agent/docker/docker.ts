@@ -1,8 +1,8 @@
 /**
- * The Docker CLI, `docker` or `podman`: the one place that runs it.
+ * The Docker CLI, `docker` or `podman`; no other file runs it.
  *
- * Argument arrays only, never a shell. Every call has a deadline, and what it prints is read to its end. Every failure is
- * a DockerError (docker-error.ts) that says what to do; none is ever latched: the next call tries again.
+ * Argument arrays only, never a shell. Every call has a deadline, and its output is read to the end. Every failure is a
+ * DockerError (docker-error.ts) that says what to do. No failure is remembered: the next call tries again.
  */
 import { readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ export interface ContainerLogOptions {
 	readonly signal?: AbortSignal;
 }
 
-/** All that the agent asks of an engine. Every method rejects with a DockerError and with nothing else. */
+/** A container engine, as far as the agent uses it. Every method rejects with a DockerError and with nothing else. */
 export interface Docker {
 	/** Every container, running or not, that carries `router.agent=<agent>`. */
 	containers(agent: string): Promise<Container[]>;
@@ -30,13 +30,13 @@ export interface Docker {
 	/** Has no deadline but a silence of `pullSilenceMs`; `onProgress` gets every line the CLI prints. Aborted: rejects (`timeout`). */
 	pull(image: string, onProgress: (line: string) => void, signal: AbortSignal): Promise<void>;
 	/**
-	 * Starts a container, detached; `args` are the words after `docker run --detach` (see `containerSpec`) and `env` holds
+	 * Starts a container, detached; `args` follow `docker run --detach` (see `containerSpec`) and `env` holds
 	 * the values of its `-e NAME`. Resolves with the container's id. One that was created but could not start is removed.
 	 */
 	run(args: readonly string[], env: Environment): Promise<string>;
-	/** SIGTERM, and SIGKILL after `graceS` seconds. A container that is gone or stopped counts as stopped. */
+	/** SIGTERM, and SIGKILL after `graceS` seconds. A container that is stopped or does not exist counts as stopped. */
 	stop(id: string, graceS: number): Promise<void>;
-	/** Removes it, running or not. One that is gone counts as removed. */
+	/** Removes it, running or not. One that does not exist counts as removed. */
 	remove(id: string): Promise<void>;
 	/** Lines of stdout and stderr as they come; ends with the container when followed, at once when not. Ends quietly when aborted. */
 	logs(id: string, options?: ContainerLogOptions): AsyncIterable<string>;
@@ -55,7 +55,7 @@ export interface DockerOptions {
 	readonly pullSilenceMs: number;
 }
 
-/** A container is created from an image of 10 GB: 40 s on a slow disk. */
+/** Deadline of `run`, ms: creating a container from an image of 10 GB takes long on a slow disk. */
 const RUN_TIMEOUT_MS = 120_000;
 const NO_CONTAINER = /no such (?:container|object)|no container with (?:name|ID)/i;
 const NO_IMAGE = /no such image|image not known|no such object|failed to find image/i;
@@ -65,7 +65,7 @@ export class DockerCli implements Docker {
 	readonly #env: Environment;
 
 	constructor(private readonly options: DockerOptions) {
-		// The CLI's advertisements would end up in error messages.
+		// The CLI's hints would end up in error messages.
 		this.#env = { ...options.env, DOCKER_CLI_HINTS: "false" };
 	}
 
@@ -75,7 +75,7 @@ export class DockerCli implements Docker {
 		const ids = listed.match(/\S+/g);
 		if (!ids) return [];
 		const { code, stdout, stderr } = await this.#execute(["inspect", "--type", "container", "--", ...ids]);
-		// One may be gone since the list: the others are printed all the same.
+		// A container may have been removed since the list; the others are printed all the same.
 		if (code !== 0 && !NO_CONTAINER.test(stderr)) throw this.#exitError("inspect", stderr);
 		try {
 			return parseContainers(stdout);

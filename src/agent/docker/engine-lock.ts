@@ -1,15 +1,15 @@
 /**
- * One agent of a name on an engine: containers are an agent's by its name, so a second one would stop those of the first as
- * orphans. The claim is an abstract socket, which the kernel gives up with its process, however that ends. Other systems
- * than Linux have none; there nothing is claimed.
+ * One agent of a name per engine: a container belongs to an agent by its name, so a second agent would stop those of the first
+ * as orphans. The lock is an abstract Unix socket, which the kernel frees with the process, however that ends. Only Linux has
+ * such sockets; elsewhere nothing is locked.
  */
 import type { Environment } from "../../config/interpolate.ts";
 import type { Problem } from "../problem.ts";
 
-/** Where Docker listens unless DOCKER_HOST says otherwise: both spellings are one engine. */
+/** Docker listens there unless DOCKER_HOST is set: both spellings are one engine. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
-/** This agent's hold on its name at one engine. */
+/** The lock on an agent's name at one engine. */
 export class EngineLock {
 	readonly #address: string;
 	#socket: { stop(): void } | undefined;
@@ -25,16 +25,16 @@ export class EngineLock {
 		this.#address = `\0router-agent-${new Bun.CryptoHasher("sha256").update(engine).digest("hex").slice(0, 32)}`;
 	}
 
-	/** Takes it, or keeps it; why it can't be had, where another process of this host has it. Asked often: it comes free. */
+	/** Takes the lock where it is not held yet; the problem where another process of this host holds it. Called before each list: it may become free. */
 	acquire(): Problem | undefined {
 		if (this.#socket || process.platform !== "linux") return undefined;
 		try {
-			const held = Bun.listen({ unix: this.#address, socket: { data() {} } });
-			if (this.#isReleased) held.stop();
-			else this.#socket = held;
+			const socket = Bun.listen({ unix: this.#address, socket: { data() {} } });
+			if (this.#isReleased) socket.stop();
+			else this.#socket = socket;
 			return undefined;
 		} catch (error) {
-			// Where no such socket can be made nobody else has one.
+			// Where no such socket can be made no other agent holds one.
 			if ((error as { code?: string }).code !== "EADDRINUSE") return undefined;
 			return {
 				reason: `another agent called "${this.agent}" runs on this host and drives the same engine`,
@@ -43,7 +43,7 @@ export class EngineLock {
 		}
 	}
 
-	/** Leaves it to a successor; until one has come this agent goes on. */
+	/** Leaves the lock to a successor; until there is one this agent goes on. */
 	release(): void {
 		this.#isReleased = true;
 		this.#socket?.stop();

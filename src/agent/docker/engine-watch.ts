@@ -1,4 +1,4 @@
-/** What the engine has of ours: listed when it says that something happened, now and then anyway, and after our own deeds. */
+/** The agent's containers on its engine: listed after each event, after the agent's own effects, and at an interval. */
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
@@ -8,15 +8,15 @@ import { DockerError } from "./docker-error.ts";
 import type { Container } from "./docker-output.ts";
 import type { EngineLock } from "./engine-lock.ts";
 
-/** A list nobody asked for, ms: an event may be lost. Two processes of the CLI a time. */
+/** Longest time between two lists, ms: an event may be lost. A list is two processes of the CLI. */
 const LIST_MS = 60_000;
-/** How soon an engine that is away is asked again, ms. */
+/** Wait before an engine that failed is tried again, ms. */
 const RETRY_MS = 2000;
 
-/** Problems that speak of the engine, not of what it was asked for. */
+/** Kinds of errors that mean the engine itself, not the container or the image. */
 const ENGINE_PROBLEMS: readonly DockerError["kind"][] = ["missing", "not-running", "permission", "timeout"];
 
-/** Whether the engine itself is at fault, not what it was asked. */
+/** Whether the engine itself failed, not the command for a reason of its own. */
 export function isEngineError(error: unknown): error is DockerError {
 	return error instanceof DockerError && ENGINE_PROBLEMS.includes(error.kind);
 }
@@ -24,9 +24,9 @@ export function isEngineError(error: unknown): error is DockerError {
 /** The engine's view of this agent's containers. */
 export class EngineWatch {
 	containers: readonly Container[] = [];
-	/** Why it can't be asked; the containers are then those that were seen last. */
+	/** Why the engine can't be used; `containers` is then the last list that could be read. */
 	problem: Problem | undefined;
-	/** True once it has answered: before, nothing may be concluded from what is not there. */
+	/** True once a list could be read: before, a missing container proves nothing. */
 	hasAnswered = false;
 	#isStale = true;
 	#listedAt = 0;
@@ -36,7 +36,7 @@ export class EngineWatch {
 		private readonly docker: Docker,
 		private readonly agent: string,
 		private readonly lock: EngineLock,
-		/** Told when something happened to a container. */
+		/** Notified when something happened to a container. */
 		private readonly tick: Notifier,
 	) {}
 
@@ -50,30 +50,30 @@ export class EngineWatch {
 		this.lock.release();
 	}
 
-	/** From now on another agent of this name may take over. */
+	/** Lets another agent of this name take over from now on. */
 	releaseLock(): void {
 		this.lock.release();
 	}
 
-	/** What was listed is no longer true. */
+	/** The list is out of date. */
 	invalidate(): void {
 		this.#isStale = true;
 	}
 
-	/** Something else met a problem of the engine's. */
+	/** A command outside of this class failed because of the engine. */
 	engineFailed({ message, fix }: DockerError): void {
 		this.problem = { reason: message, fix };
 		this.#isStale = true;
 		this.#listedAt = steadyTime();
 	}
 
-	/** Lists anew where that is due; whether it did. Never rejects. */
+	/** Lists where that is due; true where a new list was read. Never rejects. */
 	async refresh(): Promise<boolean> {
 		const now = steadyTime();
-		// An engine that is not there is the first thing to tell of.
-		const taken = this.hasAnswered ? this.lock.acquire() : undefined;
-		if (taken) {
-			this.problem = taken;
+		// While the engine has never answered, that is the problem to show.
+		const lockProblem = this.hasAnswered ? this.lock.acquire() : undefined;
+		if (lockProblem) {
+			this.problem = lockProblem;
 			this.#listedAt = now;
 			return false;
 		}
@@ -104,10 +104,10 @@ export class EngineWatch {
 					this.tick.notify();
 				}
 			} catch {
-				// The engine went away, or was never there: the list says why.
+				// The engine does not answer: the next list says why.
 			}
 			if (signal.aborted) return;
-			// What happened while nobody listened is in the list only.
+			// Events since then are lost; the list shows what they did.
 			this.invalidate();
 			this.tick.notify();
 			await Bun.sleep(RETRY_MS);

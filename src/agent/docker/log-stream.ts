@@ -1,12 +1,12 @@
-/** A container's log as an answer. */
+/** A container's log as an HTTP response. */
 import type { Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
 
 const encoder = new TextEncoder();
 
-/** The last lines as text; those of a container that is gone where there is none now. */
-export function logLines(docker: Docker, id: string | undefined, kept: readonly string[], tail: number): Response {
-	const lines = id ? docker.logs(id, { tail }) : lastLines(kept, tail);
+/** The last lines as text. `lastLog`: the lines of the container before, shown where there is none now. */
+export function logLines(docker: Docker, id: string | undefined, lastLog: readonly string[], tail: number): Response {
+	const lines = id ? docker.logs(id, { tail }) : lastLines(lastLog, tail);
 	return new Response(
 		pullStream(lines, (line) => `${line}\n`),
 		{
@@ -19,7 +19,7 @@ export function logLines(docker: Docker, id: string | undefined, kept: readonly 
 export function logStream(
 	docker: Docker,
 	id: string | undefined,
-	kept: readonly string[],
+	lastLog: readonly string[],
 	tail: number,
 	signal: AbortSignal,
 	ended: () => void,
@@ -27,14 +27,14 @@ export function logStream(
 	const end = new AbortController();
 	const stop = () => end.abort();
 	signal.addEventListener("abort", stop, { once: true });
-	const over = () => {
+	const finish = () => {
 		signal.removeEventListener("abort", stop);
 		end.abort();
 		ended();
 	};
-	const lines = id ? docker.logs(id, { follow: true, tail, signal: end.signal }) : lastLines(kept, tail);
+	const lines = id ? docker.logs(id, { follow: true, tail, signal: end.signal }) : lastLines(lastLog, tail);
 	return new Response(
-		pullStream(lines, (line) => `data: ${line.replace(/[\r\n]+/g, " ")}\n\n`, over),
+		pullStream(lines, (line) => `data: ${line.replace(/[\r\n]+/g, " ")}\n\n`, finish),
 		{
 			headers: {
 				"content-type": "text/event-stream; charset=utf-8",
@@ -49,8 +49,8 @@ async function* lastLines(lines: readonly string[], tail: number): AsyncGenerato
 	yield* tail === 0 ? [] : lines.slice(-tail);
 }
 
-/** A pull wrapper: an async generator as a body can be crashed by its client (runtime traps, "Streaming out"). */
-function pullStream(lines: AsyncIterable<string>, format: (line: string) => string, over: () => void = () => {}) {
+/** A pull source around the generator: an async generator as a body lets a client that leaves crash the process (Bun 1.4.5). */
+function pullStream(lines: AsyncIterable<string>, format: (line: string) => string, finish: () => void = () => {}) {
 	const iterator = lines[Symbol.asyncIterator]();
 	return new ReadableStream<Uint8Array>({
 		async pull(controller) {
@@ -61,15 +61,15 @@ function pullStream(lines: AsyncIterable<string>, format: (line: string) => stri
 					return;
 				}
 			} catch (error) {
-				const said =
+				const sentence =
 					error instanceof DockerError ? `${error.message}. What to do: ${error.fix}` : "the log can't be read";
-				controller.enqueue(encoder.encode(format(said)));
+				controller.enqueue(encoder.encode(format(sentence)));
 			}
 			controller.close();
-			over();
+			finish();
 		},
 		async cancel() {
-			over();
+			finish();
 			await iterator.return?.();
 		},
 	});

@@ -1,4 +1,4 @@
-/** Who holds how much of which GPU, and where a model fits. Pure. */
+/** How much of which GPU is allocated to which replica, and where another replica fits. Pure. */
 
 import type { Placement } from "../models/model-spec.ts";
 import type { Problem } from "../problem.ts";
@@ -7,20 +7,20 @@ import type { Gpu } from "./gpu.ts";
 import { CUDA_BYTES, contextLength, GIB, gib, memoryNeed, type PlacementRequest } from "./memory.ts";
 import type { ModelInfo } from "./model-size.ts";
 
-/** One replica's memory on one GPU. The ledger is a list of these. */
+/** One replica's memory on one GPU. */
 export interface Allocation {
 	readonly model: string;
 	readonly replica: number;
 	/** Index of the GPU. */
 	readonly gpu: number;
-	/** Promised bytes; for a sleeping model `ASLEEP`. */
+	/** For a sleeping model `SLEEPING_BYTES`. */
 	readonly bytes: number;
 }
 
-/** What a model at sleep (level 1) leaves on each of its GPUs: CUDA's context and its graphs. */
+/** What a sleeping model (level 1) leaves on each of its GPUs: CUDA's context and its graphs. */
 export const SLEEPING_BYTES = GIB;
 
-/** Where a replica goes, or why nowhere. */
+/** Where a replica goes, or why it does not fit. */
 export type PlacementResult =
 	| { readonly placement: Placement }
 	| {
@@ -28,13 +28,13 @@ export type PlacementResult =
 			readonly message: string;
 			/** What a person does about it. */
 			readonly fix: string;
-			/** Bytes that have to go from the first of `candidates`, on its fullest GPU; absent where no eviction helps. */
+			/** Bytes that have to be freed on the first of `candidates`, on its fullest GPU; absent where no eviction helps. */
 			readonly short?: number;
-			/** Sets of GPUs that would do if enough of their holdings went, least to evict first. */
+			/** Sets of GPUs that would do if enough were evicted from them, least to evict first. */
 			readonly candidates: readonly (readonly number[])[];
 	  };
 
-/** What a container that was found running holds, from its labels. */
+/** What a running container holds, from its labels. */
 export function allocationsFromLabels(labels: Readonly<Record<string, string>>): Allocation[] {
 	const model = labels["router.model"] ?? "";
 	const bytes = Number(labels["router.memory"]);
@@ -43,37 +43,37 @@ export function allocationsFromLabels(labels: Readonly<Record<string, string>>):
 	return devices.map((gpu) => ({ model, replica: Number(labels["router.replica"] ?? 0), gpu: Number(gpu), bytes }));
 }
 
-/** What a placement takes. */
+/** What a placement allocates. */
 export function allocationsOf(model: string, { replica, devices, bytes }: Placement): Allocation[] {
 	return bytes > 0 ? devices.map((gpu) => ({ model, replica, gpu, bytes })) : [];
 }
 
-/** One GPU as the ledger sees it. */
+/** One GPU, considered for a replica. */
 interface GpuCandidate {
 	readonly gpu: Gpu;
 	readonly free: number;
-	/** Of processes that are not ours. */
-	readonly foreign: number;
+	/** Bytes of other processes than the agent's containers. */
+	readonly otherUse: number;
 	readonly allocations: readonly Allocation[];
-	/** What the replica must have here, and what it would take. */
+	/** What the replica needs here at least, and what it would take at most. */
 	readonly min: number;
 	readonly max: number;
 	readonly hasSibling: boolean;
 }
 
 /**
- * Finds GPUs for one replica. `ledger` are the holdings of all others. A GPU's free memory is its total less what is
- * promised or used there, whichever is more: models that still load use less, strangers are promised nothing.
+ * Finds GPUs for one replica. `allocated` is what all others hold. A GPU's free memory is its total less what is allocated or
+ * used there, whichever is more: models that still load use less, and other processes have no allocation.
  */
 export function placeReplica(
-	want: PlacementRequest,
+	request: PlacementRequest,
 	gpus: readonly Gpu[],
-	ledger: readonly Allocation[],
+	allocated: readonly Allocation[],
 ): PlacementResult {
-	const { spec, replica } = want;
+	const { spec, replica } = request;
 	const count = gpusPerReplica(spec);
 	if (count === 0) return { placement: { replica, devices: [], bytes: 0 } };
-	if (gpus.length === 0) return { placement: { replica, devices: unmeasuredDevices(want, count), bytes: 0 } };
+	if (gpus.length === 0) return { placement: { replica, devices: unmeasuredDevices(request, count), bytes: 0 } };
 	const allowed = gpus.filter(({ index }) => spec.devices?.includes(index) ?? true);
 	const unknown = spec.devices?.find((device) => !gpus.some(({ index }) => index === device));
 	if (unknown !== undefined || allowed.length < count) {
@@ -82,30 +82,35 @@ export function placeReplica(
 		const fix = "correct the model's `devices` or `gpus`";
 		return { message: `${spec.name} ${asked}, and ${there}`, fix, candidates: [] };
 	}
-	const rooms = allowed.map((gpu) => gpuCandidate(gpu, want, count, ledger));
-	// A given size goes where it fits tightest, so that whole GPUs stay for others; the rest goes where there is most.
+	const considered = allowed.map((gpu) => gpuCandidate(gpu, request, count, allocated));
+	// A given size goes where it fits tightest, so that whole GPUs stay free; any other goes where most is free.
 	const tight = spec.gpu_memory !== undefined ? 1 : -1;
-	const fitting = rooms
+	const fitting = considered
 		.filter(isLargeEnough)
 		.sort(
 			(a, b) => Number(a.hasSibling) - Number(b.hasSibling) || tight * (a.free - b.free) || a.gpu.index - b.gpu.index,
 		)
 		.slice(0, count);
-	if (fitting.length < count) return refusal(want, count, rooms);
-	return { placement: placementOn(fitting, want) };
+	if (fitting.length < count) return refusal(request, count, considered);
+	return { placement: placementOn(fitting, request) };
 }
 
-function gpuCandidate(gpu: Gpu, want: PlacementRequest, count: number, ledger: readonly Allocation[]): GpuCandidate {
-	const { spec, replica } = want;
-	const allocations = ledger.filter(
-		(held) => held.gpu === gpu.index && !(held.model === spec.name && held.replica === replica),
+function gpuCandidate(
+	gpu: Gpu,
+	request: PlacementRequest,
+	count: number,
+	allocated: readonly Allocation[],
+): GpuCandidate {
+	const { spec, replica } = request;
+	const allocations = allocated.filter(
+		(each) => each.gpu === gpu.index && !(each.model === spec.name && each.replica === replica),
 	);
-	const promised = allocations.reduce((sum, { bytes }) => sum + bytes, 0);
-	const { min, max } = memoryNeed(want, count, gpu.memory_total);
+	const allocatedHere = allocations.reduce((sum, { bytes }) => sum + bytes, 0);
+	const { min, max } = memoryNeed(request, count, gpu.memory_total);
 	return {
 		gpu,
-		free: Math.max(0, gpu.memory_total - Math.max(promised, gpu.memory_used)),
-		foreign: Math.max(0, gpu.memory_used - promised),
+		free: Math.max(0, gpu.memory_total - Math.max(allocatedHere, gpu.memory_used)),
+		otherUse: Math.max(0, gpu.memory_used - allocatedHere),
 		allocations,
 		min,
 		max,
@@ -117,15 +122,15 @@ function isLargeEnough({ free, min }: GpuCandidate): boolean {
 	return min <= free;
 }
 
-function placementOn(rooms: readonly GpuCandidate[], want: PlacementRequest): Placement {
-	const bytes = Math.min(...rooms.map(({ free, max }) => Math.min(free, max)));
-	const devices = rooms.map(({ gpu }) => gpu.index).sort((a, b) => a - b);
-	// vLLM takes the same share of each of its GPUs: of the largest no more than was promised.
-	const largest = Math.max(...rooms.map(({ gpu }) => gpu.memory_total));
+function placementOn(considered: readonly GpuCandidate[], request: PlacementRequest): Placement {
+	const bytes = Math.min(...considered.map(({ free, max }) => Math.min(free, max)));
+	const devices = considered.map(({ gpu }) => gpu.index).sort((a, b) => a - b);
+	// vLLM takes the same share of each of its GPUs: of the largest no more than is allocated.
+	const largest = Math.max(...considered.map(({ gpu }) => gpu.memory_total));
 	const share = Math.floor(((bytes - CUDA_BYTES) / largest) * 10_000) / 10_000;
-	const maxModelLen = contextLength(want, rooms.length, bytes);
+	const maxModelLen = contextLength(request, considered.length, bytes);
 	return {
-		replica: want.replica,
+		replica: request.replica,
 		devices,
 		bytes,
 		...(share > 0 && { share }),
@@ -133,25 +138,25 @@ function placementOn(rooms: readonly GpuCandidate[], want: PlacementRequest): Pl
 	};
 }
 
-/** Without readings: the devices that the model names, or as many as it spans; none for one, which sees them all. */
+/** Without readings: the devices that the model names, or as many as it spans; none for a single GPU: the container sees them all. */
 function unmeasuredDevices({ spec, replica }: PlacementRequest, count: number): number[] {
 	const from = replica * count;
 	if (spec.devices) return spec.devices.slice(from, from + count);
 	return count === 1 && (spec.replicas ?? 1) === 1 ? [] : Array.from({ length: count }, (_, index) => from + index);
 }
 
-/** More sets than this say nothing new. */
+/** Most sets of GPUs that a refusal lists. */
 const MAX_CANDIDATES = 64;
-/** More GPUs than this are not listed in a message. */
+/** Most GPUs that a message lists. */
 const MAX_SHOWN = 4;
 
-function refusal(want: PlacementRequest, count: number, rooms: readonly GpuCandidate[]): PlacementResult {
+function refusal(request: PlacementRequest, count: number, considered: readonly GpuCandidate[]): PlacementResult {
 	const short = ({ min, free }: GpuCandidate) => Math.max(0, min - free);
-	const possible = rooms
-		.filter(({ gpu, foreign, min }) => min <= gpu.memory_total - foreign)
+	const possible = considered
+		.filter(({ gpu, otherUse, min }) => min <= gpu.memory_total - otherUse)
 		.sort((a, b) => short(a) - short(b) || a.gpu.index - b.gpu.index);
 	const candidates = [...combinations(possible, count)].slice(0, MAX_CANDIDATES);
-	const message = `${want.spec.name} needs ${memoryNeed(want, count, rooms[0]!.gpu.memory_total).text}; ${usageText(rooms)}`;
+	const message = `${request.spec.name} needs ${memoryNeed(request, count, considered[0]!.gpu.memory_total).text}; ${usageText(considered)}`;
 	const [best] = candidates;
 	const fix = best
 		? "unload what is not needed, or give each model a `gpu_memory`"
@@ -164,15 +169,15 @@ function refusal(want: PlacementRequest, count: number, rooms: readonly GpuCandi
 	};
 }
 
-/** `GPU 0 has 11.2 GiB free of 24.0: chat-7b holds 12.8`, for the GPUs with most room. */
-function usageText(rooms: readonly GpuCandidate[]): string {
-	const shown = [...rooms].sort((a, b) => b.free - a.free).slice(0, MAX_SHOWN);
-	const texts = shown.map(({ gpu, free, foreign, allocations }) => {
-		const held = allocations.map(({ model, bytes }) => `${model} holds ${gib(bytes)}`);
-		if (foreign >= GIB / 10) held.push(`other processes hold ${gib(foreign)}`);
-		return `GPU ${gpu.index} has ${gib(free)} GiB free of ${gib(gpu.memory_total)}${held.length > 0 ? `: ${held.join(", ")}` : ""}`;
+/** `GPU 0 has 11.2 GiB free of 24.0: chat-7b holds 12.8`, for the GPUs with most free memory. */
+function usageText(considered: readonly GpuCandidate[]): string {
+	const shown = [...considered].sort((a, b) => b.free - a.free).slice(0, MAX_SHOWN);
+	const texts = shown.map(({ gpu, free, otherUse, allocations }) => {
+		const users = allocations.map(({ model, bytes }) => `${model} holds ${gib(bytes)}`);
+		if (otherUse >= GIB / 10) users.push(`other processes hold ${gib(otherUse)}`);
+		return `GPU ${gpu.index} has ${gib(free)} GiB free of ${gib(gpu.memory_total)}${users.length > 0 ? `: ${users.join(", ")}` : ""}`;
 	});
-	const more = rooms.length - shown.length;
+	const more = considered.length - shown.length;
 	return texts.join("; ") + (more > 0 ? `; and ${more} more with less` : "");
 }
 
@@ -187,32 +192,32 @@ function* combinations<T>(items: readonly T[], count: number, from = 0): Generat
 	}
 }
 
-/** What a model may have of this machine. */
+/** What this host has for a model. */
 export interface HostLimits {
 	readonly gpus: readonly Gpu[];
-	/** Free bytes where the model cache lies; absent where not known. */
+	/** Free bytes on the disk of the model cache; absent where not known. */
 	readonly freeDisk?: number;
 	readonly cacheDir: string;
 }
 
-/** Kept free on the disk: a full one stops more than the download. */
+/** Bytes left free on the disk: a full one breaks more than the download. */
 const DISK_RESERVE = GIB;
 
 /**
- * Why it can't, with the arithmetic; undefined where it can, or where nothing is known that speaks against it. Whether it
- * fits beside the others right now is `place`'s to say.
+ * Why a model can never run here, asked before anything is pulled or downloaded; undefined where it can, or where too little is
+ * known. Whether it fits beside the others now is `placeNow`'s answer.
  */
-export function misfitOf(want: PlacementRequest, info: ModelInfo, host: HostLimits): Problem | undefined {
+export function misfitOf(request: PlacementRequest, info: ModelInfo, host: HostLimits): Problem | undefined {
 	if (info.refused) return info.refused;
 	const { size } = info;
 	if (size && host.freeDisk !== undefined && size.download > 0 && size.download + DISK_RESERVE > host.freeDisk) {
 		return {
-			reason: `${want.spec.name} downloads ${gib(size.download)} GiB into ${host.cacheDir}, and ${gib(host.freeDisk)} GiB are free there`,
+			reason: `${request.spec.name} downloads ${gib(size.download)} GiB into ${host.cacheDir}, and ${gib(host.freeDisk)} GiB are free there`,
 			fix: "free space on that disk, or set `agent.cache_dir` to a larger one",
 		};
 	}
 	const empty = host.gpus.map((gpu) => ({ ...gpu, memory_used: 0 }));
-	const result = placeReplica({ ...want, ...(size && { size }) }, empty, []);
+	const result = placeReplica({ ...request, ...(size && { size }) }, empty, []);
 	if ("placement" in result) return undefined;
 	return { reason: result.message, fix: result.fix };
 }

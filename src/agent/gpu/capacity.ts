@@ -1,4 +1,4 @@
-/** The scheduler's questions about memory, answered by the ledger. Pure, but for what it is given to look at. */
+/** Which models fit beside which, for the scheduler; where one replica goes now. Pure. */
 
 import type { ModelSpec, Placement } from "../models/model-spec.ts";
 import type { Capacity } from "../models/scheduler.ts";
@@ -7,51 +7,51 @@ import type { Gpu } from "./gpu.ts";
 import { GIB, type PlacementRequest } from "./memory.ts";
 import type { ModelSize } from "./model-size.ts";
 
-/** What one container (or one that is being started) holds of the GPUs. */
+/** What one container, or one that is being started, holds of the GPUs. */
 export interface ReplicaMemory {
 	readonly model: string;
 	readonly replica: number;
-	/** What it holds awake. */
+	/** What it holds when awake. */
 	readonly allocations: readonly Allocation[];
 	readonly isAsleep: boolean;
 }
 
-/** Everything that memory questions depend on. */
+/** Memory at one moment: what it has, who holds it, and what the models need. */
 export interface MemorySnapshot {
 	readonly gpus: readonly Gpu[];
-	/** Bytes that processes which are not ours hold, by GPU. */
+	/** Bytes that other processes than the agent's containers hold, by GPU. */
 	readonly otherUse: ReadonlyMap<number, number>;
 	readonly replicas: readonly ReplicaMemory[];
 	readonly specs: ReadonlyMap<string, ModelSpec>;
 	sizeOf(model: string): ModelSize | undefined;
-	/** It was started so that it can sleep. */
+	/** Whether its containers are started so that they can sleep. */
 	canSleep(model: string): boolean;
 	/** Free bytes of the host's own memory. */
 	readonly hostFreeBytes: number;
 }
 
-/** Kept free of the host's memory, bytes. */
+/** Left free of the host's memory, bytes. */
 const HOST_RESERVE = 2 * GIB;
 
-/** What is held now: asleep, next to nothing. */
-export function currentAllocations(held: readonly ReplicaMemory[]): Allocation[] {
-	return held.flatMap((each) => (each.isAsleep ? sleepingAllocations(each) : each.allocations));
+/** What these replicas hold as they are, asleep or awake. */
+export function currentAllocations(replicas: readonly ReplicaMemory[]): Allocation[] {
+	return replicas.flatMap((each) => (each.isAsleep ? sleepingAllocations(each) : each.allocations));
 }
 
-/** What strangers hold: what is used beyond what is ours. */
-export function otherUseOf(gpus: readonly Gpu[], ours: readonly Allocation[]): Map<number, number> {
-	return new Map(gpus.map(({ index, memory_used }) => [index, Math.max(0, memory_used - allocatedOn(ours, index))]));
+/** What other processes hold: what is used beyond what is allocated. */
+export function otherUseOf(gpus: readonly Gpu[], own: readonly Allocation[]): Map<number, number> {
+	return new Map(gpus.map(({ index, memory_used }) => [index, Math.max(0, memory_used - allocatedOn(own, index))]));
 }
 
 /**
- * Where one replica goes beside what is held at this moment; the arithmetic where it goes nowhere. A sleeping one has its
- * place: the question is whether that is free.
+ * Where one replica goes beside what the others hold now; the arithmetic where it does not fit. A sleeping one keeps its GPUs:
+ * it fits where they have enough free memory.
  */
-export function placeNow(world: MemorySnapshot, model: string, replica: number): { placement: Placement } | string {
-	return placeOne(world, currentAllocations(without(world.replicas, model, replica)), model, replica);
+export function placeNow(snapshot: MemorySnapshot, model: string, replica: number): { placement: Placement } | string {
+	return placeOne(snapshot, currentAllocations(without(snapshot.replicas, model, replica)), model, replica);
 }
 
-/** The scheduler's view: what would be, if these were awake and those asleep. */
+/** What fits, for the scheduler, which tries out sets of models that would be awake and asleep. */
 export function capacityOf(
 	snapshot: MemorySnapshot,
 ): Capacity & { why(name: string, awake: ReadonlySet<string>): string } {
@@ -63,68 +63,70 @@ export function capacityOf(
 			const own = snapshot.replicas.filter(({ model }) => model === name);
 			if (own.length === 0) return false;
 			const bytes = own.reduce((sum, each) => sum + weightsOf(snapshot, each), 0);
-			// Those that were put to sleep in this very decision do not show in the host's memory yet.
-			const coming = snapshot.replicas
+			// Models that this very decision puts to sleep do not show in the host's memory yet.
+			const fallingAsleep = snapshot.replicas
 				.filter(({ model, isAsleep }) => asleep.has(model) && !isAsleep)
 				.reduce((sum, each) => sum + weightsOf(snapshot, each), 0);
-			return bytes * 1.1 + coming + HOST_RESERVE <= snapshot.hostFreeBytes;
+			return bytes * 1.1 + fallingAsleep + HOST_RESERVE <= snapshot.hostFreeBytes;
 		},
 	};
 }
 
-/** Why `name` finds no memory beside them; undefined where it does. */
+/** Why `name` does not fit beside these models; undefined where it does. */
 function misfitBeside(
-	world: MemorySnapshot,
+	snapshot: MemorySnapshot,
 	name: string,
 	awake: ReadonlySet<string>,
 	asleep: ReadonlySet<string>,
 ): string | undefined {
-	const ledger = world.replicas.filter(({ model }) => asleep.has(model) && model !== name).flatMap(sleepingAllocations);
+	const allocated = snapshot.replicas
+		.filter(({ model }) => asleep.has(model) && model !== name)
+		.flatMap(sleepingAllocations);
 	for (const model of awake) {
 		if (model === name) continue;
-		for (let replica = 0; replica < replicasOf(world, model); replica++) {
-			const own = world.replicas.find((each) => each.model === model && each.replica === replica);
-			if (own) ledger.push(...own.allocations);
+		for (let replica = 0; replica < replicasOf(snapshot, model); replica++) {
+			const own = snapshot.replicas.find((each) => each.model === model && each.replica === replica);
+			if (own) allocated.push(...own.allocations);
 			else {
-				const result = placeOne(world, ledger, model, replica);
-				if (typeof result !== "string") ledger.push(...allocationsOf(model, result.placement));
+				const result = placeOne(snapshot, allocated, model, replica);
+				if (typeof result !== "string") allocated.push(...allocationsOf(model, result.placement));
 			}
 		}
 	}
-	for (let replica = 0; replica < replicasOf(world, name); replica++) {
-		const result = placeOne(world, ledger, name, replica);
+	for (let replica = 0; replica < replicasOf(snapshot, name); replica++) {
+		const result = placeOne(snapshot, allocated, name, replica);
 		if (typeof result === "string") return result;
-		ledger.push(...allocationsOf(name, result.placement));
+		allocated.push(...allocationsOf(name, result.placement));
 	}
 	return undefined;
 }
 
 function placeOne(
-	world: MemorySnapshot,
-	ledger: readonly Allocation[],
+	snapshot: MemorySnapshot,
+	allocated: readonly Allocation[],
 	model: string,
 	replica: number,
 ): { placement: Placement } | string {
-	const spec = world.specs.get(model);
+	const spec = snapshot.specs.get(model);
 	if (!spec) return `${model} is not known any more`;
-	const own = world.replicas.find((each) => each.model === model && each.replica === replica);
-	if (own) return placeSleeping(world, ledger, own);
-	const size = world.sizeOf(model);
-	const want: PlacementRequest = { spec, replica, ...(size && { size }) };
-	const result = placeReplica(want, gpusHolding(world, ledger), ledger);
+	const own = snapshot.replicas.find((each) => each.model === model && each.replica === replica);
+	if (own) return placeSleeping(snapshot, allocated, own);
+	const size = snapshot.sizeOf(model);
+	const request: PlacementRequest = { spec, replica, ...(size && { size }) };
+	const result = placeReplica(request, gpusHolding(snapshot, allocated), allocated);
 	return "placement" in result ? result : result.message;
 }
 
-/** A container can't move: its own GPUs must have what it holds awake. */
+/** A container can't move: its own GPUs must have the memory that it holds when awake. */
 function placeSleeping(
-	world: MemorySnapshot,
-	ledger: readonly Allocation[],
+	snapshot: MemorySnapshot,
+	allocated: readonly Allocation[],
 	own: ReplicaMemory,
 ): { placement: Placement } | string {
 	for (const { gpu, bytes } of own.allocations) {
-		const total = world.gpus.find(({ index }) => index === gpu)?.memory_total;
+		const total = snapshot.gpus.find(({ index }) => index === gpu)?.memory_total;
 		if (total === undefined) continue;
-		const free = total - allocatedOn(ledger, gpu) - (world.otherUse.get(gpu) ?? 0);
+		const free = total - allocatedOn(allocated, gpu) - (snapshot.otherUse.get(gpu) ?? 0);
 		if (free < bytes) {
 			const [needs, has] = [bytes, Math.max(0, free)].map((each) => (each / GIB).toFixed(1));
 			return `${own.model} needs ${needs} GiB on GPU ${gpu} to wake, and ${has} GiB are free there`;
@@ -135,31 +137,31 @@ function placeSleeping(
 	return { placement: { replica: own.replica, devices, bytes: first?.bytes ?? 0 } };
 }
 
-/** GPUs as they would be read if exactly these were held. */
-function gpusHolding({ gpus, otherUse }: MemorySnapshot, ledger: readonly Allocation[]): Gpu[] {
+/** GPUs as they would be read if exactly this were allocated. */
+function gpusHolding({ gpus, otherUse }: MemorySnapshot, allocated: readonly Allocation[]): Gpu[] {
 	return gpus.map((gpu) => ({
 		...gpu,
-		memory_used: (otherUse.get(gpu.index) ?? 0) + allocatedOn(ledger, gpu.index),
+		memory_used: (otherUse.get(gpu.index) ?? 0) + allocatedOn(allocated, gpu.index),
 	}));
 }
 
-function weightsOf(world: MemorySnapshot, { model, allocations }: ReplicaMemory): number {
-	// Not known: no more than what it holds.
-	return world.sizeOf(model)?.weights ?? allocations.reduce((sum, { bytes }) => sum + bytes, 0);
+function weightsOf(snapshot: MemorySnapshot, { model, allocations }: ReplicaMemory): number {
+	// Where the size is not known: no more than what it holds.
+	return snapshot.sizeOf(model)?.weights ?? allocations.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function sleepingAllocations({ allocations }: ReplicaMemory): Allocation[] {
-	return allocations.map((holding) => ({ ...holding, bytes: Math.min(holding.bytes, SLEEPING_BYTES) }));
+	return allocations.map((each) => ({ ...each, bytes: Math.min(each.bytes, SLEEPING_BYTES) }));
 }
 
-function without(held: readonly ReplicaMemory[], model: string, replica: number): ReplicaMemory[] {
-	return held.filter((each) => each.model !== model || each.replica !== replica);
+function without(replicas: readonly ReplicaMemory[], model: string, replica: number): ReplicaMemory[] {
+	return replicas.filter((each) => each.model !== model || each.replica !== replica);
 }
 
 function replicasOf({ specs }: MemorySnapshot, model: string): number {
 	return specs.get(model)?.replicas ?? 1;
 }
 
-function allocatedOn(ledger: readonly Allocation[], gpu: number): number {
-	return ledger.reduce((sum, held) => (held.gpu === gpu ? sum + held.bytes : sum), 0);
+function allocatedOn(allocated: readonly Allocation[], gpu: number): number {
+	return allocated.reduce((sum, each) => (each.gpu === gpu ? sum + each.bytes : sum), 0);
 }

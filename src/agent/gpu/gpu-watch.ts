@@ -1,9 +1,9 @@
-/** The GPUs of this host, read now and then. */
+/** The GPUs of this host, read at an interval. */
 import type { Environment } from "../../config/interpolate.ts";
 import { steadyTime } from "../../steady-time.ts";
 import { type GpuReading, readGpus } from "./gpu.ts";
 
-/** How often, ms. A reading is a process: some 30 ms of CPU where the driver is kept loaded. */
+/** Time between two readings, ms. Each runs a process. */
 const INTERVAL_MS = 15_000;
 const DEADLINE_MS = 10_000;
 const READ_SOON_MS = 1500;
@@ -11,12 +11,12 @@ const READ_SOON_MS = 1500;
 /** The last reading. */
 export class GpuWatch {
 	reading: GpuReading = { gpus: [], problem: "not asked yet" };
-	/** When that was asked for, ms: what was freed later may not show in it. */
+	/** When that was requested, ms: memory that was freed later may not show in it. */
 	requestedAt = 0;
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#soonTimer: ReturnType<typeof setTimeout> | undefined;
 	#isReading = false;
-	/** It has answered, or failed to, once. */
+	/** Whether a reading has ended, well or not. */
 	hasRead = false;
 
 	constructor(private readonly env: Environment) {
@@ -25,20 +25,20 @@ export class GpuWatch {
 		this.#resolveFirst = resolve;
 	}
 
-	/** The first reading, once it is there. */
+	/** Resolves with the first reading. */
 	readonly first: Promise<GpuReading>;
 	#resolveFirst: (reading: GpuReading) => void;
 
-	/** Reads once, then every so often. Resolves with the first reading. */
+	/** Reads once, then at the interval. Resolves with the first reading. */
 	async start(): Promise<GpuReading> {
 		await this.#read();
-		// A host without GPUs is not asked again: one does not appear.
+		// A host without GPUs is not read again: none appears at run time.
 		if (this.reading.gpus.length > 0 || !this.hasNoGpus)
 			this.#timer = setInterval(() => void this.#read(), INTERVAL_MS);
 		return this.reading;
 	}
 
-	/** Reads again in a moment: what was freed shows a little later. */
+	/** Reads again after a short while: freed memory shows a little later. */
 	readSoon(): void {
 		if (this.#timer === undefined || this.#soonTimer !== undefined) return;
 		this.#soonTimer = setTimeout(() => {
@@ -47,7 +47,7 @@ export class GpuWatch {
 		}, READ_SOON_MS);
 	}
 
-	/** There is no `nvidia-smi`, or it lists none: as against one that fails. */
+	/** There is no `nvidia-smi`, or it lists no GPU; false for one that fails. */
 	get hasNoGpus(): boolean {
 		return /no nvidia-smi|lists no GPU/.test(this.reading.problem ?? "");
 	}
@@ -64,7 +64,7 @@ export class GpuWatch {
 		const reading = await readGpus(this.env, DEADLINE_MS);
 		this.#isReading = false;
 		this.hasRead = true;
-		// A driver that hiccups has not lost its GPUs: the last known ones stay.
+		// After a failed reading the last known GPUs stay.
 		if (reading.gpus.length > 0 || this.reading.gpus.length === 0) {
 			this.reading = reading;
 			this.requestedAt = askedAt;

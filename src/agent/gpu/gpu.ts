@@ -1,23 +1,23 @@
-/** The GPUs of this host, as `nvidia-smi` tells. */
+/** The GPUs of this host and the processes on them, read from `nvidia-smi`. */
 import type { Environment } from "../../config/interpolate.ts";
 import { CommandFailure, runCommand } from "../docker/command.ts";
 
-/** One GPU at one moment. Keys are those of the wire between agent and router. */
+/** One GPU at one moment. Keys are those of the heartbeat. */
 export interface Gpu {
 	readonly index: number;
 	readonly name: string;
 	readonly uuid: string;
 	/** `00000000:01:00.0` */
 	readonly bus_id: string;
-	/** Bytes; 0 where the driver does not say. */
+	/** Bytes; 0 where the driver does not report it. */
 	readonly memory_total: number;
-	/** Bytes, whoever holds them. */
+	/** Bytes, of all processes. */
 	readonly memory_used: number;
-	/** 0 … 1; 0 where the driver does not say. */
+	/** 0 … 1; 0 where the driver does not report it. */
 	readonly utilization: number;
-	/** °C; 0 where the driver does not say. */
+	/** °C; 0 where the driver does not report it. */
 	readonly temperature: number;
-	/** W; 0 where the driver does not say. */
+	/** W; 0 where the driver does not report it. */
 	readonly power: number;
 	/** Version of the driver. */
 	readonly driver: string;
@@ -28,12 +28,12 @@ export interface GpuProcess {
 	readonly pid: number;
 	/** Its program, as far as the driver may see it. */
 	readonly name: string;
-	/** Bytes; 0 where the driver does not say. */
+	/** Bytes; 0 where the driver does not report it. */
 	readonly memory: number;
 	readonly uuid: string;
 }
 
-/** What `nvidia-smi` had to say. `problem` is for a person; without GPUs the host serves on its CPU. */
+/** An answer of `nvidia-smi`. `problem` is for a person; without GPUs the host serves on its CPU. */
 export interface GpuReading {
 	readonly gpus: readonly Gpu[];
 	/** Why there are none; absent where there are some. */
@@ -45,21 +45,21 @@ const GPU_FIELDS =
 const PROCESS_FIELDS = "pid,process_name,used_memory,gpu_uuid";
 const MIB = 1024 ** 2;
 
-/** Asks `nvidia-smi` on `env`'s PATH. Never rejects: a host without it, or with a broken driver, has no GPUs. */
+/** Runs `nvidia-smi` on `env`'s PATH. Never rejects: a host without it, or with a broken driver, has no GPUs. */
 export async function readGpus(env: Environment, deadlineMs: number): Promise<GpuReading> {
 	try {
 		const { code, stdout, stderr } = await nvidiaSmi(`--query-gpu=${GPU_FIELDS}`, env, deadlineMs);
 		if (code === 0) return gpusOr(parseGpus(stdout), "nvidia-smi lists no GPU");
-		// A broken driver is told on stdout: "NVIDIA-SMI has failed because it couldn't communicate with …".
-		const [said = `exit code ${code}`] = `${stderr}\n${stdout}`.trim().split("\n");
-		return gpusOr([], `nvidia-smi failed: ${said.trim().slice(0, 200)}`);
+		// A broken driver is reported on stdout: "NVIDIA-SMI has failed because it couldn't communicate with …".
+		const [message = `exit code ${code}`] = `${stderr}\n${stdout}`.trim().split("\n");
+		return gpusOr([], `nvidia-smi failed: ${message.trim().slice(0, 200)}`);
 	} catch (error) {
 		if (!(error instanceof CommandFailure)) throw error;
 		return gpusOr([], error.kind === "missing" ? "there is no nvidia-smi on the PATH" : error.message);
 	}
 }
 
-/** Who holds memory of which GPU. Empty where the driver does not tell (containers without the host's processes). Never rejects. */
+/** Processes that hold memory of a GPU. Empty where the driver does not list them (in a container without the host's processes). Never rejects. */
 export async function readGpuProcesses(env: Environment, deadlineMs: number): Promise<GpuProcess[]> {
 	try {
 		const { code, stdout } = await nvidiaSmi(`--query-compute-apps=${PROCESS_FIELDS}`, env, deadlineMs);
@@ -113,7 +113,7 @@ function rows(csv: string): string[][] {
 	return csv.split("\n").map((line) => line.split(",").map((field) => field.trim()));
 }
 
-/** 0 for `[N/A]`, `[Not Supported]` and `[Unknown Error]`: laptops tell no power, MIG devices no utilisation. */
+/** 0 for `[N/A]`, `[Not Supported]` and `[Unknown Error]`: laptops report no power, MIG devices no utilisation. */
 function number(field: string): number {
 	return Number.parseFloat(field) || 0;
 }

@@ -1,6 +1,6 @@
 /**
- * What the models run on. Decided once and remembered: a container is made for it, so that a driver that does not answer
- * for a moment must not make every model another one.
+ * What the models run on. Decided once and stored: it is part of every container's hash, so a driver that does not answer for a
+ * moment must not replace all containers.
  */
 import type { AgentFile } from "../models/agent-file.ts";
 import type { AgentSettings } from "../models/agent-settings.ts";
@@ -15,7 +15,7 @@ export interface DetectedHardware {
 	readonly driver?: string;
 }
 
-/** What was decided, or is once it can be. */
+/** Decides once the first reading of the GPUs is there. */
 export class Hardware {
 	#known: DetectedHardware | undefined;
 
@@ -25,7 +25,7 @@ export class Hardware {
 		private readonly file: AgentFile,
 	) {}
 
-	/** Undefined while `nvidia-smi` has not answered for the first time, or fails. */
+	/** Undefined until `nvidia-smi` has answered for the first time, and while it fails. */
 	get known(): DetectedHardware | undefined {
 		this.#known ??= this.#decide();
 		return this.#known;

@@ -4,7 +4,7 @@ import type { ModelSpec } from "../models/model-spec.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSize } from "./model-size.ts";
 
-/** One replica that looks for a place. */
+/** One replica that is to be placed. */
 export interface PlacementRequest {
 	readonly spec: ModelSpec;
 	readonly replica: number;
@@ -16,19 +16,19 @@ export interface PlacementRequest {
 export const GIB = 1024 ** 3;
 /** CUDA's context, which vLLM does not count into its share of a GPU. */
 export const CUDA_BYTES = GIB / 2;
-/** vLLM's own default is 0.92; this leaves a desktop and other contexts their room. */
+/** vLLM's own default is 0.92; this leaves some memory to a desktop and other contexts. */
 const DEFAULT_SHARE = 0.9;
-/** Weights and what is computed with them, as others estimate it (see `needOf`). */
+/** The usual estimate of what a model needs: its weights times this, and some bytes (see `memoryNeed`). */
 const WEIGHT_FACTOR = 1.2;
 const RUNTIME_BYTES = 2 * GIB;
-/** A GPU "of 24 GB" has 23.99 GiB, and a desktop on it takes 0.3: three models of `8GiB` share it all the same. */
+/** Share of a GPU that a given `gpu_memory` may miss: three models of `8GiB` fit on a GPU "of 24 GB" with a desktop on it. */
 const TOLERANCE = 0.02;
-/** What is certainly no KV cache: a little more than the weights, CUDA's context, activations of one step, graphs. */
+/** Memory that is no KV cache: a little more than the weights, and CUDA's context, the activations of one step, graphs. */
 const LOADED_FACTOR = 1.05;
 const WORKSPACE_BYTES = 1.5 * GIB;
-/** Our numbers are estimates, and vLLM refuses to start for a context one token too long. */
+/** The sizes are estimates, and vLLM refuses to start for a context one token too long. */
 const SAFETY_FACTOR = 0.9;
-/** A shorter one is left to vLLM, whose own message names the length that fits. */
+/** Tokens. A shorter context is left to vLLM, whose own message names the length that fits. */
 const MIN_CONTEXT = 1024;
 
 /** What a replica needs and takes on each of its GPUs. */
@@ -45,7 +45,7 @@ export function memoryNeed({ spec, size }: PlacementRequest, count: number, tota
 	const weights = size && size.weights / count;
 	const given = spec.gpu_memory ?? shareGiven(spec, total);
 	if (given !== undefined) {
-		// What is given is given, unless not even the weights would fit.
+		// A given size counts, unless not even the weights would fit.
 		const floor = (weights ?? 0) + CUDA_BYTES;
 		const from = spec.gpu_memory === undefined ? "`--gpu-memory-utilization`" : "`gpu_memory`";
 		const text =
@@ -81,7 +81,7 @@ export function contextLength({ spec, size }: PlacementRequest, count: number, b
 	return tokens < size.maxContext && tokens >= MIN_CONTEXT ? tokens : undefined;
 }
 
-/** 13.0 for 13 GiB: the unit is said once. */
+/** `13.0` for 13 GiB, without the unit. */
 export function gib(bytes: number): string {
 	return (bytes / GIB).toFixed(1);
 }

@@ -10,11 +10,11 @@ export interface ModelFiles {
 	readonly present: Readonly<Record<string, number>>;
 	/** Its config.json. */
 	readonly config?: Record<string, unknown>;
-	/** Bytes of all tensors, as the index of the safetensors says. */
+	/** Bytes of all tensors, by the index of the safetensors. */
 	readonly indexed?: number;
 }
 
-/** What of `model` lies on this host; undefined for nothing. Never rejects: what can't be read is not there. */
+/** The files of `model` on this host; undefined where there are none. Never rejects: a file that can't be read does not count. */
 export async function cachedFiles(model: string, cacheDir: string, revision = "main"): Promise<ModelFiles | undefined> {
 	if (revision.includes("..")) return undefined;
 	const folder = model.startsWith("/") ? model : await snapshot(model.split(":")[0]!, cacheDir, revision);
@@ -34,7 +34,7 @@ export async function cachedFiles(model: string, cacheDir: string, revision = "m
 	return { files: present, present, ...(config && { config }), ...(indexed > 0 && { indexed }) };
 }
 
-/** `hub/models--Qwen--Qwen3-8B/snapshots/<commit>`, of the commit that the revision stands for. */
+/** `hub/models--Qwen--Qwen3-8B/snapshots/<commit>`, of the commit that the revision names. */
 async function snapshot(model: string, cacheDir: string, revision: string): Promise<string> {
 	const repository = join(cacheDir, "hub", `models--${model.replaceAll("/", "--")}`);
 	const commit = await readFile(join(repository, "refs", revision), "utf8").catch(() => revision);
@@ -50,7 +50,10 @@ async function json(file: string): Promise<Record<string, unknown> | undefined> 
 	}
 }
 
-/** Bytes in the cache's folder of a Hub model, unfinished files included; 0 where there is none, or none that may be read. */
+/**
+ * Bytes in the cache's folder of a Hub model, unfinished files included; 0 where there is none, or none that may be read. The progress
+ * of a download: vLLM logs nothing meanwhile.
+ */
 export async function cachedBytes(cacheDir: string, model: string): Promise<number> {
 	const blobs = join(cacheDir, "hub", `models--${model.replace(/:.*$/, "").replaceAll("/", "--")}`, "blobs");
 	try {

@@ -1,4 +1,4 @@
-/** What is known of each model's files: asked once, and again where the answer may change. */
+/** What is known of each model's files: looked up once, and again where the answer may change. */
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { steadyTime } from "../../steady-time.ts";
@@ -8,12 +8,12 @@ import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSource } from "./model-size.ts";
 import { type ModelInfo, modelInfo } from "./model-size.ts";
 
-/** When an answer that says no, or nothing, is asked for again, ms. */
+/** Time until an answer that may change is looked up again, ms. */
 const RETRY_MS = 60_000;
 
-/** A model's files, and the room for what is still to be downloaded: of one moment, as a download changes both. */
+/** A model's size, and the free space for what is still to be downloaded; both of one moment, as a download changes both. */
 export interface ModelFacts extends ModelInfo {
-	/** Free bytes where the cache lies; absent where that can't be told. */
+	/** Free bytes on the disk of the cache; absent where not known. */
 	readonly freeDisk?: number;
 }
 
@@ -30,14 +30,14 @@ export class ModelInfoCache {
 	/** @param host for tests: a clock, ms, and the free bytes of a directory */
 	constructor(
 		private readonly source: ModelSource,
-		/** Told when a look-up has ended. */
+		/** Notified when a look-up has ended. */
 		private readonly tick: Notifier,
 		private readonly host = { now: steadyTime, freeBytes },
 	) {}
 
 	/**
-	 * What is known now; undefined while it is being looked up for the first time. Where the model is to be started, an answer
-	 * that says no, or nothing, or that something is still to be downloaded, is asked for again.
+	 * What is known now; undefined while it is looked up for the first time. Where the model is to be started, anything but the
+	 * size of a model that is wholly in the cache is looked up again after a while.
 	 */
 	get(spec: ModelSpec, isToStart: boolean): ModelFacts | undefined {
 		const revision = flagsOf(spec.args ?? []).get("--revision");
@@ -58,7 +58,7 @@ export class ModelInfoCache {
 		known.isAsking = true;
 		const freeDisk = await this.host.freeBytes(this.source.cacheDir);
 		const info = await modelInfo(model, { ...this.source, ...(revision && { revision }) });
-		// A Hub that does not answer now has not changed what it said before.
+		// Without an answer of the Hub the last one counts.
 		if (info.size || info.refused || !known.info?.size) {
 			known.info = { ...info, ...(freeDisk !== undefined && { freeDisk }) };
 		}

@@ -7,7 +7,7 @@ export interface ModelSize {
 	readonly weights: number;
 	/** Of those not yet in the local cache. */
 	readonly download: number;
-	/** Absent where config.json does not say. */
+	/** Absent where config.json lacks it. */
 	readonly kv?: KvCache;
 	/** The longest context the model itself takes, in tokens. */
 	readonly maxContext?: number;
@@ -16,9 +16,9 @@ export interface ModelSize {
 /** The KV cache of one sequence. GPUs share its heads; each holds at least one. Bytes at 16 bits a value. */
 export interface KvCache {
 	readonly heads: number;
-	/** One token of one head, over the layers that keep every token. */
+	/** One token of one head, over the layers with full attention. */
 	readonly headBytes: number;
-	/** One head, over the layers that keep the last so many tokens alone. */
+	/** One head, over the layers with sliding-window attention. */
 	readonly windowBytes: number;
 }
 
@@ -90,8 +90,8 @@ async function fromHub(model: string, { endpoint, token, revision = "main", get 
 		const known: ModelInfo = size
 			? { size }
 			: { unknown: `${endpoint} lists no weights that vLLM loads, or not their sizes` };
-		const isShut = gated && (config.status === 401 || config.status === 403);
-		return isShut ? { ...known, refused: gatedRefusal(repository, endpoint, token) } : known;
+		const isGated = gated && (config.status === 401 || config.status === 403);
+		return isGated ? { ...known, refused: gatedRefusal(repository, endpoint, token) } : known;
 	} catch (error) {
 		// A SyntaxError: a proxy's page in place of JSON.
 		const why = error instanceof SyntaxError ? "answered something else than JSON" : "is out of reach";
@@ -163,9 +163,9 @@ function kvCache(config: Json | undefined): KvCache | undefined {
 	if (!layers || !attention) return undefined;
 	const kinds = Array.isArray(text["layer_types"]) ? (text["layer_types"] as unknown[]) : undefined;
 	const sliding = kinds?.filter((kind) => kind === "sliding_attention").length ?? 0;
-	// Linear attention keeps a state of fixed size: next to nothing.
+	// Linear attention has a state of fixed size, which is negligible.
 	const full = kinds?.filter((kind) => kind === "full_attention").length ?? layers;
-	// Multi-head latent attention keeps one compressed vector, which every GPU needs whole.
+	// Multi-head latent attention stores one compressed vector, which every GPU needs whole.
 	const latent = number("kv_lora_rank");
 	const heads = latent ? 1 : (number("num_key_value_heads") ?? attention);
 	const dimension = number("head_dim") ?? (number("hidden_size") ?? 0) / attention;

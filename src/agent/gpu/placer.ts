@@ -1,11 +1,11 @@
-/** Where containers go: keeps the world that memory questions are asked of, and what was promised to starts under way. */
+/** Where containers go: takes snapshots of the memory, places replicas and reserves memory for starts under way. */
 import { availableMemory } from "node:process";
 import { steadyTime } from "../../steady-time.ts";
 import type { ContainerSpecs } from "../models/container-spec.ts";
 import type { InventoryItem } from "../models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
 import type { Placement } from "../models/model-spec.ts";
-import { replicaKey } from "../models/supervisor.ts";
+import { modelOfKey, replicaKey } from "../models/supervisor.ts";
 import type { Problem } from "../problem.ts";
 import { allocationsOf, misfitOf } from "./allocations.ts";
 import {
@@ -20,23 +20,23 @@ import type { GpuReading } from "./gpu.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
 import type { ModelInfoCache } from "./model-infos.ts";
 
-/** So long after a container ended or fell asleep its memory may still count as used, ms. */
+/** How long the memory of a container that ended or fell asleep may still be read as used, ms. */
 const RELEASE_LAG_MS = 1000;
 
-/** What a wanted replica without a place is told. */
+/** Why a replica can't be started now; neither where it can. */
 export interface StartBlocker {
 	readonly waitReason?: string;
 	readonly misfit?: Problem;
 }
 
-/** Finds each start its place, and holds it until the container does. */
+/** Places replicas, and reserves their memory until their containers hold it. */
 export class Placer {
-	/** Found in this tick, by replica. */
+	/** Of this tick, by replica key. */
 	readonly #placed = new Map<string, Placement>();
-	/** Starts under way. */
+	/** Of starts under way, by replica key. */
 	readonly #reserved = new Map<string, ReplicaMemory>();
 	#reading: GpuReading | undefined;
-	/** Ids of containers that held their memory at the last look, and when one of them gave it back. */
+	/** Ids of containers that held their memory at the last snapshot, and when one of them released it. */
 	#memoryHolders: ReadonlySet<string> = new Set();
 	#freedAt = 0;
 	#otherUse: ReadonlyMap<number, number> = new Map();
@@ -51,7 +51,7 @@ export class Placer {
 		private readonly now = steadyTime,
 	) {}
 
-	/** The world of this moment. Its `held` grows as places are found. */
+	/** The memory now. `replicas` grows as replicas are placed. */
 	snapshot(items: readonly InventoryItem[]): MemorySnapshot & { readonly replicas: ReplicaMemory[] } {
 		this.#placed.clear();
 		const running = items.filter(({ state }) => state === "running");
@@ -65,7 +65,7 @@ export class Placer {
 			this.#reading = reading;
 			this.#otherUse = otherUseOf(reading.gpus, currentAllocations(replicas));
 		}
-		// Asked for too early, it shows as a stranger's what was ours.
+		// A reading that was requested too early shows released memory as another process's.
 		else if (reading !== this.#reading) this.gpus.readSoon();
 		const entries = new Map(this.registry.all().map((entry) => [entry.spec.name, entry]));
 		return {
@@ -85,22 +85,22 @@ export class Placer {
 		};
 	}
 
-	capacity(world: MemorySnapshot) {
-		return capacityOf(world);
+	capacity(memory: MemorySnapshot) {
+		return capacityOf(memory);
 	}
 
-	/** Finds a place for a replica. `leaving`: models whose memory will be free in a moment. */
+	/** Places a replica. `leaving`: models that are about to release their memory. */
 	place(
 		{ spec }: RegisteredModel,
 		replica: number,
-		world: MemorySnapshot & { readonly replicas: ReplicaMemory[] },
+		memory: MemorySnapshot & { readonly replicas: ReplicaMemory[] },
 		leaving: readonly string[],
 	): StartBlocker {
-		const isThere = world.replicas.some((each) => each.model === spec.name && each.replica === replica);
-		if (!isThere) {
+		const hasContainer = memory.replicas.some((each) => each.model === spec.name && each.replica === replica);
+		if (!hasContainer) {
 			const info = this.infos.get(spec, true);
 			if (!info) return { waitReason: "its size is being looked up" };
-			const { gpus } = world;
+			const { gpus } = memory;
 			const { freeDisk } = info;
 			const want = { spec, replica, ...(info.size && { size: info.size }) };
 			const misfit = misfitOf(want, info, {
@@ -110,10 +110,10 @@ export class Placer {
 			});
 			if (misfit) return { misfit };
 		}
-		const result = placeNow(world, spec.name, replica);
+		const result = placeNow(memory, spec.name, replica);
 		if (typeof result !== "string") {
 			this.#placed.set(replicaKey(spec.name, replica), result.placement);
-			if (!isThere) world.replicas.push(replicaMemory(spec.name, result.placement));
+			if (!hasContainer) memory.replicas.push(replicaMemory(spec.name, result.placement));
 			return {};
 		}
 		if (leaving.length > 0) return { waitReason: `it waits for the memory of ${[...new Set(leaving)].join(", ")}` };
@@ -125,22 +125,22 @@ export class Placer {
 		};
 	}
 
-	/** The place found in this tick, or reserved. */
+	/** Of this tick, or reserved. */
 	placement(key: string): Placement | undefined {
 		return this.#placed.get(key) ?? this.#placements.get(key);
 	}
 
 	readonly #placements = new Map<string, Placement>();
 
-	/** Keeps a place for a start that begins now. */
+	/** Reserves the memory for a start that begins now. */
 	reserve(key: string): void {
 		const placement = this.#placed.get(key);
 		if (!placement) return;
 		this.#placements.set(key, placement);
-		this.#reserved.set(key, replicaMemory(key.slice(0, key.lastIndexOf("#")), placement));
+		this.#reserved.set(key, replicaMemory(modelOfKey(key), placement));
 	}
 
-	/** The start has ended: its container speaks for itself. */
+	/** The start has ended: its container holds the memory, or nothing does. */
 	release(key: string): void {
 		this.#reserved.delete(key);
 		this.#placements.delete(key);

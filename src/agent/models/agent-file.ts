@@ -1,4 +1,4 @@
-/** What the agent remembers between two starts: `agent.json` in the data directory. Readable by its user alone. */
+/** What the agent stores between two starts: `agent.json` and `agent-instance` in the data directory. Readable by its user alone. */
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Static, Type } from "@sinclair/typebox";
@@ -8,19 +8,19 @@ const open = { additionalProperties: true } as const;
 
 const AgentFileContent = Type.Object(
 	{
-		/** What the containers were started with as VLLM_API_KEY: a container that runs on must know it. */
+		/** VLLM_API_KEY of the containers: those that outlive the agent were started with it. */
 		vllm_key: Type.Optional(Type.String({ minLength: 16 })),
-		/** What the GPUs were last known to be: a driver that hiccups must not turn every model's container into another. */
+		/** The GPUs as they were last read: they are part of every container's hash, so a driver that fails at a start must not replace the containers. */
 		accelerator: Type.Optional(Type.String()),
 		driver: Type.Optional(Type.String()),
-		/** What API calls said of models, by name. */
+		/** What API calls ordered and described, by model. */
 		models: Type.Optional(
 			Type.Record(
 				Type.String(),
 				Type.Object(
 					{
 						order: Type.Optional(Type.Union([Type.Literal("load"), Type.Literal("unload")])),
-						/** As the call brought it, for a model that the configuration does not know. */
+						/** As in the call, for a model that is not in the configuration. */
 						spec: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 					},
 					open,
@@ -35,7 +35,7 @@ export type Remembered = Static<typeof AgentFileContent>;
 /** The file of one data directory. */
 export interface AgentFile {
 	readonly content: Remembered;
-	/** Writes it with these changes; a sentence where that fails: they then hold until the agent ends. */
+	/** Writes it with these changes; one sentence where that fails: they then count until the agent ends. */
 	update(changes: Partial<Remembered>): string | undefined;
 }
 
@@ -66,7 +66,7 @@ function read(file: string): Remembered {
 function write(dataDir: string, file: string, text: string): string | undefined {
 	try {
 		mkdirSync(dataDir, { recursive: true });
-		// Whole or not at all: half a file would lose what is running.
+		// Whole or not at all: half a file would lose the key of the running containers.
 		writeFileSync(`${file}.new`, text, { mode: 0o600 });
 		chmodSync(`${file}.new`, 0o600);
 		renameSync(`${file}.new`, file);
@@ -77,7 +77,7 @@ function write(dataDir: string, file: string, text: string): string | undefined 
 	}
 }
 
-/** An instance, and why it will be another one at the next start, where it can't be kept. */
+/** The UUID of this installation, by which the router tells a changed address from a second agent of that name. `problem`: why it can't be stored. */
 export interface Instance {
 	readonly id: string;
 	readonly problem?: string;
@@ -89,8 +89,8 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export function agentInstance(dataDir: string): Instance {
 	const file = join(dataDir, "agent-instance");
 	try {
-		const kept = readInstance(file);
-		if (kept) return { id: kept };
+		const stored = readInstance(file);
+		if (stored) return { id: stored };
 		const id = crypto.randomUUID();
 		mkdirSync(dataDir, { recursive: true });
 		writeFileSync(file, `${id}\n`, { mode: 0o600 });

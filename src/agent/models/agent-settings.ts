@@ -1,4 +1,4 @@
-/** From the configuration to what the agent works with. */
+/** The settings of all containers, from the configuration. */
 import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
@@ -30,7 +30,7 @@ export function agentName({ agent }: Pick<Config, "agent">): string {
 	);
 }
 
-/** @param vllmKey what the containers' own API asks for */
+/** @param vllmKey the API key of the containers' vLLM */
 export function agentSettings(config: Config, env: Environment, vllmKey: string): AgentSettings {
 	const { docker, accelerator, image, registry, cache_dir, hf_token, hf_endpoint, sleep } = config.agent;
 	const hubEndpoint = hf_endpoint.replace(/\/+$/, "");
@@ -55,7 +55,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 	};
 }
 
-/** Hugging Face's own place; a service without a home keeps its models with its data. */
+/** Hugging Face's default directory; for a service without a home the data directory. */
 function home({ data_dir }: Config, env: Environment): string {
 	const base = env["XDG_CACHE_HOME"] ?? (env["HOME"] ? join(env["HOME"], ".cache") : undefined);
 	if (base) return base;

@@ -1,4 +1,4 @@
-/** The container that serves a replica: the arguments of `docker run`, its labels, and the hash that tells whether it is still the right one. */
+/** The container of a replica: the arguments of `docker run`, its labels, and the hash by which a running one is recognised. */
 import type { Environment } from "../../config/interpolate.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import { acceleratorOf, canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
@@ -8,12 +8,12 @@ import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
 import { modelOfKey } from "./supervisor.ts";
 
-/** What `docker run` gets. */
+/** One container. */
 export interface ContainerSpec {
 	/** Of the container: `router-<model>-<hash>`. */
 	readonly name: string;
 	readonly labels: Readonly<Record<string, string>>;
-	/** All words after `docker run --detach`. */
+	/** All arguments after `docker run --detach`. */
 	readonly args: readonly string[];
 	/** Of the model's spec and the settings, not of the placement nor of any secret's value: the same after a restart of the agent. */
 	readonly hash: string;
@@ -62,7 +62,7 @@ export function containerSpec(
 		"router.spec": hash,
 		"router.port": String(port),
 		"router.replica": String(replica),
-		// For the ledger of an agent that finds the container running.
+		// For an agent that finds the container running: what it holds.
 		"router.devices": devices.join(","),
 		"router.memory": String(Math.floor(bytes)),
 	};
@@ -77,10 +77,10 @@ export function containerSpec(
 		...loggingArgs(settings.command),
 		...acceleratorArgs(spec, placement, settings),
 		"--ipc=host",
-		// All of vLLM's HTTP but `/v1` is open to whoever reaches the port.
+		// On loopback alone: only `/v1` of vLLM's HTTP asks for the key.
 		`--publish=127.0.0.1:${port}:8000`,
 		`--volume=${settings.cacheDir}:/root/.cache/huggingface`,
-		// Compiled kernels: 79 → 48 s to start.
+		// Compiled kernels: a later start is much shorter.
 		"--volume=vllm-cache:/root/.cache/vllm",
 		...(isLocal ? [`--volume=${spec.model}:${spec.model}:ro`] : []),
 		...(canSleep(spec, settings) ? ["--env=VLLM_SERVER_DEV_MODE=1"] : []),
@@ -96,7 +96,7 @@ function variables({ env = [] }: ModelSpec, settings: SpecSettings): string[] {
 	return [...new Set([...settings.env, ...env])].sort();
 }
 
-/** vLLM logs every few seconds for months: three files of 20 MB are kept. */
+/** vLLM logs every few seconds for months: the log is rotated. */
 function loggingArgs(command: SpecSettings["command"]): string[] {
 	const driver = command === "docker" ? "json-file" : "k8s-file";
 	return [
@@ -140,7 +140,7 @@ export interface RunCommand {
 	readonly image: string;
 }
 
-/** What each replica's container is made of. */
+/** The containers of the registered models, on the hardware of this host. */
 export class ContainerSpecs {
 	constructor(
 		private readonly registry: ModelRegistry,
@@ -167,7 +167,7 @@ export class ContainerSpecs {
 		return entry ? stopGraceS(entry.spec, this.#of(entry)) : 10;
 	}
 
-	/** The words of `docker run`; undefined for a model that was forgotten meanwhile. */
+	/** The arguments of `docker run`; undefined for a model that is no longer registered. */
 	run(key: string, placement: Placement, port: number): RunCommand | undefined {
 		const entry = this.registry.get(modelOfKey(key));
 		if (!entry) return undefined;
@@ -178,7 +178,7 @@ export class ContainerSpecs {
 	#of(entry: RegisteredModel): SpecSettings {
 		const { accelerator, driver } = this.hardware.known ?? { accelerator: "cpu" as const };
 		const { sleep, ...settings } = this.settings;
-		// What is never evicted needs no development mode.
+		// A model that is never evicted needs no sleep mode.
 		return { ...settings, accelerator, ...(driver && { driver }), sleep: sleep && entry.load === "on-demand" };
 	}
 }

@@ -72,7 +72,7 @@ export interface ControllerOptions {
 export class ModelController {
 	#supervisorState: SupervisorState = INITIAL_STATE;
 	#residents: Residents = { awake: new Set(), asleep: new Set() };
-	/** What ran before this agent has not been taken over yet. */
+	/** Containers that ran before this agent are not all known yet. */
 	#isAdopting = true;
 	readonly #end = new AbortController();
 
@@ -202,7 +202,7 @@ export class ModelController {
 		const entry = registry.get(model);
 		if (result.ended === "failed" && entry) {
 			const failures = new Map(this.#supervisorState.failures);
-			// A container's end was counted when it was seen; its log has now said why.
+			// The failure was counted when it was seen; now its log has been read.
 			if (isFailure && past) failures.set(key, { ...past, problem: result.problem });
 			else if (!isFailure) failures.set(key, nextFailure(past, specs.hash(entry), result.problem, steadyTime()));
 			this.#supervisorState = { ...this.#supervisorState, failures };

@@ -10,7 +10,7 @@ import type { Decision, ModelDemand, Residents } from "./scheduler.ts";
 import { type Activity, type DesiredReplica, replicaKey } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
 
-/** How long a container that was found running has to say whether it sleeps, ms. */
+/** How long a container that was running before the agent may take to answer whether it sleeps, ms. */
 const ADOPTION_MS = 5000;
 
 /** One model for the scheduler. `status` is that of the last tick. */
@@ -77,8 +77,8 @@ export function desiredReplicas(
 }
 
 /**
- * The residents once on-demand models that were found running are among them: what an agent before this one started keeps
- * its memory. `isComplete`: every container has said whether it sleeps, or has had its time to.
+ * The residents, with the on-demand models that were running before this agent started: they keep their memory. `isComplete`:
+ * every such container has answered whether it sleeps, or had its time to.
  */
 export function adoptRunning(
 	{ awake: awakeBefore, asleep: asleepBefore }: Residents,

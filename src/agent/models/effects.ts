@@ -15,9 +15,9 @@ import type { Action } from "./supervisor.ts";
 
 /** Lines of a log that are read for the reason of a failure, and kept once its container is gone. */
 const LOG_LINES = 500;
-/** How long waking or falling asleep may take, ms: 100 GB of weights over PCIe. */
+/** How long waking or falling asleep may take, ms: all weights go over PCIe. */
 const SLEEP_TIMEOUT_MS = 120_000;
-/** Other ports to try where one is taken between its choice and its use. */
+/** Ports to try: one may be taken between its choice and its use. */
 const MAX_PORT_TRIES = 5;
 /** Seconds between SIGTERM and SIGKILL: a container that failed has nothing left to finish, any other one had its time to drain. */
 const FAILED_GRACE_S = 5;
@@ -33,7 +33,7 @@ export type EffectResult =
 	/** Docker itself is away: no failure of the replica. */
 	| { readonly ended: "engine"; readonly error: DockerError };
 
-/** What effects have found out, for those who decide and show. */
+/** What effects have found out; read by decisions and views. */
 export class EffectRecords {
 	/** Images known to be there. */
 	readonly images = new Set<string>();
@@ -106,7 +106,7 @@ async function start(key: string, { docker, specs, placer, records }: EffectTool
 		} catch (error) {
 			if (!(error instanceof DockerError)) throw error;
 			if (error.kind === "port-taken" && tries < MAX_PORT_TRIES) continue;
-			// Somebody removed it: it is pulled again.
+			// The image was removed: it is pulled again.
 			if (error.kind === "no-image") records.images.delete(run.image);
 			throw error;
 		}
@@ -164,7 +164,7 @@ async function lastLines(docker: Docker, id: string): Promise<string[]> {
 	try {
 		for await (const line of docker.logs(id, { tail: LOG_LINES })) lines.push(line);
 	} catch (error) {
-		// A container that is gone has no log; for any other reason the stop that follows fails too, and says why.
+		// A container that is gone has no log. After any other error the stop that follows fails too, and reports it.
 		if (!(error instanceof DockerError)) throw error;
 	}
 	return lines;

@@ -39,7 +39,7 @@ export interface InventoryOptions {
 	readonly http: Transport;
 	/** How long a container's calls may run without a byte or a token, ms. */
 	readonly stallMs: number;
-	/** Told when a container's health changes. */
+	/** Notified when a container's health changes. */
 	readonly tick: Notifier;
 }
 

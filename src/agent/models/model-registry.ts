@@ -11,11 +11,11 @@ import type { AgentFile } from "./agent-file.ts";
 import type { ModelSpec } from "./model-spec.ts";
 import { specProblem } from "./spec-problem.ts";
 
-/** A model, and what is wanted of it. */
+/** A model, and whether it is to be loaded. */
 export interface RegisteredModel {
 	readonly spec: ModelSpec;
 	readonly load: "always" | "on-demand" | "manual";
-	/** What an API call said last. */
+	/** The last order of an API call; it wins over `load`. */
 	readonly order?: "load" | "unload" | undefined;
 	/** Whether the configuration names it. */
 	readonly isConfigured: boolean;
@@ -24,7 +24,7 @@ export interface RegisteredModel {
 /** All models. Names are unique. */
 export class ModelRegistry {
 	readonly #entries = new Map<string, RegisteredModel>();
-	/** Models that were ordered, and that the loop has not heard of yet. */
+	/** Models with an order that the loop has not taken yet. */
 	readonly #newOrders = new Set<string>();
 
 	/** Throws StartError for a model of the configuration that can't be run. */
@@ -63,7 +63,7 @@ export class ModelRegistry {
 		const known = this.#entries.get(name);
 		const isDescribed = body !== undefined && Object.keys(body as object).length > 0;
 		if (isDescribed && known?.isConfigured) {
-			throw new RouterError("invalid_value", `"${name}" stands in the agent's configuration: change it there.`, {
+			throw new RouterError("invalid_value", `"${name}" is in the agent's configuration: change it there.`, {
 				param: "model",
 			});
 		}
@@ -104,7 +104,7 @@ export class ModelRegistry {
 		return parseModel(name, body);
 	}
 
-	/** A model of an API call before this start; what is no model any more is passed over. */
+	/** A model of an API call before this start; one that is not valid any more is skipped. */
 	#restore(name: string, body: unknown, order: RegisteredModel["order"]): void {
 		try {
 			this.#entries.set(name, { ...parseModel(name, body), order });
@@ -113,8 +113,8 @@ export class ModelRegistry {
 		}
 	}
 
-	#persist(name: string, kept: NonNullable<AgentFile["content"]["models"]>[string]): string | undefined {
-		return this.file.update({ models: { ...this.file.content.models, [name]: kept } });
+	#persist(name: string, entry: NonNullable<AgentFile["content"]["models"]>[string]): string | undefined {
+		return this.file.update({ models: { ...this.file.content.models, [name]: entry } });
 	}
 }
 

@@ -2,7 +2,7 @@
 
 /** A model as the configuration, the flags or an API call name it. Keys are those of the file. */
 export interface ModelSpec {
-	/** What callers call it. `specProblem` says what a name may be. */
+	/** The name in calls. `specProblem` checks it. */
 	readonly name: string;
 	/** Hugging Face id (`Qwen/Qwen3-8B`), or an absolute path of a directory with the weights. */
 	readonly model: string;
@@ -28,13 +28,13 @@ export interface ModelSpec {
 /** Which accelerator the containers use. */
 export type Accelerator = "nvidia" | "rocm" | "cpu";
 
-/** Where one replica goes, as the ledger decided. */
+/** Where one replica goes. */
 export interface Placement {
 	/** 0 … replicas − 1. */
 	readonly replica: number;
 	/** GPU indexes; empty on the CPU. */
 	readonly devices: readonly number[];
-	/** Bytes promised on each of `devices`, CUDA's own included; 0 on the CPU and where the GPUs' memory is not known. */
+	/** Bytes allocated on each of `devices`, CUDA's own included; 0 on the CPU and where the GPUs' memory is not known. */
 	readonly bytes: number;
 	/** What vLLM may take of that as a share of the GPU, for `--gpu-memory-utilization`. */
 	readonly share?: number;
@@ -42,7 +42,7 @@ export interface Placement {
 	readonly maxModelLen?: number;
 }
 
-/** What the agent's configuration says for all of its models. */
+/** Settings of all containers of an agent. */
 export interface SpecSettings {
 	/** Name of the agent. */
 	readonly agent: string;

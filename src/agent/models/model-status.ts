@@ -1,4 +1,4 @@
-/** What is said of each model as a whole, from the states of its replicas, and whether its calls may wait for it. */
+/** The status of each model, from the states of its replicas, and whether its calls may wait for it. */
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 import type { Problem } from "../problem.ts";
 import type { RegisteredModel } from "./model-registry.ts";
@@ -85,7 +85,7 @@ interface TickStatus {
 	readonly progress?: string | undefined;
 }
 
-/** Statuses as of the last tick: written by the loop alone, read by whoever shows models or routes calls. */
+/** Statuses as of the last tick: written by the loop alone, read wherever models are shown or calls are routed. */
 export class ModelStatuses {
 	readonly #byModel = new Map<string, TickStatus>();
 	#replicas: ReadonlyMap<string, ReplicaState> = new Map();

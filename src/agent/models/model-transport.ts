@@ -1,16 +1,16 @@
 /**
- * A model's containers as one upstream: calls wait until one of them is open. A stream's wait is filled with comments that
- * say how far the load is, so that neither the client nor anything on the way takes the silence for an end.
+ * A model's containers as one upstream: calls wait until one of them takes calls. A stream that waits gets comments with the
+ * progress of the load, so that neither the client nor a proxy on the way times out.
  */
 import { sseComment, sseData } from "../../openai/sse.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
 
-/** Base of the URLs that `send` is given; each call's container takes its place. */
+/** Base of the URLs that `send` is given; the container's origin replaces it. */
 export const CONTAINER_BASE_URL = "http://container";
 
-/** A stream that waits longer gets its first comment, ms; the next ones come as often as COMMENT_MS. */
+/** A stream that waits longer than this, ms, gets its first comment; the next ones come every COMMENT_MS. */
 const FIRST_COMMENT_MS = 1000;
 const COMMENT_MS = 3000;
 /** Largest refusal read, bytes. */
@@ -18,12 +18,12 @@ const MAX_REFUSAL = 1024 * 1024;
 
 const encoder = new TextEncoder();
 
-/** Whose calls it carries, and what it says where they can't be. */
+/** The model, its queue, and the texts of refusals. */
 export interface ModelTransportOptions {
 	readonly model: string;
 	readonly traffic: Pick<Traffic, "acquire">;
 	readonly http: Transport;
-	/** How far the model is, in a few words. */
+	/** How far the load of the model is, in a few words. */
 	readonly progress: () => string;
 	/** vLLM's refusal (400) with what to do about it, where that is known. */
 	readonly explain: (body: string) => string;
@@ -35,7 +35,7 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 	return {
 		async send(request, signal) {
 			const entering = traffic.acquire(model, signal);
-			// Whoever awaits it hears of it; until then it is nobody's fault.
+			// It is awaited below; a rejection before that is not unhandled.
 			entering.catch(() => {});
 			if (request.stream && !(await settlesWithin(entering, FIRST_COMMENT_MS))) {
 				const headers = new Headers({ "content-type": "text/event-stream" });
@@ -51,7 +51,7 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 	};
 }
 
-/** Sends the call to its container and gives the place back when the answer is over, broken or given up. */
+/** Sends the call to its container, and releases the lease when the answer has ended, failed or been given up. */
 async function forward(
 	{ http, explain }: ModelTransportOptions,
 	lease: ContainerLease,
@@ -98,12 +98,12 @@ async function forward(
 	return { status: 400, headers, body: textSource(text) };
 }
 
-/** The body of a stream that waits: comments, then the container's own events, or one that says what went wrong. */
+/** The body of a stream that waits: comments, then the container's own events, or one error event. */
 class WaitingStream implements ByteSource {
 	#source: ByteSource | undefined;
 	#isOver = false;
 	#hasRetried = false;
-	/** What is being waited for: the place, and then the answer's head. */
+	/** The container's answer, once the call has a container and the head of the answer has come. */
 	#answer: Promise<UpstreamAnswer>;
 	#isFirst = true;
 
@@ -134,7 +134,7 @@ class WaitingStream implements ByteSource {
 		} catch (thrown) {
 			if (this.signal.aborted) throw thrown;
 			if (thrown instanceof QueueRefusal) return this.#fail(errorOf(thrown));
-			// As the relay does for a call whose status has not left: a container that just went away is asked once more.
+			// As the relay does before a status is sent: a call whose container just went away is tried once more.
 			if (this.#hasRetried)
 				return this.#fail({ message: "its container can't be reached", type: "api_error", code: 502 });
 			this.#hasRetried = true;
@@ -181,13 +181,13 @@ function refusal(why: QueueRefusal): UpstreamAnswer {
 	};
 }
 
-/** The error object of a container's refusal, with its status where it brings none; events have no other place for it. */
+/** The error object of a container's refusal, with the status as its code where it has none: an event carries no status. */
 function errorIn(text: string, status: number): object {
 	try {
 		const { error } = JSON.parse(text) as { error?: unknown };
 		if (typeof error === "object" && error !== null) return { code: status, ...error };
 	} catch {
-		// No JSON: its status has to say it.
+		// No JSON: only the status is known.
 	}
 	return { message: `its container answered ${status} to a streamed call`, type: "api_error", code: status };
 }

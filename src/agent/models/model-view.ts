@@ -17,7 +17,7 @@ export interface ModelView {
 	readonly name: string;
 	readonly model: string;
 	readonly load: LoadMode;
-	/** What an API call said last, where that still holds. */
+	/** The last order of an API call, until it is carried out. */
 	readonly order?: "load" | "unload";
 	readonly state: ModelState;
 	/** Why, and what to do about it. */

@@ -24,7 +24,7 @@ export class RunningEffects {
 	constructor(
 		tools: Omit<EffectTools, "signal">,
 		private readonly log: Pick<Log, "logger">,
-		/** Told when an effect ends. */
+		/** Notified when an effect ends. */
 		private readonly tick: Notifier,
 	) {
 		this.#tools = { ...tools, signal: this.#end.signal };

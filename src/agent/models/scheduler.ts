@@ -1,14 +1,14 @@
 /**
- * Which models hold GPU memory: pure. Calls for a model that is not loaded wait; this decides when their model takes the
- * place of another. The rules, and why, are in design.md beside this file.
+ * Which models hold GPU memory: pure. Calls for a model that is not loaded wait; this decides when their model replaces
+ * another. The rules, and why, are in design.md (src/agent).
  */
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 
-/** One model, as the scheduler sees it. Times are ms of one clock. */
+/** One model, with its calls. Times are ms of one clock. */
 export interface ModelDemand {
 	readonly name: string;
 	readonly load: LoadMode;
-	/** What an API call said last; it wins over `load`. */
+	/** The last order of an API call; it wins over `load`. */
 	readonly order?: "load" | "unload" | undefined;
 	readonly state: ModelState;
 	/** Calls that wait, and since when the first of them. */
@@ -27,39 +27,39 @@ export interface ModelDemand {
 	readonly retryAt?: number | undefined;
 }
 
-/** What there is room for. */
+/** What fits into memory. */
 export interface Capacity {
-	/** Whether `name` finds its memory beside `awake`, which hold theirs, and `asleep`, of which something stays. */
+	/** Whether `name` fits beside `awake`, which hold all of their memory, and `asleep`, which hold a little. */
 	fits(name: string, awake: ReadonlySet<string>, asleep: ReadonlySet<string>): boolean;
 	/** Whether host memory takes `name` asleep beside those. */
 	canSleep(name: string, asleep: ReadonlySet<string>): boolean;
 }
 
-/** What is set, not seen. */
+/** Settings. */
 export interface SchedulerRules {
 	/** How long calls wait before a busy model in their way takes no further ones, ms. */
 	readonly switchAfterMs: number;
 }
 
-/** Who holds memory. What the next decision is given. */
+/** Models that hold memory; the next decision starts from them. */
 export interface Residents {
 	readonly awake: ReadonlySet<string>;
 	readonly asleep: ReadonlySet<string>;
 }
 
-/** Who holds memory from now on, and at whose cost. */
+/** Models that hold memory from now on, and those that lose it. */
 export interface Decision extends Residents {
-	/** Residents whose calls wait from now on: they make room as soon as those in flight have ended. */
+	/** Residents whose calls wait from now on: they are evicted once those in flight have ended. */
 	readonly closed: ReadonlySet<string>;
-	/** Models that would not fit if every other one that may go had gone. */
+	/** Models that would not fit if every model that may be evicted were. */
 	readonly misfits: ReadonlySet<string>;
-	/** Models that lost their place in this decision. */
+	/** Models that this decision evicts. */
 	readonly evicted: readonly string[];
 }
 
 /**
- * How long a model must have been idle to make room at once, ms: a tenth of what it costs to bring it back, within
- * bounds. The next call of a client in a loop comes sooner; a person who turns to another model hardly notices.
+ * How long a model must have been idle to be evicted at once, ms: a tenth of what its load takes, within bounds. The next call of
+ * a client in a loop comes sooner, and a person who changes models hardly notices the wait.
  */
 export function idleBeforeEviction({ loadMs = 0 }: Pick<ModelDemand, "loadMs">): number {
 	return Math.min(10_000, Math.max(500, loadMs / 10));
@@ -153,19 +153,19 @@ const IDLE = 0;
 const BUSY = 2;
 const NOT_NOW = 3;
 
-/** What it costs to let a resident go: IDLE, BUSY, or more than may be asked of it. */
+/** What the eviction of a resident costs: IDLE, BUSY or NOT_NOW. */
 function evictionCost(model: ModelDemand, now: number, mayDisturb: boolean, switchAfterMs: number): number {
-	// A load outlives whoever asked for it: it is not thrown away half done.
+	// A load is finished even where the clients that caused it have left.
 	if (model.state === "starting" || model.state === "pulling") return NOT_NOW;
 	const isIdle = model.running === 0 && model.waiting === 0;
 	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
 	if (isIdle && (now - lastUse >= idleBeforeEviction(model) || model.state !== "ready")) return IDLE;
-	// It keeps its place for as long as it took to get it: else two models would spend their time loading.
-	const tenure = Math.max(switchAfterMs, model.loadMs ?? 0);
-	return mayDisturb && now - (model.readyAt ?? now) >= tenure ? BUSY : NOT_NOW;
+	// It stays at least as long as its load took: else two models would spend their time loading.
+	const minimumStay = Math.max(switchAfterMs, model.loadMs ?? 0);
+	return mayDisturb && now - (model.readyAt ?? now) >= minimumStay ? BUSY : NOT_NOW;
 }
 
-/** The first of them that are enough, and none of these that is not needed; undefined where all are too few. */
+/** The first candidates that are enough, without those that are not needed; undefined where all are too few. */
 function fewestVictims(
 	candidates: readonly ModelDemand[],
 	isEnough: (gone: readonly string[]) => boolean,
@@ -184,7 +184,7 @@ function fewestVictims(
 	return undefined;
 }
 
-/** It has its place whether or not calls come. */
+/** It holds its memory whether or not calls come. */
 function isPinned({ load, order }: ModelDemand): boolean {
 	return order === "load" || (load === "always" && order !== "unload");
 }
@@ -194,7 +194,7 @@ function staysLoaded(model: ModelDemand, now: number): boolean {
 	if (model.order === "unload" || model.load !== "on-demand") return false;
 	const isIdle = model.running === 0 && model.waiting === 0;
 	if (!isIdle || model.state === "starting" || model.state === "pulling") return true;
-	// A load that failed is begun again by the next call.
+	// After a failed load the next call begins another one.
 	if (model.state === "failed") return false;
 	const lastUse = Math.max(model.usedAt, model.readyAt ?? Number.NEGATIVE_INFINITY);
 	return model.ttl === undefined || now - lastUse < model.ttl;

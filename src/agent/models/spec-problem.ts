@@ -15,7 +15,7 @@ const AGENT_VARIABLES = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|RO
 const MAX_LENGTH = 128;
 
 /**
- * Why a model can't be taken, as `FIELD: reason`; undefined where it can. A model that an API call names may not be a
+ * Why a model is refused, as `FIELD: reason`; undefined where it can. A model that an API call names may not be a
  * directory of this host: that would mount it.
  */
 export function specProblem(spec: ModelSpec, from: "config" | "api"): string | undefined {

@@ -1,4 +1,4 @@
-/** Carries a tick's outcome to those who act on it: the statuses that are shown, the queues of calls, the log, the router. */
+/** Publishes a tick's outcome: to the statuses that are shown, the queues of calls, the log and the router. */
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Notifier } from "../notify.ts";
@@ -20,7 +20,7 @@ export interface PublisherOptions {
 	readonly specs: ContainerSpecs;
 	readonly records: EffectRecords;
 	readonly log: Pick<Log, "logger">;
-	/** Told when a model's state or problem is another one. */
+	/** Notified when a model's state or problem has changed. */
 	readonly changes: Notifier;
 }
 

@@ -9,7 +9,7 @@ interface SuggestedModel {
 	readonly model: string;
 	/** Of its weight files, in 10⁹ bytes, as Hugging Face shows them. */
 	readonly gigabytes: number;
-	/** KV heads, their dimension, and layers that keep every token. */
+	/** KV heads, their dimension, and layers with full attention. */
 	readonly kv: readonly [heads: number, dimension: number, layers: number];
 	readonly context: number;
 	/** Needs HF_TOKEN and an accepted licence. */

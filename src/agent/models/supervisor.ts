@@ -1,15 +1,15 @@
 /**
- * What to do so that the containers become what is wanted: `(wanted, observed, history, now) → actions`, pure. Its state
- * table is in design.md beside this file.
+ * What to do so that the containers become the desired ones: `(desired, observed, failures, now) → actions`, pure. The state
+ * table is in design.md (src/agent).
  *
- * States are derived from what is seen now; the one thing remembered is how often a replica failed, and that is forgotten
- * once it is ready or its spec changes. So nothing latches: whatever comes back is seen to be back.
+ * States are derived from what is observed at each tick. Only failures are remembered, and only until the replica is ready or
+ * its spec changes, so that whatever recovers is seen to have recovered.
  */
 import type { ModelState } from "../../protocol/agent.ts";
 import type { ContainerState } from "../docker/docker-output.ts";
 import type { Problem } from "../problem.ts";
 
-/** One replica of a model, as it should be. */
+/** One replica of a model as it is to be. */
 export interface DesiredReplica {
 	/** `model#replica`, see `replicaKey`. */
 	readonly key: string;
@@ -19,16 +19,16 @@ export interface DesiredReplica {
 	readonly image: string;
 	/** Calls in flight. */
 	readonly running: number;
-	/** Why it can't be started now though nothing failed: other models still give their memory back. */
+	/** Why it can't be started yet though nothing failed: other models still release their memory. */
 	readonly waitReason?: string | undefined;
-	/** Why it can't be started at all as things are: it does not fit. */
+	/** Why it can't be started at all: it does not fit. */
 	readonly misfit?: Problem | undefined;
 }
 
-/** How a running container answers. `unknown`: not up yet, or not asked yet. `dead`, `hung`: it was up before. */
+/** The health of a running container. `unknown`: not up yet, or not probed yet. `dead`, `hung`: it was up before. */
 export type Health = "unknown" | "up" | "asleep" | "dead" | "hung";
 
-/** One of our containers, as it is. Times are ms of one clock. */
+/** One of the agent's containers as it is. Times are ms of one clock. */
 export interface ObservedContainer {
 	readonly id: string;
 	readonly key: string;
@@ -39,25 +39,25 @@ export interface ObservedContainer {
 	readonly startedAt: number;
 	/** When its start last made progress; at first as `startedAt`. */
 	readonly progressAt: number;
-	/** Why it ended or is ill, where something is known. */
+	/** Why it ended or is unhealthy, where that is known. */
 	readonly problem?: Problem | undefined;
 }
 
 /** What an effect in flight does for a replica. */
 export type Activity = "pull" | "start" | "stop" | "sleep" | "wake";
 
-/** The world, as far as it concerns containers. */
+/** What is observed of the engine and its containers. */
 export interface ObservedState {
-	/** Why Docker can't be asked; `containers` is then what was seen last. */
+	/** Why Docker can't be used; `containers` is then the last list that could be read. */
 	readonly engineProblem?: Problem | undefined;
 	readonly containers: readonly ObservedContainer[];
 	/** Images known to be there. */
 	readonly images: ReadonlySet<string>;
-	/** By key: no second action is begun for a replica (or an orphan's id) until the first has ended and been seen to. */
+	/** By key: no second action is begun for a replica (or an orphan's id) until the first has ended and a list shows what it did. */
 	readonly inFlight: ReadonlyMap<string, Activity>;
 }
 
-/** What is remembered of a replica. */
+/** A replica's failures in a row. */
 export interface FailureRecord {
 	readonly hash: string;
 	readonly count: number;
@@ -66,11 +66,11 @@ export interface FailureRecord {
 	readonly problem: Problem;
 }
 
-/** One thing to do. */
+/** One action on one replica, or on an orphan. */
 export type Action =
 	| { readonly do: "pull"; readonly key: string; readonly image: string }
 	| { readonly do: "start"; readonly key: string }
-	/** Stops and removes it. `failed`: it ended by itself or is ill, and its log says why. */
+	/** Stops and removes it. `failed`: it ended by itself or is unhealthy, and its log is read for the reason. */
 	| { readonly do: "stop"; readonly key: string; readonly id: string; readonly failed: boolean }
 	| { readonly do: "sleep" | "wake"; readonly key: string; readonly id: string };
 
@@ -82,7 +82,7 @@ export interface ReplicaState {
 	readonly retryAt?: number | undefined;
 }
 
-/** How long is too long. */
+/** Longest durations. */
 export interface SupervisorLimits {
 	/** Longest time without progress of a start, ms. */
 	readonly silenceMs: number;
@@ -92,7 +92,7 @@ export interface SupervisorLimits {
 	readonly drainMs: number;
 }
 
-/** What to do now, how things stand, and what to remember. */
+/** What to do now, the states, and what the next call is given. */
 export interface SupervisorDecision {
 	readonly actions: readonly Action[];
 	/** By key. */
@@ -103,13 +103,13 @@ export interface SupervisorDecision {
 	readonly draining: ReadonlyMap<string, number>;
 }
 
-/** What the call before left behind. */
+/** What the previous decision hands to the next one. */
 export type SupervisorState = Pick<SupervisorDecision, "failures" | "draining">;
 
-/** The memory of an agent that has just started. */
+/** For the first decision after a start. */
 export const INITIAL_STATE: SupervisorState = { failures: new Map(), draining: new Map() };
 
-/** The key of one replica. `#` stands in no model's name. */
+/** The key of one replica. No model's name has a `#`. */
 export const replicaKey = (model: string, replica: number): string => `${model}#${replica}`;
 
 /** The model of a replica's key. */
@@ -282,8 +282,8 @@ function withoutContainer(
 }
 
 /**
- * Nothing is wanted of it; why it failed is told until it is tried again. Once its time has come it waits for a call like any
- * other: a router sends none to what has failed.
+ * It is not to run. Its failure is shown until it may be tried again; from then on it is `stopped`, because a router sends no call
+ * to a failed model.
  */
 function whenDown(past: FailureRecord | undefined, now: number): ReplicaState {
 	if (!past) return { state: "stopped" };
@@ -295,8 +295,8 @@ function rank({ hash, state }: ObservedContainer, wanted: string): number {
 	return (hash === wanted ? 2 : 0) + (state === "running" ? 1 : 0);
 }
 
-function duringEffect(work: Activity, seen: ObservedContainer | undefined): ReplicaState {
-	switch (work) {
+function duringEffect(effect: Activity, seen: ObservedContainer | undefined): ReplicaState {
+	switch (effect) {
 		case "pull":
 			// A replacement is pulled while the container before it serves.
 			return seen?.health === "up" ? stateOf(seen) : { state: "pulling" };
@@ -313,11 +313,11 @@ function duringEffect(work: Activity, seen: ObservedContainer | undefined): Repl
 /** Without Docker nothing can be changed, but a container that answers goes on serving. */
 function withoutEngine(
 	seen: ObservedContainer | undefined,
-	want: DesiredReplica["goal"],
+	goal: DesiredReplica["goal"],
 	engine: Problem,
 ): ReplicaState {
 	if (seen && seen.state === "running" && (seen.health === "up" || seen.health === "asleep")) return stateOf(seen);
-	return want === "up" || seen ? { state: "failed", problem: engine } : { state: "stopped" };
+	return goal === "up" || seen ? { state: "failed", problem: engine } : { state: "stopped" };
 }
 
 function stateOf({ health, id }: ObservedContainer): ReplicaState {

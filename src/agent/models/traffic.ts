@@ -1,11 +1,11 @@
 /**
- * The calls of this host: those that wait for their model, first come first served, and those in flight, by container.
- * What may be loaded, and when, others decide; here calls are let through to the containers that are said to be open.
+ * The calls of this host: a queue for each model, first come first served, and the calls in flight, by container. The loop
+ * decides what is loaded and sets the containers that a queue's calls may go to.
  */
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 
-/** Where a model's calls may go now. */
+/** A container that a model's calls may go to. */
 export interface ContainerAddress {
 	/** Of the container. */
 	readonly id: string;
@@ -13,19 +13,19 @@ export interface ContainerAddress {
 	readonly origin: string;
 }
 
-/** A call's place in a container. */
+/** One call in one container. */
 export interface ContainerLease extends ContainerAddress {
-	/** Bytes came. */
+	/** Bytes of the answer came. */
 	bytesCame(): void;
-	/** The container may be ill: it gets no further calls until it has been asked. */
+	/** The container may be unhealthy: it gets no further calls until it has been probed. */
 	suspect(): void;
 	/** The call has ended. The first call counts. */
 	release(): void;
 }
 
-/** Why a call is not let through. The message says what was wrong and what to do. */
+/** Why a call is refused. The message says what was wrong and what to do. */
 export class QueueRefusal extends Error {
-	override readonly name = "Refused";
+	override readonly name = "QueueRefusal";
 	constructor(
 		readonly status: 429 | 503,
 		message: string,
@@ -36,7 +36,7 @@ export class QueueRefusal extends Error {
 	}
 }
 
-/** How many calls are held, and for how long. */
+/** How many calls may wait, and for how long. */
 export interface QueueLimits {
 	/** Calls that may wait for one model. */
 	readonly size: number;
@@ -65,14 +65,14 @@ interface ContainerUse {
 	running: number;
 	/** When bytes last came, or the first of its calls was sent. */
 	lastByteAt: number;
-	/** Since when it may be ill; 0 for no. */
+	/** Since when it may be unhealthy; 0: it is not suspected. */
 	suspectSince: number;
 }
 
-/** A doubt that nobody looks into ends by itself, ms. */
+/** How long a container stays suspected without a probe, ms. */
 const SUSPECT_MS = 10_000;
 
-/** What a call that has waited too long is told. */
+/** For the message of a call that has waited too long. */
 export interface ProgressTexts {
 	/** How far a model is: `starting: loading, 40 %`. */
 	progressText(model: string): string;
@@ -86,42 +86,42 @@ export class Traffic {
 	constructor(
 		private readonly limits: QueueLimits,
 		private readonly progress: ProgressTexts,
-		/** Told when a call began to wait, or a container is suspected. */
+		/** Notified when a call begins to wait, or a container is suspected. */
 		private readonly tick: Notifier,
 	) {}
 
 	/**
-	 * Waits for a place in one of the model's containers. Rejects with Refused, or with the signal's reason. The signal
-	 * ends the wait only: the lease is the caller's to release.
+	 * Waits until one of the model's containers takes the call. Rejects with a QueueRefusal, or with the signal's reason. The
+	 * signal ends the wait only: the caller has to release the lease.
 	 */
 	acquire(model: string, signal: AbortSignal): Promise<ContainerLease> {
-		const lane = this.#queue(model);
+		const queue = this.#queue(model);
 		if (signal.aborted) return Promise.reject(signal.reason);
-		if (lane.refusal) return Promise.reject(lane.refusal);
-		const free = lane.waiting.size === 0 ? this.#best(lane) : undefined;
-		if (free) return Promise.resolve(this.#lease(lane, free));
-		if (lane.waiting.size >= this.limits.size) {
+		if (queue.refusal) return Promise.reject(queue.refusal);
+		const free = queue.waiting.size === 0 ? this.#best(queue) : undefined;
+		if (free) return Promise.resolve(this.#lease(queue, free));
+		if (queue.waiting.size >= this.limits.size) {
 			const full = `${this.limits.size} calls wait for "${model}" already (agent.queue.size): call again in a moment`;
 			return Promise.reject(new QueueRefusal(429, full, 5));
 		}
-		return this.#wait(model, lane, signal);
+		return this.#wait(model, queue, signal);
 	}
 
 	/** Where a model's calls may go from now on; none: they wait. */
 	open(model: string, destinations: readonly ContainerAddress[]): void {
-		const lane = this.#queue(model);
-		lane.addresses = destinations;
-		if (destinations.length > 0) lane.refusal = undefined;
-		this.#dispatch(lane);
+		const queue = this.#queue(model);
+		queue.addresses = destinations;
+		if (destinations.length > 0) queue.refusal = undefined;
+		this.#dispatch(queue);
 	}
 
 	/** Refuses the model's calls from now on, those that wait among them; undefined: they may wait again. */
 	refuse(model: string, why: QueueRefusal | undefined): void {
-		const lane = this.#queue(model);
-		lane.refusal = why;
+		const queue = this.#queue(model);
+		queue.refusal = why;
 		if (!why) return;
-		const refused = [...lane.waiting];
-		lane.waiting.clear();
+		const refused = [...queue.waiting];
+		queue.waiting.clear();
 		for (const each of refused) each.refuse(why);
 	}
 
@@ -149,52 +149,52 @@ export class Traffic {
 
 	/** Since when its calls have brought no byte; undefined while it has none. */
 	quietSince(id: string): number | undefined {
-		const place = this.#containers.get(id);
-		return place && place.running > 0 ? place.lastByteAt : undefined;
+		const use = this.#containers.get(id);
+		return use && use.running > 0 ? use.lastByteAt : undefined;
 	}
 
-	/** Since when it may be ill; undefined for no. */
+	/** Since when it may be unhealthy; undefined where it is not suspected. */
 	suspectSince(id: string): number | undefined {
 		return this.#containers.get(id)?.suspectSince || undefined;
 	}
 
-	/** It has been asked, and is well. */
+	/** A probe found it healthy. */
 	confirmHealthy(model: string, id: string): void {
-		const place = this.#containers.get(id);
-		if (!place?.suspectSince) return;
-		place.suspectSince = 0;
+		const use = this.#containers.get(id);
+		if (!use?.suspectSince) return;
+		use.suspectSince = 0;
 		this.#dispatch(this.#queue(model));
 	}
 
-	/** Containers other than these are gone for good. */
+	/** Forgets all containers but these. */
 	retainContainers(ids: ReadonlySet<string>): void {
 		for (const [id, { running }] of this.#containers) if (!ids.has(id) && running === 0) this.#containers.delete(id);
 	}
 
 	#queue(model: string): ModelQueue {
-		let lane = this.#queues.get(model);
-		if (!lane) {
-			lane = { waiting: new Set(), addresses: [], refusal: undefined, running: 0, lastUsedAt: 0 };
-			this.#queues.set(model, lane);
+		let queue = this.#queues.get(model);
+		if (!queue) {
+			queue = { waiting: new Set(), addresses: [], refusal: undefined, running: 0, lastUsedAt: 0 };
+			this.#queues.set(model, queue);
 		}
-		return lane;
+		return queue;
 	}
 
 	#container(id: string): ContainerUse {
-		let place = this.#containers.get(id);
-		if (!place) {
-			place = { running: 0, lastByteAt: 0, suspectSince: 0 };
-			this.#containers.set(id, place);
+		let use = this.#containers.get(id);
+		if (!use) {
+			use = { running: 0, lastByteAt: 0, suspectSince: 0 };
+			this.#containers.set(id, use);
 		}
-		return place;
+		return use;
 	}
 
 	/** The open container with the fewest calls that takes one more. */
-	#best(lane: ModelQueue): ContainerAddress | undefined {
+	#best(queue: ModelQueue): ContainerAddress | undefined {
 		let best: ContainerAddress | undefined;
 		let least = Number.POSITIVE_INFINITY;
 		const now = steadyTime();
-		for (const each of lane.addresses) {
+		for (const each of queue.addresses) {
 			const { running, suspectSince } = this.#container(each.id);
 			if (running >= this.limits.running || running >= least || now - suspectSince < SUSPECT_MS) continue;
 			best = each;
@@ -203,62 +203,62 @@ export class Traffic {
 		return best;
 	}
 
-	#lease(lane: ModelQueue, { id, origin }: ContainerAddress): ContainerLease {
-		const place = this.#container(id);
+	#lease(queue: ModelQueue, { id, origin }: ContainerAddress): ContainerLease {
+		const use = this.#container(id);
 		const now = steadyTime();
-		if (place.running++ === 0) place.lastByteAt = now;
-		lane.running++;
-		lane.lastUsedAt = now;
+		if (use.running++ === 0) use.lastByteAt = now;
+		queue.running++;
+		queue.lastUsedAt = now;
 		let isHeld = true;
 		return {
 			id,
 			origin,
 			bytesCame: () => {
-				place.lastByteAt = steadyTime();
+				use.lastByteAt = steadyTime();
 			},
 			suspect: () => {
-				place.suspectSince = steadyTime();
+				use.suspectSince = steadyTime();
 				this.tick.notify();
 			},
 			release: () => {
 				if (!isHeld) return;
 				isHeld = false;
-				place.running--;
-				lane.running--;
-				lane.lastUsedAt = steadyTime();
-				this.#dispatch(lane);
+				use.running--;
+				queue.running--;
+				queue.lastUsedAt = steadyTime();
+				this.#dispatch(queue);
 			},
 		};
 	}
 
-	#dispatch(lane: ModelQueue): void {
-		for (const next of lane.waiting) {
-			const free = this.#best(lane);
+	#dispatch(queue: ModelQueue): void {
+		for (const next of queue.waiting) {
+			const free = this.#best(queue);
 			if (!free) return;
-			lane.waiting.delete(next);
-			next.admit(this.#lease(lane, free));
+			queue.waiting.delete(next);
+			next.admit(this.#lease(queue, free));
 		}
 	}
 
-	#wait(model: string, lane: ModelQueue, signal: AbortSignal): Promise<ContainerLease> {
+	#wait(model: string, queue: ModelQueue, signal: AbortSignal): Promise<ContainerLease> {
 		const { promise, resolve, reject } = Promise.withResolvers<ContainerLease>();
-		const over = () => {
+		const settle = () => {
 			clearTimeout(timer);
-			signal.removeEventListener("abort", leave);
-			lane.waiting.delete(waiting);
+			signal.removeEventListener("abort", onAbort);
+			queue.waiting.delete(waiting);
 		};
 		const waiting: WaitingCall = {
 			since: steadyTime(),
 			admit: (lease) => {
-				over();
+				settle();
 				resolve(lease);
 			},
 			refuse: (why) => {
-				over();
+				settle();
 				reject(why);
 			},
 		};
-		const leave = () => waiting.refuse(signal.reason);
+		const onAbort = () => waiting.refuse(signal.reason);
 		const { waitMs } = this.limits;
 		const timer = setTimeout(() => {
 			const waited = `"${model}" was not ready within ${Math.round(waitMs / 1000)} s (agent.queue.wait)`;
@@ -266,8 +266,8 @@ export class Traffic {
 				new QueueRefusal(503, `${waited}; it is ${this.progress.progressText(model)}. Call again in a while`, 30),
 			);
 		}, waitMs);
-		signal.addEventListener("abort", leave, { once: true });
-		lane.waiting.add(waiting);
+		signal.addEventListener("abort", onAbort, { once: true });
+		queue.waiting.add(waiting);
 		this.tick.notify();
 		return promise;
 	}

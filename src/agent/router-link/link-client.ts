@@ -1,4 +1,4 @@
-/** The two requests an agent makes of its router, and what their answers mean. */
+/** The two requests of an agent to its router, and what their answers mean. */
 import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { type Heartbeat, HeartbeatAnswer, PEER_HEADER, type Register, RegisterAnswer } from "../../protocol/agent.ts";
@@ -17,7 +17,7 @@ const registerAnswer = TypeCompiler.Compile(RegisterAnswer);
 const heartbeatAnswer = TypeCompiler.Compile(HeartbeatAnswer);
 
 /**
- * How a request ended; `said` is one sentence for a person where it was not `ok`, `seenAs` the address that the router saw
+ * How a request ended; `message` is one sentence for a person where it was not `ok`, `seenAs` the address that the router saw
  * where it does not take the endpoint.
  */
 export type RouterReply<Answer> =
@@ -69,16 +69,16 @@ export function routerClient(router: string, token: string | undefined, transpor
 
 type Checker<Answer> = ReturnType<typeof TypeCompiler.Compile<TSchema>> & { Check(value: unknown): value is Answer };
 
-/** What a refusal means. Its own words are shown: they say what to do. */
+/** What a refusal means. The router's own message is shown: it says what to do. */
 function failure(path: string, url: string, status: number, answer: unknown) {
-	const { message: said, code } = errorIn(answer);
-	const message = said ?? `${url} answered ${status}`;
+	const { message: given, code } = errorIn(answer);
+	const message = given ?? `${url} answered ${status}`;
 	if (status === 409) return { outcome: "conflict" as const, message };
 	if (path === "/heartbeat" && status === 404 && code === "agent_not_found")
 		return { outcome: "unknown" as const, message };
 	if (status >= 500 || status === 429 || status === 408) return { outcome: "away" as const, message };
-	// A 404 without the router's own words, or a 200 of another shape: something else lives at that address.
-	return { outcome: "refused" as const, message: said ?? `${message}: is that the router?` };
+	// A 404 without an error object, or a 200 of another shape: something else answers at that address.
+	return { outcome: "refused" as const, message: given ?? `${message}: is that the router?` };
 }
 
 function errorIn(answer: unknown): { message?: string; code?: unknown } {

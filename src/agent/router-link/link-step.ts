@@ -6,7 +6,7 @@
  * - `unknown`: a heartbeat's 404, the router does not know this agent
  * - `conflict`: another agent of this name is alive
  * - `refused`: wrong token, an address it does not allow, a body it can't read
- * - `away`: no answer, or one that says later
+ * - `away`: no answer, or one that means "later"
  */
 export type LinkOutcome = "ok" | "unknown" | "conflict" | "refused" | "away";
 
@@ -21,7 +21,7 @@ export interface LinkPhase {
 /** At the start. */
 export const NOT_JOINED: LinkPhase = { isJoined: false, failures: 0 };
 
-/** First and longest wait after a failure, ms. With 8 s a router that comes back is found within 10 s. */
+/** First and longest wait after a failure, ms: a router that comes back is found within 10 s. */
 const FIRST_MS = 1_000;
 const LONGEST_MS = 8_000;
 
@@ -39,7 +39,7 @@ export function nextLinkStep(
 ): { phase: LinkPhase; waitMs: number } {
 	if (outcome === "ok") return { phase: { isJoined: true, failures: 0 }, waitMs: heartbeatMs };
 	const failures = phase.failures + 1;
-	// A router that is away may still know this agent; one that refuses has to be asked anew.
+	// A router that is away may still know this agent; after a refusal it has to register again.
 	const isJoined = phase.isJoined && outcome === "away";
 	const isFirst = outcome === "unknown" && failures === 1;
 	return { phase: { isJoined, failures }, waitMs: isFirst ? 0 : backoffMs(failures, random) };

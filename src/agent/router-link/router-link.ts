@@ -35,12 +35,12 @@ export interface LinkOptions {
 	/** The port this agent listens on. */
 	readonly port: number;
 	readonly transport: Transport;
-	/** Asked every second and with every heartbeat: has to be cheap. */
+	/** Called every second and with every heartbeat: has to be cheap. */
 	report(): LinkReport;
 	/** Takes the secret that the router's calls carry from then on. */
 	onSecret(secret: string): void;
 	readonly log: Pick<Log, "logger">;
-	/** Notified when the report says something new. */
+	/** Notified when the models of the report, or their states, have changed. */
 	readonly changes?: Notify;
 	/** For tests: this host's addresses. */
 	readonly addresses?: LocalAddresses;
@@ -54,7 +54,7 @@ interface LocalAddresses {
 
 /** What the link is doing. */
 export interface LinkStatus {
-	/** `joining`: not registered yet; `joined`; `away`: the router does not answer; `refused`: it says no, and why. */
+	/** `joining`: not registered yet; `joined`; `away`: the router does not answer; `refused`: it does not accept the agent. */
 	readonly state: "joining" | "joined" | "away" | "refused" | "stopped";
 	/** The origin that was registered last. */
 	readonly endpoint?: string | undefined;
@@ -113,7 +113,7 @@ export class RouterLink {
 		this.#running = this.#run();
 	}
 
-	/** The report says something new: it is sent now, not within the next second. */
+	/** The report has changed: it is sent now, not within the next second. */
 	changed(): void {
 		this.#changes.notify();
 	}
@@ -174,7 +174,7 @@ export class RouterLink {
 		const request = { ...this.#body(), endpoint: origin, version: VERSION };
 		const result = await this.#client.register(request, this.#end.signal);
 		if (result.outcome !== "ok") {
-			// Only an address of its own: a router behind a proxy sees the proxy's.
+			// Only an address of this host: a router behind a proxy sees the proxy's.
 			const seen = result.seenAs?.replace(/^::ffff:(?=\d+\.)/i, "");
 			if (seen && seen !== this.#seenAs && this.#knownAddresses.split(" ").includes(seen)) {
 				this.#seenAs = seen;

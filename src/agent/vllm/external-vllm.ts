@@ -1,4 +1,4 @@
-/** A vLLM that ran already: what it serves and how busy it is, for the router. Nothing of it is started or stopped here. */
+/** A vLLM that somebody else started: what it serves and how busy it is, for the router. It is neither started nor stopped here. */
 import { Value } from "@sinclair/typebox/value";
 import type { Config } from "../../config/schema.ts";
 import { ModelName, type ModelReport } from "../../protocol/agent.ts";
@@ -9,7 +9,7 @@ import { probeMetrics, probeModels, type VllmEndpoint } from "./vllm-probe.ts";
 
 const POLL_MS = 5000;
 
-/** Asks every 5 s, from `start` on. */
+/** Polls it, from `start` on. */
 export class ExternalVllm {
 	readonly #vllm: VllmEndpoint;
 	readonly #address: string;
@@ -20,7 +20,7 @@ export class ExternalVllm {
 	constructor(
 		{ agent }: Config,
 		http: Transport,
-		/** Told when what it serves has changed. */
+		/** Notified when what it serves has changed. */
 		private readonly changes: Notifier,
 	) {
 		const origin = agent.vllm_url!.replace(/\/+$/, "").replace(/\/v1$/, "");
@@ -28,7 +28,7 @@ export class ExternalVllm {
 		this.#address = withoutSecrets(origin);
 	}
 
-	/** What it was last seen to serve; failed while it does not answer. */
+	/** The models it listed last; failed while it does not answer. */
 	reports(): readonly ModelReport[] {
 		return this.#reports;
 	}
@@ -47,7 +47,7 @@ export class ExternalVllm {
 		const answer = await probeModels(this.#vllm);
 		if (answer?.models) {
 			const load = (await probeMetrics(this.#vllm))?.metrics;
-			// A name that no router could be told would spoil the whole report.
+			// A router would refuse the whole report for one name that is none.
 			const named = answer.models.filter(({ id }) => Value.Check(ModelName, id));
 			this.#reports = named.map(({ id, maxModelLen }) => ({
 				name: id,
@@ -60,8 +60,8 @@ export class ExternalVllm {
 				}),
 			}));
 		} else {
-			const said = answer ? `answers ${answer.status} to /v1/models` : "does not answer";
-			const reason = `vLLM at ${this.#address} ${said}. What to do: check that it runs, and VLLM_BASE_URL and VLLM_API_KEY`;
+			const fault = answer ? `answers ${answer.status} to /v1/models` : "does not answer";
+			const reason = `vLLM at ${this.#address} ${fault}. What to do: check that it runs, and VLLM_BASE_URL and VLLM_API_KEY`;
 			this.#reports = this.#reports.map(({ name }) => ({ name, state: "failed" as const, reason }));
 		}
 		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.changes.notify();

@@ -1,4 +1,4 @@
-/** What is known of one container: how its vLLM answers, how far its start is, whether its engine still moves. */
+/** Watches one container: its health, how far its start is, whether its engine makes progress. */
 
 import { steadyTime } from "../../steady-time.ts";
 import type { Docker } from "../docker/docker.ts";
@@ -11,22 +11,22 @@ import { type LoadProgress, progressOf } from "./vllm-log.ts";
 import type { VllmMetrics } from "./vllm-metrics.ts";
 import { probeHealth, probeMetrics, probeModels, probeSleeping, type VllmEndpoint } from "./vllm-probe.ts";
 
-/** How often it is asked, ms: while it starts, and once it is up. */
+/** Time between two probes, ms: while it starts, and once it is up. */
 const STARTING_INTERVAL_MS = 500;
 const UP_INTERVAL_MS = 5000;
-/** How often the download's growth is looked at, ms. */
+/** Time between two measurements of the download, ms. */
 const DOWNLOAD_INTERVAL_MS = 10_000;
-/** Probes in a row without an answer until one that was up counts as dead. */
+/** Probes in a row without an answer until a container that was up counts as dead. */
 const MAX_SILENT_PROBES = 3;
-/** A log that can't be followed is tried again so much later, ms. */
+/** Wait before a log that can't be followed is tried again, ms. */
 const LOG_RETRY_MS = 2000;
-/** While bytes still come a probe without an answer says that it is busy, ms. */
+/** Where bytes came within this time, ms, a probe without an answer means a busy API server, not a dead one. */
 const RECENT_BYTES_MS = 10_000;
 
-/** What is watched, and who is told. */
+/** What is watched, and with what. */
 export interface MonitorOptions {
 	readonly id: string;
-	/** What it serves. */
+	/** The name of the model that it serves. */
 	readonly model: string;
 	/** Where its weights come from. */
 	readonly weights: string;
@@ -40,22 +40,22 @@ export interface MonitorOptions {
 	readonly stallMs: number;
 	/** When Docker started it; the agent may have come later. */
 	readonly startedAt: number;
-	/** Told when its health changes. */
+	/** Notified when its health changes. */
 	readonly tick: Notifier;
 	/** Has a problem while Docker is away, and with it perhaps the proxy of the port: an unanswered probe then proves nothing. */
 	readonly engine: { readonly problem: Problem | undefined };
 }
 
-/** One container's. Inert until `look` is called. */
+/** The monitor of one container. Inert until `check` is called. */
 export class Monitor {
 	health: Health = "unknown";
 	/** Why it is dead or hung. */
 	problem: Problem | undefined;
-	/** Of this agent: when it first saw it. */
+	/** When this agent first saw it. */
 	firstSeenAt = steadyTime();
 	progressAt = this.firstSeenAt;
 	progress: LoadProgress | undefined;
-	/** Bytes of weights that lie in the cache, while they grow. */
+	/** Bytes of its weights in the model cache, while it starts. */
 	downloaded: number | undefined;
 	/** Since when it is up, and how long that took; the latter only where this agent saw the start. */
 	readyAt: number | undefined;
@@ -72,7 +72,7 @@ export class Monitor {
 
 	constructor(private readonly options: MonitorOptions) {}
 
-	/** Asks it how it is, if that is due. */
+	/** Probes it where that is due. */
 	check(now = steadyTime()): void {
 		const isDue = now >= this.#nextAt || (this.options.traffic.suspectSince(this.options.id) ?? 0) > this.#probedAt;
 		if (this.#isProbing || !isDue) return;
@@ -90,12 +90,12 @@ export class Monitor {
 		}
 	}
 
-	/** Asks it at the next look, however short ago it was asked. */
+	/** Makes the next check probe it. */
 	checkNext(): void {
 		this.#nextAt = 0;
 	}
 
-	/** It was sent to sleep or woken. */
+	/** It was put to sleep or woken. */
 	setHealth(health: "asleep" | "up"): void {
 		this.health = health;
 		this.readyAt = health === "up" ? steadyTime() : this.readyAt;
@@ -120,7 +120,7 @@ export class Monitor {
 			this.#silentProbes = 0;
 			if (before === "unknown" && !(await this.#listsModel(vllm, model))) return;
 			const isAsleep = canSleep() && before !== "up" && (await probeSleeping(vllm));
-			// What was done to it meanwhile counts.
+			// It may have been put to sleep or woken meanwhile: that counts.
 			if (this.health === before) this.health = isAsleep ? "asleep" : "up";
 			if (before === "unknown") this.#markReady();
 			if (this.health === "up") this.options.traffic.confirmHealthy(model, this.options.id);
@@ -129,13 +129,13 @@ export class Monitor {
 		if (this.health !== before) tick.notify();
 	}
 
-	/** Whether it lists the model: it answers `/health` a moment before it takes calls. */
+	/** Whether it lists the model: `/health` is 200 a little before it takes calls. */
 	async #listsModel(vllm: VllmEndpoint, model: string): Promise<boolean> {
 		const answer = await probeModels(vllm);
 		if (answer?.status === 401) {
 			this.markDead({
 				reason: "its container was started with another VLLM_API_KEY than this agent has",
-				fix: "nothing: it is replaced; keep the agent's data directory, where the key lies, to avoid that",
+				fix: "nothing: it is replaced; keep the agent's data directory, which holds the key, to avoid that",
 			});
 			this.options.tick.notify();
 			return false;
@@ -149,7 +149,7 @@ export class Monitor {
 		const now = steadyTime();
 		const { startedAt } = this.options;
 		this.readyAt = now;
-		// Found running: how long its start took is not known.
+		// Where it was running before this agent the duration of its start is not known.
 		if (this.firstSeenAt - startedAt < 5000) this.loadMs = now - startedAt;
 		this.#log?.abort();
 		this.#log = undefined;
@@ -174,8 +174,8 @@ export class Monitor {
 		};
 	}
 
-	#probeFailed(health: "ill" | "silent"): void {
-		if (health === "ill") {
+	#probeFailed(health: "unhealthy" | "unreachable"): void {
+		if (health === "unhealthy") {
 			this.markDead({
 				reason: "its engine died: /health says 503",
 				fix: "it is restarted; its log says what it died of",
@@ -198,7 +198,7 @@ export class Monitor {
 		});
 	}
 
-	/** Reads the log while it starts: what it says is progress. */
+	/** Follows the log while it starts: each line is progress. */
 	#followLog(): void {
 		if (this.#log) return;
 		this.#log = new AbortController();
@@ -212,7 +212,7 @@ export class Monitor {
 					this.progressAt = steadyTime();
 				}
 			} catch {
-				// Docker is away, or the container: the next look tells, and begins again.
+				// Docker or the container is gone: a later check follows the log again.
 			}
 			await Bun.sleep(LOG_RETRY_MS);
 			if (!signal.aborted) this.#log = undefined;

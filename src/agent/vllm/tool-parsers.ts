@@ -1,28 +1,28 @@
 /**
  * Families of models → vLLM's tool-call and reasoning parsers. Without the first, vLLM answers 400 to every call that
- * brings tools; without the second, a model's thoughts stand in its answer. Pure.
+ * brings tools; without the second, a model's reasoning is part of its answer. Pure.
  *
  * From vLLM's own pages (docs/features/tool_calling.md, reasoning_outputs.md) for the pinned image. A model's own
  * arguments win, and a model that no row knows gets neither: a wrong parser is worse than none.
  */
 
-/** What vLLM is told about a family; absent: nothing. */
+/** The parsers of a family; absent: none. */
 export interface Parsers {
 	readonly tools?: string;
 	readonly reasoning?: string;
 }
 
-/** The first pattern that fits the lower-case name wins, so exceptions stand before their family. */
+/** The first pattern that matches the lower-case name wins, so exceptions come before their family. */
 const PARSERS: readonly (readonly [pattern: RegExp, parsers: Parsers])[] = [
 	// They answer with vectors or scores.
 	[/embed|rerank|reward|bge-|e5-|\bgte-/, {}],
 	[/qwen3-?coder/, { tools: "qwen3_xml" }],
 	[/qwen3\.[5-9]/, { tools: "qwen3_coder", reasoning: "qwen3" }],
-	// These never think, and a reasoning parser would take the whole answer for a thought.
+	// These do not reason, and a reasoning parser would take the whole answer for reasoning.
 	[/qwen3-.*(?:instruct|base)/, { tools: "hermes" }],
 	[/qwen3-/, { tools: "hermes", reasoning: "qwen3" }],
 	[/qwq-/, { tools: "hermes", reasoning: "deepseek_r1" }],
-	// Distilled into Qwen and Llama: they think as R1 does, and were not taught tools.
+	// Distilled into Qwen and Llama: they reason as R1 does, and were not trained for tools.
 	[/deepseek-r1.*(?:distill|qwen|llama)/, { reasoning: "deepseek_r1" }],
 	[/deepseek-r1-0528/, { tools: "deepseek_v3", reasoning: "deepseek_r1" }],
 	[/deepseek-r1/, { reasoning: "deepseek_r1" }],
@@ -64,8 +64,8 @@ export function parsersOf(model: string): Parsers {
 const NO_PARSER =
 	/tool choice requires --enable-auto-tool-choice and\/?(?:or)? --tool-call-parser|requires --tool-call-parser/i;
 
-/** What to tell instead of vLLM's own message for a call with tools; undefined for another message. `model`: its id. */
+/** A message in place of vLLM's own for a call with tools; undefined for any other message. `model`: its id. */
 export function toolParserHint(message: string, model: string): string | undefined {
 	if (!NO_PARSER.test(message)) return undefined;
-	return `${model} runs without a tool-call parser, so it takes no tools: add to its \`args\` ["--enable-auto-tool-choice", "--tool-call-parser", "NAME"]; the names stand in vLLM's page on tool calling`;
+	return `${model} runs without a tool-call parser, so it takes no tools: add to its \`args\` ["--enable-auto-tool-choice", "--tool-call-parser", "NAME"]; vLLM's page on tool calling lists the names`;
 }

@@ -1,4 +1,4 @@
-/** The arguments of `vllm serve`: what a model's own say, and what the agent adds where they say nothing. Pure. */
+/** The arguments of `vllm serve`: a model's own, and what the agent adds where they do not set it. Pure. */
 
 import type { ModelSpec, Placement, SpecSettings } from "../models/model-spec.ts";
 import { parsersOf } from "./tool-parsers.ts";
@@ -52,12 +52,12 @@ export function argsProblem(args: readonly string[]): string | undefined {
 	}
 	if (args.some((word) => word.includes("\0"))) return "args: a NUL character can't be passed to a program";
 	if (args[0] !== undefined && !args[0].startsWith("-")) {
-		return `args: "${args[0]}" stands before any flag: the model is named by \`model\`, and \`serve\` is the image's own`;
+		return `args: "${args[0]}" comes before any flag: the model is named by \`model\`, and \`serve\` is the image's own`;
 	}
 	return undefined;
 }
 
-/** How many GPUs one replica spans: what its arguments say, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
+/** How many GPUs one replica spans: by its arguments, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
 export function gpusPerReplica({ gpus, devices, replicas = 1, args = [] }: ModelSpec): number {
 	const flags = flagsOf(args);
 	const sizes = Object.values(SHORT_FLAGS).map((flag) => Number(flags.get(flag) ?? 0));
@@ -66,7 +66,7 @@ export function gpusPerReplica({ gpus, devices, replicas = 1, args = [] }: Model
 	return gpus ?? (devices ? Math.max(1, Math.floor(devices.length / replicas)) : 1);
 }
 
-/** All words after the image's name; the first is the model. */
+/** All arguments after the image's name; the first is the model. */
 export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSettings): string[] {
 	const args = spec.args ?? [];
 	const given = flagsOf(args);

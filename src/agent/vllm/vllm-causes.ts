@@ -1,4 +1,4 @@
-/** Lines of vLLM's log that name a cause, each with what it means and what to do. The more exact stand first. Pure data. */
+/** Lines of vLLM's log that name a cause, each with what it means and what to do. Pure data. */
 import type { GpuProcess } from "../gpu/gpu.ts";
 import type { Problem } from "../problem.ts";
 import { pinnedImage } from "./vllm-image.ts";
@@ -7,9 +7,9 @@ import { pinnedImage } from "./vllm-image.ts";
 export interface Circumstances {
 	/** Of the container's end. */
 	readonly exitCode?: number;
-	/** Whether the kernel killed it for want of memory, as the engine says. */
+	/** Whether the kernel killed it for want of memory, by the engine's record. */
 	readonly oomKilled?: boolean;
-	/** Who holds memory of its GPUs, itself left out: named where that is the reason. */
+	/** Other processes that hold memory of its GPUs: named where they are the reason. */
 	readonly holders?: readonly GpuProcess[];
 }
 
@@ -26,7 +26,7 @@ const SMALLER =
 /** Ready to paste into the configuration. */
 const paste = (...args: string[]) => `args: ${JSON.stringify(args).replaceAll(",", ", ")}`;
 
-/** In the order in which they are looked for: the first that matches is the reason. */
+/** The first that matches is the reason: the more exact come first. */
 export const CAUSES: readonly Cause[] = [
 	{
 		pattern:
@@ -52,11 +52,11 @@ export const CAUSES: readonly Cause[] = [
 		pattern:
 			/Free memory on device ?(?:cuda:\d+)? ?\(([\d.]+)\/([\d.]+) GiB\) on startup is less than desired GPU memory utilization \(([\d.]+), ([\d.]+) GiB\)/i,
 		explain: ([, free, total, share, wanted], { holders = [] }) => {
-			const held = holders.map(({ name, pid, memory }) => `${name} (pid ${pid}) holds ${gib(memory / GIB)}`);
+			const users = holders.map(({ name, pid, memory }) => `${name} (pid ${pid}) holds ${gib(memory / GIB)}`);
 			const others = Number(total) - Number(free);
 			return {
 				reason: `the model may take ${gib(wanted)} of the GPU (${share}), but ${gib(free)} of ${total} are free: ${
-					held.length > 0 ? held.join(", ") : `other processes hold ${gib(others)}`
+					users.length > 0 ? users.join(", ") : `other processes hold ${gib(others)}`
 				}`,
 				fix: `stop them (\`nvidia-smi\` lists them), or set the model's \`gpu_memory: ${(Math.floor(Number(free) * 10) / 10).toFixed(1)}GiB\``,
 			};
@@ -196,7 +196,7 @@ function gib(amount: string | number | undefined): string {
 	return `${Number(amount).toFixed(1)} GiB`;
 }
 
-/** The model that the lines speak of. */
+/** The model that the lines name. */
 function modelOf(lines: readonly string[], otherwise = "the model"): string {
 	for (const line of lines) {
 		const [, name] =

@@ -1,23 +1,23 @@
-/** vLLM's log, read for a person: what went wrong, and how far a start has come. Pure. */
+/** vLLM's log → what went wrong, and how far a start is. Pure. */
 import type { Problem } from "../problem.ts";
 import { CAUSES, type Circumstances } from "./vllm-causes.ts";
 
-/** How far a start has come. Any line that is progress resets the no-progress timer. */
+/** How far a start is. */
 export interface LoadProgress {
 	readonly phase: "downloading" | "loading" | "compiling" | "profiling" | "capturing" | "ready";
-	/** 0 … 100 within the phase, where the log says. */
+	/** 0 … 100 within the phase, where the log has it. */
 	readonly percent?: number;
 }
 
 /**
- * What the log's lines (oldest first; the last 500 are plenty) say went wrong, the most exact cause first. Undefined for
+ * What went wrong, by the log's lines (oldest first; the last 500 are enough). Undefined for
  * a log that names no error: a container that was stopped, or that still runs.
  */
 export function diagnose(lines: readonly string[], known: Circumstances = {}): Problem | undefined {
-	// What vLLM tells in passing is no reason, such as a retry or a feature that the GPU lacks.
+	// Information and warnings are no reason, such as a retry or a feature that the GPU lacks.
 	const plain = lines.filter((line) => !isInformational(line)).map(plainLine);
 	for (const { pattern, explain } of CAUSES) {
-		// The newest: the same container may have logged an earlier trouble that it got over.
+		// The newest line: an earlier error may be one that the same container recovered from.
 		for (let at = plain.length - 1; at >= 0; at--) {
 			const found = pattern.exec(plain[at]!);
 			if (found) return explain(found, { lines: plain, ...known });
@@ -42,7 +42,7 @@ export function diagnose(lines: readonly string[], known: Circumstances = {}): P
 }
 
 const MAX_MESSAGE = 300;
-/** Which of vLLM's processes says it. */
+/** The prefix that names the process of vLLM. */
 const PROCESS = /^(?:\([^()]*pid=\d+[^()]*\) *)+/;
 
 /** `(EngineCore_DP0 pid=96) ERROR 09-01 12:00:00 [core.py:708] ValueError: …`, coloured or not → `ValueError: …`. */
@@ -64,8 +64,8 @@ const EXCEPTION = /^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interru
 
 /** The root cause: the last exception that is no mere pointer to another. */
 function lastError(lines: readonly string[]): string | undefined {
-	const said = lines.map((line) => line.trim()).findLast((line) => EXCEPTION.test(line) && !POINTER.test(line));
-	return said && said.length > MAX_MESSAGE ? `${said.slice(0, MAX_MESSAGE)}…` : said;
+	const found = lines.map((line) => line.trim()).findLast((line) => EXCEPTION.test(line) && !POINTER.test(line));
+	return found && found.length > MAX_MESSAGE ? `${found.slice(0, MAX_MESSAGE)}…` : found;
 }
 
 const PHASES: readonly (readonly [pattern: RegExp, phase: LoadProgress["phase"]])[] = [
@@ -83,7 +83,7 @@ const PHASES: readonly (readonly [pattern: RegExp, phase: LoadProgress["phase"]]
 	[/Time spent downloading weights|Downloading|Fetching \d+ files|\.safetensors: +\d+%/i, "downloading"],
 ];
 
-/** What a line of a starting vLLM tells of its progress; undefined for all others. */
+/** The progress that a line of a starting vLLM reports; undefined for all other lines. */
 export function progressOf(line: string): LoadProgress | undefined {
 	const plain = plainLine(line);
 	const phase = PHASES.find(([pattern]) => pattern.test(plain))?.[1];

@@ -4,9 +4,9 @@
 export interface VllmMetrics {
 	readonly running: number;
 	readonly waiting: number;
-	/** 0 … 1, the mean of its engines; absent where vLLM does not tell. */
+	/** 0 … 1, the mean of its engines; absent where vLLM has no such metric. */
 	readonly kvCache?: number;
-	/** Tokens read and written since its start: they stand still where the engine does. */
+	/** Prompt and output tokens since its start: the number stops where the engine hangs. */
 	readonly tokens: number;
 }
 
@@ -43,8 +43,8 @@ export function parseVllmMetrics(text: string): VllmMetrics {
 
 /**
  * The `vllm:` metrics of several models as one text: each name's `# HELP` and `# TYPE` once, all its samples after them
- * (Prometheus refuses it otherwise), each sample with the source's labels before its own. What the Python process tells
- * of itself is left out. Empty for no samples, else with a line end.
+ * (Prometheus refuses it otherwise), each sample with the source's labels before its own. Metrics of the Python process
+ * are left out. Empty for no samples, else with a line end.
  */
 export function relabel(
 	sources: readonly { readonly text: string; readonly labels: Readonly<Record<string, string>> }[],

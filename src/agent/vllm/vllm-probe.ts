@@ -1,11 +1,11 @@
-/** Asking one vLLM how it is. */
+/** HTTP requests to one vLLM: health, models, metrics, sleep. */
 import type { Transport } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { parseVllmMetrics, type VllmMetrics } from "./vllm-metrics.ts";
 
-/** Longest answer read, bytes: a vLLM's metrics have 100 KB. */
+/** Longest answer read, bytes. */
 const MAX_ANSWER = 8 * 1024 * 1024;
-/** A busy API server takes its time, ms. */
+/** How long an answer may take, ms: an API server may be busy. */
 const PROBE_TIMEOUT_MS = 5000;
 
 /** One vLLM. */
@@ -16,18 +16,18 @@ export interface VllmEndpoint {
 	readonly http: Transport;
 }
 
-/** `GET /health`: `up`; `ill` where it says so (503: its engine died); `silent` where it says nothing. */
-export async function probeHealth(vllm: VllmEndpoint): Promise<"up" | "ill" | "silent"> {
-	const answer = await ask(vllm, "/health");
-	if (!answer) return "silent";
-	return answer.status === 200 ? "up" : "ill";
+/** `GET /health`: `up`; `unhealthy` for any other status (503: its engine died); `unreachable` without an answer. */
+export async function probeHealth(vllm: VllmEndpoint): Promise<"up" | "unhealthy" | "unreachable"> {
+	const answer = await request(vllm, "/health");
+	if (!answer) return "unreachable";
+	return answer.status === 200 ? "up" : "unhealthy";
 }
 
 /** What it serves, or the status it answered; undefined where it did not answer. */
 export async function probeModels(
 	vllm: VllmEndpoint,
 ): Promise<{ models?: { id: string; maxModelLen?: number | undefined }[]; status: number } | undefined> {
-	const answer = await ask(vllm, "/v1/models");
+	const answer = await request(vllm, "/v1/models");
 	if (answer?.status !== 200) return answer && { status: answer.status };
 	try {
 		const { data } = JSON.parse(answer.text) as { data?: { id?: unknown; max_model_len?: unknown }[] };
@@ -42,9 +42,9 @@ export async function probeModels(
 	}
 }
 
-/** Whether it sleeps; false where it knows no sleep. */
+/** Whether it sleeps; false where it can't. */
 export async function probeSleeping(vllm: VllmEndpoint): Promise<boolean> {
-	const answer = await ask(vllm, "/is_sleeping");
+	const answer = await request(vllm, "/is_sleeping");
 	try {
 		return answer?.status === 200 && (JSON.parse(answer.text) as { is_sleeping?: unknown }).is_sleeping === true;
 	} catch {
@@ -52,28 +52,28 @@ export async function probeSleeping(vllm: VllmEndpoint): Promise<boolean> {
 	}
 }
 
-/** `/metrics`, read and as it came; undefined where it did not answer. */
+/** `/metrics`, parsed and as text; undefined without an answer. */
 export async function probeMetrics(vllm: VllmEndpoint): Promise<{ metrics: VllmMetrics; text: string } | undefined> {
-	const answer = await ask(vllm, "/metrics");
+	const answer = await request(vllm, "/metrics");
 	return answer?.status === 200 ? { metrics: parseVllmMetrics(answer.text), text: answer.text } : undefined;
 }
 
-/** Sends it to sleep (level 1: weights to host memory) or wakes it. Throws a sentence where it does not do so. */
+/** Puts it to sleep (level 1: weights to host memory) or wakes it. Throws an error whose message is one sentence. */
 export async function setSleep(vllm: VllmEndpoint, what: "sleep" | "wake", ms: number): Promise<void> {
 	const path = what === "sleep" ? "/sleep?level=1" : "/wake_up";
-	const answer = await ask(vllm, path, { body: "", ms });
+	const answer = await request(vllm, path, { body: "", ms });
 	if (answer?.status !== 200) throw new Error(`it answered ${answer?.status ?? "nothing"} to ${path}`);
 }
 
-async function ask(
+async function request(
 	{ origin, key, http }: VllmEndpoint,
 	path: string,
 	{ body, ms = PROBE_TIMEOUT_MS }: { body?: string; ms?: number } = {},
 ): Promise<{ status: number; text: string } | undefined> {
 	try {
 		const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {};
-		const request = { url: origin + path, headers, ...(body !== undefined && { body }) };
-		const answer = await http.send(request, AbortSignal.timeout(ms));
+		const sent = { url: origin + path, headers, ...(body !== undefined && { body }) };
+		const answer = await http.send(sent, AbortSignal.timeout(ms));
 		return { status: answer.status, text: await readText(answer, MAX_ANSWER) };
 	} catch {
 		return undefined;
