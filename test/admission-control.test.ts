@@ -5,7 +5,7 @@ import { type Admission, AdmissionControl, type AdmissionRequest } from "../src/
 import { limitHeaders, resetText } from "../src/accounts/limits/limit-headers.ts";
 import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
 import type { CallReserve, ReserveNeeds } from "../src/accounts/usage/call-cost.ts";
-import { localSpend } from "../src/accounts/usage/local-spend.ts";
+import { LocalSpend } from "../src/accounts/usage/local-spend.ts";
 import { RouterError } from "../src/errors.ts";
 
 const caller = (rest: Partial<Caller> = {}): Caller => ({
@@ -43,7 +43,7 @@ function admission(limits: ConstructorParameters<typeof AdmissionControl>[0]["li
 	const ledger = { spent: () => 0, spenders: () => [] };
 	const made = new AdmissionControl({
 		limits,
-		counters: { limiter: new SlidingWindowLimiter(), spend: localSpend(ledger) },
+		counters: { limiter: new SlidingWindowLimiter(), spend: new LocalSpend(ledger) },
 		onRefused: (by, counts) => refusals.push(`${by} ${counts}`),
 		time: () => clock.now,
 		wall: () => clock.wall,
@@ -250,7 +250,7 @@ describe("a budget", () => {
 
 	test("goes on from what the ledger says was spent before", () => {
 		const asked: string[] = [];
-		const spend = localSpend({
+		const spend = new LocalSpend({
 			spenders: () => ["k"],
 			spent: (key, days) => {
 				asked.push(`${key} ${days}`);

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger, type LostRows } from "../src/accounts/usage/ledger.ts";
-import { localSpend } from "../src/accounts/usage/local-spend.ts";
+import { LocalSpend } from "../src/accounts/usage/local-spend.ts";
 import type { LedgerStore } from "../src/store/ledger-table.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import type { AttemptClosed, CallSettled } from "../src/telemetry/events.ts";
@@ -70,7 +70,7 @@ describe("a call with", () => {
 		ledger.sink.callSettled(odd({ status: Number.NaN, cost: 0.25 }));
 		ledger.sink.callSettled(settled({ cost: 0.5 }));
 		ledger.flush();
-		expect(localSpend(store.ledger).spent("config:team-a", "total")).toBeCloseTo(0.75, 9);
+		expect(new LocalSpend(store.ledger).spent("config:team-a", "total")).toBeCloseTo(0.75, 9);
 		store.close();
 	});
 });

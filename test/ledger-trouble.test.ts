@@ -4,7 +4,7 @@ import { describe, expect, jest, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ledger, type LostRows } from "../src/accounts/usage/ledger.ts";
-import { localSpend } from "../src/accounts/usage/local-spend.ts";
+import { LocalSpend } from "../src/accounts/usage/local-spend.ts";
 import { periodsOf } from "../src/accounts/usage/spend.ts";
 import { usageBy } from "../src/accounts/usage/usage-report.ts";
 import { shownCall } from "../src/server/admin/call-view.ts";
@@ -19,7 +19,7 @@ describe("what is spent", () => {
 	test("counts each call once, also the first of a key that comes as a batch is written", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
-		const spend = localSpend(store.ledger);
+		const spend = new LocalSpend(store.ledger);
 		const { total } = periodsOf(Date.now());
 		for (let at = 0; at < 1000; at++) {
 			ledger.sink.callSettled(settled({ keyId: `config:${at}` }));
@@ -71,7 +71,7 @@ test("a database that another process holds at the end is waited for, and nothin
 
 test("a ledger that can't be read is asked anew, until it can be", () => {
 	let written: number | undefined;
-	const spend = localSpend({ spent: () => written, spenders: () => [] });
+	const spend = new LocalSpend({ spent: () => written, spenders: () => [] });
 	spend.add("a", "total", 2);
 	expect([spend.spent("a", "total"), spend.isUnsure]).toEqual([2, true]);
 	spend.refresh();

@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import type { Limit, LimitDecision, Reservation } from "../src/accounts/limits/limiter.ts";
 import { RedisLimiter } from "../src/accounts/limits/redis-limiter.ts";
 import { SlidingWindowLimiter } from "../src/accounts/limits/sliding-window.ts";
-import { localSpend } from "../src/accounts/usage/local-spend.ts";
+import { LocalSpend } from "../src/accounts/usage/local-spend.ts";
 import { needing } from "./kit/needing.ts";
 import { random as seeded } from "./kit/random.ts";
 import { type RedisServer, startRedis } from "./kit/redis.ts";
@@ -18,8 +18,8 @@ const places: Limit = { id: KEY, unit: "concurrency", max: 1, windowMs: 60_000, 
 
 /** A router: its limiter, and what it has spent itself, which the others have not heard of yet. */
 function router(connected: Connected, index: number) {
-	const spend = localSpend({ spent: () => 0, spenders: () => [] });
-	const spender = { replica: `replica-${index}`, spent: spend.spent };
+	const spend = new LocalSpend({ spent: () => 0, spenders: () => [] });
+	const spender = { replica: `replica-${index}`, spent: (key: string, period: string) => spend.spent(key, period) };
 	const limiter = new RedisLimiter(connected.redis, new SlidingWindowLimiter(), `router-${index}`, spender);
 	const budget = (max: number, amount: number): Limit => ({
 		id: KEY,

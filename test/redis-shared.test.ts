@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import { mirrorKeys } from "../src/accounts/auth/key-mirror.ts";
 import { isNewer, type KeyStore, type StoredKey } from "../src/accounts/auth/key-store.ts";
 import { NO_USAGE } from "../src/accounts/usage/ledger-rows.ts";
-import { type LocalSpend, SharedSpend } from "../src/accounts/usage/shared-spend.ts";
+import { type PublishedSpend, SharedSpend } from "../src/accounts/usage/shared-spend.ts";
 import { SharedUsage } from "../src/accounts/usage/shared-usage.ts";
 import { periodsOf } from "../src/accounts/usage/spend.ts";
 import type { UsageRow } from "../src/store/ledger-table.ts";
@@ -130,7 +130,7 @@ describe("keys", () => {
 });
 
 /** A ledger in memory. */
-function ledger(): LocalSpend & { sums: Map<string, { key: string; period: string; usd: number }> } {
+function ledger(): PublishedSpend & { sums: Map<string, { key: string; period: string; usd: number }> } {
 	const sums = new Map<string, { key: string; period: string; usd: number }>();
 	return {
 		sums,

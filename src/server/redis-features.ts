@@ -4,7 +4,7 @@ import { mirrorKeys } from "../accounts/auth/key-mirror.ts";
 import type { KeyStore } from "../accounts/auth/key-store.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
 import { RedisLimiter, type Spender } from "../accounts/limits/redis-limiter.ts";
-import { type LocalSpend, SharedSpend } from "../accounts/usage/shared-spend.ts";
+import { type PublishedSpend, SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { SharedUsage } from "../accounts/usage/shared-usage.ts";
 import type { SpendStore, UsageExchange } from "../accounts/usage/spend.ts";
 import { redisLevel } from "../cache/redis-store.ts";
@@ -36,7 +36,7 @@ export interface RedisFeatures {
 	limiter(own: Limiter, spender: Spender): Limiter;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
-	spend(replica: string, own: LocalSpend): SpendStore;
+	spend(replica: string, own: PublishedSpend): SpendStore;
 	/** @param days the ledger's rows, a day each, the latest first */
 	usage(replica: string, days: () => Iterable<readonly UsageRow[]>): UsageExchange;
 	/** A table of the caller's own. Returns how to publish its rows. */

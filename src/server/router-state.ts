@@ -6,7 +6,7 @@ import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LostRows } from "../accounts/usage/ledger.ts";
-import { localSpend } from "../accounts/usage/local-spend.ts";
+import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
@@ -51,7 +51,7 @@ export class RouterState {
 	readonly clocks = new HardwareClocks();
 	/** What calls have come to. */
 	readonly learned = new LearnedUsage();
-	readonly #localSpend: ReturnType<typeof localSpend>;
+	readonly #localSpend: LocalSpend;
 	readonly #replica: Replica | undefined;
 	readonly #publisher: UsagePublisher | undefined;
 	/** The store's version when spending was last read from it. */
@@ -72,7 +72,7 @@ export class RouterState {
 			(sentence) => reports?.log.logger.info(sentence),
 		);
 		this.keys = createStoredKeys({ store: this.store });
-		this.#localSpend = localSpend(this.store.ledger);
+		this.#localSpend = new LocalSpend(this.store.ledger);
 		const windows = new SlidingWindowLimiter();
 		if (redis) {
 			this.#replica = replicaOf(config.data_dir);

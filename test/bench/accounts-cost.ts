@@ -9,7 +9,7 @@ import { CallCost } from "../../src/accounts/usage/call-cost.ts";
 import { HardwareClocks } from "../../src/accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../../src/accounts/usage/learned-usage.ts";
 import { Ledger } from "../../src/accounts/usage/ledger.ts";
-import { localSpend } from "../../src/accounts/usage/local-spend.ts";
+import { LocalSpend } from "../../src/accounts/usage/local-spend.ts";
 import { PriceBook } from "../../src/accounts/usage/price-book.ts";
 import { chargeFor } from "../../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
@@ -49,7 +49,7 @@ cost("its cost in the answer", () => withCost(ANSWER.openai, 0.000446));
 
 const control = new AdmissionControl({
 	limits: GUARDED.limits,
-	counters: { limiter: new SlidingWindowLimiter(), spend: localSpend(store.ledger) },
+	counters: { limiter: new SlidingWindowLimiter(), spend: new LocalSpend(store.ledger) },
 });
 const caller = auth.authenticate(headers)!;
 const usage = { prices: book, learned: new LearnedUsage(), clocks: new HardwareClocks() };

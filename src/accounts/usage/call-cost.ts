@@ -63,6 +63,13 @@ export interface CallReserve {
 	readonly usd: number;
 }
 
+/** How long its answer may be: tokens of each choice (undefined: any number), and how many choices there are. */
+interface AllowedAnswer {
+	readonly limit: number | undefined;
+	readonly choices: number;
+}
+
+const NO_ANSWER: AllowedAnswer = { limit: undefined, choices: 1 };
 const NOTHING: CallReserve = { prompt: 0, answer: 0, isAnswerLimited: false, usd: 0 };
 
 /** An answer, or as much of it as there is. */
@@ -97,6 +104,8 @@ export class CallCost {
 	readonly learned: LearnedUsage | undefined;
 	#prompt: PromptEstimate | undefined;
 	#reserve = NOTHING;
+	/** What the client allows its answer; looked at by `reserve` or by `learn`. */
+	#allowed: AllowedAnswer | undefined;
 	/** USD reserved for its tokens; undefined where none were. */
 	#tokensUsd: number | undefined;
 	/** Of the target asked last: most calls have one. */
@@ -141,8 +150,8 @@ export class CallCost {
 		}
 		// What costs nothing, such as hardware of the owner's own, needs no look at the prompt.
 		if (prompt || tokens || isPriced) this.#prompt ??= estimatedPrompt(call);
-		const limit = tokens || usd ? answerLimit(call) : undefined;
-		const choices = found.length > 0 ? choicesOf(call) : 1;
+		if (tokens || usd) this.#allowed = { limit: answerLimit(call), choices: choicesOf(call) };
+		const { limit, choices } = this.#allowed ?? NO_ANSWER;
 		const modalities = isPriced ? modalitiesOf(call) : undefined;
 		const learned =
 			usd || (tokens && limit === undefined) ? services.learned.of(this.caller?.id ?? "", route.label) : undefined;
@@ -214,8 +223,8 @@ export class CallCost {
 	 */
 	learn(output: number, usd: number | undefined): void {
 		const { learned, call } = this;
-		const isLimited = answerLimit(call) !== undefined;
-		const answer = isLimited ? undefined : Math.ceil(output / choicesOf(call));
+		const { limit, choices } = this.#allowed ?? { limit: answerLimit(call), choices: choicesOf(call) };
+		const answer = limit === undefined ? Math.ceil(output / choices) : undefined;
 		// An answer longer than was reserved says nothing of what else costs.
 		const isAsReserved = this.#tokensUsd !== undefined && output <= this.#reserve.answer;
 		const surplus = isAsReserved && usd !== undefined ? Math.max(0, usd - this.#tokensUsd!) : undefined;

@@ -1,25 +1,23 @@
-/** What keys have spent on all replicas: each tells what it has spent itself, and the sum is what counts. */
+/** What keys have spent on all replicas: each publishes what it has spent itself, and the sum is what counts. */
 import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
+import type { LocalSpend } from "./local-spend.ts";
 import { type SpendStore, type Spent, TOTAL_TTL_MS, unitsOf, usdOf } from "./spend.ts";
 
-/** How often what was spent is told, ms. */
-const TELL_MS = 1_000;
+/** How often what was spent is published, ms. */
+const PUBLISH_MS = 1_000;
 const DAY_MS = 86_400_000;
 
-/** What this replica has spent, in its own ledger. */
-export interface LocalSpend extends SpendStore {
-	/** All of it that may still matter: the current day, the current month, and in total. */
-	all(): Iterable<Spent>;
-}
+/** What this replica has spent, as far as it is published. */
+export type PublishedSpend = Pick<LocalSpend, "add" | "spent" | "all">;
 
-/** A board that adds what other replicas tell. What they told last stands while Redis is away. */
+/** Adds what other replicas publish to what this one has spent. What they published last stands while Redis is away. */
 export class SharedSpend implements SpendStore {
 	readonly #table: SharedTable;
 	/** By replica, then by period and key: USD. */
 	readonly #others = new Map<string, Map<string, number>>();
-	/** Changed since it was last told. */
+	/** Changed since it was last published. */
 	readonly #changed = new Map<string, Spent>();
 
 	/** @param replica names this replica among all; the same after a restart */
@@ -27,44 +25,44 @@ export class SharedSpend implements SpendStore {
 		redis: SharedRedis,
 		bus: RedisBus,
 		private readonly replica: string,
-		private readonly own: LocalSpend,
+		private readonly local: PublishedSpend,
 	) {
 		this.#table = new SharedTable(redis, bus, "spend", TOTAL_TTL_MS, {
 			take: (rows) => {
 				for (const row of rows) this.#take(row);
 			},
-			rows: () => [...[...this.own.all()].map((spent) => this.#rowOf(spent)), ...this.#othersRows()],
+			rows: () => [...[...this.local.all()].map((spent) => this.#rowOf(spent)), ...this.#othersRows()],
 			isOver: (field) => isLongOver(field.split(" ")[1] ?? "", Date.now()),
 		});
 	}
 
-	/** Begins to tell and to hear. Returns how to end it; what was spent last is told then. */
+	/** Begins to publish and to listen. Returns how to end it; what was spent last is published then. */
 	open(): () => void {
 		const close = this.#table.open();
-		const timer = setInterval(() => this.#tell(), TELL_MS);
+		const timer = setInterval(() => this.#publish(), PUBLISH_MS);
 		timer.unref();
 		return () => {
 			clearInterval(timer);
-			this.#tell();
+			this.#publish();
 			close();
 		};
 	}
 
 	add(key: string, period: string, usd: number): void {
-		this.own.add(key, period, usd);
+		this.local.add(key, period, usd);
 		this.#changed.set(nameOf(period, key), { key, period, usd: 0 });
 	}
 
 	spent(key: string, period: string): number {
 		const name = nameOf(period, key);
-		let sum = this.own.spent(key, period);
+		let sum = this.local.spent(key, period);
 		for (const spent of this.#others.values()) sum += spent.get(name) ?? 0;
 		return sum;
 	}
 
-	#tell(): void {
+	#publish(): void {
 		const rows = [...this.#changed.values()].map(({ key, period }) =>
-			this.#rowOf({ key, period, usd: this.own.spent(key, period) }),
+			this.#rowOf({ key, period, usd: this.local.spent(key, period) }),
 		);
 		this.#changed.clear();
 		if (rows.length > 0) void this.#table.put(rows);
@@ -74,7 +72,7 @@ export class SharedSpend implements SpendStore {
 		return rowOf(this.replica, nameOf(period, key), usd);
 	}
 
-	/** What others told, too: one that is gone can't fill a flushed Redis with what it had spent. Days long over are let go. */
+	/** What others published, too: one that is gone can't fill a flushed Redis with what it had spent. Days long over are dropped. */
 	*#othersRows(): Iterable<SharedRow> {
 		for (const [replica, sums] of this.#others) {
 			for (const [name, usd] of sums) {

@@ -10,16 +10,16 @@ const TTL_MS = 400 * 86_400_000;
 const STARTED_DAYS = 7;
 /** How often it is looked whether Redis still has what was published, ms. */
 const LOOK_MS = 1_000;
-/** Rows told, or asked for, at once: some 50 KB, so that a command is over long before its deadline. */
+/** Rows published, or asked for, at once: some 50 KB, so that a command is over long before its deadline. */
 const PAGE = 200;
 
 /** Days in a Redis, a hash each, with a field for each row of each replica. */
 export class SharedUsage implements UsageExchange {
-	/** Rows that Redis has not taken, in their newest form, by day and field. */
-	readonly #untold = new Map<string, Map<string, UsageRow>>();
-	#telling: Promise<void> | undefined;
-	/** Days to be told again, the latest first. */
-	#behind = STARTED_DAYS;
+	/** Rows that Redis has not taken yet, in their newest form, by day and field. */
+	readonly #pending = new Map<string, Map<string, UsageRow>>();
+	#publishing: Promise<void> | undefined;
+	/** Days to be published again, the latest first. */
+	#daysBehind = STARTED_DAYS;
 	#isLooking = false;
 
 	/** @param days what this replica has published so far, the latest first, for a Redis that lost it */
@@ -39,10 +39,10 @@ export class SharedUsage implements UsageExchange {
 
 	publish(rows: readonly UsageRow[]): void {
 		for (const row of rows) {
-			let day = this.#untold.get(row.day);
+			let day = this.#pending.get(row.day);
 			if (!day) {
 				day = new Map();
-				this.#untold.set(row.day, day);
+				this.#pending.set(row.day, day);
 			}
 			day.set(this.#fieldOf(row), row);
 		}
@@ -50,10 +50,10 @@ export class SharedUsage implements UsageExchange {
 	}
 
 	published(): Promise<void> {
-		this.#telling ??= this.#tell().finally(() => {
-			this.#telling = undefined;
+		this.#publishing ??= this.#publishPending().finally(() => {
+			this.#publishing = undefined;
 		});
-		return this.#telling;
+		return this.#publishing;
 	}
 
 	async others(days: readonly string[]): Promise<readonly UsageRow[] | undefined> {
@@ -81,8 +81,8 @@ export class SharedUsage implements UsageExchange {
 	}
 
 	/** Until Redis has all, or takes no more. */
-	async #tell(): Promise<void> {
-		for (const [day, rows] of this.#untold) {
+	async #publishPending(): Promise<void> {
+		for (const [day, rows] of this.#pending) {
 			const key = this.#keyOf(day);
 			while (rows.size > 0) {
 				const page = [...rows.entries().take(PAGE)];
@@ -94,7 +94,7 @@ export class SharedUsage implements UsageExchange {
 				// Published anew meanwhile: that is what is to be taken now.
 				for (const [field, row] of page) if (rows.get(field) === row) rows.delete(field);
 			}
-			this.#untold.delete(day);
+			this.#pending.delete(day);
 		}
 	}
 
@@ -104,22 +104,22 @@ export class SharedUsage implements UsageExchange {
 		this.#isLooking = true;
 		const mark = this.redis.key(`usage:of:${this.replica}`);
 		const isMarked = await this.redis.run((client) => client.set(mark, "1", "PX", TTL_MS, "GET"));
-		if (isMarked === null) this.#behind = Number.POSITIVE_INFINITY;
-		if (isMarked !== undefined) await (this.#behind > 0 ? this.#tellAgain() : this.published());
+		if (isMarked === null) this.#daysBehind = Number.POSITIVE_INFINITY;
+		if (isMarked !== undefined) await (this.#daysBehind > 0 ? this.#publishAgain() : this.published());
 		this.#isLooking = false;
 	}
 
 	/** A day after the other, since all of them may be more than there is memory for. */
-	async #tellAgain(): Promise<void> {
+	async #publishAgain(): Promise<void> {
 		let count = 0;
 		for (const rows of this.days()) {
-			if (++count > this.#behind) break;
+			if (++count > this.#daysBehind) break;
 			this.publish(rows);
 			await this.published();
 			// It takes no more: the next look begins anew.
-			if (this.#untold.size > 0) return;
+			if (this.#pending.size > 0) return;
 		}
-		this.#behind = 0;
+		this.#daysBehind = 0;
 	}
 
 	#fieldOf({ keyId, user, model, provider }: UsageRow): string {

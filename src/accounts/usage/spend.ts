@@ -1,9 +1,9 @@
-/** What keys have spent, on this replica and on the others. */
+/** What keys have spent, on this replica and on the others: by period, USD. */
 import type { UsageRow } from "../../store/ledger-table.ts";
 
 /**
- * The board. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
- * what they last said, at most a second or two ago.
+ * Sums of spending. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
+ * what they last published, at most a second or two ago.
  */
 export interface SpendStore {
 	/** This replica's calls of `key` cost `usd` more. */
@@ -19,14 +19,14 @@ export interface Spent {
 	readonly usd: number;
 }
 
-/** Sums are told in whole billionths of a USD, so that they are compared exactly. */
+/** Sums are published in whole billionths of a USD, so that they are compared exactly. */
 const UNITS_PER_USD = 1e9;
 export const unitsOf = (usd: number): number => Math.round(usd * UNITS_PER_USD);
 export const usdOf = (units: number): number => units / UNITS_PER_USD;
 
 const DAY_MS = 86_400_000;
 /**
- * How long what was spent in a period is kept in Redis after it last grew, ms: longer than a day or a month lasts, in which the last call
+ * How long what was spent in a period stays in Redis after it last grew, ms: longer than a day or a month lasts, in which the last call
  * may have come at its beginning; a budget in total outlives its replicas.
  */
 export const PERIOD_TTL_MS = 40 * DAY_MS;
@@ -38,11 +38,11 @@ export function periodsOf(time: number): { readonly day: string; readonly month:
 	return { day, month: day.slice(0, 7), total: "total" };
 }
 
-/** What replicas tell each other of their usage: rows in the ledger's own form. */
+/** What replicas publish of their usage: rows in the ledger's own form. */
 export interface UsageExchange {
 	/** Publishes rows of this replica in place of those before that have the same day and names. Returns at once. */
 	publish(rows: readonly UsageRow[]): void;
-	/** Resolves when the others can read all that was published, or nobody can be told now. */
+	/** Resolves when the others can read all that was published, or nothing can be published now. */
 	published(): Promise<void>;
 	/** The other replicas' rows of these days; undefined where they can't be asked now. */
 	others(days: readonly string[]): Promise<readonly UsageRow[] | undefined>;
