@@ -60,17 +60,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
 	const generatedAuth = generated && auth;
-	const router: ReloadedRouter = {
-		snapshot,
-		env,
-		generatedAuth: generatedAuth,
-		state,
-		agents,
-		fleet,
-		agentTransport,
-		log,
-		metrics,
-	};
+	const router: ReloadedRouter = { snapshot, env, generatedAuth, state, agents, fleet, agentTransport, log, metrics };
 
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
