@@ -19,7 +19,7 @@ const caller = (rest: Partial<Caller> = {}): Caller => ({
 const used = (input: number, usd: number) => ({ tokens: { input, output: 0 }, usd, isConclusive: true });
 
 /** A call, and what is reserved for it where its limits need that. */
-interface Asked extends Partial<Omit<AdmissionRequest, "cost">>, Partial<CallReserve> {
+interface RequestOptions extends Partial<Omit<AdmissionRequest, "cost">>, Partial<CallReserve> {
 	readonly reserve?: (needs: ReserveNeeds) => CallReserve;
 }
 const asked = ({
@@ -29,7 +29,7 @@ const asked = ({
 	usd = 0,
 	reserve,
 	...rest
-}: Asked): AdmissionRequest => ({
+}: RequestOptions): AdmissionRequest => ({
 	caller: undefined,
 	names: ["fast", "fast"],
 	address: "10.0.0.7",
@@ -48,8 +48,8 @@ function admission(limits: ConstructorParameters<typeof AdmissionControl>[0]["li
 		time: () => clock.now,
 		wall: () => clock.wall,
 	});
-	const enter = (call: Asked) => made.enter(asked(call)) as Admission | undefined;
-	const refusal = (call: Asked): RouterError => {
+	const enter = (call: RequestOptions) => made.enter(asked(call)) as Admission | undefined;
+	const refusal = (call: RequestOptions): RouterError => {
 		try {
 			enter(call);
 		} catch (thrown) {

@@ -80,7 +80,7 @@ test("malformed HTTP is refused and costs nobody else anything", async () => {
 	expect((await post(router.url + CHAT, call)).status).toBe(200);
 });
 
-needing("patience").test(
+needing("waits").test(
 	"trap: a stream that is quiet for longer than the server's idle timeout is not cut (70 s)",
 	async () => {
 		const events = goodStream(1);
@@ -91,7 +91,7 @@ needing("patience").test(
 	200_000,
 );
 
-needing("patience").test(
+needing("waits").test(
 	"trap: a half-sent body is cut off, also on a connection that streamed before (30 s)",
 	async () => {
 		const client = await rawClient(router.url, postBytes(CHAT, JSON.stringify({ ...call, stream: true })));

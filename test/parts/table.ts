@@ -71,7 +71,7 @@ export const PARTS = {
 		how: "put the folder shared beside the clone",
 		problem: () => (existsSync(RECORDINGS) ? undefined : "../shared/wire is not there"),
 	},
-	patience: {
+	waits: {
 		what: "waits of more than half a minute",
 		programs: {},
 		how: "CI=true make test",
@@ -98,7 +98,7 @@ export const PARTS = {
 export type PartName = keyof typeof PARTS;
 
 /** What `make test` uses, in the order of the table. */
-export const OF_TESTS = ["redis", "docker", "compose", "systemd", "chromium", "recordings", "patience"] as const;
+export const OF_TESTS = ["redis", "docker", "compose", "systemd", "chromium", "recordings", "waits"] as const;
 
 /** Why there is no such part on this machine, in a few words; `undefined` where there is one. */
 export function problemOf(name: PartName): string | undefined {
