@@ -48,7 +48,7 @@ export interface VendorRow {
 	/** Put behind an address that names no version. */
 	readonly version: string;
 	/** Cut off the end of an address: people have the one of the vendor's OpenAI half at hand. */
-	readonly drops?: string;
+	readonly strippedSuffix?: string;
 	/** Other names for it in front of a `/`. */
 	readonly aliases: readonly string[];
 	readonly prefixes: readonly Prefix[];
@@ -58,7 +58,7 @@ export interface VendorRow {
 	/** The vendor's id in the list prices of @pydantic/genai-prices; absent where those have no prices of it. */
 	readonly priceId?: string;
 	/** Its answers say what they cost (`usage.cost`, `usage.cost_in_usd_ticks`). */
-	readonly tellsCost?: boolean;
+	readonly reportsCost?: boolean;
 
 	/** The header that holds the key, bare; absent: `authorization: Bearer …`. */
 	readonly keyHeader?: string;
@@ -80,7 +80,7 @@ export interface VendorRow {
 	/** Its comments before the first event say how far the loading of a model is. */
 	readonly reportsLoading?: boolean;
 	/** What its 400 says when it means a bad key. */
-	readonly badKey?: RegExp;
+	readonly badKeyMessage?: RegExp;
 }
 
 /** A table of vendors by type: the type is the name under which the router knows the vendor without any configuration. */
@@ -130,7 +130,7 @@ const rows = {
 		title: "Google Gemini",
 		wire: "gemini",
 		version: "/v1beta",
-		drops: "/openai",
+		strippedSuffix: "/openai",
 		baseUrl: "https://generativelanguage.googleapis.com/v1beta",
 		baseUrlVariable: "GEMINI_BASE_URL",
 		keyVariables: ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
@@ -138,7 +138,7 @@ const rows = {
 		prefixes: [{ pattern: /^(?:gemini|google)/, label: "gemini*" }],
 		priceId: "google",
 		keyHeader: "x-goog-api-key",
-		badKey: /api.key (?:not valid|expired)/i,
+		badKeyMessage: /api.key (?:not valid|expired)/i,
 	},
 	openrouter: {
 		...vendor,
@@ -149,7 +149,7 @@ const rows = {
 		prefixes: [{ pattern: /^openrouter/, label: "openrouter*" }],
 		ownsBareNames: true,
 		priceId: "openrouter",
-		tellsCost: true,
+		reportsCost: true,
 		headers: { "x-title": "router" },
 		// Attribution: which program made the call.
 		forwardedHeaders: ["http-referer", "x-title"],
@@ -164,8 +164,8 @@ const rows = {
 		aliases: ["grok"],
 		prefixes: [{ pattern: /^grok/, label: "grok*" }],
 		priceId: "x-ai",
-		tellsCost: true,
-		badKey: /incorrect api key/i,
+		reportsCost: true,
+		badKeyMessage: /incorrect api key/i,
 	},
 	venice: {
 		...vendor,

@@ -6,7 +6,7 @@ const chunk = (delta: object, rest: object = {}) =>
 	`data: ${JSON.stringify({ id: "a", model: "m", choices: [{ index: 0, delta, finish_reason: null }], ...rest })}\n\n`;
 const bytes = (text: string) => new TextEncoder().encode(text);
 /** Whether a chunk is sent on as it came. */
-const isPlain = (template: DeltaTemplate, chunk: Uint8Array) => template.plain(chunk) === chunk;
+const isPlain = (template: DeltaTemplate, chunk: Uint8Array) => template.passThrough(chunk) === chunk;
 
 function learnt(raw: string): DeltaTemplate {
 	const template = new DeltaTemplate();
@@ -101,14 +101,16 @@ describe("a chunk that tells the tokens so far", () => {
 
 	test("is sent on without them where its client has not asked, and they are known", () => {
 		const template = hiding();
-		expect(text(template.plain(bytes(counting(" two é", 3))))).toBe(chunk({ content: " two é" }));
-		expect([template.output, template.solid]).toEqual([3, 3]);
+		expect(text(template.passThrough(bytes(counting(" two é", 3))))).toBe(chunk({ content: " two é" }));
+		expect([template.output, template.trimmed]).toEqual([3, 3]);
 	});
 
 	test("is sent on without them also where several come at once, with counts of another length", () => {
 		const template = hiding();
 		const several = [counting("a", 9), counting("b", 10), counting("", 1000)].join("");
-		expect(text(template.plain(bytes(several)))).toBe(["a", "b", ""].map((content) => chunk({ content })).join(""));
+		expect(text(template.passThrough(bytes(several)))).toBe(
+			["a", "b", ""].map((content) => chunk({ content })).join(""),
+		);
 		expect(template.output).toBe(1000);
 	});
 
@@ -122,14 +124,14 @@ describe("a chunk that tells the tokens so far", () => {
 		const template = hiding();
 		const both = bytes(counting("a", 2) + chunk({ content: "b" }, { error: {} }));
 		const before = both.slice();
-		expect(template.plain(both)).toBeUndefined();
+		expect(template.passThrough(both)).toBeUndefined();
 		expect(both).toEqual(before);
 		expect(template.output).toBe(0);
 	});
 
 	test.each(["5.5", "-1", "007", "1e3", '"5"', "12345678901"])("is read where a count is %s", (count) => {
 		const raw = counting("x", 1).replace('"completion_tokens":1', `"completion_tokens":${count}`);
-		expect(hiding().plain(bytes(raw))).toBeUndefined();
+		expect(hiding().passThrough(bytes(raw))).toBeUndefined();
 	});
 
 	test.each([
@@ -180,8 +182,8 @@ describe("a chunk that tells the tokens so far", () => {
 		"says how many stand before the white space at its end: %s",
 		(_, said, solid) => {
 			const template = hiding();
-			for (const [content, output] of said) template.plain(bytes(counting(content, output)));
-			expect(template.solid).toBe(solid);
+			for (const [content, output] of said) template.passThrough(bytes(counting(content, output)));
+			expect(template.trimmed).toBe(solid);
 		},
 	);
 });
@@ -190,5 +192,5 @@ test("text that is no UTF-8 is read", () => {
 	const template = learnt(chunk({ content: "one" }));
 	const broken = bytes(chunk({ content: "aXb" }));
 	broken[broken.indexOf(0x58)] = 0xff;
-	expect(template.plain(broken)).toBeUndefined();
+	expect(template.passThrough(broken)).toBeUndefined();
 });

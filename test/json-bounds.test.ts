@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
 import { parseRequest } from "../src/openai/call.ts";
-import { DEEPEST, JsonTooLarge, MOST_PARTS, parseBounded, SHORT } from "../src/openai/json.ts";
+import { JsonTooLarge, MAX_DEPTH, MAX_PARTS, parseBounded, UNCHECKED_LENGTH } from "../src/openai/json.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { clientError } from "./kit/contract.ts";
 import { type FaultUpstream, startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -30,11 +30,11 @@ function refusal(operation: Operation, raw: string): [string, string] | undefine
 	}
 }
 
-const MANY: [string, string] = ["body_too_large", `The body has more than ${MOST_PARTS} fields, objects and lists.`];
-const DEEP: [string, string] = ["invalid_value", `The body is nested more than ${DEEPEST} levels deep.`];
+const MANY: [string, string] = ["body_too_large", `The body has more than ${MAX_PARTS} fields, objects and lists.`];
+const DEEP: [string, string] = ["invalid_value", `The body is nested more than ${MAX_DEPTH} levels deep.`];
 
 describe("a call's body", () => {
-	const rest = MOST_PARTS - IN_START;
+	const rest = MAX_PARTS - IN_START;
 	test.each([
 		["as many fields as may be", chat(fields(rest)), undefined],
 		["a field more", chat(fields(rest + 1)), MANY],
@@ -45,9 +45,9 @@ describe("a call's body", () => {
 		["objects without fields", chat(`"x":[${Array(rest).fill("{}").join(",")}]`), MANY],
 		["a million fields", chat(fields(1_000_000)), MANY],
 		["ten million empty objects", chat(`"x":[${"{},".repeat(9_999_999)}{}]`), MANY],
-		["as many levels as may be", chat(`"x":${deep(DEEPEST)}`), undefined],
-		["a level more", chat(`"x":${deep(DEEPEST + 1)}`), DEEP],
-		["a level more of objects", chat(`"x":${deepObject(DEEPEST + 1)}`), DEEP],
+		["as many levels as may be", chat(`"x":${deep(MAX_DEPTH)}`), undefined],
+		["a level more", chat(`"x":${deep(MAX_DEPTH + 1)}`), DEEP],
+		["a level more of objects", chat(`"x":${deepObject(MAX_DEPTH + 1)}`), DEEP],
 		["millions of levels that are never closed", chat(`"x":${"[".repeat(8_000_000)}`), DEEP],
 		["many colons and brackets in a text", chat(`"x":"${':[{,\\"'.repeat(300_000)}"`), undefined],
 		["millions of numbers in a list", chat(`"x":[${"1,".repeat(2_000_000)}1]`), undefined],
@@ -75,13 +75,13 @@ describe("a call's body", () => {
 
 describe("other JSON", () => {
 	test("is held to the same, from the length on that is worth a look", () => {
-		expect(parseBounded(deep(DEEPEST))).toBeArray();
-		expect(() => parseBounded(deep(DEEPEST + 1))).toThrow(JsonTooLarge);
-		expect(() => parseBounded(`{${fields(MOST_PARTS)}}`, SHORT)).toThrow("has more than");
-		expect(parseBounded(` {${fields(MOST_PARTS - 1)}}`)).toBeObject();
+		expect(parseBounded(deep(MAX_DEPTH))).toBeArray();
+		expect(() => parseBounded(deep(MAX_DEPTH + 1))).toThrow(JsonTooLarge);
+		expect(() => parseBounded(`{${fields(MAX_PARTS)}}`, UNCHECKED_LENGTH)).toThrow("has more than");
+		expect(parseBounded(` {${fields(MAX_PARTS - 1)}}`)).toBeObject();
 		expect(() => parseBounded("{")).toThrow(SyntaxError);
 		// The shortest text with too many parts is looked at.
-		expect(`[${"{},".repeat(MOST_PARTS - 1)}{}]`.length).toBeGreaterThan(SHORT);
+		expect(`[${"{},".repeat(MAX_PARTS - 1)}{}]`.length).toBeGreaterThan(UNCHECKED_LENGTH);
 	});
 });
 
@@ -118,7 +118,7 @@ describe("over HTTP", () => {
 		};
 		expect(await ask(`{"a":${deep(20_000)}}`)).toEqual([400, DEEP[1]]);
 		// A megabyte is the most that agents and admins may send; an agent's model takes less.
-		const many = `{"a":[${"{},".repeat(path.startsWith("/models") ? 0 : MOST_PARTS)}{}]}`;
+		const many = `{"a":[${"{},".repeat(path.startsWith("/models") ? 0 : MAX_PARTS)}{}]}`;
 		if (!path.startsWith("/models")) expect(await ask(many)).toEqual([413, MANY[1]]);
 	});
 });
@@ -140,7 +140,7 @@ describe("an upstream's answer", () => {
 	test.each(["box/m", "claude-x", "gemini-x"])(
 		"%s: of too many fields or levels is no answer, and is not parsed",
 		async (model) => {
-			for (const odd of [`{${fields(MOST_PARTS + 1)}}`, `{"a":[${"{},".repeat(MOST_PARTS)}{}]}`]) {
+			for (const odd of [`{${fields(MAX_PARTS + 1)}}`, `{"a":[${"{},".repeat(MAX_PARTS)}{}]}`]) {
 				upstream.run(answers("200 OK", odd));
 				const answer = await pipeline({ config: { providers: providers() } }).send({ model, ...call });
 				expect([answer.status, clientError(await answer.text()).message]).toEqual([

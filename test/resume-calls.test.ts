@@ -101,7 +101,7 @@ test("the rest counts what was told before as answer, and the totals stay", () =
 	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
 	const decoder = resumedDecoder(new ChunkDecoder(upstream, followUp.call), toldBy(before), followUp);
 	sentFor(decoder, told("two", textEvent("three")));
-	const { usage } = JSON.parse(decoder.rest?.().usage ?? "{}");
+	const { usage } = JSON.parse(decoder.flush?.().usage ?? "{}");
 	expect(usage).toMatchObject({ prompt_tokens: 4, completion_tokens: 4, total_tokens: 8, estimated: true });
 });
 

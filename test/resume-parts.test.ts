@@ -176,7 +176,7 @@ describe("asked again, an answer goes on wherever it was cut", () => {
 		const decoder = resumedDecoder(inner, toldBy(before), { call, mode: "replay", trimmed: "", spent: NOTHING_SPENT });
 		const splitter = new SseSplitter();
 		const outs = splitter.push(Buffer.from(again)).map((each) => decoder.push(each));
-		const keeps = [...outs, decoder.rest!()].flatMap((out) => out.keeps ?? []);
+		const keeps = [...outs, decoder.flush!()].flatMap((out) => out.thinking ?? []);
 		expect(keeps.map((keep) => keep.id)).toEqual(["call_1"]);
 		expect(JSON.stringify(keeps)).toContain("signed");
 	});
@@ -251,7 +251,7 @@ describe("recorded answers, cut behind every event", () => {
 describe("answers of Claude and Gemini, whose events make several chunks, and whose end brings more", () => {
 	const read = (decoder: StreamDecoder, text: string) => {
 		const { sent, failure } = sentFor(decoder, text);
-		const last = failure === undefined ? decoder.rest?.() : undefined;
+		const last = failure === undefined ? decoder.flush?.() : undefined;
 		return { sent: [...sent, last?.bytes ?? ""].join(""), failure: failure ?? last?.failure?.message };
 	};
 	const vendors = [

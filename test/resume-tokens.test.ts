@@ -224,7 +224,7 @@ describe("what was told is counted", () => {
 	});
 
 	test("as its upstream counts it, and only what came behind is estimated", () => {
-		const counted = resumeSpend(told("a", "b"), { input: 7, output: 20, solid: 19 }, undefined);
+		const counted = resumeSpend(told("a", "b"), { input: 7, output: 20, trimmed: 19 }, undefined);
 		expect(counted).toMatchObject({ prompt: 7, tokens: 19, total: 20, isEstimated: false });
 		expect(resumeSpend(told("a", "b", "c"), undefined, counted)).toMatchObject({
 			prompt: 7,
@@ -234,8 +234,8 @@ describe("what was told is counted", () => {
 	});
 
 	test("as before, where nothing came since", () => {
-		const before = resumeSpend(told("a", "b"), { input: 7, output: 20, solid: 20 }, undefined);
+		const before = resumeSpend(told("a", "b"), { input: 7, output: 20, trimmed: 20 }, undefined);
 		expect(resumeSpend(told("a", "b"), undefined, before)).toMatchObject({ tokens: 20, isEstimated: false });
-		expect(resumeSpend(told("a", "b"), { input: 7, output: 1, solid: 1 }, before)).toMatchObject({ tokens: 20 });
+		expect(resumeSpend(told("a", "b"), { input: 7, output: 1, trimmed: 1 }, before)).toMatchObject({ tokens: 20 });
 	});
 });

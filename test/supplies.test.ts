@@ -56,8 +56,8 @@ const nowhere: MediaAccess = {
 test("what one key's answer brought, no other key gets, nor another upstream", async () => {
 	const supplies = requestInputsFor(nowhere);
 	const claude = supplies("anthropic");
-	claude.keep(call("ann"), [{ id: "toolu_1", value: "thought" }]);
-	const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).kept("toolu_1");
+	claude.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
+	const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).thinking("toolu_1");
 	expect(await kept(claude, "ann")).toBe("thought");
 	expect(await kept(claude, "bob")).toBeUndefined();
 	expect(await kept(claude)).toBeUndefined();

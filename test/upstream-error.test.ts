@@ -7,7 +7,10 @@ import { failureKindOf, masked, readError, readErrorObject, retryAfter } from ".
 import { VENDORS } from "../src/vendors.ts";
 
 /** What a vendor's 400 says when it means a bad key. */
-const BAD_KEY: Record<string, RegExp | undefined> = { xAI: VENDORS.xai.badKey, Gemini: VENDORS.gemini.badKey };
+const BAD_KEY: Record<string, RegExp | undefined> = {
+	xAI: VENDORS.xai.badKeyMessage,
+	Gemini: VENDORS.gemini.badKeyMessage,
+};
 
 /** The kind and the words of a whole answer; `vendor, what` says whose. */
 function read(name: string, status: number, body: unknown) {
@@ -272,7 +275,7 @@ describe("the table of failure kinds", () => {
 
 	test.each(WANTED)("%s is a %i", (kind, status, elsewhere, breaker) => {
 		const rule = FAILURES[kind];
-		expect([rule.elsewhere, rule.breaker]).toEqual([elsewhere, breaker]);
+		expect([rule.elsewhere, rule.countsForBreaker]).toEqual([elsewhere, breaker]);
 		expect(errorOf(failure(kind), target()).status).toBe(status);
 		expect(ERRORS[rule.code]).toBeDefined();
 	});

@@ -1,9 +1,9 @@
 /** What upstreams count and price is checked where it is read: whatever they send, counts are whole, within bounds, and honest. */
 import { describe, expect, test } from "bun:test";
-import { costOf, isPlainUsage, MOST_TOKENS, readUsage, tokensOf } from "../src/openai/usage.ts";
+import { costOf, isPlainUsage, MAX_TOKENS, readUsage, tokensOf } from "../src/openai/usage.ts";
 import { withCounts } from "../src/openai/usage-edits.ts";
-import { usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
-import { usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
+import { messageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
+import { generatedTokens as geminiTokens } from "../src/providers/gemini/response.ts";
 
 /** No counts, as JSON has them: `1e400` is read as Infinity, and the last as no number that a double holds. */
 const ODD = JSON.parse(
@@ -80,7 +80,7 @@ describe("a count that is none", () => {
 	});
 
 	test("whatever comes, each count is a whole number that the ledger can keep", () => {
-		const values = [...ODD, 0, 1, 5.5, "12", "7.5", MOST_TOKENS, -0];
+		const values = [...ODD, 0, 1, 5.5, "12", "7.5", MAX_TOKENS, -0];
 		let state = 1;
 		const pick = () => {
 			state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -104,7 +104,7 @@ describe("a count that is none", () => {
 					!Number.isSafeInteger(count) ||
 					Object.is(count, -0) ||
 					count < 0 ||
-					count > MOST_TOKENS
+					count > MAX_TOKENS
 				)
 					throw new Error(JSON.stringify(usage));
 			}

@@ -2,10 +2,10 @@
 import { expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
-import { answerOf as claudeAnswer, usageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
+import { messageAnswer as claudeAnswer, messageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
 import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
 import { chatUsage } from "../src/providers/chat-answer.ts";
-import { answerOf as geminiAnswer, usageTokens as geminiTokens } from "../src/providers/gemini/response.ts";
+import { generatedAnswer as geminiAnswer, generatedTokens as geminiTokens } from "../src/providers/gemini/response.ts";
 import { GenerateDecoder } from "../src/providers/gemini/stream.ts";
 import type { StoredThinking, StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
@@ -74,7 +74,7 @@ function decoded(decoder: StreamDecoder, sse: string, rng: Random): { text: stri
 			const out = decoder.push(event);
 			expect(out.failure).toBeUndefined();
 			text += out.bytes ?? event.raw;
-			keeps.push(...(out.keeps ?? []));
+			keeps.push(...(out.thinking ?? []));
 		}
 	};
 	for (let at = 0; at < bytes.length; ) {
@@ -84,9 +84,9 @@ function decoded(decoder: StreamDecoder, sse: string, rng: Random): { text: stri
 	}
 	take(splitter.end());
 	expect(decoder.end()).toBeUndefined();
-	const rest = decoder.rest?.() ?? {};
+	const rest = decoder.flush?.() ?? {};
 	const usage = rest.usage === undefined ? "" : sseData(rest.usage);
-	return { text: `${text}${rest.bytes ?? ""}${usage}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.keeps ?? [])] };
+	return { text: `${text}${rest.bytes ?? ""}${usage}data: [DONE]\n\n`, keeps: [...keeps, ...(rest.thinking ?? [])] };
 }
 
 /** Null and an empty text say the same; the JSON of arguments may be spaced. */
@@ -177,7 +177,7 @@ test("Anthropic's stream, added up, is the whole answer", () => {
 		if ("kind" in whole) throw new Error(whole.message);
 		const { text, keeps } = decoded(new MessageDecoder(upstream("anthropic"), call), sse, rng);
 		expectSame(whole.body, text);
-		expect(keeps).toEqual([...(whole.keeps ?? [])]);
+		expect(keeps).toEqual([...(whole.thinking ?? [])]);
 	}
 });
 
@@ -271,7 +271,7 @@ test("Gemini's stream, added up, is the whole answer", () => {
 		if ("kind" in whole) throw new Error(whole.message);
 		const { text, keeps } = decoded(new GenerateDecoder(upstream("gemini"), call), sse, rng);
 		expectSame(whole.body, text);
-		expect(keeps).toEqual([...(whole.keeps ?? [])]);
+		expect(keeps).toEqual([...(whole.thinking ?? [])]);
 	}
 });
 
@@ -333,6 +333,6 @@ test("answers of any shape are answers or failures of the vendor, never a fault 
 			const { bytes } = gemini.push({ raw: `data: ${data}\n\n`, data });
 			for (const line of bytes?.split("\n\n").filter(Boolean) ?? []) expect(JSON.parse(line.slice(6))).toBeObject();
 		}
-		for (const decoder of [claude, gemini]) if (!decoder.end()) expect(decoder.rest?.() ?? {}).toBeObject();
+		for (const decoder of [claude, gemini]) if (!decoder.end()) expect(decoder.flush?.() ?? {}).toBeObject();
 	}
 });

@@ -13,7 +13,7 @@ import { FEATURES } from "./kit/features.ts";
 import { page } from "./kit/pages.ts";
 import { configOf } from "./kit/pipeline.ts";
 
-const GOT = { media: () => ({ type: "image/webp", data: "ZmV0Y2hlZA==" }), kept: () => undefined };
+const GOT = { media: () => ({ type: "image/webp", data: "ZmV0Y2hlZA==" }), thinking: () => undefined };
 
 const encoders = {
 	anthropic: (body: ReturnType<typeof parseRequest>["body"], model = "claude-opus-4-7") =>

@@ -35,7 +35,7 @@ function router() {
 	const supplies = requestInputsFor(world);
 	const made = pipeline({
 		env: vendorsAt(replay.origin),
-		change: (provider) => (provider.supplies ? { ...provider, supplies: supplies(provider.name) } : provider),
+		change: (provider) => (provider.inputStore ? { ...provider, inputStore: supplies(provider.name) } : provider),
 	});
 	return { ...made, fetched };
 }

@@ -141,7 +141,7 @@ describe("a provider whose prices nobody knows", () => {
 	});
 
 	test("is not said where its answers tell what they cost", () => {
-		const table = { ...unpriced, acme: { ...UNPRICED, tellsCost: true } };
+		const table = { ...unpriced, acme: { ...UNPRICED, reportsCost: true } };
 		expect(checked(env, table)).not.toContain(said);
 	});
 

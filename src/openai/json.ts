@@ -26,10 +26,10 @@ export interface Edit {
  * fields, and more for millions of levels, while nobody else is served. 100,000 are 14,000 messages of several parts each; what
  * upstreams are written in reads 200 to 1,000 levels.
  */
-export const MOST_PARTS = 100_000;
-export const DEEPEST = 1_000;
+export const MAX_PARTS = 100_000;
+export const MAX_DEPTH = 1_000;
 /** Length of a text that can't hold so many parts that a parse would be felt, UTF-16 units: an object takes three with its comma. */
-export const SHORT = 3 * MOST_PARTS;
+export const UNCHECKED_LENGTH = 3 * MAX_PARTS;
 
 /** More than the bounds. The message is a predicate for what the text is. */
 export class JsonTooLarge extends Error {
@@ -192,7 +192,7 @@ function valueEnd(text: string, at: number, tally?: Tally): number {
 		if (code === COLON) parts++;
 		else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
 			parts++;
-			if (++depth > DEEPEST && tally) throw new JsonTooLarge("depth", `is nested more than ${DEEPEST} levels deep`);
+			if (++depth > MAX_DEPTH && tally) throw new JsonTooLarge("depth", `is nested more than ${MAX_DEPTH} levels deep`);
 		} else if ((code === CLOSE_BRACE || code === CLOSE_BRACKET) && --depth === 0) {
 			at++;
 			break;
@@ -205,8 +205,8 @@ function valueEnd(text: string, at: number, tally?: Tally): number {
 
 function count(tally: Tally, parts: number): void {
 	tally.parts += parts;
-	if (tally.parts > MOST_PARTS) {
-		throw new JsonTooLarge("parts", `has more than ${MOST_PARTS} fields, objects and lists`);
+	if (tally.parts > MAX_PARTS) {
+		throw new JsonTooLarge("parts", `has more than ${MAX_PARTS} fields, objects and lists`);
 	}
 }
 
@@ -214,7 +214,7 @@ function count(tally: Tally, parts: number): void {
  * `JSON.parse` within the bounds. Throws JsonTooLarge past them, SyntaxError as it does.
  * @param from length from which on it is worth a look; a shorter text is only parsed
  */
-export function parseBounded(text: string, from = DEEPEST): unknown {
+export function parseBounded(text: string, from = MAX_DEPTH): unknown {
 	if (text.length > from) valueEnd(text, skipSpace(text, 0), { parts: 0 });
 	return JSON.parse(text);
 }

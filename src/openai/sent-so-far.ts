@@ -28,7 +28,7 @@ export interface SentSoFar {
 	readonly characters: number;
 	readonly bytes: number;
 	/** Chunks, the one that it shares with other text included, that the white space at the end of `content` came in: about its tokens. */
-	readonly spaces: number;
+	readonly trailingSpaces: number;
 	/** What was sent holds something that can't be compared or continued: audio, several choices; named for a person. */
 	readonly obstacle?: string | undefined;
 	/** The finish reason has been sent: nothing may follow but usage. */
@@ -42,7 +42,7 @@ const FOLD_AT = 64 * 1024;
 const PLAIN = new Set(["role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls"]);
 const EXTRA = new Set(["reasoning_details", "extra_content", "annotations", "provider_specific_fields", "token_ids"]);
 
-interface Mutable {
+interface SentDraft {
 	head: Record<string, unknown>;
 	content: string;
 	reasoning: string;
@@ -52,7 +52,7 @@ interface Mutable {
 	deltas: number;
 	characters: number;
 	bytes: number;
-	spaces: number;
+	trailingSpaces: number;
 	obstacle?: string;
 	isFinished: boolean;
 }
@@ -62,7 +62,7 @@ export class SentRecord {
 	#pieces: (Uint8Array | string)[] = [];
 	#size = 0;
 	readonly #splitter = new SseSplitter();
-	readonly #told: Mutable = {
+	readonly #told: SentDraft = {
 		head: {},
 		content: "",
 		reasoning: "",
@@ -72,7 +72,7 @@ export class SentRecord {
 		deltas: 0,
 		characters: 0,
 		bytes: 0,
-		spaces: 0,
+		trailingSpaces: 0,
 		isFinished: false,
 	};
 
@@ -95,7 +95,7 @@ export class SentRecord {
 		this.#size = 0;
 		for (const piece of pieces) {
 			const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
-			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) take(this.#told, data);
+			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) readChunk(this.#told, data);
 		}
 	}
 }
@@ -110,7 +110,7 @@ interface Chunk {
 	}[];
 }
 
-function take(told: Mutable, data: string): void {
+function readChunk(told: SentDraft, data: string): void {
 	let chunk: Chunk & Record<string, unknown>;
 	try {
 		chunk = JSON.parse(data);
@@ -130,29 +130,29 @@ function take(told: Mutable, data: string): void {
 			told.bytes += Buffer.byteLength(choice.text);
 			if (choice.text !== "") told.deltas++;
 		}
-		takeDelta(told, choice.delta ?? {});
+		readDelta(told, choice.delta ?? {});
 	}
 }
 
-function takeDelta(told: Mutable, delta: Record<string, unknown>): void {
+function readDelta(told: SentDraft, delta: Record<string, unknown>): void {
 	const before = told.characters;
 	const content = text(delta["content"]);
 	told.content += content;
-	say(told, content);
-	if (content !== "") told.spaces = spacesAfter(content, told.spaces);
+	addText(told, content);
+	if (content !== "") told.trailingSpaces = spacesAfter(content, told.trailingSpaces);
 	const reasoning = text(delta["reasoning_content"]) || text(delta["reasoning"]);
 	told.reasoning += reasoning;
-	say(told, reasoning);
+	addText(told, reasoning);
 	told.refusal += text(delta["refusal"]);
-	say(told, text(delta["refusal"]));
+	addText(told, text(delta["refusal"]));
 	const calls = delta["tool_calls"];
-	if (Array.isArray(calls)) for (const call of calls) takeToolCall(told, call);
+	if (Array.isArray(calls)) for (const call of calls) readToolCall(told, call);
 	const strange = Object.keys(delta).find((key) => !PLAIN.has(key) && !EXTRA.has(key) && delta[key]);
 	if (strange !== undefined) told.obstacle = `it holds "${strange}"`;
 	if (told.characters > before) told.deltas++;
 }
 
-function takeToolCall(told: Mutable, call: unknown): void {
+function readToolCall(told: SentDraft, call: unknown): void {
 	const { index = 0, id, function: called } = call as ToolCallDelta;
 	if (index > told.toolCalls.length) {
 		told.obstacle = "its tool calls are out of order";
@@ -163,10 +163,10 @@ function takeToolCall(told: Mutable, call: unknown): void {
 	its.id ??= id;
 	its.name += text(called?.name);
 	its.arguments += text(called?.arguments);
-	say(told, text(called?.name) + text(called?.arguments));
+	addText(told, text(called?.name) + text(called?.arguments));
 }
 
-function say(told: Mutable, text: string): void {
+function addText(told: SentDraft, text: string): void {
 	told.characters += text.length;
 	told.bytes += Buffer.byteLength(text);
 }

@@ -1,6 +1,6 @@
 /** The `usage` of an answer, or of a chunk of one, edited in its JSON text: counts put right, what the call cost told or taken out. */
 import { type Edit, type Field, fieldNamed, fieldsOf, splice } from "./json.ts";
-import { isCount, MOST_TOKENS, MOST_USD, numberIn, objectIn, type Tokens, type Usage } from "./usage.ts";
+import { isCount, MAX_TOKENS, MAX_USD, numberIn, objectIn, type Tokens, type Usage } from "./usage.ts";
 
 /** What vendors call the price of a call. */
 const COSTS = ["cost", "cost_in_usd_ticks"];
@@ -9,7 +9,7 @@ const COSTS = ["cost", "cost_in_usd_ticks"];
 export const MAY_TELL_COST = /"cost|\\u/;
 
 /** Where a `usage` stands in a text. */
-interface UsagePlace {
+interface UsageSpan {
 	readonly start: number;
 	readonly end: number;
 	/** Undefined where it is no object. */
@@ -19,7 +19,7 @@ interface UsagePlace {
 /** The answer, telling no cost: one that is given a second time costs nothing. */
 export function withoutCost(answer: string): string {
 	const edits: Edit[] = [];
-	for (const { key, start, end } of placeOf(answer)?.fields ?? []) {
+	for (const { key, start, end } of usageSpan(answer)?.fields ?? []) {
 		if (COSTS.includes(key)) edits.push({ start, end, insert: "0" });
 	}
 	return edits.length === 0 ? answer : splice(answer, edits);
@@ -27,7 +27,7 @@ export function withoutCost(answer: string): string {
 
 /** The answer with `usage.cost` in it, as OpenRouter tells it; as it was where there is no usage, or a cost already. */
 export function withCost(answer: string, usd: number): string {
-	const place = placeOf(answer);
+	const place = usageSpan(answer);
 	if (!place?.fields) return answer;
 	for (const { key } of place.fields) if (key === "cost") return answer;
 	// No exponent: some parsers of money take none.
@@ -38,26 +38,26 @@ export function withCost(answer: string, usd: number): string {
 
 /** The answer with a usage of these counts, where it has none: its stream's client had not asked for it. */
 export function withUsage(answer: string, tokens: Tokens | undefined, isEstimated: boolean): string {
-	if (!tokens || placeOf(answer)) return answer;
+	if (!tokens || usageSpan(answer)) return answer;
 	return withShownUsage(answer, shownUsage({}, tokens, isEstimated), undefined);
 }
 
 /** The answer, or a chunk of one, with the counts of its `usage` put right; it may have none. JSON text of an object. */
 export function withCounts(answer: string, tokens: Tokens, isEstimated: boolean): string {
-	const place = placeOf(answer);
+	const place = usageSpan(answer);
 	const before = place && objectIn(JSON.parse(answer.slice(place.start, place.end)));
 	return withShownUsage(answer, shownUsage(before ?? {}, tokens, isEstimated), place);
 }
 
 /** The edit that puts this count into `usage.completion_tokens`; undefined where it has no such field. */
 export function completionEdit(text: string, completion: number): Edit | undefined {
-	const field = fieldNamed(placeOf(text)?.fields ?? [], "completion_tokens");
+	const field = fieldNamed(usageSpan(text)?.fields ?? [], "completion_tokens");
 	return field && { start: field.start, end: field.end, insert: String(completion) };
 }
 
 /** Where its `usage` stands; undefined where it has none. */
-function placeOf(json: string): UsagePlace | undefined {
-	const atEnd = placeAtEnd(json);
+function usageSpan(json: string): UsageSpan | undefined {
+	const atEnd = usageSpanAtEnd(json);
 	if (atEnd) return atEnd;
 	const field = fieldNamed(fieldsOf(json), "usage");
 	if (!field) return undefined;
@@ -66,7 +66,7 @@ function placeOf(json: string): UsagePlace | undefined {
 }
 
 /** The same where only plain fields come behind it, as most upstreams have it: no walk over the whole answer. Undefined where that is not so. */
-function placeAtEnd(json: string): UsagePlace | undefined {
+function usageSpanAtEnd(json: string): UsageSpan | undefined {
 	const key = json.lastIndexOf('"usage":{');
 	// Behind a backslash it would be the end of some text.
 	if (key < 1 || (json[key - 1] !== "," && json[key - 1] !== "{")) return undefined;
@@ -79,7 +79,7 @@ function placeAtEnd(json: string): UsagePlace | undefined {
 /** Some fields, and the one brace that ends an answer: what stands before them is the answer's own. */
 const PLAIN_END = /^(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/;
 
-function withShownUsage(answer: string, usage: object, place: UsagePlace | undefined): string {
+function withShownUsage(answer: string, usage: object, place: UsageSpan | undefined): string {
 	const json = JSON.stringify(usage);
 	if (place) return splice(answer, [{ start: place.start, end: place.end, insert: json }]);
 	const end = answer.lastIndexOf("}");
@@ -101,7 +101,7 @@ export function shownUsage(upstreams: Usage, tokens: Tokens, isEstimated: boolea
 	} = upstreams;
 	const others: Record<string, unknown> = { ...rest };
 	for (const name of COUNTS) {
-		const count = numberIn(others[name], MOST_TOKENS);
+		const count = numberIn(others[name], MAX_TOKENS);
 		if (count === undefined) delete others[name];
 		else others[name] = Math.ceil(count);
 	}
@@ -109,7 +109,7 @@ export function shownUsage(upstreams: Usage, tokens: Tokens, isEstimated: boolea
 		count === undefined ? objectIn(details) && whole(details) : { ...whole(details), [name]: count };
 	const inputDetails = parts(read, "cached_tokens", cached);
 	const outputDetails = parts(written, "reasoning_tokens", reasoning);
-	const usd = numberIn(cost, MOST_USD);
+	const usd = numberIn(cost, MAX_USD);
 	const ticks = numberIn(cost_in_usd_ticks, Number.MAX_SAFE_INTEGER);
 	return {
 		...others,

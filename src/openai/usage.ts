@@ -1,9 +1,9 @@
 /** What an answer's `usage` says: token counts and cost, read from what upstreams send. Pure. */
 
 /** More tokens than any call has: what is above is no count. Sums over nine billion calls at this bound fit SQLite's integers. */
-export const MOST_TOKENS = 1_000_000_000;
+export const MAX_TOKENS = 1_000_000_000;
 /** More USD than any call costs. */
-export const MOST_USD = 10_000;
+export const MAX_USD = 10_000;
 
 /**
  * The parts of `usage` the router reads (CompletionUsage, spec v2.3.0; the others as their vendors document them). Nothing here is
@@ -62,7 +62,7 @@ export interface Tokens {
 }
 
 /** Counts as an upstream sent them, whatever they are. Null and undefined: it said nothing of them. */
-export type Sent = { readonly [kind in Exclude<keyof Tokens, "uncounted">]?: unknown };
+export type SentCounts = { readonly [kind in Exclude<keyof Tokens, "uncounted">]?: unknown };
 
 const NUMERIC = /^\d{1,20}(?:\.\d{1,20})?(?:e[+-]?\d{1,3})?$/i;
 
@@ -78,7 +78,7 @@ export function sumOf(...counts: readonly unknown[]): number | undefined {
 	let sum: number | undefined;
 	for (const value of counts) {
 		if (value === null || value === undefined) continue;
-		const count = numberIn(value, MOST_TOKENS);
+		const count = numberIn(value, MAX_TOKENS);
 		if (count === undefined) return undefined;
 		sum = (sum ?? 0) + count;
 	}
@@ -96,9 +96,9 @@ export function objectIn(value: unknown): Readonly<Record<string, unknown>> | un
  * What an upstream counted, checked: each count is whole and within bounds, or said to be uncounted. A part is never larger than what it
  * is a part of. No call is without a prompt, so a prompt of 0 tokens has not been counted.
  */
-export function checkedTokens(sent: Sent): Tokens {
-	const input = numberIn(sent.input, MOST_TOKENS);
-	const output = numberIn(sent.output, MOST_TOKENS);
+export function checkedTokens(sent: SentCounts): Tokens {
+	const input = numberIn(sent.input, MAX_TOKENS);
+	const output = numberIn(sent.output, MAX_TOKENS);
 	const tokens: Tokens = { input: Math.ceil(input ?? 0), output: Math.ceil(output ?? 0) };
 	let isInputSure = input !== undefined && input > 0 && Number.isInteger(input);
 	let isOutputSure = output !== undefined && Number.isInteger(output) && (output > 0 || isInputSure);
@@ -113,7 +113,7 @@ const OUTPUT_KINDS = ["reasoning", "outputImage", "outputAudio"] as const;
 
 /** Whether it is a count: what is none is left out, so that it costs what the plain token does. */
 function setPart(tokens: Tokens, kind: (typeof INPUT_KINDS)[number] | (typeof OUTPUT_KINDS)[number], value: unknown) {
-	const count = numberIn(value, MOST_TOKENS);
+	const count = numberIn(value, MAX_TOKENS);
 	if (count === undefined || !Number.isInteger(count)) return false;
 	const all = (OUTPUT_KINDS as readonly string[]).includes(kind) ? tokens.output : tokens.input;
 	// Of what was not counted nobody knows the whole.
@@ -136,7 +136,7 @@ export interface UsageReading {
 	readonly isPlain?: boolean;
 }
 
-const NOTHING: UsageReading = {};
+const NO_USAGE: UsageReading = {};
 
 /**
  * All that a `usage` says.
@@ -144,7 +144,7 @@ const NOTHING: UsageReading = {};
  */
 export function readUsage(sent: unknown, sentTimings?: unknown): UsageReading {
 	const usage: Usage | undefined = objectIn(sent);
-	if (!usage) return sentTimings === undefined ? NOTHING : { tokens: tokensOf(sent, sentTimings) };
+	if (!usage) return sentTimings === undefined ? NO_USAGE : { tokens: tokensOf(sent, sentTimings) };
 	const completion = completionWithReasoning(usage);
 	return {
 		tokens: tokensOf(sent, sentTimings),
@@ -187,7 +187,7 @@ function inputOf(usage: Usage, timings: Timings | undefined): number | undefined
 	const { input_tokens_details, cache_read_input_tokens, cache_creation_input_tokens } = usage;
 	const caches = input_tokens_details ? [] : [cache_read_input_tokens, cache_creation_input_tokens];
 	return (
-		numberIn(usage.prompt_tokens, MOST_TOKENS) ??
+		numberIn(usage.prompt_tokens, MAX_TOKENS) ??
 		(usage.input_tokens === undefined ? undefined : sumOf(usage.input_tokens, ...caches)) ??
 		sumOf(usage.prompt_cache_hit_tokens, usage.prompt_cache_miss_tokens) ??
 		sumOf(timings?.prompt_n, timings?.cache_n)
@@ -196,11 +196,11 @@ function inputOf(usage: Usage, timings: Timings | undefined): number | undefined
 
 function outputOf(usage: Usage, timings: Timings | undefined, input: number | undefined): number | undefined {
 	const counted =
-		numberIn(usage.completion_tokens, MOST_TOKENS) ??
-		numberIn(usage.output_tokens, MOST_TOKENS) ??
-		numberIn(timings?.predicted_n, MOST_TOKENS);
+		numberIn(usage.completion_tokens, MAX_TOKENS) ??
+		numberIn(usage.output_tokens, MAX_TOKENS) ??
+		numberIn(timings?.predicted_n, MAX_TOKENS);
 	if (counted !== undefined) return counted;
-	const total = numberIn(usage.total_tokens, MOST_TOKENS);
+	const total = numberIn(usage.total_tokens, MAX_TOKENS);
 	return total !== undefined && input !== undefined && total >= input ? total - input : undefined;
 }
 
@@ -208,9 +208,9 @@ function outputOf(usage: Usage, timings: Timings | undefined, input: number | un
 export function costOf(sentUsage: unknown): number | undefined {
 	const usage: Usage | undefined = objectIn(sentUsage);
 	if (!usage) return undefined;
-	const cost = numberIn(usage.cost, MOST_USD);
+	const cost = numberIn(usage.cost, MAX_USD);
 	if (cost !== undefined) return cost;
-	const ticks = numberIn(usage.cost_in_usd_ticks, MOST_USD * 1e10);
+	const ticks = numberIn(usage.cost_in_usd_ticks, MAX_USD * 1e10);
 	return ticks === undefined ? undefined : ticks / 1e10;
 }
 
@@ -219,7 +219,7 @@ export function costOf(sentUsage: unknown): number | undefined {
  * completion 2, reasoning 198, total 413); the total tells, so a vendor that mends its count is not counted twice.
  */
 function completionWithReasoning(usage: Usage): number | undefined {
-	const count = (value: unknown) => numberIn(value, MOST_TOKENS) ?? 0;
+	const count = (value: unknown) => numberIn(value, MAX_TOKENS) ?? 0;
 	const reasoning = count(objectIn(usage.completion_tokens_details)?.["reasoning_tokens"]);
 	if (reasoning === 0) return undefined;
 	const output = count(usage.completion_tokens);
@@ -242,10 +242,10 @@ function isPlain(usage: Usage, completion: unknown): boolean {
 	return (
 		isCount(usage.prompt_tokens) &&
 		(completion === undefined || isCount(completion)) &&
-		isCount(usage.total_tokens, 2 * MOST_TOKENS) &&
+		isCount(usage.total_tokens, 2 * MAX_TOKENS) &&
 		areCounts(usage.prompt_tokens_details) &&
 		areCounts(usage.completion_tokens_details) &&
-		(cost === undefined || cost === null || (typeof cost === "number" && cost >= 0 && cost <= MOST_USD)) &&
+		(cost === undefined || cost === null || (typeof cost === "number" && cost >= 0 && cost <= MAX_USD)) &&
 		(ticks === undefined ||
 			ticks === null ||
 			(typeof ticks === "number" && ticks >= 0 && ticks <= Number.MAX_SAFE_INTEGER))
@@ -253,7 +253,7 @@ function isPlain(usage: Usage, completion: unknown): boolean {
 }
 
 /** Whether it is a count as clients expect one. */
-export function isCount(value: unknown, most = MOST_TOKENS): boolean {
+export function isCount(value: unknown, most = MAX_TOKENS): boolean {
 	return typeof value === "number" && value >= 0 && value <= most && Number.isInteger(value);
 }
 

@@ -8,15 +8,15 @@ import type { Provider, RequestInputStore, Transport } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 
 /** The provider, and the same with each of its further keys. */
-export function providerOf(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
+export function providerOf(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {
 	const { otherKeys = [], ...own } = upstream;
-	const first = accountOf(own, transport, supplies);
+	const first = accountOf(own, transport, inputStore);
 	if (otherKeys.length === 0) return first;
-	return { ...first, otherAccounts: otherKeys.map((key) => accountOf({ ...own, ...key }, transport, supplies)) };
+	return { ...first, otherAccounts: otherKeys.map((key) => accountOf({ ...own, ...key }, transport, inputStore)) };
 }
 
-function accountOf(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
-	return WIRES[upstream.row.wire](upstream, transport, supplies);
+function accountOf(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {
+	return WIRES[upstream.row.wire](upstream, transport, inputStore);
 }
 
 /** Who speaks each wire. */

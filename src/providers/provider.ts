@@ -21,9 +21,9 @@ export interface UpstreamRequest {
 /** How a call is put, besides by what it says itself. */
 export interface EncodeOptions {
 	/** Its answer may have to go on elsewhere: how many tokens there were is asked for with each chunk, where the upstream can say it. */
-	readonly counts?: boolean | undefined;
+	readonly countsChunks?: boolean | undefined;
 	/** Additions that the target refuses. */
-	readonly without?: ReadonlySet<Addition> | undefined;
+	readonly omit?: ReadonlySet<Addition> | undefined;
 }
 
 /** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
@@ -90,7 +90,7 @@ export interface RequestInputs {
 	/** There for every `media` that was needed: one that can't be got refuses the call. */
 	media(url: string): Media | undefined;
 	/** Undefined where nothing was kept, or no longer is. */
-	kept(id: string): string | undefined;
+	thinking(id: string): string | undefined;
 }
 
 /** Something of an answer that must come back with the conversation, though its client may drop what it does not know. */
@@ -104,17 +104,17 @@ export interface StoredThinking {
 export interface RequestInputStore {
 	/** Throws RouterError `invalid_value` naming the field whose address gives nothing that can be sent. */
 	get(call: Call, needs: readonly MediaNeed[], signal: AbortSignal): Promise<RequestInputs>;
-	keep(call: Call, keeps: readonly StoredThinking[]): void;
+	store(call: Call, thinking: readonly StoredThinking[]): void;
 }
 
 /** Nothing was needed. */
-export const NO_INPUTS: RequestInputs = { media: () => undefined, kept: () => undefined };
+export const NO_INPUTS: RequestInputs = { media: () => undefined, thinking: () => undefined };
 
 /** An upstream's whole, successful answer. */
 export interface Answer {
 	/** JSON text for the client. */
 	readonly body: string;
-	readonly keeps?: readonly StoredThinking[] | undefined;
+	readonly thinking?: readonly StoredThinking[] | undefined;
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
@@ -137,7 +137,7 @@ export interface Out {
 	/** USD. */
 	readonly cost?: number | undefined;
 	readonly failure?: Failure | undefined;
-	readonly keeps?: readonly StoredThinking[] | undefined;
+	readonly thinking?: readonly StoredThinking[] | undefined;
 	/** It was no JSON: nothing is sent for it, it is counted. */
 	readonly dropped?: boolean;
 	/** It was `[DONE]`; the pipeline writes its own. */
@@ -149,7 +149,7 @@ export interface CountedTokens {
 	readonly input: number;
 	readonly output: number;
 	/** Those of `output` that stand before the white space at the end of the answer so far. */
-	readonly solid: number;
+	readonly trimmed: number;
 }
 
 /** Reads one stream. */
@@ -159,13 +159,13 @@ export interface StreamDecoder {
 	 * What to send on for bytes that are whole events, and carry text and nothing else of weight; undefined where they must be read. Asked
 	 * only between events. It may be the chunk itself, and may lie in the chunk's own memory.
 	 */
-	plain?(chunk: Uint8Array): Uint8Array | undefined;
+	passThrough?(chunk: Uint8Array): Uint8Array | undefined;
 	/** Tokens of the answer so far; undefined where its upstream does not count them with each chunk. */
-	counted?(): CountedTokens | undefined;
+	countedTokens?(): CountedTokens | undefined;
 	/** The upstream closed: undefined when the answer was complete. */
 	end(): Failure | undefined;
 	/** After a good `end`: what is left to send, where only the end tells that no more comes. */
-	rest?(): Out;
+	flush?(): Out;
 }
 
 /** A page of an upstream's list of models. */
@@ -219,9 +219,9 @@ export interface Provider {
 	/** What `encode` needs; absent where it never needs anything. Pure; throws as `encode` does. */
 	needs?(call: Call, target: Target): readonly MediaNeed[];
 	/** There where there are `needs`. */
-	readonly supplies?: RequestInputStore | undefined;
+	readonly inputStore?: RequestInputStore | undefined;
 	/** Pure. Throws RouterError: `unsupported_parameter` naming the field, `provider_key_missing` naming the variable. */
-	encode(call: Call, target: Target, got?: RequestInputs, wishes?: EncodeOptions): UpstreamRequest;
+	encode(call: Call, target: Target, inputs?: RequestInputs, options?: EncodeOptions): UpstreamRequest;
 	/** How it goes on with an answer that another began; `replay` where it does not say. */
 	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */

@@ -121,9 +121,14 @@ function keysOf(name: string, settings: ProviderConfig, fromVariable: string | u
  * `https://host/`, `…/v1` and `…/v1/` are the same base: the version is put in where no path segment names one. Throws
  * StartError naming `setting` where the address is none.
  */
-export function versioned(address: string, row: Pick<VendorRow, "version" | "drops">, setting: string): string {
+export function versioned(
+	address: string,
+	row: Pick<VendorRow, "version" | "strippedSuffix">,
+	setting: string,
+): string {
 	const bare = address.replace(/\/+$/, "");
-	const base = row.drops && bare.endsWith(row.drops) ? bare.slice(0, -row.drops.length) : bare;
+	const base =
+		row.strippedSuffix && bare.endsWith(row.strippedSuffix) ? bare.slice(0, -row.strippedSuffix.length) : bare;
 	if (!/^https?:\/\/./.test(base) || !URL.canParse(base)) {
 		throw new StartError(`${setting} is no http(s) address.`);
 	}
@@ -168,9 +173,9 @@ function lowerCased(headers: Record<string, string> = {}): Record<string, string
  * its models. Keys with a budget can't use it then.
  */
 export function lacksPrices(upstream: Upstream, prices: Config["prices"]): boolean {
-	const { site, priceId, tellsCost } = upstream.row;
+	const { site, priceId, reportsCost } = upstream.row;
 	const isPaid = site === "vendor" || (site === "address" && !isLocal(upstream));
-	if (!isPaid || priceId !== undefined || tellsCost) return false;
+	if (!isPaid || priceId !== undefined || reportsCost) return false;
 	const name = upstream.name.toLowerCase();
 	return !Object.keys(prices).some((pattern) => nameMatcher([pattern.toLowerCase().split("/")[0]!])(name));
 }

@@ -275,7 +275,7 @@ export function masked(text: string, secret: string | undefined): string {
 
 /** The failure that an upstream's error makes. */
 export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
-	const kind = failureKindOf(status, error, upstream.row.badKey);
+	const kind = failureKindOf(status, error, upstream.row.badKeyMessage);
 	return {
 		kind,
 		status,

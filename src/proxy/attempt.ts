@@ -129,8 +129,8 @@ export class Attempt {
 	async open(): Promise<StartedAnswer | Failure> {
 		const { call, target, limits, record, account, part, late, counts, withoutAdditions } = this.options;
 		const { provider } = target;
-		const options = withoutAdditions ? { counts, without: withoutAdditions } : counts ? COUNTS : undefined;
-		const needs = provider.supplies && provider.needs?.(call, target);
+		const options = withoutAdditions ? { countsChunks: counts, omit: withoutAdditions } : counts ? COUNTS : undefined;
+		const needs = provider.inputStore && provider.needs?.(call, target);
 		const request = needs?.length
 			? await this.#supplied(needs, options)
 			: provider.encode(call, target, NO_INPUTS, options);
@@ -172,7 +172,7 @@ export class Attempt {
 			this.waitedMs += performance.now() - this.#sentAt;
 			if (account?.isProbe) this.options.owner.keyAccepted(this);
 			deadline.clear();
-			if (read.keeps?.length) provider.supplies?.keep(call, read.keeps);
+			if (read.thinking?.length) provider.inputStore?.store(call, read.thinking);
 			record.closeAttempt(attempt, { status, tokens: read.tokens, cost: read.cost, isUnused: part?.isUnused });
 			return { target, head: answer, answer: read, first: [] };
 		} catch (thrown) {
@@ -216,7 +216,7 @@ export class Attempt {
 		const { call, target } = this.options;
 		const askedAt = performance.now();
 		try {
-			const inputs = await target.provider.supplies!.get(call, needs, call.client.signal);
+			const inputs = await target.provider.inputStore!.get(call, needs, call.client.signal);
 			return target.provider.encode(call, target, inputs, options);
 		} finally {
 			this.waitedMs += performance.now() - askedAt;
@@ -299,7 +299,7 @@ export class Attempt {
 				this.#isLoading = true;
 				deadline.rearm();
 			},
-			keeps: (keeps) => provider.supplies?.keep(call, keeps),
+			keeps: (keeps) => provider.inputStore?.store(call, keeps),
 			end: (failure) => {
 				const { hasBegun, tokens, cost } = readerOf();
 				if (!failure && !hasBegun && account?.isProbe) owner.keyAccepted(this);
@@ -324,7 +324,7 @@ export class Attempt {
 	}
 }
 
-const COUNTS: EncodeOptions = { counts: true };
+const COUNTS: EncodeOptions = { countsChunks: true };
 
 /** Said where the call's own header has set a limit: no setting of the router's would raise that. */
 function setByCall({ stream, limits }: Call, limitMs: number, leftMs: number): string {

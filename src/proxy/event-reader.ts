@@ -75,7 +75,7 @@ export class EventReader {
 		// A byte order mark is good only at the very beginning, which this may not be for the client.
 		const wasClean = this.#splitter.isClean;
 		const chunk = wasClean && !this.hasBegun && isMarked(bytes) ? bytes.subarray(3) : bytes;
-		const plain = wasClean ? this.decoder.plain?.(chunk) : undefined;
+		const plain = wasClean ? this.decoder.passThrough?.(chunk) : undefined;
 		if (plain) {
 			this.deadline.touch();
 			// They are alike, so their number is told by their length.
@@ -130,7 +130,7 @@ export class EventReader {
 
 	/** Tokens of the answer as far as it has come; undefined where its upstream does not count with each chunk. */
 	get counted(): CountedTokens | undefined {
-		return this.decoder.counted?.();
+		return this.decoder.countedTokens?.();
 	}
 
 	/** How long it has given nothing of the answer, ms. */
@@ -180,7 +180,7 @@ export class EventReader {
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
 	#end(): string {
 		const failure = this.decoder.end();
-		const rest = failure ? undefined : this.decoder.rest?.();
+		const rest = failure ? undefined : this.decoder.flush?.();
 		if (rest) this.#learn(rest);
 		this.#over(failure ?? rest?.failure);
 		return !rest || rest.failure ? "" : (rest.bytes ?? "");
@@ -191,7 +191,7 @@ export class EventReader {
 		if (out.tokens && !(out.tokens.uncounted && this.#tokens && !this.#tokens.uncounted)) this.#tokens = out.tokens;
 		if (out.usage) this.usage = out.usage;
 		if (out.cost !== undefined) this.cost = out.cost;
-		if (out.keeps?.length) this.events.keeps(out.keeps);
+		if (out.thinking?.length) this.events.keeps(out.thinking);
 		if (out.dropped) this.dropped++;
 	}
 
@@ -270,7 +270,7 @@ const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] =
  */
 export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 	return {
-		counted: () => decoder.counted?.(),
+		countedTokens: () => decoder.countedTokens?.(),
 		push(event): Out {
 			try {
 				return decoder.push(event);
@@ -278,17 +278,17 @@ export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 				return { bytes: "", failure: fault(cause) };
 			}
 		},
-		plain(chunk): Uint8Array | undefined {
+		passThrough(chunk): Uint8Array | undefined {
 			try {
-				return decoder.plain?.(chunk);
+				return decoder.passThrough?.(chunk);
 			} catch {
 				// Read in full, the chunk meets the same fault in `push`, which reports it.
 				return undefined;
 			}
 		},
-		rest(): Out {
+		flush(): Out {
 			try {
-				return decoder.rest?.() ?? {};
+				return decoder.flush?.() ?? {};
 			} catch (cause) {
 				return { bytes: "", failure: fault(cause) };
 			}

@@ -14,7 +14,7 @@ export interface ReplayedAnswer {
 }
 
 /** Plays it. Throws where it is no JSON object, which a provider's `decode` has seen to. */
-export function replayed(call: Call, { body, tokens, cost, keeps }: Answer): ReplayedAnswer {
+export function replayed(call: Call, { body, tokens, cost, thinking: keeps }: Answer): ReplayedAnswer {
 	const { operation, body: asked } = call;
 	const text = replayEvents(operation, body, false) + DONE;
 	const showsUsage = asked.stream_options?.include_usage === true;
@@ -22,12 +22,12 @@ export function replayed(call: Call, { body, tokens, cost, keeps }: Answer): Rep
 	const decoder: StreamDecoder = {
 		push({ data }: SseEvent): Out {
 			if (data === "[DONE]") return { bytes: "", done: true };
-			const out: Out = { delta: true, tokens, cost, keeps: isKept ? undefined : keeps };
+			const out: Out = { delta: true, tokens, cost, thinking: isKept ? undefined : keeps };
 			isKept = true;
 			return out;
 		},
 		end: () => undefined,
-		rest: () => (showsUsage ? { usage: usageChunk(operation, body) } : {}),
+		flush: () => (showsUsage ? { usage: usageChunk(operation, body) } : {}),
 	};
 	return { body: source([Buffer.from(text)]), decoder };
 }
@@ -36,11 +36,11 @@ export function replayed(call: Call, { body, tokens, cost, keeps }: Answer): Rep
 export function foldedAnswer(provider: Provider, call: Call, text: string): Answer | Failure {
 	const asked = { ...call.body, stream: true, stream_options: { include_usage: true } };
 	const decoder = provider.decoder({ ...call, stream: true, body: asked });
-	const kept: { -readonly [name in "tokens" | "cost" | "keeps"]?: Answer[name] } = {};
-	const learn = ({ tokens, cost, keeps }: Out) => {
+	const kept: { -readonly [name in "tokens" | "cost" | "thinking"]?: Answer[name] } = {};
+	const learn = ({ tokens, cost, thinking }: Out) => {
 		if (tokens) kept.tokens = tokens;
 		if (cost !== undefined) kept.cost = cost;
-		if (keeps?.length) kept.keeps = [...(kept.keeps ?? []), ...keeps];
+		if (thinking?.length) kept.thinking = [...(kept.thinking ?? []), ...thinking];
 	};
 	const splitter = new SseSplitter();
 	let events = "";
@@ -53,7 +53,7 @@ export function foldedAnswer(provider: Provider, call: Call, text: string): Answ
 	}
 	const failure = decoder.end();
 	if (failure) return failure;
-	const rest = decoder.rest?.() ?? {};
+	const rest = decoder.flush?.() ?? {};
 	learn(rest);
 	events += rest.bytes ?? "";
 	if (rest.usage) events += sseData(rest.usage);

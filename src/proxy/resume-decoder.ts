@@ -140,8 +140,8 @@ export function resumedDecoder(
 
 	/** What later calls will need is asked for by the ids that the client was sent. */
 	function kept(out: Out): Out {
-		if (!out.keeps || !rest) return out;
-		return { ...out, keeps: out.keeps.map((keep) => ({ ...keep, id: rest.ids.get(keep.id) ?? keep.id })) };
+		if (!out.thinking || !rest) return out;
+		return { ...out, thinking: out.thinking.map((keep) => ({ ...keep, id: rest.ids.get(keep.id) ?? keep.id })) };
 	}
 
 	function counted(out: Out): Out {
@@ -157,18 +157,18 @@ export function resumedDecoder(
 	}
 
 	function countedSoFar(): CountedTokens | undefined {
-		const its = inner.counted?.();
-		return its && { ...wholeOf(its.input, its.output), solid: its.solid + moved };
+		const its = inner.countedTokens?.();
+		return its && { ...wholeOf(its.input, its.output), trimmed: its.trimmed + moved };
 	}
 
 	return {
 		push,
-		rest: () => {
-			const left = inner.rest?.() ?? {};
+		flush: () => {
+			const left = inner.flush?.() ?? {};
 			const out = left.usage ? { ...left, usage: usageText(left.usage) } : left;
 			return out.bytes ? joined(out, out.bytes) : kept(counted(out));
 		},
-		counted: countedSoFar,
+		countedTokens: countedSoFar,
 		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
 	};
 }

@@ -150,7 +150,7 @@ export function resumeSpend(
 	if (before && sent.characters === before.sent.characters) return { ...before, prompt };
 	if (counted) {
 		const isEstimated = before?.isEstimated ?? false;
-		return { prompt, tokens: counted.solid, total: counted.output, isEstimated, sent };
+		return { prompt, tokens: counted.trimmed, total: counted.output, isEstimated, sent };
 	}
 	const { characters, bytes, deltas } = before?.sent ?? { characters: 0, bytes: 0, deltas: 0 };
 	const more = sent.characters - characters;
@@ -159,5 +159,5 @@ export function resumeSpend(
 	// Most upstreams send a token a chunk; where they pack several, chunks are longer than a token is.
 	const isPacked = length > chunks * A_TOKEN;
 	const all = (before?.total ?? 0) + (isPacked ? Math.max(chunks, answerTokens(length)) : chunks);
-	return { prompt, tokens: Math.max(0, all - sent.spaces), total: all, isEstimated: true, sent };
+	return { prompt, tokens: Math.max(0, all - sent.trailingSpaces), total: all, isEstimated: true, sent };
 }

@@ -158,7 +158,7 @@ export const isUntried = ({ tries, isRunning }: Tried): boolean => tries === 0 &
 function mayReturn({ tries, failure, isRunning }: Tried): boolean {
 	if (!failure || isRunning || tries >= MOST_TRIES) return false;
 	const rule = FAILURES[failure.kind];
-	return rule.sameTarget !== "no" && tries < rule.most;
+	return rule.sameTarget !== "no" && tries < rule.maxAttempts;
 }
 
 /** As long as the target said; else longer with each try, between half and the whole of it, so that calls don't come back in step. */

@@ -296,5 +296,5 @@ class TrackedAttempt implements OpenAttempt {
 function eventOf(failure: FailureKind | undefined): "good" | "bad" | "void" {
 	if (failure === undefined) return "good";
 	if (failure === "cancelled" || failure === "internal") return "void";
-	return FAILURES[failure].breaker ? "bad" : "good";
+	return FAILURES[failure].countsForBreaker ? "bad" : "good";
 }

@@ -68,8 +68,8 @@ const thoughts = JSON.stringify(
 		},
 	]),
 );
-const keptThoughts = { media: () => undefined, kept: () => thoughts };
-const keptSignature = { media: () => undefined, kept: () => "s".repeat(400) };
+const keptThoughts = { media: () => undefined, thinking: () => thoughts };
+const keptSignature = { media: () => undefined, thinking: () => "s".repeat(400) };
 const line = (name: string, value: number, limit: number) =>
 	console.log(
 		`${name.padEnd(52)} ${value.toFixed(2).padStart(8)} µs  ${value <= limit ? "ok" : "OVER"} (limit ${limit})`,

@@ -18,16 +18,16 @@ import { listHeaders, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
 import { claude, takesPrefill } from "./models.ts";
 import { messagesRequest } from "./request.ts";
-import { answerOf } from "./response.ts";
+import { messageAnswer } from "./response.ts";
 import { MessageDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
-export function anthropic(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
+export function anthropic(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {
 	const headersFor = requestHeaders(upstream);
 	return {
 		...configuredOf(upstream),
 		transport,
-		supplies,
+		inputStore,
 		routesModels: false,
 		operations: ["chat"],
 		needs: ({ body }) => toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id })),
@@ -56,7 +56,7 @@ function withBetas(headers: Record<string, string>, betas: readonly string[]): R
 
 function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
-	return "object" in answer ? answerOf(body, answer.object) : answer;
+	return "object" in answer ? messageAnswer(body, answer.object) : answer;
 }
 
 function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {

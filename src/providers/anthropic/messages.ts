@@ -96,7 +96,7 @@ const turnText = ({ role, blocks }: Turn): string => `{"role":"${role}","content
 /** What was kept is exact; what the client sends back may have been through other hands. */
 function thoughtsOf(message: AssistantMessage, got: RequestInputs): Thought[] {
 	for (const { id } of message.tool_calls ?? []) {
-		const kept = got.kept(id);
+		const kept = got.thinking(id);
 		if (kept !== undefined) return thoughtsIn(JSON.parse(kept));
 	}
 	return thoughtsIn(message.reasoning_details);

@@ -63,11 +63,11 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
 };
 
 /** OpenAI's word for a stop reason; one that is new says no more than that the answer is over. */
-export const finishOf = (reason: string | null | undefined): FinishReason =>
+export const stopFinish = (reason: string | null | undefined): FinishReason =>
 	reason && Object.hasOwn(FINISH, reason) ? FINISH[reason]! : "stop";
 
 /** Its tokens, in OpenAI's sense and checked. What it leaves out is not there, but for the counts themselves. */
-export function usageTokens(sent: unknown): Tokens {
+export function messageTokens(sent: unknown): Tokens {
 	const usage: AnthropicUsage = objectIn(sent) ?? {};
 	const { cache_read_input_tokens: cached, cache_creation_input_tokens: cacheWrite } = usage;
 	return checkedTokens({
@@ -81,14 +81,14 @@ export function usageTokens(sent: unknown): Tokens {
 }
 
 /** What must come back with the calls of a turn that thought. */
-export function keepsOf(thoughts: readonly Thought[], ids: readonly string[]): StoredThinking[] {
+export function storedThinking(thoughts: readonly Thought[], ids: readonly string[]): StoredThinking[] {
 	if (thoughts.length === 0 || ids.length === 0) return [];
 	const value = JSON.stringify(detailsOf(thoughts));
 	return ids.map((id) => ({ id, value }));
 }
 
 /** The answer for the client, from the body's text and its parse. */
-export function answerOf(body: string, message: unknown): Answer | Failure {
+export function messageAnswer(body: string, message: unknown): Answer | Failure {
 	const isMessage = MESSAGE.Check(message);
 	if (!isMessage || !message.content || !message.stop_reason) {
 		return {
@@ -118,7 +118,7 @@ export function answerOf(body: string, message: unknown): Answer | Failure {
 			calls.push({ id: block.id ?? "", type: "function", function: call });
 		}
 	}
-	const finish_reason = finishOf(message.stop_reason);
+	const finish_reason = stopFinish(message.stop_reason);
 	const said = {
 		role: "assistant",
 		content: text === "" && calls.length > 0 ? null : text,
@@ -127,7 +127,7 @@ export function answerOf(body: string, message: unknown): Answer | Failure {
 		...(thoughts.length > 0 ? { reasoning_details: detailsOf(thoughts) } : {}),
 		...(calls.length > 0 ? { tool_calls: calls } : {}),
 	};
-	const tokens = usageTokens(message.usage);
+	const tokens = messageTokens(message.usage);
 	const completion = {
 		id: message.id ?? "",
 		object: "chat.completion",
@@ -137,7 +137,7 @@ export function answerOf(body: string, message: unknown): Answer | Failure {
 		usage: chatUsage(tokens),
 	};
 	const ids = calls.map(({ id }) => id);
-	return { body: JSON.stringify(completion), tokens, keeps: keepsOf(thoughts, ids) };
+	return { body: JSON.stringify(completion), tokens, thinking: storedThinking(thoughts, ids) };
 }
 
 /** The input of the block there, as its text stands in the answer: a parse would round big numbers. */

@@ -16,11 +16,11 @@ import {
 	type Block,
 	BlockSchema,
 	type ClaudeMessage,
-	finishOf,
-	keepsOf,
 	MessageSchema,
+	messageTokens,
 	StopSchema,
-	usageTokens,
+	stopFinish,
+	storedThinking,
 } from "./response.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
@@ -169,12 +169,12 @@ export class MessageDecoder implements StreamDecoder {
 
 	/** What was counted so far; at the answer's beginning its end is not, whatever is said then. */
 	#tokens(): Tokens {
-		return usageTokens(this.#isCounted || !this.#ending ? this.#usage : { ...this.#usage, output_tokens: undefined });
+		return messageTokens(this.#isCounted || !this.#ending ? this.#usage : { ...this.#usage, output_tokens: undefined });
 	}
 
-	rest(): Out {
+	flush(): Out {
 		const counted = this.#tokens();
-		const reason = finishOf(this.#ending?.stop_reason);
+		const reason = stopFinish(this.#ending?.stop_reason);
 		const refusal = reason === "content_filter" ? this.#ending?.stop_details?.explanation : undefined;
 		let bytes = "";
 		if (this.#thoughts.length > 0)
@@ -183,7 +183,7 @@ export class MessageDecoder implements StreamDecoder {
 		bytes += this.#chunks.finish(reason);
 		const usage =
 			this.#call.body.stream_options?.include_usage === true ? this.#chunks.usage(chatUsage(counted)) : undefined;
-		return { bytes, usage, tokens: counted, keeps: keepsOf(this.#thoughts, this.#ids) };
+		return { bytes, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
 	}
 
 	#failed(event: Event): Failure {

@@ -119,7 +119,7 @@ function saidParts(message: AssistantMessage, place: string, context: Context): 
 	);
 	if (parts.length === 0 && own) parts.push(signed('{"text":""', own));
 	parts.push(...imageParts(message, place, context));
-	const signatures = calls.map(({ id, extra_content }) => context.got.kept(id) ?? signatureIn(extra_content));
+	const signatures = calls.map(({ id, extra_content }) => context.got.thinking(id) ?? signatureIn(extra_content));
 	const isUnsigned = isThird(context.model) && signatures.every((signature) => signature === undefined);
 	for (const [index, call] of calls.entries()) {
 		context.names.set(call.id, call.function.name);

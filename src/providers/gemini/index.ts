@@ -22,16 +22,16 @@ import { toolCallIds } from "../tools.ts";
 import { embedAnswer, embedRequest } from "./embeddings.ts";
 import { mediaNeeds } from "./media.ts";
 import { generateRequest } from "./request.ts";
-import { answerOf } from "./response.ts";
+import { generatedAnswer } from "./response.ts";
 import { GenerateDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
-export function gemini(upstream: Upstream, transport: Transport, supplies: RequestInputStore): Provider {
+export function gemini(upstream: Upstream, transport: Transport, inputStore: RequestInputStore): Provider {
 	const headersFor = requestHeaders(upstream);
 	return {
 		...configuredOf(upstream),
 		transport,
-		supplies,
+		inputStore,
 		routesModels: false,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
 		needs: ({ operation, body }) => TRANSLATIONS[operation]?.needs(body) ?? [],
@@ -80,7 +80,7 @@ const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
 		method: (stream) => (stream ? "streamGenerateContent?alt=sse" : "generateContent"),
 		needs: (body) => encoded(() => chatNeeds(body)),
 		encode: ({ body, model, baseUrl, inputs }) => encoded(() => generateRequest(body, model, baseUrl, inputs)),
-		decode: answerOf,
+		decode: generatedAnswer,
 	},
 	embeddings: {
 		method: () => "batchEmbedContents",

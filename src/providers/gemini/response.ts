@@ -71,7 +71,7 @@ const GENERATED = TypeCompiler.Compile(Generated);
 export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);
 
 /** Its tokens, in OpenAI's sense and checked. Counts of 0 are left out on its wire: the total tells whether there were none. */
-export function usageTokens(sent: unknown): Tokens {
+export function generatedTokens(sent: unknown): Tokens {
 	const usage: GeminiUsage = objectIn(sent) ?? {};
 	const { thoughtsTokenCount: thoughts, candidatesTokenCount: said, totalTokenCount: total } = usage;
 	const input = sumOf(usage.promptTokenCount, usage.toolUsePromptTokenCount);
@@ -109,7 +109,7 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
 };
 
 /** OpenAI's word for a finish reason; the failure it is where the answer is none: a malformed call, a reason that says nothing. */
-export function finishOf(reason: string, hasCalls: boolean): FinishReason | Failure {
+export function candidateFinish(reason: string, hasCalls: boolean): FinishReason | Failure {
 	if (!Object.hasOwn(FINISH, reason)) {
 		const word = /^[A-Z_]{1,40}$/.test(reason) ? ` (${reason})` : "";
 		return { kind: "transport", isOurs: true, status: 500, message: `stopped before its answer was finished${word}` };
@@ -148,7 +148,7 @@ export const imageOf = ({ mimeType, data }: NonNullable<ResponsePart["inlineData
 });
 
 /** The answer for the client. */
-export function answerOf(response: unknown, call: Call): Answer | Failure {
+export function generatedAnswer(response: unknown, call: Call): Answer | Failure {
 	if (!isGenerated(response)) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer of another shape than its API's" };
 	}
@@ -158,18 +158,18 @@ export function answerOf(response: unknown, call: Call): Answer | Failure {
 	if (!candidates?.length) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without any candidate" };
 	}
-	const keeps: StoredThinking[] = [];
+	const thinking: StoredThinking[] = [];
 	const choices: object[] = [];
 	const responseId = response.responseId || crypto.randomUUID();
 	for (const [position, candidate] of candidates.entries()) {
 		const index = candidate.index ?? position;
 		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
-		const { message, hasCalls } = messageOf(candidate, responseId, index, keeps);
-		const finish_reason = finishOf(candidate.finishReason, hasCalls);
+		const { message, hasCalls } = messageOf(candidate, responseId, index, thinking);
+		const finish_reason = candidateFinish(candidate.finishReason, hasCalls);
 		if (typeof finish_reason !== "string") return finish_reason;
 		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
 	}
-	const tokens = usageTokens(response.usageMetadata);
+	const tokens = generatedTokens(response.usageMetadata);
 	const completion = {
 		id: responseId,
 		object: "chat.completion",
@@ -178,10 +178,10 @@ export function answerOf(response: unknown, call: Call): Answer | Failure {
 		choices,
 		usage: chatUsage(tokens),
 	};
-	return { body: JSON.stringify(completion), tokens, keeps };
+	return { body: JSON.stringify(completion), tokens, thinking };
 }
 
-function messageOf({ content }: GeminiCandidate, responseId: string, index: number, keeps: StoredThinking[]) {
+function messageOf({ content }: GeminiCandidate, responseId: string, index: number, thinking: StoredThinking[]) {
 	let text = "";
 	let reasoning = "";
 	let signature: string | undefined;
@@ -192,7 +192,7 @@ function messageOf({ content }: GeminiCandidate, responseId: string, index: numb
 			const { name, args } = part.functionCall;
 			const id = callId(part.functionCall, responseId, index, calls.length);
 			const extra = part.thoughtSignature ? signatureExtra(part.thoughtSignature) : {};
-			if (part.thoughtSignature) keeps.push({ id, value: part.thoughtSignature });
+			if (part.thoughtSignature) thinking.push({ id, value: part.thoughtSignature });
 			calls.push({
 				id,
 				type: "function",

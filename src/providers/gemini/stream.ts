@@ -11,14 +11,14 @@ import { logprobsOf } from "./logprobs.ts";
 import {
 	blocked,
 	callId,
-	finishOf,
+	candidateFinish,
 	type GeminiCandidate,
 	type GenerateResponse,
+	generatedTokens,
 	imageOf,
 	isGenerated,
 	type ResponsePart,
 	signatureExtra,
-	usageTokens,
 } from "./response.ts";
 
 /** What is known of one candidate. */
@@ -33,7 +33,7 @@ interface Piece {
 	bytes: string;
 	delta: boolean;
 	finish: boolean | undefined;
-	readonly keeps: StoredThinking[];
+	readonly thinking: StoredThinking[];
 }
 
 /** Reads one stream. */
@@ -58,14 +58,14 @@ export class GenerateDecoder implements StreamDecoder {
 		if (!response) return { bytes: "", dropped: true };
 		if (response.error) return { bytes: "", failure: this.#failed(response) };
 		if (response.usageMetadata) this.#usage = response.usageMetadata;
-		const tokens = this.#usage === undefined ? undefined : usageTokens(this.#usage);
+		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
 		if (!this.#chunks.hasBegun) {
 			this.#responseId = response.responseId || crypto.randomUUID();
 			this.#chunks.begin(this.#responseId, response.modelVersion ?? this.#call.body.model);
 		}
-		const piece: Piece = { bytes: "", delta: false, finish: undefined, keeps: [] };
+		const piece: Piece = { bytes: "", delta: false, finish: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
 		}
@@ -95,7 +95,7 @@ export class GenerateDecoder implements StreamDecoder {
 			const id = callId(functionCall, this.#responseId, index, choice.calls);
 			const args = JSON.stringify(functionCall.args ?? {});
 			const extra = signature ? signatureExtra(signature) : {};
-			if (signature) piece.keeps.push({ id, value: signature });
+			if (signature) piece.thinking.push({ id, value: signature });
 			piece.bytes += this.#chunks.call(choice.calls++, id, functionCall.name ?? "", args, extra, index);
 			piece.delta = true;
 			return;
@@ -126,11 +126,11 @@ export class GenerateDecoder implements StreamDecoder {
 		return isWhole ? undefined : TRUNCATED;
 	}
 
-	rest(): Out {
+	flush(): Out {
 		let bytes = "";
-		const tokens = usageTokens(this.#usage);
+		const tokens = generatedTokens(this.#usage);
 		for (const [index, { calls, finishReason = "" }] of this.#choices) {
-			const reason = finishOf(finishReason, calls > 0);
+			const reason = candidateFinish(finishReason, calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
 			bytes += this.#chunks.finish(reason, index);
 		}

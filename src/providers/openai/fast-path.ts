@@ -24,7 +24,7 @@ const ASCII_END = 0x80;
 /** What may follow a backslash here: `"` `\` `/` b f n r t. Code points (`\u…`) are left to the parser. */
 const ESCAPED = new Set([0x22, 0x5c, 0x2f, 0x62, 0x66, 0x6e, 0x72, 0x74]);
 /** A longer event, in UTF-16 units, is no token: to learn it would cost the square of its length. */
-const LONGEST = 4096;
+const MAX_LENGTH = 4096;
 /** Learnt so often without a match, a stream's chunks are not alike. */
 const MAX_TRIES = 8;
 
@@ -56,10 +56,10 @@ export class DeltaTemplate {
 	/** All bytes of the texts at hand, or-ed: from 128 on where one is no ASCII. */
 	#bits = 0;
 	/** Its chunks tell how many tokens there were so far. */
-	counts = false;
+	hasCounts = false;
 	/** Tokens as the last event that matched tells them, and up to the white space at the end of what was told. */
 	output = 0;
-	solid = 0;
+	trimmed = 0;
 	#countAt = 0;
 	#toldFrom = 0;
 	#toldTo = 0;
@@ -69,7 +69,7 @@ export class DeltaTemplate {
 	 * sent on of events like it.
 	 */
 	learn(raw: string, cut?: Cut): void {
-		if (raw.length > LONGEST || this.#tries++ >= MAX_TRIES) return;
+		if (raw.length > MAX_LENGTH || this.#tries++ >= MAX_TRIES) return;
 		const fixed: string[] = [];
 		const starts: number[] = [];
 		const kinds: Kind[] = [];
@@ -96,7 +96,7 @@ export class DeltaTemplate {
 		this.#bytes = fixed.map((part) => Buffer.from(part));
 		this.#kinds = kinds;
 		this.#cut = cut && { from: place(cut.start), to: place(cut.end) };
-		this.counts = kinds.includes("output");
+		this.hasCounts = kinds.includes("output");
 	}
 
 	/** What comes from now on may mean something else: it is read until a shape is learnt anew. */
@@ -105,12 +105,12 @@ export class DeltaTemplate {
 		this.#bytes = [];
 		this.#kinds = [];
 		this.#cut = undefined;
-		this.counts = false;
+		this.hasCounts = false;
 	}
 
 	/** Whether `raw` is one event of the learnt shape, which goes on as it came: what a chunk cut inside an event leaves to look at. */
 	matchesEvent(raw: string): boolean {
-		if (this.counts || this.#cut) return false;
+		if (this.hasCounts || this.#cut) return false;
 		let at = 0;
 		for (let i = 0; i < this.#fixed.length; i++) {
 			const fixed = this.#fixed[i]!;
@@ -125,10 +125,10 @@ export class DeltaTemplate {
 	 * What is sent on for a chunk of one or more whole events of the learnt shape; undefined where it is something else. The bytes are
 	 * the chunk's own: what is cut out of it is overwritten there.
 	 */
-	plain(chunk: Uint8Array): Uint8Array | undefined {
+	passThrough(chunk: Uint8Array): Uint8Array | undefined {
 		if (this.#bytes.length === 0) return undefined;
 		this.#bits = 0;
-		return this.counts ? this.#plainCounting(chunk) : this.#plain(chunk);
+		return this.hasCounts ? this.#plainCounting(chunk) : this.#plain(chunk);
 	}
 
 	#plain(chunk: Uint8Array): Uint8Array | undefined {
@@ -143,19 +143,19 @@ export class DeltaTemplate {
 	}
 
 	#plainCounting(chunk: Uint8Array): Uint8Array | undefined {
-		let { output, solid } = this;
+		let { output, trimmed } = this;
 		let at = 0;
 		this.#cuts.length = 0;
 		while (at < chunk.length) {
 			at = this.#countingEventEnd(chunk, at);
 			if (at === -1) return undefined;
 			output = numberAt(chunk, this.#countAt);
-			solid = solidTokens(output, solid, textAt(chunk, this.#toldFrom, this.#toldTo));
+			trimmed = trimmedTokens(output, trimmed, textAt(chunk, this.#toldFrom, this.#toldTo));
 		}
 		if (!this.#isUtf8(chunk)) return undefined;
 		this.#tries = 0;
 		this.output = output;
-		this.solid = solid;
+		this.trimmed = trimmed;
 		return this.#cut ? this.#withoutCuts(chunk) : chunk;
 	}
 
@@ -238,11 +238,11 @@ export class DeltaTemplate {
  * How many of an answer's tokens stand before the white space at its end: what goes on with the answer is given it without that. White
  * space in one chunk with other text counts as one token.
  * @param output tokens with the chunk that brought `text`
- * @param solid the same before it
+ * @param trimmed the same before it
  */
-export function solidTokens(output: number, solid: number, text: string): number {
+export function trimmedTokens(output: number, trimmed: number, text: string): number {
 	if (!SPACE_LAST.test(text)) return output;
-	return text.trimEnd() === "" ? Math.min(solid, output) : output - 1;
+	return text.trimEnd() === "" ? Math.min(trimmed, output) : output - 1;
 }
 
 const SPACE_LAST = /\s$/;
@@ -280,10 +280,10 @@ function digitsEndInBytes(bytes: Uint8Array, at: number): number {
 
 /** JSON's numbers begin with no 0. */
 const isCount = (digits: number, first: number): boolean =>
-	digits === 1 || (digits > 1 && digits <= MOST_DIGITS && first !== ZERO);
+	digits === 1 || (digits > 1 && digits <= MAX_DIGITS && first !== ZERO);
 
 /** Of a count: more are none. */
-const MOST_DIGITS = 9;
+const MAX_DIGITS = 9;
 
 function numberAt(bytes: Uint8Array, at: number): number {
 	let number = 0;

@@ -13,14 +13,14 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	const { state, baseUrl, row } = upstream;
 	const defaults = upstream.keepsSystemPrompt ? undefined : row.defaults;
 	const headersFor = requestHeaders(upstream);
-	return (call, { model }, _, wishes) => {
+	return (call, { model }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
-		const counts = wishes?.counts && row.countsChunks;
-		const { edits, names } = editsFor(call, model, defaults, counts, wishes?.without);
+		const countsChunks = options?.countsChunks && row.countsChunks;
+		const { edits, added } = editsFor(call, model, defaults, countsChunks, options?.omit);
 		return {
 			url: baseUrl + OPERATIONS[call.operation].path,
 			stream: call.stream,
-			added: names,
+			added,
 			body: splice(call.raw, edits),
 			headers: headersFor(call),
 		};
@@ -31,10 +31,10 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 const PLAIN = /^[\w.:/@-]+$/;
 
 /** The edits of a call's text, and what of them the router adds to what it says. */
-interface Added {
+interface RequestEdits {
 	readonly edits: Edit[];
 	/** Fields that the router adds of its own accord. */
-	readonly names: Addition[];
+	readonly added: Addition[];
 }
 
 /** `stream_options.include_usage`. */
@@ -44,17 +44,17 @@ export const CONTINUOUS_USAGE: Addition = "continuous_usage_stats";
 
 /**
  * `model` where the upstream calls it something else; `stream_options.include_usage` on streams, since settling needs the
- * usage; the tokens so far where `counts` asks for them; and the row's defaults. A field the client set is never changed but for these.
+ * usage; the tokens so far with each chunk where `countsChunks` says so; and the row's defaults. A field the client set is never changed but for these.
  */
 function editsFor(
 	call: Call,
 	model: string,
 	defaults: VendorRow["defaults"],
-	counts = false,
-	without?: EncodeOptions["without"],
-): Added {
+	countsChunks = false,
+	omit?: EncodeOptions["omit"],
+): RequestEdits {
 	const edits: Edit[] = [];
-	const names: Addition[] = [];
+	const added: Addition[] = [];
 	if (call.body.model !== model) {
 		const field = fieldNamed(call.fields, "model")!;
 		edits.push({
@@ -63,33 +63,33 @@ function editsFor(
 			insert: PLAIN.test(model) ? `"${model}"` : JSON.stringify(model),
 		});
 	}
-	if (call.stream) addStreamOptions(call, counts, without, edits, names);
-	if (call.operation !== "chat" || !defaults) return { edits, names };
+	if (call.stream) addStreamOptions(call, countsChunks, omit, edits, added);
+	if (call.operation !== "chat" || !defaults) return { edits, added };
 	for (const [name, values] of Object.entries(defaults)) {
-		if (without?.has(name)) continue;
+		if (omit?.has(name)) continue;
 		const present = call.body[name];
 		const isSet = (key: string) => typeof present === "object" && present !== null && key in present;
 		const missing = Object.entries(values).filter(([key]) => !isSet(key));
 		if (missing.length === 0) continue;
 		edits.push(...setInside(call, name, missing));
-		names.push(name);
+		added.push(name);
 	}
-	return { edits, names };
+	return { edits, added };
 }
 
 function addStreamOptions(
 	call: Call,
-	counts: boolean,
-	without: EncodeOptions["without"],
+	countsChunks: boolean,
+	omit: EncodeOptions["omit"],
 	edits: Edit[],
-	names: Addition[],
+	added: Addition[],
 ): void {
 	const options = call.body.stream_options;
 	const asksUsage = options?.include_usage === true;
-	if (without?.has(STREAM_OPTIONS) && !asksUsage) return;
-	const asksCounts = counts && !without?.has(CONTINUOUS_USAGE) && options?.continuous_usage_stats !== true;
-	if (!asksUsage) names.push(STREAM_OPTIONS);
-	if (asksCounts) names.push(CONTINUOUS_USAGE);
+	if (omit?.has(STREAM_OPTIONS) && !asksUsage) return;
+	const asksCounts = countsChunks && !omit?.has(CONTINUOUS_USAGE) && options?.continuous_usage_stats !== true;
+	if (!asksUsage) added.push(STREAM_OPTIONS);
+	if (asksCounts) added.push(CONTINUOUS_USAGE);
 	if (asksUsage && !asksCounts) return;
 	edits.push(...setInside(call, "stream_options", asksCounts ? (asksUsage ? COUNTS : USAGE_AND_COUNTS) : USAGE));
 }

@@ -1,5 +1,5 @@
 /** A whole answer of an upstream that speaks OpenAI: what it means, and what of it the client sees. */
-import { JsonTooLarge, parseBounded, SHORT, splice } from "../../openai/json.ts";
+import { JsonTooLarge, parseBounded, splice, UNCHECKED_LENGTH } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
 import { readUsage } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
@@ -36,7 +36,7 @@ export function responseDecoder(upstream: Upstream): Provider["decode"] {
 		if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);
 		let answer: Completion;
 		try {
-			answer = parseBounded(body, SHORT) as Completion;
+			answer = parseBounded(body, UNCHECKED_LENGTH) as Completion;
 		} catch (cause) {
 			if (cause instanceof JsonTooLarge) return oversized(status, cause);
 			return unreadable(status, body);

@@ -8,7 +8,7 @@ import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import type { CountedTokens, Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
-import { DeltaTemplate, solidTokens } from "./fast-path.ts";
+import { DeltaTemplate, trimmedTokens } from "./fast-path.ts";
 import { ABORTED } from "./response.ts";
 
 /** What the router reads of a chunk. */
@@ -158,7 +158,7 @@ export class ChunkDecoder implements StreamDecoder {
 
 	/** A chunk says what there was so far. Where there are several choices it speaks of one alone, which is of no use. */
 	#count(choices: readonly Choice[], { input, output, uncounted }: Tokens, delta: boolean): void {
-		const before = this.counted();
+		const before = this.countedTokens();
 		const isOne = choices.length === 1 && (choices[0]!.index ?? 0) === 0;
 		if (!isOne || uncounted || output < (before?.output ?? 0) || (delta && output === 0)) {
 			this.#counted = undefined;
@@ -166,27 +166,27 @@ export class ChunkDecoder implements StreamDecoder {
 		}
 		const { delta: piece, text } = choices[0]!;
 		const said = typeof text === "string" ? text : piece?.["content"];
-		const solid = solidTokens(output, before?.solid ?? 0, typeof said === "string" ? said : "");
-		this.#counted = { input, output, solid };
-		this.#template.solid = solid;
+		const trimmed = trimmedTokens(output, before?.trimmed ?? 0, typeof said === "string" ? said : "");
+		this.#counted = { input, output, trimmed };
+		this.#template.trimmed = trimmed;
 	}
 
 	/** The usage comes in one place for all clients: behind the answer, as OpenAI has it, whichever of its chunks brought it here. */
-	rest(): Out {
+	flush(): Out {
 		if (!this.#showsUsage || this.#lastChunk === undefined) return {};
 		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens) };
 	}
 
-	plain(chunk: Uint8Array): Uint8Array | undefined {
-		const bytes = this.#template.plain(chunk);
-		if (bytes && this.#template.counts) this.#isBehind = true;
+	passThrough(chunk: Uint8Array): Uint8Array | undefined {
+		const bytes = this.#template.passThrough(chunk);
+		if (bytes && this.#template.hasCounts) this.#isBehind = true;
 		return bytes;
 	}
 
 	/** What the template has counted is looked at when somebody asks. */
-	counted(): CountedTokens | undefined {
-		const { output, solid } = this.#template;
-		if (this.#isBehind && this.#counted) this.#counted = { input: this.#counted.input, output, solid };
+	countedTokens(): CountedTokens | undefined {
+		const { output, trimmed } = this.#template;
+		if (this.#isBehind && this.#counted) this.#counted = { input: this.#counted.input, output, trimmed };
 		this.#isBehind = false;
 		return this.#counted;
 	}

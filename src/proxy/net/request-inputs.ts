@@ -30,9 +30,9 @@ export function requestInputsFor(
 					}
 					files = await pending;
 				}
-				return { media: (url) => files?.get(url), kept: (id) => memory.get(keyOf(call, id)) };
+				return { media: (url) => files?.get(url), thinking: (id) => memory.get(keyOf(call, id)) };
 			},
-			keep(call, keeps) {
+			store(call, keeps) {
 				for (const { id, value } of keeps) memory.put(keyOf(call, id), value);
 			},
 		};
