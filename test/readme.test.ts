@@ -133,6 +133,36 @@ test("the metrics table names metrics that exist, all of them but the process's 
 	expect(existing.filter((name) => !listed.includes(name) && !/process|nodejs|info/.test(name))).toEqual([]);
 });
 
+describe("no page speaks of what isn't there:", async () => {
+	const current = (await pages()).filter((file) => file !== "CHANGELOG.md");
+	const named = async (pattern: RegExp) =>
+		(await Promise.all(current.map(page))).flatMap((text) => [...text.matchAll(pattern)].map(([, name]) => name!));
+
+	test("commands", async () => {
+		const commands = await named(/(?:`|^\$ |^)router ([a-z]+)/gm);
+		expect(new Set(commands).size).toBeGreaterThan(8);
+		expect(commands.filter((command) => !HELP.includes(`  router ${command}`))).toEqual([]);
+	});
+
+	test("targets of make", async () => {
+		const targets = await named(/(?:`|^)make ([a-z-]+)/gm);
+		const makefile = await page("Makefile");
+		expect(targets.filter((target) => !new RegExp(`^${target}:`, "m").test(makefile))).toEqual([]);
+	});
+
+	test("settings", async () => {
+		const known = settings(ConfigSchema).map(({ path }) => path.join("."));
+		const sections = new Set(known.map((name) => name.split(".")[0]!));
+		const isFile = (name: string) => /\.(?:ts|md|json|log|lock)$/.test(name);
+		const dotted = (await named(/`([a-z_]+(?:\.[a-z_]+)+)`/g))
+			// The last is a field of answers.
+			.filter((name) => sections.has(name.split(".")[0]!) && !isFile(name) && name !== "usage.cost");
+		expect(new Set(dotted).size).toBeGreaterThan(50);
+		const isKnown = (name: string) => known.some((setting) => setting === name || setting.startsWith(`${name}.`));
+		expect(dotted.filter((name) => !isKnown(name))).toEqual([]);
+	});
+});
+
 test("each message of troubleshooting.md is one that the program prints, each code one of the catalogue", async () => {
 	const files = [...new Bun.Glob("src/**/*.ts").scanSync({ cwd: ROOT })];
 	const sources = (await Promise.all(files.map(page))).join("\n");
