@@ -1,14 +1,14 @@
 /** A clock that somebody sets back: what waits for a time waits as long as was meant, and nothing is open or shut for longer. */
 import { afterEach, describe, expect, setSystemTime, test } from "bun:test";
 import { hashKey } from "../src/accounts/auth/keys.ts";
-import { createStoredKeys } from "../src/accounts/auth/stored-keys.ts";
+import { StoredKeys } from "../src/accounts/auth/stored-keys.ts";
 import { Traffic } from "../src/agent/models/traffic.ts";
 import { ModelList } from "../src/api/model-list.ts";
 import { isFresh } from "../src/cache/entry.ts";
 import { retryAfter } from "../src/providers/upstream-error.ts";
 import { asWall, steadyTime } from "../src/steady-time.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
-import { createLogFile } from "../src/telemetry/log-file.ts";
+import { LogFile } from "../src/telemetry/log-file.ts";
 import { directory } from "./kit/cli.ts";
 import { fleetRig } from "./kit/fleet.ts";
 import { pipeline } from "./kit/pipeline.ts";
@@ -76,7 +76,7 @@ test("an upstream's list of models is asked for again", async () => {
 test("a log file that could not be written is tried again", async () => {
 	using home = directory();
 	let opens = 0;
-	const file = createLogFile({
+	const file = new LogFile({
 		dir: home.path,
 		name: "x",
 		keep: 1,
@@ -109,7 +109,7 @@ describe("a key's old secret", () => {
 		const clock = { wall: 1_790_000_000_000, time: 0 };
 		using home = directory();
 		const store = sqliteStore(home.path, () => {});
-		const keys = createStoredKeys({ store, wall: () => clock.wall, time: () => clock.time });
+		const keys = new StoredKeys({ store, wall: () => clock.wall, time: () => clock.time });
 		const { secret } = keys.create({ name: "a", models: ["*"], limits: {}, team: undefined, budget: undefined });
 		const hash = hashKey(secret).toString("hex");
 		keys.rotate("a", HOUR);

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { hashKey } from "../src/accounts/auth/keys.ts";
-import { createStoredKeys } from "../src/accounts/auth/stored-keys.ts";
+import { StoredKeys } from "../src/accounts/auth/stored-keys.ts";
 import { Ledger } from "../src/accounts/usage/ledger.ts";
 import { mergeInto, rememberBase, takeOver } from "../src/store/merge.ts";
 import { MIGRATIONS } from "../src/store/migrations.ts";
@@ -70,7 +70,7 @@ describe("on a disk without room", () => {
 	test("keys that are changed are written with the ledger's next batch, the last change of each", () => {
 		using home = directory();
 		const { store, calls } = storeIn(home.path);
-		const keys = createStoredKeys({ store });
+		const keys = new StoredKeys({ store });
 		const asked = { team: undefined, models: ["*"], limits: {}, budget: undefined };
 		const { key } = keys.create({ ...asked, name: "one" });
 		const makeRoom = full(home.path, ["keys", "usage_days"]);
@@ -82,7 +82,7 @@ describe("on a disk without room", () => {
 		calls(1);
 		expect([store.hasUnwritten, store.problem]).toEqual([false, undefined]);
 		store.close();
-		const after = createStoredKeys({ store: sqliteStore(home.path, () => {}) });
+		const after = new StoredKeys({ store: sqliteStore(home.path, () => {}) });
 		expect(after.list().map(({ name, revokedAt }) => [name, revokedAt !== undefined])).toEqual([
 			["one", true],
 			["two", false],

@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { StoredKey } from "../src/accounts/auth/key-store.ts";
 import { createKeyAuth, hashKey } from "../src/accounts/auth/keys.ts";
-import { createStoredKeys, keyIn } from "../src/accounts/auth/stored-keys.ts";
+import { keyIn, StoredKeys } from "../src/accounts/auth/stored-keys.ts";
 import { RouterError } from "../src/errors.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
@@ -18,7 +18,7 @@ function keysIn(path: string, clock = { wall: 1_790_000_000_000, time: 0 }) {
 	const store = sqliteStore(path, (problem) => {
 		throw new Error(problem);
 	});
-	const keys = createStoredKeys({ store, wall: () => clock.wall, time: () => clock.time });
+	const keys = new StoredKeys({ store, wall: () => clock.wall, time: () => clock.time });
 	const auth = createKeyAuth([], undefined, undefined, keys);
 	const name = (secret: string) => {
 		// A change by another process is looked for no more often than every 2 ms.
@@ -160,7 +160,7 @@ describe("where the database", () => {
 	};
 	const opened = (path: string) => {
 		const problems: string[] = [];
-		const keys = createStoredKeys({ store: sqliteStore(path, (problem) => problems.push(problem)) });
+		const keys = new StoredKeys({ store: sqliteStore(path, (problem) => problems.push(problem)) });
 		const auth = createKeyAuth([], undefined, undefined, keys);
 		const name = (secret: string) => auth.authenticate(new Headers({ authorization: `Bearer ${secret}` }))?.name;
 		return { problems, keys, auth, name };

@@ -1,6 +1,6 @@
 /** What the router knows of its callers: keys, limits, spending and the ledger. It outlives a reload of the configuration. */
 
-import { createStoredKeys, type StoredKeys } from "../accounts/auth/stored-keys.ts";
+import { StoredKeys } from "../accounts/auth/stored-keys.ts";
 import type { Limiter } from "../accounts/limits/limiter.ts";
 import { SlidingWindowLimiter } from "../accounts/limits/sliding-window.ts";
 import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
@@ -71,7 +71,7 @@ export class RouterState {
 			(problem) => reports?.problem(problem),
 			(sentence) => reports?.log.logger.info(sentence),
 		);
-		this.keys = createStoredKeys({ store: this.store });
+		this.keys = new StoredKeys({ store: this.store });
 		this.#localSpend = new LocalSpend(this.store.ledger);
 		const windows = new SlidingWindowLimiter();
 		if (redis) {

@@ -9,17 +9,17 @@ import { type Batch, createBatch } from "./log-batch.ts";
 /** How long after a failure the file is tried again, ms. */
 const RETRY_MS = 60_000;
 
-/** What the file needs to be told. */
+/** What it is made from. */
 export interface LogFileOptions {
 	/** Directory; made if it is missing. */
 	readonly dir: string;
 	/** `router` gives `router.log`, and `router-2026-01-31.log` for a day that is over. */
 	readonly name: string;
-	/** How many past days are kept. */
+	/** How many files of past days stay. */
 	readonly keep: number;
-	/** Told once when writing begins to fail, with a sentence for people. */
+	/** Called once when writing begins to fail, with a sentence for people. */
 	readonly onProblem: (sentence: string) => void;
-	/** Told when it works again. */
+	/** Called when it works again. */
 	readonly onRecovered: (path: string) => void;
 	/** ms; tests shorten it. */
 	readonly retryMs?: number;
@@ -27,80 +27,92 @@ export interface LogFileOptions {
 	readonly open?: () => Writable;
 }
 
-/** A batch of lines and the file that they go to. */
-export interface LogFile extends Batch {
-	/** The current file's absolute path. */
-	readonly path: string;
-	/** Opens the file where no line has opened it yet. Returns why the first try failed; undefined where it succeeded. */
-	open(): string | undefined;
-}
-
 /**
  * The log file as a batch of lines. Nothing is opened or rotated before the first line: a process that ends before it logs leaves the file
- * of another one alone. Any failure (no permission, read-only, ENOSPC) is told to `onProblem` once; lines are then lost to the file alone
- * until a try, at most one a `retryMs`, succeeds. Never throws.
+ * of another one alone. Any failure (no permission, read-only, ENOSPC) is reported to `onProblem` once; lines are then lost to the file
+ * alone until a try, at most one a `retryMs`, succeeds. Never throws.
  */
-export function createLogFile(options: LogFileOptions): LogFile {
-	const { keep, onProblem, onRecovered, retryMs = RETRY_MS } = options;
-	const dir = resolve(options.dir);
-	const path = join(dir, `${options.name}.log`);
-	const open = options.open ?? (() => openStream(dir, options.name, path, keep));
-	let stream: Writable | undefined;
-	let failedAt: number | undefined;
-	let isOpened = false;
+export class LogFile implements Batch {
+	/** The current file's absolute path. */
+	readonly path: string;
+	readonly #options: LogFileOptions;
+	readonly #batch: Batch;
+	#stream: Writable | undefined;
+	/** On the clock that never goes back. */
+	#failedAt: number | undefined;
+	#isOpened = false;
 	/** Of the first try to open it. */
-	let problem: string | undefined;
+	#problem: string | undefined;
 
-	const fail = (cause: unknown) => {
-		const first = failedAt === undefined;
-		stream = undefined;
-		failedAt = steadyTime();
-		if (!first) return;
-		const sentence = `The log file ${path} can't be written (${why(cause)}); logging to stdout only.`;
-		if (!isOpened) problem = sentence;
-		// Before the problem is logged: that is a line, too.
-		isOpened = true;
-		onProblem(sentence);
-	};
-	const connect = () => {
+	constructor(options: LogFileOptions) {
+		this.#options = options;
+		this.path = join(resolve(options.dir), `${options.name}.log`);
+		this.#batch = createBatch((text, done) => this.#write(text, done));
+	}
+
+	/** Opens the file where no line has opened it yet. Returns why the first try failed; undefined where it succeeded. */
+	open(): string | undefined {
+		if (!this.#isOpened) {
+			this.#connect();
+			this.#isOpened = true;
+		}
+		return this.#problem;
+	}
+
+	write(line: string): void {
+		if (!this.#isOpened) this.open();
+		this.#batch.write(line);
+	}
+
+	flush(): Promise<void> {
+		return this.#batch.flush();
+	}
+
+	dropped(): number {
+		return this.#batch.dropped();
+	}
+
+	#connect(): void {
+		const { dir, name, keep, open } = this.#options;
 		try {
-			const opened = open();
-			stream = opened;
+			const opened = open ? open() : openStream(resolve(dir), name, this.path, keep);
+			this.#stream = opened;
 			opened.on("error", (cause) => {
 				// A second error of a stream that was given up says nothing new.
-				if (stream === opened) fail(cause);
+				if (this.#stream === opened) this.#fail(cause);
 			});
 		} catch (cause) {
-			fail(cause);
+			this.#fail(cause);
 		}
-	};
+	}
 
-	const batch = createBatch((text, done) => {
-		if (failedAt !== undefined && stream === undefined && steadyTime() - failedAt >= retryMs) connect();
-		if (stream === undefined) return done();
-		stream.write(text, (cause) => {
-			if (!cause && failedAt !== undefined) {
-				failedAt = undefined;
-				onRecovered(path);
+	#fail(cause: unknown): void {
+		const isFirst = this.#failedAt === undefined;
+		this.#stream = undefined;
+		this.#failedAt = steadyTime();
+		if (!isFirst) return;
+		const sentence = `The log file ${this.path} can't be written (${why(cause)}); logging to stdout only.`;
+		if (!this.#isOpened) this.#problem = sentence;
+		// Before the problem is logged: that is a line, too.
+		this.#isOpened = true;
+		this.#options.onProblem(sentence);
+	}
+
+	#write(text: string, done: () => void): void {
+		const { retryMs = RETRY_MS, onRecovered } = this.#options;
+		if (this.#failedAt !== undefined && !this.#stream && steadyTime() - this.#failedAt >= retryMs) this.#connect();
+		if (!this.#stream) {
+			done();
+			return;
+		}
+		this.#stream.write(text, (cause) => {
+			if (!cause && this.#failedAt !== undefined) {
+				this.#failedAt = undefined;
+				onRecovered(this.path);
 			}
 			done();
 		});
-	});
-	const openOnce = () => {
-		if (isOpened) return problem;
-		connect();
-		isOpened = true;
-		return problem;
-	};
-	return {
-		...batch,
-		path,
-		open: openOnce,
-		write(line) {
-			if (!isOpened) openOnce();
-			batch.write(line);
-		},
-	};
+	}
 }
 
 /** Opens once by hand first: rotating-file-stream tells of a directory it can't write only later, by an event. */

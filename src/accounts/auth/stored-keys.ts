@@ -26,136 +26,160 @@ export interface StoredKeysOptions {
 	readonly time?: () => number;
 }
 
-/** A KeyStore that can be told to look after its database. */
-export interface StoredKeys extends KeyStore {
-	/** None was ever created, not even one that was revoked. */
-	readonly isEmpty: boolean;
-	/** Notices what other processes have changed, also while no calls come. Returns how to end that. */
-	watch(): () => void;
-}
-
-/** The keys of a store. Reads nothing until it is asked. */
-export function createStoredKeys({
-	store,
-	wall = Date.now,
-	time = () => performance.now(),
-}: StoredKeysOptions): StoredKeys {
-	const byId = new Map<string, StoredKey>();
-	const byHash = new Map<string, StoredKey>();
+/** The keys of a store. Nothing is read until one is asked for. */
+export class StoredKeys implements KeyStore {
+	readonly #store: StoredKeysOptions["store"];
+	readonly #wall: () => number;
+	readonly #time: () => number;
+	readonly #byId = new Map<string, StoredKey>();
+	readonly #byHash = new Map<string, StoredKey>();
 	/** When the hashes of secrets that were replaced end at the latest, on the clock that never goes back. */
-	const endsAt = new Map<string, number>();
-	const listeners = new Set<(key: StoredKey) => void>();
-	let version: number | undefined;
-	let lookedAt = Number.NEGATIVE_INFINITY;
+	readonly #endsAt = new Map<string, number>();
+	readonly #listeners = new Set<(key: StoredKey) => void>();
+	/** The store's, when it was last read. */
+	#version: number | undefined;
+	#lookedAt = Number.NEGATIVE_INFINITY;
 
-	const put = (key: StoredKey) => {
-		const before = byId.get(key.id);
-		for (const hash of before ? hashesOf(before) : []) byHash.delete(hash);
-		if (before?.previous && before.previous.hash !== key.previous?.hash) endsAt.delete(before.previous.hash);
-		if (key.previous && !endsAt.has(key.previous.hash)) {
-			endsAt.set(key.previous.hash, time() + key.previous.until - wall());
+	constructor({ store, wall = Date.now, time = () => performance.now() }: StoredKeysOptions) {
+		this.#store = store;
+		this.#wall = wall;
+		this.#time = time;
+	}
+
+	/** None was ever created, not even one that was revoked. */
+	get isEmpty(): boolean {
+		this.#look();
+		// A file that can't be read must not let everyone in.
+		return this.#byId.size === 0 && this.#store.isUnreadable !== true;
+	}
+
+	find(hash: string): StoredKey | undefined {
+		this.#look();
+		const key = this.#byHash.get(hash);
+		if (!key || key.revokedAt !== undefined) return undefined;
+		if (key.hash === hash) return key;
+		// By both clocks: the wall clock may be set back, the other one begins anew with the process.
+		const isOver = !key.previous || this.#wall() >= key.previous.until || this.#time() >= (this.#endsAt.get(hash) ?? 0);
+		return isOver ? undefined : key;
+	}
+
+	list(): readonly StoredKey[] {
+		this.#look();
+		return [...this.#byId.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+	}
+
+	create(asked: NewKey, configured: readonly string[] = []): { readonly key: StoredKey; readonly secret: string } {
+		this.#look();
+		if (this.#active(asked.name) || configured.includes(asked.name)) {
+			throw new RouterError("key_name_taken", `There is a key called "${asked.name}": take another name.`, {
+				param: "name",
+			});
 		}
-		byId.set(key.id, key);
-		for (const hash of hashesOf(key)) byHash.set(hash, key);
-	};
-	const notify = (key: StoredKey) => {
-		for (const listener of listeners) listener(key);
-	};
-	const look = () => {
-		const now = time();
-		if (now - lookedAt < LOOK_MS) return;
-		lookedAt = now;
-		const found = store.version();
-		if (found === version) return;
-		const isFirst = version === undefined;
-		const texts = store.keys();
+		const secret = newSecret();
+		const now = this.#wall();
+		const key = { id: `key_${Bun.randomUUIDv7()}`, ...asked, ...hashed(secret), createdAt: now, changedAt: now };
+		return { key: this.#change(key), secret };
+	}
+
+	revoke(which: string): StoredKey | undefined {
+		this.#look();
+		const key = this.#active(which);
+		if (!key) return undefined;
+		const now = this.#after(key);
+		return this.#change({ ...key, previous: undefined, revokedAt: now, changedAt: now });
+	}
+
+	rotate(which: string, overlapMs: number): { readonly key: StoredKey; readonly secret: string } | undefined {
+		this.#look();
+		const key = this.#active(which);
+		if (!key) return undefined;
+		const secret = newSecret();
+		const now = this.#after(key);
+		const previous = overlapMs > 0 ? { hash: key.hash, until: this.#wall() + overlapMs } : undefined;
+		return { key: this.#change({ ...key, ...hashed(secret), previous, changedAt: now }), secret };
+	}
+
+	merge(keys: readonly StoredKey[]): readonly StoredKey[] {
+		this.#look();
+		const newer = keys.filter((key) => {
+			const known = this.#byId.get(key.id);
+			return isNewer(key, known) && !isSame(key, known);
+		});
+		if (newer.length > 0) this.#save(newer);
+		return newer;
+	}
+
+	onChange(listener: (key: StoredKey) => void): () => void {
+		this.#listeners.add(listener);
+		return () => void this.#listeners.delete(listener);
+	}
+
+	/** Notices what other processes have changed, also while no calls come. Returns how to end that. */
+	watch(): () => void {
+		this.#look();
+		const timer = setInterval(() => this.#look(), WATCH_MS);
+		timer.unref();
+		return () => clearInterval(timer);
+	}
+
+	/** Reads the keys anew where another process has changed the store. */
+	#look(): void {
+		const now = this.#time();
+		if (now - this.#lookedAt < LOOK_MS) return;
+		this.#lookedAt = now;
+		const found = this.#store.version();
+		if (found === this.#version) return;
+		const isFirst = this.#version === undefined;
+		const texts = this.#store.keys();
 		// What can't be read is asked for again.
-		if (store.isUnreadable !== true) version = found;
+		if (this.#store.isUnreadable !== true) this.#version = found;
 		for (const text of texts) {
 			const key = keyIn(text);
-			if (!key || !isNewer(key, byId.get(key.id)) || byId.get(key.id)?.changedAt === key.changedAt) continue;
-			put(key);
-			if (!isFirst) notify(key);
+			const known = key && this.#byId.get(key.id);
+			if (!key || !isNewer(key, known) || known?.changedAt === key.changedAt) continue;
+			this.#put(key);
+			if (!isFirst) this.#notify(key);
 		}
-	};
-	const save = (keys: readonly StoredKey[]) => {
-		for (const key of keys) put(key);
-		store.saveKeys(keys.map((key) => ({ id: key.id, value: JSON.stringify(key) })));
-	};
-	const change = (key: StoredKey): StoredKey => {
-		save([key]);
-		notify(key);
-		return key;
-	};
-	const active = (which: string) =>
-		[...byId.values()].find((key) => key.revokedAt === undefined && (key.id === which || key.name === which));
-	/** Of two changes in one millisecond the later one must be seen to be later. */
-	const after = (key: StoredKey) => Math.max(wall(), key.changedAt + 1);
+	}
 
-	return {
-		get isEmpty() {
-			look();
-			// A file that can't be read must not let everyone in.
-			return byId.size === 0 && store.isUnreadable !== true;
-		},
-		find(hash) {
-			look();
-			const key = byHash.get(hash);
-			if (!key || key.revokedAt !== undefined) return undefined;
-			if (key.hash === hash) return key;
-			// By both clocks: the wall clock may be set back, the other one begins anew with the process.
-			const isOver = !key.previous || wall() >= key.previous.until || time() >= (endsAt.get(hash) ?? 0);
-			return isOver ? undefined : key;
-		},
-		list() {
-			look();
-			return [...byId.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
-		},
-		create(asked: NewKey, configured = []) {
-			look();
-			if (active(asked.name) || configured.includes(asked.name)) {
-				throw new RouterError("key_name_taken", `There is a key called "${asked.name}": take another name.`, {
-					param: "name",
-				});
-			}
-			const secret = newSecret();
-			const now = wall();
-			const key = { id: `key_${Bun.randomUUIDv7()}`, ...asked, ...hashed(secret), createdAt: now, changedAt: now };
-			return { key: change(key), secret };
-		},
-		revoke(which) {
-			look();
-			const key = active(which);
-			if (!key) return undefined;
-			const now = after(key);
-			return change({ ...key, previous: undefined, revokedAt: now, changedAt: now });
-		},
-		rotate(which, overlapMs) {
-			look();
-			const key = active(which);
-			if (!key) return undefined;
-			const secret = newSecret();
-			const now = after(key);
-			const previous = overlapMs > 0 ? { hash: key.hash, until: wall() + overlapMs } : undefined;
-			return { key: change({ ...key, ...hashed(secret), previous, changedAt: now }), secret };
-		},
-		merge(keys) {
-			look();
-			const newer = keys.filter((key) => isNewer(key, byId.get(key.id)) && !isSame(key, byId.get(key.id)));
-			if (newer.length > 0) save(newer);
-			return newer;
-		},
-		onChange(listener) {
-			listeners.add(listener);
-			return () => void listeners.delete(listener);
-		},
-		watch() {
-			look();
-			const timer = setInterval(look, WATCH_MS);
-			timer.unref();
-			return () => clearInterval(timer);
-		},
-	};
+	#put(key: StoredKey): void {
+		const before = this.#byId.get(key.id);
+		for (const hash of before ? hashesOf(before) : []) this.#byHash.delete(hash);
+		if (before?.previous && before.previous.hash !== key.previous?.hash) this.#endsAt.delete(before.previous.hash);
+		if (key.previous && !this.#endsAt.has(key.previous.hash)) {
+			this.#endsAt.set(key.previous.hash, this.#time() + key.previous.until - this.#wall());
+		}
+		this.#byId.set(key.id, key);
+		for (const hash of hashesOf(key)) this.#byHash.set(hash, key);
+	}
+
+	#save(keys: readonly StoredKey[]): void {
+		for (const key of keys) this.#put(key);
+		this.#store.saveKeys(keys.map((key) => ({ id: key.id, value: JSON.stringify(key) })));
+	}
+
+	#change(key: StoredKey): StoredKey {
+		this.#save([key]);
+		this.#notify(key);
+		return key;
+	}
+
+	#notify(key: StoredKey): void {
+		for (const listener of this.#listeners) listener(key);
+	}
+
+	/** By id or name, of those that are not revoked. */
+	#active(which: string): StoredKey | undefined {
+		for (const key of this.#byId.values()) {
+			if (key.revokedAt === undefined && (key.id === which || key.name === which)) return key;
+		}
+		return undefined;
+	}
+
+	/** Of two changes in one millisecond the later one must be seen to be later. */
+	#after(key: StoredKey): number {
+		return Math.max(this.#wall(), key.changedAt + 1);
+	}
 }
 
 function newSecret(): string {
