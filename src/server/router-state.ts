@@ -7,6 +7,7 @@ import { HardwareClocks } from "../accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../accounts/usage/learned-usage.ts";
 import { Ledger, type LostRows } from "../accounts/usage/ledger.ts";
 import { LocalSpend } from "../accounts/usage/local-spend.ts";
+import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
@@ -16,7 +17,6 @@ import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { LedgerState, Metrics } from "../telemetry/metrics.ts";
 import type { RedisFeatures } from "./redis-features.ts";
-import { UsagePublisher } from "./usage-publisher.ts";
 
 /** How often it is looked whether another process has written to the ledger, ms: a router with the same data directory. */
 const LOOK_MS = 1_000;

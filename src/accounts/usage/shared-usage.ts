@@ -1,11 +1,16 @@
 /** Usage of all replicas: each publishes the sums that have changed, and reads the others' when somebody asks. */
-import type { UsageRow } from "../../store/ledger-table.ts";
+import type { LedgerStore, UsageKey, UsageRow } from "../../store/ledger-table.ts";
 import type { SharedRedis } from "../../store/redis.ts";
-import { NO_USAGE } from "./ledger-rows.ts";
+import { NO_USAGE, usageName } from "./ledger-rows.ts";
 import type { UsageExchange } from "./spend.ts";
 
-/** As long as ledgers are kept. */
-const TTL_MS = 400 * 86_400_000;
+/** How often sums that have grown are published, ms, and how many at once: reading them keeps calls waiting. */
+const PUBLISH_MS = 1_000;
+const MOST_PUBLISHED = 500;
+/** Most days of which replicas know each other's usage: as long as ledgers are kept. */
+const MOST_DAYS = 400;
+const DAY_MS = 86_400_000;
+const TTL_MS = MOST_DAYS * DAY_MS;
 /** Days that are published again when a replica starts: it may have stopped while Redis took nothing. More would be much at each start. */
 const STARTED_DAYS = 7;
 /** How often it is looked whether Redis still has what was published, ms. */
@@ -129,6 +134,54 @@ export class SharedUsage implements UsageExchange {
 	#keyOf(day: string): string {
 		return this.redis.key(`usage:${day}`);
 	}
+}
+
+/** Publishes which of this replica's sums have grown, once it is open, and asks for those of the others. */
+export class UsagePublisher {
+	/** Sums that other routers have not heard of. */
+	readonly #grown = new Map<string, UsageKey>();
+
+	constructor(
+		private readonly ledger: Pick<LedgerStore, "sums">,
+		private readonly exchange: UsageExchange,
+	) {}
+
+	/** Notes sums that have grown in the ledger. */
+	grew(rows: readonly UsageKey[]): void {
+		for (const row of rows) this.#grown.set(usageName(row), row);
+	}
+
+	/** The other replicas' rows of these days (`2026-01-31`, both included); undefined where they can't be asked now. */
+	others(from: string, to: string): Promise<readonly UsageRow[] | undefined> {
+		return this.exchange.others(daysFrom(from, to));
+	}
+
+	/** Begins to publish. Returns how to end it; it resolves once the rest is published, or can't be now. */
+	open(): () => Promise<void> {
+		const timer = setInterval(() => this.#publish(MOST_PUBLISHED), PUBLISH_MS);
+		timer.unref();
+		return async () => {
+			clearInterval(timer);
+			this.#publish(Number.POSITIVE_INFINITY);
+			await this.exchange.published();
+		};
+	}
+
+	#publish(most: number): void {
+		const grown = [...this.#grown.entries().take(most)];
+		const rows = this.ledger.sums(grown.map(([, sums]) => sums));
+		// None: there is nothing to publish, or a disk that can't be read now.
+		if (rows.length === 0) return;
+		for (const [name] of grown) this.#grown.delete(name);
+		this.exchange.publish(rows);
+	}
+}
+
+/** Each day of a span, the latest first. */
+function daysFrom(from: string, to: string): string[] {
+	const [first, last] = [Date.parse(from), Date.parse(to)];
+	const count = Math.min(MOST_DAYS, Math.round((last - first) / DAY_MS) + 1);
+	return Array.from({ length: count }, (_, at) => new Date(last - at * DAY_MS).toISOString().slice(0, 10));
 }
 
 function rowIn(text: string): UsageRow | undefined {
