@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, jest, test } from "bun:test";
 import { AgentCatalog } from "../src/agent/agent-catalog.ts";
 import { agentPlan } from "../src/agent/agent-plan.ts";
 import { RouterError } from "../src/errors.ts";
-import { responseAnswer } from "../src/proxy/net/read-body.ts";
+import { responseAnswer } from "../src/proxy/net/transport.ts";
 import { catalogEntries } from "../src/server/role-plan.ts";
 import { configOf } from "./kit/pipeline.ts";
 

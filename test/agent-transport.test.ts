@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { CONTAINER_BASE_URL, modelTransport } from "../src/agent/models/model-transport.ts";
 import { type ContainerLease, QueueRefusal } from "../src/agent/models/traffic.ts";
 import type { UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
-import { responseAnswer } from "../src/proxy/net/read-body.ts";
+import { responseAnswer } from "../src/proxy/net/transport.ts";
 
 interface Played {
 	/** Resolves when the call is let through. */

@@ -1,7 +1,7 @@
 /** The agent's own API: its models, their logs, its GPUs. Every route requires the agent's token, where one is set. */
 import { Elysia } from "elysia";
 import { RouterError } from "../errors.ts";
-import { IDLE_SECONDS } from "../http/idle-timeout.ts";
+import { IDLE_SECONDS } from "../http/listen.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { tooLarge } from "../openai/call.ts";
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";

@@ -4,11 +4,11 @@ import type { Lead } from "../cache/single-flight.ts";
 import type { Dialect } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
-import { IdleTimeoutLift, type IdleTimeouts } from "../http/idle-timeout.ts";
+import { IDLE_SECONDS } from "../http/listen.ts";
 import { readRequestText } from "../http/request-body.ts";
 import type { Detail } from "../http/route-docs.ts";
 import type { Operation } from "../openai/operations.ts";
-import { CallRecord, newRequestId } from "../proxy/call-record.ts";
+import { CallRecord, type ClientConnection, newRequestId } from "../proxy/call-record.ts";
 import { relay } from "../proxy/relay.ts";
 import { crossSiteRefusal } from "./authenticate.ts";
 import type { CallContext } from "./call-context.ts";
@@ -40,7 +40,7 @@ export interface CallRoute {
 interface IncomingRequest {
 	readonly request: Request;
 	/** Bun's server; null in tests. */
-	readonly server: (Peers & IdleTimeouts) | null;
+	readonly server: (Peers & ClientConnection["server"]) | null;
 }
 
 /** Longest name of a model that is kept, characters. */
@@ -102,8 +102,7 @@ async function handleCall(handling: Handling, { request, server }: IncomingReque
 
 		const finding = cache?.find(call, route, record, config, repeat);
 		if (finding instanceof Response) return finding;
-		// From here on others set the pace.
-		if (server) record.idleTimeout = new IdleTimeoutLift(server, request);
+		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
 		record.answeredModels = answered;
 		const cached = finding instanceof Promise ? await finding : finding;
 		if (cached instanceof Response) return cached;

@@ -166,6 +166,7 @@ function hit(entry: CacheEntry, { call, record, repeat }: Asked): Response {
 /** What came; undefined where the client left or its time was over before. The time is not the router's own. */
 async function waiting<T>(promise: Promise<T>, client: AbortSignal, { call, record }: Asked) {
 	const since = performance.now();
+	record.liftIdleTimeout();
 	const waited = await within(promise, client, timeLeft(call));
 	record.waitedMs += performance.now() - since;
 	return waited;

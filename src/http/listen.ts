@@ -2,9 +2,11 @@
 import type { AnyElysia } from "elysia";
 import { StartError } from "../errors.ts";
 import type { Log } from "../telemetry/log.ts";
-import { IDLE_SECONDS } from "./idle-timeout.ts";
 import type { Stoppable } from "./lifecycle.ts";
 import { readTls, type TlsFiles, type TlsPair, watchTls } from "./tls.ts";
+
+/** Seconds without a byte until Bun closes a connection (slow loris). Calls that take their time lift it, and so do streams of logs. */
+export const IDLE_SECONDS = 30;
 
 /**
  * Bun answers a longer body with a bare 413 that no handler sees, so its limit (1 TiB at least) lies out of reach:

@@ -137,7 +137,7 @@ export class Attempt {
 		this.#sentAt = performance.now();
 		if (call.timeoutMs !== undefined) this.timeLeftMs = timeLeft(call);
 		const limitMs = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), this.timeLeftMs);
-		const deadline = new Deadline(call.client);
+		const deadline = new Deadline(call.client, record);
 		this.#deadline = deadline;
 		const isOwnLimit = call.limits !== undefined || call.timeoutMs !== undefined;
 		const by = isOwnLimit ? setByCall(call, limitMs, this.timeLeftMs) : "";
@@ -213,8 +213,9 @@ export class Attempt {
 
 	/** The call in the target's words, where that takes more than the call itself: it is waited for. */
 	async #supplied(needs: readonly MediaNeed[], options: EncodeOptions | undefined): Promise<UpstreamRequest> {
-		const { call, target } = this.options;
+		const { call, target, record } = this.options;
 		const askedAt = performance.now();
+		record.liftIdleTimeout();
 		try {
 			const inputs = await target.provider.inputStore!.get(call, needs, call.client.signal);
 			return target.provider.encode(call, target, inputs, options);

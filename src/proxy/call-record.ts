@@ -31,6 +31,15 @@ export interface AnswerListener {
 	continuesWithoutClient(): boolean;
 }
 
+/** A client's connection. */
+export interface ClientConnection {
+	/** Bun's: how long a request's connection may be silent; 0: for ever. */
+	readonly server: { timeout(request: Request, seconds: number): void };
+	readonly request: Request;
+	/** How long it may be silent while no call runs. */
+	readonly idleSeconds: number;
+}
+
 /** How an attempt ended. */
 export interface AttemptResult {
 	/** The upstream's; absent where it gave none. */
@@ -103,6 +112,7 @@ export class CallRecord {
 	clientLeft = false;
 	/** The call has ended. */
 	isSettled = false;
+	#isIdleTimeoutLifted = false;
 	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
 	explanation: string | undefined;
 	decision: object | undefined;
@@ -112,8 +122,8 @@ export class CallRecord {
 	admission: Admission | undefined;
 	/** What the call costs; there once it is known where it may go. */
 	cost: CallCost | undefined;
-	/** Lifted while the call runs, put back when it is over. */
-	idleTimeout: { over(): void } | undefined;
+	/** Of its client; undefined where that can't be held open (tests). */
+	connection: ClientConnection | undefined;
 	/** Labels of models that have answered: the call's is added where it `isKnown` and there is room. */
 	answeredModels: Set<string> | undefined;
 	/** The client is told what its call cost in the answer's `usage`. */
@@ -255,6 +265,16 @@ export class CallRecord {
 		this.isEstimated = billed.bill.isEstimated;
 	}
 
+	/**
+	 * From now on until the call settles its client's connection may be silent: a model may think for minutes before its first byte.
+	 * Said by whatever waits for longer than a moment. Most calls end before that, and to lift and restore the timeout costs each of them.
+	 */
+	liftIdleTimeout(): void {
+		if (!this.connection || this.#isIdleTimeoutLifted || this.isSettled) return;
+		this.#isIdleTimeoutLifted = true;
+		this.connection.server.timeout(this.connection.request, 0);
+	}
+
 	/** To be done once, when the call has settled; at once where it has. */
 	atEnd(hook: () => void): void {
 		if (this.isSettled) hook();
@@ -266,7 +286,7 @@ export class CallRecord {
 		if (this.isSettled) return;
 		this.isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens } = this;
-		const { costUsd: cost, admission, answeredModels, caller, user, reason, cache, clientLeft } = this;
+		const { costUsd: cost, admission, connection, answeredModels, caller, user, reason, cache, clientLeft } = this;
 		// A guess of the router's own says nothing of what answers come to.
 		admission?.settle({ tokens, usd: cost, isConclusive: !this.isCutShort && !this.isEstimated });
 		const settled: CallSettled = {
@@ -296,7 +316,7 @@ export class CallRecord {
 			dropped: this.dropped || undefined,
 		};
 		for (const sink of this.#sinks) sink.callSettled?.(settled);
-		this.idleTimeout?.over();
+		if (this.#isIdleTimeoutLifted) connection!.server.timeout(connection!.request, connection!.idleSeconds);
 		if (isKnown && answeredModels && answeredModels.size < MOST_ANSWERED) answeredModels.add(label);
 		for (const hook of this.#hooks) hook();
 	}

@@ -6,6 +6,7 @@
  */
 import type { Client } from "../openai/call.ts";
 import type { Failure } from "../providers/failure.ts";
+import type { CallRecord } from "./call-record.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
 const LONGEST = 2 ** 31 - 1;
@@ -16,61 +17,12 @@ export const CLIENT_GONE: Failure = { kind: "cancelled", message: "the client le
 /** How long arming is deferred at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
 export const DEFER_MS = 40;
 
-let waiting: Deferred[] = [];
+let waiting: Deadline[] = [];
 let count = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Something that is armed within {@link DEFER_MS}, unless it is over before. */
-export abstract class Deferred {
-	#isUnarmed = true;
-
-	constructor() {
-		waiting.push(this);
-		count++;
-		timer ??= setTimeout(armAll, DEFER_MS);
-	}
-
-	/** Whether it is neither armed nor over. */
-	protected get isUnarmed(): boolean {
-		return this.#isUnarmed;
-	}
-
-	/** Arms it now, if that is still to be done. */
-	arm(): void {
-		if (this.#leave()) this.armed();
-	}
-
-	/** Ends it: it is never armed any more. Returns whether it was armed. */
-	protected end(): boolean {
-		return !this.#leave();
-	}
-
-	/** Sets its timer, or its listener. */
-	protected abstract armed(): void;
-
-	/** Whether it was unarmed until now. */
-	#leave(): boolean {
-		if (!this.#isUnarmed) return false;
-		this.#isUnarmed = false;
-		count--;
-		if (count === 0) {
-			clearTimeout(timer);
-			timer = undefined;
-			waiting = [];
-		}
-		return true;
-	}
-}
-
-function armAll(): void {
-	const due = waiting;
-	waiting = [];
-	timer = undefined;
-	for (const one of due) one.arm();
-}
-
 /** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
-export class Deadline extends Deferred {
+export class Deadline {
 	readonly #controller = new AbortController();
 	/** What the attempt's `fetch` gets. */
 	readonly signal = this.#controller.signal;
@@ -90,15 +42,27 @@ export class Deadline extends Deferred {
 	#lateAt = 0;
 	#lateTimer: ReturnType<typeof setTimeout> | undefined;
 
-	constructor(private readonly client: Client) {
-		super();
+	/** It has neither its own timer and listener yet, nor is it over. */
+	#isUnarmed = true;
+
+	/** @param record whose client's connection is held open once the attempt takes its time */
+	constructor(
+		private readonly client: Client,
+		private readonly record?: Pick<CallRecord, "liftIdleTimeout">,
+	) {
+		waiting.push(this);
+		count++;
+		timer ??= setTimeout(armAll, DEFER_MS);
 	}
 
-	/** From now on its client's leaving is noticed at once. */
-	protected override armed(): void {
+	/** From now on its client's leaving is noticed at once. Done within {@link DEFER_MS}, unless it is over before. */
+	arm(): void {
+		if (!this.#isUnarmed) return;
+		this.#leave();
+		this.record?.liftIdleTimeout();
 		const { signal } = this.client;
-		signal.addEventListener("abort", this.#leave);
-		if (signal.aborted) this.#leave();
+		signal.addEventListener("abort", this.#clientLeft);
+		if (signal.aborted) this.#clientLeft();
 		else if (this.#dueAt !== undefined) this.#setTimer(Math.max(1, this.#dueAt - performance.now()));
 		if (this.#whenLate && !signal.aborted) this.#watchLate();
 	}
@@ -119,7 +83,7 @@ export class Deadline extends Deferred {
 		this.#whenLate = onLate;
 		this.#lateMs = ms;
 		this.#lateAt = performance.now() + ms;
-		if (!this.isUnarmed || ms <= DEFER_MS) this.#watchLate();
+		if (!this.#isUnarmed || ms <= DEFER_MS) this.#watchLate();
 	}
 
 	/** The times that `within` and `late` gave begin anew: what is waited for is on its way. */
@@ -174,7 +138,8 @@ export class Deadline extends Deferred {
 		this.#isCleared = true;
 		clearTimeout(this.#timer);
 		this.#clearLate();
-		if (this.end()) this.client.signal.removeEventListener("abort", this.#leave);
+		if (this.#isUnarmed) this.#leave();
+		else this.client.signal.removeEventListener("abort", this.#clientLeft);
 	}
 
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
@@ -184,7 +149,17 @@ export class Deadline extends Deferred {
 		return this.#timedOut ? { kind: "timeout", isOurs: true, message: this.#timedOut } : undefined;
 	}
 
-	readonly #leave = (): void => this.#controller.abort();
+	/** Waits for its arming no longer. */
+	#leave(): void {
+		this.#isUnarmed = false;
+		count--;
+		if (count > 0) return;
+		clearTimeout(timer);
+		timer = undefined;
+		waiting = [];
+	}
+
+	readonly #clientLeft = (): void => this.#controller.abort();
 
 	readonly #expire = (): void => {
 		const idleMs = this.quietMs;
@@ -220,7 +195,7 @@ export class Deadline extends Deferred {
 
 	#setTimer(ms: number): void {
 		clearTimeout(this.#timer);
-		if (this.isUnarmed && ms > DEFER_MS) {
+		if (this.#isUnarmed && ms > DEFER_MS) {
 			this.#dueAt = performance.now() + ms;
 			return;
 		}
@@ -230,3 +205,10 @@ export class Deadline extends Deferred {
 }
 
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;
+
+function armAll(): void {
+	const due = waiting;
+	waiting = [];
+	timer = undefined;
+	for (const one of due) one.arm();
+}

@@ -36,6 +36,7 @@ export class Pause {
 	/** True as soon as `done` resolves; false after `ms`, or when the client leaves. `done` must not reject. */
 	async until(done: Promise<unknown> | undefined, ms: number): Promise<boolean> {
 		if (this.isOver) return false;
+		this.record.liftIdleTimeout();
 		const { promise, resolve } = Promise.withResolvers<boolean>();
 		const wake = () => resolve(false);
 		const timer = setTimeout(wake, Math.min(ms, LONGEST));

@@ -3,7 +3,7 @@ import { agentSecrets } from "../../src/accounts/auth/agent-secrets.ts";
 import type { ModelReport } from "../../src/protocol/agent.ts";
 import type { Transport } from "../../src/providers/provider.ts";
 import { configureUpstreams } from "../../src/providers/registry.ts";
-import { responseAnswer } from "../../src/proxy/net/read-body.ts";
+import { responseAnswer } from "../../src/proxy/net/transport.ts";
 import { AgentRegistry, type AgentRegistryOptions } from "../../src/server/agents/agent-registry.ts";
 import { AgentFleet } from "../../src/server/agents/fleet.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";

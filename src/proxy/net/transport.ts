@@ -3,12 +3,12 @@ import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
-import type { Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { VERSION } from "../../version.ts";
 import { ConnectWatch, FRESH_MS, originOf } from "./connect-watch.ts";
 import { behindProxy, type NamedProxy, type ProxyChoice, unauthorized } from "./environment-proxy.ts";
 import { http1Transport } from "./http1.ts";
-import { responseAnswer } from "./read-body.ts";
+import { MAX_ANSWER } from "./read-body.ts";
 
 /** How to reach an upstream. */
 export interface TransportOptions {
@@ -97,6 +97,26 @@ function nextTick(): Promise<void> {
 		});
 	});
 	return turn;
+}
+
+/** A web `Response` as an upstream's answer. Reads nothing until it is asked to. */
+export function responseAnswer(response: Response): UpstreamAnswer {
+	const { status, headers } = response;
+	const length = headers.get("content-length");
+	// A compressed body, which nobody asked for, is longer than it says.
+	const isWhole = length !== null && Number(length) <= MAX_ANSWER && !headers.has("content-encoding");
+	return { status, headers, body: new ResponseBody(response), whole: isWhole ? response : undefined };
+}
+
+class ResponseBody implements ByteSource {
+	#reader: { read(): Promise<{ value?: Uint8Array | undefined }> } | undefined;
+
+	constructor(private readonly response: Response) {}
+
+	async read(): Promise<Uint8Array | undefined> {
+		this.#reader ??= this.response.body?.getReader();
+		return (await this.#reader?.read())?.value;
+	}
 }
 
 /** The answer to a call through a proxy. Rejects with ProxyTrouble where the proxy is what failed. */
