@@ -48,7 +48,7 @@ describe("a call with", () => {
 			const { store, ledger, lost, problems, rows } = openedIn(home.path);
 			const bad = make();
 			const good = Array.from({ length: 99 }, () => settled());
-			good.toSpliced(place, 0, bad).forEach(ledger.sink.callSettled);
+			for (const call of good.toSpliced(place, 0, bad)) ledger.callSettled(call);
 			ledger.flush();
 			expect(rows("calls")).toBe(99);
 			expect(good.filter(({ id }) => !store.ledger.call(id))).toEqual([]);
@@ -57,7 +57,7 @@ describe("a call with", () => {
 			]);
 			expect(lost[0]!.problem).not.toBe("");
 			expect([problems, ledger.isStuck, ledger.waiting, ledger.isWritten]).toEqual([[], false, 0, true]);
-			ledger.sink.callSettled(settled());
+			ledger.callSettled(settled());
 			ledger.flush();
 			expect(rows("calls")).toBe(100);
 			store.close();
@@ -67,8 +67,8 @@ describe("a call with", () => {
 	test("a row that is refused has its cost in the sums all the same, where those are well", () => {
 		using home = directory();
 		const { store, ledger } = openedIn(home.path);
-		ledger.sink.callSettled(odd({ status: Number.NaN, cost: 0.25 }));
-		ledger.sink.callSettled(settled({ cost: 0.5 }));
+		ledger.callSettled(odd({ status: Number.NaN, cost: 0.25 }));
+		ledger.callSettled(settled({ cost: 0.5 }));
 		ledger.flush();
 		expect(new LocalSpend(store.ledger).spent("config:team-a", "total")).toBeCloseTo(0.75, 9);
 		store.close();
@@ -80,11 +80,11 @@ test("an attempt that is refused is lost alone: its call and the others stay", (
 	const { store, ledger, lost, rows } = openedIn(home.path);
 	const attempt = (callId: string, ms: number): AttemptClosed => ({ callId, provider: "xai", target: "xai/grok", ms });
 	const call = settled();
-	ledger.sink.attemptClosed(attempt("req_other-1", 1));
-	ledger.sink.attemptClosed(attempt("req_other-2", Number.NaN));
-	ledger.sink.attemptClosed(attempt("req_other-3", 1));
-	ledger.sink.attemptClosed(attempt(call.id, 1));
-	ledger.sink.callSettled(call);
+	ledger.attemptClosed(attempt("req_other-1", 1));
+	ledger.attemptClosed(attempt("req_other-2", Number.NaN));
+	ledger.attemptClosed(attempt("req_other-3", 1));
+	ledger.attemptClosed(attempt(call.id, 1));
+	ledger.callSettled(call);
 	ledger.flush();
 	expect([rows("calls"), rows("attempts")]).toEqual([1, 2]);
 	expect(store.ledger.call(call.id)?.attempts).toHaveLength(1);
@@ -95,7 +95,7 @@ test("an attempt that is refused is lost alone: its call and the others stay", (
 test("where many rows are odd each of them is lost, and each of the others written once", () => {
 	using home = directory();
 	const { store, ledger, lost, rows } = openedIn(home.path);
-	for (let at = 0; at < 240; at++) ledger.sink.callSettled(at % 3 === 0 ? odd({ status: 0.5 }) : settled());
+	for (let at = 0; at < 240; at++) ledger.callSettled(at % 3 === 0 ? odd({ status: 0.5 }) : settled());
 	ledger.flush();
 	expect([rows("calls"), lost.length]).toEqual([160, 80]);
 	expect(store.ledger.usage("2000-01-01", "9999-12-31").reduce((sum, { calls }) => sum + calls, 0)).toBe(240);
@@ -119,8 +119,8 @@ test.each([
 	};
 	const bounds = { keep: 1e12, size: 1e9 };
 	const ledger = new Ledger({ store: { ...store.ledger, write }, bounds, onLost: (each) => lost.push(each) });
-	ledger.sink.callSettled(settled());
-	ledger.sink.callSettled(made());
+	ledger.callSettled(settled());
+	ledger.callSettled(made());
 	ledger.flush();
 	expect([ledger.isStuck, ledger.waiting, lost.length]).toEqual([true, 2, 0]);
 	isBroken = false;

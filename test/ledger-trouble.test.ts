@@ -22,7 +22,7 @@ describe("what is spent", () => {
 		const spend = new LocalSpend(store.ledger);
 		const { total } = periodsOf(Date.now());
 		for (let at = 0; at < 1000; at++) {
-			ledger.sink.callSettled(settled({ keyId: `config:${at}` }));
+			ledger.callSettled(settled({ keyId: `config:${at}` }));
 			spend.add(`config:${at}`, total, 0.001);
 		}
 		const wrong = Array.from({ length: 1000 }, (_, at) => spend.spent(`config:${at}`, total)).filter(
@@ -40,7 +40,7 @@ test("what two processes with one data directory spend is the sum, a second late
 	const closing = states.map((state) => state.open());
 	const { total } = periodsOf(Date.now());
 	const call = ({ ledger, spend }: (typeof states)[number]) => {
-		ledger.sink.callSettled(settled());
+		ledger.callSettled(settled());
 		spend.add("config:team-a", total, 0.001);
 	};
 	for (const state of states) for (let at = 0; at < 100; at++) call(state);
@@ -56,12 +56,12 @@ test("a database that another process holds at the end is waited for, and nothin
 	using home = directory();
 	const { store, ledger } = ledgerIn(home.path);
 	const close = ledger.open();
-	ledger.sink.callSettled(settled());
+	ledger.callSettled(settled());
 	ledger.flush();
 	using other = new Database(join(home.path, "router.db"));
 	other.run("BEGIN IMMEDIATE");
 	const call = settled();
-	ledger.sink.callSettled(call);
+	ledger.callSettled(call);
 	const closed = close();
 	expect(store.ledger.call(call.id)).toBeUndefined();
 	other.run("COMMIT");
@@ -84,7 +84,7 @@ test("a ledger that can't be read is asked anew, until it can be", () => {
 test("what was spent before is counted again once the ledger can be read", async () => {
 	using home = directory();
 	const { store, ledger } = ledgerIn(home.path);
-	ledger.sink.callSettled(settled());
+	ledger.callSettled(settled());
 	ledger.flush();
 	store.close();
 	const { config } = configure({ env: { DATA_DIR: home.path } });
@@ -97,7 +97,7 @@ test("what was spent before is counted again once the ledger can be read", async
 	state.spend.add("config:team-a", "total", 0.002);
 	expect(spent()).toBe("0.002000");
 	other.run("ALTER TABLE away RENAME TO usage_days");
-	state.ledger.sink.callSettled(settled({ cost: 0.002 }));
+	state.ledger.callSettled(settled({ cost: 0.002 }));
 	await until(() => spent() === "0.003000", "the sum");
 	await close();
 });
@@ -116,7 +116,7 @@ describe("where nothing can be written", () => {
 		const lost: LostRows[] = [];
 		const bounds = { keep: 1e12, size: 1e9 };
 		const ledger = new Ledger({ store: store.ledger, bounds, onLost: (rows) => lost.push(rows) });
-		ledger.sink.callSettled(settled());
+		ledger.callSettled(settled());
 		ledger.flush();
 		return { store, ledger, problems, lost };
 	};
@@ -129,14 +129,14 @@ describe("where nothing can be written", () => {
 		const makeRoom = full(home.path);
 		const ids = Array.from({ length: 1000 }, () => {
 			const call = settled();
-			ledger.sink.callSettled(call);
+			ledger.callSettled(call);
 			return call.id;
 		});
 		ledger.flush();
 		ledger.flush();
 		expect([count(store), problems.length]).toEqual([1, 1]);
 		makeRoom();
-		ledger.sink.callSettled(settled());
+		ledger.callSettled(settled());
 		ledger.flush();
 		expect(count(store)).toBe(1002);
 		expect(ids.filter((id) => !store.ledger.call(id))).toEqual([]);
@@ -148,7 +148,7 @@ describe("where nothing can be written", () => {
 		const { store, ledger, problems } = openedIn(data);
 		rmSync(data, { recursive: true });
 		writeFileSync(data, "");
-		ledger.sink.callSettled(settled());
+		ledger.callSettled(settled());
 		for (let tries = 0; tries < 3; tries++) ledger.flush();
 		expect([count(store), ledger.waiting, problems.length]).toEqual([2, 0, 1]);
 		expect(problems[0]).toContain("it was deleted or replaced while it was in use");
@@ -165,10 +165,10 @@ describe("where nothing can be written", () => {
 				return shownCall(call, attempts);
 			});
 		const [sole, twice] = [settled(), settled({ attempts: 2 })];
-		ledger.sink.attemptClosed({ ...failed, callId: sole.id, status: 200 });
-		ledger.sink.attemptClosed({ ...failed, callId: twice.id, failure: "transport" });
-		ledger.sink.attemptClosed({ ...failed, callId: twice.id, number: 2, status: 200 });
-		for (const call of [sole, twice]) ledger.sink.callSettled(call);
+		ledger.attemptClosed({ ...failed, callId: sole.id, status: 200 });
+		ledger.attemptClosed({ ...failed, callId: twice.id, failure: "transport" });
+		ledger.attemptClosed({ ...failed, callId: twice.id, number: 2, status: 200 });
+		for (const call of [sole, twice]) ledger.callSettled(call);
 		const waiting = told();
 		expect(ledger.isWritten).toBe(false);
 		expect(waiting.map(({ attempts }) => attempts.map(({ outcome }) => outcome))).toEqual([
@@ -185,7 +185,7 @@ describe("where nothing can be written", () => {
 		using home = directory();
 		const { config } = configure({ env: { DATA_DIR: home.path } });
 		const state = new RouterState(config);
-		state.ledger.sink.callSettled(settled());
+		state.ledger.callSettled(settled());
 		state.ledger.flush();
 		const makeRoom = full(home.path);
 		let flushes = 0;
@@ -197,7 +197,7 @@ describe("where nothing can be written", () => {
 		jest.useFakeTimers();
 		try {
 			const close = state.open();
-			state.ledger.sink.callSettled(settled());
+			state.ledger.callSettled(settled());
 			jest.advanceTimersByTime(20_000);
 			expect(flushes).toBeLessThan(7);
 			makeRoom();
@@ -215,8 +215,8 @@ describe("where nothing can be written", () => {
 		const makeRoom = full(home.path);
 		for (let at = 0; at < 15_000; at++) {
 			const call = settled();
-			ledger.sink.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
-			ledger.sink.callSettled(call);
+			ledger.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
+			ledger.callSettled(call);
 		}
 		expect([ledger.waiting, ledger.isStuck, ledger.isWritten]).toEqual([15_000, true, false]);
 		expect(lost.length).toBe(5_000);
@@ -237,9 +237,9 @@ describe("where nothing can be written", () => {
 			for (let at = 0; at < 10_002; at++) {
 				const call = settled();
 				for (let attempt = 0; attempt < 2; attempt++) {
-					ledger.sink.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
+					ledger.attemptClosed({ callId: call.id, provider: "xai", target: "xai/grok", ms: 1 });
 				}
-				ledger.sink.callSettled(call);
+				ledger.callSettled(call);
 			}
 			// Two calls, and their two attempts each.
 			expect([lost.length, lost.filter(({ isKnown }) => !isKnown).length]).toEqual([time * 6, time]);
@@ -254,7 +254,7 @@ describe("where nothing can be written", () => {
 		writeFileSync(join(home.path, "file"), "");
 		const store = sqliteStore(join(home.path, "file"), () => {});
 		const ledger = new Ledger({ store: store.ledger, bounds: { keep: 1e12, size: 1e9 } });
-		for (let at = 0; at < 60_000; at++) ledger.sink.callSettled(settled({ decision: { text: "x".repeat(2000) } }));
+		for (let at = 0; at < 60_000; at++) ledger.callSettled(settled({ decision: { text: "x".repeat(2000) } }));
 		ledger.flush();
 		expect(count(store)).toBe(60_000);
 		expect(store.ledger.used()).toBeLessThan(70e6);

@@ -15,7 +15,7 @@ describe("what is kept", () => {
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ attempts: 2, user: "bob", reason: "models: fast", decision: { candidates: [1] } });
 		const attempt = { callId: call.id, provider: "openai", target: "openai/gpt-5-mini", ms: 100.06 };
-		ledger.sink.attemptClosed({
+		ledger.attemptClosed({
 			...attempt,
 			number: 1,
 			target: "xai/grok",
@@ -23,8 +23,8 @@ describe("what is kept", () => {
 			failure: "overloaded",
 			status: 503,
 		});
-		ledger.sink.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens });
-		ledger.sink.callSettled(call);
+		ledger.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens });
+		ledger.callSettled(call);
 		ledger.flush();
 		const found = store.ledger.call(call.id)!;
 		expect(found.call).toMatchObject({
@@ -63,10 +63,10 @@ describe("what is kept", () => {
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ attempts: 2 });
 		const attempt = { callId: call.id, provider: "openai", target: "openai/gpt-5-mini", ms: 3 };
-		ledger.sink.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens, cost: 0.1, agent: "box" });
-		ledger.sink.callSettled(call);
+		ledger.attemptClosed({ ...attempt, number: 2, status: 200, tokens: call.tokens, cost: 0.1, agent: "box" });
+		ledger.callSettled(call);
 		ledger.flush();
-		ledger.sink.attemptClosed({ ...attempt, number: 1, failure: "cancelled", tokens: { input: 1, output: 2 } });
+		ledger.attemptClosed({ ...attempt, number: 1, failure: "cancelled", tokens: { input: 1, output: 2 } });
 		ledger.flush();
 		expect(store.ledger.call(call.id)!.attempts).toEqual([
 			{
@@ -96,8 +96,8 @@ describe("what is kept", () => {
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ agent: "box" });
 		const attempt = { callId: call.id, number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200 };
-		ledger.sink.attemptClosed({ ...attempt, ms: 100.06, tokens: call.tokens });
-		ledger.sink.callSettled(call);
+		ledger.attemptClosed({ ...attempt, ms: 100.06, tokens: call.tokens });
+		ledger.callSettled(call);
 		ledger.flush();
 		const found = store.ledger.call(call.id)!;
 		expect(found.call.attempts).toBeUndefined();
@@ -121,8 +121,8 @@ describe("what is kept", () => {
 		const attempt = { number: 1, provider: "openai", target: "openai/gpt-5-mini", status: 200, ms: 100 };
 		const ofSole = (bill: CallSettled["bill"], own: Pick<CallSettled, "tokens" | "cost">) => {
 			const call = settled({ bill });
-			ledger.sink.attemptClosed({ ...attempt, callId: call.id, ...own });
-			ledger.sink.callSettled(call);
+			ledger.attemptClosed({ ...attempt, callId: call.id, ...own });
+			ledger.callSettled(call);
 			ledger.flush();
 			const found = store.ledger.call(call.id)!;
 			const [shown] = shownCall(found.call, found.attempts).attempts;
@@ -157,7 +157,7 @@ describe("what is kept", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		const call = settled({ attempts: 0, ...own });
-		ledger.sink.callSettled(call);
+		ledger.callSettled(call);
 		ledger.flush();
 		const { call: found } = store.ledger.call(call.id)!;
 		const { price, ...rest } = shownCall(found, []);
@@ -180,7 +180,7 @@ describe("what is kept", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);
 		for (const error of ["invalid_api_key", "foreign_host", "foreign_origin"]) {
-			ledger.sink.callSettled(settled({ status: 401, error, key: undefined, keyId: undefined }));
+			ledger.callSettled(settled({ status: 401, error, key: undefined, keyId: undefined }));
 		}
 		ledger.flush();
 		expect(store.ledger.usage("2000-01-01", "9999-12-31")).toEqual([]);
@@ -207,7 +207,7 @@ describe("what is kept", () => {
 				cost: isAnswered && isPriced ? below(1_000) / 1e6 : undefined,
 				bill: isAnswered ? { source: isPriced ? "list" : "none", isEstimated: false } : undefined,
 			});
-			ledger.sink.callSettled(call);
+			ledger.callSettled(call);
 			const day = new Date(now).toISOString().slice(0, 10);
 			const name = `${day} ${key ?? ""} ${call.model}`;
 			const sums = expected.get(name) ?? { calls: 0, cost: 0, in: 0, unpriced: 0, failed: 0 };
@@ -239,7 +239,7 @@ describe("what is kept", () => {
 		using home = directory();
 		let now = Date.UTC(2026, 0, 1);
 		const { store, ledger } = ledgerIn(home.path, undefined, () => now);
-		const send = (user: string, keyId = "config:a") => ledger.sink.callSettled(settled({ keyId, user }));
+		const send = (user: string, keyId = "config:a") => ledger.callSettled(settled({ keyId, user }));
 		for (let at = 0; at < 10_050; at++) send(`user ${at}`);
 		send("user 0");
 		send("user 10040");
@@ -289,12 +289,12 @@ describe("what is let go", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path, { keep: 10, size: 1e9 });
 		const old = settled();
-		ledger.sink.attemptClosed({ callId: old.id, provider: "openai", target: "t", ms: 1 });
-		ledger.sink.callSettled(old);
+		ledger.attemptClosed({ callId: old.id, provider: "openai", target: "t", ms: 1 });
+		ledger.callSettled(old);
 		ledger.flush();
 		Bun.sleepSync(30);
 		const fresh = settled();
-		ledger.sink.callSettled(fresh);
+		ledger.callSettled(fresh);
 		ledger.flush();
 		expect(store.ledger.call(old.id)).toBeUndefined();
 		expect(store.ledger.call(fresh.id)).toBeDefined();
@@ -311,7 +311,7 @@ describe("what is let go", () => {
 		const { store, ledger } = ledgerIn(home.path, { keep: 10_000, size: 1e9 }, () => now);
 		const write = () => {
 			const call = settled();
-			ledger.sink.callSettled(call);
+			ledger.callSettled(call);
 			ledger.flush();
 			return call;
 		};
@@ -334,7 +334,7 @@ describe("what is let go", () => {
 		for (let at = 0; at < 20_000; at++) {
 			const call = settled({ decision: { text: "x".repeat(300) } });
 			ids.push(call.id);
-			ledger.sink.callSettled(call);
+			ledger.callSettled(call);
 		}
 		ledger.flush();
 		expect(store.ledger.call(ids.at(-1)!)).toBeDefined();

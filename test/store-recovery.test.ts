@@ -21,7 +21,7 @@ function storeIn(path: string) {
 	);
 	const ledger = new Ledger({ store: store.ledger, bounds: { keep: 1e12, size: 1e9 } });
 	const calls = (count: number) => {
-		for (let at = 0; at < count; at++) ledger.sink.callSettled(settled());
+		for (let at = 0; at < count; at++) ledger.callSettled(settled());
 		ledger.flush();
 	};
 	const counted = () => store.ledger.usage("2000-01-01", "9999-12-31").reduce((sum, { calls }) => sum + calls, 0);

@@ -69,7 +69,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 
 	const options: RoleAppOptions = {
 		current: router,
-		sinks: [fleet.sink, ledger.sink],
+		sinks: [fleet.sink, ledger],
 		cache,
 		pages: (request, server) => router.snapshot.pages(request, server),
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),

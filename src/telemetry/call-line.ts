@@ -12,7 +12,7 @@ export interface CallLine {
 	readonly [field: string]: string | number | boolean | undefined;
 }
 
-/** Statuses from here on are warnings (somebody must look); 4xx and 499 are not (the caller must). */
+/** Statuses from here on are warnings (an operator must look); 4xx and 499 are not (the caller must). */
 export const SERVER_ERROR = 500;
 
 /**

@@ -32,7 +32,7 @@ interface Sums {
 const NOTHING = { calls: 0, input: 0, output: 0, cached: 0, reasoning: 0, cost: 0, unpriced: 0, hits: 0, misses: 0 };
 
 /**
- * Counts calls and attempts. Never throws: a number that is none is left out. They are counted many in one go, and one `inc` tells of all
+ * Counts calls and attempts. Never throws: a number that is none is left out. They are counted many in one go, and one `inc` counts all
  * that have the same labels: prom-client hashes the labels at every `inc`, and its cached children save nothing.
  */
 export class CallMetrics implements Sink {
@@ -71,7 +71,7 @@ export class CallMetrics implements Sink {
 		if (this.#settled.length >= MOST_WAITING) this.count();
 	}
 
-	/** A limit or a budget kept a call out. @param by whose it is @param counts of what */
+	/** A limit or a budget refused a call. @param by whose it is @param counts of what */
 	refused(by: string, counts: string): void {
 		this.#metrics.limited.inc({ by, counts });
 	}
@@ -152,7 +152,7 @@ export class CallMetrics implements Sink {
 	}
 }
 
-/** prom-client throws on what is no number, and an upstream's usage is not ours to trust. */
+/** prom-client throws on what is no number, and an upstream's usage is not to be trusted. */
 function counted(count: number | undefined): number {
 	return count !== undefined && count > 0 && Number.isFinite(count) ? count : 0;
 }

@@ -1,8 +1,4 @@
-/**
- * What the rest of the router reports of calls: plain values on one bus, so that
- * metrics, the log and whatever comes later (ledger, console) listen without the
- * pipeline knowing them.
- */
+/** What happens to calls, as plain values: metrics, the log, the ledger and the fleet of agents listen, and the pipeline knows none of them. */
 import type { Tokens } from "../openai/usage.ts";
 import type { FailureKind } from "../providers/failure.ts";
 
@@ -98,7 +94,7 @@ export interface CallSettled {
 
 /** How the cost of a call came about. */
 export interface Bill {
-	/** Who named the price: the upstream itself; `prices:`; the table of list prices; `own` hardware. `none`: nobody. */
+	/** Where the price comes from: the upstream itself; `prices:`; the table of list prices; `own` hardware. `none`: nobody. */
 	readonly source: "upstream" | "prices" | "list" | "own" | "none";
 	/** The tokens are a guess: the upstream did not say, or the client left before it could. */
 	readonly isEstimated: boolean;
@@ -106,7 +102,7 @@ export interface Bill {
 	readonly price?: object | undefined;
 }
 
-/** Who listens. Every method is called synchronously and must not throw or block. */
+/** A listener to calls. Every method is called synchronously and must not throw or block. */
 export interface Sink {
 	callStarted(): void;
 	/** An attempt at this target, an agent's, has begun; it is closed once. */

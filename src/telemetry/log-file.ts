@@ -115,7 +115,7 @@ export class LogFile implements Batch {
 	}
 }
 
-/** Opens once by hand first: rotating-file-stream tells of a directory it can't write only later, by an event. */
+/** Opens once by hand first: rotating-file-stream reports a directory it can't write only later, by an event. */
 function openStream(dir: string, name: string, path: string, keep: number): Writable {
 	mkdirSync(dir, { recursive: true });
 	closeSync(openSync(path, "a"));

@@ -100,7 +100,7 @@ export function createLog(options: LogOptions): Log {
 		calls.write();
 		put(line);
 	});
-	/** Of a call that went well or ill by its caller's fault, and of one that somebody must look at. */
+	/** Lines of calls that went well or failed by their caller's fault, and of those that an operator must look at. */
 	const logsCalls = logger.isLevelEnabled("info");
 	const logsServerErrors = logger.isLevelEnabled("warn");
 

@@ -45,7 +45,7 @@ export interface Metrics extends RoutingMetrics {
 	readonly contentType: string;
 	/** The whole registry in the Prometheus text format. It keeps the event loop for each line, which is why labels are few and bounded. */
 	text(): Promise<string>;
-	/** A limit or a budget kept a call out: whose it is, and of what. */
+	/** A limit or a budget refused a call: whose it is, and of what. */
 	refused(by: string, counts: string): void;
 	/** An exception that no call caught. */
 	crash(): void;

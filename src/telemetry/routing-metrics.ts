@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { boundedLabels } from "./labels.ts";
 
-/** Seconds: a plan takes 1 µs for two targets, 20 for a hundred; hashing a long prompt takes 100 more. */
+/** Seconds: a plan takes µs, ten times as many for a hundred targets, and more where a long prompt is hashed. */
 const PLAN_BUCKETS = [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01];
 /** Targets that have ever been out of use; clients choose some of their names. */
 const MOST_TARGETS = 200;
@@ -17,7 +17,7 @@ export interface TargetStates {
 	readonly openings: number;
 }
 
-/** The hands that write to it. */
+/** What writes to them. */
 export interface RoutingMetrics {
 	/** A plan was made, in so many ms. */
 	planned(ms: number): void;

@@ -66,7 +66,7 @@ cost("limits, budget and cost, entered, billed and settled", () => {
 const ledger = new Ledger({ store: store.ledger, bounds: { keep: 30 * 86_400_000, size: 1e9 } });
 cost("the ledger's rows of a call and its attempt", () => {
 	const id = newRequestId();
-	ledger.sink.attemptClosed({
+	ledger.attemptClosed({
 		callId: id,
 		number: 1,
 		provider: "openai",
@@ -75,7 +75,7 @@ cost("the ledger's rows of a call and its attempt", () => {
 		ms: 12.3,
 		tokens,
 	});
-	ledger.sink.callSettled({
+	ledger.callSettled({
 		id,
 		operation: "chat",
 		stream: false,

@@ -12,7 +12,7 @@ export interface AdminAccess {
 	find(headers: Headers): string | undefined;
 }
 
-/** Authentication by these keys: without any nobody gets in. */
+/** Authentication by these keys: without keys every request is refused. */
 export function createAdminAccess(keys: readonly AdminKeyConfig[]): AdminAccess {
 	const known = keys.map(({ name, key }) => ({ name, hash: hashOf(key) }));
 	const find = (headers: Headers): string | undefined => {
@@ -20,7 +20,7 @@ export function createAdminAccess(keys: readonly AdminKeyConfig[]): AdminAccess 
 		if (secret === undefined || known.length === 0) return undefined;
 		const hash = hashKey(secret);
 		let found: string | undefined;
-		// Every key is compared, whether or not one has matched: the time tells nothing.
+		// Every key is compared, whether or not one has matched, so that the time does not depend on the secret.
 		for (const key of known) if (timingSafeEqual(key.hash, hash)) found = key.name;
 		return found;
 	};

@@ -3,7 +3,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-/** Who the secret is for. */
+/** The agent that a secret is for. */
 export interface AgentIdentity {
 	readonly name: string;
 	readonly instance?: string | undefined;
@@ -34,7 +34,7 @@ const BYTES = 32;
 /**
  * The secrets of a data directory. `agent-secret.key` (mode 0600) is read, or made if there is none, when the first secret is asked
  * for. Never throws.
- * @param onProblem hears then why the key could not be read or written
+ * @param onProblem called then with why the key could not be read or written
  */
 export function agentSecrets(dataDir: string, onProblem?: (problem: string) => void): AgentSecrets {
 	const file = join(dataDir, "agent-secret.key");
@@ -58,7 +58,7 @@ export function agentSecrets(dataDir: string, onProblem?: (problem: string) => v
 			const { key } = loaded();
 			const isOlder = other.since < key.since || (other.since === key.since && other.hex < key.hex);
 			if (!isOlder || !/^[0-9a-f]{64}$/.test(other.hex)) return false;
-			current = { key: other, problem: keep(file, other) };
+			current = { key: other, problem: store(file, other) };
 			return true;
 		},
 		get problem() {
@@ -70,15 +70,15 @@ export function agentSecrets(dataDir: string, onProblem?: (problem: string) => v
 function serverKey(file: string): { key: SecretKey; problem: string | undefined } {
 	const made = { hex: randomBytes(BYTES).toString("hex"), since: Date.now() };
 	try {
-		const kept = read(file);
-		return kept ? { key: kept, problem: undefined } : { key: made, problem: keep(file, made) };
+		const stored = read(file);
+		return stored ? { key: stored, problem: undefined } : { key: made, problem: store(file, made) };
 	} catch (error) {
 		return { key: made, problem: problemOf(file, error) };
 	}
 }
 
-/** Undefined where it is kept, else why it is not. */
-function keep(file: string, { hex, since }: SecretKey): string | undefined {
+/** Undefined where it is stored, else why it is not. */
+function store(file: string, { hex, since }: SecretKey): string | undefined {
 	try {
 		mkdirSync(dirname(file), { recursive: true });
 		writeFileSync(file, `${hex}\n${since}\n`, { mode: 0o600 });

@@ -8,26 +8,26 @@ export interface GeneratedKey {
 	readonly hash: Buffer;
 	/** Only on the start that made it: shown once, stored nowhere. */
 	readonly secret?: string;
-	/** Keeps the hash for later starts; a sentence where that fails, so that the next start makes another key. */
+	/** Stores the hash for later starts; a sentence where that fails, so that the next start makes another key. */
 	keep(): string | undefined;
 }
 
-/** The key of this data directory, made if there is none. Its hash alone is kept, in `generated-key.sha256`. */
+/** The key of this data directory, made if there is none. Its hash alone is stored, in `generated-key.sha256`. */
 export function generatedKey(dataDir: string): GeneratedKey {
 	const file = join(dataDir, "generated-key.sha256");
-	const kept = read(file);
-	if (kept instanceof Buffer) return { hash: kept, keep: () => undefined };
+	const stored = read(file);
+	if (stored instanceof Buffer) return { hash: stored, keep: () => undefined };
 	const secret = `rk-${Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url")}`;
 	const hash = hashKey(secret);
 	// A file that is there and can't be read is not written over: it may be readable again.
-	return { hash, secret, keep: () => (typeof kept === "string" ? kept : write(file, hash)) };
+	return { hash, secret, keep: () => (typeof stored === "string" ? stored : write(file, hash)) };
 }
 
 /** The hash in the file; why it can't be read; undefined where there is none, or no hash in it. */
 function read(file: string): Buffer | string | undefined {
 	try {
-		const kept = Buffer.from(readFileSync(file, "utf8").trim(), "hex");
-		return kept.length === 32 ? kept : undefined;
+		const hash = Buffer.from(readFileSync(file, "utf8").trim(), "hex");
+		return hash.length === 32 ? hash : undefined;
 	} catch (error) {
 		const { code, message } = error as NodeJS.ErrnoException;
 		return code === "ENOENT" ? undefined : message;

@@ -1,4 +1,4 @@
-/** Keys of all replicas: each holds all of them in its own database, and tells the others of what changes. */
+/** Keys of all replicas: each holds all of them in its own database, and publishes its changes to the others. */
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { SharedRedis } from "../../store/redis.ts";

@@ -34,7 +34,7 @@ export interface StoredKey {
 	readonly limits: KeyLimits;
 	readonly budget?: Budget | undefined;
 	readonly createdAt: number;
-	/** Revoked keys are kept, so that no replica that missed the news brings them back. */
+	/** Revoked keys stay, so that no replica that missed the change brings them back. */
 	readonly revokedAt?: number | undefined;
 	/** Of two versions of a key the one changed later counts; a revoked one always. */
 	readonly changedAt: number;
@@ -63,7 +63,7 @@ export interface KeyStore {
 	rotate(which: string, overlapMs: number): { readonly key: StoredKey; readonly secret: string } | undefined;
 	/** Takes over what another replica knows, by {@link isNewer}. Returns the keys that this one did not have so. */
 	merge(keys: readonly StoredKey[]): readonly StoredKey[];
-	/** Hears of every change made here (`create`, `revoke`, `rotate`), not of those that `merge` brought. */
+	/** The listener is called with every change made here (`create`, `revoke`, `rotate`), not of those that `merge` brought. */
 	onChange(listener: (key: StoredKey) => void): () => void;
 }
 

@@ -1,4 +1,4 @@
-/** Who may call, and what. Keys are held as SHA-256 hashes and compared in constant time. */
+/** Authentication by API key, and what each key may do. Keys are held as SHA-256 hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
 import type { KeyConfig } from "../../config/access.ts";
 import { cleanValue } from "../../config/clean-value.ts";
@@ -91,14 +91,14 @@ export function createKeyAuth(
 			}
 			const hash = hashKey(secret);
 			let caller: Caller | undefined;
-			// Every key is compared, whether or not one has matched: the time tells nothing.
+			// Every key is compared, whether or not one has matched, so that the time does not depend on the secret.
 			for (const key of configured) if (timingSafeEqual(key.hash, hash)) caller = key;
 			const credential = agentCredential?.();
 			if (credential && timingSafeEqual(credential.hash, hash)) {
 				caller = { id: `agent:${credential.name}`, name: credential.name, ...ofModels(["*"]), limits: {} };
 			}
 			if (caller) return caller;
-			// Found by its hash: what the time tells of a hash leads to no secret.
+			// Looked up by its hash: what the time gives away of a hash leads to no secret.
 			const found = storedKeys?.find(hash.toString("hex"));
 			if (!found) throw new RouterError("invalid_api_key", `This API key is not known here${whyUnknown(headers)}.`);
 			return callerOf(found);
@@ -148,7 +148,7 @@ const BARE = ["x-api-key", "api-key", "x-goog-api-key"];
 /** Longer secrets are answered without a hint: to look at them takes time. */
 const LONGEST_HINTED = 512;
 
-/** For the refusal of a secret, what is wrong with it or that another one was not looked at, where that can be told. Repeats nothing of it. */
+/** For the refusal of a secret: what is wrong with it, or that another one was not looked at, where that is known. Repeats nothing of it. */
 export function whyUnknown(headers: Headers): string {
 	const secret = presentedSecret(headers) ?? "";
 	const { problem, removed } = secret.length > LONGEST_HINTED ? {} : cleanValue(secret, "secret");

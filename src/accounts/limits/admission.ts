@@ -1,4 +1,4 @@
-/** Where a call is let through: all its limits and its budget are looked at before any is touched. */
+/** The admission of calls: all limits and the budget of a call are looked at before any is touched. */
 import type { LimitsConfig } from "../../config/access.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
@@ -11,7 +11,7 @@ import { periodsOf, type SpendStore } from "../usage/spend.ts";
 import { limitHeaders, limitRefusal, reservedRefusal, spentRefusal } from "./limit-headers.ts";
 import type { Limit, LimitDecision, Limiter, Reservation } from "./limiter.ts";
 
-/** A call that asks to be let through. */
+/** A call that asks for admission. */
 export interface AdmissionRequest {
 	readonly caller: Caller | undefined;
 	/** What its limits reserve; asked once, for what they need. */
@@ -42,7 +42,7 @@ export interface AdmissionCounters {
 export interface AdmissionOptions {
 	readonly limits: Config["limits"];
 	readonly counters: AdmissionCounters;
-	/** Told whose limit, and of what, kept a call out. */
+	/** Called for each call that is refused: whose limit refused it, and of what. */
 	readonly onRefused?: (by: "key" | "model" | "address" | "budget", counts: string) => void;
 	/** ms; never goes back. */
 	readonly time?: () => number;
@@ -66,7 +66,7 @@ interface LimitSet {
 	readonly countsTokens: boolean;
 }
 
-/** A call that was let through. */
+/** A call that was admitted. */
 export class Admission {
 	/** For its answer: how its limits stand. */
 	headers: Readonly<Record<string, string>> | undefined;
@@ -86,7 +86,7 @@ export class Admission {
 		const now = control.time();
 		if (caller && usd !== undefined && usd > 0 && Number.isFinite(usd)) {
 			const { day, month, total } = control.periods();
-			// Before what was reserved is free: what other replicas are told then holds it.
+			// Before the reservation ends, so that what other replicas hear of then includes it.
 			spend.add(caller.id, day, usd);
 			spend.add(caller.id, month, usd);
 			spend.add(caller.id, total, usd);
@@ -126,7 +126,7 @@ export class AdmissionControl {
 	}
 
 	/**
-	 * Lets a call through. Undefined where nothing limits it. Throws `rate_limit_exceeded`, `insufficient_quota` or `input_too_large`;
+	 * Admits a call. Undefined where nothing limits it. Throws `rate_limit_exceeded`, `insufficient_quota` or `input_too_large`;
 	 * it has taken nothing then. A promise where others have to be asked: to wait for nothing costs each call time.
 	 */
 	enter(request: AdmissionRequest): Admission | Promise<Admission> | undefined {

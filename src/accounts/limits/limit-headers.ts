@@ -46,9 +46,9 @@ export function limitRefusal({
 }: Extract<LimitDecision, { isAllowed: false }>): RouterError {
 	const { unit, max, amount, id } = refused;
 	const whose = id.startsWith("key:") ? "this key" : id.startsWith("model:") ? "this model" : "your address";
-	const isHopeless = retryAfterMs === Number.POSITIVE_INFINITY;
+	const isImpossible = retryAfterMs === Number.POSITIVE_INFINITY;
 	const asked = unit === "tokens" ? ` The call may take ${amount}.` : "";
-	const when = isHopeless
+	const when = isImpossible
 		? "It will never fit: send less, or ask for fewer."
 		: `Try again in ${resetText(retryAfterMs)}.`;
 	const message = `Rate limit reached: ${whose} may take ${max} ${UNITS[unit]}.${asked} ${when}`;
@@ -56,7 +56,7 @@ export function limitRefusal({
 	return new RouterError("rate_limit_exceeded", message, {
 		headers: {
 			...limitHeaders(statuses),
-			...(isHopeless
+			...(isImpossible
 				? { "x-should-retry": "false" }
 				: { "retry-after": String(Math.ceil(ms / 1000)), "retry-after-ms": String(ms) }),
 		},

@@ -1,5 +1,5 @@
 /**
- * Limits on what callers take, wherever they are counted: in this process (`window.ts`), or in Redis for all replicas
+ * Limits on what callers take, wherever they are counted: in this process (`sliding-window.ts`), or in Redis for all replicas
  * (`redis-limiter.ts`).
  */
 
@@ -32,17 +32,17 @@ export interface Limit {
 	readonly amount: number;
 	/**
 	 * Of `tokens`: what of `amount` is certain. The rest is a guess: where it does not fit, and none of the count's calls is under way (in Redis:
-	 * none of those with a guess), the call is let in for what is certain. Absent: all of it is.
+	 * none of those with a guess), the call is admitted for what is certain. Absent: all of it is.
 	 */
 	readonly certain?: number | undefined;
 	/**
-	 * Of `usd`, and only there. A call is let in where `amount` fits beside what was spent and reserved, or where anything is left and
+	 * Of `usd`, and only there. A call is admitted where `amount` fits beside what was spent and reserved, or where anything is left and
 	 * nothing is reserved: so a budget is passed by one call at most, and none of it is out of reach.
 	 */
 	readonly spending?: Spending | undefined;
 }
 
-/** How a limit stands after the call was let in or refused; makes the `x-ratelimit-*` headers. */
+/** How a limit stands after the call was admitted or refused; makes the `x-ratelimit-*` headers. */
 export interface LimitStatus {
 	readonly limit: Limit;
 	/** What is left, at least 0. */
@@ -51,7 +51,7 @@ export interface LimitStatus {
 	readonly resetMs: number;
 }
 
-/** What a call that was let in has taken: given back to `settle` or `cancel`, once. */
+/** What a call that was admitted has taken: given back to `settle` or `cancel`, once. */
 export interface Reservation {
 	/** With the amounts that were taken. */
 	readonly limits: readonly Limit[];
@@ -80,7 +80,7 @@ export interface Limiter {
 	take(limits: readonly Limit[], now: number): LimitDecision | Promise<LimitDecision>;
 	/**
 	 * The call is over: `tokens` it really took stand where the estimate stood (more or less), its concurrency and what was reserved of a
-	 * budget are free. What it cost has been added to the board before.
+	 * budget are free. What it cost has been added to the spend store before.
 	 */
 	settle(reservation: Reservation, tokens: number, now: number): void;
 	/** The call was refused for another reason, or never made: as if it had not been taken. */

@@ -57,7 +57,7 @@ interface ReservationChange {
 }
 
 /**
- * Counts in this process first, which is what holds while Redis is away: what one process has let in alone is part of what all
+ * Counts in this process first, which is what holds while Redis is away: what one process has admitted alone is part of what all
  * have, so what is too much for it needs no further question. A Redis that was flushed lets each replica use its limit
  * once more, and no more than that.
  */
@@ -212,7 +212,7 @@ export class RedisLimiter implements Limiter {
 		return unitsOf(this.spender.spent(key, period));
 	}
 
-	/** Who spends, and how long that is kept. */
+	/** The replica that spends, and how long its spending stays in Redis, ms. */
 	#spender(limits: readonly RedisLimit[]): readonly [string, number] {
 		const isTotal = limits.some(({ spending }) => spending?.period === "total");
 		return [`of ${this.spender.replica}`, isTotal ? TOTAL_TTL_MS : PERIOD_TTL_MS];
@@ -225,7 +225,7 @@ export class RedisLimiter implements Limiter {
 		return keys;
 	}
 
-	/** The window, or the period, is part of the name, since what is kept there is of it alone. */
+	/** The window, or the period, is part of the name, since what is counted there is of it alone. */
 	#keyOf({ id, unit, windowMs, spending }: RedisLimit): string {
 		return this.redis.key(
 			`{limits}:${LETTERS[unit]}:${spending ? `${spending.period}:${spending.key}` : `${windowMs}:${id}`}`,
@@ -250,7 +250,7 @@ function guessLeaseOf({ id, windowMs }: Limit): GuessLease {
 	return { id, unit: "guesses", max: Number.MAX_SAFE_INTEGER, windowMs, amount: 1 };
 }
 
-/** Clients hear of limits alone. */
+/** Clients are shown limits alone. */
 function isLimitStatus(found: { readonly limit: RedisLimit }): found is LimitStatus {
 	return found.limit.unit !== "guesses";
 }

@@ -4,7 +4,7 @@
  */
 import type { Limit, LimitDecision, Limiter, LimitStatus, LimitUnit, Reservation } from "./limiter.ts";
 
-/** How often counters that count nothing any more are let go, ms. */
+/** How often counters that count nothing any more are dropped, ms. */
 const SWEEP_MS = 60_000;
 const SMALLEST = 16;
 
@@ -15,7 +15,7 @@ class HeldReservation implements Reservation {
 	constructor(
 		readonly id: string,
 		readonly limits: readonly Limit[],
-		/** Of each limit: none is let go while a call that has taken of it is under way. */
+		/** Of each limit: none is dropped while a call that has taken of it is under way. */
 		readonly counters: readonly Counter[],
 		/** Of each limit: the number of its entry; -1 for `concurrency` and `usd`. */
 		readonly entries: readonly number[],
@@ -122,7 +122,7 @@ function withoutGuess(limit: Limit, counter: Counter): Limit {
 /** How soon it is worth another try where nobody knows when there will be room, ms. */
 const RETRY_MS = 1_000;
 
-/** When there will be room, ms. What is certain of a call is let in as soon as no other is under way, which may be at any moment. */
+/** When there will be room, ms. What is certain of a call is admitted as soon as no other is under way, which may be at any moment. */
 function waitFor(limit: Limit, counter: Counter, now: number): number {
 	const wait = counter.waitFor(limit, now);
 	const { certain } = limit;

@@ -83,7 +83,7 @@ export interface AnswerToBill {
 	readonly gpuMs: number;
 	/** False: its client left, and what was counted so far may not be all that it was sent. */
 	readonly isCounted: boolean;
-	/** Tokens of the answer as far as they can be told from its text; asked where the upstream has counted none. */
+	/** Tokens of the answer as far as its text shows them; asked where the upstream has counted none. */
 	guess(): number;
 }
 
@@ -167,8 +167,8 @@ export class CallCost {
 			const answer = (context === undefined ? each : Math.min(each, context)) * choices;
 			mostTokens = Math.max(mostTokens, answer);
 			if (!modalities || !rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) continue;
-			const keepsLong = rates.cache_write_1h !== undefined && call.raw.includes('"1h"');
-			mostUsd = Math.max(mostUsd, mostCharge(rates, { prompt: this.#prompt!, answer, modalities, keepsLong }));
+			const cachesForHour = rates.cache_write_1h !== undefined && call.raw.includes('"1h"');
+			mostUsd = Math.max(mostUsd, mostCharge(rates, { prompt: this.#prompt!, answer, modalities, cachesForHour }));
 		}
 		if (usd) this.#tokensUsd = mostUsd;
 		this.#reserve = {

@@ -17,7 +17,7 @@ const MOST_PAIRS = 5_000;
 
 /** What became of a call. */
 export interface CallOutcome {
-	/** Tokens of the answer, of each choice; undefined where they tell nothing: the client had set a limit, or left. */
+	/** Tokens of the answer, of each choice; undefined where nothing follows from them: the client had set a limit, or left. */
 	readonly answer?: number | undefined;
 	/** USD above what its tokens were reserved at: pictures, searches, a prompt longer than estimated. 0 where there were none. */
 	readonly surplus?: number | undefined;

@@ -72,7 +72,7 @@ class UsageCount {
 		sums.cost += cost ?? 0;
 	}
 
-	/** Neighbours are mostly alike: to look for each by name would cost 0.4 µs. */
+	/** Neighbours are mostly alike: most need no look-up by name. */
 	#sumsOf({ at, keyId, key, team, user, model, provider }: LedgerCall): UsageRow & UsageSums {
 		const day = this.#dayOf(at);
 		const last = this.#last;
@@ -91,7 +91,7 @@ class UsageCount {
 		return sums;
 	}
 
-	/** To write the date anew for each call would cost 0.5 µs. */
+	/** The date is formatted once a day, not once a call. */
 	#dayOf(at: number): string {
 		const number = Math.floor(at / DAY_MS);
 		if (number !== this.#dayNumber) {
@@ -103,20 +103,20 @@ class UsageCount {
 }
 
 /**
- * End users of one key in one day, and one process, that are told apart. Clients choose their names, and each makes a row that stays for good, on the disk and in
- * Redis: whoever sent another one with each call would fill both.
+ * End users of one key in one day, and one process, that have sums of their own. Clients choose their names, and each makes a row that stays for good, on the disk and in
+ * Redis: a client that sends another one with each call would fill both.
  */
 const MOST_END_USERS = 10_000;
 
 /** What those above that are summed under. Their calls are in the ledger by their own names. */
 const OTHER_USERS = "(others)";
 
-/** The end users of a day that are told apart in the sums of usage. */
+/** The end users of a day that have sums of their own. */
 export class EndUsers {
 	#day = "";
 	readonly #seen = new Map<string, Set<string>>();
 
-	/** @param most told apart, a key */
+	/** @param most users of a key with sums of their own */
 	constructor(private readonly most = MOST_END_USERS) {}
 
 	/** What a user's calls are summed under. @param day `2026-01-31` */
@@ -167,10 +167,10 @@ export const NO_USAGE: Readonly<UsageSums> = {
 	cost: 0,
 };
 
-/** Longest text of a client's that is kept, UTF-16 units. */
+/** Longest text of a client's that is stored, UTF-16 units. */
 const LONGEST = 200;
 
-/** What is kept of a call besides the columns. What most calls have in common is left out: half of the bytes cost 2 µs less a call. */
+/** What is stored of a call besides the columns. What most calls have in common is left out: fewer bytes cost less a call. */
 export interface CallDetails {
 	/** Absent: chat. */
 	readonly operation?: string | undefined;

@@ -1,7 +1,7 @@
 /**
- * The ledger's hand: gathers what calls and attempts say of themselves and writes it in batches, so that a call costs 7 µs and a
- * killed process loses what half a second brought. A call leaves no more than itself here: rows made of a hundred in one go cost
- * half of what they cost one at a time, between all else that a call does.
+ * The writing of the ledger: gathers calls and attempts and writes them in batches, so that a call costs little and a killed process
+ * loses what half a second brought. Rows are made when they are written: made of a hundred calls in one go they cost half of what they
+ * cost one at a time, between all else that a call does.
  */
 import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../../store/ledger-table.ts";
@@ -14,9 +14,9 @@ const FLUSH_MS = 500;
 const MOST_WAITING = 250;
 /** How long until it is tried again where nothing can be written, ms: a database that another process holds keeps calls waiting. */
 const RETRY_MS = 5_000;
-/** Calls that wait for that: some 20 MB. Those that come on top are kept as sums only. */
-const MOST_KEPT = 10_000;
-/** Calls let go at once where there is no more room for them. */
+/** Calls that wait for that: some 20 MB. Of those that come on top only the sums are kept. */
+const MOST_PENDING = 10_000;
+/** Calls deleted at once where they are too old or take too many bytes. */
 const MOST_TRIMMED = 500;
 /** How often old calls are looked for while nothing is written, ms. */
 const TRIM_MS = 60_000;
@@ -35,9 +35,9 @@ export interface LedgerBounds {
 export interface LedgerOptions {
 	readonly store: LedgerStore;
 	readonly bounds: LedgerBounds;
-	/** Hears of rows that are in no ledger. `refused`: the database takes them neither now nor later. */
+	/** Called with rows that are in no ledger. `refused`: the database takes them neither now nor later. */
 	readonly onLost?: (lost: LostRows) => void;
-	/** Hears which sums have grown, and by how much. */
+	/** Called with the sums that have grown, and by how much. */
 	readonly onWritten?: (usage: readonly UsageRow[]) => void;
 	/** Unix time, ms. */
 	readonly wall?: () => number;
@@ -56,7 +56,7 @@ export interface LostRows {
 }
 
 /** The ledger. Nothing is opened before the first call. */
-export class Ledger {
+export class Ledger implements Pick<Sink, "attemptClosed" | "callSettled"> {
 	#calls: CallSettled[] = [];
 	/** When each of them settled. */
 	#times: number[] = [];
@@ -80,27 +80,25 @@ export class Ledger {
 		this.#wall = options.wall ?? Date.now;
 	}
 
-	/** Hears of calls. */
-	readonly sink: Pick<Sink, "attemptClosed" | "callSettled"> = {
-		attemptClosed: (attempt) => {
-			if (this.#attempts.length < 2 * MOST_KEPT) this.#attempts.push(attempt);
-			else this.#loseForRoom();
-			this.#wake();
-		},
-		callSettled: (call) => {
-			// Nobody's calls are nobody's: who can't show a key could fill the disk with them.
-			if (STRANGERS.has(call.error ?? "")) return;
-			// Before this one is among them: it is not counted as spent yet, and would be by whoever asks what the ledger says.
-			if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.#write(call.id);
-			if (this.#calls.length < MOST_KEPT) {
-				this.#calls.push(call);
-				this.#times.push(this.#wall());
-			} else this.#sum(call);
-			this.#wake();
-		},
-	};
+	attemptClosed(attempt: AttemptClosed): void {
+		if (this.#attempts.length < 2 * MOST_PENDING) this.#attempts.push(attempt);
+		else this.#loseForRoom();
+		this.#wake();
+	}
 
-	/** Begins to let old calls go. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
+	callSettled(call: CallSettled): void {
+		// Calls without a valid key are not stored: anyone could fill the disk with them.
+		if (UNAUTHENTICATED.has(call.error ?? "")) return;
+		// Before this call is among them: it is not counted as spent yet, and would be by whatever reads the ledger.
+		if (this.#calls.length >= MOST_WAITING && !this.#isStuck) this.#write(call.id);
+		if (this.#calls.length < MOST_PENDING) {
+			this.#calls.push(call);
+			this.#times.push(this.#wall());
+		} else this.#sum(call);
+		this.#wake();
+	}
+
+	/** Begins to delete old calls. Returns how to end that: all that waits is then on the disk, unless that can't be written to. */
 	open(): () => Promise<void> {
 		const timer = setInterval(() => this.#trim(), TRIM_MS);
 		timer.unref();
@@ -136,7 +134,7 @@ export class Ledger {
 		return this.#calls.length + (this.#sums?.calls ?? 0);
 	}
 
-	/** All that it was told is written. */
+	/** All that it was given is written. */
 	get isWritten(): boolean {
 		return this.#calls.length === 0 && !this.#sums;
 	}
@@ -211,7 +209,7 @@ export class Ledger {
 		return written;
 	}
 
-	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is kept, whatever is lost. */
+	/** The row that is left is refused. Its sums may be well all the same: what keys have spent is stored, whatever is lost. */
 	#lose({ calls: [call], times: [at], attempts: [attempt] }: PendingCalls): void {
 		const problem = this.#problem;
 		if (call) {
@@ -264,7 +262,7 @@ export class Ledger {
 }
 
 /** Errors of calls that belong to no one. */
-const STRANGERS = new Set(["invalid_api_key", "foreign_host", "foreign_origin"]);
+const UNAUTHENTICATED = new Set(["invalid_api_key", "foreign_host", "foreign_origin"]);
 
 /** What went wrong, without values: messages of the language's own may quote them. */
 function asText(error: unknown): string {

@@ -52,7 +52,7 @@ export class LocalSpend implements SpendStore {
 		return periods;
 	}
 
-	/** Asks the ledger, and lets go of the period before. */
+	/** Asks the ledger, and drops the period before. */
 	#read(key: string, period: string): number {
 		const periods = this.#periodsOf(key);
 		const written = this.ledger.spent(key, period === "total" ? "" : period);

@@ -10,7 +10,7 @@ export interface Rates {
 	readonly output: Rate;
 	readonly cached?: Rate | undefined;
 	readonly cache_write?: Rate | undefined;
-	/** Written to be kept for an hour (Anthropic). */
+	/** Written to a cache that lasts an hour (Anthropic). */
 	readonly cache_write_1h?: Rate | undefined;
 	readonly input_image?: Rate | undefined;
 	readonly input_audio?: Rate | undefined;
@@ -56,20 +56,20 @@ export interface Expected {
 	readonly answer: number;
 	/** What the answer may be besides text. */
 	readonly modalities: { readonly image: boolean; readonly audio: boolean };
-	/** The client asks for its prompt to be kept for an hour. */
-	readonly keepsLong: boolean;
+	/** The client asks for its prompt to stay in a cache for an hour. */
+	readonly cachesForHour: boolean;
 }
 
 /**
  * USD that a call may cost at most: whatever of its prompt may be written to a cache is, and its answer is of the dearest kind that it
  * may have. What has no price by the token (searches, hours of hardware) is not in it.
  */
-export function mostCharge(rates: Rates, { prompt, answer, modalities, keepsLong }: Expected): number {
+export function mostCharge(rates: Rates, { prompt, answer, modalities, cachesForHour }: Expected): number {
 	const { tokens, image, audio } = prompt;
 	const rate = (one: Rate | undefined, other: number): number =>
 		one === undefined ? other : Math.max(at(one, tokens), other);
 	let text = rate(rates.cache_write, at(rates.input, tokens));
-	if (keepsLong) text = rate(rates.cache_write_1h, text);
+	if (cachesForHour) text = rate(rates.cache_write_1h, text);
 	let written = rate(rates.reasoning, at(rates.output, tokens));
 	if (modalities.image) written = rate(rates.output_image, written);
 	if (modalities.audio) written = rate(rates.output_audio, written);

@@ -13,7 +13,7 @@ const DAY_MS = 86_400_000;
 const TTL_MS = MOST_DAYS * DAY_MS;
 /** Days that are published again when a replica starts: it may have stopped while Redis took nothing. More would be much at each start. */
 const STARTED_DAYS = 7;
-/** How often it is looked whether Redis still has what was published, ms. */
+/** How often Redis is asked whether it still has what was published, ms. */
 const LOOK_MS = 1_000;
 /** Rows published, or asked for, at once: some 50 KB, so that a command is over long before its deadline. */
 const PAGE = 200;
@@ -34,7 +34,7 @@ export class SharedUsage implements UsageExchange {
 		private readonly days: () => Iterable<readonly UsageRow[]>,
 	) {}
 
-	/** Begins to look after what was published. Returns how to end it. */
+	/** Begins to watch what was published. Returns how to end it. */
 	open(): () => void {
 		const timer = setInterval(() => void this.#look(), LOOK_MS);
 		timer.unref();
@@ -196,7 +196,7 @@ function rowIn(text: string): UsageRow | undefined {
 const NAMES = ["day", "keyId", "key", "team", "user", "model", "provider"] as const;
 const SUMS = Object.keys(NO_USAGE) as (keyof typeof NO_USAGE)[];
 
-/** Whether it is a row, whoever has put it there: a text among its sums would make texts of all. */
+/** Whether it is a row, whatever program wrote it: a text among its sums would make texts of all. */
 function isRow(value: unknown): value is UsageRow {
 	if (typeof value !== "object" || value === null) return false;
 	const row = value as Partial<Record<string, unknown>>;

@@ -122,7 +122,7 @@ function ofText(text: string): number {
 	return text.length / TEXT + (Buffer.byteLength(text) - text.length) * EXTRA_BYTE;
 }
 
-/** What is no text in a prompt, told by its kind and its size: nothing is decoded. */
+/** What is no text in a prompt, estimated by its kind and its size: nothing is decoded. */
 interface MediaCount {
 	/** Tokens. */
 	image: number;
