@@ -2,8 +2,8 @@
 import type { Config } from "../config/schema.ts";
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
-import { timeLeft } from "../proxy/attempt.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
+import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
 import { entryAnswer, tailAnswer } from "./cached-response.ts";
 import { type CacheEntry, decodeEntry, isFresh, isSound } from "./entry.ts";

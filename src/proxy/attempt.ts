@@ -24,7 +24,7 @@ import { refusedAddition } from "./refused-additions.ts";
 import { passedHeaders } from "./response-headers.ts";
 import type { RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
-import type { CallTimeouts } from "./timeouts.ts";
+import { type CallTimeouts, setByCall, timeLeft } from "./timeouts.ts";
 
 /** An answer that has begun. */
 export interface StartedAnswer {
@@ -326,17 +326,6 @@ export class Attempt {
 }
 
 const COUNTS: EncodeOptions = { countsChunks: true };
-
-/** Said where the call's own header has set a limit: no setting of the router's would raise that. */
-function setByCall({ stream, limits }: Call, limitMs: number, leftMs: number): string {
-	if (stream && limits?.first_token === limitMs) return ", as the call's x-router-first-token-ms says";
-	return limitMs === leftMs ? ", as the call's x-router-timeout-ms says" : "";
-}
-
-/** What is left of the time that the client gave its call, ms; Infinity where it gave none. At least 1. */
-export function timeLeft({ timeoutMs, startedAt }: Call): number {
-	return timeoutMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, timeoutMs - (performance.now() - startedAt));
-}
 
 /** The failure, with what of the router's own it is about. */
 function refusedBy(result: StartedAnswer | Failure, { added }: UpstreamRequest): StartedAnswer | Failure {

@@ -2,7 +2,6 @@
 import type { ModelConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
-import { isReasoning } from "../openai/reasoning.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
 import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
@@ -14,8 +13,8 @@ import {
 	type AttemptOptions,
 	type AttemptOwner,
 	type StartedAnswer,
-	timeLeft,
 } from "./attempt.ts";
+import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
 import { type CallQueue, waitTurn } from "./call-queue.ts";
 import type { CallRecord, TargetFailure } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
@@ -23,14 +22,20 @@ import { Hedge } from "./hedge.ts";
 import { FIRST_ACCOUNT, targetWith } from "./key-rotation.ts";
 import { clientGone, Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { canResume, isPassing, type ResumedAttempt, ResumeProgress, type ResumeTerms, resume } from "./resume.ts";
-import { resumedDecoder } from "./resume-decoder.ts";
-import { type ResumeSpend, resumeSpend } from "./resume-request.ts";
-import { hasOthers as isAnyLeft, nextStep, OF_THE_KEY, type RetryStep, type TriedTarget } from "./retry.ts";
+import { CallResumes, canResume, type ResumedAttempt, type ResumeTerms } from "./resume.ts";
+import {
+	hasOthers as isAnyLeft,
+	NOT_TRIED,
+	nextStep,
+	OF_THE_KEY,
+	type RetryStep,
+	soonest,
+	type TriedTarget,
+} from "./retry.ts";
 import { Round, type RoundOwner, type RoundPart } from "./round.ts";
-import { isLoading, type Late } from "./second-target.ts";
+import type { Late } from "./second-target.ts";
 import { failureOfTarget } from "./target-failure.ts";
-import { type CallTimeouts, knownSoleLimits, limitsOf, longestAnswer, soleLimits } from "./timeouts.ts";
+import { type CallTimeouts, knownSoleLimits, timeLeft } from "./timeouts.ts";
 
 /** Where a call may run, and under which terms. */
 export interface CallPlan {
@@ -65,9 +70,7 @@ export class CallAttempts implements AttemptOwner {
 	readonly #running: Attempt[] = [];
 	#pause: Pause | undefined;
 	#hedge: Hedge | undefined;
-	#progress: ResumeProgress | undefined;
-	/** Tokens that had been sent when the answer broke last. */
-	#spent: ResumeSpend | undefined;
+	#resumes: CallResumes | undefined;
 
 	/** @param tried the plan's targets */
 	constructor(
@@ -103,7 +106,7 @@ export class CallAttempts implements AttemptOwner {
 			}
 			if (!error || !result.wasNotTried) error = result.error;
 			const step = this.#next(result);
-			if (!step) throw this.#soonest(error);
+			if (!step) throw soonest(error, tried);
 			if (step.waitMs > 0) {
 				await this.#pauses.wait(step.waitMs);
 				tried[step.target]!.waitedMs += step.waitMs;
@@ -126,31 +129,17 @@ export class CallAttempts implements AttemptOwner {
 	/** The rest of a stream that broke after its client was sent so much; undefined where it goes on nowhere. */
 	async resume(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
 		const { tried, record, state } = this;
-		const { targets } = this.plan;
-		tried.find(({ target }) => target.id === broken.target.id)?.failed(failure);
-		this.#progress ??= new ResumeProgress();
-		const pauseMs = this.#progress.broke(sent.deltas);
-		const wait = async (ms: number) => {
-			await this.#pauses.until(undefined, ms);
-			return !this.#pauses.isOver;
-		};
-		if (pauseMs === undefined || (pauseMs > 0 && !(await wait(pauseMs)))) return undefined;
-		const spent = resumeSpend(sent, broken.reader?.counted, this.#spent);
-		this.#spent = spent;
-		const opened = await resume(broken, failure, {
-			...this.#resumeTerms(),
-			sent,
-			spent,
-			tries: (target) => tried[targets.indexOf(target)]!.tries,
-			isUnhealthy: ({ id }) => this.#isOpen(id) || state.targets.of(id).pausedUntil > state.targets.now(),
-			refused: state.refused,
-			wait,
-			attempt: async (target, followUp, hasOthers) => {
-				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, sent, followUp);
-				const result = await this.#try(targets.indexOf(target), { call: followUp.call, read, hasOthers });
+		this.#resumes ??= new CallResumes({
+			terms: this.#resumeTerms(),
+			tried,
+			state,
+			pause: this.#pauses,
+			attempt: async (index, rest) => {
+				const result = await this.#try(index, rest);
 				return "head" in result ? result : result.failure;
 			},
 		});
+		const opened = await this.#resumes.after(broken, failure, sent);
 		if (!opened) return undefined;
 		record.step({ how: "resume", provider: broken.target.provider.name, failure: failure.kind });
 		record.servedBy(opened.target);
@@ -167,7 +156,7 @@ export class CallAttempts implements AttemptOwner {
 		keys.ended(tried.target, account, failure);
 		const failed = { call, timeLeftMs, hasFirstToken, state: record?.state, part };
 		return {
-			failure: failureOfTarget(failure, failed, () => this.#limitsFor(tried.target, undefined, true, true)),
+			failure: failureOfTarget(failure, failed, () => usualTimeouts(this.#timed, tried.target)),
 			// What one key was answered is not held against the target while another is in use.
 			retryAfterMs: tried.hasOtherKey ? undefined : failure.retryAfterMs,
 			outOfUseMs: keys.outOfUseMs(tried.target),
@@ -193,55 +182,30 @@ export class CallAttempts implements AttemptOwner {
 		part?: RoundPart,
 		leftOut?: AttemptOptions["withoutAdditions"],
 	): Promise<StartedAnswer | Failed> {
-		const { plan, state } = this;
 		const tried = this.tried[index]!;
-		const call = rest?.call ?? this.call;
-		const isSole = this.tried.length === 1;
-		const { refused } = state;
-		const withoutAdditions = leftOut ?? (refused.hasAny ? refused.of(tried.target.id) : undefined);
 		let attempt: Attempt | undefined;
 		try {
-			let { target }: { target: Target } = tried;
-			let account = FIRST_ACCOUNT;
-			if (state.keys.hasRefusals || target.provider.otherAccounts) {
-				const isAllThereIs = isSole || this.tried.every((each) => each === tried || each.wasNotTried);
-				account = state.keys.take(target, tried.refusedKeys, isAllThereIs);
-				target = targetWith(target, account);
-			}
+			const isSole = this.tried.length === 1;
 			const hasOthers = rest?.hasOthers ?? (!isSole && isAnyLeft(this.tried, index));
-			const isUsual = isSole && !hasOthers && !this.call.limits && !plan.alias?.timeouts;
 			const { provider } = tried.target;
-			const limits = isUsual ? (knownSoleLimits.get(provider) ?? soleLimits(provider)) : this.#limits(index, hasOthers);
-			attempt = new Attempt({
-				call,
-				target,
-				index,
-				account,
-				limits,
-				client: this.client,
-				record: this.record,
-				targets: state.targets,
-				work: plan.work,
-				owner: this,
-				part,
-				counts: call.stream && this.canResume(target),
-				withoutAdditions,
-				read: rest?.read,
-				late: part && this.#hedges.lateAt(tried, limits),
-			});
+			const isUsual = isSole && !hasOthers && !this.call.limits && !this.plan.alias?.timeouts;
+			const known = isUsual ? knownSoleLimits.get(provider) : undefined;
+			const limits = known ?? attemptTimeouts(this.#timed, index, hasOthers);
+			attempt = new Attempt(this.#options(index, limits, rest, part, leftOut));
 			tried.running++;
 			this.#running.push(attempt);
 			if (part) {
 				part.attempt = attempt;
-				if (part.position > 0 && !hasOthers) part.round.extend((each) => this.#longest(each));
+				if (part.position > 0 && !hasOthers) part.round.extend((each) => longestWait(this.#timed, each));
 			}
 			const result = await attempt.open();
 			if ("head" in result) return result;
-			const { refused: addition } = result;
-			if (addition && !withoutAdditions?.has(addition)) {
-				const again = await this.#try(index, rest, part, new Set([...(withoutAdditions ?? []), addition]));
+			const { refused } = result;
+			const { target, withoutAdditions } = attempt.options;
+			if (refused && !withoutAdditions?.has(refused)) {
+				const again = await this.#try(index, rest, part, new Set([...(withoutAdditions ?? []), refused]));
 				// Its words alone are no proof: they may be about something else.
-				if ("head" in again) refused.add(target.id, addition);
+				if ("head" in again) this.state.refused.add(target.id, refused);
 				return again;
 			}
 			tried.failed(result, attempt.waitedMs);
@@ -256,6 +220,44 @@ export class CallAttempts implements AttemptOwner {
 				if (!part?.round.hasSeveral) this.record.waitedMs += attempt.waitedMs;
 			}
 		}
+	}
+
+	/** Throws `upstream_auth` or `upstream_quota` where no key of the target's is in use. */
+	#options(
+		index: number,
+		limits: CallTimeouts,
+		rest: ResumedAttempt | undefined,
+		part: RoundPart | undefined,
+		leftOut: AttemptOptions["withoutAdditions"],
+	): AttemptOptions {
+		const { plan, state, client, record } = this;
+		const { keys, refused, targets } = state;
+		const tried = this.tried[index]!;
+		const call = rest?.call ?? this.call;
+		let { target }: { target: Target } = tried;
+		let account = FIRST_ACCOUNT;
+		if (keys.hasRefusals || target.provider.otherAccounts) {
+			const isAllThereIs = this.tried.every((each) => each === tried || each.wasNotTried);
+			account = keys.take(target, tried.refusedKeys, isAllThereIs);
+			target = targetWith(target, account);
+		}
+		return {
+			call,
+			target,
+			index,
+			account,
+			limits,
+			client,
+			record,
+			targets,
+			work: plan.work,
+			owner: this,
+			part,
+			counts: call.stream && this.canResume(target),
+			withoutAdditions: leftOut ?? (refused.hasAny ? refused.of(target.id) : undefined),
+			read: rest?.read,
+			late: part && this.#hedges.lateAt(tried, limits),
+		};
 	}
 
 	/** No attempt could be made. */
@@ -278,7 +280,7 @@ export class CallAttempts implements AttemptOwner {
 		const hasBudget = retries.has(now);
 		const { noWaiting } = this.plan;
 		const tried = this.tried[index]!;
-		tried.isUnhealthy = this.#isOpen(tried.target.id);
+		tried.isUnhealthy = this.state.targets.of(tried.target.id).breaker.state !== "closed";
 		const situation = { targets: this.tried, last: index, now, until, hasBudget, random: random(), noWaiting };
 		const step = nextStep(situation);
 		const facts = { provider: tried.target.provider.name, failure: failure.kind };
@@ -288,15 +290,6 @@ export class CallAttempts implements AttemptOwner {
 		if (step.isRetry) retries.spend(now);
 		if (!wasNotTried) this.record.step({ how: step.target === index ? "retry" : "failover", ...facts });
 		return step;
-	}
-
-	/** A client that is told to come back is told when the first of its targets may take it. */
-	#soonest(error: RouterError): RouterError {
-		if (error.headers["retry-after"] === undefined) return error;
-		const waits = this.tried.flatMap(({ failure }) => failure?.retryAfterMs ?? []);
-		const seconds = Math.ceil(Math.min(...waits) / 1000);
-		if (seconds < Number(error.headers["retry-after"])) error.headers["retry-after"] = String(seconds);
-		return error;
 	}
 
 	/** An attempt at one target, and others beside it where it is late. */
@@ -339,45 +332,13 @@ export class CallAttempts implements AttemptOwner {
 		return { call: this.call, alias, targets };
 	}
 
-	/** Its breaker is not closed. */
-	#isOpen(id: string): boolean {
-		return this.state.targets.of(id).breaker.state !== "closed";
+	get #timed(): TimedCall {
+		const { call, tried, state } = this;
+		return { call, alias: this.plan.alias, tried, states: state.targets };
 	}
 
-	/** How long an attempt may take to its answer's beginning where nobody else is left to ask, ms. */
-	#longest(index: number): number {
-		const { firstTokenMs, totalMs } = this.#limits(index, false);
-		return this.call.stream ? firstTokenMs : totalMs;
-	}
-
-	/** @param hasOthers whether others are left to ask */
-	#limits(index: number, hasOthers: boolean): CallTimeouts {
-		const { call, tried } = this;
-		const { targets } = this.plan;
-		const target = targets[index]!;
-		// What it has begun may go on elsewhere, also where it once failed, if that may have passed.
-		const others = call.stream ? targets.filter((_, at) => at !== index && mayHelp(tried[at]!)) : [];
-		const isResumable = canResume({ ...this.#resumeTerms(), targets: others }, target);
-		return this.#limitsFor(target, call.limits, hasOthers, isResumable);
-	}
-
-	#limitsFor(target: RouteTarget, own: Call["limits"], hasOthers: boolean, isResumable: boolean): CallTimeouts {
-		const { firstToken, answer, answerTokens } = this.state.targets.of(target.id);
-		return limitsOf({
-			timeouts: target.provider.timeouts,
-			set: [own, this.plan.alias?.timeouts, target.provider.ownTimeouts],
-			hasOthers,
-			isResumable,
-			learned: firstToken,
-			whole: this.call.stream
-				? undefined
-				: { learned: answer, tokens: answerTokens, maxTokens: longestAnswer(this.call), isLoading: isLoading(target) },
-			isReasoning: () => isReasoning(this.call.body, target.model),
-		});
-	}
-
-	#queue({ name, concurrency, queue }: ModelConfig): CallQueue {
-		return this.state.queue(name, { concurrency: concurrency!, size: queue ?? QUEUE });
+	#queue({ name, concurrency = 0, queue = QUEUE }: ModelConfig): CallQueue {
+		return this.state.queue(name, { concurrency, size: queue });
 	}
 
 	#waitTurn(alias: ModelConfig): Promise<void> {
@@ -387,14 +348,3 @@ export class CallAttempts implements AttemptOwner {
 		return waitTurn(alias.name, this.#queue(alias), waiting);
 	}
 }
-
-/** What it means for the call that no attempt could be made. */
-const NOT_TRIED: Partial<Record<string, Failure["kind"]>> = {
-	provider_key_missing: "auth",
-	upstream_auth: "auth",
-	upstream_quota: "quota",
-	unsupported_parameter: "unsupported",
-};
-
-const mayHelp = ({ tries, failure }: TriedTarget): boolean =>
-	tries === 0 || (failure !== undefined && isPassing(failure));

@@ -5,7 +5,7 @@ import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Failure } from "../providers/failure.ts";
 import type { CountedTokens, Out, StreamDecoder } from "../providers/provider.ts";
-import type { FollowUp } from "./resume-request.ts";
+import type { FollowUp, ResumeSpend } from "./resume-request.ts";
 
 /** Asked again, the model said something else than what its client has read already. */
 export const DIVERGED: Failure = {
@@ -34,26 +34,55 @@ interface Chunk {
 }
 
 /** `inner` reads the target's own stream; what comes out continues `sent`. */
-export function resumedDecoder(
-	inner: StreamDecoder,
-	sent: SentSoFar,
-	{ mode, trimmed, spent }: FollowUp,
-): StreamDecoder {
-	const rest = mode === "replay" ? new Rest(sent) : undefined;
-	/** Tokens that this target got with the prompt, and that are part of the answer. */
-	const moved = mode === "continue" ? spent.tokens : 0;
-	let space = trimmed;
+export function resumedDecoder(inner: StreamDecoder, sent: SentSoFar, followUp: FollowUp): StreamDecoder {
+	return new ResumedDecoder(inner, sent, followUp);
+}
 
-	function push(event: SseEvent): Out {
-		const out = inner.push(event);
-		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return counted(out);
-		return joined(out, out.bytes ?? event.raw);
+class ResumedDecoder implements StreamDecoder {
+	/** Of an answer that is made again. */
+	readonly #rest: Rest | undefined;
+	/** Tokens that this target got with the prompt, and that are part of the answer. */
+	readonly #moved: number;
+	readonly #spent: ResumeSpend;
+	/** White space that the call left out and the client has already. */
+	#space: string;
+
+	constructor(
+		private readonly inner: StreamDecoder,
+		private readonly sent: SentSoFar,
+		{ mode, trimmed, spent }: FollowUp,
+	) {
+		this.#rest = mode === "replay" ? new Rest(sent) : undefined;
+		this.#moved = mode === "continue" ? spent.tokens : 0;
+		this.#spent = spent;
+		this.#space = trimmed;
 	}
 
-	function joined(out: Out, text: string): Out {
+	push(event: SseEvent): Out {
+		const out = this.inner.push(event);
+		if (out.failure || out.done || out.bytes === "" || event.data === undefined) return this.#counted(out);
+		return this.#joined(out, out.bytes ?? event.raw);
+	}
+
+	flush(): Out {
+		const left = this.inner.flush?.() ?? {};
+		const out = left.usage ? { ...left, usage: this.#usageText(left.usage) } : left;
+		return out.bytes ? this.#joined(out, out.bytes) : this.#withKnownIds(this.#counted(out));
+	}
+
+	countedTokens(): CountedTokens | undefined {
+		const tokens = this.inner.countedTokens?.();
+		return tokens && { ...this.#wholeOf(tokens.input, tokens.output), trimmed: tokens.trimmed + this.#moved };
+	}
+
+	end(): Failure | undefined {
+		return this.inner.end() ?? (this.#rest && !this.#rest.isCaughtUp ? DIVERGED : undefined);
+	}
+
+	#joined(out: Out, text: string): Out {
 		try {
-			const bytes = rewritten(text);
-			return { ...kept(counted(out)), bytes, delta: out.delta === true && bytes !== "" };
+			const bytes = this.#rewritten(text);
+			return { ...this.#withKnownIds(this.#counted(out)), bytes, delta: out.delta === true && bytes !== "" };
 		} catch (thrown) {
 			if (thrown instanceof Diverged) return { bytes: "", failure: DIVERGED };
 			throw thrown;
@@ -61,68 +90,68 @@ export function resumedDecoder(
 	}
 
 	/** One event's text, or several: some decoders make more of one. */
-	function rewritten(text: string): string {
+	#rewritten(text: string): string {
 		const splitter = new SseSplitter();
 		const events = [...splitter.push(Buffer.from(text)), ...splitter.end()];
-		return events.map((each) => (each.data === undefined ? each.raw : chunkText(each.data))).join("");
+		return events.map((each) => (each.data === undefined ? each.raw : this.#chunkText(each.data))).join("");
 	}
 
 	/** A chunk under the answer's own name. */
-	function named(chunk: Chunk): Chunk {
-		const { id, created, model } = sent.head;
+	#named(chunk: Chunk): Chunk {
+		const { id, created, model } = this.sent.head;
 		return { ...chunk, ...(id ? { id } : {}), ...(created ? { created } : {}), ...(model ? { model } : {}) };
 	}
 
-	/** The chunk that tells the usage. */
-	function usageText(data: string): string {
-		const chunk = named(JSON.parse(data) as Chunk);
-		return JSON.stringify({ ...chunk, ...(chunk.usage ? { usage: shownUsage(chunk.usage) } : {}) });
+	/** The chunk that holds the usage. */
+	#usageText(data: string): string {
+		const chunk = this.#named(JSON.parse(data) as Chunk);
+		return JSON.stringify({ ...chunk, ...(chunk.usage ? { usage: this.#shownUsage(chunk.usage) } : {}) });
 	}
 
-	function chunkText(data: string): string {
+	#chunkText(data: string): string {
 		const chunk = JSON.parse(data) as Chunk;
-		const its = named(chunk);
-		if (chunk.usage) its.usage = shownUsage(chunk.usage);
-		const choices = (chunk.choices ?? []).flatMap(choiceLeft);
+		const named = this.#named(chunk);
+		if (chunk.usage) named.usage = this.#shownUsage(chunk.usage);
+		const choices = (chunk.choices ?? []).flatMap((choice) => this.#choiceLeft(choice));
 		if (choices.length === 0 && (chunk.choices?.length ?? 0) > 0) return "";
-		return sseData(JSON.stringify({ ...its, ...(chunk.choices ? { choices } : {}) }));
+		return sseData(JSON.stringify({ ...named, ...(chunk.choices ? { choices } : {}) }));
 	}
 
 	/** The choice without what the client has; none where nothing is left of it. */
-	function choiceLeft(choice: Choice): Choice[] {
+	#choiceLeft(choice: Choice): Choice[] {
 		if ((choice.index ?? 0) > 0) throw new Diverged();
 		const left: Choice = { ...choice };
-		if (typeof choice.text === "string") left.text = rest ? rest.take("text", choice.text) : choice.text;
-		if (choice.delta) left.delta = deltaLeft(choice.delta);
-		if (choice.finish_reason) rest?.finish();
+		if (typeof choice.text === "string") left.text = this.#rest ? this.#rest.take("text", choice.text) : choice.text;
+		if (choice.delta) left.delta = this.#deltaLeft(choice.delta);
+		if (choice.finish_reason) this.#rest?.finish();
 		const isEmpty = !left.text && Object.keys(left.delta ?? {}).length === 0;
 		return isEmpty && !choice.finish_reason ? [] : [left];
 	}
 
-	function deltaLeft(delta: Delta): Delta {
+	#deltaLeft(delta: Delta): Delta {
 		const { role: _, ...left } = delta;
-		if (rest) return rest.delta(left);
-		// It takes the text for thinking, having seen no end of that: what follows would stand in the wrong place.
+		if (this.#rest) return this.#rest.delta(left);
+		// It takes the text for thinking, having seen no end of that: what follows would come in the wrong field.
 		if (left["reasoning_content"] || left["reasoning"]) throw new Diverged();
-		if (typeof left["content"] === "string") left["content"] = withoutSpace(left["content"]);
+		if (typeof left["content"] === "string") left["content"] = this.#withoutSpace(left["content"]);
 		if (left["content"] === "") delete left["content"];
 		return left;
 	}
 
-	/** White space that the call left out and the client has already. */
-	function withoutSpace(content: string): string {
+	#withoutSpace(content: string): string {
+		const space = this.#space;
 		let at = 0;
 		while (at < space.length && content[at] === space[at]) at++;
-		space = at === content.length ? space.slice(at) : "";
+		this.#space = at === content.length ? space.slice(at) : "";
 		return content.slice(at);
 	}
 
 	/** What was sent before counts as part of the answer, though this target got it with the prompt. */
-	function shownUsage(usage: Record<string, unknown>): Record<string, unknown> {
+	#shownUsage(usage: Record<string, unknown>): Record<string, unknown> {
 		const { prompt_tokens: input, completion_tokens: output } = usage;
 		if (typeof input !== "number" || typeof output !== "number") return usage;
-		const { input: prompt, output: completion } = wholeOf(input, output);
-		const isEstimated = moved > 0 && spent.isEstimated;
+		const { input: prompt, output: completion } = this.#wholeOf(input, output);
+		const isEstimated = this.#moved > 0 && this.#spent.isEstimated;
 		return {
 			...usage,
 			prompt_tokens: prompt,
@@ -133,44 +162,29 @@ export function resumedDecoder(
 	}
 
 	/** Tokens of the whole call. Its prompt is what the answer's first upstream was given, as that counted it. */
-	function wholeOf(input: number, output: number): { input: number; output: number } {
-		if (moved === 0) return { input, output };
-		return { input: spent.prompt ?? Math.max(0, input - moved), output: output + moved };
+	#wholeOf(input: number, output: number): { input: number; output: number } {
+		if (this.#moved === 0) return { input, output };
+		return { input: this.#spent.prompt ?? Math.max(0, input - this.#moved), output: output + this.#moved };
 	}
 
 	/** What later calls will need is asked for by the ids that the client was sent. */
-	function kept(out: Out): Out {
-		if (!out.thinking || !rest) return out;
-		return { ...out, thinking: out.thinking.map((keep) => ({ ...keep, id: rest.ids.get(keep.id) ?? keep.id })) };
+	#withKnownIds(out: Out): Out {
+		const ids = this.#rest?.ids;
+		if (!out.thinking || !ids) return out;
+		return { ...out, thinking: out.thinking.map((each) => ({ ...each, id: ids.get(each.id) ?? each.id })) };
 	}
 
-	function counted(out: Out): Out {
-		return out.tokens && moved > 0 ? { ...out, tokens: wholeTokens(out.tokens) } : out;
+	#counted(out: Out): Out {
+		return out.tokens && this.#moved > 0 ? { ...out, tokens: this.#wholeTokens(out.tokens) } : out;
 	}
 
-	function wholeTokens(tokens: Tokens): Tokens {
-		const whole = { ...tokens, ...wholeOf(tokens.input, tokens.output) };
+	#wholeTokens(tokens: Tokens): Tokens {
+		const whole = { ...tokens, ...this.#wholeOf(tokens.input, tokens.output) };
 		// Of what the rest's prompt had in a cache, some was the answer's beginning.
 		if (whole.cached !== undefined) whole.cached = Math.min(whole.cached, whole.input);
-		if (spent.isEstimated) whole.uncounted = "both";
+		if (this.#spent.isEstimated) whole.uncounted = "both";
 		return whole;
 	}
-
-	function countedSoFar(): CountedTokens | undefined {
-		const its = inner.countedTokens?.();
-		return its && { ...wholeOf(its.input, its.output), trimmed: its.trimmed + moved };
-	}
-
-	return {
-		push,
-		flush: () => {
-			const left = inner.flush?.() ?? {};
-			const out = left.usage ? { ...left, usage: usageText(left.usage) } : left;
-			return out.bytes ? joined(out, out.bytes) : kept(counted(out));
-		},
-		countedTokens: countedSoFar,
-		end: () => inner.end() ?? (rest && !rest.isCaughtUp ? DIVERGED : undefined),
-	};
 }
 
 type Part = "content" | "reasoning" | "refusal" | "text";
@@ -214,7 +228,7 @@ class Rest {
 		for (const [key, value] of Object.entries(delta)) {
 			const part = PARTS[key];
 			if (part && typeof value === "string") {
-				// vLLM tells a thought twice, under both of its names.
+				// vLLM sends a thought twice, under both of its names.
 				const same = taken.get(part + value);
 				const news = same ?? this.take(part, value);
 				taken.set(part + value, news);
@@ -238,9 +252,9 @@ class Rest {
 		const [args, argumentsAhead] = behind(ahead.arguments, called?.arguments ?? "");
 		Object.assign(ahead, { name: nameAhead, arguments: argumentsAhead });
 		// Its id the client has already, or was never sent: a call that is sent again has another.
-		const { id: toldId } = this.sent.toolCalls[index]!;
-		if (toldId) {
-			if (call.id) this.ids.set(call.id, toldId);
+		const { id: sentId } = this.sent.toolCalls[index]!;
+		if (sentId) {
+			if (call.id) this.ids.set(call.id, sentId);
 		} else ahead.id ??= call.id;
 		if (name === "" && args === "") return [];
 		if (!this.isCaughtUp) throw new Diverged();

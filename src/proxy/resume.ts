@@ -5,8 +5,12 @@ import type { SentSoFar } from "../openai/sent-so-far.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptOptions, StartedAnswer } from "./attempt.ts";
+import type { Pause } from "./pause.ts";
+import type { ProxyState } from "./proxy-state.ts";
 import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
-import { type FollowUp, followUps, obstacleOf, type ResumeSpend } from "./resume-request.ts";
+import { resumedDecoder } from "./resume-decoder.ts";
+import { type FollowUp, followUps, obstacleOf, type ResumeSpend, resumeSpend } from "./resume-request.ts";
+import type { TriedTarget } from "./retry.ts";
 
 /** What of a call the decision needs. */
 export interface ResumeTerms {
@@ -76,6 +80,57 @@ export async function resume(
 		left = again;
 	}
 	return undefined;
+}
+
+/** What resumes need of their call. */
+export interface ResumedCall {
+	readonly terms: ResumeTerms;
+	/** In the order of the terms' targets. */
+	readonly tried: readonly TriedTarget[];
+	readonly state: Pick<ProxyState, "targets" | "refused">;
+	readonly pause: Pause;
+	/** Makes an attempt for the rest. Never throws for what an upstream does. */
+	attempt(index: number, rest: ResumedAttempt): Promise<StartedAnswer | Failure>;
+}
+
+/** What of one call went on elsewhere, or is to. */
+export class CallResumes {
+	readonly #progress = new ResumeProgress();
+	/** Tokens that had been sent when the answer broke last. */
+	#spent: ResumeSpend | undefined;
+
+	constructor(private readonly resumed: ResumedCall) {}
+
+	/** The rest of an answer that broke after so much was sent; undefined where it goes on nowhere. */
+	async after(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
+		const { terms, tried, state, pause, attempt } = this.resumed;
+		const { targets } = terms;
+		tried.find(({ target }) => target.id === broken.target.id)?.failed(failure);
+		const pauseMs = this.#progress.broke(sent.deltas);
+		const wait = async (ms: number) => {
+			await pause.until(undefined, ms);
+			return !pause.isOver;
+		};
+		if (pauseMs === undefined || (pauseMs > 0 && !(await wait(pauseMs)))) return undefined;
+		const spent = resumeSpend(sent, broken.reader?.counted, this.#spent);
+		this.#spent = spent;
+		return resume(broken, failure, {
+			...terms,
+			sent,
+			spent,
+			tries: (target) => tried[targets.indexOf(target)]!.tries,
+			isUnhealthy: ({ id }) => {
+				const { breaker, pausedUntil } = state.targets.of(id);
+				return breaker.state !== "closed" || pausedUntil > state.targets.now();
+			},
+			refused: state.refused,
+			wait,
+			attempt(target, followUp, hasOthers) {
+				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, sent, followUp);
+				return attempt(targets.indexOf(target), { call: followUp.call, read, hasOthers });
+			},
+		});
+	}
 }
 
 /** How often an answer may break and go on; and how often in a row with nothing new in between. */

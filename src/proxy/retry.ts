@@ -2,6 +2,7 @@
  * What a call does after an attempt that failed: again there, elsewhere, or give up; and what it knows of its targets until then. The
  * decision is pure; what a kind of failure allows stands in the table (src/providers/failure.ts).
  */
+import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { KeyRotation } from "./key-rotation.ts";
@@ -15,6 +16,14 @@ export const FIRST_RETRY_MS = 250;
 
 /** From this silence on, ms, a target is not asked again by a call that has others. */
 export const SILENT_MS = 30_000;
+
+/** What it means for the call that no attempt could be made. */
+export const NOT_TRIED: Partial<Record<string, Failure["kind"]>> = {
+	provider_key_missing: "auth",
+	upstream_auth: "auth",
+	upstream_quota: "quota",
+	unsupported_parameter: "unsupported",
+};
 
 /** What a call knows of one of its targets. Times on the caller's clock, ms. */
 export interface Tried {
@@ -175,6 +184,15 @@ function takesMore({ context }: Tried, targets: readonly Tried[]): boolean {
 			context === undefined ||
 			context > other.context,
 	);
+}
+
+/** A client that is told to come back is told when the first of its targets may take it. */
+export function soonest(error: RouterError, targets: readonly Tried[]): RouterError {
+	if (error.headers["retry-after"] === undefined) return error;
+	const waits = targets.flatMap(({ failure }) => failure?.retryAfterMs ?? []);
+	const seconds = Math.ceil(Math.min(...waits) / 1000);
+	if (seconds < Number(error.headers["retry-after"])) error.headers["retry-after"] = String(seconds);
+	return error;
 }
 
 /** Whether a target is left that this call has not tried and that could take it. */

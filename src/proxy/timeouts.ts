@@ -192,3 +192,14 @@ function usualMs(learned: LearnedTimes, tokens: LearnedTimes, maxTokens: number 
 const isKnown = (learned: LearnedTimes | undefined): boolean => learned !== undefined && learned.count >= KNOWN_FROM;
 
 const within = (ms: number, least: number, most: number): number => Math.min(Math.max(ms, least), most);
+
+/** What is said behind a timeout that the call's own header has set: no setting of the router's would raise it. */
+export function setByCall({ stream, limits }: Call, limitMs: number, leftMs: number): string {
+	if (stream && limits?.first_token === limitMs) return ", as the call's x-router-first-token-ms says";
+	return limitMs === leftMs ? ", as the call's x-router-timeout-ms says" : "";
+}
+
+/** What is left of the time that the client gave its call, ms; Infinity where it gave none. At least 1. */
+export function timeLeft({ timeoutMs, startedAt }: Call): number {
+	return timeoutMs === undefined ? Number.POSITIVE_INFINITY : Math.max(1, timeoutMs - (performance.now() - startedAt));
+}

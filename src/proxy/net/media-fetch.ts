@@ -44,7 +44,7 @@ export const allowance = (): Allowance => ({ left: MAX_FILES });
 export async function fetchMedia(
 	url: string,
 	param: string,
-	{ get, resolve, isAllowed }: MediaAccess,
+	access: MediaAccess,
 	allowance: Allowance,
 	signal: AbortSignal,
 ): Promise<Media> {
@@ -59,10 +59,11 @@ export async function fetchMedia(
 	try {
 		let at = new URL(url);
 		for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-			const address = await addressOf(at);
-			const answer = await get(at, address, stop.signal);
+			const address = await addressOf(at, param, access, aborted);
+			const answer = await access.get(at, address, stop.signal);
 			const location = answer.headers.get("location");
-			if (answer.status < 300 || answer.status >= 400 || location === null) return await fileOf(answer);
+			if (answer.status < 300 || answer.status >= 400 || location === null)
+				return await fileOf(answer, param, allowance);
 			if (!URL.canParse(location, at.href)) throw invalid(param, "leads to an address that is none");
 			at = new URL(location, at.href);
 		}
@@ -76,38 +77,42 @@ export async function fetchMedia(
 		signal.removeEventListener("abort", abort);
 		stop.abort();
 	}
+}
 
-	/** The one machine to ask. Every address of the name must be public, or which one is asked would be luck. */
-	async function addressOf({ protocol, hostname, username, password }: URL): Promise<string> {
-		if (protocol !== "https:" || username !== "" || password !== "") {
-			throw invalid(param, "must lead to https addresses without a user or password");
-		}
-		const name = hostname.replace(/^\[|\]$/g, "");
-		// A name that means nothing looks like one that means something private: which names this network has is its own affair.
-		const addresses = isIP(name) ? [name] : await Promise.race([resolve(name).catch(() => []), aborted]);
-		if (addresses.length === 0 || !addresses.every(isAllowed)) {
-			throw invalid(param, "leads to nothing on the public internet");
-		}
-		return addresses[0]!;
+/** The one machine to ask. Every address of the name must be public, or which one is asked would be luck. */
+async function addressOf(
+	{ protocol, hostname, username, password }: URL,
+	param: string,
+	{ resolve, isAllowed }: MediaAccess,
+	aborted: Promise<never>,
+): Promise<string> {
+	if (protocol !== "https:" || username !== "" || password !== "") {
+		throw invalid(param, "must lead to https addresses without a user or password");
 	}
+	const name = hostname.replace(/^\[|\]$/g, "");
+	// A name that means nothing looks like one that means something private: which names this network has is its own affair.
+	const addresses = isIP(name) ? [name] : await Promise.race([resolve(name).catch(() => []), aborted]);
+	if (addresses.length === 0 || !addresses.every(isAllowed)) {
+		throw invalid(param, "leads to nothing on the public internet");
+	}
+	return addresses[0]!;
+}
 
-	async function fileOf({ status, headers, body }: UpstreamAnswer): Promise<Media> {
-		if (status < 200 || status >= 300) throw invalid(param, `leads to an address that answers ${status}`);
-		const parts: Uint8Array[] = [];
-		let size = 0;
-		for (let part = await body.read(); part; part = await body.read()) {
-			parts.push(part);
-			size += part.byteLength;
-			allowance.left -= part.byteLength;
-			if (size > MAX_FILE) throw invalid(param, `leads to a file larger than ${MAX_FILE / 1024 / 1024} MB`);
-			if (allowance.left < 0)
-				throw invalid(param, `and those before it lead to more than ${MAX_FILES / 1024 / 1024} MB`);
-		}
-		const bytes = Buffer.concat(parts);
-		const type = typeOf(headers.get("content-type"), bytes);
-		if (type === undefined) throw invalid(param, "leads to no image, document, sound or film");
-		return { type, data: bytes.toString("base64") };
+async function fileOf({ status, headers, body }: UpstreamAnswer, param: string, allowance: Allowance): Promise<Media> {
+	if (status < 200 || status >= 300) throw invalid(param, `leads to an address that answers ${status}`);
+	const parts: Uint8Array[] = [];
+	let size = 0;
+	for (let part = await body.read(); part; part = await body.read()) {
+		parts.push(part);
+		size += part.byteLength;
+		allowance.left -= part.byteLength;
+		if (size > MAX_FILE) throw invalid(param, `leads to a file larger than ${MAX_FILE / 1024 / 1024} MB`);
+		if (allowance.left < 0) throw invalid(param, `and those before it lead to more than ${MAX_FILES / 1024 / 1024} MB`);
 	}
+	const bytes = Buffer.concat(parts);
+	const type = typeOf(headers.get("content-type"), bytes);
+	if (type === undefined) throw invalid(param, "leads to no image, document, sound or film");
+	return { type, data: bytes.toString("base64") };
 }
 
 /** The first bytes, in hex, of files that servers send under no type of their own. */
