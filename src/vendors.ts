@@ -31,6 +31,9 @@ export type Site = "vendor" | "replica" | "cluster" | "address" | "process";
  */
 export type Continuation = "continue_final_message" | "prefill" | "replay";
 
+/** Values by field, in top-level fields of a request. */
+export type DefaultFields = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
 /** One kind of upstream. Header and field names in lower case. */
 export interface VendorRow {
 	/** As people call it; for messages. */
@@ -69,8 +72,8 @@ export interface VendorRow {
 	/** The header that gets the name of the caller's key: the upstream shares its time out among callers by it. */
 	readonly callerHeader?: string;
 
-	/** Top-level fields of a chat request, set where the client left them (one level deep) open. */
-	readonly defaults?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+	/** By operation: top-level fields of its request, set where the client left them (one level deep) open. */
+	readonly defaults?: { readonly [operation in "chat" | "completions" | "embeddings"]?: DefaultFields };
 	/** Fields of a call may send it elsewhere than its `model` (`model-routing.ts`). Of the others so does what stands at another address. */
 	readonly routesModels?: boolean;
 	/** See {@link Continuation}; absent: as the wire has it. */
@@ -176,7 +179,7 @@ const rows = {
 		prefixes: [{ pattern: /^venice/, label: "venice*" }],
 		routesModels: true,
 		// Venice puts a system prompt of its own before the caller's unless told not to (swagger 20260821: default true).
-		defaults: { venice_parameters: { include_venice_system_prompt: false } },
+		defaults: { chat: { venice_parameters: { include_venice_system_prompt: false } } },
 	},
 	"llm-d": {
 		...own,

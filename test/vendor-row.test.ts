@@ -30,7 +30,7 @@ const ROW: VendorRow = {
 	headers: { "x-acme-version": "3" },
 	forwardedHeaders: ["x-acme-app"],
 	callerHeader: "x-acme-caller",
-	defaults: { acme_options: { system: false } },
+	defaults: { chat: { acme_options: { system: false } } },
 };
 const vendors: Vendors = { ...VENDORS, acme: ROW };
 const { priceId: _, ...UNPRICED } = ROW;

@@ -90,9 +90,9 @@ function joined(before: readonly unknown[], more: readonly unknown[]): unknown[]
 /** A whole answer's tool calls have no `index`: their order is it. */
 function inOrder(calls: unknown): unknown {
 	if (!isList(calls)) return calls;
-	const place = (call: unknown) => (isPlaced(call) ? (call["index"] as number) : 0);
+	const indexIn = (call: unknown) => (isPlaced(call) ? (call["index"] as number) : 0);
 	return [...calls]
-		.sort((a, b) => place(a) - place(b))
+		.sort((a, b) => indexIn(a) - indexIn(b))
 		.map((call) => {
 			if (!isObject(call)) return call;
 			const { index, ...rest } = call;

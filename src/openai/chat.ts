@@ -24,31 +24,31 @@ export function readChat(body: RequestBody): Chat & RequestBody {
 	const messages = body["messages"] as { role: string; content?: unknown; [field: string]: unknown }[];
 	for (let index = 0; index < messages.length; index++) {
 		const message = messages[index]!;
-		const place = `messages[${index}]`;
+		const path = `messages[${index}]`;
 		const checker = named(MESSAGES, message.role);
 		if (!checker) {
-			throw unsupported(`${place}.role`, "only system, developer, user, assistant and tool have a counterpart");
+			throw unsupported(`${path}.role`, "only system, developer, user, assistant and tool have a counterpart");
 		}
-		if (message.role === "assistant") checkSaid(message, place);
-		check(checker, message, place);
-		if (Array.isArray(message.content)) checkParts(message.content, place);
+		if (message.role === "assistant") checkAssistant(message, path);
+		check(checker, message, path);
+		if (Array.isArray(message.content)) checkParts(message.content, path);
 	}
 	return body as Chat & RequestBody;
 }
 
 /** What an assistant message of another kind of model may hold. */
-function checkSaid(message: Record<string, unknown>, place: string): void {
+function checkAssistant(message: Record<string, unknown>, path: string): void {
 	for (const field of ["audio", "function_call"]) {
-		if (message[field]) throw unsupported(`${place}.${field}`, "it has no counterpart");
+		if (message[field]) throw unsupported(`${path}.${field}`, "it has no counterpart");
 	}
 	const calls = (message["tool_calls"] ?? []) as readonly { type?: unknown }[];
 	const other = calls.findIndex(({ type }) => type !== undefined && type !== "function");
-	if (other !== -1) throw unsupported(`${place}.tool_calls[${other}].type`, "only functions have a counterpart");
+	if (other !== -1) throw unsupported(`${path}.tool_calls[${other}].type`, "only functions have a counterpart");
 }
 
-function checkParts(parts: readonly { type: string }[], place: string): void {
+function checkParts(parts: readonly { type: string }[], path: string): void {
 	for (let index = 0; index < parts.length; index++) {
-		checkKind(PARTS, parts[index], `${place}.content[${index}]`);
+		checkKind(PARTS, parts[index], `${path}.content[${index}]`);
 	}
 }
 
@@ -56,25 +56,25 @@ const named = (checks: Checks, name: unknown): TypeCheck<TSchema> | undefined =>
 	typeof name === "string" && Object.hasOwn(checks, name) ? checks[name] : undefined;
 
 /** Checks an object by its `type`. What is no object is one of the words that `request.ts` lets through. */
-function checkKind(checks: Checks, value: unknown, place: string): void {
-	if (typeof value === "string" && place === "tool_choice") {
-		if (!["auto", "none", "required"].includes(value)) throw invalid(place, 'must be "auto", "none" or "required"');
+function checkKind(checks: Checks, value: unknown, path: string): void {
+	if (typeof value === "string" && path === "tool_choice") {
+		if (!["auto", "none", "required"].includes(value)) throw invalid(path, 'must be "auto", "none" or "required"');
 		return;
 	}
 	if (typeof value !== "object" || value === null) return;
 	const checker = named(checks, (value as { type?: unknown }).type);
-	if (!checker) throw unsupported(`${place}.type`, "this kind has no counterpart");
-	check(checker, value, place);
+	if (!checker) throw unsupported(`${path}.type`, "this kind has no counterpart");
+	check(checker, value, path);
 }
 
-function check(checker: TypeCheck<TSchema>, value: unknown, place: string): void {
+function check(checker: TypeCheck<TSchema>, value: unknown, path: string): void {
 	if (checker.Check(value)) return;
 	// A field that is null says nothing, so nothing is lost with it.
-	const said = withoutNulls(value);
-	const first = checker.Errors(said).First();
+	const present = withoutNulls(value);
+	const first = checker.Errors(present).First();
 	if (!first) return;
 	const deepest = furthest(first);
-	const param = joined(place, pathOf(deepest.path));
+	const param = joined(path, pathOf(deepest.path));
 	if (deepest.type === ValueErrorType.ObjectAdditionalProperties) throw unsupported(param, "it has no counterpart");
 	const { message } = describe(first);
 	throw new RouterError(
@@ -92,8 +92,8 @@ function withoutNulls(value: unknown): unknown {
 	);
 }
 
-const joined = (place: string, path: string): string =>
-	place === "" ? path : path === "" ? place : `${place}.${path}`;
+const joined = (path: string, inner: string): string =>
+	path === "" ? inner : inner === "" ? path : `${path}.${inner}`;
 
 /** The refusal of a field that can't be carried. `why` completes "The upstream of this model can't take "x": …". */
 export function unsupported(param: string, why: string): RouterError {

@@ -62,7 +62,7 @@ export class SentRecord {
 	#pieces: (Uint8Array | string)[] = [];
 	#size = 0;
 	readonly #splitter = new SseSplitter();
-	readonly #told: SentDraft = {
+	readonly #sent: SentDraft = {
 		head: {},
 		content: "",
 		reasoning: "",
@@ -86,7 +86,7 @@ export class SentRecord {
 	/** All that was sent so far; what is added later does not change it. */
 	soFar(): SentSoFar {
 		this.#fold();
-		return { ...this.#told, toolCalls: this.#told.toolCalls.map((call) => ({ ...call })) };
+		return { ...this.#sent, toolCalls: this.#sent.toolCalls.map((call) => ({ ...call })) };
 	}
 
 	#fold(): void {
@@ -95,7 +95,7 @@ export class SentRecord {
 		this.#size = 0;
 		for (const piece of pieces) {
 			const bytes = typeof piece === "string" ? Buffer.from(piece) : piece;
-			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) readChunk(this.#told, data);
+			for (const { data } of this.#splitter.push(bytes)) if (data !== undefined) readChunk(this.#sent, data);
 		}
 	}
 }
@@ -110,7 +110,7 @@ interface Chunk {
 	}[];
 }
 
-function readChunk(told: SentDraft, data: string): void {
+function readChunk(sent: SentDraft, data: string): void {
 	let chunk: Chunk & Record<string, unknown>;
 	try {
 		chunk = JSON.parse(data);
@@ -120,55 +120,55 @@ function readChunk(told: SentDraft, data: string): void {
 	}
 	const { choices, usage: _, ...head } = chunk;
 	// Azure's first chunk, which tells of its filters, has an empty id: the first that has one says what the others are called.
-	if (!told.head["id"] && (head["id"] || Object.keys(told.head).length === 0)) told.head = head;
+	if (!sent.head["id"] && (head["id"] || Object.keys(sent.head).length === 0)) sent.head = head;
 	for (const choice of choices ?? []) {
-		if ((choice.index ?? 0) > 0) told.obstacle = "it has several choices";
-		if (choice.finish_reason) told.isFinished = true;
+		if ((choice.index ?? 0) > 0) sent.obstacle = "it has several choices";
+		if (choice.finish_reason) sent.isFinished = true;
 		if (typeof choice.text === "string") {
-			told.text += choice.text;
-			told.characters += choice.text.length;
-			told.bytes += Buffer.byteLength(choice.text);
-			if (choice.text !== "") told.deltas++;
+			sent.text += choice.text;
+			sent.characters += choice.text.length;
+			sent.bytes += Buffer.byteLength(choice.text);
+			if (choice.text !== "") sent.deltas++;
 		}
-		readDelta(told, choice.delta ?? {});
+		readDelta(sent, choice.delta ?? {});
 	}
 }
 
-function readDelta(told: SentDraft, delta: Record<string, unknown>): void {
-	const before = told.characters;
+function readDelta(sent: SentDraft, delta: Record<string, unknown>): void {
+	const before = sent.characters;
 	const content = text(delta["content"]);
-	told.content += content;
-	addText(told, content);
-	if (content !== "") told.trailingSpaces = spacesAfter(content, told.trailingSpaces);
+	sent.content += content;
+	addText(sent, content);
+	if (content !== "") sent.trailingSpaces = spacesAfter(content, sent.trailingSpaces);
 	const reasoning = text(delta["reasoning_content"]) || text(delta["reasoning"]);
-	told.reasoning += reasoning;
-	addText(told, reasoning);
-	told.refusal += text(delta["refusal"]);
-	addText(told, text(delta["refusal"]));
+	sent.reasoning += reasoning;
+	addText(sent, reasoning);
+	sent.refusal += text(delta["refusal"]);
+	addText(sent, text(delta["refusal"]));
 	const calls = delta["tool_calls"];
-	if (Array.isArray(calls)) for (const call of calls) readToolCall(told, call);
-	const strange = Object.keys(delta).find((key) => !PLAIN.has(key) && !EXTRA.has(key) && delta[key]);
-	if (strange !== undefined) told.obstacle = `it holds "${strange}"`;
-	if (told.characters > before) told.deltas++;
+	if (Array.isArray(calls)) for (const call of calls) readToolCall(sent, call);
+	const unknownField = Object.keys(delta).find((key) => !PLAIN.has(key) && !EXTRA.has(key) && delta[key]);
+	if (unknownField !== undefined) sent.obstacle = `it holds "${unknownField}"`;
+	if (sent.characters > before) sent.deltas++;
 }
 
-function readToolCall(told: SentDraft, call: unknown): void {
+function readToolCall(sent: SentDraft, call: unknown): void {
 	const { index = 0, id, function: called } = call as ToolCallDelta;
-	if (index > told.toolCalls.length) {
-		told.obstacle = "its tool calls are out of order";
+	if (index > sent.toolCalls.length) {
+		sent.obstacle = "toolCall tool calls are out of order";
 		return;
 	}
-	told.toolCalls[index] ??= { id: undefined, name: "", arguments: "" };
-	const its = told.toolCalls[index];
-	its.id ??= id;
-	its.name += text(called?.name);
-	its.arguments += text(called?.arguments);
-	addText(told, text(called?.name) + text(called?.arguments));
+	sent.toolCalls[index] ??= { id: undefined, name: "", arguments: "" };
+	const toolCall = sent.toolCalls[index];
+	toolCall.id ??= id;
+	toolCall.name += text(called?.name);
+	toolCall.arguments += text(called?.arguments);
+	addText(sent, text(called?.name) + text(called?.arguments));
 }
 
-function addText(told: SentDraft, text: string): void {
-	told.characters += text.length;
-	told.bytes += Buffer.byteLength(text);
+function addText(sent: SentDraft, text: string): void {
+	sent.characters += text.length;
+	sent.bytes += Buffer.byteLength(text);
 }
 
 /** Chunks in which the white space at the end came, after one with this text. */

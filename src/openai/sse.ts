@@ -136,8 +136,8 @@ function mended(raw: string): SseEvent {
 	// Google's servers put an error into a stream bare.
 	if (data === undefined && raw.trimStart().startsWith("{")) data = raw.trim();
 	// In JSON, a line's end stands between two values only.
-	const kept = data === undefined ? comments : `${comments}data: ${data.replaceAll(/[\r\n]+/g, " ")}\n`;
-	return { raw: kept === "" ? "" : `${kept}\n`, isMended: true, data, name };
+	const text = data === undefined ? comments : `${comments}data: ${data.replaceAll(/[\r\n]+/g, " ")}\n`;
+	return { raw: text === "" ? "" : `${text}\n`, isMended: true, data, name };
 }
 
 /** What a decoder puts in the place of bytes that are no UTF-8. */

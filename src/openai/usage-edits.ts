@@ -27,12 +27,12 @@ export function withoutCost(answer: string): string {
 
 /** The answer with `usage.cost` in it, as OpenRouter tells it; as it was where there is no usage, or a cost already. */
 export function withCost(answer: string, usd: number): string {
-	const place = usageSpan(answer);
-	if (!place?.fields) return answer;
-	for (const { key } of place.fields) if (key === "cost") return answer;
+	const span = usageSpan(answer);
+	if (!span?.fields) return answer;
+	for (const { key } of span.fields) if (key === "cost") return answer;
 	// No exponent: some parsers of money take none.
-	const last = place.fields.at(-1);
-	const at = last?.end ?? place.start + 1;
+	const last = span.fields.at(-1);
+	const at = last?.end ?? span.start + 1;
 	return `${answer.slice(0, at)}${last ? "," : ""}"cost":${decimal(usd)}${answer.slice(at)}`;
 }
 
@@ -44,9 +44,9 @@ export function withUsage(answer: string, tokens: Tokens | undefined, isEstimate
 
 /** The answer, or a chunk of one, with the counts of its `usage` put right; it may have none. JSON text of an object. */
 export function withCounts(answer: string, tokens: Tokens, isEstimated: boolean): string {
-	const place = usageSpan(answer);
-	const before = place && objectIn(JSON.parse(answer.slice(place.start, place.end)));
-	return withShownUsage(answer, shownUsage(before ?? {}, tokens, isEstimated), place);
+	const span = usageSpan(answer);
+	const before = span && objectIn(JSON.parse(answer.slice(span.start, span.end)));
+	return withShownUsage(answer, shownUsage(before ?? {}, tokens, isEstimated), span);
 }
 
 /** The edit that puts this count into `usage.completion_tokens`; undefined where it has no such field. */
@@ -79,9 +79,9 @@ function usageSpanAtEnd(json: string): UsageSpan | undefined {
 /** Some fields, and the one brace that ends an answer: what stands before them is the answer's own. */
 const PLAIN_END = /^(?:,"\w+":(?:"[\w.-]*"|null|\d+))*\}\s*$/;
 
-function withShownUsage(answer: string, usage: object, place: UsageSpan | undefined): string {
+function withShownUsage(answer: string, usage: object, span: UsageSpan | undefined): string {
 	const json = JSON.stringify(usage);
-	if (place) return splice(answer, [{ start: place.start, end: place.end, insert: json }]);
+	if (span) return splice(answer, [{ start: span.start, end: span.end, insert: json }]);
 	const end = answer.lastIndexOf("}");
 	return `${answer.slice(0, end)}${fieldsOf(answer).length > 0 ? "," : ""}"usage":${json}}`;
 }

@@ -131,12 +131,12 @@ const DEFAULT_RETRY_AFTER = 2;
 export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 	const { name } = target.provider;
 	const code = failure.isWhole ? "upstream_error" : FAILURES[failure.kind].code;
-	const said = failure.isOurs ? `${name} ${failure.message}` : failure.message;
-	const named = failure.isOurs ? said : `${name}: ${failure.message}`;
+	const message = failure.isOurs ? `${name} ${failure.message}` : failure.message;
+	const named = failure.isOurs ? message : `${name}: ${failure.message}`;
 	switch (failure.kind) {
 		case "caller":
 			if (failure.status === ERRORS.loop_detected.status) return new RouterError("loop_detected", failure.message);
-			return new RouterError(code, said, {
+			return new RouterError(code, message, {
 				status: failure.status && failure.status >= 400 && failure.status < 500 ? failure.status : 400,
 				type: failure.type,
 				param: failure.param,
@@ -146,14 +146,14 @@ export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 		case "context_length":
 		case "content_filter":
 		case "unsupported":
-			return new RouterError(code, said, { param: failure.param });
+			return new RouterError(code, message, { param: failure.param });
 		case "not_found":
-			return new RouterError(code, `${name} does not serve "${target.model}": ${said}`, { param: "model" });
+			return new RouterError(code, `${name} does not serve "${target.model}": ${message}`, { param: "model" });
 		// Upstreams quote parts of the key: their words stay here.
 		case "auth":
 			return new RouterError(code, `${name} refused the router's key: check ${target.provider.keySetting}.`);
 		case "quota":
-			return new RouterError(code, `The router's account at ${name} is used up: ${said}`);
+			return new RouterError(code, `The router's account at ${name} is used up: ${message}`);
 		case "rate":
 		case "overloaded": {
 			const seconds = Math.ceil((failure.retryAfterMs ?? DEFAULT_RETRY_AFTER * 1000) / 1000);

@@ -98,10 +98,10 @@ export function vendorFields(
 export function joined(
 	ours: Readonly<Record<string, unknown>>,
 	theirs: Readonly<Record<string, unknown>>,
-	place: string,
+	path: string,
 ): Record<string, unknown> {
 	for (const name of Object.keys(theirs)) {
-		if (ours[name] !== undefined) throw invalid(`${place}.${name}`, "says again what another field says");
+		if (ours[name] !== undefined) throw invalid(`${path}.${name}`, "says again what another field says");
 	}
 	return { ...ours, ...theirs };
 }

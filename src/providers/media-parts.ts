@@ -11,16 +11,16 @@ export type MediaSource =
 	| { readonly kind: "id"; readonly id: string };
 
 /** The source of an `image_url` or `file` part, and the path of the field that holds it. Throws naming that. */
-export function sourceOf(part: Part, place: string): { source: MediaSource; param: string } {
+export function sourceOf(part: Part, path: string): { source: MediaSource; param: string } {
 	if (part.type === "image_url") {
-		const param = `${place}.image_url.url`;
+		const param = `${path}.image_url.url`;
 		return { source: addressed(part.image_url.url, param), param };
 	}
-	if (part.type !== "file") throw unsupported(`${place}.type`, "it is no file");
+	if (part.type !== "file") throw unsupported(`${path}.type`, "it is no file");
 	const { file_data, file_id } = part.file;
-	if (file_data) return { source: addressed(file_data, `${place}.file.file_data`), param: `${place}.file.file_data` };
-	if (file_id) return { source: { kind: "id", id: file_id }, param: `${place}.file.file_id` };
-	throw invalid(`${place}.file`, "needs file_data or file_id");
+	if (file_data) return { source: addressed(file_data, `${path}.file.file_data`), param: `${path}.file.file_data` };
+	if (file_id) return { source: { kind: "id", id: file_id }, param: `${path}.file.file_id` };
+	throw invalid(`${path}.file`, "needs file_data or file_id");
 }
 
 const DATA_URL = /^data:([\w.+-]+\/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,/i;

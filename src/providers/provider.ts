@@ -76,7 +76,7 @@ export type MediaNeed =
 	/** The bytes behind an https address, for an upstream that fetches none itself. `param` names the field it stands in. */
 	| { readonly kind: "media"; readonly url: string; readonly param: string }
 	/** What this upstream once gave with that tool call, to be put back (`Keep`). */
-	| { readonly kind: "kept"; readonly id: string };
+	| { readonly kind: "thinking"; readonly id: string };
 
 /** A file's content. */
 export interface Media {

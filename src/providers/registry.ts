@@ -110,9 +110,9 @@ function keyIn(variable: string, env: Environment): string | undefined {
 
 /** The keys of a provider, the first one first, each once: of the configuration, else of its variable. */
 function keysOf(name: string, settings: ProviderConfig, fromVariable: string | undefined, variable = "") {
-	const place = `providers.${name}`;
-	const keys = (settings.api_keys ?? []).map((apiKey, at) => ({ apiKey, keySetting: `${place}.api_keys[${at}]` }));
-	if (settings.api_key) keys.unshift({ apiKey: settings.api_key, keySetting: `${place}.api_key` });
+	const path = `providers.${name}`;
+	const keys = (settings.api_keys ?? []).map((apiKey, at) => ({ apiKey, keySetting: `${path}.api_keys[${at}]` }));
+	if (settings.api_key) keys.unshift({ apiKey: settings.api_key, keySetting: `${path}.api_key` });
 	if (keys.length === 0 && fromVariable) keys.push({ apiKey: fromVariable, keySetting: variable });
 	return keys.filter(({ apiKey }, at) => keys.findIndex((other) => other.apiKey === apiKey) === at);
 }
@@ -157,10 +157,10 @@ function checkKey({ apiKey, keySetting }: { apiKey: string; keySetting: string }
 /** The same for headers. */
 function checkHeaders(name: string, headers: Record<string, string>): void {
 	for (const [header, value] of Object.entries(headers)) {
-		const place = `providers.${name}.headers.${header}`;
-		if (RESERVED.has(header)) throw new StartError(`${place} is set by the router itself: take it out.`);
-		if (/[^\x20-\x7e]/.test(value)) throw new StartError(`${place} has a character that HTTP headers can't hold.`);
-		if (!/^[\w!#$%&'*+.^`|~-]+$/.test(header)) throw new StartError(`${place} is no header name.`);
+		const path = `providers.${name}.headers.${header}`;
+		if (RESERVED.has(header)) throw new StartError(`${path} is set by the router itself: take it out.`);
+		if (/[^\x20-\x7e]/.test(value)) throw new StartError(`${path} has a character that HTTP headers can't hold.`);
+		if (!/^[\w!#$%&'*+.^`|~-]+$/.test(header)) throw new StartError(`${path} is no header name.`);
 	}
 }
 

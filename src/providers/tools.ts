@@ -46,14 +46,14 @@ export function toolCallIds(body: Readonly<Record<string, unknown>>): string[] {
 }
 
 /** The arguments' text, so that big numbers survive; `{}` where there is none. Throws where it is no JSON object. */
-export function argumentsText(text: string, place: string): string {
+export function argumentsText(text: string, path: string): string {
 	const trimmed = text.trim();
 	if (trimmed === "") return "{}";
 	try {
 		JSON.parse(trimmed);
 	} catch {
-		throw invalid(`${place}.function.arguments`, "must hold JSON");
+		throw invalid(`${path}.function.arguments`, "must hold JSON");
 	}
-	if (trimmed[0] !== "{") throw invalid(`${place}.function.arguments`, "must hold a JSON object");
+	if (trimmed[0] !== "{") throw invalid(`${path}.function.arguments`, "must hold a JSON object");
 	return trimmed;
 }

@@ -74,17 +74,17 @@ export function readErrorObject(whole: Json): UpstreamError | undefined {
 	if (Array.isArray(error)) return { message: clip(issuesOf(error).join("; ")), code: "invalid_request" };
 	// Older vLLM: {"object": "error", "message", "code"}; Mistral: the same, with FastAPI's {"detail": "…" | [{loc, msg}]} as its message.
 	const { message } = whole;
-	const said = isObject(message) ? detailIn(message) : text(message);
+	const reported = isObject(message) ? detailIn(message) : text(message);
 	if (whole["object"] === "error") {
 		return {
-			message: clip(said ?? "no reason given"),
+			message: clip(reported ?? "no reason given"),
 			type: text(whole["type"]),
 			param: text(whole["param"]),
 			status: statusIn(whole["code"]),
 		};
 	}
 	// Databricks: {"error_code": "BAD_REQUEST", "message"}; gateways of clouds: {"message"}, {"Message"}.
-	const reason = detailIn(whole) ?? said ?? text(whole["Message"]);
+	const reason = detailIn(whole) ?? reported ?? text(whole["Message"]);
 	return reason ? { message: clip(reason), code: text(whole["error_code"]) } : undefined;
 }
 

@@ -39,7 +39,7 @@ const TOOLS_TOKENS = 100;
  */
 const NO_PROMPT = new Set([
 	...WIRE_FIELDS,
-	...Object.values(VENDORS).flatMap(({ defaults }) => Object.keys(defaults ?? {})),
+	...Object.values(VENDORS).flatMap(({ defaults }) => Object.values(defaults ?? {}).flatMap(Object.keys)),
 	...(
 		"model stream stream_options user temperature top_p top_k min_p n best_of seed stop stop_token_ids frequency_penalty " +
 		"presence_penalty repetition_penalty logit_bias logprobs top_logprobs max_tokens max_completion_tokens metadata audio " +

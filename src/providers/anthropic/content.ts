@@ -20,7 +20,7 @@ export const says = (text: string): boolean => /\S/.test(text);
  */
 export function contentBlocks(
 	content: string | readonly Part[] | null | undefined,
-	place: string,
+	path: string,
 	last?: CacheControl,
 ): string[] {
 	if (typeof content === "string") return says(content) ? [textBlock(content, last)] : [];
@@ -30,7 +30,7 @@ export function contentBlocks(
 	for (const [index, part] of parts.entries()) {
 		const cache = cacheOf(part) ?? (index === parts.length - 1 ? last : undefined);
 		const text = textOf(part);
-		if (text === undefined) blocks.push(fileBlock(part, `${place}.content[${index}]`, cache));
+		if (text === undefined) blocks.push(fileBlock(part, `${path}.content[${index}]`, cache));
 		else if (isSaid && text !== "") blocks.push(textBlock(text, cache));
 	}
 	return blocks;
@@ -47,9 +47,9 @@ export function textBlock(text: string, cache?: CacheControl): string {
 		: `{"type":"text","text":${JSON.stringify(text)}}`;
 }
 
-function fileBlock(part: Part, place: string, cache: CacheControl): string {
-	if (part.type === "input_audio") throw unsupported(`${place}.type`, "Claude hears no audio");
-	const { source, param } = sourceOf(part, place);
+function fileBlock(part: Part, path: string, cache: CacheControl): string {
+	if (part.type === "input_audio") throw unsupported(`${path}.type`, "Claude hears no audio");
+	const { source, param } = sourceOf(part, path);
 	const isImage = part.type === "image_url" || (source.kind === "data" && source.type.startsWith("image/"));
 	const title = part.type === "file" ? part.file.filename : undefined;
 	return objectText({

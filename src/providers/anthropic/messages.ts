@@ -24,7 +24,7 @@ interface Turn {
 }
 
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
-export function conversationOf(messages: readonly Message[], model: Claude, got: RequestInputs): Conversation {
+export function conversationOf(messages: readonly Message[], model: Claude, inputs: RequestInputs): Conversation {
 	const system: string[] = [];
 	const turns: Turn[] = [];
 	let isOpenLoop = false;
@@ -43,37 +43,37 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 		else turns.push({ role, blocks: [...blocks] });
 	};
 	for (const [index, message] of messages.entries()) {
-		const place = `messages[${index}]`;
-		if (message.name && message.role !== "tool") throw unsupported(`${place}.name`, "its messages have no names");
+		const path = `messages[${index}]`;
+		if (message.name && message.role !== "tool") throw unsupported(`${path}.name`, "its messages have no names");
 		switch (message.role) {
 			case "system":
 			case "developer": {
-				refuseFiles(message.content, place);
-				const blocks = contentBlocks(message.content, place, message.cache_control);
+				refuseFiles(message.content, path);
+				const blocks = contentBlocks(message.content, path, message.cache_control);
 				if (isBeginning) system.push(...blocks);
 				else if (takesSystemTurns(model)) {
-					later = place;
+					later = path;
 					add("system", blocks);
-				} else throw unsupported(`${place}.role`, "this model takes system messages at the beginning only");
+				} else throw unsupported(`${path}.role`, "this model takes system messages at the beginning only");
 				continue;
 			}
 			case "user": {
-				const blocks = contentBlocks(message.content, place, message.cache_control);
+				const blocks = contentBlocks(message.content, path, message.cache_control);
 				// Left out behind an answer, it would have Claude go on with its own words.
 				const isLost = blocks.length === 0 && index === messages.length - 1 && turns.at(-1)?.role !== "user";
-				if (isLost) throw unsupported(`${place}.content`, "Claude answers no message that says nothing");
+				if (isLost) throw unsupported(`${path}.content`, "Claude answers no message that says nothing");
 				add("user", blocks);
 				isOpenLoop = false;
 				break;
 			}
 			case "tool":
-				add("user", [resultBlock(message, place)]);
+				add("user", [resultBlock(message, path)]);
 				break;
 			case "assistant": {
-				refuseFiles(message.content, place);
-				const thoughts = thoughtsOf(message, got);
+				refuseFiles(message.content, path);
+				const thoughts = thoughtsOf(message, inputs);
 				hasThoughts ||= thoughts.length > 0;
-				add("assistant", saidBlocks(message, thoughts, place));
+				add("assistant", saidBlocks(message, thoughts, path));
 				// One turn of the model may be several messages, of which only the first thinks.
 				if (message.tool_calls?.length) isOpenLoop = !isThought(turns.at(-1)?.blocks[0] ?? "");
 			}
@@ -85,40 +85,40 @@ export function conversationOf(messages: readonly Message[], model: Claude, got:
 }
 
 /** Only users show files. */
-function refuseFiles(content: Message["content"], place: string): void {
+function refuseFiles(content: Message["content"], path: string): void {
 	if (!Array.isArray(content)) return;
 	const file = content.findIndex(({ type }) => type !== "text" && type !== "refusal");
-	if (file !== -1) throw unsupported(`${place}.content[${file}].type`, "only messages of the user may hold files");
+	if (file !== -1) throw unsupported(`${path}.content[${file}].type`, "only messages of the user may hold files");
 }
 
 const turnText = ({ role, blocks }: Turn): string => `{"role":"${role}","content":[${blocks.join(",")}]}`;
 
 /** What was kept is exact; what the client sends back may have been through other hands. */
-function thoughtsOf(message: AssistantMessage, got: RequestInputs): Thought[] {
+function thoughtsOf(message: AssistantMessage, inputs: RequestInputs): Thought[] {
 	for (const { id } of message.tool_calls ?? []) {
-		const kept = got.thinking(id);
-		if (kept !== undefined) return thoughtsIn(JSON.parse(kept));
+		const stored = inputs.thinking(id);
+		if (stored !== undefined) return thoughtsIn(JSON.parse(stored));
 	}
 	return thoughtsIn(message.reasoning_details);
 }
 
 /** Text and calls in their order, each thought where it stood. */
-function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], place: string): string[] {
-	const calls = (message.tool_calls ?? []).map((call, index) => useBlock(call, `${place}.tool_calls[${index}]`));
-	if (thoughts.length === 0) return [...saidText(message, place), ...calls];
+function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], path: string): string[] {
+	const calls = (message.tool_calls ?? []).map((call, index) => useBlock(call, `${path}.tool_calls[${index}]`));
+	if (thoughts.length === 0) return [...saidText(message, path), ...calls];
 	// Content in parts is no longer what the model said: thoughts go before it.
 	if (Array.isArray(message.content)) {
-		return [...thoughts.map(({ block }) => JSON.stringify(block)), ...saidText(message, place), ...calls];
+		return [...thoughts.map(({ block }) => JSON.stringify(block)), ...saidText(message, path), ...calls];
 	}
 	const text = message.content && says(message.content) ? message.content : "";
 	const blocks: string[] = [];
-	let said = 0;
+	let written = 0;
 	let called = 0;
 	const goOn = (upTo: number, callsUpTo: number) => {
 		const end = Math.min(upTo, text.length);
 		const cache = end === text.length ? message.cache_control : undefined;
-		if (end > said) blocks.push(textBlock(text.slice(said, end), cache));
-		said = Math.max(said, end);
+		if (end > written) blocks.push(textBlock(text.slice(written, end), cache));
+		written = Math.max(written, end);
 		blocks.push(...calls.slice(called, callsUpTo));
 		called = Math.max(called, callsUpTo);
 	};
@@ -130,8 +130,8 @@ function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], pla
 	return blocks;
 }
 
-function saidText(message: AssistantMessage, place: string): string[] {
-	const blocks = contentBlocks(message.content, place, message.cache_control);
+function saidText(message: AssistantMessage, path: string): string[] {
+	const blocks = contentBlocks(message.content, path, message.cache_control);
 	return blocks.length === 0 && message.refusal ? [textBlock(message.refusal)] : blocks;
 }
 
@@ -140,13 +140,13 @@ const isThought = (block: string): boolean => /^\{"type":"(?:redacted_)?thinking
 /** The arguments go on as the text they came as, so that big numbers survive. */
 function useBlock(
 	{ id, function: { name, arguments: text } }: NonNullable<AssistantMessage["tool_calls"]>[number],
-	place: string,
+	path: string,
 ): string {
-	return `{"type":"tool_use","id":${idText(id)},"name":${JSON.stringify(name)},"input":${argumentsText(text, place)}}`;
+	return `{"type":"tool_use","id":${idText(id)},"name":${JSON.stringify(name)},"input":${argumentsText(text, path)}}`;
 }
 
-function resultBlock(message: ToolMessage, place: string): string {
-	const blocks = contentBlocks(message.content, place);
+function resultBlock(message: ToolMessage, path: string): string {
+	const blocks = contentBlocks(message.content, path);
 	const content = blocks.length === 0 ? "" : `,"content":[${blocks.join(",")}]`;
 	const cache = cacheText(message.cache_control);
 	return `{"type":"tool_result","tool_use_id":${idText(message.tool_call_id)}${content}${cache ? `,"cache_control":${cache}` : ""}}`;

@@ -47,14 +47,14 @@ export function messagesRequest(
 	body: RequestBody,
 	modelName: string,
 	stream: boolean,
-	got: RequestInputs,
+	inputs: RequestInputs,
 ): MessagesRequest {
 	const chat = readChat(body);
 	refuseOthers(body, RULES);
 	const model = claude(modelName);
 	const vendor = vendorFields(body, "anthropic", VENDOR);
 	const maxTokens = chat.max_completion_tokens ?? chat.max_tokens ?? defaultMaxTokens(model);
-	const { system, messages, isOpenLoop, hasThoughts } = conversationOf(chat.messages, model, got);
+	const { system, messages, isOpenLoop, hasThoughts } = conversationOf(chat.messages, model, inputs);
 	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpenLoop);
 	const isBound = hasThoughts && bindsThoughts(model) && !vendor["thinking"] && asked?.["type"] !== "disabled";
 	// These models think so when nothing is asked.
@@ -128,11 +128,11 @@ function formatOf({ response_format: format }: Chat): Record<string, unknown> | 
 	if (format.type === "json_object") {
 		throw unsupported("response_format", "Claude has no JSON mode; send a json_schema, or ask for JSON in the prompt");
 	}
-	const place = "response_format.json_schema.schema";
+	const path = "response_format.json_schema.schema";
 	if (format.type !== "json_schema") return undefined;
 	const { description, schema } = format.json_schema;
 	// What the schema says of itself stands.
-	return { type: "json_schema", schema: strictSchema({ ...(description ? { description } : {}), ...schema }, place) };
+	return { type: "json_schema", schema: strictSchema({ ...(description ? { description } : {}), ...schema }, path) };
 }
 
 function toolFields(chat: Chat): Record<string, string | undefined> {
@@ -150,9 +150,9 @@ function toolFields(chat: Chat): Record<string, string | undefined> {
 	};
 }
 
-function toolText({ function: { name, description, parameters, strict }, cache_control }: Tool, place: string): string {
+function toolText({ function: { name, description, parameters, strict }, cache_control }: Tool, path: string): string {
 	const schema = strict
-		? strictSchema(parameters ?? { type: "object", properties: {} }, `${place}.function.parameters`)
+		? strictSchema(parameters ?? { type: "object", properties: {} }, `${path}.function.parameters`)
 		: { type: "object", ...(parameters ?? { properties: {} }) };
 	return objectText({
 		name: JSON.stringify(name),

@@ -119,7 +119,7 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 		}
 	}
 	const finish_reason = stopFinish(message.stop_reason);
-	const said = {
+	const assistant = {
 		role: "assistant",
 		content: text === "" && calls.length > 0 ? null : text,
 		refusal: finish_reason === "content_filter" ? (message.stop_details?.explanation ?? null) : null,
@@ -133,7 +133,7 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 		object: "chat.completion",
 		created: now(),
 		model: message.model ?? "",
-		choices: [{ index: 0, message: said, logprobs: null, finish_reason }],
+		choices: [{ index: 0, message: assistant, logprobs: null, finish_reason }],
 		usage: chatUsage(tokens),
 	};
 	const ids = calls.map(({ id }) => id);

@@ -112,14 +112,14 @@ export class MessageDecoder implements StreamDecoder {
 			this.#ids.push(block.id ?? "");
 			return { bytes: this.#chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", ""), delta: true };
 		}
-		if (block.type === "text" && block.text) return this.#said(block.text);
+		if (block.type === "text" && block.text) return this.#text(block.text);
 		if (block.type === "thinking" && block.thinking)
 			return { bytes: this.#chunks.reasoning(block.thinking), delta: true };
 		return NOTHING;
 	}
 
 	#delta({ type, text, thinking, signature, partial_json }: Delta): Out {
-		if (type === "text_delta" && text) return this.#said(text);
+		if (type === "text_delta" && text) return this.#text(text);
 		if (type === "input_json_delta" && partial_json) {
 			if (this.#current) this.#current.hasInput = true;
 			return { bytes: this.#chunks.args(this.#ids.length - 1, partial_json), delta: true };
@@ -132,7 +132,7 @@ export class MessageDecoder implements StreamDecoder {
 		return NOTHING;
 	}
 
-	#said(text: string): Out {
+	#text(text: string): Out {
 		this.#textLength += text.length;
 		return { bytes: this.#chunks.text(text), delta: true };
 	}

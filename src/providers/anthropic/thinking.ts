@@ -19,7 +19,7 @@ export interface Thought {
 
 const FORMAT = "anthropic-claude-v1";
 
-const place = {
+const position = {
 	format: Type.Literal(FORMAT),
 	after: Type.Optional(
 		Type.Object(
@@ -34,12 +34,12 @@ const Detail = Type.Union([
 			type: Type.Literal("reasoning.text"),
 			text: Type.Optional(Type.Union([Type.String(), Type.Null()])),
 			signature: Type.String(),
-			...place,
+			...position,
 		},
 		{ additionalProperties: true },
 	),
 	Type.Object(
-		{ type: Type.Literal("reasoning.encrypted"), data: Type.String(), ...place },
+		{ type: Type.Literal("reasoning.encrypted"), data: Type.String(), ...position },
 		{ additionalProperties: true },
 	),
 ]);

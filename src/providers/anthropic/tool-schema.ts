@@ -26,75 +26,73 @@ const SHAPING = [
 const SHAPES = [...BRANCHES, "properties", "items", "enum", "const"] as const;
 
 /** The schema in the subset. `place` is its path in the request. Throws `unsupported_parameter` naming what it can't say. */
-export function strictSchema(schema: unknown, place: string): Json {
-	if (!isObject(schema)) throw unsupported(place, "a schema here must be an object");
+export function strictSchema(schema: unknown, path: string): Json {
+	if (!isObject(schema)) throw unsupported(path, "a schema here must be an object");
 	const { $defs, definitions, ...own } = schema;
 	const defs = { ...(isObject(definitions) ? definitions : {}), ...(isObject($defs) ? $defs : {}) };
 	const result: Json = {};
 	if (Object.keys(defs).length > 0) {
-		result["$defs"] = mapped(defs, (inner, name) => strictSchema(inner, `${place}.$defs.${name}`));
+		result["$defs"] = mapped(defs, (inner, name) => strictSchema(inner, `${path}.$defs.${name}`));
 	}
 	if (typeof own["$ref"] === "string") {
 		result["$ref"] = own["$ref"].replace(/^#\/definitions\//, "#/$defs/");
 		return result;
 	}
 	for (const word of SHAPING) {
-		if (own[word] !== undefined) throw unsupported(`${place}.${word}`, "structured outputs have no such rule");
+		if (own[word] !== undefined) throw unsupported(`${path}.${word}`, "structured outputs have no such rule");
 	}
-	return Object.assign(result, described(own, shapeOf(own, place)));
+	return Object.assign(result, described(own, shapeOf(own, path)));
 }
 
 /** The part of a schema that the grammar holds. */
-function shapeOf(schema: Json, place: string): Json {
+function shapeOf(schema: Json, path: string): Json {
 	const { type } = schema;
 	if (Array.isArray(type) && type.some((one) => one === "object" || one === "array")) {
 		const { description, title, ...rest } = schema;
-		return { anyOf: type.map((one) => strictSchema({ ...only(rest, String(one)), type: one }, place)) };
+		return { anyOf: type.map((one) => strictSchema({ ...only(rest, String(one)), type: one }, path)) };
 	}
 	const branch = BRANCHES.find((word) => Array.isArray(schema[word]));
 	if (branch) {
 		const beside = SHAPES.find((word) => word !== branch && schema[word] !== undefined && !isEmpty(schema[word]));
-		if (beside) throw unsupported(`${place}.${beside}`, `structured outputs take none beside ${branch}`);
-		const inner = (schema[branch] as unknown[]).map((each, index) =>
-			strictSchema(each, `${place}.${branch}[${index}]`),
-		);
+		if (beside) throw unsupported(`${path}.${beside}`, `structured outputs take none beside ${branch}`);
+		const inner = (schema[branch] as unknown[]).map((each, index) => strictSchema(each, `${path}.${branch}[${index}]`));
 		return { [branch === "oneOf" ? "anyOf" : branch]: inner };
 	}
 	const literals: Json = {};
 	if (Array.isArray(schema["enum"])) literals["enum"] = schema["enum"];
 	if (schema["const"] !== undefined) literals["const"] = schema["const"];
 	if (Object.keys(literals).length > 0) return literals;
-	if (type === "object") return objectShape(schema, place);
-	if (type === "array") return arrayShape(schema, place);
+	if (type === "object") return objectShape(schema, path);
+	if (type === "array") return arrayShape(schema, path);
 	if (type === undefined)
-		throw unsupported(place, "a schema without a type takes anything, which structured outputs can't");
+		throw unsupported(path, "a schema without a type takes anything, which structured outputs can't");
 	const { format } = schema;
 	return typeof format === "string" && type === "string" && FORMATS.has(format) ? { type, format } : { type };
 }
 
 const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0;
 
-function objectShape(schema: Json, place: string): Json {
+function objectShape(schema: Json, path: string): Json {
 	const { properties, required, additionalProperties } = schema;
 	if (isObject(additionalProperties) || additionalProperties === true) {
-		throw unsupported(`${place}.additionalProperties`, "structured outputs name every field");
+		throw unsupported(`${path}.additionalProperties`, "structured outputs name every field");
 	}
 	if (!isObject(properties) && additionalProperties !== false) {
-		throw unsupported(place, "structured outputs name every field of an object, and this one names none");
+		throw unsupported(path, "structured outputs name every field of an object, and this one names none");
 	}
 	const inner = isObject(properties) ? properties : {};
 	return {
 		type: "object",
-		properties: mapped(inner, (each, name) => strictSchema(each, `${place}.properties.${name}`)),
+		properties: mapped(inner, (each, name) => strictSchema(each, `${path}.properties.${name}`)),
 		...(required === undefined ? {} : { required }),
 		additionalProperties: false,
 	};
 }
 
-function arrayShape({ items, minItems }: Json, place: string): Json {
+function arrayShape({ items, minItems }: Json, path: string): Json {
 	return {
 		type: "array",
-		...(items === undefined ? {} : { items: strictSchema(items, `${place}.items`) }),
+		...(items === undefined ? {} : { items: strictSchema(items, `${path}.items`) }),
 		...(minItems === 0 || minItems === 1 ? { minItems } : {}),
 	};
 }

@@ -19,14 +19,19 @@ export interface Contents {
 interface Context {
 	readonly model: string;
 	readonly baseUrl: string;
-	readonly got: RequestInputs;
+	readonly inputs: RequestInputs;
 	/** Which function each call so far was of. */
 	readonly names: Map<string, string>;
 }
 
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
-export function contentsOf(messages: readonly Message[], model: string, baseUrl: string, got: RequestInputs): Contents {
-	const context: Context = { model, baseUrl, got, names: new Map() };
+export function contentsOf(
+	messages: readonly Message[],
+	model: string,
+	baseUrl: string,
+	inputs: RequestInputs,
+): Contents {
+	const context: Context = { model, baseUrl, inputs, names: new Map() };
 	const system: string[] = [];
 	const contents: string[] = [];
 	/** Results of one turn's calls, and the files that come with them: they must stand together. */
@@ -39,25 +44,25 @@ export function contentsOf(messages: readonly Message[], model: string, baseUrl:
 		files = [];
 	};
 	for (const [index, message] of messages.entries()) {
-		const place = `messages[${index}]`;
-		if (message.name && message.role !== "tool") throw unsupported(`${place}.name`, "its messages have no names");
+		const path = `messages[${index}]`;
+		if (message.name && message.role !== "tool") throw unsupported(`${path}.name`, "its messages have no names");
 		if (message.role === "tool") {
-			const result = resultOf(message, place, context);
+			const result = resultOf(message, path, context);
 			results.push(result.part);
 			files.push(...result.files);
 			continue;
 		}
 		flush();
 		if (message.role === "user") {
-			contents.push(contentText("user", userParts(message.content, place, context)));
+			contents.push(contentText("user", userParts(message.content, path, context)));
 		} else if (message.role === "assistant") {
-			const parts = saidParts(message, place, context);
+			const parts = saidParts(message, path, context);
 			if (parts.length > 0) contents.push(contentText("model", parts));
 		} else {
 			if (contents.length > 0) {
-				throw unsupported(`${place}.role`, "Gemini takes system messages at the beginning only");
+				throw unsupported(`${path}.role`, "Gemini takes system messages at the beginning only");
 			}
-			system.push(...textParts(message.content, place));
+			system.push(...textParts(message.content, path));
 		}
 	}
 	flush();
@@ -69,26 +74,26 @@ const contentText = (role: string, parts: readonly string[]): string =>
 	`{"role":"${role}","parts":[${parts.join(",")}]}`;
 const textPart = (text: string): string => `{"text":${JSON.stringify(text)}}`;
 
-function userParts(content: Message["content"], place: string, { baseUrl, got }: Context): string[] {
+function userParts(content: Message["content"], path: string, { baseUrl, inputs }: Context): string[] {
 	if (typeof content === "string") return [textPart(content)];
 	const parts = (content ?? []).flatMap((part, index) => {
 		if (part.type === "text") return part.text === "" ? [] : [textPart(part.text)];
-		return [filePart(part, `${place}.content[${index}]`, baseUrl, got)];
+		return [filePart(part, `${path}.content[${index}]`, baseUrl, inputs)];
 	});
 	// A turn without a part is a 400, one with an empty text is not.
 	return parts.length > 0 ? parts : [textPart("")];
 }
 
-function textParts(content: Message["content"], place: string): string[] {
-	return textsIn(content, place).map(textPart);
+function textParts(content: Message["content"], path: string): string[] {
+	return textsIn(content, path).map(textPart);
 }
 
 /** The texts of content that may hold nothing else. */
-function textsIn(content: Message["content"], place: string): string[] {
+function textsIn(content: Message["content"], path: string): string[] {
 	if (typeof content === "string") return content === "" ? [] : [content];
 	return (content ?? []).flatMap((part: Part, index) => {
 		const text = part.type === "text" ? part.text : part.type === "refusal" ? part.refusal : undefined;
-		if (text === undefined) throw unsupported(`${place}.content[${index}].type`, "only text may stand here");
+		if (text === undefined) throw unsupported(`${path}.content[${index}].type`, "only text may stand here");
 		return text === "" ? [] : [text];
 	});
 }
@@ -109,23 +114,23 @@ const signatureIn = (extra: unknown): string | undefined =>
  */
 const NO_SIGNATURE = Buffer.from("skip_thought_signature_validator").toString("base64");
 
-function saidParts(message: AssistantMessage, place: string, context: Context): string[] {
+function saidParts(message: AssistantMessage, path: string, context: Context): string[] {
 	const calls = message.tool_calls ?? [];
 	const own = signatureIn(message.extra_content);
-	const texts = textsIn(message.content, place);
+	const texts = textsIn(message.content, path);
 	if (texts.length === 0 && message.refusal) texts.push(message.refusal);
 	const parts = texts.map((text, index) =>
 		signed(`{"text":${JSON.stringify(text)}`, index === texts.length - 1 ? own : undefined),
 	);
 	if (parts.length === 0 && own) parts.push(signed('{"text":""', own));
-	parts.push(...imageParts(message, place, context));
-	const signatures = calls.map(({ id, extra_content }) => context.got.thinking(id) ?? signatureIn(extra_content));
+	parts.push(...imageParts(message, path, context));
+	const signatures = calls.map(({ id, extra_content }) => context.inputs.thinking(id) ?? signatureIn(extra_content));
 	const isUnsigned = isThird(context.model) && signatures.every((signature) => signature === undefined);
 	for (const [index, call] of calls.entries()) {
 		context.names.set(call.id, call.function.name);
 		// Of calls made together only the first has one.
 		const signature = signatures[index] ?? (isUnsigned && index === 0 ? NO_SIGNATURE : undefined);
-		parts.push(signed(callText(call, `${place}.tool_calls[${index}]`), signature));
+		parts.push(signed(callText(call, `${path}.tool_calls[${index}]`), signature));
 	}
 	return parts;
 }
@@ -140,12 +145,12 @@ const Image = Type.Object(
 const IMAGE = TypeCompiler.Compile(Image);
 
 /** The images that a model made, as its answer brought them. The third generation refuses one without its signature. */
-function imageParts({ images }: AssistantMessage, place: string, { got }: Context): string[] {
+function imageParts({ images }: AssistantMessage, path: string, { inputs }: Context): string[] {
 	if (!Array.isArray(images)) return [];
 	return images.flatMap((image: unknown, index) => {
 		if (!IMAGE.Check(image)) return [];
 		const { image_url, extra_content } = image;
-		const part = inlinePart({ type: "image_url", image_url }, `${place}.images[${index}]`, got) ?? "";
+		const part = inlinePart({ type: "image_url", image_url }, `${path}.images[${index}]`, inputs) ?? "";
 		return [signed(part.slice(0, -1), signatureIn(extra_content))];
 	});
 }
@@ -154,14 +159,14 @@ function imageParts({ images }: AssistantMessage, place: string, { got }: Contex
 const signed = (part: string, signature: string | undefined): string =>
 	signature === undefined ? `${part}}` : `${part},"thoughtSignature":${JSON.stringify(signature)}}`;
 
-function callText({ id, function: { name, arguments: text } }: ToolCall, place: string): string {
-	return `{"functionCall":{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"args":${argumentsText(text, place)}}`;
+function callText({ id, function: { name, arguments: text } }: ToolCall, path: string): string {
+	return `{"functionCall":{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"args":${argumentsText(text, path)}}`;
 }
 
 /** A result, with the files that can't stand inside it. */
-function resultOf(message: ToolMessage, place: string, context: Context): { part: string; files: string[] } {
+function resultOf(message: ToolMessage, path: string, context: Context): { part: string; files: string[] } {
 	const name = context.names.get(message.tool_call_id);
-	if (name === undefined) throw invalid(`${place}.tool_call_id`, "is the id of no call before it");
+	if (name === undefined) throw invalid(`${path}.tool_call_id`, "is the id of no call before it");
 	const parts = typeof message.content === "string" ? [] : (message.content ?? []);
 	const text =
 		typeof message.content === "string"
@@ -171,10 +176,10 @@ function resultOf(message: ToolMessage, place: string, context: Context): { part
 	const files: string[] = [];
 	for (const [index, part] of parts.entries()) {
 		if (part.type === "text") continue;
-		const at = `${place}.content[${index}]`;
-		const inline = isThird(context.model) ? inlinePart(part, at, context.got) : undefined;
+		const at = `${path}.content[${index}]`;
+		const inline = isThird(context.model) ? inlinePart(part, at, context.inputs) : undefined;
 		if (inline !== undefined) inside.push(inline);
-		else files.push(filePart(part, at, context.baseUrl, context.got));
+		else files.push(filePart(part, at, context.baseUrl, context.inputs));
 	}
 	const response = responseText(text);
 	const media = inside.length > 0 ? `,"parts":[${inside.join(",")}]` : "";

@@ -35,14 +35,14 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		routesModels: false,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
 		needs: ({ operation, body }) => TRANSLATIONS[operation]?.needs(body) ?? [],
-		encode(call, { model }, got = NO_INPUTS) {
+		encode(call, { model }, inputs = NO_INPUTS) {
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const translation = TRANSLATIONS[call.operation];
 			if (!translation) throw noOperation("Gemini", call.operation);
 			const path = pathOf(model);
 			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
-			const body = translation.encode({ body: call.body, model, path, baseUrl, inputs: got });
+			const body = translation.encode({ body: call.body, model, path, baseUrl, inputs });
 			return { url, headers: headersFor(call), stream: call.stream, body };
 		},
 		decode(status, headers, body, call) {
@@ -91,8 +91,8 @@ const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
 };
 
 function chatNeeds(body: Call["body"]): MediaNeed[] {
-	const kept = toolCallIds(body).map((id): MediaNeed => ({ kind: "kept", id }));
-	return [...kept, ...mediaNeeds(readChat(body).messages)];
+	const stored = toolCallIds(body).map((id): MediaNeed => ({ kind: "thinking", id }));
+	return [...stored, ...mediaNeeds(readChat(body).messages)];
 }
 
 /** `models/…` or `tunedModels/…`; whatever the name holds, it is one segment. */

@@ -23,10 +23,10 @@ export function mediaNeeds(messages: readonly Message[]): MediaNeed[] {
 }
 
 /** A part with a file. Throws where Gemini has no such kind of file. */
-export function filePart(part: Part, place: string, baseUrl: string, got: RequestInputs): string {
-	const inline = inlinePart(part, place, got);
+export function filePart(part: Part, path: string, baseUrl: string, inputs: RequestInputs): string {
+	const inline = inlinePart(part, path, inputs);
 	if (inline !== undefined) return inline;
-	const { source, param } = sourceOf(part, place);
+	const { source, param } = sourceOf(part, path);
 	if (source.kind === "url") return uriPart(source.url);
 	const id = source.kind === "id" ? source.id : "";
 	if (/^files\/[\w-]+$/.test(id)) return uriPart(`${baseUrl}/${id}`);
@@ -35,15 +35,15 @@ export function filePart(part: Part, place: string, baseUrl: string, got: Reques
 }
 
 /** The same, where its bytes are at hand; else undefined. */
-export function inlinePart(part: Part, place: string, got: RequestInputs): string | undefined {
+export function inlinePart(part: Part, path: string, inputs: RequestInputs): string | undefined {
 	if (part.type === "input_audio") {
 		const { data, format } = part.input_audio;
 		return inlineText({ type: `audio/${format}`, data });
 	}
-	if (part.type === "refusal" || part.type === "text") throw unsupported(`${place}.type`, "a file is wanted here");
-	const { source } = sourceOf(part, place);
+	if (part.type === "refusal" || part.type === "text") throw unsupported(`${path}.type`, "a file is wanted here");
+	const { source } = sourceOf(part, path);
 	if (source.kind === "data") return inlineText(source);
-	const media = source.kind === "url" ? got.media(source.url) : undefined;
+	const media = source.kind === "url" ? inputs.media(source.url) : undefined;
 	return media && inlineText(media);
 }
 

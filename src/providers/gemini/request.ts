@@ -19,14 +19,14 @@ const RULES: FieldRules = {
 const VENDOR = new Set(["cachedContent", "generationConfig", "safetySettings"]);
 
 /** The body. Throws RouterError naming what has no form there. */
-export function generateRequest(body: RequestBody, model: string, baseUrl: string, got: RequestInputs): string {
+export function generateRequest(body: RequestBody, model: string, baseUrl: string, inputs: RequestInputs): string {
 	const chat = readChat(body);
 	refuseOthers(body, RULES);
 	const { generationConfig: vendorConfig = {}, ...vendor } = vendorFields(body, "gemini", VENDOR);
 	if (typeof vendorConfig !== "object" || vendorConfig === null) {
 		throw invalid("gemini.generationConfig", "must be an object");
 	}
-	const { system, contents } = contentsOf(chat.messages, model, baseUrl, got);
+	const { system, contents } = contentsOf(chat.messages, model, baseUrl, inputs);
 	const config = joined(configOf(chat, model), vendorConfig as Record<string, unknown>, "gemini.generationConfig");
 	return objectText({
 		contents: `[${contents.join(",")}]`,

@@ -73,12 +73,12 @@ export const isGenerated = (value: unknown): value is GenerateResponse => GENERA
 /** Its tokens, in OpenAI's sense and checked. Counts of 0 are left out on its wire: the total tells whether there were none. */
 export function generatedTokens(sent: unknown): Tokens {
 	const usage: GeminiUsage = objectIn(sent) ?? {};
-	const { thoughtsTokenCount: thoughts, candidatesTokenCount: said, totalTokenCount: total } = usage;
+	const { thoughtsTokenCount: thoughts, candidatesTokenCount: candidates, totalTokenCount: total } = usage;
 	const input = sumOf(usage.promptTokenCount, usage.toolUsePromptTokenCount);
-	const isNone = said === undefined && thoughts === undefined && input !== undefined && total === input;
+	const isNone = candidates === undefined && thoughts === undefined && input !== undefined && total === input;
 	return checkedTokens({
 		input,
-		output: isNone ? 0 : sumOf(said, thoughts),
+		output: isNone ? 0 : sumOf(candidates, thoughts),
 		cached: usage.cachedContentTokenCount,
 		reasoning: thoughts,
 		inputImage: countIn(usage.promptTokensDetails, "IMAGE"),

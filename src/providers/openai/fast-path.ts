@@ -6,7 +6,7 @@
 import { isUtf8 } from "node:buffer";
 
 /** What differs from chunk to chunk, and how it is read. */
-type Kind = "text" | "told" | "number" | "output";
+type Kind = "text" | "content" | "number" | "output";
 
 /**
  * Fields whose value may differ. OpenAI pads each chunk to one length with `obfuscation`. A key can stand in no text: its quotes would
@@ -61,8 +61,8 @@ export class DeltaTemplate {
 	output = 0;
 	trimmed = 0;
 	#countAt = 0;
-	#toldFrom = 0;
-	#toldTo = 0;
+	#contentFrom = 0;
+	#contentTo = 0;
 
 	/**
 	 * Takes the shape of an event that carried text and nothing else of weight. `raw` as it came, blank line included; `cut` is not
@@ -79,23 +79,23 @@ export class DeltaTemplate {
 			fixed.push(raw.slice(start, from));
 			starts.push(start);
 			const isText = match[0].endsWith('"');
-			kinds.push(isText ? (match[1] ? "told" : "text") : match[2] ? "output" : "number");
+			kinds.push(isText ? (match[1] ? "content" : "text") : match[2] ? "output" : "number");
 			start = isText ? textEnd(raw, from) : digitsEnd(raw, from);
 			if (start === -1) return;
 		}
 		// Without text to vary, it may be anything.
-		if (!kinds.some((kind) => kind === "text" || kind === "told")) return;
+		if (!kinds.some((kind) => kind === "text" || kind === "content")) return;
 		if (cut && !kinds.includes("output")) return;
 		starts.push(start);
 		fixed.push(raw.slice(start));
-		const place = (at: number): TemplateSpan => {
+		const spanAt = (at: number): TemplateSpan => {
 			const part = starts.findLastIndex((each) => each <= at);
 			return { part, offset: Buffer.byteLength(fixed[part]!.slice(0, at - starts[part]!)) };
 		};
 		this.#fixed = fixed;
 		this.#bytes = fixed.map((part) => Buffer.from(part));
 		this.#kinds = kinds;
-		this.#cut = cut && { from: place(cut.start), to: place(cut.end) };
+		this.#cut = cut && { from: spanAt(cut.start), to: spanAt(cut.end) };
 		this.hasCounts = kinds.includes("output");
 	}
 
@@ -150,7 +150,7 @@ export class DeltaTemplate {
 			at = this.#countingEventEnd(chunk, at);
 			if (at === -1) return undefined;
 			output = numberAt(chunk, this.#countAt);
-			trimmed = trimmedTokens(output, trimmed, textAt(chunk, this.#toldFrom, this.#toldTo));
+			trimmed = trimmedTokens(output, trimmed, textAt(chunk, this.#contentFrom, this.#contentTo));
 		}
 		if (!this.#isUtf8(chunk)) return undefined;
 		this.#tries = 0;
@@ -179,8 +179,8 @@ export class DeltaTemplate {
 	/** The same for a shape with counts in it: where they are, and what is cut out, is noted. */
 	#countingEventEnd(chunk: Uint8Array, at: number): number {
 		const cut = this.#cut;
-		this.#toldFrom = 0;
-		this.#toldTo = 0;
+		this.#contentFrom = 0;
+		this.#contentTo = 0;
 		for (let i = 0; i < this.#bytes.length; i++) {
 			const fixed = this.#bytes[i]!;
 			if (i > 0) at = this.#variableEnd(chunk, at, this.#kinds[i - 1]!);
@@ -198,9 +198,9 @@ export class DeltaTemplate {
 		if (kind === "output") this.#countAt = from;
 		if (kind === "output" || kind === "number") return digitsEndInBytes(chunk, from);
 		const end = this.#textEnd(chunk, from);
-		if (kind === "told") {
-			this.#toldFrom = from;
-			this.#toldTo = end;
+		if (kind === "content") {
+			this.#contentFrom = from;
+			this.#contentTo = end;
 		}
 		return end;
 	}

@@ -2,7 +2,7 @@
 import type { Call } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
-import type { VendorRow } from "../../vendors.ts";
+import type { DefaultFields } from "../../vendors.ts";
 import type { Addition } from "../failure.ts";
 import type { EncodeOptions, Provider } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
@@ -16,7 +16,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	return (call, { model }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		const countsChunks = options?.countsChunks && row.countsChunks;
-		const { edits, added } = editsFor(call, model, defaults, countsChunks, options?.omit);
+		const { edits, added } = editsFor(call, model, defaults?.[call.operation], countsChunks, options?.omit);
 		return {
 			url: baseUrl + OPERATIONS[call.operation].path,
 			stream: call.stream,
@@ -44,12 +44,13 @@ export const CONTINUOUS_USAGE: Addition = "continuous_usage_stats";
 
 /**
  * `model` where the upstream calls it something else; `stream_options.include_usage` on streams, since settling needs the
- * usage; the tokens so far with each chunk where `countsChunks` says so; and the row's defaults. A field the client set is never changed but for these.
+ * usage; the tokens so far with each chunk where `countsChunks` says so;
+ * and the row's defaults. A field the client set is never changed but for these.
  */
 function editsFor(
 	call: Call,
 	model: string,
-	defaults: VendorRow["defaults"],
+	defaults: DefaultFields | undefined,
 	countsChunks = false,
 	omit?: EncodeOptions["omit"],
 ): RequestEdits {
@@ -64,7 +65,7 @@ function editsFor(
 		});
 	}
 	if (call.stream) addStreamOptions(call, countsChunks, omit, edits, added);
-	if (call.operation !== "chat" || !defaults) return { edits, added };
+	if (!defaults) return { edits, added };
 	for (const [name, values] of Object.entries(defaults)) {
 		if (omit?.has(name)) continue;
 		const present = call.body[name];

@@ -165,8 +165,8 @@ export class ChunkDecoder implements StreamDecoder {
 			return;
 		}
 		const { delta: piece, text } = choices[0]!;
-		const said = typeof text === "string" ? text : piece?.["content"];
-		const trimmed = trimmedTokens(output, before?.trimmed ?? 0, typeof said === "string" ? said : "");
+		const content = typeof text === "string" ? text : piece?.["content"];
+		const trimmed = trimmedTokens(output, before?.trimmed ?? 0, typeof content === "string" ? content : "");
 		this.#counted = { input, output, trimmed };
 		this.#template.trimmed = trimmed;
 	}
