@@ -1,7 +1,7 @@
 /** Calls that are sent again and again in the same bytes: what is remembered of them must never show. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { entryAnswer } from "../src/cache/cached-response.ts";
-import { type CacheScope, isSameCall, Repeats } from "../src/cache/exact-match.ts";
+import { cachedResponse } from "../src/cache/cached-response.ts";
+import { type CacheScope, isSameCall, RecentCalls } from "../src/cache/exact-match.ts";
 import type { ClientCall } from "../src/dialects/dialect.ts";
 import { openAiChat } from "../src/dialects/openai-chat.ts";
 import { parseRequest } from "../src/openai/call.ts";
@@ -111,7 +111,7 @@ test("what one caller is told of its limits is not told to the next", async () =
 	const told = async (headers: Record<string, string>) => {
 		const settlement = new CallRecord("req_1", "chat", performance.now(), sink);
 		settlement.headers = headers;
-		const answer = entryAnswer(
+		const answer = cachedResponse(
 			entry,
 			{ stream: false, dialect: openAiChat } as unknown as ClientCall,
 			settlement,
@@ -129,37 +129,37 @@ describe("memory", () => {
 	const asker = { tenant: "", targets: [], headers: new Headers() };
 	const found = (body = new Uint8Array(8)) => ({
 		key: new Uint8Array(32),
-		place: 1,
+		position: 1,
 		entry: { facts: { provider: "box", model: "m", storedAt: 0, expiresAt: 1 }, body },
 	});
 	const parsed = (raw: string) =>
 		({ ...parseRequest("chat", raw), operation: "chat", dialect: openAiChat, text: raw }) as ClientCall;
 	const callOf = (text: string) => parsed(JSON.stringify({ model: "m", messages: [{ role: "user", content: text }] }));
-	const find = (repeats: Repeats, { dialect, operation, text }: ClientCall, scope: CacheScope = asker) => {
+	const find = (repeats: RecentCalls, { dialect, operation, text }: ClientCall, scope: CacheScope = asker) => {
 		const repeat = repeats.match(dialect, operation, text);
 		return repeat && isSameCall(repeat, scope) ? repeat : undefined;
 	};
-	const isKept = (repeats: Repeats, call: ClientCall) => find(repeats, call) !== undefined;
+	const isKept = (repeats: RecentCalls, call: ClientCall) => find(repeats, call) !== undefined;
 
 	test("is bounded: the latest stay", () => {
-		const repeats = new Repeats(64_000_000);
+		const repeats = new RecentCalls(64_000_000);
 		const calls = Array.from({ length: 1000 }, (_, index) => callOf(`call ${index}`));
-		for (const call of calls) repeats.keep(call, asker, found());
+		for (const call of calls) repeats.remember(call, asker, found());
 		const kept = calls.filter((call) => isKept(repeats, call));
 		expect(kept.length).toBe(Math.floor(64_000_000 / 32 / (24 * 1024)));
 		expect(kept).toEqual(calls.slice(-kept.length));
 	});
 
 	test("a small cache remembers none", () => {
-		const repeats = new Repeats(64 * 1024);
-		repeats.keep(callOf("hi"), asker, found());
+		const repeats = new RecentCalls(64 * 1024);
+		repeats.remember(callOf("hi"), asker, found());
 		expect(isKept(repeats, callOf("hi"))).toBe(false);
 	});
 
 	test("nothing large is kept", () => {
-		const repeats = new Repeats(64_000_000);
-		repeats.keep(callOf("x".repeat(5000)), asker, found());
-		repeats.keep(callOf("hi"), asker, found(new Uint8Array(5000)));
+		const repeats = new RecentCalls(64_000_000);
+		repeats.remember(callOf("x".repeat(5000)), asker, found());
+		repeats.remember(callOf("hi"), asker, found(new Uint8Array(5000)));
 		expect([callOf("x".repeat(5000)), callOf("hi")].map((call) => isKept(repeats, call))).toEqual([false, false]);
 	});
 
@@ -171,26 +171,26 @@ describe("memory", () => {
 		["names", `{${Array.from({ length: 400 }, (_, at) => `"a${at}":1`).join()}}`],
 		["numbers for names", `[${Array(390).fill('{"999":1}').join()}]`],
 	])("what takes far more than its text is not kept: %s", (_, json) => {
-		const repeats = new Repeats(64_000_000);
+		const repeats = new RecentCalls(64_000_000);
 		const raw = `{"model":"m","messages":[{"role":"user","content":"hi"}],"extra":${json}}`;
 		expect(raw.length).toBeLessThan(4096);
 		const call = parsed(raw);
-		repeats.keep(call, asker, found());
+		repeats.remember(call, asker, found());
 		expect(isKept(repeats, call)).toBe(false);
 	});
 
 	test("many fields, or headers as long as they may be, are not kept", () => {
-		const repeats = new Repeats(64_000_000);
+		const repeats = new RecentCalls(64_000_000);
 		const raw = `{"model":"m","messages":[{"role":"user","content":"hi"}],${Array.from({ length: 400 }, (_, at) => `"a${at}":1`).join()}}`;
 		const call = parsed(raw);
-		repeats.keep(call, asker, found());
+		repeats.remember(call, asker, found());
 		const long = { ...asker, headers: new Headers({ "openai-beta": "x".repeat(15_000) }) };
-		repeats.keep(callOf("hi"), long, found());
+		repeats.remember(callOf("hi"), long, found());
 		expect([isKept(repeats, call), find(repeats, callOf("hi"), long)]).toEqual([false, undefined]);
 	});
 
 	test("a conversation with tools is kept, and as long a text as may be, in any alphabet", () => {
-		const repeats = new Repeats(64_000_000);
+		const repeats = new RecentCalls(64_000_000);
 		const messages = Array.from({ length: 12 }, (_, at) => ({
 			role: at % 2 ? "assistant" : "user",
 			content: `say ${at}`,
@@ -199,14 +199,14 @@ describe("memory", () => {
 		const tools = ["a", "b"].map((name) => ({ type: "function", function: { name, parameters } }));
 		const raw = JSON.stringify({ model: "m", messages, tools, temperature: 0, seed: 1 });
 		const calls = [parsed(raw), callOf("ж".repeat(4000))];
-		for (const call of calls) repeats.keep(call, asker, found(new Uint8Array(4096)));
+		for (const call of calls) repeats.remember(call, asker, found(new Uint8Array(4096)));
 		expect(calls.map((call) => isKept(repeats, call))).toEqual([true, true]);
 	});
 
 	test("the body is a copy", () => {
-		const repeats = new Repeats(64_000_000);
+		const repeats = new RecentCalls(64_000_000);
 		const body = new Uint8Array(8).fill(1);
-		repeats.keep(callOf("hi"), asker, found(body));
+		repeats.remember(callOf("hi"), asker, found(body));
 		body.fill(2);
 		expect(find(repeats, callOf("hi"))!.entry.body).toEqual(new Uint8Array(8).fill(1));
 	});

@@ -1,6 +1,6 @@
 /** Answers that routers share: one call for all of them, and a Redis in any state is nobody's trouble. */
 import { expect } from "bun:test";
-import { redisLevel } from "../src/cache/redis-store.ts";
+import { redisStore } from "../src/cache/redis-store.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -44,9 +44,9 @@ beforeEach(async () => {
 	closing = [];
 	routers = connected.map(({ redis, close }, index) => {
 		const bus = new RedisBus(redis);
-		const secondLevel = redisLevel(redis, bus, `router-${index}`);
+		const sharedStore = redisStore(redis, bus, `router-${index}`);
 		closing.push(bus.open(), close);
-		return pipeline({ config, cached: true, secondLevel });
+		return pipeline({ config, cached: true, sharedStore });
 	});
 	await Promise.all(connected.map((each) => each.up()));
 	upstream.run(async (connection) => {
@@ -200,7 +200,7 @@ describe("Redis", () => {
 			routers[1] = pipeline({
 				config,
 				cached: true,
-				secondLevel: redisLevel(connected[1]!.redis, new RedisBus(connected[1]!.redis), "r"),
+				sharedStore: redisStore(connected[1]!.redis, new RedisBus(connected[1]!.redis), "r"),
 			});
 			expect(await read(send(1))).toEqual({ status: 200, cache: "miss", text: WHOLE });
 		}

@@ -80,7 +80,7 @@ async function handleCall(handling: Handling, { request, server }: IncomingReque
 		const text = await readRequestText(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
 
-		const repeat = cache?.repeats.match(dialect, operation, text);
+		const repeat = cache?.recentCalls.match(dialect, operation, text);
 		const parsed = repeat?.parsed ?? dialect.parse(operation, text);
 		const { model, user } = parsed.body;
 		Object.assign(call, parsed).text = text;

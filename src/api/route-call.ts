@@ -10,7 +10,7 @@ import { missingOf } from "../routing/score.ts";
 import type { RoutingState, Work } from "../routing/target-state.ts";
 
 /** What the choice is made by, besides the call. */
-export interface Chooser {
+export interface PlanContext {
 	readonly state: { readonly targets: RoutingState };
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
@@ -32,7 +32,7 @@ export interface Choice {
 }
 
 /** Makes the choice. A call with one target costs nothing. */
-export function choose(asked: RoutedCall, route: Route, chooser: Chooser, wantsReasons: boolean): Choice {
+export function choose(asked: RoutedCall, route: Route, chooser: PlanContext, wantsReasons: boolean): Choice {
 	const isSole = route.targets.length === 1;
 	if (isSole && !wantsReasons) return { targets: route.targets };
 	const { state, onPlanned, dice = Math.random } = chooser;
@@ -61,7 +61,7 @@ export const EXPLAIN = "x-router-explain";
  * Puts the targets of a call's route in order, and leaves in its record why. Throws `unsupported_parameter` where none can do what the call
  * asks. Needed where there are several, or where the client asks for the reasons.
  */
-export function planCall(call: RoutedCall, route: Route, chooser: Chooser, record: CallRecord): Choice {
+export function planCall(call: RoutedCall, route: Route, chooser: PlanContext, record: CallRecord): Choice {
 	const choice = choose(call, route, chooser, call.headers.get(EXPLAIN) === "1");
 	record.explanation = choice.explained && explainHeader(choice.explained);
 	record.decision = choice.decision;

@@ -1,28 +1,28 @@
-/** The cache in a call's way: an older answer, one that is on its way to another caller, or the lead of a call that others may join. */
+/** The cache as calls see it: an older answer, one that is on its way to another caller, or the lead of a call that others may join. */
 import type { Config } from "../config/schema.ts";
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
-import { entryAnswer, tailAnswer } from "./cached-response.ts";
+import { cachedResponse, followedResponse } from "./cached-response.ts";
 import { type CacheEntry, decodeEntry, isFresh, isSound } from "./entry.ts";
-import { type CacheScope, isSameCall, type Repeat, Repeats } from "./exact-match.ts";
+import { type CacheScope, isSameCall, type RecentCall, RecentCalls } from "./exact-match.ts";
 import { routeKey } from "./key.ts";
 import { Ring, type RingKey } from "./ring.ts";
 import { type CacheUse, cacheUse, modelSettings } from "./rules.ts";
-import type { SecondLevel } from "./shared-store.ts";
-import { type AnswerStore, joinFlight, Lead, SingleFlight, shapeOf } from "./single-flight.ts";
+import type { SharedStore } from "./shared-store.ts";
+import { type AnswerStore, answerForm, joinFlight, Lead, SingleFlight } from "./single-flight.ts";
 
 /** A call that the cache is for. */
-interface Asked {
+interface CacheLookup {
 	readonly key: RingKey;
 	readonly use: CacheUse;
 	readonly call: ClientCall;
 	readonly record: CallRecord;
 	readonly scope: CacheScope;
 	/** The same call has been answered before. */
-	readonly repeat: Repeat | undefined;
+	readonly repeat: RecentCall | undefined;
 }
 
 /**
@@ -32,23 +32,23 @@ interface Asked {
 export type Found = Response | Lead | undefined;
 
 /** The cache of a configuration; undefined where that switches it off. A reload changes neither its memory nor whether there is one. */
-export function createAnswerCache({ cache }: Config, secondLevel?: SecondLevel): AnswerCache | undefined {
-	return cache.enabled ? new AnswerCache(cache.memory, cache.max_entry, secondLevel) : undefined;
+export function createAnswerCache({ cache }: Config, sharedStore?: SharedStore): AnswerCache | undefined {
+	return cache.enabled ? new AnswerCache(cache.memory, cache.max_entry, sharedStore) : undefined;
 }
 
 /** One for a process. Takes no memory before the first answer that is kept. */
 export class AnswerCache {
 	/** The calls that were answered lately, by their text. */
-	readonly repeats: Repeats;
+	readonly recentCalls: RecentCalls;
 	readonly #store: AnswerStore;
 
 	/**
 	 * @param memory for answers, bytes
 	 * @param maxEntry largest answer kept, bytes before compression
 	 */
-	constructor(memory: number, maxEntry: number, secondLevel: SecondLevel | undefined) {
-		this.repeats = new Repeats(memory);
-		this.#store = { ring: new Ring(memory - this.repeats.memory), flights: new Map(), maxEntry, secondLevel };
+	constructor(memory: number, maxEntry: number, sharedStore: SharedStore | undefined) {
+		this.recentCalls = new RecentCalls(memory);
+		this.#store = { ring: new Ring(memory - this.recentCalls.memory), flights: new Map(), maxEntry, sharedStore };
 	}
 
 	/** Answers held in this process, and the bytes they take. */
@@ -60,14 +60,14 @@ export class AnswerCache {
 	/**
 	 * Looks for an answer, at once where it is here, or where nobody else has to be asked. Throws, at once or later, `invalid_value` for the
 	 * cache's own header, and where others are waited for `cancelled` and `upstream_timeout`.
-	 * @param repeat what `repeats.match` said of the call's text
+	 * @param repeat what `recentCalls.match` said of the call's text
 	 */
 	find(
 		call: ClientCall,
 		{ targets, alias }: Pick<Route, "targets" | "alias">,
 		record: CallRecord,
 		{ cache: settings }: Pick<Config, "cache">,
-		repeat: Repeat | undefined,
+		repeat: RecentCall | undefined,
 	): Found | Promise<Found> {
 		const use = cacheUse(call, modelSettings(settings, alias?.cache));
 		const scope = { tenant: settings.shared ? "" : (call.keyId ?? ""), targets, headers: call.headers };
@@ -75,64 +75,64 @@ export class AnswerCache {
 		const key = same ? same.key : use && routeKey(call, targets, scope.tenant);
 		record.cache = use?.looksUp && key ? "miss" : "bypass";
 		if (!use || !key) return undefined;
-		const asked = { key, use, call, record, scope, repeat: same };
-		if (!use.looksUp) return new Lead(this.#store, asked, undefined);
-		const place = this.#store.ring.find(key);
-		const kept = place === undefined ? undefined : this.#read(place, asked);
+		const lookup = { key, use, call, record, scope, repeat: same };
+		if (!use.looksUp) return new Lead(this.#store, lookup, undefined);
+		const position = this.#store.ring.find(key);
+		const kept = position === undefined ? undefined : this.#read(position, lookup);
 		if (kept instanceof Promise) {
-			return kept.then((entry) => (entry ? hit(entry, asked) : this.#wait(joinFlight(this.#store, asked), asked)));
+			return kept.then((entry) => (entry ? hit(entry, lookup) : this.#wait(joinFlight(this.#store, lookup), lookup)));
 		}
-		if (kept) return hit(kept, asked);
-		const joined = joinFlight(this.#store, asked);
-		return joined instanceof Lead && !this.#store.secondLevel ? joined : this.#wait(joined, asked);
+		if (kept) return hit(kept, lookup);
+		const joined = joinFlight(this.#store, lookup);
+		return joined instanceof Lead && !this.#store.sharedStore ? joined : this.#wait(joined, lookup);
 	}
 
 	/** The entry there, where it is fresh. At once unless it is large: a hit is to cost as little as it can. */
 	#read(
-		place: number,
-		{ key, use, call, scope, repeat }: Asked,
+		position: number,
+		{ key, use, call, scope, repeat }: CacheLookup,
 	): CacheEntry | undefined | Promise<CacheEntry | undefined> {
-		if (repeat?.place === place) return fresh(repeat.entry, use);
-		const decoded = decodeEntry(this.#store.ring.read(place));
+		if (repeat?.position === position) return fresh(repeat.entry, use);
+		const decoded = decodeEntry(this.#store.ring.read(position));
 		if (decoded instanceof Promise) return decoded.then((entry) => fresh(entry, use));
 		const entry = fresh(decoded, use);
-		if (entry) this.repeats.keep(call, scope, { key, place, entry });
+		if (entry) this.recentCalls.remember(call, scope, { key, position, entry });
 		return entry;
 	}
 
 	/** Waits for others where the call is on its way, here or at a replica. */
-	#wait(joined: SingleFlight | Lead | undefined, asked: Asked): Found | Promise<Found> {
-		if (joined instanceof SingleFlight) return this.#follow(joined, asked);
-		const { secondLevel } = this.#store;
-		return joined && secondLevel ? this.#claim(secondLevel, joined, asked) : joined;
+	#wait(joined: SingleFlight | Lead | undefined, lookup: CacheLookup): Found | Promise<Found> {
+		if (joined instanceof SingleFlight) return this.#follow(joined, lookup);
+		const { sharedStore } = this.#store;
+		return joined && sharedStore ? this.#claim(sharedStore, joined, lookup) : joined;
 	}
 
 	/** Waits with others for an answer; where none came, the call is to be made for this caller alone. */
-	async #follow(flight: SingleFlight, asked: Asked): Promise<Found> {
-		const { call, record, use } = asked;
-		const leave = flight.enter();
-		const tail = flight.tail(shapeOf(call));
-		const landed: Promise<unknown> = tail ? flight.begun : flight.result;
-		const waited = await waiting(landed, call.client.signal, asked);
-		if (waited && tail && flight.origin && tail.backlog > 0) {
+	async #follow(flight: SingleFlight, lookup: CacheLookup): Promise<Found> {
+		const { call, record, use } = lookup;
+		const leave = flight.join();
+		const follower = flight.follow(answerForm(call));
+		const ready: Promise<unknown> = follower ? flight.started : flight.result;
+		const waited = await waiting(ready, call.client.signal, lookup);
+		if (waited && follower && flight.origin && follower.backlog > 0) {
 			record.cache = "hit";
 			record.isKnown = true;
-			return tailAnswer(flight, tail, call, record, leave);
+			return followedResponse(flight, follower, call, record, leave);
 		}
-		if (tail) flight.drop(tail);
+		if (follower) flight.unfollow(follower);
 		leave();
 		if (!waited) throw gaveUp(call);
 		const entry = fresh(await flight.result, use);
-		return entry ? hit(entry, asked) : new Lead(this.#store, asked, undefined);
+		return entry ? hit(entry, lookup) : new Lead(this.#store, lookup, undefined);
 	}
 
 	/** What the other replicas have, or the right to make the call. */
-	async #claim(level: SecondLevel, lead: Lead, asked: Asked): Promise<Found> {
-		const { key, use, call } = asked;
+	async #claim(level: SharedStore, lead: Lead, lookup: CacheLookup): Promise<Found> {
+		const { key, use, call } = lookup;
 		const { signal } = lead.call.client;
 		try {
 			const claiming = level.claim(key).then((claim) => (claim.is === "elsewhere" ? level.wait(key, signal) : claim));
-			const waited = await waiting(claiming, signal, asked);
+			const waited = await waiting(claiming, signal, lookup);
 			if (!waited) {
 				// Nobody will use what it may still get.
 				void claiming.then((late) => late.is === "ours" && late.release(undefined));
@@ -143,8 +143,8 @@ export class AnswerCache {
 			const decoded = claim.is === "found" ? await decodeEntry(claim.bytes) : undefined;
 			const entry = decoded && isSound(decoded) ? fresh(decoded, use) : undefined;
 			if (!entry) return lead;
-			lead.landShared(entry);
-			return hit(entry, asked);
+			lead.finishShared(entry);
+			return hit(entry, lookup);
 		} catch (thrown) {
 			lead.fail();
 			throw thrown;
@@ -157,14 +157,14 @@ function fresh(entry: CacheEntry | undefined, { maxAgeMs }: CacheUse): CacheEntr
 	return entry && isFresh(entry.facts, maxAgeMs, Date.now()) ? entry : undefined;
 }
 
-function hit(entry: CacheEntry, { call, record, repeat }: Asked): Response {
+function hit(entry: CacheEntry, { call, record, repeat }: CacheLookup): Response {
 	record.cache = "hit";
 	record.isKnown = true;
-	return entryAnswer(entry, call, record, entry === repeat?.entry);
+	return cachedResponse(entry, call, record, entry === repeat?.entry);
 }
 
 /** What came; undefined where the client left or its time was over before. The time is not the router's own. */
-async function waiting<T>(promise: Promise<T>, client: AbortSignal, { call, record }: Asked) {
+async function waiting<T>(promise: Promise<T>, client: AbortSignal, { call, record }: CacheLookup) {
 	const since = performance.now();
 	record.liftIdleTimeout();
 	const waited = await within(promise, client, timeLeft(call));

@@ -1,4 +1,4 @@
-/** Answers that no upstream was asked for: from the cache, or read along with another caller's. */
+/** Answers that no upstream was asked for: from the cache, or another caller's stream. */
 
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { replayEvents } from "../openai/answer-forms.ts";
@@ -7,7 +7,8 @@ import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { overheadText } from "../proxy/response-headers.ts";
 import type { CacheEntry, EntryFacts } from "./entry.ts";
-import type { SingleFlight, Tail } from "./single-flight.ts";
+import type { SingleFlight } from "./single-flight.ts";
+import type { StreamFollower } from "./stream-follower.ts";
 
 const decoder = new TextDecoder();
 
@@ -15,7 +16,7 @@ const decoder = new TextDecoder();
  * Answers with what was kept, as a stream where the call asks for one; settles. Throws where the entry holds no JSON.
  * @param isRepeat the same entry has answered before, and may again
  */
-export function entryAnswer(
+export function cachedResponse(
 	{ facts, body }: CacheEntry,
 	call: ClientCall,
 	record: CallRecord,
@@ -35,34 +36,34 @@ export function entryAnswer(
 	const headers = isRepeat ? preparedHeaders(facts, call) : agedHeaders(facts, call, ageOf(facts));
 	// The body is copied here, before anything else may change what it lies in.
 	const answer = new Response(content as Uint8Array<ArrayBuffer> | string, { headers });
-	tell(answer.headers, record);
+	setCallHeaders(answer.headers, record);
 	record.settle(200);
 	return answer;
 }
 
-/** Reads another caller's stream along; settles when that is over. `leave` is called when this client leaves. */
-export function tailAnswer(
+/** Follows another caller's stream; settles when that is over. `leave` is called when this client leaves. */
+export function followedResponse(
 	flight: SingleFlight,
-	tail: Tail,
+	follower: StreamFollower,
 	call: ClientCall,
 	record: CallRecord,
 	leave: () => void,
 ): Response {
 	const encoder = new TextEncoder();
 	const stop = () => {
-		flight.drop(tail);
+		flight.unfollow(follower);
 		leave();
 	};
 	const stream = new ReadableStream<Uint8Array>({
 		async pull(controller) {
-			const pieces = await tail.read();
+			const pieces = await follower.read();
 			if (pieces) {
 				record.firstTokenAt ??= performance.now();
 				for (const piece of pieces) controller.enqueue(typeof piece === "string" ? encoder.encode(piece) : piece);
 				return;
 			}
 			stop();
-			record.settle(flight.broken?.status ?? 200, flight.broken?.error);
+			record.settle(flight.failure?.status ?? 200, flight.failure?.error);
 			controller.close();
 		},
 		cancel() {
@@ -71,7 +72,7 @@ export function tailAnswer(
 		},
 	});
 	const answer = new Response(stream, { headers: sharedHeaders(flight.origin!, call) });
-	tell(answer.headers, record);
+	setCallHeaders(answer.headers, record);
 	return answer;
 }
 
@@ -82,7 +83,7 @@ interface Prepared {
 	readonly headers: Headers;
 }
 
-/** To copy headers takes a third of what it takes to make them, 1.5 µs less: entries that answer again and again are remembered. */
+/** To copy headers takes a third of what it takes to make them: those of entries that answer again and again are remembered. */
 const prepared = { whole: new WeakMap<EntryFacts, Prepared>(), streamed: new WeakMap<EntryFacts, Prepared>() };
 
 function preparedHeaders(facts: EntryFacts, call: ClientCall): Headers {
@@ -118,7 +119,7 @@ function sharedHeaders({ provider, model }: Served, { dialect, stream }: ClientC
 type Served = Pick<EntryFacts, "provider" | "model">;
 
 /** What is said of this call alone. */
-function tell(headers: Headers, record: CallRecord): void {
+function setCallHeaders(headers: Headers, record: CallRecord): void {
 	const { id, headers: more } = record;
 	headers.set("x-request-id", id);
 	headers.set("x-router-overhead-ms", overheadText(record));

@@ -3,7 +3,7 @@ import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { CacheEntry } from "./entry.ts";
-import { BETAS } from "./key.ts";
+import { KEY_HEADERS } from "./key.ts";
 import type { RingKey } from "./ring.ts";
 
 /** Who asked, besides what. */
@@ -16,18 +16,18 @@ export interface CacheScope {
 }
 
 /** A call that was answered. */
-export interface Repeat {
+export interface RecentCall {
 	readonly dialect: Dialect;
 	readonly operation: Operation;
 	/** What the text was read as. */
 	readonly parsed: ParsedRequest;
 	readonly tenant: string;
 	readonly targets: object;
-	/** The values of {@link BETAS}. */
-	readonly betas: readonly (string | null)[];
+	/** The values of {@link KEY_HEADERS}. */
+	readonly keyHeaders: readonly (string | null)[];
 	readonly key: RingKey;
-	/** Where the entry lay in the ring: no other will ever lie there. */
-	readonly place: number;
+	/** Where the entry stood in the ring: no other will ever stand there. */
+	readonly position: number;
 	/** With a body of its own. */
 	readonly entry: CacheEntry;
 }
@@ -51,11 +51,11 @@ const REST = 1024;
 
 /**
  * The calls, the latest to be remembered: a hit that finds its text here need not be read, checked and hashed again, nor its answer looked
- * up: 8 of its 60 µs.
+ * up.
  */
-export class Repeats {
+export class RecentCalls {
 	readonly #most: number;
-	readonly #byText = new Map<string, Repeat>();
+	readonly #byText = new Map<string, RecentCall>();
 
 	/** @param memory the cache's, bytes */
 	constructor(memory: number) {
@@ -68,7 +68,7 @@ export class Repeats {
 	}
 
 	/** The call that came with this text, whoever sent it; undefined where it is not remembered. */
-	match(dialect: Dialect, operation: Operation, text: string): Repeat | undefined {
+	match(dialect: Dialect, operation: Operation, text: string): RecentCall | undefined {
 		// Where nothing is repeated, long texts are not hashed for it.
 		if (this.#byText.size === 0 || text.length > LONGEST) return undefined;
 		const repeat = this.#byText.get(text);
@@ -76,13 +76,13 @@ export class Repeats {
 	}
 
 	/** Remembers a call whose answer was found in the ring. */
-	keep(call: ClientCall, asker: CacheScope, found: Pick<Repeat, "key" | "place" | "entry">): void {
+	remember(call: ClientCall, scope: CacheScope, found: Pick<RecentCall, "key" | "position" | "entry">): void {
 		const { text, raw, body, fields, stream, operation, dialect } = call;
 		const { facts, body: answer } = found.entry;
 		if (raw.length > LONGEST || text.length > LONGEST || answer.length > LONGEST) return;
-		const betas = BETAS.map((name) => asker.headers.get(name));
+		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
 		const texts = 2 * (text === raw ? raw.length : raw.length + text.length);
-		const made = fields.length * FIELD + sizeOf(body) + sizeOf(betas);
+		const made = fields.length * FIELD + sizeOf(body) + sizeOf(keyHeaders);
 		if (REST + texts + answer.length + made > SIZE) return;
 		this.#byText.delete(text);
 		this.#byText.set(text, {
@@ -90,9 +90,9 @@ export class Repeats {
 			dialect,
 			operation,
 			parsed: { raw, body, fields, stream },
-			tenant: asker.tenant,
-			targets: asker.targets,
-			betas,
+			tenant: scope.tenant,
+			targets: scope.targets,
+			keyHeaders,
 			// What lies in the ring is good for a moment only.
 			entry: { facts, body: answer.slice() },
 		});
@@ -101,9 +101,9 @@ export class Repeats {
 }
 
 /** Whether it came from the same caller, and may be answered by the same. */
-export function isSameCall(repeat: Repeat, { tenant, targets, headers }: CacheScope): boolean {
+export function isSameCall(repeat: RecentCall, { tenant, targets, headers }: CacheScope): boolean {
 	if (repeat.tenant !== tenant || repeat.targets !== targets) return false;
-	return BETAS.every((name, at) => headers.get(name) === repeat.betas[at]);
+	return KEY_HEADERS.every((name, at) => headers.get(name) === repeat.keyHeaders[at]);
 }
 
 /** Bytes that a parsed value takes, roughly and rather too many; Infinity where names are numbers. */

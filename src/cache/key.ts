@@ -5,7 +5,7 @@ import type { Target } from "../providers/provider.ts";
 import type { RingKey } from "./ring.ts";
 
 /** Fields that change nothing in the answer: who asks, how it is sent, what the vendor's own cache does. */
-const APART = new Set([
+const IGNORED_FIELDS = new Set([
 	// Its place is taken by what it resolved to.
 	"model",
 	// One entry serves streams and whole answers.
@@ -20,7 +20,7 @@ const APART = new Set([
 ]);
 
 /** Headers that go on to upstreams and change what they answer. */
-export const BETAS = ["openai-beta", "anthropic-beta"] as const;
+export const KEY_HEADERS = ["openai-beta", "anthropic-beta"] as const;
 
 /** What of a call decides about its key. */
 export type KeyedCall = Pick<Call, "operation" | "raw" | "fields" | "headers">;
@@ -34,7 +34,7 @@ export type KeyedCall = Pick<Call, "operation" | "raw" | "fields" | "headers">;
 export function keyOf(call: KeyedCall, places: readonly string[], tenant: string): RingKey {
 	const { fields, raw } = call;
 	let text = headOf(call, places, tenant);
-	const kept = fields.filter(({ key }) => !APART.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
+	const kept = fields.filter(({ key }) => !IGNORED_FIELDS.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
 	for (const { key, start } of kept) text += `${JSON.stringify(key)}:${canonical(raw, start)},`;
 	return Bun.SHA256.hash(text) as RingKey;
 }
@@ -55,5 +55,5 @@ export function routeKey(call: KeyedCall, targets: readonly Target[], tenant: st
 /** All but the body. Each part is a JSON text, so that no two lists of parts make the same bytes. */
 function headOf({ operation, headers }: KeyedCall, places: readonly string[], tenant: string): string {
 	const where = places.length > 1 ? [...new Set(places)].sort() : places;
-	return JSON.stringify([tenant, operation, where, ...BETAS.map((name) => headers.get(name))]);
+	return JSON.stringify([tenant, operation, where, ...KEY_HEADERS.map((name) => headers.get(name))]);
 }

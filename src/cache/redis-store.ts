@@ -1,7 +1,7 @@
 /** Answers in Redis, and the claims by which several routers make the same call once. */
 import type { SharedRedis } from "../store/redis.ts";
 import type { RedisBus } from "../store/redis-bus.ts";
-import type { FlightClaim, Release, SecondLevel } from "./shared-store.ts";
+import type { CallClaim, Release, SharedStore } from "./shared-store.ts";
 
 /** How long a claim lasts that is not renewed, ms: a router that dies keeps the others waiting for so long. */
 const CLAIM_MS = 5_000;
@@ -39,8 +39,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[
 return 0`,
 };
 
-/** The second level in a Redis. @param router names this router among those that share it */
-export function redisLevel(redis: SharedRedis, bus: RedisBus, router: string): SecondLevel {
+/** The shared store in a Redis. @param router names this router among those that share it */
+export function redisStore(redis: SharedRedis, bus: RedisBus, router: string): SharedStore {
 	const waiting = new Map<string, Set<() => void>>();
 	const held = new Set<string>();
 	let renewing: ReturnType<typeof setInterval> | undefined;
@@ -52,7 +52,7 @@ export function redisLevel(redis: SharedRedis, bus: RedisBus, router: string): S
 	const nameOf = (key: Uint8Array) => redis.key(`cache:{${Buffer.from(key).toString("hex")}}`);
 	const claimOf = (name: string) => `${name}:by`;
 
-	async function claim(key: Uint8Array): Promise<FlightClaim> {
+	async function claim(key: Uint8Array): Promise<CallClaim> {
 		const name = nameOf(key);
 		const answer = await redis.scriptBuffer(CLAIM, [name, claimOf(name)], [router, CLAIM_MS]);
 		if (answer === undefined) return { is: "unavailable" };
@@ -81,7 +81,7 @@ export function redisLevel(redis: SharedRedis, bus: RedisBus, router: string): S
 		renewing.unref();
 	}
 
-	async function wait(key: Uint8Array, signal: AbortSignal): Promise<FlightClaim> {
+	async function wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim> {
 		const name = nameOf(key);
 		for (;;) {
 			const told = listenFor(name);

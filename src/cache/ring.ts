@@ -20,7 +20,7 @@ const FULL = 0.75;
 const LARGEST = 8;
 /**
  * The block that a large ring begins with, bytes. The garbage collector counts a block as live however little lies in it, and with 64 MB
- * it lets four times as much garbage lie: more than any processor cache holds, which costs each call 2 µs.
+ * it lets four times as much garbage lie: more than any processor cache holds, which slows each call down.
  */
 const FIRST = 8 * 1024 * 1024;
 /** Value length of a record that only fills the end of the ring. */
@@ -74,21 +74,21 @@ export class Ring {
 		const entry = this.#index[this.#slotOf(key, 0)]!;
 		if (entry === 0) return undefined;
 		const at = (entry - 1) * ALIGN;
-		const place = this.#placeOf(at);
-		if (this.#passed + this.#head - place <= this.#size / 2) return place;
+		const position = this.#positionOf(at);
+		if (this.#passed + this.#head - position <= this.#size / 2) return position;
 		this.put(key, this.#valueAt(at).slice());
-		return this.#placeOf((this.#index[this.#slotOf(key, 0)]! - 1) * ALIGN);
+		return this.#positionOf((this.#index[this.#slotOf(key, 0)]! - 1) * ALIGN);
 	}
 
 	/** The value that `find` has just found, where it lies: good until the next `put` or `find`. */
-	read(place: number): Uint8Array {
-		return this.#valueAt(place % this.#size);
+	read(position: number): Uint8Array {
+		return this.#valueAt(position % this.#size);
 	}
 
 	/** The value where it lies, good until the next `put` or `find`; undefined where there is none. */
 	get(key: RingKey): Uint8Array | undefined {
-		const place = this.find(key);
-		return place === undefined ? undefined : this.read(place);
+		const position = this.find(key);
+		return position === undefined ? undefined : this.read(position);
 	}
 
 	/** Keeps a value in place of any before it. False where it is too large. */
@@ -151,7 +151,7 @@ export class Ring {
 		this.#view = new DataView(this.#bytes.buffer);
 	}
 
-	#placeOf(at: number): number {
+	#positionOf(at: number): number {
 		return (at < this.#head ? this.#passed : this.#passed - this.#size) + at;
 	}
 

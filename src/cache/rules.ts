@@ -33,7 +33,7 @@ export interface CacheUse {
 }
 
 /** What is read of a call. */
-export type JudgedCall = Pick<Call, "operation" | "body" | "headers">;
+export type CacheableCall = Pick<Call, "operation" | "body" | "headers">;
 
 /** Longest that a caller may have its answer kept, s. */
 const MOST_SECONDS = 30 * 86_400;
@@ -46,7 +46,7 @@ const LIVE = ["web_search_options", "search_parameters", "plugins"];
  * `Cache-Control: max-age` ask for it, or where it says `temperature: 0` (an omitted one counts as 1); embeddings have
  * no temperature and are always the same. Throws `invalid_value` for an `x-router-cache` that means nothing.
  */
-export function cacheUse(call: JudgedCall, settings: CacheSettings): CacheUse | undefined {
+export function cacheUse(call: CacheableCall, settings: CacheSettings): CacheUse | undefined {
 	const own = ownHeader(call.headers);
 	const asked = cacheControl(call.headers);
 	if (own === "bypass" || settings.enabled === false || settings.ttl === 0) return undefined;
@@ -93,7 +93,7 @@ function cacheControl(headers: Headers): CacheControl {
 	};
 }
 
-function isAlwaysTheSame({ operation, body }: JudgedCall): boolean {
+function isAlwaysTheSame({ operation, body }: CacheableCall): boolean {
 	if (!OPERATIONS[operation].generates) return true;
 	return body["temperature"] === 0 && !LIVE.some((field) => body[field] != null) && !usesServerTools(body["tools"]);
 }
@@ -104,6 +104,6 @@ function usesServerTools(tools: unknown): boolean {
 }
 
 /** The call does something besides being answered: the vendor keeps it, or makes audio that can be referred to later. */
-function hasEffects({ body }: JudgedCall): boolean {
+function hasEffects({ body }: CacheableCall): boolean {
 	return body["store"] === true || body["audio"] != null;
 }

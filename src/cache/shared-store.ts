@@ -4,7 +4,7 @@
 export type Release = (kept: { readonly bytes: Uint8Array; readonly ttlMs: number } | undefined) => void;
 
 /** What came of asking for a key. */
-export type FlightClaim =
+export type CallClaim =
 	/** The answer. */
 	| { readonly is: "found"; readonly bytes: Uint8Array }
 	/** Nobody is making this call: it is ours to make. */
@@ -14,15 +14,15 @@ export type FlightClaim =
 	/** It can't be asked now: as if there were none. */
 	| { readonly is: "unavailable" };
 
-/** The second level. Every method answers within its deadline, and never rejects. */
-export interface SecondLevel {
+/** The shared store. Every method answers within its deadline, and never rejects. */
+export interface SharedStore {
 	/** Looks the key up and, where there is nothing, claims the call for this replica. */
-	claim(key: Uint8Array): Promise<FlightClaim>;
+	claim(key: Uint8Array): Promise<CallClaim>;
 	/**
 	 * Waits until the replica that makes the call is done, or not heard of any more, and claims again. Never `elsewhere` but for an
 	 * aborted signal.
 	 */
-	wait(key: Uint8Array, signal: AbortSignal): Promise<FlightClaim>;
+	wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim>;
 	/** Keeps an answer that nobody has claimed. Returns at once. */
 	put(key: Uint8Array, bytes: Uint8Array, ttlMs: number): void;
 }

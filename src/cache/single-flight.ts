@@ -9,42 +9,43 @@ import type { AnswerListener, CallRecord } from "../proxy/call-record.ts";
 import { type CacheEntry, encodeEntry } from "./entry.ts";
 import type { Ring, RingKey } from "./ring.ts";
 import type { CacheUse } from "./rules.ts";
-import type { Release, SecondLevel } from "./shared-store.ts";
+import type { Release, SharedStore } from "./shared-store.ts";
+import { StreamFollower } from "./stream-follower.ts";
 
 /** Where answers are kept, and calls on their way upstream that others may join. */
 export interface AnswerStore {
 	readonly ring: Ring;
-	readonly secondLevel: SecondLevel | undefined;
+	readonly sharedStore: SharedStore | undefined;
 	/** By the text of their keys. */
 	readonly flights: Map<string, SingleFlight>;
 	/** Largest answer kept, bytes before compression. */
 	readonly maxEntry: number;
 }
 
-/** A call that is led. */
-export interface LedCall {
+/** A call to be made upstream. */
+export interface LeadCall {
 	readonly key: RingKey;
 	readonly use: CacheUse;
 	readonly call: ClientCall;
 	readonly record: CallRecord;
 }
 
-/** How the leader's client gets its answer: others that want it in the same form may read along. */
-export interface Shape {
+/** How the leader's client gets its answer: others that want it in the same form may follow it. */
+export interface AnswerForm {
 	readonly dialect: Dialect;
 	readonly stream: boolean;
 	readonly showsUsage: boolean;
 }
 
 /** The form of a call's answer. */
-export const shapeOf = ({ dialect, stream, body }: ClientCall): Shape => ({
+export const answerForm = ({ dialect, stream, body }: ClientCall): AnswerForm => ({
 	dialect,
 	stream,
 	showsUsage: body.stream_options?.include_usage === true,
 });
 
 /** What a stream that broke after its first bytes ended with. */
-export interface Broken {
+export interface StreamFailure {
 	readonly status: number;
 	readonly error: string;
 }
@@ -55,39 +56,39 @@ export interface AnswerOrigin {
 	readonly model: string;
 }
 
-/** One flight. Made by the first caller, who leads it; it is over once it has landed. */
+/** One such call. Made by the first caller, who leads it. */
 export class SingleFlight {
 	readonly #controller = new AbortController();
 	readonly #result = Promise.withResolvers<CacheEntry | undefined>();
-	readonly #begun = Promise.withResolvers<void>();
-	readonly #tails = new Set<Tail>();
+	readonly #started = Promise.withResolvers<void>();
+	readonly #followers = new Set<StreamFollower>();
 	/** What was sent so far, while that may be read from its beginning. */
 	#pieces: StreamPiece[] | undefined = [];
 	#size = 0;
-	#present = 1;
+	#waiters = 1;
 	#isOver = false;
 	/** Woken when somebody joins, reads on or leaves. */
 	#waiting: (() => void) | undefined;
 	origin: AnswerOrigin | undefined;
-	broken: Broken | undefined;
+	failure: StreamFailure | undefined;
 
 	/** @param limit bytes of a stream that are kept for those who come later */
 	constructor(
-		readonly shape: Shape,
+		readonly form: AnswerForm,
 		private readonly limit: number,
 	) {}
 
 	/** Stands for all who want the answer: gone when nobody is left. */
 	readonly client: Client = this.#controller;
 
-	/** Resolves when it has landed: with the answer, or with undefined where there is none that may be handed on. */
+	/** Resolves when it is over: with the answer, or with undefined where there is none that may be handed on. */
 	get result(): Promise<CacheEntry | undefined> {
 		return this.#result.promise;
 	}
 
-	/** Resolves with the first piece of a stream, or when it has landed. */
-	get begun(): Promise<void> {
-		return this.#begun.promise;
+	/** Resolves with the first piece of a stream, or when it is over. */
+	get started(): Promise<void> {
+		return this.#started.promise;
 	}
 
 	/** What was sent, whole; undefined where it has outgrown the limit. */
@@ -96,8 +97,8 @@ export class SingleFlight {
 	}
 
 	/** Somebody waits for the answer. Returns how to leave; safe to call twice. */
-	enter(): () => void {
-		this.#present++;
+	join(): () => void {
+		this.#waiters++;
 		return this.#leaving();
 	}
 
@@ -105,53 +106,53 @@ export class SingleFlight {
 	readonly leave = this.#leaving();
 
 	/** The stream from its beginning; undefined where that is no longer kept, or the form is another one. */
-	tail({ dialect, stream, showsUsage }: Shape): Tail | undefined {
-		const { shape } = this;
-		const isSame = stream && shape.stream && dialect === shape.dialect && showsUsage === shape.showsUsage;
+	follow({ dialect, stream, showsUsage }: AnswerForm): StreamFollower | undefined {
+		const { form } = this;
+		const isSame = stream && form.stream && dialect === form.dialect && showsUsage === form.showsUsage;
 		if (!isSame || !this.#pieces || this.#isOver) return undefined;
-		const tail = new Tail(this.#pieces, () => this.#wake());
-		this.#tails.add(tail);
+		const follower = new StreamFollower(this.#pieces, () => this.#wake());
+		this.#followers.add(follower);
 		this.#wake();
-		return tail;
+		return follower;
 	}
 
 	/**
 	 * The leader's stream sends a piece; `taken` is what its client's side says of it. Returns what to wait for before the next: the
-	 * slowest of those who read along, once it is a whole limit behind; the leader's own client only if nobody else reads.
+	 * slowest of those who follow it, once it is a whole limit behind; the leader's own client only if nobody else reads.
 	 */
 	send(piece: StreamPiece, taken: number | Promise<number>): number | Promise<unknown> {
-		this.#begun.resolve();
+		this.#started.resolve();
 		this.#size += piece.length;
 		if (this.#size > this.limit) this.#pieces = undefined;
 		this.#pieces?.push(piece);
-		for (const tail of this.#tails) tail.push(piece);
-		if (this.#isReadAlong && !this.#isFarBehind) return 0;
-		if (!this.#isReadAlong && typeof taken === "number") return taken;
+		for (const follower of this.#followers) follower.push(piece);
+		if (this.#hasFollowers && !this.#isFollowerFarBehind) return 0;
+		if (!this.#hasFollowers && typeof taken === "number") return taken;
 		return this.#paced(taken);
 	}
 
 	/** It is over. Only the first call counts. */
-	land(entry: CacheEntry | undefined, broken?: Broken): void {
+	finish(entry: CacheEntry | undefined, broken?: StreamFailure): void {
 		if (this.#isOver) return;
 		this.#isOver = true;
-		this.broken = broken;
-		for (const tail of this.#tails) tail.end();
+		this.failure = broken;
+		for (const follower of this.#followers) follower.end();
 		this.#result.resolve(entry);
-		this.#begun.resolve();
+		this.#started.resolve();
 	}
 
 	/** Stops reading along. */
-	drop(tail: Tail): void {
-		this.#tails.delete(tail);
+	unfollow(follower: StreamFollower): void {
+		this.#followers.delete(follower);
 		this.#wake();
 	}
 
-	get #isReadAlong(): boolean {
-		return this.#tails.size > 0;
+	get #hasFollowers(): boolean {
+		return this.#followers.size > 0;
 	}
 
-	get #isFarBehind(): boolean {
-		return [...this.#tails].some(({ backlog }) => backlog > this.limit);
+	get #isFollowerFarBehind(): boolean {
+		return [...this.#followers].some(({ backlog }) => backlog > this.limit);
 	}
 
 	async #paced(taken: number | Promise<number>): Promise<void> {
@@ -160,7 +161,7 @@ export class SingleFlight {
 			isTaken = true;
 			this.#wake();
 		});
-		while (this.#isReadAlong ? this.#isFarBehind : !isTaken) {
+		while (this.#hasFollowers ? this.#isFollowerFarBehind : !isTaken) {
 			await new Promise<void>((resolve) => {
 				this.#waiting = resolve;
 			});
@@ -177,62 +178,16 @@ export class SingleFlight {
 		return () => {
 			if (!isHere) return;
 			isHere = false;
-			this.#present--;
-			if (this.#present === 0 && !this.#isOver) this.#controller.abort();
+			this.#waiters--;
+			if (this.#waiters === 0 && !this.#isOver) this.#controller.abort();
 		};
 	}
 }
 
-/** One who reads a stream along: from its beginning, at its own pace. */
-export class Tail {
-	readonly #queue: StreamPiece[];
-	#backlog = 0;
-	#isOver = false;
-	#waiting: (() => void) | undefined;
-
-	constructor(
-		pieces: readonly StreamPiece[],
-		private readonly onRead: () => void,
-	) {
-		this.#queue = [...pieces];
-		for (const { length } of pieces) this.#backlog += length;
-	}
-
-	/** Not read yet, bytes. */
-	get backlog(): number {
-		return this.#backlog;
-	}
-
-	push(piece: StreamPiece): void {
-		this.#queue.push(piece);
-		this.#backlog += piece.length;
-		this.#waiting?.();
-	}
-
-	end(): void {
-		this.#isOver = true;
-		this.#waiting?.();
-	}
-
-	/** All that is there; undefined at the end. One reader, one read at a time. */
-	async read(): Promise<readonly StreamPiece[] | undefined> {
-		while (this.#queue.length === 0) {
-			if (this.#isOver) return undefined;
-			await new Promise<void>((resolve) => {
-				this.#waiting = resolve;
-			});
-		}
-		this.#backlog = 0;
-		const pieces = this.#queue.splice(0);
-		this.onRead();
-		return pieces;
-	}
-}
-
 /** The same call, where it is on its way; else the lead of it; undefined where its answer may not be kept, and so not be shared. */
-export function joinFlight(store: AnswerStore, led: LedCall): SingleFlight | Lead | undefined {
-	const id = Buffer.from(led.key).toString("latin1");
-	return store.flights.get(id) ?? (led.use.stores ? new Lead(store, led, id) : undefined);
+export function joinFlight(store: AnswerStore, lead: LeadCall): SingleFlight | Lead | undefined {
+	const id = Buffer.from(lead.key).toString("latin1");
+	return store.flights.get(id) ?? (lead.use.stores ? new Lead(store, lead, id) : undefined);
 }
 
 /**
@@ -246,28 +201,28 @@ export class Lead implements AnswerListener {
 	readonly #flight: SingleFlight;
 	readonly #signal: AbortSignal;
 	#isOver = false;
-	/** The answer came from the second level. */
+	/** The answer came from the shared store. */
 	#isShared = false;
 
 	/** @param id under which others may join; absent where none may */
 	constructor(
 		private readonly store: AnswerStore,
-		private readonly led: LedCall,
+		private readonly lead: LeadCall,
 		private readonly id: string | undefined,
 	) {
-		const { call } = led;
-		const flight = new SingleFlight(shapeOf(call), store.maxEntry);
+		const { call } = lead;
+		const flight = new SingleFlight(answerForm(call), store.maxEntry);
 		const { signal } = call.client;
 		this.#flight = flight;
 		this.#signal = signal;
 		this.call = { ...call, client: flight.client };
 		if (id !== undefined) store.flights.set(id, flight);
-		signal.addEventListener("abort", this.#left);
-		if (signal.aborted) this.#left();
+		signal.addEventListener("abort", this.#onClientLeft);
+		if (signal.aborted) this.#onClientLeft();
 	}
 
 	whole(body: string): void {
-		this.#land(this.#entryOf(body));
+		this.#finish(this.#entryOf(body));
 	}
 
 	sent(piece: StreamPiece, taken: number | Promise<number>): number | Promise<unknown> {
@@ -275,33 +230,33 @@ export class Lead implements AnswerListener {
 		return this.#flight.send(piece, taken);
 	}
 
-	ended(broken?: Broken): void {
-		const { call, record } = this.led;
+	ended(broken?: StreamFailure): void {
+		const { call, record } = this.lead;
 		const pieces = broken || this.#flight.client.signal.aborted ? undefined : this.#flight.pieces;
 		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
 		const body = bytes && call.dialect.fold(call.operation, Buffer.concat(bytes));
-		this.#land(
+		this.#finish(
 			body === undefined ? undefined : this.#entryOf(withUsage(body, record.tokens, record.isEstimated)),
 			broken,
 		);
 	}
 
 	continuesWithoutClient(): boolean {
-		this.#left();
+		this.#onClientLeft();
 		const { aborted } = this.#flight.client.signal;
-		if (aborted) this.#land(undefined);
+		if (aborted) this.#finish(undefined);
 		return !aborted;
 	}
 
-	/** It came from the second level. */
-	landShared(entry: CacheEntry): void {
+	/** It came from the shared store. */
+	finishShared(entry: CacheEntry): void {
 		this.#isShared = true;
-		this.#land(entry);
+		this.#finish(entry);
 	}
 
 	/** There is no answer. */
 	fail(): void {
-		this.#land(undefined);
+		this.#finish(undefined);
 	}
 
 	/**
@@ -315,42 +270,42 @@ export class Lead implements AnswerListener {
 	}
 
 	/** The leader's own client has left. */
-	readonly #left = (): void => {
+	readonly #onClientLeft = (): void => {
 		this.#flight.leave();
-		this.led.record.clientLeft = !this.#flight.client.signal.aborted;
+		this.lead.record.clientLeft = !this.#flight.client.signal.aborted;
 	};
 
 	/** Ends it; the first call counts. */
-	#land(entry: CacheEntry | undefined, broken?: Broken): void {
+	#finish(entry: CacheEntry | undefined, broken?: StreamFailure): void {
 		if (this.#isOver) return;
 		this.#isOver = true;
-		this.#flight.land(entry, broken);
-		this.#signal.removeEventListener("abort", this.#left);
+		this.#flight.finish(entry, broken);
+		this.#signal.removeEventListener("abort", this.#onClientLeft);
 		void this.#keep(entry);
 	}
 
 	async #keep(entry: CacheEntry | undefined): Promise<void> {
-		const { ring, secondLevel, flights, maxEntry } = this.store;
-		const { key, use } = this.led;
+		const { ring, sharedStore, flights, maxEntry } = this.store;
+		const { key, use } = this.lead;
 		if (entry && use.stores && entry.body.length <= maxEntry) {
 			const bytes = await encodeEntry(entry);
 			ring.put(key, bytes);
 			const ttlMs = entry.facts.expiresAt - Date.now();
 			if (this.release) this.release({ bytes, ttlMs });
-			else if (!this.#isShared) secondLevel?.put(key, bytes, ttlMs);
+			else if (!this.#isShared) sharedStore?.put(key, bytes, ttlMs);
 		} else this.release?.(undefined);
 		// Only now: who comes in between finds one or the other.
 		if (this.id !== undefined) flights.delete(this.id);
 	}
 
 	get #origin(): AnswerOrigin {
-		const { provider, upstreamModel } = this.led.record;
+		const { provider, upstreamModel } = this.lead.record;
 		return { provider, model: upstreamModel ?? "" };
 	}
 
 	#entryOf(body: string): CacheEntry {
 		const storedAt = Date.now();
-		const facts = { ...this.#origin, storedAt, expiresAt: storedAt + this.led.use.ttlMs };
+		const facts = { ...this.#origin, storedAt, expiresAt: storedAt + this.lead.use.ttlMs };
 		return { facts, body: Buffer.from(MAY_TELL_COST.test(body) ? withoutCost(body) : body) };
 	}
 }

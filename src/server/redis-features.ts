@@ -7,8 +7,8 @@ import { RedisLimiter, type Spender } from "../accounts/limits/redis-limiter.ts"
 import { type PublishedSpend, SharedSpend } from "../accounts/usage/shared-spend.ts";
 import { SharedUsage } from "../accounts/usage/shared-usage.ts";
 import type { SpendStore, UsageExchange } from "../accounts/usage/spend.ts";
-import { redisLevel } from "../cache/redis-store.ts";
-import type { SecondLevel } from "../cache/shared-store.ts";
+import { redisStore } from "../cache/redis-store.ts";
+import type { SharedStore } from "../cache/shared-store.ts";
 import { parseRedisUrl } from "../config/redis-url.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
@@ -32,7 +32,7 @@ export interface RedisFeatures {
 	/** Whether Redis answers. */
 	readonly isUp: boolean;
 	/** The second level of the cache. */
-	answers(): SecondLevel;
+	answers(): SharedStore;
 	limiter(own: Limiter, spender: Spender): Limiter;
 	keys(store: KeyStore): void;
 	/** @param replica names this replica's ledger; the same after a restart */
@@ -76,7 +76,7 @@ export function redisFeatures(config: Config, { log, metrics }: RedisReports): R
 		get isUp() {
 			return redis.isUp;
 		},
-		answers: () => redisLevel(redis, bus, router),
+		answers: () => redisStore(redis, bus, router),
 		limiter(own, spender) {
 			const limiter = new RedisLimiter(redis, own, router, spender);
 			parts.push(() => limiter.open());

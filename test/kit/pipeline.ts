@@ -6,7 +6,7 @@ import { createKeyAuth } from "../../src/accounts/auth/keys.ts";
 import type { CallContext, CallSnapshot } from "../../src/api/call-context.ts";
 import { callHandler } from "../../src/api/handler.ts";
 import { createAnswerCache } from "../../src/cache/cache.ts";
-import type { SecondLevel } from "../../src/cache/shared-store.ts";
+import type { SharedStore } from "../../src/cache/shared-store.ts";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { openAiChat } from "../../src/dialects/openai-chat.ts";
@@ -68,7 +68,7 @@ export interface PipelineOptions {
 	readonly vendors?: Vendors;
 	/** With the cache of answers, and a second level behind it. */
 	readonly cached?: boolean;
-	readonly secondLevel?: SecondLevel;
+	readonly sharedStore?: SharedStore;
 }
 
 /** How to send a call. */
@@ -102,7 +102,7 @@ export function pipeline({
 	change,
 	vendors,
 	cached = false,
-	secondLevel,
+	sharedStore,
 }: PipelineOptions = {}): Pipeline {
 	const config = configOf(settings, env);
 	const kept = { started: 0, attempts: [] as AttemptClosed[], settled: [] as CallSettled[], faults: [] as unknown[] };
@@ -124,7 +124,7 @@ export function pipeline({
 		],
 		state: new ProxyState(),
 		instance: INSTANCE,
-		cache: cached ? createAnswerCache(config, secondLevel) : undefined,
+		cache: cached ? createAnswerCache(config, sharedStore) : undefined,
 		onFault: (_, error) => kept.faults.push(error),
 	};
 	return {
