@@ -187,12 +187,12 @@ export class Attempt {
 		else this.#droppedFor = why;
 	}
 
-	/** Has its owner told when it counts as late, from its sending; at once where it does already. */
+	/** Reports to its owner when it counts as late, from its sending; at once where it does already. */
 	watch(late: Late): void {
 		this.#deadline?.late(late.ms - (performance.now() - this.#sentAt), () => this.options.owner.late(this, late));
 	}
 
-	/** Has its owner told once more, some time later. */
+	/** Reports that once more, some time later. */
 	watchOn(late: Late): void {
 		this.#deadline?.late(late.ms / LOOKS, () => this.options.owner.late(this, late));
 	}

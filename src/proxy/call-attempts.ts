@@ -84,7 +84,7 @@ export class CallAttempts implements AttemptOwner {
 
 	/**
 	 * Resolves once a target answers. Throws the RouterError of the last failure. What a failure allows, again at the same target or
-	 * elsewhere, stands in the table of failure kinds.
+	 * elsewhere, is in the table of failure kinds.
 	 */
 	async open(): Promise<StartedAnswer> {
 		const { tried, state, plan } = this;
@@ -92,7 +92,7 @@ export class CallAttempts implements AttemptOwner {
 		if (alias?.hedge) state.hedges(alias.name).call();
 		if (tried.length > 1) state.freeHedges(tried[0]!.target.provider).call();
 		if (alias?.concurrency !== undefined) await this.#waitTurn(alias);
-		// Whoever stands behind a router leaves second targets to that: it knows other places.
+		// Behind a router second targets are left to that: it knows other places.
 		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting;
 		let error: RouterError | undefined;
 		for (let index = 0; ; ) {

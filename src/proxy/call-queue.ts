@@ -1,5 +1,5 @@
 /**
- * A queue in front of a model that takes only so many calls at once. A call that would be served too late is told so at once, while
+ * A queue in front of a model that takes only so many calls at once. A call that would be served too late is refused at once, while
  * there is time to go elsewhere.
  */
 import { RouterError } from "../errors.ts";

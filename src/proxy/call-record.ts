@@ -70,7 +70,7 @@ export interface AttemptRecord {
 	readonly number: number;
 	readonly target: Target;
 	readonly targets: RoutingState;
-	/** What its target is told of it. */
+	/** What is reported of it to its target's state. */
 	readonly state: OpenAttempt;
 	readonly meter: Meter | undefined;
 	readonly startedAt: number;
@@ -97,7 +97,7 @@ export class CallRecord {
 	costUsd: number | undefined;
 	/** The tokens are a guess, or partly. */
 	isEstimated = false;
-	/** The client left before the answer was whole: it tells nothing of how long answers are. */
+	/** The client left before the answer was whole: it says nothing of how long answers are. */
 	isCutShort = false;
 	/** Whose call it is; the name is shown. */
 	caller: { readonly id: string; readonly name: string; readonly team?: string | undefined } | undefined;
@@ -113,10 +113,10 @@ export class CallRecord {
 	/** The call has ended. */
 	isSettled = false;
 	#isIdleTimeoutLifted = false;
-	/** Why its targets were chosen: as the client asked to be told, and as it is remembered. */
+	/** Why its targets were chosen: for the client that asked for it, and for the ledger. */
 	explanation: string | undefined;
 	decision: object | undefined;
-	/** Headers that every answer to this call has, also an error: how its limits stand. */
+	/** Headers that every answer to this call has, also an error: the state of its limits. */
 	headers: Readonly<Record<string, string>> | undefined;
 	/** The limits and the budget that the call was let through; they are settled first. */
 	admission: Admission | undefined;
@@ -126,13 +126,13 @@ export class CallRecord {
 	connection: ClientConnection | undefined;
 	/** Labels of models that have answered: the call's is added where it `isKnown` and there is room. */
 	answeredModels: Set<string> | undefined;
-	/** The client is told what its call cost in the answer's `usage`. */
+	/** The answer's `usage` says what the call cost. */
 	tellsCost = false;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
 	/** Hears of a fault of the router's own code after the answer has begun. */
 	onFault: ((thrown: unknown) => void) | undefined;
-	/** When the first piece of the answer was here, as `performance.now()` tells. */
+	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
 	firstTokenAt: number | undefined;
 	/** Told in this order. */
 	readonly #sinks: readonly Partial<Sink>[];
@@ -229,7 +229,7 @@ export class CallRecord {
 		for (const sink of this.#sinks) sink.attemptFollowed?.(step);
 	}
 
-	/** The call has stood in line before its model, or was not let in. */
+	/** The call has waited in the queue of its model, or was refused there. */
 	queued(what: Queued): void {
 		for (const sink of this.#sinks) sink.queued?.(what);
 	}
@@ -246,7 +246,7 @@ export class CallRecord {
 	 * The answer is there, or as much of it as the client wanted: puts down what it used and what that costs. Attempts that failed
 	 * are never billed.
 	 * @param cost USD, where the upstream says so itself
-	 * @param guess tokens of the answer as far as they can be told from its text; where the upstream has counted none
+	 * @param guess tokens of the answer as far as its text shows them; where the upstream has counted none
 	 * @param isCounted false: the client left, and what was counted so far may not be all that it was sent
 	 */
 	bill(
@@ -324,7 +324,7 @@ export class CallRecord {
 
 /**
  * The id of a new request, in answers (`x-request-id`), in the log and towards upstreams: `req_` and a UUID of version 7. Those ascend
- * with time, so that the newest rows of the ledger stand together.
+ * with time, so that the newest rows of the ledger lie together.
  */
 export function newRequestId(): string {
 	return `req_${Bun.randomUUIDv7()}`;

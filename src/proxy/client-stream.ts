@@ -2,7 +2,7 @@
  * The client's side of a streamed call: one stream, whatever happens behind it. Its status is open until the answer has begun, or
  * until the client has been kept waiting for so long that it needs a sign of life; from then on a failure is an event.
  *
- * Out through one of Bun's direct streams: 10 % less CPU an event than a `pull` wrapper. Back-pressure is the promise that its
+ * Written through one of Bun's direct streams, which take less CPU an event than a `pull` wrapper. Back-pressure is the promise that its
  * `write` returns while the client doesn't read, and which resolves when the client leaves (bun-types 1.4.5,
  * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
  */
@@ -32,11 +32,11 @@ export class ClientStream implements AttemptListener {
 	/** The stream that is being sent on, and whose it is. */
 	#reader: EventReader | undefined;
 	#source: Target | undefined;
-	/** What the client has been told, kept where the answer might have to go on elsewhere. */
+	/** What the client has been sent, kept where the answer might have to be resumed at another target. */
 	#sent: SentRecord | undefined;
 	/** What a stream first broke of: how the attempts to go on ended says less. */
 	#firstError: RouterError | undefined;
-	/** Since when nothing of what comes is for the client: it has read that already, told by a target before. */
+	/** Since when nothing of what comes is for the client, who has read that already: an earlier target sent it. */
 	#silentSince: number | undefined;
 	/** How it ended, where that was badly. */
 	#endedBy: { readonly status: number; readonly error: string } | undefined;
@@ -201,7 +201,7 @@ export class ClientStream implements AttemptListener {
 		this.record.isCutShort = !isWhole;
 	}
 
-	/** Said twice where both the attempts and the stream tell of it. */
+	/** Called twice where both the attempts and the stream report it. */
 	#fail(error: RouterError): void {
 		this.#endedBy ??= { status: error.status, error: error.errorCode };
 		if (this.record.isSettled) return;
@@ -212,7 +212,7 @@ export class ClientStream implements AttemptListener {
 	/** Says something before the answer has begun; from then on the status is 200. */
 	#sendNow(piece: StreamPiece): void {
 		this.#lastSentAt = performance.now();
-		// A client that doesn't read need not be told that it is waiting.
+		// A client that doesn't read needs no comment.
 		if (this.#sink) void this.#write(this.#sink, piece);
 		else this.#held.push(piece);
 		this.hasSent = true;

@@ -5,7 +5,7 @@ import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
-/** What a reader tells. */
+/** What a reader reports. */
 export interface ReaderEvents {
 	/** Once: the answer has begun. */
 	begun(): void;
@@ -29,7 +29,7 @@ const CLOSING_MS = 1000;
 
 /**
  * Reads one stream. Whoever sends it on does so in a loop: `read`, then `take`, `finish` or `broken` give what to send; until
- * `isOver`. One await a chunk: each further one costs 0.3 µs.
+ * `isOver`. One await a chunk: each further one costs CPU.
  */
 export class EventReader {
 	readonly #splitter = new SseSplitter();
@@ -42,14 +42,14 @@ export class EventReader {
 	/** All of the answer has come: whatever breaks now is no loss but of its counts. */
 	isFinished = false;
 	isOver = false;
-	/** When the first piece of the answer was here, as `performance.now()` tells. */
+	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
 	firstDeltaAt: number | undefined;
 	/** How it ended, where that was badly. Told by no piece. */
 	failure: Failure | undefined;
 	#tokens: Tokens | undefined;
 	/** USD. */
 	cost: number | undefined;
-	/** The chunk that tells the client the usage, as JSON, once the answer is over; absent where it did not ask for it. */
+	/** The chunk with the usage for the client, as JSON, once the answer is over; absent where it did not ask for it. */
 	usage: string | undefined;
 	/** Events that were no JSON. */
 	dropped = 0;
@@ -78,7 +78,7 @@ export class EventReader {
 		const plain = wasClean ? this.decoder.passThrough?.(chunk) : undefined;
 		if (plain) {
 			this.deadline.touch();
-			// They are alike, so their number is told by their length.
+			// They are alike, so their number follows from their length.
 			this.#deltas += Math.max(1, Math.round((plain.length * this.#deltas) / this.#deltaLength) || 1);
 			this.#deltaLength += plain.length;
 			return plain;
@@ -159,7 +159,7 @@ export class EventReader {
 		for (let index = 0; index < events.length; index++) {
 			const event = events[index]!;
 			const out = this.decoder.push(event);
-			this.#heed(out, event);
+			this.#apply(out, event);
 			const { bytes } = out;
 			if (isAsItCame && bytes === undefined && !out.failure && !event.isMended) continue;
 			if (isAsItCame) {
@@ -187,7 +187,7 @@ export class EventReader {
 	}
 
 	#learn(out: Out): void {
-		// What was counted stands against a later count that is none.
+		// A later count that is none does not replace what was counted.
 		if (out.tokens && !(out.tokens.uncounted && this.#tokens && !this.#tokens.uncounted)) this.#tokens = out.tokens;
 		if (out.usage) this.usage = out.usage;
 		if (out.cost !== undefined) this.cost = out.cost;
@@ -195,7 +195,7 @@ export class EventReader {
 		if (out.dropped) this.dropped++;
 	}
 
-	#heed(out: Out, event: SseEvent): void {
+	#apply(out: Out, event: SseEvent): void {
 		this.#learn(out);
 		if (event.data === undefined) {
 			if (!this.hasBegun && event.raw !== "") this.events.comment(event.raw);
@@ -257,11 +257,11 @@ const LONG = 16_384;
 /** What one counts for: some 500 tokens. */
 const MEDIA_LENGTH = 2_000;
 
-/** How long a piece of the answer is, as far as its length tells its tokens. */
+/** How long a piece of the answer is, as far as its tokens follow from its length. */
 const spokenLength = (text: string): number =>
 	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;
 
-/** UTF-8's byte order mark stands first. */
+/** Whether it begins with UTF-8's byte order mark. */
 const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 
 /**

@@ -8,7 +8,7 @@ import type { Provider, Target } from "../providers/provider.ts";
 
 /** How long a refused key is out of use. */
 export const OUT_MS = 60_000;
-/** How long the call that tries it again may take to tell. */
+/** How long the call that tries it again may take. */
 const PROBE_MS = 60_000;
 /** How long a key rests whose limit is used up: as long as the upstream says, within these. */
 const LEAST_COOLDOWN_MS = 1_000;
@@ -43,7 +43,7 @@ export class KeyRotation {
 
 	/**
 	 * The account for the next attempt. Throws `upstream_auth` or `upstream_quota` where all are out of use, unless this target is all
-	 * that the call has. An agent has none that could be: one that refused its secret was told it too late, and comes behind all
+	 * that the call has. An agent has none that could be: one that refused its secret got that too late, and comes behind all
 	 * others until it is heard of again.
 	 * @param refused accounts that the call was refused with
 	 */
@@ -123,14 +123,14 @@ export class AccountRing {
 
 	/**
 	 * The account to use: the next in turn that is in use and not in `tried`; of those, one whose limit is not used up. Undefined
-	 * where none is left. Who takes it tells how it went.
+	 * where none is left. Whoever takes it reports how it ended.
 	 */
 	take(model: string, now: number, tried: readonly number[] = []): Account | undefined {
 		const index = this.#find(model, now, tried);
 		if (index === undefined) return undefined;
 		this.#next = (index + 1) % this.size;
 		const refusals = this.#refusals(index, model);
-		// One call finds out; should its end never be told, the next does.
+		// One call finds out; should its end never be reported, the next does.
 		for (const refusal of refusals) refusal.until = now + PROBE_MS;
 		return { index, isProbe: refusals.length > 0 };
 	}
@@ -178,7 +178,7 @@ export class AccountRing {
 		if (failure?.kind === "quota" || (failure?.kind === "auth" && failure.status !== 403)) {
 			this.#keys.set(index, { until: now + OUT_MS, kind: failure.kind });
 		} else if (failure?.kind === "auth" && !failure.isOurs) this.#close(index, model, now);
-		// Another attempt's end tells of the time before the refusal.
+		// Another attempt's end says something of the time before the refusal only.
 		else if (isProbe) this.#found(index, model, failure, now);
 	}
 
@@ -207,7 +207,7 @@ export class AccountRing {
 		return found.filter((refusal) => refusal !== undefined);
 	}
 
-	/** A page or nothing at all, which `isOurs` tells, is a proxy's word about one call: it must not close the model to all others. */
+	/** A page or nothing at all, which `isOurs` says, is a proxy's word about one call: it must not close the model to all others. */
 	#close(index: number, model: string, now: number): void {
 		this.#models.set(`${index}/${model}`, { until: now + OUT_MS, kind: "auth" });
 		if (this.#models.size <= MOST_MODELS) return;

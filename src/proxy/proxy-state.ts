@@ -44,14 +44,14 @@ export class ProxyState {
 		return getOrMake(this.#hedges, alias, () => new HedgeBudget());
 	}
 
-	/** The line in front of a name, held to these settings from now on. */
+	/** The queue of a name, with these settings from now on. */
 	queue(alias: string, settings: QueueSettings): CallQueue {
 		const queue = getOrMake(this.#queues, alias, () => new CallQueue(settings));
 		queue.settings = settings;
 		return queue;
 	}
 
-	/** Calls that wait in line, by name. */
+	/** Calls that wait in queues, by name. */
 	*waiting(): Iterable<readonly [string, number]> {
 		for (const [alias, queue] of this.#queues) yield [alias, queue.waiting];
 	}

@@ -23,7 +23,7 @@ const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 /** More exact before less: `stream_options.continuous_usage_stats` is no word against `stream_options`. */
 const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats"];
 
-/** Kinds of failure in whose words an addition may stand: some servers call a field that they don't know their own fault. */
+/** Kinds of failure whose messages may name an addition: some servers call a field that they don't know their own fault. */
 const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"];
 
 /** The addition that a failure speaks of; undefined where it is about something else. */

@@ -55,7 +55,7 @@ export async function relay(
 /** What of a message no model has written. */
 const FRAME = new Set(["role", "type", "id"]);
 
-/** What a picture or a sound counts for, whose bytes stand in the answer: some 500 tokens. */
+/** What a picture or a sound counts for, whose bytes are in the answer: some 500 tokens. */
 const MEDIA_CHARACTERS = 2000;
 
 /** Characters of all that an answer says, as far as it can be read. */

@@ -100,7 +100,7 @@ export function streamHeaders(
 	headers["content-type"] = streamContentType;
 	if (record.cache) headers["x-router-cache"] = record.cache;
 	headers["cache-control"] = "no-cache";
-	// nginx holds streams back unless told not to.
+	// nginx buffers streams unless this header is sent.
 	headers["x-accel-buffering"] = "no";
 	return headers;
 }

@@ -48,7 +48,7 @@ function continuing(call: Call, sent: SentSoFar, capability: Continuation, spent
 	// As good as finished: a limit of less than a token can't be asked for, and one more would be too much.
 	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= tokens)) return undefined;
 	const text = isPrompt ? sent.text : sent.content;
-	// Chat templates trim what stands last; vendors refuse a prefill that ends with white space.
+	// Chat templates trim what comes last; vendors refuse a prefill that ends with white space.
 	const partial = text.trimEnd();
 	if (partial === "") return undefined;
 	const edits = isPrompt ? promptEdits(call, text) : messageEdits(call, partial, capability);
@@ -61,7 +61,7 @@ function continuing(call: Call, sent: SentSoFar, capability: Continuation, spent
 	};
 }
 
-/** A grammar knows of no beginning that stands in the prompt: it would begin a new document. */
+/** A grammar knows nothing of a beginning in the prompt: it would begin a new document. */
 function hasGrammar({ body }: Call): boolean {
 	const { type = undefined } = (body["response_format"] ?? {}) as { type?: string };
 	return (type !== undefined && type !== "text") || GRAMMARS.some((name) => body[name] != null);

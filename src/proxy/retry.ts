@@ -1,6 +1,6 @@
 /**
  * What a call does after an attempt that failed: again there, elsewhere, or give up; and what it knows of its targets until then. The
- * decision is pure; what a kind of failure allows stands in the table (src/providers/failure.ts).
+ * decision is pure; what a kind of failure allows is in the table (src/providers/failure.ts).
  */
 import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
@@ -87,7 +87,7 @@ export class TriedTarget implements Tried {
 	}
 }
 
-/** Where a call stands. */
+/** A call after a failed attempt. */
 export interface Situation {
 	/** In the order of the plan. */
 	readonly targets: readonly Tried[];
@@ -186,7 +186,7 @@ function takesMore({ context }: Tried, targets: readonly Tried[]): boolean {
 	);
 }
 
-/** A client that is told to come back is told when the first of its targets may take it. */
+/** The error with the `Retry-After` of the target that may take the call first. */
 export function soonest(error: RouterError, targets: readonly Tried[]): RouterError {
 	if (error.headers["retry-after"] === undefined) return error;
 	const waits = targets.flatMap(({ failure }) => failure?.retryAfterMs ?? []);

@@ -82,7 +82,7 @@ export function mayRelieve(
 	return quietMs + EARLY_MS >= late.ms && (kind === "cloud" || its.inFlight < silent.inFlight);
 }
 
-/** An agent's model that has yet to be loaded: a stream is told how far that is, a whole answer can't be. */
+/** An agent's model that has yet to be loaded: on a stream the agent says how far that is, on a whole answer it can't. */
 export const isLoading = ({ readiness = 0 }: RouteTarget): boolean => readiness > 0 && readiness < NOT_HEARD_OF;
 
 /** Of agents that were not heard of lately. */

@@ -58,7 +58,7 @@ export interface WholeInputs {
 	readonly tokens: LearnedTimes;
 	/** Tokens that the call's answer may have; undefined where it does not say. */
 	readonly maxTokens: number | undefined;
-	/** The model has yet to be loaded, which takes minutes, and of which a whole answer can't tell. */
+	/** The model has yet to be loaded, which takes minutes, and which a whole answer can't report. */
 	readonly isLoading: boolean;
 }
 
@@ -132,7 +132,7 @@ export interface ClientTimeout {
 
 /**
  * Whether time ran out that its client had set shorter than the router would have where it has others to ask: that says nothing of
- * the target, or a few hasty calls could have it left alone by everyone.
+ * the target, or a few such calls could take it out of use for all.
  */
 export function isClientTimeout(
 	{ isStream, limits, timeLeftMs, hasBegun }: ClientTimeout,

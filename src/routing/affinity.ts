@@ -1,5 +1,5 @@
 /**
- * What a replica probably still has in its prefix cache, told without a tokenizer: a prompt is cut into blocks of 256 characters,
+ * What a replica probably still has in its prefix cache, found without a tokenizer: a prompt is cut into blocks of 256 characters,
  * each block's hash covers all before it, and each replica's blocks are remembered, most recently used ones first.
  */
 /** Characters a block. */

@@ -50,7 +50,7 @@ export function createAlias(
 	};
 }
 
-/** What two entries lead to counts once, where it stands first: else a call would be made there twice as often as it may. */
+/** What two entries lead to counts once, where it comes first: else a call would be made there twice as often as it may. */
 function distinct(targets: readonly RouteTarget[]): readonly RouteTarget[] {
 	const seen = new Set<string>();
 	return targets.filter(({ id }) => !seen.has(id) && seen.add(id));

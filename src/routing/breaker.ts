@@ -1,5 +1,5 @@
 /**
- * The circuit breaker of one target: a pure state machine. Its table, and why each number is what it is, stand in ./design.md.
+ * The circuit breaker of one target: a pure state machine. ./design.md has its table, and why each number is what it is.
  * Times are ms on any clock that never goes back.
  */
 

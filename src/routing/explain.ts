@@ -1,4 +1,4 @@
-/** A plan in words: every candidate, with what was known of it and why it stands where it stands. Pure. */
+/** A plan in words: every candidate, with what was known of it and the reason of its rank. Pure. */
 import { admits } from "./breaker.ts";
 import type { Plan } from "./plan.ts";
 import type { Needs } from "./requirements.ts";
@@ -89,7 +89,7 @@ function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: 
 	return { id, provider: provider.name, model, agent, tier, kind };
 }
 
-/** Where a candidate stands among the others. */
+/** A candidate's rank among the others. */
 interface CandidateContext {
 	readonly needs: Needs;
 	readonly at: number;
@@ -174,7 +174,7 @@ function whyFirst({ basis, target: { kind } }: Scored, all: readonly Scored[]): 
 	return basis === "load" && kind === "llm-d" ? "llm-d comes before vendors" : CHOSEN[basis];
 }
 
-/** Why it stands behind the one before it. */
+/** Why it comes after the one before it. */
 function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 	const { target, basis } = scored;
 	const [its, other] = [head(target), head(before.target)];

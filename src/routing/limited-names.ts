@@ -70,7 +70,7 @@ const MOST_NESTED = 3;
 
 /**
  * The models that a call's own fields name besides `model`, to go on with where that fails (`models`, `fallbacks`: names, or objects
- * that have a `model`), at upstreams that heed them, as targets there.
+ * that have a `model`), at upstreams that use them, as targets there.
  */
 export function furtherTargets(body: Readonly<Record<string, unknown>>, { targets }: Route): readonly RouteTarget[] {
 	const named = [body["models"], body["fallbacks"]]

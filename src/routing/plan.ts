@@ -1,6 +1,6 @@
 /**
  * Which targets a call is tried at, and in which order. Pure: everything it decides by is handed to it, so the same call in the
- * same state with the same random numbers gets the same plan. Budget: 20 µs with 100 targets that remember 10,000 blocks each.
+ * same state with the same random numbers gets the same plan. Every call to several targets is planned: test/bench/plan-cost.ts says what that costs.
  */
 import { NO_BLOCKS } from "./affinity.ts";
 import type { Needs } from "./requirements.ts";

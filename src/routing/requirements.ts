@@ -23,7 +23,7 @@ export interface Needs {
 	readonly maxTokens: number | undefined;
 	/** The conversation, where a session header names one. */
 	readonly session: string | undefined;
-	/** The prompt with its blocks hashed: 0.2 µs a block, so only where replicas are to be compared. */
+	/** The prompt with its blocks hashed, which costs with each block: only where replicas are to be compared. */
 	prompt(): Prompt;
 }
 
@@ -36,7 +36,7 @@ const LONGEST_SESSION = 200;
 /** By which clients keep a conversation together, as providers/request-headers.ts sends them on. */
 const SESSION = /^(?:session[-_]id|x-session-id|x-[a-z-]+-session-id)$/;
 
-/** Reads it: 1 µs. The prompt is hashed when it is asked for: 37 µs for 100 KB. */
+/** Reads it. The prompt is hashed when it is asked for. */
 export function needsOf(call: RoutedCall): Needs {
 	const { operation, body } = call;
 	const { promptField, promptFields, generates } = OPERATIONS[operation];
@@ -91,7 +91,7 @@ function imagesIn(messages: unknown): { count: number; characters: number } {
 	return found;
 }
 
-/** The first session header. Names are few and short, and most calls have none: 0.1 µs. */
+/** The first session header. Most calls have none. */
 function sessionOf(headers: Headers): string | undefined {
 	const plain = headers.get("x-session-id") ?? headers.get("session-id") ?? headers.get("session_id");
 	if (plain) return plain.slice(0, LONGEST_SESSION);

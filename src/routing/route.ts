@@ -10,7 +10,7 @@ export type Policy = ModelConfig["policy"];
 /** Where a target runs: a local replica, llm-d's gateway in front of more of them, or a vendor. */
 export type Kind = "local" | "llm-d" | "cloud";
 
-/** The list of its alias that a target stands in. */
+/** The list of its alias that a target is in. */
 export type Tier = "targets" | "fallback";
 
 /** What a model can't do, where that is known. */

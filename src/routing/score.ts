@@ -7,7 +7,7 @@ import type { Needs } from "./requirements.ts";
 import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
 import type { StateView, TargetView } from "./target-state.ts";
 
-/** Why a candidate stands behind the others, and how far: level 0 is for those with none. */
+/** Why a candidate comes after the others, and how far: level 0 is for those with none. */
 const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
 /** The name of one. */
 export type Penalty = keyof typeof LEVELS;

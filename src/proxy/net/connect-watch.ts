@@ -1,5 +1,5 @@
 /**
- * Finds out that no connection to an upstream comes about, which `fetch` does not tell from a model that thinks: the kernel gives
+ * Finds out that no connection to an upstream comes about, which `fetch` does not distinguish from a model that thinks: the kernel gives
  * up after two minutes. While a request has no answer, a bare connection to the same address is tried beside it.
  */
 import { ConnectionLost } from "./http1-connection.ts";
@@ -11,7 +11,7 @@ const PROBE_AFTER_MS = 1_000;
 
 /** What is known of the origins that requests go to. */
 export class ConnectWatch {
-	/** When each last gave a sign of life, as `performance.now()` tells: while that is fresh, nobody need watch. */
+	/** When each last gave a sign of life, on `performance.now()`'s clock: while that is fresh, nobody need watch. */
 	readonly aliveAt = new Map<string, number>();
 
 	/** The answer to a request to an origin; rejects with ConnectionLost `ETIMEDOUT` where no connection came about within `connectMs`. */
@@ -35,7 +35,7 @@ export class ConnectWatch {
 		return value;
 	}
 
-	/** False where the connection neither comes about nor is refused: the request itself tells of all else. */
+	/** False where the connection neither comes about nor is refused: the request itself reports all else. */
 	async #probe(origin: string, ms: number): Promise<boolean> {
 		const { protocol, hostname, port } = new URL(origin);
 		const { promise: late, resolve } = Promise.withResolvers<false>();

@@ -125,7 +125,7 @@ export function unauthorized(proxy: NamedProxy): ProxyTrouble {
 }
 
 /**
- * The error of a call through `proxy`, as it is told: where no connection to the proxy came about, or it opened no tunnel, that.
+ * The error of a call through `proxy`, as it is reported: where no connection to the proxy came about, or it opened no tunnel, that.
  * All other errors are the upstream's, and come back as they were.
  */
 export function behindProxy(thrown: unknown, proxy: NamedProxy): unknown {

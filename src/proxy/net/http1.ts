@@ -1,7 +1,7 @@
 /**
  * HTTP/1.1 to upstreams at plain `http:` addresses, which is where models on one's own machines are: vLLM, agents, llm-d.
  *
- * Made for streams: `fetch` crosses to a thread of its own and back for every chunk. It also tells a connection that could not be
+ * Made for streams: `fetch` crosses to a thread of its own and back for every chunk. It also distinguishes a connection that could not be
  * made within 5 s from a model that thinks for minutes, and one that was reset from one that ended, which fetch does not when
  * an answer has no length.
  */
@@ -71,7 +71,7 @@ function originOf({ hostname, port }: URL): Origin {
 
 /**
  * The request on the wire: text, where its UTF-8 is what is sent, since the socket encodes that itself; a buffer of our own a
- * call doubled the garbage collections, and cost 20 µs. Throws TypeError for a header that no message can hold.
+ * call doubles the garbage collections. Throws TypeError for a header that no message can hold.
  */
 function requestText({ headers, body }: UpstreamRequest, url: URL): string | Buffer {
 	let head = `${body === undefined ? "GET" : "POST"} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;

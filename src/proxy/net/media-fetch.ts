@@ -14,7 +14,7 @@ const MAX_FILES = 48 * 1024 * 1024;
 const MAX_MS = 15_000;
 const MAX_REDIRECTS = 4;
 
-/** What stands between this and the world; tests put their own there. */
+/** The network, as it is used here; tests have their own. */
 export interface MediaAccess {
 	readonly get: FileFetch;
 	/** The addresses a name means. Rejects where it means none. */
@@ -52,7 +52,7 @@ export async function fetchMedia(
 	const abort = () => stop.abort();
 	const timer = setTimeout(abort, MAX_MS);
 	signal.addEventListener("abort", abort);
-	// A name server can't be told to stop.
+	// A name server's look-up can't be aborted.
 	const aborted = new Promise<never>((_, fail) => stop.signal.addEventListener("abort", fail));
 	aborted.catch(() => {});
 	if (signal.aborted) abort();
