@@ -10,7 +10,7 @@ import type { Provider, Target } from "../providers/provider.ts";
 export const OUT_MS = 60_000;
 /** How long the call that tries it again may take. */
 const PROBE_MS = 60_000;
-/** How long a key rests whose limit is used up: as long as the upstream says, within these. */
+/** How long a key cools down whose limit is used up: as long as the upstream says, within these. */
 const LEAST_COOLDOWN_MS = 1_000;
 const MOST_COOLDOWN_MS = 60_000;
 /** Models remembered as closed to a key. */
@@ -115,10 +115,10 @@ export class AccountRing {
 	readonly #keys = new Map<number, Refusal>();
 	/** By account and model. */
 	readonly #models = new Map<string, Refusal>();
-	readonly #restsUntil: number[];
+	readonly #coolsDownUntil: number[];
 
 	constructor(private readonly size: number) {
-		this.#restsUntil = new Array<number>(size).fill(0);
+		this.#coolsDownUntil = new Array<number>(size).fill(0);
 	}
 
 	/**
@@ -172,8 +172,8 @@ export class AccountRing {
 	/** How an attempt with this account ended: undefined where the upstream took the key. */
 	ended({ index, isProbe }: Account, model: string, failure: Failure | undefined, now: number): void {
 		if (failure?.kind === "rate") {
-			const restMs = Math.min(Math.max(failure.retryAfterMs ?? 0, LEAST_COOLDOWN_MS), MOST_COOLDOWN_MS);
-			this.#restsUntil[index] = now + restMs;
+			const cooldownMs = Math.min(Math.max(failure.retryAfterMs ?? 0, LEAST_COOLDOWN_MS), MOST_COOLDOWN_MS);
+			this.#coolsDownUntil[index] = now + cooldownMs;
 		}
 		if (failure?.kind === "quota" || (failure?.kind === "auth" && failure.status !== 403)) {
 			this.#keys.set(index, { until: now + OUT_MS, kind: failure.kind });
@@ -191,14 +191,14 @@ export class AccountRing {
 	}
 
 	#find(model: string, now: number, tried: readonly number[]): number | undefined {
-		let resting: number | undefined;
+		let coolingDown: number | undefined;
 		for (let step = 0; step < this.size; step++) {
 			const index = (this.#next + step) % this.size;
 			if (tried.includes(index) || this.#refusals(index, model).some(({ until }) => until > now)) continue;
-			if (this.#restsUntil[index]! <= now) return index;
-			resting ??= index;
+			if (this.#coolsDownUntil[index]! <= now) return index;
+			coolingDown ??= index;
 		}
-		return resting;
+		return coolingDown;
 	}
 
 	#refusals(index: number, model: string): Refusal[] {
