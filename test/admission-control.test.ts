@@ -1,4 +1,4 @@
-/** Where calls are let through: whose limits count, budgets, and what clients are told. */
+/** The admission of calls: whose limits count, budgets, and what clients are told. */
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
 import { type Admission, AdmissionControl, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
@@ -56,7 +56,7 @@ function admission(limits: ConstructorParameters<typeof AdmissionControl>[0]["li
 			if (thrown instanceof RouterError) return thrown;
 			throw thrown;
 		}
-		throw new Error("it was let in");
+		throw new Error("it was admitted");
 	};
 	return { clock, refusals, enter, refusal };
 }
@@ -128,7 +128,7 @@ describe("limits", () => {
 		enter({ caller: key });
 	});
 
-	test("are told in OpenAI's words, also to who is let in", () => {
+	test("are told in OpenAI's words, also to a call that is admitted", () => {
 		const { clock, enter, refusal } = admission({ models: { fast: { rpm: 100 } } });
 		const key = caller({ limits: { rpm: 2, tpm: 1_000 } });
 		expect(enter({ caller: key })?.headers).toEqual({

@@ -1,4 +1,4 @@
-/** What is reserved for a call before it is made: of tokens and of money, at the dearest place that it may reach. */
+/** What is reserved for a call before it is made: of tokens and of money, at the dearest target that it may reach. */
 import { describe, expect, test } from "bun:test";
 import type { Caller } from "../src/accounts/auth/keys.ts";
 import { Admission, type AdmissionRequest } from "../src/accounts/limits/admission.ts";
@@ -46,9 +46,9 @@ function admission(
 	targets: readonly RouteTarget[] = [target("one/m")],
 	{
 		operation = "chat",
-		usual = new LearnedUsage(),
+		history = new LearnedUsage(),
 		needs = ALL,
-	}: { operation?: Operation; usual?: LearnedUsage; needs?: ReserveNeeds | null } = {},
+	}: { operation?: Operation; history?: LearnedUsage; needs?: ReserveNeeds | null } = {},
 ) {
 	const call = {
 		...parseRequest(operation, JSON.stringify({ model: "m", ...body })),
@@ -57,7 +57,7 @@ function admission(
 	};
 	const route: Route = { targets, reason: "", label: "m" };
 	const prices = { of: ({ id }: { id: string }) => (RATES[id] ? { rates: RATES[id], source: "prices" } : {}) };
-	const usage = { prices, learned: usual, clocks: undefined } as unknown as UsageServices;
+	const usage = { prices, learned: history, clocks: undefined } as unknown as UsageServices;
 	const record = new CallRecord("req_1", operation, 0, []);
 	const prompt = estimatedTokens(call);
 	let reserve: CallReserve | undefined;
@@ -105,11 +105,12 @@ describe("for an answer is reserved", () => {
 	});
 
 	test("what answers to the key usually have, learned from whole ones without a limit of the client's", () => {
-		const usual = new LearnedUsage();
-		for (let at = 0; at < 8; at++) admission({ ...hi, n: 2 }, undefined, { usual }).made.learn(600, undefined);
-		for (let at = 0; at < 64; at++) admission({ ...hi, max_tokens: 7 }, undefined, { usual }).made.learn(7, undefined);
-		expect(admission(hi, undefined, { usual }).reserve.answer).toBe(300);
-		expect(admission({ ...hi, max_tokens: 2000 }, undefined, { usual }).reserve.answer).toBe(2000);
+		const history = new LearnedUsage();
+		for (let at = 0; at < 8; at++) admission({ ...hi, n: 2 }, undefined, { history }).made.learn(600, undefined);
+		for (let at = 0; at < 64; at++)
+			admission({ ...hi, max_tokens: 7 }, undefined, { history }).made.learn(7, undefined);
+		expect(admission(hi, undefined, { history }).reserve.answer).toBe(300);
+		expect(admission({ ...hi, max_tokens: 2000 }, undefined, { history }).reserve.answer).toBe(2000);
 	});
 });
 
@@ -182,8 +183,8 @@ describe("of money is reserved", () => {
 	});
 
 	test("what calls have usually cost on top: searches, hours, a prompt that was longer than it seemed", () => {
-		const usual = new LearnedUsage();
-		const made = () => admission({ ...hi, max_tokens: 100 }, undefined, { usual });
+		const history = new LearnedUsage();
+		const made = () => admission({ ...hi, max_tokens: 100 }, undefined, { history });
 		for (let at = 0; at < 8; at++) {
 			const { made: call, prompt } = made();
 			call.learn(50, (prompt + 500 + 20_000) / 1e6);
@@ -193,12 +194,12 @@ describe("of money is reserved", () => {
 	});
 
 	test("and not, on top, what answers were longer than had been reserved: that is learned as their length", () => {
-		const usual = new LearnedUsage();
+		const history = new LearnedUsage();
 		for (let at = 0; at < 8; at++) {
-			const { made } = admission(hi, undefined, { usual });
+			const { made } = admission(hi, undefined, { history });
 			made.learn(10_000, 0.1);
 		}
-		const { reserve, prompt } = admission(hi, undefined, { usual });
+		const { reserve, prompt } = admission(hi, undefined, { history });
 		expect(millionths(reserve.usd)).toBe(prompt + 100_000);
 	});
 });
@@ -206,15 +207,15 @@ describe("of money is reserved", () => {
 describe("what became of a call is learned from", () => {
 	const ended = (
 		over: { isEstimated?: boolean; isCutShort?: boolean },
-		usual: LearnedUsage,
+		history: LearnedUsage,
 		needs: ReserveNeeds | null = ALL,
 	) => {
 		for (let at = 0; at < 8; at++) {
-			const { record } = admission(hi, undefined, { usual, needs });
+			const { record } = admission(hi, undefined, { history, needs });
 			Object.assign(record, { tokens: { input: 5, output: 700 }, costUsd: 0.001, ...over });
 			record.settle(200);
 		}
-		return usual.of("k", "m").answerTokens;
+		return history.of("k", "m").answerTokens;
 	};
 
 	test.each([
@@ -222,9 +223,9 @@ describe("what became of a call is learned from", () => {
 		["not where the client left", { isCutShort: true }, undefined],
 		["where an upstream has counted them", {}, 700],
 	])("%s", (_, over, tokens) => {
-		const usual = new LearnedUsage();
-		usual.of("k", "m").answerTokens;
-		expect(ended(over, usual)).toBe(tokens as number);
+		const history = new LearnedUsage();
+		history.of("k", "m").answerTokens;
+		expect(ended(over, history)).toBe(tokens as number);
 	});
 
 	test("not before a limit has asked what calls come to", () => {

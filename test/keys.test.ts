@@ -18,7 +18,7 @@ const auth = createKeyAuth([
 ]);
 const admit = (headers: Record<string, string>) => auth.authenticate(new Headers(headers));
 
-/** What the auth says to these headers; never the key. */
+/** What authentication says to these headers; never the key. */
 function refusal(headers: Record<string, string>): string {
 	try {
 		admit(headers);
@@ -26,7 +26,7 @@ function refusal(headers: Record<string, string>): string {
 		if (thrown instanceof RouterError && thrown.status === 401) return thrown.message;
 		throw thrown;
 	}
-	throw new Error("it was let in");
+	throw new Error("it was admitted");
 }
 
 describe("no key, no call", () => {
@@ -115,7 +115,7 @@ test.each(["key-of-a", "key-of-c", "neither"])(
 	},
 );
 
-test("no key at all opens the auth, and nobody has a name", () => {
+test("without any key everyone may call, and nobody has a name", () => {
 	const open = createKeyAuth([]);
 	expect([open.isKeyless, open.authenticate(new Headers())]).toEqual([true, undefined]);
 });
@@ -146,7 +146,7 @@ describe("the key made on the first start", () => {
 	const directory = mkdtempSync(join(tmpdir(), "key-"));
 	afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-	test("is shown once, opens the auth ever after, and only its hash is kept, for the owner alone", () => {
+	test("is shown once, is valid ever after, and only its hash is stored, for the owner alone", () => {
 		const first = generatedKey(join(directory, "new", "data"));
 		expect(first.secret).toMatch(/^rk-[\w-]{43}$/);
 		expect(first.keep()).toBeUndefined();

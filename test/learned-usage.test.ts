@@ -3,9 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 
 const learned = (values: number[], key = "a") => {
-	const usual = new LearnedUsage();
-	for (const answer of values) usual.of(key, "m").learn({ answer, surplus: answer / 1000 });
-	return usual;
+	const usage = new LearnedUsage();
+	for (const answer of values) usage.of(key, "m").learn({ answer, surplus: answer / 1000 });
+	return usage;
 };
 
 describe("the length of answers", () => {
@@ -24,17 +24,17 @@ describe("the length of answers", () => {
 	});
 
 	test("is that of the key where it is known, else of all keys by that model, and of no other model", () => {
-		const usual = learned(Array(8).fill(100));
-		for (let at = 0; at < 8; at++) usual.of("b", "m").learn({ answer: 900 });
-		expect([usual.of("a", "m").answerTokens, usual.of("b", "m").answerTokens]).toEqual([100, 900]);
-		expect(usual.of("c", "m").answerTokens).toBe(900);
-		expect(usual.of("a", "other").answerTokens).toBeUndefined();
+		const usage = learned(Array(8).fill(100));
+		for (let at = 0; at < 8; at++) usage.of("b", "m").learn({ answer: 900 });
+		expect([usage.of("a", "m").answerTokens, usage.of("b", "m").answerTokens]).toEqual([100, 900]);
+		expect(usage.of("c", "m").answerTokens).toBe(900);
+		expect(usage.of("a", "other").answerTokens).toBeUndefined();
 	});
 
 	test("is not learned from what is no number", () => {
-		const usual = learned(Array(8).fill(100));
-		for (let at = 0; at < 64; at++) usual.of("a", "m").learn({ answer: Number.NaN, surplus: Number.POSITIVE_INFINITY });
-		expect([usual.of("a", "m").answerTokens, usual.of("a", "m").surplus]).toEqual([100, 0.1]);
+		const usage = learned(Array(8).fill(100));
+		for (let at = 0; at < 64; at++) usage.of("a", "m").learn({ answer: Number.NaN, surplus: Number.POSITIVE_INFINITY });
+		expect([usage.of("a", "m").answerTokens, usage.of("a", "m").surplus]).toEqual([100, 0.1]);
 	});
 });
 
@@ -45,11 +45,11 @@ test("what calls cost above their reserve is nothing until it is known", () => {
 });
 
 test("names that clients make up are let go, the oldest first", () => {
-	const usual = new LearnedUsage(10);
+	const usage = new LearnedUsage(10);
 	const learn = (model: string) => {
-		for (let at = 0; at < 8; at++) usual.of("a", model).learn({ answer: 5 });
+		for (let at = 0; at < 8; at++) usage.of("a", model).learn({ answer: 5 });
 	};
 	for (let at = 0; at < 100; at++) learn(`model-${at}`);
-	expect(usual.of("a", "model-0").answerTokens).toBeUndefined();
-	expect(usual.of("a", "model-99").answerTokens).toBe(5);
+	expect(usage.of("a", "model-0").answerTokens).toBeUndefined();
+	expect(usage.of("a", "model-99").answerTokens).toBe(5);
 });

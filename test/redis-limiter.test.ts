@@ -90,7 +90,7 @@ test("a guess that its own process has no room for is left out once among all ro
 	const guess = (certain = 100) => ({ ...tokens(500, 4_196), certain });
 	const first = await take([guess()], 0);
 	expect(first).toMatchObject({ isAllowed: true, statuses: [{ limit: { amount: 100 } }] });
-	// Worth another try: it is let in once the first is over.
+	// Worth another try: it is admitted once the first is over.
 	expect(await take([guess()], 1)).toMatchObject({ isAllowed: false, retryAfterMs: 1_000 });
 	expect(await take([guess(501)], 1)).toMatchObject({ isAllowed: false, retryAfterMs: Number.POSITIVE_INFINITY });
 	limiters[0]!.settle(reservationOf(first), 150, 0);
@@ -126,7 +126,7 @@ test("a refusal says which limit, and when: the oldest call has left the window 
 	const short = requests(3, { windowMs: 1200 });
 	for (let call = 0; call < 3; call++) await take([short]);
 	const refused = await take([requests(100, { id: "model:m" }), short], 1);
-	if (refused.isAllowed) throw new Error("it was let in");
+	if (refused.isAllowed) throw new Error("it was admitted");
 	expect(refused.refused).toEqual(short);
 	expect(refused.statuses.map(({ remaining }) => remaining)).toEqual([100, 0]);
 	expect(refused.retryAfterMs).toBeGreaterThan(0);
@@ -135,13 +135,13 @@ test("a refusal says which limit, and when: the oldest call has left the window 
 	expect((await take([short], 1)).isAllowed).toBe(true);
 });
 
-test("a window slides: what was let in late leaves late", async () => {
+test("a window slides: what was admitted late leaves late", async () => {
 	const short = requests(2, { windowMs: 2400 });
 	await take([short]);
 	await Bun.sleep(1200);
 	await take([short]);
 	const refused = await take([short]);
-	if (refused.isAllowed) throw new Error("it was let in");
+	if (refused.isAllowed) throw new Error("it was admitted");
 	await Bun.sleep(refused.retryAfterMs);
 	// Room for the first only.
 	expect((await take([short])).isAllowed).toBe(true);
@@ -164,14 +164,14 @@ test("of several limits in the way the one that frees up last is named", async (
 	const late = requests(1, { id: "model:m" });
 	await take([soon, late]);
 	const refused = await take([soon, late, tokens(5, 1)]);
-	if (refused.isAllowed) throw new Error("it was let in");
+	if (refused.isAllowed) throw new Error("it was admitted");
 	expect(refused.refused).toEqual(late);
 	expect(refused.retryAfterMs).toBeGreaterThan(50_000);
 });
 
 test("what asks for more than the limit will never find room", async () => {
 	const refused = await take([tokens(100, 101), requests(1)]);
-	if (refused.isAllowed) throw new Error("it was let in");
+	if (refused.isAllowed) throw new Error("it was admitted");
 	expect([refused.retryAfterMs, refused.refused.unit]).toEqual([Number.POSITIVE_INFINITY, "tokens"]);
 });
 

@@ -31,7 +31,7 @@ function taken(decision: LimitDecision): Reservation {
 	return decision.reservation;
 }
 function refused(decision: LimitDecision) {
-	if (decision.isAllowed) throw new Error("it was let in");
+	if (decision.isAllowed) throw new Error("it was admitted");
 	return decision;
 }
 

@@ -1,4 +1,4 @@
-/** Keys that are made at run time: shown once, kept as hashes, taken back at once. */
+/** Keys that are created at run time: shown once, stored as hashes, revoked at once. */
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
