@@ -20,8 +20,8 @@ export const WIRE_FIELDS = ["anthropic", "gemini"] as const satisfies readonly W
 
 /**
  * Where an upstream runs. `vendor`: at a vendor's, who is paid. `replica`: a server of the user's own, whose prefix cache is compared with the
- * prompt. `cluster`: a scheduler of the user's own before several of those, which chooses among them itself. `address`: nobody knows, so
- * its address tells: a local one is a replica, any other a vendor. `process`: in this process (the model `dummy`).
+ * prompt. `cluster`: a scheduler of the user's own before several of those, which chooses among them itself. `address`: unknown, so
+ * its address decides: a local one is a replica, any other a vendor. `process`: in this process (the model `dummy`).
  */
 export type Site = "vendor" | "replica" | "cluster" | "address" | "process";
 
@@ -36,7 +36,7 @@ export type DefaultFields = Readonly<Record<string, Readonly<Record<string, unkn
 
 /** One kind of upstream. Header and field names in lower case. */
 export interface VendorRow {
-	/** As people call it; for messages. */
+	/** The name in messages. */
 	readonly title: string;
 	readonly wire: Wire;
 	readonly site: Site;
@@ -50,7 +50,7 @@ export interface VendorRow {
 	readonly needsKey: boolean;
 	/** Put behind an address that names no version. */
 	readonly version: string;
-	/** Cut off the end of an address: people have the one of the vendor's OpenAI half at hand. */
+	/** Cut off the end of an address: users often have the address of the vendor's OpenAI-compatible half. */
 	readonly strippedSuffix?: string;
 	/** Other names for it in front of a `/`. */
 	readonly aliases: readonly string[];
@@ -60,7 +60,7 @@ export interface VendorRow {
 
 	/** The vendor's id in the list prices of @pydantic/genai-prices; absent where those have no prices of it. */
 	readonly priceId?: string;
-	/** Its answers say what they cost (`usage.cost`, `usage.cost_in_usd_ticks`). */
+	/** Its answers report their cost (`usage.cost`, `usage.cost_in_usd_ticks`). */
 	readonly reportsCost?: boolean;
 
 	/** The header that holds the key, bare; absent: `authorization: Bearer …`. */
@@ -78,9 +78,9 @@ export interface VendorRow {
 	readonly routesModels?: boolean;
 	/** See {@link Continuation}; absent: as the wire has it. */
 	readonly continuation?: Continuation;
-	/** It tells the tokens so far with each chunk of a stream where it is asked for them (vLLM's `continuous_usage_stats`). */
+	/** It counts the tokens so far in each chunk of a stream where it is asked to (vLLM's `continuous_usage_stats`). */
 	readonly countsChunks?: boolean;
-	/** Its comments before the first event say how far the loading of a model is. */
+	/** Its comments before the first event report the progress of a model's loading. */
 	readonly reportsLoading?: boolean;
 	/** What its 400 says when it means a bad key. */
 	readonly badKeyMessage?: RegExp;
@@ -204,7 +204,7 @@ const rows = {
 		reportsLoading: true,
 	},
 	vllm: { ...own, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
-	// Nobody knows what it heeds.
+	// Which fields it reads is not known.
 	"openai-compatible": { ...own, title: "OpenAI-compatible", site: "address", routesModels: true },
 } as const satisfies Vendors;
 

@@ -76,7 +76,7 @@ function merge(into: Json, piece: Json): void {
 	}
 }
 
-/** Lists whose items say their place are put together by it, others one behind the other. */
+/** Lists whose items have an `index` are merged by it, others one behind the other. */
 function joined(before: readonly unknown[], more: readonly unknown[]): unknown[] {
 	const items = [...before];
 	for (const item of more) {
@@ -137,7 +137,7 @@ export function replayEvents(operation: Operation, answer: string, showsUsage: b
 	return showsUsage && usage != null ? text + chunk([], { usage }) : text;
 }
 
-/** A stream's tool calls say their place. */
+/** A stream's tool calls have an `index`. */
 function deltaOf({ tool_calls: calls, ...message }: Json): Json {
 	if (!Array.isArray(calls)) return calls === undefined ? message : { ...message, tool_calls: calls };
 	return { ...message, tool_calls: calls.map((call, index) => ({ index, ...(call as Json) })) };

@@ -44,7 +44,7 @@ export interface Call extends ParsedRequest {
 	readonly timeoutMs?: number | undefined;
 	/** Its own limits on silence, where the client set some, ms. */
 	readonly limits?: { readonly first_token?: number | undefined; readonly stall?: number | undefined } | undefined;
-	/** Its place in a line: higher ones go first. 0 where nothing is said. */
+	/** Its priority in queues: higher ones go first; absent counts as 0. */
 	readonly priority?: number | undefined;
 }
 

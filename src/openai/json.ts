@@ -23,7 +23,7 @@ export interface Edit {
 
 /**
  * Fields, objects and lists of one text, together, and levels inside each other: `JSON.parse` takes seconds for a million distinct
- * fields, and more for millions of levels, while nobody else is served. 100,000 are 14,000 messages of several parts each; what
+ * fields, and more for millions of levels, while no other call is served. 100,000 are 14,000 messages of several parts each; what
  * upstreams are written in reads 200 to 1,000 levels.
  */
 export const MAX_PARTS = 100_000;
@@ -144,7 +144,7 @@ export function removeField(fields: readonly Field[], field: Field): Edit {
 	return { start: fields[index - 1]?.end ?? field.keyStart, end: field.end, insert: "" };
 }
 
-/** The text with all edits made. They must not overlap; those at one place are made in their order. */
+/** The text with all edits made. They must not overlap; those at one offset are made in their order. */
 export function splice(text: string, edits: readonly Edit[]): string {
 	if (edits.length === 0) return text;
 	const ordered = edits.length === 1 ? edits : [...edits].sort((a, b) => a.start - b.start);

@@ -7,7 +7,7 @@ export type Operation = "chat" | "completions" | "embeddings";
 
 /** One operation. */
 export interface OperationRow {
-	/** What people call its results, in the plural: `Anthropic has no text completions`. */
+	/** The name of its results in messages, in the plural: `Anthropic has no text completions`. */
 	readonly title: string;
 	/** Behind an OpenAI-shaped base URL, and behind the router's own `/v1`. */
 	readonly path: `/${string}`;

@@ -1,6 +1,6 @@
 /**
- * What a client has been sent of a streamed answer, so that the answer can go on elsewhere. Kept as the bytes that were sent and
- * read only when somebody asks: nearly every stream ends well, and a read costs 1 µs a chunk.
+ * What a client has been sent of a streamed answer, so that the answer can be resumed elsewhere. Kept as the bytes that were sent and
+ * parsed only on demand: nearly every stream ends well.
  */
 import { SseSplitter } from "./sse.ts";
 
@@ -119,7 +119,7 @@ function readChunk(sent: SentDraft, data: string): void {
 		return;
 	}
 	const { choices, usage: _, ...head } = chunk;
-	// Azure's first chunk, which tells of its filters, has an empty id: the first that has one says what the others are called.
+	// Azure's first chunk, which reports its filters, has an empty id: the first chunk that has one counts.
 	if (!sent.head["id"] && (head["id"] || Object.keys(sent.head).length === 0)) sent.head = head;
 	for (const choice of choices ?? []) {
 		if ((choice.index ?? 0) > 0) sent.obstacle = "it has several choices";

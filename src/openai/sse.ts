@@ -17,7 +17,7 @@ export interface SseEvent {
 	readonly name?: string | undefined;
 }
 
-/** Longest event kept in memory while its end is awaited, in UTF-16 units. Images inside chunks reach some MB. */
+/** Longest event held in memory while its end is awaited, in UTF-16 units. Images inside chunks reach some MB. */
 export const MAX_EVENT = 32 * 1024 * 1024;
 
 /** Thrown by `SseSplitter.push` when an event outgrows `MAX_EVENT`. */
@@ -31,7 +31,7 @@ export class SseSplitter {
 	#size = 0;
 	/** The bytes of the last chunk were UTF-8: its text says what they said. Of one that holds U+FFFD itself that is not known. */
 	isFaithful = true;
-	/** The last three characters kept: the longest beginning of a boundary, which may come a byte at a time. */
+	/** The last three characters held: the longest beginning of a boundary, which may come a byte at a time. */
 	#tail = "";
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
@@ -50,7 +50,7 @@ export class SseSplitter {
 		return events;
 	}
 
-	/** Whether nothing of a later event has been kept back. */
+	/** Whether nothing of a later event is held. */
 	get isClean(): boolean {
 		return this.#size === 0;
 	}
@@ -121,7 +121,7 @@ function parseEvent(raw: string): SseEvent {
 	return mended(raw);
 }
 
-/** An event in any other form: of what it says, data, comments and its name are kept. */
+/** An event in any other form: data, comments and its name are kept of it. */
 function mended(raw: string): SseEvent {
 	let data: string | undefined;
 	let name: string | undefined;

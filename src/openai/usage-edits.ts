@@ -1,11 +1,11 @@
-/** The `usage` of an answer, or of a chunk of one, edited in its JSON text: counts put right, what the call cost told or taken out. */
+/** The `usage` of an answer, or of a chunk of one, edited in its JSON text: counts put right, the cost added or taken out. */
 import { type Edit, type Field, fieldNamed, fieldsOf, splice } from "./json.ts";
 import { isCount, MAX_TOKENS, MAX_USD, numberIn, objectIn, type Tokens, type Usage } from "./usage.ts";
 
 /** What vendors call the price of a call. */
 const COSTS = ["cost", "cost_in_usd_ticks"];
 
-/** Finds texts that may tell one: nothing but an escape could hide its name. */
+/** Finds texts that may hold one: nothing but an escape could hide its name. */
 export const MAY_TELL_COST = /"cost|\\u/;
 
 /** Where a `usage` stands in a text. */
@@ -16,7 +16,7 @@ interface UsageSpan {
 	readonly fields: readonly Field[] | undefined;
 }
 
-/** The answer, telling no cost: one that is given a second time costs nothing. */
+/** The answer without a cost: one that is given a second time costs nothing. */
 export function withoutCost(answer: string): string {
 	const edits: Edit[] = [];
 	for (const { key, start, end } of usageSpan(answer)?.fields ?? []) {
@@ -25,7 +25,7 @@ export function withoutCost(answer: string): string {
 	return edits.length === 0 ? answer : splice(answer, edits);
 }
 
-/** The answer with `usage.cost` in it, as OpenRouter tells it; as it was where there is no usage, or a cost already. */
+/** The answer with `usage.cost` in it, as OpenRouter has it; as it was where there is no usage, or a cost already. */
 export function withCost(answer: string, usd: number): string {
 	const span = usageSpan(answer);
 	if (!span?.fields) return answer;

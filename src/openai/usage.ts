@@ -116,7 +116,7 @@ function setPart(tokens: Tokens, kind: (typeof INPUT_KINDS)[number] | (typeof OU
 	const count = numberIn(value, MAX_TOKENS);
 	if (count === undefined || !Number.isInteger(count)) return false;
 	const all = (OUTPUT_KINDS as readonly string[]).includes(kind) ? tokens.output : tokens.input;
-	// Of what was not counted nobody knows the whole.
+	// The whole of what was not counted is not known.
 	if (count > 0) tokens[kind] = all > 0 ? Math.min(count, all) : count;
 	return true;
 }
@@ -216,7 +216,7 @@ export function costOf(sentUsage: unknown): number | undefined {
 
 /**
  * `completion_tokens` as OpenAI means it, reasoning included. xAI leaves reasoning out of it (recorded: prompt 213,
- * completion 2, reasoning 198, total 413); the total tells, so a vendor that mends its count is not counted twice.
+ * completion 2, reasoning 198, total 413); the total says which, so a vendor that mends its count is not counted twice.
  */
 function completionWithReasoning(usage: Usage): number | undefined {
 	const count = (value: unknown) => numberIn(value, MAX_TOKENS) ?? 0;

@@ -32,7 +32,7 @@ export function describe(error: ValueError): { param: string; message: string } 
 		return { param, message: `The field "${param}" must be ${least} or more.` };
 	}
 	const most = boundOf(deepest.schema, "maximum");
-	// JSON.parse makes Infinity of 1e400, which is told as such.
+	// JSON.parse makes Infinity of 1e400, which the sentence below names.
 	const isAbove = most !== undefined && Number.isInteger(deepest.value) && (deepest.value as number) > most;
 	if (isAbove) return { param, message: `The field "${param}" must be ${most} or less.` };
 	const message = `The field "${param}" must be ${expectation(deepest.schema)}; it is ${kindOf(deepest)}.`;

@@ -17,7 +17,7 @@ export interface FailureRule {
 	readonly elsewhere: boolean;
 	/** Does it speak against the target's health? */
 	readonly countsForBreaker: boolean;
-	/** What the client is told. */
+	/** The code of the client's error. */
 	readonly code: ErrorCode;
 }
 
@@ -81,9 +81,9 @@ export interface Failure {
 	readonly kind: FailureKind;
 	/** For the client; never a secret, never the prompt. */
 	readonly message: string;
-	/** The message is ours, and says what the upstream did: `can't be reached`. Its name is put before it. */
+	/** The message is the router's own, a predicate of the upstream: `can't be reached`. The upstream's name is put before it. */
 	readonly isOurs?: boolean | undefined;
-	/** Of `truncated`: it did not break off; what came is whole, and no answer. The client is told `upstream_error`. */
+	/** Of `truncated`: the upstream's answer is complete and holds none. The client's error is `upstream_error`. */
 	readonly isWhole?: boolean | undefined;
 	/** The upstream's status; absent when it gave none. */
 	readonly status?: number | undefined;

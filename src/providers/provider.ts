@@ -26,7 +26,7 @@ export interface EncodeOptions {
 	readonly omit?: ReadonlySet<Addition> | undefined;
 }
 
-/** How a request reaches an upstream: HTTP today, an agent's tunnel perhaps tomorrow. */
+/** How a request reaches an upstream: over HTTP, or inside this process. */
 export interface Transport {
 	/**
 	 * Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted.
@@ -58,7 +58,7 @@ export interface ByteSource {
 	read(): Promise<Uint8Array | undefined>;
 }
 
-/** One place where a model runs. The id is stable across reloads: state is keyed by it. */
+/** One deployment of a model: where a call can run. The id is stable across reloads: state is keyed by it. */
 export interface Target {
 	/** `provider/model`. */
 	readonly id: string;
@@ -75,7 +75,7 @@ export interface Target {
 export type MediaNeed =
 	/** The bytes behind an https address, for an upstream that fetches none itself. `param` names the field it stands in. */
 	| { readonly kind: "media"; readonly url: string; readonly param: string }
-	/** What this upstream once gave with that tool call, to be put back (`Keep`). */
+	/** What this upstream sent with that tool call, to be put back (see {@link StoredThinking}). */
 	| { readonly kind: "thinking"; readonly id: string };
 
 /** A file's content. */
@@ -85,11 +85,11 @@ export interface Media {
 	readonly data: string;
 }
 
-/** What was got for an encoder's needs. */
+/** What was fetched for an encoder's needs. */
 export interface RequestInputs {
 	/** There for every `media` that was needed: one that can't be got refuses the call. */
 	media(url: string): Media | undefined;
-	/** Undefined where nothing was kept, or no longer is. */
+	/** Undefined where nothing is stored for that id, or no longer. */
 	thinking(id: string): string | undefined;
 }
 
@@ -100,7 +100,7 @@ export interface StoredThinking {
 	readonly value: string;
 }
 
-/** Gets what encoders need and keeps what answers bring. Kept values are the caller's own: no other key gets them back. */
+/** Fetches what encoders need and stores what answers bring. Stored values belong to the caller's key: no other key gets them back. */
 export interface RequestInputStore {
 	/** Throws RouterError `invalid_value` naming the field whose address gives nothing that can be sent. */
 	get(call: Call, needs: readonly MediaNeed[], signal: AbortSignal): Promise<RequestInputs>;
@@ -130,7 +130,7 @@ export interface Out {
 	readonly finish?: boolean | undefined;
 	readonly tokens?: Tokens | undefined;
 	/**
-	 * Of `rest`, where the client asked for the usage: the chunk that tells it, as JSON. What its upstream has not counted the pipeline
+	 * Of `flush`, where the client asked for the usage: the chunk that holds it, as JSON. What its upstream has not counted the pipeline
 	 * puts into it.
 	 */
 	readonly usage?: string | undefined;
@@ -164,7 +164,7 @@ export interface StreamDecoder {
 	countedTokens?(): CountedTokens | undefined;
 	/** The upstream closed: undefined when the answer was complete. */
 	end(): Failure | undefined;
-	/** After a good `end`: what is left to send, where only the end tells that no more comes. */
+	/** After a good `end`: what is left to send. */
 	flush?(): Out;
 }
 

@@ -14,7 +14,7 @@ export interface Upstream {
 	readonly name: string;
 	readonly type: ProviderType;
 	readonly row: VendorRow;
-	/** With its version, without a closing slash; absent when nobody said it. */
+	/** With its version, without a closing slash; absent where none is configured. */
 	readonly baseUrl?: string | undefined;
 	readonly apiKey?: string | undefined;
 	/** Further keys, and where each comes from. */
@@ -169,8 +169,8 @@ function lowerCased(headers: Record<string, string> = {}): Record<string, string
 }
 
 /**
- * Whether nobody knows what its calls cost: it is paid, the list prices have none of it, its answers tell none, and `prices:` names none of
- * its models. Keys with a budget can't use it then.
+ * Whether the cost of its calls is unknown: it is paid, the list prices have none of it, its answers report none, and `prices:` names none
+ * of its models. Keys with a budget can't use it then.
  */
 export function lacksPrices(upstream: Upstream, prices: Config["prices"]): boolean {
 	const { site, priceId, reportsCost } = upstream.row;

@@ -4,7 +4,7 @@ import type { Chat, Tool } from "../openai/chat-schema.ts";
 
 /** The choice, in words that every upstream has. */
 export interface AllowedTools {
-	/** The tools that may be called, each with its place in the request. */
+	/** The tools that may be called, each with its index in the request. */
 	readonly tools: readonly { readonly tool: Tool; readonly index: number }[];
 	/** `required`: one of them; `named`: the one in `only`. */
 	readonly mode: "auto" | "none" | "required" | "named";

@@ -243,7 +243,7 @@ export function retryAfter(headers: Headers, now = sentAt(headers) ?? Date.now()
 	return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-/** By the clock that the wait was told by, which need not be this machine's. Unix time, ms. */
+/** The upstream's clock when it sent the answer, which may differ from this machine's. Unix time, ms. */
 function sentAt(headers: Headers): number | undefined {
 	const date = Date.parse(headers.get("date") ?? "");
 	return Number.isNaN(date) ? undefined : date;

@@ -93,7 +93,7 @@ function refuseFiles(content: Message["content"], path: string): void {
 
 const turnText = ({ role, blocks }: Turn): string => `{"role":"${role}","content":[${blocks.join(",")}]}`;
 
-/** What was kept is exact; what the client sends back may have been through other hands. */
+/** What was stored is exact; what the client sends back may have been changed on the way. */
 function thoughtsOf(message: AssistantMessage, inputs: RequestInputs): Thought[] {
 	for (const { id } of message.tool_calls ?? []) {
 		const stored = inputs.thinking(id);

@@ -1,5 +1,5 @@
 /**
- * What a Claude model takes, told by its name (platform.claude.com, models overview, thinking, mid-conversation system messages;
+ * What a Claude model takes, by its name (platform.claude.com, models overview, thinking, mid-conversation system messages;
  * November 2026). A name that says nothing is taken for a current model.
  */
 import { unsupported } from "../../openai/chat.ts";

@@ -11,7 +11,7 @@ import { detailsOf, type Thought } from "./thinking.ts";
 
 const text = optional(Type.String());
 
-/** A block, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
+/** A block, as far as it is read. Unknown kinds are ignored: the request asked for none. */
 export const BlockSchema = Type.Object(
 	{ type: Type.String(), text, thinking: text, signature: text, data: text, id: text, name: text },
 	open,

@@ -1,7 +1,7 @@
 /**
  * Claude's thinking on its way through an OpenAI conversation. The API refuses a conversation whose signed thinking was changed or
- * moved (platform.claude.com, preserved thinking), so each block goes out with its place in the message, as `reasoning_details`
- * (OpenRouter's field and format names), and comes back by the client's hand or from what was kept for the tool call's id.
+ * moved (platform.claude.com, preserved thinking), so each block goes out with its position in the message, as `reasoning_details`
+ * (OpenRouter's field and format names), and comes back from the client or from what was stored for the tool call's id.
  */
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";

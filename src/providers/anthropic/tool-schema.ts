@@ -22,10 +22,10 @@ const SHAPING = [
 	"$dynamicRef",
 ] as const;
 
-/** Words that give a shape: two of them at one place would have to be one shape, and each object here is closed. */
+/** Words that give a shape: two of them at one path would have to be one shape, and each object here is closed. */
 const SHAPES = [...BRANCHES, "properties", "items", "enum", "const"] as const;
 
-/** The schema in the subset. `place` is its path in the request. Throws `unsupported_parameter` naming what it can't say. */
+/** The schema in the subset. `path` is where it stands in the request. Throws `unsupported_parameter` naming what it can't say. */
 export function strictSchema(schema: unknown, path: string): Json {
 	if (!isObject(schema)) throw unsupported(path, "a schema here must be an object");
 	const { $defs, definitions, ...own } = schema;

@@ -109,7 +109,7 @@ const signatureIn = (extra: unknown): string | undefined =>
 	EXTRA.Check(extra) ? extra.google.thought_signature : undefined;
 
 /**
- * Stands for a signature that nobody has: calls of other models, or of before a restart. Google documents it for that (thought
+ * The signature of a call that has none: calls of other models, or of before a restart. Google documents it for that (thought
  * signatures, FAQ); in base64, as the field is bytes and as a recorded exchange shows it taken.
  */
 const NO_SIGNATURE = Buffer.from("skip_thought_signature_validator").toString("base64");

@@ -108,7 +108,7 @@ function listRequest(upstream: Upstream, after: string | undefined): UpstreamReq
 	return { url: `${upstream.baseUrl}/models?pageSize=1000${page}`, headers: listHeaders(upstream) };
 }
 
-/** What a model must do to be of use here. */
+/** Methods of which a model must have one to be listed. */
 const USED = new Set(["generateContent", "embedContent", "batchEmbedContents"]);
 
 /** `{ models: [{ name: "models/…", supportedGenerationMethods }], nextPageToken }`. */

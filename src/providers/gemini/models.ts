@@ -1,5 +1,5 @@
 /**
- * What a Gemini model takes, told by its name (ai.google.dev: thinking, thought signatures, function calling; November 2026). A
+ * What a Gemini model takes, by its name (ai.google.dev: thinking, thought signatures, function calling; November 2026). A
  * name without a version (`gemini-flash-latest`) is taken for a current model.
  */
 import { unsupported } from "../../openai/chat.ts";

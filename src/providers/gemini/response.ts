@@ -24,7 +24,7 @@ const Part = Type.Object(
 	},
 	open,
 );
-/** A part, as far as it is read. Kinds that are not known are passed over: nobody asked for them. */
+/** A part, as far as it is read. Unknown kinds are ignored: the request asked for none. */
 export type ResponsePart = Static<typeof Part>;
 
 const candidateSchema = Type.Object(
@@ -70,7 +70,7 @@ const GENERATED = TypeCompiler.Compile(Generated);
 /** Whether it has the shape that is read here. */
 export const isGenerated = (value: unknown): value is GenerateResponse => GENERATED.Check(value);
 
-/** Its tokens, in OpenAI's sense and checked. Counts of 0 are left out on its wire: the total tells whether there were none. */
+/** Its tokens, in OpenAI's sense and checked. Its wire leaves counts of 0 out: the total says whether there were none. */
 export function generatedTokens(sent: unknown): Tokens {
 	const usage: GeminiUsage = objectIn(sent) ?? {};
 	const { thoughtsTokenCount: thoughts, candidatesTokenCount: candidates, totalTokenCount: total } = usage;
@@ -201,7 +201,7 @@ function messageOf({ content }: GeminiCandidate, responseId: string, index: numb
 			});
 			continue;
 		}
-		// Sketches on the way to an image are thoughts, which OpenAI has no place for.
+		// Drafts of an image are thoughts, for which OpenAI has no field.
 		if (part.inlineData) {
 			if (!part.thought) images.push(imageOf(part.inlineData, part.thoughtSignature));
 			continue;

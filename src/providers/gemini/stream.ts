@@ -44,7 +44,7 @@ export class GenerateDecoder implements StreamDecoder {
 	readonly #choices = new Map<number, Choice>();
 	#responseId = "";
 	#usage: unknown;
-	/** Each piece says `STOP`, as models before 2.0 do: the end of the stream alone tells which of them was the last. */
+	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
 
 	constructor(upstream: Upstream, call: Call) {

@@ -1,7 +1,6 @@
 /**
- * Chunks of one stream are alike but for their text, and for counts where a chunk tells those. One that matches the last understood
- * chunk byte for byte outside of these needs no decoding and no parse: it is whole, valid, and says what that one said. Saves 2 of 9
- * µs of our own CPU a chunk.
+ * Chunks of one stream are alike but for their text, and for counts where a chunk has those. One that matches the last understood
+ * chunk byte for byte outside of these needs no decoding and no parse: it is whole, valid, and means what that one meant.
  */
 import { isUtf8 } from "node:buffer";
 
@@ -34,7 +33,7 @@ export interface Cut {
 	readonly end: number;
 }
 
-/** A place in the shape: an offset in bytes into one of its fixed parts. */
+/** A position in the shape: an offset in bytes into one of its fixed parts. */
 interface TemplateSpan {
 	readonly part: number;
 	readonly offset: number;
@@ -55,9 +54,9 @@ export class DeltaTemplate {
 	#tries = 0;
 	/** All bytes of the texts at hand, or-ed: from 128 on where one is no ASCII. */
 	#bits = 0;
-	/** Its chunks tell how many tokens there were so far. */
+	/** Its chunks count the tokens so far. */
 	hasCounts = false;
-	/** Tokens as the last event that matched tells them, and up to the white space at the end of what was told. */
+	/** Tokens by the count of the last event that matched, and those before the white space at the end of the text. */
 	output = 0;
 	trimmed = 0;
 	#countAt = 0;

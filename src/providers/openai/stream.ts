@@ -17,7 +17,7 @@ interface Chunk {
 	usage?: unknown;
 	/** llama.cpp's own counts. */
 	timings?: unknown;
-	/** Groq's place for usage that nobody asked for. */
+	/** Groq's field for usage that the client has not asked for. */
 	x_groq?: { readonly usage?: unknown } | null;
 	choices?: Choice[];
 }
@@ -27,7 +27,7 @@ interface Choice {
 	delta?: Record<string, unknown> | null;
 	text?: string;
 	finish_reason?: string | null;
-	/** Moonshot's place for it. */
+	/** Moonshot's field for it. */
 	usage?: unknown;
 	error?: unknown;
 }
@@ -108,7 +108,7 @@ export class ChunkDecoder implements StreamDecoder {
 			if (choice.finish_reason === ABORTED) return ABORTED;
 			const isPiece = carries(choice);
 			if (isPiece) delta = true;
-			// Gateways before Gemini say one with every piece: only its end tells which was the last.
+			// Gateways before Gemini send one with every piece: only the stream's end says which was the last.
 			if (isPiece && this.#finished.has(index)) finish = false;
 			else if (choice.finish_reason) {
 				finish ??= true;
@@ -171,7 +171,7 @@ export class ChunkDecoder implements StreamDecoder {
 		this.#template.trimmed = trimmed;
 	}
 
-	/** The usage comes in one place for all clients: behind the answer, as OpenAI has it, whichever of its chunks brought it here. */
+	/** The usage goes to all clients behind the answer, as OpenAI has it, whichever chunk brought it here. */
 	flush(): Out {
 		if (!this.#showsUsage || this.#lastChunk === undefined) return {};
 		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens) };
@@ -268,7 +268,7 @@ function cutOf(data: string, { usage }: Chunk): Edit | undefined {
 const textOf = (data: string, edit: Edit | undefined) => (edit ? sseData(splice(data, [edit])) : undefined);
 
 /**
- * The chunk that tells the usage and nothing else; as it came where it did so, and clients can read it.
+ * The chunk that holds the usage and nothing else; unchanged where the upstream sent such a one that clients can read.
  * @param data the chunk whose id and model it has
  */
 function usageChunk(data: string, usage: unknown, tokens: Tokens | undefined): string {
