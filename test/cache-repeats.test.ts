@@ -109,14 +109,9 @@ test("what is remembered does not outlive its time", async () => {
 test("what one caller is told of its limits is not told to the next", async () => {
 	const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
 	const told = async (headers: Record<string, string>) => {
-		const settlement = new CallRecord("req_1", "chat", performance.now(), sink);
-		settlement.headers = headers;
-		const answer = cachedResponse(
-			entry,
-			{ stream: false, dialect: openAiChat } as unknown as ClientCall,
-			settlement,
-			true,
-		);
+		const record = new CallRecord("req_1", "chat", performance.now(), [sink]);
+		record.headers = headers;
+		const answer = cachedResponse(entry, { stream: false, dialect: openAiChat } as unknown as ClientCall, record, true);
 		return [answer.headers.get("x-ratelimit-limit-requests"), await answer.text()];
 	};
 	const facts = { provider: "box", model: "m", storedAt: Date.now(), expiresAt: Date.now() + 60_000 };

@@ -10,10 +10,10 @@ const target = { id: "box/m", model: "m", provider: { name: "box", secret: "hush
 
 let count = 0;
 function told(of: Partial<CallRecord>, upstream: Record<string, string> = {}, to = target): Record<string, string> {
-	const settlement = new CallRecord(`req_${++count}`, "chat", performance.now(), sink);
-	Object.assign(settlement, { attempts: 1, ...of });
+	const record = new CallRecord(`req_${++count}`, "chat", performance.now(), [sink]);
+	Object.assign(record, { attempts: 1, ...of });
 	const opened = { target: to, head: new Response("", { headers: upstream }) } as unknown as StartedAnswer;
-	const headers = Object.fromEntries(wholeAnswer("{}", opened, settlement).headers);
+	const headers = Object.fromEntries(wholeAnswer("{}", opened, record).headers);
 	delete headers["x-router-overhead-ms"];
 	return headers;
 }

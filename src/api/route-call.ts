@@ -15,7 +15,7 @@ export interface PlanContext {
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** 0 to 1. */
-	readonly dice?: () => number;
+	readonly random?: () => number;
 }
 
 /** The targets in the order to try. */
@@ -35,12 +35,12 @@ export interface Choice {
 export function choose(asked: RoutedCall, route: Route, chooser: PlanContext, wantsReasons: boolean): Choice {
 	const isSole = route.targets.length === 1;
 	if (isSole && !wantsReasons) return { targets: route.targets };
-	const { state, onPlanned, dice = Math.random } = chooser;
+	const { state, onPlanned, random = Math.random } = chooser;
 	const { targets: known } = state;
 	const startedAt = performance.now();
 	const needs = needsOf(asked);
 	const now = known.now();
-	const made = plan(needs, route, known, now, dice, wantsReasons ? route.targets.length : undefined);
+	const made = plan(needs, route, known, now, random, wantsReasons ? route.targets.length : undefined);
 	onPlanned?.(performance.now() - startedAt);
 	const explained = { model: asked.body.model, needs, route, plan: made, now };
 	return {

@@ -134,8 +134,6 @@ export class CallRecord {
 	onFault: ((thrown: unknown) => void) | undefined;
 	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
 	firstTokenAt: number | undefined;
-	/** Told in this order. */
-	readonly #sinks: readonly Partial<Sink>[];
 	readonly #hooks: (() => void)[] = [];
 	#target: string | undefined;
 	#bill: Bill | undefined;
@@ -146,10 +144,10 @@ export class CallRecord {
 		readonly operation: Operation,
 		/** `performance.now()` at the call's arrival. */
 		readonly startedAt: number,
-		sinks: Sink | readonly Partial<Sink>[],
+		/** Called in this order. */
+		private readonly sinks: readonly Partial<Sink>[],
 	) {
-		this.#sinks = "length" in sinks ? sinks : [sinks];
-		for (const sink of this.#sinks) sink.callStarted?.();
+		for (const sink of sinks) sink.callStarted?.();
 	}
 
 	/**
@@ -169,7 +167,7 @@ export class CallRecord {
 		this.provider = target.provider.name;
 		this.agent = target.agent;
 		this.upstreamModel = target.model;
-		if (target.agent !== undefined) for (const sink of this.#sinks) sink.agentAttemptOpened?.(target.id);
+		if (target.agent !== undefined) for (const sink of this.sinks) sink.agentAttemptOpened?.(target.id);
 		const meter = this.cost?.isMetered ? this.cost.meter(target) : undefined;
 		if (meter) {
 			this.#meters ??= new Map();
@@ -203,7 +201,7 @@ export class CallRecord {
 			isSecond: attempt.isSecond || undefined,
 			isUnused: isUnused || undefined,
 		};
-		for (const sink of this.#sinks) {
+		for (const sink of this.sinks) {
 			sink.attemptClosed?.(closed);
 			if (failure) sink.attemptFailed?.(closed);
 			if (target.agent !== undefined) sink.agentAttemptClosed?.(closed);
@@ -226,12 +224,12 @@ export class CallRecord {
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */
 	step(step: AttemptStep): void {
-		for (const sink of this.#sinks) sink.attemptFollowed?.(step);
+		for (const sink of this.sinks) sink.attemptFollowed?.(step);
 	}
 
 	/** The call has waited in the queue of its model, or was refused there. */
 	queued(what: Queued): void {
-		for (const sink of this.#sinks) sink.queued?.(what);
+		for (const sink of this.sinks) sink.queued?.(what);
 	}
 
 	/** Whom the client, the log and the metrics see: of the last attempt, and at the end of the one that answered. */
@@ -315,7 +313,7 @@ export class CallRecord {
 			error: clientLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 		};
-		for (const sink of this.#sinks) sink.callSettled?.(settled);
+		for (const sink of this.sinks) sink.callSettled?.(settled);
 		if (this.#isIdleTimeoutLifted) connection!.server.timeout(connection!.request, connection!.idleSeconds);
 		if (isKnown && answeredModels && answeredModels.size < MOST_ANSWERED) answeredModels.add(label);
 		for (const hook of this.#hooks) hook();

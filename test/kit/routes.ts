@@ -49,13 +49,13 @@ export class Clock {
 	readonly state = new RoutingState(() => this.now);
 
 	/** The plan at this time. */
-	plan(needs: Needs, way: Route, dice: () => number = () => 0): Plan {
-		return plan(needs, way, this.state, this.now, dice);
+	plan(needs: Needs, way: Route, random: () => number = () => 0): Plan {
+		return plan(needs, way, this.state, this.now, random);
 	}
 
 	/** Its targets' ids, in order. */
-	ids(needs: Needs, way: Route, dice?: () => number): string[] {
-		return this.plan(needs, way, dice).targets.map(({ id }) => id);
+	ids(needs: Needs, way: Route, random?: () => number): string[] {
+		return this.plan(needs, way, random).targets.map(({ id }) => id);
 	}
 
 	/** A streamed attempt that gave its first token after so long, and ended well then. */

@@ -5,7 +5,7 @@
 import { ConnectionLost } from "./http1-connection.ts";
 
 /** A sign of life counts for so long, ms. */
-export const FRESH_MS = 10_000;
+export const ALIVE_MS = 10_000;
 /** Most requests are answered within this, ms; only then is probed. At most half of the time that a connection may take. */
 const PROBE_AFTER_MS = 1_000;
 

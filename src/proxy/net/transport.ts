@@ -5,7 +5,7 @@ import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { VERSION } from "../../version.ts";
-import { ConnectWatch, FRESH_MS, originOf } from "./connect-watch.ts";
+import { ALIVE_MS, ConnectWatch, originOf } from "./connect-watch.ts";
 import { behindProxy, type NamedProxy, type ProxyChoice, unauthorized } from "./environment-proxy.ts";
 import { http1Transport } from "./http1.ts";
 import { MAX_ANSWER } from "./read-body.ts";
@@ -69,7 +69,7 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 			lastHop = hop;
 		}
 		const aliveAt = watch.aliveAt.get(lastOrigin);
-		const isFresh = aliveAt !== undefined && performance.now() - aliveAt < FRESH_MS;
+		const isFresh = aliveAt !== undefined && performance.now() - aliveAt < ALIVE_MS;
 		const response = connectMs === undefined || isFresh ? answer : watch.over(answer, lastOrigin, connectMs);
 		return proxy === undefined ? responseAnswer(await response) : throughProxy(response, proxy);
 	}
