@@ -48,11 +48,9 @@ export interface Call extends ParsedRequest {
 	readonly priority?: number | undefined;
 }
 
-const CHECKS: Record<Operation, TypeCheck<TSchema>> = {
-	chat: TypeCompiler.Compile(OPERATIONS.chat.request),
-	completions: TypeCompiler.Compile(OPERATIONS.completions.request),
-	embeddings: TypeCompiler.Compile(OPERATIONS.embeddings.request),
-};
+const CHECKS = Object.fromEntries(
+	Object.entries(OPERATIONS).map(([operation, { request }]) => [operation, TypeCompiler.Compile(request)]),
+) as Record<Operation, TypeCheck<TSchema>>;
 
 /**
  * Reads a request's text. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)

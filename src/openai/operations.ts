@@ -2,9 +2,6 @@
 import type { TSchema } from "@sinclair/typebox";
 import { ChatRequest, CompletionRequest, EmbeddingRequest } from "./request-fields.ts";
 
-/** Which operation a call asks for. */
-export type Operation = "chat" | "completions" | "embeddings";
-
 /** One operation. */
 export interface OperationRow {
 	/** The name of its results in messages, in the plural: `Anthropic has no text completions`. */
@@ -43,8 +40,7 @@ const generated = {
 	emptyMessage: "sent an answer without a choice",
 } as const;
 
-/** One row an operation. OpenAI's openapi.yaml v2.3.0. */
-export const OPERATIONS: Readonly<Record<Operation, OperationRow>> = {
+const rows = {
 	chat: {
 		...generated,
 		title: "chat completions",
@@ -81,4 +77,10 @@ export const OPERATIONS: Readonly<Record<Operation, OperationRow>> = {
 		answerField: undefined,
 		emptyMessage: "sent an answer without an embedding",
 	},
-};
+} as const satisfies Readonly<Record<string, OperationRow>>;
+
+/** Which operation a call asks for. */
+export type Operation = keyof typeof rows;
+
+/** One row an operation (OpenAI's openapi.yaml v2.3.0). */
+export const OPERATIONS: Readonly<Record<Operation, OperationRow>> = rows;

@@ -1,4 +1,5 @@
 /** What happens to calls, as plain values: metrics, the log, the ledger and the fleet of agents listen, and the pipeline knows none of them. */
+import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { FailureKind } from "../providers/failure.ts";
 
@@ -51,7 +52,7 @@ export interface Queued {
 /** One call, settled exactly once: answered, failed, rejected or left by its client. Times in ms. */
 export interface CallSettled {
 	readonly id: string;
-	readonly operation: "chat" | "completions" | "embeddings";
+	readonly operation: Operation;
 	readonly stream: boolean;
 	/** The name the client asked for, as it wrote it; logged. */
 	readonly requested?: string | undefined;
