@@ -2,22 +2,13 @@
  * Limits on what callers take, wherever they are counted: in this process (`sliding-window.ts`), or in Redis for all replicas
  * (`redis-limiter.ts`).
  */
+import type { Spending } from "../usage/spend.ts";
 
 /**
  * What a limit counts. `concurrency` is what is under way, `usd` what was spent and what is reserved for calls under way; the others
  * are what was taken inside the window.
  */
 export type LimitUnit = "requests" | "tokens" | "concurrency" | "usd";
-
-/** A key's spending in the current period of its budget. */
-export interface Spending {
-	/** The key's id. */
-	readonly key: string;
-	/** As {@link SpendStore} names it: `2026-01-31`, `2026-01`, `total`. */
-	readonly period: string;
-	/** USD that all replicas have spent, as far as this one knows. */
-	readonly usd: number;
-}
 
 /** One limit, and what a call would take of it. */
 export interface Limit {
@@ -36,8 +27,8 @@ export interface Limit {
 	 */
 	readonly certain?: number | undefined;
 	/**
-	 * Of `usd`, and only there. A call is admitted where `amount` fits beside what was spent and reserved, or where anything is left and
-	 * nothing is reserved: so a budget is passed by one call at most, and none of it is out of reach.
+	 * Of `usd`, and only there: what all replicas have spent in the current period, as far as this one knows. A call is
+	 * admitted where `amount` fits beside what was spent and reserved, or where anything is left and nothing is reserved: so a budget is passed by one call at most, and none of it is out of reach.
 	 */
 	readonly spending?: Spending | undefined;
 }

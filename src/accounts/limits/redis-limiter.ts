@@ -1,7 +1,7 @@
 /** Limits that all replicas count together, in Redis. */
 import type { SharedRedis } from "../../store/redis.ts";
-import { PERIOD_TTL_MS, type SpendStore, TOTAL_TTL_MS, unitsOf, usdOf } from "../usage/spend.ts";
-import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation, Spending } from "./limiter.ts";
+import { PERIOD_TTL_MS, type Spending, type SpendStore, TOTAL_TTL_MS, unitsOf, usdOf } from "../usage/spend.ts";
+import type { Limit, LimitDecision, Limiter, LimitStatus, Reservation } from "./limiter.ts";
 import { LEASE_MS, RENEW, SETTLE, TAKE } from "./redis-script.ts";
 
 /** How often leases of running calls are renewed, ms: two renewals may be lost. */

@@ -7,7 +7,7 @@ import type { WriteResult } from "../../store/connection.ts";
 import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
 import { addUsage, batchOf, EndUsers } from "./ledger-rows.ts";
-import { halvePending, joinPending, type PendingCalls } from "./waiting-calls.ts";
+import { halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";
 
 /** Written at least so often, ms; and as soon as so many calls wait: more would keep others waiting for longer than 2 ms. */
 const FLUSH_MS = 500;

@@ -1,6 +1,6 @@
 /** What keys have spent on this replica: counted in memory, on top of what its ledger says of the time before. */
 import type { LedgerStore } from "../../store/ledger-table.ts";
-import { periodsOf, type SpendStore, type Spent } from "./spend.ts";
+import { periodsOf, type Spending, type SpendStore } from "./spend.ts";
 
 /** The sums. The ledger is asked once a key and period, before the first call that counts there has been written to it. */
 export class LocalSpend implements SpendStore {
@@ -30,7 +30,7 @@ export class LocalSpend implements SpendStore {
 	}
 
 	/** All that may still matter: of each key the current day, the current month, and in total. */
-	*all(): Iterable<Spent> {
+	*all(): Iterable<Spending> {
 		const { day, month, total } = periodsOf(this.wall());
 		for (const key of new Set([...this.ledger.spenders(), ...this.#keys.keys()])) {
 			for (const period of [total, month, day]) yield { key, period, usd: this.spent(key, period) };

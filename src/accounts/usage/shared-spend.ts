@@ -3,7 +3,7 @@ import type { SharedRedis } from "../../store/redis.ts";
 import type { RedisBus } from "../../store/redis-bus.ts";
 import { type SharedRow, SharedTable } from "../../store/shared-table.ts";
 import type { LocalSpend } from "./local-spend.ts";
-import { type SpendStore, type Spent, TOTAL_TTL_MS, unitsOf, usdOf } from "./spend.ts";
+import { type Spending, type SpendStore, TOTAL_TTL_MS, unitsOf, usdOf } from "./spend.ts";
 
 /** How often what was spent is published, ms. */
 const PUBLISH_MS = 1_000;
@@ -18,7 +18,7 @@ export class SharedSpend implements SpendStore {
 	/** By replica, then by period and key: USD. */
 	readonly #others = new Map<string, Map<string, number>>();
 	/** Changed since it was last published. */
-	readonly #changed = new Map<string, Spent>();
+	readonly #changed = new Map<string, Spending>();
 
 	/** @param replica names this replica among all; the same after a restart */
 	constructor(
@@ -68,7 +68,7 @@ export class SharedSpend implements SpendStore {
 		if (rows.length > 0) void this.#table.put(rows);
 	}
 
-	#rowOf({ key, period, usd }: Spent): SharedRow {
+	#rowOf({ key, period, usd }: Spending): SharedRow {
 		return rowOf(this.replica, nameOf(period, key), usd);
 	}
 

@@ -2,7 +2,6 @@
 import type { LedgerStore, UsageKey, UsageRow } from "../../store/ledger-table.ts";
 import type { SharedRedis } from "../../store/redis.ts";
 import { NO_USAGE, usageName } from "./ledger-rows.ts";
-import type { UsageExchange } from "./spend.ts";
 
 /** How often sums that have grown are published, ms, and how many at once: reading them keeps calls waiting. */
 const PUBLISH_MS = 1_000;
@@ -17,6 +16,16 @@ const STARTED_DAYS = 7;
 const LOOK_MS = 1_000;
 /** Rows published, or asked for, at once: some 50 KB, so that a command is over long before its deadline. */
 const PAGE = 200;
+
+/** What replicas publish of their usage: rows in the ledger's own form. */
+export interface UsageExchange {
+	/** Publishes rows of this replica in place of those before that have the same day and names. Returns at once. */
+	publish(rows: readonly UsageRow[]): void;
+	/** Resolves when the others can read all that was published, or nothing can be published now. */
+	published(): Promise<void>;
+	/** The other replicas' rows of these days; undefined where they can't be asked now. */
+	others(days: readonly string[]): Promise<readonly UsageRow[] | undefined>;
+}
 
 /** Days in a Redis, a hash each, with a field for each row of each replica. */
 export class SharedUsage implements UsageExchange {

@@ -1,5 +1,4 @@
 /** What keys have spent, on this replica and on the others: by period, USD. */
-import type { UsageRow } from "../../store/ledger-table.ts";
 
 /**
  * Sums of spending. A period is named by what it is: `2026-01-31`, `2026-01`, `total` (UTC). Never blocks: what others spent is
@@ -12,9 +11,11 @@ export interface SpendStore {
 	spent(key: string, period: string): number;
 }
 
-/** What one replica has spent of one key's budget, as it is published. It only grows. */
-export interface Spent {
+/** What was spent of one key's budget in one period. It only grows. */
+export interface Spending {
+	/** The key's id. */
 	readonly key: string;
+	/** As {@link SpendStore} names it. */
 	readonly period: string;
 	readonly usd: number;
 }
@@ -36,14 +37,4 @@ export const TOTAL_TTL_MS = 400 * DAY_MS;
 export function periodsOf(time: number): { readonly day: string; readonly month: string; readonly total: "total" } {
 	const day = new Date(time).toISOString().slice(0, 10);
 	return { day, month: day.slice(0, 7), total: "total" };
-}
-
-/** What replicas publish of their usage: rows in the ledger's own form. */
-export interface UsageExchange {
-	/** Publishes rows of this replica in place of those before that have the same day and names. Returns at once. */
-	publish(rows: readonly UsageRow[]): void;
-	/** Resolves when the others can read all that was published, or nothing can be published now. */
-	published(): Promise<void>;
-	/** The other replicas' rows of these days; undefined where they can't be asked now. */
-	others(days: readonly string[]): Promise<readonly UsageRow[] | undefined>;
 }
