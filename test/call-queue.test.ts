@@ -1,7 +1,7 @@
 /** The line in front of a busy model: who is let in, who is told no, and that everyone has a turn. Over simulated time. */
 import { describe, expect, test } from "bun:test";
 import { CallQueue, type Ticket } from "../src/proxy/call-queue.ts";
-import { HedgeBudget } from "../src/proxy/hedge.ts";
+import { HedgeBudget } from "../src/proxy/hedge-budget.ts";
 import { random as seeded } from "./kit/random.ts";
 
 let now = 0;

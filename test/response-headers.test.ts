@@ -1,9 +1,9 @@
 /** What a client is told beside a whole answer: of its own call, whoever was answered before from the same target. */
 import { expect, test } from "bun:test";
 import type { Target } from "../src/providers/provider.ts";
-import type { StartedAnswer } from "../src/proxy/attempt.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import { wholeAnswer } from "../src/proxy/response-headers.ts";
+import type { StartedAnswer } from "../src/proxy/started-answer.ts";
 
 const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
 const target = { id: "box/m", model: "m", provider: { name: "box", secret: "hush-hush" } } as unknown as Target;

@@ -1,9 +1,10 @@
 /** A round of attempts at once: who is asked, who wins, who is let go. */
 import { describe, expect, test } from "bun:test";
-import type { Attempt, StartedAnswer } from "../src/proxy/attempt.ts";
-import type { Failed } from "../src/proxy/call-attempts.ts";
+import type { Attempt } from "../src/proxy/attempt.ts";
+import type { Failed } from "../src/proxy/round.ts";
 import { NOT_FASTEST, Round, type RoundOwner, type RoundPart } from "../src/proxy/round.ts";
 import type { Late } from "../src/proxy/second-target.ts";
+import type { StartedAnswer } from "../src/proxy/started-answer.ts";
 
 const SILENT: Late = { ms: 10_000, why: "silent" };
 const answer = (left: unknown[] = []) =>

@@ -3,7 +3,6 @@ import type { Call } from "../openai/call.ts";
 import { KEEP_ALIVE, type StreamPiece } from "../openai/sse.ts";
 import type { Addition, Failure } from "../providers/failure.ts";
 import {
-	type Answer,
 	type EncodeOptions,
 	type MediaNeed,
 	NO_INPUTS,
@@ -24,19 +23,8 @@ import { refusedAddition } from "./refused-additions.ts";
 import { passedHeaders } from "./response-headers.ts";
 import type { RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
+import type { StartedAnswer } from "./started-answer.ts";
 import { type CallTimeouts, setByCall, timeLeft } from "./timeouts.ts";
-
-/** An answer that has begun. */
-export interface StartedAnswer {
-	/** Its provider is the account that was used. */
-	readonly target: Target;
-	readonly head: UpstreamAnswer;
-	/** The whole of it, unless it is a stream. */
-	readonly answer?: Answer;
-	/** The stream, and what of it has come and is not sent yet. The attempt lasts until the reader is over. */
-	readonly reader?: EventReader;
-	readonly first: StreamPiece[];
-}
 
 /** Who waits for a stream to begin. */
 export interface AttemptListener {

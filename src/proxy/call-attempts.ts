@@ -7,13 +7,7 @@ import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { Work } from "../routing/target-state.ts";
-import {
-	Attempt,
-	type AttemptListener,
-	type AttemptOptions,
-	type AttemptOwner,
-	type StartedAnswer,
-} from "./attempt.ts";
+import { Attempt, type AttemptListener, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
 import { type CallQueue, waitTurn } from "./call-queue.ts";
 import type { CallRecord, TargetFailure } from "./call-record.ts";
@@ -32,8 +26,9 @@ import {
 	soonest,
 	type TriedTarget,
 } from "./retry.ts";
-import { Round, type RoundOwner, type RoundPart } from "./round.ts";
+import { type Failed, Round, type RoundOwner, type RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
+import type { StartedAnswer } from "./started-answer.ts";
 import { failureOfTarget } from "./target-failure.ts";
 import { type CallTimeouts, knownSoleLimits, timeLeft } from "./timeouts.ts";
 
@@ -55,15 +50,6 @@ export interface CallPlan {
 const TOO_LATE = 5;
 /** Calls that may wait for a model where nothing is said. */
 const QUEUE = 100;
-
-/** An attempt that gave no answer. */
-export interface Failed {
-	readonly index: number;
-	readonly failure: Failure;
-	readonly error: RouterError;
-	/** No attempt was made. */
-	readonly wasNotTried: boolean;
-}
 
 /** The attempts of one call. */
 export class CallAttempts implements AttemptOwner {

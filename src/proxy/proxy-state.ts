@@ -2,7 +2,7 @@
 import type { Provider } from "../providers/provider.ts";
 import { RoutingState } from "../routing/target-state.ts";
 import { CallQueue, type QueueSettings } from "./call-queue.ts";
-import { HedgeBudget } from "./hedge.ts";
+import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";

@@ -3,8 +3,8 @@ import type { Dialect } from "../dialects/dialect.ts";
 import { decimal } from "../openai/usage-edits.ts";
 import type { Target } from "../providers/provider.ts";
 import { headerText } from "../providers/request-headers.ts";
-import type { StartedAnswer } from "./attempt.ts";
 import type { CallRecord } from "./call-record.ts";
+import type { StartedAnswer } from "./started-answer.ts";
 
 /** Limits of a caller that are the same for all of its calls. */
 const LIMITS = ["x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"] as const;

@@ -2,16 +2,42 @@
  * One round of a call's attempts: one target; and others beside it, where that one is late and asking them is allowed. The first to
  * answer is used.
  */
+import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
-import type { Attempt, StartedAnswer } from "./attempt.ts";
-import type { Failed } from "./call-attempts.ts";
+import type { AttemptRecord } from "./call-record.ts";
 import type { Late } from "./second-target.ts";
+import type { StartedAnswer } from "./started-answer.ts";
 
 /** How an attempt fails that is ended since another of its round has answered. */
 export const NOT_FASTEST: Failure = { kind: "cancelled", message: "another target was faster" };
 
 /** Attempts of a call that run at once, at most. */
 const MOST_AT_ONCE = 3;
+
+/** An attempt that gave no answer. */
+export interface Failed {
+	readonly index: number;
+	readonly failure: Failure;
+	readonly error: RouterError;
+	/** No attempt was made. */
+	readonly wasNotTried: boolean;
+}
+
+/** A running attempt, as its round steers it. */
+export interface RunningAttempt {
+	/** Undefined before it has begun. */
+	readonly record: AttemptRecord | undefined;
+	/** Reports when it is late in this way. */
+	watch(late: Late): void;
+	/** Reports again while it stays late in this way. */
+	watchOn(late: Late): void;
+	/** Lets it take as long as this in all, ms. */
+	extend(ms: number): void;
+	/** Another target was faster: ends it. */
+	discard(): void;
+	/** Ends it before it is sent. */
+	drop(reason: string): void;
+}
 
 /** The call whose round it is. */
 export interface RoundOwner {
@@ -27,7 +53,7 @@ export interface RoundOwner {
 
 /** One attempt of a round. */
 export class RoundPart {
-	attempt: Attempt | undefined;
+	attempt: RunningAttempt | undefined;
 	/** The last way in which it was late while it ran. */
 	late: Late | undefined;
 	/** Another's answer was used. */

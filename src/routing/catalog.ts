@@ -76,7 +76,7 @@ class ModelCatalog implements Catalog {
 		}
 		for (const entry of entries) this.#byName.set(entry.upstream.name, entry);
 		this.#localEntry = entries.find(({ upstream }) => upstream.name === "local" && upstream.type === "local");
-		this.#local = localNames(this.#localEntry, fleet);
+		this.#local = localNames(this.#localEntry?.upstream, fleet);
 		this.names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
 		for (const [index, model] of config.models.entries()) {
 			const { targets, fallback = [] } = model;

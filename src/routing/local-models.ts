@@ -1,7 +1,6 @@
 /** What `local…` leads to: agents that have registered, or the one at LOCAL_AGENT_URL. */
-import { versioned } from "../providers/registry.ts";
+import { type Upstream, versioned } from "../providers/registry.ts";
 import type { Fleet, FleetTarget } from "./agent-targets.ts";
-import type { CatalogEntry } from "./catalog.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
 /** Names of the fleet. `Absent`: agents know the model and none serves it; the clause says why. */
@@ -23,12 +22,11 @@ export function replica(target: FleetTarget, tier: Tier = "targets", position = 
 export const ANY_LOCAL = /^local(?:$|[-_])/;
 const OWN = "local/";
 
-/** @param entry the provider `local`; undefined where the configuration made something else of that name */
-export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): LocalNames {
+/** @param local the provider `local`; undefined where the configuration made something else of that name */
+export function localNames(local: Upstream | undefined, fleet: Fleet): LocalNames {
 	/** Somebody has said where an agent is: it stays in use beside those that register. */
 	const hasAddress =
-		entry?.upstream.baseUrl !== undefined &&
-		entry.upstream.baseUrl !== versioned(entry.upstream.row.baseUrl ?? "", entry.upstream.row, "LOCAL_AGENT_URL");
+		local?.baseUrl !== undefined && local.baseUrl !== versioned(local.row.baseUrl ?? "", local.row, "LOCAL_AGENT_URL");
 
 	function modelOf(name: string): string | undefined {
 		if (name.startsWith(OWN)) return name.slice(OWN.length);
@@ -38,10 +36,10 @@ export function localNames(entry: CatalogEntry | undefined, fleet: Fleet): Local
 
 	return {
 		find(name, fixed) {
-			const model = entry && modelOf(name);
+			const model = local && modelOf(name);
 			const targets = model === undefined ? [] : fleet.targets(model);
 			if (targets.length > 0) return routeTo(targets);
-			return !entry || fleet.isEmpty || hasAddress ? fixed : undefined;
+			return !local || fleet.isEmpty || hasAddress ? fixed : undefined;
 		},
 		plain(name) {
 			const targets = fleet.targets(name);
