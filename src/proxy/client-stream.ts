@@ -225,10 +225,10 @@ export class ClientStream implements AttemptListener {
 		if (this.keepAliveMs === 0) return;
 		this.#timer = setTimeout(() => {
 			const now = performance.now();
-			const muteMs = now - (this.#silentSince ?? now);
-			const unheardMs = this.#reader ? Math.max(this.#reader.quietMs, muteMs) : Number.POSITIVE_INFINITY;
-			const quietMs = Math.min(now - this.#lastSentAt, unheardMs);
-			if (quietMs < this.keepAliveMs) return this.#watchSilence(Math.max(1, this.keepAliveMs - quietMs));
+			const repeatedMs = now - (this.#silentSince ?? now);
+			const upstreamSilentMs = this.#reader ? Math.max(this.#reader.silentMs, repeatedMs) : Number.POSITIVE_INFINITY;
+			const silentMs = Math.min(now - this.#lastSentAt, upstreamSilentMs);
+			if (silentMs < this.keepAliveMs) return this.#watchSilence(Math.max(1, this.keepAliveMs - silentMs));
 			this.#sendNow(this.#writer.keepAlive);
 			this.#watchSilence(this.keepAliveMs);
 		}, ms);

@@ -112,12 +112,12 @@ export class Deadline {
 	}
 
 	/** Nothing is awaited from the upstream: the client reads slowly, which is its right. */
-	rest(): void {
+	stopWaiting(): void {
 		this.#isWaiting = false;
 	}
 
 	/** How long the upstream has been waited for without a byte of the answer, ms; 0 while it is not waited for. */
-	get quietMs(): number {
+	get silentMs(): number {
 		return this.#isWaiting ? performance.now() - this.#lastByteAt : 0;
 	}
 
@@ -162,7 +162,7 @@ export class Deadline {
 	readonly #clientLeft = (): void => this.#controller.abort();
 
 	readonly #expire = (): void => {
-		const idleMs = this.quietMs;
+		const idleMs = this.silentMs;
 		if (this.#awaited) {
 			const { what, saidMs, by } = this.#awaited;
 			this.#timeOut(`gave no ${what} within ${seconds(saidMs)}${by}`);

@@ -111,7 +111,7 @@ export class EventReader {
 
 	/** The client reads more slowly than the upstream sends, until `taken` resolves: no silence of the upstream's. */
 	async waitFor(taken: Promise<unknown>): Promise<void> {
-		this.deadline.rest();
+		this.deadline.stopWaiting();
 		await taken;
 		this.deadline.touch();
 	}
@@ -134,8 +134,8 @@ export class EventReader {
 	}
 
 	/** How long it has given nothing of the answer, ms. */
-	get quietMs(): number {
-		return this.deadline.quietMs;
+	get silentMs(): number {
+		return this.deadline.silentMs;
 	}
 
 	/**

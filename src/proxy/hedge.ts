@@ -35,9 +35,9 @@ export class Hedge {
 
 	/**
 	 * Whom to ask beside a target that is late, counted; undefined where nobody may be.
-	 * @param quietMs for how long the late one has answered nobody
+	 * @param silentMs for how long the late one has answered nobody
 	 */
-	second(late: Late, index: number, quietMs: number): number | undefined {
+	second(late: Late, index: number, silentMs: number): number | undefined {
 		const { alias, tried, record, state, queue } = this.hedged;
 		const { target } = tried[index]!;
 		const isSlow = late.why === "slow";
@@ -49,7 +49,7 @@ export class Hedge {
 			const view = known.of(each.target.id);
 			return (
 				isHealthy(each.target, view, now, late.ms) &&
-				mayRelieve(late, quietMs, silent, each.target, view, now, alias?.max_wait)
+				mayRelieve(late, silentMs, silent, each.target, view, now, alias?.max_wait)
 			);
 		});
 		// Of a target that is out of order, or may be, calls only move away: that loads nobody more than if it were not there.

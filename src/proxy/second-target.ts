@@ -62,13 +62,13 @@ export function isHealthy(
 /**
  * Whether a call beside one that is silent would do more than load a fleet that is slow already: the silent one has answered nobody
  * for as long, and the other has less to do, and no queue that its owner calls too long.
- * @param quietMs for how long the silent one has answered nobody
+ * @param silentMs for how long the silent one has answered nobody
  * @param silent what is known of it
  * @param maxWaitMs see `models[].max_wait`
  */
 export function mayRelieve(
 	late: Late,
-	quietMs: number,
+	silentMs: number,
 	silent: Pick<TargetView, "inFlight">,
 	other: RouteTarget,
 	its: TargetView,
@@ -79,7 +79,7 @@ export function mayRelieve(
 	if (late.why !== "silent") return true;
 	// A vendor's capacity is no matter of the few calls that we have there.
 	const { kind = "cloud" } = other;
-	return quietMs + EARLY_MS >= late.ms && (kind === "cloud" || its.inFlight < silent.inFlight);
+	return silentMs + EARLY_MS >= late.ms && (kind === "cloud" || its.inFlight < silent.inFlight);
 }
 
 /** An agent's model that has yet to be loaded: on a stream the agent says how far that is, on a whole answer it can't. */
