@@ -58,7 +58,7 @@ describe("an agent's model", () => {
 		]);
 		const { targets } = catalog({ models: [{ name: "fast", targets: ["local/qwen3-8b", "dummy"] }] }).find("fast")!;
 		expect(
-			targets.map(({ kind, position: place, readiness: standing, isReplica }) => [kind, place, standing, isReplica]),
+			targets.map(({ kind, position: place, readiness, isReplica }) => [kind, place, readiness, isReplica]),
 		).toEqual([
 			["local", 0, 0, true],
 			["local", 0, 0, true],

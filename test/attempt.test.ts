@@ -18,7 +18,7 @@ test("what it needs may take its time though the others get the whole of theirs"
 	const provider = {
 		name: "box",
 		needs: () => ["a picture"],
-		supplies: { get: () => supplied.promise },
+		inputStore: { get: () => supplied.promise },
 		encode: () => ({}),
 		decode: () => ({ text: "whole" }),
 		transport: {

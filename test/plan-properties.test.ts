@@ -50,24 +50,24 @@ describe("whatever the state", () => {
 
 	test("no target that can do the call is left out, and none stands twice", () => {
 		worlds((clock, way, needs) => {
-			const { targets, scored: judged } = clock.plan(needs, way, Math.random);
+			const { targets, scored } = clock.plan(needs, way, Math.random);
 			const able = way.targets.filter(({ lacks }) => !needs.features.some((feature) => lacks?.includes(feature)));
 			expect(targets.map(({ id }) => id).sort()).toEqual(able.map(({ id }) => id).sort());
-			expect(new Set(judged.map(({ target: { id } }) => id)).size).toBe(way.targets.length);
+			expect(new Set(scored.map(({ target: { id } }) => id)).size).toBe(way.targets.length);
 		});
 	});
 
-	test("the same call in the same state with the same dice has the same plan", () => {
+	test("the same call in the same state with the same random numbers has the same plan", () => {
 		worlds((clock, way, needs) => {
 			expect(clock.ids(needs, way, () => 0.3)).toEqual(clock.ids(needs, way, () => 0.3));
 		});
 	});
 
-	test("what has no setback stands before what has one, and before it all of its tier", () => {
+	test("what has no penalty stands before what has one, and before it all of its tier", () => {
 		worlds((clock, way, needs) => {
-			const { scored: judged } = clock.plan(needs, way, Math.random);
-			for (let at = 1; at < Math.min(judged.length, 8); at++) {
-				expect(judged[at]!.group).toBeGreaterThanOrEqual(judged[at - 1]!.group);
+			const { scored } = clock.plan(needs, way, Math.random);
+			for (let at = 1; at < Math.min(scored.length, 8); at++) {
+				expect(scored[at]!.group).toBeGreaterThanOrEqual(scored[at - 1]!.group);
 			}
 		});
 	});
@@ -107,12 +107,12 @@ describe("over time", () => {
 			const clock = new Clock();
 			const way = route(["a/m", "b/m", "c/m", "d/m"].map((id) => replica(id)));
 			const dead = new Set<string>();
-			const dice = () => below(10_000) / 10_000;
+			const fraction = () => below(10_000) / 10_000;
 			const drive = (ms: number, seen: Map<string, number>) => {
 				const end = clock.now + ms;
 				while (clock.now < end) {
 					const needs = call(String(below(1e9)).repeat(100));
-					const { targets, work } = clock.plan(needs, way, dice);
+					const { targets, work } = clock.plan(needs, way, fraction);
 					// As the proxy does: on to the next until one answers.
 					for (const { id } of targets) {
 						const attempt = clock.state.opened(id, true, work);

@@ -85,7 +85,7 @@ describe("health", () => {
 		overloaded("c/m");
 		const plan = clock.plan(call(), way);
 		expect(plan.scored.filter(({ view }) => view.breaker.state === "open")).toHaveLength(3);
-		expect(plan.scored.every(({ penalty: setback }) => setback === undefined)).toBe(true);
+		expect(plan.scored.every(({ penalty }) => penalty === undefined)).toBe(true);
 	});
 
 	test("one that takes no connection stays behind those that do, however many are out of use", () => {
@@ -100,7 +100,7 @@ describe("health", () => {
 	test("nobody stays behind where none takes one", () => {
 		const clock = new Clock();
 		for (const id of ["a/m", "b/m", "c/m", "d/m"]) clock.failed(id, 5);
-		expect(clock.plan(call(), way).scored.every(({ penalty: setback }) => setback === undefined)).toBe(true);
+		expect(clock.plan(call(), way).scored.every(({ penalty }) => penalty === undefined)).toBe(true);
 	});
 
 	test("one whose pause is over is tried first, by one call", () => {
@@ -118,10 +118,10 @@ describe("health", () => {
 		clock.now += 1_000;
 		clock.state.opened("c/m", true).closed({});
 		const { below } = random(5);
-		const dice = () => below(10_000) / 10_000;
+		const fraction = () => below(10_000) / 10_000;
 		const firsts = (): number => {
 			let count = 0;
-			for (let at = 0; at < 2_000; at++) if (clock.ids(call(), way, dice)[0] === "c/m") count++;
+			for (let at = 0; at < 2_000; at++) if (clock.ids(call(), way, fraction)[0] === "c/m") count++;
 			return count / 2_000;
 		};
 		expect(firsts()).toBeLessThan(0.05);

@@ -166,9 +166,9 @@ describe("what a call needs", () => {
 	]);
 
 	test("targets that are known not to have it are left out", () => {
-		const { targets, scored: judged } = new Clock().plan(call("hi", { features: ["images"] }), way);
+		const { targets, scored } = new Clock().plan(call("hi", { features: ["images"] }), way);
 		expect(targets.map(({ id }) => id)).toEqual(["small/m", "all/m"]);
-		expect(judged.at(-1)).toMatchObject({ penalty: "missing" });
+		expect(scored.at(-1)).toMatchObject({ penalty: "missing" });
 	});
 
 	test("nothing is left where none has it", () => {

@@ -58,7 +58,7 @@ describe("beside it no target is asked", () => {
 	});
 
 	test("a model is being loaded where its agent has something to do first", () => {
-		expect([undefined, 0, 1, 99, 100].map((standing) => isLoading(target("a/m", { readiness: standing })))).toEqual([
+		expect([undefined, 0, 1, 99, 100].map((readiness) => isLoading(target("a/m", { readiness })))).toEqual([
 			false,
 			false,
 			true,

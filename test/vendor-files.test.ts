@@ -32,10 +32,10 @@ function router() {
 			return { status: 200, headers: new Headers(), body: { read: async () => bytes.pop() } };
 		},
 	};
-	const supplies = requestInputsFor(world);
+	const inputStoreOf = requestInputsFor(world);
 	const made = pipeline({
 		env: vendorsAt(replay.origin),
-		change: (provider) => (provider.inputStore ? { ...provider, inputStore: supplies(provider.name) } : provider),
+		change: (provider) => (provider.inputStore ? { ...provider, inputStore: inputStoreOf(provider.name) } : provider),
 	});
 	return { ...made, fetched };
 }

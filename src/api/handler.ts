@@ -15,7 +15,7 @@ import type { CallContext } from "./call-context.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { limitCall } from "./limit-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
-import { type Choice, EXPLAIN, planCall } from "./route-call.ts";
+import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
 
 /**
  * What is done for a call, in this order: `auth` finds its caller, `limits` holds it against limits and budget, `cache` answers it where
@@ -109,13 +109,13 @@ async function handleCall(handling: Handling, { request, server }: IncomingReque
 		lead = cached;
 		record.listener = lead;
 
-		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN) !== "1";
+		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
 		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
 		const { attempts: attemptsMs } = config.timeouts;
 		const plan = { targets, work, alias: route.alias, attemptsMs, noWaiting: context.isBehindRouter };
 		const options = { state: context.state, keepAliveMs: config.server.keep_alive };
 		const response = await relay(lead?.call ?? call, plan, record, options);
-		if (record.explanation !== undefined) response.headers.set(EXPLAIN, record.explanation);
+		if (record.explanation !== undefined) response.headers.set(EXPLAIN_HEADER, record.explanation);
 		return lead && call.stream ? lead.streamed(response) : response;
 	} catch (thrown) {
 		lead?.fail();
@@ -130,6 +130,6 @@ function errorResponse(error: RouterError, dialect: Dialect, record: CallRecord)
 	if (record.provider !== "none") headers["x-router-provider"] = record.provider;
 	if (record.agent !== undefined) headers["x-router-agent"] = record.agent;
 	if (record.attempts > 0) headers["x-router-attempts"] = String(record.attempts);
-	if (record.explanation !== undefined) headers[EXPLAIN] = record.explanation;
+	if (record.explanation !== undefined) headers[EXPLAIN_HEADER] = record.explanation;
 	return dialect.error(error, headers);
 }

@@ -55,14 +55,14 @@ export function choose(asked: RoutedCall, route: Route, chooser: PlanContext, wa
 }
 
 /** Asks for the reasons of the choice, and gives them. */
-export const EXPLAIN = "x-router-explain";
+export const EXPLAIN_HEADER = "x-router-explain";
 
 /**
  * Puts the targets of a call's route in order, and leaves in its record why. Throws `unsupported_parameter` where none can do what the call
  * asks. Needed where there are several, or where the client asks for the reasons.
  */
 export function planCall(call: RoutedCall, route: Route, chooser: PlanContext, record: CallRecord): Choice {
-	const choice = choose(call, route, chooser, call.headers.get(EXPLAIN) === "1");
+	const choice = choose(call, route, chooser, call.headers.get(EXPLAIN_HEADER) === "1");
 	record.explanation = choice.explained && explainHeader(choice.explained);
 	record.decision = choice.decision;
 	if (choice.refusal) throw choice.refusal;

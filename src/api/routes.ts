@@ -46,7 +46,7 @@ const QUERIES: Readonly<Record<Query, Answer>> = {
 
 /**
  * The plugin. `parse: "none"`: the body is read and checked by the handler, since Elysia's parse would lose big integers and key
- * order (runtime traps, Elysia).
+ * order.
  * @param routes the table, unless a test has another
  */
 export function apiRoutes(context: CallContext, routes: readonly (CallRoute | QueryRoute)[] = ROUTES) {

@@ -4,7 +4,7 @@
  *
  * Written through one of Bun's direct streams, which take less CPU an event than a `pull` wrapper. Back-pressure is the promise that its
  * `write` returns while the client doesn't read, and which resolves when the client leaves (bun-types 1.4.5,
- * ReadableStreamDirectController; `flush()` without `true`, which the runtime traps measured, keeps none).
+ * ReadableStreamDirectController; `flush()` without `true` keeps none).
  */
 import type { ClientCall, StreamEnd, StreamWriter } from "../dialects/dialect.ts";
 import { asRouterError, RouterError } from "../errors.ts";

@@ -12,10 +12,10 @@ export interface ReaderEvents {
 	/** Once: the first event that carries some of the answer. */
 	firstDelta(): void;
 	/**
-	 * The answer is complete, and only its end is to come, or counts of tokens; or it is not, after all. Behind `begun`. `mayGoOn`: its
+	 * The answer is complete, and only its end is to come, or counts of tokens; or it is not, after all. Behind `begun`. `mayContinue`: its
 	 * finish reason came with a piece of it, and so may the next, which then takes it back.
 	 */
-	finished(isFinished: boolean, mayGoOn: boolean): void;
+	finished(isFinished: boolean, mayContinue: boolean): void;
 	/** A comment, before the answer has begun. */
 	comment(text: string): void;
 	/** What later calls will need. */

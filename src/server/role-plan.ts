@@ -57,10 +57,10 @@ export function plannedEntries(plan: RolePlan, storedKeys?: { readonly isEmpty: 
 export function catalogEntries(upstreams: readonly Upstream[], config: Config, env: Environment): CatalogEntry[] {
 	const proxyFor = proxyFromEnvironment(env);
 	const ca = readCa(config.ca_file);
-	const supplies = requestInputsFor(mediaAccess(fileFetch({ ca, proxyFor })));
+	const inputStoreOf = requestInputsFor(mediaAccess(fileFetch({ ca, proxyFor })));
 	const entries = upstreams.map((upstream): CatalogEntry => {
 		const transport = httpTransport({ ca, proxyFor: isLocal(upstream) ? undefined : proxyFor });
-		return { upstream, provider: providerOf(upstream, transport, supplies(upstream.name)) };
+		return { upstream, provider: providerOf(upstream, transport, inputStoreOf(upstream.name)) };
 	});
 	const dummy: Upstream = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [...entries, { upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) }];

@@ -45,12 +45,12 @@ export function entriesOf(
 	vendors: Vendors = VENDORS,
 ): CatalogEntry[] {
 	const transport = httpTransport();
-	const supplies = requestInputsFor(mediaAccess(fileFetch({ proxyFor: () => undefined })));
+	const inputStoreOf = requestInputsFor(mediaAccess(fileFetch({ proxyFor: () => undefined })));
 	const dummy = { ...DUMMY_UPSTREAM, timeouts: config.timeouts };
 	return [
 		...configureUpstreams(config, env, vendors).map((upstream) => ({
 			upstream,
-			provider: change(providerOf(upstream, transport, supplies(upstream.name))),
+			provider: change(providerOf(upstream, transport, inputStoreOf(upstream.name))),
 		})),
 		{ upstream: dummy, provider: openAiCompatible(dummy, dummyTransport) },
 	];

@@ -78,10 +78,11 @@ export function functionsIn(text: string): SourceFunction[] {
 			return [];
 		const indent = indentAt(at);
 		let first = at;
-		// A head of several lines ends with its closing parenthesis.
-		if (/^\s*\)/.test(line))
+		// A head of several lines ends with its closing parenthesis and begins at the same indentation.
+		if (/^\s*\)/.test(line)) {
 			do first--;
 			while (first > 0 && indentAt(first) > indent);
+		}
 		let last = at + 1;
 		while (last < lines.length - 1 && !(indentAt(last) === indent && /^\t*\}/.test(lines[last]!))) last++;
 		return [{ head: lines[first]!.trim(), line: first + 1, lines: last - first + 1 }];

@@ -54,19 +54,19 @@ const nowhere: MediaAccess = {
 };
 
 test("what one key's answer brought, no other key gets, nor another upstream", async () => {
-	const supplies = requestInputsFor(nowhere);
-	const claude = supplies("anthropic");
+	const requestInputs = requestInputsFor(nowhere);
+	const claude = requestInputs("anthropic");
 	claude.store(call("ann"), [{ id: "toolu_1", value: "thought" }]);
 	const kept = async (of: typeof claude, key?: string) => (await of.get(call(key), [], signal)).thinking("toolu_1");
 	expect(await kept(claude, "ann")).toBe("thought");
 	expect(await kept(claude, "bob")).toBeUndefined();
 	expect(await kept(claude)).toBeUndefined();
-	expect(await kept(supplies("gemini"), "ann")).toBeUndefined();
+	expect(await kept(requestInputs("gemini"), "ann")).toBeUndefined();
 });
 
 test("a file is fetched once a call, however often the call is tried", async () => {
 	let times = 0;
-	const supplies = requestInputsFor({
+	const requestInputs = requestInputsFor({
 		...nowhere,
 		resolve: async () => ["127.0.0.1"],
 		get: async () => {
@@ -77,12 +77,12 @@ test("a file is fetched once a call, however often the call is tried", async () 
 	})("gemini");
 	const one = call();
 	const need = { kind: "media", url: "https://a.example/a.gif", param: "p" } as const;
-	const first = await supplies.get(one, [need, { ...need, param: "q" }], signal);
-	const second = await supplies.get(one, [need], signal);
+	const first = await requestInputs.get(one, [need, { ...need, param: "q" }], signal);
+	const second = await requestInputs.get(one, [need], signal);
 	expect(first.media(need.url)).toEqual({ type: "image/gif", data: "R0lGODlh" });
 	expect(second.media(need.url)).toEqual(first.media(need.url));
 	expect(times).toBe(1);
-	await supplies.get(call(), [need], signal);
+	await requestInputs.get(call(), [need], signal);
 	expect(times).toBe(2);
 });
 
