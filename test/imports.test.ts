@@ -251,12 +251,7 @@ describe("names are the field's words", () => {
 describe("short enough to read", () => {
 	const lengthOf = ({ text }: SourceFile) => text.split("\n").length - 1;
 	/** Functions that are tables: long because there are many rows, with nothing to follow from one to the next. */
-	const TABLES = [
-		"cli/help.ts: export function helpText(",
-		"telemetry/call-metrics.ts: function callMetrics(",
-		// Not one of them: it is still to be split.
-		"cache/redis-store.ts: export function redisStore(",
-	];
+	const TABLES = ["cli/help.ts: export function helpText(", "telemetry/call-metrics.ts: function callMetrics("];
 
 	test("no file of src/ has more than 350 lines, none of test/ more than 400", () => {
 		// Four lines over: still to be split.

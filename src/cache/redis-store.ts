@@ -41,66 +41,84 @@ return 0`,
 
 /** The shared store in a Redis. @param router names this router among those that share it */
 export function redisStore(redis: SharedRedis, bus: RedisBus, router: string): SharedStore {
-	const waiting = new Map<string, Set<() => void>>();
-	const held = new Set<string>();
-	let renewing: ReturnType<typeof setInterval> | undefined;
-	bus.listen(CHANNEL, (name) => {
-		for (const wake of waiting.get(name) ?? []) wake();
-	});
+	return new RedisStore(redis, bus, router);
+}
 
-	// One slot for both keys of an answer: the braces are the hash tag.
-	const nameOf = (key: Uint8Array) => redis.key(`cache:{${Buffer.from(key).toString("hex")}}`);
-	const claimOf = (name: string) => `${name}:by`;
+class RedisStore implements SharedStore {
+	/** By name of an answer: who waits for its call to be over. */
+	readonly #waiting = new Map<string, Set<() => void>>();
+	/** Names whose claims this router has. */
+	readonly #held = new Set<string>();
+	#renewing: ReturnType<typeof setInterval> | undefined;
 
-	async function claim(key: Uint8Array): Promise<CallClaim> {
-		const name = nameOf(key);
-		const answer = await redis.scriptBuffer(CLAIM, [name, claimOf(name)], [router, CLAIM_MS]);
+	constructor(
+		private readonly redis: SharedRedis,
+		bus: RedisBus,
+		private readonly router: string,
+	) {
+		bus.listen(CHANNEL, (name) => {
+			for (const wake of this.#waiting.get(name) ?? []) wake();
+		});
+	}
+
+	async claim(key: Uint8Array): Promise<CallClaim> {
+		const name = this.#nameOf(key);
+		const answer = await this.redis.scriptBuffer(CLAIM, [name, claimOf(name)], [this.router, CLAIM_MS]);
 		if (answer === undefined) return { is: "unavailable" };
 		if (answer instanceof Uint8Array) return { is: "found", bytes: answer };
 		if (answer !== 1) return { is: "elsewhere" };
-		hold(name);
-		return { is: "ours", release: (kept) => release(name, kept) };
+		this.#hold(name);
+		return { is: "ours", release: (result) => this.#release(name, result) };
 	}
 
-	const release = (name: string, kept: Parameters<Release>[0]): void => {
-		held.delete(name);
-		const isShared = kept && kept.ttlMs > 0 && kept.bytes.length <= LARGEST;
-		const value = isShared ? [Buffer.from(kept.bytes), Math.ceil(kept.ttlMs)] : [];
-		void redis.script(RELEASE, [name, claimOf(name)], [router, redis.key(CHANNEL), ...value]);
-	};
-
-	/** A long call keeps its claim for as long as it runs. */
-	function hold(name: string): void {
-		held.add(name);
-		renewing ??= setInterval(() => {
-			for (const each of held) void redis.script(RENEW, [claimOf(each)], [router, CLAIM_MS]);
-			if (held.size > 0) return;
-			clearInterval(renewing);
-			renewing = undefined;
-		}, RENEW_MS);
-		renewing.unref();
-	}
-
-	async function wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim> {
-		const name = nameOf(key);
+	async wait(key: Uint8Array, signal: AbortSignal): Promise<CallClaim> {
+		const name = this.#nameOf(key);
 		for (;;) {
-			const told = listenFor(name);
+			const end = this.#listenFor(name);
 			try {
-				// Asked before the first wait, too: the answer may have come since the last look.
-				const found = await claim(key);
+				// Claimed before the first wait, too: the answer may have come since the last try.
+				const found = await this.claim(key);
 				if (found.is !== "elsewhere" || signal.aborted) return found;
-				await told.next(signal);
+				await end.next(signal);
 			} finally {
-				told.stop();
+				end.stop();
 			}
 		}
 	}
 
-	/** Hears when that call is over. */
-	function listenFor(name: string) {
+	put(key: Uint8Array, bytes: Uint8Array, ttlMs: number): void {
+		this.#release(this.#nameOf(key), { bytes, ttlMs });
+	}
+
+	/** One slot for both keys of an answer: the braces are the hash tag. */
+	#nameOf(key: Uint8Array): string {
+		return this.redis.key(`cache:{${Buffer.from(key).toString("hex")}}`);
+	}
+
+	#release(name: string, result: Parameters<Release>[0]): void {
+		this.#held.delete(name);
+		const isShared = result && result.ttlMs > 0 && result.bytes.length <= LARGEST;
+		const value = isShared ? [Buffer.from(result.bytes), Math.ceil(result.ttlMs)] : [];
+		void this.redis.script(RELEASE, [name, claimOf(name)], [this.router, this.redis.key(CHANNEL), ...value]);
+	}
+
+	/** A long call has its claim renewed for as long as it runs. */
+	#hold(name: string): void {
+		this.#held.add(name);
+		this.#renewing ??= setInterval(() => {
+			for (const each of this.#held) void this.redis.script(RENEW, [claimOf(each)], [this.router, CLAIM_MS]);
+			if (this.#held.size > 0) return;
+			clearInterval(this.#renewing);
+			this.#renewing = undefined;
+		}, RENEW_MS);
+		this.#renewing.unref();
+	}
+
+	/** Listens for the end of that call. */
+	#listenFor(name: string) {
 		const { promise, resolve } = Promise.withResolvers<void>();
-		const wakes = waiting.get(name) ?? new Set();
-		waiting.set(name, wakes.add(resolve));
+		const wakes = this.#waiting.get(name) ?? new Set();
+		this.#waiting.set(name, wakes.add(resolve));
 		return {
 			async next(signal: AbortSignal): Promise<void> {
 				const timer = setTimeout(resolve, LOOK_MS);
@@ -110,16 +128,12 @@ export function redisStore(redis: SharedRedis, bus: RedisBus, router: string): S
 				signal.removeEventListener("abort", wake);
 				clearTimeout(timer);
 			},
-			stop(): void {
+			stop: (): void => {
 				wakes.delete(resolve);
-				if (wakes.size === 0) waiting.delete(name);
+				if (wakes.size === 0) this.#waiting.delete(name);
 			},
 		};
 	}
-
-	return {
-		claim,
-		wait,
-		put: (key, bytes, ttlMs) => release(nameOf(key), { bytes, ttlMs }),
-	};
 }
+
+const claimOf = (name: string): string => `${name}:by`;
