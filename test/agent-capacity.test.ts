@@ -64,8 +64,8 @@ describe("whether a model fits", () => {
 		expect([fits("a", set("b"), set()), fits("a", set(), set())]).toEqual([false, true]);
 	});
 
-	test("beside strangers", () => {
-		const { fits, why } = capacityOf(
+	test("beside other processes", () => {
+		const { fits, whyMisfit } = capacityOf(
 			world(specs, {
 				otherUse: new Map([
 					[0, 20 * GIB],
@@ -74,7 +74,7 @@ describe("whether a model fits", () => {
 			}),
 		);
 		expect(fits("a", set(), set())).toBe(false);
-		expect(why("a", set())).toMatch(/30\.0 GiB.*20\.0 GiB free of 40\.0/);
+		expect(whyMisfit("a", set())).toMatch(/30\.0 GiB.*20\.0 GiB free of 40\.0/);
 	});
 
 	test("with all of its replicas", () => {
@@ -99,8 +99,8 @@ describe("whether it may sleep", () => {
 
 	test("counts those that are on their way to sleep", () => {
 		expect(capacityOf(world(specs, { ...there, hostFreeBytes: 60 * GIB })).canSleep("a", set("b"))).toBe(false);
-		const dozing = { replicas: [held("a", 0, 30), held("b", 1, 30, true)], hostFreeBytes: 60 * GIB };
-		expect(capacityOf(world(specs, dozing)).canSleep("a", set("b"))).toBe(true);
+		const asleep = { replicas: [held("a", 0, 30), held("b", 1, 30, true)], hostFreeBytes: 60 * GIB };
+		expect(capacityOf(world(specs, asleep)).canSleep("a", set("b"))).toBe(true);
 	});
 
 	test("is no where it has no container, or one that can't", () => {

@@ -30,21 +30,21 @@ test.each([
 	["that fell asleep", [item("a", true)]],
 ])("memory of a container %s is no stranger's, whenever the reading was asked for", async (_, left) => {
 	const names = ["a", "b"].map((name) => ({ model: "x/y", name, gpu_memory: 20 * GIB, load: "on-demand" as const }));
-	const book = new ModelRegistry(names, { content: {}, update: () => undefined });
+	const registry = new ModelRegistry(names, { content: {}, update: () => undefined });
 	const heard = Promise.withResolvers<void>();
 	const get = async () => ({ status: 404, body: "" });
 	const infos = new ModelInfoCache(
 		{ cacheDir: "/nowhere", endpoint: "http://hub", get },
 		{ notify: () => heard.resolve() },
 	);
-	const b = book.get("b")!;
+	const b = registry.get("b")!;
 	infos.get(b.spec, true);
 	await heard.promise;
 
 	let now = 100_000;
 	let asked = 0;
 	const gpus = { reading: reading(20 * 1024), requestedAt: now, readSoon: () => void asked++ };
-	const placer = new Placer(book, gpus, infos, "/nowhere", { canSleep: () => true }, () => now);
+	const placer = new Placer(registry, gpus, infos, "/nowhere", { canSleep: () => true }, () => now);
 	placer.snapshot([item("a")]);
 	// Asked for while it held its memory, and here after the list without it.
 	now += 500;

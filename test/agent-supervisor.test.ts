@@ -3,13 +3,11 @@ import { describe, expect, test } from "bun:test";
 import {
 	backoff,
 	type DesiredReplica,
-	INITIAL_STATE,
 	nextFailure,
 	type ObservedContainer,
 	type ObservedState,
-	type SupervisorLimits,
-	supervise,
-} from "../src/agent/models/supervisor.ts";
+} from "../src/agent/models/replica.ts";
+import { INITIAL_STATE, type SupervisorLimits, supervise } from "../src/agent/models/supervisor.ts";
 import { EngineWorld, LIMITS } from "./kit/engine-world.ts";
 import { random } from "./kit/random.ts";
 

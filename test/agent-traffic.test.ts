@@ -50,7 +50,7 @@ describe("a call", () => {
 		expect(calls.running("m")).toBe(1);
 	});
 
-	test("that leaves takes its place in the queue along", async () => {
+	test("that leaves gives up its position in the queue", async () => {
 		const { traffic: calls } = traffic();
 		const leaving = new AbortController();
 		const gone = outcome(calls.acquire("m", leaving.signal));
@@ -68,7 +68,7 @@ describe("a call", () => {
 		expect(refused.message).toContain("agent.queue.size");
 	});
 
-	test("that waited for as long as it may is told how far its model is", async () => {
+	test("that waited for as long as it may is refused with the progress of its model", async () => {
 		const { traffic: calls } = traffic({ waitMs: 5 });
 		const refused = (await outcome(calls.acquire("m", stays))) as QueueRefusal;
 		expect([refused.status, refused.message]).toEqual([503, expect.stringContaining("starting: loading, 40 %")]);
@@ -86,7 +86,7 @@ describe("a call", () => {
 });
 
 describe("a container", () => {
-	test("that may be ill gets no call until it has been asked", async () => {
+	test("that is suspected gets no call until it has been probed", async () => {
 		const { traffic: calls, news } = traffic();
 		calls.open("m", [A, B]);
 		const lease = await calls.acquire("m", stays);

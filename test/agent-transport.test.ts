@@ -1,4 +1,4 @@
-/** A model's containers as one upstream: what a call sees while it waits, and what becomes of its place. */
+/** A model's containers as one upstream: what a call sees while it waits, and what becomes of its lease. */
 import { describe, expect, test } from "bun:test";
 import { CONTAINER_BASE_URL, modelTransport } from "../src/agent/models/model-transport.ts";
 import { type ContainerLease, QueueRefusal } from "../src/agent/models/traffic.ts";
@@ -17,8 +17,8 @@ function lease(): ContainerLease & { log: string[] } {
 		id: "c",
 		origin: "http://127.0.0.1:7",
 		log,
-		bytesCame: () => void log.push("moved"),
-		suspect: () => void log.push("doubt"),
+		bytesCame: () => void log.push("bytesCame"),
+		suspect: () => void log.push("suspect"),
 		release: () => void log.push("release"),
 	};
 }
@@ -53,33 +53,33 @@ async function text({ body }: UpstreamAnswer): Promise<string> {
 const stays = new AbortController().signal;
 
 describe("a call that is let through", () => {
-	test("goes to its container, and gives its place back at the end of the answer", async () => {
-		const place = lease();
-		const { made, sent } = transport({ entering: Promise.resolve(place) });
+	test("goes to its container, and releases its lease at the end of the answer", async () => {
+		const held = lease();
+		const { made, sent } = transport({ entering: Promise.resolve(held) });
 		const answer = await made.send({ ...CALL, stream: true }, stays);
 		expect(sent[0]?.url).toBe("http://127.0.0.1:7/v1/chat/completions");
-		expect(place.log).not.toContain("release");
+		expect(held.log).not.toContain("release");
 		expect(await text(answer)).toEndWith("data: [DONE]\n\n");
-		expect(place.log.at(-1)).toBe("release");
-		expect(place.log).not.toContain("doubt");
+		expect(held.log.at(-1)).toBe("release");
+		expect(held.log).not.toContain("suspect");
 	});
 
-	test("gives it back when it is read as a whole", async () => {
-		const place = lease();
+	test("releases it when it is read as a whole", async () => {
+		const held = lease();
 		const { made } = transport({
-			entering: Promise.resolve(place),
+			entering: Promise.resolve(held),
 			answer: async () => responseAnswer(Response.json({ ok: true }, { headers: { "content-length": "11" } })),
 		});
 		const answer = await made.send(CALL, stays);
 		expect(await answer.whole!.text()).toBe('{"ok":true}');
-		expect(place.log.at(-1)).toBe("release");
+		expect(held.log.at(-1)).toBe("release");
 	});
 
-	test("gives it back, with a doubt, where the container can't be reached or breaks off", async () => {
+	test("releases it, and suspects the container, where the container can't be reached or breaks off", async () => {
 		const refused = lease();
 		const gone = transport({ entering: Promise.resolve(refused), answer: () => Promise.reject(new Error("refused")) });
 		expect(await gone.made.send(CALL, stays).catch(String)).toContain("refused");
-		expect(refused.log).toEqual(["doubt", "release"]);
+		expect(refused.log).toEqual(["suspect", "release"]);
 
 		const broken = lease();
 		const cut = new ReadableStream({ pull: (controller) => controller.error(new Error("cut")) });
@@ -88,26 +88,26 @@ describe("a call that is let through", () => {
 			answer: async () => responseAnswer(new Response(cut)),
 		});
 		expect(await text(await breaks.made.send(CALL, stays)).catch(String)).toContain("cut");
-		expect(broken.log).toEqual(["moved", "doubt", "release"]);
+		expect(broken.log).toEqual(["bytesCame", "suspect", "release"]);
 	});
 
-	test("gives it back without one when its client leaves", async () => {
-		const place = lease();
+	test("releases it and suspects nothing when its client leaves", async () => {
+		const held = lease();
 		const leaving = new AbortController();
-		const { made } = transport({ entering: Promise.resolve(place) });
+		const { made } = transport({ entering: Promise.resolve(held) });
 		await made.send({ ...CALL, stream: true }, leaving.signal);
 		leaving.abort();
-		expect(place.log).toEqual(["moved", "release"]);
+		expect(held.log).toEqual(["bytesCame", "release"]);
 	});
 
-	test("a 5xx is a doubt; a 400 is told in clear words", async () => {
+	test("a 5xx makes the container suspected; a 400 is explained", async () => {
 		const ill = lease();
 		const failing = transport({
 			entering: Promise.resolve(ill),
 			answer: async () => responseAnswer(new Response("", { status: 500 })),
 		});
 		await text(await failing.made.send(CALL, stays));
-		expect(ill.log).toContain("doubt");
+		expect(ill.log).toContain("suspect");
 
 		const fine = lease();
 		const refusing = transport({
@@ -117,12 +117,12 @@ describe("a call that is let through", () => {
 		const answer = await refusing.made.send(CALL, stays);
 		expect([answer.status, await text(answer)]).toEqual([400, '{"error":{"message":"clear"}}']);
 		expect(fine.log.at(-1)).toBe("release");
-		expect(fine.log).not.toContain("doubt");
+		expect(fine.log).not.toContain("suspect");
 	});
 });
 
 describe("a stream that waits", () => {
-	test("is told how far its model is, and then gets the container's own events", async () => {
+	test("gets the progress of its model, and then gets the container's own events", async () => {
 		const { promise, resolve } = Promise.withResolvers<ContainerLease>();
 		const { made } = transport({ entering: promise });
 		const answer = await made.send({ ...CALL, stream: true }, stays);

@@ -8,6 +8,11 @@ export interface Problem {
 	readonly fix: string;
 }
 
+/** The problem with the model's name in its remedy, which names it as `{name}`. */
+export function problemOf(model: string, { reason, fix }: Problem): Problem {
+	return { reason, fix: fix.replaceAll("{name}", model) };
+}
+
 /** Reason and remedy in one line, for logs and for the router. */
 export function problemText({ reason, fix }: Problem): string {
 	return fix ? `${reason}. What to do: ${fix}` : reason;

@@ -3,9 +3,11 @@ import {
 	type Action,
 	type Activity,
 	type DesiredReplica,
-	INITIAL_STATE,
 	nextFailure,
 	type ObservedContainer,
+} from "../../src/agent/models/replica.ts";
+import {
+	INITIAL_STATE,
 	type SupervisorDecision,
 	type SupervisorLimits,
 	type SupervisorState,

@@ -205,17 +205,17 @@ const MAX_LINE = 300;
 
 /** The last line of the CLI's output that is neither a hint nor empty, without `Error response from daemon:`. */
 function lastLine(stderr: string): string {
-	const said = stderr
+	const lines = stderr
 		.split("\n")
 		.map((line) => line.trim())
 		.filter((line) => line !== "" && !/^(?:See '|Run '|For more help|Usage:|time=".*level=(?:info|debug))/.test(line));
-	const line = (said.at(-1) ?? "it gave no reason").replace(/^(?:docker: )?Error(?: response from daemon)?: /i, "");
+	const line = (lines.at(-1) ?? "it gave no reason").replace(/^(?:docker: )?Error(?: response from daemon)?: /i, "");
 	return line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line;
 }
 
 /** ` 20001`, from the line on what could not be bound: there the host's port comes before the container's. */
 function takenPort(stderr: string): string {
-	const line = stderr.split("\n").find((said) => /already (?:allocated|in use)|not available/.test(said)) ?? "";
+	const line = stderr.split("\n").find((each) => /already (?:allocated|in use)|not available/.test(each)) ?? "";
 	const [, port] = /(?:\d+\.){3}\d+:(\d+)/.exec(line) ?? [];
 	return port ? ` ${port}` : "";
 }

@@ -126,8 +126,9 @@ export function pullProgress(): (line: string) => number | undefined {
 	return (line) => {
 		// podman prints nothing when a blob is done, but this after the last one.
 		if (line.startsWith("Copying config")) for (const layer of layers.keys()) layers.set(layer, 1);
-		const [, layer, said = ""] = DOCKER.exec(line) ?? PODMAN.exec(line) ?? [];
-		if (layer) layers.set(layer, Math.max(layers.get(layer) ?? 0, DONE.test(said) ? 1 : FETCHED.test(said) ? 0.8 : 0));
+		const [, layer, status = ""] = DOCKER.exec(line) ?? PODMAN.exec(line) ?? [];
+		if (layer)
+			layers.set(layer, Math.max(layers.get(layer) ?? 0, DONE.test(status) ? 1 : FETCHED.test(status) ? 0.8 : 0));
 		if (layers.size === 0) return undefined;
 		return Math.floor((100 * [...layers.values()].reduce((sum, share) => sum + share, 0)) / layers.size);
 	};

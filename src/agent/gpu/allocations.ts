@@ -77,10 +77,10 @@ export function placeReplica(
 	const allowed = gpus.filter(({ index }) => spec.devices?.includes(index) ?? true);
 	const unknown = spec.devices?.find((device) => !gpus.some(({ index }) => index === device));
 	if (unknown !== undefined || allowed.length < count) {
-		const there = `this host has ${gpus.length === 1 ? "GPU" : "GPUs"} ${gpus.map(({ index }) => index).join(", ")}`;
-		const asked = unknown === undefined ? `spans ${count} GPUs` : `asks for GPU ${unknown}`;
+		const available = `this host has ${gpus.length === 1 ? "GPU" : "GPUs"} ${gpus.map(({ index }) => index).join(", ")}`;
+		const requested = unknown === undefined ? `spans ${count} GPUs` : `asks for GPU ${unknown}`;
 		const fix = "correct the model's `devices` or `gpus`";
-		return { message: `${spec.name} ${asked}, and ${there}`, fix, candidates: [] };
+		return { message: `${spec.name} ${requested}, and ${available}`, fix, candidates: [] };
 	}
 	const considered = allowed.map((gpu) => gpuCandidate(gpu, request, count, allocated));
 	// A given size goes where it fits tightest, so that whole GPUs stay free; any other goes where most is free.

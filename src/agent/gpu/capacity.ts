@@ -54,10 +54,10 @@ export function placeNow(snapshot: MemorySnapshot, model: string, replica: numbe
 /** What fits, for the scheduler, which tries out sets of models that would be awake and asleep. */
 export function capacityOf(
 	snapshot: MemorySnapshot,
-): Capacity & { why(name: string, awake: ReadonlySet<string>): string } {
+): Capacity & { whyMisfit(name: string, awake: ReadonlySet<string>): string } {
 	return {
 		fits: (name, awake, asleep) => misfitBeside(snapshot, name, awake, asleep) === undefined,
-		why: (name, awake) => misfitBeside(snapshot, name, awake, new Set()) ?? "",
+		whyMisfit: (name, awake) => misfitBeside(snapshot, name, awake, new Set()) ?? "",
 		canSleep(name, asleep) {
 			if (!snapshot.canSleep(name)) return false;
 			const own = snapshot.replicas.filter(({ model }) => model === name);

@@ -94,8 +94,8 @@ async function fromHub(model: string, { endpoint, token, revision = "main", get 
 		return isGated ? { ...known, refused: gatedRefusal(repository, endpoint, token) } : known;
 	} catch (error) {
 		// A SyntaxError: a proxy's page in place of JSON.
-		const why = error instanceof SyntaxError ? "answered something else than JSON" : "is out of reach";
-		return { unknown: `${endpoint} ${why}` };
+		const fault = error instanceof SyntaxError ? "answered something else than JSON" : "is out of reach";
+		return { unknown: `${endpoint} ${fault}` };
 	}
 }
 

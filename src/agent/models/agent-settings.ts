@@ -45,7 +45,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 		accelerator,
 		...(image !== undefined && { image }),
 		...(registry !== undefined && { registry }),
-		cacheDir: cache_dir ?? join(home(config, env), "huggingface"),
+		cacheDir: cache_dir ?? join(cacheHome(config, env), "huggingface"),
 		env: Object.keys(own),
 		shutdownTimeoutS: SHUTDOWN_S,
 		sleep,
@@ -56,7 +56,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 }
 
 /** Hugging Face's default directory; for a service without a home the data directory. */
-function home({ data_dir }: Config, env: Environment): string {
+function cacheHome({ data_dir }: Config, env: Environment): string {
 	const base = env["XDG_CACHE_HOME"] ?? (env["HOME"] ? join(env["HOME"], ".cache") : undefined);
 	if (base) return base;
 	return env["STATE_DIRECTORY"] ? data_dir : join(homedir(), ".cache");

@@ -10,24 +10,18 @@ import type { GpuWatch } from "../gpu/gpu-watch.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Placer } from "../gpu/placer.ts";
 import type { Notify } from "../notify.ts";
-import { problemText } from "../problem.ts";
+import { problemOf, problemText } from "../problem.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import { adoptRunning, desiredReplicas, modelDemand } from "./decision-inputs.ts";
 import type { EffectRecords } from "./effects.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatuses } from "./model-status.ts";
+import { modelOfKey, nextFailure } from "./replica.ts";
 import type { EndedEffect, RunningEffects } from "./running-effects.ts";
 import { type Decision, type Residents, schedule } from "./scheduler.ts";
 import type { StatusPublisher } from "./status-publisher.ts";
-import {
-	INITIAL_STATE,
-	modelOfKey,
-	nextFailure,
-	type SupervisorLimits,
-	type SupervisorState,
-	supervise,
-} from "./supervisor.ts";
+import { INITIAL_STATE, type SupervisorLimits, type SupervisorState, supervise } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** Longest wait between two ticks, ms: while something is under way, and while nothing is. */
@@ -171,7 +165,7 @@ export class ModelController {
 			if (action.do === "stop" && action.failed) this.options.events.restarted(modelOfKey(action.key));
 			effects.begin(action, item);
 		}
-		publisher.publish({ states: next.states, decision, items, whyMisfit: capacity.why, now });
+		publisher.publish({ states: next.states, decision, items, whyMisfit: capacity.whyMisfit, now });
 	}
 
 	/** An order of the API is tried at once, however often the model failed before. */
@@ -196,7 +190,7 @@ export class ModelController {
 		const past = this.#supervisorState.failures.get(key);
 		if (isFailure) {
 			const problem = result.ended === "failed" ? result.problem : past?.problem;
-			const reason = problem && problemText(problem).replaceAll("{name}", model);
+			const reason = problem && problemText(problemOf(model, problem));
 			log.logger.warn({ model, replica: key, reason }, "a container failed and was removed");
 		}
 		const entry = registry.get(model);

@@ -6,8 +6,8 @@ import type { ContainerSpecs } from "./container-spec.ts";
 import type { InventoryItem } from "./inventory.ts";
 import type { RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus } from "./model-status.ts";
+import { type Activity, type DesiredReplica, replicaKey } from "./replica.ts";
 import type { Decision, ModelDemand, Residents } from "./scheduler.ts";
-import { type Activity, type DesiredReplica, replicaKey } from "./supervisor.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** How long a container that was running before the agent may take to answer whether it sleeps, ms. */

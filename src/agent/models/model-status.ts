@@ -1,8 +1,8 @@
 /** The status of each model, from the states of its replicas, and whether its calls may wait for it. */
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
-import type { Problem } from "../problem.ts";
+import { type Problem, problemOf } from "../problem.ts";
 import type { RegisteredModel } from "./model-registry.ts";
-import { type ReplicaState, replicaKey } from "./supervisor.ts";
+import { type ReplicaState, replicaKey } from "./replica.ts";
 import { QueueRefusal } from "./traffic.ts";
 
 /** A model as a whole. */
@@ -23,8 +23,7 @@ export function modelStatus(replicas: readonly ReplicaState[], name: string): Mo
 	const failed = replicas.find((replica) => replica.state === "failed");
 	const problem = deciding?.problem ?? failed?.problem;
 	const retryAt = state === "failed" ? earliest(replicas.map((replica) => replica.retryAt)) : undefined;
-	const named = problem && { ...problem, fix: problem.fix.replaceAll("{name}", name) };
-	return { state, ...(named && { problem: named }), ...(retryAt !== undefined && { retryAt }) };
+	return { state, ...(problem && { problem: problemOf(name, problem) }), ...(retryAt !== undefined && { retryAt }) };
 }
 
 function earliest(times: readonly (number | undefined)[]): number | undefined {

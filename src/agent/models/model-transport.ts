@@ -44,7 +44,7 @@ export function modelTransport(options: ModelTransportOptions): Transport {
 			try {
 				return await forward(options, await entering, request, signal);
 			} catch (thrown) {
-				if (thrown instanceof QueueRefusal) return refusal(thrown);
+				if (thrown instanceof QueueRefusal) return refusalAnswer(thrown);
 				throw thrown;
 			}
 		},
@@ -173,11 +173,11 @@ function errorOf({ status, message }: QueueRefusal): object {
 	return { message, type: status === 429 ? "rate_limit_error" : "api_error", param: null, code: status };
 }
 
-function refusal(why: QueueRefusal): UpstreamAnswer {
+function refusalAnswer(refusal: QueueRefusal): UpstreamAnswer {
 	return {
-		status: why.status,
-		headers: new Headers({ "content-type": "application/json", "retry-after": String(why.retryAfter) }),
-		body: textSource(JSON.stringify({ error: errorOf(why) })),
+		status: refusal.status,
+		headers: new Headers({ "content-type": "application/json", "retry-after": String(refusal.retryAfter) }),
+		body: textSource(JSON.stringify({ error: errorOf(refusal) })),
 	};
 }
 

@@ -8,8 +8,8 @@ import type { EffectRecords } from "./effects.ts";
 import type { InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import { type ModelStatus, type ModelStatuses, modelRefusal, modelStatus, replicaKeys } from "./model-status.ts";
+import type { ReplicaState } from "./replica.ts";
 import type { Decision } from "./scheduler.ts";
-import type { ReplicaState } from "./supervisor.ts";
 import type { ContainerAddress, Traffic } from "./traffic.ts";
 
 /** What it reads and writes. */

@@ -49,7 +49,7 @@ export interface QueueLimits {
 interface WaitingCall {
 	readonly since: number;
 	readonly admit: (lease: ContainerLease) => void;
-	readonly refuse: (why: unknown) => void;
+	readonly refuse: (reason: unknown) => void;
 }
 
 interface ModelQueue {
@@ -108,21 +108,21 @@ export class Traffic {
 	}
 
 	/** Where a model's calls may go from now on; none: they wait. */
-	open(model: string, destinations: readonly ContainerAddress[]): void {
+	open(model: string, addresses: readonly ContainerAddress[]): void {
 		const queue = this.#queue(model);
-		queue.addresses = destinations;
-		if (destinations.length > 0) queue.refusal = undefined;
+		queue.addresses = addresses;
+		if (addresses.length > 0) queue.refusal = undefined;
 		this.#dispatch(queue);
 	}
 
 	/** Refuses the model's calls from now on, those that wait among them; undefined: they may wait again. */
-	refuse(model: string, why: QueueRefusal | undefined): void {
+	refuse(model: string, refusal: QueueRefusal | undefined): void {
 		const queue = this.#queue(model);
-		queue.refusal = why;
-		if (!why) return;
+		queue.refusal = refusal;
+		if (!refusal) return;
 		const refused = [...queue.waiting];
 		queue.waiting.clear();
-		for (const each of refused) each.refuse(why);
+		for (const each of refused) each.refuse(refusal);
 	}
 
 	/** Calls that wait for a model, and since when the first of them. */
@@ -253,9 +253,9 @@ export class Traffic {
 				settle();
 				resolve(lease);
 			},
-			refuse: (why) => {
+			refuse: (reason) => {
 				settle();
-				reject(why);
+				reject(reason);
 			},
 		};
 		const onAbort = () => waiting.refuse(signal.reason);

@@ -47,6 +47,6 @@ export function nextLinkStep(
 
 /** 1, 2, 4, 8, 8, … s, each up to a quarter less. */
 function backoffMs(failures: number, random: number): number {
-	const whole = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10));
-	return Math.round(whole * (1 - random / 4));
+	const ms = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10));
+	return Math.round(ms * (1 - random / 4));
 }

@@ -3,7 +3,7 @@
 import { steadyTime } from "../../steady-time.ts";
 import type { Docker } from "../docker/docker.ts";
 import { cachedBytes } from "../gpu/model-files.ts";
-import type { Health } from "../models/supervisor.ts";
+import type { Health } from "../models/replica.ts";
 import type { Traffic } from "../models/traffic.ts";
 import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
@@ -103,9 +103,9 @@ export class Monitor {
 	}
 
 	/** It failed in a way that no probe sees. */
-	markDead(why: Problem): void {
+	markDead(problem: Problem): void {
 		this.health = "dead";
-		this.problem = why;
+		this.problem = problem;
 	}
 
 	end(): void {
