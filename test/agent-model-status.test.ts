@@ -1,7 +1,7 @@
 /** What is said of a model, and whether its calls may wait. */
 import { describe, expect, test } from "bun:test";
 import { type ModelAvailability, modelRefusal, modelStatus } from "../src/agent/models/model-status.ts";
-import type { ReplicaState } from "../src/agent/models/replica.ts";
+import type { ReplicaState } from "../src/agent/models/replica-state.ts";
 
 const WHY = { reason: "it broke", fix: "see GET /models/{name}/logs" };
 

@@ -6,7 +6,7 @@ import {
 	nextFailure,
 	type ObservedContainer,
 	type ObservedState,
-} from "../src/agent/models/replica.ts";
+} from "../src/agent/models/replica-state.ts";
 import { INITIAL_STATE, type SupervisorLimits, supervise } from "../src/agent/models/supervisor.ts";
 import { EngineWorld, LIMITS } from "./kit/engine-world.ts";
 import { random } from "./kit/random.ts";

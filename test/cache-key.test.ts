@@ -1,7 +1,7 @@
 /** What makes two calls the same for the cache, and what makes them differ. */
 import { describe, expect, test } from "bun:test";
-import { keyOf as made } from "../src/cache/key.ts";
-import { parseRequest } from "../src/openai/call.ts";
+import { keyOf as made } from "../src/cache/exact-match.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { canonical } from "../src/openai/json.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { random } from "./kit/random.ts";

@@ -6,8 +6,8 @@ import { CallCost, type CallReserve, type ReserveNeeds, type UsageServices } fro
 import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
 import type { Rates } from "../src/accounts/usage/rates.ts";
 import { type Estimated, estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
-import { limitCall } from "../src/api/limit-call.ts";
-import { parseRequest } from "../src/openai/call.ts";
+import { limitCall } from "../src/api/handler.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";

@@ -1,6 +1,6 @@
 /** What an upstream sends before its first event, or instead of one. */
 import { afterAll, beforeEach, expect, test } from "bun:test";
-import { parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Failure } from "../src/providers/failure.ts";
 import { Attempt } from "../src/proxy/attempt.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";

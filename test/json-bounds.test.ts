@@ -1,7 +1,7 @@
 /** A body, or an answer, of so many fields or levels that a parse would keep everyone else waiting is refused before it is parsed. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
-import { parseRequest } from "../src/openai/call.ts";
 import { JsonTooLarge, MAX_DEPTH, MAX_PARTS, parseBounded, UNCHECKED_LENGTH } from "../src/openai/json.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { clientError } from "./kit/contract.ts";

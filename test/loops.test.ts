@@ -1,6 +1,6 @@
 /** Routers that lead to each other: a call ends soon, with a clear answer, instead of going round until sockets run out. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { clientError } from "./kit/contract.ts";
 import { INSTANCE, pipeline } from "./kit/pipeline.ts";
 import { post } from "./kit/rig.ts";

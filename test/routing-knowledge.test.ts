@@ -1,7 +1,7 @@
 /** What plans are made from: cached prompts, times, needs, prices. */
 import { describe, expect, test } from "bun:test";
 import { listPriceOf, PriceBook, type PricedTarget } from "../src/accounts/usage/price-book.ts";
-import { parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { BLOCK, LruSet, MOST_BLOCKS, PrefixCache, promptOf } from "../src/routing/affinity.ts";
 import { kindOf } from "../src/routing/catalog.ts";
 import { Latency } from "../src/routing/latency.ts";

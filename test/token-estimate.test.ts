@@ -1,7 +1,7 @@
 /** How many tokens a prompt may have: a guess that is near enough to reserve by, and cheap. */
 import { describe, expect, test } from "bun:test";
 import { answerLimit, choicesOf, estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
-import { parseRequest } from "../src/openai/call.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { estimates, percentile } from "./kit/estimates.ts";
 import type { Json } from "./kit/exchange.ts";

@@ -1,8 +1,8 @@
 /** Wrong bodies get a sentence that names the field, says what it must be and what it is, and never what it holds. */
 import { describe, expect, test } from "bun:test";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
 import { readRequestText } from "../src/http/request-body.ts";
-import { parseRequest } from "../src/openai/call.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { NO_INPUTS } from "../src/providers/provider.ts";

@@ -1,7 +1,8 @@
 /** Each thing that the chat API can ask for: carried to the vendor, or refused by name. The page for users says the same. */
 import { describe, expect, test } from "bun:test";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
-import { type Call, parseRequest } from "../src/openai/call.ts";
+import type { Call } from "../src/openai/call.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { dummyTransport } from "../src/providers/dummy.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";

@@ -1,8 +1,8 @@
 /** Of all requests to Anthropic and Gemini: nothing is lost or made up, and what is refused is named. */
 import { describe, expect, test } from "bun:test";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
 import type { Call } from "../src/openai/call.ts";
-import { parseRequest } from "../src/openai/call.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";
 import { NO_INPUTS } from "../src/providers/provider.ts";

@@ -16,7 +16,7 @@ import type { EffectRecords } from "./models/effects.ts";
 import type { Inventory } from "./models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
 import { gpuReport, type ModelViews } from "./models/model-view.ts";
-import { replicaKey } from "./models/replica.ts";
+import { replicaKey } from "./models/replica-state.ts";
 import type { Notifier } from "./notify.ts";
 
 /** A description of a model is small. */

@@ -1,6 +1,7 @@
 /** `POST /v1/route`: where a call would go and why, without making it. */
+
+import { parseRequest } from "../dialects/openai-chat.ts";
 import { readRequestText } from "../http/request-body.ts";
-import { parseRequest } from "../openai/call.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Operation } from "../openai/operations.ts";
 import { explain } from "../routing/explain.ts";

@@ -1,4 +1,6 @@
 /** From an HTTP request to a call, and to its answer: one function, a step after the other. The same for both roles. */
+import type { Caller } from "../accounts/auth/keys.ts";
+import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import { CallCost } from "../accounts/usage/call-cost.ts";
 import type { Lead } from "../cache/single-flight.ts";
 import type { Dialect } from "../dialects/dialect.ts";
@@ -7,13 +9,15 @@ import type { Peers } from "../http/client-address.ts";
 import { IDLE_SECONDS } from "../http/listen.ts";
 import { readRequestText } from "../http/request-body.ts";
 import type { Detail } from "../http/route-docs.ts";
+import type { Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import { CallRecord, type ClientConnection, newRequestId } from "../proxy/call-record.ts";
 import { relay } from "../proxy/relay.ts";
+import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
+import type { Route } from "../routing/route.ts";
 import { crossSiteRefusal } from "./authenticate.ts";
-import type { CallContext } from "./call-context.ts";
+import type { Accounts, CallContext } from "./call-context.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
-import { limitCall } from "./limit-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
 
@@ -122,6 +126,56 @@ async function handleCall(handling: Handling, request: Request, server: Incoming
 		lead?.fail();
 		return errorResponse(asRouterError(thrown), dialect, record);
 	}
+}
+
+/** Models that a call names in a field of its own and that are priced: to look for a price takes ms, and upstreams take no more. */
+const MOST_PRICED = 3;
+const NONE: ReturnType<typeof furtherTargets> = [];
+
+/** A call that may go somewhere. */
+export interface CallToLimit {
+	readonly call: Pick<Call, "operation" | "raw" | "body" | "fields">;
+	readonly caller: Caller | undefined;
+	/** Where it may go: its caller's part of it. */
+	readonly route: Route;
+	readonly record: Pick<CallRecord, "headers" | "admission" | "cost">;
+	/** As it came, and Bun's server, which know the client's address. */
+	readonly request: Request;
+	readonly server: Peers | null;
+}
+
+/** What lets calls through. */
+export interface CallLimits extends Pick<Accounts, "usage"> {
+	readonly addresses: Pick<Accounts["addresses"], "of">;
+	readonly admission: Pick<AdmissionControl, "enter" | "limitsModels" | "limitsAddresses">;
+}
+
+/**
+ * The step `limits`: lets the call through its limits and its budget, and leaves what settles them in its record. Throws `rate_limit_exceeded`,
+ * `insufficient_quota` or `input_too_large`. A promise where others have to be asked: to wait for nothing costs each call time.
+ */
+export function limitCall(
+	{ admission: control, usage, addresses }: CallLimits,
+	{ call, caller, route, record, request, server }: CallToLimit,
+): Promise<void> | undefined {
+	const { models, fallbacks } = call.body;
+	const further = models === undefined && fallbacks === undefined ? NONE : furtherTargets(call.body, route);
+	const targets = further.length === 0 ? route.targets : [...route.targets, ...further.slice(0, MOST_PRICED)];
+	const cost = new CallCost(call, caller, { targets, label: route.label }, usage);
+	record.cost = cost;
+	if (!caller && !control.limitsModels && !control.limitsAddresses) return undefined;
+	const names = control.limitsModels ? limitedNames(call.body.model, route, further) : undefined;
+	const address = !caller && control.limitsAddresses ? addresses.of(request, server) : undefined;
+	const admission = control.enter({ caller, cost, names, address });
+	if (admission instanceof Promise) return admission.then((made) => admitted(record, made));
+	record.headers = admission?.headers;
+	record.admission = admission;
+	return undefined;
+}
+
+function admitted(record: CallToLimit["record"], admission: Admission): void {
+	record.headers = admission.headers;
+	record.admission = admission;
 }
 
 function errorResponse(error: RouterError, dialect: Dialect, record: CallRecord): Response {

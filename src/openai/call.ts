@@ -1,11 +1,8 @@
 /** One call on its way through the router. */
-import type { TSchema } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { RouterError } from "../errors.ts";
-import { type Field, JsonTooLarge, type ParsedText, parseWithFields } from "./json.ts";
-import { OPERATIONS, type Operation } from "./operations.ts";
+import type { Field, JsonTooLarge } from "./json.ts";
+import type { Operation } from "./operations.ts";
 import type { RequestBody } from "./request-fields.ts";
-import { describe } from "./validation.ts";
 
 /** A request's text as it was read: OpenAI's, or what another dialect made of its own. */
 export interface ParsedRequest {
@@ -48,48 +45,7 @@ export interface Call extends ParsedRequest {
 	readonly priority?: number | undefined;
 }
 
-const CHECKS = Object.fromEntries(
-	Object.entries(OPERATIONS).map(([operation, { request }]) => [operation, TypeCompiler.Compile(request)]),
-) as Record<Operation, TypeCheck<TSchema>>;
-
-/**
- * Reads a request's text. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
- * `body_too_large` (more fields than a parse should see), or `invalid_value` with the path of the first field at fault; messages never quote the body.
- */
-export function parseRequest(operation: Operation, raw: string): ParsedRequest {
-	let parsed: ParsedText;
-	try {
-		parsed = parseWithFields(raw);
-	} catch (cause) {
-		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
-		throw new RouterError("invalid_json", `The body is no valid JSON: ${reasonOf(cause)}.`);
-	}
-	const { value: body, fields, repeated } = parsed;
-	if (typeof body !== "object" || body === null || Array.isArray(body)) {
-		throw new RouterError("invalid_value", 'The body must be a JSON object, such as {"model": …}.');
-	}
-	if (repeated !== undefined) {
-		throw new RouterError("duplicate_key", `The field "${repeated.slice(0, 64)}" stands twice; send it once.`, {
-			param: repeated.slice(0, 64),
-		});
-	}
-	const check = CHECKS[operation];
-	if (!check.Check(body)) {
-		const error = check.Errors(body).First();
-		const { param, message } = error ? describe(error) : { param: undefined, message: "A field has a wrong type." };
-		throw new RouterError("invalid_value", message, { param });
-	}
-	const checked = body as RequestBody;
-	return { raw, body: checked, fields, stream: checked.stream === true && OPERATIONS[operation].canStream };
-}
-
 /** The refusal of a body beyond the bounds. */
 export function tooLarge({ bound, message }: JsonTooLarge): RouterError {
 	return new RouterError(bound === "parts" ? "body_too_large" : "invalid_value", `The body ${message}.`);
-}
-
-/** The parser's reason without what it quotes: that is the client's text. */
-function reasonOf(error: unknown): string {
-	const message = error instanceof SyntaxError ? error.message : "it is nested too deeply";
-	return message.replace(/^JSON Parse error: /, "").replace(/\s*(["'`]).{2,}\1/s, "");
 }

@@ -13,7 +13,7 @@ import { LocalSpend } from "../../src/accounts/usage/local-spend.ts";
 import { PriceBook } from "../../src/accounts/usage/price-book.ts";
 import { chargeFor } from "../../src/accounts/usage/rates.ts";
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
-import { parseRequest } from "../../src/openai/call.ts";
+import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import { withCost } from "../../src/openai/usage-edits.ts";
 import { newRequestId } from "../../src/proxy/call-record.ts";
 import { sqliteStore } from "../../src/store/sqlite.ts";

@@ -3,8 +3,8 @@
  * no fault of the code, so nothing fails by it.
  */
 
+import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import type { Call } from "../../src/openai/call.ts";
-import { parseRequest } from "../../src/openai/call.ts";
 import { fieldsOf } from "../../src/openai/json.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
 import { messagesRequest } from "../../src/providers/anthropic/request.ts";

@@ -5,7 +5,7 @@ import {
 	type DesiredReplica,
 	nextFailure,
 	type ObservedContainer,
-} from "../../src/agent/models/replica.ts";
+} from "../../src/agent/models/replica-state.ts";
 import {
 	INITIAL_STATE,
 	type SupervisorDecision,

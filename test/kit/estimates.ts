@@ -1,6 +1,6 @@
 /** How far the estimate of a prompt's tokens is from what was really counted, on the recorded calls. */
 import { estimatedTokens } from "../../src/accounts/usage/token-estimate.ts";
-import { parseRequest } from "../../src/openai/call.ts";
+import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import type { Json, Loose } from "./exchange.ts";
 import { type Recording, recordings } from "./recordings.ts";
 import { openAiOfAnthropic, openAiOfGemini } from "./vendor-reverse.ts";

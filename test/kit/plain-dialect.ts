@@ -3,8 +3,8 @@
  * complete ends with a line `end`, one that broke with a line `error CODE`.
  */
 import type { Dialect, StreamWriter } from "../../src/dialects/dialect.ts";
+import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import { RouterError } from "../../src/errors.ts";
-import { parseRequest } from "../../src/openai/call.ts";
 import { parseBounded } from "../../src/openai/json.ts";
 import { SseSplitter, type StreamPiece, textOf } from "../../src/openai/sse.ts";
 

@@ -1,5 +1,7 @@
 /** Streams that break off, taken apart: what a client was sent, and what that comes to. */
-import { type Call, parseRequest } from "../../src/openai/call.ts";
+
+import { parseRequest } from "../../src/dialects/openai-chat.ts";
+import type { Call } from "../../src/openai/call.ts";
 import { SentRecord, type SentSoFar } from "../../src/openai/sent-so-far.ts";
 import { SseSplitter } from "../../src/openai/sse.ts";
 import type { StreamDecoder } from "../../src/providers/provider.ts";

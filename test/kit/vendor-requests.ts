@@ -1,6 +1,7 @@
 /** Requests of the chat API as Anthropic and Gemini get them, and the smallest parts to make them of. */
+
+import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import { RouterError } from "../../src/errors.ts";
-import { parseRequest } from "../../src/openai/call.ts";
 import { messagesRequest } from "../../src/providers/anthropic/request.ts";
 import { generateRequest } from "../../src/providers/gemini/request.ts";
 import { NO_INPUTS } from "../../src/providers/provider.ts";

@@ -5,7 +5,7 @@ import type { ContainerSpecs } from "../models/container-spec.ts";
 import type { InventoryItem } from "../models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "../models/model-registry.ts";
 import type { Placement } from "../models/model-spec.ts";
-import { modelOfKey, replicaKey } from "../models/replica.ts";
+import { modelOfKey, replicaKey } from "../models/replica-state.ts";
 import type { Problem } from "../problem.ts";
 import { allocationsOf, misfitOf } from "./allocations.ts";
 import {

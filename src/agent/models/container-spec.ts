@@ -6,7 +6,7 @@ import { containerImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
-import { modelOfKey } from "./replica.ts";
+import { modelOfKey } from "./replica-state.ts";
 
 /** One container. */
 export interface ContainerSpec {

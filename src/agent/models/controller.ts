@@ -17,7 +17,7 @@ import type { EffectRecords } from "./effects.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatuses } from "./model-status.ts";
-import { modelOfKey, nextFailure } from "./replica.ts";
+import { modelOfKey, nextFailure } from "./replica-state.ts";
 import type { EndedEffect, RunningEffects } from "./running-effects.ts";
 import { type Decision, type Residents, schedule } from "./scheduler.ts";
 import type { StatusPublisher } from "./status-publisher.ts";

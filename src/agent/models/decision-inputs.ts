@@ -6,7 +6,7 @@ import type { ContainerSpecs } from "./container-spec.ts";
 import type { InventoryItem } from "./inventory.ts";
 import type { RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus } from "./model-status.ts";
-import { type Activity, type DesiredReplica, replicaKey } from "./replica.ts";
+import { type Activity, type DesiredReplica, replicaKey } from "./replica-state.ts";
 import type { Decision, ModelDemand, Residents } from "./scheduler.ts";
 import type { Traffic } from "./traffic.ts";
 

@@ -11,7 +11,7 @@ import { diagnose } from "../vllm/vllm-log.ts";
 import { setSleep } from "../vllm/vllm-probe.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
-import type { Action } from "./replica.ts";
+import type { Action } from "./replica-state.ts";
 
 /** Lines of a log that are read for the reason of a failure, and kept once its container is gone. */
 const LOG_LINES = 500;

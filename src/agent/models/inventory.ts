@@ -12,7 +12,7 @@ import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import type { ModelRegistry } from "./model-registry.ts";
-import { type ObservedContainer, replicaKey } from "./replica.ts";
+import { type ObservedContainer, replicaKey } from "./replica-state.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** A container: what the engine lists, and what its monitor has found out. */

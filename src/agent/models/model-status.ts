@@ -2,7 +2,7 @@
 import type { LoadMode, ModelState } from "../../protocol/agent.ts";
 import { type Problem, problemOf } from "../problem.ts";
 import type { RegisteredModel } from "./model-registry.ts";
-import { type ReplicaState, replicaKey } from "./replica.ts";
+import { type ReplicaState, replicaKey } from "./replica-state.ts";
 import { QueueRefusal } from "./traffic.ts";
 
 /** A model as a whole. */

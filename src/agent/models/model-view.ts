@@ -6,7 +6,7 @@ import { problemText } from "../problem.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatuses } from "./model-status.ts";
-import { replicaKey } from "./replica.ts";
+import { replicaKey } from "./replica-state.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** The longest `reason` that a report may carry, characters. */

@@ -3,7 +3,7 @@ import type { Log } from "../../telemetry/log.ts";
 import type { Notifier } from "../notify.ts";
 import { type EffectResult, type EffectTools, performEffect } from "./effects.ts";
 import type { InventoryItem } from "./inventory.ts";
-import type { Action, Activity } from "./replica.ts";
+import type { Action, Activity } from "./replica-state.ts";
 
 /** An effect that has ended. */
 export interface EndedEffect {

@@ -8,7 +8,7 @@ import type { EffectRecords } from "./effects.ts";
 import type { InventoryItem } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import { type ModelStatus, type ModelStatuses, modelRefusal, modelStatus, replicaKeys } from "./model-status.ts";
-import type { ReplicaState } from "./replica.ts";
+import type { ReplicaState } from "./replica-state.ts";
 import type { Decision } from "./scheduler.ts";
 import type { ContainerAddress, Traffic } from "./traffic.ts";
 

@@ -15,7 +15,7 @@ import {
 	type ObservedContainer,
 	type ObservedState,
 	type ReplicaState,
-} from "./replica.ts";
+} from "./replica-state.ts";
 
 /** Longest durations. */
 export interface SupervisorLimits {

@@ -3,7 +3,7 @@
 import { steadyTime } from "../../steady-time.ts";
 import type { Docker } from "../docker/docker.ts";
 import { cachedBytes } from "../gpu/model-files.ts";
-import type { Health } from "../models/replica.ts";
+import type { Health } from "../models/replica-state.ts";
 import type { Traffic } from "../models/traffic.ts";
 import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
