@@ -1,5 +1,8 @@
 /** The server: what Bun and Elysia answer, cut or allow before any code of ours is asked. */
+
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { CallContext } from "../src/api/call-context.ts";
+import { apiRoutes, ROUTES } from "../src/api/routes.ts";
 import { clientError } from "./kit/contract.ts";
 import { goodStream } from "./kit/events.ts";
 import { eventData } from "./kit/exchange.ts";
@@ -114,3 +117,15 @@ test("a stream that is open holds nothing up", async () => {
 	client.leave();
 	await router.idle();
 });
+
+// Elysia reads a handler's text for what of a request it has to make: one that takes the whole context gets headers, query and cookies.
+test.each(ROUTES.filter((route) => "operation" in route))(
+	"trap: Elysia makes nothing of a call that its handler does not take: $path",
+	(route) => {
+		const app = apiRoutes({ isBehindRouter: false } as CallContext, [route]);
+		const [{ compile }] = app.routes as unknown as [{ compile(): unknown }];
+		const made = String(compile());
+		expect(made).toContain("handler(c)");
+		expect(made).not.toMatch(/c\.headers|c\.query|c\.cookie/);
+	},
+);
