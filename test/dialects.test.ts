@@ -1,6 +1,7 @@
 /** A wire of one's own is one file and one row of the table of routes: all that its clients read is in its words. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { apiRoutes, ROUTES } from "../src/api/routes.ts";
+import type { Dialect } from "../src/dialects/dialect.ts";
 import type { Json } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
@@ -26,20 +27,31 @@ const WHOLE = JSON.stringify({
 const asking = { model: "box/m", ask: "Who is there?" };
 const openAi = { model: "box/m", messages: [{ role: "user", content: "Who is there?" }], temperature: 0 };
 
+const plain = {
+	method: "POST",
+	operation: "chat",
+	steps: ["auth", "limits", "cache", "relay"],
+	detail: { summary: "Plain words" },
+} as const;
+/** It can't end its streams. */
+const faultyDialect: Dialect = {
+	...plainDialect,
+	stream: (call) => ({
+		...plainDialect.stream(call),
+		end: () => {
+			throw new TypeError("a fault of the wire's own");
+		},
+	}),
+};
+
 let router: Pipeline;
 let app: ReturnType<typeof apiRoutes>;
 beforeEach(() => {
 	router = pipeline({ config: { providers: { box: { type: "vllm", base_url: upstream.origin } } }, cached: true });
 	app = apiRoutes(router.context, [
 		...ROUTES,
-		{
-			method: "POST",
-			path: "/plain",
-			operation: "chat",
-			dialect: plainDialect,
-			steps: ["auth", "limits", "cache", "relay"],
-			detail: { summary: "Plain words" },
-		},
+		{ ...plain, path: "/plain", dialect: plainDialect },
+		{ ...plain, path: "/faulty", dialect: faultyDialect },
 	]);
 });
 
@@ -54,6 +66,14 @@ async function send(body: Json | string, path = "/plain") {
 	return { status: answer.status, headers: answer.headers, text: await answer.text() };
 }
 const OPENAI = "/v1/chat/completions";
+
+test("a fault in the last words of a stream is reported, and the stream does not look complete", async () => {
+	upstream.run(streams(STREAM));
+	const { text } = await send({ ...asking, stream: true }, "/faulty");
+	expect(text).toContain("error internal_error");
+	expect(router.faults).toEqual([new TypeError("a fault of the wire's own")]);
+	expect(router.settled).toMatchObject([{ status: 200 }]);
+});
 
 describe("is refused in the wire's own words", () => {
 	test.each([

@@ -98,13 +98,16 @@ describe("the upstream table", async () => {
 	for (const [name, row] of Object.entries(VENDORS).filter(([, row]) => row.baseUrlVariable)) {
 		test(`lists ${name} with its variables and its address`, () => {
 			const cells = upstreams.find(([cell]) => cell === `\`${name}\``);
-			const line = cells?.join(" ") ?? "";
+			if (!cells) throw new Error(`src/providers/upstreams.md has no row \`${name}\``);
+			const line = cells.join(" ");
 			for (const variable of [...row.keyVariables, row.baseUrlVariable]) expect(line).toContain(String(variable));
 			if (row.baseUrl) expect(line).toContain(row.baseUrl);
 		});
 
 		test(`of the README lists ${name} with the same names and the variable it needs`, () => {
-			const [, names, variable = ""] = short.find(([cell]) => cell === `\`${name}\``) ?? [];
+			const cells = short.find(([cell]) => cell === `\`${name}\``);
+			if (!cells) throw new Error(`README.md has no row \`${name}\` under "Upstreams"`);
+			const [, names, variable = ""] = cells;
 			expect(names).toBe(upstreams.find(([cell]) => cell === `\`${name}\``)?.[1]);
 			for (const { label } of row.prefixes) expect(names).toContain(`\`${label}\``);
 			const needed = row.needsKey ? row.keyVariables : [row.baseUrlVariable!];

@@ -36,6 +36,48 @@ const vendors: Vendors = { ...VENDORS, acme: ROW };
 const { priceId: _, ...UNPRICED } = ROW;
 const unpriced: Vendors = { ...VENDORS, acme: UNPRICED };
 
+describe("no two rows share", () => {
+	const rows = Object.entries(VENDORS);
+	const shared = (valuesOf: (row: VendorRow, type: string) => readonly (string | undefined)[]) => {
+		const owners = new Map<string, string[]>();
+		for (const [type, row] of rows) {
+			for (const value of valuesOf(row, type)) {
+				if (value !== undefined) owners.set(value, [...(owners.get(value) ?? []), type]);
+			}
+		}
+		expect(owners.size).toBeGreaterThan(2);
+		return [...owners].filter(([, types]) => types.length > 1);
+	};
+
+	test("a variable", () => {
+		expect(shared(({ baseUrlVariable, keyVariables }) => [baseUrlVariable, ...keyVariables])).toEqual([]);
+	});
+
+	test("a name in front of a slash", () => {
+		expect(shared(({ aliases }, type) => [type, ...aliases])).toEqual([]);
+	});
+
+	test("a price id", () => {
+		expect(shared(({ priceId }) => [priceId])).toEqual([]);
+	});
+
+	test("a prefix: what one row's names begin with leads to no other", () => {
+		const examples = rows.flatMap(([type, { prefixes }]) =>
+			prefixes.map(({ label }) => ({ type, name: example(label) })),
+		);
+		expect(examples.length).toBeGreaterThan(5);
+		for (const { type, name } of examples) {
+			const owners = rows.filter(([, { prefixes }]) => prefixes.some(({ pattern }) => pattern.test(name)));
+			expect([name, owners.map(([owner]) => owner)]).toEqual([name, [type]]);
+		}
+	});
+
+	/** `o<digit>*` → `o1-mini`. */
+	function example(label: string): string {
+		return label.replace("<digit>", "1").replace("*", "-mini").replace("--", "-");
+	}
+});
+
 const seen: { path: string; headers: Record<string, string>; body: Json }[] = [];
 const upstream = Bun.serve({
 	hostname: "127.0.0.1",

@@ -204,9 +204,9 @@ export class ClientStream implements AttemptListener {
 
 	/** Called twice where both the attempts and the stream report it. */
 	#fail(error: RouterError): void {
+		// Also where the call has settled: a fault may come with the last words of a complete answer.
+		if (!this.#endedBy && error.errorCode === "internal_error") this.record.onFault?.(error.cause ?? error);
 		this.#endedBy ??= { status: error.status, error: error.errorCode };
-		if (this.record.isSettled) return;
-		if (error.errorCode === "internal_error") this.record.onFault?.(error.cause ?? error);
 		this.record.settle(error.status, error.errorCode);
 	}
 
