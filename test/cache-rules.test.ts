@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { type CacheSettings, cacheUse } from "../src/cache/rules.ts";
 import { RouterError } from "../src/errors.ts";
 import type { Operation } from "../src/openai/operations.ts";
+import { factsOf } from "./kit/facts.ts";
 
 const HOUR = 3_600_000;
 const usual: CacheSettings = { ttl: HOUR };
@@ -13,7 +14,7 @@ function use(
 	settings = usual,
 	operation: Operation = "chat",
 ) {
-	return cacheUse({ operation, body: { model: "m", ...fields }, headers: new Headers(headers) }, settings);
+	return cacheUse({ operation, facts: factsOf(fields, operation), headers: new Headers(headers) }, settings);
 }
 const both = { looksUp: true, stores: true, maxAgeMs: HOUR, ttlMs: HOUR };
 

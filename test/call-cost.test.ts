@@ -12,6 +12,7 @@ import type { Operation } from "../src/openai/operations.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
 import type { Route, RouteTarget } from "../src/routing/route.ts";
 import type { Json } from "./kit/exchange.ts";
+import { factsOf } from "./kit/facts.ts";
 
 const RATES: Record<string, Rates> = {
 	"one/m": { input: 1, output: 10 },
@@ -238,8 +239,7 @@ describe("what no limit needs is not looked at", () => {
 		throw new Error("looked at for nothing");
 	};
 	/** A call whose prompt can't be read. */
-	const unread = { operation: "chat", raw: "", body: { model: "m" } } as Estimated;
-	Object.defineProperty(unread, "fields", { get: never });
+	const unread: Estimated = { operation: "chat", facts: Object.assign(factsOf({}), { promptSizes: never }) };
 	const costing = (rates: Rates | undefined, of = () => ({ rates, source: "prices" as const })) => {
 		const services = { prices: { of }, learned: new LearnedUsage() } as unknown as UsageServices;
 		return new CallCost(unread, caller, { targets: [target("own/m")], label: "m" }, services);

@@ -80,6 +80,16 @@ test.each([
 	).toEqual([...allowed].sort());
 });
 
+test("a call's body is asked for by providers, and by what makes another request or answer of it; all others read its facts", () => {
+	const askers = sources.filter(({ code }) => /\bbody\(\)/.test(code)).map(({ file }) => file);
+	// What an agent sends its router is no call.
+	expect(askers.filter((file) => !/^(?:providers|dialects|openai|agent\/router-link)\//.test(file))).toEqual([
+		"proxy/other-form.ts",
+		"proxy/resume-request.ts",
+	]);
+	expect(askers).toContain("providers/openai/request.ts");
+});
+
 describe("one name, one thing", () => {
 	/** Upstreams' and clients' wires have like parts, which are named alike. */
 	const isWire = (file: string) => /^(?:providers|dialects)\/./.test(file);

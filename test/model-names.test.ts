@@ -8,6 +8,7 @@ import { nameMatcher } from "../src/config/name-pattern.ts";
 import { type FleetTarget, NO_FLEET } from "../src/routing/agent-targets.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
 import { furtherTargets, limitedNames } from "../src/routing/limited-names.ts";
+import { factsOf } from "./kit/facts.ts";
 import { configOf, entriesOf } from "./kit/pipeline.ts";
 
 const settings = {
@@ -53,7 +54,9 @@ const callerOf = (pattern: string): Caller =>
 	)!;
 const limits = (pattern: string, name: string, body = {}) => {
 	const route = routeOf(name);
-	return limitedNames(name, route, furtherTargets(body, route)).some(nameMatcher([pattern.toLowerCase()]));
+	return limitedNames(name, route, furtherTargets(factsOf(body).fallbackModels, route)).some(
+		nameMatcher([pattern.toLowerCase()]),
+	);
 };
 const permits = (pattern: string, name: string) => isAllowed(callerOf(pattern), name, routeOf(name));
 

@@ -13,21 +13,21 @@ import { callOf, folded, messages, sentFor, told, toldBy, toolDelta, upstream, w
 
 describe("the call for the rest", () => {
 	const partial = toldBy(["Hello ", "wor"].map(textEvent));
-	const bodyOf = ({ call }: FollowUp) => JSON.parse(call.raw) as Json;
+	const bodyOf = ({ call }: FollowUp) => JSON.parse(call.body().raw) as Json;
 
 	test("vLLM is given the beginning as the message to continue; all else of the caller's text stays", () => {
 		const plain = callOf({ extra: { big: 1 } });
-		const raw = plain.raw.replace('"big":1', '"big":12345678901234567890');
-		const call: Call = { ...plain, raw, fields: fieldsOf(raw) };
+		const raw = plain.body().raw.replace('"big":1', '"big":12345678901234567890');
+		const call: Call = { ...plain, body: () => ({ ...plain.body(), raw, fields: fieldsOf(raw) }) };
 		const [first, second] = waysOf(call, partial, "continue_final_message");
 		expect(bodyOf(first!)).toMatchObject({
 			messages: [...messages, { role: "assistant", content: "Hello wor" }],
 			add_generation_prompt: false,
 			continue_final_message: true,
 		});
-		expect(first?.call.raw).toContain('"extra":{"big":12345678901234567890}');
+		expect(first?.call.body().raw).toContain('"extra":{"big":12345678901234567890}');
 		expect([first?.mode, second?.mode]).toEqual(["continue", "replay"]);
-		expect(second?.call.raw).toBe(call.raw);
+		expect(second?.call.body().raw).toBe(raw);
 	});
 
 	test("white space at its end is left out, and what comes back of it is not sent twice", () => {

@@ -312,7 +312,7 @@ describe("an answer that breaks again and again", () => {
 describe("how long an answer's rest is waited for depends on who is left", () => {
 	const targets = ["a", "b", "c"].map((id) => ({ id, provider: {}, model: "m" }) as RouteTarget);
 	const told = new SentRecord().soFar();
-	const streamed = { stream: true, body: { messages: [] } } as unknown as Call;
+	const streamed = { stream: true, body: () => ({ value: { messages: [] } }) } as unknown as Call;
 
 	test("one other target is a place to go on at, the one that began it is none", () => {
 		const may = (...left: RouteTarget[]) => canResume({ call: streamed, targets: left }, targets[0]!);

@@ -1,10 +1,11 @@
 /** How many tokens a prompt may have: a guess that is near enough to reserve by, and cheap. */
 import { describe, expect, test } from "bun:test";
-import { answerLimit, choicesOf, estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
+import { answerLimit, estimatedTokens } from "../src/accounts/usage/token-estimate.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { estimates, percentile } from "./kit/estimates.ts";
 import type { Json } from "./kit/exchange.ts";
+import { factsOf } from "./kit/facts.ts";
 import { needing } from "./kit/needing.ts";
 
 const estimate = (body: Json, operation: Operation = "chat") =>
@@ -113,8 +114,8 @@ describe("the estimate", () => {
 		[{ max_tokens: null }, undefined, 1],
 		[{ max_tokens: 0 }, undefined, 1],
 	])("of the longest answer is what the client allows, for each choice: %j", (body, tokens, choices) => {
-		const call = { operation: "chat", body: { model: "m", ...body } } as const;
-		expect([answerLimit(call as never), choicesOf(call as never)]).toEqual([tokens, choices]);
+		const facts = factsOf(body);
+		expect([answerLimit({ operation: "chat", facts }), facts.choices]).toEqual([tokens, choices]);
 	});
 
 	test.each([
@@ -126,8 +127,8 @@ describe("the estimate", () => {
 	] as const)(
 		"of answers counts those that are made of several prompts, or in vain: %j",
 		(body, operation, tokens, choices) => {
-			const call = { operation, body: { model: "m", max_tokens: 10, ...body } };
-			expect([answerLimit(call as never), choicesOf(call as never)]).toEqual([tokens, choices]);
+			const facts = factsOf({ max_tokens: 10, ...body }, operation);
+			expect([answerLimit({ operation, facts }), facts.choices]).toEqual([tokens, choices]);
 		},
 	);
 });

@@ -135,7 +135,7 @@ describe("extremes neither crash nor pass for something else", () => {
 		["objects", `${'{"a":'.repeat(999)}1${"}".repeat(999)}`],
 	])("999 levels of %s in a free field", (_, deep) => {
 		const raw = `{"model":"m","messages":[{"role":"user","content":"x"}],"metadata":{"deep":${deep}}}`;
-		expect(parseRequest("chat", raw).raw).toBe(raw);
+		expect(parseRequest("chat", raw).body().raw).toBe(raw);
 	});
 
 	test("1,000 levels where a message belongs", () => {
@@ -151,18 +151,18 @@ describe("extremes neither crash nor pass for something else", () => {
 
 	test("an integer that a double can't hold goes through as written", () => {
 		const raw = '{"model":"m","messages":[{"role":"user"}],"seed":12345678901234567890}';
-		expect(parseRequest("chat", raw).raw).toBe(raw);
+		expect(parseRequest("chat", raw).body().raw).toBe(raw);
 	});
 
 	test("half a surrogate pair, written as an escape", () => {
 		const raw = '{"model":"m\\ud800","messages":[{"role":"user","content":"\\udfff"}]}';
-		expect(parseRequest("chat", raw).raw).toBe(raw);
+		expect(parseRequest("chat", raw).body().raw).toBe(raw);
 	});
 
 	test.each(["__proto__", "constructor", "hasOwnProperty"])("%s as a field changes nothing", (field) => {
 		const raw = `{"${field}":{"stream":true,"model":"x"},"model":"m","messages":[{"role":"user"}]}`;
-		const { body, stream } = parseRequest("chat", raw);
-		expect([body.model, stream]).toEqual(["m", false]);
+		const { facts, stream } = parseRequest("chat", raw);
+		expect([facts.model, stream]).toEqual(["m", false]);
 	});
 
 	test("a repeated key as long as a novel is named by its beginning", () => {
@@ -260,12 +260,12 @@ describe("numbers at their ends", () => {
 		["embeddings", { model: "m", input: [1, 2], dimensions: null }],
 	] as const)("%s %j means something to some upstream, and goes on as it is", (operation, body) => {
 		const raw = JSON.stringify(body);
-		expect(parseRequest(operation, raw).raw).toBe(raw);
+		expect(parseRequest(operation, raw).body().raw).toBe(raw);
 	});
 
 	test("max_tokens: 0 reaches Anthropic, whose cache it warms", () => {
-		const { body } = parseRequest("chat", JSON.stringify(chat({ max_tokens: 0 })));
-		const encoded = messagesRequest(body as never, "claude-x", false, NO_INPUTS);
+		const { value } = parseRequest("chat", JSON.stringify(chat({ max_tokens: 0 }))).body();
+		const encoded = messagesRequest(value, "claude-x", false, NO_INPUTS);
 		expect(JSON.parse((encoded as { body: string }).body).max_tokens).toBe(0);
 	});
 });

@@ -1,5 +1,6 @@
 /** Of all answers of Anthropic and Gemini: counts add up, a stream is the whole answer in pieces, no shape of one is the router's fault. */
 import { expect, test } from "bun:test";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Call } from "../src/openai/call.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
 import { messageAnswer as claudeAnswer, messageTokens as claudeTokens } from "../src/providers/anthropic/response.ts";
@@ -61,7 +62,8 @@ const pieces = (rng: Random, text: string) => {
 
 const upstreams = configureUpstreams(configOf(), {});
 const upstream = (name: string) => upstreams.find((each) => each.name === name)!;
-const call = { body: { model: "asked", stream_options: { include_usage: true } } } as unknown as Call;
+const asked = { model: "asked", messages: [{ role: "user", content: "hi" }], stream_options: { include_usage: true } };
+const call = parseRequest("chat", JSON.stringify(asked)) as Call;
 
 /** What a decoder makes of a stream whose bytes come in random pieces, and what it keeps. */
 function decoded(decoder: StreamDecoder, sse: string, rng: Random): { text: string; keeps: StoredThinking[] } {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
 import type { Call } from "../src/openai/call.ts";
+import type { RequestBody } from "../src/openai/request-fields.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { dummyTransport } from "../src/providers/dummy.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";
@@ -17,9 +18,8 @@ import { configOf } from "./kit/pipeline.ts";
 const GOT = { media: () => ({ type: "image/webp", data: "ZmV0Y2hlZA==" }), thinking: () => undefined };
 
 const encoders = {
-	anthropic: (body: ReturnType<typeof parseRequest>["body"], model = "claude-opus-4-7") =>
-		messagesRequest(body, model, false, GOT).body,
-	gemini: (body: ReturnType<typeof parseRequest>["body"], model = "gemini-3-flash-preview") =>
+	anthropic: (body: RequestBody, model = "claude-opus-4-7") => messagesRequest(body, model, false, GOT).body,
+	gemini: (body: RequestBody, model = "gemini-3-flash-preview") =>
 		generateRequest(body, model, "https://g.example/v1beta", GOT),
 };
 
@@ -27,7 +27,7 @@ const encoders = {
 function outcome(vendor: "anthropic" | "gemini", ask: Json, model: string | undefined): Outcome {
 	const request = { model: "m", messages: [{ role: "user", content: "Hi" }], ...ask };
 	try {
-		return { sends: JSON.parse(encoders[vendor](parseRequest("chat", JSON.stringify(request)).body, model)) };
+		return { sends: JSON.parse(encoders[vendor](parseRequest("chat", JSON.stringify(request)).body().value, model)) };
 	} catch (error) {
 		if (!(error instanceof RouterError)) throw error;
 		const { param, message } = error.body.error;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
-import type { Call } from "../src/openai/call.ts";
+import type { RequestBody } from "../src/openai/request-fields.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { generateRequest } from "../src/providers/gemini/request.ts";
 import { NO_INPUTS } from "../src/providers/provider.ts";
@@ -33,11 +33,11 @@ function leads(path: string, body: unknown): boolean {
 const counts = (text: string, marks: readonly string[]) => marks.map((mark) => text.split(mark).length - 1);
 
 describe.each([
-	["Anthropic", CLAUDES, (body: Call["body"], model: string) => messagesRequest(body, model, false, NO_INPUTS).body],
+	["Anthropic", CLAUDES, (body: RequestBody, model: string) => messagesRequest(body, model, false, NO_INPUTS).body],
 	[
 		"Gemini",
 		GEMINIS,
-		(body: Call["body"], model: string) => generateRequest(body, model, "https://g/v1beta", NO_INPUTS),
+		(body: RequestBody, model: string) => generateRequest(body, model, "https://g/v1beta", NO_INPUTS),
 	],
 ] as const)("a request to %s", (_, models, encode) => {
 	test("goes whole, in its order, or is refused with the name of a field that it has", () => {
@@ -47,7 +47,7 @@ describe.each([
 		for (let seed = 0; seed < rounds; seed++) {
 			const rng = random(seed);
 			const { body, marks, toolMarks, fileMarks } = randomChat(rng);
-			const { body: parsed } = parseRequest("chat", JSON.stringify(body));
+			const parsed = parseRequest("chat", JSON.stringify(body)).body().value;
 			let text: string;
 			try {
 				text = encode(parsed, rng.pick(models));

@@ -17,7 +17,7 @@ export async function explainCall(context: CallContext, request: Request) {
 	const text = await readRequestText(request, config.server.body_limit);
 	const { operation, body } = operationOf(text);
 	const parsed = parseRequest(operation, body);
-	const { model } = parsed.body;
+	const { model } = parsed.facts;
 	const route = permittedRoute(caller, model, await resolveModel(catalog, model, caller, false));
 	const asked = { ...parsed, operation, headers: request.headers };
 	return explain(choose(asked, route, context, true).explained!);

@@ -87,7 +87,7 @@ async function handleCall(handling: Handling, request: Request, server: Incoming
 
 		const repeat = cache?.recentCalls.match(dialect, operation, text);
 		const parsed = repeat?.parsed ?? dialect.parse(operation, text);
-		const { model, user } = parsed.body;
+		const { model, user } = parsed.facts;
 		Object.assign(call, parsed).text = text;
 		record.requested = model.slice(0, MAX_REQUESTED);
 		record.stream = parsed.stream;
@@ -97,7 +97,7 @@ async function handleCall(handling: Handling, request: Request, server: Incoming
 		record.label = found.label;
 		record.isKnown = catalog.names.includes(model) || answered.has(found.label);
 		const isOpen = !caller?.isRestricted && !caller?.budget;
-		const route = isOpen ? found : usableRoute(caller!, parsed, found, accounts?.usage.prices);
+		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
 
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (accounts && isLimited) {
@@ -134,7 +134,7 @@ const NONE: ReturnType<typeof furtherTargets> = [];
 
 /** A call that may go somewhere. */
 export interface CallToLimit {
-	readonly call: Pick<Call, "operation" | "raw" | "body" | "fields">;
+	readonly call: Pick<Call, "operation" | "facts">;
 	readonly caller: Caller | undefined;
 	/** Where it may go: its caller's part of it. */
 	readonly route: Route;
@@ -158,13 +158,13 @@ export function limitCall(
 	{ admission: control, usage, addresses }: CallLimits,
 	{ call, caller, route, record, request, server }: CallToLimit,
 ): Promise<void> | undefined {
-	const { models, fallbacks } = call.body;
-	const further = models === undefined && fallbacks === undefined ? NONE : furtherTargets(call.body, route);
+	const { model, fallbackModels } = call.facts;
+	const further = fallbackModels.length === 0 ? NONE : furtherTargets(fallbackModels, route);
 	const targets = further.length === 0 ? route.targets : [...route.targets, ...further.slice(0, MOST_PRICED)];
 	const cost = new CallCost(call, caller, { targets, label: route.label }, usage);
 	record.cost = cost;
 	if (!caller && !control.limitsModels && !control.limitsAddresses) return undefined;
-	const names = control.limitsModels ? limitedNames(call.body.model, route, further) : undefined;
+	const names = control.limitsModels ? limitedNames(model, route, further) : undefined;
 	const address = !caller && control.limitsAddresses ? addresses.of(request, server) : undefined;
 	const admission = control.enter({ caller, cost, names, address });
 	if (admission instanceof Promise) return admission.then((made) => admitted(record, made));

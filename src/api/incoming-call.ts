@@ -4,14 +4,12 @@ import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
 import type { Client } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
-import type { RequestBody } from "../openai/request-fields.ts";
 import { HOPS } from "../providers/request-headers.ts";
 
 /** Routers a call may pass through. */
 const MAX_HOPS = 8;
 /** Longest name of an end user that is kept, characters. */
 export const MAX_USER = 128;
-const NO_BODY: RequestBody = { model: "" };
 
 /** What is known of a call; its last fields once its body is here. */
 export class IncomingCall implements ClientCall {
@@ -30,9 +28,8 @@ export class IncomingCall implements ClientCall {
 	readonly user: string | undefined;
 	/** Filled in once the body has come and was read. */
 	text = "";
-	raw = "";
-	body = NO_BODY;
-	fields: ClientCall["fields"] = [];
+	facts!: ClientCall["facts"];
+	body!: ClientCall["body"];
 	stream = false;
 	/** The request: its signal is aborted when the client leaves. */
 	readonly client: Client;

@@ -2,8 +2,8 @@
 import type { Caller } from "../accounts/auth/keys.ts";
 import type { PriceBook } from "../accounts/usage/price-book.ts";
 import { RouterError } from "../errors.ts";
-import type { ParsedRequest } from "../openai/call.ts";
-import { routingField, routingSuffix } from "../providers/model-routing.ts";
+import type { CallFacts } from "../openai/call-facts.ts";
+import { routingSuffix } from "../openai/model-routing.ts";
 import { type Catalog, modelNotFound } from "../routing/catalog.ts";
 import type { Route, RouteTarget } from "../routing/route.ts";
 import { listsOf } from "./model-list.ts";
@@ -38,11 +38,11 @@ export function permittedRoute(caller: Caller | undefined, model: string, route:
  * What a call's caller may use of its route, and may pay for. Throws `model_not_allowed`, also where the call asks its upstream to go on to
  * other models, and `price_unknown`.
  */
-export function usableRoute(caller: Caller, parsed: ParsedRequest, found: Route, prices: Prices | undefined): Route {
-	const { model } = parsed.body;
+export function usableRoute(caller: Caller, facts: CallFacts, found: Route, prices: Prices | undefined): Route {
+	const { model } = facts;
 	let route = permittedRoute(caller, model, found);
 	if (caller.budget && prices) route = affordable(caller, model, route, prices);
-	if (caller.isRestricted) refuseReroutes(caller, parsed, route);
+	if (caller.isRestricted) refuseReroutes(caller, facts, route);
 	return route;
 }
 
@@ -64,17 +64,13 @@ function affordable(caller: Caller, model: string, route: Route, prices: Prices)
 }
 
 /** Throws `model_not_allowed` naming the field, where an upstream that the call may reach could heed it. */
-function refuseReroutes(
-	caller: Caller,
-	{ fields, body }: Pick<ParsedRequest, "fields" | "body">,
-	{ targets }: Route,
-): void {
+function refuseReroutes(caller: Caller, facts: Pick<CallFacts, "model" | "routingField">, { targets }: Route): void {
 	const target = targets.find(({ provider }) => provider.routesModels);
 	if (!target) return;
 	const { name } = target.provider;
-	const field = routingField(fields, body);
+	const field = facts.routingField();
 	if (field !== undefined) throw refusedReroute(caller, `send "${field.slice(0, 100)}" to "${name}"`, field, name);
-	const suffix = routingSuffix(body.model);
+	const suffix = routingSuffix(facts.model);
 	// A star stands for models, not for what chooses among them.
 	if (suffix === undefined || caller.mentions?.(suffix)) return;
 	throw refusedReroute(caller, `put "${suffix.slice(0, 100)}" behind a model's name at "${name}"`, "model", name);

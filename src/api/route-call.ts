@@ -42,7 +42,7 @@ export function choose(asked: RoutedCall, route: Route, chooser: PlanContext, wa
 	const now = known.now();
 	const made = plan(needs, route, known, now, random, wantsReasons ? route.targets.length : undefined);
 	onPlanned?.(performance.now() - startedAt);
-	const explained = { model: asked.body.model, needs, route, plan: made, now };
+	const explained = { model: asked.facts.model, needs, route, plan: made, now };
 	return {
 		// One that was asked for by its own name gets what was asked: its upstream's word on that is the truer one.
 		targets: isSole ? route.targets : made.targets,

@@ -25,7 +25,7 @@ export function cachedResponse(
 	const { dialect, stream } = call;
 	let content: StreamPiece;
 	if (stream) {
-		const showsUsage = call.body.stream_options?.include_usage === true;
+		const showsUsage = call.facts.showsUsage;
 		const { provider, model } = facts;
 		const writer = dialect.stream(call);
 		content = writer.push(replayEvents(call.operation, decoder.decode(body), showsUsage));

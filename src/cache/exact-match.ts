@@ -4,7 +4,7 @@
  */
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
-import { canonical } from "../openai/json.ts";
+import { memoryOf } from "../openai/call-facts.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import type { CacheEntry } from "./entry.ts";
@@ -29,7 +29,7 @@ const IGNORED_FIELDS = new Set([
 export const KEY_HEADERS = ["openai-beta", "anthropic-beta"] as const;
 
 /** What of a call decides about its key. */
-export type KeyedCall = Pick<Call, "operation" | "raw" | "fields" | "headers">;
+export type KeyedCall = Pick<Call, "operation" | "facts" | "headers">;
 
 /**
  * A call's key: a SHA-256 hash over all that changes its answer, headers that go on to upstreams among it. The order of fields and the
@@ -38,11 +38,7 @@ export type KeyedCall = Pick<Call, "operation" | "raw" | "fields" | "headers">;
  * @param tenant whose answers these are; "" where all share them
  */
 export function keyOf(call: KeyedCall, places: readonly string[], tenant: string): RingKey {
-	const { fields, raw } = call;
-	let text = headOf(call, places, tenant);
-	const kept = fields.filter(({ key }) => !IGNORED_FIELDS.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
-	for (const { key, start } of kept) text += `${JSON.stringify(key)}:${canonical(raw, start)},`;
-	return Bun.SHA256.hash(text) as RingKey;
+	return Bun.SHA256.hash(headOf(call, places, tenant) + call.facts.canonical(IGNORED_FIELDS)) as RingKey;
 }
 
 /** The key of a call that goes along this route; undefined for a body too deep to be read for it. */
@@ -92,18 +88,9 @@ export interface RecentCall {
 
 /** Longest text and longest answer that are remembered, characters and bytes. */
 const LONGEST = 4096;
-/** What one may take by `sizeOf`, with all that was made of its text, bytes: one part in 32 of the cache's memory may go there. */
+/** What one may take by `CallFacts.memory`, with all that was made of its text, bytes: one part in 32 of the cache's memory may go there. */
 const SIZE = 24 * 1024;
 const SHARE = 32;
-/**
- * Bytes that parts of a parsed text take in JavaScriptCore: measured, and rounded up. 4 KB of `[]` take 110 KB; 4 KB of `{"999":1}` take
- * 3.7 MB, since numbers for names are places in an array.
- */
-const OBJECT = 80;
-const PROPERTY = 160;
-const ITEM = 8;
-const STRING = 48;
-const FIELD = 112;
 /** All else that is remembered of a call. */
 const REST = 1024;
 
@@ -135,24 +122,22 @@ export class RecentCalls {
 
 	/** Remembers a call whose answer was found in the ring. */
 	remember(call: ClientCall, scope: CacheScope, found: Pick<RecentCall, "key" | "position" | "entry">): void {
-		const { text, raw, body, fields, stream, operation, dialect } = call;
-		const { facts, body: answer } = found.entry;
-		if (raw.length > LONGEST || text.length > LONGEST || answer.length > LONGEST) return;
+		const { text, facts, body, stream, operation, dialect } = call;
+		const { facts: served, body: answer } = found.entry;
+		if (text.length > LONGEST || answer.length > LONGEST) return;
 		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
-		const texts = 2 * (text === raw ? raw.length : raw.length + text.length);
-		const made = fields.length * FIELD + sizeOf(body) + sizeOf(keyHeaders);
-		if (REST + texts + answer.length + made > SIZE) return;
+		if (REST + answer.length + facts.memory(text) + memoryOf(keyHeaders) > SIZE) return;
 		this.#byText.delete(text);
 		this.#byText.set(text, {
 			...found,
 			dialect,
 			operation,
-			parsed: { raw, body, fields, stream },
+			parsed: { facts, body, stream },
 			tenant: scope.tenant,
 			targets: scope.targets,
 			keyHeaders,
 			// What lies in the ring is good for a moment only.
-			entry: { facts, body: answer.slice() },
+			entry: { facts: served, body: answer.slice() },
 		});
 		if (this.#byText.size > this.#most) this.#byText.delete(this.#byText.keys().next().value!);
 	}
@@ -162,20 +147,4 @@ export class RecentCalls {
 export function isSameCall(repeat: RecentCall, { tenant, targets, headers }: CacheScope): boolean {
 	if (repeat.tenant !== tenant || repeat.targets !== targets) return false;
 	return KEY_HEADERS.every((name, at) => headers.get(name) === repeat.keyHeaders[at]);
-}
-
-/** Bytes that a parsed value takes, roughly and rather too many; Infinity where names are numbers. */
-function sizeOf(value: unknown): number {
-	if (typeof value === "string") return STRING + 2 * value.length;
-	if (typeof value !== "object" || value === null) return 0;
-	let size = OBJECT;
-	if (Array.isArray(value)) {
-		for (const item of value) size += ITEM + sizeOf(item);
-		return size;
-	}
-	for (const [name, item] of Object.entries(value)) {
-		if (/^\d/.test(name)) return Number.POSITIVE_INFINITY;
-		size += PROPERTY + 2 * name.length + sizeOf(item);
-	}
-	return size;
 }

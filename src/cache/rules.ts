@@ -33,13 +33,10 @@ export interface CacheUse {
 }
 
 /** What is read of a call. */
-export type CacheableCall = Pick<Call, "operation" | "body" | "headers">;
+export type CacheableCall = Pick<Call, "operation" | "facts" | "headers">;
 
 /** Longest that a caller may have its answer kept, s. */
 const MOST_SECONDS = 30 * 86_400;
-
-/** Fields with which the answer depends on more than the call: the web as it is now. */
-const LIVE = ["web_search_options", "search_parameters", "plugins"];
 
 /**
  * What the cache may do; undefined where it keeps out of the way. A call is for the cache where its model's settings or its own
@@ -51,7 +48,7 @@ export function cacheUse(call: CacheableCall, settings: CacheSettings): CacheUse
 	const asked = cacheControl(call.headers);
 	if (own === "bypass" || settings.enabled === false || settings.ttl === 0) return undefined;
 	const wants = settings.enabled === true || (asked.maxAgeMs ?? 0) > 0;
-	if (!(wants || isAlwaysTheSame(call)) || hasEffects(call)) return undefined;
+	if (!(wants || isAlwaysTheSame(call)) || call.facts.hasEffects) return undefined;
 	const looksUp = !asked.noCache && own !== "no-cache" && asked.maxAgeMs !== 0;
 	const stores = !asked.noStore && own !== "no-store";
 	if (!looksUp && !stores) return undefined;
@@ -93,17 +90,7 @@ function cacheControl(headers: Headers): CacheControl {
 	};
 }
 
-function isAlwaysTheSame({ operation, body }: CacheableCall): boolean {
+function isAlwaysTheSame({ operation, facts }: CacheableCall): boolean {
 	if (!OPERATIONS[operation].generates) return true;
-	return body["temperature"] === 0 && !LIVE.some((field) => body[field] != null) && !usesServerTools(body["tools"]);
-}
-
-/** Tools that the upstream runs itself (web search, code): only `function` and `custom` ones are the client's. */
-function usesServerTools(tools: unknown): boolean {
-	return Array.isArray(tools) && tools.some((tool) => !["function", "custom"].includes(tool?.type));
-}
-
-/** The call does something besides being answered: the vendor keeps it, or makes audio that can be referred to later. */
-function hasEffects({ body }: CacheableCall): boolean {
-	return body["store"] === true || body["audio"] != null;
+	return facts.temperature === 0 && !facts.usesLiveData();
 }

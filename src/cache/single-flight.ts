@@ -38,10 +38,10 @@ export interface AnswerForm {
 }
 
 /** The form of a call's answer. */
-export const answerForm = ({ dialect, stream, body }: ClientCall): AnswerForm => ({
+export const answerForm = ({ dialect, stream, facts }: ClientCall): AnswerForm => ({
 	dialect,
 	stream,
-	showsUsage: body.stream_options?.include_usage === true,
+	showsUsage: facts.showsUsage,
 });
 
 /** What a stream that broke after its first bytes ended with. */

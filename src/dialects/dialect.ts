@@ -5,6 +5,7 @@
 import type { RouterError } from "../errors.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
+import type { ParsedBody } from "../openai/request-fields.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 
@@ -15,7 +16,7 @@ export interface Dialect {
 	/** Media type of streams. */
 	readonly streamContentType: string;
 	/**
-	 * Reads a request's text. Throws RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`,
+	 * Reads a request's text: what it says as facts, and how it is put in OpenAI's words once an upstream of another wire needs that. Throws RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`,
 	 * `unsupported_parameter`) naming the field at fault in this wire's words; its message never quotes the text.
 	 */
 	parse(operation: Operation, text: string): ParsedRequest;
@@ -40,12 +41,21 @@ export interface Dialect {
 }
 
 /** What of a call a stream's form may depend on. */
-export type DialectCall = Pick<Call, "operation" | "body">;
+export type DialectCall = Pick<Call, "operation" | "facts" | "body">;
+
+/** A body that is made when it is first asked for, and once: of a request in another wire's words. */
+export function madeOnce(make: () => ParsedBody): () => ParsedBody {
+	let made: ParsedBody | undefined;
+	return () => {
+		made ??= make();
+		return made;
+	};
+}
 
 /** A call, and the wire that its client speaks. */
 export interface ClientCall extends Call {
 	readonly dialect: Dialect;
-	/** The client's own text, of which `raw` was made: the same text where the client speaks OpenAI. */
+	/** The client's own text, of which `body` is made: the same text where the client speaks OpenAI. */
 	readonly text: string;
 }
 

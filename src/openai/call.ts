@@ -1,18 +1,21 @@
 /** One call on its way through the router. */
 import { RouterError } from "../errors.ts";
-import type { Field, JsonTooLarge } from "./json.ts";
+import type { CallFacts } from "./call-facts.ts";
+import type { JsonTooLarge } from "./json.ts";
 import type { Operation } from "./operations.ts";
-import type { RequestBody } from "./request-fields.ts";
+import type { ParsedBody } from "./request-fields.ts";
 
-/** A request's text as it was read: OpenAI's, or what another dialect made of its own. */
+/** A request as its dialect has read it. */
 export interface ParsedRequest {
-	/** JSON: what upstreams that speak OpenAI get. A client of OpenAI's own wire has sent these very bytes. */
-	readonly raw: string;
-	/** The parse of `raw`, for reading only. */
-	readonly body: RequestBody;
-	/** Where the top-level fields stand in `raw`. */
-	readonly fields: readonly Field[];
+	/** What routing, limits, rules and timeouts read of it. */
+	readonly facts: CallFacts;
+	/** The client wants its answer as a stream, and the operation can stream. */
 	readonly stream: boolean;
+	/**
+	 * The request in OpenAI's words, made at the first call and the same object at each: asked for by `providers/`, and by what makes another
+	 * request of it (resume), but by nothing before them.
+	 */
+	body(): ParsedBody;
 }
 
 /** Whose call it is: the signal is aborted when the client leaves. Read late, since Bun makes a request's only then. */

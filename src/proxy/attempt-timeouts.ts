@@ -1,7 +1,6 @@
 /** How long the attempts of one call may take, by what is known of its targets and by where else it could go. */
 import type { ModelConfig } from "../config/schema.ts";
 import type { Call } from "../openai/call.ts";
-import { isReasoning } from "../openai/reasoning.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { RoutingState } from "../routing/target-state.ts";
 import { canResume, isPassing } from "./resume.ts";
@@ -62,7 +61,7 @@ function limitsAt(
 		whole: call.stream
 			? undefined
 			: { learned: answer, tokens: answerTokens, maxTokens: longestAnswer(call), isLoading: isLoading(target) },
-		isReasoning: () => isReasoning(call.body, target.model),
+		isReasoning: () => call.facts.isReasoning(target.model),
 	});
 }
 

@@ -15,9 +15,8 @@ export interface ReplayedAnswer {
 
 /** Plays it. Throws where it is no JSON object, which a provider's `decode` has seen to. */
 export function replayed(call: Call, { body, tokens, cost, thinking: keeps }: Answer): ReplayedAnswer {
-	const { operation, body: asked } = call;
+	const { operation, facts } = call;
 	const text = replayEvents(operation, body, false) + DONE;
-	const showsUsage = asked.stream_options?.include_usage === true;
 	let isKept = false;
 	const decoder: StreamDecoder = {
 		push({ data }: SseEvent): Out {
@@ -27,15 +26,16 @@ export function replayed(call: Call, { body, tokens, cost, thinking: keeps }: An
 			return out;
 		},
 		end: () => undefined,
-		flush: () => (showsUsage ? { usage: usageChunk(operation, body) } : {}),
+		flush: () => (facts.showsUsage ? { usage: usageChunk(operation, body) } : {}),
 	};
 	return { body: source([Buffer.from(text)]), decoder };
 }
 
 /** An event stream's text as the whole answer that was asked for. */
 export function foldedAnswer(provider: Provider, call: Call, text: string): Answer | Failure {
-	const asked = { ...call.body, stream: true, stream_options: { include_usage: true } };
-	const decoder = provider.decoder({ ...call, stream: true, body: asked });
+	const asked = call.body();
+	const value = { ...asked.value, stream: true, stream_options: { include_usage: true } };
+	const decoder = provider.decoder({ ...call, stream: true, body: () => ({ ...asked, value }) });
 	const kept: { -readonly [name in "tokens" | "cost" | "thinking"]?: Answer[name] } = {};
 	const learn = ({ tokens, cost, thinking }: Out) => {
 		if (tokens) kept.tokens = tokens;

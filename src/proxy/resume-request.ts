@@ -1,7 +1,9 @@
 /** How an answer that broke off goes on at another target: the call that asks for the rest. Pure. */
 import { answerTokens } from "../accounts/usage/token-estimate.ts";
+import { requestOf } from "../dialects/openai-chat.ts";
 import type { Call } from "../openai/call.ts";
 import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../openai/json.ts";
+import type { ParsedBody } from "../openai/request-fields.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
 import type { CountedTokens } from "../providers/provider.ts";
 import type { Continuation } from "../vendors.ts";
@@ -22,7 +24,7 @@ export interface FollowUp {
 
 /** Why an answer can't go on anywhere, a clause behind "it can't go on elsewhere: "; undefined where it can. */
 export function obstacleOf(call: Call, sent: SentSoFar): string | undefined {
-	const { n, best_of: bestOf, echo, prompt } = call.body;
+	const { n, best_of: bestOf, echo, prompt } = call.body().value;
 	if ((typeof n === "number" && n > 1) || (typeof bestOf === "number" && bestOf > 1)) return "it has several choices";
 	if (Array.isArray(prompt) && prompt.length > 1 && typeof prompt[0] !== "number") return "it has several prompts";
 	if (echo === true) return "it echoes its prompt";
@@ -46,15 +48,16 @@ function continuing(call: Call, sent: SentSoFar, capability: Continuation, spent
 	// What a text completion goes on from keeps its white space.
 	const tokens = isPrompt ? spent.total : spent.tokens;
 	// As good as finished: a limit of less than a token can't be asked for, and one more would be too much.
-	if (LIMITS.some((name) => Number(call.body[name] ?? Number.POSITIVE_INFINITY) <= tokens)) return undefined;
+	const body = call.body();
+	if (LIMITS.some((name) => Number(body.value[name] ?? Number.POSITIVE_INFINITY) <= tokens)) return undefined;
 	const text = isPrompt ? sent.text : sent.content;
 	// Chat templates trim what comes last; vendors refuse a prefill that ends with white space.
 	const partial = text.trimEnd();
 	if (partial === "") return undefined;
-	const edits = isPrompt ? promptEdits(call, text) : messageEdits(call, partial, capability);
+	const edits = isPrompt ? promptEdits(body, text) : messageEdits(body, partial, capability);
 	if (!edits) return undefined;
 	return {
-		call: edited(call, [...edits, ...budgetEdits(call, tokens)]),
+		call: edited(call, [...edits, ...budgetEdits(body, tokens)]),
 		mode: "continue",
 		trimmed: isPrompt ? "" : text.slice(partial.length),
 		spent: { ...spent, tokens },
@@ -62,9 +65,10 @@ function continuing(call: Call, sent: SentSoFar, capability: Continuation, spent
 }
 
 /** A grammar knows nothing of a beginning in the prompt: it would begin a new document. */
-function hasGrammar({ body }: Call): boolean {
-	const { type = undefined } = (body["response_format"] ?? {}) as { type?: string };
-	return (type !== undefined && type !== "text") || GRAMMARS.some((name) => body[name] != null);
+function hasGrammar(call: Call): boolean {
+	const { value } = call.body();
+	const { type = undefined } = (value["response_format"] ?? {}) as { type?: string };
+	return (type !== undefined && type !== "text") || GRAMMARS.some((name) => value[name] != null);
 }
 
 /** Fields by which vLLM takes one, in the versions before and since 0.12. */
@@ -73,16 +77,20 @@ const GRAMMARS = ["structured_outputs", "guided_json", "guided_regex", "guided_c
 const LIMITS = ["max_tokens", "max_completion_tokens"];
 
 /** The prompt with what it led to behind it; undefined for prompts that are no text. */
-function promptEdits({ body, fields }: Call, sent: string): Edit[] | undefined {
-	const { prompt } = body;
+function promptEdits({ value, fields }: ParsedBody, sent: string): Edit[] | undefined {
+	const { prompt } = value;
 	const field = fieldNamed(fields, "prompt");
-	if (typeof prompt !== "string" || !field || body["suffix"]) return undefined;
+	if (typeof prompt !== "string" || !field || value["suffix"]) return undefined;
 	return [{ start: field.start, end: field.end, insert: JSON.stringify(prompt + sent) }];
 }
 
 /** The messages with the partial answer as the last; undefined where the caller itself ends with an assistant's words. */
-function messageEdits({ raw, body, fields }: Call, partial: string, capability: Continuation): Edit[] | undefined {
-	const messages = body["messages"] as { role?: string }[] | undefined;
+function messageEdits(
+	{ raw, value, fields }: ParsedBody,
+	partial: string,
+	capability: Continuation,
+): Edit[] | undefined {
+	const messages = value["messages"] as { role?: string }[] | undefined;
 	const field = fieldNamed(fields, "messages");
 	if (!messages || !field || messages.at(-1)?.role === "assistant") return undefined;
 	const end = raw.lastIndexOf("]", field.end - 1);
@@ -96,9 +104,9 @@ function messageEdits({ raw, body, fields }: Call, partial: string, capability: 
 }
 
 /** The tokens that are left of the caller's limit. */
-function budgetEdits({ raw, body, fields }: Call, spent: number): Edit[] {
+function budgetEdits({ raw, value, fields }: ParsedBody, spent: number): Edit[] {
 	return LIMITS.flatMap((name) => {
-		const limit = body[name];
+		const limit = value[name];
 		return typeof limit === "number" ? setField(raw, fields, name, String(limit - spent)) : [];
 	});
 }
@@ -110,8 +118,9 @@ function setField(raw: string, fields: readonly Field[], name: string, json: str
 }
 
 function edited(call: Call, edits: readonly Edit[]): Call {
-	const raw = splice(call.raw, edits);
-	return { ...call, raw, body: JSON.parse(raw), fields: fieldsOf(raw) };
+	const raw = splice(call.body().raw, edits);
+	const { facts, body } = requestOf(call.operation, { raw, fields: fieldsOf(raw), value: JSON.parse(raw) });
+	return { ...call, facts, body };
 }
 
 /** Tokens that the client has been sent. */

@@ -1,5 +1,5 @@
 /** How long an upstream may take. Pure: it depends on where else the call could go. Times in ms. */
-import { answerLimit, choicesOf } from "../accounts/usage/token-estimate.ts";
+import { answerLimit } from "../accounts/usage/token-estimate.ts";
 import type { Call } from "../openai/call.ts";
 import type { Provider, SomeTimeouts, UpstreamTimeouts } from "../providers/provider.ts";
 
@@ -179,7 +179,7 @@ function usualWhole({ learned, tokens, maxTokens }: WholeInputs): number {
 /** Tokens that all of a call's answers together may have; undefined where it does not say. */
 export function longestAnswer(call: Call): number | undefined {
 	const each = answerLimit(call);
-	return each === undefined ? undefined : each * choicesOf(call);
+	return each === undefined ? undefined : each * call.facts.choices;
 }
 
 /** What an answer takes that is slow; longer where it may have more tokens than any before. */

@@ -65,18 +65,8 @@ function formsOf(name: string): readonly string[] {
 /** OpenRouter's variants of a model, and settings of the account's that go with it. */
 const VARIANT = /(?::[a-z]+|@preset\/.*)$/;
 
-/** Lists in lists that are looked into. */
-const MOST_NESTED = 3;
-
-/**
- * The models that a call's own fields name besides `model`, to go on with where that fails (`models`, `fallbacks`: names, or objects
- * that have a `model`), at upstreams that use them, as targets there.
- */
-export function furtherTargets(body: Readonly<Record<string, unknown>>, { targets }: Route): readonly RouteTarget[] {
-	const named = [body["models"], body["fallbacks"]]
-		.flat(MOST_NESTED)
-		.flatMap((each) => (typeof each === "string" ? each : ((each as { model?: unknown } | null)?.model ?? [])))
-		.filter((each) => typeof each === "string");
+/** The models that a call's own fields name to go on with where `model` fails, at upstreams that use them, as targets there. */
+export function furtherTargets(named: readonly string[], { targets }: Route): readonly RouteTarget[] {
 	return targets
 		.filter(({ provider }) => provider.routesModels)
 		.flatMap((target) =>

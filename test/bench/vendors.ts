@@ -59,7 +59,7 @@ function medianMicros(run: () => unknown, rounds: number): number {
 }
 
 const raw = history();
-const { body } = parseRequest("chat", raw);
+const body = parseRequest("chat", raw).body().value;
 const thoughts = JSON.stringify(
 	detailsOf([
 		{
@@ -89,7 +89,8 @@ line(
 
 const upstreams = configureUpstreams(configOf(), {});
 const upstream = (name: string) => upstreams.find((each) => each.name === name)!;
-const call = { body: { model: "m", stream_options: { include_usage: true } } } as unknown as Call;
+const asked = { ...body, model: "m", stream_options: { include_usage: true } };
+const call = parseRequest("chat", JSON.stringify(asked)) as Call;
 
 /** One chunk: the bytes split into an event, the event read, its chunk written. */
 function chunkMicros(decoder: StreamDecoder, first: string, chunk: string): number {

@@ -1,11 +1,13 @@
 /**
- * A small wire, for tests of what a dialect takes: `{"model", "ask", "stream"}` gets the answer's words as plain text. A stream that is
- * complete ends with a line `end`, one that broke with a line `error CODE`.
+ * A small wire, for tests of what a dialect takes: `{"model", "ask", "stream", "temperature"}` gets the answer's words as plain text. A
+ * stream that is complete ends with a line `end`, one that broke with a line `error CODE`.
  */
-import type { Dialect, StreamWriter } from "../../src/dialects/dialect.ts";
+import { type Dialect, madeOnce, type StreamWriter } from "../../src/dialects/dialect.ts";
 import { parseRequest } from "../../src/dialects/openai-chat.ts";
 import { RouterError } from "../../src/errors.ts";
-import { parseBounded } from "../../src/openai/json.ts";
+import type { CallFacts } from "../../src/openai/call-facts.ts";
+import { canonical, parseBounded } from "../../src/openai/json.ts";
+import { isReasoning } from "../../src/openai/reasoning.ts";
 import { SseSplitter, type StreamPiece, textOf } from "../../src/openai/sse.ts";
 
 /** The wire. */
@@ -13,11 +15,23 @@ export const plainDialect: Dialect = {
 	contentType: "text/plain; charset=utf-8",
 	streamContentType: "text/plain; charset=utf-8",
 	parse(operation, text) {
-		const { ask, ...settings } = requestIn(text);
-		if (typeof ask !== "string") {
-			throw new RouterError("invalid_value", 'The field "ask" must be a string.', { param: "ask" });
-		}
-		return parseRequest(operation, JSON.stringify({ ...settings, messages: [{ role: "user", content: ask }] }));
+		const { ask, model, stream, temperature } = requestIn(text);
+		if (typeof ask !== "string") throw wrong("ask", "must be a string");
+		if (typeof model !== "string") throw wrong("model", "is missing");
+		if (stream !== undefined && typeof stream !== "boolean") throw wrong("stream", "must be true or false");
+		if (temperature !== undefined && typeof temperature !== "number") throw wrong("temperature", "must be a number");
+		const messages = [{ role: "user", content: ask }];
+		const request = {
+			model,
+			messages,
+			...(stream ? { stream } : {}),
+			...(temperature === undefined ? {} : { temperature }),
+		};
+		return {
+			facts: factsOf(request, ask),
+			stream: stream === true,
+			body: madeOnce(() => parseRequest(operation, JSON.stringify(request)).body()),
+		};
 	},
 	answer: (answer) => `${wordsIn(textOf(answer), "message")}\n`,
 	stream: () => new PlainWriter(),
@@ -32,6 +46,53 @@ export const plainDialect: Dialect = {
 		});
 	},
 };
+
+/** What this wire's requests say: the compiler asks for each. */
+function factsOf({ model, ...settings }: PlainRequest, ask: string): CallFacts {
+	return {
+		model,
+		user: undefined,
+		showsUsage: false,
+		temperature: settings.temperature,
+		maxTokens: undefined,
+		choices: 1,
+		modalities: { image: false, audio: false },
+		hasEffects: false,
+		fallbackModels: [],
+		usesLiveData: () => false,
+		isReasoning: (name) => isReasoning({ model }, name),
+		cachesForHour: () => false,
+		promptSizes: () => {
+			const part = { kind: "text", characters: ask.length, bytes: Buffer.byteLength(ask), count: 0 } as const;
+			return { parts: [part], media: [] };
+		},
+		promptContent: () => ({
+			texts: [JSON.stringify(settings.messages)],
+			images: 0,
+			imageCharacters: 0,
+			hasTools: false,
+			hasSchema: false,
+		}),
+		routingField: () => undefined,
+		canonical(without) {
+			const kept = Object.entries({ model, ...settings }).filter(([name]) => !without.has(name));
+			const texts = kept.map(([name, value]) => `"${name}":${canonical(JSON.stringify(value))},`);
+			return texts.sort().join("");
+		},
+		memory: (text) => 8 * text.length + 1024,
+	};
+}
+
+/** What a text comes to in OpenAI's words. */
+interface PlainRequest {
+	readonly model: string;
+	readonly messages: readonly { readonly role: string; readonly content: string }[];
+	readonly stream?: boolean;
+	readonly temperature?: number;
+}
+
+const wrong = (param: string, what: string) =>
+	new RouterError("invalid_value", `The field "${param}" ${what}.`, { param });
 
 function requestIn(text: string): Record<string, unknown> {
 	try {

@@ -9,7 +9,8 @@ import type { Json, Loose } from "./exchange.ts";
 
 /** The body of a request that says hi, and more. */
 export const request = (more: Json) =>
-	parseRequest("chat", JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }], ...more })).body;
+	parseRequest("chat", JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }], ...more })).body()
+		.value;
 /** What Anthropic gets of it. */
 export const toClaude = (more: Json, model = "claude-opus-4-7"): Loose =>
 	JSON.parse(messagesRequest(request(more), model, false, NO_INPUTS).body);

@@ -6,14 +6,7 @@ import type { HardwareClocks, Meter } from "./hardware-clocks.ts";
 import type { LearnedUsage } from "./learned-usage.ts";
 import type { ModelPrice, PriceBook, PricedTarget } from "./price-book.ts";
 import { chargeFor, mostCharge } from "./rates.ts";
-import {
-	answerLimit,
-	choicesOf,
-	type Estimated,
-	estimatedPrompt,
-	modalitiesOf,
-	type PromptEstimate,
-} from "./token-estimate.ts";
+import { answerLimit, type Estimated, estimatedPrompt, type PromptEstimate } from "./token-estimate.ts";
 
 /** Tokens reserved for an answer of which nothing is known: the client sets no limit, and nobody has had an answer yet. */
 const UNKNOWN_ANSWER = 4096;
@@ -150,9 +143,9 @@ export class CallCost {
 		}
 		// What costs nothing, such as hardware of the owner's own, needs no look at the prompt.
 		if (prompt || tokens || isPriced) this.#prompt ??= estimatedPrompt(call);
-		if (tokens || usd) this.#allowed = { limit: answerLimit(call), choices: choicesOf(call) };
+		if (tokens || usd) this.#allowed = { limit: answerLimit(call), choices: call.facts.choices };
 		const { limit, choices } = this.#allowed ?? NO_ANSWER;
-		const modalities = isPriced ? modalitiesOf(call) : undefined;
+		const modalities = isPriced ? call.facts.modalities : undefined;
 		const learned =
 			usd || (tokens && limit === undefined) ? services.learned.of(this.caller?.id ?? "", route.label) : undefined;
 		const each = limit ?? learned?.answerTokens ?? UNKNOWN_ANSWER;
@@ -167,7 +160,7 @@ export class CallCost {
 			const answer = (context === undefined ? each : Math.min(each, context)) * choices;
 			mostTokens = Math.max(mostTokens, answer);
 			if (!modalities || !rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) continue;
-			const cachesForHour = rates.cache_write_1h !== undefined && call.raw.includes('"1h"');
+			const cachesForHour = rates.cache_write_1h !== undefined && call.facts.cachesForHour();
 			mostUsd = Math.max(mostUsd, mostCharge(rates, { prompt: this.#prompt!, answer, modalities, cachesForHour }));
 		}
 		if (usd) this.#tokensUsd = mostUsd;
@@ -223,7 +216,7 @@ export class CallCost {
 	 */
 	learn(output: number, usd: number | undefined): void {
 		const { learned, call } = this;
-		const { limit, choices } = this.#allowed ?? { limit: answerLimit(call), choices: choicesOf(call) };
+		const { limit, choices } = this.#allowed ?? { limit: answerLimit(call), choices: call.facts.choices };
 		const answer = limit === undefined ? Math.ceil(output / choices) : undefined;
 		// An answer longer than was reserved says nothing of what else costs.
 		const isAsReserved = this.#tokensUsd !== undefined && output <= this.#reserve.answer;

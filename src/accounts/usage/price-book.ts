@@ -3,7 +3,7 @@ import type * as GenaiPrices from "@pydantic/genai-prices";
 import type { PriceConfig } from "../../config/access.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
 import type { Config } from "../../config/schema.ts";
-import { routingSuffix } from "../../providers/model-routing.ts";
+import { routingSuffix } from "../../openai/model-routing.ts";
 import { type Rates, ratesOfTable } from "./rates.ts";
 
 /** USD per million tokens. */

@@ -30,13 +30,13 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		inputStore,
 		routesModels: false,
 		operations: ["chat"],
-		needs: ({ body }) => toolCallIds(body).map((id): MediaNeed => ({ kind: "thinking", id })),
+		needs: (call) => toolCallIds(call.body().value).map((id): MediaNeed => ({ kind: "thinking", id })),
 		encode(call, { model }, inputs = NO_INPUTS) {
 			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
-			const { body, betas } = encoded(() => messagesRequest(call.body, model, stream, inputs));
+			const { body, betas } = encoded(() => messagesRequest(call.body().value, model, stream, inputs));
 			return { url: `${baseUrl}/messages`, headers: withBetas(headersFor(call), betas), body, stream };
 		},
 		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),

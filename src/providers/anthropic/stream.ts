@@ -182,7 +182,9 @@ export class MessageDecoder implements StreamDecoder {
 		if (refusal) bytes += this.#chunks.delta(JSON.stringify({ refusal }));
 		bytes += this.#chunks.finish(reason);
 		const usage =
-			this.#call.body.stream_options?.include_usage === true ? this.#chunks.usage(chatUsage(counted)) : undefined;
+			this.#call.body().value.stream_options?.include_usage === true
+				? this.#chunks.usage(chatUsage(counted))
+				: undefined;
 		return { bytes, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
 	}
 

@@ -2,6 +2,7 @@
 import type { Call } from "../../openai/call.ts";
 import { encoded, readChat } from "../../openai/chat.ts";
 import type { Operation } from "../../openai/operations.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
@@ -34,7 +35,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		inputStore,
 		routesModels: false,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
-		needs: ({ operation, body }) => TRANSLATIONS[operation]?.needs(body) ?? [],
+		needs: (call) => TRANSLATIONS[call.operation]?.needs(call.body().value) ?? [],
 		encode(call, { model }, inputs = NO_INPUTS) {
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
@@ -42,7 +43,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			if (!translation) throw noOperation("Gemini", call.operation);
 			const path = pathOf(model);
 			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
-			const body = translation.encode({ body: call.body, model, path, baseUrl, inputs });
+			const body = translation.encode({ body: call.body().value, model, path, baseUrl, inputs });
 			return { url, headers: headersFor(call), stream: call.stream, body };
 		},
 		decode(status, headers, body, call) {
@@ -57,7 +58,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 
 /** What a request is made of. */
 interface RequestParts {
-	readonly body: Call["body"];
+	readonly body: RequestBody;
 	readonly model: string;
 	/** The model with its collection. */
 	readonly path: string;
@@ -69,7 +70,7 @@ interface RequestParts {
 interface Translation {
 	/** Behind the model, and a colon. */
 	method(stream: boolean): string;
-	needs(body: Call["body"]): readonly MediaNeed[];
+	needs(body: RequestBody): readonly MediaNeed[];
 	encode(parts: RequestParts): string;
 	decode(answer: Record<string, unknown>, call: Call): Answer | Failure;
 }
@@ -86,11 +87,11 @@ const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
 		method: () => "batchEmbedContents",
 		needs: () => [],
 		encode: ({ body, path }) => embedRequest(body, path),
-		decode: (answer, { body }) => embedAnswer(answer, body),
+		decode: (answer, call) => embedAnswer(answer, call.body().value),
 	},
 };
 
-function chatNeeds(body: Call["body"]): MediaNeed[] {
+function chatNeeds(body: RequestBody): MediaNeed[] {
 	const stored = toolCallIds(body).map((id): MediaNeed => ({ kind: "thinking", id }));
 	return [...stored, ...mediaNeeds(readChat(body).messages)];
 }

@@ -174,7 +174,7 @@ export function generatedAnswer(response: unknown, call: Call): Answer | Failure
 		id: responseId,
 		object: "chat.completion",
 		created: now(),
-		model: response.modelVersion ?? call.body.model,
+		model: response.modelVersion ?? call.facts.model,
 		choices,
 		usage: chatUsage(tokens),
 	};

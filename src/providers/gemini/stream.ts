@@ -63,7 +63,7 @@ export class GenerateDecoder implements StreamDecoder {
 		if (refused) return { bytes: "", failure: refused, tokens };
 		if (!this.#chunks.hasBegun) {
 			this.#responseId = response.responseId || crypto.randomUUID();
-			this.#chunks.begin(this.#responseId, response.modelVersion ?? this.#call.body.model);
+			this.#chunks.begin(this.#responseId, response.modelVersion ?? this.#call.facts.model);
 		}
 		const piece: Piece = { bytes: "", delta: false, finish: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
@@ -135,7 +135,9 @@ export class GenerateDecoder implements StreamDecoder {
 			bytes += this.#chunks.finish(reason, index);
 		}
 		const usage =
-			this.#call.body.stream_options?.include_usage === true ? this.#chunks.usage(chatUsage(tokens)) : undefined;
+			this.#call.body().value.stream_options?.include_usage === true
+				? this.#chunks.usage(chatUsage(tokens))
+				: undefined;
 		return { bytes, usage, tokens };
 	}
 }

@@ -1,7 +1,7 @@
 /** A call's request to an upstream that speaks OpenAI: the client's own text, with the few edits that the upstream needs. */
-import type { Call } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
+import type { ParsedBody } from "../../openai/request-fields.ts";
 import type { DefaultFields } from "../../vendors.ts";
 import type { Addition } from "../failure.ts";
 import type { EncodeOptions, Provider } from "../provider.ts";
@@ -16,12 +16,20 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	return (call, { model }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		const countsChunks = options?.countsChunks && row.countsChunks;
-		const { edits, added } = editsFor(call, model, defaults?.[call.operation], countsChunks, options?.omit);
+		const body = call.body();
+		const { edits, added } = editsFor(
+			body,
+			call.stream,
+			model,
+			defaults?.[call.operation],
+			countsChunks,
+			options?.omit,
+		);
 		return {
 			url: baseUrl + OPERATIONS[call.operation].path,
 			stream: call.stream,
 			added,
-			body: splice(call.raw, edits),
+			body: splice(body.raw, edits),
 			headers: headersFor(call),
 		};
 	};
@@ -48,7 +56,8 @@ export const CONTINUOUS_USAGE: Addition = "continuous_usage_stats";
  * and the row's defaults. A field the client set is never changed but for these.
  */
 function editsFor(
-	call: Call,
+	body: ParsedBody,
+	isStream: boolean,
 	model: string,
 	defaults: DefaultFields | undefined,
 	countsChunks = false,
@@ -56,43 +65,43 @@ function editsFor(
 ): RequestEdits {
 	const edits: Edit[] = [];
 	const added: Addition[] = [];
-	if (call.body.model !== model) {
-		const field = fieldNamed(call.fields, "model")!;
+	if (body.value.model !== model) {
+		const field = fieldNamed(body.fields, "model")!;
 		edits.push({
 			start: field.start,
 			end: field.end,
 			insert: PLAIN.test(model) ? `"${model}"` : JSON.stringify(model),
 		});
 	}
-	if (call.stream) addStreamOptions(call, countsChunks, omit, edits, added);
+	if (isStream) addStreamOptions(body, countsChunks, omit, edits, added);
 	if (!defaults) return { edits, added };
 	for (const [name, values] of Object.entries(defaults)) {
 		if (omit?.has(name)) continue;
-		const present = call.body[name];
+		const present = body.value[name];
 		const isSet = (key: string) => typeof present === "object" && present !== null && key in present;
 		const missing = Object.entries(values).filter(([key]) => !isSet(key));
 		if (missing.length === 0) continue;
-		edits.push(...setInside(call, name, missing));
+		edits.push(...setInside(body, name, missing));
 		added.push(name);
 	}
 	return { edits, added };
 }
 
 function addStreamOptions(
-	call: Call,
+	body: ParsedBody,
 	countsChunks: boolean,
 	omit: EncodeOptions["omit"],
 	edits: Edit[],
 	added: Addition[],
 ): void {
-	const options = call.body.stream_options;
+	const options = body.value.stream_options;
 	const asksUsage = options?.include_usage === true;
 	if (omit?.has(STREAM_OPTIONS) && !asksUsage) return;
 	const asksCounts = countsChunks && !omit?.has(CONTINUOUS_USAGE) && options?.continuous_usage_stats !== true;
 	if (!asksUsage) added.push(STREAM_OPTIONS);
 	if (asksCounts) added.push(CONTINUOUS_USAGE);
 	if (asksUsage && !asksCounts) return;
-	edits.push(...setInside(call, "stream_options", asksCounts ? (asksUsage ? COUNTS : USAGE_AND_COUNTS) : USAGE));
+	edits.push(...setInside(body, "stream_options", asksCounts ? (asksUsage ? COUNTS : USAGE_AND_COUNTS) : USAGE));
 }
 
 type Entries = readonly (readonly [name: string, value: unknown])[];
@@ -102,11 +111,11 @@ const COUNTS: Entries = [["continuous_usage_stats", true]];
 const USAGE_AND_COUNTS: Entries = [...USAGE, ...COUNTS];
 
 /** The edits that make `name: { key: value, … }` true, whether `name` is there, null, or not there at all. */
-function setInside(call: Call, name: string, values: Entries): Edit[] {
-	const field = fieldNamed(call.fields, name);
+function setInside({ raw, fields }: ParsedBody, name: string, values: Entries): Edit[] {
+	const field = fieldNamed(fields, name);
 	const whole = () => `{${values.map(([key, value]) => `"${key}":${JSON.stringify(value)}`).join(",")}}`;
-	if (!field) return [addField(call.raw.indexOf("{"), call.fields.length === 0, name, whole())];
-	const inner = call.raw[field.start] === "{" ? fieldsOf(call.raw, field.start) : [];
+	if (!field) return [addField(raw.indexOf("{"), fields.length === 0, name, whole())];
+	const inner = raw[field.start] === "{" ? fieldsOf(raw, field.start) : [];
 	if (inner.length === 0) return [{ start: field.start, end: field.end, insert: whole() }];
 	return values.map(([key, value]) => {
 		const json = JSON.stringify(value);

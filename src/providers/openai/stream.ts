@@ -69,7 +69,7 @@ export class ChunkDecoder implements StreamDecoder {
 	#hasChoice = false;
 
 	constructor(upstream: Upstream, call: Call) {
-		const { include_usage, continuous_usage_stats } = call.body.stream_options ?? {};
+		const { include_usage, continuous_usage_stats } = call.body().value.stream_options ?? {};
 		this.#upstream = upstream;
 		this.#call = call;
 		this.#showsUsage = include_usage === true;
@@ -200,9 +200,9 @@ export class ChunkDecoder implements StreamDecoder {
 }
 
 /** How many choices a call asks for: `n`, for each of the prompts (`/v1/completions` takes several). */
-function choicesOf({ body }: Call): number {
-	const n = typeof body["n"] === "number" && body["n"] > 1 ? body["n"] : 1;
-	const { prompt } = body;
+function choicesOf(call: Call): number {
+	const { n: asked, prompt } = call.body().value;
+	const n = typeof asked === "number" && asked > 1 ? asked : 1;
 	return Array.isArray(prompt) && typeof prompt[0] !== "number" ? n * prompt.length : n;
 }
 

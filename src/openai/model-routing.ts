@@ -2,7 +2,7 @@
  * Fields of a request by which an upstream may answer with another model than `model` names: model routing, fallbacks, other addresses.
  * Of OpenRouter, Venice, LiteLLM and gateways like them. Pure.
  */
-import type { Field } from "../openai/json.ts";
+import type { Field } from "./json.ts";
 
 /** In lower case, as some servers read them in any. */
 const ROUTING = new Set(
@@ -25,7 +25,7 @@ const KNOWN = new Set(
 const DEPTH = 6;
 
 /** The first field, as `extra_body.fallbacks` where it stands in another; undefined where there is none. */
-export function routingField(fields: readonly Field[], body: Readonly<Record<string, unknown>>): string | undefined {
+export function routingFieldIn(fields: readonly Field[], body: Readonly<Record<string, unknown>>): string | undefined {
 	for (const { key } of fields) {
 		if (ROUTING.has(key.toLowerCase())) return key;
 		const value = body[key];

@@ -1,0 +1,110 @@
+/**
+ * What routing, limits, the cache and timeouts read of a call, whatever wire its client speaks: a dialect fills it in, and nobody before
+ * `providers/` has to look into the body.
+ */
+import type { PromptSizes } from "./prompt-sizes.ts";
+import type { ParsedBody } from "./request-fields.ts";
+
+/**
+ * The facts of one call. Fields are read from the call's few settings at once; what takes a pass over its messages or its text is a
+ * function, asked only where a limit, a rule or a choice needs it, and seldom more than once. None of them throws, but where it says so.
+ */
+export interface CallFacts {
+	/** The name asked for, as the client wrote it: 1 to 512 characters. */
+	readonly model: string;
+	/** The end user whom the call names; undefined where it names none. */
+	readonly user: string | undefined;
+	/** The client wants the token counts at its stream's end. */
+	readonly showsUsage: boolean;
+	/** Sampling temperature; undefined where the client sets none, which counts as 1. */
+	readonly temperature: number | undefined;
+	/** Tokens that each choice may have, reasoning among them, at least 1; undefined where the client sets no limit. */
+	readonly maxTokens: number | undefined;
+	/** Answers that are made of the call, and paid for, at least 1: of each of its prompts as many as it asks for. */
+	readonly choices: number;
+	/** What the answer may be besides text. */
+	readonly modalities: Modalities;
+	/** The call does something besides being answered: the vendor keeps it, or makes audio that can be referred to later. */
+	readonly hasEffects: boolean;
+	/** Models that the call names besides `model`, for upstreams that go on with them where that one fails. */
+	readonly fallbackModels: readonly string[];
+	/** Whether the answer depends on more than the call: the web as it is now, tools that the upstream runs itself. */
+	usesLiveData(): boolean;
+	/** Whether this model thinks before it answers, by the call's own switches, else by the model's name: its first token may take minutes. */
+	isReasoning(model: string): boolean;
+	/** Whether the vendor is asked to keep the prompt for an hour, which may have a price of its own; true where that can't be ruled out. */
+	cachesForHour(): boolean;
+	/** The sizes of all that the model reads, from which tokens are estimated. */
+	promptSizes(): PromptSizes;
+	/** What the prompt is and asks for, by which a target is chosen. */
+	promptContent(): PromptContent;
+	/**
+	 * The first field by which an upstream may answer with another model than `model` names, as its client writes it (`extra_body.fallbacks`
+	 * where it stands in another); undefined where there is none.
+	 */
+	routingField(): string | undefined;
+	/**
+	 * The call's fields in OpenAI's words, as one text that is the same for all requests that mean the same: `"name":value,` in the order of
+	 * the names. Wires that share cached answers write the same. Throws RangeError where it is nested thousands of levels deep.
+	 * @param without names that are left out
+	 */
+	canonical(without: ReadonlySet<string>): string;
+	/**
+	 * Bytes that all that was made of the client's text takes in memory, that text included; roughly, and rather too many. Infinity where
+	 * nobody can say.
+	 * @param text the client's
+	 */
+	memory(text: string): number;
+}
+
+/** What an answer may be besides text. */
+export interface Modalities {
+	readonly image: boolean;
+	readonly audio: boolean;
+}
+
+/** What a target has to take. */
+export interface PromptContent {
+	/** All that is prompt, as JSON texts in the order in which chat templates put them. */
+	readonly texts: readonly string[];
+	/** Number of pictures. */
+	readonly images: number;
+	/** Characters of `texts` that are pictures: base64, which is no words. */
+	readonly imageCharacters: number;
+	/** It brings tools. */
+	readonly hasTools: boolean;
+	/** Its answer is to be held to a JSON schema. */
+	readonly hasSchema: boolean;
+}
+
+/**
+ * Bytes that parts of a parsed text take in JavaScriptCore: measured, and rounded up. 4 KB of `[]` take 110 KB; 4 KB of `{"999":1}` take
+ * 3.7 MB, since numbers for names are places in an array.
+ */
+const OBJECT = 80;
+const PROPERTY = 160;
+const ITEM = 8;
+const STRING = 48;
+const FIELD = 112;
+
+/** Bytes that a body takes with the client's text that it was made of, roughly and rather too many; Infinity where names are numbers. */
+export function bodyMemory({ raw, fields, value }: ParsedBody, text: string): number {
+	const texts = 2 * (text === raw ? raw.length : raw.length + text.length);
+	return texts + fields.length * FIELD + memoryOf(value);
+}
+
+/** Bytes that a parsed value takes, roughly and rather too many; Infinity where names are numbers. */
+export function memoryOf(value: unknown): number {
+	if (typeof value === "string") return STRING + 2 * value.length;
+	if (typeof value !== "object" || value === null) return 0;
+	let size = OBJECT;
+	if (Array.isArray(value)) {
+		for (const item of value) size += ITEM + memoryOf(item);
+		return size;
+	}
+	for (const [name, item] of Object.entries(value)) {
+		if (/^\d/.test(name)) return Number.POSITIVE_INFINITY;
+		size += PROPERTY + 2 * name.length + memoryOf(item);
+	}
+	return size;
+}
