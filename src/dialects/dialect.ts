@@ -16,8 +16,9 @@ export interface Dialect {
 	/** Media type of streams. */
 	readonly streamContentType: string;
 	/**
-	 * Reads a request's text: what it says as facts, and how it is put in OpenAI's words once an upstream of another wire needs that. Throws RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`,
-	 * `unsupported_parameter`) naming the field at fault in this wire's words; its message never quotes the text.
+	 * Reads a request's text: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). Throws
+	 * RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`, `unsupported_parameter`) naming the field at fault in
+	 * this wire's words; its message never quotes the text. What it has let through, `body` can put in OpenAI's words.
 	 */
 	parse(operation: Operation, text: string): ParsedRequest;
 	/**

@@ -50,8 +50,8 @@ export interface CallFacts {
 	 */
 	canonical(without: ReadonlySet<string>): string;
 	/**
-	 * Bytes that all that was made of the client's text takes in memory, that text included; roughly, and rather too many. Infinity where
-	 * nobody can say.
+	 * Bytes that all that was made of the client's text takes in memory, the text itself and the body, made or not, included; roughly, and
+	 * rather too many. Infinity where nobody can say.
 	 * @param text the client's
 	 */
 	memory(text: string): number;
