@@ -36,12 +36,12 @@ const plain = {
 /** It can't end its streams. */
 const faultyDialect: Dialect = {
 	...plainDialect,
-	stream: (call) => ({
-		...plainDialect.stream(call),
-		end: () => {
-			throw new TypeError("a fault of the wire's own");
-		},
-	}),
+	stream: (call) =>
+		Object.assign(plainDialect.stream(call), {
+			end: () => {
+				throw new TypeError("a fault of the wire's own");
+			},
+		}),
 };
 
 let router: Pipeline;
