@@ -26,7 +26,7 @@ const late =
 let router: Pipeline;
 let steps: AttemptStep[];
 /** With this many calls behind it, each of which has earned a twentieth of a hedge; the target's usual time is known. */
-function hedging({ calls = 20, known = 20, usualMs = 40, alias = {} as Json } = {}): Pipeline {
+function hedging({ calls = 20, known = 20, usualMs = 40, alias = {} as Json, providers = {} as Json } = {}): Pipeline {
 	steps = [];
 	router = pipeline({
 		config: {
@@ -34,6 +34,7 @@ function hedging({ calls = 20, known = 20, usualMs = 40, alias = {} as Json } = 
 			providers: {
 				one: { type: "vllm", base_url: first.origin },
 				two: { type: "vllm", base_url: second.origin },
+				...providers,
 			},
 			models: [{ name: "fast", policy: "order", targets: ["one/a", "two/b"], hedge: true, ...alias }],
 		},
@@ -133,6 +134,19 @@ describe("one of the two fails", () => {
 		const answer = await hedging().send(call);
 		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "one"]);
 		await answer.text();
+	});
+
+	test("the second, which could not even be asked: the first answers, and the call is booked as the first's", async () => {
+		first.run(late(300, good));
+		const providers = { anthropic: { api_key: "anthropic-key-for-tests", base_url: second.origin } };
+		// Claude takes no temperature above 1.
+		const targets = ["one/a", "anthropic/claude-sonnet-4-5"];
+		const answer = await hedging({ providers, alias: { targets } }).send({ ...call, temperature: 1.5 });
+		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "one"]);
+		await answer.text();
+		const [settled] = await router.settledCalls(1);
+		expect(settled).toMatchObject({ provider: "one", target: "one/a", attempts: 1 });
+		expect(second.received).toHaveLength(0);
 	});
 
 	test("and so does the other: the failure is told", async () => {

@@ -260,3 +260,13 @@ test("the first event is forwarded before the second exists", async () => {
 	);
 	expect(eventData(text)).toEqual(eventData(textEvent("first") + finishEvent() + DONE));
 });
+
+test("JSON in the place of a stream, malformed behind its head, is told as what the upstream sent, not as unreachable", async () => {
+	faults.run(async (connection) => {
+		await connection.write("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+		await Bun.sleep(50);
+		await connection.write('zz\r\n{"a"\r\n');
+	});
+	const answer = await stream();
+	expect([answer.status, clientError(answer.text).code]).toEqual([502, "upstream_error"]);
+});

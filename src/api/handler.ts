@@ -105,9 +105,10 @@ async function handleCall(handling: Handling, request: Request, server: Incoming
 			if (entering) await entering;
 		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
 
+		// Before the cache is asked: to wait there for another call's answer lifts the idle timeout, too.
+		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
 		const finding = cache?.find(call, route, record, config, repeat);
 		if (finding instanceof Response) return finding;
-		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
 		record.answeredModels = answered;
 		const cached = finding instanceof Promise ? await finding : finding;
 		if (cached instanceof Response) return cached;

@@ -143,13 +143,14 @@ export class Attempt {
 				const isStream = call.stream && isOk(answer) && !isJson(answer);
 				if (!isStream) text = await (answer.whole ? answer.whole.text() : readJsonText(answer, deadline));
 			} catch (thrown) {
-				return this.#failed(deadline.failure ?? transportFailure(thrown, answer !== undefined), answer?.status);
+				const failure = deadline.failure ?? transportFailure(thrown, answer !== undefined);
+				return this.#failed({ ...failure, status: answer?.status }, answer?.status);
 			}
 			const { status, headers } = answer;
 			if (text === undefined) return refusedBy(await this.#stream(answer), request);
 			// What broke behind a complete answer was this side of it.
 			const ended = deadline.signal.aborted ? deadline.failure : undefined;
-			if (ended?.kind === "cancelled") return this.#failed(ended, status);
+			if (ended?.kind === "cancelled") return this.#failed({ ...ended, status }, status);
 			if (call.stream && isOk(answer)) return refusedBy(await this.#noStream(answer, text), request);
 			const isOther = text[0] !== "{" && isOk(answer) && isEvents(text);
 			const read = isOther ? foldedAnswer(provider, call, text) : provider.decode(status, headers, text, call);

@@ -86,7 +86,8 @@ export class CallAttempts implements AttemptOwner {
 			if (error && this.#pauses.isOver) throw clientGone();
 			const result = isSole ? await this.#try(index) : await new Round(this.#roundOwner(), index).result;
 			if ("head" in result) {
-				if (this.record.attempts > 1) this.record.servedBy(result.target);
+				// Beside it others may have been asked, or found that they could not be.
+				if (tried.length > 1) this.record.servedBy(result.target);
 				this.record.isKnown = true;
 				return result;
 			}
