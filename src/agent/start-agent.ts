@@ -1,6 +1,6 @@
 /** The agent role, put together: log, models and their containers, catalog and app, in that order. */
 
-import { crossSiteRefusal } from "../api/authenticate.ts";
+import { authenticate } from "../accounts/auth/keys.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { Running } from "../running.ts";
@@ -43,11 +43,7 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
 		metricsText: async () => (await metrics.text()) + (await parts.metrics.text()),
 	};
 	/** Throws for who may not use the agent's own API. */
-	const authorize = (request: Request) => {
-		const refusal = crossSiteRefusal(auth, request, config);
-		if (refusal) throw refusal;
-		auth.authenticate(request.headers);
-	};
+	const authorize = (request: Request) => void authenticate(auth, request, config);
 	const context = callContext(plan, services, options);
 	const app = createApp(plan, services, context, options).use(agentApi({ ...parts, authorize }));
 

@@ -1,11 +1,11 @@
 /** `POST /v1/route`: where a call would go and why, without making it. */
 
+import { authenticate } from "../accounts/auth/keys.ts";
 import { parseRequest } from "../dialects/openai-chat.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Operation } from "../openai/operations.ts";
 import { explain } from "../routing/explain.ts";
-import { authenticate } from "./authenticate.ts";
 import type { CallContext } from "./call-context.ts";
 import { permittedRoute, resolveModel } from "./model-access.ts";
 import { choose } from "./route-call.ts";

@@ -1,5 +1,5 @@
 /** From an HTTP request to a call, and to its answer: one function, a step after the other. The same for both roles. */
-import type { Caller } from "../accounts/auth/keys.ts";
+import { authenticate, type Caller } from "../accounts/auth/keys.ts";
 import type { Admission, AdmissionControl } from "../accounts/limits/admission.ts";
 import { CallCost } from "../accounts/usage/call-cost.ts";
 import type { Lead } from "../cache/single-flight.ts";
@@ -15,7 +15,6 @@ import { CallRecord, type ClientConnection, newRequestId } from "../proxy/call-r
 import { relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import type { Route } from "../routing/route.ts";
-import { crossSiteRefusal } from "./authenticate.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
@@ -77,9 +76,7 @@ async function handleCall(handling: Handling, request: Request, server: Incoming
 	let lead: Lead | undefined;
 	try {
 		const { config, catalog, auth, accounts } = context.current.snapshot;
-		const caller = auth.authenticate(request.headers);
-		const refusal = caller ? undefined : crossSiteRefusal(auth, request, config);
-		if (refusal) throw refusal;
+		const caller = authenticate(auth, request, config);
 		record.caller = caller;
 		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
 		const text = await readRequestText(request, config.server.body_limit);

@@ -1,9 +1,10 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
+
+import { authenticate } from "../accounts/auth/keys.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-models.ts";
 import type { Route } from "../routing/route.ts";
-import { authenticate } from "./authenticate.ts";
 import type { CallContext } from "./call-context.ts";
 import { isAllowed, unknownModel } from "./model-access.ts";
 import { listsOf, type Model, type ModelList } from "./model-list.ts";

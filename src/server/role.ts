@@ -1,8 +1,8 @@
 /** What both roles do to come up, step by step: log and metrics, the HTTP app, the port, the banner. Each step is given finished objects. */
 import type { AnyElysia, Elysia } from "elysia";
+import { crossSiteRefusal } from "../accounts/auth/csrf.ts";
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
 import { type AgentCredential, createKeyAuth, type KeyAuth, type StoredKeyLookup } from "../accounts/auth/keys.ts";
-import { crossSiteRefusal } from "../api/authenticate.ts";
 import type { CallContext } from "../api/call-context.ts";
 import { apiRoutes } from "../api/routes.ts";
 import { onCrash } from "../crash.ts";

@@ -1,6 +1,17 @@
 /** What a router without keys demands of a call, so that no web page of another site can use it (cross-site request forgery). */
+import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
 import { allowedOrigin, loopbackHost } from "./origin.ts";
+
+/** Why a router without keys refuses a request that a web page may have made by stealth; undefined where it does not. */
+export function crossSiteRefusal(
+	{ isKeyless }: { readonly isKeyless: boolean },
+	request: Request,
+	{ server }: Config,
+): RouterError | undefined {
+	if (!isKeyless || server.insecure) return undefined;
+	return rejectCrossSite(request.headers, request.url, server.cors_origins);
+}
 
 /**
  * Why a call to a router without keys is refused, or undefined when it may go on.

@@ -3,7 +3,9 @@ import { timingSafeEqual } from "node:crypto";
 import type { KeyConfig } from "../../config/access.ts";
 import { cleanValue } from "../../config/clean-value.ts";
 import { type NameMatcher, nameMatcher } from "../../config/name-pattern.ts";
+import type { Config } from "../../config/schema.ts";
 import { RouterError } from "../../errors.ts";
+import { crossSiteRefusal } from "./csrf.ts";
 import type { Budget, KeyLimits, KeyStore, StoredKey } from "./key-store.ts";
 
 /** A key that was recognised. One object a key, until the key is changed. */
@@ -30,6 +32,17 @@ export interface KeyAuth {
 	readonly isKeyless: boolean;
 	/** The caller; undefined where there are no keys. Throws `invalid_api_key`. */
 	authenticate(headers: Headers): Caller | undefined;
+}
+
+/**
+ * The caller behind a request; undefined where there are no keys. Throws `invalid_api_key`; without keys `foreign_host` and `foreign_origin`.
+ */
+export function authenticate(auth: KeyAuth, request: Request, config: Config): Caller | undefined {
+	const caller = auth.authenticate(request.headers);
+	if (caller) return caller;
+	const refusal = crossSiteRefusal(auth, request, config);
+	if (refusal) throw refusal;
+	return undefined;
 }
 
 /** Looks up keys that were created at run time. */

@@ -1,7 +1,7 @@
 /** Who may register agents and see them. Tokens are held as hashes and compared in constant time. */
 import { timingSafeEqual } from "node:crypto";
+import { crossSiteRefusal } from "../../accounts/auth/csrf.ts";
 import { hashKey, presentedSecret, whyUnknown } from "../../accounts/auth/keys.ts";
-import { crossSiteRefusal } from "../../api/authenticate.ts";
 import { agentTokens } from "../../config/agent-tokens.ts";
 import type { Environment } from "../../config/interpolate.ts";
 import { RouterError } from "../../errors.ts";
