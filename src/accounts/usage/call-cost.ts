@@ -5,7 +5,7 @@ import type { Bill } from "../../telemetry/events.ts";
 import type { HardwareClocks, Meter } from "./hardware-clocks.ts";
 import type { LearnedUsage } from "./learned-usage.ts";
 import type { ModelPrice, PriceBook, PricedTarget } from "./price-book.ts";
-import { chargeFor, mostCharge } from "./rates.ts";
+import { chargeFor, mostCharge, type Rates } from "./rates.ts";
 import { answerLimit, type Estimated, estimatedPrompt, type PromptEstimate } from "./token-estimate.ts";
 
 /** Tokens reserved for an answer of which nothing is known: the client sets no limit, and nobody has had an answer yet. */
@@ -56,13 +56,6 @@ export interface CallReserve {
 	readonly usd: number;
 }
 
-/** How long its answer may be: tokens of each choice (undefined: any number), and how many choices there are. */
-interface AllowedAnswer {
-	readonly limit: number | undefined;
-	readonly choices: number;
-}
-
-const NO_ANSWER: AllowedAnswer = { limit: undefined, choices: 1 };
 const NOTHING: CallReserve = { prompt: 0, answer: 0, isAnswerLimited: false, usd: 0 };
 
 /** An answer, or as much of it as there is. */
@@ -97,8 +90,6 @@ export class CallCost {
 	readonly learned: LearnedUsage | undefined;
 	#prompt: PromptEstimate | undefined;
 	#reserve = NOTHING;
-	/** What the client allows its answer; looked at by `reserve` or by `learn`. */
-	#allowed: AllowedAnswer | undefined;
 	/** USD reserved for its tokens; undefined where none were. */
 	#tokensUsd: number | undefined;
 	/** Of the target asked last: most calls have one. */
@@ -135,16 +126,15 @@ export class CallCost {
 				const isReplica = at > 0 && target.name !== undefined && target.name === route.targets[at - 1]!.name;
 				const price = isReplica ? found[at - 1]! : services.prices.of(target);
 				found.push(price);
-				const { rates } = price;
-				if (rates && (rates.input !== 0 || rates.output !== 0 || rates.request !== undefined)) isPriced = usd;
+				if (hasCharge(price.rates)) isPriced = usd;
 			}
 			this.#target = route.targets[0];
 			this.#price = found[0];
 		}
 		// What costs nothing, such as hardware of the owner's own, needs no look at the prompt.
 		if (prompt || tokens || isPriced) this.#prompt ??= estimatedPrompt(call);
-		if (tokens || usd) this.#allowed = { limit: answerLimit(call), choices: call.facts.choices };
-		const { limit, choices } = this.#allowed ?? NO_ANSWER;
+		const limit = tokens || usd ? answerLimit(call) : undefined;
+		const { choices } = call.facts;
 		const modalities = isPriced ? call.facts.modalities : undefined;
 		const learned =
 			usd || (tokens && limit === undefined) ? services.learned.of(this.caller?.id ?? "", route.label) : undefined;
@@ -159,7 +149,7 @@ export class CallCost {
 			// No model says more than it can hold.
 			const answer = (context === undefined ? each : Math.min(each, context)) * choices;
 			mostTokens = Math.max(mostTokens, answer);
-			if (!modalities || !rates || (rates.input === 0 && rates.output === 0 && rates.request === undefined)) continue;
+			if (!modalities || !hasCharge(rates)) continue;
 			const cachesForHour = rates.cache_write_1h !== undefined && call.facts.cachesForHour();
 			mostUsd = Math.max(mostUsd, mostCharge(rates, { prompt: this.#prompt!, answer, modalities, cachesForHour }));
 		}
@@ -216,8 +206,7 @@ export class CallCost {
 	 */
 	learn(output: number, usd: number | undefined): void {
 		const { learned, call } = this;
-		const { limit, choices } = this.#allowed ?? { limit: answerLimit(call), choices: call.facts.choices };
-		const answer = limit === undefined ? Math.ceil(output / choices) : undefined;
+		const answer = answerLimit(call) === undefined ? Math.ceil(output / call.facts.choices) : undefined;
 		// An answer longer than was reserved says nothing of what else costs.
 		const isAsReserved = this.#tokensUsd !== undefined && output <= this.#reserve.answer;
 		const surplus = isAsReserved && usd !== undefined ? Math.max(0, usd - this.#tokensUsd!) : undefined;
@@ -246,6 +235,11 @@ export class CallCost {
 		if (isMore) counted.output = written;
 		return { counted, isEstimated: isInputOpen || isOutputOpen || isMore };
 	}
+}
+
+/** Known, and not free: a call or its tokens cost something, whatever its hardware's time does. */
+function hasCharge(rates: Rates | undefined): rates is Rates {
+	return rates !== undefined && (rates.input !== 0 || rates.output !== 0 || rates.request !== undefined);
 }
 
 const SOME_TOKENS = { input: 1_000, output: 1_000 };
