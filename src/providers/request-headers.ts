@@ -2,6 +2,7 @@
 import type { Call } from "../openai/call.ts";
 import { VERSION } from "../version.ts";
 import { isOwnSite } from "./locality.ts";
+import type { UpstreamRequest } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 
 /**
@@ -43,14 +44,12 @@ function keyHeaders({ apiKey, row }: Upstream): Record<string, string> {
 	return row.keyHeader ? { [row.keyHeader]: apiKey } : { authorization: `Bearer ${apiKey}` };
 }
 
-/** The headers of the question which models there are. */
-export function listHeaders(upstream: Upstream): Record<string, string> {
-	return {
-		...upstream.headers,
-		accept: "application/json",
-		"accept-encoding": "identity",
-		...keyHeaders(upstream),
-	};
+/** The question which models there are, with what its wire puts behind the path; undefined where the upstream is not ready to be asked. */
+export function modelsRequest(upstream: Upstream, query = ""): UpstreamRequest | undefined {
+	const { state, baseUrl, headers } = upstream;
+	if (state !== "ready" || !baseUrl) return undefined;
+	const accepted = { accept: "application/json", "accept-encoding": "identity" };
+	return { url: `${baseUrl}/models${query}`, headers: { ...headers, ...accepted, ...keyHeaders(upstream) } };
 }
 
 /**

@@ -11,10 +11,9 @@ import {
 	type Provider,
 	type RequestInputStore,
 	type Transport,
-	type UpstreamRequest,
 } from "../provider.ts";
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
-import { listHeaders, requestHeaders } from "../request-headers.ts";
+import { modelsRequest, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
 import { claude, takesPrefill } from "./models.ts";
 import { messagesRequest } from "./request.ts";
@@ -42,7 +41,8 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => new MessageDecoder(upstream, call),
-		listRequest: (after) => listRequest(upstream, after),
+		listRequest: (after) =>
+			modelsRequest(upstream, `?limit=1000${after === undefined ? "" : `&after_id=${encodeURIComponent(after)}`}`),
 		readList,
 	};
 }
@@ -57,12 +57,6 @@ function withBetas(headers: Record<string, string>, betas: readonly string[]): R
 function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
 	return "object" in answer ? messageAnswer(body, answer.object) : answer;
-}
-
-function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {
-	if (upstream.state !== "ready" || !upstream.baseUrl) return undefined;
-	const page = after === undefined ? "" : `&after_id=${encodeURIComponent(after)}`;
-	return { url: `${upstream.baseUrl}/models?limit=1000${page}`, headers: listHeaders(upstream) };
 }
 
 /** `{ data: [{ id, created_at }], has_more, last_id }`. */

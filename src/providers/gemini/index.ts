@@ -15,10 +15,9 @@ import {
 	type RequestInputStore,
 	type RequestInputs,
 	type Transport,
-	type UpstreamRequest,
 } from "../provider.ts";
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
-import { listHeaders, requestHeaders } from "../request-headers.ts";
+import { modelsRequest, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
 import { embedAnswer, embedRequest } from "./embeddings.ts";
 import { mediaNeeds } from "./media.ts";
@@ -51,7 +50,8 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			return "object" in answer ? TRANSLATIONS[call.operation]!.decode(answer.object, call) : answer;
 		},
 		decoder: (call) => new GenerateDecoder(upstream, call),
-		listRequest: (after) => listRequest(upstream, after),
+		listRequest: (after) =>
+			modelsRequest(upstream, `?pageSize=1000${after === undefined ? "" : `&pageToken=${encodeURIComponent(after)}`}`),
 		readList,
 	};
 }
@@ -101,12 +101,6 @@ function pathOf(model: string): string {
 	const collection = model.startsWith("tunedModels/") ? "tunedModels" : "models";
 	const name = model.startsWith(`${collection}/`) ? model.slice(collection.length + 1) : model;
 	return `${collection}/${encodeURIComponent(name.toWellFormed())}`;
-}
-
-function listRequest(upstream: Upstream, after: string | undefined): UpstreamRequest | undefined {
-	if (upstream.state !== "ready" || !upstream.baseUrl) return undefined;
-	const page = after === undefined ? "" : `&pageToken=${encodeURIComponent(after)}`;
-	return { url: `${upstream.baseUrl}/models?pageSize=1000${page}`, headers: listHeaders(upstream) };
 }
 
 /** Methods of which a model must have one to be listed. */

@@ -1,7 +1,7 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`src/vendors.ts`). */
-import type { ListedModel, ModelPage, Provider, Transport, UpstreamRequest } from "../provider.ts";
+import type { ListedModel, ModelPage, Provider, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
-import { listHeaders } from "../request-headers.ts";
+import { modelsRequest } from "../request-headers.ts";
 import { requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
 import { ChunkDecoder } from "./stream.ts";
@@ -17,15 +17,10 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
 		decoder: (call) => new ChunkDecoder(upstream, call),
-		listRequest: () => listRequest(upstream),
+		// `dummy` stands at no address.
+		listRequest: () => (upstream.baseUrl?.startsWith("dummy:") ? undefined : modelsRequest(upstream)),
 		readList,
 	};
-}
-
-function listRequest(upstream: Upstream): UpstreamRequest | undefined {
-	const { state, baseUrl } = upstream;
-	if (state !== "ready" || !baseUrl || baseUrl.startsWith("dummy:")) return undefined;
-	return { url: `${baseUrl}/models`, headers: listHeaders(upstream) };
 }
 
 /** The models in the answer: entries without a name are passed over. */
