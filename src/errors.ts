@@ -104,6 +104,12 @@ export const ERRORS = {
 	input_too_large: { status: 413, type: INVALID, remedy: "Shorten the prompt, or have the key's `input` raised." },
 	url_too_long: { status: 414, type: INVALID, remedy: "Send a URL of at most 8 KB; prompts belong in the body." },
 	unsupported_media_type: { status: 415, type: INVALID, remedy: "Send `content-type: application/json`." },
+	poisonous_request: {
+		status: 422,
+		type: INVALID,
+		remedy:
+			"Two engines died of this very call: change it, or wait until `poisonous_requests` is over; its log has the engine's reason.",
+	},
 	insufficient_quota: {
 		status: 429,
 		type: "insufficient_quota",
@@ -157,6 +163,12 @@ export const ERRORS = {
 		status: 503,
 		type: "upstream_error",
 		remedy: "Wait for `Retry-After`; the message says what keeps each agent from serving the model.",
+	},
+	engine_died: {
+		status: 503,
+		type: "upstream_error",
+		remedy:
+			"The engine died under this call, or under another one while this one had no token yet: wait for `Retry-After`, then call again.",
 	},
 	upstream_overloaded: { status: 503, type: "upstream_error", remedy: "Wait for `Retry-After`, then call again." },
 	shutting_down: { status: 503, type: "api_error", remedy: "This router is stopping: call again, elsewhere or later." },

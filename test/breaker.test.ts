@@ -46,6 +46,16 @@ describe("a closed breaker", () => {
 		expect(after(CLOSED, [...pairs, "bad"], 0).state).toBe("closed");
 	});
 
+	test("opens at once where its engine died; that others report the same death changes nothing, a probe's own death does", () => {
+		const died = after(CLOSED, ["dead"], 0);
+		expect([died.state, died.probeAt]).toEqual(["open", LEAST_GAP_MS]);
+		expect(after(died, ["dead", "dead"], 1)).toEqual(died);
+		const probing = probe(died, LEAST_GAP_MS);
+		expect(breakerAfter(probing, "dead", LEAST_GAP_MS + 1)).toEqual(probing);
+		const again = breakerAfter(probing, "dead", LEAST_GAP_MS + 1, true);
+		expect([again.state, again.probeAt]).toEqual(["open", LEAST_GAP_MS + 1 + LONGEST_PAUSE_MS]);
+	});
+
 	test("forgets what is older than its window", () => {
 		const pairs = new Array(10).fill(["bad", "good"]).flat() as BreakerEvent[];
 		const old = after(CLOSED, pairs, 0);

@@ -39,6 +39,8 @@ describe("with another target left", () => {
 		["transport", again()],
 		["timeout", elsewhere],
 		["truncated", elsewhere],
+		["engine_died", elsewhere],
+		["poisonous", undefined],
 		["cancelled", undefined],
 		["internal", undefined],
 	];

@@ -66,6 +66,15 @@ export const FAILURES = {
 	},
 	// Before its first byte has left; what breaks later may go on elsewhere.
 	truncated: { sameTarget: "no", maxAttempts: 1, elsewhere: true, countsForBreaker: true, code: "upstream_truncated" },
+	// Where a call that may have been the cause goes next is decided by its suspicion (src/proxy/suspect-call.ts), not by this row.
+	engine_died: { sameTarget: "no", maxAttempts: 1, elsewhere: true, countsForBreaker: true, code: "engine_died" },
+	poisonous: {
+		sameTarget: "no",
+		maxAttempts: 1,
+		elsewhere: false,
+		countsForBreaker: false,
+		code: "poisonous_request",
+	},
 	cancelled: { sameTarget: "no", maxAttempts: 1, elsewhere: false, countsForBreaker: false, code: "cancelled" },
 	internal: { sameTarget: "no", maxAttempts: 1, elsewhere: false, countsForBreaker: false, code: "internal_error" },
 } as const satisfies Record<string, FailureRule>;
@@ -121,8 +130,9 @@ interface FailedTarget {
 	readonly provider: { readonly name: string; readonly keySetting: string };
 }
 
-/** Sent where the upstream gave no `Retry-After`, s: 429 and 503 must carry one. */
+/** Sent where the upstream gave no `Retry-After`, s: 429 and 503 must carry one. An engine that died has to load its model again. */
 const DEFAULT_RETRY_AFTER = 2;
+const DEFAULT_RESTART_S = 30;
 
 /**
  * The RouterError for the last failure of a call. Where the caller is at fault the upstream's own words, type and code
@@ -154,9 +164,13 @@ export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 			return new RouterError(code, `${name} refused the router's key: check ${target.provider.keySetting}.`);
 		case "quota":
 			return new RouterError(code, `The router's account at ${name} is used up: ${message}`);
+		case "poisonous":
+			return new RouterError(code, named);
+		case "engine_died":
 		case "rate":
 		case "overloaded": {
-			const seconds = Math.ceil((failure.retryAfterMs ?? DEFAULT_RETRY_AFTER * 1000) / 1000);
+			const unsaid = failure.kind === "engine_died" ? DEFAULT_RESTART_S : DEFAULT_RETRY_AFTER;
+			const seconds = Math.ceil((failure.retryAfterMs ?? unsaid * 1000) / 1000);
 			return new RouterError(code, named, {
 				headers: { ...failure.headers, "retry-after": String(seconds) },
 			});

@@ -206,6 +206,26 @@ const MONEY =
 /** Anthropic says 400 to an account without money, Google to one that must have a card first. */
 const UNPAID = /credit balance is too low|enable billing/i;
 
+/**
+ * What vLLM answers with, whole and in streams, once its engine is dead: version 1 of the engine, then those of version 0. "cannot
+ * schedule new futures after shutdown" is none of them: that server is being stopped.
+ */
+const ENGINE_DIED =
+	/\b(?:Async|MQ)?EngineDeadError\b|EngineCore encountered an issue|Engine ?core\S* (?:\S+ )?died unexpectedly|Engine loop is not running|Background loop (?:has errored already|is not running|is stopped)|Task finished unexpectedly\. This should never happen/i;
+
+/**
+ * What a server of the user's own says of its engine: vLLM in its words, agents and routers by their codes. A vendor's engines are its
+ * own affair: another call there may meet another one.
+ */
+function engineFailure(upstream: Upstream, status: number, error: UpstreamError): FailureKind | undefined {
+	if (upstream.row.site === "vendor") return undefined;
+	if (status === ERRORS.poisonous_request.status && error.code === "poisonous_request") return "poisonous";
+	if (status >= 500 && error.code === "engine_died") return "engine_died";
+	const found = ENGINE_DIED.exec(error.message);
+	// Some versions call it a 400. The message of a true one may quote a prompt that speaks of such things.
+	return found && (status >= 500 || found.index === 0) ? "engine_died" : undefined;
+}
+
 /** Which kind of failure an upstream's status and words make. */
 export function failureKindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
@@ -275,7 +295,7 @@ export function masked(text: string, secret: string | undefined): string {
 
 /** The failure that an upstream's error makes. */
 export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
-	const kind = failureKindOf(status, error, upstream.row.badKeyMessage);
+	const kind = engineFailure(upstream, status, error) ?? failureKindOf(status, error, upstream.row.badKeyMessage);
 	return {
 		kind,
 		status,

@@ -161,7 +161,7 @@ export class ResumeProgress {
 /** Pauses before all are asked again, ms. */
 const PAUSES_MS = [500, 2000];
 /** Failures that say nothing of the next attempt. */
-const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated"]);
+const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate", "truncated", "engine_died"]);
 
 /** Whether what failed so may be well the next time. */
 export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);

@@ -135,7 +135,9 @@ export class Round {
 			if (isAnswer) result.reader?.leave(NOT_FASTEST);
 			return;
 		}
-		if (!isAnswer && !this.#isLast && (part.position > 0 || FAILURES[result.failure.kind].elsewhere)) {
+		// What may have killed one engine must not run at a second one: the others are let go.
+		const endsAll = !isAnswer && result.failure.kind === "engine_died";
+		if (!isAnswer && !endsAll && !this.#isLast && (part.position > 0 || FAILURES[result.failure.kind].elsewhere)) {
 			// Beside the one that is late another may be asked in its place.
 			const late = this.#parts.find((each) => !each.isOver && each.late);
 			if (late) this.late(late, late.late!);

@@ -46,9 +46,10 @@ export interface Breaker {
 
 /**
  * What happened. `begun`: an attempt begins. `good`: the target has answered, whatever it said. `bad`: it failed in a way that
- * speaks against its health. `void`: the attempt says nothing (its client left).
+ * speaks against its health. `dead`: its engine died, and nothing is served there until it has started again. `void`: the attempt says
+ * nothing (its client left).
  */
-export type BreakerEvent = "begun" | "good" | "bad" | "void";
+export type BreakerEvent = "begun" | "good" | "bad" | "dead" | "void";
 
 const NO_COUNTS: readonly number[] = new Array<number>(SLOTS * 2).fill(0);
 
@@ -82,6 +83,7 @@ export function shareOf({ state, closedAt }: Breaker, now: number): number {
  * other. What other attempts come to while it is not closed changes nothing: they began before.
  */
 export function breakerAfter(breaker: Breaker, event: BreakerEvent, now: number, isProbe = false): Breaker {
+	if (event === "dead") return dead(breaker, now, isProbe);
 	if (breaker.state === "closed") return event === "good" || event === "bad" ? counted(breaker, event, now) : breaker;
 	if (event === "begun") {
 		return now >= breaker.probeAt ? { ...breaker, state: "probing", probedAt: now, probeAt: now + PROBE_MS } : breaker;
@@ -129,6 +131,13 @@ function isMostlyBad(counts: readonly number[]): boolean {
 function open(breaker: Breaker, now: number): Breaker {
 	const isRelapse = now - breaker.closedAt < RAMP_MS;
 	const pauseMs = isRelapse ? longer(breaker) : FIRST_PAUSE_MS;
+	return { ...CLOSED, state: "open", pauseMs, probeAt: now + pauseMs };
+}
+
+/** Nobody need fail there any more to find out. What reports the same death again changes nothing. */
+function dead(breaker: Breaker, now: number, isProbe: boolean): Breaker {
+	if (breaker.state !== "closed" && !isProbe) return breaker;
+	const pauseMs = isProbe || now - breaker.closedAt < RAMP_MS ? longer(breaker) : LEAST_GAP_MS;
 	return { ...CLOSED, state: "open", pauseMs, probeAt: now + pauseMs };
 }
 

@@ -265,7 +265,8 @@ class TrackedAttempt implements OpenAttempt {
 		const before = known.breaker.state;
 		known.breaker = breakerAfter(known.breaker, eventOf(failure), now, this.#isToTell);
 		if (before !== "open" && known.breaker.state === "open") known.openings++;
-		const isRefused = failure === "transport" && status === undefined;
+		// A dead engine takes no call either, and its memory is empty when it is back.
+		const isRefused = (failure === "transport" && status === undefined) || failure === "engine_died";
 		if (failure !== "cancelled" && failure !== "internal") known.isUnreachable = isRefused;
 		if (failure === undefined) {
 			known.pausedUntil = Number.NEGATIVE_INFINITY;
@@ -293,8 +294,9 @@ class TrackedAttempt implements OpenAttempt {
 }
 
 /** Transport, 5xx and timeouts speak against a target; whatever else it answers shows that it is there. */
-function eventOf(failure: FailureKind | undefined): "good" | "bad" | "void" {
+function eventOf(failure: FailureKind | undefined): "good" | "bad" | "dead" | "void" {
 	if (failure === undefined) return "good";
 	if (failure === "cancelled" || failure === "internal") return "void";
+	if (failure === "engine_died") return "dead";
 	return FAILURES[failure].countsForBreaker ? "bad" : "good";
 }
