@@ -1,8 +1,10 @@
 /** The agent's link to its router: it registers, is heard of, and finds back from whatever happens. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { inProcessClient } from "../src/agent/router-link/link-client.ts";
 import { NOT_JOINED, nextLinkStep } from "../src/agent/router-link/link-step.ts";
 import { httpOrigin, localAddressTo } from "../src/agent/router-link/local-address.ts";
 import { type LinkOptions, startLink } from "../src/agent/router-link/router-link.ts";
+import { RouterError } from "../src/errors.ts";
 import type { ModelReport } from "../src/protocol/agent.ts";
 import { httpTransport } from "../src/proxy/net/transport.ts";
 import { type FakeRouter, type Heard, refusal, startFakeRouter, TAKEN } from "./kit/fake-router.ts";
@@ -322,4 +324,39 @@ describe("this host's address", () => {
 		["::ffff:10.0.0.7", "http://10.0.0.7:5000"],
 		["fd00::7", "http://[fd00::7]:5000"],
 	])("%s becomes %s", (address, origin) => expect(httpOrigin(address, 5000)).toBe(origin));
+});
+
+describe("a link to the router of its own process", () => {
+	const answer = { secret: "of-this-agent", heartbeat_ms: 100, reachable: true };
+
+	test("registers at the address it is given, sends heartbeats, and asks nothing over HTTP", async () => {
+		const bodies: object[] = [];
+		const client = inProcessClient({
+			async register(body) {
+				bodies.push(body);
+				return answer;
+			},
+			async heartbeat(body) {
+				bodies.push(body);
+				return {};
+			},
+		});
+		const nobody = "http://127.0.0.1:1";
+		const { running, secrets } = link(nobody, { client, advertise: "http://127.0.0.1:5000" });
+		await until(() => bodies.length > 1);
+		expect(bodies[0]).toMatchObject({ name: "gpu-1", endpoint: "http://127.0.0.1:5000", models: ["qwen"] });
+		expect(bodies[1]).not.toHaveProperty("endpoint");
+		expect([secrets, running.state.state]).toEqual([["of-this-agent"], "joined"]);
+	});
+
+	test.each([
+		[new RouterError("agent_not_found", "not registered"), "unknown"],
+		[new RouterError("agent_name_taken", "another agent"), "conflict"],
+		[new RouterError("invalid_value", "too many agents"), "refused"],
+		[new Error("the database is closed"), "away"],
+	] as const)("takes %p as %p", async (thrown, outcome) => {
+		const client = inProcessClient({ register: async () => answer, heartbeat: () => Promise.reject(thrown) });
+		const reply = await client.heartbeat({ name: "gpu-1", models: [] }, new AbortController().signal);
+		expect(reply).toEqual({ outcome, message: thrown.message });
+	});
 });

@@ -239,6 +239,23 @@ describe("--standalone", () => {
 		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "local"]);
 	});
 
+	test("a model's plain name leads to the agent, as with two processes", async () => {
+		await until(async () => (await post(url + CHAT, { model: "second", messages })).status === 200, "an answer");
+		const answer = await post(url + CHAT, { model: "second", messages });
+		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "local"]);
+		expect(JSON.parse(vllm.received.at(-1)!.body).model).toBe("second");
+	});
+
+	test("the router lists its agent, and what that serves", async () => {
+		const answer = await fetch(`${url}/agents`);
+		const { data } = (await answer.json()) as {
+			data: { state: string; reachable: boolean; models: { name: string }[] }[];
+		};
+		expect(data).toHaveLength(1);
+		expect(data[0]).toMatchObject({ state: "fresh", reachable: true });
+		expect(data[0]!.models.map(({ name }) => name)).toEqual(["Qwen/Qwen3-8B", "second"]);
+	});
+
 	test("a call that passes both is no loop, though one process sees it twice", async () => {
 		const streamed = await post(url + CHAT, { model: "local/second", messages, stream: true });
 		expect(eventData(streamed.text).at(-1)).toBe("[DONE]");

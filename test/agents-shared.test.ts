@@ -1,6 +1,7 @@
 /** Agents that another router has heard: taken over, kept while nothing can be heard of them, called with one secret. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { agentSecrets } from "../src/accounts/auth/agent-secrets.ts";
+import { inProcessRegistrar } from "../src/server/agents/agent-routes.ts";
 import type { StoredAgent } from "../src/store/store.ts";
 import { directory } from "./kit/cli.ts";
 import { endpointOf, type FleetRig, fleetRig } from "./kit/fleet.ts";
@@ -94,6 +95,21 @@ describe("an agent that another router has heard", () => {
 		]);
 		expect(rig.registry.stored().map(({ name }) => name)).toEqual(["gpu-1", "gpu-2"]);
 	});
+});
+
+test("the agent of this process serves here, and neither other routers nor the next start hear of it", async () => {
+	const told: string[] = [];
+	rig.registry.onHeard(({ name }) => told.push(name));
+	const registrar = inProcessRegistrar(rig.registry);
+	const body = { name: "own", instance: "own-a", endpoint: endpointOf("own"), models: ["qwen"] };
+	expect(await registrar.register(body)).toMatchObject({ reachable: true });
+	rig.pass(5000);
+	expect(await registrar.heartbeat({ name: "own", instance: "own-a", models: ["qwen", "llama"] })).toEqual({});
+	expect([serving(), serving("llama")]).toEqual([["own"], ["own"]]);
+	expect([told, rig.registry.stored()]).toEqual([[], []]);
+	rig.close();
+	rig = rig.restarted();
+	expect(states()).toEqual([]);
 });
 
 test("while the others can't tell, leases stand still; then they run on", async () => {

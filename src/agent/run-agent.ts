@@ -1,6 +1,7 @@
 /** The running agent: the loop over its containers, and its link to the router. */
 
 import { agentTokens } from "../config/agent-tokens.ts";
+import type { AgentRegistrar } from "../protocol/agent.ts";
 import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { AgentParts } from "./agent-parts.ts";
@@ -11,6 +12,7 @@ import { ModelController } from "./models/controller.ts";
 import { gpuReport } from "./models/model-view.ts";
 import { RunningEffects } from "./models/running-effects.ts";
 import { StatusPublisher } from "./models/status-publisher.ts";
+import { inProcessClient } from "./router-link/link-client.ts";
 import { startLink } from "./router-link/router-link.ts";
 import { ExternalVllm } from "./vllm/external-vllm.ts";
 
@@ -20,15 +22,24 @@ const MAX_HUB_ANSWER = 16 * 1024 * 1024;
 
 /** Where the agent has come up. */
 export interface AgentSite {
+	/** `http://127.0.0.1:5000` */
+	readonly url: string;
 	/** The port it got. */
 	readonly port: number;
 	/** Runs once the process is told to stop, while calls are still taken. */
 	readonly onDrain: (hook: () => unknown) => void;
 }
 
-/** Begins, once the port is the agent's; returns how to end. Never throws. */
-export function runAgent(parts: AgentParts, site: AgentSite): () => Promise<void> {
-	const { config, file, vllmKey, log, gpus, hardware, engine, http, changes } = parts;
+/** What runs from then on. */
+export interface AgentRun {
+	/** Registers with the router of this process, unless the configuration names the router to join. */
+	join(router: { readonly url: string; readonly registrar: AgentRegistrar }): void;
+	end(): Promise<void>;
+}
+
+/** Begins, once the port is the agent's. Never throws. */
+export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
+	const { config, file, vllmKey, log, gpus, hardware, engine } = parts;
 	const { agent, data_dir } = config;
 	const keyProblem = file.content.vllm_key ? undefined : file.update({ vllm_key: vllmKey });
 	const { id: instance, problem } = agentInstance(data_dir);
@@ -39,15 +50,18 @@ export function runAgent(parts: AgentParts, site: AgentSite): () => Promise<void
 	void gpus.first.then((reading) => {
 		if (reading.problem && !hardware.problem) log.logger.info(`No GPU is used: ${reading.problem}.`);
 	});
-	const external = agent.vllm_url && agent.router ? new ExternalVllm(config, http, changes) : undefined;
-	external?.start();
-	const link = agent.router === undefined ? undefined : linkTo(agent.router, parts, site.port, instance, external);
+	let link: { stop(): Promise<void> } | undefined;
+	if (agent.router !== undefined) link = linkTo(agent.router, parts, site, instance);
 	site.onDrain(() => link?.stop());
-	return async () => {
-		await link?.stop();
-		external?.end();
-		controller.end();
-		if (agent.stop_containers) await controller.stopContainers();
+	return {
+		join(router) {
+			link ??= linkTo(router.url, parts, site, instance, router.registrar);
+		},
+		async end() {
+			await link?.stop();
+			controller.end();
+			if (agent.stop_containers) await controller.stopContainers();
+		},
 	};
 }
 
@@ -77,15 +91,19 @@ function createController(parts: AgentParts): ModelController {
 	});
 }
 
+/** @param registrar of the router, where that is in this process */
 function linkTo(
 	router: string,
-	{ config, env, settings, outside, views, gpus, changes, credential, log }: AgentParts,
-	port: number,
+	{ config, env, settings, http, outside, views, gpus, changes, credential, log }: AgentParts,
+	{ url, port }: AgentSite,
 	instance: string,
-	external: ExternalVllm | undefined,
+	registrar?: AgentRegistrar,
 ) {
-	const { advertise } = config.agent;
-	return startLink({
+	const { vllm_url } = config.agent;
+	const advertise = config.agent.advertise ?? (registrar && url);
+	const external = vllm_url ? new ExternalVllm(config, http, changes) : undefined;
+	external?.start();
+	const link = startLink({
 		router,
 		token: agentTokens(env)[0],
 		name: settings.agent,
@@ -93,6 +111,7 @@ function linkTo(
 		...(advertise !== undefined && { advertise }),
 		port,
 		transport: outside,
+		client: registrar && inProcessClient(registrar),
 		report: () => ({
 			models: [...views.reports(), ...(external?.reports() ?? [])],
 			gpus: gpus.reading.gpus.map(gpuReport),
@@ -101,6 +120,12 @@ function linkTo(
 		onSecret: (secret) => credential.set(secret),
 		log,
 	});
+	return {
+		async stop() {
+			await link.stop();
+			external?.end();
+		},
+	};
 }
 
 async function get(transport: Transport, url: string, headers: Record<string, string>) {

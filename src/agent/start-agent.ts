@@ -20,15 +20,18 @@ import { agentApi } from "./agent-api.ts";
 import { AgentCatalog } from "./agent-catalog.ts";
 import { createAgentParts } from "./agent-parts.ts";
 import { agentPlan } from "./agent-plan.ts";
-import { runAgent } from "./run-agent.ts";
+import { type AgentRun, runAgent } from "./run-agent.ts";
+
+/** The running agent. */
+export interface RunningAgent extends Running, Pick<AgentRun, "join"> {}
 
 /** Starts the agent. Throws StartError as the router does. */
-export async function startAgent(loaded: Loaded, env: Environment): Promise<Running> {
+export async function startAgent(loaded: Loaded, env: Environment): Promise<RunningAgent> {
 	const plan = agentPlan(loaded, env);
 	return startLocked(plan, (lock) => createAgent(plan, lock));
 }
 
-function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
+function createAgent(plan: RolePlan, lock: DirectoryLock): RunningAgent {
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, metrics, lifecycle } = services;
@@ -49,10 +52,11 @@ function createAgent(plan: RolePlan, lock: DirectoryLock): Running {
 
 	const server = serve(app, plan, services, lock);
 	const unwatch = catalog.watch();
-	const end = runAgent(parts, { port: server.port, onDrain: (hook) => lifecycle.onDrain(hook) });
+	const { url, port } = server;
+	const { join, end } = runAgent(parts, { url, port, onDrain: (hook) => lifecycle.onDrain(hook) });
 	lifecycle.onStop(async () => {
 		unwatch();
 		await end();
 	});
-	return announce(plan, services, server, lock);
+	return { ...announce(plan, services, server, lock), join };
 }

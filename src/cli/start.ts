@@ -1,4 +1,5 @@
 /** `router`, `router --agent`, `router --standalone`: starts the roles and waits until they have ended. */
+import type { RunningAgent } from "../agent/start-agent.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import { surviveCrashes } from "../crash.ts";
@@ -25,13 +26,17 @@ export async function start(
 	surviveCrashes();
 	const running: Running[] = [];
 	try {
+		let agent: RunningAgent | undefined;
 		if (loaded.role !== "router") {
 			const { startAgent } = await import("../agent/start-agent.ts");
-			running.push(await startAgent(loaded, env));
+			agent = await startAgent(loaded, env);
+			running.push(agent);
 		}
 		if (loaded.role !== "agent") {
 			const { startRouter } = await import("../server/router.ts");
-			running.push(await startRouter(loaded, withAgentUrl(env, running[0]?.url)));
+			const router = await startRouter(loaded, withAgentUrl(env, agent?.url));
+			running.push(router);
+			agent?.join(router);
 		}
 	} catch (error) {
 		await Promise.all(running.map((role) => role.stop()));

@@ -153,6 +153,12 @@ export const HeartbeatAnswer = open(
 );
 export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
 
+/** The router's side for an agent in the same process: no HTTP and no token. Both reject with the RouterError that the routes would answer. */
+export interface AgentRegistrar {
+	register(body: Register): Promise<RegisterAnswer>;
+	heartbeat(body: Heartbeat): Promise<HeartbeatAnswer>;
+}
+
 /** The report of a model that may be given by its bare name. */
 export function modelReport(model: string | ModelReport): ModelReport {
 	return typeof model === "string" ? { name: model, state: "ready" } : model;

@@ -52,7 +52,7 @@ export interface RoleAppOptions {
  * @param start gets the lock, and gives it up as soon as the process no longer wants calls; what it throws gives it up, too
  * @throws {StartError} naming the holder
  */
-export function startLocked({ config, role, env }: RolePlan, start: (lock: DirectoryLock) => Running): Running {
+export function startLocked<R extends Running>({ config, role, env }: RolePlan, start: (lock: DirectoryLock) => R): R {
 	const lock = lockDirectory(config.data_dir, role, env["ROUTER_SUCCESSOR"] === "1");
 	try {
 		return start(lock);

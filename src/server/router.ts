@@ -6,13 +6,14 @@ import { createAnswerCache } from "../cache/cache.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
 import type { HealthNotes } from "../http/health.ts";
+import type { AgentRegistrar } from "../protocol/agent.ts";
 import { readCa } from "../proxy/net/transport.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
-import { agentRoutes } from "./agents/agent-routes.ts";
+import { agentRoutes, inProcessRegistrar } from "./agents/agent-routes.ts";
 import { AgentTransport } from "./agents/agent-transport.ts";
 import { AgentFleet } from "./agents/fleet.ts";
 import { shareAgents } from "./agents/shared-agents.ts";
@@ -33,13 +34,19 @@ import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
 
+/** The running router. */
+export interface RunningRouter extends Running {
+	/** Where the agent of this process registers. */
+	readonly registrar: AgentRegistrar;
+}
+
 /** Starts the router. Throws StartError (port taken, no key on a public address, a base URL that leads back here). */
-export async function startRouter(loaded: Loaded, env: Environment): Promise<Running> {
+export async function startRouter(loaded: Loaded, env: Environment): Promise<RunningRouter> {
 	const plan = routerPlan(loaded.config, env);
 	return startLocked(plan, (lock) => createRouter(plan, loaded, lock));
 }
 
-function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Running {
+function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): RunningRouter {
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, problems, metrics, lifecycle } = services;
@@ -90,5 +97,5 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 		store.close();
 	});
 	lifecycle.onStop(watchConfiguration(router, loaded));
-	return announce(plan, services, server, lock, generated);
+	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
 }

@@ -1,7 +1,15 @@
 /** The two requests of an agent to its router, and what their answers mean. */
 import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import { type Heartbeat, HeartbeatAnswer, PEER_HEADER, type Register, RegisterAnswer } from "../../protocol/agent.ts";
+import { RouterError } from "../../errors.ts";
+import {
+	type AgentRegistrar,
+	type Heartbeat,
+	HeartbeatAnswer,
+	PEER_HEADER,
+	type Register,
+	RegisterAnswer,
+} from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { VERSION } from "../../version.ts";
@@ -64,6 +72,24 @@ export function routerClient(router: string, token: string | undefined, transpor
 		register: (body, signal) => ask("/register", body, registerAnswer as Checker<RegisterAnswer>, signal, REGISTER_MS),
 		heartbeat: (body, signal) =>
 			ask("/heartbeat", body, heartbeatAnswer as Checker<HeartbeatAnswer>, signal, HEARTBEAT_MS),
+	};
+}
+
+/** The router of this process. */
+export function inProcessClient(registrar: AgentRegistrar): RouterClient {
+	async function ask<Answer>(asking: Promise<Answer>): Promise<RouterReply<Answer>> {
+		try {
+			return { outcome: "ok", answer: await asking };
+		} catch (error) {
+			const { message } = error as Error;
+			if (!(error instanceof RouterError)) return { outcome: "away", message };
+			const outcome = { agent_name_taken: "conflict", agent_not_found: "unknown" } as const;
+			return { outcome: outcome[error.errorCode as keyof typeof outcome] ?? "refused", message };
+		}
+	}
+	return {
+		register: (body) => ask(registrar.register(body)),
+		heartbeat: (body) => ask(registrar.heartbeat(body)),
 	};
 }
 

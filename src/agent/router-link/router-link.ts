@@ -35,6 +35,8 @@ export interface LinkOptions {
 	/** The port this agent listens on. */
 	readonly port: number;
 	readonly transport: Transport;
+	/** Takes the place of requests to `router`: that is in this process. */
+	readonly client?: RouterClient | undefined;
 	/** Called every second and with every heartbeat: has to be cheap. */
 	report(): LinkReport;
 	/** Takes the secret that the router's calls carry from then on. */
@@ -96,7 +98,7 @@ export class RouterLink {
 		this.#options = options;
 		this.#changes = options.changes ?? new Notify();
 		this.#addresses = options.addresses ?? { to: localAddressTo, now: localAddresses };
-		this.#client = routerClient(options.router, options.token, options.transport);
+		this.#client = options.client ?? routerClient(options.router, options.token, options.transport);
 	}
 
 	get state(): LinkStatus {

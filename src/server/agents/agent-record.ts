@@ -13,6 +13,8 @@ export interface AgentRecord extends AgentView {
 	readonly version: string | undefined;
 	/** Unix time, ms. */
 	readonly registeredAt: number;
+	/** It runs in this process: no other router reaches it, and it comes and goes with this one, so it is neither shared nor stored. */
+	readonly isInProcess: boolean;
 	/** Calls its endpoint with its own secret. */
 	provider: Provider;
 	models: ReadonlyMap<string, ModelReport>;

@@ -88,7 +88,8 @@ export class AgentRegistry {
 		for (const stored of this.options.store.agents()) {
 			if (this.#agents.has(stored.name)) continue;
 			const { models, gpus, heardAt: heardAtTime, ...rest } = stored;
-			this.#put({ ...rest, instance: rest.instance, version: rest.version }, { heardAt, heardAtTime, models, gpus });
+			const who = { ...rest, instance: rest.instance, version: rest.version, isInProcess: false };
+			this.#put(who, { heardAt, heardAtTime, models, gpus });
 		}
 		const timer = setInterval(() => this.tick(), TICK_MS);
 		timer.unref();
@@ -101,8 +102,9 @@ export class AgentRegistry {
 	/**
 	 * Takes an agent in, or updates it; resolves once the router has tried to call it back. One that it can't reach is
 	 * registered all the same, and gets no calls until a heartbeat finds it reachable. Throws `agent_name_taken`.
+	 * @param isInProcess it is the agent of this process
 	 */
-	async register(body: Register, endpoint: string): Promise<RegisterAnswer> {
+	async register(body: Register, endpoint: string, isInProcess = false): Promise<RegisterAnswer> {
 		const { name, instance, version } = body;
 		this.#admit(name, instance, endpoint);
 		const secret = this.options.secrets.of({ name, instance, endpoint });
@@ -112,13 +114,13 @@ export class AgentRegistry {
 		const before = this.#agents.get(name);
 		const heardAtTime = nextHeardAt(before, this.#wall());
 		const agent = this.#put(
-			{ name, instance, endpoint, version, registeredAt: before?.registeredAt ?? this.#wall() },
+			{ name, instance, endpoint, version, isInProcess, registeredAt: before?.registeredAt ?? this.#wall() },
 			{ heardAt: this.#clock.now(), heardAtTime, models: body.models, gpus: body.gpus },
 		);
 		agent.isReachable = problem === undefined;
 		agent.problem = problem;
-		this.options.store.saveAgents([storedOf(agent)]);
-		this.#heard?.(storedOf(agent));
+		this.#store(agent);
+		this.#share(agent);
 		const what = { agent: name, endpoint, models: agent.models.size };
 		if (how === "takeover") this.#log.warn(what, "Another agent took over the name of one that is gone.");
 		else if (before?.endpoint !== endpoint) this.#log.info(what, "An agent registered.");
@@ -154,7 +156,7 @@ export class AgentRegistry {
 		agent.isDirty = true;
 		this.#logLease(agent);
 		if (!isSame) this.#store(agent);
-		this.#heard?.(storedOf(agent));
+		this.#share(agent);
 		return agent.isReachable ? {} : this.#callBack(agent);
 	}
 
@@ -189,7 +191,7 @@ export class AgentRegistry {
 		const age = known ? 0 : Math.max(0, this.#wall() - heard.heardAt);
 		const { models, gpus, heardAt: heardAtTime, ...who } = heard;
 		const agent = this.#put(
-			{ ...who, instance: who.instance, version: who.version },
+			{ ...who, instance: who.instance, version: who.version, isInProcess: false },
 			{ heardAt: this.#clock.now() - age, heardAtTime, models, gpus },
 		);
 		agent.isDirty = true;
@@ -200,9 +202,9 @@ export class AgentRegistry {
 		if (!agent.isReachable) void this.#callBack(agent);
 	}
 
-	/** All agents, as they are stored. */
+	/** All agents that other routers may call, as they are stored. */
 	stored(): StoredAgent[] {
-		return [...this.#agents.values()].map(storedOf);
+		return [...this.#agents.values()].filter(({ isInProcess }) => !isInProcess).map(storedOf);
 	}
 
 	/** Secrets are derived from something else now: agents get theirs when they register again, at their next heartbeat. */
@@ -246,7 +248,7 @@ export class AgentRegistry {
 	}
 
 	#put(
-		who: Pick<AgentRecord, "name" | "instance" | "endpoint" | "version" | "registeredAt">,
+		who: Pick<AgentRecord, "name" | "instance" | "endpoint" | "version" | "registeredAt" | "isInProcess">,
 		heard: Pick<AgentRecord, "heardAt" | "heardAtTime" | "gpus"> & { models: Register["models"] | AgentModels },
 	): AgentRecord {
 		const agent: AgentRecord = {
@@ -293,7 +295,11 @@ export class AgentRegistry {
 		const changed = agents.length > 0 ? agents : [...this.#agents.values()].filter(({ isDirty }) => isDirty);
 		if (agents.length === 0) this.#storedAt = this.#time();
 		for (const agent of changed) agent.isDirty = false;
-		this.options.store.saveAgents(changed.map(storedOf));
+		this.options.store.saveAgents(changed.filter(({ isInProcess }) => !isInProcess).map(storedOf));
+	}
+
+	#share(agent: AgentRecord): void {
+		if (!agent.isInProcess) this.#heard?.(storedOf(agent));
 	}
 
 	#forget(name: string): void {

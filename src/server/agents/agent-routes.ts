@@ -2,7 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { Elysia } from "elysia";
 import { RouterError } from "../../errors.ts";
-import { Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
+import { type AgentRegistrar, Heartbeat, PEER_HEADER, Register } from "../../protocol/agent.ts";
 import { bodyReader } from "../json-body.ts";
 import type { CurrentSnapshot } from "../snapshot.ts";
 import type { AgentAccess } from "./agent-access.ts";
@@ -70,6 +70,14 @@ export function agentRoutes(registry: AgentRegistry, fleet: AgentFleet, access: 
 			},
 			{ detail: TARGETS },
 		);
+}
+
+/** The same for the agent of this process: it shows no token, and its endpoint is its own. */
+export function inProcessRegistrar(registry: AgentRegistry): AgentRegistrar {
+	return {
+		register: (body) => registry.register(body, body.endpoint, true),
+		heartbeat: (body) => registry.heartbeat(body, () => true),
+	};
 }
 
 function peerOf(request: Request, server: Peers | null): string {
