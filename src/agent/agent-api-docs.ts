@@ -57,7 +57,7 @@ export const MODEL_DOC: Detail = {
 };
 
 /** How an API call describes a model that is not in the configuration. */
-export const LoadBody = Type.Partial(Type.Omit(AgentModel, ["name"]), {
+export const LoadBody = Type.Partial(Type.Omit(AgentModel, ["name", "mounts"]), {
 	description: "For a model the agent does not know: what it is, with the keys of `agent.models`.",
 	additionalProperties: false,
 });

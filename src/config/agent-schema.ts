@@ -65,6 +65,14 @@ export const AgentModel = Type.Object(
 				description: "Variables of the agent's own environment that its container gets, by name.",
 			}),
 		),
+		mounts: Type.Optional(
+			Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
+				maxItems: 32,
+				description:
+					"Directories and files of the host that its containers may read, as `/on/the/host:/in/the/container`: LoRA adapters, chat templates, plugins.",
+				examples: [["/srv/adapters:/adapters"]],
+			}),
+		),
 	},
 	closed,
 );

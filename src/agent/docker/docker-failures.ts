@@ -127,6 +127,14 @@ const PATTERNS: readonly FailurePattern[] = [
 		],
 	},
 	{
+		kind: "failed",
+		pattern: /bind source path does not exist: (.+)|statfs (.+?): no such file or directory/i,
+		describe: (_, [, path = "", other = path]) => [
+			`${other.trim()}, which a model of the agent mounts, does not exist on the engine's host`,
+			"make it there and put the files into it, or correct `model` or `mounts` under `agent.models`",
+		],
+	},
+	{
 		kind: "port-taken",
 		pattern: /port is already allocated|address already in use|ports are not available|proxy already running/i,
 		describe: ({ stderr }) => [

@@ -5,9 +5,7 @@
  */
 import type { Environment } from "../../config/interpolate.ts";
 import type { Problem } from "../problem.ts";
-
-/** Docker listens there unless DOCKER_HOST is set: both spellings are one engine. */
-const DEFAULT_HOST = "unix:///var/run/docker.sock";
+import { engineHost } from "./engine-host.ts";
 
 /** The lock on an agent's name at one engine. */
 export class EngineLock {
@@ -20,7 +18,7 @@ export class EngineLock {
 		command: "docker" | "podman",
 		env: Environment,
 	) {
-		const engine = JSON.stringify([command, env["DOCKER_HOST"] ?? DEFAULT_HOST, agent]);
+		const engine = JSON.stringify([command, engineHost(command, env).address, agent]);
 		// Addresses end at 107 bytes.
 		this.#address = `\0router-agent-${new Bun.CryptoHasher("sha256").update(engine).digest("hex").slice(0, 32)}`;
 	}

@@ -1,11 +1,14 @@
 /** The container of a replica: the arguments of `docker run`, its labels, and the hash by which a running one is recognised. */
 import type { Environment } from "../../config/interpolate.ts";
+import { engineHost } from "../docker/engine-host.ts";
 import type { Hardware } from "../gpu/hardware.ts";
+import type { Problem } from "../problem.ts";
 import { acceleratorOf, canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
 import { containerImage } from "../vllm/vllm-image.ts";
 import type { AgentSettings } from "./agent-settings.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "./model-spec.ts";
+import { mountArgs, mountedFilesProblem } from "./mounts.ts";
 import { modelOfKey } from "./replica-state.ts";
 
 /** One container. */
@@ -24,7 +27,7 @@ export interface ContainerSpec {
  * make another container. Covers neither `load`, `ttl` and `replicas`, nor where it was placed, nor any variable's value.
  */
 export function specHash(spec: ModelSpec, settings: SpecSettings): string {
-	const { name, model, gpus, devices, gpu_memory, args = [] } = spec;
+	const { name, model, gpus, devices, gpu_memory, args = [], mounts = [] } = spec;
 	const { agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep } = settings;
 	const made = [
 		name,
@@ -35,6 +38,8 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 		args,
 		containerImage(spec, settings),
 		variables(spec, settings),
+		// Only where there are any: containers of a version that knew of none keep their hash.
+		...(mounts.length > 0 ? [mounts] : []),
 	];
 	const where = [agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep];
 	return new Bun.CryptoHasher("sha256")
@@ -83,6 +88,7 @@ export function containerSpec(
 		// Compiled kernels: a later start is much shorter.
 		"--volume=vllm-cache:/root/.cache/vllm",
 		...(isLocal ? [`--volume=${spec.model}:${spec.model}:ro`] : []),
+		...mountArgs(spec),
 		...(canSleep(spec, settings) ? ["--env=VLLM_SERVER_DEV_MODE=1"] : []),
 		// Names alone: their values stay out of the command line.
 		...variables(spec, settings).map((variable) => `--env=${variable}`),
@@ -173,6 +179,13 @@ export class ContainerSpecs {
 		if (!entry) return undefined;
 		const { args } = containerSpec(entry.spec, { ...placement, port }, this.#of(entry));
 		return { args, env: this.settings.variables, image: this.image(entry) };
+	}
+
+	/** Why files of the host that its containers mount can't be mounted; undefined where they can. */
+	async filesProblem(key: string): Promise<Problem | undefined> {
+		const entry = this.registry.get(modelOfKey(key));
+		const { command, variables } = this.settings;
+		return entry && mountedFilesProblem(entry.spec, engineHost(command, variables));
 	}
 
 	#of(entry: RegisteredModel): SpecSettings {

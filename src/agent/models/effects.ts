@@ -96,6 +96,8 @@ async function pull(image: string, { docker, records, signal }: EffectTools): Pr
 }
 
 async function start(key: string, { docker, specs, placer, records }: EffectTools): Promise<EffectResult> {
+	const problem = await specs.filesProblem(key);
+	if (problem) return { ended: "failed", problem };
 	for (let tries = 1; ; tries++) {
 		const placement = placer.placement(key);
 		const run = placement && specs.run(key, placement, freePort());

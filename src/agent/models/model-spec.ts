@@ -23,6 +23,8 @@ export interface ModelSpec {
 	readonly image?: string;
 	/** Names of variables of the agent's environment that the container gets too. */
 	readonly env?: readonly string[];
+	/** `/on/the/host:/in/the/container`: what its containers may read besides, of the configuration alone. */
+	readonly mounts?: readonly string[];
 }
 
 /** Which accelerator the containers use. */

@@ -2,6 +2,7 @@
 
 import { argsProblem } from "../vllm/vllm-args.ts";
 import type { ModelSpec } from "./model-spec.ts";
+import { mountsProblem } from "./mounts.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
 /** `Qwen/Qwen3-8B`, `gpt2`, `unsloth/Qwen3-8B-GGUF:Q4_K_M`. */
@@ -19,7 +20,7 @@ const MAX_LENGTH = 128;
  * directory of this host: that would mount it.
  */
 export function specProblem(spec: ModelSpec, from: "config" | "api"): string | undefined {
-	const { name, model, gpus, devices, replicas = 1, image, env = [], args = [] } = spec;
+	const { name, model, gpus, devices, replicas = 1, image, env = [], args = [], mounts = [] } = spec;
 	if (!isSafe(NAME, name)) {
 		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_LENGTH}`;
 	}
@@ -35,6 +36,9 @@ export function specProblem(spec: ModelSpec, from: "config" | "api"): string | u
 			return `env: ${shown(variable)} is no name of a variable; its value stays in the environment`;
 		if (AGENT_VARIABLES.test(variable)) return `env: ${variable} belongs to the agent and stays there`;
 	}
+	if (from === "api" && mounts.length > 0) return "mounts: files of this host can be named in the configuration only";
+	const unmountable = mountsProblem(spec);
+	if (unmountable) return unmountable;
 	if (devices) {
 		if (devices.length === 0) return "devices: name at least one GPU, or leave it out";
 		if (new Set(devices).size !== devices.length) return "devices: a GPU is named twice";

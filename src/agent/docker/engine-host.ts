@@ -1,0 +1,57 @@
+/** Which engine the Docker CLI talks to, as far as its environment says. */
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Environment } from "../../config/interpolate.ts";
+
+/** Docker listens there unless DOCKER_HOST is set. */
+const DEFAULT_SOCKET = "/var/run/docker.sock";
+/** Each container has one of them: Docker's, podman's. */
+const CONTAINER_MARKS = ["/.dockerenv", "/run/.containerenv"];
+
+/** The engine of an environment. */
+export interface EngineHost {
+	/** Its address, one spelling for all that name the same socket. */
+	readonly address: string;
+	/** It mounts the files that this process sees: it is neither on another machine nor outside of this process's container. */
+	readonly isHere: boolean;
+	/** Paths of its sockets on this host. */
+	readonly sockets: readonly string[];
+}
+
+/** Reads the file system, not the engine. Never throws. */
+export function engineHost(command: "docker" | "podman", env: Environment): EngineHost {
+	const given = command === "docker" ? env["DOCKER_HOST"] : (env["CONTAINER_HOST"] ?? env["DOCKER_HOST"]);
+	if (!given && command === "docker" && env["DOCKER_CONTEXT"]) {
+		return { address: `context:${env["DOCKER_CONTEXT"]}`, isHere: false, sockets: [] };
+	}
+	const path = given ? /^unix:\/\/(\/.*)$/.exec(given)?.[1] : DEFAULT_SOCKET;
+	if (path === undefined) return { address: given!, isHere: false, sockets: [] };
+	// Without a service podman's containers are those of the user.
+	const user = command === "podman" && !given ? process.getuid?.() : 0;
+	const socket = resolved(path);
+	const address = `unix://${socket === resolved(DEFAULT_SOCKET) ? DEFAULT_SOCKET : socket}${user ? `#${user}` : ""}`;
+	return { address, isHere: !isMountedHere(socket), sockets: [...new Set([path, socket])] };
+}
+
+/** Whether this is a container that was given the socket, or the directory it is in, by a mount. */
+function isMountedHere(socket: string): boolean {
+	if (!CONTAINER_MARKS.some((file) => existsSync(file))) return false;
+	try {
+		// The fifth field is where something is mounted.
+		const mounted = readFileSync("/proc/self/mountinfo", "utf8")
+			.split("\n")
+			.map((line) => line.split(" ")[4]);
+		return mounted.includes(socket) || mounted.includes(dirname(socket));
+	} catch {
+		return true;
+	}
+}
+
+/** The path without links; as it is where nothing is there. */
+function resolved(path: string): string {
+	try {
+		return realpathSync(path);
+	} catch {
+		return path;
+	}
+}
