@@ -13,8 +13,10 @@ import type { ContainerSpecs } from "./container-spec.ts";
 import type { Inventory, InventoryItem } from "./inventory.ts";
 import type { Action } from "./replica-state.ts";
 
-/** Lines of a log that are read for the reason of a failure, and kept once its container is gone. */
-const LOG_LINES = 500;
+/** Lines of a log that are read for the reason of a failure: it stands above the errors of all calls and workers that it took along. */
+const LOG_LINES = 5000;
+/** Those that are stored once its container is gone. */
+const STORED_LINES = 1000;
 /** How long waking or falling asleep may take, ms: all weights go over PCIe. */
 const SLEEP_TIMEOUT_MS = 120_000;
 /** Ports to try: one may be taken between its choice and its use. */
@@ -123,7 +125,7 @@ async function stop(
 	let result: EffectResult = { ended: "well" };
 	if (failed) {
 		const lines = await lastLines(docker, id);
-		records.lastLogs.set(key, lines);
+		records.lastLogs.set(key, lines.slice(-STORED_LINES));
 		const hasEnded = item !== undefined && item.state !== "running";
 		const holders = await readGpuProcesses(env, PROCESSES_TIMEOUT_MS);
 		const known = hasEnded ? { exitCode: item.exitCode, oomKilled: item.oomKilled, holders } : { holders };
