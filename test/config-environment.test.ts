@@ -95,7 +95,8 @@ describe("${NAME} in the file", () => {
 
 	test("that is never closed or holds no name is a mistake", () => {
 		expect(refusal({ yaml: 'log: { dir: "${HOME" }' })).toContain("never closed");
-		expect(refusal({ yaml: 'log: { dir: "${HOME:-x}" }' })).toContain("holds no variable's name");
+		for (const name of ["", "1X", "A B", "HOME:x", "HOME/a/b", ":-x"])
+			expect(refusal({ yaml: `log: { dir: "\${${name}}" }` })).toContain("holds no variable's name");
 	});
 
 	test("becomes text only: nothing in it is read as YAML", () => {

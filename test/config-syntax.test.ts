@@ -25,8 +25,14 @@ describe("YAML that can't be used", () => {
 	});
 
 	test.each([
-		["a: { <<: { port: 1 } }", "1:6: merge keys (<<) are not known here"],
-		["a: &x { b: 1 }\nc:\n  <<: *x\n", "3:3: merge keys"],
+		["a: { <<: 1 }", "1:6: a merge key (<<) takes a mapping"],
+		["a: &x b\nc:\n  <<: *x\n", "3:3: a merge key (<<) takes a mapping"],
+		["a: &x { b: 1 }\nc: { <<: [*x, 1] }", "2:6: a merge key (<<) takes a mapping"],
+		["a: { '<<': { b: 1 } }", "1:6: a merge key (<<) is written without quotes"],
+		["a: &x { b: 1 }\nc: { <<: *x, d: 1, d: 2 }", "2:20: this setting stands here twice"],
+		["a: &x [*x]", "1:8: this alias stands inside what it stands for"],
+		["a: &x { b: { c: *x } }", "1:17: this alias stands inside what it stands for"],
+		["a: &x { <<: *x }", "1:13: this alias stands inside what it stands for"],
 		["a: { __proto__: { b: 1 } }", "1:6: nothing can have this name"],
 		["? [a]\n: b", "1:3: a name must be plain text"],
 		["? { a: b }\n: c", "1:3: a name must be plain text"],
@@ -48,7 +54,14 @@ describe("YAML that can't be used", () => {
 	test("aliases of aliases that would fill memory are refused", () => {
 		const names = [..."abcdefghi"];
 		const bomb = names.map((name, at) => `${name}: &${name} [${Array(9).fill(at === 0 ? "x" : `*${names[at - 1]}`)}]`);
-		expect(lines(bomb.join("\n"))).toEqual(["r.yaml: its aliases grow to too much (more than 100 of them)"]);
+		expect(lines(bomb.join("\n"))).toEqual(["r.yaml: its aliases grow to too much (more than 1000 of them)"]);
+	});
+
+	test("mappings merged into each other that would fill memory are refused", () => {
+		const names = [..."abcdefghijkl"];
+		const merged = (at: number) => `{ x: { <<: *${names[at]} }, y: { <<: *${names[at]} }, z: { <<: *${names[at]} } }`;
+		const bomb = names.map((name, at) => `${name}: &${name} ${at === 0 ? "{ b: 1 }" : merged(at - 1)}`);
+		expect(lines(bomb.join("\n"))).toEqual(["r.yaml: its aliases grow to too much (more than 1000 of them)"]);
 	});
 
 	test("brackets nested a hundred thousand deep are refused in one line", () => {
@@ -75,6 +88,26 @@ describe("YAML that can be used", () => {
 		const file = parseFile("a: &x\n  port: 1\nb: *x\n", "r.yaml");
 		expect(file.position(["a", "port"], "key")).toEqual({ line: 2, column: 3 });
 		expect(file.position(["b", "port"], "value")).toEqual({ line: 2, column: 9 });
+	});
+
+	test("a merge key brings in what is not set beside it: of several mappings the first that has it", () => {
+		const text =
+			"a: &a { b: 1, c: 1, d: 1 }\ne: &e { c: 2, f: 2 }\ng:\n  <<: [*e, *a]\n  f: 3\nh: { i: 4, <<: { i: 5, j: 5 } }\n";
+		expect(parseFile(text, "r.yaml")).toMatchObject({
+			values: { g: { b: 1, c: 2, d: 1, f: 3 }, h: { i: 4, j: 5 } },
+			mistakes: [],
+		});
+	});
+
+	test("an anchor may be used as often as a large file has entries", () => {
+		const text = `a: &a { b: 1 }\nc:\n${"  - { <<: *a }\n".repeat(600)}`;
+		expect(parseFile(text, "r.yaml").values["c"]).toHaveLength(600);
+	});
+
+	test("what a merge key brought in is found where it was written", () => {
+		const file = parseFile("a: &x\n  port: 1\nb:\n  <<: [{ host: h }, *x]\n", "r.yaml");
+		expect(file.position(["b", "port"], "key")).toEqual({ line: 2, column: 3 });
+		expect(file.position(["b", "host"], "value")).toEqual({ line: 4, column: 16 });
 	});
 
 	test("what does not stand in the file is placed at what holds it", () => {

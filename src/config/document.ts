@@ -3,10 +3,12 @@ import {
 	type Document,
 	isAlias,
 	isMap,
+	isNode,
 	isScalar,
 	isSeq,
 	LineCounter,
 	type Node,
+	type Pair,
 	parseDocument,
 	visit,
 	type YAMLError,
@@ -31,14 +33,14 @@ export interface ParsedFile {
 	position(path: Path, of: "key" | "value"): Position | undefined;
 }
 
-/** Aliases that may be resolved; 100 nested ones are enough to fill memory ("billion laughs"). */
-const MOST_ALIASES = 100;
+/** Uses of one anchor, times those inside it: a hundred million would fill memory ("billion laughs"). */
+const MOST_ALIASES = 1_000;
 
 /**
  * YAML 1.2 even if a `%YAML` line says otherwise: in 1.1 `no` is false, `1:20` is 80, and `!!set` and `!!omap` make what is neither
- * a list nor a mapping.
+ * a list nor a mapping. Merge keys are of 1.1, too, and all that is known of it: compose's users expect them.
  */
-const YAML_OPTIONS = { schema: "core", merge: false, resolveKnownTags: false } as const;
+const YAML_OPTIONS = { schema: "core", merge: true, resolveKnownTags: false } as const;
 
 /**
  * The parser's own messages quote the source, which may hold a secret, so each code has a message here.
@@ -84,7 +86,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 		return { file, ...at(error.pos[0]), path: "", message };
 	});
 	if (mistakes.length === 0) {
-		mistakes.push(...invalidNames(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
+		mistakes.push(...problemsOf(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
 	}
 	if (mistakes.length > 0) return { values: {}, isEmpty: false, mistakes, position: () => undefined };
 
@@ -155,7 +157,7 @@ function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): n
 		if (isAlias(node)) node = node.resolve(document);
 		const last = index === path.length - 1;
 		if (isMap(node)) {
-			const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(part));
+			const pair = pairOf(document, node, String(part));
 			if (!pair) break;
 			node = pair.value;
 			// An empty value has no position of its own.
@@ -170,38 +172,88 @@ function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): n
 	return offset;
 }
 
+/** The pair of this name in a mapping, or in what its merge keys bring in. */
+function pairOf(document: Document, map: unknown, name: string): Pair | undefined {
+	const node = isAlias(map) ? map.resolve(document) : map;
+	if (isSeq(node)) return firstOf(node.items, (item) => pairOf(document, item, name));
+	if (!isMap(node)) return undefined;
+	const own = node.items.find(({ key }) => isScalar(key) && !isMerge(key) && String(key.value) === name);
+	return own ?? firstOf(node.items, ({ key, value }) => (isMerge(key) ? pairOf(document, value, name) : undefined));
+}
+
+function firstOf<T, R>(items: readonly T[], look: (item: T) => R | undefined): R | undefined {
+	for (const item of items) {
+		const found = look(item);
+		if (found !== undefined) return found;
+	}
+	return undefined;
+}
+
+/** Whether a name is `<<`, which the parser makes a symbol of. */
+const isMerge = (key: unknown): boolean => isScalar(key) && typeof key.value === "symbol";
+
 function start(node: unknown): number | undefined {
 	return (node as Node | null | undefined)?.range?.[0];
 }
 
+/** Where the walk through a document is. */
+interface Walk {
+	readonly found: Problem[];
+	/** By name: the last before this place. */
+	readonly anchors: Map<string, Node>;
+	/** What this place is in. */
+	readonly around: Set<unknown>;
+}
+
 /**
- * The names that no setting can have, or that two have, down the file. The parser accepts them: it turns names into text, and the last of
- * two equal ones wins.
+ * What the parser accepts and no configuration can be made of, down the file. Names that no setting can have, or that two have: it turns
+ * names into text, and the last of two equal ones wins. Aliases inside what they stand for: a value without end.
  */
-function invalidNames(document: Document.Parsed): Problem[] {
-	const found: Problem[] = [];
-	const visitNames = (node: unknown): void => {
-		if (isSeq(node)) node.items.forEach(visitNames);
-		if (!isMap(node)) return;
-		const seen = new Set<string>();
-		for (const { key, value } of node.items) {
-			const name = isScalar(key) && key.value !== null ? String(key.value) : undefined;
-			const message = nameProblem(name, seen);
-			const offset = (key as { range?: [number, number, number] } | null)?.range?.[0] ?? node.range?.[0] ?? 0;
-			if (message !== undefined) found.push({ offset, message });
-			if (name !== undefined) seen.add(name);
-			visitNames(value);
-		}
-	};
-	visitNames(document.contents);
-	return found;
+function problemsOf(document: Document): Problem[] {
+	const walk: Walk = { found: [], anchors: new Map(), around: new Set() };
+	visitNode(document.contents, walk);
+	return walk.found;
+}
+
+function visitNode(node: unknown, walk: Walk): void {
+	const { found, anchors, around } = walk;
+	if (isAlias(node)) {
+		if (around.has(anchors.get(node.source))) found.push({ offset: start(node) ?? 0, message: ENDLESS });
+		return;
+	}
+	if (isNode(node) && node.anchor !== undefined) anchors.set(node.anchor, node);
+	if (!isSeq(node) && !isMap(node)) return;
+	around.add(node);
+	if (isSeq(node)) for (const item of node.items) visitNode(item, walk);
+	else visitPairs(node.items, start(node) ?? 0, walk);
+	around.delete(node);
+}
+
+function visitPairs(pairs: readonly Pair[], offset: number, walk: Walk): void {
+	const seen = new Set<string>();
+	for (const { key, value } of pairs) {
+		const name = isScalar(key) && key.value !== null ? String(key.value) : undefined;
+		const message = isMerge(key) ? mergeProblem(value, walk) : nameProblem(name, seen);
+		if (message !== undefined) walk.found.push({ offset: start(key) ?? offset, message });
+		if (name !== undefined && !isMerge(key)) seen.add(name);
+		visitNode(value, walk);
+	}
+}
+
+const ENDLESS = "this alias stands inside what it stands for, which would have no end";
+
+/** What `<<` can't bring in. */
+function mergeProblem(value: unknown, { anchors }: Walk): string | undefined {
+	const isMapping = (node: unknown) => isMap(isAlias(node) ? anchors.get(node.source) : node);
+	const sources = isAlias(value) ? anchors.get(value.source) : value;
+	if (isMapping(sources) || (isSeq(sources) && sources.items.every(isMapping))) return undefined;
+	return "a merge key (<<) takes a mapping, an alias of one (*name), or a list of them";
 }
 
 function nameProblem(name: string | undefined, seen: ReadonlySet<string>): string | undefined {
 	if (name === undefined)
 		return "a name must be plain text, followed by a colon; neither nothing, a list, a mapping nor an alias";
-	if (name === "<<")
-		return "merge keys (<<) are not known here; write the settings out, or use an alias for the whole mapping";
+	if (name === "<<") return "a merge key (<<) is written without quotes";
 	if (name === "__proto__") return "nothing can have this name; choose another";
 	return seen.has(name) ? "this setting stands here twice; keep one" : undefined;
 }

@@ -10,8 +10,9 @@ const HEADER = `Settings of the router. \`router check\` says what is in force a
 A line that begins with "#" and no space after it is a setting that is switched off: take the "#" away to set it. \
 Where a default is named, the line shows it.
 A flag wins over an environment variable, that over this file, that over the default. \
-\${NAME} inside a text becomes the environment variable's value, \${file:/path} what the file holds; write $\${ for a \
-literal \${.
+\${NAME} inside a text becomes the environment variable's value, \${NAME:-other} another text where it is not set, \
+\${file:/path} what the file holds; write $\${ for a literal \${.
+Anchors, aliases and merge keys (<<) work; names at the top that begin with x- are left alone, to set anchors in.
 Durations are written 500ms, 90s, 10m, 1.5h or 1d; sizes 512KB, 32MB or 1GiB.
 Paths are taken from the directory the router is started in.`;
 

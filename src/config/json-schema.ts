@@ -2,14 +2,23 @@
 import type { TSchema } from "@sinclair/typebox";
 import { isRecord } from "./document.ts";
 import { ConfigSchema } from "./schema.ts";
+import { EXTENSION } from "./schema-walk.ts";
 
 /** Keywords of this schema alone, which a validator in strict mode would refuse. */
 const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty", "valueKind"]);
 
+/** Names at the top that are the owner's. */
+const EXTENSIONS = { [`^${EXTENSION}`]: {} };
+
 /** `router.yaml` as plain JSON Schema (draft 7), descriptions, defaults and ranges included. */
 export function jsonSchema(): Record<string, unknown> {
 	const schema = plain(ConfigSchema) as Record<string, unknown>;
-	return { $schema: "http://json-schema.org/draft-07/schema#", title: "router.yaml", ...schema };
+	return {
+		$schema: "http://json-schema.org/draft-07/schema#",
+		title: "router.yaml",
+		...schema,
+		patternProperties: EXTENSIONS,
+	};
 }
 
 /** A copy of a schema without those keywords and without TypeBox's symbols. */

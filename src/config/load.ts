@@ -5,11 +5,12 @@ import { cleanSettings } from "./clean-value.ts";
 import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./config-error.ts";
 import { withDefaults } from "./defaults.ts";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
+import { foreignFile } from "./foreign-file.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
 import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
 import { readNamedFile } from "./read-file.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
-import { mapLeaves } from "./schema-walk.ts";
+import { EXTENSION, mapLeaves } from "./schema-walk.ts";
 import { semantics } from "./semantics.ts";
 import { parseBytes, parseDuration } from "./units.ts";
 import { validate } from "./validate.ts";
@@ -72,8 +73,12 @@ export function load(input: LoadInput): Loaded {
 	const parsed = parseFile(text, file ?? DEFAULT_FILE);
 	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
-	const { values: resolved, findings } = interpolate(ConfigSchema, parsed.values, env, cwd);
-	const { values: written, ...settings } = cleanSettings(ConfigSchema, resolved, parsed.values);
+	const foreign = foreignFile(parsed.values);
+	if (foreign) throw new ConfigError([inFile(foreign, parsed, file)]);
+
+	const given = withoutExtensions(parsed.values);
+	const { values: resolved, findings } = interpolate(ConfigSchema, given, env, cwd);
+	const { values: written, ...settings } = cleanSettings(ConfigSchema, resolved, given);
 	findings.push(...settings.findings);
 	const values = withDefaults(ConfigSchema, written) as Record<string, unknown>;
 	findings.push(...validate(ConfigSchema, values));
@@ -112,6 +117,11 @@ export function load(input: LoadInput): Loaded {
 	const warnings = [...settings.warnings.map((finding) => inFile(finding, parsed, file)), ...cleaned.warnings];
 	const locate = (finding: Finding) => inFile(finding, parsed, file);
 	return { config, role, env, warnings, locate, ...(file !== undefined && { file: watched }), sources, watched, again };
+}
+
+/** The settings without those at the top whose name begins with `x-`: those are of the file's owner, to set anchors in. */
+function withoutExtensions(values: ParsedFile["values"]): ParsedFile["values"] {
+	return Object.fromEntries(Object.entries(values).filter(([name]) => !name.startsWith(EXTENSION)));
 }
 
 const EMPTIED = "has been emptied; write `{}` into it if nothing is to be set";

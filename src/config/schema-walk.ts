@@ -3,6 +3,9 @@ import type { TSchema } from "@sinclair/typebox";
 import type { Path } from "./config-error.ts";
 import { isRecord } from "./document.ts";
 
+/** What begins the names at the top of a file that are left alone, as in a compose file. */
+export const EXTENSION = "x-";
+
 /** Called for each leaf: a scalar, or a value of a wrong type. Returns its replacement. */
 export type LeafVisitor = (value: unknown, schema: TSchema, path: Path) => unknown;
 

@@ -6,7 +6,7 @@ import { type Finding, type Path, pathText } from "./config-error.ts";
 import { expectation, howToWrite, typeName } from "./describe-type.ts";
 import { didYouMean, nearest } from "./did-you-mean.ts";
 import { isRecord } from "./document.ts";
-import { branchFor, settings } from "./schema-walk.ts";
+import { branchFor, EXTENSION, settings } from "./schema-walk.ts";
 
 /** Everything in `values` that `schema` does not allow; one finding a setting. Quotes names, never values. */
 export function validate(schema: TSchema, values: unknown): Finding[] {
@@ -79,6 +79,7 @@ function unknownSetting(root: TSchema, parent: TSchema, path: Path): string {
 		const hint = better && better !== name ? `, such as "${better}"` : "";
 		return `names here are of lower-case letters, digits, ".", "_" and "-"${hint}`;
 	}
+	if (name.startsWith(EXTENSION)) return "unknown setting; names with x- are left alone at the top of the file only";
 	const known = Object.keys(parent["properties"]);
 	const elsewhere = settings(root).find((setting) => setting.path.length > 1 && setting.path.at(-1) === name);
 	const hint = didYouMean(name, known) ?? (elsewhere && `did you mean "${pathText(elsewhere.path)}"?`);

@@ -1,0 +1,156 @@
+/** Files of other programs that are given for `router.yaml`: whose they are, and what of them goes where. Pure. */
+import type { Finding } from "./config-error.ts";
+import { isRecord } from "./document.ts";
+import { ConfigSchema } from "./schema.ts";
+
+/** A program's file. */
+interface ForeignFormat {
+	/** What it is, and what follows from that for the whole. */
+	readonly what: string;
+	/** The setting that gives it away; undefined where the file is none of these. */
+	readonly sign: (file: ForeignFile) => string | undefined;
+	/** What goes where, a line for each part that the file may have. */
+	readonly advice: readonly (readonly [has: (file: ForeignFile) => boolean, line: string])[];
+}
+
+type ForeignFile = Readonly<Record<string, unknown>>;
+
+const always = () => true;
+const has =
+	(...names: readonly string[]) =>
+	(file: ForeignFile) =>
+		names.some((name) => file[name] !== undefined);
+const signOf =
+	(...names: readonly string[]) =>
+	(file: ForeignFile) =>
+		names.find((name) => file[name] !== undefined);
+
+/** The mappings in a list or a mapping. */
+const membersOf = (value: unknown): Record<string, unknown>[] =>
+	(Array.isArray(value) ? value : isRecord(value) ? Object.values(value) : []).filter(isRecord);
+
+const LITELLM: ForeignFormat = {
+	what: "a configuration of LiteLLM",
+	sign: signOf("model_list", "litellm_settings", "router_settings", "general_settings"),
+	advice: [
+		[
+			has("model_list"),
+			"model_list: each `model_name` is a `name` under `models:`, the `litellm_params.model` of all its entries are its `targets` (`weight` on a target is the same; `anthropic/*` may stand in both)",
+		],
+		[
+			({ model_list }) => membersOf(model_list).some(({ litellm_params: to }) => isRecord(to) && "api_base" in to),
+			'litellm_params.api_base: `base_url` of an entry under `providers:` (`mybox: { type: openai-compatible, base_url: "http://…/v1" }`), whose name stands before the model\'s: `mybox/model`',
+		],
+		[
+			has("model_list"),
+			'litellm_params.api_key: a vendor\'s own variable (OPENAI_API_KEY and the like) is enough; else `api_key` of its entry under `providers:`. `os.environ/NAME` is written "${NAME}"',
+		],
+		[has("router_settings", "litellm_settings"), "fallbacks: `fallback` of the name under `models:`"],
+		[
+			has("general_settings"),
+			"general_settings.master_key: `key` of an entry under `keys:` for calls, of another under `admin.keys` for /admin",
+		],
+		[
+			has("litellm_settings"),
+			"litellm_settings.cache, cache_params: `cache:` (on unless switched off) and `redis.url`",
+		],
+	],
+};
+
+const LLAMA_SWAP: ForeignFormat = {
+	what: "a configuration of llama-swap",
+	sign: (file) => {
+		const isSwap = membersOf(file["models"]).some((model) => "cmd" in model || "proxy" in model);
+		const sign = signOf("healthCheckTimeout", "startPort", "macros")(file);
+		return isRecord(file["models"]) && (isSwap || sign) ? (sign ?? "models") : undefined;
+	},
+	advice: [
+		[
+			always,
+			'to go on with llama-swap: `providers: { swap: { type: openai-compatible, base_url: "http://127.0.0.1:8080/v1" } }`, and `models: [{ name: "*", targets: ["swap/*"] }]` for its names as they are',
+		],
+		[
+			always,
+			"models with a `cmd` of vLLM: `agent.models` (`model`, `args`; `ttl` is the same, with `load: on-demand`), and `router --standalone`; no other program is started",
+		],
+		[
+			({ models }) => membersOf(models).some((model) => "proxy" in model),
+			"models with a `proxy`: each address is an entry under `providers:`",
+		],
+		[
+			({ models }) => membersOf(models).some((model) => "aliases" in model),
+			"aliases: each is a `name` under `models:` with the model as its one target",
+		],
+		[has("groups", "matrix"), "groups: the agent loads what fits the memory of its GPUs, and unloads what is idle"],
+	],
+};
+
+const COMPOSE: ForeignFormat = {
+	what: "a compose file",
+	sign: ({ services }) => (isRecord(services) ? "services" : undefined),
+	advice: [
+		[
+			always,
+			"the router's own file is another one: `router init` writes it, --config or ROUTER_CONFIG names it, and a service of the router mounts it; `router init --compose` prints such a service",
+		],
+		[
+			({ services }) => membersOf(services).some(({ image }) => typeof image === "string" && image.includes("vllm")),
+			'a vLLM of a service `vllm`: `providers: { box: { type: vllm, base_url: "http://vllm:8000/v1" } }`, and models are called `box/model`; or let the agent start it: `agent.models`',
+		],
+	],
+};
+
+const VLLM: ForeignFormat = {
+	what: "options of `vllm serve`",
+	sign: signOf(
+		"max-model-len",
+		"max_model_len",
+		"tensor-parallel-size",
+		"tensor_parallel_size",
+		"gpu-memory-utilization",
+		"gpu_memory_utilization",
+		"served-model-name",
+		"served_model_name",
+	),
+	advice: [
+		[
+			always,
+			'for an agent that starts it: `agent: { models: [{ model: …, name: …, args: ["--max-model-len", "32768"] }] }`; each further option is two entries of `args`, and host, port and key are left out',
+		],
+		[
+			always,
+			'for one that runs already: `providers: { box: { type: vllm, base_url: "http://HOST:8000/v1" } }`, and models are called `box/model`',
+		],
+	],
+};
+
+const KUBERNETES: ForeignFormat = {
+	what: "a Kubernetes manifest",
+	sign: (file) =>
+		typeof file["apiVersion"] === "string" && typeof file["kind"] === "string" ? "apiVersion" : undefined,
+	advice: [
+		[always, "the router reads what a ConfigMap or Secret holds, mounted as a file, and not the manifest itself"],
+	],
+};
+
+const FORMATS = [LITELLM, LLAMA_SWAP, COMPOSE, VLLM, KUBERNETES];
+
+/** Settings that another program's file has, too, in another form. */
+const SHARED = ["models"];
+
+/**
+ * The finding on a file of another program: one, of several lines, instead of one for each of its settings. Undefined where the file has a
+ * setting of this router, or is of none that is known.
+ */
+export function foreignFile(file: ForeignFile): Finding | undefined {
+	const own = Object.keys(ConfigSchema.properties).filter((name) => !SHARED.includes(name));
+	if (own.some((name) => file[name] !== undefined) || Array.isArray(file["models"])) return undefined;
+	for (const { what, sign, advice } of FORMATS) {
+		const found = sign(file);
+		if (found === undefined) continue;
+		const lines = advice.flatMap(([applies, line]) => (applies(file) ? [`  ${line}`] : []));
+		const message = `this is ${what}, not of this router; \`router init\` writes a router.yaml to begin with, into which go by hand:`;
+		return { path: [found], of: "key", message: [message, ...lines].join("\n") };
+	}
+	return undefined;
+}
