@@ -1,7 +1,7 @@
 /** Agents' models among the other names: what leads to them, what never does, and what is said where none serves. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createKeyAuth } from "../src/accounts/auth/keys.ts";
-import { isAllowed } from "../src/api/model-access.ts";
+import { isAllowed, permittedRoute } from "../src/api/model-access.ts";
 import { listModels, oneModel } from "../src/api/model-queries.ts";
 import { RouterError } from "../src/errors.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
@@ -114,6 +114,34 @@ describe("an agent's model", () => {
 		const headers = new Headers({ authorization: "Bearer of-this-key" });
 		const caller = createKeyAuth([{ name: "k", key: "of-this-key", models }]).authenticate(headers);
 		expect(isAllowed(caller, name, catalog().find(name))).toBe(may);
+	});
+});
+
+describe("an agent's model of several replicas", () => {
+	const replicas = [0, 1].map((replica) => ({ replica, state: "ready" as const }));
+	beforeEach(() => rig.register("gpu-1", [{ name: "qwen", state: "ready", replicas }]));
+
+	test.each(["qwen", "local/qwen", "local/gpu-1/qwen", "local"])("answers to %s with each of them", (name) =>
+		expect(ids(name)).toEqual(["local/gpu-1/qwen#0", "local/gpu-1/qwen#1"]),
+	);
+
+	test("says how many there are", async () => {
+		expect(catalog().find("qwen")?.reason).toBe("agent, 2 replicas");
+		await rig.register("gpu-2", ["qwen"]);
+		expect(catalog().find("qwen")?.reason).toBe("2 agents, 2 replicas");
+	});
+
+	test.each([
+		["local/gpu-1/qwen", true],
+		["local/gpu-1/*", true],
+		["local/qwen", true],
+		["local/gpu-2/qwen", false],
+	])("may be used whole with a key for %s: %p", (model, may) => {
+		const headers = new Headers({ authorization: "Bearer of-this-key" });
+		const caller = createKeyAuth([{ name: "k", key: "of-this-key", models: [model] }]).authenticate(headers);
+		const route = catalog().find("qwen")!;
+		expect(isAllowed(caller, "qwen", route)).toBe(may);
+		if (may) expect(permittedRoute(caller, "qwen", route).targets).toHaveLength(2);
 	});
 });
 

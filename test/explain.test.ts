@@ -72,6 +72,18 @@ describe("the reasons", () => {
 		});
 	});
 
+	test("say what can only be waited for", () => {
+		const way = [
+			replica("a/m", { readiness: 0 }),
+			replica("b/m", { readiness: 52 }),
+			replica("c/m", { readiness: 90, isQueue: true }),
+		];
+		expect(reasons(new Clock(), call(), route(way))).toMatchObject({
+			"b/m": "its model is being started: used where nothing else is ready",
+			"c/m": "its agent's queue: where its ready replicas fail",
+		});
+	});
+
 	test("leave unknown numbers out, and what is infinite", () => {
 		const clock = new Clock();
 		clock.failed("a/m", 5);

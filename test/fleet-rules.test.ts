@@ -4,9 +4,11 @@ import type { LoadMode, ModelReport, ModelState } from "../src/protocol/agent.ts
 import {
 	type AgentView,
 	absenceOf,
+	accessTo,
 	admission,
 	agentsFor,
 	firstServed,
+	readinessOf,
 	servedModels,
 } from "../src/routing/agent-targets.ts";
 import { FRESH_MS, heardBeforeRestart, LeaseClock, leaseAt, SUSPECT_MS } from "../src/routing/lease.ts";
@@ -132,12 +134,29 @@ describe("the order in which agents are tried", () => {
 		["failed", "always"],
 		["stopped", "manual"],
 		["stopped", "always"],
-		["starting", "always"],
-		["draining", "always"],
+		["draining", "manual"],
+		["starting", undefined],
 		["pulling", undefined],
 	] as [ModelState, LoadMode | undefined][])("leaves out a model that is %s and %p", (state, load) => {
 		expect(order([agent("a", { models: [qwen(state, load)] })])).toEqual([]);
 	});
+
+	test.each([
+		["starting", "always"],
+		["starting", "manual"],
+		["pulling", "always"],
+		["pulling", "manual"],
+		["draining", "always"],
+	] as [ModelState, LoadMode][])(
+		"has a model that is %s and %p wait behind all that a call can have sooner",
+		(state, load) => {
+			const waits = agent("waits", { models: [qwen(state, load)] });
+			const loads = agent("loads", { models: [qwen("stopped", "on-demand")] });
+			expect(order([waits, loads, agent("ready")])).toEqual(["ready", "loads", "waits"]);
+			expect(readinessOf(waits, waits.models.get("qwen"), 0)).toBeGreaterThan(49);
+			expect(readinessOf(waits, waits.models.get("qwen"), 0)).toBeLessThan(100);
+		},
+	);
 
 	test("leaves out who is gone, who can't be reached and who does not have it", () => {
 		const agents = [
@@ -161,6 +180,45 @@ describe("the order in which agents are tried", () => {
 			firsts[first!] = (firsts[first!] ?? 0) + 1;
 		}
 		for (const count of Object.values(firsts)) expect(Math.abs(count - 1000)).toBeLessThan(150);
+	});
+});
+
+describe("the ways to a model at an agent", () => {
+	const replicas = (...states: ModelState[]) => states.map((state, replica) => ({ replica, state, waiting: replica }));
+	const ways = (state: ModelState, ...states: ModelState[]) =>
+		accessTo({ name: "qwen", state, waiting: 9, replicas: replicas(...states) }, 0);
+	const ofModel = [{ readiness: 0, reportedWaiting: 9 }];
+
+	test("are its replicas where several are to be and all are ready, each with what it said of itself", () => {
+		expect(ways("ready", "ready", "ready")).toEqual([
+			{ replica: 0, readiness: 0, reportedWaiting: 0 },
+			{ replica: 1, readiness: 0, reportedWaiting: 1 },
+		]);
+	});
+
+	test("are those that are ready, and behind all that is ready the agent's queue, where others are not", () => {
+		expect(ways("ready", "starting", "ready", "failed")).toEqual([
+			{ replica: 1, readiness: 0, reportedWaiting: 1 },
+			{ readiness: 90, isQueue: true },
+		]);
+	});
+
+	test.each([
+		["one that is to be alone", "ready", ["ready"]],
+		["several of which none is ready", "starting", ["starting", "starting"]],
+		["several of which one is ready that may not be called yet", "draining", ["ready", "draining"]],
+		["an agent that says nothing of replicas", "ready", []],
+	] as [string, ModelState, ModelState[]][])("are the model alone of %s", (_, state, states) => {
+		expect(ways(state, ...states)).toEqual(ofModel);
+	});
+
+	test("count a number that is there twice once", () => {
+		const [one, two] = replicas("ready", "ready");
+		const numbers = (...all: (typeof one)[]) =>
+			accessTo({ name: "qwen", state: "ready", replicas: all.map((each) => each!) }, 0).map(({ replica }) => replica);
+		expect(numbers(one, two, one)).toEqual([0, 1]);
+		expect(numbers(one, one)).toEqual([undefined]);
+		expect(numbers(one, { ...one!, state: "failed" }, two)).toEqual([1, undefined]);
 	});
 });
 

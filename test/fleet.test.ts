@@ -1,6 +1,7 @@
 /** The router's agents over time: leases, restarts, pauses, calls in flight. The test winds the clock. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
+import type { ModelReport, ModelState } from "../src/protocol/agent.ts";
 import type { AttemptClosed } from "../src/telemetry/events.ts";
 import { directory } from "./kit/cli.ts";
 import { endpointOf, type FleetRig, fleetRig } from "./kit/fleet.ts";
@@ -191,6 +192,59 @@ describe("calls in flight", () => {
 		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1"]);
 		await rig.heartbeat("gpu-1", ["qwen"]);
 		expect(agentsFor("qwen")[0]).toBe("gpu-1");
+	});
+});
+
+describe("replicas", () => {
+	const qwen = (...states: ModelState[]): ModelReport => ({
+		name: "qwen",
+		state: "ready",
+		replicas: states.map((state, replica) => ({ replica, state, waiting: replica })),
+	});
+	const ids = (model = "qwen") => rig.fleet.targets(model).map(({ id }) => id);
+
+	test("are targets with ids of their own, the same after a restart, and name what they have in common", async () => {
+		await rig.register("gpu-1", [qwen("ready", "ready")]);
+		for (const from of [rig, rig.restarted()]) {
+			expect(from.fleet.targets("qwen")).toMatchObject([
+				{ id: "local/gpu-1/qwen#0", deployment: "local/gpu-1/qwen", replica: 0, agent: "gpu-1", name: "local/qwen" },
+				{ id: "local/gpu-1/qwen#1", deployment: "local/gpu-1/qwen", replica: 1, reportedWaiting: 1 },
+			]);
+		}
+		expect(ids("gpu-1/qwen")).toEqual(["local/gpu-1/qwen#0", "local/gpu-1/qwen#1"]);
+	});
+
+	test("come and go with each report", async () => {
+		await rig.register("gpu-1", [qwen("ready", "ready")]);
+		await rig.heartbeat("gpu-1", [qwen("draining", "ready")]);
+		expect(ids()).toEqual(["local/gpu-1/qwen#1", "local/gpu-1/qwen"]);
+		await rig.heartbeat("gpu-1", ["qwen"]);
+		expect(ids()).toEqual(["local/gpu-1/qwen"]);
+	});
+
+	test("are stored with their agent when one of them changes", async () => {
+		await rig.register("gpu-1", [qwen("ready", "ready")]);
+		await rig.heartbeat("gpu-1", [qwen("ready", "starting")]);
+		expect(
+			rig
+				.restarted()
+				.fleet.targets("qwen")
+				.map(({ id }) => id),
+		).toEqual(["local/gpu-1/qwen#0", "local/gpu-1/qwen"]);
+	});
+
+	test("are shown with their calls in flight, which count for their agent together", async () => {
+		await rig.register("gpu-1", [qwen("ready", "ready")]);
+		await rig.register("gpu-2", ["qwen"]);
+		for (const id of ["local/gpu-1/qwen#1", "local/gpu-1/qwen#1", "local/gpu-1/qwen"]) {
+			rig.fleet.sink.agentAttemptOpened?.(id);
+		}
+		rig.fleet.sink.agentAttemptOpened?.("local/gpu-2/qwen");
+		expect(rig.fleet.list()[0]!.models[0]).toMatchObject({
+			in_flight: 3,
+			replicas: [{ in_flight: 0 }, { in_flight: 2 }],
+		});
+		expect(agentsFor("qwen")).toEqual(["gpu-2", "gpu-1", "gpu-1"]);
 	});
 });
 

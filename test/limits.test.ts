@@ -96,9 +96,13 @@ describe("a whole answer, where another target is left", () => {
 			45_000,
 			45_000,
 		],
-		["one whose model is being loaded", whole({ isLoading: true }), false, 10 * MINUTE, undefined],
+		["one whose model is being loaded", whole({ isLoading: true }), false, 20 * MINUTE, undefined],
 	] as const)("%s", (_, of, reasons, totalMs, lateMs) => {
 		expect(limits({ whole: of, isReasoning: () => reasons })).toMatchObject({ totalMs, lateMs });
+	});
+
+	test("no longer than its owner says, also while its model is being loaded", () => {
+		expect(limits({ whole: whole({ isLoading: true }), set: [{ total: 9_000 }] }).totalMs).toBe(9_000);
 	});
 
 	test("ten minutes, where none is left", () => {

@@ -38,13 +38,20 @@ const agent: FleetTarget = {
 	model: "qwen3-8b",
 	agent: "gpu-1",
 };
+const replicas = [0, 1].map((replica): FleetTarget => {
+	const deployment = "local/gpu-1/llama";
+	return { ...agent, id: `${deployment}#${replica}`, deployment, replica, name: "local/llama", model: "llama" };
+});
 const fleet = {
 	...NO_FLEET,
 	isEmpty: false,
-	names: ["qwen3-8b"],
+	names: ["qwen3-8b", "llama"],
 	first: "qwen3-8b",
-	targets: (model: string) => (["qwen3-8b", "gpu-1/qwen3-8b"].includes(model) ? [agent] : []),
-	served: new Set(["qwen3-8b"]),
+	targets(model: string) {
+		if (["llama", "gpu-1/llama"].includes(model)) return replicas;
+		return ["qwen3-8b", "gpu-1/qwen3-8b"].includes(model) ? [agent] : [];
+	},
+	served: new Set(["qwen3-8b", "llama"]),
 };
 const catalog = createCatalog(config, entries, fleet);
 const routeOf = (name: string) => catalog.find(name)!;
@@ -69,6 +76,10 @@ const MODELS: readonly { readonly names: readonly string[]; readonly patterns: r
 	{
 		names: ["qwen3-8b", "local/qwen3-8b", "local/gpu-1/qwen3-8b", "local", "house"],
 		patterns: ["qwen3-8b", "local/qwen3-8b", "local/gpu-1/*", "local/*", "qwen*", "*"],
+	},
+	{
+		names: ["llama", "local/llama", "local/gpu-1/llama"],
+		patterns: ["llama", "local/llama", "local/gpu-1/llama", "local/gpu-1/*", "local/*"],
 	},
 	{
 		names: ["gemini-2.5-pro", "gemini/gemini-2.5-pro", "google/gemini-2.5-pro"],

@@ -56,6 +56,18 @@ describe("balanced, between replicas", () => {
 		]);
 		expect(new Clock().ids(call(), agents)).toEqual(["c/m", "b/m", "a/m"]);
 	});
+
+	test("one that can only be waited for comes behind all that is ready, vendors and fallbacks too", () => {
+		const agents = route([
+			replica("waits/m", { readiness: 52 }),
+			replica("queue/m", { readiness: 90, isQueue: true }),
+			replica("loads/m", { readiness: 4 }),
+			target("vendor/m", { kind: "cloud", position: 1 }),
+			target("fallback/m", { kind: "cloud", tier: "fallback" }),
+		]);
+		const ids = ["loads/m", "vendor/m", "fallback/m", "waits/m", "queue/m"];
+		expect(new Clock().ids(call(), agents)).toEqual(ids);
+	});
 });
 
 describe("a session", () => {

@@ -53,6 +53,11 @@ describe("with another target left", () => {
 		expect(hasOthers([FRESH, { ...FRESH, isRunning: true }], 0)).toBe(false);
 	});
 
+	test("the queue behind replicas is asked when they fail, and is no other place that a late one could be left for", () => {
+		expect(after([failed("overloaded"), { ...FRESH, isQueue: true }])).toEqual(elsewhere);
+		expect(hasOthers([FRESH, { ...FRESH, isQueue: true }], 0)).toBe(false);
+	});
+
 	test("one that was silent for long is not asked again; one that was cut off soon, or is all there is, may be", () => {
 		const silent = (tookMs: number) => ({
 			...failed("timeout", { tookMs }),

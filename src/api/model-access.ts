@@ -21,8 +21,8 @@ export function isAllowed(caller: Caller | undefined, model: string, route: Rout
 }
 
 /** Whether a key names where a target runs. */
-function mayReach(caller: Caller, { id, name }: RouteTarget): boolean {
-	return caller.mayUse(id) || (name !== undefined && caller.mayUse(name));
+function mayReach(caller: Caller, { id, deployment = id, name }: RouteTarget): boolean {
+	return caller.mayUse(deployment) || (name !== undefined && caller.mayUse(name));
 }
 
 /** The route without targets that its caller may not use. Throws `model_not_allowed` where none is left. */
@@ -56,7 +56,8 @@ function affordable(caller: Caller, model: string, route: Route, prices: Prices)
 	const targets = route.targets.filter((target) => prices.of(target).rates !== undefined);
 	if (targets.length === route.targets.length) return route;
 	if (targets.length > 0) return { ...route, targets };
-	const id = route.targets[0]?.id ?? model;
+	const [first] = route.targets;
+	const id = first?.deployment ?? first?.id ?? model;
 	const message =
 		`The price of "${model.slice(0, 100)}" is not known, and the key "${caller.name}" has a budget: ` +
 		`set the price of "${id.slice(0, 100)}" under \`prices:\`.`;

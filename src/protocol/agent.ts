@@ -13,11 +13,19 @@ export const HEARTBEAT_MS = 5_000;
 /** Most models and GPUs of one agent. */
 export const MAX_MODELS = 256;
 const MAX_GPUS = 64;
+/** Most replicas of one model. */
+export const MAX_REPLICAS = 64;
 /** Largest body of a registration or a heartbeat, bytes: 256 models with a reason each stay below. */
 export const MAX_REPORT_BYTES = 1024 * 1024;
 
 /** Header of a refused registration: the address that the router saw it come from. */
 export const PEER_HEADER = "x-router-peer";
+
+/**
+ * Names one replica of a model, as its report numbers it. On the router's call: the replica that is to take it. On the agent's answer: the
+ * one that did. No client's header of this name goes further than the router.
+ */
+export const REPLICA_HEADER = "x-router-replica";
 
 /** An agent's name: it is part of paths, labels and logs, so it can be neither a path nor a flag. */
 export const AgentName = Type.String({
@@ -57,6 +65,21 @@ export type ModelState = Static<typeof ModelState>;
 export const LoadMode = Type.Union([Type.Literal("always"), Type.Literal("on-demand"), Type.Literal("manual")]);
 export type LoadMode = Static<typeof LoadMode>;
 
+/** One replica of a model: one container, whatever restarts it. */
+export const ReplicaReport = open(
+	{
+		replica: Type.Integer({ minimum: 0, maximum: 1023, description: "Its number among the model's, from 0." }),
+		state: ModelState,
+		running: Type.Optional(count("Requests it works on.")),
+		waiting: Type.Optional(count("Requests that wait at its engine.")),
+		kv_cache: Type.Optional(
+			Type.Number({ minimum: 0, maximum: 1, description: "Share of its KV cache in use, 0 to 1." }),
+		),
+	},
+	"One replica of the model.",
+);
+export type ReplicaReport = Static<typeof ReplicaReport>;
+
 /** One model of an agent. */
 export const ModelReport = open(
 	{
@@ -71,6 +94,12 @@ export const ModelReport = open(
 			Type.Number({ minimum: 0, maximum: 1, description: "Share of its KV cache in use, 0 to 1." }),
 		),
 		max_model_len: Type.Optional(count("Longest context, tokens.")),
+		replicas: Type.Optional(
+			Type.Array(ReplicaReport, {
+				maxItems: MAX_REPLICAS,
+				description: "All that it is to have, where they are several. Calls may name one with `x-router-replica`.",
+			}),
+		),
 	},
 	"One model of the agent.",
 );
@@ -157,6 +186,11 @@ export type HeartbeatAnswer = Static<typeof HeartbeatAnswer>;
 export interface AgentRegistrar {
 	register(body: Register): Promise<RegisterAnswer>;
 	heartbeat(body: Heartbeat): Promise<HeartbeatAnswer>;
+}
+
+/** What a model's replicas do, as text to compare: how busy they are is no part of it. */
+export function replicaStates(replicas: readonly ReplicaReport[] = []): string {
+	return replicas.map(({ replica, state }) => `${replica}:${state}`).join();
 }
 
 /** The report of a model that may be given by its bare name. */

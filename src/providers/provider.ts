@@ -69,6 +69,10 @@ export interface Target {
 	readonly name?: string | undefined;
 	/** The agent it runs on. */
 	readonly agent?: string | undefined;
+	/** The one of the model's replicas there that is to take the call; undefined: whichever takes it. */
+	readonly replica?: number | undefined;
+	/** Of a replica: the id that all of the model's replicas at its agent have in common, by which people name them. */
+	readonly deployment?: string | undefined;
 }
 
 /** Something an encoder needs that is not in the call: the proxy gets it before. */

@@ -25,7 +25,8 @@ export interface TimedCall {
 export function attemptTimeouts(timed: TimedCall, index: number, hasOthers: boolean): CallTimeouts {
 	const { call, alias, tried } = timed;
 	const { target } = tried[index]!;
-	if (tried.length === 1 && !hasOthers && !call.limits && !alias?.timeouts) return soleLimits(target.provider);
+	const isUsual = tried.length === 1 && !hasOthers && !call.limits && !alias?.timeouts && !target.readiness;
+	if (isUsual) return soleLimits(target.provider);
 	// What it has begun may go on elsewhere, also where it once failed, if that may have passed.
 	const others = call.stream ? tried.filter((each, at) => at !== index && mayAnswer(each)) : [];
 	const isResumable = canResume({ call, alias, targets: others.map((each) => each.target) }, target);

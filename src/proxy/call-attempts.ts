@@ -174,8 +174,8 @@ export class CallAttempts implements AttemptOwner {
 		try {
 			const isSole = this.tried.length === 1;
 			const hasOthers = rest?.hasOthers ?? (!isSole && isAnyLeft(this.tried, index));
-			const { provider } = tried.target;
-			const isUsual = isSole && !hasOthers && !this.call.limits && !this.plan.alias?.timeouts;
+			const { provider, readiness } = tried.target;
+			const isUsual = isSole && !hasOthers && !this.call.limits && !this.plan.alias?.timeouts && !readiness;
 			const known = isUsual ? knownSoleLimits.get(provider) : undefined;
 			const limits = known ?? attemptTimeouts(this.#timed, index, hasOthers);
 			attempt = new Attempt(this.#options(index, limits, rest, part, leftOut));

@@ -44,6 +44,8 @@ export interface Tried {
 	readonly hasOtherKey?: boolean | undefined;
 	/** Tokens its model takes, where that is known. */
 	readonly context?: number | undefined;
+	/** See RouteTarget. */
+	readonly isQueue?: boolean | undefined;
 }
 
 /** One of a call's targets, and what the call has learned of it. Times are `performance.now()`'s. */
@@ -68,6 +70,10 @@ export class TriedTarget implements Tried {
 
 	get context(): number | undefined {
 		return this.target.context;
+	}
+
+	get isQueue(): boolean | undefined {
+		return this.target.isQueue;
 	}
 
 	get isRunning(): boolean {
@@ -197,7 +203,9 @@ export function soonest(error: RouterError, targets: readonly Tried[]): RouterEr
 
 /** Whether a target is left that this call has not tried and that could take it. */
 export function hasOthers(targets: readonly Tried[], besides: number): boolean {
-	return targets.some((each, index) => index !== besides && isUntried(each) && takesMore(each, targets));
+	return targets.some(
+		(each, index) => index !== besides && !each.isQueue && isUntried(each) && takesMore(each, targets),
+	);
 }
 
 /** What is looked back on, s, and the share of its calls that may be made again. */

@@ -21,6 +21,8 @@ const MOST_WHOLE_MS = 300_000;
 const UNKNOWN_WHOLE_MS = 120_000;
 const UNKNOWN_WHOLE_LEAST_MS = 60_000;
 const UNKNOWN_WHOLE_LATE_MS = 20_000;
+/** So much longer a whole answer may take whose model has yet to be loaded: as long as an agent has a call wait for it by default. */
+const LOADING_MS = 600_000;
 /** Another target is asked while at least two thirds of what was set, for all or for this one, are left for it. */
 const LATE_SHARE = 1 / 3;
 /** How long a token takes a slow target. */
@@ -97,7 +99,7 @@ export function limitsOf(inputs: LimitInputs): CallTimeouts {
 		firstTokenMs,
 		thinkMs: setting("stall") ?? Math.max(stallMs, Math.min(firstTokenMs, timeouts.stall)),
 		stallMs,
-		totalMs: setting("total") ?? wholeMs,
+		totalMs: setting("total") ?? (whole?.isLoading ? wholeMs + LOADING_MS : wholeMs),
 		lateMs: whole
 			? lateForWhole(whole, (setting("total") ?? timeouts.total) * LATE_SHARE)
 			: lateForStream(learned, (setting("first_token") ?? timeouts.first_token) * LATE_SHARE),

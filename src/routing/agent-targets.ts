@@ -21,7 +21,7 @@ export interface Fleet {
 }
 
 /** A model at an agent, and what the agent last said of it. */
-export type FleetTarget = Target & Pick<RouteTarget, "readiness" | "context" | "reportedWaiting">;
+export type FleetTarget = Target & Pick<RouteTarget, "readiness" | "isQueue" | "context" | "reportedWaiting">;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {
@@ -51,16 +51,25 @@ const LOADING = ["sleeping", "starting", "pulling", "stopped", "draining"];
 
 /**
  * How well an agent serves a model, 0 best; undefined where it does not. Ready comes first, then what the agent loads
- * when called: a sleeping model, and one that is `on-demand` and has not failed.
+ * when called: a sleeping model, and one that is `on-demand` and has not failed. What the agent loads of its own accord can be waited for,
+ * and comes behind all that is ready, wherever that is.
  */
 function readiness({ state, load }: ModelReport): number | undefined {
 	if (state === "ready") return 0;
-	if (state !== "sleeping" && (load !== "on-demand" || state === "failed")) return undefined;
-	return 1 + LOADING.indexOf(state);
+	const least = 1 + LOADING.indexOf(state);
+	if (state === "sleeping" || (load === "on-demand" && state !== "failed")) return least;
+	const isOnItsWay = state === "starting" || state === "pulling";
+	// One that drains is loaded anew where it is always to be loaded; any other leaves.
+	const isWaitedFor = load === "always" ? isOnItsWay || state === "draining" : load === "manual" && isOnItsWay;
+	return isWaitedFor ? WAITED_FOR + least : undefined;
 }
 
+/** Behind every ready one. */
+const WAITED_FOR = 50;
 /** Behind every fresh one. */
 const SUSPECT = 100;
+/** Of a queue behind ready replicas: behind all that is ready, wherever it is. */
+const QUEUE = 90;
 
 /** The same with the agent's own lease: `RouteTarget.readiness`. Undefined where it does not serve the model. */
 export function readinessOf(agent: AgentView, model: ModelReport | undefined, now: number): number | undefined {
@@ -85,6 +94,33 @@ export function agentsFor(
 	}
 	found.sort((a, b) => a.rank - b.rank || a.busy - b.busy || a.chance - b.chance);
 	return found.map(({ name }) => name);
+}
+
+/** One way to a model at an agent. */
+export interface ModelAccess {
+	/** The replica that is to take the call; undefined: whichever takes it, in the agent's queue. */
+	readonly replica?: number | undefined;
+	/** See RouteTarget. */
+	readonly readiness: number;
+	readonly isQueue?: boolean | undefined;
+	readonly reportedWaiting?: number | undefined;
+}
+
+/**
+ * The ways to a model at an agent that serves it with this rank: each of its ready replicas, where it is to have several. Behind them, as
+ * long as not all are ready, its queue: a call that its ready replicas fail goes to one that has become ready meanwhile, or waits for one. A
+ * model that is to have one replica, or has none that is ready, is one target: the agent's queue decides.
+ */
+export function accessTo({ state, replicas = [], waiting }: ModelReport, rank: number): readonly ModelAccess[] {
+	// Of two with one number the later counts.
+	const all = [...new Map(replicas.map((each) => [each.replica, each])).values()];
+	const ready = all.length > 1 && state === "ready" ? all.filter((each) => each.state === "ready") : [];
+	if (ready.length === 0) return [{ readiness: rank, reportedWaiting: waiting }];
+	const access = ready.map((each): ModelAccess => {
+		return { replica: each.replica, readiness: rank, reportedWaiting: each.waiting };
+	});
+	if (ready.length < all.length) access.push({ readiness: rank + QUEUE, isQueue: true });
+	return access;
 }
 
 /** Every model that some agent serves, with its best rank; in the order of the agents and their models. */

@@ -147,6 +147,10 @@ function reasonOf(scored: Scored, { needs, at, plan, now, policy }: CandidateCon
 			return "has no key or address: tried last";
 		case "late":
 			return "its agent was not heard of lately: used where nothing else serves";
+		case "loading":
+			return target.isQueue
+				? "its agent's queue: where its ready replicas fail"
+				: "its model is being started: used where nothing else is ready";
 		case "long":
 			return `the prompt is longer than its context of ${target.context} tokens`;
 		case "busy":

@@ -5,7 +5,7 @@
 import type { Route, RouteTarget } from "./route.ts";
 
 /** The part of a route that is read. */
-type Named = Pick<RouteTarget, "id" | "name" | "model" | "aliases">;
+type Named = Pick<RouteTarget, "id" | "deployment" | "name" | "model" | "aliases">;
 
 const known = new WeakMap<Route, readonly string[]>();
 
@@ -33,8 +33,8 @@ function namesOf(plain: readonly string[], targets: readonly Named[]): readonly 
 	};
 	for (const name of plain) add(name);
 	let replica: string | undefined;
-	for (const { id, name, model, aliases } of targets) {
-		add(id);
+	for (const { id, deployment = id, name, model, aliases } of targets) {
+		add(deployment);
 		if (aliases) for (const alias of aliases) add(alias);
 		// A hundred replicas of one model differ in nothing else.
 		if (name !== undefined && name === replica) continue;

@@ -60,5 +60,12 @@ export function localNames(local: Upstream | undefined, fleet: Fleet): LocalName
 function routeTo(found: readonly FleetTarget[]): Route {
 	const [{ model }] = found as readonly [FleetTarget];
 	const targets = found.map((target) => replica(target));
-	return { targets, reason: targets.length > 1 ? `${targets.length} agents` : "agent", label: model };
+	return { targets, reason: reasonOf(found), label: model };
+}
+
+/** `agent`, `2 agents`, `agent, 3 replicas`. */
+function reasonOf(found: readonly FleetTarget[]): string {
+	const agents = new Set(found.map(({ agent }) => agent)).size;
+	const replicas = found.filter((target) => target.replica !== undefined).length;
+	return `${agents > 1 ? `${agents} agents` : "agent"}${replicas > 1 ? `, ${replicas} replicas` : ""}`;
 }

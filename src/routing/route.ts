@@ -35,8 +35,13 @@ export interface RouteTarget extends Target {
 	/** Tokens that prompt and answer may have together, where known. */
 	readonly context?: number | undefined;
 	readonly lacks?: readonly Feature[] | undefined;
-	/** Of an agent: 0 ready, 1 to 99 what it must do first (least work first), from 100 not heard of lately. */
+	/**
+	 * Of an agent: 0 ready, 1 to 49 what it must do first (least work first), 50 to 99 what calls can only wait for, from 100 not heard
+	 * of lately.
+	 */
 	readonly readiness?: number | undefined;
+	/** The agent's queue behind replicas that are targets themselves: to ask it beside one of those would be to ask that one twice. */
+	readonly isQueue?: boolean | undefined;
 	/** Of an agent: calls that wait at its engine, as it last said. */
 	readonly reportedWaiting?: number | undefined;
 }

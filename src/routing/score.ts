@@ -8,7 +8,7 @@ import type { Feature, Kind, Policy, Route, RouteTarget } from "./route.ts";
 import type { StateView, TargetView } from "./target-state.ts";
 
 /** Why a candidate comes after the others, and how far: level 0 is for those with none. */
-const LEVELS = { long: 1, busy: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
+const LEVELS = { long: 1, busy: 1, loading: 1, late: 2, paused: 3, open: 3, keyless: 4, missing: 5 } as const;
 /** The name of one. */
 export type Penalty = keyof typeof LEVELS;
 
@@ -43,7 +43,8 @@ export interface ScoreInput {
 
 /** An answer's length where the client sets no limit, tokens; how much input and output weigh depends on it, no more. */
 const USUAL_ANSWER = 500;
-/** From this readiness on an agent was not heard of lately. */
+/** From this readiness on calls can only wait for a target, and from that one on its agent was not heard of lately. */
+const WAITING = 50;
 const LATE = 100;
 /** A session stays where it was, unless that has more calls than the least busy has, times 1.5 and 8. */
 const STICKY_RATIO = 1.5;
@@ -208,6 +209,7 @@ function penaltyOf(
 	if (isOpen) return "open";
 	if (now < view.pausedUntil) return "paused";
 	if (readiness >= LATE) return "late";
+	if (readiness >= WAITING) return "loading";
 	if (context !== undefined && needs.leastTokens + (needs.maxTokens ?? 0) > context) return "long";
 	const maxWait = route.alias?.max_wait;
 	return maxWait !== undefined && waitOf(target, view, now) > maxWait ? "busy" : undefined;

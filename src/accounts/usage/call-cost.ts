@@ -167,7 +167,7 @@ export class CallCost {
 	meter(target: PricedTarget): Meter | undefined {
 		if (this.#target !== target) this.#lookUp(target);
 		if (this.#price?.rates?.gpu_hour === undefined) return undefined;
-		return this.services!.clocks.start(target.id);
+		return this.services!.clocks.start(target.deployment ?? target.id);
 	}
 
 	/**

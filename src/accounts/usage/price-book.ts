@@ -30,6 +30,8 @@ export type PriceSource = "prices" | "list" | "own";
 export interface PricedTarget {
 	/** `provider/model`, as `prices:` names it. */
 	readonly id: string;
+	/** What it has its hardware in common with, as an id; its own id where it is absent. */
+	readonly deployment?: string | undefined;
 	/** What `prices:` calls it instead: `local/model` for a model of several agents. */
 	readonly name?: string | undefined;
 	/** What the upstream calls the model. */

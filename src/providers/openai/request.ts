@@ -2,6 +2,7 @@
 import { addField, type Edit, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/request-fields.ts";
+import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { DefaultFields } from "../../vendors.ts";
 import type { Addition } from "../failure.ts";
 import type { EncodeOptions, Provider } from "../provider.ts";
@@ -13,7 +14,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	const { state, baseUrl, row } = upstream;
 	const defaults = upstream.keepsSystemPrompt ? undefined : row.defaults;
 	const headersFor = requestHeaders(upstream);
-	return (call, { model }, _, options) => {
+	return (call, { model, replica }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		const countsChunks = options?.countsChunks && row.countsChunks;
 		const body = call.body();
@@ -25,12 +26,14 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			countsChunks,
 			options?.omit,
 		);
+		const headers = headersFor(call);
+		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {
 			url: baseUrl + OPERATIONS[call.operation].path,
 			stream: call.stream,
 			added,
 			body: splice(body.raw, edits),
-			headers: headersFor(call),
+			headers,
 		};
 	};
 }

@@ -1,6 +1,6 @@
 /** An agent as the router knows it, and as it is stored and shown. */
 import { RouterError } from "../../errors.ts";
-import { type GpuReport, type ModelReport, modelReport } from "../../protocol/agent.ts";
+import { type GpuReport, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
 import type { Provider } from "../../providers/provider.ts";
 import type { AgentView } from "../../routing/agent-targets.ts";
 import type { Lease } from "../../routing/lease.ts";
@@ -43,7 +43,9 @@ export function modelsByName(models: readonly (string | ModelReport)[]): Readonl
 /** Whether the models do something else than before: that is stored at once, how busy they are is not. */
 export function isSameWork(one: AgentRecord["models"], other: AgentRecord["models"]): boolean {
 	const text = (models: AgentRecord["models"]) =>
-		[...models.values()].map(({ name, state, load }) => `${name} ${state} ${load}`).join("\n");
+		[...models.values()]
+			.map(({ name, state, load, replicas }) => `${name} ${state} ${load} ${replicaStates(replicas)}`)
+			.join("\n");
 	return text(one) === text(other);
 }
 
@@ -63,7 +65,7 @@ export function storedOf(agent: AgentRecord): StoredAgent {
 }
 
 /** The agent as `GET /agents` shows it. Of the instance only a part: whoever knows all of it could register as this agent. */
-export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: string) => number) {
+export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: string, replica?: number) => number) {
 	const { name, instance, endpoint, isReachable, problem, gpus, version, registeredAt, heardAtTime } = agent;
 	return {
 		name,
@@ -71,7 +73,13 @@ export function shownOf(agent: AgentRecord, state: Lease, inFlight: (model: stri
 		state,
 		reachable: isReachable,
 		...(problem === undefined ? {} : { problem }),
-		models: [...agent.models.values()].map((model) => ({ ...model, in_flight: inFlight(model.name) })),
+		models: [...agent.models.values()].map((model) => ({
+			...model,
+			in_flight: inFlight(model.name),
+			...(model.replicas && {
+				replicas: model.replicas.map((each) => ({ ...each, in_flight: inFlight(model.name, each.replica) })),
+			}),
+		})),
 		gpus: gpus ?? [],
 		...(version === undefined ? {} : { version }),
 		...(instance === undefined ? {} : { instance: instance.slice(0, 8) }),
@@ -101,7 +109,8 @@ export function unknownAgent(name: string): RouterError {
 /** What the names of agents' models begin with. */
 export const AGENT_PREFIX = "local/";
 
-/** The id of a model at an agent. State is keyed by it: the same across restarts of router and agent. */
-export function targetId(agent: string, model: string): string {
-	return `${AGENT_PREFIX}${agent}/${model}`;
+/** The id of a model at an agent, or of one of its replicas. State is keyed by it: the same across restarts of router and agent. */
+export function targetId(agent: string, model: string, replica?: number): string {
+	// No model's name has a `#`.
+	return `${AGENT_PREFIX}${agent}/${model}${replica === undefined ? "" : `#${replica}`}`;
 }

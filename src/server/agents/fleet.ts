@@ -1,6 +1,7 @@
 /** The agents as calls see them: the targets that they are, how busy each is, and which of them calls can't reach. */
 import {
 	absenceOf,
+	accessTo,
 	agentsFor,
 	type Fleet,
 	type FleetTarget,
@@ -56,7 +57,11 @@ export class AgentFleet implements Fleet {
 	/** All agents as they are shown, the first to come first. */
 	list(): ShownAgent[] {
 		return [...this.#agents.values()].map((agent) =>
-			shownOf(agent, this.registry.leaseOf(agent), (model) => this.#inFlight.get(targetId(agent.name, model)) ?? 0),
+			shownOf(agent, this.registry.leaseOf(agent), (model, replica) =>
+				replica === undefined
+					? this.#busy(agent, model)
+					: (this.#inFlight.get(targetId(agent.name, model, replica)) ?? 0),
+			),
 		);
 	}
 
@@ -96,22 +101,35 @@ export class AgentFleet implements Fleet {
 		},
 	};
 
+	/** Attempts under way at a model of an agent: at its replicas, and at whichever takes them. */
+	#busy({ name, models }: AgentRecord, model: string): number {
+		let busy = this.#inFlight.get(targetId(name, model)) ?? 0;
+		for (const { replica } of models.get(model)?.replicas ?? []) {
+			busy += this.#inFlight.get(targetId(name, model, replica)) ?? 0;
+		}
+		return busy;
+	}
+
 	#targetsOf(model: string, agents: Iterable<AgentRecord>): FleetTarget[] {
 		const now = this.registry.now();
-		const busy = (agent: string) => this.#inFlight.get(targetId(agent, model)) ?? 0;
-		return agentsFor(model, agents, now, busy, this.random).map((name): FleetTarget => {
+		const busy = (agent: string) => this.#busy(this.#agents.get(agent)!, model);
+		return agentsFor(model, agents, now, busy, this.random).flatMap((name) => {
 			const agent = this.#agents.get(name)!;
-			const report = agent.models.get(model);
-			return {
-				id: targetId(name, model),
+			const report = agent.models.get(model)!;
+			const common = {
 				provider: agent.provider,
 				model,
 				name: AGENT_PREFIX + model,
 				agent: name,
-				readiness: readinessOf(agent, report, now),
-				context: report?.max_model_len,
-				reportedWaiting: report?.waiting,
+				context: report.max_model_len,
 			};
+			const deployment = targetId(name, model);
+			return accessTo(report, readinessOf(agent, report, now)!).map(
+				(access): FleetTarget =>
+					access.replica === undefined
+						? { id: deployment, ...common, ...access }
+						: { id: targetId(name, model, access.replica), deployment, ...common, ...access },
+			);
 		});
 	}
 }
