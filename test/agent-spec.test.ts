@@ -347,6 +347,11 @@ describe("vLLM's arguments", () => {
 		[["--config", "/x.yaml"]],
 		[["serve", "Qwen/Qwen3-8B"]],
 		[["a\0b"]],
+		[["--max-model-len 100"]],
+		[["--api-key secret-value"]],
+		[["--served-model-name x"]],
+		[["--host 0.0.0.0"]],
+		[["--my-token secret-value"]],
 	])("%p are refused, and no value is repeated", (args) => {
 		expect(argsProblem(args)).toStartWith("args: ");
 		expect(argsProblem(args)).not.toContain("secret-value");

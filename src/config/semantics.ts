@@ -3,6 +3,7 @@ import { accessSync, constants, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
 import { accessRules } from "./access-rules.ts";
+import { argumentProblem } from "./agent-args.ts";
 import { parseAllowedHost } from "./allowed-host.ts";
 import type { Finding, Path } from "./config-error.ts";
 import { didYouMean } from "./did-you-mean.ts";
@@ -29,6 +30,7 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...accessRules(values),
 		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
 		...repeatedModels(values["agent"]),
+		...vllmArguments(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
 		...allowedHosts(values["agents"]),
 		...redisUrl(values["redis"]),
@@ -45,6 +47,16 @@ function repeatedModels(agent: unknown): Finding[] {
 	]);
 	const message = "another model has this name too; give one of them another `name`";
 	return repeated(named, ["agent", "models"], "name", message);
+}
+
+function vllmArguments(agent: unknown): Finding[] {
+	return entries(isRecord(agent) ? agent["models"] : undefined).flatMap(([index, { args }]) => {
+		const words = Array.isArray(args) ? [...args.entries()] : [];
+		return words.flatMap(([at, word]) => {
+			const message = typeof word === "string" ? argumentProblem(word) : undefined;
+			return message === undefined ? [] : [{ path: ["agent", "models", index, "args", at], message }];
+		});
+	});
 }
 
 function provider(name: string, entry: ListedEntry, env: Environment): Finding[] {

@@ -1,5 +1,6 @@
 /** The arguments of `vllm serve`: a model's own, and what the agent adds where they do not set it. Pure. */
 
+import { argumentProblem } from "../../config/agent-args.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../models/model-spec.ts";
 import { parsersOf } from "./tool-parsers.ts";
 
@@ -31,7 +32,7 @@ const RESERVED_FLAGS: Record<string, string> = {
 export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
 	const flags = new Map<string, string>();
 	args.forEach((word, index) => {
-		const [, written, inline] = /^(--?[A-Za-z][^=]*)(?:=(.*))?$/s.exec(word) ?? [];
+		const [, written, inline] = /^\s*(--?[A-Za-z][^=\s]*)(?:=(.*)|\s.*)?$/s.exec(word) ?? [];
 		if (!written) return;
 		const next = args[index + 1] ?? "";
 		// `--max-model-len -1` has a value, `--enforce-eager -tp 2` has none.
@@ -49,6 +50,10 @@ export function argsProblem(args: readonly string[]): string | undefined {
 			(name) => name === flag || (flag.length > 3 && name.startsWith(flag)),
 		);
 		if (reserved) return `args: "${flag}" is not yours to set: ${RESERVED_FLAGS[reserved]}`;
+	}
+	for (const [index, word] of args.entries()) {
+		const problem = argumentProblem(word);
+		if (problem !== undefined) return `args: number ${index + 1} ${problem}`;
 	}
 	if (args.some((word) => word.includes("\0"))) return "args: a NUL character can't be passed to a program";
 	if (args[0] !== undefined && !args[0].startsWith("-")) {
