@@ -205,3 +205,8 @@ describe("Anthropic", () => {
 		]);
 	});
 });
+
+test("Claude answers no instructions alone", () => {
+	const messages = [{ role: "system", content: "x" }];
+	expect(refusal(() => toClaude({ messages }))).toEqual(["unsupported_parameter", "messages"]);
+});

@@ -138,7 +138,7 @@ const ROWS: [string, number, unknown, FailureKind, string][] = [
 		"Gemini, a thought signature left out",
 		400,
 		[{ error: { code: 400, message: "Function call is missing a thought_signature", status: "INVALID_ARGUMENT" } }],
-		"caller",
+		"unsupported",
 		"thought_signature",
 	],
 	[

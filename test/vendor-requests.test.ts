@@ -28,7 +28,6 @@ describe.each([
 			[user("x"), { role: "assistant", tool_calls: [{ id: "1", type: "custom", custom: {} }] }],
 			"messages[1].tool_calls[0].type",
 		],
-		["instructions alone", [{ role: "system", content: "x" }], "messages"],
 		["an image in the system prompt", [{ role: "system", content: [PIXEL] }, user("x")], "messages[0].content[0].type"],
 		[
 			"an image that the assistant said",

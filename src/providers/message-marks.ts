@@ -5,6 +5,9 @@
  */
 import type { Message, Part } from "../openai/chat-schema.ts";
 
+/** What is read of a message. */
+type NamedMessage = Pick<Message, "role" | "name" | "content">;
+
 /** A message's content with its speaker's name in front. */
 export interface NamedContent {
 	/** Text of a part of its own before the content, where that does not begin with text: `Ann:`. */
@@ -32,7 +35,7 @@ const isSaying = (part: Part): boolean =>
 /**
  * The content with the name in front of its text: `Ann: Hi`. A message that says nothing stays as it is, since a name alone is no message.
  */
-export function namedContent(message: Message): NamedContent {
+export function namedContent(message: NamedMessage): NamedContent {
 	const { content } = message;
 	const speaker = message.name ? speakerOf(message) : undefined;
 	if (speaker === undefined || !content) return { content };

@@ -25,7 +25,7 @@ export const MESSAGES: readonly Feature[] = [
 				{ role: "system", content: [text("B.")] },
 			],
 		}),
-		gemini: refused("messages[1].role"),
+		gemini: geminiSays({ text: "Hi" }, { text: "<system>\nB.\n</system>" }),
 	},
 	{
 		name: "several turns",
@@ -49,7 +49,7 @@ export const MESSAGES: readonly Feature[] = [
 		name: "names of participants",
 		ask: { messages: [{ ...user("Hi"), name: "Ann" }] },
 		anthropic: refused("messages[0].name"),
-		gemini: refused("messages[0].name"),
+		gemini: geminiSays({ text: "Ann: Hi" }),
 	},
 	{
 		name: "images as data URLs",

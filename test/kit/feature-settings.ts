@@ -79,7 +79,13 @@ export const SETTINGS: readonly Feature[] = [
 		anthropic: sends({ metadata: { user_id: "s-1" } }),
 		gemini: sends({}),
 	},
-	{ name: "`n`", ask: { n: 2 }, anthropic: refused("n"), gemini: config({ candidateCount: 2 }) },
+	{
+		name: "`n` (Gemini: before 3)",
+		ask: { n: 2 },
+		models: { gemini: "gemini-2.5-flash" },
+		anthropic: refused("n"),
+		gemini: config({ candidateCount: 2 }),
+	},
 	{ name: "`seed`", ask: { seed: 7 }, anthropic: refused("seed"), gemini: config({ seed: 7 }) },
 	{
 		name: "`logprobs`, `top_logprobs`",

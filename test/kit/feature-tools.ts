@@ -103,10 +103,10 @@ export const TOOLS: readonly Feature[] = [
 		gemini: calling({ mode: "VALIDATED", allowedFunctionNames: ["wait"] }),
 	},
 	{
-		name: "parallel tool calls off",
+		name: "parallel tool calls off (Gemini: of several calls the first is kept)",
 		ask: { tools, parallel_tool_calls: false },
 		anthropic: sends({ tool_choice: { type: "auto", disable_parallel_tool_use: true } }),
-		gemini: refused("parallel_tool_calls"),
+		gemini: sends({}),
 	},
 	{
 		name: "tool calls in the history, several results in a turn",

@@ -76,7 +76,9 @@ export function randomChat(random: Random): MarkedChat {
 	}
 	const turns = 1 + random.below(4);
 	for (let turn = 0; turn < turns; turn++) {
-		messages.push({ role: "user", content: content(part), ...(maybe(30) ? { name: mark() } : {}) });
+		// A name stands before the text.
+		const name = maybe(30) ? { name: mark() } : {};
+		messages.push({ role: "user", ...name, content: content(part) });
 		if (maybe(40)) messages.push({ role: "system", content: text() });
 		if (turn === turns - 1 && maybe(2)) break;
 		const calls = Array.from({ length: toolNames.length > 0 ? random.below(3) : 0 }, () => ({

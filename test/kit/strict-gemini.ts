@@ -1,9 +1,10 @@
 /**
- * A `generateContent` that plays a tool loop and is as strict about signatures and results as Gemini 3 (ai.google.dev, thought
- * signatures; recorded and reported refusals in `wire/observed-errors.md`).
+ * A `generateContent` that plays a tool loop and is as strict as Gemini about what it is asked, and about signatures and results
+ * (ai.google.dev, thought signatures; recorded and reported refusals in `wire/observed-errors.md`).
  */
 import { createHash } from "node:crypto";
 import type { Loose } from "./exchange.ts";
+import { refusalOf } from "./gemini-rules.ts";
 
 /** The parts of each answer in turn. `sign: true` on a part asks for a signature. */
 export type Script = readonly (readonly Loose[])[];
@@ -61,8 +62,14 @@ export function startStrictGemini(): StrictGemini {
 	};
 }
 
-function problemWith({ contents }: Loose, request: Request): string | undefined {
+function problemWith(body: Loose, request: Request): string | undefined {
 	if (request.headers.get("x-goog-api-key") !== "AIza-strict") return "API key not valid. Please pass a valid API key.";
+	const model = /models\/([^:]+):/.exec(decodeURIComponent(new URL(request.url).pathname))?.[1] ?? "";
+	return refusalOf(body, model) ?? problemWithCalls(body);
+}
+
+/** Gemini 3 wants the signatures back, and each call's result. */
+function problemWithCalls({ contents }: Loose): string | undefined {
 	for (const [index, { role, parts }] of (contents as Loose[]).entries()) {
 		const calls = (parts as Loose[]).filter(({ functionCall }) => functionCall);
 		if (role !== "model") continue;

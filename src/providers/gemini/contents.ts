@@ -3,16 +3,21 @@ import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
+import { type NamedContent, namedContent } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tools.ts";
+import { sentName } from "./function-names.ts";
 import { filePart, inlinePart } from "./media.ts";
-import { isThird } from "./models.ts";
+import { isThird, takesPrefill } from "./models.ts";
+import { Turns, textPart } from "./turns.ts";
 
 /** The conversation. */
 export interface Contents {
 	/** Parts of the system instruction. */
 	readonly system: readonly string[];
 	readonly contents: readonly string[];
+	/** Calls stand in it. */
+	readonly hasCalls: boolean;
 }
 
 /** What is known while the conversation is read. */
@@ -20,8 +25,7 @@ interface Context {
 	readonly model: string;
 	readonly baseUrl: string;
 	readonly inputs: RequestInputs;
-	/** Which function each call so far was of. */
-	readonly names: Map<string, string>;
+	readonly turns: Turns;
 }
 
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
@@ -31,71 +35,54 @@ export function contentsOf(
 	baseUrl: string,
 	inputs: RequestInputs,
 ): Contents {
-	const context: Context = { model, baseUrl, inputs, names: new Map() };
+	const turns = new Turns();
+	const context: Context = { model, baseUrl, inputs, turns };
 	const system: string[] = [];
-	const contents: string[] = [];
-	/** Results of one turn's calls, and the files that come with them: they must stand together. */
-	let results: string[] = [];
-	let files: string[] = [];
-	const flush = () => {
-		if (results.length > 0) contents.push(contentText("user", results));
-		if (files.length > 0) contents.push(contentText("user", files));
-		results = [];
-		files = [];
-	};
+	let isBeginning = true;
 	for (const [index, message] of messages.entries()) {
 		const path = `messages[${index}]`;
-		if (message.name && message.role !== "tool") throw unsupported(`${path}.name`, "its messages have no names");
-		if (message.role === "tool") {
-			const result = resultOf(message, path, context);
-			results.push(result.part);
-			files.push(...result.files);
+		if (message.role === "user") turns.user(userParts(namedContent(message), path, context));
+		else if (message.role === "tool") addResult(message, path, context);
+		else if (message.role === "assistant") addAnswer(message, path, context);
+		else {
+			const texts = textsIn(namedContent(message), path);
+			if (isBeginning) system.push(...texts.map(textPart));
+			else for (const text of texts) turns.system(text);
 			continue;
 		}
-		flush();
-		if (message.role === "user") {
-			contents.push(contentText("user", userParts(message.content, path, context)));
-		} else if (message.role === "assistant") {
-			const parts = saidParts(message, path, context);
-			if (parts.length > 0) contents.push(contentText("model", parts));
-		} else {
-			if (contents.length > 0) {
-				throw unsupported(`${path}.role`, "Gemini takes system messages at the beginning only");
-			}
-			system.push(...textParts(message.content, path));
-		}
+		isBeginning = false;
 	}
-	flush();
-	if (contents.length === 0) throw unsupported("messages", "Gemini answers no instructions alone");
-	return { system, contents };
+	const all = turns.end();
+	if (all.at(-1)!.role === "model" && (all.length === 1 || !takesPrefill(model))) {
+		throw unsupported(`messages[${messages.length - 1}].role`, "this model takes no assistant's message as the last");
+	}
+	return { system, contents: all.map(contentText), hasCalls: turns.hasCalls };
 }
 
-const contentText = (role: string, parts: readonly string[]): string =>
+const contentText = ({ role, parts }: { readonly role: string; readonly parts: readonly string[] }): string =>
 	`{"role":"${role}","parts":[${parts.join(",")}]}`;
-const textPart = (text: string): string => `{"text":${JSON.stringify(text)}}`;
 
-function userParts(content: Message["content"], path: string, { baseUrl, inputs }: Context): string[] {
+function userParts({ lead, content }: NamedContent, path: string, { baseUrl, inputs }: Context): string[] {
 	if (typeof content === "string") return [textPart(content)];
 	const parts = (content ?? []).flatMap((part, index) => {
 		if (part.type === "text") return part.text === "" ? [] : [textPart(part.text)];
 		return [filePart(part, `${path}.content[${index}]`, baseUrl, inputs)];
 	});
+	if (lead !== undefined) parts.unshift(textPart(lead));
 	// A turn without a part is a 400, one with an empty text is not.
 	return parts.length > 0 ? parts : [textPart("")];
 }
 
-function textParts(content: Message["content"], path: string): string[] {
-	return textsIn(content, path).map(textPart);
-}
-
 /** The texts of content that may hold nothing else. */
-function textsIn(content: Message["content"], path: string): string[] {
+function textsIn({ lead, content }: NamedContent, path: string): string[] {
 	if (typeof content === "string") return content === "" ? [] : [content];
-	return (content ?? []).flatMap((part: Part, index) => {
+	const texts = (content ?? []).flatMap((part: Part, index) => {
 		const text = part.type === "text" ? part.text : part.type === "refusal" ? part.refusal : undefined;
 		if (text === undefined) throw unsupported(`${path}.content[${index}].type`, "only text may stand here");
 		return text === "" ? [] : [text];
 	});
+	if (lead !== undefined) texts.unshift(lead);
+	return texts;
 }
 
 const Extra = Type.Object(
@@ -114,10 +101,10 @@ const signatureIn = (extra: unknown): string | undefined =>
  */
 const NO_SIGNATURE = Buffer.from("skip_thought_signature_validator").toString("base64");
 
-function saidParts(message: AssistantMessage, path: string, context: Context): string[] {
+function addAnswer(message: AssistantMessage, path: string, context: Context): void {
 	const calls = message.tool_calls ?? [];
 	const own = signatureIn(message.extra_content);
-	const texts = textsIn(message.content, path);
+	const texts = textsIn(namedContent(message), path);
 	if (texts.length === 0 && message.refusal) texts.push(message.refusal);
 	const parts = texts.map((text, index) =>
 		signed(`{"text":${JSON.stringify(text)}`, index === texts.length - 1 ? own : undefined),
@@ -127,12 +114,11 @@ function saidParts(message: AssistantMessage, path: string, context: Context): s
 	const signatures = calls.map(({ id, extra_content }) => context.inputs.thinking(id) ?? signatureIn(extra_content));
 	const isUnsigned = isThird(context.model) && signatures.every((signature) => signature === undefined);
 	for (const [index, call] of calls.entries()) {
-		context.names.set(call.id, call.function.name);
 		// Of calls made together only the first has one.
 		const signature = signatures[index] ?? (isUnsigned && index === 0 ? NO_SIGNATURE : undefined);
 		parts.push(signed(callText(call, `${path}.tool_calls[${index}]`), signature));
 	}
-	return parts;
+	context.turns.model(parts, calls);
 }
 
 const Image = Type.Object(
@@ -160,12 +146,11 @@ const signed = (part: string, signature: string | undefined): string =>
 	signature === undefined ? `${part}}` : `${part},"thoughtSignature":${JSON.stringify(signature)}}`;
 
 function callText({ id, function: { name, arguments: text } }: ToolCall, path: string): string {
-	return `{"functionCall":{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"args":${argumentsText(text, path)}}`;
+	return `{"functionCall":{"id":${JSON.stringify(id)},"name":${JSON.stringify(sentName(name))},"args":${argumentsText(text, path)}}`;
 }
 
-/** A result, with the files that can't stand inside it. */
-function resultOf(message: ToolMessage, path: string, context: Context): { part: string; files: string[] } {
-	const name = context.names.get(message.tool_call_id);
+function addResult(message: ToolMessage, path: string, { turns, model, baseUrl, inputs }: Context): void {
+	const name = turns.nameOf(message.tool_call_id);
 	if (name === undefined) throw invalid(`${path}.tool_call_id`, "is the id of no call before it");
 	const parts = typeof message.content === "string" ? [] : (message.content ?? []);
 	const text =
@@ -173,21 +158,20 @@ function resultOf(message: ToolMessage, path: string, context: Context): { part:
 			? message.content
 			: parts.map((part) => (part.type === "text" ? part.text : "")).join("");
 	const inside: string[] = [];
+	/** What can't stand inside it. */
 	const files: string[] = [];
 	for (const [index, part] of parts.entries()) {
 		if (part.type === "text") continue;
 		const at = `${path}.content[${index}]`;
-		const inline = isThird(context.model) ? inlinePart(part, at, context.inputs) : undefined;
+		const inline = isThird(model) ? inlinePart(part, at, inputs) : undefined;
 		if (inline !== undefined) inside.push(inline);
-		else files.push(filePart(part, at, context.baseUrl, context.inputs));
+		else files.push(filePart(part, at, baseUrl, inputs));
 	}
 	const response = responseText(text);
 	const media = inside.length > 0 ? `,"parts":[${inside.join(",")}]` : "";
 	const id = JSON.stringify(message.tool_call_id);
-	return {
-		part: `{"functionResponse":{"id":${id},"name":${JSON.stringify(name)},"response":${response}${media}}}`,
-		files,
-	};
+	const part = `{"functionResponse":{"id":${id},"name":${JSON.stringify(name)},"response":${response}${media}}}`;
+	turns.result(part, files);
 }
 
 /** Numbers that the API, which holds them as doubles, would change. */

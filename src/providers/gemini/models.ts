@@ -14,6 +14,25 @@ export function versionOf(name: string): number | undefined {
 /** From 3 on calls in the history must bring their signatures, thinking has levels, and results may hold files. */
 export const isThird = (name: string): boolean => (versionOf(name) ?? 300) >= 300;
 
+/**
+ * Whether a conversation may end with the model's words, which it then goes on with. From 3.6 on, and with 3.5 Flash-Lite, that is a 400
+ * ("Requests ending with a model turn are not supported").
+ */
+export function takesPrefill(name: string): boolean {
+	const version = versionOf(name);
+	if (version === undefined) return !/flash(?:-lite)?-latest/.test(name);
+	return version < 306 && !(version === 305 && /flash-lite/.test(name));
+}
+
+/** Whether it takes `frequencyPenalty` and `presencePenalty`: from 2.5 on they are a 400 ("Penalty is not enabled"). */
+export const takesPenalties = (name: string): boolean => (versionOf(name) ?? 300) < 205;
+
+/** Whether it makes several answers to one call: from 3 on that is a 400 ("Multiple candidates is not enabled"). */
+export const makesCandidates = (name: string): boolean => !isThird(name);
+
+/** Whether tools and an answer in JSON go together: before 3 they are a 400 ("Function calling with a response mime type"). */
+export const joinsToolsAndJson = isThird;
+
 /** Tokens to think with before 3; what Google's own OpenAI half takes for the same words. */
 const BUDGETS: Readonly<Record<Exclude<Effort, "none">, number>> = {
 	minimal: 1024,

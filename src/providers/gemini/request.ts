@@ -6,8 +6,10 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
+import { allowedSchema, parametersText } from "./allowed-schema.ts";
 import { contentsOf } from "./contents.ts";
-import { thinkingConfig } from "./models.ts";
+import { declaredName, sentName } from "./function-names.ts";
+import { makesCandidates, thinkingConfig } from "./models.ts";
 
 const RULES: FieldRules = {
 	carried: new Set([...CARRIED, "n", "seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs"]),
@@ -39,7 +41,9 @@ export function generateRequest(body: RequestBody, model: string, baseUrl: strin
 }
 
 function configOf(chat: Chat, model: string): Record<string, unknown> {
-	const { n, logprobs, stop } = chat;
+	const { n, logprobs } = chat;
+	if ((n ?? 1) > 1 && !makesCandidates(model)) throw unsupported("n", "this model makes one answer to a call");
+	if ((chat.temperature ?? 0) > 2) throw unsupported("temperature", "Gemini takes 0 to 2");
 	return {
 		maxOutputTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
 		temperature: chat.temperature ?? undefined,
@@ -51,10 +55,19 @@ function configOf(chat: Chat, model: string): Record<string, unknown> {
 		presencePenalty: chat.presence_penalty || undefined,
 		responseLogprobs: logprobs || undefined,
 		logprobs: (logprobs && chat.top_logprobs) || undefined,
-		stopSequences: typeof stop === "string" ? [stop] : (stop ?? undefined),
+		stopSequences: stopsOf(chat),
 		thinkingConfig: thinkingConfig(chat.reasoning_effort, model),
 		...formatOf(chat),
 	};
+}
+
+/** Sequences that it takes at most. */
+const MOST_STOPS = 5;
+
+function stopsOf({ stop }: Chat): readonly string[] | undefined {
+	const stops = typeof stop === "string" ? [stop] : (stop ?? []);
+	if (stops.length > MOST_STOPS) throw unsupported("stop", `Gemini takes at most ${MOST_STOPS}`);
+	return stops.length > 0 ? stops : undefined;
 }
 
 function formatOf({ response_format: format }: Chat): Record<string, unknown> {
@@ -63,7 +76,7 @@ function formatOf({ response_format: format }: Chat): Record<string, unknown> {
 	if (format.type !== "json_schema") return { responseMimeType };
 	const { description, schema } = format.json_schema;
 	// What the schema says of itself stands.
-	const responseJsonSchema = { ...(description ? { description } : {}), ...schema };
+	const responseJsonSchema = allowedSchema({ ...(description ? { description } : {}), ...schema });
 	return { responseMimeType, responseJsonSchema };
 }
 
@@ -80,26 +93,23 @@ function toolFields(chat: Chat): Record<string, string | undefined> {
 	const { mode, only } = allowedTools(chat);
 	const tools = chat.tools ?? [];
 	if (tools.length === 0) return {};
-	if (chat.parallel_tool_calls === false) {
-		throw unsupported("parallel_tool_calls", "Gemini makes as many calls at once as it likes");
-	}
 	// VALIDATED: text or calls, and calls by their schema. Names may be chosen in it, not in AUTO.
 	const isStrict = tools.some(({ function: { strict } }) => strict) || only.length > 0;
 	const functionCallingConfig = {
 		mode: mode === "auto" && isStrict ? "VALIDATED" : MODES[mode],
-		allowedFunctionNames: only.length > 0 ? only : undefined,
+		allowedFunctionNames: only.length > 0 ? only.map(sentName) : undefined,
 	};
 	const isDefault = functionCallingConfig.mode === "AUTO" && !chat.tool_choice;
 	return {
-		tools: `[{"functionDeclarations":[${tools.map(toolText).join(",")}]}]`,
+		tools: `[{"functionDeclarations":[${tools.map((tool, index) => toolText(tool, `tools[${index}]`)).join(",")}]}]`,
 		toolConfig: isDefault ? undefined : JSON.stringify({ functionCallingConfig }),
 	};
 }
 
-function toolText({ function: { name, description, parameters } }: Tool): string {
+function toolText({ function: { name, description, parameters } }: Tool, path: string): string {
 	return objectText({
-		name: JSON.stringify(name),
+		name: JSON.stringify(declaredName(name, `${path}.function.name`)),
 		description: description ? JSON.stringify(description) : undefined,
-		parametersJsonSchema: parameters ? JSON.stringify(parameters) : undefined,
+		parametersJsonSchema: parameters ? parametersText(parameters) : undefined,
 	});
 }

@@ -2,11 +2,13 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../../openai/call.ts";
-import { open, optional } from "../../openai/request-fields.ts";
+import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
 import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
+import { answerNames, unnamedText } from "../message-marks.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
+import { clientName } from "./function-names.ts";
 import { LogprobsResult, logprobsOf } from "./logprobs.ts";
 
 const text = optional(Type.String());
@@ -96,7 +98,9 @@ function countIn(details: unknown, modality: string): unknown {
 const FINISH: Readonly<Record<string, FinishReason>> = {
 	STOP: "stop",
 	MAX_TOKENS: "length",
+	// There is more of it, behind a token for which OpenAI has no field.
 	CONTINUATION: "length",
+	ESCALATION: "content_filter",
 	SAFETY: "content_filter",
 	RECITATION: "content_filter",
 	LANGUAGE: "content_filter",
@@ -110,6 +114,10 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
 
 /** OpenAI's word for a finish reason; the failure it is where the answer is none: a malformed call, a reason that says nothing. */
 export function candidateFinish(reason: string, hasCalls: boolean): FinishReason | Failure {
+	if (reason === "MISSING_THOUGHT_SIGNATURE") {
+		const message = "wants thought signatures in this conversation that nobody has (MISSING_THOUGHT_SIGNATURE)";
+		return { kind: "unsupported", isOurs: true, message };
+	}
 	if (!Object.hasOwn(FINISH, reason)) {
 		const word = /^[A-Z_]{1,40}$/.test(reason) ? ` (${reason})` : "";
 		return { kind: "transport", isOurs: true, status: 500, message: `stopped before its answer was finished${word}` };
@@ -147,6 +155,21 @@ export const imageOf = ({ mimeType, data }: NonNullable<ResponsePart["inlineData
 	...(signature ? signatureExtra(signature) : {}),
 });
 
+/** What of a request its answer is read by. */
+export interface AnswerRules {
+	/** `parallel_tool_calls: false`: Gemini has no such switch, so that of several calls the first is kept. */
+	readonly isSoleCall: boolean;
+	/** The request's tools. */
+	readonly tools: unknown;
+	/** See `answerNames`. */
+	readonly names: readonly string[];
+}
+
+/** Those of a request. */
+export function answerRules({ parallel_tool_calls, tools, messages }: RequestBody): AnswerRules {
+	return { isSoleCall: parallel_tool_calls === false, tools, names: answerNames(messages) };
+}
+
 /** The answer for the client. */
 export function generatedAnswer(response: unknown, call: Call): Answer | Failure {
 	if (!isGenerated(response)) {
@@ -161,10 +184,11 @@ export function generatedAnswer(response: unknown, call: Call): Answer | Failure
 	const thinking: StoredThinking[] = [];
 	const choices: object[] = [];
 	const responseId = response.responseId || crypto.randomUUID();
+	const rules = answerRules(call.body().value);
 	for (const [position, candidate] of candidates.entries()) {
 		const index = candidate.index ?? position;
 		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
-		const { message, hasCalls } = messageOf(candidate, responseId, index, thinking);
+		const { message, hasCalls } = messageOf(candidate, { responseId, index, thinking, rules });
 		const finish_reason = candidateFinish(candidate.finishReason, hasCalls);
 		if (typeof finish_reason !== "string") return finish_reason;
 		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
@@ -181,7 +205,15 @@ export function generatedAnswer(response: unknown, call: Call): Answer | Failure
 	return { body: JSON.stringify(completion), tokens, thinking };
 }
 
-function messageOf({ content }: GeminiCandidate, responseId: string, index: number, thinking: StoredThinking[]) {
+/** What a candidate's message is made with. */
+interface MessageContext {
+	readonly responseId: string;
+	readonly index: number;
+	readonly thinking: StoredThinking[];
+	readonly rules: AnswerRules;
+}
+
+function messageOf({ content }: GeminiCandidate, { responseId, index, thinking, rules }: MessageContext) {
 	let text = "";
 	let reasoning = "";
 	let signature: string | undefined;
@@ -189,6 +221,7 @@ function messageOf({ content }: GeminiCandidate, responseId: string, index: numb
 	const images: object[] = [];
 	for (const part of content?.parts ?? []) {
 		if (part.functionCall) {
+			if (rules.isSoleCall && calls.length > 0) continue;
 			const { name, args } = part.functionCall;
 			const id = callId(part.functionCall, responseId, index, calls.length);
 			const extra = part.thoughtSignature ? signatureExtra(part.thoughtSignature) : {};
@@ -196,7 +229,7 @@ function messageOf({ content }: GeminiCandidate, responseId: string, index: numb
 			calls.push({
 				id,
 				type: "function",
-				function: { name: name ?? "", arguments: JSON.stringify(args ?? {}) },
+				function: { name: clientName(name ?? "", rules.tools), arguments: JSON.stringify(args ?? {}) },
 				...extra,
 			});
 			continue;
@@ -210,6 +243,7 @@ function messageOf({ content }: GeminiCandidate, responseId: string, index: numb
 		else if (part.text) text += part.text;
 		signature = part.thoughtSignature ?? signature;
 	}
+	text = unnamedText(text, rules.names);
 	const message = {
 		role: "assistant",
 		content: text === "" && calls.length > 0 ? null : text,

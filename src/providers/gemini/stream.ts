@@ -4,11 +4,15 @@ import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
+import { UnnamedText } from "../message-marks.ts";
 import type { Out, StoredThinking, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
+import { clientName } from "./function-names.ts";
 import { logprobsOf } from "./logprobs.ts";
 import {
+	type AnswerRules,
+	answerRules,
 	blocked,
 	callId,
 	candidateFinish,
@@ -26,6 +30,8 @@ interface Choice {
 	calls: number;
 	/** Any piece may bring one; only the last counts, and that it was the last is known at the end. */
 	finishReason: string | undefined;
+	/** Its text, where that may begin with a name. */
+	readonly text: UnnamedText | undefined;
 }
 
 /** What a piece of an answer becomes. */
@@ -42,6 +48,7 @@ export class GenerateDecoder implements StreamDecoder {
 	readonly #call: Call;
 	readonly #chunks = new ChatChunks(now());
 	readonly #choices = new Map<number, Choice>();
+	readonly #rules: AnswerRules;
 	#responseId = "";
 	#usage: unknown;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
@@ -50,6 +57,7 @@ export class GenerateDecoder implements StreamDecoder {
 	constructor(upstream: Upstream, call: Call) {
 		this.#upstream = upstream;
 		this.#call = call;
+		this.#rules = answerRules(call.body().value);
 	}
 
 	push({ data }: SseEvent): Out {
@@ -75,7 +83,8 @@ export class GenerateDecoder implements StreamDecoder {
 	#read(candidate: GeminiCandidate, index: number, piece: Piece): void {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			choice = { calls: 0, finishReason: undefined };
+			const { names } = this.#rules;
+			choice = { calls: 0, finishReason: undefined, text: names.length > 0 ? new UnnamedText(names) : undefined };
 			this.#choices.set(index, choice);
 			piece.bytes += this.#chunks.role(index);
 		}
@@ -92,25 +101,36 @@ export class GenerateDecoder implements StreamDecoder {
 	#readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {
 		const { text, thought, functionCall, inlineData, thoughtSignature: signature } = part;
 		if (functionCall) {
+			if (this.#rules.isSoleCall && choice.calls > 0) return;
+			piece.bytes += this.#held(choice, index);
 			const id = callId(functionCall, this.#responseId, index, choice.calls);
 			const args = JSON.stringify(functionCall.args ?? {});
 			const extra = signature ? signatureExtra(signature) : {};
 			if (signature) piece.thinking.push({ id, value: signature });
-			piece.bytes += this.#chunks.call(choice.calls++, id, functionCall.name ?? "", args, extra, index);
+			const name = clientName(functionCall.name ?? "", this.#rules.tools);
+			piece.bytes += this.#chunks.call(choice.calls++, id, name, args, extra, index);
 			piece.delta = true;
 			return;
 		}
 		if (inlineData) {
 			if (thought) return;
+			piece.bytes += this.#held(choice, index);
 			piece.bytes += this.#chunks.delta(JSON.stringify({ images: [imageOf(inlineData, signature)] }), index);
 			piece.delta = true;
 			return;
 		}
-		if (text) {
-			piece.bytes += thought ? this.#chunks.reasoning(text, index) : this.#chunks.text(text, index);
+		const said = !text || thought || !choice.text ? text : choice.text.push(text);
+		if (said) {
+			piece.bytes += thought ? this.#chunks.reasoning(said, index) : this.#chunks.text(said, index);
 			piece.delta = true;
 		}
 		if (signature) piece.bytes += this.#chunks.delta(JSON.stringify(signatureExtra(signature)), index);
+	}
+
+	/** Text that might have been a name. */
+	#held({ text }: Choice, index: number): string {
+		const held = text?.end();
+		return held ? this.#chunks.text(held, index) : "";
 	}
 
 	#failed(response: GenerateResponse): Failure {
@@ -129,9 +149,10 @@ export class GenerateDecoder implements StreamDecoder {
 	flush(): Out {
 		let bytes = "";
 		const tokens = generatedTokens(this.#usage);
-		for (const [index, { calls, finishReason = "" }] of this.#choices) {
-			const reason = candidateFinish(finishReason, calls > 0);
+		for (const [index, choice] of this.#choices) {
+			const reason = candidateFinish(choice.finishReason ?? "", choice.calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
+			bytes += this.#held(choice, index);
 			bytes += this.#chunks.finish(reason, index);
 		}
 		const usage =

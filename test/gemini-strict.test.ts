@@ -1,0 +1,220 @@
+/** What OpenAI's clients may send, by the unmodified official client, at a Gemini that refuses what the real one refuses: whole and streamed. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import type OpenAI from "openai";
+import type { Json, Loose } from "./kit/exchange.ts";
+import { openAiClient } from "./kit/openai-client.ts";
+import { type RunningRouter, startRouter } from "./kit/router.ts";
+import { PIXEL } from "./kit/scenarios.ts";
+import { type Script, type StrictGemini, startStrictGemini } from "./kit/strict-gemini.ts";
+
+let gemini: StrictGemini;
+let router: RunningRouter;
+let client: OpenAI;
+
+beforeAll(async () => {
+	gemini = startStrictGemini();
+	router = await startRouter({ env: { GEMINI_BASE_URL: gemini.origin, GEMINI_API_KEY: "AIza-strict" } });
+	client = openAiClient(router.url);
+});
+afterAll(async () => {
+	await router.stop();
+	await gemini.stop();
+});
+beforeEach(() => gemini.play([]));
+
+/** The answer's message: whole, or put together of a stream's chunks. */
+async function answer(ask: Json, stream: boolean): Promise<Loose> {
+	const request = { model: "gemini-3-flash", messages: [user("Hi")], ...ask } as never;
+	if (!stream) return (await client.chat.completions.create(request)).choices[0]!.message;
+	const chunks = client.chat.completions.stream(request);
+	return (await chunks.finalChatCompletion()).choices[0]!.message;
+}
+
+const user = (content: unknown, more: Json = {}) => ({ role: "user", content, ...more });
+const assistant = (content: unknown, more: Json = {}) => ({ role: "assistant", content, ...more });
+const system = (content: string) => ({ role: "system", content });
+const image = { type: "image_url", image_url: { url: PIXEL } };
+const calling = (...ids: string[]) => ({
+	tool_calls: ids.map((id) => ({ id, type: "function", function: { name: "look", arguments: "{}" } })),
+});
+const result = (id: string) => ({ role: "tool", tool_call_id: id, content: "r" });
+const tool = (name: string, parameters?: Json) => ({ type: "function", function: { name, parameters } });
+const call = (name: string, args: Json = {}) => ({ functionCall: { id: `id-${name}`, name, args }, sign: true });
+const said = ({ contents }: Loose): unknown[] =>
+	contents.map(({ role, parts }: Loose) => [
+		role,
+		...parts.map(({ text, ...part }: Loose) => text ?? Object.keys(part)[0]),
+	]);
+
+describe.each([
+	["whole", false],
+	["streamed", true],
+] as const)("%s", (_, stream) => {
+	test.each([
+		["instructions alone", [system("Say hi.")], [["user", ""]]],
+		["a name", [user("Hi", { name: "Ann" })], [["user", "Ann: Hi"]]],
+		[
+			"a name before an image",
+			[user([image, { type: "text", text: "what?" }], { name: "Ann" })],
+			[["user", "Ann:", "inlineData", "what?"]],
+		],
+		[
+			"a system message at the end",
+			[user("Hi"), assistant("Ho"), system("Be brief.")],
+			[
+				["user", "Hi"],
+				["model", "Ho"],
+				["user", "<system>\nBe brief.\n</system>"],
+			],
+		],
+		[
+			"a system message before the user's, joined to that",
+			[user("Hi"), assistant("Ho"), system("Be brief."), user("Hey")],
+			[
+				["user", "Hi"],
+				["model", "Ho"],
+				["user", "<system>\nBe brief.\n</system>", "Hey"],
+			],
+		],
+		[
+			"a system message behind the user's, and another one",
+			[user("Hi"), system("Be brief."), system("Be nice.")],
+			[["user", "Hi", "<system>\nBe brief.\n</system>", "<system>\nBe nice.\n</system>"]],
+		],
+		[
+			"a system message between calls and their results",
+			[user("Hi"), assistant(null, calling("1", "2")), result("1"), system("Be brief."), result("2")],
+			[
+				["user", "Hi"],
+				["model", "functionCall", "functionCall"],
+				["user", "functionResponse", "functionResponse"],
+				["user", "<system>\nBe brief.\n</system>"],
+			],
+		],
+		[
+			"a call behind the assistant's own words",
+			[user("Hi"), assistant("Wait."), assistant(null, calling("1")), result("1")],
+			[
+				["user", "Hi"],
+				["model", "Wait.", "functionCall"],
+				["user", "functionResponse"],
+			],
+		],
+		[
+			"a conversation that begins with a call",
+			[system("Look."), assistant(null, calling("1")), result("1"), user("And?")],
+			[
+				["user", ""],
+				["model", "functionCall"],
+				["user", "functionResponse"],
+				["user", "And?"],
+			],
+		],
+		[
+			"an assistant's message that says nothing",
+			[user("Hi"), assistant(""), user("Hello?")],
+			[
+				["user", "Hi"],
+				["user", "Hello?"],
+			],
+		],
+	])("%s is taken, each thing in its place", async (_, messages, contents) => {
+		gemini.play([[{ text: "Fine." }]]);
+		expect((await answer({ messages }, stream))["content"]).toBe("Fine.");
+		expect(gemini.refusals).toEqual([]);
+		expect(said(gemini.bodies[0]!)).toEqual(contents as unknown[]);
+	});
+
+	test("a conversation that goes on keeps its bytes, names and marks too", async () => {
+		const messages: Json[] = [
+			system("Look."),
+			user("Hi", { name: "Ann" }),
+			assistant("Ho", { name: "Bot" }),
+			system("Be brief."),
+		];
+		await answer({ messages }, stream);
+		await answer({ messages: [...messages, user("Hey", { name: "Bob" })] }, stream);
+		const [first, second] = gemini.bodies.map(({ contents }) => JSON.stringify(contents));
+		expect(second).toStartWith(first!.slice(0, -"]}]".length));
+	});
+
+	test("an answer that begins with the assistant's name comes without it", async () => {
+		gemini.play([[{ text: "Bo" }, { text: "t: Fi" }, { text: "ne." }]]);
+		const messages = [user("Hi"), assistant("Ho", { name: "Bot" }), user("Hey")];
+		expect((await answer({ messages }, stream))["content"]).toBe("Fine.");
+	});
+
+	test("of several calls the first is kept where the client wants no more", async () => {
+		const script: Script = [
+			[{ text: "Let me see." }, call("look"), { functionCall: { id: "id-2", name: "wait", args: {} } }],
+		];
+		const tools = [tool("look"), tool("wait")];
+		gemini.play(script);
+		const message = await answer({ tools, parallel_tool_calls: false }, stream);
+		expect(message["content"]).toBe("Let me see.");
+		expect(message["tool_calls"].map(({ id }: Loose) => id)).toEqual(["id-look"]);
+		gemini.play(script);
+		expect((await answer({ tools }, stream))["tool_calls"].map(({ id }: Loose) => id)).toEqual(["id-look", "id-2"]);
+	});
+
+	test("functions whose names Gemini does not take are called by their own names", async () => {
+		gemini.play([[call("_2fa")], [{ text: "Done." }]]);
+		const tools = [tool("2fa"), tool("-x")];
+		const choice = { type: "function", function: { name: "2fa" } };
+		const message = await answer({ tools, tool_choice: choice }, stream);
+		expect(message["tool_calls"][0].function.name).toBe("2fa");
+		const messages = [user("Hi"), message, result(message["tool_calls"][0].id)];
+		expect((await answer({ tools, messages }, stream))["content"]).toBe("Done.");
+		expect(gemini.refusals).toEqual([]);
+	});
+
+	test.each([
+		["branches alone", { anyOf: [{ type: "object", properties: { a: { type: "string" } } }] }],
+		["an object or nothing", { type: ["object", "null"], properties: {} }],
+		["nothing", {}],
+		[
+			"a reference with a description, and definitions",
+			{
+				type: "object",
+				properties: {
+					at: { $ref: "#/definitions/Place", description: "where" },
+					to: { allOf: [{ $ref: "#/definitions/Place" }] },
+				},
+				definitions: { Place: { type: "object", properties: { kind: { const: "home" } } } },
+			},
+		],
+	])("a tool whose schema has %s is taken", async (_, parameters) => {
+		gemini.play([[call("look")]]);
+		const message = await answer({ tools: [tool("look", parameters)] }, stream);
+		expect(message["tool_calls"][0].function.name).toBe("look");
+		expect(gemini.refusals).toEqual([]);
+	});
+
+	test.each([
+		["n", { n: 2 }],
+		["tools[0].function.name", { tools: [tool("a b")] }],
+		["messages[1].role", { model: "gemini-3.6-flash", messages: [user("Hi"), assistant("Ho")] }],
+		["messages[0].role", { model: "gemini-2.5-flash", messages: [assistant("Ho")] }],
+		["stop", { stop: ["a", "b", "c", "d", "e", "f"] }],
+		["temperature", { temperature: 2.5 }],
+	])("%s is refused by its name where it can't be sent, and nothing is sent", async (param, ask) => {
+		const error = await answer(ask, stream).catch((thrown) => thrown);
+		expect([error.status, error.code, error.param]).toEqual([400, "unsupported_parameter", param]);
+		expect([gemini.bodies, gemini.refusals]).toEqual([[], []]);
+	});
+
+	test.each([
+		["several answers", { model: "gemini-2.5-flash", n: 2 }, { candidateCount: 2 }],
+		["penalties", { model: "gemini-2.0-flash", presence_penalty: 0.5 }, { presencePenalty: 0.5 }],
+	])("%s go to the models that take them", async (_, ask, config) => {
+		await answer(ask, stream);
+		expect(gemini.bodies[0]!["generationConfig"]).toMatchObject(config);
+	});
+
+	test("an assistant's message as the last is gone on with by models that take one", async () => {
+		gemini.play([[{ text: "you." }]]);
+		const messages = [user("Hi"), assistant("How are")];
+		expect((await answer({ model: "gemini-3.1-pro-preview", messages }, stream))["content"]).toBe("you.");
+		expect(gemini.refusals).toEqual([]);
+	});
+});
