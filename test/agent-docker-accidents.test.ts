@@ -5,7 +5,7 @@ import { clientError } from "./kit/contract.ts";
 import { needing } from "./kit/needing.ts";
 import { startRegistry } from "./kit/registry.ts";
 import { post } from "./kit/rig.ts";
-import type { RunningRouter } from "./kit/router.ts";
+import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -78,6 +78,40 @@ needing("docker").describe("on a host without a GPU", () => {
 		expect(refused.text).toContain("--max-model-len");
 		const log = await (await fetch(`${agent.url}/models/small/logs`)).text();
 		expect(log).toContain("OutOfMemoryError");
+	}, 60_000);
+
+	test("a crash loop tells its last reason while it is started again, to a waiting call too", async () => {
+		const router = await startRouter();
+		agents.push(router);
+		await host.engine.importSim("slow-crash:test", {
+			SIM_DEVICE: "any",
+			SIM_FAIL: "cuda-oom",
+			SIM_FAIL_TIMES: "1",
+			SIM_STATE_DIR: "/root/.cache/vllm/crash-loop",
+			SIM_START_MS: "8000",
+		});
+		const agent = await start({ ...withImage("slow-crash:test"), agent: { router: router.url } });
+		await until(async () => (await agent.metric("router_agent_restarts_total")) >= 1, "the crash");
+		let waiting = "";
+		const stream = post(agent.url + CHAT, { model: "small", messages, stream: true, max_tokens: 2 }, {}, (text) => {
+			waiting += text;
+		});
+		const again = await becomes(agent, "small", "starting");
+		expect(again).toMatchObject({ failures: 1 });
+		expect(again.reason).toMatch(/failed and is started again; the last reason: the GPU's memory ran out/);
+		expect(again.fix).toContain("--max-model-len");
+		await until(async () => {
+			const { data } = (await (await fetch(`${router.url}/agents`)).json()) as {
+				data: { models: { reason?: string }[] }[];
+			};
+			return /the last reason: the GPU's memory ran out/.test(data[0]?.models[0]?.reason ?? "");
+		}, "the reason at the router");
+		expect((await stream).status).toBe(200);
+		expect(waiting).toMatch(
+			/^: small: starting.*\(it failed and is started again; the last reason: the GPU's memory ran out/m,
+		);
+		const ready = await becomes(agent, "small", "ready");
+		expect([ready.reason, ready.failures]).toEqual([undefined, undefined]);
 	}, 60_000);
 
 	test("one that is never ready is given up, and its last words are kept", async () => {

@@ -1,6 +1,6 @@
 /** What is said of a model, and whether its calls may wait. */
 import { describe, expect, test } from "bun:test";
-import { type ModelAvailability, modelRefusal, modelStatus } from "../src/agent/models/model-status.ts";
+import { type ModelAvailability, ModelStatuses, modelRefusal, modelStatus } from "../src/agent/models/model-status.ts";
 import type { ReplicaState } from "../src/agent/models/replica-state.ts";
 
 const WHY = { reason: "it broke", fix: "see GET /models/{name}/logs" };
@@ -32,6 +32,57 @@ describe("a model", () => {
 	});
 });
 
+describe("a model in a crash loop", () => {
+	const failures = { count: 3, problem: WHY };
+
+	test.each(["pulling", "starting", "draining"] as const)(
+		"that is %s again tells its last reason and how often it failed",
+		(state) => {
+			expect(modelStatus([{ state, failures }], "m")).toEqual({
+				state,
+				failures: 3,
+				problem: {
+					reason: "it failed 3 times in a row and is started again; the last reason: it broke",
+					fix: "see GET /models/m/logs",
+				},
+			});
+			expect(modelStatus([{ state, failures: { ...failures, count: 1 } }], "m").problem?.reason).toStartWith(
+				"it failed and is started again",
+			);
+		},
+	);
+
+	test("that waits for memory tells both", () => {
+		const status = modelStatus([{ state: "starting", waitReason: "it waits for b", failures }], "m");
+		expect([status.waitReason, status.problem?.reason]).toEqual([
+			"it waits for b",
+			"it failed 3 times in a row and is started again; the last reason: it broke",
+		]);
+	});
+
+	test("tells of a replica that fails beside one that serves", () => {
+		const status = modelStatus([{ state: "ready" }, { state: "starting", failures }], "m");
+		expect([status.state, status.failures]).toEqual(["ready", 3]);
+		expect(status.problem?.reason).toContain("it broke");
+	});
+
+	test("waits with its own reason where it never failed", () => {
+		expect(modelStatus([{ state: "starting", waitReason: "it waits for b" }], "m").problem).toEqual({
+			reason: "it waits for b",
+			fix: "",
+		});
+	});
+
+	test("tells a waiting call how far it is and why it failed before, on one line", () => {
+		const statuses = new ModelStatuses();
+		const problem = { reason: "it broke\nin two", fix: "" };
+		statuses.set("m", { state: "starting", failures: 2, problem }, "starting: loading, 40 %");
+		expect(statuses.progressText("m")).toBe("starting: loading, 40 % (it broke in two)");
+		statuses.set("m", { state: "starting" }, undefined);
+		expect(statuses.progressText("m")).toBe("starting");
+	});
+});
+
 describe("a call", () => {
 	const now = 1000;
 	const said = (over: Partial<ModelAvailability>) =>
@@ -56,6 +107,8 @@ describe("a call", () => {
 		expect([failed?.status, failed?.retryAfter]).toEqual([503, 5]);
 		expect(failed?.message).toBe('"m" failed: it broke. What to do: see GET /models/{name}/logs');
 		expect(said({ status: { state: "failed", problem: WHY, retryAt: now } })).toBeUndefined();
+		const often = said({ status: { state: "failed", problem: WHY, retryAt: now + 1, failures: 4 } });
+		expect(often?.message).toStartWith('"m" failed 4 times in a row: it broke.');
 	});
 
 	test("hears that a model does not fit", () => {

@@ -85,6 +85,22 @@ describe("a replica without a container", () => {
 		expect([decided.state.state, decided.does]).toEqual([state, [...does]]);
 	});
 
+	test.each([
+		["while it is started again", observed()],
+		["while its image is pulled", observed([], { images: new Set() })],
+		["while its container comes up", observed([seen({ health: "unknown" })])],
+		[
+			"while its failed container is removed",
+			observed([seen({ state: "exited" })], { inFlight: new Map([["m#0", "stop"]]) }),
+		],
+	])("that failed before says why and how often %s", (_, world) => {
+		expect(decide(wanted(), world, failed(NOW)).state.failures).toMatchObject({ count: 3, problem: WHY });
+	});
+
+	test("that is ready has no failures any more", () => {
+		expect(decide(wanted(), observed([seen()]), failed(NOW)).state.failures).toBeUndefined();
+	});
+
 	// A router calls no model that has failed: one that stayed so until a call started it would never be called again.
 	test.each([NOW - 1, NOW, NOW + 1])("that failed and waits for a call says why", (retryAt) => {
 		const { state } = decide(wanted({ goal: "down" }), observed(), failed(retryAt));

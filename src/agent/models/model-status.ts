@@ -11,6 +11,10 @@ export interface ModelStatus {
 	readonly problem?: Problem | undefined;
 	/** When a failed one is tried again, ms of `steadyTime`. */
 	readonly retryAt?: number | undefined;
+	/** How often a replica of it failed in a row; absent where all that are to run are ready. */
+	readonly failures?: number | undefined;
+	/** What its start waits for, in a few words. */
+	readonly waitReason?: string | undefined;
 }
 
 /** The first of these states that a replica has is the model's. */
@@ -21,9 +25,32 @@ export function modelStatus(replicas: readonly ReplicaState[], name: string): Mo
 	const state = PRECEDENCE.find((each) => replicas.some((replica) => replica.state === each)) ?? "stopped";
 	const deciding = replicas.find((replica) => replica.state === state && replica.problem);
 	const failed = replicas.find((replica) => replica.state === "failed");
-	const problem = deciding?.problem ?? failed?.problem;
+	const again = replicas
+		.filter((replica) => replica.failures)
+		.sort((a, b) => b.failures!.count - a.failures!.count)
+		.find((replica) => /pulling|starting|draining/.test(replica.state));
+	const waitReason = replicas.find((replica) => replica.state === state && replica.waitReason)?.waitReason;
+	const problem =
+		deciding?.problem ??
+		failed?.problem ??
+		(again?.failures && startedAgain(again.failures)) ??
+		(waitReason === undefined ? undefined : { reason: waitReason, fix: "" });
 	const retryAt = state === "failed" ? earliest(replicas.map((replica) => replica.retryAt)) : undefined;
-	return { state, ...(problem && { problem: problemOf(name, problem) }), ...(retryAt !== undefined && { retryAt }) };
+	const failures = Math.max(...replicas.map((replica) => replica.failures?.count ?? 0));
+	return {
+		state,
+		...(problem && { problem: problemOf(name, problem) }),
+		...(retryAt !== undefined && { retryAt }),
+		...(failures > 0 && { failures }),
+		...(waitReason !== undefined && { waitReason }),
+	};
+}
+
+/** What is said of a replica that failed while it is started again. */
+function startedAgain({ count, problem }: NonNullable<ReplicaState["failures"]>): Problem {
+	const said =
+		count === 1 ? "it failed and is started again" : `it failed ${count} times in a row and is started again`;
+	return { reason: `${said}; the last reason: ${problem.reason}`, fix: problem.fix };
 }
 
 function earliest(times: readonly (number | undefined)[]): number | undefined {
@@ -46,7 +73,7 @@ export function modelRefusal(
 	{ name, load, order, status, misfit }: ModelAvailability,
 	now: number,
 ): QueueRefusal | undefined {
-	const { state, problem, retryAt } = status;
+	const { state, problem, retryAt, failures = 0 } = status;
 	if (state === "ready") return undefined;
 	const isUnloaded = order === "unload" || (load === "manual" && order !== "load");
 	if (isUnloaded && state !== "failed") {
@@ -56,7 +83,7 @@ export function modelRefusal(
 	if (state !== "failed" || (retryAt !== undefined && retryAt <= now)) return undefined;
 	return new QueueRefusal(
 		503,
-		refusalText(name, "failed", problem),
+		refusalText(name, failures > 1 ? `failed ${failures} times in a row` : "failed", problem),
 		retryAt === undefined ? 10 : Math.ceil((retryAt - now) / 1000),
 	);
 }
@@ -109,9 +136,11 @@ export class ModelStatuses {
 		return this.#byModel.get(model)?.progress;
 	}
 
-	/** The progress, else the state: what a waiting call is told. */
+	/** The progress, else the state, and why it failed before: what a waiting call is told. One line. */
 	progressText(model: string): string {
-		return this.progress(model) ?? this.of(model).state;
+		const { state, problem, failures = 0 } = this.of(model);
+		const text = this.progress(model) ?? state;
+		return (failures > 0 && problem ? `${text} (${problem.reason})` : text).replace(/\s+/g, " ");
 	}
 
 	set(model: string, status: ModelStatus, progress: string | undefined): void {

@@ -5,7 +5,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { problemText } from "../problem.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
-import type { ModelStatuses } from "./model-status.ts";
+import type { ModelStatus, ModelStatuses } from "./model-status.ts";
 import { replicaKey } from "./replica-state.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -25,6 +25,8 @@ export interface ModelView {
 	readonly fix?: string;
 	/** When a failed one is tried again, ISO. */
 	readonly retry_at?: string;
+	/** How often it failed in a row, until it is ready. */
+	readonly failures?: number;
 	/** How far its load is, while one is under way. */
 	readonly progress?: string;
 	readonly running: number;
@@ -62,7 +64,7 @@ export class ModelViews {
 
 	of({ spec, load, order }: RegisteredModel): ModelView {
 		const { name, model, ttl } = spec;
-		const { state, problem, retryAt } = this.statuses.of(name);
+		const { state, problem, retryAt, failures } = this.statuses.of(name);
 		const measured = this.#measured(name);
 		const progress = this.statuses.progress(name);
 		return {
@@ -72,7 +74,8 @@ export class ModelViews {
 			...(order && { order }),
 			state,
 			...(problem && { reason: problem.reason, ...(problem.fix && { fix: problem.fix }) }),
-			...(retryAt !== undefined && { retry_at: new Date(asWall(retryAt)).toISOString() }),
+			...(retryAt !== undefined && { retry_at: wallTime(retryAt) }),
+			...(failures !== undefined && { failures }),
 			...(progress !== undefined && { progress }),
 			...measured,
 			...(ttl !== undefined && { ttl_ms: ttl }),
@@ -83,13 +86,13 @@ export class ModelViews {
 	/** For the router. */
 	reports(): ModelReport[] {
 		return this.registry.all().map(({ spec: { name, model }, load }): ModelReport => {
-			const { state, problem } = this.statuses.of(name);
+			const reason = reportedReason(this.statuses.of(name));
 			return {
 				name,
 				model,
-				state,
+				state: this.statuses.of(name).state,
 				load,
-				...(problem && { reason: problemText(problem).slice(0, MAX_REASON) }),
+				...(reason !== undefined && { reason: reason.slice(0, MAX_REASON) }),
 				...this.#measured(name),
 			};
 		});
@@ -123,6 +126,20 @@ export class ModelViews {
 			running: item ? this.traffic.runningIn(item.id) : 0,
 		};
 	}
+}
+
+/** Why it is in its state and what to do, with how often it failed and when it is tried again: a report has no fields of their own for those. */
+function reportedReason({ state, problem, failures = 0, retryAt }: ModelStatus): string | undefined {
+	if (!problem) return undefined;
+	// Whole seconds: the text stays the same from report to report.
+	const again = retryAt === undefined ? "" : `; it is tried again at ${wallTime(retryAt).replace(/\.\d+/, "")}`;
+	const often = state === "failed" && failures > 1 ? ` (${failures} times in a row${again})` : "";
+	return problemText({ ...problem, reason: problem.reason + often });
+}
+
+/** `steadyTime` as ISO. */
+function wallTime(steady: number): string {
+	return new Date(asWall(steady)).toISOString();
 }
 
 /** One GPU, for the router. */

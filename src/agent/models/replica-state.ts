@@ -74,6 +74,10 @@ export interface ReplicaState {
 	readonly id?: string | undefined;
 	readonly problem?: Problem | undefined;
 	readonly retryAt?: number | undefined;
+	/** What its start waits for, in a few words. */
+	readonly waitReason?: string | undefined;
+	/** Its failures in a row, until it is ready: while it is started again they are the reason that people look for. */
+	readonly failures?: Pick<FailureRecord, "count" | "problem"> | undefined;
 }
 
 /** The key of one replica. No model's name has a `#`. */

@@ -104,7 +104,7 @@ export class StatusPublisher {
 	/** How far a load is, in a few words; undefined where none is under way. */
 	#progress(
 		entry: RegisteredModel,
-		{ state, problem }: ModelStatus,
+		{ state, waitReason }: ModelStatus,
 		items: readonly InventoryItem[],
 	): string | undefined {
 		if (state === "pulling") {
@@ -116,7 +116,7 @@ export class StatusPublisher {
 		}
 		if (state === "sleeping") return "waking";
 		if (state !== "starting") return undefined;
-		if (problem) return problem.reason;
+		if (waitReason !== undefined) return waitReason;
 		const monitor = items.find((item) => item.model === entry.spec.name)?.monitor;
 		if (!monitor) return "starting";
 		const { progress, downloaded } = monitor;

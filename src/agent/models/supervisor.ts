@@ -64,7 +64,7 @@ export function supervise(
 		const recorded = before.failures.get(key);
 		const past = recorded?.hash === hash ? recorded : undefined;
 		const decision = decideReplica({ desired, observed, past, draining: before.draining, limits, now });
-		states.set(key, decision.state);
+		states.set(key, withFailures(decision));
 		if (decision.failures) failures.set(key, decision.failures);
 		if (decision.drains) draining.set(decision.drains, before.draining.get(decision.drains) ?? now);
 		for (const action of decision.actions) {
@@ -120,6 +120,11 @@ function decideReplica(input: ReplicaInput): ReplicaDecision {
 	}
 	if (isRight) return failed(input, seen, seen.problem ?? ENDED);
 	return unchanged(input, whenDown(past, input.now), { actions: [stopOf(seen, false)] });
+}
+
+/** A sleeping replica has none: it was ready after them. */
+function withFailures({ state, failures }: ReplicaDecision): ReplicaState {
+	return failures && state.state !== "sleeping" ? { ...state, failures } : state;
 }
 
 /** Remembers its failures; does nothing but `more`. */
@@ -190,7 +195,7 @@ function withoutContainer(
 	if (past && past.retryAt > now) return quiet({ state: "failed", problem: past.problem, retryAt: past.retryAt });
 	if (misfit) return quiet({ state: "failed", problem: misfit });
 	if (!observed.images.has(image)) return quiet({ state: "pulling" }, [{ do: "pull", key, image }]);
-	if (waitReason !== undefined) return quiet({ state: "starting", problem: { reason: waitReason, fix: "" } });
+	if (waitReason !== undefined) return quiet({ state: "starting", waitReason });
 	return quiet({ state: "starting" }, [{ do: "start", key }]);
 }
 
