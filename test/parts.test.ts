@@ -183,7 +183,9 @@ describe("the install", () => {
 		const trixie = machine();
 		await install(OF_TESTS, trixie.host);
 		const [, call] = trixie.seen.calls;
-		expect(call).toBe(`${INSTALL} redis-server docker.io docker-cli iproute2 tar docker-compose systemd chromium`);
+		expect(call).toBe(
+			`${INSTALL} redis-server docker.io docker-cli iproute2 tar docker-compose systemd chromium nginx`,
+		);
 		const bookworm = machine({ known: /^(?!docker-cli)/ });
 		await install(["docker", "ip"], bookworm.host);
 		expect(bookworm.seen.calls[1]).toBe(`${INSTALL} docker.io iproute2 tar`);

@@ -1,61 +1,76 @@
-/** Swagger UI in a real browser: shown whole, asking nobody but the router, and "Try it out" gets `dummy`'s answer. */
+/**
+ * Swagger UI in a real browser: shown whole, asking nobody but the router, and "Try it out" gets `dummy`'s answer; at the root and under
+ * the path of a real proxy.
+ */
 import { expect } from "bun:test";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { openPage, type WatchedPage } from "./kit/browser.ts";
 import { needing } from "./kit/needing.ts";
+import { type RunningNginx, startNginx } from "./kit/nginx.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
-import { browser as programOf } from "./parts/table.ts";
+import { problemOf } from "./parts/table.ts";
 
-const { afterAll, beforeAll, test } = needing("chromium");
+let router: RunningRouter | undefined;
+let nginx: RunningNginx | undefined;
+let watched: WatchedPage;
+/** The API as the browser sees it. */
+let url: string;
 
-let router: RunningRouter;
-let browser: Browser;
-let page: Page;
-/** What the page wrote to its console, threw, or asked of others. */
-const said: string[] = [];
-const asked: string[] = [];
+async function show(path: string): Promise<void> {
+	watched = await openPage();
+	await watched.page.goto(`${url}${path}`);
+	await watched.page.waitForSelector(".opblock");
+}
 
-beforeAll(async () => {
-	router = await startRouter();
-	browser = await chromium.launch({
-		executablePath: programOf()!,
-		args: [
-			"--no-sandbox",
-			"--disable-gpu",
-			"--disable-dev-shm-usage",
-			"--disable-quic",
-			"--disable-background-networking",
-			"--disable-sync",
-		],
-	});
-	page = await browser.newPage();
-	page.on("console", (message) => said.push(message.text()));
-	page.on("pageerror", (error) => said.push(error.message));
-	page.on("request", (request) => asked.push(request.url()));
-	await page.goto(`${router.url}/swagger`);
-	await page.waitForSelector(".opblock");
-}, 60_000);
-
-afterAll(async () => {
-	await browser?.close();
+async function stop(): Promise<void> {
+	await watched?.close();
+	await nginx?.stop();
 	await router?.stop();
+}
+
+function looksAtIt({ test }: Pick<ReturnType<typeof needing>, "test">): void {
+	test("it shows every path of the API", async () => {
+		const paths = await watched.page.$$eval(".opblock-summary-path", (nodes) =>
+			nodes.map((node) => node.textContent ?? ""),
+		);
+		const shown = paths.map((path) => path.replaceAll("\u200b", ""));
+		expect(shown).toEqual(expect.arrayContaining(["/v1/chat/completions", "/v1/embeddings", "/v1/models/{model}"]));
+	});
+
+	test('"Try it out" gets the answer of dummy', async () => {
+		const block = watched.page.locator("#operations-OpenAI-createChatCompletion");
+		await block.locator(".opblock-summary-control").click();
+		await block.locator(".execute").click();
+		const body = block.locator(".live-responses-table .highlight-code").first();
+		await body.waitFor();
+		expect(await body.textContent()).toContain("Hello world");
+		expect(watched.asked).toContain(`${url}/v1/chat/completions`);
+	}, 30_000);
+
+	test("nothing was asked of anybody else, and the console is empty", () => {
+		expect(watched.asked.filter((each) => !each.startsWith(`${url}/`) && !each.startsWith("data:"))).toEqual([]);
+		expect(watched.said).toEqual([]);
+	});
+}
+
+const alone = needing("chromium");
+alone.describe("at the root", () => {
+	alone.beforeAll(async () => {
+		router = await startRouter();
+		url = router.url;
+		await show("/swagger");
+	}, 60_000);
+	alone.afterAll(stop);
+	looksAtIt(alone);
 });
 
-test("it shows every path of the API", async () => {
-	const paths = await page.$$eval(".opblock-summary-path", (nodes) => nodes.map((node) => node.textContent ?? ""));
-	const shown = paths.map((path) => path.replaceAll("\u200b", ""));
-	expect(shown).toEqual(expect.arrayContaining(["/v1/chat/completions", "/v1/embeddings", "/v1/models/{model}"]));
-});
-
-test('"Try it out" gets the answer of dummy', async () => {
-	const block = page.locator("#operations-OpenAI-createChatCompletion");
-	await block.locator(".opblock-summary-control").click();
-	await block.locator(".execute").click();
-	const body = block.locator(".live-responses-table .highlight-code").first();
-	await body.waitFor();
-	expect(await body.textContent()).toContain("Hello world");
-}, 30_000);
-
-test("nothing was asked of anybody else, and the console is empty", () => {
-	expect(asked.filter((url) => !url.startsWith(router.url) && !url.startsWith("data:"))).toEqual([]);
-	expect(said).toEqual([]);
+const behind = needing(problemOf("chromium") === undefined ? "nginx" : "chromium");
+behind.describe("under a path of nginx", () => {
+	behind.beforeAll(async () => {
+		router = await startRouter();
+		nginx = await startNginx("/some/router/", router.url);
+		url = `${nginx.url}/some/router`;
+		await show("/swagger/");
+	}, 60_000);
+	behind.afterAll(stop);
+	looksAtIt(behind);
 });

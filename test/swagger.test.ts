@@ -39,7 +39,8 @@ server.app
 	.get("/plain", () => ({ a: "x" }), { response: Type.Object({ a: Type.String() }, { title: "Plain" }) });
 const listening = listenOn(server);
 afterAll(() => listening.stop(true));
-const get = (path: string, init?: RequestInit) => fetch(`${listening.url}${path}`, { redirect: "manual", ...init });
+const get = (path: string, init?: RequestInit) =>
+	fetch(new URL(path, `${listening.url}/swagger`), { redirect: "manual", ...init });
 const spec = async (): Promise<Document> => (await get("/swagger/json")).json();
 
 describe("the document", () => {
@@ -168,6 +169,19 @@ describe("the page (trap: @elysiajs/swagger loads scripts from a CDN)", () => {
 			"swagger-ui-bundle.js": ["text/javascript; charset=utf-8", forever],
 			"init.js": ["text/javascript; charset=utf-8", "no-cache"],
 		});
+	});
+
+	test("names its files, its document and its server by relative addresses: a proxy may have put a path before them", async () => {
+		const html = await (await get("/swagger")).text();
+		for (const [, address] of html.matchAll(/(?:href|src)="([^"]+)"/g)) expect(address).toMatch(/^swagger\//);
+		expect(await (await get("/swagger/init.js")).text()).toContain('"url":"swagger/json"');
+		expect((await spec()).servers).toEqual([{ url: ".." }]);
+	});
+
+	test("is one address: the other, with a slash behind it, leads to it, under a path, too", async () => {
+		const response = await get("/swagger/?x");
+		expect([response.status, response.headers.get("location")]).toEqual([308, "../swagger"]);
+		expect(new URL("../swagger", "http://proxy/router/swagger/").pathname).toBe("/router/swagger");
 	});
 
 	test("does not send the document's address to a validator on the internet", async () => {

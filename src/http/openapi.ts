@@ -26,6 +26,8 @@ const ErrorSchema = Type.Object(
 
 /** Parts of the document that no route brings: the key, the error shape, the tags. */
 const SHARED = {
+	// Beside `/swagger/json`, where this is read, one up: whatever path a proxy has put before the API is in it.
+	servers: [{ url: ".." }],
 	tags: [
 		{ name: "OpenAI", description: "The OpenAI API." },
 		{ name: "Agents", description: "What GPU hosts say to the router." },

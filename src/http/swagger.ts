@@ -1,6 +1,7 @@
 /**
  * `/swagger/json`, the API's description made from the routes themselves, and `/swagger`, the page that shows it: Swagger UI from files
- * inside the binary. The page loads nothing from other hosts and sends nothing to them.
+ * inside the binary. The page loads nothing from other hosts and sends nothing to them. All its addresses are relative, and so is the
+ * document's server: a proxy may have put the whole API under a path, of which the router sees nothing.
  */
 import { swagger as elysiaSwagger } from "@elysiajs/swagger";
 import { Elysia, type InternalRoute } from "elysia";
@@ -80,12 +81,18 @@ function swaggerPage(title: string, spec: string) {
 	const page = html(title);
 	const script = init(spec);
 	return new Elysia({ name: "http/swagger-page" })
-		.get("/swagger", () => text(page, "text/html; charset=utf-8", { "content-security-policy": POLICY }), HIDDEN)
+		.get("/swagger", ({ request }) => (endsInSlash(request) ? withoutSlash() : show(page)), HIDDEN)
 		.get("/swagger/init.js", () => text(script, "text/javascript; charset=utf-8"), HIDDEN)
 		.get(`${BASE}/swagger-ui.css`, () => file(styles, "text/css; charset=utf-8"), HIDDEN)
 		.get(`${BASE}/swagger-ui-bundle.js`, () => file(bundle, "text/javascript; charset=utf-8"), HIDDEN)
 		.get(`${BASE}/favicon-32x32.png`, () => file(favicon, "image/png"), HIDDEN);
 }
+
+const show = (page: string) => text(page, "text/html; charset=utf-8", { "content-security-policy": POLICY });
+
+/** Elysia takes `/swagger/` for `/swagger`; the page's addresses are right under one of them. */
+const endsInSlash = ({ url }: Request) => new URL(url).pathname.endsWith("/");
+const withoutSlash = () => new Response(null, { status: 308, headers: { location: "../swagger" } });
 
 const HIDDEN = { detail: { hide: true } };
 
@@ -99,6 +106,9 @@ function file(path: string, type: string): Response {
 	return new Response(Bun.file(path), { headers });
 }
 
+/** A path as `/swagger` refers to it: the page lies at the API's root. */
+const relative = (path: string): string => path.slice(1);
+
 function html(title: string): string {
 	return `<!doctype html>
 <html lang="en">
@@ -106,13 +116,13 @@ function html(title: string): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${Bun.escapeHTML(title)}</title>
-<link rel="icon" type="image/png" href="${BASE}/favicon-32x32.png">
-<link rel="stylesheet" href="${BASE}/swagger-ui.css">
+<link rel="icon" type="image/png" href="${relative(BASE)}/favicon-32x32.png">
+<link rel="stylesheet" href="${relative(BASE)}/swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="${BASE}/swagger-ui-bundle.js"></script>
-<script src="/swagger/init.js"></script>
+<script src="${relative(BASE)}/swagger-ui-bundle.js"></script>
+<script src="${relative("/swagger/init.js")}"></script>
 </body>
 </html>
 `;
@@ -120,6 +130,12 @@ function html(title: string): string {
 
 /** `validatorUrl: null`: the page would otherwise send the document's address to a validator on the internet. */
 function init(spec: string): string {
-	const options = { url: spec, dom_id: "#swagger-ui", validatorUrl: null, deepLinking: true, tryItOutEnabled: true };
+	const options = {
+		url: relative(spec),
+		dom_id: "#swagger-ui",
+		validatorUrl: null,
+		deepLinking: true,
+		tryItOutEnabled: true,
+	};
 	return `window.ui = SwaggerUIBundle(${JSON.stringify(options)});\n`;
 }

@@ -65,6 +65,7 @@ export const PARTS = {
 		how: "apt-get install chromium, or set CHROMIUM to the path of one",
 		problem: () => (browser() ? undefined : "no Chromium is installed"),
 	},
+	nginx: plain("nginx"),
 	recordings: {
 		what: "the recorded exchanges, one more test for each",
 		programs: {},
@@ -98,7 +99,7 @@ export const PARTS = {
 export type PartName = keyof typeof PARTS;
 
 /** What `make test` uses, in the order of the table. */
-export const OF_TESTS = ["redis", "docker", "compose", "systemd", "chromium", "recordings", "waits"] as const;
+export const OF_TESTS = ["redis", "docker", "compose", "systemd", "chromium", "nginx", "recordings", "waits"] as const;
 
 /** Why there is no such part on this machine, in a few words; `undefined` where there is one. */
 export function problemOf(name: PartName): string | undefined {
