@@ -16,9 +16,10 @@ export class ChatChunks {
 		return this.#head !== "";
 	}
 
-	/** Sets what all chunks share. */
-	begin(id: string, model: string): void {
-		const shared = JSON.stringify({ id, object: "chat.completion.chunk", created: this.created, model });
+	/** Sets what all chunks share. `tier`: of the service, in OpenAI's word. */
+	begin(id: string, model: string, tier?: string): void {
+		const { created } = this;
+		const shared = JSON.stringify({ id, object: "chat.completion.chunk", created, model, service_tier: tier });
 		this.#head = `data: ${shared.slice(0, -1)},"choices":[{"index":`;
 	}
 
@@ -32,9 +33,10 @@ export class ChatChunks {
 		return this.delta(`{"content":${JSON.stringify(text)}}`, index);
 	}
 
-	/** A piece of what the model thinks. */
+	/** A piece of what the model thinks, under both of its names (see {@link thoughtFields}). */
 	reasoning(text: string, index = 0): string {
-		return this.delta(`{"reasoning_content":${JSON.stringify(text)}}`, index);
+		const json = JSON.stringify(text);
+		return this.delta(`{"reasoning_content":${json},"reasoning":${json}}`, index);
 	}
 
 	/** A call; its arguments so far. `extra` goes beside the function. */
@@ -67,6 +69,30 @@ export class ChatChunks {
 
 /** Now, unix time, s: vendors that are translated give no time of their own. */
 export const now = (): number => Math.floor(Date.now() / 1000);
+
+/**
+ * What a model thinks, as fields of its message. `reasoning_content` is the name that holds (DeepSeek's, which most clients read);
+ * `reasoning` says the same for those that know OpenRouter's and vLLM's name alone.
+ */
+export const thoughtFields = (text: string) => ({ reasoning_content: text, reasoning: text });
+
+/** Vendors' words for a tier, in OpenAI's. */
+const TIERS: Readonly<Record<string, string>> = {
+	standard: "default",
+	on_demand: "default",
+	on_demand_priority: "priority",
+	on_demand_flex: "flex",
+	on_demand_offpeak: "offpeak",
+	// OpenAI's word for throughput that was bought ahead.
+	provisioned_throughput: "scale",
+};
+
+/** The tier of the service that an answer was made in, in OpenAI's word; undefined where its vendor says none. One without a word there keeps its own. */
+export function reportedTier(sent: unknown): string | undefined {
+	if (typeof sent !== "string" || sent === "" || /unspecified$/i.test(sent)) return undefined;
+	const tier = sent.toLowerCase().slice(0, 40);
+	return Object.hasOwn(TIERS, tier) ? TIERS[tier] : tier;
+}
 
 /** The `usage` object; the total is always the sum. */
 export function chatUsage(counts: Tokens) {

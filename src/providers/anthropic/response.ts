@@ -4,16 +4,27 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { fieldNamed, fieldsOf, itemsOf } from "../../openai/json.ts";
 import { open, optional } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
-import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
+import { type Annotation, codePointsIn } from "../annotations.ts";
+import { chatUsage, type FinishReason, now, reportedTier, thoughtFields } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
+import { blockAnnotations } from "./cited-text.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
 const text = optional(Type.String());
 
 /** A block, as far as it is read. Unknown kinds are ignored: the request asked for none. */
 export const BlockSchema = Type.Object(
-	{ type: Type.String(), text, thinking: text, signature: text, data: text, id: text, name: text },
+	{
+		type: Type.String(),
+		text,
+		thinking: text,
+		signature: text,
+		data: text,
+		id: text,
+		name: text,
+		citations: Type.Optional(Type.Unknown()),
+	},
 	open,
 );
 /** A block. */
@@ -27,6 +38,7 @@ export interface AnthropicUsage {
 	readonly cache_creation?: unknown;
 	readonly cache_read_input_tokens?: unknown;
 	readonly output_tokens_details?: unknown;
+	readonly service_tier?: unknown;
 }
 
 /** Why the answer is over. */
@@ -100,12 +112,19 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 	}
 	const thoughts: Thought[] = [];
 	const calls: { id: string; type: "function"; function: { name: string; arguments: string } }[] = [];
+	const annotations: Annotation[] = [];
 	let text = "";
+	let points = 0;
 	let reasoning: string | undefined;
 	const after = () => ({ text: text.length, calls: calls.length });
 	for (const [index, block] of message.content.entries()) {
-		if (block.type === "text") text += block.text ?? "";
-		else if (block.type === "thinking") {
+		if (block.type === "text") {
+			const said = block.text ?? "";
+			const start_index = points;
+			text += said;
+			points += codePointsIn(said);
+			annotations.push(...blockAnnotations(block.citations, { start_index, end_index: points }));
+		} else if (block.type === "thinking") {
 			const thinking = block.thinking ?? "";
 			const { signature } = block;
 			reasoning = (reasoning ?? "") + thinking;
@@ -123,7 +142,8 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 		role: "assistant",
 		content: text === "" && calls.length > 0 ? null : text,
 		refusal: finish_reason === "content_filter" ? (message.stop_details?.explanation ?? null) : null,
-		...(reasoning ? { reasoning_content: reasoning } : {}),
+		...(annotations.length > 0 ? { annotations } : {}),
+		...(reasoning ? thoughtFields(reasoning) : {}),
 		...(thoughts.length > 0 ? { reasoning_details: detailsOf(thoughts) } : {}),
 		...(calls.length > 0 ? { tool_calls: calls } : {}),
 	};
@@ -134,6 +154,7 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 		created: now(),
 		model: message.model ?? "",
 		choices: [{ index: 0, message: assistant, logprobs: null, finish_reason }],
+		service_tier: reportedTier(objectIn(message.usage)?.["service_tier"]),
 		usage: chatUsage(tokens),
 	};
 	const ids = calls.map(({ id }) => id);

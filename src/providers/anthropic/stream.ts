@@ -6,11 +6,13 @@ import { parseBounded } from "../../openai/json.ts";
 import { open, optional } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { objectIn, type Tokens } from "../../openai/usage.ts";
-import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
+import { codePointsIn } from "../annotations.ts";
+import { ChatChunks, chatUsage, now, reportedTier } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
+import { blockAnnotations } from "./cited-text.ts";
 import {
 	type AnthropicUsage,
 	type Block,
@@ -27,7 +29,15 @@ import { detailsOf, type Thought } from "./thinking.ts";
 const text = optional(Type.String());
 
 const DeltaSchema = Type.Object(
-	{ type: text, text, thinking: text, signature: text, partial_json: text, ...StopSchema.properties },
+	{
+		type: text,
+		text,
+		thinking: text,
+		signature: text,
+		partial_json: text,
+		citation: Type.Optional(Type.Unknown()),
+		...StopSchema.properties,
+	},
 	open,
 );
 type Delta = Static<typeof DeltaSchema>;
@@ -52,6 +62,16 @@ const NONE = { type: "" };
 /** Events that may come first. */
 const BEFORE = new Set(["message_start", "ping", "error"]);
 
+/** Of thinking, what came of it; of text, where it begins in code points, and its citations; of a call, whether arguments came. */
+interface OpenBlock {
+	readonly block: Block;
+	thinking: string;
+	signature: string;
+	readonly start: number;
+	citations: unknown[] | undefined;
+	hasInput: boolean;
+}
+
 /** Reads one stream. */
 export class MessageDecoder implements StreamDecoder {
 	readonly #upstream: Upstream;
@@ -59,9 +79,11 @@ export class MessageDecoder implements StreamDecoder {
 	readonly #chunks = new ChatChunks(now());
 	readonly #thoughts: Thought[] = [];
 	readonly #ids: string[] = [];
-	/** The block that is being sent: of thinking, what came of it; of a call, whether arguments came. */
-	#current: { block: Block; thinking: string; signature: string; hasInput: boolean } | undefined;
+	/** The block that is being sent. */
+	#current: OpenBlock | undefined;
 	#textLength = 0;
+	/** The same in code points. */
+	#textPoints = 0;
 	#usage: AnthropicUsage = {};
 	/** The answer's tokens have been said. */
 	#isCounted = false;
@@ -101,13 +123,20 @@ export class MessageDecoder implements StreamDecoder {
 	}
 
 	#begin(message: ClaudeMessage): Out {
-		this.#chunks.begin(message.id ?? "", message.model ?? "");
 		this.#usage = objectIn(message.usage) ?? {};
+		this.#chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
 		return { bytes: this.#chunks.role(), tokens: this.#tokens() };
 	}
 
 	#start(block: Block): Out {
-		this.#current = { block, thinking: block.thinking ?? "", signature: block.signature ?? "", hasInput: false };
+		this.#current = {
+			block,
+			thinking: block.thinking ?? "",
+			signature: block.signature ?? "",
+			start: this.#textPoints,
+			citations: Array.isArray(block.citations) ? [...block.citations] : undefined,
+			hasInput: false,
+		};
 		if (block.type === "tool_use") {
 			this.#ids.push(block.id ?? "");
 			return { bytes: this.#chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", ""), delta: true };
@@ -118,7 +147,7 @@ export class MessageDecoder implements StreamDecoder {
 		return NOTHING;
 	}
 
-	#delta({ type, text, thinking, signature, partial_json }: Delta): Out {
+	#delta({ type, text, thinking, signature, partial_json, citation }: Delta): Out {
 		if (type === "text_delta" && text) return this.#text(text);
 		if (type === "input_json_delta" && partial_json) {
 			if (this.#current) this.#current.hasInput = true;
@@ -128,12 +157,18 @@ export class MessageDecoder implements StreamDecoder {
 			if (this.#current) this.#current.thinking += thinking;
 			return { bytes: this.#chunks.reasoning(thinking), delta: true };
 		}
-		if (type === "signature_delta" && this.#current) this.#current.signature += signature ?? "";
+		if (!this.#current) return NOTHING;
+		if (type === "signature_delta") this.#current.signature += signature ?? "";
+		if (type === "citations_delta") {
+			this.#current.citations ??= [];
+			this.#current.citations.push(citation);
+		}
 		return NOTHING;
 	}
 
 	#text(text: string): Out {
 		this.#textLength += text.length;
+		this.#textPoints += codePointsIn(text);
 		return { bytes: this.#chunks.text(text), delta: true };
 	}
 
@@ -142,7 +177,8 @@ export class MessageDecoder implements StreamDecoder {
 		this.#current = undefined;
 		if (!ended) return NOTHING;
 		const after = { text: this.#textLength, calls: this.#ids.length };
-		const { block, thinking, signature, hasInput } = ended;
+		const { block, thinking, signature, hasInput, citations } = ended;
+		if (citations) return this.#cited(ended);
 		// One cut off has no signature, and can't come back.
 		if (block.type === "thinking" && signature)
 			this.#thoughts.push({ block: { type: "thinking", thinking, signature }, after });
@@ -153,6 +189,12 @@ export class MessageDecoder implements StreamDecoder {
 		if (block.type === "tool_use" && !hasInput)
 			return { bytes: this.#chunks.args(this.#ids.length - 1, "{}"), delta: true };
 		return NOTHING;
+	}
+
+	/** The citations of a block, of which some come before its words: they go out once those are all there. */
+	#cited({ citations, start }: OpenBlock): Out {
+		const annotations = blockAnnotations(citations, { start_index: start, end_index: this.#textPoints });
+		return annotations.length > 0 ? { bytes: this.#chunks.delta(JSON.stringify({ annotations })) } : NOTHING;
 	}
 
 	#count({ delta, usage: more }: Event): Out {

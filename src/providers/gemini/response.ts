@@ -4,11 +4,12 @@ import { TypeCompiler } from "@sinclair/typebox/compiler";
 import type { Call } from "../../openai/call.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
-import { chatUsage, type FinishReason, now } from "../chat-answer.ts";
+import { chatUsage, type FinishReason, now, reportedTier, thoughtFields } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
 import { answerNames, unnamedText } from "../message-marks.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
 import { clientName } from "./function-names.ts";
+import { annotationsOf } from "./grounding.ts";
 import { LogprobsResult, logprobsOf } from "./logprobs.ts";
 
 const text = optional(Type.String());
@@ -35,6 +36,8 @@ const candidateSchema = Type.Object(
 		content: optional(Type.Object({ parts: optional(Type.Array(Part)) }, open)),
 		finishReason: text,
 		logprobsResult: optional(LogprobsResult),
+		citationMetadata: Type.Optional(Type.Unknown()),
+		groundingMetadata: Type.Optional(Type.Unknown()),
 	},
 	open,
 );
@@ -51,6 +54,9 @@ export interface GeminiUsage {
 	readonly cachedContentTokenCount?: unknown;
 	readonly promptTokensDetails?: unknown;
 	readonly candidatesTokensDetails?: unknown;
+	/** Of the Gemini API and of Vertex: in which tier it was answered. */
+	readonly serviceTier?: unknown;
+	readonly trafficType?: unknown;
 }
 
 const Generated = Type.Object(
@@ -88,6 +94,12 @@ export function generatedTokens(sent: unknown): Tokens {
 		outputImage: countIn(usage.candidatesTokensDetails, "IMAGE"),
 		outputAudio: countIn(usage.candidatesTokensDetails, "AUDIO"),
 	});
+}
+
+/** The tier that it was answered in, in OpenAI's word. */
+export function generatedTier(sent: unknown): string | undefined {
+	const { serviceTier, trafficType }: GeminiUsage = objectIn(sent) ?? {};
+	return reportedTier(serviceTier) ?? reportedTier(trafficType);
 }
 
 function countIn(details: unknown, modality: string): unknown {
@@ -200,6 +212,7 @@ export function generatedAnswer(response: unknown, call: Call): Answer | Failure
 		created: now(),
 		model: response.modelVersion ?? call.facts.model,
 		choices,
+		service_tier: generatedTier(response.usageMetadata),
 		usage: chatUsage(tokens),
 	};
 	return { body: JSON.stringify(completion), tokens, thinking };
@@ -213,13 +226,13 @@ interface MessageContext {
 	readonly rules: AnswerRules;
 }
 
-function messageOf({ content }: GeminiCandidate, { responseId, index, thinking, rules }: MessageContext) {
+function messageOf(candidate: GeminiCandidate, { responseId, index, thinking, rules }: MessageContext) {
 	let text = "";
 	let reasoning = "";
 	let signature: string | undefined;
 	const calls: object[] = [];
 	const images: object[] = [];
-	for (const part of content?.parts ?? []) {
+	for (const part of candidate.content?.parts ?? []) {
 		if (part.functionCall) {
 			if (rules.isSoleCall && calls.length > 0) continue;
 			const { name, args } = part.functionCall;
@@ -243,12 +256,14 @@ function messageOf({ content }: GeminiCandidate, { responseId, index, thinking, 
 		else if (part.text) text += part.text;
 		signature = part.thoughtSignature ?? signature;
 	}
-	text = unnamedText(text, rules.names);
+	const said = unnamedText(text, rules.names);
+	const annotations = annotationsOf(candidate, text, said);
 	const message = {
 		role: "assistant",
-		content: text === "" && calls.length > 0 ? null : text,
+		content: said === "" && calls.length > 0 ? null : said,
 		refusal: null,
-		...(reasoning === "" ? {} : { reasoning_content: reasoning }),
+		...(annotations.length > 0 ? { annotations } : {}),
+		...(reasoning === "" ? {} : thoughtFields(reasoning)),
 		...(calls.length > 0 ? { tool_calls: calls } : {}),
 		...(images.length > 0 ? { images } : {}),
 		...(signature === undefined ? {} : signatureExtra(signature)),

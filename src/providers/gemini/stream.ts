@@ -4,11 +4,12 @@ import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
-import { UnnamedText } from "../message-marks.ts";
+import { UnnamedText, unnamedText } from "../message-marks.ts";
 import type { Out, StoredThinking, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { clientName } from "./function-names.ts";
+import { Sources } from "./grounding.ts";
 import { logprobsOf } from "./logprobs.ts";
 import {
 	type AnswerRules,
@@ -18,6 +19,7 @@ import {
 	candidateFinish,
 	type GeminiCandidate,
 	type GenerateResponse,
+	generatedTier,
 	generatedTokens,
 	imageOf,
 	isGenerated,
@@ -31,7 +33,10 @@ interface Choice {
 	/** Any piece may bring one; only the last counts, and that it was the last is known at the end. */
 	finishReason: string | undefined;
 	/** Its text, where that may begin with a name. */
-	readonly text: UnnamedText | undefined;
+	readonly unnamed: UnnamedText | undefined;
+	/** All of its text so far, and the sources of that, which are said at its end. */
+	text: string;
+	sources: Sources | undefined;
 }
 
 /** What a piece of an answer becomes. */
@@ -50,6 +55,7 @@ export class GenerateDecoder implements StreamDecoder {
 	readonly #choices = new Map<number, Choice>();
 	readonly #rules: AnswerRules;
 	#responseId = "";
+	#tier: string | undefined;
 	#usage: unknown;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
@@ -69,10 +75,7 @@ export class GenerateDecoder implements StreamDecoder {
 		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
-		if (!this.#chunks.hasBegun) {
-			this.#responseId = response.responseId || crypto.randomUUID();
-			this.#chunks.begin(this.#responseId, response.modelVersion ?? this.#call.facts.model);
-		}
+		this.#begin(response);
 		const piece: Piece = { bytes: "", delta: false, finish: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
@@ -80,11 +83,21 @@ export class GenerateDecoder implements StreamDecoder {
 		return { ...piece, tokens };
 	}
 
+	/** Sets what all chunks share; the tier may be said later than the rest. */
+	#begin({ responseId, modelVersion, usageMetadata }: GenerateResponse): void {
+		const tier = this.#tier ?? generatedTier(usageMetadata);
+		if (this.#chunks.hasBegun && tier === this.#tier) return;
+		this.#tier = tier;
+		this.#responseId ||= responseId || crypto.randomUUID();
+		this.#chunks.begin(this.#responseId, modelVersion ?? this.#call.facts.model, tier);
+	}
+
 	#read(candidate: GeminiCandidate, index: number, piece: Piece): void {
 		let choice = this.#choices.get(index);
 		if (!choice) {
 			const { names } = this.#rules;
-			choice = { calls: 0, finishReason: undefined, text: names.length > 0 ? new UnnamedText(names) : undefined };
+			const unnamed = names.length > 0 ? new UnnamedText(names) : undefined;
+			choice = { calls: 0, finishReason: undefined, unnamed, text: "", sources: undefined };
 			this.#choices.set(index, choice);
 			piece.bytes += this.#chunks.role(index);
 		}
@@ -93,6 +106,10 @@ export class GenerateDecoder implements StreamDecoder {
 		for (const part of parts) this.#readPart(part, index, choice, piece);
 		const logprobs = logprobsOf(candidate.logprobsResult);
 		if (logprobs) piece.bytes += this.#chunks.delta("{}", index, JSON.stringify(logprobs));
+		if (candidate.citationMetadata || candidate.groundingMetadata) {
+			choice.sources ??= new Sources();
+			choice.sources.add(candidate);
+		}
 		choice.finishReason = candidate.finishReason ?? choice.finishReason;
 		if (this.#finishesAlways) piece.finish = false;
 		else if (candidate.finishReason) piece.finish = true;
@@ -119,7 +136,8 @@ export class GenerateDecoder implements StreamDecoder {
 			piece.delta = true;
 			return;
 		}
-		const said = !text || thought || !choice.text ? text : choice.text.push(text);
+		if (text && !thought) choice.text += text;
+		const said = !text || thought || !choice.unnamed ? text : choice.unnamed.push(text);
 		if (said) {
 			piece.bytes += thought ? this.#chunks.reasoning(said, index) : this.#chunks.text(said, index);
 			piece.delta = true;
@@ -128,8 +146,8 @@ export class GenerateDecoder implements StreamDecoder {
 	}
 
 	/** Text that might have been a name. */
-	#held({ text }: Choice, index: number): string {
-		const held = text?.end();
+	#held({ unnamed }: Choice, index: number): string {
+		const held = unnamed?.end();
 		return held ? this.#chunks.text(held, index) : "";
 	}
 
@@ -153,6 +171,8 @@ export class GenerateDecoder implements StreamDecoder {
 			const reason = candidateFinish(choice.finishReason ?? "", choice.calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
 			bytes += this.#held(choice, index);
+			const annotations = choice.sources?.annotations(choice.text, unnamedText(choice.text, this.#rules.names));
+			if (annotations?.length) bytes += this.#chunks.delta(JSON.stringify({ annotations }), index);
 			bytes += this.#chunks.finish(reason, index);
 		}
 		const usage =
