@@ -82,6 +82,8 @@ export interface VendorRow {
 	readonly countsChunks?: boolean;
 	/** Its comments before the first event report the progress of a model's loading. */
 	readonly reportsLoading?: boolean;
+	/** Its answers name the replica that gave them (`x-router-replica`). */
+	readonly namesReplica?: boolean;
 	/** What its 400 says when it means a bad key. */
 	readonly badKeyMessage?: RegExp;
 }
@@ -202,6 +204,7 @@ const rows = {
 		continuation: "continue_final_message",
 		countsChunks: true,
 		reportsLoading: true,
+		namesReplica: true,
 	},
 	vllm: { ...own, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
 	// Which fields it reads is not known.

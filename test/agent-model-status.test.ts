@@ -83,6 +83,19 @@ describe("a model in a crash loop", () => {
 	});
 });
 
+test("replicas say whether one of them does something else than before", () => {
+	const statuses = new ModelStatuses();
+	const set = (...states: ReplicaState["state"][]) =>
+		statuses.setReplicas(new Map(states.map((state, at) => [`m#${at}`, { state }])));
+	expect([set("ready", "ready"), set("ready", "ready"), set("ready", "draining"), set("ready")]).toEqual([
+		true,
+		false,
+		true,
+		true,
+	]);
+	expect([statuses.replica("m#0")?.state, statuses.replica("m#1")]).toEqual(["ready", undefined]);
+});
+
 describe("a call", () => {
 	const now = 1000;
 	const said = (over: Partial<ModelAvailability>) =>

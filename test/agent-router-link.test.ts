@@ -5,7 +5,7 @@ import { NOT_JOINED, nextLinkStep } from "../src/agent/router-link/link-step.ts"
 import { httpOrigin, localAddressTo } from "../src/agent/router-link/local-address.ts";
 import { type LinkOptions, startLink } from "../src/agent/router-link/router-link.ts";
 import { RouterError } from "../src/errors.ts";
-import type { ModelReport } from "../src/protocol/agent.ts";
+import type { ModelReport, ModelState } from "../src/protocol/agent.ts";
 import { httpTransport } from "../src/proxy/net/transport.ts";
 import { type FakeRouter, type Heard, refusal, startFakeRouter, TAKEN } from "./kit/fake-router.ts";
 import { until } from "./kit/until.ts";
@@ -102,6 +102,24 @@ describe("a link", () => {
 		await router.hears(isRegistration);
 		report.models = ["qwen", "llama"];
 		expect((await router.hears(isHeartbeat)).body.models).toEqual(["qwen", "llama"]);
+	});
+
+	test("tells a replica that is gone before the next heartbeat is due, and not how busy one is", async () => {
+		const router = fake();
+		router.answer(({ path }) => (path === "/register" ? Response.json({ ...TAKEN, heartbeat_ms: 60_000 }) : undefined));
+		const replicas = (second: ModelState, running = 0) => [
+			{ replica: 0, state: "ready" as const, running },
+			{ replica: 1, state: second },
+		];
+		const { report } = link(router.url);
+		await router.hears(isRegistration);
+		report.models = [{ name: "qwen", state: "ready", replicas: replicas("ready") }];
+		await router.hears((heard) => isHeartbeat(heard) && typeof heard.body.models[0] === "object");
+		report.models = [{ name: "qwen", state: "ready", replicas: replicas("ready", 3) }];
+		await Bun.sleep(1_500);
+		expect(router.heard.filter(isHeartbeat)).toHaveLength(1);
+		report.models = [{ name: "qwen", state: "ready", replicas: replicas("draining", 3) }];
+		await router.hears((heard) => isHeartbeat(heard) && JSON.stringify(heard.body.models).includes('"draining"'));
 	});
 
 	test("tells at once what it is told to", async () => {

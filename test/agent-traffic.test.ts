@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { type ContainerAddress, type QueueLimits, QueueRefusal, Traffic } from "../src/agent/models/traffic.ts";
 
-const A: ContainerAddress = { id: "a", origin: "http://127.0.0.1:1" };
-const B: ContainerAddress = { id: "b", origin: "http://127.0.0.1:2" };
+const A: ContainerAddress = { id: "a", replica: 0, origin: "http://127.0.0.1:1" };
+const B: ContainerAddress = { id: "b", replica: 1, origin: "http://127.0.0.1:2" };
 
 function traffic(limits: Partial<QueueLimits> = {}) {
 	const news: number[] = [];
@@ -82,6 +82,63 @@ describe("a call", () => {
 		expect([await waiting, await outcome(calls.acquire("m", stays))]).toEqual([why, why]);
 		calls.open("m", [A]);
 		expect((await calls.acquire("m", stays)).id).toBe("a");
+	});
+});
+
+describe("a call for one replica", () => {
+	const id = async (acquired: Promise<{ id: string; replica: number }>) => {
+		const lease = await acquired;
+		return `${lease.id}${lease.replica}`;
+	};
+
+	test("goes to that one, however busy it is", async () => {
+		const { traffic: calls } = traffic();
+		calls.open("m", [A, B]);
+		for (let call = 0; call < 2; call++) expect(await id(calls.acquire("m", stays, 1))).toBe("b1");
+		expect([calls.runningIn("a"), calls.runningIn("b")]).toEqual([0, 2]);
+	});
+
+	test("is refused at once, to go elsewhere, while that one takes none and others do", async () => {
+		const { traffic: calls } = traffic();
+		calls.open("m", [A]);
+		const gone = (await outcome(calls.acquire("m", stays, 1))) as QueueRefusal;
+		expect([gone.status, gone.retryAfter, gone.message]).toEqual([
+			503,
+			1,
+			'replica 1 of "m" takes no calls now, others do: leave out x-router-replica, or name another',
+		]);
+		calls.open("m", [A, B]);
+		(await calls.acquire("m", stays, 1)).suspect();
+		expect(await outcome(calls.acquire("m", stays, 1))).toBeInstanceOf(QueueRefusal);
+		calls.confirmHealthy("m", "b");
+		expect(await id(calls.acquire("m", stays, 1))).toBe("b1");
+		expect(calls.waiting("m").count).toBe(0);
+	});
+
+	test("is refused, too, where the others have all the calls that they may have: it may wait there", async () => {
+		const { traffic: calls } = traffic({ running: 1 });
+		calls.open("m", [A]);
+		await calls.acquire("m", stays);
+		expect(await outcome(calls.acquire("m", stays, 1))).toBeInstanceOf(QueueRefusal);
+	});
+
+	test("waits for whichever comes first where none takes calls", async () => {
+		const { traffic: calls } = traffic();
+		const waiting = calls.acquire("m", stays, 1);
+		expect(calls.waiting("m").count).toBe(1);
+		calls.open("m", [A]);
+		expect(await id(waiting)).toBe("a0");
+	});
+
+	test("goes to another, or waits in the queue, where that one has all the calls that it may have", async () => {
+		const { traffic: calls } = traffic({ running: 1 });
+		calls.open("m", [A, B]);
+		const first = await calls.acquire("m", stays, 1);
+		expect(await id(calls.acquire("m", stays, 1))).toBe("a0");
+		const waiting = calls.acquire("m", stays, 1);
+		expect(calls.waiting("m").count).toBe(1);
+		first.release();
+		expect(await id(waiting)).toBe("b1");
 	});
 });
 

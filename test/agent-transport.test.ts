@@ -15,6 +15,7 @@ function lease(): ContainerLease & { log: string[] } {
 	const log: string[] = [];
 	return {
 		id: "c",
+		replica: 2,
 		origin: "http://127.0.0.1:7",
 		log,
 		bytesCame: () => void log.push("bytesCame"),
@@ -28,9 +29,15 @@ const stream = (...events: string[]) =>
 
 function transport({ entering, answer = async () => stream("data: 1\n\n", "data: [DONE]\n\n") }: Played) {
 	const sent: UpstreamRequest[] = [];
+	const asked: (number | undefined)[] = [];
 	const made = modelTransport({
 		model: "m",
-		traffic: { acquire: () => entering },
+		traffic: {
+			acquire(_model, _signal, replica) {
+				asked.push(replica);
+				return entering;
+			},
+		},
 		http: {
 			send: (request, signal) => {
 				sent.push(request);
@@ -40,7 +47,7 @@ function transport({ entering, answer = async () => stream("data: 1\n\n", "data:
 		progress: () => "starting: loading, 40 %",
 		explain: (body) => body.replace("cryptic", "clear"),
 	});
-	return { made, sent };
+	return { made, sent, asked };
 }
 const CALL: UpstreamRequest = { url: `${CONTAINER_BASE_URL}/v1/chat/completions`, headers: {}, body: "{}" };
 
@@ -118,6 +125,42 @@ describe("a call that is let through", () => {
 		expect([answer.status, await text(answer)]).toEqual([400, '{"error":{"message":"clear"}}']);
 		expect(fine.log.at(-1)).toBe("release");
 		expect(fine.log).not.toContain("suspect");
+	});
+});
+
+describe("a call that names a replica", () => {
+	const named = (value: string): UpstreamRequest => ({ ...CALL, headers: { "x-a": "b", "x-router-replica": value } });
+
+	test("goes to that one, whose answer says so; its container gets no such header", async () => {
+		const { made, sent, asked } = transport({ entering: Promise.resolve(lease()) });
+		const answer = await made.send({ ...named("1"), stream: true }, stays);
+		expect([asked, sent[0]?.headers]).toEqual([[1], { "x-a": "b" }]);
+		// The one that took it, whichever was asked for.
+		expect(answer.headers.get("x-router-replica")).toBe("2");
+		expect(await text(answer)).toEndWith("data: [DONE]\n\n");
+	});
+
+	test.each(["", "-1", "one", "1, 2", "99999"])(
+		"by %p names none, and its container gets none of it",
+		async (value) => {
+			const { made, sent, asked } = transport({ entering: Promise.resolve(lease()) });
+			const answer = await made.send(named(value), stays);
+			expect([asked, sent[0]?.headers, answer.headers.has("x-router-replica")]).toEqual([
+				[undefined],
+				{ "x-a": "b" },
+				false,
+			]);
+		},
+	);
+
+	test("names it again where its container goes away in the moment that it is let through", async () => {
+		const { promise, resolve } = Promise.withResolvers<ContainerLease>();
+		const { made, asked } = transport({ entering: promise, answer: () => Promise.reject(new Error("refused")) });
+		const answer = await made.send({ ...named("1"), stream: true }, stays);
+		await answer.body.read();
+		resolve(lease());
+		await text(answer);
+		expect(asked).toEqual([1, 1]);
 	});
 });
 

@@ -34,7 +34,7 @@ test("on an agent a later doubt, byte or call is later", async () => {
 		{ progressText: () => "ready" },
 		{ notify: () => {} },
 	);
-	calls.open("m", [{ id: "a", origin: "http://127.0.0.1:1" }]);
+	calls.open("m", [{ id: "a", replica: 0, origin: "http://127.0.0.1:1" }]);
 	const lease = await calls.acquire("m", AbortSignal.timeout(5_000));
 	lease.suspect();
 	const waiting = calls.acquire("m", AbortSignal.timeout(5_000));

@@ -233,6 +233,19 @@ describe("replicas", () => {
 		).toEqual(["local/gpu-1/qwen#0", "local/gpu-1/qwen"]);
 	});
 
+	test("that were ready and are not are told of, the models alone too: what takes calls there next has an empty cache", async () => {
+		const lost: string[] = [];
+		rig.registry.onLost((target) => lost.push(target));
+		await rig.register("gpu-1", [qwen("ready", "ready"), "llama"]);
+		await rig.heartbeat("gpu-1", [qwen("ready", "draining"), "llama"]);
+		await rig.heartbeat("gpu-1", [qwen("ready", "starting"), "llama"]);
+		expect(lost.splice(0)).toEqual(["local/gpu-1/qwen#1"]);
+		await rig.heartbeat("gpu-1", [qwen("ready", "ready"), { name: "llama", state: "sleeping" }]);
+		expect(lost.splice(0)).toEqual(["local/gpu-1/llama"]);
+		await rig.register("gpu-1", []);
+		expect(lost).toEqual(["local/gpu-1/qwen", "local/gpu-1/qwen#0", "local/gpu-1/qwen#1"]);
+	});
+
 	test("are shown with their calls in flight, which count for their agent together", async () => {
 		await rig.register("gpu-1", [qwen("ready", "ready")]);
 		await rig.register("gpu-2", ["qwen"]);

@@ -19,6 +19,15 @@ describe("balanced, between replicas", () => {
 		expect(clock.ids(call(`${A}${B}`), way)[0]).toBe("b/m");
 	});
 
+	test("which it has no more once it was started anew", () => {
+		const clock = new Clock();
+		clock.served("b/m", 10, call(A));
+		clock.state.restarted("b/m");
+		clock.state.restarted("never/seen");
+		const { scored } = clock.plan(call(A), way);
+		expect(new Set(scored.map(({ score }) => score))).toEqual(new Set([A.length]));
+	});
+
 	test("until its load outweighs that", () => {
 		const clock = new Clock();
 		clock.served("b/m", 10, call(A));

@@ -1,8 +1,9 @@
 /** What a client is told beside a whole answer: of its own call, whoever was answered before from the same target. */
 import { expect, test } from "bun:test";
+import type { Dialect } from "../src/dialects/dialect.ts";
 import type { Target } from "../src/providers/provider.ts";
 import { CallRecord } from "../src/proxy/call-record.ts";
-import { wholeAnswer } from "../src/proxy/response-headers.ts";
+import { streamHeaders, wholeAnswer } from "../src/proxy/response-headers.ts";
 import type { StartedAnswer } from "../src/proxy/started-answer.ts";
 
 const sink = { callStarted: () => {}, attemptClosed: () => {}, callSettled: () => {} };
@@ -50,6 +51,19 @@ test("the upstream's limits are told where the caller has none of its own; its s
 	const { "x-echo": echo, ...mine } = told({ headers: limits("50", "49") }, upstream);
 	expect(mine).toMatchObject({ ...common, ...limits("50", "49"), "x-vendor": "v" });
 	expect([echo, told({})["x-vendor"]]).toEqual([undefined, undefined]);
+});
+
+test("a replica is named as its agent says, and as nobody else does", () => {
+	const agent = { ...target, agent: "gpu-1", provider: { ...target.provider, namesReplica: true } } as Target;
+	const says = { "x-router-replica": "1" };
+	expect(told({}, says, agent)["x-router-replica"]).toBe("1");
+	expect(told({}, {}, agent)["x-router-replica"]).toBeUndefined();
+	expect(told({}, says)["x-router-replica"]).toBeUndefined();
+	const opened = { target: agent, head: new Response("", { headers: says }) } as unknown as StartedAnswer;
+	const record = new CallRecord("req_0", "chat", performance.now(), [sink]);
+	const dialect = { streamContentType: "text/event-stream" } as Dialect;
+	expect(streamHeaders(opened, record, dialect)["x-router-replica"]).toBe("1");
+	expect(streamHeaders({ ...opened, target }, record, dialect)["x-router-replica"]).toBeUndefined();
 });
 
 test("an agent is named", () => {

@@ -1,9 +1,10 @@
 /** The agent's own models as upstreams: each has a provider that answers whenever one of its containers is ready. */
 import type { Config } from "../config/schema.ts";
+import { REPLICA_HEADER } from "../protocol/agent.ts";
 import { openAiCompatible } from "../providers/openai/index.ts";
 import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
-import { VENDORS } from "../vendors.ts";
+import { VENDORS, type VendorRow } from "../vendors.ts";
 import type { ModelRegistry } from "./models/model-registry.ts";
 import { isCallable, type ModelStatuses } from "./models/model-status.ts";
 import { CONTAINER_BASE_URL, modelTransport } from "./models/model-transport.ts";
@@ -62,13 +63,16 @@ export class ContainerModels {
 	}
 }
 
+/** One of several containers, where the router's call names one: `modelTransport` reads that header, and no vLLM gets it. */
+const REPLICAS: VendorRow = { ...VENDORS.vllm, forwardedHeaders: [REPLICA_HEADER], namesReplica: true };
+
 function upstreamOf({ key, config }: ContainerModelsOptions): Upstream {
 	const { total, first_token, stall, connect } = config.timeouts;
 	const { wait } = config.agent.queue;
 	return {
 		name: "vllm",
 		type: "vllm",
-		row: VENDORS.vllm,
+		row: REPLICAS,
 		baseUrl: `${CONTAINER_BASE_URL}/v1`,
 		apiKey: key,
 		variable: "VLLM_API_KEY",

@@ -216,6 +216,8 @@ export interface Provider {
 	readonly ownTimeouts?: SomeTimeouts | undefined;
 	/** Its comments before the first event say how far the loading of a model is. */
 	readonly reportsLoading?: boolean | undefined;
+	/** Its answers name the replica that gave them. */
+	readonly namesReplica?: boolean | undefined;
 	/** Fields of a call may lead it to another model than it names; a key restricted to some models may not send them. */
 	readonly routesModels: boolean;
 	/** What it can be asked for; absent: everything. */

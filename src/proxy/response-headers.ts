@@ -1,6 +1,7 @@
 /** The headers of the answers to clients: those of the upstream's that are passed on, and what the router says of the call itself. */
 import type { Dialect } from "../dialects/dialect.ts";
 import { decimal } from "../openai/usage-edits.ts";
+import { REPLICA_HEADER } from "../protocol/agent.ts";
 import type { Target } from "../providers/provider.ts";
 import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -62,6 +63,10 @@ export function wholeAnswer(
 	const passed = passedHeaders(head.headers, target.provider.secret);
 	// The upstream's own limits are not the caller's.
 	for (const name in passed) if (own?.[name] === undefined) headers.set(name, passed[name]!);
+	if (target.provider.namesReplica) {
+		const replica = head.headers.get(REPLICA_HEADER);
+		if (replica !== null) headers.set(REPLICA_HEADER, replica);
+	}
 	headers.set("x-request-id", id);
 	headers.set("x-router-overhead-ms", overheadText(record));
 	if (costUsd !== undefined) {
@@ -92,6 +97,8 @@ export function streamHeaders(
 		headers["x-router-provider"] = provider.name;
 		headers["x-router-model"] = headerText(model);
 		if (agent !== undefined) headers["x-router-agent"] = agent;
+		const replica = provider.namesReplica ? opened.head.headers.get(REPLICA_HEADER) : null;
+		if (replica !== null) headers[REPLICA_HEADER] = replica;
 		headers["x-router-attempts"] = String(record.attempts);
 		headers["x-router-overhead-ms"] = overheadText(record);
 	}

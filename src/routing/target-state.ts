@@ -174,6 +174,11 @@ export class RoutingState implements StateView {
 		known.pausedFor = why;
 	}
 
+	/** Its server was started anew, or put to sleep: its prefix cache is empty. */
+	restarted(target: string): void {
+		this.#targets.get(target)?.prefixes?.clear();
+	}
+
 	#known(target: string): TargetState {
 		let known = this.#targets.get(target);
 		if (!known) {

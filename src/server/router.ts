@@ -63,6 +63,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const agents = new AgentRegistry({ upstream, transport: agentTransport, store, secrets, log, link: redis });
 	if (redis) shareAgents(redis, agents, store, secrets);
 	const fleet = new AgentFleet(agents);
+	agents.onLost((target) => services.upstreams.targets.restarted(target));
 
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });

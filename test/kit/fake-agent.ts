@@ -14,7 +14,14 @@ export interface FakeAgentOptions {
 	readonly models?: (string | ModelReport)[];
 	readonly port?: number;
 	/** What becomes of a chat call before it is answered; a Response takes the answer's place. */
-	readonly before?: (body: { model: string; stream?: boolean }) => Response | undefined | Promise<Response | undefined>;
+	readonly before?: (body: FakeCall, headers: Headers) => Response | undefined | Promise<Response | undefined>;
+}
+
+/** The part of a call's body that fakes read. */
+export interface FakeCall {
+	readonly model: string;
+	readonly stream?: boolean;
+	readonly messages: readonly { readonly role: string; readonly content: string }[];
 }
 
 /** A running one. */
@@ -56,8 +63,8 @@ export function startFakeAgent(options: FakeAgentOptions = {}): FakeAgent {
 			if (router && !secrets.some((secret) => authorization === `Bearer ${secret}`)) {
 				return Response.json({ error: { message: "Unauthorized" } }, { status: 401 });
 			}
-			const body = (await request.json()) as { model: string; stream?: boolean };
-			const other = await options.before?.(body);
+			const body = (await request.json()) as FakeCall;
+			const other = await options.before?.(body, request.headers);
 			if (other) return other;
 			if (body.stream) {
 				const events = [textEvent(name), finishEvent(), usageEvent(), DONE];

@@ -147,7 +147,11 @@ export class ModelStatuses {
 		this.#byModel.set(model, { status, progress });
 	}
 
-	setReplicas(states: ReadonlyMap<string, ReplicaState>): void {
+	/** Whether one has another state than before. */
+	setReplicas(states: ReadonlyMap<string, ReplicaState>): boolean {
+		const before = this.#replicas;
 		this.#replicas = states;
+		for (const [key, { state }] of states) if (before.get(key)?.state !== state) return true;
+		return before.size !== states.size;
 	}
 }

@@ -3,6 +3,7 @@
  * progress of the load, so that neither the client nor a proxy on the way times out.
  */
 import { sseComment, sseData } from "../../openai/sse.ts";
+import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
@@ -33,22 +34,46 @@ export interface ModelTransportOptions {
 export function modelTransport(options: ModelTransportOptions): Transport {
 	const { model, traffic } = options;
 	return {
-		async send(request, signal) {
-			const entering = traffic.acquire(model, signal);
+		async send(sent, signal) {
+			const replica = replicaOf(sent);
+			const request = REPLICA_HEADER in sent.headers ? withoutReplica(sent) : sent;
+			const entering = traffic.acquire(model, signal, replica);
 			// It is awaited below; a rejection before that is not unhandled.
 			entering.catch(() => {});
 			if (request.stream && !(await settlesWithin(entering, FIRST_COMMENT_MS))) {
 				const headers = new Headers({ "content-type": "text/event-stream" });
-				return { status: 200, headers, body: new WaitingStream(options, entering, request, signal) };
+				return { status: 200, headers, body: new WaitingStream(options, entering, request, signal, replica) };
 			}
 			try {
-				return await forward(options, await entering, request, signal);
+				const lease = await entering;
+				const answer = await forward(options, lease, request, signal);
+				// Where it was no matter to the caller which one answers it is none to say it.
+				return replica === undefined ? answer : withReplica(answer, lease);
 			} catch (thrown) {
 				if (thrown instanceof QueueRefusal) return refusalAnswer(thrown);
 				throw thrown;
 			}
 		},
 	};
+}
+
+/** The replica that is to take the call; undefined where the header names none. */
+function replicaOf({ headers }: UpstreamRequest): number | undefined {
+	const value = headers[REPLICA_HEADER];
+	return value !== undefined && /^\d{1,4}$/.test(value) ? Number(value) : undefined;
+}
+
+/** What its container is sent: the header is for this agent. */
+function withoutReplica(request: UpstreamRequest): UpstreamRequest {
+	const { [REPLICA_HEADER]: _, ...headers } = request.headers;
+	return { ...request, headers };
+}
+
+/** The answer, which names the replica that gave it. */
+function withReplica(answer: UpstreamAnswer, { replica }: ContainerLease): UpstreamAnswer {
+	const headers = new Headers(answer.headers);
+	headers.set(REPLICA_HEADER, String(replica));
+	return { ...answer, headers };
 }
 
 /** Sends the call to its container, and releases the lease when the answer has ended, failed or been given up. */
@@ -112,6 +137,7 @@ class WaitingStream implements ByteSource {
 		entering: Promise<ContainerLease>,
 		private readonly request: UpstreamRequest,
 		private readonly signal: AbortSignal,
+		private readonly replica: number | undefined,
 	) {
 		this.#answer = this.#forward(entering);
 	}
@@ -138,7 +164,7 @@ class WaitingStream implements ByteSource {
 			if (this.#hasRetried)
 				return this.#fail({ message: "its container can't be reached", type: "api_error", code: 502 });
 			this.#hasRetried = true;
-			this.#answer = this.#forward(this.options.traffic.acquire(this.options.model, this.signal));
+			this.#answer = this.#forward(this.options.traffic.acquire(this.options.model, this.signal, this.replica));
 			return this.read();
 		}
 	}

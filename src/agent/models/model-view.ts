@@ -1,5 +1,5 @@
 /** Models and GPUs as they are shown: to people by the API, to the router by reports. */
-import type { GpuReport, LoadMode, ModelReport, ModelState } from "../../protocol/agent.ts";
+import type { GpuReport, LoadMode, ModelReport, ModelState, ReplicaReport } from "../../protocol/agent.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { problemText } from "../problem.ts";
@@ -85,7 +85,7 @@ export class ModelViews {
 
 	/** For the router. */
 	reports(): ModelReport[] {
-		return this.registry.all().map(({ spec: { name, model }, load }): ModelReport => {
+		return this.registry.all().map(({ spec: { name, model, replicas = 1 }, load }): ModelReport => {
 			const reason = reportedReason(this.statuses.of(name));
 			return {
 				name,
@@ -94,6 +94,22 @@ export class ModelViews {
 				load,
 				...(reason !== undefined && { reason: reason.slice(0, MAX_REASON) }),
 				...this.#measured(name),
+				...(replicas > 1 && { replicas: this.#replicaReports(name, replicas) }),
+			};
+		});
+	}
+
+	#replicaReports(name: string, count: number): ReplicaReport[] {
+		return Array.from({ length: count }, (_, replica): ReplicaReport => {
+			const key = replicaKey(name, replica);
+			const item = this.inventory.items.find((each) => each.key === key);
+			const { waiting, kvCache } = item?.monitor?.metrics ?? {};
+			return {
+				replica,
+				state: this.statuses.replica(key)?.state ?? "stopped",
+				running: item ? this.traffic.runningIn(item.id) : 0,
+				...(waiting !== undefined && { waiting: Math.round(waiting) }),
+				...(kvCache !== undefined && { kv_cache: Math.min(1, kvCache) }),
 			};
 		});
 	}

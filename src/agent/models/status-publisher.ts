@@ -41,7 +41,8 @@ export class StatusPublisher {
 
 	/** After each tick. */
 	publish(outcome: TickOutcome): void {
-		this.options.statuses.setReplicas(outcome.states);
+		const { statuses, changes } = this.options;
+		if (statuses.setReplicas(outcome.states)) changes.notify();
 		for (const entry of this.options.registry.all()) this.#publish(entry, outcome);
 	}
 
@@ -67,8 +68,8 @@ export class StatusPublisher {
 		this.#set(entry, status, items);
 		const isOpen = awake.has(name) && !closed.has(name);
 		const addresses = replicas.flatMap(({ id }): ContainerAddress[] => {
-			const origin = id === undefined ? undefined : items.find((item) => item.id === id)?.vllm?.origin;
-			return isOpen && id !== undefined && origin !== undefined ? [{ id, origin }] : [];
+			const item = id === undefined ? undefined : items.find((each) => each.id === id);
+			return isOpen && item?.vllm ? [{ id: item.id, replica: item.replica, origin: item.vllm.origin }] : [];
 		});
 		traffic.open(name, addresses);
 		if (addresses.length === 0) {

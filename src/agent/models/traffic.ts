@@ -2,6 +2,7 @@
  * The calls of this host: a queue for each model, first come first served, and the calls in flight, by container. The loop
  * decides what is loaded and sets the containers that a queue's calls may go to.
  */
+import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 
@@ -9,6 +10,8 @@ import type { Notifier } from "../notify.ts";
 export interface ContainerAddress {
 	/** Of the container. */
 	readonly id: string;
+	/** The model's replica that it is, from 0. */
+	readonly replica: number;
 	/** `http://127.0.0.1:<port>` */
 	readonly origin: string;
 }
@@ -93,12 +96,16 @@ export class Traffic {
 	/**
 	 * Waits until one of the model's containers takes the call. Rejects with a QueueRefusal, or with the signal's reason. The
 	 * signal ends the wait only: the caller has to release the lease.
+	 * @param replica the one that is to take it. While that one takes none and others do it is refused at once: its router knows those,
+	 * too. Where that one has all the calls it may have, or none takes any, it waits like any other call.
 	 */
-	acquire(model: string, signal: AbortSignal): Promise<ContainerLease> {
+	acquire(model: string, signal: AbortSignal, replica?: number): Promise<ContainerLease> {
 		const queue = this.#queue(model);
 		if (signal.aborted) return Promise.reject(signal.reason);
 		if (queue.refusal) return Promise.reject(queue.refusal);
-		const free = queue.waiting.size === 0 ? this.#best(queue) : undefined;
+		const named = replica === undefined ? undefined : this.#named(queue, replica);
+		if (named === "elsewhere") return Promise.reject(replicaRefusal(model, replica!));
+		const free = queue.waiting.size === 0 ? (named ?? this.#best(queue)) : undefined;
 		if (free) return Promise.resolve(this.#lease(queue, free));
 		if (queue.waiting.size >= this.limits.size) {
 			const full = `${this.limits.size} calls wait for "${model}" already (agent.queue.size): call again in a moment`;
@@ -193,17 +200,28 @@ export class Traffic {
 	#best(queue: ModelQueue): ContainerAddress | undefined {
 		let best: ContainerAddress | undefined;
 		let least = Number.POSITIVE_INFINITY;
-		const now = steadyTime();
 		for (const each of queue.addresses) {
-			const { running, suspectSince } = this.#container(each.id);
-			if (running >= this.limits.running || running >= least || now - suspectSince < SUSPECT_MS) continue;
+			const { running } = this.#container(each.id);
+			if (running >= this.limits.running || running >= least || this.#isSuspected(each)) continue;
 			best = each;
 			least = running;
 		}
 		return best;
 	}
 
-	#lease(queue: ModelQueue, { id, origin }: ContainerAddress): ContainerLease {
+	/** The container of a replica, where it takes one more call; `elsewhere`: it takes none, and others do. */
+	#named(queue: ModelQueue, replica: number): ContainerAddress | "elsewhere" | undefined {
+		const own = queue.addresses.find((each) => each.replica === replica);
+		if (own && !this.#isSuspected(own)) return this.runningIn(own.id) < this.limits.running ? own : undefined;
+		return queue.addresses.some((each) => each !== own && !this.#isSuspected(each)) ? "elsewhere" : undefined;
+	}
+
+	#isSuspected({ id }: ContainerAddress): boolean {
+		const since = this.#containers.get(id)?.suspectSince;
+		return since ? steadyTime() - since < SUSPECT_MS : false;
+	}
+
+	#lease(queue: ModelQueue, { id, replica, origin }: ContainerAddress): ContainerLease {
 		const use = this.#container(id);
 		const now = steadyTime();
 		if (use.running++ === 0) use.lastByteAt = now;
@@ -212,6 +230,7 @@ export class Traffic {
 		let isHeld = true;
 		return {
 			id,
+			replica,
 			origin,
 			bytesCame: () => {
 				use.lastByteAt = steadyTime();
@@ -271,4 +290,12 @@ export class Traffic {
 		this.tick.notify();
 		return promise;
 	}
+}
+
+/** Seconds after which a replica that takes no calls may take some again. */
+const REPLICA_RETRY_S = 1;
+
+function replicaRefusal(model: string, replica: number): QueueRefusal {
+	const message = `replica ${replica} of "${model}" takes no calls now, others do: leave out ${REPLICA_HEADER}, or name another`;
+	return new QueueRefusal(503, message, REPLICA_RETRY_S);
 }

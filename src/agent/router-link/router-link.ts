@@ -2,7 +2,7 @@
  * The agent's link to its router: it registers, sends a heartbeat every few seconds, and registers again by itself when the
  * router, this agent or an address of either has changed. It never gives up.
  */
-import { type GpuReport, HEARTBEAT_MS, type ModelReport, modelReport } from "../../protocol/agent.ts";
+import { type GpuReport, HEARTBEAT_MS, type ModelReport, modelReport, replicaStates } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { VERSION } from "../../version.ts";
@@ -278,8 +278,8 @@ export class RouterLink {
 function signature(models: LinkReport["models"]): string {
 	return models
 		.map((each) => {
-			const { name, state, load, reason } = modelReport(each);
-			return [name, state, load, reason].join(" ");
+			const { name, state, load, reason, replicas } = modelReport(each);
+			return [name, state, load, reason, replicaStates(replicas)].join(" ");
 		})
 		.join("\n");
 }

@@ -12,6 +12,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		...configuredOf(upstream),
 		transport,
 		reportsLoading: upstream.row.reportsLoading,
+		namesReplica: upstream.row.namesReplica,
 		routesModels: upstream.routesModels,
 		encode: requestEncoder(upstream),
 		continuation: () => upstream.row.continuation ?? "replay",

@@ -49,6 +49,24 @@ export function isSameWork(one: AgentRecord["models"], other: AgentRecord["model
 	return text(one) === text(other);
 }
 
+/** Targets at an agent that were ready and are not any more: whatever takes calls there next has an empty prefix cache. */
+export function lostTargets(
+	agent: string,
+	before: AgentRecord["models"] | undefined,
+	after: AgentRecord["models"],
+): string[] {
+	const lost: string[] = [];
+	for (const { name, state, replicas = [] } of before?.values() ?? []) {
+		const now = after.get(name);
+		if (state === "ready" && now?.state !== "ready") lost.push(targetId(agent, name));
+		for (const { replica, state: was } of replicas) {
+			const is = now?.replicas?.find((each) => each.replica === replica)?.state;
+			if (was === "ready" && is !== "ready") lost.push(targetId(agent, name, replica));
+		}
+	}
+	return lost;
+}
+
 /** The agent as it is stored. */
 export function storedOf(agent: AgentRecord): StoredAgent {
 	const { name, instance, endpoint, gpus, version, registeredAt, heardAtTime } = agent;

@@ -13,6 +13,7 @@ import type { Log } from "../../telemetry/log.ts";
 import {
 	type AgentRecord,
 	isSameWork,
+	lostTargets,
 	modelsByName,
 	nameTaken,
 	nextHeardAt,
@@ -58,6 +59,7 @@ export class AgentRegistry {
 	readonly #time: () => number;
 	readonly #log: Log["logger"];
 	#heard: ((agent: StoredAgent) => void) | undefined;
+	#lost: ((target: string) => void) | undefined;
 	#storedAt = 0;
 	#upstream: Upstream;
 
@@ -147,6 +149,7 @@ export class AgentRegistry {
 		if (agent.mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
 		const models = modelsByName(body.models);
 		const isSame = isSameWork(agent.models, models);
+		if (!isSame) this.#reportLost(agent.name, agent.models, models);
 		agent.models = models;
 		this.servedNames.add(models.keys());
 		agent.gpus = body.gpus ?? agent.gpus;
@@ -180,6 +183,15 @@ export class AgentRegistry {
 	/** The listener hears of each registration and heartbeat that this router gets. */
 	onHeard(listener: (agent: StoredAgent) => void): void {
 		this.#heard = listener;
+	}
+
+	/** The listener hears of each target that was ready and is not any more. */
+	onLost(listener: (target: string) => void): void {
+		this.#lost = listener;
+	}
+
+	#reportLost(...agent: Parameters<typeof lostTargets>): void {
+		if (this.#lost) for (const target of lostTargets(...agent)) this.#lost(target);
 	}
 
 	/** Takes over what another router has heard, unless it is older than what this one has. */
@@ -263,6 +275,7 @@ export class AgentRegistry {
 			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
 			isDirty: false,
 		};
+		this.#reportLost(who.name, this.#agents.get(who.name)?.models, agent.models);
 		this.#agents.set(who.name, agent);
 		this.servedNames.add(agent.models.keys());
 		return agent;
