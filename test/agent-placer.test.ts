@@ -20,6 +20,7 @@ const item = (model: string, isAsleep = false): InventoryItem => ({
 	health: isAsleep ? "asleep" : "up",
 	exitCode: 0,
 	oomKilled: false,
+	ran: { from: 0, to: 0 },
 	startedAt: 0,
 	progressAt: 0,
 	memory: { model, replica: 0, allocations: [{ model, replica: 0, gpu: 0, bytes: 20 * GIB }], isAsleep },

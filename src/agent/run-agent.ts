@@ -66,7 +66,7 @@ export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
 }
 
 function createController(parts: AgentParts): ModelController {
-	const { config, settings, outside, registry, gpus, specs, docker, inventory, records, tick, log } = parts;
+	const { config, settings, outside, registry, gpus, specs, docker, engine, inventory, records, tick, log } = parts;
 	const { agent } = config;
 	const source = {
 		cacheDir: settings.cacheDir,
@@ -75,7 +75,7 @@ function createController(parts: AgentParts): ModelController {
 		get: (url: string, headers: Record<string, string>) => get(outside, url, headers),
 	};
 	const placer = new Placer(registry, gpus, new ModelInfoCache(source, tick), settings.cacheDir, specs);
-	const tools = { docker, env: settings.variables, specs, placer, inventory, records };
+	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine };
 	return new ModelController({
 		...parts,
 		placer,

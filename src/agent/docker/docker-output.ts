@@ -16,6 +16,8 @@ export interface Container {
 	readonly oomKilled: boolean;
 	/** ms since the epoch; 0 where it was never started. */
 	readonly startedAt: number;
+	/** Of the last run; ms since the epoch. Absent while it has never ended. */
+	readonly finishedAt?: number;
 	/** Host port of vLLM's 8000; absent where none is published. */
 	readonly port?: number;
 	/** As it was named in `run`. */
@@ -27,6 +29,8 @@ export interface DockerEvent {
 	readonly id: string;
 	/** `create`, `start`, `die`, `oom`, `kill`, `stop`, `destroy`, … as the engine calls it (podman's `died` and `remove` are mapped). */
 	readonly action: string;
+	/** Number of the signal that a `kill` sent, where the engine says it. */
+	readonly signal?: number;
 }
 
 type Json = Record<string, unknown>;
@@ -61,6 +65,7 @@ function container(entry: Json): Container {
 	const config = object(entry["Config"]);
 	const port =
 		hostPort(object(entry["NetworkSettings"])["Ports"]) ?? hostPort(object(entry["HostConfig"])["PortBindings"]);
+	const finishedAt = parseTime(string(state["FinishedAt"]));
 	return {
 		id: string(entry["Id"]),
 		name: string(entry["Name"]).replace(/^\//, ""),
@@ -69,6 +74,7 @@ function container(entry: Json): Container {
 		exitCode: Number(state["ExitCode"] ?? 0),
 		oomKilled: state["OOMKilled"] === true,
 		startedAt: parseTime(string(state["StartedAt"])),
+		...(finishedAt > 0 && { finishedAt }),
 		...(port !== undefined && { port }),
 		image: string(config["Image"]) || string(entry["ImageName"]),
 	};
@@ -98,8 +104,10 @@ export function parseEvent(line: string): DockerEvent | undefined {
 	const id = string(object(event["Actor"])["ID"]) || string(event["ID"]) || string(event["id"]);
 	const action = string(event["Action"]) || string(event["Status"]) || string(event["status"]);
 	if (id === "" || action === "") return undefined;
+	const attributes = object(object(event["Actor"])["Attributes"] ?? event["Attributes"]);
+	const signal = Number.parseInt(string(attributes["signal"]), 10);
 	// `exec_start: sh -c …` carries the command.
-	return { id, action: PODMAN_ACTIONS[action] ?? action.replace(/:.*/s, "") };
+	return { id, action: PODMAN_ACTIONS[action] ?? action.replace(/:.*/s, ""), ...(signal > 0 && { signal }) };
 }
 
 const PODMAN_ACTIONS: Record<string, string> = { died: "die", remove: "destroy" };

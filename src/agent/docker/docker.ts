@@ -8,6 +8,7 @@ import { readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
+import { asWall, steadyTime } from "../../steady-time.ts";
 import { CommandFailure, type CommandLine, type CommandResult, commandLines, runCommand } from "./command.ts";
 import { DockerError } from "./docker-error.ts";
 import { dockerError } from "./docker-failures.ts";
@@ -42,6 +43,8 @@ export interface Docker {
 	logs(id: string, options?: ContainerLogOptions): AsyncIterable<string>;
 	/** What happens from now on, by one `events` child. Throws a DockerError when the engine goes away; ends quietly when aborted. */
 	events(agent: string, signal: AbortSignal): AsyncIterable<DockerEvent>;
+	/** What the engine remembers of a container since `since` (ms since the epoch), oldest first. */
+	pastEvents(id: string, since: number): Promise<DockerEvent[]>;
 }
 
 /** Which CLI, and how long it may take. */
@@ -146,6 +149,13 @@ export class DockerCli implements Docker {
 		}
 		// The CLI ends by itself, with 0, when the daemon is shut down.
 		if (!signal.aborted) throw this.#exitError("events", "cannot connect to the docker daemon");
+	}
+
+	async pastEvents(id: string, since: number): Promise<DockerEvent[]> {
+		const seconds = (ms: number) => (ms / 1000).toFixed(3);
+		const range = ["--since", seconds(Math.max(1000, since)), "--until", seconds(asWall(steadyTime()))];
+		const argv = ["events", ...range, "--filter", `container=${id}`, "--format", "{{json .}}"];
+		return (await this.#executeOk(argv, id)).split("\n").flatMap((line) => parseEvent(line) ?? []);
 	}
 
 	/** Runs one short command; resolves whatever its exit code. */

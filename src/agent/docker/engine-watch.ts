@@ -1,6 +1,6 @@
 /** The agent's containers on its engine: listed after each event, after the agent's own effects, and at an interval. */
 
-import { steadyTime } from "../../steady-time.ts";
+import { asWall, steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
 import type { Docker } from "./docker.ts";
@@ -12,6 +12,9 @@ import type { EngineLock } from "./engine-lock.ts";
 const LIST_MS = 60_000;
 /** Wait before an engine that failed is tried again, ms. */
 const RETRY_MS = 2000;
+
+/** How long before its own end a daemon may have ended its containers, ms: it gives them 15 s. */
+const SHUTDOWN_MS = 20_000;
 
 /** Kinds of errors that mean the engine itself, not the container or the image. */
 const ENGINE_PROBLEMS: readonly DockerError["kind"][] = ["missing", "not-running", "permission", "timeout"];
@@ -28,6 +31,8 @@ export class EngineWatch {
 	problem: Problem | undefined;
 	/** True once a list could be read: before, a missing container proves nothing. */
 	hasAnswered = false;
+	/** When the engine was last away, ms since the epoch; `to` is absent while it is. */
+	#absence: { readonly from: number; readonly to?: number } | undefined;
 	#isStale = true;
 	#listedAt = 0;
 	readonly #end = new AbortController();
@@ -53,6 +58,13 @@ export class EngineWatch {
 	/** Lets another agent of this name take over from now on. */
 	releaseLock(): void {
 		this.lock.release();
+	}
+
+	/** Whether the engine was stopped or restarted at about that time, ms since the epoch. */
+	wasAwayAt(time: number): boolean {
+		if (!this.#absence) return false;
+		const { from, to = Number.POSITIVE_INFINITY } = this.#absence;
+		return time >= from - SHUTDOWN_MS && time <= to;
 	}
 
 	/** The list is out of date. */
@@ -84,6 +96,7 @@ export class EngineWatch {
 		try {
 			this.containers = await this.docker.containers(this.agent);
 			this.hasAnswered = true;
+			if (this.#absence) this.#absence = { to: asWall(steadyTime()), ...this.#absence };
 			this.problem = this.lock.acquire();
 			return true;
 		} catch (error) {
@@ -107,6 +120,7 @@ export class EngineWatch {
 				// The engine does not answer: the next list says why.
 			}
 			if (signal.aborted) return;
+			if (!this.#absence || this.#absence.to !== undefined) this.#absence = { from: asWall(steadyTime()) };
 			// Events since then are lost; the list shows what they did.
 			this.invalidate();
 			this.tick.notify();

@@ -154,6 +154,11 @@ export class ContainerSpecs {
 		private readonly hardware: Hardware,
 	) {}
 
+	/** The command that runs them: advice names it. */
+	get command(): SpecSettings["command"] {
+		return this.settings.command;
+	}
+
 	image(entry: RegisteredModel): string {
 		return containerImage(entry.spec, this.#of(entry));
 	}

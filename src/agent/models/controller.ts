@@ -4,13 +4,14 @@
  */
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
+import { endProblem } from "../docker/container-end.ts";
 import type { Docker } from "../docker/docker.ts";
 import type { EngineWatch } from "../docker/engine-watch.ts";
 import type { GpuWatch } from "../gpu/gpu-watch.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Placer } from "../gpu/placer.ts";
 import type { Notify } from "../notify.ts";
-import { problemOf, problemText } from "../problem.ts";
+import { type Problem, problemOf, problemText } from "../problem.ts";
 import type { ContainerSpecs } from "./container-spec.ts";
 import { adoptRunning, desiredReplicas, modelDemand } from "./decision-inputs.ts";
 import type { EffectRecords } from "./effects.ts";
@@ -124,11 +125,13 @@ export class ModelController {
 		for (const ended of effects.collect()) this.#effectEnded(ended);
 		for (const model of registry.takeOrders()) this.#retryNow(model);
 		const endedKeys = effects.endedKeys();
+		const before = inventory.items.filter(({ key, id }) => !effects.inFlight.has(key) && !effects.inFlight.has(id));
 		const isListed = await engine.refresh();
 		if (this.#end.signal.aborted) return;
 		if (isListed) effects.confirm(endedKeys);
 		inventory.sync(engine.containers);
 		const { items } = inventory;
+		for (const gone of before) if (!items.some(({ id }) => id === gone.id)) this.#removedBySomebody(gone);
 		traffic.retainContainers(new Set(items.map(({ id }) => id)));
 		const entries = registry.all();
 		// Without knowing what the models run on nothing may be started, stopped or replaced.
@@ -175,6 +178,22 @@ export class ModelController {
 		this.#supervisorState = { ...this.#supervisorState, failures };
 	}
 
+	/** It was there and is not any more, and the agent did not remove it. */
+	#removedBySomebody({ key, model, hash }: InventoryItem): void {
+		const { registry, specs, log } = this.options;
+		const entry = registry.get(model);
+		if (!entry || specs.hash(entry) !== hash) return;
+		const problem = endProblem({ by: "removed" }, specs.command);
+		log.logger.warn({ model, replica: key, reason: problemText(problemOf(model, problem)) }, "a container is gone");
+		this.#recordFailure(key, hash, problem);
+	}
+
+	#recordFailure(key: string, hash: string, problem: Problem): void {
+		const failures = new Map(this.#supervisorState.failures);
+		failures.set(key, nextFailure(failures.get(key), hash, problem, steadyTime()));
+		this.#supervisorState = { ...this.#supervisorState, failures };
+	}
+
 	#evicted(model: string, { asleep }: Decision): void {
 		this.options.events.evicted(model);
 		this.options.log.logger.info({ model, asleep: asleep.has(model) }, "evicted: another model needs its memory");
@@ -195,11 +214,12 @@ export class ModelController {
 		}
 		const entry = registry.get(model);
 		if (result.ended === "failed" && entry) {
-			const failures = new Map(this.#supervisorState.failures);
-			// The failure was counted when it was seen; now its log has been read.
-			if (isFailure && past) failures.set(key, { ...past, problem: result.problem });
-			else if (!isFailure) failures.set(key, nextFailure(past, specs.hash(entry), result.problem, steadyTime()));
-			this.#supervisorState = { ...this.#supervisorState, failures };
+			if (!isFailure) this.#recordFailure(key, specs.hash(entry), result.problem);
+			else if (past) {
+				// The failure was counted when it was seen; now its log has been read.
+				const failures = new Map(this.#supervisorState.failures).set(key, { ...past, problem: result.problem });
+				this.#supervisorState = { ...this.#supervisorState, failures };
+			}
 		}
 		if (result.ended === "well" && action.do === "start") events.loaded(model);
 		if (result.ended === "well" && action.do === "wake") events.woken(model);

@@ -1,9 +1,10 @@
 /** Carries out one action of the supervisor: pulls, starts, stops, puts to sleep or wakes. Each ends, well or with a reason. */
 import type { Environment } from "../../config/interpolate.ts";
+import { type ContainerEnd, containerEnd, endProblem } from "../docker/container-end.ts";
 import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
 import { pullProgress } from "../docker/docker-output.ts";
-import { isEngineError } from "../docker/engine-watch.ts";
+import { type EngineWatch, isEngineError } from "../docker/engine-watch.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
 import type { Placer } from "../gpu/placer.ts";
 import type { Problem } from "../problem.ts";
@@ -43,6 +44,8 @@ export class EffectRecords {
 	readonly pulls = new Map<string, number | undefined>();
 	/** The last lines of containers that are gone, by replica key. */
 	readonly lastLogs = new Map<string, readonly string[]>();
+	/** Ids of containers that the agent itself is stopping: nobody else did. */
+	readonly stopping = new Set<string>();
 }
 
 /** What effects work with. */
@@ -54,6 +57,7 @@ export interface EffectTools {
 	readonly placer: Placer;
 	readonly inventory: Inventory;
 	readonly records: EffectRecords;
+	readonly engine: Pick<EngineWatch, "wasAwayAt">;
 	/** Gives up pulls; other effects end by themselves. */
 	readonly signal: AbortSignal;
 }
@@ -120,8 +124,9 @@ async function start(key: string, { docker, specs, placer, records }: EffectTool
 async function stop(
 	{ key, id, failed }: Action & { do: "stop" },
 	item: InventoryItem | undefined,
-	{ docker, env, specs, records }: EffectTools,
+	tools: EffectTools,
 ): Promise<EffectResult> {
+	const { docker, env, specs, records } = tools;
 	let result: EffectResult = { ended: "well" };
 	if (failed) {
 		const lines = await lastLines(docker, id);
@@ -129,7 +134,8 @@ async function stop(
 		const hasEnded = item !== undefined && item.state !== "running";
 		const holders = await readGpuProcesses(env, PROCESSES_TIMEOUT_MS);
 		const known = hasEnded ? { exitCode: item.exitCode, oomKilled: item.oomKilled, holders } : { holders };
-		const cause = diagnose(lines, known);
+		const end = hasEnded ? await endOf(item, tools) : undefined;
+		const cause = end ? endProblem(end, specs.command) : diagnose(lines, known);
 		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item.exitCode) };
 		// Unhealthy, not ended: that is known, and its log may say more.
 		else if (cause && item?.problem) {
@@ -138,10 +144,28 @@ async function stop(
 		}
 	}
 	if (item?.state === "running") {
+		records.stopping.add(id);
 		await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, specs.stopGrace(key)));
 	}
 	await docker.remove(id);
+	records.stopping.delete(id);
 	return result;
+}
+
+/** Who ended it, where it did not end by itself and the engine knows. */
+async function endOf(
+	{ id, state, exitCode, oomKilled, ran }: InventoryItem,
+	{ docker, specs, records, engine }: EffectTools,
+): Promise<ContainerEnd | undefined> {
+	if (state === "created" || oomKilled || records.stopping.has(id)) return undefined;
+	try {
+		const events = await docker.pastEvents(id, ran.from);
+		return containerEnd(events, { command: specs.command, exitCode, engineWasAway: engine.wasAwayAt(ran.to) });
+	} catch (error) {
+		// Not known then. Where the engine is away, the removal that follows says so.
+		if (!(error instanceof DockerError)) throw error;
+		return undefined;
+	}
 }
 
 async function sleepOrWake(

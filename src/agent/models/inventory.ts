@@ -21,6 +21,8 @@ export interface InventoryItem extends ObservedContainer {
 	readonly replica: number;
 	readonly exitCode: number;
 	readonly oomKilled: boolean;
+	/** When its container was started and when it ended, ms since the epoch; 0 where it did not. */
+	readonly ran: { readonly from: number; readonly to: number };
 	/** Where its vLLM answers; absent where it publishes no port. */
 	readonly vllm?: VllmEndpoint;
 	readonly memory: ReplicaMemory;
@@ -111,7 +113,7 @@ export class Inventory {
 	}
 
 	#item(container: Container): InventoryItem {
-		const { id, labels, state, exitCode, oomKilled, startedAt } = container;
+		const { id, labels, state, exitCode, oomKilled, startedAt, finishedAt = 0 } = container;
 		const model = labels["router.model"] ?? "";
 		const replica = Number(labels["router.replica"] ?? 0);
 		const monitor = this.#monitors.get(id);
@@ -126,6 +128,7 @@ export class Inventory {
 			state,
 			exitCode,
 			oomKilled,
+			ran: { from: startedAt, to: finishedAt },
 			health: monitor?.health ?? "unknown",
 			startedAt: monitor?.firstSeenAt ?? startedAt,
 			progressAt: monitor?.progressAt ?? startedAt,
