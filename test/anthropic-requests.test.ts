@@ -116,13 +116,138 @@ describe("Anthropic", () => {
 	});
 
 	const SYSTEM = { role: "system", content: "s" };
+	const MARKED = "<system>\ns\n</system>";
+	const ANSWER = { role: "assistant", content: "y" };
+	const RESULTS = [user("x"), TWO_CALLS, result("call_1"), SYSTEM, result("call_2")];
+	/** Each turn's role and what its blocks say. */
+	const turnsOf = (messages: unknown[], model: string) =>
+		(toClaude({ messages }, model)["messages"] as Loose[]).map(({ role, content }) => [
+			role,
+			content.map((block: Loose) => block["text"] ?? block["type"]),
+		]);
 	test.each([
-		["before a user's", [user("x"), SYSTEM, user("y")], "messages[1].role"],
-		["behind an answer", [user("x"), { role: "assistant", content: "y" }, SYSTEM, user("z")], "messages[2].role"],
-		["before any turn", [user(""), SYSTEM, user("z")], "messages[1].role"],
-		["among results", [user("x"), TWO_CALLS, result("call_1"), SYSTEM, result("call_2")], "messages[3].role"],
-	])("a later system message where the API takes none is refused: %s", (_, messages, param) => {
-		expect(refusal(() => toClaude({ messages }, "claude-opus-5"))).toEqual(["unsupported_parameter", param]);
+		["before a user's", [user("x"), SYSTEM, user("z")], [["user", ["x", MARKED, "z"]]]],
+		[
+			"behind an answer",
+			[user("x"), ANSWER, SYSTEM, user("z")],
+			[
+				["user", ["x"]],
+				["assistant", ["y"]],
+				["user", [MARKED, "z"]],
+			],
+		],
+		[
+			"behind the last answer",
+			[user("x"), ANSWER, SYSTEM],
+			[
+				["user", ["x"]],
+				["assistant", ["y"]],
+				["user", [MARKED]],
+			],
+		],
+		[
+			"between answers",
+			[user("x"), ANSWER, SYSTEM, ANSWER, user("z")],
+			[
+				["user", ["x"]],
+				["assistant", ["y"]],
+				["user", [MARKED]],
+				["assistant", ["y"]],
+				["user", ["z"]],
+			],
+		],
+		["before any turn", [user(""), SYSTEM, user("z")], [["user", ["z"]]]],
+		[
+			"among results, with more of the user's behind",
+			[...RESULTS, user("z")],
+			[
+				["user", ["x"]],
+				["assistant", ["tool_use", "tool_use"]],
+				["user", ["tool_result", "tool_result", MARKED, "z"]],
+			],
+		],
+	])("a later system message where the API takes none is marked in the user's turn: %s", (_, messages, turns) => {
+		expect(turnsOf(messages, "claude-opus-5")).toEqual(turns as never);
+		expect(turnsOf(messages, "claude-opus-4-7")).toEqual(turns as never);
+	});
+
+	test.each([
+		[
+			"behind the user's last",
+			[user("x"), SYSTEM],
+			[
+				["user", ["x"]],
+				["system", ["s"]],
+			],
+			[["user", ["x", MARKED]]],
+		],
+		[
+			"among the last results",
+			RESULTS,
+			[
+				["user", ["x"]],
+				["assistant", ["tool_use", "tool_use"]],
+				["user", ["tool_result", "tool_result"]],
+				["system", ["s"]],
+			],
+			[
+				["user", ["x"]],
+				["assistant", ["tool_use", "tool_use"]],
+				["user", ["tool_result", "tool_result", MARKED]],
+			],
+		],
+		[
+			"between a question and an answer",
+			[user("x"), SYSTEM, SYSTEM, ANSWER, user("z")],
+			[
+				["user", ["x"]],
+				["system", ["s", "s"]],
+				["assistant", ["y"]],
+				["user", ["z"]],
+			],
+			[
+				["user", ["x", MARKED, MARKED]],
+				["assistant", ["y"]],
+				["user", ["z"]],
+			],
+		],
+	])("where newer models take it, it stands as such: %s", (_, messages, newer, older) => {
+		expect(turnsOf(messages, "claude-opus-5")).toEqual(newer as never);
+		expect(turnsOf(messages, "claude-sonnet-5")).toEqual(older as never);
+	});
+
+	test("a system message before any turn is one of those at the beginning", () => {
+		expect(toClaude({ messages: [user(""), SYSTEM, user("z")] })["system"]).toEqual([{ type: "text", text: "s" }]);
+	});
+
+	test("an assistant's message that the conversation begins with has a user's before it", () => {
+		expect(turnsOf([ANSWER, user("z")], "claude-opus-5")).toEqual([
+			["user", ["(The assistant begins.)"]],
+			["assistant", ["y"]],
+			["user", ["z"]],
+		]);
+	});
+
+	test.each([
+		["in the text", "said  ", "said"],
+		[
+			"that are all of the last part",
+			[
+				{ type: "text", text: "said " },
+				{ type: "text", text: " \n" },
+			],
+			"said",
+		],
+	])("blanks at the end of the last answer are left out: %s", (_, content, text) => {
+		expect(turnsOf([user("x"), { role: "assistant", content }], "claude-opus-4-5").at(-1)).toEqual([
+			"assistant",
+			[text],
+		]);
+	});
+
+	test("a name in front of the words that Claude has signed thoughts among would move them, and is left out", () => {
+		const thought = { role: "assistant", name: "Bob", content: "y", reasoning_details: THOUGHT };
+		expect(turnsOf([user("x"), thought, user("z")], "claude-opus-5")[1]).toEqual(["assistant", ["thinking", "y"]]);
 	});
 
 	test("temperature and top_p, which the API takes one of, go together where one says nothing", () => {

@@ -92,6 +92,31 @@ describe("goes on to the next target", () => {
 		expect((await router.send(call)).status).toBe(200);
 	});
 
+	test("after one whose 400 says that it can't do what another could; where no other is left, its words come back", async () => {
+		const words = "This model does not support assistant message prefill.";
+		first.run(refuses("400 Bad Request", words));
+		expect((await router.send(call)).status).toBe(200);
+		expect(kinds()).toEqual([
+			["one/a", "unsupported", 400],
+			["two/b", undefined, 200],
+		]);
+		second.run(refuses("422 Unprocessable Entity", "x is not supported with this model"));
+		const answer = await router.send(call);
+		expect([answer.status, clientError(await answer.text())]).toEqual([
+			422,
+			{ message: "x is not supported with this model", type: "t", param: "temperature", code: "c" },
+		]);
+	});
+
+	test("past one whose vendor is known to refuse it, which costs no attempt", async () => {
+		const prefilled = [...call.messages, { role: "assistant", content: "The" }];
+		const claude = { type: "anthropic", base_url: first.origin, api_key: "k" };
+		const models = [{ name: "fast", targets: ["claude/claude-opus-5", "two/b"] }];
+		router = pipeline({ config: { ...config, models, providers: { ...config.providers, claude } } });
+		expect((await router.send({ model: "fast", messages: prefilled })).status).toBe(200);
+		expect([kinds(), first.received.length]).toEqual([[["two/b", undefined, 200]], 0]);
+	});
+
 	test("past one whose key is missing, which costs no attempt", async () => {
 		const answer = await router.send({ ...call, model: "half" });
 		expect(answer.status).toBe(200);

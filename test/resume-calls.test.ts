@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
 import { SentRecord } from "../src/openai/sent-so-far.ts";
-import { claude, takesPrefill } from "../src/providers/anthropic/models.ts";
+import { claude, hasTrait } from "../src/providers/anthropic/models.ts";
 import { ChunkDecoder } from "../src/providers/openai/stream.ts";
 import { resumedDecoder } from "../src/proxy/resume-decoder.ts";
 import { type FollowUp, obstacleOf } from "../src/proxy/resume-request.ts";
@@ -92,7 +92,7 @@ test.each([
 	["claude-sonnet-5", false],
 	["claude-of-some-future", false],
 ])("%s takes the beginning of an answer: %p", (model, takes) => {
-	expect(takesPrefill(claude(model))).toBe(takes);
+	expect(hasTrait(claude(model), "refusesPrefill")).toBe(!takes);
 });
 
 test("the rest counts what was told before as answer, and the totals stay", () => {

@@ -1,14 +1,7 @@
 /** What Claude and Gemini models take, told by their names. */
 import { describe, expect, test } from "bun:test";
 import { RouterError } from "../src/errors.ts";
-import {
-	bindsThoughts,
-	claude,
-	defaultMaxTokens,
-	refusesSampling,
-	takesSystemTurns,
-	thinkingFor,
-} from "../src/providers/anthropic/models.ts";
+import { claude, defaultMaxTokens, hasTrait, thinkingFor } from "../src/providers/anthropic/models.ts";
 import { isThird, thinkingConfig, versionOf } from "../src/providers/gemini/models.ts";
 
 test.each([
@@ -24,6 +17,11 @@ test.each([
 	["anthropic/claude-sonnet-4.5", "sonnet", 405],
 	["us.anthropic.claude-opus-4-6-v1:0", "opus", 406],
 	["claude-opus-4-1@20250805", "opus", 401],
+	["claude-opus-4-1-20250805", "opus", 401],
+	["Claude-Opus-5-5", "opus", 505],
+	["anthropic.claude-v2:1", undefined, 200],
+	["claude-2.1", undefined, 201],
+	["claude-opus-latest", "opus", undefined],
 	["my-own-model", undefined, undefined],
 ])("%s is %s %p", (name, family, version) => expect(claude(name)).toEqual({ family, version }));
 
@@ -52,7 +50,37 @@ test.each([
 	["claude-haiku-5-5", true, true],
 	["my-own-model", false, true],
 ])("%s refuses sampling: %p, takes later system messages: %p", (name, refuses, takes) => {
-	expect([refusesSampling(claude(name)), takesSystemTurns(claude(name))]).toEqual([refuses, takes]);
+	expect([hasTrait(claude(name), "refusesSampling"), hasTrait(claude(name), "takesSystemTurns")]).toEqual([
+		refuses,
+		takes,
+	]);
+});
+
+test.each([
+	["claude-opus-4-5", false],
+	["claude-opus-4-6", false],
+	["claude-opus-5", false],
+	["claude-opus-5-5", true],
+	["claude-sonnet-5-5", true],
+	["claude-haiku-5-5", false],
+	["claude-fable-5", false],
+	["claude-fable-5-1", true],
+	["claude-mythos-5-1", true],
+	["claude-mythos-preview", true],
+	["my-own-model", true],
+])("%s refuses a forced tool: %p", (name, refuses) => {
+	expect(hasTrait(claude(name), "refusesForcedTools")).toBe(refuses);
+});
+
+test.each([
+	["claude-3-5-sonnet-20241022", false],
+	["claude-opus-4-1-20250805", false],
+	["claude-sonnet-4-20250514", false],
+	["claude-haiku-4-5-20251001", true],
+	["claude-opus-5-5", true],
+	["my-own-model", true],
+])("%s holds its answer to a schema: %p", (name, holds) => {
+	expect(hasTrait(claude(name), "holdsSchemas")).toBe(holds);
 });
 
 test.each([
@@ -66,7 +94,9 @@ test.each([
 	["claude-mythos-5-2", true],
 	["claude-opus-4-8", false],
 	["my-own-model", false],
-])("%s binds thoughts to what stood before them: %p", (name, binds) => expect(bindsThoughts(claude(name))).toBe(binds));
+])("%s binds thoughts to what stood before them: %p", (name, binds) =>
+	expect(hasTrait(claude(name), "bindsThoughts")).toBe(binds),
+);
 
 describe("reasoning_effort at Claude", () => {
 	const asked = (effort: Parameters<typeof thinkingFor>[0], name: string, max = 64_000, isOpenLoop = false) =>
@@ -85,7 +115,9 @@ describe("reasoning_effort at Claude", () => {
 		["high", "my-own-model", { thinking: shown, effort: "high" }],
 		["none", "claude-opus-4-8", {}],
 		["none", "claude-opus-5", { thinking: { type: "disabled" } }],
-		["none", "claude-sonnet-5-5", { thinking: { type: "disabled" } }],
+		["none", "claude-sonnet-5-5", { thinking: { type: "between_tools" } }],
+		["none", "claude-haiku-5-5", { thinking: { type: "disabled" } }],
+		["none", "my-own-model", {}],
 		["minimal", "claude-sonnet-4-5", budget(1024)],
 		["low", "claude-sonnet-4-5", budget(4096)],
 		["medium", "claude-sonnet-4-5", budget(8192)],

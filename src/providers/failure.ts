@@ -145,6 +145,7 @@ export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 	const named = failure.isOurs ? message : `${name}: ${failure.message}`;
 	switch (failure.kind) {
 		case "caller":
+		case "unsupported":
 			if (failure.status === ERRORS.loop_detected.status) return new RouterError("loop_detected", failure.message);
 			return new RouterError(code, message, {
 				status: failure.status && failure.status >= 400 && failure.status < 500 ? failure.status : 400,
@@ -155,7 +156,6 @@ export function errorOf(failure: Failure, target: FailedTarget): RouterError {
 			});
 		case "context_length":
 		case "content_filter":
-		case "unsupported":
 			return new RouterError(code, message, { param: failure.param });
 		case "not_found":
 			return new RouterError(code, `${name} does not serve "${target.model}": ${message}`, { param: "model" });

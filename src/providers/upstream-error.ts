@@ -6,6 +6,7 @@ import { ERRORS, type ErrorCode } from "../errors.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Failure, FailureKind } from "./failure.ts";
 import type { Upstream } from "./registry.ts";
+import { saysUnsupported } from "./unsupported-words.ts";
 
 /** An upstream's error, before it has a kind. */
 export interface UpstreamError {
@@ -226,24 +227,6 @@ function engineFailure(upstream: Upstream, status: number, error: UpstreamError)
 	return found && (status >= 500 || found.index === 0) ? "engine_died" : undefined;
 }
 
-/**
- * What Google says in a 400 of something that this model, or its API, does not take, and another one may: recordings, and issue threads of
- * its SDKs, LiteLLM, LangChain and others.
- */
-const GOOGLE_TAKES_NO: readonly RegExp[] = [
-	/(?:function calling|tool use) with .{0,60} is unsupported/i,
-	/is not (?:enabled|supported) (?:for|by) (?:models\/|this model|the current model)/i,
-	/only one candidate can be specified|candidateCount must be 1/i,
-	/a stopSequences value of \d+ but the supported range/i,
-	/requests? (?:ending with a model turn|end with a user role)/i,
-	/missing a thought_signature/i,
-	/function call turn comes immediately after/i,
-	/invalid function name/i,
-	/unknown name .{0,100} at '[^']{0,200}(?:function_declarations|schema)/i,
-	/^\$ref .{0,100} was set alongside|reference to undefined schema|parameters schema should be of type OBJECT/i,
-	/only works in thinking mode/i,
-];
-
 /** Which kind of failure an upstream's status and words make. */
 export function failureKindOf(status: number, error: UpstreamError, badKey?: RegExp): FailureKind {
 	const words = `${error.code ?? ""} ${error.type ?? ""} ${error.message}`;
@@ -257,9 +240,9 @@ export function failureKindOf(status: number, error: UpstreamError, badKey?: Reg
 	if (status === 403) return FILTER.test(words) ? "content_filter" : "auth";
 	if (status === 400 || status === 413 || status === 422) {
 		if (CONTEXT.test(words)) return "context_length";
-		if (status === 400 && GOOGLE_TAKES_NO.some((words) => words.test(error.message))) return "unsupported";
 		const isFiltered = FILTER.test(`${error.code ?? ""} ${error.type ?? ""}`) || BLOCKED.test(error.message);
-		return isFiltered ? "content_filter" : "caller";
+		if (isFiltered) return "content_filter";
+		return status !== 413 && saysUnsupported(error.message, error.code) ? "unsupported" : "caller";
 	}
 	if (status === 404) return "not_found";
 	if (status === 408 || status === 504) return "timeout";

@@ -1,8 +1,10 @@
 /**
  * A Messages API that plays a tool loop and is as strict about its thinking as the real one: a block that comes back changed,
- * moved, or behind anything that was changed is a 400 (platform.claude.com, preserved thinking and extended thinking).
+ * moved, or behind anything that was changed is a 400 (platform.claude.com, preserved thinking and extended thinking). What else a model
+ * refuses is in `claude-refusals.ts`.
  */
 import { createHash } from "node:crypto";
+import { refusalOf } from "./claude-refusals.ts";
 import type { Loose } from "./exchange.ts";
 
 /** The content of each answer in turn, without signatures; `{ type: "text" }` alone ends the loop. */
@@ -86,9 +88,11 @@ function problemWith(body: Loose, request: Request, drop: () => void): string | 
 	) {
 		return "thinking.block_binding: Extra inputs are not permitted";
 	}
-	if (messages[0]?.["role"] !== "user") return "messages: first message must use the user role";
+	const refusal = refusalOf(body);
+	if (refusal) return refusal;
 	for (const [index, { role, content }] of messages.entries()) {
 		if (role === messages[index - 1]?.["role"]) return `messages.${index}: roles must alternate`;
+		if (role === "system") continue;
 		for (const [at, block] of (content as Loose[]).entries()) {
 			if (block["type"] === "text" && block["text"] === "") return "messages: text content blocks must be non-empty";
 			if (isThought(block)) {

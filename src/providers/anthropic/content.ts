@@ -1,9 +1,10 @@
 /** Pieces of a message's content as Anthropic's content blocks, each the text of its JSON. */
 
 import { invalid, unsupported } from "../../openai/chat.ts";
-import type { CacheControl, Part } from "../../openai/chat-schema.ts";
+import type { CacheControl, Message, Part } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
 import { type MediaSource, sourceOf } from "../media-parts.ts";
+import { namedContent } from "../message-marks.ts";
 
 /** What the API reads (platform.claude.com, vision). */
 const IMAGES = new Set(["image/jpeg", "image/png", "image/gif", "image/webp"]);
@@ -15,27 +16,30 @@ export const cacheText = (cache: CacheControl): string | undefined => (cache ? J
 export const says = (text: string): boolean => /\S/.test(text);
 
 /**
- * The blocks of a message's content. Text that the API refuses is left out: what is empty, and what is all space with no other
- * text beside it. `last` marks the last block for the cache.
+ * The blocks of a message's content, its speaker's name in front. Text that the API refuses is left out: what is empty, and what is all space
+ * with no other text beside it. `last` marks the last block for the cache. `mark` is put on each text.
  */
 export function contentBlocks(
-	content: string | readonly Part[] | null | undefined,
+	message: Message,
 	path: string,
 	last?: CacheControl,
+	mark: (text: string) => string = (text) => text,
 ): string[] {
-	if (typeof content === "string") return says(content) ? [textBlock(content, last)] : [];
+	const { lead, content } = namedContent(message);
+	if (typeof content === "string") return says(content) ? [textBlock(mark(content), last)] : [];
 	const parts = content ?? [];
-	const isSaid = parts.some((part) => says(textOf(part) ?? ""));
-	const blocks: string[] = [];
+	const isSaid = lead !== undefined || parts.some((part) => says(textOf(part) ?? ""));
+	const blocks: string[] = lead === undefined ? [] : [textBlock(mark(lead))];
 	for (const [index, part] of parts.entries()) {
 		const cache = cacheOf(part) ?? (index === parts.length - 1 ? last : undefined);
 		const text = textOf(part);
 		if (text === undefined) blocks.push(fileBlock(part, `${path}.content[${index}]`, cache));
-		else if (isSaid && text !== "") blocks.push(textBlock(text, cache));
+		else if (isSaid && text !== "") blocks.push(textBlock(mark(text), cache));
 	}
 	return blocks;
 }
 
+/** The text of a part that is one. */
 const textOf = (part: Part): string | undefined =>
 	part.type === "text" ? part.text : part.type === "refusal" ? part.refusal : undefined;
 const cacheOf = (part: Part): CacheControl => (part.type === "refusal" ? undefined : part.cache_control);

@@ -15,7 +15,7 @@ import {
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
-import { claude, takesPrefill } from "./models.ts";
+import { claude, hasTrait } from "./models.ts";
 import { messagesRequest } from "./request.ts";
 import { messageAnswer } from "./response.ts";
 import { MessageDecoder } from "./stream.ts";
@@ -38,7 +38,7 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 			const { body, betas } = encoded(() => messagesRequest(call.body().value, model, stream, inputs));
 			return { url: `${baseUrl}/messages`, headers: withBetas(headersFor(call), betas), body, stream };
 		},
-		continuation: ({ model }) => (takesPrefill(claude(model)) ? "prefill" : "replay"),
+		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),
 		decoder: (call) => new MessageDecoder(upstream, call),
 		listRequest: (after) =>

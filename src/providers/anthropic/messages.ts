@@ -1,11 +1,12 @@
 /** A conversation in Anthropic's words: the system prompt apart, turns of alternating roles, results in the turn behind their calls. */
 
 import { unsupported } from "../../openai/chat.ts";
-import type { AssistantMessage, Message, ToolMessage } from "../../openai/chat-schema.ts";
+import type { AssistantMessage, CacheControl, Message, ToolMessage } from "../../openai/chat-schema.ts";
+import { markedSystemText } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tools.ts";
 import { cacheText, contentBlocks, says, textBlock } from "./content.ts";
-import { type Claude, takesSystemTurns } from "./models.ts";
+import { type Claude, hasTrait } from "./models.ts";
 import { type Thought, thoughtsIn } from "./thinking.ts";
 
 /** The conversation, as JSON texts. */
@@ -16,6 +17,8 @@ export interface Conversation {
 	readonly isOpenLoop: boolean;
 	/** Thinking comes back with it. */
 	readonly hasThoughts: boolean;
+	/** The message whose words the answer is to go on with, the last one: `messages[3].role`. */
+	readonly prefill: string | undefined;
 }
 
 interface Turn {
@@ -23,65 +26,145 @@ interface Turn {
 	readonly blocks: string[];
 }
 
+/** Stands where a conversation begins with the assistant: the API takes a user's message first. */
+const BEGINNING = "(The assistant begins.)";
+
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
 export function conversationOf(messages: readonly Message[], model: Claude, inputs: RequestInputs): Conversation {
 	const system: string[] = [];
-	const turns: Turn[] = [];
+	const turns = new Turns(system, hasTrait(model, "takesSystemTurns"));
 	let isOpenLoop = false;
 	let hasThoughts = false;
 	let isBeginning = true;
-	/** The last system message among the turns. */
-	let later = "";
-	const add = (role: string, blocks: readonly string[]) => {
-		if (blocks.length === 0) return;
-		const last = turns.at(-1);
-		// Anything else is a 400 there (platform.claude.com, mid-conversation system messages, placement).
-		const isMisplaced =
-			role === "system" ? !last || last.role === "assistant" : role === "user" && last?.role === "system";
-		if (isMisplaced) throw unsupported(`${later}.role`, "Claude takes it between a user's message and an answer only");
-		if (last?.role === role) last.blocks.push(...blocks);
-		else turns.push({ role, blocks: [...blocks] });
-	};
 	for (const [index, message] of messages.entries()) {
 		const path = `messages[${index}]`;
-		if (message.name && message.role !== "tool") throw unsupported(`${path}.name`, "its messages have no names");
 		switch (message.role) {
 			case "system":
 			case "developer": {
 				refuseFiles(message.content, path);
-				const blocks = contentBlocks(message.content, path, message.cache_control);
-				if (isBeginning) system.push(...blocks);
-				else if (takesSystemTurns(model)) {
-					later = path;
-					add("system", blocks);
-				} else throw unsupported(`${path}.role`, "this model takes system messages at the beginning only");
+				if (isBeginning) system.push(...contentBlocks(message, path, message.cache_control));
+				else turns.later(message, path);
 				continue;
 			}
 			case "user": {
-				const blocks = contentBlocks(message.content, path, message.cache_control);
+				const blocks = contentBlocks(message, path, message.cache_control);
 				// Left out behind an answer, it would have Claude go on with its own words.
-				const isLost = blocks.length === 0 && index === messages.length - 1 && turns.at(-1)?.role !== "user";
+				const isLost = blocks.length === 0 && index === messages.length - 1 && turns.last?.role !== "user";
 				if (isLost) throw unsupported(`${path}.content`, "Claude answers no message that says nothing");
-				add("user", blocks);
+				turns.user(blocks);
 				isOpenLoop = false;
 				break;
 			}
 			case "tool":
-				add("user", [resultBlock(message, path)]);
+				turns.result(resultBlock(message, path));
 				break;
 			case "assistant": {
 				refuseFiles(message.content, path);
 				const thoughts = thoughtsOf(message, inputs);
 				hasThoughts ||= thoughts.length > 0;
-				add("assistant", saidBlocks(message, thoughts, path));
+				turns.assistant(saidBlocks(message, thoughts, path));
 				// One turn of the model may be several messages, of which only the first thinks.
-				if (message.tool_calls?.length) isOpenLoop = !isThought(turns.at(-1)?.blocks[0] ?? "");
+				if (message.tool_calls?.length) isOpenLoop = !isThought(turns.last?.blocks[0] ?? "");
 			}
 		}
 		isBeginning = false;
 	}
-	if (turns.length === 0) throw unsupported("messages", "Claude answers no instructions alone");
-	return { system, messages: turns.map(turnText), isOpenLoop, hasThoughts };
+	const all = turns.end();
+	if (all.length === 0) throw unsupported("messages", "Claude answers no instructions alone");
+	const prefill = all.at(-1)!.role === "assistant" ? `messages[${messages.length - 1}].role` : undefined;
+	return { system, messages: all.map(turnText), isOpenLoop, hasThoughts, prefill };
+}
+
+/** Turns of alternating roles. */
+class Turns {
+	readonly #turns: Turn[] = [];
+	/** System messages that wait for what follows them: its text as such, and as part of a user's turn. */
+	#waiting: { readonly block: string; readonly marked: string }[] = [];
+
+	/**
+	 * @param system gets what stands before all turns
+	 * @param takesSystem the API takes a system message between a user's turn and an answer, and nowhere else (platform.claude.com,
+	 * mid-conversation system messages, placement)
+	 */
+	constructor(
+		private readonly system: string[],
+		private readonly takesSystem: boolean,
+	) {}
+
+	get last(): Turn | undefined {
+		return this.#turns.at(-1);
+	}
+
+	/** A system message behind others. */
+	later(message: Message, path: string): void {
+		const blocks = contentBlocks(message, path, message.cache_control);
+		if (!this.last) this.system.push(...blocks);
+		else if (blocks.length > 0) {
+			const marked = contentBlocks(message, path, message.cache_control, markedSystemText);
+			this.#waiting.push(...blocks.map((block, index) => ({ block, marked: marked[index]! })));
+		}
+	}
+
+	user(blocks: readonly string[]): void {
+		if (blocks.length === 0) return;
+		this.#add("user", [...this.#joined(), ...blocks]);
+	}
+
+	/** Results stand before all else in their turn. */
+	result(block: string): void {
+		this.#add("user", [block]);
+	}
+
+	assistant(blocks: readonly string[]): void {
+		if (blocks.length === 0) return;
+		this.#settle();
+		if (!this.last) this.#add("user", [textBlock(BEGINNING)]);
+		this.#add("assistant", blocks);
+	}
+
+	/** All of them; nothing may be added any more. */
+	end(): readonly Turn[] {
+		this.#settle();
+		const { last } = this;
+		if (last?.role === "assistant") trimEnd(last.blocks);
+		return this.#turns;
+	}
+
+	/** Puts what waits before an answer. */
+	#settle(): void {
+		if (this.#waiting.length === 0) return;
+		if (this.takesSystem && this.last?.role === "user") {
+			this.#add(
+				"system",
+				this.#waiting.map(({ block }) => block),
+			);
+			this.#waiting = [];
+		} else this.#add("user", this.#joined());
+	}
+
+	/** What waits, for a user's turn. */
+	#joined(): string[] {
+		if (this.#waiting.length === 0) return [];
+		const blocks = this.#waiting.map(({ marked }) => marked);
+		this.#waiting = [];
+		return blocks;
+	}
+
+	#add(role: string, blocks: readonly string[]): void {
+		if (this.last?.role === role) this.last.blocks.push(...blocks);
+		else this.#turns.push({ role, blocks: [...blocks] });
+	}
+}
+
+/** The API takes no text that ends with white space at the end of what the answer goes on with. */
+function trimEnd(blocks: string[]): void {
+	const last = blocks.at(-1)!;
+	if (!last.startsWith('{"type":"text"')) return;
+	const block = JSON.parse(last) as { readonly text: string; readonly cache_control?: CacheControl };
+	const text = block.text.trimEnd();
+	blocks.pop();
+	if (text !== "") blocks.push(textBlock(text, block.cache_control));
+	else if (blocks.length > 0) trimEnd(blocks);
 }
 
 /** Only users show files. */
@@ -110,6 +193,7 @@ function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], pat
 	if (Array.isArray(message.content)) {
 		return [...thoughts.map(({ block }) => JSON.stringify(block)), ...saidText(message, path), ...calls];
 	}
+	// A name in front would move what is signed behind it.
 	const text = message.content && says(message.content) ? message.content : "";
 	const blocks: string[] = [];
 	let written = 0;
@@ -131,7 +215,7 @@ function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], pat
 }
 
 function saidText(message: AssistantMessage, path: string): string[] {
-	const blocks = contentBlocks(message.content, path, message.cache_control);
+	const blocks = contentBlocks(message, path, message.cache_control);
 	return blocks.length === 0 && message.refusal ? [textBlock(message.refusal)] : blocks;
 }
 
@@ -146,7 +230,7 @@ function useBlock(
 }
 
 function resultBlock(message: ToolMessage, path: string): string {
-	const blocks = contentBlocks(message.content, path);
+	const blocks = contentBlocks(message, path);
 	const content = blocks.length === 0 ? "" : `,"content":[${blocks.join(",")}]`;
 	const cache = cacheText(message.cache_control);
 	return `{"type":"tool_result","tool_use_id":${idText(message.tool_call_id)}${content}${cache ? `,"cache_control":${cache}` : ""}}`;

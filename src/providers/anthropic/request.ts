@@ -7,18 +7,10 @@ import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields }
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
 import { cacheText } from "./content.ts";
+import { inputSchema } from "./input-schema.ts";
 import { conversationOf } from "./messages.ts";
-import {
-	BINDING_BETA,
-	bindsThoughts,
-	type Claude,
-	claude,
-	DROPPING,
-	defaultMaxTokens,
-	refusesSampling,
-	thinkingFor,
-} from "./models.ts";
-import { strictSchema } from "./tool-schema.ts";
+import { BINDING_BETA, type Claude, claude, DROPPING, defaultMaxTokens, hasTrait, thinkingFor } from "./models.ts";
+import { BRANCHES, strictSchema } from "./tool-schema.ts";
 
 const RULES: FieldRules = {
 	carried: new Set([...CARRIED, "user", "safety_identifier", "cache_control"]),
@@ -54,11 +46,17 @@ export function messagesRequest(
 	const model = claude(modelName);
 	const vendor = vendorFields(body, "anthropic", VENDOR);
 	const maxTokens = chat.max_completion_tokens ?? chat.max_tokens ?? defaultMaxTokens(model);
-	const { system, messages, isOpenLoop, hasThoughts } = conversationOf(chat.messages, model, inputs);
-	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpenLoop);
-	const isBound = hasThoughts && bindsThoughts(model) && !vendor["thinking"] && asked?.["type"] !== "disabled";
+	const { system, messages, isOpenLoop, hasThoughts, prefill } = conversationOf(chat.messages, model, inputs);
+	if (prefill !== undefined && hasTrait(model, "refusesPrefill")) {
+		throw unsupported(prefill, "this model goes on with no message of the assistant's; end with a user's");
+	}
+	const isOpen = isOpenLoop || prefill !== undefined;
+	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpen);
+	const isBound =
+		hasThoughts && hasTrait(model, "bindsThoughts") && !vendor["thinking"] && asked?.["type"] !== "disabled";
 	// These models think so when nothing is asked.
 	const thinking = isBound ? { type: "adaptive", ...asked, ...DROPPING } : asked;
+	const thinks = thinkingType(thinking ?? vendor["thinking"]);
 	const format = formatOf(chat);
 	const output_config = {
 		...(effort === undefined ? {} : { effort }),
@@ -70,7 +68,7 @@ export function messagesRequest(
 	const output = joined(output_config, vendorOutput as Record<string, unknown>, "anthropic.output_config");
 	const options = joined(
 		{
-			...samplingOf(chat, model),
+			...samplingOf(chat, model, thinks),
 			stop_sequences: typeof chat.stop === "string" ? [chat.stop] : (chat.stop ?? undefined),
 			metadata: userOf(chat),
 			service_tier: tierOf(chat),
@@ -86,7 +84,7 @@ export function messagesRequest(
 		max_tokens: String(maxTokens),
 		system: system.length > 0 ? `[${system.join(",")}]` : undefined,
 		messages: `[${messages.join(",")}]`,
-		...toolFields(chat),
+		...toolFields(chat, model, thinks),
 		cache_control: cacheText(chat.cache_control),
 		...texts(options),
 	});
@@ -96,15 +94,34 @@ export function messagesRequest(
 const texts = (fields: Record<string, unknown>): Record<string, string | undefined> =>
 	Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
 
+/** How it is asked to think: by a budget, as it sees fit, or not at all. */
+type ThinkingType = "enabled" | "adaptive" | undefined;
+
+function thinkingType(thinking: unknown): ThinkingType {
+	const type = typeof thinking === "object" && thinking !== null ? (thinking as { type?: unknown }).type : undefined;
+	return type === "enabled" || type === "adaptive" ? type : undefined;
+}
+
+/** The least `top_p` beside thinking (platform.claude.com, extended thinking, feature compatibility). */
+const MIN_THINKING_TOP_P = 0.95;
+
 /** OpenAI's temperatures go to 2, Claude's to 1. Newer models take none: their default, which is OpenAI's, too, is left out. */
-function samplingOf({ temperature, top_p, top_k }: Chat, model: Claude) {
-	if (refusesSampling(model)) {
+function samplingOf({ temperature, top_p, top_k }: Chat, model: Claude, thinks: ThinkingType) {
+	if (hasTrait(model, "refusesSampling")) {
 		if ((temperature ?? 1) !== 1) throw unsupported("temperature", "this model takes none but 1");
 		if ((top_p ?? 1) !== 1) throw unsupported("top_p", "this model takes none but 1");
 		if (top_k) throw unsupported("top_k", "this model takes none");
 		return {};
 	}
 	if (temperature && temperature > 1) throw unsupported("temperature", "Claude takes 0 to 1");
+	if (thinks) {
+		const while_ = "while it is asked to think";
+		if ((temperature ?? 1) !== 1) throw unsupported("temperature", `this model takes none but 1 ${while_}`);
+		if ((top_p ?? 1) < MIN_THINKING_TOP_P) {
+			throw unsupported("top_p", `this model takes ${MIN_THINKING_TOP_P} to 1 ${while_}`);
+		}
+		if (top_k) throw unsupported("top_k", `this model takes none ${while_}`);
+	}
 	const sampling = { temperature: temperature ?? undefined, top_p: top_p ?? undefined, top_k: top_k ?? undefined };
 	if (sampling.temperature === undefined || sampling.top_p === undefined) return sampling;
 	// From Opus 4.1 on only one of the two is taken (`cannot both be specified`): one that is 1, the default, says nothing.
@@ -135,30 +152,44 @@ function formatOf({ response_format: format }: Chat): Record<string, unknown> | 
 	return { type: "json_schema", schema: strictSchema({ ...(description ? { description } : {}), ...schema }, path) };
 }
 
-function toolFields(chat: Chat): Record<string, string | undefined> {
+function toolFields(chat: Chat, model: Claude, thinks: ThinkingType): Record<string, string | undefined> {
 	const { tools, mode, only } = allowedTools(chat);
 	if (tools.length === 0) return {};
+	if (mode === "required" || mode === "named") {
+		if (hasTrait(model, "refusesForcedTools"))
+			throw unsupported("tool_choice", "this model can't be made to call a tool");
+		if (thinks === "enabled")
+			throw unsupported("tool_choice", "this model calls no forced tool while it is asked to think");
+	}
 	const one = only.length === 1 && mode === "named";
 	const disable_parallel_tool_use = chat.parallel_tool_calls === false && mode !== "none" ? true : undefined;
 	const type = one ? "tool" : mode === "required" ? "any" : mode;
 	const isDefault = type === "auto" && !disable_parallel_tool_use && !chat.tool_choice;
 	return {
-		tools: `[${tools.map(({ tool, index }) => toolText(tool, `tools[${index}]`)).join(",")}]`,
+		tools: `[${tools.map(({ tool, index }) => toolText(tool, model, `tools[${index}].function`)).join(",")}]`,
 		tool_choice: isDefault
 			? undefined
 			: JSON.stringify({ type, name: one ? only[0] : undefined, disable_parallel_tool_use }),
 	};
 }
 
-function toolText({ function: { name, description, parameters, strict }, cache_control }: Tool, path: string): string {
-	const schema = strict
-		? strictSchema(parameters ?? { type: "object", properties: {} }, `${path}.function.parameters`)
-		: { type: "object", ...(parameters ?? { properties: {} }) };
+function toolText({ function: fn, cache_control }: Tool, model: Claude, path: string): string {
+	const { name, description, parameters, strict } = fn;
+	if (strict && !hasTrait(model, "holdsSchemas")) {
+		throw unsupported(`${path}.strict`, "this model holds its calls to no schema; send the tool without it");
+	}
 	return objectText({
 		name: JSON.stringify(name),
 		description: description ? JSON.stringify(description) : undefined,
-		input_schema: JSON.stringify(schema),
+		input_schema: JSON.stringify(schemaOf(parameters ?? undefined, strict === true, `${path}.parameters`)),
 		strict: strict ? "true" : undefined,
 		cache_control: cacheText(cache_control),
 	});
+}
+
+function schemaOf(parameters: Record<string, unknown> | undefined, isStrict: boolean, path: string) {
+	if (!isStrict) return inputSchema(parameters ?? { properties: {} }, path);
+	const branch = BRANCHES.find((word) => parameters?.[word] !== undefined);
+	if (branch) throw unsupported(`${path}.${branch}`, "a strict tool of Claude's takes none at the top");
+	return strictSchema(parameters ?? { type: "object", properties: {} }, path);
 }

@@ -5,12 +5,15 @@
  */
 import { unsupported } from "../../openai/chat.ts";
 
-type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json =>
+/** A schema, or part of one. */
+export type Json = Record<string, unknown>;
+/** Whether it is an object. */
+export const isObject = (value: unknown): value is Json =>
 	typeof value === "object" && value !== null && !Array.isArray(value);
 
 const FORMATS = new Set(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"]);
-const BRANCHES = ["anyOf", "oneOf", "allOf"] as const;
+/** Words whose value is a list of schemas. */
+export const BRANCHES = ["anyOf", "oneOf", "allOf"] as const;
 /** Words that change which shapes are taken, in ways the subset can't say. */
 const SHAPING = [
 	"patternProperties",
