@@ -1,6 +1,7 @@
 /** `/v1/chat/completions` and `/v1/completions`. */
 
 import { random } from "../random.ts";
+import { modelBy } from "./adapters.ts";
 import { chatAnswer, chatChunk, type Head, roleChunk, textAnswer, textChunk, usageChunk } from "./answers.ts";
 import { Counts } from "./counts.ts";
 import type { Engine } from "./engine.ts";
@@ -31,15 +32,16 @@ export interface Site {
 /** A chat. */
 export async function chat(body: Json, signal: AbortSignal, site: Site): Promise<Response> {
 	const name = checkModel(body, site.model);
+	const model = modelBy(name, site.model);
 	const prompt = renderChat(body);
 	const tokens = promptTokens(prompt);
 	const limit = tokenLimit(body, tokens.length, site.model) ?? site.model.maxLength - tokens.length;
 	const choices = choiceCount(body);
 	const plans = Array.from({ length: choices }, (_, index) =>
-		plan(body, prompt, site.model, { ...site.abilities, limit, index }),
+		plan(body, prompt, model, { ...site.abilities, limit, index }),
 	);
 	const head = newHead("chatcmpl-", name);
-	const running = run(site.engine(), tokens, plans, site.details);
+	const running = run(site.engine(), tokens, plans, site.details, model.root);
 	const counts = new Counts([running], site.abilities.reasoning);
 	if (body["stream"] !== true) {
 		const [said] = await whole([running], signal, site, [plans], counts);
@@ -71,6 +73,7 @@ export async function chat(body: Json, signal: AbortSignal, site: Site): Promise
 /** A completion of one prompt or several. */
 export async function completion(body: Json, signal: AbortSignal, site: Site): Promise<Response> {
 	const name = checkModel(body, site.model);
+	const model = modelBy(name, site.model);
 	const choices = choiceCount(body);
 	const calls = readPrompts(body).map((text) => {
 		const tokens = tokenize(text);
@@ -80,11 +83,11 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 		const plain = { ...body, tools: undefined, tool_choice: "none" };
 		return {
 			tokens,
-			plans: Array.from({ length: choices }, (_, index) => plan(plain, prompt, site.model, { ...able, index })),
+			plans: Array.from({ length: choices }, (_, index) => plan(plain, prompt, model, { ...able, index })),
 		};
 	});
 	const head = newHead("cmpl-", name);
-	const runs = calls.map(({ tokens, plans }) => run(site.engine(), tokens, plans, site.details));
+	const runs = calls.map(({ tokens, plans }) => run(site.engine(), tokens, plans, site.details, model.root));
 	const plans = calls.map((call) => call.plans);
 	const counts = new Counts(runs, false);
 	if (body["stream"] !== true) {

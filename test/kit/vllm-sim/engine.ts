@@ -17,6 +17,8 @@ const CATCH_UP_MS = 20;
 /** A request in the engine. */
 export interface Job {
 	readonly prompt: readonly string[];
+	/** Blocks are shared with requests of the same salt alone: vLLM hashes the adapter's id into them. */
+	readonly salt: string;
 	/** What it will say. */
 	readonly output: readonly string[];
 	readonly submittedAt: number;
@@ -91,9 +93,10 @@ export class Engine {
 	}
 
 	/** Queues a request. */
-	submit(prompt: readonly string[], output: readonly string[]): Job {
+	submit(prompt: readonly string[], output: readonly string[], salt = ""): Job {
 		const job: Job = {
 			prompt,
+			salt,
 			output,
 			submittedAt: performance.now(),
 			said: 0,
@@ -184,7 +187,7 @@ export class Engine {
 			const job = this.waiting[0]!;
 			const size = this.options.blockSize;
 			const tokens = [...job.prompt, ...job.output.slice(0, job.said)];
-			const hashes = blockHashes(tokens, size);
+			const hashes = blockHashes(tokens, size, saltOf(job));
 			// The last token is computed in any case: its logits are needed.
 			const reusable = this.options.caching ? hashes.slice(0, Math.floor((tokens.length - 1) / size)) : [];
 			const known = this.cache.known(reusable);
@@ -231,7 +234,7 @@ export class Engine {
 		job.open = false;
 		const start = job.hashes.length * size;
 		const block = [...job.prompt.slice(start), ...job.output.slice(Math.max(0, start - job.prompt.length), job.said)];
-		const [hash] = blockHashes(block, size, job.hashes.at(-1));
+		const [hash] = blockHashes(block, size, job.hashes.at(-1) ?? saltOf(job));
 		job.hashes.push(hash!);
 		this.cache.take(hash!);
 		while (this.cache.available < 1 && this.running.length > 1) {
@@ -263,3 +266,5 @@ export class Engine {
 		job.computed = 0;
 	}
 }
+
+const saltOf = ({ salt }: Job): bigint => (salt ? (Bun.hash(salt) as bigint) : 0n);

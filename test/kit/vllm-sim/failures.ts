@@ -91,7 +91,8 @@ function engineFailed(error: string, file: string): number {
 	return serverFailed("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}");
 }
 
-function serverFailed(...errors: string[]): number {
+/** Says why a server can't go on with what it was started with, and returns the exit code. */
+export function serverFailed(...errors: string[]): number {
 	err(traceback("entrypoints/openai/api_server.py", errors).replace(/^/gm, "(APIServer pid=1) "));
 	return 1;
 }

@@ -125,6 +125,7 @@ const { fetch, routes } = createServer({
 	keys: given.get("api-key") ?? (environmentKey ? [environmentKey] : []),
 	version: switches.version,
 	devMode: process.env["VLLM_SERVER_DEV_MODE"] === "1",
+	updatesAdapters: process.env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] === "1" && one("enable-lora") === "true",
 	canSleep: given.has("enable-sleep-mode"),
 	pooling,
 	maxQueued: Number(one("max-num-queued-reqs") ?? Number.POSITIVE_INFINITY),

@@ -1,4 +1,5 @@
 /** What the sim believes about a model, from its name and the command line. */
+import { type Adapter, readAdapters } from "./adapters.ts";
 import { type Arguments, readLength, UsageError } from "./arguments.ts";
 import type { Switches } from "./switches.ts";
 
@@ -10,6 +11,8 @@ export interface Model {
 	readonly root: string;
 	/** Names it answers to; the first is the one in answers and metrics. */
 	readonly names: readonly string[];
+	/** By name; may change while it runs. */
+	readonly adapters: Map<string, Adapter>;
 	readonly maxLength: number;
 	/** The most that the model itself allows. */
 	readonly derivedLength: number;
@@ -35,7 +38,9 @@ export interface Model {
 const billions = (name: string) => Number(/(?:^|[^\d.])(\d+(?:\.\d+)?)b\b/i.exec(name)?.[1] ?? 0.6);
 
 /** Throws UsageError for what vLLM refuses before it loads. */
-export function readModel({ model: root, given }: Arguments, switches: Switches): Model {
+export function readModel(args: Arguments, switches: Switches): Model {
+	const { model: root, given } = args;
+	const names = given.get("served-model-name") ?? [root];
 	const one = (name: string) => given.get(name)?.[0];
 	const number = (name: string, otherwise: number) => Number(one(name) ?? otherwise);
 	const size = billions(root);
@@ -63,7 +68,8 @@ export function readModel({ model: root, given }: Arguments, switches: Switches)
 	const kvTokens = Math.floor(possible / blockSize) * blockSize;
 	return {
 		root,
-		names: given.get("served-model-name") ?? [root],
+		names,
+		adapters: new Map(readAdapters(args, names[0]!).map((adapter) => [adapter.name, adapter])),
 		maxLength: asked < 0 ? Math.min(derivedLength, Math.max(kvTokens, blockSize)) : asked,
 		derivedLength,
 		weightsGib,

@@ -43,7 +43,8 @@ export function checkModel(body: Json, model: Model): string {
 	const asked = body["model"] ?? model.names[0]!;
 	if (typeof asked !== "string")
 		throw invalid(["body", "model"], "Input should be a valid string", "string_type", asked);
-	if (!model.names.includes(asked)) throw new ApiError(404, `The model \`${asked}\` does not exist.`, "model");
+	if (!model.names.includes(asked) && !model.adapters.has(asked))
+		throw new ApiError(404, `The model \`${asked}\` does not exist.`, "model");
 	return asked;
 }
 

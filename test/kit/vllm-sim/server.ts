@@ -1,4 +1,5 @@
 /** vLLM's HTTP server over engines that exist only in time. */
+import { loadAdapter, unloadAdapter } from "./adapters.ts";
 import { chat, completion, type Site } from "./completions.ts";
 import { embeddings } from "./embeddings.ts";
 import type { Engine } from "./engine.ts";
@@ -17,6 +18,8 @@ export interface ServerOptions extends Pick<Site, "abilities" | "details" | "for
 	readonly version: string;
 	/** `VLLM_SERVER_DEV_MODE=1`: the sleep routes are there. */
 	readonly devMode: boolean;
+	/** `VLLM_ALLOW_RUNTIME_LORA_UPDATING=1` with `--enable-lora`: adapters may be loaded and unloaded. */
+	readonly updatesAdapters: boolean;
 	/** `--enable-sleep-mode`. */
 	readonly canSleep: boolean;
 	/** Embeddings instead of text. */
@@ -96,8 +99,7 @@ export function createServer(options: ServerOptions): {
 			new Response(metricsText(engines, model, since, sleeping), {
 				headers: { "content-type": "text/plain; version=1.0.0; charset=utf-8" },
 			}),
-		"GET /v1/models": () =>
-			Response.json({ object: "list", data: model.names.map((id) => modelCard(id, model, since)) }),
+		"GET /v1/models": () => Response.json({ object: "list", data: cards(model, since) }),
 		"POST /tokenize": async (request) => tokens(await readBody(request), model),
 		"POST /v1/chat/completions": generate(chat, "Chat Completions"),
 		"POST /v1/completions": generate(completion, "Completions"),
@@ -110,6 +112,10 @@ export function createServer(options: ServerOptions): {
 			options.control((await request.json()) as Json);
 			return new Response();
 		},
+		...(options.updatesAdapters && {
+			"POST /v1/load_lora_adapter": (request: Request) => loadAdapter(request, model),
+			"POST /v1/unload_lora_adapter": (request: Request) => unloadAdapter(request, model),
+		}),
 		...(options.devMode && {
 			"POST /sleep": nap(true),
 			"POST /wake_up": nap(false),
@@ -169,6 +175,17 @@ const WORDS: Record<number, string> = {
 };
 const busy = (engine: Engine) => engine.running.length + engine.waiting.length;
 const bearer = (request: Request) => /^bearer (.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
+
+/** The base model's names, then the adapters; those have no length of their own. */
+const cards = (model: Model, created: number) => [
+	...model.names.map((id) => modelCard(id, model, created)),
+	...[...model.adapters.values()].map(({ name, path, parent }) => ({
+		...modelCard(name, model, created),
+		root: path,
+		parent,
+		max_model_len: null,
+	})),
+];
 
 const modelCard = (id: string, { root, maxLength }: Model, created: number) => ({
 	id,

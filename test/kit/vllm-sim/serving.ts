@@ -29,13 +29,20 @@ export class EngineDead extends Error {
 	override readonly name = "EngineDead";
 }
 
-/** Submits one job per plan. `details`: tell cached tokens. */
-export function run(engine: Engine, prompt: readonly string[], plans: readonly Plan[], details: boolean): Run {
+/** Submits one job per plan. `details`: tell cached tokens. `salt`: the prefix cache is that of this model or adapter. */
+export function run(
+	engine: Engine,
+	prompt: readonly string[],
+	plans: readonly Plan[],
+	details: boolean,
+	salt = "",
+): Run {
 	const flat = plans.map(({ parts }) => parts.flatMap((part) => part.pieces.map((piece) => ({ part, piece }))));
 	const jobs = flat.map((pieces) =>
 		engine.submit(
 			prompt,
 			pieces.map(({ piece }) => piece),
+			salt,
 		),
 	);
 	const aborted = () => jobs.some(({ ended }) => ended === "aborted");

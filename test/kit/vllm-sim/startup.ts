@@ -1,8 +1,9 @@
 /** A start, line by line in vLLM's order, over the time it was given. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { adaptersFault } from "./adapters.ts";
 import type { Arguments } from "./arguments.ts";
-import { fail } from "./failures.ts";
+import { fail, serverFailed } from "./failures.ts";
 import { api, engine, err } from "./log.ts";
 import type { Model } from "./model.ts";
 import type { Stage, Switches } from "./switches.ts";
@@ -114,6 +115,11 @@ export async function start({ args, model, switches, env, claim }: Start): Promi
 	engine("core.py:259", `init engine (profile, create kv cache, warmup model) took ${seconds(0.45)} seconds`);
 	await enter("server");
 	await Bun.sleep(startMs * 0.05);
+	const fault = adaptersFault(args, model.adapters.values());
+	if (fault) return serverFailed(fault);
+	for (const { name, path } of model.adapters.values()) {
+		api("serving.py:174", `Loaded new LoRA adapter: name '${name}', path '${path}'`);
+	}
 	api("api_server.py:1520", "Supported tasks: ['generate']");
 	return undefined;
 }
@@ -125,7 +131,9 @@ function python(name: string, values: readonly string[]): string {
 		if (value === "true" || value === "false") return value === "true" ? "True" : "False";
 		return /^\d+(\.\d+)?$/.test(value) ? value : `'${value}'`;
 	};
-	return name === "served-model-name" || name === "api-key" ? `[${values.map(one).join(", ")}]` : one(values[0]!);
+	return name === "served-model-name" || name === "api-key" || name === "lora-modules"
+		? `[${values.map(one).join(", ")}]`
+		: one(values[0]!);
 }
 
 /** What this start fails with: as told, or because something doesn't fit. */
