@@ -12,10 +12,11 @@ import { logLines, logStream } from "./docker/log-stream.ts";
 import { currentAllocations } from "./gpu/capacity.ts";
 import type { GpuWatch } from "./gpu/gpu-watch.ts";
 import type { Hardware } from "./gpu/hardware.ts";
+import type { AdapterList } from "./models/adapter-list.ts";
 import type { EffectRecords } from "./models/effects.ts";
 import type { Inventory } from "./models/inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
-import { gpuReport, type ModelViews } from "./models/model-view.ts";
+import { gpuReport, type ModelView, type ModelViews } from "./models/model-view.ts";
 import { replicaKey } from "./models/replica-state.ts";
 import type { Notifier } from "./notify.ts";
 
@@ -25,6 +26,7 @@ const MAX_BODY = 64 * 1024;
 /** What the routes show and change. */
 export interface AgentApi {
 	readonly registry: ModelRegistry;
+	readonly adapters: AdapterList;
 	readonly views: ModelViews;
 	readonly docker: Docker;
 	readonly gpus: GpuWatch;
@@ -84,8 +86,8 @@ export function agentApi(api: AgentApi) {
 }
 
 /** Throws `model_not_found`. */
-function registered({ registry }: AgentApi, name: string): RegisteredModel {
-	const entry = registry.get(name);
+function registered({ registry, adapters }: AgentApi, name: string): RegisteredModel {
+	const entry = registry.get(name) ?? adapters.baseOf(name);
 	if (entry) return entry;
 	const message = `This agent has no model "${name.slice(0, 100)}". GET /models lists them.`;
 	throw new RouterError("model_not_found", message, { param: "model" });
@@ -96,7 +98,13 @@ function getModel(api: AgentApi, request: Request, server: Timeouts | null, path
 	const name = path.endsWith("/logs") ? decoded(path.slice(0, -"/logs".length)) : undefined;
 	if (name !== undefined && api.registry.get(name)) return showLog(api, request, server, name);
 	api.authorize(request);
-	return api.views.of(registered(api, decoded(path)));
+	return viewOf(api, decoded(path));
+}
+
+/** A model, or an adapter with what its model does. */
+function viewOf(api: AgentApi, name: string): ModelView {
+	const entry = registered(api, name);
+	return entry.spec.name === name ? api.views.of(entry) : api.views.adapter(name, entry);
 }
 
 /** `/models/a/b/load`. */
@@ -108,8 +116,13 @@ function postModel(api: AgentApi, request: Request, path: string) {
 }
 
 async function orderModel(api: AgentApi, request: Request, name: string, order: "load" | "unload") {
-	const { registry, views, tick, log } = api;
+	const { registry, adapters, views, tick, log } = api;
 	api.authorize(request);
+	const base = adapters.baseOf(name)?.spec.name;
+	if (base !== undefined) {
+		const message = `"${name}" is an adapter of "${base}", which is loaded and unloaded: POST /models/${base}/${order}.`;
+		throw new RouterError("invalid_value", message, { param: "model" });
+	}
 	const problem = registry.order(name, order, order === "load" ? await bodyOf(request) : undefined);
 	if (problem) log.logger.warn(problem);
 	tick.notify();
@@ -138,10 +151,11 @@ function gpuList({ gpus, hardware, inventory }: AgentApi) {
 function showLog(api: AgentApi, request: Request, server: Timeouts | null, name: string): Response {
 	api.authorize(request);
 	const { spec } = registered(api, name);
+	const model = spec.name;
 	const query = new URL(request.url).searchParams;
 	const replica = wholeNumber(query, "replica", 0, (spec.replicas ?? 1) - 1);
 	const tail = wholeNumber(query, "tail", 200, 100_000);
-	const key = replicaKey(name, replica);
+	const key = replicaKey(model, replica);
 	const id = api.inventory.items.find((item) => item.key === key)?.id;
 	const lastLog = api.records.lastLogs.get(key) ?? [];
 	if (query.get("follow") !== "1") return logLines(api.docker, id, lastLog, tail);

@@ -24,7 +24,8 @@ export class AgentCatalog implements Catalog {
 	/** Sends nothing. */
 	constructor(
 		readonly entries: readonly CatalogEntry[],
-		private readonly own: Pick<ContainerModels, "names" | "find" | "defaultModel">,
+		private readonly own: Pick<ContainerModels, "names" | "find" | "defaultModel"> &
+			Partial<Pick<ContainerModels, "parentOf">>,
 	) {
 		this.#vllm = entries.find(({ upstream }) => upstream.type === "vllm");
 		this.#dummy = entries.find(({ upstream }) => upstream.name === "dummy")!;
@@ -33,6 +34,10 @@ export class AgentCatalog implements Catalog {
 
 	get names(): readonly string[] {
 		return [...this.own.names(), "dummy"];
+	}
+
+	parentOf(name: string): string | undefined {
+		return this.own.parentOf?.(name);
 	}
 
 	find(name: string): Route | undefined {

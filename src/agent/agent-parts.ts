@@ -13,6 +13,7 @@ import { EngineLock } from "./docker/engine-lock.ts";
 import { EngineWatch } from "./docker/engine-watch.ts";
 import { GpuWatch } from "./gpu/gpu-watch.ts";
 import { Hardware } from "./gpu/hardware.ts";
+import { AdapterList } from "./models/adapter-list.ts";
 import { type AgentFile, agentFile } from "./models/agent-file.ts";
 import { type AgentSettings, agentSettings } from "./models/agent-settings.ts";
 import { ContainerSpecs } from "./models/container-spec.ts";
@@ -53,6 +54,7 @@ export interface AgentParts {
 	readonly specs: ContainerSpecs;
 	readonly engine: EngineWatch;
 	readonly inventory: Inventory;
+	readonly adapters: AdapterList;
 	readonly records: EffectRecords;
 	readonly views: ModelViews;
 	readonly models: ContainerModels;
@@ -84,6 +86,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const engine = new EngineWatch(docker, settings.agent, lock, tick);
 	const stallMs = agent.stall;
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
+	const adapters = new AdapterList({ registry, inventory, log });
 	return {
 		config,
 		env,
@@ -105,8 +108,9 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		engine,
 		inventory,
 		records: new EffectRecords(),
-		views: new ModelViews(registry, statuses, inventory, traffic),
-		models: new ContainerModels({ registry, statuses, traffic, http, key: vllmKey, config }),
+		adapters,
+		views: new ModelViews(registry, statuses, inventory, traffic, adapters),
+		models: new ContainerModels({ registry, adapters, statuses, traffic, http, key: vllmKey, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),
 	};

@@ -5,7 +5,8 @@ import { openAiCompatible } from "../providers/openai/index.ts";
 import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import { VENDORS, type VendorRow } from "../vendors.ts";
-import type { ModelRegistry } from "./models/model-registry.ts";
+import type { AdapterList } from "./models/adapter-list.ts";
+import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
 import { isCallable, type ModelStatuses } from "./models/model-status.ts";
 import { CONTAINER_BASE_URL, modelTransport } from "./models/model-transport.ts";
 import type { Traffic } from "./models/traffic.ts";
@@ -14,6 +15,7 @@ import { toolParserHint } from "./vllm/tool-parsers.ts";
 /** What their providers work with. */
 export interface ContainerModelsOptions {
 	readonly registry: ModelRegistry;
+	readonly adapters: AdapterList;
 	readonly statuses: ModelStatuses;
 	readonly traffic: Traffic;
 	readonly http: Transport;
@@ -32,20 +34,26 @@ export class ContainerModels {
 		this.#upstream = upstreamOf(options);
 	}
 
-	/** Those that calls may name: loaded, or loaded by the call. */
+	/** Those that calls may name, loaded or loaded by the call, and behind them their adapters. */
 	names(): readonly string[] {
-		const { registry, statuses } = this.options;
-		return registry.all().flatMap((entry) => {
-			const { name } = entry.spec;
-			return isCallable(entry, statuses.of(name)) ? [name] : [];
-		});
+		const entries = this.#callable();
+		return [...entries.map(({ spec }) => spec.name), ...entries.flatMap((entry) => this.options.adapters.of(entry))];
 	}
 
-	/** The provider of a model, and how many containers it is meant to have; undefined for one that is not the agent's. */
-	find(name: string): { readonly provider: Provider; readonly replicas: number } | undefined {
-		const { registry, statuses, traffic, http } = this.options;
-		const entry = registry.get(name);
+	/** The model that an adapter changes; undefined for what is none. */
+	parentOf(name: string): string | undefined {
+		return this.options.adapters.baseOf(name)?.spec.name;
+	}
+
+	/**
+	 * The provider of a model, and how many containers it is meant to have; undefined for one that is not the agent's. An adapter's is its
+	 * model's: its calls wait, run and count as that one's.
+	 */
+	find(called: string): { readonly provider: Provider; readonly replicas: number } | undefined {
+		const { registry, adapters, statuses, traffic, http } = this.options;
+		const entry = registry.get(called) ?? adapters.baseOf(called);
 		if (!entry) return undefined;
+		const { name } = entry.spec;
 		let provider = this.#providers.get(name);
 		if (!provider) {
 			const progress = () => statuses.progressText(name);
@@ -58,8 +66,13 @@ export class ContainerModels {
 
 	/** The model that `local` means: the first that is ready, else the first that calls may name. */
 	defaultModel(): string | undefined {
-		const names = this.names();
+		const names = this.#callable().map(({ spec }) => spec.name);
 		return names.find((name) => this.options.statuses.of(name).state === "ready") ?? names[0];
+	}
+
+	#callable(): readonly RegisteredModel[] {
+		const { registry, statuses } = this.options;
+		return registry.all().filter((entry) => isCallable(entry, statuses.of(entry.spec.name)));
 	}
 }
 

@@ -1,7 +1,7 @@
 /** The running agent: the loop over its containers, and its link to the router. */
 
 import { agentTokens } from "../config/agent-tokens.ts";
-import type { AgentRegistrar } from "../protocol/agent.ts";
+import { type AgentRegistrar, MAX_MODELS, type ModelReport } from "../protocol/agent.ts";
 import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { AgentParts } from "./agent-parts.ts";
@@ -113,7 +113,7 @@ function linkTo(
 		transport: outside,
 		client: registrar && inProcessClient(registrar),
 		report: () => ({
-			models: [...views.reports(), ...(external?.reports() ?? [])],
+			models: joined(views.reports(), external?.reports() ?? []),
 			gpus: gpus.reading.gpus.map(gpuReport),
 		}),
 		changes,
@@ -126,6 +126,12 @@ function linkTo(
 			external?.end();
 		},
 	};
+}
+
+/** A report of both, as many as a router takes; of two with one name the agent's own, as calls are answered. */
+function joined(own: readonly ModelReport[], others: readonly ModelReport[]): ModelReport[] {
+	const names = new Set(own.map(({ name }) => name));
+	return [...own, ...others.filter(({ name }) => !names.has(name))].slice(0, MAX_MODELS);
 }
 
 async function get(transport: Transport, url: string, headers: Record<string, string>) {

@@ -13,6 +13,8 @@ export interface Model {
 	/** Unix time, s; 0 where the upstream doesn't say. */
 	readonly created: number;
 	readonly owned_by: string;
+	/** Of a LoRA adapter: the model that it changes, as vLLM lists it. */
+	readonly parent?: string;
 }
 
 /** How long a list counts as fresh, ms; how long a failure is not asked again; how long a client waits for a first list. */
@@ -46,8 +48,9 @@ export class ModelList {
 
 	/** Configured names first, then what agents serve, then what each upstream lists, under the names that reach it here. Never throws. */
 	async all(): Promise<Model[]> {
-		const certain = this.catalog.names.map((id) => named(id, "router"));
-		const agents = (this.catalog.agentModels?.() ?? []).map((id) => named(id, "local"));
+		const { catalog } = this;
+		const certain = catalog.names.map((id) => namedModel(id, "router", catalog));
+		const agents = (catalog.agentModels?.() ?? []).map((id) => namedModel(id, "local", catalog));
 		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
 		const byId = new Map([...certain, ...lists.flat(), ...agents].map((model) => [model.id, model]));
 		return [...byId.values()];
@@ -116,11 +119,12 @@ export class ModelList {
 			kept.served = listed.map(({ id }) => id);
 			// Every agent has a `dummy` of its own; one is enough.
 			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
-			kept.models = others.map(({ id, created, owned_by }) => ({
+			kept.models = others.map(({ id, created, owned_by, parent }) => ({
 				id: this.#nameFor(upstream.name, id),
 				object: "model",
 				created: Number.isSafeInteger(created) ? Number(created) : 0,
 				owned_by: typeof owned_by === "string" ? owned_by : upstream.name,
+				...(typeof parent === "string" && parent !== "" && { parent: this.#parentName(upstream.name, parent, kept) }),
 			}));
 			kept.isKnown = true;
 		} catch {
@@ -129,6 +133,11 @@ export class ModelList {
 			kept.askedAt = steadyTime();
 			kept.pending = undefined;
 		}
+	}
+
+	/** A parent that the upstream doesn't list has no name here. */
+	#parentName(provider: string, parent: string, { served }: Kept): string {
+		return served.includes(parent) ? this.#nameFor(provider, parent) : parent;
 	}
 
 	/** The upstream's own name where that leads to it here, else `provider/name`. */
@@ -149,8 +158,10 @@ export function listsOf(catalog: Catalog): ModelList {
 	return known;
 }
 
-function named(id: string, owner: string): Model {
-	return { id, object: "model", created: 0, owned_by: owner };
+/** A model that no upstream has said more of; an adapter of an agent's has its parent. */
+export function namedModel(id: string, owner: string, catalog: Catalog): Model {
+	const parent = catalog.parentOf?.(id);
+	return { id, object: "model", created: 0, owned_by: owner, ...(parent !== undefined && { parent }) };
 }
 
 /** All pages of an upstream's list; undefined where it can't be asked, or gives none. */

@@ -7,7 +7,7 @@ import { ANY_LOCAL } from "../routing/local-models.ts";
 import type { Route } from "../routing/route.ts";
 import type { CallContext } from "./call-context.ts";
 import { isAllowed, unknownModel } from "./model-access.ts";
-import { listsOf, type Model, type ModelList } from "./model-list.ts";
+import { listsOf, type Model, type ModelList, namedModel } from "./model-list.ts";
 
 /** All models the caller may use. Throws what authentication does. */
 export async function listModels({ current }: CallContext, request: Request) {
@@ -30,7 +30,7 @@ export async function oneModel(context: CallContext, request: Request, id: strin
 	const route = catalog.find(id);
 	if (isAllowed(caller, id, route)) {
 		const found = catalog.names.includes(id)
-			? bare(id, "router")
+			? namedModel(id, "router", catalog)
 			: await atItsUpstream(catalog, context.isBehindRouter === true, id, route);
 		if (found) return found;
 	}
@@ -46,19 +46,15 @@ async function atItsUpstream(
 	const [target] = route?.targets ?? [];
 	const entry = catalog.entries.find(({ provider }) => provider === target?.provider);
 	if (!target) return undefined;
-	if (target.name !== undefined) return bare(id, "local");
-	if (!entry) return bare(id, target.provider.name);
+	if (target.name !== undefined) return namedModel(id, "local", catalog);
+	if (!entry) return namedModel(id, target.provider.name, catalog);
 	const list = listsOf(catalog);
 	const listed = await list.of(entry);
 	const known = listed.find((model) => placeOf(catalog.find(model.id)?.targets[0]) === placeOf(target));
 	if (known) return { ...known, id };
 	const isComplete = entry.upstream.type === "local" || isBehindRouter;
 	if (isComplete && list.isKnown(entry) && !isServed(target.model, list, entry)) return undefined;
-	return bare(id, entry.upstream.name);
-}
-
-function bare(id: string, owner: string): Model {
-	return { id, object: "model", created: 0, owned_by: owner };
+	return namedModel(id, entry.upstream.name, catalog);
 }
 
 /** Whether what lists all it serves serves this, too: under its own name, or as whatever is ready there. */

@@ -54,8 +54,9 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 	return table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
 }
 
-function loadText({ in_flight, running, waiting, kv_cache }: ShownModel): string {
+function loadText({ parent, in_flight, running, waiting, kv_cache }: ShownModel): string {
 	const parts = [
+		parent === undefined ? "" : `adapter of ${parent}`,
 		in_flight > 0 ? `${in_flight} from here` : "",
 		running ? `${running} running` : "",
 		waiting ? `${waiting} waiting` : "",

@@ -85,6 +85,7 @@ export const ModelReport = open(
 	{
 		name: ModelName,
 		model: Type.Optional(Type.String({ maxLength: 512, description: "Where its weights are: `Qwen/Qwen3-8B`." })),
+		parent: Type.Optional({ ...ModelName, description: "Of a LoRA adapter: the model that it changes." }),
 		state: ModelState,
 		load: Type.Optional(LoadMode),
 		reason: Type.Optional(Type.String({ maxLength: 2048, description: "Why it is in that state, and what to do." })),

@@ -185,6 +185,8 @@ export interface ListedModel {
 	/** Unix time, s. */
 	readonly created?: unknown;
 	readonly owned_by?: unknown;
+	/** Of a LoRA adapter at vLLM: the model that it changes. */
+	readonly parent?: unknown;
 }
 
 /** Deadlines towards an upstream, ms. */

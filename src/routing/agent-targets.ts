@@ -14,6 +14,8 @@ export interface Fleet {
 	readonly first: string | undefined;
 	/** Where a model (or `agent/model`) runs, the readiest first; none where nobody serves it. */
 	targets(model: string): readonly FleetTarget[];
+	/** Of a LoRA adapter: the model that it changes; undefined for what is none. */
+	parentOf?(model: string): string | undefined;
 	/** Why no agent serves a model that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
 	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */

@@ -34,6 +34,8 @@ export interface Catalog {
 	readonly entries: readonly CatalogEntry[];
 	/** What agents serve at this moment, as `local/<name>`. */
 	agentModels?(): readonly string[];
+	/** Of the name of a LoRA adapter that an agent serves: its model's name, as it is called here. */
+	parentOf?(name: string): string | undefined;
 	/** `FAKE/x` → `fake/x`: the name at the provider that was most likely meant; undefined where none is near. */
 	atNearProvider?(name: string): string | undefined;
 }
@@ -114,6 +116,11 @@ class ModelCatalog implements Catalog {
 
 	agentModels(): readonly string[] {
 		return this.fleet.names.map((name) => `local/${name}`);
+	}
+
+	parentOf(name: string): string | undefined {
+		const parent = this.fleet.parentOf?.(name.replace(/^local\//, ""));
+		return parent === undefined ? undefined : `local/${parent}`;
 	}
 
 	atNearProvider(name: string): string | undefined {

@@ -7,6 +7,7 @@ import type { EngineWatch } from "../docker/engine-watch.ts";
 import { allocationsFromLabels } from "../gpu/allocations.ts";
 import type { ReplicaMemory } from "../gpu/capacity.ts";
 import type { Notifier } from "../notify.ts";
+import { mayHaveAdapters } from "../vllm/lora-modules.ts";
 import { Monitor } from "../vllm/monitor.ts";
 import type { VllmEndpoint } from "../vllm/vllm-probe.ts";
 import type { AgentSettings } from "./agent-settings.ts";
@@ -94,6 +95,7 @@ export class Inventory {
 			model,
 			weights: entry?.spec.model ?? model,
 			vllm,
+			mayHaveAdapters: mayHaveAdapters(entry?.spec.args),
 			canSleep: () => entry !== undefined && specs.canSleep(entry),
 			docker,
 			traffic,

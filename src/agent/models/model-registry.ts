@@ -7,6 +7,7 @@ import { parseBytes, parseDuration } from "../../config/units.ts";
 import { validate } from "../../config/validate.ts";
 import { RouterError, StartError } from "../../errors.ts";
 import { MAX_MODELS } from "../../protocol/agent.ts";
+import { adapterNames } from "../vllm/lora-modules.ts";
 import type { AgentFile } from "./agent-file.ts";
 import type { ModelSpec } from "./model-spec.ts";
 import { specProblem } from "./spec-problem.ts";
@@ -34,7 +35,7 @@ export class ModelRegistry {
 	) {
 		for (const [index, model] of configured.entries()) {
 			const spec = specOf(model);
-			const problem = specProblem(spec, "config");
+			const problem = specProblem(spec, "config") ?? this.#collision(spec);
 			if (problem) throw new StartError(`agent.models[${index}].${problem}`);
 			this.#entries.set(spec.name, { spec, load: model.load, isConfigured: true });
 		}
@@ -52,6 +53,11 @@ export class ModelRegistry {
 
 	get(name: string): RegisteredModel | undefined {
 		return this.#entries.get(name);
+	}
+
+	/** The model that is started with an adapter of this name; undefined where none is. */
+	baseOf(adapter: string): RegisteredModel | undefined {
+		return this.all().find(({ spec }) => adapterNames(spec.args).includes(adapter));
 	}
 
 	/**
@@ -101,13 +107,33 @@ export class ModelRegistry {
 		if (!this.#entries.has(name) && this.#entries.size >= MAX_MODELS) {
 			throw new RouterError("invalid_value", `This agent has ${MAX_MODELS} models, which is as many as it may have.`);
 		}
-		return parseModel(name, body);
+		return this.#parse(name, body);
+	}
+
+	#parse(name: string, body: unknown): RegisteredModel {
+		const model = parseModel(name, body);
+		const problem = this.#collision(model.spec);
+		if (problem) throw invalidValue(problem);
+		return model;
+	}
+
+	/** Why a model can't have the names that it would be called by, as `FIELD: reason`: each leads to one model or adapter. */
+	#collision({ name, args = [] }: ModelSpec): string | undefined {
+		const base = this.baseOf(name)?.spec.name;
+		if (base !== undefined && base !== name) return `name: "${name}" is the name of an adapter of "${base}"`;
+		for (const adapter of adapterNames(args)) {
+			const other = this.#entries.get(adapter) ?? this.baseOf(adapter);
+			if (!other || other.spec.name === name) continue;
+			const whose = other.spec.name === adapter ? "another model" : `an adapter of "${other.spec.name}"`;
+			return `args: the adapter "${adapter}" has the name of ${whose}: call one of them otherwise`;
+		}
+		return undefined;
 	}
 
 	/** A model of an API call before this start; one that is not valid any more is skipped. */
 	#restore(name: string, body: unknown, order: RegisteredModel["order"]): void {
 		try {
-			this.#entries.set(name, { ...parseModel(name, body), order });
+			this.#entries.set(name, { ...this.#parse(name, body), order });
 		} catch (error) {
 			if (!(error instanceof RouterError)) throw error;
 		}
@@ -133,10 +159,13 @@ function parseModel(name: string, body: unknown): RegisteredModel {
 	}) as AgentModelConfig;
 	const spec = specOf(model);
 	const problem = specProblem(spec, "api");
-	if (problem) {
-		throw new RouterError("invalid_value", `${problem}.`, { param: problem.slice(0, problem.indexOf(":")) });
-	}
+	if (problem) throw invalidValue(problem);
 	return { spec, load: model.load, isConfigured: false };
+}
+
+/** @param problem `FIELD: reason` */
+function invalidValue(problem: string): RouterError {
+	return new RouterError("invalid_value", `${problem}.`, { param: problem.slice(0, problem.indexOf(":")) });
 }
 
 function specOf(model: AgentModelConfig): ModelSpec {

@@ -1,5 +1,14 @@
 /** A model as the configuration names it, where its replicas go, and what all containers of an agent share. */
 
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
+/** Longest name of a model, characters. */
+export const MAX_MODEL_NAME = 128;
+
+/** Whether a model, or an adapter of one, may have this name: nothing that a flag or a path could be made from. */
+export function isModelName(text: string): boolean {
+	return text.length <= MAX_MODEL_NAME && NAME.test(text) && !text.includes("..");
+}
+
 /** A model as the configuration, the flags or an API call name it. Keys are those of the file. */
 export interface ModelSpec {
 	/** The name in calls. `specProblem` checks it. */

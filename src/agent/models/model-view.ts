@@ -3,6 +3,7 @@ import type { GpuReport, LoadMode, ModelReport, ModelState, ReplicaReport } from
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { problemText } from "../problem.ts";
+import type { AdapterList } from "./adapter-list.ts";
 import type { Inventory } from "./inventory.ts";
 import type { ModelRegistry, RegisteredModel } from "./model-registry.ts";
 import type { ModelStatus, ModelStatuses } from "./model-status.ts";
@@ -19,6 +20,10 @@ export interface ModelView {
 	readonly load: LoadMode;
 	/** The last order of an API call, until it is carried out. */
 	readonly order?: "load" | "unload";
+	/** Of a LoRA adapter: the model that it changes, whose state this is. */
+	readonly parent?: string;
+	/** Its LoRA adapters, which are called by these names. */
+	readonly adapters?: readonly string[];
 	readonly state: ModelState;
 	/** Why, and what to do about it. */
 	readonly reason?: string;
@@ -56,14 +61,23 @@ export class ModelViews {
 		private readonly statuses: ModelStatuses,
 		private readonly inventory: Inventory,
 		private readonly traffic: Traffic,
+		private readonly adapters: AdapterList,
 	) {}
 
 	all(): ModelView[] {
 		return this.registry.all().map((entry) => this.of(entry));
 	}
 
-	of({ spec, load, order }: RegisteredModel): ModelView {
+	/** An adapter as its model's: it is loaded, unloaded and called as that is. */
+	adapter(name: string, base: RegisteredModel): ModelView {
+		const { adapters, ...view } = this.of(base);
+		return { ...view, name, parent: base.spec.name };
+	}
+
+	of(entry: RegisteredModel): ModelView {
+		const { spec, load, order } = entry;
 		const { name, model, ttl } = spec;
+		const adapters = this.adapters.of(entry);
 		const { state, problem, retryAt, failures } = this.statuses.of(name);
 		const measured = this.#measured(name);
 		const progress = this.statuses.progress(name);
@@ -72,6 +86,7 @@ export class ModelViews {
 			model,
 			load,
 			...(order && { order }),
+			...(adapters.length > 0 && { adapters }),
 			state,
 			...(problem && { reason: problem.reason, ...(problem.fix && { fix: problem.fix }) }),
 			...(retryAt !== undefined && { retry_at: wallTime(retryAt) }),
@@ -83,20 +98,27 @@ export class ModelViews {
 		};
 	}
 
-	/** For the router. */
+	/** For the router: the models, then their adapters, each of which does what its model does. */
 	reports(): ModelReport[] {
-		return this.registry.all().map(({ spec: { name, model, replicas = 1 }, load }): ModelReport => {
-			const reason = reportedReason(this.statuses.of(name));
-			return {
-				name,
-				model,
-				state: this.statuses.of(name).state,
-				load,
-				...(reason !== undefined && { reason: reason.slice(0, MAX_REASON) }),
-				...this.#measured(name),
-				...(replicas > 1 && { replicas: this.#replicaReports(name, replicas) }),
-			};
-		});
+		const entries = this.registry.all();
+		const reports = entries.map((entry) => this.#report(entry));
+		const adapters = entries.flatMap((entry, index) =>
+			this.adapters.of(entry).map((name) => ({ ...reports[index]!, name, parent: entry.spec.name })),
+		);
+		return [...reports, ...adapters];
+	}
+
+	#report({ spec: { name, model, replicas = 1 }, load }: RegisteredModel): ModelReport {
+		const reason = reportedReason(this.statuses.of(name));
+		return {
+			name,
+			model,
+			state: this.statuses.of(name).state,
+			load,
+			...(reason !== undefined && { reason: reason.slice(0, MAX_REASON) }),
+			...this.#measured(name),
+			...(replicas > 1 && { replicas: this.#replicaReports(name, replicas) }),
+		};
 	}
 
 	#replicaReports(name: string, count: number): ReplicaReport[] {

@@ -1,10 +1,10 @@
 /** What a model may be called and made of: nothing that a shell, a path or a Docker flag could be made from. Pure. */
 
+import { adaptersProblem } from "../vllm/lora-modules.ts";
 import { argsProblem } from "../vllm/vllm-args.ts";
-import type { ModelSpec } from "./model-spec.ts";
+import { isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
 import { mountsProblem } from "./mounts.ts";
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
 /** `Qwen/Qwen3-8B`, `gpt2`, `unsloth/Qwen3-8B-GGUF:Q4_K_M`. */
 const HUB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)?(?::[A-Za-z0-9][A-Za-z0-9._-]*)?$/;
 const PATH = /^(?:\/[A-Za-z0-9_][A-Za-z0-9._ -]*)+$/;
@@ -13,7 +13,6 @@ const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/;
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
 /** The CLI's own: from the agent's environment they would steer it, not the container. */
 const AGENT_VARIABLES = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|ROUTER_)/;
-const MAX_LENGTH = 128;
 
 /**
  * Why a model is refused, as `FIELD: reason`; undefined where it can. A model that an API call names may not be a
@@ -21,8 +20,8 @@ const MAX_LENGTH = 128;
  */
 export function specProblem(spec: ModelSpec, from: "config" | "api"): string | undefined {
 	const { name, model, gpus, devices, replicas = 1, image, env = [], args = [], mounts = [] } = spec;
-	if (!isSafe(NAME, name)) {
-		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_LENGTH}`;
+	if (!isModelName(name)) {
+		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_MODEL_NAME}`;
 	}
 	if (model.startsWith("/")) {
 		if (from === "api") return "model: a directory of this host can be named in the configuration only";
@@ -48,10 +47,10 @@ export function specProblem(spec: ModelSpec, from: "config" | "api"): string | u
 		}
 		if (each > devices.length) return `devices: names ${devices.length} GPUs, while \`gpus\` asks for ${each}`;
 	}
-	return argsProblem(args);
+	return argsProblem(args) ?? adaptersProblem(name, args);
 }
 
-function isSafe(pattern: RegExp, text: string, longest = MAX_LENGTH): boolean {
+function isSafe(pattern: RegExp, text: string, longest = MAX_MODEL_NAME): boolean {
 	return text.length <= longest && pattern.test(text) && !text.includes("..");
 }
 

@@ -5,7 +5,7 @@ import { ModelName, type ModelReport } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { withoutSecrets } from "../../providers/registry.ts";
 import type { Notifier } from "../notify.ts";
-import { probeMetrics, probeModels, type VllmEndpoint } from "./vllm-probe.ts";
+import { probeMetrics, probeModels, type ServedModel, type VllmEndpoint } from "./vllm-probe.ts";
 
 const POLL_MS = 5000;
 
@@ -49,8 +49,9 @@ export class ExternalVllm {
 			const load = (await probeMetrics(this.#vllm))?.metrics;
 			// A router would refuse the whole report for one name that is none.
 			const named = answer.models.filter(({ id }) => Value.Check(ModelName, id));
-			this.#reports = named.map(({ id, maxModelLen }) => ({
+			this.#reports = named.map(({ id, parent, maxModelLen = lengthOf(named, parent) }) => ({
 				name: id,
+				...(parent !== undefined && Value.Check(ModelName, parent) && { parent }),
 				state: "ready" as const,
 				...(maxModelLen && { max_model_len: maxModelLen }),
 				...(load && {
@@ -62,9 +63,16 @@ export class ExternalVllm {
 		} else {
 			const fault = answer ? `answers ${answer.status} to /v1/models` : "does not answer";
 			const reason = `vLLM at ${this.#address} ${fault}. What to do: check that it runs, and VLLM_BASE_URL and VLLM_API_KEY`;
-			this.#reports = this.#reports.map(({ name }) => ({ name, state: "failed" as const, reason }));
+			this.#reports = this.#reports.map(({ name, parent }) => {
+				return { name, ...(parent !== undefined && { parent }), state: "failed" as const, reason };
+			});
 		}
 		if (this.#reports.map(({ name, state }) => `${name} ${state}`).join() !== before) this.changes.notify();
 		if (!this.#isEnded) this.#timer = setTimeout(() => void this.#poll(), POLL_MS);
 	}
+}
+
+/** The context of an adapter is that of its model. */
+function lengthOf(models: readonly ServedModel[], model: string | undefined): number | undefined {
+	return models.find(({ id }) => id === model)?.maxModelLen;
 }

@@ -31,6 +31,8 @@ export interface MonitorOptions {
 	/** Where its weights come from. */
 	readonly weights: string;
 	readonly vllm: VllmEndpoint;
+	/** It may be given LoRA adapters while it runs: what it serves is asked for again and again. */
+	readonly mayHaveAdapters: boolean;
 	/** It was started with sleep mode. */
 	readonly canSleep: () => boolean;
 	readonly docker: Pick<Docker, "logs">;
@@ -62,6 +64,8 @@ export class Monitor {
 	loadMs: number | undefined;
 	metrics: VllmMetrics | undefined;
 	maxModelLen: number | undefined;
+	/** The LoRA adapters that it serves; undefined until it has said so. */
+	adapters: readonly string[] | undefined;
 	#tokensAt = 0;
 	#nextAt = 0;
 	#probedAt = 0;
@@ -113,7 +117,7 @@ export class Monitor {
 	}
 
 	async #probe(): Promise<void> {
-		const { vllm, model, canSleep, tick } = this.options;
+		const { vllm, model, canSleep, mayHaveAdapters, tick } = this.options;
 		const before = this.health;
 		const health = await probeHealth(vllm);
 		if (health === "up") {
@@ -125,6 +129,7 @@ export class Monitor {
 			if (before === "unknown") this.#markReady();
 			if (this.health === "up") this.options.traffic.confirmHealthy(model, this.options.id);
 			await this.#readMetrics(vllm);
+			if (mayHaveAdapters && before !== "unknown") await this.#listsModel(vllm, model);
 		} else if (before === "up" || before === "asleep") this.#probeFailed(health);
 		if (this.health !== before) tick.notify();
 	}
@@ -141,8 +146,10 @@ export class Monitor {
 			return false;
 		}
 		const served = answer?.models?.find(({ id }) => id === model);
-		this.maxModelLen = served?.maxModelLen;
-		return served !== undefined;
+		if (!served) return false;
+		this.maxModelLen = served.maxModelLen;
+		this.adapters = answer!.models!.filter(({ parent }) => parent !== undefined).map(({ id }) => id);
+		return true;
 	}
 
 	#markReady(): void {

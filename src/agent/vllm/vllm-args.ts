@@ -2,6 +2,7 @@
 
 import { argumentProblem } from "../../config/agent-args.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../models/model-spec.ts";
+import { adapterNames } from "./lora-modules.ts";
 import { parsersOf } from "./tool-parsers.ts";
 
 /** vLLM's short forms. */
@@ -93,6 +94,7 @@ export function vllmArgs(spec: ModelSpec, placement: Placement, settings: SpecSe
 		add(unless, "--enable-auto-tool-choice", "--tool-call-parser", tools);
 	}
 	if (reasoning) add(["--reasoning-parser"], "--reasoning-parser", reasoning);
+	if (adapterNames(args).length > 0) add(["--enable-lora"], "--enable-lora");
 	add(["--shutdown-timeout"], "--shutdown-timeout", String(settings.shutdownTimeoutS));
 	if (canSleep(spec, settings)) add(["--enable-sleep-mode", "--no-enable-sleep-mode"], "--enable-sleep-mode");
 	return [spec.model, "--served-model-name", spec.name, ...added, ...args];

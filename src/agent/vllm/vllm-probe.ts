@@ -23,20 +23,32 @@ export async function probeHealth(vllm: VllmEndpoint): Promise<"up" | "unhealthy
 	return answer.status === 200 ? "up" : "unhealthy";
 }
 
+/** One model that it serves. */
+export interface ServedModel {
+	readonly id: string;
+	/** Tokens. */
+	readonly maxModelLen?: number | undefined;
+	/** Of a LoRA adapter: the model that it changes. */
+	readonly parent?: string | undefined;
+}
+
+function servedModel({ id, ...more }: { id: string; max_model_len?: unknown; parent?: unknown }): ServedModel {
+	const { max_model_len: length, parent } = more;
+	return {
+		id,
+		maxModelLen: Number.isSafeInteger(length) ? Number(length) : undefined,
+		parent: typeof parent === "string" && parent !== "" ? parent : undefined,
+	};
+}
+
 /** What it serves, or the status it answered; undefined where it did not answer. */
-export async function probeModels(
-	vllm: VllmEndpoint,
-): Promise<{ models?: { id: string; maxModelLen?: number | undefined }[]; status: number } | undefined> {
+export async function probeModels(vllm: VllmEndpoint): Promise<{ models?: ServedModel[]; status: number } | undefined> {
 	const answer = await request(vllm, "/v1/models");
 	if (answer?.status !== 200) return answer && { status: answer.status };
 	try {
-		const { data } = JSON.parse(answer.text) as { data?: { id?: unknown; max_model_len?: unknown }[] };
+		const { data } = JSON.parse(answer.text) as { data?: { id?: unknown; [field: string]: unknown }[] };
 		const named = (data ?? []).filter((each): each is { id: string } => typeof each?.id === "string");
-		const models = named.map(({ id, ...more }) => {
-			const length = (more as { max_model_len?: unknown }).max_model_len;
-			return { id, maxModelLen: Number.isSafeInteger(length) ? Number(length) : undefined };
-		});
-		return { models, status: 200 };
+		return { models: named.map(servedModel), status: 200 };
 	} catch {
 		return { status: 200 };
 	}

@@ -50,6 +50,14 @@ export class AgentFleet implements Fleet {
 		return agent ? this.#targetsOf(model.slice(slash + 1), [agent]) : [];
 	}
 
+	parentOf(model: string): string | undefined {
+		for (const { models } of this.#agents.values()) {
+			const parent = models.get(model)?.parent;
+			if (parent !== undefined) return parent;
+		}
+		return undefined;
+	}
+
 	absence(model: string): string | undefined {
 		return absenceOf(model, this.#agents.values(), this.registry.now());
 	}
