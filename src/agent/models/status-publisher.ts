@@ -60,12 +60,16 @@ export class StatusPublisher {
 	#publish(entry: RegisteredModel, { states, decision, items, whyMisfit, now }: TickOutcome): void {
 		const { awake, closed, misfits } = decision;
 		const { registry, traffic } = this.options;
-		const { load, order } = entry;
+		const { load } = entry;
 		const { name } = entry.spec;
 		const replicas = replicaKeys(entry).flatMap((key) => states.get(key) ?? []);
 		const misfit = misfits.has(name) ? this.#misfit(name, whyMisfit) : undefined;
 		const status: ModelStatus = misfit ? { state: "failed", problem: misfit } : modelStatus(replicas, name);
 		this.#set(entry, status, items);
+		// An order to unload an on-demand model is done once it is stopped: its next call may load it again.
+		const isDone = load === "on-demand" && entry.order === "unload" && status.state === "stopped";
+		if (isDone) registry.clearOrder(name);
+		const order = isDone ? undefined : entry.order;
 		const isOpen = awake.has(name) && !closed.has(name);
 		const addresses = replicas.flatMap(({ id }): ContainerAddress[] => {
 			const item = id === undefined ? undefined : items.find((each) => each.id === id);
@@ -76,8 +80,6 @@ export class StatusPublisher {
 			const refusal = closed.has(name) ? undefined : modelRefusal({ name, load, order, status, misfit }, now);
 			traffic.refuse(name, refusal);
 		}
-		// An order to unload an on-demand model is done once it is stopped: its next call may load it again.
-		if (load === "on-demand" && order === "unload" && status.state === "stopped") registry.clearOrder(name);
 	}
 
 	#misfit(name: string, whyMisfit: TickOutcome["whyMisfit"]): Problem {
