@@ -138,7 +138,7 @@ describe("the container", () => {
 
 	test("of weights in a directory mounts it, read only", () => {
 		const args = argsOf({ model: "/models/my-chat" });
-		expect(args).toContain("--volume=/models/my-chat:/models/my-chat:ro");
+		expect(args).toContain("--mount=type=bind,source=/models/my-chat,target=/models/my-chat,readonly");
 		expect(vllmOf({ model: "/models/my-chat" })[0]).toBe("/models/my-chat");
 	});
 

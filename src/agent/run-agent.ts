@@ -5,6 +5,7 @@ import { type AgentRegistrar, MAX_MODELS, type ModelReport } from "../protocol/a
 import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { AgentParts } from "./agent-parts.ts";
+import { engineHost } from "./docker/engine-host.ts";
 import { ModelInfoCache } from "./gpu/model-infos.ts";
 import { Placer } from "./gpu/placer.ts";
 import { agentInstance } from "./models/agent-file.ts";
@@ -71,6 +72,7 @@ function createController(parts: AgentParts): ModelController {
 	const source = {
 		cacheDir: settings.cacheDir,
 		endpoint: settings.hubEndpoint,
+		isEngineHere: engineHost(settings.command, settings.variables).isHere,
 		...(settings.hubToken !== undefined && { token: settings.hubToken }),
 		get: (url: string, headers: Record<string, string>) => get(outside, url, headers),
 	};

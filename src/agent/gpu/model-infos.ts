@@ -10,6 +10,8 @@ import { type ModelInfo, modelInfo } from "./model-size.ts";
 
 /** Time until an answer that may change is looked up again, ms. */
 const RETRY_MS = 60_000;
+/** The same of a directory of this host, ms: somebody may be about to make it. */
+const LOCAL_RETRY_MS = 2000;
 
 /** A model's size, and the free space for what is still to be downloaded; both of one moment, as a download changes both. */
 export interface ModelFacts extends ModelInfo {
@@ -48,7 +50,7 @@ export class ModelInfoCache {
 			this.#entries.set(key, known);
 		}
 		const isFinal = known.info?.size?.download === 0 && !known.info.refused;
-		const isLate = this.host.now() - known.askedAt >= RETRY_MS;
+		const isLate = this.host.now() - known.askedAt >= (spec.model.startsWith("/") ? LOCAL_RETRY_MS : RETRY_MS);
 		const isDue = known.info === undefined || (isToStart && !isFinal && isLate);
 		if (isDue && !known.isAsking) void this.#lookUp(spec.model, revision, known);
 		return known.info;

@@ -1,4 +1,5 @@
 /** How much memory a model needs, from its files: those in the local cache, else those Hugging Face lists. Never guessed. */
+import { directoryProblem } from "./model-directory.ts";
 import { cachedFiles, type ModelFiles } from "./model-files.ts";
 
 /** What is known of a model before it is loaded. Bytes. */
@@ -39,6 +40,8 @@ export interface ModelSource {
 	readonly endpoint: string;
 	/** HF_TOKEN. */
 	readonly token?: string;
+	/** The container engine mounts this host's files: a directory that is not here is nowhere. */
+	readonly isEngineHere?: boolean;
 	/** `--revision`; `main` without it. */
 	readonly revision?: string;
 	/** GETs a small text. Rejects when nothing answers; must not outlive a deadline of its own. */
@@ -47,6 +50,8 @@ export interface ModelSource {
 
 /** Looks a model up, in the cache first. `model` must have passed `specProblem`. Never rejects. */
 export async function modelInfo(model: string, source: ModelSource): Promise<ModelInfo> {
+	const refused = model.startsWith("/") && source.isEngineHere ? await directoryProblem(model) : undefined;
+	if (refused) return { refused };
 	const cached = await cachedFiles(model, source.cacheDir, source.revision);
 	const local = cached && sizeOf(cached, model);
 	if (local && (local.download === 0 || model.startsWith("/"))) return { size: local };

@@ -87,7 +87,8 @@ export function containerSpec(
 		`--volume=${settings.cacheDir}:/root/.cache/huggingface`,
 		// Compiled kernels: a later start is much shorter.
 		"--volume=vllm-cache:/root/.cache/vllm",
-		...(isLocal ? [`--volume=${spec.model}:${spec.model}:ro`] : []),
+		// Where there is no such directory `--volume` would make an empty one.
+		...(isLocal ? [`--mount=type=bind,source=${spec.model},target=${spec.model},readonly`] : []),
 		...mountArgs(spec),
 		...(canSleep(spec, settings) ? ["--env=VLLM_SERVER_DEV_MODE=1"] : []),
 		// Names alone: their values stay out of the command line.

@@ -71,8 +71,7 @@ export async function performEffect(
 	try {
 		switch (action.do) {
 			case "pull":
-				await pull(action.image, tools);
-				return { ended: "well" };
+				return await pull(action, tools);
 			case "start":
 				return await start(action.key, tools);
 			case "stop":
@@ -88,7 +87,13 @@ export async function performEffect(
 	}
 }
 
-async function pull(image: string, { docker, records, signal }: EffectTools): Promise<void> {
+async function pull(
+	{ key, image }: Action & { do: "pull" },
+	{ docker, specs, records, signal }: EffectTools,
+): Promise<EffectResult> {
+	// An image of many gigabytes is not pulled for a container that can't be made.
+	const problem = await specs.filesProblem(key);
+	if (problem) return { ended: "failed", problem };
 	if (!(await docker.hasImage(image))) {
 		const percent = pullProgress();
 		records.pulls.set(image, undefined);
@@ -99,6 +104,7 @@ async function pull(image: string, { docker, records, signal }: EffectTools): Pr
 		}
 	}
 	records.images.add(image);
+	return { ended: "well" };
 }
 
 async function start(key: string, { docker, specs, placer, records }: EffectTools): Promise<EffectResult> {
