@@ -92,7 +92,8 @@ async function handleCall(handling: Handling, request: Request, server: Incoming
 		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
 		record.reason = found.reason;
 		record.label = found.label;
-		record.isKnown = catalog.names.includes(model) || answered.has(found.label);
+		const isConfigured = found.alias?.name === found.label || catalog.names.includes(model);
+		record.isKnown = isConfigured || answered.has(found.label);
 		const isOpen = !caller?.isRestricted && !caller?.budget;
 		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
 

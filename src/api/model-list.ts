@@ -119,13 +119,15 @@ export class ModelList {
 			kept.served = listed.map(({ id }) => id);
 			// Every agent has a `dummy` of its own; one is enough.
 			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
-			kept.models = others.map(({ id, created, owned_by, parent }) => ({
-				id: this.#nameFor(upstream.name, id),
-				object: "model",
-				created: Number.isSafeInteger(created) ? Number(created) : 0,
-				owned_by: typeof owned_by === "string" ? owned_by : upstream.name,
-				...(typeof parent === "string" && parent !== "" && { parent: this.#parentName(upstream.name, parent, kept) }),
-			}));
+			kept.models = others.flatMap(({ id, created, owned_by, parent }) => {
+				const facts = {
+					object: "model" as const,
+					created: Number.isSafeInteger(created) ? Number(created) : 0,
+					owned_by: typeof owned_by === "string" ? owned_by : upstream.name,
+					...(typeof parent === "string" && parent !== "" && { parent: this.#parentName(upstream.name, parent, kept) }),
+				};
+				return this.#namesFor(upstream.name, id).map((name) => ({ id: name, ...facts }));
+			});
 			kept.isKnown = true;
 		} catch {
 			// An upstream that can't be asked keeps its last list; calls to it say what is wrong.
@@ -137,12 +139,15 @@ export class ModelList {
 
 	/** A parent that the upstream doesn't list has no name here. */
 	#parentName(provider: string, parent: string, { served }: Kept): string {
-		return served.includes(parent) ? this.#nameFor(provider, parent) : parent;
+		return (served.includes(parent) ? this.#namesFor(provider, parent)[0] : undefined) ?? parent;
 	}
 
-	/** The upstream's own name where that leads to it here, else `provider/name`. */
-	#nameFor(provider: string, model: string): string {
-		return this.catalog.find(model)?.targets[0]?.id === `${provider}/${model}` ? model : `${provider}/${model}`;
+	/** The upstream's own name where that leads to it here, else `provider/name`; and the names with a `*` in `models:` that lead there, too. */
+	#namesFor(provider: string, model: string): readonly string[] {
+		const { catalog } = this;
+		const id = `${provider}/${model}`;
+		const own = [model, id].find((name) => catalog.find(name)?.targets[0]?.id === id);
+		return [...(own === undefined ? [] : [own]), ...(catalog.patternNames?.(provider, model) ?? [])];
 	}
 }
 

@@ -119,7 +119,11 @@ export const target = Type.Union([
 /** One entry of `models:`. */
 export const model = Type.Object(
 	{
-		name: Type.String({ minLength: 1, description: "The name clients use." }),
+		name: Type.String({
+			minLength: 1,
+			description:
+				"The name clients use. `*` stands for any text, which is put where a target has one: `anthropic/*`, with the target `mybox/*`.",
+		}),
 		targets: Type.Array(target, {
 			minItems: 1,
 			description:

@@ -22,10 +22,11 @@ export interface Alias {
 	absence(): string | undefined;
 }
 
-/** Makes one. */
+/** Makes one. @param label its routes' */
 export function createAlias(
 	settings: ModelConfig,
 	{ targets, fallback }: { readonly targets: readonly AliasTarget[]; readonly fallback: readonly AliasTarget[] },
+	label = settings.name,
 ): Alias {
 	const { name } = settings;
 	const entries = [
@@ -33,7 +34,7 @@ export function createAlias(
 		...fallback.map((entry, at) => ({ entry, tier: "fallback" as const, at })),
 	];
 	const routeTo = (found: readonly RouteTarget[]): Route | undefined =>
-		found.length > 0 ? { targets: found, reason: `models: ${name}`, label: name, alias: settings } : undefined;
+		found.length > 0 ? { targets: found, reason: `models: ${name}`, label, alias: settings } : undefined;
 	const current = () => routeTo(distinct(entries.flatMap(({ entry, tier, at }) => targetsOf(entry, tier, at))));
 	const isConstant = entries.every(({ entry }) => "target" in entry);
 	const constant = isConstant ? current() : undefined;
@@ -48,6 +49,12 @@ export function createAlias(
 			return undefined;
 		},
 	};
+}
+
+/** What its owner says of a model counts more than what a table does. */
+export function withFacts(entry: AliasTarget, facts: (target: RouteTarget) => Partial<RouteTarget>): AliasTarget {
+	if ("target" in entry) return { target: { ...entry.target, ...facts(entry.target) } };
+	return { ...entry, targets: () => entry.targets().map((target) => ({ ...target, ...facts(target) })) };
 }
 
 /** What two entries lead to counts once, where it comes first: else a call would be made there twice as often as it may. */

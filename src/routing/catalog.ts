@@ -3,14 +3,16 @@
 import { PriceBook } from "../accounts/usage/price-book.ts";
 import { type Finding, FindingsError, type Path } from "../config/config-error.ts";
 import { didYouMean, nearest } from "../config/did-you-mean.ts";
-import type { Config, TargetConfig } from "../config/schema.ts";
+import { filled, nameMatcher, starsIn } from "../config/name-pattern.ts";
+import type { Config, ModelConfig, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import { isLocal as isLocalAddress } from "../providers/locality.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import { type Fleet, NO_FLEET } from "./agent-targets.ts";
-import { type Alias, type AliasTarget, createAlias } from "./alias.ts";
-import { type LocalNames, localNames } from "./local-models.ts";
+import { type Alias, type AliasTarget, createAlias, withFacts } from "./alias.ts";
+import { ANY_LOCAL, type LocalNames, localNames } from "./local-models.ts";
+import { ModelPatterns, starProblem, type TargetTemplate } from "./model-patterns.ts";
 import type { Feature, Kind, Route, RouteTarget } from "./route.ts";
 
 /** A provider with the configuration it was made from. */
@@ -23,19 +25,21 @@ export interface CatalogEntry {
 export interface Catalog {
 	/**
 	 * Throws `model_not_found` naming close ones that `isVisible`, and `model_unavailable` where agents know the model and none
-	 * serves it now. Order: `models:`, `provider/model`, an agent's plain name, prefix. A name that an agent has ever served leads
-	 * to no vendor: prompts for it are meant for the user's own machines.
+	 * serves it now. Order: `models:`, names before those with a `*`; `provider/model`, an agent's plain name, prefix. A name that an agent
+	 * has ever served leads to no vendor: prompts for it are meant for the user's own machines.
 	 */
 	resolve(name: string, isVisible?: (name: string) => boolean): Route;
 	/** The same without the throw. */
 	find(name: string): Route | undefined;
-	/** The names that are certain without asking an upstream: `models:` and `dummy`. */
+	/** The names that are certain without asking an upstream: those of `models:` without a `*`, and `dummy`. */
 	readonly names: readonly string[];
 	readonly entries: readonly CatalogEntry[];
-	/** What agents serve at this moment, as `local/<name>`. */
+	/** What agents serve at this moment, as `local/<name>` and by the names with a `*` that lead there. */
 	agentModels?(): readonly string[];
 	/** Of the name of a LoRA adapter that an agent serves: its model's name, as it is called here. */
 	parentOf?(name: string): string | undefined;
+	/** The names with a `*` in `models:` that lead to a model of an upstream, its own name given, with the star's text in. */
+	patternNames?(upstream: string, model: string): readonly string[];
 	/** `FAKE/x` → `fake/x`: the name at the provider that was most likely meant; undefined where none is near. */
 	atNearProvider?(name: string): string | undefined;
 }
@@ -59,6 +63,8 @@ class ModelCatalog implements Catalog {
 	readonly names: readonly string[];
 	readonly #byName = new Map<string, CatalogEntry>();
 	readonly #aliases = new Map<string, Alias>();
+	/** Undefined where no name in `models:` has a `*`: most calls' names need not be compared with any. */
+	#patterns: ModelPatterns | undefined;
 	readonly #localEntry: CatalogEntry | undefined;
 	readonly #local: LocalNames;
 	/** What names lead to for as long as this configuration lasts: most calls ask for the same few. */
@@ -79,21 +85,33 @@ class ModelCatalog implements Catalog {
 		for (const entry of entries) this.#byName.set(entry.upstream.name, entry);
 		this.#localEntry = entries.find(({ upstream }) => upstream.name === "local" && upstream.type === "local");
 		this.#local = localNames(this.#localEntry?.upstream, fleet);
-		this.names = [...new Set([...config.models.map(({ name }) => name), "dummy"])];
-		for (const [index, model] of config.models.entries()) {
-			const { targets, fallback = [] } = model;
-			// Where there is nothing to choose nobody asks for a price.
-			const isChoice = targets.length + fallback.length > 1;
-			const aliasTargets = (tier: "targets" | "fallback", listed: readonly TargetConfig[]) =>
-				listed.flatMap((target, at) => this.#configured(target, ["models", index, tier, at], isChoice) ?? []);
-			const tiers = { targets: aliasTargets("targets", targets), fallback: aliasTargets("fallback", fallback) };
-			if (tiers.targets.length > 0) this.#aliases.set(model.name, createAlias(model, tiers));
-		}
+		this.names = [
+			...new Set([...config.models.map(({ name }) => name).filter((name) => starsIn(name) === 0), "dummy"]),
+		];
+		for (const [index, model] of config.models.entries()) this.#add(model, index);
 		if (this.#findings.length > 0) throw new FindingsError(this.#findings);
 	}
 
+	#add(model: ModelConfig, index: number): void {
+		const { name, targets, fallback = [] } = model;
+		const stars = starsIn(name);
+		// Where there is nothing to choose nobody asks for a price.
+		const isChoice = targets.length + fallback.length > 1;
+		const templates = (tier: "targets" | "fallback", listed: readonly TargetConfig[]) =>
+			listed.flatMap((target, at) => this.#template(target, stars, ["models", index, tier, at], isChoice) ?? []);
+		const tiers = { targets: templates("targets", targets), fallback: templates("fallback", fallback) };
+		if (tiers.targets.length === 0) return;
+		if (stars > 0) {
+			this.#patterns ??= new ModelPatterns();
+			this.#patterns.add(model, tiers);
+			return;
+		}
+		const made = (listed: readonly TargetTemplate[]) => listed.flatMap((template) => template.target([]) ?? []);
+		this.#aliases.set(name, createAlias(model, { targets: made(tiers.targets), fallback: made(tiers.fallback) }));
+	}
+
 	find(name: string): Route | undefined {
-		const alias = this.#aliases.get(name);
+		const alias = this.#aliases.get(name) ?? (this.#patterns && this.#patterned(name));
 		if (alias) return alias.route();
 		if (name !== "dummy" && !this.#isExplicit(name) && this.fleet.served.has(name)) return this.#local.plain(name);
 		const found = this.#fixed(name);
@@ -103,7 +121,7 @@ class ModelCatalog implements Catalog {
 	resolve(name: string, isVisible: (name: string) => boolean = () => true): Route {
 		const found = this.find(name);
 		if (found) return found;
-		const alias = this.#aliases.get(name);
+		const alias = this.#aliases.get(name) ?? this.#patterned(name);
 		const absence = alias ? alias.absence() : this.#local.absence(name);
 		if (absence !== undefined && (isVisible(name) || isVisible(`local/${name}`))) {
 			throw new RouterError("model_unavailable", `No agent serves "${name.slice(0, 100)}" now: ${absence}.`, {
@@ -115,7 +133,14 @@ class ModelCatalog implements Catalog {
 	}
 
 	agentModels(): readonly string[] {
-		return this.fleet.names.map((name) => `local/${name}`);
+		return this.fleet.names.flatMap((name) => [`local/${name}`, ...this.patternNames("local", name)]);
+	}
+
+	patternNames(upstream: string, model: string): readonly string[] {
+		const id = `${upstream}/${model}`;
+		const isThere = (target: RouteTarget) => target.id === id || target.name === id;
+		const names = this.#patterns?.namesFor(upstream, model) ?? [];
+		return names.filter((name) => this.find(name)?.targets.some(isThere));
 	}
 
 	parentOf(name: string): string | undefined {
@@ -126,7 +151,7 @@ class ModelCatalog implements Catalog {
 	atNearProvider(name: string): string | undefined {
 		const slash = name.indexOf("/");
 		if (slash <= 0 || this.#isExplicit(name)) return undefined;
-		const [close] = nearest(name.slice(0, slash), this.#byName.keys(), 1);
+		const [close] = nearest(name.slice(0, slash), [...this.#byName.keys(), ...(this.#patterns?.heads ?? [])], 1);
 		return close === undefined ? undefined : `${close}${name.slice(slash)}`;
 	}
 
@@ -139,6 +164,18 @@ class ModelCatalog implements Catalog {
 		if (found && this.#known.size >= MOST_KNOWN) this.#known.clear();
 		if (found) this.#known.set(name, found);
 		return found;
+	}
+
+	#patterned(name: string): Alias | undefined {
+		const isServed = this.fleet.served.has(name) && !this.#isExplicit(name);
+		return this.#patterns?.alias(name, isServed, (each) => this.#placeOf(each));
+	}
+
+	/** The text of a name that says where it runs: of a provider, of the user's own machines, of what is built in. */
+	#placeOf(name: string): string {
+		if (name === "dummy") return name;
+		if (this.#isExplicit(name)) return name.slice(0, name.indexOf("/") + 1);
+		return ANY_LOCAL.test(name) ? "local" : "";
 	}
 
 	/** Names its provider. */
@@ -171,17 +208,50 @@ class ModelCatalog implements Catalog {
 		return this.#localEntry !== undefined && targets[0]?.provider === this.#localEntry.provider;
 	}
 
-	/** A name that is itself one of `models:`, further up, means that one's first target. Undefined: a finding says why. */
-	#configured(target: TargetConfig, path: Path, isChoice: boolean): AliasTarget | undefined {
-		if (typeof target === "string") {
-			const alias = this.#aliases.get(target);
-			if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
-			const found = this.#fixed(target);
-			if (found) return this.#aliasTarget(target, found, isChoice);
-			const message = this.#whyNowhere(target, Number(path[1]));
-			if (message !== undefined) this.#findings.push({ path, message });
+	/** A target of an entry whose name has so many stars. Undefined: a finding says why. */
+	#template(target: TargetConfig, stars: number, path: Path, isChoice: boolean): TargetTemplate | undefined {
+		const model = typeof target === "string" ? target : target.model;
+		if (starsIn(model) === 0) {
+			const found = typeof target === "string" ? this.#named(target, path, isChoice) : this.#at(target, path, isChoice);
+			return found && { provider: "", model: undefined, isLocal: "targets" in found, target: () => found };
+		}
+		// Before the slash nothing is the client's to say.
+		const slash = typeof target === "string" ? model.indexOf("/") : -1;
+		const provider = typeof target === "string" ? model.slice(0, Math.max(slash, 0)) : target.provider;
+		const entry = this.#byName.get(provider);
+		const problem = starProblem(target, stars) ?? (entry ? undefined : this.#noProvider(provider));
+		if (problem !== undefined || !entry) {
+			this.#findings.push({ path, message: problem! });
 			return undefined;
 		}
+		const ownName = model.slice(slash + 1);
+		return {
+			provider: entry.upstream.name,
+			model: ownName,
+			isLocal: entry === this.#localEntry,
+			target: (captures) => {
+				const name = filled(ownName, captures);
+				if (name === "") return undefined;
+				if (typeof target !== "string") return this.#at({ ...target, model: name }, path, isChoice);
+				const found = this.#explicit(`${provider}/${name}`);
+				return found && this.#aliasTarget(`${provider}/${name}`, found, isChoice);
+			},
+		};
+	}
+
+	/** A name that is itself one of `models:`, further up, means that one's first target. Undefined: a finding says why. */
+	#named(target: string, path: Path, isChoice: boolean): AliasTarget | undefined {
+		const alias = this.#aliases.get(target) ?? this.#patterned(target);
+		if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
+		const found = this.#fixed(target);
+		if (found) return this.#aliasTarget(target, found, isChoice);
+		const message = this.#whyNowhere(target, Number(path[1]));
+		if (message !== undefined) this.#findings.push({ path, message });
+		return undefined;
+	}
+
+	/** A model at a provider, with what its owner says of it. Undefined: a finding says why. */
+	#at(target: Exclude<TargetConfig, string>, path: Path, isChoice: boolean): AliasTarget | undefined {
 		const entry = this.#byName.get(target.provider);
 		if (entry) {
 			const name = `${entry.upstream.name}/${target.model}`;
@@ -199,6 +269,10 @@ class ModelCatalog implements Catalog {
 		if (at === index) return `"${target}" can't lead to itself; name a \`provider/model\`.`;
 		if (at > index) return `"${target}" stands further down, as models[${at}]; put it before this one.`;
 		if (at !== -1) return undefined;
+		const fits = this.config.models.findIndex(({ name }, place) => place > index && nameMatcher([name])(target));
+		const later = this.config.models[fits];
+		if (later)
+			return `"${target}" fits "${later.name}", which stands further down, as models[${fits}]; put it before this one.`;
 		const slash = target.indexOf("/");
 		if (slash > 0) {
 			const provider = target.slice(0, slash);
@@ -227,12 +301,6 @@ class ModelCatalog implements Catalog {
 		const lacks = !operations || operations.includes("embeddings") ? undefined : NO_EMBEDDINGS;
 		return { target: { ...target, price, context, lacks } };
 	}
-}
-
-/** What its owner says of a model counts more than what a table does. */
-function withFacts(entry: AliasTarget, facts: (target: RouteTarget) => Partial<RouteTarget>): AliasTarget {
-	if ("target" in entry) return { target: { ...entry.target, ...facts(entry.target) } };
-	return { ...entry, targets: () => entry.targets().map((target) => ({ ...target, ...facts(target) })) };
 }
 
 /** The error for a name that leads nowhere, with up to three of `names` that are close to it. */

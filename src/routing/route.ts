@@ -51,7 +51,10 @@ export interface Route {
 	readonly targets: readonly RouteTarget[];
 	/** Why: `models: fast`, `prefix gpt-*`. */
 	readonly reason: string;
-	/** The model in metrics: the name in `models:`, else the upstream's own. */
+	/**
+	 * The model in metrics: the name in `models:`, else the upstream's own. Where that has a `*`, the name asked for; but for one that leads some
+	 * calls to a model without a `*`: any name at all would be answered.
+	 */
 	readonly label: string;
 	/** Its entry in `models:`. */
 	readonly alias?: ModelConfig | undefined;
