@@ -234,10 +234,15 @@ describe("a dead engine", () => {
 		["vLLM's with its class", 500, vllm(`EngineDeadError('${POINTER}')`)],
 		["an older one's", 500, { object: "error", ...vllm("Background loop has errored already.").error }],
 		["its other engine's", 500, vllm("Engine loop is not running. Inspect the stacktrace to find the original error")],
-		["an agent's and a router's", 503, { error: { message: "m", type: "upstream_error", code: "engine_died" } }],
 	] as const)("is known by %s words", (_, status, body) => {
 		for (const type of ["vllm", "local", "llm-d", "openai-compatible"] as const)
 			expect(kindAt(type, status, body)).toBe("engine_died");
+	});
+
+	test("is known by an agent's code; another router, which says so too, has tried all that it has", () => {
+		const body = { error: { message: "m", type: "upstream_error", code: "engine_died" } };
+		expect(kindAt("local", 503, body)).toBe("engine_died");
+		expect(kindAt("openai-compatible", 503, body)).toBe("overloaded");
 	});
 
 	test("a call that another router refuses as poisonous is not tried elsewhere", () => {

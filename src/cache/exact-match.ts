@@ -4,26 +4,11 @@
  */
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
-import { memoryOf } from "../openai/call-facts.ts";
+import { IRRELEVANT_FIELDS, memoryOf } from "../openai/call-facts.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import type { CacheEntry } from "./entry.ts";
 import type { RingKey } from "./ring.ts";
-
-/** Fields that change nothing in the answer: who asks, how it is sent, what the vendor's own cache does. */
-const IGNORED_FIELDS = new Set([
-	// Its place is taken by what it resolved to.
-	"model",
-	// One entry serves streams and whole answers.
-	"stream",
-	"stream_options",
-	"user",
-	"safety_identifier",
-	"metadata",
-	"prompt_cache_key",
-	"prompt_cache_options",
-	"prompt_cache_retention",
-]);
 
 /** Headers that go on to upstreams and change what they answer. */
 export const KEY_HEADERS = ["openai-beta", "anthropic-beta"] as const;
@@ -38,7 +23,7 @@ export type KeyedCall = Pick<Call, "operation" | "facts" | "headers">;
  * @param tenant whose answers these are; "" where all share them
  */
 export function keyOf(call: KeyedCall, places: readonly string[], tenant: string): RingKey {
-	return Bun.SHA256.hash(headOf(call, places, tenant) + call.facts.canonical(IGNORED_FIELDS)) as RingKey;
+	return Bun.SHA256.hash(headOf(call, places, tenant) + call.facts.canonical(IRRELEVANT_FIELDS)) as RingKey;
 }
 
 /** The key of a call that goes along this route; undefined for a body too deep to be read for it. */

@@ -57,6 +57,21 @@ export interface CallFacts {
 	memory(text: string): number;
 }
 
+/** Fields that change nothing in the answer: who asks, how it is sent, what the vendor's own cache does; and the model's name, which many have. */
+export const IRRELEVANT_FIELDS: ReadonlySet<string> = new Set([
+	// Whoever compares calls takes what it resolved to, or the name, in its place.
+	"model",
+	// A stream and a whole answer say the same.
+	"stream",
+	"stream_options",
+	"user",
+	"safety_identifier",
+	"metadata",
+	"prompt_cache_key",
+	"prompt_cache_options",
+	"prompt_cache_retention",
+]);
+
 /** What an answer may be besides text. */
 export interface Modalities {
 	readonly image: boolean;

@@ -236,6 +236,8 @@ export interface Provider {
 	decode(status: number, headers: Headers, body: string, call: Call): Answer | Failure;
 	/** One per stream. */
 	decoder(call: Call): StreamDecoder;
+	/** Asks how its engine is; there where it may be a vLLM of the user's own: 200 where it serves, 503 where its engine is dead. */
+	healthRequest?(): UpstreamRequest | undefined;
 	/** Asks for the models its key can use, or for the page behind `after`; undefined where it can't be asked. */
 	listRequest(after?: string): UpstreamRequest | undefined;
 	/** Reads the answer to that, parsed; undefined where it is no list. */

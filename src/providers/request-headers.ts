@@ -52,6 +52,12 @@ export function modelsRequest(upstream: Upstream, query = ""): UpstreamRequest |
 	return { url: `${baseUrl}/models${query}`, headers: { ...headers, ...accepted, ...keyHeaders(upstream) } };
 }
 
+/** The question how a vLLM is, which it answers beside its API; undefined where the upstream is not ready to be asked. */
+export function healthRequest(upstream: Upstream): UpstreamRequest | undefined {
+	const models = modelsRequest(upstream);
+	return models && { ...models, url: `${upstream.baseUrl!.replace(/\/v\d[^/]*$/, "")}/health` };
+}
+
 /**
  * The headers of an upstream's calls, in lower case. What all of them share is made once. `accept-encoding: identity`: Bun decodes a compressed
  * body but leaves its headers.

@@ -215,13 +215,13 @@ const ENGINE_DIED =
 	/\b(?:Async|MQ)?EngineDeadError\b|EngineCore encountered an issue|Engine ?core\S* (?:\S+ )?died unexpectedly|Engine loop is not running|Background loop (?:has errored already|is not running|is stopped)|Task finished unexpectedly\. This should never happen/i;
 
 /**
- * What a server of the user's own says of its engine: vLLM in its words, agents and routers by their codes. A vendor's engines are its
- * own affair: another call there may meet another one.
+ * What a server of the user's own says of its engine: vLLM in its words, an agent by its code. A vendor's engines are its own affair:
+ * another call there may meet another one. So are those behind another router, which has done what could be done.
  */
 function engineFailure(upstream: Upstream, status: number, error: UpstreamError): FailureKind | undefined {
 	if (upstream.row.site === "vendor") return undefined;
 	if (status === ERRORS.poisonous_request.status && error.code === "poisonous_request") return "poisonous";
-	if (status >= 500 && error.code === "engine_died") return "engine_died";
+	if (status >= 500 && error.code === "engine_died") return upstream.row.reportsLoading ? "engine_died" : undefined;
 	const found = ENGINE_DIED.exec(error.message);
 	// Some versions call it a 400. The message of a true one may quote a prompt that speaks of such things.
 	return found && (status >= 500 || found.index === 0) ? "engine_died" : undefined;

@@ -5,10 +5,9 @@ import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
 import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
-import type { RouteTarget } from "../routing/route.ts";
-import type { Work } from "../routing/target-state.ts";
 import { Attempt, type AttemptListener, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
+import type { CallPlan } from "./call-plan.ts";
 import { type CallQueue, waitTurn } from "./call-queue.ts";
 import type { CallRecord, TargetFailure } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
@@ -29,22 +28,9 @@ import {
 import { type Failed, Round, type RoundOwner, type RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
 import type { StartedAnswer } from "./started-answer.ts";
+import { SuspectCall } from "./suspect-call.ts";
 import { failureOfTarget } from "./target-failure.ts";
 import { type CallTimeouts, knownSoleLimits, timeLeft } from "./timeouts.ts";
-
-/** Where a call may run, and under which terms. */
-export interface CallPlan {
-	/** In the order to try. */
-	readonly targets: readonly RouteTarget[];
-	/** What it brings to whichever it goes to; absent where there was nothing to choose. */
-	readonly work?: Work | undefined;
-	/** What `models:` says of the name besides. */
-	readonly alias?: ModelConfig | undefined;
-	/** From the call's arrival: how long attempts may be begun, ms. */
-	readonly attemptsMs: number;
-	/** See Situation. */
-	readonly noWaiting?: boolean | undefined;
-}
 
 /** With less left of the time that its client gave a call, ms, no further attempt is begun. */
 const TOO_LATE = 5;
@@ -57,6 +43,7 @@ export class CallAttempts implements AttemptOwner {
 	#pause: Pause | undefined;
 	#hedge: Hedge | undefined;
 	#resumes: CallResumes | undefined;
+	#suspicion: SuspectCall | undefined;
 
 	/** @param tried the plan's targets */
 	constructor(
@@ -84,14 +71,24 @@ export class CallAttempts implements AttemptOwner {
 		for (let index = 0; ; ) {
 			// Of a first attempt the deadline sees it soon enough.
 			if (error && this.#pauses.isOver) throw clientGone();
-			const result = isSole ? await this.#try(index) : await new Round(this.#roundOwner(), index).result;
+			if (state.suspects.hasAny) index = await this.#suspect.admit(index);
+			const result =
+				isSole || this.#suspicion?.isSuspect
+					? await this.#try(index)
+					: await new Round(this.#roundOwner(), index).result;
 			if ("head" in result) {
+				this.#suspicion?.answered();
 				// Beside it others may have been asked, or found that they could not be.
 				if (tried.length > 1) this.record.servedBy(result.target);
 				this.record.isKnown = true;
 				return result;
 			}
 			if (!error || !result.wasNotTried) error = result.error;
+			const placed = await this.#suspicion?.next(result);
+			if (placed !== undefined) {
+				index = placed;
+				continue;
+			}
 			const step = this.#next(result);
 			if (!step) throw soonest(error, tried);
 			if (step.waitMs > 0) {
@@ -125,6 +122,7 @@ export class CallAttempts implements AttemptOwner {
 				const result = await this.#try(index, rest);
 				return "head" in result ? result : result.failure;
 			},
+			mayGoOn: () => this.#suspicion?.mayResume ?? true,
 		});
 		const opened = await this.#resumes.after(broken, failure, sent);
 		if (!opened) return undefined;
@@ -142,8 +140,12 @@ export class CallAttempts implements AttemptOwner {
 		if (OF_THE_KEY.includes(failure.kind)) tried.refusedKeys.push(account.index);
 		keys.ended(tried.target, account, failure);
 		const failed = { call, timeLeftMs, hasFirstToken, state: record?.state, part };
+		const health = failureOfTarget(failure, failed, () => usualTimeouts(this.#timed, tried.target));
+		const mayBeCause = failure.kind === "engine_died" || this.state.suspects.hasAny;
+		const ended = { target: tried.target, record: record!, hasTokens: hasFirstToken };
 		return {
-			failure: failureOfTarget(failure, failed, () => usualTimeouts(this.#timed, tried.target)),
+			// Behind a router the router sees all that its engines do.
+			failure: mayBeCause && !this.plan.noWaiting ? this.#suspect.failed(ended, failure, health) : health,
 			// What one key was answered is not held against the target while another is in use.
 			retryAfterMs: tried.hasOtherKey ? undefined : failure.retryAfterMs,
 			outOfUseMs: keys.outOfUseMs(tried.target),
@@ -170,6 +172,7 @@ export class CallAttempts implements AttemptOwner {
 		leftOut?: AttemptOptions["withoutAdditions"],
 	): Promise<StartedAnswer | Failed> {
 		const tried = this.tried[index]!;
+		if (this.state.suspects.hasAny && this.#suspect.isKeptFrom(tried.target)) return this.#suspect.keptFrom(index);
 		let attempt: Attempt | undefined;
 		try {
 			const isSole = this.tried.length === 1;
@@ -263,8 +266,7 @@ export class CallAttempts implements AttemptOwner {
 	#next({ index, failure, wasNotTried }: Failed): RetryStep | undefined {
 		const { retries, random } = this.state;
 		const now = performance.now();
-		const until = Math.min(this.call.startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
-		const hasBudget = retries.has(now);
+		const [until, hasBudget] = [this.#until(now), retries.has(now)];
 		const { noWaiting } = this.plan;
 		const tried = this.tried[index]!;
 		tried.isUnhealthy = this.state.targets.of(tried.target.id).breaker.state !== "closed";
@@ -277,6 +279,11 @@ export class CallAttempts implements AttemptOwner {
 		if (step.isRetry) retries.spend(now);
 		if (!wasNotTried) this.record.step({ how: step.target === index ? "retry" : "failover", ...facts });
 		return step;
+	}
+
+	/** No attempt may begin from then on. */
+	#until(now: number): number {
+		return Math.min(this.call.startedAt + this.plan.attemptsMs, now + timeLeft(this.call) - TOO_LATE);
 	}
 
 	/** An attempt at one target, and others beside it where it is late. */
@@ -309,14 +316,20 @@ export class CallAttempts implements AttemptOwner {
 		return this.#hedge;
 	}
 
+	get #suspect(): SuspectCall {
+		const { call, tried, state, record } = this;
+		const until = () => this.#until(performance.now());
+		this.#suspicion ??= new SuspectCall({ call, tried, state, record, pause: this.#pauses, until });
+		return this.#suspicion;
+	}
+
 	get #pauses(): Pause {
 		this.#pause ??= new Pause(this.call.client, this.record);
 		return this.#pause;
 	}
 
 	#resumeTerms(): ResumeTerms {
-		const { targets, alias } = this.plan;
-		return { call: this.call, alias, targets };
+		return { call: this.call, alias: this.plan.alias, targets: this.plan.targets };
 	}
 
 	get #timed(): TimedCall {

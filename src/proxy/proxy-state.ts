@@ -6,12 +6,14 @@ import { HedgeBudget } from "./hedge-budget.ts";
 import { KeyRotation } from "./key-rotation.ts";
 import { RefusedAdditions } from "./refused-additions.ts";
 import { RetryBudget } from "./retry.ts";
+import { Suspects } from "./suspects.ts";
 
 /** The holder. */
 export class ProxyState {
 	readonly retries = new RetryBudget();
 	readonly refused = new RefusedAdditions();
 	readonly keys = new KeyRotation();
+	readonly suspects = new Suspects();
 	readonly #freeHedges = new WeakMap<Provider, HedgeBudget>();
 	/** By name in `models:`. */
 	readonly #hedges = new Map<string, HedgeBudget>();

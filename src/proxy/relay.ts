@@ -2,7 +2,8 @@
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
 import { withCounts } from "../openai/usage-edits.ts";
-import { CallAttempts, type CallPlan } from "./call-attempts.ts";
+import { CallAttempts } from "./call-attempts.ts";
+import type { CallPlan } from "./call-plan.ts";
 import type { CallRecord } from "./call-record.ts";
 import { ClientStream } from "./client-stream.ts";
 import type { ProxyState } from "./proxy-state.ts";

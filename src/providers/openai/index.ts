@@ -1,7 +1,8 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`src/vendors.ts`). */
+import type { VendorRow } from "../../vendors.ts";
 import type { ListedModel, ModelPage, Provider, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
-import { modelsRequest } from "../request-headers.ts";
+import { healthRequest, modelsRequest } from "../request-headers.ts";
 import { requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
 import { ChunkDecoder } from "./stream.ts";
@@ -18,10 +19,16 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
 		decoder: (call) => new ChunkDecoder(upstream, call),
+		...(mayBeVllm(upstream.row) && { healthRequest: () => healthRequest(upstream) }),
 		// `dummy` stands at no address.
 		listRequest: () => (upstream.baseUrl?.startsWith("dummy:") ? undefined : modelsRequest(upstream)),
 		readList,
 	};
+}
+
+/** An agent has many engines, and says itself what became of them. */
+function mayBeVllm({ site, reportsLoading }: VendorRow): boolean {
+	return (site === "replica" || site === "address") && !reportsLoading;
 }
 
 /** The models in the answer: entries without a name are passed over. */

@@ -22,7 +22,7 @@ export interface Site {
 	/** Tokens that go out in one chunk of a stream at most: vLLM packs as many as have come while it was busy. */
 	readonly pack: number;
 	/** The engine with the least to do. Throws when it is dead or full. */
-	engine(): Engine;
+	engine(prompt: string): Engine;
 	/** Told of the end of each choice. */
 	finished(reason: string): void;
 	/** The engine was found dead by a call. */
@@ -41,7 +41,7 @@ export async function chat(body: Json, signal: AbortSignal, site: Site): Promise
 		plan(body, prompt, model, { ...site.abilities, limit, index }),
 	);
 	const head = newHead("chatcmpl-", name);
-	const running = run(site.engine(), tokens, plans, site.details, model.root);
+	const running = run(site.engine(prompt.text), tokens, plans, site.details, model.root);
 	const counts = new Counts([running], site.abilities.reasoning);
 	if (body["stream"] !== true) {
 		const [said] = await whole([running], signal, site, [plans], counts);
@@ -82,12 +82,13 @@ export async function completion(body: Json, signal: AbortSignal, site: Site): P
 		const able = { ...site.abilities, reasoning: false, isChained: true, limit };
 		const plain = { ...body, tools: undefined, tool_choice: "none" };
 		return {
+			text,
 			tokens,
 			plans: Array.from({ length: choices }, (_, index) => plan(plain, prompt, model, { ...able, index })),
 		};
 	});
 	const head = newHead("cmpl-", name);
-	const runs = calls.map(({ tokens, plans }) => run(site.engine(), tokens, plans, site.details, model.root));
+	const runs = calls.map(({ text, tokens, plans }) => run(site.engine(text), tokens, plans, site.details, model.root));
 	const plans = calls.map((call) => call.plans);
 	const counts = new Counts(runs, false);
 	if (body["stream"] !== true) {

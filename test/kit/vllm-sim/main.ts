@@ -75,8 +75,10 @@ function said(): void {
 	if (switches.crashAfterTokens && total >= switches.crashAfterTokens) crash(switches.crash);
 }
 
-function arrived(): void {
+function arrived(prompt: string): void {
 	requests++;
+	// Once it is among the engine's requests: it dies with them.
+	if (switches.poison && prompt.includes(switches.poison)) setTimeout(crash, 0, switches.crash);
 	if (switches.hangAfterRequests && requests >= switches.hangAfterRequests) hang(true);
 	if (switches.crashAfterRequests && requests >= switches.crashAfterRequests) crash(switches.crash);
 }

@@ -32,7 +32,7 @@ export interface ServerOptions extends Pick<Site, "abilities" | "details" | "for
 	/** The GPUs' memory, given back in sleep: `false` when a model that wakes finds it taken. */
 	readonly memory: { claim(): boolean; release(): void };
 	/** Called before each generation. */
-	readonly arrived: () => void;
+	readonly arrived: (prompt: string) => void;
 	/** The engine was found dead, or has to die. */
 	readonly died: () => void;
 	/** `POST /sim`: a test's hand in a running server. */
@@ -52,14 +52,14 @@ export function createServer(options: ServerOptions): {
 
 	const site: Site = {
 		...options,
-		engine() {
+		engine(prompt) {
 			if (sleeping) options.died();
 			const engine = engines.reduce((best, one) => (busy(one) < busy(best) ? one : best));
 			if (engine.dead) throw engineDead();
 			if (engines.reduce((sum, one) => sum + busy(one), 0) >= options.maxQueued) {
 				throw new ApiError(503, `Too many requests in flight: the limit is ${options.maxQueued}. Please retry later.`);
 			}
-			options.arrived();
+			options.arrived(prompt);
 			return engine;
 		},
 	};
@@ -106,7 +106,7 @@ export function createServer(options: ServerOptions): {
 		"POST /v1/embeddings": async (request) => {
 			const body = await readBody(request);
 			if (!options.pooling) throw new ApiError(400, "The model does not support Embeddings API");
-			return embeddings(body, checkModel(body, model), site.engine());
+			return embeddings(body, checkModel(body, model), site.engine(""));
 		},
 		"POST /sim": async (request) => {
 			options.control((await request.json()) as Json);

@@ -41,6 +41,8 @@ export interface Switches {
 	/** SIM_CRASH: what dies: the process, or the engine (then /health is 503 for SIM_LINGER_MS before the end). */
 	readonly crash: "exit" | "engine";
 	readonly lingerMs: number;
+	/** SIM_POISON: the engine dies of a call whose prompt has this text, as soon as that comes. */
+	readonly poison: string | undefined;
 	/** SIM_CRASH_AFTER_MS (since ready), SIM_CRASH_AFTER_REQUESTS, SIM_CRASH_AFTER_TOKENS: when it does; 0 never. */
 	readonly crashAfterMs: number;
 	readonly crashAfterRequests: number;
@@ -96,6 +98,7 @@ export function readSwitches(env: Record<string, string | undefined>): Switches 
 		stall: choice("SIM_STALL", STAGES),
 		crash: choice("SIM_CRASH", ["exit", "engine"]) ?? "engine",
 		lingerMs: number("SIM_LINGER_MS") ?? 500,
+		poison: text("SIM_POISON"),
 		crashAfterMs: number("SIM_CRASH_AFTER_MS") ?? 0,
 		crashAfterRequests: number("SIM_CRASH_AFTER_REQUESTS") ?? 0,
 		crashAfterTokens: number("SIM_CRASH_AFTER_TOKENS") ?? 0,

@@ -1,0 +1,313 @@
+/** A call at whose attempt an engine died, or one that is kept from an engine for such a call. Reached by no other. */
+import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
+import { errorOf, FAILURES, type Failure, type FailureKind } from "../providers/failure.ts";
+import { isOk } from "../providers/provider.ts";
+import type { RouteTarget } from "../routing/route.ts";
+import type { AttemptRecord, CallRecord } from "./call-record.ts";
+import { clientGone, type Pause } from "./pause.ts";
+import type { ProxyState } from "./proxy-state.ts";
+import { isUntried, type TriedTarget } from "./retry.ts";
+import type { Failed } from "./round.ts";
+import { type SuspectTarget, suspectStep } from "./suspect-step.ts";
+import { fingerprintOf, type SuspectTurn } from "./suspects.ts";
+
+/** How often it is looked whether an engine is back, ms; and how long that may take. */
+const LOOK_MS = 1_000;
+const HEALTH_TIMEOUT_MS = 2_000;
+/** A server that can't say how it is counts as back so long after it last said that it is dead, ms. */
+const ASSUMED_BACK_MS = 10_000;
+/** `Retry-After` where nobody knows how long an engine takes to start, s. */
+const UNKNOWN_RESTART_S = 30;
+
+/** Failures that say nothing of whether the engine takes the call. */
+const INCONCLUSIVE: ReadonlySet<FailureKind> = new Set(["transport", "truncated", "timeout", "overloaded", "rate"]);
+
+/** The call. */
+export interface SuspectContext {
+	readonly call: Call;
+	/** In the order of its plan. */
+	readonly tried: readonly TriedTarget[];
+	readonly state: ProxyState;
+	readonly record: CallRecord;
+	readonly pause: Pause;
+	/** No attempt may begin from then on, on `performance.now()`'s clock, ms. */
+	until(): number;
+}
+
+/** What an attempt that ended is to a suspicion. */
+export interface EndedAttempt {
+	readonly target: RouteTarget;
+	readonly record: AttemptRecord;
+	readonly hasTokens: boolean;
+}
+
+/** One call's part in the deaths of engines. */
+export class SuspectCall {
+	#fingerprint: string | undefined;
+	/** It may be the cause, or was called so: it is sent to one target at a time, where it may. */
+	isSuspect = false;
+	/** It was suspected, and another one was found to be the cause. */
+	#isFree = false;
+	#hasLooked = false;
+	#turn: SuspectTurn | undefined;
+	/** A vLLM was found at an address that is not the user's own. */
+	#hasFarEngine = false;
+	/** An engine that did not take it is not asked again before, on `performance.now()`'s clock. */
+	#notBefore = 0;
+	/** Targets that were tried since an engine died. */
+	readonly #triedSince = new Set<number>();
+
+	constructor(private readonly context: SuspectContext) {}
+
+	/** Whether the rest of its answer may be asked for elsewhere, after an engine has died of asking. */
+	get mayResume(): boolean {
+		return !this.isSuspect || this.context.tried.filter(({ target }) => this.#isHealthyEngine(target)).length > 1;
+	}
+
+	/** Whether it may not be sent there now. */
+	isKeptFrom({ id }: RouteTarget): boolean {
+		return this.context.state.suspects.isReserved(id, this.#turn);
+	}
+
+	/** What it is told instead of an attempt there: the rest of an answer, or a second attempt, goes elsewhere. */
+	keptFrom(index: number): Failed {
+		const { target } = this.context.tried[index]!;
+		const message = "is being tried with a call that its engine may have died of";
+		const failure: Failure = { kind: "overloaded", isOurs: true, message, retryAfterMs: LOOK_MS };
+		this.context.tried[index]!.failed(failure);
+		return { index, failure, error: errorOf(failure, target), wasNotTried: true };
+	}
+
+	/** An attempt failed: what that says of its target's health. Before the attempt is closed. */
+	failed({ target, record, hasTokens }: EndedAttempt, failure: Failure, health: FailureKind): FailureKind {
+		const { call, state } = this.context;
+		const { suspects } = state;
+		const isDeath = failure.kind === "engine_died";
+		// Of an engine that takes its server with it some calls see the connection break only.
+		const isBreak = failure.kind === "transport" || failure.kind === "truncated";
+		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(target.id, record.startedAt))) return health;
+		this.#fingerprint ??= fingerprintOf(call);
+		this.#hasLooked = true;
+		this.#hasFarEngine ||= target.kind === "cloud" && isDeath;
+		const verdict = suspects.died({
+			engine: target.id,
+			startedAt: record.startedAt,
+			fingerprint: this.#fingerprint,
+			name: call.facts.model,
+			call: call.id,
+			hasTokens,
+			turn: this.#turn,
+			wasWell: state.targets.of(target.id).breaker.state === "closed",
+		});
+		if (verdict !== "bystander") this.isSuspect = true;
+		return isDeath && this.#kindOf(target) !== "engine" ? "transport" : health;
+	}
+
+	/**
+	 * Where the call may be sent that was to go to this target: waits until it may. Throws `poisonous_request`, `engine_died` where that would
+	 * take too long, and `cancelled` where the client leaves.
+	 */
+	async admit(index: number): Promise<number> {
+		const { call, tried, state } = this.context;
+		const { suspects } = state;
+		suspects.prune();
+		if (!this.#hasLooked) {
+			this.#hasLooked = true;
+			if (suspects.concerns(call.facts.model)) {
+				this.#fingerprint ??= fingerprintOf(call);
+				if (suspects.stateOf(this.#fingerprint) !== "clear") {
+					this.isSuspect = true;
+					return this.#place();
+				}
+			}
+		}
+		if (this.#turn?.engine !== undefined) return index;
+		while (this.isKeptFrom(tried[index]!.target)) {
+			const other = tried.findIndex((each) => isUntried(each) && !this.isKeptFrom(each.target));
+			if (other !== -1) return other;
+			await this.#wait(this.#leftMs());
+			if (this.#leftMs() <= 0) throw this.#tooLate();
+		}
+		return index;
+	}
+
+	/** Its answer has begun. */
+	answered(): void {
+		if (!this.isSuspect) return;
+		this.isSuspect = false;
+		// That a vendor has answered it proves nothing.
+		if (this.#turn?.engine !== undefined) this.context.state.suspects.clear(this.#fingerprint!);
+		this.#leave();
+	}
+
+	/** Where it goes after an attempt that failed; undefined where that is decided as for any other call. Throws as `admit` does. */
+	async next({ index, failure }: Failed): Promise<number | undefined> {
+		if (!this.isSuspect) return undefined;
+		const { suspects } = this.context.state;
+		if (this.#turn) suspects.end(this.#turn);
+		const isVendor = this.#kindOf(this.context.tried[index]!.target) === "vendor";
+		if (failure.kind === "cancelled" || failure.kind === "internal") return undefined;
+		if (isVendor || failure.kind === "engine_died") this.#triedSince.add(index);
+		else if (INCONCLUSIVE.has(failure.kind)) {
+			this.#notBefore = performance.now() + Math.max(failure.retryAfterMs ?? 0, LOOK_MS);
+		} else {
+			// The engine has read it and lives.
+			this.answered();
+			return undefined;
+		}
+		if (isVendor && !FAILURES[failure.kind].elsewhere) return undefined;
+		return this.#place();
+	}
+
+	#enter(): SuspectTurn {
+		const { tried, record, state } = this.context;
+		const { target } = tried.find((each) => this.#kindOf(each.target) !== "vendor") ?? tried[0]!;
+		record.atEnd(() => this.#leave());
+		return state.suspects.enter(target.model);
+	}
+
+	#leave(): void {
+		if (this.#turn) this.context.state.suspects.leave(this.#turn);
+		this.#turn = undefined;
+	}
+
+	/** The target that it may go to, once it may. */
+	async #place(): Promise<number> {
+		const { tried, state } = this.context;
+		const { suspects } = state;
+		for (;;) {
+			const standing = suspects.stateOf(this.#fingerprint!);
+			if (standing === "refused") return this.#refused();
+			if (standing === "clear") this.#isFree = true;
+			this.#turn ??= this.#enter();
+			const turn = this.#turn;
+			const targets = tried.map((each, at) => this.#view(each.target, at));
+			const waitsFor = tried.flatMap(({ target }, at) =>
+				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [target.id] : [],
+			);
+			const hasTurn = suspects.hasTurn(turn) && performance.now() >= this.#notBefore;
+			const backInMs = waitsFor.map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
+			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
+			if (step.do === "refuse") throw this.#tooLate(backInMs);
+			if (step.do === "try") {
+				if (this.#isFree) this.#freed();
+				else if (targets[step.index]!.kind !== "vendor")
+					suspects.begin(turn, tried[step.index]!.target.id, step.isAlone);
+				return step.index;
+			}
+			suspects.waitFor(turn, step.reserves ? waitsFor : []);
+			if (this.#isFree || suspects.hasTurn(turn)) await this.#look(waitsFor);
+			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
+		}
+	}
+
+	#freed(): void {
+		this.isSuspect = false;
+		this.#isFree = false;
+		this.#leave();
+	}
+
+	#view(target: RouteTarget, at: number): SuspectTarget {
+		const { suspects, targets } = this.context.state;
+		const { id } = target;
+		const isDead = suspects.isDead(id);
+		return {
+			kind: this.#kindOf(target),
+			isHealthy: this.#isHealthyEngine(target) && !suspects.isReserved(id, this.#turn),
+			isWhereItDied: isDead || suspects.enginesOf(this.#fingerprint!).has(id) || this.#triedSince.has(at),
+			// An agent holds the call itself until its engine is back.
+			isBack: !isDead || target.provider.reportsLoading === true,
+			inFlight: targets.of(id).inFlight,
+			isTried: this.#triedSince.has(at),
+		};
+	}
+
+	#isHealthyEngine(target: RouteTarget): boolean {
+		const { suspects, targets } = this.context.state;
+		const { breaker, pausedUntil } = targets.of(target.id);
+		return (
+			this.#kindOf(target) !== "vendor" &&
+			breaker.state === "closed" &&
+			pausedUntil <= targets.now() &&
+			(target.readiness ?? 0) === 0 &&
+			!suspects.isDead(target.id)
+		);
+	}
+
+	/** Asks the servers of dead engines how they are. */
+	async #look(ids: readonly string[]): Promise<void> {
+		const { tried, state } = this.context;
+		const { suspects } = state;
+		const dead = tried.filter(({ target }) => ids.includes(target.id) && suspects.isDead(target.id));
+		await Promise.all(
+			dead.map(async ({ target }) => {
+				if (state.targets.of(target.id).breaker.state === "closed") return suspects.cameBack(target.id);
+				const health = await healthOf(target);
+				const silentMs = performance.now() - (suspects.lastDead(target.id) ?? 0);
+				if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(target.id);
+			}),
+		);
+	}
+
+	/** See SuspectTarget. */
+	#kindOf({ kind = "cloud", provider }: RouteTarget): SuspectTarget["kind"] {
+		if (kind === "llm-d") return "gateway";
+		return kind === "local" || (this.#hasFarEngine && provider.healthRequest) ? "engine" : "vendor";
+	}
+
+	async #wait(ms: number): Promise<void> {
+		const { pause, record, state } = this.context;
+		const startedAt = performance.now();
+		await pause.until(state.suspects.change, Math.max(1, ms));
+		record.waitedMs += performance.now() - startedAt;
+		if (pause.isOver) throw clientGone();
+	}
+
+	#leftMs(): number {
+		return this.context.until() - performance.now();
+	}
+
+	/** Two engines died of it: vendors may still have it, engines not. */
+	#refused(): number {
+		const { tried, state, call, record } = this.context;
+		const vendor = tried.findIndex((each) => this.#kindOf(each.target) === "vendor" && isUntried(each));
+		if (vendor !== -1) return vendor;
+		const { calls, leftMs } = state.suspects.refusalOf(this.#fingerprint!);
+		const requests = [...new Set(calls)].join(", ");
+		const forHowLong =
+			leftMs === 0 ? "" : `; it is refused for ${Math.ceil(leftMs / 1000)} s more (poisonous_requests)`;
+		record.reason = `refused: two engines died of it (${requests})`;
+		state.suspects.report({ what: "refused", call: call.id, calls });
+		throw new RouterError("poisonous_request", `Two engines died of this call${forHowLong}. Change it, or wait.`);
+	}
+
+	#tooLate(backInMs?: number): RouterError {
+		const { provider } = this.context.tried[0]!.target;
+		const seconds = backInMs === undefined ? UNKNOWN_RESTART_S : Math.max(1, Math.ceil(backInMs / 1000));
+		const why = this.isSuspect
+			? "died while this call had no token yet, so that this call may be the cause: it will be tried alone once that engine is back"
+			: "died, and is reserved for a call that may be the cause";
+		return new RouterError("engine_died", `An engine of ${provider.name} ${why}. Call again then.`, {
+			headers: { "retry-after": String(seconds) },
+		});
+	}
+}
+
+/** What a vLLM says of itself: 503 while its engine is dead. Servers that have no such path say nothing. */
+async function healthOf({ provider }: RouteTarget): Promise<"up" | "down" | "unknown"> {
+	const request = provider.healthRequest?.();
+	if (!request) return "unknown";
+	const giveUp = new AbortController();
+	const timer = setTimeout(() => giveUp.abort(), HEALTH_TIMEOUT_MS);
+	try {
+		const answer = await provider.transport.send(request, giveUp.signal);
+		return isOk(answer) ? "up" : answer.status >= 500 ? "down" : "unknown";
+	} catch {
+		return "down";
+	} finally {
+		clearTimeout(timer);
+		// Its body is of no interest.
+		giveUp.abort();
+	}
+}

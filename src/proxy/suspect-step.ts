@@ -1,0 +1,64 @@
+/** Where a call goes that may have killed an engine. Pure. */
+
+/** One of the call's targets. */
+export interface SuspectTarget {
+	/**
+	 * `engine`: it may die of the call, and is known by itself. `gateway`: several engines that the router does not see (llm-d). `vendor`:
+	 * none of the user's own engines.
+	 */
+	readonly kind: "engine" | "gateway" | "vendor";
+	/** It serves: nothing is known against it. */
+	readonly isHealthy: boolean;
+	/** It has died, and is not known to be back; or it is the one where this call was when it died. */
+	readonly isWhereItDied: boolean;
+	/** It was dead and answers again. */
+	readonly isBack: boolean;
+	/** Calls that run there, of others. */
+	readonly inFlight: number;
+	/** The call has tried it since its engine died, in vain. */
+	readonly isTried: boolean;
+}
+
+/** A suspected call. Times on one clock, ms. */
+export interface SuspectSituation {
+	/** In the order of the plan. */
+	readonly targets: readonly SuspectTarget[];
+	/** It is the first in the line of suspected calls of its model, of which none runs. */
+	readonly hasTurn: boolean;
+	/** Another call has been found to be the cause. */
+	readonly isFree: boolean;
+	/** How long the call can wait. */
+	readonly leftMs: number;
+	/** How long it takes until an engine is back, where that is known. */
+	readonly backInMs: number | undefined;
+}
+
+/** What it does. `isAlone`: no other call runs beside it. */
+export type SuspectStep =
+	| { readonly do: "try"; readonly index: number; readonly isAlone: boolean }
+	/** `reserves`: for an engine that died, from which other calls are kept meanwhile; else for its turn. */
+	| { readonly do: "wait"; readonly reserves: boolean }
+	| { readonly do: "refuse" };
+
+/**
+ * In this order: at an engine where another healthy one would be left; at a vendor; alone at one that died and is back. Never at the last
+ * healthy one. What can't be before the call's time is up is refused at once.
+ */
+export function suspectStep({ targets, hasTurn, isFree, leftMs, backInMs }: SuspectSituation): SuspectStep {
+	const healthy = targets.findIndex((each) => each.kind !== "vendor" && each.isHealthy && !each.isTried);
+	const isOneLeft = targets.filter(({ kind, isHealthy }) => kind !== "vendor" && isHealthy).length > 1;
+	if (healthy !== -1 && (isFree || (isOneLeft && hasTurn))) return { do: "try", index: healthy, isAlone: false };
+	if (leftMs <= 0) return { do: "refuse" };
+	if (healthy !== -1 && isOneLeft) return { do: "wait", reserves: false };
+	const vendor = targets.findIndex(({ kind, isTried }) => kind === "vendor" && !isTried);
+	if (vendor !== -1) return { do: "try", index: vendor, isAlone: false };
+	const dead = targets.filter(({ kind, isWhereItDied }) => kind === "engine" && isWhereItDied);
+	if (dead.length === 0) return { do: "refuse" };
+	const back = targets.findIndex(
+		({ kind, isWhereItDied, isBack, inFlight }) =>
+			kind === "engine" && isWhereItDied && isBack && (isFree || inFlight === 0),
+	);
+	if (back !== -1 && (isFree || hasTurn)) return { do: "try", index: back, isAlone: !isFree };
+	const isAway = !dead.some(({ isBack }) => isBack);
+	return isAway && backInMs !== undefined && backInMs >= leftMs ? { do: "refuse" } : { do: "wait", reserves: !isFree };
+}

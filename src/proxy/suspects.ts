@@ -1,0 +1,329 @@
+/**
+ * Calls that may have killed an engine. Nobody can tell which of an engine's calls without a token it died of, so each of them is
+ * suspected; they are tried again one at a time, and the one that runs at a second death is refused from then on. That explains the
+ * first death, too: the others are free. Kept in this process, bounded in number and time.
+ */
+import type { Call } from "../openai/call.ts";
+import { IRRELEVANT_FIELDS } from "../openai/call-facts.ts";
+
+/** Suspected and refused calls remembered; the oldest are forgotten first. */
+const MOST_CALLS = 1_000;
+/** How long a suspicion lasts, ms. */
+const SUSPECTED_MS = 600_000;
+/** A server whose engine is dead answers for some seconds more: calls that reach it only then have done nothing, ms. */
+const LATE_MS = 15_000;
+/** How long other calls are kept from an engine for suspected ones, ms: an answer that takes longer is not waited for. */
+const ALONE_MS = 30_000;
+/** How long the death of an engine that nobody waits for is remembered, ms. */
+const FORGOTTEN_MS = 600_000;
+
+/** The same for calls that ask the same, by whomever and however they are sent. */
+export function fingerprintOf({ operation, facts, body }: Pick<Call, "operation" | "facts" | "body">): string {
+	let fields: string;
+	try {
+		fields = facts.canonical(IRRELEVANT_FIELDS);
+	} catch {
+		// Nested too deep to be put in order.
+		fields = body().raw;
+	}
+	return Bun.SHA256.hash(JSON.stringify([operation, facts.model]) + fields, "base64");
+}
+
+/** One death of one engine. */
+interface Death {
+	readonly at: number;
+	/** When its server last answered that it is dead. */
+	lastAt: number;
+	/** Fingerprints of the calls that may have been the cause. */
+	readonly suspects: Set<string>;
+	/** The cause is known. */
+	isExplained: boolean;
+}
+
+/** An engine that has died, or that suspected calls wait for. */
+interface Engine {
+	death: Death | undefined;
+	/** When it was found to be back. */
+	backAt: number | undefined;
+	/** From its last death until it was back, ms. */
+	restartMs: number | undefined;
+	/** The suspected call that runs there. */
+	trial: SuspectTurn | undefined;
+	/** Until then no other call is sent there while one is suspected, ms. */
+	reservedUntil: number;
+}
+
+/** What is known of one call. */
+interface Suspicion {
+	readonly at: number;
+	/** As its client called the model. */
+	readonly name: string;
+	readonly deaths: Set<Death>;
+	/** Where it was at those. */
+	readonly engines: Set<string>;
+	/** Ids of the requests that were there. */
+	readonly calls: string[];
+	refusedUntil: number | undefined;
+}
+
+/** A suspected call's place in the line. Of one model one runs at a time. */
+export interface SuspectTurn {
+	/** The upstream's name of the model. */
+	readonly model: string;
+	/** Engines that it waits for. */
+	waitsFor: readonly string[];
+	/** It runs there. */
+	engine: string | undefined;
+	isAlone: boolean;
+}
+
+/** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
+export interface DeathReport {
+	/** The target's id. */
+	readonly engine: string;
+	readonly startedAt: number;
+	readonly fingerprint: string;
+	/** As its client called the model. */
+	readonly name: string;
+	/** The call's id. */
+	readonly call: string;
+	readonly hasTokens: boolean;
+	/** Where the call was suspected already and runs for that. */
+	readonly turn: SuspectTurn | undefined;
+	/** The engine had answered calls since it died before, if it had. */
+	readonly wasWell: boolean;
+}
+
+/** What an engine's death, or a refusal, is reported as: no prompt is in it. */
+export type SuspectEvent =
+	| { readonly what: "died"; readonly target: string; readonly call: string }
+	/** `calls`: the requests that engines died of; `until`: Unix time, ms. */
+	| { readonly what: "convicted"; readonly target: string; readonly calls: readonly string[]; readonly until: number }
+	| { readonly what: "refused"; readonly call: string; readonly calls: readonly string[] };
+
+/** The holder. */
+export class Suspects {
+	/** An engine has died lately. Until then nobody need ask. */
+	hasAny = false;
+	/** How long a call is refused that two engines died of, ms; 0: only when it happens. */
+	refuseMs = 600_000;
+	/** Hears of deaths and refusals. */
+	report: (event: SuspectEvent) => void = () => undefined;
+	readonly #engines = new Map<string, Engine>();
+	readonly #calls = new Map<string, Suspicion>();
+	readonly #turns: SuspectTurn[] = [];
+	#change = Promise.withResolvers<void>();
+
+	/** @param time a clock that never goes back, ms: the one of attempts */
+	constructor(private readonly time: () => number = () => performance.now()) {}
+
+	/** Resolves when anything has changed that suspected calls wait for. */
+	get change(): Promise<void> {
+		return this.#change.promise;
+	}
+
+	/** An engine died under an attempt: whether its call may have been the cause, or has been it twice. */
+	died(report: DeathReport): "bystander" | "suspect" | "refused" {
+		const { engine: id, startedAt, fingerprint, call, name, hasTokens, turn, wasWell } = report;
+		const now = this.time();
+		const engine = this.#engine(id);
+		const isTrial = turn !== undefined && engine.trial === turn;
+		let { death } = engine;
+		if (!death || startedAt >= death.at) {
+			if (death && !isTrial && !wasWell && now - death.lastAt < LATE_MS) {
+				death.lastAt = now;
+				return "bystander";
+			}
+			death = { at: now, lastAt: now, suspects: new Set(), isExplained: false };
+			Object.assign(engine, { death, backAt: undefined, reservedUntil: Number.POSITIVE_INFINITY });
+			this.report({ what: "died", target: id, call });
+		}
+		death.lastAt = now;
+		// What is tried there because it is suspected explains a death better than anything beside it.
+		if (hasTokens || death.isExplained || (engine.trial && !isTrial)) return "bystander";
+		const suspicion = this.#suspicion(fingerprint, name);
+		if (!suspicion.deaths.has(death)) suspicion.calls.push(call);
+		suspicion.deaths.add(death);
+		suspicion.engines.add(id);
+		death.suspects.add(fingerprint);
+		if (suspicion.deaths.size < 2) return "suspect";
+		this.#convict(fingerprint, suspicion, id);
+		return "refused";
+	}
+
+	/** Whether an attempt that broke without a word was at an engine that has died since it began. */
+	diedSince(engine: string, startedAt: number): boolean {
+		const death = this.#engines.get(engine)?.death;
+		return death !== undefined && startedAt < death.at;
+	}
+
+	/** Whether a call of this name might be suspected or refused. */
+	concerns(name: string): boolean {
+		for (const suspicion of this.#calls.values()) if (suspicion.name === name) return true;
+		return false;
+	}
+
+	stateOf(fingerprint: string): "clear" | "suspect" | "refused" {
+		const suspicion = this.#calls.get(fingerprint);
+		if (!suspicion) return "clear";
+		return suspicion.refusedUntil === undefined ? "suspect" : "refused";
+	}
+
+	/** What is known of a call that is refused. `until`: from now, ms. */
+	refusalOf(fingerprint: string): {
+		readonly calls: readonly string[];
+		readonly engines: number;
+		readonly leftMs: number;
+	} {
+		const { calls = [], engines, refusedUntil = 0 } = this.#calls.get(fingerprint) ?? {};
+		return { calls, engines: engines?.size ?? 0, leftMs: Math.max(0, refusedUntil - this.time()) };
+	}
+
+	/** Where it was when engines died. */
+	enginesOf(fingerprint: string): ReadonlySet<string> {
+		return this.#calls.get(fingerprint)?.engines ?? new Set();
+	}
+
+	/** It has its first token, or an answer: no engine died of it. */
+	clear(fingerprint: string): void {
+		const suspicion = this.#calls.get(fingerprint);
+		if (!suspicion || suspicion.refusedUntil !== undefined) return;
+		for (const { suspects } of suspicion.deaths) suspects.delete(fingerprint);
+		this.#calls.delete(fingerprint);
+		this.#changed();
+	}
+
+	/** A place in the line of suspected calls of a model: the last to come is tried first, since most engines die at the beginning of a call. */
+	enter(model: string): SuspectTurn {
+		const turn: SuspectTurn = { model, waitsFor: [], engine: undefined, isAlone: false };
+		this.#turns.push(turn);
+		return turn;
+	}
+
+	/** Whether it may run now. */
+	hasTurn(turn: SuspectTurn): boolean {
+		const others = this.#turns.filter(({ model }) => model === turn.model);
+		return !others.some(({ engine }) => engine !== undefined) && others.at(-1) === turn;
+	}
+
+	/** It waits for one of these engines, from which other calls are kept. */
+	waitFor(turn: SuspectTurn, engines: readonly string[]): void {
+		for (const id of engines) {
+			const engine = this.#engine(id);
+			const isFirst = !this.#turns.some(({ waitsFor }) => waitsFor.includes(id));
+			if (isFirst && !this.isDead(id)) engine.reservedUntil = this.time() + ALONE_MS;
+		}
+		turn.waitsFor = engines;
+		this.hasAny = true;
+	}
+
+	/** It runs there from now on. */
+	begin(turn: SuspectTurn, id: string, isAlone: boolean): void {
+		const engine = this.#engine(id);
+		turn.engine = id;
+		turn.isAlone = isAlone;
+		engine.trial = turn;
+		if (isAlone) engine.reservedUntil = this.time() + ALONE_MS;
+	}
+
+	/** Its attempt has ended, or has its first token. */
+	end(turn: SuspectTurn): void {
+		const engine = turn.engine === undefined ? undefined : this.#engines.get(turn.engine);
+		if (engine?.trial === turn) engine.trial = undefined;
+		if (engine && !this.isDead(turn.engine!)) engine.reservedUntil = this.time() + ALONE_MS;
+		turn.engine = undefined;
+		this.#changed();
+	}
+
+	/** It is no longer in the line. */
+	leave(turn: SuspectTurn): void {
+		this.end(turn);
+		const at = this.#turns.indexOf(turn);
+		if (at !== -1) this.#turns.splice(at, 1);
+	}
+
+	/** Whether this call is to be kept from an engine, for a suspected one. */
+	isReserved(id: string, turn: SuspectTurn | undefined): boolean {
+		const engine = this.#engines.get(id);
+		if (!engine || this.time() >= engine.reservedUntil) return false;
+		if (engine.trial) return engine.trial !== turn && engine.trial.isAlone;
+		return turn === undefined && this.#turns.some(({ waitsFor }) => waitsFor.includes(id));
+	}
+
+	/** It has died, and nobody has found it to be back. */
+	isDead(id: string): boolean {
+		const engine = this.#engines.get(id);
+		return engine?.death !== undefined && engine.backAt === undefined;
+	}
+
+	/** It serves again. */
+	cameBack(id: string): void {
+		const engine = this.#engines.get(id);
+		if (!engine?.death || engine.backAt !== undefined) return;
+		engine.backAt = this.time();
+		engine.restartMs = engine.backAt - engine.death.at;
+		engine.reservedUntil = engine.backAt + ALONE_MS;
+		this.#changed();
+	}
+
+	/** When its server last said that it is dead, on the clock; undefined where it never did. */
+	lastDead(id: string): number | undefined {
+		return this.#engines.get(id)?.death?.lastAt;
+	}
+
+	/** How long it will take to be back, ms, where it has been away before. */
+	backInMs(id: string): number | undefined {
+		const { death, restartMs } = this.#engines.get(id) ?? {};
+		return death && restartMs !== undefined ? Math.max(0, death.at + restartMs - this.time()) : undefined;
+	}
+
+	/** Forgets what is over. */
+	prune(): void {
+		const now = this.time();
+		for (const [fingerprint, { at, refusedUntil }] of this.#calls) {
+			if (now >= (refusedUntil ?? at + SUSPECTED_MS)) this.#calls.delete(fingerprint);
+		}
+		for (const [id, engine] of this.#engines) {
+			const isNeeded = engine.trial || this.#turns.some(({ waitsFor }) => waitsFor.includes(id));
+			if (!isNeeded && now - (engine.death?.lastAt ?? now) >= FORGOTTEN_MS) this.#engines.delete(id);
+			if (!isNeeded && !engine.death) this.#engines.delete(id);
+		}
+		this.hasAny = this.#calls.size > 0 || this.#engines.size > 0;
+	}
+
+	#convict(fingerprint: string, suspicion: Suspicion, target: string): void {
+		suspicion.refusedUntil = this.time() + this.refuseMs;
+		for (const death of suspicion.deaths) {
+			death.isExplained = true;
+			for (const other of [...death.suspects]) if (other !== fingerprint) this.clear(other);
+		}
+		this.report({ what: "convicted", target, calls: suspicion.calls, until: Date.now() + this.refuseMs });
+		this.#changed();
+	}
+
+	#engine(id: string): Engine {
+		let engine = this.#engines.get(id);
+		if (!engine) {
+			engine = { death: undefined, backAt: undefined, restartMs: undefined, trial: undefined, reservedUntil: 0 };
+			this.#engines.set(id, engine);
+		}
+		this.hasAny = true;
+		return engine;
+	}
+
+	#suspicion(fingerprint: string, name: string): Suspicion {
+		let suspicion = this.#calls.get(fingerprint);
+		if (!suspicion) {
+			if (this.#calls.size >= MOST_CALLS) this.#calls.delete(this.#calls.keys().next().value!);
+			const at = this.time();
+			suspicion = { at, name, deaths: new Set(), engines: new Set(), calls: [], refusedUntil: undefined };
+			this.#calls.set(fingerprint, suspicion);
+		}
+		return suspicion;
+	}
+
+	#changed(): void {
+		this.#change.resolve();
+		this.#change = Promise.withResolvers<void>();
+	}
+}

@@ -1,0 +1,97 @@
+/** Calls that run while one of them kills its engine: what becomes of each. */
+import { choices, MODEL } from "./vllm-sim-client.ts";
+import { type Sim, type SimOptions, startSim } from "./vllm-sim-process.ts";
+
+/** The prompt that engines die of, as `SIM_POISON` says it. */
+export const POISON = "the prompt that kills";
+
+/** A vLLM that somebody starts again when it has ended, as Docker and systemd do. */
+export interface RestartedSim {
+	readonly origin: string;
+	/** Times that it has ended. */
+	readonly deaths: number;
+	/** The one that runs, once it serves. */
+	current(): Promise<Sim>;
+	stop(): Promise<void>;
+}
+
+/** Starts one. */
+export async function startRestarted(options: SimOptions): Promise<RestartedSim> {
+	let running = Promise.resolve(await startSim(options));
+	const first = await running;
+	const port = Number(new URL(first.origin).port);
+	let deaths = 0;
+	let isOver = false;
+	const watch = (sim: Sim) =>
+		void sim.exited.then(() => {
+			if (isOver) return;
+			deaths++;
+			running = startSim({ ...options, port });
+			running.then(watch, () => undefined);
+		});
+	watch(first);
+	return {
+		origin: first.origin,
+		get deaths() {
+			return deaths;
+		},
+		current: () => running,
+		async stop() {
+			isOver = true;
+			const sim = await running.catch(() => undefined);
+			await sim?.stop();
+		},
+	};
+}
+
+/** A streamed or whole call under way. */
+export interface RunningCall {
+	readonly content: string;
+	/** Text so far. */
+	text(): string;
+	/** Its status, and the code of its error, of an answer or at a stream's end; its answer, where that is whole. */
+	readonly ended: Promise<{ readonly status: number; readonly code?: string; readonly text?: string }>;
+}
+
+/** Makes a call of this message. */
+export function startCall(url: string, model: string, content: string, isStream: boolean): RunningCall {
+	let text = "";
+	const run = async () => {
+		const messages = [{ role: "user", content }];
+		const answer = await fetch(`${url}/v1/chat/completions`, {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body: JSON.stringify({ model, messages, stream: isStream, temperature: 1 }),
+		});
+		const { status } = answer;
+		if (!isStream || status !== 200) {
+			const body = JSON.parse(await answer.text());
+			if (status !== 200) return { status, code: body.error.code as string };
+			return { status, text: choices(body)[0]!.message.content ?? "" };
+		}
+		const decoder = new TextDecoder();
+		let rest = "";
+		let isWhole = false;
+		for await (const bytes of answer.body!) {
+			const events = (rest + decoder.decode(bytes, { stream: true })).split("\n\n");
+			rest = events.pop()!;
+			for (const event of events) {
+				if (!event.startsWith("data: {")) continue;
+				const chunk = JSON.parse(event.slice("data: ".length));
+				if (chunk.error) return { status: 503, code: chunk.error.code as string };
+				for (const { delta, finish_reason } of choices(chunk)) {
+					text += delta.content ?? "";
+					isWhole ||= finish_reason !== null;
+				}
+			}
+		}
+		return isWhole ? { status, text } : { status: 0, code: "cut short" };
+	};
+	return { content, text: () => text, ended: run() };
+}
+
+/** What the model says to a message, asked of a server that no test kills. */
+export async function expected(reference: Sim, content: string): Promise<string> {
+	const { ended } = startCall(reference.origin, MODEL, content, false);
+	return (await ended).text!;
+}

@@ -1,0 +1,251 @@
+/** Calls that engines may have died of: who is suspected, who is refused, who is free, and where each may go. */
+import { describe, expect, test } from "bun:test";
+import { type SuspectSituation, type SuspectTarget, suspectStep } from "../src/proxy/suspect-step.ts";
+import { type DeathReport, type SuspectEvent, Suspects, type SuspectTurn } from "../src/proxy/suspects.ts";
+
+/** A holder at a time of the test's own, with what it reports. */
+function holder() {
+	const clock = { now: 1_000 };
+	const suspects = new Suspects(() => clock.now);
+	const events: SuspectEvent[] = [];
+	suspects.report = (event) => events.push(event);
+	const dies = (fingerprint: string, more: Partial<DeathReport> = {}) =>
+		suspects.died({
+			...{ engine: "a", startedAt: clock.now - 500, fingerprint, name: "m", call: `req_${fingerprint}` },
+			...{ hasTokens: false, turn: undefined, wasWell: true },
+			...more,
+		});
+	/** It is tried at an engine, which dies of it. */
+	const diesOnTrial = (fingerprint: string, engine = "a", isAlone = true) => {
+		const turn = suspects.enter("m");
+		suspects.begin(turn, engine, isAlone);
+		clock.now += 100;
+		const verdict = dies(fingerprint, { engine, turn, startedAt: clock.now - 1, wasWell: false });
+		suspects.leave(turn);
+		return verdict;
+	};
+	return { clock, suspects, events, dies, diesOnTrial };
+}
+
+describe("when an engine dies", () => {
+	test("nobody need ask before; from then on everybody has to", () => {
+		const { suspects, dies } = holder();
+		expect(suspects.hasAny).toBe(false);
+		dies("x");
+		expect(suspects.hasAny).toBe(true);
+	});
+
+	test("calls without a token are suspected, those with one are bystanders; it is one death however many report it", () => {
+		const { suspects, events, dies } = holder();
+		expect(["x", "y"].map((each) => dies(each))).toEqual(["suspect", "suspect"]);
+		expect(dies("z", { hasTokens: true })).toBe("bystander");
+		expect(dies("x")).toBe("suspect");
+		expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["suspect", "suspect", "clear"]);
+		expect(events.map(({ what }) => what)).toEqual(["died"]);
+	});
+
+	test("a call that came to the dead one only then has done nothing, as long as its server still answers", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		for (let late = 0; late < 10; late++) {
+			clock.now += 10_000;
+			expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("bystander");
+		}
+		expect(suspects.stateOf("y")).toBe("clear");
+		clock.now += 15_000;
+		expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("suspect");
+	});
+
+	test("one that had answered since dies anew", () => {
+		const { clock, dies, events } = holder();
+		dies("x");
+		clock.now += 1_000;
+		expect(dies("y", { startedAt: clock.now - 1, wasWell: true })).toBe("suspect");
+		expect(events.length).toBe(2);
+	});
+
+	test("an attempt that broke without a word was there if it began before the death", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		expect(suspects.diedSince("a", clock.now - 1)).toBe(true);
+		expect(suspects.diedSince("a", clock.now)).toBe(false);
+		expect(suspects.diedSince("b", 0)).toBe(false);
+	});
+});
+
+describe("a call that is there at a second death", () => {
+	test("is refused from then on; all others that were there are free", () => {
+		const { suspects, dies, diesOnTrial, events } = holder();
+		for (const each of ["x", "y", "z"]) dies(each);
+		expect(diesOnTrial("x")).toBe("refused");
+		expect(["x", "y", "z"].map((each) => suspects.stateOf(each))).toEqual(["refused", "clear", "clear"]);
+		expect(events.at(-1)).toMatchObject({ what: "convicted", target: "a", calls: ["req_x", "req_x"] });
+		expect(dies("late one", { startedAt: 0 })).toBe("bystander");
+	});
+
+	test("explains that death, too: who was beside it is a bystander", () => {
+		const { clock, suspects, dies } = holder();
+		for (const each of ["x", "y"]) dies(each);
+		const turn = suspects.enter("m");
+		suspects.begin(turn, "b", false);
+		clock.now += 100;
+		const there = { engine: "b", startedAt: clock.now - 1 };
+		expect(dies("fresh", there)).toBe("bystander");
+		expect(dies("x", { ...there, turn })).toBe("refused");
+		expect(dies("fresh", there)).toBe("bystander");
+	});
+
+	test("is refused though it was never tried alone: the same call at two engines", () => {
+		const { dies } = holder();
+		expect([dies("x", { engine: "a" }), dies("x", { engine: "b" })]).toEqual(["suspect", "refused"]);
+	});
+
+	test("is refused for as long as the setting says, then forgotten", () => {
+		const { clock, suspects, dies, diesOnTrial } = holder();
+		suspects.refuseMs = 60_000;
+		dies("x");
+		diesOnTrial("x");
+		clock.now += 59_999;
+		suspects.prune();
+		expect([suspects.stateOf("x"), suspects.refusalOf("x").leftMs]).toEqual(["refused", 1]);
+		clock.now += 1;
+		suspects.prune();
+		expect(suspects.stateOf("x")).toBe("clear");
+	});
+
+	test("is not remembered where the setting is off", () => {
+		const { suspects, dies, diesOnTrial } = holder();
+		suspects.refuseMs = 0;
+		dies("x");
+		expect(diesOnTrial("x")).toBe("refused");
+		suspects.prune();
+		expect(suspects.stateOf("x")).toBe("clear");
+	});
+});
+
+test("a first token clears a call, and another death begins anew", () => {
+	const { clock, suspects, dies } = holder();
+	dies("x");
+	suspects.clear("x");
+	expect([suspects.stateOf("x"), suspects.concerns("m")]).toEqual(["clear", false]);
+	clock.now += 60_000;
+	expect(dies("x")).toBe("suspect");
+});
+
+test("what nobody waits for is forgotten, and then nobody need ask", () => {
+	const { clock, suspects, dies } = holder();
+	dies("x");
+	clock.now += 600_000;
+	suspects.prune();
+	expect([suspects.hasAny, suspects.isDead("a")]).toEqual([false, false]);
+});
+
+test("no more than a thousand calls are remembered", () => {
+	const { suspects, dies } = holder();
+	for (let at = 0; at < 1_100; at++) dies(`call ${at}`);
+	expect([suspects.stateOf("call 0"), suspects.stateOf("call 1099")]).toEqual(["clear", "suspect"]);
+});
+
+describe("the line of suspected calls", () => {
+	const three = () => {
+		const { suspects } = holder();
+		return { suspects, turns: ["m", "m", "other"].map((model) => suspects.enter(model)) as SuspectTurn[] };
+	};
+
+	test("lets one of a model run at a time, the last to come first", () => {
+		const { suspects, turns } = three();
+		const having = () => turns.map((turn) => suspects.hasTurn(turn));
+		expect(having()).toEqual([false, true, true]);
+		suspects.begin(turns[1]!, "a", true);
+		expect(having()).toEqual([false, false, true]);
+		suspects.leave(turns[1]!);
+		expect(having()).toEqual([true, false, true]);
+	});
+
+	test("keeps other calls from an engine that one waits for or runs at alone, for half a minute at most", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		const turn = suspects.enter("m");
+		expect(suspects.isReserved("a", undefined)).toBe(false);
+		suspects.waitFor(turn, ["a"]);
+		expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
+		suspects.cameBack("a");
+		suspects.begin(turn, "a", true);
+		expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
+		clock.now += 30_000;
+		expect(suspects.isReserved("a", undefined)).toBe(false);
+		suspects.leave(turn);
+		expect(suspects.isReserved("a", undefined)).toBe(false);
+	});
+
+	test("where it is not alone nobody is kept away", () => {
+		const { suspects } = holder();
+		const turn = suspects.enter("m");
+		suspects.begin(turn, "b", false);
+		expect(suspects.isReserved("b", undefined)).toBe(false);
+	});
+
+	test("whoever waits hears of each change; how long an engine was away is known the next time", async () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		const { change } = suspects;
+		clock.now += 7_000;
+		suspects.cameBack("a");
+		await change;
+		dies("y");
+		clock.now += 2_000;
+		expect(suspects.backInMs("a")).toBe(5_000);
+	});
+});
+
+describe("a suspected call", () => {
+	const engine: SuspectTarget = {
+		...{ kind: "engine", isHealthy: true, isWhereItDied: false, isBack: true, inFlight: 0, isTried: false },
+	};
+	const dead: SuspectTarget = { ...engine, isHealthy: false, isWhereItDied: true, isBack: false, isTried: true };
+	const vendor: SuspectTarget = { ...engine, kind: "vendor", isHealthy: false };
+	const gateway: SuspectTarget = { ...engine, kind: "gateway" };
+	const step = (targets: readonly SuspectTarget[], more: Partial<SuspectSituation> = {}) =>
+		suspectStep({ targets, hasTurn: true, isFree: false, leftMs: 60_000, backInMs: undefined, ...more });
+	const at = (index: number, isAlone = false) => ({ do: "try", index, isAlone }) as const;
+	const waits = (reserves: boolean) => ({ do: "wait", reserves }) as const;
+
+	test("is never sent to the last healthy engine", () => {
+		expect(step([dead, engine])).toEqual(waits(true));
+		expect(step([dead, engine], { hasTurn: false })).toEqual(waits(true));
+		expect(step([dead, dead, engine])).toEqual(waits(true));
+		expect(step([engine])).toEqual({ do: "refuse" });
+	});
+
+	test("is tried at a second engine while a third is left, when it is its turn", () => {
+		expect(step([dead, engine, engine])).toEqual(at(1));
+		expect(step([dead, engine, engine], { hasTurn: false })).toEqual(waits(false));
+		expect(step([dead, engine, gateway])).toEqual(at(1));
+	});
+
+	test("is tried alone where an engine is back, once nothing runs there", () => {
+		const back = { ...dead, isBack: true };
+		expect(step([back, engine])).toEqual(at(0, true));
+		expect(step([back])).toEqual(at(0, true));
+		expect(step([back], { hasTurn: false })).toEqual(waits(true));
+		expect(step([{ ...back, inFlight: 1 }])).toEqual(waits(true));
+	});
+
+	test("goes to a vendor rather than wait", () => {
+		expect(step([dead, engine, vendor])).toEqual(at(2));
+		expect(step([dead, { ...vendor, isTried: true }])).toEqual(waits(true));
+	});
+
+	test("is refused when its time is up, or is before the engine will be back", () => {
+		expect(step([dead], { leftMs: 0 })).toEqual({ do: "refuse" });
+		expect(step([dead], { backInMs: 60_000 })).toEqual({ do: "refuse" });
+		expect(step([dead], { backInMs: 59_999 })).toEqual(waits(true));
+		expect(step([{ ...gateway, isHealthy: false, isWhereItDied: true }])).toEqual({ do: "refuse" });
+	});
+
+	test("that another one has freed goes wherever an engine serves, beside others", () => {
+		expect(step([dead, engine], { isFree: true, hasTurn: false })).toEqual(at(1));
+		expect(step([{ ...dead, isBack: true, inFlight: 9 }], { isFree: true, hasTurn: false })).toEqual(at(0));
+		expect(step([dead], { isFree: true })).toEqual(waits(false));
+	});
+});
