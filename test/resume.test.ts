@@ -334,7 +334,7 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 				spent: resumeSpend(told, undefined, undefined),
 				tries: ({ id }) => Number(id === "a"),
 				isUnhealthy: () => false,
-				mayGoOn: () => true,
+				mayContinue: () => true,
 				refused: new RefusedAdditions(),
 				wait: async () => true,
 				attempt: async ({ id }, _, hasOthers) => {

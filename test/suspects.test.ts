@@ -17,7 +17,7 @@ function holder() {
 		});
 	/** It is tried at an engine, which dies of it. */
 	const diesOnTrial = (fingerprint: string, engine = "a", isAlone = true) => {
-		const turn = suspects.enter("m");
+		const turn = suspects.enter("m", clock.now);
 		suspects.begin(turn, engine, isAlone);
 		clock.now += 100;
 		const verdict = dies(fingerprint, { engine, turn, startedAt: clock.now - 1, wasWell: false });
@@ -86,7 +86,7 @@ describe("a call that is there at a second death", () => {
 	test("explains that death, too: who was beside it is a bystander", () => {
 		const { clock, suspects, dies } = holder();
 		for (const each of ["x", "y"]) dies(each);
-		const turn = suspects.enter("m");
+		const turn = suspects.enter("m", clock.now);
 		suspects.begin(turn, "b", false);
 		clock.now += 100;
 		const there = { engine: "b", startedAt: clock.now - 1 };
@@ -149,7 +149,7 @@ test("no more than a thousand calls are remembered", () => {
 describe("the line of suspected calls", () => {
 	const three = () => {
 		const { suspects } = holder();
-		return { suspects, turns: ["m", "m", "other"].map((model) => suspects.enter(model)) as SuspectTurn[] };
+		return { suspects, turns: ["m", "m", "other"].map((model, at) => suspects.enter(model, at)) as SuspectTurn[] };
 	};
 
 	test("lets one of a model run at a time, the last to come first", () => {
@@ -159,13 +159,13 @@ describe("the line of suspected calls", () => {
 		suspects.begin(turns[1]!, "a", true);
 		expect(having()).toEqual([false, false, true]);
 		suspects.leave(turns[1]!);
-		expect(having()).toEqual([true, false, true]);
+		expect([suspects.hasTurn(turns[0]!), suspects.hasTurn(turns[2]!)]).toEqual([true, true]);
 	});
 
 	test("keeps other calls from an engine that one waits for or runs at alone, for half a minute at most", () => {
 		const { clock, suspects, dies } = holder();
 		dies("x");
-		const turn = suspects.enter("m");
+		const turn = suspects.enter("m", clock.now);
 		expect(suspects.isReserved("a", undefined)).toBe(false);
 		suspects.waitFor(turn, ["a"]);
 		expect([suspects.isReserved("a", undefined), suspects.isReserved("a", turn)]).toEqual([true, false]);
@@ -179,8 +179,8 @@ describe("the line of suspected calls", () => {
 	});
 
 	test("where it is not alone nobody is kept away", () => {
-		const { suspects } = holder();
-		const turn = suspects.enter("m");
+		const { clock, suspects } = holder();
+		const turn = suspects.enter("m", clock.now);
 		suspects.begin(turn, "b", false);
 		expect(suspects.isReserved("b", undefined)).toBe(false);
 	});
@@ -221,6 +221,7 @@ describe("a suspected call", () => {
 		expect(step([dead, engine, engine])).toEqual(at(1));
 		expect(step([dead, engine, engine], { hasTurn: false })).toEqual(waits(false));
 		expect(step([dead, engine, gateway])).toEqual(at(1));
+		expect(step([engine, { ...engine, isWhereItDied: true }])).toEqual(at(1));
 	});
 
 	test("is tried alone where an engine is back, once nothing runs there", () => {

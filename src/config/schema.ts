@@ -122,6 +122,10 @@ export const ConfigSchema = Type.Object(
 	{
 		server,
 		timeouts,
+		poisonous_requests: duration({
+			default: "10m",
+			description: "How long a call is refused that two engines of your own (vLLM, agents) died of; 0s refuses none.",
+		}),
 		log,
 		data_dir: Type.String({
 			default: "data",

@@ -122,7 +122,7 @@ export class CallAttempts implements AttemptOwner {
 				const result = await this.#try(index, rest);
 				return "head" in result ? result : result.failure;
 			},
-			mayGoOn: () => this.#suspicion?.mayResume ?? true,
+			mayContinue: () => this.#suspicion?.mayResume ?? true,
 		});
 		const opened = await this.#resumes.after(broken, failure, sent);
 		if (!opened) return undefined;

@@ -35,7 +35,7 @@ export interface ResumeContext extends ResumeTerms {
 	/** False where the client has left meanwhile. */
 	wait(ms: number): Promise<boolean>;
 	/** After an engine died of it: another one may be asked. */
-	mayGoOn(): boolean;
+	mayContinue(): boolean;
 	/** `hasOthers`: where it gives nothing, others are asked. */
 	attempt(target: RouteTarget, followUp: FollowUp, hasOthers: boolean): Promise<StartedAnswer | Failure>;
 }
@@ -64,7 +64,7 @@ export async function resume(
 	elsewhere: ResumeContext,
 ): Promise<StartedAnswer | undefined> {
 	const { call, alias, sent } = elsewhere;
-	if (failure.kind === "engine_died" && !elsewhere.mayGoOn()) return undefined;
+	if (failure.kind === "engine_died" && !elsewhere.mayContinue()) return undefined;
 	if (!FAILURES[failure.kind].elsewhere || obstacleOf(call, sent) !== undefined) return undefined;
 	const isSilent = failure.kind === "timeout";
 	let left = elsewhere.targets.filter((each) => isWithin(alias, each) && !(isSilent && each.id === broken.target.id));
@@ -77,7 +77,7 @@ export async function resume(
 			const hasOthers = at + 1 < left.length || again.length > 0;
 			const result = await ask(target, hasOthers, elsewhere);
 			if ("head" in result) return result;
-			if (result.kind === "cancelled" || (result.kind === "engine_died" && !elsewhere.mayGoOn())) return undefined;
+			if (result.kind === "cancelled" || (result.kind === "engine_died" && !elsewhere.mayContinue())) return undefined;
 			if (isPassing(result)) again.push(target);
 		}
 		if (again.length === 0) return undefined;
@@ -96,7 +96,7 @@ export interface ResumedCall {
 	/** Makes an attempt for the rest. Never throws for what an upstream does. */
 	attempt(index: number, rest: ResumedAttempt): Promise<StartedAnswer | Failure>;
 	/** See ResumeContext. */
-	mayGoOn(): boolean;
+	mayContinue(): boolean;
 }
 
 /** What of one call went on elsewhere, or is to. */
@@ -109,7 +109,7 @@ export class CallResumes {
 
 	/** The rest of an answer that broke after so much was sent; undefined where it goes on nowhere. */
 	async after(broken: StartedAnswer, failure: Failure, sent: SentSoFar): Promise<StartedAnswer | undefined> {
-		const { terms, tried, state, pause, attempt, mayGoOn } = this.resumed;
+		const { terms, tried, state, pause, attempt, mayContinue } = this.resumed;
 		const { targets } = terms;
 		tried.find(({ target }) => target.id === broken.target.id)?.failed(failure);
 		const pauseMs = this.#progress.broke(sent.deltas);
@@ -131,7 +131,7 @@ export class CallResumes {
 			},
 			refused: state.refused,
 			wait,
-			mayGoOn,
+			mayContinue,
 			attempt(target, followUp, hasOthers) {
 				const read: AttemptOptions["read"] = (decoder) => resumedDecoder(decoder, sent, followUp);
 				return attempt(targets.indexOf(target), { call: followUp.call, read, hasOthers });

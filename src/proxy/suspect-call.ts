@@ -161,10 +161,10 @@ export class SuspectCall {
 	}
 
 	#enter(): SuspectTurn {
-		const { tried, record, state } = this.context;
+		const { call, tried, record, state } = this.context;
 		const { target } = tried.find((each) => this.#kindOf(each.target) !== "vendor") ?? tried[0]!;
 		record.atEnd(() => this.#leave());
-		return state.suspects.enter(target.model);
+		return state.suspects.enter(target.model, call.startedAt);
 	}
 
 	#leave(): void {
@@ -177,9 +177,9 @@ export class SuspectCall {
 		const { tried, state } = this.context;
 		const { suspects } = state;
 		for (;;) {
-			const standing = suspects.stateOf(this.#fingerprint!);
-			if (standing === "refused") return this.#refused();
-			if (standing === "clear") this.#isFree = true;
+			const known = suspects.stateOf(this.#fingerprint!);
+			if (known === "refused") return this.#refused();
+			if (known === "clear") this.#isFree = true;
 			this.#turn ??= this.#enter();
 			const turn = this.#turn;
 			const targets = tried.map((each, at) => this.#view(each.target, at));

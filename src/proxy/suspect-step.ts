@@ -45,7 +45,10 @@ export type SuspectStep =
  * healthy one. What can't be before the call's time is up is refused at once.
  */
 export function suspectStep({ targets, hasTurn, isFree, leftMs, backInMs }: SuspectSituation): SuspectStep {
-	const healthy = targets.findIndex((each) => each.kind !== "vendor" && each.isHealthy && !each.isTried);
+	const mayServe = (each: SuspectTarget) => each.kind !== "vendor" && each.isHealthy && !each.isTried;
+	// One that was lost to it already is the first that may be lost again.
+	const again = targets.findIndex((each) => mayServe(each) && each.isWhereItDied);
+	const healthy = again === -1 ? targets.findIndex(mayServe) : again;
 	const isOneLeft = targets.filter(({ kind, isHealthy }) => kind !== "vendor" && isHealthy).length > 1;
 	if (healthy !== -1 && (isFree || (isOneLeft && hasTurn))) return { do: "try", index: healthy, isAlone: false };
 	if (leftMs <= 0) return { do: "refuse" };

@@ -18,13 +18,13 @@ const ALONE_MS = 30_000;
 const FORGOTTEN_MS = 600_000;
 
 /** The same for calls that ask the same, by whomever and however they are sent. */
-export function fingerprintOf({ operation, facts, body }: Pick<Call, "operation" | "facts" | "body">): string {
+export function fingerprintOf({ operation, facts }: Pick<Call, "operation" | "facts">): string {
 	let fields: string;
 	try {
 		fields = facts.canonical(IRRELEVANT_FIELDS);
 	} catch {
 		// Nested too deep to be put in order.
-		fields = body().raw;
+		fields = facts.promptContent().texts.join("\n");
 	}
 	return Bun.SHA256.hash(JSON.stringify([operation, facts.model]) + fields, "base64");
 }
@@ -70,6 +70,7 @@ interface Suspicion {
 export interface SuspectTurn {
 	/** The upstream's name of the model. */
 	readonly model: string;
+	readonly cameAt: number;
 	/** Engines that it waits for. */
 	waitsFor: readonly string[];
 	/** It runs there. */
@@ -97,8 +98,8 @@ export interface DeathReport {
 /** What an engine's death, or a refusal, is reported as: no prompt is in it. */
 export type SuspectEvent =
 	| { readonly what: "died"; readonly target: string; readonly call: string }
-	/** `calls`: the requests that engines died of; `until`: Unix time, ms. */
-	| { readonly what: "convicted"; readonly target: string; readonly calls: readonly string[]; readonly until: number }
+	/** `calls`: the requests that engines died of; it is refused for so long, ms. */
+	| { readonly what: "convicted"; readonly target: string; readonly calls: readonly string[]; readonly forMs: number }
 	| { readonly what: "refused"; readonly call: string; readonly calls: readonly string[] };
 
 /** The holder. */
@@ -193,17 +194,20 @@ export class Suspects {
 		this.#changed();
 	}
 
-	/** A place in the line of suspected calls of a model: the last to come is tried first, since most engines die at the beginning of a call. */
-	enter(model: string): SuspectTurn {
-		const turn: SuspectTurn = { model, waitsFor: [], engine: undefined, isAlone: false };
+	/**
+	 * A place in the line of suspected calls of a model: the last to come is tried first, since most engines die at the beginning of a call.
+	 * @param cameAt when the call came, on the clock
+	 */
+	enter(model: string, cameAt: number): SuspectTurn {
+		const turn: SuspectTurn = { model, cameAt, waitsFor: [], engine: undefined, isAlone: false };
 		this.#turns.push(turn);
 		return turn;
 	}
 
 	/** Whether it may run now. */
 	hasTurn(turn: SuspectTurn): boolean {
-		const others = this.#turns.filter(({ model }) => model === turn.model);
-		return !others.some(({ engine }) => engine !== undefined) && others.at(-1) === turn;
+		const others = this.#turns.filter((each) => each.model === turn.model && each !== turn);
+		return others.every(({ engine, cameAt }) => engine === undefined && cameAt <= turn.cameAt);
 	}
 
 	/** It waits for one of these engines, from which other calls are kept. */
@@ -297,7 +301,7 @@ export class Suspects {
 			death.isExplained = true;
 			for (const other of [...death.suspects]) if (other !== fingerprint) this.clear(other);
 		}
-		this.report({ what: "convicted", target, calls: suspicion.calls, until: Date.now() + this.refuseMs });
+		this.report({ what: "convicted", target, calls: suspicion.calls, forMs: this.refuseMs });
 		this.#changed();
 	}
 

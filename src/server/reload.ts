@@ -11,6 +11,7 @@ import type { Config } from "../config/schema.ts";
 import { watchFile } from "../config/watch.ts";
 import { StartError } from "../errors.ts";
 import { readCa } from "../proxy/net/transport.ts";
+import type { Suspects } from "../proxy/suspects.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { AgentRegistry } from "./agents/agent-registry.ts";
@@ -32,6 +33,7 @@ export interface ReloadedRouter {
 	readonly agents: AgentRegistry;
 	readonly fleet: AgentFleet;
 	readonly agentTransport: AgentTransport;
+	readonly suspects: Pick<Suspects, "refuseMs">;
 	readonly log: Pick<Log, "logger">;
 	readonly metrics: Pick<Metrics, "reloaded" | "refused">;
 }
@@ -80,6 +82,7 @@ function reload(router: ReloadedRouter, loaded: Loaded): Loaded {
 		router.agentTransport.trust(ca);
 		router.agents.setUpstream(snapshot.agentUpstream);
 		router.state.ledger.bounds = config.usage;
+		router.suspects.refuseMs = config.poisonous_requests;
 		router.snapshot = snapshot;
 		metrics.reloaded("loaded");
 		logChanges(log, loaded.watched, before.config, config);

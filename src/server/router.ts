@@ -8,8 +8,11 @@ import type { Loaded } from "../config/load.ts";
 import type { HealthNotes } from "../http/health.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
 import { readCa } from "../proxy/net/transport.ts";
+import type { SuspectEvent } from "../proxy/suspects.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { RoutingMetrics } from "../telemetry/routing-metrics.ts";
 import { adminRoutes } from "./admin/admin-routes.ts";
 import { AgentAccess } from "./agents/agent-access.ts";
 import { AgentRegistry } from "./agents/agent-registry.ts";
@@ -68,7 +71,11 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
 	const generatedAuth = generated && auth;
-	const router: ReloadedRouter = { snapshot, env, generatedAuth, state, agents, fleet, agentTransport, log, metrics };
+	const { suspects } = services.upstreams;
+	suspects.refuseMs = config.poisonous_requests;
+	suspects.report = (event) => reportSuspect(event, log, metrics);
+	const served = { agents, fleet, agentTransport, suspects };
+	const router: ReloadedRouter = { snapshot, env, generatedAuth, state, ...served, log, metrics };
 
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
@@ -99,4 +106,23 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	});
 	lifecycle.onStop(watchConfiguration(router, loaded));
 	return { ...announce(plan, services, server, lock, generated), registrar: inProcessRegistrar(agents) };
+}
+
+/** Deaths of engines and what comes of them, in the log and the metrics. Which request it was, never what it said. */
+function reportSuspect(event: SuspectEvent, { logger }: Pick<Log, "logger">, metrics: RoutingMetrics): void {
+	switch (event.what) {
+		case "died":
+			metrics.engineDied(event.target);
+			logger.warn({ target: event.target, id: event.call }, "An engine died.");
+			return;
+		case "convicted": {
+			const { target, calls, forMs } = event;
+			const fields = { target, ids: calls, refused_s: Math.round(forMs / 1000) };
+			logger.warn(fields, "Two engines died of one call: it is refused from now on.");
+			return;
+		}
+		case "refused":
+			metrics.refusedPoisonous();
+			logger.info({ id: event.call, ids: event.calls }, "A call was refused that two engines died of.");
+	}
 }

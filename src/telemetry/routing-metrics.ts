@@ -22,6 +22,10 @@ export interface RoutingMetrics {
 	/** A plan was made, in so many ms. */
 	planned(ms: number): void;
 	watchTargets(states: TargetStates): void;
+	/** The engine at this target died. */
+	engineDied(target: string): void;
+	/** A call was refused since engines died of it. */
+	refusedPoisonous(): void;
 	/** The configuration was loaded anew, or refused. */
 	reloaded(result: "loaded" | "refused"): void;
 }
@@ -39,6 +43,17 @@ export function addRoutingMetrics(registry: Registry): RoutingMetrics {
 		name: "router_config_reloads_total",
 		help: "Times the configuration was loaded anew, or refused for its mistakes.",
 		labelNames: ["result"],
+		registers,
+	});
+	const deaths = new Counter({
+		name: "router_engine_deaths_total",
+		help: "Times an engine died under its calls, by target.",
+		labelNames: ["target"],
+		registers,
+	});
+	const refusals = new Counter({
+		name: "router_poisonous_requests_total",
+		help: "Calls refused because two engines died of them.",
 		registers,
 	});
 	let states: TargetStates | undefined;
@@ -65,6 +80,8 @@ export function addRoutingMetrics(registry: Registry): RoutingMetrics {
 		},
 	});
 	return {
+		engineDied: (target) => deaths.inc({ target: label(target.slice(0, LONGEST_NAME)) }),
+		refusedPoisonous: () => refusals.inc(),
 		planned: (ms) => plans.observe(Math.max(0, ms) / 1000),
 		watchTargets(watched) {
 			states = watched;

@@ -8,34 +8,43 @@ export const POISON = "the prompt that kills";
 /** A vLLM that somebody starts again when it has ended, as Docker and systemd do. */
 export interface RestartedSim {
 	readonly origin: string;
-	/** Times that it has ended. */
-	readonly deaths: number;
-	/** The one that runs, once it serves. */
-	current(): Promise<Sim>;
+	/** As SIM_SPEED, now and after each start. */
+	accelerate(speed: number): Promise<void>;
+	/** The one that runs is not started again before this is called. */
+	holdRestart(): () => void;
 	stop(): Promise<void>;
 }
 
 /** Starts one. */
 export async function startRestarted(options: SimOptions): Promise<RestartedSim> {
-	let running = Promise.resolve(await startSim(options));
-	const first = await running;
-	const port = Number(new URL(first.origin).port);
-	let deaths = 0;
+	const first = await startSim(options);
+	const { origin } = first;
+	const port = Number(new URL(origin).port);
+	let env = options.env;
+	let running: Promise<Sim> = Promise.resolve(first);
+	let mayStart = Promise.resolve();
 	let isOver = false;
 	const watch = (sim: Sim) =>
-		void sim.exited.then(() => {
-			if (isOver) return;
-			deaths++;
-			running = startSim({ ...options, port });
-			running.then(watch, () => undefined);
-		});
+		void sim.exited
+			.then(() => mayStart)
+			.then(() => {
+				if (isOver) return;
+				running = startSim({ ...options, env: env ?? {}, port });
+				running.then(watch, () => undefined);
+			});
 	watch(first);
 	return {
-		origin: first.origin,
-		get deaths() {
-			return deaths;
+		origin,
+		async accelerate(speed) {
+			env = { ...env, SIM_SPEED: String(speed) };
+			// One that is about to end need not hear it.
+			await (await running).control({ speed }).catch(() => undefined);
 		},
-		current: () => running,
+		holdRestart() {
+			const { promise, resolve } = Promise.withResolvers<void>();
+			mayStart = promise;
+			return resolve;
+		},
 		async stop() {
 			isOver = true;
 			const sim = await running.catch(() => undefined);

@@ -77,8 +77,8 @@ function said(): void {
 
 function arrived(prompt: string): void {
 	requests++;
-	// Once it is among the engine's requests: it dies with them.
-	if (switches.poison && prompt.includes(switches.poison)) setTimeout(crash, 0, switches.crash);
+	// Once it is among the engine's requests, and before its first token: it dies with them.
+	if (switches.poison && prompt.includes(switches.poison)) queueMicrotask(() => crash(switches.crash));
 	if (switches.hangAfterRequests && requests >= switches.hangAfterRequests) hang(true);
 	if (switches.crashAfterRequests && requests >= switches.crashAfterRequests) crash(switches.crash);
 }
