@@ -157,7 +157,7 @@ describe("the line of suspected calls", () => {
 		const having = () => turns.map((turn) => suspects.hasTurn(turn));
 		expect(having()).toEqual([false, true, true]);
 		suspects.begin(turns[1]!, "a", true);
-		expect(having()).toEqual([false, false, true]);
+		expect(having()).toEqual([false, true, true]);
 		suspects.leave(turns[1]!);
 		expect([suspects.hasTurn(turns[0]!), suspects.hasTurn(turns[2]!)]).toEqual([true, true]);
 	});
