@@ -6,6 +6,8 @@ import { DockerError, type DockerErrorKind } from "./docker-error.ts";
 /** A call of the CLI that failed. */
 export interface FailedCall {
 	readonly command: "docker" | "podman";
+	/** Whose engine it talks to; that of the command without it. */
+	readonly engine?: "docker" | "podman";
 	/** The subcommand, for the message: `pull`, `run`, `ps`. */
 	readonly verb: string;
 	/** The image, or the container's name. */
@@ -27,32 +29,39 @@ const TOOLKIT =
 	"install the NVIDIA Container Toolkit (Debian, Ubuntu: `sudo apt-get install -y nvidia-container-toolkit`), then `sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`";
 const CDI = "`sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`";
 
+const engineIn = ({ command, engine = command }: FailedCall) => engine;
+
 /** The first that matches wins: the more exact come first. */
 const PATTERNS: readonly FailurePattern[] = [
 	{
 		kind: "permission",
 		pattern:
 			/permission denied.*(?:docker daemon socket|docker\.sock|podman\.sock)|(?:docker|podman)\.sock.*permission denied/i,
-		describe: ({ command }) => [
-			`the agent may not talk to ${command}: permission denied on its socket`,
-			"`sudo usermod -aG docker $USER`, then log in again; under systemd `SupplementaryGroups=docker`",
+		describe: (call) => [
+			`the agent may not talk to ${engineIn(call)}: permission denied on its socket`,
+			engineIn(call) === "docker"
+				? "`sudo usermod -aG docker $USER`, then log in again; under systemd `SupplementaryGroups=docker`"
+				: "use the user's own podman: `systemctl --user enable --now podman.socket`, and unset CONTAINER_HOST and DOCKER_HOST or point them at its socket (`podman info --format '{{.Host.RemoteSocket.Path}}'`)",
 		],
 	},
 	{
 		kind: "not-running",
 		pattern:
 			/cannot connect to the docker daemon|is the docker daemon running|error during connect|unable to connect to podman|cannot connect to podman|docker\.sock.*(?:connection refused|no such file)/i,
-		describe: ({ command }) =>
-			command === "docker"
+		describe: (call) =>
+			engineIn(call) === "docker"
 				? ["Docker's daemon does not answer", "`sudo systemctl start docker`"]
-				: ["podman's service does not answer", "`sudo systemctl start podman.socket`"],
+				: [
+						"podman's service does not answer",
+						"`systemctl --user enable --now podman.socket` for the user's own, `sudo systemctl start podman.socket` for root's; without CONTAINER_HOST podman needs none",
+					],
 	},
 	{
 		kind: "no-nvidia",
 		pattern: /nvidia-container-cli.*unknown device|unresolvable CDI devices? ([^\s]+)/i,
-		describe: ({ command }, [, device]) =>
+		describe: (call, [, device]) =>
 			device
-				? [`${command} knows no device ${device}`, CDI]
+				? [`${engineIn(call)} knows no device ${device}`, `${CDI}; \`nvidia-ctk cdi list\` lists those there are`]
 				: [
 						"a GPU that the model asks for does not exist",
 						"`nvidia-smi -L` lists those there are; correct the model's `devices`",
@@ -71,9 +80,11 @@ const PATTERNS: readonly FailurePattern[] = [
 		kind: "no-nvidia",
 		pattern:
 			/could not select device driver|unknown or invalid runtime name: nvidia|failed to discover GPU vendor|nvidia-container-runtime-hook|nvidia-container-cli/i,
-		describe: ({ command }) => [
-			`${command} can't give GPUs to containers: the NVIDIA Container Toolkit is missing or not set up`,
-			command === "docker" ? TOOLKIT : `install the NVIDIA Container Toolkit, then ${CDI}`,
+		describe: (call) => [
+			`${engineIn(call)} can't give GPUs to containers: the NVIDIA Container Toolkit is missing or not set up`,
+			engineIn(call) === "docker"
+				? TOOLKIT
+				: `install the NVIDIA Container Toolkit, then ${CDI}; \`podman run --rm --device nvidia.com/gpu=all ubuntu nvidia-smi\` must list them`,
 		],
 	},
 	{
@@ -82,6 +93,33 @@ const PATTERNS: readonly FailurePattern[] = [
 		describe: ({ command, verb }) => [
 			`no space left on the disk during \`${command} ${verb}\``,
 			`\`${command} system df\` shows what fills it; \`${command} image prune --all\` removes unused images`,
+		],
+	},
+	{
+		kind: "failed",
+		pattern: /newuidmap|newgidmap|no subuid ranges found|insufficient UIDs or GIDs/i,
+		describe: () => [
+			"podman may not map users for this one: it has no ids of its own in /etc/subuid and /etc/subgid",
+			"`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER && podman system migrate`",
+		],
+	},
+	{
+		kind: "no-image",
+		pattern: /short-name .*did not resolve|no unqualified-search registries|short-name resolution enforced/i,
+		describe: ({ subject }) => [
+			`podman does not know which registry ${subject ?? "the image"} is in`,
+			`write it with its registry: \`${subject ? `docker.io/${subject}` : `docker.io/${pinnedImage("nvidia")}`}\` (\`agent.image\`, or the model's \`image\`)`,
+		],
+	},
+	{
+		kind: "failed",
+		pattern:
+			/cgroup controller .?memory.? is not available|memory limit.*(?:cgroup is not mounted|not support)|opening file .?memory\.(?:max|limit)/i,
+		describe: (call) => [
+			`${engineIn(call)} can't limit a container's memory here: the cgroup controller for it is not there`,
+			engineIn(call) === "docker"
+				? "boot the host with `cgroup_enable=memory`, or leave `memory` out"
+				: "without root it needs cgroup v2 with the controller delegated (`Delegate=yes` for user@.service); or leave `memory` out",
 		],
 	},
 	{
@@ -172,10 +210,13 @@ const PATTERNS: readonly FailurePattern[] = [
 		// During a pull it is the registry that broke off.
 		exceptVerb: "pull",
 		pattern: /\bEOF\s*$/,
-		describe: ({ command }) => [
-			`${command} broke off: its daemon went away`,
-			`\`sudo systemctl start ${command}\` if it does not come back`,
-		],
+		describe: (call) =>
+			engineIn(call) === "docker"
+				? ["docker broke off: its daemon went away", "`sudo systemctl start docker` if it does not come back"]
+				: [
+						"podman broke off: its service went away",
+						"`systemctl --user start podman.socket` if it does not come back",
+					],
 	},
 ];
 
@@ -195,7 +236,9 @@ export function dockerError(call: FailedCall): DockerError {
 		return new DockerError(
 			"timeout",
 			`\`${command} ${verb}\` did not end in time`,
-			command === "docker" ? "`sudo systemctl restart docker` if it stays so" : `see whether \`${command} ps\` answers`,
+			engineIn(call) === "docker"
+				? "`sudo systemctl restart docker` if it stays so"
+				: "see whether `podman ps` answers; `podman system migrate` ends what is stuck",
 		);
 	}
 	for (const { kind, exceptVerb, pattern, describe } of PATTERNS) {
@@ -205,7 +248,9 @@ export function dockerError(call: FailedCall): DockerError {
 	return new DockerError(
 		"failed",
 		`\`${command} ${verb}\` failed: ${lastLine(stderr)}`,
-		`see \`${command} ${verb} --help\` and the daemon's log (\`journalctl -u docker\`)`,
+		engineIn(call) === "docker"
+			? `see \`${command} ${verb} --help\` and the daemon's log (\`journalctl -u docker\`)`
+			: `see \`${command} ${verb} --help\`; \`podman --log-level debug ${verb}\` says more`,
 	);
 }
 

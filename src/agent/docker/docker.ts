@@ -13,6 +13,7 @@ import { CommandFailure, type CommandLine, type CommandResult, commandLines, run
 import { DockerError } from "./docker-error.ts";
 import { dockerError } from "./docker-failures.ts";
 import { type Container, type DockerEvent, parseContainers, parseEvent } from "./docker-output.ts";
+import { engineOf } from "./engine-host.ts";
 
 /** How much of a log, and for how long. */
 export interface ContainerLogOptions {
@@ -195,15 +196,29 @@ export class DockerCli implements Docker {
 	}
 
 	#exitError(verb: string, stderr: string, subject?: string): DockerError {
-		const { command } = this.options;
-		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end: "exit", stderr });
+		const { command, env } = this.options;
+		return dockerError({
+			command,
+			engine: engineOf(command, env),
+			verb,
+			...(subject !== undefined && { subject }),
+			end: "exit",
+			stderr,
+		});
 	}
 
 	#commandError(error: unknown, verb: string, subject?: string): unknown {
 		if (!(error instanceof CommandFailure)) return error;
-		const { command } = this.options;
+		const { command, env } = this.options;
 		const end = error.kind === "missing" ? "missing" : "timeout";
-		return dockerError({ command, verb, ...(subject !== undefined && { subject }), end, stderr: "" });
+		return dockerError({
+			command,
+			engine: engineOf(command, env),
+			verb,
+			...(subject !== undefined && { subject }),
+			end,
+			stderr: "",
+		});
 	}
 }
 

@@ -1,6 +1,6 @@
 /** Which engine the Docker CLI talks to, as far as its environment says. */
-import { existsSync, readFileSync, realpathSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 
 /** Docker listens there unless DOCKER_HOST is set. */
@@ -16,6 +16,31 @@ export interface EngineHost {
 	readonly isHere: boolean;
 	/** Paths of its sockets on this host. */
 	readonly sockets: readonly string[];
+}
+
+/** The command that really runs: `docker` may be podman's stand-in for it (podman-docker), which has podman's flags and words. Never throws. */
+export function engineCommand(configured: "docker" | "podman", env: Environment): "docker" | "podman" {
+	const path = { PATH: env["PATH"] ?? "" };
+	const program = configured === "docker" ? Bun.which("docker", path) : null;
+	if (!program || !Bun.which("podman", path)) return configured;
+	const file = resolved(program);
+	if (basename(file).startsWith("podman")) return "podman";
+	try {
+		// Docker's own client is a binary of many megabytes.
+		if (statSync(file).size > MAX_SCRIPT) return configured;
+		return STAND_IN.test(readFileSync(file, "utf8")) ? "podman" : configured;
+	} catch {
+		return configured;
+	}
+}
+
+/** A script that hands its arguments to podman. */
+const STAND_IN = /^#![\s\S]*\bexec\s+["']?(?:[\w./-]*\/)?podman["']?\s/;
+const MAX_SCRIPT = 64 * 1024;
+
+/** Whose engine a command talks to: Docker's client may talk to podman's socket. */
+export function engineOf(command: "docker" | "podman", env: Environment): "docker" | "podman" {
+	return command === "podman" || /podman/.test(env["DOCKER_HOST"] ?? "") ? "podman" : "docker";
 }
 
 /** Reads the file system, not the engine. Never throws. */

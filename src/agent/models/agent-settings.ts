@@ -3,6 +3,7 @@ import { homedir, hostname } from "node:os";
 import { join } from "node:path";
 import type { Environment } from "../../config/interpolate.ts";
 import type { Config } from "../../config/schema.ts";
+import { engineCommand } from "../docker/engine-host.ts";
 import type { Accelerator, SpecSettings } from "./model-spec.ts";
 
 /** Seconds that vLLM may finish running calls after SIGTERM. */
@@ -41,7 +42,7 @@ export function agentSettings(config: Config, env: Environment, vllmKey: string)
 	};
 	return {
 		agent: agentName(config),
-		command: docker,
+		command: engineCommand(docker, env),
 		accelerator,
 		...(image !== undefined && { image }),
 		...(registry !== undefined && { registry }),

@@ -159,8 +159,8 @@ export class ModelController {
 		const desired = entries.flatMap((entry) => desiredReplicas(entry, inputs));
 		// Before its first list nothing may be concluded from what is missing.
 		const engineProblem =
-			engine.problem ?? (engine.hasAnswered ? undefined : { reason: "Docker is being asked", fix: "" });
-		const observed = { engineProblem, containers: items, images: records.images, inFlight };
+			engine.problem ?? (engine.hasAnswered ? undefined : { reason: `${specs.command} is being asked`, fix: "" });
+		const observed = { command: specs.command, engineProblem, containers: items, images: records.images, inFlight };
 		const next = supervise(desired, observed, this.#supervisorState, limits, now);
 		this.#supervisorState = next;
 		for (const action of next.actions) {

@@ -139,7 +139,8 @@ async function stop(
 		records.lastLogs.set(key, lines.slice(-STORED_LINES));
 		const hasEnded = item !== undefined && item.state !== "running";
 		const holders = await readGpuProcesses(env, PROCESSES_TIMEOUT_MS);
-		const known = hasEnded ? { exitCode: item.exitCode, oomKilled: item.oomKilled, holders } : { holders };
+		const { command } = specs;
+		const known = { command, holders, ...(hasEnded && { exitCode: item.exitCode, oomKilled: item.oomKilled }) };
 		const end = hasEnded ? await endOf(item, tools) : undefined;
 		const cause = end ? endProblem(end, specs.command) : diagnose(lines, known);
 		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item.exitCode) };

@@ -42,6 +42,8 @@ export type Activity = "pull" | "start" | "stop" | "sleep" | "wake";
 
 /** What is observed of the engine and its containers. */
 export interface ObservedState {
+	/** The command that runs containers: advice names it. `docker` without it. */
+	readonly command?: "docker" | "podman" | undefined;
 	/** Why Docker can't be used; `containers` is then the last list that could be read. */
 	readonly engineProblem?: Problem | undefined;
 	readonly containers: readonly ObservedContainer[];

@@ -157,9 +157,9 @@ function wrongContainer(input: ReplicaInput, seen: ObservedContainer): ReplicaDe
 
 /** The container that is wanted runs. */
 function rightContainer(input: ReplicaInput, seen: ObservedContainer): ReplicaDecision {
-	const { desired, limits, now } = input;
+	const { desired, observed, limits, now } = input;
 	const { key, goal, running, waitReason } = desired;
-	if (seen.state === "paused") return unchanged(input, { state: "failed", problem: PAUSED });
+	if (seen.state === "paused") return unchanged(input, { state: "failed", problem: paused(seen.id, observed.command) });
 	switch (seen.health) {
 		case "unknown": {
 			const late = startTimeout(seen, limits, now);
@@ -266,7 +266,7 @@ const SEE_LOG = "see its log: GET /models/{name}/logs";
 const ENDED: Problem = { reason: "its container ended", fix: SEE_LOG };
 const DEAD: Problem = { reason: "its engine died: /health answers no more", fix: SEE_LOG };
 const HUNG: Problem = { reason: "its engine hung: calls ran, and nothing moved", fix: SEE_LOG };
-const PAUSED: Problem = {
-	reason: "its container is paused",
-	fix: "docker unpause it, or remove it: it is started again",
-};
+const paused = (id: string, command = "docker"): Problem => ({
+	reason: `somebody paused its container (\`${command} pause\`)`,
+	fix: `\`${command} unpause ${id.slice(0, 12)}\`, or remove it: it is started again`,
+});

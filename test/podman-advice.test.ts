@@ -1,0 +1,150 @@
+/** Where containers are podman's, advice names podman: its commands, its service, its way to GPUs. */
+import { describe, expect, test } from "bun:test";
+import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { dockerError, type FailedCall } from "../src/agent/docker/docker-failures.ts";
+import { engineCommand, engineOf } from "../src/agent/docker/engine-host.ts";
+import { INITIAL_STATE, supervise } from "../src/agent/models/supervisor.ts";
+import { diagnose } from "../src/agent/vllm/vllm-log.ts";
+
+/** Docker's name where it is no registry's or image's. */
+const DOCKER = /\bdocker\b(?!\.io)/i;
+
+describe("a failure under podman is told in podman's words:", () => {
+	test.each([
+		[
+			"no service",
+			"ps",
+			"Cannot connect to Podman. Please verify your connection",
+			/systemctl --user enable --now podman\.socket/,
+		],
+		[
+			"a socket of another user",
+			"ps",
+			"dial unix /run/podman/podman.sock: connect: permission denied",
+			/systemctl --user enable --now podman\.socket/,
+		],
+		[
+			"no GPU by CDI",
+			"run",
+			"Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all",
+			/nvidia-ctk cdi generate/,
+		],
+		["no toolkit", "run", "nvidia-container-cli: whatever", /podman run --rm --device nvidia\.com\/gpu=all/],
+		["no ids for users", "run", 'cannot set up namespace using "/usr/bin/newuidmap": exit status 1', /--add-subuids/],
+		[
+			"a name without a registry",
+			"pull",
+			'Error: short-name "vllm/vllm-openai:v9" did not resolve to an alias and no unqualified-search registries are defined in "/etc/containers/registries.conf"',
+			/docker\.io\/vllm\/vllm-openai:v9/,
+		],
+		[
+			"no controller for memory",
+			"run",
+			"Error: crun: opening file `memory.max` for writing: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+			/cgroup v2|Delegate=yes/,
+		],
+		["no space", "pull", "writing blob: no space left on device", /podman system df/],
+		["a name that is taken", "run", 'the container name "router-chat" is already in use by 0f3c', /podman rm --force/],
+		["a broken connection", "run", "unexpected EOF", /podman\.socket/],
+		["anything else", "run", "Error: something new", /podman --log-level debug run/],
+	])("%s", (_, verb, stderr, fix) => {
+		const call: FailedCall = { command: "podman", verb, subject: "vllm/vllm-openai:v9", end: "exit", stderr };
+		const error = dockerError(call);
+		expect(error.fix).toMatch(fix);
+		expect(`${error.message} ${error.fix}`).not.toMatch(DOCKER);
+		// Docker's client may talk to podman's socket: then the service is podman's all the same.
+		if (error.kind === "not-running") {
+			expect(dockerError({ ...call, command: "docker", engine: "podman" }).fix).toContain("podman.socket");
+		}
+	});
+
+	test.each(["missing", "timeout"] as const)("%s", (end) => {
+		const { message, fix } = dockerError({ command: "podman", verb: "ps", end, stderr: "" });
+		expect(`${message} ${fix}`).toContain("podman");
+		expect(`${message} ${fix}`).not.toMatch(DOCKER);
+	});
+
+	test("a paused container", () => {
+		const container = {
+			id: "0123456789abcdef",
+			key: "m#0",
+			hash: "h",
+			state: "paused",
+			health: "unknown",
+			startedAt: 0,
+			progressAt: 0,
+		} as const;
+		const wanted = { key: "m#0", goal: "up", hash: "h", image: "i", running: 0 } as const;
+		const limits = { silenceMs: 1, startMs: 1, drainMs: 1 };
+		const world = { command: "podman", containers: [container], images: new Set(["i"]), inFlight: new Map() } as const;
+		const problem = supervise([wanted], world, INITIAL_STATE, limits, 0).states.get("m#0")?.problem;
+		expect(problem?.fix).toStartWith("`podman unpause 0123456789ab`");
+		expect(`${problem?.reason}`).not.toMatch(DOCKER);
+	});
+
+	test.each([
+		"RuntimeError: Failed to infer device type",
+		"PermissionError: [Errno 13] Permission denied: '/root/.cache/huggingface/hub'",
+	])("a cause in vLLM's log: %s", (error) => {
+		const found = diagnose(["Traceback (most recent call last):", '  File "a.py", line 1, in a', error], {
+			command: "podman",
+		});
+		expect(found?.fix).toContain("podman");
+		expect(found?.fix).not.toMatch(DOCKER);
+	});
+});
+
+describe("the command that really runs", () => {
+	const inDirectory = (files: Record<string, string | { link: string }>, check: (env: { PATH: string }) => void) => {
+		const directory = mkdtempSync(join(tmpdir(), "path-"));
+		try {
+			for (const [name, content] of Object.entries(files)) {
+				const file = join(directory, name);
+				if (typeof content !== "string") symlinkSync(join(directory, content.link), file);
+				else {
+					writeFileSync(file, content);
+					chmodSync(file, 0o755);
+				}
+			}
+			check({ PATH: directory });
+		} finally {
+			rmSync(directory, { recursive: true, force: true });
+		}
+	};
+	const podman = "\u007fELF podman";
+
+	test.each([
+		[
+			"a script that hands over to podman",
+			{
+				podman,
+				docker:
+					'#!/usr/bin/sh\n[ -e /etc/containers/nodocker ] || echo "Emulate Docker CLI using podman." >&2\nexec /usr/bin/podman "$@"\n',
+			},
+			"podman",
+		],
+		["a link to podman", { podman, docker: { link: "podman" } }, "podman"],
+		["Docker's own client", { podman, docker: "\u007fELF docker, which knows podman" }, "docker"],
+		[
+			"a script of somebody else's",
+			{ podman, docker: '#!/bin/sh\n# not podman\nexec /usr/bin/docker.real "$@"\n' },
+			"docker",
+		],
+		["a stand-in without podman", { docker: '#!/bin/sh\nexec podman "$@"\n' }, "docker"],
+		["nothing", {}, "docker"],
+	] as const)("where docker is %s", (_, files, expected) => {
+		inDirectory(files, (env) => {
+			expect(engineCommand("docker", env)).toBe(expected);
+			expect(engineCommand("podman", env)).toBe("podman");
+		});
+	});
+
+	test("says nothing of the engine behind a socket: its address does", () => {
+		expect(engineOf("docker", { DOCKER_HOST: "unix:///run/user/1000/podman/podman.sock" })).toBe("podman");
+		expect(engineOf("docker", { DOCKER_HOST: "unix:///var/run/docker.sock" })).toBe("docker");
+		expect(engineOf("docker", {})).toBe("docker");
+		expect(engineOf("podman", {})).toBe("podman");
+	});
+});
