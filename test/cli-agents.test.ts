@@ -67,6 +67,16 @@ describe("a running router", () => {
 		expect(rows.filter(([id]) => id === "local/qwen")).toHaveLength(1);
 	});
 
+	test("shows how many of a model's replicas are ready", async () => {
+		const replicas = (["ready", "starting"] as const).map((state, replica) => ({ replica, state }));
+		const model = { name: "gemma", state: "ready", replicas } as const;
+		const other = startFakeAgent({ router: router.url, token: TOKEN, name: "gpu-7", models: [model] });
+		await until(() => other.link?.state.state === "joined");
+		expect((await run(["agents"])).stdout).toContain("gemma (ready, 1 of 2 replicas)");
+		expect((await run(["models"])).stdout).toMatch(/^local\/gemma +gpu-7 +ready, 1 of 2 replicas$/m);
+		await other.stop();
+	});
+
 	test("shows its models also to who may not see its agents", async () => {
 		const { code, stdout } = await run(["models"], { ...env(), ROUTER_AGENT_TOKEN: "" });
 		expect([code, stdout]).toEqual([0, expect.stringMatching(/^local\/qwen +local$/m)]);

@@ -21,7 +21,7 @@ export async function agentsTable(url: string | undefined, config: Config, env: 
 		name,
 		reachable || state === "gone" ? state : "unreachable",
 		endpoint,
-		models.map((model) => `${model.name} (${model.state})`).join(", ") || "none",
+		models.map((model) => `${model.name} (${stateText(model)})`).join(", ") || "none",
 		gpuText(gpus),
 		version ?? "",
 		ago(last_heartbeat),
@@ -46,12 +46,19 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 	]);
 	const known = agents.filter(({ state }) => state !== "gone");
 	const ofAgents = known.flatMap(({ name, models }) =>
-		models.map((model) => [`local/${model.name}`, name, model.state, loadText(model)]),
+		models.map((model) => [`local/${model.name}`, name, stateText(model), loadText(model)]),
 	);
 	const shown = new Set(ofAgents.map(([id]) => id));
 	const others = (listed ?? []).filter(({ id }) => !shown.has(id)).map(({ id, owned_by }) => [id, owned_by, "", ""]);
 	const head = ["MODEL", "WHERE", "STATE", "LOAD"];
 	return table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
+}
+
+/** `ready`; of several replicas `ready, 1 of 2 replicas`. */
+function stateText({ state, replicas = [] }: ShownModel): string {
+	if (replicas.length < 2) return state;
+	const ready = replicas.filter((each) => each.state === "ready").length;
+	return `${state}, ${ready} of ${replicas.length} replicas`;
 }
 
 function loadText({ parent, in_flight, running, waiting, kv_cache }: ShownModel): string {

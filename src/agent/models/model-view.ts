@@ -78,7 +78,7 @@ export class ModelViews {
 		const { spec, load, order } = entry;
 		const { name, model, ttl } = spec;
 		const adapters = this.adapters.of(entry);
-		const { state, problem, retryAt, failures } = this.statuses.of(name);
+		const { problem, retryAt, failures } = this.statuses.of(name);
 		const measured = this.#measured(name);
 		const progress = this.statuses.progress(name);
 		return {
@@ -87,7 +87,7 @@ export class ModelViews {
 			load,
 			...(order && { order }),
 			...(adapters.length > 0 && { adapters }),
-			state,
+			state: this.#stateOf(entry),
 			...(problem && { reason: problem.reason, ...(problem.fix && { fix: problem.fix }) }),
 			...(retryAt !== undefined && { retry_at: wallTime(retryAt) }),
 			...(failures !== undefined && { failures }),
@@ -108,17 +108,25 @@ export class ModelViews {
 		return [...reports, ...adapters];
 	}
 
-	#report({ spec: { name, model, replicas = 1 }, load }: RegisteredModel): ModelReport {
+	#report(entry: RegisteredModel): ModelReport {
+		const { spec, load } = entry;
+		const { name, model, replicas = 1 } = spec;
 		const reason = reportedReason(this.statuses.of(name));
 		return {
 			name,
 			model,
-			state: this.statuses.of(name).state,
+			state: this.#stateOf(entry),
 			load,
 			...(reason !== undefined && { reason: reason.slice(0, MAX_REASON) }),
 			...this.#measured(name),
 			...(replicas > 1 && { replicas: this.#replicaReports(name, replicas) }),
 		};
+	}
+
+	/** One that is to be loaded is on its way before the first tick has seen it: calls wait for it, here and at the router. */
+	#stateOf({ spec: { name }, load, order }: RegisteredModel): ModelState {
+		const isToBeLoaded = order === undefined ? load === "always" : order === "load";
+		return isToBeLoaded && !this.statuses.has(name) ? "starting" : this.statuses.of(name).state;
 	}
 
 	#replicaReports(name: string, count: number): ReplicaReport[] {

@@ -12,7 +12,8 @@ const gpu = {
 	memory_used: 20_100_000_000,
 	utilization: 0.7,
 };
-const model = { name: "qwen3-8b", state: "ready", load: "always", running: 2, waiting: 0, kv_cache: 0.31 };
+const replicas = [0, 1].map((replica) => ({ replica, state: "ready", running: 1, waiting: 0, kv_cache: 0.31 }));
+const model = { name: "qwen3-8b", state: "ready", load: "always", running: 2, waiting: 0, kv_cache: 0.31, replicas };
 const instance = "3f1c2f0e-8a54-4d1c-9a53-2f5a1f0f7f11";
 const BODY_ERRORS = [
 	"invalid_json",
@@ -80,7 +81,7 @@ export const AGENTS: Detail = {
 					endpoint: "http://10.0.0.7:5000",
 					state: "fresh",
 					reachable: true,
-					models: [{ ...model, in_flight: 2 }],
+					models: [{ ...model, in_flight: 2, replicas: replicas.map((each) => ({ ...each, in_flight: 1 })) }],
 					gpus: [gpu],
 					version: "0.2.0",
 					instance: instance.slice(0, 8),

@@ -1,0 +1,81 @@
+/** What an agent reports to its router of each model, and shows of it. */
+import { expect, test } from "bun:test";
+import { Value } from "@sinclair/typebox/value";
+import { AdapterList } from "../src/agent/models/adapter-list.ts";
+import type { AgentFile } from "../src/agent/models/agent-file.ts";
+import type { Inventory } from "../src/agent/models/inventory.ts";
+import { ModelRegistry } from "../src/agent/models/model-registry.ts";
+import { ModelStatuses } from "../src/agent/models/model-status.ts";
+import { ModelViews } from "../src/agent/models/model-view.ts";
+import { Traffic } from "../src/agent/models/traffic.ts";
+import { AgentModel, type AgentModelConfig } from "../src/config/agent-schema.ts";
+import { withDefaults } from "../src/config/defaults.ts";
+import { ModelReport } from "../src/protocol/agent.ts";
+import type { Json } from "./kit/exchange.ts";
+
+/** An agent with these models, whose containers are these. */
+function views(models: readonly Json[], items: readonly object[] = []) {
+	const file = { content: {}, update: () => undefined } as unknown as AgentFile;
+	const configured = models.map((model) => withDefaults(AgentModel, model) as AgentModelConfig);
+	const registry = new ModelRegistry(configured, file);
+	const statuses = new ModelStatuses();
+	const tick = { notify: () => {} };
+	const traffic = new Traffic({ size: 9, running: 9, waitMs: 1000 }, statuses, tick);
+	const inventory = { items } as unknown as Inventory;
+	const adapters = new AdapterList({ registry, inventory });
+	return { registry, statuses, traffic, views: new ModelViews(registry, statuses, inventory, traffic, adapters) };
+}
+
+test("each replica is reported with its state and its own load, where there are to be several", async () => {
+	const metrics = { running: 2, waiting: 1.4, kvCache: 1.2, tokens: 0 };
+	const container = { id: "c1", key: "m#1", model: "m", monitor: { metrics } };
+	const {
+		views: made,
+		statuses,
+		traffic,
+	} = views(
+		[
+			{ model: "a/m", name: "m", replicas: 3 },
+			{ model: "a/one", name: "one" },
+		],
+		[container],
+	);
+	statuses.set("m", { state: "ready" }, undefined);
+	statuses.setReplicas(
+		new Map([
+			["m#0", { state: "starting" }],
+			["m#1", { state: "ready", id: "c1" }],
+		]),
+	);
+	traffic.open("m", [{ id: "c1", replica: 1, origin: "http://127.0.0.1:1" }]);
+	await traffic.acquire("m", new AbortController().signal);
+	const [m, one] = made.reports();
+	expect(m).toMatchObject({
+		state: "ready",
+		replicas: [
+			{ replica: 0, state: "starting", running: 0 },
+			{ replica: 1, state: "ready", running: 1, waiting: 1, kv_cache: 1 },
+			{ replica: 2, state: "stopped", running: 0 },
+		],
+	});
+	expect(one).not.toHaveProperty("replicas");
+	expect([m, one].map((report) => Value.Check(ModelReport, report))).toEqual([true, true]);
+});
+
+test("a model that is to be loaded is starting before it was first looked at: a router has its calls wait", () => {
+	const all = [
+		{ model: "a/always", name: "always" },
+		{ model: "a/demand", name: "demand", load: "on-demand" },
+		{ model: "a/manual", name: "manual", load: "manual" },
+		{ model: "a/ordered", name: "ordered", load: "manual" },
+		{ model: "a/unloaded", name: "unloaded" },
+	];
+	const { views: made, registry, statuses } = views(all);
+	registry.order("ordered", "load");
+	registry.order("unloaded", "unload");
+	const states = () => made.reports().map(({ state }) => state);
+	expect(states()).toEqual(["starting", "stopped", "stopped", "starting", "stopped"]);
+	expect(made.all().map(({ state }) => state)).toEqual(states());
+	for (const { name } of all) statuses.set(name, { state: "stopped" }, undefined);
+	expect(new Set(states())).toEqual(new Set(["stopped"]));
+});
