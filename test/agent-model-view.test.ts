@@ -11,7 +11,10 @@ import { Traffic } from "../src/agent/models/traffic.ts";
 import { AgentModel, type AgentModelConfig } from "../src/config/agent-schema.ts";
 import { withDefaults } from "../src/config/defaults.ts";
 import { ModelReport } from "../src/protocol/agent.ts";
+import type { Log } from "../src/telemetry/log.ts";
 import type { Json } from "./kit/exchange.ts";
+
+const quiet = { logger: { info() {}, warn() {} } } as unknown as Pick<Log, "logger">;
 
 /** An agent with these models, whose containers are these. */
 function views(models: readonly Json[], items: readonly object[] = []) {
@@ -22,7 +25,7 @@ function views(models: readonly Json[], items: readonly object[] = []) {
 	const tick = { notify: () => {} };
 	const traffic = new Traffic({ size: 9, running: 9, waitMs: 1000 }, statuses, tick);
 	const inventory = { items } as unknown as Inventory;
-	const adapters = new AdapterList({ registry, inventory });
+	const adapters = new AdapterList({ registry, inventory, log: quiet });
 	return { registry, statuses, traffic, views: new ModelViews(registry, statuses, inventory, traffic, adapters) };
 }
 
