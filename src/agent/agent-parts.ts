@@ -8,13 +8,14 @@ import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { ContainerModels } from "./container-models.ts";
+import { ContainerOwner } from "./docker/container-owner.ts";
 import { type Docker, DockerCli } from "./docker/docker.ts";
 import { EngineLock } from "./docker/engine-lock.ts";
 import { EngineWatch } from "./docker/engine-watch.ts";
 import { GpuWatch } from "./gpu/gpu-watch.ts";
 import { Hardware } from "./gpu/hardware.ts";
 import { AdapterList } from "./models/adapter-list.ts";
-import { type AgentFile, agentFile } from "./models/agent-file.ts";
+import { type AgentFile, agentFile, agentInstance, type Instance } from "./models/agent-file.ts";
 import { type AgentSettings, agentSettings } from "./models/agent-settings.ts";
 import { ContainerSpecs } from "./models/container-spec.ts";
 import { EffectRecords } from "./models/effects.ts";
@@ -36,6 +37,8 @@ export interface AgentParts {
 	readonly log: Pick<Log, "logger">;
 	readonly file: AgentFile;
 	readonly settings: AgentSettings;
+	/** Makes it where there is none, so it is asked for once the port is the agent's. Each time the same, also where it can't be stored. */
+	readonly instance: () => Instance;
 	/** The API key of the containers' vLLM. */
 	readonly vllmKey: string;
 	/** To containers of this host, and to all else: the router, Hugging Face. */
@@ -81,9 +84,15 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const traffic = new Traffic({ size, running, waitMs }, statuses, tick);
 	const gpus = new GpuWatch(env);
 	const hardware = new Hardware(settings, gpus, file);
-	const specs = new ContainerSpecs(registry, settings, hardware);
 	const lock = new EngineLock(settings.agent, settings.command, env);
-	const engine = new EngineWatch(docker, settings.agent, lock, tick);
+	let known: Instance | undefined;
+	const instance = () => {
+		known ??= agentInstance(data_dir);
+		return known;
+	};
+	const owner = new ContainerOwner(settings.agent, settings.command, lock, () => instance().id);
+	const specs = new ContainerSpecs(registry, settings, hardware, owner);
+	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick);
 	const stallMs = agent.stall;
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
@@ -93,6 +102,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		log,
 		file,
 		settings,
+		instance,
 		vllmKey,
 		http,
 		outside,

@@ -8,7 +8,6 @@ import type { AgentParts } from "./agent-parts.ts";
 import { engineHost } from "./docker/engine-host.ts";
 import { ModelInfoCache } from "./gpu/model-infos.ts";
 import { Placer } from "./gpu/placer.ts";
-import { agentInstance } from "./models/agent-file.ts";
 import { ModelController } from "./models/controller.ts";
 import { gpuReport } from "./models/model-view.ts";
 import { RunningEffects } from "./models/running-effects.ts";
@@ -41,9 +40,9 @@ export interface AgentRun {
 /** Begins, once the port is the agent's. Never throws. */
 export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
 	const { config, file, vllmKey, log, gpus, hardware, engine } = parts;
-	const { agent, data_dir } = config;
+	const { agent } = config;
 	const keyProblem = file.content.vllm_key ? undefined : file.update({ vllm_key: vllmKey });
-	const { id: instance, problem } = agentInstance(data_dir);
+	const { id: instance, problem } = parts.instance();
 	for (const sentence of [keyProblem, problem]) if (sentence) log.logger.warn(sentence);
 	const controller = createController(parts);
 	controller.start();

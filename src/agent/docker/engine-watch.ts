@@ -3,6 +3,7 @@
 import { asWall, steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
+import type { ContainerOwner } from "./container-owner.ts";
 import type { Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
 import type { Container } from "./docker-output.ts";
@@ -41,6 +42,7 @@ export class EngineWatch {
 		private readonly docker: Docker,
 		private readonly agent: string,
 		private readonly lock: EngineLock,
+		private readonly owner: ContainerOwner,
 		/** Notified when something happened to a container. */
 		private readonly tick: Notifier,
 	) {}
@@ -94,10 +96,11 @@ export class EngineWatch {
 		this.#isStale = false;
 		this.#listedAt = now;
 		try {
-			this.containers = await this.docker.containers(this.agent);
+			const { own, problem } = this.owner.divide(await this.docker.containers(this.agent));
+			this.containers = own;
 			this.hasAnswered = true;
 			if (this.#absence) this.#absence = { to: asWall(steadyTime()), ...this.#absence };
-			this.problem = this.lock.acquire();
+			this.problem = this.lock.acquire() ?? problem;
 			return true;
 		} catch (error) {
 			const { message, fix = "" } = error as DockerError;

@@ -1,5 +1,6 @@
 /** The container of a replica: the arguments of `docker run`, its labels, and the hash by which a running one is recognised. */
 import type { Environment } from "../../config/interpolate.ts";
+import type { ContainerOwner } from "../docker/container-owner.ts";
 import { engineHost } from "../docker/engine-host.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Problem } from "../problem.ts";
@@ -63,6 +64,7 @@ export function containerSpec(
 	const name = `router-${spec.name.replace(/[^A-Za-z0-9_.-]/g, "-").slice(0, 60)}-${hash.slice(0, 8)}${suffix}`;
 	const labels = {
 		"router.agent": settings.agent,
+		...settings.ownerLabels,
 		"router.model": spec.name,
 		"router.spec": hash,
 		"router.port": String(port),
@@ -153,6 +155,7 @@ export class ContainerSpecs {
 		private readonly registry: ModelRegistry,
 		private readonly settings: AgentSettings,
 		private readonly hardware: Hardware,
+		private readonly owner: Pick<ContainerOwner, "labels">,
 	) {}
 
 	/** The command that runs them: advice names it. */
@@ -183,7 +186,8 @@ export class ContainerSpecs {
 	run(key: string, placement: Placement, port: number): RunCommand | undefined {
 		const entry = this.registry.get(modelOfKey(key));
 		if (!entry) return undefined;
-		const { args } = containerSpec(entry.spec, { ...placement, port }, this.#of(entry));
+		const settings = { ...this.#of(entry), ownerLabels: this.owner.labels() };
+		const { args } = containerSpec(entry.spec, { ...placement, port }, settings);
 		return { args, env: this.settings.variables, image: this.image(entry) };
 	}
 

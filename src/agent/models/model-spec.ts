@@ -73,4 +73,6 @@ export interface SpecSettings {
 	readonly shutdownTimeoutS: number;
 	/** Whether models may sleep (`--enable-sleep-mode`). */
 	readonly sleep: boolean;
+	/** By which an agent knows that a container is its own. */
+	readonly ownerLabels?: Readonly<Record<string, string>>;
 }
