@@ -5,7 +5,7 @@ import { replayEvents } from "../openai/answer-forms.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
-import { overheadText } from "../proxy/response-headers.ts";
+import { DROPPED_HEADER, overheadText } from "../proxy/response-headers.ts";
 import type { CacheEntry, EntryFacts } from "./entry.ts";
 import type { SingleFlight } from "./single-flight.ts";
 import type { StreamFollower } from "./stream-follower.ts";
@@ -26,10 +26,10 @@ export function cachedResponse(
 	let content: StreamPiece;
 	if (stream) {
 		const showsUsage = call.facts.showsUsage;
-		const { provider, model } = facts;
+		const { provider, model, dropped: droppedFields } = facts;
 		const writer = dialect.stream(call);
 		content = writer.push(replayEvents(call.operation, decoder.decode(body), showsUsage));
-		content += writer.end({ provider, model, attempts: 0, cache: "hit" });
+		content += writer.end({ provider, model, attempts: 0, cache: "hit", droppedFields });
 	} else {
 		content = dialect.answer(body, undefined);
 	}
@@ -104,19 +104,20 @@ function agedHeaders(served: Served, call: ClientCall, age: number): Record<stri
 	return { ...sharedHeaders(served, call), age: String(age) };
 }
 
-function sharedHeaders({ provider, model }: Served, { dialect, stream }: ClientCall): Record<string, string> {
+function sharedHeaders({ provider, model, dropped }: Served, { dialect, stream }: ClientCall): Record<string, string> {
 	return {
 		"content-type": stream ? dialect.streamContentType : dialect.contentType,
 		"x-router-provider": provider,
 		"x-router-model": headerText(model),
 		"x-router-attempts": "0",
 		"x-router-cache": "hit",
+		...(dropped ? { [DROPPED_HEADER]: headerText(dropped.join(", ")) } : undefined),
 		...(stream ? { "cache-control": "no-cache", "x-accel-buffering": "no" } : undefined),
 	};
 }
 
 /** Who has made an answer. */
-type Served = Pick<EntryFacts, "provider" | "model">;
+type Served = Pick<EntryFacts, "provider" | "model" | "dropped">;
 
 /** What is said of this call alone. */
 function setCallHeaders(headers: Headers, record: CallRecord): void {

@@ -4,6 +4,8 @@
 export interface EntryFacts {
 	readonly provider: string;
 	readonly model: string;
+	/** Fields of the call that it was made without. */
+	readonly dropped?: readonly string[] | undefined;
 	readonly storedAt: number;
 	readonly expiresAt: number;
 }
@@ -61,8 +63,9 @@ function entryIn(text: Uint8Array): CacheEntry | undefined {
 
 /** Whether an entry that others may have written to is what it should be. */
 export function isSound({ facts, body }: CacheEntry): boolean {
-	const { provider, model, storedAt, expiresAt } = facts;
+	const { provider, model, dropped, storedAt, expiresAt } = facts;
 	if (typeof provider !== "string" || typeof model !== "string") return false;
+	if (dropped !== undefined && !Array.isArray(dropped)) return false;
 	if (!(Number.isFinite(storedAt) && Number.isFinite(expiresAt))) return false;
 	try {
 		const answer = JSON.parse(decoder.decode(body));

@@ -54,6 +54,8 @@ export interface StreamFailure {
 export interface AnswerOrigin {
 	readonly provider: string;
 	readonly model: string;
+	/** Fields of the call that it was made without. */
+	readonly dropped?: readonly string[] | undefined;
 }
 
 /** One such call. Made by the first caller, who leads it. */
@@ -299,8 +301,9 @@ export class Lead implements AnswerListener {
 	}
 
 	get #origin(): AnswerOrigin {
-		const { provider, upstreamModel } = this.lead.record;
-		return { provider, model: upstreamModel ?? "" };
+		const { provider, upstreamModel, droppedFields: dropped } = this.lead.record;
+		const origin = { provider, model: upstreamModel ?? "" };
+		return dropped ? { ...origin, dropped } : origin;
 	}
 
 	#entryOf(body: string): CacheEntry {

@@ -95,6 +95,9 @@ export function callText(call: ShownCall): string {
 		...(who === "" ? [] : [who]),
 		"",
 		decisionText(call),
+		...(call.dropped_fields
+			? [`left out ${call.dropped_fields.map(plainText).join(", ")}: its upstream has no form for it\n`]
+			: []),
 		...(rows.length > 0 ? [table(rows.map((row) => row.map(plainText)))] : []),
 		costText(call),
 	]

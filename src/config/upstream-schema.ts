@@ -1,5 +1,5 @@
 /** The sections of the configuration about upstreams: `timeouts:`, `providers:` and `models:`. */
-import { Type } from "@sinclair/typebox";
+import { type Static, Type } from "@sinclair/typebox";
 import { PROVIDER_TYPES, VENDORS } from "../vendors.ts";
 import { modelCache } from "./cache-schema.ts";
 import { closed, duration, mayBeEmpty, secret, section, url } from "./schema-parts.ts";
@@ -46,6 +46,18 @@ const ownTimeouts = (description: string) =>
 		),
 	);
 
+const DROP = Type.Literal("drop");
+const REFUSE = Type.Literal("refuse");
+/** What becomes of a field that an upstream has no form for. */
+const unsupported = (whose: string) =>
+	Type.Optional(
+		Type.Union([DROP, REFUSE], {
+			description: `What becomes of fields of a call that Claude or Gemini has no form for and that only tune an answer (\`seed\`, penalties, \`logit_bias\`, \`temperature\`, \`reasoning_effort\` and the like): \`refuse\` tries the next target, \`drop\` leaves them out and names them in \`x-router-dropped\`. Default: ${whose}`,
+		}),
+	);
+/** See {@link unsupported}. */
+export type UnsupportedPolicy = Static<typeof DROP> | Static<typeof REFUSE>;
+
 const ROUTES_MODELS = PROVIDER_TYPES.filter((type) => VENDORS[type].routesModels);
 /** Vendors of whose defaults one is that they add no system prompt of their own. */
 const HAS_DEFAULTS = PROVIDER_TYPES.filter((type) => VENDORS[type].defaults).map((type) => VENDORS[type].title);
@@ -82,6 +94,7 @@ export const provider = Type.Object(
 				description: `Whether fields of a call may lead it to another model there (\`models\`, \`fallbacks\`, \`provider\`, \`plugins\` and the like), so that keys with \`models\` may not send them. Default: true for ${ROUTES_MODELS.join(", ")}, and for a vendor behind an address that is not its own; false says that it has none.`,
 			}),
 		),
+		unsupported: unsupported("`refuse` for calls to `/v1/chat/completions`, `drop` for those of other APIs."),
 		timeouts: ownTimeouts("Deadlines that differ for this provider; they hold whatever other targets there are."),
 	},
 	{ ...closed, ...mayBeEmpty },
@@ -154,6 +167,7 @@ export const model = Type.Object(
 					"Where a stream that breaks goes on: `targets` (the default) are equal for that, `any` is in `fallback`, too, `off` is nowhere.",
 			}),
 		),
+		unsupported: unsupported("as its providers have it."),
 		concurrency: Type.Optional(
 			Type.Integer({ minimum: 1, description: "Calls that may run at once; further ones wait in its queue." }),
 		),

@@ -11,6 +11,8 @@ import type { Tokens } from "../openai/usage.ts";
 
 /** One wire. Pure: no clock, no I/O. A new one is one file of this type, and its rows in `api/routes.ts`. */
 export interface Dialect {
+	/** Its name where rules differ by dialect: `openai-chat`. */
+	readonly id: string;
 	/** Media type of whole answers. */
 	readonly contentType: string;
 	/** Media type of streams. */
@@ -82,6 +84,8 @@ export interface StreamEnd {
 	readonly attempts: number;
 	readonly cache?: "hit" | undefined;
 	readonly tokens?: Tokens | undefined;
+	/** Fields of the call that its upstream has no form for, and that were left out. */
+	readonly droppedFields?: readonly string[] | undefined;
 	/** The tokens are a guess, or partly. */
 	readonly isEstimated?: boolean | undefined;
 	/** USD; undefined where nobody knows. */

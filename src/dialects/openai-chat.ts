@@ -27,6 +27,7 @@ const writer: StreamWriter = {
 
 /** `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`. */
 export const openAiChat: Dialect = {
+	id: "openai-chat",
 	contentType: "application/json",
 	streamContentType: "text/event-stream; charset=utf-8",
 	parse: parseRequest,
@@ -42,9 +43,10 @@ function usageEvent({ usageChunk, tellsCost, cost }: StreamEnd): string {
 }
 
 /** As a comment, which clients skip. */
-function summary({ provider, model, agent, attempts, cache, tokens, isEstimated, cost }: StreamEnd): string {
+function summary(end: StreamEnd): string {
+	const { provider, model, agent, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
 	const estimated = isEstimated || undefined;
-	const facts = { provider, model, agent, attempts, cache, usage: tokens, estimated, cost_usd: cost };
+	const facts = { provider, model, agent, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
 	return sseComment(`router ${JSON.stringify(facts)}`);
 }
 

@@ -44,6 +44,8 @@ export interface Call extends ParsedRequest {
 	readonly timeoutMs?: number | undefined;
 	/** Its own limits on silence, where the client set some, ms. */
 	readonly limits?: { readonly first_token?: number | undefined; readonly stall?: number | undefined } | undefined;
+	/** What its client speaks; absent where nobody does (tests). */
+	readonly dialect?: { readonly id: string } | undefined;
 	/** Its priority in queues: higher ones go first; absent counts as 0. */
 	readonly priority?: number | undefined;
 }

@@ -3,6 +3,7 @@ import type { RouterError } from "../errors.ts";
 import { invalid, unsupported } from "../openai/chat.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { WIRE_FIELDS } from "../vendors.ts";
+import type { UnsupportedFields } from "./unsupported-fields.ts";
 
 /** What becomes of a request's top-level fields at one upstream. */
 export interface FieldRules {
@@ -66,12 +67,16 @@ export function noOperation(vendor: string, operation: Operation): RouterError {
 	return unsupported("model", `${vendor} has no ${title}, only /v1${OPERATIONS.chat.path}`);
 }
 
-/** Throws `unsupported_parameter` for the first field that is neither carried nor without meaning. */
-export function refuseOthers(body: Readonly<Record<string, unknown>>, { carried, dropped }: FieldRules): void {
+/** Leaves out what is neither carried nor without meaning, or throws `unsupported_parameter` for the first field that may not be left out. */
+export function refuseOthers(
+	body: Readonly<Record<string, unknown>>,
+	{ carried, dropped }: FieldRules,
+	unsupportedFields: UnsupportedFields,
+): void {
 	for (const [name, value] of Object.entries(body)) {
 		if (value === null || carried.has(name) || dropped.has(name)) continue;
 		if (Object.hasOwn(DEFAULTS, name) && JSON.stringify(value) === DEFAULTS[name]) continue;
-		throw unsupported(name.slice(0, 64), "it has no counterpart there");
+		unsupportedFields.add(name, "it has no counterpart there");
 	}
 }
 

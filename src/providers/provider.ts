@@ -1,4 +1,5 @@
 /** What the pipeline asks of an upstream: wire to wire, with no message model in between. */
+import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import type { Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { SseEvent } from "../openai/sse.ts";
@@ -16,6 +17,8 @@ export interface UpstreamRequest {
 	readonly stream?: boolean;
 	/** What of the body the router has added of its own accord: an upstream that refuses one of these is asked without it. */
 	readonly added?: readonly Addition[] | undefined;
+	/** Top-level fields of the call that it is made without, since the upstream has no form for them; absent where there are none. */
+	readonly dropped?: readonly string[] | undefined;
 }
 
 /** How a call is put, besides by what it says itself. */
@@ -24,6 +27,8 @@ export interface EncodeOptions {
 	readonly countsChunks?: boolean | undefined;
 	/** Additions that the target refuses. */
 	readonly omit?: ReadonlySet<Addition> | undefined;
+	/** What `models:` says about fields that the target has no form for. */
+	readonly unsupported?: UnsupportedPolicy | undefined;
 }
 
 /** How a request reaches an upstream: over HTTP, or inside this process. */

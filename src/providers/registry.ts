@@ -4,6 +4,7 @@ import { AGENT_TOKEN, agentTokens } from "../config/agent-tokens.ts";
 import type { Environment } from "../config/interpolate.ts";
 import { nameMatcher } from "../config/name-pattern.ts";
 import type { Config, ProviderConfig } from "../config/schema.ts";
+import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import { RouterError, StartError } from "../errors.ts";
 import { type ProviderType, VENDORS, type VendorRow, type Vendors } from "../vendors.ts";
 import { isLocal, isOwnSite } from "./locality.ts";
@@ -29,6 +30,8 @@ export interface Upstream {
 	readonly headers: Readonly<Record<string, string>>;
 	/** Fields of a call may lead it to another model than it names. */
 	readonly routesModels: boolean;
+	/** What is configured about fields that it has no form for. */
+	readonly unsupported?: UnsupportedPolicy | undefined;
 	/** Its own system prompt is wanted (Venice). */
 	readonly keepsSystemPrompt: boolean;
 	readonly timeouts: UpstreamTimeouts;
@@ -92,6 +95,7 @@ function configure(name: string, config: Config, env: Environment, vendors: Vend
 		state,
 		headers,
 		routesModels: settings.model_routing ?? routesModels(row, baseUrl),
+		unsupported: settings.unsupported,
 		keepsSystemPrompt: settings.system_prompt === true,
 		timeouts: { ...config.timeouts, ...settings.timeouts },
 		ownTimeouts: settings.timeouts,

@@ -11,7 +11,8 @@ import {
 	type UpstreamAnswer,
 	type UpstreamRequest,
 } from "../providers/provider.ts";
-import type { RoutingState, Work } from "../routing/target-state.ts";
+import type { RoutingState } from "../routing/target-state.ts";
+import type { CallPlan } from "./call-plan.ts";
 import type { AttemptRecord, CallRecord, TargetFailure } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
 import { EventReader, guardedDecoder, type ReaderEvents } from "./event-reader.ts";
@@ -57,7 +58,8 @@ export interface AttemptOptions {
 	readonly record: CallRecord;
 	/** What is known of all targets. */
 	readonly targets: RoutingState;
-	readonly work?: Work | undefined;
+	/** What of its call's plan it needs. */
+	readonly plan?: Pick<CallPlan, "work" | "alias"> | undefined;
 	readonly owner: AttemptOwner;
 	/** Its part in a round of several. */
 	readonly part?: RoundPart | undefined;
@@ -93,6 +95,8 @@ export class Attempt {
 	#droppedFor: string | undefined;
 	/** Another target was faster. */
 	#isDiscarded = false;
+	/** Fields that the call is made without. */
+	#dropped: UpstreamRequest["dropped"];
 	/** See `extend`. */
 	#extendedMs: number | undefined;
 	/** Time spent waiting for the upstream, up to its answer's beginning or its failure, ms. */
@@ -115,13 +119,15 @@ export class Attempt {
 	 * closes it at its end.
 	 */
 	async open(): Promise<StartedAnswer | Failure> {
-		const { call, target, limits, record, account, part, late, counts, withoutAdditions } = this.options;
+		const { call, target, limits, record, account, part, late, counts, withoutAdditions, plan } = this.options;
 		const { provider } = target;
-		const options = withoutAdditions ? { countsChunks: counts, omit: withoutAdditions } : counts ? COUNTS : undefined;
+		const options =
+			withoutAdditions || plan?.alias?.unsupported ? optionsOf(this.options) : counts ? COUNTS : undefined;
 		const needs = provider.inputStore && provider.needs?.(call, target);
 		const request = needs?.length
 			? await this.#supplied(needs, options)
 			: provider.encode(call, target, NO_INPUTS, options);
+		this.#dropped = request.dropped;
 		this.#sentAt = performance.now();
 		if (call.timeoutMs !== undefined) this.timeLeftMs = timeLeft(call);
 		const limitMs = Math.min(this.#extendedMs ?? (call.stream ? limits.firstTokenMs : limits.totalMs), this.timeLeftMs);
@@ -132,7 +138,7 @@ export class Attempt {
 		deadline.within(limitMs, call.stream ? "first token" : "answer", limitMs, by);
 		if (this.#droppedFor !== undefined) deadline.drop(this.#droppedFor);
 		const isSecond = part !== undefined && part.position > 0;
-		const attempt = record.openAttempt(target, this.options.targets, call.stream, this.options.work, isSecond);
+		const attempt = record.openAttempt(target, this.options.targets, call.stream, plan?.work, isSecond);
 		this.#record = attempt;
 		if (late) this.watch(late);
 		let answer: UpstreamAnswer | undefined;
@@ -163,7 +169,7 @@ export class Attempt {
 			deadline.clear();
 			if (read.thinking?.length) provider.inputStore?.store(call, read.thinking);
 			record.closeAttempt(attempt, { status, tokens: read.tokens, cost: read.cost, isUnused: part?.isUnused });
-			return { target, head: answer, answer: read, first: [] };
+			return { target, head: answer, answer: read, first: [], dropped: this.#dropped };
 		} catch (thrown) {
 			this.#failed({ kind: "internal", message: "the router failed" }, answer?.status);
 			throw thrown;
@@ -259,7 +265,7 @@ export class Attempt {
 			if (!this.#isDiscarded) client.comments(comments);
 		}
 		this.waitedMs += performance.now() - this.#sentAt;
-		return reader.failure ?? { target, head, reader, first };
+		return reader.failure ?? { target, head, reader, first, dropped: this.#dropped };
 	}
 
 	/** What becomes of the attempt while its stream is read. */
@@ -315,6 +321,11 @@ export class Attempt {
 }
 
 const COUNTS: EncodeOptions = { countsChunks: true };
+
+/** How a call is put that is not put as most are. */
+function optionsOf({ counts, withoutAdditions, plan }: AttemptOptions): EncodeOptions {
+	return { countsChunks: counts, omit: withoutAdditions, unsupported: plan?.alias?.unsupported };
+}
 
 /** The failure, with what of the router's own it is about. */
 function refusedBy(result: StartedAnswer | Failure, { added }: UpstreamRequest): StartedAnswer | Failure {

@@ -240,7 +240,7 @@ export class CallAttempts implements AttemptOwner {
 			client,
 			record,
 			targets,
-			work: plan.work,
+			plan,
 			owner: this,
 			part,
 			counts: call.stream && this.canResume(target),

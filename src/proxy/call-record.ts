@@ -130,6 +130,8 @@ export class CallRecord {
 	tellsCost = false;
 	/** Time spent waiting for others, ms: for the client's body, and for upstreams up to their first bytes. */
 	waitedMs = 0;
+	/** Fields of the call that its upstream has no form for, and that were left out. */
+	droppedFields: readonly string[] | undefined;
 	/** Hears of a fault of the router's own code after the answer has begun. */
 	onFault: ((thrown: unknown) => void) | undefined;
 	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
@@ -312,6 +314,7 @@ export class CallRecord {
 			reason,
 			error: clientLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
+			droppedFields: this.droppedFields,
 		};
 		for (const sink of this.sinks) sink.callSettled?.(settled);
 		if (this.#isIdleTimeoutLifted) connection!.server.timeout(connection!.request, connection!.idleSeconds);

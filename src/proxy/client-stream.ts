@@ -113,6 +113,7 @@ export class ClientStream implements AttemptListener {
 
 	/** Sends a stream on to its end. What it returns goes on where this one broke. */
 	async #forward(sink: ReadableStreamDirectController, opened: StartedAnswer): Promise<StartedAnswer | undefined> {
+		this.record.droppedFields ??= opened.dropped;
 		const reader = opened.reader!;
 		const writer = this.#writer;
 		this.#reader = reader;
@@ -241,7 +242,8 @@ function write(sink: ReadableStreamDirectController, piece: StreamPiece): number
 
 /** What only the end of a stream knows. What its upstream has not counted is estimated in the usage, too. */
 function streamEnd({ provider, model, agent }: Target, usage: string | undefined, record: CallRecord): StreamEnd {
-	const { attempts, tokens, isEstimated, costUsd: cost, tellsCost } = record;
+	const { attempts, droppedFields, tokens, isEstimated, costUsd: cost, tellsCost } = record;
 	const usageChunk = usage !== undefined && isEstimated && tokens ? withCounts(usage, tokens, true) : usage;
-	return { provider: provider.name, model, agent, attempts, tokens, isEstimated, cost, tellsCost, usageChunk };
+	const counts = { tokens, isEstimated, cost, tellsCost, usageChunk };
+	return { provider: provider.name, model, agent, attempts, droppedFields, ...counts };
 }

@@ -44,6 +44,7 @@ export async function relay(
 	}
 	const opened = await new CallAttempts(call, plan, tried, record, state, NO_STREAM).open();
 	const { body, tokens, cost } = opened.answer!;
+	record.droppedFields = opened.dropped;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
 	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
 	record.listener?.whole(counted);

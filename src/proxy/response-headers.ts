@@ -53,13 +53,14 @@ function preparedHeaders(target: Target, { attempts, cache, headers: own }: Call
  */
 export function wholeAnswer(
 	body: string | Uint8Array,
-	{ head, target }: StartedAnswer,
+	{ head, target, dropped }: StartedAnswer,
 	record: CallRecord,
 	{ contentType }: Pick<Dialect, "contentType"> = JSON_BODY,
 ): Response {
 	const { id, costUsd, headers: own } = record;
 	const answer = new Response(body as string, { headers: preparedHeaders(target, record, contentType) });
 	const { headers } = answer;
+	if (dropped) headers.set(DROPPED_HEADER, dropped.join(", "));
 	const passed = passedHeaders(head.headers, target.provider.secret);
 	// The upstream's own limits are not the caller's.
 	for (const name in passed) if (own?.[name] === undefined) headers.set(name, passed[name]!);
@@ -76,6 +77,9 @@ export function wholeAnswer(
 	for (const name in own) if (name !== LIMITS[0] && name !== LIMITS[1]) headers.set(name, own[name]!);
 	return answer;
 }
+
+/** Names the fields of a call that it was made without. */
+export const DROPPED_HEADER = "x-router-dropped";
 
 const JSON_BODY = { contentType: "application/json" };
 
@@ -101,6 +105,7 @@ export function streamHeaders(
 		if (replica !== null) headers[REPLICA_HEADER] = replica;
 		headers["x-router-attempts"] = String(record.attempts);
 		headers["x-router-overhead-ms"] = overheadText(record);
+		if (opened.dropped) headers[DROPPED_HEADER] = opened.dropped.join(", ");
 	}
 	// In the place of the upstream's own limits, which are not the caller's.
 	Object.assign(headers, record.headers);

@@ -13,4 +13,6 @@ export interface StartedAnswer {
 	/** The stream, and what of it has come and is not sent yet. The attempt lasts until the reader is over. */
 	readonly reader?: EventReader;
 	readonly first: StreamPiece[];
+	/** Fields of the call that it was made without. */
+	readonly dropped?: readonly string[] | undefined;
 }

@@ -46,6 +46,7 @@ export function callLine(call: CallSettled, time: string): CallLine {
 		reason: call.reason,
 		error: call.error,
 		dropped: call.dropped,
+		dropped_fields: call.droppedFields?.join(","),
 		msg: "call",
 	};
 }

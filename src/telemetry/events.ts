@@ -91,6 +91,8 @@ export interface CallSettled {
 	readonly error?: string | undefined;
 	/** Events of a stream that were no JSON and were dropped. */
 	readonly dropped?: number | undefined;
+	/** Fields of the call that its upstream has no form for, and that were left out. */
+	readonly droppedFields?: readonly string[] | undefined;
 }
 
 /** How the cost of a call came about. */

@@ -94,8 +94,9 @@ export const SETTINGS: readonly Feature[] = [
 		gemini: config({ responseLogprobs: true, logprobs: 3 }),
 	},
 	{
-		name: "`frequency_penalty`, `presence_penalty`",
+		name: "`frequency_penalty`, `presence_penalty` (Gemini: before 2.5)",
 		ask: { frequency_penalty: 0.5, presence_penalty: -0.5 },
+		models: { gemini: "gemini-2.0-flash" },
 		anthropic: refused("frequency_penalty"),
 		gemini: config({ frequencyPenalty: 0.5, presencePenalty: -0.5 }),
 	},

@@ -12,6 +12,7 @@ import { SseSplitter, type StreamPiece, textOf } from "../../src/openai/sse.ts";
 
 /** The wire. */
 export const plainDialect: Dialect = {
+	id: "plain",
 	contentType: "text/plain; charset=utf-8",
 	streamContentType: "text/plain; charset=utf-8",
 	parse(operation, text) {

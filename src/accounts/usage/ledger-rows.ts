@@ -194,6 +194,8 @@ export interface CallDetails {
 	readonly route?: string | undefined;
 	readonly error?: string | undefined;
 	readonly decision?: object | undefined;
+	/** Fields of the call that its upstream has no form for, and that were left out. */
+	readonly dropped_fields?: readonly string[] | undefined;
 }
 
 function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt[]): LedgerCall {
@@ -218,6 +220,7 @@ function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt
 		route: call.reason,
 		error: call.error,
 		decision: call.decision,
+		dropped_fields: call.droppedFields,
 	};
 	return {
 		id: call.id,

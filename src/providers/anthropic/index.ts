@@ -15,6 +15,7 @@ import {
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
+import { unsupportedFields } from "../unsupported-fields.ts";
 import { claude, hasTrait } from "./models.ts";
 import { messagesRequest } from "./request.ts";
 import { messageAnswer } from "./response.ts";
@@ -30,13 +31,15 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		routesModels: false,
 		operations: ["chat"],
 		needs: (call) => toolCallIds(call.body().value).map((id): MediaNeed => ({ kind: "thinking", id })),
-		encode(call, { model }, inputs = NO_INPUTS) {
+		encode(call, { model }, inputs = NO_INPUTS, options) {
 			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
-			const { body, betas } = encoded(() => messagesRequest(call.body().value, model, stream, inputs));
-			return { url: `${baseUrl}/messages`, headers: withBetas(headersFor(call), betas), body, stream };
+			const fields = unsupportedFields(call, upstream, options);
+			const { body, betas } = encoded(() => messagesRequest(call.body().value, model, stream, inputs, fields));
+			const headers = withBetas(headersFor(call), betas);
+			return { url: `${baseUrl}/messages`, headers, body, stream, dropped: fields.dropped };
 		},
 		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
 		decode: (status, headers, body) => decode(upstream, status, headers, body),

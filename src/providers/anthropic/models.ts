@@ -4,8 +4,8 @@
  * (`profiles/anthropic.py`), vercel/ai (`getModelCapabilities`) and langchain-aws; November 2026. A name that says no version is taken for
  * the newest model, but for what only takes a field away.
  */
-import { unsupported } from "../../openai/chat.ts";
 import type { Chat, Effort } from "../../openai/chat-schema.ts";
+import { UnsupportedFields } from "../unsupported-fields.ts";
 
 /** One model. */
 export interface Claude {
@@ -112,31 +112,31 @@ export function thinkingFor(
 	model: Claude,
 	maxTokens: number,
 	isOpen: boolean,
+	unsupportedFields = new UnsupportedFields(),
 ): Thinking {
 	if (!effort) return {};
-	if (effort === "none") return { thinking: noThinking(model) };
+	const without = (why: string) => {
+		unsupportedFields.add("reasoning_effort", why);
+		return {};
+	};
+	if (effort === "none") {
+		if (hasTrait(model, "thinksBetweenTools")) return { thinking: { type: "between_tools" } };
+		if (hasTrait(model, "alwaysThinks")) return without("this model always thinks");
+		return { thinking: hasTrait(model, "thinksByDefault") ? { type: "disabled" } : undefined };
+	}
 	if (hasTrait(model, "takesEffort")) {
 		// Before 4.7 thoughts are shown unless asked not to be, after that the other way round.
 		const display = hasTrait(model, "takesHighestEffort") ? { display: "summarized" } : {};
 		return { thinking: { type: "adaptive", ...display }, effort: levelFor(effort, model) };
 	}
-	if (!hasTrait(model, "thinks")) throw unsupported("reasoning_effort", "this model does not think");
+	if (!hasTrait(model, "thinks")) return without("this model does not think");
 	if (isOpen) return {};
 	if (maxTokens <= MIN_BUDGET) {
-		throw unsupported(
-			"reasoning_effort",
-			`thinking needs more than ${MIN_BUDGET} tokens, and the limit is ${maxTokens}`,
-		);
+		return without(`thinking needs more than ${MIN_BUDGET} tokens, and the limit is ${maxTokens}`);
 	}
 	// Thinking counts toward the limit; a fifth of it is left to say something.
 	const budget_tokens = Math.max(MIN_BUDGET, Math.min(BUDGETS[effort], Math.floor(maxTokens * 0.8)));
 	return { thinking: { type: "enabled", budget_tokens } };
-}
-
-function noThinking(model: Claude): Thinking["thinking"] {
-	if (hasTrait(model, "thinksBetweenTools")) return { type: "between_tools" };
-	if (hasTrait(model, "alwaysThinks")) throw unsupported("reasoning_effort", "this model always thinks");
-	return hasTrait(model, "thinksByDefault") ? { type: "disabled" } : undefined;
 }
 
 function levelFor(effort: Exclude<Effort, "none">, model: Claude): string {

@@ -6,6 +6,7 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
+import { UnsupportedFields } from "../unsupported-fields.ts";
 import { cacheText } from "./content.ts";
 import { inputSchema } from "./input-schema.ts";
 import { conversationOf } from "./messages.ts";
@@ -40,9 +41,10 @@ export function messagesRequest(
 	modelName: string,
 	stream: boolean,
 	inputs: RequestInputs,
+	unsupportedFields = new UnsupportedFields(),
 ): MessagesRequest {
 	const chat = readChat(body);
-	refuseOthers(body, RULES);
+	refuseOthers(body, RULES, unsupportedFields);
 	const model = claude(modelName);
 	const vendor = vendorFields(body, "anthropic", VENDOR);
 	const maxTokens = chat.max_completion_tokens ?? chat.max_tokens ?? defaultMaxTokens(model);
@@ -51,7 +53,7 @@ export function messagesRequest(
 		throw unsupported(prefill, "this model goes on with no message of the assistant's; end with a user's");
 	}
 	const isOpen = isOpenLoop || prefill !== undefined;
-	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpen);
+	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpen, unsupportedFields);
 	const isBound =
 		hasThoughts && hasTrait(model, "bindsThoughts") && !vendor["thinking"] && asked?.["type"] !== "disabled";
 	// These models think so when nothing is asked.
@@ -68,7 +70,7 @@ export function messagesRequest(
 	const output = joined(output_config, vendorOutput as Record<string, unknown>, "anthropic.output_config");
 	const options = joined(
 		{
-			...samplingOf(chat, model, thinks),
+			...samplingOf(chat, model, thinks, unsupportedFields),
 			stop_sequences: typeof chat.stop === "string" ? [chat.stop] : (chat.stop ?? undefined),
 			metadata: userOf(chat),
 			service_tier: tierOf(chat),
@@ -106,23 +108,30 @@ function thinkingType(thinking: unknown): ThinkingType {
 const MIN_THINKING_TOP_P = 0.95;
 
 /** OpenAI's temperatures go to 2, Claude's to 1. Newer models take none: their default, which is OpenAI's, too, is left out. */
-function samplingOf({ temperature, top_p, top_k }: Chat, model: Claude, thinks: ThinkingType) {
+function samplingOf(chat: Chat, model: Claude, thinks: ThinkingType, unsupportedFields: UnsupportedFields) {
+	const sampling = {
+		temperature: chat.temperature ?? undefined,
+		top_p: chat.top_p ?? undefined,
+		top_k: chat.top_k ?? undefined,
+	};
+	const leaveOut = (field: keyof typeof sampling, why: string) => {
+		unsupportedFields.add(field, why);
+		sampling[field] = undefined;
+	};
+	const { temperature = 1, top_p = 1, top_k } = sampling;
 	if (hasTrait(model, "refusesSampling")) {
-		if ((temperature ?? 1) !== 1) throw unsupported("temperature", "this model takes none but 1");
-		if ((top_p ?? 1) !== 1) throw unsupported("top_p", "this model takes none but 1");
-		if (top_k) throw unsupported("top_k", "this model takes none");
+		if (temperature !== 1) leaveOut("temperature", "this model takes none but 1");
+		if (top_p !== 1) leaveOut("top_p", "this model takes none but 1");
+		if (top_k) leaveOut("top_k", "this model takes none");
 		return {};
 	}
-	if (temperature && temperature > 1) throw unsupported("temperature", "Claude takes 0 to 1");
+	if (temperature > 1) leaveOut("temperature", "Claude takes 0 to 1");
 	if (thinks) {
 		const while_ = "while it is asked to think";
-		if ((temperature ?? 1) !== 1) throw unsupported("temperature", `this model takes none but 1 ${while_}`);
-		if ((top_p ?? 1) < MIN_THINKING_TOP_P) {
-			throw unsupported("top_p", `this model takes ${MIN_THINKING_TOP_P} to 1 ${while_}`);
-		}
-		if (top_k) throw unsupported("top_k", `this model takes none ${while_}`);
+		if (temperature !== 1) leaveOut("temperature", `this model takes none but 1 ${while_}`);
+		if (top_p < MIN_THINKING_TOP_P) leaveOut("top_p", `this model takes ${MIN_THINKING_TOP_P} to 1 ${while_}`);
+		if (top_k) leaveOut("top_k", `this model takes none ${while_}`);
 	}
-	const sampling = { temperature: temperature ?? undefined, top_p: top_p ?? undefined, top_k: top_k ?? undefined };
 	if (sampling.temperature === undefined || sampling.top_p === undefined) return sampling;
 	// From Opus 4.1 on only one of the two is taken (`cannot both be specified`): one that is 1, the default, says nothing.
 	if (sampling.top_p === 1) return { ...sampling, top_p: undefined };

@@ -8,6 +8,7 @@ import { WIRE_FIELDS } from "../../vendors.ts";
 import type { Failure } from "../failure.ts";
 import { type FieldRules, refuseOthers, vendorFields } from "../fields.ts";
 import type { Answer } from "../provider.ts";
+import { UnsupportedFields } from "../unsupported-fields.ts";
 
 const RULES: FieldRules = {
 	carried: new Set(["model", "input", "encoding_format", "dimensions"]),
@@ -17,7 +18,7 @@ const VENDOR = new Set(["taskType", "title"]);
 
 /** The body. `model` with its collection, `models/…`. Throws RouterError naming what has no form there. */
 export function embedRequest(body: RequestBody, model: string): string {
-	refuseOthers(body, RULES);
+	refuseOthers(body, RULES, new UnsupportedFields());
 	const vendor = vendorFields(body, "gemini", VENDOR);
 	const { input, encoding_format, dimensions } = body;
 	if (encoding_format && encoding_format !== "float" && encoding_format !== "base64") {

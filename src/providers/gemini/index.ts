@@ -19,6 +19,7 @@ import {
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
+import { type UnsupportedFields, unsupportedFields } from "../unsupported-fields.ts";
 import { embedAnswer, embedRequest } from "./embeddings.ts";
 import { mediaNeeds } from "./media.ts";
 import { generateRequest } from "./request.ts";
@@ -35,15 +36,16 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		routesModels: false,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
 		needs: (call) => TRANSLATIONS[call.operation]?.needs(call.body().value) ?? [],
-		encode(call, { model }, inputs = NO_INPUTS) {
+		encode(call, { model }, inputs = NO_INPUTS, options) {
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const translation = TRANSLATIONS[call.operation];
 			if (!translation) throw noOperation("Gemini", call.operation);
 			const path = pathOf(model);
 			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
-			const body = translation.encode({ body: call.body().value, model, path, baseUrl, inputs });
-			return { url, headers: headersFor(call), stream: call.stream, body };
+			const fields = unsupportedFields(call, upstream, options);
+			const body = translation.encode({ body: call.body().value, model, path, baseUrl, inputs, fields });
+			return { url, headers: headersFor(call), stream: call.stream, body, dropped: fields.dropped };
 		},
 		decode(status, headers, body, call) {
 			const answer = answerObject(upstream, status, headers, body);
@@ -64,6 +66,7 @@ interface RequestParts {
 	readonly path: string;
 	readonly baseUrl: string;
 	readonly inputs: RequestInputs;
+	readonly fields: UnsupportedFields;
 }
 
 /** How one operation is put in Gemini's words. */
@@ -80,7 +83,8 @@ const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
 	chat: {
 		method: (stream) => (stream ? "streamGenerateContent?alt=sse" : "generateContent"),
 		needs: (body) => encoded(() => chatNeeds(body)),
-		encode: ({ body, model, baseUrl, inputs }) => encoded(() => generateRequest(body, model, baseUrl, inputs)),
+		encode: ({ body, model, baseUrl, inputs, fields }) =>
+			encoded(() => generateRequest(body, model, baseUrl, inputs, fields)),
 		decode: generatedAnswer,
 	},
 	embeddings: {

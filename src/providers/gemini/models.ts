@@ -2,8 +2,8 @@
  * What a Gemini model takes, by its name (ai.google.dev: thinking, thought signatures, function calling; November 2026). A
  * name without a version (`gemini-flash-latest`) is taken for a current model.
  */
-import { unsupported } from "../../openai/chat.ts";
 import type { Effort } from "../../openai/chat-schema.ts";
+import { UnsupportedFields } from "../unsupported-fields.ts";
 
 /** The version, 2.5 as 205; undefined where the name has none. */
 export function versionOf(name: string): number | undefined {
@@ -43,20 +43,28 @@ const BUDGETS: Readonly<Record<Exclude<Effort, "none">, number>> = {
 	max: 24_576,
 };
 
-/** `thinkingConfig` for a `reasoning_effort`; undefined where the caller asks for nothing. */
-export function thinkingConfig(effort: Effort | null | undefined, name: string): Record<string, unknown> | undefined {
+/** `thinkingConfig` for a `reasoning_effort`; undefined where the caller asks for nothing, or for what the model can't. */
+export function thinkingConfig(
+	effort: Effort | null | undefined,
+	name: string,
+	unsupportedFields = new UnsupportedFields(),
+): Record<string, unknown> | undefined {
 	if (!effort) return undefined;
+	const refused = (why: string) => {
+		unsupportedFields.add("reasoning_effort", why);
+		return undefined;
+	};
 	const version = versionOf(name);
 	if (isThird(name)) {
-		if (effort === "none") throw unsupported("reasoning_effort", "this model always thinks");
+		if (effort === "none") return refused("this model always thinks");
 		return { thinkingLevel: levelFor(effort, name), includeThoughts: true };
 	}
 	if (version !== undefined && version < 205) {
 		if (effort === "none") return undefined;
-		throw unsupported("reasoning_effort", "this model does not think");
+		return refused("this model does not think");
 	}
 	if (effort !== "none") return { thinkingBudget: BUDGETS[effort], includeThoughts: true };
-	if (/2\.5-pro/.test(name)) throw unsupported("reasoning_effort", "this model always thinks");
+	if (/2\.5-pro/.test(name)) return refused("this model always thinks");
 	return { thinkingBudget: 0 };
 }
 

@@ -6,10 +6,11 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
+import { UnsupportedFields } from "../unsupported-fields.ts";
 import { allowedSchema, parametersText } from "./allowed-schema.ts";
 import { contentsOf } from "./contents.ts";
 import { declaredName, sentName } from "./function-names.ts";
-import { makesCandidates, thinkingConfig } from "./models.ts";
+import { makesCandidates, takesPenalties, thinkingConfig } from "./models.ts";
 
 const RULES: FieldRules = {
 	carried: new Set([...CARRIED, "n", "seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs"]),
@@ -21,15 +22,25 @@ const RULES: FieldRules = {
 const VENDOR = new Set(["cachedContent", "generationConfig", "safetySettings"]);
 
 /** The body. Throws RouterError naming what has no form there. */
-export function generateRequest(body: RequestBody, model: string, baseUrl: string, inputs: RequestInputs): string {
+export function generateRequest(
+	body: RequestBody,
+	model: string,
+	baseUrl: string,
+	inputs: RequestInputs,
+	unsupportedFields = new UnsupportedFields(),
+): string {
 	const chat = readChat(body);
-	refuseOthers(body, RULES);
+	refuseOthers(body, RULES, unsupportedFields);
 	const { generationConfig: vendorConfig = {}, ...vendor } = vendorFields(body, "gemini", VENDOR);
 	if (typeof vendorConfig !== "object" || vendorConfig === null) {
 		throw invalid("gemini.generationConfig", "must be an object");
 	}
 	const { system, contents } = contentsOf(chat.messages, model, baseUrl, inputs);
-	const config = joined(configOf(chat, model), vendorConfig as Record<string, unknown>, "gemini.generationConfig");
+	const config = joined(
+		configOf(chat, model, unsupportedFields),
+		vendorConfig as Record<string, unknown>,
+		"gemini.generationConfig",
+	);
 	return objectText({
 		contents: `[${contents.join(",")}]`,
 		systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
@@ -40,25 +51,35 @@ export function generateRequest(body: RequestBody, model: string, baseUrl: strin
 	});
 }
 
-function configOf(chat: Chat, model: string): Record<string, unknown> {
+function configOf(chat: Chat, model: string, unsupportedFields: UnsupportedFields): Record<string, unknown> {
 	const { n, logprobs } = chat;
 	if ((n ?? 1) > 1 && !makesCandidates(model)) throw unsupported("n", "this model makes one answer to a call");
-	if ((chat.temperature ?? 0) > 2) throw unsupported("temperature", "Gemini takes 0 to 2");
+	const isTooHot = (chat.temperature ?? 0) > 2;
+	if (isTooHot) unsupportedFields.add("temperature", "Gemini takes 0 to 2");
 	return {
 		maxOutputTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
-		temperature: chat.temperature ?? undefined,
+		temperature: isTooHot ? undefined : (chat.temperature ?? undefined),
 		topP: chat.top_p ?? undefined,
 		topK: chat.top_k ?? undefined,
 		candidateCount: n && n !== 1 ? n : undefined,
 		seed: chat.seed ?? undefined,
-		frequencyPenalty: chat.frequency_penalty || undefined,
-		presencePenalty: chat.presence_penalty || undefined,
+		...penaltiesOf(chat, model, unsupportedFields),
 		responseLogprobs: logprobs || undefined,
 		logprobs: (logprobs && chat.top_logprobs) || undefined,
 		stopSequences: stopsOf(chat),
-		thinkingConfig: thinkingConfig(chat.reasoning_effort, model),
+		thinkingConfig: thinkingConfig(chat.reasoning_effort, model, unsupportedFields),
 		...formatOf(chat),
 	};
+}
+
+function penaltiesOf(chat: Chat, model: string, unsupportedFields: UnsupportedFields): Record<string, unknown> {
+	const { frequency_penalty, presence_penalty } = chat;
+	if (takesPenalties(model)) {
+		return { frequencyPenalty: frequency_penalty || undefined, presencePenalty: presence_penalty || undefined };
+	}
+	if (frequency_penalty) unsupportedFields.add("frequency_penalty", "this model takes no penalties");
+	if (presence_penalty) unsupportedFields.add("presence_penalty", "this model takes no penalties");
+	return {};
 }
 
 /** Sequences that it takes at most. */

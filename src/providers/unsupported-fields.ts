@@ -1,0 +1,90 @@
+/**
+ * What becomes of a field that a target has no form for: refused by name, so that the next target is tried, or left out, and its client told so.
+ * By the call's dialect, unless `unsupported:` of the model or of the provider says it.
+ */
+import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
+import type { Call } from "../openai/call.ts";
+import { unsupported } from "../openai/chat.ts";
+import type { EncodeOptions } from "./provider.ts";
+import type { Upstream } from "./registry.ts";
+
+/** By dialect; `others` are those that are not named. */
+interface Defaults {
+	readonly "openai-chat": UnsupportedPolicy;
+	readonly others: UnsupportedPolicy;
+}
+
+/** OpenAI's clients set what they mean; those of other wires send such fields with every call. */
+const TUNING: Defaults = { "openai-chat": "refuse", others: "drop" };
+
+/**
+ * The fields that may be left out: they tune how an answer is made, and without them there is one of the same kind. All others are refused
+ * whatever is configured, since without them the client gets something else than it reads for: `n` (fewer answers), `logprobs` and `top_logprobs`
+ * (numbers that are not there), `modalities` and `audio` (no sound), `web_search_options` (no search), `functions` (no calls), `store`
+ * (nothing kept), `service_tier` (another price), `stop` (text behind the stop), `response_format`, and every field that nobody here knows.
+ */
+const DROPPABLE: Readonly<Record<string, Defaults>> = {
+	seed: TUNING,
+	frequency_penalty: TUNING,
+	presence_penalty: TUNING,
+	repetition_penalty: TUNING,
+	// Tokens of another model's vocabulary.
+	logit_bias: TUNING,
+	temperature: TUNING,
+	top_p: TUNING,
+	top_k: TUNING,
+	min_p: TUNING,
+	top_a: TUNING,
+	// How long answers are, and how hard they are thought about, is the model's to choose without them.
+	verbosity: TUNING,
+	reasoning_effort: TUNING,
+};
+
+/** What decides about a call's fields. */
+export interface UnsupportedTerms {
+	/** The dialect's id; undefined where the call has none of its own. */
+	readonly dialect?: string | undefined;
+	/** Of `models:`, which goes before the provider's. */
+	readonly model?: UnsupportedPolicy | undefined;
+	/** Of `providers:`. */
+	readonly provider?: UnsupportedPolicy | undefined;
+}
+
+/** The fields of one call that its target has no form for. */
+export class UnsupportedFields {
+	readonly #dropped: string[] = [];
+
+	constructor(private readonly terms: UnsupportedTerms = CHAT) {}
+
+	/** Those that were left out, each once; undefined where there are none. */
+	get dropped(): readonly string[] | undefined {
+		return this.#dropped.length > 0 ? this.#dropped : undefined;
+	}
+
+	/**
+	 * Notes that a top-level field is left out. Throws `unsupported_parameter` where it may not be.
+	 * @param why completes "The upstream of this model can't take "x": …"
+	 */
+	add(field: string, why: string): void {
+		if (this.#policyOf(field) !== "drop") throw unsupported(field.slice(0, 64), why);
+		if (!this.#dropped.includes(field)) this.#dropped.push(field);
+	}
+
+	#policyOf(field: string): UnsupportedPolicy {
+		if (!Object.hasOwn(DROPPABLE, field)) return "refuse";
+		const { model, provider, dialect } = this.terms;
+		const defaults = DROPPABLE[field]!;
+		return model ?? provider ?? (dialect === "openai-chat" ? defaults[dialect] : defaults.others);
+	}
+}
+
+/** What collects those of one call to an upstream. */
+export function unsupportedFields(
+	{ dialect }: Pick<Call, "dialect">,
+	{ unsupported: provider }: Pick<Upstream, "unsupported">,
+	options: EncodeOptions | undefined,
+): UnsupportedFields {
+	return new UnsupportedFields({ dialect: dialect?.id, model: options?.unsupported, provider });
+}
+
+const CHAT: UnsupportedTerms = { dialect: "openai-chat" };
