@@ -26,6 +26,7 @@ describe("whatever the state", () => {
 					lacks: pick([undefined, ["tools"] as const]),
 					isKeyless: pick([undefined, true, false]),
 					isReplica: pick([undefined, true]),
+					weight: pick([undefined, undefined, 0, 3]),
 				}),
 			);
 			const way = route(targets, {

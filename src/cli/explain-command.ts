@@ -63,6 +63,7 @@ const INPUT_NAMES: Record<keyof Inputs, string> = {
 	cost_usd: "USD",
 	context: "context",
 	breaker: "breaker",
+	weight: "weight",
 };
 
 function inputsText(inputs: Inputs): string {

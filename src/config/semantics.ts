@@ -29,6 +29,7 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 	return [
 		...accessRules(values),
 		...repeated(entries(values["models"]), ["models"], "name", "another model has this name too; names must differ"),
+		...entries(values["models"]).flatMap(([index, model]) => weights(model, ["models", index])),
 		...repeatedModels(values["agent"]),
 		...vllmArguments(values["agent"]),
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
@@ -37,6 +38,28 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...files(values, context),
 		...(context.role === "standalone" ? samePort(values) : []),
 	];
+}
+
+/** Shares of calls: one policy at a time chooses who is asked first, and one target at least has to be. */
+function weights(model: ListedEntry, path: Path): Finding[] {
+	return ["targets", "fallback"].flatMap((tier) => {
+		const list: unknown[] = Array.isArray(model[tier]) ? model[tier] : [];
+		const given = list.map((target) => (isRecord(target) ? target["weight"] : undefined));
+		const first = given.findIndex((weight) => weight !== undefined);
+		if (first === -1) return [];
+		const at = [...path, tier, first, "weight"];
+		const { policy } = model;
+		if (tier === "targets" && (policy === "order" || policy === "cheapest" || policy === "fastest")) {
+			return [
+				{
+					path: at,
+					message: `shares calls out, and \`policy: ${policy}\` chooses otherwise: leave one of the two out`,
+				},
+			];
+		}
+		if (given.some((weight) => weight !== 0)) return [];
+		return [{ path: at, message: "is 0, as all are in this list: one at least has to be more" }];
+	});
 }
 
 /** A model that has no name is called what it is. */

@@ -107,6 +107,14 @@ export const target = Type.Union([
 		{
 			provider: Type.String({ minLength: 1 }),
 			model: Type.String({ minLength: 1 }),
+			weight: Type.Optional(
+				Type.Number({
+					minimum: 0,
+					maximum: 1_000_000,
+					description:
+						"Its share of the calls among the targets of its list, each of which has 1 unless it says otherwise; 0 leaves it out while another is well.",
+				}),
+			),
 			context: Type.Optional(
 				Type.Integer({
 					minimum: 1,
@@ -140,11 +148,11 @@ export const model = Type.Object(
 		targets: Type.Array(target, {
 			minItems: 1,
 			description:
-				"Where it runs: `provider/model`, or `{provider, model}` and, where the router can't know, its `context` (tokens) and what it `lacks` (tools, images, schema, embeddings).",
+				"Where it runs: `provider/model`, or `{provider, model}` with its `weight` (share of the calls) and, where the router can't know, its `context` (tokens) and what it `lacks` (tools, images, schema, embeddings).",
 		}),
 		fallback: Type.Optional(Type.Array(target, { description: "Where it goes when no target answers." })),
 		policy: Type.Union(
-			[Type.Literal("order"), Type.Literal("balanced"), Type.Literal("cheapest"), Type.Literal("fastest")],
+			[Type.Literal("balanced"), Type.Literal("order"), Type.Literal("cheapest"), Type.Literal("fastest")],
 			{
 				default: "balanced",
 				description:

@@ -3,14 +3,15 @@ import type { ModelConfig } from "../config/schema.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
 /** Where one entry of `targets:` or `fallback:` leads: always to the same target, or to whichever agents are there. */
-export type AliasTarget =
+export type AliasTarget = { readonly weight?: number | undefined } & (
 	| { readonly target: RouteTarget }
 	| {
 			/** Asked anew for every call, since agents come and go. */
 			targets(): readonly RouteTarget[];
 			/** Why it leads nowhere now. */
 			absence(): string | undefined;
-	  };
+	  }
+);
 
 /** A name of the owner's own. */
 export interface Alias {
@@ -29,13 +30,10 @@ export function createAlias(
 	label = settings.name,
 ): Alias {
 	const { name } = settings;
-	const entries = [
-		...targets.map((entry, at) => ({ entry, tier: "targets" as const, at })),
-		...fallback.map((entry, at) => ({ entry, tier: "fallback" as const, at })),
-	];
+	const entries = [...tierOf("targets", targets), ...tierOf("fallback", fallback)];
 	const routeTo = (found: readonly RouteTarget[]): Route | undefined =>
 		found.length > 0 ? { targets: found, reason: `models: ${name}`, label, alias: settings } : undefined;
-	const current = () => routeTo(distinct(entries.flatMap(({ entry, tier, at }) => targetsOf(entry, tier, at))));
+	const current = () => routeTo(distinct(entries.flatMap(targetsOf)));
 	const isConstant = entries.every(({ entry }) => "target" in entry);
 	const constant = isConstant ? current() : undefined;
 	return {
@@ -51,10 +49,14 @@ export function createAlias(
 	};
 }
 
-/** What its owner says of a model counts more than what a table does. */
-export function withFacts(entry: AliasTarget, facts: (target: RouteTarget) => Partial<RouteTarget>): AliasTarget {
-	if ("target" in entry) return { target: { ...entry.target, ...facts(entry.target) } };
-	return { ...entry, targets: () => entry.targets().map((target) => ({ ...target, ...facts(target) })) };
+/** What its owner says of a model counts more than what a table does. The weight is the new entry's. */
+export function withFacts(
+	entry: AliasTarget,
+	facts: (target: RouteTarget) => Partial<RouteTarget>,
+	weight?: number,
+): AliasTarget {
+	if ("target" in entry) return { target: { ...entry.target, ...facts(entry.target) }, weight };
+	return { ...entry, targets: () => entry.targets().map((target) => ({ ...target, ...facts(target) })), weight };
 }
 
 /** What two entries lead to counts once, where it comes first: else a call would be made there twice as often as it may. */
@@ -63,7 +65,22 @@ function distinct(targets: readonly RouteTarget[]): readonly RouteTarget[] {
 	return targets.filter(({ id }) => !seen.has(id) && seen.add(id));
 }
 
-function targetsOf(entry: AliasTarget, tier: Tier, at: number): readonly RouteTarget[] {
+/** An entry in its place. */
+interface PlacedEntry {
+	readonly entry: AliasTarget;
+	readonly place: Pick<RouteTarget, "tier" | "position" | "weight">;
+}
+
+/** Where one entry has a weight, all have. */
+function tierOf(tier: Tier, listed: readonly AliasTarget[]): PlacedEntry[] {
+	const isShared = listed.some(({ weight }) => weight !== undefined);
+	return listed.map((entry, position) => {
+		const place = { tier, position };
+		return { entry, place: isShared ? { ...place, weight: entry.weight ?? 1 } : place };
+	});
+}
+
+function targetsOf({ entry, place }: PlacedEntry): readonly RouteTarget[] {
 	const found = "target" in entry ? [entry.target] : entry.targets();
-	return found.map((target) => ({ ...target, tier, position: at }));
+	return found.map((target) => ({ ...target, ...place }));
 }

@@ -255,9 +255,9 @@ class ModelCatalog implements Catalog {
 		const entry = this.#byName.get(target.provider);
 		if (entry) {
 			const name = `${entry.upstream.name}/${target.model}`;
-			const { context, lacks } = target;
+			const { context, lacks, weight } = target;
 			const facts = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
-			return withFacts(this.#aliasTarget(name, route(entry, target.model, ""), isChoice), () => facts);
+			return withFacts(this.#aliasTarget(name, route(entry, target.model, ""), isChoice), () => facts, weight);
 		}
 		this.#findings.push({ path: [...path, "provider"], message: this.#noProvider(target.provider) });
 		return undefined;

@@ -31,6 +31,7 @@ export interface Inputs {
 	readonly cost_usd?: number;
 	readonly context?: number;
 	readonly breaker?: string;
+	readonly weight?: number;
 }
 
 /** The whole of it. */
@@ -120,6 +121,7 @@ function candidate(scored: Scored, context: CandidateContext): ExplainedTarget {
 			...(timeMs !== undefined && { time_ms: Math.round(timeMs) }),
 			...(cost !== undefined && { cost_usd: round(cost) }),
 			...(target.context !== undefined && { context: target.context }),
+			...(target.weight !== undefined && { weight: target.weight }),
 			...(view.breaker.state !== "closed" && { breaker: view.breaker.state }),
 		},
 	};
@@ -168,13 +170,21 @@ const CHOSEN = {
 	price: "cheapest",
 	time: "fastest",
 	order: "first in order",
+	weight: "drawn by weight",
 	session: "has the session's last calls",
 	probe: "tried, to find out whether it is well again",
 	ramp: "coming back, and nothing else is there",
 } as const;
 
-function whyFirst({ basis, target: { kind } }: Scored, all: readonly Scored[]): string {
+function whyFirst({ basis, group, target: { kind, weight } }: Scored, all: readonly Scored[]): string {
 	if (all.length === 1) return "the only one";
+	if (basis === "weight") {
+		const entries = new Map(
+			all.flatMap(({ group: its, target }) => (its === group ? [[target.position, target]] : [])),
+		);
+		const sum = [...entries.values()].reduce((weights, target) => weights + (target.weight ?? 0), 0);
+		return weight === 0 ? DRAINED : `${CHOSEN.weight}: ${weight} of ${round(sum)}`;
+	}
 	return basis === "load" && kind === "llm-d" ? "llm-d comes before vendors" : CHOSEN[basis];
 }
 
@@ -184,17 +194,23 @@ function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 	const [its, other] = [head(target), head(before.target)];
 	if (before.penalty !== scored.penalty) return "tried last";
 	if (other.tier !== its.tier) return "fallback: where no target answers";
+	if (before.group !== scored.group && target.weight !== undefined) {
+		return target.weight === 0 && before.target.weight !== 0 ? DRAINED : NOT_LOADED;
+	}
 	if (before.group !== scored.group) {
 		if (its.tier === "fallback" || (policy === "order" && target.position !== before.target.position))
 			return "later in order";
 		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
-		return "its model has yet to be loaded";
+		return NOT_LOADED;
 	}
 	if (basis === "ramp") return "coming back: gets its share little by little";
 	if (before.score === scored.score && before.second === scored.second) return "as good as the one before it";
+	if (basis === "weight" && target.position === before.target.position) return "behind the other of its entry";
 	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
 }
 
+const DRAINED = "weight 0: used where no other of its list is well";
+const NOT_LOADED = "its model has yet to be loaded";
 const LATER = {
 	local: "local targets come later",
 	"llm-d": "behind the local replicas",
@@ -204,6 +220,7 @@ const BEHIND: Partial<Record<Scored["basis"], string>> = {
 	load: "more uncached prompt × load",
 	price: "dearer",
 	time: "slower",
+	weight: "drawn later",
 	"price and time": "worse price × time",
 };
 

@@ -24,6 +24,8 @@ export interface RouteTarget extends Target {
 	readonly kind?: Kind | undefined;
 	/** The entry of its tier that it comes from, from 0 (the default): several agents may come from one. */
 	readonly position?: number | undefined;
+	/** The share of calls of the entry that it comes from, where its tier's are shared out; 0: none while another is well. */
+	readonly weight?: number | undefined;
 	/** One of several that are the same (agents, vLLM servers): between equals chance decides, else the owner's order. */
 	readonly isReplica?: boolean | undefined;
 	/** Names in `models:` by which the name asked for leads here, besides itself. */

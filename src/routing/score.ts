@@ -23,13 +23,13 @@ export interface Scored {
 	/** Within its group, least first: by `basis`. */
 	score: number;
 	/** Between equal scores, then between equals in this, too. */
-	readonly second: number;
+	second: number;
 	readonly tie: number;
 	basis: Basis;
 }
 
-/** What made a score. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
-export type Basis = "load" | "price and time" | "price" | "time" | "order" | "session" | "probe" | "ramp";
+/** What made a score. `weight`: it was drawn, by its entry's share of calls. `probe`: it is tried first, to find out whether it is well again. `ramp`: it is not its turn yet. */
+export type Basis = "load" | "price and time" | "price" | "time" | "order" | "weight" | "session" | "probe" | "ramp";
 
 /** What is decided by. */
 export interface ScoreInput {
@@ -66,10 +66,47 @@ export function score(input: ScoreInput): Scored[] {
 	for (const { id } of targets) views.push(state.of(id));
 	const comparison = comparisonOf(input, views);
 	const scored: Scored[] = [];
-	for (let at = 0; at < targets.length; at++) scored.push(scoreOne(input, comparison, targets[at]!, views[at]!));
+	let drawnFor: RouteTarget | undefined;
+	let draw = 0;
+	for (let at = 0; at < targets.length; at++) {
+		const target = targets[at]!;
+		// The targets of one entry stand beside each other, and have one share together.
+		if (target.weight !== undefined && !(drawnFor && isOfOneEntry(drawnFor, target))) {
+			draw = drawOf(target.weight, input.random());
+			drawnFor = target;
+		}
+		const each = scoreOne(input, comparison, target, views[at]!);
+		if (target.weight !== undefined) shareOut(each, draw);
+		scored.push(each);
+	}
 	const last = needs.session === undefined ? undefined : state.session(needs.session);
 	if (last !== undefined) preferSession(scored, last);
 	return scored;
+}
+
+const isOfOneEntry = (one: RouteTarget, other: RouteTarget): boolean =>
+	one.position === other.position && one.tier === other.tier;
+
+/**
+ * An exponential variate of the rate `weight`, for a chance from 0 to 1: of several the least is each one's with the probability of its
+ * share, and so is the next of those that are left. A weight of 0 is behind all others by its group.
+ */
+function drawOf(weight: number, chance: number): number {
+	return weight > 0 ? -Math.log(1 - chance) / weight : 0;
+}
+
+/** What was drawn decides; between the targets of one entry what would have decided without. */
+function shareOut(scored: Scored, draw: number): void {
+	if (scored.basis === "probe" || scored.basis === "ramp") return;
+	scored.basis = "weight";
+	scored.second = scored.score;
+	scored.score = draw;
+}
+
+/** What the policy puts first within a tier: of targets whose calls are shared out, those that have a share at all. */
+function partOf({ weight, kind = "cloud", position = 0 }: RouteTarget, policy: Policy): number {
+	if (weight !== undefined) return weight > 0 ? 0 : 1;
+	return policy === "order" ? position : policy === "balanced" ? KINDS[kind] : 0;
 }
 
 /** What one candidate's worth depends on besides itself. */
@@ -177,12 +214,11 @@ function scoreOne(input: ScoreInput, comparison: Comparison, target: RouteTarget
 		score = Number.POSITIVE_INFINITY;
 	}
 	const level = penalty === undefined ? 0 : LEVELS[penalty];
-	const part = policy === "order" ? position : policy === "balanced" ? KINDS[kind] : 0;
 	return {
 		target,
 		view,
 		penalty,
-		group: ((level * 2 + (isFallback ? 1 : 0)) * ROOM + part) * ROOM + readiness,
+		group: ((level * 2 + (isFallback ? 1 : 0)) * ROOM + partOf(target, policy)) * ROOM + readiness,
 		score,
 		second,
 		// Replicas are as good as each other; between others their owner's order counts.
@@ -257,7 +293,11 @@ function preferSession(scored: readonly Scored[], last: string): void {
 	const previous = scored.find(({ target }) => target.id === last);
 	if (!previous || previous.basis === "probe" || previous.basis === "ramp") return;
 	let least = Number.POSITIVE_INFINITY;
-	for (const { group, view } of scored) if (group === previous.group) least = Math.min(least, view.inFlight);
+	const { weight: its = 1 } = previous.target;
+	for (const { group, view, target } of scored) {
+		// One with a larger share is busier without being busy.
+		if (group === previous.group) least = Math.min(least, view.inFlight * (its / (target.weight || its)));
+	}
 	if (previous.view.inFlight > least * STICKY_RATIO + STICKY_SLACK) return;
 	previous.score = -1;
 	previous.basis = "session";
