@@ -29,7 +29,8 @@ describe("a name in front of the text", () => {
 		["the name has no character of a name", user("Hi", "<|>\n")],
 		["it is a tool's result", { role: "tool", tool_call_id: "1", content: "Hi", name: "look" } as Message],
 	])("is not put where %s", (_, message) => {
-		expect(namedContent(message)).toEqual({ content: message.content });
+		const { lead, content } = namedContent(message);
+		expect([lead, content]).toEqual([undefined, message.content]);
 	});
 
 	test.each(["user", "assistant", "system", "developer"] as const)("stands in messages of the role %s", (role) => {

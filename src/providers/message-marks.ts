@@ -36,8 +36,10 @@ const isSaying = (part: Part): boolean =>
  * The content with the name in front of its text: `Ann: Hi`. A message that says nothing stays as it is, since a name alone is no message.
  */
 export function namedContent(message: NamedMessage): NamedContent {
+	// Most have none.
+	if (!message.name) return message as NamedContent;
 	const { content } = message;
-	const speaker = message.name ? speakerOf(message) : undefined;
+	const speaker = speakerOf(message);
 	if (speaker === undefined || !content) return { content };
 	if (typeof content === "string") return { content: says(content) ? `${speaker} ${content}` : content };
 	const [first] = content;

@@ -5,10 +5,15 @@
 import { unsupported } from "../../openai/chat.ts";
 
 const NAME = /^[A-Za-z_][\w.:-]{0,63}$/;
-const ODD_START = /^[\d-]/;
+const DASH = 45;
+const ZERO = 48;
+const NINE = 57;
 
 /** The name that is sent. */
-export const sentName = (name: string): string => (ODD_START.test(name) ? `_${name}` : name);
+export function sentName(name: string): string {
+	const first = name.charCodeAt(0);
+	return first === DASH || (first >= ZERO && first <= NINE) ? `_${name}` : name;
+}
 
 /** The same for a function that is declared. Throws `unsupported_parameter` where no name can be made of it. */
 export function declaredName(name: string, param: string): string {

@@ -111,9 +111,10 @@ export class Turns {
 			this.#turns.push({ role: "user", parts: this.#results, isResults: true });
 			this.#results = [];
 		}
-		if (this.#files.length > 0) this.#turns.push({ role: "user", parts: this.#files });
-		this.#files = [];
-		for (const part of this.#marks) this.#mark(part);
-		this.#marks = [];
+		if (this.#files.length > 0) {
+			this.#turns.push({ role: "user", parts: this.#files });
+			this.#files = [];
+		}
+		if (this.#marks.length > 0) for (const part of this.#marks.splice(0)) this.#mark(part);
 	}
 }
