@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-compare walk bench-routing chaos faults fuzz image try-binary try-image release \
+.PHONY: dev test check format build bench bench-compare walk bench-routing chaos faults fuzz langchain image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -47,6 +47,10 @@ fuzz: dist/router
 
 faults: $(ready)
 	@$(run) faults
+
+# LangChain for Python, with whose tests `make test` tries the router.
+langchain: $(ready)
+	$(parts) pip langchain
 
 image:
 	@docker build --tag $(image) .

@@ -40,8 +40,8 @@ function signatureFor(
 	return hash(plain([system, tools, before, turn, said]));
 }
 
-/** Starts it. */
-export function startStrictClaude(): StrictClaude {
+/** Starts it. @param reply what it answers where no script is played, or that is over */
+export function startStrictClaude(reply?: (body: Loose) => readonly Loose[]): StrictClaude {
 	const state = { script: [] as Script, bodies: [] as Loose[], refusals: [] as string[], dropped: 0 };
 	const server = Bun.serve({
 		port: 0,
@@ -55,7 +55,8 @@ export function startStrictClaude(): StrictClaude {
 				return Response.json({ type: "error", error, request_id: "req_1" }, { status: 400 });
 			}
 			const step = state.bodies.push(body) - 1;
-			return answer(body, state.script[step] ?? [{ type: "text", text: "The script is over." }], step);
+			const over = [{ type: "text", text: "The script is over." }];
+			return answer(body, state.script[step] ?? reply?.(body) ?? over, step);
 		},
 	});
 	return {
@@ -157,10 +158,16 @@ function answer(body: Loose, script: readonly Loose[], step: number): Response {
 function blockEvents(block: Loose, index: number): Loose[] {
 	const delta = (of: Loose) => ({ type: "content_block_delta", index, delta: of });
 	const halves = (text: string) => [text.slice(0, text.length / 2), text.slice(text.length / 2)].filter(Boolean);
-	const { type, text, thinking, signature, input } = block;
+	const { type, text, thinking, signature, input, citations } = block;
 	const [start, deltas]: [Loose, Loose[]] =
 		type === "text"
-			? [{ type, text: "" }, halves(text).map((half) => delta({ type: "text_delta", text: half }))]
+			? [
+					{ type, text: "" },
+					[
+						...(citations ?? []).map((citation: Loose) => delta({ type: "citations_delta", citation })),
+						...halves(text).map((half) => delta({ type: "text_delta", text: half })),
+					],
+				]
 			: type === "thinking"
 				? [
 						{ type, thinking: "", signature: "" },

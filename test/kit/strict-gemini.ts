@@ -30,22 +30,25 @@ const signatureFor = (before: readonly Loose[], part: Loose): string => {
 		.digest("base64");
 };
 
-/** Starts it. */
-export function startStrictGemini(): StrictGemini {
+/**
+ * Starts it.
+ * @param reply what it answers where no script is played, or that is over; with one, models before Gemini 3 do without signatures, as they do
+ */
+export function startStrictGemini(reply?: (body: Loose) => readonly Loose[]): StrictGemini {
 	const state = { script: [] as Script, bodies: [] as Loose[], refusals: [] as string[] };
 	const server = Bun.serve({
 		port: 0,
 		hostname: "127.0.0.1",
 		async fetch(request) {
 			const body = (await request.json()) as Loose;
-			const problem = problemWith(body, request);
+			const problem = problemWith(body, request, reply === undefined);
 			if (problem) {
 				state.refusals.push(problem);
 				const error = { code: 400, message: problem, status: "INVALID_ARGUMENT" };
 				return Response.json({ error }, { status: 400 });
 			}
 			const step = state.bodies.push(body) - 1;
-			const parts = state.script[step] ?? [{ text: "The script is over." }];
+			const parts = state.script[step] ?? reply?.(body) ?? [{ text: "The script is over." }];
 			return answer(body, parts, step, new URL(request.url));
 		},
 	});
@@ -62,19 +65,21 @@ export function startStrictGemini(): StrictGemini {
 	};
 }
 
-function problemWith(body: Loose, request: Request): string | undefined {
+function problemWith(body: Loose, request: Request, alwaysSigned: boolean): string | undefined {
 	if (request.headers.get("x-goog-api-key") !== "AIza-strict") return "API key not valid. Please pass a valid API key.";
-	const model = /models\/([^:]+):/.exec(decodeURIComponent(new URL(request.url).pathname))?.[1] ?? "";
-	return refusalOf(body, model) ?? problemWithCalls(body);
+	const model = modelIn(new URL(request.url));
+	return refusalOf(body, model) ?? problemWithCalls(body, alwaysSigned || !model.startsWith("gemini-2"));
 }
 
-/** Gemini 3 wants the signatures back, and each call's result. */
-function problemWithCalls({ contents }: Loose): string | undefined {
+const modelIn = ({ pathname }: URL): string => /models\/([^:]+):/.exec(decodeURIComponent(pathname))?.[1] ?? "";
+
+/** Each call's result is wanted, and from Gemini 3 on the signatures (earlier ones send them, and do without). */
+function problemWithCalls({ contents }: Loose, needsSignatures: boolean): string | undefined {
 	for (const [index, { role, parts }] of (contents as Loose[]).entries()) {
 		const calls = (parts as Loose[]).filter(({ functionCall }) => functionCall);
 		if (role !== "model") continue;
 		const [first] = calls;
-		if (first && !first["thoughtSignature"]) {
+		if (needsSignatures && first && !first["thoughtSignature"]) {
 			return `Function call is missing a thought_signature in functionCall parts. This is required for tools to work correctly. Additional data, function call \`default_api:${first["functionCall"].name}\`, position ${index}.`;
 		}
 		for (const part of parts as Loose[]) {
@@ -98,7 +103,7 @@ function answer({ contents }: Loose, script: readonly Loose[], step: number, url
 	const piece = (content: Loose[], more: Loose) => ({
 		candidates: [{ content: { role: "model", parts: content }, index: 0, ...more }],
 		usageMetadata: { promptTokenCount: 10, candidatesTokenCount: 4, thoughtsTokenCount: 3, totalTokenCount: 17 },
-		modelVersion: "gemini-3-flash",
+		modelVersion: modelIn(url),
 		responseId: `response-${step}`,
 	});
 	if (!url.pathname.endsWith(":streamGenerateContent")) return Response.json(piece(parts, { finishReason: "STOP" }));

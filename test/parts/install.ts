@@ -6,6 +6,7 @@
  * What is missing after that is said; it ends with 0 all the same, but where `CI=true` with 1.
  */
 import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { installLangChain, langchainProblem } from "./langchain.ts";
 import { missingPrograms, PARTS, type Part, type PartName } from "./table.ts";
 
 /** The machine, for a test to stand in for. */
@@ -22,7 +23,8 @@ export interface Host {
 	readonly say: (line: string) => void;
 }
 
-const THIS_MACHINE: Host = {
+/** The one that this runs on. */
+export const THIS_MACHINE: Host = {
 	mayInstall: process.getuid?.() === 0 && Bun.which("apt-get") !== null,
 	missing: missingPrograms,
 	run,
@@ -100,8 +102,12 @@ if (import.meta.main) {
 		process.exit(2);
 	}
 	const missing = await install(names as PartName[]);
+	if (names.includes("langchain")) {
+		await installLangChain();
+		if (langchainProblem()) missing.push("langchain");
+	}
 	for (const name of names as PartName[]) {
-		if (missingPrograms(name).some((each) => missing.includes(each)))
+		if ([name, ...missingPrograms(name)].some((each) => missing.includes(each)))
 			console.error(`missing: ${name} (${PARTS[name].how})`);
 	}
 	if (missing.length > 0 && process.env["CI"] === "true") process.exit(1);

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { dockerProblem } from "../kit/docker.ts";
 import { RECORDINGS } from "../kit/recordings.ts";
+import { langchainProblem } from "./langchain.ts";
 
 /** One of them. */
 export interface Part {
@@ -66,6 +67,12 @@ export const PARTS = {
 		problem: () => (browser() ? undefined : "no Chromium is installed"),
 	},
 	nginx: plain("nginx"),
+	langchain: {
+		what: "LangChain for Python",
+		programs: {},
+		how: "make langchain, with python3 and pip3 there",
+		problem: langchainProblem,
+	},
 	recordings: {
 		what: "the recorded exchanges, one more test for each",
 		programs: {},
@@ -99,7 +106,17 @@ export const PARTS = {
 export type PartName = keyof typeof PARTS;
 
 /** What `make test` uses, in the order of the table. */
-export const OF_TESTS = ["redis", "docker", "compose", "systemd", "chromium", "nginx", "recordings", "waits"] as const;
+export const OF_TESTS = [
+	"redis",
+	"docker",
+	"compose",
+	"systemd",
+	"chromium",
+	"nginx",
+	"langchain",
+	"recordings",
+	"waits",
+] as const;
 
 /** Why there is no such part on this machine, in a few words; `undefined` where there is one. */
 export function problemOf(name: PartName): string | undefined {

@@ -1,0 +1,136 @@
+/**
+ * What a model that does as it is told answers, behind the strict fakes of Claude and Gemini: it calls the tool that it must or can call,
+ * fits a schema, and else talks. Arguments are read off the prompt: its first number, its first quoted words.
+ */
+import type { Loose } from "./exchange.ts";
+
+/** A request, in words of neither vendor. */
+interface PlainRequest {
+	/** The user's last words. */
+	readonly prompt: string;
+	/** All of the system's words. */
+	readonly system: string;
+	/** The conversation ends with results of tools. */
+	readonly hasResults: boolean;
+	readonly tools: readonly { readonly name: string; readonly schema: Loose }[];
+	/** `auto`, `any`, `none`, or the tools of which one must be called. */
+	readonly choice: "auto" | "any" | "none" | readonly string[];
+	/** Of the answer. */
+	readonly schema?: Loose | undefined;
+	/** The answer is to be JSON. */
+	readonly isJson: boolean;
+}
+
+interface Reply {
+	readonly text?: string;
+	readonly call?: { readonly name: string; readonly args: unknown };
+}
+
+const TALK = "Hello! It is a fine day, and I can help you with whatever you like.";
+
+function replyTo({ prompt, system, hasResults, tools, choice, schema, isJson }: PlainRequest): Reply {
+	const allowed = typeof choice === "string" ? tools : tools.filter(({ name }) => choice.includes(name));
+	const isForced = choice !== "auto" && choice !== "none";
+	// The one that is spoken of, which an instruction names where the choice is free.
+	const spoken = allowed.find(({ name }) => `${system}\n${prompt}`.includes(name));
+	const tool = spoken ?? allowed[0];
+	if (tool && (isForced || (choice === "auto" && !hasResults))) {
+		return { call: { name: tool.name, args: sample(tool.schema, prompt, tool.schema) } };
+	}
+	if (schema) return { text: JSON.stringify(sample(schema, prompt, schema)) };
+	if (isJson || /json/i.test(`${system}\n${prompt}`)) return { text: JSON.stringify(named(prompt)) };
+	return { text: TALK };
+}
+
+/** An object with the keys that stand in quotes in the prompt. */
+const named = (prompt: string): Loose =>
+	Object.fromEntries([...prompt.matchAll(/'(\w+)'/g)].map(([, key]) => [key, `a ${key}`]));
+
+/** A value that fits the schema, with every property. */
+function sample(schema: Loose, prompt: string, root: Loose, name = "value"): unknown {
+	const { $ref, type, properties, items, anyOf, oneOf, allOf, const: constant } = schema;
+	if (typeof $ref === "string") {
+		const found = $ref
+			.split("/")
+			.slice(1)
+			.reduce((node: Loose, key: string) => node[key], root);
+		return sample(found, prompt, root, name);
+	}
+	if (constant !== undefined) return constant;
+	if (schema["enum"]) return schema["enum"][0];
+	const branches = anyOf ?? oneOf ?? allOf;
+	if (branches)
+		return sample(
+			branches.find((each: Loose) => each["type"] !== "null"),
+			prompt,
+			root,
+			name,
+		);
+	const kind = Array.isArray(type) ? type.find((each: string) => each !== "null") : type;
+	if (kind === "object" || properties) {
+		if (!properties) return named(prompt);
+		const fields = Object.entries(properties as Record<string, Loose>);
+		return Object.fromEntries(fields.map(([key, inner]) => [key, sample(inner, prompt, root, key)]));
+	}
+	if (kind === "array") return [sample(items ?? {}, prompt, root, name)];
+	if (kind === "integer" || kind === "number") return Number(/\d+/.exec(prompt)?.[0] ?? 1);
+	if (kind === "boolean") return true;
+	if (kind === "null") return null;
+	return /'([^']+)'/.exec(prompt)?.[1] ?? `a ${name}`;
+}
+
+const wordsOf = (content: unknown): string =>
+	typeof content === "string"
+		? content
+		: Array.isArray(content)
+			? content.map((part: Loose) => part["text"] ?? "").join("\n")
+			: "";
+
+let made = 0;
+
+/** Claude's answer, as blocks. */
+export function claudeReply(body: Loose): Loose[] {
+	const messages = body["messages"] as Loose[];
+	const { type = "auto", name } = body["tool_choice"] ?? {};
+	const last = messages.at(-1)!["content"] as Loose[];
+	const users = messages.filter(({ role, content }) => role === "user" && wordsOf(content).trim() !== "");
+	const { text, call } = replyTo({
+		prompt: wordsOf(users.at(-1)?.["content"]),
+		system: wordsOf(body["system"]),
+		hasResults: last.some((block) => block["type"] === "tool_result"),
+		tools: (body["tools"] ?? []).map((tool: Loose) => ({ name: tool["name"], schema: tool["input_schema"] })),
+		choice: type === "tool" ? [name] : type,
+		schema: body["output_config"]?.format?.schema,
+		isJson: false,
+	});
+	if (call) return [{ type: "tool_use", id: `toolu_${made++}`, name: call.name, input: call.args }];
+	return [{ type: "text", text }];
+}
+
+const MODES: Readonly<Record<string, PlainRequest["choice"]>> = {
+	AUTO: "auto",
+	VALIDATED: "auto",
+	ANY: "any",
+	NONE: "none",
+};
+
+/** Gemini's answer, as parts; a call is signed. */
+export function geminiReply(body: Loose): Loose[] {
+	const contents = body["contents"] as Loose[];
+	const declared = ((body["tools"] ?? []) as Loose[]).flatMap((tool) => tool["functionDeclarations"] ?? []);
+	const { mode = "AUTO", allowedFunctionNames: only } = body["toolConfig"]?.functionCallingConfig ?? {};
+	const { responseMimeType, responseJsonSchema } = body["generationConfig"] ?? {};
+	const users = contents.filter(({ role, parts }) => role === "user" && wordsOf(parts).trim() !== "");
+	const { text, call } = replyTo({
+		prompt: wordsOf(users.at(-1)?.["parts"]),
+		system: wordsOf(body["systemInstruction"]?.parts),
+		hasResults: (contents.at(-1)!["parts"] as Loose[]).some((part) => part["functionResponse"]),
+		tools: declared.map((tool: Loose) => ({ name: tool["name"], schema: tool["parametersJsonSchema"] ?? {} })),
+		choice: mode === "ANY" && only ? only : MODES[mode]!,
+		schema: responseJsonSchema,
+		isJson: responseMimeType === "application/json",
+	});
+	if (call) return [{ functionCall: { id: `call${made++}`, name: call.name, args: call.args }, sign: true }];
+	const half = Math.ceil(text!.length / 2);
+	return [{ text: text!.slice(0, half) }, { text: text!.slice(half) }];
+}
