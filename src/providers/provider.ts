@@ -135,6 +135,8 @@ export interface Out {
 	readonly bytes?: string | undefined;
 	/** It carried some of the answer: text, reasoning, a tool call. */
 	readonly delta?: boolean;
+	/** It may have, and nothing is sent until that is known: the call can still go elsewhere. */
+	readonly held?: boolean;
 	/** It carried a finish reason: `end` may say from now on that the answer is complete. False: the one before was none. */
 	readonly finish?: boolean | undefined;
 	readonly tokens?: Tokens | undefined;
@@ -238,9 +240,9 @@ export interface Provider {
 	/** How it goes on with an answer that another began; `replay` where it does not say. */
 	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */
-	decode(status: number, headers: Headers, body: string, call: Call): Answer | Failure;
+	decode(status: number, headers: Headers, body: string, call: Call, target: Target): Answer | Failure;
 	/** One per stream. */
-	decoder(call: Call): StreamDecoder;
+	decoder(call: Call, target: Target): StreamDecoder;
 	/** Asks how its engine is; there where it may be a vLLM of the user's own: 200 where it serves, 503 where its engine is dead. */
 	healthRequest?(): UpstreamRequest | undefined;
 	/** Asks for the models its key can use, or for the page behind `after`; undefined where it can't be asked. */

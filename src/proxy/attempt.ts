@@ -159,7 +159,7 @@ export class Attempt {
 			if (ended?.kind === "cancelled") return this.#failed({ ...ended, status }, status);
 			if (call.stream && isOk(answer)) return refusedBy(await this.#noStream(answer, text), request);
 			const isOther = text[0] !== "{" && isOk(answer) && isEvents(text);
-			const read = isOther ? foldedAnswer(provider, call, text) : provider.decode(status, headers, text, call);
+			const read = isOther ? foldedAnswer(target, call, text) : provider.decode(status, headers, text, call, target);
 			if ("kind" in read) {
 				const refusal = { ...read, headers: passedHeaders(headers, provider.secret) };
 				return refusedBy(this.#failed(refusal, status), request);
@@ -223,7 +223,7 @@ export class Attempt {
 	async #noStream(head: UpstreamAnswer, text: string): Promise<StartedAnswer | Failure> {
 		const { call, target } = this.options;
 		if (isEvents(text)) return this.#stream({ ...head, body: source([Buffer.from(text)]) });
-		const read = target.provider.decode(head.status, head.headers, text, call);
+		const read = target.provider.decode(head.status, head.headers, text, call, target);
 		if ("kind" in read) return this.#failed({ ...read, status: head.status }, head.status);
 		const { body, decoder } = replayed(call, read);
 		return this.#stream({ ...head, body }, decoder);
@@ -233,7 +233,7 @@ export class Attempt {
 	async #stream(head: UpstreamAnswer, own?: StreamDecoder): Promise<StartedAnswer | Failure> {
 		const { call, target, client, read } = this.options;
 		const deadline = this.#deadline!;
-		const decoder = own ?? target.provider.decoder(call);
+		const decoder = own ?? target.provider.decoder(call, target);
 		const guarded = guardedDecoder(read ? read(decoder) : decoder);
 		const reader: EventReader = new EventReader(
 			head.body,
@@ -279,6 +279,7 @@ export class Attempt {
 				if (account?.isProbe) owner.keyAccepted(this);
 				deadline.silence(readerOf().firstDeltaAt === undefined ? limits.thinkMs : limits.stallMs);
 			},
+			held: () => deadline.silence(limits.thinkMs),
 			// Of the rest of an answer, the first new piece may come behind all that was sent before: that says nothing of other calls.
 			firstDelta: () => {
 				const reader = readerOf();

@@ -9,6 +9,8 @@ import type { Deadline } from "./deadline.ts";
 export interface ReaderEvents {
 	/** Once: the answer has begun. */
 	begun(): void;
+	/** Once: pieces of the answer come, and are held back. */
+	held(): void;
 	/** Once: the first event that carries some of the answer. */
 	firstDelta(): void;
 	/**
@@ -39,6 +41,8 @@ export class EventReader {
 	#sawData = false;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
+	/** Pieces have come that are held back. */
+	#isHeld = false;
 	/** All of the answer has come: whatever breaks now is no loss but of its counts. */
 	isFinished = false;
 	isOver = false;
@@ -213,9 +217,13 @@ export class EventReader {
 			this.events.firstDelta();
 		}
 		// A first event without text says who speaks: until more comes, the call can still go elsewhere and nobody has missed a thing.
-		if (!this.hasBegun && (out.delta || ++this.#events === 2)) {
+		if (!this.hasBegun && (out.delta || (!out.held && ++this.#events === 2))) {
 			this.hasBegun = true;
 			this.events.begun();
+		}
+		if (out.held && !this.#isHeld) {
+			this.#isHeld = true;
+			this.events.held();
 		}
 		if (out.finish !== undefined && out.finish !== this.isFinished) this.#finishes(out.finish, out.delta === true);
 	}

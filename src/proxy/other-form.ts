@@ -5,7 +5,7 @@ import type { Call } from "../openai/call.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
 import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
-import type { Answer, ByteSource, Out, Provider, StreamDecoder, UpstreamAnswer } from "../providers/provider.ts";
+import type { Answer, ByteSource, Out, StreamDecoder, Target, UpstreamAnswer } from "../providers/provider.ts";
 
 /** A whole answer, played as the stream that was asked for. */
 export interface ReplayedAnswer {
@@ -32,10 +32,10 @@ export function replayed(call: Call, { body, tokens, cost, thinking: keeps }: An
 }
 
 /** An event stream's text as the whole answer that was asked for. */
-export function foldedAnswer(provider: Provider, call: Call, text: string): Answer | Failure {
+export function foldedAnswer(target: Target, call: Call, text: string): Answer | Failure {
 	const asked = call.body();
 	const value = { ...asked.value, stream: true, stream_options: { include_usage: true } };
-	const decoder = provider.decoder({ ...call, stream: true, body: () => ({ ...asked, value }) });
+	const decoder = target.provider.decoder({ ...call, stream: true, body: () => ({ ...asked, value }) }, target);
 	const kept: { -readonly [name in "tokens" | "cost" | "thinking"]?: Answer[name] } = {};
 	const learn = ({ tokens, cost, thinking }: Out) => {
 		if (tokens) kept.tokens = tokens;

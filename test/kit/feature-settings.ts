@@ -1,4 +1,5 @@
 /** What a request can say of the answer's form and making, and what becomes of it at each vendor that is translated. */
+import { expect } from "bun:test";
 import { config, type Feature, refused, sends } from "./feature.ts";
 
 const schema = { type: "object", properties: { a: { type: "string", minLength: 2 } }, required: ["a"] };
@@ -32,13 +33,22 @@ export const SETTINGS: readonly Feature[] = [
 				json_schema: { name: "s", schema: { type: "object", additionalProperties: true } },
 			},
 		},
-		anthropic: refused("response_format.json_schema.schema.additionalProperties"),
+		anthropic: sends({
+			tools: [
+				{
+					name: "json_answer",
+					description: "Takes your answer: its input is what the user gets.",
+					input_schema: { type: "object", additionalProperties: true },
+				},
+			],
+			tool_choice: { type: "tool", name: "json_answer", disable_parallel_tool_use: true },
+		}),
 		gemini: config({ responseJsonSchema: { type: "object", additionalProperties: true } }),
 	},
 	{
 		name: "JSON mode",
 		ask: { response_format: { type: "json_object" } },
-		anthropic: refused("response_format"),
+		anthropic: sends({ system: [{ type: "text", text: expect.stringContaining("one JSON object") }] }),
 		gemini: config({ responseMimeType: "application/json" }),
 	},
 	{

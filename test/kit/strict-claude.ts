@@ -7,7 +7,10 @@ import { createHash } from "node:crypto";
 import { refusalOf } from "./claude-refusals.ts";
 import type { Loose } from "./exchange.ts";
 
-/** The content of each answer in turn, without signatures; `{ type: "text" }` alone ends the loop. */
+/**
+ * The content of each answer in turn, without signatures; `{ type: "text" }` alone ends the loop. `{ type: "json", value }` is an answer in the form
+ * that is asked for: text under a grammar, the input of the tool that is forced or named behind the system prompt, else text.
+ */
 export type Script = readonly (readonly Loose[])[];
 
 /** The fake. */
@@ -122,7 +125,8 @@ function problemWith(body: Loose, request: Request, drop: () => void): string | 
 
 function answer(body: Loose, script: readonly Loose[], step: number): Response {
 	const content: Loose[] = [];
-	for (const block of script) {
+	for (const each of script.filter(({ type }) => type !== "end")) {
+		const block = each["type"] === "json" ? inForm(body, each["value"]) : each;
 		const signature = signatureFor(body, body["messages"], content, block);
 		content.push(
 			block["type"] === "thinking"
@@ -132,7 +136,8 @@ function answer(body: Loose, script: readonly Loose[], step: number): Response {
 					: block,
 		);
 	}
-	const stop_reason = content.some(({ type }) => type === "tool_use") ? "tool_use" : "end_turn";
+	const asked = script.find((block) => block["type"] === "end")?.["reason"];
+	const stop_reason = asked ?? (content.some(({ type }) => type === "tool_use") ? "tool_use" : "end_turn");
 	const usage = { input_tokens: 10, cache_read_input_tokens: 5, cache_creation_input_tokens: 2, output_tokens: 7 };
 	const message = {
 		id: `msg_${step}`,
@@ -152,6 +157,19 @@ function answer(body: Loose, script: readonly Loose[], step: number): Response {
 	];
 	const sse = events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join("");
 	return new Response(sse, { headers: { "content-type": "text/event-stream" } });
+}
+
+/** An answer as a model gives it that does as it is told. */
+function inForm({ output_config, tool_choice, tools, system }: Loose, value: unknown): Loose {
+	if (output_config?.format) return { type: "text", text: JSON.stringify(value) };
+	const told = String(system?.at(-1)?.text);
+	const name = tool_choice?.name ?? tools?.find(({ name: each }: Loose) => told.includes(`"${each}"`))?.name;
+	const text = JSON.stringify(value);
+	if (name === undefined)
+		return { type: "text", text: told.includes("no code fence") ? text : `\`\`\`json\n${text}\n\`\`\`` };
+	const { properties } = tools.find(({ name: each }: Loose) => each === name).input_schema;
+	const isWrapped = Object.keys(properties ?? {}).join() === "answer";
+	return { type: "tool_use", id: "toolu_answer", name, input: isWrapped ? { answer: value } : value };
 }
 
 /** A block as the API streams it: empty first, then in pieces. */

@@ -1,5 +1,8 @@
 /** Anthropic's Messages API behind OpenAI's. */
+import type { Call } from "../../openai/call.ts";
 import { encoded } from "../../openai/chat.ts";
+import type { Chat } from "../../openai/chat-schema.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
@@ -16,8 +19,11 @@ import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
 import { toolCallIds } from "../tools.ts";
 import { unsupportedFields } from "../unsupported-fields.ts";
+import { type AnswerReading, answerPlan, asksForm } from "./answer-plan.ts";
 import { claude, hasTrait } from "./models.ts";
-import { messagesRequest } from "./request.ts";
+import { plannedMessage } from "./planned-answer.ts";
+import { PlannedDecoder } from "./planned-stream.ts";
+import { messagesRequest, thinkingField } from "./request.ts";
 import { messageAnswer } from "./response.ts";
 import { MessageDecoder } from "./stream.ts";
 
@@ -42,8 +48,12 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 			return { url: `${baseUrl}/messages`, headers, body, stream, dropped: fields.dropped };
 		},
 		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
-		decode: (status, headers, body) => decode(upstream, status, headers, body),
-		decoder: (call) => new MessageDecoder(upstream, call),
+		decode: (status, headers, body, call, { model }) => decode(upstream, status, headers, body, readingOf(call, model)),
+		decoder(call, { model }) {
+			const decoder = new MessageDecoder(upstream, call);
+			const reading = readingOf(call, model);
+			return reading ? new PlannedDecoder(decoder, reading) : decoder;
+		},
 		listRequest: (after) =>
 			modelsRequest(upstream, `?limit=1000${after === undefined ? "" : `&after_id=${encodeURIComponent(after)}`}`),
 		readList,
@@ -57,9 +67,22 @@ function withBetas(headers: Record<string, string>, betas: readonly string[]): R
 	return { ...headers, "anthropic-beta": [...(own ? [own] : []), ...betas].join(",") };
 }
 
-function decode(upstream: Upstream, status: number, headers: Headers, body: string): Answer | Failure {
+/** How the answer to a call is read; undefined: as it is. */
+function readingOf(call: Call, model: string): AnswerReading | undefined {
+	const chat = call.body().value as unknown as Chat & RequestBody;
+	return asksForm(chat) ? answerPlan(chat, thinkingField(chat), claude(model)).reading : undefined;
+}
+
+function decode(
+	upstream: Upstream,
+	status: number,
+	headers: Headers,
+	body: string,
+	reading: AnswerReading | undefined,
+): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
-	return "object" in answer ? messageAnswer(body, answer.object) : answer;
+	if (!("object" in answer)) return answer;
+	return reading ? plannedMessage(body, answer.object, reading) : messageAnswer(body, answer.object);
 }
 
 /** `{ data: [{ id, created_at }], has_more, last_id }`. */

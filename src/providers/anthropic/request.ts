@@ -7,7 +7,8 @@ import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields }
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
 import { UnsupportedFields } from "../unsupported-fields.ts";
-import { cacheText } from "./content.ts";
+import { type AnswerPlan, answerPlan, asksForm } from "./answer-plan.ts";
+import { cacheText, textBlock } from "./content.ts";
 import { inputSchema } from "./input-schema.ts";
 import { conversationOf } from "./messages.ts";
 import { BINDING_BETA, type Claude, claude, DROPPING, defaultMaxTokens, hasTrait, thinkingFor } from "./models.ts";
@@ -52,17 +53,19 @@ export function messagesRequest(
 	if (prefill !== undefined && hasTrait(model, "refusesPrefill")) {
 		throw unsupported(prefill, "this model goes on with no message of the assistant's; end with a user's");
 	}
+	const plan = asksForm(chat) ? answerPlan(chat, thinkingField(body), model) : undefined;
+	if (prefill !== undefined && (plan?.format || plan?.reading)) {
+		throw unsupported(prefill, "no answer of the form that is asked for begins with the assistant's words");
+	}
 	const isOpen = isOpenLoop || prefill !== undefined;
 	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpen, unsupportedFields);
 	const isBound =
 		hasThoughts && hasTrait(model, "bindsThoughts") && !vendor["thinking"] && asked?.["type"] !== "disabled";
 	// These models think so when nothing is asked.
 	const thinking = isBound ? { type: "adaptive", ...asked, ...DROPPING } : asked;
-	const thinks = thinkingType(thinking ?? vendor["thinking"]);
-	const format = formatOf(chat);
 	const output_config = {
 		...(effort === undefined ? {} : { effort }),
-		...(format === undefined ? {} : { format }),
+		...(plan?.format ? { format: plan.format } : {}),
 	};
 	const { output_config: vendorOutput = {}, ...vendorRest } = vendor;
 	if (typeof vendorOutput !== "object" || vendorOutput === null)
@@ -70,7 +73,7 @@ export function messagesRequest(
 	const output = joined(output_config, vendorOutput as Record<string, unknown>, "anthropic.output_config");
 	const options = joined(
 		{
-			...samplingOf(chat, model, thinks, unsupportedFields),
+			...samplingOf(chat, model, thinks(thinking ?? vendor["thinking"]), unsupportedFields),
 			stop_sequences: typeof chat.stop === "string" ? [chat.stop] : (chat.stop ?? undefined),
 			metadata: userOf(chat),
 			service_tier: tierOf(chat),
@@ -84,9 +87,9 @@ export function messagesRequest(
 	const text = objectText({
 		model: JSON.stringify(modelName),
 		max_tokens: String(maxTokens),
-		system: system.length > 0 ? `[${system.join(",")}]` : undefined,
+		system: systemText(system, plan?.instruction),
 		messages: `[${messages.join(",")}]`,
-		...toolFields(chat, model, thinks),
+		...toolFields(chat, model, plan),
 		cache_control: cacheText(chat.cache_control),
 		...texts(options),
 	});
@@ -96,19 +99,28 @@ export function messagesRequest(
 const texts = (fields: Record<string, unknown>): Record<string, string | undefined> =>
 	Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
 
-/** How it is asked to think: by a budget, as it sees fit, or not at all. */
-type ThinkingType = "enabled" | "adaptive" | undefined;
+/** The vendor's own field for thinking in a request. */
+export function thinkingField(body: RequestBody): unknown {
+	const fields = body["anthropic"];
+	return typeof fields === "object" && fields !== null ? (fields as Record<string, unknown>)["thinking"] : undefined;
+}
 
-function thinkingType(thinking: unknown): ThinkingType {
+/** Whether it is asked to think, by a budget or as it sees fit. */
+function thinks(thinking: unknown): boolean {
 	const type = typeof thinking === "object" && thinking !== null ? (thinking as { type?: unknown }).type : undefined;
-	return type === "enabled" || type === "adaptive" ? type : undefined;
+	return type === "enabled" || type === "adaptive";
+}
+
+function systemText(system: readonly string[], instruction: string | undefined): string | undefined {
+	const blocks = instruction === undefined ? system : [...system, textBlock(instruction)];
+	return blocks.length > 0 ? `[${blocks.join(",")}]` : undefined;
 }
 
 /** The least `top_p` beside thinking (platform.claude.com, extended thinking, feature compatibility). */
 const MIN_THINKING_TOP_P = 0.95;
 
 /** OpenAI's temperatures go to 2, Claude's to 1. Newer models take none: their default, which is OpenAI's, too, is left out. */
-function samplingOf(chat: Chat, model: Claude, thinks: ThinkingType, unsupportedFields: UnsupportedFields) {
+function samplingOf(chat: Chat, model: Claude, isThinking: boolean, unsupportedFields: UnsupportedFields) {
 	const sampling = {
 		temperature: chat.temperature ?? undefined,
 		top_p: chat.top_p ?? undefined,
@@ -126,7 +138,7 @@ function samplingOf(chat: Chat, model: Claude, thinks: ThinkingType, unsupported
 		return {};
 	}
 	if (temperature > 1) leaveOut("temperature", "Claude takes 0 to 1");
-	if (thinks) {
+	if (isThinking) {
 		const while_ = "while it is asked to think";
 		if (temperature !== 1) leaveOut("temperature", `this model takes none but 1 ${while_}`);
 		if (top_p < MIN_THINKING_TOP_P) leaveOut("top_p", `this model takes ${MIN_THINKING_TOP_P} to 1 ${while_}`);
@@ -149,36 +161,20 @@ function tierOf({ service_tier }: Chat): string | undefined {
 	throw unsupported("service_tier", 'Anthropic has "auto" and "default"');
 }
 
-function formatOf({ response_format: format }: Chat): Record<string, unknown> | undefined {
-	if (!format || format.type === "text") return undefined;
-	if (format.type === "json_object") {
-		throw unsupported("response_format", "Claude has no JSON mode; send a json_schema, or ask for JSON in the prompt");
-	}
-	const path = "response_format.json_schema.schema";
-	if (format.type !== "json_schema") return undefined;
-	const { description, schema } = format.json_schema;
-	// What the schema says of itself stands.
-	return { type: "json_schema", schema: strictSchema({ ...(description ? { description } : {}), ...schema }, path) };
-}
-
-function toolFields(chat: Chat, model: Claude, thinks: ThinkingType): Record<string, string | undefined> {
+function toolFields(chat: Chat, model: Claude, plan: AnswerPlan | undefined): Record<string, string | undefined> {
 	const { tools, mode, only } = allowedTools(chat);
-	if (tools.length === 0) return {};
-	if (mode === "required" || mode === "named") {
-		if (hasTrait(model, "refusesForcedTools"))
-			throw unsupported("tool_choice", "this model can't be made to call a tool");
-		if (thinks === "enabled")
-			throw unsupported("tool_choice", "this model calls no forced tool while it is asked to think");
-	}
+	const sent = tools.map(({ tool, index }) => toolText(tool, model, `tools[${index}].function`));
+	if (plan?.tool) sent.push(plan.tool);
+	if (sent.length === 0) return {};
 	const one = only.length === 1 && mode === "named";
-	const disable_parallel_tool_use = chat.parallel_tool_calls === false && mode !== "none" ? true : undefined;
+	const isSingle = chat.parallel_tool_calls === false && mode !== "none" && tools.length > 0;
+	const disable_parallel_tool_use = isSingle ? true : undefined;
 	const type = one ? "tool" : mode === "required" ? "any" : mode;
 	const isDefault = type === "auto" && !disable_parallel_tool_use && !chat.tool_choice;
+	const choice = plan?.choice ?? { type, name: one ? only[0] : undefined, disable_parallel_tool_use };
 	return {
-		tools: `[${tools.map(({ tool, index }) => toolText(tool, model, `tools[${index}].function`)).join(",")}]`,
-		tool_choice: isDefault
-			? undefined
-			: JSON.stringify({ type, name: one ? only[0] : undefined, disable_parallel_tool_use }),
+		tools: `[${sent.join(",")}]`,
+		tool_choice: isDefault && !plan?.choice ? undefined : JSON.stringify(choice),
 	};
 }
 

@@ -63,6 +63,9 @@ export type ClaudeMessage = Static<typeof MessageSchema>;
 
 const MESSAGE = TypeCompiler.Compile(MessageSchema);
 
+/** Whether it is one, as far as it is read. */
+export const isMessage = (value: unknown): value is ClaudeMessage => MESSAGE.Check(value);
+
 const FINISH: Readonly<Record<string, FinishReason>> = {
 	end_turn: "stop",
 	stop_sequence: "stop",
@@ -101,11 +104,10 @@ export function storedThinking(thoughts: readonly Thought[], ids: readonly strin
 
 /** The answer for the client, from the body's text and its parse. */
 export function messageAnswer(body: string, message: unknown): Answer | Failure {
-	const isMessage = MESSAGE.Check(message);
-	if (!isMessage || !message.content || !message.stop_reason) {
+	if (!isMessage(message) || !message.content || !message.stop_reason) {
 		return {
 			kind: "truncated",
-			isWhole: !isMessage || !message.content,
+			isWhole: !isMessage(message) || !message.content,
 			isOurs: true,
 			message: "sent an answer that is no whole message",
 		};
@@ -162,7 +164,7 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 }
 
 /** The input of the block there, as its text stands in the answer: a parse would round big numbers. */
-function inputText(body: string, index: number): string {
+export function inputText(body: string, index: number): string {
 	const content = fieldNamed(fieldsOf(body), "content");
 	const item = content && itemsOf(body, content.start)[index];
 	const input = item && fieldNamed(fieldsOf(body, item.start), "input");

@@ -54,7 +54,8 @@ const EventSchema = Type.Object(
 	},
 	open,
 );
-type Event = Static<typeof EventSchema>;
+/** What is read of an event. */
+export type ClaudeEvent = Static<typeof EventSchema>;
 const EVENT = TypeCompiler.Compile(EventSchema);
 
 const NOTHING: Out = { bytes: "" };
@@ -97,7 +98,7 @@ export class MessageDecoder implements StreamDecoder {
 
 	push({ data }: SseEvent): Out {
 		if (data === undefined) return NOTHING;
-		const event = parse(data);
+		const event = eventIn(data);
 		// What comes before its message belongs to none.
 		if (!event || !(this.#chunks.hasBegun || BEFORE.has(event.type) || event.error))
 			return { bytes: "", dropped: true };
@@ -197,7 +198,7 @@ export class MessageDecoder implements StreamDecoder {
 		return annotations.length > 0 ? { bytes: this.#chunks.delta(JSON.stringify({ annotations })) } : NOTHING;
 	}
 
-	#count({ delta, usage: more }: Event): Out {
+	#count({ delta, usage: more }: ClaudeEvent): Out {
 		// Its counts stand for the whole answer; those it leaves out were said at the beginning.
 		const counts = objectIn(more) ?? {};
 		this.#usage = {
@@ -230,7 +231,7 @@ export class MessageDecoder implements StreamDecoder {
 		return { bytes, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
 	}
 
-	#failed(event: Event): Failure {
+	#failed(event: ClaudeEvent): Failure {
 		const error = readErrorObject({ error: event.error ?? event }) ?? { isOurs: true, message: "failed" };
 		return failureOf(this.#upstream, error.status ?? 500, error);
 	}
@@ -241,7 +242,8 @@ export class MessageDecoder implements StreamDecoder {
 	}
 }
 
-function parse(data: string): Event | undefined {
+/** Reads an event; undefined where it is none. */
+export function eventIn(data: string): ClaudeEvent | undefined {
 	try {
 		const event = parseBounded(data);
 		return EVENT.Check(event) ? event : undefined;

@@ -1,0 +1,147 @@
+/** An answer that was asked for by a plan, made what the call asked for: a tool's input becomes the answer's text. */
+import { fieldNamed, fieldsOf, parseBounded } from "../../openai/json.ts";
+import type { Failure } from "../failure.ts";
+import type { Answer } from "../provider.ts";
+import { conforms } from "../schema-check.ts";
+import { type AnswerReading, WRAPPER } from "./answer-plan.ts";
+import { type Block, inputText, isMessage, messageAnswer } from "./response.ts";
+
+/** A block of an answer, as far as that is read: what it says, or its input as JSON. */
+export interface AnswerPiece {
+	readonly type: string;
+	readonly name?: string | null | undefined;
+	readonly text: string;
+	readonly input: string;
+}
+
+/** What becomes of a block: it stays, it is left out, or a text stands in its place. */
+export type PieceFate = "stays" | "left out" | { readonly text: string };
+
+/** What becomes of all of them, and why the answer is over. */
+export interface PlannedAnswer {
+	readonly fates: readonly PieceFate[];
+	readonly stopReason: string;
+}
+
+/** The answer can't be used: other targets are tried. */
+const refused = (param: string, message: string): Failure => ({ kind: "unsupported", isOurs: true, message, param });
+const NO_FORM = refused("response_format", "gave an answer that is not of the form that the call asks for");
+const NO_CALL = refused("tool_choice", "answered without the call that was asked for");
+
+/** Reasons for which an answer may be half of one, or none. */
+const CUT: ReadonlySet<string> = new Set(["max_tokens", "model_context_window_exceeded", "pause_turn", "refusal"]);
+
+/** Whether a call of this tool is what the answer was to be. */
+export function isAskedCall(reading: AnswerReading, name: string | null | undefined): boolean {
+	const { tool, mustCall, takesNoCalls } = reading;
+	return name !== tool && !takesNoCalls && (typeof mustCall !== "string" || mustCall === name);
+}
+
+/** What becomes of a block of an answer that is calls. */
+export function callsFate(
+	{ tool, isJson }: AnswerReading,
+	{ type, name }: Pick<AnswerPiece, "type" | "name">,
+): PieceFate {
+	// An answer beside calls is none yet.
+	const isLeftOut = (type === "tool_use" && name === tool) || (type === "text" && isJson);
+	return isLeftOut ? "left out" : "stays";
+}
+
+/** What becomes of an answer's blocks. */
+export function plannedAnswer(
+	pieces: readonly AnswerPiece[],
+	stopReason: string,
+	reading: AnswerReading,
+): PlannedAnswer | Failure {
+	const isCut = CUT.has(stopReason);
+	const calls = pieces.filter(({ type }) => type === "tool_use");
+	const isAnswer = ({ type, name }: AnswerPiece) => type === "tool_use" && name === reading.tool;
+	if (reading.mustCall !== undefined) {
+		const isCalled = calls.some(({ name }) => isAskedCall(reading, name));
+		return isCalled || isCut ? { fates: pieces.map((piece) => callsFate(reading, piece)), stopReason } : NO_CALL;
+	}
+	// What goes on at once is decided by what comes first.
+	const deciding = reading.isChecked ? calls : calls.slice(0, 1);
+	if (deciding.some((piece) => !isAnswer(piece))) {
+		if (reading.takesNoCalls) return NO_FORM;
+		return { fates: pieces.map((piece) => callsFate(reading, piece)), stopReason };
+	}
+	const answer = pieces.find(isAnswer);
+	const said = pieces.filter(({ type }) => type === "text");
+	if (!answer && isCut) return { fates: pieces.map(() => "stays"), stopReason };
+	const text = answer
+		? inputAnswer(answer.input, reading, isCut)
+		: saidAnswer(said.map((piece) => piece.text).join(""), reading);
+	if (text === undefined) return NO_FORM;
+	const stays = answer ?? said[0];
+	const fates = pieces.map((piece): PieceFate => {
+		if (piece === stays) return { text };
+		return piece.type === "text" || piece.type === "tool_use" ? "left out" : "stays";
+	});
+	return { fates, stopReason: stopReason === "tool_use" ? "end_turn" : stopReason };
+}
+
+/** The answer that a tool's input is. */
+function inputAnswer(input: string, reading: AnswerReading, isCut: boolean): string | undefined {
+	const text = reading.isWrapped ? unwrapped(input) : input;
+	if (isCut || !reading.isChecked) return text ?? input;
+	return text !== undefined && isOfForm(text, reading) ? text : undefined;
+}
+
+function unwrapped(input: string): string | undefined {
+	if (!input.trimStart().startsWith("{") || parsed(input) === undefined) return undefined;
+	const field = fieldNamed(fieldsOf(input), WRAPPER);
+	return field && input.slice(field.start, field.end);
+}
+
+/** The answer that stands in words: alone, or between others (a code fence among them). */
+function saidAnswer(said: string, reading: AnswerReading): string | undefined {
+	const text = said.trim();
+	const begin = text.search(/[{[]/);
+	const end = Math.max(text.lastIndexOf("}"), text.lastIndexOf("]")) + 1;
+	const inside = begin === -1 || end <= begin ? undefined : text.slice(begin, end);
+	return [text, inside].find((each) => each !== undefined && isOfForm(each, reading));
+}
+
+function isOfForm(text: string, { schema }: AnswerReading): boolean {
+	const value = parsed(text);
+	if (value === undefined) return false;
+	return conforms(value, schema ?? { type: "object" });
+}
+
+/** Undefined where it is no JSON. */
+function parsed(text: string): unknown {
+	try {
+		return parseBounded(text);
+	} catch {
+		return undefined;
+	}
+}
+
+/** A whole answer, from the body's text and its parse. */
+export function plannedMessage(body: string, message: unknown, reading: AnswerReading): Answer | Failure {
+	if (!isMessage(message) || !message.content || !message.stop_reason) return messageAnswer(body, message);
+	const pieces = message.content.map((block, index) => ({
+		type: block.type,
+		name: block.name,
+		text: block.text ?? "",
+		input: block.name === reading.tool && block.type === "tool_use" ? inputText(body, index) : "",
+	}));
+	const planned = plannedAnswer(pieces, message.stop_reason, reading);
+	if ("kind" in planned) return planned;
+	let isMoved = false;
+	// Blocks keep their places: their inputs are read from the body by them.
+	const content = message.content.map((block, index): Block => {
+		const fate = planned.fates[index]!;
+		if (fate === "stays") return isMoved ? unsigned(block) : block;
+		isMoved = true;
+		return { type: "text", text: fate === "left out" ? "" : fate.text };
+	});
+	return messageAnswer(body, { ...message, content, stop_reason: planned.stopReason });
+}
+
+/** What was signed behind something that is no longer there can't come back. */
+function unsigned(block: Block): Block {
+	if (block.type === "redacted_thinking") return { type: "text", text: "" };
+	return block.type === "thinking" ? { ...block, signature: null } : block;
+}
