@@ -1,5 +1,7 @@
 /** What users of compose expect of a YAML file: references with defaults, merge keys, names of their own at the top. */
 import { describe, expect, test } from "bun:test";
+import { Ajv } from "ajv";
+import { jsonSchema } from "../src/config/json-schema.ts";
 import { configure, refusal } from "./kit/configure.ts";
 
 describe("a reference with something behind the name", () => {
@@ -99,6 +101,12 @@ describe("merge keys and names that begin with x-", () => {
 			base_url: "http://10.0.0.1:8000/v1",
 		});
 		expect(providers["two"]?.timeouts).toEqual({ stall: 60_000 });
+	});
+
+	test("the JSON Schema for editors lets them be, and no other name", () => {
+		const fits = new Ajv({ strict: false }).compile(jsonSchema());
+		expect(fits({ "x-mine": { a: 1 }, log: { level: "warn" } })).toBe(true);
+		expect(fits({ mine: { a: 1 } })).toBe(false);
 	});
 
 	test("`router check` says where a merged setting comes from", () => {

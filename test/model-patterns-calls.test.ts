@@ -1,5 +1,7 @@
 /** Calls for names that fit one with `*` in `models:`: what the upstream is asked, what is said of it, and what is listed. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { explainCall } from "../src/api/explain-call.ts";
 import { listModels, oneModel } from "../src/api/model-queries.ts";
 import { clientError } from "./kit/contract.ts";
@@ -7,6 +9,7 @@ import type { Json } from "./kit/exchange.ts";
 import { type Connection, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, resetsBeforeHeaders } from "./kit/faults.ts";
 import { pipeline } from "./kit/pipeline.ts";
+import { startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const one = startFaultUpstream();
@@ -181,3 +184,23 @@ test("`router explain` says by which entry, and where it would go", async () => 
 	expect([model, route]).toEqual(["anthropic/claude-x", "models: anthropic/*"]);
 	expect(candidates.map(({ id }) => id)).toEqual(["one/claude-x", "two/claude-x"]);
 });
+
+test("a reload puts others in their place, for calls that come from then on", async () => {
+	const configured = (name: string) => ({ models: [{ name, targets: ["dummy/*"] }] });
+	const running = await startRouter({ config: configured("team/*") });
+	try {
+		const status = async (model: string) => {
+			const body = JSON.stringify(call(model));
+			const headers = { "content-type": "application/json" };
+			const answer = await fetch(`${running.url}/v1/chat/completions`, { method: "POST", headers, body });
+			await answer.body?.cancel();
+			return answer.status;
+		};
+		expect([await status("team/a"), await status("crew/a")]).toEqual([200, 404]);
+		writeFileSync(join(running.directory, "router.yaml"), JSON.stringify(configured("crew/*")));
+		await running.printed(/loaded anew/);
+		expect([await status("team/a"), await status("crew/a")]).toEqual([404, 200]);
+	} finally {
+		await running.stop();
+	}
+}, 60_000);

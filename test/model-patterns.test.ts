@@ -278,6 +278,18 @@ describe("with agents", () => {
 		expect(refusal("mine/unknown", made).errorCode).toBe("model_not_found");
 	});
 
+	test("an adapter has its parent by those names, too", () => {
+		const parentOf = (name: string) => (name === "sql" ? "qwen3-8b" : undefined);
+		const target = { id: "local/gpu-1/sql", name: "local/sql", provider: {} as never, model: "sql", agent: "gpu-1" };
+		const fleet = { ...NO_FLEET, isEmpty: false, names: ["sql"], targets: () => [target], parentOf };
+		const made = catalog([{ name: "mine/*", targets: ["local/*"] }], fleet);
+		expect([made.parentOf?.("mine/sql"), made.parentOf?.("local/sql"), made.parentOf?.("gpt-5")]).toEqual([
+			"local/qwen3-8b",
+			"local/qwen3-8b",
+			undefined,
+		]);
+	});
+
 	test("lists what agents serve by those names, too", () => {
 		const made = catalog([{ name: "mine/*", targets: ["local/*"] }, toBox], ["qwen3-8b"]);
 		expect(made.agentModels?.()).toEqual(["local/qwen3-8b", "mine/qwen3-8b"]);

@@ -144,7 +144,8 @@ class ModelCatalog implements Catalog {
 	}
 
 	parentOf(name: string): string | undefined {
-		const parent = this.fleet.parentOf?.(name.replace(/^local\//, ""));
+		const served = this.#patterned(name)?.route()?.targets[0]?.name ?? name;
+		const parent = this.fleet.parentOf?.(served.replace(/^local\//, ""));
 		return parent === undefined ? undefined : `local/${parent}`;
 	}
 
