@@ -217,4 +217,91 @@ describe.each([
 		expect((await answer({ model: "gemini-3.1-pro-preview", messages }, stream))["content"]).toBe("you.");
 		expect(gemini.refusals).toEqual([]);
 	});
+
+	describe("JSON beside tools, which models before 3 take as one more function", () => {
+		const schema = {
+			type: "object",
+			properties: { a: { type: "integer" } },
+			required: ["a"],
+			additionalProperties: false,
+		};
+		const asked = (inner: Json) => ({
+			response_format: { type: "json_schema", json_schema: { name: "s", schema: inner } },
+		});
+		const model = "gemini-2.5-flash";
+		const tools = [tool("look")];
+		const declared = () =>
+			gemini.bodies.at(-1)!["tools"][0].functionDeclarations.map(({ name }: Loose) => name) as string[];
+
+		test.each([
+			["a schema", asked(schema), { a: 1 }, '{"a":1}'],
+			[
+				"a schema that is no object's",
+				asked({ type: "array", items: { type: "integer" } }),
+				{ json: "[1, 2]" },
+				"[1,2]",
+			],
+			["JSON mode", { response_format: { type: "json_object" } }, { json: '{"b": [] }' }, '{"b":[]}'],
+			["JSON mode, an object without a field", { response_format: { type: "json_object" } }, { json: "{}" }, "{}"],
+		])("%s is the answer's text", async (_, format, args, content) => {
+			gemini.play([[{ text: "Hm.", thought: true }, call("json_answer", args)]]);
+			const message = await answer({ model, tools, ...format }, stream);
+			expect([message["content"], message["tool_calls"] ?? []]).toEqual([content, []]);
+			expect([gemini.refusals, declared()]).toEqual([[], ["look", "json_answer"]]);
+			expect(gemini.bodies[0]!["toolConfig"]).toEqual({ functionCallingConfig: { mode: "ANY" } });
+		});
+
+		test.each([
+			["of another shape", asked(schema), { a: "one" }],
+			["with a field too many", asked(schema), { a: 1, b: 2 }],
+			["no JSON", { response_format: { type: "json_object" } }, { json: "a = 1" }],
+			["no object", { response_format: { type: "json_object" } }, { json: "[]" }],
+			["nothing", asked(schema), undefined],
+		])("an answer that is %s is none: the call may go elsewhere", async (_, format, args) => {
+			gemini.play([[call("json_answer", args)]]);
+			const error = await answer({ model, tools, ...format }, stream).catch((thrown) => thrown);
+			expect([error.status, error.code, error.param]).toEqual([400, "unsupported_parameter", "response_format"]);
+		});
+
+		test("the caller's own calls come first, and the loop ends in the answer", async () => {
+			gemini.play([[call("look"), call("json_answer", { a: 0 })], [call("json_answer", { a: 2 })]]);
+			const first = await answer({ model, tools, ...asked(schema) }, stream);
+			expect(first["tool_calls"].map(({ function: { name } }: Loose) => name)).toEqual(["look"]);
+			expect(first["content"] ?? "").toBe("");
+			const messages = [user("Hi"), first, result(first["tool_calls"][0].id)];
+			expect((await answer({ model, tools, messages, ...asked(schema) }, stream))["content"]).toBe('{"a":2}');
+			expect(gemini.refusals).toEqual([]);
+			// Without tools, the calls in the history forbid the format as well.
+			gemini.play([[call("json_answer", { a: 3 })]]);
+			expect((await answer({ model, messages, ...asked(schema) }, stream))["content"]).toBe('{"a":3}');
+			expect([gemini.refusals, declared()]).toEqual([[], ["json_answer"]]);
+		});
+
+		test.each([
+			["a call is asked for", { tools, tool_choice: "required" }, [call("look")], { mode: "ANY" }, undefined],
+			["no call is wanted", { tools, tool_choice: "none" }, [{ text: '{"a":1}' }], undefined, "application/json"],
+			["there are no tools", {}, [{ text: '{"a":1}' }], undefined, "application/json"],
+		])("where %s the one or the other is asked for", async (_, ask, parts, functionCallingConfig, responseMimeType) => {
+			gemini.play([parts]);
+			await answer({ model, ...asked(schema), ...ask }, stream);
+			const [body] = gemini.bodies;
+			expect(gemini.refusals).toEqual([]);
+			expect(body!["toolConfig"]?.functionCallingConfig).toEqual(functionCallingConfig);
+			expect(body!["generationConfig"].responseMimeType).toBe(responseMimeType);
+		});
+
+		test("the function's name is one that the caller has not", async () => {
+			gemini.play([[call("json_answer_", { a: 1 })]]);
+			const ask = { model, tools: [tool("json_answer")], ...asked(schema) };
+			expect((await answer(ask, stream))["content"]).toBe('{"a":1}');
+			expect(declared()).toEqual(["json_answer", "json_answer_"]);
+		});
+
+		test("from 3 on both are asked for as they are", async () => {
+			gemini.play([[{ text: '{"a":1}' }]]);
+			expect((await answer({ tools, ...asked(schema) }, stream))["content"]).toBe('{"a":1}');
+			expect(declared()).toEqual(["look"]);
+			expect(gemini.bodies[0]!["generationConfig"]).toMatchObject({ responseJsonSchema: schema });
+		});
+	});
 });

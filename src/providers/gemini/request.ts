@@ -10,6 +10,7 @@ import { UnsupportedFields } from "../unsupported-fields.ts";
 import { allowedSchema, parametersText } from "./allowed-schema.ts";
 import { contentsOf } from "./contents.ts";
 import { declaredName, sentName } from "./function-names.ts";
+import { type JsonPlan, jsonPlan } from "./json-answer.ts";
 import { makesCandidates, takesPenalties, thinkingConfig } from "./models.ts";
 
 const RULES: FieldRules = {
@@ -35,16 +36,17 @@ export function generateRequest(
 	if (typeof vendorConfig !== "object" || vendorConfig === null) {
 		throw invalid("gemini.generationConfig", "must be an object");
 	}
-	const { system, contents } = contentsOf(chat.messages, model, baseUrl, inputs);
+	const { system, contents, hasCalls } = contentsOf(chat.messages, model, baseUrl, inputs);
+	const plan = jsonPlan(chat, model, hasCalls);
 	const config = joined(
-		configOf(chat, model, unsupportedFields),
+		{ ...configOf(chat, model, unsupportedFields), ...(plan.hasFormat ? formatOf(chat) : {}) },
 		vendorConfig as Record<string, unknown>,
 		"gemini.generationConfig",
 	);
 	return objectText({
 		contents: `[${contents.join(",")}]`,
 		systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
-		...toolFields(chat),
+		...toolFields(chat, plan),
 		generationConfig: JSON.stringify(config),
 		serviceTier: JSON.stringify(tierOf(chat)),
 		...Object.fromEntries(Object.entries(vendor).map(([name, value]) => [name, JSON.stringify(value)])),
@@ -68,7 +70,6 @@ function configOf(chat: Chat, model: string, unsupportedFields: UnsupportedField
 		logprobs: (logprobs && chat.top_logprobs) || undefined,
 		stopSequences: stopsOf(chat),
 		thinkingConfig: thinkingConfig(chat.reasoning_effort, model, unsupportedFields),
-		...formatOf(chat),
 	};
 }
 
@@ -110,9 +111,18 @@ function tierOf({ service_tier: tier }: Chat): string | undefined {
 
 const MODES = { auto: "AUTO", none: "NONE", required: "ANY", named: "ANY" } as const;
 
-function toolFields(chat: Chat): Record<string, string | undefined> {
+function toolFields(chat: Chat, { hasTools, answer }: JsonPlan): Record<string, string | undefined> {
 	const { mode, only } = allowedTools(chat);
-	const tools = chat.tools ?? [];
+	const tools = (hasTools && chat.tools) || [];
+	const declarations = tools.map((tool, index) => toolText(tool, `tools[${index}]`));
+	if (answer) {
+		const names = only.length > 0 ? [...only.map(sentName), answer.name] : undefined;
+		const functionCallingConfig = { mode: "ANY", allowedFunctionNames: names };
+		return {
+			tools: `[{"functionDeclarations":[${[...declarations, answer.declaration].join(",")}]}]`,
+			toolConfig: JSON.stringify({ functionCallingConfig }),
+		};
+	}
 	if (tools.length === 0) return {};
 	// VALIDATED: text or calls, and calls by their schema. Names may be chosen in it, not in AUTO.
 	const isStrict = tools.some(({ function: { strict } }) => strict) || only.length > 0;
@@ -122,7 +132,7 @@ function toolFields(chat: Chat): Record<string, string | undefined> {
 	};
 	const isDefault = functionCallingConfig.mode === "AUTO" && !chat.tool_choice;
 	return {
-		tools: `[{"functionDeclarations":[${tools.map((tool, index) => toolText(tool, `tools[${index}]`)).join(",")}]}]`,
+		tools: `[{"functionDeclarations":[${declarations.join(",")}]}]`,
 		toolConfig: isDefault ? undefined : JSON.stringify({ functionCallingConfig }),
 	};
 }

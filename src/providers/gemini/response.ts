@@ -10,6 +10,7 @@ import { answerNames, unnamedText } from "../message-marks.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
 import { clientName } from "./function-names.ts";
 import { annotationsOf } from "./grounding.ts";
+import { type JsonReading, jsonAnswer, jsonReading } from "./json-answer.ts";
 import { LogprobsResult, logprobsOf } from "./logprobs.ts";
 
 const text = optional(Type.String());
@@ -175,11 +176,15 @@ export interface AnswerRules {
 	readonly tools: unknown;
 	/** See `answerNames`. */
 	readonly names: readonly string[];
+	/** Where an answer in JSON may come as a call. */
+	readonly json: JsonReading | undefined;
 }
 
 /** Those of a request. */
-export function answerRules({ parallel_tool_calls, tools, messages }: RequestBody): AnswerRules {
-	return { isSoleCall: parallel_tool_calls === false, tools, names: answerNames(messages) };
+export function answerRules(body: RequestBody): AnswerRules {
+	const { parallel_tool_calls, tools, messages } = body;
+	const isSoleCall = parallel_tool_calls === false;
+	return { isSoleCall, tools, names: answerNames(messages), json: jsonReading(body) };
 }
 
 /** The answer for the client. */
@@ -200,7 +205,9 @@ export function generatedAnswer(response: unknown, call: Call): Answer | Failure
 	for (const [position, candidate] of candidates.entries()) {
 		const index = candidate.index ?? position;
 		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
-		const { message, hasCalls } = messageOf(candidate, { responseId, index, thinking, rules });
+		const made = messageOf(candidate, { responseId, index, thinking, rules });
+		if ("kind" in made) return made;
+		const { message, hasCalls } = made;
 		const finish_reason = candidateFinish(candidate.finishReason, hasCalls);
 		if (typeof finish_reason !== "string") return finish_reason;
 		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
@@ -232,7 +239,14 @@ function messageOf(candidate: GeminiCandidate, { responseId, index, thinking, ru
 	let signature: string | undefined;
 	const calls: object[] = [];
 	const images: object[] = [];
+	let answer: string | undefined;
 	for (const part of candidate.content?.parts ?? []) {
+		if (rules.json && part.functionCall?.name === rules.json.name) {
+			const read = jsonAnswer(rules.json, part.functionCall.args);
+			if (typeof read !== "string") return read;
+			answer ??= read;
+			continue;
+		}
 		if (part.functionCall) {
 			if (rules.isSoleCall && calls.length > 0) continue;
 			const { name, args } = part.functionCall;
@@ -256,6 +270,8 @@ function messageOf(candidate: GeminiCandidate, { responseId, index, thinking, ru
 		else if (part.text) text += part.text;
 		signature = part.thoughtSignature ?? signature;
 	}
+	// Calls of the caller's own come first: with their results it answers again.
+	if (answer !== undefined && calls.length === 0) text = answer;
 	const said = unnamedText(text, rules.names);
 	const annotations = annotationsOf(candidate, text, said);
 	const message = {

@@ -10,6 +10,7 @@ import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { clientName } from "./function-names.ts";
 import { Sources } from "./grounding.ts";
+import { jsonAnswer } from "./json-answer.ts";
 import { logprobsOf } from "./logprobs.ts";
 import {
 	type AnswerRules,
@@ -34,6 +35,8 @@ interface Choice {
 	finishReason: string | undefined;
 	/** Its text, where that may begin with a name. */
 	readonly unnamed: UnnamedText | undefined;
+	/** An answer that came as a call, kept until it is known that no call of the caller's own comes. */
+	answer: string | undefined;
 	/** All of its text so far, and the sources of that, which are said at its end. */
 	text: string;
 	sources: Sources | undefined;
@@ -44,6 +47,7 @@ interface Piece {
 	bytes: string;
 	delta: boolean;
 	finish: boolean | undefined;
+	failure: Failure | undefined;
 	readonly thinking: StoredThinking[];
 }
 
@@ -76,11 +80,11 @@ export class GenerateDecoder implements StreamDecoder {
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
 		this.#begin(response);
-		const piece: Piece = { bytes: "", delta: false, finish: undefined, thinking: [] };
+		const piece: Piece = { bytes: "", delta: false, finish: undefined, failure: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
 		}
-		return { ...piece, tokens };
+		return piece.failure ? { bytes: "", failure: piece.failure, tokens } : { ...piece, tokens };
 	}
 
 	/** Sets what all chunks share; the tier may be said later than the rest. */
@@ -97,7 +101,7 @@ export class GenerateDecoder implements StreamDecoder {
 		if (!choice) {
 			const { names } = this.#rules;
 			const unnamed = names.length > 0 ? new UnnamedText(names) : undefined;
-			choice = { calls: 0, finishReason: undefined, unnamed, text: "", sources: undefined };
+			choice = { calls: 0, finishReason: undefined, unnamed, answer: undefined, text: "", sources: undefined };
 			this.#choices.set(index, choice);
 			piece.bytes += this.#chunks.role(index);
 		}
@@ -117,6 +121,13 @@ export class GenerateDecoder implements StreamDecoder {
 
 	#readPart(part: ResponsePart, index: number, choice: Choice, piece: Piece): void {
 		const { text, thought, functionCall, inlineData, thoughtSignature: signature } = part;
+		const { json } = this.#rules;
+		if (json && functionCall?.name === json.name) {
+			const read = jsonAnswer(json, functionCall.args);
+			if (typeof read === "string") choice.answer ??= read;
+			else piece.failure ??= read;
+			return;
+		}
 		if (functionCall) {
 			if (this.#rules.isSoleCall && choice.calls > 0) return;
 			piece.bytes += this.#held(choice, index);
@@ -171,6 +182,7 @@ export class GenerateDecoder implements StreamDecoder {
 			const reason = candidateFinish(choice.finishReason ?? "", choice.calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
 			bytes += this.#held(choice, index);
+			if (choice.answer !== undefined && choice.calls === 0) bytes += this.#chunks.text(choice.answer, index);
 			const annotations = choice.sources?.annotations(choice.text, unnamedText(choice.text, this.#rules.names));
 			if (annotations?.length) bytes += this.#chunks.delta(JSON.stringify({ annotations }), index);
 			bytes += this.#chunks.finish(reason, index);
