@@ -31,10 +31,12 @@ const TALK = "Hello! It is a fine day, and I can help you with whatever you like
 function replyTo({ prompt, system, hasResults, tools, choice, schema, isJson }: PlainRequest): Reply {
 	const allowed = typeof choice === "string" ? tools : tools.filter(({ name }) => choice.includes(name));
 	const isForced = choice !== "auto" && choice !== "none";
-	// The one that is spoken of, which an instruction names where the choice is free.
-	const spoken = allowed.find(({ name }) => `${system}\n${prompt}`.includes(name));
-	const tool = spoken ?? allowed[0];
-	if (tool && (isForced || (choice === "auto" && !hasResults))) {
+	// The one that the user speaks of; where the choice is free an instruction may name another for the end.
+	const spoken = hasResults ? undefined : allowed.find(({ name }) => prompt.includes(name));
+	const instructed = allowed.find(({ name }) => system.includes(`"${name}"`));
+	// Behind results the last one, which the router put there for the answer.
+	const tool = spoken ?? instructed ?? allowed.at(hasResults ? -1 : 0);
+	if (tool && (isForced || (choice === "auto" && (!hasResults || instructed)))) {
 		return { call: { name: tool.name, args: sample(tool.schema, prompt, tool.schema) } };
 	}
 	if (schema) return { text: JSON.stringify(sample(schema, prompt, schema)) };

@@ -6,7 +6,14 @@ import { type StrictClaude, startStrictClaude } from "./strict-claude.ts";
 import { type StrictGemini, startStrictGemini } from "./strict-gemini.ts";
 
 /** Models of several generations: each vendor's refusals differ by them. */
-export const MODELS = ["gemini-2.5-flash", "gemini-3-flash-preview"] as const;
+export const MODELS = [
+	"claude-sonnet-4-20250514",
+	"claude-haiku-4-5",
+	"claude-opus-4-6",
+	"claude-opus-5-5",
+	"gemini-2.5-flash",
+	"gemini-3-flash-preview",
+] as const;
 
 /** All of them. */
 export interface StrictVendors {
