@@ -73,7 +73,7 @@ describe.each([
 	[
 		"vLLM",
 		"model: Qwen/Qwen3-8B\nport: 8001\nmax-model-len: 4096\n",
-		"router.yaml:3:1 max-model-len: this is options of `vllm serve`",
+		"router.yaml:3:1 max-model-len: this is a file of options of `vllm serve`",
 		["agent: { models", "type: vllm"],
 	],
 	[

@@ -94,6 +94,7 @@ describe("a name that leads nowhere", () => {
 
 	test.each(["team/*", "x-*-y"])("%s stands for others, and is none itself", (name) => {
 		expect(refusal(name, made).errorCode).toBe("model_not_found");
+		expect(refusal(name, made).message).toContain('A "*" stands for other text: ask for a model by its own name.');
 		expect(made.names).not.toContain(name);
 	});
 

@@ -71,7 +71,7 @@ const LLAMA_SWAP: ForeignFormat = {
 		],
 		[
 			always,
-			"models with a `cmd` of vLLM: `agent.models` (`model`, `args`; `ttl` is the same, with `load: on-demand`), and `router --standalone`; no other program is started",
+			"models with a `cmd` of vLLM: `agent.models` (`model`, `args`; `ttl` with its unit, `300s`, beside `load: on-demand`), and `router --standalone`; no other program is started",
 		],
 		[
 			({ models }) => membersOf(models).some((model) => "proxy" in model),
@@ -101,7 +101,7 @@ const COMPOSE: ForeignFormat = {
 };
 
 const VLLM: ForeignFormat = {
-	what: "options of `vllm serve`",
+	what: "a file of options of `vllm serve`",
 	sign: signOf(
 		"max-model-len",
 		"max_model_len",
@@ -149,7 +149,7 @@ export function foreignFile(file: ForeignFile): Finding | undefined {
 		const found = sign(file);
 		if (found === undefined) continue;
 		const lines = advice.flatMap(([applies, line]) => (applies(file) ? [`  ${line}`] : []));
-		const message = `this is ${what}, not of this router; \`router init\` writes a router.yaml to begin with, into which go by hand:`;
+		const message = `this is ${what}, not of this router; \`router init\` writes a router.yaml to begin with. What goes where, by hand:`;
 		return { path: [found], of: "key", message: [message, ...lines].join("\n") };
 	}
 	return undefined;

@@ -308,7 +308,8 @@ class ModelCatalog implements Catalog {
 export function modelNotFound(name: string, names: Iterable<string>): RouterError {
 	const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
 	const close = nearest(name, names, 3).map((each) => `"${each}"`);
-	const hint = close.length > 0 ? ` Did you mean ${close.join(" or ")}?` : "";
+	const stands = starsIn(name) > 0 ? ` A "*" stands for other text: ask for a model by its own name.` : "";
+	const hint = close.length > 0 ? ` Did you mean ${close.join(" or ")}?` : stands;
 	const message = `There is no model "${shown}" here.${hint} GET /v1/models lists them.`;
 	return new RouterError("model_not_found", message, { param: "model" });
 }
