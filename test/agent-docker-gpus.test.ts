@@ -1,6 +1,7 @@
 /** Where models go on a host with several GPUs, and what is said of those that can't go anywhere, on a real Docker Engine. */
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, type AgentOptions, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
+import { eventData } from "./kit/exchange.ts";
 import { startHub } from "./kit/hugging-face.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
@@ -100,6 +101,32 @@ needing("docker").describe("on a host with 8 GPUs of 80 GB", () => {
 });
 
 needing("docker").describe("--standalone", () => {
+	test("a model that starts is waited for by its plain name, and a stream is told how far it is, as with two processes", async () => {
+		const host = await startAgentHost({ gpus: "1x24GB", sim: { SIM_START_MS: "6000" } });
+		const both = await host.agent({
+			args: ["--standalone"],
+			models: [{ model: "Qwen/Qwen3-0.6B", name: "tiny" }],
+			env: { AGENT_PORT: "0" },
+		});
+		try {
+			const url = /router \S+ listening on (\S+)/.exec(both.output())?.[1] ?? "";
+			const listed = async () => (await (await fetch(`${url}/v1/models`)).text()).includes('"local/tiny"');
+			await until(listed, "the model in the list");
+			const [whole, streamed, named] = await Promise.all([
+				post(url + CHAT, { model: "tiny", messages }),
+				post(url + CHAT, { model: "tiny", messages, stream: true }),
+				post(url + CHAT, { model: "local/tiny", messages }),
+			]);
+			expect([whole.status, streamed.status, named.status]).toEqual([200, 200, 200]);
+			expect(whole.headers.get("x-router-agent")).toBe("test");
+			expect(streamed.text).toMatch(/^: tiny: (?:starting|pulling|looking)/m);
+			expect(eventData(streamed.text).at(-1)).toBe("[DONE]");
+		} finally {
+			await both.stop();
+			await host.stop();
+		}
+	}, 60_000);
+
 	test("with a model is one command, and one call to the router is answered", async () => {
 		const host = await startAgentHost({ gpus: "1x24GB" });
 		const both = await host.agent({
