@@ -261,3 +261,35 @@ describe("--standalone", () => {
 		expect(eventData(streamed.text).at(-1)).toBe("[DONE]");
 	});
 });
+
+test("a vLLM's adapters are models of the agent beside it, with their parent, and of its router", async () => {
+	const data = [
+		{ id: "base", object: "model", parent: null, max_model_len: 4096 },
+		{ id: "sql", object: "model", parent: "base", max_model_len: null },
+	];
+	const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => Response.json({ object: "list", data }) });
+	const both = await startRouter({
+		args: ["--standalone"],
+		env: { VLLM_BASE_URL: `http://127.0.0.1:${server.port}`, AGENT_PORT: "0", ROUTER_AGENT_NAME: "box" },
+	});
+	try {
+		const url = /router \S+ listening on (\S+)/.exec(both.output())?.[1] ?? "";
+		await listed({ ...both, url }, "local/sql");
+		const answer = await fetch(`${url}/agents`);
+		const [agent] = ((await answer.json()) as { data: { models: object[] }[] }).data;
+		expect(agent!.models).toMatchObject([
+			{ name: "base", state: "ready", max_model_len: 4096 },
+			{ name: "sql", parent: "base", state: "ready", max_model_len: 4096 },
+		]);
+		for (const [origin, id, parent] of [
+			[url, "local/sql", "local/base"],
+			[both.url, "sql", "base"],
+		] as const) {
+			const one = await fetch(`${origin}/v1/models/${id}`);
+			expect(await one.json()).toMatchObject({ id, parent });
+		}
+	} finally {
+		await both.stop();
+		await server.stop(true);
+	}
+});

@@ -77,6 +77,18 @@ describe("a running router", () => {
 		await other.stop();
 	});
 
+	test("shows a LoRA adapter with the model that it changes", async () => {
+		const models = [
+			{ name: "base", state: "ready" },
+			{ name: "sql", parent: "base", state: "ready", running: 1 },
+		] as const;
+		const other = startFakeAgent({ router: router.url, token: TOKEN, name: "gpu-8", models: [...models] });
+		await until(() => other.link?.state.state === "joined");
+		expect((await run(["agents"])).stdout).toContain("base (ready), sql (ready)");
+		expect((await run(["models"])).stdout).toMatch(/^local\/sql +gpu-8 +ready +adapter of base, 1 running$/m);
+		await other.stop();
+	});
+
 	test("shows its models also to who may not see its agents", async () => {
 		const { code, stdout } = await run(["models"], { ...env(), ROUTER_AGENT_TOKEN: "" });
 		expect([code, stdout]).toEqual([0, expect.stringMatching(/^local\/qwen +local$/m)]);

@@ -255,6 +255,12 @@ describe("what is served", () => {
 		);
 		expect(absenceOf("nothing", agents, 0)).toBeUndefined();
 	});
+
+	test("says how an adapter is called that has the name of another agent's model", () => {
+		const adapter = { name: "qwen", state: "ready", parent: "base" } as const;
+		const agents = [agent("a", { models: [adapter] }), agent("b", { models: [qwen("failed")] })];
+		expect(absenceOf("qwen", agents, 0)).toBe("a: an adapter, as a/qwen; b: failed");
+	});
 });
 
 describe("a name", () => {

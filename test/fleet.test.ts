@@ -261,6 +261,46 @@ describe("replicas", () => {
 	});
 });
 
+describe("LoRA adapters", () => {
+	const sql = (state: ModelState = "ready"): ModelReport => ({ name: "sql", parent: "qwen", state, load: "on-demand" });
+
+	test("are targets of their own, whose parent is known, after a restart too", async () => {
+		await rig.register("gpu-1", ["qwen", sql("stopped")]);
+		for (const from of [rig, rig.restarted()]) {
+			expect(from.fleet.targets("sql")).toMatchObject([
+				{ id: "local/gpu-1/sql", name: "local/sql", model: "sql", agent: "gpu-1" },
+			]);
+			expect([from.fleet.parentOf("sql"), from.fleet.parentOf("qwen"), from.fleet.parentOf("none")]).toEqual([
+				"qwen",
+				undefined,
+				undefined,
+			]);
+			expect(from.fleet.names).toEqual(["qwen", "sql"]);
+		}
+	});
+
+	test("of several agents are one model", async () => {
+		await rig.register("gpu-1", ["qwen", sql()]);
+		await rig.register("gpu-2", ["qwen", sql()]);
+		expect(agentsFor("sql").sort()).toEqual(["gpu-1", "gpu-2"]);
+	});
+
+	test("are not mixed up with another agent's model of their name: that is called, and the log says how the adapter is", async () => {
+		await rig.register("gpu-1", ["qwen", sql()]);
+		await rig.register("gpu-2", ["other"]);
+		expect(agentsFor("sql")).toEqual(["gpu-1"]);
+		for (let beat = 0; beat < 2; beat++) await rig.heartbeat("gpu-2", ["other", "sql"]);
+		expect([agentsFor("sql"), agentsFor("gpu-1/sql"), rig.fleet.parentOf("sql")]).toEqual([
+			["gpu-2"],
+			["gpu-1"],
+			undefined,
+		]);
+		const words =
+			'"sql" is a model of the agent "gpu-2" and an adapter at "gpu-1": calls by that name go to the model, those for the adapter by "gpu-1/sql".';
+		expect(rig.lines.filter((line) => line.includes(words))).toHaveLength(1);
+	});
+});
+
 test("a target's id is the same before and after a restart, and names the agent and the model, slashes included", async () => {
 	await rig.register("gpu-1", ["Qwen/Qwen3-8B"]);
 	for (const from of [rig, rig.restarted()]) {

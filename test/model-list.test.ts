@@ -103,6 +103,40 @@ describe("one upstream's trouble is no other's", () => {
 		expect((await made.one("odd/b")).created).toBe(0);
 	});
 
+	test("an adapter has the parent that its upstream lists, by the name that leads to it here", async () => {
+		const data = [
+			{ id: "base", parent: null },
+			{ id: "sql", parent: "base" },
+			{ id: "gpt-5-mini" },
+			{ id: "chat", parent: "gpt-5-mini" },
+			{ id: "odd", parent: "org/not-listed" },
+			{ id: "none", parent: "" },
+			{ id: "seven", parent: 7 },
+		];
+		odd.run(answers("200 OK", JSON.stringify({ data })));
+		const made = router({
+			providers: {
+				odd: { type: "openai-compatible", base_url: odd.origin },
+				openai: { base_url: odd.origin, api_key: "sk-x" },
+			},
+		});
+		const parents = await Promise.all(
+			["odd/base", "odd/sql", "odd/chat", "openai/chat", "odd/odd", "odd/none", "odd/seven"].map(
+				async (id) => [id, (await made.one(id)).parent] as const,
+			),
+		);
+		expect(parents).toEqual([
+			["odd/base", undefined],
+			["odd/sql", "odd/base"],
+			["odd/chat", "odd/gpt-5-mini"],
+			["openai/chat", "gpt-5-mini"],
+			["odd/odd", "org/not-listed"],
+			["odd/none", undefined],
+			["odd/seven", undefined],
+		]);
+		expect(await made.one("odd/base")).not.toHaveProperty("parent");
+	});
+
 	test("an upstream that fails later keeps the list it gave", async () => {
 		odd.run(answers("200 OK", '{"data":[{"id":"a"}]}'));
 		const made = router();

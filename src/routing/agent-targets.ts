@@ -81,6 +81,16 @@ export function readinessOf(agent: AgentView, model: ModelReport | undefined, no
 	return lease === "suspect" || agent.isSuspect ? SUSPECT + ready : ready;
 }
 
+/**
+ * The agents that know a name. Where one has a model of it, a LoRA adapter of that name elsewhere is something else, and is
+ * called by `agent/name` alone.
+ */
+export function agentsOfName<A extends AgentView>(name: string, agents: Iterable<A>): readonly A[] {
+	const known = [...agents].filter(({ models }) => models.has(name));
+	const withModel = known.filter(({ models }) => models.get(name)!.parent === undefined);
+	return withModel.length > 0 ? withModel : known;
+}
+
 /** The agents that serve a model, in the order to try: by rank, then by calls in flight, then by chance. */
 export function agentsFor(
 	model: string,
@@ -147,9 +157,14 @@ export function firstServed(served: ReadonlyMap<string, number>): string | undef
 /** What keeps the agents that know a model from serving it: `gpu-1: failed (…); gpu-2: not heard of`. */
 export function absenceOf(model: string, agents: Iterable<AgentView>, now: number): string | undefined {
 	const clauses: string[] = [];
-	for (const agent of agents) {
+	const all = [...agents];
+	const called = agentsOfName(model, all);
+	for (const agent of all) {
 		const report = agent.models.get(model);
-		if (report) clauses.push(`${agent.name}: ${trouble(agent, report, leaseAt(agent.heardAt, now))}`);
+		if (!report) continue;
+		const isOther = !called.includes(agent);
+		const why = isOther ? `an adapter, as ${agent.name}/${model}` : trouble(agent, report, leaseAt(agent.heardAt, now));
+		clauses.push(`${agent.name}: ${why}`);
 	}
 	return clauses.length > 0 ? clauses.join("; ") : undefined;
 }

@@ -166,7 +166,7 @@ export const MODEL_CAUSES: readonly Cause[] = [
 		pattern: /(?:Loading lora|LoRA adapter) (\S+) failed: (.+)|No adapter found for (\S+)/i,
 		explain: ([, name, why, missing]) => ({
 			reason: missing ? `there is no adapter at ${missing}` : `the adapter ${name} can't be loaded: ${why}`,
-			fix: "correct the path in `--lora-modules`: it is that in the container",
+			fix: "correct the path in `--lora-modules`: it is that in the container, where the model's `mounts` puts it",
 		}),
 	},
 	{

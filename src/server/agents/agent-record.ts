@@ -40,6 +40,22 @@ export function modelsByName(models: readonly (string | ModelReport)[]): Readonl
 	return new Map(models.map((each) => modelReport(each)).map((report) => [report.name, report]));
 }
 
+/** Of an agent's names those that are a model at one agent and an adapter at another, one sentence each. */
+export function namesakes(agent: AgentRecord, agents: Iterable<AgentRecord>): string[] {
+	const sentences: string[] = [];
+	for (const other of agents) {
+		for (const { name, parent } of other === agent ? [] : agent.models.values()) {
+			const theirs = other.models.get(name);
+			if (!theirs || (theirs.parent === undefined) === (parent === undefined)) continue;
+			const [model, adapter] = parent === undefined ? [agent, other] : [other, agent];
+			sentences.push(
+				`"${name}" is a model of the agent "${model.name}" and an adapter at "${adapter.name}": calls by that name go to the model, those for the adapter by "${adapter.name}/${name}".`,
+			);
+		}
+	}
+	return sentences;
+}
+
 /** Whether the models do something else than before: that is stored at once, how busy they are is not. */
 export function isSameWork(one: AgentRecord["models"], other: AgentRecord["models"]): boolean {
 	const text = (models: AgentRecord["models"]) =>

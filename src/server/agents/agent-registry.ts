@@ -15,6 +15,7 @@ import {
 	isSameWork,
 	lostTargets,
 	modelsByName,
+	namesakes,
 	nameTaken,
 	nextHeardAt,
 	storedOf,
@@ -60,6 +61,8 @@ export class AgentRegistry {
 	readonly #log: Log["logger"];
 	#heard: ((agent: StoredAgent) => void) | undefined;
 	#lost: ((target: string) => void) | undefined;
+	/** Names of models that were logged as ambiguous. Bounded as agents and their models are. */
+	readonly #warned = new Set<string>();
 	#storedAt = 0;
 	#upstream: Upstream;
 
@@ -127,6 +130,7 @@ export class AgentRegistry {
 		if (how === "takeover") this.#log.warn(what, "Another agent took over the name of one that is gone.");
 		else if (before?.endpoint !== endpoint) this.#log.info(what, "An agent registered.");
 		if (problem !== undefined) this.#log.warn(what, `The agent gets no calls: ${problem}`);
+		this.#warnOfNamesakes(agent);
 		return {
 			secret,
 			heartbeat_ms: HEARTBEAT_MS,
@@ -159,6 +163,7 @@ export class AgentRegistry {
 		agent.isDirty = true;
 		this.#logLease(agent);
 		if (!isSame) this.#store(agent);
+		if (!isSame) this.#warnOfNamesakes(agent);
 		this.#share(agent);
 		return agent.isReachable ? {} : this.#callBack(agent);
 	}
@@ -309,6 +314,14 @@ export class AgentRegistry {
 		if (agents.length === 0) this.#storedAt = this.#time();
 		for (const agent of changed) agent.isDirty = false;
 		this.options.store.saveAgents(changed.filter(({ isInProcess }) => !isInProcess).map(storedOf));
+	}
+
+	#warnOfNamesakes(agent: AgentRecord): void {
+		for (const sentence of namesakes(agent, this.#agents.values())) {
+			if (this.#warned.has(sentence)) continue;
+			this.#warned.add(sentence);
+			this.#log.warn({ agent: agent.name }, sentence);
+		}
 	}
 
 	#share(agent: AgentRecord): void {

@@ -3,6 +3,7 @@ import {
 	absenceOf,
 	accessTo,
 	agentsFor,
+	agentsOfName,
 	type Fleet,
 	type FleetTarget,
 	firstServed,
@@ -43,7 +44,7 @@ export class AgentFleet implements Fleet {
 	}
 
 	targets(model: string): readonly FleetTarget[] {
-		const found = this.#targetsOf(model, this.#agents.values());
+		const found = this.#targetsOf(model, agentsOfName(model, this.#agents.values()));
 		if (found.length > 0) return found;
 		const slash = model.indexOf("/");
 		const agent = slash > 0 ? this.#agents.get(model.slice(0, slash)) : undefined;
@@ -51,11 +52,7 @@ export class AgentFleet implements Fleet {
 	}
 
 	parentOf(model: string): string | undefined {
-		for (const { models } of this.#agents.values()) {
-			const parent = models.get(model)?.parent;
-			if (parent !== undefined) return parent;
-		}
-		return undefined;
+		return agentsOfName(model, this.#agents.values())[0]?.models.get(model)?.parent;
 	}
 
 	absence(model: string): string | undefined {
