@@ -23,18 +23,21 @@ export function contentBlocks(
 	message: Message,
 	path: string,
 	last?: CacheControl,
-	mark: (text: string) => string = (text) => text,
+	mark?: (text: string) => string,
 ): string[] {
-	const { lead, content } = namedContent(message);
-	if (typeof content === "string") return says(content) ? [textBlock(mark(content), last)] : [];
+	const named = message.name ? namedContent(message) : undefined;
+	const content = named ? named.content : message.content;
+	const lead = named?.lead;
+	const marked = (text: string) => (mark ? mark(text) : text);
+	if (typeof content === "string") return says(content) ? [textBlock(marked(content), last)] : [];
 	const parts = content ?? [];
 	const isSaid = lead !== undefined || parts.some((part) => says(textOf(part) ?? ""));
-	const blocks: string[] = lead === undefined ? [] : [textBlock(mark(lead))];
+	const blocks: string[] = lead === undefined ? [] : [textBlock(marked(lead))];
 	for (const [index, part] of parts.entries()) {
 		const cache = cacheOf(part) ?? (index === parts.length - 1 ? last : undefined);
 		const text = textOf(part);
 		if (text === undefined) blocks.push(fileBlock(part, `${path}.content[${index}]`, cache));
-		else if (isSaid && text !== "") blocks.push(textBlock(mark(text), cache));
+		else if (isSaid && text !== "") blocks.push(textBlock(marked(text), cache));
 	}
 	return blocks;
 }

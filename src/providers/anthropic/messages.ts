@@ -105,9 +105,10 @@ class Turns {
 		}
 	}
 
-	user(blocks: readonly string[]): void {
+	/** It keeps the blocks, as the others do. */
+	user(blocks: string[]): void {
 		if (blocks.length === 0) return;
-		this.#add("user", [...this.#joined(), ...blocks]);
+		this.#add("user", this.#waiting.length === 0 ? blocks : [...this.#joined(), ...blocks]);
 	}
 
 	/** Results stand before all else in their turn. */
@@ -115,7 +116,7 @@ class Turns {
 		this.#add("user", [block]);
 	}
 
-	assistant(blocks: readonly string[]): void {
+	assistant(blocks: string[]): void {
 		if (blocks.length === 0) return;
 		this.#settle();
 		if (!this.last) this.#add("user", [textBlock(BEGINNING)]);
@@ -150,9 +151,10 @@ class Turns {
 		return blocks;
 	}
 
-	#add(role: string, blocks: readonly string[]): void {
-		if (this.last?.role === role) this.last.blocks.push(...blocks);
-		else this.#turns.push({ role, blocks: [...blocks] });
+	#add(role: string, blocks: string[]): void {
+		const { last } = this;
+		if (last?.role === role) last.blocks.push(...blocks);
+		else this.#turns.push({ role, blocks });
 	}
 }
 
@@ -188,7 +190,10 @@ function thoughtsOf(message: AssistantMessage, inputs: RequestInputs): Thought[]
 /** Text and calls in their order, each thought where it stood. */
 function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], path: string): string[] {
 	const calls = (message.tool_calls ?? []).map((call, index) => useBlock(call, `${path}.tool_calls[${index}]`));
-	if (thoughts.length === 0) return [...saidText(message, path), ...calls];
+	if (thoughts.length === 0) {
+		const said = saidText(message, path);
+		return calls.length === 0 ? said : [...said, ...calls];
+	}
 	// Content in parts is no longer what the model said: thoughts go before it.
 	if (Array.isArray(message.content)) {
 		return [...thoughts.map(({ block }) => JSON.stringify(block)), ...saidText(message, path), ...calls];
