@@ -1,7 +1,6 @@
 /** The memory ledger: where models fit, what they may take, and what is said where they don't. */
 import { describe, expect, test } from "bun:test";
 import {
-	type Allocation,
 	allocationsFromLabels,
 	allocationsOf,
 	misfitOf,
@@ -9,7 +8,7 @@ import {
 	SLEEPING_BYTES,
 } from "../src/agent/gpu/allocations.ts";
 import type { Gpu } from "../src/agent/gpu/gpu.ts";
-import { CUDA_BYTES, contextLength, GIB } from "../src/agent/gpu/memory.ts";
+import { type Allocation, CUDA_BYTES, contextLength, GIB } from "../src/agent/gpu/memory.ts";
 import type { ModelSize } from "../src/agent/gpu/model-size.ts";
 import { containerSpec } from "../src/agent/models/container-spec.ts";
 import type { ModelSpec, Placement } from "../src/agent/models/model-spec.ts";

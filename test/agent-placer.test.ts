@@ -45,7 +45,14 @@ test.each([
 	let now = 100_000;
 	let asked = 0;
 	const gpus = { reading: reading(20 * 1024), requestedAt: now, readSoon: () => void asked++ };
-	const placer = new Placer(registry, gpus, infos, "/nowhere", { canSleep: () => true }, () => now);
+	const placer = new Placer(
+		registry,
+		gpus,
+		infos,
+		"/nowhere",
+		{ canSleep: () => true, runsOnCpu: () => false },
+		() => now,
+	);
 	placer.snapshot([item("a")]);
 	// Asked for while it held its memory, and here after the list without it.
 	now += 500;

@@ -6,6 +6,7 @@ import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { AgentParts } from "./agent-parts.ts";
 import { engineHost } from "./docker/engine-host.ts";
+import { readHostMemory } from "./gpu/host-reading.ts";
 import { ModelInfoCache } from "./gpu/model-infos.ts";
 import { Placer } from "./gpu/placer.ts";
 import { ModelController } from "./models/controller.ts";
@@ -75,7 +76,16 @@ function createController(parts: AgentParts): ModelController {
 		...(settings.hubToken !== undefined && { token: settings.hubToken }),
 		get: (url: string, headers: Record<string, string>) => get(outside, url, headers),
 	};
-	const placer = new Placer(registry, gpus, new ModelInfoCache(source, tick), settings.cacheDir, specs);
+	const readHost = () => (source.isEngineHere ? readHostMemory() : undefined);
+	const placer = new Placer(
+		registry,
+		gpus,
+		new ModelInfoCache(source, tick),
+		settings.cacheDir,
+		specs,
+		undefined,
+		readHost,
+	);
 	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine };
 	return new ModelController({
 		...parts,

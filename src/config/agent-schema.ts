@@ -41,7 +41,14 @@ export const AgentModel = Type.Object(
 		),
 		gpu_memory: Type.Optional(
 			bytes({
-				description: "Memory it takes of each of its GPUs, so that others fit beside it; default: all that is free.",
+				description:
+					"Memory it takes of each of its GPUs, so that others fit beside it; default: all that is free. On the CPU: its KV cache.",
+			}),
+		),
+		memory: Type.Optional(
+			bytes({
+				description:
+					"Memory of the host that each of its containers may use (`docker run --memory`); default: no limit.",
 			}),
 		),
 		args: Type.Optional(

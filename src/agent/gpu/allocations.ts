@@ -4,35 +4,22 @@ import type { Placement } from "../models/model-spec.ts";
 import type { Problem } from "../problem.ts";
 import { gpusPerReplica } from "../vllm/vllm-args.ts";
 import type { Gpu } from "./gpu.ts";
-import { CUDA_BYTES, contextLength, GIB, gib, memoryNeed, type PlacementRequest } from "./memory.ts";
+import { placeOnHost } from "./host-memory.ts";
+import {
+	type Allocation,
+	CUDA_BYTES,
+	contextLength,
+	GIB,
+	gib,
+	HOST,
+	memoryNeed,
+	type PlacementRequest,
+	type PlacementResult,
+} from "./memory.ts";
 import type { ModelInfo } from "./model-size.ts";
-
-/** One replica's memory on one GPU. */
-export interface Allocation {
-	readonly model: string;
-	readonly replica: number;
-	/** Index of the GPU. */
-	readonly gpu: number;
-	/** For a sleeping model `SLEEPING_BYTES`. */
-	readonly bytes: number;
-}
 
 /** What a sleeping model (level 1) leaves on each of its GPUs: CUDA's context and its graphs. */
 export const SLEEPING_BYTES = GIB;
-
-/** Where a replica goes, or why it does not fit. */
-export type PlacementResult =
-	| { readonly placement: Placement }
-	| {
-			/** The arithmetic, for a person. */
-			readonly message: string;
-			/** What a person does about it. */
-			readonly fix: string;
-			/** Bytes that have to be freed on the first of `candidates`, on its fullest GPU; absent where no eviction helps. */
-			readonly short?: number;
-			/** Sets of GPUs that would do if enough were evicted from them, least to evict first. */
-			readonly candidates: readonly (readonly number[])[];
-	  };
 
 /** What a running container holds, from its labels. */
 export function allocationsFromLabels(labels: Readonly<Record<string, string>>): Allocation[] {
@@ -40,12 +27,15 @@ export function allocationsFromLabels(labels: Readonly<Record<string, string>>):
 	const bytes = Number(labels["router.memory"]);
 	const devices = (labels["router.devices"] ?? "").split(",").filter((device) => device !== "");
 	if (!(bytes > 0)) return [];
+	// On the CPU it is of the host's memory.
+	if (devices.length === 0) return [{ model, replica: Number(labels["router.replica"] ?? 0), gpu: HOST, bytes }];
 	return devices.map((gpu) => ({ model, replica: Number(labels["router.replica"] ?? 0), gpu: Number(gpu), bytes }));
 }
 
 /** What a placement allocates. */
 export function allocationsOf(model: string, { replica, devices, bytes }: Placement): Allocation[] {
-	return bytes > 0 ? devices.map((gpu) => ({ model, replica, gpu, bytes })) : [];
+	if (!(bytes > 0)) return [];
+	return (devices.length > 0 ? devices : [HOST]).map((gpu) => ({ model, replica, gpu, bytes }));
 }
 
 /** One GPU, considered for a replica. */
@@ -71,6 +61,8 @@ export function placeReplica(
 	allocated: readonly Allocation[],
 ): PlacementResult {
 	const { spec, replica } = request;
+	const { host } = request;
+	if (host) return placeOnHost({ ...request, host }, allocated);
 	const count = gpusPerReplica(spec);
 	if (count === 0) return { placement: { replica, devices: [], bytes: 0 } };
 	if (gpus.length === 0) return { placement: { replica, devices: unmeasuredDevices(request, count), bytes: 0 } };
@@ -217,7 +209,8 @@ export function misfitOf(request: PlacementRequest, info: ModelInfo, host: HostL
 		};
 	}
 	const empty = host.gpus.map((gpu) => ({ ...gpu, memory_used: 0 }));
-	const result = placeReplica({ ...request, ...(size && { size }) }, empty, []);
+	const memory = request.host && { host: { ...request.host, available: request.host.total } };
+	const result = placeReplica({ ...request, ...memory, ...(size && { size }) }, empty, []);
 	if ("placement" in result) return undefined;
 	return { reason: result.message, fix: result.fix };
 }

@@ -2,9 +2,9 @@
 
 import type { ModelSpec, Placement } from "../models/model-spec.ts";
 import type { Capacity } from "../models/scheduler.ts";
-import { type Allocation, allocationsOf, placeReplica, SLEEPING_BYTES } from "./allocations.ts";
+import { allocationsOf, placeReplica, SLEEPING_BYTES } from "./allocations.ts";
 import type { Gpu } from "./gpu.ts";
-import { GIB, type PlacementRequest } from "./memory.ts";
+import { type Allocation, GIB, HOST, type HostMemory, type PlacementRequest } from "./memory.ts";
 import type { ModelSize } from "./model-size.ts";
 
 /** What one container, or one that is being started, holds of the GPUs. */
@@ -28,6 +28,8 @@ export interface MemorySnapshot {
 	canSleep(model: string): boolean;
 	/** Free bytes of the host's own memory. */
 	readonly hostFreeBytes: number;
+	/** The host's memory for a model on the CPU; undefined for others, and where it is not known. `otherUse` has what others hold of it. */
+	hostOf?(model: string): HostMemory | undefined;
 }
 
 /** Left free of the host's memory, bytes. */
@@ -112,7 +114,8 @@ function placeOne(
 	const own = snapshot.replicas.find((each) => each.model === model && each.replica === replica);
 	if (own) return placeSleeping(snapshot, allocated, own);
 	const size = snapshot.sizeOf(model);
-	const request: PlacementRequest = { spec, replica, ...(size && { size }) };
+	const host = hostHolding(snapshot, allocated, snapshot.hostOf?.(model));
+	const request: PlacementRequest = { spec, replica, ...(size && { size }), ...(host && { host }) };
 	const result = placeReplica(request, gpusHolding(snapshot, allocated), allocated);
 	return "placement" in result ? result : result.message;
 }
@@ -135,6 +138,15 @@ function placeSleeping(
 	const [first] = own.allocations;
 	const devices = own.allocations.map(({ gpu }) => gpu);
 	return { placement: { replica: own.replica, devices, bytes: first?.bytes ?? 0 } };
+}
+
+/** The host's memory as it would be read if exactly this were allocated. */
+function hostHolding(
+	{ otherUse }: MemorySnapshot,
+	allocated: readonly Allocation[],
+	host: HostMemory | undefined,
+): HostMemory | undefined {
+	return host && { ...host, available: host.total - (otherUse.get(HOST) ?? 0) - allocatedOn(allocated, HOST) };
 }
 
 /** GPUs as they would be read if exactly this were allocated. */

@@ -1,6 +1,6 @@
 /** The arithmetic of GPU memory: what a model needs, what it may take, how long a context that leaves. Pure; bytes. */
 
-import type { ModelSpec } from "../models/model-spec.ts";
+import type { ModelSpec, Placement } from "../models/model-spec.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import type { ModelSize } from "./model-size.ts";
 
@@ -10,7 +10,43 @@ export interface PlacementRequest {
 	readonly replica: number;
 	/** Absent where it is not known. */
 	readonly size?: ModelSize;
+	/** The host's memory, for a replica on the CPU; absent for one on GPUs, and where it is not known. */
+	readonly host?: HostMemory | undefined;
 }
+
+/** The host's memory at one moment. Bytes. */
+export interface HostMemory {
+	readonly total: number;
+	/** What a new process could have, caches that can be dropped included. */
+	readonly available: number;
+}
+
+/** Stands for the host's memory where an allocation names a GPU. */
+export const HOST = -1;
+
+/** One replica's memory on one GPU. */
+export interface Allocation {
+	readonly model: string;
+	readonly replica: number;
+	/** Index of the GPU; HOST for the host's memory, which a model on the CPU takes. */
+	readonly gpu: number;
+	/** For a sleeping model `SLEEPING_BYTES`. */
+	readonly bytes: number;
+}
+
+/** Where a replica goes, or why it does not fit. */
+export type PlacementResult =
+	| { readonly placement: Placement }
+	| {
+			/** The arithmetic, for a person. */
+			readonly message: string;
+			/** What a person does about it. */
+			readonly fix: string;
+			/** Bytes that have to be freed on the first of `candidates`, on its fullest GPU; absent where no eviction helps. */
+			readonly short?: number;
+			/** Sets of GPUs that would do if enough were evicted from them, least to evict first. */
+			readonly candidates: readonly (readonly number[])[];
+	  };
 
 /** Bytes. */
 export const GIB = 1024 ** 3;
@@ -27,7 +63,7 @@ const TOLERANCE = 0.02;
 const LOADED_FACTOR = 1.05;
 const WORKSPACE_BYTES = 1.5 * GIB;
 /** The sizes are estimates, and vLLM refuses to start for a context one token too long. */
-const SAFETY_FACTOR = 0.9;
+export const SAFETY_FACTOR = 0.9;
 /** Tokens. A shorter context is left to vLLM, whose own message names the length that fits. */
 const MIN_CONTEXT = 1024;
 
@@ -70,13 +106,18 @@ export function memoryNeed({ spec, size }: PlacementRequest, count: number, tota
 }
 
 /** What `--max-model-len` must be so that one sequence's KV cache fits; undefined where the model's own length does, or nothing is known. */
-export function contextLength({ spec, size }: PlacementRequest, count: number, bytes: number): number | undefined {
+export function contextLength(request: PlacementRequest, count: number, bytes: number): number | undefined {
+	const weights = (request.size?.weights ?? 0) / count;
+	return contextInCache(request, count, bytes - weights * LOADED_FACTOR - WORKSPACE_BYTES);
+}
+
+/** The same for a KV cache of `bytes` in each of `count` processes that share the model. */
+export function contextInCache({ spec, size }: PlacementRequest, count: number, bytes: number): number | undefined {
 	const flags = flagsOf(spec.args ?? []);
 	if (!size?.kv || !size.maxContext || flags.has("--max-model-len")) return undefined;
 	const narrow = /^(?:fp8|int8)/.test(flags.get("--kv-cache-dtype") ?? "") ? 0.5 : 1;
 	const heads = Math.ceil(size.kv.heads / count) * narrow;
-	const left =
-		(bytes - (size.weights / count) * LOADED_FACTOR - WORKSPACE_BYTES) * SAFETY_FACTOR - heads * size.kv.windowBytes;
+	const left = bytes * SAFETY_FACTOR - heads * size.kv.windowBytes;
 	const tokens = Math.floor(left / (heads * size.kv.headBytes) / 256) * 256;
 	return tokens < size.maxContext && tokens >= MIN_CONTEXT ? tokens : undefined;
 }

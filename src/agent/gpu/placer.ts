@@ -18,6 +18,7 @@ import {
 } from "./capacity.ts";
 import type { GpuReading } from "./gpu.ts";
 import type { GpuWatch } from "./gpu-watch.ts";
+import { HOST, type HostMemory } from "./memory.ts";
 import type { ModelInfoCache } from "./model-infos.ts";
 
 /** How long the memory of a container that ended or fell asleep may still be read as used, ms. */
@@ -40,15 +41,19 @@ export class Placer {
 	#memoryHolders: ReadonlySet<string> = new Set();
 	#freedAt = 0;
 	#otherUse: ReadonlyMap<number, number> = new Map();
+	#host: HostMemory | undefined;
+	#hostUseBefore = 0;
 
 	constructor(
 		private readonly registry: ModelRegistry,
 		private readonly gpus: Pick<GpuWatch, "reading" | "requestedAt" | "readSoon">,
 		private readonly infos: ModelInfoCache,
 		private readonly cacheDir: string,
-		private readonly specs: Pick<ContainerSpecs, "canSleep">,
+		private readonly specs: Pick<ContainerSpecs, "canSleep" | "runsOnCpu">,
 		/** For tests: a clock, ms. */
 		private readonly now = steadyTime,
+		/** The host's memory; undefined where it is not known. */
+		private readonly readHost: () => HostMemory | undefined = () => undefined,
 	) {}
 
 	/** The memory now. `replicas` grows as replicas are placed. */
@@ -68,9 +73,12 @@ export class Placer {
 		// A reading that was requested too early shows released memory as another process's.
 		else if (reading !== this.#reading) this.gpus.readSoon();
 		const entries = new Map(this.registry.all().map((entry) => [entry.spec.name, entry]));
+		const onCpu = new Set([...entries].flatMap(([name, entry]) => (this.specs.runsOnCpu(entry) ? [name] : [])));
+		this.#host = onCpu.size > 0 ? this.readHost() : undefined;
+		const host = this.#host;
 		return {
 			gpus: reading.gpus,
-			otherUse: this.#otherUse,
+			otherUse: host ? new Map(this.#otherUse).set(HOST, this.#hostOtherUse(host, replicas)) : this.#otherUse,
 			replicas,
 			specs: new Map([...entries].map(([name, { spec }]) => [name, spec])),
 			sizeOf: (model) => {
@@ -82,7 +90,16 @@ export class Placer {
 				return entry !== undefined && this.specs.canSleep(entry);
 			},
 			hostFreeBytes: availableMemory(),
+			hostOf: (model) => (onCpu.has(model) ? host : undefined),
 		};
+	}
+
+	/** What is used of the host's memory beyond what is allocated; never less than before the first of these models came, as they use theirs little by little. */
+	#hostOtherUse({ total, available }: HostMemory, replicas: readonly ReplicaMemory[]): number {
+		const own = currentAllocations(replicas).filter(({ gpu }) => gpu === HOST);
+		const beyond = Math.max(0, total - available - own.reduce((sum, { bytes }) => sum + bytes, 0));
+		if (own.length === 0) this.#hostUseBefore = beyond;
+		return Math.max(beyond, this.#hostUseBefore);
 	}
 
 	capacity(memory: MemorySnapshot) {
@@ -102,7 +119,8 @@ export class Placer {
 			if (!info) return { waitReason: "its size is being looked up" };
 			const { gpus } = memory;
 			const { freeDisk } = info;
-			const want = { spec, replica, ...(info.size && { size: info.size }) };
+			const host = memory.hostOf?.(spec.name);
+			const want = { spec, replica, ...(info.size && { size: info.size }), ...(host && { host }) };
 			const misfit = misfitOf(want, info, {
 				gpus,
 				cacheDir: this.cacheDir,
@@ -120,7 +138,9 @@ export class Placer {
 		return {
 			misfit: {
 				reason: result,
-				fix: "unload a model that holds the memory, stop other processes on the GPU, or give this one less (`gpu_memory`)",
+				fix: memory.hostOf?.(spec.name)
+					? "unload a model that holds the memory, stop other processes, or give this one a smaller KV cache (`gpu_memory` of a model on the CPU)"
+					: "unload a model that holds the memory, stop other processes on the GPU, or give this one less (`gpu_memory`)",
 			},
 		};
 	}

@@ -28,7 +28,7 @@ export interface ContainerSpec {
  * make another container. Covers neither `load`, `ttl` and `replicas`, nor where it was placed, nor any variable's value.
  */
 export function specHash(spec: ModelSpec, settings: SpecSettings): string {
-	const { name, model, gpus, devices, gpu_memory, args = [], mounts = [] } = spec;
+	const { name, model, gpus, devices, gpu_memory, memory, args = [], mounts = [] } = spec;
 	const { agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep } = settings;
 	const made = [
 		name,
@@ -41,6 +41,7 @@ export function specHash(spec: ModelSpec, settings: SpecSettings): string {
 		variables(spec, settings),
 		// Only where there are any: containers of a version that knew of none keep their hash.
 		...(mounts.length > 0 ? [mounts] : []),
+		...(memory === undefined ? [] : [{ memory }]),
 	];
 	const where = [agent, command, accelerator, cacheDir, shutdownTimeoutS, sleep];
 	return new Bun.CryptoHasher("sha256")
@@ -57,7 +58,9 @@ export function containerSpec(
 ): ContainerSpec {
 	const { replica, port } = placed;
 	const isOnCpu = acceleratorOf(spec, settings) === "cpu";
-	const placement: Placement = isOnCpu ? { replica, devices: [], bytes: 0 } : placed;
+	const isOnHost = placed.devices.length === 0;
+	// Without a reading of its GPUs a host has devices placed that it lacks.
+	const placement: Placement = isOnCpu && !isOnHost ? { replica, devices: [], bytes: 0 } : placed;
 	const { devices, bytes } = placement;
 	const hash = specHash(spec, settings);
 	const suffix = replica > 0 ? `-${replica}` : "";
@@ -83,6 +86,7 @@ export function containerSpec(
 		`--stop-timeout=${stopGraceS(spec, settings)}`,
 		...loggingArgs(settings.command),
 		...acceleratorArgs(spec, placement, settings),
+		...memoryArgs(spec),
 		"--ipc=host",
 		// On loopback alone: only `/v1` of vLLM's HTTP asks for the key.
 		`--publish=127.0.0.1:${port}:8000`,
@@ -115,7 +119,12 @@ function loggingArgs(command: SpecSettings["command"]): string[] {
 	];
 }
 
-function acceleratorArgs(spec: ModelSpec, { devices }: Placement, settings: SpecSettings): string[] {
+/** Equal values: no swap beyond it, where a model would crawl instead of failing. */
+function memoryArgs({ memory }: ModelSpec): string[] {
+	return memory === undefined ? [] : [`--memory=${memory}`, `--memory-swap=${memory}`];
+}
+
+function acceleratorArgs(spec: ModelSpec, { devices, kvCache }: Placement, settings: SpecSettings): string[] {
 	const accelerator = acceleratorOf(spec, settings);
 	if (accelerator === "rocm") {
 		return [
@@ -129,9 +138,9 @@ function acceleratorArgs(spec: ModelSpec, { devices }: Placement, settings: Spec
 	}
 	if (accelerator === "cpu") {
 		// NUMA binding needs both (vLLM's page on CPUs); `gpu_memory` is its KV cache here, in whole GiB.
-		const cache = spec.gpu_memory
-			? [`--env=VLLM_CPU_KVCACHE_SPACE=${Math.max(1, Math.floor(spec.gpu_memory / 1024 ** 3))}`]
-			: [];
+		// Without a size vLLM takes half of the host's memory, or nearly all of it, depending on its version.
+		const bytes = spec.gpu_memory ?? kvCache;
+		const cache = bytes ? [`--env=VLLM_CPU_KVCACHE_SPACE=${Math.max(1, Math.floor(bytes / 1024 ** 3))}`] : [];
 		return ["--cap-add=SYS_NICE", "--security-opt=seccomp=unconfined", ...cache];
 	}
 	if (settings.command === "podman") {
@@ -174,6 +183,16 @@ export class ContainerSpecs {
 	/** Whether its containers are started so that they can sleep. */
 	canSleep(entry: RegisteredModel): boolean {
 		return canSleep(entry.spec, this.#of(entry));
+	}
+
+	/** Whether it runs on the CPU, and takes of the host's memory. */
+	runsOnCpu(entry: RegisteredModel): boolean {
+		return acceleratorOf(entry.spec, this.#of(entry)) === "cpu";
+	}
+
+	/** All that its containers may use of the host's memory, bytes; undefined without a limit. */
+	memoryLimit(key: string): number | undefined {
+		return this.registry.get(modelOfKey(key))?.spec.memory;
 	}
 
 	/** Seconds between SIGTERM and SIGKILL. */

@@ -140,7 +140,12 @@ async function stop(
 		const hasEnded = item !== undefined && item.state !== "running";
 		const holders = await readGpuProcesses(env, PROCESSES_TIMEOUT_MS);
 		const { command } = specs;
-		const known = { command, holders, ...(hasEnded && { exitCode: item.exitCode, oomKilled: item.oomKilled }) };
+		const known = {
+			command,
+			memoryLimit: specs.memoryLimit(key),
+			holders,
+			...(hasEnded && { exitCode: item.exitCode, oomKilled: item.oomKilled }),
+		};
 		const end = hasEnded ? await endOf(item, tools) : undefined;
 		const cause = end ? endProblem(end, specs.command) : diagnose(lines, known);
 		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item.exitCode) };

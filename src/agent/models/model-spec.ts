@@ -21,8 +21,10 @@ export interface ModelSpec {
 	readonly devices?: readonly number[];
 	/** How many containers serve it; 1 when absent. */
 	readonly replicas?: number;
-	/** All that it may take on each of its GPUs, in bytes. Absent: what is left there, up to 90 %. */
+	/** All that it may take on each of its GPUs, in bytes. Absent: what is left there, up to 90 %. On the CPU: its KV cache. */
 	readonly gpu_memory?: number;
+	/** All that its containers may use of the host's memory, each, in bytes. Absent: no limit. */
+	readonly memory?: number;
 	/** vLLM's own arguments. They win over what the agent would add. */
 	readonly args?: readonly string[];
 	readonly load?: "always" | "on-demand" | "manual";
@@ -45,8 +47,10 @@ export interface Placement {
 	readonly replica: number;
 	/** GPU indexes; empty on the CPU. */
 	readonly devices: readonly number[];
-	/** Bytes allocated on each of `devices`, CUDA's own included; 0 on the CPU and where the GPUs' memory is not known. */
+	/** Bytes allocated on each of `devices`, CUDA's own included; without devices of the host's memory. 0 where nothing is known. */
 	readonly bytes: number;
+	/** On the CPU: bytes of its KV cache, where the model does not say. */
+	readonly kvCache?: number;
 	/** What vLLM may take of that as a share of the GPU, for `--gpu-memory-utilization`. */
 	readonly share?: number;
 	/** For `--max-model-len`; absent: vLLM takes the model's own. */

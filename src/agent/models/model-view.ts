@@ -2,6 +2,7 @@
 import type { GpuReport, LoadMode, ModelReport, ModelState, ReplicaReport } from "../../protocol/agent.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
+import { HOST } from "../gpu/memory.ts";
 import { problemText } from "../problem.ts";
 import type { AdapterList } from "./adapter-list.ts";
 import type { Inventory } from "./inventory.ts";
@@ -51,6 +52,8 @@ export interface ReplicaView {
 	readonly gpus: readonly number[];
 	/** Bytes allocated on each of them. */
 	readonly gpu_memory: number;
+	/** Bytes allocated of the host's memory, on the CPU. */
+	readonly memory?: number;
 	readonly running: number;
 }
 
@@ -161,7 +164,8 @@ export class ModelViews {
 	#replica(name: string, replica: number): ReplicaView {
 		const key = replicaKey(name, replica);
 		const item = this.inventory.items.find((each) => each.key === key);
-		const allocations = item?.memory.allocations ?? [];
+		const allocations = (item?.memory.allocations ?? []).filter(({ gpu }) => gpu !== HOST);
+		const onHost = item?.memory.allocations.find(({ gpu }) => gpu === HOST);
 		return {
 			replica,
 			state: this.statuses.replica(key)?.state ?? "stopped",
@@ -169,6 +173,7 @@ export class ModelViews {
 			...(item?.vllm && { port: Number(new URL(item.vllm.origin).port) }),
 			gpus: allocations.map(({ gpu }) => gpu),
 			gpu_memory: allocations[0]?.bytes ?? 0,
+			...(onHost && { memory: onHost.bytes }),
 			running: item ? this.traffic.runningIn(item.id) : 0,
 		};
 	}

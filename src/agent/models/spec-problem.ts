@@ -13,13 +13,15 @@ const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/;
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
 /** The CLI's own: from the agent's environment they would steer it, not the container. */
 const AGENT_VARIABLES = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|ROUTER_)/;
+/** Least memory of a container, bytes. */
+const MIN_MEMORY = 1024 ** 3;
 
 /**
  * Why a model is refused, as `FIELD: reason`; undefined where it can. A model that an API call names may not be a
  * directory of this host: that would mount it.
  */
 export function specProblem(spec: ModelSpec, from: "config" | "api"): string | undefined {
-	const { name, model, gpus, devices, replicas = 1, image, env = [], args = [], mounts = [] } = spec;
+	const { name, model, gpus, devices, replicas = 1, image, memory, env = [], args = [], mounts = [] } = spec;
 	if (!isModelName(name)) {
 		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_MODEL_NAME}`;
 	}
@@ -29,6 +31,7 @@ export function specProblem(spec: ModelSpec, from: "config" | "api"): string | u
 	} else if (!isSafe(HUB_ID, model)) {
 		return `model: ${shown(model)} is no Hugging Face id such as Qwen/Qwen3-8B`;
 	}
+	if (memory !== undefined && memory < MIN_MEMORY) return "memory: vLLM alone needs more than 1GiB";
 	if (image !== undefined && !isSafe(IMAGE, image, 512)) return `image: ${shown(image)} is no image name`;
 	for (const variable of env) {
 		if (!VARIABLE.test(variable))

@@ -86,7 +86,7 @@ export class StatusPublisher {
 		const pinned = this.options.registry.all().filter(({ load, order }) => load === "always" || order === "load");
 		return {
 			reason: whyMisfit(name, new Set(pinned.map(({ spec }) => spec.name))),
-			fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `args`)",
+			fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `memory`, `args`), or take a smaller or quantised one",
 		};
 	}
 

@@ -1,0 +1,77 @@
+/** Models on the CPU of a real Docker Engine: their limit, their KV cache, and the host's memory that they share. */
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
+import { needing } from "./kit/needing.ts";
+import { post } from "./kit/rig.ts";
+import type { RunningRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
+
+const GIB = 1024 ** 3;
+const small = { model: "Qwen/Qwen3-0.6B", name: "small", gpus: 0 };
+
+needing("docker").describe("on the CPU", () => {
+	let host: AgentHost;
+	const agents: RunningRouter[] = [];
+	beforeAll(async () => {
+		host = await startAgentHost();
+	}, 60_000);
+	afterEach(async () => {
+		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
+		const left = await host.containers(true);
+		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
+	}, 60_000);
+	afterAll(() => host?.stop(), 60_000);
+	const start = async (models: readonly object[]) => {
+		const agent = await host.agent({ models: models as never });
+		agents.push(agent);
+		return agent;
+	};
+
+	test("a limit is the container's, and its KV cache fits into it", async () => {
+		const agent = await start([{ ...small, memory: "3GiB" }]);
+		await becomes(agent, "small", "ready");
+		const [id] = await host.containers();
+		const [{ HostConfig, Config }] = JSON.parse(await host.engine.docker("inspect", id!));
+		expect([HostConfig.Memory, HostConfig.MemorySwap]).toEqual([3 * GIB, 3 * GIB]);
+		expect(Config.Env).toContain("VLLM_CPU_KVCACHE_SPACE=1");
+		expect((await modelOf(agent, "small")).replicas[0]).toMatchObject({ gpus: [], gpu_memory: 0, memory: 3 * GIB });
+	}, 60_000);
+
+	test("what does not fit is said with the arithmetic before it is started; another agent of the name knows what runs", async () => {
+		const first = await start([{ ...small, memory: "2GiB" }]);
+		await becomes(first, "small", "ready");
+		await agents.pop()!.stop();
+		const agent = await start([
+			{ ...small, memory: "2GiB" },
+			{ ...small, name: "large", memory: "100000GiB" },
+		]);
+		const large = await becomes(agent, "large", "failed");
+		expect(large.reason).toMatch(
+			/^large may use 100000\.0 GiB \(`memory`\) of the host's memory; it has \d+\.\d GiB free of \d+\.\d/,
+		);
+		expect(large.fix).toMatch(/unload a model.*`memory`.*smaller/);
+		await becomes(agent, "small", "ready");
+		expect(await host.containers(true)).toHaveLength(1);
+	}, 60_000);
+
+	test("a container that the kernel killed within its limit is told as that, and started again", async () => {
+		const agent = await start([{ ...small, memory: "1GiB" }]);
+		await becomes(agent, "small", "ready");
+		const [id] = await host.containers();
+		// The look-alike needs little: its limit comes down to what it has.
+		await host.engine.docker("update", "--memory=12m", "--memory-swap=12m", id!);
+		const content = "word ".repeat(400_000);
+		const call = () =>
+			post(`${agent.url}/v1/chat/completions`, {
+				model: "small",
+				messages: [{ role: "user", content }],
+				max_tokens: 1,
+			});
+		await until(async () => {
+			await call().catch(() => undefined);
+			return /needed more than the 1\.0 GiB that its container may use/.test(agent.output());
+		}, "the kernel's kill");
+		await until(async () => (await host.containers()).some((each) => each !== id), "another container");
+		await becomes(agent, "small", "ready");
+	}, 60_000);
+});
