@@ -37,6 +37,20 @@ describe("Anthropic", () => {
 		expect(refusal(() => toClaude(more))).toEqual(["unsupported_parameter", param]);
 	});
 
+	test("documents that are to be cited go with no schema, and pictures are never cited", () => {
+		const cited = (file_data: string) => ({ type: "file", file: { file_data }, citations: { enabled: true } });
+		const document = cited("data:application/pdf;base64,AAAA");
+		const schema = { type: "object", properties: {} };
+		const response_format = { type: "json_schema", json_schema: { name: "s", schema } };
+		const beside = refusal(() => toClaude({ messages: [user([document])], response_format }));
+		expect(beside).toEqual(["unsupported_parameter", "messages[0].content[0].citations"]);
+		const picture = refusal(() => toClaude({ messages: [user([cited("data:image/png;base64,AAAA")])] }));
+		expect(picture).toEqual(["unsupported_parameter", "messages[0].content[0].citations"]);
+		const plain = { ...document, citations: { enabled: false } };
+		const [sent] = toClaude({ messages: [user([plain])] })["messages"];
+		expect(sent.content[0]).not.toHaveProperty("citations");
+	});
+
 	test("the default of a field that a model refuses is left out", () => {
 		expect(toClaude({ temperature: 1, top_p: 1 })).toEqual(toClaude({}));
 	});

@@ -30,6 +30,7 @@ const FilePart = Type.Object(
 			{ file_data: optional(Type.String()), file_id: optional(Type.String()), filename: optional(Type.String()) },
 			closedObject,
 		),
+		citations: optional(Type.Object({ enabled: Type.Boolean() }, closedObject)),
 		...marked,
 	},
 	closedObject,
@@ -46,6 +47,8 @@ const RefusalPart = Type.Object({ type: Type.Literal("refusal"), refusal: Type.S
 
 /** One piece of a message's content. */
 export type Part = Static<typeof TextPart | typeof ImagePart | typeof FilePart | typeof AudioPart | typeof RefusalPart>;
+/** Whether a part's document is to be cited (Anthropic's field, as LiteLLM takes it, too). */
+export const isCited = (part: Part): boolean => part.type === "file" && part.citations?.enabled === true;
 /** A prompt-cache marker. */
 export type CacheControl = Static<typeof cache_control> | undefined;
 

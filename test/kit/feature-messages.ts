@@ -96,6 +96,22 @@ export const MESSAGES: readonly Feature[] = [
 		gemini: geminiSays({ inlineData: { mimeType: "text/plain", data: "R3LDvMOfZQ==" } }),
 	},
 	{
+		name: "citations of documents (`citations: {enabled: true}` beside `file`)",
+		ask: {
+			messages: [
+				user([
+					{ type: "file", file: { file_data: "data:text/plain;base64,R3LDvMOfZQ==" }, citations: { enabled: true } },
+				]),
+			],
+		},
+		anthropic: claudeSays({
+			type: "document",
+			source: { type: "text", media_type: "text/plain", data: "Grüße" },
+			citations: { enabled: true },
+		}),
+		gemini: refused("messages[0].content[0].citations"),
+	},
+	{
 		name: "files that the vendor keeps (`file_id`)",
 		ask: { messages: [user([{ type: "file", file: { file_id: "files/abc-1" } }])] },
 		anthropic: claudeSays({ type: "document", source: { type: "file", file_id: "files/abc-1" } }),

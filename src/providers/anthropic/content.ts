@@ -1,7 +1,7 @@
 /** Pieces of a message's content as Anthropic's content blocks, each the text of its JSON. */
 
 import { invalid, unsupported } from "../../openai/chat.ts";
-import type { CacheControl, Message, Part } from "../../openai/chat-schema.ts";
+import { type CacheControl, isCited, type Message, type Part } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
 import { type MediaSource, sourceOf } from "../media-parts.ts";
 import { namedContent } from "../message-marks.ts";
@@ -59,10 +59,13 @@ function fileBlock(part: Part, path: string, cache: CacheControl): string {
 	const { source, param } = sourceOf(part, path);
 	const isImage = part.type === "image_url" || (source.kind === "data" && source.type.startsWith("image/"));
 	const title = part.type === "file" ? part.file.filename : undefined;
+	const cited = isCited(part);
+	if (isImage && cited) throw unsupported(`${path}.citations`, "Claude cites no images");
 	return objectText({
 		type: isImage ? '"image"' : '"document"',
 		source: isImage ? imageSource(source, param) : documentSource(source, param),
 		title: isImage || !title ? undefined : JSON.stringify(title),
+		citations: cited ? '{"enabled":true}' : undefined,
 		cache_control: cacheText(cache),
 	});
 }

@@ -1,6 +1,6 @@
 /** A chat request as Anthropic's Messages API takes it (SDK 1.12, MessageCreateParams). */
 import { invalid, readChat, unsupported } from "../../openai/chat.ts";
-import type { Chat, Tool } from "../../openai/chat-schema.ts";
+import { type Chat, isCited, type Message, type Tool } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
@@ -57,6 +57,7 @@ export function messagesRequest(
 	if (prefill !== undefined && (plan?.format || plan?.reading)) {
 		throw unsupported(prefill, "no answer of the form that is asked for begins with the assistant's words");
 	}
+	if (plan?.format) refuseCited(chat.messages);
 	const isOpen = isOpenLoop || prefill !== undefined;
 	const { thinking: asked, effort } = thinkingFor(chat.reasoning_effort, model, maxTokens, isOpen, unsupportedFields);
 	const isBound =
@@ -109,6 +110,14 @@ export function thinkingField(body: RequestBody): unknown {
 function thinks(thinking: unknown): boolean {
 	const type = typeof thinking === "object" && thinking !== null ? (thinking as { type?: unknown }).type : undefined;
 	return type === "enabled" || type === "adaptive";
+}
+
+/** A schema by grammar and citations together are a 400 (platform.claude.com, citations, feature compatibility). */
+function refuseCited(messages: readonly Message[]): void {
+	for (const [index, { content }] of messages.entries()) {
+		const at = Array.isArray(content) ? content.findIndex(isCited) : -1;
+		if (at !== -1) throw unsupported(`messages[${index}].content[${at}].citations`, "it goes with no response_format");
+	}
 }
 
 function systemText(system: readonly string[], instruction: string | undefined): string | undefined {

@@ -1,7 +1,7 @@
 /** Files in Gemini's words: bytes inline, or the name of a file that Google already has. */
 
 import { unsupported } from "../../openai/chat.ts";
-import type { Message, Part } from "../../openai/chat-schema.ts";
+import { isCited, type Message, type Part } from "../../openai/chat-schema.ts";
 import { sourceOf } from "../media-parts.ts";
 import type { Media, MediaNeed, RequestInputs } from "../provider.ts";
 
@@ -36,6 +36,7 @@ export function filePart(part: Part, path: string, baseUrl: string, inputs: Requ
 
 /** The same, where its bytes are at hand; else undefined. */
 export function inlinePart(part: Part, path: string, inputs: RequestInputs): string | undefined {
+	if (isCited(part)) throw unsupported(`${path}.citations`, "Gemini cites what it searched, not a call's documents");
 	if (part.type === "input_audio") {
 		const { data, format } = part.input_audio;
 		return inlineText({ type: `audio/${format}`, data });
