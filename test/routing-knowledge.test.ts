@@ -91,6 +91,17 @@ describe("a replica's cached prompts", () => {
 		expect(prefixes!.uncached(promptOf("", [text(100, BLOCK * 10)]))).toBe(BLOCK * 10);
 	});
 
+	test("of endlessly many targets are those of the last 500: clients choose the names behind a star", () => {
+		const state = new RoutingState(() => 0);
+		const prompt = promptOf("", [text(9, BLOCK * 4)]);
+		const give = (target: string) => state.opened(target, true, { prompt }).closed({});
+		for (let at = 0; at < 700; at++) give(`box/${at}`);
+		const remembered = (at: number) => state.of(`box/${at}`).prefixes !== undefined;
+		expect([remembered(0), remembered(199), remembered(200), remembered(699)]).toEqual([false, false, true, true]);
+		give("box/0");
+		expect([remembered(0), remembered(200), remembered(201)]).toEqual([true, false, true]);
+	});
+
 	test("are gone with the process that had them", () => {
 		const state = new RoutingState(() => 0);
 		const prompt = promptOf("", [text(8, BLOCK * 4)]);
@@ -112,6 +123,20 @@ test("a bounded set keeps at least the half used last, and never more than its s
 	}
 	set.clear();
 	expect([set.count, set.has(999)]).toEqual([0, false]);
+});
+
+test("of endlessly many targets some are remembered, also where all are out of use; those with calls under way are", () => {
+	const state = new RoutingState(() => 0);
+	const busy = state.opened("busy", true);
+	const fail = (target: string) => {
+		for (let at = 0; at < 5; at++) state.opened(target, true).closed({ failure: "transport" });
+	};
+	for (let at = 0; at < 2_500; at++) fail(`box/${at}`);
+	const known = new Set([...state.breakers()].map(([id]) => id));
+	expect(known.size).toBeLessThanOrEqual(2_000);
+	expect([known.has("box/0"), known.has("box/2499"), state.of("busy").inFlight]).toEqual([false, true, 1]);
+	busy.closed({});
+	expect(state.of("busy").inFlight).toBe(0);
 });
 
 describe("a target's times", () => {

@@ -77,8 +77,13 @@ export interface StateView {
 	session(name: string): string | undefined;
 }
 
-/** Most targets remembered: clients choose the names behind `openrouter/`. Those with nothing under way are forgotten first. */
+/**
+ * Most targets remembered: clients choose the names behind `openrouter/`, and in the place of a `*` in `models:`. Those with nothing under
+ * way are forgotten first, of them those that are well.
+ */
 const MOST_TARGETS = 2_000;
+/** Targets whose prompts are remembered, which takes by far the most memory. */
+const MOST_CACHES = 500;
 /** Most sessions remembered. */
 const MOST_SESSIONS = 10_000;
 
@@ -120,6 +125,8 @@ const UNKNOWN_TARGET: TargetView = new TargetState();
 export class RoutingState implements StateView {
 	readonly #targets = new Map<string, TargetState>();
 	readonly #sessions = new Map<string, string>();
+	/** Those whose prompts are remembered, the first of them first. */
+	readonly #cached = new Set<TargetState>();
 
 	/** @param time a clock that never goes back, ms */
 	constructor(private readonly time: () => number = () => performance.now()) {}
@@ -159,7 +166,7 @@ export class RoutingState implements StateView {
 			const { prompt, session } = work;
 			uncached = known.prefixes?.uncached(prompt) ?? prompt.characters;
 			if (prompt.blocks.length > 0) {
-				known.prefixes ??= new PrefixCache();
+				known.prefixes ??= this.#newCache(known);
 				known.prefixes.add(prompt);
 			}
 			if (session !== undefined) this.#remember(session, target);
@@ -189,13 +196,30 @@ export class RoutingState implements StateView {
 		return known;
 	}
 
-	/** Makes room: the first to come that is idle and well. */
+	/** Makes room: the first to come that is idle and well; where none is, the first that is idle. */
 	#forget(): void {
+		let idle: string | undefined;
 		for (const [id, { inFlight, breaker }] of this.#targets) {
-			if (inFlight > 0 || breaker.state !== "closed") continue;
-			this.#targets.delete(id);
-			return;
+			if (inFlight > 0) continue;
+			idle ??= id;
+			if (breaker.state !== "closed") continue;
+			idle = id;
+			break;
 		}
+		if (idle === undefined) return;
+		this.#cached.delete(this.#targets.get(idle)!);
+		this.#targets.delete(idle);
+	}
+
+	/** A place for a target's prompts. */
+	#newCache(known: TargetState): PrefixCache {
+		if (this.#cached.size >= MOST_CACHES) {
+			const [oldest] = this.#cached;
+			oldest!.prefixes = undefined;
+			this.#cached.delete(oldest!);
+		}
+		this.#cached.add(known);
+		return new PrefixCache();
 	}
 
 	#remember(session: string, target: string): void {
