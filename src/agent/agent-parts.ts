@@ -8,6 +8,7 @@ import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { ContainerModels } from "./container-models.ts";
+import { ContainerEnds } from "./docker/container-ends.ts";
 import { ContainerOwner } from "./docker/container-owner.ts";
 import { type Docker, DockerCli } from "./docker/docker.ts";
 import { EngineLock } from "./docker/engine-lock.ts";
@@ -84,6 +85,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const traffic = new Traffic({ size, running, waitMs }, statuses, tick);
 	const gpus = new GpuWatch(env);
 	const hardware = new Hardware(settings, gpus, file);
+	const ends = new ContainerEnds();
 	const lock = new EngineLock(settings.agent, settings.command, env);
 	let known: Instance | undefined;
 	const instance = () => {
@@ -92,7 +94,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	};
 	const owner = new ContainerOwner(settings.agent, settings.command, lock, () => instance().id);
 	const specs = new ContainerSpecs(registry, settings, hardware, owner);
-	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick);
+	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const stallMs = agent.stall;
 	const inventory = new Inventory({ registry, specs, settings, docker, engine, traffic, http, stallMs, tick });
 	const adapters = new AdapterList({ registry, inventory, log });
@@ -120,7 +122,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		records: new EffectRecords(),
 		adapters,
 		views: new ModelViews(registry, statuses, inventory, traffic, adapters),
-		models: new ContainerModels({ registry, adapters, statuses, traffic, http, key: vllmKey, config }),
+		models: new ContainerModels({ registry, adapters, statuses, traffic, http, ends, key: vllmKey, config }),
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),
 	};

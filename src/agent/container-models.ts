@@ -6,6 +6,7 @@ import type { Provider, Transport } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import { VENDORS, type VendorRow } from "../vendors.ts";
 import type { AdapterList } from "./models/adapter-list.ts";
+import type { DeathWatch } from "./models/container-death.ts";
 import type { ModelRegistry, RegisteredModel } from "./models/model-registry.ts";
 import { isCallable, type ModelStatuses } from "./models/model-status.ts";
 import { CONTAINER_BASE_URL, modelTransport } from "./models/model-transport.ts";
@@ -19,6 +20,8 @@ export interface ContainerModelsOptions {
 	readonly statuses: ModelStatuses;
 	readonly traffic: Traffic;
 	readonly http: Transport;
+	/** How containers ended. */
+	readonly ends: DeathWatch;
 	/** The API key of the containers' vLLM. */
 	readonly key: string;
 	readonly config: Config;
@@ -50,7 +53,7 @@ export class ContainerModels {
 	 * model's: its calls wait, run and count as that one's.
 	 */
 	find(called: string): { readonly provider: Provider; readonly replicas: number } | undefined {
-		const { registry, adapters, statuses, traffic, http } = this.options;
+		const { registry, adapters, statuses, traffic, http, ends } = this.options;
 		const entry = registry.get(called) ?? adapters.baseOf(called);
 		if (!entry) return undefined;
 		const { name } = entry.spec;
@@ -58,7 +61,8 @@ export class ContainerModels {
 		if (!provider) {
 			const progress = () => statuses.progressText(name);
 			const explain = (body: string) => explainRefusal(body, registry.get(name)?.spec.model ?? name);
-			provider = openAiCompatible(this.#upstream, modelTransport({ model: name, traffic, http, progress, explain }));
+			const transport = modelTransport({ model: name, traffic, http, progress, explain, ends });
+			provider = openAiCompatible(this.#upstream, transport);
 			this.#providers.set(name, provider);
 		}
 		return { provider, replicas: entry.spec.replicas ?? 1 };

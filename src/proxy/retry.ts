@@ -128,6 +128,8 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 	const { kind, retryAfterMs } = tried.failure!;
 	const rule = FAILURES[kind];
 	if ((rule.sameTarget === "no" && !rule.elsewhere) || now >= until) return undefined;
+	// An engine may have died of the call: the router, which knows all engines, decides where it goes.
+	if (kind === "engine_died" && noWaiting) return undefined;
 	const hasTriesLeft = tried.tries < MOST_TRIES;
 	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
 		return { target: last, waitMs: 0, isRetry: false };

@@ -66,8 +66,9 @@ export class SuspectCall {
 	}
 
 	/** Whether it may not be sent there now. */
-	isKeptFrom({ id }: RouteTarget): boolean {
-		return this.context.state.suspects.isReserved(id, this.#turn);
+	isKeptFrom({ id, isQueue }: RouteTarget): boolean {
+		const { suspects } = this.context.state;
+		return isQueue ? suspects.isAnyReserved(id, this.#turn) : suspects.isReserved(id, this.#turn);
 	}
 
 	/** What it is told instead of an attempt there: the rest of an answer, or a second attempt, goes elsewhere. */
@@ -137,7 +138,11 @@ export class SuspectCall {
 		if (!this.isSuspect) return;
 		this.isSuspect = false;
 		// That a vendor has answered it proves nothing.
-		if (this.#turn?.engine !== undefined) this.context.state.suspects.clear(this.#fingerprint!);
+		const { suspects } = this.context.state;
+		if (this.#turn?.engine !== undefined) {
+			suspects.clear(this.#fingerprint!);
+			suspects.cameBack(this.#turn.engine);
+		}
 		this.#leave();
 	}
 
@@ -187,7 +192,8 @@ export class SuspectCall {
 				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [target.id] : [],
 			);
 			const hasTurn = suspects.hasTurn(turn) && performance.now() >= this.#notBefore;
-			const backInMs = waitsFor.map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
+			const awaited = new Set([...waitsFor, ...suspects.enginesOf(this.#fingerprint!)]);
+			const backInMs = [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
 			if (step.do === "refuse") throw this.#tooLate(backInMs);
 			if (step.do === "try") {
@@ -251,8 +257,8 @@ export class SuspectCall {
 	}
 
 	/** See SuspectTarget. */
-	#kindOf({ kind = "cloud", provider }: RouteTarget): SuspectTarget["kind"] {
-		if (kind === "llm-d") return "gateway";
+	#kindOf({ kind = "cloud", provider, isQueue }: RouteTarget): SuspectTarget["kind"] {
+		if (kind === "llm-d" || isQueue) return "gateway";
 		return kind === "local" || (this.#hasFarEngine && provider.healthRequest) ? "engine" : "vendor";
 	}
 

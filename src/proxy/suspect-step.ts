@@ -3,8 +3,8 @@
 /** One of the call's targets. */
 export interface SuspectTarget {
 	/**
-	 * `engine`: it may die of the call, and is known by itself. `gateway`: several engines that the router does not see (llm-d). `vendor`:
-	 * none of the user's own engines.
+	 * `engine`: it may die of the call, and is known by itself. `gateway`: several engines, of which another one chooses (llm-d, the
+	 * queue of an agent's model). `vendor`: none of the user's own engines.
 	 */
 	readonly kind: "engine" | "gateway" | "vendor";
 	/** It serves: nothing is known against it. */

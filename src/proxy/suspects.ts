@@ -248,7 +248,18 @@ export class Suspects {
 
 	/** Whether this call is to be kept from an engine, for a suspected one. */
 	isReserved(id: string, turn: SuspectTurn | undefined): boolean {
-		const engine = this.#engines.get(id);
+		return this.#isKept(id, this.#engines.get(id), turn);
+	}
+
+	/** The same for the queue of an agent's model, which may give a call to any of its replicas. */
+	isAnyReserved(deployment: string, turn: SuspectTurn | undefined): boolean {
+		for (const [id, engine] of this.#engines) {
+			if (id.startsWith(`${deployment}#`) && this.#isKept(id, engine, turn)) return true;
+		}
+		return false;
+	}
+
+	#isKept(id: string, engine: Engine | undefined, turn: SuspectTurn | undefined): boolean {
 		if (!engine || this.time() >= engine.reservedUntil) return false;
 		if (engine.trial) return engine.trial !== turn && engine.trial.isAlone;
 		return turn === undefined && this.#turns.some(({ waitsFor }) => waitsFor.includes(id));

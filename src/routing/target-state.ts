@@ -308,7 +308,8 @@ class TrackedAttempt implements OpenAttempt {
 		}
 		// Nobody listens there any more: whoever comes back has an empty memory.
 		if (isRefused) known.prefixes?.clear();
-		if (retryAfterMs !== undefined && retryAfterMs > 0) {
+		// When it is back is a guess, and its breaker finds out.
+		if (retryAfterMs !== undefined && retryAfterMs > 0 && failure !== "engine_died") {
 			known.pausedUntil = now + Math.min(retryAfterMs, LONGEST_PAUSE_MS);
 			known.pausedFor = "asked to be left alone";
 		}

@@ -1,4 +1,7 @@
 /** Calls that run while one of them kills its engine: what becomes of each. */
+import { expect } from "bun:test";
+import type { RunningRouter } from "./router.ts";
+import { until } from "./until.ts";
 import { choices, MODEL } from "./vllm-sim-client.ts";
 import { type Sim, type SimOptions, startSim } from "./vllm-sim-process.ts";
 
@@ -99,8 +102,47 @@ export function startCall(url: string, model: string, content: string, isStream:
 	return { content, text: () => text, ended: run() };
 }
 
-/** What the model says to a message, asked of a server that no test kills. */
-export async function expected(reference: Sim, content: string): Promise<string> {
-	const { ended } = startCall(reference.origin, MODEL, content, false);
-	return (await ended).text!;
+/** Twenty calls, of which the last kills the engine that takes it. */
+export interface Twenty {
+	readonly router: RunningRouter;
+	/** A name of the router's. */
+	readonly model: string;
+	readonly isStream: boolean;
+	/** Streams that have their first token before an engine dies, at least. */
+	readonly withTokens: number;
+	/** Kills an engine while nineteen calls run; absent: the twentieth call does. */
+	kill?(): Promise<unknown>;
+	/** Called when one has died. */
+	died?(): Promise<unknown>;
+}
+
+/** Has them run, and looks at what becomes of each. Resolves with how often each engine has died, by target. */
+export async function killUnderTwenty({ router, model, isStream, withTokens, kill, died }: Twenty): Promise<number[]> {
+	const calls = Array.from({ length: 19 }, (_, at) => startCall(router.url, model, `question ${at}`, isStream));
+	await until(async () => (await router.metric("router_in_flight_requests")) === 19, "19 calls under way");
+	if (isStream) await until(() => calls.filter((each) => each.text() !== "").length >= withTokens, "first tokens");
+	const hadTokens = new Set(calls.filter((each) => each.text() !== "").map(({ content }) => content));
+	if (isStream) expect(19 - hadTokens.size).toBeGreaterThanOrEqual(3);
+	if (kill) await kill();
+	const poison = kill ? undefined : startCall(router.url, model, POISON, isStream);
+	if (poison) await until(async () => (await deathsOf(router)).length > 0, "a death");
+	await died?.();
+	if (poison) expect(await poison.ended).toMatchObject({ status: 422, code: "poisonous_request" });
+	await using reference = await startSim({ env: { SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "100" } });
+	for (const each of calls) {
+		const { status, code, text } = await each.ended;
+		const wanted = (await startCall(reference.origin, MODEL, each.content, false).ended).text;
+		if (poison && status === 503 && !hadTokens.has(each.content)) expect(code).toBe("engine_died");
+		else expect([each.content, status, code, text]).toEqual([each.content, 200, undefined, wanted]);
+	}
+	return deathsOf(router);
+}
+
+/** Tokens of every answer: long enough that all calls are under way when an engine dies. */
+export const ANSWER_TOKENS = 150;
+
+/** How often each engine that has died did so, as the router has counted. */
+export async function deathsOf({ url }: Pick<RunningRouter, "url">): Promise<number[]> {
+	const text = await (await fetch(`${url}/metrics`)).text();
+	return [...text.matchAll(/^router_engine_deaths_total\{[^}]*\} (\d+)$/gm)].map(([, count]) => Number(count));
 }

@@ -31,6 +31,8 @@ export interface DockerEvent {
 	readonly action: string;
 	/** Number of the signal that a `kill` sent, where the engine says it. */
 	readonly signal?: number;
+	/** Of a `die`: with exit code 0. */
+	readonly isClean?: true;
 }
 
 type Json = Record<string, unknown>;
@@ -106,8 +108,10 @@ export function parseEvent(line: string): DockerEvent | undefined {
 	if (id === "" || action === "") return undefined;
 	const attributes = object(object(event["Actor"])["Attributes"] ?? event["Attributes"]);
 	const signal = Number.parseInt(string(attributes["signal"]), 10);
+	const isClean = (string(attributes["exitCode"]) || string(attributes["containerExitCode"])) === "0";
 	// `exec_start: sh -c …` carries the command.
-	return { id, action: PODMAN_ACTIONS[action] ?? action.replace(/:.*/s, ""), ...(signal > 0 && { signal }) };
+	const known = PODMAN_ACTIONS[action] ?? action.replace(/:.*/s, "");
+	return { id, action: known, ...(signal > 0 && { signal }), ...(known === "die" && isClean && { isClean: true }) };
 }
 
 const PODMAN_ACTIONS: Record<string, string> = { died: "die", remove: "destroy" };

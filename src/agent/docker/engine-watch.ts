@@ -3,6 +3,7 @@
 import { asWall, steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 import type { Problem } from "../problem.ts";
+import type { ContainerEnds } from "./container-ends.ts";
 import type { ContainerOwner } from "./container-owner.ts";
 import type { Docker } from "./docker.ts";
 import { DockerError } from "./docker-error.ts";
@@ -45,6 +46,8 @@ export class EngineWatch {
 		private readonly owner: ContainerOwner,
 		/** Notified when something happened to a container. */
 		private readonly tick: Notifier,
+		/** Hears each event. */
+		private readonly ends?: ContainerEnds,
 	) {}
 
 	/** Begins to listen. */
@@ -113,9 +116,11 @@ export class EngineWatch {
 		const { signal } = this.#end;
 		while (!signal.aborted) {
 			try {
-				for await (const { action } of this.docker.events(this.agent, signal)) {
+				for await (const event of this.docker.events(this.agent, signal)) {
+					const { action } = event;
 					// `exec_…` and `top` change nothing.
 					if (action.startsWith("exec") || action === "top") continue;
+					this.ends?.heard(event);
 					this.invalidate();
 					this.tick.notify();
 				}

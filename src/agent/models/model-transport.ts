@@ -6,6 +6,7 @@ import { sseComment, sseData } from "../../openai/sse.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
+import { CallInContainer, type DeathWatch, diedAnswer, diedEvent, diedText } from "./container-death.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
 
 /** Base of the URLs that `send` is given; the container's origin replaces it. */
@@ -18,6 +19,7 @@ const COMMENT_MS = 3000;
 const MAX_REFUSAL = 1024 * 1024;
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 /** The model, its queue, and the texts of refusals. */
 export interface ModelTransportOptions {
@@ -28,6 +30,8 @@ export interface ModelTransportOptions {
 	readonly progress: () => string;
 	/** vLLM's refusal (400) with what to do about it, where that is known. */
 	readonly explain: (body: string) => string;
+	/** How containers ended; absent: nobody knows, and a break is only that. */
+	readonly ends?: DeathWatch | undefined;
 }
 
 /** The transport of one model. */
@@ -78,7 +82,7 @@ function withReplica(answer: UpstreamAnswer, { replica }: ContainerLease): Upstr
 
 /** Sends the call to its container, and releases the lease when the answer has ended, failed or been given up. */
 async function forward(
-	{ http, explain }: ModelTransportOptions,
+	{ http, explain, ends }: ModelTransportOptions,
 	lease: ContainerLease,
 	request: UpstreamRequest,
 	signal: AbortSignal,
@@ -86,42 +90,86 @@ async function forward(
 	const release = () => lease.release();
 	if (signal.aborted) release();
 	signal.addEventListener("abort", release, { once: true });
+	const inContainer = new CallInContainer(lease, signal, ends);
 	let answer: UpstreamAnswer;
 	try {
 		answer = await http.send({ ...request, url: request.url.replace(CONTAINER_BASE_URL, lease.origin) }, signal);
 	} catch (thrown) {
 		if (!signal.aborted) lease.suspect();
 		lease.release();
+		if (await inContainer.died(thrown)) return diedAnswer();
 		throw thrown;
 	}
 	lease.bytesCame();
-	if (answer.status >= 500) lease.suspect();
-	const { body, whole } = answer;
 	const ended = () => {
 		signal.removeEventListener("abort", release);
 		release();
 	};
+	const relayed = relayedAnswer(answer, request.stream === true, inContainer, lease, ended);
+	if (answer.status >= 500) {
+		lease.suspect();
+		if (inContainer.isStopping) return withoutDeath(relayed, inContainer, lease);
+	}
+	if (answer.status !== 400) return relayed;
+	return withText(relayed, explain(await readText(relayed, MAX_REFUSAL)));
+}
+
+/** The answer as it is read, with what becomes of its lease, and an end that says so where its engine died. */
+function relayedAnswer(
+	answer: UpstreamAnswer,
+	isStream: boolean,
+	inContainer: CallInContainer,
+	lease: ContainerLease,
+	ended: () => void,
+): UpstreamAnswer {
+	const { body, whole } = answer;
+	let isOver = false;
 	const source: ByteSource = {
 		async read() {
+			if (isOver) return undefined;
 			try {
 				const chunk = await body.read();
 				if (chunk) lease.bytesCame();
 				else ended();
+				if (chunk && inContainer.isStopping && inContainer.isStopped(decoder.decode(chunk))) throw stopped(lease);
 				return chunk;
 			} catch (thrown) {
-				if (!signal.aborted) lease.suspect();
+				if (!inContainer.isGivenUp) lease.suspect();
 				ended();
-				throw thrown;
+				if (!isStream || !(await inContainer.died(thrown))) throw thrown;
+				isOver = true;
+				return diedEvent();
 			}
 		},
 	};
-	const relayed = { ...answer, body: source, whole: whole && { text: () => whole.text().finally(ended) } };
-	if (answer.status !== 400) return relayed;
-	const text = explain(await readText(relayed, MAX_REFUSAL));
-	const headers = new Headers(answer.headers);
-	headers.delete("content-length");
-	return { status: 400, headers, body: textSource(text) };
+	const text = async (): Promise<string> => {
+		try {
+			return await whole!.text();
+		} catch (thrown) {
+			if (await inContainer.died(thrown)) return diedText();
+			throw thrown;
+		} finally {
+			ended();
+		}
+	};
+	return { ...answer, body: source, whole: whole && { text } };
 }
+
+/** A refusal with this text in its place. */
+function withText({ status, headers: sent }: UpstreamAnswer, text: string): UpstreamAnswer {
+	const headers = new Headers(sent);
+	headers.delete("content-length");
+	return { status, headers, body: textSource(text) };
+}
+
+/** The refusal of a container that is being stopped. Throws where it only says that its engine is gone: it is as if its connection had broken. */
+async function withoutDeath(answer: UpstreamAnswer, call: CallInContainer, lease: ContainerLease) {
+	const text = await readText(answer, MAX_REFUSAL);
+	if (call.isStopped(text)) throw stopped(lease);
+	return withText(answer, text);
+}
+
+const stopped = ({ id }: ContainerLease): Error => new Error(`container ${id.slice(0, 12)} is being stopped`);
 
 /** The body of a stream that waits: comments, then the container's own events, or one error event. */
 class WaitingStream implements ByteSource {

@@ -1,0 +1,84 @@
+/** How containers end, as the engine's events say it at that moment: calls that break with one wait for a word. */
+import type { DockerEvent } from "./docker-output.ts";
+
+/** `died`: by itself with an error, or of want of memory. `stopped`: somebody asked for it, or it had nothing left to do. */
+export type ContainerVerdict = "died" | "stopped";
+
+interface Seen {
+	isOutOfMemory: boolean;
+	/** A signal that ends it was sent, by whomever. */
+	isStopping: boolean;
+	verdict: ContainerVerdict | undefined;
+	readonly ended: PromiseWithResolvers<void>;
+}
+
+/** Containers remembered; the oldest are forgotten first. */
+const MOST = 500;
+/** How long a call waits for the word at most, ms. */
+const WAIT_MS = 2_000;
+/** Signals that end nothing: HUP, USR1, USR2, CHLD, CONT, WINCH. */
+const HARMLESS: ReadonlySet<number> = new Set([1, 10, 12, 17, 18, 28]);
+
+/** All containers of an agent. */
+export class ContainerEnds {
+	readonly #seen = new Map<string, Seen>();
+
+	/** @param waitMs how long a call waits at most */
+	constructor(private readonly waitMs = WAIT_MS) {}
+
+	/** An event of the engine's. */
+	heard({ id, action, signal, isClean }: DockerEvent): void {
+		switch (action) {
+			case "oom":
+				this.#of(id).isOutOfMemory = true;
+				return;
+			case "kill":
+				if (signal === undefined || !HARMLESS.has(signal)) this.#of(id).isStopping = true;
+				return;
+			case "stop":
+				this.#of(id).isStopping = true;
+				return;
+			case "start":
+				this.#seen.delete(id);
+				return;
+			case "die": {
+				const seen = this.#of(id);
+				const isByItself = !seen.isStopping && !isClean;
+				seen.verdict = seen.isOutOfMemory || isByItself ? "died" : "stopped";
+				seen.ended.resolve();
+			}
+		}
+	}
+
+	/** It was told to end: what it says of its engine from then on is no death by a call. */
+	isStopping(id: string): boolean {
+		const seen = this.#seen.get(id);
+		return seen?.isStopping === true && !seen.isOutOfMemory;
+	}
+
+	/** It has ended. */
+	hasEnded(id: string): boolean {
+		return this.#seen.get(id)?.verdict !== undefined;
+	}
+
+	/** How it ended, once that is known; undefined where nothing was heard of an end within 2 s: it may live. */
+	async verdictOf(id: string): Promise<ContainerVerdict | undefined> {
+		const seen = this.#of(id);
+		if (seen.verdict) return seen.verdict;
+		const { promise: late, resolve } = Promise.withResolvers<void>();
+		const timer = setTimeout(resolve, this.waitMs);
+		await Promise.race([seen.ended.promise, late]);
+		clearTimeout(timer);
+		return seen.verdict;
+	}
+
+	#of(id: string): Seen {
+		let seen = this.#seen.get(id);
+		if (!seen) {
+			if (this.#seen.size >= MOST) this.#seen.delete(this.#seen.keys().next().value!);
+			seen = { isOutOfMemory: false, isStopping: false, verdict: undefined, ended: Promise.withResolvers() };
+			this.#seen.set(id, seen);
+		}
+		return seen;
+	}
+}

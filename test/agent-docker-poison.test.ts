@@ -1,0 +1,77 @@
+/** An engine in a container that dies of one call among twenty, on one agent and on two: what test/poisonous-calls.test.ts does to bare vLLM servers. */
+import { expect } from "bun:test";
+import { join } from "node:path";
+import { type AgentHost, startAgentHost } from "./kit/agent-host.ts";
+import { ANSWER_TOKENS, deathsOf, killUnderTwenty, POISON, startCall } from "./kit/killed-engines.ts";
+import { needing } from "./kit/needing.ts";
+import { type RunningRouter, startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
+
+const { afterAll, beforeAll, describe, test } = needing("docker");
+
+const SIM = { SIM_POISON: POISON, SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "2" };
+
+describe.each([
+	["one agent with 2 replicas", [2]],
+	["one agent with 3 replicas", [3]],
+	["two agents with 1 replica each", [1, 1]],
+	["two agents with 2 replicas and 1", [2, 1]],
+] as const)("on %s", (_, replicas) => {
+	const count = replicas.reduce((sum: number, each) => sum + each, 0);
+	let host: AgentHost;
+	let router: RunningRouter;
+	const agents: RunningRouter[] = [];
+	beforeAll(async () => {
+		host = await startAgentHost({ sim: SIM });
+		router = await startRouter({ config: { cache: { enabled: false } } });
+		for (const [at, each] of replicas.entries()) {
+			const models = [{ model: "Qwen/Qwen3-0.6B", name: "m", gpus: 0, replicas: each, args: ["--max-num-seqs", "4"] }];
+			const agent = { router: router.url, name: `agent-${at}` };
+			const env = { DATA_DIR: join(host.engine.directory, `data-of-${at}`) };
+			agents.push(await host.agent({ models, agent, env }));
+		}
+		await allReady();
+	}, 90_000);
+	afterAll(async () => {
+		await router?.stop();
+		for (const agent of agents) await agent.stop();
+		await host?.stop();
+	}, 60_000);
+
+	/** Until the router knows every replica as ready. */
+	async function allReady(): Promise<void> {
+		await until(async () => {
+			const { data } = (await (await fetch(`${router.url}/agents`)).json()) as {
+				data: { models: { state: string; replicas?: { state: string }[] }[] }[];
+			};
+			const states = data.flatMap(({ models }) =>
+				models.flatMap(({ state, replicas: of = [{ state }] }) => of.map((each) => each.state)),
+			);
+			return states.length === count && states.every((state) => state === "ready");
+		}, "all replicas to be ready");
+	}
+
+	test("a container that is killed in its place costs no call", async () => {
+		const kill = async () => await host.engine.docker("kill", (await host.containers())[0]!);
+		const deaths = await killUnderTwenty({ router, model: "m", isStream: true, withTokens: 4, kill });
+		expect(deaths).toEqual([]);
+		await allReady();
+	}, 60_000);
+
+	test.each([true, false])(
+		"one call kills one at most before it is refused (streamed: %p)",
+		async (isStream) => {
+			// Another test's call is another one.
+			const before = await deathsOf(router);
+			const deaths = await killUnderTwenty({ router, model: "m", isStream, withTokens: 4 * count });
+			const lost = deaths.filter((each, at) => each > (before[at] ?? 0));
+			expect(lost.length).toBeLessThanOrEqual(count - 1);
+			const again = startCall(router.url, "m", POISON, !isStream);
+			expect(await again.ended).toMatchObject({ status: 422, code: "poisonous_request" });
+			expect(await deathsOf(router)).toEqual(deaths);
+			expect(router.output()).not.toContain(POISON);
+			await allReady();
+		},
+		90_000,
+	);
+});
