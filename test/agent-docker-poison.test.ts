@@ -2,14 +2,14 @@
 import { expect } from "bun:test";
 import { join } from "node:path";
 import { type AgentHost, startAgentHost } from "./kit/agent-host.ts";
-import { ANSWER_TOKENS, deathsOf, killUnderTwenty, POISON, startCall } from "./kit/killed-engines.ts";
+import { ANSWER_TOKENS, deathsOf, killUnderTwenty, POISON, poisonOf, startCall } from "./kit/killed-engines.ts";
 import { needing } from "./kit/needing.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const { afterAll, beforeAll, describe, test } = needing("docker");
 
-const SIM = { SIM_POISON: POISON, SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "2" };
+const SIM = { SIM_POISON: POISON, SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "1" };
 
 describe.each([
 	["one agent with 2 replicas", [2]],
@@ -25,7 +25,7 @@ describe.each([
 		host = await startAgentHost({ sim: SIM });
 		router = await startRouter({ config: { cache: { enabled: false } } });
 		for (const [at, each] of replicas.entries()) {
-			const models = [{ model: "Qwen/Qwen3-0.6B", name: "m", gpus: 0, replicas: each, args: ["--max-num-seqs", "4"] }];
+			const models = [{ model: "Qwen/Qwen3-0.6B", name: "m", gpus: 0, replicas: each, args: ["--max-num-seqs", "3"] }];
 			const agent = { router: router.url, name: `agent-${at}` };
 			const env = { DATA_DIR: join(host.engine.directory, `data-of-${at}`) };
 			agents.push(await host.agent({ models, agent, env }));
@@ -53,7 +53,7 @@ describe.each([
 
 	test("a container that is killed in its place costs no call", async () => {
 		const kill = async () => await host.engine.docker("kill", (await host.containers())[0]!);
-		const deaths = await killUnderTwenty({ router, model: "m", isStream: true, withTokens: 4, kill });
+		const deaths = await killUnderTwenty({ router, model: "m", isStream: true, withTokens: 3, kill });
 		expect(deaths).toEqual([]);
 		await allReady();
 	}, 60_000);
@@ -63,10 +63,10 @@ describe.each([
 		async (isStream) => {
 			// Another test's call is another one.
 			const before = await deathsOf(router);
-			const deaths = await killUnderTwenty({ router, model: "m", isStream, withTokens: 4 * count });
+			const deaths = await killUnderTwenty({ router, model: "m", isStream, withTokens: 3 * count });
 			const lost = deaths.filter((each, at) => each > (before[at] ?? 0));
 			expect(lost.length).toBeLessThanOrEqual(count - 1);
-			const again = startCall(router.url, "m", POISON, !isStream);
+			const again = startCall(router.url, "m", poisonOf(isStream), !isStream);
 			expect(await again.ended).toMatchObject({ status: 422, code: "poisonous_request" });
 			expect(await deathsOf(router)).toEqual(deaths);
 			expect(router.output()).not.toContain(POISON);

@@ -1,11 +1,19 @@
 /** An engine that dies of one call among twenty: one is lost, of three two at most; every other call is whole, and the same call is refused. */
 import { describe, expect, test } from "bun:test";
-import { ANSWER_TOKENS, deathsOf, killUnderTwenty, POISON, startCall, startRestarted } from "./kit/killed-engines.ts";
+import {
+	ANSWER_TOKENS,
+	deathsOf,
+	killUnderTwenty,
+	POISON,
+	poisonOf,
+	startCall,
+	startRestarted,
+} from "./kit/killed-engines.ts";
 import { startRouter } from "./kit/router.ts";
 import { MODEL } from "./kit/vllm-sim-client.ts";
 
 const SIM = {
-	args: ["--max-num-seqs", "4"],
+	args: ["--max-num-seqs", "3"],
 	env: { SIM_POISON: POISON, SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "1", SIM_LINGER_MS: "300" },
 };
 
@@ -36,9 +44,9 @@ describe.each([2, 3])("of %i vLLM servers", (count) => {
 			await using fleet = await startFleet(count);
 			const { router, sims } = fleet;
 			const died = () => Promise.all(sims.map((sim) => sim.accelerate(50)));
-			const deaths = await killUnderTwenty({ router, model: "m", isStream, withTokens: 4 * count, died });
+			const deaths = await killUnderTwenty({ router, model: "m", isStream, withTokens: 3 * count, died });
 			expect(deaths.length).toBeLessThanOrEqual(count - 1);
-			const again = startCall(router.url, "m", POISON, !isStream);
+			const again = startCall(router.url, "m", poisonOf(isStream), !isStream);
 			expect(await again.ended).toMatchObject({ status: 422, code: "poisonous_request" });
 			expect(await deathsOf(router)).toEqual(deaths);
 			expect(await router.metric("router_poisonous_requests_total")).toBe(2);

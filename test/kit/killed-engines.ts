@@ -6,7 +6,10 @@ import { choices, MODEL } from "./vllm-sim-client.ts";
 import { type Sim, type SimOptions, startSim } from "./vllm-sim-process.ts";
 
 /** The prompt that engines die of, as `SIM_POISON` says it. */
-export const POISON = "the prompt that kills";
+export const POISON = "kill-the-engine";
+
+/** One of its own for streams, since calls that say the same are the same however they are sent. */
+export const poisonOf = (isStream: boolean): string => `${POISON} ${isStream ? "streams" : "whole answers"}`;
 
 /** A vLLM that somebody starts again when it has ended, as Docker and systemd do. */
 export interface RestartedSim {
@@ -118,14 +121,15 @@ export interface Twenty {
 
 /** Has them run, and looks at what becomes of each. Resolves with how often each engine has died, by target. */
 export async function killUnderTwenty({ router, model, isStream, withTokens, kill, died }: Twenty): Promise<number[]> {
+	const before = sum(await deathsOf(router));
 	const calls = Array.from({ length: 19 }, (_, at) => startCall(router.url, model, `question ${at}`, isStream));
 	await until(async () => (await router.metric("router_in_flight_requests")) === 19, "19 calls under way");
 	if (isStream) await until(() => calls.filter((each) => each.text() !== "").length >= withTokens, "first tokens");
 	const hadTokens = new Set(calls.filter((each) => each.text() !== "").map(({ content }) => content));
 	if (isStream) expect(19 - hadTokens.size).toBeGreaterThanOrEqual(3);
 	if (kill) await kill();
-	const poison = kill ? undefined : startCall(router.url, model, POISON, isStream);
-	if (poison) await until(async () => (await deathsOf(router)).length > 0, "a death");
+	const poison = kill ? undefined : startCall(router.url, model, poisonOf(isStream), isStream);
+	if (poison) await until(async () => sum(await deathsOf(router)) > before, "a death");
 	await died?.();
 	if (poison) expect(await poison.ended).toMatchObject({ status: 422, code: "poisonous_request" });
 	await using reference = await startSim({ env: { SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "100" } });
@@ -137,6 +141,8 @@ export async function killUnderTwenty({ router, model, isStream, withTokens, kil
 	}
 	return deathsOf(router);
 }
+
+const sum = (counts: readonly number[]) => counts.reduce((total, each) => total + each, 0);
 
 /** Tokens of every answer: long enough that all calls are under way when an engine dies. */
 export const ANSWER_TOKENS = 150;
