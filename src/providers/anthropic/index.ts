@@ -6,6 +6,7 @@ import type { RequestBody } from "../../openai/request-fields.ts";
 import { answerObject } from "../answer-object.ts";
 import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
+import { answerNames } from "../message-marks.ts";
 import {
 	type Answer,
 	type MediaNeed,
@@ -48,7 +49,7 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 			return { url: `${baseUrl}/messages`, headers, body, stream, dropped: fields.dropped };
 		},
 		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
-		decode: (status, headers, body, call, { model }) => decode(upstream, status, headers, body, readingOf(call, model)),
+		decode: (status, headers, body, call, { model }) => decode({ upstream, status, headers, body, call, model }),
 		decoder(call, { model }) {
 			const decoder = new MessageDecoder(upstream, call);
 			const reading = readingOf(call, model);
@@ -73,16 +74,22 @@ function readingOf(call: Call, model: string): AnswerReading | undefined {
 	return asksForm(chat) ? answerPlan(chat, thinkingField(chat), claude(model)).reading : undefined;
 }
 
-function decode(
-	upstream: Upstream,
-	status: number,
-	headers: Headers,
-	body: string,
-	reading: AnswerReading | undefined,
-): Answer | Failure {
+/** A whole answer, as it came, and the call that it is to. */
+interface SentAnswer {
+	readonly upstream: Upstream;
+	readonly status: number;
+	readonly headers: Headers;
+	readonly body: string;
+	readonly call: Call;
+	readonly model: string;
+}
+
+function decode({ upstream, status, headers, body, call, model }: SentAnswer): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
 	if (!("object" in answer)) return answer;
-	return reading ? plannedMessage(body, answer.object, reading) : messageAnswer(body, answer.object);
+	const reading = readingOf(call, model);
+	if (reading) return plannedMessage(body, answer.object, reading);
+	return messageAnswer(body, answer.object, answerNames(call.body().value["messages"]));
 }
 
 /** `{ data: [{ id, created_at }], has_more, last_id }`. */

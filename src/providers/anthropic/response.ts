@@ -7,6 +7,7 @@ import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.
 import { type Annotation, codePointsIn } from "../annotations.ts";
 import { chatUsage, type FinishReason, now, reportedTier, thoughtFields } from "../chat-answer.ts";
 import type { Failure } from "../failure.ts";
+import { unnamedText } from "../message-marks.ts";
 import type { Answer, StoredThinking } from "../provider.ts";
 import { blockAnnotations } from "./cited-text.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
@@ -102,8 +103,11 @@ export function storedThinking(thoughts: readonly Thought[], ids: readonly strin
 	return ids.map((id) => ({ id, value }));
 }
 
-/** The answer for the client, from the body's text and its parse. */
-export function messageAnswer(body: string, message: unknown): Answer | Failure {
+/**
+ * The answer for the client, from the body's text and its parse.
+ * @param names see `answerNames`
+ */
+export function messageAnswer(body: string, message: unknown, names: readonly string[] = []): Answer | Failure {
 	if (!isMessage(message) || !message.content || !message.stop_reason) {
 		return {
 			kind: "truncated",
@@ -121,7 +125,7 @@ export function messageAnswer(body: string, message: unknown): Answer | Failure 
 	const after = () => ({ text: text.length, calls: calls.length });
 	for (const [index, block] of message.content.entries()) {
 		if (block.type === "text") {
-			const said = block.text ?? "";
+			const said = text === "" ? unnamedText(block.text ?? "", names) : (block.text ?? "");
 			const start_index = points;
 			text += said;
 			points += codePointsIn(said);

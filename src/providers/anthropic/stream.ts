@@ -9,6 +9,7 @@ import { objectIn, type Tokens } from "../../openai/usage.ts";
 import { codePointsIn } from "../annotations.ts";
 import { ChatChunks, chatUsage, now, reportedTier } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
+import { answerNames, UnnamedText } from "../message-marks.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
@@ -91,9 +92,14 @@ export class MessageDecoder implements StreamDecoder {
 	/** Why the answer is over. Said before its end: more counts may come behind it. */
 	#ending: Delta | undefined;
 
+	/** Its text, where that may begin with a name. */
+	readonly #unnamed: UnnamedText | undefined;
+
 	constructor(upstream: Upstream, call: Call) {
 		this.#upstream = upstream;
 		this.#call = call;
+		const names = answerNames(call.body().value["messages"]);
+		if (names.length > 0) this.#unnamed = new UnnamedText(names);
 	}
 
 	push({ data }: SseEvent): Out {
@@ -139,8 +145,10 @@ export class MessageDecoder implements StreamDecoder {
 			hasInput: false,
 		};
 		if (block.type === "tool_use") {
+			const held = this.#held();
 			this.#ids.push(block.id ?? "");
-			return { bytes: this.#chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", ""), delta: true };
+			const call = this.#chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", "");
+			return { bytes: held + call, delta: true };
 		}
 		if (block.type === "text" && block.text) return this.#text(block.text);
 		if (block.type === "thinking" && block.thinking)
@@ -168,6 +176,17 @@ export class MessageDecoder implements StreamDecoder {
 	}
 
 	#text(text: string): Out {
+		const said = this.#unnamed ? this.#unnamed.push(text) : text;
+		return said === "" ? NOTHING : this.#said(said);
+	}
+
+	/** Text that might have been a name, once it is none. */
+	#held(): string {
+		const held = this.#unnamed?.end();
+		return held ? (this.#said(held).bytes ?? "") : "";
+	}
+
+	#said(text: string): Out {
 		this.#textLength += text.length;
 		this.#textPoints += codePointsIn(text);
 		return { bytes: this.#chunks.text(text), delta: true };
@@ -219,7 +238,7 @@ export class MessageDecoder implements StreamDecoder {
 		const counted = this.#tokens();
 		const reason = stopFinish(this.#ending?.stop_reason);
 		const refusal = reason === "content_filter" ? this.#ending?.stop_details?.explanation : undefined;
-		let bytes = "";
+		let bytes = this.#held();
 		if (this.#thoughts.length > 0)
 			bytes += this.#chunks.delta(JSON.stringify({ reasoning_details: detailsOf(this.#thoughts) }));
 		if (refusal) bytes += this.#chunks.delta(JSON.stringify({ refusal }));
