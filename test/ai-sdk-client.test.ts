@@ -108,23 +108,21 @@ describe.each(PACKAGES)("%s", (_, made) => {
 			expect(text).not.toBe("");
 		});
 
-		// Before Gemini 3 tools and JSON are a 400.
-		if (name !== "gemini-2.5-flash")
-			test("runs a loop of tools that ends with an object by schema", async () => {
-				const weather = tool({
-					inputSchema: z.object({ city: z.string() }),
-					execute: () => ({ sky: "grey" }),
-				});
-				const { output, steps } = await generateText({
-					model: model(),
-					tools: { weather },
-					output: Output.object({ schema: z.object({ city: z.string(), degrees: z.number() }) }),
-					stopWhen: stepCountIs(4),
-					prompt: "The weather of 'Bern', in degrees: 7?",
-				});
-				expect(steps.flatMap(({ toolCalls }) => toolCalls.map(({ toolName }) => toolName))).toEqual(["weather"]);
-				expect(output).toEqual({ city: "Bern", degrees: 7 });
+		test("runs a loop of tools that ends with an object by schema", async () => {
+			const weather = tool({
+				inputSchema: z.object({ city: z.string() }),
+				execute: () => ({ sky: "grey" }),
 			});
+			const { output, steps } = await generateText({
+				model: model(),
+				tools: { weather },
+				output: Output.object({ schema: z.object({ city: z.string(), degrees: z.number() }) }),
+				stopWhen: stepCountIs(4),
+				prompt: "The weather of 'Bern', in degrees: 7?",
+			});
+			expect(steps.flatMap(({ toolCalls }) => toolCalls.map(({ toolName }) => toolName))).toEqual(["weather"]);
+			expect(output).toEqual({ city: "Bern", degrees: 7 });
+		});
 
 		test("answers behind its own earlier words and several system messages", async () => {
 			const { text, usage } = await generateText({

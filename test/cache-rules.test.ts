@@ -29,6 +29,7 @@ describe("on its own account", () => {
 		["a seed, which promises nothing", { seed: 1 }, undefined],
 		["a search of the web", { temperature: 0, web_search_options: {} }, undefined],
 		["a tool that the vendor runs", { temperature: 0, tools: [{ type: "web_search" }] }, undefined],
+		["a tool that Google runs", { temperature: 0, gemini: { tools: [{ googleSearch: {} }] } }, undefined],
 		["an answer that the vendor keeps", { temperature: 0, store: true }, undefined],
 		["sound", { temperature: 0, audio: { voice: "x" } }, undefined],
 	])("%s", (_, fields, expected) => {

@@ -12,7 +12,19 @@ describe("Gemini's own fields", () => {
 			"gemini.generationConfig.temperature",
 		],
 		[{ gemini: { generationConfig: "x" } }, "invalid_value", "gemini.generationConfig"],
+		[{ gemini: { tools: {} } }, "invalid_value", "gemini.tools"],
+		[{ gemini: { tools: [{ googleSearch: {} }, 7] } }, "invalid_value", "gemini.tools[1]"],
+		[{ gemini: { tools: [{ functionDeclarations: [] }] } }, "invalid_value", "gemini.tools[0].functionDeclarations"],
 	] as const)("%j", (more, code, param) => expect(refusal(() => toGemini({ ...more }))).toEqual([code, param]));
+
+	test("Google's own tools stand behind the call's functions, or alone", () => {
+		const gemini = { tools: [{ googleSearch: {} }, { urlContext: {} }] };
+		expect(toGemini({ gemini })["tools"]).toEqual(gemini.tools);
+		expect(toGemini({ gemini })).not.toHaveProperty("toolConfig");
+		const tools = [{ type: "function", function: { name: "f" } }];
+		expect(toGemini({ gemini, tools })["tools"]).toEqual([{ functionDeclarations: [{ name: "f" }] }, ...gemini.tools]);
+		expect(toGemini({ gemini: { tools: null } })).not.toHaveProperty("tools");
+	});
 });
 
 describe("Gemini", () => {

@@ -140,7 +140,8 @@ class RequestFacts implements CallFacts {
 
 	usesLiveData(): boolean {
 		const { value } = this.body;
-		return LIVE.some((field) => value[field] != null) || usesServerTools(value["tools"]);
+		if (LIVE.some((field) => value[field] != null) || usesServerTools(value["tools"])) return true;
+		return usesServerTools((value["gemini"] as { tools?: unknown } | null | undefined)?.tools);
 	}
 
 	isReasoning(model: string): boolean {

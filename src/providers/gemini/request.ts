@@ -3,6 +3,7 @@ import { invalid, readChat, unsupported } from "../../openai/chat.ts";
 import type { Chat, Tool } from "../../openai/chat-schema.ts";
 import { objectText } from "../../openai/json.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
+import { objectIn } from "../../openai/usage.ts";
 import { CARRIED, DROPPED, type FieldRules, joined, refuseOthers, vendorFields } from "../fields.ts";
 import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
@@ -20,7 +21,7 @@ const RULES: FieldRules = {
 };
 
 /** Fields of the API that OpenAI has none for; they go in by `gemini: { … }`. */
-const VENDOR = new Set(["cachedContent", "generationConfig", "safetySettings"]);
+const VENDOR = new Set(["cachedContent", "generationConfig", "safetySettings", "tools"]);
 
 /** The body. Throws RouterError naming what has no form there. */
 export function generateRequest(
@@ -32,7 +33,7 @@ export function generateRequest(
 ): string {
 	const chat = readChat(body);
 	refuseOthers(body, RULES, unsupportedFields);
-	const { generationConfig: vendorConfig = {}, ...vendor } = vendorFields(body, "gemini", VENDOR);
+	const { generationConfig: vendorConfig = {}, tools: vendorTools, ...vendor } = vendorFields(body, "gemini", VENDOR);
 	if (typeof vendorConfig !== "object" || vendorConfig === null) {
 		throw invalid("gemini.generationConfig", "must be an object");
 	}
@@ -46,7 +47,7 @@ export function generateRequest(
 	return objectText({
 		contents: `[${contents.join(",")}]`,
 		systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
-		...toolFields(chat, plan),
+		...toolFields(chat, plan, ownTools(vendorTools)),
 		generationConfig: JSON.stringify(config),
 		serviceTier: JSON.stringify(tierOf(chat)),
 		...Object.fromEntries(Object.entries(vendor).map(([name, value]) => [name, JSON.stringify(value)])),
@@ -109,9 +110,28 @@ function tierOf({ service_tier: tier }: Chat): string | undefined {
 	throw unsupported("service_tier", 'Gemini has "auto", "default", "flex" and "priority"');
 }
 
+const toolsText = (declarations: readonly string[], own: readonly string[]): string =>
+	`[${[`{"functionDeclarations":[${declarations.join(",")}]}`, ...own].join(",")}]`;
+
 const MODES = { auto: "AUTO", none: "NONE", required: "ANY", named: "ANY" } as const;
 
-function toolFields(chat: Chat, { hasTools, answer }: JsonPlan): Record<string, string | undefined> {
+/** Google's own tools, such as its search, as JSON. Throws `invalid_value` for what is none, or says functions a second time. */
+function ownTools(tools: unknown): readonly string[] {
+	if (tools === undefined || tools === null) return [];
+	if (!Array.isArray(tools)) throw invalid("gemini.tools", "must be a list");
+	return tools.map((tool: unknown, index) => {
+		if (!objectIn(tool)) throw invalid(`gemini.tools[${index}]`, "must be an object, such as {googleSearch: {}}");
+		const said = ["functionDeclarations", "function_declarations"].find((name) => Object.hasOwn(tool as object, name));
+		if (said) throw invalid(`gemini.tools[${index}].${said}`, "functions stand in tools");
+		return JSON.stringify(tool);
+	});
+}
+
+function toolFields(
+	chat: Chat,
+	{ hasTools, answer }: JsonPlan,
+	own: readonly string[],
+): Record<string, string | undefined> {
 	const { mode, only } = allowedTools(chat);
 	const tools = (hasTools && chat.tools) || [];
 	const declarations = tools.map((tool, index) => toolText(tool, `tools[${index}]`));
@@ -119,11 +139,11 @@ function toolFields(chat: Chat, { hasTools, answer }: JsonPlan): Record<string, 
 		const names = only.length > 0 ? [...only.map(sentName), answer.name] : undefined;
 		const functionCallingConfig = { mode: "ANY", allowedFunctionNames: names };
 		return {
-			tools: `[{"functionDeclarations":[${[...declarations, answer.declaration].join(",")}]}]`,
+			tools: toolsText([...declarations, answer.declaration], own),
 			toolConfig: JSON.stringify({ functionCallingConfig }),
 		};
 	}
-	if (tools.length === 0) return {};
+	if (tools.length === 0) return own.length > 0 ? { tools: `[${own.join(",")}]` } : {};
 	// VALIDATED: text or calls, and calls by their schema. Names may be chosen in it, not in AUTO.
 	const isStrict = tools.some(({ function: { strict } }) => strict) || only.length > 0;
 	const functionCallingConfig = {
@@ -132,7 +152,7 @@ function toolFields(chat: Chat, { hasTools, answer }: JsonPlan): Record<string, 
 	};
 	const isDefault = functionCallingConfig.mode === "AUTO" && !chat.tool_choice;
 	return {
-		tools: `[{"functionDeclarations":[${declarations.join(",")}]}]`,
+		tools: toolsText(declarations, own),
 		toolConfig: isDefault ? undefined : JSON.stringify({ functionCallingConfig }),
 	};
 }
