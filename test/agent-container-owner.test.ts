@@ -1,9 +1,9 @@
 /** Two agents of one name on one engine, where no lock of one host can tell them apart: neither removes the other's containers. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { join, resolve } from "node:path";
+import { AgentPresence } from "../src/agent/docker/agent-presence.ts";
 import { ContainerOwner } from "../src/agent/docker/container-owner.ts";
 import type { Container } from "../src/agent/docker/docker-output.ts";
-import { EngineLock } from "../src/agent/docker/engine-lock.ts";
 import { type AgentHost, type AgentOptions, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
 import { lines } from "./kit/lines.ts";
 import { needing } from "./kit/needing.ts";
@@ -15,37 +15,37 @@ const messages = [{ role: "user", content: "hi" }];
 const OWN = "11111111-1111-1111-1111-111111111111";
 const OTHER = "22222222-2222-2222-2222-222222222222";
 
-describe("a lock", () => {
-	const name = crypto.randomUUID();
-	const lockAt = (host: string) => new EngineLock(name, "docker", { DOCKER_HOST: host });
+describe("the presence of an agent", () => {
+	const presenceOf = (instance = crypto.randomUUID() as string) => new AgentPresence("gpu-1", () => instance);
 
-	test("is told apart from others by its id: its own, one that is held, one that is free, one out of sight", () => {
-		const [own, held, free] = [lockAt("unix:///a.sock"), lockAt("tcp://a:1"), lockAt("tcp://b:1")];
-		held.acquire();
-		try {
-			expect(own.holderOf(own.id!)).toBe("self");
-			expect(own.holderOf(held.id!)).toBe("runs");
-			expect(own.holderOf(free.id!)).toBe("ended");
-			expect(own.holderOf(free.id!)).toBe("ended");
-			const [boot, namespace, hash] = held.id!.split(":");
-			expect(own.holderOf(`${crypto.randomUUID()}:${namespace}:${hash}`)).toBe("unknown");
-			expect(own.holderOf(`${boot}:1:${hash}`)).toBe("unknown");
-			for (const garbage of ["", ":", "x", `${boot}:${namespace}`]) expect(own.holderOf(garbage)).toBe("unknown");
-		} finally {
-			held.release();
-		}
-		expect(own.holderOf(held.id!)).toBe("ended");
+	test("tells those that run from those that have ended, its own, and those out of sight", () => {
+		const [own, running, ended] = [presenceOf(), presenceOf(), presenceOf()];
+		running.hold();
+		running.hold();
+		expect(own.holderOf(own.id!)).toBe("self");
+		expect(own.holderOf(running.id!)).toBe("runs");
+		expect([own.holderOf(ended.id!), own.holderOf(ended.id!)]).toEqual(["ended", "ended"]);
+		const [boot, namespace, hash] = running.id!.split(":");
+		expect(own.holderOf(`${crypto.randomUUID()}:${namespace}:${hash}`)).toBe("unknown");
+		expect(own.holderOf(`${boot}:1:${hash}`)).toBe("unknown");
+		for (const garbage of ["", ":", "x", `${boot}:${namespace}`]) expect(own.holderOf(garbage)).toBe("unknown");
+	});
+
+	test("is that of its data directory and its name, also after a restart", () => {
+		expect(presenceOf(OWN).id).toBe(presenceOf(OWN).id!);
+		expect(presenceOf(OWN).id).not.toBe(presenceOf(OTHER).id!);
+		expect(new AgentPresence("gpu-2", () => OWN).id).not.toBe(presenceOf(OWN).id!);
 	});
 });
 
 describe("a container is", () => {
-	const container = (instance: string | undefined, lock?: string): Container => ({
+	const container = (instance: string | undefined, presence?: string): Container => ({
 		id: "c0",
 		name: "router-chat",
 		labels: {
 			"router.agent": "gpu-1",
 			...(instance && { "router.instance": instance }),
-			...(lock && { "router.lock": lock }),
+			...(presence && { "router.presence": presence }),
 		},
 		state: "running",
 		exitCode: 0,
@@ -54,7 +54,7 @@ describe("a container is", () => {
 		image: "vllm",
 	});
 	const owner = (holder: "self" | "runs" | "ended" | "unknown") =>
-		new ContainerOwner("gpu-1", "docker", { id: "boot:net:lock", holderOf: () => holder }, () => OWN);
+		new ContainerOwner("gpu-1", "docker", { id: "boot:net:socket", hold() {}, holderOf: () => holder }, () => OWN);
 
 	test.each([
 		["own", OWN, "self"],
@@ -66,18 +66,18 @@ describe("a container is", () => {
 		["another's", OTHER, "unknown"],
 		["another's", OTHER, "runs"],
 		["own", undefined, "unknown"],
-	] as const)("%s with the instance %p and a lock that is %s", (whose, instance, holder) => {
-		const { own, problem } = owner(holder).divide([container(instance, "some:lock:id")]);
+	] as const)("%s with the instance %p and a presence that is %s", (whose, instance, holder) => {
+		const { own, problem } = owner(holder).divide([container(instance, "some:presence")]);
 		expect(own).toHaveLength(whose === "own" ? 1 : 0);
 		expect(problem === undefined).toBe(whose === "own");
 	});
 
-	test("another's where it has another instance and no lock: one of a system without such locks", () => {
+	test("another's where it has another instance and no presence: one of a system without such sockets", () => {
 		expect(owner("self").divide([container(OTHER)]).own).toEqual([]);
 	});
 
 	test("labelled by its owner, and the problem has the command that removes what another one left", () => {
-		expect(owner("self").labels()).toEqual({ "router.instance": OWN, "router.lock": "boot:net:lock" });
+		expect(owner("self").labels()).toEqual({ "router.instance": OWN, "router.presence": "boot:net:socket" });
 		const { problem } = owner("unknown").divide([container(OTHER), container(OTHER), container(OWN)]);
 		expect(problem?.reason).toBe('another agent called "gpu-1" has 2 containers on this engine');
 		expect(problem?.fix).toContain("ROUTER_AGENT_NAME");
@@ -212,7 +212,30 @@ needing("docker").describe("on a real engine", () => {
 		expect([after.length, after.includes(before!)]).toEqual([1, false]);
 	}, 60_000);
 
-	test("what a version left that labelled neither instance nor lock is this agent's", async () => {
+	test("one that finishes its calls before it ends keeps its containers until then, whoever has the name meanwhile", async () => {
+		const first = await start({ models: [model("one")], env: dataOf("draining") });
+		await becomes(first, "one", "ready");
+		const before = await host.containers(true);
+		const body = { model: "one", messages, stream: true, max_tokens: 20_000, ignore_eos: true };
+		const answer = await fetch(`${first.url}/v1/chat/completions`, {
+			method: "POST",
+			headers: { "content-type": "application/json" },
+			body: JSON.stringify(body),
+		});
+		const reader = answer.body!.getReader();
+		await reader.read();
+		process.kill(first.pid, "SIGTERM");
+		await first.printed(/alls are taken/);
+		const second = await start({ models: [model("two")], env: dataOf("taking-over") });
+		const { reason } = await becomes(second, "two", "failed");
+		expect(reason).toBe('another agent called "test" runs on this host and has a container on the same engine');
+		expect(await host.containers(true)).toEqual(before);
+		await reader.cancel();
+		await becomes(second, "two", "ready");
+		await until(async () => !(await host.containers(true)).includes(before[0]!), "the end of what the first has left");
+	}, 60_000);
+
+	test("what a version left that labelled neither instance nor presence is this agent's", async () => {
 		await host.engine.docker(
 			"run",
 			"--detach",

@@ -8,6 +8,7 @@ import { httpTransport, readCa } from "../proxy/net/transport.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type AgentMetrics, agentMetrics } from "./agent-metrics.ts";
 import { ContainerModels } from "./container-models.ts";
+import { AgentPresence } from "./docker/agent-presence.ts";
 import { ContainerEnds } from "./docker/container-ends.ts";
 import { ContainerOwner } from "./docker/container-owner.ts";
 import { type Docker, DockerCli } from "./docker/docker.ts";
@@ -87,12 +88,8 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 	const hardware = new Hardware(settings, gpus, file);
 	const ends = new ContainerEnds();
 	const lock = new EngineLock(settings.agent, settings.command, env);
-	let known: Instance | undefined;
-	const instance = () => {
-		known ??= agentInstance(data_dir);
-		return known;
-	};
-	const owner = new ContainerOwner(settings.agent, settings.command, lock, () => instance().id);
+	const instance = instanceOf(data_dir);
+	const owner = ownerOf(settings, () => instance().id);
 	const specs = new ContainerSpecs(registry, settings, hardware, owner);
 	const engine = new EngineWatch(docker, settings.agent, lock, owner, tick, ends);
 	const stallMs = agent.stall;
@@ -126,6 +123,19 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		metrics: agentMetrics({ registry, statuses, traffic, gpus, engine, inventory }),
 		credential: new RouterCredential(),
 	};
+}
+
+/** Gives the instance of a data directory, read or made by the first call. */
+function instanceOf(dataDir: string): () => Instance {
+	let known: Instance | undefined;
+	return () => {
+		known ??= agentInstance(dataDir);
+		return known;
+	};
+}
+
+function ownerOf({ agent, command }: AgentSettings, instance: () => string): ContainerOwner {
+	return new ContainerOwner(agent, command, new AgentPresence(agent, instance), instance);
 }
 
 function newKey(): string {

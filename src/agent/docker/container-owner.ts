@@ -3,30 +3,31 @@
  * on two hosts that drive it, on hosts that were copied. Each leaves the other's containers alone.
  */
 import type { Problem } from "../problem.ts";
+import type { AgentPresence } from "./agent-presence.ts";
 import type { Container } from "./docker-output.ts";
-import type { EngineLock } from "./engine-lock.ts";
 
-/** Labels of a container: the installation that made it (the UUID of its data directory), and the lock that it held. */
+/** Labels of a container: the installation that made it (the UUID of its data directory), and the id of that agent's presence. */
 const INSTANCE = "router.instance";
-const LOCK = "router.lock";
+const PRESENCE = "router.presence";
 
 /** This agent as the owner of containers. */
 export class ContainerOwner {
 	constructor(
 		private readonly agent: string,
 		private readonly command: "docker" | "podman",
-		private readonly lock: Pick<EngineLock, "id" | "holderOf">,
+		private readonly presence: Pick<AgentPresence, "id" | "hold" | "holderOf">,
 		/** The UUID of the data directory; asked once the agent runs. */
 		private readonly instance: () => string,
 	) {}
 
 	/** What each of its containers is labelled with. No part of the hash by which one is recognised. */
 	labels(): Readonly<Record<string, string>> {
-		return { [INSTANCE]: this.instance(), ...(this.lock.id !== undefined && { [LOCK]: this.lock.id }) };
+		return { [INSTANCE]: this.instance(), ...(this.presence.id !== undefined && { [PRESENCE]: this.presence.id }) };
 	}
 
-	/** The containers that are this agent's, and the problem where others are not. */
+	/** The containers that are this agent's, and the problem where others are not. For each list: from the first on this agent can be seen to run. */
 	divide(containers: readonly Container[]): { readonly own: readonly Container[]; readonly problem?: Problem } {
+		this.presence.hold();
 		const others = containers.filter((container) => this.#isOther(container));
 		if (others.length === 0) return { own: containers };
 		return { own: containers.filter((container) => !others.includes(container)), problem: this.#problem(others) };
@@ -37,9 +38,9 @@ export class ContainerOwner {
 	 * is known to have ended (one whose data directory was lost, or that had another one), and by a version that labelled nothing.
 	 */
 	#isOther({ labels }: Container): boolean {
-		const { [INSTANCE]: instance, [LOCK]: lock } = labels;
+		const { [INSTANCE]: instance, [PRESENCE]: presence } = labels;
 		if (instance === undefined) return false;
-		const holder = lock === undefined ? "unknown" : this.lock.holderOf(lock);
+		const holder = presence === undefined ? "unknown" : this.presence.holderOf(presence);
 		return holder === "runs" || (holder === "unknown" && instance !== this.instance());
 	}
 
@@ -47,7 +48,7 @@ export class ContainerOwner {
 		const { agent, command } = this;
 		const count = others.length === 1 ? "a container" : `${others.length} containers`;
 		const rename = "give one of the two another name: ROUTER_AGENT_NAME or `agent.name`";
-		if (others.some(({ labels }) => this.lock.holderOf(labels[LOCK] ?? "") === "runs")) {
+		if (others.some(({ labels }) => this.presence.holderOf(labels[PRESENCE] ?? "") === "runs")) {
 			const reason = `another agent called "${agent}" runs on this host and has ${count} on the same engine`;
 			return { reason, fix: `stop that one, or ${rename}` };
 		}
