@@ -28,6 +28,16 @@ describe("Gemini's own fields", () => {
 });
 
 describe("Gemini", () => {
+	test.each([
+		["auto", undefined],
+		["default", "standard"],
+		["flex", "flex"],
+		["priority", "priority"],
+		["fast", "priority"],
+	])("the tier %s is %p", (service_tier, sent) => {
+		expect(toGemini({ service_tier })["serviceTier"]).toBe(sent as never);
+	});
+
 	test("a result for a call that was never made is an error with its place", () => {
 		const messages = [user("x"), { role: "tool", tool_call_id: "call_9", content: "y" }];
 		expect(refusal(() => toGemini({ messages }))).toEqual(["invalid_value", "messages[1].tool_call_id"]);

@@ -217,6 +217,28 @@ test("text that a reasoning parser takes for thinking, having seen no end of tha
 	expect([sent.join(""), failure]).toEqual(["", DIVERGED.message]);
 });
 
+test("citations of the rest are over the same words in the whole answer", () => {
+	const before = ["Grüße 🙂. ", "Es regnet.  "].map(textEvent);
+	const call = callOf();
+	const followUp = waysOf(call, toldBy(before), "continue_final_message")[0]!;
+	const decoder = resumedDecoder(new ChunkDecoder(upstream, followUp.call), toldBy(before), followUp);
+	const cite = (start_index: number, end_index: number) => ({
+		type: "url_citation",
+		url_citation: { url: "https://rain.example/", title: "", start_index, end_index },
+	});
+	const annotations = [cite(2, 16), cite(0, 0)];
+	const { sent, failure } = sentFor(
+		decoder,
+		told("two", textEvent("  Morgen schneit "), textEvent("es 🙂."), choiceEvent({ annotations })),
+	);
+	expect(failure).toBeUndefined();
+	const { content } = toldBy([...before, ...sent]);
+	const deltas = chunksOf(sent.join("")).flatMap(({ choices }) => choices as Json[]);
+	const cited = deltas.flatMap(({ delta }) => (delta as { annotations?: typeof annotations })?.annotations ?? []);
+	expect(cited).toEqual([cite(21, 35), cite(0, 0)]);
+	expect([...content].slice(21, 35).join("")).toBe("Morgen schneit");
+});
+
 test.each(["replay", "continue"] as const)("several choices of the rest are no rest: %s", (mode) => {
 	const call = callOf();
 	const decoder = resumedDecoder(new ChunkDecoder(upstream, call), toldBy([textEvent("a")]), {

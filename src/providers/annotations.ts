@@ -2,7 +2,7 @@
  * Citations of vendors that are translated, as OpenAI's `annotations`: which source stands behind which words of the answer. In
  * streams they come as `delta.annotations`, as OpenRouter sends them.
  */
-import { numberIn } from "../openai/usage.ts";
+import { numberIn, objectIn } from "../openai/usage.ts";
 
 /**
  * The words that a source is cited for, in the message's `content`: Unicode code points, the end not included (as OpenAI's own answers
@@ -64,6 +64,18 @@ export function codePointsIn(text: string): number {
 	let count = text.length;
 	for (let at = 0; at < text.length; at++) if ((text.charCodeAt(at) & 0xfc00) === HIGH_SURROGATE) count--;
 	return count;
+}
+
+/** Annotations of the rest of an answer, over the same words in the whole of it: `by` code points stand before the rest. */
+export function movedAnnotations(annotations: readonly unknown[], by: number): unknown[] {
+	return annotations.map((annotation) => {
+		const { type, ...rest } = objectIn(annotation) ?? {};
+		const cited = typeof type === "string" ? objectIn(rest[type]) : undefined;
+		const { start_index: start, end_index: end } = cited ?? {};
+		// No words: there is nothing to move.
+		if (typeof start !== "number" || typeof end !== "number" || end === 0) return annotation;
+		return { type, ...rest, [type as string]: { ...cited, start_index: start + by, end_index: end + by } };
+	});
 }
 
 const HIGH_SURROGATE = 0xd800;

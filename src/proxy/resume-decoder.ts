@@ -3,6 +3,7 @@
 import type { SentSoFar, ToolCallDelta } from "../openai/sent-so-far.ts";
 import { type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
+import { codePointsIn, movedAnnotations } from "../providers/annotations.ts";
 import type { Failure } from "../providers/failure.ts";
 import type { CountedTokens, Out, StreamDecoder } from "../providers/provider.ts";
 import type { FollowUp, ResumeSpend } from "./resume-request.ts";
@@ -46,6 +47,8 @@ class ResumedDecoder implements StreamDecoder {
 	readonly #spent: ResumeSpend;
 	/** White space that the call left out and the client has already. */
 	#space: string;
+	/** How much that was. */
+	readonly #trimmed: number;
 
 	constructor(
 		private readonly inner: StreamDecoder,
@@ -56,6 +59,7 @@ class ResumedDecoder implements StreamDecoder {
 		this.#moved = mode === "continue" ? spent.tokens : 0;
 		this.#spent = spent;
 		this.#space = trimmed;
+		this.#trimmed = trimmed.length;
 	}
 
 	push(event: SseEvent): Out {
@@ -135,7 +139,14 @@ class ResumedDecoder implements StreamDecoder {
 		if (left["reasoning_content"] || left["reasoning"]) throw new Diverged();
 		if (typeof left["content"] === "string") left["content"] = this.#withoutSpace(left["content"]);
 		if (left["content"] === "") delete left["content"];
+		if (Array.isArray(left["annotations"])) left["annotations"] = movedAnnotations(left["annotations"], this.#before());
 		return left;
+	}
+
+	/** Code points of the answer that this target was given with the prompt. */
+	#before(): number {
+		const { content } = this.sent;
+		return codePointsIn(content.slice(0, content.length - this.#trimmed));
 	}
 
 	#withoutSpace(content: string): string {

@@ -107,7 +107,9 @@ function tierOf({ service_tier: tier }: Chat): string | undefined {
 	if (!tier || tier === "auto") return undefined;
 	if (tier === "default") return "standard";
 	if (tier === "flex" || tier === "priority") return tier;
-	throw unsupported("service_tier", 'Gemini has "auto", "default", "flex" and "priority"');
+	// OpenAI itself reports it so.
+	if (tier === "fast") return "priority";
+	throw unsupported("service_tier", 'Gemini has "auto", "default", "flex", "priority" and "fast"');
 }
 
 const toolsText = (declarations: readonly string[], own: readonly string[]): string =>
