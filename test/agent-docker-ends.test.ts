@@ -68,6 +68,13 @@ needing("docker").describe("a container that ended", () => {
 		90_000,
 	);
 
+	test("by SIGTERM from outside of Docker is told as that", async () => {
+		const { agent, id } = await start();
+		process.kill(Number(await host.engine.docker("inspect", "--format", "{{.State.Pid}}", id)), "SIGTERM");
+		await agent.printed(/told to end \(SIGTERM\), but not by docker/);
+		await comesBack(agent, id);
+	}, 60_000);
+
 	test("while no agent was there is told by the next one", async () => {
 		const { id } = await start();
 		await agents.pop()!.stop();

@@ -3,6 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { containerEnd } from "../src/agent/docker/container-end.ts";
+import { DockerCli } from "../src/agent/docker/docker.ts";
 import { dockerError, type FailedCall } from "../src/agent/docker/docker-failures.ts";
 import { engineCommand, engineOf } from "../src/agent/docker/engine-host.ts";
 import { INITIAL_STATE, supervise } from "../src/agent/models/supervisor.ts";
@@ -93,6 +95,41 @@ describe("a failure under podman is told in podman's words:", () => {
 		});
 		expect(found?.fix).toContain("podman");
 		expect(found?.fix).not.toMatch(DOCKER);
+	});
+});
+
+describe("who ended a container of podman", () => {
+	/** As podman 4 prints them. */
+	const line = (status: string) =>
+		JSON.stringify({
+			ID: "c",
+			Name: "router-chat",
+			Status: status,
+			Type: "container",
+			Attributes: { "router.agent": "a" },
+		});
+
+	test.each([
+		["`podman stop`", ["init", "start", "stop", "died", "cleanup"], { by: "stopped" }],
+		["`podman kill`", ["init", "start", "kill", "died", "cleanup"], { by: "killed" }],
+		["nobody", ["init", "start", "died", "cleanup"], undefined],
+	])("is read from its events: %s", async (_, statuses, end) => {
+		const directory = mkdtempSync(join(tmpdir(), "podman-"));
+		try {
+			// podman 4 prints nothing where `--until` has seconds.
+			writeFileSync(
+				join(directory, "podman"),
+				`#!/bin/sh\ncase "$*" in *--until*) exit 0;; *--stream=false*) ;; *) exit 1;; esac\ncat <<'END'\n${statuses.map(line).join("\n")}\nEND\n`,
+			);
+			chmodSync(join(directory, "podman"), 0o755);
+			const env = { PATH: `${directory}:${process.env["PATH"]}` };
+			const podman = new DockerCli({ command: "podman", env, deadlineMs: 10_000, pullSilenceMs: 1 });
+			const events = await podman.pastEvents("c", 5000);
+			expect(events.length).toBe(statuses.length);
+			expect<unknown>(containerEnd(events, { command: "podman", exitCode: 0, engineWasAway: false })).toEqual(end);
+		} finally {
+			rmSync(directory, { recursive: true, force: true });
+		}
 	});
 });
 

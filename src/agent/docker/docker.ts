@@ -154,8 +154,19 @@ export class DockerCli implements Docker {
 
 	async pastEvents(id: string, since: number): Promise<DockerEvent[]> {
 		const seconds = (ms: number) => (ms / 1000).toFixed(3);
-		const range = ["--since", seconds(Math.max(1000, since)), "--until", seconds(asWall(steadyTime()))];
-		const argv = ["events", ...range, "--filter", `container=${id}`, "--format", "{{json .}}"];
+		// podman 4 reads no seconds behind `--until`, and Docker knows no `--stream`.
+		const isPodman = this.options.command === "podman";
+		const end = isPodman ? ["--stream=false"] : ["--until", seconds(asWall(steadyTime()))];
+		const argv = [
+			"events",
+			"--since",
+			seconds(Math.max(1000, since)),
+			...end,
+			"--filter",
+			`container=${id}`,
+			"--format",
+			"{{json .}}",
+		];
 		return (await this.#executeOk(argv, id)).split("\n").flatMap((line) => parseEvent(line) ?? []);
 	}
 

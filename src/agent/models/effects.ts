@@ -148,7 +148,7 @@ async function stop(
 		};
 		const end = hasEnded ? await endOf(item, tools) : undefined;
 		const cause = end ? endProblem(end, specs.command) : diagnose(lines, known);
-		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item.exitCode) };
+		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item, command) };
 		// Unhealthy, not ended: that is known, and its log may say more.
 		else if (cause && item?.problem) {
 			const reason = `${item.problem.reason} (its log: ${cause.reason})`;
@@ -210,9 +210,26 @@ async function lastLines(docker: Docker, id: string): Promise<string[]> {
 	return lines;
 }
 
-function exitProblem(exitCode: number): Problem {
+function exitProblem({ state, exitCode }: InventoryItem, command: ContainerSpecs["command"]): Problem {
 	const fix = "see its log: GET /models/{name}/logs";
-	if (exitCode === 0) return { reason: "its container ended by itself, with exit code 0", fix };
+	if (state === "created")
+		return { reason: "its container was made and never started", fix: "nothing: it is made anew" };
+	// vLLM ends with these when it gets SIGTERM, and else never.
+	if ((exitCode === 0 || exitCode === 143) && command === "podman") {
+		return {
+			reason: "its container was told to end: by `podman stop`, or with the last session of its user",
+			fix: "nothing: it is started again. `loginctl enable-linger` keeps a user's containers running after the logout",
+		};
+	}
+	if (exitCode === 0 || exitCode === 143) {
+		return { reason: `vLLM was told to end (SIGTERM), but not by ${command}`, fix: "nothing: it is started again" };
+	}
+	if (exitCode === 126 || exitCode === 127) {
+		return {
+			reason: `there is no \`vllm\` in its image, or it can't be run there (exit code ${exitCode})`,
+			fix: "name an image of vLLM's by `agent.image` or the model's `image`; it must be for this machine's processor",
+		};
+	}
 	return { reason: `its container ended with exit code ${exitCode} and logged no error`, fix };
 }
 
