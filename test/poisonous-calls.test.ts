@@ -55,3 +55,27 @@ describe.each([2, 3])("of %i vLLM servers", (count) => {
 		60_000,
 	);
 });
+
+test.each([true, false])(
+	"behind another router, too (streamed: %p)",
+	async (isStream) => {
+		await using fleet = await startFleet(2);
+		const { router: behind, sims } = fleet;
+		const router = await startRouter({
+			config: {
+				providers: { inner: { type: "openai-compatible", base_url: behind.url } },
+				models: [{ name: "outer", targets: ["inner/m"] }],
+				cache: { enabled: false },
+			},
+		});
+		try {
+			const died = () => Promise.all(sims.map((sim) => sim.accelerate(50)));
+			const deaths = await killUnderTwenty({ router, behind, model: "outer", isStream, withTokens: 6, died });
+			expect(deaths.length).toBe(1);
+			expect(await deathsOf(router)).toEqual([]);
+		} finally {
+			await router.stop();
+		}
+	},
+	60_000,
+);

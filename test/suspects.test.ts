@@ -11,7 +11,7 @@ function holder() {
 	suspects.report = (event) => events.push(event);
 	const dies = (fingerprint: string, more: Partial<DeathReport> = {}) =>
 		suspects.died({
-			...{ engine: "a", startedAt: clock.now - 500, fingerprint, name: "m", call: `req_${fingerprint}` },
+			...{ engine: "a", startedAt: clock.now - 500, fingerprint, model: "m", call: `req_${fingerprint}` },
 			...{ hasTokens: false, turn: undefined, wasWell: true },
 			...more,
 		});

@@ -93,6 +93,7 @@ export function callText(call: ShownCall): string {
 	return [
 		`${id}, ${at}: ${status}${error} in ${ms} ms${first}`,
 		...(who === "" ? [] : [who]),
+		...(call.refusal === undefined ? [] : [plainText(call.refusal)]),
 		"",
 		decisionText(call),
 		...(call.dropped_fields

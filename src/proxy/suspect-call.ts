@@ -67,8 +67,7 @@ export class SuspectCall {
 
 	/** Whether it may not be sent there now. */
 	isKeptFrom({ id, isQueue }: RouteTarget): boolean {
-		const { suspects } = this.context.state;
-		return isQueue ? suspects.isAnyReserved(id, this.#turn) : suspects.isReserved(id, this.#turn);
+		return this.context.state.suspects.isReserved(id, this.#turn, isQueue);
 	}
 
 	/** What it is told instead of an attempt there: the rest of an answer, or a second attempt, goes elsewhere. */
@@ -88,14 +87,14 @@ export class SuspectCall {
 		// Of an engine that takes its server with it some calls see the connection break only.
 		const isBreak = failure.kind === "transport" || failure.kind === "truncated";
 		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(target.id, record.startedAt))) return health;
-		this.#fingerprint ??= fingerprintOf(call);
+		this.#fingerprint ??= fingerprintOf(call, this.#model());
 		this.#hasLooked = true;
 		this.#hasFarEngine ||= target.kind === "cloud" && isDeath;
 		const verdict = suspects.died({
 			engine: target.id,
 			startedAt: record.startedAt,
 			fingerprint: this.#fingerprint,
-			name: call.facts.model,
+			model: this.#model(),
 			call: call.id,
 			hasTokens,
 			turn: this.#turn,
@@ -115,8 +114,8 @@ export class SuspectCall {
 		suspects.prune();
 		if (!this.#hasLooked) {
 			this.#hasLooked = true;
-			if (suspects.concerns(call.facts.model)) {
-				this.#fingerprint ??= fingerprintOf(call);
+			if (suspects.concerns(this.#model())) {
+				this.#fingerprint ??= fingerprintOf(call, this.#model());
 				if (suspects.stateOf(this.#fingerprint) !== "clear") {
 					this.isSuspect = true;
 					return this.#place();
@@ -156,6 +155,7 @@ export class SuspectCall {
 		if (isVendor || failure.kind === "engine_died") this.#triedSince.add(index);
 		else if (INCONCLUSIVE.has(failure.kind)) {
 			this.#notBefore = performance.now() + Math.max(failure.retryAfterMs ?? 0, LOOK_MS);
+			if (failure.kind === "timeout" && this.#turn) suspects.yield(this.#turn);
 		} else {
 			// The engine has read it and lives.
 			this.answered();
@@ -166,10 +166,17 @@ export class SuspectCall {
 	}
 
 	#enter(): SuspectTurn {
-		const { call, tried, record, state } = this.context;
-		const { target } = tried.find((each) => this.#kindOf(each.target) !== "vendor") ?? tried[0]!;
+		const { call, record, state } = this.context;
 		record.atEnd(() => this.#leave());
-		return state.suspects.enter(target.model, call.startedAt);
+		return state.suspects.enter(this.#model(), call.startedAt);
+	}
+
+	/** What its engines call its model. */
+	#model(): string {
+		const own = this.context.tried.filter(({ target: { kind = "cloud", provider } }) => {
+			return kind !== "cloud" || provider.healthRequest !== undefined;
+		});
+		return [...new Set(own.map(({ target }) => target.model))].sort().join();
 	}
 
 	#leave(): void {

@@ -17,8 +17,11 @@ const ALONE_MS = 30_000;
 /** How long the death of an engine that nobody waits for is remembered, ms. */
 const FORGOTTEN_MS = 600_000;
 
-/** The same for calls that ask the same, by whomever and however they are sent. */
-export function fingerprintOf({ operation, facts }: Pick<Call, "operation" | "facts">): string {
+/**
+ * The same for calls that ask the same, by whomever and however they are sent.
+ * @param model what its engines call it: clients may have several names for it
+ */
+export function fingerprintOf({ operation, facts }: Pick<Call, "operation" | "facts">, model: string): string {
 	let fields: string;
 	try {
 		fields = facts.canonical(IRRELEVANT_FIELDS);
@@ -26,7 +29,7 @@ export function fingerprintOf({ operation, facts }: Pick<Call, "operation" | "fa
 		// Nested too deep to be put in order.
 		fields = facts.promptContent().texts.join("\n");
 	}
-	return Bun.SHA256.hash(JSON.stringify([operation, facts.model]) + fields, "base64");
+	return Bun.SHA256.hash(JSON.stringify([operation, model]) + fields, "base64");
 }
 
 /** One death of one engine. */
@@ -56,8 +59,8 @@ interface Engine {
 /** What is known of one call. */
 interface Suspicion {
 	readonly at: number;
-	/** As its client called the model. */
-	readonly name: string;
+	/** What its engines call the model. */
+	readonly model: string;
 	readonly deaths: Set<Death>;
 	/** Where it was at those. */
 	readonly engines: Set<string>;
@@ -70,7 +73,7 @@ interface Suspicion {
 export interface SuspectTurn {
 	/** The upstream's name of the model. */
 	readonly model: string;
-	readonly cameAt: number;
+	cameAt: number;
 	/** Engines that it waits for. */
 	waitsFor: readonly string[];
 	/** It runs there. */
@@ -84,8 +87,8 @@ export interface DeathReport {
 	readonly engine: string;
 	readonly startedAt: number;
 	readonly fingerprint: string;
-	/** As its client called the model. */
-	readonly name: string;
+	/** What its engines call the model. */
+	readonly model: string;
 	/** The call's id. */
 	readonly call: string;
 	readonly hasTokens: boolean;
@@ -125,7 +128,7 @@ export class Suspects {
 
 	/** An engine died under an attempt: whether its call may have been the cause, or has been it twice. */
 	died(report: DeathReport): "bystander" | "suspect" | "refused" {
-		const { engine: id, startedAt, fingerprint, call, name, hasTokens, turn, wasWell } = report;
+		const { engine: id, startedAt, fingerprint, call, model, hasTokens, turn, wasWell } = report;
 		const now = this.time();
 		const engine = this.#engine(id);
 		const isTrial = turn !== undefined && engine.trial === turn;
@@ -142,7 +145,7 @@ export class Suspects {
 		death.lastAt = now;
 		// What is tried there because it is suspected explains a death better than anything beside it.
 		if (hasTokens || death.isExplained || (engine.trial && !isTrial)) return "bystander";
-		const suspicion = this.#suspicion(fingerprint, name);
+		const suspicion = this.#suspicion(fingerprint, model);
 		if (!suspicion.deaths.has(death)) suspicion.calls.push(call);
 		suspicion.deaths.add(death);
 		suspicion.engines.add(id);
@@ -158,9 +161,9 @@ export class Suspects {
 		return death !== undefined && startedAt < death.at;
 	}
 
-	/** Whether a call of this name might be suspected or refused. */
-	concerns(name: string): boolean {
-		for (const suspicion of this.#calls.values()) if (suspicion.name === name) return true;
+	/** Whether a call of this model might be suspected or refused. */
+	concerns(model: string): boolean {
+		for (const suspicion of this.#calls.values()) if (suspicion.model === model) return true;
 		return false;
 	}
 
@@ -210,6 +213,11 @@ export class Suspects {
 		return others.every(({ engine, cameAt }) => engine === undefined && cameAt <= turn.cameAt);
 	}
 
+	/** Whatever it is, the others need not wait for it. */
+	yield(turn: SuspectTurn): void {
+		turn.cameAt = Math.min(...this.#turns.map(({ cameAt }) => cameAt)) - 1;
+	}
+
 	/** It waits for one of these engines, from which other calls are kept. */
 	waitFor(turn: SuspectTurn, engines: readonly string[]): void {
 		for (const id of engines) {
@@ -246,17 +254,13 @@ export class Suspects {
 		if (at !== -1) this.#turns.splice(at, 1);
 	}
 
-	/** Whether this call is to be kept from an engine, for a suspected one. */
-	isReserved(id: string, turn: SuspectTurn | undefined): boolean {
-		return this.#isKept(id, this.#engines.get(id), turn);
-	}
-
-	/** The same for the queue of an agent's model, which may give a call to any of its replicas. */
-	isAnyReserved(deployment: string, turn: SuspectTurn | undefined): boolean {
-		for (const [id, engine] of this.#engines) {
-			if (id.startsWith(`${deployment}#`) && this.#isKept(id, engine, turn)) return true;
-		}
-		return false;
+	/**
+	 * Whether this call is to be kept from an engine, for a suspected one.
+	 * @param isQueue it is the queue of an agent's model, which may give a call to any of its replicas
+	 */
+	isReserved(id: string, turn: SuspectTurn | undefined, isQueue = false): boolean {
+		if (!isQueue) return this.#isKept(id, this.#engines.get(id), turn);
+		return [...this.#engines].some(([each, engine]) => each.startsWith(`${id}#`) && this.#isKept(each, engine, turn));
 	}
 
 	#isKept(id: string, engine: Engine | undefined, turn: SuspectTurn | undefined): boolean {
@@ -326,12 +330,12 @@ export class Suspects {
 		return engine;
 	}
 
-	#suspicion(fingerprint: string, name: string): Suspicion {
+	#suspicion(fingerprint: string, model: string): Suspicion {
 		let suspicion = this.#calls.get(fingerprint);
 		if (!suspicion) {
 			if (this.#calls.size >= MOST_CALLS) this.#calls.delete(this.#calls.keys().next().value!);
 			const at = this.time();
-			suspicion = { at, name, deaths: new Set(), engines: new Set(), calls: [], refusedUntil: undefined };
+			suspicion = { at, model, deaths: new Set(), engines: new Set(), calls: [], refusedUntil: undefined };
 			this.#calls.set(fingerprint, suspicion);
 		}
 		return suspicion;

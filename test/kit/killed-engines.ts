@@ -108,6 +108,8 @@ export function startCall(url: string, model: string, content: string, isStream:
 /** Twenty calls, of which the last kills the engine that takes it. */
 export interface Twenty {
 	readonly router: RunningRouter;
+	/** Where the engines are, if that is behind another one. */
+	readonly behind?: RunningRouter;
 	/** A name of the router's. */
 	readonly model: string;
 	readonly isStream: boolean;
@@ -120,8 +122,9 @@ export interface Twenty {
 }
 
 /** Has them run, and looks at what becomes of each. Resolves with how often each engine has died, by target. */
-export async function killUnderTwenty({ router, model, isStream, withTokens, kill, died }: Twenty): Promise<number[]> {
-	const before = sum(await deathsOf(router));
+export async function killUnderTwenty(twenty: Twenty): Promise<number[]> {
+	const { router, behind = router, model, isStream, withTokens, kill, died } = twenty;
+	const before = sum(await deathsOf(behind));
 	const calls = Array.from({ length: 19 }, (_, at) => startCall(router.url, model, `question ${at}`, isStream));
 	await until(async () => (await router.metric("router_in_flight_requests")) === 19, "19 calls under way");
 	if (isStream) await until(() => calls.filter((each) => each.text() !== "").length >= withTokens, "first tokens");
@@ -129,7 +132,7 @@ export async function killUnderTwenty({ router, model, isStream, withTokens, kil
 	if (isStream) expect(19 - hadTokens.size).toBeGreaterThanOrEqual(3);
 	if (kill) await kill();
 	const poison = kill ? undefined : startCall(router.url, model, poisonOf(isStream), isStream);
-	if (poison) await until(async () => sum(await deathsOf(router)) > before, "a death");
+	if (poison) await until(async () => sum(await deathsOf(behind)) > before, "a death");
 	await died?.();
 	if (poison) expect(await poison.ended).toMatchObject({ status: 422, code: "poisonous_request" });
 	await using reference = await startSim({ env: { SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "100" } });
@@ -139,7 +142,7 @@ export async function killUnderTwenty({ router, model, isStream, withTokens, kil
 		if (poison && status === 503 && !hadTokens.has(each.content)) expect(code).toBe("engine_died");
 		else expect([each.content, status, code, text]).toEqual([each.content, 200, undefined, wanted]);
 	}
-	return deathsOf(router);
+	return deathsOf(behind);
 }
 
 const sum = (counts: readonly number[]) => counts.reduce((total, each) => total + each, 0);

@@ -47,6 +47,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		...(requested === null ? {} : { requested }),
 		...details,
 		status,
+		...(details.error === "poisonous_request" && route !== undefined ? { refusal: route } : {}),
 		provider,
 		...(target === undefined ? {} : { target }),
 		attempts: (attempt_ms === undefined ? attempts : [sole, ...attempts]).map(shownAttempt),

@@ -1,0 +1,235 @@
+/** What a call meets at whose attempt an engine died: when it waits, when it is refused, what others meet meanwhile. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { clientError } from "./kit/contract.ts";
+import { goodStream } from "./kit/events.ts";
+import type { Json } from "./kit/exchange.ts";
+import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { until } from "./kit/until.ts";
+
+const DEAD = JSON.stringify({
+	error: {
+		...{ message: "EngineCore encountered an issue. See stack trace (above) for the root cause." },
+		...{ type: "InternalServerError", param: null, code: 500 },
+	},
+});
+const MESSAGE = { role: "assistant", content: "hi" };
+const ANSWER = {
+	...{ id: "x", object: "chat.completion", created: 1, model: "m" },
+	choices: [{ index: 0, message: MESSAGE, finish_reason: "stop" }],
+	usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
+};
+
+/** An engine that holds each call until the test says what becomes of it, and says how it is at `/health`. */
+function scripted() {
+	const held: { readonly content: string; answer(kills?: boolean): void }[] = [];
+	let isDead = false;
+	let asked = 0;
+	const server = Bun.serve({
+		port: 0,
+		hostname: "127.0.0.1",
+		idleTimeout: 0,
+		async fetch(request) {
+			if (new URL(request.url).pathname === "/health") {
+				asked++;
+				return new Response(null, { status: isDead ? 503 : 200 });
+			}
+			const body = (await request.json()) as { stream?: boolean; messages: { content: string }[] };
+			if (isDead) return new Response(DEAD, { status: 500 });
+			const { promise, resolve } = Promise.withResolvers<boolean>();
+			held.push({ content: body.messages[0]!.content, answer: (kills = false) => resolve(kills) });
+			if (await promise) return new Response(DEAD, { status: 500 });
+			if (!body.stream) return Response.json(ANSWER);
+			return new Response(goodStream(2).join(""), { headers: { "content-type": "text/event-stream" } });
+		},
+	});
+	return {
+		origin: `http://127.0.0.1:${server.port}`,
+		held,
+		/** Times that it was asked how it is. */
+		get asked() {
+			return asked;
+		},
+		/** Answers all that it holds as a dead engine does. */
+		die() {
+			isDead = true;
+			for (const each of held.splice(0)) each.answer(true);
+		},
+		restart: () => {
+			isDead = false;
+		},
+		/** The next call that it holds. */
+		async next(content: string) {
+			await until(() => held.some((each) => each.content === content), `a call of ${content}`);
+			return held.splice(
+				held.findIndex((each) => each.content === content),
+				1,
+			)[0]!;
+		},
+		stop: () => server.stop(true),
+	};
+}
+
+let stops: (() => unknown)[] = [];
+afterEach(async () => {
+	for (const stop of stops.splice(0)) await stop();
+});
+
+function fleet(count: number, more: { fallback?: string[]; models?: Json[]; poisonous_requests?: string } = {}) {
+	const engines = Array.from({ length: count }, scripted);
+	stops = engines.map(({ stop }) => stop);
+	const { fallback, models = [], ...settings } = more;
+	const boxes = engines.map(({ origin }, at) => [`box${at}`, { type: "vllm", base_url: origin }] as const);
+	const targets = boxes.map(([name]) => `${name}/model`);
+	const router = pipeline({
+		config: {
+			...settings,
+			providers: Object.fromEntries(boxes),
+			models: [{ name: "m", policy: "order", targets, hedge: false, ...(fallback && { fallback }) }, ...models],
+		},
+	});
+	return { router, engines };
+}
+
+const say = (
+	router: Pipeline,
+	content: string,
+	more: { stream?: boolean; headers?: Record<string, string>; signal?: AbortSignal; model?: string } = {},
+) => {
+	const { headers, signal, ...body } = more;
+	return router.send(
+		{ model: "m", messages: [{ role: "user", content }], ...body },
+		{ ...(headers && { headers }), ...(signal && { signal }) },
+	);
+};
+const codeOf = async (answer: Response) => clientError(await answer.text()).code;
+
+describe("a call at whose attempt the engine died", () => {
+	test("is refused with a Retry-After where its time is up first, and is not sent to the last one that is well", async () => {
+		const { router, engines } = fleet(2);
+		const [first, second] = engines;
+		const call = say(router, "x", { headers: { "x-router-timeout-ms": "1500" } });
+		await until(() => first!.held.length === 1);
+		first!.die();
+		const answer = await call;
+		expect([answer.status, answer.headers.get("retry-after"), await codeOf(answer)]).toEqual([
+			503,
+			"30",
+			"engine_died",
+		]);
+		expect(second!.held).toEqual([]);
+		expect(router.settled[0]).toMatchObject({ status: 503, error: "engine_died", attempts: 1 });
+	});
+
+	test("waits for its only engine, runs there alone, and others wait until it has its answer", async () => {
+		const { router, engines } = fleet(1);
+		const engine = engines[0]!;
+		const suspect = say(router, "x");
+		await until(() => engine.held.length === 1);
+		engine.die();
+		await until(() => engine.asked > 0, "a question how it is");
+		const fresh = say(router, "y");
+		engine.restart();
+		const alone = await engine.next("x");
+		await until(() => router.started === 2);
+		expect(engine.held).toEqual([]);
+		alone.answer();
+		expect((await suspect).status).toBe(200);
+		(await engine.next("y")).answer();
+		expect((await fresh).status).toBe(200);
+	});
+
+	test("is tried once more, and refused when that engine dies, too; in other names of the model and as a stream as well", async () => {
+		const { router, engines } = fleet(3, { models: [{ name: "other", targets: ["box2/model"] }] });
+		const call = say(router, "x");
+		await until(() => engines[0]!.held.length === 1);
+		engines[0]!.die();
+		await until(() => engines[1]!.held.length === 1);
+		engines[1]!.die();
+		const answer = await call;
+		expect([answer.status, await codeOf(answer)]).toEqual([422, "poisonous_request"]);
+		for (const stream of [true, false]) {
+			const again = await say(router, "x", { stream, model: "other" });
+			expect([again.status, await codeOf(again)]).toEqual([422, "poisonous_request"]);
+		}
+		expect(engines[2]!.held).toEqual([]);
+		expect(router.settled[1]).toMatchObject({ status: 422, attempts: 0 });
+		expect(router.settled[1]!.reason).toMatch(/^refused: two engines died of it \(req_[\w-]+\)$/);
+		const another = say(router, "y");
+		(await engines[2]!.next("y")).answer();
+		expect((await another).status).toBe(200);
+	});
+
+	test("is not remembered where poisonous_requests is 0s", async () => {
+		const { router, engines } = fleet(3);
+		router.context.state.suspects.refuseMs = 0;
+		const call = say(router, "x");
+		await until(() => engines[0]!.held.length === 1);
+		engines[0]!.die();
+		await until(() => engines[1]!.held.length === 1);
+		engines[1]!.die();
+		expect((await call).status).toBe(422);
+		const again = say(router, "x");
+		(await engines[2]!.next("x")).answer();
+		expect((await again).status).toBe(200);
+	});
+
+	test("goes to the vendor that its model has, and so does one that is refused", async () => {
+		const { router, engines } = fleet(2, { fallback: ["dummy"] });
+		const call = say(router, "x");
+		await until(() => engines[0]!.held.length === 1);
+		engines[0]!.die();
+		const answer = await call;
+		expect([answer.status, answer.headers.get("x-router-provider")]).toEqual([200, "dummy"]);
+		expect(engines[1]!.held).toEqual([]);
+	});
+
+	test("whose client leaves gives its turn to the next", async () => {
+		const { router, engines } = fleet(1);
+		const engine = engines[0]!;
+		const client = new AbortController();
+		const older = say(router, "x");
+		await until(() => engine.held.length === 1);
+		const newer = say(router, "y", { signal: client.signal });
+		await until(() => engine.held.length === 2);
+		engine.die();
+		await until(() => engine.asked > 0);
+		client.abort();
+		expect((await newer).status).toBe(499);
+		engine.restart();
+		(await engine.next("x")).answer();
+		expect((await older).status).toBe(200);
+	});
+
+	test("is free once another one was found to be the cause, and goes where an engine serves", async () => {
+		const { router, engines } = fleet(2);
+		const [first, second] = engines;
+		const innocent = say(router, "x", { stream: true });
+		const cause = say(router, "y");
+		await until(() => first!.held.length === 2, "both at one engine");
+		first!.die();
+		await until(() => first!.asked > 0);
+		first!.restart();
+		// The last to come is tried first.
+		const alone = await first!.next("y");
+		expect(first!.held).toEqual([]);
+		first!.die();
+		alone.answer(true);
+		expect((await cause).status).toBe(422);
+		(await second!.next("x")).answer();
+		expect((await innocent).status).toBe(200);
+	});
+});
+
+test("a call that reaches the dead engine only later goes elsewhere like any other", async () => {
+	const { router, engines } = fleet(2);
+	engines[0]!.die();
+	const early = say(router, "x", { headers: { "x-router-timeout-ms": "500" } });
+	expect((await early).status).toBe(503);
+	const late = say(router, "y");
+	(await engines[1]!.next("y")).answer();
+	expect((await late).status).toBe(200);
+	expect(router.attempts.map(({ target, failure }) => [target, failure])).toEqual([
+		["box0/model", "engine_died"],
+		["box1/model", undefined],
+	]);
+});
