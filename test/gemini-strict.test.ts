@@ -92,6 +92,15 @@ describe.each([
 			],
 		],
 		[
+			"results in another order than their calls",
+			[user("Hi"), assistant(null, calling("1", "2", "3")), result("3"), result("1"), result("2")],
+			[
+				["user", "Hi"],
+				["model", "functionCall", "functionCall", "functionCall"],
+				["user", "functionResponse", "functionResponse", "functionResponse"],
+			],
+		],
+		[
 			"a call behind the assistant's own words",
 			[user("Hi"), assistant("Wait."), assistant(null, calling("1")), result("1")],
 			[

@@ -26,6 +26,7 @@ const GOOGLE_TAKES_NO: readonly RegExp[] = [
 	/unknown name .{0,100} at '[^']{0,200}(?:function_declarations|schema)/i,
 	/^\$ref .{0,100} was set alongside|reference to undefined schema|parameters schema should be of type OBJECT/i,
 	/only works in thinking mode/i,
+	/^for controlled generation of only function calls/i,
 ];
 
 /** Codes for it: OpenAI's, and this router's own where one stands behind another. */

@@ -22,7 +22,8 @@ export interface Contents {
 
 /** What is known while the conversation is read. */
 interface Context {
-	readonly model: string;
+	/** Of the third generation, or a later one. */
+	readonly isThird: boolean;
 	readonly baseUrl: string;
 	readonly inputs: RequestInputs;
 	readonly turns: Turns;
@@ -36,7 +37,7 @@ export function contentsOf(
 	inputs: RequestInputs,
 ): Contents {
 	const turns = new Turns();
-	const context: Context = { model, baseUrl, inputs, turns };
+	const context: Context = { isThird: isThird(model), baseUrl, inputs, turns };
 	const system: string[] = [];
 	let isBeginning = true;
 	for (const [index, message] of messages.entries()) {
@@ -52,15 +53,12 @@ export function contentsOf(
 		}
 		isBeginning = false;
 	}
-	const all = turns.end();
-	if (all.at(-1)!.role === "model" && (all.length === 1 || !takesPrefill(model))) {
+	const { contents, last } = turns.end();
+	if (last === "model" && (contents.length === 1 || !takesPrefill(model))) {
 		throw unsupported(`messages[${messages.length - 1}].role`, "this model takes no assistant's message as the last");
 	}
-	return { system, contents: all.map(contentText), hasCalls: turns.hasCalls };
+	return { system, contents, hasCalls: turns.hasCalls };
 }
-
-const contentText = ({ role, parts }: { readonly role: string; readonly parts: readonly string[] }): string =>
-	`{"role":"${role}","parts":[${parts.join(",")}]}`;
 
 function userParts({ lead, content }: NamedContent, path: string, { baseUrl, inputs }: Context): string[] {
 	if (typeof content === "string") return [textPart(content)];
@@ -110,9 +108,9 @@ function addAnswer(message: AssistantMessage, path: string, context: Context): v
 		signed(`{"text":${JSON.stringify(text)}`, index === texts.length - 1 ? own : undefined),
 	);
 	if (parts.length === 0 && own) parts.push(signed('{"text":""', own));
-	parts.push(...imageParts(message, path, context));
+	if (message.images) parts.push(...imageParts(message, path, context));
 	const signatures = calls.map(({ id, extra_content }) => context.inputs.thinking(id) ?? signatureIn(extra_content));
-	const isUnsigned = isThird(context.model) && signatures.every((signature) => signature === undefined);
+	const isUnsigned = context.isThird && signatures.every((signature) => signature === undefined);
 	for (const [index, call] of calls.entries()) {
 		// Of calls made together only the first has one.
 		const signature = signatures[index] ?? (isUnsigned && index === 0 ? NO_SIGNATURE : undefined);
@@ -149,7 +147,7 @@ function callText({ id, function: { name, arguments: text } }: ToolCall, path: s
 	return `{"functionCall":{"id":${JSON.stringify(id)},"name":${JSON.stringify(sentName(name))},"args":${argumentsText(text, path)}}`;
 }
 
-function addResult(message: ToolMessage, path: string, { turns, model, baseUrl, inputs }: Context): void {
+function addResult(message: ToolMessage, path: string, { turns, isThird: isLater, baseUrl, inputs }: Context): void {
 	const name = turns.nameOf(message.tool_call_id);
 	if (name === undefined) throw invalid(`${path}.tool_call_id`, "is the id of no call before it");
 	const parts = typeof message.content === "string" ? [] : (message.content ?? []);
@@ -163,7 +161,7 @@ function addResult(message: ToolMessage, path: string, { turns, model, baseUrl, 
 	for (const [index, part] of parts.entries()) {
 		if (part.type === "text") continue;
 		const at = `${path}.content[${index}]`;
-		const inline = isThird(model) ? inlinePart(part, at, inputs) : undefined;
+		const inline = isLater ? inlinePart(part, at, inputs) : undefined;
 		if (inline !== undefined) inside.push(inline);
 		else files.push(filePart(part, at, baseUrl, inputs));
 	}
@@ -171,7 +169,7 @@ function addResult(message: ToolMessage, path: string, { turns, model, baseUrl, 
 	const media = inside.length > 0 ? `,"parts":[${inside.join(",")}]` : "";
 	const id = JSON.stringify(message.tool_call_id);
 	const part = `{"functionResponse":{"id":${id},"name":${JSON.stringify(name)},"response":${response}${media}}}`;
-	turns.result(part, files);
+	turns.result(message.tool_call_id, part, files);
 }
 
 /** Numbers that the API, which holds them as doubles, would change. */

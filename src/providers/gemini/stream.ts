@@ -79,7 +79,7 @@ export class GenerateDecoder implements StreamDecoder {
 		const tokens = this.#usage === undefined ? undefined : generatedTokens(this.#usage);
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
-		this.#begin(response);
+		if (!this.#chunks.hasBegun || response.candidates?.[0]?.finishReason) this.#begin(response);
 		const piece: Piece = { bytes: "", delta: false, finish: undefined, failure: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
@@ -87,7 +87,7 @@ export class GenerateDecoder implements StreamDecoder {
 		return piece.failure ? { bytes: "", failure: piece.failure, tokens } : { ...piece, tokens };
 	}
 
-	/** Sets what all chunks share; the tier may be said later than the rest. */
+	/** Sets what all chunks share; the tier may be said at the end alone. */
 	#begin({ responseId, modelVersion, usageMetadata }: GenerateResponse): void {
 		const tier = this.#tier ?? generatedTier(usageMetadata);
 		if (this.#chunks.hasBegun && tier === this.#tier) return;
