@@ -82,3 +82,17 @@ test("a model that is to be loaded is starting before it was first looked at: a 
 	for (const { name } of all) statuses.set(name, { state: "stopped" }, undefined);
 	expect(new Set(states())).toEqual(new Set(["stopped"]));
 });
+
+test("an adapter is reported behind the models, with its own name and all else of the model that it changes", () => {
+	const { views: made, statuses } = views([
+		{ model: "a/m", name: "m", replicas: 2, load: "on-demand", args: ["--lora-modules", "sql=/a"] },
+		{ model: "a/one", name: "one" },
+	]);
+	statuses.set("m", { state: "failed", problem: { reason: "no memory", fix: "" } }, undefined);
+	const [m, one, sql, ...more] = made.reports();
+	expect([one!.name, more]).toEqual(["one", []]);
+	expect(sql).toEqual({ ...m!, name: "sql", parent: "m" });
+	expect(sql).toMatchObject({ state: "failed", load: "on-demand", replicas: [{}, {}] });
+	expect(Value.Check(ModelReport, sql)).toBe(true);
+	expect([m, one].some((report) => "parent" in report!)).toBe(false);
+});

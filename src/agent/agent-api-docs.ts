@@ -52,6 +52,8 @@ export const MODEL_DOC: Detail = {
 	tags: TAGS,
 	operationId: "agentModel",
 	summary: "One model",
+	description:
+		"A LoRA adapter is shown as the model that it changes is, with `parent`; a model's `adapters` are their names.",
 	...wildcard("name", NAME, "qwen3-8b"),
 	responses: { 200: answer("The model.", EXAMPLE), ...unknownModelErrors },
 };
