@@ -165,6 +165,40 @@ describe("Claude", () => {
 		expect((await streamed(CLAUDE, events(order))).annotations).toEqual(expected);
 	});
 
+	test("cites the words that are left where a participant's name is taken off the answer", async () => {
+		const messages = [
+			{ role: "user", content: "hi" },
+			{ role: "assistant", name: "Bo", content: "Hi." },
+			{ role: "user", content: "Pi?" },
+		];
+		const named = [
+			{ type: "text", text: "Bo: 3.", citations: [web] },
+			{ type: "text", text: " Bo: 14.", citations: [web] },
+		];
+		const said = await whole(CLAUDE, { ...message, content: named, stop_reason: "end_turn" }, { messages });
+		expect([said.text, words(said)]).toEqual(["3. Bo: 14.", ["3.", " Bo: 14."]]);
+		const sent = named.flatMap(({ type, text, citations: [citation] }, index) => {
+			const deltas = [...text].map((letter) => ({ type: "text_delta", text: letter }));
+			return [
+				{ type: "content_block_start", index, content_block: { type, text: "", citations: [] } },
+				...[{ type: "citations_delta", citation }, ...deltas].map((delta) => ({
+					type: "content_block_delta",
+					index,
+					delta,
+				})),
+				{ type: "content_block_stop", index },
+			];
+		});
+		const all = [
+			{ type: "message_start", message: { ...message, content: [], stop_reason: null } },
+			...sent,
+			{ type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 5 } },
+			{ type: "message_stop" },
+		];
+		const live = await streamed(CLAUDE, all, { messages });
+		expect([live.text, words(live)]).toEqual(["3. Bo: 14.", ["3.", " Bo: 14."]]);
+	});
+
 	test.each<[unknown]>([
 		["no list"],
 		[{}],

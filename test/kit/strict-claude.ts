@@ -138,7 +138,13 @@ function answer(body: Loose, script: readonly Loose[], step: number): Response {
 	}
 	const asked = script.find((block) => block["type"] === "end")?.["reason"];
 	const stop_reason = asked ?? (content.some(({ type }) => type === "tool_use") ? "tool_use" : "end_turn");
-	const usage = { input_tokens: 10, cache_read_input_tokens: 5, cache_creation_input_tokens: 2, output_tokens: 7 };
+	const usage = {
+		input_tokens: 10,
+		cache_read_input_tokens: 5,
+		cache_creation_input_tokens: 2,
+		output_tokens: 7,
+		service_tier: "standard",
+	};
 	const message = {
 		id: `msg_${step}`,
 		type: "message",

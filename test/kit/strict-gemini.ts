@@ -102,7 +102,13 @@ function answer({ contents }: Loose, script: readonly Loose[], step: number, url
 	);
 	const piece = (content: Loose[], more: Loose) => ({
 		candidates: [{ content: { role: "model", parts: content }, index: 0, ...more }],
-		usageMetadata: { promptTokenCount: 10, candidatesTokenCount: 4, thoughtsTokenCount: 3, totalTokenCount: 17 },
+		usageMetadata: {
+			promptTokenCount: 10,
+			candidatesTokenCount: 4,
+			thoughtsTokenCount: 3,
+			totalTokenCount: 17,
+			serviceTier: "standard",
+		},
 		modelVersion: modelIn(url),
 		responseId: `response-${step}`,
 	});

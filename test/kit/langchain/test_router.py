@@ -131,6 +131,13 @@ def test_named_messages(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_service_tier(model: str) -> None:
+    assert chat(model).invoke("Hello").response_metadata["service_tier"] == "default"
+    tiers = [chunk.response_metadata.get("service_tier") for chunk in chat(model).stream("Hello")]
+    assert [tier for tier in tiers if tier] == ["default"]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_system_messages_anywhere(model: str) -> None:
     said = [
         SystemMessage("Be brief."),
