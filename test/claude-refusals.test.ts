@@ -93,6 +93,34 @@ describe("a conversation of any order is taken by every model", () => {
 	});
 });
 
+describe("an answer that begins with the name that earlier ones were sent with", () => {
+	const messages = [user("Hi"), { ...said("Ho"), name: "Bob" }, user("Hey")];
+	const text = (of: string) => ({ type: "text", text: of });
+	const thought = { type: "thinking", thinking: "Hm." };
+	const answers: [string, Loose[], string, number][] = [
+		["the name", [text("Bob: Well.")], "Well.", 0],
+		["the name behind a thought", [thought, text("Bob: Well.")], "Well.", 1],
+		["the name before a thought, whose signature no longer holds", [text("Bob: W"), thought, text("ell.")], "Well.", 0],
+		["the name in a block of its own", [text("Bob: "), text("Well.")], "Well.", 0],
+		["half of it", [text("Bob")], "Bob", 0],
+		["half of it, and a call", [text("Bo"), { type: "tool_use", id: "toolu_1", name: "f", input: {} }], "Bo", 0],
+		["another name", [text("Cem: Well.")], "Cem: Well.", 0],
+	];
+	test.each(answers.flatMap((answer) => BOTH.map(([way, stream]) => [...answer, way, stream] as const)))(
+		"%s",
+		async (_, script, content, thoughts, _way, stream) => {
+			claude.play([script]);
+			const { message } = await answered("claude-opus-4-7", { messages, tools: [LOOK] }, stream);
+			expect([message.content, message.reasoning_details?.length ?? 0, claude.refusals]).toEqual([
+				content,
+				thoughts,
+				[],
+			]);
+			expect(JSON.stringify(claude.bodies[0])).toContain("Bob: Ho");
+		},
+	);
+});
+
 describe("a conversation that ends with the assistant's words", () => {
 	const messages = [user("Name a city."), said("It is \n")];
 	const older = rows.filter(([model]) => /3-|4-1|4-5/.test(model) && !/5-5/.test(model));

@@ -88,8 +88,9 @@ function decode({ upstream, status, headers, body, call, model }: SentAnswer): A
 	const answer = answerObject(upstream, status, headers, body);
 	if (!("object" in answer)) return answer;
 	const reading = readingOf(call, model);
-	if (reading) return plannedMessage(body, answer.object, reading);
-	return messageAnswer(body, answer.object, answerNames(call.body().value["messages"]));
+	const names = answerNames(call.body().value["messages"]);
+	if (reading) return plannedMessage(body, answer.object, reading, names);
+	return messageAnswer(body, answer.object, names);
 }
 
 /** `{ data: [{ id, created_at }], has_more, last_id }`. */

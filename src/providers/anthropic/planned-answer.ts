@@ -5,6 +5,7 @@ import type { Answer } from "../provider.ts";
 import { conforms } from "../schema-check.ts";
 import { type AnswerReading, WRAPPER } from "./answer-plan.ts";
 import { type Block, inputText, isMessage, messageAnswer } from "./response.ts";
+import { unsigned } from "./thinking.ts";
 
 /** A block of an answer, as far as that is read: what it says, or its input as JSON. */
 export interface AnswerPiece {
@@ -118,8 +119,13 @@ function parsed(text: string): unknown {
 	}
 }
 
-/** A whole answer, from the body's text and its parse. */
-export function plannedMessage(body: string, message: unknown, reading: AnswerReading): Answer | Failure {
+/** A whole answer, from the body's text and its parse; see `messageAnswer`. */
+export function plannedMessage(
+	body: string,
+	message: unknown,
+	reading: AnswerReading,
+	names: readonly string[] = [],
+): Answer | Failure {
 	if (!isMessage(message) || !message.content || !message.stop_reason) return messageAnswer(body, message);
 	const pieces = message.content.map((block, index) => ({
 		type: block.type,
@@ -137,11 +143,5 @@ export function plannedMessage(body: string, message: unknown, reading: AnswerRe
 		isMoved = true;
 		return { type: "text", text: fate === "left out" ? "" : fate.text };
 	});
-	return messageAnswer(body, { ...message, content, stop_reason: planned.stopReason });
-}
-
-/** What was signed behind something that is no longer there can't come back. */
-function unsigned(block: Block): Block {
-	if (block.type === "redacted_thinking") return { type: "text", text: "" };
-	return block.type === "thinking" ? { ...block, signature: null } : block;
+	return messageAnswer(body, { ...message, content, stop_reason: planned.stopReason }, names);
 }

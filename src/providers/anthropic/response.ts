@@ -116,33 +116,7 @@ export function messageAnswer(body: string, message: unknown, names: readonly st
 			message: "sent an answer that is no whole message",
 		};
 	}
-	const thoughts: Thought[] = [];
-	const calls: { id: string; type: "function"; function: { name: string; arguments: string } }[] = [];
-	const annotations: Annotation[] = [];
-	let text = "";
-	let points = 0;
-	let reasoning: string | undefined;
-	const after = () => ({ text: text.length, calls: calls.length });
-	for (const [index, block] of message.content.entries()) {
-		if (block.type === "text") {
-			const said = text === "" ? unnamedText(block.text ?? "", names) : (block.text ?? "");
-			const start_index = points;
-			text += said;
-			points += codePointsIn(said);
-			annotations.push(...blockAnnotations(block.citations, { start_index, end_index: points }));
-		} else if (block.type === "thinking") {
-			const thinking = block.thinking ?? "";
-			const { signature } = block;
-			reasoning = (reasoning ?? "") + thinking;
-			// One cut off has no signature, and can't come back.
-			if (signature) thoughts.push({ block: { type: "thinking", thinking, signature }, after: after() });
-		} else if (block.type === "redacted_thinking") {
-			thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after: after() });
-		} else if (block.type === "tool_use") {
-			const call = { name: block.name ?? "", arguments: inputText(body, index) };
-			calls.push({ id: block.id ?? "", type: "function", function: call });
-		}
-	}
+	const { text, reasoning, thoughts, calls, annotations } = saidIn(body, message.content, names);
 	const finish_reason = stopFinish(message.stop_reason);
 	const assistant = {
 		role: "assistant",
@@ -165,6 +139,41 @@ export function messageAnswer(body: string, message: unknown, names: readonly st
 	};
 	const ids = calls.map(({ id }) => id);
 	return { body: JSON.stringify(completion), tokens, thinking: storedThinking(thoughts, ids) };
+}
+
+/** What the blocks of an answer say together. */
+function saidIn(body: string, content: readonly Block[], names: readonly string[]) {
+	const thoughts: Thought[] = [];
+	const calls: { id: string; type: "function"; function: { name: string; arguments: string } }[] = [];
+	const annotations: Annotation[] = [];
+	let text = "";
+	/** A name was left out. */
+	let isCut = false;
+	let points = 0;
+	let reasoning: string | undefined;
+	const after = () => ({ text: text.length, calls: calls.length });
+	for (const [index, block] of content.entries()) {
+		if (block.type === "text") {
+			const said = text === "" ? unnamedText(block.text ?? "", names) : (block.text ?? "");
+			isCut ||= said.length !== (block.text ?? "").length;
+			const start_index = points;
+			text += said;
+			points += codePointsIn(said);
+			annotations.push(...blockAnnotations(block.citations, { start_index, end_index: points }));
+		} else if (block.type === "thinking") {
+			const thinking = block.thinking ?? "";
+			const { signature } = block;
+			reasoning = (reasoning ?? "") + thinking;
+			// One cut off has no signature, and one behind a name that was left out no good one: they can't come back.
+			if (signature && !isCut) thoughts.push({ block: { type: "thinking", thinking, signature }, after: after() });
+		} else if (block.type === "redacted_thinking") {
+			if (!isCut) thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after: after() });
+		} else if (block.type === "tool_use") {
+			const call = { name: block.name ?? "", arguments: inputText(body, index) };
+			calls.push({ id: block.id ?? "", type: "function", function: call });
+		}
+	}
+	return { text, reasoning, thoughts, calls, annotations };
 }
 
 /** The input of the block there, as its text stands in the answer: a parse would round big numbers. */

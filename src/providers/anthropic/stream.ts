@@ -94,6 +94,8 @@ export class MessageDecoder implements StreamDecoder {
 
 	/** Its text, where that may begin with a name. */
 	readonly #unnamed: UnnamedText | undefined;
+	/** How long it was as it came. */
+	#came = 0;
 
 	constructor(upstream: Upstream, call: Call) {
 		this.#upstream = upstream;
@@ -176,7 +178,9 @@ export class MessageDecoder implements StreamDecoder {
 	}
 
 	#text(text: string): Out {
-		const said = this.#unnamed ? this.#unnamed.push(text) : text;
+		if (!this.#unnamed) return this.#said(text);
+		this.#came += text.length;
+		const said = this.#unnamed.push(text);
 		return said === "" ? NOTHING : this.#said(said);
 	}
 
@@ -199,10 +203,11 @@ export class MessageDecoder implements StreamDecoder {
 		const after = { text: this.#textLength, calls: this.#ids.length };
 		const { block, thinking, signature, hasInput, citations } = ended;
 		if (citations) return this.#cited(ended);
-		// One cut off has no signature, and can't come back.
-		if (block.type === "thinking" && signature)
+		// One cut off has no signature, and one behind a name that was left out no good one: they can't come back.
+		const isMoved = this.#unnamed !== undefined && this.#came !== this.#textLength;
+		if (block.type === "thinking" && signature && !isMoved)
 			this.#thoughts.push({ block: { type: "thinking", thinking, signature }, after });
-		if (block.type === "redacted_thinking") {
+		if (block.type === "redacted_thinking" && !isMoved) {
 			this.#thoughts.push({ block: { type: "redacted_thinking", data: block.data ?? "" }, after });
 		}
 		// A call without arguments has none in any delta; OpenAI's has an empty object.

@@ -65,3 +65,9 @@ function thoughtOf(detail: Static<typeof Detail>): Thought {
 	if (detail.type === "reasoning.encrypted") return { block: { type: "redacted_thinking", data: detail.data }, after };
 	return { block: { type: "thinking", thinking: detail.text ?? "", signature: detail.signature }, after };
 }
+
+/** A block of an answer in which something before it was left out or changed: what was signed behind that can't come back. */
+export function unsigned<B extends { readonly type: string }>(block: B): B | { type: "text"; text: string } {
+	if (block.type === "redacted_thinking") return { type: "text", text: "" };
+	return block.type === "thinking" ? { ...block, signature: null } : block;
+}
