@@ -53,6 +53,32 @@ export function markedSystemText(text: string): string {
 	return `<system>\n${text}\n</system>`;
 }
 
+/** Such marks in others' words, spaces inside them or not. */
+const FORGED = /<(\s*\/?\s*)system(\s*)>/gi;
+const unmarked = (text: string): string => text.replace(FORGED, "<$1system_$2>");
+
+/**
+ * The messages for a wire on which later system messages are marked: where there are some, no words of the user's or of a tool's, which may be
+ * anyone's, look like them (`<system_>`). All others stay as they are.
+ */
+export function withoutForgedMarks(messages: readonly Message[]): readonly Message[] {
+	let isBeginning = true;
+	let isMarked = false;
+	for (const { role } of messages) {
+		if (role !== "system" && role !== "developer") isBeginning = false;
+		else if (!isBeginning) isMarked = true;
+	}
+	return isMarked ? messages.map(withoutForged) : messages;
+}
+
+function withoutForged(message: Message): Message {
+	const { role, content } = message;
+	if ((role !== "user" && role !== "tool") || !content) return message;
+	if (typeof content === "string") return { ...message, content: unmarked(content) };
+	const parts = content.map((part) => (part.type === "text" ? { ...part, text: unmarked(part.text) } : part));
+	return { ...message, content: parts };
+}
+
 /**
  * The names that the assistant's earlier messages were sent with, as they stood in front of the text: a model that sees them may begin its answer
  * so, and no client wants that.

@@ -2,7 +2,7 @@
 
 import { unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, CacheControl, Message, ToolMessage } from "../../openai/chat-schema.ts";
-import { markedSystemText } from "../message-marks.ts";
+import { markedSystemText, withoutForgedMarks } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tools.ts";
 import { cacheText, contentBlocks, says, textBlock } from "./content.ts";
@@ -36,7 +36,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, inpu
 	let isOpenLoop = false;
 	let hasThoughts = false;
 	let isBeginning = true;
-	for (const [index, message] of messages.entries()) {
+	for (const [index, message] of withoutForgedMarks(messages).entries()) {
 		const path = `messages[${index}]`;
 		switch (message.role) {
 			case "system":

@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { invalid, unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, Message, Part, ToolCall, ToolMessage } from "../../openai/chat-schema.ts";
-import { type NamedContent, namedContent } from "../message-marks.ts";
+import { type NamedContent, namedContent, withoutForgedMarks } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tools.ts";
 import { sentName } from "./function-names.ts";
@@ -40,7 +40,7 @@ export function contentsOf(
 	const context: Context = { isThird: isThird(model), baseUrl, inputs, turns };
 	const system: string[] = [];
 	let isBeginning = true;
-	for (const [index, message] of messages.entries()) {
+	for (const [index, message] of withoutForgedMarks(messages).entries()) {
 		const path = `messages[${index}]`;
 		if (message.role === "user") turns.user(userParts(namedContent(message), path, context));
 		else if (message.role === "tool") addResult(message, path, context);
