@@ -43,6 +43,13 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 			models: [
 				{
 					model: "Qwen/Qwen3-0.6B",
+					name: "broken",
+					gpus: 0,
+					load: "on-demand",
+					args: ["--lora-modules", "gone=/adapters/gone"],
+				},
+				{
+					model: "Qwen/Qwen3-0.6B",
 					name: "base",
 					gpus: 0,
 					load: "on-demand",
@@ -76,12 +83,16 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 		await becomes(agent, "base", "stopped");
 		const models = await listed();
 		expect([...models].filter(([id]) => id.startsWith("local/"))).toEqual([
+			["local/broken", undefined],
 			["local/base", undefined],
+			["local/gone", "local/broken"],
 			["local/sql", "local/base"],
 			["local/team/chat", "local/base"],
 		]);
 		expect([...(await listed(agent.url))]).toEqual([
+			["broken", undefined],
 			["base", undefined],
+			["gone", "broken"],
 			["sql", "base"],
 			["team/chat", "base"],
 			["dummy", undefined],
@@ -139,7 +150,9 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 		const answer = await fetch(`${router}/agents`, { headers: as(ADMIN) });
 		const [{ models }] = ((await answer.json()) as { data: { models: object[] }[] }).data as [{ models: object[] }];
 		expect(models).toMatchObject([
+			{ name: "broken", state: "stopped" },
 			{ name: "base", state: "ready" },
+			{ name: "gone", state: "stopped", parent: "broken" },
 			{ name: "sql", state: "ready", parent: "base" },
 			{ name: "team/chat", state: "ready", parent: "base" },
 		]);
@@ -159,6 +172,13 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 		expect((await tell("unload_lora_adapter", { lora_name: "late" })).status).toBe(200);
 		await until(async () => !(await listed()).has("local/late"), "its end in the list");
 		expect((await call("late")).status).not.toBe(200);
+	}, 60_000);
+
+	test("a call for an adapter whose model does not start says why", async () => {
+		const answer = await call("local/gone");
+		expect(answer.status).toBe(503);
+		expect(answer.text).toContain("the adapter gone can't be loaded: No adapter found for /adapters/gone");
+		expect(answer.text).toContain("--lora-modules");
 	}, 60_000);
 
 	test("an unloaded model's adapters are still there, and the next call for one loads it again", async () => {

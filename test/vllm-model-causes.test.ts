@@ -230,6 +230,12 @@ const ARGUMENTS: FailedStart[] = [
 		/--lora-modules/,
 	],
 	[
+		"a mounted adapter that SELinux keeps from it",
+		serverStart("PermissionError: [Errno 13] Permission denied: '/adapters/sql/adapter_config.json'"),
+		/may not read \/adapters\/sql\/adapter_config\.json/,
+		/"\/srv\/adapters:\/adapters:z"/,
+	],
+	[
 		"a chat template that is not there",
 		serverStart(
 			"ValueError: The supplied chat template string (/templates/none.jinja) appears path-like, but doesn't exist! Tried: /templates/none.jinja",

@@ -173,7 +173,15 @@ export const MODEL_CAUSES: readonly Cause[] = [
 		pattern: /supplied chat template(?: string| path)?(?: \((?:'|")?([^'")]+)(?:'|")?\))?/i,
 		explain: ([, path]) => ({
 			reason: `there is no chat template${path ? ` ${path}` : ""} in the container`,
-			fix: "correct the path of `--chat-template` in the model's `args`: it is that in the container",
+			fix: "correct the path of `--chat-template` in the model's `args`: it is that in the container, where the model's `mounts` puts it",
+		}),
+	},
+	{
+		// The image's user is root: that it may not read a file is SELinux, or a file system that takes root for nobody.
+		pattern: /Permission denied: ['"](\/(?!root\/\.cache\/)[^'"]+)/i,
+		explain: ([, path]) => ({
+			reason: `vLLM may not read ${path} in its container`,
+			fix: 'under SELinux write `:z` behind the mount (`mounts: ["/srv/adapters:/adapters:z"]`); else let all read it on the host (`chmod -R a+rX`)',
 		}),
 	},
 	{
