@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { type AgentHost, becomes, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
+import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
@@ -73,6 +74,19 @@ needing("docker").describe("a container that ended", () => {
 		process.kill(Number(await host.engine.docker("inspect", "--format", "{{.State.Pid}}", id)), "SIGTERM");
 		await agent.printed(/told to end \(SIGTERM\), but not by docker/);
 		await comesBack(agent, id);
+	}, 60_000);
+
+	test("by the death of its engine is told by the error that the engine died of", async () => {
+		await host.engine.importSim("dies:test", { SIM_DEVICE: "any", SIM_CRASH_AFTER_REQUESTS: "1" });
+		const agent = await host.agent({ models: [{ ...models[0], image: "dies:test" }] });
+		agents.push(agent);
+		await becomes(agent, "small", "ready");
+		const [id] = await host.containers();
+		const messages = [{ role: "user", content: "hi" }];
+		void post(`${agent.url}/v1/chat/completions`, { model: "small", messages }).catch(() => {});
+		await agent.printed(/the GPU failed: CUDA error: an illegal memory access.*xid/);
+		await comesBack(agent, id!);
+		expect(agent.output()).not.toMatch(/EngineDeadError|See stack trace/);
 	}, 60_000);
 
 	test("while no agent was there is told by the next one", async () => {

@@ -3,9 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { containerEnd } from "../src/agent/docker/container-end.ts";
 import { DockerCli } from "../src/agent/docker/docker.ts";
 import { dockerError, type FailedCall } from "../src/agent/docker/docker-failures.ts";
+import { endedBy } from "../src/agent/docker/ended-by.ts";
 import { engineCommand, engineOf } from "../src/agent/docker/engine-host.ts";
 import { INITIAL_STATE, supervise } from "../src/agent/models/supervisor.ts";
 import { diagnose } from "../src/agent/vllm/vllm-log.ts";
@@ -126,7 +126,7 @@ describe("who ended a container of podman", () => {
 			const podman = new DockerCli({ command: "podman", env, deadlineMs: 10_000, pullSilenceMs: 1 });
 			const events = await podman.pastEvents("c", 5000);
 			expect(events.length).toBe(statuses.length);
-			expect<unknown>(containerEnd(events, { command: "podman", exitCode: 0, engineWasAway: false })).toEqual(end);
+			expect<unknown>(endedBy(events, { command: "podman", exitCode: 0, engineWasAway: false })).toEqual(end);
 		} finally {
 			rmSync(directory, { recursive: true, force: true });
 		}

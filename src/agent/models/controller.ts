@@ -4,8 +4,8 @@
  */
 import { steadyTime } from "../../steady-time.ts";
 import type { Log } from "../../telemetry/log.ts";
-import { endProblem } from "../docker/container-end.ts";
 import type { Docker } from "../docker/docker.ts";
+import { endedByProblem } from "../docker/ended-by.ts";
 import type { EngineWatch } from "../docker/engine-watch.ts";
 import type { GpuWatch } from "../gpu/gpu-watch.ts";
 import type { Hardware } from "../gpu/hardware.ts";
@@ -131,7 +131,9 @@ export class ModelController {
 		if (isListed) effects.confirm(endedKeys);
 		inventory.sync(engine.containers);
 		const { items } = inventory;
-		for (const gone of before) if (!items.some(({ id }) => id === gone.id)) this.#removedBySomebody(gone);
+		// With a problem of the engine's the list may be that of another agent's containers.
+		const gone = isListed && !engine.problem ? before.filter(({ id }) => !items.some((item) => item.id === id)) : [];
+		for (const each of gone) this.#removedBySomebody(each);
 		traffic.retainContainers(new Set(items.map(({ id }) => id)));
 		const entries = registry.all();
 		// Without knowing what the models run on nothing may be started, stopped or replaced.
@@ -183,7 +185,7 @@ export class ModelController {
 		const { registry, specs, log } = this.options;
 		const entry = registry.get(model);
 		if (!entry || specs.hash(entry) !== hash) return;
-		const problem = endProblem({ by: "removed" }, specs.command);
+		const problem = endedByProblem({ by: "removed" }, specs.command);
 		log.logger.warn({ model, replica: key, reason: problemText(problemOf(model, problem)) }, "a container is gone");
 		this.#recordFailure(key, hash, problem);
 	}

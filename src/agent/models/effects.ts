@@ -1,9 +1,9 @@
 /** Carries out one action of the supervisor: pulls, starts, stops, puts to sleep or wakes. Each ends, well or with a reason. */
 import type { Environment } from "../../config/interpolate.ts";
-import { type ContainerEnd, containerEnd, endProblem } from "../docker/container-end.ts";
 import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
 import { pullProgress } from "../docker/docker-output.ts";
+import { type EndedBy, endedBy, endedByProblem } from "../docker/ended-by.ts";
 import { type EngineWatch, isEngineError } from "../docker/engine-watch.ts";
 import { readGpuProcesses } from "../gpu/gpu.ts";
 import type { Placer } from "../gpu/placer.ts";
@@ -147,7 +147,7 @@ async function stop(
 			...(hasEnded && { exitCode: item.exitCode, oomKilled: item.oomKilled }),
 		};
 		const end = hasEnded ? await endOf(item, tools) : undefined;
-		const cause = end ? endProblem(end, specs.command) : diagnose(lines, known);
+		const cause = end ? endedByProblem(end, specs.command) : diagnose(lines, known);
 		if (hasEnded) result = { ended: "failed", problem: cause ?? exitProblem(item, command) };
 		// Unhealthy, not ended: that is known, and its log may say more.
 		else if (cause && item?.problem) {
@@ -168,11 +168,11 @@ async function stop(
 async function endOf(
 	{ id, state, exitCode, oomKilled, ran }: InventoryItem,
 	{ docker, specs, records, engine }: EffectTools,
-): Promise<ContainerEnd | undefined> {
+): Promise<EndedBy | undefined> {
 	if (state === "created" || oomKilled || records.stopping.has(id)) return undefined;
 	try {
 		const events = await docker.pastEvents(id, ran.from);
-		return containerEnd(events, { command: specs.command, exitCode, engineWasAway: engine.wasAwayAt(ran.to) });
+		return endedBy(events, { command: specs.command, exitCode, engineWasAway: engine.wasAwayAt(ran.to) });
 	} catch (error) {
 		// Not known then. Where the engine is away, the removal that follows says so.
 		if (!(error instanceof DockerError)) throw error;

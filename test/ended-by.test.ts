@@ -1,7 +1,7 @@
 /** What the engine remembers of a container → who ended it, and what a person is told. */
 import { describe, expect, test } from "bun:test";
-import { containerEnd, type EndCircumstances, endProblem } from "../src/agent/docker/container-end.ts";
 import { type DockerEvent, parseEvent } from "../src/agent/docker/docker-output.ts";
+import { type EndCircumstances, endedBy, endedByProblem } from "../src/agent/docker/ended-by.ts";
 
 const event = (action: string, signal?: number): DockerEvent => ({ id: "c", action, ...(signal && { signal }) });
 const known = (over: Partial<EndCircumstances> = {}): EndCircumstances => ({
@@ -44,7 +44,7 @@ describe("a container ended", () => {
 		["under podman by itself, which may remember nothing", [], known({ command: "podman", exitCode: 137 }), undefined],
 		["under podman by `podman stop`", [event("stop"), event("die")], known({ command: "podman" }), { by: "stopped" }],
 	] as [string, DockerEvent[], EndCircumstances, unknown][])("%s", (_, events, circumstances, end) => {
-		expect<unknown>(containerEnd(events, circumstances)).toEqual(end);
+		expect<unknown>(endedBy(events, circumstances)).toEqual(end);
 	});
 });
 
@@ -58,7 +58,7 @@ test.each([
 	[{ by: "engine" }, "docker", /Docker's daemon was stopped or restarted/, /live-restore/],
 	[{ by: "engine" }, "podman", /^podman was stopped/, /^(?!.*docker)/],
 ] as const)("%p is told as what it is, under %s", (end, command, reason, fix) => {
-	const problem = endProblem(end, command);
+	const problem = endedByProblem(end, command);
 	expect(problem.reason).toMatch(reason);
 	expect(problem.fix).toMatch(fix);
 });

@@ -3,7 +3,7 @@ import type { Problem } from "../problem.ts";
 import type { DockerEvent } from "./docker-output.ts";
 
 /** How a container ended that did not end by itself. */
-export interface ContainerEnd {
+export interface EndedBy {
 	/** `stopped`, `killed`: somebody asked the engine for it. `engine`: with the engine itself. `removed`: it is gone. */
 	readonly by: "stopped" | "killed" | "engine" | "removed";
 	/** Number of the signal that `kill` sent. */
@@ -25,10 +25,10 @@ const SIGNAL_CODES: readonly number[] = [0, 137, 143, 255];
  * Who ended it; undefined where it ended by itself, or something outside of the engine killed it. `events`: all that the engine
  * remembers of the container, oldest first.
  */
-export function containerEnd(
+export function endedBy(
 	events: readonly DockerEvent[],
 	{ command, exitCode, engineWasAway }: EndCircumstances,
-): ContainerEnd | undefined {
+): EndedBy | undefined {
 	const start = events.findLastIndex(({ action }) => action === "start");
 	const since = events.slice(start + 1);
 	// Docker's daemon remembers the last events since its own start; podman has no daemon.
@@ -48,7 +48,7 @@ export function containerEnd(
 const SIGNALS: Record<number, string> = { 1: "HUP", 2: "INT", 3: "QUIT", 6: "ABRT", 15: "TERM" };
 
 /** What a person is told of it. The model is started again in any case. */
-export function endProblem({ by, signal }: ContainerEnd, command: "docker" | "podman"): Problem {
+export function endedByProblem({ by, signal }: EndedBy, command: "docker" | "podman"): Problem {
 	const unload =
 		"nothing: it is started again. To keep it down unload it: POST /models/{name}/unload on its agent, or take it out of the configuration";
 	switch (by) {
