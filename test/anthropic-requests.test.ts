@@ -51,6 +51,20 @@ describe("Anthropic", () => {
 		expect(sent.content[0]).not.toHaveProperty("citations");
 	});
 
+	test.each([
+		["a stop that is all blanks", { stop: "\n" }, "stop"],
+		["one of several", { stop: ["END", " "] }, "stop[1]"],
+		["none at all", { stop: "" }, "stop"],
+		[
+			"a tool with a dot in its name",
+			{ tools: [{ type: "function", function: { name: "a.b" } }] },
+			"tools[0].function.name",
+		],
+		["one without a name", { tools: [{ type: "function", function: { name: "" } }] }, "tools[0].function.name"],
+	] as const)("what no model takes is refused by its place: %s", (_, more, param) => {
+		expect(refusal(() => toClaude({ ...more }))).toEqual(["unsupported_parameter", param]);
+	});
+
 	test("the default of a field that a model refuses is left out", () => {
 		expect(toClaude({ temperature: 1, top_p: 1 })).toEqual(toClaude({}));
 	});

@@ -21,6 +21,9 @@ const isForced = (choice: Loose | undefined) => choice?.["type"] === "any" || ch
 /** The words of the refusal; undefined where the request is taken. */
 export function refusalOf(body: Loose): string | undefined {
 	const [family, version] = generation(body["model"]);
+	if (body["stop_sequences"]?.some((each: string) => !each.trim())) {
+		return "stop_sequences: each stop sequence must contain non-whitespace";
+	}
 	return (
 		refusedSampling(body, version) ??
 		refusedThinking(body, family, version) ??

@@ -8,7 +8,7 @@ import type { RequestInputs } from "../provider.ts";
 import { allowedTools } from "../tools.ts";
 import { UnsupportedFields } from "../unsupported-fields.ts";
 import { type AnswerPlan, answerPlan, asksForm } from "./answer-plan.ts";
-import { cacheText, textBlock } from "./content.ts";
+import { cacheText, says, textBlock } from "./content.ts";
 import { inputSchema } from "./input-schema.ts";
 import { conversationOf } from "./messages.ts";
 import { BINDING_BETA, type Claude, claude, DROPPING, defaultMaxTokens, hasTrait, thinkingFor } from "./models.ts";
@@ -75,7 +75,7 @@ export function messagesRequest(
 	const options = joined(
 		{
 			...samplingOf(chat, model, thinks(thinking ?? vendor["thinking"]), unsupportedFields),
-			stop_sequences: typeof chat.stop === "string" ? [chat.stop] : (chat.stop ?? undefined),
+			stop_sequences: stopsOf(chat),
 			metadata: userOf(chat),
 			service_tier: tierOf(chat),
 			thinking,
@@ -159,6 +159,18 @@ function samplingOf(chat: Chat, model: Claude, isThinking: boolean, unsupportedF
 	return sampling.temperature === 1 ? { ...sampling, temperature: undefined } : sampling;
 }
 
+/** "each stop sequence must contain non-whitespace". */
+function stopsOf({ stop }: Chat): readonly string[] | undefined {
+	if (stop == null) return undefined;
+	const stops = typeof stop === "string" ? [stop] : stop;
+	const blank = stops.findIndex((each) => !says(each));
+	if (blank === -1) return stops;
+	throw unsupported(typeof stop === "string" ? "stop" : `stop[${blank}]`, "Claude stops at no white space alone");
+}
+
+/** The names of functions that the API takes; OpenAI's are of the same characters. */
+const NAME = /^[\w-]{1,128}$/;
+
 function userOf({ safety_identifier, user }: Chat & Pick<RequestBody, "user">) {
 	const user_id = safety_identifier ?? user;
 	return user_id ? { user_id } : undefined;
@@ -189,6 +201,9 @@ function toolFields(chat: Chat, model: Claude, plan: AnswerPlan | undefined): Re
 
 function toolText({ function: fn, cache_control }: Tool, model: Claude, path: string): string {
 	const { name, description, parameters, strict } = fn;
+	if (!NAME.test(name)) {
+		throw unsupported(`${path}.name`, "Claude's tools have names of 1 to 128 letters, digits, _ and -");
+	}
 	if (strict && !hasTrait(model, "holdsSchemas")) {
 		throw unsupported(`${path}.strict`, "this model holds its calls to no schema; send the tool without it");
 	}
