@@ -204,6 +204,15 @@ describe.each([
 		["tools[0].function.name", { tools: [tool("a b")] }],
 		["messages[1].role", { model: "gemini-3.6-flash", messages: [user("Hi"), assistant("Ho")] }],
 		["messages[0].role", { model: "gemini-2.5-flash", messages: [assistant("Ho")] }],
+		["tools", { model: "gemini-2.5-flash", tools: [tool("look")], gemini: { tools: [{ googleSearch: {} }] } }],
+		[
+			"response_format",
+			{
+				model: "gemini-2.5-flash",
+				response_format: { type: "json_object" },
+				gemini: { tools: [{ googleSearch: {} }] },
+			},
+		],
 		["stop", { stop: ["a", "b", "c", "d", "e", "f"] }],
 		["temperature", { temperature: 2.5 }],
 	])("%s is refused by its name where it can't be sent, and nothing is sent", async (param, ask) => {
@@ -214,6 +223,10 @@ describe.each([
 
 	test.each([
 		["several answers", { model: "gemini-2.5-flash", n: 2 }, { candidateCount: 2 }],
+		["seeds of 32 bits", { seed: -7 }, { seed: -7 }],
+		["the lowest bits of a larger seed", { seed: 2 ** 40 + 7 }, { seed: 7 }],
+		["no limit", { max_tokens: -1 }, {}],
+		["functions beside Google's tools", { tools: [tool("look")], gemini: { tools: [{ googleSearch: {} }] } }, {}],
 		["penalties", { model: "gemini-2.0-flash", presence_penalty: 0.5 }, { presencePenalty: 0.5 }],
 	])("%s go to the models that take them", async (_, ask, config) => {
 		await answer(ask, stream);

@@ -49,7 +49,8 @@ function problemWithContents({ contents, systemInstruction }: Loose, model: stri
 }
 
 function problemWithTools({ tools, toolConfig, generationConfig, contents }: Loose, model: string): string | undefined {
-	const declared = ((tools ?? []) as Loose[]).flatMap(({ functionDeclarations }) => functionDeclarations) as Loose[];
+	const declared = ((tools ?? []) as Loose[]).flatMap((each) => (each["functionDeclarations"] ?? []) as Loose[]);
+	const hasOwn = ((tools ?? []) as Loose[]).some((each) => !each["functionDeclarations"]);
 	for (const [index, { name, parametersJsonSchema: schema }] of declared.entries()) {
 		const path = `tools[0].function_declarations[${index}]`;
 		if (!NAME.test(name)) {
@@ -66,6 +67,10 @@ function problemWithTools({ tools, toolConfig, generationConfig, contents }: Loo
 	if (stranger) return `allowed_function_names: ${stranger} is not declared`;
 	const hasCalls = (contents as Loose[]).some((turn) => holds(turn, "functionCall"));
 	const isJson = generationConfig?.responseMimeType === "application/json";
+	if (hasOwn && version(model) < 3) {
+		if (declared.length > 0) return "Tool use with function calling is unsupported";
+		if (isJson) return "Tool use with a response mime type: 'application/json' is unsupported";
+	}
 	if (isJson && (declared.length > 0 || hasCalls) && version(model) < 3) {
 		return "Function calling with a response mime type: 'application/json' is unsupported";
 	}
@@ -96,6 +101,10 @@ function problemWithConfig({ generationConfig: config = {} }: Loose, model: stri
 	if ((config.stopSequences ?? []).length > 5) {
 		return `Unable to submit request because it has a stopSequences value of ${config.stopSequences.length} but the supported range is from 1 (inclusive) to 6 (exclusive).`;
 	}
+	if (config.seed !== undefined && config.seed !== (config.seed | 0)) {
+		return `Invalid value at 'generation_config.seed' (TYPE_INT32), ${config.seed}`;
+	}
+	if ((config.maxOutputTokens ?? 1) < 1) return "max_output_tokens must be positive";
 	if ((config.temperature ?? 0) > 2) {
 		return `Unable to submit request because it has a temperature value of ${config.temperature} but the supported range is from 0 (inclusive) to 2.0 (inclusive).`;
 	}

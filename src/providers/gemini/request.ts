@@ -12,7 +12,7 @@ import { allowedSchema, parametersText } from "./allowed-schema.ts";
 import { contentsOf } from "./contents.ts";
 import { declaredName, sentName } from "./function-names.ts";
 import { type JsonPlan, jsonPlan } from "./json-answer.ts";
-import { makesCandidates, takesPenalties, thinkingConfig } from "./models.ts";
+import { joinsToolsAndJson, makesCandidates, takesPenalties, thinkingConfig } from "./models.ts";
 
 const RULES: FieldRules = {
 	carried: new Set([...CARRIED, "n", "seed", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs"]),
@@ -39,6 +39,8 @@ export function generateRequest(
 	}
 	const { system, contents, hasCalls } = contentsOf(chat.messages, model, baseUrl, inputs);
 	const plan = jsonPlan(chat, model, hasCalls);
+	const own = ownTools(vendorTools);
+	if (own.length > 0) checkOwnTools(chat, plan, model);
 	const config = joined(
 		{ ...configOf(chat, model, unsupportedFields), ...(plan.hasFormat ? formatOf(chat) : {}) },
 		vendorConfig as Record<string, unknown>,
@@ -47,7 +49,7 @@ export function generateRequest(
 	return objectText({
 		contents: `[${contents.join(",")}]`,
 		systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
-		...toolFields(chat, plan, ownTools(vendorTools)),
+		...toolFields(chat, plan, own),
 		generationConfig: JSON.stringify(config),
 		serviceTier: JSON.stringify(tierOf(chat)),
 		...Object.fromEntries(Object.entries(vendor).map(([name, value]) => [name, JSON.stringify(value)])),
@@ -60,12 +62,12 @@ function configOf(chat: Chat, model: string, unsupportedFields: UnsupportedField
 	const isTooHot = (chat.temperature ?? 0) > 2;
 	if (isTooHot) unsupportedFields.add("temperature", "Gemini takes 0 to 2");
 	return {
-		maxOutputTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
+		maxOutputTokens: limitOf(chat),
 		temperature: isTooHot ? undefined : (chat.temperature ?? undefined),
 		topP: chat.top_p ?? undefined,
 		topK: chat.top_k ?? undefined,
 		candidateCount: n && n !== 1 ? n : undefined,
-		seed: chat.seed ?? undefined,
+		seed: seedOf(chat),
 		...penaltiesOf(chat, model, unsupportedFields),
 		responseLogprobs: logprobs || undefined,
 		logprobs: (logprobs && chat.top_logprobs) || undefined,
@@ -82,6 +84,18 @@ function penaltiesOf(chat: Chat, model: string, unsupportedFields: UnsupportedFi
 	if (frequency_penalty) unsupportedFields.add("frequency_penalty", "this model takes no penalties");
 	if (presence_penalty) unsupportedFields.add("presence_penalty", "this model takes no penalties");
 	return {};
+}
+
+/** Gemini's has 32 bits, and a larger one is a 400: of that the lowest, the same each time. */
+function seedOf({ seed }: Chat): number | undefined {
+	if (typeof seed !== "number") return undefined;
+	return seed === (seed | 0) ? seed : Number(BigInt.asIntN(32, BigInt(seed)));
+}
+
+/** -1 is no limit, as servers of one's own have it. */
+function limitOf({ max_completion_tokens, max_tokens }: Chat): number | undefined {
+	const limit = max_completion_tokens ?? max_tokens ?? -1;
+	return limit === -1 ? undefined : limit;
 }
 
 /** Sequences that it takes at most. */
@@ -127,6 +141,16 @@ function ownTools(tools: unknown): readonly string[] {
 		if (said) throw invalid(`gemini.tools[${index}].${said}`, "functions stand in tools");
 		return JSON.stringify(tool);
 	});
+}
+
+/** Before Gemini 3 they stand alone ("Tool use with function calling is unsupported"). Throws `unsupported_parameter`. */
+function checkOwnTools(chat: Chat, { hasTools, answer }: JsonPlan, model: string): void {
+	if (joinsToolsAndJson(model)) return;
+	const asksJson = chat.response_format && chat.response_format.type !== "text";
+	if (asksJson) throw unsupported("response_format", "this model takes no JSON beside Google's own tools");
+	if (answer || (hasTools && chat.tools?.length)) {
+		throw unsupported("tools", "this model takes no functions beside Google's own tools");
+	}
 }
 
 function toolFields(
