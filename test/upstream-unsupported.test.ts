@@ -26,6 +26,9 @@ const ROWS: [string, number, unknown, FailureKind, string][] = [
 		"role 'system' is not supported on this model",
 		"adaptive thinking is not supported on this model",
 		'"thinking.type.enabled" is not supported for this model.',
+		"tools.0.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft 2020-12",
+		"stop_sequences: each stop sequence must contain non-whitespace",
+		"Requests which include tool_use or tool_result blocks must define tools.",
 		"The compiled grammar is too large, which would cause performance issues.",
 		"Schema is too complex for compilation. Try reducing the number of tools or simplifying tool schemas.",
 	].map((words): [string, number, unknown, FailureKind, string] => [

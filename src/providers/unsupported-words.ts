@@ -12,7 +12,7 @@ const UNSUPPORTED: readonly RegExp[] = [
 	/\b(?:not|no longer) (?:supported|enabled|permitted|compatible)\b|\bunsupported\b|\b(?:does not|doesn't|do not) support\b/i,
 	/\bmay only be set to\b|\bmay not be enabled\b|\bcannot both be specified\b|\b(?:deprecated|not available) for this model\b/i,
 	/\bcannot end with trailing whitespace\b|\bgrammar is too large\b|\bschema is too complex\b/i,
-	/\beach stop sequence must contain non-whitespace\b|\bblocks must define tools\b/i,
+	/\beach stop sequence must contain non-whitespace\b|\bblocks must define tools\b|\bmust match JSON Schema draft\b/i,
 	/\bnot a multimodal model\b|\bat most 0 \w+\(s\)|\brequires --[a-z]/i,
 ];
 

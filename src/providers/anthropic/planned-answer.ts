@@ -8,7 +8,7 @@ import { type Block, inputText, isMessage, messageAnswer } from "./response.ts";
 import { unsigned } from "./thinking.ts";
 
 /** A block of an answer, as far as that is read: what it says, or its input as JSON. */
-export interface AnswerPiece {
+export interface AnswerBlock {
 	readonly type: string;
 	readonly name?: string | null | undefined;
 	readonly text: string;
@@ -16,11 +16,11 @@ export interface AnswerPiece {
 }
 
 /** What becomes of a block: it stays, it is left out, or a text stands in its place. */
-export type PieceFate = "stays" | "left out" | { readonly text: string };
+export type BlockEdit = "keep" | "drop" | { readonly text: string };
 
 /** What becomes of all of them, and why the answer is over. */
 export interface PlannedAnswer {
-	readonly fates: readonly PieceFate[];
+	readonly edits: readonly BlockEdit[];
 	readonly stopReason: string;
 }
 
@@ -39,47 +39,47 @@ export function isAskedCall(reading: AnswerReading, name: string | null | undefi
 }
 
 /** What becomes of a block of an answer that is calls. */
-export function callsFate(
+export function callEdit(
 	{ tool, isJson }: AnswerReading,
-	{ type, name }: Pick<AnswerPiece, "type" | "name">,
-): PieceFate {
+	{ type, name }: Pick<AnswerBlock, "type" | "name">,
+): BlockEdit {
 	// An answer beside calls is none yet.
-	const isLeftOut = (type === "tool_use" && name === tool) || (type === "text" && isJson);
-	return isLeftOut ? "left out" : "stays";
+	const isDropped = (type === "tool_use" && name === tool) || (type === "text" && isJson);
+	return isDropped ? "drop" : "keep";
 }
 
 /** What becomes of an answer's blocks. */
 export function plannedAnswer(
-	pieces: readonly AnswerPiece[],
+	blocks: readonly AnswerBlock[],
 	stopReason: string,
 	reading: AnswerReading,
 ): PlannedAnswer | Failure {
 	const isCut = CUT.has(stopReason);
-	const calls = pieces.filter(({ type }) => type === "tool_use");
-	const isAnswer = ({ type, name }: AnswerPiece) => type === "tool_use" && name === reading.tool;
+	const calls = blocks.filter(({ type }) => type === "tool_use");
+	const isAnswer = ({ type, name }: AnswerBlock) => type === "tool_use" && name === reading.tool;
 	if (reading.mustCall !== undefined) {
 		const isCalled = calls.some(({ name }) => isAskedCall(reading, name));
-		return isCalled || isCut ? { fates: pieces.map((piece) => callsFate(reading, piece)), stopReason } : NO_CALL;
+		return isCalled || isCut ? { edits: blocks.map((block) => callEdit(reading, block)), stopReason } : NO_CALL;
 	}
 	// What goes on at once is decided by what comes first.
 	const deciding = reading.isChecked ? calls : calls.slice(0, 1);
-	if (deciding.some((piece) => !isAnswer(piece))) {
+	if (deciding.some((block) => !isAnswer(block))) {
 		if (reading.takesNoCalls) return NO_FORM;
-		return { fates: pieces.map((piece) => callsFate(reading, piece)), stopReason };
+		return { edits: blocks.map((block) => callEdit(reading, block)), stopReason };
 	}
-	const answer = pieces.find(isAnswer);
-	const said = pieces.filter(({ type }) => type === "text");
-	if (!answer && isCut) return { fates: pieces.map(() => "stays"), stopReason };
+	const answer = blocks.find(isAnswer);
+	const said = blocks.filter(({ type }) => type === "text");
+	if (!answer && isCut) return { edits: blocks.map(() => "keep"), stopReason };
 	const text = answer
 		? inputAnswer(answer.input, reading, isCut)
-		: saidAnswer(said.map((piece) => piece.text).join(""), reading);
+		: saidAnswer(said.map((block) => block.text).join(""), reading);
 	if (text === undefined) return NO_FORM;
-	const stays = answer ?? said[0];
-	const fates = pieces.map((piece): PieceFate => {
-		if (piece === stays) return { text };
-		return piece.type === "text" || piece.type === "tool_use" ? "left out" : "stays";
+	const kept = answer ?? said[0];
+	const edits = blocks.map((block): BlockEdit => {
+		if (block === kept) return { text };
+		return block.type === "text" || block.type === "tool_use" ? "drop" : "keep";
 	});
-	return { fates, stopReason: stopReason === "tool_use" ? "end_turn" : stopReason };
+	return { edits, stopReason: stopReason === "tool_use" ? "end_turn" : stopReason };
 }
 
 /** The answer that a tool's input is. */
@@ -127,21 +127,21 @@ export function plannedMessage(
 	names: readonly string[] = [],
 ): Answer | Failure {
 	if (!isMessage(message) || !message.content || !message.stop_reason) return messageAnswer(body, message);
-	const pieces = message.content.map((block, index) => ({
+	const blocks = message.content.map((block, index) => ({
 		type: block.type,
 		name: block.name,
 		text: block.text ?? "",
 		input: block.name === reading.tool && block.type === "tool_use" ? inputText(body, index) : "",
 	}));
-	const planned = plannedAnswer(pieces, message.stop_reason, reading);
+	const planned = plannedAnswer(blocks, message.stop_reason, reading);
 	if ("kind" in planned) return planned;
 	let isMoved = false;
 	// Blocks keep their places: their inputs are read from the body by them.
 	const content = message.content.map((block, index): Block => {
-		const fate = planned.fates[index]!;
-		if (fate === "stays") return isMoved ? unsigned(block) : block;
+		const edit = planned.edits[index]!;
+		if (edit === "keep") return isMoved ? unsigned(block) : block;
 		isMoved = true;
-		return { type: "text", text: fate === "left out" ? "" : fate.text };
+		return { type: "text", text: edit === "drop" ? "" : edit.text };
 	});
 	return messageAnswer(body, { ...message, content, stop_reason: planned.stopReason }, names);
 }

@@ -6,11 +6,11 @@ import type { SseEvent } from "../../openai/sse.ts";
 import type { Failure } from "../failure.ts";
 import type { Out, StreamDecoder } from "../provider.ts";
 import type { AnswerReading } from "./answer-plan.ts";
-import { type AnswerPiece, callsFate, isAskedCall, type PieceFate, plannedAnswer } from "./planned-answer.ts";
+import { type AnswerBlock, type BlockEdit, callEdit, isAskedCall, plannedAnswer } from "./planned-answer.ts";
 import { type ClaudeEvent, eventIn, type MessageDecoder } from "./stream.ts";
 
 /** A block, with the events that it came in. */
-interface HeldBlock extends AnswerPiece {
+interface HeldBlock extends AnswerBlock {
 	text: string;
 	input: string;
 	readonly events: SseEvent[];
@@ -102,13 +102,12 @@ export class PlannedDecoder implements StreamDecoder {
 				this.#isMoved = true;
 				return this.#sent([...thoughts, TEXT_START]);
 			}
-		} else if (this.#isCalls)
-			this.#mode = callsFate(reading, { type, name: block?.name }) === "stays" ? "pass" : "drop";
+		} else if (this.#isCalls) this.#mode = callEdit(reading, { type, name: block?.name }) === "keep" ? "pass" : "drop";
 		else if (this.#isAnswered) this.#mode = type === "thinking" ? "pass" : "drop";
 		else if (type === "tool_use" && isAskedCall(reading, block?.name)) {
 			this.#isCalls = true;
 			this.#mode = "pass";
-			return this.#sent([...this.#played(this.#blocks.map((held) => callsFate(reading, held))), event]);
+			return this.#sent([...this.#played(this.#blocks.map((held) => callEdit(reading, held))), event]);
 		}
 		// Thoughts before an answer that goes on at once do so, too.
 		else if (!reading.isChecked && this.#blocks.length === 0 && type !== "text" && type !== "tool_use")
@@ -171,11 +170,11 @@ export class PlannedDecoder implements StreamDecoder {
 			this.#stopReason = reason === "tool_use" ? "end_turn" : reason;
 			return this.#ended(event, read);
 		}
-		const pieces = this.#blocks.map(({ input, ...held }) => ({ ...held, input: input === "" ? "{}" : input }));
-		const planned = plannedAnswer(pieces, reason, this.reading);
+		const blocks = this.#blocks.map(({ input, ...held }) => ({ ...held, input: input === "" ? "{}" : input }));
+		const planned = plannedAnswer(blocks, reason, this.reading);
 		if ("kind" in planned) return { bytes: "", failure: planned };
 		this.#stopReason = planned.stopReason;
-		const out = this.#sent(this.#played(planned.fates));
+		const out = this.#sent(this.#played(planned.edits));
 		const end = this.#ended(event, read);
 		return { ...out, ...end, delta: true, bytes: (out.bytes ?? "") + (end.bytes ?? "") };
 	}
@@ -187,18 +186,16 @@ export class PlannedDecoder implements StreamDecoder {
 
 	/** What the thoughts before an answer came in; what else stands there is left out with it. */
 	#thoughts(): SseEvent[] {
-		return this.#played(
-			this.#blocks.map(({ type }) => (type === "text" || type === "tool_use" ? "left out" : "stays")),
-		);
+		return this.#played(this.#blocks.map(({ type }) => (type === "text" || type === "tool_use" ? "drop" : "keep")));
 	}
 
 	/** The events of the blocks that were held back, as it became of them. */
-	#played(fates: readonly PieceFate[]): SseEvent[] {
+	#played(edits: readonly BlockEdit[]): SseEvent[] {
 		const events = this.#blocks.flatMap(({ type, events: own }, index) => {
-			const fate = fates[index]!;
-			if (fate === "stays") return this.#isMoved ? unsigned(type, own) : own;
+			const edit = edits[index]!;
+			if (edit === "keep") return this.#isMoved ? unsignedEvents(type, own) : own;
 			this.#isMoved = true;
-			return fate === "left out" ? [] : [TEXT_START, textEvent(fate.text), BLOCK_STOP];
+			return edit === "drop" ? [] : [TEXT_START, textEvent(edit.text), BLOCK_STOP];
 		});
 		this.#blocks = [];
 		return events;
@@ -220,7 +217,7 @@ export class PlannedDecoder implements StreamDecoder {
 }
 
 /** What was signed behind something that is no longer there can't come back. */
-function unsigned(type: string, events: readonly SseEvent[]): SseEvent[] {
+function unsignedEvents(type: string, events: readonly SseEvent[]): SseEvent[] {
 	if (type === "redacted_thinking") return [];
 	return events.filter(({ data = "" }) => !data.includes('"signature_delta"'));
 }
