@@ -31,7 +31,8 @@ export const ERRORS = {
 	unsupported_parameter: {
 		status: 400,
 		type: INVALID,
-		remedy: "Leave the named field out, or use a model whose upstream takes it.",
+		remedy:
+			"Leave the named field out (`unsupported: drop` does it for those that only tune an answer), or use a model whose upstream takes it.",
 	},
 	context_length_exceeded: {
 		status: 400,
