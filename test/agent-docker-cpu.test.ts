@@ -1,5 +1,6 @@
 /** Models on the CPU of a real Docker Engine: their limit, their KV cache, and the host's memory that they share. */
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { readHostMemory } from "../src/agent/gpu/host-reading.ts";
 import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
@@ -52,6 +53,20 @@ needing("docker").describe("on the CPU", () => {
 		expect(large.fix).toMatch(/unload a model.*`memory`.*smaller/);
 		await becomes(agent, "small", "ready");
 		expect(await host.containers(true)).toHaveLength(1);
+	}, 60_000);
+
+	test("two on-demand models that fit alone take turns", async () => {
+		// Of what the host has each takes more than half.
+		const memory = `${Math.floor((readHostMemory()!.total * 0.55) / GIB)}GiB`;
+		const onDemand = { ...small, memory, load: "on-demand" };
+		const agent = await start([onDemand, { ...onDemand, name: "other" }]);
+		const call = (model: string) =>
+			post(`${agent.url}/v1/chat/completions`, { model, messages: [{ role: "user", content: "hi" }], max_tokens: 2 });
+		expect((await call("small")).status).toBe(200);
+		expect((await call("other")).status).toBe(200);
+		expect((await modelOf(agent, "small")).state).not.toBe("ready");
+		expect(await host.containers()).toHaveLength(1);
+		expect((await call("small")).status).toBe(200);
 	}, 60_000);
 
 	test("a container that the kernel killed within its limit is told as that, and started again", async () => {

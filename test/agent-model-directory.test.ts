@@ -3,8 +3,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ContainerOwner } from "../src/agent/docker/container-owner.ts";
+import type { Hardware } from "../src/agent/gpu/hardware.ts";
 import { directoryProblem } from "../src/agent/gpu/model-directory.ts";
 import { modelInfo } from "../src/agent/gpu/model-size.ts";
+import type { AgentSettings } from "../src/agent/models/agent-settings.ts";
+import { ContainerSpecs } from "../src/agent/models/container-spec.ts";
+import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 import { type AgentHost, becomes, startAgentHost } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 
@@ -114,4 +119,33 @@ needing("docker").describe("an agent", () => {
 			await next.stop();
 		}
 	}, 60_000);
+});
+
+describe("the model cache", () => {
+	const problemWith = (command: "docker" | "podman", cacheDir: string) => {
+		const registry = new ModelRegistry([{ model: "a/b", name: "small", load: "always" }], {
+			content: {},
+			update: () => undefined,
+		});
+		const variables = { DOCKER_HOST: "unix:///nowhere/docker.sock", CONTAINER_HOST: "unix:///nowhere/podman.sock" };
+		const settings = { command, cacheDir, variables } as unknown as AgentSettings;
+		const owner = { labels: () => ({}) } as unknown as ContainerOwner;
+		const specs = new ContainerSpecs(registry, settings, { known: undefined } as unknown as Hardware, owner);
+		return specs.filesProblem("small#0");
+	};
+
+	test.each(["docker", "podman"] as const)("is made where there is none, under %s", async (command) => {
+		const cacheDir = join(root, "cache/huggingface");
+		expect(await problemWith(command, cacheDir)).toBeUndefined();
+		expect(existsSync(cacheDir)).toBe(true);
+	});
+
+	test("that can't be made is said under podman, which makes none either; Docker may", async () => {
+		writeFileSync(join(root, "file"), "");
+		const cacheDir = join(root, "file/huggingface");
+		expect((await problemWith("podman", cacheDir))?.reason).toBe(
+			`the model cache ${cacheDir} does not exist and can't be made (ENOTDIR)`,
+		);
+		expect(await problemWith("docker", cacheDir)).toBeUndefined();
+	});
 });

@@ -1,7 +1,8 @@
 /** The container of a replica: the arguments of `docker run`, its labels, and the hash by which a running one is recognised. */
+import { mkdir } from "node:fs/promises";
 import type { Environment } from "../../config/interpolate.ts";
 import type { ContainerOwner } from "../docker/container-owner.ts";
-import { engineHost } from "../docker/engine-host.ts";
+import { type EngineHost, engineHost } from "../docker/engine-host.ts";
 import type { Hardware } from "../gpu/hardware.ts";
 import type { Problem } from "../problem.ts";
 import { acceleratorOf, canSleep, stopGraceS, vllmArgs } from "../vllm/vllm-args.ts";
@@ -151,6 +152,27 @@ function acceleratorArgs(spec: ModelSpec, { devices, kvCache }: Placement, setti
 	return ["--gpus", `"device=${devices.join(",")}"`];
 }
 
+/** podman makes no directory that is to be mounted; Docker makes one that belongs to root. */
+async function cacheProblem(
+	cacheDir: string,
+	command: SpecSettings["command"],
+	{ isHere }: EngineHost,
+): Promise<Problem | undefined> {
+	if (!isHere) return undefined;
+	try {
+		await mkdir(cacheDir, { recursive: true });
+		return undefined;
+	} catch (error) {
+		// Where the agent may not make it Docker, as root, may.
+		if (command === "docker") return undefined;
+		const { code } = error as NodeJS.ErrnoException;
+		return {
+			reason: `the model cache ${cacheDir} does not exist and can't be made (${code})`,
+			fix: "set `agent.cache_dir` (HF_HOME) to a directory that the agent's user may write to",
+		};
+	}
+}
+
 /** What `docker run` gets, and the variables that its `-e NAME` take their values from. */
 export interface RunCommand {
 	readonly args: readonly string[];
@@ -210,11 +232,12 @@ export class ContainerSpecs {
 		return { args, env: this.settings.variables, image: this.image(entry) };
 	}
 
-	/** Why files of the host that its containers mount can't be mounted; undefined where they can. */
+	/** Makes the model cache where there is none. Why that, or files of the host that its containers mount, can't be mounted; undefined where they can. */
 	async filesProblem(key: string): Promise<Problem | undefined> {
 		const entry = this.registry.get(modelOfKey(key));
-		const { command, variables } = this.settings;
-		return entry && mountedFilesProblem(entry.spec, engineHost(command, variables));
+		const { command, variables, cacheDir } = this.settings;
+		const engine = engineHost(command, variables);
+		return entry && ((await cacheProblem(cacheDir, command, engine)) ?? mountedFilesProblem(entry.spec, engine));
 	}
 
 	#of(entry: RegisteredModel): SpecSettings {
