@@ -202,6 +202,10 @@ describe.each([
 	test.each([
 		["n", { n: 2 }],
 		["tools[0].function.name", { tools: [tool("a b")] }],
+		[
+			"messages[0].content[0].image_url.url",
+			{ messages: [user([{ type: "image_url", image_url: { url: "data:image/gif;base64,R0lGODlh" } }])] },
+		],
 		["messages[1].role", { model: "gemini-3.6-flash", messages: [user("Hi"), assistant("Ho")] }],
 		["messages[0].role", { model: "gemini-2.5-flash", messages: [assistant("Ho")] }],
 		["tools", { model: "gemini-2.5-flash", tools: [tool("look")], gemini: { tools: [{ googleSearch: {} }] } }],

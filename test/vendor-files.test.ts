@@ -17,10 +17,12 @@ beforeAll(() => {
 afterAll(() => replay.stop());
 
 const [claude, gemini] = VENDORS;
+/** The beginning of one. */
+const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
 const image = (url: string) => ({ type: "image_url", image_url: { url } });
 const ask = (model: string, ...content: Json[]) => ({ model, messages: [{ role: "user", content }] });
 
-/** A router for which `cat.example` is a public host with a GIF, and `inside.example` a private one. */
+/** A router for which `cat.example` is a public host with a PNG, and `inside.example` a private one. */
 function router() {
 	const fetched: string[] = [];
 	const world: MediaAccess = {
@@ -28,7 +30,7 @@ function router() {
 		resolve: async (name) => [name === "cat.example" ? "93.184.215.14" : "10.0.0.7"],
 		get: async (url, address) => {
 			fetched.push(`${url.href} at ${address}`);
-			const bytes = [Buffer.from("GIF89a")];
+			const bytes = [PNG];
 			return { status: 200, headers: new Headers(), body: { read: async () => bytes.pop() } };
 		},
 	};
@@ -43,10 +45,10 @@ function router() {
 test("an image is fetched and sent inline, once for all attempts of a call", async () => {
 	const { send, fetched, attempts } = router();
 	replay.play({ status: 500, headers: {}, text: "no" });
-	await send(ask(gemini!.model, image("https://cat.example/a.gif"), image("https://cat.example/a.gif")));
+	await send(ask(gemini!.model, image("https://cat.example/a.png"), image("https://cat.example/a.png")));
 	expect(attempts.length).toBe(2);
-	expect(fetched).toEqual(["https://cat.example/a.gif at 93.184.215.14"]);
-	const inlineData = { mimeType: "image/gif", data: "R0lGODlh" };
+	expect(fetched).toEqual(["https://cat.example/a.png at 93.184.215.14"]);
+	const inlineData = { mimeType: "image/png", data: PNG.toString("base64") };
 	for (const { body } of replay.received) {
 		expect(JSON.parse(body).contents[0].parts).toEqual([{ inlineData }, { inlineData }]);
 	}
@@ -56,7 +58,7 @@ test("one that is not public is refused by its place, and nobody is asked", asyn
 	const { send, fetched, attempts } = router();
 	replay.play(gemini!.answer("image", false));
 	const answer = await send(
-		ask(gemini!.model, image("https://cat.example/a.gif"), image("https://inside.example/admin")),
+		ask(gemini!.model, image("https://cat.example/a.png"), image("https://inside.example/admin")),
 	);
 	expect(answer.status).toBe(400);
 	const error = clientError(await answer.text());
@@ -76,7 +78,7 @@ test("Anthropic fetches for itself", async () => {
 
 test.each([
 	[{ type: "image_url" }, "messages[0].content[0].image_url"],
-	[{ type: "image_url", image_url: "https://cat.example/a.gif" }, "messages[0].content[0].image_url"],
+	[{ type: "image_url", image_url: "https://cat.example/a.png" }, "messages[0].content[0].image_url"],
 	[{ type: "file" }, "messages[0].content[0].file"],
 	[image("data:,x"), "messages[0].content[0].image_url.url"],
 ])("a part of a wrong shape is the caller's fault: %j", async (part, param) => {

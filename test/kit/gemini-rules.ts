@@ -29,11 +29,14 @@ function problemWithContents({ contents, systemInstruction }: Loose, model: stri
 		if (!isSystem && turn["role"] !== "user" && turn["role"] !== "model") {
 			return "Please use a valid role: user, model.";
 		}
-		if (parts.some((part) => !part["text"] && Object.keys(part).length === 1 && part["text"] !== "")) {
-			const empty = parts.find((part) => Object.values(part)[0] === undefined);
-			if (empty) return "required oneof field 'data' must have one initialized field";
+		if (parts.some((part) => Object.keys(part).length === 0)) {
+			return `* GenerateContentRequest.contents[${index}].parts[0].data: required oneof field 'data' must have one initialized field`;
 		}
 		if (isSystem) continue;
+		const type = parts
+			.map((part) => part["inlineData"]?.mimeType)
+			.find((each) => /^image\/(?!png|jpeg|webp|hei[cf])/.test(each));
+		if (type) return `Unsupported MIME type: ${type}`;
 		const before = turns[index - 1];
 		if (holds(turn, "functionCall") && before?.["role"] !== "user" && !holds(before, "functionCall")) {
 			return "Please ensure that function call turn comes immediately after a user turn or after a function response turn.";

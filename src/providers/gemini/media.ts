@@ -8,6 +8,9 @@ import type { Media, MediaNeed, RequestInputs } from "../provider.ts";
 /** Hosts whose files Google reads itself: its own store, and YouTube. */
 const OWN_HOSTS = new Set(["generativelanguage.googleapis.com", "www.youtube.com", "youtube.com", "youtu.be"]);
 
+/** What it reads (ai.google.dev, image understanding); others are a 400 ("Unsupported MIME type: image/gif"). */
+const IMAGES = new Set(["image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"]);
+
 const isOwn = (url: string): boolean => OWN_HOSTS.has(new URL(url).hostname);
 
 /** What must be fetched for the parts of these messages. */
@@ -42,9 +45,11 @@ export function inlinePart(part: Part, path: string, inputs: RequestInputs): str
 		return inlineText({ type: `audio/${format}`, data });
 	}
 	if (part.type === "refusal" || part.type === "text") throw unsupported(`${path}.type`, "a file is wanted here");
-	const { source } = sourceOf(part, path);
-	if (source.kind === "data") return inlineText(source);
-	const media = source.kind === "url" ? inputs.media(source.url) : undefined;
+	const { source, param } = sourceOf(part, path);
+	const media = source.kind === "data" ? source : source.kind === "url" ? inputs.media(source.url) : undefined;
+	if (media?.type.startsWith("image/") && !IMAGES.has(media.type)) {
+		throw unsupported(param, `Gemini reads ${[...IMAGES].join(", ")}, not ${media.type}`);
+	}
 	return media && inlineText(media);
 }
 
