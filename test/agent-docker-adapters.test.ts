@@ -189,3 +189,49 @@ needing("docker").describe("an on-demand model with two adapters, under --standa
 		await becomes(agent, "base", "ready");
 	}, 60_000);
 });
+
+needing("docker").describe("a model of two replicas", () => {
+	test("serves an adapter by both, and one that was loaded into one of them only by none", async () => {
+		const host = await startAgentHost({ sim: { SIM_ANSWER_TOKENS: "40", SIM_SPEED: "1" } });
+		const data = join(host.engine.directory, "agent-data");
+		const both = await host.agent({
+			args: ["--standalone"],
+			env: { AGENT_PORT: "0", DATA_DIR: data, VLLM_ALLOW_RUNTIME_LORA_UPDATING: "1" },
+			models: [
+				{
+					model: "Qwen/Qwen3-0.6B",
+					name: "base",
+					gpus: 0,
+					replicas: 2,
+					env: ["VLLM_ALLOW_RUNTIME_LORA_UPDATING"],
+					args: ["--lora-modules", "sql=org/sql"],
+				},
+			],
+		});
+		try {
+			const router = /router \S+ listening on (\S+)/.exec(both.output())?.[1] ?? "";
+			const replicas = async () => (await modelOf(both, "base")).replicas;
+			await until(async () => (await replicas()).every(({ state }) => state === "ready"), "two replicas");
+			const calls = Array.from({ length: 8 }, (_, at) =>
+				post(router + CHAT, { model: "sql", messages: [{ role: "user", content: `call ${at}` }] }),
+			);
+			await until(async () => (await replicas()).every(({ running }) => running > 0), "calls in both");
+			expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(8).fill(200));
+			const { vllm_key } = JSON.parse(readFileSync(join(data, "agent.json"), "utf8"));
+			const load = async (port: number, name: string) => {
+				const body = { lora_name: name, lora_path: "org/late" };
+				const headers = { authorization: `Bearer ${vllm_key}` };
+				expect((await post(`http://127.0.0.1:${port}/v1/load_lora_adapter`, body, headers)).status).toBe(200);
+			};
+			const [first, second] = (await replicas()).map(({ port }) => port!);
+			await load(first!, "one");
+			await load(first!, "two");
+			await load(second!, "two");
+			await until(async () => (await modelOf(both, "base")).adapters?.includes("two") ?? false, "the adapter of both");
+			expect((await modelOf(both, "base")).adapters).toEqual(["sql", "two"]);
+		} finally {
+			await both.stop();
+			await host.stop();
+		}
+	}, 60_000);
+});

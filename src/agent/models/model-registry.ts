@@ -120,7 +120,8 @@ export class ModelRegistry {
 	/** Why a model can't have the names that it would be called by, as `FIELD: reason`: each leads to one model or adapter. */
 	#collision({ name, args = [] }: ModelSpec): string | undefined {
 		const base = this.baseOf(name)?.spec.name;
-		if (base !== undefined && base !== name) return `name: "${name}" is the name of an adapter of "${base}"`;
+		if (base !== undefined && base !== name)
+			return `name: "${name}" is the name of an adapter of "${base}": call one of them otherwise`;
 		for (const adapter of adapterNames(args)) {
 			const other = this.#entries.get(adapter) ?? this.baseOf(adapter);
 			if (!other || other.spec.name === name) continue;
