@@ -1,5 +1,6 @@
 /** Two agents of one name on one engine, where no lock of one host can tell them apart: neither removes the other's containers. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { cpSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { AgentPresence } from "../src/agent/docker/agent-presence.ts";
 import { ContainerOwner } from "../src/agent/docker/container-owner.ts";
@@ -74,6 +75,17 @@ describe("a container is", () => {
 
 	test("another's where it has another instance and no presence: one of a system without such sockets", () => {
 		expect(owner("self").divide([container(OTHER)]).own).toEqual([]);
+	});
+
+	test.each([
+		["own", OWN, "ended"],
+		["left alone", OWN, "runs"],
+		["left alone", OWN, "unknown"],
+		["left alone", OTHER, "ended"],
+	] as const)("%s under another name with the instance %p and a presence that is %s", (whose, instance, holder) => {
+		const made = container(instance, "some:presence");
+		const renamed = { ...made, labels: { ...made.labels, "router.agent": "old-name" } };
+		expect(owner(holder).divide([renamed])).toEqual({ own: whose === "own" ? [renamed] : [] });
 	});
 
 	test("labelled by its owner, and the problem has the command that removes what another one left", () => {
@@ -233,6 +245,28 @@ needing("docker").describe("on a real engine", () => {
 		await reader.cancel();
 		await becomes(second, "two", "ready");
 		await until(async () => !(await host.containers(true)).includes(before[0]!), "the end of what the first has left");
+	}, 60_000);
+
+	test("an agent that is called otherwise now replaces what it made under its old name", async () => {
+		const first = await start({ models: [model("one")], env: dataOf("renamed") });
+		await becomes(first, "one", "ready");
+		const [before] = await host.containers(true);
+		await first.stop();
+		const renamed = await start({ models: [model("one")], agent: { name: "renamed" }, env: dataOf("renamed") });
+		await until(async () => !(await host.containers(true)).includes(before!), "the end of the old one");
+		await until(async () => (await host.containers()).length === 1, "a new one");
+		await becomes(renamed, "one", "ready");
+	}, 60_000);
+
+	test("one with a copy of a data directory and another name leaves the other's containers alone", async () => {
+		const first = await start({ models: [model("one")], env: dataOf("original") });
+		await becomes(first, "one", "ready");
+		const [before] = await host.containers(true);
+		cpSync(dataOf("original").DATA_DIR, dataOf("copy").DATA_DIR, { recursive: true });
+		const copy = await start({ models: [model("two")], agent: { name: "copy" }, env: dataOf("copy") });
+		await becomes(copy, "two", "ready");
+		expect(await host.containers(true)).toContain(before!);
+		expect((await modelOf(first, "one")).state).toBe("ready");
 	}, 60_000);
 
 	test("what a version left that labelled neither instance nor presence is this agent's", async () => {

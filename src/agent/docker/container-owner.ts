@@ -6,7 +6,8 @@ import type { Problem } from "../problem.ts";
 import type { AgentPresence } from "./agent-presence.ts";
 import type { Container } from "./docker-output.ts";
 
-/** Labels of a container: the installation that made it (the UUID of its data directory), and the id of that agent's presence. */
+/** Labels of a container: the agent's name, the installation that made it (the UUID of its data directory), and the id of that agent's presence. */
+const AGENT = "router.agent";
 const INSTANCE = "router.instance";
 const PRESENCE = "router.presence";
 
@@ -17,7 +18,7 @@ export class ContainerOwner {
 		private readonly command: "docker" | "podman",
 		private readonly presence: Pick<AgentPresence, "id" | "hold" | "holderOf">,
 		/** The UUID of the data directory; asked once the agent runs. */
-		private readonly instance: () => string,
+		readonly instance: () => string,
 	) {}
 
 	/** What each of its containers is labelled with. No part of the hash by which one is recognised. */
@@ -28,9 +29,21 @@ export class ContainerOwner {
 	/** The containers that are this agent's, and the problem where others are not. For each list: from the first on this agent can be seen to run. */
 	divide(containers: readonly Container[]): { readonly own: readonly Container[]; readonly problem?: Problem } {
 		this.presence.hold();
-		const others = containers.filter((container) => this.#isOther(container));
-		if (others.length === 0) return { own: containers };
-		return { own: containers.filter((container) => !others.includes(container)), problem: this.#problem(others) };
+		const own: Container[] = [];
+		const others: Container[] = [];
+		for (const container of containers) {
+			if (container.labels[AGENT] !== this.agent) {
+				if (this.#isFromBeforeRenaming(container)) own.push(container);
+			} else if (this.#isOther(container)) others.push(container);
+			else own.push(container);
+		}
+		return { own, ...(others.length > 0 && { problem: this.#problem(others) }) };
+	}
+
+	/** Made from this data directory under another name, by an agent that has ended; a copy of the directory may have one that runs. */
+	#isFromBeforeRenaming({ labels }: Container): boolean {
+		const { [INSTANCE]: instance, [PRESENCE]: presence } = labels;
+		return instance === this.instance() && presence !== undefined && this.presence.holderOf(presence) === "ended";
 	}
 
 	/**

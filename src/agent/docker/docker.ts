@@ -26,8 +26,8 @@ export interface ContainerLogOptions {
 
 /** A container engine, as far as the agent uses it. Every method rejects with a DockerError and with nothing else. */
 export interface Docker {
-	/** Every container, running or not, that carries `router.agent=<agent>`. */
-	containers(agent: string): Promise<Container[]>;
+	/** Every container, running or not, that carries `router.agent=<agent>`, or `router.instance=<instance>` where that is given. */
+	containers(agent: string, instance?: string): Promise<Container[]>;
 	hasImage(image: string): Promise<boolean>;
 	/** Has no deadline but a silence of `pullSilenceMs`; `onProgress` gets every line the CLI prints. Aborted: rejects (`timeout`). */
 	pull(image: string, onProgress: (line: string) => void, signal: AbortSignal): Promise<void>;
@@ -73,11 +73,13 @@ export class DockerCli implements Docker {
 		this.#env = { ...options.env, DOCKER_CLI_HINTS: "false" };
 	}
 
-	async containers(agent: string): Promise<Container[]> {
-		const filter = `label=router.agent=${agent}`;
-		const listed = await this.#executeOk(["ps", "--all", "--no-trunc", "--quiet", "--filter", filter]);
-		const ids = listed.match(/\S+/g);
-		if (!ids) return [];
+	async containers(agent: string, instance?: string): Promise<Container[]> {
+		const ids = new Set<string>();
+		for (const label of [`router.agent=${agent}`, ...(instance === undefined ? [] : [`router.instance=${instance}`])]) {
+			const listed = await this.#executeOk(["ps", "--all", "--no-trunc", "--quiet", "--filter", `label=${label}`]);
+			for (const id of listed.match(/\S+/g) ?? []) ids.add(id);
+		}
+		if (ids.size === 0) return [];
 		const { code, stdout, stderr } = await this.#execute(["inspect", "--type", "container", "--", ...ids]);
 		// A container may have been removed since the list; the others are printed all the same.
 		if (code !== 0 && !NO_CONTAINER.test(stderr)) throw this.#exitError("inspect", stderr);

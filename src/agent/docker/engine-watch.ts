@@ -36,6 +36,8 @@ export class EngineWatch {
 	/** When the engine was last away, ms since the epoch; `to` is absent while it is. */
 	#absence: { readonly from: number; readonly to?: number } | undefined;
 	#isStale = true;
+	/** There may be containers that it made under another name: looked for at first, and until they are gone. */
+	#mayBeRenamed = true;
 	#listedAt = 0;
 	readonly #end = new AbortController();
 
@@ -99,8 +101,10 @@ export class EngineWatch {
 		this.#isStale = false;
 		this.#listedAt = now;
 		try {
-			const { own, problem } = this.owner.divide(await this.docker.containers(this.agent));
+			const instance = this.#mayBeRenamed ? this.owner.instance() : undefined;
+			const { own, problem } = this.owner.divide(await this.docker.containers(this.agent, instance));
 			this.containers = own;
+			this.#mayBeRenamed = own.some(({ labels }) => labels["router.agent"] !== this.agent);
 			this.hasAnswered = true;
 			if (this.#absence) this.#absence = { to: asWall(steadyTime()), ...this.#absence };
 			this.problem = this.lock.acquire() ?? problem;
