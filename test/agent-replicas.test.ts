@@ -81,6 +81,13 @@ const textOf = (sse: string) =>
 	[...sse.matchAll(/^data: (\{.*)$/gm)]
 		.map(([, json]) => JSON.parse(json!).choices?.[0]?.delta?.content ?? "")
 		.join("");
+const explained = async (router: RunningRouter) => {
+	const call = { model: "local/qwen", messages: [{ role: "user", content: "hi" }] };
+	return JSON.parse((await post(`${router.url}/v1/route`, call)).text) as {
+		route: string;
+		candidates: { id: string }[];
+	};
+};
 const agents = async (router: RunningRouter) =>
 	((await (await fetch(`${router.url}/agents`)).json()) as { data: { state: string; models: ModelReport[] }[] }).data;
 
@@ -167,11 +174,7 @@ describe("two replicas", async () => {
 				{ replica: 1, state: "ready", in_flight: 0 },
 			],
 		});
-		const answered = await post(`${router.url}/v1/route`, {
-			model: "local/qwen",
-			messages: [{ role: "user", content: "hi" }],
-		});
-		const { route, candidates } = JSON.parse(answered.text) as { route: string; candidates: { id: string }[] };
+		const { route, candidates } = await explained(router);
 		expect([route, candidates.map(({ id }) => id).sort()]).toEqual([
 			"agent, 2 replicas",
 			["local/gpu-1/qwen#0", "local/gpu-1/qwen#1"],
@@ -181,6 +184,8 @@ describe("two replicas", async () => {
 	test("of which one is left get all calls there, and what it fails goes into the agent's queue", async () => {
 		agent.report.models = [qwen("draining", "ready")];
 		await until(async () => (await agents(router))[0]!.models[0]!.replicas?.[0]?.state === "draining");
+		// One that was asked to be left alone a moment ago is, also where it is the only one.
+		await until(async () => (await explained(router)).candidates[0]?.id === "local/gpu-1/qwen#1");
 		for (let at = 0; at < 3; at++) await call(router);
 		expect(asked.map(({ replica }) => replica)).toEqual(["1", "1", "1"]);
 		asked = [];

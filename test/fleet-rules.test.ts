@@ -254,6 +254,9 @@ describe("what is served", () => {
 			"a: failed (out of GPU memory); b: starting; c: not heard of any more; d: the router can't reach it",
 		);
 		expect(absenceOf("nothing", agents, 0)).toBeUndefined();
+		expect(absenceOf("qwen", [agent("f", { models: [qwen("stopped", "manual")] })], 0)).toBe(
+			"f: stopped (POST /models/qwen/load there loads it)",
+		);
 	});
 
 	test("says how an adapter is called that has the name of another agent's model", () => {

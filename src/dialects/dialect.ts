@@ -80,6 +80,8 @@ export interface StreamEnd {
 	/** What the upstream calls it. */
 	readonly model: string;
 	readonly agent?: string | undefined;
+	/** The replica there that was asked last, where one was named. */
+	readonly replica?: number | undefined;
 	/** 0 where no upstream was asked. */
 	readonly attempts: number;
 	readonly cache?: "hit" | undefined;

@@ -44,9 +44,9 @@ function usageEvent({ usageChunk, tellsCost, cost }: StreamEnd): string {
 
 /** As a comment, which clients skip. */
 function summary(end: StreamEnd): string {
-	const { provider, model, agent, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
+	const { provider, model, agent, replica, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
 	const estimated = isEstimated || undefined;
-	const facts = { provider, model, agent, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
+	const facts = { provider, model, agent, replica, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
 	return sseComment(`router ${JSON.stringify(facts)}`);
 }
 

@@ -241,9 +241,13 @@ function write(sink: ReadableStreamDirectController, piece: StreamPiece): number
 }
 
 /** What only the end of a stream knows. What its upstream has not counted is estimated in the usage, too. */
-function streamEnd({ provider, model, agent }: Target, usage: string | undefined, record: CallRecord): StreamEnd {
+function streamEnd(
+	{ provider, model, agent, replica }: Target,
+	usage: string | undefined,
+	record: CallRecord,
+): StreamEnd {
 	const { attempts, droppedFields, tokens, isEstimated, costUsd: cost, tellsCost } = record;
 	const usageChunk = usage !== undefined && isEstimated && tokens ? withCounts(usage, tokens, true) : usage;
 	const counts = { tokens, isEstimated, cost, tellsCost, usageChunk };
-	return { provider: provider.name, model, agent, attempts, droppedFields, ...counts };
+	return { provider: provider.name, model, agent, replica, attempts, droppedFields, ...counts };
 }

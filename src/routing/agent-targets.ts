@@ -169,10 +169,11 @@ export function absenceOf(model: string, agents: Iterable<AgentView>, now: numbe
 	return clauses.length > 0 ? clauses.join("; ") : undefined;
 }
 
-function trouble(agent: AgentView, { state, reason }: ModelReport, lease: Lease): string {
+function trouble(agent: AgentView, { name, state, load, reason }: ModelReport, lease: Lease): string {
 	if (lease === "gone") return "not heard of any more";
 	if (!agent.isReachable) return "the router can't reach it";
-	return reason ? `${state} (${reason.slice(0, 200)})` : state;
+	if (reason) return `${state} (${reason.slice(0, 200)})`;
+	return state === "stopped" && load === "manual" ? `stopped (POST /models/${name}/load there loads it)` : state;
 }
 
 /** Who asks to be registered, and who has the name. */
