@@ -251,6 +251,12 @@ describe("what a container survived is no reason for its end:", () => {
 		expect(diagnose([...banner, ...refused], { exitCode: 137 })?.reason).toContain("SIGKILL");
 	});
 
+	test("an error that a row of the table knows, before it was killed", () => {
+		const log = [...banner, ...record("APIServer", "ERROR", "cache.py:9", "No space left on device: '/tmp/x'")];
+		expect(diagnose(log, { exitCode: 137 })?.reason).toContain("SIGKILL");
+		expect(diagnose(log, { exitCode: 1 })?.reason).toContain("disk");
+	});
+
 	test("a call's error before it was stopped", () => {
 		expect(diagnose([...banner, ...refused], { exitCode: 0 })).toBeUndefined();
 		expect(diagnose([...banner, ...refused], { exitCode: 143 })).toBeUndefined();

@@ -27,7 +27,7 @@ export function diagnose(lines: readonly string[], known: Circumstances = {}): P
 		const own = chain.flatMap((each) => [...each.lines, messageOf(each)]);
 		return causeIn(own, plain, known) ?? { reason: shortened(messageOf(chain[0]!)), fix: SEE_LOG };
 	}
-	const found = causeIn(plain, plain, known) ?? exitCause(plain, known);
+	const found = (hasSurvived(known) ? undefined : causeIn(plain, plain, known)) ?? exitCause(plain, known);
 	if (found) return found;
 	const pointed = plain.map((line) => line.trim()).findLast((line) => POINTER.test(line));
 	return pointed === undefined ? undefined : pointedAt(pointed);
@@ -84,7 +84,7 @@ function raisedFrom(each: LoggedException): LoggedException[] {
 }
 
 /** The exception that began it, with what it was raised from; undefined where none is named. */
-function rootException(log: readonly LogLine[], { exitCode }: Circumstances): LoggedException | undefined {
+function rootException(log: readonly LogLine[], known: Circumstances): LoggedException | undefined {
 	const all = exceptionsOf(log);
 	const reasons = all.flatMap((each) => reasonIn(each) ?? []);
 	const consequences = all.filter((each) => !isPointer(each));
@@ -93,9 +93,13 @@ function rootException(log: readonly LogLine[], { exitCode }: Circumstances): Lo
 		const isLater = ({ at }: LoggedException) => at > from;
 		return reasons.find(isLater) ?? workerError(all.filter(isLater)) ?? consequences.find(isLater);
 	}
-	// Killed, or ended as it was told to: what it logged before then it had survived.
-	if (exitCode !== undefined && (exitCode === 0 || exitCode > 128)) return undefined;
+	if (hasSurvived(known)) return undefined;
 	return reasons.findLast(({ isLogged }) => !isLogged) ?? reasons.at(-1) ?? workerError(all) ?? consequences.at(-1);
+}
+
+/** It was killed, or ended as it was told to: what it logged before then it had survived. */
+function hasSurvived({ exitCode }: Circumstances): boolean {
+	return exitCode !== undefined && (exitCode === 0 || exitCode > 128);
 }
 
 /** Where the last failure begins: at the first fatal line after the failure before it was reported. */
