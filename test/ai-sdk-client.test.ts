@@ -2,9 +2,19 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, jsonSchema, type LanguageModel, Output, stepCountIs, streamText, tool } from "ai";
+import {
+	generateText,
+	jsonSchema,
+	type LanguageModel,
+	type ModelMessage,
+	Output,
+	stepCountIs,
+	streamText,
+	tool,
+} from "ai";
 import { z } from "zod";
 import { CLIENT_KEY } from "./kit/rig.ts";
+import { THOUGHT } from "./kit/sample-replies.ts";
 import { MODELS, type StrictVendors, startStrictVendors } from "./kit/strict-vendors.ts";
 
 let vendors: StrictVendors;
@@ -45,7 +55,7 @@ const CITY = {
 } as const;
 const prompt = "Describe a city with 7 people.";
 
-describe.each(PACKAGES)("%s", (_, made) => {
+describe.each(PACKAGES)("%s", (library, made) => {
 	describe.each(MODELS)("%s", (name) => {
 		const model = () => made()(name);
 		// What the router sends, the vendor takes.
@@ -106,6 +116,22 @@ describe.each(PACKAGES)("%s", (_, made) => {
 			expect(asked).toEqual([{ city: "Bern", days: 3 }]);
 			expect(steps.length).toBe(2);
 			expect(text).not.toBe("");
+		});
+
+		test("runs loops of tools while it thinks", async () => {
+			const weather = tool({ inputSchema: z.object({ city: z.string() }), execute: ({ city }) => `Grey in ${city}.` });
+			const providerOptions = { router: { reasoningEffort: "low" }, openai: { reasoningEffort: "low" } };
+			const messages: ModelMessage[] = [];
+			for (const city of ["Bern", "Rome"]) {
+				messages.push({ role: "user", content: `The weather of '${city}'?` });
+				const asked = { model: model(), tools: { weather }, stopWhen: stepCountIs(3), messages, providerOptions };
+				const { steps, text, response } = await generateText(asked);
+				expect([steps.length, text === ""]).toEqual([2, false]);
+				messages.push(...response.messages);
+				// The other one reads no thoughts of chats.
+				const thoughts = library === "@ai-sdk/openai" ? undefined : THOUGHT;
+				expect(steps.map(({ reasoningText }) => reasoningText)).toEqual([thoughts, thoughts]);
+			}
 		});
 
 		test("runs a loop of tools that ends with an object by schema", async () => {

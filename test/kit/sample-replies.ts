@@ -26,6 +26,8 @@ interface Reply {
 	readonly call?: { readonly name: string; readonly args: unknown };
 }
 
+/** What it thinks, where it is asked to. */
+export const THOUGHT = "I do as I am told.";
 const TALK = "Hello! It is a fine day, and I can help you with whatever you like.";
 
 function replyTo({ prompt, system, hasResults, tools, choice, schema, isJson }: PlainRequest): Reply {
@@ -105,8 +107,10 @@ export function claudeReply(body: Loose): Loose[] {
 		schema: body["output_config"]?.format?.schema,
 		isJson: false,
 	});
-	if (call) return [{ type: "tool_use", id: `toolu_${made++}`, name: call.name, input: call.args }];
-	return [{ type: "text", text }];
+	const thinks = ["enabled", "adaptive"].includes(body["thinking"]?.type);
+	const thought = thinks ? [{ type: "thinking", thinking: THOUGHT }] : [];
+	if (call) return [...thought, { type: "tool_use", id: `toolu_${made++}`, name: call.name, input: call.args }];
+	return [...thought, { type: "text", text }];
 }
 
 const MODES: Readonly<Record<string, PlainRequest["choice"]>> = {
@@ -132,7 +136,11 @@ export function geminiReply(body: Loose): Loose[] {
 		schema: responseJsonSchema,
 		isJson: responseMimeType === "application/json",
 	});
-	if (call) return [{ functionCall: { id: `call${made++}`, name: call.name, args: call.args }, sign: true }];
+	const thought = body["generationConfig"]?.thinkingConfig?.includeThoughts ? [{ text: THOUGHT, thought: true }] : [];
+	if (call) {
+		const functionCall = { id: `call${made++}`, name: call.name, args: call.args };
+		return [...thought, { functionCall, sign: true }];
+	}
 	const half = Math.ceil(text!.length / 2);
-	return [{ text: text!.slice(0, half) }, { text: text!.slice(half) }];
+	return [...thought, { text: text!.slice(0, half) }, { text: text!.slice(half) }];
 }

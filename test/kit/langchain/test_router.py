@@ -5,11 +5,14 @@ ROUTER_URL is the router's, MODELS names the models, separated by commas.
 
 import os
 import re
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from openai import BadRequestError
@@ -114,6 +117,28 @@ def test_objects_by_schema_of_models_that_think(model: str, method: str) -> None
     asked = chat(model, reasoning_effort="low").with_structured_output(Person, method=method)
     assert asked.invoke("A person named 'Ann' of 41.") == PERSON
     assert list(asked.stream("A person named 'Ann' of 41."))[-1] == PERSON
+
+
+@tool
+def weather(city: str) -> str:
+    """The weather of a city."""
+    return f"Grey in {city}."
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_loop_of_tools_of_models_that_think(model: str, streams: bool) -> None:
+    """What they thought is signed and must come back, though LangChain keeps none of it."""
+    asked = chat(model, reasoning_effort="low").bind_tools([weather])
+    said: list[BaseMessage] = []
+    for city in ["Bern", "Rome"]:
+        said.append(HumanMessage(f"The weather of '{city}'?"))
+        for _ in range(2):
+            answer = reduce(add, asked.stream(said)) if streams else asked.invoke(said)
+            said.append(answer)
+            said += [weather.invoke(call) for call in answer.tool_calls]
+        assert [message.text for message in said if message.type == "tool"][-1] == f"Grey in {city}."
+        assert said[-1].text and not said[-1].tool_calls
 
 
 @pytest.mark.parametrize("model", MODELS)
