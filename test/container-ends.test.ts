@@ -29,6 +29,15 @@ describe("a container", () => {
 		expect(await ends(...events).verdictOf("c")).toBe(verdict as never);
 	});
 
+	test("whose engine had died before it was stopped has died", async () => {
+		const heard = ends({ action: "start" });
+		heard.engineDied("c");
+		heard.heard({ id: "c", action: "kill", signal: 15 });
+		expect(heard.isStopping("c")).toBe(false);
+		heard.heard({ id: "c", ...DIE });
+		expect(await heard.verdictOf("c")).toBe("died");
+	});
+
 	test("whose end comes while it is waited for", async () => {
 		const heard = new ContainerEnds(60_000);
 		const verdict = heard.verdictOf("c");

@@ -162,6 +162,20 @@ describe("the line of suspected calls", () => {
 		expect([suspects.hasTurn(turns[0]!), suspects.hasTurn(turns[2]!)]).toEqual([true, true]);
 	});
 
+	test("is passed on by one that runs for long, which stays suspected", () => {
+		const { suspects, dies, clock } = holder();
+		for (const each of ["x", "y"]) dies(each);
+		const turns = [1, 2].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
+		suspects.begin(turns[1], "a", true);
+		expect(suspects.hasTurn(turns[0])).toBe(false);
+		suspects.pass(turns[1]);
+		expect([suspects.hasTurn(turns[0]), suspects.passedAt("a")]).toEqual([true, 1]);
+		clock.now += 100;
+		expect(dies("y", { turn: turns[1], startedAt: clock.now - 1, wasWell: false })).toBe("refused");
+		suspects.leave(turns[1]);
+		expect([suspects.stateOf("x"), suspects.passedAt("a")]).toEqual(["clear", 0]);
+	});
+
 	test("keeps other calls from an engine that one waits for or runs at alone, for half a minute at most", () => {
 		const { clock, suspects, dies } = holder();
 		dies("x");

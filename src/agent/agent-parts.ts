@@ -58,6 +58,8 @@ export interface AgentParts {
 	readonly hardware: Hardware;
 	readonly specs: ContainerSpecs;
 	readonly engine: EngineWatch;
+	/** How containers end. */
+	readonly ends: ContainerEnds;
 	readonly inventory: Inventory;
 	readonly adapters: AdapterList;
 	readonly records: EffectRecords;
@@ -115,6 +117,7 @@ export function createAgentParts(config: Config, env: Environment, log: Pick<Log
 		hardware,
 		specs,
 		engine,
+		ends,
 		inventory,
 		records: new EffectRecords(),
 		adapters,

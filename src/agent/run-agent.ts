@@ -68,6 +68,7 @@ export function runAgent(parts: AgentParts, site: AgentSite): AgentRun {
 
 function createController(parts: AgentParts): ModelController {
 	const { config, settings, outside, registry, gpus, specs, docker, engine, inventory, records, tick, log } = parts;
+	const { ends } = parts;
 	const { agent } = config;
 	const source = {
 		cacheDir: settings.cacheDir,
@@ -86,7 +87,7 @@ function createController(parts: AgentParts): ModelController {
 		undefined,
 		readHost,
 	);
-	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine };
+	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine, ends };
 	return new ModelController({
 		...parts,
 		placer,

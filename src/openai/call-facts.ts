@@ -2,6 +2,7 @@
  * What routing, limits, the cache and timeouts read of a call, whatever wire its client speaks: a dialect fills it in, and nobody before
  * `providers/` has to look into the body.
  */
+import type { Operation } from "./operations.ts";
 import type { PromptSizes } from "./prompt-sizes.ts";
 import type { ParsedBody } from "./request-fields.ts";
 
@@ -71,6 +72,21 @@ export const IRRELEVANT_FIELDS: ReadonlySet<string> = new Set([
 	"prompt_cache_options",
 	"prompt_cache_retention",
 ]);
+
+/**
+ * The same for calls that ask the same, by whomever and however they are sent.
+ * @param model what its engines call it: clients may have several names for it
+ */
+export function fingerprintOf(operation: Operation, facts: CallFacts, model: string): string {
+	let fields: string;
+	try {
+		fields = facts.canonical(IRRELEVANT_FIELDS);
+	} catch {
+		// Nested too deep to be put in order.
+		fields = facts.promptContent().texts.join("\n");
+	}
+	return Bun.SHA256.hash(JSON.stringify([operation, model]) + fields, "base64");
+}
 
 /** What an answer may be besides text. */
 export interface Modalities {

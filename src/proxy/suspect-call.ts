@@ -1,6 +1,7 @@
 /** A call at whose attempt an engine died, or one that is kept from an engine for such a call. Reached by no other. */
 import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
+import { fingerprintOf } from "../openai/call-facts.ts";
 import { errorOf, FAILURES, type Failure, type FailureKind } from "../providers/failure.ts";
 import { isOk } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
@@ -10,13 +11,19 @@ import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, type TriedTarget } from "./retry.ts";
 import type { Failed } from "./round.ts";
 import { type SuspectTarget, suspectStep } from "./suspect-step.ts";
-import { fingerprintOf, type SuspectTurn } from "./suspects.ts";
+import type { SuspectTurn } from "./suspects.ts";
 
 /** How often it is looked whether an engine is back, ms; and how long that may take. */
 const LOOK_MS = 1_000;
 const HEALTH_TIMEOUT_MS = 2_000;
 /** A server that can't say how it is counts as back so long after it last said that it is dead, ms. */
 const ASSUMED_BACK_MS = 10_000;
+/**
+ * How long the next suspected call waits for one that runs, ms: most engines die when they begin a call. A whole answer shows no token
+ * before its end.
+ */
+const STREAM_TURN_MS = 30_000;
+const WHOLE_TURN_MS = 3_000;
 /** `Retry-After` where nobody knows how long an engine takes to start, s. */
 const UNKNOWN_RESTART_S = 30;
 
@@ -51,6 +58,7 @@ export class SuspectCall {
 	#isFree = false;
 	#hasLooked = false;
 	#turn: SuspectTurn | undefined;
+	#timer: ReturnType<typeof setTimeout> | undefined;
 	/** A vLLM was found at an address that is not the user's own. */
 	#hasFarEngine = false;
 	/** An engine that did not take it is not asked again before, on `performance.now()`'s clock. */
@@ -87,7 +95,7 @@ export class SuspectCall {
 		// Of an engine that takes its server with it some calls see the connection break only.
 		const isBreak = failure.kind === "transport" || failure.kind === "truncated";
 		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(target.id, record.startedAt))) return health;
-		this.#fingerprint ??= fingerprintOf(call, this.#model());
+		this.#fingerprint ??= fingerprintOf(call.operation, call.facts, this.#model());
 		this.#hasLooked = true;
 		this.#hasFarEngine ||= target.kind === "cloud" && isDeath;
 		const verdict = suspects.died({
@@ -115,7 +123,7 @@ export class SuspectCall {
 		if (!this.#hasLooked) {
 			this.#hasLooked = true;
 			if (suspects.concerns(this.#model())) {
-				this.#fingerprint ??= fingerprintOf(call, this.#model());
+				this.#fingerprint ??= fingerprintOf(call.operation, call.facts, this.#model());
 				if (suspects.stateOf(this.#fingerprint) !== "clear") {
 					this.isSuspect = true;
 					return this.#place();
@@ -149,6 +157,7 @@ export class SuspectCall {
 	async next({ index, failure }: Failed): Promise<number | undefined> {
 		if (!this.isSuspect) return undefined;
 		const { suspects } = this.context.state;
+		clearTimeout(this.#timer);
 		if (this.#turn) suspects.end(this.#turn);
 		const isVendor = this.#kindOf(this.context.tried[index]!.target) === "vendor";
 		if (failure.kind === "cancelled" || failure.kind === "internal") return undefined;
@@ -180,6 +189,7 @@ export class SuspectCall {
 	}
 
 	#leave(): void {
+		clearTimeout(this.#timer);
 		if (this.#turn) this.context.state.suspects.leave(this.#turn);
 		this.#turn = undefined;
 	}
@@ -205,14 +215,19 @@ export class SuspectCall {
 			if (step.do === "refuse") throw this.#tooLate(backInMs);
 			if (step.do === "try") {
 				if (this.#isFree) this.#freed();
-				else if (targets[step.index]!.kind !== "vendor")
-					suspects.begin(turn, tried[step.index]!.target.id, step.isAlone);
+				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target.id, step.isAlone);
 				return step.index;
 			}
 			suspects.waitFor(turn, step.reserves ? waitsFor : []);
 			if (this.#isFree || suspects.hasTurn(turn)) await this.#look(waitsFor);
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 		}
+	}
+
+	#begin(turn: SuspectTurn, id: string, isAlone: boolean): void {
+		const { call, state } = this.context;
+		state.suspects.begin(turn, id, isAlone);
+		this.#timer = setTimeout(() => state.suspects.pass(turn), call.stream ? STREAM_TURN_MS : WHOLE_TURN_MS);
 	}
 
 	#freed(): void {
@@ -231,7 +246,7 @@ export class SuspectCall {
 			isWhereItDied: isDead || suspects.enginesOf(this.#fingerprint!).has(id) || this.#triedSince.has(at),
 			// An agent holds the call itself until its engine is back.
 			isBack: !isDead || target.provider.reportsLoading === true,
-			inFlight: targets.of(id).inFlight,
+			inFlight: targets.of(id).inFlight - suspects.passedAt(id),
 			isTried: this.#triedSince.has(at),
 		};
 	}

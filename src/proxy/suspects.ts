@@ -3,8 +3,6 @@
  * suspected; they are tried again one at a time, and the one that runs at a second death is refused from then on. That explains the
  * first death, too: the others are free. Kept in this process, bounded in number and time.
  */
-import type { Call } from "../openai/call.ts";
-import { IRRELEVANT_FIELDS } from "../openai/call-facts.ts";
 
 /** Suspected and refused calls remembered; the oldest are forgotten first. */
 const MOST_CALLS = 1_000;
@@ -16,21 +14,6 @@ const LATE_MS = 15_000;
 const ALONE_MS = 30_000;
 /** How long the death of an engine that nobody waits for is remembered, ms. */
 const FORGOTTEN_MS = 600_000;
-
-/**
- * The same for calls that ask the same, by whomever and however they are sent.
- * @param model what its engines call it: clients may have several names for it
- */
-export function fingerprintOf({ operation, facts }: Pick<Call, "operation" | "facts">, model: string): string {
-	let fields: string;
-	try {
-		fields = facts.canonical(IRRELEVANT_FIELDS);
-	} catch {
-		// Nested too deep to be put in order.
-		fields = facts.promptContent().texts.join("\n");
-	}
-	return Bun.SHA256.hash(JSON.stringify([operation, model]) + fields, "base64");
-}
 
 /** One death of one engine. */
 interface Death {
@@ -79,6 +62,8 @@ export interface SuspectTurn {
 	/** It runs there. */
 	engine: string | undefined;
 	isAlone: boolean;
+	/** It has run for so long that the next may have its turn. */
+	hasPassed: boolean;
 }
 
 /** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
@@ -131,7 +116,7 @@ export class Suspects {
 		const { engine: id, startedAt, fingerprint, call, model, hasTokens, turn, wasWell } = report;
 		const now = this.time();
 		const engine = this.#engine(id);
-		const isTrial = turn !== undefined && engine.trial === turn;
+		const isTrial = turn !== undefined && turn.engine === id;
 		let { death } = engine;
 		if (!death || startedAt >= death.at) {
 			if (death && !isTrial && !wasWell && now - death.lastAt < LATE_MS) {
@@ -202,14 +187,14 @@ export class Suspects {
 	 * @param cameAt when the call came, on the clock
 	 */
 	enter(model: string, cameAt: number): SuspectTurn {
-		const turn: SuspectTurn = { model, cameAt, waitsFor: [], engine: undefined, isAlone: false };
+		const turn: SuspectTurn = { model, cameAt, waitsFor: [], engine: undefined, isAlone: false, hasPassed: false };
 		this.#turns.push(turn);
 		return turn;
 	}
 
 	/** Whether it may run now. */
 	hasTurn(turn: SuspectTurn): boolean {
-		const others = this.#turns.filter((each) => each.model === turn.model && each !== turn);
+		const others = this.#turns.filter((each) => each.model === turn.model && each !== turn && !each.hasPassed);
 		return others.every(({ engine, cameAt }) => engine === undefined && cameAt <= turn.cameAt);
 	}
 
@@ -232,10 +217,22 @@ export class Suspects {
 	/** It runs there from now on. */
 	begin(turn: SuspectTurn, id: string, isAlone: boolean): void {
 		const engine = this.#engine(id);
-		turn.engine = id;
-		turn.isAlone = isAlone;
+		Object.assign(turn, { engine: id, isAlone, hasPassed: false });
 		engine.trial = turn;
 		if (isAlone) engine.reservedUntil = this.time() + ALONE_MS;
+	}
+
+	/** It runs on, and the next may be tried beside it. */
+	pass(turn: SuspectTurn): void {
+		const engine = turn.engine === undefined ? undefined : this.#engines.get(turn.engine);
+		if (engine?.trial === turn) engine.trial = undefined;
+		turn.hasPassed = true;
+		this.#changed();
+	}
+
+	/** Calls that run there and have passed their turn on. */
+	passedAt(id: string): number {
+		return this.#turns.filter(({ engine, hasPassed }) => hasPassed && engine === id).length;
 	}
 
 	/** Its attempt has ended, or has its first token. */
@@ -243,7 +240,7 @@ export class Suspects {
 		const engine = turn.engine === undefined ? undefined : this.#engines.get(turn.engine);
 		if (engine?.trial === turn) engine.trial = undefined;
 		if (engine && !this.isDead(turn.engine!)) engine.reservedUntil = this.time() + ALONE_MS;
-		turn.engine = undefined;
+		Object.assign(turn, { engine: undefined, hasPassed: false });
 		this.#changed();
 	}
 

@@ -8,6 +8,8 @@ interface Seen {
 	isOutOfMemory: boolean;
 	/** A signal that ends it was sent, by whomever. */
 	isStopping: boolean;
+	/** Its engine died before that. */
+	isDead: boolean;
 	verdict: ContainerVerdict | undefined;
 	readonly ended: PromiseWithResolvers<void>;
 }
@@ -44,7 +46,7 @@ export class ContainerEnds {
 			case "die": {
 				const seen = this.#of(id);
 				const isByItself = !seen.isStopping && !isClean;
-				seen.verdict = seen.isOutOfMemory || isByItself ? "died" : "stopped";
+				seen.verdict = seen.isOutOfMemory || seen.isDead || isByItself ? "died" : "stopped";
 				seen.ended.resolve();
 			}
 		}
@@ -53,7 +55,12 @@ export class ContainerEnds {
 	/** It was told to end: what it says of its engine from then on is no death by a call. */
 	isStopping(id: string): boolean {
 		const seen = this.#seen.get(id);
-		return seen?.isStopping === true && !seen.isOutOfMemory;
+		return seen?.isStopping === true && !seen.isOutOfMemory && !seen.isDead;
+	}
+
+	/** Its engine has died, and now it is stopped for that. */
+	engineDied(id: string): void {
+		this.#of(id).isDead = true;
 	}
 
 	/** It has ended. */
@@ -76,7 +83,13 @@ export class ContainerEnds {
 		let seen = this.#seen.get(id);
 		if (!seen) {
 			if (this.#seen.size >= MOST) this.#seen.delete(this.#seen.keys().next().value!);
-			seen = { isOutOfMemory: false, isStopping: false, verdict: undefined, ended: Promise.withResolvers() };
+			seen = {
+				isOutOfMemory: false,
+				isStopping: false,
+				isDead: false,
+				verdict: undefined,
+				ended: Promise.withResolvers(),
+			};
 			this.#seen.set(id, seen);
 		}
 		return seen;

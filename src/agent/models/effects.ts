@@ -1,5 +1,6 @@
 /** Carries out one action of the supervisor: pulls, starts, stops, puts to sleep or wakes. Each ends, well or with a reason. */
 import type { Environment } from "../../config/interpolate.ts";
+import type { ContainerEnds } from "../docker/container-ends.ts";
 import type { Docker } from "../docker/docker.ts";
 import { DockerError } from "../docker/docker-error.ts";
 import { pullProgress } from "../docker/docker-output.ts";
@@ -58,6 +59,8 @@ export interface EffectTools {
 	readonly inventory: Inventory;
 	readonly records: EffectRecords;
 	readonly engine: Pick<EngineWatch, "wasAwayAt">;
+	/** Hears of engines that died before their containers are stopped. */
+	readonly ends: Pick<ContainerEnds, "engineDied">;
 	/** Gives up pulls; other effects end by themselves. */
 	readonly signal: AbortSignal;
 }
@@ -132,7 +135,7 @@ async function stop(
 	item: InventoryItem | undefined,
 	tools: EffectTools,
 ): Promise<EffectResult> {
-	const { docker, env, specs, records } = tools;
+	const { docker, env, specs, records, ends } = tools;
 	let result: EffectResult = { ended: "well" };
 	if (failed) {
 		const lines = await lastLines(docker, id);
@@ -156,6 +159,7 @@ async function stop(
 		}
 	}
 	if (item?.state === "running") {
+		if (item.health === "dead") ends.engineDied(id);
 		records.stopping.add(id);
 		await docker.stop(id, failed ? FAILED_GRACE_S : Math.min(MAX_GRACE_S, specs.stopGrace(key)));
 	}
