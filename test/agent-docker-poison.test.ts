@@ -12,17 +12,19 @@ const { afterAll, beforeAll, describe, test } = needing("docker");
 const SIM = { SIM_POISON: POISON, SIM_ANSWER_TOKENS: String(ANSWER_TOKENS), SIM_SPEED: "1" };
 
 describe.each([
-	["one agent with 2 replicas", [2]],
-	["one agent with 3 replicas", [3]],
-	["two agents with 1 replica each", [1, 1]],
-	["two agents with 2 replicas and 1", [2, 1]],
-] as const)("on %s", (_, replicas) => {
+	["one agent with 2 replicas", [2], {}],
+	// No word of its engine: connections are reset, and only Docker knows why.
+	["one agent with 2 replicas, whose server ends with its engine", [2], { SIM_CRASH: "exit" }],
+	["one agent with 3 replicas", [3], {}],
+	["two agents with 1 replica each", [1, 1], {}],
+	["two agents with 2 replicas and 1", [2, 1], {}],
+] as const)("on %s", (_, replicas, sim) => {
 	const count = replicas.reduce((sum: number, each) => sum + each, 0);
 	let host: AgentHost;
 	let router: RunningRouter;
 	const agents: RunningRouter[] = [];
 	beforeAll(async () => {
-		host = await startAgentHost({ sim: SIM });
+		host = await startAgentHost({ sim: { ...SIM, ...sim } });
 		router = await startRouter({ config: { cache: { enabled: false } } });
 		for (const [at, each] of replicas.entries()) {
 			const models = [{ model: "Qwen/Qwen3-0.6B", name: "m", gpus: 0, replicas: each, args: ["--max-num-seqs", "3"] }];
