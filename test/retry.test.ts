@@ -48,6 +48,17 @@ describe("with another target left", () => {
 		expect(rows.map(([kind]) => kind).sort()).toEqual(Object.keys(FAILURES).sort() as FailureKind[]));
 	test.each(rows)("%s", (kind, step) => expect(after([failed(kind), FRESH])).toEqual(step));
 
+	test("of an agent an engine that died is not left by a call of a router's; a client's own call is made once more, unless the last engine could die of it", () => {
+		const dead = (tries = 1) => failed("engine_died", { tries });
+		const agent = { noWaiting: true };
+		expect(after([dead(), FRESH, FRESH], { ...agent, isRouted: true })).toBeUndefined();
+		expect(after([dead()], agent)).toEqual(again());
+		expect(after([dead(2)], agent)).toBeUndefined();
+		expect(after([dead(), FRESH], agent)).toBeUndefined();
+		expect(after([dead(), FRESH, FRESH], agent)).toEqual(again());
+		expect(after([dead(2), FRESH, FRESH], agent)).toBeUndefined();
+	});
+
 	test("one that is under way is not left to ask", () => {
 		expect(after([failed("not_found"), { ...FRESH, isRunning: true }])).toBeUndefined();
 		expect(hasOthers([FRESH, { ...FRESH, isRunning: true }], 0)).toBe(false);

@@ -267,10 +267,10 @@ export class CallAttempts implements AttemptOwner {
 		const { retries, random } = this.state;
 		const now = performance.now();
 		const [until, hasBudget] = [this.#until(now), retries.has(now)];
-		const { noWaiting } = this.plan;
+		const where = { noWaiting: this.plan.noWaiting, isRouted: this.call.hops.includes(",") };
 		const tried = this.tried[index]!;
 		tried.isUnhealthy = this.state.targets.of(tried.target.id).breaker.state !== "closed";
-		const situation = { targets: this.tried, last: index, now, until, hasBudget, random: random(), noWaiting };
+		const situation = { targets: this.tried, last: index, now, until, hasBudget, random: random(), ...where };
 		const step = nextStep(situation);
 		const facts = { provider: tried.target.provider.name, failure: failure.kind };
 		if (!hasBudget && nextStep({ ...situation, hasBudget: true })?.isRetry)

@@ -106,6 +106,8 @@ export interface Situation {
 	readonly hasBudget: boolean;
 	/** 0 to 1. */
 	readonly random: number;
+	/** It came through another router. */
+	readonly isRouted?: boolean | undefined;
 	/** A busy target is not waited for: whoever made the call decides that, who may know another. */
 	readonly noWaiting?: boolean | undefined;
 }
@@ -128,8 +130,7 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 	const { kind, retryAfterMs } = tried.failure!;
 	const rule = FAILURES[kind];
 	if ((rule.sameTarget === "no" && !rule.elsewhere) || now >= until) return undefined;
-	// An engine may have died of the call: the router, which knows all engines, decides where it goes.
-	if (kind === "engine_died" && noWaiting) return undefined;
+	if (kind === "engine_died" && noWaiting) return onAgent(situation);
 	const hasTriesLeft = tried.tries < MOST_TRIES;
 	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
 		return { target: last, waitMs: 0, isRetry: false };
@@ -151,6 +152,16 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 	}
 	if (fresh !== -1) return { target: fresh, waitMs: 0, isRetry: false };
 	return hasBudget && !noWaiting ? roundAgain(situation) : undefined;
+}
+
+/**
+ * An engine of an agent's may have died of the call. A router, which knows all engines, decides where it goes. A client that has called the
+ * agent itself has it made once more, by the engine that is started again or at a second one of three: never at the last one.
+ */
+function onAgent({ targets, last, isRouted }: Situation): RetryStep | undefined {
+	if (isRouted || targets.length === 2 || targets.some(({ tries }, at) => tries > (at === last ? 1 : 0)))
+		return undefined;
+	return { target: last, waitMs: 0, isRetry: true };
 }
 
 /** Of all targets that may be tried again the one whose time comes first: none is left that was not tried. */
