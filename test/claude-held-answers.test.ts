@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { choiceEvent, DONE, finishEvent, goodStream, textEvent, usageEvent } from "./kit/events.ts";
 import { chunksOf, type Json, type Loose } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
-import { begins, streams } from "./kit/faults.ts";
+import { answers, begins, streams } from "./kit/faults.ts";
 import { folded } from "./kit/folded.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 
@@ -158,6 +158,25 @@ describe("an answer that is held back", () => {
 		}
 		expect(text).toContain('"name":"look"');
 	});
+});
+
+test.each([false, true])("what an answer that is not used cost is known; streamed: %p", async (stream) => {
+	const content = [{ type: "tool_use", id: "toolu_1", name: "json_answer", input: { name: 7 } }];
+	const message = {
+		id: "m",
+		model: "m",
+		content,
+		stop_reason: "tool_use",
+		usage: { input_tokens: 5, output_tokens: 9 },
+	};
+	first.run(stream ? streams(asked('{"name":7}')) : answers("200 OK", JSON.stringify(message)));
+	second.run(
+		stream ? streams(goodStream(2)) : answers("200 OK", JSON.stringify({ choices: [{ message: { content: "{}" } }] })),
+	);
+	const { stream: _stream, stream_options: _options, ...whole } = held;
+	const answer = await router.send(stream ? held : whole);
+	await answer.text();
+	expect(router.attempts[0]).toMatchObject({ failure: "unsupported", tokens: { input: 5, output: 9 } });
 });
 
 test.each([

@@ -2,7 +2,9 @@
  * The closed set of ways a call can fail at an upstream, and what follows from each: retry, failover, breaker, metrics label and the
  * client's error read this one table.
  */
+
 import { ERRORS, type ErrorCode, RouterError } from "../errors.ts";
+import type { Tokens } from "../openai/usage.ts";
 
 /** What a failure kind implies. */
 export interface FailureRule {
@@ -101,6 +103,8 @@ export interface Failure {
 	readonly type?: string | undefined;
 	readonly code?: string | undefined;
 	readonly retryAfterMs?: number | undefined;
+	/** What its upstream has counted of an answer that can't be used. */
+	readonly tokens?: Tokens | undefined;
 	/** What it refuses is no part of the call, but something that the router added. */
 	readonly refused?: Addition | undefined;
 	/** What was thrown, where the fault is the router's own; for its log. */

@@ -315,7 +315,8 @@ export class Attempt {
 		this.#deadline?.clear();
 		if (attempt.isOpen) {
 			const health = owner.failed(this, failure);
-			record.closeAttempt(attempt, { status, failure: failure.kind, isUnused: part?.isUnused, target: health });
+			const { kind, tokens } = failure;
+			record.closeAttempt(attempt, { status, failure: kind, tokens, isUnused: part?.isUnused, target: health });
 		}
 		return failure;
 	}

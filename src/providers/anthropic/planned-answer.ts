@@ -4,7 +4,7 @@ import type { Failure } from "../failure.ts";
 import type { Answer } from "../provider.ts";
 import { conforms } from "../schema-check.ts";
 import { type AnswerReading, WRAPPER } from "./answer-plan.ts";
-import { type Block, inputText, isMessage, messageAnswer } from "./response.ts";
+import { type Block, inputText, isMessage, messageAnswer, messageTokens } from "./response.ts";
 import { unsigned } from "./thinking.ts";
 
 /** A block of an answer, as far as that is read: what it says, or its input as JSON. */
@@ -134,7 +134,7 @@ export function plannedMessage(
 		input: block.name === reading.tool && block.type === "tool_use" ? inputText(body, index) : "",
 	}));
 	const planned = plannedAnswer(blocks, message.stop_reason, reading);
-	if ("kind" in planned) return planned;
+	if ("kind" in planned) return { ...planned, tokens: messageTokens(message.usage) };
 	let isMoved = false;
 	// Blocks keep their places: their inputs are read from the body by them.
 	const content = message.content.map((block, index): Block => {

@@ -172,7 +172,7 @@ export class PlannedDecoder implements StreamDecoder {
 		}
 		const blocks = this.#blocks.map(({ input, ...held }) => ({ ...held, input: input === "" ? "{}" : input }));
 		const planned = plannedAnswer(blocks, reason, this.reading);
-		if ("kind" in planned) return { bytes: "", failure: planned };
+		if ("kind" in planned) return { bytes: "", failure: planned, tokens: this.#ended(event, read).tokens };
 		this.#stopReason = planned.stopReason;
 		const out = this.#sent(this.#played(planned.edits));
 		const end = this.#ended(event, read);
