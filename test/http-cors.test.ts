@@ -91,6 +91,7 @@ describe("answers to a web page", () => {
 		const exposed = response.headers.get("access-control-expose-headers")?.split(", ");
 		expect(exposed).toContain("x-request-id");
 		expect(exposed).toContain("x-router-provider");
+		expect(exposed).toContain("x-router-dropped");
 		expect(exposed).toContain("retry-after");
 		expect(exposed).toContain("x-ratelimit-remaining-tokens");
 		expect(response.headers.get("vary")).toBe("origin");

@@ -19,9 +19,18 @@ const METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /** Answer headers a page may read. By name: `*` is not understood by Safari before 15.4. */
 const EXPOSED = [
 	"x-request-id",
-	...["provider", "model", "agent", "replica", "attempts", "cache", "overhead-ms", "cost-usd", "explain"].map(
-		(name) => `x-router-${name}`,
-	),
+	...[
+		"provider",
+		"model",
+		"agent",
+		"replica",
+		"attempts",
+		"cache",
+		"dropped",
+		"overhead-ms",
+		"cost-usd",
+		"explain",
+	].map((name) => `x-router-${name}`),
 	"retry-after",
 	"retry-after-ms",
 	"x-should-retry",
