@@ -145,6 +145,54 @@ describe("an agent's model of several replicas", () => {
 	});
 });
 
+describe("an adapter at one agent with the name of a model at another", () => {
+	const sql = { name: "sql", parent: "qwen", load: "on-demand" } as const;
+	const register = async (state: "ready" | "failed") => {
+		await rig.register("gpu-1", ["qwen", { ...sql, state }]);
+		await rig.register("gpu-2", ["other", "sql"]);
+	};
+
+	test("is called as the log says, which no name with a star takes to a vendor", async () => {
+		await register("ready");
+		const [, name] = rig.lines.join("").match(/those for the adapter by \\?"([^"\\]+)/) ?? [];
+		const any = { models: [{ name: "*", targets: ["openai/*"] }] };
+		for (const settings of [{}, any]) {
+			const made = catalog(settings, { OPENAI_API_KEY: "sk-of-this-test" });
+			expect(ids(name!, made)).toEqual(["local/gpu-1/sql"]);
+			expect(ids("sql", made)).toEqual(["local/gpu-2/sql"]);
+		}
+	});
+
+	test("is not there for now where its agent says so, as is any model that is asked of one agent", async () => {
+		await register("failed");
+		for (const [name, why] of [
+			["local/gpu-1/sql", "gpu-1: failed"],
+			["local/gpu-2/other", "gpu-2: failed"],
+		] as const) {
+			if (name === "local/gpu-2/other") await rig.heartbeat("gpu-2", [{ name: "other", state: "failed" }]);
+			const error = refusal(name);
+			expect([error.errorCode, error.status]).toEqual(["model_unavailable", 503]);
+			expect(error.message).toContain(why);
+		}
+		expect(refusal("local/gpu-1/none").errorCode).toBe("model_not_found");
+		expect(refusal("local/gpu-9/sql").errorCode).toBe("model_not_found");
+	});
+
+	test("is no parent's of a name in `models:` that leads elsewhere", async () => {
+		await rig.register("gpu-1", ["qwen", { ...sql, state: "ready" }]);
+		const models = [
+			{ name: "sql", targets: ["dummy"] },
+			{ name: "mine", targets: ["local/sql"] },
+		];
+		const made = catalog({ models });
+		expect(["sql", "mine", "local/sql"].map((name) => made.parentOf?.(name))).toEqual([
+			undefined,
+			"local/qwen",
+			"local/qwen",
+		]);
+	});
+});
+
 describe("an agent's plain name never takes the place of", () => {
 	test.each([
 		["a name of `models:`", "fast", ["openai/gpt-5"]],

@@ -262,7 +262,7 @@ describe("what is served", () => {
 	test("says how an adapter is called that has the name of another agent's model", () => {
 		const adapter = { name: "qwen", state: "ready", parent: "base" } as const;
 		const agents = [agent("a", { models: [adapter] }), agent("b", { models: [qwen("failed")] })];
-		expect(absenceOf("qwen", agents, 0)).toBe("a: an adapter, as a/qwen; b: failed");
+		expect(absenceOf("qwen", agents, 0)).toBe("a: an adapter, as local/a/qwen; b: failed");
 	});
 });
 

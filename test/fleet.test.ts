@@ -296,7 +296,7 @@ describe("LoRA adapters", () => {
 			undefined,
 		]);
 		const words =
-			'"sql" is a model of the agent "gpu-2" and an adapter at "gpu-1": calls by that name go to the model, those for the adapter by "gpu-1/sql".';
+			'"sql" is a model of the agent "gpu-2" and an adapter at "gpu-1": calls by that name go to the model, those for the adapter by "local/gpu-1/sql".';
 		expect(rig.lines.filter((line) => line.includes(words))).toHaveLength(1);
 	});
 });

@@ -12,11 +12,11 @@ export interface Fleet {
 	readonly names: readonly string[];
 	/** The model that `local` means: the first that is ready, else the first that can be loaded. */
 	readonly first: string | undefined;
-	/** Where a model (or `agent/model`) runs, the readiest first; none where nobody serves it. */
+	/** Where a model (or `agent/model`, which calls ask for as `local/agent/model`) runs, the readiest first; none where nobody serves it. */
 	targets(model: string): readonly FleetTarget[];
 	/** Of a LoRA adapter: the model that it changes; undefined for what is none. */
 	parentOf?(model: string): string | undefined;
-	/** Why no agent serves a model that agents know, one clause an agent; undefined where none knows it. */
+	/** Why no agent serves a model (or `agent/model`) that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
 	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */
 	readonly served: ReadonlySet<string>;
@@ -83,7 +83,7 @@ export function readinessOf(agent: AgentView, model: ModelReport | undefined, no
 
 /**
  * The agents that know a name. Where one has a model of it, a LoRA adapter of that name elsewhere is something else, and is
- * called by `agent/name` alone.
+ * called by `local/agent/name` alone.
  */
 export function agentsOfName<A extends AgentView>(name: string, agents: Iterable<A>): readonly A[] {
 	const known = [...agents].filter(({ models }) => models.has(name));
@@ -163,7 +163,9 @@ export function absenceOf(model: string, agents: Iterable<AgentView>, now: numbe
 		const report = agent.models.get(model);
 		if (!report) continue;
 		const isOther = !called.includes(agent);
-		const why = isOther ? `an adapter, as ${agent.name}/${model}` : trouble(agent, report, leaseAt(agent.heardAt, now));
+		const why = isOther
+			? `an adapter, as local/${agent.name}/${model}`
+			: trouble(agent, report, leaseAt(agent.heardAt, now));
 		clauses.push(`${agent.name}: ${why}`);
 	}
 	return clauses.length > 0 ? clauses.join("; ") : undefined;

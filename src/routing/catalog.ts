@@ -144,8 +144,8 @@ class ModelCatalog implements Catalog {
 	}
 
 	parentOf(name: string): string | undefined {
-		const served = this.#patterned(name)?.route()?.targets[0]?.name ?? name;
-		const parent = this.fleet.parentOf?.(served.replace(/^local\//, ""));
+		const served = this.find(name)?.targets[0];
+		const parent = served?.name === undefined ? undefined : this.fleet.parentOf?.(served.model);
 		return parent === undefined ? undefined : `local/${parent}`;
 	}
 

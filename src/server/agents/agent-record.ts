@@ -49,7 +49,7 @@ export function namesakes(agent: AgentRecord, agents: Iterable<AgentRecord>): st
 			if (!theirs || (theirs.parent === undefined) === (parent === undefined)) continue;
 			const [model, adapter] = parent === undefined ? [agent, other] : [other, agent];
 			sentences.push(
-				`"${name}" is a model of the agent "${model.name}" and an adapter at "${adapter.name}": calls by that name go to the model, those for the adapter by "${adapter.name}/${name}".`,
+				`"${name}" is a model of the agent "${model.name}" and an adapter at "${adapter.name}": calls by that name go to the model, those for the adapter by "${AGENT_PREFIX}${adapter.name}/${name}".`,
 			);
 		}
 	}

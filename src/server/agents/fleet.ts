@@ -46,9 +46,8 @@ export class AgentFleet implements Fleet {
 	targets(model: string): readonly FleetTarget[] {
 		const found = this.#targetsOf(model, agentsOfName(model, this.#agents.values()));
 		if (found.length > 0) return found;
-		const slash = model.indexOf("/");
-		const agent = slash > 0 ? this.#agents.get(model.slice(0, slash)) : undefined;
-		return agent ? this.#targetsOf(model.slice(slash + 1), [agent]) : [];
+		const [agent, own] = this.#ofOneAgent(model);
+		return agent ? this.#targetsOf(own, [agent]) : [];
 	}
 
 	parentOf(model: string): string | undefined {
@@ -56,7 +55,11 @@ export class AgentFleet implements Fleet {
 	}
 
 	absence(model: string): string | undefined {
-		return absenceOf(model, this.#agents.values(), this.registry.now());
+		const now = this.registry.now();
+		const ofAll = absenceOf(model, this.#agents.values(), now);
+		if (ofAll !== undefined) return ofAll;
+		const [agent, own] = this.#ofOneAgent(model);
+		return agent && absenceOf(own, [agent], now);
 	}
 
 	/** All agents as they are shown, the first to come first. */
@@ -113,6 +116,12 @@ export class AgentFleet implements Fleet {
 			busy += this.#inFlight.get(targetId(name, model, replica)) ?? 0;
 		}
 		return busy;
+	}
+
+	/** `agent/model`: both; no agent where none has that name. */
+	#ofOneAgent(model: string): readonly [agent: AgentRecord | undefined, own: string] {
+		const slash = model.indexOf("/");
+		return [slash > 0 ? this.#agents.get(model.slice(0, slash)) : undefined, model.slice(slash + 1)];
 	}
 
 	#targetsOf(model: string, agents: Iterable<AgentRecord>): FleetTarget[] {
