@@ -63,6 +63,21 @@ describe("an agent that another router has heard", () => {
 		expect([serving(), serving("llama")]).toEqual([["gpu-1"], []]);
 	});
 
+	test("brings its replicas, and one that another router heard to be gone is gone here", () => {
+		const lost: string[] = [];
+		rig.registry.onLost((target) => lost.push(target));
+		const replicas = (second: "ready" | "draining") => [
+			{ replica: 0, state: "ready" as const },
+			{ replica: 1, state: second },
+		];
+		const ids = () => rig.fleet.targets("qwen").map(({ id }) => id);
+		const model = { name: "qwen", state: "ready" } as const;
+		rig.registry.adopt(news("gpu-1", 0, { models: [{ ...model, replicas: replicas("ready") }] }));
+		expect(ids()).toEqual(["local/gpu-1/qwen#0", "local/gpu-1/qwen#1"]);
+		rig.registry.adopt(news("gpu-1", 1, { models: [{ ...model, replicas: replicas("draining") }] }));
+		expect([ids(), lost]).toEqual([["local/gpu-1/qwen#0", "local/gpu-1/qwen"], ["local/gpu-1/qwen#1"]]);
+	});
+
 	test("is kept across a restart", () => {
 		rig.registry.adopt(news("gpu-1", 0));
 		rig.close();

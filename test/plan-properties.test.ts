@@ -20,7 +20,7 @@ describe("whatever the state", () => {
 				target(`p${at}/m`, {
 					kind: pick(["local", "llm-d", "cloud", undefined]),
 					tier: pick(["targets", "fallback", undefined]),
-					readiness: pick([undefined, 0, 3, 102]),
+					readiness: pick([undefined, 0, 3, 52, 90, 102]),
 					price: pick([undefined, cheap, dear]),
 					context: pick([undefined, 10, 1e6]),
 					lacks: pick([undefined, ["tools"] as const]),
@@ -155,5 +155,44 @@ describe("over time", () => {
 		}
 		// 60 s: some twenty before it opens, then the probes after 1, 5, and every further 10 s.
 		expect(wasted).toBeLessThan(40);
+	});
+});
+
+describe("chats over the replicas of agents", () => {
+	/** Chats at fleets of one to three agents with one to four replicas each: all begin at once, and go on one after the other. */
+	test("that grow stay each where they began, every replica gets its share, and one that was started anew loses no other's", () => {
+		for (let seed = 1; seed <= 100; seed++) {
+			const { below } = random(seed);
+			const clock = new Clock();
+			const ids = Array.from({ length: 1 + below(3) }, (_, agent) =>
+				Array.from({ length: 1 + below(4) }, (_, number) => `local/gpu-${agent}/m#${number}`),
+			).flat();
+			const way = route(ids.map((id) => replica(id, { readiness: 0 })));
+			const chats = Array.from({ length: ids.length * 3 }, (_, chat) => `${seed} ${chat} `.repeat(200));
+			const first = (needs: Needs) => clock.ids(needs, way, () => below(1e6) / 1e6)[0]!;
+			const begun = chats.map((chat) => {
+				const needs = call(chat);
+				const place = first(needs);
+				return { place, attempt: clock.state.opened(place, true, { prompt: needs.prompt() }) };
+			});
+			const places = begun.map(({ place }) => place);
+			expect(new Set(places).size).toBe(ids.length);
+			for (const { attempt } of begun) {
+				attempt.firstToken();
+				attempt.closed({});
+			}
+			const restarted = ids[below(ids.length)]!;
+			for (let turn = 2; turn <= 5; turn++) {
+				if (turn === 4) clock.state.restarted(restarted);
+				for (const [at, chat] of chats.entries()) {
+					const needs = call(chat.repeat(turn));
+					const place = first(needs);
+					// Whose cache is lost may go anywhere, once.
+					if (turn === 4 && places[at] === restarted) places[at] = place;
+					expect(place).toBe(places[at]!);
+					clock.served(place, 10, needs);
+				}
+			}
+		}
 	});
 });
