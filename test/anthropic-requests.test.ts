@@ -359,7 +359,12 @@ describe("Anthropic", () => {
 	});
 });
 
-test("Claude answers no instructions alone", () => {
-	const messages = [{ role: "system", content: "x" }];
-	expect(refusal(() => toClaude({ messages }))).toEqual(["unsupported_parameter", "messages"]);
+test("instructions alone are answered, as OpenAI's models answer them, unless they say nothing", () => {
+	const { system, messages } = toClaude({ messages: [{ role: "system", content: "x" }] });
+	expect([system, messages]).toEqual([
+		[{ type: "text", text: "x" }],
+		[{ role: "user", content: [{ type: "text", text: "(The assistant begins.)" }] }],
+	]);
+	const nothing = [{ role: "system", content: " " }];
+	expect(refusal(() => toClaude({ messages: nothing }))).toEqual(["unsupported_parameter", "messages"]);
 });

@@ -73,6 +73,7 @@ describe("a conversation of any order is taken by every model", () => {
 		"a system message among results": [user("Hi"), CALL, result("call_1"), SYSTEM, result("call_2")],
 		"a system message behind results": [user("Hi"), CALL, result("call_1"), result("call_2"), SYSTEM],
 		"a greeting of the assistant's first": [said("How can I help?"), user("Hi")],
+		"instructions alone": [SYSTEM],
 		"a greeting behind instructions": [SYSTEM, said("How can I help?"), user("Hi")],
 		names: [
 			{ ...user("Hi"), name: "Ann" },

@@ -26,7 +26,7 @@ interface Turn {
 	readonly blocks: string[];
 }
 
-/** Stands where a conversation begins with the assistant: the API takes a user's message first. */
+/** Stands where a conversation begins with the assistant, or with its answer to instructions alone: the API takes a user's message first. */
 const BEGINNING = "(The assistant begins.)";
 
 /** Throws `unsupported_parameter` or `invalid_value` naming the field that has no form there. */
@@ -70,7 +70,7 @@ export function conversationOf(messages: readonly Message[], model: Claude, inpu
 		isBeginning = false;
 	}
 	const all = turns.end();
-	if (all.length === 0) throw unsupported("messages", "Claude answers no instructions alone");
+	if (all.length === 0) throw unsupported("messages", "Claude answers no messages that say nothing");
 	const prefill = all.at(-1)!.role === "assistant" ? `messages[${messages.length - 1}].role` : undefined;
 	return { system, messages: all.map(turnText), isOpenLoop, hasThoughts, prefill };
 }
@@ -126,6 +126,8 @@ class Turns {
 	/** All of them; nothing may be added any more. */
 	end(): readonly Turn[] {
 		this.#settle();
+		// Instructions alone are answered, too.
+		if (!this.last && this.system.length > 0) this.#add("user", [textBlock(BEGINNING)]);
 		const { last } = this;
 		if (last?.role === "assistant") trimEnd(last.blocks);
 		return this.#turns;
