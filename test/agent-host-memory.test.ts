@@ -3,12 +3,13 @@ import { describe, expect, test } from "bun:test";
 import { allocationsFromLabels, allocationsOf, misfitOf, placeReplica } from "../src/agent/gpu/allocations.ts";
 import { capacityOf, type MemorySnapshot, placeNow, type ReplicaMemory } from "../src/agent/gpu/capacity.ts";
 import { parseGpus } from "../src/agent/gpu/gpu.ts";
-import { readHostMemory } from "../src/agent/gpu/host-reading.ts";
+import { containerMemory, readHostMemory } from "../src/agent/gpu/host-reading.ts";
 import { type Allocation, GIB, HOST, type HostMemory } from "../src/agent/gpu/memory.ts";
 import { ModelInfoCache } from "../src/agent/gpu/model-infos.ts";
 import type { ModelSize } from "../src/agent/gpu/model-size.ts";
 import { Placer } from "../src/agent/gpu/placer.ts";
 import { containerSpec, specHash } from "../src/agent/models/container-spec.ts";
+import type { InventoryItem } from "../src/agent/models/inventory.ts";
 import { ModelRegistry } from "../src/agent/models/model-registry.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../src/agent/models/model-spec.ts";
 import { specProblem } from "../src/agent/models/spec-problem.ts";
@@ -231,7 +232,8 @@ describe("several models", () => {
 		expect(placeNow(mixed, "g", 0)).toMatchObject({ placement: { devices: [0] } });
 	});
 
-	test("are not squeezed beside what others use while they still load", () => {
+	/** Two models of 10 GiB on a host of 24, of which the first runs. */
+	const placerOf = (available: () => number, useOf: () => number | undefined) => {
 		const names = ["a", "b"].map((name) => ({
 			model: "x/y",
 			name,
@@ -240,27 +242,63 @@ describe("several models", () => {
 			load: "always" as const,
 		}));
 		const registry = new ModelRegistry(names, { content: {}, update: () => undefined });
-		let available = 14;
 		const gpus = { reading: { gpus: [] }, requestedAt: 0, readSoon: () => {} };
 		const get = async () => ({ status: 404, body: "" });
 		const infos = new ModelInfoCache({ cacheDir: "/nowhere", endpoint: "http://hub", get }, { notify: () => {} });
 		const specs = { canSleep: () => false, runsOnCpu: () => true };
-		const placer = new Placer(
-			registry,
-			gpus,
-			infos,
-			"/nowhere",
-			specs,
-			() => 0,
-			() => host(24, available),
+		const memory = { read: () => host(24, available()), useOf };
+		return new Placer(registry, gpus, infos, "/nowhere", specs, () => 0, memory);
+	};
+	const item: InventoryItem = {
+		id: "id-a",
+		key: "a#0",
+		model: "a",
+		replica: 0,
+		hash: "h",
+		state: "running",
+		health: "unknown",
+		exitCode: 0,
+		oomKilled: false,
+		ran: { from: 0, to: 0 },
+		startedAt: 0,
+		progressAt: 0,
+		memory: running("a"),
+	};
+
+	test("are not squeezed beside what others use while they still load", () => {
+		let available = 14;
+		const placer = placerOf(
+			() => available,
+			() => undefined,
 		);
-		placer.snapshot([]);
-		// The first was placed and uses little so far; 10 GiB are still other processes'.
+		expect(placer.snapshot([]).otherUse.get(HOST)).toBe(10 * GIB);
+		// The first uses 2 GiB so far; what its cgroup says is not known.
 		available = 12;
-		const memory = placer.snapshot([]);
-		memory.replicas.push(running("a"));
-		expect(memory.otherUse.get(HOST)).toBe(12 * GIB);
+		const memory = placer.snapshot([item]);
+		expect(memory.otherUse.get(HOST)).toBe(10 * GIB);
 		expect(placeNow(memory, "b", 0)).toBeString();
+	});
+
+	test("get what another process gives back, though one of them runs", () => {
+		let available = 12;
+		const placer = placerOf(
+			() => available,
+			() => 2 * GIB,
+		);
+		expect(placer.snapshot([item]).otherUse.get(HOST)).toBe(10 * GIB);
+		available = 20;
+		const memory = placer.snapshot([item]);
+		expect(memory.otherUse.get(HOST)).toBe(2 * GIB);
+		expect(placeNow(memory, "b", 0)).not.toBeString();
+	});
+
+	test("that use more than they were given leave the others less", () => {
+		const placer = placerOf(
+			() => 8,
+			() => 14 * GIB,
+		);
+		// 2 GiB are others', and 4 more than its 10 the first one's.
+		expect(placer.snapshot([item]).otherUse.get(HOST)).toBe(6 * GIB);
 	});
 });
 
@@ -291,6 +329,14 @@ describe("the host's memory is read", () => {
 		expect(reading({ ...v1, "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712" })).toEqual(
 			host(24, 20),
 		);
+	});
+
+	test("of a container from its cgroup, wherever that is", () => {
+		const of = (files: Record<string, string>) => containerMemory("f00", (path) => files[path]);
+		expect(of({ "/sys/fs/cgroup/system.slice/docker-f00.scope/memory.stat": "anon 5\nfile 9\nshmem 2\n" })).toBe(7);
+		expect(of({ "/sys/fs/cgroup/memory/docker/f00/memory.stat": "rss 1\ntotal_rss 5\ntotal_shmem 1\n" })).toBe(6);
+		expect(of({ "/sys/fs/cgroup/machine.slice/libpod-f00.scope/memory.stat": "anon 3\n" })).toBe(3);
+		expect(of({})).toBeUndefined();
 	});
 
 	test("not at all where there is no such file", () => expect(reading({})).toBeUndefined());

@@ -6,7 +6,7 @@ import type { Transport } from "../providers/provider.ts";
 import { readText } from "../proxy/net/read-body.ts";
 import type { AgentParts } from "./agent-parts.ts";
 import { engineHost } from "./docker/engine-host.ts";
-import { readHostMemory } from "./gpu/host-reading.ts";
+import { containerMemory, readHostMemory } from "./gpu/host-reading.ts";
 import { ModelInfoCache } from "./gpu/model-infos.ts";
 import { Placer } from "./gpu/placer.ts";
 import { ModelController } from "./models/controller.ts";
@@ -77,7 +77,10 @@ function createController(parts: AgentParts): ModelController {
 		...(settings.hubToken !== undefined && { token: settings.hubToken }),
 		get: (url: string, headers: Record<string, string>) => get(outside, url, headers),
 	};
-	const readHost = () => (source.isEngineHere ? readHostMemory() : undefined);
+	const host = {
+		read: () => (source.isEngineHere ? readHostMemory() : undefined),
+		useOf: (container: string) => containerMemory(container),
+	};
 	const placer = new Placer(
 		registry,
 		gpus,
@@ -85,7 +88,7 @@ function createController(parts: AgentParts): ModelController {
 		settings.cacheDir,
 		specs,
 		undefined,
-		readHost,
+		host,
 	);
 	const tools = { docker, env: settings.variables, specs, placer, inventory, records, engine, ends };
 	return new ModelController({

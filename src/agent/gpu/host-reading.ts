@@ -22,6 +22,27 @@ export function readHostMemory(read: (path: string) => string | undefined = read
 	return { total: limit, available: Math.min(available, Math.max(0, limit - used + cached)) };
 }
 
+const UID = process.getuid?.() ?? 0;
+/** Where Docker (by systemd, by itself) and podman (root's, a user's) put a container's cgroup, in both versions of cgroups. */
+const CONTAINER_CGROUPS: readonly ((id: string) => string)[] = [
+	(id) => `system.slice/docker-${id}.scope`,
+	(id) => `docker/${id}`,
+	(id) => `machine.slice/libpod-${id}.scope`,
+	(id) => `user.slice/user-${UID}.slice/user@${UID}.service/user.slice/libpod-${id}.scope`,
+];
+
+/** What a container uses of the host's memory without files that can be dropped, bytes; undefined where its cgroup is not found. Never throws. */
+export function containerMemory(id: string, read: (path: string) => string | undefined = readText): number | undefined {
+	for (const cgroup of CONTAINER_CGROUPS) {
+		const stat = read(`${CGROUP}/${cgroup(id)}/memory.stat`) ?? read(`${CGROUP}/memory/${cgroup(id)}/memory.stat`);
+		if (stat === undefined) continue;
+		const own = number(/^(?:total_rss|anon) (\d+)$/m.exec(stat)?.[1]);
+		const shared = number(/^(?:total_)?shmem (\d+)$/m.exec(stat)?.[1]) ?? 0;
+		if (own !== undefined) return own + shared;
+	}
+	return undefined;
+}
+
 function kilobytes(meminfo: string, name: string): number | undefined {
 	const value = new RegExp(`^${name}: +(\\d+) kB$`, "m").exec(meminfo)?.[1];
 	return value === undefined ? undefined : Number(value) * 1024;

@@ -30,6 +30,13 @@ export interface StartBlocker {
 	readonly misfit?: Problem;
 }
 
+/** Reads the host's memory. */
+export interface HostReader {
+	read(): HostMemory | undefined;
+	/** Bytes. */
+	useOf(container: string): number | undefined;
+}
+
 /** Places replicas, and reserves their memory until their containers hold it. */
 export class Placer {
 	/** Of this tick, by replica key. */
@@ -41,7 +48,6 @@ export class Placer {
 	#memoryHolders: ReadonlySet<string> = new Set();
 	#freedAt = 0;
 	#otherUse: ReadonlyMap<number, number> = new Map();
-	#host: HostMemory | undefined;
 	#hostUseBefore = 0;
 
 	constructor(
@@ -52,8 +58,8 @@ export class Placer {
 		private readonly specs: Pick<ContainerSpecs, "canSleep" | "runsOnCpu">,
 		/** For tests: a clock, ms. */
 		private readonly now = steadyTime,
-		/** The host's memory; undefined where it is not known. */
-		private readonly readHost: () => HostMemory | undefined = () => undefined,
+		/** The host's memory, and what a container uses of it, by its id; undefined where that is not known. */
+		private readonly host: HostReader = { read: () => undefined, useOf: () => undefined },
 	) {}
 
 	/** The memory now. `replicas` grows as replicas are placed. */
@@ -74,11 +80,10 @@ export class Placer {
 		else if (reading !== this.#reading) this.gpus.readSoon();
 		const entries = new Map(this.registry.all().map((entry) => [entry.spec.name, entry]));
 		const onCpu = new Set([...entries].flatMap(([name, entry]) => (this.specs.runsOnCpu(entry) ? [name] : [])));
-		this.#host = onCpu.size > 0 ? this.readHost() : undefined;
-		const host = this.#host;
+		const host = onCpu.size > 0 ? this.host.read() : undefined;
 		return {
 			gpus: reading.gpus,
-			otherUse: host ? new Map(this.#otherUse).set(HOST, this.#hostOtherUse(host, replicas)) : this.#otherUse,
+			otherUse: host ? new Map(this.#otherUse).set(HOST, this.#hostOtherUse(host, running, replicas)) : this.#otherUse,
 			replicas,
 			specs: new Map([...entries].map(([name, { spec }]) => [name, spec])),
 			sizeOf: (model) => {
@@ -94,12 +99,30 @@ export class Placer {
 		};
 	}
 
-	/** What is used of the host's memory beyond what is allocated; never less than before the first of these models came, as they use theirs little by little. */
-	#hostOtherUse({ total, available }: HostMemory, replicas: readonly ReplicaMemory[]): number {
-		const own = currentAllocations(replicas).filter(({ gpu }) => gpu === HOST);
-		const beyond = Math.max(0, total - available - own.reduce((sum, { bytes }) => sum + bytes, 0));
-		if (own.length === 0) this.#hostUseBefore = beyond;
-		return Math.max(beyond, this.#hostUseBefore);
+	/**
+	 * What others use of the host's memory: what is used less what these containers use, where the kernel says that. Else what is used
+	 * beyond what is allocated, and no less than before the first of them came, as they use theirs little by little.
+	 */
+	#hostOtherUse(
+		{ total, available }: HostMemory,
+		running: readonly InventoryItem[],
+		replicas: readonly ReplicaMemory[],
+	) {
+		const used = total - available;
+		const sizeOf = (memory: ReplicaMemory) =>
+			memory.allocations.reduce((sum, { gpu, bytes }) => (gpu === HOST ? sum + bytes : sum), 0);
+		const own = running.filter(({ memory }) => sizeOf(memory) > 0);
+		const uses = own.map(({ id }) => this.host.useOf(id));
+		if (uses.every((use) => use !== undefined)) {
+			const others = Math.max(0, used - uses.reduce((sum, use) => sum + use, 0));
+			this.#hostUseBefore = others;
+			// One that uses more than it was given leaves the others less.
+			const beyond = own.map(({ memory }, at) => Math.max(0, uses[at]! - sizeOf(memory)));
+			return others + beyond.reduce((sum, each) => sum + each, 0);
+		}
+		this.#hostUseBefore = Math.min(this.#hostUseBefore, used);
+		const allocated = replicas.reduce((sum, each) => sum + sizeOf(each), 0);
+		return Math.max(used - allocated, this.#hostUseBefore);
 	}
 
 	capacity(memory: MemorySnapshot) {
