@@ -106,7 +106,8 @@ export const agent = section(
 		),
 		router: Type.Optional(
 			url({
-				description: "The router to join. Without one the agent works alone.",
+				description:
+					"The router to join. Without one the agent works alone, under --standalone with the router beside it.",
 				env: "ROUTER_URL",
 				examples: ["http://router:8000"],
 			}),
