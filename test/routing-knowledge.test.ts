@@ -102,6 +102,17 @@ describe("a replica's cached prompts", () => {
 		expect([remembered(0), remembered(200), remembered(201)]).toEqual([true, false, true]);
 	});
 
+	test("are remembered for as long as it is in use, whatever other names clients make up", () => {
+		const state = new RoutingState(() => 0);
+		const prompt = promptOf("", [text(9, BLOCK * 4)]);
+		const give = (target: string) => state.opened(target, true, { prompt }).closed({});
+		for (let at = 0; at < 2_000; at++) {
+			if (at % 100 === 0) give("gpu-1");
+			give(`box/${at}`);
+			expect(state.of("gpu-1").prefixes).toBeDefined();
+		}
+	});
+
 	test("are gone with the process that had them", () => {
 		const state = new RoutingState(() => 0);
 		const prompt = promptOf("", [text(8, BLOCK * 4)]);
@@ -137,6 +148,19 @@ test("of endlessly many targets some are remembered, also where all are out of u
 	expect([known.has("box/0"), known.has("box/2499"), state.of("busy").inFlight]).toEqual([false, true, 1]);
 	busy.closed({});
 	expect(state.of("busy").inFlight).toBe(0);
+});
+
+test("what is known of a target that is in use outlasts thousands of names that clients make up", () => {
+	const state = new RoutingState(() => 0);
+	for (let at = 0; at < 10_000; at++) {
+		if (at % 500 === 0) {
+			const attempt = state.opened("gpu-1", true);
+			attempt.firstToken();
+			attempt.closed({});
+		}
+		state.opened(`box/${at}`, true).closed({});
+		expect(state.of("gpu-1").firstToken.mean(0)).toBeDefined();
+	}
 });
 
 describe("a target's times", () => {

@@ -183,6 +183,16 @@ describe("a target", () => {
 		expect(shares(clock, weighted(1, 1), { needs: mine })["a/m"]).toBeLessThan(0.6);
 	});
 
+	test("with the weight 0 keeps no session that makes it wait, where all that are left have that", () => {
+		const mine = call("hi", { session: "s" });
+		const clock = new Clock();
+		clock.served("a/m", 10, mine);
+		for (let at = 0; at < 90; at++) clock.state.opened("a/m", true).firstToken();
+		clock.failed("c/m", 5);
+		const way = route([0, 0, 1].map((weight, at) => replica(`${"abc"[at]}/m`, { weight })));
+		expectShares(shares(clock, way, { needs: mine }), { "b/m": 1 });
+	});
+
 	test("that can't do what the call asks has no share of it", () => {
 		const way = route([target("a/m", { weight: 9, lacks: ["tools"] }), target("b/m", { weight: 1 })]);
 		expectShares(shares(new Clock(), way, { needs: call("hi", { features: ["tools"] }) }), { "b/m": 1 });

@@ -293,7 +293,8 @@ function preferSession(scored: readonly Scored[], last: string): void {
 	const previous = scored.find(({ target }) => target.id === last);
 	if (!previous || previous.basis === "probe" || previous.basis === "ramp") return;
 	let least = Number.POSITIVE_INFINITY;
-	const { weight: its = 1 } = previous.target;
+	// Among targets of weight 0 all have the same share.
+	const its = previous.target.weight || 1;
 	for (const { group, view, target } of scored) {
 		// One with a larger share is busier without being busy.
 		if (group === previous.group) least = Math.min(least, view.inFlight * (its / (target.weight || its)));

@@ -78,8 +78,8 @@ export interface StateView {
 }
 
 /**
- * Most targets remembered: clients choose the names behind `openrouter/`, and in the place of a `*` in `models:`. Those with nothing under
- * way are forgotten first, of them those that are well.
+ * Most targets remembered: clients choose the names behind `openrouter/`, and in the place of a `*` in `models:`. Forgotten are
+ * those with nothing under way, first those that are well, of them the least recently used.
  */
 const MOST_TARGETS = 2_000;
 /** Targets whose prompts are remembered, which takes by far the most memory. */
@@ -100,6 +100,8 @@ class TargetState implements TargetView {
 	pausedFor = "";
 	/** Times its breaker has opened. */
 	openings = 0;
+	/** Which of all uses of targets was its last: attempts that began, and pauses. */
+	lastUse = 0;
 	readonly firstToken = new Latency();
 	readonly answer = new Latency();
 	readonly answerTokens = new Latency();
@@ -125,8 +127,10 @@ const UNKNOWN_TARGET: TargetView = new TargetState();
 export class RoutingState implements StateView {
 	readonly #targets = new Map<string, TargetState>();
 	readonly #sessions = new Map<string, string>();
-	/** Those whose prompts are remembered, the first of them first. */
+	/** Those whose prompts are remembered, the least recently used first. */
 	readonly #cached = new Set<TargetState>();
+	/** Uses of targets so far. */
+	#uses = 0;
 
 	/** @param time a clock that never goes back, ms */
 	constructor(private readonly time: () => number = () => performance.now()) {}
@@ -165,10 +169,7 @@ export class RoutingState implements StateView {
 		if (work) {
 			const { prompt, session } = work;
 			uncached = known.prefixes?.uncached(prompt) ?? prompt.characters;
-			if (prompt.blocks.length > 0) {
-				known.prefixes ??= this.#newCache(known);
-				known.prefixes.add(prompt);
-			}
+			if (prompt.blocks.length > 0) this.#cacheOf(known).add(prompt);
 			if (session !== undefined) this.#remember(session, target);
 		}
 		return new TrackedAttempt(known, this.time, isStream, uncached);
@@ -193,33 +194,37 @@ export class RoutingState implements StateView {
 			known = new TargetState();
 			this.#targets.set(target, known);
 		}
+		known.lastUse = ++this.#uses;
 		return known;
 	}
 
-	/** Makes room: the first to come that is idle and well; where none is, the first that is idle. */
+	/** Makes room: the least recently used of those that are idle and well; where none is, of those that are idle. */
 	#forget(): void {
-		let idle: string | undefined;
-		for (const [id, { inFlight, breaker }] of this.#targets) {
+		let least: string | undefined;
+		let leastUse = Number.POSITIVE_INFINITY;
+		for (const [id, { inFlight, breaker, lastUse }] of this.#targets) {
 			if (inFlight > 0) continue;
-			idle ??= id;
-			if (breaker.state !== "closed") continue;
-			idle = id;
-			break;
+			const use = breaker.state === "closed" ? lastUse : lastUse + this.#uses;
+			if (use >= leastUse) continue;
+			least = id;
+			leastUse = use;
 		}
-		if (idle === undefined) return;
-		this.#cached.delete(this.#targets.get(idle)!);
-		this.#targets.delete(idle);
+		if (least === undefined) return;
+		this.#cached.delete(this.#targets.get(least)!);
+		this.#targets.delete(least);
 	}
 
 	/** A place for a target's prompts. */
-	#newCache(known: TargetState): PrefixCache {
-		if (this.#cached.size >= MOST_CACHES) {
+	#cacheOf(known: TargetState): PrefixCache {
+		if (known.prefixes) this.#cached.delete(known);
+		else if (this.#cached.size >= MOST_CACHES) {
 			const [oldest] = this.#cached;
 			oldest!.prefixes = undefined;
 			this.#cached.delete(oldest!);
 		}
 		this.#cached.add(known);
-		return new PrefixCache();
+		known.prefixes ??= new PrefixCache();
+		return known.prefixes;
 	}
 
 	#remember(session: string, target: string): void {
