@@ -1,5 +1,8 @@
 /** What a call meets at whose attempt an engine died: when it waits, when it is refused, what others meet meanwhile. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { callText } from "../src/cli/admin-tables.ts";
+import { shownCall } from "../src/server/admin/call-view.ts";
+import type { LedgerCall } from "../src/store/ledger-table.ts";
 import { clientError } from "./kit/contract.ts";
 import { goodStream } from "./kit/events.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -232,4 +235,16 @@ test("a call that reaches the dead engine only later goes elsewhere like any oth
 		["box0/model", "engine_died"],
 		["box1/model", undefined],
 	]);
+});
+
+test("router why says of a refused call which requests engines died of", () => {
+	const details = {
+		operation: "chat",
+		route: "refused: two engines died of it (req_1, req_2)",
+		error: "poisonous_request",
+	};
+	const call = { id: "req_3", at: 0, key: "", team: "", user: "", model: "m", provider: "none", status: 422 };
+	const shown = shownCall({ ...call, details: JSON.stringify({ ...details, ms: 1 }) } as unknown as LedgerCall, []);
+	expect(shown.refusal).toBe(details.route);
+	expect(callText(shown)).toContain("422 poisonous_request in 1 ms\nrefused: two engines died of it (req_1, req_2)\n");
 });
