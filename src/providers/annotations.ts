@@ -62,6 +62,8 @@ export function annotationFor(source: CitedSource, span: CitedSpan): Annotation 
 /** Code points of a text, or of a piece of one: a pair that two pieces share counts once. */
 export function codePointsIn(text: string): number {
 	let count = text.length;
+	// Each piece of a stream is asked about, and nearly all have none.
+	if (!IN_PAIR.test(text)) return count;
 	for (let at = 0; at < text.length; at++) if ((text.charCodeAt(at) & 0xfc00) === HIGH_SURROGATE) count--;
 	return count;
 }
@@ -79,6 +81,7 @@ export function movedAnnotations(annotations: readonly unknown[], by: number): u
 }
 
 const HIGH_SURROGATE = 0xd800;
+const IN_PAIR = /[\ud800-\udbff]/;
 const WEB = /^https?:\/\//i;
 
 const textIn = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
