@@ -336,6 +336,15 @@ describe("Anthropic", () => {
 		expect(toClaude({ messages })["messages"][1].content).toEqual([{ type: "text", text: "No." }]);
 	});
 
+	test.each([
+		["as the last message", []],
+		["before another", [user("y")]],
+	])("a refusal of blanks says nothing, %s", (_, behind) => {
+		const messages = [user("x"), { role: "assistant", content: null, refusal: "  " }, ...behind];
+		const said = [user("x"), ...behind].map(({ content }) => ({ type: "text", text: content }));
+		expect(toClaude({ messages })["messages"]).toEqual([{ role: "user", content: said }]);
+	});
+
 	test("thoughts that a client has bent are passed over, those of others, too", () => {
 		const reasoning_details = [
 			{ type: "reasoning.text", text: "no signature", format: "anthropic-claude-v1" },

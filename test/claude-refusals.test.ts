@@ -256,6 +256,27 @@ describe("a tool whose schema has alternatives at the top", () => {
 		});
 	});
 
+	test("parts that are referred to again and again, and fields of many alternatives, are read once", async () => {
+		const parts = Object.fromEntries(
+			Array.from({ length: 40 }, (_, at) => [`A${at}`, { anyOf: Array(9).fill({ $ref: `#/$defs/A${at + 1}` }) }]),
+		);
+		const leaf = { type: "object", properties: { a: { type: "string" } }, required: ["a"] };
+		const schema = { anyOf: [{ $ref: "#/$defs/A0" }], $defs: { ...parts, A40: leaf } };
+		await answered("claude-opus-5", { tools: [fn("draw", schema)] }, false);
+		expect(claude.bodies[0]!["tools"][0].input_schema).toMatchObject({ properties: leaf.properties, required: ["a"] });
+	});
+
+	test("fields with names that every object has are fields as others are", async () => {
+		const schema = JSON.parse(
+			'{"oneOf":[{"properties":{"constructor":{"type":"string"}}},{"properties":{"__proto__":{"type":"integer"}}}]}',
+		);
+		await answered("claude-opus-5", { tools: [fn("draw", schema)] }, false);
+		expect(Object.entries(claude.bodies[0]!["tools"][0].input_schema.properties)).toEqual([
+			["constructor", { type: "string" }],
+			["__proto__", { type: "integer" }],
+		]);
+	});
+
 	test("demands of parts that all hold are demanded", async () => {
 		await answered("claude-opus-5", { tools: [fn("draw", parameters["parts by reference"]!)] }, false);
 		expect(claude.bodies[0]!["tools"][0].input_schema).toMatchObject({

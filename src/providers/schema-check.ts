@@ -30,8 +30,8 @@ class Checker {
 		const { $ref } = schema;
 		if (typeof $ref === "string" && !this.check(value, this.#referred($ref), inner)) return false;
 		if (schema["type"] !== undefined && !isOfType(value, schema["type"])) return false;
-		if (Array.isArray(schema["enum"]) && !schema["enum"].some((each) => Bun.deepEquals(each, value))) return false;
-		if (schema["const"] !== undefined && !Bun.deepEquals(schema["const"], value)) return false;
+		if (Array.isArray(schema["enum"]) && !schema["enum"].some((each) => isSame(each, value))) return false;
+		if (schema["const"] !== undefined && !isSame(schema["const"], value)) return false;
 		if (isNumber(value) && !isInRange(value, schema)) return false;
 		if (typeof value === "string" && !isWithin([...value].length, schema["minLength"], schema["maxLength"]))
 			return false;
@@ -82,6 +82,10 @@ class Checker {
 		return condition === undefined || holds(holds(condition) ? met : unmet);
 	}
 }
+
+/** Most are no objects, and there may be thousands. */
+const isSame = (one: unknown, other: unknown): boolean =>
+	one === other || (typeof one === "object" && typeof other === "object" && Bun.deepEquals(one, other));
 
 function decoded(step: string): string {
 	try {

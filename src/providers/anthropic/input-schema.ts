@@ -6,9 +6,6 @@
 import { unsupported } from "../../openai/chat.ts";
 import { BRANCHES, isObject, type Json } from "./tool-schema.ts";
 
-/** A `$ref` that leads to itself ends here. */
-const MOST_REFS = 16;
-
 /** What some alternatives say together of an object. */
 interface Fields {
 	readonly properties: Json;
@@ -19,7 +16,7 @@ interface Fields {
 export function inputSchema(parameters: Json, path: string): Json {
 	if (!BRANCHES.some((word) => Array.isArray(parameters[word]))) return { type: "object", ...parameters };
 	const { anyOf, oneOf, allOf, description, ...rest } = parameters;
-	const { properties, required } = fieldsOf(parameters, parameters, path, 0);
+	const { properties, required } = new FieldReader(parameters).read(parameters, path);
 	// One that is closed would take none of the others' fields.
 	delete rest["additionalProperties"];
 	const rules = Object.entries({ anyOf, oneOf, allOf })
@@ -35,39 +32,55 @@ export function inputSchema(parameters: Json, path: string): Json {
 	};
 }
 
-/** The fields of an object, its alternatives' among them. */
-function fieldsOf(schema: Json, root: Json, path: string, refs: number): Fields {
-	const { $ref, type } = schema;
-	if (typeof $ref === "string") {
-		const target = refs < MOST_REFS ? referred($ref, root) : undefined;
-		if (target === undefined)
-			throw unsupported(`${path}.$ref`, "at the top of a tool's schema it must lead to an object");
-		return fieldsOf(target, root, path, refs + 1);
-	}
-	const isOpen = type === undefined || type === "object" || (Array.isArray(type) && type.includes("object"));
-	if (!isOpen) throw unsupported(path, "a tool of Claude's takes an object only");
-	const properties: Json = isObject(schema["properties"]) ? { ...schema["properties"] } : {};
-	const required = new Set(namesIn(schema["required"]));
-	for (const word of BRANCHES) {
-		const alternatives = schema[word];
-		if (!Array.isArray(alternatives)) continue;
-		const all = alternatives.map((each, index) => {
-			const at = `${path}.${word}[${index}]`;
-			if (!isObject(each)) throw unsupported(at, "a tool of Claude's takes an object only");
-			return fieldsOf(each, root, at, refs);
-		});
-		for (const fields of all) {
-			for (const [name, value] of Object.entries(fields.properties)) {
-				properties[name] = either(properties[name], value, word === "allOf" ? "allOf" : "anyOf");
-			}
+/** Reads the fields of objects, their alternatives' among them; what a reference leads to once, however many there are. */
+class FieldReader {
+	/** By reference; undefined while it is read. */
+	readonly #referred = new Map<string, Fields | undefined>();
+
+	constructor(private readonly root: Json) {}
+
+	/** Throws `unsupported_parameter` for alternatives that are no objects. */
+	read(schema: Json, path: string): Fields {
+		const { $ref, type } = schema;
+		if (typeof $ref === "string") return this.#follow($ref, path);
+		const isOpen = type === undefined || type === "object" || (Array.isArray(type) && type.includes("object"));
+		if (!isOpen) throw unsupported(path, "a tool of Claude's takes an object only");
+		const properties = new Map(Object.entries(isObject(schema["properties"]) ? schema["properties"] : {}));
+		const required = new Set(namesIn(schema["required"]));
+		for (const word of BRANCHES) {
+			const alternatives = schema[word];
+			if (!Array.isArray(alternatives)) continue;
+			const all = alternatives.map((each, index) => {
+				const at = `${path}.${word}[${index}]`;
+				if (!isObject(each)) throw unsupported(at, "a tool of Claude's takes an object only");
+				return this.read(each, at);
+			});
+			join(properties, all, word === "allOf" ? "allOf" : "anyOf");
+			for (const name of demandedBy(all, word === "allOf")) required.add(name);
 		}
-		const [first, ...others] = all;
-		for (const name of first?.required ?? []) {
-			if (word === "allOf" || others.every(({ required: also }) => also.includes(name))) required.add(name);
-		}
-		if (word === "allOf") for (const { required: also } of others) for (const name of also) required.add(name);
+		return {
+			properties: Object.fromEntries(properties),
+			required: [...required].filter((name) => properties.has(name)),
+		};
 	}
-	return { properties, required: [...required].filter((name) => Object.hasOwn(properties, name)) };
+
+	#follow(ref: string, path: string): Fields {
+		const known = this.#referred.get(ref);
+		if (known) return known;
+		const target = this.#referred.has(ref) ? undefined : referred(ref, this.root);
+		if (!target) throw unsupported(`${path}.$ref`, "at the top of a tool's schema it must lead to an object");
+		this.#referred.set(ref, undefined);
+		const fields = this.read(target, path);
+		this.#referred.set(ref, fields);
+		return fields;
+	}
+}
+
+/** Names that all alternatives demand; `isAll`: that any of them does, as all hold together. */
+function demandedBy(all: readonly Fields[], isAll: boolean): Iterable<string> {
+	if (isAll) return all.flatMap(({ required }) => required);
+	const [first, ...others] = all.map(({ required }) => new Set(required));
+	return [...(first ?? [])].filter((name) => others.every((also) => also.has(name)));
 }
 
 function referred(ref: string, root: Json): Json | undefined {
@@ -80,13 +93,32 @@ function referred(ref: string, root: Json): Json | undefined {
 const namesIn = (required: unknown): string[] =>
 	Array.isArray(required) ? required.filter((name) => typeof name === "string") : [];
 
-/** What a field may be that several alternatives have. */
-function either(one: unknown, other: unknown, word: "anyOf" | "allOf"): unknown {
-	if (one === undefined || JSON.stringify(one) === JSON.stringify(other)) return other;
-	const known =
-		isObject(one) && Object.keys(one).length === 1 && Array.isArray(one[word]) ? (one[word] as unknown[]) : [one];
-	if (known.some((each) => JSON.stringify(each) === JSON.stringify(other))) return one;
-	return { [word]: [...known, other] };
+/** Puts the alternatives' fields with those that there are: one that several have may be what each of them says. */
+function join(properties: Map<string, unknown>, all: readonly Fields[], word: "anyOf" | "allOf"): void {
+	/** What is said of each, by its JSON. */
+	const said = new Map<string, Map<string, unknown>>();
+	for (const fields of all) {
+		for (const [name, value] of Object.entries(fields.properties)) {
+			let values = said.get(name);
+			if (!values) {
+				values = new Map(valuesOf(properties.get(name), word).map((each) => [JSON.stringify(each), each]));
+				said.set(name, values);
+			}
+			values.set(JSON.stringify(value), value);
+		}
+	}
+	for (const [name, values] of said) {
+		const [first] = values.values();
+		properties.set(name, values.size === 1 ? first : { [word]: [...values.values()] });
+	}
+}
+
+/** What a field is known to be. */
+function valuesOf(value: unknown, word: "anyOf" | "allOf"): readonly unknown[] {
+	if (value === undefined) return [];
+	return isObject(value) && Object.keys(value).length === 1 && Array.isArray(value[word])
+		? (value[word] as unknown[])
+		: [value];
 }
 
 /** An alternative without what the fields themselves say: their names, which value tells it from others, and what it demands. */

@@ -223,7 +223,7 @@ function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], pat
 
 function saidText(message: AssistantMessage, path: string): string[] {
 	const blocks = contentBlocks(message, path, message.cache_control);
-	return blocks.length === 0 && message.refusal ? [textBlock(message.refusal)] : blocks;
+	return blocks.length === 0 && message.refusal && says(message.refusal) ? [textBlock(message.refusal)] : blocks;
 }
 
 const isThought = (block: string): boolean => /^\{"type":"(?:redacted_)?thinking"/.test(block);
