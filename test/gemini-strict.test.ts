@@ -304,6 +304,20 @@ describe.each([
 		});
 
 		test.each([
+			["an answer", call("json_answer", { a: 1 }), '{"a":1}'],
+			["a call of the caller's own", call("look"), ""],
+		])("words before %s are left out: clients read all content as JSON", async (_, part, content) => {
+			gemini.play([[{ text: "Here " }, { text: "it is:" }, part]]);
+			const message = await answer({ model, tools, ...asked(schema) }, stream);
+			expect(message["content"] ?? "").toBe(content);
+		});
+
+		test("words alone are all that there is", async () => {
+			gemini.play([[{ text: '{"a"' }, { text: ":1}" }]]);
+			expect((await answer({ model, tools, ...asked(schema) }, stream))["content"]).toBe('{"a":1}');
+		});
+
+		test.each([
 			["a call is asked for", { tools, tool_choice: "required" }, [call("look")], { mode: "ANY" }, undefined],
 			["no call is wanted", { tools, tool_choice: "none" }, [{ text: '{"a":1}' }], undefined, "application/json"],
 			["there are no tools", {}, [{ text: '{"a":1}' }], undefined, "application/json"],

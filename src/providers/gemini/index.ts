@@ -47,11 +47,11 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			const body = translation.encode({ body: call.body().value, model, path, baseUrl, inputs, fields });
 			return { url, headers: headersFor(call), stream: call.stream, body, dropped: fields.dropped };
 		},
-		decode(status, headers, body, call) {
+		decode(status, headers, body, call, { model }) {
 			const answer = answerObject(upstream, status, headers, body);
-			return "object" in answer ? TRANSLATIONS[call.operation]!.decode(answer.object, call) : answer;
+			return "object" in answer ? TRANSLATIONS[call.operation]!.decode(answer.object, call, model) : answer;
 		},
-		decoder: (call) => new GenerateDecoder(upstream, call),
+		decoder: (call, { model }) => new GenerateDecoder(upstream, call, model),
 		listRequest: (after) =>
 			modelsRequest(upstream, `?pageSize=1000${after === undefined ? "" : `&pageToken=${encodeURIComponent(after)}`}`),
 		readList,
@@ -75,7 +75,7 @@ interface Translation {
 	method(stream: boolean): string;
 	needs(body: RequestBody): readonly MediaNeed[];
 	encode(parts: RequestParts): string;
-	decode(answer: Record<string, unknown>, call: Call): Answer | Failure;
+	decode(answer: Record<string, unknown>, call: Call, model: string): Answer | Failure;
 }
 
 /** The operations that Gemini has. */

@@ -86,11 +86,12 @@ export interface JsonReading {
 	readonly isText: boolean;
 }
 
-/** That of a request; undefined where it asks for no JSON. */
-export function jsonReading(body: RequestBody): JsonReading | undefined {
+/** That of a request that was checked; undefined where the answer comes as text. */
+export function jsonReading(body: RequestBody, model: string): JsonReading | undefined {
 	if (body["response_format"] == null) return undefined;
 	const chat = body as unknown as Chat;
-	if (!asksJson(chat)) return undefined;
+	const hasCalls = chat.messages.some((message) => message.role === "assistant" && message.tool_calls?.length);
+	if (!jsonPlan(chat, model, hasCalls).answer) return undefined;
 	const { response_format: format } = chat;
 	const schema = format?.type === "json_schema" ? (format.json_schema.schema ?? undefined) : undefined;
 	return { name: answerName(chat), schema, isText: !isPlain(schema) };

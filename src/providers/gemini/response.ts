@@ -176,19 +176,19 @@ export interface AnswerRules {
 	readonly tools: unknown;
 	/** See `answerNames`. */
 	readonly names: readonly string[];
-	/** Where an answer in JSON may come as a call. */
+	/** Where an answer in JSON is to come as a call: words beside calls are then left out, since clients read all content as JSON. */
 	readonly json: JsonReading | undefined;
 }
 
-/** Those of a request. */
-export function answerRules(body: RequestBody): AnswerRules {
+/** Those of a request to a model. */
+export function answerRules(body: RequestBody, model: string): AnswerRules {
 	const { parallel_tool_calls, tools, messages } = body;
 	const isSoleCall = parallel_tool_calls === false;
-	return { isSoleCall, tools, names: answerNames(messages), json: jsonReading(body) };
+	return { isSoleCall, tools, names: answerNames(messages), json: jsonReading(body, model) };
 }
 
 /** The answer for the client. */
-export function generatedAnswer(response: unknown, call: Call): Answer | Failure {
+export function generatedAnswer(response: unknown, call: Call, model = call.facts.model): Answer | Failure {
 	if (!isGenerated(response)) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer of another shape than its API's" };
 	}
@@ -201,7 +201,7 @@ export function generatedAnswer(response: unknown, call: Call): Answer | Failure
 	const thinking: StoredThinking[] = [];
 	const choices: object[] = [];
 	const responseId = response.responseId || crypto.randomUUID();
-	const rules = answerRules(call.body().value);
+	const rules = answerRules(call.body().value, model);
 	for (const [position, candidate] of candidates.entries()) {
 		const index = candidate.index ?? position;
 		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
@@ -271,7 +271,7 @@ function messageOf(candidate: GeminiCandidate, { responseId, index, thinking, ru
 		signature = part.thoughtSignature ?? signature;
 	}
 	// Calls of the caller's own come first: with their results it answers again.
-	if (answer !== undefined && calls.length === 0) text = answer;
+	if (rules.json && (calls.length > 0 || answer !== undefined)) text = calls.length > 0 ? "" : answer!;
 	const said = unnamedText(text, rules.names);
 	const annotations = annotationsOf(candidate, text, said);
 	const message = {

@@ -33,7 +33,7 @@ interface Choice {
 	calls: number;
 	/** Any piece may bring one; only the last counts, and that it was the last is known at the end. */
 	finishReason: string | undefined;
-	/** Its text, where that may begin with a name. */
+	/** Its text, where that may begin with a name and goes on as it comes. */
 	readonly unnamed: UnnamedText | undefined;
 	/** An answer that came as a call, kept until it is known that no call of the caller's own comes. */
 	answer: string | undefined;
@@ -46,6 +46,7 @@ interface Choice {
 interface Piece {
 	bytes: string;
 	delta: boolean;
+	held: boolean;
 	finish: boolean | undefined;
 	failure: Failure | undefined;
 	readonly thinking: StoredThinking[];
@@ -64,10 +65,10 @@ export class GenerateDecoder implements StreamDecoder {
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
 
-	constructor(upstream: Upstream, call: Call) {
+	constructor(upstream: Upstream, call: Call, model = call.facts.model) {
 		this.#upstream = upstream;
 		this.#call = call;
-		this.#rules = answerRules(call.body().value);
+		this.#rules = answerRules(call.body().value, model);
 	}
 
 	push({ data }: SseEvent): Out {
@@ -80,7 +81,7 @@ export class GenerateDecoder implements StreamDecoder {
 		const refused = blocked(response);
 		if (refused) return { bytes: "", failure: refused, tokens };
 		if (!this.#chunks.hasBegun || response.candidates?.[0]?.finishReason) this.#begin(response);
-		const piece: Piece = { bytes: "", delta: false, finish: undefined, failure: undefined, thinking: [] };
+		const piece: Piece = { bytes: "", delta: false, held: false, finish: undefined, failure: undefined, thinking: [] };
 		for (const [position, candidate] of (response.candidates ?? []).entries()) {
 			this.#read(candidate, candidate.index ?? position, piece);
 		}
@@ -99,8 +100,8 @@ export class GenerateDecoder implements StreamDecoder {
 	#read(candidate: GeminiCandidate, index: number, piece: Piece): void {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			const { names } = this.#rules;
-			const unnamed = names.length > 0 ? new UnnamedText(names) : undefined;
+			const { names, json } = this.#rules;
+			const unnamed = names.length > 0 && !json ? new UnnamedText(names) : undefined;
 			choice = { calls: 0, finishReason: undefined, unnamed, answer: undefined, text: "", sources: undefined };
 			this.#choices.set(index, choice);
 			piece.bytes += this.#chunks.role(index);
@@ -149,7 +150,9 @@ export class GenerateDecoder implements StreamDecoder {
 		}
 		if (text && !thought) choice.text += text;
 		const said = !text || thought || !choice.unnamed ? text : choice.unnamed.push(text);
-		if (said) {
+		// Whether it stays is known at the end.
+		if (said && json && !thought) piece.held = true;
+		else if (said) {
 			piece.bytes += thought ? this.#chunks.reasoning(said, index) : this.#chunks.text(said, index);
 			piece.delta = true;
 		}
@@ -182,8 +185,10 @@ export class GenerateDecoder implements StreamDecoder {
 			const reason = candidateFinish(choice.finishReason ?? "", choice.calls > 0);
 			if (typeof reason !== "string") return { bytes: "", failure: reason, tokens };
 			bytes += this.#held(choice, index);
-			if (choice.answer !== undefined && choice.calls === 0) bytes += this.#chunks.text(choice.answer, index);
-			const annotations = choice.sources?.annotations(choice.text, unnamedText(choice.text, this.#rules.names));
+			const said = choice.sources || this.#rules.json ? unnamedText(choice.text, this.#rules.names) : "";
+			const answer = this.#rules.json && choice.calls === 0 ? (choice.answer ?? said) : "";
+			if (answer !== "") bytes += this.#chunks.text(answer, index);
+			const annotations = choice.sources?.annotations(choice.text, said);
 			if (annotations?.length) bytes += this.#chunks.delta(JSON.stringify({ annotations }), index);
 			bytes += this.#chunks.finish(reason, index);
 		}
