@@ -65,8 +65,8 @@ describe("with another target left", () => {
 	});
 
 	test("the queue behind replicas is asked when they fail, and is no other place that a late one could be left for", () => {
-		expect(after([failed("overloaded"), { ...FRESH, isQueue: true }])).toEqual(elsewhere);
-		expect(hasOthers([FRESH, { ...FRESH, isQueue: true }], 0)).toBe(false);
+		expect(after([failed("overloaded"), { ...FRESH, isWaitOnly: true }])).toEqual(elsewhere);
+		expect(hasOthers([FRESH, { ...FRESH, isWaitOnly: true }], 0)).toBe(false);
 	});
 
 	test("one that was silent for long is not asked again; one that was cut off soon, or is all there is, may be", () => {

@@ -6,6 +6,7 @@ import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { KeyRotation } from "./key-rotation.ts";
+import { isWaitOnly } from "./second-target.ts";
 
 /** Attempts at one target a call may make, whatever they ended in. */
 export const MOST_TRIES = 3;
@@ -44,8 +45,8 @@ export interface Tried {
 	readonly hasOtherKey?: boolean | undefined;
 	/** Tokens its model takes, where that is known. */
 	readonly context?: number | undefined;
-	/** See RouteTarget. */
-	readonly isQueue?: boolean | undefined;
+	/** Calls can only wait there: one that is under way is not better off. */
+	readonly isWaitOnly?: boolean | undefined;
 }
 
 /** One of a call's targets, and what the call has learned of it. Times are `performance.now()`'s. */
@@ -72,8 +73,8 @@ export class TriedTarget implements Tried {
 		return this.target.context;
 	}
 
-	get isQueue(): boolean | undefined {
-		return this.target.isQueue;
+	get isWaitOnly(): boolean {
+		return isWaitOnly(this.target);
 	}
 
 	get isRunning(): boolean {
@@ -214,10 +215,10 @@ export function soonest(error: RouterError, targets: readonly Tried[]): RouterEr
 	return error;
 }
 
-/** Whether a target is left that this call has not tried and that could take it. */
+/** Whether a target is left that this call has not tried and that could take it, for which one that is late could be left. */
 export function hasOthers(targets: readonly Tried[], besides: number): boolean {
 	return targets.some(
-		(each, index) => index !== besides && !each.isQueue && isUntried(each) && takesMore(each, targets),
+		(each, index) => index !== besides && !each.isWaitOnly && isUntried(each) && takesMore(each, targets),
 	);
 }
 
