@@ -155,7 +155,7 @@ function readDelta(sent: SentDraft, delta: Record<string, unknown>): void {
 function readToolCall(sent: SentDraft, call: unknown): void {
 	const { index = 0, id, function: called } = call as ToolCallDelta;
 	if (index > sent.toolCalls.length) {
-		sent.obstacle = "toolCall tool calls are out of order";
+		sent.obstacle = "its tool calls are out of order";
 		return;
 	}
 	sent.toolCalls[index] ??= { id: undefined, name: "", arguments: "" };
