@@ -192,6 +192,22 @@ describe("where it is to be left out", () => {
 		]);
 	});
 
+	test("an answer that was made without a field is none for a name that refuses it", async () => {
+		const models = [
+			{ name: "loose", targets: [GEMINI], ...drop },
+			{ name: "same", targets: [GEMINI], ...drop },
+			{ name: "firm", targets: [GEMINI] },
+		];
+		const router = routerWith({}, models);
+		const asked = async (model: string, more: Json) => {
+			const answer = await router.send(asking(model, more));
+			return [answer.status, answer.headers.get("x-router-cache")];
+		};
+		expect(await asked("loose", { ...TUNED, temperature: 0 })).toEqual([200, "miss"]);
+		expect(await asked("same", { ...TUNED, temperature: 0 })).toEqual([200, "hit"]);
+		expect((await asked("firm", { ...TUNED, temperature: 0 }))[0]).toBe(400);
+	});
+
 	test("nothing is said of a call that lacks nothing", async () => {
 		const answer = await routerWith({ gemini: drop }).send(asking(GEMINI, { seed: 7 }));
 		expect([answer.status, answer.headers.has("x-router-dropped")]).toEqual([200, false]);

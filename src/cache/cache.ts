@@ -71,7 +71,7 @@ export class AnswerCache {
 		const use = cacheUse(call, modelSettings(settings, alias?.cache));
 		const scope = { tenant: settings.shared ? "" : (call.keyId ?? ""), targets, headers: call.headers };
 		const same = use && repeat && isSameCall(repeat, scope) ? repeat : undefined;
-		const key = same ? same.key : use && routeKey(call, targets, scope.tenant);
+		const key = same ? same.key : use && routeKey(call, targets, scope.tenant, alias?.unsupported);
 		record.cache = use?.looksUp && key ? "miss" : "bypass";
 		if (!use || !key) return undefined;
 		const lookup = { key, use, call, record, scope, repeat: same };

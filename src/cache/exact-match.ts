@@ -2,6 +2,8 @@
  * What makes two calls the same: a key over all that changes the answer; and, for clients that repeat a call by the same bytes, the
  * texts of calls that were answered lately.
  */
+
+import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
 import { IRRELEVANT_FIELDS, memoryOf } from "../openai/call-facts.ts";
@@ -21,18 +23,31 @@ export type KeyedCall = Pick<Call, "operation" | "facts" | "headers">;
  * way they are written do not. Throws RangeError for a body that is nested thousands of levels deep.
  * @param places where the call may run, whatever their order
  * @param tenant whose answers these are; "" where all share them
+ * @param unsupported what the call's name says about fields that a place has no form for: whether there is an answer at all
  */
-export function keyOf(call: KeyedCall, places: readonly string[], tenant: string): RingKey {
-	return Bun.SHA256.hash(headOf(call, places, tenant) + call.facts.canonical(IRRELEVANT_FIELDS)) as RingKey;
+export function keyOf(
+	call: KeyedCall,
+	places: readonly string[],
+	tenant: string,
+	unsupported?: UnsupportedPolicy,
+): RingKey {
+	return Bun.SHA256.hash(
+		headOf(call, places, tenant, unsupported) + call.facts.canonical(IRRELEVANT_FIELDS),
+	) as RingKey;
 }
 
 /** The key of a call that goes along this route; undefined for a body too deep to be read for it. */
-export function routeKey(call: KeyedCall, targets: readonly Target[], tenant: string): RingKey | undefined {
+export function routeKey(
+	call: KeyedCall,
+	targets: readonly Target[],
+	tenant: string,
+	unsupported: UnsupportedPolicy | undefined,
+): RingKey | undefined {
 	const places: string[] = [];
 	// Agents come and go: what counts is the model, wherever it runs.
 	for (const { id, name } of targets) places.push(name ?? id);
 	try {
-		return keyOf(call, places, tenant);
+		return keyOf(call, places, tenant, unsupported);
 	} catch (error) {
 		if (error instanceof RangeError) return undefined;
 		throw error;
@@ -40,9 +55,16 @@ export function routeKey(call: KeyedCall, targets: readonly Target[], tenant: st
 }
 
 /** All but the body. Each part is a JSON text, so that no two lists of parts make the same bytes. */
-function headOf({ operation, headers }: KeyedCall, places: readonly string[], tenant: string): string {
+function headOf(
+	{ operation, headers }: KeyedCall,
+	places: readonly string[],
+	tenant: string,
+	unsupported: UnsupportedPolicy | undefined,
+): string {
 	const where = places.length > 1 ? [...new Set(places)].sort() : places;
-	return JSON.stringify([tenant, operation, where, ...KEY_HEADERS.map((name) => headers.get(name))]);
+	const parts = [tenant, operation, where, ...KEY_HEADERS.map((name) => headers.get(name))];
+	if (unsupported) parts.push(unsupported);
+	return JSON.stringify(parts);
 }
 
 /** Who asked, besides what. */
