@@ -65,8 +65,26 @@ describe("with another target left", () => {
 	});
 
 	test("the queue behind replicas is asked when they fail, and is no other place that a late one could be left for", () => {
-		expect(after([failed("overloaded"), { ...FRESH, isWaitOnly: true }])).toEqual(elsewhere);
-		expect(hasOthers([FRESH, { ...FRESH, isWaitOnly: true }], 0)).toBe(false);
+		expect(after([failed("overloaded"), { ...FRESH, isQueue: true }])).toEqual(elsewhere);
+		expect(hasOthers([FRESH, { ...FRESH, isQueue: true }], 0)).toBe(false);
+	});
+
+	test("a model that is being started is waited for only where nothing that is ready could take the call in a moment", () => {
+		const starting = { ...FRESH, isStarting: true };
+		expect(hasOthers([FRESH, starting], 0)).toBe(false);
+		expect(after([failed("overloaded"), starting])).toEqual(again(FIRST_RETRY_MS));
+		expect(after([failed("overloaded"), starting, FRESH])).toEqual({ ...elsewhere, target: 2 });
+		expect(after([failed("transport"), starting])).toEqual(again());
+		for (const over of [
+			failed("not_found"),
+			failed("rate", { retryAfterMs: 60_000 }),
+			failed("overloaded", { tries: MOST_TRIES }),
+			{ ...failed("timeout", { tookMs: SILENT_MS }), failure: { kind: "timeout", isOurs: true } as const },
+		]) {
+			expect(after([over, starting])).toEqual(elsewhere);
+		}
+		expect(after([failed("overloaded"), starting], { hasBudget: false })).toEqual(elsewhere);
+		expect(after([failed("content_filter"), starting])).toBeUndefined();
 	});
 
 	test("one that was silent for long is not asked again; one that was cut off soon, or is all there is, may be", () => {

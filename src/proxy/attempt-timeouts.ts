@@ -4,7 +4,7 @@ import type { Call } from "../openai/call.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { RoutingState } from "../routing/target-state.ts";
 import { canResume, isPassing } from "./resume.ts";
-import type { TriedTarget } from "./retry.ts";
+import { isWaitOnly, type TriedTarget } from "./retry.ts";
 import { isLoading } from "./second-target.ts";
 import { type CallTimeouts, limitsOf, longestAnswer, soleLimits } from "./timeouts.ts";
 
@@ -28,7 +28,7 @@ export function attemptTimeouts(timed: TimedCall, index: number, hasOthers: bool
 	const isUsual = tried.length === 1 && !hasOthers && !call.limits && !alias?.timeouts && !target.readiness;
 	if (isUsual) return soleLimits(target.provider);
 	// What it has begun may go on elsewhere, also where it once failed, if that may have passed.
-	const others = call.stream ? tried.filter((each, at) => at !== index && !each.isWaitOnly && mayAnswer(each)) : [];
+	const others = call.stream ? tried.filter((each, at) => at !== index && !isWaitOnly(each) && mayAnswer(each)) : [];
 	const isResumable = canResume({ call, alias, targets: others.map((each) => each.target) }, target);
 	return limitsAt(timed, target, call.limits, hasOthers, isResumable);
 }

@@ -6,7 +6,7 @@ import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { KeyRotation } from "./key-rotation.ts";
-import { isWaitOnly } from "./second-target.ts";
+import { isStarting } from "./second-target.ts";
 
 /** Attempts at one target a call may make, whatever they ended in. */
 export const MOST_TRIES = 3;
@@ -45,8 +45,10 @@ export interface Tried {
 	readonly hasOtherKey?: boolean | undefined;
 	/** Tokens its model takes, where that is known. */
 	readonly context?: number | undefined;
-	/** Calls can only wait there: one that is under way is not better off. */
-	readonly isWaitOnly?: boolean | undefined;
+	/** See RouteTarget. */
+	readonly isQueue?: boolean | undefined;
+	/** Its model is being started, which takes minutes. */
+	readonly isStarting?: boolean | undefined;
 }
 
 /** One of a call's targets, and what the call has learned of it. Times are `performance.now()`'s. */
@@ -73,8 +75,12 @@ export class TriedTarget implements Tried {
 		return this.target.context;
 	}
 
-	get isWaitOnly(): boolean {
-		return isWaitOnly(this.target);
+	get isQueue(): boolean | undefined {
+		return this.target.isQueue;
+	}
+
+	get isStarting(): boolean {
+		return isStarting(this.target);
 	}
 
 	get isRunning(): boolean {
@@ -136,7 +142,7 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 	if (hasTriesLeft && tried.hasOtherKey && OF_THE_KEY.includes(kind)) {
 		return { target: last, waitMs: 0, isRetry: false };
 	}
-	const fresh = targets.findIndex((each) => isUntried(each) && takesMore(each, targets));
+	const fresh = targets.findIndex((each) => !each.isStarting && isUntried(each) && takesMore(each, targets));
 	if (hasBudget && hasTriesLeft) {
 		// A keep-alive connection that the upstream just closed looks like a reset: once more finds out. Of a target that is known to
 		// be out of order it finds out nothing, and the budget is gone when a call needs it.
@@ -152,7 +158,11 @@ export function nextStep(situation: Situation): RetryStep | undefined {
 		}
 	}
 	if (fresh !== -1) return { target: fresh, waitMs: 0, isRetry: false };
-	return hasBudget && !noWaiting ? roundAgain(situation) : undefined;
+	const again = hasBudget && !noWaiting ? roundAgain(situation) : undefined;
+	if (again) return again;
+	// What failed may be well in a second.
+	const starting = targets.findIndex((each) => each.isStarting && isUntried(each) && takesMore(each, targets));
+	return starting === -1 ? undefined : { target: starting, waitMs: 0, isRetry: false };
 }
 
 /**
@@ -165,7 +175,7 @@ function onAgent({ targets, last, isRouted }: Situation): RetryStep | undefined 
 	return { target: last, waitMs: 0, isRetry: true };
 }
 
-/** Of all targets that may be tried again the one whose time comes first: none is left that was not tried. */
+/** Of all targets that may be tried again the one whose time comes first: none that is ready is left untried. */
 function roundAgain({ targets, now, until, random }: Situation): RetryStep | undefined {
 	let best: RetryStep | undefined;
 	for (const [target, tried] of targets.entries()) {
@@ -180,6 +190,9 @@ function roundAgain({ targets, now, until, random }: Situation): RetryStep | und
 /** It let much time pass without a word: it would again. One that was cut off sooner may need no more than it was given. */
 const wasSilent = ({ failure, tookMs = 0 }: Tried): boolean =>
 	failure?.kind === "timeout" && failure.isOurs === true && tookMs >= SILENT_MS;
+
+/** Calls can only wait there: one that is under way elsewhere would be no better off. */
+export const isWaitOnly = ({ isQueue, isStarting }: Tried): boolean => isQueue === true || isStarting === true;
 
 /** The call has not tried it. */
 export const isUntried = ({ tries, isRunning }: Tried): boolean => tries === 0 && isRunning !== true;
@@ -218,7 +231,7 @@ export function soonest(error: RouterError, targets: readonly Tried[]): RouterEr
 /** Whether a target is left that this call has not tried and that could take it, for which one that is late could be left. */
 export function hasOthers(targets: readonly Tried[], besides: number): boolean {
 	return targets.some(
-		(each, index) => index !== besides && !each.isWaitOnly && isUntried(each) && takesMore(each, targets),
+		(each, index) => index !== besides && !isWaitOnly(each) && isUntried(each) && takesMore(each, targets),
 	);
 }
 

@@ -85,9 +85,9 @@ export function mayRelieve(
 /** An agent's model that has yet to be loaded: on a stream the agent says how far that is, on a whole answer it can't. */
 export const isLoading = ({ readiness = 0 }: RouteTarget): boolean => readiness > 0 && readiness < NOT_HEARD_OF;
 
-/** Whether calls can only wait there: for a model that is being started, or for whichever replica of an agent's takes them. */
-export const isWaitOnly = ({ readiness = 0, isQueue }: RouteTarget): boolean =>
-	isQueue === true || (readiness >= WAITED_FOR && readiness < NOT_HEARD_OF);
+/** An agent's model that is being started: calls can only wait for it. */
+export const isStarting = ({ readiness = 0, isQueue }: RouteTarget): boolean =>
+	isQueue !== true && readiness >= WAITED_FOR && readiness < NOT_HEARD_OF;
 
 /** See `RouteTarget.readiness`. */
 const WAITED_FOR = 50;
