@@ -47,6 +47,17 @@ describe("YAML that can't be used", () => {
 		expect(lines(text)).toEqual([expect.stringContaining(`r.yaml:${line}`)]);
 	});
 
+	test.each([
+		["models:\n  - name: *-latest\n", "2:11"],
+		["models: [{ name: *gpt, targets: [b/c] }]", "1:18"],
+		["a: *later\nb: &later 1", "1:4"],
+		["a: { <<: *none }", "1:10"],
+		["a: &x { b: 1 }\nc: { <<: [*x, *none] }", "2:15"],
+	])("%j has an alias of no anchor: a name that begins with a star wants quotes", (text, where) => {
+		const words = "no anchor has this alias's name; text that begins with * or & needs quotes";
+		expect(lines(text)).toEqual([`r.yaml:${where}: ${words}`]);
+	});
+
 	test("a second document is refused", () => {
 		expect(lines("log: {}\n---\nlog: {}\n").join()).toContain("only one document");
 	});

@@ -42,6 +42,8 @@ const MOST_ALIASES = 1_000;
  */
 const YAML_OPTIONS = { schema: "core", merge: true, resolveKnownTags: false } as const;
 
+const NO_ANCHOR = "no anchor has this alias's name; text that begins with * or & needs quotes";
+
 /**
  * The parser's own messages quote the source, which may hold a secret, so each code has a message here.
  * Codes: https://eemeli.org/yaml/#errors
@@ -53,7 +55,7 @@ const SYNTAX: Record<string, string> = {
 	MISSING_CHAR: 'something is missing here: a closing quote, a "," or a ": "',
 	UNEXPECTED_TOKEN: "this does not belong here; text with special characters needs quotes",
 	BAD_SCALAR_START: "text that begins with this character needs quotes",
-	BAD_ALIAS: "no anchor has this alias's name; text that begins with * or & needs quotes",
+	BAD_ALIAS: NO_ANCHOR,
 	TAG_RESOLVE_FAILED: "tags (!name) are not known here; text that begins with ! needs quotes",
 	MULTIPLE_DOCS: "only one document may stand in the file; remove the ---",
 	BLOCK_IN_FLOW: "a block can't stand inside { } or [ ]; text in them that holds { } [ ] or , needs quotes",
@@ -207,7 +209,8 @@ interface Walk {
 
 /**
  * What the parser accepts and no configuration can be made of, down the file. Names that no setting can have, or that two have: it turns
- * names into text, and the last of two equal ones wins. Aliases inside what they stand for: a value without end.
+ * names into text, and the last of two equal ones wins. Aliases of nothing further up, and those inside what they stand for: a value
+ * without end.
  */
 function problemsOf(document: Document): Problem[] {
 	const walk: Walk = { found: [], anchors: new Map(), around: new Set() };
@@ -218,7 +221,9 @@ function problemsOf(document: Document): Problem[] {
 function visitNode(node: unknown, walk: Walk): void {
 	const { found, anchors, around } = walk;
 	if (isAlias(node)) {
-		if (around.has(anchors.get(node.source))) found.push({ offset: start(node) ?? 0, message: ENDLESS });
+		const anchored = anchors.get(node.source);
+		const message = anchored === undefined ? NO_ANCHOR : around.has(anchored) ? ENDLESS : undefined;
+		if (message !== undefined) found.push({ offset: start(node) ?? 0, message });
 		return;
 	}
 	if (isNode(node) && node.anchor !== undefined) anchors.set(node.anchor, node);
@@ -244,8 +249,10 @@ const ENDLESS = "this alias stands inside what it stands for, which would have n
 
 /** What `<<` can't bring in. */
 function mergeProblem(value: unknown, { anchors }: Walk): string | undefined {
-	const isMapping = (node: unknown) => isMap(isAlias(node) ? anchors.get(node.source) : node);
-	const sources = isAlias(value) ? anchors.get(value.source) : value;
+	// Of an alias that has no anchor something else is said.
+	const meant = (node: unknown) => (isAlias(node) && anchors.has(node.source) ? anchors.get(node.source) : node);
+	const isMapping = (node: unknown) => isMap(meant(node)) || isAlias(meant(node));
+	const sources = meant(value);
 	if (isMapping(sources) || (isSeq(sources) && sources.items.every(isMapping))) return undefined;
 	return "a merge key (<<) takes a mapping, an alias of one (*name), or a list of them";
 }
