@@ -1,6 +1,7 @@
 /** What a call meets at whose attempt an engine died: when it waits, when it is refused, what others meet meanwhile. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { callText } from "../src/cli/admin-tables.ts";
+import { Suspects } from "../src/proxy/suspects.ts";
 import { shownCall } from "../src/server/admin/call-view.ts";
 import type { LedgerCall } from "../src/store/ledger-table.ts";
 import { clientError } from "./kit/contract.ts";
@@ -221,6 +222,84 @@ describe("a call at whose attempt the engine died", () => {
 		(await second!.next("x")).answer();
 		expect((await innocent).status).toBe(200);
 	});
+});
+
+/** The suspects of a router, on a clock that the test sets forward. */
+function clocked(router: Pipeline) {
+	let passedMs = 0;
+	let kept = 0;
+	class Watched extends Suspects {
+		override isReserved(...asked: Parameters<Suspects["isReserved"]>): boolean {
+			const isReserved = super.isReserved(...asked);
+			if (isReserved) kept++;
+			return isReserved;
+		}
+	}
+	const suspects = new Watched(() => performance.now() + passedMs);
+	Object.assign(router.context.state, { suspects });
+	return {
+		suspects,
+		/** A call has been kept from an engine. */
+		keeps: () => until(() => kept > 0, "a call that is kept from an engine"),
+		passes: (ms: number) => {
+			passedMs += ms;
+		},
+	};
+}
+
+describe("an engine that does not come back", () => {
+	test("is waited for by the call that may be the cause for two minutes, and then it is told when to call again", async () => {
+		const { router, engines } = fleet(1);
+		const { passes } = clocked(router);
+		const call = say(router, "x");
+		await until(() => engines[0]!.held.length === 1);
+		engines[0]!.die();
+		await until(() => engines[0]!.asked > 0, "a question how it is");
+		passes(120_000);
+		const answer = await call;
+		expect([answer.status, answer.headers.get("retry-after"), await codeOf(answer)]).toEqual([
+			503,
+			"30",
+			"engine_died",
+		]);
+		// Made again it is told so at once, unless the engine has come back.
+		expect((await say(router, "x")).status).toBe(503);
+		engines[0]!.restart();
+		const again = say(router, "x");
+		(await engines[0]!.next("x")).answer();
+		expect((await again).status).toBe(200);
+	});
+
+	test("holds no other call for longer than half a minute: that is told what it would be told without a suspected one", async () => {
+		const { router, engines } = fleet(1);
+		const { passes, keeps } = clocked(router);
+		const client = new AbortController();
+		const suspect = say(router, "x", { signal: client.signal });
+		await until(() => engines[0]!.held.length === 1);
+		engines[0]!.die();
+		await until(() => engines[0]!.asked > 0, "a question how it is");
+		const waiting = say(router, "y");
+		await keeps();
+		await engines[0]!.stop();
+		passes(30_000);
+		expect((await waiting).status).toBe(502);
+		expect((await say(router, "z")).status).toBe(502);
+		client.abort();
+		expect((await suspect).status).toBe(499);
+	});
+});
+
+test("a call that is kept from an engine goes there once that was long enough, also where the suspected one has not had its turn", async () => {
+	const { router, engines } = fleet(1);
+	const { suspects, passes, keeps } = clocked(router);
+	const turn = suspects.enter("model", performance.now());
+	suspects.waitFor(turn, ["box0/model"]);
+	const call = say(router, "y");
+	await keeps();
+	passes(30_000);
+	(await engines[0]!.next("y")).answer();
+	expect((await call).status).toBe(200);
+	suspects.leave(turn);
 });
 
 test("a call that reaches the dead engine only later goes elsewhere like any other", async () => {

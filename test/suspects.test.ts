@@ -1,7 +1,7 @@
 /** Calls that engines may have died of: who is suspected, who is refused, who is free, and where each may go. */
 import { describe, expect, test } from "bun:test";
-import { type SuspectSituation, type SuspectTarget, suspectStep } from "../src/proxy/suspect-step.ts";
-import { type DeathReport, type SuspectEvent, Suspects, type SuspectTurn } from "../src/proxy/suspects.ts";
+import { type SuspectSituation, type SuspectTarget, type SuspectTurn, suspectStep } from "../src/proxy/suspect-step.ts";
+import { type DeathReport, type SuspectEvent, Suspects } from "../src/proxy/suspects.ts";
 
 /** A holder at a time of the test's own, with what it reports. */
 function holder() {

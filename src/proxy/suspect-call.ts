@@ -10,8 +10,7 @@ import { clientGone, type Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, type TriedTarget } from "./retry.ts";
 import type { Failed } from "./round.ts";
-import { type SuspectTarget, suspectStep } from "./suspect-step.ts";
-import type { SuspectTurn } from "./suspects.ts";
+import { type SuspectTarget, type SuspectTurn, suspectStep } from "./suspect-step.ts";
 
 /** How often it is looked whether an engine is back, ms; and how long that may take. */
 const LOOK_MS = 1_000;
@@ -134,7 +133,8 @@ export class SuspectCall {
 		while (this.isKeptFrom(tried[index]!.target)) {
 			const other = tried.findIndex((each) => isUntried(each) && !this.isKeptFrom(each.target));
 			if (other !== -1) return other;
-			await this.#wait(this.#leftMs());
+			// That a reservation is over is no change.
+			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 			if (this.#leftMs() <= 0) throw this.#tooLate();
 		}
 		return index;
@@ -199,9 +199,11 @@ export class SuspectCall {
 		const { tried, state } = this.context;
 		const { suspects } = state;
 		for (;;) {
-			const known = suspects.stateOf(this.#fingerprint!);
-			if (known === "refused") return this.#refused();
-			if (known === "clear") this.#isFree = true;
+			const lost = tried.flatMap(({ target: { id } }) => (suspects.isLost(id) ? [id] : []));
+			if (lost.length > 0) await this.#look(lost);
+			const verdict = suspects.stateOf(this.#fingerprint!);
+			if (verdict === "refused") return this.#refused();
+			if (verdict === "clear") this.#isFree = true;
 			this.#turn ??= this.#enter();
 			const turn = this.#turn;
 			const targets = tried.map((each, at) => this.#view(each.target, at));
@@ -210,7 +212,9 @@ export class SuspectCall {
 			);
 			const hasTurn = suspects.hasTurn(turn) && performance.now() >= this.#notBefore;
 			const awaited = new Set([...waitsFor, ...suspects.enginesOf(this.#fingerprint!)]);
-			const backInMs = [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
+			const isLost = waitsFor.length > 0 && waitsFor.every((id) => suspects.isLost(id));
+			const known = [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
+			const backInMs = isLost ? Number.POSITIVE_INFINITY : known;
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
 			if (step.do === "refuse") throw this.#tooLate(backInMs);
 			if (step.do === "try") {
@@ -272,6 +276,7 @@ export class SuspectCall {
 			dead.map(async ({ target }) => {
 				if (state.targets.of(target.id).breaker.state === "closed") return suspects.cameBack(target.id);
 				const health = await healthOf(target);
+				if (health === "dead") suspects.staysDead(target.id);
 				const silentMs = performance.now() - (suspects.lastDead(target.id) ?? 0);
 				if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(target.id);
 			}),
@@ -310,9 +315,9 @@ export class SuspectCall {
 		throw new RouterError("poisonous_request", `Two engines died of this call${forHowLong}. Change it, or wait.`);
 	}
 
-	#tooLate(backInMs?: number): RouterError {
+	#tooLate(backInMs = Number.POSITIVE_INFINITY): RouterError {
 		const { provider } = this.context.tried[0]!.target;
-		const seconds = backInMs === undefined ? UNKNOWN_RESTART_S : Math.max(1, Math.ceil(backInMs / 1000));
+		const seconds = Number.isFinite(backInMs) ? Math.max(1, Math.ceil(backInMs / 1000)) : UNKNOWN_RESTART_S;
 		const why = this.isSuspect
 			? "died while this call had no token yet, so that this call may be the cause: it will be tried alone once that engine is back"
 			: "died, and is reserved for a call that may be the cause";
@@ -323,16 +328,16 @@ export class SuspectCall {
 }
 
 /** What a vLLM says of itself: 503 while its engine is dead. Servers that have no such path say nothing. */
-async function healthOf({ provider }: RouteTarget): Promise<"up" | "down" | "unknown"> {
+async function healthOf({ provider }: RouteTarget): Promise<"up" | "dead" | "away" | "unknown"> {
 	const request = provider.healthRequest?.();
 	if (!request) return "unknown";
 	const giveUp = new AbortController();
 	const timer = setTimeout(() => giveUp.abort(), HEALTH_TIMEOUT_MS);
 	try {
 		const answer = await provider.transport.send(request, giveUp.signal);
-		return isOk(answer) ? "up" : answer.status >= 500 ? "down" : "unknown";
+		return isOk(answer) ? "up" : answer.status >= 500 ? "dead" : "unknown";
 	} catch {
-		return "down";
+		return "away";
 	} finally {
 		clearTimeout(timer);
 		// Its body is of no interest.

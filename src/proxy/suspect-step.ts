@@ -1,5 +1,19 @@
 /** Where a call goes that may have killed an engine. Pure. */
 
+/** A suspected call's place in the line. Of one model one runs at a time. */
+export interface SuspectTurn {
+	/** The upstream's name of the model. */
+	readonly model: string;
+	cameAt: number;
+	/** Engines that it waits for. */
+	waitsFor: readonly string[];
+	/** It runs there. */
+	engine: string | undefined;
+	isAlone: boolean;
+	/** It has run for so long that the next may have its turn. */
+	hasPassed: boolean;
+}
+
 /** One of the call's targets. */
 export interface SuspectTarget {
 	/**

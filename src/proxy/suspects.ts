@@ -3,6 +3,7 @@
  * suspected; they are tried again one at a time, and the one that runs at a second death is refused from then on. That explains the
  * first death, too: the others are free. Kept in this process, bounded in number and time.
  */
+import type { SuspectTurn } from "./suspect-step.ts";
 
 /** Suspected and refused calls remembered; the oldest are forgotten first. */
 const MOST_CALLS = 1_000;
@@ -12,6 +13,8 @@ const SUSPECTED_MS = 600_000;
 const LATE_MS = 15_000;
 /** How long other calls are kept from an engine for suspected ones, ms: an answer that takes longer is not waited for. */
 const ALONE_MS = 30_000;
+/** How long suspected calls wait for an engine whose restart has never been seen, ms; else twice as long as that took, if that is longer. */
+const LOST_MS = 120_000;
 /** How long the death of an engine that nobody waits for is remembered, ms. */
 const FORGOTTEN_MS = 600_000;
 
@@ -50,20 +53,6 @@ interface Suspicion {
 	/** Ids of the requests that were there. */
 	readonly calls: string[];
 	refusedUntil: number | undefined;
-}
-
-/** A suspected call's place in the line. Of one model one runs at a time. */
-export interface SuspectTurn {
-	/** The upstream's name of the model. */
-	readonly model: string;
-	cameAt: number;
-	/** Engines that it waits for. */
-	waitsFor: readonly string[];
-	/** It runs there. */
-	engine: string | undefined;
-	isAlone: boolean;
-	/** It has run for so long that the next may have its turn. */
-	hasPassed: boolean;
 }
 
 /** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
@@ -124,7 +113,9 @@ export class Suspects {
 				return "bystander";
 			}
 			death = { at: now, lastAt: now, suspects: new Set(), isExplained: false };
-			Object.assign(engine, { death, backAt: undefined, reservedUntil: Number.POSITIVE_INFINITY });
+			// Calls that wait for longer would pile up before an engine that nobody starts again.
+			const reservedUntil = now + Math.max(ALONE_MS, engine.restartMs ?? 0);
+			Object.assign(engine, { death, backAt: undefined, reservedUntil });
 			this.report({ what: "died", target: id, call });
 		}
 		death.lastAt = now;
@@ -272,6 +263,12 @@ export class Suspects {
 		return engine?.death !== undefined && engine.backAt === undefined;
 	}
 
+	/** It has been dead for so long that it may never be back. */
+	isLost(id: string): boolean {
+		const { death, restartMs = 0 } = this.#engines.get(id) ?? {};
+		return death !== undefined && this.isDead(id) && this.time() - death.at >= Math.max(LOST_MS, 2 * restartMs);
+	}
+
 	/** It serves again. */
 	cameBack(id: string): void {
 		const engine = this.#engines.get(id);
@@ -280,6 +277,12 @@ export class Suspects {
 		engine.restartMs = engine.backAt - engine.death.at;
 		engine.reservedUntil = engine.backAt + ALONE_MS;
 		this.#changed();
+	}
+
+	/** Its server says so again. */
+	staysDead(id: string): void {
+		const death = this.#engines.get(id)?.death;
+		if (death) death.lastAt = this.time();
 	}
 
 	/** When its server last said that it is dead, on the clock; undefined where it never did. */
