@@ -174,6 +174,8 @@ describe("an adapter at one agent with the name of a model at another", () => {
 			expect([error.errorCode, error.status]).toEqual(["model_unavailable", 503]);
 			expect(error.message).toContain(why);
 		}
+		// Not a name of a model's: it would lead nowhere if it were ready, too.
+		for (const name of ["gpu-1/sql", "gpu-1/qwen"]) expect(refusal(name).errorCode).toBe("model_not_found");
 		expect(refusal("local/gpu-1/none").errorCode).toBe("model_not_found");
 		expect(refusal("local/gpu-9/sql").errorCode).toBe("model_not_found");
 	});

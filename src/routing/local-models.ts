@@ -46,8 +46,10 @@ export function localNames(local: Upstream | undefined, fleet: Fleet): LocalName
 			return targets.length > 0 ? routeTo(targets) : undefined;
 		},
 		absence(name) {
-			const model = name.startsWith(OWN) ? name.slice(OWN.length) : name;
-			const known = fleet.absence(model);
+			const isOwn = name.startsWith(OWN);
+			const model = isOwn ? name.slice(OWN.length) : name;
+			// `agent/model` alone leads nowhere, whoever serves it.
+			const known = isOwn || fleet.served.has(name) ? fleet.absence(model) : undefined;
 			if (known !== undefined) return known;
 			if (fleet.served.has(model))
 				return "the agents that had it are gone, and its prompts stay on your own machines unless `models:` says otherwise";
