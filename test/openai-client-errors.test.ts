@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import OpenAI from "openai";
 import { DIALECTS, dialect, upstreamsAt } from "./kit/dialects.ts";
-import { BROKEN_STREAMS, REFUSALS, type Refusal } from "./kit/error-fixtures.ts";
+import { BROKEN_STREAMS, ENGINE_DEAD, REFUSALS, type Refusal } from "./kit/error-fixtures.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
 import { cutsAfter, resetsBeforeHeaders } from "./kit/faults.ts";
 import { fixture } from "./kit/fixtures.ts";
@@ -77,6 +77,21 @@ test.each(BROKEN_STREAMS.map((row) => [row.name, row] as const))(
 		expect(error.message).toContain(broken.message);
 	},
 );
+
+test("a dead engine that is not back in the call's time is an InternalServerError", async () => {
+	const own = await startRig();
+	try {
+		own.replay.play(ENGINE_DEAD.response);
+		const exchange = fixture(dialect(ENGINE_DEAD.provider), "text");
+		const headers = { "x-router-timeout-ms": "1000" };
+		const error = await rejection(openAiClient(own.router.url).chat.completions.create(params(exchange), { headers }));
+		expect(error).toBeInstanceOf(OpenAI.InternalServerError);
+		expect(error.status).toBe(ENGINE_DEAD.status);
+		expect(error.code).toBe(ENGINE_DEAD.code);
+	} finally {
+		await own.stop();
+	}
+});
 
 test("an unknown model is a NotFoundError", async () => {
 	const error = await rejection(

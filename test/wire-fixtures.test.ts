@@ -10,7 +10,7 @@ import {
 	withReasoningCounted,
 } from "./kit/contract.ts";
 import { DIALECTS, type Dialect, dialect } from "./kit/dialects.ts";
-import { BROKEN_STREAMS, FINISHED_STREAM, REFUSALS } from "./kit/error-fixtures.ts";
+import { BROKEN_STREAMS, ENGINE_DEAD, FINISHED_STREAM, REFUSALS } from "./kit/error-fixtures.ts";
 import { DONE, event, finishEvent, textEvent } from "./kit/events.ts";
 import { answerText, chunksOf, type Exchange, eventData } from "./kit/exchange.ts";
 import { type FixtureOptions, fixture } from "./kit/fixtures.ts";
@@ -39,6 +39,22 @@ async function through(upstream: Dialect, exchange: Exchange, cut?: "event") {
 	expectForwarded(got.body, sent, { model: upstream.upstreamModel, venice: upstream.name === "venice" });
 	return answer;
 }
+
+test.each([false, true])(
+	"a dead engine that is not back in the call's time refuses it: streamed %p",
+	async (stream) => {
+		const own = await startRig();
+		try {
+			own.replay.play(ENGINE_DEAD.response);
+			const { body } = fixture(dialect(ENGINE_DEAD.provider), "text", { stream }).request;
+			const { status, text, headers } = await own.post(CHAT, body!, { "x-router-timeout-ms": "1000" });
+			expect({ status, code: clientError(text).code }).toEqual({ status: ENGINE_DEAD.status, code: ENGINE_DEAD.code });
+			expect(Number(headers.get("retry-after"))).toBeGreaterThan(0);
+		} finally {
+			await own.stop();
+		}
+	},
+);
 
 describe.each(DIALECTS.map((row) => [row.name, row] as const))("%s", (_, upstream) => {
 	test.each(REFUSALS.filter(({ provider }) => provider === upstream.name).map((row) => [row.name, row] as const))(

@@ -205,10 +205,6 @@ export const REFUSALS: readonly Refusal[] = [
 		status: 404,
 		code: "model_not_found",
 	}),
-	refusal("vllm-box", "engine dead", [500, openai("EngineCore encountered an issue.", "InternalServerError", 500)], {
-		status: 502,
-		code: "upstream_error",
-	}),
 	refusal(
 		"local",
 		"agent busy",
@@ -217,6 +213,14 @@ export const REFUSALS: readonly Refusal[] = [
 		{ "retry-after": "1" },
 	),
 ];
+
+/** What an engine's death comes to where the call's time is up before another engine, or this one, can take it. */
+export const ENGINE_DEAD = refusal(
+	"vllm-box",
+	"engine dead",
+	[500, openai("EngineCore encountered an issue.", "InternalServerError", 500)],
+	{ status: 503, code: "engine_died", retryAfter: true },
+);
 
 /** A stream that breaks with an error after its 200, and part of what the client's error event must say. */
 export interface BrokenStream {
