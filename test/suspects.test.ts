@@ -192,6 +192,26 @@ describe("the line of suspected calls", () => {
 		expect(suspects.isReserved("a", undefined)).toBe(false);
 	});
 
+	test("keeps them away for that long only once for each suspected call, however often that is tried there", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		suspects.cameBack("a");
+		const [turn, next] = [1, 0].map((at) => suspects.enter("m", at)) as [SuspectTurn, SuspectTurn];
+		/** For so many seconds it is tried there again and again, and does not get to know whether the engine takes it. */
+		const tries = (each: SuspectTurn, seconds: number) => {
+			for (let second = 0; second < seconds; second++) {
+				suspects.waitFor(each, ["a"]);
+				suspects.begin(each, "a", true);
+				clock.now += 1_000;
+				suspects.end(each);
+			}
+			return suspects.isReserved("a", undefined);
+		};
+		expect([tries(turn, 29), tries(turn, 1)]).toEqual([true, false]);
+		suspects.waitFor(next, ["a"]);
+		expect([tries(next, 29), tries(next, 1), tries(turn, 1)]).toEqual([true, false, false]);
+	});
+
 	test("where it is not alone nobody is kept away", () => {
 		const { clock, suspects } = holder();
 		const turn = suspects.enter("m", clock.now);

@@ -10,6 +10,8 @@ export interface SuspectTurn {
 	/** It runs there. */
 	engine: string | undefined;
 	isAlone: boolean;
+	/** Other calls were kept from an engine for it. */
+	wasAlone: boolean;
 	/** It has run for so long that the next may have its turn. */
 	hasPassed: boolean;
 }

@@ -145,8 +145,7 @@ export class Suspects {
 
 	stateOf(fingerprint: string): "clear" | "suspect" | "refused" {
 		const suspicion = this.#calls.get(fingerprint);
-		if (!suspicion) return "clear";
-		return suspicion.refusedUntil === undefined ? "suspect" : "refused";
+		return !suspicion ? "clear" : suspicion.refusedUntil === undefined ? "suspect" : "refused";
 	}
 
 	/** What is known of a call that is refused. `until`: from now, ms. */
@@ -178,7 +177,8 @@ export class Suspects {
 	 * @param cameAt when the call came, on the clock
 	 */
 	enter(model: string, cameAt: number): SuspectTurn {
-		const turn: SuspectTurn = { model, cameAt, waitsFor: [], engine: undefined, isAlone: false, hasPassed: false };
+		const nowhere = { waitsFor: [], engine: undefined, isAlone: false, wasAlone: false, hasPassed: false };
+		const turn: SuspectTurn = { model, cameAt, ...nowhere };
 		this.#turns.push(turn);
 		return turn;
 	}
@@ -210,7 +210,8 @@ export class Suspects {
 		const engine = this.#engine(id);
 		Object.assign(turn, { engine: id, isAlone, hasPassed: false });
 		engine.trial = turn;
-		if (isAlone) engine.reservedUntil = this.time() + ALONE_MS;
+		if (isAlone && !turn.wasAlone) engine.reservedUntil = this.time() + ALONE_MS;
+		turn.wasAlone ||= isAlone;
 	}
 
 	/** It runs on, and the next may be tried beside it. */
@@ -228,9 +229,11 @@ export class Suspects {
 
 	/** Its attempt has ended, or has its first token. */
 	end(turn: SuspectTurn): void {
-		const engine = turn.engine === undefined ? undefined : this.#engines.get(turn.engine);
+		const { engine: id = "" } = turn;
+		const engine = this.#engines.get(id);
 		if (engine?.trial === turn) engine.trial = undefined;
-		if (engine && !this.isDead(turn.engine!)) engine.reservedUntil = this.time() + ALONE_MS;
+		const hasNext = this.#turns.some(({ waitsFor, wasAlone }) => waitsFor.includes(id) && !wasAlone);
+		if (engine && hasNext && !this.isDead(id)) engine.reservedUntil = this.time() + ALONE_MS;
 		Object.assign(turn, { engine: undefined, hasPassed: false });
 		this.#changed();
 	}
@@ -273,9 +276,8 @@ export class Suspects {
 	cameBack(id: string): void {
 		const engine = this.#engines.get(id);
 		if (!engine?.death || engine.backAt !== undefined) return;
-		engine.backAt = this.time();
-		engine.restartMs = engine.backAt - engine.death.at;
-		engine.reservedUntil = engine.backAt + ALONE_MS;
+		const backAt = this.time();
+		Object.assign(engine, { backAt, restartMs: backAt - engine.death.at, reservedUntil: backAt + ALONE_MS });
 		this.#changed();
 	}
 
