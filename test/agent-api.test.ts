@@ -11,6 +11,7 @@ import { type FakeVllm, startVllm } from "./kit/vllm.ts";
 const TOKEN = "the-token-of-the-agents";
 const CHAT = "/v1/chat/completions";
 const messages = [{ role: "user", content: "hi" }];
+const ADAPTERS = ["--lora-modules", "sql=/adapters/sql", "team/chat=/adapters/chat"];
 /** Docker is nowhere to be found: what is asked here needs none. */
 const NO_DOCKER = { PATH: "/nowhere" };
 
@@ -20,7 +21,7 @@ describe("an agent with a token", () => {
 		agent = await startRouter({
 			args: ["--agent"],
 			env: { ...NO_DOCKER, ROUTER_AGENT_TOKEN: TOKEN },
-			config: { agent: { models: [{ model: "a/b", name: "m", load: "manual" }] } },
+			config: { agent: { models: [{ model: "a/b", name: "m", load: "manual", args: ADAPTERS }] } },
 		});
 	});
 	afterAll(() => agent.stop());
@@ -55,6 +56,13 @@ describe("an agent with a token", () => {
 		const wrong = await fetch(`${agent.url}/models/a/b/nothing`, { method: "POST", headers });
 		expect(wrong.status).toBe(404);
 		const logs = await fetch(`${agent.url}/models/m/logs?tail=x`, { headers });
+		expect([logs.status, clientError(await logs.text()).param]).toEqual([400, "tail"]);
+	});
+
+	test.each(["sql", "team/chat"])("shows the log of an adapter's model: %s", async (name) => {
+		const headers = { authorization: `Bearer ${TOKEN}` };
+		expect((await fetch(`${agent.url}/models/${name}`, { headers })).status).toBe(200);
+		const logs = await fetch(`${agent.url}/models/${name}/logs?tail=x`, { headers });
 		expect([logs.status, clientError(await logs.text()).param]).toEqual([400, "tail"]);
 	});
 

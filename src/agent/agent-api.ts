@@ -96,7 +96,8 @@ function registered({ registry, adapters }: AgentApi, name: string): RegisteredM
 /** `/models/a/b/logs`, `/models/a/b`: a name may hold slashes. */
 function getModel(api: AgentApi, request: Request, server: Timeouts | null, path: string) {
 	const name = path.endsWith("/logs") ? decoded(path.slice(0, -"/logs".length)) : undefined;
-	if (name !== undefined && api.registry.get(name)) return showLog(api, request, server, name);
+	if (name !== undefined && (api.registry.get(name) ?? api.adapters.baseOf(name)))
+		return showLog(api, request, server, name);
 	api.authorize(request);
 	return viewOf(api, decoded(path));
 }

@@ -26,11 +26,12 @@ const KERNEL = /^\/(?:dev|proc|sys)(?:\/|$)/;
 /** Whoever reaches one of these is root on the host; a read-only mount hinders nobody from connecting. */
 const ENGINE_SOCKETS = [
 	"/run/docker.sock",
-	"/var/run/docker.sock",
 	"/run/podman/podman.sock",
-	"/var/run/podman/podman.sock",
 	"/run/containerd/containerd.sock",
+	"/run/crio/crio.sock",
 ];
+/** Those of the engines that users run for themselves are there; it holds no files to mount. */
+const USERS_RUNTIME = /^\/run\/user(?:\/|$)/;
 
 /** Why a model's `mounts` are refused, as `mounts: reason`; undefined where they can be used. */
 export function mountsProblem({ mounts = [], model }: ModelSpec): string | undefined {
@@ -67,9 +68,14 @@ function mountProblem(text: string, model: string): string | undefined {
 }
 
 /** Whether a path is the engine's socket, or a directory above it. */
-function reachesEngine(path: string, sockets: readonly string[] = ENGINE_SOCKETS): boolean {
-	return sockets.some((socket) => isWithin(socket, path));
+function reachesEngine(path: string, sockets: readonly string[] = []): boolean {
+	const plain = withoutVar(path);
+	const all = [...ENGINE_SOCKETS, ...sockets.map(withoutVar)];
+	// A link leads from /var/run to /run.
+	return path === "/var" || USERS_RUNTIME.test(plain) || all.some((socket) => isWithin(socket, plain));
 }
+
+const withoutVar = (path: string): string => path.replace(/^\/var\/run(?=\/|$)/, "/run");
 
 /** Whether `path` is `directory`, or something below it. */
 function isWithin(path: string, directory: string): boolean {
@@ -105,7 +111,7 @@ export async function mountedFilesProblem(
 		try {
 			const real = await realpath(source);
 			const isSocket = (await stat(real)).isSocket();
-			if (!isSocket && !reachesEngine(real, [...ENGINE_SOCKETS, ...engine.sockets])) continue;
+			if (!isSocket && !reachesEngine(real, engine.sockets)) continue;
 			return {
 				reason: `${source}, which \`mounts\` names, leads to a socket`,
 				fix: "mount the directory with the files alone (`agent.models[].mounts`)",
