@@ -1,6 +1,8 @@
 /** What Gemini's own words in answers and refusals come to. */
 import { describe, expect, test } from "bun:test";
-import { candidateFinish } from "../src/providers/gemini/response.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
+import type { Call } from "../src/openai/call.ts";
+import { candidateFinish, generatedAnswer } from "../src/providers/gemini/response.ts";
 import { failureKindOf } from "../src/providers/upstream-error.ts";
 
 describe("a finish reason", () => {
@@ -25,6 +27,30 @@ describe("a finish reason", () => {
 		const failure = candidateFinish(reason, true);
 		expect(failure).toMatchObject({ kind, message: expect.stringContaining(reason) });
 	});
+});
+
+test.each([
+	[
+		"is of another form",
+		{
+			candidates: [{ content: { parts: [{ functionCall: { name: "json_answer", args: {} } }] }, finishReason: "STOP" }],
+		},
+		"unsupported",
+	],
+	["has no end", { candidates: [{ content: { parts: [{ text: "Hi" }] } }] }, "truncated"],
+	["stopped for another reason", { candidates: [{ finishReason: "MALFORMED_FUNCTION_CALL" }] }, "transport"],
+	["was not begun", { promptFeedback: { blockReason: "SAFETY" } }, "content_filter"],
+] as const)("what an answer cost that %s is known", (_, answer, kind) => {
+	const request = {
+		model: "m",
+		messages: [{ role: "user", content: "Hi" }],
+		tools: [{ type: "function", function: { name: "look" } }],
+		response_format: { type: "json_object" },
+	};
+	const usageMetadata = { promptTokenCount: 5, candidatesTokenCount: 9, totalTokenCount: 14 };
+	const call = parseRequest("chat", JSON.stringify(request)) as Call;
+	const made = generatedAnswer({ ...answer, usageMetadata }, call, "gemini-2.5-flash");
+	expect(made).toMatchObject({ kind, tokens: { input: 5, output: 9 } });
 });
 
 describe("a 400 about what this model, or Gemini, does not take goes elsewhere", () => {

@@ -187,34 +187,19 @@ export function answerRules(body: RequestBody, model: string): AnswerRules {
 	return { isSoleCall, tools, names: answerNames(messages), json: jsonReading(body, model) };
 }
 
-/** The answer for the client. */
+/** The answer for the client. What was counted of one that is none is known, too. */
 export function generatedAnswer(response: unknown, call: Call, model = call.facts.model): Answer | Failure {
 	if (!isGenerated(response)) {
 		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer of another shape than its API's" };
 	}
-	const refused = blocked(response);
-	if (refused) return refused;
-	const { candidates } = response;
-	if (!candidates?.length) {
-		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without any candidate" };
-	}
-	const thinking: StoredThinking[] = [];
-	const choices: object[] = [];
-	const responseId = response.responseId || crypto.randomUUID();
-	const rules = answerRules(call.body().value, model);
-	for (const [position, candidate] of candidates.entries()) {
-		const index = candidate.index ?? position;
-		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
-		const made = messageOf(candidate, { responseId, index, thinking, rules });
-		if ("kind" in made) return made;
-		const { message, hasCalls } = made;
-		const finish_reason = candidateFinish(candidate.finishReason, hasCalls);
-		if (typeof finish_reason !== "string") return finish_reason;
-		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
-	}
 	const tokens = generatedTokens(response.usageMetadata);
+	const thinking: StoredThinking[] = [];
+	const id = response.responseId || crypto.randomUUID();
+	const rules = answerRules(call.body().value, model);
+	const choices = blocked(response) ?? choicesOf(response, { responseId: id, thinking, rules });
+	if ("kind" in choices) return { ...choices, tokens };
 	const completion = {
-		id: responseId,
+		id,
 		object: "chat.completion",
 		created: now(),
 		model: response.modelVersion ?? call.facts.model,
@@ -223,6 +208,24 @@ export function generatedAnswer(response: unknown, call: Call, model = call.fact
 		usage: chatUsage(tokens),
 	};
 	return { body: JSON.stringify(completion), tokens, thinking };
+}
+
+function choicesOf({ candidates }: GenerateResponse, context: Omit<MessageContext, "index">): object[] | Failure {
+	if (!candidates?.length) {
+		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without any candidate" };
+	}
+	const choices: object[] = [];
+	for (const [position, candidate] of candidates.entries()) {
+		const index = candidate.index ?? position;
+		if (!candidate.finishReason) return { kind: "truncated", isOurs: true, message: "sent an answer without an end" };
+		const made = messageOf(candidate, { ...context, index });
+		if ("kind" in made) return made;
+		const { message, hasCalls } = made;
+		const finish_reason = candidateFinish(candidate.finishReason, hasCalls);
+		if (typeof finish_reason !== "string") return finish_reason;
+		choices.push({ index, message, logprobs: logprobsOf(candidate.logprobsResult), finish_reason });
+	}
+	return choices;
 }
 
 /** What a candidate's message is made with. */
