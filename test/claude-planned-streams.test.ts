@@ -6,7 +6,7 @@ import type { Chat } from "../src/openai/chat-schema.ts";
 import { SseSplitter, sseData } from "../src/openai/sse.ts";
 import { answerPlan } from "../src/providers/anthropic/answer-plan.ts";
 import { claude } from "../src/providers/anthropic/models.ts";
-import { plannedMessage } from "../src/providers/anthropic/planned-answer.ts";
+import { plannedAnswer, plannedMessage } from "../src/providers/anthropic/planned-answer.ts";
 import { PlannedDecoder } from "../src/providers/anthropic/planned-stream.ts";
 import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
 import type { Failure } from "../src/providers/failure.ts";
@@ -205,4 +205,18 @@ test("a stream is the whole answer in pieces, and what is sent is of the form", 
 		if (finish_reason === "stop" || finish_reason === "tool_calls") expect([seed, details]).toEqual([seed, before]);
 	}
 	for (const count of Object.values(seen)) expect(count).toBeGreaterThan(100);
+});
+
+test.each([
+	['{"answer": ["Bern", "Ba', '["Bern", "Ba'],
+	['{"answer":["Bern"]}', '["Bern"]'],
+	['{"other":1', '{"other":1'],
+])("of a list that is cut off inside %s comes what there is of the list alone", (input, text) => {
+	const { reading } = answerPlan(
+		{ messages: [], response_format: formOf(list) } as unknown as Chat,
+		undefined,
+		claude(OLD),
+	);
+	const block = { type: "tool_use", name: reading!.tool, text: "", input };
+	expect(plannedAnswer([block], "max_tokens", reading!)).toEqual({ edits: [{ text }], stopReason: "max_tokens" });
 });

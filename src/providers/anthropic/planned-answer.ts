@@ -85,9 +85,13 @@ export function plannedAnswer(
 /** The answer that a tool's input is. */
 function inputAnswer(input: string, reading: AnswerReading, isCut: boolean): string | undefined {
 	const text = reading.isWrapped ? unwrapped(input) : input;
-	if (isCut || !reading.isChecked) return text ?? input;
+	if (isCut && reading.isWrapped) return text ?? input.replace(WRAPPING, "");
+	if (isCut || !reading.isChecked) return input;
 	return text !== undefined && isOfForm(text, reading) ? text : undefined;
 }
+
+/** What stands before the answer in an input that was cut off. */
+const WRAPPING = new RegExp(`^\\s*\\{\\s*"${WRAPPER}"\\s*:\\s*`);
 
 function unwrapped(input: string): string | undefined {
 	if (!input.trimStart().startsWith("{") || parsed(input) === undefined) return undefined;
