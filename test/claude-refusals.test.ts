@@ -277,6 +277,12 @@ describe("a tool whose schema has alternatives at the top", () => {
 		]);
 	});
 
+	test("an object that may be null as well is an object", async () => {
+		const schema = { type: ["object", "null"], properties: { a: { type: "string" } } };
+		await answered("claude-opus-5", { tools: [fn("draw", schema)] }, false);
+		expect(claude.bodies[0]!["tools"][0].input_schema).toEqual({ ...schema, type: "object" });
+	});
+
 	test("demands of parts that all hold are demanded", async () => {
 		await answered("claude-opus-5", { tools: [fn("draw", parameters["parts by reference"]!)] }, false);
 		expect(claude.bodies[0]!["tools"][0].input_schema).toMatchObject({

@@ -59,6 +59,15 @@ describe.each([
 			[["user", "Ann:", "inlineData", "what?"]],
 		],
 		[
+			"words in two messages before a call",
+			[user("Hi"), assistant("Hm."), assistant("So:"), assistant(null, calling("a")), result("a")],
+			[
+				["user", "Hi"],
+				["model", "Hm.", "So:", "functionCall"],
+				["user", "functionResponse"],
+			],
+		],
+		[
 			"a system message at the end",
 			[user("Hi"), assistant("Ho"), system("Be brief.")],
 			[

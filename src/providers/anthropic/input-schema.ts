@@ -14,7 +14,10 @@ interface Fields {
 
 /** The schema as the API takes it. `path` is where it stands in the request. Throws `unsupported_parameter` for alternatives that are no objects. */
 export function inputSchema(parameters: Json, path: string): Json {
-	if (!BRANCHES.some((word) => Array.isArray(parameters[word]))) return { type: "object", ...parameters };
+	if (!BRANCHES.some((word) => Array.isArray(parameters[word]))) {
+		const { type = "object", ...rest } = parameters;
+		return { type: Array.isArray(type) && type.includes("object") ? "object" : type, ...rest };
+	}
 	const { anyOf, oneOf, allOf, description, ...rest } = parameters;
 	const { properties, required } = new FieldReader(parameters).read(parameters, path);
 	// One that is closed would take none of the others' fields.

@@ -49,14 +49,14 @@ export class Turns {
 		} else this.#begin("user", parts);
 	}
 
-	/** What the model said. Its words before a call are one turn with that: a call may follow the user and results alone. */
+	/** What the model said. Its words one after another are one turn, a call behind them too: that may follow the user and results alone. */
 	model(parts: string[], calls: readonly ToolCall[]): void {
 		this.#flush();
 		for (const call of calls) this.#names.set(call.id, sentName(call.function.name));
 		this.#called = calls;
 		if (parts.length === 0) return;
 		const hasCalls = calls.length > 0;
-		if (hasCalls && this.#role === "model" && !this.#hasCalls) this.#parts.push(...parts);
+		if (this.#role === "model" && !this.#hasCalls) this.#parts.push(...parts);
 		else this.#begin("model", parts);
 		this.#hasCalls = hasCalls;
 		if (hasCalls && this.#contents.length === 0) this.#beginsWithCall = true;
