@@ -308,11 +308,13 @@ export class SuspectCall {
 		if (vendor !== -1) return vendor;
 		const { calls, leftMs } = state.suspects.refusalOf(this.#fingerprint!);
 		const requests = [...new Set(calls)].join(", ");
-		const forHowLong =
-			leftMs === 0 ? "" : `; it is refused for ${Math.ceil(leftMs / 1000)} s more (poisonous_requests)`;
+		const advice =
+			leftMs === 0
+				? ". Change it."
+				: `; it is refused for ${Math.ceil(leftMs / 1000)} s more (poisonous_requests). Change it, or wait.`;
 		record.reason = `refused: two engines died of it (${requests})`;
 		state.suspects.report({ what: "refused", call: call.id, calls });
-		throw new RouterError("poisonous_request", `Two engines died of this call${forHowLong}. Change it, or wait.`);
+		throw new RouterError("poisonous_request", `An engine died of this call twice${advice}`);
 	}
 
 	#tooLate(backInMs = Number.POSITIVE_INFINITY): RouterError {
