@@ -11,6 +11,7 @@ import { RouterError } from "../src/errors.ts";
 import { clientError } from "./kit/contract.ts";
 import { postBytes, rawClient } from "./kit/raw-client.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 const auth = createKeyAuth([
 	{ name: "one", key: "key-of-one", models: ["*"] },
@@ -329,8 +330,9 @@ test("standalone with a generated key: the router asks for it, its own agent bes
 		const secret = /API key +(rk-[\w-]{43})/.exec(router.output())?.[1];
 		expect(secret).toBeString();
 		expect((await fetch(`${url}/v1/models`)).status).toBe(401);
-		const listed = await fetch(`${url}/v1/models`, { headers: { "x-api-key": secret! } });
-		expect(await listed.text()).toContain('"local/qwen"');
+		// The agent registers once both listen.
+		const listed = async () => (await fetch(`${url}/v1/models`, { headers: { "x-api-key": secret! } })).text();
+		await until(async () => (await listed()).includes('"local/qwen"'), "the agent's model in the router's list");
 	} finally {
 		await router.stop();
 		await vllm.stop(true);
