@@ -129,6 +129,15 @@ describe("a call", () => {
 		await expect(told(heard, whileItRuns(heard, [DIE], refused), false)).rejects.toThrow("nobody listens");
 	});
 
+	test.each([
+		"Background loop has errored already.",
+		"AsyncEngineDeadError: Task finished unexpectedly. This should never happen!",
+		"Engine core proc died unexpectedly, shutting down client.",
+	])("of a container that is being stopped hears nothing of its engine in other versions' words: %s", async (said) => {
+		const words = async () => responseAnswer(new Response(said, { status: 500 }));
+		await expect(told(ends({ action: "kill", signal: 15 }), words, false)).rejects.toThrow("is being stopped");
+	});
+
 	test.each([true, false])(
 		"of a container that is being stopped hears nothing of its engine (streamed: %p)",
 		async (stream) => {

@@ -211,7 +211,7 @@ const UNPAID = /credit balance is too low|enable billing/i;
  * What vLLM answers with, whole and in streams, once its engine is dead: version 1 of the engine, then those of version 0. "cannot
  * schedule new futures after shutdown" is none of them: that server is being stopped.
  */
-const ENGINE_DIED =
+export const ENGINE_DIED =
 	/\b(?:Async|MQ)?EngineDeadError\b|EngineCore encountered an issue|Engine ?core\S* (?:\S+ )?died unexpectedly|Engine loop is not running|Background loop (?:has errored already|is not running|is stopped)|Task finished unexpectedly\. This should never happen/i;
 
 /**

@@ -1,6 +1,6 @@
 /** What a call is told whose container ended under it: an engine that may have died of its calls is told from one that was stopped. */
 import { sseData } from "../../openai/sse.ts";
-import type { UpstreamAnswer } from "../../providers/provider.ts";
+import { ENGINE_DIED } from "../../providers/upstream-error.ts";
 import type { ContainerEnds } from "../docker/container-ends.ts";
 import type { ContainerLease } from "./traffic.ts";
 
@@ -17,7 +17,6 @@ const ERROR = {
 	},
 };
 const encoder = new TextEncoder();
-const ENGINE_WORDS = /EngineDeadError|EngineCore encountered/;
 
 /** One call in one container. */
 export class CallInContainer {
@@ -47,7 +46,7 @@ export class CallInContainer {
 
 	/** Whether vLLM says of its engine that it is dead because its container is being stopped. */
 	isStopped(text: string): boolean {
-		return this.watch?.isStopping(this.lease.id) === true && ENGINE_WORDS.test(text);
+		return this.isStopping && ENGINE_DIED.test(text);
 	}
 
 	/** It is being stopped: what it says of its engine has to be looked at. */
@@ -56,24 +55,7 @@ export class CallInContainer {
 	}
 }
 
-/** The answer of an engine that died before it gave one. */
-export function diedAnswer(): UpstreamAnswer {
-	const bytes = encoder.encode(diedText());
-	let isRead = false;
-	return {
-		status: 500,
-		headers: new Headers({ "content-type": "application/json" }),
-		body: {
-			async read() {
-				if (isRead) return undefined;
-				isRead = true;
-				return bytes;
-			},
-		},
-	};
-}
-
-/** The same in the place of an answer's text. */
+/** The text of an answer whose engine died under it. */
 export const diedText = (): string => JSON.stringify(ERROR);
 
 /** The end of a stream whose engine died: behind an event that may be in pieces. */

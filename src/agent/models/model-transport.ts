@@ -6,7 +6,7 @@ import { sseComment, sseData } from "../../openai/sse.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
-import { CallInContainer, type DeathWatch, diedAnswer, diedEvent, diedText } from "./container-death.ts";
+import { CallInContainer, type DeathWatch, diedEvent, diedText } from "./container-death.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
 
 /** Base of the URLs that `send` is given; the container's origin replaces it. */
@@ -19,6 +19,7 @@ const COMMENT_MS = 3000;
 const MAX_REFUSAL = 1024 * 1024;
 
 const encoder = new TextEncoder();
+const JSON_TYPE = { "content-type": "application/json" };
 const decoder = new TextDecoder();
 
 /** The model, its queue, and the texts of refusals. */
@@ -97,7 +98,8 @@ async function forward(
 	} catch (thrown) {
 		if (!signal.aborted) lease.suspect();
 		lease.release();
-		if (await inContainer.died(thrown)) return diedAnswer();
+		if (await inContainer.died(thrown))
+			return { status: 500, headers: new Headers(JSON_TYPE), body: textSource(diedText()) };
 		throw thrown;
 	}
 	lease.bytesCame();
@@ -250,7 +252,7 @@ function errorOf({ status, message }: QueueRefusal): object {
 function refusalAnswer(refusal: QueueRefusal): UpstreamAnswer {
 	return {
 		status: refusal.status,
-		headers: new Headers({ "content-type": "application/json", "retry-after": String(refusal.retryAfter) }),
+		headers: new Headers({ ...JSON_TYPE, "retry-after": String(refusal.retryAfter) }),
 		body: textSource(JSON.stringify({ error: errorOf(refusal) })),
 	};
 }
