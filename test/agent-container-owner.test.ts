@@ -1,15 +1,14 @@
 /** Two agents of one name on one engine, where no lock of one host can tell them apart: neither removes the other's containers. */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { AgentPresence } from "../src/agent/docker/agent-presence.ts";
 import { ContainerOwner } from "../src/agent/docker/container-owner.ts";
 import type { Container } from "../src/agent/docker/docker-output.ts";
-import { type AgentHost, type AgentOptions, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
+import { type AgentHost, type AgentOptions, agentHostOf, becomes, modelOf, order } from "./kit/agent-host.ts";
 import { lines } from "./kit/lines.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
-import type { RunningRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const messages = [{ role: "user", content: "hi" }];
@@ -105,16 +104,9 @@ describe("a container is", () => {
 
 needing("docker").describe("on a real engine", () => {
 	let host: AgentHost;
-	const agents: RunningRouter[] = [];
-	beforeAll(async () => {
-		host = await startAgentHost({ gpus: "1x24GB" });
-	}, 60_000);
-	afterEach(async () => {
-		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-		const left = await host.containers(true);
-		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
-	}, 60_000);
-	afterAll(async () => host?.stop(), 60_000);
+	const agents = agentHostOf({ gpus: "1x24GB" }, (started) => {
+		host = started;
+	});
 
 	const model = (name: string, more = {}) => ({ model: "Qwen/Qwen3-0.6B", name, gpu_memory: "2GiB", ...more });
 	const start = async (options: AgentOptions) => {

@@ -1,6 +1,14 @@
 /** Accidents of containers and images on a real Docker Engine: each ends in the documented state, with a reason to act on. */
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
-import { type AgentHost, type AgentOptions, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
+import { expect, test } from "bun:test";
+import {
+	type AgentHost,
+	type AgentOptions,
+	agentHostOf,
+	becomes,
+	modelOf,
+	order,
+	startAgentHost,
+} from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
 import { needing } from "./kit/needing.ts";
 import { startRegistry } from "./kit/registry.ts";
@@ -14,20 +22,13 @@ const models = [{ model: "Qwen/Qwen3-0.6B", name: "small" }];
 
 needing("docker").describe("on a host without a GPU", () => {
 	let host: AgentHost;
-	const agents: RunningRouter[] = [];
-	beforeAll(async () => {
-		host = await startAgentHost();
+	const agents = agentHostOf({}, async (started) => {
+		host = started;
 		await host.engine.importSim("crashes:test", { SIM_DEVICE: "any", SIM_FAIL: "cuda-oom" });
 		await host.engine.importSim("stalls:test", { SIM_DEVICE: "any", SIM_STALL: "weights" });
 		await host.engine.importSim("hangs:test", { SIM_DEVICE: "any", SIM_HANG_AFTER_REQUESTS: "2" });
 		await host.engine.importSim("dies:test", { SIM_DEVICE: "any", SIM_CRASH_AFTER_REQUESTS: "2" });
-	}, 60_000);
-	afterEach(async () => {
-		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-		const left = await host.containers(true);
-		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
-	}, 60_000);
-	afterAll(() => host?.stop(), 60_000);
+	});
 	const start = async (options: AgentOptions = {}) => {
 		const agent = await host.agent({ models, ...options });
 		agents.push(agent);

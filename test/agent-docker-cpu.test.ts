@@ -1,10 +1,9 @@
 /** Models on the CPU of a real Docker Engine: their limit, their KV cache, and the host's memory that they share. */
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { readHostMemory } from "../src/agent/gpu/host-reading.ts";
-import { type AgentHost, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
+import { type AgentHost, agentHostOf, becomes, modelOf } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
-import type { RunningRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const GIB = 1024 ** 3;
@@ -12,16 +11,9 @@ const small = { model: "Qwen/Qwen3-0.6B", name: "small", gpus: 0 };
 
 needing("docker").describe("on the CPU", () => {
 	let host: AgentHost;
-	const agents: RunningRouter[] = [];
-	beforeAll(async () => {
-		host = await startAgentHost();
-	}, 60_000);
-	afterEach(async () => {
-		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-		const left = await host.containers(true);
-		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
-	}, 60_000);
-	afterAll(() => host?.stop(), 60_000);
+	const agents = agentHostOf({}, (started) => {
+		host = started;
+	});
 	const start = async (models: readonly object[]) => {
 		const agent = await host.agent({ models: models as never });
 		agents.push(agent);

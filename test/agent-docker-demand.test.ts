@@ -1,6 +1,6 @@
 /** Models that are loaded by their first call, on a real Docker Engine: they take turns, and nobody's call is lost. */
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
-import { type AgentHost, type AgentOptions, becomes, modelOf, order, startAgentHost } from "./kit/agent-host.ts";
+import { expect, test } from "bun:test";
+import { type AgentHost, type AgentOptions, agentHostOf, becomes, modelOf, order } from "./kit/agent-host.ts";
 import { clientError } from "./kit/contract.ts";
 import { eventData } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
@@ -22,18 +22,11 @@ const three = ["a", "b", "c"].map((name) => named(name));
 
 needing("docker").describe("on-demand models on a GPU with room for two of three", () => {
 	let host: AgentHost;
-	const agents: RunningRouter[] = [];
-	beforeAll(async () => {
-		host = await startAgentHost({ gpus: "1x24GB" });
+	const agents = agentHostOf({ gpus: "1x24GB" }, async (started) => {
+		host = started;
 		await host.engine.importSim("slow:test", { SIM_START_MS: "6000" });
 		await host.engine.importSim("crashes:test", { SIM_FAIL: "cuda-oom" });
-	}, 60_000);
-	afterEach(async () => {
-		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-		const left = await host.containers(true);
-		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
-	}, 60_000);
-	afterAll(() => host?.stop(), 60_000);
+	});
 	const start = async (options: AgentOptions = {}) => {
 		const agent = await host.agent({ models: three, ...options });
 		agents.push(agent);

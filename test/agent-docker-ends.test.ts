@@ -1,6 +1,6 @@
 /** Who ended a container, told as what it was, on a real Docker Engine; the model comes up again each time. */
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
-import { type AgentHost, becomes, startAgentHost } from "./kit/agent-host.ts";
+import { expect, test } from "bun:test";
+import { type AgentHost, agentHostOf, becomes } from "./kit/agent-host.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
 import type { RunningRouter } from "./kit/router.ts";
@@ -10,16 +10,9 @@ const models = [{ model: "Qwen/Qwen3-0.6B", name: "small" }];
 
 needing("docker").describe("a container that ended", () => {
 	let host: AgentHost;
-	const agents: RunningRouter[] = [];
-	beforeAll(async () => {
-		host = await startAgentHost();
-	}, 60_000);
-	afterEach(async () => {
-		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-		const left = await host.containers(true);
-		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
-	}, 60_000);
-	afterAll(() => host?.stop(), 60_000);
+	const agents = agentHostOf({}, (started) => {
+		host = started;
+	});
 	const start = async () => {
 		const agent = await host.agent({ models });
 		agents.push(agent);

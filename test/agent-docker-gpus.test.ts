@@ -1,11 +1,10 @@
 /** Where models go on a host with several GPUs, and what is said of those that can't go anywhere, on a real Docker Engine. */
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
-import { type AgentHost, type AgentOptions, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
+import { expect, test } from "bun:test";
+import { type AgentHost, type AgentOptions, agentHostOf, becomes, modelOf, startAgentHost } from "./kit/agent-host.ts";
 import { eventData } from "./kit/exchange.ts";
 import { startHub } from "./kit/hugging-face.ts";
 import { needing } from "./kit/needing.ts";
 import { post } from "./kit/rig.ts";
-import type { RunningRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const CHAT = "/v1/chat/completions";
@@ -13,16 +12,9 @@ const messages = [{ role: "user", content: "hi" }];
 
 needing("docker").describe("on a host with 8 GPUs of 80 GB", () => {
 	let host: AgentHost;
-	const agents: RunningRouter[] = [];
-	beforeAll(async () => {
-		host = await startAgentHost({ gpus: "8x80GB" });
-	}, 60_000);
-	afterEach(async () => {
-		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
-		const left = await host.containers(true);
-		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
-	}, 60_000);
-	afterAll(() => host?.stop(), 60_000);
+	const agents = agentHostOf({ gpus: "8x80GB" }, (started) => {
+		host = started;
+	});
 	const start = async (options: AgentOptions = {}) => {
 		const agent = await host.agent(options);
 		agents.push(agent);

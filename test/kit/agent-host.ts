@@ -1,4 +1,5 @@
 /** A GPU host of the tests' own: a Docker Engine with the sim's image, `nvidia-smi`, and agents on it that share a data directory. */
+import { afterAll, afterEach, beforeAll } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -73,6 +74,26 @@ export async function startAgentHost({ gpus, sim = {}, ...options }: HostOptions
 			rmSync(directory, { recursive: true, force: true });
 		},
 	};
+}
+
+/**
+ * A host for the tests of one `describe`: `ready` gets it before the first. After each test the agents of the list that is returned are stopped, and
+ * what containers they left are removed; after the last the host goes.
+ */
+export function agentHostOf(options: HostOptions, ready: (host: AgentHost) => unknown): RunningRouter[] {
+	let host: AgentHost;
+	const agents: RunningRouter[] = [];
+	beforeAll(async () => {
+		host = await startAgentHost(options);
+		await ready(host);
+	}, 60_000);
+	afterEach(async () => {
+		await Promise.all(agents.splice(0).map((agent) => agent.stop()));
+		const left = await host.containers(true);
+		if (left.length > 0) await host.engine.docker("rm", "--force", ...left);
+	}, 60_000);
+	afterAll(() => host?.stop(), 60_000);
+	return agents;
 }
 
 /** What an agent says of a model. */
