@@ -53,9 +53,23 @@ describe("YAML that can't be used", () => {
 		["a: *later\nb: &later 1", "1:4"],
 		["a: { <<: *none }", "1:10"],
 		["a: &x { b: 1 }\nc: { <<: [*x, *none] }", "2:15"],
+		["prices:\n  *: { input: 1 }\n", "2:4"],
+		["prices:\n  *gpt*: { input: 1 }\n", "2:8"],
+		["prices:\n  *gpt : { input: 1 }\n", "2:3"],
+		["prices: { *: { input: 1 } }", "1:12"],
 	])("%j has an alias of no anchor: a name that begins with a star wants quotes", (text, where) => {
 		const words = "no anchor has this alias's name; text that begins with * or & needs quotes";
 		expect(lines(text)).toEqual([`r.yaml:${where}: ${words}`]);
+	});
+
+	test.each([
+		['a: "C:\\models"', "1:7: a \\ in double quotes begins an escape that is not known; write \\\\"],
+		["a: !!str *b", "1:10: an alias (*name) has a tag or an anchor of its own; text that begins with * needs quotes"],
+		["a: 1\n%b\n", "2:1: "],
+		["a: &b &c d", "1:7: one value has two anchors; text that begins with & needs quotes"],
+	])("%j is answered in words, not by the parser's code", (text, words) => {
+		expect(lines(text)[0]).toStartWith(`r.yaml:${words}`);
+		expect(lines(text).join()).not.toMatch(/[A-Z]{3}_/);
 	});
 
 	test("a second document is refused", () => {
@@ -109,6 +123,9 @@ describe("YAML that can be used", () => {
 			mistakes: [],
 		});
 	});
+
+	test("a name may have an anchor", () =>
+		expect(parseFile("&a b: 1\nc: [*a]\n", "r.yaml")).toMatchObject({ values: { b: 1, c: ["b"] }, mistakes: [] }));
 
 	test("an anchor may be used as often as a large file has entries", () => {
 		const text = `a: &a { b: 1 }\nc:\n${"  - { <<: *a }\n".repeat(600)}`;

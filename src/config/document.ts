@@ -56,6 +56,12 @@ const SYNTAX: Record<string, string> = {
 	UNEXPECTED_TOKEN: "this does not belong here; text with special characters needs quotes",
 	BAD_SCALAR_START: "text that begins with this character needs quotes",
 	BAD_ALIAS: NO_ANCHOR,
+	ALIAS_PROPS: "an alias (*name) has a tag or an anchor of its own; text that begins with * needs quotes",
+	BAD_DQ_ESCAPE: 'a \\ in double quotes begins an escape that is not known; write \\\\, or put the text in single quotes',
+	BAD_DIRECTIVE: "text that begins with % needs quotes",
+	KEY_OVER_1024_CHARS: 'a name is too long, or a ": " is missing',
+	MULTIPLE_ANCHORS: "one value has two anchors; text that begins with & needs quotes",
+	BAD_COLLECTION_TYPE: "a tag does not fit what follows it; text that begins with ! needs quotes",
 	TAG_RESOLVE_FAILED: "tags (!name) are not known here; text that begins with ! needs quotes",
 	MULTIPLE_DOCS: "only one document may stand in the file; remove the ---",
 	BLOCK_IN_FLOW: "a block can't stand inside { } or [ ]; text in them that holds { } [ ] or , needs quotes",
@@ -81,7 +87,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 	const errors = [...document.errors, ...document.warnings];
 	// Errors after the parser has given up are meaningless.
 	const fatal = errors.find((error) => error.code === "RESOURCE_EXHAUSTION");
-	const mistakes = (fatal ? [fatal] : errors).map((error): Mistake => {
+	const mistakes = (fatal ? [fatal] : withoutEchoes(errors, at)).map((error): Mistake => {
 		const open = openBracket(document, error);
 		if (open) return { file, ...at(open.offset), path: "", message: open.message };
 		const message = SYNTAX[error.code] ?? `is not valid YAML (${error.code})`;
@@ -118,6 +124,13 @@ export function parseFile(text: string, file: string): ParsedFile {
 			return offset === undefined ? undefined : at(offset);
 		},
 	};
+}
+
+/** A name that begins with a star (`*gpt*: 1`) makes the parser misread the rest of its line, too: only the star is reported. */
+function withoutEchoes(errors: readonly YAMLError[], at: (offset: number) => Position): readonly YAMLError[] {
+	const lineOf = ({ pos }: YAMLError) => at(pos[0]).line;
+	const aliases = new Set(errors.filter(({ code }) => code === "BAD_ALIAS").map(lineOf));
+	return errors.filter((error) => error.code === "BAD_ALIAS" || !aliases.has(lineOf(error)));
 }
 
 /** A mapping of YAML, as JavaScript sees it. */
@@ -238,9 +251,10 @@ function visitPairs(pairs: readonly Pair[], offset: number, walk: Walk): void {
 	const seen = new Set<string>();
 	for (const { key, value } of pairs) {
 		const name = isScalar(key) && key.value !== null ? String(key.value) : undefined;
-		const message = isMerge(key) ? mergeProblem(value, walk) : nameProblem(name, seen);
+		const message = isMerge(key) ? mergeProblem(value, walk) : nameProblem(key, name, walk, seen);
 		if (message !== undefined) walk.found.push({ offset: start(key) ?? offset, message });
 		if (name !== undefined && !isMerge(key)) seen.add(name);
+		if (isScalar(key) && key.anchor !== undefined) walk.anchors.set(key.anchor, key);
 		visitNode(value, walk);
 	}
 }
@@ -257,7 +271,13 @@ function mergeProblem(value: unknown, { anchors }: Walk): string | undefined {
 	return "a merge key (<<) takes a mapping, an alias of one (*name), or a list of them";
 }
 
-function nameProblem(name: string | undefined, seen: ReadonlySet<string>): string | undefined {
+function nameProblem(
+	key: unknown,
+	name: string | undefined,
+	{ anchors }: Walk,
+	seen: ReadonlySet<string>,
+): string | undefined {
+	if (isAlias(key) && !anchors.has(key.source)) return NO_ANCHOR;
 	if (name === undefined)
 		return "a name must be plain text, followed by a colon; neither nothing, a list, a mapping nor an alias";
 	if (name === "<<") return "a merge key (<<) is written without quotes";
