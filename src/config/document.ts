@@ -57,7 +57,8 @@ const SYNTAX: Record<string, string> = {
 	BAD_SCALAR_START: "text that begins with this character needs quotes",
 	BAD_ALIAS: NO_ANCHOR,
 	ALIAS_PROPS: "an alias (*name) has a tag or an anchor of its own; text that begins with * needs quotes",
-	BAD_DQ_ESCAPE: 'a \\ in double quotes begins an escape that is not known; write \\\\, or put the text in single quotes',
+	BAD_DQ_ESCAPE:
+		"a \\ in double quotes begins an escape that is not known; write \\\\, or put the text in single quotes",
 	BAD_DIRECTIVE: "text that begins with % needs quotes",
 	KEY_OVER_1024_CHARS: 'a name is too long, or a ": " is missing',
 	MULTIPLE_ANCHORS: "one value has two anchors; text that begins with & needs quotes",
