@@ -259,6 +259,14 @@ describe("what is served", () => {
 		);
 	});
 
+	test("tells of a long reason what to do, to its end", () => {
+		const fix = ". What to do: set `gpu_memory: 12.1GiB`, or `--max-model-len 21440`";
+		const reason = `${"No available memory for the cache blocks ".repeat(20)}${fix}`;
+		const told = absenceOf("qwen", [agent("a", { models: [{ name: "qwen", state: "failed", reason }] })], 0)!;
+		expect(told).toEndWith(`…${fix})`);
+		expect(told.length).toBeLessThan(700);
+	});
+
 	test("says how an adapter is called that has the name of another agent's model", () => {
 		const adapter = { name: "qwen", state: "ready", parent: "base" } as const;
 		const agents = [agent("a", { models: [adapter] }), agent("b", { models: [qwen("failed")] })];

@@ -1,5 +1,7 @@
 /** What is wrong with a container, a model, the Docker engine or the GPUs, in terms a person can act on. */
 
+import { WHAT_TO_DO } from "../short-text.ts";
+
 /** Why something does not work, and what a person does about it. */
 export interface Problem {
 	/** One clause, without a full stop. */
@@ -15,5 +17,5 @@ export function problemOf(model: string, { reason, fix }: Problem): Problem {
 
 /** Reason and remedy in one line, for logs and for the router. */
 export function problemText({ reason, fix }: Problem): string {
-	return fix ? `${reason}. What to do: ${fix}` : reason;
+	return fix ? `${reason}${WHAT_TO_DO}${fix}` : reason;
 }

@@ -1,9 +1,19 @@
 /** Arguments of vLLM that were written as for a shell, which would split them: vLLM gets each entry of the list as it is. Pure. */
 
+import { shortText } from "../short-text.ts";
+
 /** A flag with something behind it that a blank divides, or blanks around it. After `=` all is the value's, and texts have dashes, too. */
 const SEVERAL = /^(--[A-Za-z][\w.-]*|-[A-Za-z]{1,3}(?=\s+\d))(?:\s+([\s\S]+))?$/;
 /** JSON in the quotes that keep a shell's hands off it. */
 const QUOTED = /^(?:--?[A-Za-z][\w.-]*=)?'\s*[[{][\s\S]*[\]}]\s*'$/;
+/** A value, in an entry of its own or behind `=`, with a further flag behind it. Jinja and JSON may have such text inside. */
+const VALUE_AND_FLAG = /^(?![\s\S]*[{}])\s*((?:--?[A-Za-z][\w.-]*=)?[^\s"'][^\s]*)\s+(--[A-Za-z][\s\S]*)$/;
+/** A number that blanks divide. */
+const DIVIDED = /^(?:--?[A-Za-z][\w.-]*=)?\s*\d+(?:\s+\d+)+\s*$/;
+/** The dash of a word processor, or a minus. */
+const DASH = /^[\u2010-\u2015\u2212]/;
+/** What of a value is shown: no text, which may be a secret. */
+const SHOWN = /^(?:--?[A-Za-z][\w.-]*(?:=\d*)?|\d[\w.]*)$/;
 /** Flags whose values are shown to nobody. */
 const SECRET = /key|token|secret|password/i;
 /** Longest correction, characters. */
@@ -13,12 +23,24 @@ const LONGEST = 200;
 export function argumentProblem(word: string): string | undefined {
 	if (QUOTED.test(word))
 		return "has a shell's quotes around its JSON, which vLLM would take for a part of it: leave them out";
+	if (DASH.test(word)) return "begins with a dash that no keyboard has for flags: write --, two hyphens";
+	if (DIVIDED.test(word)) return "has a blank inside its number: write its digits in one";
+	const [, value, more] = VALUE_AND_FLAG.exec(word) ?? [];
+	if (value !== undefined && more !== undefined) return severalWords([value, ...more.trim().split(/\s+/)].map(shown));
 	const [, flag, rest] = SEVERAL.exec(word.trim()) ?? [];
 	if (flag === undefined || word === flag) return undefined;
 	if (rest === undefined) return `has a blank around "${flag}", which vLLM would take for a part of it: leave it out`;
-	const words = [flag, ...(SECRET.test(flag) ? ["…"] : wordsOf(rest))].map((each) => JSON.stringify(each)).join(", ");
-	const shown = words.length > LONGEST ? `${words.slice(0, LONGEST)}…` : words;
-	return `is one argument of several words, which vLLM does not know: each is an entry of its own, ${shown}`;
+	return severalWords([flag, ...(SECRET.test(flag) ? ["…"] : wordsOf(rest))]);
+}
+
+function severalWords(words: readonly string[]): string {
+	const entries = shortText(words.map((each) => JSON.stringify(each)).join(", "), LONGEST);
+	return `is one argument of several words, which vLLM does not know: each is an entry of its own, ${entries}`;
+}
+
+/** A word as it may be shown: a flag, a number, or `…` in place of what is neither. */
+function shown(word: string): string {
+	return SHOWN.test(word) ? word : word.replace(/^(--?[A-Za-z][\w.-]*=)?[\s\S]*$/, "$1…");
 }
 
 /** What a shell would make of the words behind a flag: of JSON and of what is in quotes, one. */

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
+import { shortText } from "../short-text.ts";
 import type { Finding } from "./config-error.ts";
 import { fromText } from "./describe-type.ts";
 import { mapLeaves } from "./schema-walk.ts";
@@ -93,7 +94,7 @@ class References {
 }
 
 function unset(name: string, message: string): string {
-	const why = message === "" ? "" : `: ${message.slice(0, LONGEST_MESSAGE)}`;
+	const why = message === "" ? "" : `: ${shortText(message, LONGEST_MESSAGE)}`;
 	return `the environment variable ${name} is not set${why}`;
 }
 

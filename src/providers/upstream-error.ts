@@ -4,6 +4,7 @@
  */
 import { ERRORS, type ErrorCode } from "../errors.ts";
 import { parseBounded } from "../openai/json.ts";
+import { shortText } from "../short-text.ts";
 import type { Failure, FailureKind } from "./failure.ts";
 import type { Upstream } from "./registry.ts";
 import { saysUnsupported } from "./unsupported-words.ts";
@@ -194,8 +195,7 @@ function plainText(body: string, status: number): UpstreamError {
 	return { message: clip(trimmed) };
 }
 
-const clip = (message: string): string =>
-	message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+const clip = (message: string): string => shortText(message, MAX_MESSAGE);
 
 const CONTEXT =
 	/context.?(?:length|window)|maximum (?:context|model length|prompt length)|prompt is too long|too many (?:input )?tokens|token_limit_exceeded|input.{0,40}(?:too long|exceeds)/i;

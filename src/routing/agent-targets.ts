@@ -1,6 +1,7 @@
 /** Which agent serves a model, and in what order agents are tried. Pure decisions over what the agents have said. */
 import type { ModelReport } from "../protocol/agent.ts";
 import type { Target } from "../providers/provider.ts";
+import { shortText } from "../short-text.ts";
 import { type Lease, leaseAt } from "./lease.ts";
 import type { RouteTarget } from "./route.ts";
 
@@ -171,10 +172,13 @@ export function absenceOf(model: string, agents: Iterable<AgentView>, now: numbe
 	return clauses.length > 0 ? clauses.join("; ") : undefined;
 }
 
+/** Most that is told of what an agent says of a model, characters. */
+const LONGEST_REASON = 600;
+
 function trouble(agent: AgentView, { name, state, load, reason }: ModelReport, lease: Lease): string {
 	if (lease === "gone") return "not heard of any more";
 	if (!agent.isReachable) return "the router can't reach it";
-	if (reason) return `${state} (${reason.slice(0, 200)})`;
+	if (reason) return `${state} (${shortText(reason, LONGEST_REASON)})`;
 	return state === "stopped" && load === "manual" ? `stopped (POST /models/${name}/load there loads it)` : state;
 }
 

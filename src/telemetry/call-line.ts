@@ -1,4 +1,6 @@
 /** The one line a settled call gets in the log. Field names are stable: people build dashboards on them. */
+
+import { shortText } from "../short-text.ts";
 import type { AttemptClosed, CallSettled } from "./events.ts";
 
 /** Longest client-written text in a line, in UTF-16 units: a model "name" may be as long as a whole body. */
@@ -64,7 +66,7 @@ export function attemptFields(attempt: AttemptClosed): Record<string, string | n
 }
 
 function clip(text: string | undefined): string | undefined {
-	return text !== undefined && text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+	return text !== undefined && text.length > LONGEST ? shortText(text, LONGEST) : text;
 }
 
 /** ms, to a tenth. */

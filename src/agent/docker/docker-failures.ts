@@ -1,5 +1,6 @@
 /** The Docker CLI's error output → what went wrong and what to do about it. Pure. */
 
+import { shortText } from "../../short-text.ts";
 import { pinnedImage } from "../vllm/vllm-image.ts";
 import { DockerError, type DockerErrorKind } from "./docker-error.ts";
 
@@ -263,7 +264,7 @@ function lastLine(stderr: string): string {
 		.map((line) => line.trim())
 		.filter((line) => line !== "" && !/^(?:See '|Run '|For more help|Usage:|time=".*level=(?:info|debug))/.test(line));
 	const line = (lines.at(-1) ?? "it gave no reason").replace(/^(?:docker: )?Error(?: response from daemon)?: /i, "");
-	return line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line;
+	return shortText(line, MAX_LINE);
 }
 
 /** ` 20001`, from the line on what could not be bound: there the host's port comes before the container's. */

@@ -1,5 +1,6 @@
 /** The GPUs of this host and the processes on them, read from `nvidia-smi`. */
 import type { Environment } from "../../config/interpolate.ts";
+import { shortText } from "../../short-text.ts";
 import { CommandFailure, runCommand } from "../docker/command.ts";
 
 /** One GPU at one moment. Keys are those of the heartbeat. */
@@ -52,7 +53,7 @@ export async function readGpus(env: Environment, deadlineMs: number): Promise<Gp
 		if (code === 0) return gpusOr(parseGpus(stdout), "nvidia-smi lists no GPU");
 		// A broken driver is reported on stdout: "NVIDIA-SMI has failed because it couldn't communicate with …".
 		const [message = `exit code ${code}`] = `${stderr}\n${stdout}`.trim().split("\n");
-		return gpusOr([], `nvidia-smi failed: ${message.trim().slice(0, 200)}`);
+		return gpusOr([], `nvidia-smi failed: ${shortText(message.trim(), 200)}`);
 	} catch (error) {
 		if (!(error instanceof CommandFailure)) throw error;
 		return gpusOr([], error.kind === "missing" ? "there is no nvidia-smi on the PATH" : error.message);

@@ -1,5 +1,6 @@
 /** Models and GPUs as they are shown: to people by the API, to the router by reports. */
 import type { GpuReport, LoadMode, ModelReport, ModelState, ReplicaReport } from "../../protocol/agent.ts";
+import { shortText } from "../../short-text.ts";
 import { asWall } from "../../steady-time.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { HOST } from "../gpu/memory.ts";
@@ -120,7 +121,7 @@ export class ModelViews {
 			model,
 			state: this.#stateOf(entry),
 			load,
-			...(reason !== undefined && { reason: reason.slice(0, MAX_REASON) }),
+			...(reason !== undefined && { reason: shortText(reason, MAX_REASON) }),
 			...this.#measured(name),
 			...(replicas > 1 && { replicas: this.#replicaReports(name, replicas) }),
 		};

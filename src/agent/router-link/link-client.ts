@@ -12,6 +12,7 @@ import {
 } from "../../protocol/agent.ts";
 import type { Transport } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
+import { shortText } from "../../short-text.ts";
 import { VERSION } from "../../version.ts";
 import type { LinkOutcome } from "./link-step.ts";
 
@@ -110,7 +111,7 @@ function failure(path: string, url: string, status: number, answer: unknown) {
 function errorIn(answer: unknown): { message?: string; code?: unknown } {
 	const { error } = (answer ?? {}) as { error?: { message?: unknown; code?: unknown } };
 	if (typeof error?.message !== "string") return {};
-	return { message: error.message.slice(0, 500), code: error.code };
+	return { message: shortText(error.message, 500), code: error.code };
 }
 
 function parsed(text: string): unknown {

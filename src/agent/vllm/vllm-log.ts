@@ -1,4 +1,6 @@
 /** vLLM's log → what went wrong, and how far a start is. Pure. */
+
+import { shortText } from "../../short-text.ts";
 import type { Problem } from "../problem.ts";
 import type { Circumstances } from "./cause.ts";
 import { CAUSES, exitCause } from "./vllm-causes.ts";
@@ -138,9 +140,7 @@ function messageOf({ lines, raisedAt }: LoggedException): string {
 
 const MAX_MESSAGE = 300;
 
-function shortened(message: string): string {
-	return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
-}
+const shortened = (message: string): string => shortText(message, MAX_MESSAGE);
 
 /** Nothing but the pointer is left: the error itself was never logged, or is no longer in the log. */
 function pointedAt(pointer: string): Problem {
