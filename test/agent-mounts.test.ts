@@ -149,6 +149,17 @@ describe("before a container is made", () => {
 		expect(await problem(join(directory, "links"))).toBeUndefined();
 	});
 
+	test("so is a model's own directory that is such a link", async () => {
+		const engine = { address: "", isHere: true, sockets: [join(directory, "engine.sock")] };
+		const model = join(directory, "links/directory");
+		expect(await mountedFilesProblem({ ...SPEC, model }, engine)).toEqual({
+			reason: `${model}, which \`model\` names, leads to a socket`,
+			fix: "name the directory with the model's files alone (`agent.models[].model`)",
+		});
+		expect(await mountedFilesProblem({ ...SPEC, model: join(directory, "links") }, engine)).toBeUndefined();
+		expect(await mountedFilesProblem({ ...SPEC, model: "/not/there" }, engine)).toBeUndefined();
+	});
+
 	test("so is any other socket", async () => {
 		const path = join(directory, "links/other.sock");
 		const listener = Bun.listen({ unix: path, socket: { data() {} } });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { containerSpec, specHash } from "../src/agent/models/container-spec.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../src/agent/models/model-spec.ts";
 import { specProblem } from "../src/agent/models/spec-problem.ts";
-import { argsProblem, flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
+import { flagsOf, gpusPerReplica, stopGraceS } from "../src/agent/vllm/vllm-args.ts";
 import { containerImage, pinnedImage } from "../src/agent/vllm/vllm-image.ts";
 
 const SPEC: ModelSpec = { name: "chat", model: "Qwen/Qwen3-8B" };
@@ -353,12 +353,17 @@ describe("vLLM's arguments", () => {
 		[["--host 0.0.0.0"]],
 		[["--my-token secret-value"]],
 	])("%p are refused, and no value is repeated", (args) => {
-		expect(argsProblem(args)).toStartWith("args: ");
-		expect(argsProblem(args)).not.toContain("secret-value");
+		expect(specProblem({ ...SPEC, args }, "config")).toStartWith("args: ");
+		expect(specProblem({ ...SPEC, args }, "config")).not.toContain("secret-value");
 	});
 
 	test("that only begin alike are taken", () => {
-		expect(argsProblem(["--config-format", "mistral", "--hf-overrides", "{}", "--model-impl", "auto"])).toBeUndefined();
+		expect(
+			specProblem(
+				{ ...SPEC, args: ["--config-format", "mistral", "--hf-overrides", "{}", "--model-impl", "auto"] },
+				"config",
+			),
+		).toBeUndefined();
 	});
 
 	test("say how many GPUs a replica spans, else the model does", () => {

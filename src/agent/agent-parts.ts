@@ -74,7 +74,7 @@ export interface AgentParts {
 export function createAgentParts(config: Config, env: Environment, log: Pick<Log, "logger">): AgentParts {
 	const { agent, data_dir } = config;
 	const file = agentFile(data_dir);
-	const registry = new ModelRegistry(agent.models, file);
+	const registry = new ModelRegistry(agent.models, file, agent.accelerator);
 	const vllmKey = file.content.vllm_key ?? newKey();
 	const settings = agentSettings(config, env, vllmKey);
 	const ca = readCa(config.ca_file);

@@ -11,6 +11,7 @@ import { plannedEntries, type RolePlan } from "../server/role-plan.ts";
 import { VENDORS } from "../vendors.ts";
 import { createAgentParts } from "./agent-parts.ts";
 import { agentName } from "./models/agent-settings.ts";
+import { ModelRegistry } from "./models/model-registry.ts";
 
 /** The plan. Opens nothing. Throws StartError where `agent.vllm_url` is no usable address. */
 export function agentPlan({ config, sources }: Pick<Loaded, "config" | "sources">, env: Environment): RolePlan {
@@ -43,6 +44,11 @@ export function checkAgent(loaded: Pick<Loaded, "config" | "sources">, env: Envi
 	const { log } = createServices(plan);
 	createAgentParts(loaded.config, env, log);
 	plannedEntries(plan);
+}
+
+/** @throws {FindingsError} models of the configuration that can't be run, for one who runs no agent with it */
+export function checkModels({ agent }: Pick<Config, "agent">): void {
+	new ModelRegistry(agent.models, { content: {}, update: () => undefined }, agent.accelerator);
 }
 
 /** A router on another machine has to reach the agent. */

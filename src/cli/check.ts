@@ -1,6 +1,6 @@
 /** `router check`: what would run, where each setting comes from, and which providers are ready. No secret is shown. */
 import type { TSchema } from "@sinclair/typebox";
-import { type Path, pathText } from "../config/config-error.ts";
+import { type Finding, FindingsError, type Path, pathText } from "../config/config-error.ts";
 import { MASK } from "../config/diff.ts";
 import { isRecord } from "../config/document.ts";
 import type { Environment } from "../config/interpolate.ts";
@@ -34,20 +34,39 @@ const ROLE_SECTIONS = {
 	standalone: [] as string[],
 };
 
-/** Plans the role as a start would, and reports; see {@link report}. Throws StartError for everything that a start would refuse. */
+/**
+ * Plans the role as a start would, and reports; see {@link report}. The agent's models are looked at in every role: one file may be
+ * the router's and the agents'.
+ * @throws {StartError} everything that a start would refuse; as FindingsError all mistakes of the file, of both roles
+ */
 export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	const { config, role } = loaded;
-	if (role !== "router") {
-		const { checkAgent } = await import("../agent/agent-plan.ts");
-		checkAgent(loaded, env);
-		// It relays to its own vLLM only.
-		if (role === "agent") return report(loaded, []);
+	const { agent } = config;
+	const findings: Finding[] = [];
+	if (role !== "router" || agent.models.length > 0) {
+		const { checkAgent, checkModels } = await import("../agent/agent-plan.ts");
+		findings.push(...findingsOf(() => (role === "router" ? checkModels(config) : checkAgent(loaded, env))));
 	}
-	const { checkRouter } = await import("../server/router-plan.ts");
+	const variables = withAgentUrl(env, role === "standalone" ? localUrl(agent) : undefined);
+	// An agent relays to its own vLLM only.
+	if (role !== "agent") {
+		const { checkRouter } = await import("../server/router-plan.ts");
+		findings.push(...findingsOf(() => checkRouter(config, variables)));
+	}
+	if (findings.length > 0) throw new FindingsError(findings);
+	if (role === "agent") return report(loaded, []);
 	const { describeProviders } = await import("../providers/registry.ts");
-	const variables = withAgentUrl(env, role === "standalone" ? localUrl(config.agent) : undefined);
-	checkRouter(config, variables);
 	return report(loaded, describeProviders(config, variables));
+}
+
+function findingsOf(step: () => void): readonly Finding[] {
+	try {
+		step();
+		return [];
+	} catch (error) {
+		if (error instanceof FindingsError) return error.findings;
+		throw error;
+	}
 }
 
 /** What would run, with a line end. `providers`: see `describeProviders`. */

@@ -25,12 +25,21 @@ export interface Mistake {
 	readonly message: string;
 }
 
+const LAST = Number.MAX_SAFE_INTEGER;
+
+/** The order of mistakes: down the file, those of no file last. */
+export function byPosition(a: Mistake, b: Mistake): number {
+	return (a.line ?? LAST) - (b.line ?? LAST) || (a.column ?? LAST) - (b.column ?? LAST);
+}
+
 /** A mistake without its position in the file, which the loader adds. */
 export interface Finding {
 	readonly path: Path;
 	readonly message: string;
 	/** Whether the position is that of the setting's name or (default) of its value. */
 	readonly of?: "key" | "value";
+	/** What has the position, where that is another setting than the message is of: an entry of the list, what another one follows from. */
+	readonly at?: Path;
 }
 
 /** `router.yaml:12:5 server.prt: unknown setting; did you mean "port"?` */
@@ -64,5 +73,5 @@ export class FindingsError extends StartError {
 
 /** The thrown error itself; of a FindingsError a ConfigError with positions in the file. */
 export function located(thrown: unknown, locate: (finding: Finding) => Mistake): unknown {
-	return thrown instanceof FindingsError ? new ConfigError(thrown.findings.map(locate)) : thrown;
+	return thrown instanceof FindingsError ? new ConfigError(thrown.findings.map(locate).sort(byPosition)) : thrown;
 }

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { cleanSettings } from "./clean-value.ts";
-import { ConfigError, type Finding, type Mistake, type Path, pathText } from "./config-error.ts";
+import { byPosition, ConfigError, type Finding, type Mistake, type Path, pathText } from "./config-error.ts";
 import { withDefaults } from "./defaults.ts";
 import { isRecord, type ParsedFile, parseFile } from "./document.ts";
 import { foreignFile } from "./foreign-file.ts";
@@ -85,16 +85,17 @@ export function load(input: LoadInput): Loaded {
 	const overlaid = overlay(flags, env, role);
 	const overrides = apply(values, written, overlaid.overrides);
 	const origin = (path: Path) => overrides.findLast(({ path: set }) => set.every((part, at) => path[at] === part));
+	const locate = (finding: Finding): Mistake => {
+		const override = origin(finding.path);
+		if (!override) return inFile(finding, parsed, file);
+		return { path: pathText(finding.path), message: `${finding.message} (set by ${override.name})` };
+	};
 
 	const mistakes = [
 		...findings.map((finding) => inFile(finding, parsed, file)),
 		...cleaned.mistakes,
 		...overlaid.findings.map((finding) => ({ path: pathText(finding.path), message: finding.message })),
-		...semantics(values, { env, cwd, role }).map((finding) => {
-			const override = origin(finding.path);
-			if (!override) return inFile(finding, parsed, file);
-			return { path: pathText(finding.path), message: `${finding.message} (set by ${override.name})` };
-		}),
+		...semantics(values, { env, cwd, role }).map(locate),
 	];
 	if (mistakes.length > 0) throw new ConfigError(inOrder(mistakes));
 
@@ -115,7 +116,6 @@ export function load(input: LoadInput): Loaded {
 		return load(input);
 	};
 	const warnings = [...settings.warnings.map((finding) => inFile(finding, parsed, file)), ...cleaned.warnings];
-	const locate = (finding: Finding) => inFile(finding, parsed, file);
 	return { config, role, env, warnings, locate, ...(file !== undefined && { file: watched }), sources, watched, again };
 }
 
@@ -165,7 +165,7 @@ function has(values: unknown, path: Path): boolean {
 }
 
 function inFile(finding: Finding, parsed: ParsedFile, file: string | undefined): Mistake {
-	const position = parsed.position(finding.path, finding.of ?? "value");
+	const position = parsed.position(finding.at ?? finding.path, finding.of ?? "value");
 	return { file, ...position, path: pathText(finding.path), message: finding.message };
 }
 
@@ -176,10 +176,7 @@ function inOrder(mistakes: Mistake[]): Mistake[] {
 		const key = `${mistake.file === undefined ? mistake.message : ""} ${mistake.path}`;
 		if (!first.has(key)) first.set(key, mistake);
 	}
-	const last = Number.MAX_SAFE_INTEGER;
-	return [...first.values()].sort(
-		(a, b) => (a.line ?? last) - (b.line ?? last) || (a.column ?? last) - (b.column ?? last),
-	);
+	return [...first.values()].sort(byPosition);
 }
 
 /** Settings that name a file or a directory. */

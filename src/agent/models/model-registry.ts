@@ -1,16 +1,17 @@
 /** The models this agent may run: those of the configuration, and those that authorised API calls have named. */
 import { AgentModel, type AgentModelConfig } from "../../config/agent-schema.ts";
-import { pathText } from "../../config/config-error.ts";
+import { type Finding, FindingsError, pathText } from "../../config/config-error.ts";
 import { withDefaults } from "../../config/defaults.ts";
 import { mapLeaves } from "../../config/schema-walk.ts";
 import { parseBytes, parseDuration } from "../../config/units.ts";
 import { validate } from "../../config/validate.ts";
-import { RouterError, StartError } from "../../errors.ts";
+import { RouterError } from "../../errors.ts";
 import { MAX_MODELS } from "../../protocol/agent.ts";
 import { adapterNames } from "../vllm/lora-modules.ts";
 import type { AgentFile } from "./agent-file.ts";
+import type { AgentSettings } from "./agent-settings.ts";
 import type { ModelSpec } from "./model-spec.ts";
-import { specProblem } from "./spec-problem.ts";
+import { specProblem, specProblems } from "./spec-problem.ts";
 
 /** A model, and whether it is to be loaded. */
 export interface RegisteredModel {
@@ -28,17 +29,25 @@ export class ModelRegistry {
 	/** Models with an order that the loop has not taken yet. */
 	readonly #newOrders = new Set<string>();
 
-	/** Throws StartError for a model of the configuration that can't be run. */
+	/**
+	 * @param accelerator `agent.accelerator`
+	 * @throws {FindingsError} all that is wrong with the models of the configuration
+	 */
 	constructor(
 		configured: readonly AgentModelConfig[],
 		private readonly file: AgentFile,
+		private readonly accelerator: AgentSettings["accelerator"] = "auto",
 	) {
-		for (const [index, model] of configured.entries()) {
+		const findings = configured.flatMap((model, index): Finding[] => {
 			const spec = specOf(model);
-			const problem = specProblem(spec, "config") ?? this.#collision(spec);
-			if (problem) throw new StartError(`agent.models[${index}].${problem}`);
+			const problems = [...specProblems(spec, { from: "config", accelerator }), ...this.#collisions(spec)];
 			this.#entries.set(spec.name, { spec, load: model.load, isConfigured: true });
-		}
+			return problems.map(({ path, at = path, message }) => {
+				const base = ["agent", "models", index];
+				return { path: [...base, ...path], at: [...base, ...at], message };
+			});
+		});
+		if (findings.length > 0) throw new FindingsError(findings);
 		for (const [name, { order, spec }] of Object.entries(file.content.models ?? {})) {
 			const known = this.#entries.get(name);
 			if (known) this.#entries.set(name, { ...known, order });
@@ -111,24 +120,27 @@ export class ModelRegistry {
 	}
 
 	#parse(name: string, body: unknown): RegisteredModel {
-		const model = parseModel(name, body);
-		const problem = this.#collision(model.spec);
-		if (problem) throw invalidValue(problem);
+		const model = parseModel(name, body, this.accelerator);
+		const [collision] = this.#collisions(model.spec);
+		if (collision) throw invalidValue(`${pathText(collision.path)}: ${collision.message}`);
 		return model;
 	}
 
-	/** Why a model can't have the names that it would be called by, as `FIELD: reason`: each leads to one model or adapter. */
-	#collision({ name, args = [] }: ModelSpec): string | undefined {
+	/** The names that a model can't have, of those that it would be called by: each leads to one model or adapter. */
+	#collisions({ name, args = [] }: ModelSpec): Finding[] {
 		const base = this.baseOf(name)?.spec.name;
-		if (base !== undefined && base !== name)
-			return `name: "${name}" is the name of an adapter of "${base}": call one of them otherwise`;
-		for (const adapter of adapterNames(args)) {
-			const other = this.#entries.get(adapter) ?? this.baseOf(adapter);
-			if (!other || other.spec.name === name) continue;
-			const whose = other.spec.name === adapter ? "another model" : `an adapter of "${other.spec.name}"`;
-			return `args: the adapter "${adapter}" has the name of ${whose}: call one of them otherwise`;
+		if (base !== undefined && base !== name) {
+			return [
+				{ path: ["name"], message: `"${name}" is the name of an adapter of "${base}": call one of them otherwise` },
+			];
 		}
-		return undefined;
+		return adapterNames(args).flatMap((adapter): Finding[] => {
+			const other = this.#entries.get(adapter) ?? this.baseOf(adapter);
+			if (!other || other.spec.name === name) return [];
+			const whose = other.spec.name === adapter ? "another model" : `an adapter of "${other.spec.name}"`;
+			const message = `the adapter "${adapter}" has the name of ${whose}: call one of them otherwise`;
+			return [{ path: ["args"], at: ["args", args.findIndex((word) => word.includes(adapter))], message }];
+		});
 	}
 
 	/** A model of an API call before this start; one that is not valid any more is skipped. */
@@ -146,7 +158,7 @@ export class ModelRegistry {
 }
 
 /** An API call's model. Throws `invalid_value`. */
-function parseModel(name: string, body: unknown): RegisteredModel {
+function parseModel(name: string, body: unknown, accelerator: AgentSettings["accelerator"]): RegisteredModel {
 	const filled = withDefaults(AgentModel, { load: "manual", ...(body as object), name });
 	const [finding] = validate(AgentModel, filled);
 	if (finding) {
@@ -159,7 +171,7 @@ function parseModel(name: string, body: unknown): RegisteredModel {
 		return schema["unit"] === "bytes" ? parseBytes(value) : value;
 	}) as AgentModelConfig;
 	const spec = specOf(model);
-	const problem = specProblem(spec, "api");
+	const problem = specProblem(spec, "api", accelerator);
 	if (problem) throw invalidValue(problem);
 	return { spec, load: model.load, isConfigured: false };
 }

@@ -1,5 +1,6 @@
 /** Directories and files of the host that a model's containers read: adapters, chat templates, plugins. Named by the configuration alone. */
 import { realpath, stat } from "node:fs/promises";
+import type { Finding } from "../../config/config-error.ts";
 import type { EngineHost } from "../docker/engine-host.ts";
 import type { Problem } from "../problem.ts";
 import type { ModelSpec } from "./model-spec.ts";
@@ -33,17 +34,31 @@ const ENGINE_SOCKETS = [
 /** Those of the engines that users run for themselves are there; it holds no files to mount. */
 const USERS_RUNTIME = /^\/run\/user(?:\/|$)/;
 
-/** Why a model's `mounts` are refused, as `mounts: reason`; undefined where they can be used. */
-export function mountsProblem({ mounts = [], model }: ModelSpec): string | undefined {
+/** What would be given with a directory that holds a socket of the engine. */
+const ENGINE = "would give the container the engine's socket, and with it the whole host";
+
+/** Why a model's `mounts` are refused: a finding for each that can't be used. */
+export function mountsProblems({ mounts = [], model }: ModelSpec): Finding[] {
 	const targets = new Set<string>();
-	for (const text of mounts) {
+	return mounts.flatMap((text, index) => {
 		const problem = mountProblem(text, model);
-		if (problem) return `mounts: ${JSON.stringify(text.slice(0, 200))} ${problem}`;
 		const { target } = mountOf(text);
-		if (targets.has(target)) return `mounts: ${target} is named twice`;
+		const isTwice = problem === undefined && targets.has(target);
 		targets.add(target);
-	}
-	return undefined;
+		if (problem === undefined && !isTwice) return [];
+		const message = isTwice ? `${target} is named twice` : `${JSON.stringify(text.slice(0, 200))} ${problem}`;
+		return [{ path: ["mounts"], at: ["mounts", index], message }];
+	});
+}
+
+/** Why the directory that is a model can't be mounted, where its container has it, too: at the same place. Undefined where it can. */
+export function modelMountProblem(path: string): string | undefined {
+	const plain = path.replace(/(?<=.)\/+$/, "");
+	if (reachesEngine(plain)) return ENGINE;
+	if (KERNEL.test(plain)) return "holds no files of yours";
+	if (SYSTEM.test(plain)) return "would hide that directory of the image";
+	const hidden = CACHES.find((cache) => isWithin(cache, plain));
+	return hidden && `would lie over ${hidden}, which the agent mounts`;
 }
 
 function mountProblem(text: string, model: string): string | undefined {
@@ -54,7 +69,7 @@ function mountProblem(text: string, model: string): string | undefined {
 	if (words.includes("rw")) return "can't be writable: containers read what is mounted, and `rw` has to go";
 	const other = words.find((word) => word !== "ro" && word !== "z");
 	if (other !== undefined) return `has the option "${other}", and there are \`ro\` and \`z\` only`;
-	if (reachesEngine(source)) return "would give the container the engine's socket, and with it the whole host";
+	if (reachesEngine(source)) return ENGINE;
 	for (const path of [source, target]) {
 		if (path.length > MAX_PATH || !PATH.test(path) || path.split("/").some((part) => /^\.{1,2}$/.test(part))) {
 			return `names ${path}, which is no absolute path without \`.\` and \`..\`, of letters, digits and . _ - @ + =`;
@@ -98,20 +113,30 @@ export function mountArgs({ mounts = [] }: ModelSpec): string[] {
 	});
 }
 
+/** Whether a path is a socket, or a link to one or to a directory with one of the engine's. Rejects where it can't be looked at. */
+async function leadsToSocket(path: string, { sockets }: EngineHost): Promise<boolean> {
+	const real = await realpath(path);
+	return (await stat(real)).isSocket() || reachesEngine(real, sockets);
+}
+
 /**
  * Why what a model mounts can't be mounted now: it is not there, or a link that leads to the engine's socket. Undefined where it can,
  * and where this is not the host whose files the engine mounts.
  */
 export async function mountedFilesProblem(
-	{ mounts = [] }: ModelSpec,
+	{ mounts = [], model }: ModelSpec,
 	engine: EngineHost,
 ): Promise<Problem | undefined> {
 	if (!engine.isHere) return undefined;
+	if (model.startsWith("/") && (await leadsToSocket(model, engine).catch(() => false))) {
+		return {
+			reason: `${model}, which \`model\` names, leads to a socket`,
+			fix: "name the directory with the model's files alone (`agent.models[].model`)",
+		};
+	}
 	for (const { source } of mounts.map(mountOf)) {
 		try {
-			const real = await realpath(source);
-			const isSocket = (await stat(real)).isSocket();
-			if (!isSocket && !reachesEngine(real, engine.sockets)) continue;
+			if (!(await leadsToSocket(source, engine))) continue;
 			return {
 				reason: `${source}, which \`mounts\` names, leads to a socket`,
 				fix: "mount the directory with the files alone (`agent.models[].mounts`)",

@@ -1,9 +1,11 @@
 /** What a model may be called and made of: nothing that a shell, a path or a Docker flag could be made from. Pure. */
 
-import { adaptersProblem } from "../vllm/lora-modules.ts";
-import { argsProblem } from "../vllm/vllm-args.ts";
-import { isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
-import { mountsProblem } from "./mounts.ts";
+import { basename } from "node:path";
+import { type Finding, pathText } from "../../config/config-error.ts";
+import { adaptersProblems } from "../vllm/lora-modules.ts";
+import { argsProblems } from "../vllm/vllm-args.ts";
+import { type Accelerator, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
+import { modelMountProblem, mountsProblems } from "./mounts.ts";
 
 /** `Qwen/Qwen3-8B`, `gpt2`, `unsloth/Qwen3-8B-GGUF:Q4_K_M`. */
 const HUB_ID = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)?(?::[A-Za-z0-9][A-Za-z0-9._-]*)?$/;
@@ -13,44 +15,112 @@ const IMAGE = /^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/;
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
 /** The CLI's own: from the agent's environment they would steer it, not the container. */
 const AGENT_VARIABLES = /^(?:PATH|HOME|LD_|DOCKER_|CONTAINER|CONTAINERS_|XDG_|ROUTER_)/;
-/** Least memory of a container, bytes. */
-const MIN_MEMORY = 1024 ** 3;
+/** What a name must be. */
+const NAME_FORM = `letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_MODEL_NAME}`;
 
-/**
- * Why a model is refused, as `FIELD: reason`; undefined where it can. A model that an API call names may not be a
- * directory of this host: that would mount it.
- */
-export function specProblem(spec: ModelSpec, from: "config" | "api"): string | undefined {
-	const { name, model, gpus, devices, replicas = 1, image, memory, env = [], args = [], mounts = [] } = spec;
-	if (!isModelName(name)) {
-		return `name: ${shown(name)} is no name: letters, digits and . _ - in parts joined by / or :, no "..", at most ${MAX_MODEL_NAME}`;
+const GIB = 1024 ** 3;
+
+/** What decides about a model besides itself. */
+interface SpecContext {
+	/** A model that an API call names may not be a directory of this host, nor mount one: that would show it to the caller. */
+	readonly from: "config" | "api";
+	/** `agent.accelerator`. */
+	readonly accelerator: "auto" | Accelerator;
+}
+
+/** Why a model is refused: a finding for each part that can't be used, with paths inside the model. None where it can. */
+export function specProblems(spec: ModelSpec, { from, accelerator }: SpecContext): Finding[] {
+	const { name, args = [], mounts = [], env = [] } = spec;
+	const isApi = from === "api";
+	const modelMessage = modelProblem(spec.model, isApi);
+	const mountsMessage =
+		isApi && mounts.length > 0 ? "files of this host can be named in the configuration only" : undefined;
+	const isOnCpu = spec.gpus === 0 || accelerator === "cpu";
+	return [
+		...nameProblems(spec, modelMessage),
+		...only("model", modelMessage),
+		...only("memory", spec.memory !== undefined && spec.memory < GIB ? "vLLM alone needs more than 1GiB" : undefined),
+		...only("gpu_memory", isOnCpu ? cacheSizeProblem(spec) : undefined),
+		...only("image", imageProblem(spec.image)),
+		...env.flatMap((variable, index) =>
+			only("env", variableProblem(variable)).map((finding) => ({ ...finding, at: ["env", index] })),
+		),
+		...(mountsMessage === undefined ? mountsProblems(spec) : only("mounts", mountsMessage)),
+		...only("devices", devicesProblem(spec)),
+		...argsProblems(args),
+		...adaptersProblems(name, args),
+	];
+}
+
+/** The first of them, as `FIELD: reason`; undefined where there is none. */
+export function specProblem(
+	spec: ModelSpec,
+	from: SpecContext["from"],
+	accelerator: SpecContext["accelerator"] = "auto",
+): string | undefined {
+	const [first] = specProblems(spec, { from, accelerator });
+	return first && `${pathText(first.path)}: ${first.message}`;
+}
+
+function only(field: keyof ModelSpec, message: string | undefined): Finding[] {
+	return message === undefined ? [] : [{ path: [field], message }];
+}
+
+/** A model without a name of its own is called what it is, which of a directory is no name. */
+function nameProblems({ name, model }: ModelSpec, modelMessage: string | undefined): Finding[] {
+	if (isModelName(name)) return [];
+	if (name !== model) return only("name", `${shown(name)} is no name: ${NAME_FORM}`);
+	const isDirectory = model.startsWith("/");
+	if (!isDirectory && modelMessage !== undefined) return [];
+	const last = basename(model);
+	const example = isModelName(last) ? last : "my-model";
+	const what = isDirectory ? "a directory" : "its id";
+	const message = `is missing: ${what} can't be the name that callers use; write \`name: ${example}\` (--name ${example})`;
+	return [{ path: ["name"], at: ["model"], message }];
+}
+
+function modelProblem(model: string, isApi: boolean): string | undefined {
+	if (!model.startsWith("/")) {
+		return isSafe(HUB_ID, model) ? undefined : `${shown(model)} is no Hugging Face id such as Qwen/Qwen3-8B`;
 	}
-	if (model.startsWith("/")) {
-		if (from === "api") return "model: a directory of this host can be named in the configuration only";
-		if (!isSafe(PATH, model, 4096)) return `model: ${shown(model)} is no absolute path of letters, digits and . _ -`;
-	} else if (!isSafe(HUB_ID, model)) {
-		return `model: ${shown(model)} is no Hugging Face id such as Qwen/Qwen3-8B`;
+	if (isApi) return "a directory of this host can be named in the configuration only";
+	const unmountable = modelMountProblem(model);
+	if (unmountable !== undefined) return `${shown(model)} ${unmountable}: name the directory with the model's own files`;
+	return isSafe(PATH, model, 4096) ? undefined : `${shown(model)} is no absolute path of letters, digits and . _ -`;
+}
+
+/** On the CPU, where `gpu_memory` is the KV cache. */
+function cacheSizeProblem({ gpu_memory: cache, memory }: ModelSpec): string | undefined {
+	if (cache === undefined) return undefined;
+	const whole = Math.floor(cache / GIB);
+	if (cache !== whole * GIB) {
+		const sizes = whole === 0 ? "1GiB" : `${whole}GiB or ${whole + 1}GiB`;
+		return `is the KV cache on the CPU, which vLLM takes in whole GiB: write ${sizes}`;
 	}
-	if (memory !== undefined && memory < MIN_MEMORY) return "memory: vLLM alone needs more than 1GiB";
-	if (image !== undefined && !isSafe(IMAGE, image, 512)) return `image: ${shown(image)} is no image name`;
-	for (const variable of env) {
-		if (!VARIABLE.test(variable))
-			return `env: ${shown(variable)} is no name of a variable; its value stays in the environment`;
-		if (AGENT_VARIABLES.test(variable)) return `env: ${variable} belongs to the agent and stays there`;
+	if (memory === undefined || cache < memory) return undefined;
+	return "is the KV cache on the CPU, and a part of `memory`, which leaves nothing for the weights: lower it, or raise `memory`";
+}
+
+function imageProblem(image: string | undefined): string | undefined {
+	return image === undefined || isSafe(IMAGE, image, 512) ? undefined : `${shown(image)} is no image name`;
+}
+
+function variableProblem(variable: string): string | undefined {
+	if (!VARIABLE.test(variable)) {
+		return `${shown(variable)} is no name of a variable; its value stays in the environment`;
 	}
-	if (from === "api" && mounts.length > 0) return "mounts: files of this host can be named in the configuration only";
-	const unmountable = mountsProblem(spec);
-	if (unmountable) return unmountable;
-	if (devices) {
-		if (devices.length === 0) return "devices: name at least one GPU, or leave it out";
-		if (new Set(devices).size !== devices.length) return "devices: a GPU is named twice";
-		const each = gpus ?? devices.length / replicas;
-		if (!Number.isInteger(each)) {
-			return `devices: ${devices.length} GPUs can't be shared evenly by ${replicas} replicas; set \`gpus\``;
-		}
-		if (each > devices.length) return `devices: names ${devices.length} GPUs, while \`gpus\` asks for ${each}`;
+	return AGENT_VARIABLES.test(variable) ? `${variable} belongs to the agent and stays there` : undefined;
+}
+
+function devicesProblem({ devices, gpus, replicas = 1 }: ModelSpec): string | undefined {
+	if (!devices) return undefined;
+	if (devices.length === 0) return "name at least one GPU, or leave it out";
+	if (new Set(devices).size !== devices.length) return "a GPU is named twice";
+	const each = gpus ?? devices.length / replicas;
+	if (!Number.isInteger(each)) {
+		return `${devices.length} GPUs can't be shared evenly by ${replicas} replicas; set \`gpus\``;
 	}
-	return argsProblem(args) ?? adaptersProblem(name, args);
+	return each > devices.length ? `names ${devices.length} GPUs, while \`gpus\` asks for ${each}` : undefined;
 }
 
 function isSafe(pattern: RegExp, text: string, longest = MAX_MODEL_NAME): boolean {

@@ -1,4 +1,5 @@
 /** LoRA adapters among the arguments of `vllm serve`. Pure. */
+import type { Finding } from "../../config/config-error.ts";
 import { isModelName } from "../models/model-spec.ts";
 
 /** One adapter of `--lora-modules`. */
@@ -14,15 +15,21 @@ const ENABLED = /^--enable[-_]lora$/;
 const NO_ARGS: readonly string[] = [];
 const DISABLED = /^--no[-_]enable[-_]lora$/;
 
-/** The values of `--lora-modules`, as they are written; of several such flags vLLM takes the last. Undefined without one. */
-function writtenModules(args: readonly string[]): readonly string[] | undefined {
+/** The values of `--lora-modules`, as they are written, and the place of the first among all arguments. */
+interface WrittenModules {
+	readonly items: readonly string[];
+	readonly first: number;
+}
+
+/** Of several such flags vLLM takes the last. Undefined without one. */
+function writtenModules(args: readonly string[]): WrittenModules | undefined {
 	const at = args.findLastIndex((word) => FLAG.test(word));
 	if (at === -1) return undefined;
 	const inline = FLAG.exec(args[at]!)?.[1];
-	if (inline !== undefined) return [inline];
+	if (inline !== undefined) return { items: [inline], first: at };
 	const rest = args.slice(at + 1);
 	const end = rest.findIndex((word) => /^-[^\d\s]/.test(word));
-	return end === -1 ? rest : rest.slice(0, end);
+	return { items: end === -1 ? rest : rest.slice(0, end), first: at + 1 };
 }
 
 /** `sql=/adapters/sql`, or `{"name": "sql", "path": "/adapters/sql"}`, told apart as vLLM does; undefined for neither. */
@@ -45,7 +52,7 @@ const known = new WeakMap<readonly string[], readonly string[]>();
 export function adapterNames(args: readonly string[] = NO_ARGS): readonly string[] {
 	let names = known.get(args);
 	if (!names) {
-		names = (writtenModules(args) ?? []).flatMap((item) => moduleOf(item)?.name ?? []);
+		names = (writtenModules(args)?.items ?? []).flatMap((item) => moduleOf(item)?.name ?? []);
 		known.set(args, names);
 	}
 	return names;
@@ -56,25 +63,34 @@ export function mayHaveAdapters(args: readonly string[] = []): boolean {
 	return args.some((word) => ENABLED.test(word)) || writtenModules(args) !== undefined;
 }
 
-/** Why a model's adapters can't be served, as `args: reason`; undefined where they can. `model`: the name of the model. */
-export function adaptersProblem(model: string, args: readonly string[]): string | undefined {
+/** Why a model's adapters can't be served: a finding for each that can't. `model`: the name of the model. */
+export function adaptersProblems(model: string, args: readonly string[]): Finding[] {
 	const written = writtenModules(args);
-	if (!written) return undefined;
-	if (written.length === 0) return 'args: "--lora-modules" names no adapter: ["--lora-modules", "sql=/adapters/sql"]';
-	if (args.some((word) => DISABLED.test(word)))
-		return 'args: "--lora-modules" and "--no-enable-lora" exclude each other';
+	if (!written) return [];
+	const { items, first } = written;
+	const finding = (index: number, message: string): Finding => ({ path: ["args"], at: ["args", index], message });
+	if (items.length === 0)
+		return [finding(first - 1, '"--lora-modules" names no adapter: ["--lora-modules", "sql=/adapters/sql"]')];
+	const disabled = args.findIndex((word) => DISABLED.test(word));
+	if (disabled !== -1) return [finding(disabled, '"--lora-modules" and "--no-enable-lora" exclude each other')];
 	const names = new Set<string>();
-	for (const item of written) {
-		const shown = JSON.stringify(item.slice(0, 100));
-		const module = moduleOf(item);
-		if (!module) return `args: ${shown} of "--lora-modules" is neither name=path nor {"name": …, "path": …}`;
-		const { name } = module;
-		if (!isModelName(name)) {
-			return `args: ${shown} of "--lora-modules" has no name for calls: letters, digits and . _ - in parts joined by / or :`;
-		}
-		if (name === model) return `args: the adapter "${name}" has the name of its own model: call one of them otherwise`;
-		if (names.has(name)) return `args: two adapters of "--lora-modules" are called "${name}"`;
-		names.add(name);
+	return items.flatMap((item, at) => {
+		const message = adapterProblem(item, model, names);
+		return message === undefined ? [] : [finding(first + at, message)];
+	});
+}
+
+/** @param names those of the adapters before it; its own is added */
+function adapterProblem(item: string, model: string, names: Set<string>): string | undefined {
+	const shown = JSON.stringify(item.slice(0, 100));
+	const module = moduleOf(item);
+	if (!module) return `${shown} of "--lora-modules" is neither name=path nor {"name": …, "path": …}`;
+	const { name } = module;
+	if (!isModelName(name)) {
+		return `${shown} of "--lora-modules" has no name for calls: letters, digits and . _ - in parts joined by / or :`;
 	}
+	if (name === model) return `the adapter "${name}" has the name of its own model: call one of them otherwise`;
+	if (names.has(name)) return `two adapters of "--lora-modules" are called "${name}"`;
+	names.add(name);
 	return undefined;
 }

@@ -1,6 +1,8 @@
 /** The arguments of `vllm serve`: a model's own, and what the agent adds where they do not set it. Pure. */
 
 import { argumentProblem } from "../../config/agent-args.ts";
+import type { Finding } from "../../config/config-error.ts";
+import { shortText } from "../../short-text.ts";
 import type { ModelSpec, Placement, SpecSettings } from "../models/model-spec.ts";
 import { adapterNames } from "./lora-modules.ts";
 import { parsersOf } from "./tool-parsers.ts";
@@ -11,6 +13,9 @@ const SHORT_FLAGS: Record<string, string> = {
 	"-pp": "--pipeline-parallel-size",
 	"-dp": "--data-parallel-size",
 };
+
+/** Most of a word that a message repeats, characters. */
+const MAX_SHOWN = 100;
 
 /** Flags that are the agent's, with what to use instead. */
 const RESERVED_FLAGS: Record<string, string> = {
@@ -43,24 +48,29 @@ export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
 	return flags;
 }
 
-/** Why these arguments can't be taken: `args: "--port" is …`; undefined where they can. */
-export function argsProblem(args: readonly string[]): string | undefined {
-	for (const flag of flagsOf(args).keys()) {
-		// Python's argparse takes every beginning of a flag for the flag.
-		const reserved = Object.keys(RESERVED_FLAGS).find(
-			(name) => name === flag || (flag.length > 3 && name.startsWith(flag)),
-		);
-		if (reserved) return `args: "${flag}" is not yours to set: ${RESERVED_FLAGS[reserved]}`;
-	}
-	for (const [index, word] of args.entries()) {
-		const problem = argumentProblem(word);
-		if (problem !== undefined) return `args: number ${index + 1} ${problem}`;
-	}
-	if (args.some((word) => word.includes("\0"))) return "args: a NUL character can't be passed to a program";
-	if (args[0] !== undefined && !args[0].startsWith("-")) {
-		return `args: "${args[0]}" comes before any flag: the model is named by \`model\`, and \`serve\` is the image's own`;
-	}
-	return undefined;
+/** Why these arguments can't be taken: a finding for each that can't. No value is repeated. */
+export function argsProblems(args: readonly string[]): Finding[] {
+	return args.flatMap((word, index) => {
+		const message = reservedProblem(word) ?? wordProblem(word, index);
+		return message === undefined ? [] : [{ path: ["args"], at: ["args", index], message }];
+	});
+}
+
+function reservedProblem(word: string): string | undefined {
+	const [flag = ""] = flagsOf([word]).keys();
+	// Python's argparse takes every beginning of a flag for the flag.
+	const reserved = Object.keys(RESERVED_FLAGS).find(
+		(name) => name === flag || (flag.length > 3 && name.startsWith(flag)),
+	);
+	return reserved && `"${flag}" is not yours to set: ${RESERVED_FLAGS[reserved]}`;
+}
+
+function wordProblem(word: string, index: number): string | undefined {
+	const problem = argumentProblem(word);
+	if (problem !== undefined) return `number ${index + 1} ${problem}`;
+	if (word.includes("\0")) return "a NUL character can't be passed to a program";
+	if (index > 0 || word.startsWith("-")) return undefined;
+	return `"${shortText(word, MAX_SHOWN)}" comes before any flag: the model is named by \`model\`, and \`serve\` is the image's own`;
 }
 
 /** How many GPUs one replica spans: by its arguments, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
