@@ -109,7 +109,7 @@ export const ERRORS = {
 		status: 422,
 		type: INVALID,
 		remedy:
-			"Two engines died of this very call: change it, or wait until `poisonous_requests` is over; its log has the engine's reason.",
+			"An engine died of this very call twice: change it, or wait until `poisonous_requests` is over; its log has the engine's reason.",
 	},
 	insufficient_quota: {
 		status: 429,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type AgentHost, startAgentHost } from "./kit/agent-host.ts";
 import { ANSWER_TOKENS, deathsOf, killUnderTwenty, POISON, poisonOf, startCall } from "./kit/killed-engines.ts";
 import { needing } from "./kit/needing.ts";
+import { post } from "./kit/rig.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
@@ -77,3 +78,52 @@ describe.each([
 		90_000,
 	);
 });
+
+describe.each(["exit", "engine"])(
+	"one replica under --standalone whose every start dies of its first call (SIM_CRASH=%s)",
+	(crash) => {
+		let host: AgentHost;
+		let both: RunningRouter;
+		beforeAll(async () => {
+			host = await startAgentHost({ sim: { SIM_CRASH_AFTER_REQUESTS: "1", SIM_CRASH: crash } });
+			const models = [{ model: "Qwen/Qwen3-0.6B", name: "m", gpus: 0 }];
+			const config = { poisonous_requests: "0s", cache: { enabled: false } };
+			both = await host.agent({ args: ["--standalone"], env: { AGENT_PORT: "0" }, models, config });
+		}, 60_000);
+		afterAll(async () => {
+			await both?.stop();
+			await host?.stop();
+		}, 60_000);
+
+		const listening = (role: string) =>
+			new RegExp(`${role} \\S+ listening on (http://[\\w.:]+)`).exec(both.output())![1]!;
+		const call = (url: string, content: string, stream: boolean) =>
+			post(`${url}/v1/chat/completions`, { model: "m", messages: [{ role: "user", content }], stream });
+
+		test("a call that waits for its restart and meets its death is tried alone, and told in own words, never by vLLM's pointer", async () => {
+			const url = listening("router");
+			await until(async () => {
+				const answer = await fetch(`${url}/agents`);
+				return (await answer.text()).includes('"state":"ready"');
+			}, "the model to be ready");
+			for (const [content, stream] of [
+				["a", false],
+				["b", true],
+				["c", false],
+				["d", true],
+			] as const) {
+				const { status, text, headers } = await call(url, content, stream);
+				expect(text).not.toMatch(/stack ?trace|EngineCore|EngineDead/i);
+				if (status !== 200) expect([content, status, headers.get("x-router-attempts")]).toEqual([content, 422, "2"]);
+				expect(text).toContain("poisonous_request");
+			}
+		}, 60_000);
+
+		test("a call of the agent's own is told what its log says that it died of", async () => {
+			const { status, text, headers } = await call(listening("agent"), "e", false);
+			expect([status, headers.get("retry-after")]).toEqual([503, "30"]);
+			expect(text).toMatch(/lost its engine while this call ran \(.*CUDA error.*\), and it has to be started again/);
+			expect(text).not.toMatch(/stack ?trace|EngineCore|EngineDead/i);
+		}, 60_000);
+	},
+);

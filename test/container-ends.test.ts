@@ -148,6 +148,40 @@ describe("a call", () => {
 		},
 	);
 
+	test.each([true, false])(
+		"hears what its engine died of, once the log has been read (streamed: %p)",
+		async (stream) => {
+			const heard = new ContainerEnds(60_000);
+			const words = async () => {
+				queueMicrotask(() => heard.explained("c", "the GPU failed"));
+				return responseAnswer(
+					stream ? new Response(`data: ${POINTER}\n\n`, EVENTS) : new Response(POINTER, { status: 500 }),
+				);
+			};
+			const { text } = await told(heard, words, stream);
+			expect(text).toContain('"message":"EngineDeadError: the GPU failed"');
+			expect(text).not.toContain("EngineCore encountered");
+		},
+	);
+
+	test("hears what its engine died of where its server went with it", async () => {
+		const heard = new ContainerEnds();
+		const died = whileItRuns(heard, [DIE], reset);
+		const answer = async () => {
+			queueMicrotask(() => heard.explained("c", "the GPU failed"));
+			return died();
+		};
+		expect((await told(heard, answer, false)).text).toContain("EngineDeadError: the GPU failed");
+	});
+
+	test("that came when the engine was known to be dead did nothing: it is told of a break, and made again", async () => {
+		const heard = ends(START);
+		const words = async () => responseAnswer(new Response(POINTER, { status: 500 }));
+		expect((await told(heard, words, false)).status).toBe(500);
+		await expect(told(heard, words, false)).rejects.toThrow("is dead");
+		await expect(told(heard, reset, false)).rejects.toThrow("reset");
+	});
+
 	test("hears vLLM's own words where nobody has stopped it", async () => {
 		const words = async () => responseAnswer(new Response(POINTER, { status: 500 }));
 		expect(await told(ends(START), words, false)).toEqual({ status: 500, text: POINTER });

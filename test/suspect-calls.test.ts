@@ -157,7 +157,7 @@ describe("a call at whose attempt the engine died", () => {
 		}
 		expect(engines[2]!.held).toEqual([]);
 		expect(router.settled[1]).toMatchObject({ status: 422, attempts: 0 });
-		expect(router.settled[1]!.reason).toMatch(/^refused: two engines died of it \(req_[\w-]+\)$/);
+		expect(router.settled[1]!.reason).toMatch(/^refused: an engine died of it twice \(req_[\w-]+\)$/);
 		const another = say(router, "y");
 		(await engines[2]!.next("y")).answer();
 		expect((await another).status).toBe(200);
@@ -319,11 +319,13 @@ test("a call that reaches the dead engine only later goes elsewhere like any oth
 test("router why says of a refused call which requests engines died of", () => {
 	const details = {
 		operation: "chat",
-		route: "refused: two engines died of it (req_1, req_2)",
+		route: "refused: an engine died of it twice (req_1, req_2)",
 		error: "poisonous_request",
 	};
 	const call = { id: "req_3", at: 0, key: "", team: "", user: "", model: "m", provider: "none", status: 422 };
 	const shown = shownCall({ ...call, details: JSON.stringify({ ...details, ms: 1 }) } as unknown as LedgerCall, []);
 	expect(shown.refusal).toBe(details.route);
-	expect(callText(shown)).toContain("422 poisonous_request in 1 ms\nrefused: two engines died of it (req_1, req_2)\n");
+	expect(callText(shown)).toContain(
+		"422 poisonous_request in 1 ms\nrefused: an engine died of it twice (req_1, req_2)\n",
+	);
 });

@@ -1,7 +1,14 @@
 /** Calls that engines may have died of: who is suspected, who is refused, who is free, and where each may go. */
 import { describe, expect, test } from "bun:test";
-import { type SuspectSituation, type SuspectTarget, type SuspectTurn, suspectStep } from "../src/proxy/suspect-step.ts";
-import { type DeathReport, type SuspectEvent, Suspects } from "../src/proxy/suspects.ts";
+import {
+	type DeathReport,
+	type SuspectEvent,
+	type SuspectSituation,
+	type SuspectTarget,
+	type SuspectTurn,
+	suspectStep,
+} from "../src/proxy/suspect-step.ts";
+import { Suspects } from "../src/proxy/suspects.ts";
 
 /** A holder at a time of the test's own, with what it reports. */
 function holder() {
@@ -54,6 +61,25 @@ describe("when an engine dies", () => {
 		expect(suspects.stateOf("y")).toBe("clear");
 		clock.now += 15_000;
 		expect(dies("y", { startedAt: clock.now - 1, wasWell: false })).toBe("suspect");
+	});
+
+	test("a call that waited for its restart, and then met its death, may be the cause of that one", () => {
+		const { clock, suspects, dies, events } = holder();
+		dies("x");
+		clock.now += 5_000;
+		expect(dies("y", { startedAt: clock.now - 1_000, wasWell: false })).toBe("suspect");
+		expect(dies("z", { startedAt: clock.now - 900, wasWell: false })).toBe("suspect");
+		expect(suspects.stateOf("y")).toBe("suspect");
+		expect(events.length).toBe(2);
+	});
+
+	test("a call that came when it was found to be back may be the cause, however soon that one dies", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		clock.now += 2_000;
+		suspects.cameBack("a");
+		clock.now += 100;
+		expect(dies("y", { startedAt: clock.now - 50, wasWell: false })).toBe("suspect");
 	});
 
 	test("one that had answered since dies anew", () => {

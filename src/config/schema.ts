@@ -124,7 +124,8 @@ export const ConfigSchema = Type.Object(
 		timeouts,
 		poisonous_requests: duration({
 			default: "10m",
-			description: "How long a call is refused that two engines of your own (vLLM, agents) died of; 0s refuses none.",
+			description:
+				"How long a call is refused that an engine of your own (vLLM, agents) died of twice; 0s refuses none.",
 		}),
 		log,
 		data_dir: Type.String({

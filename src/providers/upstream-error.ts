@@ -295,9 +295,24 @@ export function masked(text: string, secret: string | undefined): string {
 	return result + text.slice(from);
 }
 
+/**
+ * The router's words for vLLM's of a dead engine, as a predicate of its server: those point to a log that the caller can't see. What an agent
+ * has read in that log stands behind the error's class.
+ */
+function engineDeath(said: string): string {
+	const [, reason = ""] = /^EngineDeadError: (.+)$/s.exec(said) ?? [];
+	const isPointer = ENGINE_DIED.test(reason) || /stack ?trace/i.test(reason);
+	return `lost its engine while this call ran${reason && !isPointer ? ` (${reason})` : ""}, and it has to be started again: call again then`;
+}
+
 /** The failure that an upstream's error makes. */
 export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
 	const kind = engineFailure(upstream, status, error) ?? failureKindOf(status, error, upstream.row.badKeyMessage);
+	// An agent has said it in these words already.
+	if (kind === "engine_died" && error.code !== "engine_died") {
+		const message = masked(engineDeath(error.message), upstream.apiKey);
+		return { kind, status, isOurs: true, message, retryAfterMs: headers && retryAfter(headers) };
+	}
 	return {
 		kind,
 		status,

@@ -301,7 +301,7 @@ export class SuspectCall {
 		return this.context.until() - performance.now();
 	}
 
-	/** Two engines died of it: vendors may still have it, engines not. */
+	/** An engine died of it twice: vendors may still have it, engines not. */
 	#refused(): number {
 		const { tried, state, call, record } = this.context;
 		const vendor = tried.findIndex((each) => this.#kindOf(each.target) === "vendor" && isUntried(each));
@@ -312,7 +312,7 @@ export class SuspectCall {
 			leftMs === 0
 				? ". Change it."
 				: `; it is refused for ${Math.ceil(leftMs / 1000)} s more (poisonous_requests). Change it, or wait.`;
-		record.reason = `refused: two engines died of it (${requests})`;
+		record.reason = `refused: an engine died of it twice (${requests})`;
 		state.suspects.report({ what: "refused", call: call.id, calls });
 		throw new RouterError("poisonous_request", `An engine died of this call twice${advice}`);
 	}

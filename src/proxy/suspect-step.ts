@@ -16,6 +16,30 @@ export interface SuspectTurn {
 	hasPassed: boolean;
 }
 
+/** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
+export interface DeathReport {
+	/** The target's id. */
+	readonly engine: string;
+	readonly startedAt: number;
+	readonly fingerprint: string;
+	/** What its engines call the model. */
+	readonly model: string;
+	/** The call's id. */
+	readonly call: string;
+	readonly hasTokens: boolean;
+	/** Where the call was suspected already and runs for that. */
+	readonly turn: SuspectTurn | undefined;
+	/** The engine had answered calls since it died before, if it had. */
+	readonly wasWell: boolean;
+}
+
+/** What an engine's death, or a refusal, is reported as: no prompt is in it. */
+export type SuspectEvent =
+	| { readonly what: "died"; readonly target: string; readonly call: string }
+	/** `calls`: the requests that engines died of; it is refused for so long, ms. */
+	| { readonly what: "convicted"; readonly target: string; readonly calls: readonly string[]; readonly forMs: number }
+	| { readonly what: "refused"; readonly call: string; readonly calls: readonly string[] };
+
 /** One of the call's targets. */
 export interface SuspectTarget {
 	/**

@@ -3,7 +3,7 @@
  * suspected; they are tried again one at a time, and the one that runs at a second death is refused from then on. That explains the
  * first death, too: the others are free. Kept in this process, bounded in number and time.
  */
-import type { SuspectTurn } from "./suspect-step.ts";
+import type { DeathReport, SuspectEvent, SuspectTurn } from "./suspect-step.ts";
 
 /** Suspected and refused calls remembered; the oldest are forgotten first. */
 const MOST_CALLS = 1_000;
@@ -11,6 +11,8 @@ const MOST_CALLS = 1_000;
 const SUSPECTED_MS = 600_000;
 /** A server whose engine is dead answers for some seconds more: calls that reach it only then have done nothing, ms. */
 const LATE_MS = 15_000;
+/** It answers them at once: what took longer has waited for an engine that was started since, and ran there, ms. */
+const LATE_ANSWER_MS = 1_000;
 /** How long other calls are kept from an engine for suspected ones, ms: an answer that takes longer is not waited for. */
 const ALONE_MS = 30_000;
 /** How long suspected calls wait for an engine whose restart has never been seen, ms; else twice as long as that took, if that is longer. */
@@ -55,35 +57,11 @@ interface Suspicion {
 	refusedUntil: number | undefined;
 }
 
-/** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
-export interface DeathReport {
-	/** The target's id. */
-	readonly engine: string;
-	readonly startedAt: number;
-	readonly fingerprint: string;
-	/** What its engines call the model. */
-	readonly model: string;
-	/** The call's id. */
-	readonly call: string;
-	readonly hasTokens: boolean;
-	/** Where the call was suspected already and runs for that. */
-	readonly turn: SuspectTurn | undefined;
-	/** The engine had answered calls since it died before, if it had. */
-	readonly wasWell: boolean;
-}
-
-/** What an engine's death, or a refusal, is reported as: no prompt is in it. */
-export type SuspectEvent =
-	| { readonly what: "died"; readonly target: string; readonly call: string }
-	/** `calls`: the requests that engines died of; it is refused for so long, ms. */
-	| { readonly what: "convicted"; readonly target: string; readonly calls: readonly string[]; readonly forMs: number }
-	| { readonly what: "refused"; readonly call: string; readonly calls: readonly string[] };
-
 /** The holder. */
 export class Suspects {
 	/** An engine has died lately. Until then nobody need ask. */
 	hasAny = false;
-	/** How long a call is refused that two engines died of, ms; 0: only when it happens. */
+	/** How long a call is refused that an engine died of twice, ms; 0: only when it happens. */
 	refuseMs = 600_000;
 	/** Hears of deaths and refusals. */
 	report: (event: SuspectEvent) => void = () => undefined;
@@ -108,7 +86,8 @@ export class Suspects {
 		const isTrial = turn !== undefined && turn.engine === id;
 		let { death } = engine;
 		if (!death || startedAt >= death.at) {
-			if (death && !isTrial && !wasWell && now - death.lastAt < LATE_MS) {
+			const isLate = now - startedAt < LATE_ANSWER_MS && startedAt < (engine.backAt ?? Number.POSITIVE_INFINITY);
+			if (death && !isTrial && !wasWell && isLate && now - death.lastAt < LATE_MS) {
 				death.lastAt = now;
 				return "bystander";
 			}

@@ -8,7 +8,7 @@ import type { Loaded } from "../config/load.ts";
 import type { HealthNotes } from "../http/health.ts";
 import type { AgentRegistrar } from "../protocol/agent.ts";
 import { readCa } from "../proxy/net/transport.ts";
-import type { SuspectEvent } from "../proxy/suspects.ts";
+import type { SuspectEvent } from "../proxy/suspect-step.ts";
 import type { Running } from "../running.ts";
 import type { DirectoryLock } from "../store/directory-lock.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -118,11 +118,11 @@ function reportSuspect(event: SuspectEvent, { logger }: Pick<Log, "logger">, met
 		case "convicted": {
 			const { target, calls, forMs } = event;
 			const fields = { target, ids: calls, refused_s: Math.round(forMs / 1000) };
-			logger.warn(fields, "Two engines died of one call: it is refused from now on.");
+			logger.warn(fields, `An engine died of one call twice: it is refused${forMs > 0 ? " from now on" : ""}.`);
 			return;
 		}
 		case "refused":
 			metrics.refusedPoisonous();
-			logger.info({ id: event.call, ids: event.calls }, "A call was refused that two engines died of.");
+			logger.info({ id: event.call, ids: event.calls }, "A call was refused that an engine died of twice.");
 	}
 }

@@ -24,7 +24,7 @@ export interface RoutingMetrics {
 	watchTargets(states: TargetStates): void;
 	/** The engine at this target died. */
 	engineDied(target: string): void;
-	/** A call was refused since engines died of it. */
+	/** A call was refused since an engine died of it twice. */
 	refusedPoisonous(): void;
 	/** The configuration was loaded anew, or refused. */
 	reloaded(result: "loaded" | "refused"): void;
@@ -53,7 +53,7 @@ export function addRoutingMetrics(registry: Registry): RoutingMetrics {
 	});
 	const refusals = new Counter({
 		name: "router_poisonous_requests_total",
-		help: "Calls refused because two engines died of them.",
+		help: "Calls refused because an engine died of them twice.",
 		registers,
 	});
 	let states: TargetStates | undefined;

@@ -12,12 +12,15 @@ interface Seen {
 	isDead: boolean;
 	verdict: ContainerVerdict | undefined;
 	readonly ended: PromiseWithResolvers<void>;
+	/** What its engine died of; there once a call has met that death, or its log has been read. */
+	cause: PromiseWithResolvers<string | undefined> | undefined;
 }
 
 /** Containers remembered; the oldest are forgotten first. */
 const MOST = 500;
-/** How long a call waits for the word at most, ms. */
+/** How long a call waits for the word at most, ms; and for the reason that its log names. */
 const WAIT_MS = 2_000;
+const CAUSE_WAIT_MS = 1_000;
 /** Signals that end nothing: HUP, USR1, USR2, CHLD, CONT, WINCH. */
 const HARMLESS: ReadonlySet<number> = new Set([1, 10, 12, 17, 18, 28]);
 
@@ -68,15 +71,42 @@ export class ContainerEnds {
 		return this.#seen.get(id)?.verdict !== undefined;
 	}
 
+	/** Its log has been read: what its engine died of, where that says it. */
+	explained(id: string, reason: string | undefined): void {
+		this.#causeOf(id).resolve(reason);
+	}
+
+	/** A call has met the death of its engine: those that reach it now have done nothing. */
+	isKnownDead(id: string): boolean {
+		return this.#seen.get(id)?.cause !== undefined;
+	}
+
+	/** What its engine died of, under a call that met that death; undefined where its log is not read within 1 s, or names nothing. */
+	async causeOf(id: string): Promise<string | undefined> {
+		const { promise } = this.#causeOf(id);
+		return this.#within(promise, Math.min(this.waitMs, CAUSE_WAIT_MS));
+	}
+
 	/** How it ended, once that is known; undefined where nothing was heard of an end within 2 s: it may live. */
 	async verdictOf(id: string): Promise<ContainerVerdict | undefined> {
 		const seen = this.#of(id);
 		if (seen.verdict) return seen.verdict;
-		const { promise: late, resolve } = Promise.withResolvers<void>();
-		const timer = setTimeout(resolve, this.waitMs);
-		await Promise.race([seen.ended.promise, late]);
-		clearTimeout(timer);
+		await this.#within(seen.ended.promise, this.waitMs);
 		return seen.verdict;
+	}
+
+	async #within<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+		const { promise: late, resolve } = Promise.withResolvers<undefined>();
+		const timer = setTimeout(() => resolve(undefined), ms);
+		const result = await Promise.race([promise, late]);
+		clearTimeout(timer);
+		return result;
+	}
+
+	#causeOf(id: string): PromiseWithResolvers<string | undefined> {
+		const seen = this.#of(id);
+		seen.cause ??= Promise.withResolvers();
+		return seen.cause;
 	}
 
 	#of(id: string): Seen {
@@ -89,6 +119,7 @@ export class ContainerEnds {
 				isDead: false,
 				verdict: undefined,
 				ended: Promise.withResolvers(),
+				cause: undefined,
 			};
 			this.#seen.set(id, seen);
 		}

@@ -5,17 +5,8 @@ import type { ContainerEnds } from "../docker/container-ends.ts";
 import type { ContainerLease } from "./traffic.ts";
 
 /** What is asked of the container's end. */
-export type DeathWatch = Pick<ContainerEnds, "isStopping" | "hasEnded" | "verdictOf">;
+export type DeathWatch = Pick<ContainerEnds, "isStopping" | "hasEnded" | "verdictOf" | "isKnownDead" | "causeOf">;
 
-/** In vLLM's words for a dead engine, by which whoever reads it knows it. */
-const ERROR = {
-	error: {
-		message: "EngineDeadError: its container ended by itself under this call",
-		type: "InternalServerError",
-		param: null,
-		code: 500,
-	},
-};
 const encoder = new TextEncoder();
 
 /** One call in one container. */
@@ -27,7 +18,7 @@ export class CallInContainer {
 		private readonly signal: AbortSignal,
 		private readonly watch: DeathWatch | undefined,
 	) {
-		this.#wasOver = watch?.hasEnded(lease.id) ?? false;
+		this.#wasOver = watch !== undefined && (watch.hasEnded(lease.id) || watch.isKnownDead(lease.id));
 	}
 
 	/**
@@ -37,6 +28,21 @@ export class CallInContainer {
 	async died(thrown: unknown): Promise<boolean> {
 		if (!this.watch || this.#wasOver || this.signal.aborted || isRefused(thrown)) return false;
 		return (await this.watch.verdictOf(this.lease.id)) === "died";
+	}
+
+	/** What its engine, which has died under it, died of; undefined where its log does not say so soon enough. */
+	async cause(): Promise<string | undefined> {
+		return this.watch?.causeOf(this.lease.id);
+	}
+
+	/** Whether these words, the server's, are about its dead engine. */
+	saysDead(text: string): boolean {
+		return this.watch !== undefined && ENGINE_DIED.test(text);
+	}
+
+	/** Its engine was known to be dead when it came: it has done nothing there. */
+	get wasLate(): boolean {
+		return this.#wasOver;
 	}
 
 	/** Its caller wants it no more. */
@@ -55,11 +61,24 @@ export class CallInContainer {
 	}
 }
 
-/** The text of an answer whose engine died under it. */
-export const diedText = (): string => JSON.stringify(ERROR);
+/** The text of an answer whose engine died under it: in vLLM's words for a dead engine, by which whoever reads it knows it. */
+export function diedText(cause = "its container ended by itself"): string {
+	const message = `EngineDeadError: ${cause}`;
+	return JSON.stringify({ error: { message, type: "InternalServerError", param: null, code: 500 } });
+}
 
 /** The end of a stream whose engine died: behind an event that may be in pieces. */
-export const diedEvent = (): Uint8Array => encoder.encode(`\n\n${sseData(diedText())}`);
+export const diedEvent = (cause?: string): Uint8Array => encoder.encode(`\n\n${sseData(diedText(cause))}`);
+
+/** Whether a piece of a stream begins with an error event, as vLLM writes it. */
+export function isErrorEvent(chunk: Uint8Array): boolean {
+	return chunk[6] === OPEN_BRACE && chunk[8] === LETTER_E && chunk[9] === LETTER_R && chunk[10] === LETTER_R;
+}
+
+/** Of `data: {"err`. */
+const OPEN_BRACE = 0x7b;
+const LETTER_E = 0x65;
+const LETTER_R = 0x72;
 
 function isRefused(thrown: unknown): boolean {
 	const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";

@@ -60,7 +60,7 @@ export interface EffectTools {
 	readonly records: EffectRecords;
 	readonly engine: Pick<EngineWatch, "wasAwayAt">;
 	/** Hears of engines that died before their containers are stopped. */
-	readonly ends: Pick<ContainerEnds, "engineDied">;
+	readonly ends: Pick<ContainerEnds, "engineDied" | "explained">;
 	/** Gives up pulls; other effects end by themselves. */
 	readonly signal: AbortSignal;
 }
@@ -157,6 +157,7 @@ async function stop(
 			const reason = `${item.problem.reason} (its log: ${cause.reason})`;
 			result = { ended: "failed", problem: { reason, fix: cause.fix } };
 		}
+		ends.explained(id, hasEnded && result.ended === "failed" ? result.problem.reason : cause?.reason);
 	}
 	if (item?.state === "running") {
 		if (item.health === "dead") ends.engineDied(id);

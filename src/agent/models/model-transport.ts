@@ -6,7 +6,7 @@ import { sseComment, sseData } from "../../openai/sse.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
-import { CallInContainer, type DeathWatch, diedEvent, diedText } from "./container-death.ts";
+import { CallInContainer, type DeathWatch, diedEvent, diedText, isErrorEvent } from "./container-death.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
 
 /** Base of the URLs that `send` is given; the container's origin replaces it. */
@@ -99,7 +99,7 @@ async function forward(
 		if (!signal.aborted) lease.suspect();
 		lease.release();
 		if (await inContainer.died(thrown))
-			return { status: 500, headers: new Headers(JSON_TYPE), body: textSource(diedText()) };
+			return { status: 500, headers: new Headers(JSON_TYPE), body: textSource(diedText(await inContainer.cause())) };
 		throw thrown;
 	}
 	lease.bytesCame();
@@ -110,7 +110,7 @@ async function forward(
 	const relayed = relayedAnswer(answer, request.stream === true, inContainer, lease, ended);
 	if (answer.status >= 500) {
 		lease.suspect();
-		if (inContainer.isStopping) return withoutDeath(relayed, inContainer, lease);
+		if (ends) return withoutPointer(relayed, inContainer, lease);
 	}
 	if (answer.status !== 400) return relayed;
 	return withText(relayed, explain(await readText(relayed, MAX_REFUSAL)));
@@ -134,13 +134,20 @@ function relayedAnswer(
 				if (chunk) lease.bytesCame();
 				else ended();
 				if (chunk && inContainer.isStopping && inContainer.isStopped(decoder.decode(chunk))) throw stopped(lease);
-				return chunk;
+				if (!chunk || !isErrorEvent(chunk) || !inContainer.saysDead(decoder.decode(chunk))) return chunk;
+				lease.suspect();
+				if (inContainer.wasLate) throw dead(lease);
+				const cause = await inContainer.cause();
+				if (cause === undefined) return chunk;
+				ended();
+				isOver = true;
+				return diedEvent(cause);
 			} catch (thrown) {
 				if (!inContainer.isGivenUp) lease.suspect();
 				ended();
 				if (!isStream || !(await inContainer.died(thrown))) throw thrown;
 				isOver = true;
-				return diedEvent();
+				return diedEvent(await inContainer.cause());
 			}
 		},
 	};
@@ -148,7 +155,7 @@ function relayedAnswer(
 		try {
 			return await whole!.text();
 		} catch (thrown) {
-			if (await inContainer.died(thrown)) return diedText();
+			if (await inContainer.died(thrown)) return diedText(await inContainer.cause());
 			throw thrown;
 		} finally {
 			ended();
@@ -164,13 +171,20 @@ function withText({ status, headers: sent }: UpstreamAnswer, text: string): Upst
 	return { status, headers, body: textSource(text) };
 }
 
-/** The refusal of a container that is being stopped. Throws where it only says that its engine is gone: it is as if its connection had broken. */
-async function withoutDeath(answer: UpstreamAnswer, call: CallInContainer, lease: ContainerLease) {
+/**
+ * The answer of a container that fails: where it says that its engine is dead, with what that died of in the place of vLLM's pointer to its log.
+ * Throws where its engine is gone since it is being stopped, or had died before the call: it is as if its connection had broken.
+ */
+async function withoutPointer(answer: UpstreamAnswer, call: CallInContainer, lease: ContainerLease) {
 	const text = await readText(answer, MAX_REFUSAL);
 	if (call.isStopped(text)) throw stopped(lease);
-	return withText(answer, text);
+	if (!call.saysDead(text)) return withText(answer, text);
+	if (call.wasLate) throw dead(lease);
+	const cause = await call.cause();
+	return withText(answer, cause === undefined ? text : diedText(cause));
 }
 
+const dead = ({ id }: ContainerLease): Error => new Error(`the engine of container ${id.slice(0, 12)} is dead`);
 const stopped = ({ id }: ContainerLease): Error => new Error(`container ${id.slice(0, 12)} is being stopped`);
 
 /** The body of a stream that waits: comments, then the container's own events, or one error event. */
