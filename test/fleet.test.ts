@@ -270,6 +270,7 @@ describe("LoRA adapters", () => {
 			expect(from.fleet.targets("sql")).toMatchObject([
 				{ id: "local/gpu-1/sql", name: "local/sql", model: "sql", agent: "gpu-1" },
 			]);
+			expect(from.fleet.targets("sql").map(({ parent }) => parent)).toEqual(["qwen"]);
 			expect([from.fleet.parentOf("sql"), from.fleet.parentOf("qwen"), from.fleet.parentOf("none")]).toEqual([
 				"qwen",
 				undefined,

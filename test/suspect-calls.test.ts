@@ -97,7 +97,7 @@ function fleet(count: number, more: { fallback?: string[]; models?: Json[]; pois
 const say = (
 	router: Pipeline,
 	content: string,
-	more: { stream?: boolean; headers?: Record<string, string>; signal?: AbortSignal; model?: string } = {},
+	more: Json & { headers?: Record<string, string>; signal?: AbortSignal } = {},
 ) => {
 	const { headers, signal, ...body } = more;
 	return router.send(
@@ -151,16 +151,21 @@ describe("a call at whose attempt the engine died", () => {
 		engines[1]!.die();
 		const answer = await call;
 		expect([answer.status, await codeOf(answer)]).toEqual([422, "poisonous_request"]);
-		for (const stream of [true, false]) {
-			const again = await say(router, "x", { stream, model: "other" });
+		const retries = [{ stream: true }, { stream: false }, { temperature: 0.1, seed: 7, max_tokens: 50, user: "u" }];
+		for (const retry of retries) {
+			const again = await say(router, "x", { ...retry, model: "other" });
 			expect([again.status, await codeOf(again)]).toEqual([422, "poisonous_request"]);
 		}
 		expect(engines[2]!.held).toEqual([]);
 		expect(router.settled[1]).toMatchObject({ status: 422, attempts: 0 });
 		expect(router.settled[1]!.reason).toMatch(/^refused: an engine died of it twice \(req_[\w-]+\)$/);
-		const another = say(router, "y");
-		(await engines[2]!.next("y")).answer();
-		expect((await another).status).toBe(200);
+		const format = { type: "json_schema", json_schema: { name: "s", schema: { type: "object" } } };
+		for (const other of [{}, { logprobs: true }, { n: 2 }, { response_format: format }]) {
+			const content = Object.keys(other).length > 0 ? "x" : "y";
+			const another = say(router, content, other);
+			(await engines[2]!.next(content)).answer();
+			expect((await another).status).toBe(200);
+		}
 	});
 
 	test("is not remembered where poisonous_requests is 0s", async () => {

@@ -74,13 +74,40 @@ export const IRRELEVANT_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The same for calls that ask the same, by whomever and however they are sent.
- * @param model what its engines call it: clients may have several names for it
+ * How tokens are chosen, how many of them, and when: client libraries vary them from one retry to the next. What an engine computes besides
+ * (choices, log probabilities, biased tokens, a grammar, cache transfers) is none of them.
+ */
+const SAMPLING_FIELDS: readonly string[] = [
+	"temperature",
+	"top_p",
+	"top_k",
+	"min_p",
+	"typical_p",
+	"seed",
+	"frequency_penalty",
+	"presence_penalty",
+	"repetition_penalty",
+	"length_penalty",
+	"max_tokens",
+	"max_completion_tokens",
+	"min_tokens",
+	"ignore_eos",
+	"priority",
+	"request_id",
+	"cache_salt",
+	"service_tier",
+	"store",
+];
+const BESIDE_PROMPT: ReadonlySet<string> = new Set([...IRRELEVANT_FIELDS, ...SAMPLING_FIELDS]);
+
+/**
+ * The same for calls that have an engine compute the same, by whomever and however they are sent and whichever tokens are then chosen.
+ * @param model what its engines call it, of a LoRA adapter the model that it changes: clients may have several names for it
  */
 export function fingerprintOf(operation: Operation, facts: CallFacts, model: string): string {
 	let fields: string;
 	try {
-		fields = facts.canonical(IRRELEVANT_FIELDS);
+		fields = facts.canonical(BESIDE_PROMPT);
 	} catch {
 		// Nested too deep to be put in order.
 		fields = facts.promptContent().texts.join("\n");

@@ -180,12 +180,12 @@ export class SuspectCall {
 		return state.suspects.enter(this.#model(), call.startedAt);
 	}
 
-	/** What its engines call its model. */
+	/** What its engines call its model; an adapter's is the model that it changes. */
 	#model(): string {
 		const own = this.context.tried.filter(({ target: { kind = "cloud", provider } }) => {
 			return kind !== "cloud" || provider.healthRequest !== undefined;
 		});
-		return [...new Set(own.map(({ target }) => target.model))].sort().join();
+		return [...new Set(own.map(({ target }) => target.parent ?? target.model))].sort().join();
 	}
 
 	#leave(): void {

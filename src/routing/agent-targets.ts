@@ -24,7 +24,8 @@ export interface Fleet {
 }
 
 /** A model at an agent, and what the agent last said of it. */
-export type FleetTarget = Target & Pick<RouteTarget, "readiness" | "isQueue" | "context" | "reportedWaiting">;
+export type FleetTarget = Target &
+	Pick<RouteTarget, "readiness" | "isQueue" | "context" | "parent" | "reportedWaiting">;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {

@@ -136,6 +136,7 @@ export class AgentFleet implements Fleet {
 				name: AGENT_PREFIX + model,
 				agent: name,
 				context: report.max_model_len,
+				parent: report.parent,
 			};
 			const deployment = targetId(name, model);
 			return accessTo(report, readinessOf(agent, report, now)!).map(
