@@ -103,8 +103,9 @@ export interface Failure {
 	readonly type?: string | undefined;
 	readonly code?: string | undefined;
 	readonly retryAfterMs?: number | undefined;
-	/** What its upstream has counted of an answer that can't be used. */
+	/** What its upstream has counted of an answer that can't be used, and what it says that costs, USD. */
 	readonly tokens?: Tokens | undefined;
+	readonly cost?: number | undefined;
 	/** What it refuses is no part of the call, but something that the router added. */
 	readonly refused?: Addition | undefined;
 	/** What was thrown, where the fault is the router's own; for its log. */

@@ -298,11 +298,16 @@ export class Attempt {
 			},
 			keeps: (keeps) => provider.inputStore?.store(call, keeps),
 			end: (failure) => {
-				const { hasBegun, tokens, cost } = readerOf();
+				const reader = readerOf();
+				const { hasBegun, tokens, cost } = reader;
 				if (!failure && !hasBegun && account?.isProbe) owner.keyAccepted(this);
 				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isUnused };
 				const health = failure && this.#record?.isOpen ? owner.failed(this, failure) : undefined;
-				record.closeAttempt(this.#record!, { ...end, target: health });
+				// What a client that leaves has got is billed to it.
+				const isBilled = !failure || (failure.kind === "cancelled" && hasBegun && !part?.isUnused);
+				const hasAnswer = hasBegun || reader.firstDeltaAt !== undefined || tokens !== undefined || cost !== undefined;
+				const unbilled = !isBilled && hasAnswer ? reader.guess : undefined;
+				record.closeAttempt(this.#record!, { ...end, unbilled, target: health });
 			},
 		};
 	}
@@ -315,8 +320,11 @@ export class Attempt {
 		this.#deadline?.clear();
 		if (attempt.isOpen) {
 			const health = owner.failed(this, failure);
-			const { kind, tokens } = failure;
-			record.closeAttempt(attempt, { status, failure: kind, tokens, isUnused: part?.isUnused, target: health });
+			const { kind, tokens, cost } = failure;
+			const isCut = kind === "truncated" && !failure.isWhole && status !== undefined && status < 300;
+			const unbilled = tokens || cost !== undefined || isCut ? 0 : undefined;
+			const end = { status, failure: kind, tokens, cost, isUnused: part?.isUnused, unbilled };
+			record.closeAttempt(attempt, { ...end, target: health });
 		}
 		return failure;
 	}

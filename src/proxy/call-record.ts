@@ -50,6 +50,11 @@ export interface AttemptResult {
 	readonly cost?: number | undefined;
 	/** Another target's answer was sent. */
 	readonly isUnused?: boolean | undefined;
+	/**
+	 * Of a failed attempt whose upstream had answered: the tokens of that, as far as its text shows them. Undefined where nothing came, or
+	 * where what came is on the call's bill.
+	 */
+	readonly unbilled?: number | undefined;
 	/** What the failure says of its target, where that is not its own kind. */
 	readonly target?: TargetFailure | undefined;
 }
@@ -183,7 +188,7 @@ export class CallRecord {
 	/** Ends an attempt; the first call counts. */
 	closeAttempt(
 		attempt: AttemptRecord,
-		{ status, failure, tokens, cost, isUnused, target: health }: AttemptResult,
+		{ status, failure, tokens, cost, isUnused, unbilled, target: health }: AttemptResult,
 	): void {
 		if (!attempt.isOpen) return;
 		attempt.isOpen = false;
@@ -199,9 +204,10 @@ export class CallRecord {
 			status,
 			ms: performance.now() - attempt.startedAt,
 			tokens: tokens?.uncounted ? undefined : tokens,
-			cost: isUnused ? this.#unusedCost(target, tokens, cost, meter) : cost,
+			cost: isUnused || unbilled !== undefined ? this.#ownCost(attempt, tokens, cost, unbilled) : cost,
 			isSecond: attempt.isSecond || undefined,
 			isUnused: isUnused || undefined,
+			isUnbilled: unbilled === undefined ? undefined : true,
 		};
 		for (const sink of this.sinks) {
 			sink.attemptClosed?.(closed);
@@ -217,11 +223,20 @@ export class CallRecord {
 		if (health?.outOfUseMs !== undefined) attempt.targets.pause(target.id, health.outOfUseMs, "its key is out of use");
 	}
 
-	/** What an answer cost that was not sent, USD: where its upstream did not say, its prompt, at least, was read. */
-	#unusedCost(target: Target, tokens: Tokens | undefined, cost: number | undefined, meter: Meter | undefined) {
+	/**
+	 * What an answer cost that no call is billed for, USD: where its upstream did not say, its prompt, at least, was read.
+	 * @param written tokens of it as far as its text shows them; undefined where it is complete, or none of it came
+	 */
+	#ownCost(
+		{ target, meter }: AttemptRecord,
+		tokens: Tokens | undefined,
+		cost: number | undefined,
+		written: number | undefined,
+	): number | undefined {
 		if (cost !== undefined) return cost;
-		const answer = { target, tokens, upstreamCost: cost, gpuMs: meter?.ms() ?? 0, isCounted: true, guess: () => 0 };
-		return this.cost!.bill(answer).usd;
+		const answer = { target, tokens, upstreamCost: cost, gpuMs: meter?.ms() ?? 0 };
+		const isCounted = written === undefined;
+		return this.cost?.bill({ ...answer, isCounted, guess: () => written ?? 0 }).usd;
 	}
 
 	/** The call goes on after an attempt that failed, or beside one that is late. */

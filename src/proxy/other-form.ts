@@ -42,23 +42,25 @@ export function foldedAnswer(target: Target, call: Call, text: string): Answer |
 		if (cost !== undefined) kept.cost = cost;
 		if (thinking?.length) kept.thinking = [...(kept.thinking ?? []), ...thinking];
 	};
+	const failed = (failure: Failure): Failure => ({ ...failure, tokens: kept.tokens, cost: kept.cost });
 	const splitter = new SseSplitter();
 	let events = "";
 	for (const event of [...splitter.push(Buffer.from(text)), ...splitter.end()]) {
 		const out = decoder.push(event);
 		learn(out);
-		if (out.failure) return out.failure;
+		if (out.failure) return failed(out.failure);
 		if (out.done) break;
 		events += out.bytes ?? event.raw;
 	}
 	const failure = decoder.end();
-	if (failure) return failure;
+	if (failure) return failed(failure);
 	const rest = decoder.flush?.() ?? {};
 	learn(rest);
+	if (rest.failure) return failed(rest.failure);
 	events += rest.bytes ?? "";
 	if (rest.usage) events += sseData(rest.usage);
 	const body = foldStream(call.operation, Buffer.from(events));
-	return body === undefined ? TRUNCATED : { ...kept, body };
+	return body === undefined ? failed(TRUNCATED) : { ...kept, body };
 }
 
 /** The chunk behind the answer. Where nobody counted, its usage is empty and is filled in where it is sent. */

@@ -143,10 +143,11 @@ export class CallMetrics implements Sink {
 
 	#countAttempts(attempts: readonly AttemptClosed[]): void {
 		const groups = new Map<string, number>();
-		for (const { provider, failure, isUnused, cost } of attempts) {
+		for (const { provider, failure, isUnused, isUnbilled, cost } of attempts) {
 			groups.set(provider, (groups.get(provider) ?? 0) + 1);
 			if (failure) this.#metrics.failures.inc({ provider, kind: failure });
-			if (isUnused && counted(cost) > 0) this.#metrics.hedgeCost.inc({ provider }, cost);
+			if (!(isUnused || isUnbilled) || counted(cost) === 0) continue;
+			(isUnused ? this.#metrics.hedgeCost : this.#metrics.failedCost).inc({ provider }, cost);
 		}
 		for (const [provider, count] of groups) this.#metrics.attempts.inc({ provider }, count);
 	}
@@ -231,6 +232,11 @@ function callMetrics(registry: Registry, inFlight: () => number) {
 		"USD that answers cost which were not used, since another target was faster; counted to no key.",
 		["provider"],
 	);
+	const failedCost = counter(
+		"failed_cost_usd_total",
+		"USD that attempts cost which failed after their upstream had answered; counted to no key.",
+		["provider"],
+	);
 	const queueWait = histogram(
 		"queue_wait_seconds",
 		"Time in line before a model, of calls that had their turn.",
@@ -245,7 +251,20 @@ function callMetrics(registry: Registry, inFlight: () => number) {
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
 	return {
-		...{ requests, duration, firstToken, tokens, cost, unpriced, limited, attempts, failures, steps, hedgeCost },
+		...{
+			requests,
+			duration,
+			firstToken,
+			tokens,
+			cost,
+			unpriced,
+			limited,
+			attempts,
+			failures,
+			steps,
+			hedgeCost,
+			failedCost,
+		},
 		...{ queueWait, queueRefused, dropped, cacheHits, cacheMisses },
 	};
 }

@@ -17,14 +17,16 @@ export interface AttemptClosed {
 	/** The upstream's status; absent when no answer came. */
 	readonly status?: number | undefined;
 	readonly ms: number;
-	/** What it cost, where its upstream said so, whether or not its answer was used. */
+	/** What its upstream has counted, whether or not its answer was used. */
 	readonly tokens?: Tokens | undefined;
-	/** USD. */
+	/** USD, as its upstream said; of an answer that was not used, or that failed, by its price where that said nothing. */
 	readonly cost?: number | undefined;
 	/** Its target was asked beside another one, which was late. */
 	readonly isSecond?: boolean | undefined;
 	/** Another target's answer was used: what this one cost is the router's own, and counted to no key. */
 	readonly isUnused?: boolean | undefined;
+	/** It failed, and its upstream had answered: `cost` is on no call's bill. */
+	readonly isUnbilled?: boolean | undefined;
 }
 
 /** What a call did after an attempt that failed, or beside one that was late. */

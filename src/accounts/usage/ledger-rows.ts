@@ -248,10 +248,12 @@ function hasKinds(tokens: Tokens): boolean {
 }
 
 function attemptOf(attempt: AttemptClosed): LedgerAttempt {
-	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost, isSecond, isUnused } = attempt;
+	const { number = 1, provider, target, failure, status, ms, agent, tokens, cost, isSecond } = attempt;
 	const row = { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
-	if (!isSecond && !isUnused) return row;
-	return { ...row, hedge: isSecond || undefined, paid_by: isUnused ? "router" : undefined };
+	// What cost nothing nobody pays; what has no price somebody does.
+	const isOwn = attempt.isUnused || (attempt.isUnbilled && cost !== 0);
+	if (!isSecond && !isOwn) return row;
+	return { ...row, hedge: isSecond || undefined, paid_by: isOwn ? "router" : undefined };
 }
 
 /** ms, to a tenth. */

@@ -109,8 +109,10 @@ export function storedThinking(thoughts: readonly Thought[], ids: readonly strin
  */
 export function messageAnswer(body: string, message: unknown, names: readonly string[] = []): Answer | Failure {
 	if (!isMessage(message) || !message.content || !message.stop_reason) {
+		const usage = objectIn(objectIn(message)?.["usage"]);
 		return {
 			kind: "truncated",
+			tokens: usage && messageTokens(usage),
 			isWhole: !isMessage(message) || !message.content,
 			isOurs: true,
 			message: "sent an answer that is no whole message",

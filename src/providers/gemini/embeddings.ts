@@ -9,6 +9,7 @@ import type { Failure } from "../failure.ts";
 import { type FieldRules, refuseOthers, vendorFields } from "../fields.ts";
 import type { Answer } from "../provider.ts";
 import { UnsupportedFields } from "../unsupported-fields.ts";
+import { countedIn } from "./response.ts";
 
 const RULES: FieldRules = {
 	carried: new Set(["model", "input", "encoding_format", "dimensions"]),
@@ -54,12 +55,13 @@ const EMBEDDED = TypeCompiler.Compile(
 /** The answer for the client. Google counts no tokens for most embeddings. */
 export function embedAnswer(response: unknown, body: RequestBody): Answer | Failure {
 	if (!EMBEDDED.Check(response)) {
-		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer without embeddings" };
+		const message = "sent an answer without embeddings";
+		return { kind: "transport", isOurs: true, status: 500, message, tokens: countedIn(response) };
 	}
 	const wanted = Array.isArray(body["input"]) ? body["input"].length : 1;
 	if (response.embeddings.length !== wanted) {
 		const message = `sent ${response.embeddings.length} embeddings for ${wanted} texts`;
-		return { kind: "transport", isOurs: true, status: 500, message };
+		return { kind: "transport", isOurs: true, status: 500, message, tokens: countedIn(response) };
 	}
 	const isBase64 = body["encoding_format"] === "base64";
 	const data = response.embeddings.map(({ values }, index) => {

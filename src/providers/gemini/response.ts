@@ -97,6 +97,12 @@ export function generatedTokens(sent: unknown): Tokens {
 	});
 }
 
+/** Those of an answer of any shape; undefined where it counts none. */
+export function countedIn(response: unknown): Tokens | undefined {
+	const usage = objectIn(objectIn(response)?.["usageMetadata"]);
+	return usage && generatedTokens(usage);
+}
+
 /** The tier that it was answered in, in OpenAI's word. */
 export function generatedTier(sent: unknown): string | undefined {
 	const { serviceTier, trafficType }: GeminiUsage = objectIn(sent) ?? {};
@@ -190,7 +196,8 @@ export function answerRules(body: RequestBody, model: string): AnswerRules {
 /** The answer for the client. What was counted of one that is none is known, too. */
 export function generatedAnswer(response: unknown, call: Call, model = call.facts.model): Answer | Failure {
 	if (!isGenerated(response)) {
-		return { kind: "transport", isOurs: true, status: 500, message: "sent an answer of another shape than its API's" };
+		const message = "sent an answer of another shape than its API's";
+		return { kind: "transport", isOurs: true, status: 500, message, tokens: countedIn(response) };
 	}
 	const tokens = generatedTokens(response.usageMetadata);
 	const thinking: StoredThinking[] = [];

@@ -56,10 +56,10 @@ export function responseDecoder(upstream: Upstream): Provider["decode"] {
 		// A 200 may carry an error: OpenRouter puts it at the top, or inside the first choice.
 		const inside = answer.error ? { ...answer } : items[0]?.error ? { error: items[0].error } : undefined;
 		const error = inside && readErrorObject(inside);
-		if (error) return failureOf(upstream, error.status ?? 500, error, headers);
-		if (isAborted) return { ...TRUNCATED, status };
-		if (!hasAnswer) return { ...NO_CHOICE, status, message: row.emptyMessage };
 		const { tokens, cost, completion, isPlain } = readUsage(answer.usage, answer.timings);
+		if (error) return { ...failureOf(upstream, error.status ?? 500, error, headers), tokens, cost };
+		if (isAborted) return { ...TRUNCATED, status, tokens, cost };
+		if (!hasAnswer) return { ...NO_CHOICE, status, message: row.emptyMessage, tokens, cost };
 		if (tokens && isPlain === false)
 			return { body: withCounts(body, tokens, tokens.uncounted !== undefined), tokens, cost };
 		const edit = completion === undefined ? undefined : completionEdit(body, completion);
