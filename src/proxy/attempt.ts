@@ -4,6 +4,7 @@ import { KEEP_ALIVE, type StreamPiece } from "../openai/sse.ts";
 import type { Addition, Failure } from "../providers/failure.ts";
 import {
 	type EncodeOptions,
+	isOk,
 	type MediaNeed,
 	NO_INPUTS,
 	type StreamDecoder,
@@ -323,8 +324,8 @@ export class Attempt {
 			const { kind, tokens, cost } = failure;
 			const isCut = kind === "truncated" && !failure.isWhole && status !== undefined && status < 300;
 			const unbilled = tokens || cost !== undefined || isCut ? 0 : undefined;
-			const end = { status, failure: kind, tokens, cost, isUnused: part?.isUnused, unbilled };
-			record.closeAttempt(attempt, { ...end, target: health });
+			const end = { status, failure: kind, tokens, cost, isUnused: part?.isUnused, target: health };
+			record.closeAttempt(attempt, { ...end, unbilled });
 		}
 		return failure;
 	}
@@ -342,8 +343,6 @@ function refusedBy(result: StartedAnswer | Failure, { added }: UpstreamRequest):
 	const refused = added?.length && "kind" in result ? refusedAddition(result, added) : undefined;
 	return refused ? { ...(result as Failure), refused } : result;
 }
-
-const isOk = ({ status }: UpstreamAnswer): boolean => status >= 200 && status < 300;
 
 /** Media types are the same in any case (RFC 9110, 8.3.1). */
 function isJson({ headers }: UpstreamAnswer): boolean {
