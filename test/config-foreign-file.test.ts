@@ -18,6 +18,21 @@ router_settings: { routing_strategy: simple-shuffle }
 general_settings:
   master_key: sk-1234-secret
 `;
+const LITELLM_OPTIONS = `model_list:
+  - model_name: fast
+    litellm_params: { model: openai/gpt-4o, rpm: 6, tpm: 100, timeout: 30, max_parallel_requests: 2, max_retries: 2 }
+litellm_settings:
+  additional_drop_params: [seed]
+  context_window_fallbacks: [{ fast: [long] }]
+  success_callback: [langfuse]
+  max_budget: 10
+router_settings:
+  routing_strategy: latency-based-routing
+  model_group_alias: { gpt-4: fast }
+  redis_host: cache
+general_settings: { master_key: sk-1234-secret, database_url: "postgres://me:secret@db/litellm" }
+environment_variables: { OPENAI_API_KEY: sk-secret }
+`;
 const LLAMA_SWAP = `healthCheckTimeout: 500
 models:
   "qwen":
@@ -44,7 +59,47 @@ describe.each([
 		"LiteLLM",
 		LITELLM,
 		"router.yaml:1:1 model_list: this is a configuration of LiteLLM, not of this router;",
-		["model_list: ", "api_base: ", "api_key: ", "fallbacks: ", "master_key: ", "cache_params: "],
+		[
+			"model_list: ",
+			"api_base: ",
+			"api_key: ",
+			"drop_params: `unsupported: drop`",
+			"routing_strategy: `policy`",
+			"fallbacks: ",
+			"master_key: ",
+			"cache_params: ",
+		],
+	],
+	[
+		"LiteLLM with all that it may say of a model, of calls and of itself",
+		LITELLM_OPTIONS,
+		"router.yaml:1:1 model_list: this is a configuration of LiteLLM",
+		[
+			"model_list: ",
+			"api_key: ",
+			"rpm, tpm of a model: `limits:",
+			"max_parallel_requests: `concurrency`",
+			"stream_timeout: `timeouts.total`",
+			"drop_params: `unsupported: drop`",
+			"num_retries, allowed_fails, cooldown_time: nothing to set",
+			"routing_strategy: `policy`",
+			"fallbacks: `fallback`",
+			"context_window_fallbacks: nothing to set",
+			"model_group_alias: ",
+			"budget_duration: `budget:",
+			"master_key: ",
+			"cache_params: ",
+			"redis_password: `redis.url`",
+			"database_url: no database",
+			"callbacks: GET /metrics",
+			"environment_variables: ",
+		],
+	],
+	[
+		"LiteLLM with its settings alone",
+		"litellm_settings: { drop_params: true, num_retries: 3 }\n",
+		"router.yaml:1:1 litellm_settings: this is a configuration of LiteLLM",
+		["drop_params: ", "num_retries", "fallbacks: ", "cache_params: "],
 	],
 	[
 		"llama-swap",
@@ -80,6 +135,12 @@ describe.each([
 		"Kubernetes",
 		"apiVersion: v1\nkind: ConfigMap\ndata: { router.yaml: 'server: {}' }\n",
 		"router.yaml:1:1 apiVersion: this is a Kubernetes manifest",
+		["ConfigMap"],
+	],
+	[
+		"Kubernetes, of several documents",
+		"---\napiVersion: v1\nkind: ConfigMap\n---\napiVersion: v1\nkind: Service\n",
+		"router.yaml:2:1 apiVersion: this is a Kubernetes manifest",
 		["ConfigMap"],
 	],
 ])("a file of %s", (_, yaml, first, advice) => {
@@ -122,13 +183,14 @@ describe("a file with mistakes that has a setting of the router's own", () => {
 
 test.each([
 	["LiteLLM", LITELLM],
+	["LiteLLM with more", LITELLM_OPTIONS],
 	["llama-swap", LLAMA_SWAP],
 	["compose", COMPOSE],
 	["vLLM", "max-model-len: 1"],
 ])("what is advised to the owner of a file of %s is valid", (_, yaml) => {
 	const advised = refusal({ yaml })
 		.replaceAll("…", "x")
-		.matchAll(/`((?:providers|models|agent|mybox): [{[][^`]+)`/g);
+		.matchAll(/`((?:providers|models|agent|limits|mybox): [{[][^`]+)`/g);
 	for (const [, text] of advised) {
 		expect(() => configure({ yaml: text!.startsWith("mybox") ? `providers: { ${text} }` : text! })).not.toThrow();
 	}

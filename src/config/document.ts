@@ -23,7 +23,7 @@ export interface Position {
 
 /** A parsed file. */
 export interface ParsedFile {
-	/** The plain values; `{}` for an empty file or one with mistakes in its syntax. */
+	/** The plain values; `{}` for an empty file or one with mistakes in its syntax; of several documents the first one's. */
 	readonly values: Record<string, unknown>;
 	/** The file has nothing but comments: not even `{}`. */
 	readonly isEmpty: boolean;
@@ -94,10 +94,12 @@ export function parseFile(text: string, file: string): ParsedFile {
 		const message = SYNTAX[error.code] ?? `is not valid YAML (${error.code})`;
 		return { file, ...at(error.pos[0]), path: "", message };
 	});
-	if (mistakes.length === 0) {
+	if (errors.length === 0) {
 		mistakes.push(...problemsOf(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
 	}
-	if (mistakes.length > 0) return { values: {}, isEmpty: false, mistakes, position: () => undefined };
+	// What the first of several documents holds says whose file it is.
+	const isReadable = errors.length > 0 && errors.every(({ code }) => code === "MULTIPLE_DOCS");
+	if (mistakes.length > 0 && !isReadable) return broken(...mistakes);
 
 	let content: unknown;
 	try {
@@ -119,7 +121,7 @@ export function parseFile(text: string, file: string): ParsedFile {
 	return {
 		values,
 		isEmpty: content === null || content === undefined,
-		mistakes: [],
+		mistakes,
 		position(path, of) {
 			const offset = offsetOf(document, path, of);
 			return offset === undefined ? undefined : at(offset);
@@ -162,8 +164,8 @@ interface Problem {
 	readonly message: string;
 }
 
-function broken(mistake: Mistake): ParsedFile {
-	return { values: {}, isEmpty: false, mistakes: [mistake], position: () => undefined };
+function broken(...mistakes: Mistake[]): ParsedFile {
+	return { values: {}, isEmpty: false, mistakes, position: () => undefined };
 }
 
 function offsetOf(document: Document.Parsed, path: Path, of: "key" | "value"): number | undefined {

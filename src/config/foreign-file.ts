@@ -29,6 +29,15 @@ const signOf =
 const membersOf = (value: unknown): Record<string, unknown>[] =>
 	(Array.isArray(value) ? value : isRecord(value) ? Object.values(value) : []).filter(isRecord);
 
+/** Whether any section or model of a LiteLLM file has one of these settings. */
+const hasInLitellm =
+	(...names: readonly string[]) =>
+	({ model_list, litellm_settings, router_settings, general_settings }: ForeignFile) => {
+		const models = membersOf(model_list).flatMap((model) => [model, model["litellm_params"]]);
+		const parts = [...models, litellm_settings, router_settings, general_settings].filter(isRecord);
+		return parts.some((part) => names.some((name) => part[name] !== undefined));
+	};
+
 const LITELLM: ForeignFormat = {
 	what: "a configuration of LiteLLM",
 	sign: signOf("model_list", "litellm_settings", "router_settings", "general_settings"),
@@ -45,7 +54,43 @@ const LITELLM: ForeignFormat = {
 			has("model_list"),
 			'litellm_params.api_key: a vendor\'s own variable (OPENAI_API_KEY and the like) is enough; else `api_key` of its entry under `providers:`. `os.environ/NAME` is written "${NAME}"',
 		],
+		[
+			hasInLitellm("rpm", "tpm"),
+			'rpm, tpm of a model: `limits: { models: { "openai/gpt-4o": { rpm: 60, tpm: 100000 } } }`; of a caller: `rpm`, `tpm` of an entry under `keys:`',
+		],
+		[
+			hasInLitellm("max_parallel_requests", "default_max_parallel_requests", "global_max_parallel_requests"),
+			"max_parallel_requests: `concurrency` of the name under `models:`, or of an entry under `keys:`",
+		],
+		[
+			hasInLitellm("timeout", "request_timeout", "stream_timeout"),
+			"timeout, request_timeout, stream_timeout: `timeouts.total` and `timeouts.first_token`, with a unit (`60s`): at the top, of a provider or of a name under `models:`",
+		],
+		[
+			hasInLitellm("drop_params", "additional_drop_params"),
+			"drop_params: `unsupported: drop` of the name under `models:`, or of the entry under `providers:`",
+		],
+		[
+			hasInLitellm("num_retries", "max_retries", "retry_policy", "retry_after", "allowed_fails", "cooldown_time"),
+			"num_retries, allowed_fails, cooldown_time: nothing to set; a call that fails is tried again or elsewhere, and a target that fails too often is left out for a while (`router docs failures`)",
+		],
+		[
+			hasInLitellm("routing_strategy"),
+			"routing_strategy: `policy` of the name under `models:`. latency-based is `fastest`, cost-based `cheapest`, least-busy and usage-based are `balanced` (the default), shares are `weight` on targets",
+		],
 		[has("router_settings", "litellm_settings"), "fallbacks: `fallback` of the name under `models:`"],
+		[
+			hasInLitellm("context_window_fallbacks", "content_policy_fallbacks", "enable_pre_call_checks"),
+			"context_window_fallbacks: nothing to set; a call that is too long for a target goes to one that takes more, of `targets` and `fallback`",
+		],
+		[
+			hasInLitellm("model_group_alias"),
+			"model_group_alias: each is a `name` under `models:` with the other name as its one target",
+		],
+		[
+			hasInLitellm("max_budget", "budget_duration", "max_internal_user_budget"),
+			"max_budget, budget_duration: `budget: { usd: 50, per: month }` of an entry under `keys:`",
+		],
 		[
 			has("general_settings"),
 			"general_settings.master_key: `key` of an entry under `keys:` for calls, of another under `admin.keys` for /admin",
@@ -53,6 +98,22 @@ const LITELLM: ForeignFormat = {
 		[
 			has("litellm_settings"),
 			"litellm_settings.cache, cache_params: `cache:` (on unless switched off) and `redis.url`",
+		],
+		[
+			hasInLitellm("redis_host", "redis_url", "redis_port", "redis_password"),
+			"redis_host, redis_port, redis_password: `redis.url`, best as `${REDIS_URL}`",
+		],
+		[
+			hasInLitellm("database_url", "store_model_in_db"),
+			"database_url: no database is needed; keys and usage lie in `data_dir`, and several routers share them through `redis.url`",
+		],
+		[
+			hasInLitellm("callbacks", "success_callback", "failure_callback", "service_callbacks"),
+			"callbacks: GET /metrics for Prometheus, and a line of the log for each call (`router docs metrics`)",
+		],
+		[
+			has("environment_variables"),
+			"environment_variables: the router's own environment, or the file that `--env-file` names",
 		],
 	],
 };

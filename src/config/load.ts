@@ -71,10 +71,9 @@ export function load(input: LoadInput): Loaded {
 	const file = named ?? (existsSync(resolve(cwd, DEFAULT_FILE)) ? DEFAULT_FILE : undefined);
 	const text = file === undefined ? "" : read(file, cwd, flags);
 	const parsed = parseFile(text, file ?? DEFAULT_FILE);
-	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
-
 	const foreign = foreignFile(parsed.values);
 	if (foreign) throw new ConfigError([inFile(foreign, parsed, file)]);
+	if (parsed.mistakes.length > 0) throw new ConfigError(parsed.mistakes);
 
 	const given = withoutExtensions(parsed.values);
 	const { values: resolved, findings } = interpolate(ConfigSchema, given, env, cwd);
