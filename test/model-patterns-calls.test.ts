@@ -48,9 +48,15 @@ describe("a call", () => {
 			if (connection.request.method === "POST") asked++;
 			return ok(connection);
 		});
-		const made = router([{ name: "team/*", targets: ["one/*"] }]);
-		const { error, status } = await refused(await made.send(call("team/*")));
-		expect([status, error.code, asked]).toEqual([404, "model_not_found", 0]);
+		const made = router([
+			{ name: "team/*", targets: ["one/*"] },
+			{ name: "all", targets: ["one/m"] },
+		]);
+		for (const name of ["team/*", "team/a*b", "one/*", "one/m*", "*", "al*", "gpt-*", "dummy/*"]) {
+			const { error, status } = await refused(await made.send(call(name)));
+			expect([name, status, error.code, asked]).toEqual([name, 404, "model_not_found", 0]);
+			expect(error.message).toContain('A "*" stands for other text: ask for a model by its own name.');
+		}
 	});
 
 	test("of a key goes where its patterns let it, and nowhere else", async () => {

@@ -3,8 +3,9 @@
 import { ModelList } from "../api/model-list.ts";
 import { RouterError } from "../errors.ts";
 import type { Target } from "../providers/provider.ts";
-import { type Catalog, type CatalogEntry, modelNotFound } from "../routing/catalog.ts";
+import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import type { Route } from "../routing/route.ts";
+import { modelNotFound } from "../routing/unknown-name.ts";
 import type { ContainerModels } from "./container-models.ts";
 
 /** How often that vLLM is asked for its models, ms: until it has answered (it may load for minutes), and from then on. */

@@ -4,8 +4,9 @@ import type { PriceBook } from "../accounts/usage/price-book.ts";
 import { RouterError } from "../errors.ts";
 import type { CallFacts } from "../openai/call-facts.ts";
 import { routingSuffix } from "../openai/model-routing.ts";
-import { type Catalog, modelNotFound } from "../routing/catalog.ts";
+import type { Catalog } from "../routing/catalog.ts";
 import type { Route, RouteTarget } from "../routing/route.ts";
+import { modelNotFound } from "../routing/unknown-name.ts";
 import { listsOf } from "./model-list.ts";
 
 /**
@@ -98,10 +99,23 @@ export async function resolveModel(
 	try {
 		return catalog.resolve(name, caller && isVisible);
 	} catch (thrown) {
+		if (await hasHeard(catalog)) return catalog.resolve(name, caller && isVisible);
 		const isUnknown = thrown instanceof RouterError && thrown.errorCode === "model_not_found";
 		if (!isUnknown || isAgent) throw thrown;
 		throw await unknownModel(catalog, name, caller);
 	}
+}
+
+/**
+ * Asks agents that are known by their addresses for their models, where they have never said them since the start: a call that comes at once
+ * waits a moment for that. Whether there were such.
+ */
+async function hasHeard(catalog: Catalog): Promise<boolean> {
+	const lists = listsOf(catalog);
+	const unheard = (catalog.addressed ?? []).filter((entry) => !lists.isKnown(entry));
+	if (unheard.length === 0) return false;
+	await Promise.all(unheard.map((entry) => lists.of(entry)));
+	return unheard.some((entry) => lists.isKnown(entry));
 }
 
 /**

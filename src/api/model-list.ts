@@ -112,11 +112,13 @@ export class ModelList {
 		return kept;
 	}
 
-	async #ask({ provider, upstream }: CatalogEntry, kept: Kept): Promise<void> {
+	async #ask(entry: CatalogEntry, kept: Kept): Promise<void> {
+		const { provider, upstream } = entry;
 		try {
 			const listed = await fetchList(provider);
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
+			if (upstream.type === "local") this.catalog.learn?.(entry, kept.served);
 			// Every agent has a `dummy` of its own; one is enough.
 			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
 			kept.models = others.flatMap(({ id, created, owned_by, parent }) => {
@@ -146,7 +148,9 @@ export class ModelList {
 	#namesFor(provider: string, model: string): readonly string[] {
 		const { catalog } = this;
 		const id = `${provider}/${model}`;
-		const own = [model, id].find((name) => catalog.find(name)?.targets[0]?.id === id);
+		// Agents' models are listed as `local/name`, registered or not.
+		const isAgents = catalog.addressed?.some(({ upstream }) => upstream.name === provider);
+		const own = (isAgents ? [id] : [model, id]).find((name) => catalog.find(name)?.targets[0]?.id === id);
 		return [...(own === undefined ? [] : [own]), ...(catalog.patternNames?.(provider, model) ?? [])];
 	}
 }
@@ -161,6 +165,14 @@ export function listsOf(catalog: Catalog): ModelList {
 		lists.set(catalog, known);
 	}
 	return known;
+}
+
+/** How old the list of an agent may be that is known by its address, ms: as long as registered ones are silent between heartbeats. */
+const ADDRESSED_MS = 5_000;
+
+/** Has those agents asked in the background for what they serve, where that is not known or old. */
+export function askAddressedAgents(catalog: Catalog): void {
+	for (const entry of catalog.addressed ?? []) listsOf(catalog).served(entry, ADDRESSED_MS);
 }
 
 /** A model that no upstream has said more of; an adapter of an agent's has its parent. */

@@ -21,6 +21,8 @@ export interface Fleet {
 	absence(model: string): string | undefined;
 	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */
 	readonly served: ReadonlySet<string>;
+	/** Adds to `served` what an agent says that has not registered. */
+	learn?(names: readonly string[]): void;
 }
 
 /** A model at an agent, and what the agent last said of it. */

@@ -2,18 +2,20 @@
 
 import { PriceBook } from "../accounts/usage/price-book.ts";
 import { type Finding, FindingsError, type Path } from "../config/config-error.ts";
-import { didYouMean, nearest } from "../config/did-you-mean.ts";
-import { filled, nameMatcher, starsIn } from "../config/name-pattern.ts";
+import { nearest } from "../config/did-you-mean.ts";
+import { filled, starsIn } from "../config/name-pattern.ts";
 import type { Config, ModelConfig, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
 import { isLocal as isLocalAddress } from "../providers/locality.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
+import { AddressedAgents } from "./addressed-agents.ts";
 import { type Fleet, NO_FLEET } from "./agent-targets.ts";
 import { type Alias, type AliasTarget, createAlias, withFacts } from "./alias.ts";
 import { ANY_LOCAL, type LocalNames, localNames } from "./local-models.ts";
 import { ModelPatterns, starProblem, type TargetTemplate } from "./model-patterns.ts";
 import type { Feature, Kind, Route, RouteTarget } from "./route.ts";
+import { modelNotFound, noProvider, whyNowhere } from "./unknown-name.ts";
 
 /** A provider with the configuration it was made from. */
 export interface CatalogEntry {
@@ -34,6 +36,10 @@ export interface Catalog {
 	/** The names that are certain without asking an upstream: those of `models:` without a `*`, and `dummy`. */
 	readonly names: readonly string[];
 	readonly entries: readonly CatalogEntry[];
+	/** Agents that are known by their addresses alone: what they serve has to be asked for. */
+	readonly addressed?: readonly CatalogEntry[];
+	/** What one of them says it serves: those names are kept on the user's own machines from then on. */
+	learn?(entry: CatalogEntry, names: readonly string[]): void;
 	/** What agents serve at this moment, as `local/<name>` and by the names with a `*` that lead there. */
 	agentModels?(): readonly string[];
 	/** Of the name of a LoRA adapter that an agent serves: its model's name, as it is called here. */
@@ -67,6 +73,7 @@ class ModelCatalog implements Catalog {
 	#patterns: ModelPatterns | undefined;
 	readonly #localEntry: CatalogEntry | undefined;
 	readonly #local: LocalNames;
+	readonly #addressed: AddressedAgents<CatalogEntry>;
 	/** What names lead to for as long as this configuration lasts: most calls ask for the same few. */
 	readonly #known = new Map<string, Route>();
 	readonly #findings: Finding[] = [];
@@ -85,6 +92,7 @@ class ModelCatalog implements Catalog {
 		for (const entry of entries) this.#byName.set(entry.upstream.name, entry);
 		this.#localEntry = entries.find(({ upstream }) => upstream.name === "local" && upstream.type === "local");
 		this.#local = localNames(this.#localEntry?.upstream, fleet);
+		this.#addressed = new AddressedAgents(entries, fleet);
 		this.names = [
 			...new Set([...config.models.map(({ name }) => name).filter((name) => starsIn(name) === 0), "dummy"]),
 		];
@@ -113,7 +121,8 @@ class ModelCatalog implements Catalog {
 	find(name: string): Route | undefined {
 		const alias = this.#aliases.get(name) ?? (this.#patterns && this.#patterned(name));
 		if (alias) return alias.route();
-		if (name !== "dummy" && !this.#isExplicit(name) && this.fleet.served.has(name)) return this.#local.plain(name);
+		if (name !== "dummy" && !this.#isExplicit(name) && this.fleet.served.has(name))
+			return this.#local.plain(name) ?? this.#atAddress(name);
 		const found = this.#fixed(name);
 		return found && this.#isLocal(found) ? this.#local.find(name, found) : found;
 	}
@@ -122,7 +131,7 @@ class ModelCatalog implements Catalog {
 		const found = this.find(name);
 		if (found) return found;
 		const alias = this.#aliases.get(name) ?? this.#patterned(name);
-		const absence = alias ? alias.absence() : this.#local.absence(name);
+		const absence = (alias ? alias.absence() : this.#local.absence(name)) ?? this.#unheard(name);
 		if (absence !== undefined && (isVisible(name) || isVisible(`local/${name}`))) {
 			throw new RouterError("model_unavailable", `No agent serves "${name.slice(0, 100)}" now: ${absence}.`, {
 				param: "model",
@@ -130,6 +139,14 @@ class ModelCatalog implements Catalog {
 			});
 		}
 		throw modelNotFound(name, [...this.names, ...this.agentModels()].filter(isVisible));
+	}
+
+	get addressed(): readonly CatalogEntry[] {
+		return this.#addressed.entries;
+	}
+
+	learn(entry: CatalogEntry, names: readonly string[]): void {
+		this.#addressed.learn(entry, names);
 	}
 
 	agentModels(): readonly string[] {
@@ -160,6 +177,8 @@ class ModelCatalog implements Catalog {
 	#fixed(name: string): Route | undefined {
 		let found = this.#known.get(name);
 		if (found) return found;
+		// It stands for other names, and would reach an upstream as it is.
+		if (starsIn(name) > 0) return undefined;
 		if (name === "dummy") found = route(this.#byName.get("dummy")!, name, "built in");
 		else found = this.#explicit(name) ?? this.#prefixed(name);
 		if (found && this.#known.size >= MOST_KNOWN) this.#known.clear();
@@ -167,8 +186,21 @@ class ModelCatalog implements Catalog {
 		return found;
 	}
 
+	/** Where a name leads that an agent served which is known by its address. */
+	#atAddress(name: string): Route | undefined {
+		const entry = this.#addressed.serving(name);
+		return entry && this.#fixed(`${entry.upstream.name}/${name}`);
+	}
+
+	/** Why a name is held back that an agent could serve which has not said so yet; undefined where it would lead nowhere anyway. */
+	#unheard(name: string): string | undefined {
+		const why = this.#patterns && !this.#isExplicit(name) ? this.#addressed.unheard : undefined;
+		return why && this.#patterns?.alias(name, false, (each) => this.#placeOf(each)) ? why : undefined;
+	}
+
 	#patterned(name: string): Alias | undefined {
-		const isServed = this.fleet.served.has(name) && !this.#isExplicit(name);
+		const isMaybeServed = this.fleet.served.has(name) || this.#addressed.unheard !== undefined;
+		const isServed = isMaybeServed && !this.#isExplicit(name);
 		return this.#patterns?.alias(name, isServed, (each) => this.#placeOf(each));
 	}
 
@@ -220,7 +252,7 @@ class ModelCatalog implements Catalog {
 		const slash = typeof target === "string" ? model.indexOf("/") : -1;
 		const provider = typeof target === "string" ? model.slice(0, Math.max(slash, 0)) : target.provider;
 		const entry = this.#byName.get(provider);
-		const problem = starProblem(target, stars) ?? (entry ? undefined : this.#noProvider(provider));
+		const problem = starProblem(target, stars) ?? (entry ? undefined : noProvider(provider, this.#byName));
 		if (problem !== undefined || !entry) {
 			this.#findings.push({ path, message: problem! });
 			return undefined;
@@ -229,7 +261,7 @@ class ModelCatalog implements Catalog {
 		return {
 			provider: entry.upstream.name,
 			model: ownName,
-			isLocal: entry === this.#localEntry,
+			isLocal: entry.upstream.type === "local",
 			target: (captures) => {
 				const name = filled(ownName, captures);
 				if (name === "") return undefined;
@@ -246,7 +278,7 @@ class ModelCatalog implements Catalog {
 		if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
 		const found = this.#fixed(target);
 		if (found) return this.#aliasTarget(target, found, isChoice);
-		const message = this.#whyNowhere(target, Number(path[1]));
+		const message = whyNowhere(target, Number(path[1]), this.config.models, this.#byName, this.names);
 		if (message !== undefined) this.#findings.push({ path, message });
 		return undefined;
 	}
@@ -260,33 +292,8 @@ class ModelCatalog implements Catalog {
 			const facts = { ...(context !== undefined && { context }), ...(lacks && { lacks }) };
 			return withFacts(this.#aliasTarget(name, route(entry, target.model, ""), isChoice), () => facts, weight);
 		}
-		this.#findings.push({ path: [...path, "provider"], message: this.#noProvider(target.provider) });
+		this.#findings.push({ path: [...path, "provider"], message: noProvider(target.provider, this.#byName) });
 		return undefined;
-	}
-
-	/** Why a name in `models:` leads nowhere; undefined where there is a finding on the one that it means. */
-	#whyNowhere(target: string, index: number): string | undefined {
-		const at = this.config.models.findIndex(({ name }) => name === target);
-		if (at === index) return `"${target}" can't lead to itself; name a \`provider/model\`.`;
-		if (at > index) return `"${target}" stands further down, as models[${at}]; put it before this one.`;
-		if (at !== -1) return undefined;
-		const fits = this.config.models.findIndex(({ name }, place) => place > index && nameMatcher([name])(target));
-		const later = this.config.models[fits];
-		if (later)
-			return `"${target}" fits "${later.name}", which stands further down, as models[${fits}]; put it before this one.`;
-		const slash = target.indexOf("/");
-		if (slash > 0) {
-			const provider = target.slice(0, slash);
-			if (!this.#byName.has(provider)) return this.#noProvider(provider);
-			return `"${target}" names no model behind its provider.`;
-		}
-		const hint = didYouMean(target, this.names);
-		return `there is no model "${target}"; ${hint ? `${hint} Else ` : ""}name its provider, too: \`provider/model\`.`;
-	}
-
-	#noProvider(name: string): string {
-		const hint = didYouMean(name, this.#byName.keys());
-		return `there is no provider "${name}"; ${hint ? `${hint} Else ` : ""}declare it under \`providers:\`.`;
 	}
 
 	/** An entry of the agents is theirs also while none of them is there. */
@@ -302,16 +309,6 @@ class ModelCatalog implements Catalog {
 		const lacks = !operations || operations.includes("embeddings") ? undefined : NO_EMBEDDINGS;
 		return { target: { ...target, price, context, lacks } };
 	}
-}
-
-/** The error for a name that leads nowhere, with up to three of `names` that are close to it. */
-export function modelNotFound(name: string, names: Iterable<string>): RouterError {
-	const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name;
-	const close = nearest(name, names, 3).map((each) => `"${each}"`);
-	const stands = starsIn(name) > 0 ? ` A "*" stands for other text: ask for a model by its own name.` : "";
-	const hint = close.length > 0 ? ` Did you mean ${close.join(" or ")}?` : stands;
-	const message = `There is no model "${shown}" here.${hint} GET /v1/models lists them.`;
-	return new RouterError("model_not_found", message, { param: "model" });
 }
 
 function route(entry: CatalogEntry, model: string, reason: string): Route {

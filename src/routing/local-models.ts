@@ -1,5 +1,6 @@
 /** What `local…` leads to: agents that have registered, or the one at LOCAL_AGENT_URL. */
-import { type Upstream, versioned } from "../providers/registry.ts";
+import type { Upstream } from "../providers/registry.ts";
+import { hasOwnAddress } from "./addressed-agents.ts";
 import type { Fleet, FleetTarget } from "./agent-targets.ts";
 import type { Route, RouteTarget, Tier } from "./route.ts";
 
@@ -24,9 +25,8 @@ const OWN = "local/";
 
 /** @param local the provider `local`; undefined where the configuration made something else of that name */
 export function localNames(local: Upstream | undefined, fleet: Fleet): LocalNames {
-	/** Somebody has said where an agent is: it stays in use beside those that register. */
-	const hasAddress =
-		local?.baseUrl !== undefined && local.baseUrl !== versioned(local.row.baseUrl ?? "", local.row, "LOCAL_AGENT_URL");
+	/** It stays in use beside those that register. */
+	const hasAddress = local !== undefined && hasOwnAddress(local);
 
 	function modelOf(name: string): string | undefined {
 		if (name.startsWith(OWN)) return name.slice(OWN.length);

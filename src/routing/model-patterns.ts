@@ -92,10 +92,10 @@ export class ModelPatterns {
 	}
 
 	#made(name: string, isServed: boolean, place: string): Alias | undefined {
+		if (starsIn(name) > 0) return NOWHERE;
 		for (const { settings, captures, head, targets, fallback, isFaithful } of this.#patterns) {
 			if (!head.startsWith(place)) continue;
 			if (isServed && !targets.some(({ isLocal }) => isLocal)) continue;
-			if (settings.name === name) return NOWHERE;
 			const found = captures(name);
 			if (!found) continue;
 			const tiers = { targets: targetsOf(targets, found), fallback: targetsOf(fallback, found) };
@@ -105,7 +105,7 @@ export class ModelPatterns {
 	}
 }
 
-/** Of an entry's own name: it stands for others, and an upstream need not be asked to say so. */
+/** Of a name with a star: it stands for others, and an upstream need not be asked to say so. */
 const NOWHERE: Alias = {
 	first: { targets: () => [], absence: () => undefined },
 	route: () => undefined,

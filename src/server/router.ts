@@ -2,6 +2,7 @@
 
 import { Elysia } from "elysia";
 import { agentSecrets } from "../accounts/auth/agent-secrets.ts";
+import { askAddressedAgents } from "../api/model-list.ts";
 import { createAnswerCache } from "../cache/cache.ts";
 import type { Environment } from "../config/interpolate.ts";
 import type { Loaded } from "../config/load.ts";
@@ -36,6 +37,9 @@ import { plannedEntries, type RolePlan } from "./role-plan.ts";
 import { routerPlan } from "./router-plan.ts";
 import { RouterState } from "./router-state.ts";
 import { agentUpstream, routerSnapshot } from "./snapshot.ts";
+
+/** How often agents that are known by their addresses are asked for their models, ms. Registered ones say them about as often. */
+const ASK_AGENTS_MS = 5_000;
 
 /** The running router. */
 export interface RunningRouter extends Running {
@@ -99,6 +103,8 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const server = serve(app, plan, services, lock);
 	const closeState = state.open();
 	const closeAgents = agents.open();
+	const asking = setInterval(() => askAddressedAgents(router.snapshot.catalog), ASK_AGENTS_MS);
+	lifecycle.onStop(() => clearInterval(asking));
 	lifecycle.onStop(async () => {
 		await closeState();
 		closeAgents();

@@ -50,6 +50,10 @@ export class AgentFleet implements Fleet {
 		return agent ? this.#targetsOf(own, [agent]) : [];
 	}
 
+	learn(names: readonly string[]): void {
+		this.registry.servedNames.add(names);
+	}
+
 	parentOf(model: string): string | undefined {
 		return agentsOfName(model, this.#agents.values())[0]?.models.get(model)?.parent;
 	}

@@ -1,0 +1,58 @@
+/**
+ * Agents that have not registered: the configuration says their addresses, by `LOCAL_AGENT_URL` or `providers.<name>.base_url`. What they
+ * serve is known once their lists have been read, and prompts for it are meant for the user's own machines as those of registered agents are.
+ */
+import { type Upstream, versioned, withoutSecrets } from "../providers/registry.ts";
+import type { Fleet } from "./agent-targets.ts";
+
+/** An agent's address is configured. The default, which every router has, is nobody's word that there is an agent. */
+export function hasOwnAddress({ type, row, baseUrl, variable }: Upstream): boolean {
+	return type === "local" && baseUrl !== undefined && baseUrl !== versioned(row.baseUrl ?? "", row, variable);
+}
+
+/** Those of one configuration. */
+export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
+	readonly entries: readonly Entry[];
+	/** What each last said it serves. */
+	readonly #names = new Map<Entry, ReadonlySet<string>>();
+
+	constructor(
+		entries: readonly Entry[],
+		private readonly fleet: Pick<Fleet, "served" | "learn">,
+	) {
+		this.entries = fleet.learn ? entries.filter(({ upstream }) => hasOwnAddress(upstream)) : [];
+	}
+
+	/** Remembers what one serves, its address beside it: an agent that has none must not look like one that was never heard. */
+	learn(entry: Entry, names: readonly string[]): void {
+		if (!this.entries.includes(entry)) return;
+		// Every agent has a `dummy` of its own, and so has the router.
+		const served = names.filter((name) => name !== "dummy");
+		this.#names.set(entry, new Set(served));
+		this.fleet.learn?.([...served, markOf(entry)]);
+	}
+
+	/** The one that a model's plain name leads to: one that lists it, else one that has not been heard since the start, and may. */
+	serving(name: string): Entry | undefined {
+		const listed = this.entries.find((entry) => this.#names.get(entry)?.has(name));
+		return listed ?? this.entries.find((entry) => !this.#names.has(entry));
+	}
+
+	/** Why a name that nobody knows may be a model of an agent; undefined where each agent has said, now or before a restart, what it has. */
+	get unheard(): string | undefined {
+		const silent = this.entries.find((entry) => !this.fleet.served.has(markOf(entry)));
+		if (!silent) return undefined;
+		const { name, row, type } = silent.upstream;
+		const setting =
+			name === type ? `${row.baseUrlVariable} or providers.${name}.base_url` : `providers.${name}.base_url`;
+		return (
+			`the agent at the address of ${setting} has not said yet which models it has, and prompts for those go to no vendor by a ` +
+			"name with a `*`; ask for `provider/model` to say where this one goes"
+		);
+	}
+}
+
+/** What is stored beside the names of models. No model is called by an address. */
+function markOf({ upstream }: { readonly upstream: Upstream }): string {
+	return withoutSecrets(upstream.baseUrl!);
+}
