@@ -4,108 +4,11 @@ import { callText } from "../src/cli/admin-tables.ts";
 import { Suspects } from "../src/proxy/suspects.ts";
 import { shownCall } from "../src/server/admin/call-view.ts";
 import type { LedgerCall } from "../src/store/ledger-table.ts";
-import { clientError } from "./kit/contract.ts";
-import { goodStream } from "./kit/events.ts";
-import type { Json } from "./kit/exchange.ts";
-import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import type { Pipeline } from "./kit/pipeline.ts";
+import { codeOf, fleet, say, stopEngines } from "./kit/scripted-engines.ts";
 import { until } from "./kit/until.ts";
 
-const DEAD = JSON.stringify({
-	error: {
-		...{ message: "EngineCore encountered an issue. See stack trace (above) for the root cause." },
-		...{ type: "InternalServerError", param: null, code: 500 },
-	},
-});
-const MESSAGE = { role: "assistant", content: "hi" };
-const ANSWER = {
-	...{ id: "x", object: "chat.completion", created: 1, model: "m" },
-	choices: [{ index: 0, message: MESSAGE, finish_reason: "stop" }],
-	usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
-};
-
-/** An engine that holds each call until the test says what becomes of it, and says how it is at `/health`. */
-function scripted() {
-	const held: { readonly content: string; answer(kills?: boolean): void }[] = [];
-	let isDead = false;
-	let asked = 0;
-	const server = Bun.serve({
-		port: 0,
-		hostname: "127.0.0.1",
-		idleTimeout: 0,
-		async fetch(request) {
-			if (new URL(request.url).pathname === "/health") {
-				asked++;
-				return new Response(null, { status: isDead ? 503 : 200 });
-			}
-			const body = (await request.json()) as { stream?: boolean; messages: { content: string }[] };
-			if (isDead) return new Response(DEAD, { status: 500 });
-			const { promise, resolve } = Promise.withResolvers<boolean>();
-			held.push({ content: body.messages[0]!.content, answer: (kills = false) => resolve(kills) });
-			if (await promise) return new Response(DEAD, { status: 500 });
-			if (!body.stream) return Response.json(ANSWER);
-			return new Response(goodStream(2).join(""), { headers: { "content-type": "text/event-stream" } });
-		},
-	});
-	return {
-		origin: `http://127.0.0.1:${server.port}`,
-		held,
-		/** Times that it was asked how it is. */
-		get asked() {
-			return asked;
-		},
-		/** Answers all that it holds as a dead engine does. */
-		die() {
-			isDead = true;
-			for (const each of held.splice(0)) each.answer(true);
-		},
-		restart: () => {
-			isDead = false;
-		},
-		/** The next call that it holds. */
-		async next(content: string) {
-			await until(() => held.some((each) => each.content === content), `a call of ${content}`);
-			return held.splice(
-				held.findIndex((each) => each.content === content),
-				1,
-			)[0]!;
-		},
-		stop: () => server.stop(true),
-	};
-}
-
-let stops: (() => unknown)[] = [];
-afterEach(async () => {
-	for (const stop of stops.splice(0)) await stop();
-});
-
-function fleet(count: number, more: { fallback?: string[]; models?: Json[]; poisonous_requests?: string } = {}) {
-	const engines = Array.from({ length: count }, scripted);
-	stops = engines.map(({ stop }) => stop);
-	const { fallback, models = [], ...settings } = more;
-	const boxes = engines.map(({ origin }, at) => [`box${at}`, { type: "vllm", base_url: origin }] as const);
-	const targets = boxes.map(([name]) => `${name}/model`);
-	const router = pipeline({
-		config: {
-			...settings,
-			providers: Object.fromEntries(boxes),
-			models: [{ name: "m", policy: "order", targets, hedge: false, ...(fallback && { fallback }) }, ...models],
-		},
-	});
-	return { router, engines };
-}
-
-const say = (
-	router: Pipeline,
-	content: string,
-	more: Json & { headers?: Record<string, string>; signal?: AbortSignal } = {},
-) => {
-	const { headers, signal, ...body } = more;
-	return router.send(
-		{ model: "m", messages: [{ role: "user", content }], ...body },
-		{ ...(headers && { headers }), ...(signal && { signal }) },
-	);
-};
-const codeOf = async (answer: Response) => clientError(await answer.text()).code;
+afterEach(stopEngines);
 
 describe("a call at whose attempt the engine died", () => {
 	test("is refused with a Retry-After where its time is up first, and is not sent to the last one that is well", async () => {

@@ -8,7 +8,7 @@ import type { Target } from "../providers/provider.ts";
 import { Attempt, type AttemptListener, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
 import type { CallPlan } from "./call-plan.ts";
-import { type CallQueue, waitTurn } from "./call-queue.ts";
+import { type CallQueue, type Slot, waitTurn } from "./call-queue.ts";
 import type { CallRecord, TargetFailure } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
 import { Hedge } from "./hedge.ts";
@@ -44,6 +44,7 @@ export class CallAttempts implements AttemptOwner {
 	#hedge: Hedge | undefined;
 	#resumes: CallResumes | undefined;
 	#suspicion: SuspectCall | undefined;
+	#slot: Slot | undefined;
 
 	/** @param tried the plan's targets */
 	constructor(
@@ -64,7 +65,7 @@ export class CallAttempts implements AttemptOwner {
 		const { alias } = plan;
 		if (alias?.hedge) state.hedges(alias.name).call();
 		if (tried.length > 1) state.freeHedges(tried[0]!.target.provider).call();
-		if (alias?.concurrency !== undefined) await this.#waitTurn(alias);
+		if (alias?.concurrency !== undefined) this.#slot = await this.#waitTurn(alias);
 		// Behind a router second targets are left to that: it knows other places.
 		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting;
 		let error: RouterError | undefined;
@@ -317,9 +318,9 @@ export class CallAttempts implements AttemptOwner {
 	}
 
 	get #suspect(): SuspectCall {
-		const { call, tried, state, record } = this;
+		const [{ call, tried, state, record }, pause, slot] = [this, this.#pauses, this.#slot];
 		const until = () => this.#until(performance.now());
-		this.#suspicion ??= new SuspectCall({ call, tried, state, record, pause: this.#pauses, until });
+		this.#suspicion ??= new SuspectCall({ call, tried, state, record, pause, slot, until });
 		return this.#suspicion;
 	}
 
@@ -341,10 +342,9 @@ export class CallAttempts implements AttemptOwner {
 		return this.state.queue(name, { concurrency, size: queue });
 	}
 
-	#waitTurn(alias: ModelConfig): Promise<void> {
+	#waitTurn(alias: ModelConfig): Promise<Slot> {
 		const { call, record } = this;
 		const withinMs = Math.min(this.plan.attemptsMs, timeLeft(call));
-		const waiting = { priority: call.priority ?? 0, withinMs, pause: this.#pauses, record };
-		return waitTurn(alias.name, this.#queue(alias), waiting);
+		return waitTurn(alias.name, this.#queue(alias), { call, withinMs, pause: this.#pauses, record });
 	}
 }

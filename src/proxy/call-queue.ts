@@ -3,6 +3,7 @@
  * there is time to go elsewhere.
  */
 import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
 import type { CallRecord } from "./call-record.ts";
 import { clientGone, type Pause } from "./pause.ts";
 
@@ -86,6 +87,15 @@ export class CallQueue {
 		return waitMs > withinMs ? { reason: "late", retryAfterMs: waitMs } : this.#join(rank, ahead);
 	}
 
+	/** A place once more, for a call that came at `cameAt` and gave its own back meanwhile: it is behind nobody who came later, and never refused. */
+	reenter(priority: number, cameAt: number): Ticket {
+		const rank = cameAt - priority * STEP_MS;
+		const behind = this.#waiting.findIndex((other) => other.rank > rank);
+		const place = this.#join(rank, behind === -1 ? this.#waiting.length : behind);
+		this.#admit();
+		return place;
+	}
+
 	/** How long it takes until so many have had their turn: one that runs ends every mean ÷ concurrency. */
 	#waitMs(turns: number, unknownMs: number): number {
 		return (Math.max(1, turns) * (this.#meanMs ?? unknownMs)) / this.settings.concurrency;
@@ -119,17 +129,53 @@ export class CallQueue {
 			const ms = this.time() - startedAt;
 			this.#meanMs = this.#meanMs === undefined ? ms : this.#meanMs + (ms - this.#meanMs) * WEIGHT;
 			this.#running--;
-			while (this.#running < this.settings.concurrency && this.#waiting.length > 0) {
-				this.#running++;
-				this.#waiting.shift()!.admit();
-			}
+			this.#admit();
 		};
+	}
+
+	/** Those that wait run, as far as there is room. */
+	#admit(): void {
+		while (this.#running < this.settings.concurrency && this.#waiting.length > 0) {
+			this.#running++;
+			this.#waiting.shift()!.admit();
+		}
+	}
+}
+
+/** One call's place among those that its model has at once. It ends with the call. */
+export class Slot {
+	constructor(
+		private readonly queue: CallQueue,
+		private readonly queued: QueuedCall,
+		private ticket: Ticket | undefined,
+	) {
+		queued.record.atEnd(() => this.release());
+	}
+
+	get isHeld(): boolean {
+		return this.ticket !== undefined;
+	}
+
+	/** Gives it back while the call waits for something else. */
+	release(): void {
+		this.ticket?.leave();
+		this.ticket = undefined;
+	}
+
+	/** Takes one again. False where that takes longer, ms, or the client leaves meanwhile. */
+	async take(withinMs: number): Promise<boolean> {
+		const { call, pause } = this.queued;
+		const ticket = this.queue.reenter(call.priority ?? 0, call.startedAt);
+		this.ticket = ticket;
+		const isTaken = await pause.until(ticket.turn, withinMs);
+		if (!isTaken) this.release();
+		return isTaken;
 	}
 }
 
 /** The call that waits. */
 export interface QueuedCall {
-	readonly priority: number;
+	readonly call: Pick<Call, "priority" | "startedAt">;
 	/** How long it can wait at most, ms. */
 	readonly withinMs: number;
 	readonly pause: Pause;
@@ -137,14 +183,11 @@ export interface QueuedCall {
 }
 
 /** Resolves when it is the call's turn. Throws `model_busy`; and `cancelled` where its client leaves meanwhile. */
-export async function waitTurn(
-	name: string,
-	queue: CallQueue,
-	{ priority, withinMs, pause, record }: QueuedCall,
-): Promise<void> {
-	const ticket = queue.enter(priority, withinMs);
+export async function waitTurn(name: string, queue: CallQueue, queued: QueuedCall): Promise<Slot> {
+	const { call, withinMs, pause, record } = queued;
+	const ticket = queue.enter(call.priority ?? 0, withinMs);
 	if ("reason" in ticket) throw refused(name, ticket, record);
-	record.atEnd(ticket.leave);
+	const slot = new Slot(queue, queued, ticket);
 	const startedAt = performance.now();
 	const isServed = await pause.until(
 		ticket.turn.then(() => true),
@@ -155,6 +198,7 @@ export async function waitTurn(
 	if (pause.isOver) throw clientGone();
 	if (!isServed) throw refused(name, { reason: "late", retryAfterMs: 0 }, record);
 	record.queued({ model: name, waitedMs });
+	return slot;
 }
 
 function refused(model: string, { reason, retryAfterMs }: QueueRefused, record: CallRecord): RouterError {

@@ -1,30 +1,26 @@
 /** A call at whose attempt an engine died, or one that is kept from an engine for such a call. Reached by no other. */
-import { RouterError } from "../errors.ts";
+import type { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { fingerprintOf } from "../openai/call-facts.ts";
 import { errorOf, FAILURES, type Failure, type FailureKind } from "../providers/failure.ts";
-import { isOk } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
+import type { Slot } from "./call-queue.ts";
 import type { AttemptRecord, CallRecord } from "./call-record.ts";
+import { findBack } from "./engine-health.ts";
 import { clientGone, type Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { isUntried, type TriedTarget } from "./retry.ts";
+import { isUntried, LONGEST_WAIT_MS, type TriedTarget } from "./retry.ts";
 import type { Failed } from "./round.ts";
-import { type SuspectTarget, type SuspectTurn, suspectStep } from "./suspect-step.ts";
+import { lateError, poisonousError, type SuspectTarget, type SuspectTurn, suspectStep } from "./suspect-step.ts";
 
-/** How often it is looked whether an engine is back, ms; and how long that may take. */
+/** How often it is looked whether an engine is back, ms. */
 const LOOK_MS = 1_000;
-const HEALTH_TIMEOUT_MS = 2_000;
-/** A server that can't say how it is counts as back so long after it last said that it is dead, ms. */
-const ASSUMED_BACK_MS = 10_000;
 /**
  * How long the next suspected call waits for one that runs, ms: most engines die when they begin a call. A whole answer shows no token
  * before its end.
  */
 const STREAM_TURN_MS = 30_000;
 const WHOLE_TURN_MS = 3_000;
-/** `Retry-After` where nobody knows how long an engine takes to start, s. */
-const UNKNOWN_RESTART_S = 30;
 
 /** Failures that say nothing of whether the engine takes the call. */
 const INCONCLUSIVE: ReadonlySet<FailureKind> = new Set(["transport", "truncated", "timeout", "overloaded", "rate"]);
@@ -37,6 +33,8 @@ export interface SuspectContext {
 	readonly state: ProxyState;
 	readonly record: CallRecord;
 	readonly pause: Pause;
+	/** Its place among the calls that its model has at once, where those are limited. */
+	readonly slot: Slot | undefined;
 	/** No attempt may begin from then on, on `performance.now()`'s clock, ms. */
 	until(): number;
 }
@@ -62,6 +60,10 @@ export class SuspectCall {
 	#hasFarEngine = false;
 	/** An engine that did not take it is not asked again before, on `performance.now()`'s clock. */
 	#notBefore = 0;
+	/** How often one did not take it. */
+	#unheard = 0;
+	/** The last time: to ask there once more takes from the budget of retries. */
+	#repeated: { readonly index: number; readonly failure: FailureKind } | undefined;
 	/** Targets that were tried since an engine died. */
 	readonly #triedSince = new Set<number>();
 
@@ -130,14 +132,15 @@ export class SuspectCall {
 			}
 		}
 		if (this.#turn?.engine !== undefined) return index;
-		while (this.isKeptFrom(tried[index]!.target)) {
-			const other = tried.findIndex((each) => isUntried(each) && !this.isKeptFrom(each.target));
-			if (other !== -1) return other;
+		for (;;) {
+			const isKept = this.isKeptFrom(tried[index]!.target);
+			const at = isKept ? tried.findIndex((each) => isUntried(each) && !this.isKeptFrom(each.target)) : index;
+			if (at !== -1 && (await this.#hasSlot())) return at;
+			if (at !== -1) continue;
 			// That a reservation is over is no change.
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 			if (this.#leftMs() <= 0) throw this.#tooLate();
 		}
-		return index;
 	}
 
 	/** Its answer has begun. */
@@ -163,7 +166,9 @@ export class SuspectCall {
 		if (failure.kind === "cancelled" || failure.kind === "internal") return undefined;
 		if (isVendor || failure.kind === "engine_died") this.#triedSince.add(index);
 		else if (INCONCLUSIVE.has(failure.kind)) {
-			this.#notBefore = performance.now() + Math.max(failure.retryAfterMs ?? 0, LOOK_MS);
+			const pauseMs = Math.min(LOOK_MS * 2 ** this.#unheard++, LONGEST_WAIT_MS);
+			this.#notBefore = performance.now() + Math.max(failure.retryAfterMs ?? 0, pauseMs);
+			this.#repeated = { index, failure: failure.kind };
 			if (failure.kind === "timeout" && this.#turn) suspects.yield(this.#turn);
 		} else {
 			// The engine has read it and lives.
@@ -200,9 +205,13 @@ export class SuspectCall {
 		const { suspects } = state;
 		for (;;) {
 			const lost = tried.flatMap(({ target: { id } }) => (suspects.isLost(id) ? [id] : []));
-			if (lost.length > 0) await this.#look(lost);
+			if (lost.length > 0) await findBack(lost, tried, state);
 			const verdict = suspects.stateOf(this.#fingerprint!);
-			if (verdict === "refused") return this.#refused();
+			if (verdict === "refused") {
+				const vendor = this.#refused();
+				if (await this.#hasSlot()) return vendor;
+				continue;
+			}
 			if (verdict === "clear") this.#isFree = true;
 			this.#turn ??= this.#enter();
 			const turn = this.#turn;
@@ -210,7 +219,9 @@ export class SuspectCall {
 			const waitsFor = tried.flatMap(({ target }, at) =>
 				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [target.id] : [],
 			);
-			const hasTurn = suspects.hasTurn(turn) && performance.now() >= this.#notBefore;
+			const now = performance.now();
+			const hasBudget = !this.#repeated || state.retries.has(now);
+			const hasTurn = suspects.hasTurn(turn) && now >= this.#notBefore && hasBudget;
 			const awaited = new Set([...waitsFor, ...suspects.enginesOf(this.#fingerprint!)]);
 			const isLost = waitsFor.length > 0 && waitsFor.every((id) => suspects.isLost(id));
 			const known = [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
@@ -218,12 +229,14 @@ export class SuspectCall {
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
 			if (step.do === "refuse") throw this.#tooLate(backInMs);
 			if (step.do === "try") {
+				if (!(await this.#hasSlot())) continue;
+				this.#repeat(step.index, now);
 				if (this.#isFree) this.#freed();
 				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target.id, step.isAlone);
 				return step.index;
 			}
 			suspects.waitFor(turn, step.reserves ? waitsFor : []);
-			if (this.#isFree || suspects.hasTurn(turn)) await this.#look(waitsFor);
+			if (this.#isFree || suspects.hasTurn(turn)) await findBack(waitsFor, tried, state);
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 		}
 	}
@@ -232,6 +245,16 @@ export class SuspectCall {
 		const { call, state } = this.context;
 		state.suspects.begin(turn, id, isAlone);
 		this.#timer = setTimeout(() => state.suspects.pass(turn), call.stream ? STREAM_TURN_MS : WHOLE_TURN_MS);
+	}
+
+	/** It is sent there, which counts as a retry where it was refused just so. */
+	#repeat(index: number, now: number): void {
+		const { state, record, tried } = this.context;
+		const repeated = this.#repeated;
+		this.#repeated = undefined;
+		if (repeated?.index !== index) return;
+		state.retries.spend(now);
+		record.step({ how: "retry", provider: tried[index]!.target.provider.name, failure: repeated.failure });
 	}
 
 	#freed(): void {
@@ -267,30 +290,28 @@ export class SuspectCall {
 		);
 	}
 
-	/** Asks the servers of dead engines how they are. */
-	async #look(ids: readonly string[]): Promise<void> {
-		const { tried, state } = this.context;
-		const { suspects } = state;
-		const dead = tried.filter(({ target }) => ids.includes(target.id) && suspects.isDead(target.id));
-		await Promise.all(
-			dead.map(async ({ target }) => {
-				if (state.targets.of(target.id).breaker.state === "closed") return suspects.cameBack(target.id);
-				const health = await healthOf(target);
-				if (health === "dead") suspects.staysDead(target.id);
-				const silentMs = performance.now() - (suspects.lastDead(target.id) ?? 0);
-				if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(target.id);
-			}),
-		);
-	}
-
 	/** See SuspectTarget. */
 	#kindOf({ kind = "cloud", provider, isQueue }: RouteTarget): SuspectTarget["kind"] {
 		if (kind === "llm-d" || isQueue) return "gateway";
 		return kind === "local" || (this.#hasFarEngine && provider.healthRequest) ? "engine" : "vendor";
 	}
 
+	/** Whether it has its place among the calls that its model has at once; else takes one, after which all may be otherwise. */
+	async #hasSlot(): Promise<boolean> {
+		const { slot, pause, record } = this.context;
+		if (!slot || slot.isHeld) return true;
+		const startedAt = performance.now();
+		const isTaken = await slot.take(Math.max(1, this.#leftMs()));
+		record.waitedMs += performance.now() - startedAt;
+		if (pause.isOver) throw clientGone();
+		if (!isTaken) throw this.#tooLate();
+		return false;
+	}
+
+	/** Others may run in its place meanwhile. */
 	async #wait(ms: number): Promise<void> {
-		const { pause, record, state } = this.context;
+		const { pause, record, state, slot } = this.context;
+		slot?.release();
 		const startedAt = performance.now();
 		await pause.until(state.suspects.change, Math.max(1, ms));
 		record.waitedMs += performance.now() - startedAt;
@@ -307,42 +328,12 @@ export class SuspectCall {
 		const vendor = tried.findIndex((each) => this.#kindOf(each.target) === "vendor" && isUntried(each));
 		if (vendor !== -1) return vendor;
 		const { calls, leftMs } = state.suspects.refusalOf(this.#fingerprint!);
-		const requests = [...new Set(calls)].join(", ");
-		const advice =
-			leftMs === 0
-				? ". Change it."
-				: `; it is refused for ${Math.ceil(leftMs / 1000)} s more (poisonous_requests). Change it, or wait.`;
-		record.reason = `refused: an engine died of it twice (${requests})`;
+		record.reason = `refused: an engine died of it twice (${[...new Set(calls)].join(", ")})`;
 		state.suspects.report({ what: "refused", call: call.id, calls });
-		throw new RouterError("poisonous_request", `An engine died of this call twice${advice}`);
+		throw poisonousError(leftMs);
 	}
 
 	#tooLate(backInMs = Number.POSITIVE_INFINITY): RouterError {
-		const { provider } = this.context.tried[0]!.target;
-		const seconds = Number.isFinite(backInMs) ? Math.max(1, Math.ceil(backInMs / 1000)) : UNKNOWN_RESTART_S;
-		const why = this.isSuspect
-			? "died while this call had no token yet, so that this call may be the cause: it will be tried alone once that engine is back"
-			: "died, and is reserved for a call that may be the cause";
-		return new RouterError("engine_died", `An engine of ${provider.name} ${why}. Call again then.`, {
-			headers: { "retry-after": String(seconds) },
-		});
-	}
-}
-
-/** What a vLLM says of itself: 503 while its engine is dead. Servers that have no such path say nothing. */
-async function healthOf({ provider }: RouteTarget): Promise<"up" | "dead" | "away" | "unknown"> {
-	const request = provider.healthRequest?.();
-	if (!request) return "unknown";
-	const giveUp = new AbortController();
-	const timer = setTimeout(() => giveUp.abort(), HEALTH_TIMEOUT_MS);
-	try {
-		const answer = await provider.transport.send(request, giveUp.signal);
-		return isOk(answer) ? "up" : answer.status >= 500 ? "dead" : "unknown";
-	} catch {
-		return "away";
-	} finally {
-		clearTimeout(timer);
-		// Its body is of no interest.
-		giveUp.abort();
+		return lateError(this.context.tried[0]!.target.provider.name, this.isSuspect, backInMs);
 	}
 }

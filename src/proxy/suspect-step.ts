@@ -1,4 +1,8 @@
-/** Where a call goes that may have killed an engine. Pure. */
+/** Where a call goes that may have killed an engine, and what it is told that may go nowhere. Pure. */
+import { RouterError } from "../errors.ts";
+
+/** `Retry-After` where nobody knows how long an engine takes to start, s. */
+const UNKNOWN_RESTART_S = 30;
 
 /** A suspected call's place in the line. Of one model one runs at a time. */
 export interface SuspectTurn {
@@ -104,4 +108,24 @@ export function suspectStep({ targets, hasTurn, isFree, leftMs, backInMs }: Susp
 	if (back !== -1 && (isFree || hasTurn)) return { do: "try", index: back, isAlone: !isFree };
 	const isAway = !dead.some(({ isBack }) => isBack);
 	return isAway && backInMs !== undefined && backInMs >= leftMs ? { do: "refuse" } : { do: "wait", reserves: !isFree };
+}
+
+/** Of a call that an engine died of twice. `leftMs`: for how long it is refused. */
+export function poisonousError(leftMs: number): RouterError {
+	const advice =
+		leftMs === 0
+			? ". Change it."
+			: `; it is refused for ${Math.ceil(leftMs / 1000)} s more (poisonous_requests). Change it, or wait.`;
+	return new RouterError("poisonous_request", `An engine died of this call twice${advice}`);
+}
+
+/** Of a call whose time is up before an engine of this provider's is back, or is free of a suspected one; Infinity: nobody knows when. */
+export function lateError(provider: string, isSuspect: boolean, backInMs: number): RouterError {
+	const seconds = Number.isFinite(backInMs) ? Math.max(1, Math.ceil(backInMs / 1000)) : UNKNOWN_RESTART_S;
+	const why = isSuspect
+		? "died while this call had no token yet, so that this call may be the cause: it will be tried alone once that engine is back"
+		: "died, and is reserved for a call that may be the cause";
+	return new RouterError("engine_died", `An engine of ${provider} ${why}. Call again then.`, {
+		headers: { "retry-after": String(seconds) },
+	});
 }

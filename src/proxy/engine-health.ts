@@ -1,0 +1,45 @@
+/** Whether engines that have died are back, as their servers say it. */
+import { isOk } from "../providers/provider.ts";
+import type { RouteTarget } from "../routing/route.ts";
+import type { ProxyState } from "./proxy-state.ts";
+
+/** How long a server may take to say how it is, ms. */
+const HEALTH_TIMEOUT_MS = 2_000;
+/** A server that can't say how it is counts as back so long after it last said that it is dead, ms. */
+const ASSUMED_BACK_MS = 10_000;
+
+/** Asks the servers of those of these targets whose engines are dead how they are. `ids`: of targets. */
+export async function findBack(
+	ids: readonly string[],
+	tried: readonly { readonly target: RouteTarget }[],
+	{ suspects, targets }: Pick<ProxyState, "suspects" | "targets">,
+): Promise<void> {
+	const dead = tried.filter(({ target }) => ids.includes(target.id) && suspects.isDead(target.id));
+	await Promise.all(
+		dead.map(async ({ target }) => {
+			if (targets.of(target.id).breaker.state === "closed") return suspects.cameBack(target.id);
+			const health = await healthOf(target);
+			if (health === "dead") suspects.staysDead(target.id);
+			const silentMs = performance.now() - (suspects.lastDead(target.id) ?? 0);
+			if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(target.id);
+		}),
+	);
+}
+
+/** What a vLLM says of itself: 503 while its engine is dead. Servers that have no such path say nothing. */
+async function healthOf({ provider }: RouteTarget): Promise<"up" | "dead" | "away" | "unknown"> {
+	const request = provider.healthRequest?.();
+	if (!request) return "unknown";
+	const giveUp = new AbortController();
+	const timer = setTimeout(() => giveUp.abort(), HEALTH_TIMEOUT_MS);
+	try {
+		const answer = await provider.transport.send(request, giveUp.signal);
+		return isOk(answer) ? "up" : answer.status >= 500 ? "dead" : "unknown";
+	} catch {
+		return "away";
+	} finally {
+		clearTimeout(timer);
+		// Its body is of no interest.
+		giveUp.abort();
+	}
+}
