@@ -8,8 +8,10 @@ const isObject = (value: unknown): value is Json =>
 	typeof value === "object" && value !== null && !Array.isArray(value);
 const isNumber = (value: unknown): value is number => typeof value === "number";
 
-/** Schemas that are looked at for one value: what branches beyond that is taken to conform. */
+/** Schemas, allowed values, names and items that are looked at for one value: what is beyond that is taken to conform. */
 const MOST_STEPS = 100_000;
+/** Characters that are looked at in one such step. */
+const CHARACTERS_A_STEP = 64;
 /** Schemas inside each other without an end (`{"$ref":"#"}`) end here. */
 const MOST_LEVELS = 400;
 
@@ -20,27 +22,49 @@ export function conforms(value: unknown, schema: unknown): boolean {
 
 class Checker {
 	#steps = 0;
+	/** Where references lead. */
+	readonly #targets = new Map<string, unknown>();
 
 	constructor(private readonly root: unknown) {}
 
 	check(value: unknown, schema: unknown, level: number): boolean {
+		if (++this.#steps > MOST_STEPS || level > MOST_LEVELS) return true;
 		if (typeof schema === "boolean") return schema;
-		if (!isObject(schema) || level > MOST_LEVELS || ++this.#steps > MOST_STEPS) return true;
+		if (!isObject(schema)) return true;
 		const inner = level + 1;
 		const { $ref } = schema;
 		if (typeof $ref === "string" && !this.check(value, this.#referred($ref), inner)) return false;
 		if (schema["type"] !== undefined && !isOfType(value, schema["type"])) return false;
-		if (Array.isArray(schema["enum"]) && !schema["enum"].some((each) => isSame(each, value))) return false;
+		if (Array.isArray(schema["enum"]) && !this.#isAllowed(value, schema["enum"])) return false;
 		if (schema["const"] !== undefined && !isSame(schema["const"], value)) return false;
 		if (isNumber(value) && !isInRange(value, schema)) return false;
-		if (typeof value === "string" && !isWithin([...value].length, schema["minLength"], schema["maxLength"]))
-			return false;
+		if (typeof value === "string" && !this.#isOfLength(value, schema)) return false;
 		if (Array.isArray(value) && !this.#isList(value, schema, inner)) return false;
 		if (isObject(value) && !this.#isRecord(value, schema, inner)) return false;
 		return this.#branches(value, schema, inner);
 	}
 
+	/** False where so much more may not be looked at. */
+	#spend(steps: number): boolean {
+		this.#steps += Math.ceil(steps);
+		return this.#steps <= MOST_STEPS;
+	}
+
+	#isAllowed(value: unknown, values: readonly unknown[]): boolean {
+		return !this.#spend(values.length) || values.some((each) => isSame(each, value));
+	}
+
+	#isOfLength(value: string, { minLength, maxLength }: Json): boolean {
+		if (minLength === undefined && maxLength === undefined) return true;
+		return !this.#spend(value.length / CHARACTERS_A_STEP) || isWithin([...value].length, minLength, maxLength);
+	}
+
 	#referred(ref: string): unknown {
+		if (!this.#targets.has(ref)) this.#targets.set(ref, this.#target(ref));
+		return this.#targets.get(ref);
+	}
+
+	#target(ref: string): unknown {
 		if (!ref.startsWith("#")) return true;
 		let at = this.root;
 		for (const step of ref.slice(1).split("/").slice(1)) {
@@ -57,14 +81,18 @@ class Checker {
 		const first = Array.isArray(prefixItems) ? prefixItems : [];
 		if (!value.every((each, index) => this.check(each, index < first.length ? first[index] : items, level)))
 			return false;
-		return uniqueItems !== true || new Set(value.map((each) => JSON.stringify(each))).size === value.length;
+		if (uniqueItems !== true || !this.#spend(value.length)) return true;
+		const all = value.map((each) => JSON.stringify(each));
+		this.#spend(all.reduce((sum, each) => sum + each.length, 0) / CHARACTERS_A_STEP);
+		return new Set(all).size === value.length;
 	}
 
 	#isRecord(value: Json, schema: Json, level: number): boolean {
 		const { properties, required, additionalProperties, minProperties, maxProperties, patternProperties } = schema;
 		const names = Object.keys(value);
 		if (!isWithin(names.length, minProperties, maxProperties)) return false;
-		if (Array.isArray(required) && !required.every((name) => Object.hasOwn(value, String(name)))) return false;
+		if (Array.isArray(required) && this.#spend(required.length))
+			if (!required.every((name) => Object.hasOwn(value, String(name)))) return false;
 		const known = isObject(properties) ? properties : {};
 		return names.every((name) => {
 			if (Object.hasOwn(known, name)) return this.check(value[name], known[name], level);

@@ -50,33 +50,34 @@ function replyTo({ prompt, system, hasResults, tools, choice, schema, isJson }: 
 const named = (prompt: string): Loose =>
 	Object.fromEntries([...prompt.matchAll(/'(\w+)'/g)].map(([, key]) => [key, `a ${key}`]));
 
-/** A value that fits the schema, with every property. */
-function sample(schema: Loose, prompt: string, root: Loose, name = "value"): unknown {
-	const { $ref, type, properties, items, anyOf, oneOf, allOf, const: constant } = schema;
+/** From so many schemas inside each other on, what need not be there is left out; from so many on there is an end. */
+const DEEP = 10;
+const DEEPEST = 40;
+
+/** A value that fits the schema, with every property; of one inside itself, as far as it must be. */
+function sample(schema: Loose, prompt: string, root: Loose, name = "value", level = 0): unknown {
+	if (level > DEEPEST || !schema) return null;
+	const inner = (of: Loose, called = name) => sample(of, prompt, root, called, level + 1);
+	const { $ref, type, required, properties, items, anyOf, oneOf, allOf, const: constant } = schema;
 	if (typeof $ref === "string") {
 		const found = $ref
 			.split("/")
 			.slice(1)
-			.reduce((node: Loose, key: string) => node[key], root);
-		return sample(found, prompt, root, name);
+			.reduce((node: Loose | undefined, key: string) => node?.[key], root);
+		return inner(found!);
 	}
 	if (constant !== undefined) return constant;
 	if (schema["enum"]) return schema["enum"][0];
 	const branches = anyOf ?? oneOf ?? allOf;
-	if (branches)
-		return sample(
-			branches.find((each: Loose) => each["type"] !== "null"),
-			prompt,
-			root,
-			name,
-		);
+	if (branches) return inner(branches.find((each: Loose) => each["type"] !== "null"));
 	const kind = Array.isArray(type) ? type.find((each: string) => each !== "null") : type;
 	if (kind === "object" || properties) {
 		if (!properties) return named(prompt);
 		const fields = Object.entries(properties as Record<string, Loose>);
-		return Object.fromEntries(fields.map(([key, inner]) => [key, sample(inner, prompt, root, key)]));
+		const wanted = level > DEEP ? fields.filter(([key]) => required?.includes(key)) : fields;
+		return Object.fromEntries(wanted.map(([key, of]) => [key, inner(of, key)]));
 	}
-	if (kind === "array") return [sample(items ?? {}, prompt, root, name)];
+	if (kind === "array") return level > DEEP ? [] : [inner(items ?? {})];
 	if (kind === "integer" || kind === "number") return Number(/\d+/.exec(prompt)?.[0] ?? 1);
 	if (kind === "boolean") return true;
 	if (kind === "null") return null;

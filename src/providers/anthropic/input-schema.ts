@@ -35,10 +35,18 @@ export function inputSchema(parameters: Json, path: string): Json {
 	};
 }
 
+/** Characters of JSON that are compared for one schema: alternatives made of alternatives are as many as their product. */
+const MOST_COMPARED = 4_000_000;
+/** What a field or a demanded name counts for, beside its JSON. */
+const EACH = 16;
+
 /** Reads the fields of objects, their alternatives' among them; what a reference leads to once, however many there are. */
 class FieldReader {
 	/** By reference; undefined while it is read. */
 	readonly #referred = new Map<string, Fields | undefined>();
+	/** The JSON of what fields may be. */
+	readonly #texts = new Map<unknown, string>();
+	#left = MOST_COMPARED;
 
 	constructor(private readonly root: Json) {}
 
@@ -58,13 +66,51 @@ class FieldReader {
 				if (!isObject(each)) throw unsupported(at, "a tool of Claude's takes an object only");
 				return this.read(each, at);
 			});
-			join(properties, all, word === "allOf" ? "allOf" : "anyOf");
+			this.#join(properties, all, word === "allOf" ? "allOf" : "anyOf", path);
 			for (const name of demandedBy(all, word === "allOf")) required.add(name);
 		}
 		return {
 			properties: Object.fromEntries(properties),
 			required: [...required].filter((name) => properties.has(name)),
 		};
+	}
+
+	/** Puts the alternatives' fields with those that there are: one that several have may be what each of them says. */
+	#join(properties: Map<string, unknown>, all: readonly Fields[], word: "anyOf" | "allOf", path: string): void {
+		/** What is said of each, by its JSON. */
+		const said = new Map<string, Map<string, unknown>>();
+		for (const fields of all) {
+			const entries = Object.entries(fields.properties);
+			this.#spend(EACH * (entries.length + fields.required.length), path);
+			for (const [name, value] of entries) {
+				let values = said.get(name);
+				if (!values) {
+					const before = valuesOf(properties.get(name), word);
+					values = new Map(before.map((each) => [this.#textOf(each, path), each]));
+					said.set(name, values);
+				}
+				values.set(this.#textOf(value, path), value);
+			}
+		}
+		for (const [name, values] of said) {
+			const [first] = values.values();
+			properties.set(name, values.size === 1 ? first : { [word]: [...values.values()] });
+		}
+	}
+
+	#textOf(value: unknown, path: string): string {
+		let text = this.#texts.get(value);
+		if (text !== undefined) return text;
+		text = JSON.stringify(value);
+		this.#spend(text.length, path);
+		this.#texts.set(value, text);
+		return text;
+	}
+
+	#spend(characters: number, path: string): void {
+		this.#left -= characters;
+		if (this.#left < 0)
+			throw unsupported(path, "its alternatives are too many to be put together at the top of a tool");
 	}
 
 	#follow(ref: string, path: string): Fields {
@@ -95,26 +141,6 @@ function referred(ref: string, root: Json): Json | undefined {
 
 const namesIn = (required: unknown): string[] =>
 	Array.isArray(required) ? required.filter((name) => typeof name === "string") : [];
-
-/** Puts the alternatives' fields with those that there are: one that several have may be what each of them says. */
-function join(properties: Map<string, unknown>, all: readonly Fields[], word: "anyOf" | "allOf"): void {
-	/** What is said of each, by its JSON. */
-	const said = new Map<string, Map<string, unknown>>();
-	for (const fields of all) {
-		for (const [name, value] of Object.entries(fields.properties)) {
-			let values = said.get(name);
-			if (!values) {
-				values = new Map(valuesOf(properties.get(name), word).map((each) => [JSON.stringify(each), each]));
-				said.set(name, values);
-			}
-			values.set(JSON.stringify(value), value);
-		}
-	}
-	for (const [name, values] of said) {
-		const [first] = values.values();
-		properties.set(name, values.size === 1 ? first : { [word]: [...values.values()] });
-	}
-}
 
 /** What a field is known to be. */
 function valuesOf(value: unknown, word: "anyOf" | "allOf"): readonly unknown[] {

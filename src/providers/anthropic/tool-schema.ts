@@ -28,14 +28,25 @@ const SHAPING = [
 /** Words that give a shape: two of them at one path would have to be one shape, and each object here is closed. */
 const SHAPES = [...BRANCHES, "properties", "items", "enum", "const"] as const;
 
-/** The schema in the subset. `path` is where it stands in the request. Throws `unsupported_parameter` naming what it can't say. */
-export function strictSchema(schema: unknown, path: string): Json {
+/** Schemas in one: one that allows several types is said once a type, and all inside it with it. */
+const MOST_SCHEMAS = 10_000;
+interface SchemasLeft {
+	schemas: number;
+}
+
+/**
+ * The schema in the subset. `path` is where it stands in the request, `left` how many more schemas may come. Throws
+ * `unsupported_parameter` naming what it can't say.
+ */
+export function strictSchema(schema: unknown, path: string, left: SchemasLeft = { schemas: MOST_SCHEMAS }): Json {
 	if (!isObject(schema)) throw unsupported(path, "a schema here must be an object");
+	if (--left.schemas < 0)
+		throw unsupported(path, "with what allows several types written out, the schema is too large");
 	const { $defs, definitions, ...own } = schema;
 	const defs = { ...(isObject(definitions) ? definitions : {}), ...(isObject($defs) ? $defs : {}) };
 	const result: Json = {};
 	if (Object.keys(defs).length > 0) {
-		result["$defs"] = mapped(defs, (inner, name) => strictSchema(inner, `${path}.$defs.${name}`));
+		result["$defs"] = mapped(defs, (inner, name) => strictSchema(inner, `${path}.$defs.${name}`, left));
 	}
 	if (typeof own["$ref"] === "string") {
 		result["$ref"] = own["$ref"].replace(/^#\/definitions\//, "#/$defs/");
@@ -44,29 +55,33 @@ export function strictSchema(schema: unknown, path: string): Json {
 	for (const word of SHAPING) {
 		if (own[word] !== undefined) throw unsupported(`${path}.${word}`, "structured outputs have no such rule");
 	}
-	return Object.assign(result, described(own, shapeOf(own, path)));
+	return Object.assign(result, described(own, shapeOf(own, path, left)));
 }
 
 /** The part of a schema that the grammar holds. */
-function shapeOf(schema: Json, path: string): Json {
+function shapeOf(schema: Json, path: string, left: SchemasLeft): Json {
 	const { type } = schema;
 	if (Array.isArray(type) && type.some((one) => one === "object" || one === "array")) {
 		const { description, title, ...rest } = schema;
-		return { anyOf: type.map((one) => strictSchema({ ...only(rest, String(one)), type: one }, path)) };
+		return {
+			anyOf: [...new Set(type)].map((one) => strictSchema({ ...only(rest, String(one)), type: one }, path, left)),
+		};
 	}
 	const branch = BRANCHES.find((word) => Array.isArray(schema[word]));
 	if (branch) {
 		const beside = SHAPES.find((word) => word !== branch && schema[word] !== undefined && !isEmpty(schema[word]));
 		if (beside) throw unsupported(`${path}.${beside}`, `structured outputs take none beside ${branch}`);
-		const inner = (schema[branch] as unknown[]).map((each, index) => strictSchema(each, `${path}.${branch}[${index}]`));
+		const inner = (schema[branch] as unknown[]).map((each, index) =>
+			strictSchema(each, `${path}.${branch}[${index}]`, left),
+		);
 		return { [branch === "oneOf" ? "anyOf" : branch]: inner };
 	}
 	const literals: Json = {};
 	if (Array.isArray(schema["enum"])) literals["enum"] = schema["enum"];
 	if (schema["const"] !== undefined) literals["const"] = schema["const"];
 	if (Object.keys(literals).length > 0) return literals;
-	if (type === "object") return objectShape(schema, path);
-	if (type === "array") return arrayShape(schema, path);
+	if (type === "object") return objectShape(schema, path, left);
+	if (type === "array") return arrayShape(schema, path, left);
 	if (type === undefined)
 		throw unsupported(path, "a schema without a type takes anything, which structured outputs can't");
 	const { format } = schema;
@@ -75,7 +90,7 @@ function shapeOf(schema: Json, path: string): Json {
 
 const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0;
 
-function objectShape(schema: Json, path: string): Json {
+function objectShape(schema: Json, path: string, left: SchemasLeft): Json {
 	const { properties, required, additionalProperties } = schema;
 	if (isObject(additionalProperties) || additionalProperties === true) {
 		throw unsupported(`${path}.additionalProperties`, "structured outputs name every field");
@@ -86,16 +101,16 @@ function objectShape(schema: Json, path: string): Json {
 	const inner = isObject(properties) ? properties : {};
 	return {
 		type: "object",
-		properties: mapped(inner, (each, name) => strictSchema(each, `${path}.properties.${name}`)),
+		properties: mapped(inner, (each, name) => strictSchema(each, `${path}.properties.${name}`, left)),
 		...(required === undefined ? {} : { required }),
 		additionalProperties: false,
 	};
 }
 
-function arrayShape({ items, minItems }: Json, path: string): Json {
+function arrayShape({ items, minItems }: Json, path: string, left: SchemasLeft): Json {
 	return {
 		type: "array",
-		...(items === undefined ? {} : { items: strictSchema(items, `${path}.items`) }),
+		...(items === undefined ? {} : { items: strictSchema(items, `${path}.items`, left) }),
 		...(minItems === 0 || minItems === 1 ? { minItems } : {}),
 	};
 }
