@@ -72,6 +72,24 @@ describe("YAML that can't be used", () => {
 		expect(lines(text).join()).not.toMatch(/[A-Z]{3}_/);
 	});
 
+	test.each([
+		["keys:\n  - { name: a, key: ${A} }\n  - { name: b, key: ${B} }\n", ["2:21", "3:21"]],
+		["a: [${A}, b]\n", ["1:5"]],
+		["a: { b: https://${A}/x, c: 1 }\nd: 1\n", ["1:17"]],
+	])("%j has references that want quotes, and each is told once", (text, places) => {
+		const message = '${…} needs quotes inside { } and [ ]: "${NAME}"';
+		expect(lines(text)).toEqual(places.map((place) => `r.yaml:${place}: ${message}`));
+	});
+
+	test.each([
+		["server:\n  port: 8000\n   host: a\n", "2:9: the next line is indented further than this one"],
+		["a: 1\n  b: 2\n", "1:4: the next line is indented further than this one"],
+		["a: b: c\n", "1:4: two settings stand on one line"],
+		['{ "a": 1 "b": 2 }', "1:8: this can't stand inside { } or [ ]: a , is missing before it"],
+		["[server]\nport = 1\n", "2:1: this does not belong here"],
+		["- a\nb: c\nd: e\n", "2:1: this does not belong here"],
+	])("%j is answered once", (text, words) => expect(lines(text)).toEqual([expect.stringContaining(`r.yaml:${words}`)]));
+
 	test("a second document is refused", () => {
 		expect(lines("log: {}\n---\nlog: {}\n").join()).toContain("only one document");
 	});

@@ -10,10 +10,9 @@ import {
 	type Node,
 	type Pair,
 	parseDocument,
-	visit,
-	type YAMLError,
 } from "yaml";
 import type { Mistake, Path } from "./config-error.ts";
+import { NO_ANCHOR, syntaxProblems, type TextProblem } from "./syntax-problems.ts";
 
 /** A position in the file; both count from 1. */
 export interface Position {
@@ -42,35 +41,6 @@ const MOST_ALIASES = 1_000;
  */
 const YAML_OPTIONS = { schema: "core", merge: true, resolveKnownTags: false } as const;
 
-const NO_ANCHOR = "no anchor has this alias's name; text that begins with * or & needs quotes";
-
-/**
- * The parser's own messages quote the source, which may hold a secret, so each code has a message here.
- * Codes: https://eemeli.org/yaml/#errors
- */
-const SYNTAX: Record<string, string> = {
-	DUPLICATE_KEY: "this setting stands here twice; keep one",
-	TAB_AS_INDENT: "indented with a tab; YAML wants spaces",
-	BAD_INDENT: "the indentation does not fit the lines around it",
-	MISSING_CHAR: 'something is missing here: a closing quote, a "," or a ": "',
-	UNEXPECTED_TOKEN: "this does not belong here; text with special characters needs quotes",
-	BAD_SCALAR_START: "text that begins with this character needs quotes",
-	BAD_ALIAS: NO_ANCHOR,
-	ALIAS_PROPS: "an alias (*name) has a tag or an anchor of its own; text that begins with * needs quotes",
-	BAD_DQ_ESCAPE:
-		"a \\ in double quotes begins an escape that is not known; write \\\\, or put the text in single quotes",
-	BAD_DIRECTIVE: "text that begins with % needs quotes",
-	KEY_OVER_1024_CHARS: 'a name is too long, or a ": " is missing',
-	MULTIPLE_ANCHORS: "one value has two anchors; text that begins with & needs quotes",
-	BAD_COLLECTION_TYPE: "a tag does not fit what follows it; text that begins with ! needs quotes",
-	TAG_RESOLVE_FAILED: "tags (!name) are not known here; text that begins with ! needs quotes",
-	MULTIPLE_DOCS: "only one document may stand in the file; remove the ---",
-	BLOCK_IN_FLOW: "a block can't stand inside { } or [ ]; text in them that holds { } [ ] or , needs quotes",
-	BLOCK_AS_IMPLICIT_KEY: "two settings stand on one line, or a text with a : needs quotes",
-	RESOURCE_EXHAUSTION: "is nested too deeply to read",
-	MULTILINE_IMPLICIT_KEY: 'a name must stand on one line and be followed by ": "',
-};
-
 /** Parses the text of a configuration file. `file` is its name as the user wrote it. Never throws. */
 export function parseFile(text: string, file: string): ParsedFile {
 	const lineCounter = new LineCounter();
@@ -86,17 +56,8 @@ export function parseFile(text: string, file: string): ParsedFile {
 		return broken({ file, path: "", message: "is nested too deeply to read" });
 	}
 	const errors = [...document.errors, ...document.warnings];
-	// Errors after the parser has given up are meaningless.
-	const fatal = errors.find((error) => error.code === "RESOURCE_EXHAUSTION");
-	const mistakes = (fatal ? [fatal] : withoutEchoes(errors, at)).map((error): Mistake => {
-		const open = openBracket(document, error);
-		if (open) return { file, ...at(open.offset), path: "", message: open.message };
-		const message = SYNTAX[error.code] ?? `is not valid YAML (${error.code})`;
-		return { file, ...at(error.pos[0]), path: "", message };
-	});
-	if (errors.length === 0) {
-		mistakes.push(...problemsOf(document).map(({ offset, message }) => ({ file, ...at(offset), path: "", message })));
-	}
+	const problems = errors.length > 0 ? syntaxProblems(document, errors, text) : problemsOf(document);
+	const mistakes = problems.map(({ offset, message }): Mistake => ({ file, ...at(offset), path: "", message }));
 	// What the first of several documents holds says whose file it is.
 	const isReadable = errors.length > 0 && errors.every(({ code }) => code === "MULTIPLE_DOCS");
 	if (mistakes.length > 0 && !isReadable) return broken(...mistakes);
@@ -129,39 +90,9 @@ export function parseFile(text: string, file: string): ParsedFile {
 	};
 }
 
-/** A name that begins with a star (`*gpt*: 1`) makes the parser misread the rest of its line, too: only the star is reported. */
-function withoutEchoes(errors: readonly YAMLError[], at: (offset: number) => Position): readonly YAMLError[] {
-	const lineOf = ({ pos }: YAMLError) => at(pos[0]).line;
-	const aliases = new Set(errors.filter(({ code }) => code === "BAD_ALIAS").map(lineOf));
-	return errors.filter((error) => error.code === "BAD_ALIAS" || !aliases.has(lineOf(error)));
-}
-
 /** A mapping of YAML, as JavaScript sees it. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
 	return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** The bracket whose end the parser missed at `offset`; undefined where it missed none, and the indentation is at fault. */
-function openBracket(document: Document.Parsed, { code, message, pos: [offset] }: YAMLError): Problem | undefined {
-	const kind = code === "BAD_INDENT" ? /^Flow (map|sequence) /.exec(message)?.[1] : undefined;
-	let found: Problem | undefined;
-	if (kind === undefined) return undefined;
-	const [open, close] = kind === "map" ? "{}" : "[]";
-	visit(document, {
-		Collection(_, node) {
-			if (isMap(node) !== (kind === "map") || !node.flow || node.range?.[1] !== offset) return undefined;
-			const advice = `end it with "${close}", on a line indented further than the setting it belongs to`;
-			found = { offset: node.range[0], message: `the "${open}" here is never closed; ${advice}` };
-			return visit.BREAK;
-		},
-	});
-	return found;
-}
-
-/** A mistake at an offset of the text. */
-interface Problem {
-	readonly offset: number;
-	readonly message: string;
 }
 
 function broken(...mistakes: Mistake[]): ParsedFile {
@@ -216,7 +147,7 @@ function start(node: unknown): number | undefined {
 
 /** Where the walk through a document is. */
 interface Walk {
-	readonly found: Problem[];
+	readonly found: TextProblem[];
 	/** By name: the last before this place. */
 	readonly anchors: Map<string, Node>;
 	/** What this place is in. */
@@ -228,7 +159,7 @@ interface Walk {
  * names into text, and the last of two equal ones wins. Aliases of nothing further up, and those inside what they stand for: a value
  * without end.
  */
-function problemsOf(document: Document): Problem[] {
+function problemsOf(document: Document): TextProblem[] {
 	const walk: Walk = { found: [], anchors: new Map(), around: new Set() };
 	visitNode(document.contents, walk);
 	return walk.found;
