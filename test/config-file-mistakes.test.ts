@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { refusal } from "./kit/configure.ts";
+import { configure, refusal } from "./kit/configure.ts";
 
 /** The lines a person sees for this `router.yaml`. */
 function mistakes(yaml: string, env: Record<string, string> = {}): string[] {
@@ -112,6 +112,83 @@ describe("a mapping where a list belongs, and the other way round, says what sha
 		],
 		["models: [a]", "1:10 models[0]: must be a mapping (name: value), but is text; write `{ name: …, targets: […] }`"],
 	])("%j", (yaml, line) => expect(mistakes(yaml)).toEqual([`router.yaml:${line}`]));
+});
+
+describe("what newcomers write is answered with what they meant", () => {
+	test.each([
+		[
+			"timeouts: { total: 60 }",
+			"1:20 timeouts.total: must be a duration such as 10m (units ms, s, m, h, d), but is a number without a unit",
+		],
+		["server: {port:8000}", "1:10 server.port: a blank is missing behind the colon: write `port: …`"],
+		[
+			"server:\n\u00a0 port: 1",
+			"2:1 \u00a0 port: unknown setting, with a character that can't be seen in its name: type it again",
+		],
+		[
+			"openai_api_key: sk-secret",
+			"1:1 openai_api_key: unknown setting; a vendor's key is the value of its variable (OPENAI_API_KEY and the like) or `providers.NAME.api_key`, a caller's is `key` of an entry under `keys:`",
+		],
+		[
+			"models: [{ name: a, targets: [dummy], gpus: 1 }]",
+			"1:39 models[0].gpus: unknown setting; entries of `agent.models` have it",
+		],
+		[
+			"admin: { keys: [{ name: a, key: secret-1, rpm: 1 }] }",
+			"1:43 admin.keys[0].rpm: unknown setting; entries of `keys` have it",
+		],
+		[
+			"models: [{ name: a, targets: [{ provider: b, model: c, port: 1 }] }]",
+			"1:56 models[0].targets[0].port: unknown setting; known here: provider, model, weight, context, lacks",
+		],
+		[
+			"models: [{ name: “fast”, targets: [dummy] }]",
+			'1:18 models[0].name: has typographic quotes around it, which YAML takes for a part of the text: write " in their place',
+		],
+		[
+			'server: { host: "localhost:8000" }',
+			"1:17 server.host: is an address alone, such as 0.0.0.0: its port is `server.port`, and no http:// belongs there",
+		],
+		["agent: { host: http://0.0.0.0 }", "1:16 agent.host: is an address alone"],
+		[
+			"providers: { vllm: { base_url: http://a:1/v1/chat/completions } }",
+			"1:32 providers.vllm.base_url: is the address of one operation: leave `/chat/completions` out",
+		],
+		[
+			"providers: { openai: { base_url: http://a/v1/embeddings/ } }",
+			"1:34 providers.openai.base_url: is the address of one operation: leave `/embeddings` out",
+		],
+		[
+			"server: { cors_origins: [example.com] }",
+			"1:26 server.cors_origins[0]: must be * or an origin without a path, such as https://chat.example.com",
+		],
+		["usage: { user_headers: ['x user'] }", "1:25 usage.user_headers[0]: must be a header's name such as x-user"],
+		[
+			"agent: { models: [{ model: ~/models/x }] }",
+			"1:28 agent.models[0].model: must be a Hugging Face id such as Qwen/Qwen3-8B, or the absolute path",
+		],
+		[
+			"agent: { models: [{ model: a/b, env: [HF_HOME=/x] }] }",
+			"1:39 agent.models[0].env[0]: must be a variable's name such as NCCL_DEBUG",
+		],
+	])("%j", (yaml, line) => {
+		expect(mistakes(yaml)).toEqual([expect.stringContaining(`router.yaml:${line}`)]);
+	});
+
+	test("a value that sticks to its name is not shown: it may be a secret", () =>
+		expect(mistakes("keys: [{ name: a, key:sk-secret }]")).toEqual([
+			"router.yaml:1:19 keys[0].key: a blank is missing behind the colon: write `key: …`",
+		]));
+
+	test("hosts and addresses that only look like those are taken", () => {
+		for (const host of ["::1", "[::]", "localhost", "0.0.0.0"]) configure({ yaml: `server: { host: "${host}" }` });
+		configure({ yaml: "providers: { vllm: { base_url: http://completions/v1 } }" });
+		configure({ yaml: `models: [{ name: "it's", targets: [dummy] }]` });
+	});
+
+	test("a file of another encoding is called that", () => {
+		expect(mistakes("\ufeffs\0e\0")).toEqual(["router.yaml: is no UTF-8 text: save it as UTF-8"]);
+	});
 });
 
 describe("names and needs the schema can't express", () => {

@@ -58,7 +58,7 @@ describe("YAML that can't be used", () => {
 		["prices:\n  *gpt : { input: 1 }\n", "2:3"],
 		["prices: { *: { input: 1 } }", "1:12"],
 	])("%j has an alias of no anchor: a name that begins with a star wants quotes", (text, where) => {
-		const words = "no anchor has this alias's name; text that begins with * or & needs quotes";
+		const words = 'unknown alias, no anchor has its name; text that begins with * or & needs quotes: "*fast"';
 		expect(lines(text)).toEqual([`r.yaml:${where}: ${words}`]);
 	});
 

@@ -107,7 +107,7 @@ export const usage = section(
 			default: true,
 			description: "Say in an answer's `usage.cost` what it cost, USD.",
 		}),
-		user_headers: Type.Array(Type.String({ pattern: "^[A-Za-z0-9-]+$" }), {
+		user_headers: Type.Array(Type.String({ pattern: "^[A-Za-z0-9-]+$", expects: "a header's name such as x-user" }), {
 			default: ["x-openwebui-user-email", "x-openwebui-user-id"],
 			description: "Headers that name the end user of a call, the first that is there; before the body's `user`.",
 		}),

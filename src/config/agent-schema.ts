@@ -22,6 +22,8 @@ export const AgentModel = Type.Object(
 	{
 		model: Type.String({
 			...NAME,
+			expects:
+				"a Hugging Face id such as Qwen/Qwen3-8B, or the absolute path of a directory (/models/qwen3-8b, no slash at its end)",
 			description: "Hugging Face id (`Qwen/Qwen3-8B`), or the absolute path of a directory with the weights.",
 		}),
 		name: Type.Optional(
@@ -67,10 +69,16 @@ export const AgentModel = Type.Object(
 		),
 		image: Type.Optional(Type.String({ minLength: 1, maxLength: 512, description: "Another image than the agent's." })),
 		env: Type.Optional(
-			Type.Array(Type.String({ pattern: "^[A-Z][A-Z0-9_]*$", expects: "a variable's name" }), {
-				maxItems: 64,
-				description: "Variables of the agent's own environment that its container gets, by name.",
-			}),
+			Type.Array(
+				Type.String({
+					pattern: "^[A-Z][A-Z0-9_]*$",
+					expects: "a variable's name such as NCCL_DEBUG; its value stays in the agent's environment",
+				}),
+				{
+					maxItems: 64,
+					description: "Variables of the agent's own environment that its container gets, by name.",
+				},
+			),
 		),
 		mounts: Type.Optional(
 			Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {

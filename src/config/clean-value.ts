@@ -25,6 +25,8 @@ export interface CleanedValue {
 /** Spaces of every kind, line ends, byte order marks, and what has no width. */
 const EDGES = /^[\s\u200b-\u200d\u2060\ufeff]+|[\s\u200b-\u200d\u2060\ufeff]+$/g;
 
+const TYPOGRAPHIC = 'has typographic quotes around it, which YAML takes for a part of the text: write " in their place';
+
 /** Opening and closing. */
 const QUOTES = ['""', "''", "``", "“”", "„“", "‘’", "«»"];
 
@@ -117,7 +119,11 @@ export function cleanSettings(schema: TSchema, values: unknown, written: unknown
 	const findings: Finding[] = [];
 	const cleaned = mapLeaves(schema, values, (value, leaf, path) => {
 		const kind = valueKindOf(leaf);
-		if (kind === undefined || typeof value !== "string") return value;
+		if (typeof value !== "string") return value;
+		if (kind === undefined) {
+			if (/[^"'`]/.test(quoteAround(value)?.[0] ?? '"')) findings.push({ path, message: TYPOGRAPHIC });
+			return value;
+		}
 		const found = cleanValue(value, kind, literal.has(pathText(path)));
 		if (found.problem !== undefined) findings.push({ path, message: found.problem });
 		else if (found.removed !== undefined) warnings.push({ path, message: `${found.removed}; it is read without` });

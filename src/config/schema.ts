@@ -48,12 +48,18 @@ const server = section(
 		}),
 		metrics: access("GET /metrics"),
 		swagger: access("/swagger"),
-		cors_origins: Type.Array(Type.String({ pattern: "^(\\*|https?://[^/\\s]+)$" }), {
-			default: [],
-			description:
-				"Web origins that may call, besides localhost on any port: `https://chat.example.com`; `*` is every one.",
-			env: "CORS_ORIGINS",
-		}),
+		cors_origins: Type.Array(
+			Type.String({
+				pattern: "^(\\*|https?://[^/\\s]+)$",
+				expects: "* or an origin without a path, such as https://chat.example.com",
+			}),
+			{
+				default: [],
+				description:
+					"Web origins that may call, besides localhost on any port: `https://chat.example.com`; `*` is every one.",
+				env: "CORS_ORIGINS",
+			},
+		),
 		keep_alive: duration({
 			default: "15s",
 			description:

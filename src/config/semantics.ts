@@ -35,6 +35,7 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
 		...allowedHosts(values["agents"]),
 		...redisUrl(values["redis"]),
+		...["server", "agent"].flatMap((section) => hostOnly(section, values[section])),
 		...files(values, context),
 		...(context.role === "standalone" ? samePort(values) : []),
 	];
@@ -93,13 +94,30 @@ function provider(name: string, entry: ListedEntry, env: Environment): Finding[]
 	}
 	const known = PROVIDER_TYPES.find((each) => each === type);
 	const row = known && VENDORS[known];
-	if (!row || row.baseUrl !== undefined || entry["base_url"] !== undefined) return [];
+	if (!row || row.baseUrl !== undefined || entry["base_url"] !== undefined) return operation(path, entry);
 	// The variable gives one to the provider of that name.
 	const variable = name === type ? row.baseUrlVariable : undefined;
 	if (variable !== undefined && env[variable]) return [];
 	const also = variable === undefined ? "" : `, or set ${variable}`;
 	return [{ path: [...path, "base_url"], message: `is missing; the type ${type} has no address of its own${also}` }];
 }
+
+/** A host that has its port or its scheme with it would be looked up as a name. */
+function hostOnly(section: string, values: unknown): Finding[] {
+	const host = isRecord(values) ? values["host"] : undefined;
+	if (typeof host !== "string" || !/:\/\/|^[^:]+:\d*$|\]:\d*$/.test(host)) return [];
+	const message = `is an address alone, such as 0.0.0.0: its port is \`${section}.port\`, and no http:// belongs there`;
+	return [{ path: [section, "host"], message }];
+}
+
+/** Paths are put behind an upstream's address. */
+function operation(path: Path, { base_url: url }: ListedEntry): Finding[] {
+	const [, found] = (typeof url === "string" && OPERATION.exec(url)) || [];
+	const message = `is the address of one operation: leave \`${found}\` out`;
+	return found === undefined ? [] : [{ path: [...path, "base_url"], message }];
+}
+
+const OPERATION = /[^/](\/(?:chat\/completions|completions|embeddings|messages|responses))\/?$/;
 
 function allowedHosts(agents: unknown): Finding[] {
 	const allow = isRecord(agents) && Array.isArray(agents["allow"]) ? agents["allow"] : [];

@@ -8,7 +8,7 @@ export interface TextProblem {
 }
 
 /** Of an alias (`*name`), which a text or a name that begins with a star is to YAML. */
-export const NO_ANCHOR = "no anchor has this alias's name; text that begins with * or & needs quotes";
+export const NO_ANCHOR = 'unknown alias, no anchor has its name; text that begins with * or & needs quotes: "*fast"';
 
 /**
  * The parser's own messages quote the source, which may hold a secret, so each code has a message here.

@@ -25,7 +25,9 @@ function collect(root: TSchema, schema: TSchema, values: unknown, base: Path, fi
 		}
 		// TypeBox reports a missing setting twice, as missing and as no text.
 		const key = pathText(path);
-		if (!findings.has(key)) findings.set(key, finding(root, error, path));
+		const glued = error.type === ValueErrorType.ObjectAdditionalProperties ? withoutBlank(path) : undefined;
+		if (glued) findings.set(pathText(glued.path), glued);
+		else if (!findings.has(key)) findings.set(key, finding(root, error, path));
 	}
 }
 
@@ -54,10 +56,19 @@ function finding(root: TSchema, error: ValueError, path: Path): Finding {
 	return { path, message: `must be ${expectation(error.schema)}` };
 }
 
+/** `{port:8000}`, which is one name to YAML. The value in it may be a secret. */
+function withoutBlank(path: Path): Finding | undefined {
+	const [, name] = /^([A-Za-z_]\w*):\S/.exec(String(path.at(-1))) ?? [];
+	if (name === undefined) return undefined;
+	const message = `a blank is missing behind the colon: write \`${name}: …\``;
+	return { path: [...path.slice(0, -1), name], at: path, of: "key", message };
+}
+
 function wrongKind(schema: TSchema, value: unknown, path: Path): string {
 	const expected = expectation(schema);
 	const isBare = typeof value === "number" || typeof value === "boolean";
 	const hint = isBare && expected.startsWith("text") ? "; put it in quotes" : shapeHint(schema, value, path);
+	if (schema["unit"] && typeof value === "number") return `must be ${expected}, but is a number without a unit`;
 	return `must be ${expected}, but is ${typeName(value)}${hint}`;
 }
 
@@ -80,10 +91,32 @@ function unknownSetting(root: TSchema, parent: TSchema, path: Path): string {
 		return `names here are of lower-case letters, digits, ".", "_" and "-"${hint}`;
 	}
 	if (name.startsWith(EXTENSION)) return "unknown setting; names with x- are left alone at the top of the file only";
+	if (INVISIBLE.test(name)) return "unknown setting, with a character that can't be seen in its name: type it again";
 	const known = Object.keys(parent["properties"]);
-	const elsewhere = settings(root).find((setting) => setting.path.length > 1 && setting.path.at(-1) === name);
-	const hint = didYouMean(name, known) ?? (elsewhere && `did you mean "${pathText(elsewhere.path)}"?`);
-	return `unknown setting; ${hint ?? `known here: ${known.join(", ")}`}`;
+	const hint = didYouMean(name, known) ?? elsewhere(root, name, path) ?? `known here: ${known.join(", ")}`;
+	return `unknown setting; ${hint}`;
+}
+
+/** Blanks that are no space to YAML, and what has no width: pasted from a page or a word processor. */
+const INVISIBLE = /[\u00a0\u2000-\u200d\u202f\u2060\u3000\ufeff]/;
+const SECRET = /(?:^|[_-])(?:api[_-]?)?keys?$|apikey|token|secret|password/i;
+
+/** Where a setting of this name belongs; undefined where nothing has it. */
+function elsewhere(root: TSchema, name: string, path: Path): string | undefined {
+	const all = settings(root);
+	// An entry of a list has little to do with settings that have one place.
+	if (path.some((part) => typeof part === "number")) {
+		const list = path.slice(0, -2);
+		const twin = all.find(
+			({ path: at, schema }) =>
+				at.at(-1) === list.at(-1) && pathText(at) !== pathText(list) && schema["items"]?.properties?.[name],
+		);
+		return twin && `entries of \`${pathText(twin.path)}\` have it`;
+	}
+	const setting = all.find(({ path: at }) => at.length > 1 && at.at(-1) === name);
+	if (setting) return `did you mean "${pathText(setting.path)}"?`;
+	if (path.length > 1 || !SECRET.test(name)) return undefined;
+	return "a vendor's key is the value of its variable (OPENAI_API_KEY and the like) or `providers.NAME.api_key`, a caller's is `key` of an entry under `keys:`";
 }
 
 /** TypeBox's JSON pointer as a path: digits count as an index only inside a list. */
