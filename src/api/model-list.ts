@@ -52,7 +52,9 @@ export class ModelList {
 		const certain = catalog.names.map((id) => namedModel(id, "router", catalog));
 		const agents = (catalog.agentModels?.() ?? []).map((id) => namedModel(id, "local", catalog));
 		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
-		const byId = new Map([...certain, ...lists.flat(), ...agents].map((model) => [model.id, model]));
+		// A configured name is its owner's, whatever an upstream has by it.
+		const found = [...certain, ...lists.flat(), ...agents, ...certain];
+		const byId = new Map(found.map((model) => [model.id, model]));
 		return [...byId.values()];
 	}
 

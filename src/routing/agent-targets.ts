@@ -15,8 +15,8 @@ export interface Fleet {
 	readonly first: string | undefined;
 	/** Where a model (or `agent/model`, which calls ask for as `local/agent/model`) runs, the readiest first; none where nobody serves it. */
 	targets(model: string): readonly FleetTarget[];
-	/** Of a LoRA adapter: the model that it changes; undefined for what is none. */
-	parentOf?(model: string): string | undefined;
+	/** Of a LoRA adapter at an agent, by default the first that is called by its name: the model that it changes; undefined for what is none. */
+	parentOf?(model: string, agent?: string): string | undefined;
 	/** Why no agent serves a model (or `agent/model`) that agents know, one clause an agent; undefined where none knows it. */
 	absence(model: string): string | undefined;
 	/** Names that some agent serves a model by, or once did: prompts for them are meant for the user's own machines. */

@@ -162,7 +162,7 @@ class ModelCatalog implements Catalog {
 
 	parentOf(name: string): string | undefined {
 		const served = this.find(name)?.targets[0];
-		const parent = served?.name === undefined ? undefined : this.fleet.parentOf?.(served.model);
+		const parent = served?.name === undefined ? undefined : this.fleet.parentOf?.(served.model, served.agent);
 		return parent === undefined ? undefined : `local/${parent}`;
 	}
 

@@ -54,8 +54,9 @@ export class AgentFleet implements Fleet {
 		this.registry.servedNames.add(names);
 	}
 
-	parentOf(model: string): string | undefined {
-		return agentsOfName(model, this.#agents.values())[0]?.models.get(model)?.parent;
+	parentOf(model: string, name?: string): string | undefined {
+		const agent = name === undefined ? agentsOfName(model, this.#agents.values())[0] : this.#agents.get(name);
+		return agent?.models.get(model)?.parent;
 	}
 
 	absence(model: string): string | undefined {
