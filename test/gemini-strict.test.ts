@@ -253,6 +253,16 @@ describe.each([
 		expect(gemini.refusals).toEqual([]);
 	});
 
+	test.each([
+		["none before it", "gemini-3.1-pro-preview", [assistant("How are")], "Gemini wants a user's message before it"],
+		["none before it, and none behind it either", "gemini-3.6-flash", [assistant("How are")], "as the last"],
+		["one before it", "gemini-3.6-flash", [user("Hi"), assistant("How are")], "as the last"],
+	])("a refused assistant's message with %s is told what is missing", async (_, model, messages, words) => {
+		const error = await answer({ model, messages }, stream).catch((thrown) => thrown);
+		expect([error.status, error.param]).toEqual([400, `messages[${messages.length - 1}].role`]);
+		expect(error.message).toContain(words);
+	});
+
 	describe("JSON beside tools, which models before 3 take as one more function", () => {
 		const schema = {
 			type: "object",

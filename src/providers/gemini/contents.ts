@@ -55,7 +55,10 @@ export function contentsOf(
 	}
 	const { contents, last } = turns.end();
 	if (last === "model" && (contents.length === 1 || !takesPrefill(model))) {
-		throw unsupported(`messages[${messages.length - 1}].role`, "this model takes no assistant's message as the last");
+		const why = takesPrefill(model)
+			? "it is the assistant's, and Gemini wants a user's message before it"
+			: "this model takes no assistant's message as the last";
+		throw unsupported(`messages[${messages.length - 1}].role`, why);
 	}
 	return { system, contents, hasCalls: turns.hasCalls };
 }
