@@ -8,6 +8,7 @@ import { ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../errors.ts";
 import { CHOICES, type Chat, type Checks, FORMATS, MESSAGES, OPTIONS, PARTS } from "./chat-schema.ts";
 import type { RequestBody } from "./request-fields.ts";
+import { checkSchema } from "./schema-words.ts";
 import { describe, furthest, pathOf } from "./validation.ts";
 
 /**
@@ -21,6 +22,7 @@ export function readChat(body: RequestBody): Chat & RequestBody {
 	check(OPTIONS, body, "");
 	checkKind(CHOICES, body["tool_choice"], "tool_choice");
 	checkKind(FORMATS, body["response_format"], "response_format");
+	checkSchemas(body as Chat & RequestBody);
 	const messages = body["messages"] as { role: string; content?: unknown; [field: string]: unknown }[];
 	for (let index = 0; index < messages.length; index++) {
 		const message = messages[index]!;
@@ -34,6 +36,15 @@ export function readChat(body: RequestBody): Chat & RequestBody {
 		if (Array.isArray(message.content)) checkParts(message.content, path);
 	}
 	return body as Chat & RequestBody;
+}
+
+/** The schemas of the tools and of the answer. */
+function checkSchemas({ tools, response_format: format }: Chat): void {
+	for (const [index, { function: fn }] of (tools ?? []).entries()) {
+		if (fn.parameters) checkSchema(fn.parameters, `tools[${index}].function.parameters`);
+	}
+	const schema = format?.type === "json_schema" ? format.json_schema.schema : undefined;
+	if (schema) checkSchema(schema, "response_format.json_schema.schema");
 }
 
 /** What an assistant message of another kind of model may hold. */
