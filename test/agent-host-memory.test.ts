@@ -91,6 +91,17 @@ describe("a model on the CPU is refused", () => {
 		);
 	});
 
+	test("where the KV cache that it asks for is no whole number of GiB, or all of its memory", () => {
+		expect(refused({ gpu_memory: 1.5 * GIB }, host(64))).toEqual({
+			message: "the `gpu_memory` of chat is the KV cache on the CPU, which vLLM takes in whole GiB",
+			fix: "write 1GiB or 2GiB",
+			candidates: [],
+		});
+		const { message, fix } = refused({ gpu_memory: 9 * GIB, memory: 8 * GIB }, host(64), [], null);
+		expect(message).toContain("leaves nothing for the weights");
+		expect(fix).toBe("lower it, or raise `memory`");
+	});
+
 	test("where the KV cache that it asks for does not fit", () => {
 		expect(refused({ gpu_memory: 16 * GIB }, host(24)).message).toContain("KV cache 16.0");
 		expect(refused({ args: ["--kv-cache-memory-bytes", "16G"] }, host(24)).message).toContain("KV cache 16.0");

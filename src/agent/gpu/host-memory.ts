@@ -1,6 +1,7 @@
 /** The arithmetic of a host's own memory, which models on the CPU share: what each needs, and whether it fits. Pure; bytes. */
 
 import type { ModelSpec } from "../models/model-spec.ts";
+import type { Problem } from "../problem.ts";
 import { flagsOf } from "../vllm/vllm-args.ts";
 import {
 	type Allocation,
@@ -37,12 +38,32 @@ interface HostNeed {
 	readonly text: string;
 }
 
+/** Why `gpu_memory` can't be a KV cache on the CPU, and what to write instead; undefined where it can. */
+export function cacheSizeProblem({ gpu_memory: cache, memory }: ModelSpec): Problem | undefined {
+	if (cache === undefined) return undefined;
+	const whole = Math.floor(cache / GIB);
+	if (cache !== whole * GIB) {
+		const sizes = whole === 0 ? "1GiB" : `${whole}GiB or ${whole + 1}GiB`;
+		return { reason: "is the KV cache on the CPU, which vLLM takes in whole GiB", fix: `write ${sizes}` };
+	}
+	if (memory === undefined || cache < memory) return undefined;
+	return {
+		reason: "is the KV cache on the CPU, and a part of `memory`, which leaves nothing for the weights",
+		fix: "lower it, or raise `memory`",
+	};
+}
+
 /**
  * Whether the host's memory takes one more replica, and the KV cache that leaves it. `allocated` is what all others hold; those that
  * still load use less of it than that. With a limit (`memory`) it is the limit that is taken.
  */
 export function placeOnHost(request: HostRequest, allocated: readonly Allocation[]): PlacementResult {
 	const { spec, replica, host } = request;
+	// A host of which only a start shows that it has no GPU.
+	const problem = cacheSizeProblem(spec);
+	if (problem !== undefined) {
+		return { message: `the \`gpu_memory\` of ${spec.name} ${problem.reason}`, fix: problem.fix, candidates: [] };
+	}
 	const { base, cache, text } = hostNeed(request);
 	const others = allocated.filter(
 		(each) => each.gpu === HOST && !(each.model === spec.name && each.replica === replica),

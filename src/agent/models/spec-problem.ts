@@ -2,6 +2,7 @@
 
 import { basename } from "node:path";
 import { type Finding, pathText } from "../../config/config-error.ts";
+import { cacheSizeProblem } from "../gpu/host-memory.ts";
 import { adaptersProblems } from "../vllm/lora-modules.ts";
 import { argsProblems } from "../vllm/vllm-args.ts";
 import { type Accelerator, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
@@ -35,12 +36,12 @@ export function specProblems(spec: ModelSpec, { from, accelerator }: SpecContext
 	const modelMessage = modelProblem(spec.model, isApi);
 	const mountsMessage =
 		isApi && mounts.length > 0 ? "files of this host can be named in the configuration only" : undefined;
-	const isOnCpu = spec.gpus === 0 || accelerator === "cpu";
+	const cacheProblem = spec.gpus === 0 || accelerator === "cpu" ? cacheSizeProblem(spec) : undefined;
 	return [
 		...nameProblems(spec, modelMessage),
 		...only("model", modelMessage),
 		...only("memory", spec.memory !== undefined && spec.memory < GIB ? "vLLM alone needs more than 1GiB" : undefined),
-		...only("gpu_memory", isOnCpu ? cacheSizeProblem(spec) : undefined),
+		...only("gpu_memory", cacheProblem && `${cacheProblem.reason}: ${cacheProblem.fix}`),
 		...only("image", imageProblem(spec.image)),
 		...env.flatMap((variable, index) =>
 			only("env", variableProblem(variable)).map((finding) => ({ ...finding, at: ["env", index] })),
@@ -87,18 +88,6 @@ function modelProblem(model: string, isApi: boolean): string | undefined {
 	const unmountable = modelMountProblem(model);
 	if (unmountable !== undefined) return `${shown(model)} ${unmountable}: name the directory with the model's own files`;
 	return isSafe(PATH, model, 4096) ? undefined : `${shown(model)} is no absolute path of letters, digits and . _ -`;
-}
-
-/** On the CPU, where `gpu_memory` is the KV cache. */
-function cacheSizeProblem({ gpu_memory: cache, memory }: ModelSpec): string | undefined {
-	if (cache === undefined) return undefined;
-	const whole = Math.floor(cache / GIB);
-	if (cache !== whole * GIB) {
-		const sizes = whole === 0 ? "1GiB" : `${whole}GiB or ${whole + 1}GiB`;
-		return `is the KV cache on the CPU, which vLLM takes in whole GiB: write ${sizes}`;
-	}
-	if (memory === undefined || cache < memory) return undefined;
-	return "is the KV cache on the CPU, and a part of `memory`, which leaves nothing for the weights: lower it, or raise `memory`";
 }
 
 function imageProblem(image: string | undefined): string | undefined {
