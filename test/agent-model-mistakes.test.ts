@@ -95,6 +95,18 @@ describe("a directory of this host that is a model", () => {
 	});
 });
 
+test.each([
+	[{ devices: [0, 1], args: ["-tp", "4"] }, "devices: names 2 GPUs, while `args` ask for 4"],
+	[{ devices: [0, 1], args: ["--tensor-parallel-size=2"], replicas: 2 }, undefined],
+	[{ args: ["max-model-len=100"] }, 'args: "max-model-len=100" comes before any flag, which begins with --'],
+	[{ args: ["--max-model-len", "100 --foo"] }, "args: number 2 is one argument of several words"],
+	[{ args: ["--max-model-len=1 00"] }, "args: number 1 has a blank inside its number"],
+])("parts that do not fit each other, and arguments that are none: %p", (parts, words) => {
+	const problem = specProblem({ name: "chat", model: "a/b", ...parts }, "config");
+	if (words === undefined) expect(problem).toBeUndefined();
+	else expect(problem).toStartWith(words);
+});
+
 describe("on the CPU, where `gpu_memory` is the KV cache", () => {
 	const GIB = 1024 ** 3;
 	test.each([

@@ -36,6 +36,7 @@ describe("YAML that can't be used", () => {
 		["a: { __proto__: { b: 1 } }", "1:6: nothing can have this name"],
 		["? [a]\n: b", "1:3: a name must be plain text"],
 		["? { a: b }\n: c", "1:3: a name must be plain text"],
+		["a: {{ NAME }}", "1:5: {{…}} is a template of another program"],
 		["a: { : 1 }", "1:5: a name must be plain text"],
 		["a: &x b\n*x : c", "2:1: a name must be plain text"],
 		["a: { 1: b, '1': c }", "1:12: this setting stands here twice"],

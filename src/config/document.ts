@@ -185,7 +185,7 @@ function visitPairs(pairs: readonly Pair[], offset: number, walk: Walk): void {
 	const seen = new Set<string>();
 	for (const { key, value } of pairs) {
 		const name = isScalar(key) && key.value !== null ? String(key.value) : undefined;
-		const message = isMerge(key) ? mergeProblem(value, walk) : nameProblem(key, name, walk, seen);
+		const message = isMerge(key) ? mergeProblem(value, walk) : nameProblem(key, name, walk, { seen, offset });
 		if (message !== undefined) walk.found.push({ offset: start(key) ?? offset, message });
 		if (name !== undefined && !isMerge(key)) seen.add(name);
 		if (isScalar(key) && key.anchor !== undefined) walk.anchors.set(key.anchor, key);
@@ -193,6 +193,7 @@ function visitPairs(pairs: readonly Pair[], offset: number, walk: Walk): void {
 	}
 }
 
+const TEMPLATE = '{{…}} is a template of another program, which nothing fills in here: a variable is written "${NAME}"';
 const ENDLESS = "this alias stands inside what it stands for, which would have no end";
 
 /** What `<<` can't bring in. */
@@ -209,8 +210,9 @@ function nameProblem(
 	key: unknown,
 	name: string | undefined,
 	{ anchors }: Walk,
-	seen: ReadonlySet<string>,
+	{ seen, offset }: { readonly seen: ReadonlySet<string>; readonly offset: number },
 ): string | undefined {
+	if (isMap(key) && start(key) === offset + 1) return TEMPLATE;
 	if (isAlias(key) && !anchors.has(key.source)) return NO_ANCHOR;
 	if (name === undefined)
 		return "a name must be plain text, followed by a colon; neither nothing, a list, a mapping nor an alias";

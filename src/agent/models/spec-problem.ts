@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import { type Finding, pathText } from "../../config/config-error.ts";
 import { cacheSizeProblem } from "../gpu/host-memory.ts";
 import { adaptersProblems } from "../vllm/lora-modules.ts";
-import { argsProblems } from "../vllm/vllm-args.ts";
+import { argsProblems, gpusPerReplica } from "../vllm/vllm-args.ts";
 import { type Accelerator, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
 import { modelMountProblem, mountsProblems } from "./mounts.ts";
 
@@ -101,7 +101,8 @@ function variableProblem(variable: string): string | undefined {
 	return AGENT_VARIABLES.test(variable) ? `${variable} belongs to the agent and stays there` : undefined;
 }
 
-function devicesProblem({ devices, gpus, replicas = 1 }: ModelSpec): string | undefined {
+function devicesProblem(spec: ModelSpec): string | undefined {
+	const { devices, gpus, replicas = 1 } = spec;
 	if (!devices) return undefined;
 	if (devices.length === 0) return "name at least one GPU, or leave it out";
 	if (new Set(devices).size !== devices.length) return "a GPU is named twice";
@@ -109,7 +110,9 @@ function devicesProblem({ devices, gpus, replicas = 1 }: ModelSpec): string | un
 	if (!Number.isInteger(each)) {
 		return `${devices.length} GPUs can't be shared evenly by ${replicas} replicas; set \`gpus\``;
 	}
-	return each > devices.length ? `names ${devices.length} GPUs, while \`gpus\` asks for ${each}` : undefined;
+	if (each > devices.length) return `names ${devices.length} GPUs, while \`gpus\` asks for ${each}`;
+	const spanned = gpusPerReplica(spec);
+	return spanned > devices.length ? `names ${devices.length} GPUs, while \`args\` ask for ${spanned}` : undefined;
 }
 
 function isSafe(pattern: RegExp, text: string, longest = MAX_MODEL_NAME): boolean {

@@ -70,7 +70,7 @@ function wordProblem(word: string, index: number): string | undefined {
 	if (problem !== undefined) return `number ${index + 1} ${problem}`;
 	if (word.includes("\0")) return "a NUL character can't be passed to a program";
 	if (index > 0 || word.startsWith("-")) return undefined;
-	return `"${shortText(word, MAX_SHOWN)}" comes before any flag: the model is named by \`model\`, and \`serve\` is the image's own`;
+	return `"${shortText(word, MAX_SHOWN)}" comes before any flag, which begins with --: the model is named by \`model\`, and \`serve\` is the image's own`;
 }
 
 /** How many GPUs one replica spans: by its arguments, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
