@@ -355,4 +355,14 @@ describe("how long an answer's rest is waited for depends on who is left", () =>
 	] as const)("after %s, %o", async (broke, kinds, order) => {
 		expect(await asked(broke, kinds)).toBe(order);
 	});
+
+	test.each([
+		["is being started is asked behind all that are ready, the one that broke among them", 52, false, "c+ a b"],
+		["has yet to be woken comes there, too", 1, false, "c+ a b"],
+		["is a queue behind ready replicas is asked in its turn", 90, true, "b+ c+ a"],
+		["was not heard of lately is asked in its turn", 100, false, "b+ c+ a"],
+	] as const)("one that %s", async (_, readiness, isQueue, order) => {
+		const among = targets.map((each) => (each.id === "b" ? { ...each, readiness, isQueue } : each));
+		expect(await asked("truncated", { a: "not_found", b: "not_found", c: "not_found" }, among)).toBe(order);
+	});
 });

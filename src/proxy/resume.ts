@@ -11,6 +11,7 @@ import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-add
 import { resumedDecoder } from "./resume-decoder.ts";
 import { type FollowUp, followUps, obstacleOf, type ResumeSpend, resumeSpend } from "./resume-request.ts";
 import type { TriedTarget } from "./retry.ts";
+import { isLoading } from "./second-target.ts";
 import type { StartedAnswer } from "./started-answer.ts";
 
 /** What of a call the decision needs. */
@@ -55,7 +56,7 @@ export function canResume({ call, alias, targets }: ResumeTerms, but: RouteTarge
 /**
  * The rest of an answer that broke: a stream that begins where what was sent ended. Undefined where there is none: the client then
  * gets an error event. Targets that the call has not tried come first, then those it has; the one that broke comes last, since its
- * server may live and only a connection have been cut, unless it has fallen silent. Where all fail in a way that passes, they are asked once more after a pause:
+ * server may live and only a connection have been cut, unless it has fallen silent; behind it are only models that have yet to be loaded. Where all fail in a way that passes, they are asked once more after a pause:
  * a server that starts again is back in seconds, and the client has nothing to lose.
  */
 export async function resume(
@@ -74,7 +75,7 @@ export async function resume(
 		if (pauseMs > 0 && !(await elsewhere.wait(pauseMs))) return undefined;
 		const again: RouteTarget[] = [];
 		for (const [at, target] of left.entries()) {
-			const hasOthers = at + 1 < left.length || again.length > 0;
+			const hasOthers = left.slice(at + 1).some((each) => !isToBeLoaded(each)) || again.length > 0;
 			const result = await ask(target, hasOthers, elsewhere);
 			if ("head" in result) return result;
 			if (result.kind === "cancelled" || (result.kind === "engine_died" && !elsewhere.mayContinue())) return undefined;
@@ -172,7 +173,11 @@ const PASSING: ReadonlySet<string> = new Set(["transport", "overloaded", "rate",
 /** Whether what failed so may be well the next time. */
 export const isPassing = ({ kind }: Pick<Failure, "kind">): boolean => PASSING.has(kind);
 
+/** Its model is not loaded: what is ready answers sooner, be it the one that broke. */
+const isToBeLoaded = (target: RouteTarget): boolean => !target.isQueue && isLoading(target);
+
 function rank(target: RouteTarget, broken: StartedAnswer, elsewhere: ResumeContext): number {
+	if (isToBeLoaded(target)) return 4;
 	if (target.id === broken.target.id) return 3;
 	return elsewhere.tries(target) > 0 ? 2 : Number(elsewhere.isUnhealthy(target));
 }
