@@ -62,7 +62,7 @@ describe("a running router", () => {
 		expect(models).toMatchObject({ code: 0, stderr: "" });
 		const rows = models.stdout.split("\n").map((line) => line.split(/ {2,}/));
 		expect(rows).toContainEqual(["local/qwen", "gpu-1", "ready", "2 running, 1 waiting, KV cache 31 %"]);
-		expect(rows).toContainEqual(["local/llama", "gpu-1", "failed"]);
+		expect(rows).toContainEqual(["local/llama", "gpu-1", "failed", "out of GPU memory"]);
 		expect(rows).toContainEqual(["dummy", "router"]);
 		expect(rows.filter(([id]) => id === "local/qwen")).toHaveLength(1);
 	});
@@ -74,6 +74,25 @@ describe("a running router", () => {
 		await until(() => other.link?.state.state === "joined");
 		expect((await run(["agents"])).stdout).toContain("gemma (ready, 1 of 2 replicas)");
 		expect((await run(["models"])).stdout).toMatch(/^local\/gemma +gpu-7 +ready, 1 of 2 replicas$/m);
+		await other.stop();
+	});
+
+	test("shows why a model is not ready, in one line cut at a word, and what to do", async () => {
+		const why = `it failed 3 times in a row: ${"the weights of it do not fit ".repeat(8)}`;
+		const models = [
+			{ name: "long", state: "failed", reason: `${why}\nsecond line. What to do: lower \`--max-model-len\`\nto 8192` },
+			{ name: "plain", state: "starting", reason: "it waits for the GPU" },
+		] as const;
+		const other = startFakeAgent({ router: router.url, token: TOKEN, name: "gpu-6", models: [...models] });
+		await until(() => other.link?.state.state === "joined");
+		const { stdout } = await run(["models"]);
+		expect(stdout.split("\n")[0]?.split(/ {2,}/)).toEqual(["MODEL", "WHERE", "STATE", "LOAD", "WHY", "WHAT TO DO"]);
+		const line = stdout.split("\n").find((each) => each.startsWith("local/long"))!;
+		const [, , state, shown, todo] = line.split(/ {2,}/);
+		expect([state, todo]).toEqual(["failed", "lower `--max-model-len` to 8192"]);
+		expect(shown).toMatch(/^it failed 3 times in a row: the weights .* (?:the|weights|of|it|do|not|fit)…$/);
+		expect(shown!.length).toBeLessThanOrEqual(101);
+		expect(stdout).toMatch(/^local\/plain +gpu-6 +starting +it waits for the GPU$/m);
 		await other.stop();
 	});
 

@@ -46,12 +46,32 @@ export async function modelsTable(url: string | undefined, config: Config, env: 
 	]);
 	const known = agents.filter(({ state }) => state !== "gone");
 	const ofAgents = known.flatMap(({ name, models }) =>
-		models.map((model) => [`local/${model.name}`, name, stateText(model), loadText(model)]),
+		models.map((model) => [`local/${model.name}`, name, stateText(model), loadText(model), ...reasonTexts(model)]),
 	);
 	const shown = new Set(ofAgents.map(([id]) => id));
 	const others = (listed ?? []).filter(({ id }) => !shown.has(id)).map(({ id, owned_by }) => [id, owned_by, "", ""]);
-	const head = ["MODEL", "WHERE", "STATE", "LOAD"];
+	const head = [
+		"MODEL",
+		"WHERE",
+		"STATE",
+		"LOAD",
+		...(ofAgents.some(([, , , , why]) => why) ? ["WHY", "WHAT TO DO"] : []),
+	];
 	return table([head, ...ofAgents, ...others].map((row) => row.map(plainText)));
+}
+
+/** Longest reason shown, in characters; `router agents` shows all of it. */
+const LONGEST_REASON = 100;
+/** Agents put it between the reason and the remedy (src/agent/problem.ts). */
+const REMEDY = "What to do: ";
+
+/** Why it is in its state, its first line cut at a word; and what to do. */
+function reasonTexts({ reason = "" }: ShownModel): [why: string, remedy: string] {
+	const at = reason.lastIndexOf(REMEDY);
+	const [first = ""] = (at === -1 ? reason : reason.slice(0, at)).split("\n");
+	const why = first.trim().replace(/\.$/, "");
+	const cut = why.length > LONGEST_REASON ? `${why.slice(0, LONGEST_REASON).replace(/\s+\S*$/, "")}…` : why;
+	return [cut, at === -1 ? "" : reason.slice(at + REMEDY.length)];
 }
 
 /** `ready`; of several replicas `ready, 1 of 2 replicas`. */
