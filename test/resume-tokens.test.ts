@@ -90,6 +90,41 @@ async function ask(body: Json, providers: Json = {}) {
 		router,
 	};
 }
+/** vLLM with a model that thinks: its tokens of reasoning are told apart, in its last usage and, where it is asked to, with each chunk. */
+function thinking(thoughts: number, tokens: readonly string[], breaksAfter?: number, countsChunks = true): Script {
+	return async (connection) => {
+		const {
+			continue_final_message: isRest,
+			messages,
+			stream_options: options,
+		} = JSON.parse(connection.request.body) as RequestBody;
+		const begun = isRest ? messages.at(-1)!.content.trim().split(" ").length : 0;
+		const thought = isRest ? 0 : thoughts;
+		const usage = (reasoning: number, content: number) => ({
+			...{ prompt_tokens: PROMPT + begun, completion_tokens: reasoning + content },
+			total_tokens: PROMPT + begun + reasoning + content,
+			completion_tokens_details: { reasoning_tokens: reasoning },
+		});
+		const counts = countsChunks && options?.continuous_usage_stats === true;
+		const chunk = (delta: Json, reasoning: number, content: number, finish: string | null = null) => {
+			const made = JSON.parse(choiceEvent(delta, finish).slice("data: ".length));
+			return event({ ...made, ...(counts ? { usage: usage(reasoning, content) } : {}) });
+		};
+		const rest = tokens.slice(begun);
+		const events = [
+			...Array.from({ length: thought }, (_, at) => chunk({ reasoning: " hm" }, at + 1, 0)),
+			...rest.map((content, at) => chunk({ content }, thought, at + 1, at + 1 === rest.length ? "stop" : null)),
+		];
+		if (breaksAfter === undefined) {
+			const last = { id: "u", object: "chat.completion.chunk", choices: [], usage: usage(thought, rest.length) };
+			return streams([...events, event(last), DONE])(connection);
+		}
+		await begins(events.slice(0, breaksAfter))(connection);
+		await Bun.sleep(20);
+		connection.destroy();
+	};
+}
+
 const asked = (upstream: typeof first, nth = 0) => JSON.parse(upstream.received[nth]!.body) as RequestBody;
 
 describe("an upstream that packs several tokens into a chunk", () => {
@@ -106,6 +141,23 @@ describe("an upstream that packs several tokens into a chunk", () => {
 			expect(asked(second).max_tokens).toBe(120 - 5 * pack);
 		},
 	);
+
+	test.each([
+		["as it was counted", true],
+		["as its length has it, where nobody counted it", false],
+	])("reasoning that was told before the break is in the usage, %s", async (_, countsChunks) => {
+		const tokens = words(40);
+		first.run(thinking(12, tokens, 20, countsChunks));
+		second.run(thinking(12, tokens));
+		const { text, usages, sse, settled } = await ask({ stream_options: { include_usage: true } });
+		expect(text).toBe(tokens.join(""));
+		const { reasoning } = settled.tokens!;
+		if (countsChunks) expect(reasoning).toBe(12);
+		else expect(reasoning).toBeWithin(6, 25);
+		expect(usages.at(-1)).toMatchObject({ completion_tokens_details: { reasoning_tokens: reasoning } });
+		expect(settled.tokens!.output).toBe(52);
+		expect(JSON.parse(/^: router (\{.*)$/m.exec(sse)![1]!).usage).toMatchObject({ output: 52, reasoning });
+	});
 
 	test("its counts with each chunk reach no client that has not asked for them", async () => {
 		const tokens = words(40);

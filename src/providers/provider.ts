@@ -161,6 +161,8 @@ export interface CountedTokens {
 	readonly output: number;
 	/** Those of `output` that stand before the white space at the end of the answer so far. */
 	readonly trimmed: number;
+	/** Those of `output` that are reasoning, where it tells them apart. */
+	readonly reasoning?: number | undefined;
 }
 
 /** Reads one stream. */

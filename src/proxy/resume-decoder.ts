@@ -76,7 +76,10 @@ class ResumedDecoder implements StreamDecoder {
 
 	countedTokens(): CountedTokens | undefined {
 		const tokens = this.inner.countedTokens?.();
-		return tokens && { ...this.#wholeOf(tokens.input, tokens.output), trimmed: tokens.trimmed + this.#moved };
+		if (!tokens) return undefined;
+		const { input, output, trimmed, reasoning } = tokens;
+		const whole = this.#wholeOf(input, output);
+		return { ...whole, trimmed: trimmed + this.#moved, reasoning: this.#wholeReasoning(reasoning) };
 	}
 
 	end(): Failure | undefined {
@@ -163,8 +166,12 @@ class ResumedDecoder implements StreamDecoder {
 		if (typeof input !== "number" || typeof output !== "number") return usage;
 		const { input: prompt, output: completion } = this.#wholeOf(input, output);
 		const isEstimated = this.#moved > 0 && this.#spent.isEstimated;
+		const details = usage["completion_tokens_details"] as Record<string, unknown> | null | undefined;
+		const { reasoning_tokens: told } = details ?? {};
+		const reasoning = this.#wholeReasoning(typeof told === "number" ? told : undefined);
 		return {
 			...usage,
+			...(reasoning === undefined ? {} : { completion_tokens_details: { ...details, reasoning_tokens: reasoning } }),
 			prompt_tokens: prompt,
 			completion_tokens: completion,
 			...("total_tokens" in usage ? { total_tokens: prompt + completion } : {}),
@@ -176,6 +183,12 @@ class ResumedDecoder implements StreamDecoder {
 	#wholeOf(input: number, output: number): { input: number; output: number } {
 		if (this.#moved === 0) return { input, output };
 		return { input: this.#spent.prompt ?? Math.max(0, input - this.#moved), output: output + this.#moved };
+	}
+
+	/** Tokens of reasoning of the whole answer. */
+	#wholeReasoning(reasoning: number | undefined): number | undefined {
+		const { reasoning: before } = this.#spent;
+		return this.#moved === 0 || before === undefined ? reasoning : (reasoning ?? 0) + before;
 	}
 
 	/** What later calls will need is asked for by the ids that the client was sent. */
@@ -190,7 +203,8 @@ class ResumedDecoder implements StreamDecoder {
 	}
 
 	#wholeTokens(tokens: Tokens): Tokens {
-		const whole = { ...tokens, ...this.#wholeOf(tokens.input, tokens.output) };
+		const reasoning = this.#wholeReasoning(tokens.reasoning);
+		const whole = { ...tokens, ...this.#wholeOf(tokens.input, tokens.output), ...(reasoning && { reasoning }) };
 		// Of what the rest's prompt had in a cache, some was the answer's beginning.
 		if (whole.cached !== undefined) whole.cached = Math.min(whole.cached, whole.input);
 		if (this.#spent.isEstimated) whole.uncounted = "both";

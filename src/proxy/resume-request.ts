@@ -134,6 +134,8 @@ export interface ResumeSpend {
 	readonly tokens: number;
 	/** With that white space. */
 	readonly total: number;
+	/** Of the answer, those that are reasoning; undefined where none are known. */
+	readonly reasoning?: number | undefined;
 	/** Some of it was not counted but estimated from its length. */
 	readonly isEstimated: boolean;
 	/** What of the answer that was. */
@@ -159,7 +161,8 @@ export function resumeSpend(
 	if (before && sent.characters === before.sent.characters) return { ...before, prompt };
 	if (counted) {
 		const isEstimated = before?.isEstimated ?? false;
-		return { prompt, tokens: counted.trimmed, total: counted.output, isEstimated, sent };
+		const { trimmed: tokens, output: total, reasoning = before?.reasoning } = counted;
+		return { prompt, tokens, total, reasoning, isEstimated, sent };
 	}
 	const { characters, bytes, deltas } = before?.sent ?? { characters: 0, bytes: 0, deltas: 0 };
 	const more = sent.characters - characters;
@@ -168,5 +171,8 @@ export function resumeSpend(
 	// Most upstreams send a token a chunk; where they pack several, chunks are longer than a token is.
 	const isPacked = length > chunks * A_TOKEN;
 	const all = (before?.total ?? 0) + (isPacked ? Math.max(chunks, answerTokens(length)) : chunks);
-	return { prompt, tokens: Math.max(0, all - sent.trailingSpaces), total: all, isEstimated: true, sent };
+	const tokens = Math.max(0, all - sent.trailingSpaces);
+	const thought = Math.min(tokens, Math.round(answerTokens(sent.reasoning.length)));
+	const reasoning = before?.reasoning ?? (thought > 0 ? thought : undefined);
+	return { prompt, tokens, total: all, reasoning, isEstimated: true, sent };
 }

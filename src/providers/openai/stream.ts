@@ -157,7 +157,7 @@ export class ChunkDecoder implements StreamDecoder {
 	}
 
 	/** A chunk says what there was so far. Where there are several choices it speaks of one alone, which is of no use. */
-	#count(choices: readonly Choice[], { input, output, uncounted }: Tokens, delta: boolean): void {
+	#count(choices: readonly Choice[], { input, output, reasoning, uncounted }: Tokens, delta: boolean): void {
 		const before = this.countedTokens();
 		const isOne = choices.length === 1 && (choices[0]!.index ?? 0) === 0;
 		if (!isOne || uncounted || output < (before?.output ?? 0) || (delta && output === 0)) {
@@ -167,7 +167,7 @@ export class ChunkDecoder implements StreamDecoder {
 		const { delta: piece, text } = choices[0]!;
 		const content = typeof text === "string" ? text : piece?.["content"];
 		const trimmed = trimmedTokens(output, before?.trimmed ?? 0, typeof content === "string" ? content : "");
-		this.#counted = { input, output, trimmed };
+		this.#counted = { input, output, trimmed, reasoning };
 		this.#template.trimmed = trimmed;
 	}
 
@@ -186,7 +186,7 @@ export class ChunkDecoder implements StreamDecoder {
 	/** What the template has counted is looked at when somebody asks. */
 	countedTokens(): CountedTokens | undefined {
 		const { output, trimmed } = this.#template;
-		if (this.#isBehind && this.#counted) this.#counted = { input: this.#counted.input, output, trimmed };
+		if (this.#isBehind && this.#counted) this.#counted = { ...this.#counted, output, trimmed };
 		this.#isBehind = false;
 		return this.#counted;
 	}
