@@ -2,6 +2,7 @@
 import type { Config } from "../config/schema.ts";
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
+import { takesWithout } from "../providers/unsupported-fields.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
@@ -11,7 +12,9 @@ import { type CacheScope, isSameCall, type RecentCall, RecentCalls, routeKey } f
 import { Ring, type RingKey } from "./ring.ts";
 import { type CacheUse, cacheUse, modelSettings } from "./rules.ts";
 import type { SharedStore } from "./shared-store.ts";
-import { type AnswerStore, answerForm, joinFlight, Lead, SingleFlight } from "./single-flight.ts";
+import { type AnswerOrigin, type AnswerStore, answerForm, joinFlight, Lead, SingleFlight } from "./single-flight.ts";
+
+type CachedRoute = Pick<Route, "targets" | "alias">;
 
 /** A call that the cache is for. */
 interface CacheLookup {
@@ -20,6 +23,8 @@ interface CacheLookup {
 	readonly call: ClientCall;
 	readonly record: CallRecord;
 	readonly scope: CacheScope;
+	/** Where the call may run. */
+	readonly route: CachedRoute;
 	/** The same call has been answered before. */
 	readonly repeat: RecentCall | undefined;
 }
@@ -63,18 +68,19 @@ export class AnswerCache {
 	 */
 	find(
 		call: ClientCall,
-		{ targets, alias }: Pick<Route, "targets" | "alias">,
+		route: CachedRoute,
 		record: CallRecord,
 		{ cache: settings }: Pick<Config, "cache">,
 		repeat: RecentCall | undefined,
 	): Found | Promise<Found> {
+		const { targets, alias } = route;
 		const use = cacheUse(call, modelSettings(settings, alias?.cache));
 		const scope = { tenant: settings.shared ? "" : (call.keyId ?? ""), targets, headers: call.headers };
 		const same = use && repeat && isSameCall(repeat, scope) ? repeat : undefined;
 		const key = same ? same.key : use && routeKey(call, targets, scope.tenant, alias?.unsupported);
 		record.cache = use?.looksUp && key ? "miss" : "bypass";
 		if (!use || !key) return undefined;
-		const lookup = { key, use, call, record, scope, repeat: same };
+		const lookup = { key, use, call, record, scope, route, repeat: same };
 		if (!use.looksUp) return new Lead(this.#store, lookup, undefined);
 		const position = this.#store.ring.find(key);
 		const kept = position === undefined ? undefined : this.#read(position, lookup);
@@ -86,15 +92,13 @@ export class AnswerCache {
 		return joined instanceof Lead && !this.#store.sharedStore ? joined : this.#wait(joined, lookup);
 	}
 
-	/** The entry there, where it is fresh. At once unless it is large: a hit is to cost as little as it can. */
-	#read(
-		position: number,
-		{ key, use, call, scope, repeat }: CacheLookup,
-	): CacheEntry | undefined | Promise<CacheEntry | undefined> {
-		if (repeat?.position === position) return fresh(repeat.entry, use);
+	/** The entry there, where the call takes it. At once unless it is large: a hit is to cost as little as it can. */
+	#read(position: number, lookup: CacheLookup): CacheEntry | undefined | Promise<CacheEntry | undefined> {
+		const { key, call, scope, repeat } = lookup;
+		if (repeat?.position === position) return usable(repeat.entry, lookup);
 		const decoded = decodeEntry(this.#store.ring.read(position));
-		if (decoded instanceof Promise) return decoded.then((entry) => fresh(entry, use));
-		const entry = fresh(decoded, use);
+		if (decoded instanceof Promise) return decoded.then((entry) => usable(entry, lookup));
+		const entry = usable(decoded, lookup);
 		if (entry) this.recentCalls.remember(call, scope, { key, position, entry });
 		return entry;
 	}
@@ -108,26 +112,26 @@ export class AnswerCache {
 
 	/** Waits with others for an answer; where none came, the call is to be made for this caller alone. */
 	async #follow(flight: SingleFlight, lookup: CacheLookup): Promise<Found> {
-		const { call, record, use } = lookup;
+		const { call, record } = lookup;
 		const leave = flight.join();
 		const follower = flight.follow(answerForm(call));
 		const ready: Promise<unknown> = follower ? flight.started : flight.result;
 		const waited = await waiting(ready, call.client.signal, lookup);
-		if (waited && follower && flight.origin && follower.backlog > 0) {
-			record.cache = "hit";
-			record.isKnown = true;
+		const takes = !flight.origin?.dropped || takesDropped(flight.origin, lookup);
+		if (waited && follower && flight.origin && takes && follower.backlog > 0) {
+			markHit(record, flight.origin);
 			return followedResponse(flight, follower, call, record, leave);
 		}
 		if (follower) flight.unfollow(follower);
 		leave();
 		if (!waited) throw gaveUp(call);
-		const entry = fresh(await flight.result, use);
+		const entry = takes ? usable(await flight.result, lookup) : undefined;
 		return entry ? hit(entry, lookup) : new Lead(this.#store, lookup, undefined);
 	}
 
 	/** What the other replicas have, or the right to make the call. */
 	async #claim(level: SharedStore, lead: Lead, lookup: CacheLookup): Promise<Found> {
-		const { key, use, call } = lookup;
+		const { key, call } = lookup;
 		const { signal } = lead.call.client;
 		try {
 			const claiming = level.claim(key).then((claim) => (claim.is === "elsewhere" ? level.wait(key, signal) : claim));
@@ -140,7 +144,7 @@ export class AnswerCache {
 			const { came: claim } = waited;
 			if (claim.is === "ours") lead.release = claim.release;
 			const decoded = claim.is === "found" ? await decodeEntry(claim.bytes) : undefined;
-			const entry = decoded && isSound(decoded) ? fresh(decoded, use) : undefined;
+			const entry = decoded && isSound(decoded) ? usable(decoded, lookup) : undefined;
 			if (!entry) return lead;
 			lead.finishShared(entry);
 			return hit(entry, lookup);
@@ -151,14 +155,27 @@ export class AnswerCache {
 	}
 }
 
-/** The entry, where the call takes one of its age. */
-function fresh(entry: CacheEntry | undefined, { maxAgeMs }: CacheUse): CacheEntry | undefined {
-	return entry && isFresh(entry.facts, maxAgeMs, Date.now()) ? entry : undefined;
+/** The entry, where the call takes one of its age, and one that was made as it was. */
+function usable(entry: CacheEntry | undefined, lookup: CacheLookup): CacheEntry | undefined {
+	if (!entry || !isFresh(entry.facts, lookup.use.maxAgeMs, Date.now())) return undefined;
+	return !entry.facts.dropped || takesDropped(entry.facts, lookup) ? entry : undefined;
+}
+
+/** Whether the call, as its route is configured now, would have been made without these fields, too. */
+function takesDropped({ provider: name, dropped = [] }: AnswerOrigin, { call, route }: CacheLookup): boolean {
+	const served = route.targets.find(({ provider }) => provider.name === name);
+	const terms = { dialect: call.dialect.id, model: route.alias?.unsupported, provider: served?.provider.unsupported };
+	return takesWithout(dropped, terms);
+}
+
+function markHit(record: CallRecord, { dropped }: AnswerOrigin): void {
+	record.cache = "hit";
+	record.isKnown = true;
+	if (dropped) record.droppedFields = dropped;
 }
 
 function hit(entry: CacheEntry, { call, record, repeat }: CacheLookup): Response {
-	record.cache = "hit";
-	record.isKnown = true;
+	markHit(record, entry.facts);
 	return cachedResponse(entry, call, record, entry === repeat?.entry);
 }
 

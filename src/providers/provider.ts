@@ -225,6 +225,8 @@ export interface Provider {
 	/** Deadlines towards it, and those of them that were set for it alone. */
 	readonly timeouts: UpstreamTimeouts;
 	readonly ownTimeouts?: SomeTimeouts | undefined;
+	/** What its settings say about fields of a call that it has no form for. */
+	readonly unsupported?: UnsupportedPolicy | undefined;
 	/** Its comments before the first event say how far the loading of a model is. */
 	readonly reportsLoading?: boolean | undefined;
 	/** Its answers name the replica that gave them. */

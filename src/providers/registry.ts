@@ -40,13 +40,14 @@ export interface Upstream {
 }
 
 /** What of a provider is its upstream's configuration alone. */
-export const configuredOf = ({ name, row, keySetting, apiKey, timeouts, ownTimeouts }: Upstream) => ({
+export const configuredOf = ({ name, row, keySetting, apiKey, timeouts, ownTimeouts, unsupported }: Upstream) => ({
 	name,
 	priceId: row.priceId,
 	keySetting,
 	secret: apiKey,
 	timeouts,
 	ownTimeouts,
+	unsupported,
 });
 
 /** The refusal of a call to an upstream that is not ready: `provider_key_missing`, naming the variable that would give what it lacks. */

@@ -66,16 +66,20 @@ export class UnsupportedFields {
 	 * @param why completes "The upstream of this model can't take "x": …"
 	 */
 	add(field: string, why: string): void {
-		if (this.#policyOf(field) !== "drop") throw unsupported(field.slice(0, 64), why);
+		if (policyOf(field, this.terms) !== "drop") throw unsupported(field.slice(0, 64), why);
 		if (!this.#dropped.includes(field)) this.#dropped.push(field);
 	}
+}
 
-	#policyOf(field: string): UnsupportedPolicy {
-		if (!Object.hasOwn(DROPPABLE, field)) return "refuse";
-		const { model, provider, dialect } = this.terms;
-		const defaults = DROPPABLE[field]!;
-		return model ?? provider ?? (dialect === "openai-chat" ? defaults[dialect] : defaults.others);
-	}
+function policyOf(field: string, { model, provider, dialect }: UnsupportedTerms): UnsupportedPolicy {
+	if (!Object.hasOwn(DROPPABLE, field)) return "refuse";
+	const defaults = DROPPABLE[field]!;
+	return model ?? provider ?? (dialect === "openai-chat" ? defaults[dialect] : defaults.others);
+}
+
+/** Whether a call of these terms takes an answer that was made without these fields. */
+export function takesWithout(fields: readonly string[], terms: UnsupportedTerms): boolean {
+	return fields.every((field) => policyOf(field, terms) === "drop");
 }
 
 /** What collects those of one call to an upstream. */
