@@ -90,7 +90,7 @@ describe.each([
 			body: typeof body === "string" ? body : JSON.stringify(body),
 		});
 		const handle = callHandler({ operation: "chat", dialect: noted, steps }, router.context);
-		const answer = await handle({ request, server: null });
+		const answer = await handle(request, null);
 		await answer.text();
 		return { status: answer.status, cache: answer.headers.get("x-router-cache"), error: router.settled.at(-1)?.error };
 	}

@@ -91,7 +91,7 @@ test("is lifted and restored for a call that waits for the same call of another 
 		const bun = { timeout: (_: Request, seconds: number) => void seen.push(seconds), requestIP: () => null };
 		const headers = { "content-type": "application/json", host: "localhost" };
 		const call = new Request("http://localhost/v1/chat/completions", { method: "POST", headers, body });
-		return { seen, answer: handle({ request: call, server: bun }) };
+		return { seen, answer: handle(call, bun) };
 	};
 	const leader = send();
 	await asked.promise;

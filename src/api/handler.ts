@@ -39,12 +39,11 @@ export interface CallRoute {
 	readonly detail: Detail;
 }
 
-/** What is used of a request. */
-interface IncomingRequest {
-	readonly request: Request;
-	/** Bun's server; null in tests. */
-	readonly server: (Peers & ClientConnection["server"]) | null;
-}
+/** What is used of Bun's server; null in tests. */
+export type CallServer = (Peers & ClientConnection["server"]) | null;
+
+/** Answers a call of one route. Never rejects. */
+export type CallHandler = (request: Request, server: CallServer) => Promise<Response>;
 
 /** Longest name of a model that is kept, characters. */
 const MAX_REQUESTED = 200;
@@ -59,17 +58,19 @@ interface Handling extends Pick<CallRoute, "operation" | "dialect"> {
 }
 
 /** Handles the calls of one route. */
-export function callHandler(route: Pick<CallRoute, "operation" | "dialect" | "steps">, context: CallContext) {
+export function callHandler(
+	route: Pick<CallRoute, "operation" | "dialect" | "steps">,
+	context: CallContext,
+): CallHandler {
 	const { operation, dialect, steps } = route;
 	const isLimited = steps.includes("limits");
 	const cache = steps.includes("cache") ? context.cache : undefined;
 	const handling = { operation, dialect, context, isLimited, cache, answered: new Set<string>() };
-	// Elysia reads this parameter's text: a name instead of the braces has it make all else of a request, too, for each call.
-	return ({ request, server }: IncomingRequest) => handleCall(handling, request, server);
+	return (request, server) => handleCall(handling, request, server);
 }
 
 /** One call, from its request to its answer, or to the beginning of that. Never throws: every error is answered and settled here. */
-async function handleCall(handling: Handling, request: Request, server: IncomingRequest["server"]): Promise<Response> {
+async function handleCall(handling: Handling, request: Request, server: CallServer): Promise<Response> {
 	const { operation, dialect, context, isLimited, cache, answered } = handling;
 	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
 	record.onFault = (thrown) => context.onFault(record.id, thrown);

@@ -3,11 +3,12 @@
  */
 import { Elysia } from "elysia";
 import { openAiChat } from "../dialects/openai-chat.ts";
+import { guarded, type RequestGuard } from "../http/request-guard.ts";
 import type { Detail } from "../http/route-docs.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
 import type { CallContext } from "./call-context.ts";
 import { explainCall } from "./explain-call.ts";
-import { type CallRoute, callHandler } from "./handler.ts";
+import { type CallHandler, type CallRoute, callHandler } from "./handler.ts";
 import { listModels, oneModel } from "./model-queries.ts";
 
 /** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
@@ -44,24 +45,48 @@ const QUERIES: Readonly<Record<Query, Answer>> = {
 	explain: explainCall,
 };
 
+/** What answers calls, by the path of its route. */
+export type CallHandlers = ReadonlyMap<string, CallHandler>;
+
+/** @param routes the table, unless a test has another */
+export function callHandlers(context: CallContext, routes: readonly (CallRoute | QueryRoute)[] = ROUTES): CallHandlers {
+	return new Map(
+		routes.flatMap((route) => ("operation" in route ? [[route.path, callHandler(route, context)] as const] : [])),
+	);
+}
+
 /**
  * The plugin. `parse: "none"`: the body is read and checked by the handler, since Elysia's parse would lose big integers and key
  * order.
  * @param routes the table, unless a test has another
  */
-export function apiRoutes(context: CallContext, routes: readonly (CallRoute | QueryRoute)[] = ROUTES) {
+export function apiRoutes(
+	context: CallContext,
+	routes: readonly (CallRoute | QueryRoute)[] = ROUTES,
+	calls: CallHandlers = callHandlers(context, routes),
+) {
 	const app = new Elysia({ name: "api-routes" });
 	for (const route of routes) {
 		const { method, path, detail } = route;
 		const hook = { parse: "none", detail } as const;
 		if ("operation" in route) {
-			app.route(method, path, callHandler(route, context), hook);
+			const handle = calls.get(path)!;
+			// Elysia reads this function's text: what it does not name is not made of a request.
+			app.route(method, path, ({ request, server }) => handle(request, server), hook);
 		} else if (!(context.isBehindRouter && route.isRouterOnly)) {
 			const answer = QUERIES[route.query];
 			app.route(method, path, ({ request, params }) => answer(context, request, nameIn(params)), hook);
 		}
 	}
 	return app;
+}
+
+/**
+ * The routes of calls as Bun's own router has them, which answers them without Elysia: what that makes of each request takes a call longer
+ * than its key and its limits. Elysia has the same routes, for its documentation and for paths that are written in another way.
+ */
+export function directRoutes(calls: CallHandlers, guard: RequestGuard) {
+	return Object.fromEntries([...calls].map(([path, handle]) => [path, { POST: guarded(guard, handle) }]));
 }
 
 /** Model ids contain slashes, so clients may or may not encode them; wildcard params arrive undecoded. "" where the path has no wildcard. */

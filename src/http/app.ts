@@ -6,7 +6,7 @@ import { errors } from "./error-response.ts";
 import { type HealthNotes, health } from "./health.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { PageAccess } from "./page-access.ts";
-import { requestGuard } from "./request-guard.ts";
+import { guardHook, type RequestGuard } from "./request-guard.ts";
 import type { Detail } from "./route-docs.ts";
 import { swagger } from "./swagger.ts";
 
@@ -14,8 +14,8 @@ import { swagger } from "./swagger.ts";
 export interface HttpBaseOptions {
 	readonly role: "router" | "agent";
 	readonly version: string;
-	/** Web origins allowed besides localhost. */
-	readonly corsOrigins: readonly string[];
+	/** Looks at each request before its route is looked up. */
+	readonly guard: RequestGuard;
 	readonly metrics: Pick<Metrics, "text" | "contentType">;
 	readonly log: Pick<Log, "logger">;
 	readonly lifecycle: Pick<Lifecycle, "state">;
@@ -38,7 +38,7 @@ export function httpBase(options: HttpBaseOptions): Elysia {
 	const routes = () => app.routes;
 	app
 		.use(errors(options.log, routes))
-		.use(requestGuard(options.corsOrigins, options.lifecycle))
+		.use(guardHook(options.guard))
 		.use(health(role, options.lifecycle, options.healthNotes))
 		.use(
 			new Elysia({ name: "http/open" })

@@ -37,8 +37,14 @@ const EXPOSED = [
 	...["limit", "remaining", "reset"].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),
 ].join(", ");
 
+/** What the guard says of a request: its refusal, or headers that its answer has besides its own, in lower case. */
+export type GuardVerdict = Response | Readonly<Record<string, string>>;
+
+/** The checks; undefined for a request of which there is nothing to say, which most are. */
+export type RequestGuard = (request: Request) => GuardVerdict | undefined;
+
 /**
- * The guard of a whole server, also for routes registered later.
+ * The guard of a whole server.
  *
  * - A URL that is too long (414) and a request for two hosts at once (400) are refused, and their connections closed.
  * - CORS: web pages of allowed origins may call, and read answers, errors and streams. Preflights are answered here (204; 403
@@ -50,8 +56,8 @@ const EXPOSED = [
  * @param corsOrigins origins allowed besides localhost; see {@link allowedOrigin}
  * @param lifecycle its state is read at each request
  */
-export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lifecycle, "state">) {
-	return new Elysia({ name: "http/request-guard" }).onRequest(({ request, set }) => {
+export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lifecycle, "state">): RequestGuard {
+	return (request) => {
 		const { url, headers } = request;
 		if (url.length > LONGEST_URL) {
 			const message = `The URL has ${url.length} characters; ${LONGEST_URL} are the most.`;
@@ -62,25 +68,60 @@ export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lif
 		}
 		// Programs that are no browser send none.
 		const origin = headers.get("origin");
+		const { state } = lifecycle;
+		const isServing = state === "ready" || state === "starting";
+		if (origin === null && isServing) return undefined;
+		const added: Record<string, string> = {};
 		if (origin !== null) {
 			const isAllowed = allowedOrigin(origin, corsOrigins);
 			if (request.method === "OPTIONS" && headers.has("access-control-request-method")) {
 				return preflight(headers, origin, isAllowed);
 			}
-			set.headers.vary = "origin";
+			added["vary"] = "origin";
 			if (isAllowed) {
-				set.headers["access-control-allow-origin"] = origin;
-				set.headers["access-control-expose-headers"] = EXPOSED;
+				added["access-control-allow-origin"] = origin;
+				added["access-control-expose-headers"] = EXPOSED;
 			}
 		}
-		const { state } = lifecycle;
-		if (state === "ready" || state === "starting") return undefined;
-		set.headers["connection"] = "close";
-		if (state === "draining") return undefined;
-		return new RouterError("shutting_down", "This router is stopping: call another one, or this one later.", {
-			headers: { "retry-after": "5" },
-		}).response();
+		if (isServing) return added;
+		added["connection"] = "close";
+		return state === "draining" ? added : shuttingDown(added);
+	};
+}
+
+function shuttingDown(headers: Record<string, string>): Response {
+	return new RouterError("shutting_down", "This router is stopping: call another one, or this one later.", {
+		headers: { "retry-after": "5" },
+	}).response(headers);
+}
+
+/** The guard as a hook of Elysia's, for all routes that are registered later. */
+export function guardHook(guard: RequestGuard) {
+	return new Elysia({ name: "http/request-guard" }).onRequest(({ request, set }) => {
+		const verdict = guard(request);
+		if (verdict instanceof Response) return verdict;
+		if (verdict) Object.assign(set.headers, verdict);
+		return undefined;
 	});
+}
+
+/** The guard before a handler that Bun's router calls without Elysia. The handler must not reject. */
+export function guarded<Server>(
+	guard: RequestGuard,
+	handle: (request: Request, server: Server) => Promise<Response>,
+): (request: Request, server: Server) => Promise<Response> | Response {
+	return (request, server) => {
+		const verdict = guard(request);
+		if (verdict === undefined) return handle(request, server);
+		return verdict instanceof Response
+			? verdict
+			: handle(request, server).then((answer) => withHeaders(answer, verdict));
+	};
+}
+
+function withHeaders(answer: Response, headers: Readonly<Record<string, string>>): Response {
+	for (const name in headers) answer.headers.set(name, headers[name]!);
+	return answer;
 }
 
 /** The answer to a preflight. */

@@ -4,12 +4,13 @@ import { crossSiteRefusal } from "../accounts/auth/csrf.ts";
 import { type GeneratedKey, generatedKey } from "../accounts/auth/generated-key.ts";
 import { type AgentCredential, createKeyAuth, type KeyAuth, type StoredKeyLookup } from "../accounts/auth/keys.ts";
 import type { CallContext } from "../api/call-context.ts";
-import { apiRoutes } from "../api/routes.ts";
+import { apiRoutes, callHandlers, directRoutes } from "../api/routes.ts";
 import { onCrash } from "../crash.ts";
 import { type HttpBaseOptions, httpBase } from "../http/app.ts";
 import { createLifecycle, type Lifecycle } from "../http/lifecycle.ts";
 import { type Listening, listen } from "../http/listen.ts";
 import type { PageAccess } from "../http/page-access.ts";
+import { requestGuard } from "../http/request-guard.ts";
 import { ProxyState } from "../proxy/proxy-state.ts";
 import type { Running } from "../running.ts";
 import { type DirectoryLock, lockDirectory } from "../store/directory-lock.ts";
@@ -139,10 +140,11 @@ export function createApp(
 		keysOut: () => upstreams.keysOut(current.snapshot.catalog.entries),
 	});
 	const crossSite = crossSiteRule(current);
+	const guard = requestGuard(config.server.cors_origins, lifecycle);
 	const app = httpBase({
 		role,
 		version: VERSION,
-		corsOrigins: config.server.cors_origins,
+		guard,
 		metrics: { contentType: metrics.contentType, text: metricsText },
 		log,
 		lifecycle,
@@ -151,7 +153,9 @@ export function createApp(
 		healthNotes,
 		refuse: (request, server) => crossSite(request, server) ?? pages?.(request, server),
 	});
-	app.use(apiRoutes(context));
+	const calls = callHandlers(context);
+	app.use(apiRoutes(context, undefined, calls));
+	app.config.serve = { routes: directRoutes(calls, guard) };
 	return app;
 }
 

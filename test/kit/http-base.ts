@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type HttpBaseOptions, httpBase } from "../../src/http/app.ts";
 import { createLifecycle, type Lifecycle } from "../../src/http/lifecycle.ts";
 import { type Listening, listen } from "../../src/http/listen.ts";
+import { requestGuard } from "../../src/http/request-guard.ts";
 import { createLog, type Log } from "../../src/telemetry/log.ts";
 import { createMetrics, type Metrics } from "../../src/telemetry/metrics.ts";
 
@@ -36,7 +37,7 @@ export function base(
 	const app = httpBase({
 		role: over.role ?? "router",
 		version: "1.2.3",
-		corsOrigins: over.corsOrigins ?? [],
+		guard: requestGuard(over.corsOrigins ?? [], lifecycle),
 		metrics,
 		log,
 		lifecycle,

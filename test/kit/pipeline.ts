@@ -141,10 +141,10 @@ export function pipeline({
 				body: JSON.stringify(body),
 				...(signal ? { signal } : {}),
 			});
-			return callHandler(
-				{ operation, dialect: openAiChat, steps: ["auth", "limits", "cache", "relay"] },
-				context,
-			)({ request, server: null });
+			return callHandler({ operation, dialect: openAiChat, steps: ["auth", "limits", "cache", "relay"] }, context)(
+				request,
+				null,
+			);
 		},
 		async settledCalls(count) {
 			for (let look = 0; look < 3_000 && kept.settled.length < count; look++) await Bun.sleep(10);
