@@ -171,6 +171,9 @@ describe("what newcomers write is answered with what they meant", () => {
 			"agent: { models: [{ model: a/b, env: [HF_HOME=/x] }] }",
 			"1:39 agent.models[0].env[0]: must be a variable's name such as NCCL_DEBUG",
 		],
+		["agent: { vllm_url: http://a:1/v1/completions }", "1:20 agent.vllm_url: is the address of one operation"],
+		["data_dir: ~/router", '1:11 data_dir: begins with ~, which only a shell fills in: write "${HOME}" in its place'],
+		["agent: { cache_dir: ~/cache }", "1:21 agent.cache_dir: begins with ~"],
 	])("%j", (yaml, line) => {
 		expect(mistakes(yaml)).toEqual([expect.stringContaining(`router.yaml:${line}`)]);
 	});

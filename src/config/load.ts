@@ -11,7 +11,7 @@ import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
 import { readNamedFile } from "./read-file.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { EXTENSION, mapLeaves } from "./schema-walk.ts";
-import { semantics } from "./semantics.ts";
+import { PATHS, semantics } from "./semantics.ts";
 import { parseBytes, parseDuration } from "./units.ts";
 import { validate } from "./validate.ts";
 import { CONFIG_VARIABLES, cleanVariables, type Variable } from "./variables.ts";
@@ -178,24 +178,13 @@ function inOrder(mistakes: Mistake[]): Mistake[] {
 	return [...first.values()].sort(byPosition);
 }
 
-/** Settings that name a file or a directory. */
-const PATHS = new Set([
-	"data_dir",
-	"log.dir",
-	"ca_file",
-	"redis.ca_file",
-	"server.tls.cert",
-	"server.tls.key",
-	"agent.cache_dir",
-]);
-
 /** Durations become ms, sizes bytes, paths absolute (from `cwd`); the result is frozen, deeply. Takes only what validated. */
 function normalize(values: Record<string, unknown>, cwd: string): Config {
 	const config = mapLeaves(ConfigSchema, values, (value, schema, path) => {
 		if (typeof value !== "string") return value;
 		if (schema["unit"] === "ms") return parseDuration(value);
 		if (schema["unit"] === "bytes") return parseBytes(value);
-		return PATHS.has(pathText(path)) ? resolve(cwd, value) : value;
+		return PATHS.includes(pathText(path)) ? resolve(cwd, value) : value;
 	});
 	freeze(config);
 	return config as Config;

@@ -13,6 +13,17 @@ import type { Environment } from "./interpolate.ts";
 import type { Role } from "./overlay.ts";
 import { parseRedisUrl } from "./redis-url.ts";
 
+/** Settings that name a file or a directory. */
+export const PATHS: readonly string[] = [
+	"data_dir",
+	"log.dir",
+	"ca_file",
+	"redis.ca_file",
+	"server.tls.cert",
+	"server.tls.key",
+	"agent.cache_dir",
+];
+
 /** What the rules depend on besides the values. */
 export interface RuleContext {
 	readonly env: Environment;
@@ -35,7 +46,9 @@ export function semantics(values: Record<string, unknown>, context: RuleContext)
 		...providers.flatMap(([name, entry]) => (isRecord(entry) ? provider(name, entry, context.env) : [])),
 		...allowedHosts(values["agents"]),
 		...redisUrl(values["redis"]),
+		...operation(["agent", "vllm_url"], isRecord(values["agent"]) ? values["agent"]["vllm_url"] : undefined),
 		...["server", "agent"].flatMap((section) => hostOnly(section, values[section])),
+		...PATHS.flatMap((path) => homePath(path.split("."), values)),
 		...files(values, context),
 		...(context.role === "standalone" ? samePort(values) : []),
 	];
@@ -94,7 +107,9 @@ function provider(name: string, entry: ListedEntry, env: Environment): Finding[]
 	}
 	const known = PROVIDER_TYPES.find((each) => each === type);
 	const row = known && VENDORS[known];
-	if (!row || row.baseUrl !== undefined || entry["base_url"] !== undefined) return operation(path, entry);
+	if (!row || row.baseUrl !== undefined || entry["base_url"] !== undefined) {
+		return operation([...path, "base_url"], entry["base_url"]);
+	}
 	// The variable gives one to the provider of that name.
 	const variable = name === type ? row.baseUrlVariable : undefined;
 	if (variable !== undefined && env[variable]) return [];
@@ -110,11 +125,18 @@ function hostOnly(section: string, values: unknown): Finding[] {
 	return [{ path: [section, "host"], message }];
 }
 
+/** A shell's `~` would be a directory of that name. */
+function homePath(path: readonly string[], values: unknown): Finding[] {
+	const value = path.reduce<unknown>((inside, name) => (isRecord(inside) ? inside[name] : undefined), values);
+	if (typeof value !== "string" || !/^~(?:\/|$)/.test(value)) return [];
+	return [{ path, message: 'begins with ~, which only a shell fills in: write "${HOME}" in its place' }];
+}
+
 /** Paths are put behind an upstream's address. */
-function operation(path: Path, { base_url: url }: ListedEntry): Finding[] {
+function operation(path: Path, url: unknown): Finding[] {
 	const [, found] = (typeof url === "string" && OPERATION.exec(url)) || [];
 	const message = `is the address of one operation: leave \`${found}\` out`;
-	return found === undefined ? [] : [{ path: [...path, "base_url"], message }];
+	return found === undefined ? [] : [{ path, message }];
 }
 
 const OPERATION = /[^/](\/(?:chat\/completions|completions|embeddings|messages|responses))\/?$/;
