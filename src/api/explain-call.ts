@@ -1,12 +1,14 @@
 /** `POST /v1/route`: where a call would go and why, without making it. */
 
 import { authenticate } from "../accounts/auth/keys.ts";
-import { parseRequest } from "../dialects/openai-chat.ts";
+import { openAiChat, parseRequest } from "../dialects/openai-chat.ts";
 import { readRequestText } from "../http/request-body.ts";
 import { parseBounded } from "../openai/json.ts";
 import type { Operation } from "../openai/operations.ts";
+import { newRequestId } from "../proxy/call-record.ts";
 import { explain } from "../routing/explain.ts";
 import type { CallContext } from "./call-context.ts";
+import { IncomingCall } from "./incoming-call.ts";
 import { permittedRoute, resolveModel } from "./model-access.ts";
 import { choose } from "./route-call.ts";
 
@@ -19,8 +21,11 @@ export async function explainCall(context: CallContext, request: Request) {
 	const parsed = parseRequest(operation, body);
 	const { model } = parsed.facts;
 	const route = permittedRoute(caller, model, await resolveModel(catalog, model, caller, false));
-	const asked = { ...parsed, operation, headers: request.headers };
-	return explain(choose(asked, route, context, true).explained!);
+	const start = { id: newRequestId(), startedAt: performance.now() };
+	const handling = { operation, dialect: openAiChat };
+	const call = new IncomingCall(request, start, handling, caller, context.instance, config.usage.user_headers);
+	Object.assign(call, parsed).text = body;
+	return explain(choose(call, route, context, true).explained!);
 }
 
 /** Which endpoint a body is for. One with a model's name alone is taken for a short chat. */

@@ -1,17 +1,20 @@
 /** Where a call goes: the targets of its route, put in order, and said why where that was asked for. */
 
 import { RouterError } from "../errors.ts";
+import type { Call } from "../openai/call.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
+import type { Suspects } from "../proxy/suspects.ts";
 import { type Explained, type Explanation, explain } from "../routing/explain.ts";
 import { plan } from "../routing/plan.ts";
-import { needsOf, type RoutedCall } from "../routing/requirements.ts";
+import { needsOf } from "../routing/requirements.ts";
 import type { Feature, Route, RouteTarget } from "../routing/route.ts";
 import { missingOf } from "../routing/score.ts";
 import type { RoutingState, Work } from "../routing/target-state.ts";
+import { refusalsOf } from "./call-refusals.ts";
 
 /** What the choice is made by, besides the call. */
 export interface PlanContext {
-	readonly state: { readonly targets: RoutingState };
+	readonly state: { readonly targets: RoutingState; readonly suspects?: Suspects };
 	/** Told how long a plan took, ms. */
 	readonly onPlanned?: ((ms: number) => void) | undefined;
 	/** 0 to 1. */
@@ -31,8 +34,8 @@ export interface Choice {
 	readonly refusal?: RouterError | undefined;
 }
 
-/** Makes the choice. A call with one target costs nothing. */
-export function choose(asked: RoutedCall, route: Route, chooser: PlanContext, wantsReasons: boolean): Choice {
+/** Makes the choice. A call with one target costs nothing; whoever wants reasons has the call put into each target's words, too. */
+export function choose(asked: Call, route: Route, chooser: PlanContext, wantsReasons: boolean): Choice {
 	const isSole = route.targets.length === 1;
 	if (isSole && !wantsReasons) return { targets: route.targets };
 	const { state, onPlanned, random = Math.random } = chooser;
@@ -42,7 +45,8 @@ export function choose(asked: RoutedCall, route: Route, chooser: PlanContext, wa
 	const now = known.now();
 	const made = plan(needs, route, known, now, random, wantsReasons ? route.targets.length : undefined);
 	onPlanned?.(performance.now() - startedAt);
-	const explained = { model: asked.facts.model, needs, route, plan: made, now };
+	const refusals = wantsReasons ? refusalsOf(asked, made.targets, route.alias, state.suspects) : undefined;
+	const explained = { model: asked.facts.model, needs, route, plan: made, now, refusals };
 	return {
 		// One that was asked for by its own name gets what was asked: its upstream's word on that is the truer one.
 		targets: isSole ? route.targets : made.targets,
@@ -61,7 +65,7 @@ export const EXPLAIN_HEADER = "x-router-explain";
  * Puts the targets of a call's route in order, and leaves in its record why. Throws `unsupported_parameter` where none can do what the call
  * asks. Needed where there are several, or where the client asks for the reasons.
  */
-export function planCall(call: RoutedCall, route: Route, chooser: PlanContext, record: CallRecord): Choice {
+export function planCall(call: Call, route: Route, chooser: PlanContext, record: CallRecord): Choice {
 	const choice = choose(call, route, chooser, call.headers.get(EXPLAIN_HEADER) === "1");
 	record.explanation = choice.explained && explainHeader(choice.explained);
 	record.decision = choice.decision;

@@ -99,6 +99,10 @@ export function callText(call: ShownCall): string {
 		...(call.dropped_fields
 			? [`left out ${call.dropped_fields.map(plainText).join(", ")}: its upstream has no form for it\n`]
 			: []),
+		// A table of candidates says it itself.
+		...("policy" in call.decision
+			? []
+			: (call.skipped ?? []).map(({ target, reason }) => `${plainText(`not sent to ${target}: ${reason}`)}\n`)),
 		...(rows.length > 0 ? [table(rows.map((row) => row.map(plainText)))] : []),
 		costText(call),
 	]

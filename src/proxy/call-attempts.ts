@@ -258,8 +258,7 @@ export class CallAttempts implements AttemptOwner {
 		const kind = NOT_TRIED[error.errorCode];
 		if (!kind) throw error;
 		const failure = { kind, message: error.message };
-		tried.failed(failure);
-		tried.wasNotTried = true;
+		tried.notTried(failure, this.record);
 		return { index, failure, error, wasNotTried: error.errorCode !== "unsupported_parameter" };
 	}
 

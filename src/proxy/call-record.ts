@@ -137,6 +137,8 @@ export class CallRecord {
 	waitedMs = 0;
 	/** Fields of the call that its upstream has no form for, and that were left out. */
 	droppedFields: readonly string[] | undefined;
+	/** Targets that the call was not sent to when it was their turn. */
+	skipped: CallSettled["skipped"];
 	/** Hears of a fault of the router's own code after the answer has begun. */
 	onFault: ((thrown: unknown) => void) | undefined;
 	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
@@ -330,6 +332,7 @@ export class CallRecord {
 			error: clientLeft ? "cancelled" : error,
 			dropped: this.dropped || undefined,
 			droppedFields: this.droppedFields,
+			skipped: this.skipped,
 		};
 		for (const sink of this.sinks) sink.callSettled?.(settled);
 		if (this.#isIdleTimeoutLifted) connection!.server.timeout(connection!.request, connection!.idleSeconds);

@@ -2,9 +2,11 @@
  * What a call does after an attempt that failed: again there, elsewhere, or give up; and what it knows of its targets until then. The
  * decision is pure; what a kind of failure allows is in the table (src/providers/failure.ts).
  */
+
 import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
+import type { SkippedTarget } from "../telemetry/events.ts";
 import type { KeyRotation } from "./key-rotation.ts";
 import { isStarting } from "./second-target.ts";
 
@@ -89,6 +91,15 @@ export class TriedTarget implements Tried {
 
 	get hasOtherKey(): boolean {
 		return this.refusedKeys.length > 0 && this.keys.has(this.target, this.refusedKeys);
+	}
+
+	/** It was not sent there: nothing was asked of the target. What its words have no form for is noted in the call's record. */
+	notTried(failure: Failure, record: { skipped?: readonly SkippedTarget[] | undefined }): void {
+		this.failed(failure);
+		this.wasNotTried = true;
+		const { id: target } = this.target;
+		if (failure.kind !== "unsupported" || record.skipped?.some((each) => each.target === target)) return;
+		record.skipped = [...(record.skipped ?? []), { target, reason: failure.message }];
 	}
 
 	/** An attempt at it failed, for which it was waited so long, ms. */

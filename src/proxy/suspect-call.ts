@@ -187,10 +187,7 @@ export class SuspectCall {
 
 	/** What its engines call its model; an adapter's is the model that it changes. */
 	#model(): string {
-		const own = this.context.tried.filter(({ target: { kind = "cloud", provider } }) => {
-			return kind !== "cloud" || provider.healthRequest !== undefined;
-		});
-		return [...new Set(own.map(({ target }) => target.parent ?? target.model))].sort().join();
+		return engineModel(this.context.tried.map(({ target }) => target));
 	}
 
 	#leave(): void {
@@ -327,8 +324,8 @@ export class SuspectCall {
 		const { tried, state, call, record } = this.context;
 		const vendor = tried.findIndex((each) => this.#kindOf(each.target) === "vendor" && isUntried(each));
 		if (vendor !== -1) return vendor;
-		const { calls, leftMs } = state.suspects.refusalOf(this.#fingerprint!);
-		record.reason = `refused: an engine died of it twice (${[...new Set(calls)].join(", ")})`;
+		const { calls, leftMs, reason } = state.suspects.refusalOf(this.#fingerprint!);
+		record.reason = reason;
 		state.suspects.report({ what: "refused", call: call.id, calls });
 		throw poisonousError(leftMs);
 	}
@@ -336,4 +333,12 @@ export class SuspectCall {
 	#tooLate(backInMs = Number.POSITIVE_INFINITY): RouterError {
 		return lateError(this.context.tried[0]!.target.provider.name, this.isSuspect, backInMs);
 	}
+}
+
+/** What the engines among a call's targets call its model, by which it is known; an adapter's is the model that it changes. */
+export function engineModel(targets: readonly RouteTarget[]): string {
+	const own = targets.filter(
+		({ kind = "cloud", provider }) => kind !== "cloud" || provider.healthRequest !== undefined,
+	);
+	return [...new Set(own.map(({ parent, model }) => parent ?? model))].sort().join();
 }

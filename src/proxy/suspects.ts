@@ -127,14 +127,16 @@ export class Suspects {
 		return !suspicion ? "clear" : suspicion.refusedUntil === undefined ? "suspect" : "refused";
 	}
 
-	/** What is known of a call that is refused. `until`: from now, ms. */
+	/** What is known of a call that is refused. `leftMs`: from now; `reason`: as the ledger and explanations say it. */
 	refusalOf(fingerprint: string): {
 		readonly calls: readonly string[];
+		readonly reason: string;
 		readonly engines: number;
 		readonly leftMs: number;
 	} {
 		const { calls = [], engines, refusedUntil = 0 } = this.#calls.get(fingerprint) ?? {};
-		return { calls, engines: engines?.size ?? 0, leftMs: Math.max(0, refusedUntil - this.time()) };
+		const reason = `refused: an engine died of it twice (${[...new Set(calls)].join(", ")})`;
+		return { calls, reason, engines: engines?.size ?? 0, leftMs: Math.max(0, refusedUntil - this.time()) };
 	}
 
 	/** Where it was when engines died. */

@@ -62,11 +62,23 @@ export interface Explained {
 	readonly route: Route;
 	readonly plan: Plan;
 	readonly now: number;
+	/** Targets that the call would not be sent to when it is their turn, by id, and why. */
+	readonly refusals?: ReadonlyMap<string, string> | undefined;
 }
 
 /** The explanation, as JSON shows it, of the best `most` candidates. */
-export function explain({ model, needs, route, plan, now }: Explained, most = plan.scored.length): Explanation {
+export function explain(
+	{ model, needs, route, plan, now, refusals }: Explained,
+	most = plan.scored.length,
+): Explanation {
 	const policy = route.alias?.policy ?? "balanced";
+	const isRefused = ({ target }: Scored) => refusals?.has(target.id) ?? false;
+	const tried = refusals?.size ? plan.scored.filter((each) => !isRefused(each)) : plan.scored;
+	const context = { needs, plan: { ...plan, scored: tried }, now, policy };
+	const candidates = tried.slice(0, most).map((each, at) => candidate(each, { ...context, at }));
+	for (const each of tried === plan.scored ? [] : plan.scored.filter(isRefused)) {
+		candidates.push(skipped(candidate(each, { ...context, at: 0 }), refusals!.get(each.target.id)!));
+	}
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
 		model: model.slice(0, 200),
@@ -82,8 +94,28 @@ export function explain({ model, needs, route, plan, now }: Explained, most = pl
 			needs: features,
 			has_session: session !== undefined,
 		},
-		candidates: plan.scored.slice(0, most).map((each, at) => candidate(each, { needs, at, plan, now, policy })),
+		candidates,
 	};
+}
+
+/** A candidate that the call is not sent to, and why. */
+function skipped({ rank: _, score: __, ...rest }: ExplainedTarget, reason: string): ExplainedTarget {
+	return { ...rest, reason };
+}
+
+/** What became of a decision in which targets were skipped when it was their turn: as `explain` would have shown it, had it known. */
+export function withSkipped<Shown extends { readonly id: string; readonly rank?: number | undefined }>(
+	candidates: readonly Shown[],
+	skips: readonly { readonly target: string; readonly reason: string }[],
+): Shown[] {
+	const reasons = new Map(skips.map(({ target, reason }) => [target, reason]));
+	const rest = candidates.filter(({ id }) => !reasons.has(id));
+	const tried = rest.map((each, at) => (each.rank === undefined ? each : { ...each, rank: at + 1 }));
+	const others = candidates.filter(({ id }) => reasons.has(id));
+	return [
+		...tried,
+		...others.map((each) => ({ ...each, rank: undefined, score: undefined, reason: reasons.get(each.id)! })),
+	];
 }
 
 function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: RouteTarget) {

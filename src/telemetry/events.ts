@@ -95,6 +95,14 @@ export interface CallSettled {
 	readonly dropped?: number | undefined;
 	/** Fields of the call that its upstream has no form for, and that were left out. */
 	readonly droppedFields?: readonly string[] | undefined;
+	/** Targets that it was not sent to when it was their turn, since they have no form for a field of it. */
+	readonly skipped?: readonly SkippedTarget[] | undefined;
+}
+
+/** A target's id, and why a call was not sent there, as its error says it. */
+export interface SkippedTarget {
+	readonly target: string;
+	readonly reason: string;
 }
 
 /** How the cost of a call came about. */

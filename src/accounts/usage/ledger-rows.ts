@@ -196,6 +196,8 @@ export interface CallDetails {
 	readonly decision?: object | undefined;
 	/** Fields of the call that its upstream has no form for, and that were left out. */
 	readonly dropped_fields?: readonly string[] | undefined;
+	/** Targets that it was not sent to, and why. */
+	readonly skipped?: CallSettled["skipped"];
 }
 
 function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt[]): LedgerCall {
@@ -221,6 +223,7 @@ function callRow(call: CallSettled, at: number, attempts: readonly LedgerAttempt
 		error: call.error,
 		decision: call.decision,
 		dropped_fields: call.droppedFields,
+		skipped: call.skipped,
 	};
 	return {
 		id: call.id,

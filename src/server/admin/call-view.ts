@@ -1,5 +1,6 @@
 /** A past call as `GET /admin/calls/{id}` shows it. */
 import type { CallDetails } from "../../accounts/usage/ledger-rows.ts";
+import { type Explanation, withSkipped } from "../../routing/explain.ts";
 import type { LedgerAttempt, LedgerCall } from "../../store/ledger-table.ts";
 import type { Bill } from "../../telemetry/events.ts";
 
@@ -55,7 +56,7 @@ export function shownCall(call: LedgerCall, attempts: readonly LedgerAttempt[]) 
 		...(cost === undefined ? {} : { cost_usd: cost }),
 		...(source ? { price: { source, ...(price ? { rates: price } : {}) } } : {}),
 		...(estimated ? { estimated } : {}),
-		decision: decision ?? soleCandidate(requested ?? model, route, target),
+		decision: decisionWith(details.skipped, decision ?? soleCandidate(requested ?? model, route, target)),
 	};
 }
 
@@ -79,6 +80,12 @@ function shownAttempt(attempt: LedgerAttempt) {
 /** Tokens that have no kind but the two. */
 function counted({ tokensIn, tokensOut }: LedgerCall) {
 	return tokensIn === undefined ? undefined : { input: tokensIn, output: tokensOut ?? 0 };
+}
+
+/** The decision, as it came out where targets were skipped. */
+function decisionWith(skipped: CallDetails["skipped"], decision: object): object {
+	const { candidates } = decision as { readonly candidates?: Explanation["candidates"] };
+	return skipped && candidates ? { ...decision, candidates: withSkipped(candidates, skipped) } : decision;
 }
 
 /** Where there was one target only nothing was weighed. */
