@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-compare walk bench-routing chaos faults fuzz langchain image try-binary try-image release \
+.PHONY: dev test check format build bench bench-compare walk profile bench-routing chaos faults fuzz langchain image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -35,6 +35,11 @@ bench-compare: dist/router
 # The functions and files that a call goes through. TREE is another checkout, to compare with.
 walk: $(ready)
 	@$(run) walk $(TREE)
+
+# Where a call's CPU time goes, by function. BENCH_ONLY names the load, TREE another checkout.
+profile: $(ready)
+	$(parts) wrk
+	@$(run) profile $(TREE)
 
 bench-routing: dist/router
 	@$(run) bench-routing

@@ -1,6 +1,7 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { parseLoad } from "./bench/client.ts";
 import { cpuMicros, median, peakRssMb, quantile, rssMb, spread } from "./bench/measure.ts";
+import { timeByFunction } from "./bench/profile.ts";
 import { medians, type Result, ratios, type Sample } from "./bench/rounds.ts";
 import { comparison, factTable, kept, loadTable, verdictTable } from "./bench/table.ts";
 
@@ -146,4 +147,22 @@ test("CPU time counts what a process below, and one below that, has taken", asyn
 	expect(cpuMicros(child.pid)).toBeGreaterThanOrEqual(290_000);
 	child.stdin.end();
 	await child.exited;
+});
+
+describe("a profile", () => {
+	const frame = (functionName: string, url = "") => ({ functionName, url, lineNumber: 6 });
+	const nodes = [
+		{ id: 1, callFrame: frame("(root)"), children: [2, 4] },
+		{ id: 2, callFrame: frame("relay", "file:///somewhere/src/proxy/relay.ts"), children: [3] },
+		{ id: 3, callFrame: frame("parse") },
+		{ id: 4, callFrame: frame("wait") },
+	];
+
+	test("gives what native code took to the function that called it, and leaves out what is not in the window", () => {
+		const profile = { nodes, samples: [2, 2, 3, 4, 2], timeDeltas: [10, 20, 30, 40, 50] };
+		expect([...timeByFunction(profile, 15, 110)]).toEqual([
+			["relay  src/proxy/relay.ts:7", 50],
+			["(native) wait", 40],
+		]);
+	});
 });

@@ -49,11 +49,24 @@ export const startProxy = (upstream: string) => nginx("subject", (dir, port) => 
  * without the variable for its fetch limit, so that its own re-exec is in the measured start.
  */
 export const startRouter = (upstream: string, binary: string, settings?: object) =>
-	start({
+	startProgram(upstream, [resolve(binary)], settings);
+
+/** The router of a tree, from source under Bun's profiler, which its re-exec would end: it is spared that. */
+export const startProfiled = (upstream: string, tree: string, flags: readonly string[], settings?: object) =>
+	startProgram(
+		upstream,
+		[process.execPath, "--no-env-file", ...flags, join(tree, "src/main.ts")],
+		settings,
+		FETCH_LIMIT,
+	);
+
+function startProgram(upstream: string, command: readonly string[], settings?: object, env?: Record<string, string>) {
+	return start({
 		place: "subject",
 		health: "/health/ready",
-		command: () => [resolve(binary)],
+		command: () => command,
 		env: (port, dir) => ({
+			...env,
 			...(settings ? { ROUTER_CONFIG: configIn(dir, settings) } : {}),
 			HOST: "127.0.0.1",
 			PORT: String(port),
@@ -65,6 +78,7 @@ export const startRouter = (upstream: string, binary: string, settings?: object)
 			LOG_DIR: join(dir, "logs"),
 		}),
 	});
+}
 
 /** The key of {@link GUARDED}. */
 export const KEY = "bench-key-of-the-client";
