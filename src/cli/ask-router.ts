@@ -63,8 +63,17 @@ export function askRouter(url: string | undefined, { server, ca_file }: Config):
 	}
 	function refused(path: string, answer: UpstreamAnswer, content: unknown): StartError {
 		const { error } = (content ?? {}) as { error?: { message?: unknown } };
-		const message = typeof error?.message === "string" ? plainText(error.message) : "is that a router?";
-		return new StartError(`${base}${path} answers ${answer.status}: ${message}`);
+		const message =
+			typeof error?.message === "string"
+				? plainText(error.message)
+				: "that is no router; --url names one: http://router:8000";
+		const { status } = answer;
+		// The router says how a client gives a key; this client takes it from elsewhere.
+		const key =
+			status === 401 && path.startsWith("/v1/")
+				? " This command takes the key from `keys:` of its configuration (--config)."
+				: "";
+		return new StartError(`${base}${path} answers ${status}: ${message}${key}`);
 	}
 	return {
 		url: base,

@@ -14,8 +14,12 @@ export async function explainText(
 	cwd: string,
 ): Promise<string> {
 	const body = JSON.stringify({ ...(file === undefined ? {} : bodyIn(file, cwd)), model });
-	const answer = await askRouter(url, config).ask<Explanation>("/v1/route", callerKey(config), body);
-	return explanationText(answer);
+	const router = askRouter(url, config);
+	const answer = await router.ask<Partial<Explanation> | null>("/v1/route", callerKey(config), body);
+	if (!Array.isArray(answer?.candidates) || !answer.call) {
+		throw new StartError(`${router.url}/v1/route answers something else than a router does: --url names one`);
+	}
+	return explanationText(answer as Explanation);
 }
 
 function bodyIn(file: string, cwd: string): object {

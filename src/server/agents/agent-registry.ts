@@ -61,7 +61,7 @@ export class AgentRegistry {
 	readonly #log: Log["logger"];
 	#heard: ((agent: StoredAgent) => void) | undefined;
 	#lost: ((target: string) => void) | undefined;
-	/** Names of models that were logged as ambiguous. Bounded as agents and their models are. */
+	/** What was logged of ambiguous names of models. Bounded: agents choose names. */
 	readonly #warned = new Set<string>();
 	#storedAt = 0;
 	#upstream: Upstream;
@@ -319,6 +319,7 @@ export class AgentRegistry {
 	#warnOfNamesakes(agent: AgentRecord): void {
 		for (const sentence of namesakes(agent, this.#agents.values())) {
 			if (this.#warned.has(sentence)) continue;
+			if (this.#warned.size >= MOST) this.#warned.clear();
 			this.#warned.add(sentence);
 			this.#log.warn({ agent: agent.name }, sentence);
 		}
