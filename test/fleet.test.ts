@@ -270,7 +270,8 @@ describe("LoRA adapters", () => {
 			expect(from.fleet.targets("sql")).toMatchObject([
 				{ id: "local/gpu-1/sql", name: "local/sql", model: "sql", agent: "gpu-1" },
 			]);
-			expect(from.fleet.targets("sql").map(({ parent }) => parent)).toEqual(["qwen"]);
+			const [{ parent, engine } = {}] = from.fleet.targets("sql");
+			expect([parent, engine]).toEqual(["qwen", from.fleet.targets("qwen")[0]?.id ?? "local/gpu-1/qwen"]);
 			expect([from.fleet.parentOf("sql"), from.fleet.parentOf("qwen"), from.fleet.parentOf("none")]).toEqual([
 				"qwen",
 				undefined,

@@ -1,5 +1,11 @@
 /** A call that waits for an engine that died of it: what it takes from others meanwhile. */
 import { afterEach, describe, expect, test } from "bun:test";
+import type { Call } from "../src/openai/call.ts";
+import type { AttemptRecord, CallRecord } from "../src/proxy/call-record.ts";
+import type { Pause } from "../src/proxy/pause.ts";
+import { TriedTarget } from "../src/proxy/retry.ts";
+import { SuspectCall } from "../src/proxy/suspect-call.ts";
+import type { RouteTarget } from "../src/routing/route.ts";
 import { fleet, say, stopEngines } from "./kit/scripted-engines.ts";
 import { until } from "./kit/until.ts";
 
@@ -58,5 +64,41 @@ describe("a suspected call that waits", () => {
 		await until(() => first!.held.length + second!.held.length === 1, "the call that waited behind both");
 		(await (first!.held.length === 1 ? first : second)!.next("z")).answer();
 		expect((await another).status).toBe(200);
+	});
+});
+
+describe("a call that an agent's engine died of by the name of a LoRA adapter", () => {
+	test("is suspected by its model's name, too, and tried alone in the engine that both share", async () => {
+		const { state } = fleet(1).router.context;
+		const provider = { name: "local", reportsLoading: true };
+		const suspectOf = (target: object) => {
+			const call = { id: "req", operation: "chat", startedAt: 0, facts: { canonical: () => "the same" } };
+			const tried = [new TriedTarget({ kind: "local", provider, ...target } as RouteTarget, state.keys)];
+			return new SuspectCall({
+				call: call as unknown as Call,
+				tried,
+				state,
+				record: { atEnd: () => undefined, waitedMs: 0 } as unknown as CallRecord,
+				pause: { isOver: false, until: async () => false } as unknown as Pause,
+				slot: undefined,
+				until: () => performance.now() + 60_000,
+			});
+		};
+		const adapter = { id: "local/gpu/sql", model: "sql", parent: "base", engine: "local/gpu/base" };
+		const model = { id: "local/gpu/base", model: "base" };
+		const record = { startedAt: performance.now() } as AttemptRecord;
+		const failure = { kind: "engine_died", message: "" } as const;
+		const first = suspectOf(adapter);
+		first.failed(
+			{ target: { kind: "local", provider, ...adapter } as RouteTarget, record, hasTokens: false },
+			failure,
+			"engine_died",
+		);
+		expect(first.isSuspect).toBe(true);
+		const again = suspectOf(model);
+		expect(await again.admit(0)).toBe(0);
+		expect(again.isSuspect).toBe(true);
+		const other = { ...adapter, id: "local/gpu/chat", model: "chat" };
+		expect(suspectOf(other).isKeptFrom(other as RouteTarget)).toBe(true);
 	});
 });

@@ -8,20 +8,24 @@ const HEALTH_TIMEOUT_MS = 2_000;
 /** A server that can't say how it is counts as back so long after it last said that it is dead, ms. */
 const ASSUMED_BACK_MS = 10_000;
 
-/** Asks the servers of those of these targets whose engines are dead how they are. `ids`: of targets. */
+/** By what an engine is known: the id of the target that it is; an adapter runs in its model's. */
+export const engineOf = ({ id, engine }: RouteTarget): string => engine ?? id;
+
+/** Asks the servers of those of these targets whose engines are dead how they are. `ids`: of engines. */
 export async function findBack(
 	ids: readonly string[],
 	tried: readonly { readonly target: RouteTarget }[],
 	{ suspects, targets }: Pick<ProxyState, "suspects" | "targets">,
 ): Promise<void> {
-	const dead = tried.filter(({ target }) => ids.includes(target.id) && suspects.isDead(target.id));
+	const dead = tried.filter(({ target }) => ids.includes(engineOf(target)) && suspects.isDead(engineOf(target)));
 	await Promise.all(
 		dead.map(async ({ target }) => {
-			if (targets.of(target.id).breaker.state === "closed") return suspects.cameBack(target.id);
+			const id = engineOf(target);
+			if (targets.of(id).breaker.state === "closed") return suspects.cameBack(id);
 			const health = await healthOf(target);
-			if (health === "dead") suspects.staysDead(target.id);
-			const silentMs = performance.now() - (suspects.lastDead(target.id) ?? 0);
-			if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(target.id);
+			if (health === "dead") suspects.staysDead(id);
+			const silentMs = performance.now() - (suspects.lastDead(id) ?? 0);
+			if (health === "up" || (health === "unknown" && silentMs >= ASSUMED_BACK_MS)) suspects.cameBack(id);
 		}),
 	);
 }

@@ -6,7 +6,7 @@ import { errorOf, FAILURES, type Failure, type FailureKind } from "../providers/
 import type { RouteTarget } from "../routing/route.ts";
 import type { Slot } from "./call-queue.ts";
 import type { AttemptRecord, CallRecord } from "./call-record.ts";
-import { findBack } from "./engine-health.ts";
+import { engineOf, findBack } from "./engine-health.ts";
 import { clientGone, type Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, LONGEST_WAIT_MS, type TriedTarget } from "./retry.ts";
@@ -75,8 +75,8 @@ export class SuspectCall {
 	}
 
 	/** Whether it may not be sent there now. */
-	isKeptFrom({ id, isQueue }: RouteTarget): boolean {
-		return this.context.state.suspects.isReserved(id, this.#turn, isQueue);
+	isKeptFrom(target: RouteTarget): boolean {
+		return this.context.state.suspects.isReserved(engineOf(target), this.#turn, target.isQueue);
 	}
 
 	/** What it is told instead of an attempt there: the rest of an answer, or a second attempt, goes elsewhere. */
@@ -95,19 +95,19 @@ export class SuspectCall {
 		const isDeath = failure.kind === "engine_died";
 		// Of an engine that takes its server with it some calls see the connection break only.
 		const isBreak = failure.kind === "transport" || failure.kind === "truncated";
-		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(target.id, record.startedAt))) return health;
+		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(engineOf(target), record.startedAt))) return health;
 		this.#fingerprint ??= fingerprintOf(call.operation, call.facts, this.#model());
 		this.#hasLooked = true;
 		this.#hasFarEngine ||= target.kind === "cloud" && isDeath;
 		const verdict = suspects.died({
-			engine: target.id,
+			engine: engineOf(target),
 			startedAt: record.startedAt,
 			fingerprint: this.#fingerprint,
 			model: this.#model(),
 			call: call.id,
 			hasTokens,
 			turn: this.#turn,
-			wasWell: state.targets.of(target.id).breaker.state === "closed",
+			wasWell: [target.id, engineOf(target)].every((id) => state.targets.of(id).breaker.state === "closed"),
 		});
 		if (verdict !== "bystander") this.isSuspect = true;
 		return isDeath && this.#kindOf(target) !== "engine" ? "transport" : health;
@@ -166,8 +166,8 @@ export class SuspectCall {
 		if (failure.kind === "cancelled" || failure.kind === "internal") return undefined;
 		if (isVendor || failure.kind === "engine_died") this.#triedSince.add(index);
 		else if (INCONCLUSIVE.has(failure.kind)) {
-			const pauseMs = Math.min(LOOK_MS * 2 ** this.#unheard++, LONGEST_WAIT_MS);
-			this.#notBefore = performance.now() + Math.max(failure.retryAfterMs ?? 0, pauseMs);
+			const { retryAfterMs = Math.min(LOOK_MS * 2 ** this.#unheard++, LONGEST_WAIT_MS) } = failure;
+			this.#notBefore = performance.now() + Math.max(retryAfterMs, LOOK_MS);
 			this.#repeated = { index, failure: failure.kind };
 			if (failure.kind === "timeout" && this.#turn) suspects.yield(this.#turn);
 		} else {
@@ -201,7 +201,7 @@ export class SuspectCall {
 		const { tried, state } = this.context;
 		const { suspects } = state;
 		for (;;) {
-			const lost = tried.flatMap(({ target: { id } }) => (suspects.isLost(id) ? [id] : []));
+			const lost = tried.map(({ target }) => engineOf(target)).filter((id) => suspects.isLost(id));
 			if (lost.length > 0) await findBack(lost, tried, state);
 			const verdict = suspects.stateOf(this.#fingerprint!);
 			if (verdict === "refused") {
@@ -214,7 +214,7 @@ export class SuspectCall {
 			const turn = this.#turn;
 			const targets = tried.map((each, at) => this.#view(each.target, at));
 			const waitsFor = tried.flatMap(({ target }, at) =>
-				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [target.id] : [],
+				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [engineOf(target)] : [],
 			);
 			const now = performance.now();
 			const hasBudget = !this.#repeated || state.retries.has(now);
@@ -229,7 +229,7 @@ export class SuspectCall {
 				if (!(await this.#hasSlot())) continue;
 				this.#repeat(step.index, now);
 				if (this.#isFree) this.#freed();
-				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target.id, step.isAlone);
+				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target, step.isAlone);
 				return step.index;
 			}
 			suspects.waitFor(turn, step.reserves ? waitsFor : []);
@@ -238,9 +238,9 @@ export class SuspectCall {
 		}
 	}
 
-	#begin(turn: SuspectTurn, id: string, isAlone: boolean): void {
+	#begin(turn: SuspectTurn, target: RouteTarget, isAlone: boolean): void {
 		const { call, state } = this.context;
-		state.suspects.begin(turn, id, isAlone);
+		state.suspects.begin(turn, engineOf(target), isAlone);
 		this.#timer = setTimeout(() => state.suspects.pass(turn), call.stream ? STREAM_TURN_MS : WHOLE_TURN_MS);
 	}
 
@@ -262,7 +262,7 @@ export class SuspectCall {
 
 	#view(target: RouteTarget, at: number): SuspectTarget {
 		const { suspects, targets } = this.context.state;
-		const { id } = target;
+		const id = engineOf(target);
 		const isDead = suspects.isDead(id);
 		return {
 			kind: this.#kindOf(target),
@@ -270,7 +270,7 @@ export class SuspectCall {
 			isWhereItDied: isDead || suspects.enginesOf(this.#fingerprint!).has(id) || this.#triedSince.has(at),
 			// An agent holds the call itself until its engine is back.
 			isBack: !isDead || target.provider.reportsLoading === true,
-			inFlight: targets.of(id).inFlight - suspects.passedAt(id),
+			inFlight: inFlightAt(target, targets) - suspects.passedAt(id),
 			isTried: this.#triedSince.has(at),
 		};
 	}
@@ -283,7 +283,7 @@ export class SuspectCall {
 			breaker.state === "closed" &&
 			pausedUntil <= targets.now() &&
 			(target.readiness ?? 0) === 0 &&
-			!suspects.isDead(target.id)
+			!suspects.isDead(engineOf(target))
 		);
 	}
 
@@ -341,4 +341,9 @@ export function engineModel(targets: readonly RouteTarget[]): string {
 		({ kind = "cloud", provider }) => kind !== "cloud" || provider.healthRequest !== undefined,
 	);
 	return [...new Set(own.map(({ parent, model }) => parent ?? model))].sort().join();
+}
+
+/** Calls under way at a target, and of an adapter those of its model, too. */
+function inFlightAt({ id, engine }: RouteTarget, targets: ProxyState["targets"]): number {
+	return targets.of(id).inFlight + (engine === undefined ? 0 : targets.of(engine).inFlight);
 }

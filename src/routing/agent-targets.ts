@@ -27,7 +27,7 @@ export interface Fleet {
 
 /** A model at an agent, and what the agent last said of it. */
 export type FleetTarget = Target &
-	Pick<RouteTarget, "readiness" | "isQueue" | "context" | "parent" | "reportedWaiting">;
+	Pick<RouteTarget, "readiness" | "isQueue" | "context" | "parent" | "engine" | "reportedWaiting">;
 
 /** A router without agents. */
 export const NO_FLEET: Fleet = {

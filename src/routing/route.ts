@@ -44,8 +44,9 @@ export interface RouteTarget extends Target {
 	readonly readiness?: number | undefined;
 	/** The agent's queue behind replicas that are targets themselves: to ask it beside one of those would be to ask that one twice. */
 	readonly isQueue?: boolean | undefined;
-	/** Of a LoRA adapter of an agent's: the model that it changes, whose engine it runs in. */
+	/** Of a LoRA adapter of an agent's: the model that it changes; and that one's target, whose engine it runs in. */
 	readonly parent?: string | undefined;
+	readonly engine?: string | undefined;
 	/** Of an agent: calls that wait at its engine, as it last said. */
 	readonly reportedWaiting?: number | undefined;
 }

@@ -144,12 +144,13 @@ export class AgentFleet implements Fleet {
 				parent: report.parent,
 			};
 			const deployment = targetId(name, model);
-			return accessTo(report, readinessOf(agent, report, now)!).map(
-				(access): FleetTarget =>
-					access.replica === undefined
-						? { id: deployment, ...common, ...access }
-						: { id: targetId(name, model, access.replica), deployment, ...common, ...access },
-			);
+			const { parent } = report;
+			return accessTo(report, readinessOf(agent, report, now)!).map((access): FleetTarget => {
+				const engine = parent === undefined ? undefined : targetId(name, parent, access.replica);
+				return access.replica === undefined
+					? { id: deployment, engine, ...common, ...access }
+					: { id: targetId(name, model, access.replica), deployment, engine, ...common, ...access };
+			});
 		});
 	}
 }
