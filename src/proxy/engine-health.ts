@@ -9,7 +9,7 @@ const HEALTH_TIMEOUT_MS = 2_000;
 const ASSUMED_BACK_MS = 10_000;
 
 /** By what an engine is known: the id of the target that it is; an adapter runs in its model's. */
-export const engineOf = ({ id, engine }: RouteTarget): string => engine ?? id;
+export const engineIdOf = ({ id, engine }: RouteTarget): string => engine ?? id;
 
 /** Asks the servers of those of these targets whose engines are dead how they are. `ids`: of engines. */
 export async function findBack(
@@ -17,10 +17,10 @@ export async function findBack(
 	tried: readonly { readonly target: RouteTarget }[],
 	{ suspects, targets }: Pick<ProxyState, "suspects" | "targets">,
 ): Promise<void> {
-	const dead = tried.filter(({ target }) => ids.includes(engineOf(target)) && suspects.isDead(engineOf(target)));
+	const dead = tried.filter(({ target }) => ids.includes(engineIdOf(target)) && suspects.isDead(engineIdOf(target)));
 	await Promise.all(
 		dead.map(async ({ target }) => {
-			const id = engineOf(target);
+			const id = engineIdOf(target);
 			if (targets.of(id).breaker.state === "closed") return suspects.cameBack(id);
 			const health = await healthOf(target);
 			if (health === "dead") suspects.staysDead(id);

@@ -6,7 +6,7 @@ import { errorOf, FAILURES, type Failure, type FailureKind } from "../providers/
 import type { RouteTarget } from "../routing/route.ts";
 import type { Slot } from "./call-queue.ts";
 import type { AttemptRecord, CallRecord } from "./call-record.ts";
-import { engineOf, findBack } from "./engine-health.ts";
+import { engineIdOf, findBack } from "./engine-health.ts";
 import { clientGone, type Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, LONGEST_WAIT_MS, type TriedTarget } from "./retry.ts";
@@ -76,7 +76,7 @@ export class SuspectCall {
 
 	/** Whether it may not be sent there now. */
 	isKeptFrom(target: RouteTarget): boolean {
-		return this.context.state.suspects.isReserved(engineOf(target), this.#turn, target.isQueue);
+		return this.context.state.suspects.isReserved(engineIdOf(target), this.#turn, target.isQueue);
 	}
 
 	/** What it is told instead of an attempt there: the rest of an answer, or a second attempt, goes elsewhere. */
@@ -95,19 +95,19 @@ export class SuspectCall {
 		const isDeath = failure.kind === "engine_died";
 		// Of an engine that takes its server with it some calls see the connection break only.
 		const isBreak = failure.kind === "transport" || failure.kind === "truncated";
-		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(engineOf(target), record.startedAt))) return health;
+		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(engineIdOf(target), record.startedAt))) return health;
 		this.#fingerprint ??= fingerprintOf(call.operation, call.facts, this.#model());
 		this.#hasLooked = true;
 		this.#hasFarEngine ||= target.kind === "cloud" && isDeath;
 		const verdict = suspects.died({
-			engine: engineOf(target),
+			engine: engineIdOf(target),
 			startedAt: record.startedAt,
 			fingerprint: this.#fingerprint,
 			model: this.#model(),
 			call: call.id,
 			hasTokens,
 			turn: this.#turn,
-			wasWell: [target.id, engineOf(target)].every((id) => state.targets.of(id).breaker.state === "closed"),
+			wasWell: [target.id, engineIdOf(target)].every((id) => state.targets.of(id).breaker.state === "closed"),
 		});
 		if (verdict !== "bystander") this.isSuspect = true;
 		return isDeath && this.#kindOf(target) !== "engine" ? "transport" : health;
@@ -201,7 +201,7 @@ export class SuspectCall {
 		const { tried, state } = this.context;
 		const { suspects } = state;
 		for (;;) {
-			const lost = tried.map(({ target }) => engineOf(target)).filter((id) => suspects.isLost(id));
+			const lost = tried.map(({ target }) => engineIdOf(target)).filter((id) => suspects.isLost(id));
 			if (lost.length > 0) await findBack(lost, tried, state);
 			const verdict = suspects.stateOf(this.#fingerprint!);
 			if (verdict === "refused") {
@@ -214,7 +214,7 @@ export class SuspectCall {
 			const turn = this.#turn;
 			const targets = tried.map((each, at) => this.#view(each.target, at));
 			const waitsFor = tried.flatMap(({ target }, at) =>
-				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [engineOf(target)] : [],
+				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [engineIdOf(target)] : [],
 			);
 			const now = performance.now();
 			const hasBudget = !this.#repeated || state.retries.has(now);
@@ -240,7 +240,7 @@ export class SuspectCall {
 
 	#begin(turn: SuspectTurn, target: RouteTarget, isAlone: boolean): void {
 		const { call, state } = this.context;
-		state.suspects.begin(turn, engineOf(target), isAlone);
+		state.suspects.begin(turn, engineIdOf(target), isAlone);
 		this.#timer = setTimeout(() => state.suspects.pass(turn), call.stream ? STREAM_TURN_MS : WHOLE_TURN_MS);
 	}
 
@@ -262,7 +262,7 @@ export class SuspectCall {
 
 	#view(target: RouteTarget, at: number): SuspectTarget {
 		const { suspects, targets } = this.context.state;
-		const id = engineOf(target);
+		const id = engineIdOf(target);
 		const isDead = suspects.isDead(id);
 		return {
 			kind: this.#kindOf(target),
@@ -283,7 +283,7 @@ export class SuspectCall {
 			breaker.state === "closed" &&
 			pausedUntil <= targets.now() &&
 			(target.readiness ?? 0) === 0 &&
-			!suspects.isDead(engineOf(target))
+			!suspects.isDead(engineIdOf(target))
 		);
 	}
 
