@@ -8,16 +8,29 @@ const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 3
 /** Seconds in line before a model. */
 const QUEUE_BUCKETS = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-/** Calls, or attempts, that wait to be counted: more would keep others waiting for longer than 1 ms. */
-const MOST_WAITING = 250;
 /** Models that have a label of their own. */
 const MOST_MODELS = 500;
 
-/** Sums over calls whose labels are the same. */
-interface Sums {
+/** Times of calls, by bucket. */
+class Latencies {
+	/** One a bucket, and one for all above. */
+	readonly counts = new Float64Array(LATENCY_BUCKETS.length + 1);
+	/** Seconds. */
+	sum = 0;
+}
+
+/** What is observed of calls of one model and provider, whatever their status. */
+interface Series {
 	readonly model: string;
 	readonly provider: string;
+	readonly duration: Latencies;
+	readonly firstToken: Latencies;
+}
+
+/** Calls whose labels are the same, since the registry was last read. */
+interface Sums {
 	readonly status: string;
+	readonly series: Series;
 	calls: number;
 	input: number;
 	output: number;
@@ -25,35 +38,54 @@ interface Sums {
 	reasoning: number;
 	cost: number;
 	unpriced: number;
-	hits: number;
-	misses: number;
 }
 
-const NOTHING = { calls: 0, input: 0, output: 0, cached: 0, reasoning: 0, cost: 0, unpriced: 0, hits: 0, misses: 0 };
+const NOTHING = { calls: 0, input: 0, output: 0, cached: 0, reasoning: 0, cost: 0, unpriced: 0 };
 
 /**
- * Counts calls and attempts. Never throws: a number that is none is left out. They are counted many in one go, and one `inc` counts all
- * that have the same labels: prom-client hashes the labels at every `inc`, and its cached children save nothing.
+ * Counts calls and attempts. Never throws: a number that is none is left out. Each call is added to plain numbers, which become
+ * prom-client's when the registry is read: that hashes the labels at every `inc`, and its cached children save nothing.
  */
 export class CallMetrics implements Sink {
 	readonly #metrics: ReturnType<typeof callMetrics>;
 	readonly #modelLabel = boundedLabels(MOST_MODELS);
+	readonly #series = new Map<string, Series>();
+	readonly #sums = new Map<string, Sums>();
+	/** What the call before was added to, and what that was for: neighbours are mostly alike. */
+	#last: Sums | undefined;
+	#lastModel = "";
+	#lastStatus = 0;
+	/** Attempts by provider, and of the provider of the one before. */
+	readonly #attempts = new Map<string, { readonly provider: string; count: number }>();
+	#lastAttempts: { readonly provider: string; count: number } | undefined;
 	#inFlight = 0;
-	#settled: CallSettled[] = [];
-	#closed: AttemptClosed[] = [];
+	#hits = 0;
+	#misses = 0;
 
 	/** Adds them to a registry. */
 	constructor(registry: Registry) {
-		this.#metrics = callMetrics(registry, () => this.#inFlight);
+		this.#metrics = callMetrics(
+			registry,
+			() => this.#inFlight,
+			() => this.#series.values(),
+		);
 	}
 
 	callStarted(): void {
 		this.#inFlight++;
 	}
 
-	attemptClosed(attempt: AttemptClosed): void {
-		this.#closed.push(attempt);
-		if (this.#closed.length >= MOST_WAITING) this.count();
+	attemptClosed({ provider, failure, isUnused, isUnbilled, cost }: AttemptClosed): void {
+		let attempts = this.#lastAttempts;
+		if (attempts?.provider !== provider) {
+			attempts = this.#attempts.get(provider) ?? { provider, count: 0 };
+			this.#attempts.set(provider, attempts);
+			this.#lastAttempts = attempts;
+		}
+		attempts.count++;
+		if (failure) this.#metrics.failures.inc({ provider, kind: failure });
+		if (!(isUnused || isUnbilled) || counted(cost) === 0) return;
+		(isUnused ? this.#metrics.hedgeCost : this.#metrics.failedCost).inc({ provider }, cost);
 	}
 
 	attemptFollowed({ how, provider }: AttemptStep): void {
@@ -67,8 +99,25 @@ export class CallMetrics implements Sink {
 
 	callSettled(call: CallSettled): void {
 		if (this.#inFlight > 0) this.#inFlight--;
-		this.#settled.push(call);
-		if (this.#settled.length >= MOST_WAITING) this.count();
+		const { tokens, firstTokenMs, dropped, cache } = call;
+		let sums = this.#last;
+		if (sums?.series.provider !== call.provider || this.#lastModel !== call.model || this.#lastStatus !== call.status) {
+			sums = this.#sumsOf(call);
+		}
+		sums.calls++;
+		if (tokens) {
+			sums.input += counted(tokens.input);
+			sums.output += counted(tokens.output);
+			if (tokens.cached) sums.cached += counted(tokens.cached);
+			if (tokens.reasoning) sums.reasoning += counted(tokens.reasoning);
+		}
+		if (call.cost) sums.cost += counted(call.cost);
+		if (call.bill?.source === "none") sums.unpriced++;
+		observe(sums.series.duration, call.ms);
+		if (firstTokenMs !== undefined) observe(sums.series.firstToken, firstTokenMs);
+		if (dropped) this.#metrics.dropped.inc(counted(dropped));
+		if (cache === "hit") this.#hits++;
+		else if (cache === "miss") this.#misses++;
 	}
 
 	/** A limit or a budget refused a call. @param by whose it is @param counts of what */
@@ -76,104 +125,110 @@ export class CallMetrics implements Sink {
 		this.#metrics.limited.inc({ by, counts });
 	}
 
-	/** Counts all that waits: to be called before the registry is read. */
+	/** Hands all that was counted to prom-client: to be called before the registry is read. */
 	count(): void {
-		const [calls, attempts] = [this.#settled, this.#closed];
-		this.#settled = [];
-		this.#closed = [];
-		this.#countCalls(calls);
-		this.#countAttempts(attempts);
-	}
-
-	#countCalls(calls: readonly CallSettled[]): void {
-		const groups = new Map<string, Sums>();
-		let sums: Sums | undefined;
-		for (const call of calls) {
-			sums = this.#sumsOf(groups, call, sums);
-			this.#addCall(sums, call);
-		}
-		const { requests, tokens, cacheHits, cacheMisses, cost, unpriced } = this.#metrics;
-		for (const { model, provider, status, ...sum } of groups.values()) {
-			requests.inc({ model, provider, status }, sum.calls);
+		const { requests, tokens, cacheHits, cacheMisses, cost, unpriced, attempts } = this.#metrics;
+		for (const sums of this.#sums.values()) {
+			if (sums.calls === 0) continue;
+			const { status } = sums;
+			const { model, provider } = sums.series;
+			requests.inc({ model, provider, status }, sums.calls);
 			for (const direction of ["input", "output", "cached", "reasoning"] as const) {
-				const count = counted(sum[direction]);
+				const count = counted(sums[direction]);
 				if (count > 0) tokens.inc({ direction, model, provider }, count);
 			}
-			if (sum.hits > 0) cacheHits.inc(sum.hits);
-			if (sum.misses > 0) cacheMisses.inc(sum.misses);
-			if (sum.unpriced > 0) unpriced.inc({ model, provider }, sum.unpriced);
-			const usd = counted(sum.cost);
+			if (sums.unpriced > 0) unpriced.inc({ model, provider }, sums.unpriced);
+			const usd = counted(sums.cost);
 			if (usd > 0) cost.inc({ model, provider }, usd);
+			Object.assign(sums, NOTHING);
 		}
+		for (const of of this.#attempts.values()) {
+			if (of.count > 0) attempts.inc({ provider: of.provider }, of.count);
+			of.count = 0;
+		}
+		cacheHits.inc(this.#hits);
+		cacheMisses.inc(this.#misses);
+		this.#hits = 0;
+		this.#misses = 0;
 	}
 
-	/** @param last what the call before was added to: neighbours are mostly alike */
-	#sumsOf(groups: Map<string, Sums>, call: CallSettled, last: Sums | undefined): Sums {
-		const model = this.#modelLabel(call.model);
+	/** What a call is added to. */
+	#sumsOf(call: CallSettled): Sums {
 		const { provider } = call;
+		const model = this.#modelLabel(call.model);
 		const status = statusLabel(call.status);
-		if (last?.model === model && last.provider === provider && last.status === status) return last;
-		const name = `${status}\n${provider}\n${model}`;
-		let sums = groups.get(name);
+		const ofModel = `${provider}\n${model}`;
+		const name = `${status}\n${ofModel}`;
+		let series = this.#series.get(ofModel);
+		if (!series) {
+			series = { model, provider, duration: new Latencies(), firstToken: new Latencies() };
+			this.#series.set(ofModel, series);
+		}
+		let sums = this.#sums.get(name);
 		if (!sums) {
-			sums = { model, provider, status, ...NOTHING };
-			groups.set(name, sums);
+			sums = { status, series, ...NOTHING };
+			this.#sums.set(name, sums);
 		}
+		this.#last = sums;
+		this.#lastModel = call.model;
+		this.#lastStatus = call.status;
 		return sums;
-	}
-
-	#addCall(sums: Sums, call: CallSettled): void {
-		const { model, provider } = sums;
-		const { tokens, firstTokenMs, ms, dropped } = call;
-		sums.calls++;
-		if (tokens) {
-			sums.input += counted(tokens.input);
-			sums.output += counted(tokens.output);
-			sums.cached += counted(tokens.cached);
-			sums.reasoning += counted(tokens.reasoning);
-		}
-		sums.cost += counted(call.cost);
-		if (call.bill?.source === "none") sums.unpriced++;
-		observeMs(this.#metrics.duration, model, provider, ms);
-		observeMs(this.#metrics.firstToken, model, provider, firstTokenMs);
-		if (dropped) this.#metrics.dropped.inc(counted(dropped));
-		if (call.cache === "hit") sums.hits++;
-		else if (call.cache === "miss") sums.misses++;
-	}
-
-	#countAttempts(attempts: readonly AttemptClosed[]): void {
-		const groups = new Map<string, number>();
-		for (const { provider, failure, isUnused, isUnbilled, cost } of attempts) {
-			groups.set(provider, (groups.get(provider) ?? 0) + 1);
-			if (failure) this.#metrics.failures.inc({ provider, kind: failure });
-			if (!(isUnused || isUnbilled) || counted(cost) === 0) continue;
-			(isUnused ? this.#metrics.hedgeCost : this.#metrics.failedCost).inc({ provider }, cost);
-		}
-		for (const [provider, count] of groups) this.#metrics.attempts.inc({ provider }, count);
 	}
 }
 
 /** prom-client throws on what is no number, and an upstream's usage is not to be trusted. */
 function counted(count: number | undefined): number {
-	return count !== undefined && count > 0 && Number.isFinite(count) ? count : 0;
+	return count !== undefined && count > 0 && count < Number.POSITIVE_INFINITY ? count : 0;
 }
 
-function observeMs(
-	histogram: Histogram<"model" | "provider">,
-	model: string,
-	provider: string,
-	ms: number | undefined,
-) {
-	if (ms !== undefined && ms >= 0 && Number.isFinite(ms)) histogram.observe({ model, provider }, ms / 1000);
+function observe(latencies: Latencies, ms: number): void {
+	if (!(ms >= 0 && ms < Number.POSITIVE_INFINITY)) return;
+	const seconds = ms / 1000;
+	let at = 0;
+	while (at < LATENCY_BUCKETS.length && seconds > LATENCY_BUCKETS[at]!) at++;
+	latencies.counts[at]!++;
+	latencies.sum += seconds;
 }
 
-/** The table of them. @param inFlight asked at each scrape */
-function callMetrics(registry: Registry, inFlight: () => number) {
+/** A histogram as prom-client's registry reads it: names its values, cumulative by bucket, as its own class does. */
+function histogramOf(
+	registry: Registry,
+	name: string,
+	help: string,
+	read: () => Iterable<readonly [labels: { readonly model: string; readonly provider: string }, Latencies]>,
+): void {
+	const metric = {
+		name,
+		get() {
+			const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
+			for (const [labels, { counts, sum }] of read()) {
+				let count = 0;
+				const buckets = Array.from(counts, (each, at) => {
+					count += each;
+					const le = LATENCY_BUCKETS[at] ?? "+Inf";
+					return { metricName: `${name}_bucket`, labels: { le, ...labels }, value: count };
+				});
+				if (count === 0) continue;
+				values.push(...buckets);
+				values.push({ metricName: `${name}_sum`, labels, value: sum });
+				values.push({ metricName: `${name}_count`, labels, value: count });
+			}
+			return { name, help, type: "histogram", values, aggregator: "sum" };
+		},
+	};
+	// Of a metric the registry uses the name and `get` alone.
+	registry.registerMetric(metric as unknown as Histogram);
+}
+
+/** The table of them. @param inFlight asked at each scrape @param series likewise */
+function callMetrics(registry: Registry, inFlight: () => number, series: () => Iterable<Series>) {
 	const registers = [registry];
 	const counter = <L extends string>(name: string, help: string, labelNames: L[] = []) =>
 		new Counter({ name: `router_${name}`, help, labelNames, registers });
-	const histogram = <L extends string>(name: string, help: string, labelNames: L[], buckets = LATENCY_BUCKETS) =>
-		new Histogram({ name: `router_${name}`, help, labelNames, buckets, registers });
+	const latencies = (name: string, help: string, of: (series: Series) => Latencies) =>
+		histogramOf(registry, `router_${name}`, help, function* () {
+			for (const each of series()) yield [{ model: each.model, provider: each.provider }, of(each)];
+		});
 	new Gauge({
 		name: "router_in_flight_requests",
 		help: "Calls that have arrived and are not settled.",
@@ -188,8 +243,16 @@ function callMetrics(registry: Registry, inFlight: () => number) {
 		"status",
 	]);
 	const ofModel: ("model" | "provider")[] = ["model", "provider"];
-	const duration = histogram("request_duration_seconds", "From the call's arrival to the end of its answer.", ofModel);
-	const firstToken = histogram("time_to_first_token_seconds", "From the call's arrival to its first token.", ofModel);
+	latencies(
+		"request_duration_seconds",
+		"From the call's arrival to the end of its answer.",
+		({ duration }) => duration,
+	);
+	latencies(
+		"time_to_first_token_seconds",
+		"From the call's arrival to its first token.",
+		({ firstToken }) => firstToken,
+	);
 	const tokens = counter(
 		"tokens_total",
 		"Tokens as upstreams count them. cached is part of input, reasoning of output: do not sum over direction.",
@@ -237,12 +300,13 @@ function callMetrics(registry: Registry, inFlight: () => number) {
 		"USD that attempts cost which failed after their upstream had answered; counted to no key.",
 		["provider"],
 	);
-	const queueWait = histogram(
-		"queue_wait_seconds",
-		"Time in line before a model, of calls that had their turn.",
-		["model"],
-		QUEUE_BUCKETS,
-	);
+	const queueWait = new Histogram({
+		name: "router_queue_wait_seconds",
+		help: "Time in line before a model, of calls that had their turn.",
+		labelNames: ["model"],
+		buckets: QUEUE_BUCKETS,
+		registers,
+	});
 	const queueRefused = counter("queue_refused_total", "Calls not let into the line, or too late for their turn.", [
 		"model",
 		"reason",
@@ -251,20 +315,7 @@ function callMetrics(registry: Registry, inFlight: () => number) {
 	const cacheHits = counter("cache_hits_total", "Calls answered from the cache.");
 	const cacheMisses = counter("cache_misses_total", "Calls the cache was asked for in vain.");
 	return {
-		...{
-			requests,
-			duration,
-			firstToken,
-			tokens,
-			cost,
-			unpriced,
-			limited,
-			attempts,
-			failures,
-			steps,
-			hedgeCost,
-			failedCost,
-		},
+		...{ requests, tokens, cost, unpriced, limited, attempts, failures, steps, hedgeCost, failedCost },
 		...{ queueWait, queueRefused, dropped, cacheHits, cacheMisses },
 	};
 }
