@@ -126,11 +126,13 @@ describe("memory", () => {
 		position: 1,
 		entry: { facts: { provider: "box", model: "m", storedAt: 0, expiresAt: 1 }, body },
 	});
-	const parsed = (raw: string) =>
-		({ ...parseRequest("chat", raw), operation: "chat", dialect: openAiChat, text: raw }) as ClientCall;
+	const parsed = (raw: string) => {
+		const sent = Buffer.from(raw);
+		return { ...parseRequest("chat", sent), operation: "chat", dialect: openAiChat, sent } as ClientCall;
+	};
 	const callOf = (text: string) => parsed(JSON.stringify({ model: "m", messages: [{ role: "user", content: text }] }));
-	const find = (repeats: RecentCalls, { dialect, operation, text }: ClientCall, scope: CacheScope = asker) => {
-		const repeat = repeats.match(dialect, operation, text);
+	const find = (repeats: RecentCalls, { dialect, operation, sent }: ClientCall, scope: CacheScope = asker) => {
+		const repeat = repeats.match(dialect, operation, sent);
 		return repeat && isSameCall(repeat, scope) ? repeat : undefined;
 	};
 	const isKept = (repeats: RecentCalls, call: ClientCall) => find(repeats, call) !== undefined;
@@ -150,11 +152,31 @@ describe("memory", () => {
 		expect(isKept(repeats, callOf("hi"))).toBe(false);
 	});
 
-	test("nothing large is kept", () => {
+	test("no large answer is kept, and no call that takes more than its part", () => {
+		const repeats = new RecentCalls(64_000_000);
+		const long = callOf("x".repeat(300_000));
+		repeats.remember(long, asker, found());
+		repeats.remember(callOf("hi"), asker, found(new Uint8Array(5000)));
+		expect([long, callOf("hi")].map((call) => isKept(repeats, call))).toEqual([false, false]);
+	});
+
+	test("long calls are kept by their bytes alone, as many as there is room for", () => {
+		const repeats = new RecentCalls(64_000_000);
+		const calls = Array.from({ length: 20 }, (_, index) => callOf(`${index} ${"é\n".repeat(50_000)}`));
+		for (const call of calls) {
+			repeats.remember(call, asker, found());
+			const body = call.body();
+			expect(body.value).not.toBe(body.value);
+		}
+		const kept = calls.filter((call) => isKept(repeats, call));
+		expect(kept.length).toBe(9);
+		expect(kept).toEqual(calls.slice(-9));
+	});
+
+	test("other bytes are another call", () => {
 		const repeats = new RecentCalls(64_000_000);
 		repeats.remember(callOf("x".repeat(5000)), asker, found());
-		repeats.remember(callOf("hi"), asker, found(new Uint8Array(5000)));
-		expect([callOf("x".repeat(5000)), callOf("hi")].map((call) => isKept(repeats, call))).toEqual([false, false]);
+		expect(isKept(repeats, callOf(`${"x".repeat(4999)}y`))).toBe(false);
 	});
 
 	test.each([

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import { fieldsOf } from "../src/openai/json.ts";
+import { ParsedBody } from "../src/openai/parsed-body.ts";
 import { SentRecord } from "../src/openai/sent-so-far.ts";
 import { claude, hasTrait } from "../src/providers/anthropic/models.ts";
 import { ChunkDecoder } from "../src/providers/openai/stream.ts";
@@ -18,7 +19,8 @@ describe("the call for the rest", () => {
 	test("vLLM is given the beginning as the message to continue; all else of the caller's text stays", () => {
 		const plain = callOf({ extra: { big: 1 } });
 		const raw = plain.body().raw.replace('"big":1', '"big":12345678901234567890');
-		const call: Call = { ...plain, body: () => ({ ...plain.body(), raw, fields: fieldsOf(raw) }) };
+		const body = ParsedBody.of(raw, fieldsOf(raw), JSON.parse(raw));
+		const call: Call = { ...plain, body: () => body };
 		const [first, second] = waysOf(call, partial, "continue_final_message");
 		expect(bodyOf(first!)).toMatchObject({
 			messages: [...messages, { role: "assistant", content: "Hello wor" }],

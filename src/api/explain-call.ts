@@ -24,7 +24,7 @@ export async function explainCall(context: CallContext, request: Request) {
 	const start = { id: newRequestId(), startedAt: performance.now() };
 	const handling = { operation, dialect: openAiChat };
 	const call = new IncomingCall(request, start, handling, caller, context.instance, config.usage.user_headers);
-	Object.assign(call, parsed).text = body;
+	Object.assign(call, parsed).sent = Buffer.from(body);
 	return explain(choose(call, route, context, true).explained!);
 }
 

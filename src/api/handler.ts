@@ -7,7 +7,7 @@ import type { Dialect } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
 import { IDLE_SECONDS } from "../http/listen.ts";
-import { readRequestText } from "../http/request-body.ts";
+import { readRequestBody } from "../http/request-body.ts";
 import type { Detail } from "../http/route-docs.ts";
 import type { Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
@@ -80,13 +80,13 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
 		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
-		const text = await readRequestText(request, config.server.body_limit);
+		const sent = await readRequestBody(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
 
-		const repeat = cache?.recentCalls.match(dialect, operation, text);
-		const parsed = repeat?.parsed ?? dialect.parse(operation, text);
+		const repeat = cache?.recentCalls.match(dialect, operation, sent);
+		const parsed = repeat?.parsed ?? dialect.parse(operation, sent);
 		const { model, user } = parsed.facts;
-		Object.assign(call, parsed).text = text;
+		Object.assign(call, parsed).sent = sent;
 		record.requested = model.slice(0, MAX_REQUESTED);
 		record.stream = parsed.stream;
 		record.user = call.user ?? user?.slice(0, MAX_USER);

@@ -1,4 +1,4 @@
-/** A client's call as the router sees it: what its headers say, and later its text. */
+/** A client's call as the router sees it: what its headers say, and later its body. */
 import type { Caller } from "../accounts/auth/keys.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
@@ -8,6 +8,7 @@ import { HOPS } from "../providers/request-headers.ts";
 
 /** Routers a call may pass through. */
 const MAX_HOPS = 8;
+const NOTHING = Buffer.alloc(0);
 /** Longest name of an end user that is kept, characters. */
 export const MAX_USER = 128;
 
@@ -27,7 +28,7 @@ export class IncomingCall implements ClientCall {
 	/** The end user it is made for, where a header says so. */
 	readonly user: string | undefined;
 	/** Filled in once the body has come and was read. */
-	text = "";
+	sent: Buffer = NOTHING;
 	facts!: ClientCall["facts"];
 	body!: ClientCall["body"];
 	stream = false;

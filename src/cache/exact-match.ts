@@ -1,12 +1,12 @@
 /**
  * What makes two calls the same: a key over all that changes the answer; and, for clients that repeat a call by the same bytes, the
- * texts of calls that were answered lately.
+ * bytes of calls that were answered lately.
  */
 
 import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
-import { IRRELEVANT_FIELDS, memoryOf } from "../openai/call-facts.ts";
+import { IRRELEVANT_FIELDS, LONGEST_PARSED, memoryOf } from "../openai/call-facts.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Target } from "../providers/provider.ts";
 import type { CacheEntry } from "./entry.ts";
@@ -80,8 +80,12 @@ export interface CacheScope {
 export interface RecentCall {
 	readonly dialect: Dialect;
 	readonly operation: Operation;
-	/** What the text was read as. */
+	/** What the client sent. */
+	readonly sent: Buffer;
+	/** What that was read as. */
 	readonly parsed: ParsedRequest;
+	/** Bytes of all this. */
+	readonly size: number;
 	readonly tenant: string;
 	readonly targets: object;
 	/** The values of {@link KEY_HEADERS}. */
@@ -93,62 +97,79 @@ export interface RecentCall {
 	readonly entry: CacheEntry;
 }
 
-/** Longest text and longest answer that are remembered, characters and bytes. */
-const LONGEST = 4096;
-/** What one may take by `CallFacts.memory`, with all that was made of its text, bytes: one part in 32 of the cache's memory may go there. */
+/** Longest answer that is remembered, bytes. */
+const LONGEST_ANSWER = 4096;
+/** What one counts as at least, and a short one takes at most, with all that was made of what was sent, bytes. */
 const SIZE = 24 * 1024;
+/** The part of the cache's memory that may go there, and the part of that which a long one may take. */
 const SHARE = 32;
+const LARGEST = 8;
 /** All else that is remembered of a call. */
 const REST = 1024;
 
 /**
- * The calls, the latest to be remembered: a hit that finds its text here need not be read, checked and hashed again, nor its answer looked
+ * The calls, the latest to be remembered: a hit that finds its bytes here need not be read, checked and hashed again, nor its answer looked
  * up.
  */
 export class RecentCalls {
-	readonly #most: number;
-	readonly #byText = new Map<string, RecentCall>();
+	/** What all of them take at most, bytes. */
+	readonly memory: number;
+	readonly #byHash = new Map<bigint, RecentCall>();
+	#used = 0;
 
 	/** @param memory the cache's, bytes */
 	constructor(memory: number) {
-		this.#most = Math.floor(memory / SHARE / SIZE);
+		this.memory = Math.floor(memory / SHARE / SIZE) * SIZE;
 	}
 
-	/** What all of them take at most, bytes. */
-	get memory(): number {
-		return this.#most * SIZE;
-	}
-
-	/** The call that came with this text, whoever sent it; undefined where it is not remembered. */
-	match(dialect: Dialect, operation: Operation, text: string): RecentCall | undefined {
-		// Where nothing is repeated, long texts are not hashed for it.
-		if (this.#byText.size === 0 || text.length > LONGEST) return undefined;
-		const repeat = this.#byText.get(text);
-		return repeat?.operation === operation && repeat.dialect === dialect ? repeat : undefined;
+	/** The call that came with these bytes, whoever sent it; undefined where it is not remembered. */
+	match(dialect: Dialect, operation: Operation, sent: Buffer): RecentCall | undefined {
+		// Where nothing is repeated, nothing is hashed for it.
+		if (this.#byHash.size === 0) return undefined;
+		const repeat = this.#byHash.get(hashOf(sent));
+		// Other bytes may have the same hash, and anyone can find such.
+		return repeat?.operation === operation && repeat.dialect === dialect && repeat.sent.equals(sent)
+			? repeat
+			: undefined;
 	}
 
 	/** Remembers a call whose answer was found in the ring. */
 	remember(call: ClientCall, scope: CacheScope, found: Pick<RecentCall, "key" | "position" | "entry">): void {
-		const { text, facts, body, stream, operation, dialect } = call;
+		const { sent, facts, body, stream, operation, dialect } = call;
 		const { facts: served, body: answer } = found.entry;
-		if (text.length > LONGEST || answer.length > LONGEST) return;
+		if (answer.length > LONGEST_ANSWER) return;
 		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
-		if (REST + answer.length + facts.memory(text) + memoryOf(keyHeaders) > SIZE) return;
-		this.#byText.delete(text);
-		this.#byText.set(text, {
+		const size = REST + answer.length + facts.memory(sent) + memoryOf(keyHeaders);
+		if (size > (sent.length > LONGEST_PARSED ? Math.max(SIZE, this.memory / LARGEST) : SIZE)) return;
+		const hash = hashOf(sent);
+		this.#forget(hash);
+		const remembered = {
 			...found,
 			dialect,
 			operation,
+			sent,
 			parsed: { facts, body, stream },
+			size: Math.max(size, SIZE),
 			tenant: scope.tenant,
 			targets: scope.targets,
 			keyHeaders,
 			// What lies in the ring is good for a moment only.
 			entry: { facts: served, body: answer.slice() },
-		});
-		if (this.#byText.size > this.#most) this.#byText.delete(this.#byText.keys().next().value!);
+		};
+		this.#byHash.set(hash, remembered);
+		this.#used += remembered.size;
+		while (this.#used > this.memory) this.#forget(this.#byHash.keys().next().value!);
+	}
+
+	#forget(hash: bigint): void {
+		const call = this.#byHash.get(hash);
+		if (!call) return;
+		this.#byHash.delete(hash);
+		this.#used -= call.size;
 	}
 }
+
+const hashOf = (sent: Buffer): bigint => Bun.hash.xxHash3(sent);
 
 /** Whether it came from the same caller, and may be answered by the same. */
 export function isSameCall(repeat: RecentCall, { tenant, targets, headers }: CacheScope): boolean {

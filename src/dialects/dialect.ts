@@ -5,7 +5,7 @@
 import type { RouterError } from "../errors.ts";
 import type { Call, ParsedRequest } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
-import type { ParsedBody } from "../openai/request-fields.ts";
+import type { ParsedBody } from "../openai/parsed-body.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 
@@ -18,11 +18,11 @@ export interface Dialect {
 	/** Media type of streams. */
 	readonly streamContentType: string;
 	/**
-	 * Reads a request's text: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). Throws
+	 * Reads a request, valid UTF-8: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). Throws
 	 * RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`, `unsupported_parameter`) naming the field at fault in
-	 * this wire's words; its message never quotes the text. What it has let through, `body` can put in OpenAI's words.
+	 * this wire's words; its message never quotes the request. What it has let through, `body` can put in OpenAI's words.
 	 */
-	parse(operation: Operation, text: string): ParsedRequest;
+	parse(operation: Operation, sent: Buffer): ParsedRequest;
 	/**
 	 * A whole answer.
 	 * @param answer OpenAI's JSON, its token counts complete; UTF-8 bytes where it comes from the cache
@@ -58,8 +58,8 @@ export function madeOnce(make: () => ParsedBody): () => ParsedBody {
 /** A call, and the wire that its client speaks. */
 export interface ClientCall extends Call {
 	readonly dialect: Dialect;
-	/** The client's own text, of which `body` is made: the same text where the client speaks OpenAI. */
-	readonly text: string;
+	/** The client's own bytes, of which `body` is made: the same bytes where the client speaks OpenAI. */
+	readonly sent: Buffer;
 }
 
 /** Writes one client's stream. */

@@ -6,12 +6,14 @@ import { RouterError } from "../errors.ts";
 import { foldStream } from "../openai/answer-forms.ts";
 import { type ParsedRequest, tooLarge } from "../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
-import { canonical, fieldNamed, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
+import { canonical, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
 import { routingFieldIn } from "../openai/model-routing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
+import { ParsedBody } from "../openai/parsed-body.ts";
 import { type PromptSizes, promptSizes } from "../openai/prompt-sizes.ts";
 import { isReasoning } from "../openai/reasoning.ts";
-import type { ParsedBody, RequestBody } from "../openai/request-fields.ts";
+import type { RequestBody } from "../openai/request-fields.ts";
+import { type RequestScan, requestScan } from "../openai/request-scan.ts";
 import { DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
 import { withCost } from "../openai/usage-edits.ts";
 import { describe } from "../openai/validation.ts";
@@ -50,15 +52,27 @@ function summary(end: StreamEnd): string {
 	return sseComment(`router ${JSON.stringify(facts)}`);
 }
 
+const rows = Object.entries(OPERATIONS);
+const SCANS = Object.fromEntries(rows.map(([operation, { request }]) => [operation, requestScan(request)])) as Record<
+	Operation,
+	RequestScan
+>;
 const CHECKS = Object.fromEntries(
-	Object.entries(OPERATIONS).map(([operation, { request }]) => [operation, TypeCompiler.Compile(request)]),
+	rows.map(([operation, { request }]) => [operation, TypeCompiler.Compile(request)]),
 ) as Record<Operation, TypeCheck<TSchema>>;
 
 /**
- * Reads a request's text. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
+ * Reads a request, UTF-8. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
  * `body_too_large` (more fields than a parse should see), or `invalid_value` with the path of the first field at fault; messages never quote the body.
  */
-export function parseRequest(operation: Operation, raw: string): ParsedRequest {
+export function parseRequest(operation: Operation, body: Buffer | string): ParsedRequest {
+	const bytes = typeof body === "string" ? Buffer.from(body) : body;
+	const fields = SCANS[operation](bytes);
+	return requestOf(operation, fields ? new ParsedBody(bytes, fields) : checkedBody(operation, bytes.toString()));
+}
+
+/** The same of a body that no scan has found good: what is wrong with it is said here. */
+function checkedBody(operation: Operation, raw: string): ParsedBody {
 	let parsed: ParsedText;
 	try {
 		parsed = parseWithFields(raw);
@@ -81,16 +95,13 @@ export function parseRequest(operation: Operation, raw: string): ParsedRequest {
 		const { param, message } = error ? describe(error) : { param: undefined, message: "A field has a wrong type." };
 		throw new RouterError("invalid_value", message, { param });
 	}
-	return requestOf(operation, { raw, fields, value: value as RequestBody });
+	return ParsedBody.of(raw, fields, value as RequestBody);
 }
 
 /** The request that a checked body makes. */
 export function requestOf(operation: Operation, body: ParsedBody): ParsedRequest {
-	return {
-		facts: new RequestFacts(operation, body),
-		stream: body.value.stream === true && OPERATIONS[operation].canStream,
-		body: () => body,
-	};
+	const facts = new RequestFacts(operation, body);
+	return { facts, stream: facts.stream && OPERATIONS[operation].canStream, body: () => body };
 }
 
 /** The parser's reason without what it quotes: that is the client's text. */
@@ -101,6 +112,7 @@ function reasonOf(error: unknown): string {
 
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
+const NO_IMAGES = { count: 0, characters: 0 };
 /** Fields with which the answer depends on the web as it is now. */
 const LIVE = ["web_search_options", "search_parameters", "plugins"];
 /** Lists in lists of further models that are looked into. */
@@ -108,48 +120,86 @@ const MOST_NESTED = 3;
 
 /** The facts of a request in OpenAI's words. */
 class RequestFacts implements CallFacts {
-	readonly model: string;
+	readonly model: string = "";
 	readonly user: string | undefined;
-	readonly showsUsage: boolean;
+	readonly showsUsage: boolean = false;
 	readonly temperature: number | undefined;
 	readonly maxTokens: number | undefined;
 	readonly choices: number;
-	readonly modalities: Modalities;
-	readonly hasEffects: boolean;
-	readonly fallbackModels: readonly string[];
+	readonly modalities: Modalities = TEXT_ONLY;
+	readonly hasEffects: boolean = false;
+	readonly fallbackModels: readonly string[] = NO_MODELS;
+	/** The request's own `stream`. */
+	readonly stream: boolean = false;
 
 	/** @param body checked against the operation's schema */
 	constructor(
 		private readonly operation: Operation,
 		private readonly body: ParsedBody,
 	) {
-		const { value } = body;
-		const { modalities, models, fallbacks } = value;
-		this.model = value.model;
-		this.user = value.user ?? undefined;
-		this.showsUsage = value.stream_options?.include_usage === true;
-		this.temperature = (value["temperature"] as number | null | undefined) ?? undefined;
-		this.maxTokens = whole(value["max_completion_tokens"]) ?? whole(value["max_tokens"]);
-		this.choices = choicesIn(operation, value);
-		this.modalities = Array.isArray(modalities)
-			? { image: modalities.includes("image"), audio: modalities.includes("audio") }
-			: TEXT_ONLY;
-		this.hasEffects = value["store"] === true || value["audio"] != null;
-		this.fallbackModels = models === undefined && fallbacks === undefined ? NO_MODELS : namesIn([models, fallbacks]);
+		let [maxTokens, maxCompletion, choices, best]: (number | undefined)[] = [];
+		for (const field of body.fields) {
+			switch (field.key) {
+				case "model":
+					this.model = body.valueOf(field) as string;
+					break;
+				case "stream":
+					this.stream = body.valueOf(field) === true;
+					break;
+				case "user":
+					this.user = (body.valueOf(field) as string | null) ?? undefined;
+					break;
+				case "stream_options":
+					this.showsUsage = (body.valueOf(field) as RequestBody["stream_options"])?.include_usage === true;
+					break;
+				case "temperature":
+					this.temperature = (body.valueOf(field) as number | null) ?? undefined;
+					break;
+				case "max_tokens":
+					maxTokens = whole(body.valueOf(field));
+					break;
+				case "max_completion_tokens":
+					maxCompletion = whole(body.valueOf(field));
+					break;
+				case "n":
+					choices = whole(body.valueOf(field));
+					break;
+				case "best_of":
+					best = whole(body.valueOf(field));
+					break;
+				case "modalities":
+					this.modalities = modalitiesOf(body.valueOf(field));
+					break;
+				case "store":
+					this.hasEffects ||= body.valueOf(field) === true;
+					break;
+				case "audio":
+					this.hasEffects ||= body.valueOf(field) != null;
+					break;
+				case "models":
+				case "fallbacks":
+					this.fallbackModels = namesIn([body.at("models"), body.at("fallbacks")]);
+			}
+		}
+		this.maxTokens = maxCompletion ?? maxTokens;
+		this.choices = Math.max(choices ?? 1, best ?? 1) * (operation === "completions" ? promptsIn(body) : 1);
 	}
 
 	usesLiveData(): boolean {
-		const { value } = this.body;
-		if (LIVE.some((field) => value[field] != null) || usesServerTools(value["tools"])) return true;
-		return usesServerTools((value["gemini"] as { tools?: unknown } | null | undefined)?.tools);
+		const { body } = this;
+		if (LIVE.some((field) => body.at(field) != null) || usesServerTools(body.at("tools"))) return true;
+		return usesServerTools((body.at("gemini") as { tools?: unknown } | null | undefined)?.tools);
 	}
 
 	isReasoning(model: string): boolean {
-		return isReasoning(this.body.value, model);
+		const { body } = this;
+		const [reasoning_effort, reasoning] = [body.at("reasoning_effort"), body.at("reasoning")];
+		const [thinking, chat_template_kwargs] = [body.at("thinking"), body.at("chat_template_kwargs")];
+		return isReasoning({ reasoning_effort, reasoning, thinking, chat_template_kwargs }, model);
 	}
 
 	cachesForHour(): boolean {
-		return this.body.raw.includes('"1h"');
+		return this.body.bytes.includes('"1h"');
 	}
 
 	promptSizes(): PromptSizes {
@@ -157,47 +207,54 @@ class RequestFacts implements CallFacts {
 	}
 
 	promptContent(): PromptContent {
-		const { raw, fields, value } = this.body;
+		const { body } = this;
 		const { promptField, promptFields } = OPERATIONS[this.operation];
 		const texts = promptFields.flatMap((name) => {
-			const field = fieldNamed(fields, name);
-			return field ? [raw.slice(field.start, field.end)] : [];
+			const field = body.field(name);
+			return field ? [body.textOf(field)] : [];
 		});
-		const images = promptField === "messages" ? imagesIn(value["messages"]) : { count: 0, characters: 0 };
-		const format = value["response_format"] as { type?: unknown } | null | undefined;
+		const messages = promptField === "messages" ? body.field(promptField) : undefined;
+		// A picture is an object in a list in a message in the list.
+		const images = messages && messages.levels > 2 ? imagesIn(body.valueOf(messages)) : NO_IMAGES;
+		const format = body.at("response_format") as { type?: unknown } | null | undefined;
 		return {
 			texts,
 			images: images.count,
 			imageCharacters: images.characters,
-			hasTools: isFilled(value["tools"]) || isFilled(value["functions"]),
+			hasTools: isFilled(body.at("tools")) || isFilled(body.at("functions")),
 			hasSchema: format?.type === "json_schema",
 		};
 	}
 
 	routingField(): string | undefined {
-		return routingFieldIn(this.body.fields, this.body.value);
+		return routingFieldIn(this.body);
 	}
 
 	canonical(without: ReadonlySet<string>): string {
-		const { raw, fields } = this.body;
-		const kept = fields.filter(({ key }) => !without.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
+		const { body } = this;
+		const kept = body.fields.filter(({ key }) => !without.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
 		let text = "";
-		for (const { key, start } of kept) text += `${JSON.stringify(key)}:${canonical(raw, start)},`;
+		for (const field of kept) text += `${JSON.stringify(field.key)}:${canonical(body.textOf(field))},`;
 		return text;
 	}
 
-	memory(text: string): number {
-		return bodyMemory(this.body, text);
+	memory(sent: Buffer): number {
+		return bodyMemory(this.body, sent);
 	}
 }
 
-/** `n`, or `best_of` where that is more, for each of its prompts. */
-function choicesIn(operation: Operation, value: RequestBody): number {
-	const each = Math.max(whole(value["n"]) ?? 1, whole(value["best_of"]) ?? 1);
-	const prompts = operation === "completions" ? value["prompt"] : undefined;
+/** Prompts of a text completion: several are a list. */
+function promptsIn(body: ParsedBody): number {
+	const prompts = body.at("prompt");
 	// An array of numbers is one prompt, given as tokens.
 	const isSeveral = Array.isArray(prompts) && prompts.length > 0 && typeof prompts[0] !== "number";
-	return each * (isSeveral ? prompts.length : 1);
+	return isSeveral ? prompts.length : 1;
+}
+
+/** What is asked for besides text; null asks for nothing. */
+function modalitiesOf(value: unknown): Modalities {
+	if (!Array.isArray(value)) return TEXT_ONLY;
+	return { image: value.includes("image"), audio: value.includes("audio") };
 }
 
 /** The names in fields that hold them, or objects that have a `model`. */

@@ -3,8 +3,8 @@
  * `providers/` has to look into the body.
  */
 import type { Operation } from "./operations.ts";
+import type { ParsedBody } from "./parsed-body.ts";
 import type { PromptSizes } from "./prompt-sizes.ts";
-import type { ParsedBody } from "./request-fields.ts";
 
 /**
  * The facts of one call. Fields are read from the call's few settings at once; what takes a pass over its messages or its text is a
@@ -51,11 +51,11 @@ export interface CallFacts {
 	 */
 	canonical(without: ReadonlySet<string>): string;
 	/**
-	 * Bytes that all that was made of the client's text takes in memory, the text itself and the body, made or not, included; roughly, and
+	 * Bytes that all that was made of the client's request takes in memory, its bytes and the body, made or not, included; roughly, and
 	 * rather too many. Infinity where nobody can say.
-	 * @param text the client's
+	 * @param sent the client's
 	 */
-	memory(text: string): number;
+	memory(sent: Buffer): number;
 }
 
 /** Fields that change nothing in the answer: who asks, how it is sent, what the vendor's own cache does; and the model's name, which many have. */
@@ -145,10 +145,20 @@ const ITEM = 8;
 const STRING = 48;
 const FIELD = 112;
 
-/** Bytes that a body takes with the client's text that it was made of, roughly and rather too many; Infinity where names are numbers. */
-export function bodyMemory({ raw, fields, value }: ParsedBody, text: string): number {
-	const texts = 2 * (text === raw ? raw.length : raw.length + text.length);
-	return texts + fields.length * FIELD + memoryOf(value);
+/** Longest request of which more is kept than its bytes where it is remembered, bytes. */
+export const LONGEST_PARSED = 4096;
+
+/**
+ * Bytes that a body takes with the client's bytes that it was made of, roughly and rather too many; Infinity where names are numbers. Of a
+ * long one nothing is kept from now on.
+ */
+export function bodyMemory(body: ParsedBody, sent: Buffer): number {
+	const { bytes, fields } = body;
+	const texts = bytes === sent ? sent.length : bytes.length + sent.length;
+	const isLong = sent.length > LONGEST_PARSED;
+	if (isLong) body.keepNothing();
+	const made = isLong ? 0 : 2 * bytes.length + memoryOf(body.value);
+	return texts + fields.length * FIELD + made;
 }
 
 /** Bytes that a parsed value takes, roughly and rather too many; Infinity where names are numbers. */

@@ -3,7 +3,7 @@ import { RouterError } from "../errors.ts";
 import type { CallFacts } from "./call-facts.ts";
 import type { JsonTooLarge } from "./json.ts";
 import type { Operation } from "./operations.ts";
-import type { ParsedBody } from "./request-fields.ts";
+import type { ParsedBody } from "./parsed-body.ts";
 
 /** A request as its dialect has read it. */
 export interface ParsedRequest {

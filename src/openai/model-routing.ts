@@ -2,7 +2,7 @@
  * Fields of a request by which an upstream may answer with another model than `model` names: model routing, fallbacks, other addresses.
  * Of OpenRouter, Venice, LiteLLM and gateways like them. Pure.
  */
-import type { Field } from "./json.ts";
+import type { ParsedBody } from "./parsed-body.ts";
 
 /** In lower case, as some servers read them in any. */
 const ROUTING = new Set(
@@ -25,13 +25,17 @@ const KNOWN = new Set(
 const DEPTH = 6;
 
 /** The first field, as `extra_body.fallbacks` where it stands in another; undefined where there is none. */
-export function routingFieldIn(fields: readonly Field[], body: Readonly<Record<string, unknown>>): string | undefined {
-	for (const { key } of fields) {
+export function routingFieldIn(body: ParsedBody): string | undefined {
+	for (const field of body.fields) {
+		const { key, levels } = field;
 		if (ROUTING.has(key.toLowerCase())) return key;
-		const value = body[key];
-		const tool = key === "tools" ? toolIn(value) : undefined;
-		if (tool !== undefined) return tool;
-		if (typeof value !== "object" || value === null || KNOWN.has(key)) continue;
+		if (key === "tools") {
+			const tool = toolIn(body.valueOf(field));
+			if (tool !== undefined) return tool;
+		}
+		if (levels === 0 || KNOWN.has(key)) continue;
+		const value = body.valueOf(field);
+		if (typeof value !== "object" || value === null) continue;
 		const inner = fieldIn(value, DEPTH);
 		if (inner !== undefined) return `${key}.${inner}`;
 	}

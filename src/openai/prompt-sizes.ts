@@ -3,9 +3,8 @@
  * Nothing is parsed or decoded: the texts' lengths and bytes say it. Pure.
  */
 import { VENDORS, WIRE_FIELDS } from "../vendors.ts";
-import type { Field } from "./json.ts";
 import type { Operation } from "./operations.ts";
-import type { ParsedBody } from "./request-fields.ts";
+import type { ParsedBody, RequestField } from "./parsed-body.ts";
 
 /** All that a model reads of a call. */
 export interface PromptSizes {
@@ -69,31 +68,31 @@ export function promptSizes(operation: Operation, body: ParsedBody): PromptSizes
 
 /** One field's; undefined where no model reads it. Adds the media in it. */
 function partOf(
-	{ key, start, end }: Field,
+	field: RequestField,
 	operation: Operation,
-	{ raw, value }: ParsedBody,
+	body: ParsedBody,
 	media: MediaPart[],
 ): PromptPart | undefined {
+	const { key, start, end, levels } = field;
 	if (NO_PROMPT.has(key)) return undefined;
-	const characters = end - start;
 	switch (key) {
 		case "messages": {
-			const messages = value["messages"];
-			if (!Array.isArray(messages)) break;
-			for (const message of messages) addMedia((message as { content?: unknown } | null)?.content, media);
-			return { kind: "messages", characters, bytes: Buffer.byteLength(raw.slice(start, end)), count: messages.length };
+			// What is no text lies in an object in a list in a message in the list.
+			const count = levels > 2 ? messagesIn(body.valueOf(field), media) : field.items;
+			if (count === undefined) break;
+			return { kind: "messages", characters: body.lengthOf(field), bytes: end - start, count };
 		}
 		case "tools":
 		case "functions":
-			return { kind: "tools", characters, bytes: characters, count: 0 };
+			return settings("tools", body.lengthOf(field));
 		case "response_format":
-			return { kind: "schema", characters, bytes: characters, count: 0 };
+			return settings("schema", body.lengthOf(field));
 		case "prompt":
 		case "input":
-			if (operation !== "chat") return ofPrompts(value[key], raw.slice(start, end), media);
+			if (operation !== "chat") return levels === 0 ? ofText(field, body) : ofPrompts(field, body, media);
 	}
 	// Numbers and words such as true are settings.
-	return isSaid(raw.charCodeAt(start)) ? ofText(raw.slice(start, end)) : undefined;
+	return isSaid(body.bytes[start]!) ? ofText(field, body) : undefined;
 }
 
 const QUOTE = 34;
@@ -101,13 +100,28 @@ const OPEN_BRACE = 123;
 const OPEN_BRACKET = 91;
 const isSaid = (first: number): boolean => first === QUOTE || first === OPEN_BRACE || first === OPEN_BRACKET;
 
-function ofText(text: string): PromptPart {
-	return { kind: "text", characters: text.length, bytes: Buffer.byteLength(text), count: 0 };
+const settings = (kind: "tools" | "schema", characters: number): PromptPart => ({
+	kind,
+	characters,
+	bytes: characters,
+	count: 0,
+});
+
+function ofText(field: RequestField, body: ParsedBody): PromptPart {
+	return { kind: "text", characters: body.lengthOf(field), bytes: field.end - field.start, count: 0 };
+}
+
+/** How many messages there are, where it is a list of some. Adds the media in them. */
+function messagesIn(messages: unknown, media: MediaPart[]): number | undefined {
+	if (!Array.isArray(messages)) return undefined;
+	for (const message of messages) addMedia((message as { content?: unknown } | null)?.content, media);
+	return messages.length;
 }
 
 /** Of one prompt or several, which may be tokens already. */
-function ofPrompts(value: unknown, text: string, media: MediaPart[]): PromptPart {
-	if (!Array.isArray(value) || value.every((each) => typeof each === "string")) return ofText(text);
+function ofPrompts(field: RequestField, body: ParsedBody, media: MediaPart[]): PromptPart {
+	const value = body.valueOf(field);
+	if (!Array.isArray(value) || value.every((each) => typeof each === "string")) return ofText(field, body);
 	let [count, characters, bytes] = [0, 0, 0];
 	for (const each of value) {
 		if (typeof each === "number") count++;

@@ -1,11 +1,9 @@
 /** Whether a call makes its model think before it answers: its first token may then take minutes. */
-import type { RequestBody } from "./request-fields.ts";
-
 /** Names of models that think unless told not to. */
 const THINKERS = /(?:^|[/:_-])(?:o\d|gpt-5|gpt-oss|grok-[34]|qwq|magistral|r1)(?:$|[-.:@])|think|reason/i;
 
 /** By the call's own switches, in the words of each vendor; else by the model's name. */
-export function isReasoning(body: RequestBody, model: string): boolean {
+export function isReasoning(body: Readonly<Record<string, unknown>>, model: string): boolean {
 	const { reasoning_effort: effort, reasoning, thinking, chat_template_kwargs: template } = body;
 	if (typeof effort === "string") return effort !== "none" && effort !== "minimal";
 	// OpenRouter

@@ -6,7 +6,6 @@
  * is all of them for vLLM, a temperature above 2 is one for it, and what is none the upstream itself says.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import type { Field } from "./json.ts";
 
 /** What is not known may stand there, too. */
 export const open = { additionalProperties: true } as const;
@@ -114,13 +113,3 @@ export const EmbeddingRequest = object({
 /** What the router itself reads of any request. */
 export type RequestBody = Pick<Static<typeof ChatRequest>, "model" | "stream" | "stream_options" | "user"> &
 	Record<string, unknown>;
-
-/** A request as OpenAI's JSON: what upstreams that speak OpenAI get, and of which those of all others are made. */
-export interface ParsedBody {
-	/** The JSON text. A client of OpenAI's own wire has sent these very bytes. */
-	readonly raw: string;
-	/** Where the top-level fields stand in `raw`. */
-	readonly fields: readonly Field[];
-	/** The parse of `raw`, for reading only. */
-	readonly value: RequestBody;
-}

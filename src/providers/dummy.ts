@@ -47,7 +47,9 @@ export const dummyTransport: Transport = {
 };
 
 function answer({ url, body }: UpstreamRequest): UpstreamAnswer {
-	const request = JSON.parse(body ?? "{}") as DummyRequest;
+	const request = JSON.parse(
+		typeof body === "object" ? Buffer.concat(body).toString() : (body ?? "{}"),
+	) as DummyRequest;
 	if (url.endsWith("/embeddings")) return embeddings(request);
 	const isChat = url.endsWith("/chat/completions");
 	const head = {

@@ -11,8 +11,8 @@ import type { Addition, Failure } from "./failure.ts";
 export interface UpstreamRequest {
 	readonly url: string;
 	readonly headers: Record<string, string>;
-	/** JSON text. */
-	readonly body?: string;
+	/** JSON: text, or its UTF-8 in pieces. */
+	readonly body?: string | readonly Buffer[];
 	/** An event stream is asked for. */
 	readonly stream?: boolean;
 	/** What of the body the router has added of its own accord: an upstream that refuses one of these is asked without it. */

@@ -3,6 +3,7 @@
 import { foldStream, replayEvents } from "../openai/answer-forms.ts";
 import type { Call } from "../openai/call.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
+import { ParsedBody } from "../openai/parsed-body.ts";
 import { DONE, type SseEvent, SseSplitter, sseData } from "../openai/sse.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type { Answer, ByteSource, Out, StreamDecoder, Target, UpstreamAnswer } from "../providers/provider.ts";
@@ -35,7 +36,8 @@ export function replayed(call: Call, { body, tokens, cost, thinking: keeps }: An
 export function foldedAnswer(target: Target, call: Call, text: string): Answer | Failure {
 	const asked = call.body();
 	const value = { ...asked.value, stream: true, stream_options: { include_usage: true } };
-	const decoder = target.provider.decoder({ ...call, stream: true, body: () => ({ ...asked, value }) }, target);
+	const request = new ParsedBody(asked.bytes, asked.fields, { raw: asked.raw, value });
+	const decoder = target.provider.decoder({ ...call, stream: true, body: () => request }, target);
 	const kept: { -readonly [name in "tokens" | "cost" | "thinking"]?: Answer[name] } = {};
 	const learn = ({ tokens, cost, thinking }: Out) => {
 		if (tokens) kept.tokens = tokens;

@@ -2,8 +2,8 @@
 import { answerTokens } from "../accounts/usage/token-estimate.ts";
 import { requestOf } from "../dialects/openai-chat.ts";
 import type { Call } from "../openai/call.ts";
-import { addField, type Edit, type Field, fieldNamed, fieldsOf, splice } from "../openai/json.ts";
-import type { ParsedBody } from "../openai/request-fields.ts";
+import { addField, type Edit, fieldsOf } from "../openai/json.ts";
+import { ParsedBody } from "../openai/parsed-body.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
 import type { CountedTokens } from "../providers/provider.ts";
 import type { Continuation } from "../vendors.ts";
@@ -77,49 +77,45 @@ const GRAMMARS = ["structured_outputs", "guided_json", "guided_regex", "guided_c
 const LIMITS = ["max_tokens", "max_completion_tokens"];
 
 /** The prompt with what it led to behind it; undefined for prompts that are no text. */
-function promptEdits({ value, fields }: ParsedBody, sent: string): Edit[] | undefined {
-	const { prompt } = value;
-	const field = fieldNamed(fields, "prompt");
-	if (typeof prompt !== "string" || !field || value["suffix"]) return undefined;
+function promptEdits(body: ParsedBody, sent: string): Edit[] | undefined {
+	const { prompt, suffix } = body.value;
+	const field = body.field("prompt");
+	if (typeof prompt !== "string" || !field || suffix) return undefined;
 	return [{ start: field.start, end: field.end, insert: JSON.stringify(prompt + sent) }];
 }
 
 /** The messages with the partial answer as the last; undefined where the caller itself ends with an assistant's words. */
-function messageEdits(
-	{ raw, value, fields }: ParsedBody,
-	partial: string,
-	capability: Continuation,
-): Edit[] | undefined {
-	const messages = value["messages"] as { role?: string }[] | undefined;
-	const field = fieldNamed(fields, "messages");
+function messageEdits(body: ParsedBody, partial: string, capability: Continuation): Edit[] | undefined {
+	const messages = body.value["messages"] as { role?: string }[] | undefined;
+	const field = body.field("messages");
 	if (!messages || !field || messages.at(-1)?.role === "assistant") return undefined;
-	const end = raw.lastIndexOf("]", field.end - 1);
+	const end = field.end - 1;
 	const insert = `,${JSON.stringify({ role: "assistant", content: partial })}`;
 	const edits: Edit[] = [{ start: end, end, insert }];
 	if (capability === "continue_final_message") {
-		edits.push(...setField(raw, fields, "add_generation_prompt", "false"));
-		edits.push(...setField(raw, fields, "continue_final_message", "true"));
+		edits.push(...setField(body, "add_generation_prompt", "false"));
+		edits.push(...setField(body, "continue_final_message", "true"));
 	}
 	return edits;
 }
 
 /** The tokens that are left of the caller's limit. */
-function budgetEdits({ raw, value, fields }: ParsedBody, spent: number): Edit[] {
+function budgetEdits(body: ParsedBody, spent: number): Edit[] {
 	return LIMITS.flatMap((name) => {
-		const limit = value[name];
-		return typeof limit === "number" ? setField(raw, fields, name, String(limit - spent)) : [];
+		const limit = body.at(name);
+		return typeof limit === "number" ? setField(body, name, String(limit - spent)) : [];
 	});
 }
 
-function setField(raw: string, fields: readonly Field[], name: string, json: string): Edit[] {
-	const field = fieldNamed(fields, name);
+function setField(body: ParsedBody, name: string, json: string): Edit[] {
+	const field = body.field(name);
 	if (field) return [{ start: field.start, end: field.end, insert: json }];
-	return [addField(raw.indexOf("{"), fields.length === 0, name, json)];
+	return [addField(body.bytes.indexOf("{"), body.fields.length === 0, name, json)];
 }
 
 function edited(call: Call, edits: readonly Edit[]): Call {
-	const raw = splice(call.body().raw, edits);
-	const { facts, body } = requestOf(call.operation, { raw, fields: fieldsOf(raw), value: JSON.parse(raw) });
+	const raw = Buffer.concat(call.body().edited(edits)).toString();
+	const { facts, body } = requestOf(call.operation, ParsedBody.of(raw, fieldsOf(raw), JSON.parse(raw)));
 	return { ...call, facts, body };
 }
 

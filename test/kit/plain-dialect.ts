@@ -15,8 +15,8 @@ export const plainDialect: Dialect = {
 	id: "plain",
 	contentType: "text/plain; charset=utf-8",
 	streamContentType: "text/plain; charset=utf-8",
-	parse(operation, text) {
-		const { ask, model, stream, temperature } = requestIn(text);
+	parse(operation, sent) {
+		const { ask, model, stream, temperature } = requestIn(sent.toString());
 		if (typeof ask !== "string") throw wrong("ask", "must be a string");
 		if (typeof model !== "string") throw wrong("model", "is missing");
 		if (stream !== undefined && typeof stream !== "boolean") throw wrong("stream", "must be true or false");
@@ -80,7 +80,7 @@ function factsOf({ model, ...settings }: PlainRequest, ask: string): CallFacts {
 			const texts = kept.map(([name, value]) => `"${name}":${canonical(JSON.stringify(value))},`);
 			return texts.sort().join("");
 		},
-		memory: (text) => 8 * text.length + 1024,
+		memory: (sent) => 8 * sent.length + 1024,
 	};
 }
 

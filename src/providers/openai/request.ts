@@ -1,7 +1,10 @@
-/** A call's request to an upstream that speaks OpenAI: the client's own text, with the few edits that the upstream needs. */
-import { addField, type Edit, fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
+/** A call's request to an upstream that speaks OpenAI: the client's own bytes, with the few edits that the upstream needs. */
+
+import type { Call } from "../../openai/call.ts";
+import { addField, type Edit, fieldNamed, fieldsOf } from "../../openai/json.ts";
 import { OPERATIONS } from "../../openai/operations.ts";
-import type { ParsedBody } from "../../openai/request-fields.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
 import type { DefaultFields } from "../../vendors.ts";
 import type { Addition } from "../failure.ts";
@@ -18,21 +21,14 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		const countsChunks = options?.countsChunks && row.countsChunks;
 		const body = call.body();
-		const { edits, added } = editsFor(
-			body,
-			call.stream,
-			model,
-			defaults?.[call.operation],
-			countsChunks,
-			options?.omit,
-		);
+		const { edits, added } = editsFor(body, call, model, defaults?.[call.operation], countsChunks, options?.omit);
 		const headers = headersFor(call);
 		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {
 			url: baseUrl + OPERATIONS[call.operation].path,
 			stream: call.stream,
 			added,
-			body: splice(body.raw, edits),
+			body: body.edited(edits),
 			headers,
 		};
 	};
@@ -60,7 +56,7 @@ export const CONTINUOUS_USAGE: Addition = "continuous_usage_stats";
  */
 function editsFor(
 	body: ParsedBody,
-	isStream: boolean,
+	{ stream: isStream, facts }: Pick<Call, "stream" | "facts">,
 	model: string,
 	defaults: DefaultFields | undefined,
 	countsChunks = false,
@@ -68,8 +64,8 @@ function editsFor(
 ): RequestEdits {
 	const edits: Edit[] = [];
 	const added: Addition[] = [];
-	if (body.value.model !== model) {
-		const field = fieldNamed(body.fields, "model")!;
+	if (facts.model !== model) {
+		const field = body.field("model")!;
 		edits.push({
 			start: field.start,
 			end: field.end,
@@ -80,7 +76,7 @@ function editsFor(
 	if (!defaults) return { edits, added };
 	for (const [name, values] of Object.entries(defaults)) {
 		if (omit?.has(name)) continue;
-		const present = body.value[name];
+		const present = body.at(name);
 		const isSet = (key: string) => typeof present === "object" && present !== null && key in present;
 		const missing = Object.entries(values).filter(([key]) => !isSet(key));
 		if (missing.length === 0) continue;
@@ -97,7 +93,7 @@ function addStreamOptions(
 	edits: Edit[],
 	added: Addition[],
 ): void {
-	const options = body.value.stream_options;
+	const options = body.at("stream_options") as RequestBody["stream_options"];
 	const asksUsage = options?.include_usage === true;
 	if (omit?.has(STREAM_OPTIONS) && !asksUsage) return;
 	const asksCounts = countsChunks && !omit?.has(CONTINUOUS_USAGE) && options?.continuous_usage_stats !== true;
@@ -114,15 +110,21 @@ const COUNTS: Entries = [["continuous_usage_stats", true]];
 const USAGE_AND_COUNTS: Entries = [...USAGE, ...COUNTS];
 
 /** The edits that make `name: { key: value, … }` true, whether `name` is there, null, or not there at all. */
-function setInside({ raw, fields }: ParsedBody, name: string, values: Entries): Edit[] {
-	const field = fieldNamed(fields, name);
+function setInside(body: ParsedBody, name: string, values: Entries): Edit[] {
+	const { bytes, fields } = body;
+	const field = body.field(name);
 	const whole = () => `{${values.map(([key, value]) => `"${key}":${JSON.stringify(value)}`).join(",")}}`;
-	if (!field) return [addField(raw.indexOf("{"), fields.length === 0, name, whole())];
-	const inner = raw[field.start] === "{" ? fieldsOf(raw, field.start) : [];
-	if (inner.length === 0) return [{ start: field.start, end: field.end, insert: whole() }];
+	if (!field) return [addField(bytes.indexOf(OPEN_BRACE), fields.length === 0, name, whole())];
+	const { start, end } = field;
+	// Of names in ASCII alone something is asked: a character a byte, so that the places are those of the bytes.
+	const inner = bytes[start] === OPEN_BRACE ? fieldsOf(bytes.toString("latin1", start, end)) : [];
+	if (inner.length === 0) return [{ start, end, insert: whole() }];
 	return values.map(([key, value]) => {
 		const json = JSON.stringify(value);
 		const old = fieldNamed(inner, key);
-		return old ? { start: old.start, end: old.end, insert: json } : addField(field.start, false, key, json);
+		if (!old) return addField(start, false, key, json);
+		return { start: start + old.start, end: start + old.end, insert: json };
 	});
 }
+
+const OPEN_BRACE = 123;

@@ -1,6 +1,7 @@
 /** The chunks of an OpenAI-shaped stream: what each means, and what of it the client sees. */
 import type { Call } from "../../openai/call.ts";
 import { type Edit, fieldNamed, fieldsOf, parseBounded, removeField, splice } from "../../openai/json.ts";
+import type { RequestBody } from "../../openai/request-fields.ts";
 import { type SseEvent, sseData } from "../../openai/sse.ts";
 import { isPlainUsage, objectIn, readUsage, type Tokens, type UsageReading } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
@@ -69,7 +70,8 @@ export class ChunkDecoder implements StreamDecoder {
 	#hasChoice = false;
 
 	constructor(upstream: Upstream, call: Call) {
-		const { include_usage, continuous_usage_stats } = call.body().value.stream_options ?? {};
+		const { include_usage, continuous_usage_stats } =
+			(call.body().at("stream_options") as RequestBody["stream_options"]) ?? {};
 		this.#upstream = upstream;
 		this.#call = call;
 		this.#showsUsage = include_usage === true;

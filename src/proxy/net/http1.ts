@@ -74,15 +74,17 @@ function originOf({ hostname, port }: URL): Origin {
  * call doubles the garbage collections. Throws TypeError for a header that no message can hold.
  */
 function requestText({ headers, body }: UpstreamRequest, url: URL): string | Buffer {
+	const sent = typeof body === "object" ? Buffer.concat(body) : (body ?? "");
 	let head = `${body === undefined ? "GET" : "POST"} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
 	for (const name in headers) head += headerLine(name, headers[name]!);
 	// As fetch does for an address with a user and a password.
 	if (url.username && headers["authorization"] === undefined) head += headerLine("authorization", basic(url));
 	if (body === undefined) head += "\r\n";
-	else head += `content-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+	else head += `content-length: ${Buffer.byteLength(sent)}\r\n\r\n`;
 	// Header values are ISO 8859-1 (RFC 9110, 5.5).
 	const isAscii = !/[\x80-\xff]/.test(head);
-	return isAscii ? head + (body ?? "") : Buffer.concat([Buffer.from(head, "latin1"), Buffer.from(body ?? "")]);
+	if (isAscii && typeof sent === "string") return head + sent;
+	return Buffer.concat([Buffer.from(head, "latin1"), typeof sent === "string" ? Buffer.from(sent) : sent]);
 }
 
 /** A line end in a value would begin a header, or a request, of the value's own. */

@@ -51,7 +51,7 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 		connectMs: number | undefined,
 		proxy: NamedProxy | undefined,
 	): Promise<UpstreamAnswer> {
-		const request = body === undefined ? { method: "GET" } : { method: "POST", body };
+		const request = body === undefined ? { method: "GET" } : { method: "POST", body: bodyInit(body) };
 		const init: BunFetchInit = {
 			...request,
 			headers,
@@ -171,4 +171,10 @@ export function readCa(file: string | undefined, setting: "ca_file" | "redis.ca_
 	} catch (error) {
 		throw new StartError(`${setting} can't be read: ${(error as Error).message}`);
 	}
+}
+
+/** What fetch takes in one piece. */
+function bodyInit(body: string | readonly Buffer[]): string | Uint8Array<ArrayBuffer> {
+	if (typeof body === "string") return body;
+	return (body.length === 1 ? body[0] : Buffer.concat(body)) as Buffer<ArrayBuffer>;
 }

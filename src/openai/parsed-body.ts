@@ -1,0 +1,127 @@
+/** A request as OpenAI's JSON: its bytes, and what is made of them only where somebody asks. */
+import { isAscii } from "node:buffer";
+import type { Edit, Field } from "./json.ts";
+import type { RequestBody } from "./request-fields.ts";
+
+/** A top-level field, offsets in bytes. */
+export interface RequestField extends Field {
+	/** Levels of objects and lists in its value, 0 where it is neither; Infinity where nobody has counted. */
+	readonly levels: number;
+	/** Items, where it is a list. */
+	readonly items: number;
+}
+
+/** Longest value that is parsed alone, bytes: of what is longer all is parsed, once. */
+const ALONE = 1024;
+
+/** Longest body that is copied sooner than sent in pieces, bytes. */
+const SHORT = 16 * 1024;
+
+/** What upstreams that speak OpenAI get, and of which the requests of all others are made. Checked against its operation's schema. */
+export class ParsedBody {
+	#isAscii: boolean | undefined;
+	#keeps = true;
+	#raw: string | undefined;
+	#value: RequestBody | undefined;
+
+	/**
+	 * @param bytes JSON in UTF-8, without a byte order mark. A client of OpenAI's own wire has sent these very bytes.
+	 * @param fields where the top-level fields stand in them
+	 */
+	constructor(
+		readonly bytes: Buffer,
+		readonly fields: readonly RequestField[],
+		made?: { readonly raw: string; readonly value: RequestBody },
+	) {
+		this.#raw = made?.raw;
+		this.#value = made?.value;
+	}
+
+	/** Of a text, its parse, and the fields as they stand in the text. */
+	static of(raw: string, fields: readonly Field[], value: RequestBody): ParsedBody {
+		const bytes = Buffer.from(raw);
+		let [at, length] = [0, 0];
+		const inBytes = (index: number) => {
+			length += Buffer.byteLength(raw.slice(at, index));
+			at = index;
+			return length;
+		};
+		const moved = fields.map(({ key, keyStart, start, end }) => {
+			const places = { keyStart: inBytes(keyStart), start: inBytes(start), end: inBytes(end) };
+			return { key, ...places, levels: Number.POSITIVE_INFINITY, items: 0 };
+		});
+		return new ParsedBody(bytes, moved, { raw, value });
+	}
+
+	/** The same as text. */
+	get raw(): string {
+		if (this.#raw !== undefined) return this.#raw;
+		const raw = this.bytes.toString();
+		if (this.#keeps) this.#raw = raw;
+		return raw;
+	}
+
+	/** The parse of it, for reading only. */
+	get value(): RequestBody {
+		if (this.#value) return this.#value;
+		const value = JSON.parse(this.raw) as RequestBody;
+		if (this.#keeps) this.#value = value;
+		return value;
+	}
+
+	/** Forgets what was made of the bytes, and from now on keeps nothing: where it is remembered itself, that would take far more than they do. */
+	keepNothing(): void {
+		this.#keeps = false;
+		this.#raw = undefined;
+		this.#value = undefined;
+	}
+
+	/** The field of that name (the one `JSON.parse` keeps), if any. */
+	field(name: string): RequestField | undefined {
+		const { fields } = this;
+		for (let at = fields.length - 1; at >= 0; at--) if (fields[at]!.key === name) return fields[at];
+		return undefined;
+	}
+
+	/** The value of the field of that name; undefined where there is none. Costs no more than what it is, unless that is long. */
+	at(name: string): unknown {
+		if (this.#value) return this.#value[name];
+		const field = this.field(name);
+		return field && this.valueOf(field);
+	}
+
+	/** The value of one of the fields. */
+	valueOf(field: RequestField): unknown {
+		if (this.#value || field.end - field.start > ALONE) return this.value[field.key];
+		return JSON.parse(this.textOf(field));
+	}
+
+	/** The JSON text of one of the fields. */
+	textOf({ start, end }: Pick<Field, "start" | "end">): string {
+		return this.bytes.toString("utf8", start, end);
+	}
+
+	/** Its length as text, UTF-16 units. */
+	lengthOf({ start, end }: Pick<Field, "start" | "end">): number {
+		this.#isAscii ??= isAscii(this.bytes);
+		return this.#isAscii ? end - start : this.textOf({ start, end }).length;
+	}
+
+	/**
+	 * Its pieces with the edits, whose offsets are bytes: what is not edited of a long one is not copied. The edits must not overlap; those at
+	 * one offset are made in their order.
+	 */
+	edited(edits: readonly Edit[]): readonly Buffer[] {
+		const { bytes } = this;
+		if (edits.length === 0) return [bytes];
+		const ordered = edits.length === 1 ? edits : [...edits].sort((a, b) => a.start - b.start);
+		const pieces: Buffer[] = [];
+		let from = 0;
+		for (const { start, end, insert } of ordered) {
+			pieces.push(bytes.subarray(from, start), Buffer.from(insert));
+			from = end;
+		}
+		pieces.push(bytes.subarray(from));
+		return bytes.length > SHORT ? pieces : [Buffer.concat(pieces)];
+	}
+}
