@@ -6,7 +6,7 @@ import { batchOf, EndUsers } from "../src/accounts/usage/ledger-rows.ts";
 import { createMetrics } from "../src/telemetry/metrics.ts";
 import type { Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
-import { answers, begins, cutsAfter, streams } from "./kit/faults.ts";
+import { answers, begins, cutsAfter, neverAnswers, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
 import { until } from "./kit/until.ts";
 
@@ -184,6 +184,22 @@ describe("an attempt that failed with nothing counted", () => {
 		expect(rig.attempts[0]!.isUnbilled).toBeUndefined();
 		expect(rig.settled[0]!.cost).toBeGreaterThan(0);
 	});
+});
+
+test("a client that leaves while its answer is asked for elsewhere pays for none of what broke: the router does", async () => {
+	upstream.run((connection) => {
+		upstream.run(neverAnswers);
+		return cutsAfter(3)(connection);
+	});
+	const rig = router({ models: [{ name: "m", targets: ["box/m", "box/n"] }] });
+	const answer = await rig.send({ model: "m", stream: true, messages: [{ role: "user", content: "Where?" }] });
+	const reader = answer.body!.getReader();
+	await reader.read();
+	await until(() => rig.attempts.length === 1);
+	await reader.cancel();
+	await rig.settledCalls(1);
+	expect(rig.attempts[0]).toMatchObject({ failure: "truncated", isUnbilled: true });
+	expect([rig.settled[0]!.error, rig.settled[0]!.cost]).toEqual(["cancelled", undefined]);
 });
 
 test("the metrics tell what failed attempts cost", async () => {

@@ -185,7 +185,8 @@ export class ClientStream implements AttemptListener {
 		const reader = this.#reader;
 		// Before there is one, the attempts' end settles the call.
 		if (!reader) return;
-		this.#bill(this.#source!, reader, false);
+		// What broke before, and was to go on elsewhere, has been the router's own since.
+		if (!reader.failure || reader.failure.kind === "cancelled") this.#bill(this.#source!, reader, false);
 		reader.leave(CLIENT_GONE);
 		this.#fail(new RouterError("cancelled", CLIENT_GONE.message));
 	}
