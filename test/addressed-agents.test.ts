@@ -115,6 +115,17 @@ test("the address that every router has by default keeps nothing from anyone", (
 	expect(ids("qwen", catalog(STAR, {}))).toEqual(["xai/qwen"]);
 });
 
+test("the same address keeps names from vendors where somebody has written it", () => {
+	const written: [Json, Record<string, string>][] = [
+		[STAR, { LOCAL_AGENT_URL: "http://localhost:5000" }],
+		[STAR, { LOCAL_AGENT_URL: "http://localhost:5000/v1/" }],
+		[{ ...STAR, providers: { local: { base_url: "http://localhost:5000" } } }, {}],
+	];
+	for (const [settings, env] of written)
+		expect(() => catalog(settings, env).resolve("qwen")).toThrow("has not said yet which models it has");
+	expect(ids("qwen", catalog(STAR, { LOCAL_AGENT_URL: "" }))).toEqual(["xai/qwen"]);
+});
+
 test("an entry that names the user's own machines, too, takes the name there first", async () => {
 	agent.run(list("qwen"));
 	const made = catalog({ models: [{ name: "*", targets: ["local/*"], fallback: ["xai/*"] }] });

@@ -17,6 +17,8 @@ export interface Upstream {
 	readonly row: VendorRow;
 	/** With its version, without a closing slash; absent where none is configured. */
 	readonly baseUrl?: string | undefined;
+	/** Somebody has said its address, be it the one that the table has, too. */
+	readonly isAddressSet?: boolean;
 	readonly apiKey?: string | undefined;
 	/** Further keys, and where each comes from. */
 	readonly otherKeys?: readonly { readonly apiKey: string; readonly keySetting: string }[];
@@ -73,7 +75,8 @@ function configure(name: string, config: Config, env: Environment, vendors: Vend
 	// A second provider of a vendor's type has an account of its own: the vendor's variables belong to the first.
 	const own = name === type ? env : {};
 	// An empty variable counts as unset.
-	const address = settings.base_url ?? ((row.baseUrlVariable && own[row.baseUrlVariable]) || row.baseUrl);
+	const ownAddress = settings.base_url ?? ((row.baseUrlVariable && own[row.baseUrlVariable]) || undefined);
+	const address = ownAddress ?? row.baseUrl;
 	const keyVariable = row.keyVariables.find((variable) => own[variable]);
 	const [first, ...otherKeys] = keysOf(name, settings, keyVariable && keyIn(keyVariable, own), keyVariable);
 	const { apiKey, keySetting } = first ?? { apiKey: undefined, keySetting: `providers.${name}.api_key` };
@@ -89,6 +92,7 @@ function configure(name: string, config: Config, env: Environment, vendors: Vend
 		type: type as ProviderType,
 		row,
 		baseUrl,
+		isAddressSet: ownAddress !== undefined,
 		apiKey,
 		...(otherKeys.length > 0 ? { otherKeys } : {}),
 		variable: (name === type ? missing : undefined) ?? `providers.${name}.${field}`,

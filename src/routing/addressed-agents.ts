@@ -2,17 +2,17 @@
  * Agents that have not registered: the configuration says their addresses, by `LOCAL_AGENT_URL` or `providers.<name>.base_url`. What they
  * serve is known once their lists have been read, and prompts for it are meant for the user's own machines as those of registered agents are.
  */
-import { type Upstream, versioned, withoutSecrets } from "../providers/registry.ts";
+import { type Upstream, withoutSecrets } from "../providers/registry.ts";
 import type { Fleet } from "./agent-targets.ts";
 
 /** An agent's address is configured. The default, which every router has, is nobody's word that there is an agent. */
-export function hasOwnAddress({ type, row, baseUrl, variable }: Upstream): boolean {
-	return type === "local" && baseUrl !== undefined && baseUrl !== versioned(row.baseUrl ?? "", row, variable);
-}
+export const hasOwnAddress = ({ type, isAddressSet = false }: Upstream): boolean => type === "local" && isAddressSet;
 
 /** Those of one configuration. */
 export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 	readonly entries: readonly Entry[];
+	/** What is stored beside the names of models, once an agent has been heard: its address, by which no model is called. */
+	readonly #marks = new Map<Entry, string>();
 	/** What each last said it serves. */
 	readonly #names = new Map<Entry, ReadonlySet<string>>();
 
@@ -21,15 +21,17 @@ export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 		private readonly fleet: Pick<Fleet, "served" | "learn">,
 	) {
 		this.entries = fleet.learn ? entries.filter(({ upstream }) => hasOwnAddress(upstream)) : [];
+		for (const entry of this.entries) this.#marks.set(entry, withoutSecrets(entry.upstream.baseUrl!));
 	}
 
 	/** Remembers what one serves, its address beside it: an agent that has none must not look like one that was never heard. */
 	learn(entry: Entry, names: readonly string[]): void {
-		if (!this.entries.includes(entry)) return;
+		const mark = this.#marks.get(entry);
+		if (mark === undefined) return;
 		// Every agent has a `dummy` of its own, and so has the router.
 		const served = names.filter((name) => name !== "dummy");
 		this.#names.set(entry, new Set(served));
-		this.fleet.learn?.([...served, markOf(entry)]);
+		this.fleet.learn?.([...served, mark]);
 	}
 
 	/** The one that a model's plain name leads to: one that lists it, else one that has not been heard since the start, and may. */
@@ -38,9 +40,15 @@ export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 		return listed ?? this.entries.find((entry) => !this.#names.has(entry));
 	}
 
-	/** Why a name that nobody knows may be a model of an agent; undefined where each agent has said, now or before a restart, what it has. */
+	/** One that has never said what it has, neither now nor before a restart: a name that nobody knows may be a model of its. */
+	get silent(): Entry | undefined {
+		for (const [entry, mark] of this.#marks) if (!this.fleet.served.has(mark)) return entry;
+		return undefined;
+	}
+
+	/** Why a name that nobody knows may be a model of an agent; undefined where each has said what it has. */
 	get unheard(): string | undefined {
-		const silent = this.entries.find((entry) => !this.fleet.served.has(markOf(entry)));
+		const { silent } = this;
 		if (!silent) return undefined;
 		const { name, row, type } = silent.upstream;
 		const setting =
@@ -50,9 +58,4 @@ export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 			"name with a `*`; ask for `provider/model` to say where this one goes"
 		);
 	}
-}
-
-/** What is stored beside the names of models. No model is called by an address. */
-function markOf({ upstream }: { readonly upstream: Upstream }): string {
-	return withoutSecrets(upstream.baseUrl!);
 }

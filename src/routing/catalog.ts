@@ -199,7 +199,7 @@ class ModelCatalog implements Catalog {
 	}
 
 	#patterned(name: string): Alias | undefined {
-		const isMaybeServed = this.fleet.served.has(name) || this.#addressed.unheard !== undefined;
+		const isMaybeServed = this.fleet.served.has(name) || this.#addressed.silent !== undefined;
 		const isServed = isMaybeServed && !this.#isExplicit(name);
 		return this.#patterns?.alias(name, isServed, (each) => this.#placeOf(each));
 	}
