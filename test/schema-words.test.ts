@@ -71,6 +71,16 @@ describe.each(MODELS)("%s", (model) => {
 	});
 
 	test.each([
+		["parameters", { name: "look", parameters: "x" }, "must be an object; it is a string"],
+		["name", { name: 5 }, "must be a string; it is a number"],
+		["strict", { name: "look", strict: "yes" }, "must be true or false; it is a string"],
+		["name", {}, "is missing"],
+	])("a tool's wrong %s is told by its own words: %j", (field, fn, words) => {
+		const error = refusal(model, { tools: [{ type: "function", function: fn }] })!;
+		expect(error.message).toBe(`The field "tools[0].function.${field}" ${words}.`);
+	});
+
+	test.each([
 		["nothing said", { type: "object", properties: { a: { type: "string", enum: null, anyOf: null } } }],
 		[
 			"fields that are called like words",

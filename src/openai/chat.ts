@@ -87,7 +87,7 @@ function check(checker: TypeCheck<TSchema>, value: unknown, path: string): void 
 	const deepest = furthest(first);
 	const param = joined(path, pathOf(deepest.path));
 	if (deepest.type === ValueErrorType.ObjectAdditionalProperties) throw unsupported(param, "it has no counterpart");
-	const { message } = describe(first);
+	const { message } = describe(deepest);
 	throw new RouterError(
 		"invalid_value",
 		message.replace(/"[^"]*"/, () => JSON.stringify(param)),
