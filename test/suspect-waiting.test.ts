@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import type { Call } from "../src/openai/call.ts";
 import type { AttemptRecord, CallRecord } from "../src/proxy/call-record.ts";
+import { findBack } from "../src/proxy/engine-health.ts";
 import type { Pause } from "../src/proxy/pause.ts";
 import { TriedTarget } from "../src/proxy/retry.ts";
 import { SuspectCall } from "../src/proxy/suspect-call.ts";
@@ -100,5 +101,19 @@ describe("a call that an agent's engine died of by the name of a LoRA adapter", 
 		expect(again.isSuspect).toBe(true);
 		const other = { ...adapter, id: "local/gpu/chat", model: "chat" };
 		expect(suspectOf(other).isKeptFrom(other as RouteTarget)).toBe(true);
+	});
+
+	test.each([
+		["the adapter", "local/gpu/sql"],
+		["its model", "local/gpu/base"],
+	])("leaves that engine dead for a call of %s, until one is answered", async (_, id) => {
+		const { state } = fleet(1).router.context;
+		const engine = "local/gpu/base";
+		const target = { kind: "local", provider: { name: "local" }, id, model: "m", engine } as RouteTarget;
+		const death = { startedAt: performance.now(), fingerprint: "f", model: "base", call: "req", hasTokens: false };
+		state.suspects.died({ ...death, engine, turn: undefined, wasWell: true });
+		state.targets.opened("local/gpu/sql", false).closed({ failure: "engine_died" });
+		await findBack([engine], [{ target }], state);
+		expect(state.suspects.isDead(engine)).toBe(true);
 	});
 });

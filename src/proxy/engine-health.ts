@@ -1,6 +1,7 @@
 /** Whether engines that have died are back, as their servers say it. */
 import { isOk } from "../providers/provider.ts";
 import type { RouteTarget } from "../routing/route.ts";
+import type { TargetView } from "../routing/target-state.ts";
 import type { ProxyState } from "./proxy-state.ts";
 
 /** How long a server may take to say how it is, ms. */
@@ -21,7 +22,9 @@ export async function findBack(
 	await Promise.all(
 		dead.map(async ({ target }) => {
 			const id = engineIdOf(target);
-			if (targets.of(id).breaker.state === "closed") return suspects.cameBack(id);
+			if ([target.id, id].some((each) => hasRecovered(targets.of(each), suspects.lastDead(id)))) {
+				return suspects.cameBack(id);
+			}
 			const health = await healthOf(target);
 			if (health === "dead") suspects.staysDead(id);
 			const silentMs = performance.now() - (suspects.lastDead(id) ?? 0);
@@ -29,6 +32,10 @@ export async function findBack(
 		}),
 	);
 }
+
+/** Whether its breaker closed after the death. One that has never opened knows nothing of it: another name of the engine met it. */
+const hasRecovered = ({ breaker: { state, closedAt } }: TargetView, diedAt = 0): boolean =>
+	state === "closed" && closedAt > diedAt;
 
 /** What a vLLM says of itself: 503 while its engine is dead. Servers that have no such path say nothing. */
 async function healthOf({ provider }: RouteTarget): Promise<"up" | "dead" | "away" | "unknown"> {
