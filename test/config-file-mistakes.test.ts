@@ -178,6 +178,14 @@ describe("what newcomers write is answered with what they meant", () => {
 		expect(mistakes(yaml)).toEqual([expect.stringContaining(`router.yaml:${line}`)]);
 	});
 
+	test.each(["http://a/embeddings", "http://a:1/team/messages/", "http://a/responses/v1"])(
+		"%s may be where a server is",
+		(url) => {
+			const { config } = configure({ yaml: `providers: { box: { type: vllm, base_url: "${url}" } }` });
+			expect(config.providers["box"]?.base_url).toBe(url);
+		},
+	);
+
 	test("a value that sticks to its name is not shown: it may be a secret", () =>
 		expect(mistakes("keys: [{ name: a, key:sk-secret }]")).toEqual([
 			"router.yaml:1:19 keys[0].key: a blank is missing behind the colon: write `key: …`",

@@ -134,12 +134,13 @@ function homePath(path: readonly string[], values: unknown): Finding[] {
 
 /** Paths are put behind an upstream's address. */
 function operation(path: Path, url: unknown): Finding[] {
-	const [, found] = (typeof url === "string" && OPERATION.exec(url)) || [];
+	const [, chat, found = chat] = (typeof url === "string" && OPERATION.exec(url)) || [];
 	const message = `is the address of one operation: leave \`${found}\` out`;
 	return found === undefined ? [] : [{ path, message }];
 }
 
-const OPERATION = /[^/](\/(?:chat\/completions|completions|embeddings|messages|responses))\/?$/;
+/** One word alone may be an ingress's path to a server; behind a version it is an operation. */
+const OPERATION = /(?:[^/](\/chat\/completions)|\/v\d\w*(\/(?:completions|embeddings|messages|responses)))\/?$/;
 
 function allowedHosts(agents: unknown): Finding[] {
 	const allow = isRecord(agents) && Array.isArray(agents["allow"]) ? agents["allow"] : [];
