@@ -291,3 +291,17 @@ describe("what was told is counted", () => {
 		expect(resumeSpend(told("a", "b"), { input: 7, output: 1, trimmed: 1 }, before)).toMatchObject({ tokens: 20 });
 	});
 });
+
+test("of attempts that broke, each has its own tokens: what others said before it was its prompt", async () => {
+	const tokens = words(11);
+	first.run(vllm(tokens, 1, 4));
+	second.run(vllm(tokens, 1, 4));
+	const { router, text } = await ask({ max_tokens: 11 });
+	expect(text).toBe(tokens.join(""));
+	const broken = router.attempts.filter(({ failure }) => failure !== undefined);
+	expect(broken.map(({ tokens: own }) => [own?.input, own?.output])).toEqual([
+		[PROMPT, 3],
+		[PROMPT + 3, 3],
+		[PROMPT + 6, 3],
+	]);
+});

@@ -16,7 +16,7 @@ import type { RoutingState } from "../routing/target-state.ts";
 import type { CallPlan } from "./call-plan.ts";
 import type { AttemptRecord, CallRecord, TargetFailure } from "./call-record.ts";
 import { Deadline } from "./deadline.ts";
-import { EventReader, guardedDecoder, type ReaderEvents } from "./event-reader.ts";
+import { EventReader, guardedDecoder, ownTokens, type ReaderEvents } from "./event-reader.ts";
 import type { Account } from "./key-rotation.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
@@ -236,12 +236,8 @@ export class Attempt {
 		const deadline = this.#deadline!;
 		const decoder = own ?? target.provider.decoder(call, target);
 		const guarded = guardedDecoder(read ? read(decoder) : decoder);
-		const reader: EventReader = new EventReader(
-			head.body,
-			guarded,
-			deadline,
-			this.#events(head, () => reader),
-		);
+		const events = this.#events(head, () => reader, decoder);
+		const reader: EventReader = new EventReader(head.body, guarded, deadline, events);
 		const first: StreamPiece[] = [];
 		// From the sending, so that two relays in a row hold no longer than one.
 		const heldUntil = this.#sentAt + COMMENTS_MS;
@@ -270,7 +266,7 @@ export class Attempt {
 	}
 
 	/** What becomes of the attempt while its stream is read. */
-	#events(head: UpstreamAnswer, readerOf: () => EventReader): ReaderEvents {
+	#events(head: UpstreamAnswer, readerOf: () => EventReader, decoder: StreamDecoder): ReaderEvents {
 		const { call, target, limits, record, account, part, owner, read } = this.options;
 		const { provider } = target;
 		const deadline = this.#deadline!;
@@ -300,7 +296,9 @@ export class Attempt {
 			keeps: (keeps) => provider.inputStore?.store(call, keeps),
 			end: (failure) => {
 				const reader = readerOf();
-				const { hasBegun, tokens, cost } = reader;
+				const { hasBegun, cost } = reader;
+				// Of the rest of an answer its reader counts the whole.
+				const tokens = read && failure ? ownTokens(decoder) : reader.tokens;
 				if (!failure && !hasBegun && account?.isProbe) owner.keyAccepted(this);
 				const end = { status: head.status, failure: failure?.kind, tokens, cost, isUnused: part?.isUnused };
 				const health = failure && this.#record?.isOpen ? owner.failed(this, failure) : undefined;

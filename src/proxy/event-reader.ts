@@ -312,3 +312,9 @@ export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 }
 
 const fault = (cause: unknown): Failure => ({ kind: "internal", message: "the router failed", cause });
+
+/** What the upstream has counted of its own stream so far, where it counts with each chunk. */
+export function ownTokens(decoder: StreamDecoder): Tokens | undefined {
+	const counted = decoder.countedTokens?.();
+	return counted && { input: counted.input, output: counted.output };
+}
