@@ -136,14 +136,18 @@ export class Http1Connection {
 
 	/** Bytes arrived. They are read by `deliver`. */
 	received(bytes: Buffer): void {
+		const isQueued = this.#arrived !== undefined;
+		// So much comes that it is not gathered.
+		if (isQueued) this.deliver();
 		// Bytes that nobody asked for: the next answer could be taken for another call's.
-		if (!this.#exchange) this.discard();
-		else if (this.#arrived) this.#arrived = Buffer.concat([this.#arrived, bytes]);
-		else {
-			this.#arrived = bytes;
-			if (undelivered.length === 0) setImmediate(deliverAll);
-			undelivered.push(this);
+		if (!this.#exchange) {
+			this.discard();
+			return;
 		}
+		this.#arrived = bytes;
+		if (isQueued) return;
+		if (undelivered.length === 0) setImmediate(deliverAll);
+		undelivered.push(this);
 	}
 
 	/** Hands on what has arrived. */
