@@ -23,8 +23,8 @@ export interface Connection {
 	tryRead<T>(query: (db: Sql) => T[]): T[] | undefined;
 	/** Makes a change in one transaction. */
 	change(change: (db: Sql) => unknown): WriteResult;
-	/** Writes a batch of the ledger in one transaction. One that waits is the ledger's own to write again. */
-	writeLedger(change: (db: Sql) => unknown): WriteResult;
+	/** Writes a batch of the ledger, of so many rows, in one transaction. One that waits is the ledger's own to write again. */
+	writeLedger(change: (db: Sql) => unknown, rows: number): WriteResult;
 	/** The database's message about the row that it refused last; no value is in it. */
 	fault(): string;
 	/** There is no file that can be used. Known once something was read or written. */

@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { open as openFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { Checkpoints } from "./checkpoints.ts";
 import { type Connection, isRowFault, type WriteResult } from "./connection.ts";
 import { mergeInto, rememberBase, takeOver } from "./merge.ts";
 import { MIGRATIONS } from "./migrations.ts";
@@ -13,6 +14,15 @@ import { makePrivate, unwritable } from "./private-file.ts";
 
 /** How long a write waits for another process's, ms. The event loop waits with it. */
 const BUSY_MS = 500;
+/**
+ * Pages written to the write-ahead log, as far as can be guessed, after which a checkpoint is made. The first write after it waits for the
+ * disk once, so there are few. SQLite makes one itself, and keeps calls waiting for it, where the thread made none.
+ */
+const CHECKPOINT_PAGES = 4_000;
+const MOST_LOG_PAGES = 4 * CHECKPOINT_PAGES;
+/** Pages that a change writes at least, and rows of the ledger on a page. */
+const CHANGE_PAGES = 2;
+const ROWS_ON_A_PAGE = 12;
 const DELETED = "it was deleted or replaced while it was in use";
 /** More than a database counts changes by other processes. */
 const GENERATION = 2 ** 32;
@@ -39,6 +49,9 @@ export class DatabaseFile implements Connection {
 	/** The last batch of the ledger could not be written; the ledger writes it again. */
 	#ledgerWaits = false;
 	#lastWasWritten = false;
+	readonly #checkpoints: Checkpoints;
+	/** Written since the last checkpoint began. */
+	#logPages = 0;
 
 	/** @param onProblem called once for a directory or file that can't be used; when it can be used again, `onRecovered` is called */
 	constructor(
@@ -47,6 +60,7 @@ export class DatabaseFile implements Connection {
 		private readonly onRecovered: (sentence: string) => void,
 	) {
 		this.#file = join(dataDir, "router.db");
+		this.#checkpoints = new Checkpoints(this.#file);
 	}
 
 	/** Changes are in memory alone (the ledger's own waiting calls aside): a restart undoes them. */
@@ -94,13 +108,19 @@ export class DatabaseFile implements Connection {
 		}
 		this.#lastWasWritten = true;
 		if (!this.isInMemory && !this.#isOnDisk()) this.#reportProblem({ message: DELETED });
+		this.#logPages += CHANGE_PAGES;
 		return "written";
 	}
 
-	writeLedger(change: (db: Database) => unknown): WriteResult {
+	writeLedger(change: (db: Database) => unknown, rows: number): WriteResult {
 		const result = this.change(change);
 		this.#ledgerWaits = result === "waits";
 		if (result === "written") {
+			this.#logPages += rows / ROWS_ON_A_PAGE;
+			if (this.#logPages >= CHECKPOINT_PAGES && !this.isInMemory) {
+				this.#logPages = 0;
+				this.#checkpoints.start();
+			}
 			this.#writeWaiting();
 			this.#checkRecovered();
 		}
@@ -161,6 +181,7 @@ export class DatabaseFile implements Connection {
 	}
 
 	close(): void {
+		this.#checkpoints.close();
 		this.#db?.close();
 		this.#db = undefined;
 		this.isInMemory = false;
@@ -278,6 +299,7 @@ function prepared(db: Database): Database {
 	db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
 	db.run("PRAGMA journal_mode = WAL");
 	db.run("PRAGMA synchronous = NORMAL");
+	db.run(`PRAGMA wal_autocheckpoint = ${MOST_LOG_PAGES}`);
 	const migrate = db.transaction(() => {
 		const { user_version: taken } = db.query("PRAGMA user_version").get() as { user_version: number };
 		if (taken > MIGRATIONS.length) throw new Error("a newer router made it");
@@ -286,4 +308,31 @@ function prepared(db: Database): Database {
 	});
 	migrate.immediate();
 	return db;
+}
+
+/** The log is begun anew only where all of it was copied: what is written meanwhile takes another try, a short one. */
+const MOST_TRIES = 5;
+
+/**
+ * Copies the write-ahead log of a database into it. That waits for the disk several times, which would keep every call waiting: to be
+ * done in a thread of its own. Nobody else who uses the database waits for it.
+ */
+export function makeCheckpoint(file: string): void {
+	try {
+		using db = new Database(file, { readwrite: true });
+		let pages = copyLog(db);
+		for (let tries = 1; tries < MOST_TRIES; tries++) {
+			const before = pages;
+			pages = copyLog(db);
+			if (pages <= before) break;
+		}
+	} catch {
+		// Deleted, replaced, or a full disk: the log stays as it is, and grows until the next one.
+	}
+}
+
+/** How many pages the log has, all of which were copied unless some were written meanwhile. */
+function copyLog(db: Database): number {
+	const [row] = db.query("PRAGMA wal_checkpoint(PASSIVE)").values() as number[][];
+	return row?.[1] ?? 0;
 }

@@ -142,7 +142,7 @@ const SUM = "SELECT * FROM usage_days WHERE day = ? AND key_id = ? AND user = ? 
 export function ledgerStore(connection: Connection): LedgerStore {
 	return {
 		used: () => connection.read((db) => [used(db)])[0] ?? 0,
-		write: (batch) => connection.writeLedger((to) => insert(to, batch)),
+		write: (batch) => connection.writeLedger((to) => insert(to, batch), rowsIn(batch)),
 		fault: () => connection.fault(),
 		sync: () => connection.sync(),
 		call(id) {
@@ -202,6 +202,10 @@ export function ledgerStore(connection: Connection): LedgerStore {
 /** Less than the id of every call that settled at this Unix time, ms, or later. */
 function firstIdAt(time: number): string {
 	return `req_${Math.max(0, time).toString(16).padStart(12, "0").replace(/^.{8}/, "$&-")}`;
+}
+
+function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
+	return calls.length + attempts.length + usage.length;
 }
 
 function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {

@@ -1,0 +1,9 @@
+/** The thread in which checkpoints are made: `checkpoints.ts` starts it, and sends it the name of a database. */
+import { makeCheckpoint } from "./database-file.ts";
+
+declare const self: Worker;
+
+self.onmessage = ({ data: file }: MessageEvent<string>) => {
+	makeCheckpoint(file);
+	self.postMessage("done");
+};

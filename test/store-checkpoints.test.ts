@@ -1,0 +1,80 @@
+/** Checkpoints of the database: made beside the event loop, and the write-ahead log begins anew after them. */
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { unlinkSync } from "node:fs";
+import { join } from "node:path";
+import type { LedgerCall } from "../src/store/ledger-table.ts";
+import { sqliteStore } from "../src/store/sqlite.ts";
+import { directory } from "./kit/cli.ts";
+import { until } from "./kit/until.ts";
+
+const BATCH = 1_000;
+
+function batch(): LedgerCall[] {
+	return Array.from({ length: BATCH }, () => ({
+		id: `req_${Bun.randomUUIDv7()}`,
+		at: Date.now(),
+		...{ keyId: "", key: "", team: "", user: "", model: "m", provider: "p", status: 200 },
+		...{ tokensIn: 1, tokensOut: 2, cost: undefined, attempts: undefined },
+		details: JSON.stringify({ ms: 1, route: "a".repeat(200) }),
+	}));
+}
+
+/** Pages in the write-ahead log, and how many of them a checkpoint has copied. Makes no checkpoint. */
+function logOf(db: Database): { pages: number; copied: number } {
+	const [row] = db.query("PRAGMA wal_checkpoint(NOOP)").values() as number[][];
+	return { pages: row![1]!, copied: row![2]! };
+}
+
+/** Writes until the log has so many pages. */
+function fill(store: ReturnType<typeof sqliteStore>, look: Database, pages: number): void {
+	while (logOf(look).pages < pages) {
+		expect(store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
+	}
+}
+
+test("a log of thousands of pages is copied while nothing else happens, the next write begins it anew, and all rows are there", async () => {
+	using home = directory();
+	const problems: string[] = [];
+	const store = sqliteStore(home.path, (problem) => problems.push(problem));
+	store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+	using look = new Database(join(home.path, "router.db"), { readwrite: true });
+	for (let rounds = 0; rounds < 2; rounds++) {
+		fill(store, look, 4_000);
+		// A few more make it certain that one was asked for: the pages are guessed.
+		await until(() => {
+			const { pages, copied } = logOf(look);
+			if (copied === 0) store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+			// SQLite itself makes one after 16,000, which would keep calls waiting.
+			expect(pages).toBeLessThan(12_000);
+			return copied === pages;
+		});
+		store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+		expect(logOf(look).pages).toBeLessThan(1_000);
+	}
+	const { rows } = look.query("SELECT COUNT(*) AS rows FROM calls").get() as { rows: number };
+	expect(rows % BATCH).toBe(0);
+	expect(rows).toBeGreaterThan(20 * BATCH);
+	expect(look.query("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+	expect(problems).toEqual([]);
+	store.close();
+});
+
+test("a database that is deleted under its checkpoints is made anew, and written to", async () => {
+	using home = directory();
+	const problems: string[] = [];
+	const store = sqliteStore(home.path, (problem) => problems.push(problem));
+	store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+	const look = new Database(join(home.path, "router.db"), { readwrite: true });
+	for (const name of ["router.db", "router.db-wal", "router.db-shm"]) unlinkSync(join(home.path, name));
+	for (let batches = 0; batches < 40; batches++) store.ledger.write({ calls: batch(), attempts: [], usage: [] });
+	look.close();
+	store.recover();
+	expect(store.ledger.write({ calls: batch(), attempts: [], usage: [] })).toBe("written");
+	expect(problems).toHaveLength(1);
+	expect(store.problem).toBeUndefined();
+	using made = new Database(join(home.path, "router.db"), { readonly: true });
+	const { rows } = made.query("SELECT COUNT(*) AS rows FROM calls").get() as { rows: number };
+	expect(rows).toBeGreaterThan(BATCH);
+	store.close();
+});
