@@ -3,7 +3,6 @@
  * inside the binary. The page loads nothing from other hosts and sends nothing to them. All its addresses are relative, and so is the
  * document's server: a proxy may have put the whole API under a path, of which the router sees nothing.
  */
-import { swagger as elysiaSwagger } from "@elysiajs/swagger";
 import { Elysia, type InternalRoute } from "elysia";
 import favicon from "swagger-ui-dist/favicon-32x32.png" with { type: "file" };
 import { version } from "swagger-ui-dist/package.json";
@@ -41,6 +40,8 @@ export function swagger(info: ApiInfo, routes: () => InternalRoute[]) {
  * the routes of its own instance, so that instance gets the server's.
  */
 async function generate(info: ApiInfo, routes: InternalRoute[]): Promise<Record<string, unknown>> {
+	// Loaded when it is first asked for: it takes some MB.
+	const { swagger: elysiaSwagger } = await import("@elysiajs/swagger");
 	const generator = elysiaSwagger({ documentation: { info: { ...info } }, excludeStaticFile: false });
 	Object.assign(generator, { getGlobalRoutes: () => routes.map(named) });
 	const response = await generator.handle(new Request(`http://localhost${SPEC}`));

@@ -22,6 +22,9 @@ import { VERSION } from "../version.ts";
 import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 
+/** How long after the start the memory that the start took is given back, ms: it keeps the event loop for some ms. */
+const SHRINK_MS = 1_000;
+
 /** What a process has of either role, whatever is loaded meanwhile. */
 export interface RoleServices {
 	/** Its file is opened at the first line. */
@@ -180,6 +183,7 @@ export function serve(
 			log.logger.error(line);
 		}),
 	);
+	setTimeout(() => Bun.shrink(), SHRINK_MS).unref();
 	return server;
 }
 

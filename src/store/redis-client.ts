@@ -1,10 +1,10 @@
 /** Connections to a single Redis, Sentinel or a Cluster. By ioredis: Bun's own client knows neither Sentinel nor Cluster. */
 import { rootCertificates } from "node:tls";
-import { Cluster, Redis } from "ioredis";
+import type * as Ioredis from "ioredis";
 import type { RedisAddress } from "../config/redis-url.ts";
 
 /** A client. Commands fail at once while there is no connection; it reconnects without end. */
-export type RedisClient = Redis | Cluster;
+export type RedisClient = Ioredis.Redis | Ioredis.Cluster;
 
 /** Longest pause between two tries to connect, ms. */
 const RETRY_MS = 1_000;
@@ -12,6 +12,8 @@ const CONNECT_MS = 2_000;
 
 /** Creates a client, which begins to connect. @param ca PEM with further authorities */
 export function redisClient(address: RedisAddress, ca: string | undefined): RedisClient {
+	// Loaded where there is a Redis: it takes some MB.
+	const { Cluster, Redis }: typeof Ioredis = require("ioredis");
 	const { kind, nodes, tls, username, password, database, master, sentinelPassword } = address;
 	const secure = tls ? { tls: ca === undefined ? {} : { ca: [...rootCertificates, ca] } } : {};
 	const common = {
