@@ -88,6 +88,18 @@ describe("a target that has no form for a field of the call", () => {
 		expect(callText(await past(made))).toContain(`not sent to ${CLAUDE}: ${WHY}`);
 	});
 
+	test("is kept in few words, and of the first such targets, whatever the client calls its fields", async () => {
+		const made = router([
+			{ name: "m", policy: "order", targets: [...Array(20).keys()].map((at) => `${CLAUDE}-${at}`) },
+		]);
+		const schema = { type: "object", properties: { ["p".repeat(100_000)]: { patternProperties: {} } } };
+		const tools = [{ type: "function", function: { name: "f", strict: true, parameters: schema } }];
+		expect((await made.send(asking("m", { tools }))).status).toBe(400);
+		const { skipped = [] } = (await made.settledCalls(1))[0]!;
+		expect(skipped).toHaveLength(8);
+		for (const { reason } of skipped) expect(reason.length).toBeLessThanOrEqual(301);
+	});
+
 	test("is a target like others where the field is left out", async () => {
 		const made = router([{ name: "m", policy: "order", targets: [CLAUDE, BOX], unsupported: "drop" }]);
 		expect(rows(await explained(made, asking("m", { seed: 7 })))).toEqual([

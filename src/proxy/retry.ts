@@ -6,6 +6,7 @@
 import type { RouterError } from "../errors.ts";
 import { FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
+import { shortText } from "../short-text.ts";
 import type { SkippedTarget } from "../telemetry/events.ts";
 import type { KeyRotation } from "./key-rotation.ts";
 import { isStarting } from "./second-target.ts";
@@ -98,8 +99,10 @@ export class TriedTarget implements Tried {
 		this.failed(failure);
 		this.wasNotTried = true;
 		const { id: target } = this.target;
-		if (failure.kind !== "unsupported" || record.skipped?.some((each) => each.target === target)) return;
-		record.skipped = [...(record.skipped ?? []), { target, reason: failure.message }];
+		const { skipped = [] } = record;
+		if (failure.kind !== "unsupported" || skipped.length >= MOST_SKIPPED) return;
+		if (skipped.some((each) => each.target === target)) return;
+		record.skipped = [...skipped, { target, reason: shortText(failure.message, LONGEST_REASON) }];
 	}
 
 	/** An attempt at it failed, for which it was waited so long, ms. */
@@ -245,6 +248,10 @@ export function hasOthers(targets: readonly Tried[], besides: number): boolean {
 		(each, index) => index !== besides && !isWaitOnly(each) && isUntried(each) && takesMore(each, targets),
 	);
 }
+
+/** What is kept of why a call was not sent somewhere: targets, and characters of a reason, which may name a field of the client's making. */
+const MOST_SKIPPED = 8;
+const LONGEST_REASON = 300;
 
 /** What is looked back on, s, and the share of its calls that may be made again. */
 const WINDOW_S = 10;
