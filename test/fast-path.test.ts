@@ -40,6 +40,15 @@ describe("a chunk is plain", () => {
 	});
 });
 
+test("of several events those alike are taken, from any on, up to the first other one", () => {
+	const template = learnt(chunk({ content: "one" }));
+	const [first, alike] = [chunk({ role: "assistant" }), chunk({ content: "é" }) + chunk({ content: "b" })];
+	const whole = bytes(`${first}${alike}data: [DONE]\n\n`);
+	expect(template.passThrough(whole)).toBeUndefined();
+	expect(new TextDecoder().decode(template.passThrough(whole, first.length))).toBe(alike);
+	expect([template.length, template.events]).toEqual([bytes(alike).length, 2]);
+});
+
 describe("a chunk is read", () => {
 	const template = learnt(chunk({ content: "one" }));
 	const cases: Record<string, string> = {

@@ -17,37 +17,77 @@ export interface SseEvent {
 	readonly name?: string | undefined;
 }
 
-/** Longest event held in memory while its end is awaited, in UTF-16 units. Images inside chunks reach some MB. */
+/** Longest event held in memory while its end is awaited, bytes. Images inside chunks reach some MB. */
 export const MAX_EVENT = 32 * 1024 * 1024;
 
 /** Thrown by `SseSplitter.push` when an event outgrows `MAX_EVENT`. */
 export class EventTooLarge extends Error {}
 
-/** Cuts a byte stream into events, wherever the chunks were cut: inside a line ending or a UTF-8 sequence, too. */
+/**
+ * Cuts a byte stream into events, wherever the chunks were cut: inside a line ending or a UTF-8 sequence, too. Either `push` gives all events
+ * that a chunk completes; or `add` it, and `next` gives one after the other, with `bytes` and `at` for who reads some of them as bytes.
+ */
 export class SseSplitter {
-	readonly #decoder = new TextDecoder();
-	/** Pieces of an event whose end has not come. They are joined once: a join a chunk would cost the square of its length. */
-	#pieces: string[] = [];
-	#size = 0;
-	/** The bytes of the last chunk were UTF-8: its text says what they said. Of one that holds U+FFFD itself that is not known. */
+	/** What is being read: the last chunk, behind what was held of the one before. */
+	bytes: Buffer = NOTHING;
+	/** Where the next event begins in it. */
+	at = 0;
+	/** The events read since the last `add` were UTF-8: their text says what the bytes said. Of one that holds U+FFFD itself that is not known. */
 	isFaithful = true;
-	/** The last three characters held: the longest beginning of a boundary, which may come a byte at a time. */
-	#tail = "";
+	/** Pieces of an event whose end has not come. They are joined once: a join a chunk would cost the square of its length. */
+	#pieces: Buffer[] = [];
+	#size = 0;
+	/** The last three bytes held: the longest beginning of a boundary, which may come a byte at a time. */
+	#tail: Buffer = NOTHING;
+	/** The next two CRs in a row; `bytes.length` where there are none any more. */
+	#crs = 0;
 
 	/** The events that `chunk` completes. Throws `EventTooLarge`. */
 	push(chunk: Uint8Array): SseEvent[] {
-		const text = this.#decoder.decode(chunk, { stream: true });
-		this.isFaithful = !text.includes(REPLACEMENT);
-		return this.#split(text);
+		this.add(chunk);
+		const events: SseEvent[] = [];
+		for (let event = this.next(); event; event = this.next()) events.push(event);
+		return events;
+	}
+
+	/** Takes a chunk, once all events of the one before have been read. Throws `EventTooLarge`. */
+	add(chunk: Uint8Array): void {
+		const bytes = asBuffer(chunk);
+		this.isFaithful = true;
+		if (this.#size === 0) this.#read(bytes);
+		else if (this.#completes(bytes)) {
+			const pieces = [...this.#pieces, bytes];
+			this.#pieces = [];
+			this.#size = 0;
+			this.#read(Buffer.concat(pieces));
+		} else {
+			this.#read(NOTHING);
+			this.#hold(bytes);
+		}
+	}
+
+	/** The next whole event; undefined where there is none: what is left then is held for the next chunk. Throws `EventTooLarge`. */
+	next(): SseEvent | undefined {
+		const { bytes, at } = this;
+		if (at === bytes.length) return undefined;
+		const end = this.#boundary();
+		if (end === -1) {
+			this.at = bytes.length;
+			this.#hold(bytes.subarray(at));
+			return undefined;
+		}
+		this.at = end;
+		const text = bytes.toString("utf8", at, end);
+		if (text.includes(REPLACEMENT)) this.isFaithful = false;
+		return parseEvent(text);
 	}
 
 	/** What is left at the end of the stream: an event whose blank line never came counts as whole. */
 	end(): SseEvent[] {
-		const events = this.#split(this.#decoder.decode());
-		const rest = this.#pieces.join("").trimEnd();
-		this.#keep("");
-		if (rest !== "") events.push(parseEvent(`${rest}\n\n`));
-		return events;
+		const rest = Buffer.concat(this.#pieces).toString().trimEnd();
+		this.#pieces = [];
+		this.#size = 0;
+		return rest === "" ? [] : [parseEvent(`${rest}\n\n`)];
 	}
 
 	/** Whether nothing of a later event is held. */
@@ -55,51 +95,55 @@ export class SseSplitter {
 		return this.#size === 0;
 	}
 
-	#split(more: string): SseEvent[] {
-		if (this.#size > 0 && boundary(this.#tail + more, 0) === -1) {
-			this.#add(more);
-			return [];
-		}
-		const text = this.#size === 0 ? more : this.#pieces.join("") + more;
-		const events: SseEvent[] = [];
-		let start = 0;
-		for (;;) {
-			const end = boundary(text, start);
-			if (end === -1) break;
-			events.push(parseEvent(text.slice(start, end)));
-			start = end;
-		}
-		this.#keep(text.slice(start));
-		return events;
+	#read(bytes: Buffer): void {
+		this.bytes = bytes;
+		this.at = 0;
+		this.#crs = bytes.includes(CR) ? -1 : bytes.length;
 	}
 
-	#keep(text: string): void {
-		this.#pieces = [];
-		this.#size = 0;
-		this.#tail = "";
-		this.#add(text);
+	/** Whether these bytes bring the end of the event that is held. */
+	#completes(bytes: Buffer): boolean {
+		const seam = Buffer.concat([this.#tail, bytes.subarray(0, 3)]);
+		return boundary(seam, 0) !== -1 || seam.includes("\r\r") || boundary(bytes, 0) !== -1 || bytes.includes("\r\r");
 	}
 
-	#add(text: string): void {
-		if (text === "") return;
-		this.#pieces.push(text);
-		this.#size += text.length;
-		this.#tail = (this.#tail + text.slice(-3)).slice(-3);
+	#hold(piece: Buffer): void {
+		if (piece.length === 0) return;
+		const before = this.#size === 0 ? NOTHING : this.#tail;
+		this.#tail = piece.length >= 3 ? piece.subarray(-3) : Buffer.concat([before, piece]).subarray(-3);
+		this.#pieces.push(piece);
+		this.#size += piece.length;
 		if (this.#size > MAX_EVENT) throw new EventTooLarge(`an event larger than ${MAX_EVENT / 1024 / 1024} MB`);
 	}
+
+	/** Past the first blank line from `at` on; -1 where there is none yet. Lines end with LF, CRLF or CR. */
+	#boundary(): number {
+		const { bytes, at } = this;
+		const end = boundary(bytes, at);
+		if (this.#crs < at) {
+			const next = bytes.indexOf("\r\r", at);
+			this.#crs = next === -1 ? bytes.length : next;
+		}
+		const crs = this.#crs;
+		return crs < bytes.length && (end === -1 || crs + 2 < end) ? crs + 2 : end;
+	}
 }
 
-/** Past the first blank line at or after `from`; -1 where there is none yet. Lines end with LF, CRLF or CR. */
-function boundary(text: string, from: number): number {
-	const lf = text.indexOf("\n\n", from);
-	const cr = text.indexOf("\r", from);
-	if (cr === -1 || (lf !== -1 && lf < cr)) return lf === -1 ? -1 : lf + 2;
-	// CRLF throughout is Gemini's form: no need for the pattern.
-	if (text.startsWith("\r\n\r\n", cr) && (cr === from || text.charCodeAt(cr - 1) !== 10)) return cr + 4;
-	const pattern = /\r\n\r\n|\n\r\n|\r\n\n|\n\n|\r\r/g;
-	pattern.lastIndex = from;
-	return pattern.exec(text) === null ? -1 : pattern.lastIndex;
+/** Past the first blank line at or after `from`, where lines end with LF or CRLF; -1 where there is none yet. */
+function boundary(bytes: Buffer, from: number): number {
+	for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1)) {
+		if (bytes[at + 1] === LF) return at + 2;
+		if (bytes[at + 1] === CR && bytes[at + 2] === LF) return at + 3;
+	}
+	return -1;
 }
+
+const NOTHING = Buffer.alloc(0);
+const LF = 10;
+const CR = 13;
+
+const asBuffer = (bytes: Uint8Array): Buffer =>
+	bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** One event's text, read. */
 function parseEvent(raw: string): SseEvent {

@@ -165,14 +165,24 @@ export interface CountedTokens {
 	readonly reasoning?: number | undefined;
 }
 
+/** Events that need no reading. */
+export interface PassedEvents {
+	/** What to send on for them. It lies in the chunk's own memory. */
+	readonly bytes: Uint8Array;
+	/** How many bytes of the chunk they took. */
+	readonly length: number;
+	/** How many they are. */
+	readonly events: number;
+}
+
 /** Reads one stream. */
 export interface StreamDecoder {
 	push(event: SseEvent): Out;
 	/**
-	 * What to send on for bytes that are whole events, and carry text and nothing else of weight; undefined where they must be read. Asked
-	 * only between events. It may be the chunk itself, and may lie in the chunk's own memory.
+	 * Takes the whole events of a chunk, from the one that begins at `from` on, that carry text and nothing else of weight; undefined where
+	 * the first must be read.
 	 */
-	passThrough?(chunk: Uint8Array): Uint8Array | undefined;
+	passThrough?(chunk: Uint8Array, from: number): PassedEvents | undefined;
 	/** Tokens of the answer so far; undefined where its upstream does not count them with each chunk. */
 	countedTokens?(): CountedTokens | undefined;
 	/** The upstream closed: undefined when the answer was complete. */

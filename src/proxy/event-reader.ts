@@ -1,8 +1,15 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
-import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece } from "../openai/sse.ts";
+import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece, textOf } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
-import type { ByteSource, CountedTokens, Out, StoredThinking, StreamDecoder } from "../providers/provider.ts";
+import type {
+	ByteSource,
+	CountedTokens,
+	Out,
+	PassedEvents,
+	StoredThinking,
+	StreamDecoder,
+} from "../providers/provider.ts";
 import type { Deadline } from "./deadline.ts";
 
 /** What a reader reports. */
@@ -39,6 +46,10 @@ export class EventReader {
 	#events = 0;
 	/** The chunk at hand has some. */
 	#sawData = false;
+	/** So many bytes at the beginning of the chunk at hand go on untouched. */
+	#untouched = 0;
+	/** What is sent behind these; undefined where nothing that came was altered or left out. */
+	#rest: StreamPiece | undefined;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
 	/** Pieces have come that are held back. */
@@ -74,33 +85,33 @@ export class EventReader {
 		return this.body.read();
 	}
 
-	/** What to send for a chunk. Untouched chunks go on as the bytes they came as. */
-	take(bytes: Uint8Array): StreamPiece {
-		// A byte order mark is good only at the very beginning, which this may not be for the client.
-		const wasClean = this.#splitter.isClean;
-		const chunk = wasClean && !this.hasBegun && isMarked(bytes) ? bytes.subarray(3) : bytes;
-		const plain = wasClean ? this.decoder.passThrough?.(chunk) : undefined;
-		if (plain) {
-			this.deadline.touch();
-			// They are alike, so their number follows from their length.
-			this.#deltas += Math.max(1, Math.round((plain.length * this.#deltas) / this.#deltaLength) || 1);
-			this.#deltaLength += plain.length;
-			return plain;
-		}
+	/** What to send for a chunk. What goes on untouched stays the bytes that it came as. */
+	take(chunk: Uint8Array): StreamPiece {
+		const splitter = this.#splitter;
 		const deltas = this.#deltas;
-		const events = this.#splitter.push(chunk);
-		const isClean = this.#splitter.isClean;
-		this.#sawData = !isClean;
-		const text = this.#read(events, wasClean && isClean && this.#splitter.isFaithful) ?? chunk;
+		// A byte order mark is good only at the very beginning, which this may not be for the client.
+		splitter.add(splitter.isClean && !this.hasBegun && isMarked(chunk) ? chunk.subarray(3) : chunk);
+		this.#sawData = false;
+		this.#untouched = 0;
+		this.#rest = undefined;
+		while (!this.isOver) {
+			this.#pass();
+			const event = splitter.next();
+			if (!event) break;
+			this.#read(event);
+		}
 		// A piece of an event is a sign of life; a comment is one of the connection only.
-		if (this.isFinished ? this.#deltas > deltas : this.#sawData) this.deadline.touch();
-		return text;
+		if (this.isFinished ? this.#deltas > deltas : this.#sawData || !splitter.isClean) this.deadline.touch();
+		return this.#taken();
 	}
 
 	/** The upstream closed its side. */
 	finish(): StreamPiece {
-		const text = this.#read(this.#splitter.end(), false) ?? "";
-		return this.isOver ? text : text + this.#end();
+		this.#untouched = 0;
+		this.#rest = "";
+		for (const event of this.#splitter.end()) this.#read(event);
+		if (!this.isOver) this.#add(this.#end());
+		return this.#taken();
 	}
 
 	/** Reading failed: the client left, time ran out, or the connection broke, which is a clean end only of an answer that is complete. */
@@ -156,29 +167,46 @@ export class EventReader {
 		this.#over(failure);
 	}
 
-	/** The text for these events; undefined where they go on as they came and `isWhole` says that they may. */
-	#read(events: readonly SseEvent[], isWhole: boolean): string | undefined {
-		let text = "";
-		let isAsItCame = isWhole;
-		for (let index = 0; index < events.length; index++) {
-			const event = events[index]!;
-			const out = this.decoder.push(event);
-			this.#apply(out, event);
-			const { bytes } = out;
-			if (isAsItCame && bytes === undefined && !out.failure && !event.isMended) continue;
-			if (isAsItCame) {
-				isAsItCame = false;
-				for (let before = 0; before < index; before++) text += events[before]!.raw;
-			}
-			if (out.failure) {
-				if (this.isFinished) return text + this.#end();
-				this.#over(out.failure);
-				return text;
-			}
-			if (out.done) return text + this.#end();
-			text += bytes ?? event.raw;
-		}
-		return isAsItCame ? undefined : text;
+	/** Sends on the events at hand that need no reading. */
+	#pass(): void {
+		const splitter = this.#splitter;
+		const passed = this.decoder.passThrough?.(splitter.bytes, splitter.at);
+		if (!passed) return;
+		const { bytes, length, events } = passed;
+		splitter.at += length;
+		this.#sawData = true;
+		this.#deltas += events;
+		this.#deltaLength += bytes.length;
+		if (this.#rest === undefined && bytes.length === length) this.#untouched = splitter.at;
+		else this.#add(bytes);
+	}
+
+	#read(event: SseEvent): void {
+		const out = this.decoder.push(event);
+		this.#apply(out, event);
+		if (out.failure && !this.isFinished) this.#over(out.failure);
+		else if (out.failure || out.done) this.#add(this.#end());
+		else if (out.bytes !== undefined) this.#add(out.bytes);
+		else if (this.#rest === undefined && !event.isMended && this.#splitter.isFaithful)
+			this.#untouched = this.#splitter.at;
+		else this.#add(event.raw);
+	}
+
+	/** Sends on something that does not lie behind the untouched bytes where these came. */
+	#add(piece: StreamPiece): void {
+		const rest = this.#rest;
+		if (!rest) this.#rest = piece;
+		else if (piece !== "") this.#rest = textOf(rest) + textOf(piece);
+	}
+
+	/** All that is sent on of a chunk. */
+	#taken(): StreamPiece {
+		const { bytes } = this.#splitter;
+		const rest = this.#rest ?? "";
+		const untouched = this.#untouched;
+		if (untouched === 0) return rest;
+		const before = untouched === bytes.length ? bytes : bytes.subarray(0, untouched);
+		return rest === "" ? before : textOf(before) + textOf(rest);
 	}
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
@@ -286,9 +314,9 @@ export function guardedDecoder(decoder: StreamDecoder): StreamDecoder {
 				return { bytes: "", failure: fault(cause) };
 			}
 		},
-		passThrough(chunk): Uint8Array | undefined {
+		passThrough(chunk, from): PassedEvents | undefined {
 			try {
-				return decoder.passThrough?.(chunk);
+				return decoder.passThrough?.(chunk, from);
 			} catch {
 				// Read in full, the chunk meets the same fault in `push`, which reports it.
 				return undefined;

@@ -52,6 +52,11 @@ export class DeltaTemplate {
 	/** Where the cuts of a chunk at hand begin and end. */
 	readonly #cuts: number[] = [];
 	#tries = 0;
+	/** Of what `passThrough` took last: bytes of the chunk, and events. */
+	length = 0;
+	events = 0;
+	/** The chunk at hand was refused: to try it again behind each event would cost the square of their number. */
+	#isRefused = false;
 	/** All bytes of the texts at hand, or-ed: from 128 on where one is no ASCII. */
 	#bits = 0;
 	/** Its chunks count the tokens so far. */
@@ -121,41 +126,51 @@ export class DeltaTemplate {
 	}
 
 	/**
-	 * What is sent on for a chunk of one or more whole events of the learnt shape; undefined where it is something else. The bytes are
-	 * the chunk's own: what is cut out of it is overwritten there.
+	 * What is sent on for the events of the learnt shape that a chunk has from `from` on, up to the first other one; undefined where there
+	 * are none. With counts in them, these must be all that the chunk has left. The bytes are the chunk's own: what is cut out of it is
+	 * overwritten there. `length` and `events` say how much that was.
 	 */
-	passThrough(chunk: Uint8Array): Uint8Array | undefined {
-		if (this.#bytes.length === 0) return undefined;
+	passThrough(chunk: Uint8Array, from = 0): Uint8Array | undefined {
+		if (from === 0) this.#isRefused = false;
+		if (this.#bytes.length === 0 || this.#isRefused) return undefined;
 		this.#bits = 0;
-		return this.hasCounts ? this.#plainCounting(chunk) : this.#plain(chunk);
+		this.events = 0;
+		return this.hasCounts ? this.#plainCounting(chunk, from) : this.#plain(chunk, from);
 	}
 
-	#plain(chunk: Uint8Array): Uint8Array | undefined {
-		let at = 0;
-		while (at < chunk.length) {
-			at = this.#eventEnd(chunk, at);
-			if (at === -1) return undefined;
+	#plain(chunk: Uint8Array, from: number): Uint8Array | undefined {
+		let at = from;
+		for (let end = at; at < chunk.length; at = end, this.events++) {
+			end = this.#eventEnd(chunk, at);
+			if (end === -1) break;
 		}
-		if (!this.#isUtf8(chunk)) return undefined;
+		if (at === from) return undefined;
+		const passed = from === 0 && at === chunk.length ? chunk : chunk.subarray(from, at);
+		this.#isRefused = !this.#isUtf8(passed);
+		if (this.#isRefused) return undefined;
 		this.#tries = 0;
-		return chunk;
+		this.length = passed.length;
+		return passed;
 	}
 
-	#plainCounting(chunk: Uint8Array): Uint8Array | undefined {
+	#plainCounting(chunk: Uint8Array, from: number): Uint8Array | undefined {
 		let { output, trimmed } = this;
-		let at = 0;
+		let at = from;
 		this.#cuts.length = 0;
-		while (at < chunk.length) {
+		for (; at < chunk.length; this.events++) {
 			at = this.#countingEventEnd(chunk, at);
-			if (at === -1) return undefined;
+			if (at === -1) break;
 			output = numberAt(chunk, this.#countAt);
 			trimmed = trimmedTokens(output, trimmed, textAt(chunk, this.#contentFrom, this.#contentTo));
 		}
-		if (!this.#isUtf8(chunk)) return undefined;
+		this.#isRefused = at <= from || !this.#isUtf8(chunk);
+		if (this.#isRefused) return undefined;
 		this.#tries = 0;
+		this.length = at - from;
 		this.output = output;
 		this.trimmed = trimmed;
-		return this.#cut ? this.#withoutCuts(chunk) : chunk;
+		if (this.#cut) return this.#withoutCuts(chunk, from);
+		return from === 0 ? chunk : chunk.subarray(from);
 	}
 
 	#isUtf8(chunk: Uint8Array): boolean {
@@ -220,7 +235,7 @@ export class DeltaTemplate {
 		return -1;
 	}
 
-	#withoutCuts(chunk: Uint8Array): Uint8Array {
+	#withoutCuts(chunk: Uint8Array, from: number): Uint8Array {
 		const cuts = this.#cuts;
 		let to = cuts[0]!;
 		for (let i = 0; i < cuts.length; i += 2) {
@@ -229,7 +244,7 @@ export class DeltaTemplate {
 			chunk.copyWithin(to, from, end);
 			to += end - from;
 		}
-		return chunk.subarray(0, to);
+		return chunk.subarray(from, to);
 	}
 }
 

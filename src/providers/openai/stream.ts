@@ -6,7 +6,7 @@ import { type SseEvent, sseData } from "../../openai/sse.ts";
 import { isPlainUsage, objectIn, readUsage, type Tokens, type UsageReading } from "../../openai/usage.ts";
 import { completionEdit, withCounts } from "../../openai/usage-edits.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
-import type { CountedTokens, Out, StreamDecoder } from "../provider.ts";
+import type { CountedTokens, Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { DeltaTemplate, trimmedTokens } from "./fast-path.ts";
@@ -179,10 +179,12 @@ export class ChunkDecoder implements StreamDecoder {
 		return { usage: usageChunk(this.#lastChunk, this.#lastUsage?.usage, this.#lastUsage?.tokens) };
 	}
 
-	passThrough(chunk: Uint8Array): Uint8Array | undefined {
-		const bytes = this.#template.passThrough(chunk);
-		if (bytes && this.#template.hasCounts) this.#isBehind = true;
-		return bytes;
+	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+		const template = this.#template;
+		const bytes = template.passThrough(chunk, from);
+		if (!bytes) return undefined;
+		if (template.hasCounts) this.#isBehind = true;
+		return { bytes, length: template.length, events: template.events };
 	}
 
 	/** What the template has counted is looked at when somebody asks. */
