@@ -1,7 +1,7 @@
 /** Agents that are known by an address alone: their models are kept from vendors as those of registered agents are. */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { resolveModel } from "../src/api/model-access.ts";
-import { ModelList } from "../src/api/model-list.ts";
+import { askAddressedAgents, ModelList } from "../src/api/model-list.ts";
 import { RouterError } from "../src/errors.ts";
 import { createCatalog } from "../src/routing/catalog.ts";
 import { directory } from "./kit/cli.ts";
@@ -11,6 +11,7 @@ import { answers } from "./kit/faults.ts";
 import { type FleetRig, fleetRig } from "./kit/fleet.ts";
 import { configOf, entriesOf } from "./kit/pipeline.ts";
 import { startRouter } from "./kit/router.ts";
+import { until } from "./kit/until.ts";
 
 const agent = startFaultUpstream();
 const vendor = startFaultUpstream();
@@ -124,6 +125,77 @@ test("the same address keeps names from vendors where somebody has written it", 
 	for (const [settings, env] of written)
 		expect(() => catalog(settings, env).resolve("qwen")).toThrow("has not said yet which models it has");
 	expect(ids("qwen", catalog(STAR, { LOCAL_AGENT_URL: "" }))).toEqual(["xai/qwen"]);
+});
+
+describe("while the agent has not said what it has, a star leads to", () => {
+	const at = (provider: Json, target: unknown = "box/*", env: Record<string, string> = {}) =>
+		catalog(
+			{ providers: { box: provider }, models: [{ name: "*", targets: [target] }] },
+			{ LOCAL_AGENT_URL: agent.origin, ...env },
+		);
+	beforeEach(() => agent.run(off));
+
+	test.each([
+		["vLLM at loopback", { type: "vllm", base_url: "http://127.0.0.1:8000" }],
+		["vLLM wherever it is", { type: "vllm", base_url: "https://vllm.example.com" }],
+		["a server at a private address", { type: "openai-compatible", base_url: "http://10.0.0.7:8000/v1" }],
+		["a server by a local name", { type: "openai-compatible", base_url: "http://box.internal/v1" }],
+		["llm-d", { type: "llm-d", base_url: "https://llmd.example.com" }],
+	])("%s: that is no vendor", async (_, provider) => {
+		for (const target of ["box/*", { provider: "box", model: "*" }, { provider: "box", model: "one" }, "box/one"]) {
+			const made = at(provider, target);
+			const route = await resolveModel(made, "qwen", undefined, false);
+			expect(route.targets.map(({ id }) => id)).toEqual([expect.stringMatching(/^box\/(?:qwen|one)$/)]);
+		}
+	});
+
+	test("what is built in", async () => {
+		const route = await resolveModel(
+			at({ type: "vllm", base_url: "http://127.0.0.1:1" }, "dummy"),
+			"x",
+			undefined,
+			false,
+		);
+		expect(route.targets.map(({ id }) => id)).toEqual(["dummy/dummy"]);
+	});
+
+	test.each([
+		["a server of another's", { type: "openai-compatible", base_url: "https://api.example.com/v1", api_key: "k" }],
+		["a gateway to a vendor", { type: "openai", base_url: "http://127.0.0.1:4000/v1", api_key: "k" }],
+	])("%s: not at all", async (_, provider) => {
+		for (const target of ["box/*", "box/one"])
+			expect((await refusal("qwen", at(provider, target))).errorCode).toBe("model_unavailable");
+	});
+
+	test("the user's own machines, though a vendor stands behind them", async () => {
+		const providers = { box: { type: "vllm", base_url: "http://127.0.0.1:8000" } };
+		const made = catalog({ providers, models: [{ name: "*", targets: ["box/*"], fallback: ["xai/*"] }] });
+		const route = await resolveModel(made, "qwen", undefined, false);
+		expect(route.targets.map(({ id }) => id)).toEqual(["box/qwen", "xai/qwen"]);
+	});
+});
+
+test("a configuration whose names lead on by a star is one, whatever agents have said", () => {
+	const models = [
+		{ name: "*", targets: ["xai/*"] },
+		{ name: "fast", targets: ["qwen"] },
+	];
+	rig.fleet.learn?.(["qwen"]);
+	for (const env of [{}, { LOCAL_AGENT_URL: agent.origin }])
+		expect(ids("fast", catalog({ models }, env))).toEqual(["xai/qwen"]);
+});
+
+test("an agent that comes up is asked each time that somebody says so, however lately it was asked in vain", async () => {
+	agent.run(off);
+	const made = catalog();
+	await refusal("qwen", made);
+	agent.run(list("qwen"));
+	askAddressedAgents(made);
+	await until(() => ids("qwen", made)?.[0] === "local/qwen");
+	expect(ids("other", made)).toEqual(["xai/other"]);
+	agent.run(list("qwen", "other"));
+	askAddressedAgents(made);
+	await until(() => ids("other", made)?.[0] === "local/other");
 });
 
 test("an entry that names the user's own machines, too, takes the name there first", async () => {

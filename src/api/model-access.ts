@@ -99,7 +99,7 @@ export async function resolveModel(
 	try {
 		return catalog.resolve(name, caller && isVisible);
 	} catch (thrown) {
-		if (await hasHeard(catalog)) return catalog.resolve(name, caller && isVisible);
+		if (await hasAsked(catalog)) return catalog.resolve(name, caller && isVisible);
 		const isUnknown = thrown instanceof RouterError && thrown.errorCode === "model_not_found";
 		if (!isUnknown || isAgent) throw thrown;
 		throw await unknownModel(catalog, name, caller);
@@ -110,12 +110,12 @@ export async function resolveModel(
  * Asks agents that are known by their addresses for their models, where they have never said them since the start: a call that comes at once
  * waits a moment for that. Whether there were such.
  */
-async function hasHeard(catalog: Catalog): Promise<boolean> {
+async function hasAsked(catalog: Catalog): Promise<boolean> {
 	const lists = listsOf(catalog);
 	const unheard = (catalog.addressed ?? []).filter((entry) => !lists.isKnown(entry));
 	if (unheard.length === 0) return false;
 	await Promise.all(unheard.map((entry) => lists.of(entry)));
-	return unheard.some((entry) => lists.isKnown(entry));
+	return true;
 }
 
 /**

@@ -51,7 +51,9 @@ export class ModelList {
 		const { catalog } = this;
 		const certain = catalog.names.map((id) => namedModel(id, "router", catalog));
 		const agents = (catalog.agentModels?.() ?? []).map((id) => namedModel(id, "local", catalog));
-		const lists = await Promise.all(this.catalog.entries.map((entry) => this.#listOf(entry)));
+		// Which names with a `*` lead to another upstream depends on what these have.
+		await Promise.all((catalog.addressed ?? []).map((entry) => this.#listOf(entry)));
+		const lists = await Promise.all(catalog.entries.map((entry) => this.#listOf(entry)));
 		// A configured name is its owner's, whatever an upstream has by it.
 		const found = [...certain, ...lists.flat(), ...agents, ...certain];
 		const byId = new Map(found.map((model) => [model.id, model]));
@@ -69,6 +71,12 @@ export class ModelList {
 		await Promise.race([Promise.all(catalog.entries.map((entry) => this.#listOf(entry))), Bun.sleep(HINT_MS)]);
 		const listed = catalog.entries.flatMap((entry) => this.#keptFor(entry).models.map(({ id }) => id));
 		return [...catalog.names, ...(catalog.agentModels?.() ?? []), ...listed];
+	}
+
+	/** Asks an upstream in the background what it serves, unless it is being asked. */
+	ask(entry: CatalogEntry): void {
+		const kept = this.#keptFor(entry);
+		kept.pending ??= this.#ask(entry, kept);
 	}
 
 	/**
@@ -94,6 +102,7 @@ export class ModelList {
 		if (!kept.isKnown && kept.pending && !kept.isLate) {
 			const late = Bun.sleep(WAIT_MS).then(() => true);
 			kept.isLate = (await Promise.race([kept.pending, late])) === true && !kept.isKnown;
+			if (kept.isLate) this.catalog.learn?.(entry, undefined);
 		}
 		return kept.models;
 	}
@@ -120,7 +129,7 @@ export class ModelList {
 			const listed = await fetchList(provider);
 			if (!listed) return;
 			kept.served = listed.map(({ id }) => id);
-			if (upstream.type === "local") this.catalog.learn?.(entry, kept.served);
+			this.catalog.learn?.(entry, kept.served);
 			// Every agent has a `dummy` of its own; one is enough.
 			const others = isLocal(upstream) ? listed.filter(({ id }) => id !== "dummy") : listed;
 			kept.models = others.flatMap(({ id, created, owned_by, parent }) => {
@@ -138,6 +147,7 @@ export class ModelList {
 		} finally {
 			kept.askedAt = steadyTime();
 			kept.pending = undefined;
+			if (!kept.isKnown) this.catalog.learn?.(entry, undefined);
 		}
 	}
 
@@ -169,12 +179,9 @@ export function listsOf(catalog: Catalog): ModelList {
 	return known;
 }
 
-/** How old the list of an agent may be that is known by its address, ms: as long as registered ones are silent between heartbeats. */
-const ADDRESSED_MS = 5_000;
-
-/** Has those agents asked in the background for what they serve, where that is not known or old. */
+/** Has the agents that are known by their addresses asked in the background for what they serve. */
 export function askAddressedAgents(catalog: Catalog): void {
-	for (const entry of catalog.addressed ?? []) listsOf(catalog).served(entry, ADDRESSED_MS);
+	for (const entry of catalog.addressed ?? []) listsOf(catalog).ask(entry);
 }
 
 /** A model that no upstream has said more of; an adapter of an agent's has its parent. */

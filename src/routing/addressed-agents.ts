@@ -15,6 +15,7 @@ export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 	readonly #marks = new Map<Entry, string>();
 	/** What each last said it serves. */
 	readonly #names = new Map<Entry, ReadonlySet<string>>();
+	readonly #asked = new Set<Entry>();
 
 	constructor(
 		entries: readonly Entry[],
@@ -24,10 +25,15 @@ export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 		for (const entry of this.entries) this.#marks.set(entry, withoutSecrets(entry.upstream.baseUrl!));
 	}
 
-	/** Remembers what one serves, its address beside it: an agent that has none must not look like one that was never heard. */
-	learn(entry: Entry, names: readonly string[]): void {
+	/**
+	 * Remembers what one serves, its address beside it: an agent that has none must not look like one that was never heard. Undefined: it
+	 * was asked, and has not answered.
+	 */
+	learn(entry: Entry, names: readonly string[] | undefined): void {
 		const mark = this.#marks.get(entry);
 		if (mark === undefined) return;
+		this.#asked.add(entry);
+		if (!names) return;
 		// Every agent has a `dummy` of its own, and so has the router.
 		const served = names.filter((name) => name !== "dummy");
 		this.#names.set(entry, new Set(served));
@@ -44,6 +50,11 @@ export class AddressedAgents<Entry extends { readonly upstream: Upstream }> {
 	get silent(): Entry | undefined {
 		for (const [entry, mark] of this.#marks) if (!this.fleet.served.has(mark)) return entry;
 		return undefined;
+	}
+
+	/** Each has been asked since the start, whether it answered or not. */
+	get isAsked(): boolean {
+		return this.#asked.size === this.entries.length;
 	}
 
 	/** Why a name that nobody knows may be a model of an agent; undefined where each has said what it has. */

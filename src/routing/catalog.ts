@@ -13,7 +13,7 @@ import { AddressedAgents } from "./addressed-agents.ts";
 import { type Fleet, NO_FLEET } from "./agent-targets.ts";
 import { type Alias, type AliasTarget, createAlias, withFacts } from "./alias.ts";
 import { ANY_LOCAL, type LocalNames, localNames } from "./local-models.ts";
-import { ModelPatterns, starProblem, type TargetTemplate } from "./model-patterns.ts";
+import { type Destination, ModelPatterns, starProblem, type TargetTemplate } from "./model-patterns.ts";
 import type { Feature, Kind, Route, RouteTarget } from "./route.ts";
 import { modelNotFound, noProvider, whyNowhere } from "./unknown-name.ts";
 
@@ -38,8 +38,11 @@ export interface Catalog {
 	readonly entries: readonly CatalogEntry[];
 	/** Agents that are known by their addresses alone: what they serve has to be asked for. */
 	readonly addressed?: readonly CatalogEntry[];
-	/** What one of them says it serves: those names are kept on the user's own machines from then on. */
-	learn?(entry: CatalogEntry, names: readonly string[]): void;
+	/**
+	 * What one of them says it serves: those names are kept on the user's own machines from then on. Undefined: it was asked, and has not
+	 * answered.
+	 */
+	learn?(entry: CatalogEntry, names: readonly string[] | undefined): void;
 	/** What agents serve at this moment, as `local/<name>` and by the names with a `*` that lead there. */
 	agentModels?(): readonly string[];
 	/** Of the name of a LoRA adapter that an agent serves: its model's name, as it is called here. */
@@ -145,7 +148,7 @@ class ModelCatalog implements Catalog {
 		return this.#addressed.entries;
 	}
 
-	learn(entry: CatalogEntry, names: readonly string[]): void {
+	learn(entry: CatalogEntry, names: readonly string[] | undefined): void {
 		this.#addressed.learn(entry, names);
 	}
 
@@ -195,13 +198,19 @@ class ModelCatalog implements Catalog {
 	/** Why a name is held back that an agent could serve which has not said so yet; undefined where it would lead nowhere anyway. */
 	#unheard(name: string): string | undefined {
 		const why = this.#patterns && !this.#isExplicit(name) ? this.#addressed.unheard : undefined;
-		return why && this.#patterns?.alias(name, false, (each) => this.#placeOf(each)) ? why : undefined;
+		return why && this.#patterned(name, "vendor") ? why : undefined;
 	}
 
-	#patterned(name: string): Alias | undefined {
-		const isMaybeServed = this.fleet.served.has(name) || this.#addressed.silent !== undefined;
-		const isServed = isMaybeServed && !this.#isExplicit(name);
-		return this.#patterns?.alias(name, isServed, (each) => this.#placeOf(each));
+	#patterned(name: string, limit = this.#limitOf(name)): Alias | undefined {
+		return this.#patterns?.alias(name, limit, (each) => this.#placeOf(each));
+	}
+
+	/** How far a name may go by a `*`. One that may be a model of an agent waits for that agent to be asked once; its answer is not waited for. */
+	#limitOf(name: string): Destination {
+		const { silent, isAsked } = this.#addressed;
+		if (!silent && !this.fleet.served.has(name)) return "vendor";
+		if (this.#isExplicit(name)) return "vendor";
+		return isAsked && !this.fleet.served.has(name) ? "own" : "agents";
 	}
 
 	/** The text of a name that says where it runs: of a provider, of the user's own machines, of what is built in. */
@@ -246,7 +255,7 @@ class ModelCatalog implements Catalog {
 		const model = typeof target === "string" ? target : target.model;
 		if (starsIn(model) === 0) {
 			const found = typeof target === "string" ? this.#named(target, path, isChoice) : this.#at(target, path, isChoice);
-			return found && { provider: "", model: undefined, isLocal: "targets" in found, target: () => found };
+			return found && { provider: "", model: undefined, destination: this.#destinationOf(found), target: () => found };
 		}
 		// Before the slash nothing is the client's to say.
 		const slash = typeof target === "string" ? model.indexOf("/") : -1;
@@ -261,7 +270,7 @@ class ModelCatalog implements Catalog {
 		return {
 			provider: entry.upstream.name,
 			model: ownName,
-			isLocal: entry.upstream.type === "local",
+			destination: destinationAt(entry.upstream),
 			target: (captures) => {
 				const name = filled(ownName, captures);
 				if (name === "") return undefined;
@@ -272,9 +281,16 @@ class ModelCatalog implements Catalog {
 		};
 	}
 
+	#destinationOf(found: AliasTarget): Destination {
+		if ("targets" in found) return "agents";
+		const entry = this.#byName.get(found.target.provider.name);
+		return entry ? destinationAt(entry.upstream) : "vendor";
+	}
+
 	/** A name that is itself one of `models:`, further up, means that one's first target. Undefined: a finding says why. */
 	#named(target: string, path: Path, isChoice: boolean): AliasTarget | undefined {
-		const alias = this.#aliases.get(target) ?? this.#patterned(target);
+		// Its owner wrote it here: whether an agent has such a name must not decide whether the configuration is one.
+		const alias = this.#aliases.get(target) ?? this.#patterned(target, "vendor");
 		if (alias) return withFacts(alias.first, (first) => ({ aliases: [...(first.aliases ?? []), target] }));
 		const found = this.#fixed(target);
 		if (found) return this.#aliasTarget(target, found, isChoice);
@@ -309,6 +325,12 @@ class ModelCatalog implements Catalog {
 		const lacks = !operations || operations.includes("embeddings") ? undefined : NO_EMBEDDINGS;
 		return { target: { ...target, price, context, lacks } };
 	}
+}
+
+/** By the same rule by which targets are put in order; what is built in asks nobody. */
+function destinationAt(upstream: Upstream): Destination {
+	if (upstream.type === "local") return "agents";
+	return kindOf(upstream) === "cloud" && upstream.row.site !== "process" ? "vendor" : "own";
 }
 
 function route(entry: CatalogEntry, model: string, reason: string): Route {

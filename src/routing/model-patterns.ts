@@ -3,14 +3,16 @@ import { filled, type NameCaptures, nameCaptures, STAR, starsIn } from "../confi
 import type { ModelConfig, TargetConfig } from "../config/schema.ts";
 import { type Alias, type AliasTarget, createAlias } from "./alias.ts";
 
+/** Where a target's prompts go: to agents, to what else runs on the user's own machines, or to a vendor. */
+export type Destination = "agents" | "own" | "vendor";
+
 /** A target of such an entry. */
 export interface TargetTemplate {
 	/** Its upstream's name. */
 	readonly provider: string;
 	/** The upstream's name for the model, where that has stars. */
 	readonly model: string | undefined;
-	/** It leads to agents. */
-	readonly isLocal: boolean;
+	readonly destination: Destination;
 	/** The target for what the stars of the name stand for; undefined where that leaves no model's name. */
 	target(captures: readonly string[]): AliasTarget | undefined;
 }
@@ -36,9 +38,12 @@ const MOST_KNOWN = 500;
 /** The entries, the most specific first: the one with the longest text besides its stars; of two that are equal the one further up. */
 export class ModelPatterns {
 	readonly #patterns: ModelPattern[] = [];
-	/** By name; for names that an agent has served apart from others. */
-	readonly #known = new Map<string, Alias>();
-	readonly #knownServed = new Map<string, Alias>();
+	/** By name, for each of the limits on where a name may go. */
+	readonly #known = {
+		vendor: new Map<string, Alias>(),
+		own: new Map<string, Alias>(),
+		agents: new Map<string, Alias>(),
+	};
 
 	/** Adds an entry of the configuration, in its order. */
 	add(settings: ModelConfig, tiers: TemplateTiers): void {
@@ -54,21 +59,20 @@ export class ModelPatterns {
 		const behind = this.#patterns.findIndex(({ settings: other }) => literals(other.name) < literals(name));
 		this.#patterns.splice(behind === -1 ? this.#patterns.length : behind, 0, pattern);
 		// Further up the configuration less was known.
-		this.#known.clear();
-		this.#knownServed.clear();
+		for (const known of Object.values(this.#known)) known.clear();
 	}
 
 	/**
 	 * The alias of the entry that a name goes to; undefined where none takes it.
-	 * @param isServed an agent serves a model by this name, or once did: prompts for it leave the user's own machines only where the entry
-	 * names these, too
+	 * @param limit which entries may take the name: `agents` those that name agents, as for a model that an agent serves, or once did; `own`
+	 * those that name any of the user's own machines, as for a name that may be an agent's; `vendor` all
 	 * @param placeOf the text of a name that says where it runs: an entry takes such a name only where it begins with that text
 	 */
-	alias(name: string, isServed: boolean, placeOf: (name: string) => string): Alias | undefined {
-		const known = isServed ? this.#knownServed : this.#known;
+	alias(name: string, limit: Destination, placeOf: (name: string) => string): Alias | undefined {
+		const known = this.#known[limit];
 		let alias = known.get(name);
 		if (!alias) {
-			alias = this.#made(name, isServed, placeOf(name));
+			alias = this.#made(name, limit, placeOf(name));
 			if (alias && known.size >= MOST_KNOWN) known.clear();
 			if (alias) known.set(name, alias);
 		}
@@ -91,11 +95,11 @@ export class ModelPatterns {
 		);
 	}
 
-	#made(name: string, isServed: boolean, place: string): Alias | undefined {
+	#made(name: string, limit: Destination, place: string): Alias | undefined {
 		if (starsIn(name) > 0) return NOWHERE;
 		for (const { settings, captures, head, targets, fallback, isFaithful } of this.#patterns) {
 			if (!head.startsWith(place)) continue;
-			if (isServed && !targets.some(({ isLocal }) => isLocal)) continue;
+			if (!targets.some(({ destination }) => isWithin(destination, limit))) continue;
 			const found = captures(name);
 			if (!found) continue;
 			const tiers = { targets: targetsOf(targets, found), fallback: targetsOf(fallback, found) };
@@ -111,6 +115,10 @@ const NOWHERE: Alias = {
 	route: () => undefined,
 	absence: () => undefined,
 };
+
+function isWithin(destination: Destination, limit: Destination): boolean {
+	return limit === "vendor" || destination === "agents" || destination === limit;
+}
 
 /** Characters besides the stars. */
 const literals = (name: string): number => name.replaceAll(STAR, "").length;
