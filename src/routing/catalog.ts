@@ -6,7 +6,6 @@ import { nearest } from "../config/did-you-mean.ts";
 import { filled, starsIn } from "../config/name-pattern.ts";
 import type { Config, ModelConfig, TargetConfig } from "../config/schema.ts";
 import { RouterError } from "../errors.ts";
-import { isLocal as isLocalAddress } from "../providers/locality.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Upstream } from "../providers/registry.ts";
 import { AddressedAgents } from "./addressed-agents.ts";
@@ -14,7 +13,8 @@ import { type Fleet, NO_FLEET } from "./agent-targets.ts";
 import { type Alias, type AliasTarget, createAlias, withFacts } from "./alias.ts";
 import { ANY_LOCAL, type LocalNames, localNames } from "./local-models.ts";
 import { type Destination, ModelPatterns, starProblem, type TargetTemplate } from "./model-patterns.ts";
-import type { Feature, Kind, Route, RouteTarget } from "./route.ts";
+import type { Feature, Route, RouteTarget } from "./route.ts";
+import { destinationAt, kindOf } from "./target-kind.ts";
 import { modelNotFound, noProvider, whyNowhere } from "./unknown-name.ts";
 
 /** A provider with the configuration it was made from. */
@@ -327,12 +327,6 @@ class ModelCatalog implements Catalog {
 	}
 }
 
-/** By the same rule by which targets are put in order; what is built in asks nobody. */
-function destinationAt(upstream: Upstream): Destination {
-	if (upstream.type === "local") return "agents";
-	return kindOf(upstream) === "cloud" && upstream.row.site !== "process" ? "vendor" : "own";
-}
-
 function route(entry: CatalogEntry, model: string, reason: string): Route {
 	return { targets: [targetOf(entry, model)], reason, label: model };
 }
@@ -341,29 +335,4 @@ function targetOf({ provider, upstream }: CatalogEntry, model: string): RouteTar
 	const kind = kindOf(upstream);
 	const isReplica = upstream.row.site === "replica";
 	return { id: `${upstream.name}/${model}`, provider, model, kind, isReplica, isKeyless: upstream.state !== "ready" };
-}
-
-/**
- * What an upstream's address leads to. A server of unknown make (`openai-compatible`) at a local address is taken for one of
- * the user's own: its prompts are compared with its cache, and it costs nothing. A vendor's type at one is a gateway to that
- * vendor, who is paid: it stays a vendor, though it is called without a proxy.
- */
-export function kindOf(upstream: KindInputs): Kind {
-	let kind = kinds.get(upstream);
-	if (!kind) {
-		kind = kindAt(upstream);
-		kinds.set(upstream, kind);
-	}
-	return kind;
-}
-
-type KindInputs = Pick<Upstream, "baseUrl" | "row">;
-
-/** Every call asks, and parsing an address costs. */
-const kinds = new WeakMap<KindInputs, Kind>();
-
-function kindAt(upstream: KindInputs): Kind {
-	const { site } = upstream.row;
-	if (site === "cluster") return "llm-d";
-	return (site === "replica" || site === "address") && isLocalAddress(upstream) ? "local" : "cloud";
 }
