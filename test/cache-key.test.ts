@@ -1,6 +1,6 @@
 /** What makes two calls the same for the cache, and what makes them differ. */
 import { describe, expect, test } from "bun:test";
-import { keyOf as made } from "../src/cache/exact-match.ts";
+import { localHash, keyOf as made } from "../src/cache/exact-match.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { canonical } from "../src/openai/json.ts";
 import type { Operation } from "../src/openai/operations.ts";
@@ -112,3 +112,29 @@ function turned(value: unknown): unknown {
 	const entries = Object.entries(value).reverse();
 	return Object.fromEntries(entries.map(([key, each]) => [key, turned(each)]));
 }
+
+describe("keys of one process alone", () => {
+	const hash = localHash();
+	const local = (raw: string, tenant = "a", own = hash) => {
+		const call = { ...parseRequest("chat", raw), operation: "chat", headers: new Headers() } as const;
+		return Buffer.from(made(call, ["openai/m"], tenant, undefined, own)).toString("hex");
+	};
+
+	test("are the same for what means the same, and differ else, also by one character far behind", () => {
+		const long = BASE.replace("hi", "x".repeat(100_000));
+		expect(local(` ${long}`)).toBe(local(long));
+		const others = [
+			BASE,
+			long,
+			long.replace("xx", "xy"),
+			long.replace('x"', 'y"'),
+			long.replace('"seed":7', '"seed":8'),
+		];
+		const keys = [...others.map((raw) => local(raw)), local(long, "b")];
+		expect(new Set(keys).size).toBe(6);
+	});
+
+	test("mean nothing to another process", () => {
+		expect(local(BASE, "a", localHash())).not.toBe(local(BASE));
+	});
+});

@@ -5,7 +5,8 @@ import { Kind, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { parseRequest, requestOf } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
-import { JsonTooLarge, parseWithFields } from "../src/openai/json.ts";
+import { canonicalBytes } from "../src/openai/canonical-bytes.ts";
+import { canonical, JsonTooLarge, parseWithFields } from "../src/openai/json.ts";
 import { WINDOW } from "../src/openai/json-index-code.ts";
 import { OPERATIONS, type Operation } from "../src/openai/operations.ts";
 import { ParsedBody } from "../src/openai/parsed-body.ts";
@@ -54,7 +55,7 @@ function told(operation: Operation, body: ParsedBody) {
 		looks: [facts.usesLiveData(), facts.isReasoning("gpt-4o"), facts.cachesForHour(), facts.routingField()],
 		sizes: facts.promptSizes(),
 		content: facts.promptContent(),
-		canonical: facts.canonical(new Set(["model"])),
+		canonical: facts.canonical(new Set(["model"])).toString(),
 	};
 }
 
@@ -64,7 +65,13 @@ function compare(operation: Operation, bytes: Buffer): boolean {
 	if (!fields) return false;
 	const expected = parsedAndChecked(operation, bytes);
 	if (!expected) throw new Error(`The scan takes what is none: ${JSON.stringify(bytes.toString())}`);
-	expect(told(operation, new ParsedBody(bytes, fields))).toEqual(told(operation, expected));
+	const { canonical: text, ...facts } = told(operation, new ParsedBody(bytes, fields));
+	expect({ ...facts, canonical: text }).toEqual(told(operation, expected));
+	const kept = expected.fields.filter(({ key }) => key !== "model").sort((a, b) => (a.key < b.key ? -1 : 1));
+	const written = kept.map((field) => `${JSON.stringify(field.key)}:${canonical(expected.textOf(field))},`);
+	expect(text).toBe(written.join(""));
+	const isPlain = expected.fields.every((field) => !/[^\0-\x7f]|\\/.test(expected.textOf(field)));
+	if (isPlain) expect(canonicalBytes(expected, new Set(["model"]))?.toString()).toBe(text);
 	return true;
 }
 

@@ -8,7 +8,15 @@ import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
 import { cachedResponse, followedResponse } from "./cached-response.ts";
 import { type CacheEntry, decodeEntry, isFresh, isSound } from "./entry.ts";
-import { type CacheScope, isSameCall, type RecentCall, RecentCalls, routeKey } from "./exact-match.ts";
+import {
+	type CacheScope,
+	isSameCall,
+	type KeyHash,
+	localHash,
+	type RecentCall,
+	RecentCalls,
+	routeKey,
+} from "./exact-match.ts";
 import { Ring, type RingKey } from "./ring.ts";
 import { type CacheUse, cacheUse, modelSettings } from "./rules.ts";
 import type { SharedStore } from "./shared-store.ts";
@@ -45,6 +53,8 @@ export class AnswerCache {
 	/** The calls that were answered lately, by their text. */
 	readonly recentCalls: RecentCalls;
 	readonly #store: AnswerStore;
+	/** Absent where keys mean the same to others, too. */
+	readonly #hash: KeyHash | undefined;
 
 	/**
 	 * @param memory for answers, bytes
@@ -52,6 +62,7 @@ export class AnswerCache {
 	 */
 	constructor(memory: number, maxEntry: number, sharedStore: SharedStore | undefined) {
 		this.recentCalls = new RecentCalls(memory);
+		this.#hash = sharedStore ? undefined : localHash();
 		this.#store = { ring: new Ring(memory - this.recentCalls.memory), flights: new Map(), maxEntry, sharedStore };
 	}
 
@@ -77,7 +88,7 @@ export class AnswerCache {
 		const use = cacheUse(call, modelSettings(settings, alias?.cache));
 		const scope = { tenant: settings.shared ? "" : (call.keyId ?? ""), targets, headers: call.headers };
 		const same = use && repeat && isSameCall(repeat, scope) ? repeat : undefined;
-		const key = same ? same.key : use && routeKey(call, targets, scope.tenant, alias?.unsupported);
+		const key = same ? same.key : use && routeKey(call, targets, scope.tenant, alias?.unsupported, this.#hash);
 		record.cache = use?.looksUp && key ? "miss" : "bypass";
 		if (!use || !key) return undefined;
 		const lookup = { key, use, call, record, scope, route, repeat: same };

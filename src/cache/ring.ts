@@ -6,7 +6,7 @@
  * lies in the older half is written anew at the front, so what is in use stays. Nothing is allocated for a record.
  */
 
-/** A SHA-256 hash; evenly spread, so that its first bytes can be the place in the index. */
+/** A hash, 32 bytes; its first ones are evenly spread, so that they can be the place in the index. */
 export type RingKey = Uint8Array;
 
 const KEY_BYTES = 32;

@@ -6,6 +6,7 @@ import { RouterError } from "../errors.ts";
 import { foldStream } from "../openai/answer-forms.ts";
 import { type ParsedRequest, tooLarge } from "../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
+import { canonicalBytes } from "../openai/canonical-bytes.ts";
 import { canonical, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
 import { routingFieldIn } from "../openai/model-routing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
@@ -230,12 +231,14 @@ class RequestFacts implements CallFacts {
 		return routingFieldIn(this.body);
 	}
 
-	canonical(without: ReadonlySet<string>): string {
+	canonical(without: ReadonlySet<string>): Buffer {
 		const { body } = this;
+		const written = canonicalBytes(body, without);
+		if (written) return written;
 		const kept = body.fields.filter(({ key }) => !without.has(key)).sort((a, b) => (a.key < b.key ? -1 : 1));
 		let text = "";
 		for (const field of kept) text += `${JSON.stringify(field.key)}:${canonical(body.textOf(field))},`;
-		return text;
+		return Buffer.from(text);
 	}
 
 	memory(sent: Buffer): number {

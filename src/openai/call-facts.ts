@@ -45,11 +45,11 @@ export interface CallFacts {
 	 */
 	routingField(): string | undefined;
 	/**
-	 * The call's fields in OpenAI's words, as one text that is the same for all requests that mean the same: `"name":value,` in the order of
+	 * The call's fields in OpenAI's words, as one text, UTF-8, that is the same for all requests that mean the same; good until the next call: `"name":value,` in the order of
 	 * the names. Wires that share cached answers write the same. Throws RangeError where it is nested thousands of levels deep.
 	 * @param without names that are left out
 	 */
-	canonical(without: ReadonlySet<string>): string;
+	canonical(without: ReadonlySet<string>): Buffer;
 	/**
 	 * Bytes that all that was made of the client's request takes in memory, its bytes and the body, made or not, included; roughly, and
 	 * rather too many. Infinity where nobody can say.
@@ -105,14 +105,17 @@ const BESIDE_PROMPT: ReadonlySet<string> = new Set([...IRRELEVANT_FIELDS, ...SAM
  * @param model what its engines call it, of a LoRA adapter the model that it changes: clients may have several names for it
  */
 export function fingerprintOf(operation: Operation, facts: CallFacts, model: string): string {
-	let fields: string;
+	let fields: Buffer | string;
 	try {
 		fields = facts.canonical(BESIDE_PROMPT);
 	} catch {
 		// Nested too deep to be put in order.
 		fields = facts.promptContent().texts.join("\n");
 	}
-	return Bun.SHA256.hash(JSON.stringify([operation, model]) + fields, "base64");
+	return new Bun.SHA256()
+		.update(JSON.stringify([operation, model]))
+		.update(fields)
+		.digest("base64");
 }
 
 /** What an answer may be besides text. */

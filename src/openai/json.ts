@@ -325,12 +325,12 @@ function byKey([one]: [string, string], [other]: [string, string]): number {
 }
 
 /** `"\u0041"` is `"A"`, and `\/` a slash. All other escapes have but one form. */
-function canonicalString(text: string): string {
+export function canonicalString(text: string): string {
 	return text.includes("\\u") || text.includes("\\/") ? JSON.stringify(JSON.parse(text)) : text;
 }
 
 /** `1.0` and `1e0` are `1`; `true`, `false` and `null` are themselves. */
-function canonicalScalar(text: string): string {
+export function canonicalScalar(text: string): string {
 	if (CANONICAL.has(text)) return text;
 	const digits = text.length <= EXACT_DIGITS ? text.length : text.replace(/[eE].*$|\D/g, "").length;
 	const value = Number(text);

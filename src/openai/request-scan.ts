@@ -45,11 +45,13 @@ const { memory, index } = new WebAssembly.Instance(new WebAssembly.Module(indexM
 const input = new Uint8Array(memory.buffer, 0, WINDOW);
 const state = new Int32Array(memory.buffer, STATE, STEP_BYTES / 4);
 /** Where brackets, commas, colons and quotes stand, and numbers and words begin: see `indexModule`. */
-const places = new Uint32Array(memory.buffer, PLACES, MOST_PLACES);
+export const places = new Uint32Array(memory.buffer, PLACES, MOST_PLACES);
 
 // What is being read, and how far it is. There is but one at a time.
 const NOTHING = Buffer.alloc(0);
 let text: Buffer = NOTHING;
+/** The text whose structure `places` holds. */
+let indexed: Buffer | undefined;
 let next = 0;
 let parts = 0;
 let items = 0;
@@ -61,6 +63,7 @@ export function requestScan(schema: TSchema): RequestScan {
 	if (!shape) throw new TypeError("A request is an object.");
 	return (bytes) => {
 		const count = indexOf(bytes);
+		indexed = count === -1 ? undefined : bytes;
 		if (count === -1 || bytes[places[0]!] !== OPEN_BRACE) return undefined;
 		text = bytes;
 		next = 1;
@@ -70,6 +73,14 @@ export function requestScan(schema: TSchema): RequestScan {
 		text = NOTHING;
 		return isValid ? fields : undefined;
 	};
+}
+
+/** Fills `places` for a text that a scan has found good: mostly that was the last one. False where there are too many. */
+export function indexText(bytes: Buffer): boolean {
+	if (indexed !== bytes) {
+		indexed = indexOf(bytes) === -1 ? undefined : bytes;
+	}
+	return indexed === bytes;
 }
 
 /** Finds the structure of a text; -1 where there is none, or too much. */

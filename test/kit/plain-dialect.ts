@@ -78,7 +78,7 @@ function factsOf({ model, ...settings }: PlainRequest, ask: string): CallFacts {
 		canonical(without) {
 			const kept = Object.entries({ model, ...settings }).filter(([name]) => !without.has(name));
 			const texts = kept.map(([name, value]) => `"${name}":${canonical(JSON.stringify(value))},`);
-			return texts.sort().join("");
+			return Buffer.from(texts.sort().join(""));
 		},
 		memory: (sent) => 8 * sent.length + 1024,
 	};
