@@ -2,13 +2,13 @@
 import { describe, expect, test } from "bun:test";
 import { CONTAINER_BASE_URL, modelTransport } from "../src/agent/models/model-transport.ts";
 import { type ContainerLease, QueueRefusal } from "../src/agent/models/traffic.ts";
-import type { UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
+import type { CancelSignal, UpstreamAnswer, UpstreamRequest } from "../src/providers/provider.ts";
 import { responseAnswer } from "../src/proxy/net/transport.ts";
 
 interface Played {
 	/** Resolves when the call is let through. */
 	readonly entering: Promise<ContainerLease>;
-	readonly answer?: (request: UpstreamRequest, signal: AbortSignal) => Promise<UpstreamAnswer>;
+	readonly answer?: (request: UpstreamRequest, signal: CancelSignal) => Promise<UpstreamAnswer>;
 }
 
 function lease(): ContainerLease & { log: string[] } {

@@ -8,9 +8,11 @@ import { pipeline } from "./kit/pipeline.ts";
 
 const upstream = startFaultUpstream();
 afterAll(() => upstream.stop());
-let transport = httpTransport();
+/** By way of a proxy, which is what `fetch` is left with. */
+const through = (url: string) => httpTransport({ proxyFor: () => ({ url, variable: "HTTP_PROXY" }) });
+let transport = through(upstream.origin);
 beforeEach(() => {
-	transport = httpTransport();
+	transport = through(upstream.origin);
 });
 
 const never = new AbortController().signal;
@@ -20,14 +22,14 @@ const slowly = (ms: number) =>
 		await answers("200 OK", "fine")(connection);
 	});
 const send = async (connectMs?: number) => {
-	const answer = await transport.send({ url: `${upstream.origin}/v1`, headers: {}, body: "{}" }, never, connectMs);
+	const answer = await transport.send({ url: "http://vendor.invalid/v1", headers: {}, body: "{}" }, never, connectMs);
 	return answer.whole?.text();
 };
 
 test("a whole answer's connection that does not come about in time is ETIMEDOUT", async () => {
 	await using full = await fullListener();
 	const client = new AbortController();
-	const sent = transport.send({ url: full.url, headers: {}, body: "{}" }, client.signal, 300);
+	const sent = httpTransport().send({ url: full.url, headers: {}, body: "{}" }, client.signal, 300);
 	expect(await sent.catch((error: { code?: string }) => error.code)).toBe("ETIMEDOUT");
 	client.abort();
 }, 60_000);
@@ -55,7 +57,8 @@ test("an upstream that thinks for longer than a connection may take is waited fo
 		await Bun.sleep(1_500);
 		await answers("200 OK", "fine")(connection);
 	});
-	const answer = await transport.send({ url: `${fresh.origin}/v1`, headers: {}, body: "{}" }, never, 1_000);
+	const request = { url: "http://vendor.invalid/v1", headers: {}, body: "{}" };
+	const answer = await through(fresh.origin).send(request, never, 1_000);
 	expect([await answer.whole?.text(), fresh.accepted]).toEqual(["fine", 2]);
 	fresh.stop();
 });
@@ -65,7 +68,7 @@ test("one that answered of late is not knocked at, nor is one that nobody set a 
 	expect(await send(2_000)).toBe("fine");
 	slowly(1_200);
 	expect(await send(2_000)).toBe("fine");
-	transport = httpTransport();
+	transport = through(upstream.origin);
 	expect(await send()).toBe("fine");
 	expect(upstream.received.length).toBe(2);
 	expect(upstream.accepted).toBeLessThanOrEqual(1);

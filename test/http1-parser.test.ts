@@ -9,8 +9,8 @@ function parse(pieces: readonly (string | Buffer)[], closes = false) {
 	const body: Buffer[] = [];
 	for (const piece of pieces) {
 		// A copy: the parser may overwrite what it gets.
-		const bytes = parser.push(Buffer.from(piece));
-		if (bytes) body.push(Buffer.from(bytes));
+		parser.push(Buffer.from(piece));
+		if (parser.piece) body.push(Buffer.from(parser.piece));
 	}
 	const isComplete = closes ? parser.close() : parser.isDone;
 	const { head, isReusable } = parser;
@@ -68,6 +68,37 @@ describe("a whole answer", () => {
 		expect(parse([wire], true)).toMatchObject({ body: "data: x\n\n", isComplete: true, isReusable: false });
 	});
 
+	test.each([
+		["line feeds", "HTTP/1.1 200 OK\ncontent-length: 6\n\n1\r\n\r\n2", "1\r\n\r\n2"],
+		["both", "HTTP/1.1 200 OK\ncontent-length: 6\n\r\n1\r\n\r\n2", "1\r\n\r\n2"],
+	])("whose head ends in bare %s ends there, whatever stands in its body", (_, wire, body) => {
+		for (let cut = 1; cut < wire.length; cut++) {
+			expect(parse([wire.slice(0, cut), wire.slice(cut)])).toMatchObject({ body, isComplete: true, isReusable: true });
+		}
+		expect(parse([wire])).toMatchObject({ body, isComplete: true, isReusable: true });
+	});
+
+	test("has the headers that a web Headers would have", () => {
+		const lines = [
+			["X-Two", "1"],
+			["date", " now "],
+			["x-TWO", "2"],
+			["Set-Cookie", "a"],
+			["x-empty", ""],
+			["set-cookie", "b"],
+			["content-length", "0"],
+		] as const;
+		const headers = parse([`${OK}${lines.map(([name, value]) => `${name}:${value}\r\n`).join("")}\r\n`]).headers!;
+		const web = new Headers();
+		for (const [name, value] of lines) web.append(name, value);
+		const sorted = (entries: Iterable<[string, string]>) => [...entries].map(String).sort();
+		expect(sorted(headers)).toEqual(sorted(web));
+		for (const name of ["x-two", "X-Two", "set-cookie", "Date", "none", "x-empty"]) {
+			expect([headers.get(name), headers.has(name)]).toEqual([web.get(name), web.has(name)]);
+		}
+		expect(sorted(new Headers([...headers]))).toEqual(sorted(web));
+	});
+
 	test("keeps its headers: several of a name, bytes beyond ASCII, blanks around values", () => {
 		const { headers } = parse([
 			`${OK}Set-Cookie: a\r\nset-cookie: b\r\nX-Name: \t caf\xe9 \r\ncontent-length: 0\r\n\r\n`,
@@ -99,6 +130,9 @@ test.each([
 	["two different lengths", `${OK}content-length: 5\r\ncontent-length: 6\r\n\r\n`],
 	["a length that is none", `${OK}content-length: -1\r\n\r\n`],
 	["a list of lengths", `${OK}content-length: 5, 5\r\n\r\n`],
+	["a value with a bare carriage return", `${OK}a: b\rc\r\n\r\n`],
+	["a value with a NUL", `${OK}a: b\0c\r\n\r\n`],
+	["a line that has its colon in the next", `${OK}nonsense\r\na: b\r\n\r\n`],
 	["another transfer encoding", `${OK}transfer-encoding: gzip, chunked\r\n\r\n`],
 	["a chunk size that is none", `${CHUNKED}xyz\r\n`],
 	["an empty chunk size", `${CHUNKED}\r\n`],
@@ -127,8 +161,8 @@ test("any body in any chunks, cut anywhere, comes out whole", () => {
 		const out: Buffer[] = [];
 		for (let at = 0; at < whole.length; ) {
 			const size = 1 + rng.below(90);
-			const bytes = parser.push(Buffer.from(whole.subarray(at, at + size)));
-			if (bytes) out.push(bytes);
+			parser.push(Buffer.from(whole.subarray(at, at + size)));
+			if (parser.piece) out.push(parser.piece);
 			at += size;
 		}
 		expect(Buffer.concat(out).equals(body)).toBe(true);

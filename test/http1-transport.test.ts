@@ -62,6 +62,36 @@ describe("a request", () => {
 		expect(Bun.hash(upstream.received[0]?.body ?? "")).toBe(Bun.hash(body));
 	});
 
+	test.each([
+		["ASCII", "word "],
+		["ISO 8859-1", "grüße "],
+		["more", "模型 🙂 "],
+	])("of 200 KB of %s has the length that it says", async (_, word) => {
+		upstream.run(answers("200 OK", "fine"));
+		const body = word.repeat(200_000 / word.length);
+		expect(await text(await send({ body }))).toBe("fine");
+		const [request] = upstream.received;
+		expect(request?.body === body).toBe(true);
+		expect(request?.headers.get("content-length")).toBe(String(Buffer.byteLength(body)));
+	});
+
+	test("has its own headers, whatever the ones before it to that address had", async () => {
+		upstream.run(answers("200 OK", "fine"));
+		const sets: Record<string, string>[] = [
+			{ "x-same": "1", "x-id": "a", "x-once": "1" },
+			{ "x-same": "1", "x-id": "b" },
+			{ "x-id": "b", "x-new": "caf\xe9" },
+			{},
+			{ "x-same": "1", "x-id": "c", "x-once": "1" },
+		];
+		for (const headers of sets) await text(await send({ headers }));
+		expect(await fate(send({ headers: { "x-same": "1", "x-id": "d\r\nx-evil: 1" } }))).toContain("x-id");
+		await text(await send({ headers: sets[1]! }));
+		const own = upstream.received.map(({ headers }) => [...headers].filter(([name]) => name.startsWith("x-")));
+		const sorted = (headers: Record<string, string>) => Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
+		expect(own.map((each) => sorted(Object.fromEntries(each)))).toEqual([...sets, sets[1]!].map(sorted));
+	});
+
 	test.each(["a\r\nx-evil: 1", "a\nb", "a\0b", "emoji 🙂"])("is not made of the header value %j", async (value) => {
 		upstream.run(answers("200 OK", "fine"));
 		expect(await fate(send({ headers: { "x-name": value } }))).toContain("x-name");
@@ -75,6 +105,35 @@ describe("a request", () => {
 		await text(await transport.send({ url, headers: { authorization: "Bearer k" } }, never));
 		const sent = upstream.received.map(({ headers }) => headers.get("authorization"));
 		expect(sent).toEqual([`Basic ${btoa("us er:p:ss")}`, "Bearer k"]);
+	});
+});
+
+describe("an answer that comes at once", () => {
+	const JSON_TEXT = '{"text":"grüße 🙂"}';
+	const length = Buffer.byteLength(JSON_TEXT);
+	test.each([
+		["with a length", `content-length: ${length}\r\n\r\n${JSON_TEXT}`],
+		["in chunks", `transfer-encoding: chunked\r\n\r\n${length.toString(16)}\r\n${JSON_TEXT}\r\n0\r\n\r\n`],
+		["with a byte order mark", `content-length: ${length + 3}\r\n\r\n\ufeff${JSON_TEXT}`],
+	])("%s is there as text, and as bytes for those who want these", async (_, wire) => {
+		upstream.run(raw(`HTTP/1.1 200 OK\r\n${wire}`));
+		const answers = await Promise.all([send(), send()]);
+		expect(await answers[0].whole?.text()).toBe(JSON_TEXT);
+		expect(new TextDecoder().decode(Buffer.from(await text(answers[1])))).toBe(JSON_TEXT);
+	});
+
+	test("of none is empty", async () => {
+		upstream.run(raw("HTTP/1.1 204 No Content\r\n\r\n"));
+		const answer = await send();
+		expect([await answer.whole?.text(), await answer.body.read()]).toEqual(["", undefined]);
+	});
+
+	test("of bytes that are no UTF-8 reads as it does elsewhere", async () => {
+		const bytes = Buffer.from([0x7b, 0xff, 0xe2, 0x82, 0x22, 0xed, 0xa0, 0x80, 0xf0, 0x9f, 0x99]);
+		upstream.run(async (connection) => {
+			await connection.write(Buffer.concat([Buffer.from("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n"), bytes]));
+		});
+		expect(await (await send()).whole?.text()).toBe(new TextDecoder().decode(bytes));
 	});
 });
 

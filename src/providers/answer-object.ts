@@ -1,6 +1,7 @@
 /** What every translated answer must be before its vendor's shape is looked for: a good status, JSON, an object, no error. */
 import { JsonTooLarge, parseBounded } from "../openai/json.ts";
 import type { Failure } from "./failure.ts";
+import type { AnswerHeaders } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { failureOf, readError, readErrorObject } from "./upstream-error.ts";
 
@@ -26,7 +27,7 @@ export function unreadable(status: number, body: string): Failure {
 export function answerObject(
 	upstream: Upstream,
 	status: number,
-	headers: Headers,
+	headers: AnswerHeaders,
 	body: string,
 ): { readonly object: Record<string, unknown> } | Failure {
 	if (status < 200 || status >= 300) return failureOf(upstream, status, readError(body, status), headers);

@@ -37,19 +37,47 @@ export interface Transport {
 	 * Resolves with the answer's head. Rejects when none came; with the signal's reason once that is aborted.
 	 * @param connectMs how long the connection may take; where it is left out, as long as the transport thinks right
 	 */
-	send(request: UpstreamRequest, signal: AbortSignal, connectMs?: number): Promise<UpstreamAnswer>;
+	send(request: UpstreamRequest, signal: CancelSignal, connectMs?: number): Promise<UpstreamAnswer>;
 }
+
+/**
+ * Says that a request is given up. Every AbortSignal is one; an attempt's deadline is one that costs less, and makes an AbortSignal only for
+ * what takes nothing else.
+ */
+export interface CancelSignal {
+	readonly aborted: boolean;
+	/** What is thrown where it is aborted. */
+	readonly reason: unknown;
+	throwIfAborted(): void;
+	addEventListener(type: "abort", listener: CancelListener, options?: { once?: boolean }): void;
+	removeEventListener(type: "abort", listener: CancelListener): void;
+	/** The same as an AbortSignal; absent where it is one itself. */
+	readonly signal?: AbortSignal;
+}
+
+/** Called once, when the signal is aborted. */
+export type CancelListener = (() => void) | { handleEvent(): void };
 
 /** An upstream's answer: the head, and a body that comes as it is read. Given up by the request's signal. */
 export interface UpstreamAnswer {
 	readonly status: number;
-	readonly headers: Headers;
+	readonly headers: AnswerHeaders;
 	readonly body: ByteSource;
 	/**
-	 * All of it as text, instead of reads: there where its length is known and one read of it is cheaper. Rejects as `read` does, also
-	 * where it is shorter than that.
+	 * All of it as text, instead of reads: there where all of it has come, or its length is known and one read of it is cheaper. Rejects as
+	 * `read` does, also where it is shorter than that.
 	 */
-	readonly whole?: { text(): Promise<string> } | undefined;
+	readonly whole?: { text(): string | Promise<string> } | undefined;
+}
+
+/** The headers of an answer, as far as they are read: a web `Headers`, or what takes less to make. */
+export interface AnswerHeaders {
+	/** The value of a name in any case, several joined by `, `; null where there is none. */
+	get(name: string): string | null;
+	has(name: string): boolean;
+	/** Names are lower case, and each comes once, but for `set-cookie`. */
+	forEach(callback: (value: string, name: string) => void): void;
+	[Symbol.iterator](): Iterator<[name: string, value: string]>;
 }
 
 /** Whether the status says that all went well. */
@@ -254,7 +282,7 @@ export interface Provider {
 	/** How it goes on with an answer that another began; `replay` where it does not say. */
 	continuation?(target: Target): Continuation;
 	/** Reads a whole answer; a 200 may carry an error, and may be cut off. */
-	decode(status: number, headers: Headers, body: string, call: Call, target: Target): Answer | Failure;
+	decode(status: number, headers: AnswerHeaders, body: string, call: Call, target: Target): Answer | Failure;
 	/** One per stream. */
 	decoder(call: Call, target: Target): StreamDecoder;
 	/** Asks how its engine is; there where it may be a vLLM of the user's own: 200 where it serves, 503 where its engine is dead. */

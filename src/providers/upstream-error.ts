@@ -6,6 +6,7 @@ import { ERRORS, type ErrorCode } from "../errors.ts";
 import { parseBounded } from "../openai/json.ts";
 import { shortText } from "../short-text.ts";
 import type { Failure, FailureKind } from "./failure.ts";
+import type { AnswerHeaders } from "./provider.ts";
 import type { Upstream } from "./registry.ts";
 import { saysUnsupported } from "./unsupported-words.ts";
 
@@ -255,7 +256,7 @@ export function failureKindOf(status: number, error: UpstreamError, badKey?: Reg
 }
 
 /** `Retry-After` (seconds or a date) or OpenAI's `retry-after-ms`, in ms; undefined where it is none of these. */
-export function retryAfter(headers: Headers, now = sentAt(headers) ?? Date.now()): number | undefined {
+export function retryAfter(headers: AnswerHeaders, now = sentAt(headers) ?? Date.now()): number | undefined {
 	const ms = amount(headers.get("retry-after-ms"));
 	if (ms !== undefined) return ms;
 	const value = headers.get("retry-after");
@@ -266,7 +267,7 @@ export function retryAfter(headers: Headers, now = sentAt(headers) ?? Date.now()
 }
 
 /** The upstream's clock when it sent the answer, which may differ from this machine's. Unix time, ms. */
-function sentAt(headers: Headers): number | undefined {
+function sentAt(headers: AnswerHeaders): number | undefined {
 	const date = Date.parse(headers.get("date") ?? "");
 	return Number.isNaN(date) ? undefined : date;
 }
@@ -306,7 +307,7 @@ function engineDeath(said: string): string {
 }
 
 /** The failure that an upstream's error makes. */
-export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: Headers): Failure {
+export function failureOf(upstream: Upstream, status: number, error: UpstreamError, headers?: AnswerHeaders): Failure {
 	const kind = engineFailure(upstream, status, error) ?? failureKindOf(status, error, upstream.row.badKeyMessage);
 	// An agent has said it in these words already.
 	if (kind === "engine_died" && error.code !== "engine_died") {

@@ -146,9 +146,11 @@ export class Attempt {
 		let text: string | undefined;
 		try {
 			try {
-				answer = await provider.transport.send(request, deadline.signal, limits.connectMs);
+				answer = await provider.transport.send(request, deadline, limits.connectMs);
 				const isStream = call.stream && isOk(answer) && !isJson(answer);
-				if (!isStream) text = await (answer.whole ? answer.whole.text() : readJsonText(answer, deadline));
+				// Nothing to wait for where all of it is here.
+				const read = isStream ? undefined : (answer.whole?.text() ?? readJsonText(answer, deadline));
+				text = typeof read === "string" ? read : await read;
 			} catch (thrown) {
 				const failure = deadline.failure ?? transportFailure(thrown, answer !== undefined);
 				return this.#failed({ ...failure, status: answer?.status }, answer?.status);
@@ -156,7 +158,7 @@ export class Attempt {
 			const { status, headers } = answer;
 			if (text === undefined) return refusedBy(await this.#stream(answer), request);
 			// What broke behind a complete answer was this side of it.
-			const ended = deadline.signal.aborted ? deadline.failure : undefined;
+			const ended = deadline.aborted ? deadline.failure : undefined;
 			if (ended?.kind === "cancelled") return this.#failed({ ...ended, status }, status);
 			if (call.stream && isOk(answer)) return refusedBy(await this.#noStream(answer, text), request);
 			const isOther = text[0] !== "{" && isOk(answer) && isEvents(text);

@@ -1,11 +1,12 @@
 /**
- * When an attempt must stop: its client left, or its time is up. One controller and one timer each, set only where they are needed: most
+ * When an attempt must stop: its client left, or its time is up. One timer each, and an AbortController, only where they are needed: most
  * whole answers of small models, embeddings above all, are there before anything could be late, and to listen for a client's leaving
  * and to set a timer for each costs a twentieth of such a call. So one timer is set for all that begin within its time, and only
  * what is still there when it fires gets its own.
  */
 import type { Client } from "../openai/call.ts";
 import type { Failure } from "../providers/failure.ts";
+import type { CancelListener, CancelSignal } from "../providers/provider.ts";
 import type { CallRecord } from "./call-record.ts";
 
 /** A timer of more ms (24.8 days) fires at once. */
@@ -21,11 +22,13 @@ let waiting: Deadline[] = [];
 let count = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Aborts its signal at the first of the two. `clear()` must be called when the attempt is over. */
-export class Deadline {
-	readonly #controller = new AbortController();
-	/** What the attempt's `fetch` gets. */
-	readonly signal = this.#controller.signal;
+/** Is aborted at the first of the two. `clear()` must be called when the attempt is over. */
+export class Deadline implements CancelSignal {
+	aborted = false;
+	#reason: DOMException | undefined;
+	#controller: AbortController | undefined;
+	/** Whom it is told when it is aborted; mostly one. */
+	#listeners: CancelListener[] = [];
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	/** What is to come within the time that `within` gave; undefined while silence is what counts. */
 	#awaited: { readonly what: string; readonly ms: number; readonly saidMs: number; readonly by: string } | undefined;
@@ -55,14 +58,42 @@ export class Deadline {
 		timer ??= setTimeout(armAll, DEFER_MS);
 	}
 
+	/** As the reason of an AbortSignal. */
+	get reason(): unknown {
+		if (!this.aborted) return undefined;
+		this.#reason ??= new DOMException("The operation was aborted.", "AbortError");
+		return this.#reason;
+	}
+
+	throwIfAborted(): void {
+		if (this.aborted) throw this.reason;
+	}
+
+	addEventListener(_type: "abort", listener: CancelListener): void {
+		if (!this.aborted) this.#listeners.push(listener);
+	}
+
+	removeEventListener(_type: "abort", listener: CancelListener): void {
+		const index = this.#listeners.indexOf(listener);
+		if (index !== -1) this.#listeners.splice(index, 1);
+	}
+
+	get signal(): AbortSignal {
+		if (!this.#controller) {
+			this.#controller = new AbortController();
+			if (this.aborted) this.#controller.abort(this.reason);
+		}
+		return this.#controller.signal;
+	}
+
 	/** From now on its client's leaving is noticed at once. Done within {@link DEFER_MS}, unless it is over before. */
 	arm(): void {
 		if (!this.#isUnarmed) return;
 		this.#leave();
 		this.record?.liftIdleTimeout();
 		const { signal } = this.client;
-		signal.addEventListener("abort", this.#clientLeft);
-		if (signal.aborted) this.#clientLeft();
+		signal.addEventListener("abort", this);
+		if (signal.aborted) this.abort();
 		else if (this.#dueAt !== undefined) this.#setTimer(Math.max(1, this.#dueAt - performance.now()));
 		if (this.#whenLate && !signal.aborted) this.#watchLate();
 	}
@@ -123,13 +154,26 @@ export class Deadline {
 
 	/** Stops the upstream's work now. */
 	abort(): void {
-		this.#controller.abort();
+		if (this.aborted) return;
+		this.aborted = true;
+		const listeners = this.#listeners;
+		this.#listeners = [];
+		this.#controller?.abort(this.reason);
+		for (const listener of listeners) {
+			if (typeof listener === "function") listener();
+			else listener.handleEvent();
+		}
+	}
+
+	/** Its client has left. */
+	handleEvent(): void {
+		this.abort();
 	}
 
 	/** The same, because nobody wants the answer any more: `why` says it of the attempt. */
 	drop(why: string): void {
 		this.#dropped = why;
-		this.#controller.abort();
+		this.abort();
 	}
 
 	/** Ends the timer and lets go of the client's signal, for good: what is set later is not. */
@@ -139,7 +183,7 @@ export class Deadline {
 		clearTimeout(this.#timer);
 		this.#clearLate();
 		if (this.#isUnarmed) this.#leave();
-		else this.client.signal.removeEventListener("abort", this.#clientLeft);
+		else this.client.signal.removeEventListener("abort", this);
 	}
 
 	/** Why the signal was aborted: `cancelled` or `timeout`; undefined when it was not. */
@@ -159,20 +203,18 @@ export class Deadline {
 		waiting = [];
 	}
 
-	readonly #clientLeft = (): void => this.#controller.abort();
-
-	readonly #expire = (): void => {
+	#expire(): void {
 		const idleMs = this.silentMs;
 		if (this.#awaited) {
 			const { what, saidMs, by } = this.#awaited;
 			this.#timeOut(`gave no ${what} within ${seconds(saidMs)}${by}`);
 		} else if (idleMs >= this.#silenceMs) this.#timeOut(`sent no byte for ${seconds(this.#silenceMs)}`);
 		else this.#setTimer(Math.max(1, this.#silenceMs - idleMs));
-	};
+	}
 
 	#timeOut(message: string): void {
 		this.#timedOut = message;
-		this.#controller.abort();
+		this.abort();
 	}
 
 	#watchLate(): void {
@@ -200,7 +242,7 @@ export class Deadline {
 			return;
 		}
 		this.#dueAt = undefined;
-		if (!this.#isCleared) this.#timer = setTimeout(this.#expire, Math.min(ms, LONGEST));
+		if (!this.#isCleared) this.#timer = setTimeout(() => this.#expire(), Math.min(ms, LONGEST));
 	}
 }
 

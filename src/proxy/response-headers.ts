@@ -2,7 +2,7 @@
 import type { Dialect } from "../dialects/dialect.ts";
 import { decimal } from "../openai/usage-edits.ts";
 import { REPLICA_HEADER } from "../protocol/agent.ts";
-import type { Target } from "../providers/provider.ts";
+import type { AnswerHeaders, Target } from "../providers/provider.ts";
 import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "./call-record.ts";
 import type { StartedAnswer } from "./started-answer.ts";
@@ -161,7 +161,7 @@ const NOT_PASSED = new Set([
 ]);
 
 /** The upstream's headers to pass on, but for those that hold `secret`; lower case: rate limits, timings, versions, whatever a vendor adds. */
-export function passedHeaders(upstream: Headers, secret?: string): Record<string, string> {
+export function passedHeaders(upstream: AnswerHeaders, secret?: string): Record<string, string> {
 	const headers: Record<string, string> = {};
 	const hops =
 		upstream

@@ -1,5 +1,6 @@
 /** What a call is told whose container ended under it: an engine that may have died of its calls is told from one that was stopped. */
 import { sseData } from "../../openai/sse.ts";
+import type { CancelSignal } from "../../providers/provider.ts";
 import { ENGINE_DIED } from "../../providers/upstream-error.ts";
 import type { ContainerEnds } from "../docker/container-ends.ts";
 import type { ContainerLease } from "./traffic.ts";
@@ -15,7 +16,7 @@ export class CallInContainer {
 
 	constructor(
 		private readonly lease: Pick<ContainerLease, "id">,
-		private readonly signal: AbortSignal,
+		private readonly signal: CancelSignal,
 		private readonly watch: DeathWatch | undefined,
 	) {
 		this.#wasOver = watch !== undefined && (watch.hasEnded(lease.id) || watch.isKnownDead(lease.id));

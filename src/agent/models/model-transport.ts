@@ -4,7 +4,7 @@
  */
 import { sseComment, sseData } from "../../openai/sse.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
-import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import type { ByteSource, CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { readText } from "../../proxy/net/read-body.ts";
 import { CallInContainer, type DeathWatch, diedEvent, diedText, isErrorEvent } from "./container-death.ts";
 import { type ContainerLease, QueueRefusal, type Traffic } from "./traffic.ts";
@@ -76,7 +76,7 @@ function withoutReplica(request: UpstreamRequest): UpstreamRequest {
 
 /** The answer, which names the replica that gave it. */
 function withReplica(answer: UpstreamAnswer, { replica }: ContainerLease): UpstreamAnswer {
-	const headers = new Headers(answer.headers);
+	const headers = new Headers([...answer.headers]);
 	headers.set(REPLICA_HEADER, String(replica));
 	return { ...answer, headers };
 }
@@ -86,7 +86,7 @@ async function forward(
 	{ http, explain, ends }: ModelTransportOptions,
 	lease: ContainerLease,
 	request: UpstreamRequest,
-	signal: AbortSignal,
+	signal: CancelSignal,
 ): Promise<UpstreamAnswer> {
 	const release = () => lease.release();
 	if (signal.aborted) release();
@@ -166,7 +166,7 @@ function relayedAnswer(
 
 /** A refusal with this text in its place. */
 function withText({ status, headers: sent }: UpstreamAnswer, text: string): UpstreamAnswer {
-	const headers = new Headers(sent);
+	const headers = new Headers([...sent]);
 	headers.delete("content-length");
 	return { status, headers, body: textSource(text) };
 }
@@ -200,7 +200,7 @@ class WaitingStream implements ByteSource {
 		private readonly options: ModelTransportOptions,
 		entering: Promise<ContainerLease>,
 		private readonly request: UpstreamRequest,
-		private readonly signal: AbortSignal,
+		private readonly signal: CancelSignal,
 		private readonly replica: number | undefined,
 	) {
 		this.#answer = this.#forward(entering);

@@ -3,6 +3,7 @@
  * decides what is loaded and sets the containers that a queue's calls may go to.
  */
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
+import type { CancelSignal } from "../../providers/provider.ts";
 import { steadyTime } from "../../steady-time.ts";
 import type { Notifier } from "../notify.ts";
 
@@ -99,7 +100,7 @@ export class Traffic {
 	 * @param replica the one that is to take it. While that one takes none and others do it is refused at once: its router knows those,
 	 * too. Where that one has all the calls it may have, or none takes any, it waits like any other call.
 	 */
-	acquire(model: string, signal: AbortSignal, replica?: number): Promise<ContainerLease> {
+	acquire(model: string, signal: CancelSignal, replica?: number): Promise<ContainerLease> {
 		const queue = this.#queue(model);
 		if (signal.aborted) return Promise.reject(signal.reason);
 		if (queue.refusal) return Promise.reject(queue.refusal);
@@ -259,7 +260,7 @@ export class Traffic {
 		}
 	}
 
-	#wait(model: string, queue: ModelQueue, signal: AbortSignal): Promise<ContainerLease> {
+	#wait(model: string, queue: ModelQueue, signal: CancelSignal): Promise<ContainerLease> {
 		const { promise, resolve, reject } = Promise.withResolvers<ContainerLease>();
 		const settle = () => {
 			clearTimeout(timer);

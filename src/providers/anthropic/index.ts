@@ -9,6 +9,7 @@ import { noOperation } from "../fields.ts";
 import { answerNames } from "../message-marks.ts";
 import {
 	type Answer,
+	type AnswerHeaders,
 	type MediaNeed,
 	type ModelPage,
 	NO_INPUTS,
@@ -78,7 +79,7 @@ function readingOf(call: Call, model: string): AnswerReading | undefined {
 interface SentAnswer {
 	readonly upstream: Upstream;
 	readonly status: number;
-	readonly headers: Headers;
+	readonly headers: AnswerHeaders;
 	readonly body: string;
 	readonly call: Call;
 	readonly model: string;

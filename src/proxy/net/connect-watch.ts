@@ -2,7 +2,7 @@
  * Finds out that no connection to an upstream comes about, which `fetch` does not distinguish from a model that thinks: the kernel gives
  * up after two minutes. While a request has no answer, a bare connection to the same address is tried beside it.
  */
-import { ConnectionLost } from "./http1-connection.ts";
+import { ConnectionLost } from "./http1-exchange.ts";
 
 /** A sign of life counts for so long, ms. */
 export const ALIVE_MS = 10_000;

@@ -1,18 +1,7 @@
 /** One connection to an upstream, over which calls go one after the other (HTTP/1.1 without pipelining). */
 import type { Socket } from "bun";
-import type { ByteSource, UpstreamAnswer } from "../../providers/provider.ts";
-import { AnswerParser } from "./http1-parser.ts";
-
-/** Unread bytes of an answer from which on its upstream is held back by TCP, and those at which it may go on. */
-const HIGH_WATER = 256 * 1024;
-const LOW_WATER = 64 * 1024;
-
-/** A connection that ended where none should; `code` as Node's sockets name it. */
-export class ConnectionLost extends Error {
-	constructor(readonly code: string) {
-		super("the connection was lost");
-	}
-}
+import type { CancelSignal, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import { ConnectionLost, Exchange } from "./http1-exchange.ts";
 
 /** What a connection tells its owner. */
 export interface ConnectionOwner {
@@ -33,10 +22,14 @@ export interface Origin {
 export class Http1Connection {
 	#socket: Socket<Http1Connection> | undefined;
 	#exchange: Exchange | undefined;
-	/** What of the request the kernel has not taken yet. */
-	#unsent: string | Buffer | undefined;
-	/** What came within this turn of the event loop. */
+	/** The request that is to be sent. */
+	#request: { readonly head: string; readonly body: Body } | undefined;
+	/** What of the request the kernel has not taken yet: bytes, or ASCII. */
+	#unsent: (string | Buffer)[] | undefined;
+	/** What came of an answer within this turn of the event loop. */
 	#arrived: Buffer | undefined;
+	/** Its turn has an end to come. */
+	#isDue = false;
 	#sawEnd = false;
 	isOpen = true;
 
@@ -46,7 +39,7 @@ export class Http1Connection {
 	static async open(
 		origin: Origin,
 		connectMs: number,
-		signal: AbortSignal,
+		signal: CancelSignal,
 		owner: ConnectionOwner,
 	): Promise<Http1Connection> {
 		signal.throwIfAborted();
@@ -76,19 +69,41 @@ export class Http1Connection {
 		}
 	}
 
-	/** Sends one request and resolves with the answer's head. Only while the connection is idle. */
-	send(request: string | Buffer, signal: AbortSignal): Promise<UpstreamAnswer> {
-		if (signal.aborted) {
+	/**
+	 * Sends one request and resolves with the answer's head. Only while the connection is idle.
+	 * @param head each of its characters is a byte
+	 */
+	send(head: string, body: Body, signal: CancelSignal): Promise<UpstreamAnswer> {
+		if (signal.aborted || !this.isOpen) {
 			this.discard();
-			return Promise.reject(signal.reason);
+			return Promise.reject(signal.aborted ? signal.reason : new ConnectionLost("ECONNRESET"));
 		}
 		const exchange = new Exchange(this, signal);
 		this.#exchange = exchange;
+		underWay++;
 		this.#socket?.ref();
 		this.#socket?.timeout(0);
-		this.#unsent = request;
-		this.written();
+		this.#request = { head, body };
+		this.#atEndOfTurn();
 		return exchange.head;
+	}
+
+	/** What came up is done at the end of this turn of the event loop; at once where no other call is under way. */
+	#atEndOfTurn(): void {
+		if (underWay === 1) this.endTurn();
+		else if (!this.#isDue) {
+			this.#isDue = true;
+			if (due.push(this) === 1) setImmediate(endTurn);
+		}
+	}
+
+	/** Sends what is to be sent, and reads what has arrived. */
+	endTurn(): void {
+		this.#isDue = false;
+		const request = this.#request;
+		this.#request = undefined;
+		if (request && this.isOpen) this.#write(request.head, request.body);
+		this.#readArrived();
 	}
 
 	/** Ends the connection at once. */
@@ -121,37 +136,55 @@ export class Http1Connection {
 	/** The exchange has ended: what becomes of the connection. */
 	release(isReusable: boolean): void {
 		this.#exchange = undefined;
+		underWay--;
 		if (!isReusable || this.#unsent || !this.isOpen) this.discard();
 		else this.owner.idle(this);
 	}
 
-	/** The kernel takes bytes again. */
-	written(): void {
-		if (!this.#unsent || !this.#socket) return;
-		const count = this.#socket.write(this.#unsent);
-		// -1: the socket is closed, which `lost` tells.
-		if (count >= Buffer.byteLength(this.#unsent)) this.#unsent = undefined;
-		else if (count > 0) this.#unsent = asBuffer(this.#unsent).subarray(count);
-	}
-
-	/** Bytes arrived. They are read by `deliver`. */
-	received(bytes: Buffer): void {
-		const isQueued = this.#arrived !== undefined;
-		// So much comes that it is not gathered.
-		if (isQueued) this.deliver();
-		// Bytes that nobody asked for: the next answer could be taken for another call's.
-		if (!this.#exchange) {
-			this.discard();
+	#write(head: string, body: Body): void {
+		if (head.length + mostBytes(body) > MESSAGE.length) {
+			// A copy of all of it would cost more than further calls of the kernel.
+			this.#unsent = [Buffer.from(head, "latin1"), ...piecesOf(body)];
+			this.written();
 			return;
 		}
-		this.#arrived = bytes;
-		if (isQueued) return;
-		if (undelivered.length === 0) setImmediate(deliverAll);
-		undelivered.push(this);
+		let end = MESSAGE.write(head, 0, "latin1");
+		if (typeof body === "string") end += MESSAGE.write(body, end, "utf8");
+		else if (body) for (const piece of body) end += piece.copy(MESSAGE, end);
+		const count = this.#socket!.write(MESSAGE, 0, end);
+		if (count < end) this.#unsent = [Buffer.from(MESSAGE.subarray(Math.max(0, count), end))];
 	}
 
-	/** Hands on what has arrived. */
-	deliver(): void {
+	/** The kernel takes bytes again. */
+	written(): void {
+		const unsent = this.#unsent;
+		while (unsent?.[0] !== undefined) {
+			const [next] = unsent;
+			const count = this.#socket!.write(next);
+			if (count < next.length) {
+				// -1: the socket is closed, which `lost` tells.
+				if (count > 0) unsent[0] = typeof next === "string" ? next.slice(count) : next.subarray(count);
+				return;
+			}
+			unsent.shift();
+		}
+		this.#unsent = undefined;
+	}
+
+	/** Bytes arrived. They are read at the end of the turn. */
+	received(bytes: Buffer): void {
+		// So much comes that it is not gathered.
+		this.#readArrived();
+		// Bytes that nobody asked for: the next answer could be taken for another call's.
+		if (!this.#exchange) this.discard();
+		else if (this.#request) this.#exchange.lost(false);
+		else {
+			this.#arrived = bytes;
+			this.#atEndOfTurn();
+		}
+	}
+
+	#readArrived(): void {
 		const bytes = this.#arrived;
 		this.#arrived = undefined;
 		if (bytes) this.#exchange?.received(bytes);
@@ -164,27 +197,44 @@ export class Http1Connection {
 
 	/** The socket is gone. */
 	lost(error: Error | undefined): void {
-		this.deliver();
 		this.isOpen = false;
+		this.#readArrived();
 		this.#exchange?.lost(this.#sawEnd && error === undefined);
 		this.owner.closed(this);
 	}
 }
 
-/** Connections whose bytes are still to be delivered. */
-let undelivered: Http1Connection[] = [];
+/** Calls under way on all connections. */
+let underWay = 0;
+/** Connections on which something came up in this turn of the event loop: a request, or bytes. */
+let due: Http1Connection[] = [];
 
 /**
- * What one turn of the event loop has read from all connections is handed on together, so that what their clients are sent of it leaves in a
- * row: sent one by one between the reads, each piece would wake its reader anew, which costs the kernel more than all else of a piece.
+ * Requests that were made within one turn leave in a row, and what the turn has read from all connections is handed on together, so that what
+ * clients are sent of it leaves in a row, too: one by one between the reads, each would wake its reader anew, and what is done for each would
+ * push that of the others out of the processor's caches.
  */
-function deliverAll(): void {
-	const connections = undelivered;
-	undelivered = [];
-	for (const connection of connections) connection.deliver();
+function endTurn(): void {
+	const connections = due;
+	due = [];
+	for (const connection of connections) connection.endTurn();
 }
 
-const asBuffer = (bytes: string | Buffer): Buffer => (typeof bytes === "string" ? Buffer.from(bytes) : bytes);
+/** Of a request; see UpstreamRequest. */
+type Body = UpstreamRequest["body"];
+
+function mostBytes(body: Body): number {
+	return typeof body === "string" ? 3 * body.length : (body?.reduce((sum, { length }) => sum + length, 0) ?? 0);
+}
+
+/** What the socket takes: of a text that is ASCII no copy is made. */
+function piecesOf(body: Body): readonly (string | Buffer)[] {
+	if (typeof body !== "string") return body ?? [];
+	return [Buffer.byteLength(body) === body.length ? body : Buffer.from(body)];
+}
+
+/** Where messages are put together: one for all, since the kernel takes a copy. */
+const MESSAGE = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** One set for all connections: a set a connection would be compiled anew. */
 const HANDLERS = {
@@ -197,97 +247,3 @@ const HANDLERS = {
 	connectError: () => undefined,
 	error: () => undefined,
 };
-
-/** One request's answer on its way. */
-class Exchange implements ByteSource {
-	readonly #parser = new AnswerParser();
-	readonly #head = Promise.withResolvers<UpstreamAnswer>();
-	readonly #pieces: Buffer[] = [];
-	#size = 0;
-	#isHeld = false;
-	/** Why there will be no more bytes; `null` where the answer is complete. */
-	#end: { readonly reason: unknown } | null | undefined;
-	#waiting: { resolve(bytes: Uint8Array | undefined): void; reject(reason: unknown): void } | undefined;
-
-	constructor(
-		private readonly connection: Http1Connection,
-		private readonly signal: AbortSignal,
-	) {
-		signal.addEventListener("abort", this.#abort);
-	}
-
-	get head(): Promise<UpstreamAnswer> {
-		return this.#head.promise;
-	}
-
-	read(): Promise<Uint8Array | undefined> {
-		const piece = this.#pieces.shift();
-		if (piece) {
-			this.#size -= piece.length;
-			if (this.#isHeld && this.#size < LOW_WATER) this.#hold(false);
-			return Promise.resolve(piece);
-		}
-		if (this.#end === null) return Promise.resolve(undefined);
-		if (this.#end) return Promise.reject(this.#end.reason);
-		return new Promise((resolve, reject) => {
-			this.#waiting = { resolve, reject };
-		});
-	}
-
-	received(bytes: Buffer): void {
-		const hadHead = this.#parser.head !== undefined;
-		let piece: Buffer | undefined;
-		try {
-			piece = this.#parser.push(bytes);
-		} catch (error) {
-			this.#close({ reason: error });
-			return;
-		}
-		const { head } = this.#parser;
-		if (head && !hadHead) this.#head.resolve({ ...head, body: this });
-		if (piece) this.#take(piece);
-		if (this.#parser.isDone) this.#close(null);
-	}
-
-	/** The connection is gone; `isClean`: the upstream closed it in good order. */
-	lost(isClean: boolean): void {
-		const isComplete = isClean && this.#parser.close();
-		this.#close(isComplete ? null : { reason: new ConnectionLost("ECONNRESET") });
-	}
-
-	#take(piece: Buffer): void {
-		const waiting = this.#waiting;
-		if (waiting) {
-			this.#waiting = undefined;
-			waiting.resolve(piece);
-			return;
-		}
-		this.#pieces.push(piece);
-		this.#size += piece.length;
-		if (!this.#isHeld && this.#size > HIGH_WATER) this.#hold(true);
-	}
-
-	#hold(isHeld: boolean): void {
-		this.#isHeld = isHeld;
-		this.connection.hold(isHeld);
-	}
-
-	readonly #abort = (): void => {
-		this.#pieces.length = 0;
-		this.#close({ reason: this.signal.reason });
-	};
-
-	#close(end: { readonly reason: unknown } | null): void {
-		if (this.#end !== undefined) return;
-		this.#end = end;
-		this.signal.removeEventListener("abort", this.#abort);
-		const waiting = this.#waiting;
-		this.#waiting = undefined;
-		if (end) {
-			this.#head.reject(end.reason);
-			waiting?.reject(end.reason);
-		} else waiting?.resolve(undefined);
-		if (this.#isHeld) this.#hold(false);
-		this.connection.release(end === null && this.#parser.isReusable);
-	}
-}

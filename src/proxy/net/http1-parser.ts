@@ -2,14 +2,76 @@
  * Reads one HTTP/1.1 answer (RFC 9112) from the bytes of its connection, however they were cut. Pure: no socket, no clock.
  */
 
+import type { AnswerHeaders } from "../../providers/provider.ts";
+
 /** The answer's head. */
 export interface Head {
 	readonly status: number;
-	readonly headers: Headers;
+	readonly headers: HeaderList;
+}
+
+/** Headers in the order in which they came. To make a web `Headers` takes as long as all else of the parse. */
+export class HeaderList implements AnswerHeaders {
+	/** Name, value, name, value, …; names in lower case. */
+	readonly #lines: string[] = [];
+
+	/** @param name in lower case */
+	add(name: string, value: string): void {
+		this.#lines.push(name, value);
+	}
+
+	get(name: string): string | null {
+		const lines = this.#lines;
+		const lower = name.toLowerCase();
+		let value: string | null = null;
+		for (let at = 0; at < lines.length; at += 2) {
+			if (lines[at] === lower) value = value === null ? lines[at + 1]! : `${value}, ${lines[at + 1]!}`;
+		}
+		return value;
+	}
+
+	has(name: string): boolean {
+		return this.get(name) !== null;
+	}
+
+	/** The values of all `set-cookie` lines. */
+	getSetCookie(): string[] {
+		return [...this].filter(([name]) => name === "set-cookie").map(([, value]) => value);
+	}
+
+	forEach(callback: (value: string, name: string) => void): void {
+		const lines = this.#lines;
+		for (let at = 0; at < lines.length; at += 2) {
+			const name = lines[at]!;
+			if (name === "set-cookie") callback(lines[at + 1]!, name);
+			else if (this.#isFirst(at)) callback(this.get(name)!, name);
+		}
+	}
+
+	[Symbol.iterator](): Iterator<[name: string, value: string]> {
+		const entries: [string, string][] = [];
+		this.forEach((value, name) => void entries.push([name, value]));
+		return entries.values();
+	}
+
+	/** Whether no line before has the name of this one. */
+	#isFirst(at: number): boolean {
+		const lines = this.#lines;
+		for (let before = 0; before < at; before += 2) if (lines[before] === lines[at]) return false;
+		return true;
+	}
 }
 
 /** An answer that is no HTTP, or not in bounds. The message is a predicate for the upstream's name. */
-export class MalformedAnswer extends Error {}
+export class MalformedAnswer extends Error {
+	/** @param isInBody some of the body had come */
+	constructor(
+		message: string,
+		readonly isInBody = false,
+	) {
+		super(message);
+	}
+}
 
 /** Longest head read, bytes; servers and proxies in the field allow 8 to 64 KB. */
 const MAX_HEAD = 64 * 1024;
@@ -19,9 +81,11 @@ const MAX_LINE = 16 * 1024;
 const CR = 13;
 const LF = 10;
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/;
-const STATUS = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: |$)/;
+const STATUS = /^HTTP\/1\.[01] [1-5]\d\d[ \r\n]/;
 
 type State = "head" | "length" | "chunk-size" | "chunk" | "chunk-end" | "trailers" | "until-close" | "done";
+
+const EMPTY = Buffer.alloc(0);
 
 /** One answer. Feed it with `push` until `isDone`, and tell it of the connection's end with `close`. */
 export class AnswerParser {
@@ -31,7 +95,13 @@ export class AnswerParser {
 	/** Bytes left of the body, or of the chunk. */
 	#left = 0;
 	#isReusable = false;
+	/** Bytes of a chunk have come. */
+	#hasChunk = false;
 	head: Head | undefined;
+	/** The body bytes that came with the last `push` lie in these, from `start` to `end`; chunks have been moved together there. */
+	bytes: Buffer = EMPTY;
+	start = 0;
+	end = 0;
 
 	/** Whether the answer is complete. */
 	get isDone(): boolean {
@@ -43,22 +113,26 @@ export class AnswerParser {
 		return this.#state === "done" && this.#isReusable;
 	}
 
-	/**
-	 * Takes what arrived, which is from then on the parser's to overwrite. Returns the body bytes in it, undefined where there
-	 * are none: a view of `bytes`, in which chunks have been moved together. Throws MalformedAnswer.
-	 */
-	push(bytes: Buffer): Buffer | undefined {
+	/** Takes what arrived, which is from then on the parser's to overwrite. Throws MalformedAnswer. */
+	push(bytes: Buffer): void {
 		let input = bytes;
 		if (this.#kept) {
 			input = Buffer.concat([this.#kept, bytes]);
 			this.#kept = undefined;
 		}
+		this.bytes = input;
+		this.start = this.end = 0;
 		let at = 0;
 		if (this.#state === "head") {
 			at = this.#readHead(input);
-			if (at === -1) return undefined;
+			if (at === -1) return;
 		}
-		return this.#readBody(input, at);
+		this.#readBody(input, at);
+	}
+
+	/** What `push` found of the body; undefined where that is nothing. */
+	get piece(): Buffer | undefined {
+		return this.start < this.end ? this.bytes.subarray(this.start, this.end) : undefined;
 	}
 
 	/** The connection was closed in good order: true where that completes the answer. */
@@ -77,9 +151,9 @@ export class AnswerParser {
 				this.#kept = Buffer.from(input.subarray(start));
 				return -1;
 			}
-			if (end - start > MAX_HEAD) throw new MalformedAnswer("sent a head larger than 64 KB");
 			const head = parseHead(input.toString("latin1", start, end));
-			start = end;
+			if (head.size > MAX_HEAD) throw new MalformedAnswer("sent a head larger than 64 KB");
+			start += head.size;
 			if (head.status >= 200) {
 				this.head = head;
 				this.#frame(head);
@@ -90,10 +164,11 @@ export class AnswerParser {
 	}
 
 	/** How the body ends (RFC 9112, 6.3). */
-	#frame({ status, headers, minor }: Head & { minor: string }): void {
+	#frame({ status, headers, minor }: ParsedHead): void {
 		const encoding = headers.get("transfer-encoding")?.toLowerCase().trim();
 		const length = headers.get("content-length");
-		const keepsAlive = minor === "1" && !/\bclose\b/i.test(headers.get("connection") ?? "");
+		const connection = headers.get("connection");
+		const keepsAlive = minor === "1" && (connection === null || !/\bclose\b/i.test(connection));
 		if (status === 204 || status === 304) {
 			this.#state = "done";
 			this.#isReusable = keepsAlive;
@@ -109,23 +184,19 @@ export class AnswerParser {
 		} else this.#state = "until-close";
 	}
 
-	#readBody(input: Buffer, start: number): Buffer | undefined {
-		if (this.#state === "until-close") return start < input.length ? input.subarray(start) : undefined;
-		if (this.#state === "length") {
-			const end = Math.min(input.length, start + this.#left);
-			this.#left -= end - start;
-			if (this.#left === 0) this.#finish(input, end);
-			return end > start ? input.subarray(start, end) : undefined;
-		}
-		if (this.#state === "done") {
-			this.#finish(input, start);
-			return undefined;
-		}
-		return this.#readChunks(input, start);
+	#readBody(input: Buffer, start: number): void {
+		if (this.#state === "length" || this.#state === "until-close") {
+			this.start = start;
+			this.end = this.#state === "length" ? Math.min(input.length, start + this.#left) : input.length;
+			if (this.#state === "until-close") return;
+			this.#left -= this.end - start;
+			if (this.#left === 0) this.#finish(input, this.end);
+		} else if (this.#state === "done") this.#finish(input, start);
+		else this.#readChunks(input, start);
 	}
 
 	/** Moves the chunks' bytes together at the front of what they came in: one piece to hand on, and no copy elsewhere. */
-	#readChunks(input: Buffer, start: number): Buffer | undefined {
+	#readChunks(input: Buffer, start: number): void {
 		let at = start;
 		let from = -1;
 		let to = start;
@@ -133,6 +204,7 @@ export class AnswerParser {
 			if (this.#state === "chunk") {
 				const end = Math.min(input.length, at + this.#left);
 				if (from === -1) from = to = at;
+				this.#hasChunk = true;
 				if (to !== at) input.copyWithin(to, at, end);
 				to += end - at;
 				this.#left -= end - at;
@@ -142,7 +214,7 @@ export class AnswerParser {
 			}
 			const end = input.indexOf(LF, at);
 			if (end === -1) {
-				if (input.length - at > MAX_LINE) throw new MalformedAnswer("sent a chunk without a size");
+				if (input.length - at > MAX_LINE) throw new MalformedAnswer("sent a chunk without a size", this.#hasChunk);
 				this.#kept = Buffer.from(input.subarray(at));
 				break;
 			}
@@ -150,16 +222,19 @@ export class AnswerParser {
 			at = end + 1;
 		}
 		if (this.isDone) this.#finish(input, at);
-		return from === -1 || to === from ? undefined : input.subarray(from, to);
+		if (from === -1) return;
+		this.start = from;
+		this.end = to;
 	}
 
 	/** A line between chunks, without its end. */
 	#readLine(input: Buffer, start: number, end: number): void {
 		if (this.#state === "chunk-size") {
 			this.#left = sizeIn(input, start, end);
+			if (this.#left === -1) throw new MalformedAnswer("sent a chunk without a size", this.#hasChunk);
 			this.#state = this.#left === 0 ? "trailers" : "chunk";
 		} else if (this.#state === "chunk-end") {
-			if (end !== start) throw new MalformedAnswer("sent a chunk longer than its size");
+			if (end !== start) throw new MalformedAnswer("sent a chunk longer than its size", true);
 			this.#state = "chunk-size";
 		} else {
 			this.#left += end - start;
@@ -175,38 +250,69 @@ export class AnswerParser {
 	}
 }
 
-/** Past the blank line that ends the head which begins at `start`; -1 where there is none. */
+const BLANK_LINE = Buffer.from("\r\n\r\n");
+/** Bare line feeds: RFC 9112, 2.2 lets a recipient take them, and small servers send them. */
+const BARE_LINES = ["\n\n", "\n\r\n"].map((line) => Buffer.from(line));
+
+/** Past a blank line behind the head which begins at `start`; -1 where there is none. */
 function headEnd(input: Buffer, start: number): number {
-	const end = input.indexOf("\r\n\r\n", start, "latin1");
-	if (end !== -1) return end + 4;
-	// Bare line feeds: RFC 9112, 2.2 lets a recipient take them, and small servers send them.
-	const bare = input.indexOf("\n\n", start, "latin1");
-	return bare === -1 ? -1 : bare + 2;
+	const end = input.indexOf(BLANK_LINE, start);
+	if (end !== -1) return end + BLANK_LINE.length;
+	for (const line of BARE_LINES) {
+		const bare = input.indexOf(line, start);
+		if (bare !== -1) return bare + line.length;
+	}
+	return -1;
 }
 
-function parseHead(text: string): Head & { minor: string } {
-	const [first = "", ...lines] = text.trimEnd().split(/\r?\n/);
-	const [, minor, status] = STATUS.exec(first) ?? [];
-	if (minor === undefined || status === undefined) throw new MalformedAnswer("sent an answer that is no HTTP/1.1");
-	const headers = new Headers();
+interface ParsedHead extends Head {
+	/** Of the protocol's version: 1.0 or 1.1. */
+	readonly minor: string;
+	/** With the blank line, bytes. */
+	readonly size: number;
+}
+
+/** @param text ISO 8859-1, with a blank line at its end or before */
+function parseHead(text: string): ParsedHead {
+	if (!STATUS.test(text)) throw new MalformedAnswer("sent an answer that is no HTTP/1.1");
+	const headers = new HeaderList();
 	let length: string | undefined;
-	for (const line of lines) {
-		const colon = line.indexOf(":");
-		const name = line.slice(0, colon);
-		if (colon < 1 || !NAME.test(name)) throw new MalformedAnswer("sent a header line that is none");
-		const value = line.slice(colon + 1).trim();
-		if (name.toLowerCase() === "content-length") {
+	let start = text.indexOf("\n") + 1;
+	for (;;) {
+		const lineFeed = text.indexOf("\n", start);
+		const end = text.charCodeAt(lineFeed - 1) === CR ? lineFeed - 1 : lineFeed;
+		if (end <= start) return { status: Number(text.slice(9, 12)), headers, minor: text[7]!, size: lineFeed + 1 };
+		const colon = text.indexOf(":", start);
+		if (colon === -1 || colon > end) throw new MalformedAnswer("sent a header line that is none");
+		const name = nameOf(text.slice(start, colon));
+		const value = text.slice(colon + 1, end).trim();
+		if (value.includes("\r") || value.includes("\0")) {
+			throw new MalformedAnswer("sent a header value with characters that none may have");
+		}
+		start = lineFeed + 1;
+		if (name === "content-length") {
 			if (length !== undefined && length !== value) throw new MalformedAnswer("sent two different lengths");
 			if (length !== undefined) continue;
 			length = value;
 		}
-		try {
-			headers.append(name, value);
-		} catch {
-			throw new MalformedAnswer("sent a header value with characters that none may have");
-		}
+		headers.add(name, value);
 	}
-	return { status: Number(status), headers, minor };
+}
+
+/** Names as they are sent → in lower case: upstreams send the same dozen with every answer. Bounded, since they choose them. */
+const names = new Map<string, string>();
+const MOST_NAMES = 1000;
+
+function nameOf(sent: string): string {
+	let name = names.get(sent);
+	if (name === undefined) {
+		if (!NAME.test(sent)) throw new MalformedAnswer("sent a header line that is none");
+		name = sent.toLowerCase();
+		if (names.size >= MOST_NAMES) names.clear();
+		// A copy: a piece of the head would hold all of it in memory.
+		names.set(Buffer.from(sent).toString("latin1"), name);
+	}
+	return name;
 }
 
 function lengthIn(value: string): number {
@@ -214,7 +320,7 @@ function lengthIn(value: string): number {
 	return Number(value);
 }
 
-/** The hexadecimal size at the beginning of the line; extensions behind `;` are passed over. */
+/** The hexadecimal size at the beginning of the line; extensions behind `;` are passed over. -1 where there is none. */
 function sizeIn(input: Buffer, start: number, end: number): number {
 	let size = 0;
 	let at = start;
@@ -226,10 +332,7 @@ function sizeIn(input: Buffer, start: number, end: number): number {
 	const isSize = at > start && at - start <= 12;
 	const rest = input[at];
 	// A blank or `;` may follow: the extensions.
-	if (!isSize || (at < end && rest !== 0x3b && rest !== 0x20 && rest !== 0x09)) {
-		throw new MalformedAnswer("sent a chunk without a size");
-	}
-	return size;
+	return isSize && (at === end || rest === 0x3b || rest === 0x20 || rest === 0x09) ? size : -1;
 }
 
 function hexDigit(byte: number): number {

@@ -5,9 +5,8 @@
  * made within 5 s from a model that thinks for minutes, and one that was reset from one that ended, which fetch does not when
  * an answer has no length.
  */
-import type { Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-connection.ts";
-import { MalformedAnswer } from "./http1-parser.ts";
 
 /** How long a connection may take to come about, ms. */
 const CONNECT_MS = 5_000;
@@ -15,6 +14,9 @@ const CONNECT_MS = 5_000;
 const IDLE_SECONDS = 4;
 /** Idle connections kept an origin. */
 const MOST_IDLE = 512;
+
+/** Addresses whose requests' heads are remembered: upstreams are few, and their paths. */
+const MOST_PLACES = 1000;
 
 /** What may differ. */
 export interface Http1Options {
@@ -24,17 +26,35 @@ export interface Http1Options {
 /** A transport with connections of its own. Its addresses must begin with `http://`. */
 export function http1Transport({ idleSeconds = IDLE_SECONDS }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
+	const places = new Map<string, Place>();
+	function placeOf(address: string): Place {
+		const url = new URL(address);
+		let pool = pools.get(url.host);
+		if (!pool) {
+			pool = new Pool(originOf(url), idleSeconds);
+			pools.set(url.host, pool);
+		}
+		const place = { pool, head: new RequestHead(url) };
+		if (places.size >= MOST_PLACES) places.clear();
+		places.set(address, place);
+		return place;
+	}
 	return {
-		async send(request, signal, connectMs = CONNECT_MS) {
-			const url = new URL(request.url);
-			let pool = pools.get(url.host);
-			if (!pool) {
-				pool = new Pool(originOf(url), idleSeconds);
-				pools.set(url.host, pool);
+		send(request, signal, connectMs = CONNECT_MS) {
+			try {
+				const { pool, head } = places.get(request.url) ?? placeOf(request.url);
+				return pool.send(head.textOf(request), request, signal, connectMs);
+			} catch (error) {
+				return Promise.reject(error);
 			}
-			return pool.send(requestText(request, url), signal, connectMs);
 		},
 	};
+}
+
+/** An address that requests go to. */
+interface Place {
+	readonly pool: Pool;
+	readonly head: RequestHead;
 }
 
 /** The connections to one origin. */
@@ -47,9 +67,19 @@ class Pool implements ConnectionOwner {
 		private readonly idleSeconds: number,
 	) {}
 
-	async send(request: string | Buffer, signal: AbortSignal, connectMs: number): Promise<UpstreamAnswer> {
-		const connection = this.#idle.pop() ?? (await Http1Connection.open(this.origin, connectMs, signal, this));
-		return decodedAnswer(await connection.send(request, signal));
+	send(head: string, { body }: UpstreamRequest, signal: CancelSignal, connectMs: number): Promise<UpstreamAnswer> {
+		const idle = this.#idle.pop();
+		return idle ? idle.send(head, body, signal) : this.#sendOverNew(head, body, signal, connectMs);
+	}
+
+	async #sendOverNew(
+		head: string,
+		body: UpstreamRequest["body"],
+		signal: CancelSignal,
+		connectMs: number,
+	): Promise<UpstreamAnswer> {
+		const connection = await Http1Connection.open(this.origin, connectMs, signal, this);
+		return connection.send(head, body, signal);
 	}
 
 	idle(connection: Http1Connection): void {
@@ -69,25 +99,61 @@ function originOf({ hostname, port }: URL): Origin {
 	return { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 80) };
 }
 
+type HeadParts = Pick<UpstreamRequest, "headers" | "body">;
+
 /**
- * The request on the wire: text, where its UTF-8 is what is sent, since the socket encodes that itself; a buffer of our own a
- * call doubles the garbage collections. Throws TypeError for a header that no message can hold.
+ * The heads of requests to one address. Most of their headers are the same each time: the text of those is made and checked once, and only the
+ * others are put behind it.
  */
-function requestText({ headers, body }: UpstreamRequest, url: URL): string | Buffer {
-	const sent = typeof body === "object" ? Buffer.concat(body) : (body ?? "");
-	let head = `${body === undefined ? "GET" : "POST"} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
-	for (const name in headers) head += headerLine(name, headers[name]!);
-	// As fetch does for an address with a user and a password.
-	if (url.username && headers["authorization"] === undefined) head += headerLine("authorization", basic(url));
-	if (body === undefined) head += "\r\n";
-	else head += `content-length: ${Buffer.byteLength(sent)}\r\n\r\n`;
-	// Header values are ISO 8859-1 (RFC 9110, 5.5).
-	const isAscii = !/[\x80-\xff]/.test(head);
-	if (isAscii && typeof sent === "string") return head + sent;
-	return Buffer.concat([Buffer.from(head, "latin1"), typeof sent === "string" ? Buffer.from(sent) : sent]);
+class RequestHead {
+	readonly #target: string;
+	readonly #basic: string | undefined;
+	/** Headers that have been the same in all requests; undefined before the first. */
+	#same: Map<string, string> | undefined;
+	/** The request line and those. */
+	#text = "";
+
+	constructor(url: URL) {
+		this.#target = `${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
+		this.#basic = url.username === "" ? undefined : headerLine("authorization", basic(url));
+	}
+
+	/** The text, each of whose characters is a byte. Throws TypeError for a header that no message can hold. */
+	textOf(request: HeadParts): string {
+		const { headers, body } = request;
+		const same = this.#same;
+		let count = 0;
+		let text = "";
+		for (const name in headers) {
+			const value = headers[name]!;
+			if (same?.get(name) === value) count++;
+			else text += headerLine(name, value);
+		}
+		if (count !== same?.size) return this.#other(request);
+		// As fetch does for an address with a user and a password.
+		if (this.#basic !== undefined && headers["authorization"] === undefined) text += this.#basic;
+		const method = body === undefined ? "GET " : "POST ";
+		if (body !== undefined) text += `content-length: ${lengthOf(body)}\r\n`;
+		return `${method}${this.#text}${text}\r\n`;
+	}
+
+	/** Of a request whose headers are not the same any more in one that was; or of the first. */
+	#other(request: HeadParts): string {
+		const { headers } = request;
+		const before = this.#same ?? new Map(Object.entries(headers));
+		const same = [...before].filter(([name, value]) => headers[name] === value);
+		this.#text = this.#target + same.map(([name, value]) => headerLine(name, value)).join("");
+		this.#same = new Map(same);
+		return this.textOf(request);
+	}
 }
 
-/** A line end in a value would begin a header, or a request, of the value's own. */
+/** Bytes. */
+function lengthOf(body: string | readonly Buffer[]): number {
+	return typeof body === "string" ? Buffer.byteLength(body) : body.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** A line end in a value would begin a header, or a request, of the value's own. Values are ISO 8859-1 (RFC 9110, 5.5). */
 function headerLine(name: string, value: string): string {
 	if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
 		throw new TypeError(`The header ${name} has a character that no HTTP message can hold.`);
@@ -97,30 +163,3 @@ function headerLine(name: string, value: string): string {
 
 const basic = ({ username, password }: URL): string =>
 	`Basic ${btoa(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`)}`;
-
-/** Names of content codings (RFC 9110, 8.4.1) → those of DecompressionStream, Bun's own among them. */
-const FORMATS: Readonly<Record<string, ConstructorParameters<typeof DecompressionStream>[0]>> = {
-	gzip: "gzip",
-	"x-gzip": "gzip",
-	deflate: "deflate",
-	br: "brotli",
-	zstd: "zstd",
-};
-
-/** The answer with its body decompressed where it says that it is compressed: identity is asked for, and some upstreams compress all the same. Throws MalformedAnswer for an unknown coding. */
-function decodedAnswer(answer: UpstreamAnswer): UpstreamAnswer {
-	const coding = answer.headers.get("content-encoding")?.trim().toLowerCase();
-	if (!coding || coding === "identity") return answer;
-	const format = Object.hasOwn(FORMATS, coding) ? FORMATS[coding] : undefined;
-	if (!format) throw new MalformedAnswer("sent a content encoding that nobody asked for");
-	const { body } = answer;
-	const bytes = new ReadableStream<Uint8Array<ArrayBuffer>>({
-		async pull(controller) {
-			const chunk = await body.read();
-			if (chunk) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
-			else controller.close();
-		},
-	});
-	const reader = bytes.pipeThrough(new DecompressionStream(format)).getReader();
-	return { ...answer, body: { read: async () => (await reader.read()).value } };
-}

@@ -17,7 +17,9 @@ const CLOSING_MS = 5000;
 
 /** The answer's text. Throws when the body breaks off or is shorter than it said; AnswerTooLarge past `limit` bytes. */
 export function readText({ headers, body, whole }: UpstreamAnswer, limit = MAX_ANSWER): Promise<string> {
-	return whole && Number(headers.get("content-length")) <= limit ? whole.text() : readCounting(body, limit);
+	const length = headers.get("content-length");
+	const isShort = length !== null && Number(length) <= limit;
+	return whole && isShort ? Promise.resolve(whole.text()) : readCounting(body, limit);
 }
 
 /**

@@ -28,7 +28,9 @@ const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNA
  */
 export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
 	if (thrown instanceof AnswerTooLarge) return { kind: "transport", isOurs: true, message: thrown.message };
-	if (thrown instanceof MalformedAnswer) return { kind: "transport", isOurs: true, message: thrown.message };
+	if (thrown instanceof MalformedAnswer) {
+		return { kind: thrown.isInBody ? "truncated" : "transport", isOurs: true, message: thrown.message };
+	}
 	if (thrown instanceof ProxyTrouble) {
 		return { kind: "transport", isOurs: true, message: `can't be reached: ${thrown.message}` };
 	}

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
-import type { ByteSource, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import type { ByteSource, CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { VERSION } from "../../version.ts";
 import { ALIVE_MS, ConnectWatch, originOf } from "./connect-watch.ts";
 import { behindProxy, type NamedProxy, type ProxyChoice, unauthorized } from "./environment-proxy.ts";
@@ -31,8 +31,7 @@ interface BunFetchInit extends RequestInit {
 }
 
 /**
- * Requests over HTTP: streams of plain `http:` addresses over connections of our own, which take less CPU a token; all else by
- * `fetch`, whose own thread takes part of a whole answer's work. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are
+ * Requests over HTTP: those to plain `http:` addresses over connections of our own, which take less CPU; all else by `fetch`. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are
  * kept by the caller's signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would
  * carry the provider's key to another host, so a 3xx is an answer like any other.
  */
@@ -47,7 +46,7 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 	let lastOrigin = "";
 	async function fetched(
 		{ url, headers, body }: UpstreamRequest,
-		signal: AbortSignal,
+		signal: CancelSignal,
 		connectMs: number | undefined,
 		proxy: NamedProxy | undefined,
 	): Promise<UpstreamAnswer> {
@@ -55,7 +54,7 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 		const init: BunFetchInit = {
 			...request,
 			headers,
-			signal,
+			signal: signal.signal ?? (signal as AbortSignal),
 			redirect: "manual",
 			timeout: false,
 			proxy: proxy?.url ?? false,
@@ -75,9 +74,9 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 	}
 	return {
 		send(outgoing, signal, connectMs) {
-			const { url, stream } = outgoing;
+			const { url } = outgoing;
 			const proxy = proxyFor?.(url);
-			if (stream && proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
+			if (proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
 			return fetched(outgoing, signal, connectMs, proxy);
 		},
 	};

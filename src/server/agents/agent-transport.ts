@@ -1,5 +1,5 @@
 /** How the router calls its agents. */
-import { isOk, type Transport, type UpstreamRequest } from "../../providers/provider.ts";
+import { type CancelSignal, isOk, type Transport, type UpstreamRequest } from "../../providers/provider.ts";
 import { http1Transport } from "../../proxy/net/http1.ts";
 import { httpTransport } from "../../proxy/net/transport.ts";
 
@@ -21,7 +21,7 @@ export class AgentTransport implements Transport {
 		this.#tls = httpTransport({ ca });
 	}
 
-	send(request: UpstreamRequest, signal: AbortSignal): ReturnType<Transport["send"]> {
+	send(request: UpstreamRequest, signal: CancelSignal): ReturnType<Transport["send"]> {
 		return (request.url.startsWith("http:") ? this.#plain : this.#tls).send(request, signal);
 	}
 
