@@ -140,12 +140,13 @@ describe("a call that two engines died of", () => {
 	const LOCAL = "box/qwen";
 	const VENDOR = "xai/grok";
 	/** With two deaths of this call behind it. */
-	function convicted(targets: string[], body: Json) {
+	function convicted(targets: string[], body: Json, refuseMs?: number) {
 		const providers = { box: { type: "vllm", base_url: box.origin }, xai: { api_key: "k", base_url: box.origin } };
 		const made = pipeline({ config: { providers, models: [{ name: "m", policy: "order", targets }] } });
 		const { facts } = parseRequest("chat", JSON.stringify(body));
 		const fingerprint = fingerprintOf("chat", facts, "qwen");
 		const { suspects } = made.context.state;
+		if (refuseMs !== undefined) suspects.refuseMs = refuseMs;
 		for (const [at, engine] of ["box/qwen", "box2/qwen"].entries()) {
 			const startedAt = performance.now();
 			const what = {
@@ -185,5 +186,9 @@ describe("a call that two engines died of", () => {
 		const made = convicted([LOCAL], body);
 		const other = { ...body, messages: [{ role: "user", content: "hello" }] };
 		expect(reasons(await explained(made, other))).toEqual([[1, LOCAL, "the only one"]]);
+	});
+
+	test("is none any more once it is no longer refused", async () => {
+		expect(reasons(await explained(convicted([LOCAL], body, 0), body))).toEqual([[1, LOCAL, "the only one"]]);
 	});
 });

@@ -18,7 +18,7 @@ export function refusalsOf(
 	call: Call,
 	targets: readonly RouteTarget[],
 	alias: Route["alias"],
-	suspects: Pick<Suspects, "stateOf" | "refusalOf" | "hasAny"> | undefined,
+	suspects: Pick<Suspects, "stateOf" | "refusalOf" | "hasAny" | "prune"> | undefined,
 ): Refusals {
 	const refusals = new Map<string, string>();
 	const poisonous = suspects?.hasAny ? poisonousReason(call, targets, suspects) : undefined;
@@ -33,8 +33,10 @@ export function refusalsOf(
 function poisonousReason(
 	{ operation, facts }: Call,
 	targets: readonly RouteTarget[],
-	suspects: Pick<Suspects, "stateOf" | "refusalOf">,
+	suspects: Pick<Suspects, "stateOf" | "refusalOf" | "prune">,
 ): string | undefined {
+	// As a call does: what is no longer refused may still be known.
+	suspects.prune();
 	const fingerprint = fingerprintOf(operation, facts, engineModel(targets));
 	return suspects.stateOf(fingerprint) === "refused" ? suspects.refusalOf(fingerprint).reason : undefined;
 }
