@@ -10,7 +10,7 @@ import { canonicalBytes } from "../openai/canonical-bytes.ts";
 import { canonical, JsonTooLarge, type ParsedText, parseWithFields } from "../openai/json.ts";
 import { routingFieldIn } from "../openai/model-routing.ts";
 import { OPERATIONS, type Operation } from "../openai/operations.ts";
-import { ParsedBody } from "../openai/parsed-body.ts";
+import { ParsedBody, type RequestField } from "../openai/parsed-body.ts";
 import { type PromptSizes, promptSizes } from "../openai/prompt-sizes.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
@@ -113,9 +113,8 @@ function reasonOf(error: unknown): string {
 
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
+const NO_FIELDS: readonly RequestField[] = [];
 const NO_IMAGES = { count: 0, characters: 0 };
-/** Fields with which the answer depends on the web as it is now. */
-const LIVE = ["web_search_options", "search_parameters", "plugins"];
 /** Lists in lists of further models that are looked into. */
 const MOST_NESTED = 3;
 
@@ -132,6 +131,10 @@ class RequestFacts implements CallFacts {
 	readonly fallbackModels: readonly string[] = NO_MODELS;
 	/** The request's own `stream`. */
 	readonly stream: boolean = false;
+	/** A field says that the answer depends on the web as it is now. */
+	private readonly isLive: boolean = false;
+	/** Fields that tools may stand in. */
+	private readonly toolFields: readonly RequestField[] = NO_FIELDS;
 
 	/** @param body checked against the operation's schema */
 	constructor(
@@ -177,6 +180,15 @@ class RequestFacts implements CallFacts {
 				case "audio":
 					this.hasEffects ||= body.valueOf(field) != null;
 					break;
+				case "web_search_options":
+				case "search_parameters":
+				case "plugins":
+					this.isLive ||= body.valueOf(field) != null;
+					break;
+				case "tools":
+				case "gemini":
+					this.toolFields = [...this.toolFields, field];
+					break;
 				case "models":
 				case "fallbacks":
 					this.fallbackModels = namesIn([body.at("models"), body.at("fallbacks")]);
@@ -187,9 +199,8 @@ class RequestFacts implements CallFacts {
 	}
 
 	usesLiveData(): boolean {
-		const { body } = this;
-		if (LIVE.some((field) => body.at(field) != null) || usesServerTools(body.at("tools"))) return true;
-		return usesServerTools((body.at("gemini") as { tools?: unknown } | null | undefined)?.tools);
+		const { body, isLive, toolFields } = this;
+		return isLive || toolFields.some((field) => usesServerTools(body.valueOf(field), field.key));
 	}
 
 	isReasoning(model: string): boolean {
@@ -269,7 +280,8 @@ function namesIn(fields: readonly unknown[]): readonly string[] {
 }
 
 /** Tools that the upstream runs itself (web search, code): only `function` and `custom` ones are the client's. */
-function usesServerTools(tools: unknown): boolean {
+function usesServerTools(value: unknown, field: string): boolean {
+	const tools = field === "gemini" ? (value as { tools?: unknown } | null)?.tools : value;
 	return Array.isArray(tools) && tools.some((tool) => !["function", "custom"].includes(tool?.type));
 }
 

@@ -3,7 +3,7 @@
  * which most of a prompt is, is only copied.
  */
 import { canonicalScalar, canonicalString, type Field, MAX_DEPTH } from "./json.ts";
-import { indexText, places } from "./request-scan.ts";
+import { indexed, indexText, places } from "./request-scan.ts";
 
 const QUOTE = 34;
 const COMMA = 44;
@@ -37,7 +37,7 @@ export function canonicalBytes(
 	body: { readonly bytes: Buffer; readonly fields: readonly Field[] },
 	without: ReadonlySet<string>,
 ): Buffer | undefined {
-	if (!indexText(body.bytes)) return undefined;
+	if (indexed.text !== body.bytes && !indexText(body.bytes)) return undefined;
 	bytes = body.bytes;
 	// Of few escapes there are two forms.
 	hasOtherForms = bytes.includes("\\u") || bytes.includes("\\/");

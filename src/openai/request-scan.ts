@@ -3,13 +3,15 @@
  * is made of them. What is not found good here is for `JSON.parse` and TypeBox to judge, which know why: a scan says yes, or nothing.
  */
 import type { TSchema } from "@sinclair/typebox";
-import { MAX_PARTS, repeatedKey } from "./json.ts";
+import { MAX_PARTS } from "./json.ts";
 import { indexModule, MOST_PLACES, PLACES, STATE, STEP_BYTES, WINDOW } from "./json-index-code.ts";
 import type { RequestField } from "./parsed-body.ts";
 import { type ObjectShape, type Property, shapeOf, type ValueShape } from "./request-shape.ts";
 
 /** Levels inside each other that a scan looks into. */
 const DEPTH = 64;
+/** Top-level fields of which each name is compared with all others. */
+const MOST_FIELDS = 64;
 
 const QUOTE = 34;
 const COMMA = 44;
@@ -51,7 +53,7 @@ export const places = new Uint32Array(memory.buffer, PLACES, MOST_PLACES);
 const NOTHING = Buffer.alloc(0);
 let text: Buffer = NOTHING;
 /** The text whose structure `places` holds. */
-let indexed: Buffer | undefined;
+export const indexed: { text: Buffer | undefined } = { text: undefined };
 let next = 0;
 let parts = 0;
 let items = 0;
@@ -63,24 +65,22 @@ export function requestScan(schema: TSchema): RequestScan {
 	if (!shape) throw new TypeError("A request is an object.");
 	return (bytes) => {
 		const count = indexOf(bytes);
-		indexed = count === -1 ? undefined : bytes;
+		indexed.text = count === -1 ? undefined : bytes;
 		if (count === -1 || bytes[places[0]!] !== OPEN_BRACE) return undefined;
 		text = bytes;
 		next = 1;
 		parts = 0;
 		const fields: RequestField[] = [];
-		const isValid = readTop(shape, fields) && next === count && parts <= MAX_PARTS && repeatedKey(fields) === undefined;
+		const isValid = readTop(shape, fields) && next === count && parts <= MAX_PARTS;
 		text = NOTHING;
 		return isValid ? fields : undefined;
 	};
 }
 
-/** Fills `places` for a text that a scan has found good: mostly that was the last one. False where there are too many. */
+/** Fills `places` for a text that is JSON, where it is not `indexed`. False where there are too many. */
 export function indexText(bytes: Buffer): boolean {
-	if (indexed !== bytes) {
-		indexed = indexOf(bytes) === -1 ? undefined : bytes;
-	}
-	return indexed === bytes;
+	indexed.text = indexOf(bytes) === -1 ? undefined : bytes;
+	return indexed.text !== undefined;
 }
 
 /** Finds the structure of a text; -1 where there is none, or too much. */
@@ -111,7 +111,7 @@ function readTop(shape: ObjectShape, fields: RequestField[]): boolean {
 	for (;;) {
 		const keyStart = places[next]!;
 		const keyEnd = places[next + 1]!;
-		if (text[keyStart] !== QUOTE || text[places[next + 2]!] !== COLON) return false;
+		if (text[keyStart] !== QUOTE || text[places[next + 2]!] !== COLON || fields.length === MOST_FIELDS) return false;
 		const property = propertyIn(shape, keyStart + 1, keyEnd);
 		if (!property && hasEscape(keyStart + 1, keyEnd)) return false;
 		next += 3;
@@ -123,6 +123,7 @@ function readTop(shape: ObjectShape, fields: RequestField[]): boolean {
 		if (end === BAD) return false;
 		if (property) seen |= property.bit;
 		const key = property ? property.name : text.toString("utf8", keyStart + 1, keyEnd);
+		for (const field of fields) if (field.key === key) return false;
 		fields.push({ key, keyStart, start, end, levels, items });
 		const after = text[places[next++]!];
 		if (after === CLOSE_BRACE) return (seen & shape.required) === shape.required;
