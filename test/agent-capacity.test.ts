@@ -9,7 +9,7 @@ import {
 	type ReplicaMemory,
 } from "../src/agent/gpu/capacity.ts";
 import { parseGpus } from "../src/agent/gpu/gpu.ts";
-import { GIB } from "../src/agent/gpu/memory.ts";
+import { GIB, HOST } from "../src/agent/gpu/memory.ts";
 import type { ModelSpec } from "../src/agent/models/model-spec.ts";
 
 const gpus = parseGpus(
@@ -74,13 +74,47 @@ describe("whether a model fits", () => {
 			}),
 		);
 		expect(fits("a", set(), set())).toBe(false);
-		expect(whyMisfit("a", set())).toMatch(/30\.0 GiB.*20\.0 GiB free of 40\.0/);
+		expect(whyMisfit("a", set()).reason).toMatch(/30\.0 GiB.*20\.0 GiB free of 40\.0/);
 	});
 
 	test("with all of its replicas", () => {
 		const twice = [model("a", 30, { replicas: 2 }), model("b", 30)];
 		const { fits } = capacityOf(world(twice));
 		expect([fits("a", set(), set()), fits("a", set("b"), set())]).toEqual([true, false]);
+	});
+});
+
+describe("where not all replicas fit", () => {
+	const onHost = (sizeGib: number): MemorySnapshot => ({
+		...world([{ name: "m", model: "a/b", gpus: 0, memory: 13 * GIB, replicas: 2 }, model("b", 20)]),
+		gpus: [],
+		hostOf: () => ({ total: sizeGib * GIB, available: sizeGib * GIB }),
+	});
+	const onGpus = world([model("m", 30, { replicas: 3 }), model("b", 20)]);
+
+	test("it is said how many do", () => {
+		expect(capacityOf(onHost(23.5)).replicasThatFit("m", set(), set())).toBe(1);
+		expect(capacityOf(onHost(12)).replicasThatFit("m", set(), set())).toBe(0);
+		expect(capacityOf(onGpus).replicasThatFit("m", set(), set())).toBe(2);
+		expect(capacityOf(onGpus).replicasThatFit("m", set("b"), set())).toBe(1);
+	});
+
+	test("the one that does not is told that fewer replicas are a remedy", () => {
+		for (const [snapshot, gpu, gib] of [
+			[onHost(23.5), HOST, 13],
+			[onGpus, 0, 30],
+		] as const) {
+			const replicas = [held("m", gpu, gib)];
+			if (gpu === 0) replicas.push({ ...held("m", 1, gib), replica: 1 });
+			const told = placeNow({ ...snapshot, replicas }, "m", replicas.length);
+			expect(told).toMatchObject({ fix: expect.stringMatching(/^lower the model's `replicas`, unload/) });
+		}
+	});
+
+	test("the others of a model that fits with none of its own are not", () => {
+		expect(capacityOf(onHost(12)).whyMisfit("m", set()).fix).toBe(
+			"lower its `memory` to 12GiB or less, or take a host with more memory",
+		);
 	});
 });
 
@@ -124,5 +158,5 @@ test("a place is found beside what is held now; a message is what there is else"
 		placement: { replica: 0, devices: [1], bytes: 30 * GIB },
 	});
 	const full = world(specs, { replicas: [held("x", 0, 30), held("y", 1, 30)] });
-	expect(placeNow(full, "a", 0)).toContain("x holds 30.0");
+	expect(placeNow(full, "a", 0)).toMatchObject({ reason: expect.stringContaining("x holds 30.0") });
 });

@@ -42,9 +42,18 @@ needing("docker").describe("on the CPU", () => {
 		expect(large.reason).toMatch(
 			/^large may use 100000\.0 GiB \(`memory`\) of the host's memory; it has \d+\.\d GiB free of \d+\.\d/,
 		);
-		expect(large.fix).toMatch(/unload a model.*`memory`.*smaller/);
+		expect(large.fix).toMatch(/^lower its `memory` to \d+GiB or less/);
 		await becomes(agent, "small", "ready");
 		expect(await host.containers(true)).toHaveLength(1);
+	}, 60_000);
+
+	test("of two replicas of which one fits that one serves, and the other says what to do", async () => {
+		const memory = `${Math.floor((readHostMemory()!.total * 0.55) / GIB)}GiB`;
+		const agent = await start([{ ...small, memory, replicas: 2 }]);
+		const shown = await becomes(agent, "small", "ready");
+		expect(await host.containers(true)).toHaveLength(1);
+		expect(shown.replicas.map(({ state }) => state)).toEqual(["ready", "failed"]);
+		expect(shown.fix).toContain("`replicas`");
 	}, 60_000);
 
 	test("two on-demand models that fit alone take turns", async () => {

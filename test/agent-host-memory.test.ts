@@ -223,10 +223,33 @@ describe("several models", () => {
 	test("share the host's memory: the third waits until one of two is gone", () => {
 		const { fits, whyMisfit } = capacityOf(world([running("a"), running("b")]));
 		expect([fits("c", new Set(["a", "b"]), new Set()), fits("c", new Set(["a"]), new Set())]).toEqual([false, true]);
-		expect(whyMisfit("c", new Set(["a", "b"]))).toContain("a holds 10.0, b holds 10.0");
-		expect(placeNow(world([running("a"), running("b")]), "c", 0)).toBeString();
-		expect(placeNow(world([running("a")], 6), "c", 0)).toBeString();
-		expect(placeNow(world([running("a")], 3), "c", 0)).not.toBeString();
+		expect(whyMisfit("c", new Set(["a", "b"])).reason).toContain("a holds 10.0, b holds 10.0");
+		expect(placeNow(world([running("a"), running("b")]), "c", 0)).toHaveProperty("reason");
+		expect(placeNow(world([running("a")], 6), "c", 0)).toHaveProperty("reason");
+		expect(placeNow(world([running("a")], 3), "c", 0)).not.toHaveProperty("reason");
+	});
+
+	test.each<[Partial<ModelSpec>, ModelSize | undefined, string]>([
+		[{ gpu_memory: 1.5 * GIB }, undefined, "write 1GiB or 2GiB"],
+		[{ gpu_memory: 8 * GIB, memory: 8 * GIB }, undefined, "lower it, or raise `memory`"],
+		[{ memory: 8 * GIB }, FOUR, "raise its `memory` to 12GiB, or take a smaller or quantised model"],
+		[{ memory: 900 * GIB }, FOUR, "lower its `memory` to 24GiB or less, or take a host with more memory"],
+		[{ memory: 900 * GIB }, undefined, "lower its `memory` to 24GiB or less, or take a host with more memory"],
+		[
+			{ memory: 900 * GIB },
+			{ ...FOUR, weights: 70 * GIB },
+			"take a smaller or quantised model, or a host with more memory",
+		],
+		[
+			{ gpu_memory: 900 * GIB },
+			FOUR,
+			"lower its `gpu_memory`, the KV cache of a model on the CPU, to 13GiB or less, or take a host with more memory",
+		],
+		[{ memory: 20 * GIB }, undefined, "unload what is not needed, stop other processes, or lower its limit (`memory`)"],
+	])("that do not fit are told what to do about it, as one alone is: %j", (more, size, fix) => {
+		const one = { ...world([running("a")]), specs: new Map([["m", spec({ name: "m", ...more })]]), sizeOf: () => size };
+		expect(capacityOf(one).whyMisfit("m", new Set(["a"])).fix).toBe(fix);
+		expect(placeNow(one, "m", 0)).toMatchObject({ fix });
 	});
 
 	test("on GPUs take nothing of it, nor those on the CPU of a GPU", () => {
@@ -287,7 +310,7 @@ describe("several models", () => {
 		available = 12;
 		const memory = placer.snapshot([item]);
 		expect(memory.otherUse.get(HOST)).toBe(10 * GIB);
-		expect(placeNow(memory, "b", 0)).toBeString();
+		expect(placeNow(memory, "b", 0)).toHaveProperty("reason");
 	});
 
 	test("get what another process gives back, though one of them runs", () => {

@@ -1,6 +1,6 @@
 /** Which models hold the GPUs' memory, on a simulated clock. */
 import { describe, expect, test } from "bun:test";
-import { idleBeforeEviction, type ModelDemand, schedule } from "../src/agent/models/scheduler.ts";
+import { type Capacity, idleBeforeEviction, type ModelDemand, schedule } from "../src/agent/models/scheduler.ts";
 import { GpuHost } from "./kit/gpu-host.ts";
 import { random } from "./kit/random.ts";
 
@@ -135,7 +135,7 @@ const model = (over: Partial<ModelDemand> & { name: string }): ModelDemand => ({
 	...over,
 });
 const one = { fits: (_: string, awake: ReadonlySet<string>) => awake.size < 1, canSleep: () => false };
-const decide = (models: ModelDemand[], awake: string[], now: number, room = one) =>
+const decide = (models: ModelDemand[], awake: string[], now: number, room: Capacity = one) =>
 	schedule(models, { awake: new Set(awake), asleep: new Set() }, room, { switchAfterMs: 30_000 }, now);
 
 describe("a model", () => {
@@ -220,6 +220,32 @@ describe("a model", () => {
 			model({ name: "wanting", waiting: 1, oldestAt: 0 }),
 		];
 		expect(decide(models, ["small", "big"], 60_000, room).evicted).toEqual(["big"]);
+	});
+
+	test("comes with as many replicas as fit where never all would, and evicts nobody for those that would not", () => {
+		const sizes: Record<string, number> = { small: 1, big: 2, huge: 4, pair: 2, four: 2 };
+		const count: Record<string, number> = { pair: 2, four: 4 };
+		const left = (name: string, awake: ReadonlySet<string>) =>
+			[...awake].reduce((room, each) => (each === name ? room : room - sizes[each]!), 5);
+		const placed = (name: string, awake: ReadonlySet<string>) =>
+			Math.min(count[name] ?? 1, Math.floor(left(name, awake) / sizes[name]!));
+		const room: Capacity = {
+			fits: (name, awake) => placed(name, awake) === (count[name] ?? 1),
+			replicasThatFit: placed,
+			canSleep: () => false,
+		};
+		const idle = { state: "ready", readyAt: 0 } as const;
+		const small = model({ name: "small", ...idle });
+		const big = model({ name: "big", load: "always", ...idle });
+		const wants = (name: string) => model({ name, waiting: 1, oldestAt: 0 });
+		const outcome = (models: ModelDemand[], awake: string[]) => {
+			const made = decide(models, awake, 60_000, room);
+			return [[...made.awake].sort(), [...(made.partial ?? [])], made.evicted, [...made.misfits]];
+		};
+		expect(outcome([small, wants("pair")], ["small"])).toEqual([["pair", "small"], [], [], []]);
+		expect(outcome([small, wants("four")], ["small"])).toEqual([["four", "small"], ["four"], [], []]);
+		expect(outcome([big, wants("four")], ["big"])).toEqual([["big", "four"], ["four"], [], []]);
+		expect(outcome([{ ...big, name: "huge" }, wants("four")], ["huge"])[3]).toEqual(["four"]);
 	});
 
 	test("lingers a tenth of its load, half a second at least and ten at most", () => {

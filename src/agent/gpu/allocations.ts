@@ -9,6 +9,7 @@ import {
 	type Allocation,
 	CUDA_BYTES,
 	contextLength,
+	FEWER_REPLICAS,
 	GIB,
 	gib,
 	HOST,
@@ -150,8 +151,9 @@ function refusal(request: PlacementRequest, count: number, considered: readonly 
 	const candidates = [...combinations(possible, count)].slice(0, MAX_CANDIDATES);
 	const message = `${request.spec.name} needs ${memoryNeed(request, count, considered[0]!.gpu.memory_total).text}; ${usageText(considered)}`;
 	const [best] = candidates;
+	const fewer = considered.some(({ hasSibling }) => hasSibling) ? FEWER_REPLICAS : "";
 	const fix = best
-		? "unload what is not needed, or give each model a `gpu_memory`"
+		? `${fewer}unload what is not needed, stop other processes on the GPU, or give each model less (\`gpu_memory\`)`
 		: "spread it over more `gpus`, take a smaller or quantised one (`router models suggest`), or change its `gpu_memory`";
 	return {
 		message,

@@ -2,6 +2,7 @@
 
 import type { ModelSpec, Placement } from "../models/model-spec.ts";
 import type { Capacity } from "../models/scheduler.ts";
+import type { Problem } from "../problem.ts";
 import { allocationsOf, placeReplica, SLEEPING_BYTES } from "./allocations.ts";
 import type { Gpu } from "./gpu.ts";
 import { type Allocation, GIB, HOST, type HostMemory, type PlacementRequest } from "./memory.ts";
@@ -46,20 +47,21 @@ export function otherUseOf(gpus: readonly Gpu[], own: readonly Allocation[]): Ma
 }
 
 /**
- * Where one replica goes beside what the others hold now; the arithmetic where it does not fit. A sleeping one keeps its GPUs:
- * it fits where they have enough free memory.
+ * Where one replica goes beside what the others hold now; the arithmetic and a remedy where it does not fit. A sleeping one keeps its
+ * GPUs: it fits where they have enough free memory.
  */
-export function placeNow(snapshot: MemorySnapshot, model: string, replica: number): { placement: Placement } | string {
+export function placeNow(snapshot: MemorySnapshot, model: string, replica: number): { placement: Placement } | Problem {
 	return placeOne(snapshot, currentAllocations(without(snapshot.replicas, model, replica)), model, replica);
 }
 
 /** What fits, for the scheduler, which tries out sets of models that would be awake and asleep. */
 export function capacityOf(
 	snapshot: MemorySnapshot,
-): Capacity & { whyMisfit(name: string, awake: ReadonlySet<string>): string } {
+): Required<Capacity> & { whyMisfit(name: string, awake: ReadonlySet<string>): Problem } {
 	return {
-		fits: (name, awake, asleep) => misfitBeside(snapshot, name, awake, asleep) === undefined,
-		whyMisfit: (name, awake) => misfitBeside(snapshot, name, awake, new Set()) ?? "",
+		fits: (name, awake, asleep) => placeBeside(snapshot, name, awake, asleep).problem === undefined,
+		replicasThatFit: (name, awake, asleep) => placeBeside(snapshot, name, awake, asleep).placed,
+		whyMisfit: (name, awake) => placeBeside(snapshot, name, awake, new Set()).problem ?? { reason: "", fix: "" },
 		canSleep(name, asleep) {
 			if (!snapshot.canSleep(name)) return false;
 			const own = snapshot.replicas.filter(({ model }) => model === name);
@@ -74,13 +76,13 @@ export function capacityOf(
 	};
 }
 
-/** Why `name` does not fit beside these models; undefined where it does. */
-function misfitBeside(
+/** How many replicas of `name` fit beside these models, and why the first of the others does not. */
+function placeBeside(
 	snapshot: MemorySnapshot,
 	name: string,
 	awake: ReadonlySet<string>,
 	asleep: ReadonlySet<string>,
-): string | undefined {
+): { readonly placed: number; readonly problem?: Problem } {
 	const allocated = snapshot.replicas
 		.filter(({ model }) => asleep.has(model) && model !== name)
 		.flatMap(sleepingAllocations);
@@ -91,16 +93,20 @@ function misfitBeside(
 			if (own) allocated.push(...own.allocations);
 			else {
 				const result = placeOne(snapshot, allocated, model, replica);
-				if (typeof result !== "string") allocated.push(...allocationsOf(model, result.placement));
+				if ("placement" in result) allocated.push(...allocationsOf(model, result.placement));
 			}
 		}
 	}
+	let placed = 0;
+	let problem: Problem | undefined;
 	for (let replica = 0; replica < replicasOf(snapshot, name); replica++) {
 		const result = placeOne(snapshot, allocated, name, replica);
-		if (typeof result === "string") return result;
-		allocated.push(...allocationsOf(name, result.placement));
+		if ("placement" in result) {
+			placed++;
+			allocated.push(...allocationsOf(name, result.placement));
+		} else problem ??= result;
 	}
-	return undefined;
+	return { placed, ...(problem && { problem }) };
 }
 
 function placeOne(
@@ -108,16 +114,16 @@ function placeOne(
 	allocated: readonly Allocation[],
 	model: string,
 	replica: number,
-): { placement: Placement } | string {
+): { placement: Placement } | Problem {
 	const spec = snapshot.specs.get(model);
-	if (!spec) return `${model} is not known any more`;
+	if (!spec) return { reason: `${model} is not known any more`, fix: "" };
 	const own = snapshot.replicas.find((each) => each.model === model && each.replica === replica);
 	if (own) return placeSleeping(snapshot, allocated, own);
 	const size = snapshot.sizeOf(model);
 	const host = hostHolding(snapshot, allocated, snapshot.hostOf?.(model));
 	const request: PlacementRequest = { spec, replica, ...(size && { size }), ...(host && { host }) };
 	const result = placeReplica(request, gpusHolding(snapshot, allocated), allocated);
-	return "placement" in result ? result : result.message;
+	return "placement" in result ? result : { reason: result.message, fix: result.fix };
 }
 
 /** A container can't move: its own GPUs must have the memory that it holds when awake. */
@@ -125,14 +131,17 @@ function placeSleeping(
 	snapshot: MemorySnapshot,
 	allocated: readonly Allocation[],
 	own: ReplicaMemory,
-): { placement: Placement } | string {
+): { placement: Placement } | Problem {
 	for (const { gpu, bytes } of own.allocations) {
 		const total = snapshot.gpus.find(({ index }) => index === gpu)?.memory_total;
 		if (total === undefined) continue;
 		const free = total - allocatedOn(allocated, gpu) - (snapshot.otherUse.get(gpu) ?? 0);
 		if (free < bytes) {
 			const [needs, has] = [bytes, Math.max(0, free)].map((each) => (each / GIB).toFixed(1));
-			return `${own.model} needs ${needs} GiB on GPU ${gpu} to wake, and ${has} GiB are free there`;
+			return {
+				reason: `${own.model} needs ${needs} GiB on GPU ${gpu} to wake, and ${has} GiB are free there`,
+				fix: "unload a model that holds the memory, or stop other processes on the GPU",
+			};
 		}
 	}
 	const [first] = own.allocations;

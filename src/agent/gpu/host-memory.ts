@@ -6,6 +6,7 @@ import { flagsOf } from "../vllm/vllm-args.ts";
 import {
 	type Allocation,
 	contextInCache,
+	FEWER_REPLICAS,
 	GIB,
 	gib,
 	HOST,
@@ -86,16 +87,35 @@ export function placeOnHost(request: HostRequest, allocated: readonly Allocation
 		if (used - held >= GIB / 10) users.push(`other processes hold ${gib(used - held)}`);
 		const wants = wantText(request, text);
 		const isPossible = taken <= host.total;
+		const hasSibling = others.some(({ model }) => model === spec.name);
 		return {
 			message: `${spec.name} ${wants} of the host's memory; it has ${gib(free)} GiB free of ${gib(host.total)}${users.length > 0 ? `: ${users.join(", ")}` : ""}`,
-			fix: isPossible
-				? "unload what is not needed, stop other processes, or give it a smaller KV cache (`gpu_memory` of a model on the CPU)"
-				: "take a smaller or quantised model, or a host with more memory",
+			fix: isPossible ? fixBesideOthers(spec, hasSibling) : fixOfTooLarge(request, { base, cache }),
 			...(isPossible && { short: taken - free }),
 			candidates: isPossible ? [[HOST]] : [],
 		};
 	}
 	return { placement: hostPlacement(request, { base, cache, free }) };
+}
+
+/** Where it would fit on the host alone. */
+function fixBesideOthers({ memory }: ModelSpec, hasSibling: boolean): string {
+	const less =
+		memory === undefined
+			? "give it a smaller KV cache (`gpu_memory` of a model on the CPU)"
+			: "lower its limit (`memory`)";
+	return `${hasSibling ? FEWER_REPLICAS : ""}unload what is not needed, stop other processes, or ${less}`;
+}
+
+/** Where the host has less than that in all. What was written too large is lowered where the model itself would fit. */
+function fixOfTooLarge({ spec, host }: HostRequest, { base = 0, cache }: Pick<HostNeed, "base" | "cache">): string {
+	const largest = Math.floor(host.total / GIB);
+	if (spec.memory !== undefined && base + cache.min <= largest * GIB)
+		return `lower its \`memory\` to ${largest}GiB or less, or take a host with more memory`;
+	const forCache = Math.floor((host.total - base) / ranksOf(spec) / GIB);
+	if (spec.memory === undefined && spec.gpu_memory !== undefined && forCache >= 1)
+		return `lower its \`gpu_memory\`, the KV cache of a model on the CPU, to ${forCache}GiB or less, or take a host with more memory`;
+	return "take a smaller or quantised model, or a host with more memory";
 }
 
 function hostPlacement(

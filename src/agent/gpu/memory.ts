@@ -48,6 +48,9 @@ export type PlacementResult =
 			readonly candidates: readonly (readonly number[])[];
 	  };
 
+/** Begins the remedy of a replica that does not fit beside others of its model. */
+export const FEWER_REPLICAS = "lower the model's `replicas`, ";
+
 /** Bytes. */
 export const GIB = 1024 ** 3;
 /** CUDA's context, which vLLM does not count into its share of a GPU. */

@@ -152,20 +152,13 @@ export class Placer {
 			if (misfit) return { misfit };
 		}
 		const result = placeNow(memory, spec.name, replica);
-		if (typeof result !== "string") {
+		if ("placement" in result) {
 			this.#placed.set(replicaKey(spec.name, replica), result.placement);
 			if (!hasContainer) memory.replicas.push(replicaMemory(spec.name, result.placement));
 			return {};
 		}
 		if (leaving.length > 0) return { waitReason: `it waits for the memory of ${[...new Set(leaving)].join(", ")}` };
-		return {
-			misfit: {
-				reason: result,
-				fix: memory.hostOf?.(spec.name)
-					? "unload a model that holds the memory, stop other processes, or give this one a smaller KV cache (`gpu_memory` of a model on the CPU)"
-					: "unload a model that holds the memory, stop other processes on the GPU, or give this one less (`gpu_memory`)",
-			},
-		};
+		return { misfit: result };
 	}
 
 	/** Of this tick, or reserved. */

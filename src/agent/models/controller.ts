@@ -158,7 +158,9 @@ export class ModelController {
 		for (const name of decision.evicted) this.#evicted(name, decision);
 		const { inFlight } = effects;
 		const inputs = { items, decision, memory, inFlight, specs, placer, traffic };
-		const desired = entries.flatMap((entry) => desiredReplicas(entry, inputs));
+		const isPartial = ({ spec }: RegisteredModel) => Number(decision.partial?.has(spec.name) ?? false);
+		const inOrder = [...entries].sort((a, b) => isPartial(a) - isPartial(b));
+		const desired = inOrder.flatMap((entry) => desiredReplicas(entry, inputs));
 		// Before its first list nothing may be concluded from what is missing.
 		const engineProblem =
 			engine.problem ?? (engine.hasAnswered ? undefined : { reason: `${specs.command} is being asked`, fix: "" });

@@ -29,8 +29,10 @@ export interface ModelDemand {
 
 /** What fits into memory. */
 export interface Capacity {
-	/** Whether `name` fits beside `awake`, which hold all of their memory, and `asleep`, which hold a little. */
+	/** Whether `name` fits, with all of its replicas, beside `awake`, which hold all of their memory, and `asleep`, which hold a little. */
 	fits(name: string, awake: ReadonlySet<string>, asleep: ReadonlySet<string>): boolean;
+	/** How many of its replicas fit there. Without it: all or none. */
+	replicasThatFit?(name: string, awake: ReadonlySet<string>, asleep: ReadonlySet<string>): number;
 	/** Whether host memory takes `name` asleep beside those. */
 	canSleep(name: string, asleep: ReadonlySet<string>): boolean;
 }
@@ -45,6 +47,8 @@ export interface SchedulerRules {
 export interface Residents {
 	readonly awake: ReadonlySet<string>;
 	readonly asleep: ReadonlySet<string>;
+	/** Those of `awake` that did not fit with all of their replicas: the others have precedence over what is missing. */
+	readonly partial?: ReadonlySet<string>;
 }
 
 /** Models that hold memory from now on, and those that lose it. */
@@ -69,6 +73,7 @@ export function idleBeforeEviction({ loadMs = 0 }: Pick<ModelDemand, "loadMs">):
 interface Draft extends Decision {
 	readonly awake: Set<string>;
 	readonly asleep: Set<string>;
+	readonly partial: Set<string>;
 	readonly closed: Set<string>;
 	readonly misfits: Set<string>;
 	readonly evicted: string[];
@@ -98,6 +103,7 @@ export function schedule(
 	const draft: Draft = {
 		awake: kept(residents.awake),
 		asleep: kept(residents.asleep),
+		partial: kept(residents.partial ?? new Set()),
 		closed: new Set(),
 		misfits: new Set(),
 		evicted: [],
@@ -106,14 +112,19 @@ export function schedule(
 	for (const model of models.filter((each) => needsMemory(each, draft.awake, now)).sort(byUrgency)) {
 		giveMemory(model, draft, inputs);
 	}
+	for (const name of draft.partial) if (!draft.awake.has(name)) draft.partial.delete(name);
 	return draft;
 }
 
-/** Loads or wakes `model` where its memory is free or can be made free; else closes the busy models in its way, or finds it a misfit. */
+/**
+ * Loads or wakes `model` where its memory is free or can be made free; else closes the busy models in its way, or finds it a misfit. Where
+ * not all of its replicas would fit if every model that may be evicted were, as many as would are enough.
+ */
 function giveMemory(model: ModelDemand, draft: Draft, { byName, capacity, switchAfterMs, now }: Inputs): void {
 	const { name } = model;
 	const { awake, asleep } = draft;
 	const others = without(asleep, [name]);
+	draft.partial.delete(name);
 	if (capacity.fits(name, awake, others)) {
 		awake.add(name);
 		asleep.delete(name);
@@ -125,15 +136,24 @@ function giveMemory(model: ModelDemand, draft: Draft, { byName, capacity, switch
 		.filter((each) => !isPinned(each) && each.name !== name)
 		.map((each) => ({ each, cost: asleep.has(each.name) ? 1 : evictionCost(each, now, mayDisturb, switchAfterMs) }))
 		.sort((a, b) => a.cost - b.cost || a.each.usedAt - b.each.usedAt);
-	const victims = fewestVictims(
-		candidates.filter(({ cost }) => cost <= BUSY).map(({ each }) => each),
-		(gone) => capacity.fits(name, without(awake, gone), without(others, gone)),
-	);
-	if (!victims) {
-		const all = candidates.map(({ each }) => each.name);
-		if (!capacity.fits(name, without(awake, all), without(others, all))) draft.misfits.add(name);
+	const all = candidates.map(({ each }) => each.name);
+	const most = replicasOnceGone(name, draft, capacity, all);
+	if (most === 0) {
+		draft.misfits.add(name);
 		return;
 	}
+	const isEnough = (gone: readonly string[]) =>
+		most === ALL
+			? capacity.fits(name, without(awake, gone), without(others, gone))
+			: replicasOnceGone(name, draft, capacity, gone) >= most;
+	if (most !== ALL) draft.partial.add(name);
+	const victims = isEnough([])
+		? []
+		: fewestVictims(
+				candidates.filter(({ cost }) => cost <= BUSY).map(({ each }) => each),
+				isEnough,
+			);
+	if (!victims) return;
 	if (victims.some(({ running }) => running > 0)) {
 		for (const victim of victims) if (awake.has(victim.name)) draft.closed.add(victim.name);
 		return;
@@ -143,9 +163,24 @@ function giveMemory(model: ModelDemand, draft: Draft, { byName, capacity, switch
 		draft.evicted.push(victim.name);
 		const maySleep = awake.delete(victim.name) && capacity.canSleep(victim.name, asleep);
 		asleep.delete(victim.name);
-		if (maySleep && capacity.fits(name, awake, new Set([...others, victim.name]))) asleep.add(victim.name);
+		if (maySleep && most === ALL && capacity.fits(name, awake, new Set([...others, victim.name])))
+			asleep.add(victim.name);
 	}
 	awake.add(name);
+}
+
+/** More replicas than any model has. */
+const ALL = Number.POSITIVE_INFINITY;
+
+/** How many replicas of `name` fit once these models are gone. */
+function replicasOnceGone(
+	name: string,
+	{ awake, asleep }: Residents,
+	capacity: Capacity,
+	gone: readonly string[],
+): number {
+	const rest = [name, without(awake, gone), without(asleep, [name, ...gone])] as const;
+	return capacity.fits(...rest) ? ALL : (capacity.replicasThatFit?.(...rest) ?? 0);
 }
 
 /** Costs of an eviction; a sleeping model costs 1. Above BUSY a model can't be evicted now. */

@@ -30,8 +30,8 @@ export interface TickOutcome {
 	readonly states: ReadonlyMap<string, ReplicaState>;
 	readonly decision: Decision;
 	readonly items: readonly InventoryItem[];
-	/** The arithmetic for a model that does not fit beside `awake`. */
-	readonly whyMisfit: (name: string, awake: ReadonlySet<string>) => string;
+	/** The arithmetic and a remedy for a model that does not fit beside `awake`. */
+	readonly whyMisfit: (name: string, awake: ReadonlySet<string>) => Problem;
 	readonly now: number;
 }
 
@@ -84,10 +84,7 @@ export class StatusPublisher {
 
 	#misfit(name: string, whyMisfit: TickOutcome["whyMisfit"]): Problem {
 		const pinned = this.options.registry.all().filter(({ load, order }) => load === "always" || order === "load");
-		return {
-			reason: whyMisfit(name, new Set(pinned.map(({ spec }) => spec.name))),
-			fix: "unload a model that holds the memory, or give this one less (`gpu_memory`, `memory`, `args`), or take a smaller or quantised one",
-		};
+		return whyMisfit(name, new Set(pinned.map(({ spec }) => spec.name)));
 	}
 
 	#set(entry: RegisteredModel, status: ModelStatus, items: readonly InventoryItem[]): void {
