@@ -72,12 +72,14 @@ export function explain(
 	most = plan.scored.length,
 ): Explanation {
 	const policy = route.alias?.policy ?? "balanced";
-	const isRefused = ({ target }: Scored) => refusals?.has(target.id) ?? false;
-	const tried = refusals?.size ? plan.scored.filter((each) => !isRefused(each)) : plan.scored;
-	const context = { needs, plan: { ...plan, scored: tried }, now, policy };
-	const candidates = tried.slice(0, most).map((each, at) => candidate(each, { ...context, at }));
-	for (const each of tried === plan.scored ? [] : plan.scored.filter(isRefused)) {
-		candidates.push(skipped(candidate(each, { ...context, at: 0 }), refusals!.get(each.target.id)!));
+	// Every call with several targets comes by here, few with refusals.
+	const kept = refusals?.size ? withoutRefused(plan, refusals) : plan;
+	const candidates = kept.scored
+		.slice(0, most)
+		.map((each, at) => candidate(each, { needs, at, plan: kept, now, policy }));
+	for (const each of kept === plan ? [] : plan.scored) {
+		const reason = refusals?.get(each.target.id);
+		if (reason) candidates.push(skipped(candidate(each, { needs, at: 0, plan: kept, now, policy }), reason));
 	}
 	const { operation, isStream, characters, tokens, maxTokens, features, session } = needs;
 	return {
@@ -96,6 +98,10 @@ export function explain(
 		},
 		candidates,
 	};
+}
+
+function withoutRefused(plan: Plan, refusals: ReadonlyMap<string, string>): Plan {
+	return { ...plan, scored: plan.scored.filter(({ target }) => !refusals.has(target.id)) };
 }
 
 /** A candidate that the call is not sent to, and why. */
