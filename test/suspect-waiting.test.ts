@@ -68,6 +68,51 @@ describe("a suspected call that waits", () => {
 	});
 });
 
+describe("an engine that is back within seconds", () => {
+	test("and dies of the next call is found to have died of that one", async () => {
+		const { router, engines } = fleet(1);
+		const [engine] = engines;
+		const client = new AbortController();
+		const first = say(router, "x", { signal: client.signal });
+		await until(() => engine!.held.length === 1);
+		engine!.die();
+		await until(() => engine!.asked > 0, "a question how it is");
+		client.abort();
+		expect((await first).status).toBe(499);
+		engine!.restart();
+		const call = say(router, "y");
+		const running = await engine!.next("y");
+		engine!.die();
+		running.answer(true);
+		await until(() => router.attempts.length === 2);
+		engine!.restart();
+		(await engine!.next("y")).answer();
+		expect((await call).status).toBe(200);
+	});
+});
+
+describe("a call made by a name that leads to other engines than the one that died of it", () => {
+	test("waits for that one, and is tried where it may go once that is left", async () => {
+		const models = [{ name: "n", targets: ["box1/model"] }];
+		const { router, engines } = fleet(2, { models });
+		const [first, second] = engines;
+		const client = new AbortController();
+		const cause = say(router, "x", { signal: client.signal });
+		await until(() => first!.held.length === 1);
+		first!.die();
+		await until(() => first!.asked > 0, "a question how it is");
+		client.abort();
+		expect((await cause).status).toBe(499);
+		const asked = first!.asked;
+		const again = say(router, "x", { model: "n" });
+		await until(() => first!.asked > asked, "a question how it is");
+		expect(second!.held.length).toBe(0);
+		first!.restart();
+		(await second!.next("x")).answer();
+		expect((await again).status).toBe(200);
+	});
+});
+
 describe("a call that an agent's engine died of by the name of a LoRA adapter", () => {
 	test("is suspected by its model's name, too, and tried alone in the engine that both share", async () => {
 		const { state } = fleet(1).router.context;

@@ -99,6 +99,34 @@ describe("when an engine dies", () => {
 	});
 });
 
+describe("an engine that has died", () => {
+	test("is back when its agent says so again, or says so long after its death", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		suspects.reportedReady("a", false);
+		clock.now += 1_999;
+		suspects.reportedReady("a", false);
+		expect(suspects.isDead("a")).toBe(true);
+		clock.now += 1;
+		suspects.reportedReady("a", false);
+		expect(suspects.isDead("a")).toBe(false);
+		dies("y");
+		suspects.reportedReady("a", true);
+		expect(suspects.isDead("a")).toBe(false);
+		suspects.reportedReady("b", true);
+	});
+
+	test("is back when it has answered a call that came after its death, and no other", () => {
+		const { clock, suspects, dies } = holder();
+		dies("x");
+		suspects.hasAnswered("a", clock.now - 1);
+		suspects.hasAnswered("b", clock.now);
+		expect(suspects.isDead("a")).toBe(true);
+		suspects.hasAnswered("a", clock.now);
+		expect(suspects.isDead("a")).toBe(false);
+	});
+});
+
 describe("a call that is there at a second death", () => {
 	test("is refused from then on; all others that were there are free", () => {
 		const { suspects, dies, diesOnTrial, events } = holder();
@@ -275,6 +303,16 @@ describe("a suspected call", () => {
 		expect(step([dead, engine], { hasTurn: false })).toEqual(waits(true));
 		expect(step([dead, dead, engine])).toEqual(waits(true));
 		expect(step([engine])).toEqual({ do: "refuse" });
+	});
+
+	test("waits for the engine that died of it where it can't be sent, which is then the one that is left", () => {
+		const gone: SuspectTarget = { ...dead, kind: "elsewhere", isTried: false };
+		expect(step([engine, gone])).toEqual(waits(true));
+		expect(step([engine, gone], { backInMs: 60_000 })).toEqual({ do: "refuse" });
+		const back = { ...gone, isBack: true, isHealthy: true };
+		expect(step([engine, back])).toEqual(at(0));
+		expect(step([engine, back], { hasTurn: false })).toEqual(waits(false));
+		expect(step([{ ...engine, isHealthy: false }, back])).toEqual(waits(true));
 	});
 
 	test("is tried at a second engine while a third is left, when it is its turn", () => {

@@ -3,7 +3,7 @@ import { RouterError } from "../errors.ts";
 import type { Call } from "../openai/call.ts";
 import { fingerprintOf } from "../openai/call-facts.ts";
 import { NO_INPUTS } from "../providers/provider.ts";
-import { engineModel } from "../proxy/suspect-call.ts";
+import { engineModel } from "../proxy/suspect-engines.ts";
 import type { Suspects } from "../proxy/suspects.ts";
 import type { Route, RouteTarget } from "../routing/route.ts";
 

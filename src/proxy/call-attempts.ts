@@ -50,7 +50,7 @@ export class CallAttempts implements AttemptOwner {
 	constructor(
 		readonly call: Call,
 		private readonly plan: CallPlan,
-		private readonly tried: readonly TriedTarget[],
+		private readonly tried: TriedTarget[],
 		private readonly record: CallRecord,
 		private readonly state: ProxyState,
 		private readonly client: AttemptListener,
@@ -78,7 +78,7 @@ export class CallAttempts implements AttemptOwner {
 					? await this.#try(index)
 					: await new Round(this.#roundOwner(), index).result;
 			if ("head" in result) {
-				this.#suspicion?.answered();
+				this.#suspicion?.answered(result.target);
 				// Beside it others may have been asked, or found that they could not be.
 				if (tried.length > 1) this.record.servedBy(result.target);
 				this.record.isKnown = true;
@@ -289,7 +289,7 @@ export class CallAttempts implements AttemptOwner {
 	/** An attempt at one target, and others beside it where it is late. */
 	#roundOwner(): RoundOwner {
 		const startedAt = performance.now();
-		const { record, plan } = this;
+		const { record } = this;
 		const { waitedMs } = record;
 		return {
 			attempt: (index, part) => this.#try(index, undefined, part),
@@ -301,7 +301,7 @@ export class CallAttempts implements AttemptOwner {
 			over: (won, first) => {
 				// Several were waited for at once.
 				record.waitedMs = waitedMs + performance.now() - startedAt;
-				const target = plan.targets[first]!;
+				const { target } = this.tried[first]!;
 				if ("head" in won && won.target.id !== target.id)
 					record.step({ how: "hedge-won", provider: target.provider.name });
 			},

@@ -10,7 +10,7 @@ const HEALTH_TIMEOUT_MS = 2_000;
 const ASSUMED_BACK_MS = 10_000;
 
 /** By what an engine is known: the id of the target that it is; an adapter runs in its model's. */
-export const engineIdOf = ({ id, engine }: RouteTarget): string => engine ?? id;
+export const engineIdOf = ({ id, engine }: Pick<RouteTarget, "id" | "engine">): string => engine ?? id;
 
 /** Asks the servers of those of these targets whose engines are dead how they are. `ids`: of engines. */
 export async function findBack(

@@ -11,7 +11,8 @@ import { clientGone, type Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
 import { isUntried, LONGEST_WAIT_MS, type TriedTarget } from "./retry.ts";
 import type { Failed } from "./round.ts";
-import { lateError, poisonousError, type SuspectTarget, type SuspectTurn, suspectStep } from "./suspect-step.ts";
+import { engineModel, SuspectEngines } from "./suspect-engines.ts";
+import { lateError, poisonousError, type SuspectTurn, suspectStep } from "./suspect-step.ts";
 
 /** How often it is looked whether an engine is back, ms. */
 const LOOK_MS = 1_000;
@@ -28,8 +29,8 @@ const INCONCLUSIVE: ReadonlySet<FailureKind> = new Set(["transport", "truncated"
 /** The call. */
 export interface SuspectContext {
 	readonly call: Call;
-	/** In the order of its plan. */
-	readonly tried: readonly TriedTarget[];
+	/** In the order of its plan; behind those what is found out of its engines. */
+	readonly tried: TriedTarget[];
 	readonly state: ProxyState;
 	readonly record: CallRecord;
 	readonly pause: Pause;
@@ -56,22 +57,23 @@ export class SuspectCall {
 	#hasLooked = false;
 	#turn: SuspectTurn | undefined;
 	#timer: ReturnType<typeof setTimeout> | undefined;
-	/** A vLLM was found at an address that is not the user's own. */
-	#hasFarEngine = false;
 	/** An engine that did not take it is not asked again before, on `performance.now()`'s clock. */
 	#notBefore = 0;
 	/** How often one did not take it. */
 	#unheard = 0;
 	/** The last time: to ask there once more takes from the budget of retries. */
 	#repeated: { readonly index: number; readonly failure: FailureKind } | undefined;
-	/** Targets that were tried since an engine died. */
-	readonly #triedSince = new Set<number>();
+	/** When its attempt could begin, on the suspects' clock. */
+	#admittedAt = Number.NEGATIVE_INFINITY;
+	readonly #engines: SuspectEngines;
 
-	constructor(private readonly context: SuspectContext) {}
+	constructor(private readonly context: SuspectContext) {
+		this.#engines = new SuspectEngines(context.tried, context.state);
+	}
 
 	/** Whether the rest of its answer may be asked for elsewhere, after an engine has died of asking. */
 	get mayResume(): boolean {
-		return !this.isSuspect || this.context.tried.filter(({ target }) => this.#isHealthyEngine(target)).length > 1;
+		return !this.isSuspect || this.context.tried.filter(({ target }) => this.#engines.isHealthy(target)).length > 1;
 	}
 
 	/** Whether it may not be sent there now. */
@@ -98,9 +100,10 @@ export class SuspectCall {
 		if (!isDeath && !(isBreak && !hasTokens && suspects.diedSince(engineIdOf(target), record.startedAt))) return health;
 		this.#fingerprint ??= fingerprintOf(call.operation, call.facts, this.#model());
 		this.#hasLooked = true;
-		this.#hasFarEngine ||= target.kind === "cloud" && isDeath;
+		this.#engines.hasFarEngine ||= target.kind === "cloud" && isDeath;
 		const verdict = suspects.died({
 			engine: engineIdOf(target),
+			target,
 			startedAt: record.startedAt,
 			fingerprint: this.#fingerprint,
 			model: this.#model(),
@@ -110,7 +113,7 @@ export class SuspectCall {
 			wasWell: [target.id, engineIdOf(target)].every((id) => state.targets.of(id).breaker.state === "closed"),
 		});
 		if (verdict !== "bystander") this.isSuspect = true;
-		return isDeath && this.#kindOf(target) !== "engine" ? "transport" : health;
+		return isDeath && this.#engines.kindOf(target) !== "engine" ? "transport" : health;
 	}
 
 	/**
@@ -118,6 +121,12 @@ export class SuspectCall {
 	 * take too long, and `cancelled` where the client leaves.
 	 */
 	async admit(index: number): Promise<number> {
+		const at = await this.#admit(index);
+		this.#admittedAt = this.context.state.suspects.time();
+		return at;
+	}
+
+	async #admit(index: number): Promise<number> {
 		const { call, tried, state } = this.context;
 		const { suspects } = state;
 		suspects.prune();
@@ -135,20 +144,26 @@ export class SuspectCall {
 		for (;;) {
 			const isKept = this.isKeptFrom(tried[index]!.target);
 			const at = isKept ? tried.findIndex((each) => isUntried(each) && !this.isKeptFrom(each.target)) : index;
-			if (at !== -1 && (await this.#hasSlot())) return at;
-			if (at !== -1) continue;
+			if (at !== -1) {
+				if (!(await this.#hasSlot())) continue;
+				// One that is back and dies of this call has died anew.
+				const id = engineIdOf(tried[at]!.target);
+				if (suspects.isDead(id)) await findBack([id], tried, state);
+				return at;
+			}
 			// That a reservation is over is no change.
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 			if (this.#leftMs() <= 0) throw this.#tooLate();
 		}
 	}
 
-	/** Its answer has begun. */
-	answered(): void {
+	/** Its answer has begun, at this target. */
+	answered(target: Pick<RouteTarget, "id" | "engine">): void {
+		const { suspects } = this.context.state;
+		suspects.hasAnswered(engineIdOf(target), this.#admittedAt);
 		if (!this.isSuspect) return;
 		this.isSuspect = false;
 		// That a vendor has answered it proves nothing.
-		const { suspects } = this.context.state;
 		if (this.#turn?.engine !== undefined) {
 			suspects.clear(this.#fingerprint!);
 			suspects.cameBack(this.#turn.engine);
@@ -162,9 +177,9 @@ export class SuspectCall {
 		const { suspects } = this.context.state;
 		clearTimeout(this.#timer);
 		if (this.#turn) suspects.end(this.#turn);
-		const isVendor = this.#kindOf(this.context.tried[index]!.target) === "vendor";
+		const isVendor = this.#engines.kindOf(this.context.tried[index]!.target) === "vendor";
 		if (failure.kind === "cancelled" || failure.kind === "internal") return undefined;
-		if (isVendor || failure.kind === "engine_died") this.#triedSince.add(index);
+		if (isVendor || failure.kind === "engine_died") this.#engines.tried.add(index);
 		else if (INCONCLUSIVE.has(failure.kind)) {
 			const { retryAfterMs = Math.min(LOOK_MS * 2 ** this.#unheard++, LONGEST_WAIT_MS) } = failure;
 			this.#notBefore = performance.now() + Math.max(retryAfterMs, LOOK_MS);
@@ -172,7 +187,7 @@ export class SuspectCall {
 			if (failure.kind === "timeout" && this.#turn) suspects.yield(this.#turn);
 		} else {
 			// The engine has read it and lives.
-			this.answered();
+			this.answered(this.context.tried[index]!.target);
 			return undefined;
 		}
 		if (isVendor && !FAILURES[failure.kind].elsewhere) return undefined;
@@ -201,8 +216,9 @@ export class SuspectCall {
 		const { tried, state } = this.context;
 		const { suspects } = state;
 		for (;;) {
-			const lost = tried.map(({ target }) => engineIdOf(target)).filter((id) => suspects.isLost(id));
-			if (lost.length > 0) await findBack(lost, tried, state);
+			const reached = this.#engines.reached(this.#fingerprint!);
+			const lost = reached.map(({ target }) => engineIdOf(target)).filter((id) => suspects.isLost(id));
+			if (lost.length > 0) await findBack(lost, reached, state);
 			const verdict = suspects.stateOf(this.#fingerprint!);
 			if (verdict === "refused") {
 				const vendor = this.#refused();
@@ -212,15 +228,16 @@ export class SuspectCall {
 			if (verdict === "clear") this.#isFree = true;
 			this.#turn ??= this.#enter();
 			const turn = this.#turn;
-			const targets = tried.map((each, at) => this.#view(each.target, at));
-			const waitsFor = tried.flatMap(({ target }, at) =>
+			const targets = this.#engines.views(this.#fingerprint!, turn);
+			const waitsFor = reached.flatMap(({ target }, at) =>
 				targets[at]!.kind === "engine" && targets[at]!.isWhereItDied ? [engineIdOf(target)] : [],
 			);
 			const now = performance.now();
 			const hasBudget = !this.#repeated || state.retries.has(now);
 			const hasTurn = suspects.hasTurn(turn) && now >= this.#notBefore && hasBudget;
 			const awaited = new Set([...waitsFor, ...suspects.enginesOf(this.#fingerprint!)]);
-			const isLost = waitsFor.length > 0 && waitsFor.every((id) => suspects.isLost(id));
+			const needed = waitsFor.length > 0 ? waitsFor : [...awaited];
+			const isLost = needed.length > 0 && needed.every((id) => suspects.isLost(id));
 			const known = [...awaited].map((id) => suspects.backInMs(id)).find((ms) => ms !== undefined);
 			const backInMs = isLost ? Number.POSITIVE_INFINITY : known;
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
@@ -233,7 +250,7 @@ export class SuspectCall {
 				return step.index;
 			}
 			suspects.waitFor(turn, step.reserves ? waitsFor : []);
-			if (this.#isFree || suspects.hasTurn(turn)) await findBack(waitsFor, tried, state);
+			if (this.#isFree || suspects.hasTurn(turn)) await findBack([...awaited], reached, state);
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
 		}
 	}
@@ -258,39 +275,6 @@ export class SuspectCall {
 		this.isSuspect = false;
 		this.#isFree = false;
 		this.#leave();
-	}
-
-	#view(target: RouteTarget, at: number): SuspectTarget {
-		const { suspects, targets } = this.context.state;
-		const id = engineIdOf(target);
-		const isDead = suspects.isDead(id);
-		return {
-			kind: this.#kindOf(target),
-			isHealthy: this.#isHealthyEngine(target) && !suspects.isReserved(id, this.#turn),
-			isWhereItDied: isDead || suspects.enginesOf(this.#fingerprint!).has(id) || this.#triedSince.has(at),
-			// An agent holds the call itself until its engine is back.
-			isBack: !isDead || target.provider.reportsLoading === true,
-			inFlight: inFlightAt(target, targets) - suspects.passedAt(id),
-			isTried: this.#triedSince.has(at),
-		};
-	}
-
-	#isHealthyEngine(target: RouteTarget): boolean {
-		const { suspects, targets } = this.context.state;
-		const { breaker, pausedUntil } = targets.of(target.id);
-		return (
-			this.#kindOf(target) !== "vendor" &&
-			breaker.state === "closed" &&
-			pausedUntil <= targets.now() &&
-			(target.readiness ?? 0) === 0 &&
-			!suspects.isDead(engineIdOf(target))
-		);
-	}
-
-	/** See SuspectTarget. */
-	#kindOf({ kind = "cloud", provider, isQueue }: RouteTarget): SuspectTarget["kind"] {
-		if (kind === "llm-d" || isQueue) return "gateway";
-		return kind === "local" || (this.#hasFarEngine && provider.healthRequest) ? "engine" : "vendor";
 	}
 
 	/** Whether it has its place among the calls that its model has at once; else takes one, after which all may be otherwise. */
@@ -322,7 +306,7 @@ export class SuspectCall {
 	/** An engine died of it twice: vendors may still have it, engines not. */
 	#refused(): number {
 		const { tried, state, call, record } = this.context;
-		const vendor = tried.findIndex((each) => this.#kindOf(each.target) === "vendor" && isUntried(each));
+		const vendor = tried.findIndex((each) => this.#engines.kindOf(each.target) === "vendor" && isUntried(each));
 		if (vendor !== -1) return vendor;
 		const { calls, leftMs, reason } = state.suspects.refusalOf(this.#fingerprint!);
 		record.reason = reason;
@@ -333,17 +317,4 @@ export class SuspectCall {
 	#tooLate(backInMs = Number.POSITIVE_INFINITY): RouterError {
 		return lateError(this.context.tried[0]!.target.provider.name, this.isSuspect, backInMs);
 	}
-}
-
-/** What the engines among a call's targets call its model, by which it is known; an adapter's is the model that it changes. */
-export function engineModel(targets: readonly RouteTarget[]): string {
-	const own = targets.filter(
-		({ kind = "cloud", provider }) => kind !== "cloud" || provider.healthRequest !== undefined,
-	);
-	return [...new Set(own.map(({ parent, model }) => parent ?? model))].sort().join();
-}
-
-/** Calls under way at a target, and of an adapter those of its model, too. */
-function inFlightAt({ id, engine }: RouteTarget, targets: ProxyState["targets"]): number {
-	return targets.of(id).inFlight + (engine === undefined ? 0 : targets.of(engine).inFlight);
 }

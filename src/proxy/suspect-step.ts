@@ -1,5 +1,6 @@
 /** Where a call goes that may have killed an engine, and what it is told that may go nowhere. Pure. */
 import { RouterError } from "../errors.ts";
+import type { RouteTarget } from "../routing/route.ts";
 
 /** `Retry-After` where nobody knows how long an engine takes to start, s. */
 const UNKNOWN_RESTART_S = 30;
@@ -22,8 +23,10 @@ export interface SuspectTurn {
 
 /** An attempt at an engine that died meanwhile. Times on the holder's clock, ms. */
 export interface DeathReport {
-	/** The target's id. */
+	/** The engine's id. */
 	readonly engine: string;
+	/** By which the attempt was there. */
+	readonly target?: RouteTarget | undefined;
 	readonly startedAt: number;
 	readonly fingerprint: string;
 	/** What its engines call the model. */
@@ -37,6 +40,32 @@ export interface DeathReport {
 	readonly wasWell: boolean;
 }
 
+/** One death of one engine. Times on the holder's clock, ms. */
+export interface Death {
+	readonly at: number;
+	/** When its server last answered that it is dead. */
+	lastAt: number;
+	/** Fingerprints of the calls that may have been the cause. */
+	readonly suspects: Set<string>;
+	/** The cause is known. */
+	isExplained: boolean;
+}
+
+/** An engine that has died, or that suspected calls wait for. Times on the holder's clock, ms. */
+export interface SuspectedEngine {
+	death: Death | undefined;
+	/** By which it was reached when it died. */
+	target: RouteTarget | undefined;
+	/** When it was found to be back. */
+	backAt: number | undefined;
+	/** From its last death until it was back, ms. */
+	restartMs: number | undefined;
+	/** The suspected call that runs there. */
+	trial: SuspectTurn | undefined;
+	/** Until then no other call is sent there while one is suspected, ms. */
+	reservedUntil: number;
+}
+
 /** What an engine's death, or a refusal, is reported as: no prompt is in it. */
 export type SuspectEvent =
 	| { readonly what: "died"; readonly target: string; readonly call: string }
@@ -48,9 +77,10 @@ export type SuspectEvent =
 export interface SuspectTarget {
 	/**
 	 * `engine`: it may die of the call, and is known by itself. `gateway`: several engines, of which another one chooses (llm-d, the
-	 * queue of an agent's model). `vendor`: none of the user's own engines.
+	 * queue of an agent's model). `vendor`: none of the user's own engines. `elsewhere`: an engine of the model that died of the call, and where
+	 * it can't be sent: its name leads to others.
 	 */
-	readonly kind: "engine" | "gateway" | "vendor";
+	readonly kind: "engine" | "gateway" | "vendor" | "elsewhere";
 	/** It serves: nothing is known against it. */
 	readonly isHealthy: boolean;
 	/** It has died, and is not known to be back; or it is the one where this call was when it died. */
@@ -89,7 +119,8 @@ export type SuspectStep =
  * healthy one. What can't be before the call's time is up is refused at once.
  */
 export function suspectStep({ targets, hasTurn, isFree, leftMs, backInMs }: SuspectSituation): SuspectStep {
-	const mayServe = (each: SuspectTarget) => each.kind !== "vendor" && each.isHealthy && !each.isTried;
+	const mayServe = ({ kind, isHealthy, isTried }: SuspectTarget) =>
+		(kind === "engine" || kind === "gateway") && isHealthy && !isTried;
 	// One that was lost to it already is the first that may be lost again.
 	const again = targets.findIndex((each) => mayServe(each) && each.isWhereItDied);
 	const healthy = again === -1 ? targets.findIndex(mayServe) : again;
@@ -99,7 +130,9 @@ export function suspectStep({ targets, hasTurn, isFree, leftMs, backInMs }: Susp
 	if (healthy !== -1 && isOneLeft) return { do: "wait", reserves: false };
 	const vendor = targets.findIndex(({ kind, isTried }) => kind === "vendor" && !isTried);
 	if (vendor !== -1) return { do: "try", index: vendor, isAlone: false };
-	const dead = targets.filter(({ kind, isWhereItDied }) => kind === "engine" && isWhereItDied);
+	const dead = targets.filter(
+		({ kind, isWhereItDied }) => kind === "elsewhere" || (kind === "engine" && isWhereItDied),
+	);
 	if (dead.length === 0) return { do: "refuse" };
 	const back = targets.findIndex(
 		({ kind, isWhereItDied, isBack, inFlight }) =>

@@ -3,7 +3,8 @@
  * suspected; they are tried again one at a time, and the one that runs at a second death is refused from then on. That explains the
  * first death, too: the others are free. Kept in this process, bounded in number and time.
  */
-import type { DeathReport, SuspectEvent, SuspectTurn } from "./suspect-step.ts";
+import type { RouteTarget } from "../routing/route.ts";
+import type { Death, DeathReport, SuspectEvent, SuspectedEngine, SuspectTurn } from "./suspect-step.ts";
 
 /** Suspected and refused calls remembered; the oldest are forgotten first. */
 const MOST_CALLS = 1_000;
@@ -17,32 +18,10 @@ const LATE_ANSWER_MS = 1_000;
 const ALONE_MS = 30_000;
 /** How long suspected calls wait for an engine whose restart has never been seen, ms; else twice as long as that took, if that is longer. */
 const LOST_MS = 120_000;
+/** What an agent says of an engine is newer than its death, of which the agent hears first, when it comes so long after it, ms. */
+const REPORT_MS = 2_000;
 /** How long the death of an engine that nobody waits for is remembered, ms. */
 const FORGOTTEN_MS = 600_000;
-
-/** One death of one engine. */
-interface Death {
-	readonly at: number;
-	/** When its server last answered that it is dead. */
-	lastAt: number;
-	/** Fingerprints of the calls that may have been the cause. */
-	readonly suspects: Set<string>;
-	/** The cause is known. */
-	isExplained: boolean;
-}
-
-/** An engine that has died, or that suspected calls wait for. */
-interface Engine {
-	death: Death | undefined;
-	/** When it was found to be back. */
-	backAt: number | undefined;
-	/** From its last death until it was back, ms. */
-	restartMs: number | undefined;
-	/** The suspected call that runs there. */
-	trial: SuspectTurn | undefined;
-	/** Until then no other call is sent there while one is suspected, ms. */
-	reservedUntil: number;
-}
 
 /** What is known of one call. */
 interface Suspicion {
@@ -65,13 +44,13 @@ export class Suspects {
 	refuseMs = 600_000;
 	/** Hears of deaths and refusals. */
 	report: (event: SuspectEvent) => void = () => undefined;
-	readonly #engines = new Map<string, Engine>();
+	readonly #engines = new Map<string, SuspectedEngine>();
 	readonly #calls = new Map<string, Suspicion>();
 	readonly #turns: SuspectTurn[] = [];
 	#change = Promise.withResolvers<void>();
 
 	/** @param time a clock that never goes back, ms: the one of attempts */
-	constructor(private readonly time: () => number = () => performance.now()) {}
+	constructor(readonly time: () => number = () => performance.now()) {}
 
 	/** Resolves when anything has changed that suspected calls wait for. */
 	get change(): Promise<void> {
@@ -83,6 +62,7 @@ export class Suspects {
 		const { engine: id, startedAt, fingerprint, call, model, hasTokens, turn, wasWell } = report;
 		const now = this.time();
 		const engine = this.#engine(id);
+		engine.target = report.target;
 		const isTrial = turn !== undefined && turn.engine === id;
 		let { death } = engine;
 		if (!death || startedAt >= death.at) {
@@ -235,7 +215,7 @@ export class Suspects {
 		return [...this.#engines].some(([each, engine]) => each.startsWith(`${id}#`) && this.#isKept(each, engine, turn));
 	}
 
-	#isKept(id: string, engine: Engine | undefined, turn: SuspectTurn | undefined): boolean {
+	#isKept(id: string, engine: SuspectedEngine | undefined, turn: SuspectTurn | undefined): boolean {
 		if (!engine || this.time() >= engine.reservedUntil) return false;
 		if (engine.trial) return engine.trial !== turn && engine.trial.isAlone;
 		return turn === undefined && this.#turns.some(({ waitsFor }) => waitsFor.includes(id));
@@ -260,6 +240,25 @@ export class Suspects {
 		const backAt = this.time();
 		Object.assign(engine, { backAt, restartMs: backAt - engine.death.at, reservedUntil: backAt + ALONE_MS });
 		this.#changed();
+	}
+
+	/**
+	 * Its agent says that it is ready.
+	 * @param isAgain the agent's last report said that it was not
+	 */
+	reportedReady(id: string, isAgain: boolean): void {
+		const death = this.#engines.get(id)?.death;
+		if (death && (isAgain || this.time() - death.lastAt >= REPORT_MS)) this.cameBack(id);
+	}
+
+	/** It has answered a call that came at this time: after its death only one that is back does. */
+	hasAnswered(id: string, cameAt: number): void {
+		if (cameAt >= (this.lastDead(id) ?? Number.POSITIVE_INFINITY)) this.cameBack(id);
+	}
+
+	/** By which it was reached when it died. */
+	targetOf(id: string): RouteTarget | undefined {
+		return this.#engines.get(id)?.target;
 	}
 
 	/** Its server says so again. */
@@ -303,10 +302,11 @@ export class Suspects {
 		this.#changed();
 	}
 
-	#engine(id: string): Engine {
+	#engine(id: string): SuspectedEngine {
 		let engine = this.#engines.get(id);
 		if (!engine) {
-			engine = { death: undefined, backAt: undefined, restartMs: undefined, trial: undefined, reservedUntil: 0 };
+			const unknown = { death: undefined, target: undefined, backAt: undefined, restartMs: undefined };
+			engine = { ...unknown, trial: undefined, reservedUntil: 0 };
 			this.#engines.set(id, engine);
 		}
 		this.hasAny = true;

@@ -78,6 +78,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const { suspects } = services.upstreams;
 	suspects.refuseMs = config.poisonous_requests;
 	suspects.report = (event) => reportSuspect(event, log, metrics);
+	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 	const served = { agents, fleet, agentTransport, suspects };
 	const router: ReloadedRouter = { snapshot, env, generatedAuth, state, ...served, log, metrics };
 

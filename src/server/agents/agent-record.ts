@@ -83,6 +83,25 @@ export function lostTargets(
 	return lost;
 }
 
+/** Targets at an agent that are ready, and whether they are so again: its report before said that they were not. */
+export function readyTargets(
+	agent: string,
+	before: AgentRecord["models"] | undefined,
+	after: AgentRecord["models"],
+): (readonly [target: string, isAgain: boolean])[] {
+	const ready: (readonly [string, boolean])[] = [];
+	for (const { name, state, replicas = [] } of after.values()) {
+		const was = before?.get(name);
+		const isWhole = replicas.every((each) => each.state === "ready");
+		if (state === "ready" && isWhole) ready.push([targetId(agent, name), was !== undefined && was.state !== "ready"]);
+		for (const each of replicas.filter((one) => one.state === "ready")) {
+			const its = was?.replicas?.find(({ replica }) => replica === each.replica)?.state;
+			ready.push([targetId(agent, name, each.replica), its !== undefined && its !== "ready"]);
+		}
+	}
+	return ready;
+}
+
 /** The agent as it is stored. */
 export function storedOf(agent: AgentRecord): StoredAgent {
 	const { name, instance, endpoint, gpus, version, registeredAt, heardAtTime } = agent;

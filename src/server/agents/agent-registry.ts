@@ -18,6 +18,7 @@ import {
 	namesakes,
 	nameTaken,
 	nextHeardAt,
+	readyTargets,
 	storedOf,
 	unknownAgent,
 } from "./agent-record.ts";
@@ -61,6 +62,7 @@ export class AgentRegistry {
 	readonly #log: Log["logger"];
 	#heard: ((agent: StoredAgent) => void) | undefined;
 	#lost: ((target: string) => void) | undefined;
+	#ready: ((target: string, isAgain: boolean) => void) | undefined;
 	/** What was logged of ambiguous names of models. Bounded: agents choose names. */
 	readonly #warned = new Set<string>();
 	#storedAt = 0;
@@ -153,7 +155,7 @@ export class AgentRegistry {
 		if (agent.mustRegister || !mayBeAt(agent.endpoint)) throw unknownAgent(body.name);
 		const models = modelsByName(body.models);
 		const isSame = isSameWork(agent.models, models);
-		if (!isSame) this.#reportLost(agent.name, agent.models, models);
+		this.#reportTargets(agent.name, agent.models, models);
 		agent.models = models;
 		this.servedNames.add(models.keys());
 		agent.gpus = body.gpus ?? agent.gpus;
@@ -195,8 +197,14 @@ export class AgentRegistry {
 		this.#lost = listener;
 	}
 
-	#reportLost(...agent: Parameters<typeof lostTargets>): void {
+	/** The listener hears of each target that is ready, with every report of its agent: `isAgain` where the one before said otherwise. */
+	onReady(listener: (target: string, isAgain: boolean) => void): void {
+		this.#ready = listener;
+	}
+
+	#reportTargets(...agent: Parameters<typeof readyTargets>): void {
 		if (this.#lost) for (const target of lostTargets(...agent)) this.#lost(target);
+		if (this.#ready) for (const ready of readyTargets(...agent)) this.#ready(...ready);
 	}
 
 	/** Takes over what another router has heard, unless it is older than what this one has. */
@@ -280,7 +288,7 @@ export class AgentRegistry {
 			loggedLease: leaseAt(heard.heardAt, this.#clock.now()),
 			isDirty: false,
 		};
-		this.#reportLost(who.name, this.#agents.get(who.name)?.models, agent.models);
+		this.#reportTargets(who.name, this.#agents.get(who.name)?.models, agent.models);
 		this.#agents.set(who.name, agent);
 		this.servedNames.add(agent.models.keys());
 		return agent;
