@@ -74,13 +74,12 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 
 	const { auth, generated } = startAuth(plan, { storedKeys });
 	const snapshot = routerSnapshot(config, entries, auth, { fleet, state, onRefused: metrics.refused });
-	const generatedAuth = generated && auth;
 	const { suspects } = services.upstreams;
 	suspects.refuseMs = config.poisonous_requests;
 	suspects.report = (event) => reportSuspect(event, log, metrics);
 	agents.onReady((target, isAgain) => suspects.reportedReady(target, isAgain));
 	const served = { agents, fleet, agentTransport, suspects };
-	const router: ReloadedRouter = { snapshot, env, generatedAuth, state, ...served, log, metrics };
+	const router: ReloadedRouter = { snapshot, env, state, ...served, log, metrics, generatedAuth: generated && auth };
 
 	const cache = createAnswerCache(config, redis?.answers());
 	metrics.watchAgents(fleet.counts);
