@@ -5,6 +5,7 @@ import type { AttemptRecord, CallRecord } from "../src/proxy/call-record.ts";
 import { findBack } from "../src/proxy/engine-health.ts";
 import type { Pause } from "../src/proxy/pause.ts";
 import { TriedTarget } from "../src/proxy/retry.ts";
+import type { Failed } from "../src/proxy/round.ts";
 import { SuspectCall } from "../src/proxy/suspect-call.ts";
 import type { RouteTarget } from "../src/routing/route.ts";
 import { fleet, say, stopEngines } from "./kit/scripted-engines.ts";
@@ -161,4 +162,30 @@ describe("a call that an agent's engine died of by the name of a LoRA adapter", 
 		await findBack([engine], [{ target }], state);
 		expect(state.suspects.isDead(engine)).toBe(true);
 	});
+});
+
+test("a suspected call whose engine asks for more time than it has is told so at once", async () => {
+	const { state } = fleet(1).router.context;
+	const target = { kind: "local", provider: { name: "local", reportsLoading: true }, id: "local/m", model: "m" };
+	const call = { id: "req", operation: "chat", startedAt: 0, facts: { canonical: () => "the same" } };
+	const until = () => performance.now() + 60_000;
+	const wait = () => Promise.reject(new Error("it waits"));
+	const suspect = new SuspectCall({
+		call: call as unknown as Call,
+		tried: [new TriedTarget(target as RouteTarget, state.keys)],
+		state,
+		record: { atEnd: () => undefined, waitedMs: 0 } as unknown as CallRecord,
+		pause: { isOver: false, until: wait } as unknown as Pause,
+		slot: undefined,
+		until,
+	});
+	const record = { startedAt: performance.now() } as AttemptRecord;
+	const died = { kind: "engine_died", message: "" } as const;
+	suspect.failed({ target: target as RouteTarget, record, hasTokens: false }, died, "engine_died");
+	const asksFor = (retryAfterMs: number) => {
+		const failure = { kind: "overloaded", message: "", retryAfterMs } as const;
+		return suspect.next({ index: 0, failure } as unknown as Failed);
+	};
+	await expect(asksFor(30_000)).rejects.toThrow("it waits");
+	await expect(asksFor(600_000)).rejects.toMatchObject({ errorCode: "engine_died", headers: { "retry-after": "600" } });
 });

@@ -249,6 +249,7 @@ export class SuspectCall {
 				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target, step.isAlone);
 				return step.index;
 			}
+			if (!this.#isFree && this.#notBefore - now >= this.#leftMs()) throw this.#tooLate(this.#notBefore - now);
 			suspects.waitFor(turn, step.reserves ? waitsFor : []);
 			if (this.#isFree || suspects.hasTurn(turn)) await findBack([...awaited], reached, state);
 			await this.#wait(Math.min(LOOK_MS, this.#leftMs()));
