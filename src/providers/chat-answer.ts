@@ -33,6 +33,13 @@ export class ChatChunks {
 		return this.delta(`{"content":${JSON.stringify(text)}}`, index);
 	}
 
+	/** The same around any text, as JSON between its quotes: what comes before that, and what behind. */
+	textFrame(): readonly [string, string] {
+		const chunk = this.text("");
+		const at = chunk.lastIndexOf('""') + 1;
+		return [chunk.slice(0, at), chunk.slice(at)];
+	}
+
 	/** A piece of what the model thinks, under both of its names (see {@link thoughtFields}). */
 	reasoning(text: string, index = 0): string {
 		const json = JSON.stringify(text);

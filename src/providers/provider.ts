@@ -195,8 +195,8 @@ export interface CountedTokens {
 
 /** Events that need no reading. */
 export interface PassedEvents {
-	/** What to send on for them. It lies in the chunk's own memory. */
-	readonly bytes: Uint8Array;
+	/** What to send on for them, maybe in the chunk's own memory; absent where they go on as they came. */
+	readonly bytes?: Uint8Array | undefined;
 	/** How many bytes of the chunk they took. */
 	readonly length: number;
 	/** How many they are. */

@@ -1,5 +1,5 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
-import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece, textOf } from "../openai/sse.ts";
+import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type {
@@ -49,7 +49,7 @@ export class EventReader {
 	/** So many bytes at the beginning of the chunk at hand go on untouched. */
 	#untouched = 0;
 	/** What is sent behind these; undefined where nothing that came was altered or left out. */
-	#rest: StreamPiece | undefined;
+	#rest: StreamPiece[] | undefined;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
 	/** Pieces have come that are held back. */
@@ -87,8 +87,7 @@ export class EventReader {
 
 	/** What to send for a chunk. What goes on untouched stays the bytes that it came as. */
 	take(chunk: Uint8Array): StreamPiece {
-		const splitter = this.#splitter;
-		const deltas = this.#deltas;
+		const [splitter, deltas] = [this.#splitter, this.#deltas];
 		// A byte order mark is good only at the very beginning, which this may not be for the client.
 		splitter.add(splitter.isClean && !this.hasBegun && isMarked(chunk) ? chunk.subarray(3) : chunk);
 		this.#sawData = false;
@@ -108,7 +107,7 @@ export class EventReader {
 	/** The upstream closed its side. */
 	finish(): StreamPiece {
 		this.#untouched = 0;
-		this.#rest = "";
+		this.#rest = [];
 		for (const event of this.#splitter.end()) this.#read(event);
 		if (!this.isOver) this.#add(this.#end());
 		return this.#taken();
@@ -176,9 +175,10 @@ export class EventReader {
 		splitter.at += length;
 		this.#sawData = true;
 		this.#deltas += events;
-		this.#deltaLength += bytes.length;
-		if (this.#rest === undefined && bytes.length === length) this.#untouched = splitter.at;
-		else this.#add(bytes);
+		this.#deltaLength += bytes?.length ?? length;
+		if (bytes) this.#add(bytes);
+		else if (this.#rest) this.#add(splitter.bytes.subarray(splitter.at - length, splitter.at));
+		else this.#untouched = splitter.at;
 	}
 
 	#read(event: SseEvent): void {
@@ -187,26 +187,22 @@ export class EventReader {
 		if (out.failure && !this.isFinished) this.#over(out.failure);
 		else if (out.failure || out.done) this.#add(this.#end());
 		else if (out.bytes !== undefined) this.#add(out.bytes);
-		else if (this.#rest === undefined && !event.isMended && this.#splitter.isFaithful)
-			this.#untouched = this.#splitter.at;
+		else if (!this.#rest && !event.isMended && this.#splitter.isFaithful) this.#untouched = this.#splitter.at;
 		else this.#add(event.raw);
 	}
 
 	/** Sends on something that does not lie behind the untouched bytes where these came. */
 	#add(piece: StreamPiece): void {
-		const rest = this.#rest;
-		if (!rest) this.#rest = piece;
-		else if (piece !== "") this.#rest = textOf(rest) + textOf(piece);
+		this.#rest ??= [];
+		if (piece !== "") this.#rest.push(piece);
 	}
 
 	/** All that is sent on of a chunk. */
 	#taken(): StreamPiece {
 		const { bytes } = this.#splitter;
-		const rest = this.#rest ?? "";
-		const untouched = this.#untouched;
-		if (untouched === 0) return rest;
-		const before = untouched === bytes.length ? bytes : bytes.subarray(0, untouched);
-		return rest === "" ? before : textOf(before) + textOf(rest);
+		const pieces = this.#rest ?? [];
+		if (this.#untouched > 0) pieces.unshift(bytes.subarray(0, this.#untouched));
+		return pieces.length > 1 ? joined(pieces) : (pieces[0] ?? "");
 	}
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
@@ -297,7 +293,13 @@ const MEDIA_LENGTH = 2_000;
 const spokenLength = (text: string): number =>
 	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;
 
-/** Whether it begins with UTF-8's byte order mark. */
+/** Several pieces as one. */
+function joined(pieces: readonly StreamPiece[]): StreamPiece {
+	if (pieces.every((piece) => typeof piece === "string")) return pieces.join("");
+	return Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)));
+}
+
+/** Whether UTF-8's byte order mark is first. */
 const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 
 /**

@@ -10,7 +10,7 @@ import { codePointsIn } from "../annotations.ts";
 import { ChatChunks, chatUsage, now, reportedTier } from "../chat-answer.ts";
 import { type Failure, NO_CHOICE, TRUNCATED } from "../failure.ts";
 import { answerNames, UnnamedText } from "../message-marks.ts";
-import type { Out, StreamDecoder } from "../provider.ts";
+import type { Out, PassedEvents, StreamDecoder } from "../provider.ts";
 import type { Upstream } from "../registry.ts";
 import { failureOf, readErrorObject } from "../upstream-error.ts";
 import { blockAnnotations } from "./cited-text.ts";
@@ -25,6 +25,7 @@ import {
 	stopFinish,
 	storedThinking,
 } from "./response.ts";
+import { TextDeltas, type TextFrame, textFrame } from "./text-deltas.ts";
 import { detailsOf, type Thought } from "./thinking.ts";
 
 const text = optional(Type.String());
@@ -94,6 +95,9 @@ export class MessageDecoder implements StreamDecoder {
 
 	/** Its text, where that may begin with a name. */
 	readonly #unnamed: UnnamedText | undefined;
+	/** Its pieces of text from the second on, and what they are sent in. */
+	#deltas: TextDeltas | undefined;
+	#frame: TextFrame | undefined;
 	/** How long it was as it came. */
 	#came = 0;
 
@@ -131,7 +135,21 @@ export class MessageDecoder implements StreamDecoder {
 		}
 	}
 
+	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
+		// The first piece begins the answer, and a name may stand before it; none comes behind the end.
+		if (this.#textLength === 0 || this.#unnamed || this.#ending) return undefined;
+		this.#deltas ??= new TextDeltas();
+		const deltas = this.#deltas;
+		const length = deltas.read(chunk, from) - from;
+		if (length === 0) return undefined;
+		this.#textLength += deltas.units;
+		this.#textPoints += deltas.points;
+		this.#frame ??= textFrame(this.#chunks.textFrame());
+		return { bytes: deltas.written(chunk, this.#frame), length, events: deltas.events };
+	}
+
 	#begin(message: ClaudeMessage): Out {
+		this.#frame = undefined;
 		this.#usage = objectIn(message.usage) ?? {};
 		this.#chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
 		return { bytes: this.#chunks.role(), tokens: this.#tokens() };

@@ -184,7 +184,8 @@ export class ChunkDecoder implements StreamDecoder {
 		const bytes = template.passThrough(chunk, from);
 		if (!bytes) return undefined;
 		if (template.hasCounts) this.#isBehind = true;
-		return { bytes, length: template.length, events: template.events };
+		const { length, events } = template;
+		return { bytes: bytes.length < length ? bytes : undefined, length, events };
 	}
 
 	/** What the template has counted is looked at when somebody asks. */

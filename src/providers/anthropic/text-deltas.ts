@@ -1,0 +1,126 @@
+/**
+ * Pieces of text as Claude's API writes them, found by their bytes: each needs neither a decoding nor a parse, since a JSON string with none but the
+ * short escapes is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
+ */
+import { isUtf8 } from "node:buffer";
+
+const HEAD = Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":');
+const TYPE = Buffer.from(',"delta":{"type":"text_delta","text":"');
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const SPACE = 0x20;
+const ZERO = 0x30;
+const NINE = 0x39;
+const BRACE = 0x7d;
+const LF = 0x0a;
+const ASCII_END = 0x80;
+/** Of UTF-8: bytes that go on with a character, and those that begin one of two UTF-16 units. */
+const CONTINUED = 0xc0;
+const LONGEST = 0xf0;
+/** What `JSON.stringify` writes behind a backslash, code points aside: `"` `\` b f n r t. */
+const ESCAPED = new Set([0x22, 0x5c, 0x62, 0x66, 0x6e, 0x72, 0x74]);
+
+/** What stands around a text in the chunk that is sent. */
+export interface TextFrame {
+	readonly before: Buffer;
+	/** From behind one text to before the next. */
+	readonly between: Buffer;
+	readonly after: Buffer;
+}
+
+/** The frame of these two halves of a chunk. */
+export function textFrame([before, after]: readonly [string, string]): TextFrame {
+	return { before: Buffer.from(before), between: Buffer.from(after + before), after: Buffer.from(after) };
+}
+
+/** Reads the text deltas of one stream. */
+export class TextDeltas {
+	/** Where each text begins and ends in the chunk at hand. */
+	readonly #spans: number[] = [];
+	#size = 0;
+	/** All bytes of the texts, or-ed: from 128 on where one is no ASCII. */
+	#bits = 0;
+	/** The chunk at hand is no UTF-8: to try it again behind each event would cost the square of their number. */
+	#isRefused = false;
+	/** How long the texts of the last `read` are: UTF-16 units, and code points. */
+	units = 0;
+	points = 0;
+
+	/** How many there are. */
+	get events(): number {
+		return this.#spans.length / 2;
+	}
+
+	/** Past the text deltas that a chunk has from `from` on, up to the first other event; `from` where there are none. */
+	read(chunk: Uint8Array, from: number): number {
+		if (from === 0) this.#isRefused = false;
+		this.#spans.length = 0;
+		this.#size = this.#bits = this.units = this.points = 0;
+		if (this.#isRefused) return from;
+		let at = from;
+		for (let end = at; end !== -1; end = this.#eventEnd(chunk, at)) at = end;
+		this.#isRefused = this.#bits >= ASCII_END && !isUtf8(chunk.subarray(from, at));
+		return this.#isRefused ? from : at;
+	}
+
+	/** The chunks that say what was read. */
+	written(chunk: Uint8Array, { before, between, after }: TextFrame): Uint8Array {
+		const spans = this.#spans;
+		const size = before.length + after.length + this.#size + (this.events - 1) * between.length;
+		const written = Buffer.allocUnsafe(size);
+		written.set(before, 0);
+		let at = before.length;
+		for (let i = 0; i < spans.length; i += 2) {
+			if (i > 0) {
+				written.set(between, at);
+				at += between.length;
+			}
+			// They are short: to copy them so is faster than a call.
+			for (let from = spans[i]!; from < spans[i + 1]!; from++) written[at++] = chunk[from]!;
+		}
+		written.set(after, at);
+		return written;
+	}
+
+	/** Past the event that begins at `from`; -1 where that is no text delta, or has no text. */
+	#eventEnd(chunk: Uint8Array, from: number): number {
+		let at = from + HEAD.length;
+		if (at > chunk.length || HEAD.compare(chunk, from, at) !== 0) return -1;
+		const digits = at;
+		while (chunk[at]! >= ZERO && chunk[at]! <= NINE) at++;
+		const start = at + TYPE.length;
+		// JSON's numbers begin with no 0.
+		const isIndex = at === digits + 1 || (at > digits && chunk[digits] !== ZERO);
+		if (!isIndex || start > chunk.length || TYPE.compare(chunk, at, start) !== 0) return -1;
+		return this.#textEnd(chunk, start);
+	}
+
+	/** Past the event whose text begins at `start`. It is counted. */
+	#textEnd(chunk: Uint8Array, start: number): number {
+		let bits = 0;
+		let units = 0;
+		let points = 0;
+		let end = start;
+		for (; end < chunk.length; end++) {
+			const byte = chunk[end]!;
+			if (byte === QUOTE) break;
+			if (byte < SPACE) return -1;
+			if (byte === BACKSLASH && !ESCAPED.has(chunk[++end] ?? 0)) return -1;
+			bits |= byte;
+			if ((byte & CONTINUED) !== ASCII_END) points++;
+			if (byte >= LONGEST) units++;
+		}
+		// Claude's API pads its events with blanks there.
+		let at = end + 2;
+		while (chunk[at] === SPACE) at++;
+		const isEnd = chunk[end + 1] === BRACE && chunk[at] === BRACE && chunk[at + 1] === LF && chunk[at + 2] === LF;
+		if (!isEnd || end === start) return -1;
+		this.#bits |= bits;
+		this.units += units + points;
+		this.points += points;
+		this.#size += end - start;
+		this.#spans.push(start, end);
+		return at + 3;
+	}
+}
