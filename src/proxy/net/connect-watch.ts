@@ -1,5 +1,5 @@
 /**
- * Finds out that no connection to an upstream comes about, which `fetch` does not distinguish from a model that thinks: the kernel gives
+ * Finds out that no connection to a proxy comes about, which `fetch` does not distinguish from a model that thinks: the kernel gives
  * up after two minutes. While a request has no answer, a bare connection to the same address is tried beside it.
  */
 import { ConnectionLost } from "./http1-exchange.ts";

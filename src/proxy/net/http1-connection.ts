@@ -16,7 +16,20 @@ export interface Origin {
 	/** Without brackets. */
 	readonly hostname: string;
 	readonly port: number;
+	/** Over TLS, with a certificate that is checked against the name and the authorities. */
+	readonly tls?: OriginTls | undefined;
 }
+
+/** How to speak TLS with an origin. */
+export interface OriginTls {
+	/** PEM with all the authorities that are trusted, in the place of the public ones. */
+	readonly ca?: Buffer | undefined;
+	/** Whom the certificate must be for: a name, which is also the one asked for (SNI), or an address. */
+	readonly serverName: string;
+}
+
+/** What is spoken, in the form of RFC 7301: some servers choose HTTP/2 for who does not say. */
+const ALPN = "\x08http/1.1";
 
 /** A connected socket and the call it carries. */
 export class Http1Connection {
@@ -31,11 +44,19 @@ export class Http1Connection {
 	/** Its turn has an end to come. */
 	#isDue = false;
 	#sawEnd = false;
+	/** Resolves once TLS speaks with whom it should. */
+	readonly #secured = Promise.withResolvers<void>();
 	isOpen = true;
 
-	private constructor(private readonly owner: ConnectionOwner) {}
+	private constructor(private readonly owner: ConnectionOwner) {
+		// Nobody waits for it where there is no TLS, or the call was given up.
+		this.#secured.promise.catch(() => undefined);
+	}
 
-	/** Connects within `connectMs`. Rejects with the socket's error, ConnectionLost `ETIMEDOUT`, or the signal's reason. */
+	/**
+	 * Connects within `connectMs`, TLS included. Rejects with the socket's error, what is wrong with the certificate, ConnectionLost
+	 * `ETIMEDOUT`, or the signal's reason.
+	 */
 	static async open(
 		origin: Origin,
 		connectMs: number,
@@ -48,9 +69,10 @@ export class Http1Connection {
 		const timer = setTimeout(() => reject(new ConnectionLost("ETIMEDOUT")), connectMs);
 		const leave = () => reject(signal.reason);
 		signal.addEventListener("abort", leave);
-		const connected = Bun.connect({ ...origin, data: connection, socket: HANDLERS });
+		const connected = connect(origin, connection);
 		try {
 			const socket = await Promise.race([connected, givenUp]);
+			if (origin.tls) await Promise.race([connection.#secured.promise, givenUp]);
 			socket.setNoDelay(true);
 			// A host that lost its power sends nothing for ever: the kernel finds out within some minutes.
 			socket.setKeepAlive(true, 30_000);
@@ -67,6 +89,12 @@ export class Http1Connection {
 			clearTimeout(timer);
 			signal.removeEventListener("abort", leave);
 		}
+	}
+
+	/** TLS speaks, or has found out why it must not. */
+	secured(error: Error | undefined): void {
+		if (error) this.#secured.reject(error);
+		else this.#secured.resolve();
 	}
 
 	/**
@@ -198,6 +226,7 @@ export class Http1Connection {
 	/** The socket is gone. */
 	lost(error: Error | undefined): void {
 		this.isOpen = false;
+		this.secured(new ConnectionLost("ECONNRESET"));
 		this.#readArrived();
 		this.#exchange?.lost(this.#sawEnd && error === undefined);
 		this.owner.closed(this);
@@ -236,8 +265,17 @@ function piecesOf(body: Body): readonly (string | Buffer)[] {
 /** Where messages are put together: one for all, since the kernel takes a copy. */
 const MESSAGE = Buffer.allocUnsafeSlow(64 * 1024);
 
+function connect({ hostname, port, tls }: Origin, data: Http1Connection): Promise<Socket<Http1Connection>> {
+	if (!tls) return Bun.connect({ hostname, port, data, socket: HANDLERS });
+	return Bun.connect({ hostname, port, data, socket: HANDLERS, tls: { ...tls, ALPNProtocols: ALPN } });
+}
+
 /** One set for all connections: a set a connection would be compiled anew. */
 const HANDLERS = {
+	handshake(socket: Socket<Http1Connection>, isDone: boolean, error: Error | null) {
+		const isTrusted = isDone && !error && socket.authorized;
+		socket.data.secured(isTrusted ? undefined : (error ?? new ConnectionLost("ECONNRESET")));
+	},
 	data: (socket: Socket<Http1Connection>, bytes: Buffer) => socket.data.received(bytes),
 	drain: (socket: Socket<Http1Connection>) => socket.data.written(),
 	end: (socket: Socket<Http1Connection>) => socket.data.ended(),

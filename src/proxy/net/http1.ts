@@ -1,7 +1,7 @@
 /**
- * HTTP/1.1 to upstreams at plain `http:` addresses, which is where models on one's own machines are: vLLM, agents, llm-d.
+ * HTTP/1.1 to upstreams, with and without TLS.
  *
- * Made for streams: `fetch` crosses to a thread of its own and back for every chunk. It also distinguishes a connection that could not be
+ * `fetch` crosses to a thread of its own and back for every call, and for every chunk of a stream. This also distinguishes a connection that could not be
  * made within 5 s from a model that thinks for minutes, and one that was reset from one that ended, which fetch does not when
  * an answer has no length.
  */
@@ -12,37 +12,42 @@ import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-conn
 const CONNECT_MS = 5_000;
 /** How long an idle connection is kept, s: uvicorn, which vLLM runs on, closes its own after 5. */
 const IDLE_SECONDS = 4;
+/** The same of TLS, which takes longer to come about: public services keep connections for a minute and more. */
+const TLS_IDLE_SECONDS = 48;
 /** Idle connections kept an origin. */
 const MOST_IDLE = 512;
 
 /** Addresses whose requests' heads are remembered: upstreams are few, and their paths. */
-const MOST_PLACES = 1000;
+const MOST_DESTINATIONS = 1000;
 
 /** What may differ. */
 export interface Http1Options {
+	/** PEM with all the authorities that are trusted, in the place of the public ones. */
+	readonly ca?: Buffer | undefined;
 	readonly idleSeconds?: number;
 }
 
-/** A transport with connections of its own. Its addresses must begin with `http://`. */
-export function http1Transport({ idleSeconds = IDLE_SECONDS }: Http1Options = {}): Transport {
+/** A transport with connections of its own. */
+export function http1Transport({ idleSeconds, ca }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
-	const places = new Map<string, Place>();
-	function placeOf(address: string): Place {
+	const destinations = new Map<string, Destination>();
+	function destinationOf(address: string): Destination {
 		const url = new URL(address);
-		let pool = pools.get(url.host);
+		let pool = pools.get(url.origin);
 		if (!pool) {
-			pool = new Pool(originOf(url), idleSeconds);
-			pools.set(url.host, pool);
+			const origin = originOf(url, ca);
+			pool = new Pool(origin, idleSeconds ?? (origin.tls ? TLS_IDLE_SECONDS : IDLE_SECONDS));
+			pools.set(url.origin, pool);
 		}
-		const place = { pool, head: new RequestHead(url) };
-		if (places.size >= MOST_PLACES) places.clear();
-		places.set(address, place);
-		return place;
+		const destination = { pool, head: new RequestHead(url) };
+		if (destinations.size >= MOST_DESTINATIONS) destinations.clear();
+		destinations.set(address, destination);
+		return destination;
 	}
 	return {
 		send(request, signal, connectMs = CONNECT_MS) {
 			try {
-				const { pool, head } = places.get(request.url) ?? placeOf(request.url);
+				const { pool, head } = destinations.get(request.url) ?? destinationOf(request.url);
 				return pool.send(head.textOf(request), request, signal, connectMs);
 			} catch (error) {
 				return Promise.reject(error);
@@ -52,7 +57,7 @@ export function http1Transport({ idleSeconds = IDLE_SECONDS }: Http1Options = {}
 }
 
 /** An address that requests go to. */
-interface Place {
+interface Destination {
 	readonly pool: Pool;
 	readonly head: RequestHead;
 }
@@ -95,8 +100,11 @@ class Pool implements ConnectionOwner {
 	}
 }
 
-function originOf({ hostname, port }: URL): Origin {
-	return { hostname: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 80) };
+function originOf({ protocol, hostname: inUrl, port }: URL, ca: Buffer | undefined): Origin {
+	const hostname = inUrl.replace(/^\[|\]$/g, "");
+	if (protocol !== "https:") return { hostname, port: Number(port || 80) };
+	// A closing dot is no part of the names in certificates.
+	return { hostname, port: Number(port || 443), tls: { serverName: hostname.replace(/\.$/, ""), ...(ca && { ca }) } };
 }
 
 type HeadParts = Pick<UpstreamRequest, "headers" | "body">;

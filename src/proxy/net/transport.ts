@@ -31,14 +31,15 @@ interface BunFetchInit extends RequestInit {
 }
 
 /**
- * Requests over HTTP: those to plain `http:` addresses over connections of our own, which take less CPU; all else by `fetch`. `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are
- * kept by the caller's signal. `proxy: false` since Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would
- * carry the provider's key to another host, so a 3xx is an answer like any other.
+ * Requests over HTTP: over connections of our own, which take less CPU; by `fetch` what goes through a proxy, or where any certificate
+ * will do. There `timeout: false` lifts Bun's end after 360 s without bytes: deadlines are kept by the caller's signal. `proxy: false` since
+ * Bun applies HTTP_PROXY to 127.0.0.1, too. Redirects are not followed: they would carry the provider's key to another host, so a 3xx is
+ * an answer like any other.
  */
 export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: TransportOptions = {}): Transport {
 	// `ca` takes the place of the built-in roots; both are wanted. As a list they cost more with each call than in one buffer.
 	const trusted = ca ? { ca: trustedWith(ca) } : undefined;
-	const plain = http1Transport();
+	const direct = http1Transport(trusted);
 	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	/** Calls come in rows to the same place: its origin is cut from its address once. */
@@ -76,7 +77,7 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 		send(outgoing, signal, connectMs) {
 			const { url } = outgoing;
 			const proxy = proxyFor?.(url);
-			if (proxy === undefined && url.startsWith("http:")) return plain.send(outgoing, signal, connectMs);
+			if (proxy === undefined && !acceptsAnyCertificate) return direct.send(outgoing, signal, connectMs);
 			return fetched(outgoing, signal, connectMs, proxy);
 		},
 	};

@@ -1,35 +1,30 @@
 /** How the router calls its agents. */
 import { type CancelSignal, isOk, type Transport, type UpstreamRequest } from "../../providers/provider.ts";
-import { http1Transport } from "../../proxy/net/http1.ts";
 import { httpTransport } from "../../proxy/net/transport.ts";
 
 /** How long the agent has to answer, ms. */
 const CALL_BACK_MS = 3_000;
 
-/**
- * Plain addresses are called over connections of the router's own, whole answers too: they notice within 5 s that a host has lost its
- * power, however long a model may think; fetch waits for minutes.
- */
+/** Calls agents, over connections that notice within 5 s that a host has lost its power, however long a model may think. */
 export class AgentTransport implements Transport {
-	readonly #plain = http1Transport();
 	#ca: string | undefined;
-	#tls: Transport;
+	#transport: Transport;
 
 	/** @param ca PEM certificates that are trusted besides the system's, the content of `ca_file` */
 	constructor(ca: string | undefined) {
 		this.#ca = ca;
-		this.#tls = httpTransport({ ca });
+		this.#transport = httpTransport({ ca });
 	}
 
 	send(request: UpstreamRequest, signal: CancelSignal): ReturnType<Transport["send"]> {
-		return (request.url.startsWith("http:") ? this.#plain : this.#tls).send(request, signal);
+		return this.#transport.send(request, signal);
 	}
 
 	/** These certificates are trusted from now on: a file that is renewed in its place keeps its name. */
 	trust(ca: string | undefined): void {
 		if (ca === this.#ca) return;
 		this.#ca = ca;
-		this.#tls = httpTransport({ ca });
+		this.#transport = httpTransport({ ca });
 	}
 }
 
