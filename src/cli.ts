@@ -122,7 +122,7 @@ async function configuration(
 	env: Environment,
 	cwd: string,
 ): Promise<Configuration> {
-	const { load } = await import("./config/load.ts");
+	const { load, UnusableConfig } = await import("./config/load.ts");
 	// An empty variable counts as unset, for every later step, too.
 	let variables: Environment = Object.fromEntries(Object.entries(env).filter(([, value]) => value));
 	if (envFile !== undefined) {
@@ -130,7 +130,14 @@ async function configuration(
 		variables = withEnvFile(variables, envFile, cwd);
 	}
 	const { upstreamVariables } = await import("./cli/upstream-variables.ts");
-	const loaded = load({ flags, env: variables, cwd, role, variables: upstreamVariables() });
+	let loaded: Loaded;
+	try {
+		loaded = load({ flags, env: variables, cwd, role, variables: upstreamVariables() });
+	} catch (error) {
+		if (!(error instanceof UnusableConfig)) throw error;
+		const { withFurtherMistakes } = await import("./cli/check.ts");
+		throw await withFurtherMistakes(error, role);
+	}
 	for (const warning of loaded.warnings) printError(`warning: ${mistakeLine(warning)}`);
 	return { loaded, variables: loaded.env };
 }

@@ -323,7 +323,7 @@ describe("several models", () => {
 		available = 20;
 		const memory = placer.snapshot([item]);
 		expect(memory.otherUse.get(HOST)).toBe(2 * GIB);
-		expect(placeNow(memory, "b", 0)).not.toBeString();
+		expect(placeNow(memory, "b", 0)).not.toHaveProperty("reason");
 	});
 
 	test("that use more than they were given leave the others less", () => {

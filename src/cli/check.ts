@@ -1,10 +1,18 @@
 /** `router check`: what would run, where each setting comes from, and which providers are ready. No secret is shown. */
 import type { TSchema } from "@sinclair/typebox";
-import { type Finding, FindingsError, type Path, pathText } from "../config/config-error.ts";
+import {
+	byPosition,
+	ConfigError,
+	type Finding,
+	FindingsError,
+	type Mistake,
+	type Path,
+	pathText,
+} from "../config/config-error.ts";
 import { MASK } from "../config/diff.ts";
 import { isRecord } from "../config/document.ts";
 import type { Environment } from "../config/interpolate.ts";
-import type { Loaded, SettingSource } from "../config/load.ts";
+import type { Loaded, SettingSource, UnusableConfig } from "../config/load.ts";
 import { ConfigSchema } from "../config/schema.ts";
 import { mapLeaves } from "../config/schema-walk.ts";
 import { formatBytes, formatDuration } from "../config/units.ts";
@@ -57,6 +65,36 @@ export async function check(loaded: Loaded, env: Environment): Promise<string> {
 	if (role === "agent") return report(loaded, []);
 	const { describeProviders } = await import("../providers/registry.ts");
 	return report(loaded, describeProviders(config, variables));
+}
+
+/**
+ * The error with the mistakes that would only show once its own are mended, as far as the rest of the file can be read: those of the
+ * agent's models and of the targets of `models:`.
+ */
+export async function withFurtherMistakes(error: UnusableConfig, role: Loaded["role"]): Promise<ConfigError> {
+	const rest = error.rest();
+	if (!rest) return error;
+	const { checkModels } = await import("../agent/agent-plan.ts");
+	const findings = foundIn(() => checkModels(rest.config));
+	if (role !== "agent") {
+		const { checkTargets } = await import("../server/router-plan.ts");
+		findings.push(...foundIn(() => checkTargets(rest.config, rest.env)));
+	}
+	const placeOf = ({ line, column, path }: Mistake) => (line === undefined ? path : `${line}:${column}`);
+	const known = new Set(error.mistakes.map(placeOf));
+	const further = findings
+		.flatMap((finding) => rest.mistakeOf(finding) ?? [])
+		.filter((each) => !known.has(placeOf(each)));
+	return further.length > 0 ? new ConfigError([...error.mistakes, ...further].sort(byPosition)) : error;
+}
+
+/** The findings of a step; none where it ends in another error, which may be a consequence of what could not be read. */
+function foundIn(step: () => void): Finding[] {
+	try {
+		return [...findingsOf(step)];
+	} catch {
+		return [];
+	}
 }
 
 function findingsOf(step: () => void): readonly Finding[] {

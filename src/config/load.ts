@@ -9,6 +9,7 @@ import { foreignFile } from "./foreign-file.ts";
 import { type Environment, interpolate } from "./interpolate.ts";
 import { type Flags, type Override, overlay, type Role } from "./overlay.ts";
 import { readNamedFile } from "./read-file.ts";
+import { type ReadablePart, readablePart } from "./readable-part.ts";
 import { type Config, ConfigSchema } from "./schema.ts";
 import { EXTENSION, mapLeaves } from "./schema-walk.ts";
 import { PATHS, semantics } from "./semantics.ts";
@@ -90,13 +91,17 @@ export function load(input: LoadInput): Loaded {
 		return { path: pathText(finding.path), message: `${finding.message} (set by ${override.name})` };
 	};
 
+	const against = semantics(values, { env, cwd, role });
 	const mistakes = [
 		...findings.map((finding) => inFile(finding, parsed, file)),
 		...cleaned.mistakes,
 		...overlaid.findings.map((finding) => ({ path: pathText(finding.path), message: finding.message })),
-		...semantics(values, { env, cwd, role }).map(locate),
+		...against.map(locate),
 	];
-	if (mistakes.length > 0) throw new ConfigError(inOrder(mistakes));
+	if (mistakes.length > 0) {
+		const part = () => readablePart(values, [...findings, ...against]);
+		throw new UnusableConfig(inOrder(mistakes), () => usableRest(part(), locate, env, cwd));
+	}
 
 	const config = normalize(values, cwd);
 	const sources = {
@@ -116,6 +121,37 @@ export function load(input: LoadInput): Loaded {
 	};
 	const warnings = [...settings.warnings.map((finding) => inFile(finding, parsed, file)), ...cleaned.warnings];
 	return { config, role, env, warnings, locate, ...(file !== undefined && { file: watched }), sources, watched, again };
+}
+
+/** What of a configuration with mistakes can be used all the same, to look for further ones. */
+export interface UsableRest {
+	/** Its providers, models and agent's models, in their places; all else is as by default. */
+	readonly config: Config;
+	readonly env: Environment;
+	/** The mistake of a finding, with its position in the file; undefined for a mere consequence of one that is known. */
+	mistakeOf(finding: Finding): Mistake | undefined;
+}
+
+/** A configuration that was read, and has mistakes. */
+export class UnusableConfig extends ConfigError {
+	/** @param rest undefined where too little can be used */
+	constructor(
+		mistakes: readonly Mistake[],
+		readonly rest: () => UsableRest | undefined,
+	) {
+		super(mistakes);
+	}
+}
+
+function usableRest(
+	part: ReadablePart | undefined,
+	locate: Loaded["locate"],
+	env: Environment,
+	cwd: string,
+): UsableRest | undefined {
+	if (!part) return undefined;
+	const mistakeOf = (finding: Finding) => (part.isSound(finding) ? locate(finding) : undefined);
+	return { config: normalize(part.values, cwd), env, mistakeOf };
 }
 
 /** The settings without those at the top whose name begins with `x-`: those are of the file's owner, to set anchors in. */

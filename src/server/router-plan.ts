@@ -6,7 +6,7 @@ import type { Config } from "../config/schema.ts";
 import { configureUpstreams, lacksPrices, type Upstream } from "../providers/registry.ts";
 import { createCatalog } from "../routing/catalog.ts";
 import { redisServer } from "./redis-features.ts";
-import { plannedEntries, type RolePlan } from "./role-plan.ts";
+import { catalogEntries, plannedEntries, type RolePlan } from "./role-plan.ts";
 import { RouterState } from "./router-state.ts";
 
 /** The plan. Opens nothing. Throws StartError where an upstream's address is none. */
@@ -39,6 +39,11 @@ export function checkRouter(config: Config, env: Environment): void {
 	redisServer(config);
 	const { keys } = new RouterState(config);
 	createCatalog(config, plannedEntries(plan, keys));
+}
+
+/** @throws {FindingsError} targets of `models:` that lead nowhere; StartError where an upstream's address is none */
+export function checkTargets(config: Config, env: Environment): void {
+	createCatalog(config, catalogEntries(configureUpstreams(config, env), config, env));
 }
 
 /** Which providers are ready, which lack a key, and which variable sets it; and which of the ready ones have no prices. */
