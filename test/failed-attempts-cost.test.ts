@@ -1,4 +1,4 @@
-/** What attempts cost that failed after their upstream had answered: the router pays, no key does, and none is left out. */
+/** What attempts cost that failed after their upstream had answered: the router pays, a key for what it asked for alone, and none is left out. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { HardwareClocks } from "../src/accounts/usage/hardware-clocks.ts";
 import { LearnedUsage } from "../src/accounts/usage/learned-usage.ts";
@@ -8,6 +8,8 @@ import type { Json } from "./kit/exchange.ts";
 import { type Script, startFaultUpstream } from "./kit/fault-upstream.ts";
 import { answers, begins, cutsAfter, neverAnswers, streams } from "./kit/faults.ts";
 import { type Pipeline, pipeline } from "./kit/pipeline.ts";
+import { post } from "./kit/rig.ts";
+import { startRouter } from "./kit/router.ts";
 import { until } from "./kit/until.ts";
 
 const upstream = startFaultUpstream();
@@ -200,6 +202,54 @@ test("a client that leaves while its answer is asked for elsewhere pays for none
 	await rig.settledCalls(1);
 	expect(rig.attempts[0]).toMatchObject({ failure: "truncated", isUnbilled: true });
 	expect([rig.settled[0]!.error, rig.settled[0]!.cost]).toEqual(["cancelled", undefined]);
+});
+
+describe("a key with a budget that asks for a form that the model does not give", () => {
+	const ADMIN = "admin-key-of-the-test";
+	const messages = [{ role: "user", content: "Where?" }];
+	const keys = [{ name: "poor", key: "key-of-poor", budget: { usd: 0.001, per: "month" } }];
+	// 870 millionths of a USD for what comes back.
+	const prices = { "*": { input: 10, output: 200 } };
+	const start = (models: Json[] = []) =>
+		startRouter({
+			env: { GEMINI_BASE_URL: upstream.origin },
+			config: {
+				admin: { keys: [{ name: "ops", key: ADMIN }] },
+				providers: {
+					anthropic: { api_key: "k", base_url: upstream.origin },
+					gemini: { api_key: "k", base_url: upstream.origin },
+					box: { type: "openai-compatible", base_url: upstream.origin },
+				},
+				...{ keys, prices, models, cache: { enabled: false } },
+			},
+		});
+	type Router = Awaited<ReturnType<typeof start>>;
+	const send = ({ url }: Router, body: Json) =>
+		post(`${url}/v1/chat/completions`, { messages, max_tokens: 1, ...body }, { authorization: "Bearer key-of-poor" });
+	const admin = async ({ url }: Router, path: string) =>
+		(await (await fetch(url + path, { headers: { authorization: `Bearer ${ADMIN}` } })).json()) as Json;
+
+	test.each([
+		["words where JSON was asked for", CLAUDE_JSON, ok(claudeWords)],
+		["words of a stream where a schema was", { ...CLAUDE, stream: true }, streams(claudeStream.map(data))],
+		["another object than the schema's", GEMINI, ok(geminiCall({ town: "Bern" }))],
+	] as [string, Json, Script][])("pays for them until that is spent: %s", async (_, body, script) => {
+		upstream.run(script);
+		const router = await start();
+		try {
+			const first = await send(router, body);
+			expect(first.text).toContain("gave an answer that is not of the form");
+			const entry = await admin(router, `/admin/calls/${first.headers.get("x-request-id")}`);
+			expect(entry).toMatchObject({ cost_usd: 0.00087, attempts: [{ cost: 0.00087, paid_by: "key" }] });
+			const { data: shown } = await admin(router, "/admin/keys");
+			expect((shown as Json[])[0]).toMatchObject({ name: "poor", budget: { spent: 0.00087 } });
+			await send(router, body);
+			const third = await send(router, body);
+			expect([third.status, third.text]).toEqual([429, expect.stringContaining("insufficient_quota")]);
+		} finally {
+			await router.stop();
+		}
+	});
 });
 
 test("the metrics tell what failed attempts cost", async () => {

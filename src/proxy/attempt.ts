@@ -308,7 +308,8 @@ export class Attempt {
 				const isBilled = !failure || (failure.kind === "cancelled" && hasBegun && !part?.isUnused);
 				const hasAnswer = hasBegun || reader.firstDeltaAt !== undefined || tokens !== undefined || cost !== undefined;
 				const unbilled = !isBilled && hasAnswer ? reader.guess : undefined;
-				record.closeAttempt(this.#record!, { ...end, unbilled, target: health });
+				const isOtherForm = !read && failure?.isOtherForm;
+				record.closeAttempt(this.#record!, { ...end, unbilled, target: health, isOtherForm });
 			},
 		};
 	}
@@ -320,12 +321,11 @@ export class Attempt {
 		this.#deadline?.abort();
 		this.#deadline?.clear();
 		if (attempt.isOpen) {
-			const health = owner.failed(this, failure);
-			const { kind, tokens, cost } = failure;
+			const { kind, tokens, cost, isOtherForm } = failure;
 			const isCut = kind === "truncated" && !failure.isWhole && status !== undefined && status < 300;
 			const unbilled = tokens || cost !== undefined || isCut ? 0 : undefined;
-			const end = { status, failure: kind, tokens, cost, isUnused: part?.isUnused, target: health };
-			record.closeAttempt(attempt, { ...end, unbilled });
+			const end = { status, failure: kind, tokens, cost, isUnused: part?.isUnused, unbilled, isOtherForm };
+			record.closeAttempt(attempt, { ...end, target: owner.failed(this, failure) });
 		}
 		return failure;
 	}

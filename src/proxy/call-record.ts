@@ -12,33 +12,10 @@ import type { FailureKind } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import type { OpenAttempt, RoutingState, Work } from "../routing/target-state.ts";
 import type { AttemptClosed, AttemptStep, Bill, CallSettled, Queued, Sink } from "../telemetry/events.ts";
+import type { AnswerListener, ClientConnection } from "./call-client.ts";
 
 /** Labels kept as known: the metrics hold 500 in all, and configured names must find room. */
 const MOST_ANSWERED = 100;
-
-/** Another one who wants the answer of a call (the cache). Hears it as the call's own client gets it, synchronously; must not throw. */
-export interface AnswerListener {
-	/** It came as a whole, and is good. */
-	whole(body: string): void;
-	/**
-	 * A piece of a stream went to the client, whose side says `taken`. Returns what to wait for before the next one: `taken` where
-	 * nobody else reads.
-	 */
-	sent(piece: Uint8Array | string, taken: number | Promise<number>): number | Promise<unknown>;
-	/** The stream is over: complete, or broken after its first bytes. */
-	ended(broken?: { readonly status: number; readonly error: string }): void;
-	/** The client has left the stream: whether it goes on without it. */
-	continuesWithoutClient(): boolean;
-}
-
-/** A client's connection. */
-export interface ClientConnection {
-	/** Bun's: how long a request's connection may be silent; 0: for ever. */
-	readonly server: { timeout(request: Request, seconds: number): void };
-	readonly request: Request;
-	/** How long it may be silent while no call runs. */
-	readonly idleSeconds: number;
-}
 
 /** How an attempt ended. */
 export interface AttemptResult {
@@ -55,6 +32,8 @@ export interface AttemptResult {
 	 * where what came is on the call's bill.
 	 */
 	readonly unbilled?: number | undefined;
+	/** See Failure: its key pays for it, which could else ask for such answers without end. */
+	readonly isOtherForm?: boolean | undefined;
 	/** What the failure says of its target, where that is not its own kind. */
 	readonly target?: TargetFailure | undefined;
 }
@@ -146,6 +125,8 @@ export class CallRecord {
 	readonly #hooks: (() => void)[] = [];
 	#target: string | undefined;
 	#bill: Bill | undefined;
+	/** What its key pays for attempts that failed, USD. */
+	#failedUsd = 0;
 	#meters: Map<string, Meter> | undefined;
 
 	constructor(
@@ -190,12 +171,16 @@ export class CallRecord {
 	/** Ends an attempt; the first call counts. */
 	closeAttempt(
 		attempt: AttemptRecord,
-		{ status, failure, tokens, cost, isUnused, unbilled, target: health }: AttemptResult,
+		{ status, failure, tokens, cost, isUnused, unbilled, isOtherForm, target: health }: AttemptResult,
 	): void {
 		if (!attempt.isOpen) return;
 		attempt.isOpen = false;
 		const { target, meter, state } = attempt;
 		meter?.stop();
+		const isUnbilled = unbilled !== undefined || isOtherForm === true;
+		const usd = isUnused || isUnbilled ? this.#ownCost(attempt, tokens, cost, unbilled) : cost;
+		const isCharged = isOtherForm && !isUnused && !attempt.isSecond && this.caller !== undefined;
+		if (isCharged) this.#failedUsd += usd ?? 0;
 		const closed: AttemptClosed = {
 			callId: this.id,
 			number: attempt.number,
@@ -206,10 +191,11 @@ export class CallRecord {
 			status,
 			ms: performance.now() - attempt.startedAt,
 			tokens: tokens?.uncounted ? undefined : tokens,
-			cost: isUnused || unbilled !== undefined ? this.#ownCost(attempt, tokens, cost, unbilled) : cost,
+			cost: usd,
 			isSecond: attempt.isSecond || undefined,
 			isUnused: isUnused || undefined,
-			isUnbilled: unbilled === undefined ? undefined : true,
+			isUnbilled: (isUnbilled && !isCharged) || undefined,
+			isCharged: isCharged || undefined,
 		};
 		for (const sink of this.sinks) {
 			sink.attemptClosed?.(closed);
@@ -226,7 +212,7 @@ export class CallRecord {
 	}
 
 	/**
-	 * What an answer cost that no call is billed for, USD: where its upstream did not say, its prompt, at least, was read.
+	 * What an answer cost that its client did not get, USD: where its upstream did not say, its prompt, at least, was read.
 	 * @param written tokens of it as far as its text shows them; undefined where it is complete, or none of it came
 	 */
 	#ownCost(
@@ -260,8 +246,8 @@ export class CallRecord {
 	}
 
 	/**
-	 * The answer is there, or as much of it as the client wanted: puts down what it used and what that costs. Attempts that failed
-	 * are never billed.
+	 * The answer is there, or as much of it as the client wanted: puts down what it used and what that costs. Of attempts that failed
+	 * only those are added whose answers were of another form than was asked for.
 	 * @param cost USD, where the upstream says so itself
 	 * @param guess tokens of the answer as far as its text shows them; where the upstream has counted none
 	 * @param isCounted false: the client left, and what was counted so far may not be all that it was sent
@@ -277,7 +263,7 @@ export class CallRecord {
 		const answer = { target, tokens, upstreamCost: cost, gpuMs, isCounted, guess };
 		const billed = this.cost!.bill(answer);
 		this.tokens = billed.tokens;
-		this.costUsd = billed.usd;
+		this.costUsd = this.#failedUsd > 0 ? (billed.usd ?? 0) + this.#failedUsd : billed.usd;
 		this.#bill = billed.bill;
 		this.isEstimated = billed.bill.isEstimated;
 	}
@@ -303,9 +289,11 @@ export class CallRecord {
 		if (this.isSettled) return;
 		this.isSettled = true;
 		const { id, operation, stream, requested, label, isKnown, provider, agent, attempts, tokens } = this;
-		const { costUsd: cost, admission, connection, answeredModels, caller, user, reason, cache, clientLeft } = this;
-		// A guess of the router's own says nothing of what answers come to.
-		admission?.settle({ tokens, usd: cost, isConclusive: !this.isCutShort && !this.isEstimated });
+		const cost = this.costUsd ?? (this.#failedUsd || undefined);
+		const { admission, connection, answeredModels, caller, user, reason, cache, clientLeft } = this;
+		// A guess of the router's own says nothing of what answers come to, nor does what failed before.
+		const isConclusive = !this.isCutShort && !this.isEstimated && this.#failedUsd === 0;
+		admission?.settle({ tokens, usd: cost, isConclusive });
 		const settled: CallSettled = {
 			id,
 			operation,

@@ -46,8 +46,11 @@ export interface LedgerAttempt {
 	readonly cost?: number | undefined;
 	/** A hedge: sent while another target was late. */
 	readonly hedge?: true | undefined;
-	/** Another attempt's answer was used: the router pays for this one, and no key. */
-	readonly paid_by?: "router" | undefined;
+	/**
+	 * Its answer was not used. `router`: it counts to no key. `key`: to its call's, as a part of what the call cost, since it was of another form
+	 * than that asked for.
+	 */
+	readonly paid_by?: "router" | "key" | undefined;
 }
 
 /** An attempt that is not written with its call's row: it ended later, or in an earlier batch. */

@@ -27,6 +27,8 @@ export interface AttemptClosed {
 	readonly isUnused?: boolean | undefined;
 	/** It failed, and its upstream had answered: `cost` is on no call's bill. */
 	readonly isUnbilled?: boolean | undefined;
+	/** It failed, and `cost` is on its call's bill: the answer was of another form than its caller asked for. */
+	readonly isCharged?: boolean | undefined;
 }
 
 /** What a call did after an attempt that failed, or beside one that was late. */

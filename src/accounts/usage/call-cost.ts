@@ -111,8 +111,8 @@ export class CallCost {
 	}
 
 	/**
-	 * What its limits are to reserve, with what such calls have cost on top of their tokens. What another attempt costs is never the key's, so
-	 * one answer is all there is to reserve.
+	 * What its limits are to reserve, with what such calls have cost on top of their tokens. What another attempt costs is seldom the key's, so
+	 * one answer is all that is reserved.
 	 */
 	reserve({ prompt, tokens, usd }: ReserveNeeds): CallReserve {
 		const { call, route, services } = this;

@@ -255,8 +255,8 @@ function attemptOf(attempt: AttemptClosed): LedgerAttempt {
 	const row = { number, provider, target, failure, status, ms: tenth(ms), agent, tokens, cost };
 	// What cost nothing nobody pays; what has no price somebody does.
 	const isOwn = attempt.isUnused || (attempt.isUnbilled && cost !== 0);
-	if (!isSecond && !isOwn) return row;
-	return { ...row, hedge: isSecond || undefined, paid_by: isOwn ? "router" : undefined };
+	if (!isSecond && !isOwn && !attempt.isCharged) return row;
+	return { ...row, hedge: isSecond || undefined, paid_by: isOwn ? "router" : attempt.isCharged ? "key" : undefined };
 }
 
 /** ms, to a tenth. */

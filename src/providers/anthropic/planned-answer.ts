@@ -25,7 +25,9 @@ export interface PlannedAnswer {
 }
 
 /** The answer can't be used: other targets are tried. */
-const refused = (param: string, message: string): Failure => ({ kind: "unsupported", isOurs: true, message, param });
+const refused = (param: string, message: string): Failure => {
+	return { kind: "unsupported", isOurs: true, isOtherForm: true, message, param };
+};
 const NO_FORM = refused("response_format", "gave an answer that is not of the form that the call asks for");
 const NO_CALL = refused("tool_choice", "answered without the call that was asked for");
 

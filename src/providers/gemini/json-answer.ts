@@ -101,6 +101,7 @@ export function jsonReading(body: RequestBody, model: string): JsonReading | und
 const NO_FORM: Failure = {
 	kind: "unsupported",
 	isOurs: true,
+	isOtherForm: true,
 	message: "gave an answer that is not of the form that the call asks for",
 	param: "response_format",
 };
