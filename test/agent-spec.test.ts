@@ -293,6 +293,15 @@ describe("what a model may not be", () => {
 		[{ devices: [1, 1] }, /twice/],
 		[{ devices: [0, 1, 2], replicas: 2 }, /shared evenly/],
 		[{ devices: [0, 1], gpus: 4 }, /asks for 4/],
+		[{ devices: [1], gpus: 0 }, /^devices: names GPUs, while `gpus: 0` runs it on the CPU/],
+		[{ gpu_memory: 0 }, /^gpu_memory: is nothing/],
+		[{ gpu_memory: 0, gpus: 0 }, /^gpu_memory: is nothing/],
+		[{ name: "dummy" }, /^name: "dummy" is the built-in model's/],
+		[{ name: "dummy", model: "dummy" }, /^name: /],
+		[{ args: ["--lora-modules", "dummy=/a"] }, /built-in model/],
+		[{ args: ["--max-model-len"] }, /^args: "--max-model-len" has no value/],
+		[{ args: ["--max_model_len", "--enforce-eager"] }, /"--max_model_len" has no value/],
+		[{ args: ["--dtype", "auto", "-tp"] }, /"-tp" has no value/],
 		[{ args: ["--port", "9000"] }, /^args: "--port" is not yours to set/],
 	] as [Partial<ModelSpec>, RegExp][])("made of %p", (part, reason) => {
 		expect(specProblem({ ...SPEC, ...part }, "config")).toMatch(reason);

@@ -24,6 +24,13 @@ describe("an argument that a shell would have split", () => {
 		["secret-value --foo=secret", several('"…", "--foo=…"')],
 		["--max-model-len=100 --foo", several('"--max-model-len=100", "--foo"')],
 		["--x-token=secret-value --foo", several('"--x-token=…", "--foo"')],
+		["--max-model-len=100 -tp=2", several('"--max-model-len=100", "-tp=2"')],
+		["--max-model-len=100 -tp 2", several('"--max-model-len=100", "-tp", "2"')],
+		["100 -tp 2", several('"100", "-tp", "2"')],
+		['{"a": 1} --foo', several('"…", "--foo"')],
+		['{"a": "secret"} --foo 2', several('"…", "--foo", "2"')],
+		['--hf-overrides={"a": [1]} --foo=secret', several('"--hf-overrides=…", "--foo=…"')],
+		["[1, 2] -tp 2", several('"…", "-tp", "2"')],
 		["--max-model-len=1 00", "has a blank inside its number: write its digits in one"],
 		["32 768", "has a blank inside its number: write its digits in one"],
 		["—max-model-len", "begins with a dash that no keyboard has for flags: write --, two hyphens"],
@@ -47,6 +54,9 @@ describe("an argument that a shell would have split", () => {
 		'{"method": "ngram", "num_speculative_tokens": 5}',
 		"[1, 2]",
 		"{% for message in messages %} -- {% endfor %}",
+		"{{ bos }} --flag",
+		'{"a": "} --foo"}',
+		"a -x b",
 		"- a list",
 		"-a list item",
 		"it's a 'text'",
@@ -73,6 +83,16 @@ describe("an argument that a shell would have split", () => {
 			);
 		}
 		expect(configure({ yaml: yaml.replace("len 100", "len=100"), role: "agent" }).config.agent.models).toHaveLength(1);
+	});
+
+	test.each([
+		['"--max-model-len 100"', '["--max-model-len", "100"]'],
+		['"-tp=2 --enforce-eager"', '["-tp=2", "--enforce-eager"]'],
+		[`"--chat-template '/a b' --x-token abc"`, '["--chat-template", "…", "--x-token", "…"]'],
+	])("all in one text, %s, are answered with the list", (written, list) => {
+		expect(refusal({ yaml: `agent: { models: [{ model: gpt2, args: ${written} }] }`, role: "agent" })).toBe(
+			`router.yaml:1:40 agent.models[0].args: must be a list, but is text; each word is an entry of its own: \`args: ${list}\``,
+		);
 	});
 
 	test("is caught by `router check`, and behind `--`, too", async () => {

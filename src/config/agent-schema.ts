@@ -56,6 +56,7 @@ export const AgentModel = Type.Object(
 		args: Type.Optional(
 			Type.Array(Type.String({ maxLength: 4096 }), {
 				maxItems: 128,
+				ofWords: true,
 				description:
 					'Further arguments of vLLM: `["--max-model-len", "32768"]`. They override those that the agent adds.',
 			}),

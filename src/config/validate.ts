@@ -2,6 +2,7 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Value } from "@sinclair/typebox/value";
+import { argumentList } from "./agent-args.ts";
 import { type Finding, type Path, pathText } from "./config-error.ts";
 import { expectation, howToWrite, typeName } from "./describe-type.ts";
 import { didYouMean, nearest } from "./did-you-mean.ts";
@@ -75,6 +76,8 @@ function wrongKind(schema: TSchema, value: unknown, path: Path): string {
 /** The form of the list or mapping that the schema wants; where there is no value, also the form of an empty one. */
 function shapeHint(schema: TSchema, value: unknown, path: Path): string {
 	const name = path.at(-1);
+	if (schema["ofWords"] && typeof value === "string" && value.trim() !== "")
+		return `; each word is an entry of its own: \`${name}: ${argumentList(value)}\``;
 	const written = howToWrite(schema, typeof name === "string" ? name : undefined);
 	if (written === undefined) return "";
 	const mayBeEmpty = schema["minItems"] === undefined && (schema["required"] ?? []).length === 0;

@@ -1,6 +1,9 @@
 /** A model as the configuration names it, where its replicas go, and what all containers of an agent share. */
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
+/** The model that every router and agent has: a model by its name would not be reached. */
+export const BUILT_IN = "dummy";
+
 /** Longest name of a model, characters. */
 export const MAX_MODEL_NAME = 128;
 

@@ -5,7 +5,7 @@ import { type Finding, pathText } from "../../config/config-error.ts";
 import { cacheSizeProblem } from "../gpu/host-memory.ts";
 import { adaptersProblems } from "../vllm/lora-modules.ts";
 import { argsProblems, gpusPerReplica } from "../vllm/vllm-args.ts";
-import { type Accelerator, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
+import { type Accelerator, BUILT_IN, isModelName, MAX_MODEL_NAME, type ModelSpec } from "./model-spec.ts";
 import { modelMountProblem, mountsProblems } from "./mounts.ts";
 
 /** `Qwen/Qwen3-8B`, `gpt2`, `unsloth/Qwen3-8B-GGUF:Q4_K_M`. */
@@ -29,6 +29,8 @@ interface SpecContext {
 	readonly accelerator: "auto" | Accelerator;
 }
 
+const NO_MEMORY = "is nothing: write how much it takes, such as 8GiB, or leave it out";
+
 /** Why a model is refused: a finding for each part that can't be used, with paths inside the model. None where it can. */
 export function specProblems(spec: ModelSpec, { from, accelerator }: SpecContext): Finding[] {
 	const { name, args = [], mounts = [], env = [] } = spec;
@@ -41,7 +43,10 @@ export function specProblems(spec: ModelSpec, { from, accelerator }: SpecContext
 		...nameProblems(spec, modelMessage),
 		...only("model", modelMessage),
 		...only("memory", spec.memory !== undefined && spec.memory < GIB ? "vLLM alone needs more than 1GiB" : undefined),
-		...only("gpu_memory", cacheProblem && `${cacheProblem.reason}: ${cacheProblem.fix}`),
+		...only(
+			"gpu_memory",
+			spec.gpu_memory === 0 ? NO_MEMORY : cacheProblem && `${cacheProblem.reason}: ${cacheProblem.fix}`,
+		),
 		...only("image", imageProblem(spec.image)),
 		...env.flatMap((variable, index) =>
 			only("env", variableProblem(variable)).map((finding) => ({ ...finding, at: ["env", index] })),
@@ -69,6 +74,8 @@ function only(field: keyof ModelSpec, message: string | undefined): Finding[] {
 
 /** A model without a name of its own is called what it is, which of a directory is no name. */
 function nameProblems({ name, model }: ModelSpec, modelMessage: string | undefined): Finding[] {
+	if (name === BUILT_IN)
+		return only("name", `"${BUILT_IN}" is the built-in model's, which no call passes by: choose another`);
 	if (isModelName(name)) return [];
 	if (name !== model) return only("name", `${shown(name)} is no name: ${NAME_FORM}`);
 	const isDirectory = model.startsWith("/");
@@ -105,6 +112,7 @@ function devicesProblem(spec: ModelSpec): string | undefined {
 	const { devices, gpus, replicas = 1 } = spec;
 	if (!devices) return undefined;
 	if (devices.length === 0) return "name at least one GPU, or leave it out";
+	if (gpus === 0) return "names GPUs, while `gpus: 0` runs it on the CPU: leave one of the two out";
 	if (new Set(devices).size !== devices.length) return "a GPU is named twice";
 	const each = gpus ?? devices.length / replicas;
 	if (!Number.isInteger(each)) {

@@ -1,6 +1,6 @@
 /** LoRA adapters among the arguments of `vllm serve`. Pure. */
 import type { Finding } from "../../config/config-error.ts";
-import { isModelName } from "../models/model-spec.ts";
+import { BUILT_IN, isModelName } from "../models/model-spec.ts";
 
 /** One adapter of `--lora-modules`. */
 interface LoraModule {
@@ -89,6 +89,7 @@ function adapterProblem(item: string, model: string, names: Set<string>): string
 	if (!isModelName(name)) {
 		return `${shown} of "--lora-modules" has no name for calls: letters, digits and . _ - in parts joined by / or :`;
 	}
+	if (name === BUILT_IN) return `the adapter "${name}" has the name of the built-in model: choose another`;
 	if (name === model) return `the adapter "${name}" has the name of its own model: call one of them otherwise`;
 	if (names.has(name)) return `two adapters of "--lora-modules" are called "${name}"`;
 	names.add(name);

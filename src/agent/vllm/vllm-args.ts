@@ -34,6 +34,36 @@ const RESERVED_FLAGS: Record<string, string> = {
 	"--grpc": "the agent needs its HTTP server",
 };
 
+/** Flags that are nothing without a value, of those that people set. Others are left to vLLM. */
+const VALUE_FLAGS = new Set([
+	...Object.values(SHORT_FLAGS),
+	"--max-model-len",
+	"--max-num-seqs",
+	"--max-num-batched-tokens",
+	"--gpu-memory-utilization",
+	"--kv-cache-memory-bytes",
+	"--kv-cache-dtype",
+	"--block-size",
+	"--dtype",
+	"--quantization",
+	"--tokenizer",
+	"--tokenizer-mode",
+	"--revision",
+	"--load-format",
+	"--seed",
+	"--chat-template",
+	"--tool-call-parser",
+	"--reasoning-parser",
+	"--hf-overrides",
+	"--speculative-config",
+	"--limit-mm-per-prompt",
+	"--max-loras",
+	"--max-lora-rank",
+	"--swap-space",
+	"--cpu-offload-gb",
+	"--shutdown-timeout",
+]);
+
 /** `--max_model_len=4096`, `-tp 2` → flags in vLLM's spelling and their values (empty for a switch); the last one counts. */
 export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
 	const flags = new Map<string, string>();
@@ -51,7 +81,7 @@ export function flagsOf(args: readonly string[]): ReadonlyMap<string, string> {
 /** Why these arguments can't be taken: a finding for each that can't. No value is repeated. */
 export function argsProblems(args: readonly string[]): Finding[] {
 	return args.flatMap((word, index) => {
-		const message = reservedProblem(word) ?? wordProblem(word, index);
+		const message = reservedProblem(word) ?? wordProblem(word, index) ?? valueProblem(word, args[index + 1]);
 		return message === undefined ? [] : [{ path: ["args"], at: ["args", index], message }];
 	});
 }
@@ -71,6 +101,13 @@ function wordProblem(word: string, index: number): string | undefined {
 	if (word.includes("\0")) return "a NUL character can't be passed to a program";
 	if (index > 0 || word.startsWith("-")) return undefined;
 	return `"${shortText(word, MAX_SHOWN)}" comes before any flag, which begins with --: the model is named by \`model\`, and \`serve\` is the image's own`;
+}
+
+/** Python's argparse takes what begins with a dash and is no number for the next flag. */
+function valueProblem(word: string, next: string | undefined): string | undefined {
+	const flag = SHORT_FLAGS[word] ?? word.replaceAll("_", "-");
+	if (!VALUE_FLAGS.has(flag) || (next !== undefined && !/^--?[A-Za-z]/.test(next))) return undefined;
+	return `"${word}" has no value: it is the next entry, or behind a =`;
 }
 
 /** How many GPUs one replica spans: by its arguments, else `gpus`, else its share of `devices`, else 1. 0: the CPU. */
