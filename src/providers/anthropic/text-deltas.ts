@@ -21,6 +21,9 @@ const LONGEST = 0xf0;
 /** What `JSON.stringify` writes behind a backslash, code points aside: `"` `\` b f n r t. */
 const ESCAPED = new Set([0x22, 0x5c, 0x62, 0x66, 0x6e, 0x72, 0x74]);
 
+/** What stands before a text of the first block. */
+const FIRST = Buffer.concat([HEAD, Buffer.from("0"), TYPE]);
+
 /** What stands around a text in the chunk that is sent. */
 export interface TextFrame {
 	readonly before: Buffer;
@@ -36,6 +39,8 @@ export function textFrame([before, after]: readonly [string, string]): TextFrame
 
 /** Reads the text deltas of one stream. */
 export class TextDeltas {
+	/** What stood before the last text: before the next it is the same, but behind the end of a block. */
+	#lead: Buffer = FIRST;
 	/** Where each text begins and ends in the chunk at hand. */
 	readonly #spans: number[] = [];
 	#size = 0;
@@ -85,14 +90,11 @@ export class TextDeltas {
 
 	/** Past the event that begins at `from`; -1 where that is no text delta, or has no text. */
 	#eventEnd(chunk: Uint8Array, from: number): number {
-		let at = from + HEAD.length;
-		if (at > chunk.length || HEAD.compare(chunk, from, at) !== 0) return -1;
-		const digits = at;
-		while (chunk[at]! >= ZERO && chunk[at]! <= NINE) at++;
-		const start = at + TYPE.length;
-		// JSON's numbers begin with no 0.
-		const isIndex = at === digits + 1 || (at > digits && chunk[digits] !== ZERO);
-		if (!isIndex || start > chunk.length || TYPE.compare(chunk, at, start) !== 0) return -1;
+		const known = from + this.#lead.length;
+		if (known <= chunk.length && this.#lead.compare(chunk, from, known) === 0) return this.#textEnd(chunk, known);
+		const start = textStart(chunk, from);
+		if (start === -1) return -1;
+		this.#lead = Buffer.from(chunk.subarray(from, start));
 		return this.#textEnd(chunk, start);
 	}
 
@@ -123,4 +125,16 @@ export class TextDeltas {
 		this.#spans.push(start, end);
 		return at + 3;
 	}
+}
+
+/** Where the text begins of the text delta that begins at `from`; -1 where that is none. */
+function textStart(chunk: Uint8Array, from: number): number {
+	let at = from + HEAD.length;
+	if (at > chunk.length || HEAD.compare(chunk, from, at) !== 0) return -1;
+	const digits = at;
+	while (chunk[at]! >= ZERO && chunk[at]! <= NINE) at++;
+	const start = at + TYPE.length;
+	// JSON's numbers begin with no 0.
+	const isIndex = at === digits + 1 || (at > digits && chunk[digits] !== ZERO);
+	return isIndex && start <= chunk.length && TYPE.compare(chunk, at, start) === 0 ? start : -1;
 }

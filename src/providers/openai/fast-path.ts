@@ -45,6 +45,8 @@ export class DeltaTemplate {
 	#fixed: readonly string[] = [];
 	/** The same as bytes. */
 	#bytes: readonly Buffer[] = [];
+	/** Where they have one variable, what stands from behind it to before that of the next event. */
+	#seam: Buffer | undefined;
 	/** What stands between them. */
 	#kinds: readonly Kind[] = [];
 	/** The part that is not sent on. */
@@ -101,12 +103,14 @@ export class DeltaTemplate {
 		this.#kinds = kinds;
 		this.#cut = cut && { from: spanAt(cut.start), to: spanAt(cut.end) };
 		this.hasCounts = kinds.includes("output");
+		this.#seam = kinds.length === 1 ? Buffer.from(fixed[1]! + fixed[0]!) : undefined;
 	}
 
 	/** What comes from now on may mean something else: it is read until a shape is learnt anew. */
 	forget(): void {
 		this.#fixed = [];
 		this.#bytes = [];
+		this.#seam = undefined;
 		this.#kinds = [];
 		this.#cut = undefined;
 		this.hasCounts = false;
@@ -139,11 +143,7 @@ export class DeltaTemplate {
 	}
 
 	#plain(chunk: Uint8Array, from: number): Uint8Array | undefined {
-		let at = from;
-		for (let end = at; at < chunk.length; at = end, this.events++) {
-			end = this.#eventEnd(chunk, at);
-			if (end === -1) break;
-		}
+		const at = this.#seam ? this.#textsEnd(chunk, from, this.#seam) : this.#eventsEnd(chunk, from);
 		if (at === from) return undefined;
 		const passed = from === 0 && at === chunk.length ? chunk : chunk.subarray(from, at);
 		this.#isRefused = !this.#isUtf8(passed);
@@ -175,6 +175,33 @@ export class DeltaTemplate {
 
 	#isUtf8(chunk: Uint8Array): boolean {
 		return this.#bits < ASCII_END || isUtf8(chunk);
+	}
+
+	#eventsEnd(chunk: Uint8Array, from: number): number {
+		for (let at = from; ; this.events++) {
+			const end = this.#eventEnd(chunk, at);
+			if (end === -1) return at;
+			at = end;
+		}
+	}
+
+	/** The same for events with one text: what stands between two texts is compared at once. */
+	#textsEnd(chunk: Uint8Array, from: number, seam: Buffer): number {
+		const [before, after] = this.#bytes as [Buffer, Buffer];
+		let past = from;
+		let at = from + before.length;
+		if (at > chunk.length || before.compare(chunk, from, at) !== 0) return past;
+		for (;;) {
+			const end = this.#textEnd(chunk, at);
+			if (end === -1) return past;
+			at = end + seam.length;
+			const goesOn = at <= chunk.length && seam.compare(chunk, end, at) === 0;
+			const behind = end + after.length;
+			if (!goesOn && (behind > chunk.length || after.compare(chunk, end, behind) !== 0)) return past;
+			past = behind;
+			this.events++;
+			if (!goesOn) return past;
+		}
 	}
 
 	/** Past the event that begins at `at`; -1 where that is no event of this shape. */
