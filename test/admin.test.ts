@@ -256,6 +256,7 @@ describe("the command line", () => {
 		[["usage", "--by", "colour"], 1, "by must be some of key, team"],
 		[["why"], 2, "why needs the id of a call"],
 		[["why", "req_unknown"], 1, 'There is no call "req_unknown"'],
+		[["why", "req_unknown"], 1, "a call is in it about a second after its end"],
 	])("%j is refused in a sentence", async (args, code, message) => {
 		const outcome = await run(...args);
 		expect([outcome.code, outcome.stderr]).toEqual([code, expect.stringContaining(message)]);

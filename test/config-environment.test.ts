@@ -189,6 +189,15 @@ describe("ROUTER_ADMIN_KEYS", () => {
 		expect(configOf({ env: { ROUTER_ADMIN_KEYS: "admin-key-1" } }).admin.keys).toHaveLength(1);
 	});
 
+	test("that the file has, too, are one: a command beside a running router reads both", () => {
+		const yaml = "admin: { keys: [{ name: ops, key: admin-key-1 }] }";
+		const { keys } = configOf({ yaml, env: { ROUTER_ADMIN_KEYS: "admin-key-1,admin-key-2,admin-key-2" } }).admin;
+		expect(keys).toEqual([
+			{ name: "ops", key: "admin-key-1" },
+			{ name: "env-2", key: "admin-key-2" },
+		]);
+	});
+
 	test("that are too short to be safe are refused", () => {
 		expect(refusal({ env: { ROUTER_ADMIN_KEYS: "short" } })).toContain(
 			"ROUTER_ADMIN_KEYS must hold keys of at least 8",

@@ -266,6 +266,17 @@ describe("keys, limits and prices", () => {
 			"keys: [{ name: a, key: secret-1, budget: { usd: 5, per: week } }]",
 			"keys[0].budget.per: must be one of day, month, total",
 		],
+		["drop_params: true", "drop_params: unknown setting; write `unsupported: drop`"],
+		["providers: { openai: { drop_params: true } }", "drop_params: unknown setting; write `unsupported: drop`"],
+		[
+			"models: [{ name: a, targets: [dummy], drop_params: true }]",
+			"drop_params: unknown setting; write `unsupported: drop`",
+		],
+		[
+			"models: [{ name: a, targets: [dummy], input_cost_per_token: 1 }]",
+			"input_cost_per_token: unknown setting; write `prices:",
+		],
+		["providers: { xai: { api_base: x } }", "api_base: unknown setting; an address is `base_url`"],
 		["limits: { models: { fast: { qps: 1 } } }", "limits.models.fast.qps: unknown setting"],
 		[
 			"prices: { a/b: { input: 1 } }",

@@ -99,7 +99,19 @@ describe.each([
 		"LiteLLM with its settings alone",
 		"litellm_settings: { drop_params: true, num_retries: 3 }\n",
 		"router.yaml:1:1 litellm_settings: this is a configuration of LiteLLM",
-		["drop_params: ", "num_retries", "fallbacks: ", "cache_params: "],
+		["drop_params: ", "num_retries"],
+	],
+	[
+		"LiteLLM with one setting",
+		"litellm_settings: { drop_params: true }\n",
+		"router.yaml:1:1 litellm_settings: this is a configuration of LiteLLM",
+		["drop_params: `unsupported: drop`"],
+	],
+	[
+		"LiteLLM with prices",
+		"model_list: [{ model_name: a, litellm_params: { model: openai/a, input_cost_per_token: 0.1 } }]\n",
+		"router.yaml:1:1 model_list: this is a configuration of LiteLLM",
+		["model_list: ", "api_key: ", "input_cost_per_token, output_cost_per_token: `prices:"],
 	],
 	[
 		"llama-swap",

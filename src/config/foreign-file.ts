@@ -33,7 +33,7 @@ const membersOf = (value: unknown): Record<string, unknown>[] =>
 const hasInLitellm =
 	(...names: readonly string[]) =>
 	({ model_list, litellm_settings, router_settings, general_settings }: ForeignFile) => {
-		const models = membersOf(model_list).flatMap((model) => [model, model["litellm_params"]]);
+		const models = membersOf(model_list).flatMap((model) => [model, model["litellm_params"], model["model_info"]]);
 		const parts = [...models, litellm_settings, router_settings, general_settings].filter(isRecord);
 		return parts.some((part) => names.some((name) => part[name] !== undefined));
 	};
@@ -71,6 +71,10 @@ const LITELLM: ForeignFormat = {
 			"drop_params: `unsupported: drop` of the name under `models:`, or of the entry under `providers:`",
 		],
 		[
+			hasInLitellm("input_cost_per_token", "output_cost_per_token"),
+			'input_cost_per_token, output_cost_per_token: `prices: { "openai/gpt-4o": { input: 2.5, output: 10 } }`, in USD per million tokens',
+		],
+		[
 			hasInLitellm("num_retries", "max_retries", "retry_policy", "retry_after", "allowed_fails", "cooldown_time"),
 			"num_retries, allowed_fails, cooldown_time: nothing to set; a call that fails is tried again or elsewhere, and a target that fails too often is left out for a while (`router docs failures`)",
 		],
@@ -78,7 +82,10 @@ const LITELLM: ForeignFormat = {
 			hasInLitellm("routing_strategy"),
 			"routing_strategy: `policy` of the name under `models:`. latency-based is `fastest`, cost-based `cheapest`, least-busy and usage-based are `balanced` (the default), shares are `weight` on targets",
 		],
-		[has("router_settings", "litellm_settings"), "fallbacks: `fallback` of the name under `models:`"],
+		[
+			(file) => has("router_settings")(file) || hasInLitellm("fallbacks", "default_fallbacks")(file),
+			"fallbacks: `fallback` of the name under `models:`",
+		],
 		[
 			hasInLitellm("context_window_fallbacks", "content_policy_fallbacks", "enable_pre_call_checks"),
 			"context_window_fallbacks: nothing to set; a call that is too long for a target goes to one that takes more, of `targets` and `fallback`",
@@ -92,11 +99,11 @@ const LITELLM: ForeignFormat = {
 			"max_budget, budget_duration: `budget: { usd: 50, per: month }` of an entry under `keys:`",
 		],
 		[
-			has("general_settings"),
+			hasInLitellm("master_key"),
 			"general_settings.master_key: `key` of an entry under `keys:` for calls, of another under `admin.keys` for /admin",
 		],
 		[
-			has("litellm_settings"),
+			hasInLitellm("cache", "cache_params", "redis_host", "redis_url"),
 			"litellm_settings.cache, cache_params: `cache:` (on unless switched off) and `redis.url`",
 		],
 		[

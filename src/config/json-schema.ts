@@ -5,7 +5,7 @@ import { ConfigSchema } from "./schema.ts";
 import { EXTENSION } from "./schema-walk.ts";
 
 /** Keywords of this schema alone, which a validator in strict mode would refuse. */
-const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty", "valueKind"]);
+const OWN = new Set(["env", "secret", "unit", "expects", "mayBeEmpty", "valueKind", "ofWords"]);
 
 /** Names at the top that are the owner's. */
 const EXTENSIONS = { [`^${EXTENSION}`]: {} };

@@ -179,9 +179,16 @@ function apply(values: Record<string, unknown>, written: unknown, overrides: Ove
 		const at = path.slice(0, -1);
 		const current = at.reduce<unknown>((value, name) => (isRecord(value) ? value[name] : undefined), values);
 		const list: unknown[] = Array.isArray(current) ? current : [];
+		if (isSameAdmin(path, list, override.value)) return [];
 		put(values, at, [...list, override.value]);
 		return [{ ...override, path: [...at, list.length] }];
 	});
+}
+
+/** An admin's key that the file has, too, is one: it grants the same. A caller's could grant other models there. */
+function isSameAdmin([section]: readonly string[], list: readonly unknown[], value: unknown): boolean {
+	if (section !== "admin" || !isRecord(value)) return false;
+	return list.some((each) => isRecord(each) && each["key"] === value["key"]);
 }
 
 /** Sets the value at `path`, of one or two names. */

@@ -96,9 +96,26 @@ function unknownSetting(root: TSchema, parent: TSchema, path: Path): string {
 	if (name.startsWith(EXTENSION)) return "unknown setting; names with x- are left alone at the top of the file only";
 	if (INVISIBLE.test(name)) return "unknown setting, with a character that can't be seen in its name: type it again";
 	const known = Object.keys(parent["properties"]);
+	const here = LITELLM_SETTINGS.get(name);
+	if (here !== undefined) return `unknown setting; ${here}`;
 	const hint = didYouMean(name, known) ?? elsewhere(root, name, path) ?? `known here: ${known.join(", ")}`;
 	return `unknown setting; ${hint}`;
 }
+
+const DROP =
+	"write `unsupported: drop` in an entry of `providers:` or `models:`, which leaves out what an upstream has no form for";
+const PRICES = "write `prices: { provider/model: { input: …, output: … } }` at the top, in USD per million tokens";
+
+/** Names by which LiteLLM has what is called otherwise here, and which are near to none of ours. */
+const LITELLM_SETTINGS: ReadonlyMap<string, string> = new Map([
+	["drop_params", DROP],
+	["additional_drop_params", DROP],
+	["input_cost_per_token", PRICES],
+	["output_cost_per_token", PRICES],
+	["api_base", "an address is `base_url` of an entry of `providers:`"],
+	["master_key", "a caller's key is `key` of an entry of `keys:`, an administrator's of `admin.keys`"],
+	["num_retries", "a call that fails is tried again or elsewhere by itself (`router docs failures`)"],
+]);
 
 /** Blanks that are no space to YAML, and what has no width: pasted from a page or a word processor. */
 const INVISIBLE = /[\u00a0\u2000-\u200d\u202f\u2060\u3000\ufeff]/;

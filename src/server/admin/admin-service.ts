@@ -148,9 +148,13 @@ function ledgerQueries(state: RouterState) {
 		call(id: string): ShownCall {
 			const found = state.ledger.call(id);
 			if (found) return shownCall(found.call, found.attempts);
-			throw new RouterError("call_not_found", `There is no call "${id.slice(0, 100)}" in this router's ledger.`, {
-				param: "id",
-			});
+			throw new RouterError(
+				"call_not_found",
+				`There is no call "${id.slice(0, 100)}" in this router's ledger; a call is in it about a second after its end.`,
+				{
+					param: "id",
+				},
+			);
 		},
 	};
 }
