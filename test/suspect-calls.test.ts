@@ -54,7 +54,11 @@ describe("a call at whose attempt the engine died", () => {
 		engines[1]!.die();
 		const answer = await call;
 		expect([answer.status, await codeOf(answer)]).toEqual([422, "poisonous_request"]);
-		const retries = [{ stream: true }, { stream: false }, { temperature: 0.1, seed: 7, max_tokens: 50, user: "u" }];
+		const retries = [
+			...[{ stream: true }, { stream: false }, { temperature: 0.1, seed: 7, max_tokens: 50, user: "u" }],
+			...[{ stop: ["x"] }, { stop_token_ids: [7], include_stop_str_in_output: true }, { reasoning_effort: "low" }],
+			...[{ parallel_tool_calls: false }, { verbosity: "low", return_token_ids: true }],
+		];
 		for (const retry of retries) {
 			const again = await say(router, "x", { ...retry, model: "other" });
 			expect([again.status, await codeOf(again)]).toEqual([422, "poisonous_request"]);
@@ -63,7 +67,10 @@ describe("a call at whose attempt the engine died", () => {
 		expect(router.settled[1]).toMatchObject({ status: 422, attempts: 0 });
 		expect(router.settled[1]!.reason).toMatch(/^refused: an engine died of it twice \(req_[\w-]+\)$/);
 		const format = { type: "json_schema", json_schema: { name: "s", schema: { type: "object" } } };
-		for (const other of [{}, { logprobs: true }, { n: 2 }, { response_format: format }]) {
+		for (const other of [
+			...[{}, { logprobs: true }, { n: 2 }, { response_format: format }, { logit_bias: { 7: 1 } }],
+			{ chat_template_kwargs: { enable_thinking: false } },
+		]) {
 			const content = Object.keys(other).length > 0 ? "x" : "y";
 			const another = say(router, content, other);
 			(await engines[2]!.next(content)).answer();

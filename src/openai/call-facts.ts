@@ -74,8 +74,9 @@ export const IRRELEVANT_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * How tokens are chosen, how many of them, and when: client libraries vary them from one retry to the next. What an engine computes besides
- * (choices, log probabilities, biased tokens, a grammar, cache transfers) is none of them.
+ * How tokens are chosen, how many of them, when, and what is made of them: client libraries and people vary them from one retry to the next.
+ * What an engine computes besides (choices, log probabilities, biased tokens, a grammar, cache transfers) is none of them. How much is to be
+ * thought some chat templates write into the prompt: a few tokens, of which no engine dies.
  */
 const SAMPLING_FIELDS: readonly string[] = [
 	"temperature",
@@ -92,6 +93,20 @@ const SAMPLING_FIELDS: readonly string[] = [
 	"max_completion_tokens",
 	"min_tokens",
 	"ignore_eos",
+	"stop",
+	"stop_token_ids",
+	"include_stop_str_in_output",
+	"skip_special_tokens",
+	"spaces_between_special_tokens",
+	"return_token_ids",
+	"return_tokens_as_token_ids",
+	"reasoning_effort",
+	"reasoning",
+	"include_reasoning",
+	"thinking",
+	"thinking_token_budget",
+	"verbosity",
+	"parallel_tool_calls",
 	"priority",
 	"request_id",
 	"cache_salt",
