@@ -6,7 +6,7 @@ import { callText } from "../src/cli/admin-tables.ts";
 import { explanationText } from "../src/cli/explain-command.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { fingerprintOf } from "../src/openai/call-facts.ts";
-import type { Explanation } from "../src/routing/explain.ts";
+import { type Explanation, withSkipped } from "../src/routing/explain.ts";
 import { shownCall } from "../src/server/admin/call-view.ts";
 import type { Json } from "./kit/exchange.ts";
 import { startFaultUpstream } from "./kit/fault-upstream.ts";
@@ -29,6 +29,7 @@ function router(models: Json[] = [{ name: "m", policy: "order", targets: [CLAUDE
 	const providers = {
 		anthropic: { api_key: "k", base_url: box.origin },
 		box: { type: "openai-compatible", base_url: box.origin },
+		xai: { api_key: "k", base_url: box.origin },
 	};
 	return pipeline({ config: { providers, models } });
 }
@@ -74,18 +75,34 @@ describe("a target that has no form for a field of the call", () => {
 		const made = router();
 		expect((await made.send(asking("m", { seed: 7 }))).status).toBe(200);
 		const shown = await past(made);
-		expect(rows(shown.decision as Explanation).map(([rank, id]) => [rank, id])).toEqual([
-			[1, BOX],
-			[undefined, CLAUDE],
-		]);
+		expect(rows(shown.decision as Explanation)).toEqual(SKIPPED as never);
 		expect(callText(shown)).toMatch(/^– +anthropic\/claude-sonnet-4-6 .*can't take "seed"/m);
 		expect(shown.skipped).toEqual([{ target: CLAUDE, reason: expect.stringContaining(WHY) }]);
 	});
 
+	test.each(["order", "balanced", "cheapest", "fastest"])(
+		"leaves the others the reasons that they have in `router explain` (%s)",
+		async (policy) => {
+			const targets = [CLAUDE, "anthropic/claude-opus-4-6", BOX, "xai/grok"];
+			const made = router([{ name: "m", policy, targets, fallback: ["xai/grok-mini"] }]);
+			const before = await explained(made, asking("m", { seed: 7 }));
+			const plain = await explained(made, asking("m"));
+			const skips = before.candidates.filter(({ rank }) => rank === undefined);
+			expect(skips).toHaveLength(2);
+			const after = withSkipped(
+				plain,
+				skips.map(({ id, reason }) => ({ target: id, reason })),
+			);
+			expect([after[0]!.id, after[0]!.reason]).toEqual([before.candidates[0]!.id, before.candidates[0]!.reason]);
+		},
+	);
+
 	test("is told by `router why` where it is the only one, which has no table", async () => {
 		const made = router();
 		expect((await made.send(asking(CLAUDE, { seed: 7 }))).status).toBe(400);
-		expect(callText(await past(made))).toContain(`not sent to ${CLAUDE}: ${WHY}`);
+		const shown = await past(made);
+		expect(callText(shown)).toContain(`not sent to ${CLAUDE}: ${WHY}`);
+		expect(rows(shown.decision as Explanation)).toEqual([[undefined, CLAUDE, WHY]]);
 	});
 
 	test("is kept in few words, and of the first such targets, whatever the client calls its fields", async () => {
@@ -139,15 +156,15 @@ describe("a target that has no form for a field of the call", () => {
 describe("a call that two engines died of", () => {
 	const LOCAL = "box/qwen";
 	const VENDOR = "xai/grok";
-	/** With two deaths of this call behind it. */
-	function convicted(targets: string[], body: Json, refuseMs?: number) {
+	/** With so many deaths of this call behind it. */
+	function withDeaths(targets: string[], body: Json, engines: string[], refuseMs?: number) {
 		const providers = { box: { type: "vllm", base_url: box.origin }, xai: { api_key: "k", base_url: box.origin } };
 		const made = pipeline({ config: { providers, models: [{ name: "m", policy: "order", targets }] } });
 		const { facts } = parseRequest("chat", JSON.stringify(body));
 		const fingerprint = fingerprintOf("chat", facts, "qwen");
 		const { suspects } = made.context.state;
 		if (refuseMs !== undefined) suspects.refuseMs = refuseMs;
-		for (const [at, engine] of ["box/qwen", "box2/qwen"].entries()) {
+		for (const [at, engine] of engines.entries()) {
 			const startedAt = performance.now();
 			const what = {
 				engine,
@@ -160,9 +177,11 @@ describe("a call that two engines died of", () => {
 			};
 			suspects.died({ ...what, turn: undefined });
 		}
-		expect(suspects.stateOf(fingerprint)).toBe("refused");
+		expect(suspects.stateOf(fingerprint)).toBe(engines.length > 1 ? "refused" : "suspect");
 		return made;
 	}
+	const convicted = (targets: string[], called: Json, refuseMs?: number) =>
+		withDeaths(targets, called, ["box/qwen", "box2/qwen"], refuseMs);
 	const body = asking("m");
 	const REFUSED = "refused: an engine died of it twice (req_0, req_1)";
 	const reasons = ({ candidates }: Explanation) => candidates.map(({ rank, id, reason }) => [rank, id, reason]);
@@ -180,6 +199,19 @@ describe("a call that two engines died of", () => {
 			[1, VENDOR, "the only one"],
 			[undefined, LOCAL, REFUSED],
 		]);
+	});
+
+	test("is said to be suspected while an engine died of it once", async () => {
+		const made = withDeaths([LOCAL, VENDOR], body, ["box/qwen"]);
+		const answer = await explained(made, body);
+		expect(answer.suspicion).toStartWith("suspected, since an engine died while it had no token yet (req_0): ");
+		expect(explanationText(answer)).toContain(`tokens\n${answer.suspicion}\n`);
+		expect(reasons(answer).map(([rank, id]) => [rank, id])).toEqual([
+			[1, LOCAL],
+			[2, VENDOR],
+		]);
+		const other = { ...body, messages: [{ role: "user", content: "hello" }] };
+		expect((await explained(made, other)).suspicion).toBeUndefined();
 	});
 
 	test("says nothing of another call", async () => {

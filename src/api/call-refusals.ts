@@ -18,7 +18,7 @@ export function refusalsOf(
 	call: Call,
 	targets: readonly RouteTarget[],
 	alias: Route["alias"],
-	suspects: Pick<Suspects, "stateOf" | "refusalOf" | "hasAny" | "prune"> | undefined,
+	suspects: KnownSuspects | undefined,
 ): Refusals {
 	const refusals = new Map<string, string>();
 	const poisonous = suspects?.hasAny ? poisonousReason(call, targets, suspects) : undefined;
@@ -30,15 +30,31 @@ export function refusalsOf(
 	return refusals;
 }
 
-function poisonousReason(
-	{ operation, facts }: Call,
+/** What is known of calls that engines may have died of. */
+type KnownSuspects = Pick<Suspects, "stateOf" | "refusalOf" | "hasAny" | "prune">;
+
+/** What a call's targets have to do with it where an engine may have died of it: it is not sent to them as others are. Undefined of any other. */
+export function suspicionOf(
+	call: Call,
 	targets: readonly RouteTarget[],
-	suspects: Pick<Suspects, "stateOf" | "refusalOf" | "prune">,
+	suspects: KnownSuspects | undefined,
 ): string | undefined {
+	const { state, known } = (suspects?.hasAny && knownOf(call, targets, suspects)) || {};
+	if (state !== "suspect") return undefined;
+	const calls = [...new Set(known!.calls)].join(", ");
+	return `suspected, since an engine died while it had no token yet (${calls}): it goes to one engine at a time, while another is left, or alone to the one that died once that is back`;
+}
+
+function poisonousReason(call: Call, targets: readonly RouteTarget[], suspects: KnownSuspects): string | undefined {
+	const { state, known } = knownOf(call, targets, suspects);
+	return state === "refused" ? known.reason : undefined;
+}
+
+function knownOf({ operation, facts }: Call, targets: readonly RouteTarget[], suspects: KnownSuspects) {
 	// As a call does: what is no longer refused may still be known.
 	suspects.prune();
 	const fingerprint = fingerprintOf(operation, facts, engineModel(targets));
-	return suspects.stateOf(fingerprint) === "refused" ? suspects.refusalOf(fingerprint).reason : undefined;
+	return { state: suspects.stateOf(fingerprint), known: suspects.refusalOf(fingerprint) };
 }
 
 /** A field of the call that the target has no form for, and that may not be left out. */

@@ -10,7 +10,7 @@ import { needsOf } from "../routing/requirements.ts";
 import type { Feature, Route, RouteTarget } from "../routing/route.ts";
 import { missingOf } from "../routing/score.ts";
 import type { RoutingState, Work } from "../routing/target-state.ts";
-import { refusalsOf } from "./call-refusals.ts";
+import { refusalsOf, suspicionOf } from "./call-refusals.ts";
 
 /** What the choice is made by, besides the call. */
 export interface PlanContext {
@@ -46,7 +46,8 @@ export function choose(asked: Call, route: Route, chooser: PlanContext, wantsRea
 	const made = plan(needs, route, known, now, random, wantsReasons ? route.targets.length : undefined);
 	onPlanned?.(performance.now() - startedAt);
 	const refusals = wantsReasons ? refusalsOf(asked, made.targets, route.alias, state.suspects) : undefined;
-	const explained = { model: asked.facts.model, needs, route, plan: made, now, refusals };
+	const suspicion = wantsReasons ? suspicionOf(asked, made.targets, state.suspects) : undefined;
+	const explained = { model: asked.facts.model, needs, route, plan: made, now, refusals, suspicion };
 	return {
 		// One that was asked for by its own name gets what was asked: its upstream's word on that is the truer one.
 		targets: isSole ? route.targets : made.targets,

@@ -39,7 +39,15 @@ function bodyIn(file: string, cwd: string): object {
 }
 
 /** As a table for people, with a line end. */
-export function explanationText({ model, route, policy, max_wait_ms, call, candidates }: Explanation): string {
+export function explanationText({
+	model,
+	route,
+	policy,
+	max_wait_ms,
+	call,
+	suspicion,
+	candidates,
+}: Explanation): string {
 	const needs = call.needs.length > 0 ? `, needs ${call.needs.join(", ")}` : "";
 	const wait = max_wait_ms === undefined ? "" : `, max_wait ${seconds(max_wait_ms)}`;
 	const rows = candidates.map(({ rank, id, score, inputs, reason }) => [
@@ -53,6 +61,7 @@ export function explanationText({ model, route, policy, max_wait_ms, call, candi
 	return [
 		`${plainText(model)}: ${plainText(route)}, policy ${policy}${wait}`,
 		`${call.operation}${call.stream ? ", streamed" : ""}, about ${call.tokens} tokens${needs}`,
+		...(suspicion === undefined ? [] : [plainText(suspicion)]),
 		"",
 		table([["", "TARGET", "SCORE", "INPUTS", "WHY"], ...rows].map((row) => row.map(plainText))),
 	].join("\n");

@@ -52,6 +52,8 @@ export interface Explanation {
 		readonly needs: Needs["features"];
 		readonly has_session: boolean;
 	};
+	/** An engine may have died of the call: what that changes. */
+	readonly suspicion?: string | undefined;
 	readonly candidates: readonly ExplainedTarget[];
 }
 
@@ -64,11 +66,13 @@ export interface Explained {
 	readonly now: number;
 	/** Targets that the call would not be sent to when it is their turn, by id, and why. */
 	readonly refusals?: ReadonlyMap<string, string> | undefined;
+	/** See Explanation. */
+	readonly suspicion?: string | undefined;
 }
 
 /** The explanation, as JSON shows it, of the best `most` candidates. */
 export function explain(
-	{ model, needs, route, plan, now, refusals }: Explained,
+	{ model, needs, route, plan, now, refusals, suspicion }: Explained,
 	most = plan.scored.length,
 ): Explanation {
 	const policy = route.alias?.policy ?? "balanced";
@@ -96,6 +100,7 @@ export function explain(
 			needs: features,
 			has_session: session !== undefined,
 		},
+		...(suspicion === undefined ? {} : { suspicion }),
 		candidates,
 	};
 }
@@ -110,18 +115,36 @@ function skipped({ rank: _, score: __, ...rest }: ExplainedTarget, reason: strin
 }
 
 /** What became of a decision in which targets were skipped when it was their turn: as `explain` would have shown it, had it known. */
-export function withSkipped<Shown extends { readonly id: string; readonly rank?: number | undefined }>(
-	candidates: readonly Shown[],
+export function withSkipped(
+	{ candidates, policy }: Pick<Explanation, "candidates" | "policy">,
 	skips: readonly { readonly target: string; readonly reason: string }[],
-): Shown[] {
+): ExplainedTarget[] {
 	const reasons = new Map(skips.map(({ target, reason }) => [target, reason]));
 	const rest = candidates.filter(({ id }) => !reasons.has(id));
-	const tried = rest.map((each, at) => (each.rank === undefined ? each : { ...each, rank: at + 1 }));
+	const tried = rest.map((each, at) => {
+		if (each.rank === undefined) return each;
+		const isOnly = at === 0 && rest[1]?.rank === undefined;
+		const reason = isOnly || (at === 0 && each.rank > 1) ? reasonAsFirst(each, policy, isOnly) : each.reason;
+		return { ...each, rank: at + 1, reason };
+	});
 	const others = candidates.filter(({ id }) => reasons.has(id));
 	return [
 		...tried,
 		...others.map((each) => ({ ...each, rank: undefined, score: undefined, reason: reasons.get(each.id)! })),
 	];
+}
+
+/** What speaks against a target stays; its rank among the others is another one once those before it are gone. */
+function reasonAsFirst({ reason, kind, inputs }: ExplainedTarget, policy: Policy, isOnly: boolean): string {
+	const isOfRank =
+		OF_RANK.has(reason.split(":")[0]!) || reason.startsWith("behind ") || reason.startsWith("coming back");
+	if (!isOfRank) return reason;
+	if (isOnly) return ONLY;
+	if (inputs.weight !== undefined) return inputs.weight === 0 ? DRAINED : CHOSEN.weight;
+	if (policy === "cheapest") return CHOSEN.price;
+	if (policy === "fastest") return CHOSEN.time;
+	if (kind === "cloud") return policy === "order" ? CHOSEN.order : CHOSEN["price and time"];
+	return kind === "llm-d" ? LLMD_FIRST : CHOSEN.load;
 }
 
 function head({ id, provider, model, agent, tier = "targets", kind = "cloud" }: RouteTarget) {
@@ -215,7 +238,7 @@ const CHOSEN = {
 } as const;
 
 function whyFirst({ basis, group, target: { kind, weight } }: Scored, all: readonly Scored[]): string {
-	if (all.length === 1) return "the only one";
+	if (all.length === 1) return ONLY;
 	if (basis === "weight") {
 		const entries = new Map(
 			all.flatMap(({ group: its, target }) => (its === group ? [[target.position, target]] : [])),
@@ -223,30 +246,36 @@ function whyFirst({ basis, group, target: { kind, weight } }: Scored, all: reado
 		const sum = [...entries.values()].reduce((weights, target) => weights + (target.weight ?? 0), 0);
 		return weight === 0 ? DRAINED : `${CHOSEN.weight}: ${weight} of ${round(sum)}`;
 	}
-	return basis === "load" && kind === "llm-d" ? "llm-d comes before vendors" : CHOSEN[basis];
+	return basis === "load" && kind === "llm-d" ? LLMD_FIRST : CHOSEN[basis];
 }
 
 /** Why it comes after the one before it. */
 function whyBehind(scored: Scored, before: Scored, policy: Policy): string {
 	const { target, basis } = scored;
 	const [its, other] = [head(target), head(before.target)];
-	if (before.penalty !== scored.penalty) return "tried last";
-	if (other.tier !== its.tier) return "fallback: where no target answers";
+	if (before.penalty !== scored.penalty) return LAST;
+	if (other.tier !== its.tier) return FALLBACK;
 	if (before.group !== scored.group && target.weight !== undefined) {
 		return target.weight === 0 && before.target.weight !== 0 ? DRAINED : NOT_LOADED;
 	}
 	if (before.group !== scored.group) {
 		if (its.tier === "fallback" || (policy === "order" && target.position !== before.target.position))
-			return "later in order";
+			return LATER_IN_ORDER;
 		if (policy === "balanced" && its.kind !== other.kind) return LATER[its.kind];
 		return NOT_LOADED;
 	}
 	if (basis === "ramp") return "coming back: gets its share little by little";
-	if (before.score === scored.score && before.second === scored.second) return "as good as the one before it";
+	if (before.score === scored.score && before.second === scored.second) return AS_GOOD;
 	if (basis === "weight" && target.position === before.target.position) return "behind the other of its entry";
 	return (before.basis === basis && BEHIND[basis]) || `behind ${other.id}: ${CHOSEN[before.basis]}`;
 }
 
+const ONLY = "the only one";
+const LLMD_FIRST = "llm-d comes before vendors";
+const LAST = "tried last";
+const FALLBACK = "fallback: where no target answers";
+const LATER_IN_ORDER = "later in order";
+const AS_GOOD = "as good as the one before it";
 const DRAINED = "weight 0: used where no other of its list is well";
 const NOT_LOADED = "its model has yet to be loaded";
 const LATER = {
@@ -261,6 +290,13 @@ const BEHIND: Partial<Record<Scored["basis"], string>> = {
 	weight: "drawn later",
 	"price and time": "worse price × time",
 };
+
+/** Reasons that are about the targets beside it, up to their colon. */
+const OF_RANK: ReadonlySet<string> = new Set(
+	[...Object.values(CHOSEN), ...Object.values(BEHIND), ...Object.values(LATER)]
+		.concat(LLMD_FIRST, LAST, FALLBACK, LATER_IN_ORDER, AS_GOOD, DRAINED, NOT_LOADED)
+		.map((reason) => reason.split(":")[0]!),
+);
 
 /** Three digits that say something. */
 const round = (value: number): number => Number(value.toPrecision(4));

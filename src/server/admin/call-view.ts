@@ -84,8 +84,10 @@ function counted({ tokensIn, tokensOut }: LedgerCall) {
 
 /** The decision, as it came out where targets were skipped. */
 function decisionWith(skipped: CallDetails["skipped"], decision: object): object {
-	const { candidates } = decision as { readonly candidates?: Explanation["candidates"] };
-	return skipped && candidates ? { ...decision, candidates: withSkipped(candidates, skipped) } : decision;
+	// Of one target nothing was weighed, and no policy is told.
+	const { candidates, policy = "balanced" } = decision as Partial<Explanation>;
+	if (!skipped || !candidates) return decision;
+	return { ...decision, candidates: withSkipped({ candidates, policy }, skipped) };
 }
 
 /** Where there was one target only nothing was weighed. */
