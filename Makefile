@@ -6,7 +6,7 @@ parts = @$(run) parts
 ready = node_modules/.installed
 image = router
 
-.PHONY: dev test check format build bench bench-compare walk profile bench-routing chaos faults fuzz langchain image try-binary try-image release \
+.PHONY: dev test check format build bench bench-compare walk profile endurance bench-routing chaos faults fuzz langchain image try-binary try-image release \
 	try-release clean
 
 dev: $(ready)
@@ -40,6 +40,11 @@ walk: $(ready)
 profile: $(ready)
 	$(parts) wrk
 	@$(run) profile $(TREE)
+
+# A million calls: whether the router gets slower, or larger.
+endurance: dist/router
+	$(parts) wrk
+	@$(run) endurance
 
 bench-routing: dist/router
 	@$(run) bench-routing
