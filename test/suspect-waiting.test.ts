@@ -189,3 +189,40 @@ test("a suspected call whose engine asks for more time than it has is told so at
 	await expect(asksFor(30_000)).rejects.toThrow("it waits");
 	await expect(asksFor(600_000)).rejects.toMatchObject({ errorCode: "engine_died", headers: { "retry-after": "600" } });
 });
+
+test("of calls that an engine died under in the same moment one is tried at a time, though there are two others", async () => {
+	const { state } = fleet(1).router.context;
+	const box = (at: number) => {
+		return { id: `box${at}/m`, model: "m", kind: "local", provider: { name: `box${at}` } } as RouteTarget;
+	};
+	let waiting = 0;
+	const suspectOf = (content: string) => {
+		const call = { id: content, operation: "chat", startedAt: 0, facts: { canonical: () => content } };
+		return new SuspectCall({
+			call: call as unknown as Call,
+			tried: [0, 1, 2].map((at) => new TriedTarget(box(at), state.keys)),
+			state,
+			record: { atEnd: () => undefined, waitedMs: 0 } as unknown as CallRecord,
+			pause: {
+				isOver: false,
+				until: () => {
+					waiting++;
+					return new Promise(() => {});
+				},
+			} as unknown as Pause,
+			slot: undefined,
+			until: () => performance.now() + 60_000,
+		});
+	};
+	const failure = { kind: "engine_died", message: "" } as const;
+	const record = { startedAt: performance.now() } as AttemptRecord;
+	const calls = ["x", "y", "z"].map(suspectOf);
+	for (const each of calls) each.failed({ target: box(0), record, hasTokens: false }, failure, "engine_died");
+	const error = new Error() as never;
+	const tried: number[] = [];
+	for (const each of calls) {
+		void each.next({ index: 0, failure, error, wasNotTried: false }).then((at) => tried.push(at!));
+	}
+	await until(() => tried.length + waiting === 3);
+	expect([tried, waiting]).toEqual([[1], 2]);
+});

@@ -145,7 +145,10 @@ export class SuspectCall {
 			const isKept = this.isKeptFrom(tried[index]!.target);
 			const at = isKept ? tried.findIndex((each) => isUntried(each) && !this.isKeptFrom(each.target)) : index;
 			if (at !== -1) {
-				if (!(await this.#hasSlot())) continue;
+				if (this.#lacksSlot) {
+					await this.#takeSlot();
+					continue;
+				}
 				// One that is back and dies of this call has died anew.
 				const id = engineIdOf(tried[at]!.target);
 				if (suspects.isDead(id)) await findBack([id], tried, state);
@@ -222,7 +225,8 @@ export class SuspectCall {
 			const verdict = suspects.stateOf(this.#fingerprint!);
 			if (verdict === "refused") {
 				const vendor = this.#refused();
-				if (await this.#hasSlot()) return vendor;
+				if (!this.#lacksSlot) return vendor;
+				await this.#takeSlot();
 				continue;
 			}
 			if (verdict === "clear") this.#isFree = true;
@@ -243,7 +247,11 @@ export class SuspectCall {
 			const step = suspectStep({ targets, hasTurn, isFree: this.#isFree, leftMs: this.#leftMs(), backInMs });
 			if (step.do === "refuse") throw this.#tooLate(backInMs);
 			if (step.do === "try") {
-				if (!(await this.#hasSlot())) continue;
+				// Nothing is waited for between the decision and what it does: others would decide the same meanwhile.
+				if (this.#lacksSlot) {
+					await this.#takeSlot();
+					continue;
+				}
 				this.#repeat(step.index, now);
 				if (this.#isFree) this.#freed();
 				else if (targets[step.index]!.kind !== "vendor") this.#begin(turn, tried[step.index]!.target, step.isAlone);
@@ -278,16 +286,19 @@ export class SuspectCall {
 		this.#leave();
 	}
 
-	/** Whether it has its place among the calls that its model has at once; else takes one, after which all may be otherwise. */
-	async #hasSlot(): Promise<boolean> {
+	/** It has given its place back among the calls that its model has at once. */
+	get #lacksSlot(): boolean {
+		return this.context.slot?.isHeld === false;
+	}
+
+	/** Takes one again, after which all may be otherwise: what was decided before is decided anew. */
+	async #takeSlot(): Promise<void> {
 		const { slot, pause, record } = this.context;
-		if (!slot || slot.isHeld) return true;
 		const startedAt = performance.now();
-		const isTaken = await slot.take(Math.max(1, this.#leftMs()));
+		const isTaken = await slot!.take(Math.max(1, this.#leftMs()));
 		record.waitedMs += performance.now() - startedAt;
 		if (pause.isOver) throw clientGone();
 		if (!isTaken) throw this.#tooLate();
-		return false;
 	}
 
 	/** Others may run in its place meanwhile. */
