@@ -199,9 +199,9 @@ export class EventReader {
 
 	/** All that is sent on of a chunk. */
 	#taken(): StreamPiece {
-		const { bytes } = this.#splitter;
+		const [{ bytes }, untouched] = [this.#splitter, this.#untouched];
 		const pieces = this.#rest ?? [];
-		if (this.#untouched > 0) pieces.unshift(bytes.subarray(0, this.#untouched));
+		if (untouched > 0) pieces.unshift(untouched < bytes.length ? bytes.subarray(0, untouched) : bytes);
 		return pieces.length > 1 ? joined(pieces) : (pieces[0] ?? "");
 	}
 
