@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import { RouterError } from "../src/errors.ts";
-import { readRequestText } from "../src/http/request-body.ts";
+import { readRequestText, releaseBody } from "../src/http/request-body.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { messagesRequest } from "../src/providers/anthropic/request.ts";
 import { NO_INPUTS } from "../src/providers/provider.ts";
@@ -267,5 +267,20 @@ describe("numbers at their ends", () => {
 		const { value } = parseRequest("chat", JSON.stringify(chat({ max_tokens: 0 }))).body();
 		const encoded = messagesRequest(value, "claude-x", false, NO_INPUTS);
 		expect(JSON.parse((encoded as { body: string }).body).max_tokens).toBe(0);
+	});
+});
+
+describe("the memory of a body that nobody reads any more", () => {
+	test("is given back where it is long", () => {
+		const long = Buffer.from(new ArrayBuffer(100_000));
+		releaseBody(long);
+		expect(long.length).toBe(0);
+	});
+
+	test("stays where it is short, and where others lie in the same block", () => {
+		const short = Buffer.from(new ArrayBuffer(1000));
+		const part = Buffer.from(new ArrayBuffer(200_000)).subarray(0, 100_000);
+		for (const each of [short, part]) releaseBody(each);
+		expect([short.length, part.length]).toEqual([1000, 100_000]);
 	});
 });

@@ -7,7 +7,7 @@ import type { Dialect } from "../dialects/dialect.ts";
 import { asRouterError, type RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
 import { IDLE_SECONDS } from "../http/listen.ts";
-import { readRequestBody } from "../http/request-body.ts";
+import { readRequestBody, releaseBody } from "../http/request-body.ts";
 import type { Detail } from "../http/route-docs.ts";
 import type { Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
@@ -81,11 +81,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
 		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
-		const sent = await readRequestBody(request, config.server.body_limit);
+		const read = await readRequestBody(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
 
-		const repeat = cache?.recentCalls.match(dialect, operation, sent);
-		const parsed = repeat?.parsed ?? dialect.parse(operation, sent);
+		const repeat = cache?.recentCalls.match(dialect, operation, read);
+		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read) };
+		if (repeat) releaseBody(read);
 		const { model, user } = parsed.facts;
 		Object.assign(call, parsed).sent = sent;
 		record.requested = model.slice(0, MAX_REQUESTED);
@@ -117,10 +118,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 
 		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
 		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
-		const { attempts: attemptsMs } = config.timeouts;
+		const attemptsMs = config.timeouts.attempts;
 		const plan = { targets, work, alias: route.alias, attemptsMs, noWaiting: context.isBehindRouter };
 		const options = { state: context.state, keepAliveMs: config.server.keep_alive };
 		const response = await relay(lead?.call ?? call, plan, record, options);
+		// With the only attempt all has ended that reads what the client sent.
+		if (!call.stream && record.attempts === 1 && !repeat) releaseBody(sent);
 		if (record.explanation !== undefined) response.headers.set(EXPLAIN_HEADER, record.explanation);
 		return lead && call.stream ? lead.streamed(response) : response;
 	} catch (thrown) {

@@ -2,6 +2,8 @@
 import { isUtf8 } from "node:buffer";
 import { RouterError } from "../errors.ts";
 
+/** The byte order mark, UTF-8. */
+const MARK = [0xef, 0xbb, 0xbf];
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
 /** The body as text; without a byte order mark. Throws as `readRequestBody` does. */
@@ -38,7 +40,21 @@ export async function readRequestBody(request: Request, limit: number): Promise<
 		throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
 	}
 	if (!isUtf8(bytes)) throw new RouterError("invalid_json", "The body is no valid UTF-8.");
-	return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+	const hasMark = bytes[0] === MARK[0] && bytes[1] === MARK[1] && bytes[2] === MARK[2];
+	return hasMark ? bytes.subarray(MARK.length) : bytes;
+}
+
+/** Length from which on a body's memory is worth giving back by hand, bytes. */
+const LONG = 32 * 1024;
+
+/**
+ * Gives the memory of a long body back at once; nobody may read it any more. A collection would find it many calls later, and each call
+ * until then takes memory that no cache of the processor holds.
+ */
+export function releaseBody(bytes: Buffer): void {
+	const { buffer, length } = bytes;
+	// Others may lie in the same block.
+	if (length >= LONG && buffer instanceof ArrayBuffer && buffer.byteLength - length <= MARK.length) buffer.transfer(0);
 }
 
 /** Reads a chunked body, whose size is known only at its end. */

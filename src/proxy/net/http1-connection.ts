@@ -172,7 +172,7 @@ export class Http1Connection {
 	#write(head: string, body: Body): void {
 		if (head.length + mostBytes(body) > MESSAGE.length) {
 			// A copy of all of it would cost more than further calls of the kernel.
-			this.#unsent = [Buffer.from(head, "latin1"), ...piecesOf(body)];
+			this.#unsent = joined(Buffer.from(head, "latin1"), piecesOf(body));
 			this.written();
 			return;
 		}
@@ -260,6 +260,19 @@ function mostBytes(body: Body): number {
 function piecesOf(body: Body): readonly (string | Buffer)[] {
 	if (typeof body !== "string") return body ?? [];
 	return [Buffer.byteLength(body) === body.length ? body : Buffer.from(body)];
+}
+
+/** Longest piece that is copied sooner than the kernel is called for it alone, bytes. */
+const SHORT = 4096;
+
+/** The pieces of a message, the short ones at its beginning as one. */
+function joined(head: Buffer, body: readonly (string | Buffer)[]): (string | Buffer)[] {
+	const first = [head];
+	for (const piece of body) {
+		if (typeof piece === "string" || piece.length > SHORT) break;
+		first.push(piece);
+	}
+	return [Buffer.concat(first), ...body.slice(first.length - 1)];
 }
 
 /** Where messages are put together: one for all, since the kernel takes a copy. */
