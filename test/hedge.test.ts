@@ -97,7 +97,7 @@ test("the first may still answer first", async () => {
 });
 
 test("what the loser says after the winner has begun reaches nobody, and is let go", async () => {
-	first.run(late(100, good));
+	first.run(late(180, good));
 	second.run(late(50, good));
 	const answer = await hedging().send(call);
 	const text = await answer.text();

@@ -281,6 +281,35 @@ test("an upstream that sends faster than it is read is held back", async () => {
 	expect(size).toBeGreaterThan(59_000_000);
 });
 
+test("of two thousand calls at once each gets its own answer, over connections that are then used again", async () => {
+	const accepted = new Set<number>();
+	const echo = Bun.serve({
+		hostname: "127.0.0.1",
+		port: 0,
+		async fetch(request, server) {
+			accepted.add(server.requestIP(request)!.port);
+			await Bun.sleep(1);
+			return new Response(`${new URL(request.url).pathname} ${await request.text()}`);
+		},
+	});
+	for (let round = 0; round < 2; round++) {
+		const calls = Array.from({ length: 2000 }, async (_, at) => {
+			const id = `/${round}/${at}`;
+			const url = `http://127.0.0.1:${echo.port}${id}`;
+			const answer = await transport.send(
+				{ url, headers: { "x-id": id }, body: id },
+				AbortSignal.timeout(20_000),
+				20_000,
+			);
+			return (await text(answer)) === `${id} ${id}`;
+		});
+		expect(new Set(await Promise.all(calls))).toEqual(new Set([true]));
+	}
+	// So many are kept while idle.
+	expect(accepted.size).toBeLessThanOrEqual(2 * 2000 - 512);
+	await echo.stop(true);
+}, 30_000);
+
 test("names with several addresses and literal ones of either family are reached", async () => {
 	for (const [hostname, url] of [
 		["127.0.0.1", "http://localhost"],
