@@ -4,6 +4,7 @@
  * missing file, so that no server is needed.
  */
 import { describe, expect, test } from "bun:test";
+import { totalmem } from "node:os";
 import { join } from "node:path";
 import { cli, directory } from "./kit/cli.ts";
 
@@ -15,6 +16,14 @@ async function starts(args: string[], env: Record<string, string> = {}): Promise
 	const { stdout } = await cli(args, { cwd: home.path, env, bun: ["--preload", join(home.path, "probe.ts")] });
 	const told = stdout.split("\n").filter((line) => line.startsWith("["));
 	return told.map((line) => JSON.parse(line));
+}
+
+/** What the process that starts says of a variable. */
+async function startsWith(name: string, env: Record<string, string> = {}): Promise<string[]> {
+	using home = directory({ "probe.ts": `console.log("[" + (process.env[${JSON.stringify(name)}] ?? "none"))` });
+	const args = ["--config", "none.yaml"];
+	const { stdout } = await cli(args, { cwd: home.path, env, bun: ["--preload", join(home.path, "probe.ts")] });
+	return stdout.split("\n").filter((line) => line.startsWith("["));
 }
 
 describe("trap: 256 requests in flight per process", () => {
@@ -36,5 +45,18 @@ describe("trap: 256 requests in flight per process", () => {
 		for (const words of [["--version"], ["--help"], ["check", "--config", "none.yaml"], ["--wrong"]]) {
 			expect(await starts(words)).toHaveLength(1);
 		}
+	});
+});
+
+describe("the memory that the engine is told of", () => {
+	const name = "BUN_JSC_forceRAMSize";
+	const enough = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY) > 4 * 1024 ** 3;
+
+	test("is 4 GiB where there is more, and is left alone where there is less", async () => {
+		expect(await startsWith(name)).toEqual(["[none", enough ? "[4294967296" : "[none"]);
+	});
+
+	test("is what the user set", async () => {
+		expect(await startsWith(name, { [name]: "2000000000" })).toEqual(["[2000000000", "[2000000000"]);
 	});
 });
