@@ -1,6 +1,7 @@
 /** One scan over a request's bytes against JSON.parse and TypeBox: what it lets through they let through, and it reads the same. */
 import { describe, expect, test } from "bun:test";
 import { isUtf8 } from "node:buffer";
+import { join } from "node:path";
 import { Kind, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { parseRequest, requestOf } from "../src/dialects/openai-chat.ts";
@@ -288,4 +289,15 @@ test.each<[string, TSchema]>([
 	["two numbers", Type.Union([Type.Number(), Type.Integer()])],
 ])("a schema that a scan can't check is refused when it is compiled: %s", (_, schema) => {
 	expect(() => requestScan(Type.Object({ a: schema }))).toThrow(TypeError);
+});
+
+test("a processor without vectors has all parsed", () => {
+	const script = `
+		const { parseRequest } = await import("./src/dialects/openai-chat.ts");
+		const { indexText } = await import("./src/openai/request-scan.ts");
+		const bytes = Buffer.from(${JSON.stringify(chat("1"))});
+		console.log(indexText(bytes), parseRequest("chat", bytes).facts.model);`;
+	const run = (env: Record<string, string>) =>
+		Bun.spawnSync([process.execPath, "-e", script], { cwd: join(import.meta.dir, ".."), env }).stdout.toString();
+	expect([run({}), run({ BUN_JSC_useWasmSIMD: "0" })]).toEqual(["true m\n", "false m\n"]);
 });

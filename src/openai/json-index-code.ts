@@ -265,7 +265,9 @@ const list = (items: readonly Code[]): Code => [...unsigned(items.length), ...it
 const sized = (content: Code): Code => [...unsigned(content.length), ...content];
 const section = (id: number, ...items: Code[]): Code => [id, ...sized(list(items))];
 const name = (text: string): Code => sized([...Buffer.from(text)]);
-const PAGES = Math.ceil((PLACES + MOST_PLACES * 4) / 65536);
+const PAGE = 64 * 1024;
+/** Size of the memory, bytes. */
+export const MEMORY = Math.ceil((PLACES + MOST_PLACES * 4) / PAGE) * PAGE;
 
 /**
  * The module. Its `memory` holds what the constants say. Its `index(length, base, count)` finds the structure of the next `length` bytes of
@@ -278,7 +280,7 @@ export function indexModule(): Uint8Array<ArrayBuffer> {
 		...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
 		...section(1, [0x60, ...list(Array(PARAMETERS).fill([I32])), ...list([[I32]])]),
 		...section(3, [0]),
-		...section(5, [0, ...unsigned(PAGES)]),
+		...section(5, [0, ...unsigned(MEMORY / PAGE)]),
 		...section(7, [...name("memory"), 2, 0], [...name("index"), 0, 0]),
 		...section(10, sized([...list(locals), ...body, 0x0b])),
 	]);

@@ -4,7 +4,7 @@
  */
 import type { TSchema } from "@sinclair/typebox";
 import { MAX_PARTS } from "./json.ts";
-import { indexModule, MOST_PLACES, PLACES, STATE, STEP_BYTES, WINDOW } from "./json-index-code.ts";
+import { indexModule, MEMORY, MOST_PLACES, PLACES, STATE, STEP_BYTES, WINDOW } from "./json-index-code.ts";
 import type { RequestField } from "./parsed-body.ts";
 import { type ObjectShape, type Property, shapeOf, type ValueShape } from "./request-shape.ts";
 
@@ -40,10 +40,21 @@ const [TRUE, FALSE, NULL] = ["true", "false", "null"].map((word) => [...Buffer.f
 /** What reads requests of one schema: the top-level fields, or undefined where JSON.parse is to judge. */
 export type RequestScan = (bytes: Buffer) => RequestField[] | undefined;
 
-const { memory, index } = new WebAssembly.Instance(new WebAssembly.Module(indexModule())).exports as unknown as {
-	memory: WebAssembly.Memory;
+/** What `indexModule` exports. */
+interface IndexExports {
+	readonly memory: { readonly buffer: ArrayBuffer };
 	index(length: number, base: number, count: number): number;
-};
+}
+
+/** Where the processor has no vectors (x64 without AVX) nothing is ever found good, and all is parsed. */
+function indexExports(): IndexExports {
+	try {
+		return new WebAssembly.Instance(new WebAssembly.Module(indexModule())).exports as unknown as IndexExports;
+	} catch {
+		return { memory: { buffer: new ArrayBuffer(MEMORY) }, index: () => -1 };
+	}
+}
+const { memory, index } = indexExports();
 const input = new Uint8Array(memory.buffer, 0, WINDOW);
 const state = new Int32Array(memory.buffer, STATE, STEP_BYTES / 4);
 /** Where brackets, commas, colons and quotes stand, and numbers and words begin: see `indexModule`. */
