@@ -23,7 +23,7 @@ import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 
 /** How long after the start the memory that the start took is given back, ms: it keeps the event loop for some ms. */
-const SHRINK_MS = 1_000;
+const SHRINK_MS = 3_000;
 
 /** What a process has of either role, whatever is loaded meanwhile. */
 export interface RoleServices {
