@@ -82,6 +82,12 @@ export class SseSplitter {
 		return parseEvent(text);
 	}
 
+	/** The first `end` bytes of what is being read; "" where that is none. */
+	before(end: number): StreamPiece {
+		if (end === 0) return "";
+		return end < this.bytes.length ? this.bytes.subarray(0, end) : this.bytes;
+	}
+
 	/** What is left at the end of the stream: an event whose blank line never came counts as whole. */
 	end(): SseEvent[] {
 		const rest = Buffer.concat(this.#pieces).toString().trimEnd();

@@ -87,8 +87,9 @@ export class EventReader {
 
 	/** What to send for a chunk. What goes on untouched stays the bytes that it came as. */
 	take(chunk: Uint8Array): StreamPiece {
-		const [splitter, deltas] = [this.#splitter, this.#deltas];
-		// A byte order mark is good only at the very beginning, which this may not be for the client.
+		const splitter = this.#splitter;
+		const deltas = this.#deltas;
+		// A byte order mark is good only at the very beginning.
 		splitter.add(splitter.isClean && !this.hasBegun && isMarked(chunk) ? chunk.subarray(3) : chunk);
 		this.#sawData = false;
 		this.#untouched = 0;
@@ -199,10 +200,7 @@ export class EventReader {
 
 	/** All that is sent on of a chunk. */
 	#taken(): StreamPiece {
-		const [{ bytes }, untouched] = [this.#splitter, this.#untouched];
-		const pieces = this.#rest ?? [];
-		if (untouched > 0) pieces.unshift(untouched < bytes.length ? bytes.subarray(0, untouched) : bytes);
-		return pieces.length > 1 ? joined(pieces) : (pieces[0] ?? "");
+		return joined(this.#splitter.before(this.#untouched), this.#rest);
 	}
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
@@ -294,7 +292,9 @@ const spokenLength = (text: string): number =>
 	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;
 
 /** Several pieces as one. */
-function joined(pieces: readonly StreamPiece[]): StreamPiece {
+function joined(first: StreamPiece, rest: readonly StreamPiece[] = []): StreamPiece {
+	if (rest.length === 0 || (first === "" && rest.length === 1)) return rest[0] ?? first;
+	const pieces = [first, ...rest];
 	if (pieces.every((piece) => typeof piece === "string")) return pieces.join("");
 	return Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)));
 }
