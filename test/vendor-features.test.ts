@@ -49,7 +49,8 @@ describe("an upstream that speaks OpenAI gets it as it came", () => {
 	test.each(FEATURES.map(({ name, ask }) => [name, ask] as const))("%s", (_, ask) => {
 		const raw = JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }], ...ask });
 		const call = { ...parseRequest("chat", raw), operation: "chat", headers: new Headers() } as unknown as Call;
-		expect(provider.encode(call, { id: "openai/m", provider, model: "m" }).body).toBe(raw);
+		const { body } = provider.encode(call, { id: "openai/m", provider, model: "m" });
+		expect(Buffer.concat(body as readonly Buffer[]).toString()).toBe(raw);
 	});
 });
 
