@@ -24,6 +24,8 @@ export function redisClient(address: RedisAddress, ca: string | undefined): Redi
 		protocol: 2 as const,
 		enableOfflineQueue: false,
 		autoResendUnfulfilledCommands: false,
+		// The bus subscribes at each `ready`. ioredis's own try, made where the connection is lost again, rejects a promise that nobody has.
+		autoResubscribe: false,
 		maxRetriesPerRequest: 0,
 		connectTimeout: CONNECT_MS,
 		connectionName: "router",
