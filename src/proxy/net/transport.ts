@@ -42,9 +42,6 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 	const direct = http1Transport(trusted);
 	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
-	/** Calls come in rows to the same place: its origin is cut from its address once. */
-	let lastHop = "";
-	let lastOrigin = "";
 	async function fetched(
 		{ url, headers, body }: UpstreamRequest,
 		signal: CancelSignal,
@@ -61,16 +58,11 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 			proxy: proxy?.url ?? false,
 			...(tls && url.startsWith("https:") ? { tls } : {}),
 		};
-		await nextTick();
 		const answer = fetch(url, init as RequestInit);
-		const hop = proxy?.url ?? url;
-		if (hop !== lastHop) {
-			lastOrigin = originOf(hop);
-			lastHop = hop;
-		}
-		const aliveAt = watch.aliveAt.get(lastOrigin);
+		const origin = originOf(proxy?.url ?? url);
+		const aliveAt = watch.aliveAt.get(origin);
 		const isFresh = aliveAt !== undefined && performance.now() - aliveAt < ALIVE_MS;
-		const response = connectMs === undefined || isFresh ? answer : watch.over(answer, lastOrigin, connectMs);
+		const response = connectMs === undefined || isFresh ? answer : watch.over(answer, origin, connectMs);
 		return proxy === undefined ? responseAnswer(await response) : throughProxy(response, proxy);
 	}
 	return {
@@ -81,22 +73,6 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 			return fetched(outgoing, signal, connectMs, proxy);
 		},
 	};
-}
-
-let turn: Promise<void> | undefined;
-
-/**
- * Resolves behind all that this turn of the event loop still has to do; one promise for all who ask within it. `fetch` has a thread of
- * its own in Bun, which is dear to wake: requests that came in with one turn go out in one go, so that it wakes once for all of them.
- */
-function nextTick(): Promise<void> {
-	turn ??= new Promise((resolve) => {
-		setImmediate(() => {
-			turn = undefined;
-			resolve();
-		});
-	});
-	return turn;
 }
 
 /** A web `Response` as an upstream's answer. Reads nothing until it is asked to. */
