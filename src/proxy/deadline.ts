@@ -18,8 +18,12 @@ export const CLIENT_GONE: Failure = { kind: "cancelled", message: "the client le
 /** How long arming is deferred at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
 export const DEFER_MS = 40;
 
-let waiting: Deadline[] = [];
-let count = 0;
+/** How often it is looked at who has waited long enough, ms: each is armed at the second look. */
+const LOOK_MS = DEFER_MS / 2;
+
+/** Those that wait for their arming, before their first look and after it. Who is over leaves at once, since it holds all of its call. */
+let fresh: Deadline[] = [];
+let seen: Deadline[] = [];
 let timer: ReturnType<typeof setTimeout> | undefined;
 
 /** Is aborted at the first of the two. `clear()` must be called when the attempt is over. */
@@ -45,17 +49,17 @@ export class Deadline implements CancelSignal {
 	#lateAt = 0;
 	#lateTimer: ReturnType<typeof setTimeout> | undefined;
 
-	/** It has neither its own timer and listener yet, nor is it over. */
-	#isUnarmed = true;
+	/** Among whom it waits for its own timer and listener, and where there; undefined once it has those, or is over. */
+	#waiting: Deadline[] | undefined = fresh;
+	#place = fresh.length;
 
 	/** @param record whose client's connection is held open once the attempt takes its time */
 	constructor(
 		private readonly client: Client,
 		private readonly record?: Pick<CallRecord, "liftIdleTimeout">,
 	) {
-		waiting.push(this);
-		count++;
-		timer ??= setTimeout(armAll, DEFER_MS);
+		fresh.push(this);
+		timer ??= setTimeout(look, LOOK_MS);
 	}
 
 	/** As the reason of an AbortSignal. */
@@ -88,8 +92,8 @@ export class Deadline implements CancelSignal {
 
 	/** From now on its client's leaving is noticed at once. Done within {@link DEFER_MS}, unless it is over before. */
 	arm(): void {
-		if (!this.#isUnarmed) return;
-		this.#leave();
+		if (!this.#waiting) return;
+		this.#leave(this.#waiting);
 		this.record?.liftIdleTimeout();
 		const { signal } = this.client;
 		signal.addEventListener("abort", this);
@@ -114,7 +118,7 @@ export class Deadline implements CancelSignal {
 		this.#whenLate = onLate;
 		this.#lateMs = ms;
 		this.#lateAt = performance.now() + ms;
-		if (!this.#isUnarmed || ms <= DEFER_MS) this.#watchLate();
+		if (!this.#waiting || ms <= DEFER_MS) this.#watchLate();
 	}
 
 	/** The times that `within` and `late` gave begin anew: what is waited for is on its way. */
@@ -182,7 +186,7 @@ export class Deadline implements CancelSignal {
 		this.#isCleared = true;
 		clearTimeout(this.#timer);
 		this.#clearLate();
-		if (this.#isUnarmed) this.#leave();
+		if (this.#waiting) this.#leave(this.#waiting);
 		else this.client.signal.removeEventListener("abort", this);
 	}
 
@@ -194,13 +198,16 @@ export class Deadline implements CancelSignal {
 	}
 
 	/** Waits for its arming no longer. */
-	#leave(): void {
-		this.#isUnarmed = false;
-		count--;
-		if (count > 0) return;
+	#leave(waiting: Deadline[]): void {
+		const last = waiting.pop()!;
+		if (last !== this) {
+			waiting[this.#place] = last;
+			last.#place = this.#place;
+		}
+		this.#waiting = undefined;
+		if (fresh.length > 0 || seen.length > 0) return;
 		clearTimeout(timer);
 		timer = undefined;
-		waiting = [];
 	}
 
 	#expire(): void {
@@ -237,7 +244,7 @@ export class Deadline implements CancelSignal {
 
 	#setTimer(ms: number): void {
 		clearTimeout(this.#timer);
-		if (this.#isUnarmed && ms > DEFER_MS) {
+		if (this.#waiting && ms > DEFER_MS) {
 			this.#dueAt = performance.now() + ms;
 			return;
 		}
@@ -248,9 +255,12 @@ export class Deadline implements CancelSignal {
 
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;
 
-function armAll(): void {
-	const due = waiting;
-	waiting = [];
+/** Arms all who were there at the look before. */
+function look(): void {
+	const due = seen;
+	seen = fresh;
+	fresh = [];
 	timer = undefined;
-	for (const one of due) one.arm();
+	for (let one = due.at(-1); one; one = due.at(-1)) one.arm();
+	if (seen.length > 0) timer ??= setTimeout(look, LOOK_MS);
 }
