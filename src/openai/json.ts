@@ -99,12 +99,16 @@ export function itemsOf(text: string, from: number): Pick<Field, "start" | "end"
 	}
 }
 
-/** An object's text from the texts of its values; a field without one is left out. */
-export function objectText(fields: Readonly<Record<string, string | undefined>>): string {
+/** An object's text from the texts of its values, and of `values` that become JSON here, undefined ones left out. No name may need an escape. */
+export function objectText(
+	texts: Readonly<Record<string, string | undefined>>,
+	values?: Readonly<Record<string, unknown>>,
+): string {
 	let text = "";
-	for (const key in fields) {
-		const value = fields[key];
-		if (value !== undefined) text += `${text === "" ? "{" : ","}${JSON.stringify(key)}:${value}`;
+	for (const key in texts) if (texts[key] !== undefined) text += `${text === "" ? "{" : ","}"${key}":${texts[key]}`;
+	for (const key in values) {
+		const value = JSON.stringify(values[key]);
+		if (value !== undefined) text += `${text === "" ? "{" : ","}"${key}":${value}`;
 	}
 	return text === "" ? "{}" : `${text}}`;
 }

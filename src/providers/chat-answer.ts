@@ -101,26 +101,41 @@ export function reportedTier(sent: unknown): string | undefined {
 	return Object.hasOwn(TIERS, tier) ? TIERS[tier] : tier;
 }
 
-/** The `usage` object; the total is always the sum. */
-export function chatUsage(counts: Tokens) {
-	return {
-		prompt_tokens: counts.input,
-		completion_tokens: counts.output,
-		total_tokens: counts.input + counts.output,
-		prompt_tokens_details: {
-			cached_tokens: counts.cached ?? 0,
-			...(counts.cacheWrite ? { cache_write_tokens: counts.cacheWrite } : {}),
-			...(counts.cacheWriteLong ? { cache_write_1h_tokens: counts.cacheWriteLong } : {}),
-			...(counts.inputImage ? { image_tokens: counts.inputImage } : {}),
-			...(counts.inputAudio ? { audio_tokens: counts.inputAudio } : {}),
-		},
-		completion_tokens_details: {
-			reasoning_tokens: counts.reasoning ?? 0,
-			...(counts.outputImage ? { image_tokens: counts.outputImage } : {}),
-			...(counts.outputAudio ? { audio_tokens: counts.outputAudio } : {}),
-		},
-	};
+/** Of `usage`: parts of its counts; what is 0 is left out, but for those that OpenAI always has. */
+interface TokenDetails {
+	cached_tokens?: number;
+	cache_write_tokens?: number;
+	cache_write_1h_tokens?: number;
+	reasoning_tokens?: number;
+	image_tokens?: number;
+	audio_tokens?: number;
 }
 
 /** A `usage` object. */
-export type ChatUsage = ReturnType<typeof chatUsage>;
+export interface ChatUsage {
+	readonly prompt_tokens: number;
+	readonly completion_tokens: number;
+	readonly total_tokens: number;
+	readonly prompt_tokens_details: Readonly<TokenDetails>;
+	readonly completion_tokens_details: Readonly<TokenDetails>;
+}
+
+/** The `usage` object; the total is always the sum. */
+export function chatUsage(counts: Tokens): ChatUsage {
+	const { input, output } = counts;
+	const prompt: TokenDetails = { cached_tokens: counts.cached ?? 0 };
+	if (counts.cacheWrite) prompt.cache_write_tokens = counts.cacheWrite;
+	if (counts.cacheWriteLong) prompt.cache_write_1h_tokens = counts.cacheWriteLong;
+	if (counts.inputImage) prompt.image_tokens = counts.inputImage;
+	if (counts.inputAudio) prompt.audio_tokens = counts.inputAudio;
+	const completion: TokenDetails = { reasoning_tokens: counts.reasoning ?? 0 };
+	if (counts.outputImage) completion.image_tokens = counts.outputImage;
+	if (counts.outputAudio) completion.audio_tokens = counts.outputAudio;
+	return {
+		prompt_tokens: input,
+		completion_tokens: output,
+		total_tokens: input + output,
+		prompt_tokens_details: prompt,
+		completion_tokens_details: completion,
+	};
+}

@@ -73,7 +73,8 @@ export function refuseOthers(
 	{ carried, dropped }: FieldRules,
 	unsupportedFields: UnsupportedFields,
 ): void {
-	for (const [name, value] of Object.entries(body)) {
+	for (const name in body) {
+		const value = body[name];
 		if (value === null || carried.has(name) || dropped.has(name)) continue;
 		if (Object.hasOwn(DEFAULTS, name) && JSON.stringify(value) === DEFAULTS[name]) continue;
 		unsupportedFields.add(name, "it has no counterpart there");
@@ -89,7 +90,7 @@ export function vendorFields(
 	vendor: string,
 	allowed: ReadonlySet<string>,
 ): Readonly<Record<string, unknown>> {
-	const fields = body[vendor] ?? {};
+	const fields = body[vendor] ?? NONE;
 	if (typeof fields !== "object" || Array.isArray(fields)) throw invalid(vendor, "must be an object");
 	for (const name of Object.keys(fields)) {
 		if (!allowed.has(name)) {
@@ -99,13 +100,17 @@ export function vendorFields(
 	return fields as Readonly<Record<string, unknown>>;
 }
 
+const NONE: Readonly<Record<string, never>> = {};
+
 /** `ours` with `theirs`. Throws where both say something of one field. */
 export function joined(
 	ours: Readonly<Record<string, unknown>>,
 	theirs: Readonly<Record<string, unknown>>,
 	path: string,
-): Record<string, unknown> {
-	for (const name of Object.keys(theirs)) {
+): Readonly<Record<string, unknown>> {
+	const names = Object.keys(theirs);
+	if (names.length === 0) return ours;
+	for (const name of names) {
 		if (ours[name] !== undefined) throw invalid(`${path}.${name}`, "says again what another field says");
 	}
 	return { ...ours, ...theirs };

@@ -41,8 +41,14 @@ export function allowedTools({ tools, tool_choice: choice }: Chat): AllowedTools
 /** The ids of the calls in a request's history, each once; what has another shape is the encoder's to refuse. */
 export function toolCallIds(body: Readonly<Record<string, unknown>>): string[] {
 	const messages = Array.isArray(body["messages"]) ? body["messages"] : [];
-	const ids = messages.flatMap(({ tool_calls: calls }) => (Array.isArray(calls) ? calls.map(({ id }) => id) : []));
-	return [...new Set(ids.filter((id) => typeof id === "string"))];
+	// Most have none.
+	let ids: Set<string> | undefined;
+	for (const { tool_calls: calls } of messages) {
+		if (!Array.isArray(calls)) continue;
+		ids ??= new Set();
+		for (const { id } of calls) if (typeof id === "string") ids.add(id);
+	}
+	return ids ? [...ids] : [];
 }
 
 /** The arguments' text, so that big numbers survive; `{}` where there is none. Throws where it is no JSON object. */

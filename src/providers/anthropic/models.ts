@@ -17,6 +17,20 @@ export interface Claude {
 
 /** Reads a name: `claude-opus-4-7`, `claude-sonnet-4-20250514`, `claude-3-7-sonnet-20250219`, with whatever stands around it. */
 export function claude(name: string): Claude {
+	let model = known.get(name);
+	if (!model) {
+		model = modelNamed(name);
+		if (known.size >= MOST_KNOWN) known.clear();
+		known.set(name, model);
+	}
+	return model;
+}
+
+/** Calls name the same few models: each is read once. Bounded, since clients may choose the names. */
+const known = new Map<string, Claude>();
+const MOST_KNOWN = 1000;
+
+function modelNamed(name: string): Claude {
 	const [, before, major, minor, after] =
 		/claude-(?:([a-z]+)-)?v?(\d+)(?:[-.](\d{1,2}))?(?!\d)(?:-([a-z]+))?/i.exec(name) ?? [];
 	if (major === undefined) return { family: /claude-([a-z]+)/i.exec(name)?.[1]?.toLowerCase(), version: undefined };

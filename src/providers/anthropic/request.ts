@@ -64,41 +64,49 @@ export function messagesRequest(
 		hasThoughts && hasTrait(model, "bindsThoughts") && !vendor["thinking"] && asked?.["type"] !== "disabled";
 	// These models think so when nothing is asked.
 	const thinking = isBound ? { type: "adaptive", ...asked, ...DROPPING } : asked;
-	const output_config = {
-		...(effort === undefined ? {} : { effort }),
-		...(plan?.format ? { format: plan.format } : {}),
-	};
-	const { output_config: vendorOutput = {}, ...vendorRest } = vendor;
-	if (typeof vendorOutput !== "object" || vendorOutput === null)
-		throw invalid("anthropic.output_config", "must be an object");
-	const output = joined(output_config, vendorOutput as Record<string, unknown>, "anthropic.output_config");
-	const options = joined(
-		{
-			...samplingOf(chat, model, thinks(thinking ?? vendor["thinking"]), unsupportedFields),
-			stop_sequences: stopsOf(chat),
-			metadata: userOf(chat),
-			service_tier: tierOf(chat),
-			thinking,
-			...(Object.keys(output).length > 0 ? { output_config: output } : {}),
-			stream: stream || undefined,
-		},
-		vendorRest,
-		"anthropic",
+	const { temperature, top_p, top_k } = samplingOf(
+		chat,
+		model,
+		thinks(thinking ?? vendor["thinking"]),
+		unsupportedFields,
 	);
-	const text = objectText({
-		model: JSON.stringify(modelName),
-		max_tokens: String(maxTokens),
-		system: systemText(system, plan?.instruction),
-		messages: `[${messages.join(",")}]`,
-		...toolFields(chat, model, plan),
-		cache_control: cacheText(chat.cache_control),
-		...texts(options),
-	});
+	const { output_config: vendorOutput, ...vendorRest } = vendor;
+	const options = {
+		temperature,
+		top_p,
+		top_k,
+		stop_sequences: stopsOf(chat),
+		metadata: userOf(chat),
+		service_tier: tierOf(chat),
+		thinking,
+		output_config: outputConfig(effort, plan?.format, vendorOutput),
+		stream: stream || undefined,
+	};
+	const { tools, tool_choice } = toolFields(chat, model, plan);
+	const text = objectText(
+		{
+			model: JSON.stringify(modelName),
+			max_tokens: String(maxTokens),
+			system: systemText(system, plan?.instruction),
+			messages: `[${messages.join(",")}]`,
+			tools,
+			tool_choice,
+			cache_control: cacheText(chat.cache_control),
+		},
+		joined(options, vendorRest, "anthropic"),
+	);
 	return { body: text, betas: isBound ? [BINDING_BETA] : [] };
 }
 
-const texts = (fields: Record<string, unknown>): Record<string, string | undefined> =>
-	Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
+/** `output_config`, with what the call says of it in the vendor's own words; undefined where it says nothing. */
+function outputConfig(effort: string | undefined, format: AnswerPlan["format"], vendor: unknown): unknown {
+	if (effort === undefined && !format && vendor === undefined) return undefined;
+	if (vendor !== undefined && (typeof vendor !== "object" || vendor === null))
+		throw invalid("anthropic.output_config", "must be an object");
+	const ours = { ...(effort === undefined ? {} : { effort }), ...(format ? { format } : {}) };
+	const output = joined(ours, (vendor ?? {}) as Record<string, unknown>, "anthropic.output_config");
+	return Object.keys(output).length > 0 ? output : undefined;
+}
 
 /** The vendor's own field for thinking in a request. */
 export function thinkingField(body: RequestBody): unknown {
@@ -128,9 +136,20 @@ function systemText(system: readonly string[], instruction: string | undefined):
 /** The least `top_p` beside thinking (platform.claude.com, extended thinking, feature compatibility). */
 const MIN_THINKING_TOP_P = 0.95;
 
+interface Sampling {
+	temperature: number | undefined;
+	top_p: number | undefined;
+	top_k: number | undefined;
+}
+
 /** OpenAI's temperatures go to 2, Claude's to 1. Newer models take none: their default, which is OpenAI's, too, is left out. */
-function samplingOf(chat: Chat, model: Claude, isThinking: boolean, unsupportedFields: UnsupportedFields) {
-	const sampling = {
+function samplingOf(
+	chat: Chat,
+	model: Claude,
+	isThinking: boolean,
+	unsupportedFields: UnsupportedFields,
+): Readonly<Partial<Sampling>> {
+	const sampling: Sampling = {
 		temperature: chat.temperature ?? undefined,
 		top_p: chat.top_p ?? undefined,
 		top_k: chat.top_k ?? undefined,
@@ -182,7 +201,13 @@ function tierOf({ service_tier }: Chat): string | undefined {
 	throw unsupported("service_tier", 'Anthropic has "auto" and "default"');
 }
 
-function toolFields(chat: Chat, model: Claude, plan: AnswerPlan | undefined): Record<string, string | undefined> {
+/** Fields of the request, as JSON. */
+interface ToolFields {
+	readonly tools?: string;
+	readonly tool_choice?: string | undefined;
+}
+
+function toolFields(chat: Chat, model: Claude, plan: AnswerPlan | undefined): ToolFields {
 	const { tools, mode, only } = allowedTools(chat);
 	const sent = tools.map(({ tool, index }) => toolText(tool, model, `tools[${index}].function`));
 	if (plan?.tool) sent.push(plan.tool);

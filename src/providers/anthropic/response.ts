@@ -120,15 +120,15 @@ export function messageAnswer(body: string, message: unknown, names: readonly st
 	}
 	const { text, reasoning, thoughts, calls, annotations } = saidIn(body, message.content, names);
 	const finish_reason = stopFinish(message.stop_reason);
-	const assistant = {
+	const assistant: Record<string, unknown> = {
 		role: "assistant",
 		content: text === "" && calls.length > 0 ? null : text,
 		refusal: finish_reason === "content_filter" ? (message.stop_details?.explanation ?? null) : null,
-		...(annotations.length > 0 ? { annotations } : {}),
-		...(reasoning ? thoughtFields(reasoning) : {}),
-		...(thoughts.length > 0 ? { reasoning_details: detailsOf(thoughts) } : {}),
-		...(calls.length > 0 ? { tool_calls: calls } : {}),
 	};
+	if (annotations.length > 0) assistant["annotations"] = annotations;
+	if (reasoning) Object.assign(assistant, thoughtFields(reasoning));
+	if (thoughts.length > 0) assistant["reasoning_details"] = detailsOf(thoughts);
+	if (calls.length > 0) assistant["tool_calls"] = calls;
 	const tokens = messageTokens(message.usage);
 	const completion = {
 		id: message.id ?? "",
@@ -151,16 +151,21 @@ function saidIn(body: string, content: readonly Block[], names: readonly string[
 	let text = "";
 	/** A name was left out. */
 	let isCut = false;
+	/** Code points of the text before `counted`: where nothing is cited nobody asks. */
 	let points = 0;
+	let counted = 0;
 	let reasoning: string | undefined;
 	const after = () => ({ text: text.length, calls: calls.length });
 	for (const [index, block] of content.entries()) {
 		if (block.type === "text") {
 			const said = text === "" ? unnamedText(block.text ?? "", names) : (block.text ?? "");
 			isCut ||= said.length !== (block.text ?? "").length;
-			const start_index = points;
+			const at = text.length;
 			text += said;
-			points += codePointsIn(said);
+			if (!block.citations) continue;
+			const start_index = points + codePointsIn(text.slice(counted, at));
+			points = start_index + codePointsIn(said);
+			counted = text.length;
 			annotations.push(...blockAnnotations(block.citations, { start_index, end_index: points }));
 		} else if (block.type === "thinking") {
 			const thinking = block.thinking ?? "";

@@ -46,14 +46,16 @@ export function generateRequest(
 		vendorConfig as Record<string, unknown>,
 		"gemini.generationConfig",
 	);
-	return objectText({
-		contents: `[${contents.join(",")}]`,
-		systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
-		...toolFields(chat, plan, own),
-		generationConfig: JSON.stringify(config),
-		serviceTier: JSON.stringify(tierOf(chat)),
-		...Object.fromEntries(Object.entries(vendor).map(([name, value]) => [name, JSON.stringify(value)])),
-	});
+	return objectText(
+		{
+			contents: `[${contents.join(",")}]`,
+			systemInstruction: system.length > 0 ? `{"parts":[${system.join(",")}]}` : undefined,
+			...toolFields(chat, plan, own),
+			generationConfig: JSON.stringify(config),
+			serviceTier: JSON.stringify(tierOf(chat)),
+		},
+		vendor,
+	);
 }
 
 function configOf(chat: Chat, model: string, unsupportedFields: UnsupportedFields): Record<string, unknown> {

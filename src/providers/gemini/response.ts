@@ -284,15 +284,15 @@ function messageOf(candidate: GeminiCandidate, { responseId, index, thinking, ru
 	if (rules.json && (calls.length > 0 || answer !== undefined)) text = calls.length > 0 ? "" : answer!;
 	const said = unnamedText(text, rules.names);
 	const annotations = annotationsOf(candidate, text, said);
-	const message = {
+	const message: Record<string, unknown> = {
 		role: "assistant",
 		content: said === "" && calls.length > 0 ? null : said,
 		refusal: null,
-		...(annotations.length > 0 ? { annotations } : {}),
-		...(reasoning === "" ? {} : thoughtFields(reasoning)),
-		...(calls.length > 0 ? { tool_calls: calls } : {}),
-		...(images.length > 0 ? { images } : {}),
-		...(signature === undefined ? {} : signatureExtra(signature)),
 	};
+	if (annotations.length > 0) message["annotations"] = annotations;
+	if (reasoning !== "") Object.assign(message, thoughtFields(reasoning));
+	if (calls.length > 0) message["tool_calls"] = calls;
+	if (images.length > 0) message["images"] = images;
+	if (signature !== undefined) Object.assign(message, signatureExtra(signature));
 	return { message, hasCalls: calls.length > 0 };
 }
