@@ -3,33 +3,53 @@ import { RouterError } from "../../errors.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import type { Budget } from "../auth/key-store.ts";
 import type { CallReserve } from "../usage/call-cost.ts";
-import type { LimitDecision, LimitStatus, LimitUnit } from "./limiter.ts";
+import type { LimitDecision, LimitStatus } from "./limiter.ts";
+
+/** The names of the headers: to make them for each call takes longer than all that they say. */
+const NAMES = {
+	requests: {
+		limit: "x-ratelimit-limit-requests",
+		remaining: "x-ratelimit-remaining-requests",
+		reset: "x-ratelimit-reset-requests",
+	},
+	tokens: {
+		limit: "x-ratelimit-limit-tokens",
+		remaining: "x-ratelimit-remaining-tokens",
+		reset: "x-ratelimit-reset-tokens",
+	},
+} as const;
 
 /** `x-ratelimit-*` of requests and tokens: of several limits on one of them the one that is nearest. Undefined where there is none. */
 export function limitHeaders(statuses: readonly LimitStatus[]): Record<string, string> | undefined {
-	const headers: Record<string, string> = {};
-	let isEmpty = true;
-	for (const unit of ["requests", "tokens"] as const) {
-		const nearest = nearestOf(statuses, unit);
-		if (!nearest) continue;
-		isEmpty = false;
-		headers[`x-ratelimit-limit-${unit}`] = String(nearest.limit.max);
-		headers[`x-ratelimit-remaining-${unit}`] = String(Math.floor(nearest.remaining));
-		headers[`x-ratelimit-reset-${unit}`] = resetText(nearest.resetMs);
+	let requests: LimitStatus | undefined;
+	let tokens: LimitStatus | undefined;
+	for (const status of statuses) {
+		const { unit } = status.limit;
+		if (unit === "requests") requests = nearer(requests, status);
+		else if (unit === "tokens") tokens = nearer(tokens, status);
 	}
-	return isEmpty ? undefined : headers;
+	if (!requests && !tokens) return undefined;
+	const headers: Record<string, string> = {};
+	if (requests) addHeaders(headers, NAMES.requests, requests);
+	if (tokens) addHeaders(headers, NAMES.tokens, tokens);
+	return headers;
 }
 
-function nearestOf(statuses: readonly LimitStatus[], unit: LimitUnit): LimitStatus | undefined {
-	let nearest: LimitStatus | undefined;
-	for (const status of statuses) {
-		if (status.limit.unit !== unit) continue;
-		if (!nearest || shareLeft(status) < shareLeft(nearest)) nearest = status;
-	}
-	return nearest;
+function nearer(one: LimitStatus | undefined, other: LimitStatus): LimitStatus {
+	return one && shareLeft(one) <= shareLeft(other) ? one : other;
 }
 
 const shareLeft = ({ limit, remaining }: LimitStatus): number => remaining / limit.max;
+
+function addHeaders(
+	headers: Record<string, string>,
+	names: (typeof NAMES)[keyof typeof NAMES],
+	{ limit, remaining, resetMs }: LimitStatus,
+): void {
+	headers[names.limit] = String(limit.max);
+	headers[names.remaining] = String(Math.floor(remaining));
+	headers[names.reset] = resetText(resetMs);
+}
 
 const UNITS = {
 	requests: "requests a minute",

@@ -52,7 +52,8 @@ export class SlidingWindowLimiter implements Limiter {
 			retryAfterMs = wait;
 		}
 		if (refused) return { isAllowed: false, refused, retryAfterMs, statuses: statuses(limits, counters, now) };
-		const entries = taken.map((limit, at) => counters[at]!.add(limit.amount, now));
+		const entries: number[] = [];
+		for (let at = 0; at < taken.length; at++) entries.push(counters[at]!.add(taken[at]!.amount, now));
 		const reservation = new HeldReservation(String(++this.#taken), taken, counters, entries);
 		return { isAllowed: true, reservation, statuses: statuses(taken, counters, now) };
 	}
@@ -107,11 +108,14 @@ function newCounter(unit: LimitUnit, windowMs: number): Counter {
 }
 
 function statuses(limits: readonly Limit[], counters: readonly Counter[], now: number): LimitStatus[] {
-	return limits.map((limit, at) => {
+	const made: LimitStatus[] = [];
+	for (let at = 0; at < limits.length; at++) {
+		const limit = limits[at]!;
 		const counter = counters[at]!;
 		const spent = limit.spending?.usd ?? 0;
-		return { limit, remaining: Math.max(0, limit.max - spent - counter.sum), resetMs: counter.resetMs(now) };
-	});
+		made.push({ limit, remaining: Math.max(0, limit.max - spent - counter.sum), resetMs: counter.resetMs(now) });
+	}
+	return made;
 }
 
 /** The limit as it is to be taken: without the guess where that does not fit, and no other call is under way. */
