@@ -1,6 +1,6 @@
 /** One scan over a request's bytes against JSON.parse and TypeBox: what it lets through they let through, and it reads the same. */
 import { describe, expect, test } from "bun:test";
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 import { join } from "node:path";
 import { Kind, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
@@ -11,7 +11,7 @@ import { canonical, JsonTooLarge, parseWithFields } from "../src/openai/json.ts"
 import { WINDOW } from "../src/openai/json-index-code.ts";
 import { OPERATIONS, type Operation } from "../src/openai/operations.ts";
 import { ParsedBody } from "../src/openai/parsed-body.ts";
-import { requestScan } from "../src/openai/request-scan.ts";
+import { indexed, requestScan } from "../src/openai/request-scan.ts";
 import { needing } from "./kit/needing.ts";
 import { type Random, random } from "./kit/random.ts";
 import { stringText, valueText } from "./kit/random-json.ts";
@@ -64,9 +64,10 @@ function told(operation: Operation, body: ParsedBody) {
 function compare(operation: Operation, bytes: Buffer): boolean {
 	const fields = SCANS[operation]!(bytes);
 	if (!fields) return false;
-	const expected = parsedAndChecked(operation, bytes);
+	const expected = isUtf8(bytes) ? parsedAndChecked(operation, bytes) : undefined;
 	if (!expected) throw new Error(`The scan takes what is none: ${JSON.stringify(bytes.toString())}`);
-	const { canonical: text, ...facts } = told(operation, new ParsedBody(bytes, fields));
+	expect(indexed.isAscii).toBe(isAscii(bytes));
+	const { canonical: text, ...facts } = told(operation, new ParsedBody(bytes, fields, undefined, indexed.isAscii));
 	expect({ ...facts, canonical: text }).toEqual(told(operation, expected));
 	const kept = expected.fields.filter(({ key }) => key !== "model").sort((a, b) => (a.key < b.key ? -1 : 1));
 	const written = kept.map((field) => `${JSON.stringify(field.key)}:${canonical(expected.textOf(field))},`);
@@ -132,8 +133,7 @@ describe("bodies as the schemas allow them", () => {
 				const at = source.below(good.length);
 				const insert = source.below(4) === 0 ? Buffer.alloc(0) : source.pick(bytes);
 				const wrong = Buffer.concat([good.subarray(0, at), insert, good.subarray(at + source.below(2))]);
-				// What is no UTF-8 is refused before.
-				if (isUtf8(wrong) && !compare(operation, wrong)) refused++;
+				if (!compare(operation, wrong)) refused++;
 			}
 		}
 		expect(refused).toBeGreaterThan(1000);
@@ -261,6 +261,39 @@ test("escapes and quotes are seen at every place of a block, and of a window", (
 			expect(compare("chat", bytes)).toBe(pad % 2 === 1);
 			const wrong = Buffer.from(chat(`"${"x".repeat(before + pad)}\\u00g0"`));
 			expect(SCANS["chat"]!(wrong)).toBeUndefined();
+		}
+	}
+});
+
+test("each byte is taken in a text, and behind a backslash, as JSON.parse takes it, wherever it stands", () => {
+	for (const pad of [0, 5, 63, 64, WINDOW - 60, WINDOW - 51, WINDOW - 50]) {
+		for (const before of ["", "\\", "\\u", "\\u00e", "\\u00e9", "\\\\", "é"]) {
+			for (let byte = 0; byte < 256; byte++) {
+				const [head, tail] = chat(`"${"x".repeat(pad)}${before}|${byte === 0x22 ? "" : "0000"}"`).split("|") as [
+					string,
+					string,
+				];
+				const bytes = Buffer.concat([Buffer.from(head), Buffer.from([byte]), Buffer.from(tail)]);
+				expect(compare("chat", bytes)).toBe(isUtf8(bytes) && parsedAndChecked("chat", bytes) !== undefined);
+			}
+		}
+	}
+});
+
+test("bytes that are no UTF-8 are refused as such, wherever they stand", () => {
+	for (const pad of [0, 70, WINDOW - 45, WINDOW]) {
+		for (const wrong of [
+			[0xff],
+			[0xc3],
+			[0xe2, 0x82],
+			[0xed, 0xa0, 0x80],
+			[0xc0, 0x80],
+			[0x80],
+			[0xf5, 0x80, 0x80, 0x80],
+		]) {
+			const [head, tail] = chat(`"${"x".repeat(pad)}|"`).split("|") as [string, string];
+			const bytes = Buffer.concat([Buffer.from(head), Buffer.from(wrong), Buffer.from(tail)]);
+			expect(() => parseRequest("chat", bytes)).toThrow("The body is no valid UTF-8.");
 		}
 	}
 });

@@ -18,7 +18,7 @@ export interface Dialect {
 	/** Media type of streams. */
 	readonly streamContentType: string;
 	/**
-	 * Reads a request, valid UTF-8: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). Throws
+	 * Reads a request: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). Throws
 	 * RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`, `unsupported_parameter`) naming the field at fault in
 	 * this wire's words; its message never quotes the request. What it has let through, `body` can put in OpenAI's words.
 	 */

@@ -1,8 +1,9 @@
 /** OpenAI's own wire: chat completions, text completions and embeddings. The hub itself, so that nearly all passes as it is. */
 
+import { isUtf8 } from "node:buffer";
 import type { TSchema } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
-import { RouterError } from "../errors.ts";
+import { noUtf8, RouterError } from "../errors.ts";
 import { foldStream } from "../openai/answer-forms.ts";
 import { type ParsedRequest, tooLarge } from "../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
@@ -14,7 +15,7 @@ import { ParsedBody, type RequestField } from "../openai/parsed-body.ts";
 import { type PromptSizes, promptSizes } from "../openai/prompt-sizes.ts";
 import { isReasoning } from "../openai/reasoning.ts";
 import type { RequestBody } from "../openai/request-fields.ts";
-import { type RequestScan, requestScan } from "../openai/request-scan.ts";
+import { indexed, type RequestScan, requestScan } from "../openai/request-scan.ts";
 import { DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
 import { withCost } from "../openai/usage-edits.ts";
 import { describe } from "../openai/validation.ts";
@@ -63,17 +64,22 @@ const CHECKS = Object.fromEntries(
 ) as Record<Operation, TypeCheck<TSchema>>;
 
 /**
- * Reads a request, UTF-8. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
+ * Reads a request. Throws `invalid_json`, `duplicate_key` (two parsers could disagree about which one counts)
  * `body_too_large` (more fields than a parse should see), or `invalid_value` with the path of the first field at fault; messages never quote the body.
  */
 export function parseRequest(operation: Operation, body: Buffer | string): ParsedRequest {
 	const bytes = typeof body === "string" ? Buffer.from(body) : body;
 	const fields = SCANS[operation](bytes);
-	return requestOf(operation, fields ? new ParsedBody(bytes, fields) : checkedBody(operation, bytes.toString()));
+	return requestOf(
+		operation,
+		fields ? new ParsedBody(bytes, fields, undefined, indexed.isAscii) : checkedBody(operation, bytes),
+	);
 }
 
 /** The same of a body that no scan has found good: what is wrong with it is said here. */
-function checkedBody(operation: Operation, raw: string): ParsedBody {
+function checkedBody(operation: Operation, bytes: Buffer): ParsedBody {
+	if (!isUtf8(bytes)) throw noUtf8();
+	const raw = bytes.toString();
 	let parsed: ParsedText;
 	try {
 		parsed = parseWithFields(raw);

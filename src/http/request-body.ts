@@ -1,20 +1,21 @@
-/** Reading a client's body: media type, size, UTF-8. */
+/** Reading a client's body: media type, size, byte order mark. */
 import { isUtf8 } from "node:buffer";
-import { RouterError } from "../errors.ts";
+import { noUtf8, RouterError } from "../errors.ts";
 
 /** The byte order mark, UTF-8. */
 const MARK = [0xef, 0xbb, 0xbf];
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
-/** The body as text; without a byte order mark. Throws as `readRequestBody` does. */
+/** The body as text; without a byte order mark. Throws as `readRequestBody` does, and `invalid_json` where it is no UTF-8. */
 export async function readRequestText(request: Request, limit: number): Promise<string> {
-	return (await readRequestBody(request, limit)).toString();
+	const bytes = await readRequestBody(request, limit);
+	if (!isUtf8(bytes)) throw noUtf8();
+	return bytes.toString();
 }
 
 /**
- * The body's bytes, which are UTF-8; without a byte order mark. What is none is refused, since replacing it would send on something else
- * than what came in. Throws `unsupported_media_type`, `body_too_large`, `invalid_json` or `cancelled`. A body that stops half way is cut
- * off by the server's idle timeout.
+ * The body's bytes; without a byte order mark. Whoever reads them checks that they are UTF-8. Throws `unsupported_media_type`,
+ * `body_too_large` or `cancelled`. A body that stops half way is cut off by the server's idle timeout.
  */
 export async function readRequestBody(request: Request, limit: number): Promise<Buffer> {
 	const { headers } = request;
@@ -39,7 +40,6 @@ export async function readRequestBody(request: Request, limit: number): Promise<
 		if (thrown instanceof RouterError) throw thrown;
 		throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
 	}
-	if (!isUtf8(bytes)) throw new RouterError("invalid_json", "The body is no valid UTF-8.");
 	const hasMark = bytes[0] === MARK[0] && bytes[1] === MARK[1] && bytes[2] === MARK[2];
 	return hasMark ? bytes.subarray(MARK.length) : bytes;
 }

@@ -11,8 +11,13 @@ type Code = readonly number[];
 export const WINDOW = 64 * 1024;
 /** Bytes that one step looks at. */
 export const STEP_BYTES = 64;
-/** Where the state between two calls lies: four numbers of 64 bits, all 0 at the beginning of a text. The first is not 0 inside a string. */
+/**
+ * Where the state between two calls lies: five numbers of 64 bits, all 0 at the beginning of a text. The first is not 0 inside a string, the
+ * last where a byte so far was no ASCII.
+ */
 export const STATE = WINDOW + STEP_BYTES;
+/** Where in it is said that a byte was no ASCII. */
+export const BEYOND_ASCII = 32;
 /** Where the places that were found lie, u32 each. */
 export const PLACES = STATE + STEP_BYTES;
 /** Most places that there is room for. */
@@ -61,8 +66,11 @@ const lowestBit = instruction(0x7a);
 const toNumber = instruction(0xa7);
 const plus = instruction(0x6a);
 
-const equal = (bytes: Code, byte: number): Code => vector(0x23)(bytes, everywhere(byte));
-const below = (bytes: Code, byte: number): Code => vector(0x26)(bytes, everywhere(byte));
+const same = vector(0x23);
+const equal = (bytes: Code, byte: number): Code => same(bytes, everywhere(byte));
+const least = (...values: Code[]): Code => values.reduce((one, other) => vector(0x77)(one, other));
+/** x64 has no comparison of bytes without sign. */
+const below = (bytes: Code, byte: number): Code => same(least(bytes, everywhere(byte - 1)), bytes);
 const less = (bytes: Code, byte: number): Code => vector(0x71)(bytes, everywhere(byte));
 const either = (...values: Code[]): Code => values.reduce((one, other) => vector(0x50)(one, other));
 const both = vector(0x4e);
@@ -108,7 +116,11 @@ const escapesNext = new Local(I64);
 const hexNext = new Local(I64);
 /** 1 where a number or a word stood at the end. */
 const scalarBefore = new Local(I64);
-const state = [inString, escapesNext, hexNext, scalarBefore];
+/** Not 0 where a byte was no ASCII. */
+const beyondAscii = new Local(I64);
+const state = [inString, escapesNext, hexNext, scalarBefore, beyondAscii];
+/** All bytes of this call, or-ed. */
+const every = new Local(V128);
 
 const [quotes, slashes, escapes, escaped, units, wanted] = Array.from({ length: 6 }, () => new Local(I64)) as [
 	Local,
@@ -131,7 +143,9 @@ const where = (test: (bytes: Code) => Code): Code =>
 	or(...inputs.map((input, index) => shiftLeft(bitsOf(test(input.value)), index * 16)));
 
 const [QUOTE, BACKSLASH, SPACE, LOWER] = [0x22, 0x5c, 0x20, 0x20];
-const isSpecial = (bytes: Code) => either(equal(bytes, QUOTE), equal(bytes, BACKSLASH), below(bytes, SPACE));
+const isMark = (bytes: Code) => either(equal(bytes, QUOTE), equal(bytes, BACKSLASH));
+/** A control character among any of the 64 bytes. */
+const hasControl = below(least(...inputs.map((input) => input.value)), SPACE);
 const isBracket = (bytes: Code) => {
 	const lower = either(bytes, everywhere(LOWER));
 	return either(equal(lower, 0x7b), equal(lower, 0x7d));
@@ -139,14 +153,15 @@ const isBracket = (bytes: Code) => {
 const isOperator = (bytes: Code) => either(isBracket(bytes), equal(bytes, 0x2c), equal(bytes, 0x3a));
 const isHex = (bytes: Code) =>
 	either(below(less(bytes, 0x30), 10), below(less(either(bytes, everywhere(LOWER)), 0x61), 6));
-/** What no escape is made of: `"\/bfnrtu` are, looked up by their low and their high four bits, one bit a row of ASCII. */
-const isUnescapable = (bytes: Code) =>
-	equal(
-		both(
-			lookUp([0, 0, 13, 0, 8, 8, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1], both(bytes, everywhere(15))),
-			lookUp([0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0], vector(0x6d)(bytes, number(4))),
+/** What a backslash and one character more escape, `"\/bfnrt`: found by the low four bits, of which three share theirs. */
+const isEscapable = (bytes: Code) =>
+	either(
+		same(
+			lookUp([1, 0, 0x72, 0, 0x74, 0, 0x66, 0, 0, 0, 0, 0, 0x5c, 0, 0x6e, 0x2f], both(bytes, everywhere(15))),
+			bytes,
 		),
-		0,
+		equal(bytes, 0x22),
+		equal(bytes, 0x62),
 	);
 
 const refuse = giveBack(number(-1));
@@ -159,12 +174,11 @@ const readEscapes = all(
 	escaped.set(xor(escapes.value, or(slashes.value, escapesNext.value))),
 	escapesNext.set(shiftRight(and(escapes.value, slashes.value), 63)),
 	quotes.set(and(quotes.value, not(escaped.value))),
-	when(isSome(and(escaped.value, where(isUnescapable))), refuse),
-	units.set(
-		and(
-			escaped.value,
-			where((bytes) => equal(bytes, 0x75)),
-		),
+	units.set(and(escaped.value, not(where(isEscapable)))),
+	when(
+		isSome(units.value),
+		wanted.set(where((bytes) => equal(bytes, 0x75))),
+		when(isSome(and(units.value, not(wanted.value))), refuse),
 	),
 	when(
 		isSome(or(units.value, hexNext.value)),
@@ -227,17 +241,18 @@ const storePlaces = all(
 	),
 );
 
-const isQuiet = isNone(either(...inputs.map((input) => isSpecial(input.value))));
+const isQuiet = isNone(either(hasControl, ...inputs.map((input) => isMark(input.value))));
 
 /** One step; the outermost block is left where nothing more is to be seen in it. */
 const step = block(
+	every.set(either(every.value, ...inputs.map((input) => input.value))),
 	when(isSome(inString.value), when(isZero(or(escapesNext.value, hexNext.value)), branchIf(2, isQuiet))),
 	quotes.set(where((bytes) => equal(bytes, QUOTE))),
 	slashes.set(where((bytes) => equal(bytes, BACKSLASH))),
 	when(isSome(or(slashes.value, escapesNext.value, hexNext.value)), readEscapes),
+	when(isSome(inString.value), when(isZero(quotes.value), when(isAny(hasControl), refuse), branch(2))),
 	readStrings,
 	readControls,
-	when(isZero(quotes.value), branchIf(1, isZero(not(inside.value)))),
 	readStructure,
 	storePlaces,
 );
@@ -257,6 +272,7 @@ const body = all(
 			branch(0),
 		),
 	),
+	beyondAscii.set(or(beyondAscii.value, bitsOf(every.value))),
 	...state.map((local, index) => saveState(local.value, index)),
 	count.value,
 );

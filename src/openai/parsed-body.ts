@@ -27,12 +27,15 @@ export class ParsedBody {
 	/**
 	 * @param bytes JSON in UTF-8, without a byte order mark. A client of OpenAI's own wire has sent these very bytes.
 	 * @param fields where the top-level fields stand in them
+	 * @param isAscii where that is known
 	 */
 	constructor(
 		readonly bytes: Buffer,
 		readonly fields: readonly RequestField[],
 		made?: { readonly raw: string; readonly value: RequestBody },
+		isAscii?: boolean,
 	) {
+		this.#isAscii = isAscii;
 		this.#raw = made?.raw;
 		this.#value = made?.value;
 	}

@@ -1,10 +1,20 @@
 /**
- * A request's bytes, read once: whether they are JSON, whether they are what a schema asks for, and where the top-level fields stand. Nothing
- * is made of them. What is not found good here is for `JSON.parse` and TypeBox to judge, which know why: a scan says yes, or nothing.
+ * A request's bytes, read once: whether they are UTF-8 and JSON, whether they are what a schema asks for, and where the top-level fields stand.
+ * Nothing is made of them. What is not found good here is for `JSON.parse` and TypeBox to judge, which know why: a scan says yes, or nothing.
  */
+import { isUtf8 } from "node:buffer";
 import type { TSchema } from "@sinclair/typebox";
 import { MAX_PARTS } from "./json.ts";
-import { indexModule, MEMORY, MOST_PLACES, PLACES, STATE, STEP_BYTES, WINDOW } from "./json-index-code.ts";
+import {
+	BEYOND_ASCII,
+	indexModule,
+	MEMORY,
+	MOST_PLACES,
+	PLACES,
+	STATE,
+	STEP_BYTES,
+	WINDOW,
+} from "./json-index-code.ts";
 import type { RequestField } from "./parsed-body.ts";
 import { type ObjectShape, type Property, shapeOf, type ValueShape } from "./request-shape.ts";
 
@@ -63,8 +73,8 @@ export const places = new Uint32Array(memory.buffer, PLACES, MOST_PLACES);
 // What is being read, and how far it is. There is but one at a time.
 const NOTHING = Buffer.alloc(0);
 let text: Buffer = NOTHING;
-/** The text whose structure `places` holds. */
-export const indexed: { text: Buffer | undefined } = { text: undefined };
+/** The text whose structure `places` holds, and whether it is ASCII. */
+export const indexed: { text: Buffer | undefined; isAscii: boolean } = { text: undefined, isAscii: false };
 let next = 0;
 let parts = 0;
 let items = 0;
@@ -77,7 +87,7 @@ export function requestScan(schema: TSchema): RequestScan {
 	return (bytes) => {
 		const count = indexOf(bytes);
 		indexed.text = count === -1 ? undefined : bytes;
-		if (count === -1 || bytes[places[0]!] !== OPEN_BRACE) return undefined;
+		if (count === -1 || bytes[places[0]!] !== OPEN_BRACE || !(indexed.isAscii || isUtf8(bytes))) return undefined;
 		text = bytes;
 		next = 1;
 		parts = 0;
@@ -107,6 +117,7 @@ function indexOf(bytes: Uint8Array): number {
 		if (count === -1) return -1;
 	}
 	if (count === 0 || state[0] !== 0) return -1;
+	indexed.isAscii = state[BEYOND_ASCII / 4] === 0;
 	// Where a reader that looks ahead finds nothing.
 	for (let at = count; at < count + 4; at++) places[at] = length;
 	return count;
