@@ -58,6 +58,40 @@ describe("what is kept", () => {
 		expect(store.ledger.call("req_unknown")).toBeUndefined();
 	});
 
+	test("of each call of a batch its own values, whichever of the others it is like", () => {
+		using home = directory();
+		const { store, ledger } = ledgerIn(home.path);
+		const calls = Array.from({ length: 240 }, (_, at) => {
+			const key = at % 3 === 0 ? { key: `k${at % 9}`, keyId: `config:k${at % 9}`, team: undefined } : {};
+			const place = at % 5 === 0 ? { model: `m${at % 40}`, provider: "xai", status: 502, cost: undefined } : {};
+			return settled({ ...key, ...place, user: at < 20 ? `u${at}` : undefined, tokens: { input: at, output: 2 * at } });
+		});
+		for (const [at, { id, provider }] of calls.entries()) {
+			const failed = {
+				callId: id,
+				number: 1,
+				provider: "openai",
+				target: "openai/x",
+				ms: 1,
+				failure: "overloaded",
+			} as const;
+			if (at % 7 === 0) ledger.attemptClosed(failed);
+			else ledger.attemptClosed({ callId: id, number: 1, provider, target: "t", status: 200, ms: at });
+			ledger.callSettled(calls[at]!);
+		}
+		ledger.flush();
+		for (const [at, { id, key, keyId, team, user, model, provider, status, tokens, cost }] of calls.entries()) {
+			const found = store.ledger.call(id)!;
+			const texts = { keyId: keyId!, key: key!, team: team ?? "", user: user ?? "", model, provider };
+			expect(found.call).toMatchObject({ ...texts, status, tokensIn: tokens!.input, tokensOut: tokens!.output });
+			expect(found.call.cost).toBe(cost);
+			const isSole = at % 7 !== 0 && status === 200;
+			expect(JSON.parse(found.call.details).attempt_ms).toBe(isSole ? at : undefined);
+			expect(found.attempts).toHaveLength(isSole ? 0 : 1);
+		}
+		store.close();
+	});
+
 	test("of an attempt that ended after its call, because another was faster: the same", () => {
 		using home = directory();
 		const { store, ledger } = ledgerIn(home.path);

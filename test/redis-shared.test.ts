@@ -6,7 +6,7 @@ import { NO_USAGE } from "../src/accounts/usage/ledger-rows.ts";
 import { type PublishedSpend, SharedSpend } from "../src/accounts/usage/shared-spend.ts";
 import { SharedUsage } from "../src/accounts/usage/shared-usage.ts";
 import { periodsOf } from "../src/accounts/usage/spend.ts";
-import type { UsageRow } from "../src/store/ledger-table.ts";
+import type { UsageRow } from "../src/store/ledger-batch.ts";
 import { RedisBus } from "../src/store/redis-bus.ts";
 import { memoryKeys } from "./kit/memory-keys.ts";
 import { needing } from "./kit/needing.ts";

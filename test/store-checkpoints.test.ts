@@ -3,7 +3,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { unlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { LedgerCall } from "../src/store/ledger-table.ts";
+import type { LedgerCall } from "../src/store/ledger-batch.ts";
 import { sqliteStore } from "../src/store/sqlite.ts";
 import { directory } from "./kit/cli.ts";
 import { until } from "./kit/until.ts";

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { callText } from "../src/cli/admin-tables.ts";
 import { Suspects } from "../src/proxy/suspects.ts";
 import { shownCall } from "../src/server/admin/call-view.ts";
-import type { LedgerCall } from "../src/store/ledger-table.ts";
+import type { LedgerCall } from "../src/store/ledger-batch.ts";
 import type { Pipeline } from "./kit/pipeline.ts";
 import { codeOf, fleet, say, stopEngines } from "./kit/scripted-engines.ts";
 import { until } from "./kit/until.ts";

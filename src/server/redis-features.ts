@@ -13,7 +13,7 @@ import { parseRedisUrl } from "../config/redis-url.ts";
 import type { Config } from "../config/schema.ts";
 import { StartError } from "../errors.ts";
 import { readCa } from "../proxy/net/transport.ts";
-import type { UsageRow } from "../store/ledger-table.ts";
+import type { UsageRow } from "../store/ledger-batch.ts";
 import { type RedisListener, type RedisOptions, SharedRedis } from "../store/redis.ts";
 import { RedisBus } from "../store/redis-bus.ts";
 import { type SharedRow, SharedTable, type TableHolder } from "../store/shared-table.ts";

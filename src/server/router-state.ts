@@ -10,7 +10,7 @@ import { LocalSpend } from "../accounts/usage/local-spend.ts";
 import { UsagePublisher } from "../accounts/usage/shared-usage.ts";
 import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
-import type { UsageKey, UsageRow } from "../store/ledger-table.ts";
+import type { UsageKey, UsageRow } from "../store/ledger-batch.ts";
 import { type Replica, replicaOf } from "../store/replica.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";

@@ -1,91 +1,13 @@
 /** The tables of the ledger: a row for each call and late attempt, and sums by day that outlive them. */
 import type { Connection, Sql, WriteResult } from "./connection.ts";
-
-/** The dimensions of the sums. */
-export interface UsageKey {
-	/** `2026-01-31` (UTC). */
-	readonly day: string;
-	readonly keyId: string;
-	readonly key: string;
-	readonly team: string;
-	readonly user: string;
-	readonly model: string;
-	readonly provider: string;
-}
-
-/** One call. Texts that have no value are empty; times are Unix times, ms. */
-export interface LedgerCall extends Omit<UsageKey, "day"> {
-	/** `req_` and a UUID of version 7: later ones are greater. */
-	readonly id: string;
-	/** When it settled. */
-	readonly at: number;
-	readonly status: number;
-	readonly tokensIn: number | undefined;
-	readonly tokensOut: number | undefined;
-	/** USD; undefined where the price is unknown. */
-	readonly cost: number | undefined;
-	/** All the rest, as JSON. */
-	readonly details: string;
-	/** Its attempts that are written with it: a JSON array of `LedgerAttempt`. Undefined where there are none. */
-	readonly attempts: string | undefined;
-}
-
-/** One attempt. */
-export interface LedgerAttempt {
-	/** From 1. */
-	readonly number: number;
-	readonly provider: string;
-	readonly target: string;
-	readonly failure?: string | undefined;
-	readonly status?: number | undefined;
-	readonly ms: number;
-	readonly agent?: string | undefined;
-	/** The upstream's token counts. */
-	readonly tokens?: object | undefined;
-	/** USD. */
-	readonly cost?: number | undefined;
-	/** A hedge: sent while another target was late. */
-	readonly hedge?: true | undefined;
-	/**
-	 * Its answer was not used. `router`: it counts to no key. `key`: to its call's, as a part of what the call cost, since it was of another form
-	 * than that asked for.
-	 */
-	readonly paid_by?: "router" | "key" | undefined;
-}
-
-/** An attempt that is not written with its call's row: it ended later, or in an earlier batch. */
-export interface LateAttempt {
-	readonly call: string;
-	readonly attempt: LedgerAttempt;
-}
-
-/** The sums. */
-export interface UsageSums {
-	calls: number;
-	/** Calls that failed. */
-	failed: number;
-	/** Calls whose upstream reported no tokens. */
-	estimated: number;
-	/** Answered calls whose price is unknown: their cost is not in `cost`. */
-	unpriced: number;
-	tokensIn: number;
-	tokensOut: number;
-	tokensCached: number;
-	tokensReasoning: number;
-	/** USD. */
-	cost: number;
-}
-
-/** Sums of one day and one of each. */
-export type UsageRow = UsageKey & Readonly<UsageSums>;
-
-/** A batch of rows: all of them are written or none. */
-export interface LedgerBatch {
-	readonly calls: readonly LedgerCall[];
-	readonly attempts: readonly LateAttempt[];
-	/** Added to the sums that are there. */
-	readonly usage: readonly UsageRow[];
-}
+import {
+	insert,
+	type LedgerAttempt,
+	type LedgerBatch,
+	type LedgerCall,
+	type UsageKey,
+	type UsageRow,
+} from "./ledger-batch.ts";
 
 /** The ledger's tables. */
 export interface LedgerStore {
@@ -117,25 +39,6 @@ export interface LedgerStore {
 
 /** Most that calls take in memory where there is no file, bytes: they are lost with the process. */
 const MOST_IN_MEMORY = 64 * 1024 * 1024;
-
-// Not `OR IGNORE`, which would silently skip rows that lack a value.
-const CALL = `INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
-const ATTEMPT = `INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
-/** The columns of `usage_days` that are sums, in the table's order. */
-export const SUMS = [
-	"calls",
-	"failed",
-	"estimated",
-	"unpriced",
-	"tokens_in",
-	"tokens_out",
-	"tokens_cached",
-	"tokens_reasoning",
-	"cost",
-];
-const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
-	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
 
 /** The newest of the oldest calls, and their number. */
 const OLDEST = "SELECT MAX(id) AS id, COUNT(*) AS count FROM (SELECT id FROM calls WHERE id < ? ORDER BY id LIMIT ?)";
@@ -209,54 +112,6 @@ function firstIdAt(time: number): string {
 
 function rowsIn({ calls, attempts, usage }: LedgerBatch): number {
 	return calls.length + attempts.length + usage.length;
-}
-
-function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
-	const call = to.query(CALL);
-	for (const each of calls) {
-		call.run(
-			each.id,
-			each.at,
-			each.keyId,
-			each.key,
-			each.team,
-			each.user,
-			each.model,
-			each.provider,
-			each.status,
-			each.tokensIn ?? null,
-			each.tokensOut ?? null,
-			each.cost ?? null,
-			each.details,
-			each.attempts ?? null,
-		);
-	}
-	const late = to.query(ATTEMPT);
-	for (const { call: id, attempt } of attempts) {
-		const { number, provider, target, failure = null, status = null, ms, ...details } = attempt;
-		late.run(id, number, provider, target, failure, status, ms, JSON.stringify(details));
-	}
-	const day = to.query(USAGE);
-	for (const each of usage) {
-		day.run(
-			each.day,
-			each.keyId,
-			each.user,
-			each.model,
-			each.provider,
-			each.key,
-			each.team,
-			each.calls,
-			each.failed,
-			each.estimated,
-			each.unpriced,
-			each.tokensIn,
-			each.tokensOut,
-			each.tokensCached,
-			each.tokensReasoning,
-			each.cost,
-		);
-	}
 }
 
 /** Size of the used pages, bytes. */

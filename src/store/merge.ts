@@ -3,7 +3,7 @@ import { constants, Database } from "bun:sqlite";
 import { existsSync, statSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import type { Sql, Value } from "./connection.ts";
-import { SUMS } from "./ledger-table.ts";
+import { SUMS } from "./ledger-batch.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
 /** Small tables that calls need. The rows of single calls are not copied. */

@@ -7,7 +7,7 @@ import type {
 	LedgerCall,
 	UsageRow,
 	UsageSums,
-} from "../../store/ledger-table.ts";
+} from "../../store/ledger-batch.ts";
 import type { AttemptClosed, Bill, CallSettled } from "../../telemetry/events.ts";
 
 /**

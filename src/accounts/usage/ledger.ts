@@ -4,7 +4,8 @@
  * cost one at a time, between all else that a call does.
  */
 import type { WriteResult } from "../../store/connection.ts";
-import type { LedgerAttempt, LedgerBatch, LedgerCall, LedgerStore, UsageRow } from "../../store/ledger-table.ts";
+import type { LedgerAttempt, LedgerBatch, LedgerCall, UsageRow } from "../../store/ledger-batch.ts";
+import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { AttemptClosed, CallSettled, Sink } from "../../telemetry/events.ts";
 import { addUsage, batchOf, EndUsers } from "./ledger-rows.ts";
 import { halvePending, joinPending, type PendingCalls } from "./pending-calls.ts";

@@ -1,5 +1,6 @@
 /** Usage of all replicas: each publishes the sums that have changed, and reads the others' when somebody asks. */
-import type { LedgerStore, UsageKey, UsageRow } from "../../store/ledger-table.ts";
+import type { UsageKey, UsageRow } from "../../store/ledger-batch.ts";
+import type { LedgerStore } from "../../store/ledger-table.ts";
 import type { SharedRedis } from "../../store/redis.ts";
 import { NO_USAGE, usageName } from "./ledger-rows.ts";
 

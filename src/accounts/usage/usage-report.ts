@@ -1,6 +1,6 @@
 /** Usage, summed by whatever is asked for. Pure. */
 import { decimal } from "../../openai/usage-edits.ts";
-import type { UsageRow, UsageSums } from "../../store/ledger-table.ts";
+import type { UsageRow, UsageSums } from "../../store/ledger-batch.ts";
 import { NO_USAGE } from "./ledger-rows.ts";
 
 /** What usage can be shown by. */

@@ -1,7 +1,7 @@
 /** A past call as `GET /admin/calls/{id}` shows it. */
 import type { CallDetails } from "../../accounts/usage/ledger-rows.ts";
 import { type Explanation, withSkipped } from "../../routing/explain.ts";
-import type { LedgerAttempt, LedgerCall } from "../../store/ledger-table.ts";
+import type { LedgerAttempt, LedgerCall } from "../../store/ledger-batch.ts";
 import type { Bill } from "../../telemetry/events.ts";
 
 /** What the first ledgers kept in place of `source`, `price` and `estimated`. */

@@ -1,0 +1,223 @@
+/** A batch of the ledger's rows, and its writing. */
+import type { Sql, Value } from "./connection.ts";
+
+/** The dimensions of the sums. */
+export interface UsageKey {
+	/** `2026-01-31` (UTC). */
+	readonly day: string;
+	readonly keyId: string;
+	readonly key: string;
+	readonly team: string;
+	readonly user: string;
+	readonly model: string;
+	readonly provider: string;
+}
+
+/** One call. Texts that have no value are empty; times are Unix times, ms. */
+export interface LedgerCall extends Omit<UsageKey, "day"> {
+	/** `req_` and a UUID of version 7: later ones are greater. */
+	readonly id: string;
+	/** When it settled. */
+	readonly at: number;
+	readonly status: number;
+	readonly tokensIn: number | undefined;
+	readonly tokensOut: number | undefined;
+	/** USD; undefined where the price is unknown. */
+	readonly cost: number | undefined;
+	/** All the rest, as JSON. */
+	readonly details: string;
+	/** Its attempts that are written with it: a JSON array of `LedgerAttempt`. Undefined where there are none. */
+	readonly attempts: string | undefined;
+}
+
+/** One attempt. */
+export interface LedgerAttempt {
+	/** From 1. */
+	readonly number: number;
+	readonly provider: string;
+	readonly target: string;
+	readonly failure?: string | undefined;
+	readonly status?: number | undefined;
+	readonly ms: number;
+	readonly agent?: string | undefined;
+	/** The upstream's token counts. */
+	readonly tokens?: object | undefined;
+	/** USD. */
+	readonly cost?: number | undefined;
+	/** A hedge: sent while another target was late. */
+	readonly hedge?: true | undefined;
+	/**
+	 * Its answer was not used. `router`: it counts to no key. `key`: to its call's, as a part of what the call cost, since it was of another form
+	 * than that asked for.
+	 */
+	readonly paid_by?: "router" | "key" | undefined;
+}
+
+/** An attempt that is not written with its call's row: it ended later, or in an earlier batch. */
+export interface LateAttempt {
+	readonly call: string;
+	readonly attempt: LedgerAttempt;
+}
+
+/** The sums. */
+export interface UsageSums {
+	calls: number;
+	/** Calls that failed. */
+	failed: number;
+	/** Calls whose upstream reported no tokens. */
+	estimated: number;
+	/** Answered calls whose price is unknown: their cost is not in `cost`. */
+	unpriced: number;
+	tokensIn: number;
+	tokensOut: number;
+	tokensCached: number;
+	tokensReasoning: number;
+	/** USD. */
+	cost: number;
+}
+
+/** Sums of one day and one of each. */
+export type UsageRow = UsageKey & Readonly<UsageSums>;
+
+/** A batch of rows: all of them are written or none. */
+export interface LedgerBatch {
+	readonly calls: readonly LedgerCall[];
+	readonly attempts: readonly LateAttempt[];
+	/** Added to the sums that are there. */
+	readonly usage: readonly UsageRow[];
+}
+
+// Not `OR IGNORE`, which would silently skip rows that lack a value.
+const CALL = `INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
+/** Calls that are written by one statement: it takes a third less of SQLite than one for each. */
+const ALIKE = 25;
+/** Of these calls key, team, user, model, provider and status are the same: they are given once, as the first seven values. */
+const ALIKE_CALLS = `INSERT INTO calls VALUES ${Array.from({ length: ALIKE }, (_, at) => {
+	const own = (column: number) => `?${8 + at * 6 + column}`;
+	return `(${own(0)}, ${own(1)}, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ${own(2)}, ${own(3)}, ${own(4)}, ${own(5)}, NULL)`;
+}).join(", ")} ON CONFLICT DO NOTHING`;
+/** Groups of calls that are alike; what is like none of them is written alone. */
+const MOST_GROUPS = 16;
+
+const ATTEMPT = `INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`;
+/** The columns of `usage_days` that are sums, in the table's order. */
+export const SUMS = [
+	"calls",
+	"failed",
+	"estimated",
+	"unpriced",
+	"tokens_in",
+	"tokens_out",
+	"tokens_cached",
+	"tokens_reasoning",
+	"cost",
+];
+const USAGE = `INSERT INTO usage_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	ON CONFLICT DO UPDATE SET key = excluded.key, team = excluded.team,
+	${SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ")}`;
+
+/** Writes a batch. Throws what SQLite throws. */
+export function insert(to: Sql, { calls, attempts, usage }: LedgerBatch): void {
+	insertCalls(to, calls);
+	const late = to.query(ATTEMPT);
+	for (const { call: id, attempt } of attempts) {
+		const { number, provider, target, failure = null, status = null, ms, ...details } = attempt;
+		late.run(id, number, provider, target, failure, status, ms, JSON.stringify(details));
+	}
+	const day = to.query(USAGE);
+	for (const each of usage) {
+		day.run(
+			each.day,
+			each.keyId,
+			each.user,
+			each.model,
+			each.provider,
+			each.key,
+			each.team,
+			each.calls,
+			each.failed,
+			each.estimated,
+			each.unpriced,
+			each.tokensIn,
+			each.tokensOut,
+			each.tokensCached,
+			each.tokensReasoning,
+			each.cost,
+		);
+	}
+}
+
+function insertCalls(to: Sql, calls: readonly LedgerCall[]): void {
+	const { groups, others } = groupsOf(calls);
+	for (const group of groups) {
+		const rest = group.length % ALIKE;
+		for (let at = 0; at < group.length - rest; at += ALIKE) {
+			// Bun binds the values of a list, which takes less than so many arguments; its types don't say so.
+			to.query(ALIKE_CALLS).run(alikeValues(group, at) as unknown as Value);
+		}
+		for (const call of group.slice(group.length - rest)) insertCall(to, call);
+	}
+	for (const call of others) insertCall(to, call);
+}
+
+function insertCall(to: Sql, call: LedgerCall): void {
+	to.query(CALL).run(
+		call.id,
+		call.at,
+		call.keyId,
+		call.key,
+		call.team,
+		call.user,
+		call.model,
+		call.provider,
+		call.status,
+		call.tokensIn ?? null,
+		call.tokensOut ?? null,
+		call.cost ?? null,
+		call.details,
+		call.attempts ?? null,
+	);
+}
+
+/** Calls by what they have in common, in their order; and those that are like none of them, or have attempts of their own. */
+function groupsOf(calls: readonly LedgerCall[]): {
+	readonly groups: readonly (readonly LedgerCall[])[];
+	readonly others: readonly LedgerCall[];
+} {
+	const groups: LedgerCall[][] = [];
+	const others: LedgerCall[] = [];
+	let last: LedgerCall[] | undefined;
+	for (const call of calls) {
+		if (!last || !isAlike(last[0]!, call)) last = groups.find(([first]) => isAlike(first!, call));
+		if (!last && call.attempts === undefined && groups.length < MOST_GROUPS) {
+			last = [];
+			groups.push(last);
+		}
+		(last ?? others).push(call);
+	}
+	return { groups, others };
+}
+
+function isAlike(one: LedgerCall, other: LedgerCall): boolean {
+	return (
+		one.keyId === other.keyId &&
+		one.model === other.model &&
+		one.provider === other.provider &&
+		one.status === other.status &&
+		one.user === other.user &&
+		one.key === other.key &&
+		one.team === other.team &&
+		other.attempts === undefined
+	);
+}
+
+/** The values of {@link ALIKE_CALLS}. @param from of the first call */
+function alikeValues(calls: readonly LedgerCall[], from: number): Value[] {
+	const { keyId, key, team, user, model, provider, status } = calls[from]!;
+	const values: Value[] = [keyId, key, team, user, model, provider, status];
+	for (let at = from; at < from + ALIKE; at++) {
+		const { id, at: settledAt, tokensIn = null, tokensOut = null, cost = null, details } = calls[at]!;
+		values.push(id, settledAt, tokensIn, tokensOut, cost, details);
+	}
+	return values;
+}
