@@ -9,8 +9,10 @@ import type { StreamDecoder } from "../src/providers/provider.ts";
 import { configureUpstreams } from "../src/providers/registry.ts";
 import type { Deadline } from "../src/proxy/deadline.ts";
 import { EventReader } from "../src/proxy/event-reader.ts";
+import { needing } from "./kit/needing.ts";
 import { configOf } from "./kit/pipeline.ts";
 import { type Random, random } from "./kit/random.ts";
+import { recordings } from "./kit/recordings.ts";
 
 const upstreams = configureUpstreams(configOf(), {});
 const upstream = (name: string) => upstreams.find((each) => each.name === name)!;
@@ -53,7 +55,13 @@ function claudeStream(rng: Random): string {
 			event("content_block_delta", ',"index":0,"delta":{"type":"thinking_delta","thinking":"hm"}'),
 			event("content_block_delta", `,"index":0,"delta":{"type":"citations_delta","citation":${JSON.stringify(cited)}}`),
 		]);
+	const thought = () => [
+		event("content_block_start", ',"index":0,"content_block":{"type":"thinking","thinking":""}'),
+		event("content_block_delta", ',"index":0,"delta":{"type":"signature_delta","signature":"s"}'),
+		event("content_block_stop", ',"index":0'),
+	];
 	const blocks = many(rng, () => [
+		...(rng.below(4) === 0 ? thought() : []),
 		event("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}'),
 		...many(rng, () => (rng.below(6) === 0 ? other() : piece())),
 		event("content_block_stop", ',"index":0'),
@@ -98,36 +106,136 @@ function sent(decoder: StreamDecoder, reads: readonly Uint8Array[]) {
 	return { text, failure, tokens, usage, dropped, isOver };
 }
 
+/** A stream cut somewhere, in pieces of at most some bytes. */
+function cut(rng: Random, stream: string): Uint8Array[] {
+	const bytes = Buffer.from(stream);
+	const longest = rng.pick([3, 60, 500, 5000, 50_000]);
+	const reads: Uint8Array[] = [];
+	for (let at = 0; at < bytes.length; at = at + reads.at(-1)!.length)
+		reads.push(bytes.subarray(at, at + 1 + rng.below(longest)));
+	return reads;
+}
+
+/** Reads a stream with and without the quick way, and how many events went that way. */
+function compare(seed: number, decoder: () => StreamDecoder, reads: readonly Uint8Array[]): number {
+	let passed = 0;
+	const passing = decoder();
+	const parsing = decoder();
+	const counting: StreamDecoder = {
+		push: (event) => passing.push(event),
+		passThrough: (chunk, from) => {
+			const taken = passing.passThrough?.(chunk, from);
+			passed += taken?.events ?? 0;
+			return taken;
+		},
+		end: () => passing.end(),
+		flush: () => passing.flush?.() ?? {},
+	};
+	const all: StreamDecoder = {
+		push: (event) => parsing.push(event),
+		end: () => parsing.end(),
+		flush: () => parsing.flush?.() ?? {},
+	};
+	expect([seed, sent(counting, reads)]).toEqual([seed, sent(all, reads)]);
+	return passed;
+}
+
+const claude = () => new MessageDecoder(upstream("anthropic"), call);
+
 test.each([
-	["Claude", claudeStream, () => new MessageDecoder(upstream("anthropic"), call)],
+	["Claude", claudeStream, claude],
 	["OpenAI", openaiStream, () => new ChunkDecoder(upstream("openai"), call)],
 ] as const)("of %s", (_, stream, decoder) => {
 	let passed = 0;
 	for (let seed = 0; seed < 1500; seed++) {
 		const rng = random(seed);
-		const bytes = Buffer.from(stream(rng));
-		const longest = rng.pick([3, 60, 500, 5000]);
-		const reads: Uint8Array[] = [];
-		for (let at = 0; at < bytes.length; at = at + reads.at(-1)!.length)
-			reads.push(bytes.subarray(at, at + 1 + rng.below(longest)));
-		const passing = decoder();
-		const parsing = decoder();
-		const counting: StreamDecoder = {
-			push: (event) => passing.push(event),
-			passThrough: (chunk, from) => {
-				const taken = passing.passThrough(chunk, from);
-				passed += taken?.events ?? 0;
-				return taken;
-			},
-			end: () => passing.end(),
-			flush: () => passing.flush(),
-		};
-		const all: StreamDecoder = {
-			push: (event) => parsing.push(event),
-			end: () => parsing.end(),
-			flush: () => parsing.flush(),
-		};
-		expect([seed, sent(counting, reads)]).toEqual([seed, sent(all, reads)]);
+		passed += compare(seed, decoder, cut(rng, stream(rng)));
 	}
 	expect(passed).toBeGreaterThan(1000);
+});
+
+/** Characters that a string may hold beside those that were recorded. */
+const ODD = [
+	'"',
+	"\\",
+	"/",
+	"\n",
+	"\t",
+	"\b",
+	"\0",
+	"\x1f",
+	"\x7f",
+	"\u2028",
+	"é",
+	"模",
+	"🙂",
+	"\ud83d",
+	"\udc00",
+	"\ufffd",
+	"\ufeff",
+];
+
+/** JSON of a value as another writer might put it. */
+function rewritten(rng: Random, value: unknown): string {
+	const space = () => (rng.below(8) === 0 ? " ".repeat(1 + rng.below(2)) : "");
+	const text = (of: string) =>
+		JSON.stringify(rng.below(3) === 0 ? of + rng.pick(ODD) : of).replace(/[^\\"u\d]/g, (one) => {
+			if (rng.below(one === "/" ? 2 : 60) > 0) return one;
+			return one === "/" ? "\\/" : `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`;
+		});
+	if (typeof value === "string") return text(value);
+	if (typeof value !== "object" || value === null) return JSON.stringify(value);
+	const [open, close] = Array.isArray(value) ? "[]" : "{}";
+	const items = Array.isArray(value)
+		? value.map((item) => rewritten(rng, item))
+		: Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}${space()}:${space()}${rewritten(rng, item)}`);
+	if (!Array.isArray(value) && rng.below(12) === 0) items.push('"unknown":{"text":"x"}');
+	if (!Array.isArray(value) && rng.below(12) === 0) items.reverse();
+	return open + space() + items.join(`${space()},${space()}`) + space() + close;
+}
+
+/** A recorded event, or one that says nearly the same. */
+function mutated(rng: Random, event: string): string {
+	const [, name, data] = /^event: (.*)\ndata: (.*?) *$/.exec(event.trimEnd()) ?? [];
+	if (data === undefined || rng.below(3) === 0) return event;
+	if (rng.below(40) === 0) return event.replaceAll("\n", rng.pick(["\r\n", "\r"]));
+	if (rng.below(40) === 0) return event.slice(0, rng.below(event.length));
+	if (rng.below(20) === 0) {
+		// Most of what stands at the end is JSON's own.
+		const at = event.length - 3 - rng.below(rng.pick([4, event.length - 3]));
+		return (
+			event.slice(0, at) + rng.pick(["", " ", ",", "}", "]", '"', "\\", ":", "0"]) + event.slice(at + rng.below(2))
+		);
+	}
+	const json =
+		rng.below(4) === 0
+			? data.replace(/"index":\d+/, `"index":${rng.pick(["1", "01", "-1", "1.0"])}`)
+			: rewrittenText(rng, data);
+	const lead = rng.pick([`event: ${name}\n`, `event: ${name}\n`, `event: ${name}\n`, `event:${name}\n`, ""]);
+	return `${lead}data: ${json}${" ".repeat(rng.below(2))}\n\n`;
+}
+
+/** The same JSON with another text in its delta, or all of it written anew. */
+function rewrittenText(rng: Random, data: string): string {
+	const value = JSON.parse(data);
+	if (typeof value.delta?.text !== "string" || rng.below(3) === 0) return rewritten(rng, value);
+	return data.replace(/"text":"(?:[^"\\]|\\.)*"/, () => `"text":${rewritten(rng, value.delta.text)}`);
+}
+
+const streams = recordings("anthropic").flatMap(({ id, response: { sse } }) => (sse ? [[id, sse] as const] : []));
+
+needing("recordings").test.each(streams)("of the recorded %s, and of streams like it", (_, sse) => {
+	const events = sse.split(/(?<=\n\n)/);
+	let passed = 0;
+	for (let seed = 0; seed < 200; seed++) {
+		const rng = random(seed);
+		// Texts come in long rows, of which a read holds many.
+		const some = events.flatMap((event) =>
+			Array.from({ length: event.includes('"text_delta"') ? 1 + rng.below(8) : 1 }, () => mutated(rng, event)),
+		);
+		passed += compare(seed, claude, cut(rng, some.join("")));
+	}
+	if (sse.includes('"text_delta"')) expect(passed).toBeGreaterThan(100);
+	const asItCame = compare(0, claude, [Buffer.from(sse)]);
+	expect(asItCame).toBe(Math.max(0, sse.split('"type":"text_delta"').length - 2));
 });
