@@ -8,7 +8,7 @@ import { proxyConfig, upstreamConfig } from "./bench/nginx.ts";
 import { choosePins, coresOf } from "./bench/pins.ts";
 import { judgeStream, judgeWhole } from "./bench/sample.ts";
 import { startUpstream } from "./bench/subject.ts";
-import { ANSWER, request } from "./bench/wire.ts";
+import { ANSWER, request, TOKENS } from "./bench/wire.ts";
 
 test("a part of a name that no load has is an error that lists the names", () => {
 	expect(() => chooseLoads({ only: "3 connections" })).toThrow("  whole 1 KB, 32 connections; keys, limits, budget");
@@ -46,8 +46,8 @@ test("every request has the size that its load's name tells, and only those of t
 	expect(request({ model: "a", bytes: 200e3, text: "escaped" }).match(/\\|[^\0-\x7f]/g)?.length).toBeGreaterThan(60e3);
 });
 
-test("the whole answer is a kilobyte in either wire, and another content, finish or usage is found", () => {
-	expect([ANSWER.openai.length, ANSWER.claude.length]).toEqual([1024, 1024]);
+test("the whole answer is a kilobyte in every wire, and another content, finish or usage is found", () => {
+	expect([ANSWER.openai, ANSWER.claude, ANSWER.gemini].map(({ length }) => length)).toEqual([1024, 1024, 1024]);
 	expect(judgeWhole(ANSWER.openai)).toBeUndefined();
 	expect(judgeWhole(ANSWER.openai.replace("lazy", "lame"))).toContain("content");
 	expect(judgeWhole(ANSWER.openai.replace('"stop"', '"length"'))).toContain("length");
@@ -116,11 +116,12 @@ test("nginx listens on the loopback device alone, and passes on to the mode that
 	expect(proxyConfig("/tmp/x", 1234, "http://127.0.0.1:99/paced")).toContain("proxy_pass http://bench/paced/;");
 });
 
-test("the upstream answers whole and in streams, in both wires, and its streams are what the sample wants", async () => {
+test("the upstream answers whole and in streams, in every wire, and its streams are what the sample wants", async () => {
 	await using upstream = await startUpstream();
 	const post = (path: string) => fetch(upstream.url + path, { method: "POST", body: "x".repeat(3e6) });
 	expect(await (await post("/whole/v1/chat/completions")).text()).toBe(ANSWER.openai);
 	expect(await (await post("/whole/v1/messages")).text()).toBe(ANSWER.claude);
+	expect(await (await post("/whole/v1beta/models/gemini-bench:generateContent")).text()).toBe(ANSWER.gemini);
 	for (const mode of ["burst", "paced"]) {
 		const text = await (await post(`/${mode}/v1/chat/completions`)).text();
 		expect([mode, judgeStream(text)]).toEqual([mode, undefined]);
@@ -129,6 +130,8 @@ test("the upstream answers whole and in streams, in both wires, and its streams 
 		expect(judgeStream(text + event)).toBe("it has no [DONE]");
 	}
 	expect(await (await post("/burst/v1/messages")).text()).toEndWith('data: {"type":"message_stop"}\n\n');
+	const gemini = await (await post("/burst/v1beta/models/gemini-bench:streamGenerateContent?alt=sse")).text();
+	expect(gemini.match(/"text":" \d{16}"/g)).toHaveLength(TOKENS);
 });
 
 test("the client of paced streams counts events, and those streams that are refused", async () => {

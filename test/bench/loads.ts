@@ -1,9 +1,14 @@
 /** The loads of the bench: what is sent, how the upstream answers, and what the router has to do besides. */
 import { type Mode, type RequestOptions, request, TOKENS } from "./wire.ts";
 
-/** What the router does besides relaying: nothing; keys, limits, a budget and prices; Claude's wire behind OpenAI's. */
-export const VARIANTS = ["plain", "guarded", "claude"] as const;
+/** What the router does besides relaying: nothing; keys, limits, a budget and prices; Claude's or Gemini's wire behind OpenAI's. */
+export const VARIANTS = ["plain", "guarded", "claude", "gemini"] as const;
 export type Variant = (typeof VARIANTS)[number];
+
+/** Those that a usual run measures the main loads under. */
+const MAIN: readonly Variant[] = ["plain", "guarded", "claude"];
+/** What speaks another wire behind the router. */
+const TRANSLATED: readonly Variant[] = ["claude", "gemini"];
 
 /** One kind of load, before the variants. */
 interface Kind {
@@ -24,7 +29,7 @@ interface Kind {
 
 const KINDS: readonly Kind[] = [
 	{ name: "whole 1 KB, 1 connection", mode: "whole", connections: 1, usual: ["plain", "guarded"] },
-	{ name: "whole 1 KB, 32 connections", mode: "whole", connections: 32, usual: VARIANTS },
+	{ name: "whole 1 KB, 32 connections", mode: "whole", connections: 32, usual: MAIN },
 	{ name: "whole 1 KB, 256 connections", mode: "whole", connections: 256, usual: ["plain"] },
 	{ name: "200 KB request, 8 connections", mode: "whole", connections: 8, bytes: 200e3, usual: ["plain", "guarded"] },
 	{ name: "2 MB request, 8 connections", mode: "whole", connections: 8, bytes: 2e6, usual: ["plain"] },
@@ -46,11 +51,11 @@ const KINDS: readonly Kind[] = [
 			mode: "whole",
 			cached: true,
 			usual: ["plain"],
-			never: ["claude"],
+			never: TRANSLATED,
 			...rest,
 		}),
 	),
-	{ name: "200 events at once, 64 connections", mode: "burst", connections: 64, stream: true, usual: VARIANTS },
+	{ name: "200 events at once, 64 connections", mode: "burst", connections: 64, stream: true, usual: MAIN },
 	{
 		name: "200 events at once, 32 connections, from the cache",
 		mode: "burst",
@@ -58,9 +63,9 @@ const KINDS: readonly Kind[] = [
 		stream: true,
 		cached: true,
 		usual: ["plain"],
-		never: ["claude"],
+		never: TRANSLATED,
 	},
-	{ name: "200 events 5 ms apart, 64 connections", mode: "paced", connections: 64, stream: true, usual: VARIANTS },
+	{ name: "200 events 5 ms apart, 64 connections", mode: "paced", connections: 64, stream: true, usual: MAIN },
 	{ name: "1,000 slow streams", mode: "slow", connections: 1000, stream: true, usual: ["plain"] },
 ];
 
@@ -86,11 +91,19 @@ const SAID: Record<Variant, string> = {
 	plain: "",
 	guarded: "; keys, limits, budget",
 	claude: "; through Claude's wire",
+	gemini: "; through Gemini's wire",
+};
+
+const MODELS: Record<Variant, string> = {
+	plain: "openai/bench",
+	guarded: "openai/bench",
+	claude: "anthropic/claude-bench",
+	gemini: "gemini/gemini-bench",
 };
 
 function scenario(kind: Kind, variant: Variant): Scenario {
 	const asked: RequestOptions = {
-		model: variant === "claude" ? "anthropic/claude-bench" : "openai/bench",
+		model: MODELS[variant],
 		...(kind.stream ? { stream: true } : {}),
 		...(kind.cached ? { cached: true } : {}),
 		...(kind.bytes ? { bytes: kind.bytes } : {}),

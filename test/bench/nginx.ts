@@ -34,6 +34,7 @@ export const upstreamConfig = (dir: string, port: number): string =>
 		location = /none { internal; return 204; }
 		location /whole/ { mirror /none; error_page 405 =200 /openai.json; try_files /openai.json =404; }
 		location = /whole/v1/messages { mirror /none; error_page 405 =200 /claude.json; try_files /claude.json =404; }
+		location ~ ^/whole/.*:generateContent$ { mirror /none; error_page 405 =200 /gemini.json; try_files /gemini.json =404; }
 	}`,
 	);
 

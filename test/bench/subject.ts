@@ -74,6 +74,8 @@ function startProgram(upstream: string, command: readonly string[], settings?: o
 			OPENAI_API_KEY: "bench-key-of-openai",
 			ANTHROPIC_BASE_URL: upstream,
 			ANTHROPIC_API_KEY: "bench-key-of-anthropic",
+			GEMINI_BASE_URL: upstream,
+			GEMINI_API_KEY: "bench-key-of-gemini",
 			DATA_DIR: join(dir, "data"),
 			LOG_DIR: join(dir, "logs"),
 		}),

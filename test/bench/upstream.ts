@@ -47,7 +47,7 @@ function pieces(wire: Wire) {
 		close: Buffer.from(close),
 	};
 }
-const PIECES = { openai: pieces("openai"), claude: pieces("claude") };
+const PIECES = { openai: pieces("openai"), claude: pieces("claude"), gemini: pieces("gemini") };
 
 /** One connection and the stream that it is in the midst of. */
 interface Connection {
@@ -113,6 +113,12 @@ function tick(): void {
 	timer = undefined;
 }
 
+/** The wire that a request's path is of. */
+function wireOf(request: string): Wire {
+	if (/^\S+ \S+\/messages/.test(request)) return "claude";
+	return /^\S+ \S+:(?:streamG|g)enerateContent/.test(request) ? "gemini" : "openai";
+}
+
 function answer(client: Client, request: string): void {
 	const { data } = client;
 	const path = /^POST \/(\w+)\S*? HTTP/.exec(request);
@@ -120,7 +126,7 @@ function answer(client: Client, request: string): void {
 		write(client, whole(JSON.stringify(sent)));
 		return;
 	}
-	data.wire = /^\S+ \S+\/messages/.test(request) ? "claude" : "openai";
+	data.wire = wireOf(request);
 	const mode = MODES.find((name) => name === path[1]);
 	const piece = PIECES[data.wire];
 	if (!mode || mode === "whole") write(client, piece.whole);

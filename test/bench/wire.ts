@@ -1,4 +1,4 @@
-/** What the bench sends and what its upstream answers: OpenAI's wire, and Claude's where the router translates. */
+/** What the bench sends and what its upstream answers: OpenAI's wire, and Claude's and Gemini's where the router translates. */
 
 /**
  * How the upstream answers, chosen by the first part of the path. `whole`: 1 KB of JSON at once. `burst`: 200 events at
@@ -10,7 +10,7 @@ export const MODES = ["whole", "burst", "paced", "slow", "hold", "flood"] as con
 export type Mode = (typeof MODES)[number];
 
 /** The wires an upstream may speak. */
-export type Wire = "openai" | "claude";
+export type Wire = "openai" | "claude" | "gemini";
 
 /** Events in a `paced` or `burst` stream that carry a token; what opens and closes it comes on top. */
 export const TOKENS = 197;
@@ -29,6 +29,11 @@ export const CONTENT = "The quick brown fox jumps over the lazy dog. ".repeat(16
 const SIZE = 1024;
 const ID = { id: "chatcmpl-bench", created: 1_760_000_000, model: "bench" };
 const CLAUDE = { id: "msg_bench", type: "message", role: "assistant", model: "claude-bench" };
+/** Its models count with every event. */
+const GEMINI = {
+	usageMetadata: { promptTokenCount: 200, candidatesTokenCount: 198, totalTokenCount: 398 },
+	modelVersion: "gemini-bench",
+};
 const USAGE = { prompt_tokens: 200, completion_tokens: 198, total_tokens: 398 };
 
 /** `value` as JSON of exactly 1,024 bytes: `make` gets the filler that brings it there. */
@@ -54,11 +59,21 @@ export const ANSWER: Record<Wire, string> = {
 		stop_sequence: null,
 		usage: { input_tokens: 200, output_tokens: 198 },
 	})),
+	gemini: kilobyte((filler) => ({
+		candidates: [{ content: { parts: [{ text: CONTENT }], role: "model" }, finishReason: "STOP", index: 0 }],
+		...GEMINI,
+		responseId: filler,
+	})),
 };
 
 const chunk = (choices: unknown[], rest: object = {}) =>
 	`data: ${JSON.stringify({ ...ID, object: "chat.completion.chunk", choices, ...rest })}\n\n`;
 const claude = (type: string, rest: object) => `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`;
+
+const gemini = (text: string, end: object = {}) => {
+	const candidate = { content: { parts: [{ text }], role: "model" }, ...end, index: 0 };
+	return `data: ${JSON.stringify({ candidates: [candidate], ...GEMINI, responseId: "bench" })}\r\n\r\n`;
+};
 
 /** A stream's events: those before its tokens, one that carries a token, those behind. */
 export interface Events {
@@ -97,6 +112,7 @@ export const STREAM: Record<Wire, Events> = {
 			claude("message_stop", {}),
 		],
 	},
+	gemini: { head: [], token: gemini(` ${NO_STAMP}`), tail: [gemini("", { finishReason: "STOP" })] },
 };
 
 /** What a client asks for. */
