@@ -62,7 +62,8 @@ export class IncomingCall implements ClientCall {
 		this.key = caller?.name;
 		this.keyId = caller?.id;
 		let user: string | undefined;
-		for (const name of userHeaders) user ||= headers.get(name)?.slice(0, MAX_USER);
+		// By index: over a frozen list, which the configuration's are, an iteration is never compiled.
+		for (let at = 0; at < userHeaders.length; at++) user ||= headers.get(userHeaders[at]!)?.slice(0, MAX_USER);
 		this.user = user || undefined;
 	}
 }

@@ -118,6 +118,7 @@ export class ParsedBody {
 		const { bytes } = this;
 		if (edits.length === 0) return [bytes];
 		const ordered = edits.length === 1 ? edits : [...edits].sort((a, b) => a.start - b.start);
+		if (bytes.length <= SHORT) return [rewritten(bytes, ordered)];
 		const pieces: Buffer[] = [];
 		let from = 0;
 		for (const { start, end, insert } of ordered) {
@@ -125,6 +126,22 @@ export class ParsedBody {
 			from = end;
 		}
 		pieces.push(bytes.subarray(from));
-		return bytes.length > SHORT ? pieces : [Buffer.concat(pieces)];
+		return pieces;
 	}
+}
+
+/** A copy of the bytes with the edits, which are in order. */
+function rewritten(bytes: Buffer, edits: readonly Edit[]): Buffer {
+	let length = bytes.length;
+	for (const { start, end, insert } of edits) length += Buffer.byteLength(insert) - (end - start);
+	const copy = Buffer.allocUnsafe(length);
+	let from = 0;
+	let to = 0;
+	for (const { start, end, insert } of edits) {
+		to += bytes.copy(copy, to, from, start);
+		to += copy.write(insert, to);
+		from = end;
+	}
+	bytes.copy(copy, to, from);
+	return copy;
 }

@@ -2,7 +2,7 @@
 
 import type { Call } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf } from "../../openai/json.ts";
-import { OPERATIONS } from "../../openai/operations.ts";
+import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
 import { REPLICA_HEADER } from "../../protocol/agent.ts";
@@ -17,6 +17,9 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	const { state, baseUrl, row } = upstream;
 	const defaults = upstream.keepsSystemPrompt ? undefined : row.defaults;
 	const headersFor = requestHeaders(upstream);
+	const urls = Object.fromEntries(
+		Object.entries(OPERATIONS).map(([operation, { path }]) => [operation, `${baseUrl}${path}`]),
+	) as Record<Operation, string>;
 	return (call, { model, replica }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		const countsChunks = options?.countsChunks && row.countsChunks;
@@ -25,7 +28,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 		const headers = headersFor(call);
 		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {
-			url: baseUrl + OPERATIONS[call.operation].path,
+			url: urls[call.operation],
 			stream: call.stream,
 			added,
 			body: body.edited(edits),

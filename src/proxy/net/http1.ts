@@ -158,7 +158,10 @@ class RequestHead {
 
 /** Bytes. */
 function lengthOf(body: string | readonly Buffer[]): number {
-	return typeof body === "string" ? Buffer.byteLength(body) : body.reduce((sum, { length }) => sum + length, 0);
+	if (typeof body === "string") return Buffer.byteLength(body);
+	let sum = 0;
+	for (const piece of body) sum += piece.length;
+	return sum;
 }
 
 /** A line end in a value would begin a header, or a request, of the value's own. Values are ISO 8859-1 (RFC 9110, 5.5). */
