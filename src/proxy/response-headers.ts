@@ -7,8 +7,13 @@ import { headerText } from "../providers/request-headers.ts";
 import type { CallRecord } from "./call-record.ts";
 import type { StartedAnswer } from "./started-answer.ts";
 
-/** Limits of a caller that are the same for all of its calls. */
-const LIMITS = ["x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"] as const;
+/** Of a caller's limits what is the same for nearly all of its calls: a window that has just been counted in ends in a minute. */
+const LIMITS = [
+	"x-ratelimit-limit-requests",
+	"x-ratelimit-limit-tokens",
+	"x-ratelimit-reset-requests",
+	"x-ratelimit-reset-tokens",
+];
 
 /** What the answers of one target have in common, as long as these stay as they are. */
 interface Prepared {
@@ -28,8 +33,7 @@ function preparedHeaders(target: Target, { attempts, cache, headers: own }: Call
 		before?.attempts === attempts &&
 		before.cache === cache &&
 		before.contentType === contentType &&
-		own?.[LIMITS[0]] === before.limits[0] &&
-		own?.[LIMITS[1]] === before.limits[1]
+		hasLimits(own, before.limits)
 	) {
 		return before.headers;
 	}
@@ -45,6 +49,11 @@ function preparedHeaders(target: Target, { attempts, cache, headers: own }: Call
 	for (const [at, limit] of limits.entries()) if (limit !== undefined) headers.set(LIMITS[at]!, limit);
 	prepared.set(target, { contentType, attempts, cache, limits, headers });
 	return headers;
+}
+
+function hasLimits(own: CallRecord["headers"], limits: Prepared["limits"]): boolean {
+	for (let at = 0; at < LIMITS.length; at++) if (own?.[LIMITS[at]!] !== limits[at]) return false;
+	return true;
 }
 
 /**
@@ -74,7 +83,7 @@ export function wholeAnswer(
 		const text = String(costUsd);
 		headers.set("x-router-cost-usd", text.includes("e") ? decimal(costUsd) : text);
 	}
-	for (const name in own) if (name !== LIMITS[0] && name !== LIMITS[1]) headers.set(name, own[name]!);
+	for (const name in own) if (!LIMITS.includes(name)) headers.set(name, own[name]!);
 	return answer;
 }
 
