@@ -119,6 +119,21 @@ test("what one caller is told of its limits is not told to the next", async () =
 	expect(await told({})).toEqual([null, whole("x")]);
 });
 
+test("a long call that is written in other ways is answered each time, as often as it comes", async () => {
+	const fields = { model: "box/m", temperature: 0, messages: [{ role: "user", content: "é\n/".repeat(20_000) }] };
+	const names = Object.keys(fields) as (keyof typeof fields)[];
+	const ways = names.map((_, at) => [...names.slice(at), ...names.slice(0, at)]);
+	const headers = { authorization: "Bearer key-of-a-1234" };
+	for (const way of [...ways, ...ways, ...ways.toReversed(), ...ways]) {
+		const answer = await router.send(Object.fromEntries(way.map((name) => [name, fields[name]])), { headers });
+		expect(await answer.text()).toBe(whole("first"));
+	}
+	expect(upstream.received.length).toBe(1);
+	const other = { ...fields, messages: [{ role: "user", content: "é\n/".repeat(19_999) }] };
+	upstream.run(answers("200 OK", whole("second")));
+	expect(await (await router.send(other, { headers })).text()).toBe(whole("second"));
+});
+
 describe("memory", () => {
 	const asker = { tenant: "", targets: [], headers: new Headers() };
 	const found = (body = new Uint8Array(8)) => ({
@@ -171,6 +186,16 @@ describe("memory", () => {
 		const kept = calls.filter((call) => isKept(repeats, call));
 		expect(kept.length).toBe(9);
 		expect(kept).toEqual(calls.slice(-9));
+	});
+
+	test("long calls are worth it once they come again, the longest never", () => {
+		const repeats = new RecentCalls(64_000_000);
+		const [short, long, other, longest] = [10, 100_000, 100_001, 2_000_000].map((length) => Buffer.alloc(length, "x"));
+		const sent = [short, long, other, longest, long, other, longest, long, long] as Buffer[];
+		expect(sent.map((each) => repeats.isWorthwhile(each))).toEqual([
+			...[true, false, false, false],
+			...[true, true, false, false, true],
+		]);
 	});
 
 	test("other bytes are another call", () => {

@@ -109,7 +109,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		// Before the cache is asked: to wait there for another call's answer lifts the idle timeout, too.
 		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
 		const finding = cache?.find(call, route, record, config, repeat);
-		if (finding instanceof Response) return finding;
+		if (finding instanceof Response) return fromCache(finding, sent, repeat?.sent ?? cache?.recentCalls.latest);
 		record.answeredModels = answered;
 		const cached = finding instanceof Promise ? await finding : finding;
 		if (cached instanceof Response) return cached;
@@ -130,6 +130,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		lead?.fail();
 		return errorResponse(asRouterError(thrown), dialect, record);
 	}
+}
+
+/** An answer that was here. Its call has ended, and what was sent for it is read by nobody but whoever remembers it. */
+function fromCache(answer: Response, sent: Buffer, remembered: Buffer | undefined): Response {
+	if (sent !== remembered) releaseBody(sent);
+	return answer;
 }
 
 /** Models that a call names in a field of its own and that are priced: to look for a price takes ms, and upstreams take no more. */

@@ -110,7 +110,8 @@ export class AnswerCache {
 		const decoded = decodeEntry(this.#store.ring.read(position));
 		if (decoded instanceof Promise) return decoded.then((entry) => usable(entry, lookup));
 		const entry = usable(decoded, lookup);
-		if (entry) this.recentCalls.remember(call, scope, { key, position, entry });
+		if (entry && this.recentCalls.isWorthwhile(call.sent))
+			this.recentCalls.remember(call, scope, { key, position, entry });
 		return entry;
 	}
 

@@ -130,6 +130,8 @@ const SHARE = 32;
 const LARGEST = 8;
 /** All else that is remembered of a call. */
 const REST = 1024;
+/** Long calls that are known to have come once. */
+const MOST_SEEN = 1000;
 
 /**
  * The calls, the latest to be remembered: a hit that finds its bytes here need not be read, checked and hashed again, nor its answer looked
@@ -138,7 +140,11 @@ const REST = 1024;
 export class RecentCalls {
 	/** What all of them take at most, bytes. */
 	readonly memory: number;
+	/** What came with the call that was remembered last. */
+	latest: Buffer | undefined;
 	readonly #byHash = new Map<bigint, RecentCall>();
+	/** Hashes of long calls that came once. */
+	readonly #seenOnce = new Set<bigint>();
 	#used = 0;
 
 	/** @param memory the cache's, bytes */
@@ -157,6 +163,25 @@ export class RecentCalls {
 			: undefined;
 	}
 
+	/**
+	 * Whether it is worth while to remember a call by its bytes. Long ones have to come twice: where each is written in another way, that
+	 * their memory can be given back at once is worth more.
+	 */
+	isWorthwhile(sent: Buffer): boolean {
+		if (sent.length <= LONGEST_PARSED) return true;
+		if (sent.length > this.#largest(sent)) return false;
+		const hash = hashOf(sent);
+		if (this.#seenOnce.delete(hash)) return true;
+		if (this.#seenOnce.size >= MOST_SEEN) this.#seenOnce.clear();
+		this.#seenOnce.add(hash);
+		return false;
+	}
+
+	/** Most bytes that a call of this length may count as. */
+	#largest({ length }: Buffer): number {
+		return length > LONGEST_PARSED ? Math.max(SIZE, this.memory / LARGEST) : SIZE;
+	}
+
 	/** Remembers a call whose answer was found in the ring. */
 	remember(call: ClientCall, scope: CacheScope, found: Pick<RecentCall, "key" | "position" | "entry">): void {
 		const { sent, facts, body, stream, operation, dialect } = call;
@@ -164,7 +189,7 @@ export class RecentCalls {
 		if (answer.length > LONGEST_ANSWER) return;
 		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
 		const size = REST + answer.length + facts.memory(sent) + memoryOf(keyHeaders);
-		if (size > (sent.length > LONGEST_PARSED ? Math.max(SIZE, this.memory / LARGEST) : SIZE)) return;
+		if (size > this.#largest(sent)) return;
 		const hash = hashOf(sent);
 		this.#forget(hash);
 		const remembered = {
@@ -181,6 +206,7 @@ export class RecentCalls {
 			entry: { facts: served, body: answer.slice() },
 		};
 		this.#byHash.set(hash, remembered);
+		this.latest = sent;
 		this.#used += remembered.size;
 		while (this.#used > this.memory) this.#forget(this.#byHash.keys().next().value!);
 	}

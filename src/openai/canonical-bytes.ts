@@ -18,7 +18,7 @@ const CLOSE_BRACE = 125;
 
 /** Where it is written; what was needed for a very long one is not kept. */
 const FIRST = 64 * 1024;
-const MOST_KEPT = 1024 * 1024;
+const MOST_KEPT = 4 * 1024 * 1024;
 let output = Buffer.allocUnsafeSlow(FIRST);
 let size = 0;
 // What is being read. There is but one at a time.
@@ -40,9 +40,11 @@ export function canonicalBytes(
 	if (indexed.text !== body.bytes && !indexText(body.bytes)) return undefined;
 	bytes = body.bytes;
 	// Of few escapes there are two forms.
-	hasOtherForms = bytes.includes("\\u") || bytes.includes("\\/");
+	hasOtherForms = indexed.hasOtherEscapes;
 	if (output.length > MOST_KEPT) output = Buffer.allocUnsafeSlow(FIRST);
 	size = 0;
+	// It is seldom longer than what it is made of.
+	if (bytes.length > output.length) output = Buffer.allocUnsafeSlow(bytes.length + FIRST);
 	const kept: { readonly key: string; readonly place: number }[] = [];
 	let place = 1;
 	for (const { key } of body.fields) {

@@ -12,12 +12,13 @@ export const WINDOW = 64 * 1024;
 /** Bytes that one step looks at. */
 export const STEP_BYTES = 64;
 /**
- * Where the state between two calls lies: five numbers of 64 bits, all 0 at the beginning of a text. The first is not 0 inside a string, the
- * last where a byte so far was no ASCII.
+ * Where the state between two calls lies: six numbers of 64 bits, all 0 at the beginning of a text. The first is not 0 inside a string, the
+ * last two where a byte so far was no ASCII, and where an escape was one of those that JSON.stringify would not write.
  */
 export const STATE = WINDOW + STEP_BYTES;
-/** Where in it is said that a byte was no ASCII. */
+/** Where in it those two lie. */
 export const BEYOND_ASCII = 32;
+export const OTHER_ESCAPES = 40;
 /** Where the places that were found lie, u32 each. */
 export const PLACES = STATE + STEP_BYTES;
 /** Most places that there is room for. */
@@ -118,7 +119,9 @@ const hexNext = new Local(I64);
 const scalarBefore = new Local(I64);
 /** Not 0 where a byte was no ASCII. */
 const beyondAscii = new Local(I64);
-const state = [inString, escapesNext, hexNext, scalarBefore, beyondAscii];
+/** Not 0 where a `\u` or a `\/` stood. */
+const otherEscapes = new Local(I64);
+const state = [inString, escapesNext, hexNext, scalarBefore, beyondAscii, otherEscapes];
 /** All bytes of this call, or-ed. */
 const every = new Local(V128);
 
@@ -153,13 +156,10 @@ const isBracket = (bytes: Code) => {
 const isOperator = (bytes: Code) => either(isBracket(bytes), equal(bytes, 0x2c), equal(bytes, 0x3a));
 const isHex = (bytes: Code) =>
 	either(below(less(bytes, 0x30), 10), below(less(either(bytes, everywhere(LOWER)), 0x61), 6));
-/** What a backslash and one character more escape, `"\/bfnrt`: found by the low four bits, of which three share theirs. */
+/** What a backslash and one character more escape, `"\bfnrt`: found by the low four bits, of which three share theirs. */
 const isEscapable = (bytes: Code) =>
 	either(
-		same(
-			lookUp([1, 0, 0x72, 0, 0x74, 0, 0x66, 0, 0, 0, 0, 0, 0x5c, 0, 0x6e, 0x2f], both(bytes, everywhere(15))),
-			bytes,
-		),
+		same(lookUp([1, 0, 0x72, 0, 0x74, 0, 0x66, 0, 0, 0, 0, 0, 0x5c, 0, 0x6e, 0], both(bytes, everywhere(15))), bytes),
 		equal(bytes, 0x22),
 		equal(bytes, 0x62),
 	);
@@ -177,8 +177,15 @@ const readEscapes = all(
 	units.set(and(escaped.value, not(where(isEscapable)))),
 	when(
 		isSome(units.value),
-		wanted.set(where((bytes) => equal(bytes, 0x75))),
+		otherEscapes.set(units.value),
+		wanted.set(where((bytes) => either(equal(bytes, 0x75), equal(bytes, 0x2f)))),
 		when(isSome(and(units.value, not(wanted.value))), refuse),
+		units.set(
+			and(
+				units.value,
+				where((bytes) => equal(bytes, 0x75)),
+			),
+		),
 	),
 	when(
 		isSome(or(units.value, hexNext.value)),

@@ -10,6 +10,7 @@ import {
 	indexModule,
 	MEMORY,
 	MOST_PLACES,
+	OTHER_ESCAPES,
 	PLACES,
 	STATE,
 	STEP_BYTES,
@@ -73,12 +74,18 @@ export const places = new Uint32Array(memory.buffer, PLACES, MOST_PLACES);
 // What is being read, and how far it is. There is but one at a time.
 const NOTHING = Buffer.alloc(0);
 let text: Buffer = NOTHING;
-/** The text whose structure `places` holds, and whether it is ASCII. */
-export const indexed: { text: Buffer | undefined; isAscii: boolean } = { text: undefined, isAscii: false };
+/** The text whose structure `places` holds, whether it is ASCII, and whether it has `\u` or `\/`. */
+export const indexed: { text: Buffer | undefined; isAscii: boolean; hasOtherEscapes: boolean } = {
+	text: undefined,
+	isAscii: false,
+	hasOtherEscapes: false,
+};
 let next = 0;
 let parts = 0;
 let items = 0;
 let levels = 0;
+
+const isZero = (at: number): boolean => state[at / 4] === 0 && state[at / 4 + 1] === 0;
 
 /** The scan of a schema. Throws TypeError for one that it can't compile: a keyword or a type that no request has needed. */
 export function requestScan(schema: TSchema): RequestScan {
@@ -117,7 +124,8 @@ function indexOf(bytes: Uint8Array): number {
 		if (count === -1) return -1;
 	}
 	if (count === 0 || state[0] !== 0) return -1;
-	indexed.isAscii = state[BEYOND_ASCII / 4] === 0;
+	indexed.isAscii = isZero(BEYOND_ASCII);
+	indexed.hasOtherEscapes = !isZero(OTHER_ESCAPES);
 	// Where a reader that looks ahead finds nothing.
 	for (let at = count; at < count + 4; at++) places[at] = length;
 	return count;
