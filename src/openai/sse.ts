@@ -211,6 +211,37 @@ export function sseComment(text: string): string {
 /** A piece of a stream: whole events, as they came or as they were written. */
 export type StreamPiece = Uint8Array | string;
 
+/** Bytes that are written where they are put together with others. */
+export interface WritableBytes {
+	readonly length: number;
+	writeTo(into: Uint8Array, at: number): void;
+}
+
+/** Several pieces as one: `first`, which may be empty, and those behind it. */
+export function joinedPieces(first: StreamPiece, rest: readonly (StreamPiece | WritableBytes)[]): StreamPiece {
+	if (rest.length === 0) return first;
+	const pieces = first === "" ? rest : [first, ...rest];
+	const [only] = pieces;
+	if (pieces.length === 1 && isPiece(only!)) return only;
+	if (pieces.every((piece) => typeof piece === "string")) return pieces.join("");
+	let size = 0;
+	for (const piece of pieces) size += typeof piece === "string" ? Buffer.byteLength(piece) : piece.length;
+	const all = Buffer.allocUnsafe(size);
+	let at = 0;
+	for (const piece of pieces) {
+		if (typeof piece === "string") at += all.write(piece, at);
+		else {
+			if (isPiece(piece)) all.set(piece, at);
+			else piece.writeTo(all, at);
+			at += piece.length;
+		}
+	}
+	return all;
+}
+
+const isPiece = (piece: StreamPiece | WritableBytes): piece is StreamPiece =>
+	typeof piece === "string" || piece instanceof Uint8Array;
+
 const decoder = new TextDecoder();
 
 /** The text of a piece that is whole. */

@@ -2,7 +2,7 @@
 import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
 import type { Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
-import type { SseEvent } from "../openai/sse.ts";
+import type { SseEvent, WritableBytes } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
 import type { Addition, Failure } from "./failure.ts";
@@ -195,8 +195,11 @@ export interface CountedTokens {
 
 /** Events that need no reading. */
 export interface PassedEvents {
-	/** What to send on for them, maybe in the chunk's own memory; absent where they go on as they came. */
-	readonly bytes?: Uint8Array | undefined;
+	/**
+	 * What to send on for them, maybe in the chunk's own memory, or written from that as long as it is at hand; absent where they go on as they
+	 * came.
+	 */
+	readonly bytes?: Uint8Array | WritableBytes | undefined;
 	/** How many bytes of the chunk they took. */
 	readonly length: number;
 	/** How many they are. */

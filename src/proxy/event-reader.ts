@@ -1,5 +1,12 @@
 /** One upstream's stream as it is read: its bytes are understood, and become what the client is sent. */
-import { EventTooLarge, type SseEvent, SseSplitter, type StreamPiece } from "../openai/sse.ts";
+import {
+	EventTooLarge,
+	joinedPieces,
+	type SseEvent,
+	SseSplitter,
+	type StreamPiece,
+	type WritableBytes,
+} from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import { type Failure, TRUNCATED } from "../providers/failure.ts";
 import type {
@@ -49,7 +56,7 @@ export class EventReader {
 	/** So many bytes at the beginning of the chunk at hand go on untouched. */
 	#untouched = 0;
 	/** What is sent behind these; undefined where nothing that came was altered or left out. */
-	#rest: StreamPiece[] | undefined;
+	#rest: (StreamPiece | WritableBytes)[] | undefined;
 	/** The answer has begun: what came is worth sending. */
 	hasBegun = false;
 	/** Pieces have come that are held back. */
@@ -193,14 +200,14 @@ export class EventReader {
 	}
 
 	/** Sends on something that does not lie behind the untouched bytes where these came. */
-	#add(piece: StreamPiece): void {
+	#add(piece: StreamPiece | WritableBytes): void {
 		this.#rest ??= [];
 		if (piece !== "") this.#rest.push(piece);
 	}
 
 	/** All that is sent on of a chunk. */
 	#taken(): StreamPiece {
-		return joined(this.#splitter.before(this.#untouched), this.#rest);
+		return joinedPieces(this.#splitter.before(this.#untouched), this.#rest ?? []);
 	}
 
 	/** The end of an answer: good if the decoder says it is complete. What it has kept back until then comes now. */
@@ -290,14 +297,6 @@ const MEDIA_LENGTH = 2_000;
 /** How long a piece of the answer is, as far as its tokens follow from its length. */
 const spokenLength = (text: string): number =>
 	text.length > LONG && text.includes('"data:') ? MEDIA_LENGTH : text.length;
-
-/** Several pieces as one. */
-function joined(first: StreamPiece, rest: readonly StreamPiece[] = []): StreamPiece {
-	if (rest.length === 0 || (first === "" && rest.length === 1)) return rest[0] ?? first;
-	const pieces = [first, ...rest];
-	if (pieces.every((piece) => typeof piece === "string")) return pieces.join("");
-	return Buffer.concat(pieces.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)));
-}
 
 /** Whether UTF-8's byte order mark is first. */
 const isMarked = (bytes: Uint8Array): boolean => bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;

@@ -3,6 +3,7 @@
  * short escapes is the same in OpenAI's chunk. Whatever is written otherwise is left to the parser.
  */
 import { isUtf8 } from "node:buffer";
+import type { WritableBytes } from "../../openai/sse.ts";
 
 const HEAD = Buffer.from('event: content_block_delta\ndata: {"type":"content_block_delta","index":');
 const TYPE = Buffer.from(',"delta":{"type":"text_delta","text":"');
@@ -42,7 +43,7 @@ export class TextDeltas {
 	/** What stood before the last text: before the next it is the same, but behind the end of a block. */
 	#lead: Buffer = FIRST;
 	/** Where each text begins and ends in the chunk at hand. */
-	readonly #spans: number[] = [];
+	#spans: number[] = [];
 	#size = 0;
 	/** All bytes of the texts, or-ed: from 128 on where one is no ASCII. */
 	#bits = 0;
@@ -60,7 +61,7 @@ export class TextDeltas {
 	/** Past the text deltas that a chunk has from `from` on, up to the first other event; `from` where there are none. */
 	read(chunk: Uint8Array, from: number): number {
 		if (from === 0) this.#isRefused = false;
-		this.#spans.length = 0;
+		this.#spans = [];
 		this.#size = this.#bits = this.units = this.points = 0;
 		if (this.#isRefused) return from;
 		let at = from;
@@ -70,22 +71,10 @@ export class TextDeltas {
 	}
 
 	/** The chunks that say what was read. */
-	written(chunk: Uint8Array, { before, between, after }: TextFrame): Uint8Array {
-		const spans = this.#spans;
-		const size = before.length + after.length + this.#size + (this.events - 1) * between.length;
-		const written = Buffer.allocUnsafe(size);
-		written.set(before, 0);
-		let at = before.length;
-		for (let i = 0; i < spans.length; i += 2) {
-			if (i > 0) {
-				written.set(between, at);
-				at += between.length;
-			}
-			// They are short: to copy them so is faster than a call.
-			for (let from = spans[i]!; from < spans[i + 1]!; from++) written[at++] = chunk[from]!;
-		}
-		written.set(after, at);
-		return written;
+	written(chunk: Uint8Array, frame: TextFrame): WritableBytes {
+		const { before, after, between } = frame;
+		const length = before.length + after.length + this.#size + (this.events - 1) * between.length;
+		return new TextChunks(chunk, this.#spans, frame, length);
 	}
 
 	/** Past the event that begins at `from`; -1 where that is no text delta, or has no text. */
@@ -124,6 +113,32 @@ export class TextDeltas {
 		this.#size += end - start;
 		this.#spans.push(start, end);
 		return at + 3;
+	}
+}
+
+/** The texts of a chunk, in what they are sent in. */
+class TextChunks implements WritableBytes {
+	constructor(
+		private readonly chunk: Uint8Array,
+		private readonly spans: readonly number[],
+		private readonly frame: TextFrame,
+		readonly length: number,
+	) {}
+
+	writeTo(into: Uint8Array, start: number): void {
+		const { chunk, spans } = this;
+		const { before, between, after } = this.frame;
+		into.set(before, start);
+		let at = start + before.length;
+		for (let i = 0; i < spans.length; i += 2) {
+			if (i > 0) {
+				into.set(between, at);
+				at += between.length;
+			}
+			// They are short: to copy them so is faster than a call.
+			for (let from = spans[i]!; from < spans[i + 1]!; from++) into[at++] = chunk[from]!;
+		}
+		into.set(after, at);
 	}
 }
 
