@@ -74,7 +74,7 @@ export function callHandler(
 async function handleCall(handling: Handling, request: Request, server: CallServer): Promise<Response> {
 	const { operation, dialect, context, isLimited, cache, answered } = handling;
 	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
-	record.onFault = (thrown) => context.onFault(record.id, thrown);
+	record.onFault = context.onFault;
 	let lead: Lead | undefined;
 	try {
 		const { config, catalog, auth, accounts } = context.current.snapshot;
@@ -189,7 +189,7 @@ function admitted(record: CallToLimit["record"], admission: Admission): void {
 }
 
 function errorResponse(error: RouterError, dialect: Dialect, record: CallRecord): Response {
-	if (error.errorCode === "internal_error") record.onFault?.(error.cause ?? error);
+	if (error.errorCode === "internal_error") record.onFault?.(record.id, error.cause ?? error);
 	record.settle(error.status, error.errorCode);
 	const headers: Record<string, string> = { "x-request-id": record.id, ...record.headers };
 	if (record.provider !== "none") headers["x-router-provider"] = record.provider;

@@ -14,10 +14,10 @@ export async function readRequestText(request: Request, limit: number): Promise<
 }
 
 /**
- * The body's bytes; without a byte order mark. Whoever reads them checks that they are UTF-8. Throws `unsupported_media_type`,
- * `body_too_large` or `cancelled`. A body that stops half way is cut off by the server's idle timeout.
+ * The body's bytes; without a byte order mark. Whoever reads them checks that they are UTF-8. Throws `unsupported_media_type` or
+ * `body_too_large`; rejects with that or `cancelled`. A body that stops half way is cut off by the server's idle timeout.
  */
-export async function readRequestBody(request: Request, limit: number): Promise<Buffer> {
+export function readRequestBody(request: Request, limit: number): Promise<Buffer> {
 	const { headers } = request;
 	const type = headers.get("content-type") ?? "";
 	if (!JSON_TYPE.test(type)) {
@@ -30,19 +30,20 @@ export async function readRequestBody(request: Request, limit: number): Promise<
 	}
 	const length = headers.get("content-length");
 	if (length !== null && Number(length) > limit) throw tooLarge(limit);
-	let bytes: Buffer;
-	try {
-		bytes =
-			length !== null || !request.body
-				? Buffer.from(await request.arrayBuffer())
-				: await readCounting(request.body, limit);
-	} catch (thrown) {
-		if (thrown instanceof RouterError) throw thrown;
-		throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
-	}
+	const read = length !== null || !request.body ? request.arrayBuffer() : readCounting(request.body, limit);
+	return read.then(withoutMark, bodyLost);
+}
+
+function withoutMark(read: ArrayBuffer | Buffer): Buffer {
+	const bytes = read instanceof ArrayBuffer ? Buffer.from(read) : read;
 	heapRoom.count(bytes.length);
 	const hasMark = bytes[0] === MARK[0] && bytes[1] === MARK[1] && bytes[2] === MARK[2];
 	return hasMark ? bytes.subarray(MARK.length) : bytes;
+}
+
+function bodyLost(thrown: unknown): never {
+	if (thrown instanceof RouterError) throw thrown;
+	throw new RouterError("cancelled", "The client left before its body was complete.", { cause: thrown });
 }
 
 /** Length from which on a body's memory is worth giving back by hand, bytes. */
@@ -53,9 +54,11 @@ const LONG = 32 * 1024;
  * until then takes memory that no cache of the processor holds.
  */
 export function releaseBody(bytes: Buffer): void {
-	const { buffer, length } = bytes;
+	const { length } = bytes;
+	if (length < LONG) return;
+	const { buffer } = bytes;
 	// Others may lie in the same block.
-	if (length >= LONG && buffer instanceof ArrayBuffer && buffer.byteLength - length <= MARK.length) buffer.transfer(0);
+	if (buffer instanceof ArrayBuffer && buffer.byteLength - length <= MARK.length) buffer.transfer(0);
 }
 
 /** Size of the block, bytes, and of WebAssembly's pages. */

@@ -184,14 +184,19 @@ export function tokensOf(sentUsage: unknown, sentTimings?: unknown): Tokens | un
 }
 
 function inputOf(usage: Usage, timings: Timings | undefined): number | undefined {
-	const { input_tokens_details, cache_read_input_tokens, cache_creation_input_tokens } = usage;
-	const caches = input_tokens_details ? [] : [cache_read_input_tokens, cache_creation_input_tokens];
 	return (
 		numberIn(usage.prompt_tokens, MAX_TOKENS) ??
-		(usage.input_tokens === undefined ? undefined : sumOf(usage.input_tokens, ...caches)) ??
+		(usage.input_tokens === undefined ? undefined : responsesInput(usage)) ??
 		sumOf(usage.prompt_cache_hit_tokens, usage.prompt_cache_miss_tokens) ??
 		sumOf(timings?.prompt_n, timings?.cache_n)
 	);
+}
+
+/** The prompt in the Responses API's names, or in Anthropic's, where what a cache holds is no part of it. */
+function responsesInput(usage: Usage): number | undefined {
+	const { input_tokens, input_tokens_details, cache_read_input_tokens, cache_creation_input_tokens } = usage;
+	const caches = input_tokens_details ? [] : [cache_read_input_tokens, cache_creation_input_tokens];
+	return sumOf(input_tokens, ...caches);
 }
 
 function outputOf(usage: Usage, timings: Timings | undefined, input: number | undefined): number | undefined {
@@ -219,13 +224,14 @@ export function costOf(sentUsage: unknown): number | undefined {
  * completion 2, reasoning 198, total 413); the total says which, so a vendor that mends its count is not counted twice.
  */
 function completionWithReasoning(usage: Usage): number | undefined {
-	const count = (value: unknown) => numberIn(value, MAX_TOKENS) ?? 0;
 	const reasoning = count(objectIn(usage.completion_tokens_details)?.["reasoning_tokens"]);
 	if (reasoning === 0) return undefined;
 	const output = count(usage.completion_tokens);
 	const isLeftOut = count(usage.prompt_tokens) + output + reasoning === count(usage.total_tokens);
 	return isLeftOut ? output + reasoning : undefined;
 }
+
+const count = (value: unknown): number => numberIn(value, MAX_TOKENS) ?? 0;
 
 /**
  * Whether clients can read a `usage` as it is: the three counts are whole numbers within bounds (an embedding has no answer to count), and

@@ -296,7 +296,7 @@ export class CallAttempts implements AttemptOwner {
 			second: (late, { index, attempt }) =>
 				this.#pauses.isOver ? undefined : this.#hedges.second(late, index, attempt?.record?.state.silentMs ?? 0),
 			fault: (thrown) => {
-				if (!(thrown instanceof RouterError)) record.onFault?.(thrown);
+				if (!(thrown instanceof RouterError)) record.onFault?.(record.id, thrown);
 			},
 			over: (won, first) => {
 				// Several were waited for at once.

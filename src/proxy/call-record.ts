@@ -119,7 +119,7 @@ export class CallRecord {
 	/** Targets that the call was not sent to when it was their turn. */
 	skipped: CallSettled["skipped"];
 	/** Hears of a fault of the router's own code after the answer has begun. */
-	onFault: ((thrown: unknown) => void) | undefined;
+	onFault: ((id: string, thrown: unknown) => void) | undefined;
 	/** When the first piece of the answer was here, on `performance.now()`'s clock. */
 	firstTokenAt: number | undefined;
 	readonly #hooks: (() => void)[] = [];

@@ -207,7 +207,8 @@ export class ClientStream implements AttemptListener {
 	/** Called twice where both the attempts and the stream report it. */
 	#fail(error: RouterError): void {
 		// Also where the call has settled: a fault may come with the last words of a complete answer.
-		if (!this.#endedBy && error.errorCode === "internal_error") this.record.onFault?.(error.cause ?? error);
+		const { record } = this;
+		if (!this.#endedBy && error.errorCode === "internal_error") record.onFault?.(record.id, error.cause ?? error);
 		this.#endedBy ??= { status: error.status, error: error.errorCode };
 		this.record.settle(error.status, error.errorCode);
 	}
