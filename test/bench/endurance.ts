@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { type Load, parseLoad } from "./client.ts";
-import { cpuMicros, rssMb } from "./measure.ts";
+import { cpuMicros, median, rssMb } from "./measure.ts";
 import { pinSelf } from "./pins.ts";
 import { clearAwayAtEnd, spawn } from "./processes.ts";
 import { warmUp, wholeNumber } from "./settings.ts";
@@ -27,6 +27,9 @@ await using router = await startRouter(`${upstream.url}/whole`, "dist/router", {
 	...GUARDED,
 	cache: { enabled: true },
 });
+
+/** How often memory is read, ms: between two collections it swings by as much as the cache holds, so that one reading says nothing. */
+const READ_MS = 250;
 
 /** @param first number of the first prompt that nobody has sent before */
 async function load(seconds: number, first: number): Promise<Load> {
@@ -50,9 +53,11 @@ console.log(
 );
 for (let part = 1; part <= PARTS; part++) {
 	const before = cpuMicros(router.pid);
-	const seen = await load(seconds, sent);
+	const readings = [rssMb(router.pid)];
+	const reader = setInterval(() => readings.push(rssMb(router.pid)), READ_MS);
+	const seen = await load(seconds, sent).finally(() => clearInterval(reader));
 	const cpu = (cpuMicros(router.pid) - before) / seen.calls;
-	const rss = rssMb(router.pid);
+	const rss = median(readings);
 	sent += seen.calls;
 	parts.push({ ...seen, rss });
 	const row = [part, seen.calls, Math.round(seen.calls / seen.seconds)];
