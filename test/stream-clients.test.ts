@@ -103,6 +103,23 @@ test("trap: more than 256 streams at once, and a call beside them, from a plain 
 	for (const client of clients) client.leave();
 }, 30_000);
 
+test("a stream whose end came with its beginning is sent whole", async () => {
+	const events = goodStream();
+	faults.run(answers("200 OK", events.join(""), { "content-type": "text/event-stream" }));
+	const { headers, text } = await post(router.url + CHAT, body(true));
+	// The client has not asked for the usage.
+	const shown = events.filter((event) => !event.includes('"usage":{'));
+	expect(text.replace(/^: router .*\n\n/m, "")).toBe(shown.join(""));
+	expect(headers.get("content-type")).toStartWith("text/event-stream");
+});
+
+test("a stream that came at once and is broken ends with an error", async () => {
+	faults.run(answers("200 OK", textEvent("cut"), { "content-type": "text/event-stream" }));
+	const answer = await post(router.url + CHAT, body(true));
+	expect(answer.text).toContain("upstream_truncated");
+	expect(answer.text).not.toContain(DONE);
+});
+
 /** Resolves once a count has not moved for half a second: what can flow has flowed. */
 async function stillness(count: () => number): Promise<void> {
 	for (let last = -1, still = 0; still < 5; ) {
