@@ -22,7 +22,10 @@ import { VERSION } from "../version.ts";
 import type { RolePlan } from "./role-plan.ts";
 import type { CurrentSnapshot } from "./snapshot.ts";
 
-/** How long after the start the memory that the start took is given back, ms: it keeps the event loop for some ms. */
+/**
+ * How long after the start the memory that the start took is given back, ms: it keeps the event loop for some ms, and throws compiled code
+ * away, so that it is left out where calls are under way by then.
+ */
 const SHRINK_MS = 3_000;
 
 /** What a process has of either role, whatever is loaded meanwhile. */
@@ -183,7 +186,9 @@ export function serve(
 			log.logger.error(line);
 		}),
 	);
-	setTimeout(() => Bun.shrink(), SHRINK_MS).unref();
+	setTimeout(() => {
+		if (app.server?.pendingRequests === 0) Bun.shrink();
+	}, SHRINK_MS).unref();
 	return server;
 }
 
