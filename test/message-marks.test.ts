@@ -1,9 +1,9 @@
 /** What the text of messages says for wires that have no field for it. */
 import { describe, expect, test } from "bun:test";
 import type { Message } from "../src/openai/chat-schema.ts";
+import { markedSystemText } from "../src/openai/system-marks.ts";
 import {
 	answerNames,
-	markedSystemText,
 	namedContent,
 	UnnamedText,
 	unnamedText,

@@ -72,7 +72,10 @@ export function callHandler(
 
 /** One call, from its request to its answer, or to the beginning of that. Never throws: every error is answered and settled here. */
 async function handleCall(handling: Handling, request: Request, server: CallServer): Promise<Response> {
-	const { operation, dialect, context, isLimited, cache, answered } = handling;
+	const { operation, context, isLimited, cache, answered } = handling;
+	const { forRequest } = handling.dialect;
+	const spoken = forRequest ? { operation, dialect: forRequest(request.headers) } : handling;
+	const { dialect } = spoken;
 	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
 	record.onFault = context.onFault;
 	let lead: Lead | undefined;
@@ -80,7 +83,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const { config, catalog, auth, accounts } = context.current.snapshot;
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
-		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
+		const call = new IncomingCall(request, record, spoken, caller, context.instance, config.usage.user_headers);
 		const read = await readRequestBody(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
 

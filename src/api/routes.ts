@@ -2,9 +2,11 @@
  * All that clients may call, the same on router and agent: one row a route. Elysia's routes and their documentation follow from it.
  */
 import { Elysia } from "elysia";
+import { anthropicMessages } from "../dialects/anthropic-messages/messages-dialect.ts";
 import { openAiChat } from "../dialects/openai-chat.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
 import type { Detail } from "../http/route-docs.ts";
+import { MESSAGES } from "./anthropic-docs.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
 import type { CallContext } from "./call-context.ts";
 import { explainCall } from "./explain-call.ts";
@@ -32,6 +34,14 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 	{ ...openAi, path: "/v1/chat/completions", operation: "chat", detail: CHAT },
 	{ ...openAi, path: "/v1/completions", operation: "completions", detail: COMPLETIONS },
 	{ ...openAi, path: "/v1/embeddings", operation: "embeddings", detail: EMBEDDINGS },
+	{
+		method: "POST",
+		path: "/v1/messages",
+		operation: "chat",
+		dialect: anthropicMessages,
+		steps: ALL_STEPS,
+		detail: MESSAGES,
+	},
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },

@@ -177,7 +177,8 @@ function usable(entry: CacheEntry | undefined, lookup: CacheLookup): CacheEntry 
 function takesDropped({ provider: name, dropped = [] }: AnswerOrigin, { call, route }: CacheLookup): boolean {
 	const served = route.targets.find(({ provider }) => provider.name === name);
 	const terms = { dialect: call.dialect.id, model: route.alias?.unsupported, provider: served?.provider.unsupported };
-	return takesWithout(dropped, terms);
+	const leftOut = call.leftOut?.();
+	return takesWithout(leftOut ? dropped.filter((name) => !leftOut.includes(name)) : dropped, terms);
 }
 
 function markHit(record: CallRecord, { dropped }: AnswerOrigin): void {

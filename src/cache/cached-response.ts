@@ -36,7 +36,7 @@ export function cachedResponse(
 	const headers = isRepeat ? preparedHeaders(facts, call) : agedHeaders(facts, call, ageOf(facts));
 	// The body is copied here, before anything else may change what it lies in.
 	const answer = new Response(content as Uint8Array<ArrayBuffer> | string, { headers });
-	setCallHeaders(answer.headers, record);
+	setCallHeaders(answer.headers, dialect, record);
 	record.settle(200);
 	return answer;
 }
@@ -72,7 +72,7 @@ export function followedResponse(
 		},
 	});
 	const answer = new Response(stream, { headers: sharedHeaders(flight.origin!, call) });
-	setCallHeaders(answer.headers, record);
+	setCallHeaders(answer.headers, call.dialect, record);
 	return answer;
 }
 
@@ -120,9 +120,11 @@ function sharedHeaders({ provider, model, dropped }: Served, { dialect, stream }
 type Served = Pick<EntryFacts, "provider" | "model" | "dropped">;
 
 /** What is said of this call alone. */
-function setCallHeaders(headers: Headers, record: CallRecord): void {
+function setCallHeaders(headers: Headers, { headers: headersOf }: Dialect, record: CallRecord): void {
 	const { id, headers: more } = record;
 	headers.set("x-request-id", id);
+	const own = headersOf?.(id);
+	for (const name in own) headers.set(name, own[name]!);
 	headers.set("x-router-overhead-ms", overheadText(record));
 	for (const name in more) headers.set(name, more[name]!);
 }

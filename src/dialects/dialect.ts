@@ -41,6 +41,13 @@ export interface Dialect {
 	 * @param headers what is said of the call besides, lower-case names
 	 */
 	error(error: RouterError, headers: Readonly<Record<string, string>>): Response;
+	/** The wire as this request's client speaks it, by its headers; absent where all speak alike. The same object for the same way. */
+	forRequest?(headers: Headers): Dialect;
+	/**
+	 * What good answers say of a call in headers of this wire's own, besides `x-request-id` and the others that every answer has.
+	 * @param id the call's
+	 */
+	headers?(id: string): Readonly<Record<string, string>>;
 }
 
 /** What of a call a stream's form may depend on. */

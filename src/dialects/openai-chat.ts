@@ -25,7 +25,7 @@ import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
 const writer: StreamWriter = {
 	keepAlive: `${KEEP_ALIVE}\n\n`,
 	push: (piece) => piece,
-	end: (end) => usageEvent(end) + summary(end) + DONE,
+	end: (end) => usageEvent(end) + streamSummary(end) + DONE,
 	error: (error) => sseData(JSON.stringify(error.body)),
 };
 
@@ -46,8 +46,8 @@ function usageEvent({ usageChunk, tellsCost, cost }: StreamEnd): string {
 	return sseData(tellsCost && cost !== undefined ? withCost(usageChunk, cost) : usageChunk);
 }
 
-/** As a comment, which clients skip. */
-function summary(end: StreamEnd): string {
+/** What the end of a stream knows of its call, as a comment, which clients skip. */
+export function streamSummary(end: StreamEnd): string {
 	const { provider, model, agent, replica, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
 	const estimated = isEstimated || undefined;
 	const facts = { provider, model, agent, replica, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };

@@ -16,6 +16,10 @@ export interface ParsedRequest {
 	 * request of it (resume), but by nothing before them.
 	 */
 	body(): ParsedBody;
+	/** Names what `body` has no form for, and is left out there; absent where it says all that the client did. */
+	readonly leftOut?: (() => readonly string[]) | undefined;
+	/** The same request with what Claude alone has a form for, where the client's wire has such. */
+	readonly claude?: Pick<ParsedRequest, "body" | "leftOut"> | undefined;
 }
 
 /** Whose call it is: the signal is aborted when the client leaves. Read late, since Bun makes a request's only then. */

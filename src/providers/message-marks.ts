@@ -4,6 +4,7 @@
  * its cached prompt.
  */
 import type { Message, Part } from "../openai/chat-schema.ts";
+import { withoutMarks } from "../openai/system-marks.ts";
 
 /** What is read of a message. */
 type NamedMessage = Pick<Message, "role" | "name" | "content">;
@@ -48,15 +49,6 @@ export function namedContent(message: NamedMessage): NamedContent {
 	return { content: [{ ...first, text: `${speaker} ${first.text}` }, ...content.slice(1)] };
 }
 
-/** Marks a system message's text where it must stand in a turn of the user's. */
-export function markedSystemText(text: string): string {
-	return `<system>\n${text}\n</system>`;
-}
-
-/** Such marks in others' words, spaces inside them or not. */
-const FORGED = /<(\s*\/?\s*)system(\s*)>/gi;
-const unmarked = (text: string): string => text.replace(FORGED, "<$1system_$2>");
-
 /**
  * The messages for a wire on which later system messages are marked: where there are some, no words of the user's or of a tool's, which may be
  * anyone's, look like them (`<system_>`). All others stay as they are.
@@ -74,8 +66,8 @@ export function withoutForgedMarks(messages: readonly Message[]): readonly Messa
 function withoutForged(message: Message): Message {
 	const { role, content } = message;
 	if ((role !== "user" && role !== "tool") || !content) return message;
-	if (typeof content === "string") return { ...message, content: unmarked(content) };
-	const parts = content.map((part) => (part.type === "text" ? { ...part, text: unmarked(part.text) } : part));
+	if (typeof content === "string") return { ...message, content: withoutMarks(content) };
+	const parts = content.map((part) => (part.type === "text" ? { ...part, text: withoutMarks(part.text) } : part));
 	return { ...message, content: parts };
 }
 

@@ -52,9 +52,15 @@ export interface UnsupportedTerms {
 
 /** The fields of one call that its target has no form for. */
 export class UnsupportedFields {
-	readonly #dropped: string[] = [];
+	readonly #dropped: string[];
 
-	constructor(private readonly terms: UnsupportedTerms = CHAT) {}
+	/** @param leftOut what the call's form in OpenAI's words has left out already */
+	constructor(
+		private readonly terms: UnsupportedTerms = CHAT,
+		leftOut: readonly string[] = [],
+	) {
+		this.#dropped = [...leftOut];
+	}
 
 	/** Those that were left out, each once; undefined where there are none. */
 	get dropped(): readonly string[] | undefined {
@@ -87,8 +93,9 @@ export function unsupportedFields(
 	{ dialect }: Pick<Call, "dialect">,
 	{ unsupported: provider }: Pick<Upstream, "unsupported">,
 	options: EncodeOptions | undefined,
+	leftOut?: readonly string[],
 ): UnsupportedFields {
-	return new UnsupportedFields({ dialect: dialect?.id, model: options?.unsupported, provider });
+	return new UnsupportedFields({ dialect: dialect?.id, model: options?.unsupported, provider }, leftOut);
 }
 
 const CHAT: UnsupportedTerms = { dialect: "openai-chat" };

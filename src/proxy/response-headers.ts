@@ -64,7 +64,7 @@ export function wholeAnswer(
 	body: string | Uint8Array,
 	{ head, target, dropped }: StartedAnswer,
 	record: CallRecord,
-	{ contentType }: Pick<Dialect, "contentType"> = JSON_BODY,
+	{ contentType, headers: headersOf }: Pick<Dialect, "contentType" | "headers"> = JSON_BODY,
 ): Response {
 	const { id, costUsd, headers: own } = record;
 	const answer = new Response(body as string, { headers: preparedHeaders(target, record, contentType) });
@@ -78,6 +78,7 @@ export function wholeAnswer(
 		if (replica !== null) headers.set(REPLICA_HEADER, replica);
 	}
 	headers.set("x-request-id", id);
+	if (headersOf) setAll(headers, headersOf(id));
 	headers.set("x-router-overhead-ms", overheadText(record));
 	if (costUsd !== undefined) {
 		const text = String(costUsd);
@@ -90,6 +91,10 @@ export function wholeAnswer(
 /** Names the fields of a call that it was made without. */
 export const DROPPED_HEADER = "x-router-dropped";
 
+function setAll(headers: Headers, more: Readonly<Record<string, string>>): void {
+	for (const name in more) headers.set(name, more[name]!);
+}
+
 const JSON_BODY = { contentType: "application/json" };
 
 /**
@@ -99,12 +104,13 @@ const JSON_BODY = { contentType: "application/json" };
 export function streamHeaders(
 	opened: StartedAnswer | undefined,
 	record: CallRecord,
-	{ streamContentType }: Dialect,
+	{ streamContentType, headers: headersOf }: Dialect,
 ): Record<string, string> {
 	const headers: Record<string, string> = opened
 		? passedHeaders(opened.head.headers, opened.target.provider.secret)
 		: {};
 	headers["x-request-id"] = record.id;
+	if (headersOf) Object.assign(headers, headersOf(record.id));
 	if (opened) {
 		const { provider, model, agent } = opened.target;
 		headers["x-router-provider"] = provider.name;

@@ -38,14 +38,15 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		inputStore,
 		routesModels: false,
 		operations: ["chat"],
-		needs: (call) => toolCallIds(call.body().value).map((id): MediaNeed => ({ kind: "thinking", id })),
+		needs: (call) => toolCallIds(requestOf(call).body().value).map((id): MediaNeed => ({ kind: "thinking", id })),
 		encode(call, { model }, inputs = NO_INPUTS, options) {
 			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
-			const fields = unsupportedFields(call, upstream, options);
-			const { body, betas } = encoded(() => messagesRequest(call.body().value, model, stream, inputs, fields));
+			const request = requestOf(call);
+			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
+			const { body, betas } = encoded(() => messagesRequest(request.body().value, model, stream, inputs, fields));
 			const headers = withBetas(headersFor(call), betas);
 			return { url: `${baseUrl}/messages`, headers, body, stream, dropped: fields.dropped };
 		},
@@ -62,6 +63,9 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 	};
 }
 
+/** What the client has asked for, with what Claude alone has a form for. */
+const requestOf = (call: Call): Pick<Call, "body" | "leftOut"> => call.claude ?? call;
+
 /** The client's own betas stay. */
 function withBetas(headers: Record<string, string>, betas: readonly string[]): Record<string, string> {
 	if (betas.length === 0) return headers;
@@ -71,7 +75,7 @@ function withBetas(headers: Record<string, string>, betas: readonly string[]): R
 
 /** How the answer to a call is read; undefined: as it is. */
 function readingOf(call: Call, model: string): AnswerReading | undefined {
-	const chat = call.body().value as unknown as Chat & RequestBody;
+	const chat = requestOf(call).body().value as unknown as Chat & RequestBody;
 	return asksForm(chat) ? answerPlan(chat, thinkingField(chat), claude(model)).reading : undefined;
 }
 
@@ -89,7 +93,7 @@ function decode({ upstream, status, headers, body, call, model }: SentAnswer): A
 	const answer = answerObject(upstream, status, headers, body);
 	if (!("object" in answer)) return answer;
 	const reading = readingOf(call, model);
-	const names = answerNames(call.body().value["messages"]);
+	const names = answerNames(requestOf(call).body().value["messages"]);
 	if (reading) return plannedMessage(body, answer.object, reading, names);
 	return messageAnswer(body, answer.object, names);
 }

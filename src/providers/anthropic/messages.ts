@@ -2,7 +2,8 @@
 
 import { unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, CacheControl, Message, ToolMessage } from "../../openai/chat-schema.ts";
-import { markedSystemText, withoutForgedMarks } from "../message-marks.ts";
+import { markedSystemText } from "../../openai/system-marks.ts";
+import { withoutForgedMarks } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
 import { argumentsText } from "../tools.ts";
 import { cacheText, contentBlocks, says, textBlock } from "./content.ts";

@@ -104,7 +104,7 @@ export class MessageDecoder implements StreamDecoder {
 	constructor(upstream: Upstream, call: Call) {
 		this.#upstream = upstream;
 		this.#call = call;
-		const names = answerNames(call.body().value["messages"]);
+		const names = answerNames((call.claude ?? call).body().value["messages"]);
 		if (names.length > 0) this.#unnamed = new UnnamedText(names);
 	}
 

@@ -43,7 +43,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			if (!translation) throw noOperation("Gemini", call.operation);
 			const path = pathOf(model);
 			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
-			const fields = unsupportedFields(call, upstream, options);
+			const fields = unsupportedFields(call, upstream, options, call.leftOut?.());
 			const body = translation.encode({ body: call.body().value, model, path, baseUrl, inputs, fields });
 			return { url, headers: headersFor(call), stream: call.stream, body, dropped: fields.dropped };
 		},

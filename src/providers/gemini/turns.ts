@@ -3,7 +3,7 @@
  * and what a system message says later on stands in a turn of the user's, marked.
  */
 import type { ToolCall } from "../../openai/chat-schema.ts";
-import { markedSystemText } from "../message-marks.ts";
+import { markedSystemText } from "../../openai/system-marks.ts";
 import { sentName } from "./function-names.ts";
 
 /** Text as a part. */

@@ -31,11 +31,15 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 			url: urls[call.operation],
 			stream: call.stream,
 			added,
+			dropped: call.leftOut && named(call.leftOut()),
 			body: body.edited(edits),
 			headers,
 		};
 	};
 }
+
+/** Undefined for no names. */
+const named = (names: readonly string[]): readonly string[] | undefined => (names.length > 0 ? names : undefined);
 
 /** Names with nothing to escape, which most are: `JSON.stringify` is dear for those. */
 const PLAIN = /^[\w.:/@-]+$/;

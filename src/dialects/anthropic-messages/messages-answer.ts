@@ -1,0 +1,175 @@
+/** OpenAI's whole answers as Anthropic's messages. */
+import { objectIn } from "../../openai/usage.ts";
+import { decimal } from "../../openai/usage-edits.ts";
+import { usageOf } from "./messages-usage.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Why a message is over, in Anthropic's words. */
+export type StopReason = "end_turn" | "max_tokens" | "stop_sequence" | "tool_use" | "refusal";
+
+/** How an answer ended. */
+export interface Stop {
+	readonly stop_reason: StopReason;
+	/** The sequence that ended it, where its upstream says so (vLLM, SGLang). */
+	readonly stop_sequence: string | null;
+}
+
+/**
+ * How a choice ended.
+ * @param hasCalls it calls tools: some servers say `stop` then
+ */
+export function stopOf(choice: Json, hasCalls: boolean, isRefusal: boolean): Stop {
+	const { finish_reason: finish, stop_reason, matched_stop } = choice;
+	const sequence = [stop_reason, matched_stop].find((each) => typeof each === "string") as string | undefined;
+	if (finish === "content_filter" || isRefusal) return { stop_reason: "refusal", stop_sequence: null };
+	if (finish === "length") return { stop_reason: "max_tokens", stop_sequence: null };
+	if (hasCalls) return { stop_reason: "tool_use", stop_sequence: null };
+	if (finish === "stop" && sequence !== undefined) return { stop_reason: "stop_sequence", stop_sequence: sequence };
+	return { stop_reason: "end_turn", stop_sequence: null };
+}
+
+/** The id of a message: the upstream's own, with Anthropic's beginning. */
+export function messageId(sent: unknown): string {
+	const id = typeof sent === "string" ? sent : "";
+	if (id.startsWith("msg_")) return id;
+	const rest = id.replace(/^(?:chatcmpl|cmpl|gen)[-_]/, "").replace(/[^\w-]/g, "");
+	return `msg_${rest === "" ? crypto.randomUUID().replaceAll("-", "") : rest}`;
+}
+
+/** The id of a tool call; one without an id has its place in the message for it. */
+export const callId = (sent: unknown, message: string, index: number): string =>
+	typeof sent === "string" && sent !== "" ? sent : `toolu_${message.slice(4)}_${index}`;
+
+/**
+ * The message. Throws SyntaxError where the answer is no JSON, which providers see to.
+ * @param answer OpenAI's JSON
+ * @param costUsd told in its usage where it is given
+ */
+export function messageText(answer: string, costUsd: number | undefined): string {
+	const { id: sentId, model, choices, usage } = JSON.parse(answer) as Json;
+	const id = messageId(sentId);
+	const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined) ?? {};
+	const message = objectIn(choice["message"]) ?? {};
+	const refusal = textIn(message["refusal"]);
+	const calls = callsIn(message);
+	const content = contentTexts(
+		message,
+		refusal,
+		calls.map((call, index) => useText(call, id, index)),
+	);
+	const stop = stopOf(choice, calls.length > 0, refusal !== "");
+	const counts = JSON.stringify(usageOf(usage));
+	const priced = costUsd === undefined ? counts : `${counts.slice(0, -1)},"cost":${decimal(costUsd)}}`;
+	const head = JSON.stringify({
+		id,
+		type: "message",
+		role: "assistant",
+		model: typeof model === "string" ? model : "",
+	});
+	return `${head.slice(0, -1)},"content":[${content.join(",")}],${stopText(stop, refusal)},"usage":${priced}}`;
+}
+
+/** The fields that say how a message ended, without braces. */
+export function stopText(stop: Stop, refusal: string): string {
+	const details = stop.stop_reason === "refusal" ? { stop_details: refusalDetails(refusal) } : {};
+	return JSON.stringify({ ...stop, ...details }).slice(1, -1);
+}
+
+const refusalDetails = (refusal: string) => ({
+	type: "refusal",
+	category: null,
+	explanation: refusal === "" ? null : refusal,
+});
+
+/** Thoughts where they stood, text and calls, each as JSON. */
+function contentTexts(message: Json, refusal: string, calls: readonly string[]): string[] {
+	const text = textIn(message["content"]) || refusal;
+	const thoughts = thoughtsIn(message);
+	const blocks: string[] = [];
+	let written = 0;
+	let called = 0;
+	const goOn = (upTo: number, callsUpTo: number) => {
+		const end = Math.min(upTo, text.length);
+		if (end > written) blocks.push(JSON.stringify({ type: "text", text: text.slice(written, end) }));
+		written = Math.max(written, end);
+		blocks.push(...calls.slice(called, callsUpTo));
+		called = Math.max(called, callsUpTo);
+	};
+	for (const { block, after } of thoughts) {
+		goOn(after.text, after.calls);
+		blocks.push(JSON.stringify(block));
+	}
+	goOn(text.length, calls.length);
+	return blocks;
+}
+
+/** A thought, and what of the message stands before it. */
+interface PlacedThought {
+	readonly block: object;
+	readonly after: { readonly text: number; readonly calls: number };
+}
+
+const BEGINNING = { text: 0, calls: 0 };
+
+/** Claude's signed thoughts, each in its place; of all others what they thought, before all else. */
+export function thoughtsIn(message: Json): PlacedThought[] {
+	const details = Array.isArray(message["reasoning_details"]) ? message["reasoning_details"] : [];
+	const signed = details.flatMap((each) => signedThought(objectIn(each) ?? {}) ?? []);
+	if (signed.length > 0) return signed;
+	const thinking = reasoningIn(message);
+	return thinking === "" ? [] : [{ block: { type: "thinking", thinking, signature: "" }, after: BEGINNING }];
+}
+
+function signedThought(detail: Json): PlacedThought | undefined {
+	const { type, format, text, data, signature } = detail;
+	if (format !== "anthropic-claude-v1") return undefined;
+	const after = placeIn(detail["after"]);
+	if (type === "reasoning.encrypted" && typeof data === "string")
+		return { block: { type: "redacted_thinking", data }, after };
+	if (type !== "reasoning.text" || typeof signature !== "string") return undefined;
+	return { block: { type: "thinking", thinking: textIn(text), signature }, after };
+}
+
+function placeIn(sent: unknown): PlacedThought["after"] {
+	const { text, calls } = objectIn(sent) ?? {};
+	return typeof text === "number" && typeof calls === "number" ? { text, calls } : BEGINNING;
+}
+
+/** What it thought, under either of its names. */
+export const reasoningIn = (message: Json): string =>
+	textIn(message["reasoning_content"]) || textIn(message["reasoning"]);
+
+/** A text; "" for all else. Of content in parts, their texts. */
+function textIn(value: unknown): string {
+	if (typeof value === "string") return value;
+	if (!Array.isArray(value)) return "";
+	return value.map((part) => textIn(objectIn(part)?.["text"])).join("");
+}
+
+/** The calls of a message, in the newer and in the older form. */
+function callsIn(message: Json): Json[] {
+	const { tool_calls, function_call } = message;
+	if (Array.isArray(tool_calls)) return tool_calls.map((call) => objectIn(call) ?? {});
+	return objectIn(function_call) ? [{ function: function_call }] : [];
+}
+
+/** A call as JSON. Its input is the text of its arguments, so that big numbers survive. */
+function useText(call: Json, message: string, index: number): string {
+	const { name, arguments: args } = objectIn(call["function"]) ?? {};
+	const head = JSON.stringify({ type: "tool_use", id: callId(call["id"], message, index), name: textIn(name) });
+	return `${head.slice(0, -1)},"input":${inputText(args)}}`;
+}
+
+/** What a model has written as arguments that are no JSON object is the value of one field: its client reads what was said, and refuses it. */
+export function inputText(args: unknown): string {
+	if (objectIn(args)) return JSON.stringify(args);
+	const text = textIn(args).trim();
+	if (text === "") return "{}";
+	try {
+		if (objectIn(JSON.parse(text))) return text;
+	} catch {
+		// Said below.
+	}
+	return JSON.stringify({ arguments: text });
+}

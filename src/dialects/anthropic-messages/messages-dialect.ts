@@ -1,0 +1,88 @@
+/** Anthropic's Messages API, `POST /v1/messages`, in front of every model. */
+import type { ParsedRequest } from "../../openai/call.ts";
+import type { Operation } from "../../openai/operations.ts";
+import { textOf } from "../../openai/sse.ts";
+import { type Dialect, madeOnce } from "../dialect.ts";
+import { parseRequest } from "../openai-chat.ts";
+import { messageText } from "./messages-answer.ts";
+import type { Audience } from "./messages-content.ts";
+import { errorResponse } from "./messages-error.ts";
+import { type ChatForm, MessagesFacts } from "./messages-facts.ts";
+import { foldMessages } from "./messages-fold.ts";
+import { chatRequest } from "./messages-request.ts";
+import { MessagesStream } from "./messages-stream.ts";
+import { readRequest } from "./messages-validation.ts";
+
+/** From this version on its rules are severer. */
+const SEVERE_SINCE = "2026-10-21";
+
+/** The wire as clients of one version of it speak. */
+function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
+	return {
+		id: "anthropic-messages",
+		contentType: "application/json",
+		streamContentType: "text/event-stream; charset=utf-8",
+		parse: (operation, sent) => parseMessages(operation, sent, isSevere),
+		answer: (answer, costUsd) => messageText(textOf(answer), costUsd),
+		stream: (call) => new MessagesStream(call),
+		fold: (_, stream) => foldMessages(stream),
+		error: errorResponse,
+		headers: (id) => ({ "request-id": id }),
+	};
+}
+
+const severe: Dialect = messagesDialect(true);
+
+/** `/v1/messages`. */
+export const anthropicMessages: Dialect = {
+	...messagesDialect(false),
+	forRequest: (headers) => {
+		const version = headers.get("anthropic-version");
+		return version !== null && VERSION.test(version) && version >= SEVERE_SINCE ? severe : anthropicMessages;
+	},
+};
+
+const VERSION = /^\d{4}-\d\d-\d\d$/;
+
+/** Digits that a parse may round. */
+const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/;
+
+/**
+ * The request.
+ * @param isSevere the rules of version 2026-10-21 hold
+ */
+function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): ParsedRequest {
+	const text = sent.toString();
+	const checked = readRequest(text, "messages", isSevere);
+	const request = LONG_NUMBER.test(text) ? exactly(text) : checked;
+	const formFor = (audience: Audience) => {
+		let made: (ChatForm & { readonly leftOut: readonly string[] }) | undefined;
+		return () => {
+			if (!made) {
+				const { text: chat, leftOut } = chatRequest(request, audience);
+				const { facts, body } = parseRequest(operation, chat);
+				made = { facts, body: body(), leftOut };
+			}
+			return made;
+		};
+	};
+	const others = formFor("others");
+	const claude = formFor("claude");
+	return {
+		facts: new MessagesFacts(checked, sent, others),
+		stream: checked.stream === true,
+		body: madeOnce(() => others().body),
+		leftOut: () => others().leftOut,
+		claude: { body: () => claude().body, leftOut: () => claude().leftOut },
+	};
+}
+
+/** The same with numbers that a parse would round as they were sent. */
+function exactly(text: string): ReturnType<typeof readRequest> {
+	const kept = (_: string, value: unknown, { source }: { source?: string }) =>
+		typeof value === "number" && source !== undefined && String(value) !== source ? rawJson(source) : value;
+	return JSON.parse(text, kept as Parameters<typeof JSON.parse>[1]);
+}
+
+/** ECMAScript's, which its types don't have yet. */
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;

@@ -1,0 +1,98 @@
+/** What routing, limits and the cache read of a request of Anthropic's. */
+import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
+import type { PromptSizes } from "../../openai/prompt-sizes.ts";
+import { isReasoning } from "../../openai/reasoning.ts";
+import { isCustom } from "./messages-request.ts";
+import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
+
+const TEXT_ONLY: Modalities = { image: false, audio: false };
+const NO_MODELS: readonly string[] = [];
+
+/** Fields that change an answer of Claude's beyond what the chat request says. */
+const CLAUDES = ["thinking", "output_config", "context_management", "container", "inference_geo", "speed"] as const;
+
+/** The request put into OpenAI's words: its facts, its body. */
+export interface ChatForm {
+	readonly facts: CallFacts;
+	readonly body: ParsedBody;
+}
+
+/** The facts of a request. What takes a pass over its messages is asked of its form in OpenAI's words, which is made for that. */
+export class MessagesFacts implements CallFacts {
+	readonly model: string;
+	readonly user: string | undefined;
+	/** Each answer tells its tokens. */
+	readonly showsUsage = true;
+	readonly temperature: number | undefined;
+	readonly maxTokens: number | undefined;
+	readonly choices = 1;
+	readonly modalities = TEXT_ONLY;
+	readonly hasEffects = false;
+	readonly fallbackModels = NO_MODELS;
+
+	/**
+	 * @param request checked
+	 * @param sent its bytes
+	 * @param form its form in OpenAI's words, made when it is first asked for
+	 */
+	constructor(
+		private readonly request: MessagesRequest,
+		private readonly sent: Buffer,
+		private readonly form: () => ChatForm,
+	) {
+		const { model, metadata, temperature, max_tokens } = request;
+		this.model = model;
+		this.user = metadata?.user_id ?? undefined;
+		this.temperature = temperature ?? undefined;
+		this.maxTokens = max_tokens > 0 ? max_tokens : undefined;
+	}
+
+	usesLiveData(): boolean {
+		const { tools, mcp_servers } = this.request as MessagesRequest & { mcp_servers?: unknown };
+		const isServers = (tool: MessagesTool) => !isCustom(tool) && LIVE.test(tool.type!);
+		return mcp_servers != null || ((tools ?? []) as MessagesTool[]).some(isServers);
+	}
+
+	isReasoning(model: string): boolean {
+		const { thinking, output_config } = this.request;
+		if (thinking != null) return thinking.type !== "disabled";
+		const effort = output_config?.effort;
+		return isReasoning(effort == null ? {} : { reasoning_effort: effort }, model);
+	}
+
+	cachesForHour(): boolean {
+		return this.sent.includes('"1h"');
+	}
+
+	promptSizes(): PromptSizes {
+		return this.form().facts.promptSizes();
+	}
+
+	promptContent(): PromptContent {
+		return this.form().facts.promptContent();
+	}
+
+	routingField(): string | undefined {
+		return undefined;
+	}
+
+	canonical(without: ReadonlySet<string>): Buffer {
+		const { request } = this;
+		const chat = this.form().facts.canonical(without);
+		const own = CLAUDES.flatMap((name) => {
+			const value = (request as Record<string, unknown>)[name];
+			return value == null || without.has(name) ? [] : [[name, value]];
+		});
+		if (own.length === 0) return chat;
+		return Buffer.concat([chat, Buffer.from(JSON.stringify(own))]);
+	}
+
+	memory(sent: Buffer): number {
+		// Two forms of it may be made, and its own parse.
+		return 2 * this.form().facts.memory(sent) + 8 * sent.length;
+	}
+}
+
+/** Tools that see the web, or run code, as they are now. */
+const LIVE = /^(?:web_|code_execution|mcp_)/;

@@ -1,0 +1,191 @@
+/** A conversation's turns as OpenAI's messages. */
+import { markedSystemText, withoutMarks } from "../../openai/system-marks.ts";
+import { type Audience, type ContentPart, type LeaveOut, partsOf, plainContent, wordsIn } from "./messages-content.ts";
+import type { Block, MessagesRequest } from "./messages-schema.ts";
+
+/** A message in OpenAI's words. */
+export interface ChatMessage {
+	readonly role: "system" | "user" | "assistant" | "tool";
+	readonly content: string | readonly ContentPart[] | null;
+	readonly [field: string]: unknown;
+}
+
+type Turn = MessagesRequest["messages"][number];
+
+/** The line that Claude Code puts before its system prompt, new with each call: it bills Anthropic's customers, and says nothing to a model. */
+const BILLING = /^x-anthropic-billing-header:[^\n]*\n?/;
+
+/** The system prompt, as one message; none where it says nothing. */
+export function systemMessages(
+	system: MessagesRequest["system"],
+	audience: Audience,
+	leaveOut: LeaveOut,
+): ChatMessage[] {
+	if (system == null) return [];
+	if (typeof system === "string") {
+		const text = audience === "claude" ? system : system.replace(BILLING, "");
+		return text === "" ? [] : [{ role: "system", content: text }];
+	}
+	const blocks = system as readonly Block[];
+	const kept = audience === "claude" ? blocks : blocks.filter((block) => !isBilling(block));
+	const parts = kept.flatMap((block) => partsOf(block, audience, leaveOut));
+	if (parts.length === 0) return [];
+	return [{ role: "system", content: audience === "claude" ? parts : wordsIn(parts) }];
+}
+
+const isBilling = ({ type, text }: Block): boolean => type === "text" && typeof text === "string" && BILLING.test(text);
+
+/** The turns behind it, for Claude: system messages stay where they stand, and what else there is keeps its place. */
+export function claudeMessages(turns: readonly Turn[], leaveOut: LeaveOut): ChatMessage[] {
+	return turns.flatMap(({ role, content }): ChatMessage[] => {
+		const blocks = blocksIn(content);
+		if (role === "assistant") return assistantMessage(blocks, "claude", leaveOut);
+		const results = blocks.filter(({ type }) => type === "tool_result");
+		const parts = blocks
+			.filter(({ type }) => type !== "tool_result")
+			.flatMap((block) => partsOf(block, "claude", leaveOut));
+		const messages: ChatMessage[] = results.map((result) => ({
+			role: "tool",
+			tool_call_id: result["tool_use_id"] as string,
+			content: resultParts(result, "claude", leaveOut),
+			...(result["cache_control"] == null ? {} : { cache_control: result["cache_control"] }),
+		}));
+		return parts.length === 0 ? messages : [...messages, { role, content: parts }];
+	});
+}
+
+/**
+ * The same for all others. Chat templates of many models take no system message but the first, and turns that alternate: a later system message
+ * stands in the user's turn, marked, and what follows in one role is one message.
+ */
+export function plainMessages(turns: readonly Turn[], leaveOut: LeaveOut): ChatMessage[] {
+	const isMarked = turns.some(({ role }) => role === "system");
+	const messages: ChatMessage[] = [];
+	/** The user's turn, until something else follows it. */
+	let said: ContentPart[] = [];
+	const settle = () => {
+		if (said.length > 0) messages.push({ role: "user", content: plainContent(said) });
+		said = [];
+	};
+	for (const { role, content } of turns) {
+		const blocks = blocksIn(content);
+		if (role === "system") {
+			const text = wordsIn(blocks.flatMap((block) => partsOf(block, "others", leaveOut)));
+			if (text !== "") said.push({ type: "text", text: markedSystemText(text) });
+		} else if (role === "assistant") {
+			const [answer] = assistantMessage(blocks, "others", leaveOut);
+			// One that says nothing is none, and the user's turn goes on.
+			if (!answer) continue;
+			settle();
+			addAnswer(messages, answer);
+		} else {
+			const results = blocks.filter(({ type }) => type === "tool_result");
+			if (results.length > 0) settle();
+			for (const result of results) {
+				const parts = resultParts(result, "others", leaveOut).map((part) => (isMarked ? unmarked(part) : part));
+				messages.push({ role: "tool", tool_call_id: result["tool_use_id"] as string, content: wordsIn(parts) });
+				// Few servers take anything but text in a result.
+				const files = parts.filter(({ type }) => type !== "text");
+				if (files.length > 0) said.push({ type: "text", text: `The result ${result["tool_use_id"]} holds:` }, ...files);
+			}
+			for (const block of blocks) {
+				if (block.type === "tool_result") continue;
+				const parts = partsOf(block, "others", leaveOut);
+				said.push(...(isMarked ? parts.map(unmarked) : parts));
+			}
+		}
+	}
+	settle();
+	return messages;
+}
+
+/** Text of the user's, or of a tool, that might look like a system message's. */
+const unmarked = (part: ContentPart): ContentPart =>
+	part.type === "text" ? { ...part, text: withoutMarks(part.text) } : part;
+
+/** Puts an answer behind the last one, where two follow each other. */
+function addAnswer(messages: ChatMessage[], answer: ChatMessage): void {
+	const last = messages.at(-1);
+	if (last?.role !== "assistant") {
+		messages.push(answer);
+		return;
+	}
+	const content = [last.content, answer.content].filter((each) => typeof each === "string").join("\n");
+	const calls = [...callsIn(last), ...callsIn(answer)];
+	messages[messages.length - 1] = {
+		role: "assistant",
+		content: content === "" ? null : content,
+		...(calls.length > 0 ? { tool_calls: calls } : {}),
+	};
+}
+
+const callsIn = (message: ChatMessage): readonly unknown[] => (message["tool_calls"] as readonly unknown[]) ?? [];
+
+const blocksIn = (content: Turn["content"]): readonly Block[] =>
+	typeof content === "string" ? [{ type: "text", text: content }] : (content as readonly Block[]);
+
+/** What a tool has said. That it failed OpenAI has no field for: its text says it. */
+function resultParts(result: Block, audience: Audience, leaveOut: LeaveOut): ContentPart[] {
+	const content = result["content"] as Turn["content"] | null | undefined;
+	const parts = content == null ? [] : blocksIn(content).flatMap((block) => partsOf(block, audience, leaveOut));
+	if (result["is_error"] !== true || SAYS_ERROR.test(wordsIn(parts))) return parts;
+	const [first, ...rest] = parts;
+	if (first?.type !== "text") return [{ type: "text", text: "Error" }, ...parts];
+	return [{ ...first, text: `Error: ${first.text}` }, ...rest];
+}
+
+const SAYS_ERROR = /^\W*(?:\w+_)?(?:error|exception|failed)\b/i;
+
+/** What the assistant said, as one message; none where it said nothing that can be repeated. */
+function assistantMessage(blocks: readonly Block[], audience: Audience, leaveOut: LeaveOut): ChatMessage[] {
+	let text = "";
+	const calls: object[] = [];
+	const thoughts: object[] = [];
+	for (const block of blocks) {
+		switch (block.type) {
+			case "text":
+				text += block["text"] as string;
+				break;
+			case "tool_use":
+				calls.push(toolCall(block));
+				break;
+			case "thinking":
+			case "redacted_thinking": {
+				// What no vendor has signed, and what one that is not asked now has, is no use to this one.
+				const thought =
+					audience === "claude" ? thoughtDetail(block, thoughts.length, text.length, calls.length) : undefined;
+				if (thought) thoughts.push(thought);
+				break;
+			}
+			default: {
+				const words = wordsIn(partsOf(block, "others", leaveOut));
+				text += words;
+			}
+		}
+	}
+	if (text === "" && calls.length === 0) return [];
+	const mark = audience === "claude" ? blocks.findLast((block) => block["cache_control"] != null) : undefined;
+	return [
+		{
+			role: "assistant",
+			content: text === "" ? null : text,
+			...(calls.length > 0 ? { tool_calls: calls } : {}),
+			...(thoughts.length > 0 ? { reasoning_details: thoughts } : {}),
+			...(mark ? { cache_control: mark["cache_control"] } : {}),
+		},
+	];
+}
+
+const toolCall = ({ id, name, input }: Block): object => ({
+	id,
+	type: "function",
+	function: { name, arguments: JSON.stringify(input) },
+});
+
+/** A signed thought, as `reasoning_details` has it. */
+function thoughtDetail(block: Block, index: number, text: number, calls: number): object | undefined {
+	const rest = { format: "anthropic-claude-v1", index, after: { text, calls } };
+	if (block.type === "redacted_thinking") return { type: "reasoning.encrypted", data: block["data"], ...rest };
+	const { thinking, signature } = block;
+	return signature ? { type: "reasoning.text", text: thinking, signature, ...rest } : undefined;
+}

@@ -1,0 +1,163 @@
+/** Reads a request's JSON and says what is wrong with it in the words of Anthropic's own API: `messages.0.content: Field required`. */
+import type { TSchema } from "@sinclair/typebox";
+import type { TypeCheck } from "@sinclair/typebox/compiler";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+import { RouterError } from "../../errors.ts";
+import { tooLarge } from "../../openai/call.ts";
+import { JsonTooLarge, parseWithFields } from "../../openai/json.ts";
+import { furthest } from "../../openai/validation.ts";
+import { BLOCKS, type Block, type MessagesRequest, REQUESTS, SOURCES } from "./messages-schema.ts";
+
+/** The refusal of a field. `path` with dots, `messages.0.content`. */
+export function refusal(path: string, what: string): RouterError {
+	return new RouterError("invalid_value", `${path}: ${what}`, { param: path });
+}
+
+/**
+ * The request, checked. Throws `invalid_json`, `duplicate_key`, `body_too_large` or `invalid_value`; messages never quote the request.
+ * @param isSevere the rules of version 2026-10-21 and later hold
+ */
+export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere: boolean): MessagesRequest {
+	const value = objectIn(text);
+	const check = REQUESTS[kind] as TypeCheck<TSchema>;
+	if (!check.Check(value)) throw wrongValue(check.Errors(value).First(), "");
+	const request = value as MessagesRequest;
+	checkThread(request);
+	if (Array.isArray(request.system)) checkBlocks(request.system, "system", isSevere);
+	for (const [index, { content, role }] of request.messages.entries()) {
+		if (typeof content === "string") continue;
+		checkBlocks(content, `messages.${index}.content`, isSevere);
+		if (isSevere && role === "assistant") refuseDocuments(content, `messages.${index}.content`);
+	}
+	if (isSevere) refuseSampling(request);
+	return request;
+}
+
+function objectIn(text: string): Readonly<Record<string, unknown>> {
+	let parsed: ReturnType<typeof parseWithFields>;
+	try {
+		parsed = parseWithFields(text);
+	} catch (cause) {
+		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
+		throw new RouterError("invalid_json", "The request body is not valid JSON.");
+	}
+	const { value, repeated } = parsed;
+	if (typeof value !== "object" || value === null || Array.isArray(value)) {
+		throw new RouterError("invalid_value", "The request body must be a JSON object.");
+	}
+	if (repeated !== undefined) {
+		const param = repeated.slice(0, 64);
+		throw new RouterError("duplicate_key", `${param}: the field stands twice; send it once`, { param });
+	}
+	return value as Record<string, unknown>;
+}
+
+/**
+ * Conversations that the server keeps are refused with the code on which Anthropic's SDKs send the whole history instead, and go on without
+ * threads (`thread_unsupported_request`).
+ */
+function checkThread(request: Readonly<Record<string, unknown>>): void {
+	if (request["thread"] == null) return;
+	throw new RouterError("unsupported_parameter", "thread: this server keeps no threads; send the whole conversation", {
+		param: "thread",
+		upstreamCode: THREAD_UNSUPPORTED,
+	});
+}
+
+/** `error.details.error_code` of that refusal. */
+export const THREAD_UNSUPPORTED = "thread_unsupported_request";
+
+function checkBlocks(blocks: readonly Block[], path: string, isSevere: boolean): void {
+	for (const [index, block] of blocks.entries()) {
+		const { type } = block;
+		const at = `${path}.${index}`;
+		const check = Object.hasOwn(BLOCKS, type) ? BLOCKS[type]! : undefined;
+		if (!check) continue;
+		if (!check.Check(block)) throw wrongValue(check.Errors(block).First(), `${at}.${type}`);
+		if (type === "image" || type === "document") checkSource(block["source"] as Block, `${at}.${type}.source`);
+		else if (type === "tool_result" && Array.isArray(block["content"])) {
+			checkBlocks(block["content"] as Block[], `${at}.tool_result.content`, isSevere);
+		} else if (isSevere && type === "text" && block["citations"] != null) {
+			throw refusal(`${at}.text.citations`, NOT_PERMITTED);
+		}
+	}
+}
+
+function checkSource(source: Block, path: string): void {
+	const { type } = source;
+	const check = Object.hasOwn(SOURCES, type) ? SOURCES[type]! : undefined;
+	if (!check) throw refusal(path, `Input tag '${type.slice(0, 40)}' does not match any of the expected tags`);
+	if (!check.Check(source)) throw wrongValue(check.Errors(source).First(), `${path}.${type}`);
+	if (type === "content" && Array.isArray(source["content"])) {
+		checkBlocks(source["content"] as Block[], `${path}.content.content`, false);
+	}
+}
+
+const NOT_PERMITTED = "Extra inputs are not permitted";
+
+/** From 2026-10-21 on these are errors, whatever their value. */
+function refuseSampling(request: Readonly<Record<string, unknown>>): void {
+	for (const name of ["temperature", "top_p", "top_k"]) {
+		if (request[name] === undefined) continue;
+		throw refusal(name, `${NOT_PERMITTED}: anthropic-version 2026-10-21 takes no sampling parameters`);
+	}
+}
+
+function refuseDocuments(blocks: readonly Block[], path: string): void {
+	const index = blocks.findIndex(({ type }) => type === "document");
+	if (index !== -1) throw refusal(`${path}.${index}`, "documents are not permitted in assistant messages");
+}
+
+/** `/messages/0/role` → `messages.0.role`. */
+const dotted = (pointer: string): string =>
+	pointer.slice(1).replaceAll("/", ".").replaceAll("~1", "/").replaceAll("~0", "~").slice(0, 200);
+
+function wrongValue(found: ValueError | undefined, base: string): RouterError {
+	if (!found) return new RouterError("invalid_value", "A field has a wrong type.");
+	// A union of literals, or of texts and lists, says itself what may stand there.
+	const own = found.schema["expects"] as string | undefined;
+	const deepest = furthest(found);
+	const error = own !== undefined && deepest.path === found.path ? found : deepest;
+	const path = [base, dotted(error.path)].filter((part) => part !== "").join(".");
+	return refusal(path, whatIsWrong(error));
+}
+
+function whatIsWrong({ type, schema, value }: ValueError): string {
+	if (type === ValueErrorType.ObjectRequiredProperty) return "Field required";
+	if (typeof schema["expects"] === "string") return schema["expects"];
+	const { minimum, maximum, minItems, minLength, maxLength } = boundsIn(schema);
+	if (typeof value === "number" && minimum !== undefined && value < minimum) {
+		return `Input should be greater than or equal to ${minimum}`;
+	}
+	if (typeof value === "number" && Number.isInteger(value) && maximum !== undefined && value > maximum) {
+		return `Input should be less than or equal to ${maximum}`;
+	}
+	if (Array.isArray(value) && minItems !== undefined && value.length < minItems) {
+		return `List should have at least ${minItems} item after validation, not ${value.length}`;
+	}
+	if (typeof value === "string" && minLength !== undefined && value.length < minLength) {
+		return `String should have at least ${minLength} character`;
+	}
+	if (typeof value === "string" && maxLength !== undefined) return `String should have at most ${maxLength} characters`;
+	return `Input should be a valid ${KINDS[kindOf(schema)] ?? "value"}`;
+}
+
+/** What TypeBox calls it, and what Anthropic does. */
+const KINDS: Readonly<Record<string, string>> = {
+	string: "string",
+	integer: "integer",
+	number: "number",
+	boolean: "boolean",
+	array: "list",
+	object: "dictionary",
+};
+
+const kindOf = (schema: TSchema): string => schema["type"] ?? optionsOf(schema)[0]?.["type"] ?? "";
+
+/** The ways that a value may be other than null. */
+const optionsOf = (schema: TSchema): readonly TSchema[] =>
+	Array.isArray(schema["anyOf"]) ? schema["anyOf"].filter((option: TSchema) => option["type"] !== "null") : [];
+
+function boundsIn(schema: TSchema): TSchema {
+	return schema["anyOf"] ? ((optionsOf(schema)[0] ?? schema) as TSchema) : schema;
+}
