@@ -51,7 +51,7 @@ export interface Dialect {
 }
 
 /** What of a call a stream's form may depend on. */
-export type DialectCall = Pick<Call, "operation" | "facts" | "body">;
+export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body">;
 
 /** A body that is made when it is first asked for, and once: of a request in another wire's words. */
 export function madeOnce(make: () => ParsedBody): () => ParsedBody {

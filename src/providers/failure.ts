@@ -87,6 +87,9 @@ export type FailureKind = keyof typeof FAILURES;
 /** A top-level field that the router adds, or the part of one that it does. */
 export type Addition = string;
 
+/** The limit of an answer, where it is more than the upstream can give: what a call of that size may have beside its prompt, no other call need. */
+export const ANSWER_LIMIT: Addition = "answer_limit";
+
 /** What went wrong at an upstream, in our terms. */
 export interface Failure {
 	readonly kind: FailureKind;

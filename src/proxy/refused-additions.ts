@@ -3,7 +3,7 @@
  * of an answer): no caller is at fault for it. Such a call is made once more without it; where
  * that is answered, later ones are made so at once.
  */
-import type { Addition, Failure } from "../providers/failure.ts";
+import { type Addition, ANSWER_LIMIT, type Failure } from "../providers/failure.ts";
 
 /** How long it is remembered, ms: servers behind an address change. */
 const REMEMBERED_MS = 3_600_000;
@@ -17,20 +17,25 @@ export const BEGINNING: Addition = "beginning";
 const PATTERNS: Readonly<Record<Addition, RegExp>> = {
 	stream_options: /stream[ _-]?options|include[ _-]?usage/i,
 	continuous_usage_stats: /continuous[ _-]?usage[ _-]?stats/i,
+	[ANSWER_LIMIT]: /max_(?:completion_)?tokens\b.{0,60}too large|at most \d+ completion tokens|in the completion\b/i,
 	[BEGINNING]:
 		/continue_final_message|add_generation_prompt|prefill|(?:last|final) message|(?:role|message) .{0,20}assistant|assistant (?:message|role)/i,
 };
 /** More exact before less: `stream_options.continuous_usage_stats` is no word against `stream_options`. */
-const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats"];
+const EXACT_FIRST: readonly Addition[] = ["continuous_usage_stats", ANSWER_LIMIT];
 
 /** Kinds of failure whose messages may name an addition: some servers call a field that they don't know their own fault. */
 const KINDS: readonly Failure["kind"][] = ["caller", "unsupported", "transport"];
 
 /** The addition that a failure speaks of; undefined where it is about something else. */
 export function refusedAddition(failure: Failure, added: readonly Addition[]): Addition | undefined {
-	if (failure.isOurs || failure.status === undefined || !KINDS.includes(failure.kind)) return undefined;
+	if (failure.isOurs || failure.status === undefined) return undefined;
+	// The answer's limit may be what is too long beside a prompt; nothing else that is added is.
+	const isTooLong = failure.kind === "context_length" && added.includes(ANSWER_LIMIT);
+	if (!isTooLong && !KINDS.includes(failure.kind)) return undefined;
 	const words = `${failure.param ?? ""} ${failure.code ?? ""} ${unquoted(failure.message)}`;
 	const isNamed = (name: Addition) => (PATTERNS[name] ? PATTERNS[name].test(words) : words.includes(name));
+	if (isTooLong) return isNamed(ANSWER_LIMIT) ? ANSWER_LIMIT : undefined;
 	const named = added.filter(isNamed);
 	return named.find((name) => EXACT_FIRST.includes(name)) ?? named[0];
 }

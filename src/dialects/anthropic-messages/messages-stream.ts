@@ -6,6 +6,7 @@ import { decimal } from "../../openai/usage-edits.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
 import { callId, messageId, reasoningIn, type Stop, stopOf, stopText } from "./messages-answer.ts";
+import { StreamedCalls } from "./messages-calls.ts";
 import { errorObject } from "./messages-error.ts";
 import { type MessagesUsage, messagesUsage, NO_USAGE, usageOf } from "./messages-usage.ts";
 
@@ -17,28 +18,29 @@ export const namedEvent = (name: string, data: string): string => `event: ${name
 const PING = namedEvent("ping", '{"type": "ping"}');
 const MESSAGE_STOP = namedEvent("message_stop", '{"type":"message_stop"}');
 
-/** The block that is being written. */
-interface OpenBlock {
-	readonly type: "text" | "thinking" | "tool_use";
-	/** Of a tool call, which of the message's calls. */
-	readonly call?: number;
-}
+const toolUse = (id: string, name: string): string => JSON.stringify({ type: "tool_use", id, name, input: {} });
 
 /** Writes one stream. */
 export class MessagesStream implements StreamWriter {
 	readonly keepAlive = PING;
+	/** The call's id. */
+	readonly #request: string;
 	readonly #model: string;
 	readonly #events = new SseSplitter();
 	#id: string | undefined;
-	#block: OpenBlock | undefined;
+	/** The type of the block that is being written. */
+	#block: "text" | "thinking" | "tool_use" | undefined;
 	#index = -1;
-	/** Calls whose blocks have begun. */
-	readonly #calls = new Set<number>();
+	readonly #calls = new StreamedCalls({
+		begin: (index, id, name) => this.#open("tool_use", toolUse(callId(id, this.#id!, index), name)),
+		more: (json) => this.#deltaEvent(`"type":"input_json_delta","partial_json":${JSON.stringify(json)}`),
+	});
 	#stop: Stop | undefined;
 	#refusal = "";
 	#usage: MessagesUsage | undefined;
 
-	constructor({ facts }: DialectCall) {
+	constructor({ id, facts }: DialectCall) {
+		this.#request = id;
 		this.#model = facts.model;
 	}
 
@@ -61,11 +63,18 @@ export class MessagesStream implements StreamWriter {
 		const counts = JSON.stringify(usage);
 		const priced = tellsCost && cost !== undefined ? `${counts.slice(0, -1)},"cost":${decimal(cost)}}` : counts;
 		const delta = `{"type":"message_delta","delta":{${stopText(stop, this.#refusal)}},"usage":${priced}}`;
-		return this.#begin({}) + this.#close() + streamSummary(end) + namedEvent("message_delta", delta) + MESSAGE_STOP;
+		return (
+			this.#begin({}) +
+			this.#calls.end() +
+			this.#close() +
+			streamSummary(end) +
+			namedEvent("message_delta", delta) +
+			MESSAGE_STOP
+		);
 	}
 
 	error(error: RouterError): string {
-		return namedEvent("error", JSON.stringify({ type: "error", error: errorObject(error), request_id: null }));
+		return namedEvent("error", JSON.stringify({ type: "error", error: errorObject(error), request_id: this.#request }));
 	}
 
 	#chunk(chunk: Json): string {
@@ -111,7 +120,7 @@ export class MessagesStream implements StreamWriter {
 		if (Array.isArray(calls)) {
 			for (const [at, call] of calls.entries()) text += this.#call(objectIn(call) ?? {}, at);
 		}
-		if (choice["finish_reason"]) this.#stop = stopOf(choice, this.#calls.size > 0, this.#refusal !== "");
+		if (choice["finish_reason"]) this.#stop = stopOf(choice, this.#calls.count > 0, this.#refusal !== "");
 		return text;
 	}
 
@@ -122,28 +131,20 @@ export class MessagesStream implements StreamWriter {
 	/** A piece of text or of a thought; begins its block where another one is open. */
 	#delta(type: "text" | "thinking", delta: string): string {
 		let text = "";
-		if (this.#block?.type !== type) {
+		if (this.#block !== type) {
 			const block = type === "text" ? '{"type":"text","text":""}' : '{"type":"thinking","thinking":"","signature":""}';
-			text = this.#open({ type }, block);
+			text = this.#calls.end() + this.#open(type, block);
 		}
 		return text + this.#deltaEvent(delta);
 	}
 
-	/** A call, or more of one. Its pieces come one call after the other: a block that was closed can't go on. */
 	#call(call: Json, at: number): string {
 		const index = typeof call["index"] === "number" ? call["index"] : at;
 		const { name, arguments: args } = objectIn(call["function"]) ?? {};
-		let text = "";
-		if (this.#block?.call !== index) {
-			if (this.#calls.has(index)) {
-				throw new RouterError("upstream_error", "The upstream sent pieces of several tool calls in turn.");
-			}
-			this.#calls.add(index);
-			const block = { type: "tool_use", id: callId(call["id"], this.#id!, index), name: name ?? "", input: {} };
-			text = this.#open({ type: "tool_use", call: index }, JSON.stringify(block));
-		}
-		if (typeof args !== "string" || args === "") return text;
-		return text + this.#deltaEvent(`"type":"input_json_delta","partial_json":${JSON.stringify(args)}`);
+		const said = typeof args === "string" ? args : "";
+		const text = this.#calls.add(index, call["id"], typeof name === "string" ? name : "", said);
+		if (text !== undefined) return text;
+		throw new RouterError("upstream_error", "The upstream went on with a tool call behind its end.");
 	}
 
 	#deltaEvent(delta: string): string {
@@ -151,7 +152,7 @@ export class MessagesStream implements StreamWriter {
 		return namedEvent("content_block_delta", data);
 	}
 
-	#open(block: OpenBlock, start: string): string {
+	#open(block: "text" | "thinking" | "tool_use", start: string): string {
 		const closed = this.#close();
 		this.#block = block;
 		this.#index++;

@@ -1,0 +1,109 @@
+/**
+ * The tool calls of a stream, put in line: OpenAI's pieces may be of several calls in turn, and Anthropic's blocks stand one behind the other. The
+ * first call goes out as it comes; another one waits until the arguments before it are whole.
+ */
+
+/** A call, as far as it has come. */
+interface StreamedCall {
+	readonly index: number;
+	readonly id: unknown;
+	readonly name: string;
+	/** Arguments that have not gone out yet. */
+	held: string;
+	readonly json: JsonProgress;
+	isOver: boolean;
+}
+
+/** What writes blocks. */
+export interface CallBlocks {
+	/** Begins the block of the message's nth call, and ends the one before. */
+	begin(index: number, id: unknown, name: string): string;
+	/** A piece of its arguments. */
+	more(json: string): string;
+}
+
+/** The calls of one message. */
+export class StreamedCalls {
+	readonly #calls = new Map<number, StreamedCall>();
+	/** Those whose blocks have not begun, in the order of their coming. */
+	readonly #waiting: StreamedCall[] = [];
+	#current: StreamedCall | undefined;
+
+	constructor(private readonly blocks: CallBlocks) {}
+
+	get count(): number {
+		return this.#calls.size;
+	}
+
+	/**
+	 * A piece of a call: what it has to write. Undefined for one that belongs nowhere any more: its block was ended, and something came behind it.
+	 */
+	add(index: number, id: unknown, name: string, args: string): string | undefined {
+		let call = this.#calls.get(index);
+		if (!call) {
+			call = { index, id, name, held: "", json: new JsonProgress(), isOver: false };
+			this.#calls.set(index, call);
+			this.#waiting.push(call);
+		}
+		if (call.isOver) return args.trim() === "" ? "" : undefined;
+		call.json.add(args);
+		call.held += args;
+		return this.#write();
+	}
+
+	/** Writes what still waits: all that comes later belongs to none of them. */
+	end(): string {
+		let text = this.#current ? this.#piece(this.#current) : "";
+		for (const call of this.#waiting.splice(0)) text += this.#begin(call);
+		for (const call of this.#calls.values()) call.isOver = true;
+		this.#current = undefined;
+		return text;
+	}
+
+	#write(): string {
+		let text = this.#current ? this.#piece(this.#current) : "";
+		while (this.#waiting.length > 0 && (!this.#current || this.#current.json.isWhole)) {
+			text += this.#begin(this.#waiting.shift()!);
+		}
+		return text;
+	}
+
+	#begin(call: StreamedCall): string {
+		if (this.#current) this.#current.isOver = true;
+		this.#current = call;
+		return this.blocks.begin(call.index, call.id, call.name) + this.#piece(call);
+	}
+
+	#piece(call: StreamedCall): string {
+		const { held } = call;
+		call.held = "";
+		return held === "" ? "" : this.blocks.more(held);
+	}
+}
+
+const QUOTE = 34;
+const BACKSLASH = 92;
+const OPEN = [91, 123];
+const CLOSE = [93, 125];
+
+/** How far an object's text has come, read piece by piece. */
+class JsonProgress {
+	/** It has begun, and each of its braces is closed. */
+	isWhole = false;
+	#depth = 0;
+	#isInText = false;
+	#isEscaped = false;
+
+	add(text: string): void {
+		for (let at = 0; at < text.length; at++) {
+			const code = text.charCodeAt(at);
+			if (this.#isEscaped) this.#isEscaped = false;
+			else if (this.#isInText) {
+				if (code === BACKSLASH) this.#isEscaped = true;
+				else if (code === QUOTE) this.#isInText = false;
+			} else if (code === QUOTE) this.#isInText = true;
+			else if (OPEN.includes(code)) this.#depth++;
+			else if (CLOSE.includes(code) && --this.#depth <= 0) this.isWhole = true;
+		}
+	}
+}

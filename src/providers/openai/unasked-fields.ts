@@ -1,0 +1,83 @@
+/**
+ * Fields of calls whose clients speak another wire: those send with every call what many models have no form for (how hard to think, a limit of 64,000
+ * tokens), so that a server which refuses such a field is asked without it, as without what the router adds itself.
+ */
+import type { UnsupportedPolicy } from "../../config/upstream-schema.ts";
+import type { Call } from "../../openai/call.ts";
+import { ParsedBody, type RequestField } from "../../openai/parsed-body.ts";
+import type { Addition } from "../failure.ts";
+import { ANSWER_LIMIT } from "../failure.ts";
+import type { EncodeOptions } from "../provider.ts";
+
+/** Newer servers' name of the answer's limit, and the older one, by which a server is asked that does not know the newer. */
+const LIMIT = "max_completion_tokens";
+const OLDER_LIMIT = "max_tokens";
+
+/** Those that may be left out: without them there is an answer of the same kind. */
+const TUNING: ReadonlySet<string> = new Set([
+	"reasoning_effort",
+	"temperature",
+	"top_p",
+	"top_k",
+	"parallel_tool_calls",
+	"user",
+]);
+
+/** A call's body without what its server refuses. */
+export interface AskedBody {
+	readonly body: ParsedBody;
+	/** Fields that it may be asked without. */
+	readonly added: readonly Addition[];
+	/** Fields that were left out. */
+	readonly dropped: readonly string[];
+}
+
+/** Whether a call's client speaks another wire than OpenAI's. */
+export const isTranslated = ({ dialect }: Pick<Call, "dialect">): boolean =>
+	dialect !== undefined && dialect.id !== "openai-chat";
+
+/**
+ * The body that a server is sent.
+ * @param policy what is configured about fields that a target has no form for
+ */
+export function askedBody(
+	body: ParsedBody,
+	omit: EncodeOptions["omit"],
+	policy: UnsupportedPolicy | undefined,
+): AskedBody {
+	if (policy === "refuse") return { body, added: [], dropped: [] };
+	const added: Addition[] = [];
+	const dropped: string[] = [];
+	let isOlder = false;
+	for (const { key } of body.fields) {
+		if (key === LIMIT) {
+			isOlder = omit?.has(LIMIT) === true;
+			if (!omit?.has(ANSWER_LIMIT)) added.push(ANSWER_LIMIT, ...(isOlder ? [] : [LIMIT]));
+		} else if (TUNING.has(key)) (omit?.has(key) ? dropped : added).push(key);
+	}
+	const isUnlimited = omit?.has(ANSWER_LIMIT) === true;
+	if (dropped.length === 0 && !isOlder && !isUnlimited) return { body, added, dropped };
+	const isLeft = (key: string) => (isUnlimited && key === LIMIT) || dropped.includes(key);
+	return { body: rewritten(body, isLeft, isOlder), added, dropped };
+}
+
+/** The body without some fields, and with the limit under its older name. */
+function rewritten(body: ParsedBody, isLeft: (key: string) => boolean, isOlder: boolean): ParsedBody {
+	const { bytes } = body;
+	const pieces: Buffer[] = [];
+	const fields: RequestField[] = [];
+	let length = 0;
+	for (const field of body.fields) {
+		if (isLeft(field.key)) continue;
+		const key = isOlder && field.key === LIMIT ? OLDER_LIMIT : field.key;
+		const name = `${fields.length === 0 ? "{" : ","}${JSON.stringify(key)}:`;
+		const value = bytes.subarray(field.start, field.end);
+		const keyStart = length + 1;
+		const start = length + Buffer.byteLength(name);
+		length = start + value.length;
+		pieces.push(Buffer.from(name), value);
+		fields.push({ ...field, key, keyStart, start, end: length });
+	}
+	pieces.push(Buffer.from("}"));
+	return new ParsedBody(Buffer.concat(pieces), fields);
+}
