@@ -1,6 +1,6 @@
 /** What `/swagger` says of the routes that Anthropic's clients call. The examples are real answers of the model `dummy`. */
 import { errorObject } from "../dialects/anthropic-messages/messages-error.ts";
-import { MessagesRequest } from "../dialects/anthropic-messages/messages-schema.ts";
+import { CountRequest, MessagesRequest } from "../dialects/anthropic-messages/messages-schema.ts";
 import { namedEvent } from "../dialects/anthropic-messages/messages-stream.ts";
 import { ERRORS, type ErrorCode, RouterError } from "../errors.ts";
 import { answer, type Detail } from "../http/route-docs.ts";
@@ -103,4 +103,14 @@ export const MESSAGES: Detail = {
 		},
 		...errors,
 	},
+};
+
+/** `POST /v1/messages/count_tokens`. */
+export const COUNT_TOKENS: Detail = {
+	tags: TAGS,
+	operationId: "countMessageTokens",
+	summary: "Tokens of a message",
+	description: "How many tokens a call has to read. A count that is a guess has the header `x-router-estimated: true`.",
+	requestBody: request(CountRequest, { model: "dummy", messages: [{ role: "user", content: "hi" }] }),
+	responses: { 200: answer("The count.", { input_tokens: 5 }), ...errors },
 };

@@ -1,6 +1,8 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 
 import { authenticate } from "../accounts/auth/keys.ts";
+import { modelInfo, modelsPage } from "../dialects/anthropic-messages/messages-models.ts";
+import { isAnthropics } from "../dialects/request-dialect.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-models.ts";
@@ -17,6 +19,29 @@ export async function listModels({ current }: CallContext, request: Request) {
 	const isVisible = ({ id }: Model) => isAllowed(caller, id, catalog.find(id));
 	return { object: "list" as const, data: caller ? models.filter(isVisible) : models };
 }
+
+/** The same in the words of its client. Throws `invalid_value`, too, for a page that is none. */
+export async function modelsAnswer(context: CallContext, request: Request): Promise<object> {
+	const list = await listModels(context, request);
+	if (!isAnthropics(request.headers)) return list;
+	const { catalog } = context.current.snapshot;
+	return modelsPage(
+		list.data.map((model) => withContext(model, catalog)),
+		new URL(request.url).searchParams,
+	);
+}
+
+/** One model in the words of its client. Throws what `oneModel` does. */
+export async function modelAnswer(context: CallContext, request: Request, id: string): Promise<object> {
+	const model = await oneModel(context, request, id);
+	return isAnthropics(request.headers) ? modelInfo(withContext(model, context.current.snapshot.catalog)) : model;
+}
+
+/** A model, with how much it can hold where that is known. */
+const withContext = (model: Model, catalog: Catalog) => ({
+	...model,
+	context: catalog.find(model.id)?.targets[0]?.context,
+});
 
 /**
  * One model, by any name that a call would be sent for. Upstreams list less than they serve (other spellings, new models, models

@@ -6,12 +6,13 @@ import { anthropicMessages } from "../dialects/anthropic-messages/messages-diale
 import { openAiChat } from "../dialects/openai-chat.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
 import type { Detail } from "../http/route-docs.ts";
-import { MESSAGES } from "./anthropic-docs.ts";
+import { COUNT_TOKENS, MESSAGES } from "./anthropic-docs.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
 import type { CallContext } from "./call-context.ts";
+import { countTokens } from "./count-tokens.ts";
 import { explainCall } from "./explain-call.ts";
 import { type CallHandler, type CallRoute, callHandler } from "./handler.ts";
-import { listModels, oneModel } from "./model-queries.ts";
+import { modelAnswer, modelsAnswer } from "./model-queries.ts";
 
 /** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
 export interface QueryRoute {
@@ -24,7 +25,7 @@ export interface QueryRoute {
 	readonly detail: Detail;
 }
 
-type Query = "list-models" | "one-model" | "explain";
+type Query = "list-models" | "one-model" | "explain" | "count-tokens";
 
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
@@ -42,6 +43,13 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 		steps: ALL_STEPS,
 		detail: MESSAGES,
 	},
+	{
+		method: "POST",
+		path: "/v1/messages/count_tokens",
+		query: "count-tokens",
+		steps: ["auth"],
+		detail: COUNT_TOKENS,
+	},
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
@@ -50,9 +58,10 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 type Answer = (context: CallContext, request: Request, name: string) => Promise<object>;
 
 const QUERIES: Readonly<Record<Query, Answer>> = {
-	"list-models": listModels,
-	"one-model": oneModel,
+	"list-models": modelsAnswer,
+	"one-model": modelAnswer,
 	explain: explainCall,
+	"count-tokens": countTokens,
 };
 
 /** What answers calls, by the path of its route. */

@@ -1,5 +1,6 @@
-/** The error handler: any thrown value becomes an answer in OpenAI's error shape. */
+/** The error handler: any thrown value becomes an answer in the error shape of its client's wire. */
 import { Elysia, NotFoundError } from "elysia";
+import { dialectOf } from "../dialects/request-dialect.ts";
 import { asRouterError, RouterError } from "../errors.ts";
 import { newRequestId } from "../proxy/call-record.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -26,17 +27,18 @@ const LONGEST_PATH = 200;
 export function errors(log: Pick<Log, "logger">, routes: () => readonly HttpRoute[]) {
 	return new Elysia({ name: "http/errors" }).onError({ as: "global" }, ({ error, request, path, set }) => {
 		const id = String(set.headers["x-request-id"] ?? newRequestId());
+		const answer = (failed: RouterError) => dialectOf(path, request.headers).error(failed, { "x-request-id": id });
 		set.headers["x-request-id"] = id;
 		if (error instanceof NotFoundError) {
 			const methods = methodsAt(path, routes());
 			if (request.method === "OPTIONS" && methods.length > 0)
 				return new Response(null, { status: 204, headers: { allow: allow(methods) } });
-			return unrouted(request.method, path, methods, routes()).response();
+			return answer(unrouted(request.method, path, methods, routes()));
 		}
 		const known = asRouterError(error);
 		if (known.errorCode === "internal_error")
 			log.logger.error({ id, method: request.method, path: clip(path), err: known.cause ?? known }, "internal error");
-		return known.response();
+		return answer(known);
 	});
 }
 

@@ -8,6 +8,7 @@
  */
 import { Elysia } from "elysia";
 import { allowedOrigin } from "../accounts/auth/origin.ts";
+import { dialectOf } from "../dialects/request-dialect.ts";
 import { RouterError } from "../errors.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
@@ -61,10 +62,10 @@ export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lif
 		const { url, headers } = request;
 		if (url.length > LONGEST_URL) {
 			const message = `The URL has ${url.length} characters; ${LONGEST_URL} are the most.`;
-			return new RouterError("url_too_long", message, CLOSE).response();
+			return refused(new RouterError("url_too_long", message, CLOSE), request);
 		}
 		if (headers.get("host")?.includes(",")) {
-			return new RouterError("invalid_host", "The request names more than one Host.", CLOSE).response();
+			return refused(new RouterError("invalid_host", "The request names more than one Host.", CLOSE), request);
 		}
 		// Programs that are no browser send none.
 		const origin = headers.get("origin");
@@ -85,15 +86,21 @@ export function requestGuard(corsOrigins: readonly string[], lifecycle: Pick<Lif
 		}
 		if (isServing) return added;
 		added["connection"] = "close";
-		return state === "draining" ? added : shuttingDown(added);
+		return state === "draining" ? added : shuttingDown(request, added);
 	};
 }
 
-function shuttingDown(headers: Record<string, string>): Response {
-	return new RouterError("shutting_down", "This router is stopping: call another one, or this one later.", {
-		headers: { "retry-after": "5" },
-	}).response(headers);
+function shuttingDown(request: Request, headers: Record<string, string>): Response {
+	const message = "This router is stopping: call another one, or this one later.";
+	return refused(new RouterError("shutting_down", message, { headers: { "retry-after": "5" } }), request, headers);
 }
+
+/** A refusal in the words of the client's wire. */
+function refused(error: RouterError, { url, headers }: Request, more: Record<string, string> = {}): Response {
+	return dialectOf(pathOf(url), headers).error(error, more);
+}
+
+const pathOf = (url: string): string => /^[a-z]+:\/\/[^/?#]*([^?#]*)/i.exec(url)?.[1] ?? "";
 
 /** The guard as a hook of Elysia's, for all routes that are registered later. */
 export function guardHook(guard: RequestGuard) {

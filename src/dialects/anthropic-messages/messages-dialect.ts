@@ -10,6 +10,7 @@ import { errorResponse } from "./messages-error.ts";
 import { type ChatForm, MessagesFacts } from "./messages-facts.ts";
 import { foldMessages } from "./messages-fold.ts";
 import { chatRequest } from "./messages-request.ts";
+import type { MessagesRequest } from "./messages-schema.ts";
 import { MessagesStream } from "./messages-stream.ts";
 import { readRequest } from "./messages-validation.ts";
 
@@ -36,13 +37,15 @@ const severe: Dialect = messagesDialect(true);
 /** `/v1/messages`. */
 export const anthropicMessages: Dialect = {
 	...messagesDialect(false),
-	forRequest: (headers) => {
-		const version = headers.get("anthropic-version");
-		return version !== null && VERSION.test(version) && version >= SEVERE_SINCE ? severe : anthropicMessages;
-	},
+	forRequest: (headers) => (hasSevereRules(headers) ? severe : anthropicMessages),
 };
 
 const VERSION = /^\d{4}-\d\d-\d\d$/;
+
+function hasSevereRules(headers: Headers): boolean {
+	const version = headers.get("anthropic-version");
+	return version !== null && VERSION.test(version) && version >= SEVERE_SINCE;
+}
 
 /** Digits that a parse may round. */
 const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/;
@@ -53,7 +56,19 @@ const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/;
  */
 function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): ParsedRequest {
 	const text = sent.toString();
-	const checked = readRequest(text, "messages", isSevere);
+	return parsedRequest(operation, sent, text, readRequest(text, "messages", isSevere));
+}
+
+/**
+ * A request whose tokens are to be counted, which need not say how long its answer may be. Throws as `parse` does.
+ * @param headers the client's
+ */
+export function countedRequest(text: string, headers: Headers): ParsedRequest {
+	const checked = readRequest(text, "count", hasSevereRules(headers));
+	return parsedRequest("chat", Buffer.from(text), text, { ...checked, max_tokens: 1 });
+}
+
+function parsedRequest(operation: Operation, sent: Buffer, text: string, checked: MessagesRequest): ParsedRequest {
 	const request = LONG_NUMBER.test(text) ? exactly(text) : checked;
 	const formFor = (audience: Audience) => {
 		let made: (ChatForm & { readonly leftOut: readonly string[] }) | undefined;
@@ -78,7 +93,7 @@ function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): P
 }
 
 /** The same with numbers that a parse would round as they were sent. */
-function exactly(text: string): ReturnType<typeof readRequest> {
+function exactly(text: string): MessagesRequest {
 	const kept = (_: string, value: unknown, { source }: { source?: string }) =>
 		typeof value === "number" && source !== undefined && String(value) !== source ? rawJson(source) : value;
 	return JSON.parse(text, kept as Parameters<typeof JSON.parse>[1]);
