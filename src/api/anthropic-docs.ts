@@ -81,7 +81,7 @@ const request = (schema: object, sent: object) =>
 	>;
 
 /** `POST /v1/messages`. */
-export const MESSAGES: Detail = {
+export const MESSAGES_DOCS: Detail = {
 	tags: TAGS,
 	operationId: "createMessage",
 	summary: "Message",
@@ -106,7 +106,7 @@ export const MESSAGES: Detail = {
 };
 
 /** `POST /v1/messages/count_tokens`. */
-export const COUNT_TOKENS: Detail = {
+export const COUNT_TOKENS_DOCS: Detail = {
 	tags: TAGS,
 	operationId: "countMessageTokens",
 	summary: "Tokens of a message",

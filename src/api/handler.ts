@@ -67,15 +67,14 @@ export function callHandler(
 	const isLimited = steps.includes("limits");
 	const cache = steps.includes("cache") ? context.cache : undefined;
 	const handling = { operation, dialect, context, isLimited, cache, answered: new Set<string>() };
-	return (request, server) => handleCall(handling, request, server);
+	const { forRequest } = dialect;
+	if (!forRequest) return (request, server) => handleCall(handling, request, server);
+	return (request, server) => handleCall({ ...handling, dialect: forRequest(request.headers) }, request, server);
 }
 
 /** One call, from its request to its answer, or to the beginning of that. Never throws: every error is answered and settled here. */
 async function handleCall(handling: Handling, request: Request, server: CallServer): Promise<Response> {
-	const { operation, context, isLimited, cache, answered } = handling;
-	const { forRequest } = handling.dialect;
-	const spoken = forRequest ? { operation, dialect: forRequest(request.headers) } : handling;
-	const { dialect } = spoken;
+	const { operation, dialect, context, isLimited, cache, answered } = handling;
 	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
 	record.onFault = context.onFault;
 	let lead: Lead | undefined;
@@ -83,7 +82,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const { config, catalog, auth, accounts } = context.current.snapshot;
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
-		const call = new IncomingCall(request, record, spoken, caller, context.instance, config.usage.user_headers);
+		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
 		const read = await readRequestBody(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
 

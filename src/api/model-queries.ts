@@ -1,7 +1,7 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 
 import { authenticate } from "../accounts/auth/keys.ts";
-import { modelInfo, modelsPage } from "../dialects/anthropic-messages/messages-models.ts";
+import { anthropicModel, modelsPage } from "../dialects/anthropic-messages/messages-models.ts";
 import { isAnthropics } from "../dialects/request-dialect.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
@@ -34,7 +34,7 @@ export async function modelsAnswer(context: CallContext, request: Request): Prom
 /** One model in the words of its client. Throws what `oneModel` does. */
 export async function modelAnswer(context: CallContext, request: Request, id: string): Promise<object> {
 	const model = await oneModel(context, request, id);
-	return isAnthropics(request.headers) ? modelInfo(withContext(model, context.current.snapshot.catalog)) : model;
+	return isAnthropics(request.headers) ? anthropicModel(withContext(model, context.current.snapshot.catalog)) : model;
 }
 
 /** A model, with how much it can hold where that is known. */

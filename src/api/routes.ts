@@ -6,7 +6,7 @@ import { anthropicMessages } from "../dialects/anthropic-messages/messages-diale
 import { openAiChat } from "../dialects/openai-chat.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
 import type { Detail } from "../http/route-docs.ts";
-import { COUNT_TOKENS, MESSAGES } from "./anthropic-docs.ts";
+import { COUNT_TOKENS_DOCS, MESSAGES_DOCS } from "./anthropic-docs.ts";
 import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-docs.ts";
 import type { CallContext } from "./call-context.ts";
 import { countTokens } from "./count-tokens.ts";
@@ -41,14 +41,14 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 		operation: "chat",
 		dialect: anthropicMessages,
 		steps: ALL_STEPS,
-		detail: MESSAGES,
+		detail: MESSAGES_DOCS,
 	},
 	{
 		method: "POST",
 		path: "/v1/messages/count_tokens",
 		query: "count-tokens",
 		steps: ["auth"],
-		detail: COUNT_TOKENS,
+		detail: COUNT_TOKENS_DOCS,
 	},
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },

@@ -17,21 +17,21 @@ export type ContentPart =
  * For whom a request is put into OpenAI's words. `claude`: with all that Claude alone has words for (cache markers, documents' citations, signed
  * thoughts). `others`: in the words that most servers take, texts as one string.
  */
-export type Audience = "claude" | "others";
+export type RequestForm = "claude" | "others";
 
 /** Notes what is left out: the name of a field, or the type of a block or a tool. */
 export type LeaveOut = (name: string) => void;
 
 /** The parts that a block comes to: none where it has no form there, which is noted. */
-export function partsOf(block: Block, audience: Audience, leaveOut: LeaveOut): ContentPart[] {
-	const mark = audience === "claude" && block["cache_control"] != null ? { cache_control: block["cache_control"] } : {};
+export function partsOf(block: Block, form: RequestForm, leaveOut: LeaveOut): ContentPart[] {
+	const mark = form === "claude" && block["cache_control"] != null ? { cache_control: block["cache_control"] } : {};
 	switch (block.type) {
 		case "text":
 			return [{ type: "text", text: block["text"] as string, ...mark }];
 		case "image":
-			return imageParts(block["source"] as Block, mark, audience, leaveOut);
+			return imageParts(block["source"] as Block, mark, form, leaveOut);
 		case "document":
-			return documentParts(block, mark, audience, leaveOut);
+			return documentParts(block, mark, form, leaveOut);
 		case "search_result":
 			return [{ type: "text", text: searchText(block), ...mark }];
 		case "compaction":
@@ -43,12 +43,12 @@ export function partsOf(block: Block, audience: Audience, leaveOut: LeaveOut): C
 	}
 }
 
-function imageParts(source: Block, mark: object, audience: Audience, leaveOut: LeaveOut): ContentPart[] {
+function imageParts(source: Block, mark: object, form: RequestForm, leaveOut: LeaveOut): ContentPart[] {
 	if (source.type === "base64") {
 		return [{ type: "image_url", image_url: { url: dataUrl(source["media_type"], source["data"]) }, ...mark }];
 	}
 	if (source.type === "url") return [{ type: "image_url", image_url: { url: source["url"] as string }, ...mark }];
-	if (source.type === "file" && audience === "claude") {
+	if (source.type === "file" && form === "claude") {
 		return [{ type: "file", file: { file_id: source["file_id"] as string }, ...mark }];
 	}
 	leaveOut(`image.${source.type}`);
@@ -57,12 +57,12 @@ function imageParts(source: Block, mark: object, audience: Audience, leaveOut: L
 
 const dataUrl = (type: unknown, data: unknown): string => `data:${type};base64,${data}`;
 
-function documentParts(block: Block, mark: object, audience: Audience, leaveOut: LeaveOut): ContentPart[] {
+function documentParts(block: Block, mark: object, form: RequestForm, leaveOut: LeaveOut): ContentPart[] {
 	const source = block["source"] as Block;
 	const title = textIn(block["title"]);
 	const context = textIn(block["context"]);
 	const about: ContentPart[] = context === undefined ? [] : [{ type: "text", text: context }];
-	const cited = audience === "claude" && objectIn(block["citations"])?.["enabled"] === true;
+	const cited = form === "claude" && objectIn(block["citations"])?.["enabled"] === true;
 	const citations = cited ? { citations: { enabled: true } } : {};
 	switch (source.type) {
 		case "base64": {
@@ -79,7 +79,7 @@ function documentParts(block: Block, mark: object, audience: Audience, leaveOut:
 		case "text": {
 			const data = source["data"] as string;
 			// Few servers take files, and all take text.
-			if (audience === "others" || data === "")
+			if (form === "others" || data === "")
 				return [{ type: "text", text: documentText(title, context, data), ...mark }];
 			const file_data = dataUrl("text/plain", Buffer.from(data).toString("base64"));
 			return [
@@ -90,11 +90,11 @@ function documentParts(block: Block, mark: object, audience: Audience, leaveOut:
 		case "content": {
 			const inner = source["content"] as string | Block[];
 			if (typeof inner === "string") return [{ type: "text", text: documentText(title, context, inner), ...mark }];
-			const parts = inner.flatMap((each) => partsOf(each, audience, leaveOut));
+			const parts = inner.flatMap((each) => partsOf(each, form, leaveOut));
 			return title === undefined ? [...about, ...parts] : [{ type: "text", text: `${title}:` }, ...about, ...parts];
 		}
 		default:
-			if (audience === "claude") {
+			if (form === "claude") {
 				const file = { ...(title === undefined ? {} : { filename: title }), file_id: source["file_id"] as string };
 				return [...about, { type: "file", file, ...citations, ...mark }];
 			}

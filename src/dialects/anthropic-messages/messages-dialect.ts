@@ -5,7 +5,7 @@ import { textOf } from "../../openai/sse.ts";
 import { type Dialect, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { messageText } from "./messages-answer.ts";
-import type { Audience } from "./messages-content.ts";
+import type { RequestForm } from "./messages-content.ts";
 import { errorResponse } from "./messages-error.ts";
 import { type ChatForm, MessagesFacts } from "./messages-facts.ts";
 import { foldMessages } from "./messages-fold.ts";
@@ -47,8 +47,8 @@ function hasSevereRules(headers: Headers): boolean {
 	return version !== null && VERSION.test(version) && version >= SEVERE_SINCE;
 }
 
-/** Digits that a parse may round. */
-const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d{3}/;
+/** Numbers that a parse may round. */
+const LONG_NUMBER = /[[:,\s]-?\d[\d.]{15,}(?:[eE][+-]?\d+)?\s*[,\]}]|[[:,\s]-?[\d.]+[eE][+-]?\d{3}/;
 
 /**
  * The request.
@@ -70,11 +70,11 @@ export function countedRequest(text: string, headers: Headers): ParsedRequest {
 
 function parsedRequest(operation: Operation, sent: Buffer, text: string, checked: MessagesRequest): ParsedRequest {
 	const request = LONG_NUMBER.test(text) ? exactly(text) : checked;
-	const formFor = (audience: Audience) => {
+	const formFor = (form: RequestForm) => {
 		let made: (ChatForm & { readonly leftOut: readonly string[] }) | undefined;
 		return () => {
 			if (!made) {
-				const { text: chat, leftOut } = chatRequest(request, audience);
+				const { text: chat, leftOut } = chatRequest(request, form);
 				const { facts, body } = parseRequest(operation, chat);
 				made = { facts, body: body(), leftOut };
 			}

@@ -15,7 +15,7 @@ const A_PAGE = 20;
 const MOST = 1000;
 
 /** One model (SDK 1.14, ModelInfo). */
-export const modelInfo = ({ id, created, context }: NamedModel) => ({
+export const anthropicModel = ({ id, created, context }: NamedModel) => ({
 	type: "model" as const,
 	id,
 	display_name: id,
@@ -42,7 +42,7 @@ export function modelsPage(models: readonly NamedModel[], query: URLSearchParams
 	// Before an id the last ones come, from the beginning the first.
 	const isBackward = before !== -1 && after === -1;
 	const rest = models.slice(from, to);
-	const page = (isBackward ? rest.slice(-limit) : rest.slice(0, limit)).map(modelInfo);
+	const page = (isBackward ? rest.slice(-limit) : rest.slice(0, limit)).map(anthropicModel);
 	return {
 		data: page,
 		has_more: rest.length > page.length,

@@ -1,6 +1,6 @@
 /** A request of Anthropic's Messages API in OpenAI's words, and back what can't be said there. */
 import { objectIn } from "../../openai/usage.ts";
-import type { Audience, LeaveOut } from "./messages-content.ts";
+import type { LeaveOut, RequestForm } from "./messages-content.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { claudeMessages, plainMessages, systemMessages } from "./messages-turns.ts";
 
@@ -33,17 +33,17 @@ const CLAUDES = ["container", "context_management", "diagnostics", "inference_ge
 const EFFORTS = new Set(["none", "minimal", "low", "medium", "high", "xhigh", "max"]);
 
 /** The request as a chat request. It may have been checked in `messages-validation.ts`. */
-export function chatRequest(request: MessagesRequest, audience: Audience): TranslatedRequest {
+export function chatRequest(request: MessagesRequest, form: RequestForm): TranslatedRequest {
 	const left = new Set<string>();
 	const leaveOut: LeaveOut = (name) => left.add(name);
-	const isClaude = audience === "claude";
+	const isClaude = form === "claude";
 	const claudes: readonly string[] = isClaude ? CLAUDES : [];
 	for (const [name, value] of Object.entries(request)) {
 		if (value !== null && !CARRIED.has(name) && !claudes.includes(name)) leaveOut(name.slice(0, 64));
 	}
 	const { model, max_tokens, system, messages: turns, stream, temperature, top_p, top_k, stop_sequences } = request;
 	const messages = [
-		...systemMessages(system, audience, leaveOut),
+		...systemMessages(system, form, leaveOut),
 		...(isClaude ? claudeMessages(turns, leaveOut) : plainMessages(turns, leaveOut)),
 	];
 	const chat = {

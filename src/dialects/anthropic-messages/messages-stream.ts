@@ -8,7 +8,7 @@ import { streamSummary } from "../openai-chat.ts";
 import { callId, messageId, reasoningIn, type Stop, stopOf, stopText } from "./messages-answer.ts";
 import { StreamedCalls } from "./messages-calls.ts";
 import { errorObject } from "./messages-error.ts";
-import { type MessagesUsage, messagesUsage, NO_USAGE, usageOf } from "./messages-usage.ts";
+import { type MessagesUsage, messagesUsage, NO_COUNTS, usageOf } from "./messages-usage.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -58,7 +58,7 @@ export class MessagesStream implements StreamWriter {
 
 	end(end: StreamEnd): string {
 		const { tokens, isEstimated, tellsCost, cost } = end;
-		const usage = tokens ? messagesUsage(tokens, isEstimated) : (this.#usage ?? NO_USAGE);
+		const usage = tokens ? messagesUsage(tokens, isEstimated) : (this.#usage ?? NO_COUNTS);
 		const stop = this.#stop ?? { stop_reason: "end_turn", stop_sequence: null };
 		const counts = JSON.stringify(usage);
 		const priced = tellsCost && cost !== undefined ? `${counts.slice(0, -1)},"cost":${decimal(cost)}}` : counts;
@@ -100,7 +100,7 @@ export class MessagesStream implements StreamWriter {
 			content: [],
 			stop_reason: null,
 			stop_sequence: null,
-			usage: { ...(this.#usage ?? NO_USAGE), output_tokens: 0 },
+			usage: { ...(this.#usage ?? NO_COUNTS), output_tokens: 0 },
 		};
 		return namedEvent("message_start", JSON.stringify({ type: "message_start", message }));
 	}

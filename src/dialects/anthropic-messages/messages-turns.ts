@@ -1,6 +1,13 @@
 /** A conversation's turns as OpenAI's messages. */
 import { markedSystemText, withoutMarks } from "../../openai/system-marks.ts";
-import { type Audience, type ContentPart, type LeaveOut, partsOf, plainContent, wordsIn } from "./messages-content.ts";
+import {
+	type ContentPart,
+	type LeaveOut,
+	partsOf,
+	plainContent,
+	type RequestForm,
+	wordsIn,
+} from "./messages-content.ts";
 import type { Block, MessagesRequest } from "./messages-schema.ts";
 
 /** A message in OpenAI's words. */
@@ -18,19 +25,19 @@ const BILLING = /^x-anthropic-billing-header:[^\n]*\n?/;
 /** The system prompt, as one message; none where it says nothing. */
 export function systemMessages(
 	system: MessagesRequest["system"],
-	audience: Audience,
+	form: RequestForm,
 	leaveOut: LeaveOut,
 ): ChatMessage[] {
 	if (system == null) return [];
 	if (typeof system === "string") {
-		const text = audience === "claude" ? system : system.replace(BILLING, "");
+		const text = form === "claude" ? system : system.replace(BILLING, "");
 		return text === "" ? [] : [{ role: "system", content: text }];
 	}
 	const blocks = system as readonly Block[];
-	const kept = audience === "claude" ? blocks : blocks.filter((block) => !isBilling(block));
-	const parts = kept.flatMap((block) => partsOf(block, audience, leaveOut));
+	const kept = form === "claude" ? blocks : blocks.filter((block) => !isBilling(block));
+	const parts = kept.flatMap((block) => partsOf(block, form, leaveOut));
 	if (parts.length === 0) return [];
-	return [{ role: "system", content: audience === "claude" ? parts : wordsIn(parts) }];
+	return [{ role: "system", content: form === "claude" ? parts : wordsIn(parts) }];
 }
 
 const isBilling = ({ type, text }: Block): boolean => type === "text" && typeof text === "string" && BILLING.test(text);
@@ -125,9 +132,9 @@ const blocksIn = (content: Turn["content"]): readonly Block[] =>
 	typeof content === "string" ? [{ type: "text", text: content }] : (content as readonly Block[]);
 
 /** What a tool has said. That it failed OpenAI has no field for: its text says it. */
-function resultParts(result: Block, audience: Audience, leaveOut: LeaveOut): ContentPart[] {
+function resultParts(result: Block, form: RequestForm, leaveOut: LeaveOut): ContentPart[] {
 	const content = result["content"] as Turn["content"] | null | undefined;
-	const parts = content == null ? [] : blocksIn(content).flatMap((block) => partsOf(block, audience, leaveOut));
+	const parts = content == null ? [] : blocksIn(content).flatMap((block) => partsOf(block, form, leaveOut));
 	if (result["is_error"] !== true || SAYS_ERROR.test(wordsIn(parts))) return parts;
 	const [first, ...rest] = parts;
 	if (first?.type !== "text") return [{ type: "text", text: "Error" }, ...parts];
@@ -137,7 +144,7 @@ function resultParts(result: Block, audience: Audience, leaveOut: LeaveOut): Con
 const SAYS_ERROR = /^\W*(?:\w+_)?(?:error|exception|failed)\b/i;
 
 /** What the assistant said, as one message; none where it said nothing that can be repeated. */
-function assistantMessage(blocks: readonly Block[], audience: Audience, leaveOut: LeaveOut): ChatMessage[] {
+function assistantMessage(blocks: readonly Block[], form: RequestForm, leaveOut: LeaveOut): ChatMessage[] {
 	let text = "";
 	const calls: object[] = [];
 	const thoughts: object[] = [];
@@ -153,7 +160,7 @@ function assistantMessage(blocks: readonly Block[], audience: Audience, leaveOut
 			case "redacted_thinking": {
 				// What no vendor has signed, and what one that is not asked now has, is no use to this one.
 				const thought =
-					audience === "claude" ? thoughtDetail(block, thoughts.length, text.length, calls.length) : undefined;
+					form === "claude" ? thoughtDetail(block, thoughts.length, text.length, calls.length) : undefined;
 				if (thought) thoughts.push(thought);
 				break;
 			}
@@ -164,7 +171,7 @@ function assistantMessage(blocks: readonly Block[], audience: Audience, leaveOut
 		}
 	}
 	if (text === "" && calls.length === 0) return [];
-	const mark = audience === "claude" ? blocks.findLast((block) => block["cache_control"] != null) : undefined;
+	const mark = form === "claude" ? blocks.findLast((block) => block["cache_control"] != null) : undefined;
 	return [
 		{
 			role: "assistant",

@@ -15,7 +15,7 @@ export interface MessagesUsage {
 }
 
 /** Nothing counted. */
-export const NO_USAGE: MessagesUsage = {
+export const NO_COUNTS: MessagesUsage = {
 	input_tokens: 0,
 	cache_creation_input_tokens: 0,
 	cache_read_input_tokens: 0,
@@ -24,7 +24,7 @@ export const NO_USAGE: MessagesUsage = {
 
 /** The counts, of which `input` has all that was read. */
 export function messagesUsage(tokens: Tokens | undefined, isEstimated = false): MessagesUsage {
-	if (!tokens) return NO_USAGE;
+	if (!tokens) return NO_COUNTS;
 	const { input, output, cached = 0, cacheWrite = 0, cacheWriteLong = 0, reasoning } = tokens;
 	return {
 		input_tokens: Math.max(0, input - cached - cacheWrite),

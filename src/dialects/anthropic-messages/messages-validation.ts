@@ -23,6 +23,7 @@ export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere:
 	if (!check.Check(value)) throw wrongValue(check.Errors(value).First(), "");
 	const request = value as MessagesRequest;
 	checkThread(request);
+	checkTools(request.tools);
 	if (Array.isArray(request.system)) checkBlocks(request.system, "system", isSevere);
 	for (const [index, { content, role }] of request.messages.entries()) {
 		if (typeof content === "string") continue;
@@ -62,6 +63,15 @@ function checkThread(request: Readonly<Record<string, unknown>>): void {
 		param: "thread",
 		upstreamCode: THREAD_UNSUPPORTED,
 	});
+}
+
+/** Tools that the client runs say what they are called and what they take. */
+function checkTools(tools: MessagesRequest["tools"]): void {
+	for (const [index, tool] of (tools ?? []).entries()) {
+		if (tool.type != null && tool.type !== "custom") continue;
+		const missing = tool.name === undefined ? "name" : tool.input_schema == null ? "input_schema" : undefined;
+		if (missing) throw refusal(`tools.${index}.custom.${missing}`, "Field required");
+	}
 }
 
 /** `error.details.error_code` of that refusal. */
@@ -115,7 +125,10 @@ const dotted = (pointer: string): string =>
 function wrongValue(found: ValueError | undefined, base: string): RouterError {
 	if (!found) return new RouterError("invalid_value", "A field has a wrong type.");
 	// A union of literals, or of texts and lists, says itself what may stand there.
-	const own = found.schema["expects"] as string | undefined;
+	if (found.path === "/messages" && Array.isArray(found.value)) {
+		return refusal("messages", "at least one message is required");
+	}
+	const own = expectsOf(found.schema);
 	const deepest = furthest(found);
 	const error = own !== undefined && deepest.path === found.path ? found : deepest;
 	const path = [base, dotted(error.path)].filter((part) => part !== "").join(".");
@@ -124,7 +137,8 @@ function wrongValue(found: ValueError | undefined, base: string): RouterError {
 
 function whatIsWrong({ type, schema, value }: ValueError): string {
 	if (type === ValueErrorType.ObjectRequiredProperty) return "Field required";
-	if (typeof schema["expects"] === "string") return schema["expects"];
+	const expects = expectsOf(schema);
+	if (expects !== undefined) return expects;
 	const { minimum, maximum, minItems, minLength, maxLength } = boundsIn(schema);
 	if (typeof value === "number" && minimum !== undefined && value < minimum) {
 		return `Input should be greater than or equal to ${minimum}`;
@@ -141,6 +155,9 @@ function whatIsWrong({ type, schema, value }: ValueError): string {
 	if (typeof value === "string" && maxLength !== undefined) return `String should have at most ${maxLength} characters`;
 	return `Input should be a valid ${KINDS[kindOf(schema)] ?? "value"}`;
 }
+
+/** What a schema says itself may stand there. */
+const expectsOf = (schema: TSchema): string | undefined => schema["expects"] ?? optionsOf(schema)[0]?.["expects"];
 
 /** What TypeBox calls it, and what Anthropic does. */
 const KINDS: Readonly<Record<string, string>> = {
