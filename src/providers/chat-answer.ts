@@ -62,9 +62,11 @@ export class ChatChunks {
 		return `${this.#head}${index},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]}\n\n`;
 	}
 
-	/** The chunk that closes a choice. */
-	finish(reason: FinishReason, index = 0): string {
-		return `${this.#head}${index},"delta":{},"logprobs":null,"finish_reason":"${reason}"}]}\n\n`;
+	/** The chunk that closes a choice. `more`: further fields of it. */
+	finish(reason: FinishReason, index = 0, more: object = {}): string {
+		const rest = JSON.stringify(more).slice(1, -1);
+		const fields = rest === "" ? "" : `,${rest}`;
+		return `${this.#head}${index},"delta":{},"logprobs":null,"finish_reason":"${reason}"${fields}}]}\n\n`;
 	}
 
 	/** The chunk behind the last, for callers that asked for it; JSON, no event yet. */

@@ -63,17 +63,16 @@ function documentParts(block: Block, mark: object, form: RequestForm, leaveOut: 
 	const context = textIn(block["context"]);
 	const about: ContentPart[] = context === undefined ? [] : [{ type: "text", text: context }];
 	const cited = form === "claude" && objectIn(block["citations"])?.["enabled"] === true;
+	// OpenAI wants one with a file's bytes.
+	const named = title !== undefined || form === "others" ? { filename: title ?? "document.pdf" } : {};
 	const citations = cited ? { citations: { enabled: true } } : {};
 	switch (source.type) {
 		case "base64": {
-			const file = {
-				filename: title ?? "document.pdf",
-				file_data: dataUrl(source["media_type"], source["data"]),
-			};
+			const file = { ...named, file_data: dataUrl(source["media_type"], source["data"]) };
 			return [...about, { type: "file", file, ...citations, ...mark }];
 		}
 		case "url": {
-			const file = { filename: title ?? "document.pdf", file_data: source["url"] as string };
+			const file = { ...named, file_data: source["url"] as string };
 			return [...about, { type: "file", file, ...citations, ...mark }];
 		}
 		case "text": {
@@ -82,10 +81,7 @@ function documentParts(block: Block, mark: object, form: RequestForm, leaveOut: 
 			if (form === "others" || data === "")
 				return [{ type: "text", text: documentText(title, context, data), ...mark }];
 			const file_data = dataUrl("text/plain", Buffer.from(data).toString("base64"));
-			return [
-				...about,
-				{ type: "file", file: { filename: title ?? "document.txt", file_data }, ...citations, ...mark },
-			];
+			return [...about, { type: "file", file: { ...named, file_data }, ...citations, ...mark }];
 		}
 		case "content": {
 			const inner = source["content"] as string | Block[];
@@ -95,7 +91,7 @@ function documentParts(block: Block, mark: object, form: RequestForm, leaveOut: 
 		}
 		default:
 			if (form === "claude") {
-				const file = { ...(title === undefined ? {} : { filename: title }), file_id: source["file_id"] as string };
+				const file = { ...named, file_id: source["file_id"] as string };
 				return [...about, { type: "file", file, ...citations, ...mark }];
 			}
 			leaveOut(`document.${source.type}`);

@@ -44,7 +44,7 @@ export interface AnthropicUsage {
 
 /** Why the answer is over. */
 export const StopSchema = Type.Object(
-	{ stop_reason: text, stop_details: optional(Type.Object({ explanation: text }, open)) },
+	{ stop_reason: text, stop_sequence: text, stop_details: optional(Type.Object({ explanation: text }, open)) },
 	open,
 );
 
@@ -81,6 +81,10 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
 /** OpenAI's word for a stop reason; one that is new says no more than that the answer is over. */
 export const stopFinish = (reason: string | null | undefined): FinishReason =>
 	reason && Object.hasOwn(FINISH, reason) ? FINISH[reason]! : "stop";
+
+/** The sequence that ended an answer, under vLLM's name for it: OpenAI has none. */
+export const matchedStop = ({ stop_reason, stop_sequence }: Static<typeof StopSchema>): { stop_reason?: string } =>
+	stop_reason === "stop_sequence" && stop_sequence ? { stop_reason: stop_sequence } : {};
 
 /** Its tokens, in OpenAI's sense and checked. What it leaves out is not there, but for the counts themselves. */
 export function messageTokens(sent: unknown): Tokens {
@@ -135,7 +139,7 @@ export function messageAnswer(body: string, message: unknown, names: readonly st
 		object: "chat.completion",
 		created: now(),
 		model: message.model ?? "",
-		choices: [{ index: 0, message: assistant, logprobs: null, finish_reason }],
+		choices: [{ index: 0, message: assistant, logprobs: null, finish_reason, ...matchedStop(message) }],
 		service_tier: reportedTier(objectIn(message.usage)?.["service_tier"]),
 		usage: chatUsage(tokens),
 	};

@@ -20,6 +20,7 @@ import {
 	BlockSchema,
 	type ClaudeMessage,
 	MessageSchema,
+	matchedStop,
 	messageTokens,
 	StopSchema,
 	stopFinish,
@@ -265,7 +266,7 @@ export class MessageDecoder implements StreamDecoder {
 		if (this.#thoughts.length > 0)
 			bytes += this.#chunks.delta(JSON.stringify({ reasoning_details: detailsOf(this.#thoughts) }));
 		if (refusal) bytes += this.#chunks.delta(JSON.stringify({ refusal }));
-		bytes += this.#chunks.finish(reason);
+		bytes += this.#chunks.finish(reason, 0, matchedStop(this.#ending ?? {}));
 		const usage =
 			this.#call.body().value.stream_options?.include_usage === true
 				? this.#chunks.usage(chatUsage(counted))
