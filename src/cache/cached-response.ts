@@ -123,7 +123,7 @@ type Served = Pick<EntryFacts, "provider" | "model" | "dropped">;
 function setCallHeaders(headers: Headers, { headers: headersOf }: Dialect, record: CallRecord): void {
 	const { id, headers: more } = record;
 	headers.set("x-request-id", id);
-	const own = headersOf?.(id);
+	const own = headersOf?.(id, more);
 	for (const name in own) headers.set(name, own[name]!);
 	headers.set("x-router-overhead-ms", overheadText(record));
 	for (const name in more) headers.set(name, more[name]!);

@@ -46,8 +46,9 @@ export interface Dialect {
 	/**
 	 * What good answers say of a call in headers of this wire's own, besides `x-request-id` and the others that every answer has.
 	 * @param id the call's
+	 * @param limits how its caller's limits stand, `x-ratelimit-*`; undefined where there are none
 	 */
-	headers?(id: string): Readonly<Record<string, string>>;
+	headers?(id: string, limits: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>>;
 }
 
 /** What of a call a stream's form may depend on. */

@@ -78,7 +78,7 @@ export function wholeAnswer(
 		if (replica !== null) headers.set(REPLICA_HEADER, replica);
 	}
 	headers.set("x-request-id", id);
-	if (headersOf) setAll(headers, headersOf(id));
+	if (headersOf) setAll(headers, headersOf(id, own));
 	headers.set("x-router-overhead-ms", overheadText(record));
 	if (costUsd !== undefined) {
 		const text = String(costUsd);
@@ -110,7 +110,7 @@ export function streamHeaders(
 		? passedHeaders(opened.head.headers, opened.target.provider.secret)
 		: {};
 	headers["x-request-id"] = record.id;
-	if (headersOf) Object.assign(headers, headersOf(record.id));
+	if (headersOf) Object.assign(headers, headersOf(record.id, record.headers));
 	if (opened) {
 		const { provider, model, agent } = opened.target;
 		headers["x-router-provider"] = provider.name;

@@ -9,6 +9,7 @@ import type { RequestForm } from "./messages-content.ts";
 import { errorResponse } from "./messages-error.ts";
 import { type ChatForm, MessagesFacts } from "./messages-facts.ts";
 import { foldMessages } from "./messages-fold.ts";
+import { messagesHeaders } from "./messages-headers.ts";
 import { chatRequest } from "./messages-request.ts";
 import type { MessagesRequest } from "./messages-schema.ts";
 import { MessagesStream } from "./messages-stream.ts";
@@ -28,7 +29,7 @@ function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
 		stream: (call) => new MessagesStream(call),
 		fold: (_, stream) => foldMessages(stream),
 		error: errorResponse,
-		headers: (id) => ({ "request-id": id }),
+		headers: messagesHeaders,
 	};
 }
 

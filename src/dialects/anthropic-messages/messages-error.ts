@@ -1,5 +1,6 @@
 /** Errors in Anthropic's words. */
 import type { RouterError } from "../../errors.ts";
+import { messagesHeaders } from "./messages-headers.ts";
 import { THREAD_UNSUPPORTED } from "./messages-validation.ts";
 
 /** `error` of an answer, or of a stream's `error` event. */
@@ -35,7 +36,10 @@ export function errorObject(error: RouterError): MessagesError {
 /** The whole answer, with the headers of the error. */
 export function errorResponse(error: RouterError, headers: Readonly<Record<string, string>>): Response {
 	const id = headers["x-request-id"];
-	const { status, headers: all } = error.response({ ...headers, ...(id === undefined ? {} : { "request-id": id }) });
+	const { status, headers: all } = error.response({
+		...headers,
+		...(id === undefined ? {} : messagesHeaders(id, { ...error.headers, ...headers })),
+	});
 	const body = JSON.stringify({ type: "error", error: errorObject(error), request_id: id ?? null });
 	return new Response(body, { status, headers: all });
 }
