@@ -7,6 +7,7 @@ import calls from "../api/calls.md" with { type: "file" };
 import cache from "../cache/cache.md" with { type: "file" };
 import { nearest } from "../config/did-you-mean.ts";
 import settings from "../config/settings.md" with { type: "file" };
+import anthropicMessages from "../dialects/anthropic-messages.md" with { type: "file" };
 import errors from "../errors.md" with { type: "file" };
 import claudeAndGemini from "../providers/claude-and-gemini.md" with { type: "file" };
 import upstreams from "../providers/upstreams.md" with { type: "file" };
@@ -26,6 +27,7 @@ const PAGES: Readonly<Record<string, string>> = {
 	calls,
 	upstreams,
 	"claude-and-gemini": claudeAndGemini,
+	"anthropic-messages": anthropicMessages,
 	targets,
 	failures,
 	errors,
