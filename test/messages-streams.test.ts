@@ -5,7 +5,7 @@ import { overflowMessage } from "../src/dialects/anthropic-messages/messages-err
 import { MessagesStream } from "../src/dialects/anthropic-messages/messages-stream.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { answers, begins, streams } from "./kit/faults.ts";
-import { MODELS, messagesRig } from "./kit/messages.ts";
+import { MODELS, messagesRig, namedEvents } from "./kit/messages.ts";
 
 const rig = messagesRig();
 afterAll(() => rig.stop());
@@ -107,10 +107,13 @@ test("a client that hears nothing for long is sent pings, also before the messag
 		await gate.promise;
 		await streams([...BEGINNING, chunk({}, "stop"), DONE])(connection);
 	});
-	const asked = rig.send(asking());
-	await Bun.sleep(100);
-	gate.resolve();
-	const { events } = await asked;
+	const answer = await rig.open(asking());
+	let text = "";
+	for await (const bytes of answer.body!) {
+		text += Buffer.from(bytes).toString();
+		gate.resolve();
+	}
+	const events = namedEvents(text);
 	expect(events[0]).toEqual({ type: "ping" });
 	expect(events.findIndex(({ type }) => type === "message_start")).toBeGreaterThan(0);
 	expect(blocksOf(events)).toEqual([{ type: "text", text: "", said: "Hello" }]);

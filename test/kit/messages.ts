@@ -24,6 +24,8 @@ export interface MessagesRig {
 	readonly upstream: FaultUpstream;
 	/** A new one: no call, no cached answer is left of the one before. */
 	restart(config?: Json): Pipeline;
+	/** The answer as soon as it begins; its body is the caller's to read. */
+	open(body: Json | string, headers?: Record<string, string>, path?: string): Promise<Response>;
 	send(body: Json | string, headers?: Record<string, string>, path?: string): Promise<MessagesAnswer>;
 	/** What the upstream was asked last. */
 	asked(nth?: number): Loose;
@@ -107,6 +109,19 @@ export function messagesRig(): MessagesRig {
 			cached: true,
 		});
 	let app = apiRoutes(start().context);
+	const open: MessagesRig["open"] = async (body, headers = {}, path = "/v1/messages") =>
+		app.handle(
+			new Request(`http://localhost${path}`, {
+				method: "POST",
+				headers: {
+					"content-type": "application/json",
+					host: "localhost",
+					"anthropic-version": "2023-06-01",
+					...headers,
+				},
+				body: typeof body === "string" ? body : JSON.stringify(body),
+			}),
+		);
 	return {
 		upstream,
 		restart(config) {
@@ -114,19 +129,9 @@ export function messagesRig(): MessagesRig {
 			app = apiRoutes(made.context);
 			return made;
 		},
-		async send(body, headers = {}, path = "/v1/messages") {
-			const answer = await app.handle(
-				new Request(`http://localhost${path}`, {
-					method: "POST",
-					headers: {
-						"content-type": "application/json",
-						host: "localhost",
-						"anthropic-version": "2023-06-01",
-						...headers,
-					},
-					body: typeof body === "string" ? body : JSON.stringify(body),
-				}),
-			);
+		open,
+		async send(body, headers, path) {
+			const answer = await open(body, headers, path);
 			const text = await answer.text();
 			return {
 				status: answer.status,
@@ -146,7 +151,7 @@ export function messagesRig(): MessagesRig {
 }
 
 /** The events of a stream; throws for one whose name is not its type. */
-function namedEvents(stream: string): Loose[] {
+export function namedEvents(stream: string): Loose[] {
 	return stream
 		.split("\n\n")
 		.filter((block) => block !== "" && !block.startsWith(":"))

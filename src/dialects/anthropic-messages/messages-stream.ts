@@ -1,10 +1,11 @@
 /** OpenAI's streams as Anthropic's: each piece becomes its events at once, one block after the other. */
 import { RouterError } from "../../errors.ts";
-import { SseSplitter, type StreamPiece } from "../../openai/sse.ts";
+import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
+import { ContentTemplate } from "./content-template.ts";
 import { callId, messageId, reasoningIn, type Stop, stopOf, stopText } from "./messages-answer.ts";
 import { StreamedCalls } from "./messages-calls.ts";
 import { errorObject } from "./messages-error.ts";
@@ -18,6 +19,26 @@ export const namedEvent = (name: string, data: string): string => `event: ${name
 const PING = namedEvent("ping", '{"type": "ping"}');
 const MESSAGE_STOP = namedEvent("message_stop", '{"type":"message_stop"}');
 
+/** An event with a piece of a block begins and ends so. */
+const DELTA_HEAD = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":';
+const TEXT_TAIL = "}}\n\n";
+
+/** Past the event that begins there; lines may end with CR, too. */
+function eventEnd(text: string, at: number): number {
+	const end = text.indexOf("\n\n", at);
+	return end === -1 || text.includes("\r") ? text.length : end + 2;
+}
+
+/** The words of a choice that brings nothing else. */
+function wordsAlone(choice: unknown): string | undefined {
+	const { index, delta, finish_reason } = objectIn(choice) ?? {};
+	const piece = objectIn(delta);
+	if ((index ?? 0) !== 0 || finish_reason || !piece) return undefined;
+	const { content, role: _, ...rest } = piece;
+	const isAlone = typeof content === "string" && Object.values(rest).every((value) => value === null);
+	return isAlone ? content : undefined;
+}
+
 const toolUse = (id: string, name: string): string => JSON.stringify({ type: "tool_use", id, name, input: {} });
 
 /** Writes one stream. */
@@ -27,6 +48,9 @@ export class MessagesStream implements StreamWriter {
 	readonly #request: string;
 	readonly #model: string;
 	readonly #events = new SseSplitter();
+	readonly #template = new ContentTemplate();
+	/** What stands before the words of the block that is open. */
+	#textHead = "";
 	#id: string | undefined;
 	/** The type of the block that is being written. */
 	#block: "text" | "thinking" | "tool_use" | undefined;
@@ -45,12 +69,25 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	push<Piece extends StreamPiece>(piece: Piece): string {
+		const sent = textOf(piece);
 		let text = "";
 		let isComment = true;
-		for (const { data } of this.#events.push(typeof piece === "string" ? Buffer.from(piece) : piece)) {
-			if (data === undefined) continue;
-			isComment = false;
-			if (data !== "[DONE]") text += this.#chunk(JSON.parse(data) as Json);
+		let at = 0;
+		while (at < sent.length) {
+			if (this.#block === "text" && this.#template.matches(sent, at)) {
+				const { literal, end } = this.#template;
+				if (literal !== '""') text += this.#textHead + literal + TEXT_TAIL;
+				isComment = false;
+				at = end;
+				continue;
+			}
+			const end = eventEnd(sent, at);
+			for (const { data, raw } of this.#events.push(Buffer.from(sent.slice(at, end)))) {
+				if (data === undefined) continue;
+				isComment = false;
+				if (data !== "[DONE]") text += this.#chunk(JSON.parse(data) as Json, raw);
+			}
+			at = end;
 		}
 		// Clients that look for silence look at events.
 		return isComment ? PING : text;
@@ -77,10 +114,13 @@ export class MessagesStream implements StreamWriter {
 		return namedEvent("error", JSON.stringify({ type: "error", error: errorObject(error), request_id: this.#request }));
 	}
 
-	#chunk(chunk: Json): string {
+	#chunk(chunk: Json, event: string): string {
 		const { choices, usage } = chunk;
 		if (usage != null) this.#usage = usageOf(usage);
 		let text = this.#begin(chunk);
+		const content =
+			usage == null && Array.isArray(choices) && choices.length === 1 ? wordsAlone(choices[0]) : undefined;
+		if (content) this.#template.learn(event, content);
 		for (const each of Array.isArray(choices) ? choices : []) {
 			const choice = objectIn(each);
 			// There is but one: nobody can ask for more.
@@ -148,14 +188,14 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	#deltaEvent(delta: string): string {
-		const data = `{"type":"content_block_delta","index":${this.#index},"delta":{${delta}}}`;
-		return namedEvent("content_block_delta", data);
+		return `${DELTA_HEAD}${this.#index},"delta":{${delta}}}\n\n`;
 	}
 
 	#open(block: "text" | "thinking" | "tool_use", start: string): string {
 		const closed = this.#close();
 		this.#block = block;
 		this.#index++;
+		if (block === "text") this.#textHead = `${DELTA_HEAD}${this.#index},"delta":{"type":"text_delta","text":`;
 		const data = `{"type":"content_block_start","index":${this.#index},"content_block":${start}}`;
 		return closed + namedEvent("content_block_start", data);
 	}

@@ -1,0 +1,55 @@
+/**
+ * Events of a stream that differ in their words alone, which nearly all do: what stands before the words and behind them is learned of one, and
+ * the words of the next are read without a parse.
+ */
+
+const CONTENT = /"content":\s*"/;
+const QUOTE = '"';
+const BACKSLASH = 92;
+
+/** What the events of one stream have in common. */
+export class ContentTemplate {
+	/** The words that `matches` found, as JSON with its quotes, and where the event ends. */
+	literal = "";
+	end = 0;
+	#head: string | undefined;
+	#tail = "";
+
+	/**
+	 * Learns from an event that brings words and nothing else.
+	 * @param event its text, the blank line included
+	 * @param content the words
+	 */
+	learn(event: string, content: string): void {
+		const found = CONTENT.exec(event);
+		if (!found) return;
+		const start = found.index + found[0].length - 1;
+		const end = literalEnd(event, start);
+		if (end === -1 || JSON.parse(event.slice(start, end)) !== content) return;
+		this.#head = event.slice(0, start);
+		this.#tail = event.slice(end);
+	}
+
+	/** Whether an event like those stands there. */
+	matches(text: string, at: number): boolean {
+		const head = this.#head;
+		if (head === undefined || !text.startsWith(head, at)) return false;
+		const start = at + head.length;
+		const end = literalEnd(text, start);
+		if (end === -1 || !text.startsWith(this.#tail, end)) return false;
+		this.literal = text.slice(start, end);
+		this.end = end + this.#tail.length;
+		return true;
+	}
+}
+
+/** Past the JSON string that begins there; -1 where none does. */
+function literalEnd(text: string, start: number): number {
+	if (text[start] !== QUOTE) return -1;
+	for (let at = text.indexOf(QUOTE, start + 1); at !== -1; at = text.indexOf(QUOTE, at + 1)) {
+		let slashes = 0;
+		while (text.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes++;
+		if (slashes % 2 === 0) return at + 1;
+	}
+	return -1;
+}
