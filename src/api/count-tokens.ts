@@ -1,27 +1,62 @@
 /** `POST /v1/messages/count_tokens`: how many tokens a call has to read, without making it. */
 import { authenticate } from "../accounts/auth/keys.ts";
 import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
-import { countedRequest } from "../dialects/anthropic-messages/messages-dialect.ts";
+import { anthropicMessages, countedRequest } from "../dialects/anthropic-messages/messages-dialect.ts";
 import { readRequestText } from "../http/request-body.ts";
+import type { Call } from "../openai/call.ts";
+import { parseBounded } from "../openai/json.ts";
+import { isOk, NO_INPUTS, type Target } from "../providers/provider.ts";
 import { newRequestId } from "../proxy/call-record.ts";
+import { readText } from "../proxy/net/read-body.ts";
 import type { CallContext } from "./call-context.ts";
+import { IncomingCall } from "./incoming-call.ts";
 import { permittedRoute, resolveModel } from "./model-access.ts";
 
 /** Says that a count is a guess. */
 const ESTIMATED_HEADER = "x-router-estimated";
+/** How long an upstream may take to count, ms: whoever asks waits. */
+const COUNT_MS = 5000;
+/** Longest answer that is read, bytes: vLLM's has each token. */
+const MAX_COUNT = 64 * 1024 * 1024;
 
-/** The count. Throws what a call with that body would be refused with, but for what its upstream says. */
+/**
+ * The count: of the upstream that a call would go to first, where that counts, else estimated and marked so. Throws what a call with that body
+ * would be refused with, but for what its upstream says.
+ */
 export async function countTokens(context: CallContext, request: Request): Promise<Response> {
 	const { config, catalog, auth } = context.current.snapshot;
 	const caller = authenticate(auth, request, config);
 	const text = await readRequestText(request, config.server.body_limit);
-	const { facts } = countedRequest(text, request.headers);
-	const { model } = facts;
-	permittedRoute(caller, model, await resolveModel(catalog, model, caller, context.isBehindRouter));
-	const input_tokens = estimatedTokens({ operation: "chat", facts });
-	const id = newRequestId();
+	const parsed = countedRequest(text, request.headers);
+	const { model } = parsed.facts;
+	const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
+	const [target] = permittedRoute(caller, model, found).targets;
+	const start = { id: newRequestId(), startedAt: performance.now() };
+	const handling = { operation: "chat", dialect: anthropicMessages } as const;
+	const call = new IncomingCall(request, start, handling, caller, context.instance, config.usage.user_headers);
+	Object.assign(call, parsed).sent = Buffer.from(text);
+	const counted = target && (await countedBy(target, call));
+	const input_tokens = counted ?? estimatedTokens(call);
+	const headers = { "request-id": call.id, "x-request-id": call.id };
 	return Response.json(
 		{ input_tokens },
-		{ headers: { "request-id": id, "x-request-id": id, [ESTIMATED_HEADER]: "true" } },
+		{ headers: counted === undefined ? { ...headers, [ESTIMATED_HEADER]: "true" } : headers },
 	);
+}
+
+/** What an upstream counts; undefined where it can't, or does not in time. */
+async function countedBy(target: Target, call: Call): Promise<number | undefined> {
+	const { provider } = target;
+	const { counter, transport } = provider;
+	if (!counter) return undefined;
+	try {
+		const question = counter.request(provider.encode(call, target, NO_INPUTS));
+		if (!question) return undefined;
+		const answer = await transport.send(question, AbortSignal.timeout(COUNT_MS));
+		const text = await readText(answer, MAX_COUNT);
+		return isOk(answer) ? counter.read(parseBounded(text)) : undefined;
+	} catch {
+		// A call says what is wrong there.
+		return undefined;
+	}
 }

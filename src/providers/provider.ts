@@ -250,6 +250,14 @@ export interface UpstreamTimeouts {
 /** Some of them. */
 export type SomeTimeouts = { readonly [name in keyof UpstreamTimeouts]?: number | undefined };
 
+/** How a wire counts the tokens of a call that is not made. */
+export interface TokenCounter {
+	/** The question; undefined where this call's tokens can't be asked for. `request`: for the call, as `encode` makes it. */
+	request(request: UpstreamRequest): UpstreamRequest | undefined;
+	/** The count in the answer, parsed; undefined where there is none. */
+	read(answer: unknown): number | undefined;
+}
+
 /** One configured upstream. */
 export interface Provider {
 	/** Its name in the configuration. */
@@ -288,6 +296,8 @@ export interface Provider {
 	decode(status: number, headers: AnswerHeaders, body: string, call: Call, target: Target): Answer | Failure;
 	/** One per stream. */
 	decoder(call: Call, target: Target): StreamDecoder;
+	/** How it counts the tokens of a call that is not made; absent where it can't. */
+	readonly counter?: TokenCounter | undefined;
 	/** Asks how its engine is; there where it may be a vLLM of the user's own: 200 where it serves, 503 where its engine is dead. */
 	healthRequest?(): UpstreamRequest | undefined;
 	/** Asks for the models its key can use, or for the page behind `after`; undefined where it can't be asked. */

@@ -19,6 +19,7 @@ import {
 } from "../provider.ts";
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
+import { CLAUDE_COUNTER } from "../token-count.ts";
 import { toolCallIds } from "../tools.ts";
 import { unsupportedFields } from "../unsupported-fields.ts";
 import { type AnswerReading, answerPlan, asksForm } from "./answer-plan.ts";
@@ -38,6 +39,7 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		inputStore,
 		routesModels: false,
 		operations: ["chat"],
+		counter: CLAUDE_COUNTER,
 		needs: (call) => toolCallIds(requestOf(call).body().value).map((id): MediaNeed => ({ kind: "thinking", id })),
 		encode(call, { model }, inputs = NO_INPUTS, options) {
 			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);

@@ -18,6 +18,7 @@ import {
 } from "../provider.ts";
 import { addressMissing, configuredOf, type Upstream } from "../registry.ts";
 import { modelsRequest, requestHeaders } from "../request-headers.ts";
+import { GEMINI_COUNTER } from "../token-count.ts";
 import { toolCallIds } from "../tools.ts";
 import { type UnsupportedFields, unsupportedFields } from "../unsupported-fields.ts";
 import { embedAnswer, embedRequest } from "./embeddings.ts";
@@ -34,6 +35,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		transport,
 		inputStore,
 		routesModels: false,
+		counter: GEMINI_COUNTER,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
 		needs: (call) => TRANSLATIONS[call.operation]?.needs(call.body().value) ?? [],
 		encode(call, { model }, inputs = NO_INPUTS, options) {

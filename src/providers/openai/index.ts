@@ -3,6 +3,7 @@ import type { VendorRow } from "../../vendors.ts";
 import type { ListedModel, ModelPage, Provider, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
 import { healthRequest, modelsRequest } from "../request-headers.ts";
+import { VLLM_COUNTER } from "../token-count.ts";
 import { requestEncoder } from "./request.ts";
 import { responseDecoder } from "./response.ts";
 import { ChunkDecoder } from "./stream.ts";
@@ -19,7 +20,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
 		decoder: (call) => new ChunkDecoder(upstream, call),
-		...(mayBeVllm(upstream.row) && { healthRequest: () => healthRequest(upstream) }),
+		...(mayBeVllm(upstream.row) && { healthRequest: () => healthRequest(upstream), counter: VLLM_COUNTER }),
 		// `dummy` stands at no address.
 		listRequest: () => (upstream.baseUrl?.startsWith("dummy:") ? undefined : modelsRequest(upstream)),
 		readList,
