@@ -11,7 +11,7 @@ import type { Addition } from "../failure.ts";
 import type { EncodeOptions, Provider } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
-import { askedBody, isTranslated } from "./unasked-fields.ts";
+import { askedBody } from "./unasked-fields.ts";
 
 /** The encoder of one upstream. */
 export function requestEncoder(upstream: Upstream): Provider["encode"] {
@@ -24,19 +24,18 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	return (call, { model, replica }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 		const countsChunks = options?.countsChunks && row.countsChunks;
-		const { omit } = options ?? {};
-		const asked = isTranslated(call)
-			? askedBody(call.body(), omit, options?.unsupported ?? upstream.unsupported)
-			: undefined;
+		const omit = options?.omit;
+		// What clients of other wires send unasked, a server may be asked without.
+		const isTranslated = call.dialect !== undefined && call.dialect.id !== "openai-chat";
+		const asked = isTranslated ? askedBody(call.body(), omit, options?.unsupported ?? upstream.unsupported) : undefined;
 		const body = asked?.body ?? call.body();
 		const { edits, added } = editsFor(body, call, model, defaults?.[call.operation], countsChunks, omit);
-		if (asked) added.push(...asked.added);
 		const headers = headersFor(call);
 		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {
 			url: urls[call.operation],
 			stream: call.stream,
-			added,
+			added: asked ? [...added, ...asked.added] : added,
 			dropped: asked && named([...(call.leftOut?.() ?? []), ...asked.dropped]),
 			body: body.edited(edits),
 			headers,

@@ -3,7 +3,6 @@
  * tokens), so that a server which refuses such a field is asked without it, as without what the router adds itself.
  */
 import type { UnsupportedPolicy } from "../../config/upstream-schema.ts";
-import type { Call } from "../../openai/call.ts";
 import { ParsedBody, type RequestField } from "../../openai/parsed-body.ts";
 import type { Addition } from "../failure.ts";
 import { ANSWER_LIMIT } from "../failure.ts";
@@ -31,10 +30,6 @@ export interface AskedBody {
 	/** Fields that were left out. */
 	readonly dropped: readonly string[];
 }
-
-/** Whether a call's client speaks another wire than OpenAI's. */
-export const isTranslated = ({ dialect }: Pick<Call, "dialect">): boolean =>
-	dialect !== undefined && dialect.id !== "openai-chat";
 
 /**
  * The body that a server is sent.
