@@ -182,8 +182,8 @@ describe("is refused before any upstream is asked", () => {
 describe.each(SERVED.map((row) => [row.name, row] as const))("%s", (name, { model, answersAs, answer }) => {
 	function expected(asked: ScenarioName) {
 		const { content, refusal, reasoning, toolCalls, finish } = scenario(asked).said;
-		// Gemini says that it stopped, not why in words.
-		const words = refusal === undefined ? content : name === "gemini" ? null : refusal;
+		// Gemini says that it stopped, not why in words; Claude says that beside its content.
+		const words = refusal === undefined ? content : name === "gemini" || name === "anthropic" ? null : refusal;
 		const stops = { stop: "end_turn", length: "max_tokens", tool_calls: "tool_use", content_filter: "refusal" };
 		return {
 			thinking: reasoning,

@@ -19,7 +19,16 @@ export interface ParsedRequest {
 	/** Names what `body` has no form for, and is left out there; absent where it says all that the client did. */
 	readonly leftOut?: (() => readonly string[]) | undefined;
 	/** The same request with what Claude alone has a form for, where the client's wire has such. */
-	readonly claude?: Pick<ParsedRequest, "body" | "leftOut"> | undefined;
+	readonly claude?: ClaudeRequest | undefined;
+}
+
+/** A request with what Claude alone has a form for. */
+export interface ClaudeRequest extends Pick<ParsedRequest, "body" | "leftOut"> {
+	/**
+	 * The client's own text, for a model of this name; undefined where Anthropic would refuse what others have said in it. The same text each
+	 * time.
+	 */
+	own(model: string): string | undefined;
 }
 
 /** Whose call it is: the signal is aborted when the client leaves. Read late, since Bun makes a request's only then. */

@@ -62,6 +62,11 @@ export class ChatChunks {
 		return `${this.#head}${index},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]}\n\n`;
 	}
 
+	/** A chunk that says nothing in OpenAI's words; `own`, JSON, stands beside its delta. */
+	beside(own: string, index = 0): string {
+		return `${this.#head}${index},"delta":{},"anthropic":${own},"logprobs":null,"finish_reason":null}]}\n\n`;
+	}
+
 	/** The chunk that closes a choice. `more`: further fields of it. */
 	finish(reason: FinishReason, index = 0, more: object = {}): string {
 		const rest = JSON.stringify(more).slice(1, -1);

@@ -155,6 +155,8 @@ export interface Answer {
 	readonly tokens?: Tokens | undefined;
 	/** USD. */
 	readonly cost?: number | undefined;
+	/** The answer as it came, where that is for a client that speaks the upstream's wire itself. */
+	readonly own?: string | undefined;
 }
 
 /** What one event of a stream meant, and what to send on for it. */

@@ -1,7 +1,7 @@
 /** A call and where it may run → the client's answer. */
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
-import { withCounts } from "../openai/usage-edits.ts";
+import { withCost, withCounts } from "../openai/usage-edits.ts";
 import { CallAttempts } from "./call-attempts.ts";
 import type { CallPlan } from "./call-plan.ts";
 import type { CallRecord } from "./call-record.ts";
@@ -43,12 +43,13 @@ export async function relay(
 		return new Response(body, { headers: streamHeaders(opened, record, call.dialect) });
 	}
 	const opened = await new CallAttempts(call, plan, tried, record, state, NO_STREAM).open();
-	const { body, tokens, cost } = opened.answer!;
+	const { body, tokens, cost, own } = opened.answer!;
 	record.droppedFields = opened.dropped;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
 	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
 	record.listener?.whole(counted);
-	const sent = call.dialect.answer(counted, record.tellsCost ? record.costUsd : undefined);
+	const told = record.tellsCost ? record.costUsd : undefined;
+	const sent = own === undefined ? call.dialect.answer(counted, told) : told === undefined ? own : withCost(own, told);
 	const answer = wholeAnswer(sent, opened, record, call.dialect);
 	record.settle(200);
 	return answer;

@@ -50,7 +50,7 @@ export function startStrictClaude(reply?: (body: Loose) => readonly Loose[]): St
 		port: 0,
 		hostname: "127.0.0.1",
 		async fetch(request) {
-			const body = (await request.json()) as Loose;
+			const body = inBlocks((await request.json()) as Loose);
 			const problem = problemWith(body, request, () => state.dropped++);
 			if (problem) {
 				state.refusals.push(problem);
@@ -78,11 +78,27 @@ export function startStrictClaude(reply?: (body: Loose) => readonly Loose[]): St
 	};
 }
 
+/** A text is short for one block of it. */
+const inBlocks = (body: Loose): Loose => ({
+	...body,
+	...(Array.isArray(body["messages"])
+		? {
+				messages: body["messages"].map((message: Loose) => ({
+					...message,
+					content:
+						typeof message["content"] === "string" ? [{ type: "text", text: message["content"] }] : message["content"],
+				})),
+			}
+		: {}),
+});
+
+const VERSIONS = new Set(["2023-06-01", "2026-10-21"]);
+
 const isThought = ({ type }: Loose) => type === "thinking" || type === "redacted_thinking";
 
 function problemWith(body: Loose, request: Request, drop: () => void): string | undefined {
 	if (request.headers.get("x-api-key") !== "sk-ant-strict") return "invalid x-api-key";
-	if (request.headers.get("anthropic-version") !== "2023-06-01") return "anthropic-version: header is required";
+	if (!VERSIONS.has(request.headers.get("anthropic-version") ?? "")) return "anthropic-version: header is required";
 	if (!(body["max_tokens"] > 0)) return "max_tokens: Field required";
 	const messages = body["messages"] as Loose[];
 	const isDropping = body["thinking"]?.block_binding?.prefix_mismatch_behavior === "drop_block";

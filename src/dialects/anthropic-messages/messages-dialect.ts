@@ -1,9 +1,11 @@
 /** Anthropic's Messages API, `POST /v1/messages`, in front of every model. */
 import type { ParsedRequest } from "../../openai/call.ts";
+import { fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
 import { type Dialect, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
+import { hasForeignBlocks } from "./foreign-blocks.ts";
 import { messageText } from "./messages-answer.ts";
 import type { RequestForm } from "./messages-content.ts";
 import { errorResponse } from "./messages-error.ts";
@@ -89,7 +91,29 @@ function parsedRequest(operation: Operation, sent: Buffer, text: string, checked
 		stream: checked.stream === true,
 		body: madeOnce(() => others().body),
 		leftOut: () => others().leftOut,
-		claude: { body: () => claude().body, leftOut: () => claude().leftOut },
+		claude: {
+			body: () => claude().body,
+			leftOut: () => claude().leftOut,
+			own: ownText(text, checked),
+		},
+	};
+}
+
+/** The client's text for a model of another name; undefined where it holds what Anthropic would refuse. */
+function ownText(text: string, request: MessagesRequest): (model: string) => string | undefined {
+	const made = new Map<string, string | undefined>();
+	let isClaudes: boolean | undefined;
+	return (model) => {
+		isClaudes ??= !hasForeignBlocks(request);
+		if (!isClaudes) return undefined;
+		if (model === request.model) return text;
+		let own = made.get(model);
+		if (own === undefined) {
+			const { start, end } = fieldNamed(fieldsOf(text), "model")!;
+			own = splice(text, [{ start, end, insert: JSON.stringify(model) }]);
+			made.set(model, own);
+		}
+		return own;
 	};
 }
 

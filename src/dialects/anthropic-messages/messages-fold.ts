@@ -33,6 +33,11 @@ class MessagesFold {
 	#content = "";
 	#reasoning = "";
 	readonly #calls: FoldedCall[] = [];
+	/** Of the block that is open. */
+	#thought = "";
+	readonly #details: Json[] = [];
+	/** All of it can be said in OpenAI's words. */
+	#isWholly = true;
 	#ending: Json | undefined;
 	#usage: Json = {};
 	#isWhole = false;
@@ -46,7 +51,7 @@ class MessagesFold {
 				break;
 			case "content_block_start": {
 				const block = objectIn(event["content_block"]) ?? {};
-				if (block["type"] === "tool_use") this.#calls.push(callOf(block));
+				this.#block(block);
 				break;
 			}
 			case "content_block_delta":
@@ -61,15 +66,36 @@ class MessagesFold {
 		}
 	}
 
-	#delta({ type, text, thinking, partial_json }: Json): void {
-		if (type === "text_delta") this.#content += text;
-		else if (type === "thinking_delta") this.#reasoning += thinking;
-		else if (type === "input_json_delta") this.#calls.at(-1)!.function.arguments += partial_json;
+	#block(block: Json): void {
+		const { type } = block;
+		this.#thought = "";
+		if (type === "tool_use") this.#calls.push(callOf(block));
+		else if (type === "redacted_thinking")
+			this.#details.push(this.#detail({ type: "reasoning.encrypted", data: block["data"] }));
+		// What OpenAI's words have no form for can't be kept in them.
+		else if (type !== "text" && type !== "thinking") this.#isWholly = false;
+	}
+
+	/** A signed thought, in its place. */
+	#detail(thought: Json): Json {
+		const after = { text: this.#content.length, calls: this.#calls.length };
+		return { ...thought, format: "anthropic-claude-v1", index: this.#details.length, after };
+	}
+
+	#delta({ type, text, thinking, partial_json, signature }: Json): void {
+		if (type === "signature_delta" && signature) {
+			this.#details.push(this.#detail({ type: "reasoning.text", text: this.#thought, signature }));
+		} else if (type === "citations_delta") this.#isWholly = false;
+		else if (type === "text_delta") this.#content += text;
+		else if (type === "thinking_delta") {
+			this.#reasoning += thinking;
+			this.#thought += thinking;
+		} else if (type === "input_json_delta") this.#calls.at(-1)!.function.arguments += partial_json;
 	}
 
 	text(): string | undefined {
 		const { id, model } = this.#message ?? {};
-		if (!this.#isWhole || !this.#message) return undefined;
+		if (!this.#isWhole || !this.#isWholly || !this.#message) return undefined;
 		const { stop_reason, stop_sequence, stop_details } = this.#ending ?? {};
 		const calls = this.#calls.map((call) => {
 			const { name, arguments: args } = call.function;
@@ -83,6 +109,7 @@ class MessagesFold {
 			content: said === "" && (calls.length > 0 || refusal !== null) ? null : said,
 			refusal,
 			...(reasoning === "" ? {} : { reasoning_content: reasoning, reasoning }),
+			...(this.#details.length > 0 ? { reasoning_details: this.#details } : {}),
 			...(calls.length > 0 ? { tool_calls: calls } : {}),
 		};
 		const finish_reason = FINISH[String(stop_reason)] ?? "stop";

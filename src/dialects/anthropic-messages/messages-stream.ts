@@ -41,6 +41,9 @@ function wordsAlone(choice: unknown): string | undefined {
 
 const toolUse = (id: string, name: string): string => JSON.stringify({ type: "tool_use", id, name, input: {} });
 
+/** `own`: one of a type that is Claude's alone. */
+type BlockType = "text" | "thinking" | "tool_use" | "own";
+
 /** Writes one stream. */
 export class MessagesStream implements StreamWriter {
 	readonly keepAlive = PING;
@@ -53,7 +56,9 @@ export class MessagesStream implements StreamWriter {
 	#textHead = "";
 	#id: string | undefined;
 	/** The type of the block that is being written. */
-	#block: "text" | "thinking" | "tool_use" | undefined;
+	#block: BlockType | undefined;
+	/** How Claude itself has said that the message ended. */
+	#ending: Json | undefined;
 	#index = -1;
 	readonly #calls = new StreamedCalls({
 		begin: (index, id, name) => this.#open("tool_use", toolUse(callId(id, this.#id!, index), name)),
@@ -94,20 +99,22 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	end(end: StreamEnd): string {
-		const { tokens, isEstimated, tellsCost, cost } = end;
-		const usage = tokens ? messagesUsage(tokens, isEstimated) : (this.#usage ?? NO_COUNTS);
+		const last = this.#begin({}) + this.#calls.end() + this.#close() + streamSummary(end);
+		return last + namedEvent("message_delta", this.#endingOf(end)) + MESSAGE_STOP;
+	}
+
+	/** How the message ended, as Claude itself has said it where it has. */
+	#endingOf({ tokens, isEstimated, tellsCost, cost }: StreamEnd): string {
+		const own = this.#ending;
+		const counted = tokens ? messagesUsage(tokens, isEstimated) : (this.#usage ?? NO_COUNTS);
+		const counts = JSON.stringify({ ...counted, ...objectIn(own?.["usage"]) });
+		const usage = tellsCost && cost !== undefined ? `${counts.slice(0, -1)},"cost":${decimal(cost)}}` : counts;
+		if (own) {
+			const { usage: _, ...rest } = own;
+			return `${JSON.stringify(rest).slice(0, -1)},"usage":${usage}}`;
+		}
 		const stop = this.#stop ?? { stop_reason: "end_turn", stop_sequence: null };
-		const counts = JSON.stringify(usage);
-		const priced = tellsCost && cost !== undefined ? `${counts.slice(0, -1)},"cost":${decimal(cost)}}` : counts;
-		const delta = `{"type":"message_delta","delta":{${stopText(stop, this.#refusal)}},"usage":${priced}}`;
-		return (
-			this.#begin({}) +
-			this.#calls.end() +
-			this.#close() +
-			streamSummary(end) +
-			namedEvent("message_delta", delta) +
-			MESSAGE_STOP
-		);
+		return `{"type":"message_delta","delta":{${stopText(stop, this.#refusal)}},"usage":${usage}}`;
 	}
 
 	error(error: RouterError): string {
@@ -117,7 +124,8 @@ export class MessagesStream implements StreamWriter {
 	#chunk(chunk: Json, event: string): string {
 		const { choices, usage } = chunk;
 		if (usage != null) this.#usage = usageOf(usage);
-		let text = this.#begin(chunk);
+		const first = objectIn(Array.isArray(choices) ? choices[0] : undefined);
+		let text = this.#begin(chunk, objectIn(objectIn(first?.["anthropic"])?.["message"]));
 		const content =
 			usage == null && Array.isArray(choices) && choices.length === 1 ? wordsAlone(choices[0]) : undefined;
 		if (content) this.#template.learn(event, content);
@@ -129,10 +137,11 @@ export class MessagesStream implements StreamWriter {
 		return text;
 	}
 
-	#begin({ id, model }: Json): string {
+	/** @param own the message as Claude itself has begun it */
+	#begin({ id, model }: Json, own?: Json): string {
 		if (this.#id !== undefined) return "";
-		this.#id = messageId(id);
-		const message = {
+		this.#id = messageId(own?.["id"] ?? id);
+		const message = own ?? {
 			id: this.#id,
 			type: "message",
 			role: "assistant",
@@ -147,13 +156,15 @@ export class MessagesStream implements StreamWriter {
 
 	#choice(choice: Json): string {
 		const delta = objectIn(choice["delta"]) ?? {};
-		let text = "";
+		let text = this.#beside(objectIn(choice["anthropic"]));
 		const reasoning = reasoningIn(delta);
 		if (reasoning !== "")
 			text += this.#delta("thinking", `"type":"thinking_delta","thinking":${JSON.stringify(reasoning)}`);
-		const { content, refusal, tool_calls: calls } = delta;
+		const { content, refusal, tool_calls: calls, reasoning_details: details, anthropic: own } = delta;
+		if (Array.isArray(details)) for (const detail of details) text += this.#signed(objectIn(detail) ?? {});
+		if (objectIn(own)) text += this.#asItCame(own as Json);
 		if (typeof content === "string" && content !== "") text += this.#text(content);
-		if (typeof refusal === "string" && refusal !== "") {
+		if (typeof refusal === "string" && refusal !== "" && !this.#ending) {
 			this.#refusal += refusal;
 			text += this.#text(refusal);
 		}
@@ -162,6 +173,32 @@ export class MessagesStream implements StreamWriter {
 		}
 		if (choice["finish_reason"]) this.#stop = stopOf(choice, this.#calls.count > 0, this.#refusal !== "");
 		return text;
+	}
+
+	/** What Claude has said beside OpenAI's words: where blocks begin, and how the message ended. */
+	#beside(own: Json | undefined): string {
+		if (own?.["type"] === "message_delta") this.#ending = own;
+		return own?.["type"] === "content_block_start" ? this.#calls.end() + this.#close() : "";
+	}
+
+	/** An event of Claude's of which OpenAI's words have no form. */
+	#asItCame({ type, content_block: block, delta }: Json): string {
+		if (type === "content_block_stop") return this.#close();
+		if (type === "content_block_start") return this.#calls.end() + this.#open("own", JSON.stringify(block));
+		const written = JSON.stringify(delta).slice(1, -1);
+		return objectIn(delta)?.["type"] === "citations_delta" ? this.#delta("text", written) : this.#deltaEvent(written);
+	}
+
+	/** A thought of Claude's that is whole: its signature ends its block. One that comes behind its place is left out. */
+	#signed({ type, format, signature, data }: Json): string {
+		if (format !== "anthropic-claude-v1") return "";
+		if (type === "reasoning.encrypted" && this.#block === undefined && typeof data === "string") {
+			return this.#open("own", JSON.stringify({ type: "redacted_thinking", data })) + this.#close();
+		}
+		if (type !== "reasoning.text" || typeof signature !== "string" || signature === "") return "";
+		// One whose words Claude keeps to itself has a signature alone.
+		if (this.#block !== "thinking" && this.#block !== undefined) return "";
+		return this.#delta("thinking", `"type":"signature_delta","signature":${JSON.stringify(signature)}`) + this.#close();
 	}
 
 	#text(said: string): string {
@@ -191,7 +228,7 @@ export class MessagesStream implements StreamWriter {
 		return `${DELTA_HEAD}${this.#index},"delta":{${delta}}}\n\n`;
 	}
 
-	#open(block: "text" | "thinking" | "tool_use", start: string): string {
+	#open(block: BlockType, start: string): string {
 		const closed = this.#close();
 		this.#block = block;
 		this.#index++;

@@ -10,6 +10,7 @@ import { answerNames } from "../message-marks.ts";
 import {
 	type Answer,
 	type AnswerHeaders,
+	isFailure,
 	type MediaNeed,
 	type ModelPage,
 	NO_INPUTS,
@@ -24,6 +25,7 @@ import { toolCallIds } from "../tools.ts";
 import { unsupportedFields } from "../unsupported-fields.ts";
 import { type AnswerReading, answerPlan, asksForm } from "./answer-plan.ts";
 import { claude, hasTrait } from "./models.ts";
+import { nativeDecoder } from "./native-stream.ts";
 import { plannedMessage } from "./planned-answer.ts";
 import { PlannedDecoder } from "./planned-stream.ts";
 import { messagesRequest, thinkingField } from "./request.ts";
@@ -46,6 +48,10 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
+			const own = call.claude?.own(model);
+			if (own !== undefined) {
+				return { url: `${baseUrl}/messages`, headers: withVersion(headersFor(call), call), body: own, stream };
+			}
 			const request = requestOf(call);
 			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
 			const { body, betas } = encoded(() => messagesRequest(request.body().value, model, stream, inputs, fields));
@@ -55,6 +61,7 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
 		decode: (status, headers, body, call, { model }) => decode({ upstream, status, headers, body, call, model }),
 		decoder(call, { model }) {
+			if (call.claude?.own(model) !== undefined) return nativeDecoder(upstream, call);
 			const decoder = new MessageDecoder(upstream, call);
 			const reading = readingOf(call, model);
 			return reading ? new PlannedDecoder(decoder, reading) : decoder;
@@ -67,6 +74,12 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 
 /** What the client has asked for, with what Claude alone has a form for. */
 const requestOf = (call: Call): Pick<Call, "body" | "leftOut"> => call.claude ?? call;
+
+/** The version of the API that the client speaks. */
+function withVersion(headers: Record<string, string>, { headers: sent }: Call): Record<string, string> {
+	const version = sent.get("anthropic-version");
+	return version === null ? headers : { ...headers, "anthropic-version": version };
+}
 
 /** The client's own betas stay. */
 function withBetas(headers: Record<string, string>, betas: readonly string[]): Record<string, string> {
@@ -94,6 +107,10 @@ interface SentAnswer {
 function decode({ upstream, status, headers, body, call, model }: SentAnswer): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
 	if (!("object" in answer)) return answer;
+	if (call.claude?.own(model) !== undefined) {
+		const said = messageAnswer(body, answer.object);
+		return isFailure(said) ? said : { ...said, own: body };
+	}
 	const reading = readingOf(call, model);
 	const names = answerNames(requestOf(call).body().value["messages"]);
 	if (reading) return plannedMessage(body, answer.object, reading, names);

@@ -80,7 +80,6 @@ interface OpenBlock {
 export class MessageDecoder implements StreamDecoder {
 	readonly #upstream: Upstream;
 	readonly #call: Call;
-	readonly #chunks = new ChatChunks(now());
 	readonly #thoughts: Thought[] = [];
 	readonly #ids: string[] = [];
 	/** The block that is being sent. */
@@ -102,10 +101,19 @@ export class MessageDecoder implements StreamDecoder {
 	/** How long it was as it came. */
 	#came = 0;
 
-	constructor(upstream: Upstream, call: Call) {
+	/**
+	 * @param chunks writes what it sends
+	 * @param isNative its client speaks Anthropic's wire, too: thoughts go on signed as soon as they are whole
+	 */
+	constructor(
+		upstream: Upstream,
+		call: Call,
+		readonly chunks = new ChatChunks(now()),
+		private readonly isNative = false,
+	) {
 		this.#upstream = upstream;
 		this.#call = call;
-		const names = answerNames((call.claude ?? call).body().value["messages"]);
+		const names = isNative ? [] : answerNames((call.claude ?? call).body().value["messages"]);
 		if (names.length > 0) this.#unnamed = new UnnamedText(names);
 	}
 
@@ -113,8 +121,7 @@ export class MessageDecoder implements StreamDecoder {
 		if (data === undefined) return NOTHING;
 		const event = eventIn(data);
 		// What comes before its message belongs to none.
-		if (!event || !(this.#chunks.hasBegun || BEFORE.has(event.type) || event.error))
-			return { bytes: "", dropped: true };
+		if (!event || !(this.chunks.hasBegun || BEFORE.has(event.type) || event.error)) return { bytes: "", dropped: true };
 		switch (event.type) {
 			case "content_block_delta":
 				return this.#delta(event.delta ?? NONE);
@@ -145,15 +152,15 @@ export class MessageDecoder implements StreamDecoder {
 		if (length === 0) return undefined;
 		this.#textLength += deltas.units;
 		this.#textPoints += deltas.points;
-		this.#frame ??= textFrame(this.#chunks.textFrame());
+		this.#frame ??= textFrame(this.chunks.textFrame());
 		return { bytes: deltas.written(chunk, this.#frame), length, events: deltas.events };
 	}
 
 	#begin(message: ClaudeMessage): Out {
 		this.#frame = undefined;
 		this.#usage = objectIn(message.usage) ?? {};
-		this.#chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
-		return { bytes: this.#chunks.role(), tokens: this.#tokens() };
+		this.chunks.begin(message.id ?? "", message.model ?? "", reportedTier(this.#usage.service_tier));
+		return { bytes: this.chunks.role(), tokens: this.#tokens() };
 	}
 
 	#start(block: Block): Out {
@@ -168,12 +175,12 @@ export class MessageDecoder implements StreamDecoder {
 		if (block.type === "tool_use") {
 			const held = this.#held();
 			this.#ids.push(block.id ?? "");
-			const call = this.#chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", "");
+			const call = this.chunks.call(this.#ids.length - 1, block.id ?? "", block.name ?? "", "");
 			return { bytes: held + call, delta: true };
 		}
 		if (block.type === "text" && block.text) return this.#text(block.text);
 		if (block.type === "thinking" && block.thinking)
-			return { bytes: this.#chunks.reasoning(block.thinking), delta: true };
+			return { bytes: this.chunks.reasoning(block.thinking), delta: true };
 		return NOTHING;
 	}
 
@@ -181,11 +188,11 @@ export class MessageDecoder implements StreamDecoder {
 		if (type === "text_delta" && text) return this.#text(text);
 		if (type === "input_json_delta" && partial_json) {
 			if (this.#current) this.#current.hasInput = true;
-			return { bytes: this.#chunks.args(this.#ids.length - 1, partial_json), delta: true };
+			return { bytes: this.chunks.args(this.#ids.length - 1, partial_json), delta: true };
 		}
 		if (type === "thinking_delta" && thinking) {
 			if (this.#current) this.#current.thinking += thinking;
-			return { bytes: this.#chunks.reasoning(thinking), delta: true };
+			return { bytes: this.chunks.reasoning(thinking), delta: true };
 		}
 		if (!this.#current) return NOTHING;
 		if (type === "signature_delta") this.#current.signature += signature ?? "";
@@ -212,7 +219,7 @@ export class MessageDecoder implements StreamDecoder {
 	#said(text: string): Out {
 		this.#textLength += text.length;
 		this.#textPoints += codePointsIn(text);
-		return { bytes: this.#chunks.text(text), delta: true };
+		return { bytes: this.chunks.text(text), delta: true };
 	}
 
 	#stop(): Out {
@@ -220,6 +227,7 @@ export class MessageDecoder implements StreamDecoder {
 		this.#current = undefined;
 		if (!ended) return NOTHING;
 		const after = { text: this.#textLength, calls: this.#ids.length };
+		const before = this.#thoughts.length;
 		const { block, thinking, signature, hasInput, citations } = ended;
 		if (citations) return this.#cited(ended);
 		// One cut off has no signature, and one behind a name that was left out no good one: they can't come back.
@@ -231,14 +239,19 @@ export class MessageDecoder implements StreamDecoder {
 		}
 		// A call without arguments has none in any delta; OpenAI's has an empty object.
 		if (block.type === "tool_use" && !hasInput)
-			return { bytes: this.#chunks.args(this.#ids.length - 1, "{}"), delta: true };
-		return NOTHING;
+			return { bytes: this.chunks.args(this.#ids.length - 1, "{}"), delta: true };
+		return this.isNative && this.#thoughts.length > before ? { bytes: this.#signed(before) } : NOTHING;
+	}
+
+	/** The thoughts from the nth on, signed. */
+	#signed(from: number): string {
+		return this.chunks.delta(JSON.stringify({ reasoning_details: detailsOf(this.#thoughts).slice(from) }));
 	}
 
 	/** The citations of a block, of which some come before its words: they go out once those are all there. */
 	#cited({ citations, start }: OpenBlock): Out {
 		const annotations = blockAnnotations(citations, { start_index: start, end_index: this.#textPoints });
-		return annotations.length > 0 ? { bytes: this.#chunks.delta(JSON.stringify({ annotations })) } : NOTHING;
+		return annotations.length > 0 ? { bytes: this.chunks.delta(JSON.stringify({ annotations })) } : NOTHING;
 	}
 
 	#count({ delta, usage: more }: ClaudeEvent): Out {
@@ -263,13 +276,12 @@ export class MessageDecoder implements StreamDecoder {
 		const reason = stopFinish(this.#ending?.stop_reason);
 		const refusal = reason === "content_filter" ? this.#ending?.stop_details?.explanation : undefined;
 		let bytes = this.#held();
-		if (this.#thoughts.length > 0)
-			bytes += this.#chunks.delta(JSON.stringify({ reasoning_details: detailsOf(this.#thoughts) }));
-		if (refusal) bytes += this.#chunks.delta(JSON.stringify({ refusal }));
-		bytes += this.#chunks.finish(reason, 0, matchedStop(this.#ending ?? {}));
+		if (this.#thoughts.length > 0 && !this.isNative) bytes += this.#signed(0);
+		if (refusal) bytes += this.chunks.delta(JSON.stringify({ refusal }));
+		bytes += this.chunks.finish(reason, 0, matchedStop(this.#ending ?? {}));
 		const usage =
 			this.#call.body().value.stream_options?.include_usage === true
-				? this.#chunks.usage(chatUsage(counted))
+				? this.chunks.usage(chatUsage(counted))
 				: undefined;
 		return { bytes, usage, tokens: counted, thinking: storedThinking(this.#thoughts, this.#ids) };
 	}
@@ -281,7 +293,7 @@ export class MessageDecoder implements StreamDecoder {
 
 	end(): Failure | undefined {
 		if (this.#ending) return undefined;
-		return this.#chunks.hasBegun ? TRUNCATED : NO_CHOICE;
+		return this.chunks.hasBegun ? TRUNCATED : NO_CHOICE;
 	}
 }
 
