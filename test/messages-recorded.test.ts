@@ -1,13 +1,18 @@
 /** What Anthropic was recorded to be asked and to answer means the same behind the Messages API of the router, before Claude. */
 
 import { expect } from "bun:test";
+import { messageText } from "../src/dialects/anthropic-messages/messages-answer.ts";
+import { anthropicMessages } from "../src/dialects/anthropic-messages/messages-dialect.ts";
+import { messagesRequest } from "../src/providers/anthropic/request.ts";
+import { messageAnswer } from "../src/providers/anthropic/response.ts";
+import { type Answer, NO_INPUTS } from "../src/providers/provider.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { needing } from "./kit/needing.ts";
 import { type Recording, recordings } from "./kit/recordings.ts";
 import { meaningOfAnthropic } from "./kit/vendor-meaning.ts";
 import { startVendorRig, type VendorRig } from "./kit/vendor-rig.ts";
 
-const { afterAll, beforeAll, describe, test } = needing("recordings");
+const { afterAll, beforeAll, test } = needing("recordings");
 
 let rig: VendorRig;
 beforeAll(async () => {
@@ -19,14 +24,24 @@ const all = recordings("anthropic").filter(({ request }) => request);
 const post = ({ request }: Recording) =>
 	rig.post("/v1/messages", request!.body as Json, { "anthropic-version": "2023-06-01" });
 
-describe("is asked of Claude as it was sent", () => {
-	test.each(all.map((each) => [each.id, each] as const))("%s", async (_, recording) => {
+test.each(all.map((each) => [each.id, each] as const))(
+	"%s is asked of Claude in its client's own bytes",
+	async (_, recording) => {
 		rig.replay.play(recording.response);
 		await post(recording);
-		const asked = JSON.parse(rig.replay.received[0]!.body) as Loose;
-		expect(meaningOfAnthropic(asked)).toEqual(meaningOfAnthropic(recording.request!.body as Loose));
-	});
-});
+		expect(rig.replay.received[0]!.body).toBe(JSON.stringify(recording.request!.body));
+	},
+);
+
+test.each(all.map((each) => [each.id, each] as const))(
+	"%s means the same where it has to be translated",
+	(_, { request }) => {
+		const sent = request!.body as Loose;
+		const { claude } = anthropicMessages.parse("chat", Buffer.from(JSON.stringify(sent)));
+		const { body } = messagesRequest(claude!.body().value, sent["model"], sent["stream"] === true, NO_INPUTS);
+		expect(meaningOfAnthropic(JSON.parse(body))).toEqual(meaningOfAnthropic(sent));
+	},
+);
 
 /** A message without what another message of the same meaning may have or not. */
 function meaningOf({ content, usage, stop_reason, stop_sequence, model, role, type }: Loose): Json {
@@ -77,22 +92,24 @@ const streamed = all.filter(({ response }) => response.status === 200 && respons
 test.each(whole.map((each) => [each.id, each] as const))("%s is answered as it was", async (_, recording) => {
 	rig.replay.play(recording.response);
 	const { status, text } = await post(recording);
-	expect(status).toBe(200);
-	expect(meaningOf(JSON.parse(text))).toEqual(meaningOf(recording.response.body as Loose));
+	expect([status, text]).toEqual([200, JSON.stringify(recording.response.body)]);
 });
 
+test.each(whole.map((each) => [each.id, each] as const))(
+	"%s means the same where it has to be translated back",
+	(_, { response }) => {
+		const { body } = messageAnswer(JSON.stringify(response.body), response.body) as Answer;
+		expect(meaningOf(JSON.parse(messageText(body, undefined)))).toEqual(meaningOf(response.body as Loose));
+	},
+);
+
 test.each(streamed.map((each) => [each.id, each] as const))("%s is streamed as it was", async (_, recording) => {
-	rig.replay.play(recording.response, "event");
-	const { status, text } = await post(recording);
-	expect(status).toBe(200);
-	// A signature comes with the end of a stream, behind its block.
-	const unsigned = (message: Loose) => ({
-		...message,
-		content: message["content"].map((block: Loose) =>
-			block["type"] === "thinking" ? { ...block, signature: "" } : block,
-		),
-	});
-	expect(meaningOf(unsigned(summed(text)))).toEqual(meaningOf(unsigned(summed(recording.response.sse!))));
+	for (const cut of ["event", "whole"] as const) {
+		rig.replay.play(recording.response, cut);
+		const { status, text } = await post(recording);
+		expect(status).toBe(200);
+		expect(summed(text)).toEqual(summed(recording.response.sse!));
+	}
 });
 
 test.each(all.filter(({ response }) => response.status >= 400).map((each) => [each.id, each] as const))(

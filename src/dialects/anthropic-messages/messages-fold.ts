@@ -43,7 +43,7 @@ class MessagesFold {
 	#isWhole = false;
 
 	add({ data }: SseEvent): void {
-		if (data === undefined) return;
+		if (data === undefined || !this.#isWholly) return;
 		const event = JSON.parse(data) as Json;
 		switch (event["type"]) {
 			case "message_start":

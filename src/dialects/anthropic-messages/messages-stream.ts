@@ -39,8 +39,6 @@ function wordsAlone(choice: unknown): string | undefined {
 	return isAlone ? content : undefined;
 }
 
-const toolUse = (id: string, name: string): string => JSON.stringify({ type: "tool_use", id, name, input: {} });
-
 /** `own`: one of a type that is Claude's alone. */
 type BlockType = "text" | "thinking" | "tool_use" | "own";
 
@@ -59,9 +57,11 @@ export class MessagesStream implements StreamWriter {
 	#block: BlockType | undefined;
 	/** How Claude itself has said that the message ended. */
 	#ending: Json | undefined;
+	/** How it has begun the tool call that comes next. */
+	#begun: Json | undefined;
 	#index = -1;
 	readonly #calls = new StreamedCalls({
-		begin: (index, id, name) => this.#open("tool_use", toolUse(callId(id, this.#id!, index), name)),
+		begin: (index, id, name) => this.#open("tool_use", this.#toolUse(callId(id, this.#id!, index), name)),
 		more: (json) => this.#deltaEvent(`"type":"input_json_delta","partial_json":${JSON.stringify(json)}`),
 	});
 	#stop: Stop | undefined;
@@ -178,7 +178,14 @@ export class MessagesStream implements StreamWriter {
 	/** What Claude has said beside OpenAI's words: where blocks begin, and how the message ended. */
 	#beside(own: Json | undefined): string {
 		if (own?.["type"] === "message_delta") this.#ending = own;
-		return own?.["type"] === "content_block_start" ? this.#calls.end() + this.#close() : "";
+		if (own?.["type"] !== "content_block_start") return "";
+		this.#begun = objectIn(own["content_block"]);
+		return this.#calls.end() + this.#close();
+	}
+
+	/** A call's block, as Claude itself has begun it where it has. */
+	#toolUse(id: string, name: string): string {
+		return JSON.stringify(this.#begun?.["id"] === id ? this.#begun : { type: "tool_use", id, name, input: {} });
 	}
 
 	/** An event of Claude's of which OpenAI's words have no form. */

@@ -34,7 +34,8 @@ class NativeDecoder implements StreamDecoder {
 			}
 			case "content_block_start":
 				this.#isOwn = !SAID.has(read.content_block?.type ?? "");
-				return this.#isOwn ? this.#asItCame(event.data!) : this.#begun(event);
+				if (this.#isOwn) return this.#asItCame(event.data!);
+				return this.#begun(event, read.content_block?.type === "tool_use" ? event.data! : BEGUN);
 			case "content_block_delta":
 				if (this.#isOwn) return this.#asItCame(event.data!);
 				return read.delta?.type === "citations_delta" ? this.#cited(event) : this.inner.push(event);
@@ -52,9 +53,9 @@ class NativeDecoder implements StreamDecoder {
 	}
 
 	/** Where a block begins says no field of OpenAI's. */
-	#begun(event: SseEvent): Out {
+	#begun(event: SseEvent, begun: string): Out {
 		const out = this.inner.push(event);
-		return { ...out, bytes: this.inner.chunks.beside(BEGUN) + (out.bytes ?? "") };
+		return { ...out, bytes: this.inner.chunks.beside(oneLine(begun)) + (out.bytes ?? "") };
 	}
 
 	#asItCame(data: string): Out {
