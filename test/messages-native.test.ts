@@ -118,6 +118,29 @@ describe("what others have said is translated, since Anthropic would refuse it",
 	});
 });
 
+test("models that a call names besides its own are left out: its key may not be for them", async () => {
+	const { headers } = await rig.send(asking({ fallbacks: [{ model: "claude-haiku-4-5" }] }));
+	expect(headers.get("x-router-dropped")).toBe("fallbacks");
+	expect("fallbacks" in rig.asked()).toBe(false);
+});
+
+test("calls that Claude alone can tell apart have answers of their own", async () => {
+	const tools = [{ type: "bash_20250124", name: "bash" }];
+	const document = (enabled: boolean) =>
+		user([{ type: "document", source: { type: "text", media_type: "text/plain", data: "x" }, citations: { enabled } }]);
+	for (const more of [
+		{},
+		{ tools },
+		{ speed: "fast" },
+		{ messages: [document(true)] },
+		{ messages: [document(false)] },
+	]) {
+		const { headers } = await rig.send(asking({ temperature: 0, ...more }));
+		expect(headers.get("x-router-cache")).toBe("miss");
+	}
+	expect((await rig.send(asking({ temperature: 0, tools }))).headers.get("x-router-cache")).toBe("hit");
+});
+
 test("the client's bytes, version and betas go up as they came, nothing is left out", async () => {
 	const body = JSON.stringify(
 		asking({

@@ -4,8 +4,13 @@ import type { Block, MessagesRequest } from "./messages-schema.ts";
 /** Ids that Anthropic takes. */
 const ID = /^[\w-]+$/;
 
-/** Whether there is any: thoughts without a signature, or calls with another vendor's ids (`functions.f:0`). */
-export function hasForeignBlocks({ messages }: Pick<MessagesRequest, "messages">): boolean {
+/**
+ * Whether a request can't be sent as it came: thoughts without a signature, or calls with another vendor's ids (`functions.f:0`) in it; or `fallbacks`, by which
+ * it would reach models that nobody has looked at its key for.
+ */
+export function hasForeignBlocks(request: MessagesRequest): boolean {
+	const { messages, fallbacks } = request as MessagesRequest & { fallbacks?: unknown };
+	if (fallbacks != null) return true;
 	return messages.some(({ content }) => typeof content !== "string" && (content as readonly Block[]).some(isForeign));
 }
 

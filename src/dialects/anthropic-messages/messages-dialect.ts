@@ -59,7 +59,7 @@ const LONG_NUMBER = /[[:,\s]-?\d[\d.]{15,}(?:[eE][+-]?\d+)?\s*[,\]}]|[[:,\s]-?[\
  */
 function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): ParsedRequest {
 	const text = sent.toString();
-	return parsedRequest(operation, sent, text, readRequest(text, "messages", isSevere));
+	return parsedRequest(operation, text, readRequest(text, "messages", isSevere));
 }
 
 /**
@@ -68,13 +68,13 @@ function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): P
  */
 export function countedRequest(text: string, headers: Headers): ParsedRequest {
 	const checked = readRequest(text, "count", hasSevereRules(headers));
-	return parsedRequest("chat", Buffer.from(text), text, { ...checked, max_tokens: 1 });
+	return parsedRequest("chat", text, { ...checked, max_tokens: 1 });
 }
 
-function parsedRequest(operation: Operation, sent: Buffer, text: string, checked: MessagesRequest): ParsedRequest {
+function parsedRequest(operation: Operation, text: string, checked: MessagesRequest): ParsedRequest {
 	const request = LONG_NUMBER.test(text) ? exactly(text) : checked;
 	const formFor = (form: RequestForm) => {
-		let made: (ChatForm & { readonly leftOut: readonly string[] }) | undefined;
+		let made: ChatForm | undefined;
 		return () => {
 			if (!made) {
 				const { text: chat, leftOut } = chatRequest(request, form);
@@ -87,7 +87,7 @@ function parsedRequest(operation: Operation, sent: Buffer, text: string, checked
 	const others = formFor("others");
 	const claude = formFor("claude");
 	return {
-		facts: new MessagesFacts(checked, sent, others),
+		facts: new MessagesFacts(checked, text, others),
 		stream: checked.stream === true,
 		body: madeOnce(() => others().body),
 		leftOut: () => others().leftOut,

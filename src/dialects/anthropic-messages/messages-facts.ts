@@ -12,10 +12,14 @@ const NO_MODELS: readonly string[] = [];
 /** Fields that change an answer of Claude's beyond what the chat request says. */
 const CLAUDES = ["thinking", "output_config", "context_management", "container", "inference_geo", "speed"] as const;
 
+const fieldIn = (request: MessagesRequest, name: string): unknown => (request as Record<string, unknown>)[name];
+
 /** The request put into OpenAI's words: its facts, its body. */
 export interface ChatForm {
 	readonly facts: CallFacts;
 	readonly body: ParsedBody;
+	/** What it has no form for. */
+	readonly leftOut: readonly string[];
 }
 
 /** The facts of a request. What takes a pass over its messages is asked of its form in OpenAI's words, which is made for that. */
@@ -33,12 +37,12 @@ export class MessagesFacts implements CallFacts {
 
 	/**
 	 * @param request checked
-	 * @param sent its bytes
+	 * @param text its JSON
 	 * @param form its form in OpenAI's words, made when it is first asked for
 	 */
 	constructor(
 		private readonly request: MessagesRequest,
-		private readonly sent: Buffer,
+		private readonly text: string,
 		private readonly form: () => ChatForm,
 	) {
 		const { model, metadata, temperature, max_tokens } = request;
@@ -62,7 +66,7 @@ export class MessagesFacts implements CallFacts {
 	}
 
 	cachesForHour(): boolean {
-		return this.sent.includes('"1h"');
+		return this.text.includes('"1h"');
 	}
 
 	promptSizes(): PromptSizes {
@@ -78,13 +82,12 @@ export class MessagesFacts implements CallFacts {
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
-		const { request } = this;
-		const chat = this.form().facts.canonical(without);
-		const own = CLAUDES.flatMap((name) => {
-			const value = (request as Record<string, unknown>)[name];
-			return value == null || without.has(name) ? [] : [[name, value]];
-		});
-		if (own.length === 0) return chat;
+		const { facts, leftOut } = this.form();
+		const chat = facts.canonical(without);
+		const isAllSaid = leftOut.length === 0 && !CLAUDES.some((name) => fieldIn(this.request, name) != null);
+		if (isAllSaid && !this.text.includes('"citations"')) return chat;
+		// Claude gets more than that.
+		const own = Object.entries(this.request).filter(([name]) => !without.has(name));
 		return Buffer.concat([chat, Buffer.from(JSON.stringify(own))]);
 	}
 
