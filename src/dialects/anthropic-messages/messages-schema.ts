@@ -6,6 +6,18 @@ import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { open, optional } from "../../openai/request-fields.ts";
 
+/** The check of a schema, compiled when something is first checked: a start need not wait for it. */
+export class MessagesCheck {
+	#compiled: TypeCheck<TSchema> | undefined;
+
+	constructor(private readonly schema: TSchema) {}
+
+	get compiled(): TypeCheck<TSchema> {
+		this.#compiled ??= TypeCompiler.Compile(this.schema);
+		return this.#compiled;
+	}
+}
+
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
 const number = optional(Type.Number());
 const text = Type.String();
@@ -77,30 +89,30 @@ export type MessagesTool = Static<typeof tool> & Readonly<Record<string, unknown
 const source = object({ type: Type.String() });
 
 /** What blocks must have, by their type; those of other types may be anything. */
-export const BLOCKS: Readonly<Record<string, TypeCheck<TSchema>>> = {
-	text: TypeCompiler.Compile<TSchema>(object({ text })),
-	image: TypeCompiler.Compile<TSchema>(object({ source })),
-	document: TypeCompiler.Compile<TSchema>(object({ source, title: optional(text), context: optional(text) })),
-	search_result: TypeCompiler.Compile<TSchema>(object({ source: text, title: text, content: Type.Array(AnyBlock) })),
-	tool_use: TypeCompiler.Compile<TSchema>(object({ id: text, name: text, input: Type.Object({}, open) })),
-	tool_result: TypeCompiler.Compile<TSchema>(
+export const BLOCKS: Readonly<Record<string, MessagesCheck>> = {
+	text: new MessagesCheck(object({ text })),
+	image: new MessagesCheck(object({ source })),
+	document: new MessagesCheck(object({ source, title: optional(text), context: optional(text) })),
+	search_result: new MessagesCheck(object({ source: text, title: text, content: Type.Array(AnyBlock) })),
+	tool_use: new MessagesCheck(object({ id: text, name: text, input: Type.Object({}, open) })),
+	tool_result: new MessagesCheck(
 		object({ tool_use_id: text, content: optional(content), is_error: optional(Type.Boolean()) }),
 	),
-	thinking: TypeCompiler.Compile<TSchema>(object({ thinking: text, signature: optional(text) })),
-	redacted_thinking: TypeCompiler.Compile<TSchema>(object({ data: text })),
+	thinking: new MessagesCheck(object({ thinking: text, signature: optional(text) })),
+	redacted_thinking: new MessagesCheck(object({ data: text })),
 };
 
 /** What sources must have, by their type. */
-export const SOURCES: Readonly<Record<string, TypeCheck<TSchema>>> = {
-	base64: TypeCompiler.Compile<TSchema>(object({ media_type: text, data: text })),
-	url: TypeCompiler.Compile<TSchema>(object({ url: text })),
-	text: TypeCompiler.Compile<TSchema>(object({ data: text })),
-	file: TypeCompiler.Compile<TSchema>(object({ file_id: text })),
-	content: TypeCompiler.Compile<TSchema>(object({ content })),
+export const SOURCES: Readonly<Record<string, MessagesCheck>> = {
+	base64: new MessagesCheck(object({ media_type: text, data: text })),
+	url: new MessagesCheck(object({ url: text })),
+	text: new MessagesCheck(object({ data: text })),
+	file: new MessagesCheck(object({ file_id: text })),
+	content: new MessagesCheck(object({ content })),
 };
 
 /** Whole requests. */
 export const REQUESTS = {
-	messages: TypeCompiler.Compile(MessagesRequest),
-	count: TypeCompiler.Compile(CountRequest),
+	messages: new MessagesCheck(MessagesRequest),
+	count: new MessagesCheck(CountRequest),
 } as const;

@@ -1,6 +1,5 @@
 /** Reads a request's JSON and says what is wrong with it in the words of Anthropic's own API: `messages.0.content: Field required`. */
 import type { TSchema } from "@sinclair/typebox";
-import type { TypeCheck } from "@sinclair/typebox/compiler";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../../errors.ts";
 import { tooLarge } from "../../openai/call.ts";
@@ -19,7 +18,7 @@ export function refusal(path: string, what: string): RouterError {
  */
 export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere: boolean): MessagesRequest {
 	const value = objectIn(text);
-	const check = REQUESTS[kind] as TypeCheck<TSchema>;
+	const { compiled: check } = REQUESTS[kind];
 	if (!check.Check(value)) throw wrongValue(check.Errors(value).First(), "");
 	const request = value as MessagesRequest;
 	checkThread(request);
@@ -81,7 +80,7 @@ function checkBlocks(blocks: readonly Block[], path: string, isSevere: boolean):
 	for (const [index, block] of blocks.entries()) {
 		const { type } = block;
 		const at = `${path}.${index}`;
-		const check = Object.hasOwn(BLOCKS, type) ? BLOCKS[type]! : undefined;
+		const check = Object.hasOwn(BLOCKS, type) ? BLOCKS[type]!.compiled : undefined;
 		if (!check) continue;
 		if (!check.Check(block)) throw wrongValue(check.Errors(block).First(), `${at}.${type}`);
 		if (type === "image" || type === "document") checkSource(block["source"] as Block, `${at}.${type}.source`);
@@ -95,7 +94,7 @@ function checkBlocks(blocks: readonly Block[], path: string, isSevere: boolean):
 
 function checkSource(source: Block, path: string): void {
 	const { type } = source;
-	const check = Object.hasOwn(SOURCES, type) ? SOURCES[type]! : undefined;
+	const check = Object.hasOwn(SOURCES, type) ? SOURCES[type]!.compiled : undefined;
 	if (!check) throw refusal(path, `Input tag '${type.slice(0, 40)}' does not match any of the expected tags`);
 	if (!check.Check(source)) throw wrongValue(check.Errors(source).First(), `${path}.${type}`);
 	if (type === "content" && Array.isArray(source["content"])) {
