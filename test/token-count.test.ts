@@ -1,5 +1,8 @@
 /** `count_tokens`: exact where the upstream counts, else estimated and marked so. No call is made for it. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { estimatedPrompt } from "../src/accounts/usage/token-estimate.ts";
+import { anthropicMessages } from "../src/dialects/anthropic-messages/messages-dialect.ts";
+import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Json } from "./kit/exchange.ts";
 import type { Script } from "./kit/fault-upstream.ts";
 import { answers, neverAnswers, resetsBeforeHeaders } from "./kit/faults.ts";
@@ -95,5 +98,48 @@ test("Google is asked for the whole request's count", async () => {
 		model: "models/gemini-2.5-flash",
 		systemInstruction: { parts: [{ text: "Be brief." }] },
 		tools: [{ functionDeclarations: [{ name: "weather" }] }],
+	});
+});
+
+describe("an estimate needs no translation, and is near that of the same call in OpenAI's words", () => {
+	const user = (content: unknown) => ({ role: "user", content });
+	const words = "Wer hat den Käse zum Bahnhof gerollt? ".repeat(40);
+	const image = { type: "image", source: { type: "base64", media_type: "image/png", data: "A".repeat(40_000) } };
+	const pdf = {
+		type: "document",
+		source: { type: "base64", media_type: "application/pdf", data: "A".repeat(400_000) },
+	};
+	const text = { type: "document", source: { type: "text", media_type: "text/plain", data: words } };
+	test.each([
+		["words", { system: words, messages: [user(words), { role: "assistant", content: words }, user(words)] }],
+		[
+			"blocks",
+			{
+				messages: [
+					user([
+						{ type: "text", text: words },
+						{ type: "text", text: words },
+					]),
+				],
+			},
+		],
+		["tools", { messages: [user(words)], tools: asking("m").tools, system: null }],
+		["a picture and files", { messages: [user([image, pdf, text, { type: "text", text: words }])] }],
+		[
+			"a picture in a result",
+			{ messages: [user([{ type: "tool_result", tool_use_id: "a", content: [image] }, text])] },
+		],
+		[
+			"a schema",
+			{ messages: [user(words)], output_config: { format: { type: "json_schema", schema: { type: "object" } } } },
+		],
+		["an effort, which is none", { messages: [user(words)], output_config: { effort: "high" } }],
+	] as [string, Json][])("%s", (_, body) => {
+		const sent = JSON.stringify({ model: "m", max_tokens: 9, ...body });
+		const { facts, body: chat } = anthropicMessages.parse("chat", Buffer.from(sent));
+		const own = estimatedPrompt({ operation: "chat", facts });
+		const translated = estimatedPrompt({ operation: "chat", facts: parseRequest("chat", chat().bytes).facts });
+		expect(own.tokens / translated.tokens).toBeWithin(0.85, 1.2);
+		expect(own.image).toBe(translated.image);
 	});
 });

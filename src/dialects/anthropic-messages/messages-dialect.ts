@@ -1,6 +1,6 @@
 /** Anthropic's Messages API, `POST /v1/messages`, in front of every model. */
 import type { ParsedRequest } from "../../openai/call.ts";
-import { fieldNamed, fieldsOf, splice } from "../../openai/json.ts";
+import { type Field, fieldNamed, splice } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
 import { type Dialect, madeOnce } from "../dialect.ts";
@@ -15,7 +15,7 @@ import { messagesHeaders } from "./messages-headers.ts";
 import { chatRequest } from "./messages-request.ts";
 import type { MessagesRequest } from "./messages-schema.ts";
 import { MessagesStream } from "./messages-stream.ts";
-import { readRequest } from "./messages-validation.ts";
+import { type CheckedRequest, readRequest } from "./messages-validation.ts";
 
 /** From this version on its rules are severer. */
 const SEVERE_SINCE = "2026-10-21";
@@ -68,10 +68,14 @@ function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): P
  */
 export function countedRequest(text: string, headers: Headers): ParsedRequest {
 	const checked = readRequest(text, "count", hasSevereRules(headers));
-	return parsedRequest("chat", text, { ...checked, max_tokens: 1 });
+	return parsedRequest("chat", text, { ...checked, request: { ...checked.request, max_tokens: 1 } });
 }
 
-function parsedRequest(operation: Operation, text: string, checked: MessagesRequest): ParsedRequest {
+function parsedRequest(
+	operation: Operation,
+	text: string,
+	{ request: checked, fields }: CheckedRequest,
+): ParsedRequest {
 	const request = LONG_NUMBER.test(text) ? exactly(text) : checked;
 	const formFor = (form: RequestForm) => {
 		let made: ChatForm | undefined;
@@ -87,20 +91,24 @@ function parsedRequest(operation: Operation, text: string, checked: MessagesRequ
 	const others = formFor("others");
 	const claude = formFor("claude");
 	return {
-		facts: new MessagesFacts(checked, text, others),
+		facts: new MessagesFacts(checked, text, fields, others),
 		stream: checked.stream === true,
 		body: madeOnce(() => others().body),
 		leftOut: () => others().leftOut,
 		claude: {
 			body: () => claude().body,
 			leftOut: () => claude().leftOut,
-			own: ownText(text, checked),
+			own: ownText(text, checked, fields),
 		},
 	};
 }
 
 /** The client's text for a model of another name; undefined where it holds what Anthropic would refuse. */
-function ownText(text: string, request: MessagesRequest): (model: string) => string | undefined {
+function ownText(
+	text: string,
+	request: MessagesRequest,
+	fields: readonly Field[],
+): (model: string) => string | undefined {
 	const made = new Map<string, string | undefined>();
 	let isClaudes: boolean | undefined;
 	return (model) => {
@@ -109,7 +117,7 @@ function ownText(text: string, request: MessagesRequest): (model: string) => str
 		if (model === request.model) return text;
 		let own = made.get(model);
 		if (own === undefined) {
-			const { start, end } = fieldNamed(fieldsOf(text), "model")!;
+			const { start, end } = fieldNamed(fields, "model")!;
 			own = splice(text, [{ start, end, insert: JSON.stringify(model) }]);
 			made.set(model, own);
 		}

@@ -1,10 +1,12 @@
 /** What routing, limits and the cache read of a request of Anthropic's. */
 import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import type { Field } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
 import { isCustom } from "./messages-request.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
+import { messagesSizes } from "./messages-sizes.ts";
 
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
@@ -38,11 +40,13 @@ export class MessagesFacts implements CallFacts {
 	/**
 	 * @param request checked
 	 * @param text its JSON
+	 * @param fields where its top-level fields stand in that
 	 * @param form its form in OpenAI's words, made when it is first asked for
 	 */
 	constructor(
 		private readonly request: MessagesRequest,
 		private readonly text: string,
+		private readonly fields: readonly Field[],
 		private readonly form: () => ChatForm,
 	) {
 		const { model, metadata, temperature, max_tokens } = request;
@@ -70,7 +74,7 @@ export class MessagesFacts implements CallFacts {
 	}
 
 	promptSizes(): PromptSizes {
-		return this.form().facts.promptSizes();
+		return messagesSizes(this.request, this.text, this.fields);
 	}
 
 	promptContent(): PromptContent {

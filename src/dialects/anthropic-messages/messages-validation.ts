@@ -3,7 +3,7 @@ import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { RouterError } from "../../errors.ts";
 import { tooLarge } from "../../openai/call.ts";
-import { JsonTooLarge, parseWithFields } from "../../openai/json.ts";
+import { type Field, JsonTooLarge, parseWithFields } from "../../openai/json.ts";
 import { furthest } from "../../openai/validation.ts";
 import { BLOCKS, type Block, type MessagesRequest, REQUESTS, SOURCES } from "./messages-schema.ts";
 
@@ -12,12 +12,18 @@ export function refusal(path: string, what: string): RouterError {
 	return new RouterError("invalid_value", `${path}: ${what}`, { param: path });
 }
 
+/** A request, and where its top-level fields stand in its text. */
+export interface CheckedRequest {
+	readonly request: MessagesRequest;
+	readonly fields: readonly Field[];
+}
+
 /**
  * The request, checked. Throws `invalid_json`, `duplicate_key`, `body_too_large` or `invalid_value`; messages never quote the request.
  * @param isSevere the rules of version 2026-10-21 and later hold
  */
-export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere: boolean): MessagesRequest {
-	const value = objectIn(text);
+export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere: boolean): CheckedRequest {
+	const { value, fields } = objectIn(text);
 	const { compiled: check } = REQUESTS[kind];
 	if (!check.Check(value)) throw wrongValue(check.Errors(value).First(), "");
 	const request = value as MessagesRequest;
@@ -30,10 +36,10 @@ export function readRequest(text: string, kind: keyof typeof REQUESTS, isSevere:
 		if (isSevere && role === "assistant") refuseDocuments(content, `messages.${index}.content`);
 	}
 	if (isSevere) refuseSampling(request);
-	return request;
+	return { request, fields };
 }
 
-function objectIn(text: string): Readonly<Record<string, unknown>> {
+function objectIn(text: string): Pick<ReturnType<typeof parseWithFields>, "value" | "fields"> {
 	let parsed: ReturnType<typeof parseWithFields>;
 	try {
 		parsed = parseWithFields(text);
@@ -41,7 +47,7 @@ function objectIn(text: string): Readonly<Record<string, unknown>> {
 		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
 		throw new RouterError("invalid_json", "The request body is not valid JSON.");
 	}
-	const { value, repeated } = parsed;
+	const { value, fields, repeated } = parsed;
 	if (typeof value !== "object" || value === null || Array.isArray(value)) {
 		throw new RouterError("invalid_value", "The request body must be a JSON object.");
 	}
@@ -49,7 +55,7 @@ function objectIn(text: string): Readonly<Record<string, unknown>> {
 		const param = repeated.slice(0, 64);
 		throw new RouterError("duplicate_key", `${param}: the field stands twice; send it once`, { param });
 	}
-	return value as Record<string, unknown>;
+	return { value, fields };
 }
 
 /**

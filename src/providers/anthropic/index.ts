@@ -42,7 +42,11 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		routesModels: false,
 		operations: ["chat"],
 		counter: CLAUDE_COUNTER,
-		needs: (call) => toolCallIds(requestOf(call).body().value).map((id): MediaNeed => ({ kind: "thinking", id })),
+		needs(call, { model }) {
+			// It comes back in the client's own bytes.
+			if (call.claude?.own(model) !== undefined) return [];
+			return toolCallIds(requestOf(call).body().value).map((id): MediaNeed => ({ kind: "thinking", id }));
+		},
 		encode(call, { model }, inputs = NO_INPUTS, options) {
 			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);
 			const { state, baseUrl } = upstream;
