@@ -34,6 +34,11 @@ export const ERRORS = {
 		remedy:
 			"Leave the named field out (`unsupported: drop` does it for those that only tune an answer), or use a model whose upstream takes it.",
 	},
+	previous_response_not_found: {
+		status: 400,
+		type: INVALID,
+		remedy: "The router keeps no responses: send the whole conversation in `input`, without `previous_response_id`.",
+	},
 	context_length_exceeded: {
 		status: 400,
 		type: INVALID,
@@ -110,6 +115,12 @@ export const ERRORS = {
 		type: INVALID,
 		remedy:
 			"An engine died of this very call twice: change it, or wait until `poisonous_requests` is over; its log has the engine's reason.",
+	},
+	websocket_unavailable: {
+		status: 426,
+		type: INVALID,
+		remedy:
+			"Send the same as `POST /v1/responses`, with `stream: true` for its events; Codex does so of its own accord.",
 	},
 	insufficient_quota: {
 		status: 429,

@@ -123,6 +123,7 @@ test("what an upstream says beside its answer is a ping", () => {
 	const stream = new MessagesStream({
 		id: "req_1",
 		operation: "chat",
+		stream: true,
 		facts: { model: "m" } as never,
 		body: undefined as never,
 	});
@@ -246,6 +247,7 @@ test("arguments that are no JSON object are the value of one field of a whole an
 				JSON.stringify({
 					choices: [{ message: { tool_calls: [{ id: "c", function: { name: "f", arguments: args } }] } }],
 				}),
+				undefined as never,
 				undefined,
 			) as string,
 		)["content"][0]["input"];

@@ -9,7 +9,8 @@ import {
 	withReasoningCounted,
 } from "./kit/contract.ts";
 import { dialect } from "./kit/dialects.ts";
-import { answerText, eventData, type Json } from "./kit/exchange.ts";
+import { answerText, eventData, type Json, type Loose } from "./kit/exchange.ts";
+import { fixture } from "./kit/fixtures.ts";
 import { needing } from "./kit/needing.ts";
 import { type Recording, recordings } from "./kit/recordings.ts";
 import { CLIENT_KEY, type Rig, startRig } from "./kit/rig.ts";
@@ -124,13 +125,20 @@ needing("recordings").describe("recorded exchanges", () => {
 
 	const responses = all.filter((recording) => isResponses(recording) && recording.response.status === 200);
 	test.each(responses.map((recording) => [recording.id, recording] as const))(
-		"%s: the router has no /v1/responses yet and says so",
+		"%s: asked of its upstream as a chat, and answered as a response",
 		async (_, recording) => {
-			rig.replay.play(recording.response);
+			const provider = FOLDERS[recording.provider as keyof typeof FOLDERS];
+			rig.replay.play(fixture(dialect(provider), "JSON schema").response);
 			const answer = await rig.post(RESPONSES, JSON.stringify(recording.request.body));
-			expect(answer.status).toBe(404);
-			expect(clientError(answer.text).code).toBe("unknown_path");
-			expect(rig.replay.received).toBeEmpty();
+			expect([answer.status, rig.replay.only().path]).toEqual([200, `${dialect(provider).base}/chat/completions`]);
+			const { input, text } = recording.request.body as Loose;
+			const { type, ...json_schema } = text.format;
+			expect(JSON.parse(rig.replay.only().body)).toEqual({
+				model: recording.request.body!["model"],
+				messages: input,
+				response_format: { type, json_schema },
+			});
+			expect(JSON.parse(answer.text)).toMatchObject({ object: "response", status: "completed", text });
 		},
 	);
 

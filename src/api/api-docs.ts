@@ -34,9 +34,12 @@ const UPSTREAM_ERRORS = [
 	"shutting_down",
 	"upstream_timeout",
 ] as const;
-const errors = errorResponses(...USER_ERRORS, ...UPSTREAM_ERRORS);
+/** What any call may be refused with, or fail with. */
+export const CALL_ERRORS = [...USER_ERRORS, ...UPSTREAM_ERRORS] as const;
+const errors = errorResponses(...CALL_ERRORS);
 
-const body = (schema: object, example: object) =>
+/** The body of a call. */
+export const requestBody = (schema: object, example: object) =>
 	({ required: true, content: { "application/json": { schema, example } } }) as unknown as NonNullable<
 		Detail["requestBody"]
 	>;
@@ -55,7 +58,7 @@ export const CHAT: Detail = {
 	operationId: "createChatCompletion",
 	summary: "Chat completion",
 	description: "OpenAI's chat completions for every model of the router. Unknown fields pass through to the upstream.",
-	requestBody: body(ChatRequest, { model: "dummy", messages: [{ role: "user", content: "hi" }] }),
+	requestBody: requestBody(ChatRequest, { model: "dummy", messages: [{ role: "user", content: "hi" }] }),
 	responses: {
 		200: streamed(
 			"The answer; with `stream: true` as server-sent events.",
@@ -83,7 +86,7 @@ export const COMPLETIONS: Detail = {
 	tags: TAGS,
 	operationId: "createCompletion",
 	summary: "Text completion",
-	requestBody: body(CompletionRequest, { model: "dummy", prompt: "Say hello" }),
+	requestBody: requestBody(CompletionRequest, { model: "dummy", prompt: "Say hello" }),
 	responses: {
 		200: streamed(
 			"The answer; with `stream: true` as server-sent events.",
@@ -114,7 +117,7 @@ export const EMBEDDINGS: Detail = {
 	tags: TAGS,
 	operationId: "createEmbedding",
 	summary: "Embeddings",
-	requestBody: body(EmbeddingRequest, { model: "dummy", input: "hello" }),
+	requestBody: requestBody(EmbeddingRequest, { model: "dummy", input: "hello" }),
 	responses: {
 		200: answer("One vector an input.", {
 			object: "list",

@@ -78,6 +78,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 	const record = new CallRecord(newRequestId(), operation, performance.now(), context.sinks);
 	record.onFault = context.onFault;
 	let lead: Lead | undefined;
+	let readCall: IncomingCall | undefined;
 	try {
 		const { config, catalog, auth, accounts } = context.current.snapshot;
 		const caller = authenticate(auth, request, config);
@@ -90,15 +91,14 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read) };
 		if (repeat) releaseBody(read);
 		const { model, user } = parsed.facts;
-		Object.assign(call, parsed).sent = sent;
+		readCall = Object.assign(call, parsed, { sent });
 		record.requested = model.slice(0, MAX_REQUESTED);
 		record.stream = parsed.stream;
 		record.user = call.user ?? user?.slice(0, MAX_USER);
 		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
 		record.reason = found.reason;
 		record.label = found.label;
-		const isConfigured = found.alias?.name === found.label || catalog.names.includes(model);
-		record.isKnown = isConfigured || answered.has(found.label);
+		record.isKnown = found.alias?.name === found.label || catalog.names.includes(model) || answered.has(found.label);
 		const isOpen = !caller?.isRestricted && !caller?.budget;
 		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
 
@@ -130,7 +130,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		return lead && call.stream ? lead.streamed(response) : response;
 	} catch (thrown) {
 		lead?.fail();
-		return errorResponse(asRouterError(thrown), dialect, record);
+		return errorResponse(asRouterError(thrown), dialect, record, readCall);
 	}
 }
 
@@ -190,7 +190,12 @@ function admitted(record: CallToLimit["record"], admission: Admission): void {
 	record.admission = admission;
 }
 
-function errorResponse(error: RouterError, dialect: Dialect, record: CallRecord): Response {
+function errorResponse(
+	error: RouterError,
+	dialect: Dialect,
+	record: CallRecord,
+	call: IncomingCall | undefined,
+): Response {
 	if (error.errorCode === "internal_error") record.onFault?.(record.id, error.cause ?? error);
 	record.settle(error.status, error.errorCode);
 	const headers: Record<string, string> = { "x-request-id": record.id, ...record.headers };
@@ -198,5 +203,5 @@ function errorResponse(error: RouterError, dialect: Dialect, record: CallRecord)
 	if (record.agent !== undefined) headers["x-router-agent"] = record.agent;
 	if (record.attempts > 0) headers["x-router-attempts"] = String(record.attempts);
 	if (record.explanation !== undefined) headers[EXPLAIN_HEADER] = record.explanation;
-	return dialect.error(error, headers);
+	return dialect.error(error, headers, call);
 }

@@ -32,6 +32,7 @@ export class IncomingCall implements ClientCall {
 	facts!: ClientCall["facts"];
 	body!: ClientCall["body"];
 	stream = false;
+	leftOut: ClientCall["leftOut"];
 	/** The request: its signal is aborted when the client leaves. */
 	readonly client: Client;
 

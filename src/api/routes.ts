@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { anthropicMessages } from "../dialects/anthropic-messages/messages-dialect.ts";
 import { openAiChat } from "../dialects/openai-chat.ts";
+import { openAiResponses } from "../dialects/openai-responses/index.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
 import type { Detail } from "../http/route-docs.ts";
 import { COUNT_TOKENS_DOCS, MESSAGES_DOCS } from "./anthropic-docs.ts";
@@ -13,6 +14,8 @@ import { countTokens } from "./count-tokens.ts";
 import { explainCall } from "./explain-call.ts";
 import { type CallHandler, type CallRoute, callHandler } from "./handler.ts";
 import { modelAnswer, modelsAnswer } from "./model-queries.ts";
+import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
+import { refuseSocket } from "./responses-socket.ts";
 
 /** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
 export interface QueryRoute {
@@ -25,7 +28,7 @@ export interface QueryRoute {
 	readonly detail: Detail;
 }
 
-type Query = "list-models" | "one-model" | "explain" | "count-tokens";
+type Query = "list-models" | "one-model" | "explain" | "count-tokens" | "responses-socket";
 
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
@@ -50,6 +53,8 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 		steps: ["auth"],
 		detail: COUNT_TOKENS_DOCS,
 	},
+	{ ...openAi, path: "/v1/responses", dialect: openAiResponses, operation: "chat", detail: RESPONSES },
+	{ method: "GET", path: "/v1/responses", query: "responses-socket", steps: ["auth"], detail: RESPONSES_SOCKET },
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
@@ -62,6 +67,7 @@ const QUERIES: Readonly<Record<Query, Answer>> = {
 	"one-model": modelAnswer,
 	explain: explainCall,
 	"count-tokens": countTokens,
+	"responses-socket": refuseSocket,
 };
 
 /** What answers calls, by the path of its route. */

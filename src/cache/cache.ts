@@ -2,7 +2,7 @@
 import type { Config } from "../config/schema.ts";
 import type { ClientCall } from "../dialects/dialect.ts";
 import { RouterError } from "../errors.ts";
-import { takesWithout } from "../providers/unsupported-fields.ts";
+import { allDropped, takesWithout } from "../providers/unsupported-fields.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { timeLeft } from "../proxy/timeouts.ts";
 import type { Route } from "../routing/route.ts";
@@ -131,7 +131,7 @@ export class AnswerCache {
 		const waited = await waiting(ready, call.client.signal, lookup);
 		const takes = !flight.origin?.dropped || takesDropped(flight.origin, lookup);
 		if (waited && follower && flight.origin && takes && follower.backlog > 0) {
-			markHit(record, flight.origin);
+			markHit(record, flight.origin, call);
 			return followedResponse(flight, follower, call, record, leave);
 		}
 		if (follower) flight.unfollow(follower);
@@ -181,14 +181,14 @@ function takesDropped({ provider: name, dropped = [] }: AnswerOrigin, { call, ro
 	return takesWithout(leftOut ? dropped.filter((name) => !leftOut.includes(name)) : dropped, terms);
 }
 
-function markHit(record: CallRecord, { dropped }: AnswerOrigin): void {
+function markHit(record: CallRecord, { dropped }: AnswerOrigin, call: ClientCall): void {
 	record.cache = "hit";
 	record.isKnown = true;
-	if (dropped) record.droppedFields = dropped;
+	if (dropped || call.leftOut) record.droppedFields = allDropped(call, dropped);
 }
 
 function hit(entry: CacheEntry, { call, record, repeat }: CacheLookup): Response {
-	markHit(record, entry.facts);
+	markHit(record, entry.facts, call);
 	return cachedResponse(entry, call, record, entry === repeat?.entry);
 }
 

@@ -4,6 +4,7 @@ import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import { replayEvents } from "../openai/answer-forms.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { headerText } from "../providers/request-headers.ts";
+import { allDropped } from "../providers/unsupported-fields.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { DROPPED_HEADER, overheadText } from "../proxy/response-headers.ts";
 import type { CacheEntry, EntryFacts } from "./entry.ts";
@@ -26,14 +27,16 @@ export function cachedResponse(
 	let content: StreamPiece;
 	if (stream) {
 		const showsUsage = call.facts.showsUsage;
-		const { provider, model, dropped: droppedFields } = facts;
+		const { provider, model } = facts;
+		const { droppedFields } = record;
 		const writer = dialect.stream(call);
 		content = writer.push(replayEvents(call.operation, decoder.decode(body), showsUsage));
 		content += writer.end({ provider, model, attempts: 0, cache: "hit", droppedFields });
 	} else {
-		content = dialect.answer(body, undefined);
+		content = dialect.answer(body, call, undefined);
 	}
-	const headers = isRepeat ? preparedHeaders(facts, call) : agedHeaders(facts, call, ageOf(facts));
+	const isPrepared = isRepeat && !call.leftOut;
+	const headers = isPrepared ? preparedHeaders(facts, call) : agedHeaders(facts, call, ageOf(facts));
 	// The body is copied here, before anything else may change what it lies in.
 	const answer = new Response(content as Uint8Array<ArrayBuffer> | string, { headers });
 	setCallHeaders(answer.headers, dialect, record);
@@ -104,7 +107,9 @@ function agedHeaders(served: Served, call: ClientCall, age: number): Record<stri
 	return { ...sharedHeaders(served, call), age: String(age) };
 }
 
-function sharedHeaders({ provider, model, dropped }: Served, { dialect, stream }: ClientCall): Record<string, string> {
+function sharedHeaders({ provider, model, dropped: atTarget }: Served, call: ClientCall): Record<string, string> {
+	const { dialect, stream } = call;
+	const dropped = call.leftOut ? allDropped(call, atTarget) : atTarget;
 	return {
 		"content-type": stream ? dialect.streamContentType : dialect.contentType,
 		"x-router-provider": provider,

@@ -5,6 +5,7 @@ import type { ClientCall, Dialect } from "../dialects/dialect.ts";
 import type { Client } from "../openai/call.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { MAY_TELL_COST, withoutCost, withUsage } from "../openai/usage-edits.ts";
+import { alwaysLeftOut } from "../providers/unsupported-fields.ts";
 import type { AnswerListener } from "../proxy/call-client.ts";
 import type { CallRecord } from "../proxy/call-record.ts";
 import { type CacheEntry, encodeEntry } from "./entry.ts";
@@ -36,13 +37,16 @@ export interface AnswerForm {
 	readonly dialect: Dialect;
 	readonly stream: boolean;
 	readonly showsUsage: boolean;
+	/** What its client sent, where its answer says what that was. */
+	readonly request: Buffer | undefined;
 }
 
 /** The form of a call's answer. */
-export const answerForm = ({ dialect, stream, facts }: ClientCall): AnswerForm => ({
+export const answerForm = ({ dialect, stream, facts, sent }: ClientCall): AnswerForm => ({
 	dialect,
 	stream,
 	showsUsage: facts.showsUsage,
+	request: dialect.showsRequest && stream ? sent : undefined,
 });
 
 /** What a stream that broke after its first bytes ended with. */
@@ -109,9 +113,10 @@ export class SingleFlight {
 	readonly leave = this.#leaving();
 
 	/** The stream from its beginning; undefined where that is no longer kept, or the form is another one. */
-	follow({ dialect, stream, showsUsage }: AnswerForm): StreamFollower | undefined {
+	follow({ dialect, stream, showsUsage, request }: AnswerForm): StreamFollower | undefined {
 		const { form } = this;
 		const isSame = stream && form.stream && dialect === form.dialect && showsUsage === form.showsUsage;
+		if (request && !form.request?.equals(request)) return undefined;
 		if (!isSame || !this.#pieces || this.#isOver) return undefined;
 		const follower = new StreamFollower(this.#pieces, () => this.#wake());
 		this.#followers.add(follower);
@@ -237,7 +242,7 @@ export class Lead implements AnswerListener {
 		const { call, record } = this.lead;
 		const pieces = broken || this.#flight.client.signal.aborted ? undefined : this.#flight.pieces;
 		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
-		const body = bytes && call.dialect.fold(call.operation, Buffer.concat(bytes));
+		const body = bytes && call.dialect.fold(call, Buffer.concat(bytes));
 		this.#finish(
 			body === undefined ? undefined : this.#entryOf(withUsage(body, record.tokens, record.isEstimated)),
 			broken,
@@ -302,9 +307,13 @@ export class Lead implements AnswerListener {
 	}
 
 	get #origin(): AnswerOrigin {
-		const { provider, upstreamModel, droppedFields: dropped } = this.lead.record;
+		const { call, record } = this.lead;
+		const { provider, upstreamModel, droppedFields } = record;
 		const origin = { provider, model: upstreamModel ?? "" };
-		return dropped ? { ...origin, dropped } : origin;
+		// What its own dialect has left out is no matter of the answer's.
+		const leftOut = alwaysLeftOut(call);
+		const dropped = leftOut ? droppedFields?.filter((field) => !leftOut.includes(field)) : droppedFields;
+		return dropped && dropped.length > 0 ? { ...origin, dropped } : origin;
 	}
 
 	#entryOf(body: string): CacheEntry {

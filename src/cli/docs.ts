@@ -4,6 +4,7 @@ import keysAndLimits from "../accounts/keys-and-limits.md" with { type: "file" }
 import usage from "../accounts/usage/usage.md" with { type: "file" };
 import gpuHosts from "../agent/gpu-hosts.md" with { type: "file" };
 import calls from "../api/calls.md" with { type: "file" };
+import responses from "../api/responses.md" with { type: "file" };
 import cache from "../cache/cache.md" with { type: "file" };
 import { nearest } from "../config/did-you-mean.ts";
 import settings from "../config/settings.md" with { type: "file" };
@@ -28,6 +29,7 @@ const PAGES: Readonly<Record<string, string>> = {
 	upstreams,
 	"claude-and-gemini": claudeAndGemini,
 	"anthropic-messages": anthropicMessages,
+	responses,
 	targets,
 	failures,
 	errors,

@@ -23,24 +23,29 @@ export interface Dialect {
 	 * this wire's words; its message never quotes the request. What it has let through, `body` can put in OpenAI's words.
 	 */
 	parse(operation: Operation, sent: Buffer): ParsedRequest;
+	/** Its answers say what the request said. A stream of it is read along only by calls that sent the same bytes. */
+	readonly showsRequest?: boolean;
 	/**
 	 * A whole answer.
 	 * @param answer OpenAI's JSON, its token counts complete; UTF-8 bytes where it comes from the cache
+	 * @param call the one that is answered
 	 * @param costUsd what it cost, USD; undefined where nobody knows, or where the client is not to be told
 	 */
-	answer(answer: StreamPiece, costUsd: number | undefined): StreamPiece;
+	answer(answer: StreamPiece, call: DialectCall, costUsd: number | undefined): StreamPiece;
 	/** What writes one stream. It may keep a state; a wire that needs none hands out the same one each time. */
 	stream(call: DialectCall): StreamWriter;
 	/**
 	 * The whole answer, as OpenAI's JSON, in a complete stream of this wire, for the cache; undefined where it can't be told: then
 	 * streams are not kept.
+	 * @param call the one that the stream answers
 	 */
-	fold(operation: Operation, stream: Uint8Array): string | undefined;
+	fold(call: DialectCall, stream: Uint8Array): string | undefined;
 	/**
 	 * The answer to a call that failed before its first byte, status and headers included.
 	 * @param headers what is said of the call besides, lower-case names
+	 * @param call absent where its request was not read
 	 */
-	error(error: RouterError, headers: Readonly<Record<string, string>>): Response;
+	error(error: RouterError, headers: Readonly<Record<string, string>>, call?: DialectCall): Response;
 	/** The wire as this request's client speaks it, by its headers; absent where all speak alike. The same object for the same way. */
 	forRequest?(headers: Headers): Dialect;
 	/**
@@ -51,8 +56,8 @@ export interface Dialect {
 	headers?(id: string, limits: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>>;
 }
 
-/** What of a call a stream's form may depend on. */
-export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body">;
+/** What of a call the form of its answer may depend on. */
+export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body" | "stream">;
 
 /** A body that is made when it is first asked for, and once: of a request in another wire's words. */
 export function madeOnce(make: () => ParsedBody): () => ParsedBody {

@@ -35,9 +35,9 @@ export const openAiChat: Dialect = {
 	contentType: "application/json",
 	streamContentType: "text/event-stream; charset=utf-8",
 	parse: parseRequest,
-	answer: (answer, costUsd) => (costUsd === undefined ? answer : withCost(textOf(answer), costUsd)),
+	answer: (answer, _, costUsd) => (costUsd === undefined ? answer : withCost(textOf(answer), costUsd)),
 	stream: () => writer,
-	fold: foldStream,
+	fold: ({ operation }, stream) => foldStream(operation, stream),
 	error: (error, headers) => error.response(headers),
 };
 

@@ -38,6 +38,8 @@ const DROPPABLE: Readonly<Record<string, Defaults>> = {
 	// How long answers are, and how hard they are thought about, is the model's to choose without them.
 	verbosity: TUNING,
 	reasoning_effort: TUNING,
+	// Of every tool: calls mostly fit their schema without it, too.
+	"tools.strict": TUNING,
 };
 
 /** What decides about a call's fields. */
@@ -68,11 +70,13 @@ export class UnsupportedFields {
 	}
 
 	/**
-	 * Notes that a top-level field is left out. Throws `unsupported_parameter` where it may not be.
+	 * Notes that a field is left out. Throws `unsupported_parameter` where it may not be.
+	 * @param field as the list of those that may be left out has it
 	 * @param why completes "The upstream of this model can't take "x": …"
+	 * @param path where it stands, if not at the top
 	 */
-	add(field: string, why: string): void {
-		if (policyOf(field, this.terms) !== "drop") throw unsupported(field.slice(0, 64), why);
+	add(field: string, why: string, path = field.slice(0, 64)): void {
+		if (policyOf(field, this.terms) !== "drop") throw unsupported(path, why);
 		if (!this.#dropped.includes(field)) this.#dropped.push(field);
 	}
 }
@@ -86,6 +90,24 @@ function policyOf(field: string, { model, provider, dialect }: UnsupportedTerms)
 /** Whether a call of these terms takes an answer that was made without these fields. */
 export function takesWithout(fields: readonly string[], terms: UnsupportedTerms): boolean {
 	return fields.every((field) => policyOf(field, terms) === "drop");
+}
+
+/** What a call is made without: what its dialect has left out, and what its target has no form for; undefined where that is nothing. */
+export function allDropped(
+	call: Pick<Call, "leftOut" | "claude">,
+	atTarget: readonly string[] | undefined,
+): readonly string[] | undefined {
+	const always = alwaysLeftOut(call);
+	const all = [...(always ?? []), ...(atTarget ?? [])];
+	return all.length > 0 ? all : undefined;
+}
+
+/** What is left out of a call whoever is asked. */
+export function alwaysLeftOut({ leftOut, claude }: Pick<Call, "leftOut" | "claude">): readonly string[] | undefined {
+	const names = leftOut?.();
+	if (!names || !claude) return names;
+	const claudes = claude.leftOut?.() ?? [];
+	return names.filter((name) => claudes.includes(name));
 }
 
 /** What collects those of one call to an upstream. */

@@ -49,7 +49,8 @@ export async function relay(
 	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
 	record.listener?.whole(counted);
 	const told = record.tellsCost ? record.costUsd : undefined;
-	const sent = own === undefined ? call.dialect.answer(counted, told) : told === undefined ? own : withCost(own, told);
+	const sent =
+		own === undefined ? call.dialect.answer(counted, call, told) : told === undefined ? own : withCost(own, told);
 	const answer = wholeAnswer(sent, opened, record, call.dialect);
 	record.settle(200);
 	return answer;

@@ -27,7 +27,7 @@ function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
 		contentType: "application/json",
 		streamContentType: "text/event-stream; charset=utf-8",
 		parse: (operation, sent) => parseMessages(operation, sent, isSevere),
-		answer: (answer, costUsd) => messageText(textOf(answer), costUsd),
+		answer: (answer, _, costUsd) => messageText(textOf(answer), costUsd),
 		stream: (call) => new MessagesStream(call),
 		fold: (_, stream) => foldMessages(stream),
 		error: errorResponse,

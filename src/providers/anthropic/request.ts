@@ -82,7 +82,7 @@ export function messagesRequest(
 		output_config: outputConfig(effort, plan?.format, vendorOutput),
 		stream: stream || undefined,
 	};
-	const { tools, tool_choice } = toolFields(chat, model, plan);
+	const { tools, tool_choice } = toolFields(chat, model, plan, unsupportedFields);
 	const text = objectText(
 		{
 			model: JSON.stringify(modelName),
@@ -207,9 +207,14 @@ interface ToolFields {
 	readonly tool_choice?: string | undefined;
 }
 
-function toolFields(chat: Chat, model: Claude, plan: AnswerPlan | undefined): ToolFields {
+function toolFields(
+	chat: Chat,
+	model: Claude,
+	plan: AnswerPlan | undefined,
+	unsupportedFields: UnsupportedFields,
+): ToolFields {
 	const { tools, mode, only } = allowedTools(chat);
-	const sent = tools.map(({ tool, index }) => toolText(tool, model, `tools[${index}].function`));
+	const sent = tools.map(({ tool, index }) => toolText(tool, model, `tools[${index}].function`, unsupportedFields));
 	if (plan?.tool) sent.push(plan.tool);
 	if (sent.length === 0) return {};
 	const one = only.length === 1 && mode === "named";
@@ -224,19 +229,26 @@ function toolFields(chat: Chat, model: Claude, plan: AnswerPlan | undefined): To
 	};
 }
 
-function toolText({ function: fn, cache_control }: Tool, model: Claude, path: string): string {
-	const { name, description, parameters, strict } = fn;
+function toolText(
+	{ function: fn, cache_control }: Tool,
+	model: Claude,
+	path: string,
+	unsupportedFields: UnsupportedFields,
+): string {
+	const { name, description, parameters } = fn;
 	if (!NAME.test(name)) {
 		throw unsupported(`${path}.name`, "Claude's tools have names of 1 to 128 letters, digits, _ and -");
 	}
-	if (strict && !hasTrait(model, "holdsSchemas")) {
-		throw unsupported(`${path}.strict`, "this model holds its calls to no schema; send the tool without it");
+	const isStrict = fn.strict === true && hasTrait(model, "holdsSchemas");
+	if (fn.strict && !isStrict) {
+		const why = "this model holds its calls to no schema; send the tool without it";
+		unsupportedFields.add("tools.strict", why, `${path}.strict`);
 	}
 	return objectText({
 		name: JSON.stringify(name),
 		description: description ? JSON.stringify(description) : undefined,
-		input_schema: JSON.stringify(schemaOf(parameters ?? undefined, strict === true, `${path}.parameters`)),
-		strict: strict ? "true" : undefined,
+		input_schema: JSON.stringify(schemaOf(parameters ?? undefined, isStrict, `${path}.parameters`)),
+		strict: isStrict ? "true" : undefined,
 		cache_control: cacheText(cache_control),
 	});
 }

@@ -1,0 +1,42 @@
+/** The answer to a call for a conversation in short. */
+import { objectIn } from "../../openai/usage.ts";
+import type { ResponseIds } from "./output-items.ts";
+import type { WriteEvent } from "./streamed-message.ts";
+import { compactionItem } from "./summary.ts";
+
+/** The output of a compaction as it comes: nothing until it is whole, then the one item that clients want. */
+export class CompactionOutput {
+	readonly items: string[] = [];
+	#text = "";
+
+	constructor(
+		private readonly ids: ResponseIds,
+		private readonly event: WriteEvent,
+	) {}
+
+	/** Takes a piece of the summary. */
+	push({ content }: Readonly<Record<string, unknown>>): string {
+		if (typeof content === "string") this.#text += content;
+		return "";
+	}
+
+	/** The item. A summary that says nothing is none: the client goes on with what it has. */
+	end(): string {
+		if (this.#text.trim() === "") return "";
+		const item = JSON.stringify(compactionItem(this.ids.item("compaction"), this.#text));
+		this.items.push(item);
+		const fields = `"output_index":0,"item":${item}`;
+		return this.event("response.output_item.added", fields) + this.event("response.output_item.done", fields);
+	}
+
+	/** Half a summary is none. */
+	soFar(): readonly string[] {
+		return this.items;
+	}
+}
+
+/** The output of a whole answer. */
+export function compactionOutput(message: unknown, ids: ResponseIds): object[] {
+	const content = objectIn(message)?.["content"];
+	return typeof content === "string" && content.trim() !== "" ? [compactionItem(ids.item("compaction"), content)] : [];
+}

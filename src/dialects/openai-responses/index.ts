@@ -1,0 +1,45 @@
+/**
+ * OpenAI's Responses, `/v1/responses`, as Codex, the Agents SDK and the AI SDK speak it: translated to a chat and back. Nothing is kept from one call to
+ * the next: a conversation comes whole with each.
+ */
+import type { ErrorCode, RouterError } from "../../errors.ts";
+import { textOf } from "../../openai/sse.ts";
+import type { Dialect, DialectCall } from "../dialect.ts";
+import { parseRequest } from "../openai-chat.ts";
+import { refusal } from "./field-names.ts";
+import { foldResponse } from "./folded-response.ts";
+import { readRequest } from "./request.ts";
+import { ResponsesFacts } from "./request-facts.ts";
+import { ResponseStream } from "./stream.ts";
+import { wholeResponse } from "./whole-answer.ts";
+
+/** `POST /v1/responses`. */
+export const openAiResponses: Dialect = {
+	id: "openai-responses",
+	contentType: "application/json",
+	streamContentType: "text/event-stream; charset=utf-8",
+	showsRequest: true,
+	parse(operation, sent) {
+		const request = readRequest(sent);
+		const chat = parseRequest(operation, JSON.stringify(request.chat));
+		const { body, stream } = chat;
+		const { leftOut } = request;
+		const facts = new ResponsesFacts(request, chat);
+		return { facts, stream, body, leftOut: leftOut.length > 0 ? () => leftOut : undefined };
+	},
+	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),
+	stream: (call) => new ResponseStream(call),
+	fold: foldResponse,
+	error(error, headers, call) {
+		const own = refusal(error, call);
+		return call?.stream && IN_STREAM.has(error.errorCode) ? failedStream(own, headers, call) : own.response(headers);
+	},
+};
+
+/** What OpenAI tells a stream's client in the stream, and agents look for there alone: Codex then cuts its history. */
+const IN_STREAM: ReadonlySet<ErrorCode> = new Set(["context_length_exceeded"]);
+
+function failedStream(error: RouterError, headers: Readonly<Record<string, string>>, call: DialectCall): Response {
+	const type = { "content-type": openAiResponses.streamContentType, "cache-control": "no-cache" };
+	return new Response(new ResponseStream(call).error(error), { headers: { ...error.headers, ...type, ...headers } });
+}

@@ -1,0 +1,118 @@
+/** What a model said, as items of a response: one for what it thought, one for its words, one a call. */
+import { objectIn } from "../../openai/usage.ts";
+import type { ResponsesRequest } from "./request.ts";
+import { customInput } from "./tools.ts";
+
+/** How far an item is. */
+export type ItemStatus = "in_progress" | "completed" | "incomplete";
+
+/** Kinds of items, each with the beginning of its ids. */
+const PREFIXES = { reasoning: "rs", message: "msg", call: "fc", image: "ig", compaction: "cmp" } as const;
+
+/** Ids of one response: the same call has the same, so that nothing has to be remembered. */
+export class ResponseIds {
+	readonly response: string;
+	readonly #call: string;
+	#items = 0;
+
+	/** @param callId `req_…` */
+	constructor(callId: string) {
+		this.#call = callId.slice(callId.indexOf("_") + 1);
+		this.response = `resp_${this.#call}`;
+	}
+
+	/** The id of the next item. */
+	item(kind: keyof typeof PREFIXES): string {
+		return `${PREFIXES[kind]}_${this.#call}_${this.#items++}`;
+	}
+
+	/** The id of a call to which its upstream gave none. */
+	callId(): string {
+		return `call_${this.#call}${this.#items}`;
+	}
+}
+
+/** What the model thought. `details`: what its vendor signed of it, which a client may send back. */
+export function reasoningItem(id: string, text: string, details: readonly unknown[]): object {
+	return {
+		id,
+		type: "reasoning",
+		summary: text === "" ? [] : [{ type: "summary_text", text }],
+		...(details.length > 0 ? { reasoning_details: details } : {}),
+	};
+}
+
+/** A message of the assistant's. `extra`: what its vendor wants back with it. */
+export function messageItem(id: string, content: readonly object[], status: ItemStatus, extra?: unknown): object {
+	return {
+		id,
+		type: "message",
+		status,
+		role: "assistant",
+		content,
+		...(objectIn(extra) ? { extra_content: extra } : {}),
+	};
+}
+
+/** Words. */
+export function textPart(text: string, annotations: readonly object[] = [], logprobs: readonly unknown[] = []): object {
+	return { type: "output_text", text, annotations, logprobs };
+}
+
+/** Words by which the model refuses. */
+export const refusalPart = (refusal: string): object => ({ type: "refusal", refusal });
+
+/** A call, as the upstream has told of it so far. */
+export interface ToolCallSoFar {
+	readonly callId: string;
+	/** The name of the function that was sent. */
+	readonly name: string;
+	readonly args: string;
+	/** What its vendor wants back with it. */
+	readonly extra?: unknown;
+}
+
+/** A call, under the name by which the client knows the tool. */
+export function callItem(
+	id: string,
+	call: ToolCallSoFar,
+	{ tools }: Pick<ResponsesRequest, "tools">,
+	status: ItemStatus,
+): object {
+	const { name, namespace, isCustom } = tools.identityOf(call.name) ?? { name: call.name, isCustom: false };
+	const shared = { id, status, call_id: call.callId, name, ...(namespace === undefined ? {} : { namespace }) };
+	const extra = objectIn(call.extra) ? { extra_content: call.extra } : {};
+	if (isCustom) {
+		const input = status === "in_progress" ? "" : customInput(call.args);
+		return { type: "custom_tool_call", ...shared, input, ...extra };
+	}
+	return { type: "function_call", ...shared, arguments: call.args, ...extra };
+}
+
+/** A picture that the model made; undefined where its bytes are not there. */
+export function imageItem(id: string, image: unknown): object | undefined {
+	const url = objectIn(objectIn(image)?.["image_url"])?.["url"];
+	const [head, format] = typeof url === "string" ? (IMAGE_DATA.exec(url.slice(0, 200)) ?? []) : [];
+	if (head === undefined) return undefined;
+	const result = (url as string).slice(head.length);
+	return { id, type: "image_generation_call", status: "completed", output_format: format, result };
+}
+
+/** The picture of such an item, as a chat has it. */
+export function imageUrl({ output_format, result }: Readonly<Record<string, unknown>>): string {
+	return `data:image/${output_format};base64,${result}`;
+}
+
+const IMAGE_DATA = /^data:image\/([\w.+-]+)(?:;[^,]*)?;base64,/;
+
+/** A chat's annotations in this wire's form, which has no level for each kind; what is none is left out. */
+export function annotationsIn(sent: unknown): object[] {
+	if (!Array.isArray(sent)) return [];
+	return sent.flatMap((each) => {
+		const annotation = objectIn(each);
+		const type = annotation?.["type"];
+		if (typeof type !== "string") return [];
+		const inner = objectIn(annotation![type]);
+		return [inner ? { type, ...inner } : annotation!];
+	});
+}

@@ -1,0 +1,204 @@
+/** The output of a response as it comes: which items are open, and the events that open, fill and close them. */
+import { objectIn } from "../../openai/usage.ts";
+import { type ItemStatus, imageItem, type ResponseIds, reasoningItem } from "./output-items.ts";
+import type { ResponsesRequest } from "./request.ts";
+import { type CallPiece, StreamedCall } from "./streamed-call.ts";
+import { placeOf, StreamedMessage, type WriteEvent } from "./streamed-message.ts";
+
+/** What the model thinks. */
+interface Thoughts {
+	readonly id: string;
+	readonly index: number;
+	text: string;
+}
+
+/** The items of one response. Thoughts and messages follow one another; calls may come side by side, and are closed together. */
+export class StreamOutput {
+	/** Items that are closed, each as JSON, in their order. */
+	readonly items: string[] = [];
+	#thoughts: Thoughts | undefined;
+	#message: StreamedMessage | undefined;
+	/** Open calls in their order, and by the index that their upstream gives them. */
+	#calls: StreamedCall[] = [];
+	readonly #callsByIndex = new Map<number, StreamedCall>();
+	/** Items that were opened. */
+	#count = 0;
+	/** What the vendor signed of the thoughts, which may come behind all else. */
+	readonly #details: unknown[] = [];
+	/** The place of the first item of thoughts, once it is closed. */
+	#thoughtAt: number | undefined;
+
+	constructor(
+		private readonly request: ResponsesRequest,
+		private readonly ids: ResponseIds,
+		private readonly event: WriteEvent,
+	) {}
+
+	/** The events of a piece of the answer. */
+	push(delta: Readonly<Record<string, unknown>>, logprobs: unknown): string {
+		const { content, refusal, annotations, tool_calls: calls, images, reasoning_details: details } = delta;
+		const thought = delta["reasoning_content"] ?? delta["reasoning"];
+		let events = "";
+		if (typeof thought === "string" && thought !== "") events += this.#think(thought);
+		if (Array.isArray(details)) for (const detail of details) addDetail(this.#details, detail);
+		if (typeof content === "string" && content !== "") {
+			// Words of refusal are the last of their message.
+			if (this.#message?.isRefusal) events += this.#close("completed");
+			events += this.#toMessage((message) => message.say(content, logprobs));
+		}
+		if (Array.isArray(annotations) && annotations.length > 0) {
+			events += this.#toMessage((message) => message.annotate(annotations));
+		}
+		if (typeof refusal === "string" && refusal !== "") {
+			events += this.#toMessage((message) => message.refuse(refusal));
+		}
+		if (this.#message && delta["extra_content"] !== undefined) this.#message.extra = delta["extra_content"];
+		if (Array.isArray(images)) for (const image of images) events += this.#show(image);
+		if (Array.isArray(calls)) for (const call of calls) events += this.#call(objectIn(call) ?? {});
+		return events;
+	}
+
+	/** Closes what is open, the last item with the response's own status. */
+	end(status: ItemStatus): string {
+		let events = this.#close(status);
+		if (this.#details.length > 0) events += this.#sign();
+		if (this.#count > 0) return events;
+		// An answer that says nothing is a message that says nothing.
+		events += this.#toMessage(() => "");
+		return events + this.#close(status);
+	}
+
+	/** The items of a response that broke off. Calls that are not whole are left out: nobody may run them. */
+	soFar(): readonly string[] {
+		const open = this.#message?.item("incomplete") ?? (this.#thoughts && thoughtsItem(this.#thoughts));
+		return open ? [...this.items, JSON.stringify(open)] : this.items;
+	}
+
+	#think(text: string): string {
+		let events = this.#openThoughts();
+		const thoughts = this.#thoughts!;
+		const place = `${placeOf(thoughts.id, thoughts.index)},"summary_index":0`;
+		if (thoughts.text === "") {
+			events += this.event(
+				"response.reasoning_summary_part.added",
+				`${place},"part":{"type":"summary_text","text":""}`,
+			);
+		}
+		thoughts.text += text;
+		return events + this.event("response.reasoning_summary_text.delta", `${place},"delta":${JSON.stringify(text)}`);
+	}
+
+	#openThoughts(): string {
+		if (this.#thoughts) return "";
+		const closed = this.#close("completed");
+		this.#thoughts = { id: this.ids.item("reasoning"), index: this.#count++, text: "" };
+		return closed + this.#added(this.#thoughts.index, thoughtsItem(this.#thoughts));
+	}
+
+	/** Puts what was signed to the thoughts, in the response that is complete; where none were told they get an item of their own. */
+	#sign(): string {
+		let events = "";
+		if (this.#thoughtAt === undefined) events = this.#openThoughts() + this.#close("completed");
+		const at = this.#thoughtAt!;
+		this.items[at] = JSON.stringify({ ...JSON.parse(this.items[at]!), reasoning_details: this.#details });
+		return events;
+	}
+
+	#toMessage(write: (message: StreamedMessage) => string): string {
+		let events = "";
+		if (!this.#message) {
+			events = this.#close("completed");
+			this.#message = new StreamedMessage(this.ids.item("message"), this.#count++, this.event);
+			events += this.#added(this.#message.index, this.#message.item("in_progress"));
+		}
+		return events + write(this.#message);
+	}
+
+	#show(image: unknown): string {
+		const closed = this.#close("completed");
+		const item = imageItem(this.ids.item("image"), image);
+		if (!item) return closed;
+		const index = this.#count++;
+		return closed + this.#added(index, { ...item, status: "in_progress", result: null }) + this.#done(index, item);
+	}
+
+	#call(piece: CallPiece): string {
+		const at = typeof piece["index"] === "number" ? piece["index"] : 0;
+		let call = this.#callsByIndex.get(at);
+		let events = "";
+		if (!call || call.isEndedBy(piece)) {
+			if (this.#message || this.#thoughts) events = this.#close("completed");
+			call = new StreamedCall(this.request, this.event);
+			this.#callsByIndex.set(at, call);
+			this.#calls.push(call);
+		}
+		const isNew = call.index === -1;
+		events += call.push(piece, this.ids, this.#count);
+		if (isNew && call.index !== -1) this.#count++;
+		return events;
+	}
+
+	/** Closes what is open; only what is the last of an answer that was cut off is itself cut off. */
+	#close(status: ItemStatus): string {
+		let events = "";
+		const [thoughts, message, calls] = [this.#thoughts, this.#message, this.#calls];
+		this.#thoughts = undefined;
+		this.#message = undefined;
+		if (thoughts) {
+			this.#thoughtAt ??= thoughts.index;
+			events += this.#closeSummary(thoughts) + this.#done(thoughts.index, thoughtsItem(thoughts));
+		}
+		if (message) events += message.close() + this.#done(message.index, message.item(status));
+		if (calls.length === 0) return events;
+		this.#calls = [];
+		this.#callsByIndex.clear();
+		const opened = calls.filter(({ index }) => index !== -1);
+		for (const [at, call] of opened.entries()) {
+			const item = call.item(at === opened.length - 1 ? status : "completed");
+			events += call.close() + this.#done(call.index, item);
+		}
+		return events;
+	}
+
+	#closeSummary({ id, index, text }: Thoughts): string {
+		if (text === "") return "";
+		const place = `${placeOf(id, index)},"summary_index":0`;
+		const json = JSON.stringify(text);
+		return (
+			this.event("response.reasoning_summary_text.done", `${place},"text":${json}`) +
+			this.event("response.reasoning_summary_part.done", `${place},"part":{"type":"summary_text","text":${json}}`)
+		);
+	}
+
+	#added(index: number, item: object): string {
+		return this.event("response.output_item.added", `"output_index":${index},"item":${JSON.stringify(item)}`);
+	}
+
+	#done(index: number, item: object): string {
+		const json = JSON.stringify(item);
+		this.items[index] = json;
+		return this.event("response.output_item.done", `"output_index":${index},"item":${json}`);
+	}
+}
+
+const thoughtsItem = ({ id, text }: Thoughts): object => reasoningItem(id, text, []);
+
+/** Texts of a detail that come in pieces, one after the other, under its index. */
+const PIECES = new Set(["text", "data", "signature", "summary"]);
+
+function addDetail(details: unknown[], piece: unknown): void {
+	const more = objectIn(piece);
+	const isSame = (each: unknown) => more?.["index"] !== undefined && objectIn(each)?.["index"] === more["index"];
+	const at = details.findIndex(isSame);
+	if (at === -1 || !more) {
+		details.push(piece);
+		return;
+	}
+	const joined: Record<string, unknown> = { ...objectIn(details[at]) };
+	for (const [name, value] of Object.entries(more)) {
+		const before = joined[name];
+		const isPiece = PIECES.has(name) && typeof value === "string" && typeof before === "string";
+		joined[name] = isPiece ? before + value : (value ?? before);
+	}
+	details[at] = joined;
+}

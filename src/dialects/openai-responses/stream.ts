@@ -1,0 +1,182 @@
+/** A chat's stream as the events of a response. */
+import type { ErrorCode, RouterError } from "../../errors.ts";
+import { DONE, KEEP_ALIVE, SseSplitter, type StreamPiece, sseComment, textOf } from "../../openai/sse.ts";
+import { objectIn } from "../../openai/usage.ts";
+import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
+import { CompactionOutput } from "./compaction.ts";
+import { ResponseIds } from "./output-items.ts";
+import { requestIn } from "./request-facts.ts";
+import {
+	chatUsageText,
+	type ResponseFacts,
+	type ResponseStatus,
+	requestText,
+	responseText,
+	usageOf,
+} from "./response-object.ts";
+import { StreamOutput } from "./stream-output.ts";
+import { TextFrame } from "./text-frame.ts";
+import { endOf } from "./whole-answer.ts";
+
+/** Writes the events of one response. Their numbers grow by one. */
+export class ResponseStream implements StreamWriter {
+	readonly keepAlive = `${KEEP_ALIVE}\n\n`;
+	readonly #frame = new TextFrame();
+	readonly #ids: ResponseIds;
+	readonly #output: StreamOutput | CompactionOutput;
+	/** What each snapshot says of the request. */
+	readonly #request: string;
+	#hasBegun = false;
+	#createdAt = 0;
+	#lastAt = 0;
+	#model: string;
+	#tier: string | undefined;
+	#finish: unknown;
+	/** The counts, where they came in a chunk. */
+	#usage: unknown;
+	#sequence = 0;
+
+	constructor(call: DialectCall) {
+		const request = requestIn(call);
+		this.#ids = new ResponseIds(call.id);
+		this.#request = requestText(request);
+		this.#model = request.body.model;
+		const event = (type: string, fields: string) => this.#event(type, fields);
+		this.#output = request.isCompaction
+			? new CompactionOutput(this.#ids, event)
+			: new StreamOutput(request, this.#ids, event);
+	}
+
+	push<Piece extends StreamPiece>(piece: Piece): string {
+		const sent = textOf(piece);
+		let text = "";
+		let at = 0;
+		// Nearly all is lines of data, each with its blank line behind it.
+		while (sent.startsWith("data: ", at)) {
+			const end = sent.indexOf("\n", at);
+			if (sent[end + 1] !== "\n" || sent[end - 1] === "\r") break;
+			text += this.#read(sent.slice(at + 6, end));
+			at = end + 2;
+		}
+		return at === sent.length ? text : text + this.#readOthers(sent.slice(at));
+	}
+
+	/** Events in any other form. */
+	#readOthers(sent: string): string {
+		let text = "";
+		for (const { data, raw } of new SseSplitter().push(Buffer.from(sent)))
+			text += data === undefined ? raw : this.#read(data);
+		return text;
+	}
+
+	end(end: StreamEnd): string {
+		const { status, reason } = endOf(this.#finish);
+		const begun = this.#begin();
+		const usage = usageText(end, this.#usage);
+		const closed = this.#output.end(status);
+		const last = this.#snapshot(`response.${status}`, { status, reason, usage, output: this.#output.items });
+		return begun + closed + summary(end) + last + DONE;
+	}
+
+	error(error: RouterError): string {
+		const failed = { status: "failed", error: failureOf(error), output: this.#output.soFar() } as const;
+		return this.#begin() + this.#snapshot("response.failed", failed);
+	}
+
+	/** The events of a chunk. */
+	#read(data: string): string {
+		const said = this.#frame.textIn(data);
+		if (said !== undefined) return this.#output.push({ content: said }, undefined);
+		const chunk = data === "[DONE]" ? undefined : chunkIn(data);
+		if (!chunk) return "";
+		this.#frame.learn(data, chunk);
+		const { created, model, service_tier: tier, usage, choices } = chunk;
+		if (typeof created === "number") {
+			this.#lastAt = Math.floor(created);
+			if (!this.#hasBegun) this.#createdAt = this.#lastAt;
+		}
+		if (typeof model === "string" && model !== "" && !this.#hasBegun) this.#model = model;
+		if (typeof tier === "string") this.#tier = tier;
+		if (usage) this.#usage = usage;
+		const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined);
+		const begun = this.#begin();
+		if (!choice) return begun;
+		this.#finish = choice["finish_reason"] ?? this.#finish;
+		const delta = objectIn(choice["delta"]);
+		return delta ? begun + this.#output.push(delta, choice["logprobs"]) : begun;
+	}
+
+	#begin(): string {
+		if (this.#hasBegun) return "";
+		this.#hasBegun = true;
+		const facts = { status: "in_progress", output: [] } as const;
+		return this.#snapshot("response.created", facts) + this.#snapshot("response.in_progress", facts);
+	}
+
+	/** An event that holds the response as it is by now. */
+	#snapshot(
+		type: string,
+		facts: Pick<ResponseFacts, "output" | "error" | "reason" | "usage"> & { readonly status: ResponseStatus },
+	): string {
+		const response = responseText(
+			{
+				id: this.#ids.response,
+				createdAt: this.#createdAt,
+				completedAt: facts.status === "completed" ? this.#lastAt : undefined,
+				model: this.#model,
+				serviceTier: this.#tier,
+				...facts,
+			},
+			this.#request,
+		);
+		return this.#event(type, `"response":${response}`);
+	}
+
+	/** @param fields JSON, without the braces around it */
+	#event(type: string, fields: string): string {
+		return `event: ${type}\ndata: {"type":"${type}","sequence_number":${this.#sequence++},${fields}}\n\n`;
+	}
+}
+
+/**
+ * What a response that failed says of it, by the router's code. Codex stops at `context_length_exceeded`, `insufficient_quota` and
+ * `invalid_prompt`, and makes the call again at all others; `server_error` is what OpenAI calls whatever broke.
+ */
+const FAILURES: { readonly [code in ErrorCode]?: string } = {
+	context_length_exceeded: "context_length_exceeded",
+	insufficient_quota: "insufficient_quota",
+	rate_limit_exceeded: "rate_limit_exceeded",
+	model_busy: "rate_limit_exceeded",
+	upstream_overloaded: "server_is_overloaded",
+	invalid_value: "invalid_prompt",
+	unsupported_parameter: "invalid_prompt",
+	upstream_refused: "invalid_prompt",
+	content_filter: "invalid_prompt",
+	poisonous_request: "invalid_prompt",
+};
+
+function failureOf({ errorCode, message }: RouterError) {
+	return { code: FAILURES[errorCode] ?? "server_error", message };
+}
+
+/** What only the end knows, as a comment, which clients skip: before the last event, at which some stop to read. */
+function summary(end: StreamEnd): string {
+	const { provider, model, agent, replica, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
+	const estimated = isEstimated || undefined;
+	const facts = { provider, model, agent, replica, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
+	return sseComment(`router ${JSON.stringify(facts)}`);
+}
+
+/** The counts of the call; of an answer from the cache, those that came with it. */
+function usageText({ tokens, isEstimated = false, tellsCost, cost }: StreamEnd, sent: unknown): string | undefined {
+	if (!tokens) return chatUsageText(sent, undefined);
+	return usageOf(tokens, isEstimated, tellsCost ? cost : undefined);
+}
+
+function chunkIn(data: string): Readonly<Record<string, unknown>> | undefined {
+	try {
+		return objectIn(JSON.parse(data));
+	} catch {
+		return undefined;
+	}
+}

@@ -1,0 +1,83 @@
+/** A call of a tool as it comes. Until its name is known nothing is said of it. */
+import { objectIn } from "../../openai/usage.ts";
+import { callItem, type ItemStatus, type ResponseIds } from "./output-items.ts";
+import type { ResponsesRequest } from "./request.ts";
+import { placeOf, type WriteEvent } from "./streamed-message.ts";
+import { customInput } from "./tools.ts";
+
+/** A piece of a call in a chat's stream. */
+export type CallPiece = Readonly<Record<string, unknown>>;
+
+/** One call. */
+export class StreamedCall {
+	/** Its place among the items; -1 while it has none. */
+	index = -1;
+	#id = "";
+	#callId = "";
+	/** Of the function that was sent. */
+	#name = "";
+	#args = "";
+	#extra: unknown;
+
+	constructor(
+		private readonly request: ResponsesRequest,
+		private readonly event: WriteEvent,
+	) {}
+
+	/** Whether a piece under the same index begins another call, as servers send it that give all of them one. */
+	isEndedBy(piece: CallPiece): boolean {
+		const { id } = piece;
+		const isNamed = typeof objectIn(piece["function"])?.["name"] === "string";
+		return this.index !== -1 && isNamed && typeof id === "string" && id !== "" && id !== this.#callId;
+	}
+
+	/** Takes a piece. `next`: its place, where it is opened now. */
+	push(piece: CallPiece, ids: ResponseIds, next: number): string {
+		const fn = objectIn(piece["function"]) ?? {};
+		const args = typeof fn["arguments"] === "string" ? fn["arguments"] : "";
+		if (piece["extra_content"] !== undefined) this.#extra = piece["extra_content"];
+		this.#args += args;
+		if (this.index !== -1) return args === "" ? "" : this.#delta(args);
+		if (typeof piece["id"] === "string") this.#callId = piece["id"];
+		if (typeof fn["name"] === "string") this.#name = fn["name"];
+		if (this.#name === "") return "";
+		this.index = next;
+		this.#id = ids.item("call");
+		this.#callId ||= ids.callId();
+		const empty = callItem(this.#id, { callId: this.#callId, name: this.#name, args: "" }, this.request, "in_progress");
+		const added = this.event(
+			"response.output_item.added",
+			`"output_index":${this.index},"item":${JSON.stringify(empty)}`,
+		);
+		return this.#args === "" ? added : added + this.#delta(this.#args);
+	}
+
+	/** Closes its arguments. */
+	close(): string {
+		const place = placeOf(this.#id, this.index);
+		const identity = this.request.tools.identityOf(this.#name);
+		if (!identity?.isCustom) {
+			const name = JSON.stringify(identity?.name ?? this.#name);
+			const fields = `${place},"name":${name},"arguments":${JSON.stringify(this.#args)}`;
+			return this.event("response.function_call_arguments.done", fields);
+		}
+		const input = JSON.stringify(customInput(this.#args));
+		return (
+			this.event("response.custom_tool_call_input.delta", `${place},"delta":${input}`) +
+			this.event("response.custom_tool_call_input.done", `${place},"input":${input}`)
+		);
+	}
+
+	/** As it is by now. */
+	item(status: ItemStatus): object {
+		const soFar = { callId: this.#callId, name: this.#name, args: this.#args, extra: this.#extra };
+		return callItem(this.#id, soFar, this.request, status);
+	}
+
+	/** The text of a custom tool stands in JSON, which is read once it is whole. */
+	#delta(args: string): string {
+		if (this.request.tools.identityOf(this.#name)?.isCustom) return "";
+		const fields = `${placeOf(this.#id, this.index)},"delta":${JSON.stringify(args)}`;
+		return this.event("response.function_call_arguments.delta", fields);
+	}
+}
