@@ -23,6 +23,11 @@ beforeAll(async () => {
 });
 afterAll(() => vendors.stop());
 
+/** What the second one does unless it is told otherwise: it calls `/v1/responses`. */
+const RESPONSES = "@ai-sdk/openai, its default";
+/** It takes models that it does not know for such as don't think, and refers to what it was answered, which the router does not keep. */
+const WHOLE_HISTORY = { forceReasoning: true, store: false };
+
 /** Each of the SDK's packages for an API like OpenAI's. */
 const PACKAGES: readonly [string, () => (model: string) => LanguageModel][] = [
 	[
@@ -37,6 +42,7 @@ const PACKAGES: readonly [string, () => (model: string) => LanguageModel][] = [
 			}),
 	],
 	["@ai-sdk/openai", () => createOpenAI({ baseURL: `${vendors.router.url}/v1`, apiKey: CLIENT_KEY }).chat],
+	[RESPONSES, () => createOpenAI({ baseURL: `${vendors.router.url}/v1`, apiKey: CLIENT_KEY })],
 ];
 
 const city = z.object({
@@ -120,7 +126,8 @@ describe.each(PACKAGES)("%s", (library, made) => {
 
 		test("runs loops of tools while it thinks", async () => {
 			const weather = tool({ inputSchema: z.object({ city: z.string() }), execute: ({ city }) => `Grey in ${city}.` });
-			const providerOptions = { router: { reasoningEffort: "low" }, openai: { reasoningEffort: "low" } };
+			const openai = { reasoningEffort: "low", ...(library === RESPONSES ? WHOLE_HISTORY : {}) };
+			const providerOptions = { router: { reasoningEffort: "low" }, openai };
 			const messages: ModelMessage[] = [];
 			for (const city of ["Bern", "Rome"]) {
 				messages.push({ role: "user", content: `The weather of '${city}'?` });

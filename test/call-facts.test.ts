@@ -7,6 +7,7 @@ import { LocalSpend } from "../src/accounts/usage/local-spend.ts";
 import { callHandler } from "../src/api/handler.ts";
 import { type Dialect, madeOnce } from "../src/dialects/dialect.ts";
 import { openAiChat, parseRequest } from "../src/dialects/openai-chat.ts";
+import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { NO_FLEET } from "../src/routing/agent-targets.ts";
 import { routerSnapshot } from "../src/server/snapshot.ts";
 import type { Json } from "./kit/exchange.ts";
@@ -79,6 +80,7 @@ function noting(dialect: Dialect): Dialect {
 describe.each([
 	["OpenAI's own wire", openAiChat, (ask: string): Json => ({ messages: [{ role: "user", content: ask }] })],
 	["a wire that is translated", plainDialect, (ask: string): Json => ({ ask })],
+	["OpenAI's Responses", openAiResponses, (ask: string): Json => ({ input: ask })],
 ] as const)("of a call in %s nobody asks for the body", (_, dialect, words) => {
 	const noted = noting(dialect);
 	const steps = ["auth", "limits", "cache", "relay"] as const;
