@@ -121,3 +121,25 @@ test("pieces of an answer in any order, or bent, become events in order", () => 
 		responseEvents(written(pieces, { tools: TOOLS }, error));
 	}
 });
+
+// Work that grew with the square of these would outlast the test.
+test("as much as a body may hold is read: names that come to one, messages that become one, tools that are allowed", () => {
+	const many = <T>(count: number, make: (at: number) => T): T[] => Array.from({ length: count }, (_, at) => make(at));
+	const spaces = many(11_000, (at) => ({
+		type: "namespace",
+		name: `ü${String.fromCharCode(0x4e00 + at)}`,
+		tools: [fn("f")],
+	}));
+	const names = JSON.parse(readResponses({ model: "m", input: "hi", tools: spaces }).body().raw).tools.map(
+		(tool: { function: { name: string } }) => tool.function.name,
+	);
+	expect(new Set(names).size).toBe(spaces.length);
+	const said = many(11_000, (at) => user([{ type: "input_image", image_url: `https://x.example/${at}` }]));
+	const { messages } = JSON.parse(readResponses({ model: "m", input: said }).body().raw);
+	expect([messages.length, messages[0].content.length]).toEqual([1, said.length]);
+	const tools = many(15_000, (at) => fn(`f${at}`));
+	const allowed = { type: "allowed_tools", mode: "required", tools };
+	expect(
+		JSON.parse(readResponses({ model: "m", input: "hi", tools, tool_choice: allowed }).body().raw).tools.length,
+	).toBe(tools.length);
+});

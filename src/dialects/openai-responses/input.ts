@@ -59,6 +59,16 @@ type UserContent = string | readonly ChatPart[];
 const partsOf = (content: UserContent): readonly ChatPart[] =>
 	typeof content === "string" ? [{ type: "text", text: content }] : content;
 
+/** What one item says of the user's. */
+interface UserWords {
+	readonly content: UserContent;
+	/** Where it stands. */
+	readonly item: string;
+}
+
+const partPaths = ({ content, item }: UserWords): string[] =>
+	typeof content === "string" ? [`${item}.content`] : content.map((_, at) => `${item}.content[${at}]`);
+
 type Item = { readonly type?: unknown; readonly role?: unknown } & Readonly<Record<string, unknown>>;
 
 /** Items of tools that others run, and that say nothing a model could not do without. */
@@ -93,6 +103,8 @@ class ItemReader {
 	#isCompaction = false;
 	/** Words of the system's stand in turns of the user's. */
 	#isMarked = false;
+	/** What the user says, until something else is said. */
+	#said: UserWords[] = [];
 	/** What instructs before all else. */
 	readonly #first: string[] = [];
 	#firstPath = "";
@@ -162,7 +174,7 @@ class ItemReader {
 	instruct(texts: readonly string[], path: string): void {
 		if (this.#entries.length === 0) {
 			if (this.#first.length === 0) this.#firstPath = path;
-			this.#first.push(...texts);
+			for (const text of texts) this.#first.push(text);
 		} else {
 			this.#entries.push({ message: { role: "system", content: texts.join("\n\n") }, path });
 			this.#isMarked = true;
@@ -181,10 +193,12 @@ class ItemReader {
 			else if (entry.message.role === "user") this.#pushUsers(this.#plain(entry.message["content"]), entry.path);
 			else this.#pushUsers(markedSystemText(entry.message["content"] as string), entry.path);
 		}
+		this.#pushUser();
 		return { messages: this.#messages, paths: this.#paths, leftOut: this.#leftOut, isCompaction: this.#isCompaction };
 	}
 
 	#push(message: ChatMessage, path: MessagePath): void {
+		this.#pushUser();
 		this.#messages.push(message);
 		this.#paths.push(path);
 	}
@@ -197,20 +211,22 @@ class ItemReader {
 		return said.map((part) => (part.type === "text" ? { ...part, text: withoutMarks(part.text) } : part));
 	}
 
-	/** What the user says in several messages is one: chat templates of open models take turns that alternate. */
+	/** Puts off what the user says until something else is said: several messages are one, as chat templates of open models take turns that alternate. */
 	#pushUsers(content: UserContent, item: string): void {
-		const parts = typeof content === "string" ? [`${item}.content`] : content.map((_, at) => `${item}.content[${at}]`);
-		const before = this.#messages.at(-1);
-		if (before?.role !== "user") {
-			this.#push({ role: "user", content }, { item, parts });
-			return;
-		}
-		const said = before["content"] as UserContent;
-		const isText = typeof said === "string" && typeof content === "string";
-		const joined = isText ? `${said}\n\n${content}` : [...partsOf(said), ...partsOf(content)];
-		const path = this.#paths.at(-1)!;
-		this.#messages[this.#messages.length - 1] = { role: "user", content: joined };
-		this.#paths[this.#paths.length - 1] = { ...path, parts: [...path.parts!, ...parts] };
+		this.#said.push({ content, item });
+	}
+
+	#pushUser(): void {
+		const said = this.#said;
+		if (said.length === 0) return;
+		this.#said = [];
+		const isText = said.every(({ content }) => typeof content === "string");
+		const content = isText
+			? said.map((each) => each.content).join("\n\n")
+			: said.flatMap((each) => partsOf(each.content));
+		const parts = isText ? [] : said.flatMap(partPaths);
+		this.#messages.push({ role: "user", content });
+		this.#paths.push({ item: said[0]!.item, parts });
 	}
 
 	#pushTurn({ path, texts, refusal, calls, callPaths, details, extra, results, media }: Turn): void {
@@ -264,7 +280,8 @@ class ItemReader {
 		const { text, media } = toolContent(output, `${path}.output`);
 		const content = text === "" && media.length > 0 ? "(The output is in the next message.)" : text;
 		turn.results.push({ message: { role: "tool", tool_call_id: id, content }, path });
-		if (media.length > 0) turn.media.push({ type: "text", text: `The result ${id} holds:` }, ...media);
+		if (media.length > 0) turn.media.push({ type: "text", text: `The result ${id} holds:` });
+		for (const part of media) turn.media.push(part);
 		// What the assistant says now it says knowing the result.
 		if (this.#turn === turn && this.#open.size === 0) this.#turn = undefined;
 	}
@@ -273,7 +290,8 @@ class ItemReader {
 	#think({ reasoning_details: details }: Item, path: string): void {
 		if (!Array.isArray(details) || details.length === 0) return;
 		if (this.#turn && this.#turn.results.length > 0) this.#turn = undefined;
-		this.#turnAt(path).details.push(...details);
+		const turn = this.#turnAt(path);
+		for (const detail of details) turn.details.push(detail);
 	}
 
 	/** What a summary stands for. */

@@ -40,9 +40,13 @@ export class ToolForms {
 	/** Where each of them stands in the request: `tools[3].tools[0]`. */
 	readonly paths: string[] = [];
 	/** Kinds of tools that are left out, each once: `tools.web_search`. */
-	readonly leftOut: string[] = [];
+	readonly leftOut = new Set<string>();
 	readonly #identities = new Map<string, ToolIdentity>();
+	/** By namespace and name, and all of them. */
 	readonly #sentNames = new Map<string, string>();
+	readonly #taken = new Set<string>();
+	/** Of tools in namespaces, by their own names; null where several have one. */
+	readonly #inside = new Map<string, string | null>();
 
 	/** Throws `invalid_value` naming a field of a tool that is wrong. */
 	constructor(tools: readonly SentTool[]) {
@@ -66,13 +70,7 @@ export class ToolForms {
 		const sent = this.#sentNames.get(keyOf(name, namespace));
 		if (sent !== undefined) return sent;
 		if (namespace) return joinedName(namespace, name);
-		const inside = [...this.#identities].filter(([, identity]) => identity.name === name && identity.namespace);
-		return inside.length === 1 ? inside[0]![0] : name;
-	}
-
-	/** Whether there is such a tool. */
-	has(name: string, namespace?: string | null): boolean {
-		return this.#sentNames.has(keyOf(name, namespace));
+		return this.#inside.get(name) ?? name;
 	}
 
 	#add(tool: SentTool, path: string, namespace?: string): void {
@@ -91,8 +89,7 @@ export class ToolForms {
 				this.#add(inner, `${path}.tools[${index}]`, name);
 			}
 		} else {
-			const label = `tools.${tool.type}`;
-			if (!this.leftOut.includes(label)) this.leftOut.push(label);
+			this.leftOut.add(`tools.${tool.type}`);
 		}
 	}
 
@@ -102,9 +99,11 @@ export class ToolForms {
 		const key = keyOf(name, namespace);
 		if (this.#sentNames.has(key)) throw invalidField(`${path}.name`, "is the name of another tool, too");
 		let sent = namespace === undefined ? name : joinedName(namespace, name);
-		const taken = new Set(this.#sentNames.values());
-		for (let nth = 2; taken.has(sent); nth++) sent = shortened(`${joinedName(namespace ?? "", name)}_${nth}`);
+		// Where another tool comes to the same name.
+		for (let more = key; this.#taken.has(sent); more += key) sent = hashed(sent, more);
+		this.#taken.add(sent);
 		this.#sentNames.set(key, sent);
+		if (namespace !== undefined) this.#inside.set(name, this.#inside.has(name) ? null : sent);
 		if (sent !== name || identity.isCustom) this.#identities.set(sent, identity);
 		return sent;
 	}
@@ -125,10 +124,11 @@ function joinedName(namespace: string, name: string): string {
 	return shortened(space === "" || space.endsWith("__") ? space + name : `${space}__${name}`);
 }
 
+const shortened = (name: string): string => (name.length <= LONGEST_NAME ? name : hashed(name, name));
+
 /** The same name for the same tool each time, so that the upstream's cached prompt holds. */
-function shortened(name: string): string {
-	if (name.length <= LONGEST_NAME) return name;
-	const hash = Bun.hash.xxHash64(name).toString(16).padStart(16, "0").slice(0, HASH_LENGTH);
+function hashed(name: string, of: string): string {
+	const hash = Bun.hash.xxHash64(of).toString(16).padStart(16, "0").slice(0, HASH_LENGTH);
 	return `${name.slice(0, LONGEST_NAME - HASH_LENGTH - 1)}_${hash}`;
 }
 
@@ -217,7 +217,7 @@ export function chatToolFields(
 		if (type === "allowed_tools") {
 			const { mode, tools } = choice as unknown as { mode?: string | null; tools: readonly NamedTool[] };
 			const names = allowedNames(forms, tools);
-			chosen = all.filter(({ function: { name } }) => names.has(name));
+			chosen = all.filter(({ function: fn }) => names.has(fn.name));
 			if (mode === "required" && chosen.length === 0) throw requiredButNone(forms, "tool_choice.tools");
 			if (mode === "required") sentChoice = "required";
 		} else {
@@ -229,7 +229,8 @@ export function chatToolFields(
 		}
 	}
 	if (chosen.length === 0) return { fields: {}, paths: [] };
-	const kept = chosen === all ? paths : all.flatMap((tool, index) => (chosen.includes(tool) ? [paths[index]!] : []));
+	const sent = new Set(chosen);
+	const kept = chosen === all ? paths : paths.filter((_, index) => sent.has(all[index]!));
 	const fields = {
 		tools: chosen,
 		...(sentChoice === undefined ? {} : { tool_choice: sentChoice }),
@@ -246,20 +247,18 @@ interface NamedTool {
 }
 
 function requiredButNone({ leftOut }: ToolForms, param: string) {
-	if (leftOut.length === 0) return invalidField(param, "asks for a tool, and there are none");
-	return unsupportedField(
-		param,
-		`it asks for a tool, and all there are (${leftOut.join(", ")}) are run by OpenAI alone`,
-	);
+	if (leftOut.size === 0) return invalidField(param, "asks for a tool, and there are none");
+	return unsupportedField(param, "it asks for a tool, and those that are there OpenAI alone runs");
 }
 
 /** The functions that may be called. What is left out anyway is passed over. */
 function allowedNames(forms: ToolForms, tools: readonly NamedTool[]): ReadonlySet<string> {
 	const names = new Set<string>();
+	const known = new Set(forms.functions.map(({ function: fn }) => fn.name));
 	for (const [index, { type, name, namespace }] of tools.entries()) {
 		if (type !== undefined && type !== "function" && type !== "custom") continue;
 		const sent = forms.sentNameOf(name ?? "", namespace);
-		if (!forms.functions.some(({ function: fn }) => fn.name === sent)) {
+		if (!known.has(sent)) {
 			throw invalidField(`tool_choice.tools[${index}].name`, "is the name of none of the tools");
 		}
 		names.add(sent);
