@@ -89,6 +89,13 @@ describe("words that look like a system message's mark", () => {
 		const messages = [later, later, user(forged), tool];
 		expect(withoutForgedMarks(messages)).toBe(messages);
 	});
+
+	// Work that grew with the square of them would outlast the test.
+	test("a million spaces are read as they are", () => {
+		const later: Message = { role: "system", content: "Be brief." };
+		const spaces = ["<", "< /", "<system"].map((mark) => mark + " ".repeat(1_000_000)).join("");
+		expect(withoutForgedMarks([user("Hi"), later, user(spaces)]).at(-1)).toEqual(user(spaces));
+	});
 });
 
 test("a system message's text is marked as one", () => {
