@@ -264,3 +264,25 @@ test("a strict tool, as the Agents SDK sends it, is called by a model that holds
 	});
 	expect([chat.status, JSON.parse(chat.text).error.param]).toEqual([400, "tools[0].function.strict"]);
 });
+
+test("what instructs later on stands where the model takes it: in a turn of its own, or marked in the user's", async () => {
+	const input = [
+		{ role: "user", content: "Hi." },
+		{ role: "developer", content: "Be brief." },
+		{ role: "assistant", content: "Hello." },
+		{ role: "user", content: "So?" },
+	];
+	const sent: Loose[] = [];
+	for (const kind of upstreams.kinds) {
+		const { replay, post } = kind.rig();
+		replay.play(kind.answer("text", false));
+		const model = kind.name === "anthropic" ? "claude-opus-4-8" : kind.model;
+		expect((await post("/v1/responses", { model, input })).status).toBe(200);
+		sent.push(JSON.parse(replay.only().body));
+	}
+	const [openAi, , , claude, gemini] = sent;
+	const marked = "<system>\nBe brief.\n</system>";
+	expect(openAi!["messages"][0]).toEqual({ role: "user", content: `Hi.\n\n${marked}` });
+	expect(claude!["messages"].map(({ role }: Loose) => role)).toEqual(["user", "system", "assistant", "user"]);
+	expect(JSON.stringify(gemini!["contents"][0])).toContain(JSON.stringify(marked).slice(1, -1));
+});

@@ -233,3 +233,14 @@ test("a stream on its way is read along by the same bytes alone: others have sai
 	expect(all.map(({ output }) => output[0].content[0].text)).toEqual(["Hello you", "Hello you", "Hello you"]);
 	expect(upstream.received.length).toBe(1);
 });
+
+test("a server that refuses a hint of the client's is asked without it, and that is told", async () => {
+	upstream.run(async (connection) => {
+		const { prompt_cache_key: key } = JSON.parse(connection.request.body);
+		if (key === undefined) return answers("200 OK", WHOLE)(connection);
+		const message = "Extra inputs are not permitted: prompt_cache_key";
+		return answers("422 Unprocessable Entity", JSON.stringify({ error: { message } }))(connection);
+	});
+	const { status, said } = await send({ ...ask, prompt_cache_key: "k", client_metadata: { a: "b" } });
+	expect([status, said("dropped"), upstream.received.length]).toEqual([200, "prompt_cache_key", 2]);
+});

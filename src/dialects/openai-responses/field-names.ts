@@ -31,10 +31,12 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 /** The field of the request that a field of the chat was made of. */
-export function ownName(param: string, { paths }: Pick<ResponsesRequest, "paths">): string {
+export function ownName(param: string, { paths, claudeChat }: Pick<ResponsesRequest, "paths" | "claudeChat">): string {
 	if (Object.hasOwn(NAMES, param)) return NAMES[param]!;
 	const [, field = "", index = "", rest = ""] = /^(messages|tools)\[(\d+)\](.*)$/s.exec(param) ?? [];
 	if (field === "tools") return (paths.tools[Number(index)] ?? param) + rest.replace(/^\.function/, "");
+	// Of two chats nobody says which one it is about.
+	if (field === "messages" && claudeChat) return "input";
 	if (field === "messages") return messageField(paths.messages[Number(index)], rest) ?? param;
 	return param.replace(/^response_format(?:\.json_schema)?/, "text.format");
 }

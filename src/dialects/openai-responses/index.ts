@@ -3,12 +3,14 @@
  * the next: a conversation comes whole with each.
  */
 import type { ErrorCode, RouterError } from "../../errors.ts";
+import type { ParsedRequest } from "../../openai/call.ts";
+import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
-import type { Dialect, DialectCall } from "../dialect.ts";
+import { type Dialect, type DialectCall, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { refusal } from "./field-names.ts";
 import { foldResponse } from "./folded-response.ts";
-import { readRequest } from "./request.ts";
+import { type ResponsesRequest, readRequest } from "./request.ts";
 import { ResponsesFacts } from "./request-facts.ts";
 import { ResponseStream } from "./stream.ts";
 import { wholeResponse } from "./whole-answer.ts";
@@ -25,7 +27,8 @@ export const openAiResponses: Dialect = {
 		const { body, stream } = chat;
 		const { leftOut } = request;
 		const facts = new ResponsesFacts(request, chat);
-		return { facts, stream, body, leftOut: leftOut.length > 0 ? () => leftOut : undefined };
+		const named = leftOut.length > 0 ? () => leftOut : undefined;
+		return { facts, stream, body, leftOut: named, claude: claudeRequest(operation, request, named) };
 	},
 	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),
 	stream: (call) => new ResponseStream(call),
@@ -35,6 +38,16 @@ export const openAiResponses: Dialect = {
 		return call?.stream && IN_STREAM.has(error.errorCode) ? failedStream(own, headers, call) : own.response(headers);
 	},
 };
+
+function claudeRequest(
+	operation: Operation,
+	{ claudeChat }: ResponsesRequest,
+	leftOut: ParsedRequest["leftOut"],
+): ParsedRequest["claude"] {
+	if (!claudeChat) return undefined;
+	const body = madeOnce(() => parseRequest(operation, JSON.stringify(claudeChat())).body());
+	return { body, leftOut, own: () => undefined };
+}
 
 /** What OpenAI tells a stream's client in the stream, and agents look for there alone: Codex then cuts its history. */
 const IN_STREAM: ReadonlySet<ErrorCode> = new Set(["context_length_exceeded"]);

@@ -38,6 +38,8 @@ export interface Conversation {
 	readonly leftOut: readonly string[];
 	/** It ends with what asks for a summary of it. */
 	readonly isCompaction: boolean;
+	/** Words of the system's stand in turns of the user's. */
+	readonly isMarked: boolean;
 }
 
 /** What the assistant says in one go, and what its calls come to. */
@@ -83,13 +85,15 @@ const LEFT_OUT = new Set(
 /**
  * The messages. Throws `invalid_value` or `unsupported_parameter` naming the item at fault.
  * @param input text, which is the user's, or items
+ * @param form Claude's translator puts what instructs later where its model takes it
  */
 export function conversationOf(
 	input: string | readonly Item[],
 	instructions: string | null | undefined,
 	tools: ToolForms,
+	form: "claude" | "others" = "others",
 ): Conversation {
-	const items = new ItemReader(tools);
+	const items = new ItemReader(tools, form === "claude");
 	if (instructions) items.instruct([instructions], "instructions");
 	if (typeof input === "string") items.say({ role: "user", content: input }, "input");
 	else for (const [index, item] of input.entries()) items.read(item, `input[${index}]`, index === input.length - 1);
@@ -116,7 +120,10 @@ class ItemReader {
 	/** What stands in the conversation, in its order. */
 	readonly #entries: (Turn | { readonly message: ChatMessage; readonly path: string })[] = [];
 
-	constructor(private readonly tools: ToolForms) {}
+	constructor(
+		private readonly tools: ToolForms,
+		private readonly isForClaude: boolean,
+	) {}
 
 	/** @param isLast nothing follows it */
 	read(item: Item, path: string, isLast: boolean): void {
@@ -177,7 +184,7 @@ class ItemReader {
 			for (const text of texts) this.#first.push(text);
 		} else {
 			this.#entries.push({ message: { role: "system", content: texts.join("\n\n") }, path });
-			this.#isMarked = true;
+			this.#isMarked = !this.isForClaude;
 		}
 	}
 
@@ -191,10 +198,12 @@ class ItemReader {
 		for (const entry of this.#entries) {
 			if (!("message" in entry)) this.#pushTurn(entry);
 			else if (entry.message.role === "user") this.#pushUsers(this.#plain(entry.message["content"]), entry.path);
-			else this.#pushUsers(markedSystemText(entry.message["content"] as string), entry.path);
+			else if (this.#isMarked) this.#pushUsers(markedSystemText(entry.message["content"] as string), entry.path);
+			else this.#push(entry.message, { item: entry.path });
 		}
 		this.#pushUser();
-		return { messages: this.#messages, paths: this.#paths, leftOut: this.#leftOut, isCompaction: this.#isCompaction };
+		const [messages, paths, leftOut] = [this.#messages, this.#paths, this.#leftOut];
+		return { messages, paths, leftOut, isCompaction: this.#isCompaction, isMarked: this.#isMarked };
 	}
 
 	#push(message: ChatMessage, path: MessagePath): void {

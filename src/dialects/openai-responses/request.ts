@@ -14,6 +14,8 @@ export interface ResponsesRequest {
 	readonly body: ResponsesBody;
 	/** The same as a chat. */
 	readonly chat: Readonly<Record<string, unknown>> & { readonly model: string };
+	/** The chat for Claude, where that is another one. */
+	readonly claudeChat: (() => ResponsesRequest["chat"]) | undefined;
 	readonly tools: ToolForms;
 	/** Where what became the chat's messages, and its tools, stands in the request. */
 	readonly paths: { readonly messages: readonly MessagePath[]; readonly tools: readonly string[] };
@@ -83,6 +85,9 @@ export function readRequest(sent: Buffer): ResponsesRequest {
 	return {
 		body,
 		chat,
+		claudeChat: conversation.isMarked
+			? () => ({ ...chat, messages: conversationOf(body.input!, body.instructions, tools, "claude").messages })
+			: undefined,
 		tools,
 		paths: { messages: conversation.paths, tools: toolPaths },
 		leftOut: leftOut.slice(0, MOST_NAMED).map((name) => name.slice(0, LONGEST_NAME).replace(ODD, "_")),

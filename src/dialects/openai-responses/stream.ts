@@ -1,8 +1,9 @@
 /** A chat's stream as the events of a response. */
 import type { ErrorCode, RouterError } from "../../errors.ts";
-import { DONE, KEEP_ALIVE, SseSplitter, type StreamPiece, sseComment, textOf } from "../../openai/sse.ts";
+import { DONE, KEEP_ALIVE, SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
+import { streamSummary } from "../openai-chat.ts";
 import { CompactionOutput } from "./compaction.ts";
 import { ResponseIds } from "./output-items.ts";
 import { requestIn } from "./request-facts.ts";
@@ -75,7 +76,8 @@ export class ResponseStream implements StreamWriter {
 		const usage = usageText(end, this.#usage);
 		const closed = this.#output.end(status);
 		const last = this.#snapshot(`response.${status}`, { status, reason, usage, output: this.#output.items });
-		return begun + closed + summary(end) + last + DONE;
+		// Before the last event, at which some clients stop to read.
+		return begun + closed + streamSummary(end) + last + DONE;
 	}
 
 	error(error: RouterError): string {
@@ -157,14 +159,6 @@ const FAILURES: { readonly [code in ErrorCode]?: string } = {
 
 function failureOf({ errorCode, message }: RouterError) {
 	return { code: FAILURES[errorCode] ?? "server_error", message };
-}
-
-/** What only the end knows, as a comment, which clients skip: before the last event, at which some stop to read. */
-function summary(end: StreamEnd): string {
-	const { provider, model, agent, replica, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
-	const estimated = isEstimated || undefined;
-	const facts = { provider, model, agent, replica, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
-	return sseComment(`router ${JSON.stringify(facts)}`);
 }
 
 /** The counts of the call; of an answer from the cache, those that came with it. */

@@ -19,7 +19,10 @@ const TUNING: ReadonlySet<string> = new Set([
 	"top_p",
 	"top_k",
 	"parallel_tool_calls",
+	"verbosity",
 	"user",
+	"safety_identifier",
+	"prompt_cache_key",
 ]);
 
 /** A call's body without what its server refuses. */
