@@ -58,7 +58,9 @@ export function releaseBody(bytes: Buffer): void {
 	if (length < LONG) return;
 	const { buffer } = bytes;
 	// Others may lie in the same block.
-	if (buffer instanceof ArrayBuffer && buffer.byteLength - length <= MARK.length) buffer.transfer(0);
+	if (!(buffer instanceof ArrayBuffer) || buffer.byteLength - length > MARK.length) return;
+	buffer.transfer(0);
+	heapRoom.givenBack(length);
 }
 
 /** Size of the block, bytes, and of WebAssembly's pages. */
@@ -67,22 +69,23 @@ const PAGE = 64 * 1024;
 /** Bodies, and bytes of long ones, after which it is decided whether it is held. */
 const BODIES = 256;
 const LONG_BYTES = 64 * 1024 * 1024;
-/** What else a call leaves for the garbage collector, bytes. */
+/** What a call leaves for the garbage collector besides a long body, bytes. */
 const OTHER_GARBAGE = 16 * 1024;
-/** How many times that long bodies must take for the block to be worth it, and less than which it is let go. */
+/** How many times the garbage that is left the bodies given back must come to for the block to be worth it, and less than which it is let go. */
 const WORTH = 4;
 const NOT_WORTH = 1;
 
 /**
  * Keeps the garbage collector from running for long bodies. It counts their bytes when they come, and not that `releaseBody` gives them back:
  * with bodies of 200 KB it would run each 55 calls, and with those of 2 MB each 6 to 12, with next to nothing to collect. It runs the less often
- * the larger the heap is, and a block to which nobody writes makes the heap larger but takes no memory. While most garbage is another the
- * block is not there: then it would let that pile up.
+ * the larger the heap is, and a block to which nobody writes makes the heap larger but takes no memory. While most garbage is another, long
+ * bodies that are not given back (those of streams) among it, the block is not there: then it would let that pile up.
  */
 export class HeapRoom {
 	#block: WebAssembly.Memory | undefined;
 	#bodies = 0;
 	#longBytes = 0;
+	#givenBack = 0;
 
 	/** @param collect collects all garbage: how much may pile up is thought of only then */
 	constructor(private readonly collect = () => Bun.gc(false)) {}
@@ -96,14 +99,20 @@ export class HeapRoom {
 	count(length: number): void {
 		if (length >= LONG) this.#longBytes += length;
 		if (++this.#bodies < BODIES && this.#longBytes < LONG_BYTES) return;
-		const share = this.#longBytes / this.#bodies / OTHER_GARBAGE;
-		this.#bodies = 0;
-		this.#longBytes = 0;
+		// Some were given back that had come before.
+		const kept = Math.max(0, this.#longBytes - this.#givenBack);
+		const share = this.#givenBack / (this.#bodies * OTHER_GARBAGE + kept);
+		this.#bodies = this.#longBytes = this.#givenBack = 0;
 		if (!this.#block && share > WORTH) this.#block = emptyBlock();
 		else if (this.#block && share < NOT_WORTH) {
 			this.#block = undefined;
 			this.collect();
 		}
+	}
+
+	/** The memory of a long one was given back, so many bytes. */
+	givenBack(length: number): void {
+		this.#givenBack += length;
 	}
 }
 
