@@ -84,6 +84,8 @@ export interface VendorRow {
 	readonly reportsLoading?: boolean;
 	/** Its answers name the replica that gave them (`x-router-replica`). */
 	readonly namesReplica?: boolean;
+	/** It passes calls on to Claude, with cache markers and signed thoughts (`reasoning_details`). */
+	readonly passesToClaude?: boolean;
 	/** What its 400 says when it means a bad key. */
 	readonly badKeyMessage?: RegExp;
 }
@@ -159,6 +161,7 @@ const rows = {
 		// Attribution: which program made the call.
 		forwardedHeaders: ["http-referer", "x-title"],
 		routesModels: true,
+		passesToClaude: true,
 	},
 	xai: {
 		...vendor,

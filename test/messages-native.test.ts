@@ -276,3 +276,48 @@ test("its errors are its own words", async () => {
 	const { status, json, headers } = await rig.send(asking());
 	expect([status, json["error"], json["request_id"]]).toEqual([400, error, headers.get("request-id")]);
 });
+
+test("Claude behind OpenRouter gets cache markers and the thoughts that it has signed; no other model there does", async () => {
+	rig.restart({ providers: { openrouter: { api_key: "sk-or-of-the-router", base_url: rig.upstream.origin } } });
+	const mark = { cache_control: { type: "ephemeral" } };
+	const body = {
+		max_tokens: 100,
+		system: [
+			{ type: "text", text: "x-anthropic-billing-header: x" },
+			{ type: "text", text: "Be brief.", ...mark },
+		],
+		messages: [
+			user("hi"),
+			{ role: "system", content: "It is late." },
+			{
+				role: "assistant",
+				content: [
+					{ type: "thinking", thinking: "Hm", signature: "c2ln" },
+					{ type: "tool_use", id: "a", name: "f", input: {} },
+				],
+			},
+			user([{ type: "tool_result", tool_use_id: "a", content: "done", ...mark }]),
+		],
+	};
+	expect((await rig.send({ ...body, model: "openrouter/anthropic/claude-opus-4.7" })).status).toBe(200);
+	const call = { id: "a", type: "function", function: { name: "f", arguments: "{}" } };
+	const thought = { type: "reasoning.text", text: "Hm", signature: "c2ln", format: "anthropic-claude-v1", index: 0 };
+	expect(rig.asked()["messages"]).toEqual([
+		{ role: "system", content: [{ type: "text", text: "Be brief.", ...mark }] },
+		user("hi\n<system>\nIt is late.\n</system>"),
+		{
+			role: "assistant",
+			content: null,
+			tool_calls: [call],
+			reasoning_details: [{ ...thought, after: { text: 0, calls: 0 } }],
+		},
+		{ role: "tool", tool_call_id: "a", content: [{ type: "text", text: "done", ...mark }] },
+	]);
+	await rig.send({ ...body, model: "openrouter/qwen/qwen3-8b" });
+	expect(rig.asked()["messages"]).toEqual([
+		{ role: "system", content: "Be brief." },
+		user("hi\n<system>\nIt is late.\n</system>"),
+		{ role: "assistant", content: null, tool_calls: [call] },
+		{ role: "tool", tool_call_id: "a", content: "done" },
+	]);
+});

@@ -15,16 +15,17 @@ export type ContentPart =
 
 /**
  * For whom a request is put into OpenAI's words. `claude`: with all that Claude alone has words for (cache markers, documents' citations, signed
- * thoughts). `others`: in the words that most servers take, texts as one string.
+ * thoughts). `others`: in the words that most servers take, texts as one string. `marked`: the same for a server that passes calls on to Claude, with cache markers
+ * and signed thoughts.
  */
-export type RequestForm = "claude" | "others";
+export type RequestForm = "claude" | "marked" | "others";
 
 /** Notes what is left out: the name of a field, or the type of a block or a tool. */
 export type LeaveOut = (name: string) => void;
 
 /** The parts that a block comes to: none where it has no form there, which is noted. */
 export function partsOf(block: Block, form: RequestForm, leaveOut: LeaveOut): ContentPart[] {
-	const mark = form === "claude" && block["cache_control"] != null ? { cache_control: block["cache_control"] } : {};
+	const mark = form !== "others" && block["cache_control"] != null ? { cache_control: block["cache_control"] } : {};
 	switch (block.type) {
 		case "text":
 			return [{ type: "text", text: block["text"] as string, ...mark }];
@@ -64,7 +65,7 @@ function documentParts(block: Block, mark: object, form: RequestForm, leaveOut: 
 	const about: ContentPart[] = context === undefined ? [] : [{ type: "text", text: context }];
 	const cited = form === "claude" && objectIn(block["citations"])?.["enabled"] === true;
 	// OpenAI wants one with a file's bytes.
-	const named = title !== undefined || form === "others" ? { filename: title ?? "document.pdf" } : {};
+	const named = title !== undefined || form !== "claude" ? { filename: title ?? "document.pdf" } : {};
 	const citations = cited ? { citations: { enabled: true } } : {};
 	switch (source.type) {
 		case "base64": {
@@ -78,7 +79,7 @@ function documentParts(block: Block, mark: object, form: RequestForm, leaveOut: 
 		case "text": {
 			const data = source["data"] as string;
 			// Few servers take files, and all take text.
-			if (form === "others" || data === "")
+			if (form !== "claude" || data === "")
 				return [{ type: "text", text: documentText(title, context, data), ...mark }];
 			const file_data = dataUrl("text/plain", Buffer.from(data).toString("base64"));
 			return [...about, { type: "file", file: { ...named, file_data }, ...citations, ...mark }];
@@ -115,11 +116,11 @@ function searchText(block: Block): string {
 
 const textIn = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
 
-/** Content as most servers take it: a string where it is text alone. Templates of local models join texts by a line end, too. */
+/** Content as most servers take it: a string where it is text alone, without a marker. Templates of local models join texts by a line end, too. */
 export function plainContent(parts: readonly ContentPart[]): string | readonly ContentPart[] {
 	let text = "";
 	for (const [index, part] of parts.entries()) {
-		if (part.type !== "text") return parts;
+		if (part.type !== "text" || part.cache_control !== undefined) return parts;
 		text += index === 0 ? part.text : `\n${part.text}`;
 	}
 	return text;

@@ -90,6 +90,7 @@ function parsedRequest(
 	};
 	const others = formFor("others");
 	const claude = formFor("claude");
+	const marked = formFor("marked");
 	return {
 		facts: new MessagesFacts(checked, text, fields, others),
 		stream: checked.stream === true,
@@ -98,6 +99,7 @@ function parsedRequest(
 		claude: {
 			body: () => claude().body,
 			leftOut: () => claude().leftOut,
+			marked: () => marked().body,
 			own: ownText(text, checked, fields),
 		},
 	};

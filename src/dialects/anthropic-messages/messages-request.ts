@@ -44,7 +44,7 @@ export function chatRequest(request: MessagesRequest, form: RequestForm): Transl
 	const { model, max_tokens, system, messages: turns, stream, temperature, top_p, top_k, stop_sequences } = request;
 	const messages = [
 		...systemMessages(system, form, leaveOut),
-		...(isClaude ? claudeMessages(turns, leaveOut) : plainMessages(turns, leaveOut)),
+		...(form === "claude" ? claudeMessages(turns, leaveOut) : plainMessages(turns, form, leaveOut)),
 	];
 	const chat = {
 		model,

@@ -37,7 +37,7 @@ export function systemMessages(
 	const kept = form === "claude" ? blocks : blocks.filter((block) => !isBilling(block));
 	const parts = kept.flatMap((block) => partsOf(block, form, leaveOut));
 	if (parts.length === 0) return [];
-	return [{ role: "system", content: form === "claude" ? parts : wordsIn(parts) }];
+	return [{ role: "system", content: form === "claude" ? parts : plainContent(parts) }];
 }
 
 const isBilling = ({ type, text }: Block): boolean => type === "text" && typeof text === "string" && BILLING.test(text);
@@ -65,7 +65,7 @@ export function claudeMessages(turns: readonly Turn[], leaveOut: LeaveOut): Chat
  * The same for all others. Chat templates of many models take no system message but the first, and turns that alternate: a later system message
  * stands in the user's turn, marked, and what follows in one role is one message.
  */
-export function plainMessages(turns: readonly Turn[], leaveOut: LeaveOut): ChatMessage[] {
+export function plainMessages(turns: readonly Turn[], form: "marked" | "others", leaveOut: LeaveOut): ChatMessage[] {
 	const isMarked = turns.some(({ role }) => role === "system");
 	const messages: ChatMessage[] = [];
 	/** The user's turn, until something else follows it. */
@@ -77,10 +77,10 @@ export function plainMessages(turns: readonly Turn[], leaveOut: LeaveOut): ChatM
 	for (const { role, content } of turns) {
 		const blocks = blocksIn(content);
 		if (role === "system") {
-			const text = wordsIn(blocks.flatMap((block) => partsOf(block, "others", leaveOut)));
+			const text = wordsIn(blocks.flatMap((block) => partsOf(block, form, leaveOut)));
 			if (text !== "") said.push({ type: "text", text: markedSystemText(text) });
 		} else if (role === "assistant") {
-			const [answer] = assistantMessage(blocks, "others", leaveOut);
+			const [answer] = assistantMessage(blocks, form, leaveOut);
 			// One that says nothing is none, and the user's turn goes on.
 			if (!answer) continue;
 			settle();
@@ -89,15 +89,21 @@ export function plainMessages(turns: readonly Turn[], leaveOut: LeaveOut): ChatM
 			const results = blocks.filter(({ type }) => type === "tool_result");
 			if (results.length > 0) settle();
 			for (const result of results) {
-				const parts = resultParts(result, "others", leaveOut).map((part) => (isMarked ? unmarked(part) : part));
-				messages.push({ role: "tool", tool_call_id: result["tool_use_id"] as string, content: wordsIn(parts) });
+				const parts = resultParts(result, form, leaveOut).map((part) => (isMarked ? unmarked(part) : part));
+				const words = wordsIn(parts);
+				const mark = form === "marked" ? result["cache_control"] : undefined;
+				messages.push({
+					role: "tool",
+					tool_call_id: result["tool_use_id"] as string,
+					content: mark == null ? words : [{ type: "text", text: words, cache_control: mark }],
+				});
 				// Few servers take anything but text in a result.
 				const files = parts.filter(({ type }) => type !== "text");
 				if (files.length > 0) said.push({ type: "text", text: `The result ${result["tool_use_id"]} holds:` }, ...files);
 			}
 			for (const block of blocks) {
 				if (block.type === "tool_result") continue;
-				const parts = partsOf(block, "others", leaveOut);
+				const parts = partsOf(block, form, leaveOut);
 				said.push(...(isMarked ? parts.map(unmarked) : parts));
 			}
 		}
@@ -160,7 +166,7 @@ function assistantMessage(blocks: readonly Block[], form: RequestForm, leaveOut:
 			case "redacted_thinking": {
 				// What no vendor has signed, and what one that is not asked now has, is no use to this one.
 				const thought =
-					form === "claude" ? thoughtDetail(block, thoughts.length, text.length, calls.length) : undefined;
+					form !== "others" ? thoughtDetail(block, thoughts.length, text.length, calls.length) : undefined;
 				if (thought) thoughts.push(thought);
 				break;
 			}

@@ -27,7 +27,9 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 		const omit = options?.omit;
 		// What clients of other wires send unasked, a server may be asked without.
 		const isTranslated = call.dialect !== undefined && call.dialect.id !== "openai-chat";
-		const asked = isTranslated ? askedBody(call.body(), omit, options?.unsupported ?? upstream.unsupported) : undefined;
+		const asked = isTranslated
+			? askedBody(bodyFor(call, model, row), omit, options?.unsupported ?? upstream.unsupported)
+			: undefined;
 		const body = asked?.body ?? call.body();
 		const { edits, added } = editsFor(body, call, model, defaults?.[call.operation], countsChunks, omit);
 		const headers = headersFor(call);
@@ -42,6 +44,12 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 		};
 	};
 }
+
+/** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */
+const bodyFor = (call: Call, model: string, { passesToClaude }: Upstream["row"]): ParsedBody =>
+	passesToClaude && call.claude && CLAUDE.test(model) ? call.claude.marked() : call.body();
+
+const CLAUDE = /claude/i;
 
 /** Undefined for no names. */
 const named = (names: readonly string[]): readonly string[] | undefined => (names.length > 0 ? names : undefined);
