@@ -25,16 +25,16 @@ async function askedFor(body: Json): Promise<Json> {
 	return rig.asked();
 }
 
-describe("what a server refuses of that which such clients send unasked", () => {
-	const refusing = (name: string, words: string, status = "400 Bad Request") =>
-		rig.upstream.run((connection) =>
-			connection.request.body.includes(name)
-				? answers(status, words)(connection)
-				: answers("200 OK", HELLO.openai)(connection),
-		);
-	const error = (message: string, param: string | null = null) =>
-		JSON.stringify({ error: { message, type: "invalid_request_error", param, code: null } });
+const refusing = (name: string, words: string, status = "400 Bad Request") =>
+	rig.upstream.run((connection) =>
+		connection.request.body.includes(name)
+			? answers(status, words)(connection)
+			: answers("200 OK", HELLO.openai)(connection),
+	);
+const error = (message: string, param: string | null = null) =>
+	JSON.stringify({ error: { message, type: "invalid_request_error", param, code: null } });
 
+describe("what a server refuses of that which such clients send unasked", () => {
 	test("is refused to a client of OpenAI's, who meant it, and where the configuration says so", async () => {
 		rig.restart({ models: [{ name: "strict", targets: ["box/m"], unsupported: "refuse" }] });
 		refusing("reasoning_effort", error("Unsupported parameter: 'reasoning_effort'", "reasoning_effort"));
@@ -95,5 +95,26 @@ describe("what a server refuses of that which such clients send unasked", () => 
 		});
 		const { status } = await rig.send(asking({ top_k: 1, output_config: { effort: "low" } }));
 		expect([status, rig.asked()]).toEqual([200, { model: "m", messages: [user("hi")], max_tokens: 100 }]);
+	});
+});
+
+describe("an answer that is to go on with the assistant's last words", () => {
+	const messages = [user("A city, as JSON."), { role: "assistant", content: '{"name":' }];
+	const begins = { add_generation_prompt: false, continue_final_message: true };
+
+	test("is asked of vLLM so, which would begin another message", async () => {
+		expect(await askedFor(asking({ messages, top_k: 3 }))).toEqual({
+			...begins,
+			model: "m",
+			messages,
+			max_completion_tokens: 100,
+			top_k: 3,
+		});
+		expect(await askedFor(asking({ messages: [...messages, user("Go on.")] }))).not.toMatchObject(begins);
+	});
+
+	test("is asked as it is of a server that refuses that", async () => {
+		refusing("continue_final_message", error("Extra inputs are not permitted", "continue_final_message"));
+		expect(await askedFor(asking({ messages }))).toEqual({ model: "m", messages, max_completion_tokens: 100 });
 	});
 });

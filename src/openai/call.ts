@@ -18,6 +18,8 @@ export interface ParsedRequest {
 	body(): ParsedBody;
 	/** Names what `body` has no form for, and is left out there; absent where it says all that the client did. */
 	readonly leftOut?: (() => readonly string[]) | undefined;
+	/** The answer is to go on with the words of its last message, which is the assistant's. */
+	readonly prefills?: boolean | undefined;
 	/** The same request with what Claude alone has a form for, where the client's wire has such. */
 	readonly claude?: ClaudeRequest | undefined;
 }

@@ -87,6 +87,9 @@ export type FailureKind = keyof typeof FAILURES;
 /** A top-level field that the router adds, or the part of one that it does. */
 export type Addition = string;
 
+/** The way in which an answer goes on: the rest is asked for with its beginning as the last message. */
+export const BEGINNING: Addition = "beginning";
+
 /** The limit of an answer, where it is more than the upstream can give: what a call of that size may have beside its prompt, no other call need. */
 export const ANSWER_LIMIT: Addition = "answer_limit";
 

@@ -3,15 +3,12 @@
  * of an answer): no caller is at fault for it. Such a call is made once more without it; where
  * that is answered, later ones are made so at once.
  */
-import { type Addition, ANSWER_LIMIT, type Failure } from "../providers/failure.ts";
+import { type Addition, ANSWER_LIMIT, BEGINNING, type Failure } from "../providers/failure.ts";
 
 /** How long it is remembered, ms: servers behind an address change. */
 const REMEMBERED_MS = 3_600_000;
 /** Targets of which it is remembered; the one that refused first is forgotten first. */
 const MOST_TARGETS = 1000;
-
-/** The way in which an answer goes on: the rest is asked for with its beginning as the last message. */
-export const BEGINNING: Addition = "beginning";
 
 /** How upstreams name them, where that is not as the router does. */
 const PATTERNS: Readonly<Record<Addition, RegExp>> = {

@@ -2,12 +2,12 @@
 import type { ModelConfig } from "../config/schema.ts";
 import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
-import { FAILURES, type Failure } from "../providers/failure.ts";
+import { BEGINNING, FAILURES, type Failure } from "../providers/failure.ts";
 import type { RouteTarget } from "../routing/route.ts";
 import type { AttemptOptions } from "./attempt.ts";
 import type { Pause } from "./pause.ts";
 import type { ProxyState } from "./proxy-state.ts";
-import { BEGINNING, type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
+import { type RefusedAdditions, refusedAddition } from "./refused-additions.ts";
 import { resumedDecoder } from "./resume-decoder.ts";
 import { type FollowUp, followUps, obstacleOf, type ResumeSpend, resumeSpend } from "./resume-request.ts";
 import type { TriedTarget } from "./retry.ts";

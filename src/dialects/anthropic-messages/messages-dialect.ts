@@ -96,6 +96,7 @@ function parsedRequest(
 		stream: checked.stream === true,
 		body: madeOnce(() => others().body),
 		leftOut: () => others().leftOut,
+		prefills: checked.messages.at(-1)?.role === "assistant",
 		claude: {
 			body: () => claude().body,
 			leftOut: () => claude().leftOut,

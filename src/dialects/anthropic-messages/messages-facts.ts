@@ -96,8 +96,8 @@ export class MessagesFacts implements CallFacts {
 	}
 
 	memory(sent: Buffer): number {
-		// Two forms of it may be made, and its own parse.
-		return 2 * this.form().facts.memory(sent) + 8 * sent.length;
+		// Several forms of it may be made, and its own parse.
+		return 3 * this.form().facts.memory(sent) + 8 * sent.length;
 	}
 }
 

@@ -28,7 +28,10 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 		// What clients of other wires send unasked, a server may be asked without.
 		const isTranslated = call.dialect !== undefined && call.dialect.id !== "openai-chat";
 		const asked = isTranslated
-			? askedBody(bodyFor(call, model, row), omit, options?.unsupported ?? upstream.unsupported)
+			? askedBody(bodyFor(call, model, row), omit, {
+					policy: options?.unsupported ?? upstream.unsupported,
+					continues: call.prefills === true && row.continuation === "continue_final_message",
+				})
 			: undefined;
 		const body = asked?.body ?? call.body();
 		const { edits, added } = editsFor(body, call, model, defaults?.[call.operation], countsChunks, omit);

@@ -5,7 +5,7 @@
 import type { UnsupportedPolicy } from "../../config/upstream-schema.ts";
 import { ParsedBody, type RequestField } from "../../openai/parsed-body.ts";
 import type { Addition } from "../failure.ts";
-import { ANSWER_LIMIT } from "../failure.ts";
+import { ANSWER_LIMIT, BEGINNING } from "../failure.ts";
 import type { EncodeOptions } from "../provider.ts";
 
 /** Newer servers' name of the answer's limit, and the older one, by which a server is asked that does not know the newer. */
@@ -34,17 +34,19 @@ export interface AskedBody {
 	readonly dropped: readonly string[];
 }
 
-/**
- * The body that a server is sent.
- * @param policy what is configured about fields that a target has no form for
- */
-export function askedBody(
-	body: ParsedBody,
-	omit: EncodeOptions["omit"],
-	policy: UnsupportedPolicy | undefined,
-): AskedBody {
-	if (policy === "refuse") return { body, added: [], dropped: [] };
-	const added: Addition[] = [];
+/** What decides about a body besides what its server refuses. */
+export interface AskedTerms {
+	/** What is configured about fields that a target has no form for. */
+	readonly policy: UnsupportedPolicy | undefined;
+	/** The answer goes on with the last message, and the server can do so where it is told to. */
+	readonly continues: boolean;
+}
+
+/** The body that a server is sent. */
+export function askedBody(body: ParsedBody, omit: EncodeOptions["omit"], { policy, continues }: AskedTerms): AskedBody {
+	const isContinuing = continues && !omit?.has(BEGINNING);
+	const added: Addition[] = isContinuing ? [BEGINNING] : [];
+	if (policy === "refuse") return { body: isContinuing ? continuing(body) : body, added, dropped: [] };
 	const dropped: string[] = [];
 	let isOlder = false;
 	for (const { key } of body.fields) {
@@ -54,9 +56,25 @@ export function askedBody(
 		} else if (TUNING.has(key)) (omit?.has(key) ? dropped : added).push(key);
 	}
 	const isUnlimited = omit?.has(ANSWER_LIMIT) === true;
-	if (dropped.length === 0 && !isOlder && !isUnlimited) return { body, added, dropped };
 	const isLeft = (key: string) => (isUnlimited && key === LIMIT) || dropped.includes(key);
-	return { body: rewritten(body, isLeft, isOlder), added, dropped };
+	const isAsItCame = dropped.length === 0 && !isOlder && !isUnlimited;
+	const asked = isAsItCame ? body : rewritten(body, isLeft, isOlder);
+	return { body: isContinuing ? continuing(asked) : asked, added, dropped };
+}
+
+/** The body with what has vLLM go on with the last message, instead of beginning another. */
+function continuing(body: ParsedBody): ParsedBody {
+	const { bytes, fields } = body;
+	const more = Buffer.from(`"add_generation_prompt":false,"continue_final_message":true,`);
+	const at = bytes.indexOf("{") + 1;
+	const by = more.length;
+	const moved = fields.map((field) => ({
+		...field,
+		keyStart: field.keyStart + by,
+		start: field.start + by,
+		end: field.end + by,
+	}));
+	return new ParsedBody(Buffer.concat([bytes.subarray(0, at), more, bytes.subarray(at)]), moved);
 }
 
 /** The body without some fields, and with the limit under its older name. */
