@@ -1,6 +1,7 @@
 /** Requests of Anthropic's Messages API: what an upstream that speaks OpenAI is asked. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Json, Loose } from "./kit/exchange.ts";
+import { answers, streams } from "./kit/faults.ts";
 import { hello, MODELS, messagesRig } from "./kit/messages.ts";
 
 const rig = messagesRig();
@@ -279,5 +280,41 @@ describe("an upstream that speaks OpenAI", () => {
 			].sort(),
 		);
 		expect(rig.asked()).toEqual({ model: "m", messages: [user("hi\ngo on")], max_completion_tokens: 100 });
+	});
+});
+
+describe("tools with names of more than 64 characters", () => {
+	const long = `mcp__a_server_with_a_long_name__${"list_all_the_things_that_there_are_".repeat(2)}`;
+	const tools = [
+		{ name: long, input_schema: { type: "object" } },
+		{ name: `${long}2`, input_schema: { type: "object" } },
+	];
+	const messages = [
+		user("hi"),
+		{ role: "assistant", content: [{ type: "tool_use", id: "t", name: long, input: {} }] },
+		user([{ type: "tool_result", tool_use_id: "t", content: "x" }]),
+	];
+
+	test("go out short, each by its own name, and come back whole", async () => {
+		const asked = await askedFor(asking({ tools, tool_choice: { type: "tool", name: `${long}2` }, messages }));
+		const [first, second] = asked["tools"].map(({ function: { name } }: Loose) => name);
+		expect([first.length, second.length, first === second]).toEqual([64, 64, false]);
+		expect(asked["tool_choice"].function.name).toBe(second);
+		expect(asked["messages"][1].tool_calls[0].function.name).toBe(first);
+		const call = { index: 0, id: "c", type: "function", function: { name: second, arguments: "{}" } };
+		const answer = (choice: Json) =>
+			JSON.stringify({ id: "x", choices: [{ index: 0, finish_reason: "tool_calls", ...choice }] });
+		rig.upstream.run(answers("200 OK", answer({ message: { tool_calls: [call] } })));
+		expect((await rig.send(asking({ tools }))).json["content"][0].name).toBe(`${long}2`);
+		rig.upstream.run(streams([`data: ${answer({ delta: { tool_calls: [call] } })}\n\n`, "data: [DONE]\n\n"]));
+		const { events } = await rig.send(asking({ tools, stream: true }));
+		expect(events.find(({ content_block: block }) => block?.type === "tool_use")!["content_block"].name).toBe(
+			`${long}2`,
+		);
+	});
+
+	test("are Claude's as they are", async () => {
+		const asked = await askedFor({ ...asking({ tools, messages }), model: MODELS.claude });
+		expect(asked["tools"][0].name).toBe(long);
 	});
 });

@@ -247,7 +247,7 @@ test("arguments that are no JSON object are the value of one field of a whole an
 				JSON.stringify({
 					choices: [{ message: { tool_calls: [{ id: "c", function: { name: "f", arguments: args } }] } }],
 				}),
-				undefined as never,
+				{} as never,
 				undefined,
 			) as string,
 		)["content"][0]["input"];

@@ -45,8 +45,9 @@ export const callId = (sent: unknown, message: string, index: number): string =>
  * The message. Throws SyntaxError where the answer is no JSON, which providers see to.
  * @param answer OpenAI's JSON
  * @param costUsd told in its usage where it is given
+ * @param names whole names of tools, by those that were sent
  */
-export function messageText(answer: string, costUsd: number | undefined): string {
+export function messageText(answer: string, costUsd: number | undefined, names?: ReadonlyMap<string, string>): string {
 	const { id: sentId, model, choices, usage } = JSON.parse(answer) as Json;
 	const id = messageId(sentId);
 	const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined) ?? {};
@@ -56,7 +57,7 @@ export function messageText(answer: string, costUsd: number | undefined): string
 	const content = contentTexts(
 		message,
 		refusal,
-		calls.map((call, index) => useText(call, id, index)),
+		calls.map((call, index) => useText(call, id, index, names)),
 	);
 	const stop = stopOf(choice, calls.length > 0, refusal !== "");
 	const counts = JSON.stringify(usageOf(usage));
@@ -155,9 +156,10 @@ function callsIn(message: Json): Json[] {
 }
 
 /** A call as JSON. Its input is the text of its arguments, so that big numbers survive. */
-function useText(call: Json, message: string, index: number): string {
-	const { name, arguments: args } = objectIn(call["function"]) ?? {};
-	const head = JSON.stringify({ type: "tool_use", id: callId(call["id"], message, index), name: textIn(name) });
+function useText(call: Json, message: string, index: number, names: ReadonlyMap<string, string> | undefined): string {
+	const { name: sent, arguments: args } = objectIn(call["function"]) ?? {};
+	const name = names?.get(textIn(sent)) ?? textIn(sent);
+	const head = JSON.stringify({ type: "tool_use", id: callId(call["id"], message, index), name });
 	return `${head.slice(0, -1)},"input":${inputText(args)}}`;
 }
 

@@ -1,5 +1,6 @@
 /** Anthropic's Messages API, `POST /v1/messages`, in front of every model. */
 import type { ParsedRequest } from "../../openai/call.ts";
+import type { CallFacts } from "../../openai/call-facts.ts";
 import { type Field, fieldNamed, splice } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
@@ -27,13 +28,17 @@ function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
 		contentType: "application/json",
 		streamContentType: "text/event-stream; charset=utf-8",
 		parse: (operation, sent) => parseMessages(operation, sent, isSevere),
-		answer: (answer, _, costUsd) => messageText(textOf(answer), costUsd),
-		stream: (call) => new MessagesStream(call),
+		answer: (answer, { facts }, costUsd) => messageText(textOf(answer), costUsd, namesOf(facts)),
+		stream: (call) => new MessagesStream(call, namesOf(call.facts)),
 		fold: (_, stream) => foldMessages(stream),
 		error: errorResponse,
 		headers: messagesHeaders,
 	};
 }
+
+/** The whole names of tools that were sent short. */
+const namesOf = (facts: CallFacts | undefined): ReadonlyMap<string, string> | undefined =>
+	facts instanceof MessagesFacts ? facts.shortToolNames : undefined;
 
 const severe: Dialect = messagesDialect(true);
 

@@ -7,6 +7,7 @@ import { isReasoning } from "../../openai/reasoning.ts";
 import { isCustom } from "./messages-request.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { messagesSizes } from "./messages-sizes.ts";
+import { shortToolNames } from "./tool-names.ts";
 
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
@@ -54,6 +55,11 @@ export class MessagesFacts implements CallFacts {
 		this.user = metadata?.user_id ?? undefined;
 		this.temperature = temperature ?? undefined;
 		this.maxTokens = max_tokens > 0 ? max_tokens : undefined;
+	}
+
+	/** Names of tools that upstreams know by shorter ones; undefined where there are none. */
+	get shortToolNames(): ReadonlyMap<string, string> | undefined {
+		return shortToolNames(this.request);
 	}
 
 	usesLiveData(): boolean {

@@ -3,6 +3,7 @@ import { objectIn } from "../../openai/usage.ts";
 import type { LeaveOut, RequestForm } from "./messages-content.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { claudeMessages, plainMessages, systemMessages } from "./messages-turns.ts";
+import { sentToolName } from "./tool-names.ts";
 
 /** A request in OpenAI's words. */
 export interface TranslatedRequest {
@@ -84,7 +85,7 @@ function toolFields({ tools, tool_choice: choice }: MessagesRequest, isClaude: b
 	if (kept.length === 0) return {};
 	return {
 		tools: kept.map((tool) => toolOf(tool, isClaude)),
-		tool_choice: choiceOf(choice, kept),
+		tool_choice: choiceOf(choice, kept, isClaude),
 		...(choice?.disable_parallel_tool_use === true ? { parallel_tool_calls: false } : {}),
 	};
 }
@@ -96,7 +97,7 @@ function toolOf({ name, description, input_schema, strict, cache_control }: Mess
 	return {
 		type: "function",
 		function: {
-			name,
+			name: isClaude ? name : sentToolName(name!),
 			description: description || undefined,
 			parameters: input_schema ?? undefined,
 			// OpenAI's rules for strict schemas are others, and without it answers are nearly the same.
@@ -106,7 +107,7 @@ function toolOf({ name, description, input_schema, strict, cache_control }: Mess
 	};
 }
 
-function choiceOf(choice: MessagesRequest["tool_choice"], tools: readonly MessagesTool[]): unknown {
+function choiceOf(choice: MessagesRequest["tool_choice"], tools: readonly MessagesTool[], isClaude: boolean): unknown {
 	switch (choice?.type) {
 		case "any":
 			return "required";
@@ -114,7 +115,9 @@ function choiceOf(choice: MessagesRequest["tool_choice"], tools: readonly Messag
 			return "none";
 		case "tool": {
 			const name = (choice as { name?: unknown }).name;
-			return tools.some((tool) => tool.name === name) ? { type: "function", function: { name } } : undefined;
+			const chosen = tools.find((tool) => tool.name === name)?.name;
+			if (chosen === undefined) return undefined;
+			return { type: "function", function: { name: isClaude ? chosen : sentToolName(chosen) } };
 		}
 		default:
 			return undefined;

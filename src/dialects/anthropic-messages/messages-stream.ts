@@ -68,7 +68,11 @@ export class MessagesStream implements StreamWriter {
 	#refusal = "";
 	#usage: MessagesUsage | undefined;
 
-	constructor({ id, facts }: DialectCall) {
+	/** @param names whole names of tools, by those that were sent */
+	constructor(
+		{ id, facts }: DialectCall,
+		private readonly names?: ReadonlyMap<string, string>,
+	) {
 		this.#request = id;
 		this.#model = facts.model;
 	}
@@ -185,7 +189,11 @@ export class MessagesStream implements StreamWriter {
 
 	/** A call's block, as Claude itself has begun it where it has. */
 	#toolUse(id: string, name: string): string {
-		return JSON.stringify(this.#begun?.["id"] === id ? this.#begun : { type: "tool_use", id, name, input: {} });
+		return JSON.stringify(
+			this.#begun?.["id"] === id
+				? this.#begun
+				: { type: "tool_use", id, name: this.names?.get(name) ?? name, input: {} },
+		);
 	}
 
 	/** An event of Claude's of which OpenAI's words have no form. */

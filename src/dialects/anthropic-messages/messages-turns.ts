@@ -9,6 +9,7 @@ import {
 	wordsIn,
 } from "./messages-content.ts";
 import type { Block, MessagesRequest } from "./messages-schema.ts";
+import { sentToolName } from "./tool-names.ts";
 
 /** A message in OpenAI's words. */
 export interface ChatMessage {
@@ -160,7 +161,7 @@ function assistantMessage(blocks: readonly Block[], form: RequestForm, leaveOut:
 				text += block["text"] as string;
 				break;
 			case "tool_use":
-				calls.push(toolCall(block));
+				calls.push(toolCall(block, form));
 				break;
 			case "thinking":
 			case "redacted_thinking": {
@@ -189,10 +190,13 @@ function assistantMessage(blocks: readonly Block[], form: RequestForm, leaveOut:
 	];
 }
 
-const toolCall = ({ id, name, input }: Block): object => ({
+const toolCall = ({ id, name, input }: Block, form: RequestForm): object => ({
 	id,
 	type: "function",
-	function: { name, arguments: JSON.stringify(input) },
+	function: {
+		name: form === "claude" ? name : sentToolName(name as string),
+		arguments: JSON.stringify(input),
+	},
 });
 
 /** A signed thought, as `reasoning_details` has it. */
