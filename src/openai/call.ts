@@ -26,8 +26,8 @@ export interface ParsedRequest {
 
 /** A request with what Claude alone has a form for. */
 export interface ClaudeRequest extends Pick<ParsedRequest, "body" | "leftOut"> {
-	/** The same in words that a server takes which passes calls on to Claude, with cache markers and signed thoughts. */
-	marked(): ParsedBody;
+	/** The same in words that a server takes which passes calls on to Claude, with cache markers and signed thoughts; absent where the wire has none. */
+	marked?(): ParsedBody;
 	/**
 	 * The client's own text, for a model of this name; undefined where Anthropic would refuse what others have said in it. The same text each
 	 * time.

@@ -50,7 +50,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 
 /** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */
 const bodyFor = (call: Call, model: string, { passesToClaude }: Upstream["row"]): ParsedBody =>
-	passesToClaude && call.claude && CLAUDE.test(model) ? call.claude.marked() : call.body();
+	(passesToClaude && CLAUDE.test(model) ? call.claude?.marked?.() : undefined) ?? call.body();
 
 const CLAUDE = /claude/i;
 
