@@ -234,13 +234,24 @@ test("a stream on its way is read along by the same bytes alone: others have sai
 	expect(upstream.received.length).toBe(1);
 });
 
-test("a server that refuses a hint of the client's is asked without it, and that is told", async () => {
-	upstream.run(async (connection) => {
-		const { prompt_cache_key: key } = JSON.parse(connection.request.body);
-		if (key === undefined) return answers("200 OK", WHOLE)(connection);
-		const message = "Extra inputs are not permitted: prompt_cache_key";
-		return answers("422 Unprocessable Entity", JSON.stringify({ error: { message } }))(connection);
+describe("a server that refuses a hint of the client's is asked without it, and that is told", () => {
+	test.each([
+		["422 Unprocessable Entity", "prompt_cache_key", null, "Extra inputs are not permitted: prompt_cache_key"],
+		// As OpenAI says of its later models, whose tools think on /v1/responses alone.
+		[
+			"400 Bad Request",
+			"reasoning_effort",
+			"reasoning_effort",
+			"Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. Please use /v1/responses instead.",
+		],
+	])("%s: %s", async (refused, field, param, message) => {
+		upstream.run(async (connection) => {
+			if (!(field in JSON.parse(connection.request.body))) return answers("200 OK", WHOLE)(connection);
+			const error = { message, param, type: "invalid_request_error", code: null };
+			return answers(refused, JSON.stringify({ error }))(connection);
+		});
+		const hints = { prompt_cache_key: "k", reasoning: { effort: "high" }, client_metadata: { a: "b" } };
+		const { status, said } = await send({ ...ask, ...hints });
+		expect([status, said("dropped"), upstream.received.length]).toEqual([200, field, 2]);
 	});
-	const { status, said } = await send({ ...ask, prompt_cache_key: "k", client_metadata: { a: "b" } });
-	expect([status, said("dropped"), upstream.received.length]).toEqual([200, "prompt_cache_key", 2]);
 });
