@@ -276,11 +276,6 @@ export function asRouterError(thrown: unknown): RouterError {
 	);
 }
 
-/** The refusal of bytes that are no text: to replace them would send on something else than what came in. */
-export function noUtf8(): RouterError {
-	return new RouterError("invalid_json", "The body is no valid UTF-8.");
-}
-
 /**
  * A role can't start for a reason that a person can correct (port taken, no key on a public address). The message is one line for that
  * person: what was wrong, where, what to do.

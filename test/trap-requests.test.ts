@@ -1,5 +1,6 @@
 /** Elysia: bodies arrive as they were sent, and every wrong call gets its own clear answer. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { ROUTES } from "../src/api/routes.ts";
 import { clientError } from "./kit/contract.ts";
 import { dialect } from "./kit/dialects.ts";
 import { fixture } from "./kit/fixtures.ts";
@@ -139,19 +140,39 @@ describe("a wrong call gets its own answer, and the upstream is not called", () 
 		expect((await rig.post(CHAT, good, { "content-type": "Application/JSON; charset=utf-8" })).status).toBe(200);
 	});
 
-	test("bytes that are no UTF-8 are refused", async () => {
-		const answer = await fetch(rig.router.url + CHAT, {
-			method: "POST",
-			headers: { "content-type": "application/json" },
-			body: Buffer.concat([
-				Buffer.from('{"model":"gpt-5-mini","messages":[{"role":"user","content":"'),
-				Uint8Array.of(0xff, 0xfe),
-				Buffer.from('"}]}'),
-			]),
-		});
-		expect(answer.status).toBe(400);
-		expect(clientError(await answer.text()).code).toBe("invalid_json");
-	});
+	/** Where the prompt stands in a request; elsewhere it is messages. */
+	const promptFields: Readonly<Record<string, string>> = {
+		"/v1/completions": "prompt",
+		"/v1/embeddings": "input",
+		"/v1/responses": "input",
+	};
+
+	test.each(ROUTES.filter(({ method }) => method === "POST").map(({ path }) => path))(
+		"bytes that are no UTF-8 are refused: %s",
+		async (path) => {
+			const field = promptFields[path];
+			const [before, behind] = field ? [`"${field}":"`, '"'] : ['"messages":[{"role":"user","content":"', '"}]'];
+			const send = (prompt: number[]) =>
+				fetch(rig.router.url + path, {
+					method: "POST",
+					headers: { "content-type": "application/json" },
+					body: Buffer.concat([
+						Buffer.from(`{"model":"dummy","max_tokens":9,${before}`),
+						Uint8Array.from(prompt),
+						Buffer.from(`${behind}}`),
+					]),
+				});
+			for (const wrong of [[0xff, 0xfe], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0x80]]) {
+				const answer = await send(wrong);
+				expect(answer.status).toBe(400);
+				const { error } = (await answer.json()) as { error: { code?: string; message: string } };
+				expect(error.message).toContain("UTF-8");
+				// Anthropic's errors have no code.
+				expect(error.code ?? "invalid_json").toBe("invalid_json");
+			}
+			expect((await send([0xc3, 0xa9])).status).toBe(200);
+		},
+	);
 
 	test.each([
 		["GET", CHAT],

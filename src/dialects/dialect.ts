@@ -18,9 +18,10 @@ export interface Dialect {
 	/** Media type of streams. */
 	readonly streamContentType: string;
 	/**
-	 * Reads a request: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). Throws
-	 * RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`, `unsupported_parameter`) naming the field at fault in
-	 * this wire's words; its message never quotes the request. What it has let through, `body` can put in OpenAI's words.
+	 * Reads a request: what it says, as facts, and how it is put in OpenAI's words where a provider asks for that (`madeOnce`). That it is UTF-8
+	 * is checked here (`utf8Text`), and by nobody before. Throws RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`,
+	 * `unsupported_parameter`) naming the field at fault in this wire's words; its message never quotes the request. What it has let through, `body`
+	 * can put in OpenAI's words.
 	 */
 	parse(operation: Operation, sent: Buffer): ParsedRequest;
 	/** Its answers say what the request said. A stream of it is read along only by calls that sent the same bytes. */

@@ -1,9 +1,8 @@
 /** OpenAI's own wire: chat completions, text completions and embeddings. The hub itself, so that nearly all passes as it is. */
 
-import { isUtf8 } from "node:buffer";
 import type { TSchema } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
-import { noUtf8, RouterError } from "../errors.ts";
+import { RouterError } from "../errors.ts";
 import { foldStream } from "../openai/answer-forms.ts";
 import { type ParsedRequest, tooLarge } from "../openai/call.ts";
 import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../openai/call-facts.ts";
@@ -18,7 +17,7 @@ import type { RequestBody } from "../openai/request-fields.ts";
 import { indexed, type RequestScan, requestScan } from "../openai/request-scan.ts";
 import { DONE, KEEP_ALIVE, sseComment, sseData, textOf } from "../openai/sse.ts";
 import { withCost } from "../openai/usage-edits.ts";
-import { describe } from "../openai/validation.ts";
+import { describe, utf8Text } from "../openai/validation.ts";
 import type { Dialect, StreamEnd, StreamWriter } from "./dialect.ts";
 
 /** Keeps no state: one for all streams. */
@@ -78,8 +77,7 @@ export function parseRequest(operation: Operation, body: Buffer | string): Parse
 
 /** The same of a body that no scan has found good: what is wrong with it is said here. */
 function checkedBody(operation: Operation, bytes: Buffer): ParsedBody {
-	if (!isUtf8(bytes)) throw noUtf8();
-	const raw = bytes.toString();
+	const raw = utf8Text(bytes);
 	let parsed: ParsedText;
 	try {
 		parsed = parseWithFields(raw);

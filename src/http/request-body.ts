@@ -1,6 +1,6 @@
 /** Reading a client's body: media type, size, byte order mark. */
-import { isUtf8 } from "node:buffer";
-import { noUtf8, RouterError } from "../errors.ts";
+import { RouterError } from "../errors.ts";
+import { utf8Text } from "../openai/validation.ts";
 
 /** The byte order mark, UTF-8. */
 const MARK = [0xef, 0xbb, 0xbf];
@@ -8,9 +8,7 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
 /** The body as text; without a byte order mark. Throws as `readRequestBody` does, and `invalid_json` where it is no UTF-8. */
 export async function readRequestText(request: Request, limit: number): Promise<string> {
-	const bytes = await readRequestBody(request, limit);
-	if (!isUtf8(bytes)) throw noUtf8();
-	return bytes.toString();
+	return utf8Text(await readRequestBody(request, limit));
 }
 
 /**

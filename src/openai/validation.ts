@@ -1,6 +1,14 @@
-/** TypeBox's findings in words a caller can act on. Values are never quoted: they may be a prompt. */
+/** What is wrong with a request: its bytes, and TypeBox's findings in words a caller can act on. Values are never quoted: they may be a prompt. */
+import { isUtf8 } from "node:buffer";
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
+import { RouterError } from "../errors.ts";
+
+/** A body as text. Throws `invalid_json` where it is no UTF-8: to replace bytes would send on something else than what came in. */
+export function utf8Text(body: Buffer): string {
+	if (!isUtf8(body)) throw new RouterError("invalid_json", "The body is no valid UTF-8.");
+	return body.toString();
+}
 
 /** JSON pointer `/messages/0/role` → `messages[0].role`. */
 export function pathOf(pointer: string): string {

@@ -4,6 +4,7 @@ import type { CallFacts } from "../../openai/call-facts.ts";
 import { type Field, fieldNamed, splice } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
+import { utf8Text } from "../../openai/validation.ts";
 import { type Dialect, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { hasForeignBlocks } from "./foreign-blocks.ts";
@@ -63,7 +64,7 @@ const LONG_NUMBER = /[[:,\s]-?\d[\d.]{15,}(?:[eE][+-]?\d+)?\s*[,\]}]|[[:,\s]-?[\
  * @param isSevere the rules of version 2026-10-21 hold
  */
 function parseMessages(operation: Operation, sent: Buffer, isSevere: boolean): ParsedRequest {
-	const text = sent.toString();
+	const text = utf8Text(sent);
 	return parsedRequest(operation, text, readRequest(text, "messages", isSevere));
 }
 

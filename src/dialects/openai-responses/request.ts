@@ -3,6 +3,7 @@ import { RouterError } from "../../errors.ts";
 import { tooLarge } from "../../openai/call.ts";
 import { JsonTooLarge, type ParsedText, parseWithFields } from "../../openai/json.ts";
 import { requestScan } from "../../openai/request-scan.ts";
+import { utf8Text } from "../../openai/validation.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import { conversationOf, type MessagePath } from "./input.ts";
 import { RESPONSES_REQUEST, type ResponsesBody, ResponsesRequestSchema, TEXT_FORMATS } from "./request-schema.ts";
@@ -52,7 +53,7 @@ const ODD = /[^\w.:-]/g;
 const LOGPROBS = "message.output_text.logprobs";
 
 /**
- * Reads a request, UTF-8. Throws RouterError: `invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value` naming the field at fault,
+ * Reads a request. Throws RouterError: `invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value` naming the field at fault,
  * `unsupported_parameter` for what the router can't do, `previous_response_not_found`.
  */
 export function readRequest(sent: Buffer): ResponsesRequest {
@@ -99,8 +100,8 @@ const scan = requestScan(ResponsesRequestSchema);
 
 /** The body, checked against the schema: by a scan of its bytes, or, where that does not find it good, by what knows why. */
 function parsedBody(sent: Buffer): ResponsesBody {
-	const text = sent.toString();
-	if (scan(sent)) return JSON.parse(text) as ResponsesBody;
+	if (scan(sent)) return JSON.parse(sent.toString()) as ResponsesBody;
+	const text = utf8Text(sent);
 	let parsed: ParsedText;
 	try {
 		parsed = parseWithFields(text);
