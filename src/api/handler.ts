@@ -134,7 +134,10 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 	}
 }
 
-/** An answer that was here. Its call has ended, and what was sent for it is read by nobody but whoever remembers it. */
+/**
+ * The cache's answer. Its call has ended: the memory of its body is given back, unless the cache remembers the call by it.
+ * @param remembered the body by which a call was remembered last, or this one is
+ */
 function fromCache(answer: Response, sent: Buffer, remembered: Buffer | undefined): Response {
 	if (sent !== remembered) releaseBody(sent);
 	return answer;

@@ -140,7 +140,7 @@ const MOST_SEEN = 1000;
 export class RecentCalls {
 	/** What all of them take at most, bytes. */
 	readonly memory: number;
-	/** What came with the call that was remembered last. */
+	/** The body of the call that was remembered last: its memory must not be given back. */
 	latest: Buffer | undefined;
 	readonly #byHash = new Map<bigint, RecentCall>();
 	/** Hashes of long calls that came once. */
@@ -164,8 +164,8 @@ export class RecentCalls {
 	}
 
 	/**
-	 * Whether it is worth while to remember a call by its bytes. Long ones have to come twice: where each is written in another way, that
-	 * their memory can be given back at once is worth more.
+	 * Whether it is worth while to remember a call by its bytes. Long ones have to come twice: where no two are written in the same way, it is
+	 * worth more that their memory can be given back at once.
 	 */
 	isWorthwhile(sent: Buffer): boolean {
 		if (sent.length <= LONGEST_PARSED) return true;

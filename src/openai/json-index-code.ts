@@ -1,5 +1,5 @@
 /**
- * The WebAssembly of `json-index.ts`: where the structure of a JSON text stands, 64 bytes at a step. Written as functions that give
+ * The WebAssembly of `request-scan.ts`: where the structure of a JSON text stands, 64 bytes at a step. Written as functions that give
  * instructions, assembled when the process starts: there is no other source, and no tool is needed. The way to find strings is simdjson's
  * (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 3.1).
  */

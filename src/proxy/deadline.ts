@@ -1,8 +1,8 @@
 /**
  * When an attempt must stop: its client left, or its time is up. One timer each, and an AbortController, only where they are needed: most
  * whole answers of small models, embeddings above all, are there before anything could be late, and to listen for a client's leaving
- * and to set a timer for each costs a twentieth of such a call. So one timer is set for all that begin within its time, and only
- * what is still there when it fires gets its own.
+ * and to set a timer for each costs a twentieth of such a call. So one timer looks at all of them, and only what it finds a second time gets
+ * its own.
  */
 import type { Client } from "../openai/call.ts";
 import type { Failure } from "../providers/failure.ts";
@@ -18,10 +18,10 @@ export const CLIENT_GONE: Failure = { kind: "cancelled", message: "the client le
 /** How long arming is deferred at most, ms: a client that leaves is noticed that much later, and has 100 ms. */
 export const DEFER_MS = 40;
 
-/** How often it is looked at who has waited long enough, ms: each is armed at the second look. */
+/** Interval of the looks, ms: a deadline is armed at the second that finds it. */
 const LOOK_MS = DEFER_MS / 2;
 
-/** Those that wait for their arming, before their first look and after it. Who is over leaves at once, since it holds all of its call. */
+/** Deadlines that wait for their arming, before their first look and after it. One that is over leaves at once: it holds all of its call. */
 let fresh: Deadline[] = [];
 let seen: Deadline[] = [];
 let timer: ReturnType<typeof setTimeout> | undefined;
@@ -49,7 +49,7 @@ export class Deadline implements CancelSignal {
 	#lateAt = 0;
 	#lateTimer: ReturnType<typeof setTimeout> | undefined;
 
-	/** Among whom it waits for its own timer and listener, and where there; undefined once it has those, or is over. */
+	/** The list in which it waits for its own timer and listener, and its index there; undefined once it has those, or is over. */
 	#waiting: Deadline[] | undefined = fresh;
 	#place = fresh.length;
 
@@ -255,7 +255,7 @@ export class Deadline implements CancelSignal {
 
 const seconds = (ms: number): string => `${Math.round(ms / 100) / 10} s`;
 
-/** Arms all who were there at the look before. */
+/** Arms all that were there at the look before. */
 function look(): void {
 	const due = seen;
 	seen = fresh;
