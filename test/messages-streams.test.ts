@@ -201,7 +201,8 @@ describe("blocks come one after the other", () => {
 			chunk({}, "stop"),
 			DONE,
 		]);
-		expect(blocksOf(events)).toMatchObject([{ type: "tool_use", id: "toolu_1_0", name: "f", said: "{}" }]);
+		const id = expect.stringMatching(/^toolu_[0-9a-f]+_0$/);
+		expect(blocksOf(events)).toMatchObject([{ type: "tool_use", id, name: "f", said: "{}" }]);
 		// Some servers say `stop` behind a call.
 		expect(events.at(-2)!["delta"].stop_reason).toBe("tool_use");
 	});
@@ -247,7 +248,7 @@ test("arguments that are no JSON object are the value of one field of a whole an
 				JSON.stringify({
 					choices: [{ message: { tool_calls: [{ id: "c", function: { name: "f", arguments: args } }] } }],
 				}),
-				{} as never,
+				{ id: "req_1" } as never,
 				undefined,
 			) as string,
 		)["content"][0]["input"];
@@ -314,6 +315,18 @@ describe("a prompt that is too long is said so", () => {
 	});
 });
 
+test("each answer has an id of its own, whatever its upstream calls it: Claude Code takes two of one id for one", async () => {
+	const ids: unknown[] = [];
+	for (let call = 0; call < 2; call++) {
+		rig.upstream.run(streams([...BEGINNING, chunk({}, "stop"), DONE]));
+		const cached = asking({ temperature: 0 });
+		ids.push((await rig.send(cached)).events[0]!["message"].id, (await rig.send(cached)).events[0]!["message"].id);
+		ids.push((await rig.send({ ...cached, stream: false })).json["id"]);
+	}
+	expect(new Set(ids).size).toBe(6);
+	for (const id of ids) expect(id).toMatch(/^msg_[0-9a-f]+$/);
+});
+
 describe("what is kept of an answer serves both wires", () => {
 	const chat = {
 		model: MODELS.openai,
@@ -342,7 +355,7 @@ describe("what is kept of an answer serves both wires", () => {
 			expect(own.headers.get("x-router-cache")).toBe("hit");
 			expect(own.headers.get("request-id")).toMatch(/^req_/);
 			expect(own.json).toMatchObject({
-				id: "msg_1",
+				id: expect.stringMatching(/^msg_[0-9a-f]+$/),
 				content: [
 					{ type: "thinking", thinking: "Hm", signature: "" },
 					{ type: "text", text: "Hello" },

@@ -29,13 +29,11 @@ export function stopOf(choice: Json, hasCalls: boolean, isRefusal: boolean): Sto
 	return { stop_reason: "end_turn", stop_sequence: null };
 }
 
-/** The id of a message: the upstream's own, with Anthropic's beginning. */
-export function messageId(sent: unknown): string {
-	const id = typeof sent === "string" ? sent : "";
-	if (id.startsWith("msg_")) return id;
-	const rest = id.replace(/^(?:chatcmpl|cmpl|gen)[-_]/, "").replace(/[^\w-]/g, "");
-	return `msg_${rest === "" ? crypto.randomUUID().replaceAll("-", "") : rest}`;
-}
+/**
+ * The id of the message that answers a call. Not its upstream's: some have few (Ollama) and cached answers have one for all, and Claude Code takes two
+ * messages of one id for one.
+ */
+export const messageId = (call: string): string => `msg_${call.replace(/^req_/, "").replaceAll("-", "")}`;
 
 /** The id of a tool call; one without an id has its place in the message for it. */
 export const callId = (sent: unknown, message: string, index: number): string =>
@@ -44,12 +42,18 @@ export const callId = (sent: unknown, message: string, index: number): string =>
 /**
  * The message. Throws SyntaxError where the answer is no JSON, which providers see to.
  * @param answer OpenAI's JSON
+ * @param call the id of the call that it answers
  * @param costUsd told in its usage where it is given
  * @param names whole names of tools, by those that were sent
  */
-export function messageText(answer: string, costUsd: number | undefined, names?: ReadonlyMap<string, string>): string {
-	const { id: sentId, model, choices, usage } = JSON.parse(answer) as Json;
-	const id = messageId(sentId);
+export function messageText(
+	answer: string,
+	call: string,
+	costUsd: number | undefined,
+	names?: ReadonlyMap<string, string>,
+): string {
+	const { model, choices, usage } = JSON.parse(answer) as Json;
+	const id = messageId(call);
 	const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined) ?? {};
 	const message = objectIn(choice["message"]) ?? {};
 	const refusal = textIn(message["refusal"]);

@@ -29,7 +29,7 @@ function messagesDialect(isSevere: boolean): Omit<Dialect, "forRequest"> {
 		contentType: "application/json",
 		streamContentType: "text/event-stream; charset=utf-8",
 		parse: (operation, sent) => parseMessages(operation, sent, isSevere),
-		answer: (answer, { facts }, costUsd) => messageText(textOf(answer), costUsd, namesOf(facts)),
+		answer: (answer, { id, facts }, costUsd) => messageText(textOf(answer), id, costUsd, namesOf(facts)),
 		stream: (call) => new MessagesStream(call, namesOf(call.facts)),
 		fold: (_, stream) => foldMessages(stream),
 		error: errorResponse,

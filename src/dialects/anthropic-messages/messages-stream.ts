@@ -142,9 +142,9 @@ export class MessagesStream implements StreamWriter {
 	}
 
 	/** @param own the message as Claude itself has begun it */
-	#begin({ id, model }: Json, own?: Json): string {
+	#begin({ model }: Json, own?: Json): string {
 		if (this.#id !== undefined) return "";
-		this.#id = messageId(own?.["id"] ?? id);
+		this.#id = typeof own?.["id"] === "string" ? own["id"] : messageId(this.#request);
 		const message = own ?? {
 			id: this.#id,
 			type: "message",
