@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
 import type { Call } from "../src/openai/call.ts";
 import { type StreamPiece, textOf } from "../src/openai/sse.ts";
+import { nativeDecoder } from "../src/providers/anthropic/native-stream.ts";
 import { MessageDecoder } from "../src/providers/anthropic/stream.ts";
 import { ChunkDecoder } from "../src/providers/openai/stream.ts";
 import type { StreamDecoder } from "../src/providers/provider.ts";
@@ -60,8 +61,15 @@ function claudeStream(rng: Random): string {
 		event("content_block_delta", ',"index":0,"delta":{"type":"signature_delta","signature":"s"}'),
 		event("content_block_stop", ',"index":0'),
 	];
+	/** Of a kind that OpenAI's words have no form for. */
+	const own = () => [
+		event("content_block_start", ',"index":0,"content_block":{"type":"compaction","content":""}'),
+		...many(rng, piece),
+		event("content_block_stop", ',"index":0'),
+	];
 	const blocks = many(rng, () => [
 		...(rng.below(4) === 0 ? thought() : []),
+		...(rng.below(4) === 0 ? own() : []),
 		event("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}'),
 		...many(rng, () => (rng.below(6) === 0 ? other() : piece())),
 		event("content_block_stop", ',"index":0'),
@@ -144,6 +152,7 @@ const claude = () => new MessageDecoder(upstream("anthropic"), call);
 
 test.each([
 	["Claude", claudeStream, claude],
+	["Claude for its own clients", claudeStream, () => nativeDecoder(upstream("anthropic"), call)],
 	["OpenAI", openaiStream, () => new ChunkDecoder(upstream("openai"), call)],
 ] as const)("of %s", (_, stream, decoder) => {
 	let passed = 0;

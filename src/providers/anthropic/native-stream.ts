@@ -69,7 +69,8 @@ class NativeDecoder implements StreamDecoder {
 	}
 
 	passThrough(chunk: Uint8Array, from: number): PassedEvents | undefined {
-		return this.inner.passThrough(chunk, from);
+		// A text there is none of the answer's.
+		return this.#isOwn ? undefined : this.inner.passThrough(chunk, from);
 	}
 
 	end(): Failure | undefined {
