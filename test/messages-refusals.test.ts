@@ -144,3 +144,14 @@ describe("version 2026-10-21", () => {
 		expect((await rig.send(asking(), version)).status).toBe(200);
 	});
 });
+
+describe("what an upstream has no form for is named as its client wrote it", () => {
+	test.each([
+		["stop_sequences", { stop_sequences: ["a", "b", "c", "d", "e", "f"] }],
+		["tools.0.name", { tools: [{ name: "a name with spaces", input_schema: {} }] }],
+	] as [string, Json][])("%s", async (field, more) => {
+		const { status, json } = await rig.send(asking(more, MODELS.gemini));
+		expect([status, json["error"].type]).toEqual([400, "invalid_request_error"]);
+		expect(json["error"].message).toContain(`"${field}"`);
+	});
+});

@@ -30,7 +30,26 @@ export function errorObject(error: RouterError): MessagesError {
 	const type = TYPES[status] ?? (status >= 500 ? "api_error" : "invalid_request_error");
 	if (errorCode === "context_length_exceeded") return { type, message: overflowMessage(message) };
 	const details = body.error.code === THREAD_UNSUPPORTED ? { details: { error_code: THREAD_UNSUPPORTED } } : {};
-	return { type, message, ...details };
+	return { type, message: inClientsFields(message), ...details };
+}
+
+/** Fields of OpenAI's as they begin in an error's words, and what the client calls them. */
+const FIELDS: readonly (readonly [RegExp, string])[] = [
+	[/^tools\[(\d+)\]\.function\.parameters\b/, "tools.$1.input_schema"],
+	[/^tools\[(\d+)\](?:\.function)?\b/, "tools.$1"],
+	[/^tool_choice\.function\b/, "tool_choice"],
+	[/^response_format\b(?:\.json_schema\b)?/, "output_config.format"],
+	[/^reasoning_effort$/, "output_config.effort"],
+	[/^stop\b(?:\[(\d+)\])?/, "stop_sequences"],
+	[/^(?:max_completion_tokens|max_tokens)$/, "max_tokens"],
+];
+
+/** The words with fields as the client has written them; those of its messages stand elsewhere in OpenAI's words. */
+function inClientsFields(message: string): string {
+	return message.replace(/"([\w.[\]]{1,200})"/g, (quoted, field: string) => {
+		const [from, to] = FIELDS.find(([pattern]) => pattern.test(field)) ?? [];
+		return from && to !== undefined ? `"${field.replace(from, to)}"` : quoted;
+	});
 }
 
 /** The whole answer, with the headers of the error. */
