@@ -310,10 +310,11 @@ export class Lead implements AnswerListener {
 		const { call, record } = this.lead;
 		const { provider, upstreamModel, droppedFields } = record;
 		const origin = { provider, model: upstreamModel ?? "" };
+		if (!droppedFields) return origin;
 		// What its own dialect has left out is no matter of the answer's.
 		const leftOut = alwaysLeftOut(call);
-		const dropped = leftOut ? droppedFields?.filter((field) => !leftOut.includes(field)) : droppedFields;
-		return dropped && dropped.length > 0 ? { ...origin, dropped } : origin;
+		const dropped = leftOut ? droppedFields.filter((field) => !leftOut.includes(field)) : droppedFields;
+		return dropped.length > 0 ? { ...origin, dropped } : origin;
 	}
 
 	#entryOf(body: string): CacheEntry {
