@@ -44,6 +44,14 @@ const faultyDialect: Dialect = {
 		}),
 };
 
+/** It can't read its own streams. */
+const unfoldedDialect: Dialect = {
+	...plainDialect,
+	fold: () => {
+		throw new TypeError("a fault of the wire's own");
+	},
+};
+
 let router: Pipeline;
 let app: ReturnType<typeof apiRoutes>;
 beforeEach(() => {
@@ -52,6 +60,7 @@ beforeEach(() => {
 		...ROUTES,
 		{ ...plain, path: "/plain", dialect: plainDialect },
 		{ ...plain, path: "/faulty", dialect: faultyDialect },
+		{ ...plain, path: "/unfolded", dialect: unfoldedDialect },
 	]);
 });
 
@@ -73,6 +82,15 @@ test("a fault in the last words of a stream is reported, and the stream does not
 	expect(text).toContain("error internal_error");
 	expect(router.faults).toEqual([new TypeError("a fault of the wire's own")]);
 	expect(router.settled).toMatchObject([{ status: 200 }]);
+});
+
+test("a fault in what makes one answer of a stream is reported, and nobody waits for that answer", async () => {
+	upstream.run(streams(STREAM));
+	for (let call = 1; call <= 2; call++) {
+		const { text, headers } = await send({ ...asking, temperature: 0, stream: true }, "/unfolded");
+		expect([text, headers.get("x-router-cache")]).toEqual(["Hello you\nend\n", "miss"]);
+		expect([router.faults.length, upstream.received.length]).toEqual([call, call]);
+	}
 });
 
 describe("is refused in the wire's own words", () => {

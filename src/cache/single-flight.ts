@@ -239,14 +239,25 @@ export class Lead implements AnswerListener {
 	}
 
 	ended(broken?: StreamFailure): void {
-		const { call, record } = this.lead;
-		const pieces = broken || this.#flight.client.signal.aborted ? undefined : this.#flight.pieces;
-		const bytes = pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
-		const body = bytes && call.dialect.fold(call, Buffer.concat(bytes));
+		const { record } = this.lead;
+		const body = broken || this.#flight.client.signal.aborted ? undefined : this.#folded();
 		this.#finish(
 			body === undefined ? undefined : this.#entryOf(withUsage(body, record.tokens, record.isEstimated)),
 			broken,
 		);
+	}
+
+	/** The whole stream as one answer; undefined where it can't be told. */
+	#folded(): string | undefined {
+		const { call, record } = this.lead;
+		const bytes = this.#flight.pieces?.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
+		try {
+			return bytes && call.dialect.fold(call, Buffer.concat(bytes));
+		} catch (fault) {
+			// Others wait for the answer, and would wait for ever.
+			record.onFault?.(record.id, fault);
+			return undefined;
+		}
 	}
 
 	continuesWithoutClient(): boolean {
