@@ -1,11 +1,12 @@
 /** What Claude Code, Anthropic's Python SDK and the AI SDK were recorded to send is taken for a model of every wire. */
-import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { expect } from "bun:test";
+import { type ClientRequest, clientRequests } from "./kit/client-recordings.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { hello, MODELS, messagesRig } from "./kit/messages.ts";
+import { needing } from "./kit/needing.ts";
 
-const CLIENTS = join(import.meta.dir, "../../shared/clients");
+const { afterAll, beforeEach, describe, test } = needing("recordings");
+
 const FILES = [
 	"claude-code-turns",
 	"claude-code-apikey",
@@ -19,14 +20,6 @@ const FILES = [
 	"ai-sdk-anthropic",
 ];
 
-/** A recorded request. */
-interface Recorded {
-	readonly method: string;
-	readonly path: string;
-	readonly headers: Record<string, string>;
-	readonly body: Loose;
-}
-
 const rig = messagesRig();
 afterAll(() => rig.stop());
 beforeEach(() => {
@@ -35,9 +28,8 @@ beforeEach(() => {
 });
 
 /** The requests for messages, with what was cut out of the recording put back in. */
-function recorded(file: string): readonly Recorded[] {
-	const { requests } = JSON.parse(readFileSync(join(CLIENTS, `${file}.json`), "utf8")) as { requests: Recorded[] };
-	return requests
+function recorded(file: string): readonly ClientRequest[] {
+	return clientRequests(file, true)
 		.filter(({ method, path }) => method === "POST" && path.startsWith("/v1/messages"))
 		.map((request) => ({ ...request, body: { ...request.body, ...tools(request.body) } }));
 }
@@ -59,7 +51,7 @@ function whole(tool: Loose): Loose {
 }
 
 /** The headers that matter, but for the key. */
-const sent = ({ headers }: Recorded) =>
+const sent = ({ headers }: ClientRequest) =>
 	Object.fromEntries(
 		Object.entries(headers).filter(([name]) => name.startsWith("anthropic-") || name.startsWith("x-stainless")),
 	);

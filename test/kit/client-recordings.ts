@@ -17,15 +17,15 @@ export interface ClientRequest {
 
 /**
  * The requests of one file (`codex-http-turns`) with a body, in their order; none where the recordings are not beside the clone. What the recording
- * has cut out of lists and objects (`…more`) is left out of them.
+ * has cut out of lists and objects (`…more`) is left out of them, unless `keepsCuts`.
  */
-export function clientRequests(file: string): ClientRequest[] {
+export function clientRequests(file: string, keepsCuts = false): ClientRequest[] {
 	const path = join(CLIENTS, `${file}.json`);
 	if (!existsSync(path) && process.env["CI"] !== "true") return [];
 	const { requests } = JSON.parse(readFileSync(path, "utf8")) as { requests: ClientRequest[] };
 	return requests
 		.filter(({ body }) => body)
-		.map((request) => ({ ...request, body: withoutCuts(request.body) as Json }));
+		.map((request) => ({ ...request, body: (keepsCuts ? request.body : withoutCuts(request.body)) as Json }));
 }
 
 function withoutCuts(value: unknown): unknown {
