@@ -118,3 +118,21 @@ describe("an answer that is to go on with the assistant's last words", () => {
 		expect(await askedFor(asking({ messages }))).toEqual({ model: "m", messages, max_completion_tokens: 100 });
 	});
 });
+
+describe("no thinking", () => {
+	const off = { thinking: { type: "disabled" } };
+	const kwargs = { enable_thinking: false, thinking: false };
+
+	test("is what vLLM's chat templates are told; with thinking they are told nothing", async () => {
+		expect(await askedFor(asking(off))).toMatchObject({ chat_template_kwargs: kwargs });
+		expect("chat_template_kwargs" in (await askedFor(asking({ thinking: { type: "adaptive" } })))).toBe(false);
+	});
+
+	test("is not told to a server that refuses it, nor to vendors", async () => {
+		refusing("chat_template_kwargs", error("Extra inputs are not permitted", "chat_template_kwargs"));
+		expect("chat_template_kwargs" in (await askedFor(asking(off)))).toBe(false);
+		rig.restart({ providers: { openai: { api_key: "sk-of-the-router", base_url: rig.upstream.origin } } });
+		rig.upstream.run(hello);
+		expect("chat_template_kwargs" in (await askedFor(asking({ ...off, model: "openai/gpt-6" })))).toBe(false);
+	});
+});

@@ -20,6 +20,8 @@ export interface ParsedRequest {
 	readonly leftOut?: (() => readonly string[]) | undefined;
 	/** The answer is to go on with the words of its last message, which is the assistant's. */
 	readonly prefills?: boolean | undefined;
+	/** The model is not to think before it answers, which no field of OpenAI's says to all servers. */
+	readonly isThoughtless?: boolean | undefined;
 	/** The same request with what Claude alone has a form for, where the client's wire has such. */
 	readonly claude?: ClaudeRequest | undefined;
 }

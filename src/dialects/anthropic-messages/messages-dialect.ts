@@ -103,6 +103,7 @@ function parsedRequest(
 		body: madeOnce(() => others().body),
 		leftOut: () => others().leftOut,
 		prefills: checked.messages.at(-1)?.role === "assistant",
+		isThoughtless: checked.thinking?.type === "disabled",
 		claude: {
 			body: () => claude().body,
 			leftOut: () => claude().leftOut,

@@ -18,6 +18,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	const { state, baseUrl, row } = upstream;
 	const defaults = upstream.keepsSystemPrompt ? undefined : row.defaults;
 	const headersFor = requestHeaders(upstream);
+	const isVllm = row.continuation === "continue_final_message";
 	const urls = Object.fromEntries(
 		Object.entries(OPERATIONS).map(([operation, { path }]) => [operation, `${baseUrl}${path}`]),
 	) as Record<Operation, string>;
@@ -30,7 +31,8 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 		const asked = isTranslated
 			? askedBody(bodyFor(call, model, row), omit, {
 					policy: options?.unsupported ?? upstream.unsupported,
-					continues: call.prefills === true && row.continuation === "continue_final_message",
+					continues: call.prefills === true && isVllm,
+					isThoughtless: call.isThoughtless === true && isVllm,
 				})
 			: undefined;
 		const body = asked?.body ?? call.body();

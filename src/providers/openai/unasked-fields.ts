@@ -40,13 +40,26 @@ export interface AskedTerms {
 	readonly policy: UnsupportedPolicy | undefined;
 	/** The answer goes on with the last message, and the server can do so where it is told to. */
 	readonly continues: boolean;
+	/** The model is not to think, and its chat template may have a switch for that (Qwen's, DeepSeek's and others'). */
+	readonly isThoughtless: boolean;
 }
 
 /** The body that a server is sent. */
-export function askedBody(body: ParsedBody, omit: EncodeOptions["omit"], { policy, continues }: AskedTerms): AskedBody {
-	const isContinuing = continues && !omit?.has(BEGINNING);
-	const added: Addition[] = isContinuing ? [BEGINNING] : [];
-	if (policy === "refuse") return { body: isContinuing ? continuing(body) : body, added, dropped: [] };
+export function askedBody(
+	body: ParsedBody,
+	omit: EncodeOptions["omit"],
+	{ policy, continues, isThoughtless }: AskedTerms,
+): AskedBody {
+	const more: string[] = [];
+	const added: Addition[] = [];
+	const add = (name: Addition, fields: string) => {
+		if (omit?.has(name)) return;
+		added.push(name);
+		more.push(fields);
+	};
+	if (continues) add(BEGINNING, CONTINUE);
+	if (isThoughtless && !body.field(TEMPLATE)) add(TEMPLATE, THOUGHTLESS);
+	if (policy === "refuse") return { body: withFields(body, more), added, dropped: [] };
 	const dropped: string[] = [];
 	let isOlder = false;
 	for (const { key } of body.fields) {
@@ -59,13 +72,19 @@ export function askedBody(body: ParsedBody, omit: EncodeOptions["omit"], { polic
 	const isLeft = (key: string) => (isUnlimited && key === LIMIT) || dropped.includes(key);
 	const isAsItCame = dropped.length === 0 && !isOlder && !isUnlimited;
 	const asked = isAsItCame ? body : rewritten(body, isLeft, isOlder);
-	return { body: isContinuing ? continuing(asked) : asked, added, dropped };
+	return { body: withFields(asked, more), added, dropped };
 }
 
-/** The body with what has vLLM go on with the last message, instead of beginning another. */
-function continuing(body: ParsedBody): ParsedBody {
+/** Have vLLM go on with the last message, instead of beginning another. */
+const CONTINUE = '"add_generation_prompt":false,"continue_final_message":true,';
+const TEMPLATE = "chat_template_kwargs";
+const THOUGHTLESS = `"${TEMPLATE}":{"enable_thinking":false,"thinking":false},`;
+
+/** The body with further fields before its own. */
+function withFields(body: ParsedBody, fieldTexts: readonly string[]): ParsedBody {
+	if (fieldTexts.length === 0) return body;
 	const { bytes, fields } = body;
-	const more = Buffer.from(`"add_generation_prompt":false,"continue_final_message":true,`);
+	const more = Buffer.from(fieldTexts.join(""));
 	const at = bytes.indexOf("{") + 1;
 	const by = more.length;
 	const moved = fields.map((field) => ({
