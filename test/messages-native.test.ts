@@ -124,6 +124,55 @@ test("models that a call names besides its own are left out: its key may not be 
 	expect("fallbacks" in rig.asked()).toBe(false);
 });
 
+test.each([
+	["tools", { tools: [{ type: "advisor_20260301", name: "advisor", model: "claude-opus-4-8" }] }, "advisor_20260301"],
+	["models", { models: ["claude-haiku-4-5"] }, "models"],
+	["Route", { Route: "fallback" }, "Route"],
+] as [string, Json, string][])(
+	"nor by its %s does a call reach models besides its own",
+	async (name, more, dropped) => {
+		const { status, headers } = await rig.send(asking(more));
+		expect([status, headers.get("x-router-dropped")]).toEqual([200, dropped]);
+		expect(name in rig.asked()).toBe(false);
+	},
+);
+
+test("what Claude is told of tools, thoughts and documents beyond OpenAI's words is part of what a call asks", async () => {
+	const tool = { name: "f", input_schema: { type: "object", properties: {}, additionalProperties: false } };
+	const thought = (thinking: string) => ({
+		messages: [
+			user("hi"),
+			{
+				role: "assistant",
+				content: [
+					{ type: "thinking", thinking, signature: "c2ln" },
+					{ type: "text", text: "Hello" },
+				],
+			},
+			user("go on"),
+		],
+	});
+	const result = (is_error: boolean) => ({
+		messages: [
+			user("hi"),
+			{ role: "assistant", content: [{ type: "tool_use", id: "a", name: "f", input: {} }] },
+			user([{ type: "tool_result", tool_use_id: "a", content: "Error: none", is_error }]),
+		],
+	});
+	for (const more of [
+		{ tools: [tool] },
+		{ tools: [{ ...tool, strict: true }] },
+		{ tools: [{ ...tool, input_examples: [{}] }] },
+		thought("Hm"),
+		thought("Oh"),
+		result(true),
+		result(false),
+	]) {
+		const { headers } = await rig.send(asking({ temperature: 0, ...more }));
+		expect(headers.get("x-router-cache")).toBe("miss");
+	}
+});
+
 test("calls that Claude alone can tell apart have answers of their own", async () => {
 	const tools = [{ type: "bash_20250124", name: "bash" }];
 	const document = (enabled: boolean) =>
@@ -218,6 +267,34 @@ test("an answer that can't be said in OpenAI's words is not kept for others", as
 		expect([headers.get("x-router-cache"), rig.upstream.received.length]).toEqual(["miss", call]);
 	}
 });
+
+test("nor is a whole one: each caller gets all of its own", async () => {
+	const text = { type: "text", text: "Bern", citations: [{ type: "char_location", cited_text: "Bern" }] };
+	const message = JSON.stringify({ ...JSON.parse(HELLO.claude), content: [text] });
+	rig.upstream.run(answers("200 OK", message));
+	for (let call = 1; call <= 2; call++) {
+		const { headers, text } = await rig.send(asking({ temperature: 0 }));
+		expect([headers.get("x-router-cache"), text]).toEqual(["miss", message]);
+	}
+});
+
+test.each(["model_context_window_exceeded", "pause_turn"])(
+	"a stream that ends with %s is no complete one in the cache either",
+	async (stop_reason) => {
+		const pieces = [
+			SEARCHED[0]!,
+			start(0, { type: "text", text: "" }),
+			delta(0, { type: "text_delta", text: "Bern is" }),
+			stop(0),
+			event("message_delta", { delta: { stop_reason }, usage: { output_tokens: 2 } }),
+			event("message_stop"),
+		];
+		rig.upstream.run(streams(pieces));
+		await rig.send(asking({ stream: true, temperature: 0 }));
+		const { headers, json } = await rig.send(asking({ temperature: 0 }));
+		expect([headers.get("x-router-cache"), json["stop_reason"]]).toEqual(["hit", "max_tokens"]);
+	},
+);
 
 test("one that can is, thoughts signed and in their place", async () => {
 	const pieces = SEARCHED.filter((_, index) => index < 7 || index > 22 || (index >= 12 && index <= 15));

@@ -105,6 +105,17 @@ describe("an upstream that speaks OpenAI", () => {
 		]);
 	});
 
+	test("gets thousands of long answers in a row as one, without copying it for each of them", async () => {
+		const answers = Array.from({ length: 15_000 }, () => ({ role: "assistant", content: "a".repeat(1200) }));
+		const messages = [user("hi"), ...answers, user("go on")];
+		const asked = (await askedFor(asking({ messages })))["messages"] as Loose[];
+		expect(asked.map(({ role, content }) => [role, content.length])).toEqual([
+			["user", 2],
+			["assistant", 15_000 * 1201 - 1],
+			["user", 5],
+		]);
+	});
+
 	test("gets results behind their calls, errors said, pictures in the user's turn", async () => {
 		const image = { type: "image", source: { type: "base64", media_type: "image/png", data: "AAAA" } };
 		const messages = [

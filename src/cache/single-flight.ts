@@ -229,8 +229,8 @@ export class Lead implements AnswerListener {
 		if (signal.aborted) this.#onClientLeft();
 	}
 
-	whole(body: string): void {
-		this.#finish(this.#entryOf(body));
+	whole(body: string | undefined): void {
+		this.#finish(body === undefined ? undefined : this.#entryOf(body));
 	}
 
 	sent(piece: StreamPiece, taken: number | Promise<number>): number | Promise<unknown> {

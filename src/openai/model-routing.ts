@@ -24,11 +24,14 @@ const KNOWN = new Set(
 /** How deep that goes. */
 const DEPTH = 6;
 
+/** Whether a request's field of that name is one. */
+export const isRoutingField = (name: string): boolean => ROUTING.has(name.toLowerCase());
+
 /** The first field, as `extra_body.fallbacks` where it stands in another; undefined where there is none. */
 export function routingFieldIn(body: ParsedBody): string | undefined {
 	for (const field of body.fields) {
 		const { key, levels } = field;
-		if (ROUTING.has(key.toLowerCase())) return key;
+		if (isRoutingField(key)) return key;
 		if (key === "tools") {
 			const tool = toolIn(body.valueOf(field));
 			if (tool !== undefined) return tool;

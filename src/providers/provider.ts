@@ -157,6 +157,8 @@ export interface Answer {
 	readonly cost?: number | undefined;
 	/** The answer as it came, where that is for a client that speaks the upstream's wire itself. */
 	readonly own?: string | undefined;
+	/** It says more than `body` does: who is answered with that alone would miss something. */
+	readonly ownSaysMore?: boolean | undefined;
 }
 
 /** What one event of a stream meant, and what to send on for it. */

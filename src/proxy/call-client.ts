@@ -11,8 +11,8 @@ export interface ClientConnection {
 
 /** Another one who wants the answer of a call (the cache). Hears it as the call's own client gets it, synchronously; must not throw. */
 export interface AnswerListener {
-	/** It came as a whole, and is good. */
-	whole(body: string): void;
+	/** It came as a whole, and is good; undefined where it is good for its own client alone. */
+	whole(body: string | undefined): void;
 	/**
 	 * A piece of a stream went to the client, whose side says `taken`. Returns what to wait for before the next one: `taken` where
 	 * nobody else reads.

@@ -43,11 +43,11 @@ export async function relay(
 		return new Response(body, { headers: streamHeaders(opened, record, call.dialect) });
 	}
 	const opened = await new CallAttempts(call, plan, tried, record, state, NO_STREAM).open();
-	const { body, tokens, cost, own } = opened.answer!;
+	const { body, tokens, cost, own, ownSaysMore } = opened.answer!;
 	record.droppedFields = opened.dropped;
 	record.bill(opened.target, tokens, cost, () => Math.ceil(answerCharacters(body) / CHARACTERS_A_TOKEN));
 	const counted = record.isEstimated ? withCounts(body, record.tokens!, true) : body;
-	record.listener?.whole(counted);
+	record.listener?.whole(ownSaysMore ? undefined : counted);
 	const told = record.tellsCost ? record.costUsd : undefined;
 	const sent =
 		own === undefined ? call.dialect.answer(counted, call, told) : told === undefined ? own : withCost(own, told);

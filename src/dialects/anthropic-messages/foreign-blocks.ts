@@ -1,17 +1,23 @@
-/** What other vendors' models have said in a conversation that goes on with Claude, and Anthropic refuses. */
-import type { Block, MessagesRequest } from "./messages-schema.ts";
+/** What keeps a request from going to Claude as it came. */
+import { isRoutingField } from "../../openai/model-routing.ts";
+import { isCustom } from "./messages-request.ts";
+import type { Block, MessagesRequest, MessagesTool } from "./messages-schema.ts";
 
 /** Ids that Anthropic takes. */
 const ID = /^[\w-]+$/;
 
-/**
- * Whether a request can't be sent as it came: thoughts without a signature, or calls with another vendor's ids (`functions.f:0`) in it; or `fallbacks`, by which
- * it would reach models that nobody has looked at its key for.
- */
-export function hasForeignBlocks(request: MessagesRequest): boolean {
-	const { messages, fallbacks } = request as MessagesRequest & { fallbacks?: unknown };
-	if (fallbacks != null) return true;
+/** Whether another vendor's model has spoken in it: thoughts without a signature, or calls with ids that Anthropic refuses (`functions.f:0`). */
+export function hasForeignBlocks({ messages }: MessagesRequest): boolean {
 	return messages.some(({ content }) => typeof content !== "string" && (content as readonly Block[]).some(isForeign));
+}
+
+/**
+ * Whether it would reach models that nobody has looked at its key for: by `fallbacks`, by a field that gateways before Claude read so, or by a tool
+ * that asks another model (`advisor_20260301`).
+ */
+export function namesOtherModels(request: MessagesRequest): boolean {
+	if (Object.entries(request).some(([name, value]) => value !== null && isRoutingField(name))) return true;
+	return ((request.tools ?? []) as MessagesTool[]).some((tool) => !isCustom(tool) && tool["model"] !== undefined);
 }
 
 function isForeign({ type, signature, id, tool_use_id: of }: Block): boolean {

@@ -7,7 +7,7 @@ import { textOf } from "../../openai/sse.ts";
 import { utf8Text } from "../../openai/validation.ts";
 import { type Dialect, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
-import { hasForeignBlocks } from "./foreign-blocks.ts";
+import { hasForeignBlocks, namesOtherModels } from "./foreign-blocks.ts";
 import { messageText } from "./messages-answer.ts";
 import type { RequestForm } from "./messages-content.ts";
 import { errorResponse } from "./messages-error.ts";
@@ -113,7 +113,7 @@ function parsedRequest(
 	};
 }
 
-/** The client's text for a model of another name; undefined where it holds what Anthropic would refuse. */
+/** The client's text for a model of another name; undefined where it holds what Anthropic would refuse, or names other models. */
 function ownText(
 	text: string,
 	request: MessagesRequest,
@@ -122,7 +122,7 @@ function ownText(
 	const made = new Map<string, string | undefined>();
 	let isClaudes: boolean | undefined;
 	return (model) => {
-		isClaudes ??= !hasForeignBlocks(request);
+		isClaudes ??= !hasForeignBlocks(request) && !namesOtherModels(request);
 		if (!isClaudes) return undefined;
 		if (model === request.model) return text;
 		let own = made.get(model);

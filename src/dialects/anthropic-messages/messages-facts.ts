@@ -5,7 +5,7 @@ import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
 import { isCustom } from "./messages-request.ts";
-import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
+import type { Block, MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { messagesSizes } from "./messages-sizes.ts";
 import { shortToolNames } from "./tool-names.ts";
 
@@ -94,8 +94,7 @@ export class MessagesFacts implements CallFacts {
 	canonical(without: ReadonlySet<string>): Buffer {
 		const { facts, leftOut } = this.form();
 		const chat = facts.canonical(without);
-		const isAllSaid = leftOut.length === 0 && !CLAUDES.some((name) => fieldIn(this.request, name) != null);
-		if (isAllSaid && !this.text.includes('"citations"')) return chat;
+		if (leftOut.length === 0 && !saysMore(this.request)) return chat;
 		// Claude gets more than that.
 		const own = Object.entries(this.request).filter(([name]) => !without.has(name));
 		return Buffer.concat([chat, Buffer.from(JSON.stringify(own))]);
@@ -106,6 +105,41 @@ export class MessagesFacts implements CallFacts {
 		return 3 * this.form().facts.memory(sent) + 8 * sent.length;
 	}
 }
+
+/** Fields of tools that are in the chat request, too. */
+const TOOL_FIELDS = new Set(["type", "name", "description", "input_schema", "cache_control"]);
+/** Fields of blocks that are, by their type; blocks of other types are not there as they came. */
+const BLOCK_FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
+	text: new Set(["type", "text", "cache_control"]),
+	image: new Set(["type", "source", "cache_control"]),
+	tool_use: new Set(["type", "id", "name", "input", "cache_control"]),
+	tool_result: new Set(["type", "tool_use_id", "content", "cache_control"]),
+};
+
+/** Whether Claude is told more than the chat request for all others says. */
+function saysMore(request: MessagesRequest): boolean {
+	const { tools, system, messages } = request;
+	return (
+		CLAUDES.some((name) => fieldIn(request, name) != null) ||
+		(tools ?? []).some((tool) => hasMore(tool, TOOL_FIELDS)) ||
+		isMore(system) ||
+		messages.some(({ content }) => isMore(content))
+	);
+}
+
+/** @param content blocks, or what holds none */
+const isMore = (content: unknown): boolean => Array.isArray(content) && (content as Block[]).some(isBlockMore);
+
+function isBlockMore(block: Block): boolean {
+	const { type, signature, content } = block;
+	// Thoughts that nobody has signed are told to nobody.
+	if (type === "thinking" && !signature) return false;
+	const fields = Object.hasOwn(BLOCK_FIELDS, type) ? BLOCK_FIELDS[type]! : undefined;
+	return fields === undefined || hasMore(block, fields) || isMore(content);
+}
+
+const hasMore = (object: object, fields: ReadonlySet<string>): boolean =>
+	Object.entries(object).some(([name, value]) => value != null && value !== false && !fields.has(name));
 
 /** Tools that see the web, or run code, as they are now. */
 const LIVE = /^(?:web_|code_execution|mcp_)/;

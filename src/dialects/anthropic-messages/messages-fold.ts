@@ -9,6 +9,9 @@ const FINISH: Readonly<Record<string, string>> = {
 	end_turn: "stop",
 	stop_sequence: "stop",
 	max_tokens: "length",
+	// Neither is complete.
+	model_context_window_exceeded: "length",
+	pause_turn: "length",
 	tool_use: "tool_calls",
 	refusal: "content_filter",
 };

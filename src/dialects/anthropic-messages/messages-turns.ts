@@ -71,8 +71,13 @@ export function plainMessages(turns: readonly Turn[], form: "marked" | "others",
 	const messages: ChatMessage[] = [];
 	/** The user's turn, until something else follows it. */
 	let said: ContentPart[] = [];
+	/** What the assistant says in a row, until something else follows it. */
+	const answers = new AnswersInRow();
+	const settleAnswers = () => messages.push(...assistantMessage(answers.taken(), form, leaveOut));
 	const settle = () => {
-		if (said.length > 0) messages.push({ role: "user", content: plainContent(said) });
+		if (said.length === 0) return;
+		settleAnswers();
+		messages.push({ role: "user", content: plainContent(said) });
 		said = [];
 	};
 	for (const { role, content } of turns) {
@@ -85,10 +90,13 @@ export function plainMessages(turns: readonly Turn[], form: "marked" | "others",
 			// One that says nothing is none, and the user's turn goes on.
 			if (!answer) continue;
 			settle();
-			addAnswer(messages, answer);
+			answers.add(blocks, answer.content !== null);
 		} else {
 			const results = blocks.filter(({ type }) => type === "tool_result");
-			if (results.length > 0) settle();
+			if (results.length > 0) {
+				settle();
+				settleAnswers();
+			}
 			for (const result of results) {
 				const parts = resultParts(result, form, leaveOut).map((part) => (isMarked ? unmarked(part) : part));
 				const words = wordsIn(parts);
@@ -110,6 +118,7 @@ export function plainMessages(turns: readonly Turn[], form: "marked" | "others",
 		}
 	}
 	settle();
+	settleAnswers();
 	return messages;
 }
 
@@ -117,23 +126,28 @@ export function plainMessages(turns: readonly Turn[], form: "marked" | "others",
 const unmarked = (part: ContentPart): ContentPart =>
 	part.type === "text" ? { ...part, text: withoutMarks(part.text) } : part;
 
-/** Puts an answer behind the last one, where two follow each other. */
-function addAnswer(messages: ChatMessage[], answer: ChatMessage): void {
-	const last = messages.at(-1);
-	if (last?.role !== "assistant") {
-		messages.push(answer);
-		return;
-	}
-	const content = [last.content, answer.content].filter((each) => typeof each === "string").join("\n");
-	const calls = [...callsIn(last), ...callsIn(answer)];
-	messages[messages.length - 1] = {
-		role: "assistant",
-		content: content === "" ? null : content,
-		...(calls.length > 0 ? { tool_calls: calls } : {}),
-	};
-}
+const LINE_END: Block = { type: "text", text: "\n" };
 
-const callsIn = (message: ChatMessage): readonly unknown[] => (message["tool_calls"] as readonly unknown[]) ?? [];
+/** Blocks of answers that follow each other: they are one message, in which each begins a line. */
+class AnswersInRow {
+	#blocks: Block[] = [];
+	#hasText = false;
+
+	/** @param hasText the answer says something besides its calls */
+	add(blocks: readonly Block[], hasText: boolean): void {
+		if (hasText && this.#hasText) this.#blocks.push(LINE_END);
+		this.#hasText ||= hasText;
+		for (const block of blocks) this.#blocks.push(block);
+	}
+
+	/** All of them, which are forgotten. */
+	taken(): readonly Block[] {
+		const blocks = this.#blocks;
+		this.#blocks = [];
+		this.#hasText = false;
+		return blocks;
+	}
+}
 
 const blocksIn = (content: Turn["content"]): readonly Block[] =>
 	typeof content === "string" ? [{ type: "text", text: content }] : (content as readonly Block[]);

@@ -25,11 +25,11 @@ import { toolCallIds } from "../tools.ts";
 import { unsupportedFields } from "../unsupported-fields.ts";
 import { type AnswerReading, answerPlan, asksForm } from "./answer-plan.ts";
 import { claude, hasTrait } from "./models.ts";
-import { nativeDecoder } from "./native-stream.ts";
+import { nativeDecoder, SAID } from "./native-stream.ts";
 import { plannedMessage } from "./planned-answer.ts";
 import { PlannedDecoder } from "./planned-stream.ts";
 import { messagesRequest, thinkingField } from "./request.ts";
-import { messageAnswer } from "./response.ts";
+import { type ClaudeMessage, messageAnswer } from "./response.ts";
 import { MessageDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
@@ -113,12 +113,20 @@ function decode({ upstream, status, headers, body, call, model }: SentAnswer): A
 	if (!("object" in answer)) return answer;
 	if (call.claude?.own(model) !== undefined) {
 		const said = messageAnswer(body, answer.object);
-		return isFailure(said) ? said : { ...said, own: body };
+		return isFailure(said) ? said : { ...said, own: body, ownSaysMore: saysMore(answer.object) };
 	}
 	const reading = readingOf(call, model);
 	const names = answerNames(requestOf(call).body().value["messages"]);
 	if (reading) return plannedMessage(body, answer.object, reading, names);
 	return messageAnswer(body, answer.object, names);
+}
+
+/** Whether a message holds what OpenAI's words have no form for. */
+function saysMore(message: unknown): boolean {
+	const { content } = message as ClaudeMessage;
+	return (content ?? []).some(
+		({ type, citations }) => !SAID.has(type) || (Array.isArray(citations) && citations.length > 0),
+	);
 }
 
 /** `{ data: [{ id, created_at }], has_more, last_id }`. */

@@ -10,7 +10,7 @@ import type { Upstream } from "../registry.ts";
 import { eventIn, MessageDecoder } from "./stream.ts";
 
 /** Blocks that OpenAI's words have a form for. */
-const SAID = new Set(["text", "thinking", "redacted_thinking", "tool_use"]);
+export const SAID: ReadonlySet<string> = new Set(["text", "thinking", "redacted_thinking", "tool_use"]);
 
 const BEGUN = '{"type":"content_block_start"}';
 
