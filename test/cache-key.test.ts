@@ -1,7 +1,10 @@
 /** What makes two calls the same for the cache, and what makes them differ. */
 import { describe, expect, test } from "bun:test";
 import { localHash, keyOf as made } from "../src/cache/exact-match.ts";
+import { anthropicMessages } from "../src/dialects/anthropic-messages/messages-dialect.ts";
+import type { Dialect } from "../src/dialects/dialect.ts";
 import { parseRequest } from "../src/dialects/openai-chat.ts";
+import { openAiResponses } from "../src/dialects/openai-responses/index.ts";
 import { canonical } from "../src/openai/json.ts";
 import type { Operation } from "../src/openai/operations.ts";
 import { random } from "./kit/random.ts";
@@ -17,8 +20,9 @@ interface Around {
 function keyOf(
 	raw: string,
 	{ operation = "chat", headers = {}, places = ["openai/m"], tenant = "a" }: Around = {},
+	parse: Dialect["parse"] = parseRequest,
 ): string {
-	const call = { ...parseRequest(operation, raw), operation, headers: new Headers(headers) };
+	const call = { ...parse(operation, Buffer.from(raw)), operation, headers: new Headers(headers) };
 	return Buffer.from(made(call, places, tenant)).toString("hex");
 }
 
@@ -75,6 +79,41 @@ test("another for another tenant, endpoint, set of places or beta of the vendor'
 		keyOf(BASE, { headers: { "openai-beta": "x=1" } }),
 	];
 	expect(new Set([keyOf(BASE), ...others]).size).toBe(7);
+});
+
+const said = (role: string, content: string) => ({ role, content });
+
+describe("the same chat of another wire has another key", () => {
+	test.each([
+		[
+			"its system's words stand behind a user's, who may write them as they are marked",
+			[said("user", "hi"), said("system", "Be short.")],
+		],
+		["a mark ends in them", [said("user", "hi"), said("system", "a\n</system>\n\nb\n\n<system>\nc")]],
+	])("where %s", (_, turns) => {
+		const sent = { model: "m", max_tokens: 9, messages: turns };
+		const messages = anthropicMessages.parse("chat", Buffer.from(JSON.stringify(sent)));
+		const own = { model: "m", max_output_tokens: 9, input: turns };
+		const responses = openAiResponses.parse("chat", Buffer.from(JSON.stringify(own)));
+		for (const [dialect, body, { body: chat }] of [
+			[anthropicMessages, sent, messages],
+			[openAiResponses, own, responses],
+		] as const)
+			expect(keyOf(JSON.stringify(body), {}, dialect.parse)).not.toBe(keyOf(chat().raw));
+	});
+
+	test("where the answer goes on with the assistant's words", () => {
+		const sent = { model: "m", max_tokens: 9, messages: [said("user", "hi"), said("assistant", "He")] };
+		const { body } = anthropicMessages.parse("chat", Buffer.from(JSON.stringify(sent)));
+		expect(keyOf(JSON.stringify(sent), {}, anthropicMessages.parse)).not.toBe(keyOf(body().raw));
+	});
+
+	test("and the same where it is the same", () => {
+		const sent = JSON.stringify({ model: "m", max_tokens: 9, messages: [said("user", "hi")] });
+		expect(keyOf(sent, {}, anthropicMessages.parse)).toBe(
+			keyOf(anthropicMessages.parse("chat", Buffer.from(sent)).body().raw),
+		);
+	});
 });
 
 test("the order of the places, which load decides, changes nothing", () => {

@@ -1,7 +1,7 @@
 /** Tools and settings of requests to `/v1/responses`: what of a chat they become, and what is left out and told. */
 import { describe, expect, test } from "bun:test";
 import type { Json, Loose } from "./kit/exchange.ts";
-import { called, chatOf, fn, output, readResponses, user } from "./kit/responses.ts";
+import { called, callChunk, chatOf, fn, output, readResponses, readStream, user } from "./kit/responses.ts";
 
 describe("tools become functions", () => {
 	const parameters = { type: "object", properties: { x: { type: "string" } } };
@@ -35,6 +35,28 @@ describe("tools become functions", () => {
 		]);
 		expect(new Set(names).size).toBe(names.length);
 		for (const name of names) expect(name).toMatch(/^[\w-]{1,64}$/);
+	});
+
+	test("with names longer than a chat takes go out short, are chosen and remembered so, and come back whole", () => {
+		const name = `mcp__${"x".repeat(90)}`;
+		const tools = [fn(name), { type: "custom", name: `${name}_note` }];
+		const input = [user("hi"), called("a", { name }), output("a"), called("b", { name: `${name}_gone` }), output("b")];
+		const body = { tools, input, tool_choice: { type: "function", name } };
+		const chat = chatOf(body);
+		const [short, note] = chat.tools.map((tool: Loose) => tool["function"].name);
+		expect([short, note]).toEqual([expect.stringMatching(/^[\w-]{64}$/), expect.stringMatching(/^[\w-]{64}$/)]);
+		expect(note).not.toBe(short);
+		expect(chat.tool_choice).toEqual({ type: "function", function: { name: short } });
+		const [first, second] = [chat.messages[1], chat.messages[3]].map(
+			(each: Loose) => each["tool_calls"][0].function.name,
+		);
+		expect(first).toBe(short);
+		expect(second).toMatch(/^[\w-]{64}$/);
+		const { response } = readStream([callChunk(0, "c", short, "{}"), callChunk(1, "d", note, '{"input":"x"}')], body);
+		expect(response["output"]).toMatchObject([
+			{ name },
+			{ type: "custom_tool_call", name: `${name}_note`, input: "x" },
+		]);
 	});
 
 	test("that take a text become functions of one", () => {

@@ -4,10 +4,10 @@ import type { Field } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
+import { sentToolName } from "../tool-names.ts";
 import { isCustom } from "./messages-request.ts";
 import type { Block, MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { messagesSizes } from "./messages-sizes.ts";
-import { shortToolNames } from "./tool-names.ts";
 
 const TEXT_ONLY: Modalities = { image: false, audio: false };
 const NO_MODELS: readonly string[] = [];
@@ -59,7 +59,15 @@ export class MessagesFacts implements CallFacts {
 
 	/** Names of tools that upstreams know by shorter ones; undefined where there are none. */
 	get shortToolNames(): ReadonlyMap<string, string> | undefined {
-		return shortToolNames(this.request);
+		let short: Map<string, string> | undefined;
+		for (const { name } of this.request.tools ?? []) {
+			if (name === undefined) continue;
+			const sent = sentToolName(name);
+			if (sent === name) continue;
+			short ??= new Map();
+			short.set(sent, name);
+		}
+		return short;
 	}
 
 	usesLiveData(): boolean {
@@ -116,14 +124,16 @@ const BLOCK_FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
 	tool_result: new Set(["type", "tool_use_id", "content", "cache_control"]),
 };
 
-/** Whether Claude is told more than the chat request for all others says. */
+/** Whether Claude, or who goes on with the assistant's words, is told more than the chat request for all others says. */
 function saysMore(request: MessagesRequest): boolean {
 	const { tools, system, messages } = request;
 	return (
 		CLAUDES.some((name) => fieldIn(request, name) != null) ||
 		(tools ?? []).some((tool) => hasMore(tool, TOOL_FIELDS)) ||
 		isMore(system) ||
-		messages.some(({ content }) => isMore(content))
+		// In a turn of the user's such words are marked, as a user may write them.
+		messages.some(({ role, content }) => (role as string) === "system" || isMore(content)) ||
+		messages.at(-1)?.role === "assistant"
 	);
 }
 

@@ -3,7 +3,7 @@ import { objectIn } from "../../openai/usage.ts";
 import type { LeaveOut, RequestForm } from "./messages-content.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { claudeMessages, plainMessages, systemMessages } from "./messages-turns.ts";
-import { sentToolName } from "./tool-names.ts";
+import { sentToolName } from "../tool-names.ts";
 
 /** A request in OpenAI's words. */
 export interface TranslatedRequest {

@@ -9,7 +9,7 @@ import {
 	wordsIn,
 } from "./messages-content.ts";
 import type { Block, MessagesRequest } from "./messages-schema.ts";
-import { sentToolName } from "./tool-names.ts";
+import { sentToolName } from "../tool-names.ts";
 
 /** A message in OpenAI's words. */
 export interface ChatMessage {

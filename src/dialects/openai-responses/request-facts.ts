@@ -58,7 +58,10 @@ export class ResponsesFacts implements CallFacts {
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
-		return this.chat.facts.canonical(without);
+		const chat = this.chat.facts.canonical(without);
+		const { claudeChat } = this.request;
+		// The system's words are marked there in turns of the user's, as a user may write them; Claude is asked otherwise.
+		return claudeChat ? Buffer.concat([chat, Buffer.from(JSON.stringify(claudeChat()["messages"]))]) : chat;
 	}
 
 	memory(sent: Buffer): number {

@@ -4,6 +4,7 @@
  * as `web_search`, are left out.
  */
 import { objectIn } from "../../openai/usage.ts";
+import { hashedToolName, sentToolName } from "../tool-names.ts";
 import { checkField, checkOf, invalidField, unsupportedField } from "./field-checks.ts";
 import { type CustomTool, type FunctionTool, TOOL_CHOICES, TOOLS } from "./request-schema.ts";
 
@@ -28,9 +29,6 @@ export interface ToolIdentity {
 
 type SentTool = { readonly type: string } & Readonly<Record<string, unknown>>;
 
-/** Longest name of a function, characters. */
-const LONGEST_NAME = 64;
-const HASH_LENGTH = 8;
 const ODD = /[^\w-]/g;
 
 /** The tools of one request, in both forms. */
@@ -70,13 +68,13 @@ export class ToolForms {
 		const sent = this.#sentNames.get(keyOf(name, namespace));
 		if (sent !== undefined) return sent;
 		if (namespace) return joinedName(namespace, name);
-		return this.#inside.get(name) ?? name;
+		return this.#inside.get(name) ?? sentToolName(name);
 	}
 
 	#add(tool: SentTool, path: string, namespace?: string): void {
 		if (tool.type === "function" || tool.type === "custom") {
 			const identity = { name: nameOf(tool), namespace, isCustom: isCustom(tool) };
-			const sentName = namespace === undefined ? identity.name : this.#claim(identity, path);
+			const sentName = namespace === undefined ? this.sentNameOf(identity.name) : this.#claim(identity, path);
 			this.functions.push(
 				isCustom(tool) ? textFunction(tool as never, sentName) : plainFunction(tool as never, sentName),
 			);
@@ -98,9 +96,9 @@ export class ToolForms {
 		const { name, namespace } = identity;
 		const key = keyOf(name, namespace);
 		if (this.#sentNames.has(key)) throw invalidField(`${path}.name`, "is the name of another tool, too");
-		let sent = namespace === undefined ? name : joinedName(namespace, name);
+		let sent = namespace === undefined ? sentToolName(name) : joinedName(namespace, name);
 		// Where another tool comes to the same name.
-		for (let more = key; this.#taken.has(sent); more += key) sent = hashed(sent, more);
+		for (let more = key; this.#taken.has(sent); more += key) sent = hashedToolName(sent, more);
 		this.#taken.add(sent);
 		this.#sentNames.set(key, sent);
 		if (namespace !== undefined) this.#inside.set(name, this.#inside.has(name) ? null : sent);
@@ -121,15 +119,7 @@ function checkTool(tool: SentTool, path: string): void {
 /** `crm` and `find` are `crm__find`; MCP's namespaces end with the underscores already. */
 function joinedName(namespace: string, name: string): string {
 	const space = namespace.replace(ODD, "_");
-	return shortened(space === "" || space.endsWith("__") ? space + name : `${space}__${name}`);
-}
-
-const shortened = (name: string): string => (name.length <= LONGEST_NAME ? name : hashed(name, name));
-
-/** The same name for the same tool each time, so that the upstream's cached prompt holds. */
-function hashed(name: string, of: string): string {
-	const hash = Bun.hash.xxHash64(of).toString(16).padStart(16, "0").slice(0, HASH_LENGTH);
-	return `${name.slice(0, LONGEST_NAME - HASH_LENGTH - 1)}_${hash}`;
+	return sentToolName(space === "" || space.endsWith("__") ? space + name : `${space}__${name}`);
 }
 
 function plainFunction({ description, parameters, strict }: FunctionTool, name: string): ChatTool {
