@@ -129,6 +129,25 @@ describe("a conversation becomes messages", () => {
 			],
 		],
 		[
+			"calls of servers that count them anew in each answer",
+			[user("hi"), called("call_0"), output("call_0", "1"), called("call_0"), output("call_0", "2")],
+			[
+				user("hi"),
+				{
+					role: "assistant",
+					content: null,
+					tool_calls: [{ id: "call_0", type: "function", function: { name: "f", arguments: "{}" } }],
+				},
+				{ role: "tool", tool_call_id: "call_0", content: "1" },
+				{
+					role: "assistant",
+					content: null,
+					tool_calls: [{ id: "call_0", type: "function", function: { name: "f", arguments: "{}" } }],
+				},
+				{ role: "tool", tool_call_id: "call_0", content: "2" },
+			],
+		],
+		[
 			"results that come behind other words, which stand behind their calls",
 			[user("hi"), called("a"), user("quick!"), output("a")],
 			[

@@ -266,7 +266,8 @@ class ItemReader {
 	}
 
 	#call(id: string, name: string, args: string, extra: unknown, path: string): void {
-		if (this.#turns.has(id)) throw invalidField(`${path}.call_id`, "is the id of an earlier call, too");
+		// Some servers count their calls anew in each answer: a result is of the last one before it.
+		if (this.#open.has(id)) throw invalidField(`${path}.call_id`, "is the id of another call without its result, too");
 		// Behind results the model has been asked anew.
 		if (this.#turn && this.#turn.results.length > 0) this.#turn = undefined;
 		const turn = this.#turnAt(path);
