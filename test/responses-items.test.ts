@@ -1,5 +1,6 @@
 /** The items of a streamed response: what the model thinks, calls, refuses, cites and shows. */
 import { describe, expect, test } from "bun:test";
+import { RouterError } from "../src/errors.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
 import { callChunk, chunk, fn, readStream, saying } from "./kit/responses.ts";
 
@@ -102,6 +103,28 @@ describe("calls", () => {
 				["b", "g", "[]"],
 			]);
 		}
+	});
+
+	test.each([
+		["words", { content: "\n" }],
+		["thoughts", { reasoning: "Well." }],
+		["a picture", { images: [{ image_url: { url: "data:image/png;base64,AAAA" } }] }],
+	])("are whole where their arguments go on behind %s", (_, between) => {
+		const pieces = [
+			callChunk(0, "a", "f", '{"x"'),
+			chunk(between),
+			callChunk(0, undefined, undefined, ":1}"),
+			chunk({ content: "Done." }),
+		];
+		const { response } = readStream(saying(pieces, "tool_calls"), { tools });
+		const calls = response["output"].filter(({ type }: Loose) => type === "function_call");
+		expect(calls).toMatchObject([{ call_id: "a", arguments: '{"x":1}', status: "completed" }]);
+		const { response: broken } = readStream(
+			pieces.slice(0, 2),
+			{ tools },
+			new RouterError("upstream_truncated", "Cut."),
+		);
+		expect(broken["output"].map(({ type }: Loose) => type)).not.toContain("function_call");
 	});
 
 	test("without an id get one", () => {

@@ -77,7 +77,9 @@ function checkItems(events: readonly Loose[], response: Loose): void {
 	const isWhole = response["status"] !== "failed";
 	if (isWhole) expect([...open.keys()]).toEqual([]);
 	const shown = response["output"].map(({ reasoning_details, ...rest }: Loose) => rest);
-	expect(shown.slice(0, closed.length)).toEqual(closed.filter((each) => each));
+	// Where it failed, calls that were being made stand nowhere.
+	const done = closed.filter((each) => each);
+	expect(shown.slice(0, done.length)).toEqual(done);
 	if (isWhole) expect(shown.length).toBe(closed.length);
 }
 

@@ -12,9 +12,9 @@ interface Thoughts {
 	text: string;
 }
 
-/** The items of one response. Thoughts and messages follow one another; calls may come side by side, and are closed together. */
+/** The items of one response. Thoughts and messages follow one another; calls may come side by side, and beside either until they are whole. */
 export class StreamOutput {
-	/** Items that are closed, each as JSON, in their order. */
+	/** Items that are closed, each as JSON, by their places. */
 	readonly items: string[] = [];
 	#thoughts: Thoughts | undefined;
 	#message: StreamedMessage | undefined;
@@ -60,7 +60,7 @@ export class StreamOutput {
 
 	/** Closes what is open, the last item with the response's own status. */
 	end(status: ItemStatus): string {
-		let events = this.#close(status);
+		let events = this.#close(status, this.#calls);
 		if (this.#details.length > 0) events += this.#sign();
 		if (this.#count > 0) return events;
 		// An answer that says nothing is a message that says nothing.
@@ -71,7 +71,9 @@ export class StreamOutput {
 	/** The items of a response that broke off. Calls that are not whole are left out: nobody may run them. */
 	soFar(): readonly string[] {
 		const open = this.#message?.item("incomplete") ?? (this.#thoughts && thoughtsItem(this.#thoughts));
-		return open ? [...this.items, JSON.stringify(open)] : this.items;
+		// Places of open calls are empty.
+		const closed = this.items.filter((item) => item !== undefined);
+		return open ? [...closed, JSON.stringify(open)] : closed;
 	}
 
 	#think(text: string): string {
@@ -138,10 +140,10 @@ export class StreamOutput {
 		return events;
 	}
 
-	/** Closes what is open; only what is the last of an answer that was cut off is itself cut off. */
-	#close(status: ItemStatus): string {
+	/** Closes what is open, and the calls that are whole: of others more may come behind words of the model's. */
+	#close(status: ItemStatus, calls = this.#calls.filter(({ isWhole }) => isWhole)): string {
 		let events = "";
-		const [thoughts, message, calls] = [this.#thoughts, this.#message, this.#calls];
+		const [thoughts, message] = [this.#thoughts, this.#message];
 		this.#thoughts = undefined;
 		this.#message = undefined;
 		if (thoughts) {
@@ -150,8 +152,10 @@ export class StreamOutput {
 		}
 		if (message) events += message.close() + this.#done(message.index, message.item(status));
 		if (calls.length === 0) return events;
-		this.#calls = [];
-		this.#callsByIndex.clear();
+		const closed = new Set(calls);
+		this.#calls = this.#calls.filter((call) => !closed.has(call));
+		for (const [at, call] of this.#callsByIndex) if (closed.has(call)) this.#callsByIndex.delete(at);
+		// Only what is the last of an answer that was cut off is itself cut off.
 		const opened = calls.filter(({ index }) => index !== -1);
 		for (const [at, call] of opened.entries()) {
 			const item = call.item(at === opened.length - 1 ? status : "completed");

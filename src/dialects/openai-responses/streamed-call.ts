@@ -18,6 +18,9 @@ export class StreamedCall {
 	#name = "";
 	#args = "";
 	#extra: unknown;
+	/** Length of the arguments that were last looked at, and whether they were whole then. */
+	#lookedAt = 0;
+	#wasWhole = false;
 
 	constructor(
 		private readonly request: ResponsesRequest,
@@ -29,6 +32,15 @@ export class StreamedCall {
 		const { id } = piece;
 		const isNamed = typeof objectIn(piece["function"])?.["name"] === "string";
 		return this.index !== -1 && isNamed && typeof id === "string" && id !== "" && id !== this.#callId;
+	}
+
+	/** Whether its arguments are whole: nothing more of it can come. */
+	get isWhole(): boolean {
+		if (this.#lookedAt !== this.#args.length) {
+			this.#lookedAt = this.#args.length;
+			this.#wasWhole = this.index !== -1 && isObjectText(this.#args);
+		}
+		return this.#wasWhole;
 	}
 
 	/** Takes a piece. `next`: its place, where it is opened now. */
@@ -79,5 +91,13 @@ export class StreamedCall {
 		if (this.request.tools.identityOf(this.#name)?.isCustom) return "";
 		const fields = `${placeOf(this.#id, this.index)},"delta":${JSON.stringify(args)}`;
 		return this.event("response.function_call_arguments.delta", fields);
+	}
+}
+
+function isObjectText(text: string): boolean {
+	try {
+		return objectIn(JSON.parse(text)) !== undefined;
+	} catch {
+		return false;
 	}
 }
