@@ -192,8 +192,8 @@ const PIECES = new Set(["text", "data", "signature", "summary"]);
 
 function addDetail(details: unknown[], piece: unknown): void {
 	const more = objectIn(piece);
-	const isSame = (each: unknown) => more?.["index"] !== undefined && objectIn(each)?.["index"] === more["index"];
-	const at = details.findIndex(isSame);
+	const nth = more?.["index"];
+	const at = nth === undefined ? -1 : details.findIndex((each) => objectIn(each)?.["index"] === nth);
 	if (at === -1 || !more) {
 		details.push(piece);
 		return;
