@@ -1,7 +1,7 @@
 /** Tools and settings of requests to `/v1/responses`: what of a chat they become, and what is left out and told. */
 import { describe, expect, test } from "bun:test";
 import type { Json, Loose } from "./kit/exchange.ts";
-import { called, callChunk, chatOf, fn, output, readResponses, readStream, user } from "./kit/responses.ts";
+import { callChunk, called, chatOf, fn, output, readResponses, readStream, user } from "./kit/responses.ts";
 
 describe("tools become functions", () => {
 	const parameters = { type: "object", properties: { x: { type: "string" } } };

@@ -1,9 +1,9 @@
 /** A request of Anthropic's Messages API in OpenAI's words, and back what can't be said there. */
 import { objectIn } from "../../openai/usage.ts";
+import { sentToolName } from "../tool-names.ts";
 import type { LeaveOut, RequestForm } from "./messages-content.ts";
 import type { MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { claudeMessages, plainMessages, systemMessages } from "./messages-turns.ts";
-import { sentToolName } from "../tool-names.ts";
 
 /** A request in OpenAI's words. */
 export interface TranslatedRequest {

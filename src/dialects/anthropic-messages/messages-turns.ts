@@ -1,5 +1,6 @@
 /** A conversation's turns as OpenAI's messages. */
 import { markedSystemText, withoutMarks } from "../../openai/system-marks.ts";
+import { sentToolName } from "../tool-names.ts";
 import {
 	type ContentPart,
 	type LeaveOut,
@@ -9,7 +10,6 @@ import {
 	wordsIn,
 } from "./messages-content.ts";
 import type { Block, MessagesRequest } from "./messages-schema.ts";
-import { sentToolName } from "../tool-names.ts";
 
 /** A message in OpenAI's words. */
 export interface ChatMessage {
