@@ -33,6 +33,17 @@ describe("is no item", () => {
 		});
 	});
 
+	test("where it was cut off by its limit, streamed, whole or from the cache", () => {
+		const pieces = saying([chunk({ content: "The user" })], "length");
+		expect(readStream(pieces, asking).response).toMatchObject({ status: "incomplete", output: [] });
+		const call = callOf(asking);
+		const chat = { choices: [{ message: { content: "The user" }, finish_reason: "length" }] };
+		const response = JSON.parse(String(openAiResponses.answer(JSON.stringify(chat), call, undefined)));
+		expect(response).toMatchObject({ status: "incomplete", output: [] });
+		// Nobody else may get an answer without the words.
+		expect(openAiResponses.fold(call, Buffer.from(written(pieces, asking)))).toBeUndefined();
+	});
+
 	test("where the model says nothing, so that the client keeps what it has", () => {
 		expect(compacted(saying([chunk({ content: " \n" })]))).toEqual([]);
 	});

@@ -199,6 +199,14 @@ test("a comment of the upstream's goes on, and nobody takes what is no JSON for 
 	expect(response["output"][0].content[0].text).toBe("Hi");
 });
 
+test("no response says what the request said to servers of tools in secret", () => {
+	const tool = { type: "mcp", server_label: "a", server_url: "https://a.example" };
+	const tools = [{ ...tool, authorization: "hidden-1", headers: { Authorization: "Bearer hidden-2" } }];
+	const text = written(saying([chunk({ content: "Hi" })]), { tools });
+	expect(text).not.toContain("hidden");
+	expect(responseEvents(text).response["tools"]).toEqual([tool]);
+});
+
 test("every response says what the request said", () => {
 	const body = {
 		...{

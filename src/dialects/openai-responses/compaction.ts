@@ -1,6 +1,6 @@
 /** The answer to a call for a conversation in short. */
 import { objectIn } from "../../openai/usage.ts";
-import type { ResponseIds } from "./output-items.ts";
+import type { ItemStatus, ResponseIds } from "./output-items.ts";
 import type { WriteEvent } from "./streamed-message.ts";
 import { compactionItem } from "./summary.ts";
 
@@ -20,9 +20,9 @@ export class CompactionOutput {
 		return "";
 	}
 
-	/** The item. A summary that says nothing is none: the client goes on with what it has. */
-	end(): string {
-		if (this.#text.trim() === "") return "";
+	/** The item. A summary that says nothing, or was cut off, is none: the client goes on with what it has. */
+	end(status: ItemStatus): string {
+		if (status !== "completed" || this.#text.trim() === "") return "";
 		const item = JSON.stringify(compactionItem(this.ids.item("compaction"), this.#text));
 		this.items.push(item);
 		const fields = `"output_index":0,"item":${item}`;
@@ -36,7 +36,8 @@ export class CompactionOutput {
 }
 
 /** The output of a whole answer. */
-export function compactionOutput(message: unknown, ids: ResponseIds): object[] {
+export function compactionOutput(message: unknown, ids: ResponseIds, status: ItemStatus): object[] {
+	if (status !== "completed") return [];
 	const content = objectIn(message)?.["content"];
 	return typeof content === "string" && content.trim() !== "" ? [compactionItem(ids.item("compaction"), content)] : [];
 }

@@ -19,7 +19,11 @@ export function foldResponse(call: DialectCall, stream: Uint8Array): string | un
 	if (!response) return undefined;
 	const { created_at: created, model, service_tier, output, incomplete_details: details } = response;
 	const reason = objectIn(details)?.["reason"];
-	const { message, logprobs } = messageOf(Array.isArray(output) ? output : [], requestIn(call).tools);
+	const { tools, isCompaction } = requestIn(call);
+	const items: readonly unknown[] = Array.isArray(output) ? output : [];
+	// What the model said is not in it where that was no summary.
+	if (isCompaction && items.length === 0) return undefined;
+	const { message, logprobs } = messageOf(items, tools);
 	const finish = reason === "max_output_tokens" ? "length" : reason === "content_filter" ? "content_filter" : undefined;
 	const choice = {
 		index: 0,

@@ -82,11 +82,12 @@ function textOf({ text }: ResponsesBody): object {
 	return { format: shown, ...(text?.verbosity ? { verbosity: text.verbosity } : {}) };
 }
 
-/** A function with all that the wire asks of one; other tools as they came. */
+/** A function with all that the wire asks of one; other tools as they came, without the secrets of servers, which clients may write to their logs. */
 function shownTool(tool: { readonly type: string } & Readonly<Record<string, unknown>>): object {
-	return tool.type === "function"
-		? { description: null, parameters: null, strict: false, ...withoutNulls(tool) }
-		: tool;
+	if (tool.type === "function") return { description: null, parameters: null, strict: false, ...withoutNulls(tool) };
+	if (tool.type !== "mcp") return tool;
+	const { authorization: _, headers: __, ...shown } = tool;
+	return shown;
 }
 
 const withoutNulls = (fields: Readonly<Record<string, unknown>>): object =>

@@ -35,7 +35,7 @@ export function wholeResponse(answer: string, call: DialectCall, costUsd: number
 	const ids = new ResponseIds(call.id);
 	const end = endOf(choice["finish_reason"]);
 	const output = request.isCompaction
-		? compactionOutput(choice["message"], ids)
+		? compactionOutput(choice["message"], ids, end.status)
 		: outputOf(choice, request, ids, end.status);
 	const createdAt = typeof chat["created"] === "number" ? Math.floor(chat["created"]) : 0;
 	return responseText(
