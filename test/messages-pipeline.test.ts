@@ -176,6 +176,20 @@ test("a call that one target refuses for the time being goes to the next", async
 	expect([status, headers.get("x-router-provider")]).toEqual([200, "two"]);
 });
 
+test("a server whose stream can't be told any more is left: it works for nobody", async () => {
+	const left = Promise.withResolvers<void>();
+	const call = (index: number, id?: string) =>
+		chunk({ tool_calls: [{ index, id, function: { name: id && "f", arguments: "{}" } }] });
+	one.run(async (connection) => {
+		await begins([chunk({ content: "Hello" }), call(0, "a"), call(1, "b"), call(0)])(connection);
+		await connection.closed;
+		left.resolve();
+	});
+	const { text } = await send(asking({ stream: true }));
+	expect(text).toContain("event: error");
+	await left.promise;
+});
+
 test("a stream that breaks goes on at another target, as one message", async () => {
 	one.run(async (connection) => {
 		await begins([chunk({ role: "assistant", content: "" }), chunk({ content: "Hello " }), chunk({ content: "wor" })])(

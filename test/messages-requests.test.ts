@@ -208,6 +208,17 @@ describe("an upstream that speaks OpenAI", () => {
 	});
 
 	test.each([
+		["2048.0", "low"],
+		["12345678901234567890", "high"],
+	])("gets an effort for a budget of %s, beside such numbers", async (budget, effort) => {
+		const body = JSON.stringify(asking({ thinking: { type: "enabled", budget_tokens: 0 }, x: 0 }))
+			.replace('"budget_tokens":0', `"budget_tokens":${budget}`)
+			.replace('"x":0', '"x":12345678901234567890');
+		expect((await rig.send(body)).status).toBe(200);
+		expect(rig.asked()["reasoning_effort"]).toBe(effort);
+	});
+
+	test.each([
 		["auto", { type: "auto" }, undefined],
 		["any", { type: "any" }, "required"],
 		["one tool", { type: "tool", name: "f" }, { type: "function", function: { name: "f" } }],

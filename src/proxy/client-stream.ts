@@ -11,7 +11,7 @@ import { asRouterError, RouterError } from "../errors.ts";
 import { SentRecord } from "../openai/sent-so-far.ts";
 import type { StreamPiece } from "../openai/sse.ts";
 import { withCounts } from "../openai/usage-edits.ts";
-import { errorOf } from "../providers/failure.ts";
+import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
 import type { AttemptListener } from "./attempt.ts";
 import type { CallAttempts } from "./call-attempts.ts";
@@ -102,6 +102,8 @@ export class ClientStream implements AttemptListener {
 			while (opened) opened = await this.#forward(sink, opened);
 		} catch (thrown) {
 			const error = asRouterError(thrown);
+			// What its client's wire can't say may have broken a stream that still runs.
+			this.#reader?.leave(UNTOLD);
 			this.#fail(error);
 			if (error.errorCode !== "cancelled") await this.#write(sink, this.#writer.error(error));
 		}
@@ -237,6 +239,9 @@ export class ClientStream implements AttemptListener {
 		}, ms);
 	}
 }
+
+/** Ends a stream that can't be told any further. */
+const UNTOLD: Failure = { ...CLIENT_GONE, message: "the rest of its answer has no form for the client" };
 
 function write(sink: ReadableStreamDirectController, piece: StreamPiece): number | Promise<number> {
 	return sink.write(piece as StreamPiece & (string | Uint8Array<ArrayBuffer>));

@@ -82,7 +82,8 @@ function parsedRequest(
 	text: string,
 	{ request: checked, fields }: CheckedRequest,
 ): ParsedRequest {
-	const request = LONG_NUMBER.test(text) ? exactly(text) : checked;
+	// Budgets are compared, which exact numbers can't be.
+	const request = LONG_NUMBER.test(text) ? { ...exactly(text), thinking: checked.thinking ?? null } : checked;
 	const formFor = (form: RequestForm) => {
 		let made: ChatForm | undefined;
 		return () => {
