@@ -141,6 +141,21 @@ describe("calls", () => {
 		expect(events.find(({ type }) => type === "response.function_call_arguments.done")).toMatchObject({ name: "find" });
 	});
 
+	test("have them also where the model leaves a namespace out, as long as it is clear which is meant", () => {
+		const spaces = ["crm", "erp"].map((name) => ({
+			...{ type: "namespace", name },
+			tools: [fn(`${name}_only`), fn("both"), fn("f")],
+		}));
+		const calls = ["crm_only", "both", "f"].map((name, nth) => callChunk(nth, `c${nth}`, name, "{}"));
+		const { response } = readStream(saying(calls, "tool_calls"), { tools: [fn("f"), ...spaces] });
+		const names = response["output"].map(({ name, namespace }: Loose) => [name, namespace]);
+		expect(names).toEqual([
+			["crm_only", "crm"],
+			["both", undefined],
+			["f", undefined],
+		]);
+	});
+
 	test.each([
 		["as it should be", ['{"inp', 'ut":"*** x\\n"}'], "*** x\n"],
 		["as the model wrote it instead", ["*** x"], "*** x"],

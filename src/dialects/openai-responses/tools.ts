@@ -58,9 +58,12 @@ export class ToolForms {
 		for (const [index, tool] of tools.entries()) this.#add(tool, `tools[${index}]`);
 	}
 
-	/** What a function is to the client; undefined where the client knows it by that very name. */
-	identityOf(sentName: string): ToolIdentity | undefined {
-		return this.#identities.get(sentName);
+	/** What a function that the model calls is to the client; undefined where the client knows it by that very name. Models leave out namespaces, too. */
+	identityOf(called: string): ToolIdentity | undefined {
+		const identity = this.#identities.get(called);
+		if (identity || this.#taken.has(called)) return identity;
+		const inside = this.#inside.get(called);
+		return inside ? this.#identities.get(inside) : undefined;
 	}
 
 	/** The function's name for a tool of the client's. One in no namespace may be meant that stands in one, as long as that is clear. */
