@@ -80,3 +80,29 @@ test("an event that differs in more than its words is not taken for one that dif
 		expect(template.matches(other, 0)).toBe(false);
 	}
 });
+
+test.each([
+	["one index for all", 0],
+	["no index", undefined],
+])("calls of a server that says %s stay apart, each under its name", (_, index) => {
+	const piece = (call: Json) => chunk({ tool_calls: [{ ...(index === undefined ? {} : { index }), ...call }] });
+	const stream = new MessagesStream({ id: "req_1", facts: { model: "m" } } as never);
+	const pieces = [
+		piece({ id: "a", function: { name: "", arguments: "" } }),
+		piece({ function: { name: "f", arguments: '{"n":' } }),
+		piece({ id: "a", function: { name: "f", arguments: "1}" } }),
+		piece({ id: "b", function: { name: "g", arguments: "" } }),
+		piece({ id: "c", function: { name: "h", arguments: "{}" } }),
+	];
+	const sent = pieces.map((each) => stream.push(each)).join("");
+	const events = namedEvents(sent + stream.end({ provider: "p", model: "m", attempts: 1 }));
+	const blocks = events.filter(({ type }) => type === "content_block_start").map(({ content_block: block }) => block);
+	expect(blocks).toMatchObject([
+		{ id: "a", name: "f" },
+		{ id: "b", name: "g" },
+		{ id: "c", name: "h" },
+	]);
+	const inputs = ["", "", ""];
+	for (const { index, delta } of events) if (delta?.partial_json) inputs[index] += delta.partial_json;
+	expect(inputs).toEqual(['{"n":1}', "", "{}"]);
+});

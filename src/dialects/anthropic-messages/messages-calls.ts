@@ -5,9 +5,11 @@
 
 /** A call, as far as it has come. */
 interface StreamedCall {
+	/** Its place among the message's calls. */
 	readonly index: number;
 	readonly id: unknown;
-	readonly name: string;
+	/** "" until it has come. */
+	name: string;
 	/** Arguments that have not gone out yet. */
 	held: string;
 	readonly json: JsonProgress;
@@ -24,6 +26,8 @@ export interface CallBlocks {
 
 /** The calls of one message. */
 export class StreamedCalls {
+	readonly #all: StreamedCall[] = [];
+	/** The last call of each index. */
 	readonly #calls = new Map<number, StreamedCall>();
 	/** Those whose blocks have not begun, in the order of their coming. */
 	readonly #waiting: StreamedCall[] = [];
@@ -32,30 +36,38 @@ export class StreamedCalls {
 	constructor(private readonly blocks: CallBlocks) {}
 
 	get count(): number {
-		return this.#calls.size;
+		return this.#all.length;
 	}
 
 	/**
 	 * A piece of a call: what it has to write. Undefined for one that belongs nowhere any more: its block was ended, and something came behind it.
 	 */
 	add(index: number, id: unknown, name: string, args: string): string | undefined {
-		let call = this.#calls.get(index);
-		if (!call) {
-			call = { index, id, name, held: "", json: new JsonProgress(), isOver: false };
-			this.#calls.set(index, call);
-			this.#waiting.push(call);
-		}
+		const known = this.#calls.get(index);
+		const isNext = known !== undefined && isOther(known, id, name);
+		// Nothing more of the one before can come.
+		if (isNext) known.json.isWhole = true;
+		const call = known && !isNext ? known : this.#begun(index, id);
+		if (call.name === "") call.name = name;
 		if (call.isOver) return args.trim() === "" ? "" : undefined;
 		call.json.add(args);
 		call.held += args;
 		return this.#write();
 	}
 
+	#begun(index: number, id: unknown): StreamedCall {
+		const call = { index: this.#all.length, id, name: "", held: "", json: new JsonProgress(), isOver: false };
+		this.#all.push(call);
+		this.#calls.set(index, call);
+		this.#waiting.push(call);
+		return call;
+	}
+
 	/** Writes what still waits: all that comes later belongs to none of them. */
 	end(): string {
 		let text = this.#current ? this.#piece(this.#current) : "";
 		for (const call of this.#waiting.splice(0)) text += this.#begin(call);
-		for (const call of this.#calls.values()) call.isOver = true;
+		for (const call of this.#all) call.isOver = true;
 		this.#current = undefined;
 		return text;
 	}
@@ -63,6 +75,8 @@ export class StreamedCalls {
 	#write(): string {
 		let text = this.#current ? this.#piece(this.#current) : "";
 		while (this.#waiting.length > 0 && (!this.#current || this.#current.json.isWhole)) {
+			// A block begins with its name.
+			if (this.#waiting[0]!.name === "") break;
 			text += this.#begin(this.#waiting.shift()!);
 		}
 		return text;
@@ -80,6 +94,10 @@ export class StreamedCalls {
 		return held === "" ? "" : this.blocks.more(held);
 	}
 }
+
+/** Whether a piece begins another call: some servers (Ollama, Gemini's in OpenAI's words) have one index for all, or none. */
+const isOther = (call: StreamedCall, id: unknown, name: string): boolean =>
+	name !== "" && typeof id === "string" && id !== "" && call.id !== id && !!call.id;
 
 const QUOTE = 34;
 const BACKSLASH = 92;
