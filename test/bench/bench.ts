@@ -38,10 +38,10 @@ async function readyMs(upstream: Running, binary: string): Promise<number> {
 	return median(times);
 }
 
-/** MB of a router that nobody has called, a second after its start. */
+/** MB of a router that nobody has called, once the memory of its start is given back (`server/role.ts`). */
 async function idleRss(upstream: Running, binary: string): Promise<number> {
 	await using router = await startRouter(`${upstream.url}/whole`, binary);
-	await Bun.sleep(1000);
+	await Bun.sleep(5000);
 	return rssMb(router.pid);
 }
 
