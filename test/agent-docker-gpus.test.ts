@@ -49,13 +49,13 @@ needing("docker").describe("on a host with 8 GPUs of 80 GB", () => {
 		const agent = await start({
 			env: { HF_ENDPOINT: hub.origin },
 			models: [
-				{ model: "Qwen/Qwen3-32B", name: "small-share", gpu_memory: "20GiB", image },
+				{ model: "Qwen/Qwen3-0.6B", name: "small-share", gpu_memory: "1GiB", image },
 				{ model: "meta-llama/Llama-3.1-8B-Instruct", name: "gated", image },
 				{ model: "nobody/nothing", name: "unknown", image },
 			],
 		});
 		const large = await becomes(agent, "small-share", "failed");
-		expect(large.reason).toMatch(/needs \d+\.\d GiB for its weights, more than its `gpu_memory` of 20\.0/);
+		expect(large.reason).toMatch(/needs \d+\.\d GiB for its weights, more than its `gpu_memory` of 1\.0/);
 		const gated = await becomes(agent, "gated", "failed");
 		expect(`${gated.reason} ${gated.fix}`).toMatch(/gated.*HF_TOKEN/s);
 		expect((await becomes(agent, "unknown", "failed")).reason).toContain("nobody/nothing");

@@ -18,6 +18,7 @@ beforeAll(async () => {
 			keys: [
 				{ name: "all", key: "rk-of-all-models-1234" },
 				{ name: "few", key: "rk-of-few-models-1234", models: ["dummy"], rpm: 2 },
+				{ name: "counts", key: "rk-of-who-counts-1234", rpm: 2 },
 			],
 		},
 	});
@@ -219,4 +220,21 @@ test("a stream that breaks goes on at another target, as one message", async () 
 	expect(events.map(({ delta }) => delta?.text ?? "").join("")).toBe("Hello world.");
 	expect(events.at(-1)).toEqual({ type: "message_stop" });
 	expect(two.errors).toEqual([]);
+});
+
+test("past its key's limits no upstream counts any more, and the count is estimated", async () => {
+	one.run(answers("200 OK", '{"count":67}'));
+	const seen: unknown[] = [];
+	for (let nth = 0; nth < 4; nth++) {
+		const headers = { "x-api-key": "rk-of-who-counts-1234", authorization: "" };
+		const { status, headers: said } = await send(asking(), headers, "/v1/messages/count_tokens");
+		seen.push([status, said.get("x-router-estimated")]);
+	}
+	expect(seen).toEqual([
+		[200, null],
+		[200, null],
+		[200, "true"],
+		[200, "true"],
+	]);
+	expect(one.received).toHaveLength(2);
 });

@@ -2,13 +2,16 @@
 import { authenticate } from "../accounts/auth/keys.ts";
 import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
 import { anthropicMessages, countedRequest } from "../dialects/anthropic-messages/messages-dialect.ts";
+import { RouterError } from "../errors.ts";
+import type { Peers } from "../http/client-address.ts";
 import { readRequestText } from "../http/request-body.ts";
 import type { Call } from "../openai/call.ts";
 import { parseBounded } from "../openai/json.ts";
 import { isOk, NO_INPUTS, type Target } from "../providers/provider.ts";
 import { newRequestId } from "../proxy/call-record.ts";
 import { readText } from "../proxy/net/read-body.ts";
-import type { CallContext } from "./call-context.ts";
+import type { Accounts, CallContext } from "./call-context.ts";
+import { type CallToLimit, limitCall } from "./handler.ts";
 import { IncomingCall } from "./incoming-call.ts";
 import { permittedRoute, resolveModel } from "./model-access.ts";
 
@@ -20,28 +23,49 @@ const COUNT_MS = 5000;
 const MAX_COUNT = 64 * 1024 * 1024;
 
 /**
- * The count: of the upstream that a call would go to first, where that counts, else estimated and marked so. Throws what a call with that body
- * would be refused with, but for what its upstream says.
+ * The count: of the upstream that a call would go to first, where that counts and the caller's limits let it be asked, else estimated and marked
+ * so. Throws what a call with that body would be refused with, but for what its limits and its upstream say.
  */
-export async function countTokens(context: CallContext, request: Request): Promise<Response> {
-	const { config, catalog, auth } = context.current.snapshot;
+export async function countTokens(
+	context: CallContext,
+	request: Request,
+	_name: string,
+	server: Peers | null,
+): Promise<Response> {
+	const { config, catalog, auth, accounts } = context.current.snapshot;
 	const caller = authenticate(auth, request, config);
 	const text = await readRequestText(request, config.server.body_limit);
 	const parsed = countedRequest(text, request.headers);
 	const { model } = parsed.facts;
 	const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
-	const [target] = permittedRoute(caller, model, found).targets;
+	const route = permittedRoute(caller, model, found);
+	const [target] = route.targets;
 	const start = { id: newRequestId(), startedAt: performance.now() };
 	const handling = { operation: "chat", dialect: anthropicMessages } as const;
 	const call = new IncomingCall(request, start, handling, caller, context.instance, config.usage.user_headers);
 	Object.assign(call, parsed).sent = Buffer.from(text);
-	const counted = target && (await countedBy(target, call));
+	const record: CallToLimit["record"] = { headers: undefined, admission: undefined, cost: undefined };
+	const mayAsk =
+		target?.provider.counter && (await isLetIn(accounts, { call, caller, route, record, request, server }));
+	const counted = mayAsk ? await countedBy(target, call) : undefined;
+	record.admission?.settle({ tokens: undefined, usd: undefined, isConclusive: false });
 	const input_tokens = counted ?? estimatedTokens(call);
 	const headers = { "request-id": call.id, "x-request-id": call.id };
 	return Response.json(
 		{ input_tokens },
 		{ headers: counted === undefined ? { ...headers, [ESTIMATED_HEADER]: "true" } : headers },
 	);
+}
+
+/** Whether the caller's limits let an upstream be asked: as for a call, which in the end has used no tokens and cost nothing. */
+async function isLetIn(accounts: Accounts | undefined, call: CallToLimit): Promise<boolean> {
+	try {
+		if (accounts) await limitCall(accounts, call);
+		return true;
+	} catch (thrown) {
+		if (thrown instanceof RouterError) return false;
+		throw thrown;
+	}
 }
 
 /** What an upstream counts; undefined where it can't, or does not in time. */

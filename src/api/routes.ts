@@ -12,7 +12,7 @@ import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-doc
 import type { CallContext } from "./call-context.ts";
 import { countTokens } from "./count-tokens.ts";
 import { explainCall } from "./explain-call.ts";
-import { type CallHandler, type CallRoute, callHandler } from "./handler.ts";
+import { type CallHandler, type CallRoute, type CallServer, callHandler } from "./handler.ts";
 import { modelAnswer, modelsAnswer } from "./model-queries.ts";
 import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
 import { refuseSocket } from "./responses-socket.ts";
@@ -60,7 +60,7 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
 ];
 
-type Answer = (context: CallContext, request: Request, name: string) => Promise<object>;
+type Answer = (context: CallContext, request: Request, name: string, server: CallServer) => Promise<object>;
 
 const QUERIES: Readonly<Record<Query, Answer>> = {
 	"list-models": modelsAnswer,
@@ -100,7 +100,7 @@ export function apiRoutes(
 			app.route(method, path, ({ request, server }) => handle(request, server), hook);
 		} else if (!(context.isBehindRouter && route.isRouterOnly)) {
 			const answer = QUERIES[route.query];
-			app.route(method, path, ({ request, params }) => answer(context, request, nameIn(params)), hook);
+			app.route(method, path, ({ request, params, server }) => answer(context, request, nameIn(params), server), hook);
 		}
 	}
 	return app;
