@@ -1,7 +1,7 @@
 /** Requests of Anthropic's Messages API that are refused: in its words, by the field, and before any upstream is asked. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Json } from "./kit/exchange.ts";
-import { hello, MODELS, messagesRig } from "./kit/messages.ts";
+import { asking, hello, MODELS, messagesRig, user } from "./kit/messages.ts";
 
 const rig = messagesRig();
 afterAll(() => rig.stop());
@@ -10,13 +10,6 @@ beforeEach(() => {
 	rig.upstream.run(hello);
 });
 
-const user = (content: unknown) => ({ role: "user", content });
-const asking = (more: Json = {}, model: string = MODELS.openai) => ({
-	model,
-	max_tokens: 100,
-	messages: [user("hi")],
-	...more,
-});
 const block = (more: Json) => asking({ messages: [user([more])] });
 
 describe("is refused in Anthropic's words, and asked of nobody", () => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import type { Json } from "./kit/exchange.ts";
 import { answers } from "./kit/faults.ts";
-import { HELLO, hello, MODELS, messagesRig } from "./kit/messages.ts";
+import { asking, HELLO, hello, messagesRig, user } from "./kit/messages.ts";
 
 const rig = messagesRig();
 afterAll(() => rig.stop());
@@ -11,13 +11,6 @@ beforeEach(() => {
 	rig.upstream.run(hello);
 });
 
-const user = (content: unknown) => ({ role: "user", content });
-const asking = (more: Json = {}, model: string = MODELS.openai) => ({
-	model,
-	max_tokens: 100,
-	messages: [user("hi")],
-	...more,
-});
 /** What the upstream is asked for such a call; fails where it is refused. */
 async function askedFor(body: Json): Promise<Json> {
 	const { status, text } = await rig.send(body);

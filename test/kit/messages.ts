@@ -8,6 +8,16 @@ import { type Pipeline, pipeline } from "./pipeline.ts";
 /** A model of each wire. */
 export const MODELS = { openai: "box/m", claude: "claude-opus-4-7", gemini: "gemini-2.5-flash" } as const;
 
+/** A user's turn. */
+export const user = (content: unknown) => ({ role: "user", content });
+/** A request that says "hi". */
+export const asking = (more: Json = {}, model: string = MODELS.openai) => ({
+	model,
+	max_tokens: 100,
+	messages: [user("hi")],
+	...more,
+});
+
 /** An answer, read to its end. */
 export interface MessagesAnswer {
 	readonly status: number;

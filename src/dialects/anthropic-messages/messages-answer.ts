@@ -1,4 +1,6 @@
 /** OpenAI's whole answers as Anthropic's messages. */
+
+import { type PlacedThought, withThoughts } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
 import { usageOf } from "./messages-usage.ts";
@@ -90,29 +92,7 @@ const refusalDetails = (refusal: string) => ({
 /** Thoughts where they stood, text and calls, each as JSON. */
 function contentTexts(message: Json, refusal: string, calls: readonly string[]): string[] {
 	const text = textIn(message["content"]) || refusal;
-	const thoughts = thoughtsIn(message);
-	const blocks: string[] = [];
-	let written = 0;
-	let called = 0;
-	const goOn = (upTo: number, callsUpTo: number) => {
-		const end = Math.min(upTo, text.length);
-		if (end > written) blocks.push(JSON.stringify({ type: "text", text: text.slice(written, end) }));
-		written = Math.max(written, end);
-		blocks.push(...calls.slice(called, callsUpTo));
-		called = Math.max(called, callsUpTo);
-	};
-	for (const { block, after } of thoughts) {
-		goOn(after.text, after.calls);
-		blocks.push(JSON.stringify(block));
-	}
-	goOn(text.length, calls.length);
-	return blocks;
-}
-
-/** A thought, and what of the message stands before it. */
-interface PlacedThought {
-	readonly block: object;
-	readonly after: { readonly text: number; readonly calls: number };
+	return withThoughts(thoughtsIn(message), text, calls, (piece) => JSON.stringify({ type: "text", text: piece }));
 }
 
 const BEGINNING = { text: 0, calls: 0 };

@@ -2,6 +2,7 @@
 
 import { unsupported } from "../../openai/chat.ts";
 import type { AssistantMessage, CacheControl, Message, ToolMessage } from "../../openai/chat-schema.ts";
+import { withThoughts } from "../../openai/reasoning.ts";
 import { markedSystemText } from "../../openai/system-marks.ts";
 import { withoutForgedMarks } from "../message-marks.ts";
 import type { RequestInputs } from "../provider.ts";
@@ -203,23 +204,9 @@ function saidBlocks(message: AssistantMessage, thoughts: readonly Thought[], pat
 	}
 	// A name in front would move what is signed behind it.
 	const text = message.content && says(message.content) ? message.content : "";
-	const blocks: string[] = [];
-	let written = 0;
-	let called = 0;
-	const goOn = (upTo: number, callsUpTo: number) => {
-		const end = Math.min(upTo, text.length);
-		const cache = end === text.length ? message.cache_control : undefined;
-		if (end > written) blocks.push(textBlock(text.slice(written, end), cache));
-		written = Math.max(written, end);
-		blocks.push(...calls.slice(called, callsUpTo));
-		called = Math.max(called, callsUpTo);
-	};
-	for (const { block, after } of thoughts) {
-		goOn(after.text, after.calls);
-		blocks.push(JSON.stringify(block));
-	}
-	goOn(text.length, calls.length);
-	return blocks;
+	return withThoughts(thoughts, text, calls, (piece, isLast) =>
+		textBlock(piece, isLast ? message.cache_control : undefined),
+	);
 }
 
 function saidText(message: AssistantMessage, path: string): string[] {
