@@ -6,6 +6,7 @@ import type { Json, Loose } from "./kit/exchange.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { type StrictClaude, startStrictClaude } from "./kit/strict-claude.ts";
 import { type StrictGemini, startStrictGemini } from "./kit/strict-gemini.ts";
+import { CLAUDE_TURNS, GEMINI_TURNS } from "./kit/tool-turns.ts";
 
 let claude: StrictClaude;
 let gemini: StrictGemini;
@@ -103,37 +104,6 @@ function streamed(message: Json): Response {
 	return new Response(text, { headers: { "content-type": "text/event-stream" } });
 }
 
-const text = (said: string) => ({ type: "text", text: said });
-const thinking = (thought: string) => ({ type: "thinking", thinking: thought });
-const use = (id: string, input: Loose = {}) => ({ type: "tool_use", id: `toolu_${id}`, name: "look", input });
-const CLAUDE = [
-	[thinking("Where is it?"), use("1", { at: "home" })],
-	[{ type: "redacted_thinking" }, text("Not at home. "), use("2", { at: "work", floor: 12 })],
-	[
-		thinking("Two places at once."),
-		text("Ah, "),
-		thinking("No, three — 🙂."),
-		text("three places."),
-		use("3a"),
-		thinking("And then?"),
-		use("3b", { at: "car" }),
-		use("3c", { at: "park" }),
-	],
-	[thinking(""), use("4a", { at: "bag" }), thinking("Sure?"), use("4b")],
-	[thinking("There."), text("It was in the bag.")],
-];
-const calling = (id: string | undefined, args: Loose, sign = true) => ({
-	functionCall: { ...(id ? { id } : {}), name: "look", args },
-	...(sign ? { sign } : {}),
-});
-const GEMINI = [
-	[{ text: "Where is it?", thought: true }, calling("a1", { at: "home" })],
-	[{ text: "Not at home. " }, calling("a2", { at: "work", floor: 12 })],
-	[calling("a3", { at: "car" }), calling("a4", { at: "park" }, false), calling("a5", {}, false)],
-	[calling(undefined, { at: "bag" })],
-	[{ text: "It was in the bag.", sign: true }],
-];
-
 const schema = { type: "object", properties: { at: { type: "string" }, floor: { type: "integer" } } };
 const tools = [{ name: "look", description: "Looks somewhere.", input_schema: schema }] as Anthropic.Tool[];
 
@@ -170,17 +140,17 @@ describe.each([
 		["claude-sonnet-4-5", { thinking: { type: "enabled", budget_tokens: 4096 } }],
 		["claude-opus-5-5", {}],
 	] as [string, Json][])("%s gets its thoughts back whole, each in its place", async (model, more) => {
-		claude.play(CLAUDE);
+		claude.play(CLAUDE_TURNS);
 		expect(await loop(model, more, stream)).toEqual({ turns: 5, said: "It was in the bag." });
 		expect([claude.refusals, claude.dropped]).toEqual([[], 0]);
 		const turns = claude.bodies.at(-1)!["messages"].filter(({ role }: Loose) => role === "assistant");
 		expect(turns.map(({ content }: Loose) => content.map(({ type }: Loose) => type))).toEqual(
-			CLAUDE.slice(0, 4).map((blocks) => blocks.map(({ type }) => type)),
+			CLAUDE_TURNS.slice(0, 4).map((blocks) => blocks.map(({ type }) => type)),
 		);
 	});
 
 	test.each(["gemini-2.5-flash", "gemini-3-flash-preview"])("%s gets its signatures back", async (model) => {
-		gemini.play(GEMINI);
+		gemini.play(GEMINI_TURNS);
 		expect(await loop(model, {}, stream)).toEqual({ turns: 5, said: "It was in the bag." });
 		expect(gemini.refusals).toEqual([]);
 	});
@@ -211,8 +181,8 @@ describe("the client's own loop, toolRunner", () => {
 		"before %s, streamed: %p; it goes on without the thread that it asks for first",
 		async (model, stream) => {
 			for (const thread of [undefined, false]) {
-				claude.play(CLAUDE);
-				gemini.play(GEMINI);
+				claude.play(CLAUDE_TURNS);
+				gemini.play(GEMINI_TURNS);
 				statuses.length = 0;
 				const messages = [{ role: "user", content: "Where is my key?" }];
 				const params = {

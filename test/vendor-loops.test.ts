@@ -7,6 +7,7 @@ import { openAiClient } from "./kit/openai-client.ts";
 import { type RunningRouter, startRouter } from "./kit/router.ts";
 import { type StrictClaude, startStrictClaude } from "./kit/strict-claude.ts";
 import { SKIP, type StrictGemini, startStrictGemini } from "./kit/strict-gemini.ts";
+import { CLAUDE_TURNS, GEMINI_TURNS } from "./kit/tool-turns.ts";
 
 let claude: StrictClaude;
 let gemini: StrictGemini;
@@ -34,40 +35,6 @@ afterAll(async () => {
 	await claude.stop();
 	await gemini.stop();
 });
-
-const text = (said: string) => ({ type: "text", text: said });
-const thinking = (thought: string) => ({ type: "thinking", thinking: thought });
-const use = (id: string, input: Loose = {}) => ({ type: "tool_use", id: `toolu_${id}`, name: "look", input });
-
-/** Five turns: plain, redacted, several calls with thoughts and words between them, thoughts whose text is kept back, the end. */
-const CLAUDE = [
-	[thinking("Where is it?"), use("1", { at: "home" })],
-	[{ type: "redacted_thinking" }, text("Not at home. "), use("2", { at: "work", floor: 12 })],
-	[
-		thinking("Two places at once."),
-		text("Ah, "),
-		thinking("No, three — 🙂."),
-		text("three places."),
-		use("3a"),
-		thinking("And then?"),
-		use("3b", { at: "car" }),
-		use("3c", { at: "park" }),
-	],
-	[thinking(""), use("4a", { at: "bag" }), thinking("Sure?"), use("4b")],
-	[thinking("There."), text("It was in the bag.")],
-];
-
-const fc = (id: string | undefined, args: Loose, sign = true) => ({
-	functionCall: { ...(id ? { id } : {}), name: "look", args },
-	...(sign ? { sign } : {}),
-});
-const GEMINI = [
-	[{ text: "Where is it?", thought: true }, fc("a1", { at: "home" })],
-	[{ text: "Not at home. " }, fc("a2", { at: "work", floor: 12 })],
-	[fc("a3", { at: "car" }), fc("a4", { at: "park" }, false), fc("a5", {}, false)],
-	[fc(undefined, { at: "bag" })],
-	[{ text: "It was in the bag.", sign: true }],
-];
 
 const tools = [
 	{
@@ -143,7 +110,7 @@ const ways = [
 ] as const;
 
 describe("Claude", () => {
-	beforeEach(() => claude.play(CLAUDE));
+	beforeEach(() => claude.play(CLAUDE_TURNS));
 
 	describe.each([
 		["claude-opus-4-7", { reasoning_effort: "high" }],
@@ -155,7 +122,7 @@ describe("Claude", () => {
 			expect([claude.refusals, claude.dropped]).toEqual([[], 0]);
 			const turns = claude.bodies.at(-1)!["messages"].filter(({ role }: Loose) => role === "assistant");
 			expect(turns.map(({ content }: Loose) => content.map(({ type }: Loose) => type))).toEqual(
-				CLAUDE.slice(0, 4).map((blocks) => blocks.map(({ type }) => type)),
+				CLAUDE_TURNS.slice(0, 4).map((blocks) => blocks.map(({ type }) => type)),
 			);
 		});
 
@@ -256,7 +223,7 @@ describe("Claude", () => {
 });
 
 describe("Gemini 3", () => {
-	beforeEach(() => gemini.play(GEMINI));
+	beforeEach(() => gemini.play(GEMINI_TURNS));
 	const model = "gemini-3-flash-preview";
 
 	test.each(ways)("five turns, %s", async (_, keep, stream) => {
@@ -314,7 +281,7 @@ describe("Gemini 3", () => {
 	});
 
 	test("Claude's thinking does not go to Gemini, nor Gemini's signatures to Claude", async () => {
-		claude.play(CLAUDE);
+		claude.play(CLAUDE_TURNS);
 		const messages: ChatCompletionMessageParam[] = [{ role: "user", content: "Where?" }];
 		const params = { messages, tools, reasoning_effort: "high" as const };
 		const first = await client.chat.completions.create({ ...params, model: "claude-opus-4-7" });
@@ -322,11 +289,11 @@ describe("Gemini 3", () => {
 		messages.push(message, { role: "tool", tool_call_id: message.tool_calls![0]!.id, content: "nothing" });
 		await client.chat.completions.create({ ...params, model });
 		expect(JSON.stringify(gemini.bodies[0])).not.toContain("Where is it?");
-		gemini.play(GEMINI);
+		gemini.play(GEMINI_TURNS);
 		const asked: ChatCompletionMessageParam[] = [{ role: "user", content: "Where?" }];
 		const other = (await client.chat.completions.create({ model, messages: asked, tools })).choices[0]!.message;
 		asked.push(other, { role: "tool", tool_call_id: other.tool_calls![0]!.id, content: "nothing" });
-		claude.play(CLAUDE);
+		claude.play(CLAUDE_TURNS);
 		await client.chat.completions.create({ model: "claude-opus-4-7", messages: asked, tools });
 		expect(JSON.stringify(claude.bodies)).not.toContain("ignature");
 	});
