@@ -37,8 +37,8 @@ test.each(all.map((each) => [each.id, each] as const))(
 	"%s means the same where it has to be translated",
 	(_, { request }) => {
 		const sent = request!.body as Loose;
-		const { claude } = anthropicMessages.parse("chat", Buffer.from(JSON.stringify(sent)));
-		const { body } = messagesRequest(claude!.body().value, sent["model"], sent["stream"] === true, NO_INPUTS);
+		const { native } = anthropicMessages.parse("chat", Buffer.from(JSON.stringify(sent)));
+		const { body } = messagesRequest(native!.body().value, sent["model"], sent["stream"] === true, NO_INPUTS);
 		expect(meaningOfAnthropic(JSON.parse(body))).toEqual(meaningOfAnthropic(sent));
 	},
 );

@@ -1,11 +1,13 @@
-/** `POST /v1/messages/count_tokens`: how many tokens a call has to read, without making it. */
+/** How many tokens a call has to read, without making it: `POST /v1/messages/count_tokens` and Google's `:countTokens`. */
 import { authenticate } from "../accounts/auth/keys.ts";
 import { estimatedTokens } from "../accounts/usage/token-estimate.ts";
 import { anthropicMessages, countedRequest } from "../dialects/anthropic-messages/messages-dialect.ts";
+import type { Dialect } from "../dialects/dialect.ts";
+import { countedContents, gemini } from "../dialects/gemini/gemini-dialect.ts";
 import { RouterError } from "../errors.ts";
 import type { Peers } from "../http/client-address.ts";
 import { readRequestText } from "../http/request-body.ts";
-import type { Call } from "../openai/call.ts";
+import type { Call, ParsedRequest } from "../openai/call.ts";
 import { parseBounded } from "../openai/json.ts";
 import { isOk, NO_INPUTS, type Target } from "../providers/provider.ts";
 import { newRequestId } from "../proxy/call-record.ts";
@@ -22,39 +24,68 @@ const COUNT_MS = 5000;
 /** Longest answer that is read, bytes: vLLM's has each token. */
 const MAX_COUNT = 64 * 1024 * 1024;
 
-/**
- * The count: of the upstream that a call would go to first, where that counts and the caller's limits let it be asked, else estimated and marked
- * so. Throws what a call with that body would be refused with, but for what its limits and its upstream say.
- */
-export async function countTokens(
+/** How one wire asks for a count. */
+interface CountingWire {
+	readonly dialect: Dialect;
+	/** The call whose tokens are to be counted. Throws RouterError. */
+	read(text: string, request: Request): ParsedRequest;
+	answer(tokens: number): object;
+}
+
+const MESSAGES: CountingWire = {
+	dialect: anthropicMessages,
+	read: (text, { headers }) => countedRequest(text, headers),
+	answer: (input_tokens) => ({ input_tokens }),
+};
+const GEMINI: CountingWire = {
+	dialect: gemini,
+	read: (text, { url }) => countedContents(text, url),
+	answer: (totalTokens) => ({ totalTokens }),
+};
+
+/** For Anthropic's clients. Throws as `counted` does. */
+export const countTokens = (
 	context: CallContext,
 	request: Request,
 	_name: string,
 	server: Peers | null,
+): Promise<Response> => counted(context, request, server, MESSAGES);
+
+/** For Google's clients. Throws as `counted` does. */
+export const countContents = (context: CallContext, request: Request, server: Peers | null): Promise<Response> =>
+	counted(context, request, server, GEMINI);
+
+/**
+ * The count: of the upstream that a call would go to first, where that counts and the caller's limits let it be asked, else estimated and marked
+ * so. Throws what a call with that body would be refused with, but for what its limits and its upstream say.
+ */
+async function counted(
+	context: CallContext,
+	request: Request,
+	server: Peers | null,
+	{ dialect, read, answer }: CountingWire,
 ): Promise<Response> {
 	const { config, catalog, auth, accounts } = context.current.snapshot;
 	const caller = authenticate(auth, request, config);
 	const text = await readRequestText(request, config.server.body_limit);
-	const parsed = countedRequest(text, request.headers);
+	const parsed = read(text, request);
 	const { model } = parsed.facts;
 	const found = await resolveModel(catalog, model, caller, context.isBehindRouter);
 	const route = permittedRoute(caller, model, found);
 	const [target] = route.targets;
 	const start = { id: newRequestId(), startedAt: performance.now() };
-	const handling = { operation: "chat", dialect: anthropicMessages } as const;
+	const handling = { operation: "chat", dialect } as const;
 	const call = new IncomingCall(request, start, handling, caller, context.instance, config.usage.user_headers);
 	Object.assign(call, parsed).sent = Buffer.from(text);
 	const record: CallToLimit["record"] = { headers: undefined, admission: undefined, cost: undefined };
 	const mayAsk =
 		target?.provider.counter && (await isLetIn(accounts, { call, caller, route, record, request, server }));
-	const counted = mayAsk ? await countedBy(target, call) : undefined;
+	const count = mayAsk ? await countedBy(target, call) : undefined;
 	record.admission?.settle({ tokens: undefined, usd: undefined, isConclusive: false });
-	const input_tokens = counted ?? estimatedTokens(call);
-	const headers = { "request-id": call.id, "x-request-id": call.id };
-	return Response.json(
-		{ input_tokens },
-		{ headers: counted === undefined ? { ...headers, [ESTIMATED_HEADER]: "true" } : headers },
-	);
+	const headers = { ...dialect.headers?.(call.id, undefined), "x-request-id": call.id };
+	return Response.json(answer(count ?? estimatedTokens(call)), {
+		headers: count === undefined ? { ...headers, [ESTIMATED_HEADER]: "true" } : headers,
+	});
 }
 
 /** Whether the caller's limits let an upstream be asked: as for a call, which in the end has used no tokens and cost nothing. */

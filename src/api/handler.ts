@@ -84,9 +84,9 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
 		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
-		const read = await readRequestBody(request, config.server.body_limit);
+		const body = await readRequestBody(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
-
+		const read = dialect.withUrl?.(request.url, body) ?? body;
 		const repeat = cache?.recentCalls.match(dialect, operation, read);
 		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read) };
 		if (repeat) releaseBody(read);

@@ -2,12 +2,14 @@
 
 import { authenticate } from "../accounts/auth/keys.ts";
 import { anthropicModel, modelsPage } from "../dialects/anthropic-messages/messages-models.ts";
-import { isAnthropics } from "../dialects/request-dialect.ts";
+import { geminiModel, geminiModelsPage } from "../dialects/gemini/models.ts";
+import { isAnthropics, isGoogles } from "../dialects/request-dialect.ts";
 import type { Target } from "../providers/provider.ts";
 import type { Catalog, CatalogEntry } from "../routing/catalog.ts";
 import { ANY_LOCAL } from "../routing/local-models.ts";
 import type { Route } from "../routing/route.ts";
 import type { CallContext } from "./call-context.ts";
+import { takeKey } from "./gemini-calls.ts";
 import { isAllowed, unknownModel } from "./model-access.ts";
 import { listsOf, type Model, type ModelList, namedModel } from "./model-list.ts";
 
@@ -22,10 +24,16 @@ export async function listModels({ current }: CallContext, request: Request) {
 
 /** The same in the words of its client. Throws `invalid_value`, too, for a page that is none. */
 export async function modelsAnswer(context: CallContext, request: Request): Promise<object> {
+	takeKey(request);
 	const list = await listModels(context, request);
-	if (!isAnthropics(request.headers)) return list;
+	const pageOf = isGoogles(request.url, request.headers)
+		? geminiModelsPage
+		: isAnthropics(request.headers)
+			? modelsPage
+			: undefined;
+	if (!pageOf) return list;
 	const { catalog } = context.current.snapshot;
-	return modelsPage(
+	return pageOf(
 		list.data.map((model) => withContext(model, catalog)),
 		new URL(request.url).searchParams,
 	);
@@ -33,8 +41,11 @@ export async function modelsAnswer(context: CallContext, request: Request): Prom
 
 /** One model in the words of its client. Throws what `oneModel` does. */
 export async function modelAnswer(context: CallContext, request: Request, id: string): Promise<object> {
+	takeKey(request);
 	const model = await oneModel(context, request, id);
-	return isAnthropics(request.headers) ? anthropicModel(withContext(model, context.current.snapshot.catalog)) : model;
+	const { catalog } = context.current.snapshot;
+	if (isGoogles(request.url, request.headers)) return geminiModel(withContext(model, catalog));
+	return isAnthropics(request.headers) ? anthropicModel(withContext(model, catalog)) : model;
 }
 
 /** A model, with how much it can hold where that is known. */

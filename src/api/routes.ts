@@ -13,6 +13,8 @@ import type { CallContext } from "./call-context.ts";
 import { countTokens } from "./count-tokens.ts";
 import { explainCall } from "./explain-call.ts";
 import { type CallHandler, type CallRoute, type CallServer, callHandler } from "./handler.ts";
+import { type MethodRoute, methodHandler } from "./gemini-calls.ts";
+import { GEMINI_MODEL_DOCS, GEMINI_MODELS_DOCS, GENERATE_DOCS } from "./gemini-docs.ts";
 import { modelAnswer, modelsAnswer } from "./model-queries.ts";
 import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
 import { refuseSocket } from "./responses-socket.ts";
@@ -33,8 +35,13 @@ type Query = "list-models" | "one-model" | "explain" | "count-tokens" | "respons
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
 
+/** A row of the table. */
+export type ApiRoute = CallRoute | MethodRoute | QueryRoute;
+
+const google = { method: "POST", methods: "gemini", steps: ALL_STEPS } as const;
+
 /** The table. */
-export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
+export const ROUTES: readonly ApiRoute[] = [
 	{ ...openAi, path: "/v1/chat/completions", operation: "chat", detail: CHAT },
 	{ ...openAi, path: "/v1/completions", operation: "completions", detail: COMPLETIONS },
 	{ ...openAi, path: "/v1/embeddings", operation: "embeddings", detail: EMBEDDINGS },
@@ -57,6 +64,11 @@ export const ROUTES: readonly (CallRoute | QueryRoute)[] = [
 	{ method: "GET", path: "/v1/responses", query: "responses-socket", steps: ["auth"], detail: RESPONSES_SOCKET },
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
+	{ ...google, path: "/v1beta/models/*", detail: GENERATE_DOCS },
+	{ ...google, path: "/v1/models/*", detail: { hide: true } },
+	{ ...google, path: "/models/*", detail: { hide: true } },
+	{ method: "GET", path: "/v1beta/models", query: "list-models", steps: ["auth"], detail: GEMINI_MODELS_DOCS },
+	{ method: "GET", path: "/v1beta/models/*", query: "one-model", steps: ["auth"], detail: GEMINI_MODEL_DOCS },
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
 ];
 
@@ -74,10 +86,13 @@ const QUERIES: Readonly<Record<Query, Answer>> = {
 export type CallHandlers = ReadonlyMap<string, CallHandler>;
 
 /** @param routes the table, unless a test has another */
-export function callHandlers(context: CallContext, routes: readonly (CallRoute | QueryRoute)[] = ROUTES): CallHandlers {
-	return new Map(
-		routes.flatMap((route) => ("operation" in route ? [[route.path, callHandler(route, context)] as const] : [])),
-	);
+export function callHandlers(context: CallContext, routes: readonly ApiRoute[] = ROUTES): CallHandlers {
+	const handlers = new Map<string, CallHandler>();
+	for (const route of routes) {
+		if ("operation" in route) handlers.set(route.path, callHandler(route, context));
+		else if ("methods" in route) handlers.set(route.path, methodHandler(context));
+	}
+	return handlers;
 }
 
 /**
@@ -87,14 +102,14 @@ export function callHandlers(context: CallContext, routes: readonly (CallRoute |
  */
 export function apiRoutes(
 	context: CallContext,
-	routes: readonly (CallRoute | QueryRoute)[] = ROUTES,
+	routes: readonly ApiRoute[] = ROUTES,
 	calls: CallHandlers = callHandlers(context, routes),
 ) {
 	const app = new Elysia({ name: "api-routes" });
 	for (const route of routes) {
 		const { method, path, detail } = route;
 		const hook = { parse: "none", detail } as const;
-		if ("operation" in route) {
+		if (!("query" in route)) {
 			const handle = calls.get(path)!;
 			// Elysia reads this function's text: what it does not name is not made of a request.
 			app.route(method, path, ({ request, server }) => handle(request, server), hook);

@@ -184,7 +184,7 @@ export class RecentCalls {
 
 	/** Remembers a call whose answer was found in the ring. */
 	remember(call: ClientCall, scope: CacheScope, found: Pick<RecentCall, "key" | "position" | "entry">): void {
-		const { sent, facts, body, stream, leftOut, prefills, isThoughtless, claude, operation, dialect } = call;
+		const { sent, facts, body, stream, leftOut, prefills, isThoughtless, native, operation, dialect } = call;
 		const { facts: served, body: answer } = found.entry;
 		if (answer.length > LONGEST_ANSWER) return;
 		const keyHeaders = KEY_HEADERS.map((name) => scope.headers.get(name));
@@ -197,7 +197,7 @@ export class RecentCalls {
 			dialect,
 			operation,
 			sent,
-			parsed: { facts, body, stream, leftOut, prefills, isThoughtless, claude },
+			parsed: { facts, body, stream, leftOut, prefills, isThoughtless, native },
 			size: Math.max(size, SIZE),
 			tenant: scope.tenant,
 			targets: scope.targets,

@@ -24,6 +24,8 @@ export interface Dialect {
 	 * can put in OpenAI's words.
 	 */
 	parse(operation: Operation, sent: Buffer): ParsedRequest;
+	/** What `parse` reads where a part of the request stands in its URL: that and the body as one; absent where the body says it all. Throws RouterError. */
+	withUrl?(url: string, body: Buffer): Buffer;
 	/** Its answers say what the request said. A stream of it is read along only by calls that sent the same bytes. */
 	readonly showsRequest?: boolean;
 	/**
@@ -61,8 +63,8 @@ export interface Dialect {
 export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body" | "stream">;
 
 /** A body that is made when it is first asked for, and once: of a request in another wire's words. */
-export function madeOnce(make: () => ParsedBody): () => ParsedBody {
-	let made: ParsedBody | undefined;
+export function madeOnce<Made = ParsedBody>(make: () => Made): () => Made {
+	let made: Made | undefined;
 	return () => {
 		made ??= make();
 		return made;

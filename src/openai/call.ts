@@ -22,20 +22,37 @@ export interface ParsedRequest {
 	readonly prefills?: boolean | undefined;
 	/** The model is not to think before it answers, which no field of OpenAI's says to all servers. */
 	readonly isThoughtless?: boolean | undefined;
-	/** The same request with what Claude alone has a form for, where the client's wire has such. */
-	readonly claude?: ClaudeRequest | undefined;
+	/** The same request with what one vendor alone has a form for, where the client's wire has such. */
+	readonly native?: NativeRequest | undefined;
 }
 
-/** A request with what Claude alone has a form for. */
-export interface ClaudeRequest extends Pick<ParsedRequest, "body" | "leftOut"> {
-	/** The same in words that a server takes which passes calls on to Claude, with cache markers and signed thoughts; absent where the wire has none. */
+/** A vendor with a wire of its own. */
+export type NativeVendor = "anthropic" | "gemini";
+
+/** A request with what its vendor alone has a form for. */
+export interface NativeRequest extends Pick<ParsedRequest, "body" | "leftOut"> {
+	/** Whose form it is. */
+	readonly vendor: NativeVendor;
+	/** The same in words that a server takes which passes calls on to the vendor, with cache markers and signed thoughts; absent where the wire has none. */
 	marked?(): ParsedBody;
 	/**
-	 * The client's own text, for a model of this name; undefined where Anthropic would refuse what others have said in it. The same text each
-	 * time.
+	 * The client's own text, for a model of this name, where the client's wire is the vendor's; undefined where the vendor would refuse what others have
+	 * said in it. The same text each time.
 	 */
 	own(model: string): string | undefined;
 }
+
+/** The request in this vendor's form; undefined where its client's wire has none of it. */
+export const nativeFor = (
+	{ native }: Pick<ParsedRequest, "native">,
+	vendor: NativeVendor,
+): NativeRequest | undefined => (native?.vendor === vendor ? native : undefined);
+
+/** What the client has asked for, with what this vendor alone has a form for where its wire has such. */
+export const formFor = (
+	call: Pick<ParsedRequest, "native" | "body" | "leftOut">,
+	vendor: NativeVendor,
+): Pick<ParsedRequest, "body" | "leftOut"> => nativeFor(call, vendor) ?? call;
 
 /** Whose call it is: the signal is aborted when the client leaves. Read late, since Bun makes a request's only then. */
 export interface Client {

@@ -94,7 +94,7 @@ export function takesWithout(fields: readonly string[], terms: UnsupportedTerms)
 
 /** What a call is made without: what its dialect has left out, and what its target has no form for; undefined where that is nothing. */
 export function allDropped(
-	call: Pick<Call, "leftOut" | "claude">,
+	call: Pick<Call, "leftOut" | "native">,
 	atTarget: readonly string[] | undefined,
 ): readonly string[] | undefined {
 	const always = alwaysLeftOut(call);
@@ -103,11 +103,11 @@ export function allDropped(
 }
 
 /** What is left out of a call whoever is asked. */
-export function alwaysLeftOut({ leftOut, claude }: Pick<Call, "leftOut" | "claude">): readonly string[] | undefined {
+export function alwaysLeftOut({ leftOut, native }: Pick<Call, "leftOut" | "native">): readonly string[] | undefined {
 	const names = leftOut?.();
-	if (!names || !claude) return names;
-	const claudes = claude.leftOut?.() ?? [];
-	return names.filter((name) => claudes.includes(name));
+	if (!names || !native) return names;
+	const natives = native.leftOut?.() ?? [];
+	return names.filter((name) => natives.includes(name));
 }
 
 /** What collects those of one call to an upstream. */

@@ -116,7 +116,7 @@ function setField(body: ParsedBody, name: string, json: string): Edit[] {
 function edited(call: Call, edits: readonly Edit[]): Call {
 	const raw = Buffer.concat(call.body().edited(edits)).toString();
 	const { facts, body } = requestOf(call.operation, ParsedBody.of(raw, fieldsOf(raw), JSON.parse(raw)));
-	return { ...call, facts, body, prefills: undefined, claude: undefined };
+	return { ...call, facts, body, prefills: undefined, native: undefined };
 }
 
 /** Tokens that the client has been sent. */

@@ -37,6 +37,8 @@ export interface MessagesRig {
 	/** The answer as soon as it begins; its body is the caller's to read. */
 	open(body: Json | string, headers?: Record<string, string>, path?: string): Promise<Response>;
 	send(body: Json | string, headers?: Record<string, string>, path?: string): Promise<MessagesAnswer>;
+	/** A question that is no call. */
+	get(path: string, headers?: Record<string, string>): Promise<Response>;
 	/** What the upstream was asked last. */
 	asked(nth?: number): Loose;
 	stop(): void;
@@ -155,6 +157,8 @@ export function messagesRig(): MessagesRig {
 				},
 			};
 		},
+		get: async (path, headers = {}) =>
+			app.handle(new Request(`http://localhost${path}`, { headers: { host: "localhost", ...headers } })),
 		asked: (nth = upstream.received.length - 1) => JSON.parse(upstream.received[nth]!.body) as Loose,
 		stop: () => upstream.stop(),
 	};

@@ -3,6 +3,7 @@
 import { type PlacedThought, withThoughts } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { decimal } from "../../openai/usage-edits.ts";
+import { argumentsText, contentText, reasoningIn, toolCallsIn } from "../chat-message.ts";
 import { usageOf } from "./messages-usage.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -58,8 +59,8 @@ export function messageText(
 	const id = messageId(call);
 	const choice = objectIn(Array.isArray(choices) ? choices[0] : undefined) ?? {};
 	const message = objectIn(choice["message"]) ?? {};
-	const refusal = textIn(message["refusal"]);
-	const calls = callsIn(message);
+	const refusal = contentText(message["refusal"]);
+	const calls = toolCallsIn(message);
 	const content = contentTexts(
 		message,
 		refusal,
@@ -91,7 +92,7 @@ const refusalDetails = (refusal: string) => ({
 
 /** Thoughts where they stood, text and calls, each as JSON. */
 function contentTexts(message: Json, refusal: string, calls: readonly string[]): string[] {
-	const text = textIn(message["content"]) || refusal;
+	const text = contentText(message["content"]) || refusal;
 	return withThoughts(thoughtsIn(message), text, calls, (piece) => JSON.stringify({ type: "text", text: piece }));
 }
 
@@ -113,7 +114,7 @@ function signedThought(detail: Json): PlacedThought | undefined {
 	if (type === "reasoning.encrypted" && typeof data === "string")
 		return { block: { type: "redacted_thinking", data }, after };
 	if (type !== "reasoning.text" || typeof signature !== "string") return undefined;
-	return { block: { type: "thinking", thinking: textIn(text), signature }, after };
+	return { block: { type: "thinking", thinking: contentText(text), signature }, after };
 }
 
 function placeIn(sent: unknown): PlacedThought["after"] {
@@ -121,41 +122,10 @@ function placeIn(sent: unknown): PlacedThought["after"] {
 	return typeof text === "number" && typeof calls === "number" ? { text, calls } : BEGINNING;
 }
 
-/** What it thought, under either of its names. */
-export const reasoningIn = (message: Json): string =>
-	textIn(message["reasoning_content"]) || textIn(message["reasoning"]);
-
-/** A text; "" for all else. Of content in parts, their texts. */
-function textIn(value: unknown): string {
-	if (typeof value === "string") return value;
-	if (!Array.isArray(value)) return "";
-	return value.map((part) => textIn(objectIn(part)?.["text"])).join("");
-}
-
-/** The calls of a message, in the newer and in the older form. */
-function callsIn(message: Json): Json[] {
-	const { tool_calls, function_call } = message;
-	if (Array.isArray(tool_calls)) return tool_calls.map((call) => objectIn(call) ?? {});
-	return objectIn(function_call) ? [{ function: function_call }] : [];
-}
-
 /** A call as JSON. Its input is the text of its arguments, so that big numbers survive. */
 function useText(call: Json, message: string, index: number, names: ReadonlyMap<string, string> | undefined): string {
 	const { name: sent, arguments: args } = objectIn(call["function"]) ?? {};
-	const name = names?.get(textIn(sent)) ?? textIn(sent);
+	const name = names?.get(contentText(sent)) ?? contentText(sent);
 	const head = JSON.stringify({ type: "tool_use", id: callId(call["id"], message, index), name });
-	return `${head.slice(0, -1)},"input":${inputText(args)}}`;
-}
-
-/** What a model has written as arguments that are no JSON object is the value of one field: its client reads what was said, and refuses it. */
-export function inputText(args: unknown): string {
-	if (objectIn(args)) return JSON.stringify(args);
-	const text = textIn(args).trim();
-	if (text === "") return "{}";
-	try {
-		if (objectIn(JSON.parse(text))) return text;
-	} catch {
-		// Said below.
-	}
-	return JSON.stringify({ arguments: text });
+	return `${head.slice(0, -1)},"input":${argumentsText(args)}}`;
 }

@@ -105,7 +105,8 @@ function parsedRequest(
 		leftOut: () => others().leftOut,
 		prefills: checked.messages.at(-1)?.role === "assistant",
 		isThoughtless: checked.thinking?.type === "disabled",
-		claude: {
+		native: {
+			vendor: "anthropic",
 			body: () => claude().body,
 			leftOut: () => claude().leftOut,
 			marked: () => marked().body,

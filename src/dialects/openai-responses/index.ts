@@ -28,7 +28,7 @@ export const openAiResponses: Dialect = {
 		const { leftOut } = request;
 		const facts = new ResponsesFacts(request, chat);
 		const named = leftOut.length > 0 ? () => leftOut : undefined;
-		return { facts, stream, body, leftOut: named, claude: claudeRequest(operation, request, named) };
+		return { facts, stream, body, leftOut: named, native: claudeRequest(operation, request, named) };
 	},
 	answer: (answer, call, costUsd) => wholeResponse(textOf(answer), call, costUsd),
 	stream: (call) => new ResponseStream(call),
@@ -43,10 +43,10 @@ function claudeRequest(
 	operation: Operation,
 	{ claudeChat }: ResponsesRequest,
 	leftOut: ParsedRequest["leftOut"],
-): ParsedRequest["claude"] {
+): ParsedRequest["native"] {
 	if (!claudeChat) return undefined;
 	const body = madeOnce(() => parseRequest(operation, JSON.stringify(claudeChat())).body());
-	return { body, leftOut, own: () => undefined };
+	return { vendor: "anthropic", body, leftOut, own: () => undefined };
 }
 
 /** What OpenAI tells a stream's client in the stream, and agents look for there alone: Codex then cuts its history. */

@@ -1,5 +1,5 @@
 /** Anthropic's Messages API behind OpenAI's. */
-import type { Call } from "../../openai/call.ts";
+import { type Call, formFor, nativeFor } from "../../openai/call.ts";
 import { encoded } from "../../openai/chat.ts";
 import type { Chat } from "../../openai/chat-schema.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
@@ -44,19 +44,19 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		counter: CLAUDE_COUNTER,
 		needs(call, { model }) {
 			// It comes back in the client's own bytes.
-			if (call.claude?.own(model) !== undefined) return [];
-			return toolCallIds(requestOf(call).body().value).map((id): MediaNeed => ({ kind: "thinking", id }));
+			if (ownText(call, model) !== undefined) return [];
+			return toolCallIds(formFor(call, "anthropic").body().value).map((id): MediaNeed => ({ kind: "thinking", id }));
 		},
 		encode(call, { model }, inputs = NO_INPUTS, options) {
 			if (call.operation !== "chat") throw noOperation("Anthropic", call.operation);
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
 			const { stream } = call;
-			const own = call.claude?.own(model);
+			const own = ownText(call, model);
 			if (own !== undefined) {
 				return { url: `${baseUrl}/messages`, headers: withVersion(headersFor(call), call), body: own, stream };
 			}
-			const request = requestOf(call);
+			const request = formFor(call, "anthropic");
 			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
 			const { body, betas } = encoded(() => messagesRequest(request.body().value, model, stream, inputs, fields));
 			const headers = withBetas(headersFor(call), betas);
@@ -65,7 +65,7 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 		continuation: ({ model }) => (hasTrait(claude(model), "refusesPrefill") ? "replay" : "prefill"),
 		decode: (status, headers, body, call, { model }) => decode({ upstream, status, headers, body, call, model }),
 		decoder(call, { model }) {
-			if (call.claude?.own(model) !== undefined) return nativeDecoder(upstream, call);
+			if (ownText(call, model) !== undefined) return nativeDecoder(upstream, call);
 			const decoder = new MessageDecoder(upstream, call);
 			const reading = readingOf(call, model);
 			return reading ? new PlannedDecoder(decoder, reading) : decoder;
@@ -76,8 +76,8 @@ export function anthropic(upstream: Upstream, transport: Transport, inputStore: 
 	};
 }
 
-/** What the client has asked for, with what Claude alone has a form for. */
-const requestOf = (call: Call): Pick<Call, "body" | "leftOut"> => call.claude ?? call;
+/** The client's own text, where that is in Anthropic's words. */
+const ownText = (call: Call, model: string): string | undefined => nativeFor(call, "anthropic")?.own(model);
 
 /** The version of the API that the client speaks. */
 function withVersion(headers: Record<string, string>, { headers: sent }: Call): Record<string, string> {
@@ -94,7 +94,7 @@ function withBetas(headers: Record<string, string>, betas: readonly string[]): R
 
 /** How the answer to a call is read; undefined: as it is. */
 function readingOf(call: Call, model: string): AnswerReading | undefined {
-	const chat = requestOf(call).body().value as unknown as Chat & RequestBody;
+	const chat = formFor(call, "anthropic").body().value as unknown as Chat & RequestBody;
 	return asksForm(chat) ? answerPlan(chat, thinkingField(chat), claude(model)).reading : undefined;
 }
 
@@ -111,12 +111,12 @@ interface SentAnswer {
 function decode({ upstream, status, headers, body, call, model }: SentAnswer): Answer | Failure {
 	const answer = answerObject(upstream, status, headers, body);
 	if (!("object" in answer)) return answer;
-	if (call.claude?.own(model) !== undefined) {
+	if (ownText(call, model) !== undefined) {
 		const said = messageAnswer(body, answer.object);
 		return isFailure(said) ? said : { ...said, own: body, ownSaysMore: saysMore(answer.object) };
 	}
 	const reading = readingOf(call, model);
-	const names = answerNames(requestOf(call).body().value["messages"]);
+	const names = answerNames(formFor(call, "anthropic").body().value["messages"]);
 	if (reading) return plannedMessage(body, answer.object, reading, names);
 	return messageAnswer(body, answer.object, names);
 }

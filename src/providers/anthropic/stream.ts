@@ -1,7 +1,7 @@
 /** Anthropic's streams (platform.claude.com, streaming), as OpenAI's: each event becomes its chunks at once. */
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import type { Call } from "../../openai/call.ts";
+import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import { open, optional } from "../../openai/request-fields.ts";
 import type { SseEvent } from "../../openai/sse.ts";
@@ -113,7 +113,7 @@ export class MessageDecoder implements StreamDecoder {
 	) {
 		this.#upstream = upstream;
 		this.#call = call;
-		const names = isNative ? [] : answerNames((call.claude ?? call).body().value["messages"]);
+		const names = isNative ? [] : answerNames(formFor(call, "anthropic").body().value["messages"]);
 		if (names.length > 0) this.#unnamed = new UnnamedText(names);
 	}
 

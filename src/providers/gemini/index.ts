@@ -1,5 +1,5 @@
 /** Google's Gemini API behind OpenAI's. */
-import type { Call } from "../../openai/call.ts";
+import { type Call, formFor } from "../../openai/call.ts";
 import { encoded, readChat } from "../../openai/chat.ts";
 import type { Operation } from "../../openai/operations.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
@@ -37,7 +37,7 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		routesModels: false,
 		counter: GEMINI_COUNTER,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
-		needs: (call) => TRANSLATIONS[call.operation]?.needs(call.body().value) ?? [],
+		needs: (call) => TRANSLATIONS[call.operation]?.needs(formFor(call, "gemini").body().value) ?? [],
 		encode(call, { model }, inputs = NO_INPUTS, options) {
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
@@ -45,8 +45,9 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			if (!translation) throw noOperation("Gemini", call.operation);
 			const path = pathOf(model);
 			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
-			const fields = unsupportedFields(call, upstream, options, call.leftOut?.());
-			const body = translation.encode({ body: call.body().value, model, path, baseUrl, inputs, fields });
+			const request = formFor(call, "gemini");
+			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
+			const body = translation.encode({ body: request.body().value, model, path, baseUrl, inputs, fields });
 			return { url, headers: headersFor(call), stream: call.stream, body, dropped: fields.dropped };
 		},
 		decode(status, headers, body, call, { model }) {
@@ -93,7 +94,7 @@ const TRANSLATIONS: Partial<Record<Operation, Translation>> = {
 		method: () => "batchEmbedContents",
 		needs: () => [],
 		encode: ({ body, path }) => embedRequest(body, path),
-		decode: (answer, call) => embedAnswer(answer, call.body().value),
+		decode: (answer, call) => embedAnswer(answer, formFor(call, "gemini").body().value),
 	},
 };
 

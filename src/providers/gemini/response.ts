@@ -1,7 +1,7 @@
 /** Gemini's whole answers (@google/genai 2.32, GenerateContentResponse), as OpenAI's. */
 import { type Static, Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import type { Call } from "../../openai/call.ts";
+import { type Call, formFor } from "../../openai/call.ts";
 import { open, optional, type RequestBody } from "../../openai/request-fields.ts";
 import { checkedTokens, objectIn, sumOf, type Tokens } from "../../openai/usage.ts";
 import { chatUsage, type FinishReason, now, reportedTier, thoughtFields } from "../chat-answer.ts";
@@ -202,7 +202,7 @@ export function generatedAnswer(response: unknown, call: Call, model = call.fact
 	const tokens = generatedTokens(response.usageMetadata);
 	const thinking: StoredThinking[] = [];
 	const id = response.responseId || crypto.randomUUID();
-	const rules = answerRules(call.body().value, model);
+	const rules = answerRules(formFor(call, "gemini").body().value, model);
 	const choices = blocked(response) ?? choicesOf(response, { responseId: id, thinking, rules });
 	if ("kind" in choices) return { ...choices, tokens };
 	const completion = {

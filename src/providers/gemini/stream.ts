@@ -1,5 +1,5 @@
 /** Gemini's streams (`streamGenerateContent?alt=sse`), as OpenAI's: each event becomes its chunks at once, but for the last. */
-import type { Call } from "../../openai/call.ts";
+import { type Call, formFor } from "../../openai/call.ts";
 import { parseBounded } from "../../openai/json.ts";
 import type { SseEvent } from "../../openai/sse.ts";
 import { ChatChunks, chatUsage, now } from "../chat-answer.ts";
@@ -68,7 +68,7 @@ export class GenerateDecoder implements StreamDecoder {
 	constructor(upstream: Upstream, call: Call, model = call.facts.model) {
 		this.#upstream = upstream;
 		this.#call = call;
-		this.#rules = answerRules(call.body().value, model);
+		this.#rules = answerRules(formFor(call, "gemini").body().value, model);
 	}
 
 	push({ data }: SseEvent): Out {
@@ -193,7 +193,7 @@ export class GenerateDecoder implements StreamDecoder {
 			bytes += this.#chunks.finish(reason, index);
 		}
 		const usage =
-			this.#call.body().value.stream_options?.include_usage === true
+			formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true
 				? this.#chunks.usage(chatUsage(tokens))
 				: undefined;
 		return { bytes, usage, tokens };

@@ -1,6 +1,6 @@
 /** A call's request to an upstream that speaks OpenAI: the client's own bytes, with the few edits that the upstream needs. */
 
-import type { Call } from "../../openai/call.ts";
+import { type Call, nativeFor } from "../../openai/call.ts";
 import { addField, type Edit, fieldNamed, fieldsOf } from "../../openai/json.ts";
 import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
@@ -52,7 +52,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 
 /** What a translated call is made of: with what Claude alone has a form for, where the server passes that on. */
 const bodyFor = (call: Call, model: string, { passesToClaude }: Upstream["row"]): ParsedBody =>
-	(passesToClaude && CLAUDE.test(model) ? call.claude?.marked?.() : undefined) ?? call.body();
+	(passesToClaude && CLAUDE.test(model) ? nativeFor(call, "anthropic")?.marked?.() : undefined) ?? call.body();
 
 const CLAUDE = /claude/i;
 

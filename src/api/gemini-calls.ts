@@ -1,0 +1,55 @@
+/** Google's paths, `…/models/{model}:{method}`: one for all that a model can be asked. */
+import { presentedSecret } from "../accounts/auth/keys.ts";
+import { askedMethod, keyInUrl } from "../dialects/gemini/asked-method.ts";
+import { gemini, geminiLists } from "../dialects/gemini/gemini-dialect.ts";
+import { asRouterError } from "../errors.ts";
+import type { Detail } from "../http/route-docs.ts";
+import { newRequestId } from "../proxy/call-record.ts";
+import type { CallContext } from "./call-context.ts";
+import { countContents } from "./count-tokens.ts";
+import { type CallHandler, callHandler } from "./handler.ts";
+
+/** A route whose last segment names a model and what it is asked. */
+export interface MethodRoute {
+	readonly method: "POST";
+	readonly path: `/${string}/*`;
+	readonly methods: "gemini";
+	readonly steps: typeof ALL_STEPS;
+	readonly detail: Detail;
+}
+
+const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
+
+/** Answers all of them. Never rejects. */
+export function methodHandler(context: CallContext): CallHandler {
+	const steps = ALL_STEPS;
+	const chat = callHandler({ operation: "chat", dialect: gemini, steps }, context);
+	const lists = callHandler({ operation: "chat", dialect: geminiLists, steps }, context);
+	const embeddings = callHandler({ operation: "embeddings", dialect: gemini, steps }, context);
+	return async (request, server) => {
+		try {
+			takeKey(request);
+			const { method, isEvents } = askedMethod(request.url);
+			switch (method) {
+				case "countTokens":
+					return await countContents(context, request, server);
+				case "embedContent":
+				case "batchEmbedContents":
+					return await embeddings(request, server);
+				default:
+					return await (method === "generateContent" || isEvents ? chat : lists)(request, server);
+			}
+		} catch (thrown) {
+			const error = asRouterError(thrown);
+			const id = newRequestId();
+			if (error.errorCode === "internal_error") context.onFault?.(id, error.cause ?? error);
+			return gemini.error(error, { "x-request-id": id });
+		}
+	};
+}
+
+/** A key that stands in the URL goes where all others are, if no header has one: nothing that reads headers need know of it. */
+export function takeKey({ url, headers }: Request): void {
+	const key = keyInUrl(url);
+	if (key !== undefined && presentedSecret(headers) === undefined) headers.set("x-goog-api-key", key);
+}

@@ -1,0 +1,70 @@
+/** What of a request of Google's stands in its URL: the model, what is asked of it, and how a stream is written. */
+import { RouterError } from "../../errors.ts";
+
+/** What can be asked of a model. */
+export const METHODS = [
+	"generateContent",
+	"streamGenerateContent",
+	"countTokens",
+	"embedContent",
+	"batchEmbedContents",
+] as const;
+/** One of them. */
+export type GeminiMethod = (typeof METHODS)[number];
+
+/** What a URL asks. */
+export interface AskedMethod {
+	/** As the router knows it; may hold slashes and colons. */
+	readonly model: string;
+	readonly method: GeminiMethod;
+	/** A stream is server-sent events (`alt=sse`); else it is one JSON list. */
+	readonly isEvents: boolean;
+}
+
+const PATH = /^[a-z]+:\/\/[^/?#]*\/(?:v\d\w*\/)?models\/([^?#]*)/i;
+
+/** What is asked by this URL. Throws `unknown_path` where that is nothing that a model can be asked. */
+export function askedMethod(url: string): AskedMethod {
+	const path = decoded(PATH.exec(url)?.[1] ?? "").replace(/\/$/, "");
+	// Models of Ollama's have colons in their names, too.
+	const colon = path.lastIndexOf(":");
+	const method = METHODS.find((each) => each === path.slice(colon + 1));
+	const model = path.slice(0, colon);
+	if (colon > 0 && method) return { model, method, isEvents: queryOf(url).get("alt") === "sse" };
+	throw new RouterError(
+		"unknown_path",
+		`A model is asked by POST /v1beta/models/{model}:{method}; methods are ${METHODS.join(", ")}.`,
+	);
+}
+
+/** The key in a URL (`?key=…`); undefined where there is none. */
+export const keyInUrl = (url: string): string | undefined =>
+	url.includes("key=") ? queryOf(url).get("key") || undefined : undefined;
+
+const queryOf = (url: string): URLSearchParams => {
+	const at = url.indexOf("?");
+	return new URLSearchParams(at === -1 ? "" : url.slice(at + 1));
+};
+
+function decoded(path: string): string {
+	try {
+		return decodeURIComponent(path);
+	} catch {
+		return path;
+	}
+}
+
+const LINE_END = 10;
+
+/** A request's body behind a line that says what its URL does: what is read, remembered and compared as one. */
+export function joinedRequest(url: string, body: Buffer): Buffer {
+	const { model, method } = askedMethod(url);
+	return Buffer.concat([Buffer.from(`${JSON.stringify({ model, method })}\n`), body]);
+}
+
+/** The two apart. */
+export function partedRequest(sent: Buffer): Pick<AskedMethod, "model" | "method"> & { readonly body: Buffer } {
+	const end = sent.indexOf(LINE_END);
+	const { model, method } = JSON.parse(sent.toString("utf8", 0, end)) as AskedMethod;
+	return { model, method, body: sent.subarray(end + 1) };
+}

@@ -1,0 +1,71 @@
+/** Reads a request's JSON, whichever of Google's two spellings it has, and says what is wrong with it. */
+import { RouterError } from "../../errors.ts";
+import { tooLarge } from "../../openai/call.ts";
+import { JsonTooLarge, parseWithFields } from "../../openai/json.ts";
+import { objectIn } from "../../openai/usage.ts";
+import { describe } from "../../openai/validation.ts";
+import { CHECKS } from "./request-schema.ts";
+
+/** The refusal of a field. `path` as it stands in the request, `contents[0].parts[1]`. */
+export function refusal(path: string, what: string): RouterError {
+	return new RouterError("invalid_value", `The field "${path}" ${what}.`, { param: path });
+}
+
+/**
+ * The request, checked, with names as JavaScript writes them. Throws `invalid_json`, `duplicate_key`, `body_too_large` or `invalid_value`; messages
+ * never quote the request.
+ */
+export function readRequest<Request>(text: string, kind: keyof typeof CHECKS): Request {
+	const { compiled: check } = CHECKS[kind];
+	const request = normalized(objectOf(text));
+	if (check.Check(request)) return request as Request;
+	const first = check.Errors(request).First();
+	const { param, message } = first ? describe(first) : { param: undefined, message: "A field has a wrong type." };
+	throw new RouterError("invalid_value", message, { param });
+}
+
+function objectOf(text: string): unknown {
+	let parsed: ReturnType<typeof parseWithFields>;
+	try {
+		parsed = parseWithFields(text);
+	} catch (cause) {
+		if (cause instanceof JsonTooLarge) throw tooLarge(cause);
+		throw new RouterError("invalid_json", "The body is no valid JSON.");
+	}
+	const { value, repeated } = parsed;
+	if (!objectIn(value)) throw new RouterError("invalid_value", "The body must be a JSON object.");
+	if (repeated !== undefined) {
+		const param = repeated.slice(0, 64);
+		throw new RouterError("duplicate_key", `The field "${param}" stands twice; send it once.`, { param });
+	}
+	return value;
+}
+
+/** Fields whose values are the client's own, names in them too. */
+const OWN = new Set(["args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "partMetadata"]);
+/** Schemas: names of properties are the client's. */
+const SCHEMAS = new Set(["parameters", "responseSchema"]);
+/** Lists, of which Google takes one item without the brackets, too. */
+const LISTS = new Set(["contents", "parts", "tools", "functionDeclarations", "requests", "safetySettings"]);
+
+/** With names in camel case (Python's clients write `inline_data`), and lists as lists. */
+export function normalized(value: unknown): unknown {
+	if (Array.isArray(value)) return value.map(normalized);
+	const object = objectIn(value);
+	if (!object || isRaw(object)) return value;
+	const made: Record<string, unknown> = {};
+	for (const [sent, inner] of Object.entries(object)) {
+		const name = sent.includes("_") ? camelCase(sent) : sent;
+		// What JavaScript's own spelling says stands.
+		if (name !== sent && Object.hasOwn(object, name)) continue;
+		const isOwn = OWN.has(name) || SCHEMAS.has(name);
+		const read = isOwn ? inner : normalized(inner);
+		made[name] = LISTS.has(name) && objectIn(read) ? [read] : read;
+	}
+	return made;
+}
+
+/** A number as it was written. */
+const isRaw = (value: object): boolean => "rawJSON" in value && Object.getPrototypeOf(value) === null;
+
+const camelCase = (name: string): string => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

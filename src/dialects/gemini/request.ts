@@ -1,0 +1,204 @@
+/** A request of Google's in OpenAI's words. */
+import { objectIn } from "../../openai/usage.ts";
+import { chatMessages } from "./contents.ts";
+import { sentFunctionName } from "./function-names.ts";
+import type { LeaveOut, RequestForm } from "./media.ts";
+import type { GeminiFunction, GenerateRequest, GenerationConfig } from "./request-schema.ts";
+import { toJsonSchema } from "./schema-types.ts";
+
+/** A request in OpenAI's words. */
+export interface TranslatedRequest {
+	/** JSON of a chat request. */
+	readonly text: string;
+	/** Fields, and kinds of parts and tools, that are left out: what those for whom it is written have no form for. */
+	readonly leftOut: readonly string[];
+}
+
+/** Fields that have a form in OpenAI's words. */
+const CARRIED = new Set([
+	"contents",
+	"systemInstruction",
+	"tools",
+	"toolConfig",
+	"generationConfig",
+	"serviceTier",
+	"model",
+]);
+/** Fields that go to Google as they are. */
+const GOOGLES: ReadonlySet<string> = new Set(["safetySettings", "cachedContent"]);
+/** Of `generationConfig`. */
+const CONFIGURED = new Set([
+	...["temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "stopSequences", "seed"],
+	...["presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs"],
+	...["responseMimeType", "responseSchema", "responseJsonSchema", "thinkingConfig"],
+]);
+
+/** What a request asks for, besides its body. */
+export interface AskedChat {
+	readonly model: string;
+	readonly stream: boolean;
+}
+
+/** The request as a chat request. It may have been checked in `read-request.ts`. Throws `invalid_value` for the result of a call that nobody made. */
+export function chatRequest(
+	request: GenerateRequest,
+	{ model, stream }: AskedChat,
+	form: RequestForm,
+): TranslatedRequest {
+	const left = new Set<string>();
+	const leaveOut: LeaveOut = (name) => left.add(name);
+	const isGemini = form === "gemini";
+	for (const [name, value] of Object.entries(request)) {
+		if (value != null && !CARRIED.has(name) && !(isGemini && GOOGLES.has(name))) leaveOut(name.slice(0, 64));
+	}
+	const config = request.generationConfig ?? {};
+	const { own, tools } = toolsIn(request, form, leaveOut);
+	const vendor = isGemini ? vendorField(request, config, own) : {};
+	const chat = {
+		model,
+		messages: chatMessages(request, form, leaveOut),
+		...(stream ? { stream, stream_options: { include_usage: true } } : {}),
+		...(tools.length > 0 ? toolFields(tools, request) : {}),
+		...configFields(config, form, leaveOut),
+		service_tier: tierOf(request),
+		...vendor,
+	};
+	return { text: JSON.stringify(chat), leftOut: [...left] };
+}
+
+interface SentTools {
+	readonly tools: readonly object[];
+	/** Google's own, such as its search. */
+	readonly own: readonly object[];
+}
+
+/** The functions and all else that tools may be, of which each is left out that Google alone can run. */
+function toolsIn({ tools }: GenerateRequest, form: RequestForm, leaveOut: LeaveOut): SentTools {
+	const functions: object[] = [];
+	const own: object[] = [];
+	for (const { functionDeclarations, ...others } of tools ?? []) {
+		for (const each of functionDeclarations ?? []) functions.push(functionTool(each, form));
+		for (const [name, value] of Object.entries(others)) {
+			if (value == null) continue;
+			if (form === "gemini") own.push({ [name]: value });
+			else leaveOut(`tools.${name.slice(0, 64)}`);
+		}
+	}
+	return { tools: functions, own };
+}
+
+function functionTool(
+	{ name, description, parameters, parametersJsonSchema }: GeminiFunction,
+	form: RequestForm,
+): object {
+	const schema = objectIn(parametersJsonSchema) ?? (toJsonSchema(parameters ?? undefined) as object | undefined);
+	return {
+		type: "function",
+		function: {
+			name: form === "gemini" ? name : sentFunctionName(name),
+			description: description || undefined,
+			parameters: schema,
+		},
+	};
+}
+
+interface FunctionTool {
+	readonly function: { readonly name: string };
+}
+
+function toolFields(tools: readonly object[], { toolConfig }: GenerateRequest): object {
+	const { mode, allowedFunctionNames } = toolConfig?.functionCallingConfig ?? {};
+	const names = new Set((allowedFunctionNames ?? []).flatMap((name) => [name, sentFunctionName(name)]));
+	const all = tools as readonly FunctionTool[];
+	const named = all.filter(({ function: { name } }) => names.has(name));
+	const isChosen = named.length > 0 && (mode === "ANY" || mode === "VALIDATED");
+	const sent = isChosen ? named : all;
+	switch (mode) {
+		case "ANY":
+			return { tools: sent, tool_choice: isChosen && sent.length === 1 ? nameOf(sent[0]!) : "required" };
+		case "NONE":
+			return { tools: sent, tool_choice: "none" };
+		default:
+			return { tools: sent };
+	}
+}
+
+const nameOf = ({ function: { name } }: FunctionTool) => ({ type: "function", function: { name } });
+
+function configFields(config: GenerationConfig, form: RequestForm, leaveOut: LeaveOut): object {
+	if (form === "others") {
+		for (const [name, value] of Object.entries(config)) {
+			if (value != null && !CONFIGURED.has(name) && !isDefault(name, value)) {
+				leaveOut(`generationConfig.${name.slice(0, 64)}`);
+			}
+		}
+	}
+	const { temperature, topP, topK, candidateCount, maxOutputTokens, stopSequences, seed } = config;
+	const { presencePenalty, frequencyPenalty, responseLogprobs, logprobs } = config;
+	return {
+		temperature: temperature ?? undefined,
+		top_p: topP ?? undefined,
+		top_k: topK == null ? undefined : Math.trunc(topK),
+		n: candidateCount && candidateCount > 1 ? candidateCount : undefined,
+		max_completion_tokens: maxOutputTokens || undefined,
+		stop: stopSequences?.length ? stopSequences : undefined,
+		seed: seed ?? undefined,
+		presence_penalty: presencePenalty ?? undefined,
+		frequency_penalty: frequencyPenalty ?? undefined,
+		logprobs: responseLogprobs || undefined,
+		top_logprobs: (responseLogprobs && logprobs) || undefined,
+		response_format: formatOf(config, leaveOut),
+		reasoning_effort: form === "gemini" ? undefined : effortOf(config),
+	};
+}
+
+/** Text is what all answer with. */
+const isDefault = (name: string, value: unknown): boolean =>
+	name === "responseModalities" && Array.isArray(value) && value.every((each) => String(each).toUpperCase() === "TEXT");
+
+function formatOf(config: GenerationConfig, leaveOut: LeaveOut): object | undefined {
+	const { responseMimeType: type, responseSchema, responseJsonSchema } = config;
+	if (type === "text/x.enum") leaveOut("generationConfig.responseMimeType");
+	if (type !== "application/json") return undefined;
+	const schema = objectIn(responseJsonSchema) ?? objectIn(toJsonSchema(responseSchema ?? undefined));
+	if (!schema) return { type: "json_object" };
+	return { type: "json_schema", json_schema: { name: "output", schema } };
+}
+
+/** Budgets of thinking up to which an effort is low or medium, tokens. */
+const LOW_BUDGET = 4096;
+const MEDIUM_BUDGET = 12_288;
+const LEVELS = new Set(["minimal", "low", "medium", "high", "xhigh"]);
+
+/** How hard the model is to think; undefined where that is left to it. Who asks for no thinking gets none where a model has a choice. */
+function effortOf({ thinkingConfig }: GenerationConfig): string | undefined {
+	const { thinkingBudget: budget, thinkingLevel } = thinkingConfig ?? {};
+	const level = thinkingLevel?.toLowerCase();
+	if (level !== undefined && LEVELS.has(level)) return level;
+	// -1: as much as it takes.
+	if (budget == null || budget <= 0) return undefined;
+	return budget <= LOW_BUDGET ? "low" : budget <= MEDIUM_BUDGET ? "medium" : "high";
+}
+
+/** Whether the model is not to think before it answers. */
+export const isThoughtless = ({ generationConfig }: GenerateRequest): boolean =>
+	generationConfig?.thinkingConfig?.thinkingBudget === 0;
+
+function tierOf({ serviceTier }: GenerateRequest): string | undefined {
+	const tier = typeof serviceTier === "string" ? serviceTier.toLowerCase() : undefined;
+	return tier === "flex" || tier === "priority" ? tier : undefined;
+}
+
+/** What Google alone has words for. */
+function vendorField(request: GenerateRequest, config: GenerationConfig, own: readonly object[]): object {
+	const fields = Object.entries(request).filter(([name, value]) => GOOGLES.has(name) && value != null);
+	const more = Object.entries(config).filter(
+		([name, value]) => value != null && (name === "thinkingConfig" || !CONFIGURED.has(name)),
+	);
+	const gemini = {
+		...Object.fromEntries(fields),
+		...(more.length > 0 ? { generationConfig: Object.fromEntries(more) } : {}),
+		...(own.length > 0 ? { tools: own } : {}),
+	};
+	return Object.keys(gemini).length > 0 ? { gemini } : {};
+}

@@ -1,0 +1,177 @@
+/** OpenAI's streams as Google's: each piece becomes a part at once, but for calls, which go out when they are whole. */
+import type { RouterError } from "../../errors.ts";
+import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
+import { objectIn } from "../../openai/usage.ts";
+import { contentText, reasoningIn } from "../chat-message.ts";
+import type { StreamEnd, StreamWriter } from "../dialect.ts";
+import {
+	callPart,
+	candidateText,
+	finishReason,
+	type GeneratedForm,
+	imagePart,
+	logprobsText,
+	responseId,
+	signatureText,
+	textPart,
+	thoughtPart,
+} from "./answer.ts";
+import { errorText } from "./error.ts";
+import { usageMetadata, usageOf, usageText } from "./usage-metadata.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** How the pieces of a stream stand in it. */
+export interface StreamFraming {
+	/** Before a piece: the first, and each other. */
+	readonly first: string;
+	readonly next: string;
+	/** Behind each. */
+	readonly behind: string;
+	/** Behind the last. */
+	readonly last: string;
+}
+
+/** `alt=sse`. */
+export const EVENTS: StreamFraming = { first: "data: ", next: "data: ", behind: "\n\n", last: "" };
+/** Without it: one JSON list. */
+export const LIST: StreamFraming = { first: "[", next: ",\n", behind: "", last: "\n]\n" };
+
+/** A call, as far as it has come. */
+interface StreamedCall {
+	id: unknown;
+	name: string;
+	arguments: string;
+	extra_content: unknown;
+}
+
+/** One candidate, as far as it has come. */
+interface StreamedChoice {
+	/** Those that have not gone out. */
+	readonly calls: Map<number, StreamedCall>;
+	sentCalls: number;
+	finish: unknown;
+	isRefusal: boolean;
+}
+
+/** Writes one stream. */
+export class GeminiStream implements StreamWriter {
+	/** No comment: Google's own clients in Go and Python take one for a broken event. Between events, and in JSON, an empty line says nothing. */
+	readonly keepAlive = "\n\n";
+	readonly #events = new SseSplitter();
+	readonly #choices = new Map<number, StreamedChoice>();
+	#hasBegun = false;
+	/** What all pieces end with: the model's version and the answer's id. */
+	#tail: string | undefined;
+	#usage: unknown;
+
+	/** @param model what the client has asked for */
+	constructor(
+		private readonly form: GeneratedForm,
+		private readonly model: string,
+		private readonly framing: StreamFraming,
+	) {}
+
+	push<Piece extends StreamPiece>(piece: Piece): string {
+		let text = "";
+		for (const { data } of this.#events.push(Buffer.from(textOf(piece)))) {
+			if (data !== undefined && data !== "[DONE]") text += this.#chunk(JSON.parse(data) as Json);
+		}
+		return text;
+	}
+
+	end({ tokens, isEstimated, tellsCost, cost }: StreamEnd): string {
+		const usage = tokens ? usageMetadata(tokens, isEstimated) : usageOf(this.#usage);
+		const counted = `"usageMetadata":${usageText(usage, tellsCost ? cost : undefined)},`;
+		const candidates: string[] = [];
+		if (this.#choices.size === 0) this.#choiceAt(0);
+		for (const [index, choice] of this.#choices) {
+			const calls = this.#callsOf(choice);
+			const finish = `,"finishReason":"${finishReason(choice.finish, choice.isRefusal)}"`;
+			candidates.push(candidateText(calls.length > 0 ? calls : [textPart("")], index, finish));
+		}
+		return this.#piece(candidates, counted) + this.framing.last;
+	}
+
+	error(error: RouterError): string {
+		const { behind, last } = this.framing;
+		return this.#before() + errorText(error, this.form.id) + behind + last;
+	}
+
+	#chunk({ choices, usage, model }: Json): string {
+		if (usage != null) this.#usage = usage;
+		if (typeof model === "string" && model !== "") this.#tail ??= this.#tailOf(model);
+		let text = "";
+		for (const each of Array.isArray(choices) ? choices : []) {
+			const choice = objectIn(each);
+			if (choice) text += this.#choice(choice);
+		}
+		return text;
+	}
+
+	#choice(choice: Json): string {
+		const index = typeof choice["index"] === "number" ? choice["index"] : 0;
+		const state = this.#choiceAt(index);
+		const delta = objectIn(choice["delta"]) ?? {};
+		const parts: string[] = [];
+		const reasoning = this.form.showsThoughts ? reasoningIn(delta) : "";
+		if (reasoning !== "") parts.push(...this.#callsOf(state), thoughtPart(reasoning));
+		const { refusal, images, tool_calls: calls, finish_reason } = { ...delta, ...choice } as Json;
+		const said = contentText(delta["content"]) + contentText(refusal);
+		if (contentText(refusal) !== "") state.isRefusal = true;
+		const signature = signatureText(delta);
+		if (said !== "" || signature !== "") parts.push(...this.#callsOf(state), textPart(said, signature));
+		if (Array.isArray(images)) parts.push(...images.map(imagePart).filter((part) => part !== ""));
+		if (Array.isArray(calls)) for (const [at, call] of calls.entries()) this.#addCall(state, objectIn(call) ?? {}, at);
+		if (finish_reason) state.finish = finish_reason;
+		const logprobs = logprobsText(choice["logprobs"]);
+		if (parts.length === 0 && logprobs === "") return "";
+		return this.#piece([candidateText(parts, index, logprobs)]);
+	}
+
+	#choiceAt(index: number): StreamedChoice {
+		let choice = this.#choices.get(index);
+		if (!choice) {
+			choice = { calls: new Map(), sentCalls: 0, finish: undefined, isRefusal: false };
+			this.#choices.set(index, choice);
+		}
+		return choice;
+	}
+
+	#addCall({ calls }: StreamedChoice, piece: Json, at: number): void {
+		const index = typeof piece["index"] === "number" ? piece["index"] : at;
+		const { name, arguments: args } = objectIn(piece["function"]) ?? {};
+		const call = calls.get(index) ?? { id: undefined, name: "", arguments: "", extra_content: undefined };
+		calls.set(index, call);
+		call.id ??= piece["id"];
+		call.name ||= contentText(name);
+		call.arguments += contentText(args);
+		call.extra_content ??= piece["extra_content"];
+	}
+
+	/** The calls that wait, as parts: what follows them says that they are whole. */
+	#callsOf(choice: StreamedChoice): string[] {
+		if (choice.calls.size === 0) return [];
+		const parts = [...choice.calls.values()].map(({ name, arguments: args, ...call }) =>
+			callPart({ ...call, function: { name, arguments: args } }, choice.sentCalls++, this.form),
+		);
+		choice.calls.clear();
+		return parts;
+	}
+
+	#piece(candidates: readonly string[], usage = ""): string {
+		this.#tail ??= this.#tailOf(this.model);
+		return `${this.#before()}{"candidates":[${candidates.join(",")}],${usage}${this.#tail}${this.framing.behind}`;
+	}
+
+	#before(): string {
+		const { first, next } = this.framing;
+		const before = this.#hasBegun ? next : first;
+		this.#hasBegun = true;
+		return before;
+	}
+
+	#tailOf(model: string): string {
+		return JSON.stringify({ modelVersion: model, responseId: responseId(this.form.id) }).slice(1);
+	}
+}
