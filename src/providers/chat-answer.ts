@@ -1,4 +1,5 @@
 /** Chunks and `usage` of OpenAI's chat answers (spec v2.3.0), written for an upstream that sends something else. */
+import type { NativeVendor } from "../openai/call.ts";
 import type { Tokens } from "../openai/usage.ts";
 
 /** OpenAI's reasons for an answer's end. */
@@ -62,9 +63,9 @@ export class ChatChunks {
 		return `${this.#head}${index},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]}\n\n`;
 	}
 
-	/** A chunk that says nothing in OpenAI's words; `own`, JSON, stands beside its delta. */
-	beside(own: string, index = 0): string {
-		return `${this.#head}${index},"delta":{},"anthropic":${own},"logprobs":null,"finish_reason":null}]}\n\n`;
+	/** A chunk that says nothing in OpenAI's words; `own`, JSON, stands beside its delta in a field of its vendor's name. */
+	beside(own: string, vendor: NativeVendor = "anthropic"): string {
+		return `${this.#head}0,"delta":{},"${vendor}":${own},"logprobs":null,"finish_reason":null}]}\n\n`;
 	}
 
 	/** The chunk that closes a choice. `more`: further fields of it. */

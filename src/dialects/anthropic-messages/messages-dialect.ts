@@ -1,6 +1,7 @@
 /** Anthropic's Messages API, `POST /v1/messages`, in front of every model. */
 import type { ParsedRequest } from "../../openai/call.ts";
 import type { CallFacts } from "../../openai/call-facts.ts";
+import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
 import { type Field, fieldNamed, splice } from "../../openai/json.ts";
 import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
@@ -56,9 +57,6 @@ function hasSevereRules(headers: Headers): boolean {
 	return version !== null && VERSION.test(version) && version >= SEVERE_SINCE;
 }
 
-/** Numbers that a parse may round. */
-const LONG_NUMBER = /[[:,\s]-?\d[\d.]{15,}(?:[eE][+-]?\d+)?\s*[,\]}]|[[:,\s]-?[\d.]+[eE][+-]?\d{3}/;
-
 /**
  * The request.
  * @param isSevere the rules of version 2026-10-21 hold
@@ -83,7 +81,7 @@ function parsedRequest(
 	{ request: checked, fields }: CheckedRequest,
 ): ParsedRequest {
 	// Budgets are compared, which exact numbers can't be.
-	const request = LONG_NUMBER.test(text) ? { ...exactly(text), thinking: checked.thinking ?? null } : checked;
+	const request = hasLongNumbers(text) ? { ...parsedExactly<MessagesRequest>(text), thinking: checked.thinking ?? null } : checked;
 	const formFor = (form: RequestForm) => {
 		let made: ChatForm | undefined;
 		return () => {
@@ -136,13 +134,3 @@ function ownText(
 		return own;
 	};
 }
-
-/** The same with numbers that a parse would round as they were sent. */
-function exactly(text: string): MessagesRequest {
-	const kept = (_: string, value: unknown, { source }: { source?: string }) =>
-		typeof value === "number" && source !== undefined && String(value) !== source ? rawJson(source) : value;
-	return JSON.parse(text, kept as Parameters<typeof JSON.parse>[1]);
-}
-
-/** ECMAScript's, which its types don't have yet. */
-const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;

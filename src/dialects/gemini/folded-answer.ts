@@ -1,4 +1,5 @@
 /** A stream of this wire as OpenAI's whole answer, for the cache. */
+import { hasLongNumbers } from "../../openai/exact-numbers.ts";
 import { type SseEvent, SseSplitter } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatUsageOf } from "./usage-metadata.ts";
@@ -6,12 +7,17 @@ import { chatUsageOf } from "./usage-metadata.ts";
 type Json = Readonly<Record<string, unknown>>;
 
 const FINISH: Readonly<Record<string, string>> = { STOP: "stop", MAX_TOKENS: "length", SAFETY: "content_filter" };
+/** Of a candidate, what is kept in another form, or in none. */
+const BESIDE = ["groundingMetadata", "citationMetadata", "logprobsResult", "urlContextMetadata"];
 /** What of a part OpenAI's words have a form for. */
 const SAID = new Set(["text", "thought", "thoughtSignature", "functionCall"]);
 
 /** The answer; undefined where the stream is not whole, or holds what OpenAI's words have no form for. */
 export function foldGenerated(stream: Uint8Array, isEvents: boolean): string | undefined {
-	const responses = isEvents ? eventsIn(stream) : (JSON.parse(Buffer.from(stream).toString()) as Json[]);
+	const text = Buffer.from(stream.buffer, stream.byteOffset, stream.byteLength).toString();
+	// Arguments with numbers that a parse would round.
+	if (hasLongNumbers(text)) return undefined;
+	const responses = isEvents ? eventsIn(stream) : (JSON.parse(text) as Json[]);
 	const choices = new Map<number, FoldedChoice>();
 	let usage: Json = {};
 	for (const response of responses) {
@@ -59,8 +65,8 @@ class FoldedChoice {
 
 	/** Takes a candidate; false where OpenAI's words have no form for what it says. */
 	add(candidate: Json): boolean {
-		const { finishReason, content, groundingMetadata, logprobsResult } = candidate;
-		if (groundingMetadata !== undefined || logprobsResult !== undefined) return false;
+		const { finishReason, content } = candidate;
+		if (BESIDE.some((name) => candidate[name] !== undefined)) return false;
 		if (typeof finishReason === "string") this.finish = FINISH[finishReason] ?? undefined;
 		for (const part of listIn(objectIn(content)?.["parts"])) {
 			if (Object.keys(part).some((name) => !SAID.has(name))) return false;

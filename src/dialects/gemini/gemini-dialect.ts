@@ -1,5 +1,6 @@
 /** Google's Gemini API, `/v1beta/models/{model}:{method}`, in front of every model. */
 import type { ParsedRequest } from "../../openai/call.ts";
+import { hasLongNumbers, parsedExactly } from "../../openai/exact-numbers.ts";
 import type { Operation } from "../../openai/operations.ts";
 import { textOf } from "../../openai/sse.ts";
 import { utf8Text } from "../../openai/validation.ts";
@@ -11,8 +12,9 @@ import { embeddingAnswer, embeddingRequest } from "./embeddings.ts";
 import { errorResponse } from "./error.ts";
 import { type AnswerShape, GeminiFacts } from "./facts.ts";
 import { foldGenerated } from "./folded-answer.ts";
+import { isGoogles } from "./foreign-parts.ts";
 import { wholeNames } from "./function-names.ts";
-import { readRequest, refusal } from "./read-request.ts";
+import { normalized, readRequest, refusal } from "./read-request.ts";
 import { chatRequest, isThoughtless, type TranslatedRequest } from "./request.ts";
 import type { EmbedRequest, GenerateRequest } from "./request-schema.ts";
 import { EVENTS, GeminiStream, LIST } from "./stream.ts";
@@ -62,7 +64,7 @@ function parseGemini(operation: Operation, sent: Buffer): ParsedRequest {
 	if (model.length > 512) throw refusal("model", "must be a string of 1 to 512 characters");
 	const text = utf8Text(body);
 	if (operation === "embeddings") return embedding(model, method, requestsIn(text, method));
-	return generating(model, method, readRequest<GenerateRequest>(text, "generate"));
+	return generating({ model, method, text, request: readRequest<GenerateRequest>(text, "generate") });
 }
 
 /** A request whose tokens are to be counted. Throws as `parse` does. */
@@ -71,18 +73,29 @@ export function countedContents(text: string, url: string): ParsedRequest {
 	const { contents, generateContentRequest } = readRequest<Partial<GenerateRequest> & WholeRequest>(text, "count");
 	const request = generateContentRequest ?? (contents && { contents });
 	if (!request) throw refusal("contents", "is missing");
-	return generating(model, "generateContent", request as GenerateRequest);
+	const whole = generateContentRequest ? undefined : text;
+	return generating({ model, method: "generateContent", text: whole, request: request as GenerateRequest });
 }
 
 interface WholeRequest {
 	readonly generateContentRequest?: GenerateRequest | null;
 }
 
+/** What is to be answered. */
+interface Generating {
+	readonly model: string;
+	readonly method: GeminiMethod;
+	/** The client's own; undefined where that is none that could be sent. */
+	readonly text: string | undefined;
+	readonly request: GenerateRequest;
+}
+
 /** A request for an answer. */
-function generating(model: string, method: GeminiMethod, request: GenerateRequest): ParsedRequest {
+function generating({ model, method, text, request }: Generating): ParsedRequest {
 	const asked = { model, stream: method === "streamGenerateContent" };
-	const others = chatRequest(request, asked, "others");
-	const own = madeOnce(() => chatRequest(request, asked, "gemini"));
+	const exact = text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;
+	const others = chatRequest(exact, asked, "others");
+	const translated = madeOnce(() => chatRequest(exact, asked, "gemini"));
 	const functions = (request.tools ?? []).flatMap(({ functionDeclarations }) => functionDeclarations ?? []);
 	const shape = {
 		method,
@@ -94,7 +107,9 @@ function generating(model: string, method: GeminiMethod, request: GenerateReques
 			others.leftOut.length > 0 || request.generationConfig?.thinkingConfig != null ? JSON.stringify(request) : "",
 	};
 	return {
-		...parsedWith("chat", shape, others, own),
+		...parsedWith("chat", shape, others, translated, (target) =>
+			text !== undefined && isGoogles(request, target) ? text : undefined,
+		),
 		stream: asked.stream,
 		prefills: request.contents.at(-1)?.role === "model",
 		isThoughtless: isThoughtless(request),
@@ -104,22 +119,32 @@ function generating(model: string, method: GeminiMethod, request: GenerateReques
 /** A request for vectors. */
 function embedding(model: string, method: GeminiMethod, requests: readonly EmbedRequest[]): ParsedRequest {
 	const others = embeddingRequest(model, requests, false);
-	const own = madeOnce(() => embeddingRequest(model, requests, true));
+	const translated = madeOnce(() => embeddingRequest(model, requests, true));
 	const beyond = others.leftOut.length > 0 ? JSON.stringify(requests[0]) : "";
-	return parsedWith("embeddings", { ...NO_SHAPE, method, beyond }, others, own);
+	return parsedWith("embeddings", { ...NO_SHAPE, method, beyond }, others, translated, () => undefined);
 }
+
+/** The same with numbers in its contents as they were sent. */
+const exactly = (request: GenerateRequest, text: string): GenerateRequest => ({
+	...request,
+	contents: (normalized(parsedExactly(text)) as GenerateRequest).contents,
+});
 
 function requestsIn(text: string, method: GeminiMethod): readonly EmbedRequest[] {
 	if (method === "embedContent") return [readRequest<EmbedRequest>(text, "embed")];
 	return readRequest<{ requests: readonly EmbedRequest[] }>(text, "batch").requests;
 }
 
-/** @param own the same with what Google alone has a form for */
+/**
+ * @param translated the same with what Google alone has a form for
+ * @param own the client's text, for a model of this name
+ */
 function parsedWith(
 	operation: Operation,
 	shape: AnswerShape,
 	others: TranslatedRequest,
-	own: () => TranslatedRequest,
+	translated: () => TranslatedRequest,
+	own: (model: string) => string | undefined,
 ): ParsedRequest {
 	const chat = parseRequest(operation, others.text);
 	const { leftOut } = others;
@@ -130,9 +155,9 @@ function parsedWith(
 		leftOut: leftOut.length > 0 ? () => leftOut : undefined,
 		native: {
 			vendor: "gemini",
-			body: madeOnce(() => parseRequest(operation, own().text).body()),
-			leftOut: () => own().leftOut,
-			own: () => undefined,
+			body: madeOnce(() => parseRequest(operation, translated().text).body()),
+			leftOut: () => translated().leftOut,
+			own,
 		},
 	};
 }

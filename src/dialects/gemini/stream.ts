@@ -37,6 +37,11 @@ export const EVENTS: StreamFraming = { first: "data: ", next: "data: ", behind: 
 /** Without it: one JSON list. */
 export const LIST: StreamFraming = { first: "[", next: ",\n", behind: "", last: "\n]\n" };
 
+/** How `native-events.ts` of the provider marks an event of Google's, and what stands behind it. */
+const OWN = '"gemini":{"chunks":';
+const EVENT = ',"event":';
+const OWN_END = '},"logprobs":null,"finish_reason":null}]}';
+
 /** A call, as far as it has come. */
 interface StreamedCall {
 	id: unknown;
@@ -64,6 +69,10 @@ export class GeminiStream implements StreamWriter {
 	/** What all pieces end with: the model's version and the answer's id. */
 	#tail: string | undefined;
 	#usage: unknown;
+	/** Chunks that say in OpenAI's words what has gone out as Google has said it. */
+	#toSkip = 0;
+	/** The last event of Google's had its finish reason. */
+	#isFinished = false;
 
 	/** @param model what the client has asked for */
 	constructor(
@@ -75,14 +84,32 @@ export class GeminiStream implements StreamWriter {
 	push<Piece extends StreamPiece>(piece: Piece): string {
 		let text = "";
 		for (const { data } of this.#events.push(Buffer.from(textOf(piece)))) {
-			if (data !== undefined && data !== "[DONE]") text += this.#chunk(JSON.parse(data) as Json);
+			if (data === undefined || data === "[DONE]") continue;
+			if (this.#toSkip > 0) this.#toSkip--;
+			else if (data.endsWith(OWN_END) && data.includes(OWN)) text += this.#asItCame(data);
+			else text += this.#chunk(JSON.parse(data) as Json);
 		}
 		return text;
 	}
 
+	/** An event of Google's, and so many chunks behind it that say the same. */
+	#asItCame(data: string): string {
+		const at = data.indexOf(OWN) + OWN.length;
+		const comma = data.indexOf(",", at);
+		this.#toSkip = Number(data.slice(at, comma));
+		const event = data.slice(comma + EVENT.length, -OWN_END.length);
+		if (event === "null") return "";
+		// In a text the quotes would be escaped.
+		this.#isFinished = event.includes('"finishReason"');
+		return `${this.#before()}${event}${this.framing.behind}`;
+	}
+
 	end({ tokens, isEstimated, tellsCost, cost }: StreamEnd): string {
 		const usage = tokens ? usageMetadata(tokens, isEstimated) : usageOf(this.#usage);
-		const counted = `"usageMetadata":${usageText(usage, tellsCost ? cost : undefined)},`;
+		const told = tellsCost ? cost : undefined;
+		const counted = `"usageMetadata":${usageText(usage, told)},`;
+		// Google itself has said how it ended, but for what it cost.
+		if (this.#isFinished) return (told === undefined ? "" : this.#piece([], counted)) + this.framing.last;
 		const candidates: string[] = [];
 		if (this.#choices.size === 0) this.#choiceAt(0);
 		for (const [index, choice] of this.#choices) {
@@ -110,6 +137,7 @@ export class GeminiStream implements StreamWriter {
 	}
 
 	#choice(choice: Json): string {
+		this.#isFinished = false;
 		const index = typeof choice["index"] === "number" ? choice["index"] : 0;
 		const state = this.#choiceAt(index);
 		const delta = objectIn(choice["delta"]) ?? {};
@@ -161,7 +189,8 @@ export class GeminiStream implements StreamWriter {
 
 	#piece(candidates: readonly string[], usage = ""): string {
 		this.#tail ??= this.#tailOf(this.model);
-		return `${this.#before()}{"candidates":[${candidates.join(",")}],${usage}${this.#tail}${this.framing.behind}`;
+		const said = candidates.length === 0 ? "" : `"candidates":[${candidates.join(",")}],`;
+		return `${this.#before()}{${said}${usage}${this.#tail}${this.framing.behind}`;
 	}
 
 	#before(): string {

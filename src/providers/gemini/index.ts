@@ -1,5 +1,5 @@
 /** Google's Gemini API behind OpenAI's. */
-import { type Call, formFor } from "../../openai/call.ts";
+import { type Call, formFor, nativeFor } from "../../openai/call.ts";
 import { encoded, readChat } from "../../openai/chat.ts";
 import type { Operation } from "../../openai/operations.ts";
 import type { RequestBody } from "../../openai/request-fields.ts";
@@ -8,6 +8,7 @@ import type { Failure } from "../failure.ts";
 import { noOperation } from "../fields.ts";
 import {
 	type Answer,
+	isFailure,
 	type MediaNeed,
 	type ModelPage,
 	NO_INPUTS,
@@ -23,8 +24,9 @@ import { toolCallIds } from "../tools.ts";
 import { type UnsupportedFields, unsupportedFields } from "../unsupported-fields.ts";
 import { embedAnswer, embedRequest } from "./embeddings.ts";
 import { mediaNeeds } from "./media.ts";
+import { nativeGenerateDecoder } from "./native-events.ts";
 import { generateRequest } from "./request.ts";
-import { generatedAnswer } from "./response.ts";
+import { AS_IT_CAME, generatedAnswer } from "./response.ts";
 import { GenerateDecoder } from "./stream.ts";
 
 /** The provider for a configured upstream of this type. */
@@ -37,7 +39,11 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 		routesModels: false,
 		counter: GEMINI_COUNTER,
 		operations: Object.keys(TRANSLATIONS) as Operation[],
-		needs: (call) => TRANSLATIONS[call.operation]?.needs(formFor(call, "gemini").body().value) ?? [],
+		needs(call, { model }) {
+			// What is signed comes back in the client's own bytes.
+			if (ownText(call, model) !== undefined) return [];
+			return TRANSLATIONS[call.operation]?.needs(formFor(call, "gemini").body().value) ?? [];
+		},
 		encode(call, { model }, inputs = NO_INPUTS, options) {
 			const { state, baseUrl } = upstream;
 			if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
@@ -45,21 +51,33 @@ export function gemini(upstream: Upstream, transport: Transport, inputStore: Req
 			if (!translation) throw noOperation("Gemini", call.operation);
 			const path = pathOf(model);
 			const url = `${baseUrl}/${path}:${translation.method(call.stream)}`;
+			const { stream } = call;
+			const own = ownText(call, model);
+			if (own !== undefined) return { url, headers: headersFor(call), stream, body: own };
 			const request = formFor(call, "gemini");
 			const fields = unsupportedFields(call, upstream, options, request.leftOut?.());
 			const body = translation.encode({ body: request.body().value, model, path, baseUrl, inputs, fields });
-			return { url, headers: headersFor(call), stream: call.stream, body, dropped: fields.dropped };
+			return { url, headers: headersFor(call), stream, body, dropped: fields.dropped };
 		},
 		decode(status, headers, body, call, { model }) {
 			const answer = answerObject(upstream, status, headers, body);
-			return "object" in answer ? TRANSLATIONS[call.operation]!.decode(answer.object, call, model) : answer;
+			if (!("object" in answer)) return answer;
+			if (ownText(call, model) === undefined) return TRANSLATIONS[call.operation]!.decode(answer.object, call, model);
+			const said = generatedAnswer(answer.object, call, model, AS_IT_CAME);
+			return isFailure(said) ? said : { ...said, own: body };
 		},
-		decoder: (call, { model }) => new GenerateDecoder(upstream, call, model),
+		decoder(call, { model }) {
+			if (ownText(call, model) !== undefined) return nativeGenerateDecoder(upstream, call, model);
+			return new GenerateDecoder(upstream, call, model);
+		},
 		listRequest: (after) =>
 			modelsRequest(upstream, `?pageSize=1000${after === undefined ? "" : `&pageToken=${encodeURIComponent(after)}`}`),
 		readList,
 	};
 }
+
+/** The client's own text, where that is in Google's words. */
+const ownText = (call: Call, model: string): string | undefined => nativeFor(call, "gemini")?.own(model);
 
 /** What a request is made of. */
 interface RequestParts {

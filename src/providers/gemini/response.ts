@@ -193,8 +193,19 @@ export function answerRules(body: RequestBody, model: string): AnswerRules {
 	return { isSoleCall, tools, names: answerNames(messages), json: jsonReading(body, model) };
 }
 
-/** The answer for the client. What was counted of one that is none is known, too. */
-export function generatedAnswer(response: unknown, call: Call, model = call.facts.model): Answer | Failure {
+/** Those of an answer to what its client has written itself: all of it is as it came. */
+export const AS_IT_CAME: AnswerRules = { isSoleCall: false, tools: undefined, names: [], json: undefined };
+
+/**
+ * The answer for the client. What was counted of one that is none is known, too.
+ * @param rules those of the call's request, unless the client has written that itself
+ */
+export function generatedAnswer(
+	response: unknown,
+	call: Call,
+	model = call.facts.model,
+	rules = answerRules(formFor(call, "gemini").body().value, model),
+): Answer | Failure {
 	if (!isGenerated(response)) {
 		const message = "sent an answer of another shape than its API's";
 		return { kind: "transport", isOurs: true, status: 500, message, tokens: countedIn(response) };
@@ -202,7 +213,6 @@ export function generatedAnswer(response: unknown, call: Call, model = call.fact
 	const tokens = generatedTokens(response.usageMetadata);
 	const thinking: StoredThinking[] = [];
 	const id = response.responseId || crypto.randomUUID();
-	const rules = answerRules(formFor(call, "gemini").body().value, model);
 	const choices = blocked(response) ?? choicesOf(response, { responseId: id, thinking, rules });
 	if ("kind" in choices) return { ...choices, tokens };
 	const completion = {

@@ -59,16 +59,25 @@ export class GenerateDecoder implements StreamDecoder {
 	readonly #chunks = new ChatChunks(now());
 	readonly #choices = new Map<number, Choice>();
 	readonly #rules: AnswerRules;
+	/** Its client reads what Google sends, counts included. */
+	readonly #isAsItCame: boolean;
 	#responseId = "";
 	#tier: string | undefined;
 	#usage: unknown;
 	/** Each piece has the finish reason `STOP`, as models before 2.0 do it: only the end of the stream says which piece was the last. */
 	#finishesAlways = false;
 
-	constructor(upstream: Upstream, call: Call, model = call.facts.model) {
+	/** @param rules those of the call's request, unless the client has written that itself */
+	constructor(upstream: Upstream, call: Call, model = call.facts.model, rules?: AnswerRules) {
 		this.#upstream = upstream;
 		this.#call = call;
-		this.#rules = answerRules(formFor(call, "gemini").body().value, model);
+		this.#rules = rules ?? answerRules(formFor(call, "gemini").body().value, model);
+		this.#isAsItCame = rules !== undefined;
+	}
+
+	/** Writes the chunks: none before the first event. */
+	get chunks(): ChatChunks {
+		return this.#chunks;
 	}
 
 	push({ data }: SseEvent): Out {
@@ -192,10 +201,8 @@ export class GenerateDecoder implements StreamDecoder {
 			if (annotations?.length) bytes += this.#chunks.delta(JSON.stringify({ annotations }), index);
 			bytes += this.#chunks.finish(reason, index);
 		}
-		const usage =
-			formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true
-				? this.#chunks.usage(chatUsage(tokens))
-				: undefined;
+		const asked = this.#isAsItCame || formFor(this.#call, "gemini").body().value.stream_options?.include_usage === true;
+		const usage = asked ? this.#chunks.usage(chatUsage(tokens)) : undefined;
 		return { bytes, usage, tokens };
 	}
 }

@@ -1,0 +1,53 @@
+/**
+ * The same streams for a client that speaks Google's wire itself: each event goes on as Google has sent it, in the field `gemini` of a choice, ahead of the
+ * chunks that say the same in OpenAI's words, for all that reads those (resume, counts), and how many these are.
+ */
+import type { Call } from "../../openai/call.ts";
+import type { SseEvent } from "../../openai/sse.ts";
+import type { Failure } from "../failure.ts";
+import type { Out, StreamDecoder } from "../provider.ts";
+import type { Upstream } from "../registry.ts";
+import { AS_IT_CAME } from "./response.ts";
+import { GenerateDecoder } from "./stream.ts";
+
+/** Reads one stream. */
+class NativeGenerateDecoder implements StreamDecoder {
+	constructor(private readonly inner: GenerateDecoder) {}
+
+	push(event: SseEvent): Out {
+		const out = this.inner.push(event);
+		const { data } = event;
+		if (data === undefined || out.failure || out.dropped) return out;
+		return { ...out, bytes: this.#marked(data, out.bytes ?? "") };
+	}
+
+	/** Before the first event there is no chunk, and nothing to mark. */
+	#marked(data: string, chunks: string): string {
+		const own = `{"chunks":${countOf(chunks)},"event":${oneLine(data)}}`;
+		return this.inner.chunks.beside(own, "gemini") + chunks;
+	}
+
+	end(): Failure | undefined {
+		return this.inner.end();
+	}
+
+	flush(): Out {
+		const out = this.inner.flush();
+		const { bytes } = out;
+		return out.failure || !bytes ? out : { ...out, bytes: this.#marked("null", bytes) };
+	}
+}
+
+/** One for a stream. */
+export const nativeGenerateDecoder = (upstream: Upstream, call: Call, model: string): StreamDecoder =>
+	new NativeGenerateDecoder(new GenerateDecoder(upstream, call, model, AS_IT_CAME));
+
+/** Chunks in a text: in JSON there is no line's end but between values, and here not even there. */
+function countOf(chunks: string): number {
+	let count = 0;
+	for (let at = chunks.indexOf("\n\n"); at !== -1; at = chunks.indexOf("\n\n", at + 2)) count++;
+	return count;
+}
+
+/** In JSON a line's end stands between two values only. */
+const oneLine = (data: string): string => (/[\r\n]/.test(data) ? data.replace(/[\r\n]+/g, " ") : data);
