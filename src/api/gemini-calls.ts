@@ -2,6 +2,7 @@
 import { presentedSecret } from "../accounts/auth/keys.ts";
 import { askedMethod, keyInUrl } from "../dialects/gemini/asked-method.ts";
 import { gemini, geminiLists } from "../dialects/gemini/gemini-dialect.ts";
+import { dialectOf } from "../dialects/request-dialect.ts";
 import { asRouterError } from "../errors.ts";
 import type { Detail } from "../http/route-docs.ts";
 import { newRequestId } from "../proxy/call-record.ts";
@@ -14,6 +15,8 @@ export interface MethodRoute {
 	readonly method: "POST";
 	readonly path: `/${string}/*`;
 	readonly methods: "gemini";
+	/** An agent has this path for something else. */
+	readonly isRouterOnly?: boolean;
 	readonly steps: typeof ALL_STEPS;
 	readonly detail: Detail;
 }
@@ -43,7 +46,7 @@ export function methodHandler(context: CallContext): CallHandler {
 			const error = asRouterError(thrown);
 			const id = newRequestId();
 			if (error.errorCode === "internal_error") context.onFault?.(id, error.cause ?? error);
-			return gemini.error(error, { "x-request-id": id });
+			return dialectOf(new URL(request.url).pathname, request.headers).error(error, { "x-request-id": id });
 		}
 	};
 }

@@ -66,7 +66,8 @@ export const ROUTES: readonly ApiRoute[] = [
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
 	{ ...google, path: "/v1beta/models/*", detail: GENERATE_DOCS },
 	{ ...google, path: "/v1/models/*", detail: { hide: true } },
-	{ ...google, path: "/models/*", detail: { hide: true } },
+	// An agent has the same path for its models' states.
+	{ ...google, path: "/models/*", isRouterOnly: true, detail: { hide: true } },
 	{ method: "GET", path: "/v1beta/models", query: "list-models", steps: ["auth"], detail: GEMINI_MODELS_DOCS },
 	{ method: "GET", path: "/v1beta/models/*", query: "one-model", steps: ["auth"], detail: GEMINI_MODEL_DOCS },
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
@@ -85,12 +86,15 @@ const QUERIES: Readonly<Record<Query, Answer>> = {
 /** What answers calls, by the path of its route. */
 export type CallHandlers = ReadonlyMap<string, CallHandler>;
 
+const isHere = ({ isRouterOnly }: Pick<QueryRoute, "isRouterOnly">, { isBehindRouter }: CallContext): boolean =>
+	!(isRouterOnly && isBehindRouter);
+
 /** @param routes the table, unless a test has another */
 export function callHandlers(context: CallContext, routes: readonly ApiRoute[] = ROUTES): CallHandlers {
 	const handlers = new Map<string, CallHandler>();
 	for (const route of routes) {
 		if ("operation" in route) handlers.set(route.path, callHandler(route, context));
-		else if ("methods" in route) handlers.set(route.path, methodHandler(context));
+		else if ("methods" in route && isHere(route, context)) handlers.set(route.path, methodHandler(context));
 	}
 	return handlers;
 }
@@ -110,10 +114,11 @@ export function apiRoutes(
 		const { method, path, detail } = route;
 		const hook = { parse: "none", detail } as const;
 		if (!("query" in route)) {
-			const handle = calls.get(path)!;
+			const handle = calls.get(path);
+			if (!handle) continue;
 			// Elysia reads this function's text: what it does not name is not made of a request.
 			app.route(method, path, ({ request, server }) => handle(request, server), hook);
-		} else if (!(context.isBehindRouter && route.isRouterOnly)) {
+		} else if (isHere(route, context)) {
 			const answer = QUERIES[route.query];
 			app.route(method, path, ({ request, params, server }) => answer(context, request, nameIn(params), server), hook);
 		}

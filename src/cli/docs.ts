@@ -9,6 +9,7 @@ import cache from "../cache/cache.md" with { type: "file" };
 import { nearest } from "../config/did-you-mean.ts";
 import settings from "../config/settings.md" with { type: "file" };
 import anthropicMessages from "../dialects/anthropic-messages.md" with { type: "file" };
+import geminiApi from "../dialects/gemini-api.md" with { type: "file" };
 import errors from "../errors.md" with { type: "file" };
 import claudeAndGemini from "../providers/claude-and-gemini.md" with { type: "file" };
 import upstreams from "../providers/upstreams.md" with { type: "file" };
@@ -29,6 +30,7 @@ const PAGES: Readonly<Record<string, string>> = {
 	upstreams,
 	"claude-and-gemini": claudeAndGemini,
 	"anthropic-messages": anthropicMessages,
+	"gemini-api": geminiApi,
 	responses,
 	targets,
 	failures,

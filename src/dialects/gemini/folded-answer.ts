@@ -38,7 +38,7 @@ export function foldGenerated(stream: Uint8Array, isEvents: boolean): string | u
 		object: "chat.completion",
 		created: 0,
 		model: last["modelVersion"],
-		choices: all.map(([index, choice]) => choice.folded(index)),
+		choices: all.map(([index, choice]) => choice.folded(index, String(last["responseId"]))),
 		// One that is given a second time costs nothing.
 		usage: chatUsageOf(usage),
 	});
@@ -61,7 +61,7 @@ class FoldedChoice {
 	#text = "";
 	#thoughts = "";
 	#extra: object = {};
-	readonly #calls: object[] = [];
+	readonly #calls: { readonly id?: unknown }[] = [];
 
 	/** Takes a candidate; false where OpenAI's words have no form for what it says. */
 	add(candidate: Json): boolean {
@@ -80,7 +80,8 @@ class FoldedChoice {
 		const call = objectIn(functionCall);
 		if (call) {
 			const made = { name: call["name"], arguments: JSON.stringify(call["args"] ?? {}) };
-			this.#calls.push({ id: call["id"], type: "function", function: made, ...extraOf(part) });
+			const id = call["id"] || undefined;
+			this.#calls.push({ ...{ id, type: "function", function: made }, ...extraOf(part) });
 			return;
 		}
 		if (thought === true) this.#thoughts += text;
@@ -88,8 +89,9 @@ class FoldedChoice {
 		this.#extra = { ...this.#extra, ...extraOf(part) };
 	}
 
-	folded(index: number): object {
-		const calls = this.#calls;
+	/** @param answer its id, of which those of calls are made that have none */
+	folded(index: number, answer: string): object {
+		const calls = this.#calls.map((call, at) => ({ ...call, id: call.id ?? `call_${answer}_${index}_${at}` }));
 		const thoughts = this.#thoughts;
 		const message = {
 			role: "assistant",

@@ -15,7 +15,7 @@ import { foldGenerated } from "./folded-answer.ts";
 import { isGoogles } from "./foreign-parts.ts";
 import { wholeNames } from "./function-names.ts";
 import { normalized, readRequest, refusal } from "./read-request.ts";
-import { chatRequest, isThoughtless, type TranslatedRequest } from "./request.ts";
+import { chatRequest, isThoughtless, refuseCached, type TranslatedRequest } from "./request.ts";
 import type { EmbedRequest, GenerateRequest } from "./request-schema.ts";
 import { EVENTS, GeminiStream, LIST } from "./stream.ts";
 
@@ -34,7 +34,7 @@ function geminiDialect(isEvents: boolean): Dialect {
 		},
 		stream: (call) => new GeminiStream(formOf(call), call.facts.model, isEvents ? EVENTS : LIST),
 		fold: (_, stream) => foldGenerated(stream, isEvents),
-		error: (error, headers, call) => errorResponse(error, headers, !isEvents && call?.stream === true),
+		error: (error, headers) => errorResponse(error, headers, !isEvents),
 	};
 }
 
@@ -102,19 +102,26 @@ function generating({ model, method, text, request }: Generating): ParsedRequest
 		showsThoughts: request.generationConfig?.thinkingConfig?.includeThoughts === true,
 		names: wholeNames(functions.map(({ name }) => name)),
 		isLive: others.leftOut.some((name) => name.startsWith("tools.")),
-		// Google gets more than that.
-		beyond:
-			others.leftOut.length > 0 || request.generationConfig?.thinkingConfig != null ? JSON.stringify(request) : "",
+		beyond: isAllSaid(request, others) ? "" : JSON.stringify(request),
 	};
+	const parsed = parsedWith("chat", shape, others, translated, (target) =>
+		text !== undefined && isGoogles(request, target) ? text : undefined,
+	);
 	return {
-		...parsedWith("chat", shape, others, translated, (target) =>
-			text !== undefined && isGoogles(request, target) ? text : undefined,
-		),
+		...parsed,
+		body() {
+			refuseCached(request);
+			return parsed.body();
+		},
 		stream: asked.stream,
 		prefills: request.contents.at(-1)?.role === "model",
 		isThoughtless: isThoughtless(request),
 	};
 }
+
+/** Whether Google gets no more than the chat request says. */
+const isAllSaid = ({ generationConfig, cachedContent }: GenerateRequest, { leftOut }: TranslatedRequest): boolean =>
+	leftOut.length === 0 && generationConfig?.thinkingConfig == null && cachedContent == null;
 
 /** A request for vectors. */
 function embedding(model: string, method: GeminiMethod, requests: readonly EmbedRequest[]): ParsedRequest {

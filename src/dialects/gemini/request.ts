@@ -1,4 +1,5 @@
 /** A request of Google's in OpenAI's words. */
+import { unsupported } from "../../openai/chat.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatMessages } from "./contents.ts";
 import { sentFunctionName } from "./function-names.ts";
@@ -26,6 +27,8 @@ const CARRIED = new Set([
 ]);
 /** Fields that go to Google as they are. */
 const GOOGLES: ReadonlySet<string> = new Set(["safetySettings", "cachedContent"]);
+/** Of these, what others are not asked without. */
+const KEPT = "cachedContent";
 /** Of `generationConfig`. */
 const CONFIGURED = new Set([
 	...["temperature", "topP", "topK", "candidateCount", "maxOutputTokens", "stopSequences", "seed"],
@@ -49,7 +52,8 @@ export function chatRequest(
 	const leaveOut: LeaveOut = (name) => left.add(name);
 	const isGemini = form === "gemini";
 	for (const [name, value] of Object.entries(request)) {
-		if (value != null && !CARRIED.has(name) && !(isGemini && GOOGLES.has(name))) leaveOut(name.slice(0, 64));
+		const isCarried = CARRIED.has(name) || name === KEPT || (isGemini && GOOGLES.has(name));
+		if (value != null && !isCarried) leaveOut(name.slice(0, 64));
 	}
 	const config = request.generationConfig ?? {};
 	const { own, tools } = toolsIn(request, form, leaveOut);
@@ -128,7 +132,7 @@ const nameOf = ({ function: { name } }: FunctionTool) => ({ type: "function", fu
 function configFields(config: GenerationConfig, form: RequestForm, leaveOut: LeaveOut): object {
 	if (form === "others") {
 		for (const [name, value] of Object.entries(config)) {
-			if (value != null && !CONFIGURED.has(name) && !isDefault(name, value)) {
+			if (value != null && !CONFIGURED.has(name) && name !== "responseModalities") {
 				leaveOut(`generationConfig.${name.slice(0, 64)}`);
 			}
 		}
@@ -149,12 +153,15 @@ function configFields(config: GenerationConfig, form: RequestForm, leaveOut: Lea
 		top_logprobs: (responseLogprobs && logprobs) || undefined,
 		response_format: formatOf(config, leaveOut),
 		reasoning_effort: form === "gemini" ? undefined : effortOf(config),
+		modalities: form === "gemini" ? undefined : modalitiesOf(config),
 	};
 }
 
-/** Text is what all answer with. */
-const isDefault = (name: string, value: unknown): boolean =>
-	name === "responseModalities" && Array.isArray(value) && value.every((each) => String(each).toUpperCase() === "TEXT");
+/** What the answer is to be, where that is more than text, which all answer with. */
+function modalitiesOf({ responseModalities: sent }: GenerationConfig): readonly string[] | undefined {
+	const wanted = Array.isArray(sent) ? sent.map((each) => String(each).toLowerCase()) : [];
+	return wanted.every((each) => each === "text") ? undefined : wanted;
+}
 
 function formatOf(config: GenerationConfig, leaveOut: LeaveOut): object | undefined {
 	const { responseMimeType: type, responseSchema, responseJsonSchema } = config;
@@ -187,6 +194,11 @@ export const isThoughtless = ({ generationConfig }: GenerateRequest): boolean =>
 function tierOf({ serviceTier }: GenerateRequest): string | undefined {
 	const tier = typeof serviceTier === "string" ? serviceTier.toLowerCase() : undefined;
 	return tier === "flex" || tier === "priority" ? tier : undefined;
+}
+
+/** Throws `unsupported_parameter` for a prompt of which a part is kept at Google: without it others would answer to less than was asked. */
+export function refuseCached({ cachedContent }: GenerateRequest): void {
+	if (cachedContent != null) throw unsupported("cachedContent", "that part of the prompt is kept at Google");
 }
 
 /** What Google alone has words for. */

@@ -1,5 +1,5 @@
 /** OpenAI's streams as Google's: each piece becomes a part at once, but for calls, which go out when they are whole. */
-import type { RouterError } from "../../errors.ts";
+import { RouterError } from "../../errors.ts";
 import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
@@ -48,13 +48,14 @@ interface StreamedCall {
 	name: string;
 	arguments: string;
 	extra_content: unknown;
+	/** It has gone out. */
+	isSent: boolean;
 }
 
 /** One candidate, as far as it has come. */
 interface StreamedChoice {
-	/** Those that have not gone out. */
+	/** By their index. */
 	readonly calls: Map<number, StreamedCall>;
-	sentCalls: number;
 	finish: unknown;
 	isRefusal: boolean;
 }
@@ -81,6 +82,7 @@ export class GeminiStream implements StreamWriter {
 		private readonly framing: StreamFraming,
 	) {}
 
+	/** What says nothing to this client is an empty line: it hears that the answer goes on. */
 	push<Piece extends StreamPiece>(piece: Piece): string {
 		let text = "";
 		for (const { data } of this.#events.push(Buffer.from(textOf(piece)))) {
@@ -89,7 +91,7 @@ export class GeminiStream implements StreamWriter {
 			else if (data.endsWith(OWN_END) && data.includes(OWN)) text += this.#asItCame(data);
 			else text += this.#chunk(JSON.parse(data) as Json);
 		}
-		return text;
+		return text === "" ? this.keepAlive : text;
 	}
 
 	/** An event of Google's, and so many chunks behind it that say the same. */
@@ -160,17 +162,24 @@ export class GeminiStream implements StreamWriter {
 	#choiceAt(index: number): StreamedChoice {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			choice = { calls: new Map(), sentCalls: 0, finish: undefined, isRefusal: false };
+			choice = { calls: new Map(), finish: undefined, isRefusal: false };
 			this.#choices.set(index, choice);
 		}
 		return choice;
 	}
 
+	/** Throws `upstream_error` for a piece of a call that was whole: what follows it has gone out. */
 	#addCall({ calls }: StreamedChoice, piece: Json, at: number): void {
 		const index = typeof piece["index"] === "number" ? piece["index"] : at;
 		const { name, arguments: args } = objectIn(piece["function"]) ?? {};
-		const call = calls.get(index) ?? { id: undefined, name: "", arguments: "", extra_content: undefined };
-		calls.set(index, call);
+		let call = calls.get(index);
+		if (!call) {
+			call = { id: undefined, name: "", arguments: "", extra_content: undefined, isSent: false };
+			calls.set(index, call);
+		} else if (call.isSent) {
+			if (contentText(args).trim() === "") return;
+			throw new RouterError("upstream_error", "The upstream went on with a tool call behind its end.");
+		}
 		call.id ??= piece["id"];
 		call.name ||= contentText(name);
 		call.arguments += contentText(args);
@@ -178,12 +187,15 @@ export class GeminiStream implements StreamWriter {
 	}
 
 	/** The calls that wait, as parts: what follows them says that they are whole. */
-	#callsOf(choice: StreamedChoice): string[] {
-		if (choice.calls.size === 0) return [];
-		const parts = [...choice.calls.values()].map(({ name, arguments: args, ...call }) =>
-			callPart({ ...call, function: { name, arguments: args } }, choice.sentCalls++, this.form),
-		);
-		choice.calls.clear();
+	#callsOf({ calls }: StreamedChoice): string[] {
+		const parts: string[] = [];
+		let at = 0;
+		for (const call of calls.values()) {
+			const { id, name, arguments: args, extra_content, isSent } = call;
+			if (!isSent) parts.push(callPart({ id, function: { name, arguments: args }, extra_content }, at, this.form));
+			call.isSent = true;
+			at++;
+		}
 		return parts;
 	}
 
