@@ -1,8 +1,9 @@
 /** Google's Gemini API in front of models of every wire: requests, whole answers, streams in both forms, errors. */
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
+import { callHandlers } from "../src/api/routes.ts";
 import { type ClientRequest, clientRequests } from "./kit/client-recordings.ts";
 import type { Json, Loose } from "./kit/exchange.ts";
-import { answers, cutsAfter } from "./kit/faults.ts";
+import { answers, cutsAfter, streams } from "./kit/faults.ts";
 import { hello, MODELS, messagesRig } from "./kit/messages.ts";
 
 const rig = messagesRig();
@@ -21,7 +22,7 @@ const generate = (body: Json, name: string = MODELS.openai, headers: Record<stri
 const eventsOf = (text: string) =>
 	text
 		.split("\n\n")
-		.filter((event) => event !== "")
+		.filter((event) => event.trim() !== "")
 		.map((event) => JSON.parse(event.replace(/^data: /, "")) as Loose);
 
 describe("is refused in Google's words", () => {
@@ -235,4 +236,109 @@ describe("what clients were recorded to send is taken by every wire", () => {
 			expect(answer.text).toContain('"finishReason":"STOP"');
 		});
 	});
+});
+
+describe("streams", () => {
+	const chunk = (delta: Json, finish_reason: string | null = null) =>
+		`data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
+	const call = (index: number, args: string, more: Json = {}) =>
+		chunk({ tool_calls: [{ index, ...more, function: { ...(more["id"] ? { name: `f${index}` } : {}), arguments: args } }] });
+	const streamed = async (pieces: readonly string[], more: Json = {}) => {
+		rig.upstream.run(streams([...pieces, chunk({}, "tool_calls"), "data: [DONE]\n\n"]));
+		const { text } = await rig.send(asking(more), {}, `${pathOf(MODELS.openai, "streamGenerateContent")}?alt=sse`);
+		return eventsOf(text);
+	};
+	const partsOf = (events: readonly Loose[]) =>
+		events.flatMap((each) => (each["candidates"]?.[0].content.parts ?? []) as Loose[]);
+
+	test("calls whose pieces come in turn go out whole, big numbers in them as they were", async () => {
+		const events = await streamed([
+			call(0, '{"a":', { id: "x" }),
+			call(1, '{"b":', { id: "y" }),
+			call(0, "12345678901234567890}"),
+			call(1, "2}"),
+		]);
+		expect(partsOf(events).map((part) => part["functionCall"]?.name)).toEqual(["f0", "f1"]);
+		expect(partsOf(events)[1]).toEqual({ functionCall: { id: "y", name: "f1", args: { b: 2 } } });
+		expect(events.at(-1)!["candidates"][0].finishReason).toBe("STOP");
+		rig.upstream.run(
+			streams([call(0, '{"a":12345678901234567890}', { id: "x" }), chunk({}, "tool_calls"), "data: [DONE]\n\n"]),
+		);
+		const { text } = await rig.send(asking(), {}, `${pathOf(MODELS.openai, "streamGenerateContent")}?alt=sse`);
+		expect(text).toContain('"args":{"a":12345678901234567890}');
+	});
+
+	test("a piece of a call behind its end is a break", async () => {
+		const events = await streamed([call(0, '{"a":1}', { id: "x" }), chunk({ content: "Hello" }), call(0, '{"b":1}')]);
+		expect(events.at(-1)!["error"].status).toBe("UNAVAILABLE");
+	});
+
+	test("thoughts are there for whoever asks for them", async () => {
+		const pieces = [chunk({ reasoning_content: "Hm." }), chunk({ content: "Hello" })];
+		expect(partsOf(await streamed(pieces)).map(({ text }) => text)).toEqual(["Hello", ""]);
+		const asked = await streamed(pieces, { generationConfig: { thinkingConfig: { includeThoughts: true } } });
+		expect(partsOf(asked)[0]).toEqual({ text: "Hm.", thought: true });
+	});
+});
+
+test("the cache answers across wires, streams in both forms among them", async () => {
+	const body = asking({ generationConfig: { temperature: 0 } });
+	const chat = { model: MODELS.openai, messages: [{ role: "user", content: "hi" }], temperature: 0 };
+	await rig.send(chat, {}, "/v1/chat/completions");
+	for (const path of ["generateContent", "streamGenerateContent?alt=sse", "streamGenerateContent"]) {
+		const { headers, text } = await rig.send(body, {}, pathOf(MODELS.openai, path));
+		expect(headers.get("x-router-cache")).toBe("hit");
+		expect(text).toContain('"text":"Hello"');
+		expect(text).toContain('"finishReason":"STOP"');
+	}
+	expect(rig.upstream.received).toHaveLength(1);
+});
+
+test("a stream of its own is kept for all", async () => {
+	for (const [query, said] of [
+		["?alt=sse", "one"],
+		["", "two"],
+	] as const) {
+		const body = asking({ generationConfig: { temperature: 0 }, systemInstruction: { parts: [{ text: said }] } });
+		await rig.send(body, {}, pathOf(MODELS.openai, "streamGenerateContent") + query);
+		const { headers, json } = await generate(body);
+		expect([headers.get("x-router-cache"), json["candidates"][0].content.parts]).toEqual(["hit", [{ text: "Hello" }]]);
+	}
+});
+
+describe("embeddings", () => {
+	const content = { parts: [{ text: "a" }] };
+
+	test("Google's own get what they are for, others are asked without it", async () => {
+		rig.upstream.run(answers("200 OK", JSON.stringify({ embeddings: [{ values: [0.5] }] })));
+		const body = { content, taskType: "RETRIEVAL_QUERY", outputDimensionality: 1 };
+		const own = await rig.send(body, {}, pathOf("gemini-embedding-001", "embedContent"));
+		expect([own.status, own.json["embedding"]]).toEqual([200, { values: [0.5] }]);
+		expect(rig.asked()["requests"][0]).toMatchObject({ content, taskType: "RETRIEVAL_QUERY", outputDimensionality: 1 });
+		const data = [{ object: "embedding", index: 0, embedding: Buffer.from(new Float32Array([0.5]).buffer).toString("base64") }];
+		rig.upstream.run(answers("200 OK", JSON.stringify({ object: "list", data, model: "m" })));
+		const other = await rig.send(body, {}, pathOf(MODELS.openai, "embedContent"));
+		expect([other.status, other.json["embedding"]]).toEqual([200, { values: [0.5] }]);
+		expect(other.headers.get("x-router-dropped")).toBe("taskType");
+		expect(rig.asked()).toEqual({ model: "m", input: ["a"], encoding_format: "float", dimensions: 1 });
+	});
+
+	test("a batch that asks for vectors of two kinds, or for one of no text, is refused by the field", async () => {
+		const requests = [{ content }, { content, taskType: "RETRIEVAL_QUERY" }];
+		const mixed = await rig.send({ requests }, {}, pathOf(MODELS.openai, "batchEmbedContents"));
+		expect([mixed.status, mixed.json["error"].message]).toEqual([
+			400,
+			'The field "requests[1].taskType" must be the same in all requests of a batch.',
+		]);
+		const empty = await rig.send({ content: { parts: [] } }, {}, pathOf(MODELS.openai, "embedContent"));
+		expect([empty.status, empty.json["error"].message]).toEqual([400, expect.stringContaining("must hold text")]);
+	});
+});
+
+test("the paths that an agent has for its models stay its own", () => {
+	const { context } = rig.restart();
+	expect([...callHandlers(context).keys()]).toContain("/models/*");
+	const atAgent = Object.assign(Object.create(context) as typeof context, { isBehindRouter: true });
+	expect([...callHandlers(atAgent).keys()]).not.toContain("/models/*");
+	expect([...callHandlers(atAgent).keys()]).toContain("/v1beta/models/*");
 });

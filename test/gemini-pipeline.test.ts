@@ -95,6 +95,33 @@ describe("is refused in Google's words", () => {
 		expect([status, (json() as unknown as Loose[])[0]!["error"].status]).toEqual([404, "NOT_FOUND"]);
 	});
 
+	test("bytes that are no UTF-8", async () => {
+		const [before, behind] = ['{"contents":[{"parts":[{"text":"', '"}]}]}'];
+		for (const wrong of [[0xff, 0xfe], [0xc3], [0xed, 0xa0, 0x80]]) {
+			const answer = await fetch(router.url + pathOf("generateContent", "dummy"), {
+				method: "POST",
+				headers: { "content-type": "application/json", "x-goog-api-key": ALL },
+				body: Buffer.concat([Buffer.from(before), Uint8Array.from(wrong), Buffer.from(behind)]),
+			});
+			const { error } = (await answer.json()) as Loose;
+			expect([answer.status, error.status, error.message]).toEqual([
+				400,
+				"INVALID_ARGUMENT",
+				expect.stringContaining("UTF-8"),
+			]);
+		}
+	});
+
+	test("a field that an upstream minds, by the name that its client has written", async () => {
+		const message = 'The field "max_completion_tokens" must be 1 or more.';
+		one.run(answers("400 Bad Request", JSON.stringify({ error: { message, param: "max_completion_tokens" } })));
+		const { status, json } = await send(pathOf("generateContent", "one/a"), asking({ labels: { field: "x" } }));
+		expect([status, json()["error"].message]).toEqual([
+			400,
+			expect.stringContaining('"generationConfig.maxOutputTokens" must be 1 or more'),
+		]);
+	});
+
 	test("calls beyond the key's limit, with how long to wait", async () => {
 		let last = await send(pathOf("generateContent", "dummy"), asking(), FEW);
 		for (let call = 0; call < 3 && last.status === 200; call++) {

@@ -1,5 +1,6 @@
 /** Errors in Anthropic's words. */
 import type { RouterError } from "../../errors.ts";
+import { type FieldNames, inClientsFields } from "../client-fields.ts";
 import { messagesHeaders } from "./messages-headers.ts";
 import { THREAD_UNSUPPORTED } from "./messages-validation.ts";
 
@@ -30,11 +31,11 @@ export function errorObject(error: RouterError): MessagesError {
 	const type = TYPES[status] ?? (status >= 500 ? "api_error" : "invalid_request_error");
 	if (errorCode === "context_length_exceeded") return { type, message: overflowMessage(message) };
 	const details = body.error.code === THREAD_UNSUPPORTED ? { details: { error_code: THREAD_UNSUPPORTED } } : {};
-	return { type, message: inClientsFields(message), ...details };
+	return { type, message: inClientsFields(message, FIELDS), ...details };
 }
 
-/** Fields of OpenAI's as they begin in an error's words, and what the client calls them. */
-const FIELDS: readonly (readonly [RegExp, string])[] = [
+/** What the client calls fields of OpenAI's; those of its messages stand elsewhere in OpenAI's words. */
+const FIELDS: FieldNames = [
 	[/^tools\[(\d+)\]\.function\.parameters\b/, "tools.$1.input_schema"],
 	[/^tools\[(\d+)\](?:\.function)?\b/, "tools.$1"],
 	[/^tool_choice\.function\b/, "tool_choice"],
@@ -43,14 +44,6 @@ const FIELDS: readonly (readonly [RegExp, string])[] = [
 	[/^stop\b(?:\[(\d+)\])?/, "stop_sequences"],
 	[/^(?:max_completion_tokens|max_tokens)$/, "max_tokens"],
 ];
-
-/** The words with fields as the client has written them; those of its messages stand elsewhere in OpenAI's words. */
-function inClientsFields(message: string): string {
-	return message.replace(/"([\w.[\]]{1,200})"/g, (quoted, field: string) => {
-		const [from, to] = FIELDS.find(([pattern]) => pattern.test(field)) ?? [];
-		return from && to !== undefined ? `"${field.replace(from, to)}"` : quoted;
-	});
-}
 
 /** The whole answer, with the headers of the error. */
 export function errorResponse(error: RouterError, headers: Readonly<Record<string, string>>): Response {

@@ -1,7 +1,7 @@
 /** A conversation's contents as OpenAI's messages. */
 import { sentFunctionName } from "./function-names.ts";
 import { type ChatPart, codeText, type LeaveOut, mediaPart, type RequestForm } from "./media.ts";
-import { refusal } from "./read-request.ts";
+import { OpenCalls, resultPath } from "./open-calls.ts";
 import type { GeminiContent, GeminiPart, GenerateRequest } from "./request-schema.ts";
 
 /** A message in OpenAI's words. */
@@ -9,12 +9,6 @@ export interface ChatMessage {
 	readonly role: "system" | "user" | "assistant" | "tool";
 	readonly content: string | readonly ChatPart[] | null;
 	readonly [field: string]: unknown;
-}
-
-/** A call of the model's that waits for its result. */
-interface OpenCall {
-	readonly id: string;
-	readonly name: string;
 }
 
 /** Fields of parts that say nothing for a model of another kind. */
@@ -42,7 +36,7 @@ export function chatMessages(
 	const writer = new MessageWriter(form, leaveOut);
 	const system = (systemInstruction?.parts ?? []).flatMap(({ text }) => (text ? [text] : [])).join("\n");
 	if (system !== "") writer.messages.push({ role: "system", content: system });
-	for (const [index, content] of contents.entries()) writer.add(content, `contents[${index}]`);
+	for (const [index, content] of contents.entries()) writer.add(content, index);
 	writer.settle();
 	return writer.messages.length > 0 ? writer.messages : [{ role: "user", content: "" }];
 }
@@ -51,19 +45,18 @@ class MessageWriter {
 	readonly messages: ChatMessage[] = [];
 	/** The user's turn, until something else follows it. */
 	#said: ChatPart[] = [];
-	/** Calls without a result. */
-	readonly #open: OpenCall[] = [];
-	#calls = 0;
+	readonly #calls = new OpenCalls();
 
 	constructor(
 		private readonly form: RequestForm,
 		private readonly leaveOut: LeaveOut,
 	) {}
 
-	add({ role, parts }: GeminiContent, path: string): void {
+	/** @param index its place among the contents */
+	add({ role, parts }: GeminiContent, index: number): void {
 		const all = (parts ?? []) as readonly GeminiPart[];
 		if (role === "model") this.#model(all);
-		else this.#user(all, path);
+		else this.#user(all, index);
 	}
 
 	/** Ends the user's turn. */
@@ -73,10 +66,10 @@ class MessageWriter {
 		this.#said = [];
 	}
 
-	#user(parts: readonly GeminiPart[], path: string): void {
+	#user(parts: readonly GeminiPart[], content: number): void {
 		if (parts.some(({ functionResponse }) => functionResponse)) this.settle();
 		for (const [index, part] of parts.entries()) {
-			if (part.functionResponse) this.#result(part.functionResponse, `${path}.parts[${index}].functionResponse`);
+			if (part.functionResponse) this.#result(part.functionResponse, resultPath(content, index));
 		}
 		for (const part of parts) {
 			if (part.functionResponse) continue;
@@ -95,17 +88,12 @@ class MessageWriter {
 		return undefined;
 	}
 
-	/** Google's clients name the call by its function, and by its id where they were told one. */
-	#result({ id, name, response, parts }: NonNullable<GeminiPart["functionResponse"]>, path: string): void {
-		const open = this.#open;
-		const byId = id ? open.findIndex((call) => call.id === id) : -1;
-		const at = byId === -1 ? open.findIndex((call) => call.name === name) : byId;
-		const [call] = at === -1 ? [] : open.splice(at, 1);
-		if (!call) throw refusal(path, "is the result of no call before it");
-		this.messages.push({ role: "tool", tool_call_id: call.id, content: resultText(response) });
-		const files = (parts ?? []).flatMap((part) => mediaPart(part, this.form, this.leaveOut) ?? []);
+	#result(result: NonNullable<GeminiPart["functionResponse"]>, path: string): void {
+		const id = this.#calls.end(result, path);
+		this.messages.push({ role: "tool", tool_call_id: id, content: resultText(result.response) });
+		const files = (result.parts ?? []).flatMap((part) => mediaPart(part, this.form, this.leaveOut) ?? []);
 		// Few servers take anything but text in a result.
-		if (files.length > 0) this.#said.push({ type: "text", text: `The result ${call.id} holds:` }, ...files);
+		if (files.length > 0) this.#said.push({ type: "text", text: `The result ${id} holds:` }, ...files);
 	}
 
 	#model(parts: readonly GeminiPart[]): void {
@@ -138,12 +126,11 @@ class MessageWriter {
 		});
 	}
 
-	#call({ id, name, args }: NonNullable<GeminiPart["functionCall"]>): object {
-		const call = { id: id || `call_${this.#calls}`, name };
-		this.#calls++;
-		this.#open.push(call);
+	#call(call: NonNullable<GeminiPart["functionCall"]>): object {
+		const { name, args } = call;
+		const id = this.#calls.begin(call);
 		const sent = this.form === "gemini" ? name : sentFunctionName(name);
-		return { id: call.id, type: "function", function: { name: sent, arguments: JSON.stringify(args ?? {}) } };
+		return { id, type: "function", function: { name: sent, arguments: JSON.stringify(args ?? {}) } };
 	}
 
 	/** Puts an answer behind the last one, where two follow each other. */

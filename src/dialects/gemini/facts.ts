@@ -1,6 +1,6 @@
 /** What routing, limits, rules and the cache read of a request of Google's, and what its answer is written by. */
-import type { ParsedRequest } from "../../openai/call.ts";
-import { bodyMemory, type CallFacts, type Modalities, type PromptContent } from "../../openai/call-facts.ts";
+import type { CallFacts, Modalities, PromptContent } from "../../openai/call-facts.ts";
+import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import type { GeminiMethod } from "./asked-method.ts";
 
@@ -11,16 +11,35 @@ export interface AnswerShape {
 	readonly showsThoughts: boolean;
 	/** Whole names of functions, by those that were sent. */
 	readonly names: ReadonlyMap<string, string> | undefined;
-	/** Google's own tools are asked for, which see the web as it is now. */
-	readonly isLive: boolean;
-	/** What Google gets beyond what the chat request says, as a text; "" where that is nothing. */
-	readonly beyond: string;
 }
 
-/** The facts. What the chat request says of itself holds for this one, too. */
+/** The request put into OpenAI's words: its facts, its body. */
+export interface ChatForm {
+	readonly facts: CallFacts;
+	readonly body: ParsedBody;
+	/** What it has no form for. */
+	readonly leftOut: readonly string[];
+}
+
+/** What a request says by a few of its fields. */
+export type AskedSettings = Pick<CallFacts, "model" | "temperature" | "maxTokens" | "choices" | "modalities" | "isReasoning"> & {
+	/** Google's own tools are asked for, which see the web as it is now. */
+	readonly isLive: boolean;
+};
+
+/** How more is found out, each when it is asked for. */
+export interface FactSources {
+	/** Its form in OpenAI's words. */
+	readonly form: () => ChatForm;
+	readonly sizes: () => PromptSizes;
+	/** What Google gets beyond what the chat request says, as a text; "" where that is nothing. */
+	readonly beyond: (form: ChatForm) => string;
+}
+
+/** The facts. What takes a pass over its contents is asked of its form in OpenAI's words, which is made for that. */
 export class GeminiFacts implements CallFacts {
 	readonly model: string;
-	readonly user: string | undefined;
+	readonly user = undefined;
 	/** Each answer tells its tokens. */
 	readonly showsUsage = true;
 	readonly temperature: number | undefined;
@@ -30,14 +49,13 @@ export class GeminiFacts implements CallFacts {
 	readonly hasEffects = false;
 	readonly fallbackModels: readonly string[] = [];
 
-	/** @param chat what the same request is in OpenAI's words */
 	constructor(
-		private readonly chat: ParsedRequest,
+		private readonly settings: AskedSettings,
+		private readonly sources: FactSources,
 		readonly shape: AnswerShape,
 	) {
-		const { model, user, temperature, maxTokens, choices, modalities } = chat.facts;
+		const { model, temperature, maxTokens, choices, modalities } = settings;
 		this.model = model;
-		this.user = user;
 		this.temperature = temperature;
 		this.maxTokens = maxTokens;
 		this.choices = choices;
@@ -45,11 +63,11 @@ export class GeminiFacts implements CallFacts {
 	}
 
 	usesLiveData(): boolean {
-		return this.shape.isLive || this.chat.facts.usesLiveData();
+		return this.settings.isLive;
 	}
 
 	isReasoning(model: string): boolean {
-		return this.chat.facts.isReasoning(model);
+		return this.settings.isReasoning(model);
 	}
 
 	cachesForHour(): boolean {
@@ -57,11 +75,11 @@ export class GeminiFacts implements CallFacts {
 	}
 
 	promptSizes(): PromptSizes {
-		return this.chat.facts.promptSizes();
+		return this.sources.sizes();
 	}
 
 	promptContent(): PromptContent {
-		return this.chat.facts.promptContent();
+		return this.sources.form().facts.promptContent();
 	}
 
 	routingField(): string | undefined {
@@ -69,13 +87,15 @@ export class GeminiFacts implements CallFacts {
 	}
 
 	canonical(without: ReadonlySet<string>): Buffer {
-		const chat = this.chat.facts.canonical(without);
-		const { beyond } = this.shape;
-		return beyond === "" ? chat : Buffer.concat([chat, Buffer.from(beyond)]);
+		const { form, beyond } = this.sources;
+		const made = form();
+		const chat = made.facts.canonical(without);
+		const more = beyond(made);
+		return more === "" ? chat : Buffer.concat([chat, Buffer.from(more)]);
 	}
 
 	memory(sent: Buffer): number {
-		// Another form of it may be made, and its own parse.
-		return 2 * bodyMemory(this.chat.body(), sent) + 8 * sent.length;
+		// Two forms of it may be made, and its own parse.
+		return 3 * this.sources.form().facts.memory(sent) + 8 * sent.length;
 	}
 }

@@ -8,14 +8,15 @@ import { type Dialect, type DialectCall, madeOnce } from "../dialect.ts";
 import { parseRequest } from "../openai-chat.ts";
 import { type GeneratedForm, generatedText } from "./answer.ts";
 import { askedMethod, type GeminiMethod, joinedRequest, partedRequest } from "./asked-method.ts";
+import { contentsSizes } from "./contents-sizes.ts";
 import { embeddingAnswer, embeddingRequest } from "./embeddings.ts";
 import { errorResponse } from "./error.ts";
-import { type AnswerShape, GeminiFacts } from "./facts.ts";
+import { type AnswerShape, type ChatForm, GeminiFacts } from "./facts.ts";
 import { foldGenerated } from "./folded-answer.ts";
-import { isGoogles } from "./foreign-parts.ts";
 import { wholeNames } from "./function-names.ts";
-import { normalized, readRequest, refusal } from "./read-request.ts";
-import { chatRequest, isThoughtless, refuseCached, type TranslatedRequest } from "./request.ts";
+import { checkResults, isGoogles } from "./open-calls.ts";
+import { type CheckedRequest, normalized, readRequest, refusal } from "./read-request.ts";
+import { chatRequest, isThoughtless, refuseCached, settingsOf, type TranslatedRequest } from "./request.ts";
 import type { EmbedRequest, GenerateRequest } from "./request-schema.ts";
 import { EVENTS, GeminiStream, LIST } from "./stream.ts";
 
@@ -43,13 +44,7 @@ export const gemini: Dialect = geminiDialect(true);
 /** Streams without it. */
 export const geminiLists: Dialect = geminiDialect(false);
 
-const NO_SHAPE: AnswerShape = {
-	method: "generateContent",
-	showsThoughts: false,
-	names: undefined,
-	isLive: false,
-	beyond: "",
-};
+const NO_SHAPE: AnswerShape = { method: "generateContent", showsThoughts: false, names: undefined };
 
 const shapeOf = ({ facts }: Pick<DialectCall, "facts">): AnswerShape =>
 	facts instanceof GeminiFacts ? facts.shape : NO_SHAPE;
@@ -64,72 +59,101 @@ function parseGemini(operation: Operation, sent: Buffer): ParsedRequest {
 	if (model.length > 512) throw refusal("model", "must be a string of 1 to 512 characters");
 	const text = utf8Text(body);
 	if (operation === "embeddings") return embedding(model, method, requestsIn(text, method));
-	return generating({ model, method, text, request: readRequest<GenerateRequest>(text, "generate") });
+	return generating(model, method, { text, ...readRequest<GenerateRequest>(text, "generate") });
 }
 
 /** A request whose tokens are to be counted. Throws as `parse` does. */
 export function countedContents(text: string, url: string): ParsedRequest {
 	const { model } = askedMethod(url);
-	const { contents, generateContentRequest } = readRequest<Partial<GenerateRequest> & WholeRequest>(text, "count");
-	const request = generateContentRequest ?? (contents && { contents });
-	if (!request) throw refusal("contents", "is missing");
-	const whole = generateContentRequest ? undefined : text;
-	return generating({ model, method: "generateContent", text: whole, request: request as GenerateRequest });
+	const { request: asked, fields } = readRequest<CountedRequest>(text, "count");
+	const { generateContentRequest: whole, contents } = asked;
+	if (whole) return generating(model, "generateContent", { request: whole });
+	if (!contents) throw refusal("contents", "is missing");
+	return generating(model, "generateContent", { text, fields, request: { ...asked, contents } });
 }
 
-interface WholeRequest {
-	readonly generateContentRequest?: GenerateRequest | null;
-}
+type CountedRequest = Partial<GenerateRequest> & { readonly generateContentRequest?: GenerateRequest | null };
 
-/** What is to be answered. */
-interface Generating {
-	readonly model: string;
-	readonly method: GeminiMethod;
-	/** The client's own; undefined where that is none that could be sent. */
-	readonly text: string | undefined;
-	readonly request: GenerateRequest;
-}
+/** What is to be answered; the client's own text where that is all of a request. */
+type Generating = Partial<CheckedRequest<GenerateRequest> & { readonly text: string }> &
+	Pick<CheckedRequest<GenerateRequest>, "request">;
 
 /** A request for an answer. */
-function generating({ model, method, text, request }: Generating): ParsedRequest {
+function generating(model: string, method: GeminiMethod, { request, text, fields }: Generating): ParsedRequest {
+	checkResults(request);
 	const asked = { model, stream: method === "streamGenerateContent" };
 	const exact = text !== undefined && hasLongNumbers(text) ? exactly(request, text) : request;
-	const others = chatRequest(exact, asked, "others");
-	const translated = madeOnce(() => chatRequest(exact, asked, "gemini"));
+	const others = formOnce("chat", () => chatRequest(exact, asked, "others"));
+	const googles = formOnce("chat", () => chatRequest(exact, asked, "gemini"));
 	const functions = (request.tools ?? []).flatMap(({ functionDeclarations }) => functionDeclarations ?? []);
+	const sources = {
+		form: others,
+		sizes: () => (text !== undefined && fields ? contentsSizes(request, text, fields) : others().facts.promptSizes()),
+		beyond: ({ leftOut }: ChatForm) => (isAllSaid(request, leftOut) ? "" : JSON.stringify(request)),
+	};
 	const shape = {
 		method,
 		showsThoughts: request.generationConfig?.thinkingConfig?.includeThoughts === true,
 		names: wholeNames(functions.map(({ name }) => name)),
-		isLive: others.leftOut.some((name) => name.startsWith("tools.")),
-		beyond: isAllSaid(request, others) ? "" : JSON.stringify(request),
 	};
-	const parsed = parsedWith("chat", shape, others, translated, (target) =>
-		text !== undefined && isGoogles(request, target) ? text : undefined,
-	);
 	return {
-		...parsed,
+		facts: new GeminiFacts(settingsOf(request, model), sources, shape),
+		stream: asked.stream,
 		body() {
 			refuseCached(request);
-			return parsed.body();
+			return others().body;
 		},
-		stream: asked.stream,
+		leftOut: () => others().leftOut,
 		prefills: request.contents.at(-1)?.role === "model",
 		isThoughtless: isThoughtless(request),
+		native: {
+			vendor: "gemini",
+			body: () => googles().body,
+			leftOut: () => googles().leftOut,
+			own: (target) => (text !== undefined && isGoogles(request, target) ? text : undefined),
+		},
 	};
 }
 
 /** Whether Google gets no more than the chat request says. */
-const isAllSaid = ({ generationConfig, cachedContent }: GenerateRequest, { leftOut }: TranslatedRequest): boolean =>
+const isAllSaid = ({ generationConfig, cachedContent }: GenerateRequest, leftOut: readonly string[]): boolean =>
 	leftOut.length === 0 && generationConfig?.thinkingConfig == null && cachedContent == null;
 
 /** A request for vectors. */
 function embedding(model: string, method: GeminiMethod, requests: readonly EmbedRequest[]): ParsedRequest {
-	const others = embeddingRequest(model, requests, false);
-	const translated = madeOnce(() => embeddingRequest(model, requests, true));
-	const beyond = others.leftOut.length > 0 ? JSON.stringify(requests[0]) : "";
-	return parsedWith("embeddings", { ...NO_SHAPE, method, beyond }, others, translated, () => undefined);
+	const others = formOnce("embeddings", () => embeddingRequest(model, requests, false));
+	const googles = formOnce("embeddings", () => embeddingRequest(model, requests, true));
+	// What is wrong with them is said here.
+	const { facts, leftOut } = others();
+	const sources = {
+		form: others,
+		sizes: () => facts.promptSizes(),
+		beyond: () => (leftOut.length > 0 ? JSON.stringify(requests[0]) : ""),
+	};
+	return {
+		facts: new GeminiFacts({ ...settingsOf({ contents: [] }, model), choices: facts.choices }, sources, {
+			...NO_SHAPE,
+			method,
+		}),
+		stream: false,
+		body: () => others().body,
+		leftOut: () => leftOut,
+		native: {
+			vendor: "gemini",
+			body: () => googles().body,
+			leftOut: () => googles().leftOut,
+			own: () => undefined,
+		},
+	};
 }
+
+/** A form of the request, made when it is first asked for. */
+const formOnce = (operation: Operation, translate: () => TranslatedRequest): (() => ChatForm) =>
+	madeOnce(() => {
+		const { text, leftOut } = translate();
+		const { facts, body } = parseRequest(operation, text);
+		return { facts, body: body(), leftOut };
+	});
 
 /** The same with numbers in its contents as they were sent. */
 const exactly = (request: GenerateRequest, text: string): GenerateRequest => ({
@@ -138,33 +162,6 @@ const exactly = (request: GenerateRequest, text: string): GenerateRequest => ({
 });
 
 function requestsIn(text: string, method: GeminiMethod): readonly EmbedRequest[] {
-	if (method === "embedContent") return [readRequest<EmbedRequest>(text, "embed")];
-	return readRequest<{ requests: readonly EmbedRequest[] }>(text, "batch").requests;
-}
-
-/**
- * @param translated the same with what Google alone has a form for
- * @param own the client's text, for a model of this name
- */
-function parsedWith(
-	operation: Operation,
-	shape: AnswerShape,
-	others: TranslatedRequest,
-	translated: () => TranslatedRequest,
-	own: (model: string) => string | undefined,
-): ParsedRequest {
-	const chat = parseRequest(operation, others.text);
-	const { leftOut } = others;
-	return {
-		facts: new GeminiFacts(chat, shape),
-		stream: false,
-		body: chat.body,
-		leftOut: leftOut.length > 0 ? () => leftOut : undefined,
-		native: {
-			vendor: "gemini",
-			body: madeOnce(() => parseRequest(operation, translated().text).body()),
-			leftOut: () => translated().leftOut,
-			own,
-		},
-	};
+	if (method === "embedContent") return [readRequest<EmbedRequest>(text, "embed").request];
+	return readRequest<{ requests: readonly EmbedRequest[] }>(text, "batch").request.requests;
 }

@@ -1,7 +1,7 @@
 /** Reads a request's JSON, whichever of Google's two spellings it has, and says what is wrong with it. */
 import { RouterError } from "../../errors.ts";
 import { tooLarge } from "../../openai/call.ts";
-import { JsonTooLarge, parseWithFields } from "../../openai/json.ts";
+import { type Field, JsonTooLarge, parseWithFields } from "../../openai/json.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { describe } from "../../openai/validation.ts";
 import { CHECKS } from "./request-schema.ts";
@@ -11,20 +11,27 @@ export function refusal(path: string, what: string): RouterError {
 	return new RouterError("invalid_value", `The field "${path}" ${what}.`, { param: path });
 }
 
+/** A request, and where its top-level fields stand in its text, as its client has spelt them. */
+export interface CheckedRequest<Request> {
+	readonly request: Request;
+	readonly fields: readonly Field[];
+}
+
 /**
  * The request, checked, with names as JavaScript writes them. Throws `invalid_json`, `duplicate_key`, `body_too_large` or `invalid_value`; messages
  * never quote the request.
  */
-export function readRequest<Request>(text: string, kind: keyof typeof CHECKS): Request {
+export function readRequest<Request>(text: string, kind: keyof typeof CHECKS): CheckedRequest<Request> {
 	const { compiled: check } = CHECKS[kind];
-	const request = normalized(objectOf(text));
-	if (check.Check(request)) return request as Request;
+	const { value, fields } = objectOf(text);
+	const request = normalized(value);
+	if (check.Check(request)) return { request: request as Request, fields };
 	const first = check.Errors(request).First();
 	const { param, message } = first ? describe(first) : { param: undefined, message: "A field has a wrong type." };
 	throw new RouterError("invalid_value", message, { param });
 }
 
-function objectOf(text: string): unknown {
+function objectOf(text: string): ReturnType<typeof parseWithFields> {
 	let parsed: ReturnType<typeof parseWithFields>;
 	try {
 		parsed = parseWithFields(text);
@@ -38,7 +45,7 @@ function objectOf(text: string): unknown {
 		const param = repeated.slice(0, 64);
 		throw new RouterError("duplicate_key", `The field "${param}" stands twice; send it once.`, { param });
 	}
-	return value;
+	return parsed;
 }
 
 /** Fields whose values are the client's own, names in them too. */

@@ -1,7 +1,9 @@
 /** A request of Google's in OpenAI's words. */
 import { unsupported } from "../../openai/chat.ts";
+import { isReasoning } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatMessages } from "./contents.ts";
+import type { AskedSettings } from "./facts.ts";
 import { sentFunctionName } from "./function-names.ts";
 import type { LeaveOut, RequestForm } from "./media.ts";
 import type { GeminiFunction, GenerateRequest, GenerationConfig } from "./request-schema.ts";
@@ -213,4 +215,23 @@ function vendorField(request: GenerateRequest, config: GenerationConfig, own: re
 		...(own.length > 0 ? { tools: own } : {}),
 	};
 	return Object.keys(gemini).length > 0 ? { gemini } : {};
+}
+
+/** What the request says by a few of its fields. */
+export function settingsOf({ generationConfig, tools }: GenerateRequest, model: string): AskedSettings {
+	const config = generationConfig ?? {};
+	const modalities = modalitiesOf(config) ?? [];
+	const effort = effortOf(config);
+	const isOff = config.thinkingConfig?.thinkingBudget === 0;
+	return {
+		model,
+		temperature: config.temperature ?? undefined,
+		maxTokens: config.maxOutputTokens || undefined,
+		choices: config.candidateCount ?? 1,
+		modalities: { image: modalities.includes("image"), audio: modalities.includes("audio") },
+		isLive: (tools ?? []).some(({ functionDeclarations, ...others }) =>
+			Object.values(others).some((value) => value != null),
+		),
+		isReasoning: (name) => !isOff && isReasoning(effort === undefined ? {} : { reasoning_effort: effort }, name),
+	};
 }

@@ -1,0 +1,63 @@
+/** Calls of a conversation: which result is whose, and whether they are signed. Google's clients name a result by its function, and by the call's id where they were told one. */
+import { refusal } from "./read-request.ts";
+import type { GeminiPart, GenerateRequest } from "./request-schema.ts";
+
+type Called = Pick<NonNullable<GeminiPart["functionCall"]>, "id" | "name">;
+
+/** Takes calls and results in their order. */
+export class OpenCalls {
+	readonly #open: { readonly id: string; readonly name: string }[] = [];
+	#count = 0;
+
+	/** A call, whose id it returns: one made of its place where it has none. */
+	begin({ id, name }: Called): string {
+		const call = { id: id || `call_${this.#count}`, name };
+		this.#count++;
+		this.#open.push(call);
+		return call.id;
+	}
+
+	/**
+	 * A result: the id of its call. Throws `invalid_value` where nobody made one.
+	 * @param path where the result stands in the request
+	 */
+	end({ id, name }: Called, path: string): string {
+		const open = this.#open;
+		const byId = id ? open.findIndex((call) => call.id === id) : -1;
+		const at = byId === -1 ? open.findIndex((call) => call.name === name) : byId;
+		const [call] = at === -1 ? [] : open.splice(at, 1);
+		if (!call) throw refusal(path, "is the result of no call before it");
+		return call.id;
+	}
+}
+
+/** Throws `invalid_value` for the result of a call that nobody made. */
+export function checkResults({ contents }: Pick<GenerateRequest, "contents">): void {
+	const calls = new OpenCalls();
+	for (const [index, { role, parts }] of contents.entries()) {
+		for (const [at, { functionCall, functionResponse }] of (parts ?? []).entries()) {
+			if (role === "model" && functionCall) calls.begin(functionCall);
+			if (role !== "model" && functionResponse) calls.end(functionResponse, resultPath(index, at));
+		}
+	}
+}
+
+/** Where a result stands in a request. */
+export const resultPath = (content: number, part: number): string =>
+	`contents[${content}].parts[${part}].functionResponse`;
+
+/** Models that take calls without a signature: from the third generation on these are a 400. */
+const UNSIGNED = /gemini-[12](?:\.|-|$)/;
+
+/**
+ * Whether a request can go to this model as its client has sent it. Not where calls in it lack their signatures, as those of other vendors' models do: of calls
+ * made together the first has one. Nor where the body names a model, too, which might be another one.
+ */
+export function isGoogles(request: GenerateRequest, model: string): boolean {
+	if (request["model"] != null) return false;
+	if (UNSIGNED.test(model)) return true;
+	return request.contents.every(({ role, parts }) => {
+		const first = role === "model" ? parts?.find(({ functionCall }) => functionCall) : undefined;
+		return first === undefined || Boolean(first.thoughtSignature);
+	});
+}
