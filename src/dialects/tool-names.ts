@@ -13,3 +13,29 @@ export function hashedToolName(name: string, of: string): string {
 	const hash = new Bun.SHA256().update(of).digest("hex").slice(0, HASH_LENGTH);
 	return `${name.slice(0, LONGEST - HASH_LENGTH - 1)}_${hash}`;
 }
+
+const NOT_PLAIN = /[^\w-]/g;
+
+/** The same of a name that may hold dots and colons, as Google's do: others take letters, digits, `_` and `-`. */
+export function plainToolName(name: string): string {
+	const plain = name.replace(NOT_PLAIN, "_");
+	return plain === name ? sentToolName(name) : hashedToolName(plain, name);
+}
+
+/**
+ * The names that are sent as others, with the whole ones; undefined where there are none.
+ * @param sentAs as what each is sent
+ */
+export function wholeToolNames(
+	names: readonly string[],
+	sentAs: (name: string) => string,
+): ReadonlyMap<string, string> | undefined {
+	let whole: Map<string, string> | undefined;
+	for (const name of names) {
+		const sent = sentAs(name);
+		if (sent === name) continue;
+		whole ??= new Map();
+		whole.set(sent, name);
+	}
+	return whole;
+}

@@ -4,7 +4,7 @@ import type { Field } from "../../openai/json.ts";
 import type { ParsedBody } from "../../openai/parsed-body.ts";
 import type { PromptSizes } from "../../openai/prompt-sizes.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
-import { sentToolName } from "../tool-names.ts";
+import { sentToolName, wholeToolNames } from "../tool-names.ts";
 import { isCustom } from "./messages-request.ts";
 import type { Block, MessagesRequest, MessagesTool } from "./messages-schema.ts";
 import { messagesSizes } from "./messages-sizes.ts";
@@ -59,14 +59,7 @@ export class MessagesFacts implements CallFacts {
 
 	/** Names of tools that upstreams know by shorter ones; undefined where there are none. */
 	get shortToolNames(): ReadonlyMap<string, string> | undefined {
-		let short: Map<string, string> | undefined;
-		for (const { name } of this.request.tools ?? []) {
-			if (name === undefined) continue;
-			const sent = sentToolName(name);
-			if (sent === name) continue;
-			short ??= new Map();
-			short.set(sent, name);
-		}
+		return wholeToolNames((this.request.tools ?? []).flatMap(({ name }) => name ?? []), sentToolName);
 		return short;
 	}
 

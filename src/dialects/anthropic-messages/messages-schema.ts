@@ -3,20 +3,8 @@
  * blocks and tools of unknown types: clients send beta fields unasked, and what has no form elsewhere is left out, not refused.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { open, optional } from "../../openai/request-fields.ts";
-
-/** The check of a schema, compiled when something is first checked: a start need not wait for it. */
-export class MessagesCheck {
-	#compiled: TypeCheck<TSchema> | undefined;
-
-	constructor(private readonly schema: TSchema) {}
-
-	get compiled(): TypeCheck<TSchema> {
-		this.#compiled ??= TypeCompiler.Compile(this.schema);
-		return this.#compiled;
-	}
-}
+import { LazyCheck } from "../lazy-check.ts";
 
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
 const number = optional(Type.Number());
@@ -89,30 +77,30 @@ export type MessagesTool = Static<typeof tool> & Readonly<Record<string, unknown
 const source = object({ type: Type.String() });
 
 /** What blocks must have, by their type; those of other types may be anything. */
-export const BLOCKS: Readonly<Record<string, MessagesCheck>> = {
-	text: new MessagesCheck(object({ text })),
-	image: new MessagesCheck(object({ source })),
-	document: new MessagesCheck(object({ source, title: optional(text), context: optional(text) })),
-	search_result: new MessagesCheck(object({ source: text, title: text, content: Type.Array(AnyBlock) })),
-	tool_use: new MessagesCheck(object({ id: text, name: text, input: Type.Object({}, open) })),
-	tool_result: new MessagesCheck(
+export const BLOCKS: Readonly<Record<string, LazyCheck>> = {
+	text: new LazyCheck(object({ text })),
+	image: new LazyCheck(object({ source })),
+	document: new LazyCheck(object({ source, title: optional(text), context: optional(text) })),
+	search_result: new LazyCheck(object({ source: text, title: text, content: Type.Array(AnyBlock) })),
+	tool_use: new LazyCheck(object({ id: text, name: text, input: Type.Object({}, open) })),
+	tool_result: new LazyCheck(
 		object({ tool_use_id: text, content: optional(content), is_error: optional(Type.Boolean()) }),
 	),
-	thinking: new MessagesCheck(object({ thinking: text, signature: optional(text) })),
-	redacted_thinking: new MessagesCheck(object({ data: text })),
+	thinking: new LazyCheck(object({ thinking: text, signature: optional(text) })),
+	redacted_thinking: new LazyCheck(object({ data: text })),
 };
 
 /** What sources must have, by their type. */
-export const SOURCES: Readonly<Record<string, MessagesCheck>> = {
-	base64: new MessagesCheck(object({ media_type: text, data: text })),
-	url: new MessagesCheck(object({ url: text })),
-	text: new MessagesCheck(object({ data: text })),
-	file: new MessagesCheck(object({ file_id: text })),
-	content: new MessagesCheck(object({ content })),
+export const SOURCES: Readonly<Record<string, LazyCheck>> = {
+	base64: new LazyCheck(object({ media_type: text, data: text })),
+	url: new LazyCheck(object({ url: text })),
+	text: new LazyCheck(object({ data: text })),
+	file: new LazyCheck(object({ file_id: text })),
+	content: new LazyCheck(object({ content })),
 };
 
 /** Whole requests. */
 export const REQUESTS = {
-	messages: new MessagesCheck(MessagesRequest),
-	count: new MessagesCheck(CountRequest),
+	messages: new LazyCheck(MessagesRequest),
+	count: new LazyCheck(CountRequest),
 } as const;

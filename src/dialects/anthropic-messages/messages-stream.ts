@@ -6,7 +6,7 @@ import { decimal } from "../../openai/usage-edits.ts";
 import { reasoningIn } from "../chat-message.ts";
 import type { DialectCall, StreamEnd, StreamWriter } from "../dialect.ts";
 import { streamSummary } from "../openai-chat.ts";
-import { ContentTemplate } from "./content-template.ts";
+import { ContentTemplate, eventEnd, wordsAlone } from "../content-template.ts";
 import { callId, messageId, type Stop, stopOf, stopText } from "./messages-answer.ts";
 import { StreamedCalls } from "./messages-calls.ts";
 import { errorObject } from "./messages-error.ts";
@@ -23,22 +23,6 @@ const MESSAGE_STOP = namedEvent("message_stop", '{"type":"message_stop"}');
 /** An event with a piece of a block begins and ends so. */
 const DELTA_HEAD = 'event: content_block_delta\ndata: {"type":"content_block_delta","index":';
 const TEXT_TAIL = "}}\n\n";
-
-/** Past the event that begins there; lines may end with CR, too. */
-function eventEnd(text: string, at: number): number {
-	const end = text.indexOf("\n\n", at);
-	return end === -1 || text.includes("\r") ? text.length : end + 2;
-}
-
-/** The words of a choice that brings nothing else. */
-function wordsAlone(choice: unknown): string | undefined {
-	const { index, delta, finish_reason } = objectIn(choice) ?? {};
-	const piece = objectIn(delta);
-	if ((index ?? 0) !== 0 || finish_reason || !piece) return undefined;
-	const { content, role: _, ...rest } = piece;
-	const isAlone = typeof content === "string" && Object.values(rest).every((value) => value === null);
-	return isAlone ? content : undefined;
-}
 
 /** `own`: one of a type that is Claude's alone. */
 type BlockType = "text" | "thinking" | "tool_use" | "own";

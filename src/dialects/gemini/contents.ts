@@ -1,5 +1,5 @@
 /** A conversation's contents as OpenAI's messages. */
-import { sentFunctionName } from "./function-names.ts";
+import { plainToolName } from "../tool-names.ts";
 import { type ChatPart, codeText, type LeaveOut, mediaPart, type RequestForm } from "./media.ts";
 import { OpenCalls, resultPath } from "./open-calls.ts";
 import type { GeminiContent, GeminiPart, GenerateRequest } from "./request-schema.ts";
@@ -129,7 +129,7 @@ class MessageWriter {
 	#call(call: NonNullable<GeminiPart["functionCall"]>): object {
 		const { name, args } = call;
 		const id = this.#calls.begin(call);
-		const sent = this.form === "gemini" ? name : sentFunctionName(name);
+		const sent = this.form === "gemini" ? name : plainToolName(name);
 		return { id, type: "function", function: { name: sent, arguments: JSON.stringify(args ?? {}) } };
 	}
 

@@ -13,7 +13,7 @@ import { embeddingAnswer, embeddingRequest } from "./embeddings.ts";
 import { errorResponse } from "./error.ts";
 import { type AnswerShape, type ChatForm, GeminiFacts } from "./facts.ts";
 import { foldGenerated } from "./folded-answer.ts";
-import { wholeNames } from "./function-names.ts";
+import { plainToolName, wholeToolNames } from "../tool-names.ts";
 import { checkResults, isGoogles } from "./open-calls.ts";
 import { type CheckedRequest, normalized, readRequest, refusal } from "./read-request.ts";
 import { chatRequest, isThoughtless, refuseCached, settingsOf, type TranslatedRequest } from "./request.ts";
@@ -94,7 +94,10 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 	const shape = {
 		method,
 		showsThoughts: request.generationConfig?.thinkingConfig?.includeThoughts === true,
-		names: wholeNames(functions.map(({ name }) => name)),
+		names: wholeToolNames(
+			functions.map(({ name }) => name),
+			plainToolName,
+		),
 	};
 	return {
 		facts: new GeminiFacts(settingsOf(request, model), sources, shape),

@@ -3,8 +3,8 @@
  * elsewhere is left out, not refused.
  */
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { open, optional } from "../../openai/request-fields.ts";
+import { LazyCheck } from "../lazy-check.ts";
 
 const object = <T extends Record<string, TSchema>>(properties: T) => Type.Object(properties, open);
 const text = optional(Type.String());
@@ -101,18 +101,6 @@ export type EmbedRequest = Static<typeof EmbedRequest> & Readonly<Record<string,
 
 /** `:batchEmbedContents`. */
 export const BatchEmbedRequest = object({ requests: Type.Array(EmbedRequest, { minItems: 1 }) });
-
-/** The check of a schema, compiled when something is first checked: a start need not wait for it. */
-class LazyCheck {
-	#compiled: TypeCheck<TSchema> | undefined;
-
-	constructor(private readonly schema: TSchema) {}
-
-	get compiled(): TypeCheck<TSchema> {
-		this.#compiled ??= TypeCompiler.Compile(this.schema);
-		return this.#compiled;
-	}
-}
 
 /** Whole requests. */
 export const CHECKS = {

@@ -4,7 +4,7 @@ import { isReasoning } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { chatMessages } from "./contents.ts";
 import type { AskedSettings } from "./facts.ts";
-import { sentFunctionName } from "./function-names.ts";
+import { plainToolName } from "../tool-names.ts";
 import type { LeaveOut, RequestForm } from "./media.ts";
 import type { GeminiFunction, GenerateRequest, GenerationConfig } from "./request-schema.ts";
 import { toJsonSchema } from "./schema-types.ts";
@@ -101,7 +101,7 @@ function functionTool(
 	return {
 		type: "function",
 		function: {
-			name: form === "gemini" ? name : sentFunctionName(name),
+			name: form === "gemini" ? name : plainToolName(name),
 			description: description || undefined,
 			parameters: schema,
 		},
@@ -114,7 +114,7 @@ interface FunctionTool {
 
 function toolFields(tools: readonly object[], { toolConfig }: GenerateRequest): object {
 	const { mode, allowedFunctionNames } = toolConfig?.functionCallingConfig ?? {};
-	const names = new Set((allowedFunctionNames ?? []).flatMap((name) => [name, sentFunctionName(name)]));
+	const names = new Set((allowedFunctionNames ?? []).flatMap((name) => [name, plainToolName(name)]));
 	const all = tools as readonly FunctionTool[];
 	const named = all.filter(({ function: { name } }) => names.has(name));
 	const isChosen = named.length > 0 && (mode === "ANY" || mode === "VALIDATED");

@@ -3,6 +3,7 @@ import { RouterError } from "../../errors.ts";
 import { SseSplitter, type StreamPiece, textOf } from "../../openai/sse.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { contentText, reasoningIn } from "../chat-message.ts";
+import { ContentTemplate, eventEnd, wordsAlone } from "../content-template.ts";
 import type { StreamEnd, StreamWriter } from "../dialect.ts";
 import {
 	callPart,
@@ -65,6 +66,7 @@ export class GeminiStream implements StreamWriter {
 	/** No comment: Google's own clients in Go and Python take one for a broken event. Between events, and in JSON, an empty line says nothing. */
 	readonly keepAlive = "\n\n";
 	readonly #events = new SseSplitter();
+	readonly #template = new ContentTemplate();
 	readonly #choices = new Map<number, StreamedChoice>();
 	#hasBegun = false;
 	/** What all pieces end with: the model's version and the answer's id. */
@@ -84,14 +86,33 @@ export class GeminiStream implements StreamWriter {
 
 	/** What says nothing to this client is an empty line: it hears that the answer goes on. */
 	push<Piece extends StreamPiece>(piece: Piece): string {
+		const sent = textOf(piece);
 		let text = "";
-		for (const { data } of this.#events.push(Buffer.from(textOf(piece)))) {
-			if (data === undefined || data === "[DONE]") continue;
-			if (this.#toSkip > 0) this.#toSkip--;
-			else if (data.endsWith(OWN_END) && data.includes(OWN)) text += this.#asItCame(data);
-			else text += this.#chunk(JSON.parse(data) as Json);
+		let at = 0;
+		while (at < sent.length) {
+			if (this.#toSkip === 0 && this.#template.matches(sent, at)) {
+				const { literal, end } = this.#template;
+				if (literal !== '""') text += this.#words(literal);
+				at = end;
+				continue;
+			}
+			const end = eventEnd(sent, at);
+			for (const { data, raw } of this.#events.push(Buffer.from(sent.slice(at, end)))) {
+				if (data === undefined || data === "[DONE]") continue;
+				if (this.#toSkip > 0) this.#toSkip--;
+				else if (data.endsWith(OWN_END) && data.includes(OWN)) text += this.#asItCame(data);
+				else text += this.#chunk(JSON.parse(data) as Json, raw);
+			}
+			at = end;
 		}
 		return text === "" ? this.keepAlive : text;
+	}
+
+	/** Words of the first choice, as JSON. */
+	#words(literal: string): string {
+		const choice = this.#choiceAt(0);
+		this.#isFinished = false;
+		return this.#piece([candidateText([...this.#callsOf(choice), `{"text":${literal}}`], 0)]);
 	}
 
 	/** An event of Google's, and so many chunks behind it that say the same. */
@@ -127,11 +148,16 @@ export class GeminiStream implements StreamWriter {
 		return this.#before() + errorText(error, this.form.id) + behind + last;
 	}
 
-	#chunk({ choices, usage, model }: Json): string {
+	/** @param event the text of its event */
+	#chunk({ choices, usage, model }: Json, event: string): string {
 		if (usage != null) this.#usage = usage;
 		if (typeof model === "string" && model !== "") this.#tail ??= this.#tailOf(model);
+		const all = Array.isArray(choices) ? choices : [];
+		const isOne = usage == null && all.length === 1 && objectIn(all[0])?.["logprobs"] == null;
+		const words = isOne ? wordsAlone(all[0]) : undefined;
+		if (words) this.#template.learn(event, words);
 		let text = "";
-		for (const each of Array.isArray(choices) ? choices : []) {
+		for (const each of all) {
 			const choice = objectIn(each);
 			if (choice) text += this.#choice(choice);
 		}

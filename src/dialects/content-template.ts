@@ -3,6 +3,8 @@
  * the words of the next are read without a parse.
  */
 
+import { objectIn } from "../openai/usage.ts";
+
 const CONTENT = /"content":\s*"/;
 const QUOTE = '"';
 const BACKSLASH = 92;
@@ -52,4 +54,20 @@ function literalEnd(text: string, start: number): number {
 		if (slashes % 2 === 0) return at + 1;
 	}
 	return -1;
+}
+
+/** Past the event that begins there; all of the text where its lines may end with CR. */
+export function eventEnd(text: string, at: number): number {
+	const end = text.indexOf("\n\n", at);
+	return end === -1 || text.includes("\r") ? text.length : end + 2;
+}
+
+/** The words of the first choice of a chunk, where they are all that it brings; undefined where there is more. */
+export function wordsAlone(choice: unknown): string | undefined {
+	const { index, delta, finish_reason } = objectIn(choice) ?? {};
+	const piece = objectIn(delta);
+	if ((index ?? 0) !== 0 || finish_reason || !piece) return undefined;
+	const { content, role: _, ...rest } = piece;
+	const isAlone = typeof content === "string" && Object.values(rest).every((value) => value === null);
+	return isAlone ? content : undefined;
 }
