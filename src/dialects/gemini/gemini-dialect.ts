@@ -14,7 +14,7 @@ import { errorResponse } from "./error.ts";
 import { type AnswerShape, type ChatForm, GeminiFacts } from "./facts.ts";
 import { foldGenerated } from "./folded-answer.ts";
 import { plainToolName, wholeToolNames } from "../tool-names.ts";
-import { checkResults, isGoogles } from "./open-calls.ts";
+import { checkResults, goesAsSent } from "./open-calls.ts";
 import { type CheckedRequest, normalized, readRequest, refusal } from "./read-request.ts";
 import { chatRequest, isThoughtless, refuseCached, settingsOf, type TranslatedRequest } from "./request.ts";
 import type { EmbedRequest, GenerateRequest } from "./request-schema.ts";
@@ -113,7 +113,7 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 			vendor: "gemini",
 			body: () => googles().body,
 			leftOut: () => googles().leftOut,
-			own: (target) => (text !== undefined && isGoogles(request, target) ? text : undefined),
+			own: (target) => (text !== undefined && goesAsSent(request, target) ? text : undefined),
 		},
 	};
 }

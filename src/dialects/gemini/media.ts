@@ -29,9 +29,9 @@ export function mediaPart(
 	if (inlineData) return inlinePart(inlineData.mimeType, inlineData.data);
 	if (!fileData) return undefined;
 	const { fileUri, mimeType } = fileData;
-	if (form === "gemini" && isGoogles(fileUri)) return { type: "file", file: { file_id: fileUri } };
+	if (form === "gemini" && liesAtGoogle(fileUri)) return { type: "file", file: { file_id: fileUri } };
 	// What lies at Google only Google can read.
-	if (isGoogles(fileUri) || !fileUri.startsWith("https://")) {
+	if (liesAtGoogle(fileUri) || !fileUri.startsWith("https://")) {
 		leaveOut("contents.fileData");
 		return undefined;
 	}
@@ -42,7 +42,7 @@ export function mediaPart(
 const IMAGE = /\.(?:png|jpe?g|webp|gif|heic|heif)(?:$|\?)/i;
 const GOOGLES =
 	/^(?:files\/|gs:|https:\/\/(?:generativelanguage\.googleapis\.com|(?:www\.)?youtube\.com|youtu\.be)\/)/i;
-const isGoogles = (uri: string): boolean => GOOGLES.test(uri);
+const liesAtGoogle = (uri: string): boolean => GOOGLES.test(uri);
 
 /** Sounds, in OpenAI's words. */
 const FORMATS: Readonly<Record<string, string>> = {

@@ -53,7 +53,7 @@ const UNSIGNED = /gemini-[12](?:\.|-|$)/;
  * Whether a request can go to this model as its client has sent it. Not where calls in it lack their signatures, as those of other vendors' models do: of calls
  * made together the first has one. Nor where the body names a model, too, which might be another one.
  */
-export function isGoogles(request: GenerateRequest, model: string): boolean {
+export function goesAsSent(request: GenerateRequest, model: string): boolean {
 	if (request["model"] != null) return false;
 	if (UNSIGNED.test(model)) return true;
 	return request.contents.every(({ role, parts }) => {

@@ -64,7 +64,7 @@ export function chatRequest(
 		model,
 		messages: chatMessages(request, form, leaveOut),
 		...(stream ? { stream, stream_options: { include_usage: true } } : {}),
-		...(tools.length > 0 ? toolFields(tools, request) : {}),
+		...(tools.length > 0 ? toolFields(tools, request, form) : {}),
 		...configFields(config, form, leaveOut),
 		service_tier: tierOf(request),
 		...vendor,
@@ -112,12 +112,17 @@ interface FunctionTool {
 	readonly function: { readonly name: string };
 }
 
-function toolFields(tools: readonly object[], { toolConfig }: GenerateRequest): object {
+/** The functions that may be called, and whether one of them must be. Few servers have words for a choice among several: they get no others. */
+function toolFields(tools: readonly object[], { toolConfig }: GenerateRequest, form: RequestForm): object {
 	const { mode, allowedFunctionNames } = toolConfig?.functionCallingConfig ?? {};
 	const names = new Set((allowedFunctionNames ?? []).flatMap((name) => [name, plainToolName(name)]));
 	const all = tools as readonly FunctionTool[];
 	const named = all.filter(({ function: { name } }) => names.has(name));
 	const isChosen = named.length > 0 && (mode === "ANY" || mode === "VALIDATED");
+	if (isChosen && form === "gemini") {
+		const allowed_tools = { mode: mode === "ANY" ? "required" : "auto", tools: named.map(nameOf) };
+		return { tools: all, tool_choice: { type: "allowed_tools", allowed_tools } };
+	}
 	const sent = isChosen ? named : all;
 	switch (mode) {
 		case "ANY":
