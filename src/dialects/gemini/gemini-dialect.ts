@@ -16,7 +16,7 @@ import { foldGenerated } from "./folded-answer.ts";
 import { plainToolName, wholeToolNames } from "../tool-names.ts";
 import { checkResults, goesAsSent } from "./open-calls.ts";
 import { type CheckedRequest, normalized, readRequest, refusal } from "./read-request.ts";
-import { chatRequest, isThoughtless, refuseCached, settingsOf, type TranslatedRequest } from "./request.ts";
+import { chatRequest, isThoughtless, refuseCached, saysMore, settingsOf, type TranslatedRequest } from "./request.ts";
 import type { EmbedRequest, GenerateRequest } from "./request-schema.ts";
 import { EVENTS, GeminiStream, LIST } from "./stream.ts";
 
@@ -89,7 +89,7 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 	const sources = {
 		form: others,
 		sizes: () => (text !== undefined && fields ? contentsSizes(request, text, fields) : others().facts.promptSizes()),
-		beyond: ({ leftOut }: ChatForm) => (isAllSaid(request, leftOut) ? "" : JSON.stringify(request)),
+		beyond: ({ leftOut }: ChatForm) => (saysMore(request, leftOut) ? JSON.stringify(request) : ""),
 	};
 	const shape = {
 		method,
@@ -117,10 +117,6 @@ function generating(model: string, method: GeminiMethod, { request, text, fields
 		},
 	};
 }
-
-/** Whether Google gets no more than the chat request says. */
-const isAllSaid = ({ generationConfig, cachedContent }: GenerateRequest, leftOut: readonly string[]): boolean =>
-	leftOut.length === 0 && generationConfig?.thinkingConfig == null && cachedContent == null;
 
 /** A request for vectors. */
 function embedding(model: string, method: GeminiMethod, requests: readonly EmbedRequest[]): ParsedRequest {

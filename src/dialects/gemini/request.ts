@@ -240,3 +240,36 @@ export function settingsOf({ generationConfig, tools }: GenerateRequest, model: 
 		isReasoning: (name) => !isOff && isReasoning(effort === undefined ? {} : { reasoning_effort: effort }, name),
 	};
 }
+
+/** Fields that the chat request says as well, by what they stand in. */
+const SAID = {
+	request: new Set(["contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "model"]),
+	part: new Set(["text", "inlineData", "functionCall", "functionResponse"]),
+	declaration: new Set(["name", "description", "parameters", "parametersJsonSchema"]),
+	calling: new Set(["mode", "allowedFunctionNames"]),
+} as const;
+
+const hasMore = (value: object, said: ReadonlySet<string>): boolean =>
+	Object.entries(value).some(([name, inner]) => inner != null && !said.has(name));
+
+/**
+ * Whether Google is told more than the chat request for all others says: then none of its answers is for those. Nor is one that goes on with the
+ * model's words.
+ * @param leftOut what that request has no form for
+ */
+export function saysMore(request: GenerateRequest, leftOut: readonly string[]): boolean {
+	const { contents, tools, toolConfig, generationConfig } = request;
+	const { functionCallingConfig, ...others } = toolConfig ?? {};
+	return (
+		leftOut.length > 0 ||
+		hasMore(request, SAID.request) ||
+		generationConfig?.thinkingConfig != null ||
+		hasMore(functionCallingConfig ?? {}, SAID.calling) ||
+		hasMore(others, new Set()) ||
+		(tools ?? []).some(({ functionDeclarations }) =>
+			(functionDeclarations ?? []).some((each) => hasMore(each, SAID.declaration)),
+		) ||
+		contents.some(({ parts }) => (parts ?? []).some((part) => hasMore(part, SAID.part))) ||
+		contents.at(-1)?.role === "model"
+	);
+}

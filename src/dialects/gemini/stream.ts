@@ -49,16 +49,33 @@ interface StreamedCall {
 	name: string;
 	arguments: string;
 	extra_content: unknown;
+	/** Length of the arguments that were last looked at, and were not whole. */
+	lookedAt: number;
 	/** It has gone out. */
 	isSent: boolean;
 }
 
 /** One candidate, as far as it has come. */
 interface StreamedChoice {
-	/** By their index. */
-	readonly calls: Map<number, StreamedCall>;
+	readonly calls: StreamedCall[];
+	/** The last one of each index. */
+	readonly byIndex: Map<number, StreamedCall>;
 	finish: unknown;
 	isRefusal: boolean;
+}
+
+/** Whether a piece begins another call: some servers give all of an answer's calls one index. */
+const isNext = (call: StreamedCall, id: unknown, name: string): boolean =>
+	name !== "" && typeof id === "string" && id !== "" && call.name !== "" && id !== call.id;
+
+/** Whether nothing can follow in the arguments. */
+function isWholeObject(text: string): boolean {
+	if (!text.trimEnd().endsWith("}")) return false;
+	try {
+		return objectIn(JSON.parse(text)) !== undefined;
+	} catch {
+		return false;
+	}
 }
 
 /** Writes one stream. */
@@ -136,7 +153,7 @@ export class GeminiStream implements StreamWriter {
 		const candidates: string[] = [];
 		if (this.#choices.size === 0) this.#choiceAt(0);
 		for (const [index, choice] of this.#choices) {
-			const calls = this.#callsOf(choice);
+			const calls = this.#callsOf(choice, true);
 			const finish = `,"finishReason":"${finishReason(choice.finish, choice.isRefusal)}"`;
 			candidates.push(candidateText(calls.length > 0 ? calls : [textPart("")], index, finish));
 		}
@@ -188,39 +205,42 @@ export class GeminiStream implements StreamWriter {
 	#choiceAt(index: number): StreamedChoice {
 		let choice = this.#choices.get(index);
 		if (!choice) {
-			choice = { calls: new Map(), finish: undefined, isRefusal: false };
+			choice = { calls: [], byIndex: new Map(), finish: undefined, isRefusal: false };
 			this.#choices.set(index, choice);
 		}
 		return choice;
 	}
 
-	/** Throws `upstream_error` for a piece of a call that was whole: what follows it has gone out. */
-	#addCall({ calls }: StreamedChoice, piece: Json, at: number): void {
+	/** Throws `upstream_error` for a piece of a call that was whole: it has gone out. */
+	#addCall(choice: StreamedChoice, piece: Json, at: number): void {
 		const index = typeof piece["index"] === "number" ? piece["index"] : at;
-		const { name, arguments: args } = objectIn(piece["function"]) ?? {};
-		let call = calls.get(index);
-		if (!call) {
-			call = { id: undefined, name: "", arguments: "", extra_content: undefined, isSent: false };
-			calls.set(index, call);
+		const { name: sent, arguments: args } = objectIn(piece["function"]) ?? {};
+		const name = contentText(sent);
+		let call = choice.byIndex.get(index);
+		if (!call || isNext(call, piece["id"], name)) {
+			call = { id: undefined, name: "", arguments: "", extra_content: undefined, lookedAt: 0, isSent: false };
+			choice.calls.push(call);
+			choice.byIndex.set(index, call);
 		} else if (call.isSent) {
 			if (contentText(args).trim() === "") return;
 			throw new RouterError("upstream_error", "The upstream went on with a tool call behind its end.");
 		}
 		call.id ??= piece["id"];
-		call.name ||= contentText(name);
+		call.name ||= name;
 		call.arguments += contentText(args);
 		call.extra_content ??= piece["extra_content"];
 	}
 
-	/** The calls that wait, as parts: what follows them says that they are whole. */
-	#callsOf({ calls }: StreamedChoice): string[] {
+	/** The calls that wait, as parts: those that are whole, or at the end all of them. */
+	#callsOf({ calls }: StreamedChoice, isEnd = false): string[] {
 		const parts: string[] = [];
-		let at = 0;
-		for (const call of calls.values()) {
-			const { id, name, arguments: args, extra_content, isSent } = call;
-			if (!isSent) parts.push(callPart({ id, function: { name, arguments: args }, extra_content }, at, this.form));
+		for (const [at, call] of calls.entries()) {
+			const { id, name, arguments: args, extra_content } = call;
+			if (call.isSent || (!isEnd && call.lookedAt === args.length)) continue;
+			call.lookedAt = args.length;
+			if (!isEnd && !isWholeObject(args)) continue;
+			parts.push(callPart({ id, function: { name, arguments: args }, extra_content }, at, this.form));
 			call.isSent = true;
-			at++;
 		}
 		return parts;
 	}
