@@ -74,6 +74,13 @@ describe("what Google would refuse, or read otherwise, is translated", () => {
 		expect("model" in rig.asked()).toBe(false);
 	});
 
+	test("models that a configuration names: the key may not be for them", async () => {
+		const routingConfig = { manualMode: { modelName: "gemini-2.5-pro" } };
+		const { headers } = await generate(asking({ generationConfig: { routingConfig, temperature: 0.5 } }));
+		expect(headers.get("x-router-dropped")).toBe("generationConfig.routingConfig");
+		expect(rig.asked()["generationConfig"]).toEqual({ temperature: 0.5 });
+	});
+
 	test("not a call with one, and none to a model that wants none", async () => {
 		for (const [part, model] of [
 			[CALL, "gemini-3-pro-preview"],

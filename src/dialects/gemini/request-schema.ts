@@ -102,6 +102,9 @@ export type EmbedRequest = Static<typeof EmbedRequest> & Readonly<Record<string,
 /** `:batchEmbedContents`. */
 export const BatchEmbedRequest = object({ requests: Type.Array(EmbedRequest, { minItems: 1 }) });
 
+/** Of `generationConfig`: by these Google would answer with another model, for which nobody has looked at the caller's key. */
+export const ROUTING_FIELDS: readonly string[] = ["routingConfig", "modelConfig", "modelSelectionConfig"];
+
 /** Whole requests. */
 export const CHECKS = {
 	generate: new LazyCheck(GenerateRequest),

@@ -6,7 +6,7 @@ import { chatMessages } from "./contents.ts";
 import type { AskedSettings } from "./facts.ts";
 import { plainToolName } from "../tool-names.ts";
 import type { LeaveOut, RequestForm } from "./media.ts";
-import type { GeminiFunction, GenerateRequest, GenerationConfig } from "./request-schema.ts";
+import { type GeminiFunction, type GenerateRequest, type GenerationConfig, ROUTING_FIELDS } from "./request-schema.ts";
 import { toJsonSchema } from "./schema-types.ts";
 
 /** A request in OpenAI's words. */
@@ -137,12 +137,9 @@ function toolFields(tools: readonly object[], { toolConfig }: GenerateRequest, f
 const nameOf = ({ function: { name } }: FunctionTool) => ({ type: "function", function: { name } });
 
 function configFields(config: GenerationConfig, form: RequestForm, leaveOut: LeaveOut): object {
-	if (form === "others") {
-		for (const [name, value] of Object.entries(config)) {
-			if (value != null && !CONFIGURED.has(name) && name !== "responseModalities") {
-				leaveOut(`generationConfig.${name.slice(0, 64)}`);
-			}
-		}
+	for (const [name, value] of Object.entries(config)) {
+		const isOwn = form === "gemini" ? !ROUTING_FIELDS.includes(name) : name === "responseModalities";
+		if (value != null && !CONFIGURED.has(name) && !isOwn) leaveOut(`generationConfig.${name.slice(0, 64)}`);
 	}
 	const { temperature, topP, topK, candidateCount, maxOutputTokens, stopSequences, seed } = config;
 	const { presencePenalty, frequencyPenalty, responseLogprobs, logprobs } = config;
@@ -212,7 +209,8 @@ export function refuseCached({ cachedContent }: GenerateRequest): void {
 function vendorField(request: GenerateRequest, config: GenerationConfig, own: readonly object[]): object {
 	const fields = Object.entries(request).filter(([name, value]) => GOOGLES.has(name) && value != null);
 	const more = Object.entries(config).filter(
-		([name, value]) => value != null && (name === "thinkingConfig" || !CONFIGURED.has(name)),
+		([name, value]) =>
+			value != null && (name === "thinkingConfig" || !CONFIGURED.has(name)) && !ROUTING_FIELDS.includes(name),
 	);
 	const gemini = {
 		...Object.fromEntries(fields),
