@@ -180,6 +180,19 @@ test("a stream of Google's that breaks goes on at another vendor's model, as one
 	expect(events.map((each) => each["candidates"][0].finishReason).filter(Boolean)).toEqual(["STOP"]);
 });
 
+test("one in which Google has run code goes on nowhere else, since nobody there would know of it", async () => {
+	rig.upstream.run(async (connection) => {
+		const beginning = [said({ text: "Hello " }), SEARCHED[1]!, said({ text: "wor" })];
+		await begins(beginning.map((each) => `data: ${JSON.stringify(each)}\r\n\r\n`))(connection);
+		await Bun.sleep(50);
+		connection.destroy();
+	});
+	const events = eventsOf((await stream(asking(), "?alt=sse", "both")).text);
+	expect(rig.upstream.received).toHaveLength(1);
+	expect(events.at(-1)!["error"].status).toBe("UNAVAILABLE");
+	expect(events.slice(0, -1)).toEqual([said({ text: "Hello " }), SEARCHED[1]!, said({ text: "wor" })]);
+});
+
 test("one that breaks and goes on nowhere ends in an error behind what was said", async () => {
 	rig.upstream.run(async (connection) => {
 		await begins([`data: ${JSON.stringify(said({ text: "Hello" }))}\r\n\r\n`])(connection);

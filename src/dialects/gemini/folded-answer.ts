@@ -6,6 +6,7 @@ import { chatUsageOf } from "./usage-metadata.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
+const CALLS = '"functionCall"';
 const FINISH: Readonly<Record<string, string>> = { STOP: "stop", MAX_TOKENS: "length", SAFETY: "content_filter" };
 /** Of a candidate, what is kept in another form, or in none. */
 const BESIDE = ["groundingMetadata", "citationMetadata", "logprobsResult", "urlContextMetadata"];
@@ -16,7 +17,7 @@ const SAID = new Set(["text", "thought", "thoughtSignature", "functionCall"]);
 export function foldGenerated(stream: Uint8Array, isEvents: boolean): string | undefined {
 	const text = Buffer.from(stream.buffer, stream.byteOffset, stream.byteLength).toString();
 	// Arguments with numbers that a parse would round.
-	if (hasLongNumbers(text)) return undefined;
+	if (text.includes(CALLS) && hasLongNumbers(text)) return undefined;
 	const responses = isEvents ? eventsIn(stream) : (JSON.parse(text) as Json[]);
 	const choices = new Map<number, FoldedChoice>();
 	let usage: Json = {};

@@ -57,7 +57,7 @@ export function chatRequest(
 		const isCarried = CARRIED.has(name) || name === KEPT || (isGemini && GOOGLES.has(name));
 		if (value != null && !isCarried) leaveOut(name.slice(0, 64));
 	}
-	const config = request.generationConfig ?? {};
+	const config: GenerationConfig = request.generationConfig ?? {};
 	const { own, tools } = toolsIn(request, form, leaveOut);
 	const vendor = isGemini ? vendorField(request, config, own) : {};
 	const chat = {
@@ -222,7 +222,7 @@ function vendorField(request: GenerateRequest, config: GenerationConfig, own: re
 
 /** What the request says by a few of its fields. */
 export function settingsOf({ generationConfig, tools }: GenerateRequest, model: string): AskedSettings {
-	const config = generationConfig ?? {};
+	const config: GenerationConfig = generationConfig ?? {};
 	const modalities = modalitiesOf(config) ?? [];
 	const effort = effortOf(config);
 	const isOff = config.thinkingConfig?.thinkingBudget === 0;

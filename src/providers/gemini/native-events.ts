@@ -10,6 +10,9 @@ import type { Upstream } from "../registry.ts";
 import { AS_IT_CAME } from "./response.ts";
 import { GenerateDecoder } from "./stream.ts";
 
+/** Kinds of parts of which OpenAI's words have no form. In a text the quotes would be escaped. */
+const UNSAID = /"(?:executableCode|codeExecutionResult|fileData|toolCall|toolResponse)"\s*:/;
+
 /** Reads one stream. */
 class NativeGenerateDecoder implements StreamDecoder {
 	constructor(private readonly inner: GenerateDecoder) {}
@@ -17,8 +20,12 @@ class NativeGenerateDecoder implements StreamDecoder {
 	push(event: SseEvent): Out {
 		const out = this.inner.push(event);
 		const { data } = event;
-		if (data === undefined || out.failure || out.dropped) return out;
-		return { ...out, bytes: this.#marked(data, out.bytes ?? "") };
+		const { bytes = "", failure, dropped } = out;
+		if (data === undefined || failure || dropped) return out;
+		if (!UNSAID.test(data)) return { ...out, bytes: this.#marked(data, bytes) };
+		// Who goes on with this answer elsewhere would not know of it.
+		const unsaid = this.inner.chunks.delta('{"gemini":true}');
+		return { ...out, bytes: this.#marked(data, unsaid + bytes), delta: true };
 	}
 
 	/** Before the first event there is no chunk, and nothing to mark. */
