@@ -190,7 +190,7 @@ test("one in which Google has run code goes on nowhere else, since nobody there 
 	const events = eventsOf((await stream(asking(), "?alt=sse", "both")).text);
 	expect(rig.upstream.received).toHaveLength(1);
 	expect(events.at(-1)!["error"].status).toBe("UNAVAILABLE");
-	expect(events.slice(0, -1)).toEqual([said({ text: "Hello " }), SEARCHED[1]!, said({ text: "wor" })]);
+	expect(events.slice(0, -2)).toEqual([said({ text: "Hello " }), SEARCHED[1]!, said({ text: "wor" })]);
 });
 
 test("one that breaks and goes on nowhere ends in an error behind what was said", async () => {
@@ -201,7 +201,8 @@ test("one that breaks and goes on nowhere ends in an error behind what was said"
 	});
 	const [first, ...rest] = eventsOf((await stream(asking())).text);
 	expect(first).toEqual(said({ text: "Hello" }));
-	expect(rest.map((each) => each["error"].status)).toEqual(["UNAVAILABLE"]);
+	// The second one is bare, for Go.
+	expect(rest.map((each) => each["error"].status)).toEqual(["UNAVAILABLE", "UNAVAILABLE"]);
 });
 
 test("its errors are its own words", async () => {

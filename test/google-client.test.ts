@@ -234,6 +234,14 @@ describe.each(SERVED.map((row) => [row.name, row] as const))("%s", (name, { mode
 		expect(responses.at(-1)!.modelVersion).toBe(answersAs);
 	});
 
+	test("a chat of the client's keeps what was streamed", async () => {
+		replay.play(answer("text", true), "event");
+		const chat = client.chats.create({ model });
+		await Array.fromAsync(await chat.sendMessageStream({ message: "Grüße! 你好 🙂" }));
+		const parts = chat.getHistory(true).flatMap(({ role, parts: all }) => (role === "model" ? (all ?? []) : []));
+		expect(parts.map(({ text }) => text ?? "").join("")).toBe(scenario("text").said.content!);
+	});
+
 	test("a stream is passed on piece by piece, not gathered", async () => {
 		const gate = Promise.withResolvers<void>();
 		replay.play(answer("text", true), { before: "line.", until: gate.promise });

@@ -29,14 +29,22 @@ export interface StreamFraming {
 	readonly next: string;
 	/** Behind each. */
 	readonly behind: string;
+	/** An error stands there twice, the second time bare, as Google itself sends it: Go's client knows it by that alone, all others by the first. */
+	readonly repeatsErrors: boolean;
 	/** Behind the last. */
 	readonly last: string;
 }
 
 /** `alt=sse`. */
-export const EVENTS: StreamFraming = { first: "data: ", next: "data: ", behind: "\n\n", last: "" };
+export const EVENTS: StreamFraming = {
+	first: "data: ",
+	next: "data: ",
+	behind: "\n\n",
+	repeatsErrors: true,
+	last: "",
+};
 /** Without it: one JSON list. */
-export const LIST: StreamFraming = { first: "[", next: ",\n", behind: "", last: "\n]\n" };
+export const LIST: StreamFraming = { first: "[", next: ",\n", behind: "", repeatsErrors: false, last: "\n]\n" };
 
 /** How `native-events.ts` of the provider marks an event of Google's, and what stands behind it. */
 const OWN = '"gemini":{"chunks":';
@@ -145,11 +153,10 @@ export class GeminiStream implements StreamWriter {
 	}
 
 	end({ tokens, isEstimated, tellsCost, cost }: StreamEnd): string {
+		// Google itself has said how it ended. A piece more, without a candidate, would be none of an answer for chats of Google's clients.
+		if (this.#isFinished) return this.framing.last;
 		const usage = tokens ? usageMetadata(tokens, isEstimated) : usageOf(this.#usage);
-		const told = tellsCost ? cost : undefined;
-		const counted = `"usageMetadata":${usageText(usage, told)},`;
-		// Google itself has said how it ended, but for what it cost.
-		if (this.#isFinished) return (told === undefined ? "" : this.#piece([], counted)) + this.framing.last;
+		const counted = `"usageMetadata":${usageText(usage, tellsCost ? cost : undefined)},`;
 		const candidates: string[] = [];
 		if (this.#choices.size === 0) this.#choiceAt(0);
 		for (const [index, choice] of this.#choices) {
@@ -161,8 +168,9 @@ export class GeminiStream implements StreamWriter {
 	}
 
 	error(error: RouterError): string {
-		const { behind, last } = this.framing;
-		return this.#before() + errorText(error, this.form.id) + behind + last;
+		const { behind, last, repeatsErrors } = this.framing;
+		const text = errorText(error, this.form.id) + behind;
+		return this.#before() + text + (repeatsErrors ? text : "") + last;
 	}
 
 	/** @param event the text of its event */
@@ -199,6 +207,8 @@ export class GeminiStream implements StreamWriter {
 		if (finish_reason) state.finish = finish_reason;
 		const logprobs = logprobsText(choice["logprobs"]);
 		if (parts.length === 0 && logprobs === "") return "";
+		// One without a part is none for chats of Google's clients.
+		if (parts.length === 0) parts.push(textPart(""));
 		return this.#piece([candidateText(parts, index, logprobs)]);
 	}
 
@@ -247,8 +257,7 @@ export class GeminiStream implements StreamWriter {
 
 	#piece(candidates: readonly string[], usage = ""): string {
 		this.#tail ??= this.#tailOf(this.model);
-		const said = candidates.length === 0 ? "" : `"candidates":[${candidates.join(",")}],`;
-		return `${this.#before()}{${said}${usage}${this.#tail}${this.framing.behind}`;
+		return `${this.#before()}{"candidates":[${candidates.join(",")}],${usage}${this.#tail}${this.framing.behind}`;
 	}
 
 	#before(): string {
