@@ -147,7 +147,7 @@ describe("a wrong call gets its own answer, and the upstream is not called", () 
 		"/v1/responses": "input",
 	};
 
-	// Google's have their model in the path, and their own errors: gemini-dialect.test.ts.
+	// Google's have their model in the path, and their own errors: gemini-pipeline.test.ts.
 	const inBody = ROUTES.filter((route) => route.method === "POST" && !("methods" in route));
 	test.each(inBody.map(({ path }) => path))("bytes that are no UTF-8 are refused: %s", async (path) => {
 		const field = promptFields[path];
