@@ -242,7 +242,9 @@ describe("streams", () => {
 	const chunk = (delta: Json, finish_reason: string | null = null) =>
 		`data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
 	const call = (index: number, args: string, more: Json = {}) =>
-		chunk({ tool_calls: [{ index, ...more, function: { ...(more["id"] ? { name: `f${index}` } : {}), arguments: args } }] });
+		chunk({
+			tool_calls: [{ index, ...more, function: { ...(more["id"] ? { name: `f${index}` } : {}), arguments: args } }],
+		});
 	const streamed = async (pieces: readonly string[], more: Json = {}) => {
 		rig.upstream.run(streams([...pieces, chunk({}, "tool_calls"), "data: [DONE]\n\n"]));
 		const { text } = await rig.send(asking(more), {}, `${pathOf(MODELS.openai, "streamGenerateContent")}?alt=sse`);
@@ -315,7 +317,9 @@ describe("embeddings", () => {
 		const own = await rig.send(body, {}, pathOf("gemini-embedding-001", "embedContent"));
 		expect([own.status, own.json["embedding"]]).toEqual([200, { values: [0.5] }]);
 		expect(rig.asked()["requests"][0]).toMatchObject({ content, taskType: "RETRIEVAL_QUERY", outputDimensionality: 1 });
-		const data = [{ object: "embedding", index: 0, embedding: Buffer.from(new Float32Array([0.5]).buffer).toString("base64") }];
+		const data = [
+			{ object: "embedding", index: 0, embedding: Buffer.from(new Float32Array([0.5]).buffer).toString("base64") },
+		];
 		rig.upstream.run(answers("200 OK", JSON.stringify({ object: "list", data, model: "m" })));
 		const other = await rig.send(body, {}, pathOf(MODELS.openai, "embedContent"));
 		expect([other.status, other.json["embedding"]]).toEqual([200, { values: [0.5] }]);

@@ -194,7 +194,11 @@ test("a call that one target refuses for the time being goes to the next", async
 
 test("a stream that breaks goes on at another target, as one answer", async () => {
 	one.run(async (connection) => {
-		const beginning = [chunk({ role: "assistant", content: "" }), chunk({ content: "Hello " }), chunk({ content: "wor" })];
+		const beginning = [
+			chunk({ role: "assistant", content: "" }),
+			chunk({ content: "Hello " }),
+			chunk({ content: "wor" }),
+		];
 		await begins(beginning)(connection);
 		await Bun.sleep(50);
 		connection.destroy();
@@ -253,8 +257,12 @@ test("a key in a URL lets its call in, and reaches no log, no ledger and no answ
 			expect(JSON.stringify([...answer.headers])).not.toContain(secret);
 		}
 		await keyed.idle();
-		expect(one.received.every(({ headers, path }) => !`${path}${JSON.stringify([...headers])}`.includes(secret))).toBe(true);
-		expect(keyed.output() + textsIn(join(keyed.directory, "logs")) + textsIn(join(keyed.directory, "data"))).not.toContain(secret);
+		expect(one.received.every(({ headers, path }) => !`${path}${JSON.stringify([...headers])}`.includes(secret))).toBe(
+			true,
+		);
+		expect(
+			keyed.output() + textsIn(join(keyed.directory, "logs")) + textsIn(join(keyed.directory, "data")),
+		).not.toContain(secret);
 	} finally {
 		await keyed.stop();
 	}

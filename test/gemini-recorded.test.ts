@@ -34,13 +34,16 @@ const post = (recording: Recording) => rig.post(pathOf(recording), textOf(record
 
 const asked = all.filter(({ response }) => response.sse || !Array.isArray(response.body));
 
-test.each(asked.map(row))("%s is asked of Gemini in its client's own bytes, or in words of the same meaning", async (_, recording) => {
-	rig.replay.play(recording.response);
-	await post(recording);
-	const { body } = rig.replay.received[0]!;
-	if (own(recording) !== undefined) expect(body).toBe(textOf(recording));
-	else expect(JSON.parse(body)["contents"].length).toBe((recording.request!.body as Loose)["contents"].length);
-});
+test.each(asked.map(row))(
+	"%s is asked of Gemini in its client's own bytes, or in words of the same meaning",
+	async (_, recording) => {
+		rig.replay.play(recording.response);
+		await post(recording);
+		const { body } = rig.replay.received[0]!;
+		if (own(recording) !== undefined) expect(body).toBe(textOf(recording));
+		else expect(JSON.parse(body)["contents"].length).toBe((recording.request!.body as Loose)["contents"].length);
+	},
+);
 
 test.each(all.map(row))("%s means the same where it has to be translated", (_, recording) => {
 	const body = parsed(recording).native!.body().value;

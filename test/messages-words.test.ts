@@ -1,7 +1,7 @@
 /** Words of streams reach clients of the Messages API as they were, whether they were parsed on the way or not. */
 import { expect, test } from "bun:test";
-import { ContentTemplate } from "../src/dialects/content-template.ts";
 import { MessagesStream } from "../src/dialects/anthropic-messages/messages-stream.ts";
+import { ContentTemplate } from "../src/dialects/content-template.ts";
 import type { Json } from "./kit/exchange.ts";
 import { namedEvents } from "./kit/messages.ts";
 

@@ -12,9 +12,9 @@ import { CHAT, COMPLETIONS, EMBEDDINGS, EXPLAIN, MODEL, MODELS } from "./api-doc
 import type { CallContext } from "./call-context.ts";
 import { countTokens } from "./count-tokens.ts";
 import { explainCall } from "./explain-call.ts";
-import { type CallHandler, type CallRoute, type CallServer, callHandler } from "./handler.ts";
 import { type MethodRoute, methodHandler } from "./gemini-calls.ts";
 import { GEMINI_MODEL_DOCS, GEMINI_MODELS_DOCS, GENERATE_DOCS } from "./gemini-docs.ts";
+import { type CallHandler, type CallRoute, type CallServer, callHandler } from "./handler.ts";
 import { modelAnswer, modelsAnswer } from "./model-queries.ts";
 import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
 import { refuseSocket } from "./responses-socket.ts";

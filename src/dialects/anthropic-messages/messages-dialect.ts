@@ -81,7 +81,9 @@ function parsedRequest(
 	{ request: checked, fields }: CheckedRequest,
 ): ParsedRequest {
 	// Budgets are compared, which exact numbers can't be.
-	const request = hasLongNumbers(text) ? { ...parsedExactly<MessagesRequest>(text), thinking: checked.thinking ?? null } : checked;
+	const request = hasLongNumbers(text)
+		? { ...parsedExactly<MessagesRequest>(text), thinking: checked.thinking ?? null }
+		: checked;
 	const formFor = (form: RequestForm) => {
 		let made: ChatForm | undefined;
 		return () => {

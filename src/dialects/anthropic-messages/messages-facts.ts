@@ -59,7 +59,10 @@ export class MessagesFacts implements CallFacts {
 
 	/** Names of tools that upstreams know by shorter ones; undefined where there are none. */
 	get shortToolNames(): ReadonlyMap<string, string> | undefined {
-		return wholeToolNames((this.request.tools ?? []).flatMap(({ name }) => name ?? []), sentToolName);
+		return wholeToolNames(
+			(this.request.tools ?? []).flatMap(({ name }) => name ?? []),
+			sentToolName,
+		);
 	}
 
 	usesLiveData(): boolean {

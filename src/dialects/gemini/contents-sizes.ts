@@ -21,11 +21,7 @@ const SCHEMA = /"response_?(?:json_?)?schema"/i;
  * @param text its JSON
  * @param fields where its top-level fields stand in that
  */
-export function contentsSizes(
-	{ contents }: GenerateRequest,
-	text: string,
-	fields: readonly Field[],
-): PromptSizes {
+export function contentsSizes({ contents }: GenerateRequest, text: string, fields: readonly Field[]): PromptSizes {
 	const parts = fields.flatMap(({ key, start, end }): PromptPart[] => {
 		const kind = Object.hasOwn(KINDS, key) ? KINDS[key]! : undefined;
 		if (kind === undefined || text.startsWith("null", start)) return [];

@@ -22,7 +22,10 @@ export interface ChatForm {
 }
 
 /** What a request says by a few of its fields. */
-export type AskedSettings = Pick<CallFacts, "model" | "temperature" | "maxTokens" | "choices" | "modalities" | "isReasoning"> & {
+export type AskedSettings = Pick<
+	CallFacts,
+	"model" | "temperature" | "maxTokens" | "choices" | "modalities" | "isReasoning"
+> & {
 	/** Google's own tools are asked for, which see the web as it is now. */
 	readonly isLive: boolean;
 };

@@ -2,9 +2,9 @@
 import { unsupported } from "../../openai/chat.ts";
 import { isReasoning } from "../../openai/reasoning.ts";
 import { objectIn } from "../../openai/usage.ts";
+import { plainToolName } from "../tool-names.ts";
 import { chatMessages } from "./contents.ts";
 import type { AskedSettings } from "./facts.ts";
-import { plainToolName } from "../tool-names.ts";
 import type { LeaveOut, RequestForm } from "./media.ts";
 import { type GeminiFunction, type GenerateRequest, type GenerationConfig, ROUTING_FIELDS } from "./request-schema.ts";
 import { toJsonSchema } from "./schema-types.ts";
