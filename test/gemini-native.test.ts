@@ -69,7 +69,7 @@ describe("what Google would refuse, or read otherwise, is translated", () => {
 
 	test("a body that names a model", async () => {
 		await generate(asking({ model: "models/gemini-2.5-pro", aFieldOfNextYear: 1 }));
-		expect(rig.upstream.received[0]!.path).toBe("/models/gemini-2.5-flash:generateContent");
+		expect(rig.upstream.received[0]!.path).toBe("/v1beta/models/gemini-2.5-flash:generateContent");
 		expect("aFieldOfNextYear" in rig.asked()).toBe(false);
 		expect("model" in rig.asked()).toBe(false);
 	});
@@ -113,7 +113,7 @@ test("the client's bytes go up as they came, with the router's own key, and noth
 	const { status, text, headers } = await generate(body, "flash");
 	expect([status, text, headers.get("x-router-dropped")]).toEqual([200, HELLO.gemini, null]);
 	const { body: asked, headers: with_, path } = rig.upstream.received[0]!;
-	expect([asked, path]).toEqual([body, "/models/gemini-2.5-flash:generateContent"]);
+	expect([asked, path]).toEqual([body, "/v1beta/models/gemini-2.5-flash:generateContent"]);
 	expect(with_.get("x-goog-api-key")).toBe("AIza-of-the-router");
 });
 
@@ -172,7 +172,7 @@ test("a stream of Google's that breaks goes on at another vendor's model, as one
 	});
 	const events = eventsOf((await stream(asking(), "?alt=sse", "both")).text);
 	expect(rig.upstream.received.map(({ path }) => path)).toEqual([
-		"/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+		"/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
 		"/v1/chat/completions",
 	]);
 	expect(rig.asked()["messages"].at(-1)).toEqual({ role: "assistant", content: "Hello wor" });

@@ -45,11 +45,31 @@ test.each(asked.map(row))(
 	},
 );
 
-test.each(all.map(row))("%s means the same where it has to be translated", (_, recording) => {
-	const body = parsed(recording).native!.body().value;
-	const made = generateRequest(body, modelOf(recording), "https://generativelanguage.googleapis.com/v1beta", NO_INPUTS);
-	expect(meaningOfGemini(JSON.parse(made))).toEqual(meaningOfGemini(recording.request!.body as Loose));
-});
+/** Two turns of the model's in a row, which are one where they are translated; and `VALIDATED`, which nobody else has. */
+const ONE_TURN = "gemini/cross-provider-capability-replay-google-gemini-3-flash-preview-openai--1";
+/** The same with files in the alphabet that most write. */
+const inOneAlphabet = (value: unknown): unknown =>
+	JSON.parse(
+		JSON.stringify(value, (key, inner: unknown) =>
+			key === "data" && typeof inner === "string" ? inner.replaceAll("-", "+").replaceAll("_", "/") : inner,
+		),
+	);
+
+test.each(all.filter(({ id }) => id !== ONE_TURN).map(row))(
+	"%s means the same where it has to be translated",
+	(_, recording) => {
+		const body = parsed(recording).native!.body().value;
+		const made = generateRequest(
+			body,
+			modelOf(recording),
+			"https://generativelanguage.googleapis.com/v1beta",
+			NO_INPUTS,
+		);
+		expect(inOneAlphabet(meaningOfGemini(JSON.parse(made)))).toEqual(
+			inOneAlphabet(meaningOfGemini(recording.request!.body as Loose)),
+		);
+	},
+);
 
 const whole = asked.filter(({ response }) => response.status === 200 && response.body);
 const streamed = asked.filter(({ response }) => response.status === 200 && response.sse);
