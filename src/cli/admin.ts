@@ -27,7 +27,7 @@ export interface AdminOutput {
 }
 
 /** The administration of this machine's data directory, or of another router over HTTP. */
-type AdminClient = {
+export type AdminClient = {
 	/** Of the data directory: why a change is on no disk, so that nobody but this process knows of it. */
 	readonly unsavedReason?: () => string | undefined;
 } & {
@@ -42,9 +42,23 @@ export async function runAdminCommand(
 	url: string | undefined,
 	config: Config,
 ): Promise<AdminOutput> {
+	const notes = url === undefined ? newDirectoryNotes(command, config) : [];
+	const { text, note } = await administer(url, config, notes, (client) => execute(command, client));
+	return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };
+}
+
+/**
+ * Runs `work` with the administration of this machine's data directory, or of the router at `url`, and resolves with its result.
+ * `notes` gets what the user should know besides. Throws StartError.
+ */
+export async function administer<Result>(
+	url: string | undefined,
+	config: Config,
+	notes: string[],
+	work: (client: AdminClient) => Promise<Result>,
+): Promise<Result> {
 	try {
-		if (url !== undefined) return await execute(command, remote(url, config));
-		const notes: string[] = newDirectoryNotes(command, config);
+		if (url !== undefined) return await work(remote(url, config));
 		const state = new RouterState(config);
 		try {
 			const { store } = state;
@@ -56,8 +70,7 @@ export async function runAdminCommand(
 				config,
 				(...change) => void (unsavedReason() === undefined && audit(...change)),
 			);
-			const { text, note } = await execute(command, { ...service, unsavedReason });
-			return { text, note: [note, ...notes].filter((each) => each !== undefined).join("\n") || undefined };
+			return await work({ ...service, unsavedReason });
 		} finally {
 			state.store.close();
 		}
@@ -112,8 +125,8 @@ function createdSecret(outcome: string, made: ShownSecret, service: AdminClient)
 	return secretText(made);
 }
 
-/** A change that is only in the memory of this process is lost when it ends, and no running router hears of it. */
-function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient): void {
+/** A change that is only in the memory of this process is lost when it ends, and no running router hears of it. Throws StartError then. */
+export function throwIfUnsaved(outcome: string, { unsavedReason }: AdminClient): void {
 	const problem = unsavedReason?.();
 	if (problem === undefined) return;
 	throw new StartError(`${outcome}: ${problem}. --url and an admin key tell a router that runs all the same.`);

@@ -12,6 +12,9 @@ const TIMEOUT_MS = 10_000;
 /** Largest answer read, bytes. */
 const MAX_ANSWER = 64 * 1024 * 1024;
 
+/** Nothing answers at the router's address. */
+export class UnreachableRouter extends StartError {}
+
 /** The router that is asked. */
 export interface RouterResponse {
 	/** Its base URL, without a closing slash. */
@@ -57,7 +60,7 @@ export function askRouter(url: string | undefined, { server, ca_file }: Config):
 			answer = await transport.send(request, AbortSignal.timeout(TIMEOUT_MS));
 			text = await readText(answer, MAX_ANSWER);
 		} catch {
-			throw new StartError(`nothing answers at ${base}: is the router running there? --url names another`);
+			throw new UnreachableRouter(`nothing answers at ${base}: is the router running there? --url names another`);
 		}
 		return { answer, content: parsed(text) };
 	}
