@@ -97,6 +97,11 @@ export function takenOut(
 	return { edits, changed: there.filter((value) => !gone.includes(value)) };
 }
 
+/** SHA-256 of a text, as it is recorded. */
+export function textHash(text: string): string {
+	return `sha256:${hashKey(text).toString("hex")}`;
+}
+
 function isSame(one: SettingPath, other: SettingPath): boolean {
 	return Bun.deepEquals(one, other);
 }
@@ -113,7 +118,7 @@ function depthOf(settings: Settings, path: SettingPath): number {
 
 /** With the key's hash for the key. */
 function sealed(value: unknown, secret: string | undefined): unknown {
-	if (typeof value === "string") return value === secret ? hashKey(value) : value;
+	if (typeof value === "string") return value === secret ? textHash(value) : value;
 	if (!isMapping(value)) return value;
 	return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, sealed(inner, secret)]));
 }
@@ -123,7 +128,7 @@ function holds(found: unknown, written: unknown): boolean {
 	if (isMapping(written)) {
 		return isMapping(found) && Object.entries(written).every(([name, inner]) => holds(found[name], inner));
 	}
-	return Bun.deepEquals(found, written) || (typeof found === "string" && hashKey(found) === written);
+	return Bun.deepEquals(found, written) || (typeof found === "string" && textHash(found) === written);
 }
 
 /** What a mapping has besides the entries that were written. */
