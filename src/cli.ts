@@ -104,6 +104,10 @@ async function outputOf(command: Query, { loaded, variables }: Configuration, cw
 			const { invite } = await import("./cli/invite.ts");
 			return invite(command.url, config);
 		}
+		case "connect": {
+			const { connectClient } = await import("./cli/connect/connect.ts");
+			return await connectClient(command.connect, command.url, { config, env: variables, cwd });
+		}
 		case "admin": {
 			const { runAdminCommand } = await import("./cli/admin.ts");
 			return await runAdminCommand(command.admin, command.url, config);

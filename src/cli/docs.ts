@@ -18,6 +18,7 @@ import targets from "../routing/targets.md" with { type: "file" };
 import severalRouters from "../store/several-routers.md" with { type: "file" };
 import metrics from "../telemetry/metrics.md" with { type: "file" };
 import troubleshooting from "../troubleshooting.md" with { type: "file" };
+import connect from "./connect/connect.md" with { type: "file" };
 import deploying from "./deploying.md" with { type: "file" };
 import { UsageError } from "./flags.ts";
 
@@ -27,6 +28,7 @@ import { UsageError } from "./flags.ts";
  */
 const PAGES: Readonly<Record<string, string>> = {
 	calls,
+	connect,
 	upstreams,
 	"claude-and-gemini": claudeAndGemini,
 	"anthropic-messages": anthropicMessages,

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { didYouMean } from "../config/did-you-mean.ts";
 import type { Flags, Role } from "../config/overlay.ts";
 import { type AdminCommand, KEY_FLAGS, parseAdminArgs } from "./admin-args.ts";
+import { type ConnectOptions, parseConnectArgs } from "./connect/connect-args.ts";
 
 /** Flags of every command that reads a configuration; texts as they were typed. */
 export interface StartOptions {
@@ -17,6 +18,7 @@ export type Command =
 	| Named<"start" | "check" | "health" | "suggest">
 	| (Named<"agents" | "models" | "invite"> & { /** The router's address. */ readonly url?: string })
 	| ({ readonly do: "admin"; readonly admin: AdminCommand; readonly url?: string } & StartOptions)
+	| ({ readonly do: "connect"; readonly connect: ConnectOptions; readonly url?: string } & StartOptions)
 	| ({
 			readonly do: "explain";
 			readonly url?: string;
@@ -42,13 +44,25 @@ export class UsageError extends Error {
 	override readonly name = "UsageError";
 }
 
-const SUBCOMMANDS = ["check", "init", "health", "agents", "models", "explain", "keys", "usage", "why", "docs"] as const;
+const SUBCOMMANDS = [
+	"check",
+	"init",
+	"health",
+	"agents",
+	"models",
+	"explain",
+	"keys",
+	"usage",
+	"why",
+	"connect",
+	"docs",
+] as const;
 type Subcommand = "start" | (typeof SUBCOMMANDS)[number];
 
 const text = (...commands: Subcommand[]) => ({ type: "string" as const, commands });
 const toggle = (...commands: Subcommand[]) => ({ type: "boolean" as const, commands });
 /** Commands that ask a running router. */
-const REMOTE = ["agents", "models", "explain", "keys", "usage", "why"] as const;
+const REMOTE = ["agents", "models", "explain", "keys", "usage", "why", "connect"] as const;
 
 const OPTIONS = {
 	agent: toggle("start", "check", "health", "init"),
@@ -58,7 +72,8 @@ const OPTIONS = {
 	port: text("start", "check", "health", ...REMOTE),
 	url: text(...REMOTE),
 	"env-file": text("start", "check", "health", ...REMOTE),
-	model: text("start", "check"),
+	// Of the agent; the other is a client's.
+	model: text("start", "check", "connect"),
 	// Of the agent; the other is a key's.
 	name: text("start", "check", "keys"),
 	gpus: text("start", "check"),
@@ -78,6 +93,10 @@ const OPTIONS = {
 		ReturnType<typeof text>
 	>),
 	overlap: text("keys"),
+	key: text("connect"),
+	write: toggle("connect"),
+	overwrite: toggle("connect"),
+	undo: toggle("connect"),
 	by: text("usage"),
 	from: text("usage"),
 	to: text("usage"),
@@ -108,6 +127,7 @@ export function parseCommand(args: readonly string[]): Command {
 		throw new UsageError("`explain` needs a model: router explain MODEL");
 	}
 	const admin = adminCommand(command, words, given);
+	const connect = command === "connect" ? connectOptions(words, given) : undefined;
 	const twoWords = TWO_WORDS[`${command} ${words[0]}`];
 	if (twoWords) words.shift();
 	noMore(words);
@@ -123,7 +143,7 @@ export function parseCommand(args: readonly string[]): Command {
 			...(given.host !== undefined && { host: given.host }),
 			...(given.port !== undefined && { port: given.port }),
 			...("insecure" in given && { insecure: true }),
-			...(admin ? {} : agentFlags(role, given, vllmArgs)),
+			...(admin || connect ? {} : agentFlags(role, given, vllmArgs)),
 		},
 		...(given["env-file"] !== undefined && { envFile: given["env-file"] }),
 	};
@@ -131,7 +151,8 @@ export function parseCommand(args: readonly string[]): Command {
 		return { do: command, model: model!, ...(given.file !== undefined && { file: given.file }), ...shared };
 	}
 	if (admin) return { do: "admin", admin, ...shared };
-	return { do: twoWords ?? (command as Exclude<typeof command, "keys" | "usage" | "why">), ...shared };
+	if (connect) return { do: "connect", connect, ...shared };
+	return { do: twoWords ?? (command as Exclude<typeof command, "keys" | "usage" | "why" | "connect">), ...shared };
 }
 
 /** The flags that are given, with their values, and the other words. */
@@ -171,6 +192,12 @@ function adminCommand(command: Subcommand, words: string[], given: Given): Admin
 		command === "why" ||
 		(command === "agents" && AGENT_ADMIN.includes(words[0]!));
 	const parsed = isAdmin ? parseAdminArgs(command, words, given) : undefined;
+	if (typeof parsed === "string") throw new UsageError(parsed);
+	return parsed;
+}
+
+function connectOptions(words: string[], given: Given): ConnectOptions {
+	const parsed = parseConnectArgs(words, given);
 	if (typeof parsed === "string") throw new UsageError(parsed);
 	return parsed;
 }

@@ -31,6 +31,9 @@ Usage
                               calls, tokens and cost
   router why REQUEST-ID       where a past call went, why, and what it cost
   router explain MODEL        where a running router would send a call, and why; --file gives the call's body
+  router connect CLIENT [--model M] [--key KEY] [--write [--overwrite] | --undo]
+                              print what a client needs to use this router, write it, take it out again:
+                              claude-code, codex, opencode, gemini-cli, aider, continue, open-webui
   router docs [TOPIC]         print a page of the documentation; without TOPIC list them
   router init --schema        print the JSON Schema of router.yaml
   router init --systemd       print a systemd unit for the router; with --agent or --standalone for those
@@ -41,7 +44,7 @@ Flags
   --env-file FILE   KEY=VALUE lines; variables that are set already win
   --host ADDRESS    address to listen on
   --port PORT       port to listen on; 0 picks a free one
-  --url URL         the router to ask; keys, usage and why take an admin key there;
+  --url URL         the router to ask; keys, usage, why and connect take an admin key there;
                     invite: as the GPU host reaches it
   --file FILE       explain: a request as JSON; - is stdin
   --insecure        listen beyond loopback without any key

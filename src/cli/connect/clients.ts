@@ -4,19 +4,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import { StartError } from "../../errors.ts";
 import type { ClientName } from "./connect-args.ts";
 import { homeOf } from "./connect-record.ts";
-import type { Setting } from "./settings-merge.ts";
-
-/** The formats of settings files. */
-export type FormatName = "jsonc" | "toml" | "yaml" | "dotenv";
-
-/** A file, and what has to stand in it. */
-export interface FileSettings {
-	readonly path: string;
-	readonly format: FormatName;
-	readonly settings: readonly Setting[];
-	/** Values that make the client use something else than this router, and what they do. */
-	readonly rivals?: readonly { readonly path: readonly string[]; readonly effect: string }[];
-}
+import type { FileSettings, Setting } from "./settings-merge.ts";
 
 /** What a client needs. */
 export interface ClientPlan {

@@ -5,7 +5,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import { StartError } from "../../errors.ts";
 import { readFound, removeMade, replaceText } from "./settings-file.ts";
 import { isMapping } from "./settings-format.ts";
-import type { WrittenValue } from "./settings-merge.ts";
+import type { FormatName, WrittenValue } from "./settings-merge.ts";
 
 /** What was written for one client. */
 export interface ConnectRecord {
@@ -25,14 +25,17 @@ export interface MadeKey {
 /** A file that was written to. */
 export interface WrittenFile {
 	readonly path: string;
+	readonly format: FormatName;
 	readonly values: readonly WrittenValue[];
+	/** What the file was begun with, as it was new or empty: good for nothing once all else is gone. */
+	readonly head: readonly WrittenValue[];
 	/** SHA-256 of its text since. */
 	readonly hash: string;
 	readonly backups: readonly string[];
-	/** The backup that holds the text from before all this; absent where the file was new, or was edited by others in between. */
-	readonly original?: string;
+	/** The first of them has the text from before all this, and nobody else has edited the file between two writes. */
+	readonly isUntouched: boolean;
 	/** There was no such file. */
-	readonly isNew?: boolean;
+	readonly isNew: boolean;
 	/** The folder that was made for it. */
 	readonly folder?: string;
 	/** The permissions that it had. */

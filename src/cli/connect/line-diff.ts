@@ -3,7 +3,7 @@
 /** Longer parts are shown as replaced altogether: the table of the comparison has a cell for each pair of lines. */
 const MOST_CELLS = 4_000_000;
 /** A name that a secret follows. */
-const SECRET = /(?:key|token|secret|password|authorization|bearer)\w*["']?\s*[:=]\s*["']?/i;
+const SECRET = /(?:(?<!env_)key|token|secret|password|authorization|bearer)\w*["']?\s*[:=]\s*["']?/i;
 
 /**
  * The changed lines with their numbers, `-` for the old and `+` for the new ones; empty where nothing changed. A secret is shown by its

@@ -14,6 +14,18 @@ export interface Setting {
 	readonly instead?: string;
 }
 
+/** The formats of settings files. */
+export type FormatName = "jsonc" | "toml" | "yaml" | "dotenv";
+
+/** A file, and what has to stand in it. */
+export interface FileSettings {
+	readonly path: string;
+	readonly format: FormatName;
+	readonly settings: readonly Setting[];
+	/** Values that make the client use something else than this router, and what they do. */
+	readonly rivals?: readonly { readonly path: readonly string[]; readonly effect: string }[];
+}
+
 /** A value as it is recorded when it was written. */
 export interface WrittenValue {
 	readonly path: SettingPath;

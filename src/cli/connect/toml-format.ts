@@ -37,8 +37,8 @@ export const TOML: SettingsFormat = {
 		if (!isMapping(value)) return withKey(text, path, value);
 		const current = valueAt(TOML.parse(text), path);
 		const stale = isMapping(current) ? Object.keys(current).filter((name) => !Object.hasOwn(value, name)) : [];
-		const kept = stale.reduce((result, name) => TOML.remove(result, [...path, name]), text);
-		return Object.entries(value).reduce((result, [name, inner]) => TOML.set(result, [...path, name], inner), kept);
+		const cleaned = stale.reduce((result, name) => TOML.remove(result, [...path, name]), text);
+		return Object.entries(value).reduce((result, [name, inner]) => TOML.set(result, [...path, name], inner), cleaned);
 	},
 	remove(text, path) {
 		const all = statements(text);
