@@ -38,7 +38,7 @@ export function chosenModels(
 	const names = able.toSorted((a, b) => rank(a) - rank(b)).map(({ id }) => id);
 	const all = names.length > 0 ? names : ids.filter((id) => id === "dummy");
 	const [first] = all;
-	if (first === undefined) return undefined;
+	if (first === undefined) return family ? { names: [] } : undefined;
 	const note = `The model is ${first}, the first that suits of ${all.length}: --model takes another, \`router models\` lists them.`;
 	return { names: all.slice(0, MOST), note };
 }

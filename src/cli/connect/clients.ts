@@ -4,7 +4,7 @@ import type { Environment } from "../../config/interpolate.ts";
 import { StartError } from "../../errors.ts";
 import type { ClientName } from "./connect-args.ts";
 import { homeOf } from "./connect-record.ts";
-import type { FileSettings, Setting } from "./settings-merge.ts";
+import type { ClientSetting, FileSettings } from "./settings-merge.ts";
 
 /** What a client needs. */
 export interface ClientPlan {
@@ -30,7 +30,7 @@ export interface ClientContext {
 }
 
 /** A client. */
-export interface Client {
+export interface ConnectedClient {
 	/** Names of models that it asks for of itself; absent where it has to be told one. */
 	readonly family?: RegExp;
 	/** Throws StartError where its files leave no way to do it. */
@@ -41,7 +41,7 @@ export interface Client {
 const NO_KEY = "unused-without-keys";
 const PROVIDER = "router";
 
-const claudeCode: Client = {
+const claudeCode: ConnectedClient = {
 	family: /claude/i,
 	plan({ url, key = NO_KEY, models: [model], env }) {
 		const models = model === undefined ? [] : ["MODEL", "DEFAULT_OPUS_MODEL", "DEFAULT_SONNET_MODEL", "DEFAULT_HAIKU_MODEL"];
@@ -67,7 +67,7 @@ const claudeCode: Client = {
 	},
 };
 
-const codex: Client = {
+const codex: ConnectedClient = {
 	family: /^(?:openai\/)?(?:gpt-|codex)/i,
 	plan({ url, key, models: [model], env }) {
 		const home = env["CODEX_HOME"] || join(homeOf(env), ".codex");
@@ -97,7 +97,7 @@ const codex: Client = {
 	},
 };
 
-const opencode: Client = {
+const opencode: ConnectedClient = {
 	plan({ url, key, models, env, exists }) {
 		const provider = {
 			npm: "@ai-sdk/openai-compatible",
@@ -132,7 +132,7 @@ function opencodeFile(env: Environment, exists: (path: string) => boolean): stri
 	return files.find(exists) ?? files[1]!;
 }
 
-const geminiCli: Client = {
+const geminiCli: ConnectedClient = {
 	family: /gemini/i,
 	plan({ url, key = NO_KEY, models: [model], env }) {
 		const folder = join(env["GEMINI_CLI_HOME"] || homeOf(env), ".gemini");
@@ -159,7 +159,7 @@ const geminiCli: Client = {
 	},
 };
 
-const aider: Client = {
+const aider: ConnectedClient = {
 	plan({ url, key = NO_KEY, models: [model = "MODEL"], env }) {
 		const named = `openai/${model}`;
 		return {
@@ -180,7 +180,7 @@ const aider: Client = {
 	},
 };
 
-const continueDev: Client = {
+const continueDev: ConnectedClient = {
 	plan({ url, key = NO_KEY, models, env, exists }) {
 		const folder = env["CONTINUE_GLOBAL_DIR"] || join(homeOf(env), ".continue");
 		const path = join(folder, "config.yaml");
@@ -206,13 +206,13 @@ const continueDev: Client = {
 	},
 };
 
-function continueModel(apiBase: string, apiKey: string, model: string): Setting {
+function continueModel(apiBase: string, apiKey: string, model: string): ClientSetting {
 	const name = `${model} (router)`;
 	const value = { name, provider: "openai", model, apiBase, apiKey, roles: ["chat", "edit", "apply"] };
 	return { path: ["models", name], value, isEssential: true };
 }
 
-const openWebui: Client = {
+const openWebui: ConnectedClient = {
 	family: /./,
 	plan({ url, key = NO_KEY, cwd }) {
 		const variables = { OPENAI_API_BASE_URLS: `${url}/v1`, OPENAI_API_KEYS: key };
@@ -234,7 +234,7 @@ const openWebui: Client = {
 };
 
 /** Variables as settings, `within` a mapping. */
-function variablesOf(variables: Readonly<Record<string, string>>, isEssential: boolean, within?: string): Setting[] {
+function variablesOf(variables: Readonly<Record<string, string>>, isEssential: boolean, within?: string): ClientSetting[] {
 	return Object.entries(variables).map(([name, value]) => ({
 		path: within === undefined ? [name] : [within, name],
 		value,
@@ -243,7 +243,7 @@ function variablesOf(variables: Readonly<Record<string, string>>, isEssential: b
 }
 
 /** By name. */
-export const CLIENTS: Readonly<Record<ClientName, Client>> = {
+export const CLIENTS: Readonly<Record<ClientName, ConnectedClient>> = {
 	"claude-code": claudeCode,
 	codex,
 	opencode,

@@ -3,7 +3,7 @@ import { hashKey } from "../../accounts/auth/keys.ts";
 import { isMapping, type SettingEdit, type SettingPath, type Settings, valueAt, withValue } from "./settings-format.ts";
 
 /** A value that a client needs: a text, a list of texts, or a mapping that is this router's as a whole. */
-export interface Setting {
+export interface ClientSetting {
 	readonly path: SettingPath;
 	readonly value: unknown;
 	/** The router's address or key. Where another value is left nothing is written: half of it would send the key elsewhere. */
@@ -21,7 +21,7 @@ export type FormatName = "jsonc" | "toml" | "yaml" | "dotenv";
 export interface FileSettings {
 	readonly path: string;
 	readonly format: FormatName;
-	readonly settings: readonly Setting[];
+	readonly settings: readonly ClientSetting[];
 	/** Values that make the client use something else than this router, and what they do. */
 	readonly rivals?: readonly { readonly path: readonly string[]; readonly effect: string }[];
 }
@@ -39,7 +39,7 @@ export interface WrittenValue {
 
 /** Somebody else's value, where the client needs another one. */
 export interface Conflict {
-	readonly setting: Setting;
+	readonly setting: ClientSetting;
 	readonly found: unknown;
 }
 
@@ -57,7 +57,7 @@ export interface Merge {
  */
 export function merged(
 	current: Settings,
-	wanted: readonly Setting[],
+	wanted: readonly ClientSetting[],
 	ours: readonly WrittenValue[],
 	{ isOverwriting, secret }: { readonly isOverwriting: boolean; readonly secret: string | undefined },
 ): Merge {
