@@ -63,7 +63,8 @@ export async function makeClientKey(
 		throw new StartError(`${url} wants a key: give one with --key, or set ROUTER_ADMIN_KEYS to an admin key, which makes one`);
 	}
 	return administer(url, config, notes, async (service) => {
-		const name = freeName(keyName(client), new Set((await service.keys()).map((key) => key.name)));
+		const inUse = (await service.keys()).filter((each) => !("revoked_at" in each));
+		const name = freeName(keyName(client), new Set(inUse.map((each) => each.name)));
 		const { key, secret, warning } = await service.createKey({ name });
 		throwIfUnsaved("No key is made", service);
 		if (warning) notes.push(`The key is not made for good yet: ${warning}.`);

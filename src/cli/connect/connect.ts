@@ -136,7 +136,7 @@ async function written(run: Run): Promise<string> {
 		const plan = planOf(run, key, chosen.names);
 		const files = preparedFiles(run, record, plan, key);
 		const lines = isNew ? [`Made the key ${made?.name}.\n`] : [];
-		for (const file of files) {
+	for (const file of files) {
 			const result = writePrepared(file, latest, key !== undefined && file.text.includes(key));
 			latest = { ...result.record, ...(made && { key: made }) };
 			writeRecord(recordFile, latest);
@@ -211,7 +211,8 @@ async function undo({ client }: ConnectOptions, { config, env }: Surroundings): 
 	const lines: string[] = [];
 	const notes: string[] = [];
 	let { files } = record;
-	for (const file of files) {
+	// Folders go with the file that they were made for, the last of all.
+	for (const file of files.toReversed()) {
 		const done = takeOut(file);
 		lines.push(...done.lines);
 		notes.push(...done.notes);
