@@ -99,13 +99,14 @@ const codex: ConnectedClient = {
 
 const opencode: ConnectedClient = {
 	plan({ url, key, models, env, exists }) {
+		const names = models.length > 0 ? models : ["MODEL"];
 		const provider = {
 			npm: "@ai-sdk/openai-compatible",
 			name: "Router",
 			options: { baseURL: `${url}/v1`, ...(key !== undefined && { apiKey: key }) },
-			models: Object.fromEntries(models.map((model) => [model, { name: model }])),
+			models: Object.fromEntries(names.map((model) => [model, { name: model }])),
 		};
-		const [first = "MODEL"] = models;
+		const first = names[0];
 		return {
 			files: [
 				{

@@ -126,7 +126,8 @@ async function written(run: Run): Promise<string> {
 	const record = readRecord(recordFile) ?? NOTHING_WRITTEN;
 	const old = writtenSecret(record);
 	// Before a key is made it is sure that it can be written.
-	preparedFiles(run, record, planOf(run, run.given ?? old ?? SHOWN_KEY, modelsOf(run)?.names ?? []), run.given ?? old);
+	const likely = run.given ?? (run.router.needsKey === false ? undefined : (old ?? SHOWN_KEY));
+	preparedFiles(run, record, planOf(run, likely, modelsOf(run)?.names ?? []), likely);
 	const { key, made, isNew, listed } = await keyOf(run, record, old);
 	let latest = record;
 	try {
@@ -136,7 +137,7 @@ async function written(run: Run): Promise<string> {
 		const plan = planOf(run, key, chosen.names);
 		const files = preparedFiles(run, record, plan, key);
 		const lines = isNew ? [`Made the key ${made?.name}.\n`] : [];
-	for (const file of files) {
+		for (const file of files) {
 			const result = writePrepared(file, latest, key !== undefined && file.text.includes(key));
 			latest = { ...result.record, ...(made && { key: made }) };
 			writeRecord(recordFile, latest);
