@@ -89,11 +89,11 @@ describe("somebody else's", () => {
 		expect(at.read(".codex/config.toml")).toBe('model = "gpt-6"\nmodel_provider = "azure"\n');
 	});
 
-	test("values that go before ours are named", async () => {
-		using at = home({ [SETTINGS]: '{"apiKeyHelper": "x", "env": {"CLAUDE_CODE_USE_BEDROCK": "1"}}' });
+	test("values that send calls or keys elsewhere are named", async () => {
+		using at = home({ [SETTINGS]: '{"env": {"ANTHROPIC_API_KEY": "x", "CLAUDE_CODE_USE_BEDROCK": "1"}}' });
 		const { stderr } = await connect(at);
 		expect(stderr).toContain("env.CLAUDE_CODE_USE_BEDROCK is set, which sends calls there instead.");
-		expect(stderr).toContain("apiKeyHelper is set, which goes before this router's key.");
+		expect(stderr).toContain("env.ANTHROPIC_API_KEY is set, which is sent beside this router's key.");
 	});
 
 	test("values that are what we need are used, and are still theirs after --undo", async () => {

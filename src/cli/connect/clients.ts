@@ -47,7 +47,7 @@ const claudeCode: ConnectedClient = {
 		const models = model === undefined ? [] : ["MODEL", "DEFAULT_OPUS_MODEL", "DEFAULT_SONNET_MODEL", "DEFAULT_HAIKU_MODEL"];
 		const essential = { ANTHROPIC_BASE_URL: url, ANTHROPIC_AUTH_TOKEN: key };
 		const optional = Object.fromEntries(models.map((name) => [`ANTHROPIC_${name}`, String(model)]));
-		const before = "goes before this router's key";
+		const beside = { path: ["env", "ANTHROPIC_API_KEY"], effect: "is sent beside this router's key" };
 		const cloud = ["BEDROCK", "VERTEX", "FOUNDRY"].map((name) => ({
 			path: ["env", `CLAUDE_CODE_USE_${name}`],
 			effect: "sends calls there instead",
@@ -58,7 +58,7 @@ const claudeCode: ConnectedClient = {
 					path: join(env["CLAUDE_CONFIG_DIR"] || join(homeOf(env), ".claude"), "settings.json"),
 					format: "jsonc",
 					settings: [...variablesOf(essential, true, "env"), ...variablesOf(optional, false, "env")],
-					rivals: [{ path: ["env", "ANTHROPIC_API_KEY"], effect: before }, { path: ["apiKeyHelper"], effect: before }, ...cloud],
+					rivals: [beside, ...cloud],
 				},
 			],
 			variables: { ...essential, ...optional },
