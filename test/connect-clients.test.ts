@@ -19,6 +19,7 @@ const WRITTEN: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 				ANTHROPIC_BASE_URL: URL,
 				ANTHROPIC_AUTH_TOKEN: KEY,
 				ANTHROPIC_MODEL: "local/qwen",
+				ANTHROPIC_DEFAULT_FABLE_MODEL: "local/qwen",
 				ANTHROPIC_DEFAULT_OPUS_MODEL: "local/qwen",
 				ANTHROPIC_DEFAULT_SONNET_MODEL: "local/qwen",
 				ANTHROPIC_DEFAULT_HAIKU_MODEL: "local/qwen",

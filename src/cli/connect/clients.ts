@@ -44,9 +44,11 @@ const PROVIDER = "router";
 const claudeCode: ConnectedClient = {
 	family: /claude/i,
 	plan({ url, key = NO_KEY, models: [model], env }) {
-		const models = model === undefined ? [] : ["MODEL", "DEFAULT_OPUS_MODEL", "DEFAULT_SONNET_MODEL", "DEFAULT_HAIKU_MODEL"];
+		// Which of them it asks for depends on the task: all lead to the one model.
+		const tiers = ["MODEL", ...["FABLE", "OPUS", "SONNET", "HAIKU"].map((tier) => `DEFAULT_${tier}_MODEL`)];
 		const essential = { ANTHROPIC_BASE_URL: url, ANTHROPIC_AUTH_TOKEN: key };
-		const optional = Object.fromEntries(models.map((name) => [`ANTHROPIC_${name}`, String(model)]));
+		const optional: Record<string, string> =
+			model === undefined ? {} : Object.fromEntries(tiers.map((name) => [`ANTHROPIC_${name}`, model]));
 		const beside = { path: ["env", "ANTHROPIC_API_KEY"], effect: "is sent beside this router's key" };
 		const cloud = ["BEDROCK", "VERTEX", "FOUNDRY"].map((name) => ({
 			path: ["env", `CLAUDE_CODE_USE_${name}`],
