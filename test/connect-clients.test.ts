@@ -79,13 +79,16 @@ const WRITTEN: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 
 /** Files of somebody who uses the client already, with comments and values of their own. */
 const IN_USE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-	"claude-code": { ".claude/settings.json": '{\n\t"permissions": { "allow": ["Bash"] },\n\t"env": {\n\t\t"DEBUG": "1"\n\t}\n}\n' },
+	"claude-code": {
+		".claude/settings.json": '{\n\t"permissions": { "allow": ["Bash"] },\n\t"env": {\n\t\t"DEBUG": "1"\n\t}\n}\n',
+	},
 	codex: {
 		".codex/config.toml": '# mine\napproval_policy = "on-request" # asks\n\n[mcp_servers.docs]\ncommand = "docs"\n',
 		".codex/.env": "# mine\nFOO=1\n",
 	},
 	opencode: {
-		".config/opencode/opencode.jsonc": '{\n  // mine\n  "theme": "dark",\n  "provider": {\n    "other": { "name": "Other", },\n  },\n}\n',
+		".config/opencode/opencode.jsonc":
+			'{\n  // mine\n  "theme": "dark",\n  "provider": {\n    "other": { "name": "Other", },\n  },\n}\n',
 	},
 	"gemini-cli": { ".gemini/settings.json": '{\n  "ui": { "theme": "GitHub" } // mine\n}\n', ".gemini/.env": "FOO=1\n" },
 	aider: { ".aider.conf.yml": "# mine\nauto-commits: false\nread:\n  - CONVENTIONS.md\n" },
@@ -130,7 +133,9 @@ describe("a command line that is wrong ends with exit code 2 and says why:", () 
 
 	test("--write belongs to connect alone", async () => {
 		using at = directory();
-		expect((await cli(["keys", "--write"], { cwd: at.path })).stderr).toStartWith("router: --write does not belong to `keys`");
+		expect((await cli(["keys", "--write"], { cwd: at.path })).stderr).toStartWith(
+			"router: --write does not belong to `keys`",
+		);
 	});
 });
 
@@ -163,7 +168,11 @@ describe.each(CLIENTS)("%s", (client) => {
 	test("keeps what its user has, gets ours beside it, and has only theirs after --undo", async () => {
 		using at = home(IN_USE[client]);
 		const before = at.files();
-		const { code } = await at.connect([client, ...WRITE, ...(client === "open-webui" ? [] : ["--model", "local/qwen"])]);
+		const { code } = await at.connect([
+			client,
+			...WRITE,
+			...(client === "open-webui" ? [] : ["--model", "local/qwen"]),
+		]);
 		expect(code).toBe(0);
 		const after = at.files();
 		for (const [file, text] of Object.entries(before)) {

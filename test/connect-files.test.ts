@@ -16,7 +16,11 @@ describe("a file is named and left as it is where it", () => {
 		["is no JSON", '{"env": ', /settings\.json is no JSON: line 1 can't be read \(it was left as it is\)/],
 		["is no object", "[1]", /settings\.json is no JSON object/],
 		["is no text", "{}\0", /settings\.json is no UTF-8 text, and was left as it is/],
-		["has something else for a mapping", '{"env": "A=1"}', /settings\.json has something else where "ANTHROPIC_BASE_URL" would have to stand/],
+		[
+			"has something else for a mapping",
+			'{"env": "A=1"}',
+			/settings\.json has something else where "ANTHROPIC_BASE_URL" would have to stand/,
+		],
 	])("%s", async (_, text, message) => {
 		using at = home({ [SETTINGS]: text });
 		const { code, stdout, stderr } = await connect(at);
@@ -82,9 +86,15 @@ describe("somebody else's", () => {
 		using at = home({ ".codex/config.toml": 'model = "gpt-6"\nmodel_provider = "azure"\n' });
 		const { code, stderr } = await at.connect(["codex", ...WRITE, "--model", "local/qwen"]);
 		expect(code).toBe(0);
-		expect(stderr).toContain('config.toml has model_provider = "azure" already, which is left: --overwrite replaces it; else start it as: codex -c model_provider=router --model local/qwen.');
+		expect(stderr).toContain(
+			'config.toml has model_provider = "azure" already, which is left: --overwrite replaces it; else start it as: codex -c model_provider=router --model local/qwen.',
+		);
 		const config = Bun.TOML.parse(at.read(".codex/config.toml"));
-		expect(config).toMatchObject({ model: "gpt-6", model_provider: "azure", model_providers: { router: { name: "Router" } } });
+		expect(config).toMatchObject({
+			model: "gpt-6",
+			model_provider: "azure",
+			model_providers: { router: { name: "Router" } },
+		});
 		await at.connect(["codex", "--undo"]);
 		expect(at.read(".codex/config.toml")).toBe('model = "gpt-6"\nmodel_provider = "azure"\n');
 	});
@@ -109,7 +119,10 @@ describe("somebody else's", () => {
 	test("print names what a write would leave", async () => {
 		using at = home({ [SETTINGS]: foreign });
 		const { code, stderr } = await at.connect(["claude-code", "--url", URL]);
-		expect([code, stderr]).toEqual([0, expect.stringContaining('has env.ANTHROPIC_BASE_URL = "https://other.test" already.')]);
+		expect([code, stderr]).toEqual([
+			0,
+			expect.stringContaining('has env.ANTHROPIC_BASE_URL = "https://other.test" already.'),
+		]);
 	});
 });
 
@@ -119,7 +132,10 @@ describe("after --undo", () => {
 		await connect(at, "--model", "a");
 		at.write(SETTINGS, at.read(SETTINGS).replace('"ANTHROPIC_MODEL": "a"', '"ANTHROPIC_MODEL": "mine"'));
 		const { code, stderr } = await at.connect(["claude-code", "--undo"]);
-		expect([code, stderr]).toEqual([0, expect.stringContaining("env.ANTHROPIC_MODEL was changed since it was written, and is left.")]);
+		expect([code, stderr]).toEqual([
+			0,
+			expect.stringContaining("env.ANTHROPIC_MODEL was changed since it was written, and is left."),
+		]);
 		expect(settings(at)).toEqual({ env: { ANTHROPIC_MODEL: "mine" } });
 	});
 
@@ -128,13 +144,18 @@ describe("after --undo", () => {
 		using at = home();
 		await at.connect(["codex", ...WRITE]);
 		const written = at.read(config);
-		at.write(config, written.replace("[model_providers.router]\n", "[model_providers.router]\nrequest_max_retries = 2\n"));
+		at.write(
+			config,
+			written.replace("[model_providers.router]\n", "[model_providers.router]\nrequest_max_retries = 2\n"),
+		);
 		await at.connect(["codex", "--undo"]);
 		expect(existsSync(join(at.path, config))).toBe(false);
 		await at.connect(["codex", ...WRITE]);
 		at.write(config, written.replace(URL, "http://mine.test"));
 		await at.connect(["codex", "--undo"]);
-		expect(Bun.TOML.parse(at.read(config))).toMatchObject({ model_providers: { router: { base_url: "http://mine.test/v1" } } });
+		expect(Bun.TOML.parse(at.read(config))).toMatchObject({
+			model_providers: { router: { base_url: "http://mine.test/v1" } },
+		});
 	});
 
 	test("a file that we began and its user went on with has theirs, and what it can't be without", async () => {
@@ -182,7 +203,10 @@ describe("after --undo", () => {
 		await connect(at);
 		writeFileSync(join(at.path, ".local/state/router/connect-claude-code.json"), "{");
 		const { code, stderr } = await at.connect(["claude-code", "--undo"]);
-		expect([code, stderr]).toEqual([1, expect.stringContaining("connect-claude-code.json, the record of what was written, can't be read")]);
+		expect([code, stderr]).toEqual([
+			1,
+			expect.stringContaining("connect-claude-code.json, the record of what was written, can't be read"),
+		]);
 	});
 });
 

@@ -36,7 +36,8 @@ const connect = (at: Home, ...args: string[]) => at.connect([...args, ...config(
 const keys = async () =>
 	(await cli(["keys", ...config()], { cwd: router.directory, env: beside(router) })).stdout.split("\n");
 /** The rows of keys in use that were made for a client. */
-const keysOf = async (client: string) => (await keys()).filter((row) => row.includes(`${client}-`) && !/revoked/i.test(row));
+const keysOf = async (client: string) =>
+	(await keys()).filter((row) => row.includes(`${client}-`) && !/revoked/i.test(row));
 const token = (at: Home): string => JSON.parse(at.read(SETTINGS)).env.ANTHROPIC_AUTH_TOKEN;
 const status = async (key: string) =>
 	(await fetch(`${router.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })).status;
@@ -76,7 +77,10 @@ describe("no key is made, and nothing is written, where", () => {
 	test("--url names the router and nothing may make a key there", async () => {
 		using at = home();
 		const { code, stderr } = await at.connect(["claude-code", "--write", "--url", router.url]);
-		expect([code, stderr]).toEqual([1, expect.stringContaining("wants a key: give one with --key, or set ROUTER_ADMIN_KEYS")]);
+		expect([code, stderr]).toEqual([
+			1,
+			expect.stringContaining("wants a key: give one with --key, or set ROUTER_ADMIN_KEYS"),
+		]);
 		expect(at.files()).toEqual({});
 	});
 
@@ -205,8 +209,28 @@ describe("without --model", () => {
 test("a key may come on stdin", async () => {
 	using at = home();
 	const child = Bun.spawn(
-		[process.execPath, join(import.meta.dir, "../src/main.ts"), "connect", "aider", "--write", "--key", "-", "--model", "fast", ...config()],
-		{ cwd: at.path, env: { HOME: at.path, ...beside(router) }, stdin: Buffer.from(`${GIVEN}\n`), stdout: "pipe", stderr: "pipe" },
+		[
+			process.execPath,
+			join(import.meta.dir, "../src/main.ts"),
+			"connect",
+			"aider",
+			"--write",
+			"--key",
+			"-",
+			"--model",
+			"fast",
+			...config(),
+		],
+		{
+			cwd: at.path,
+			env: { HOME: at.path, ...beside(router) },
+			stdin: Buffer.from(`${GIVEN}\n`),
+			stdout: "pipe",
+			stderr: "pipe",
+		},
 	);
-	expect([await child.exited, at.read(".aider.conf.yml")]).toEqual([0, expect.stringContaining(`openai-api-key: "${GIVEN}"`)]);
+	expect([await child.exited, at.read(".aider.conf.yml")]).toEqual([
+		0,
+		expect.stringContaining(`openai-api-key: "${GIVEN}"`),
+	]);
 });

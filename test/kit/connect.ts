@@ -26,7 +26,14 @@ export function home(files: Record<string, string> = {}): Home {
 		connect: (args, env = {}) =>
 			cli(["connect", ...args], {
 				cwd: path,
-				env: { HOME: path, PATH: process.env["PATH"] ?? "", PORT: "1", DATA_DIR: at("data"), LOG_DIR: at("logs"), ...env },
+				env: {
+					HOME: path,
+					PATH: process.env["PATH"] ?? "",
+					PORT: "1",
+					DATA_DIR: at("data"),
+					LOG_DIR: at("logs"),
+					...env,
+				},
 			}),
 		write(file, text, mode = 0o644) {
 			mkdirSync(dirname(at(file)), { recursive: true });

@@ -6,8 +6,24 @@ import { DOTENV } from "./dotenv-format.ts";
 import { JSONC } from "./jsonc-format.ts";
 import { lineDiff } from "./line-diff.ts";
 import { backUp, type FoundFile, readFound, removeMade, replaceText } from "./settings-file.ts";
-import { edited, isMapping, type SettingEdit, type SettingsFormat, SettingsError, valueAt, withValue } from "./settings-format.ts";
-import { type Conflict, type FileSettings, type FormatName, merged, takenOut, textHash, type WrittenValue } from "./settings-merge.ts";
+import {
+	edited,
+	isMapping,
+	type SettingEdit,
+	SettingsError,
+	type SettingsFormat,
+	valueAt,
+	withValue,
+} from "./settings-format.ts";
+import {
+	type Conflict,
+	type FileSettings,
+	type FormatName,
+	merged,
+	takenOut,
+	textHash,
+	type WrittenValue,
+} from "./settings-merge.ts";
 import { TOML } from "./toml-format.ts";
 import { YAML } from "./yaml-format.ts";
 
@@ -74,7 +90,10 @@ export function writePrepared(
 	const mode = hasSecret ? modeBefore & 0o600 : modeBefore;
 	const made = replaceText(found, text, mode);
 	lines.push(`Written${backup === undefined ? "" : `; as it was before: ${backup}`}.\n`);
-	if (mode !== modeBefore) lines.push(`It holds a key, so nobody but its owner may read it any more (${octal(mode)}, was ${octal(modeBefore)}).\n`);
+	if (mode !== modeBefore)
+		lines.push(
+			`It holds a key, so nobody but its owner may read it any more (${octal(mode)}, was ${octal(modeBefore)}).\n`,
+		);
 	const folder = own?.folder ?? made;
 	const oldMode = own ? own.mode : found.mode;
 	const written: WrittenFile = {
@@ -107,7 +126,8 @@ export function takeOut(file: WrittenFile): { readonly lines: readonly string[];
 	if (found.text === undefined) return { lines: [`${path} is gone.\n`], notes: [] };
 	const { text: before } = found;
 	const [first] = backups;
-	const original = isUntouched && textHash(before) === hash && !isNew && first !== undefined ? backupText(first) : undefined;
+	const original =
+		isUntouched && textHash(before) === hash && !isNew && first !== undefined ? backupText(first) : undefined;
 	if (isUntouched && textHash(before) === hash && (isNew || original !== undefined)) {
 		const lines = finish(file, found, original);
 		for (const backup of backups) rmSync(backup, { force: true });
@@ -118,9 +138,14 @@ export function takeOut(file: WrittenFile): { readonly lines: readonly string[];
 		const current = format.parse(before);
 		const { edits, changed } = takenOut(current, file.values);
 		const text = edited(format, before, edits);
-		const left = file.head.reduce<unknown>((settings, each) => withValue(settings, each.path, undefined), format.parse(text));
+		const left = file.head.reduce<unknown>(
+			(settings, each) => withValue(settings, each.path, undefined),
+			format.parse(text),
+		);
 		const isOver = isNew && isMapping(left) && Object.keys(left).length === 0 && !hasComment(text);
-		const notes = changed.map((value) => `${path}: ${value.path.join(".")} was changed since it was written, and is left.`);
+		const notes = changed.map(
+			(value) => `${path}: ${value.path.join(".")} was changed since it was written, and is left.`,
+		);
 		if (backups.length > 0) notes.push(`${path} was edited since; the backups stay: ${backups.join(", ")}.`);
 		return { lines: finish(file, found, isOver ? undefined : text), notes };
 	});

@@ -24,7 +24,11 @@ export interface FoundRouter {
 const LONGEST_NAME = 64;
 
 /** Asks the router at `url`, by default the one of this configuration, with `key` if there is one. Throws StartError where it refuses that. */
-export async function findRouter(url: string | undefined, key: string | undefined, config: Config): Promise<FoundRouter> {
+export async function findRouter(
+	url: string | undefined,
+	key: string | undefined,
+	config: Config,
+): Promise<FoundRouter> {
 	const router = askRouter(url, config);
 	try {
 		const open = await router.list<ListedName>("/v1/models", undefined, true);
@@ -41,7 +45,11 @@ export async function findRouter(url: string | undefined, key: string | undefine
 }
 
 /** The models that a key may use; undefined where the router refuses it. Throws StartError where it can't be reached. */
-export async function modelsFor(url: string | undefined, key: string, config: Config): Promise<readonly ListedName[] | undefined> {
+export async function modelsFor(
+	url: string | undefined,
+	key: string,
+	config: Config,
+): Promise<readonly ListedName[] | undefined> {
 	return askRouter(url, config).list<ListedName>("/v1/models", key, true);
 }
 
@@ -60,7 +68,9 @@ export async function makeClientKey(
 	notes: string[],
 ): Promise<{ readonly secret: string; readonly made: MadeKey }> {
 	if (url !== undefined && plainKey(config.admin.keys) === undefined) {
-		throw new StartError(`${url} wants a key: give one with --key, or set ROUTER_ADMIN_KEYS to an admin key, which makes one`);
+		throw new StartError(
+			`${url} wants a key: give one with --key, or set ROUTER_ADMIN_KEYS to an admin key, which makes one`,
+		);
 	}
 	return administer(url, config, notes, async (service) => {
 		const inUse = (await service.keys()).filter((each) => !("revoked_at" in each));

@@ -46,5 +46,7 @@ export function chosenModels(
 function unlisted(models: readonly string[], listed: readonly ListedName[] | undefined): { note?: string } {
 	const missing = listed === undefined ? [] : models.filter((model) => !listed.some(({ id }) => id === model));
 	if (missing.length === 0) return {};
-	return { note: `The router does not list ${missing.join(", ")}: \`router explain ${missing[0]}\` says where a call would go.` };
+	return {
+		note: `The router does not list ${missing.join(", ")}: \`router explain ${missing[0]}\` says where a call would go.`,
+	};
 }

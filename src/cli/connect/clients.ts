@@ -117,7 +117,11 @@ const opencode: ConnectedClient = {
 					settings: [
 						{ path: ["$schema"], value: "https://opencode.ai/config.json", isForNewFile: true },
 						{ path: ["provider", PROVIDER], value: provider, isEssential: true },
-						{ path: ["model"], value: `${PROVIDER}/${first}`, instead: `start it as: opencode --model ${PROVIDER}/${first}` },
+						{
+							path: ["model"],
+							value: `${PROVIDER}/${first}`,
+							instead: `start it as: opencode --model ${PROVIDER}/${first}`,
+						},
 					],
 				},
 			],
@@ -129,8 +133,7 @@ const opencode: ConnectedClient = {
 /** The file that opencode reads last of those that are the user's own: what stands there counts. */
 function opencodeFile(env: Environment, exists: (path: string) => boolean): string {
 	if (env["OPENCODE_CONFIG"]) return env["OPENCODE_CONFIG"];
-	const folder =
-		env["OPENCODE_CONFIG_DIR"] || join(env["XDG_CONFIG_HOME"] || join(homeOf(env), ".config"), "opencode");
+	const folder = env["OPENCODE_CONFIG_DIR"] || join(env["XDG_CONFIG_HOME"] || join(homeOf(env), ".config"), "opencode");
 	const files = ["opencode.jsonc", "opencode.json"].map((name) => join(folder, name));
 	return files.find(exists) ?? files[1]!;
 }
@@ -189,7 +192,9 @@ const continueDev: ConnectedClient = {
 		const path = join(folder, "config.yaml");
 		const old = join(folder, "config.json");
 		if (!exists(path) && exists(old)) {
-			throw new StartError(`${old} is in use, and Continue reads it no more once there is a config.yaml: turn it into one first`);
+			throw new StartError(
+				`${old} is in use, and Continue reads it no more once there is a config.yaml: turn it into one first`,
+			);
 		}
 		const head = { name: "Local Config", version: "1.0.0", schema: "v1" };
 		const names = models.length > 0 ? models : ["MODEL"];
@@ -225,7 +230,9 @@ const openWebui: ConnectedClient = {
 			"Open WebUI reads them at its first start only: later Admin Panel > Settings > Connections has them, or ENABLE_PERSISTENT_CONFIG=False.",
 		];
 		if (isLoopback) {
-			notes.push(`In a container ${host} is the container itself: take an address of this host that the router listens on, with --url.`);
+			notes.push(
+				`In a container ${host} is the container itself: take an address of this host that the router listens on, with --url.`,
+			);
 		}
 		return {
 			files: [{ path: join(cwd, "open-webui.env"), format: "dotenv", settings: variablesOf(variables, true) }],
@@ -237,7 +244,11 @@ const openWebui: ConnectedClient = {
 };
 
 /** Variables as settings, `within` a mapping. */
-function variablesOf(variables: Readonly<Record<string, string>>, isEssential: boolean, within?: string): ClientSetting[] {
+function variablesOf(
+	variables: Readonly<Record<string, string>>,
+	isEssential: boolean,
+	within?: string,
+): ClientSetting[] {
 	return Object.entries(variables).map(([name, value]) => ({
 		path: within === undefined ? [name] : [within, name],
 		value,

@@ -45,7 +45,8 @@ export function parseConnectArgs(
 	const idle = ["model", "key", "url"].find((flag) => has("undo") && has(flag));
 	if (idle) return `--${idle} does not belong to --undo, which takes out what was written`;
 	const models = (given["model"] ?? "").split(",").map((model) => model.trim());
-	if (has("model") && models.some((model) => !/^[^\s"'\\]{1,200}$/.test(model))) return "--model must be a model's name";
+	if (has("model") && models.some((model) => !/^[^\s"'\\]{1,200}$/.test(model)))
+		return "--model must be a model's name";
 	if (models.length > 1 && !SEVERAL_MODELS.includes(client)) return `${client} takes one --model`;
 	return {
 		client,

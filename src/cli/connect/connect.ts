@@ -63,7 +63,12 @@ async function givenKey(key: string | undefined): Promise<string | undefined> {
 	throw new StartError("--key must be one word without spaces");
 }
 
-function notesOf({ url, isReached, needsKey }: FoundRouter, asked: string | undefined, given: string | undefined, { server }: Config): string[] {
+function notesOf(
+	{ url, isReached, needsKey }: FoundRouter,
+	asked: string | undefined,
+	given: string | undefined,
+	{ server }: Config,
+): string[] {
 	const notes: string[] = [];
 	if (!isReached) notes.push(`Nothing answers at ${url}: this is good once the router runs there.`);
 	if (needsKey === undefined && given === undefined) {
@@ -79,7 +84,10 @@ function planOf({ options, router, env, cwd }: Run, key: string | undefined, mod
 	return CLIENTS[options.client].plan({ url: router.url, key, models, env, cwd, exists: existsSync });
 }
 
-function modelsOf({ options, router }: Run, listed: readonly ListedName[] | undefined = router.models): ClientModels | undefined {
+function modelsOf(
+	{ options, router }: Run,
+	listed: readonly ListedName[] | undefined = router.models,
+): ClientModels | undefined {
 	return chosenModels(options, CLIENTS[options.client].family, listed);
 }
 
@@ -153,14 +161,21 @@ async function written(run: Run): Promise<string> {
 }
 
 /** All files of a plan, none of them written. Throws StartError where the router's address or key would have to replace somebody else's. */
-function preparedFiles({ options }: Run, record: ConnectRecord, plan: ClientPlan, secret: string | undefined): PreparedFile[] {
+function preparedFiles(
+	{ options }: Run,
+	record: ConnectRecord,
+	plan: ClientPlan,
+	secret: string | undefined,
+): PreparedFile[] {
 	const { isOverwriting } = options;
 	const files = plan.files.map((file) => prepare(file, record, { isOverwriting, secret }));
 	const foreign = files.flatMap(({ file, conflicts }) =>
 		conflicts.filter(({ setting }) => setting.isEssential).map((conflict) => foundText(file, conflict)),
 	);
 	if (foreign.length === 0) return files;
-	throw new StartError(`nothing was written: ${foreign.join("; ")}. --overwrite replaces it, and --undo brings it back`);
+	throw new StartError(
+		`nothing was written: ${foreign.join("; ")}. --overwrite replaces it, and --undo brings it back`,
+	);
 }
 
 interface ClientKey {

@@ -93,7 +93,8 @@ function withoutMember(text: string, members: readonly Member[], at: number): st
 	const comma = commaAfter(text, node.end);
 	const end = comma === undefined ? node.end : comma + 1;
 	const before = comma === undefined && at > 0 ? commaAfter(text, members[at - 1]!.node.end) : undefined;
-	const ownLines = text.slice(lineStart(text, start), start).trim() === "" && /^[ \t]*(?:\r?\n|$)/.test(text.slice(end));
+	const ownLines =
+		text.slice(lineStart(text, start), start).trim() === "" && /^[ \t]*(?:\r?\n|$)/.test(text.slice(end));
 	let from = ownLines ? lineStart(text, start) : start;
 	let to = ownLines ? nextLine(text, end) : end;
 	if (!ownLines && members.length === 1) {
@@ -186,7 +187,12 @@ function readObject(text: string, start: number, depth: number): Node {
 		if (typeof key.value !== "string" || text[colon] !== ":") throw wrong(text, at);
 		const node = read(text, skipped(text, colon + 1), depth + 1);
 		members.push({ name: key.value, start: at, node });
-		Object.defineProperty(value, key.value, { value: node.value, enumerable: true, configurable: true, writable: true });
+		Object.defineProperty(value, key.value, {
+			value: node.value,
+			enumerable: true,
+			configurable: true,
+			writable: true,
+		});
 		at = separated(text, node.end, "}");
 	}
 	return { start, end: at + 1, value, members };

@@ -35,7 +35,10 @@ export function withoutSecret(line: string): string {
 	const match = SECRET.exec(line);
 	if (!match) return line;
 	const at = match.index + match[0].length;
-	return line.slice(0, at) + line.slice(at).replace(/^([\w-]{0,4})[^\s"',}\]]*/, (secret, first) => (secret.length > 4 ? `${first}…` : secret));
+	return (
+		line.slice(0, at) +
+		line.slice(at).replace(/^([\w-]{0,4})[^\s"',}\]]*/, (secret, first) => (secret.length > 4 ? `${first}…` : secret))
+	);
 }
 
 interface Line {

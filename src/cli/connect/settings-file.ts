@@ -85,7 +85,8 @@ export function replaceText({ path, target, text: before }: FoundFile, text: str
 		}
 		chmodSync(temporary, mode);
 		if (owner && process.getuid?.() === 0) chownSync(temporary, owner.uid, owner.gid);
-		if (readFound(path).text !== before) throw new StartError(`${path} was changed meanwhile, and was left as it is: try again`);
+		if (readFound(path).text !== before)
+			throw new StartError(`${path} was changed meanwhile, and was left as it is: try again`);
 		renameSync(temporary, target);
 		return made;
 	} catch (error) {

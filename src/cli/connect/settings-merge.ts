@@ -98,9 +98,7 @@ export function takenOut(
 	const edits: SettingEdit[] = gone.map(({ path, previous }) => ({ path, value: previous }));
 	let left = edits.reduce<unknown>((settings, { path, value }) => withValue(settings, path, value), current);
 	// The mappings that were added with a value go with it, the inner ones first, unless they hold something else by now.
-	const added = gone.flatMap(({ path, depth }) =>
-		path.slice(depth, -1).map((_, at) => path.slice(0, depth + at + 1)),
-	);
+	const added = gone.flatMap(({ path, depth }) => path.slice(depth, -1).map((_, at) => path.slice(0, depth + at + 1)));
 	for (const path of added.toSorted((a, b) => b.length - a.length)) {
 		if (!isEmpty(valueAt(left, path))) continue;
 		left = withValue(left, path, undefined);

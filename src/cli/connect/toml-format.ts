@@ -30,7 +30,9 @@ export const TOML: SettingsFormat = {
 		try {
 			return Bun.TOML.parse(text.replace(/^\uFEFF/, "")) as Settings;
 		} catch (error) {
-			throw new SettingsError(`is no TOML: ${error instanceof Error ? error.message.replace(/^TOML Parse error: /, "") : "it can't be read"}`);
+			throw new SettingsError(
+				`is no TOML: ${error instanceof Error ? error.message.replace(/^TOML Parse error: /, "") : "it can't be read"}`,
+			);
 		}
 	},
 	set(text, path, value) {
@@ -124,7 +126,13 @@ function statements(text: string): Statement[] {
 		const valueStart = end + 1 + /^[ \t]*/.exec(text.slice(end + 1))![0].length;
 		at = valueEnd(text, valueStart);
 		const value = text.slice(valueStart, at).trimEnd();
-		found.push({ path: table && [...table, ...path], isHeader: false, start, valueStart, end: valueStart + value.length });
+		found.push({
+			path: table && [...table, ...path],
+			isHeader: false,
+			start,
+			valueStart,
+			end: valueStart + value.length,
+		});
 	}
 }
 
@@ -164,5 +172,7 @@ function matchEnd(pattern: RegExp, text: string, at: number): number {
 }
 
 function unreadable(text: string, at: number): SettingsError {
-	return new SettingsError(`has a line ${lineOf(text, at)} that can't be edited safely: add the printed settings by hand`);
+	return new SettingsError(
+		`has a line ${lineOf(text, at)} that can't be edited safely: add the printed settings by hand`,
+	);
 }

@@ -79,7 +79,8 @@ function withItem(text: string, key: string, name: string, value: unknown): stri
 		const end = isSeq(list) ? rangeOf(list)[1] : colon + 1;
 		return `${text.slice(0, colon)}:${eol}${item(value, "  ", eol)}${text.slice(end)}`;
 	}
-	if (!isSeq(list) || list.flow) throw new SettingsError(`has a list "${key}" that can't be edited safely: add the printed settings by hand`);
+	if (!isSeq(list) || list.flow)
+		throw new SettingsError(`has a list "${key}" that can't be edited safely: add the printed settings by hand`);
 	return withItemOf(text, list, name, value);
 }
 
