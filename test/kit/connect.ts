@@ -12,7 +12,7 @@ export interface Home {
 	write(file: string, text: string, mode?: number): void;
 	read(file: string): string;
 	mode(file: string): string;
-	/** All files below it but the records of `router connect`, with their texts. */
+	/** All files below it, with their texts, but the records of `router connect` and what Bun caches. */
 	files(): Record<string, string>;
 	[Symbol.dispose](): void;
 }
@@ -43,7 +43,7 @@ export function home(files: Record<string, string> = {}): Home {
 		mode: (file) => (statSync(at(file)).mode & 0o777).toString(8),
 		files() {
 			const names = readdirSync(path, { recursive: true, encoding: "utf8" });
-			const isFile = (name: string) => !lstatSync(at(name)).isDirectory() && !/^(?:\.local|data|logs)\//.test(name);
+			const isFile = (name: string) => !lstatSync(at(name)).isDirectory() && !/^(?:\.local|\.bun|data|logs)\//.test(name);
 			return Object.fromEntries(names.filter(isFile).map((name) => [name, made.read(name)]));
 		},
 		[Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
