@@ -28,12 +28,12 @@ import { UsageError } from "./flags.ts";
  */
 const PAGES: Readonly<Record<string, string>> = {
 	calls,
-	connect,
 	upstreams,
 	"claude-and-gemini": claudeAndGemini,
 	"anthropic-messages": anthropicMessages,
 	"gemini-api": geminiApi,
 	responses,
+	connect,
 	targets,
 	failures,
 	errors,

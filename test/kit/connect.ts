@@ -43,7 +43,8 @@ export function home(files: Record<string, string> = {}): Home {
 		mode: (file) => (statSync(at(file)).mode & 0o777).toString(8),
 		files() {
 			const names = readdirSync(path, { recursive: true, encoding: "utf8" });
-			const isFile = (name: string) => !lstatSync(at(name)).isDirectory() && !/^(?:\.local|\.bun|data|logs)\//.test(name);
+			const isFile = (name: string) =>
+				!lstatSync(at(name)).isDirectory() && !/^(?:\.local|\.bun|data|logs)\//.test(name);
 			return Object.fromEntries(names.filter(isFile).map((name) => [name, made.read(name)]));
 		},
 		[Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
