@@ -5,9 +5,10 @@ import { pathToFileURL } from "node:url";
 import type { Sql, Value } from "./connection.ts";
 import { SUMS } from "./ledger-batch.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { ALL_OBJECTS, SAVE_OBJECT } from "./object-table.ts";
 
 /** Small tables that calls need. The rows of single calls are not copied. */
-const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_days"];
+const TAKEN_OVER = ["keys", "agent_tokens", "agents", "served_names", "usage_days", "objects"];
 /** The newest calls that are copied to a file: as many as wait on a full disk. More would keep calls waiting for seconds. */
 const MOST_CALLS = 10_000;
 
@@ -79,6 +80,7 @@ export function mergeInto(to: Database, from: Database): void {
 			WHERE excluded.heard_at > agents.heard_at`,
 		);
 		copy(from, "SELECT name, first_at FROM served_names", to, "INSERT OR IGNORE INTO served_names VALUES (?, ?)");
+		copy(from, ALL_OBJECTS, to, SAVE_OBJECT);
 		copy(from, sumsAndBase(hasBase ? "base" : "usage_days"), to, ADD_SUMS);
 		const newest = `SELECT id FROM calls ORDER BY id DESC LIMIT ${MOST_CALLS}`;
 		copy(

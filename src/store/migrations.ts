@@ -72,4 +72,17 @@ export const MIGRATIONS: readonly string[] = [
 	CREATE INDEX usage_by_key ON usage_days (key_id, day, cost);`,
 	// Attempts that ended before their call, as JSON: a second row for each call is expensive. Later ones have rows of their own.
 	"ALTER TABLE calls ADD COLUMN attempts TEXT;",
+	`CREATE TABLE objects (
+		owner TEXT NOT NULL,
+		kind TEXT NOT NULL,
+		id TEXT NOT NULL,
+		provider TEXT NOT NULL,
+		created_at INTEGER NOT NULL,
+		value TEXT,
+		changed_at INTEGER NOT NULL,
+		removed INTEGER NOT NULL,
+		PRIMARY KEY (owner, kind, id)
+	) STRICT, WITHOUT ROWID;
+	CREATE INDEX objects_by_age ON objects (owner, kind, created_at, id);
+	CREATE INDEX objects_by_id ON objects (kind, id);`,
 ];

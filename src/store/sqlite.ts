@@ -2,6 +2,20 @@
 import { type Change, DatabaseFile } from "./database-file.ts";
 import { ledgerStore } from "./ledger-table.ts";
 import { SAVE_KEY } from "./merge.ts";
+import {
+	allObjects,
+	changeIn,
+	findObject,
+	listObjects,
+	type ObjectChange,
+	type ObjectKind,
+	objectVersions,
+	ownersOfObject,
+	type StoredObject,
+	saveChange,
+	sharedRow,
+} from "./object-table.ts";
+import type { SharedRow } from "./shared-table.ts";
 import type { Store, StoredAgent, StoredToken } from "./store.ts";
 
 const SAVE_AGENT = `INSERT OR REPLACE INTO agents (name, instance, endpoint, models, gpus, version, registered_at, heard_at)
@@ -24,6 +38,8 @@ export function sqliteStore(
 
 class SqliteStore extends DatabaseFile implements Store {
 	readonly ledger = ledgerStore(this);
+	onObject: ((row: SharedRow) => void) | undefined;
+	hasObjects = true;
 	/** Changes of agents' tokens that wait, by the token's hash: reading must include them. */
 	readonly #unwrittenTokens = new Map<string, StoredToken & { readonly isRevoked: boolean }>();
 
@@ -96,6 +112,55 @@ class SqliteStore extends DatabaseFile implements Store {
 
 	saveKeys(keys: readonly { readonly id: string; readonly value: string }[]): boolean {
 		return this.write(keys.map(({ id, value }) => [`key ${id}`, (to) => to.query(SAVE_KEY).run(id, value)]));
+	}
+
+	saveObject(object: StoredObject): void {
+		this.#changeObject(object, false);
+	}
+
+	removeObject(object: StoredObject): void {
+		this.#changeObject({ ...object, value: undefined }, true);
+	}
+
+	lookForObjects(): void {
+		const some = this.tryRead((from) => from.query("SELECT 1 FROM objects LIMIT 1").all());
+		this.hasObjects = some === undefined || some.length > 0;
+	}
+
+	objectOwners(kind: ObjectKind, id: string): string[] {
+		return this.read((from) => ownersOfObject(from, kind, id));
+	}
+
+	object(owner: string, kind: ObjectKind, id: string): StoredObject | undefined {
+		return this.read((from) => findObject(from, owner, kind, id))[0];
+	}
+
+	objects(owner: string, kind: ObjectKind, after: string | undefined, limit: number): StoredObject[] {
+		return this.read((from) => listObjects(from, owner, kind, after, limit));
+	}
+
+	objectRows(): SharedRow[] {
+		return this.read(allObjects).map(sharedRow);
+	}
+
+	takeObjects(rows: readonly SharedRow[]): void {
+		this.#writeObjects(rows.flatMap(changeIn));
+	}
+
+	#changeObject(object: StoredObject, isRemoved: boolean): void {
+		// Of two changes in one millisecond the later one must be seen to be later.
+		const [before = 0] = this.read((from) => objectVersions(from, object));
+		const change = { ...object, changedAt: Math.max(Date.now(), before + 1), isRemoved };
+		this.#writeObjects([change]);
+		this.onObject?.(sharedRow(change));
+	}
+
+	#writeObjects(changes: readonly ObjectChange[]): void {
+		if (changes.length === 0) return;
+		this.hasObjects = true;
+		this.write(
+			changes.map((each) => [`object ${sharedRow(each).field} ${each.changedAt}`, (to) => saveChange(to, each)]),
+		);
 	}
 
 	#writeToken(hash: Buffer, createdAt: number, isRevoked: boolean, change: Change): boolean {

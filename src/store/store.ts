@@ -1,6 +1,7 @@
 /** The data that a router has across restarts, whatever stores it. */
 import type { GpuReport, ModelReport } from "../protocol/agent.ts";
 import type { LedgerStore } from "./ledger-table.ts";
+import type { ObjectStore, SharedObjects } from "./object-table.ts";
 
 /** An agent with its last report. Times are Unix times, ms. */
 export interface StoredAgent {
@@ -24,7 +25,7 @@ export interface StoredToken {
  * The store. Synchronous: a write takes at most half a second where another process is writing. Nothing here throws: a problem is
  * reported once, and what can't be written waits in memory until `recover` can write it.
  */
-export interface Store {
+export interface Store extends ObjectStore, SharedObjects {
 	/** In the order in which they first came. */
 	agents(): StoredAgent[];
 	/** All of them or none. */
