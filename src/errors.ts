@@ -86,6 +86,12 @@ export const ERRORS = {
 		remedy: "Without keys the router answers to localhost only: call it so, or give it keys.",
 	},
 	model_not_found: { status: 404, type: INVALID, remedy: "Pick a name from `GET /v1/models`." },
+	operation_not_served: {
+		status: 404,
+		type: INVALID,
+		remedy: "Ask for a model whose upstream has this operation; `GET /v1/models` lists them.",
+	},
+	object_not_found: { status: 404, type: INVALID, remedy: "Name a file or a batch that was made with this key." },
 	agent_not_found: { status: 404, type: INVALID, remedy: "Register the agent first: `POST /register`." },
 	key_not_found: { status: 404, type: INVALID, remedy: "See `GET /admin/keys` for the keys there are." },
 	call_not_found: {

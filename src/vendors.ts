@@ -84,6 +84,8 @@ export interface VendorRow {
 	readonly reportsLoading?: boolean;
 	/** Its answers name the replica that gave them (`x-router-replica`). */
 	readonly namesReplica?: boolean;
+	/** It keeps files, and makes the calls in them later (`/files`, `/batches`). */
+	readonly storesFiles?: boolean;
 	/** It passes calls on to Claude, with cache markers and signed thoughts (`reasoning_details`). */
 	readonly passesToClaude?: boolean;
 	/** What its 400 says when it means a bad key. */
@@ -116,7 +118,12 @@ const rows = {
 			{ pattern: /^chatgpt-/, label: "chatgpt-*" },
 			{ pattern: /^text-embedding-/, label: "text-embedding-*" },
 			{ pattern: /^o\d/, label: "o<digit>*" },
+			{ pattern: /^dall-e-/, label: "dall-e-*" },
+			{ pattern: /^tts-1/, label: "tts-1*" },
+			{ pattern: /^whisper-1$/, label: "whisper-1" },
+			{ pattern: /^omni-moderation-/, label: "omni-moderation-*" },
 		],
+		storesFiles: true,
 		priceId: "openai",
 	},
 	anthropic: {
@@ -211,7 +218,13 @@ const rows = {
 	},
 	vllm: { ...own, title: "vLLM", continuation: "continue_final_message", countsChunks: true },
 	// Which fields it reads is not known.
-	"openai-compatible": { ...own, title: "OpenAI-compatible", site: "address", routesModels: true },
+	"openai-compatible": {
+		...own,
+		title: "OpenAI-compatible",
+		site: "address",
+		routesModels: true,
+		storesFiles: true,
+	},
 } as const satisfies Vendors;
 
 /** A type that `providers:` may name. */

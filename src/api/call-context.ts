@@ -7,6 +7,7 @@ import type { Config } from "../config/schema.ts";
 import type { ClientAddresses } from "../http/client-address.ts";
 import type { ProxyState } from "../proxy/proxy-state.ts";
 import type { Catalog } from "../routing/catalog.ts";
+import type { ObjectStore } from "../store/object-table.ts";
 import type { Sink } from "../telemetry/events.ts";
 
 /** What one configuration comes to. Immutable: a reload makes another, and a call that runs keeps the one it began with. */
@@ -42,6 +43,8 @@ export interface CallContext {
 	readonly instance: string;
 	/** Answers of before; absent where they are switched off. */
 	readonly cache?: AnswerCache | undefined;
+	/** Files and batches that providers keep for keys; a router has it, an agent has none. */
+	readonly objects?: ObjectStore | undefined;
 	/** Hears of errors that are the router's own fault. */
 	readonly onFault: (id: string, error: unknown) => void;
 }

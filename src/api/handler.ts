@@ -17,6 +17,7 @@ import { relay } from "../proxy/relay.ts";
 import { furtherTargets, limitedNames } from "../routing/limited-names.ts";
 import type { Route } from "../routing/route.ts";
 import type { Accounts, CallContext } from "./call-context.ts";
+import { refuseForeignFiles } from "./file-references.ts";
 import { IncomingCall, MAX_USER } from "./incoming-call.ts";
 import { resolveModel, usableRoute } from "./model-access.ts";
 import { type Choice, EXPLAIN_HEADER, planCall } from "./route-call.ts";
@@ -47,7 +48,7 @@ export type CallServer = (Peers & ClientConnection["server"]) | null;
 export type CallHandler = (request: Request, server: CallServer) => Promise<Response>;
 
 /** Longest name of a model that is kept, characters. */
-const MAX_REQUESTED = 200;
+export const MAX_REQUESTED = 200;
 
 /** What the calls of one route are handled with. */
 interface Handling extends Pick<CallRoute, "operation" | "dialect"> {
@@ -87,6 +88,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const body = await readRequestBody(request, config.server.body_limit);
 		record.waitedMs = performance.now() - record.startedAt;
 		const read = dialect.withUrl?.(request.url, body) ?? body;
+		if (context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read);
 		const repeat = cache?.recentCalls.match(dialect, operation, read);
 		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read) };
 		if (repeat) releaseBody(read);
@@ -117,7 +119,6 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		if (cached instanceof Response) return cached;
 		lead = cached;
 		record.listener = lead;
-
 		const isPlain = route.targets.length === 1 && request.headers.get(EXPLAIN_HEADER) !== "1";
 		const { targets, work }: Choice = isPlain ? route : planCall(call, route, context, record);
 		const attemptsMs = config.timeouts.attempts;
@@ -130,7 +131,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		return lead && call.stream ? lead.streamed(response) : response;
 	} catch (thrown) {
 		lead?.fail();
-		return errorResponse(asRouterError(thrown), dialect, record, readCall);
+		return failedCall(asRouterError(thrown), dialect, record, readCall);
 	}
 }
 
@@ -193,7 +194,8 @@ function admitted(record: CallToLimit["record"], admission: Admission): void {
 	record.admission = admission;
 }
 
-function errorResponse(
+/** The answer to a call that failed before its first byte; settles it. */
+export function failedCall(
 	error: RouterError,
 	dialect: Dialect,
 	record: CallRecord,

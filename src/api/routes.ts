@@ -3,6 +3,7 @@
  */
 import { Elysia } from "elysia";
 import { anthropicMessages } from "../dialects/anthropic-messages/messages-dialect.ts";
+import { cohereRerank } from "../dialects/cohere-rerank.ts";
 import { openAiChat } from "../dialects/openai-chat.ts";
 import { openAiResponses } from "../dialects/openai-responses/index.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
@@ -16,8 +17,11 @@ import { type MethodRoute, methodHandler } from "./gemini-calls.ts";
 import { GEMINI_MODEL_DOCS, GEMINI_MODELS_DOCS, GENERATE_DOCS } from "./gemini-docs.ts";
 import { type CallHandler, type CallRoute, type CallServer, callHandler } from "./handler.ts";
 import { modelAnswer, modelsAnswer } from "./model-queries.ts";
+import { type PassedRoute, passCall } from "./passed-call.ts";
+import { objectDetail, passedDetail } from "./passed-docs.ts";
 import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
 import { refuseSocket } from "./responses-socket.ts";
+import { type ObjectRoute, objectCall } from "./stored-objects.ts";
 
 /** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
 export interface QueryRoute {
@@ -35,10 +39,29 @@ type Query = "list-models" | "one-model" | "explain" | "count-tokens" | "respons
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
 
-/** A row of the table. */
-export type ApiRoute = CallRoute | MethodRoute | QueryRoute;
-
 const google = { method: "POST", methods: "gemini", steps: ALL_STEPS } as const;
+
+const passes = (
+	passed: PassedRoute["passes"],
+	path: PassedRoute["path"],
+	dialect: PassedRoute["dialect"] = openAiChat,
+): PassedRoute => ({
+	method: "POST",
+	path,
+	passes: passed,
+	dialect,
+	detail: passedDetail(passed, path),
+});
+
+const objects = (
+	kind: ObjectRoute["kind"],
+	action: ObjectRoute["action"],
+	method: ObjectRoute["method"],
+	path: ObjectRoute["path"],
+): ObjectRoute => ({ method, path, kind, action, detail: objectDetail(kind, action) });
+
+/** A row of the table. */
+export type ApiRoute = CallRoute | MethodRoute | QueryRoute | PassedRoute | ObjectRoute;
 
 /** The table. */
 export const ROUTES: readonly ApiRoute[] = [
@@ -62,6 +85,30 @@ export const ROUTES: readonly ApiRoute[] = [
 	},
 	{ ...openAi, path: "/v1/responses", dialect: openAiResponses, operation: "chat", detail: RESPONSES },
 	{ method: "GET", path: "/v1/responses", query: "responses-socket", steps: ["auth"], detail: RESPONSES_SOCKET },
+	passes("image_generations", "/v1/images/generations"),
+	passes("image_edits", "/v1/images/edits"),
+	passes("image_variations", "/v1/images/variations"),
+	passes("speech", "/v1/audio/speech"),
+	passes("transcriptions", "/v1/audio/transcriptions"),
+	passes("translations", "/v1/audio/translations"),
+	passes("moderations", "/v1/moderations"),
+	// vLLM has each under these, and Cohere's clients ask for the last.
+	passes("rerank", "/rerank"),
+	passes("rerank", "/v1/rerank"),
+	passes("rerank", "/v2/rerank", cohereRerank),
+	passes("score", "/score"),
+	passes("score", "/v1/score"),
+	passes("tokenize", "/tokenize"),
+	passes("detokenize", "/detokenize"),
+	objects("file", "create", "POST", "/v1/files"),
+	objects("file", "list", "GET", "/v1/files"),
+	objects("file", "get", "GET", "/v1/files/:id"),
+	objects("file", "delete", "DELETE", "/v1/files/:id"),
+	objects("file", "content", "GET", "/v1/files/:id/content"),
+	objects("batch", "create", "POST", "/v1/batches"),
+	objects("batch", "list", "GET", "/v1/batches"),
+	objects("batch", "get", "GET", "/v1/batches/:id"),
+	objects("batch", "cancel", "POST", "/v1/batches/:id/cancel"),
 	{ method: "GET", path: "/v1/models", query: "list-models", steps: ["auth"], detail: MODELS },
 	{ method: "GET", path: "/v1/models/*", query: "one-model", steps: ["auth"], detail: MODEL },
 	{ ...google, path: "/v1beta/models/*", detail: GENERATE_DOCS },
@@ -113,7 +160,17 @@ export function apiRoutes(
 	for (const route of routes) {
 		const { method, path, detail } = route;
 		const hook = { parse: "none", detail } as const;
-		if (!("query" in route)) {
+		if ("passes" in route) {
+			app.route(method, path, ({ request, server }) => passCall(route, context, request, server), hook);
+		} else if ("action" in route) {
+			if (context.isBehindRouter) continue;
+			app.route(
+				method,
+				path,
+				({ request, server, params }) => objectCall(route, context, request, server, nameIn(params)),
+				hook,
+			);
+		} else if (!("query" in route)) {
 			const handle = calls.get(path);
 			if (!handle) continue;
 			// Elysia reads this function's text: what it does not name is not made of a request.
@@ -134,9 +191,9 @@ export function directRoutes(calls: CallHandlers, guard: RequestGuard) {
 	return Object.fromEntries([...calls].map(([path, handle]) => [path, { POST: guarded(guard, handle) }]));
 }
 
-/** Model ids contain slashes, so clients may or may not encode them; wildcard params arrive undecoded. "" where the path has no wildcard. */
+/** Model ids contain slashes, so clients may or may not encode them; wildcard params arrive undecoded. "" where the path has no parameter. */
 function nameIn(params: Readonly<Record<string, string>> | undefined): string {
-	const id = params?.["*"] ?? "";
+	const id = params?.["*"] ?? params?.["id"] ?? "";
 	try {
 		return decodeURIComponent(id);
 	} catch {

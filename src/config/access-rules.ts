@@ -52,10 +52,11 @@ function prices(values: unknown): Finding[] {
 	return Object.entries(values).flatMap(([name, price]) => {
 		// The schema reports a mistake inside the price, which may be why one of the two seems to be missing.
 		if (!PRICE.Check(price)) return [];
-		const { input, output, gpu_hour, request, ...others } = price;
+		const { input, output, gpu_hour, request, image, minute, characters, ...others } = price;
+		const isWhole = [gpu_hour, request, image, minute, characters].some((each) => each !== undefined);
 		const hasBoth = input !== undefined && output !== undefined;
 		const hasTokens = input !== undefined || output !== undefined || Object.keys(others).length > 0;
-		if (hasBoth || (!hasTokens && (gpu_hour !== undefined || request !== undefined))) return [];
+		if (hasBoth || (!hasTokens && isWhole)) return [];
 		const message = "needs input and output, or gpu_hour, or request: a price that is missing is not zero";
 		return [{ path: ["prices", name], message }];
 	});

@@ -77,6 +77,9 @@ export const price = Type.Object(
 		input_audio: kind("tokens of sound in the prompt; as `input`."),
 		output_audio: kind("tokens of sound in the answer; as `output`."),
 		request: Type.Optional(amount("USD a call.")),
+		image: Type.Optional(amount("USD a picture, of `/v1/images`.")),
+		minute: Type.Optional(amount("USD a minute of sound, of `/v1/audio/transcriptions` and `translations`.")),
+		characters: kind("characters, of `/v1/audio/speech`."),
 		gpu_hour: Type.Optional(
 			amount("USD an hour of the model's hardware: calls that run at once share it, and idle time is not charged."),
 		),

@@ -1,10 +1,12 @@
 /** The wire of a request that no call has come of, so that its error is one that its client can read. */
 import { anthropicMessages } from "./anthropic-messages/messages-dialect.ts";
+import { cohereRerank } from "./cohere-rerank.ts";
 import type { Dialect } from "./dialect.ts";
 import { gemini } from "./gemini/gemini-dialect.ts";
 import { openAiChat } from "./openai-chat.ts";
 
 const MESSAGES = /^\/v1\/messages(?:\/|$)/;
+const COHERE = /^\/v2\/rerank(?:\/|$)/;
 const MODELS = /^\/v1\/models(?:\/|$)/;
 /** Google's versions, and its methods behind a colon, with or without one. */
 const GOOGLES =
@@ -22,6 +24,7 @@ export const isGoogles = (url: string, headers: Headers): boolean =>
 export function dialectOf(path: string, headers: Headers): Dialect {
 	if (MESSAGES.test(path)) return anthropicMessages;
 	if (GOOGLES.test(path)) return gemini;
+	if (COHERE.test(path)) return cohereRerank;
 	if (!MODELS.test(path)) return openAiChat;
 	if (isGoogles(path, headers)) return gemini;
 	return isAnthropics(headers) ? anthropicMessages : openAiChat;

@@ -99,9 +99,11 @@ function finishResponse(response: Json): Json {
 	return "$ref" in allowed ? allowed : { ...allowed, description: allowed["description"] ?? "Success." };
 }
 
-/** The plugin lists a body under JSON, form and text, or under `none` where a route parses it itself. */
+/** The plugin lists a body under JSON, form and text, or under `none` where a route parses it itself. A form alone is one. */
 function jsonOnly(content: unknown): Json {
 	const types = (content ?? {}) as Json;
+	const form = types["multipart/form-data"];
+	if (form && Object.keys(types).length === 1) return { "multipart/form-data": form };
 	return { "application/json": types["application/json"] ?? types["none"] ?? {} };
 }
 

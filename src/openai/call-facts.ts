@@ -39,6 +39,8 @@ export interface CallFacts {
 	promptSizes(): PromptSizes;
 	/** What the prompt is and asks for, by which a target is chosen. */
 	promptContent(): PromptContent;
+	/** What is priced of a call that is passed on, as far as its request says it; absent of all others. */
+	units?(): { readonly images?: number; readonly characters?: number };
 	/**
 	 * The first field by which an upstream may answer with another model than `model` names, as its client writes it (`extra_body.fallbacks`
 	 * where it stands in another); undefined where there is none.

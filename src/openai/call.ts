@@ -54,6 +54,31 @@ export const formFor = (
 	vendor: NativeVendor,
 ): Pick<ParsedRequest, "body" | "leftOut"> => nativeFor(call, vendor) ?? call;
 
+/** The body of a request that is read while it is sent. One reader, one `read` at a time. */
+export interface BodyStream {
+	/** Bytes; undefined where nobody knows. */
+	readonly length: number | undefined;
+	/** The next bytes, never none; undefined at the end. Rejects where its client has broken it off, or with the RouterError that refuses it. */
+	read(): Promise<Uint8Array | undefined>;
+}
+
+/** A request that is passed on as it is. */
+export interface PassedRequest {
+	readonly method: "POST" | "GET" | "DELETE";
+	/** Behind an upstream's base URL, with its query; absent: the operation's own. */
+	readonly path?: string | undefined;
+	/** Media type of its body; undefined where it has none. */
+	readonly contentType: string | undefined;
+	/** Its answer won't say what it has used. */
+	readonly isUncounted?: boolean;
+	/** Nothing is paid for it: it only asks what is kept, or brings it. */
+	readonly isFree?: boolean;
+	/** Its body has been sent in part, and is no longer all there: no other attempt can be made. */
+	readonly isSpent: boolean;
+	/** Its body, for a model of this name; undefined where it has none. Text goes as it is, and a stream can be read once. */
+	body(model: string): string | readonly Buffer[] | BodyStream | undefined;
+}
+
 /** Whose call it is: the signal is aborted when the client leaves. Read late, since Bun makes a request's only then. */
 export interface Client {
 	readonly signal: AbortSignal;
@@ -82,6 +107,8 @@ export interface Call extends ParsedRequest {
 	readonly limits?: { readonly first_token?: number | undefined; readonly stall?: number | undefined } | undefined;
 	/** What its client speaks; absent where nobody does (tests). */
 	readonly dialect?: { readonly id: string } | undefined;
+	/** What is sent in the place of `body`, of operations that are passed on. */
+	readonly passed?: PassedRequest | undefined;
 	/** Its priority in queues: higher ones go first; absent counts as 0. */
 	readonly priority?: number | undefined;
 }

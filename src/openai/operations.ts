@@ -1,5 +1,6 @@
 /** The operations of OpenAI's wire, one row of data each: everything in which they differ. */
 import type { TSchema } from "@sinclair/typebox";
+import { PASSED_ROWS, type PassedRow } from "./passed-operations.ts";
 import { ChatRequest, CompletionRequest, EmbeddingRequest } from "./request-fields.ts";
 
 /** One operation. */
@@ -31,6 +32,8 @@ export interface OperationRow {
 	readonly answerField: "message" | "text" | undefined;
 	/** The failure of an answer that holds none: a predicate of the upstream. */
 	readonly emptyMessage: string;
+	/** Its requests and answers are passed on as they are; absent of those that are read and translated. */
+	readonly passed?: PassedRow;
 }
 
 const generated = {
@@ -77,6 +80,7 @@ const rows = {
 		answerField: undefined,
 		emptyMessage: "sent an answer without an embedding",
 	},
+	...PASSED_ROWS,
 } as const satisfies Readonly<Record<string, OperationRow>>;
 
 /** Which operation a call asks for. */

@@ -48,7 +48,7 @@ export const dummyTransport: Transport = {
 
 function answer({ url, body }: UpstreamRequest): UpstreamAnswer {
 	const request = JSON.parse(
-		typeof body === "object" ? Buffer.concat(body).toString() : (body ?? "{}"),
+		typeof body === "object" ? Buffer.concat(body as readonly Buffer[]).toString() : (body ?? "{}"),
 	) as DummyRequest;
 	if (url.endsWith("/embeddings")) return embeddings(request);
 	const isChat = url.endsWith("/chat/completions");

@@ -116,7 +116,7 @@ export interface Failure {
 	readonly cost?: number | undefined;
 	/** What it refuses is no part of the call, but something that the router added. */
 	readonly refused?: Addition | undefined;
-	/** What was thrown, where the fault is the router's own; for its log. */
+	/** What was thrown, where the fault is the router's own; for its log. A RouterError is what the client gets. */
 	readonly cause?: unknown;
 	/** Headers of the refusal that its client should see: rate limits. Lower case. */
 	readonly headers?: Record<string, string> | undefined;
@@ -152,6 +152,7 @@ const DEFAULT_RESTART_S = 30;
  * are kept; where the upstream or its account is, our code says so and the message names the upstream.
  */
 export function errorOf(failure: Failure, target: FailedTarget): RouterError {
+	if (failure.cause instanceof RouterError) return failure.cause;
 	const { name } = target.provider;
 	const code = failure.isWhole ? "upstream_error" : FAILURES[failure.kind].code;
 	const message = failure.isOurs ? `${name} ${failure.message}` : failure.message;

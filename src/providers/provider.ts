@@ -1,18 +1,19 @@
 /** What the pipeline asks of an upstream: wire to wire, with no message model in between. */
 import type { UnsupportedPolicy } from "../config/upstream-schema.ts";
-import type { Call } from "../openai/call.ts";
+import type { BodyStream, Call } from "../openai/call.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { SseEvent, WritableBytes } from "../openai/sse.ts";
 import type { Tokens } from "../openai/usage.ts";
 import type { Continuation } from "../vendors.ts";
 import type { Addition, Failure } from "./failure.ts";
 
-/** One HTTP request, ready to send: a POST where it has a body, else a GET. */
+/** One HTTP request, ready to send: a POST where it has a body, else a GET, unless it says otherwise. */
 export interface UpstreamRequest {
 	readonly url: string;
+	readonly method?: "DELETE";
 	readonly headers: Record<string, string>;
-	/** JSON: text, or its UTF-8 in pieces. */
-	readonly body?: string | readonly Buffer[];
+	/** JSON: text, or its UTF-8 in pieces. What is passed on may be anything, and may be read while it is sent. */
+	readonly body?: string | readonly Buffer[] | BodyStream;
 	/** An event stream is asked for. */
 	readonly stream?: boolean;
 	/** What of the body the router has added of its own accord: an upstream that refuses one of these is asked without it. */
@@ -51,6 +52,8 @@ export interface CancelSignal {
 	throwIfAborted(): void;
 	addEventListener(type: "abort", listener: CancelListener, options?: { once?: boolean }): void;
 	removeEventListener(type: "abort", listener: CancelListener): void;
+	/** The request is on its way: its deadline begins anew. Absent where there is none. */
+	rearm?(): void;
 	/** The same as an AbortSignal; absent where it is one itself. */
 	readonly signal?: AbortSignal;
 }

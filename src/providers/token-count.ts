@@ -13,6 +13,7 @@ const countIn = (answer: unknown, field: string): number | undefined => {
 /** The request's JSON; undefined where it has none. */
 function bodyOf({ body }: UpstreamRequest): Readonly<Record<string, unknown>> | undefined {
 	if (body === undefined) return undefined;
+	if (typeof body === "object" && "read" in body) return undefined;
 	return objectIn(JSON.parse(typeof body === "string" ? body : Buffer.concat(body).toString()));
 }
 

@@ -20,21 +20,14 @@ import { EventReader, guardedDecoder, ownTokens, type ReaderEvents } from "./eve
 import type { Account } from "./key-rotation.ts";
 import { readJsonText } from "./net/read-body.ts";
 import { transportFailure } from "./net/transport-failure.ts";
-import { foldedAnswer, isEvents, isNoStream, rejoined, replayed, source } from "./other-form.ts";
+import { foldedAnswer, isEvents, isJson, isNoStream, rejoined, replayed, source } from "./other-form.ts";
+import { PassedAnswer } from "./passed-answer.ts";
 import { refusedAddition } from "./refused-additions.ts";
 import { passedHeaders } from "./response-headers.ts";
 import type { RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
-import type { StartedAnswer } from "./started-answer.ts";
+import type { AttemptListener, StartedAnswer } from "./started-answer.ts";
 import { type CallTimeouts, setByCall, timeLeft } from "./timeouts.ts";
-
-/** Who waits for a stream to begin. */
-export interface AttemptListener {
-	/** Bytes have left, so that comments may, too. */
-	readonly hasSent: boolean;
-	/** Comments of the upstream's that were held back long enough, or need not be. */
-	comments(pieces: readonly StreamPiece[]): void;
-}
 
 /** The call that makes an attempt. Asked only where something is not as it usually is. */
 export interface AttemptOwner {
@@ -147,6 +140,7 @@ export class Attempt {
 		try {
 			try {
 				answer = await provider.transport.send(request, deadline, limits.connectMs);
+				if (call.passed && isOk(answer)) return this.#passed(answer);
 				const isStream = call.stream && isOk(answer) && !isJson(answer);
 				// Nothing to wait for where all of it is here.
 				const read = isStream ? undefined : (answer.whole?.text() ?? readJsonText(answer, deadline));
@@ -314,6 +308,17 @@ export class Attempt {
 		};
 	}
 
+	/** What is passed on, whatever it is: the attempt ends with it. */
+	#passed(head: UpstreamAnswer): StartedAnswer {
+		const { target, limits, record, account, owner } = this.options;
+		this.waitedMs += performance.now() - this.#sentAt;
+		if (account?.isProbe) owner.keyAccepted(this);
+		const passed = new PassedAnswer(head, this.#deadline!, limits, (end, failure) => {
+			record.closeAttempt(this.#record!, { ...end, target: failure && owner.failed(this, failure) });
+		});
+		return { target, head, passed, first: [] };
+	}
+
 	#failed(failure: Failure, status: number | undefined): Failure {
 		const { record, part, owner } = this.options;
 		const attempt = this.#record!;
@@ -342,9 +347,4 @@ function optionsOf({ counts, withoutAdditions, plan }: AttemptOptions): EncodeOp
 function refusedBy(result: StartedAnswer | Failure, { added }: UpstreamRequest): StartedAnswer | Failure {
 	const refused = added?.length && "kind" in result ? refusedAddition(result, added) : undefined;
 	return refused ? { ...(result as Failure), refused } : result;
-}
-
-/** Media types are the same in any case (RFC 9110, 8.3.1). */
-function isJson({ headers }: UpstreamAnswer): boolean {
-	return headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
 }

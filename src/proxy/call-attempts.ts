@@ -5,7 +5,7 @@ import type { Call } from "../openai/call.ts";
 import type { SentSoFar } from "../openai/sent-so-far.ts";
 import { ANSWER_LIMIT, errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
-import { Attempt, type AttemptListener, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
+import { Attempt, type AttemptOptions, type AttemptOwner } from "./attempt.ts";
 import { attemptTimeouts, longestWait, type TimedCall, usualTimeouts } from "./attempt-timeouts.ts";
 import type { CallPlan } from "./call-plan.ts";
 import { type CallQueue, type Slot, waitTurn } from "./call-queue.ts";
@@ -27,7 +27,7 @@ import {
 } from "./retry.ts";
 import { type Failed, Round, type RoundOwner, type RoundPart } from "./round.ts";
 import type { Late } from "./second-target.ts";
-import type { StartedAnswer } from "./started-answer.ts";
+import type { AttemptListener, StartedAnswer } from "./started-answer.ts";
 import { SuspectCall } from "./suspect-call.ts";
 import { failureOfTarget } from "./target-failure.ts";
 import { type CallTimeouts, knownSoleLimits, timeLeft } from "./timeouts.ts";
@@ -67,7 +67,7 @@ export class CallAttempts implements AttemptOwner {
 		if (tried.length > 1) state.freeHedges(tried[0]!.target.provider).call();
 		if (alias?.concurrency !== undefined) this.#slot = await this.#waitTurn(alias);
 		// Behind a router second targets are left to that: it knows other places.
-		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting;
+		const isSole = tried.length === 1 || alias?.hedge === false || plan.noWaiting || this.call.passed !== undefined;
 		let error: RouterError | undefined;
 		for (let index = 0; ; ) {
 			// Of a first attempt the deadline sees it soon enough.
@@ -264,6 +264,7 @@ export class CallAttempts implements AttemptOwner {
 
 	/** The next step, counted. */
 	#next({ index, failure, wasNotTried }: Failed): RetryStep | undefined {
+		if (this.call.passed?.isSpent) return undefined;
 		const { retries, random } = this.state;
 		const now = performance.now();
 		const [until, hasBudget] = [this.#until(now), retries.has(now)];

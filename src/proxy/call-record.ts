@@ -4,7 +4,7 @@
  */
 
 import type { Admission } from "../accounts/limits/admission.ts";
-import type { CallCost } from "../accounts/usage/call-cost.ts";
+import type { AnswerToBill, CallCost } from "../accounts/usage/call-cost.ts";
 import type { Meter } from "../accounts/usage/hardware-clocks.ts";
 import type { Operation } from "../openai/operations.ts";
 import type { Tokens } from "../openai/usage.ts";
@@ -251,6 +251,7 @@ export class CallRecord {
 	 * @param cost USD, where the upstream says so itself
 	 * @param guess tokens of the answer as far as its text shows them; where the upstream has counted none
 	 * @param isCounted false: the client left, and what was counted so far may not be all that it was sent
+	 * @param units what else is priced of a call that is passed on
 	 */
 	bill(
 		target: Target,
@@ -258,9 +259,10 @@ export class CallRecord {
 		cost: number | undefined,
 		guess: () => number,
 		isCounted = true,
+		units?: AnswerToBill["units"],
 	): void {
 		const gpuMs = this.#meters?.get(target.id)?.ms() ?? 0;
-		const answer = { target, tokens, upstreamCost: cost, gpuMs, isCounted, guess };
+		const answer = { target, tokens, upstreamCost: cost, gpuMs, isCounted, guess, units };
 		const billed = this.cost!.bill(answer);
 		this.tokens = billed.tokens;
 		this.costUsd = this.#failedUsd > 0 ? (billed.usd ?? 0) + this.#failedUsd : billed.usd;

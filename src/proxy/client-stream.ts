@@ -13,12 +13,11 @@ import type { StreamPiece } from "../openai/sse.ts";
 import { withCounts } from "../openai/usage-edits.ts";
 import { errorOf, type Failure } from "../providers/failure.ts";
 import type { Target } from "../providers/provider.ts";
-import type { AttemptListener } from "./attempt.ts";
 import type { CallAttempts } from "./call-attempts.ts";
 import type { CallRecord } from "./call-record.ts";
 import { CLIENT_GONE } from "./deadline.ts";
 import type { EventReader } from "./event-reader.ts";
-import type { StartedAnswer } from "./started-answer.ts";
+import type { AttemptListener, StartedAnswer } from "./started-answer.ts";
 
 /** One call's stream. */
 export class ClientStream implements AttemptListener {

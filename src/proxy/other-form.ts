@@ -100,3 +100,8 @@ export function source(chunks: readonly Uint8Array[], more?: ByteSource): ByteSo
 export function rejoined({ status, headers, body }: UpstreamAnswer, first: Uint8Array): UpstreamAnswer {
 	return { status, headers, body: source([first], body) };
 }
+
+/** Media types are the same in any case (RFC 9110, 8.3.1). */
+export function isJson({ headers }: UpstreamAnswer): boolean {
+	return headers.get("content-type")?.toLowerCase().startsWith("application/json") ?? false;
+}

@@ -61,7 +61,7 @@ function hasLimits(own: CallRecord["headers"], limits: Prepared["limits"]): bool
  * @param body in the client's wire
  */
 export function wholeAnswer(
-	body: string | Uint8Array,
+	body: string | Uint8Array | ReadableStream<Uint8Array>,
 	{ head, target, dropped }: StartedAnswer,
 	record: CallRecord,
 	{ contentType, headers: headersOf }: Pick<Dialect, "contentType" | "headers"> = JSON_BODY,

@@ -2,6 +2,15 @@
 import type { StreamPiece } from "../openai/sse.ts";
 import type { Answer, Target, UpstreamAnswer } from "../providers/provider.ts";
 import type { EventReader } from "./event-reader.ts";
+import type { PassedAnswer } from "./passed-answer.ts";
+
+/** Who waits for a stream to begin. */
+export interface AttemptListener {
+	/** Bytes have left, so that comments may, too. */
+	readonly hasSent: boolean;
+	/** Comments of the upstream's that were held back long enough, or need not be. */
+	comments(pieces: readonly StreamPiece[]): void;
+}
 
 /** An answer that has begun. */
 export interface StartedAnswer {
@@ -10,6 +19,8 @@ export interface StartedAnswer {
 	readonly head: UpstreamAnswer;
 	/** The whole of it, unless it is a stream. */
 	readonly answer?: Answer;
+	/** Its bytes, of an operation that is passed on. The attempt lasts until they end. */
+	readonly passed?: PassedAnswer;
 	/** The stream, and what of it has come and is not sent yet. The attempt lasts until the reader is over. */
 	readonly reader?: EventReader;
 	readonly first: StreamPiece[];

@@ -47,6 +47,7 @@ export interface RoleAppOptions {
 	/** Hear of calls, besides metrics and log. */
 	readonly sinks: readonly Partial<Sink>[];
 	readonly cache?: CallContext["cache"];
+	readonly objects?: CallContext["objects"];
 	/** Why a request for metrics or Swagger is refused, besides cross-site requests. */
 	readonly pages?: PageAccess;
 	/** The text of `/metrics`; that of the services unless given. */
@@ -121,9 +122,10 @@ export function crossSiteRule(current: CurrentSnapshot): PageAccess {
 /** What the API's routes work with. */
 export function callContext({ role }: RolePlan, services: RoleServices, options: RoleAppOptions): CallContext {
 	const { metrics, log, upstreams } = services;
-	const { current, sinks, cache } = options;
+	const { current, sinks, cache, objects } = options;
 	return {
 		current,
+		objects,
 		sinks: [metrics.sink, log.sink, ...sinks],
 		state: upstreams,
 		isBehindRouter: role === "agent",

@@ -12,6 +12,7 @@ import type { SpendStore } from "../accounts/usage/spend.ts";
 import type { Config } from "../config/schema.ts";
 import type { UsageKey, UsageRow } from "../store/ledger-batch.ts";
 import { type Replica, replicaOf } from "../store/replica.ts";
+import type { SharedRow } from "../store/shared-table.ts";
 import { sqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -40,6 +41,19 @@ export interface StateReports {
 
 /** What it reads of a configuration. */
 type StateConfig = Pick<Config, "data_dir" | "usage">;
+
+/** How long Redis keeps whose files and batches there are when no router changes any, ms. Each router has them in its own database. */
+const OBJECTS_MS = 365 * 86_400_000;
+
+/** Has all routers of one Redis know whose files and batches there are. */
+function shareObjects(redis: RedisFeatures, store: Store): void {
+	const holder = {
+		take: (rows: readonly SharedRow[]) => store.takeObjects(rows),
+		rows: () => store.objectRows(),
+	};
+	const publish = redis.table("objects", OBJECTS_MS, holder);
+	store.onObject = (row) => publish([row]);
+}
 
 /** One for each process. Opens nothing before `open` but the database, when a key or a row is first asked for. */
 export class RouterState {
@@ -81,6 +95,7 @@ export class RouterState {
 			this.limiter = redis.limiter(windows, { replica: name, spent: (key, period) => own.spent(key, period) });
 			this.spend = redis.spend(name, own);
 			redis.keys(this.keys);
+			shareObjects(redis, this.store);
 			this.#publisher = new UsagePublisher(
 				this.store.ledger,
 				redis.usage(name, () => this.#days()),
@@ -120,6 +135,7 @@ export class RouterState {
 		looking.unref();
 		// At once, so that a directory that can't be written is reported before a call comes.
 		this.store.recover();
+		this.store.lookForObjects();
 		const recovery = setInterval(() => this.store.recover(), RETRY_MS);
 		recovery.unref();
 		const closeLedger = this.ledger.open();

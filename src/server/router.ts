@@ -57,7 +57,6 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 	const { config, env } = plan;
 	const services = createServices(plan);
 	const { log, problems, metrics, lifecycle } = services;
-
 	const redis = redisFeatures(config, services);
 	const problem = (sentence: string) => problems.report(sentence);
 	const state = new RouterState(config, { problem, log, metrics }, redis);
@@ -90,6 +89,7 @@ function createRouter(plan: RolePlan, loaded: Loaded, lock: DirectoryLock): Runn
 		current: router,
 		sinks: [fleet.sink, ledger],
 		cache,
+		objects: store,
 		pages: (request, server) => router.snapshot.pages(request, server),
 		healthNotes: (): HealthNotes => (state.ledgerState === "ok" ? {} : { ledger: state.ledgerState }),
 	};

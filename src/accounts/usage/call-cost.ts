@@ -5,7 +5,7 @@ import type { Bill } from "../../telemetry/events.ts";
 import type { HardwareClocks, Meter } from "./hardware-clocks.ts";
 import type { LearnedUsage } from "./learned-usage.ts";
 import type { ModelPrice, PriceBook, PricedTarget } from "./price-book.ts";
-import { chargeFor, mostCharge, type Rates } from "./rates.ts";
+import { chargeFor, mostCharge, type Rates, type Units, unitCharge } from "./rates.ts";
 import { answerLimit, type Estimated, estimatedPrompt, type PromptEstimate } from "./token-estimate.ts";
 
 /** Tokens reserved for an answer of which nothing is known: the client sets no limit, and nobody has had an answer yet. */
@@ -71,6 +71,8 @@ export interface AnswerToBill {
 	readonly isCounted: boolean;
 	/** Tokens of the answer as far as its text shows them; asked where the upstream has counted none. */
 	guess(): number;
+	/** What else is priced of a call that is passed on. */
+	readonly units?: Units | undefined;
 }
 
 /** What it comes to. */
@@ -141,6 +143,7 @@ export class CallCost {
 		const each = limit ?? learned?.answerTokens ?? UNKNOWN_ANSWER;
 		const surplus = usd && learned ? learned.surplus : 0;
 		if (surplus > 0) this.#prompt ??= estimatedPrompt(call);
+		const units = usd ? call.facts.units?.() : undefined;
 		let mostTokens = 0;
 		let mostUsd = 0;
 		for (let at = 0; at < found.length; at++) {
@@ -149,6 +152,7 @@ export class CallCost {
 			// No model says more than it can hold.
 			const answer = (context === undefined ? each : Math.min(each, context)) * choices;
 			mostTokens = Math.max(mostTokens, answer);
+			if (units && rates) mostUsd = Math.max(mostUsd, unitCharge(rates, units) ?? 0);
 			if (!modalities || !hasCharge(rates)) continue;
 			const cachesForHour = rates.cache_write_1h !== undefined && call.facts.cachesForHour();
 			mostUsd = Math.max(mostUsd, mostCharge(rates, { prompt: this.#prompt!, answer, modalities, cachesForHour }));
@@ -182,7 +186,7 @@ export class CallCost {
 	}
 
 	/** Counts and prices an answer: its upstream's own word on that goes before the router's prices. */
-	bill({ target, tokens, upstreamCost, gpuMs, isCounted, guess }: AnswerToBill): BilledAnswer {
+	bill({ target, tokens, upstreamCost, gpuMs, isCounted, guess, units }: AnswerToBill): BilledAnswer {
 		let counted = tokens;
 		let isEstimated = false;
 		if (!counted || counted.uncounted || !isCounted) {
@@ -194,7 +198,8 @@ export class CallCost {
 		if (this.#target !== target) this.#lookUp(target);
 		const { rates, source } = this.#price ?? {};
 		// None, where that comes to no sum of money.
-		const usd = rates && source ? numberIn(chargeFor(rates, counted, gpuMs), Number.MAX_VALUE) : undefined;
+		const charge = rates && (units ? passedCharge(rates, units, tokens, gpuMs) : chargeFor(rates, counted, gpuMs));
+		const usd = charge !== undefined && source ? numberIn(charge, Number.MAX_VALUE) : undefined;
 		if (usd === undefined) return { tokens: counted, usd, bill: { source: "none", isEstimated } };
 		return { tokens: counted, usd, bill: { source: source!, price: rates, isEstimated } };
 	}
@@ -242,5 +247,16 @@ function hasCharge(rates: Rates | undefined): rates is Rates {
 	return rates !== undefined && (rates.input !== 0 || rates.output !== 0 || rates.request !== undefined);
 }
 
+/** USD of a call that is passed on: by its units where those have a price, else by tokens that its upstream has counted; a guess of them is none. */
+function passedCharge(rates: Rates, units: Units, tokens: Tokens | undefined, gpuMs: number): number | undefined {
+	const charge = unitCharge(rates, units);
+	if (charge !== undefined) return charge + chargeFor(rates, NO_TOKENS, gpuMs);
+	// By the minute, say, and nobody says how many there were.
+	const isByUnit = rates.image !== undefined || rates.minute !== undefined || rates.characters !== undefined;
+	if (tokens || !(hasCharge(rates) || isByUnit)) return chargeFor(rates, tokens ?? NO_TOKENS, gpuMs);
+	return undefined;
+}
+
+const NO_TOKENS = { input: 0, output: 0 };
 const SOME_TOKENS = { input: 1_000, output: 1_000 };
 const SOME_MS = 1_000;

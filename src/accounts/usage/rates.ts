@@ -21,6 +21,17 @@ export interface Rates {
 	readonly request?: number | undefined;
 	/** USD an hour of the hardware it ran on. */
 	readonly gpu_hour?: number | undefined;
+	/** USD a picture, a minute of sound, and a million characters of speech, of operations that are passed on. */
+	readonly image?: number | undefined;
+	readonly minute?: number | undefined;
+	readonly characters?: number | undefined;
+}
+
+/** What of a call is priced that are no tokens. */
+export interface Units {
+	readonly images?: number | undefined;
+	readonly minutes?: number | undefined;
+	readonly characters?: number | undefined;
 }
 
 const MILLION = 1_000_000;
@@ -46,6 +57,14 @@ export function chargeFor(rates: Rates, tokens: Tokens, gpuMs = 0): number {
 	written.take(tokens.outputImage, rates.output_image);
 	const sum = read.total(rates.input) + written.total(rates.output);
 	return sum / MILLION + (rates.request ?? 0) + ((rates.gpu_hour ?? 0) * gpuMs) / HOUR_MS;
+}
+
+/** USD for what is no tokens; undefined where none of it has a price. */
+export function unitCharge({ image, minute, characters }: Rates, units: Units): number | undefined {
+	if (image !== undefined && units.images !== undefined) return image * units.images;
+	if (minute !== undefined && units.minutes !== undefined) return minute * units.minutes;
+	if (characters !== undefined && units.characters !== undefined) return (characters * units.characters) / MILLION;
+	return undefined;
 }
 
 /** What of a call is known before it is made. Tokens. */
@@ -109,7 +128,9 @@ function at(rate: Rate, prompt: number): number {
 }
 
 /** The table's names for the kinds. */
-const TABLE_NAMES: Readonly<Record<Exclude<keyof Rates, "request" | "gpu_hour">, string>> = {
+const TABLE_NAMES: Readonly<
+	Record<Exclude<keyof Rates, "request" | "gpu_hour" | "image" | "minute" | "characters">, string>
+> = {
 	input: "input_mtok",
 	output: "output_mtok",
 	cached: "cache_read_mtok",
@@ -122,17 +143,21 @@ const TABLE_NAMES: Readonly<Record<Exclude<keyof Rates, "request" | "gpu_hour">,
 	output_audio: "output_audio_mtok",
 };
 
-/** Rates of an entry of @pydantic/genai-prices; undefined where it has none for plain tokens: it is priced by the second, say. */
+/** Rates of an entry of @pydantic/genai-prices; undefined where it has none for plain tokens, nor by the hour of sound that is read. */
 export function ratesOfTable(model: string, prices: Readonly<Record<string, unknown>>): Rates | undefined {
 	// OpenRouter's free models have no prices there.
 	if (model.endsWith(":free") && Object.keys(prices).length === 0) return { input: 0, output: 0 };
-	if (prices["input_mtok"] === undefined) return undefined;
+	const hours = prices["input_audio_hours"];
+	const minute = typeof hours === "number" ? hours / 60 : undefined;
+	// What only transcribes has no tokens to price.
+	if (prices["input_mtok"] === undefined) return minute === undefined ? undefined : { input: 0, output: 0, minute };
 	// Embeddings have no answer to price.
 	const rates: Record<string, Rate | number> = { output: 0 };
 	for (const [kind, name] of Object.entries(TABLE_NAMES)) {
 		const rate = prices[name];
 		if (rate !== undefined) rates[kind] = rate as Rate;
 	}
+	if (minute !== undefined) rates["minute"] = minute;
 	const perThousand = prices["requests_kcount"];
 	if (typeof perThousand === "number") rates["request"] = perThousand / 1000;
 	return rates as unknown as Rates;

@@ -1,4 +1,5 @@
 /** Every upstream that speaks OpenAI: one implementation, a row of data for what differs (`src/vendors.ts`). */
+import { OPERATIONS, type Operation } from "../../openai/operations.ts";
 import type { VendorRow } from "../../vendors.ts";
 import type { ListedModel, ModelPage, Provider, Transport } from "../provider.ts";
 import { configuredOf, type Upstream } from "../registry.ts";
@@ -16,6 +17,7 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		reportsLoading: upstream.row.reportsLoading,
 		namesReplica: upstream.row.namesReplica,
 		routesModels: upstream.routesModels,
+		operations: operationsOf(upstream.row),
 		encode: requestEncoder(upstream),
 		continuation: () => upstream.row.continuation ?? "replay",
 		decode: responseDecoder(upstream),
@@ -25,6 +27,16 @@ export function openAiCompatible(upstream: Upstream, transport: Transport): Prov
 		listRequest: () => (upstream.baseUrl?.startsWith("dummy:") ? undefined : modelsRequest(upstream)),
 		readList,
 	};
+}
+
+/** What it may have: of what is passed on the table says who has it, and of servers that it does not know, themselves. */
+function operationsOf({ site, storesFiles }: VendorRow): readonly Operation[] {
+	return (Object.keys(OPERATIONS) as Operation[]).filter((operation) => {
+		const { passed } = OPERATIONS[operation];
+		if (!passed) return true;
+		if (site === "process") return false;
+		return passed.isStored ? storesFiles === true : !passed.isEngines || site !== "vendor";
+	});
 }
 
 /** An agent has many engines, and says itself what became of them. */

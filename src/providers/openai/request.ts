@@ -11,6 +11,7 @@ import type { Addition } from "../failure.ts";
 import type { EncodeOptions, Provider } from "../provider.ts";
 import { addressMissing, type Upstream } from "../registry.ts";
 import { requestHeaders } from "../request-headers.ts";
+import { passedRequest } from "./passed-request.ts";
 import { askedBody } from "./unasked-fields.ts";
 
 /** The encoder of one upstream. */
@@ -24,6 +25,7 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 	) as Record<Operation, string>;
 	return (call, { model, replica }, _, options) => {
 		if (state !== "ready" || baseUrl === undefined) throw addressMissing(upstream);
+		if (call.passed) return passedRequest(baseUrl, headersFor(call), call, model, replica);
 		const countsChunks = options?.countsChunks && row.countsChunks;
 		const omit = options?.omit;
 		// What clients of other wires send unasked, a server may be asked without.
@@ -36,7 +38,14 @@ export function requestEncoder(upstream: Upstream): Provider["encode"] {
 				})
 			: undefined;
 		const body = asked?.body ?? call.body();
-		const { edits, added } = editsFor(body, call, model, defaults?.[call.operation], countsChunks, omit);
+		const { edits, added } = editsFor(
+			body,
+			call,
+			model,
+			defaults?.[call.operation as keyof typeof defaults],
+			countsChunks,
+			omit,
+		);
 		const headers = headersFor(call);
 		if (replica !== undefined) headers[REPLICA_HEADER] = String(replica);
 		return {

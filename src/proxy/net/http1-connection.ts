@@ -1,6 +1,8 @@
 /** One connection to an upstream, over which calls go one after the other (HTTP/1.1 without pipelining). */
 import type { Socket } from "bun";
+import type { BodyStream } from "../../openai/call.ts";
 import type { CancelSignal, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import { sendStream } from "./http1-body.ts";
 import { ConnectionLost, Exchange } from "./http1-exchange.ts";
 
 /** What a connection tells its owner. */
@@ -39,6 +41,10 @@ export class Http1Connection {
 	#request: { readonly head: string; readonly body: Body } | undefined;
 	/** What of the request the kernel has not taken yet: bytes, or ASCII. */
 	#unsent: (string | Buffer)[] | undefined;
+	/** A body that is read while it is sent; undefined once all of it has left. */
+	#stream: BodyStream | undefined;
+	/** Called when the kernel has taken all of `#unsent`, or never will. */
+	#whenTaken: (() => void) | undefined;
 	/** What came of an answer within this turn of the event loop. */
 	#arrived: Buffer | undefined;
 	/** Its turn has an end to come. */
@@ -139,6 +145,7 @@ export class Http1Connection {
 		if (!this.isOpen) return;
 		this.isOpen = false;
 		this.#socket?.terminate();
+		this.#wake();
 		this.owner.closed(this);
 	}
 
@@ -165,11 +172,22 @@ export class Http1Connection {
 	release(isReusable: boolean): void {
 		this.#exchange = undefined;
 		underWay--;
-		if (!isReusable || this.#unsent || !this.isOpen) this.discard();
+		if (!isReusable || this.#unsent || this.#stream || !this.isOpen) this.discard();
 		else this.owner.idle(this);
 	}
 
 	#write(head: string, body: Body): void {
+		if (typeof body === "object" && "read" in body) {
+			this.#stream = body;
+			const sent = sendStream(Buffer.from(head, "latin1"), body, this);
+			sent.then(
+				() => {
+					this.#stream = undefined;
+				},
+				(cause) => this.#exchange?.fail(cause),
+			);
+			return;
+		}
 		if (head.length + mostBytes(body) > MESSAGE.length) {
 			// A copy of all of it would cost more than further calls of the kernel.
 			this.#unsent = joined(Buffer.from(head, "latin1"), piecesOf(body));
@@ -181,6 +199,24 @@ export class Http1Connection {
 		else if (body) for (const piece of body) end += piece.copy(MESSAGE, end);
 		const count = this.#socket!.write(MESSAGE, 0, end);
 		if (count < end) this.#unsent = [Buffer.from(MESSAGE.subarray(Math.max(0, count), end))];
+	}
+
+	/** Resolves once the kernel has taken it, or the connection is gone. */
+	take(pieces: Buffer[]): Promise<void> | undefined {
+		if (!this.isOpen) return undefined;
+		this.#exchange?.sends();
+		this.#unsent = pieces;
+		this.written();
+		if (!this.#unsent) return undefined;
+		return new Promise((resolve) => {
+			this.#whenTaken = resolve;
+		});
+	}
+
+	#wake(): void {
+		const taken = this.#whenTaken;
+		this.#whenTaken = undefined;
+		taken?.();
 	}
 
 	/** The kernel takes bytes again. */
@@ -197,6 +233,7 @@ export class Http1Connection {
 			unsent.shift();
 		}
 		this.#unsent = undefined;
+		if (this.#whenTaken) this.#wake();
 	}
 
 	/** Bytes arrived. They are read at the end of the turn. */
@@ -226,6 +263,7 @@ export class Http1Connection {
 	/** The socket is gone. */
 	lost(error: Error | undefined): void {
 		this.isOpen = false;
+		this.#wake();
 		this.secured(new ConnectionLost("ECONNRESET"));
 		this.#readArrived();
 		this.#exchange?.lost(this.#sawEnd && error === undefined);
@@ -252,7 +290,10 @@ function endTurn(): void {
 /** Of a request; see UpstreamRequest. */
 type Body = UpstreamRequest["body"];
 
-function mostBytes(body: Body): number {
+/** What is known whole before it is sent. */
+type WholeBody = Exclude<Body, BodyStream>;
+
+function mostBytes(body: WholeBody): number {
 	if (typeof body === "string") return 3 * body.length;
 	let sum = 0;
 	if (body) for (const piece of body) sum += piece.length;
@@ -260,7 +301,7 @@ function mostBytes(body: Body): number {
 }
 
 /** What the socket takes: of a text that is ASCII no copy is made. */
-function piecesOf(body: Body): readonly (string | Buffer)[] {
+function piecesOf(body: WholeBody): readonly (string | Buffer)[] {
 	if (typeof body !== "string") return body ?? [];
 	return [Buffer.byteLength(body) === body.length ? body : Buffer.from(body)];
 }

@@ -95,6 +95,16 @@ export class Exchange implements ByteSource {
 		this.#close(isComplete ? null : { reason: new ConnectionLost("ECONNRESET") });
 	}
 
+	/** A piece of its request leaves: its upstream can't answer before all of it is there, and its client may be slow. */
+	sends(): void {
+		this.signal.rearm?.();
+	}
+
+	/** Its request can't be sent to its end. An answer that has begun says more, and goes on. */
+	fail(reason: unknown): void {
+		if (!this.hasHead) this.#close({ reason });
+	}
+
 	/** It is given up. */
 	handleEvent(): void {
 		this.#pieces = undefined;

@@ -107,7 +107,7 @@ function originOf({ protocol, hostname: inUrl, port }: URL, ca: Buffer | undefin
 	return { hostname, port: Number(port || 443), tls: { serverName: hostname.replace(/\.$/, ""), ...(ca && { ca }) } };
 }
 
-type HeadParts = Pick<UpstreamRequest, "headers" | "body">;
+type HeadParts = Pick<UpstreamRequest, "headers" | "body" | "method">;
 
 /**
  * The heads of requests to one address. Most of their headers are the same each time: the text of those is made and checked once, and only the
@@ -140,9 +140,12 @@ class RequestHead {
 		if (count !== same?.size) return this.#other(request);
 		// As fetch does for an address with a user and a password.
 		if (this.#basic !== undefined && headers["authorization"] === undefined) text += this.#basic;
-		const method = body === undefined ? "GET " : "POST ";
-		if (body !== undefined) text += `content-length: ${lengthOf(body)}\r\n`;
-		return `${method}${this.#text}${text}\r\n`;
+		const method = request.method ?? (body === undefined ? "GET" : "POST");
+		if (body !== undefined) {
+			const length = lengthOf(body);
+			text += length === undefined ? CHUNKED : `content-length: ${length}\r\n`;
+		}
+		return `${method} ${this.#text}${text}\r\n`;
 	}
 
 	/** Of a request whose headers are not the same any more in one that was; or of the first. */
@@ -156,9 +159,12 @@ class RequestHead {
 	}
 }
 
-/** Bytes. */
-function lengthOf(body: string | readonly Buffer[]): number {
+const CHUNKED = "transfer-encoding: chunked\r\n";
+
+/** Bytes; undefined of a body that is read while it is sent, and of which nobody knows. */
+function lengthOf(body: NonNullable<UpstreamRequest["body"]>): number | undefined {
 	if (typeof body === "string") return Buffer.byteLength(body);
+	if ("read" in body) return body.length;
 	let sum = 0;
 	for (const piece of body) sum += piece.length;
 	return sum;

@@ -1,4 +1,5 @@
 /** Why a connection gave no answer, or broke inside one, in words for a person. */
+import { RouterError } from "../../errors.ts";
 import type { Failure } from "../../providers/failure.ts";
 import { ProxyTrouble } from "./environment-proxy.ts";
 import { MalformedAnswer } from "./http1-parser.ts";
@@ -27,6 +28,8 @@ const UNTRUSTED = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNA
  * some name the address with its user and password.
  */
 export function transportFailure(thrown: unknown, hasAnswer: boolean): Failure {
+	// Of a body that is read while it is sent: its client has broken it off, or it is refused.
+	if (thrown instanceof RouterError) return { kind: "caller", message: thrown.message, cause: thrown };
 	if (thrown instanceof AnswerTooLarge) return { kind: "transport", isOurs: true, message: thrown.message };
 	if (thrown instanceof MalformedAnswer) {
 		return { kind: thrown.isInBody ? "truncated" : "transport", isOurs: true, message: thrown.message };

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { isIP, isIPv6 } from "node:net";
 import { rootCertificates } from "node:tls";
 import { StartError } from "../../errors.ts";
+import type { BodyStream } from "../../openai/call.ts";
 import type { ByteSource, CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
 import { VERSION } from "../../version.ts";
 import { ALIVE_MS, ConnectWatch, originOf } from "./connect-watch.ts";
@@ -43,12 +44,12 @@ export function httpTransport({ ca, proxyFor, acceptsAnyCertificate }: Transport
 	const watch = new ConnectWatch();
 	const tls = acceptsAnyCertificate ? { rejectUnauthorized: false as const } : trusted;
 	async function fetched(
-		{ url, headers, body }: UpstreamRequest,
+		{ url, headers, body, method }: UpstreamRequest,
 		signal: CancelSignal,
 		connectMs: number | undefined,
 		proxy: NamedProxy | undefined,
 	): Promise<UpstreamAnswer> {
-		const request = body === undefined ? { method: "GET" } : { method: "POST", body: bodyInit(body) };
+		const request = body === undefined ? { method: method ?? "GET" } : { method: "POST", body: bodyInit(body) };
 		const init: BunFetchInit = {
 			...request,
 			headers,
@@ -149,8 +150,17 @@ export function readCa(file: string | undefined, setting: "ca_file" | "redis.ca_
 	}
 }
 
-/** What fetch takes in one piece. */
-function bodyInit(body: string | readonly Buffer[]): string | Uint8Array<ArrayBuffer> {
+/** What fetch takes. */
+function bodyInit(
+	body: NonNullable<UpstreamRequest["body"]>,
+): string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> {
 	if (typeof body === "string") return body;
+	if ("read" in body) return new ReadableStream({ pull: (controller) => pull(body, controller) });
 	return (body.length === 1 ? body[0] : Buffer.concat(body)) as Buffer<ArrayBuffer>;
+}
+
+async function pull(body: BodyStream, controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+	const piece = await body.read();
+	if (piece) controller.enqueue(piece);
+	else controller.close();
 }
