@@ -1,9 +1,10 @@
 /** What Claude Code, Anthropic's Python SDK and the AI SDK were recorded to send is taken for a model of every wire. */
 import { expect } from "bun:test";
-import { type ClientRequest, clientRequests } from "./kit/client-recordings.ts";
-import type { Json, Loose } from "./kit/exchange.ts";
+import type { ClientRequest } from "./kit/client-recordings.ts";
+import type { Loose } from "./kit/exchange.ts";
 import { hello, MODELS, messagesRig } from "./kit/messages.ts";
 import { needing } from "./kit/needing.ts";
+import { restoredRequests } from "./kit/restored-requests.ts";
 
 const { afterAll, beforeEach, describe, test } = needing("recordings");
 
@@ -28,27 +29,8 @@ beforeEach(() => {
 });
 
 /** The requests for messages, with what was cut out of the recording put back in. */
-function recorded(file: string): readonly ClientRequest[] {
-	return clientRequests(file, true)
-		.filter(({ method, path }) => method === "POST" && path.startsWith("/v1/messages"))
-		.map((request) => ({ ...request, body: { ...request.body, ...tools(request.body) } }));
-}
-
-function tools({ tools: list }: Loose): Json {
-	if (!list) return {};
-	const first = (list as Loose[]).filter((tool) => tool["name"]).map(whole);
-	const others = (list as Loose[]).flatMap((tool) => (tool["…more"] ?? []) as string[]);
-	const names = others.map((name) => name.slice(name.indexOf(":") + 1)).filter((name) => name !== first[0]?.["name"]);
-	return { tools: [...first, ...names.map((name) => ({ ...first[0], name }))] };
-}
-
-/** A tool whose schema names all of its properties. */
-function whole(tool: Loose): Loose {
-	const { properties, ...schema } = (tool["input_schema"] ?? {}) as Loose;
-	const { "…more": more = [], ...named } = (properties ?? {}) as Loose;
-	const others = Object.fromEntries((more as string[]).map((name) => [name, { type: "string" }]));
-	return { ...tool, input_schema: { ...schema, properties: { ...named, ...others } } };
-}
+const recorded = (file: string): readonly ClientRequest[] =>
+	restoredRequests(file).filter(({ method, path }) => method === "POST" && path.startsWith("/v1/messages"));
 
 /** The headers that matter, but for the key. */
 const sent = ({ headers }: ClientRequest) =>
