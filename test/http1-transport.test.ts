@@ -179,6 +179,67 @@ describe("a connection", () => {
 		},
 	);
 
+	describe("that is idle", () => {
+		let time = 0;
+		beforeEach(() => {
+			upstream.run(answers("200 OK", "fine"));
+			transport = http1Transport({ idleMs: 1000, now: () => time });
+		});
+		/** Bun looks at the timers of all sockets at once, every four seconds. */
+		async function sweep() {
+			const { promise, resolve } = Promise.withResolvers<void>();
+			const { hostname, port } = new URL(upstream.origin);
+			const socket = await Bun.connect({
+				hostname,
+				port: Number(port),
+				socket: { data() {}, timeout: () => resolve() },
+			});
+			socket.timeout(1);
+			await promise;
+			socket.end();
+			await settled();
+		}
+
+		test("for longer than it may be is not used again, and closed", async () => {
+			const next = upstream.next();
+			await text(await send());
+			time += 1001;
+			await text(await send());
+			expect(upstream.accepted).toBe(2);
+			await (await next).closed;
+		});
+
+		test("for longer than it may be is closed without a further call", async () => {
+			const next = upstream.next();
+			await text(await send());
+			time += 1001;
+			await (await next).closed;
+		}, 20_000);
+
+		test("for less stays, whenever the timers of all sockets are looked at", async () => {
+			await text(await send());
+			await sweep();
+			time += 999;
+			await sweep();
+			await text(await send());
+			time += 999;
+			await text(await send());
+			// Two are those of the sweeps.
+			expect(upstream.accepted).toBe(3);
+		}, 20_000);
+
+		test("no more, but waits for an answer, stays however long that takes", async () => {
+			await text(await send());
+			upstream.run(async (connection) => {
+				time += 1001;
+				await sweep();
+				await answers("200 OK", "late")(connection);
+			});
+			expect(await text(await send())).toBe("late");
+			expect(await text(await send())).toBe("late");
+		}, 20_000);
+	});
+
 	test("that was given up is closed, and the upstream hears of it", async () => {
 		for (const script of [neverAnswers, raw("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nhi")]) {
 			upstream.run(script);
@@ -283,7 +344,7 @@ test("an upstream that sends faster than it is read is held back", async () => {
 
 test("of two thousand calls at once each gets its own answer, over connections that are then used again", async () => {
 	// Bun counts idle seconds in steps of four that all sockets share: with the default the idle ones may end between the rounds.
-	transport = http1Transport({ idleSeconds: 60 });
+	transport = http1Transport({ idleMs: 60_000 });
 	const accepted = new Set<number>();
 	const echo = Bun.serve({
 		hostname: "127.0.0.1",

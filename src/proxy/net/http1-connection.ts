@@ -9,6 +9,8 @@ import { ConnectionLost, Exchange } from "./http1-exchange.ts";
 export interface ConnectionOwner {
 	/** The answer is complete, and the connection may carry another call. */
 	idle(connection: Http1Connection): void;
+	/** It is idle, and its owner may retire it where it has been so for too long. Called every few seconds. */
+	checked(connection: Http1Connection): void;
 	/** It carries no more calls. */
 	closed(connection: Http1Connection): void;
 }
@@ -33,6 +35,12 @@ export interface OriginTls {
 /** What is spoken, in the form of RFC 7301: some servers choose HTTP/2 for who does not say. */
 const ALPN = "\x08http/1.1";
 
+/**
+ * Every how many seconds a connection is looked at. Bun's sockets have their timers looked at together, every 4 s, whenever each was set: one of 4 s
+ * rings after 0 to 4. So none says how long a socket has been idle.
+ */
+const CHECK_SECONDS = 4;
+
 /** A connected socket and the call it carries. */
 export class Http1Connection {
 	#socket: Socket<Http1Connection> | undefined;
@@ -53,6 +61,8 @@ export class Http1Connection {
 	/** Resolves once TLS speaks with whom it should. */
 	readonly #secured = Promise.withResolvers<void>();
 	isOpen = true;
+	/** Since when it carries nothing, by its owner's clock; of no meaning while it carries a call. */
+	idleSince = 0;
 
 	private constructor(private readonly owner: ConnectionOwner) {
 		// Nobody waits for it where there is no TLS, or the call was given up.
@@ -82,6 +92,7 @@ export class Http1Connection {
 			socket.setNoDelay(true);
 			// A host that lost its power sends nothing for ever: the kernel finds out within some minutes.
 			socket.setKeepAlive(true, 30_000);
+			socket.timeout(CHECK_SECONDS);
 			connection.#socket = socket;
 			return connection;
 		} catch (error) {
@@ -116,7 +127,6 @@ export class Http1Connection {
 		this.#exchange = exchange;
 		underWay++;
 		this.#socket?.ref();
-		this.#socket?.timeout(0);
 		this.#request = { head, body };
 		this.#atEndOfTurn();
 		return exchange.head;
@@ -156,10 +166,16 @@ export class Http1Connection {
 		this.owner.closed(this);
 	}
 
-	/** Carries nothing: the process need not stay for it, and it ends by itself after so many seconds (Bun counts in steps of 4). */
-	rest(seconds: number): void {
+	/** Carries nothing from now on: the process need not stay for it. */
+	rest(now: number): void {
+		this.idleSince = now;
 		this.#socket?.unref();
-		this.#socket?.timeout(seconds);
+	}
+
+	/** Some seconds have passed. */
+	check(): void {
+		this.#socket?.timeout(CHECK_SECONDS);
+		if (!this.#exchange && this.isOpen) this.owner.checked(this);
 	}
 
 	/** Holds the upstream back, or lets it go on. */
@@ -336,7 +352,7 @@ const HANDLERS = {
 	data: (socket: Socket<Http1Connection>, bytes: Buffer) => socket.data.received(bytes),
 	drain: (socket: Socket<Http1Connection>) => socket.data.written(),
 	end: (socket: Socket<Http1Connection>) => socket.data.ended(),
-	timeout: (socket: Socket<Http1Connection>) => socket.data.retire(),
+	timeout: (socket: Socket<Http1Connection>) => socket.data.check(),
 	close: (socket: Socket<Http1Connection>, error?: Error) => socket.data.lost(error),
 	// Told by the promise of Bun.connect, and by `close`.
 	connectError: () => undefined,

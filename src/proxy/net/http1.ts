@@ -6,14 +6,15 @@
  * an answer has no length.
  */
 import type { CancelSignal, Transport, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
+import { steadyTime } from "../../steady-time.ts";
 import { type ConnectionOwner, Http1Connection, type Origin } from "./http1-connection.ts";
 
 /** How long a connection may take to come about, ms. */
 const CONNECT_MS = 5_000;
-/** How long an idle connection is kept, s: uvicorn, which vLLM runs on, closes its own after 5. */
-const IDLE_SECONDS = 4;
+/** How long an idle connection is used again, ms: uvicorn, which vLLM runs on, closes its own after 5 s. */
+const IDLE_MS = 4_500;
 /** The same of TLS, which takes longer to come about: public services keep connections for a minute and more. */
-const TLS_IDLE_SECONDS = 48;
+const TLS_IDLE_MS = 48_000;
 /** Idle connections kept an origin. */
 const MOST_IDLE = 512;
 
@@ -24,11 +25,14 @@ const MOST_DESTINATIONS = 1000;
 export interface Http1Options {
 	/** PEM with all the authorities that are trusted, in the place of the public ones. */
 	readonly ca?: Buffer | undefined;
-	readonly idleSeconds?: number;
+	/** How long an idle connection is used again. */
+	readonly idleMs?: number;
+	/** A clock that never goes back, ms. */
+	readonly now?: () => number;
 }
 
 /** A transport with connections of its own. */
-export function http1Transport({ idleSeconds, ca }: Http1Options = {}): Transport {
+export function http1Transport({ idleMs, now = steadyTime, ca }: Http1Options = {}): Transport {
 	const pools = new Map<string, Pool>();
 	const destinations = new Map<string, Destination>();
 	function destinationOf(address: string): Destination {
@@ -36,7 +40,7 @@ export function http1Transport({ idleSeconds, ca }: Http1Options = {}): Transpor
 		let pool = pools.get(url.origin);
 		if (!pool) {
 			const origin = originOf(url, ca);
-			pool = new Pool(origin, idleSeconds ?? (origin.tls ? TLS_IDLE_SECONDS : IDLE_SECONDS));
+			pool = new Pool(origin, idleMs ?? (origin.tls ? TLS_IDLE_MS : IDLE_MS), now);
 			pools.set(url.origin, pool);
 		}
 		const destination = { pool, head: new RequestHead(url) };
@@ -69,12 +73,16 @@ class Pool implements ConnectionOwner {
 
 	constructor(
 		private readonly origin: Origin,
-		private readonly idleSeconds: number,
+		private readonly idleMs: number,
+		private readonly now: () => number,
 	) {}
 
 	send(head: string, { body }: UpstreamRequest, signal: CancelSignal, connectMs: number): Promise<UpstreamAnswer> {
-		const idle = this.#idle.pop();
-		return idle ? idle.send(head, body, signal) : this.#sendOverNew(head, body, signal, connectMs);
+		for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) {
+			if (!this.#isOld(idle)) return idle.send(head, body, signal);
+			idle.retire();
+		}
+		return this.#sendOverNew(head, body, signal, connectMs);
 	}
 
 	async #sendOverNew(
@@ -89,9 +97,17 @@ class Pool implements ConnectionOwner {
 
 	idle(connection: Http1Connection): void {
 		if (this.#idle.length < MOST_IDLE) {
-			connection.rest(this.idleSeconds);
+			connection.rest(this.now());
 			this.#idle.push(connection);
 		} else connection.discard();
+	}
+
+	checked(connection: Http1Connection): void {
+		if (this.#isOld(connection)) connection.retire();
+	}
+
+	#isOld({ idleSince }: Http1Connection): boolean {
+		return this.now() - idleSince > this.idleMs;
 	}
 
 	closed(connection: Http1Connection): void {
