@@ -1,4 +1,4 @@
-/** A request's body that is read while it is sent, over HTTP/1.1. */
+/** How long bodies of requests are sent over HTTP/1.1, and those that are read while they are. */
 import type { BodyStream } from "../../openai/call.ts";
 
 /** What takes the bytes. */
@@ -25,4 +25,18 @@ export async function sendStream(head: Buffer, body: BodyStream, carrier: BodyCa
 		await carrier.take(isChunked ? [Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, CHUNK_END] : [bytes]);
 	}
 	if (isChunked && carrier.isOpen) await carrier.take([LAST_CHUNK]);
+}
+
+/** Longest piece that is copied sooner than the kernel is called for it alone, bytes. */
+const SHORT = 4096;
+
+/** The pieces of a message that the socket takes, the short ones at its beginning as one. Of a text that is ASCII no copy is made. */
+export function messagePieces(head: Buffer, body: string | readonly Buffer[] = []): (string | Buffer)[] {
+	if (typeof body === "string") return [head, Buffer.byteLength(body) === body.length ? body : Buffer.from(body)];
+	const first = [head];
+	for (const piece of body) {
+		if (piece.length > SHORT) break;
+		first.push(piece);
+	}
+	return [Buffer.concat(first), ...body.slice(first.length - 1)];
 }

@@ -2,7 +2,7 @@
 import type { Socket } from "bun";
 import type { BodyStream } from "../../openai/call.ts";
 import type { CancelSignal, UpstreamAnswer, UpstreamRequest } from "../../providers/provider.ts";
-import { sendStream } from "./http1-body.ts";
+import { messagePieces, sendStream } from "./http1-body.ts";
 import { ConnectionLost, Exchange } from "./http1-exchange.ts";
 
 /** What a connection tells its owner. */
@@ -206,7 +206,7 @@ export class Http1Connection {
 		}
 		if (head.length + mostBytes(body) > MESSAGE.length) {
 			// A copy of all of it would cost more than further calls of the kernel.
-			this.#unsent = joined(Buffer.from(head, "latin1"), piecesOf(body));
+			this.#unsent = messagePieces(Buffer.from(head, "latin1"), body);
 			this.written();
 			return;
 		}
@@ -306,33 +306,11 @@ function endTurn(): void {
 /** Of a request; see UpstreamRequest. */
 type Body = UpstreamRequest["body"];
 
-/** What is known whole before it is sent. */
-type WholeBody = Exclude<Body, BodyStream>;
-
-function mostBytes(body: WholeBody): number {
+function mostBytes(body: Exclude<Body, BodyStream>): number {
 	if (typeof body === "string") return 3 * body.length;
 	let sum = 0;
 	if (body) for (const piece of body) sum += piece.length;
 	return sum;
-}
-
-/** What the socket takes: of a text that is ASCII no copy is made. */
-function piecesOf(body: WholeBody): readonly (string | Buffer)[] {
-	if (typeof body !== "string") return body ?? [];
-	return [Buffer.byteLength(body) === body.length ? body : Buffer.from(body)];
-}
-
-/** Longest piece that is copied sooner than the kernel is called for it alone, bytes. */
-const SHORT = 4096;
-
-/** The pieces of a message, the short ones at its beginning as one. */
-function joined(head: Buffer, body: readonly (string | Buffer)[]): (string | Buffer)[] {
-	const first = [head];
-	for (const piece of body) {
-		if (typeof piece === "string" || piece.length > SHORT) break;
-		first.push(piece);
-	}
-	return [Buffer.concat(first), ...body.slice(first.length - 1)];
 }
 
 /** Where messages are put together: one for all, since the kernel takes a copy. */
