@@ -96,6 +96,7 @@ describe("whether a field may be left out", () => {
 		"top_p",
 		"top_k",
 		"min_p",
+		"typical_p",
 		"top_a",
 		"verbosity",
 		"reasoning_effort",

@@ -85,32 +85,32 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const caller = authenticate(auth, request, config);
 		record.caller = caller;
 		const call = new IncomingCall(request, record, handling, caller, context.instance, config.usage.user_headers);
-		const body = await readRequestBody(request, config.server.body_limit);
+		const body = await readRequestBody(request, config.server.body_limit, dialect.takesAnyMediaType);
 		record.waitedMs = performance.now() - record.startedAt;
 		const read = dialect.withUrl?.(request.url, body) ?? body;
 		if (context.objects?.hasObjects) refuseForeignFiles(context.objects, caller, read);
 		const repeat = cache?.recentCalls.match(dialect, operation, read);
-		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read) };
+		const { sent, parsed } = repeat ?? { sent: read, parsed: dialect.parse(operation, read, catalog) };
 		if (repeat) releaseBody(read);
 		const { model, user } = parsed.facts;
 		readCall = Object.assign(call, parsed, { sent });
+		if (parsed.operation) record.operation = parsed.operation;
 		record.requested = model.slice(0, MAX_REQUESTED);
 		record.stream = parsed.stream;
 		record.user = call.user ?? user?.slice(0, MAX_USER);
 		const found = catalog.find(model) ?? (await resolveModel(catalog, model, caller, context.isBehindRouter));
-		record.reason = found.reason;
-		record.label = found.label;
+		({ reason: record.reason, label: record.label } = found);
 		record.isKnown = found.alias?.name === found.label || catalog.names.includes(model) || answered.has(found.label);
 		const isOpen = !caller?.isRestricted && !caller?.budget;
 		const route = isOpen ? found : usableRoute(caller!, parsed.facts, found, accounts?.usage.prices);
 
+		if (parsed.unasked) return unaskedAnswer(parsed.unasked(readCall), dialect, record);
 		record.tellsCost = accounts !== undefined && config.usage.cost_in_answers;
 		if (accounts && isLimited) {
 			const entering = limitCall(accounts, { call, caller, route, record, request, server });
 			if (entering) await entering;
 		} else record.cost = new CallCost(call, caller, route, accounts?.usage);
 
-		// Before the cache is asked: to wait there for another call's answer lifts the idle timeout, too.
 		if (server) record.connection = { server, request, idleSeconds: IDLE_SECONDS };
 		const finding = cache?.find(call, route, record, config, repeat);
 		if (finding instanceof Response) return fromCache(finding, sent, repeat?.sent ?? cache?.recentCalls.latest);
@@ -125,7 +125,7 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 		const plan = { targets, work, alias: route.alias, attemptsMs, noWaiting: context.isBehindRouter };
 		const options = { state: context.state, keepAliveMs: config.server.keep_alive };
 		const response = await relay(lead?.call ?? call, plan, record, options);
-		// With the only attempt all has ended that reads what the client sent.
+		// After the only attempt nobody reads it any more.
 		if (!call.stream && record.attempts === 1 && !repeat) releaseBody(sent);
 		if (record.explanation !== undefined) response.headers.set(EXPLAIN_HEADER, record.explanation);
 		return lead && call.stream ? lead.streamed(response) : response;
@@ -142,6 +142,12 @@ async function handleCall(handling: Handling, request: Request, server: CallServ
 function fromCache(answer: Response, sent: Buffer, remembered: Buffer | undefined): Response {
 	if (sent !== remembered) releaseBody(sent);
 	return answer;
+}
+
+/** The answer to a call that asks nothing of its model, which its caller may use. */
+function unaskedAnswer(body: string, { contentType }: Dialect, record: CallRecord): Response {
+	record.settle(200);
+	return new Response(body, { headers: { "content-type": contentType, "x-request-id": record.id } });
 }
 
 /** Models that a call names in a field of its own and that are priced: to look for a price takes ms, and upstreams take no more. */

@@ -31,9 +31,9 @@ export function cachedResponse(
 		const { droppedFields } = record;
 		const writer = dialect.stream(call);
 		content = writer.push(replayEvents(call.operation, decoder.decode(body), showsUsage));
-		content += writer.end({ provider, model, attempts: 0, cache: "hit", droppedFields });
+		content += writer.end({ provider, model, attempts: 0, cache: "hit", droppedFields, times: record });
 	} else {
-		content = dialect.answer(body, call, undefined);
+		content = dialect.answer(body, call, undefined, record);
 	}
 	const isPrepared = isRepeat && !call.leftOut;
 	const headers = isPrepared ? preparedHeaders(facts, call) : agedHeaders(facts, call, ageOf(facts));

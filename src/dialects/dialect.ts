@@ -22,10 +22,13 @@ export interface Dialect {
 	 * is checked here (`utf8Text`), and by nobody before. Throws RouterError (`invalid_json`, `duplicate_key`, `body_too_large`, `invalid_value`,
 	 * `unsupported_parameter`) naming the field at fault in this wire's words; its message never quotes the request. What it has let through, `body`
 	 * can put in OpenAI's words.
+	 * @param known the models there are, for a wire whose clients may write a name in several ways
 	 */
-	parse(operation: Operation, sent: Buffer): ParsedRequest;
+	parse(operation: Operation, sent: Buffer, known?: KnownModels): ParsedRequest;
 	/** What `parse` reads where a part of the request stands in its URL: that and the body as one; absent where the body says it all. Throws RouterError. */
 	withUrl?(url: string, body: Buffer): Buffer;
+	/** Its clients send JSON under any media type, or none. */
+	readonly takesAnyMediaType?: boolean;
 	/** Its answers say what the request said. A stream of it is read along only by calls that sent the same bytes. */
 	readonly showsRequest?: boolean;
 	/**
@@ -33,8 +36,9 @@ export interface Dialect {
 	 * @param answer OpenAI's JSON, its token counts complete; UTF-8 bytes where it comes from the cache
 	 * @param call the one that is answered
 	 * @param costUsd what it cost, USD; undefined where nobody knows, or where the client is not to be told
+	 * @param times how long it took until now
 	 */
-	answer(answer: StreamPiece, call: DialectCall, costUsd: number | undefined): StreamPiece;
+	answer(answer: StreamPiece, call: DialectCall, costUsd: number | undefined, times?: CallTimes): StreamPiece;
 	/** What writes one stream. It may keep a state; a wire that needs none hands out the same one each time. */
 	stream(call: DialectCall): StreamWriter;
 	/**
@@ -60,7 +64,22 @@ export interface Dialect {
 }
 
 /** What of a call the form of its answer may depend on. */
-export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body" | "stream">;
+export type DialectCall = Pick<Call, "id" | "operation" | "facts" | "body" | "stream"> &
+	Partial<Pick<Call, "startedAt">>;
+
+/** Which names of models lead somewhere. */
+export interface KnownModels {
+	/** Where a name leads; undefined where that is nowhere. */
+	find(name: string): object | undefined;
+}
+
+/** How long a call has taken, by the clock that a dialect has not. */
+export interface CallTimes {
+	/** Since it came in, ms. */
+	readonly totalMs: number;
+	/** From then until the first piece of its answer was here, ms; undefined where nobody saw that. */
+	readonly firstTokenMs: number | undefined;
+}
 
 /** A body that is made when it is first asked for, and once: of a request in another wire's words. */
 export function madeOnce<Made = ParsedBody>(make: () => Made): () => Made {
@@ -108,6 +127,7 @@ export interface StreamEnd {
 	readonly isEstimated?: boolean | undefined;
 	/** USD; undefined where nobody knows. */
 	readonly cost?: number | undefined;
+	readonly times?: CallTimes | undefined;
 	/** The client is told the cost in the answer's usage, too. */
 	readonly tellsCost?: boolean | undefined;
 	/** OpenAI's chunk that holds the usage, JSON, its counts complete; absent where the client did not ask for one. */

@@ -46,11 +46,13 @@ function usageEvent({ usageChunk, tellsCost, cost }: StreamEnd): string {
 }
 
 /** What the end of a stream knows of its call, as a comment, which clients skip. */
-export function streamSummary(end: StreamEnd): string {
+export const streamSummary = (end: StreamEnd): string => sseComment(`router ${JSON.stringify(streamFacts(end))}`);
+
+/** The same as an object. */
+export function streamFacts(end: StreamEnd): object {
 	const { provider, model, agent, replica, attempts, cache, droppedFields: dropped, tokens, isEstimated, cost } = end;
 	const estimated = isEstimated || undefined;
-	const facts = { provider, model, agent, replica, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
-	return sseComment(`router ${JSON.stringify(facts)}`);
+	return { provider, model, agent, replica, attempts, cache, dropped, usage: tokens, estimated, cost_usd: cost };
 }
 
 const rows = Object.entries(OPERATIONS).filter(([, { passed }]) => !passed);

@@ -7,18 +7,19 @@ const MARK = [0xef, 0xbb, 0xbf];
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
 
 /** The body as text; without a byte order mark. Throws as `readRequestBody` does, and `invalid_json` where it is no UTF-8. */
-export async function readRequestText(request: Request, limit: number): Promise<string> {
-	return utf8Text(await readRequestBody(request, limit));
+export async function readRequestText(request: Request, limit: number, takesAnyType = false): Promise<string> {
+	return utf8Text(await readRequestBody(request, limit, takesAnyType));
 }
 
 /**
  * The body's bytes; without a byte order mark. Whoever reads them checks that they are UTF-8. Throws `unsupported_media_type` or
  * `body_too_large`; rejects with that or `cancelled`. A body that stops half way is cut off by the server's idle timeout.
+ * @param takesAnyType it is read as JSON, whatever it is called
  */
-export function readRequestBody(request: Request, limit: number): Promise<Buffer> {
+export function readRequestBody(request: Request, limit: number, takesAnyType = false): Promise<Buffer> {
 	const { headers } = request;
 	const type = headers.get("content-type") ?? "";
-	if (!JSON_TYPE.test(type)) {
+	if (!takesAnyType && !JSON_TYPE.test(type)) {
 		const message = `The content-type must be application/json; it is ${type ? `"${type.slice(0, 100)}"` : "missing"}.`;
 		throw new RouterError("unsupported_media_type", message);
 	}

@@ -22,6 +22,10 @@ export interface ParsedRequest {
 	readonly prefills?: boolean | undefined;
 	/** The model is not to think before it answers, which no field of OpenAI's says to all servers. */
 	readonly isThoughtless?: boolean | undefined;
+	/** What is asked for, where that is another operation than its route's. */
+	readonly operation?: Operation;
+	/** The answer to a request that asks its model nothing, and has it loaded at most: no upstream is called. In the client's wire. */
+	readonly unasked?: ((call: Call) => string) | undefined;
 	/** The same request with what one vendor alone has a form for, where the client's wire has such. */
 	readonly native?: NativeRequest | undefined;
 }

@@ -34,6 +34,7 @@ const DROPPABLE: Readonly<Record<string, Defaults>> = {
 	top_p: TUNING,
 	top_k: TUNING,
 	min_p: TUNING,
+	typical_p: TUNING,
 	top_a: TUNING,
 	// How long answers are, and how hard they are thought about, is the model's to choose without them.
 	verbosity: TUNING,

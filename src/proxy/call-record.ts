@@ -106,7 +106,7 @@ export class CallRecord {
 	admission: Admission | undefined;
 	/** What the call costs; there once it is known where it may go. */
 	cost: CallCost | undefined;
-	/** Of its client; undefined where that can't be held open (tests). */
+	/** Of its client; undefined where that can't be held open (tests). Set before the cache is asked, since to wait there may take long, too. */
 	connection: ClientConnection | undefined;
 	/** Labels of models that have answered: the call's is added where it `isKnown` and there is room. */
 	answeredModels: Set<string> | undefined;
@@ -131,13 +131,22 @@ export class CallRecord {
 
 	constructor(
 		readonly id: string,
-		readonly operation: Operation,
+		public operation: Operation,
 		/** `performance.now()` at the call's arrival. */
 		readonly startedAt: number,
 		/** Called in this order. */
 		private readonly sinks: readonly Partial<Sink>[],
 	) {
 		for (const sink of sinks) sink.callStarted?.();
+	}
+
+	/** Since the call came in, ms. */
+	get totalMs(): number {
+		return performance.now() - this.startedAt;
+	}
+	/** From then until the first piece of the answer was here, ms. */
+	get firstTokenMs(): number | undefined {
+		return this.firstTokenAt === undefined ? undefined : this.firstTokenAt - this.startedAt;
 	}
 
 	/**

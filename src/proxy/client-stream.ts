@@ -254,6 +254,6 @@ function streamEnd(
 ): StreamEnd {
 	const { attempts, droppedFields, tokens, isEstimated, costUsd: cost, tellsCost } = record;
 	const usageChunk = usage !== undefined && isEstimated && tokens ? withCounts(usage, tokens, true) : usage;
-	const counts = { tokens, isEstimated, cost, tellsCost, usageChunk };
+	const counts = { tokens, isEstimated, cost, times: record, tellsCost, usageChunk };
 	return { provider: provider.name, model, agent, replica, attempts, droppedFields, ...counts };
 }

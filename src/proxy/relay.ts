@@ -50,7 +50,11 @@ export async function relay(
 	record.listener?.whole(ownSaysMore ? undefined : counted);
 	const told = record.tellsCost ? record.costUsd : undefined;
 	const sent =
-		own === undefined ? call.dialect.answer(counted, call, told) : told === undefined ? own : withCost(own, told);
+		own === undefined
+			? call.dialect.answer(counted, call, told, record)
+			: told === undefined
+				? own
+				: withCost(own, told);
 	const answer = wholeAnswer(sent, opened, record, call.dialect);
 	record.settle(200);
 	return answer;

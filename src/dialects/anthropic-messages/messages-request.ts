@@ -1,4 +1,5 @@
 /** A request of Anthropic's Messages API in OpenAI's words, and back what can't be said there. */
+import { isStrictSchema } from "../../openai/strict-schema.ts";
 import { objectIn } from "../../openai/usage.ts";
 import { sentToolName } from "../tool-names.ts";
 import type { LeaveOut, RequestForm } from "./messages-content.ts";
@@ -129,25 +130,10 @@ function formatOf({ output_config, output_format }: MessagesRequest): object | u
 	const format = objectIn(output_config?.format) ?? objectIn(output_format);
 	const schema = objectIn(format?.["schema"]);
 	if (format?.["type"] !== "json_schema" || !schema) return undefined;
-	return { type: "json_schema", json_schema: { name: "output", schema, strict: isStrict(schema) ? true : undefined } };
-}
-
-/** Levels of a schema that are looked into. */
-const MOST_LEVELS = 32;
-
-/** Whether OpenAI takes it as strict: objects have no other properties than those it names, and all of them. */
-function isStrict(schema: unknown, levels = 0): boolean {
-	if (Array.isArray(schema)) return schema.every((each) => isStrict(each, levels + 1));
-	const object = objectIn(schema);
-	if (!object) return true;
-	if (levels > MOST_LEVELS) return false;
-	const properties = objectIn(object["properties"]);
-	if (object["type"] === "object" || properties) {
-		const required: readonly unknown[] = Array.isArray(object["required"]) ? object["required"] : [];
-		const isWhole = Object.keys(properties ?? {}).every((name) => required.includes(name));
-		if (object["additionalProperties"] !== false || !isWhole) return false;
-	}
-	return Object.values(object).every((each) => isStrict(each, levels + 1));
+	return {
+		type: "json_schema",
+		json_schema: { name: "output", schema, strict: isStrictSchema(schema) ? true : undefined },
+	};
 }
 
 /** What Claude alone has words for. */
