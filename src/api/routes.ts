@@ -4,6 +4,7 @@
 import { Elysia } from "elysia";
 import { anthropicMessages } from "../dialects/anthropic-messages/messages-dialect.ts";
 import { cohereRerank } from "../dialects/cohere-rerank.ts";
+import { ollamaChat, ollamaEmbed, ollamaEmbeddings, ollamaGenerate } from "../dialects/ollama/ollama-dialect.ts";
 import { openAiChat } from "../dialects/openai-chat.ts";
 import { openAiResponses } from "../dialects/openai-responses/index.ts";
 import { guarded, type RequestGuard } from "../http/request-guard.ts";
@@ -17,6 +18,28 @@ import { type MethodRoute, methodHandler } from "./gemini-calls.ts";
 import { GEMINI_MODEL_DOCS, GEMINI_MODELS_DOCS, GENERATE_DOCS } from "./gemini-docs.ts";
 import { type CallHandler, type CallRoute, type CallServer, callHandler } from "./handler.ts";
 import { modelAnswer, modelsAnswer } from "./model-queries.ts";
+import {
+	OLLAMA_CHAT,
+	OLLAMA_EMBED,
+	OLLAMA_EMBEDDINGS,
+	OLLAMA_GENERATE,
+	OLLAMA_PS,
+	OLLAMA_PULL,
+	OLLAMA_ROOT,
+	OLLAMA_SHOW,
+	OLLAMA_TAGS,
+	OLLAMA_VERSION_DOCS,
+	ollamaRefused,
+} from "./ollama-docs.ts";
+import {
+	ollamaPull,
+	ollamaRoot,
+	ollamaRunning,
+	ollamaShow,
+	ollamaTags,
+	ollamaVersion,
+	refuseModelChange,
+} from "./ollama-queries.ts";
 import { type PassedRoute, passCall } from "./passed-call.ts";
 import { objectDetail, passedDetail } from "./passed-docs.ts";
 import { RESPONSES, RESPONSES_SOCKET } from "./responses-docs.ts";
@@ -25,19 +48,24 @@ import { type ObjectRoute, objectCall } from "./stored-objects.ts";
 
 /** A route that says something of models, and makes no call. Its callers are let in as those of calls are. */
 export interface QueryRoute {
-	readonly method: "GET" | "POST";
+	readonly method: "GET" | "POST" | "DELETE";
 	readonly path: `/${string}`;
 	readonly query: Query;
-	readonly steps: readonly ["auth"];
+	/** None where the answer is the same for everybody. */
+	readonly steps: readonly ["auth"] | readonly [];
 	/** An agent has no choice to explain. */
 	readonly isRouterOnly?: boolean;
 	readonly detail: Detail;
 }
 
-type Query = "list-models" | "one-model" | "explain" | "count-tokens" | "responses-socket";
+type Query =
+	| ("list-models" | "one-model" | "explain" | "count-tokens" | "responses-socket")
+	| `ollama-${"tags" | "ps" | "show" | "pull" | "version" | "root" | "refusal"}`;
 
 const ALL_STEPS = ["auth", "limits", "cache", "relay"] as const;
 const openAi = { method: "POST", dialect: openAiChat, steps: ALL_STEPS } as const;
+const ollama = { method: "POST", steps: ALL_STEPS } as const;
+const ollamaRefusal = { method: "POST", query: "ollama-refusal", steps: ["auth"] } as const;
 
 const google = { method: "POST", methods: "gemini", steps: ALL_STEPS } as const;
 
@@ -117,6 +145,25 @@ export const ROUTES: readonly ApiRoute[] = [
 	{ ...google, path: "/models/*", isRouterOnly: true, detail: { hide: true } },
 	{ method: "GET", path: "/v1beta/models", query: "list-models", steps: ["auth"], detail: GEMINI_MODELS_DOCS },
 	{ method: "GET", path: "/v1beta/models/*", query: "one-model", steps: ["auth"], detail: GEMINI_MODEL_DOCS },
+	{ ...ollama, path: "/api/chat", dialect: ollamaChat, operation: "chat", detail: OLLAMA_CHAT },
+	{ ...ollama, path: "/api/generate", dialect: ollamaGenerate, operation: "chat", detail: OLLAMA_GENERATE },
+	{ ...ollama, path: "/api/embed", dialect: ollamaEmbed, operation: "embeddings", detail: OLLAMA_EMBED },
+	{ ...ollama, path: "/api/embeddings", dialect: ollamaEmbeddings, operation: "embeddings", detail: OLLAMA_EMBEDDINGS },
+	{ method: "GET", path: "/api/tags", query: "ollama-tags", steps: ["auth"], detail: OLLAMA_TAGS },
+	{ method: "GET", path: "/api/ps", query: "ollama-ps", steps: ["auth"], detail: OLLAMA_PS },
+	{ method: "POST", path: "/api/show", query: "ollama-show", steps: ["auth"], detail: OLLAMA_SHOW },
+	{ method: "POST", path: "/api/pull", query: "ollama-pull", steps: ["auth"], detail: OLLAMA_PULL },
+	{ ...ollamaRefusal, path: "/api/create", detail: ollamaRefused("ollamaCreate", "Create a model") },
+	{ ...ollamaRefusal, path: "/api/copy", detail: ollamaRefused("ollamaCopy", "Copy a model") },
+	{ ...ollamaRefusal, path: "/api/push", detail: ollamaRefused("ollamaPush", "Push a model") },
+	{
+		...ollamaRefusal,
+		method: "DELETE",
+		path: "/api/delete",
+		detail: ollamaRefused("ollamaDelete", "Delete a model"),
+	},
+	{ method: "GET", path: "/api/version", query: "ollama-version", steps: [], detail: OLLAMA_VERSION_DOCS },
+	{ method: "GET", path: "/", query: "ollama-root", steps: [], detail: OLLAMA_ROOT },
 	{ method: "POST", path: "/v1/route", query: "explain", isRouterOnly: true, steps: ["auth"], detail: EXPLAIN },
 ];
 
@@ -128,6 +175,13 @@ const QUERIES: Readonly<Record<Query, Answer>> = {
 	explain: explainCall,
 	"count-tokens": countTokens,
 	"responses-socket": refuseSocket,
+	"ollama-tags": ollamaTags,
+	"ollama-ps": ollamaRunning,
+	"ollama-show": ollamaShow,
+	"ollama-pull": ollamaPull,
+	"ollama-version": ollamaVersion,
+	"ollama-root": ollamaRoot,
+	"ollama-refusal": refuseModelChange,
 };
 
 /** What answers calls, by the path of its route. */

@@ -10,6 +10,7 @@ import { nearest } from "../config/did-you-mean.ts";
 import settings from "../config/settings.md" with { type: "file" };
 import anthropicMessages from "../dialects/anthropic-messages.md" with { type: "file" };
 import geminiApi from "../dialects/gemini-api.md" with { type: "file" };
+import ollama from "../dialects/ollama.md" with { type: "file" };
 import errors from "../errors.md" with { type: "file" };
 import claudeAndGemini from "../providers/claude-and-gemini.md" with { type: "file" };
 import upstreams from "../providers/upstreams.md" with { type: "file" };
@@ -32,6 +33,7 @@ const PAGES: Readonly<Record<string, string>> = {
 	"claude-and-gemini": claudeAndGemini,
 	"anthropic-messages": anthropicMessages,
 	"gemini-api": geminiApi,
+	ollama,
 	responses,
 	connect,
 	targets,

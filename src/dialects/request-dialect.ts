@@ -3,10 +3,12 @@ import { anthropicMessages } from "./anthropic-messages/messages-dialect.ts";
 import { cohereRerank } from "./cohere-rerank.ts";
 import type { Dialect } from "./dialect.ts";
 import { gemini } from "./gemini/gemini-dialect.ts";
+import { ollamaChat } from "./ollama/ollama-dialect.ts";
 import { openAiChat } from "./openai-chat.ts";
 
 const MESSAGES = /^\/v1\/messages(?:\/|$)/;
 const COHERE = /^\/v2\/rerank(?:\/|$)/;
+const OLLAMA = /^\/api\//;
 const MODELS = /^\/v1\/models(?:\/|$)/;
 /** Google's versions, and its methods behind a colon, with or without one. */
 const GOOGLES =
@@ -25,6 +27,8 @@ export function dialectOf(path: string, headers: Headers): Dialect {
 	if (MESSAGES.test(path)) return anthropicMessages;
 	if (GOOGLES.test(path)) return gemini;
 	if (COHERE.test(path)) return cohereRerank;
+	// All of its dialects have the same errors.
+	if (OLLAMA.test(path)) return ollamaChat;
 	if (!MODELS.test(path)) return openAiChat;
 	if (isGoogles(path, headers)) return gemini;
 	return isAnthropics(headers) ? anthropicMessages : openAiChat;
